@@ -1,0 +1,6 @@
+//! The atomic words that the scoreboard is made of: the standard ones, or loom's in a model.
+
+#[cfg(loom)]
+pub(crate) use loom::sync::atomic::{AtomicU64, Ordering, fence};
+#[cfg(not(loom))]
+pub(crate) use std::sync::atomic::{AtomicU64, Ordering, fence};

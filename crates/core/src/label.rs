@@ -1,0 +1,265 @@
+//! What a child says in a few words that it is doing, guarded so that half of it is never read.
+//!
+//! The guard is a sequence lock: odd while the words change, and one further even number after.
+//! Its lower 8 bits are the label's length. A writer that is killed in the middle leaves it odd.
+
+use std::fmt;
+
+use serde::{Serialize, Serializer};
+
+use crate::atomics::{Ordering, fence};
+use crate::line::{Line, slot_word};
+
+/// How many bytes a label has at most.
+pub const LABEL_MAX: usize = 48;
+
+/// How often a reader begins again when the label changes under its eyes.
+const TRIES: usize = if cfg!(loom) { 2 } else { 16 };
+
+const LENGTH_BITS: u32 = 8;
+
+/// A label as a reader finds it.
+#[derive(Copy, Clone, PartialEq, Eq, Debug)]
+pub enum Label {
+    /// What the child has written; empty if it has written none.
+    Text(Text),
+    /// It is being written: each time one looked, or by a child that was killed over it.
+    BeingWritten,
+}
+
+/// The bytes of a label, as they were written: they need not be UTF-8.
+#[derive(Copy, Clone, PartialEq, Eq)]
+pub struct Text {
+    bytes: [u8; LABEL_MAX],
+    length: usize,
+}
+
+impl Text {
+    /// The text without any bytes.
+    pub const EMPTY: Text = Text {
+        bytes: [0; LABEL_MAX],
+        length: 0,
+    };
+
+    /// Takes as much of these bytes as fits, without cutting a UTF-8 character in two.
+    #[must_use]
+    pub fn cut(bytes: &[u8]) -> Text {
+        let length = cut_at(bytes);
+        let mut text = Text {
+            length,
+            ..Text::EMPTY
+        };
+        for (to, from) in text.bytes.iter_mut().zip(bytes).take(length) {
+            *to = *from;
+        }
+        text
+    }
+
+    /// Shows the bytes.
+    #[must_use]
+    pub fn as_bytes(&self) -> &[u8] {
+        self.bytes.get(..self.length).unwrap_or(&self.bytes)
+    }
+
+    /// Tells whether there are none.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.length == 0
+    }
+}
+
+fn cut_at(bytes: &[u8]) -> usize {
+    match bytes.get(LABEL_MAX) {
+        None => bytes.len(),
+        // A character of UTF-8 has at most three bytes that continue it.
+        Some(_more) => (LABEL_MAX - 3..=LABEL_MAX)
+            .rev()
+            .find(|end| {
+                bytes
+                    .get(*end)
+                    .is_some_and(|byte| byte & 0b1100_0000 != 0b1000_0000)
+            })
+            .unwrap_or(LABEL_MAX),
+    }
+}
+
+impl Default for Text {
+    fn default() -> Text {
+        Text::EMPTY
+    }
+}
+
+impl fmt::Display for Text {
+    /// Shows what is no UTF-8 as U+FFFD.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(&String::from_utf8_lossy(self.as_bytes()))
+    }
+}
+
+impl fmt::Debug for Text {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "\"{}\"", self.as_bytes().escape_ascii())
+    }
+}
+
+impl Serialize for Text {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(&String::from_utf8_lossy(self.as_bytes()))
+    }
+}
+
+impl Serialize for Label {
+    /// As its text, or as nothing while it is being written.
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        match self {
+            Label::Text(text) => serializer.serialize_some(text),
+            Label::BeingWritten => serializer.serialize_none(),
+        }
+    }
+}
+
+/// Whether the last writer of a label has finished.
+#[derive(Copy, Clone, PartialEq, Eq, Debug)]
+pub(crate) enum Guard {
+    Whole,
+    Torn,
+}
+
+pub(crate) fn guard(line: &Line) -> Guard {
+    match sequence(line.words[slot_word::GUARD].load(Ordering::Acquire)) % 2 {
+        0 => Guard::Whole,
+        _odd => Guard::Torn,
+    }
+}
+
+/// Writes a label. Only who may write to the line may call it.
+pub(crate) fn write(line: &Line, text: Text) {
+    let guard = &line.words[slot_word::GUARD];
+    // From an odd number, which a killed writer has left, this goes on to the same odd number.
+    let odd = sequence(guard.load(Ordering::Relaxed)) | 1;
+    guard.store(odd << LENGTH_BITS, Ordering::Relaxed);
+    // Who sees one of the new words sees the odd number too, when it looks at the guard again.
+    fence(Ordering::Release);
+    for (word, bytes) in line.words[slot_word::LABEL]
+        .iter()
+        .zip(text.bytes.chunks_exact(8))
+    {
+        let mut eight = [0; 8];
+        eight.copy_from_slice(bytes);
+        word.store(u64::from_ne_bytes(eight), Ordering::Relaxed);
+    }
+    // Who sees the even number sees all of the words.
+    let even = odd.wrapping_add(1) << LENGTH_BITS;
+    guard.store(even | text.length as u64, Ordering::Release);
+}
+
+/// Reads a label that may be written at the same time.
+pub(crate) fn read(line: &Line) -> Label {
+    let guard = &line.words[slot_word::GUARD];
+    for _try in 0..TRIES {
+        let before = guard.load(Ordering::Acquire);
+        if sequence(before) % 2 == 1 {
+            std::hint::spin_loop();
+            continue;
+        }
+        let mut text = Text {
+            length: length(before),
+            ..Text::EMPTY
+        };
+        let words = &line.words[slot_word::LABEL];
+        for (bytes, word) in text.bytes.chunks_exact_mut(8).zip(words) {
+            bytes.copy_from_slice(&word.load(Ordering::Relaxed).to_ne_bytes());
+        }
+        // The other half of the writer's fence: a new word that was read above brings at least
+        // the odd number into sight below.
+        fence(Ordering::Acquire);
+        if guard.load(Ordering::Relaxed) == before {
+            text.bytes
+                .iter_mut()
+                .skip(text.length)
+                .for_each(|byte| *byte = 0);
+            return Label::Text(text);
+        }
+    }
+    Label::BeingWritten
+}
+
+fn sequence(guard: u64) -> u64 {
+    guard >> LENGTH_BITS
+}
+
+/// A length from shared memory may be anything.
+fn length(guard: u64) -> usize {
+    usize::from(guard.to_le_bytes()[0]).min(LABEL_MAX)
+}
+
+#[cfg(all(test, not(loom)))]
+mod tests {
+    use super::*;
+
+    fn round_trip(bytes: &[u8]) -> Vec<u8> {
+        let line = Line::new();
+        write(&line, Text::cut(bytes));
+        match read(&line) {
+            Label::Text(text) => text.as_bytes().to_vec(),
+            Label::BeingWritten => panic!("nobody writes"),
+        }
+    }
+
+    #[test]
+    fn any_bytes_up_to_the_length_come_out_as_they_went_in() {
+        for length in 0..=LABEL_MAX {
+            let bytes = (0..length)
+                .map(|byte| 0xff - byte as u8)
+                .collect::<Vec<_>>();
+            assert_eq!(round_trip(&bytes), bytes);
+        }
+    }
+
+    #[test]
+    fn a_long_label_is_cut_between_characters() {
+        assert_eq!(round_trip(&[b'a'; 100]), [b'a'; LABEL_MAX]);
+        for (character, width) in [('é', 2), ('€', 3), ('🦀', 4)] {
+            for shift in 0..width {
+                let label = "x".repeat(shift) + &character.to_string().repeat(30);
+                let kept = round_trip(label.as_bytes());
+                assert!(LABEL_MAX - kept.len() < width, "{} of {label}", kept.len());
+                assert!(std::str::from_utf8(&kept).is_ok_and(|kept| label.starts_with(kept)));
+            }
+        }
+    }
+
+    #[test]
+    fn bytes_that_are_no_text_at_all_are_cut_at_the_length() {
+        assert_eq!(round_trip(&[0x80; 100]), [0x80; LABEL_MAX]);
+    }
+
+    #[test]
+    fn a_label_that_a_killed_writer_has_left_reads_as_being_written_until_the_next() {
+        let line = Line::new();
+        line.words[slot_word::GUARD].store(7 << LENGTH_BITS, Ordering::Relaxed);
+        assert_eq!(read(&line), Label::BeingWritten);
+        assert_eq!(guard(&line), Guard::Torn);
+        write(&line, Text::cut(b"well"));
+        assert_eq!(read(&line), Label::Text(Text::cut(b"well")));
+        assert_eq!(guard(&line), Guard::Whole);
+    }
+
+    #[test]
+    fn any_guard_and_words_can_be_read() {
+        let line = Line::new();
+        for word in &line.words {
+            word.store(u64::MAX << LENGTH_BITS | 0xff, Ordering::Relaxed);
+        }
+        assert_eq!(read(&line), Label::BeingWritten);
+        line.words[slot_word::GUARD].store(0xff, Ordering::Relaxed);
+        assert!(matches!(read(&line), Label::Text(text) if text.as_bytes().len() == LABEL_MAX));
+    }
+
+    #[test]
+    fn a_text_shows_what_is_no_character_as_such() {
+        let text = Text::cut(b"caf\xe9");
+        assert_eq!(text.to_string(), "caf\u{fffd}");
+        assert_eq!(format!("{text:?}"), "\"caf\\xe9\"");
+    }
+}

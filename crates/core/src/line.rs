@@ -1,0 +1,256 @@
+//! A line of the scoreboard in shared memory, and the numbers by which lines and their owners go.
+//!
+//! What the words of a line mean is said where they are read: slots here, the header in `board`,
+//! the marks of changes in `dirty`.
+
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+use crate::atomics::AtomicU64;
+use crate::status::Status;
+
+/// The most slots that a scoreboard can have.
+///
+/// As many as one summary line has marks for: 16 words of 64 bits, each for 64 slots.
+pub const MAX_SLOTS: u32 = 65_536;
+
+/// How many words a line has.
+pub(crate) const WORDS: usize = 16;
+
+/// A line of the scoreboard: 128 bytes, which is two cache lines.
+///
+/// Two, because processors fetch lines in pairs: children that write next to each other would
+/// slow each other down. A line is all atomics, so a `&Line` may point to memory that other
+/// processes change at any time. Zeroed memory is a valid line, which
+/// [`Scoreboard::format`](crate::Scoreboard::format) has yet to write to.
+///
+/// # Examples
+///
+/// ```
+/// use daemon_core::{Line, lines_for};
+///
+/// let count = lines_for(8)?;
+/// let lines: &'static [Line] = Box::leak((0..count).map(|_| Line::new()).collect());
+/// assert_eq!(size_of_val(lines), count * 128);
+/// # Ok::<(), daemon_core::BoardError>(())
+/// ```
+#[repr(C, align(128))]
+#[derive(Debug)]
+#[cfg_attr(
+    not(loom),
+    derive(zerocopy::FromBytes, zerocopy::IntoBytes, zerocopy::KnownLayout)
+)]
+pub struct Line {
+    pub(crate) words: [AtomicU64; WORDS],
+}
+
+impl Line {
+    /// Makes a line of zeros, for a scoreboard in memory that is not shared: a test's, or a
+    /// model's.
+    #[must_use]
+    pub fn new() -> Line {
+        Line {
+            words: std::array::from_fn(|_word| AtomicU64::new(0)),
+        }
+    }
+}
+
+impl Default for Line {
+    fn default() -> Line {
+        Line::new()
+    }
+}
+
+/// The words of a slot's line.
+pub(crate) mod slot_word {
+    use std::ops::Range;
+
+    /// Status, generation and pid, see [`State`](super::State).
+    pub(crate) const STATE: usize = 0;
+    /// When the child was ordered, later when it took its seat.
+    pub(crate) const BORN: usize = 1;
+    /// When it became what it is.
+    pub(crate) const SINCE: usize = 2;
+    /// How many requests it has begun.
+    pub(crate) const REQUESTS: usize = 3;
+    /// The guard of the label.
+    pub(crate) const GUARD: usize = 4;
+    /// The label's bytes.
+    pub(crate) const LABEL: Range<usize> = 5..11;
+    /// Spare, zero: heartbeat, deadline, processor time, last causes.
+    #[cfg(test)]
+    pub(crate) const SPARE: Range<usize> = 11..16;
+}
+
+/// The number of a slot: a child's place on the scoreboard, counted from 0.
+#[derive(
+    Copy, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Default, Serialize, Deserialize,
+)]
+#[serde(transparent)]
+pub struct SlotNumber(u32);
+
+impl SlotNumber {
+    /// Names the slot of this number.
+    #[must_use]
+    pub const fn new(number: u32) -> SlotNumber {
+        SlotNumber(number)
+    }
+
+    /// Tells the number.
+    #[must_use]
+    pub const fn get(self) -> u32 {
+        self.0
+    }
+
+    /// Tells the number as an index.
+    #[must_use]
+    pub const fn index(self) -> usize {
+        self.0 as usize
+    }
+}
+
+impl fmt::Display for SlotNumber {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+/// Which of a slot's owners it is: each child that is ordered into a slot is one generation on.
+///
+/// It has 24 bits and begins again after 16,777,215, so a late word of a former owner is told from
+/// the present one's.
+#[derive(
+    Copy, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Default, Serialize, Deserialize,
+)]
+#[serde(from = "u32", into = "u32")]
+pub struct Generation(u32);
+
+impl Generation {
+    const MASK: u32 = 0x00ff_ffff;
+
+    /// Names the generation of this number, of which the lower 24 bits count.
+    #[must_use]
+    pub const fn new(number: u32) -> Generation {
+        Generation(number & Generation::MASK)
+    }
+
+    /// Tells the number.
+    #[must_use]
+    pub const fn get(self) -> u32 {
+        self.0
+    }
+
+    /// Names the one after it; after the last comes 0.
+    #[must_use]
+    pub const fn next(self) -> Generation {
+        Generation::new(self.0.wrapping_add(1))
+    }
+}
+
+impl fmt::Display for Generation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+impl From<u32> for Generation {
+    fn from(number: u32) -> Generation {
+        Generation::new(number)
+    }
+}
+
+impl From<Generation> for u32 {
+    fn from(generation: Generation) -> u32 {
+        generation.0
+    }
+}
+
+/// A slot's first word, taken apart: 8 bits of status, 24 of generation, 32 of pid.
+///
+/// The three stand in one word so that they always belong together, and so that a writer whose
+/// seat is another's finds that out in the very act of writing.
+#[derive(Copy, Clone, PartialEq, Eq, Debug)]
+pub(crate) struct State {
+    pub(crate) code: u8,
+    pub(crate) generation: Generation,
+    pub(crate) pid: u32,
+}
+
+impl State {
+    pub(crate) fn of(status: Status, generation: Generation, pid: u32) -> State {
+        State {
+            code: status.code(),
+            generation,
+            pid,
+        }
+    }
+
+    /// `None` if the memory was damaged.
+    pub(crate) fn status(self) -> Option<Status> {
+        Status::from_code(self.code)
+    }
+
+    pub(crate) fn with(self, status: Status) -> State {
+        State {
+            code: status.code(),
+            ..self
+        }
+    }
+
+    pub(crate) fn pack(self) -> u64 {
+        u64::from(self.code) << 56 | u64::from(self.generation.get()) << 32 | u64::from(self.pid)
+    }
+
+    pub(crate) fn unpack(word: u64) -> State {
+        let [code, g2, g1, g0, pid @ ..] = word.to_be_bytes();
+        State {
+            code,
+            generation: Generation::new(u32::from_be_bytes([0, g2, g1, g0])),
+            pid: u32::from_be_bytes(pid),
+        }
+    }
+}
+
+#[cfg(all(test, not(loom)))]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_line_is_two_cache_lines() {
+        assert_eq!((size_of::<Line>(), align_of::<Line>()), (128, 128));
+    }
+
+    #[test]
+    fn the_words_of_a_slot_fill_its_line_once() {
+        use slot_word::{BORN, GUARD, LABEL, REQUESTS, SINCE, SPARE, STATE};
+        let words = [STATE, BORN, SINCE, REQUESTS, GUARD]
+            .into_iter()
+            .chain(LABEL)
+            .chain(SPARE);
+        assert!(words.eq(0..WORDS));
+    }
+
+    #[test]
+    fn a_line_can_be_mapped() {
+        fn mappable<T: zerocopy::FromBytes + Sync + 'static>() {}
+        mappable::<Line>();
+    }
+
+    #[test]
+    fn a_generation_begins_again_after_24_bits() {
+        let last = Generation::new(0x00ff_ffff);
+        assert_eq!(last.next(), Generation::new(0));
+        assert_eq!(Generation::new(0x1200_0003).get(), 3);
+    }
+
+    #[test]
+    fn a_state_comes_out_of_its_word_as_it_went_in() {
+        for status in Status::ALL {
+            let state = State::of(status, Generation::new(0x00ab_cdef), 0x8765_4321);
+            assert_eq!(State::unpack(state.pack()), state);
+            assert_eq!(State::unpack(state.pack()).status(), Some(status));
+        }
+        assert_eq!(State::unpack(u64::MAX).status(), None);
+    }
+}

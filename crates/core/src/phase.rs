@@ -1,0 +1,121 @@
+//! The life of the whole daemon, in four phases.
+
+use serde::{Deserialize, Serialize};
+
+/// The phase of a daemon's life.
+///
+/// # Examples
+///
+/// ```
+/// use daemon_core::Phase;
+///
+/// let phase = Phase::Starting.enter(Phase::Running)?;
+/// assert_eq!(phase, Phase::Running);
+/// assert!(phase.enter(Phase::Starting).is_err());
+/// # Ok::<(), daemon_core::IllegalPhase>(())
+/// ```
+#[derive(Copy, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize)]
+#[repr(u8)]
+#[serde(rename_all = "kebab-case")]
+pub enum Phase {
+    /// The initial children are not up yet.
+    Starting = 0,
+    /// It does what it is for.
+    Running = 1,
+    /// It takes nothing new, and waits for its children to leave.
+    Stopping = 2,
+    /// No child is left.
+    Stopped = 3,
+}
+
+/// A phase that does not follow on the present one.
+#[derive(Copy, Clone, PartialEq, Eq, Hash, Debug, thiserror::Error)]
+#[error("a daemon that is {from:?} cannot become {wanted:?}")]
+pub struct IllegalPhase {
+    /// The present phase.
+    pub from: Phase,
+    /// The one that was to be entered.
+    pub wanted: Phase,
+}
+
+impl Phase {
+    /// All of them, in the order of their codes.
+    pub const ALL: [Phase; 4] = [
+        Phase::Starting,
+        Phase::Running,
+        Phase::Stopping,
+        Phase::Stopped,
+    ];
+
+    /// Enters the next phase, and returns it.
+    ///
+    /// A daemon whose start fails may be [`Stopped`](Phase::Stopped) at once: it has no child to
+    /// wait for.
+    ///
+    /// # Errors
+    ///
+    /// [`IllegalPhase`] if `next` does not follow on this one; a phase does not follow on itself.
+    pub const fn enter(self, next: Phase) -> Result<Phase, IllegalPhase> {
+        use Phase::{Running, Starting, Stopped, Stopping};
+
+        match (self, next) {
+            (Starting, Running | Stopping | Stopped)
+            | (Running, Stopping)
+            | (Stopping, Stopped) => Ok(next),
+            (Starting, Starting)
+            | (Running, Starting | Running | Stopped)
+            | (Stopping, Starting | Running | Stopping)
+            | (Stopped, Starting | Running | Stopping | Stopped) => Err(IllegalPhase {
+                from: self,
+                wanted: next,
+            }),
+        }
+    }
+
+    /// Tells its code in shared memory.
+    #[must_use]
+    pub const fn code(self) -> u8 {
+        self as u8
+    }
+
+    /// Finds the phase that has this code; none has it if the memory was damaged.
+    #[must_use]
+    pub fn from_code(code: u8) -> Option<Phase> {
+        Phase::ALL.get(usize::from(code)).copied()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_phase_is_followed_by_those_in_its_row() {
+        #[rustfmt::skip]
+        let table = [
+            // to:          Starting Running Stopping Stopped
+            /* Starting */ [false,   true,   true,    true ],
+            /* Running  */ [false,   false,  true,    false],
+            /* Stopping */ [false,   false,  false,   true ],
+            /* Stopped  */ [false,   false,  false,   false],
+        ];
+        for (from, row) in Phase::ALL.into_iter().zip(table) {
+            for (wanted, legal) in Phase::ALL.into_iter().zip(row) {
+                let expected = if legal {
+                    Ok(wanted)
+                } else {
+                    Err(IllegalPhase { from, wanted })
+                };
+                assert_eq!(from.enter(wanted), expected);
+            }
+        }
+    }
+
+    #[test]
+    fn a_code_leads_back_to_its_phase() {
+        for phase in Phase::ALL {
+            assert_eq!(Phase::from_code(phase.code()), Some(phase));
+        }
+        assert_eq!(Phase::from_code(4), None);
+    }
+}

@@ -1,0 +1,325 @@
+//! The numbers of a pool: what is given, what follows, and what does not go together.
+
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use super::Resize;
+use crate::line::MAX_SLOTS;
+
+/// The numbers that a pool keeps to.
+#[derive(Copy, Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct PoolRules {
+    /// How many children are forked at the start.
+    pub start: u32,
+    /// How many children shall at least wait for a request.
+    pub min_spare: u32,
+    /// How many children may wait for a request.
+    pub max_spare: u32,
+    /// How many children there may be at any instant.
+    pub max_children: u32,
+    /// How long there must have been too many idle children before some are retired. One second by
+    /// default, as the period of Apache's maintenance.
+    pub linger: Duration,
+}
+
+/// Why the numbers of a pool do not go together.
+#[derive(Copy, Clone, PartialEq, Eq, Hash, Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum PoolError {
+    /// A number is 0 that must not be.
+    #[error("{field} is 0: it must be at least 1")]
+    Zero {
+        /// Which one.
+        field: &'static str,
+    },
+    /// There would be more children than a scoreboard has slots.
+    #[error("max_children is {max_children}: a scoreboard has at most {MAX_SLOTS} slots")]
+    Slots {
+        /// The number.
+        max_children: u32,
+    },
+    /// More children would be needed than there may be.
+    #[error("{field} is {value}: it must not be more than max_children, which is {max_children}")]
+    TooMany {
+        /// Which number is too large.
+        field: &'static str,
+        /// What it is.
+        value: u32,
+        /// How many there may be.
+        max_children: u32,
+    },
+    /// The same child would be too few and too many.
+    #[error("max_spare is {max_spare}: it must not be less than min_spare, which is {min_spare}")]
+    Crossed {
+        /// The smaller number.
+        max_spare: u32,
+        /// The larger one.
+        min_spare: u32,
+    },
+    /// The pool can have no more spare children.
+    #[error("max_children is {max_children}")]
+    AtMost {
+        /// How many there may be.
+        max_children: u32,
+    },
+    /// The pool can have no fewer spare children.
+    #[error("a pool keeps at least one spare child")]
+    AtLeast,
+}
+
+impl PoolRules {
+    /// How long there must have been too many idle children, unless it is set.
+    pub const LINGER: Duration = Duration::from_secs(1);
+
+    /// Completes the numbers from those that are given.
+    ///
+    /// What is not given follows from the rest, as in `POE::Component::Daemon` (manual, `spawn`):
+    ///
+    /// | | with `max_children` | without |
+    /// | --- | --- | --- |
+    /// | `min_spare` | half of `max_spare` if given, else 20 % of `max_children`; at least 1 | half of `max_spare` if given, else `start` |
+    /// | `max_spare` | 80 % of `max_children`, at least `min_spare` | twice `min_spare` |
+    /// | `max_children` | | `start` + `max_spare` |
+    ///
+    /// A `min_spare` of 0, which lets the last idle child become busy, is only taken if it is
+    /// given: the original rounds 20 % of 4 children down to it, and then never forks again.
+    ///
+    /// # Errors
+    ///
+    /// [`PoolError`] if the numbers do not go together; it names the field and its value.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use daemon_core::PoolRules;
+    ///
+    /// let rules = PoolRules::from_parts(3, None, None, Some(10))?;
+    /// assert_eq!((rules.min_spare, rules.max_spare), (2, 8));
+    /// let error = PoolRules::from_parts(1, Some(5), Some(3), None).unwrap_err();
+    /// assert_eq!(error.to_string(), "max_spare is 3: it must not be less than min_spare, which is 5");
+    /// # Ok::<(), daemon_core::PoolError>(())
+    /// ```
+    pub fn from_parts(
+        start: u32,
+        min_spare: Option<u32>,
+        max_spare: Option<u32>,
+        max_children: Option<u32>,
+    ) -> Result<PoolRules, PoolError> {
+        // Of a field that is not given nothing may be said to be wrong: it is fitted below the
+        // others instead.
+        let most = max_children.unwrap_or(u32::MAX);
+        let min = min_spare.unwrap_or_else(|| {
+            let min = match (max_spare, max_children) {
+                (Some(max_spare), _) => max_spare / 2,
+                (None, Some(max_children)) => percent(max_children, 20),
+                (None, None) => start,
+            };
+            min.max(1).min(most)
+        });
+        let max = max_spare.unwrap_or_else(|| {
+            let max = match max_children {
+                Some(max_children) => percent(max_children, 80),
+                None => min.saturating_mul(2),
+            };
+            max.max(min).max(1)
+        });
+        PoolRules {
+            start,
+            min_spare: min,
+            max_spare: max,
+            max_children: max_children.unwrap_or_else(|| start.saturating_add(max)),
+            linger: PoolRules::LINGER,
+        }
+        .check()
+    }
+
+    /// Checks whether the numbers go together, and returns them.
+    ///
+    /// A `max_spare` above `max_children` is no fault: nobody is ever retired then.
+    ///
+    /// # Errors
+    ///
+    /// [`PoolError`], which names the first field that is wrong and its value.
+    pub fn check(self) -> Result<PoolRules, PoolError> {
+        let PoolRules {
+            start,
+            min_spare,
+            max_spare,
+            max_children,
+            linger: _any,
+        } = self;
+        let zero = |field| Err(PoolError::Zero { field });
+        let too_many = |field, value| {
+            Err(PoolError::TooMany {
+                field,
+                value,
+                max_children,
+            })
+        };
+        match self {
+            _ if start == 0 => zero("start_children"),
+            _ if max_children == 0 => zero("max_children"),
+            _ if max_children > MAX_SLOTS => Err(PoolError::Slots { max_children }),
+            _ if start > max_children => too_many("start_children", start),
+            _ if min_spare > max_children => too_many("min_spare", min_spare),
+            _ if max_spare == 0 => zero("max_spare"),
+            _ if max_spare < min_spare => Err(PoolError::Crossed {
+                max_spare,
+                min_spare,
+            }),
+            rules => Ok(rules),
+        }
+    }
+
+    pub(super) fn resized(self, resize: Resize) -> Result<PoolRules, PoolError> {
+        let PoolRules {
+            min_spare,
+            max_spare,
+            max_children,
+            ..
+        } = self;
+        let least = min_spare.min(1);
+        let at_most = PoolError::AtMost { max_children };
+        let (min, max) = match resize {
+            Resize::More => (min_spare.saturating_add(1), max_spare.saturating_add(1)),
+            Resize::Fewer => (min_spare.saturating_sub(1), max_spare.saturating_sub(1)),
+            Resize::To(0) => return Err(PoolError::AtLeast),
+            Resize::To(children) if children > max_children => return Err(at_most),
+            Resize::To(children) => (children, children.saturating_add(max_spare - min_spare)),
+        };
+        let min = min.clamp(least, max_children);
+        // A max_spare that was above max_children may stay there, but is not moved further up.
+        let max = max.clamp(min.max(1), max_children.max(max_spare));
+        let resized = PoolRules {
+            min_spare: min,
+            max_spare: max,
+            ..self
+        };
+        match resize {
+            Resize::More if resized == self => Err(at_most),
+            Resize::Fewer if resized == self => Err(PoolError::AtLeast),
+            Resize::More | Resize::Fewer | Resize::To(_) => Ok(resized),
+        }
+    }
+}
+
+/// So many percent, rounded down.
+fn percent(of: u32, percent: u32) -> u32 {
+    // It is less than `of`.
+    u32::try_from(u64::from(of) * u64::from(percent) / 100).unwrap_or(of)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn numbers(parts: (u32, Option<u32>, Option<u32>, Option<u32>)) -> (u32, u32, u32) {
+        let rules = PoolRules::from_parts(parts.0, parts.1, parts.2, parts.3).unwrap();
+        assert_eq!(rules.linger, Duration::from_secs(1));
+        (rules.min_spare, rules.max_spare, rules.max_children)
+    }
+
+    #[test]
+    fn what_is_not_given_follows_from_the_rest() {
+        let table = [
+            ((10, None, None, None), (10, 20, 30)),
+            ((3, None, None, Some(10)), (2, 8, 10)),
+            ((1, None, None, Some(4)), (1, 3, 4)),
+            ((1, None, None, Some(1)), (1, 1, 1)),
+            ((2, None, Some(8), Some(20)), (4, 8, 20)),
+            ((2, None, Some(8), None), (4, 8, 10)),
+            ((1, None, Some(1), None), (1, 1, 2)),
+            ((2, None, Some(9), Some(3)), (3, 9, 3)),
+            ((2, Some(9), None, Some(10)), (9, 9, 10)),
+            ((2, Some(3), None, None), (3, 6, 8)),
+            ((2, Some(0), None, None), (0, 1, 3)),
+            ((1, Some(0), Some(1), Some(2)), (0, 1, 2)),
+        ];
+        for (parts, expected) in table {
+            assert_eq!(numbers(parts), expected, "{parts:?}");
+        }
+    }
+
+    #[test]
+    fn nonsense_is_refused_by_field_and_value() {
+        let table = [
+            (
+                (0, None, None, None),
+                "start_children is 0: it must be at least 1",
+            ),
+            (
+                (1, None, None, Some(0)),
+                "max_children is 0: it must be at least 1",
+            ),
+            (
+                (1, None, Some(0), None),
+                "max_spare is 0: it must be at least 1",
+            ),
+            (
+                (9, None, None, Some(8)),
+                "start_children is 9: it must not be more than max_children, which is 8",
+            ),
+            (
+                (1, Some(9), None, Some(8)),
+                "min_spare is 9: it must not be more than max_children, which is 8",
+            ),
+            (
+                (1, None, None, Some(65_537)),
+                "max_children is 65537: a scoreboard has at most 65536 slots",
+            ),
+            (
+                (u32::MAX, None, None, None),
+                "max_children is 4294967295: a scoreboard has at most 65536 slots",
+            ),
+        ];
+        for ((start, min, max, children), sentence) in table {
+            let error = PoolRules::from_parts(start, min, max, children).unwrap_err();
+            assert_eq!(error.to_string(), sentence);
+        }
+    }
+
+    #[test]
+    fn both_spares_move_together_as_far_as_they_can() {
+        let rules = PoolRules::from_parts(1, Some(2), Some(4), Some(6)).unwrap();
+        let spares = |rules: PoolRules| (rules.min_spare, rules.max_spare);
+        let more = rules.resized(Resize::More).unwrap();
+        assert_eq!(spares(more), (3, 5));
+        assert_eq!(more.resized(Resize::Fewer), Ok(rules));
+        assert_eq!(rules.resized(Resize::To(5)).map(spares), Ok((5, 6)));
+        assert_eq!(
+            rules.resized(Resize::To(7)),
+            Err(PoolError::AtMost { max_children: 6 })
+        );
+        assert_eq!(rules.resized(Resize::To(0)), Err(PoolError::AtLeast));
+
+        let top = PoolRules {
+            min_spare: 6,
+            max_spare: 6,
+            ..rules
+        };
+        assert_eq!(
+            top.resized(Resize::More),
+            Err(PoolError::AtMost { max_children: 6 })
+        );
+        let one = PoolRules {
+            min_spare: 1,
+            max_spare: 2,
+            ..rules
+        };
+        assert_eq!(one.resized(Resize::Fewer).map(spares), Ok((1, 1)));
+        let bottom = PoolRules {
+            min_spare: 1,
+            max_spare: 1,
+            ..rules
+        };
+        assert_eq!(bottom.resized(Resize::Fewer), Err(PoolError::AtLeast));
+        let lax = PoolRules {
+            min_spare: 0,
+            max_spare: 9,
+            ..rules
+        };
+        assert_eq!(lax.resized(Resize::Fewer).map(spares), Ok((0, 8)));
+        assert_eq!(lax.resized(Resize::More).map(spares), Ok((1, 9)));
+    }
+}

@@ -1,0 +1,226 @@
+//! After how many requests a child makes room for a new one.
+
+use std::num::NonZeroU32;
+
+use serde::{Deserialize, Serialize};
+
+/// How many requests a child serves at most.
+#[derive(Copy, Clone, PartialEq, Eq, Hash, Debug, Default, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Requests {
+    /// As many as come.
+    #[default]
+    Unlimited,
+    /// So many.
+    Of(NonZeroU32),
+}
+
+/// By how many percent at most a child's share of requests is smaller than the number that was set.
+///
+/// Children that all serve the same number are born together and leave together: a pool of four
+/// stood still for a second each time (`POE::Component::Daemon`, measured). 10 by default.
+#[derive(Copy, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize)]
+#[serde(transparent)]
+pub struct Jitter(u8);
+
+/// A jitter that is too large.
+#[derive(Copy, Clone, PartialEq, Eq, Hash, Debug, thiserror::Error)]
+#[error("jitter is {percent} %: it must not be more than {} %", Jitter::MAX.percent())]
+pub struct JitterError {
+    /// What was asked for.
+    pub percent: u8,
+}
+
+impl Jitter {
+    /// None: each child serves just the number that was set.
+    pub const NONE: Jitter = Jitter(0);
+    /// The largest.
+    pub const MAX: Jitter = Jitter(50);
+
+    /// Makes it from percent, 0 to 50.
+    ///
+    /// # Errors
+    ///
+    /// [`JitterError`] if it is more.
+    pub const fn of_percent(percent: u8) -> Result<Jitter, JitterError> {
+        if percent > Jitter::MAX.0 {
+            return Err(JitterError { percent });
+        }
+        Ok(Jitter(percent))
+    }
+
+    /// Tells the percent.
+    #[must_use]
+    pub const fn percent(self) -> u8 {
+        self.0
+    }
+}
+
+impl Default for Jitter {
+    fn default() -> Jitter {
+        Jitter(10)
+    }
+}
+
+/// What is left of a child's share of requests.
+///
+/// # Examples
+///
+/// ```
+/// use std::num::NonZeroU32;
+/// use daemon_core::{Jitter, Left, Quota, Requests};
+///
+/// let two = NonZeroU32::new(2).map_or(Requests::Unlimited, Requests::Of);
+/// let mut quota = Quota::deal(two, Jitter::NONE, 0);
+/// assert_eq!(quota.spend(), Left::More);
+/// assert_eq!(quota.spend(), Left::Nothing);
+/// ```
+#[derive(Copy, Clone, PartialEq, Eq, Hash, Debug)]
+pub struct Quota {
+    left: Option<u32>,
+}
+
+/// Whether a child may serve another request.
+#[derive(Copy, Clone, PartialEq, Eq, Hash, Debug)]
+#[must_use = "a child that goes on regardless has no quota"]
+pub enum Left {
+    /// It may.
+    More,
+    /// It may not.
+    Nothing,
+}
+
+impl Quota {
+    /// Deals a child its share; `birth` is how many children were born before it.
+    ///
+    /// The share is between `requests` less the jitter and `requests`. Successive births get shares
+    /// that are spread as evenly as can be, whatever their number: the fractional parts of the
+    /// multiples of the golden ratio (Knuth, The Art of Computer Programming, volume 3, section
+    /// 6.4, "Fibonacci hashing"). Chance would now and then deal neighbours the same.
+    #[must_use]
+    pub fn deal(requests: Requests, jitter: Jitter, birth: u64) -> Quota {
+        match requests {
+            Requests::Unlimited => Quota { left: None },
+            Requests::Of(requests) => {
+                let requests = requests.get();
+                let spread = u64::from(requests) * u64::from(jitter.percent()) / 100;
+                let fraction = birth.wrapping_mul(GOLDEN) >> 32;
+                // It is at most `spread`, which is at most half of `requests`.
+                let less = u32::try_from((fraction * (spread + 1)) >> 32).unwrap_or(0);
+                Quota {
+                    left: Some(requests.saturating_sub(less)),
+                }
+            }
+        }
+    }
+
+    /// Spends one request, and says whether another may follow.
+    pub fn spend(&mut self) -> Left {
+        match &mut self.left {
+            None => Left::More,
+            Some(left) => {
+                *left = left.saturating_sub(1);
+                if *left == 0 {
+                    Left::Nothing
+                } else {
+                    Left::More
+                }
+            }
+        }
+    }
+
+    /// Tells how many requests are left; `None` if there is no limit.
+    #[must_use]
+    pub fn left(&self) -> Option<u32> {
+        self.left
+    }
+}
+
+/// The fractional part of the golden ratio, times 2 to the 64th.
+const GOLDEN: u64 = 0x9e37_79b9_7f4a_7c15;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::collections::HashSet;
+
+    fn of(requests: u32) -> Requests {
+        Requests::Of(NonZeroU32::new(requests).unwrap())
+    }
+
+    fn share(requests: u32, jitter: Jitter, birth: u64) -> u32 {
+        Quota::deal(of(requests), jitter, birth).left().unwrap()
+    }
+
+    #[test]
+    fn a_share_is_at_most_the_requests_and_at_least_those_less_the_jitter() {
+        for requests in (1..300).chain([1000, 65_537, u32::MAX]) {
+            for percent in 0..=50 {
+                let jitter = Jitter::of_percent(percent).unwrap();
+                let least = u64::from(requests) * u64::from(100 - percent);
+                for birth in (0..40).chain([u64::MAX]) {
+                    let share = share(requests, jitter, birth);
+                    assert!(share <= requests && share >= 1);
+                    assert!(
+                        u64::from(share) * 100 >= least,
+                        "{requests} {percent} {birth}"
+                    );
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn one_request_is_always_one() {
+        assert!((0..1000).all(|birth| share(1, Jitter::MAX, birth) == 1));
+    }
+
+    #[test]
+    fn no_two_of_so_many_consecutive_births_have_the_same_share() {
+        // Among n multiples of the golden ratio no two are nearer to each other than 0.38 / n.
+        for (requests, births) in [(100, 4), (1000, 32), (10_000, 256)] {
+            for first in (0..2000).chain([u64::MAX - 10]) {
+                let shares = (0..births)
+                    .map(|nth| share(requests, Jitter::default(), u64::wrapping_add(first, nth)))
+                    .collect::<HashSet<_>>();
+                assert_eq!(shares.len() as u64, births, "{requests} from {first}");
+            }
+        }
+    }
+
+    #[test]
+    fn at_most_a_part_of_a_large_pool_has_the_same_share() {
+        // 1000 children, 11 shares: none is dealt to more than a tenth of them and a few.
+        for first in [0_u64, 17, 1 << 40] {
+            let mut dealt = [0; 101];
+            for birth in first..first + 1000 {
+                dealt[share(100, Jitter::default(), birth) as usize] += 1;
+            }
+            assert!(dealt.iter().all(|count| *count <= 100), "{dealt:?}");
+        }
+    }
+
+    #[test]
+    fn a_child_without_a_limit_goes_on_for_ever() {
+        let mut quota = Quota::deal(Requests::Unlimited, Jitter::MAX, 3);
+        assert!((0..1000).all(|_request| quota.spend() == Left::More));
+        assert_eq!(quota.left(), None);
+    }
+
+    #[test]
+    fn a_quota_that_is_spent_stays_so() {
+        let mut quota = Quota::deal(of(1), Jitter::NONE, 0);
+        assert_eq!(quota.spend(), Left::Nothing);
+        assert_eq!(quota.spend(), Left::Nothing);
+    }
+
+    #[test]
+    fn a_jitter_of_more_than_half_is_refused() {
+        assert_eq!(Jitter::of_percent(50), Ok(Jitter::MAX));
+        let error = Jitter::of_percent(51).unwrap_err();
+        assert_eq!(
+            error.to_string(),
+            "jitter is 51 %: it must not be more than 50 %"
+        );
+    }
+}

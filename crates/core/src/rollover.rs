@@ -1,0 +1,100 @@
+//! How all children of a pool are replaced, a few at a time, without a dip in service.
+
+/// What a pool looks like in the middle of being replaced.
+///
+/// Old children are those that were ordered before the reload. Each count is of children that were
+/// not told to go, but for `leaving`.
+#[derive(Copy, Clone, PartialEq, Eq, Debug)]
+pub struct Turnover {
+    /// Old children that wait for a request.
+    pub old_idle: u32,
+    /// Old children that have a request in hand, or that are not ready themselves.
+    pub old_busy: u32,
+    /// New children that are not ready yet.
+    pub starting: u32,
+    /// New children that are ready, idle or busy.
+    pub ready: u32,
+    /// Children, old or new, that were told to go and are not gone.
+    pub leaving: u32,
+    /// How many children there were when it began: so many shall serve throughout.
+    pub target: u32,
+    /// How many children there may be at any instant.
+    pub max_children: u32,
+    /// How many children fewer than `target` may serve at a time, where there is no room to start
+    /// the new one first; 0 counts as 1. See [`away_at_once`].
+    pub away: u32,
+}
+
+/// What is to be done next.
+#[derive(Copy, Clone, PartialEq, Eq, Hash, Debug)]
+pub enum Turn {
+    /// Fork so many new children.
+    Fork(u32),
+    /// Retire so many old children, idle ones first.
+    Retire(u32),
+    /// Ask again when a child has become ready or is gone.
+    Wait,
+    /// No old child is left.
+    Done,
+}
+
+/// How many children of a pool of this size may be away at once: a quarter, at least one.
+#[must_use]
+pub fn away_at_once(target: u32) -> u32 {
+    (target / 4).max(1)
+}
+
+impl Turnover {
+    /// Says what is to be done next. One turn follows on the other until [`Turn::Wait`] or
+    /// [`Turn::Done`].
+    ///
+    /// - Where there is room, new children are started first, `away` at a time, and for each that
+    ///   is ready an old one is retired: as many serve as before.
+    /// - Where there is none, `away` old children are retired, and new ones started as they go.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use daemon_core::{Turn, Turnover};
+    ///
+    /// let pool = Turnover {
+    ///     old_idle: 4, old_busy: 0, starting: 0, ready: 0, leaving: 0,
+    ///     target: 4, max_children: 5, away: 1,
+    /// };
+    /// assert_eq!(pool.turn(), Turn::Fork(1));
+    /// assert_eq!(Turnover { ready: 1, ..pool }.turn(), Turn::Retire(1));
+    /// assert_eq!(Turnover { max_children: 4, ..pool }.turn(), Turn::Retire(1));
+    /// ```
+    #[must_use = "what is to be done is not done by itself"]
+    pub fn turn(&self) -> Turn {
+        let old = self.old_idle.saturating_add(self.old_busy);
+        if old == 0 {
+            return Turn::Done;
+        }
+        let serving = old.saturating_add(self.ready);
+        if serving > self.target && self.ready > 0 {
+            return Turn::Retire((serving - self.target).min(self.ready).min(old));
+        }
+        let away = self.away.max(1);
+        let coming = serving.saturating_add(self.starting);
+        let room = self
+            .max_children
+            .saturating_sub(coming.saturating_add(self.leaving));
+        let wanted = self
+            .target
+            .saturating_add(away.min(old))
+            .saturating_sub(coming);
+        match (
+            wanted.min(room).min(away.saturating_sub(self.starting)),
+            self.starting,
+        ) {
+            (0, 0) if room == 0 => match away.saturating_sub(self.target.saturating_sub(serving)) {
+                0 if self.leaving == 0 => Turn::Retire(1),
+                0 => Turn::Wait,
+                some => Turn::Retire(some.min(old)),
+            },
+            (0, _) => Turn::Wait,
+            (some, _) => Turn::Fork(some),
+        }
+    }
+}

@@ -1,0 +1,520 @@
+//! The scoreboard, written by a parent and its children in one process.
+
+use std::sync::atomic::AtomicU32;
+use std::time::Duration;
+
+use proptest::prelude::*;
+
+use super::*;
+use crate::board::lines_for;
+use crate::label::{LABEL_MAX, Label};
+use crate::line::MAX_SLOTS;
+use crate::seat::{Bell, Seat};
+use crate::status::{Refused, Step};
+
+/// A bell that counts.
+#[derive(Debug, Default)]
+struct Counter(AtomicU32);
+
+impl Counter {
+    fn rung(&self) -> u32 {
+        self.0.swap(0, Ordering::Relaxed)
+    }
+}
+
+impl Bell for &Counter {
+    fn ring(&self) {
+        self.0.fetch_add(1, Ordering::Relaxed);
+    }
+}
+
+fn lines(count: usize) -> &'static [Line] {
+    Box::leak((0..count).map(|_line| Line::new()).collect::<Box<[Line]>>())
+}
+
+fn scoreboard(slots: u32) -> Scoreboard {
+    Scoreboard::format(lines(lines_for(slots).unwrap()), slots, at(0)).unwrap()
+}
+
+fn at(secs: u64) -> Moment {
+    Moment::from_since_boot(Duration::from_secs(1000 + secs))
+}
+
+const fn slot(number: u32) -> SlotNumber {
+    SlotNumber::new(number)
+}
+
+fn counter() -> &'static Counter {
+    Box::leak(Box::default())
+}
+
+fn sit(scoreboard: &Scoreboard, number: u32, bell: &'static Counter) -> Seat<&'static Counter> {
+    let generation = scoreboard.order(slot(number), at(1)).unwrap();
+    Seat::take(
+        scoreboard.board(),
+        slot(number),
+        generation,
+        700 + number,
+        at(2),
+        bell,
+    )
+    .unwrap()
+}
+
+fn changes(scoreboard: &Scoreboard) -> Vec<u32> {
+    let mut slots = Vec::new();
+    scoreboard.drain_changes(|slot| slots.push(slot.get()));
+    slots
+}
+
+fn text(label: &[u8]) -> Label {
+    Label::Text(Text::cut(label))
+}
+
+fn damage(scoreboard: &Scoreboard, number: u32, word: usize, value: u64) {
+    scoreboard.line(slot(number)).unwrap().words[word].store(value, Ordering::Relaxed);
+}
+
+#[test]
+fn a_life_is_written_on_its_line_from_order_to_close() {
+    let scoreboard = scoreboard(4);
+    let board = scoreboard.board();
+    let generation = scoreboard.order(slot(2), at(1)).unwrap();
+    let ordered = board.read(slot(2));
+    assert_eq!((ordered.status, ordered.pid), (Some(Status::Forking), 0));
+    assert_eq!(
+        (ordered.generation, ordered.born, ordered.since),
+        (generation, at(1), at(1))
+    );
+
+    let seat = Seat::take(board, slot(2), generation, 77, at(2), counter()).unwrap();
+    assert_eq!(
+        (board.read(slot(2)).pid, board.read(slot(2)).born),
+        (77, at(2))
+    );
+    assert_eq!(seat.report(Status::Fresh, at(3)), Ok(Step::Readied));
+    assert_eq!(seat.report(Status::Serving, at(4)), Ok(Step::RequestBegun));
+    assert_eq!(seat.report(Status::Long, at(5)), Ok(Step::Changed));
+    assert_eq!(seat.report(Status::Waiting, at(6)), Ok(Step::RequestEnded));
+    assert_eq!(seat.report(Status::Long, at(7)), Ok(Step::RequestBegun));
+    seat.label(b"GET /");
+    assert_eq!((seat.status(), seat.requests()), (Status::Long, 2));
+    assert_eq!(board.letters(), "  l ");
+    assert_eq!(board.free(), 3);
+
+    let last = scoreboard.close(slot(2), at(9));
+    let expected = Entry {
+        slot: slot(2),
+        status: Some(Status::Long),
+        pid: 77,
+        generation,
+        born: at(2),
+        since: at(7),
+        requests: 2,
+        label: text(b"GET /"),
+        fault: None,
+    };
+    assert_eq!(last, expected);
+    let empty = board.read(slot(2));
+    assert_eq!(
+        (empty.status, empty.pid, empty.requests),
+        (Some(Status::Empty), 0, 0)
+    );
+    assert_eq!(empty.label, text(b""));
+    assert_eq!(scoreboard.close(slot(2), at(10)), empty);
+    assert_eq!(scoreboard.order(slot(2), at(11)), Ok(generation.next()));
+}
+
+#[test]
+fn a_move_that_the_rules_forbid_leaves_the_line_as_it_was() {
+    let scoreboard = scoreboard(1);
+    let seat = sit(&scoreboard, 0, counter());
+    seat.report(Status::Fresh, at(3)).unwrap();
+    let _ = changes(&scoreboard);
+    let before = scoreboard.read(slot(0));
+    for wanted in [
+        Status::Empty,
+        Status::Forking,
+        Status::Born,
+        Status::Fresh,
+        Status::Waiting,
+    ] {
+        let refused = Refused {
+            from: Status::Fresh,
+            wanted,
+        };
+        assert_eq!(seat.report(wanted, at(9)), Err(refused.into()));
+        assert_eq!(scoreboard.read(slot(0)), before);
+    }
+    assert_eq!(changes(&scoreboard), []);
+    let taken = Refused {
+        from: Status::Fresh,
+        wanted: Status::Forking,
+    };
+    assert_eq!(scoreboard.order(slot(0), at(9)), Err(taken.into()));
+}
+
+#[test]
+fn a_child_whose_seat_is_anothers_writes_nothing_any_more() {
+    let scoreboard = scoreboard(1);
+    let late = sit(&scoreboard, 0, counter());
+    let _last = scoreboard.close(slot(0), at(3));
+    let gone = Refused {
+        from: Status::Empty,
+        wanted: Status::Fresh,
+    };
+    assert_eq!(late.report(Status::Fresh, at(4)), Err(gone.into()));
+    let present = sit(&scoreboard, 0, counter());
+    present.label(b"mine");
+    let before = scoreboard.read(slot(0));
+    let error = late.report(Status::Fresh, at(5)).unwrap_err();
+    let (mine, theirs) = (late.generation(), present.generation());
+    assert_eq!(
+        error,
+        ReportError::NotMySeat {
+            slot: slot(0),
+            mine,
+            theirs
+        }
+    );
+    assert_eq!(
+        error.to_string(),
+        "cannot write to slot 0: it is generation 2's, not generation 1's"
+    );
+    late.label(b"theirs");
+    assert_eq!(late.status(), Status::Empty);
+    assert_eq!(scoreboard.read(slot(0)), before);
+}
+
+#[test]
+fn a_seat_is_taken_once_and_only_by_whom_it_was_ordered_for() {
+    let scoreboard = scoreboard(1);
+    let board = scoreboard.board();
+    let take = |generation| Seat::take(board, slot(0), generation, 1, at(1), counter()).map(drop);
+    assert!(take(Generation::new(0)).is_err(), "nobody was ordered");
+    let generation = scoreboard.order(slot(0), at(1)).unwrap();
+    assert!(matches!(
+        take(generation.next()),
+        Err(ReportError::NotMySeat { .. })
+    ));
+    assert_eq!(take(generation), Ok(()));
+    let twice = Refused {
+        from: Status::Born,
+        wanted: Status::Born,
+    };
+    assert_eq!(take(generation), Err(twice.into()));
+}
+
+#[test]
+fn a_label_that_was_torn_is_told_at_close_and_repaired() {
+    let scoreboard = scoreboard(1);
+    let seat = sit(&scoreboard, 0, counter());
+    seat.label(b"before");
+    let guard = scoreboard.line(slot(0)).unwrap().words[slot_word::GUARD].load(Ordering::Relaxed);
+    damage(&scoreboard, 0, slot_word::GUARD, guard + (1 << 8));
+    assert_eq!(scoreboard.read(slot(0)).label, Label::BeingWritten);
+    let last = scoreboard.close(slot(0), at(3));
+    assert_eq!(
+        (last.label, last.fault),
+        (Label::BeingWritten, Some(Fault::TornLabel))
+    );
+    let next = sit(&scoreboard, 0, counter());
+    assert_eq!(scoreboard.read(slot(0)).label, text(b""));
+    next.label(b"after");
+    assert_eq!(scoreboard.read(slot(0)).label, text(b"after"));
+    assert_eq!(scoreboard.close(slot(0), at(4)).fault, None);
+}
+
+#[test]
+fn a_damaged_line_is_told_and_can_be_closed() {
+    let scoreboard = scoreboard(2);
+    let seat = sit(&scoreboard, 0, counter());
+    damage(&scoreboard, 0, slot_word::STATE, 0x99_00_00_01_00_00_00_05);
+    let entry = scoreboard.read(slot(0));
+    assert_eq!(
+        (entry.status, entry.fault),
+        (None, Some(Fault::Status(0x99)))
+    );
+    assert_eq!(scoreboard.letters(), "? ");
+    assert_eq!(scoreboard.free(), 1);
+    let damaged = ReportError::Damaged {
+        slot: slot(0),
+        code: 0x99,
+    };
+    assert_eq!(seat.report(Status::Fresh, at(3)), Err(damaged));
+    assert_eq!(scoreboard.order(slot(0), at(3)), Err(damaged));
+    assert_eq!(
+        scoreboard.close(slot(0), at(3)).fault,
+        Some(Fault::Status(0x99))
+    );
+    assert_eq!(scoreboard.free(), 2);
+}
+
+#[test]
+fn a_slot_that_there_is_not_is_no_panic() {
+    let scoreboard = scoreboard(2);
+    let none = slot(2);
+    let entry = scoreboard.read(none);
+    assert_eq!(
+        (entry.status, entry.fault),
+        (Some(Status::Empty), Some(Fault::NoSuchSlot))
+    );
+    assert_eq!(scoreboard.close(none, at(1)), entry);
+    let error = ReportError::NoSuchSlot { slot: none };
+    assert_eq!(scoreboard.order(none, at(1)), Err(error));
+    let taken = Seat::take(
+        scoreboard.board(),
+        none,
+        Generation::new(1),
+        1,
+        at(1),
+        counter(),
+    );
+    assert_eq!(taken.map(drop), Err(error));
+}
+
+#[test]
+fn changes_are_those_of_children_each_slot_once() {
+    let scoreboard = scoreboard(3000);
+    let bell = counter();
+    let seats = [2999, 0, 1500].map(|number| sit(&scoreboard, number, bell));
+    assert_eq!(changes(&scoreboard), [0, 1500, 2999]);
+    for _again in 0..3 {
+        seats[0].report(Status::Serving, at(3)).unwrap();
+        seats[0].report(Status::Waiting, at(3)).unwrap();
+    }
+    seats[0].label(b"labels are not changes");
+    assert_eq!(changes(&scoreboard), [2999]);
+    let _last = scoreboard.close(slot(0), at(4));
+    assert_eq!(changes(&scoreboard), []);
+}
+
+#[test]
+fn a_bell_rings_once_for_each_time_that_it_was_armed() {
+    let scoreboard = scoreboard(2);
+    let bell = counter();
+    let seats = [0, 1].map(|number| sit(&scoreboard, number, bell));
+    assert_eq!(bell.rung(), 0);
+    assert_eq!(scoreboard.arm(), Armed::ChangesWaiting);
+    seats[0].report(Status::Fresh, at(3)).unwrap();
+    assert_eq!(bell.rung(), 0, "it is not armed while changes wait");
+    assert_eq!(changes(&scoreboard), [0, 1]);
+    assert_eq!(scoreboard.arm(), Armed::Asleep);
+    assert_eq!(scoreboard.arm(), Armed::Asleep);
+    seats[0].report(Status::Serving, at(4)).unwrap();
+    seats[1].report(Status::Fresh, at(4)).unwrap();
+    assert_eq!(bell.rung(), 1);
+    assert_eq!(changes(&scoreboard), [0, 1]);
+    assert_eq!(scoreboard.arm(), Armed::Asleep);
+    scoreboard.disarm();
+    scoreboard.disarm();
+    seats[1].report(Status::Serving, at(5)).unwrap();
+    assert_eq!(bell.rung(), 0);
+    assert_eq!(changes(&scoreboard), [1]);
+    assert_eq!(scoreboard.arm(), Armed::Asleep);
+    seats[1].report(Status::Waiting, at(6)).unwrap();
+    assert_eq!(bell.rung(), 1);
+}
+
+#[test]
+fn the_header_tells_what_the_parent_has_written() {
+    let scoreboard = scoreboard(5);
+    let board = scoreboard.board();
+    assert_eq!(
+        (board.slots(), board.shown(), board.started()),
+        (5, 5, at(0))
+    );
+    for phase in Phase::ALL {
+        scoreboard.set_phase(phase);
+        assert_eq!(board.phase(), phase);
+    }
+    scoreboard.show(2);
+    assert_eq!(board.letters(), "  ");
+    let _seat = sit(&scoreboard, 3, counter());
+    assert_eq!(board.letters(), "   f");
+    scoreboard.show(9);
+    assert_eq!(board.shown(), 5);
+    board.header().words[header_word::PHASE].store(300, Ordering::Relaxed);
+    assert_eq!(board.phase(), Phase::Stopped);
+}
+
+#[test]
+fn another_reader_opens_what_was_formatted_and_nothing_else() {
+    let open = |lines| Board::open(lines).map(|board| board.slots());
+    let memory = lines(lines_for(8).unwrap());
+    assert_eq!(
+        open(&[]),
+        Err(BoardError::TooShort {
+            lines: 0,
+            needed: 1
+        })
+    );
+    assert_eq!(open(memory), Err(BoardError::Foreign { found: 0 }));
+    let scoreboard = Scoreboard::format(memory, 8, at(0)).unwrap();
+    let _seat = sit(&scoreboard, 7, counter());
+    assert_eq!(Board::open(memory).unwrap().letters(), "       f");
+    assert_eq!(
+        open(&memory[..10]),
+        Err(BoardError::TooShort {
+            lines: 10,
+            needed: 11
+        })
+    );
+    for slots in [0, 65_537, u64::MAX] {
+        memory[0].words[header_word::SLOTS].store(slots, Ordering::Relaxed);
+        assert_eq!(open(memory), Err(BoardError::Slots { slots }));
+    }
+}
+
+#[test]
+fn a_scoreboard_has_as_many_lines_as_it_needs() {
+    assert_eq!(
+        [1, 8, 1024, 1025].map(|slots| lines_for(slots).unwrap()),
+        [4, 11, 1027, 1029]
+    );
+    assert_eq!(lines_for(MAX_SLOTS), Ok(65_536 + 66));
+    assert_eq!(lines_for(0), Err(BoardError::Slots { slots: 0 }));
+    assert_eq!(
+        lines_for(MAX_SLOTS + 1),
+        Err(BoardError::Slots { slots: 65_537 })
+    );
+    let error = Scoreboard::format(lines(3), 1, at(0))
+        .map(drop)
+        .unwrap_err();
+    assert_eq!(
+        error.to_string(),
+        "cannot use 3 lines as a scoreboard: 4 are needed"
+    );
+}
+
+#[test]
+fn memory_that_was_used_before_is_formatted_all_the_same() {
+    let memory = lines(lines_for(2).unwrap());
+    for word in memory.iter().flat_map(|line| &line.words) {
+        word.store(u64::MAX, Ordering::Relaxed);
+    }
+    let scoreboard = Scoreboard::format(memory, 2, at(0)).unwrap();
+    assert_eq!(
+        (scoreboard.letters().as_str(), scoreboard.free()),
+        ("  ", 2)
+    );
+    assert_eq!(changes(&scoreboard), []);
+    assert_eq!(scoreboard.arm(), Armed::Asleep);
+}
+
+#[test]
+fn a_generation_that_has_come_to_its_end_begins_again() {
+    let scoreboard = scoreboard(1);
+    let last = State::of(Status::Empty, Generation::new(0x00ff_ffff), 0);
+    damage(&scoreboard, 0, slot_word::STATE, last.pack());
+    assert_eq!(scoreboard.order(slot(0), at(1)), Ok(Generation::new(0)));
+}
+
+#[test]
+fn a_reader_in_another_thread_sees_whole_labels_and_moments_that_belong_to_the_status() {
+    let rounds = if cfg!(miri) { 30 } else { 20_000 };
+    let scoreboard = scoreboard(1);
+    let board = scoreboard.board();
+    let seat = sit(&scoreboard, 0, counter());
+    std::thread::scope(|scope| {
+        let reader = scope.spawn(move || {
+            let mut newest = at(0);
+            while newest < at(rounds) {
+                let entry = board.read(slot(0));
+                if let Label::Text(text) = entry.label {
+                    let bytes = text.as_bytes();
+                    assert!(
+                        bytes.iter().all(|byte| Some(byte) == bytes.first()),
+                        "{text:?}"
+                    );
+                }
+                assert!(entry.since >= newest, "time runs backwards");
+                newest = entry.since;
+            }
+        });
+        for round in 3..=rounds {
+            let wanted = if round % 2 == 0 {
+                Status::Waiting
+            } else {
+                Status::Serving
+            };
+            seat.report(wanted, at(round)).unwrap();
+            let letter = b'a' + u8::try_from(round % 26).unwrap();
+            seat.label(&[letter; LABEL_MAX][..usize::try_from(round).unwrap() % LABEL_MAX]);
+        }
+        reader.join().unwrap();
+    });
+}
+
+#[test]
+fn no_change_is_lost_between_children_in_threads_and_a_parent_that_sleeps_on_a_bell() {
+    use std::sync::mpsc::{Sender, channel};
+
+    struct Post(Sender<()>);
+    impl Bell for Post {
+        fn ring(&self) {
+            // The parent has left when nobody listens.
+            let _ = self.0.send(());
+        }
+    }
+
+    let (children, rounds) = if cfg!(miri) { (2, 10) } else { (4, 5000) };
+    let scoreboard = scoreboard(children);
+    let (send, wake) = channel();
+    std::thread::scope(|scope| {
+        for number in 0..children {
+            let (board, bell) = (scoreboard.board(), Post(send.clone()));
+            let generation = scoreboard.order(slot(number), at(1)).unwrap();
+            scope.spawn(move || {
+                let seat = Seat::take(board, slot(number), generation, 1, at(1), bell).unwrap();
+                for round in 0..rounds {
+                    seat.report(Status::Serving, at(round)).unwrap();
+                    seat.report(Status::Waiting, at(round)).unwrap();
+                }
+                seat.report(Status::Leaving, at(rounds)).unwrap();
+            });
+        }
+        let mut leaving = 0;
+        while leaving < children {
+            match scoreboard.arm() {
+                Armed::Asleep => {
+                    // Whoever rings late may have left a ring of an earlier time.
+                    wake.recv_timeout(Duration::from_secs(20))
+                        .expect("a wake-up was lost");
+                }
+                Armed::ChangesWaiting => {}
+            }
+            scoreboard.drain_changes(|slot| {
+                if scoreboard.read(slot).status == Some(Status::Leaving) {
+                    leaving += 1;
+                    let _last = scoreboard.close(slot, at(rounds));
+                }
+            });
+        }
+    });
+}
+
+proptest! {
+    #[test]
+    fn whatever_the_memory_holds_reading_and_closing_it_ends(
+        words in prop::collection::vec(any::<u64>(), 6 * 16),
+        slots in 1_u64..4,
+    ) {
+        let memory = lines(6);
+        for (word, value) in memory.iter().flat_map(|line| &line.words).zip(&words) {
+            word.store(*value, Ordering::Relaxed);
+        }
+        memory[0].words[header_word::MAGIC].store(MAGIC, Ordering::Relaxed);
+        memory[0].words[header_word::SLOTS].store(slots, Ordering::Relaxed);
+        let board = Board::open(memory).unwrap();
+        prop_assert_eq!(board.entries().count() as u64, slots);
+        let _ = (board.letters(), board.phase(), board.started(), board.free(), board.shown());
+        let scoreboard = Scoreboard { board, one_thread: PhantomData };
+        scoreboard.drain_changes(|slot| assert!(u64::from(slot.get()) < slots));
+        let _ = scoreboard.arm();
+        for number in 0..board.slots() {
+            let _last = scoreboard.close(slot(number), at(1));
+            prop_assert!(scoreboard.order(slot(number), at(2)).is_ok());
+        }
+    }
+}

@@ -1,0 +1,243 @@
+//! What a child is doing, and the moves that it may make.
+
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+/// The status of a slot: whether there is a child, and what it does.
+///
+/// The letters are those of `POE::Component::Daemon`'s scoreboard, whose manual they follow.
+///
+/// # Examples
+///
+/// ```
+/// use daemon_core::{Status, Step};
+///
+/// assert_eq!(Status::Waiting.step(Status::Serving), Ok(Step::RequestBegun));
+/// let refused = Status::Waiting.step(Status::Fresh).unwrap_err();
+/// assert_eq!(refused.to_string(), "a child that is Waiting (w) cannot become Fresh (.)");
+/// ```
+#[derive(Copy, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize)]
+#[repr(u8)]
+#[serde(rename_all = "kebab-case")]
+pub enum Status {
+    /// No child is here.
+    Empty = 0,
+    /// The parent has ordered a fork.
+    Forking = 1,
+    /// The child lives, and is not ready yet.
+    Born = 2,
+    /// The child is ready, and waits for its first request.
+    Fresh = 3,
+    /// The child waits for the next request.
+    Waiting = 4,
+    /// The child handles a request.
+    Serving = 5,
+    /// The child handles a request that takes long.
+    Long = 6,
+    /// The child is going.
+    Leaving = 7,
+}
+
+/// What a legal move means.
+#[derive(Copy, Clone, PartialEq, Eq, Hash, Debug)]
+pub enum Step {
+    /// The parent has ordered a child into an empty slot.
+    Ordered,
+    /// The child has taken its seat.
+    Sat,
+    /// The child is ready for its first request.
+    Readied,
+    /// A request has begun: the one move that counts a request.
+    RequestBegun,
+    /// The request is done.
+    RequestEnded,
+    /// The same request goes on, found to be long or no longer so.
+    Changed,
+    /// The child is going.
+    Leaving,
+    /// The child is gone.
+    Closed,
+}
+
+/// A move that is not allowed.
+///
+/// It is a returned value: nothing was changed, nothing is logged, and the caller decides.
+#[derive(Copy, Clone, PartialEq, Eq, Hash, Debug, thiserror::Error)]
+#[error("a child that is {from} cannot become {wanted}")]
+pub struct Refused {
+    /// What the slot is.
+    pub from: Status,
+    /// What it was to become.
+    pub wanted: Status,
+}
+
+impl Status {
+    /// All of them, in the order of their codes.
+    pub const ALL: [Status; 8] = [
+        Status::Empty,
+        Status::Forking,
+        Status::Born,
+        Status::Fresh,
+        Status::Waiting,
+        Status::Serving,
+        Status::Long,
+        Status::Leaving,
+    ];
+
+    /// Tells its letter on the scoreboard.
+    #[must_use]
+    pub const fn letter(self) -> char {
+        match self {
+            Status::Empty => ' ',
+            Status::Forking => 'F',
+            Status::Born => 'f',
+            Status::Fresh => '.',
+            Status::Waiting => 'w',
+            Status::Serving => 'r',
+            Status::Long => 'l',
+            Status::Leaving => 'e',
+        }
+    }
+
+    /// Finds the status that has this letter.
+    #[must_use]
+    pub fn from_letter(letter: char) -> Option<Status> {
+        Status::ALL
+            .into_iter()
+            .find(|status| status.letter() == letter)
+    }
+
+    /// Tells its code in shared memory.
+    #[must_use]
+    pub const fn code(self) -> u8 {
+        self as u8
+    }
+
+    /// Finds the status that has this code; none has it if the memory was damaged.
+    #[must_use]
+    pub fn from_code(code: u8) -> Option<Status> {
+        Status::ALL.get(usize::from(code)).copied()
+    }
+
+    /// Tells whether a child waits for a request.
+    #[must_use]
+    pub const fn is_idle(self) -> bool {
+        matches!(self, Status::Fresh | Status::Waiting)
+    }
+
+    /// Tells whether a child has a request in hand.
+    #[must_use]
+    pub const fn is_busy(self) -> bool {
+        matches!(self, Status::Serving | Status::Long)
+    }
+
+    /// Tells whether a child is on its way to being ready.
+    #[must_use]
+    pub const fn is_starting(self) -> bool {
+        matches!(self, Status::Forking | Status::Born)
+    }
+
+    /// Says what the move to `wanted` means.
+    ///
+    /// A move to the same status is none: the original warns of `wait` after `wait`.
+    ///
+    /// # Errors
+    ///
+    /// [`Refused`] if the move is not allowed.
+    pub const fn step(self, wanted: Status) -> Result<Step, Refused> {
+        use Status::{Born, Empty, Forking, Fresh, Leaving, Long, Serving, Waiting};
+
+        match (self, wanted) {
+            (Empty, Forking) => Ok(Step::Ordered),
+            (Forking, Born) => Ok(Step::Sat),
+            (Born, Fresh) => Ok(Step::Readied),
+            (Born | Fresh | Waiting, Serving | Long) => Ok(Step::RequestBegun),
+            (Serving | Long, Waiting) => Ok(Step::RequestEnded),
+            (Serving, Long) | (Long, Serving) => Ok(Step::Changed),
+            (Born | Fresh | Waiting | Serving | Long, Leaving) => Ok(Step::Leaving),
+            (Forking | Born | Fresh | Waiting | Serving | Long | Leaving, Empty) => {
+                Ok(Step::Closed)
+            }
+            (Empty, Empty | Born | Fresh | Waiting | Serving | Long | Leaving)
+            | (Forking, Forking | Fresh | Waiting | Serving | Long | Leaving)
+            | (Born, Forking | Born | Waiting)
+            | (Fresh, Forking | Born | Fresh | Waiting)
+            | (Waiting, Forking | Born | Fresh | Waiting)
+            | (Serving, Forking | Born | Fresh | Serving)
+            | (Long, Forking | Born | Fresh | Long)
+            | (Leaving, Forking | Born | Fresh | Waiting | Serving | Long | Leaving) => {
+                Err(Refused { from: self, wanted })
+            }
+        }
+    }
+}
+
+impl fmt::Display for Status {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{self:?} ({})", self.letter())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use Step::{Changed, Closed, Ordered, Readied, RequestBegun, RequestEnded, Sat};
+
+    #[test]
+    fn every_pair_of_the_table_is_as_written_here() {
+        const NO: Option<Step> = None;
+        const O: Option<Step> = Some(Ordered);
+        const S: Option<Step> = Some(Sat);
+        const R: Option<Step> = Some(Readied);
+        const B: Option<Step> = Some(RequestBegun);
+        const E: Option<Step> = Some(RequestEnded);
+        const C: Option<Step> = Some(Changed);
+        const L: Option<Step> = Some(Step::Leaving);
+        const X: Option<Step> = Some(Closed);
+        #[rustfmt::skip]
+        let table = [
+            // to:  ' '  F   f   .   w   r   l   e
+            /* ' ' */ [NO, O,  NO, NO, NO, NO, NO, NO],
+            /*  F  */ [X,  NO, S,  NO, NO, NO, NO, NO],
+            /*  f  */ [X,  NO, NO, R,  NO, B,  B,  L ],
+            /*  .  */ [X,  NO, NO, NO, NO, B,  B,  L ],
+            /*  w  */ [X,  NO, NO, NO, NO, B,  B,  L ],
+            /*  r  */ [X,  NO, NO, NO, E,  NO, C,  L ],
+            /*  l  */ [X,  NO, NO, NO, E,  C,  NO, L ],
+            /*  e  */ [X,  NO, NO, NO, NO, NO, NO, NO],
+        ];
+        for (from, row) in Status::ALL.into_iter().zip(table) {
+            for (wanted, cell) in Status::ALL.into_iter().zip(row) {
+                assert_eq!(from.step(wanted), cell.ok_or(Refused { from, wanted }));
+            }
+        }
+    }
+
+    #[test]
+    fn the_letters_and_codes_lead_back_to_their_status() {
+        for (code, status) in Status::ALL.into_iter().enumerate() {
+            assert_eq!(usize::from(status.code()), code);
+            assert_eq!(Status::from_code(status.code()), Some(status));
+            assert_eq!(Status::from_letter(status.letter()), Some(status));
+        }
+        assert_eq!(
+            Status::ALL.map(Status::letter).iter().collect::<String>(),
+            " Ff.wrle"
+        );
+        assert_eq!(Status::from_code(8), None);
+        assert_eq!(Status::from_letter('x'), None);
+    }
+
+    #[test]
+    fn a_child_is_at_most_one_of_idle_busy_and_starting() {
+        for status in Status::ALL {
+            let kinds = [status.is_idle(), status.is_busy(), status.is_starting()];
+            let none = matches!(status, Status::Empty | Status::Leaving);
+            assert_eq!(
+                kinds.into_iter().filter(|kind| *kind).count(),
+                usize::from(!none)
+            );
+        }
+    }
+}

@@ -1,0 +1,208 @@
+//! A pool in a simulated world: children are born, serve and die as chance will have it.
+
+#![cfg(not(loom))]
+
+use std::time::Duration;
+
+use daemon_core::{Census, Moment, Pool, PoolRules, PoolVerdict, Status};
+use proptest::prelude::*;
+
+/// What chance does to one of the children, chosen by number.
+#[derive(Debug, Clone, Copy)]
+enum Event {
+    BecomesReady(usize),
+    RequestComes(usize),
+    RequestEnds(usize),
+    Dies(usize),
+    Leaves(usize),
+    TimePasses(u64),
+}
+
+struct World {
+    pool: Pool,
+    children: Vec<Status>,
+    now: Moment,
+}
+
+impl World {
+    fn new(rules: PoolRules) -> World {
+        World {
+            pool: Pool::new(rules),
+            children: Vec::new(),
+            now: Moment::ZERO,
+        }
+    }
+
+    fn census(&self) -> Census {
+        self.children.iter().copied().collect()
+    }
+
+    /// Asks for the verdict, checks it, and carries it out.
+    fn settle(&mut self) -> PoolVerdict {
+        let before = self.census();
+        let rules = *self.pool.rules();
+        let verdict = self.pool.decide(&before, self.now);
+        assert!(verdict.fork == 0 || verdict.retire == 0, "{verdict:?}");
+        assert!(
+            before.children() + verdict.fork <= rules.max_children,
+            "{verdict:?}"
+        );
+        if verdict.retire > 0 {
+            assert!(
+                before.idle() - verdict.retire >= rules.min_spare,
+                "{verdict:?}"
+            );
+            assert!(
+                before.idle() - verdict.retire >= rules.max_spare,
+                "{verdict:?}"
+            );
+        }
+        if let Some(moment) = verdict.look_again {
+            assert!(moment > self.now, "{verdict:?}");
+        }
+        for _fork in 0..verdict.fork {
+            self.children.push(Status::Forking);
+        }
+        for _retire in 0..verdict.retire {
+            self.nth(0, Status::is_idle, Status::Leaving);
+        }
+        verdict
+    }
+
+    /// Moves the nth of the children that this can happen to, if there is any.
+    fn nth(&mut self, nth: usize, can: fn(Status) -> bool, becomes: Status) {
+        let able = self
+            .children
+            .iter_mut()
+            .filter(|status| can(**status))
+            .collect::<Vec<_>>();
+        let count = able.len();
+        if let Some(status) = able.into_iter().nth(nth % count.max(1)) {
+            *status = becomes;
+        }
+        self.children.retain(|status| *status != Status::Empty);
+    }
+
+    fn happens(&mut self, event: Event) {
+        match event {
+            Event::BecomesReady(nth) => self.nth(nth, Status::is_starting, Status::Fresh),
+            Event::RequestComes(nth) => self.nth(nth, Status::is_idle, Status::Serving),
+            Event::RequestEnds(nth) => self.nth(nth, Status::is_busy, Status::Waiting),
+            Event::Dies(nth) => self.nth(nth, |_any| true, Status::Empty),
+            Event::Leaves(nth) => self.nth(nth, |it| it == Status::Leaving, Status::Empty),
+            Event::TimePasses(ms) => self.now = self.now + Duration::from_millis(ms),
+        }
+    }
+
+    /// Lets all that has begun come to its end, and time pass as long as the pool asks for it.
+    fn rest(&mut self) {
+        for _round in 0..10_000 {
+            let verdict = self.settle();
+            let moved = self
+                .children
+                .iter()
+                .any(|it| it.is_starting() || *it == Status::Leaving);
+            for status in &mut self.children {
+                match *status {
+                    Status::Forking | Status::Born => *status = Status::Fresh,
+                    Status::Leaving => *status = Status::Empty,
+                    Status::Empty
+                    | Status::Fresh
+                    | Status::Waiting
+                    | Status::Serving
+                    | Status::Long => {}
+                }
+            }
+            self.children.retain(|status| *status != Status::Empty);
+            match verdict.look_again {
+                Some(moment) => self.now = self.now.max(moment),
+                None if moved || verdict != PoolVerdict::default() => {}
+                None => return,
+            }
+        }
+        panic!("the pool does not come to rest: {:?}", self.census());
+    }
+}
+
+fn rules() -> impl Strategy<Value = PoolRules> {
+    (1_u32..20, 0_u32..20, 0_u32..20, 0_u32..30, 0_u64..3000).prop_map(
+        |(start, min, more, room, linger)| {
+            let max_children = start.max(min) + room;
+            let max_spare = (min + more).max(1);
+            let rules =
+                PoolRules::from_parts(start, Some(min), Some(max_spare), Some(max_children));
+            let rules = rules.expect("these go together");
+            PoolRules {
+                linger: Duration::from_millis(linger.max(1)),
+                ..rules
+            }
+        },
+    )
+}
+
+fn event() -> impl Strategy<Value = Event> {
+    let nth = 0_usize..64;
+    prop_oneof![
+        4 => nth.clone().prop_map(Event::BecomesReady),
+        4 => nth.clone().prop_map(Event::RequestComes),
+        4 => nth.clone().prop_map(Event::RequestEnds),
+        1 => nth.clone().prop_map(Event::Dies),
+        2 => nth.prop_map(Event::Leaves),
+        2 => (0_u64..2000).prop_map(Event::TimePasses),
+    ]
+}
+
+proptest! {
+    #[test]
+    fn a_pool_keeps_its_promises_whatever_happens_and_settles_between_its_spares(
+        rules in rules(),
+        events in prop::collection::vec(event(), 0..200),
+    ) {
+        let mut world = World::new(rules);
+        let verdict = world.settle();
+        prop_assert_eq!(verdict.fork, rules.start);
+        for event in events {
+            world.happens(event);
+            world.settle();
+        }
+        world.rest();
+        let census = world.census();
+        let full = census.children() == rules.max_children;
+        prop_assert!(census.idle() >= rules.min_spare || full, "{census:?} {rules:?}");
+        prop_assert!(census.idle() <= rules.max_spare, "{census:?} {rules:?}");
+        prop_assert!(census.children() >= 1, "{census:?} {rules:?}");
+    }
+
+    #[test]
+    fn numbers_from_parts_go_together_or_are_refused(
+        start in 0_u32..40,
+        min in prop::option::of(0_u32..40),
+        max in prop::option::of(0_u32..40),
+        children in prop::option::of(0_u32..40),
+    ) {
+        match PoolRules::from_parts(start, min, max, children) {
+            Ok(rules) => {
+                prop_assert_eq!(rules.check(), Ok(rules));
+                prop_assert!(min.is_none_or(|min| min == rules.min_spare));
+                prop_assert!(max.is_none_or(|max| max == rules.max_spare));
+                prop_assert!(children.is_none_or(|children| children == rules.max_children));
+                prop_assert!(rules.min_spare > 0 || min == Some(0));
+            }
+            Err(error) => {
+                // What was not given is never what is wrong.
+                let sentence = error.to_string();
+                let field = sentence.split(' ').next();
+                let given = [
+                    ("start_children", Some(start)),
+                    ("min_spare", min),
+                    ("max_spare", max),
+                    ("max_children", children),
+                ];
+                prop_assert!(
+                    given.iter().any(|(name, it)| Some(*name) == field && it.is_some()),
+                    "{}", sentence
+                );
+            }
+        }
+    }
+}

@@ -1,0 +1,334 @@
+//! The part of POE's SocketFactory: actors that accept connections, and pause and resume as the
+//! daemon says.
+
+use std::collections::VecDeque;
+use std::io;
+use std::rc::Rc;
+use std::time::Duration;
+
+use actix::fut::{ActorFutureExt, WrapFuture};
+use actix::{
+    Actor, Addr, AsyncContext, Context, Handler, Message, Recipient, ResponseFuture, SpawnHandle,
+};
+use daemon_nursery::Handover;
+use futures::channel::oneshot;
+use futures::future::ready;
+use slog::Logger;
+
+use crate::child::ChildActor;
+use crate::listen::{Gate, Listen};
+use crate::log::logger;
+use crate::messages::{
+    DaemonAccept, DaemonPause, DaemonShutdown, HandBack, HandBackReason, HandOver, Handed,
+    ShutdownReason, Subscribe, UpdateStatus,
+};
+use crate::parent::DaemonActor;
+
+/// A connection that was accepted. The request is noted on the scoreboard already.
+#[derive(Message, Debug)]
+#[rtype(result = "()")]
+pub struct Accepted<S: 'static>(pub S);
+
+/// Accepts in a pre-forked child: one connection for each [`DaemonAccept`], which goes to the
+/// session as [`Accepted`].
+///
+/// It notes `Req` itself, so that a connection is on the scoreboard from the moment it is
+/// accepted; the session says [`UpdateStatus::Done`] when it is done with it. When the daemon stops
+/// it takes what waits in the listener's queue before it closes.
+#[derive(Debug)]
+pub struct ChildAcceptor<L: Listen> {
+    gate: Option<Rc<Gate<L>>>,
+    daemon: Addr<ChildActor>,
+    session: Recipient<Accepted<L::Stream>>,
+    accepting: Option<SpawnHandle>,
+    drained: Option<oneshot::Sender<()>>,
+}
+
+impl<L: Listen> ChildAcceptor<L> {
+    /// Starts an acceptor that waits for its first [`DaemonAccept`].
+    ///
+    /// # Errors
+    ///
+    /// When the runtime cannot watch the listener.
+    pub fn start(
+        listener: L,
+        daemon: Addr<ChildActor>,
+        session: Recipient<Accepted<L::Stream>>,
+    ) -> io::Result<Addr<Self>> {
+        let gate = Some(Rc::new(Gate::new(listener)?));
+        let acceptor = ChildAcceptor {
+            gate,
+            daemon,
+            session,
+            accepting: None,
+            drained: None,
+        };
+        Ok(Actor::start(acceptor))
+    }
+
+    fn deliver(&self, stream: L::Stream) {
+        self.daemon.do_send(UpdateStatus::Req);
+        self.session.do_send(Accepted(stream));
+    }
+
+    fn accept(&mut self, ctx: &mut Context<Self>) {
+        let Some(gate) = self.gate.clone() else {
+            return;
+        };
+        if self.drained.is_some() {
+            self.drain(&gate);
+            return;
+        }
+        if self.accepting.is_none() {
+            let accept = async move { gate.accept().await };
+            self.accepting = Some(ctx.spawn(accept.into_actor(self).map(
+                |stream, acceptor, _ctx| {
+                    acceptor.accepting = None;
+                    acceptor.deliver(stream);
+                },
+            )));
+        }
+    }
+
+    /// Takes one of those that wait; when there is none the listener closes.
+    fn drain(&mut self, gate: &Gate<L>) {
+        match gate.try_accept() {
+            Some(stream) => self.deliver(stream),
+            None => {
+                self.gate = None;
+                if let Some(drained) = self.drained.take() {
+                    // The daemon may have stopped waiting when the grace was over.
+                    let _ = drained.send(());
+                }
+            }
+        }
+    }
+}
+
+impl<L: Listen> Actor for ChildAcceptor<L> {
+    type Context = Context<Self>;
+
+    fn started(&mut self, ctx: &mut Self::Context) {
+        let name = "Acceptor";
+        self.daemon
+            .do_send(Subscribe::<DaemonAccept>::new(name, ctx.address()));
+        self.daemon
+            .do_send(Subscribe::<DaemonShutdown>::new(name, ctx.address()));
+    }
+}
+
+impl<L: Listen> Handler<DaemonAccept> for ChildAcceptor<L> {
+    type Result = ();
+
+    fn handle(&mut self, _accept: DaemonAccept, ctx: &mut Self::Context) {
+        self.accept(ctx);
+    }
+}
+
+impl<L: Listen> Handler<DaemonShutdown> for ChildAcceptor<L> {
+    type Result = ResponseFuture<()>;
+
+    fn handle(&mut self, shutdown: DaemonShutdown, ctx: &mut Self::Context) -> Self::Result {
+        let was_accepting = self
+            .accepting
+            .take()
+            .is_some_and(|handle| ctx.cancel_future(handle));
+        match (shutdown.reason, self.gate.clone()) {
+            (ShutdownReason::Stopping, Some(gate)) => {
+                gate.shrink();
+                let (drained, answer) = oneshot::channel();
+                self.drained = Some(drained);
+                if was_accepting {
+                    self.drain(&gate);
+                }
+                Box::pin(async move { answer.await.unwrap_or(()) })
+            }
+            _ => {
+                self.gate = None;
+                Box::pin(ready(()))
+            }
+        }
+    }
+}
+
+/// Accepts in the parent of a post-forking daemon, and hands each connection over as a request.
+///
+/// It pauses on [`DaemonPause`] and goes on on [`DaemonAccept`]. A request that comes back because
+/// the backlog is full is kept and handed over again. When the daemon stops it takes what waits in
+/// the listener's queue before it closes.
+pub struct ParentAcceptor<L: Listen, R: Handover + Send> {
+    gate: Option<Rc<Gate<L>>>,
+    daemon: Addr<DaemonActor<R>>,
+    request: fn(L::Stream) -> R,
+    accepting: Option<SpawnHandle>,
+    door: Paused,
+    returned: VecDeque<R>,
+    log: Logger,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Paused {
+    No,
+    Yes,
+}
+
+/// How long a request that came back waits before it is handed over again.
+const AGAIN: Duration = Duration::from_millis(5);
+
+impl<L: Listen, R: Handover + Send> std::fmt::Debug for ParentAcceptor<L, R> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("ParentAcceptor")
+            .field("returned", &self.returned.len())
+            .finish()
+    }
+}
+
+impl<L: Listen, R: Handover + Send> ParentAcceptor<L, R> {
+    /// Starts an acceptor whose connections become requests by this function.
+    ///
+    /// # Errors
+    ///
+    /// When the runtime cannot watch the listener.
+    pub fn start(
+        listener: L,
+        daemon: Addr<DaemonActor<R>>,
+        request: fn(L::Stream) -> R,
+    ) -> io::Result<Addr<Self>> {
+        let gate = Some(Rc::new(Gate::new(listener)?));
+        Ok(Actor::start(ParentAcceptor {
+            gate,
+            daemon,
+            request,
+            accepting: None,
+            door: Paused::No,
+            returned: VecDeque::new(),
+            log: logger(),
+        }))
+    }
+
+    fn go_on(&mut self, ctx: &mut Context<Self>) {
+        let Some(gate) = self.gate.clone() else {
+            return;
+        };
+        if self.door == Paused::Yes || self.accepting.is_some() {
+            return;
+        }
+        if let Some(request) = self.returned.pop_front() {
+            self.hand_over(request, ctx);
+        }
+        let accept = async move {
+            // The daemon has its turn between two connections, so that its pause comes in time.
+            tokio::task::yield_now().await;
+            gate.accept().await
+        };
+        self.accepting = Some(
+            ctx.spawn(accept.into_actor(self).map(|stream, acceptor, ctx| {
+                acceptor.accepting = None;
+                let request = (acceptor.request)(stream);
+                acceptor.hand_over(request, ctx);
+                acceptor.go_on(ctx);
+            })),
+        );
+    }
+
+    fn hand_over(&mut self, request: R, ctx: &mut Context<Self>) {
+        let answer = self.daemon.send(HandOver(request));
+        ctx.spawn(answer.into_actor(self).map(|answer, acceptor, ctx| {
+            if let Ok(Err(HandBack { request, why })) = answer {
+                acceptor.came_back(request, &why, ctx);
+            }
+        }));
+    }
+
+    fn came_back(&mut self, request: R, why: &HandBackReason, ctx: &mut Context<Self>) {
+        match why {
+            HandBackReason::Full { .. } => {
+                self.returned.push_back(request);
+                ctx.run_later(AGAIN, |acceptor, ctx| {
+                    if let Some(request) = acceptor.returned.pop_front() {
+                        acceptor.hand_over(request, ctx);
+                    }
+                });
+            }
+            why => slog::warn!(self.log, "a connection is closed: {}", why),
+        }
+    }
+}
+
+impl<L: Listen, R: Handover + Send> Actor for ParentAcceptor<L, R> {
+    type Context = Context<Self>;
+
+    fn started(&mut self, ctx: &mut Self::Context) {
+        let name = "Acceptor";
+        self.daemon
+            .do_send(Subscribe::<DaemonAccept>::new(name, ctx.address()));
+        self.daemon
+            .do_send(Subscribe::<DaemonPause>::new(name, ctx.address()));
+        self.daemon
+            .do_send(Subscribe::<DaemonShutdown>::new(name, ctx.address()));
+        self.go_on(ctx);
+    }
+}
+
+impl<L: Listen, R: Handover + Send> Handler<DaemonAccept> for ParentAcceptor<L, R> {
+    type Result = ();
+
+    fn handle(&mut self, _accept: DaemonAccept, ctx: &mut Self::Context) {
+        self.door = Paused::No;
+        self.go_on(ctx);
+    }
+}
+
+impl<L: Listen, R: Handover + Send> Handler<DaemonPause> for ParentAcceptor<L, R> {
+    type Result = ();
+
+    fn handle(&mut self, _pause: DaemonPause, ctx: &mut Self::Context) {
+        self.door = Paused::Yes;
+        if let Some(handle) = self.accepting.take() {
+            ctx.cancel_future(handle);
+        }
+    }
+}
+
+impl<L: Listen, R: Handover + Send> Handler<DaemonShutdown> for ParentAcceptor<L, R> {
+    type Result = ResponseFuture<()>;
+
+    fn handle(&mut self, shutdown: DaemonShutdown, ctx: &mut Self::Context) -> Self::Result {
+        if let Some(handle) = self.accepting.take() {
+            ctx.cancel_future(handle);
+        }
+        let mut last: VecDeque<R> = self.returned.drain(..).collect();
+        if let (ShutdownReason::Stopping, Some(gate)) = (shutdown.reason, self.gate.take()) {
+            gate.shrink();
+            while let Some(stream) = gate.try_accept() {
+                last.push_back((self.request)(stream));
+            }
+        }
+        self.gate = None;
+        let (daemon, log) = (self.daemon.clone(), self.log.clone());
+        Box::pin(hand_over_the_last(last, daemon, log))
+    }
+}
+
+/// Hands over what was accepted before the end, each when there is room for it.
+async fn hand_over_the_last<R: Handover + Send>(
+    mut last: VecDeque<R>,
+    daemon: Addr<DaemonActor<R>>,
+    log: Logger,
+) {
+    while let Some(request) = last.pop_front() {
+        let answer: Result<Result<Handed, HandBack<R>>, _> = daemon.send(HandOver(request)).await;
+        match answer {
+            Ok(Ok(_handed)) => {}
+            Ok(Err(HandBack {
+                request,
+                why: HandBackReason::Full { .. },
+            })) => {
+                last.push_front(request);
+                tokio::time::sleep(AGAIN).await;
+            }
+            Ok(Err(HandBack { why, .. })) => slog::warn!(log, "a connection is closed: {}", why),
+            Err(gone) => slog::warn!(log, "a connection is closed: {}", gone),
+        }
+    }
+}

@@ -1,0 +1,324 @@
+//! The daemon's actor in a child: it notes statuses, and sees to a good end.
+
+use std::cell::RefCell;
+use std::rc::Rc;
+
+use actix::fut::WrapFuture;
+use actix::{Actor, ActorContext, AsyncContext, Context, Handler, Message, MessageResult};
+use daemon_core::{ChildIntention, Manner, Phase, Signal, in_child};
+use daemon_nursery::now;
+use futures::FutureExt;
+use futures::channel::oneshot;
+use slog::{Logger, debug, error, info};
+use tokio::sync::watch;
+
+use super::desk::{Desk, Next};
+use super::life::Life;
+use crate::messages::{
+    DaemonAccept, DaemonHup, DaemonShutdown, Detail, Label, Peek, Shutdown, ShutdownBegun,
+    ShutdownReason, Status, StatusError, Subscribe, UpdateStatus, Updated,
+};
+use crate::peek;
+use crate::sessions::{Broadcast, News, Sessions};
+use crate::status::{Report, Reporter, View};
+
+/// Exit code of a child whose session has panicked, as of any Rust program that panics.
+const EXIT_PANIC: i32 = 101;
+
+/// The daemon in a child process.
+///
+/// Sessions tell it what they do ([`UpdateStatus`]) and learn from it what to do
+/// ([`DaemonAccept`], [`DaemonShutdown`]). It holds the child's seat; it has nothing to fork with.
+#[derive(Debug)]
+pub struct ChildActor {
+    desk: Rc<RefCell<Desk>>,
+    life: Life,
+    log: Logger,
+    sessions: Sessions,
+    news: News,
+    farewell: Farewell,
+    /// Pieces of code that must end before the child does.
+    inside: u32,
+    leaving: watch::Sender<Option<ShutdownReason>>,
+    end: Option<oneshot::Sender<i32>>,
+}
+
+/// How far the sessions have taken leave.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Farewell {
+    Not,
+    Asked,
+    Answered,
+}
+
+impl ChildActor {
+    pub(crate) fn new(
+        desk: Rc<RefCell<Desk>>,
+        leaving: watch::Sender<Option<ShutdownReason>>,
+        life: Life,
+        log: Logger,
+        end: oneshot::Sender<i32>,
+    ) -> Self {
+        ChildActor {
+            desk,
+            life,
+            log,
+            sessions: Sessions::default(),
+            news: News::default(),
+            farewell: Farewell::Not,
+            inside: 0,
+            leaving,
+            end: Some(end),
+        }
+    }
+
+    /// The child is to go once its request is done.
+    fn dismiss(&mut self, reason: ShutdownReason, ctx: &mut Context<Self>) {
+        let Next::Leave(reason) = self.desk.borrow_mut().leave(reason) else {
+            return;
+        };
+        debug!(self.log, "leaving"; "reason" => ?reason);
+        self.leaving.send_replace(Some(reason));
+        if self.farewell == Farewell::Not {
+            self.farewell = Farewell::Asked;
+            let shutdown = DaemonShutdown { reason };
+            self.news.shutdown = Some(shutdown);
+            let address = ctx.address();
+            let answers = self.sessions.shutdown.ask(&shutdown);
+            // By way of the mailbox: what a session has said before it answered comes first.
+            ctx.spawn(
+                answers
+                    .map(move |()| address.do_send(FarewellsSaid))
+                    .into_actor(self),
+            );
+        }
+        self.leave_if_done(ctx);
+    }
+
+    fn leave_if_done(&mut self, ctx: &mut Context<Self>) {
+        let is_leaving = self.desk.borrow().leaving().is_some();
+        let is_idle = match self.desk.borrow().leaving() {
+            Some(ShutdownReason::Done) => true,
+            Some(_) | None => !self.desk.borrow().status().is_busy(),
+        };
+        if is_leaving && is_idle && self.farewell == Farewell::Answered && self.inside == 0 {
+            self.end(0, ctx);
+        }
+    }
+
+    fn end(&mut self, code: i32, ctx: &mut Context<Self>) {
+        self.desk.borrow_mut().gone(now());
+        if let Some(end) = self.end.take() {
+            // Who waits for the end is the child's main function; it cannot have gone.
+            let _ = end.send(code);
+        }
+        ctx.stop();
+    }
+
+    fn hang_up(&mut self) {
+        self.sessions.hup.tell(&DaemonHup);
+        if let Err(error) = self.life.reopen_log() {
+            error!(self.log, "the old log stays in use: {}", error);
+        }
+    }
+
+    fn peek(&self, detail: Detail) -> String {
+        let mut lines = self.sessions.peek(&self.life.alias);
+        lines.push(format!("Scoreboard slot: {}", self.desk.borrow().slot()));
+        lines.push(format!(
+            "Scoreboard: {}",
+            self.desk.borrow().status().letter()
+        ));
+        lines.push(match self.desk.borrow().leaving() {
+            None => "Stays alive: waits for requests".to_owned(),
+            Some(reason) => format!(
+                "Leaving ({reason:?}): farewells {:?}, {} still inside, request in hand: {}",
+                self.farewell,
+                self.inside,
+                self.desk.borrow().status().is_busy()
+            ),
+        });
+        peek::finish(lines, detail, &self.report())
+    }
+
+    fn report(&self) -> Report {
+        let desk = self.desk.borrow();
+        let view = View {
+            alias: self.life.alias.clone(),
+            model: self.life.kind,
+            reporter: Reporter::Child { slot: desk.slot() },
+            parent: self.life.parent,
+            phase: desk.board().phase(),
+            max_children: self.life.max_children,
+        };
+        Report::of(view, Some(desk.board()), now())
+    }
+}
+
+impl Actor for ChildActor {
+    type Context = Context<Self>;
+}
+
+impl Handler<UpdateStatus> for ChildActor {
+    type Result = Result<Updated, StatusError>;
+
+    fn handle(&mut self, update: UpdateStatus, ctx: &mut Self::Context) -> Self::Result {
+        let next = self.desk.borrow_mut().update(update, now());
+        match next {
+            Ok(Next::Accept) if self.farewell == Farewell::Answered => {
+                self.leave_if_done(ctx);
+                Ok(Updated::Leaving(ShutdownReason::Stopping))
+            }
+            Ok(Next::Accept) => {
+                self.sessions.accept.tell(&DaemonAccept);
+                self.news.accept = Some(DaemonAccept);
+                Ok(Updated::Accepting)
+            }
+            Ok(Next::GoOn) => {
+                self.news.accept = None;
+                Ok(Updated::Noted)
+            }
+            Ok(Next::Leave(reason)) => {
+                self.dismiss(reason, ctx);
+                Ok(Updated::Leaving(reason))
+            }
+            Err(refused) => {
+                debug!(self.log, "a status is refused: {}", refused);
+                Err(refused.into())
+            }
+        }
+    }
+}
+
+impl Handler<Label> for ChildActor {
+    type Result = ();
+
+    fn handle(&mut self, label: Label, _ctx: &mut Self::Context) {
+        self.desk.borrow_mut().label(&label.0);
+    }
+}
+
+impl<M: Broadcast> Handler<Subscribe<M>> for ChildActor {
+    type Result = MessageResult<Subscribe<M>>;
+
+    fn handle(&mut self, subscribe: Subscribe<M>, _ctx: &mut Self::Context) -> Self::Result {
+        MessageResult::<Subscribe<M>>(self.sessions.subscribe(subscribe, &self.news))
+    }
+}
+
+impl Handler<Shutdown> for ChildActor {
+    type Result = MessageResult<Shutdown>;
+
+    fn handle(&mut self, Shutdown(manner): Shutdown, ctx: &mut Self::Context) -> Self::Result {
+        let begun = match self.desk.borrow().leaving() {
+            None => ShutdownBegun::Now,
+            Some(_) => ShutdownBegun::Already,
+        };
+        match manner {
+            Manner::Orderly => self.dismiss(ShutdownReason::Retired, ctx),
+            Manner::AtOnce => self.end(0, ctx),
+        }
+        MessageResult(begun)
+    }
+}
+
+impl Handler<Status> for ChildActor {
+    type Result = MessageResult<Status>;
+
+    fn handle(&mut self, _status: Status, _ctx: &mut Self::Context) -> Self::Result {
+        MessageResult(self.report())
+    }
+}
+
+impl Handler<Peek> for ChildActor {
+    type Result = String;
+
+    fn handle(&mut self, peek: Peek, _ctx: &mut Self::Context) -> Self::Result {
+        self.peek(peek.detail)
+    }
+}
+
+/// A signal has come.
+#[derive(Message, Debug, Clone, Copy)]
+#[rtype(result = "()")]
+pub(crate) struct Signalled(pub(crate) Signal);
+
+impl Handler<Signalled> for ChildActor {
+    type Result = ();
+
+    fn handle(&mut self, Signalled(signal): Signalled, ctx: &mut Self::Context) {
+        match in_child(signal) {
+            ChildIntention::Leave(Manner::Orderly) => {
+                // The parent says on the scoreboard whether it is all of us or only this one.
+                let reason = match self.desk.borrow().board().phase() {
+                    Phase::Stopping | Phase::Stopped => ShutdownReason::Stopping,
+                    Phase::Starting | Phase::Running => ShutdownReason::Retired,
+                };
+                self.dismiss(reason, ctx);
+            }
+            ChildIntention::Leave(Manner::AtOnce) => self.end(0, ctx),
+            ChildIntention::Hangup => self.hang_up(),
+            ChildIntention::Peek => info!(self.log, "peek\n{}", self.peek(Detail::Verbose)),
+            ChildIntention::Ignore => {}
+        }
+    }
+}
+
+/// All sessions have answered to the shutdown.
+#[derive(Message)]
+#[rtype(result = "()")]
+struct FarewellsSaid;
+
+impl Handler<FarewellsSaid> for ChildActor {
+    type Result = ();
+
+    fn handle(&mut self, _said: FarewellsSaid, ctx: &mut Self::Context) {
+        self.farewell = Farewell::Answered;
+        self.leave_if_done(ctx);
+    }
+}
+
+/// A piece of code begins that the child waits for.
+#[derive(Message)]
+#[rtype(result = "()")]
+pub(crate) struct CheckIn;
+
+impl Handler<CheckIn> for ChildActor {
+    type Result = ();
+
+    fn handle(&mut self, _check_in: CheckIn, _ctx: &mut Self::Context) {
+        self.inside += 1;
+    }
+}
+
+/// The piece of code has ended.
+#[derive(Message)]
+#[rtype(result = "()")]
+pub(crate) struct CheckOut;
+
+impl Handler<CheckOut> for ChildActor {
+    type Result = ();
+
+    fn handle(&mut self, _check_out: CheckOut, ctx: &mut Self::Context) {
+        self.inside = self.inside.saturating_sub(1);
+        // Who held the child did all of its work: without it there is nothing to stay for.
+        self.dismiss(ShutdownReason::Done, ctx);
+    }
+}
+
+/// A panic has happened in this process, and the child's session did not survive it.
+#[derive(Message)]
+#[rtype(result = "()")]
+pub(crate) struct SessionLost;
+
+impl Handler<SessionLost> for ChildActor {
+    type Result = ();
+
+    fn handle(&mut self, _lost: SessionLost, ctx: &mut Self::Context) {
+        error!(
+            self.log,
+            "the child's session has panicked; the child leaves"
+        );
+        self.end(EXIT_PANIC, ctx);
+    }
+}

@@ -1,0 +1,196 @@
+//! A child's own rules: what a status update leads to, and when it is time to go.
+
+use std::sync::Arc;
+
+use daemon_core::{Calling, Left, Moment, Quota, ReportError, Seat, SlotNumber, Status};
+use daemon_nursery::Doorbell;
+use daemon_sys::title::Title;
+
+use crate::messages::{ShutdownReason, UpdateStatus};
+
+/// What follows from an update.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Next {
+    /// A request may be taken.
+    Accept,
+    /// Nothing; the child is busy.
+    GoOn,
+    /// The child has no more to do.
+    Leave(ShutdownReason),
+}
+
+/// Why and how far a child is on its way out.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Stage {
+    Working,
+    /// Told to go. In `Stopping` it still takes what waits in the listener's queue.
+    Leaving(ShutdownReason),
+}
+
+/// A seated child: its line on the scoreboard, its share of requests, its stage.
+#[derive(Debug)]
+pub(crate) struct Desk {
+    seat: Seat<Doorbell>,
+    calling: Calling,
+    quota: Quota,
+    stage: Stage,
+    sign: Sign,
+}
+
+/// What ps(1) shows: `name: child 3 [r] label`. Setting it is a copy within memory.
+#[derive(Debug)]
+struct Sign {
+    title: Arc<Title>,
+    text: String,
+    /// Where the status stands in the text.
+    status_at: usize,
+}
+
+impl Sign {
+    fn new(title: Arc<Title>, name: &str, slot: SlotNumber) -> Self {
+        let mut text = format!("{name}: child {slot} [");
+        let status_at = text.len();
+        text.push_str(" ]");
+        Sign {
+            title,
+            text,
+            status_at,
+        }
+    }
+
+    fn show(&mut self, status: Status) {
+        let at = self.status_at;
+        self.text
+            .replace_range(at..=at, status.letter().encode_utf8(&mut [0; 4]));
+        self.title.set(&self.text);
+    }
+
+    fn label(&mut self, label: &str) {
+        self.text.truncate(self.status_at + "r]".len());
+        if !label.is_empty() {
+            self.text.push(' ');
+            self.text.push_str(label);
+        }
+        self.title.set(&self.text);
+    }
+}
+
+impl Desk {
+    pub(crate) fn new(
+        seat: Seat<Doorbell>,
+        calling: Calling,
+        quota: Quota,
+        title: Arc<Title>,
+        name: &str,
+    ) -> Self {
+        let mut sign = Sign::new(title, name, seat.slot());
+        sign.show(seat.status());
+        Desk {
+            seat,
+            calling,
+            quota,
+            stage: Stage::Working,
+            sign,
+        }
+    }
+
+    pub(crate) fn slot(&self) -> SlotNumber {
+        self.seat.slot()
+    }
+
+    pub(crate) fn status(&self) -> Status {
+        self.seat.status()
+    }
+
+    pub(crate) fn board(&self) -> daemon_core::Board {
+        self.seat.board()
+    }
+
+    /// Why the child is leaving, if it is.
+    pub(crate) fn leaving(&self) -> Option<ShutdownReason> {
+        match self.stage {
+            Stage::Working => None,
+            Stage::Leaving(reason) => Some(reason),
+        }
+    }
+
+    pub(crate) fn label(&mut self, text: &str) {
+        self.seat.label(text.as_bytes());
+        self.sign.label(text);
+    }
+
+    fn report(&mut self, status: Status, now: Moment) -> Result<(), ReportError> {
+        self.seat.report(status, now)?;
+        self.sign.show(status);
+        Ok(())
+    }
+
+    /// Notes what the session does.
+    pub(crate) fn update(
+        &mut self,
+        update: UpdateStatus,
+        now: Moment,
+    ) -> Result<Next, ReportError> {
+        let status = self.seat.status();
+        match update {
+            UpdateStatus::Req => self.begin(Status::Serving, now),
+            UpdateStatus::Long => self.begin(Status::Long, now),
+            UpdateStatus::Wait | UpdateStatus::Done => match (self.calling, status) {
+                (Calling::OneRequest, _) => Ok(self.leave(ShutdownReason::Done)),
+                (Calling::Pool, Status::Born) => {
+                    self.report(Status::Fresh, now)?;
+                    Ok(self.ready())
+                }
+                (Calling::Pool, _) => {
+                    self.report(Status::Waiting, now)?;
+                    Ok(self.ready())
+                }
+            },
+        }
+    }
+
+    fn begin(&mut self, wanted: Status, now: Moment) -> Result<Next, ReportError> {
+        let was_busy = self.seat.status().is_busy();
+        // An acceptor has noted the request already: to say so again is no mistake.
+        if self.seat.status() != wanted {
+            self.report(wanted, now)?;
+        }
+        if !was_busy && self.quota.spend() == Left::Nothing {
+            self.stage = match self.stage {
+                Stage::Working => Stage::Leaving(ShutdownReason::Recycled),
+                leaving @ Stage::Leaving(_) => leaving,
+            };
+        }
+        Ok(Next::GoOn)
+    }
+
+    /// The child is idle: it may take a request, or it goes.
+    fn ready(&self) -> Next {
+        match self.stage {
+            Stage::Working | Stage::Leaving(ShutdownReason::Stopping) => Next::Accept,
+            Stage::Leaving(reason) => Next::Leave(reason),
+        }
+    }
+
+    /// The child shall go once it has done what it does.
+    pub(crate) fn leave(&mut self, reason: ShutdownReason) -> Next {
+        self.stage = match self.stage {
+            Stage::Working => Stage::Leaving(reason),
+            // The whole daemon's end comes after a retirement: what is queued is to be taken.
+            Stage::Leaving(ShutdownReason::Retired) if reason == ShutdownReason::Stopping => {
+                Stage::Leaving(reason)
+            }
+            leaving @ Stage::Leaving(_) => leaving,
+        };
+        match self.stage {
+            Stage::Leaving(reason) => Next::Leave(reason),
+            Stage::Working => Next::GoOn,
+        }
+    }
+
+    /// The last report.
+    pub(crate) fn gone(&mut self, now: Moment) {
+        // A slot that says otherwise by now is the parent's to judge.
+        let _ = self.report(Status::Leaving, now);
+    }
+}

@@ -1,0 +1,113 @@
+//! A child's daemon without messages: for code that runs in the child and wants no detour.
+
+use std::cell::RefCell;
+use std::rc::Rc;
+
+use actix::Addr;
+use daemon_core::SlotNumber;
+use daemon_nursery::now;
+use tokio::sync::watch;
+
+use super::actor::{CheckIn, CheckOut, ChildActor};
+use super::desk::{Desk, Next};
+use crate::messages::{ShutdownReason, StatusError, UpdateStatus};
+
+/// A handle on the child's own line of the scoreboard, cheap to clone.
+///
+/// A handler of [`serve`](crate::Builder::serve) gets one. What it reports costs a few atomic
+/// stores.
+#[derive(Clone, Debug)]
+pub struct ChildHandle {
+    desk: Rc<RefCell<Desk>>,
+    daemon: Addr<ChildActor>,
+    leaving: watch::Receiver<Option<ShutdownReason>>,
+}
+
+thread_local! {
+    static CURRENT: RefCell<Option<ChildHandle>> = const { RefCell::new(None) };
+}
+
+impl ChildHandle {
+    /// The child that this thread's System belongs to; none in the parent, and in other threads.
+    #[must_use]
+    pub fn current() -> Option<ChildHandle> {
+        CURRENT.with_borrow(Clone::clone)
+    }
+
+    pub(crate) fn make_current(self) {
+        CURRENT.set(Some(self));
+    }
+
+    pub(crate) fn new(
+        desk: Rc<RefCell<Desk>>,
+        daemon: Addr<ChildActor>,
+        leaving: watch::Receiver<Option<ShutdownReason>>,
+    ) -> Self {
+        ChildHandle {
+            desk,
+            daemon,
+            leaving,
+        }
+    }
+
+    /// Says in a few words what the child is doing, for the scoreboard and ps(1).
+    pub fn label(&self, text: &str) {
+        self.desk.borrow_mut().label(text);
+    }
+
+    /// Says that the request in hand takes long: `l` on the scoreboard.
+    ///
+    /// # Errors
+    ///
+    /// As [`UpdateStatus`]: when the scoreboard's rules forbid it.
+    pub fn long(&self) -> Result<(), StatusError> {
+        self.update(UpdateStatus::Long).map(drop)
+    }
+
+    /// The child's place on the scoreboard.
+    #[must_use]
+    pub fn slot(&self) -> SlotNumber {
+        self.desk.borrow().slot()
+    }
+
+    /// The child's daemon.
+    #[must_use]
+    pub fn daemon(&self) -> &Addr<ChildActor> {
+        &self.daemon
+    }
+
+    /// Why the child is going, if it is.
+    #[must_use]
+    pub fn leaving(&self) -> Option<ShutdownReason> {
+        *self.leaving.borrow()
+    }
+
+    /// Waits until the child is told to go: time to end a kept-alive connection after the request
+    /// in hand.
+    pub async fn told_to_leave(&self) -> ShutdownReason {
+        let mut leaving = self.leaving.clone();
+        match leaving
+            .wait_for(Option::is_some)
+            .await
+            .map(|reason| *reason)
+        {
+            Ok(Some(reason)) => reason,
+            // The daemon's actor has ended, and with it the child.
+            Ok(None) | Err(_) => ShutdownReason::AtOnce,
+        }
+    }
+
+    pub(crate) fn update(&self, update: UpdateStatus) -> Result<Next, StatusError> {
+        Ok(self.desk.borrow_mut().update(update, now())?)
+    }
+
+    /// A piece of code begins that the child must wait for before it leaves.
+    pub(crate) fn check_in(&self) {
+        self.daemon.do_send(CheckIn);
+    }
+
+    /// That piece of code has ended.
+    pub(crate) fn check_out(&self) {
+        self.daemon.do_send(CheckOut);
+    }
+}

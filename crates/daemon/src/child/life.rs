@@ -1,0 +1,138 @@
+//! A child's life, from its birth in the nursery to its exit code.
+
+use std::cell::RefCell;
+use std::panic;
+use std::rc::Rc;
+use std::sync::Arc;
+
+use actix::{Actor, Addr, Recipient, System};
+use daemon_core::{Calling, Jitter, Quota, Requests};
+use daemon_nursery::{Birth, EXIT_SOFTWARE};
+use daemon_sys::stdio::LogFile;
+use daemon_sys::title::Title;
+use futures::channel::oneshot;
+use slog::{Logger, crit, debug};
+use tokio::sync::{Notify, watch};
+
+use super::actor::{ChildActor, SessionLost, Signalled};
+use super::desk::Desk;
+use super::handle::ChildHandle;
+use crate::log;
+use crate::messages::{DaemonChild, UpdateStatus};
+use crate::model::Kind;
+use crate::program::Program;
+use crate::signals::{self, Ears};
+
+/// Exit code of a child that could not read its request: `EX_DATAERR` of sysexits(3).
+const EXIT_DATA: i32 = 65;
+/// Exit code of a child that panicked.
+const EXIT_PANIC: i32 = 101;
+
+/// What a child needs to know of the daemon.
+#[derive(Debug, Clone)]
+pub(crate) struct Life {
+    pub(crate) alias: String,
+    /// The parent's pid.
+    pub(crate) parent: u32,
+    pub(crate) kind: Kind,
+    pub(crate) calling: Calling,
+    pub(crate) max_children: u32,
+    pub(crate) requests: Requests,
+    pub(crate) jitter: Jitter,
+    pub(crate) log: Logger,
+    pub(crate) log_file: Option<Arc<LogFile>>,
+    pub(crate) title: Arc<Title>,
+    /// What the process title begins with.
+    pub(crate) name: String,
+}
+
+impl Life {
+    /// Reopens the log file, if there is one.
+    pub(crate) fn reopen_log(&self) -> Result<(), daemon_sys::Error> {
+        self.log_file.as_deref().map_or(Ok(()), LogFile::reopen)
+    }
+}
+
+/// Lives a child's life, and answers with its exit code.
+pub(crate) fn live<P: Program>(program: P, life: Life, birth: Birth<P::Request>) -> i32 {
+    let Birth {
+        seat,
+        request,
+        signals,
+        ..
+    } = birth;
+    let log = log::of_child(&life.log, seat.slot().get());
+    let request = match request {
+        Ok(request) => request,
+        Err(error) => {
+            crit!(log, "the request is lost: {}", error);
+            return EXIT_DATA;
+        }
+    };
+    // Children that were born together sit side by side: their slots count their births.
+    let generation = u64::from(seat.generation().get());
+    let birth = generation * u64::from(seat.board().slots()) + u64::from(seat.slot().get());
+    let quota = Quota::deal(life.requests, life.jitter, birth);
+    let desk = Desk::new(
+        seat,
+        life.calling,
+        quota,
+        Arc::clone(&life.title),
+        &life.name,
+    );
+    System::new().block_on(async move {
+        let ears = match Ears::open(&signals::CHILD) {
+            Ok(ears) => ears,
+            Err(error) => {
+                crit!(log, "cannot listen to signals: {}", error);
+                return EXIT_SOFTWARE;
+            }
+        };
+        signals.release();
+        let panics = note_panics(&log);
+        let calling = life.calling;
+        let (end, ended) = oneshot::channel();
+        let desk = Rc::new(RefCell::new(desk));
+        let (leaving, told) = watch::channel(None);
+        let daemon = ChildActor::new(Rc::clone(&desk), leaving, life, log.clone(), end).start();
+        ChildHandle::new(desk, daemon.clone(), told).make_current();
+        ears.tell(daemon.clone().recipient(), Signalled);
+        debug!(log, "born");
+        if calling == Calling::OneRequest {
+            daemon.do_send(UpdateStatus::Req);
+        }
+        let session = program.child(daemon.clone());
+        session.do_send(DaemonChild { request });
+        actix_rt::spawn(mourn(session, daemon, panics));
+        ended.await.unwrap_or(EXIT_PANIC)
+    })
+}
+
+/// Has panics logged as one record, and noted: a panic that nobody catches ends an actor, and a
+/// child whose session has ended would sit there for ever.
+fn note_panics(log: &Logger) -> Arc<Notify> {
+    let noted = Arc::new(Notify::new());
+    let (log, note) = (log.clone(), Arc::clone(&noted));
+    panic::set_hook(Box::new(move |info| {
+        crit!(log, "{}", info);
+        note.notify_one();
+    }));
+    noted
+}
+
+/// Ends the child if a panic has taken its session along. A panic that somebody caught has not.
+async fn mourn<R: Send + 'static>(
+    session: Recipient<DaemonChild<R>>,
+    daemon: Addr<ChildActor>,
+    panics: Arc<Notify>,
+) {
+    loop {
+        panics.notified().await;
+        // The panic is still unwinding when the hook runs; by the next turn it has arrived.
+        tokio::task::yield_now().await;
+        if !session.connected() {
+            daemon.do_send(SessionLost);
+            return;
+        }
+    }
+}

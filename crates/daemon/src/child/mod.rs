@@ -1,0 +1,13 @@
+//! The child's side: its rules, its actor, its life from birth to exit.
+
+mod actor;
+mod desk;
+mod handle;
+mod life;
+
+pub use actor::ChildActor;
+pub use handle::ChildHandle;
+
+pub(crate) use actor::SessionLost;
+pub(crate) use desk::Next;
+pub(crate) use life::{Life, live};

@@ -1,0 +1,89 @@
+//! What can keep a daemon from starting, or end it before its time.
+
+use std::fmt;
+use std::io;
+
+use daemon_core::PoolError;
+use daemon_nursery::NurseryError;
+
+/// Why a daemon did not start, or did not end well.
+///
+/// Its `Debug` is its sentence, so that a `main` that returns it prints what an operator can read.
+#[derive(thiserror::Error)]
+#[non_exhaustive]
+pub enum DaemonError {
+    /// The configuration is wrong; nothing was done yet.
+    #[error(transparent)]
+    Config(#[from] ConfigError),
+    /// The system refused a piece of housework.
+    #[error(transparent)]
+    System(#[from] daemon_sys::Error),
+    /// The nursery could not be founded.
+    #[error(transparent)]
+    Nursery(#[from] NurseryError),
+    /// [`launch`](crate::Builder::launch) was called inside a runtime.
+    #[error(
+        "cannot launch inside an actix System or a tokio runtime: a forked child would share its \
+         event queue. Launch first, then start the runtime"
+    )]
+    InsideRuntime,
+    /// [`start`](crate::Launched::start) was called outside of an actix System.
+    #[error("cannot start the daemon: there is no actix System in this thread")]
+    NoSystem,
+    /// The runtime could not be made, or signals not be watched.
+    #[error("cannot {act}: {source}")]
+    Runtime {
+        /// What was tried.
+        act: &'static str,
+        /// What the system answered.
+        source: io::Error,
+    },
+    /// The initial children did not come up.
+    #[error("{0}")]
+    NotReady(String),
+    /// The daemon's nursery was lost while it ran; its children have been ended.
+    #[error("{0}; its children were ended")]
+    NurseryLost(String),
+    /// The daemon's actor has ended by a panic.
+    #[error("the daemon's actor has ended before the daemon was stopped")]
+    ActorLost,
+}
+
+impl fmt::Debug for DaemonError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+/// A configuration that is refused, before anything forks.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ConfigError {
+    /// The numbers of a pool do not go together.
+    #[error("{0}")]
+    Pool(#[from] PoolError),
+    /// A field has a value that makes no sense.
+    #[error("{field} is {value}: {why}")]
+    Value {
+        /// The field's name.
+        field: &'static str,
+        /// What it was set to.
+        value: String,
+        /// What is wrong with that.
+        why: String,
+    },
+}
+
+impl ConfigError {
+    pub(crate) fn value(
+        field: &'static str,
+        value: impl fmt::Display,
+        why: impl fmt::Display,
+    ) -> Self {
+        ConfigError::Value {
+            field,
+            value: value.to_string(),
+            why: why.to_string(),
+        }
+    }
+}

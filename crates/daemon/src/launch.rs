@@ -1,0 +1,348 @@
+//! From a configuration to a daemon: the housework in its order, the nursery, the System.
+//!
+//! Everything here comes before any runtime, but for [`Launched::run`] and [`Launched::start`].
+
+use std::cell::RefCell;
+use std::error::Error;
+use std::path::PathBuf;
+use std::rc::Rc;
+use std::sync::Arc;
+
+use actix::{Actor, Addr, System};
+use daemon_core::{Calling, Jitter, Requests};
+use daemon_nursery::{Birth, Brood, Nursery, Plan, now};
+use daemon_sys::detach::{Readiness, detach};
+use daemon_sys::pidfile::PidFile;
+use daemon_sys::privileges::{self, Privileges};
+use daemon_sys::process::Pid;
+use daemon_sys::stdio::{self, LogFile};
+use daemon_sys::title::Title;
+use daemon_sys::{fork, limits};
+use slog::Logger;
+
+use crate::child::{Life, live};
+use crate::error::DaemonError;
+use crate::log;
+use crate::messages::UntilStopped;
+use crate::model::{Kind, Rules};
+use crate::parent::{DaemonActor, Home, Household, NurseryHands, Parent, Signalled, Times};
+use crate::program::Program;
+use crate::settings::{Settings, Stay};
+use crate::signals::{self, Ears};
+
+/// A daemon whose housework is done and whose nursery stands; its actor is still to be started.
+///
+/// It holds the process' place in the world: dropped, the nursery goes, and the pid file's lock.
+#[derive(Debug)]
+#[must_use = "the daemon runs only when it is run or started"]
+pub struct Launched<P: Program> {
+    program: P,
+    rules: Rules<P::Request>,
+    settings: Settings,
+    life: Life,
+    log: Logger,
+    parents: Rc<RefCell<ParentsOwn>>,
+    nursery: Option<Nursery<P::Request>>,
+}
+
+/// What the parent alone holds on to. The nursery and its children drop their copies of it.
+#[derive(Debug, Default)]
+struct ParentsOwn {
+    readiness: Option<Readiness>,
+    pidfile: Option<PidFile>,
+}
+
+/// What children are made of: the program, and what a child must know of the daemon.
+struct DaemonBrood<P> {
+    program: P,
+    life: Life,
+    parents: Rc<RefCell<ParentsOwn>>,
+}
+
+impl<P: Program> Brood for DaemonBrood<P> {
+    type Request = P::Request;
+
+    fn preload(&mut self) -> Result<(), Box<dyn Error>> {
+        let ParentsOwn { readiness, pidfile } = self.parents.take();
+        drop(readiness);
+        // A copy of the descriptor would hold the lock after the parent is gone.
+        if let Some(pidfile) = pidfile {
+            pidfile.let_go();
+        }
+        self.program.preload()
+    }
+
+    fn hang_up(&mut self) -> Result<(), Box<dyn Error>> {
+        Ok(self.life.reopen_log()?)
+    }
+
+    fn live(self, birth: Birth<P::Request>) -> i32 {
+        live(self.program, self.life, birth)
+    }
+}
+
+/// Checks everything, then does the housework. Nothing forks before all checks have passed.
+pub(crate) fn launch<P: Program>(
+    rules: Rules<P::Request>,
+    settings: Settings,
+    program: P,
+) -> Result<Launched<P>, DaemonError> {
+    let privileges = settings.check()?;
+    if System::is_registered() || tokio::runtime::Handle::try_current().is_ok() {
+        return Err(DaemonError::InsideRuntime);
+    }
+    if let Some(company) = fork::company()? {
+        return Err(daemon_sys::Error::Company(company).into());
+    }
+    let files = Files::open(&settings)?;
+    let mut own = ParentsOwn {
+        readiness: None,
+        pidfile: files.pidfile,
+    };
+    if settings.stay == Stay::Detach {
+        own.readiness = Some(detach()?);
+    }
+    let own = Rc::new(RefCell::new(own));
+    let launched = housework(
+        &settings,
+        files.log_file.as_ref(),
+        privileges.as_ref(),
+        &mut own.borrow_mut(),
+    )
+    .and_then(|()| {
+        found(
+            rules,
+            settings,
+            files.log_file,
+            files.board_file,
+            program,
+            Rc::clone(&own),
+        )
+    });
+    if let Err(error) = &launched
+        && let Some(readiness) = own.borrow_mut().readiness.take()
+    {
+        readiness.failed(&error.to_string());
+    }
+    launched
+}
+
+/// The files that are opened while paths still mean what the user meant, and errors still reach
+/// the terminal.
+struct Files {
+    log_file: Option<Arc<LogFile>>,
+    pidfile: Option<PidFile>,
+    board_file: Option<PathBuf>,
+}
+
+impl Files {
+    fn open(settings: &Settings) -> Result<Self, DaemonError> {
+        let board_file = settings
+            .board_file
+            .as_ref()
+            .map(std::path::absolute)
+            .transpose();
+        Ok(Files {
+            log_file: settings
+                .logfile
+                .as_ref()
+                .map(LogFile::open)
+                .transpose()?
+                .map(Arc::new),
+            pidfile: settings.pidfile.as_ref().map(PidFile::claim).transpose()?,
+            board_file: board_file.map_err(|source| DaemonError::Runtime {
+                act: "find the directory of the board file",
+                source,
+            })?,
+        })
+    }
+}
+
+/// What is done once, in this order: what needs root comes before privileges are dropped.
+fn housework(
+    settings: &Settings,
+    log_file: Option<&Arc<LogFile>>,
+    privileges: Option<&Privileges>,
+    own: &mut ParentsOwn,
+) -> Result<(), DaemonError> {
+    if let Some(pidfile) = &mut own.pidfile {
+        pidfile.write(Pid::this())?;
+    }
+    if let Some(mode) = settings.umask {
+        limits::umask(mode);
+    }
+    for (resource, most) in &settings.limits {
+        limits::set_limit(*resource, *most, *most)?;
+    }
+    if let Some(niceness) = settings.nice {
+        limits::nice(niceness)?;
+    }
+    if let Some(score) = settings.oom_score_adj {
+        limits::oom_score_adj(score)?;
+    }
+    match (log_file, settings.stay) {
+        (Some(log_file), _) => {
+            if let Some(privileges) = privileges {
+                log_file.give_to(privileges)?;
+            }
+            log_file.redirect()?;
+        }
+        (None, Stay::Detach) => stdio::all_to_null()?,
+        (None, Stay::Attached) => {}
+    }
+    if let Some(workdir) = &settings.workdir {
+        limits::change_dir(workdir)?;
+    }
+    if let Some(privileges) = privileges {
+        privileges::drop_to(privileges)?;
+    }
+    Ok(())
+}
+
+/// Founds the nursery, where the model needs one.
+fn found<P: Program>(
+    rules: Rules<P::Request>,
+    settings: Settings,
+    log_file: Option<Arc<LogFile>>,
+    board_file: Option<PathBuf>,
+    program: P,
+    parents: Rc<RefCell<ParentsOwn>>,
+) -> Result<Launched<P>, DaemonError> {
+    let logger = settings.log();
+    let title = Arc::new(Title::claim());
+    let name = settings
+        .title
+        .clone()
+        .unwrap_or_else(|| settings.alias.clone());
+    let (calling, requests, jitter) = match &rules {
+        Rules::Solo | Rules::PostFork { .. } => {
+            (Calling::OneRequest, Requests::Unlimited, Jitter::default())
+        }
+        Rules::PreFork {
+            requests, jitter, ..
+        } => (Calling::Pool, *requests, *jitter),
+    };
+    let life = Life {
+        alias: settings.alias.clone(),
+        parent: std::process::id(),
+        kind: rules.kind(),
+        calling,
+        max_children: rules.max_children(),
+        requests,
+        jitter,
+        log: logger.clone(),
+        log_file,
+        title: Arc::clone(&title),
+        name: name.clone(),
+    };
+    let (program, nursery) = match rules.kind() {
+        Kind::Solo => (program, None),
+        Kind::PostFork | Kind::PreFork => {
+            let mut plan = Plan::for_children(rules.slots())
+                .grace(settings.grace)
+                .title(Arc::clone(&title), format!("{name}: nursery"));
+            if let Some(path) = board_file {
+                plan = plan.board_file(path);
+            }
+            if let Some(bytes) = settings.request_limit {
+                plan = plan.request_limit(bytes);
+            }
+            let brood = DaemonBrood {
+                program,
+                life: life.clone(),
+                parents: Rc::clone(&parents),
+            };
+            let (nursery, brood) = plan.found(brood)?;
+            (brood.program, Some(nursery))
+        }
+    };
+    title.set(&format!("{name}: parent"));
+    let log = log::of_parent(&logger);
+    Ok(Launched {
+        program,
+        rules,
+        settings,
+        life,
+        log,
+        parents,
+        nursery,
+    })
+}
+
+impl<P: Program> Launched<P> {
+    /// Runs the daemon in a System of its own until it has stopped. Signals are its.
+    ///
+    /// # Errors
+    ///
+    /// - [`DaemonError::NotReady`] when the initial children do not come up.
+    /// - [`DaemonError::NurseryLost`] when the nursery has died; its children have been ended.
+    /// - [`DaemonError::Runtime`] when no runtime can be made.
+    pub fn run(self) -> Result<(), DaemonError> {
+        System::new().block_on(async move {
+            let daemon = self.start()?;
+            daemon
+                .send(UntilStopped)
+                .await
+                .unwrap_or(Err(DaemonError::ActorLost))
+        })
+    }
+
+    /// Starts the daemon's actor in the System of this thread, and the program's parent sessions.
+    ///
+    /// Signals of the design's table are the daemon's from now on. The System goes on when the
+    /// daemon has stopped: wait for that with [`UntilStopped`].
+    ///
+    /// # Errors
+    ///
+    /// - [`DaemonError::NoSystem`] outside of an actix System.
+    /// - [`DaemonError::Runtime`] when signals cannot be listened to.
+    pub fn start(self) -> Result<Addr<DaemonActor<P::Request>>, DaemonError> {
+        let Launched {
+            program,
+            rules,
+            settings,
+            life,
+            log,
+            parents,
+            nursery,
+        } = self;
+        let ParentsOwn { readiness, pidfile } = parents.take();
+        if !System::is_registered() {
+            let error = DaemonError::NoSystem;
+            if let Some(readiness) = readiness {
+                readiness.failed(&error.to_string());
+            }
+            return Err(error);
+        }
+        let ears = Ears::open(&signals::PARENT).map_err(|source| DaemonError::Runtime {
+            act: "listen to signals",
+            source,
+        })?;
+        let times = Times {
+            grace: settings.grace,
+            boot_timeout: settings.boot_timeout,
+        };
+        let home = Household::new(rules, times, now())
+            .zip(nursery)
+            .map(|(household, nursery)| Home {
+                household,
+                hands: NurseryHands {
+                    nursery,
+                    lost: None,
+                },
+            });
+        let parent = Parent {
+            life,
+            log,
+            on_hup: settings.on_hup,
+            grace: settings.grace,
+            readiness,
+            pidfile,
+            home,
+        };
+        let daemon = DaemonActor::new(parent).start();
+        ears.tell(daemon.clone().recipient(), Signalled);
+        program.parent(daemon.clone());
+        Ok(daemon)
+    }
+}

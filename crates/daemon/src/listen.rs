@@ -1,0 +1,142 @@
+//! Listeners as the daemon sees them: TCP and Unix, accepting one connection at a time.
+
+use std::io;
+use std::marker::PhantomData;
+use std::net::{TcpListener, TcpStream};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::unix::net::{UnixListener, UnixStream};
+use std::time::Duration;
+
+use daemon_nursery::Handover;
+use daemon_sys::{listen, watch};
+use slog::{Logger, info, warn};
+use tokio::io::unix::AsyncFd;
+use tokio::io::{AsyncRead, AsyncWrite};
+
+use crate::log::logger;
+
+/// How long to wait before a process without descriptors or memory accepts again.
+const SICK_PAUSE: Duration = Duration::from_millis(100);
+
+/// A listener that a daemon can serve: std's [`TcpListener`] or [`UnixListener`].
+pub trait Listen: Into<OwnedFd> + Unpin + 'static + sealed::Sealed {
+    /// A connection, as it crosses from process to process. It is nonblocking.
+    type Stream: Handover + From<OwnedFd> + Send;
+    /// A connection, as it is served.
+    type Async: AsyncRead + AsyncWrite + Unpin + 'static;
+
+    /// Makes a connection the runtime's of this process.
+    ///
+    /// # Errors
+    ///
+    /// When the runtime cannot watch it.
+    fn to_async(stream: Self::Stream) -> io::Result<Self::Async>;
+}
+
+impl Listen for TcpListener {
+    type Stream = TcpStream;
+    type Async = tokio::net::TcpStream;
+
+    fn to_async(stream: TcpStream) -> io::Result<Self::Async> {
+        tokio::net::TcpStream::from_std(stream)
+    }
+}
+
+impl Listen for UnixListener {
+    type Stream = UnixStream;
+    type Async = tokio::net::UnixStream;
+
+    fn to_async(stream: UnixStream) -> io::Result<Self::Async> {
+        tokio::net::UnixStream::from_std(stream)
+    }
+}
+
+mod sealed {
+    pub trait Sealed {}
+    impl Sealed for std::net::TcpListener {}
+    impl Sealed for std::os::unix::net::UnixListener {}
+}
+
+/// A listener that this process accepts from.
+#[derive(Debug)]
+pub(crate) struct Gate<L> {
+    listener: AsyncFd<OwnedFd>,
+    log: Logger,
+    kind: PhantomData<fn() -> L>,
+}
+
+impl<L: Listen> Gate<L> {
+    /// Watches a listener; it becomes nonblocking in all processes that share it.
+    pub(crate) fn new(listener: L) -> io::Result<Self> {
+        let listener: OwnedFd = listener.into();
+        listen::set_nonblocking(listener.as_fd(), true).map_err(io::Error::other)?;
+        let listener = watch::readable(listener).map_err(io::Error::other)?;
+        Ok(Gate {
+            listener,
+            log: logger(),
+            kind: PhantomData,
+        })
+    }
+
+    fn fd(&self) -> BorrowedFd<'_> {
+        self.listener.get_ref().as_fd()
+    }
+
+    /// Waits for the next connection. A process that is short of descriptors or memory says so
+    /// once, and tries again until it is not.
+    pub(crate) async fn accept(&self) -> L::Stream {
+        let mut health = Health::Well;
+        loop {
+            match self.accept_when_ready().await {
+                Ok(stream) => {
+                    if health == Health::Sick {
+                        info!(self.log, "accepting connections again");
+                    }
+                    return stream;
+                }
+                Err(error) => {
+                    if health == Health::Well {
+                        warn!(self.log, "cannot accept a connection: {}", error);
+                        health = Health::Sick;
+                    }
+                    tokio::time::sleep(SICK_PAUSE).await;
+                }
+            }
+        }
+    }
+
+    async fn accept_when_ready(&self) -> io::Result<L::Stream> {
+        loop {
+            let mut ready = self.listener.readable().await?;
+            match listen::accept(self.fd())? {
+                Some(connection) => return Ok(connection.into()),
+                None => ready.clear_ready(),
+            }
+        }
+    }
+
+    /// Takes a connection that waits already, if there is one.
+    pub(crate) fn try_accept(&self) -> Option<L::Stream> {
+        match listen::accept(self.fd()) {
+            Ok(connection) => connection.map(Into::into),
+            Err(error) => {
+                warn!(self.log, "cannot accept a connection: {}", error);
+                None
+            }
+        }
+    }
+
+    /// Begins the end of the listener, for all processes that share it: its queue shrinks, and
+    /// what waits in it can still be taken.
+    pub(crate) fn shrink(&self) {
+        if let Err(error) = listen::shrink_backlog(self.fd()) {
+            warn!(self.log, "{}", error);
+        }
+    }
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Health {
+    Well,
+    Sick,
+}

@@ -1,0 +1,370 @@
+//! Everything that is said between the daemon and its sessions.
+//!
+//! Broadcasts tell what has happened and go to whoever has [`Subscribe`]d to them. Requests ask
+//! for something, and each is answered with a typed result.
+
+use std::time::Duration;
+
+use actix::{Message, Recipient};
+use daemon_core::{Cause, Phase};
+use daemon_nursery::{ChildId, HandoverError};
+use daemon_sys::process::Pid;
+use serde::Serialize;
+
+pub use daemon_core::Manner;
+
+use crate::status::Report;
+
+/// Broadcast when the daemon's actor has started. The original's `daemon_start`.
+///
+/// Who subscribes later is told at once.
+#[derive(Message, Debug, Clone, Copy)]
+#[rtype(result = "()")]
+pub struct DaemonStart;
+
+/// Broadcast in the parent when the initial children are up; where there are none, right after
+/// [`DaemonStart`]. The original's `daemon_parent`.
+///
+/// Who subscribes later is told at once. A daemon that detaches lets its launcher go now.
+#[derive(Message, Debug, Clone, Copy)]
+#[rtype(result = "()")]
+pub struct DaemonParent;
+
+/// Delivered in a child, once: what the child is for. The original's `daemon_child`.
+///
+/// In a post-forked child it brings the request. In a pre-forked one it says that the session may
+/// prepare; it then sends [`UpdateStatus::Wait`] and is answered with [`DaemonAccept`].
+#[derive(Message, Debug)]
+#[rtype(result = "()")]
+pub struct DaemonChild<R> {
+    /// What the parent has handed over; `()` in a pre-forked child.
+    pub request: R,
+}
+
+/// Broadcast when requests may be taken. The original's `daemon_accept`.
+///
+/// In a pre-forked child: take one request, after [`UpdateStatus::Wait`] or `Done`. In the parent
+/// of a post-forking daemon: there is room again, after [`DaemonPause`].
+#[derive(Message, Debug, Clone, Copy)]
+#[rtype(result = "()")]
+pub struct DaemonAccept;
+
+/// Broadcast in the parent of a post-forking daemon as the last child is taken: take no more
+/// requests until [`DaemonAccept`]. The original's `daemon_pause`.
+#[derive(Message, Debug, Clone, Copy)]
+#[rtype(result = "()")]
+pub struct DaemonPause;
+
+/// Broadcast on HUP in the process that got it, before its log is reopened. The original's
+/// `daemon_HUP`.
+#[derive(Message, Debug, Clone, Copy)]
+#[rtype(result = "()")]
+pub struct DaemonHup;
+
+/// Broadcast when this process is going: finish what is in hand and take no more. The original's
+/// `daemon_shutdown`.
+///
+/// The process leaves when all sessions have answered and no request is in hand, so a session
+/// that has more to do answers with a future ([`actix::ResponseFuture`]). It has the daemon's
+/// `grace` for it.
+#[derive(Message, Debug, Clone, Copy)]
+#[rtype(result = "()")]
+pub struct DaemonShutdown {
+    /// Why.
+    pub reason: ShutdownReason,
+}
+
+/// Why a process of the daemon is going.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum ShutdownReason {
+    /// The whole daemon stops. What waits in a listener's queue is still taken.
+    Stopping,
+    /// The daemon stops at once: requests in hand are lost.
+    AtOnce,
+    /// This child is one too many, or is replaced; others go on accepting.
+    Retired,
+    /// This child has served its number of requests.
+    Recycled,
+    /// This post-forked child has done its request.
+    Done,
+}
+
+/// Broadcast in the parent for each child that is gone and reaped.
+#[derive(Message, Debug, Clone)]
+#[rtype(result = "()")]
+pub struct ChildExited {
+    /// Which child.
+    pub child: ChildId,
+    /// Which process it was.
+    pub pid: Pid,
+    /// Why it is gone.
+    pub cause: Cause,
+    /// How many requests it had begun.
+    pub requests: u64,
+    /// How long it lived.
+    pub lived: Duration,
+}
+
+/// Asks a child's daemon to note what the session does. The original's `update_status`.
+///
+/// Answered with [`Updated`], or with why it cannot be ([`StatusError`]).
+#[derive(Message, Debug, Clone, Copy, PartialEq, Eq)]
+#[rtype(result = "Result<Updated, StatusError>")]
+pub enum UpdateStatus {
+    /// Ready for a request. `w`, or `.` before the first.
+    Wait,
+    /// Handling a request. `r`. Said for a request that is `Long` it is no second one.
+    Req,
+    /// Handling a request that takes long. `l`.
+    Long,
+    /// The request is done: as `Wait` in a pool; a post-forked child leaves.
+    Done,
+}
+
+/// What an [`UpdateStatus`] has led to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Updated {
+    /// [`DaemonAccept`] has been broadcast: take a request.
+    Accepting,
+    /// The status is noted.
+    Noted,
+    /// The child is leaving.
+    Leaving(ShutdownReason),
+}
+
+/// Why a status was not noted.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum StatusError {
+    /// The scoreboard's rules forbid the move.
+    #[error("{0}")]
+    Refused(#[from] daemon_core::ReportError),
+    /// There is no status in the parent: it has no slot.
+    #[error(
+        "the parent has no status to update: send HandOver to the daemon to have a request \
+         handled by a child"
+    )]
+    InParent,
+}
+
+/// Tells a child's daemon in a few words what it is doing, for the scoreboard and ps(1).
+///
+/// Cut after [`daemon_core::LABEL_MAX`] bytes.
+#[derive(Message, Debug, Clone)]
+#[rtype(result = "()")]
+pub struct Label(pub String);
+
+/// Asks a post-forking parent to have this request handled by a child of its own. The original's
+/// `update_status('req', data)` in the parent.
+///
+/// Answered when the child is born. The request is never lost: until then the parent keeps it,
+/// and an error gives it back.
+#[derive(Message, Debug)]
+#[rtype(result = "Result<Handed, HandBack<R>>")]
+pub struct HandOver<R: 'static>(pub R);
+
+impl<R> From<R> for HandOver<R> {
+    fn from(request: R) -> Self {
+        HandOver(request)
+    }
+}
+
+/// The child that has got a request.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Handed {
+    /// Which child.
+    pub child: ChildId,
+    /// Its process.
+    pub pid: Pid,
+}
+
+/// A request that could not be handed over, untouched.
+#[derive(Debug, thiserror::Error)]
+#[error("the request is handed back: {why}")]
+pub struct HandBack<R> {
+    /// The request.
+    pub request: R,
+    /// Why.
+    #[source]
+    pub why: HandBackReason,
+}
+
+/// Why a request comes back.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum HandBackReason {
+    /// All children are busy and the backlog is full.
+    #[error("all {max_children} children are busy and {backlog} requests wait already")]
+    Full {
+        /// How many children there may be.
+        max_children: u32,
+        /// How many requests may wait.
+        backlog: u32,
+    },
+    /// The daemon is stopping.
+    #[error("the daemon is stopping")]
+    Stopping,
+    /// The daemon's model takes no requests in the parent.
+    #[error("the daemon is not post-forking: its children take their requests themselves")]
+    NotPostForking,
+    /// It cannot cross.
+    #[error(transparent)]
+    Handover(#[from] HandoverError),
+    /// No child can be forked, now or later.
+    #[error("{0}")]
+    CannotFork(String),
+}
+
+/// Asks the daemon to watch over a process that the program started itself: it gets TERM when the
+/// daemon stops, and KILL when the grace is over. The original's `foreign_child`.
+#[derive(Message, Debug, Clone, Copy)]
+#[rtype(result = "Result<(), ForeignChildError>")]
+pub struct ForeignChild(pub Pid);
+
+/// Why a foreign child cannot be watched over.
+#[derive(Debug, thiserror::Error)]
+#[error("cannot watch over process {pid}: {source}")]
+pub struct ForeignChildError {
+    /// Which process.
+    pub pid: Pid,
+    /// Why.
+    #[source]
+    pub source: daemon_sys::Error,
+}
+
+/// Asks this process to go, and in the parent the whole daemon. The original's `shutdown`.
+#[derive(Message, Debug, Clone, Copy)]
+#[rtype(result = "ShutdownBegun")]
+pub struct Shutdown(pub Manner);
+
+/// What a [`Shutdown`] found.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ShutdownBegun {
+    /// It begins now.
+    Now,
+    /// It had begun before; asked for again, it hurries.
+    Already,
+}
+
+/// Asks for the state of the daemon. The original's `status`.
+#[derive(Message, Debug, Clone, Copy)]
+#[rtype(result = "Report")]
+pub struct Status;
+
+/// Asks for the inside of this process: what waits, and why it does not exit. The original's
+/// `peek`.
+#[derive(Message, Debug, Clone, Copy)]
+#[rtype(result = "String")]
+pub struct Peek {
+    /// How much of it.
+    pub detail: Detail,
+}
+
+/// How much a [`Peek`] shows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Detail {
+    /// What is pending.
+    Brief,
+    /// And the sessions, descriptors and threads.
+    Verbose,
+}
+
+/// Asks a pre-forking parent to replace all children, a few at a time, by ones born anew.
+#[derive(Message, Debug, Clone, Copy)]
+#[rtype(result = "Result<Reloading, Refusal>")]
+pub struct Reload;
+
+/// A reload has begun.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Reloading {
+    /// How many children will be replaced.
+    pub children: u32,
+}
+
+/// Asks the parent for another number of children.
+///
+/// A pool moves its `min_spare` and `max_spare` together; a post-forking daemon its
+/// `max_children`.
+#[derive(Message, Debug, Clone, Copy, PartialEq, Eq)]
+#[rtype(result = "Result<Resized, Refusal>")]
+pub enum Resize {
+    /// One more: what TTIN asks for.
+    More,
+    /// One fewer: what TTOU asks for.
+    Fewer,
+    /// So many.
+    To(u32),
+}
+
+/// The numbers after a [`Resize`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Resized {
+    /// Least number of spare children; 0 in a post-forking daemon.
+    pub min_spare: u32,
+    /// Most number of spare children; 0 in a post-forking daemon.
+    pub max_spare: u32,
+    /// Most number of children.
+    pub max_children: u32,
+}
+
+/// Why the parent refuses a request.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum Refusal {
+    /// The daemon is stopping.
+    #[error("the daemon is {0:?}: it does not change any more")]
+    Phase(Phase),
+    /// The model has no such thing.
+    #[error("cannot {act}: the daemon has no pool of standing children")]
+    NoPool {
+        /// What was asked for.
+        act: &'static str,
+    },
+    /// The number is out of range.
+    #[error("cannot resize to {wanted}: {why}")]
+    Size {
+        /// What was asked for.
+        wanted: u32,
+        /// Why not.
+        why: String,
+    },
+}
+
+/// Asks to be told of one kind of broadcast.
+///
+/// What has already happened and still holds is told at once: [`DaemonStart`], [`DaemonParent`],
+/// [`DaemonPause`] while the door is shut, [`DaemonShutdown`].
+#[derive(Message, Debug)]
+#[rtype(result = "SessionId")]
+pub struct Subscribe<M>
+where
+    M: Message + Send + 'static,
+    M::Result: Send,
+{
+    pub(crate) recipient: Recipient<M>,
+    pub(crate) name: String,
+}
+
+impl<M> Subscribe<M>
+where
+    M: Message + Send + 'static,
+    M::Result: Send,
+{
+    /// Subscribes this recipient, under a name that [`Peek`] shows.
+    pub fn new(name: impl Into<String>, recipient: impl Into<Recipient<M>>) -> Self {
+        Subscribe {
+            recipient: recipient.into(),
+            name: name.into(),
+        }
+    }
+}
+
+/// The number under which [`Peek`] shows a session. The daemon itself is session 1.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct SessionId(pub u32);
+
+/// Asks to be told when the daemon has stopped: all children gone, the nursery too.
+#[derive(Message, Debug, Clone, Copy)]
+#[rtype(result = "Result<(), crate::DaemonError>")]
+pub struct UntilStopped;

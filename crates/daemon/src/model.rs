@@ -1,0 +1,306 @@
+//! The three models: pre-forking, post-forking, solo. Each carries its own numbers, and only those.
+
+use std::num::NonZeroU32;
+use std::time::Duration;
+
+use daemon_core::{Jitter, MAX_SLOTS, PoolRules, Requests};
+
+use crate::error::ConfigError;
+
+/// A pool of standing children, between a least and a most number of spare ones.
+///
+/// The model of Apache's prefork: children are forked before requests come, each serves many. What
+/// is not set follows from the rest, as in the original (`POE::Component::Daemon`, manual, `spawn`):
+///
+/// | | with `max_children` | without |
+/// | --- | --- | --- |
+/// | `min_spare` | half of `max_spare` if that is set, else 20 % of `max_children`, at least 1 | `start_children` |
+/// | `max_spare` | 80 % of `max_children` | twice `min_spare` |
+/// | `max_children` | | `start_children` + `max_spare` |
+///
+/// # Examples
+///
+/// ```
+/// use actix_daemon::PreFork;
+///
+/// let model = PreFork::start_children(4).min_spare(2).max_spare(8).max_children(32).requests(1000);
+/// ```
+#[derive(Debug, Clone)]
+pub struct PreFork {
+    start_children: u32,
+    min_spare: Option<u32>,
+    max_spare: Option<u32>,
+    max_children: Option<u32>,
+    requests: Requests,
+    jitter: Jitter,
+    linger: Option<Duration>,
+}
+
+impl PreFork {
+    /// Starts with this many children; at least one.
+    #[must_use]
+    pub fn start_children(children: u32) -> Self {
+        PreFork {
+            start_children: children,
+            min_spare: None,
+            max_spare: None,
+            max_children: None,
+            requests: Requests::Unlimited,
+            jitter: Jitter::default(),
+            linger: None,
+        }
+    }
+
+    /// Sets how many children shall at least wait for a request; 0 lets the last of them be busy.
+    #[must_use]
+    pub fn min_spare(mut self, children: u32) -> Self {
+        self.min_spare = Some(children);
+        self
+    }
+
+    /// Sets how many children may wait for a request; surplus ones are retired.
+    #[must_use]
+    pub fn max_spare(mut self, children: u32) -> Self {
+        self.max_spare = Some(children);
+        self
+    }
+
+    /// Sets how many children there may be at any instant, those on their way in or out included.
+    #[must_use]
+    pub fn max_children(mut self, children: u32) -> Self {
+        self.max_children = Some(children);
+        self
+    }
+
+    /// Sets after how many requests a child is replaced; 0 means never, which is the default.
+    ///
+    /// Each child gets a few less, so that a pool does not turn over at once: see
+    /// [`jitter`](PreFork::jitter).
+    #[must_use]
+    pub fn requests(mut self, requests: u32) -> Self {
+        self.requests = NonZeroU32::new(requests).map_or(Requests::Unlimited, Requests::Of);
+        self
+    }
+
+    /// Sets by how many percent at most a child's share of [`requests`](PreFork::requests) is
+    /// smaller than that. 10 by default, at most 50.
+    #[must_use]
+    pub fn jitter(mut self, jitter: Jitter) -> Self {
+        self.jitter = jitter;
+        self
+    }
+
+    /// Sets how long more than `max_spare` children must have waited before some are retired. One
+    /// second by default, as Apache's maintenance.
+    #[must_use]
+    pub fn linger(mut self, linger: Duration) -> Self {
+        self.linger = Some(linger);
+        self
+    }
+}
+
+/// A child for each request, never more than so many at a time.
+///
+/// # Examples
+///
+/// ```
+/// use actix_daemon::PostFork;
+///
+/// let model = PostFork::max_children(64).backlog(256);
+/// ```
+#[derive(Debug, Clone)]
+pub struct PostFork {
+    max_children: u32,
+    backlog: u32,
+}
+
+impl PostFork {
+    /// Sets how many children there may be at any instant; at least one.
+    #[must_use]
+    pub fn max_children(children: u32) -> Self {
+        PostFork {
+            max_children: children,
+            backlog: 128,
+        }
+    }
+
+    /// Sets how many requests may wait for a child when all are taken; past that they are returned
+    /// to who hands them over. 128 by default.
+    #[must_use]
+    pub fn backlog(mut self, requests: u32) -> Self {
+        self.backlog = requests;
+        self
+    }
+}
+
+/// No children: the housework alone.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Solo;
+
+/// A model that can serve a program whose children are handed an `R`.
+///
+/// [`PostFork`] serves any; [`PreFork`] and [`Solo`] only `()`, since nothing is handed to a
+/// standing child.
+pub trait Model<R>: sealed::Sealed {
+    /// Checks the numbers.
+    ///
+    /// # Errors
+    ///
+    /// A [`ConfigError`] that names the field and its value.
+    fn check(self) -> Result<Checked<R>, ConfigError>;
+}
+
+/// A model whose numbers have been found right.
+#[derive(Debug)]
+pub struct Checked<R>(pub(crate) Rules<R>);
+
+#[derive(Debug, Clone)]
+pub(crate) enum Rules<R> {
+    Solo,
+    PostFork {
+        max_children: u32,
+        backlog: u32,
+    },
+    PreFork {
+        pool: PoolRules,
+        requests: Requests,
+        jitter: Jitter,
+        request: fn() -> R,
+    },
+}
+
+impl<R> Rules<R> {
+    pub(crate) fn max_children(&self) -> u32 {
+        match self {
+            Rules::Solo => 0,
+            Rules::PostFork { max_children, .. } => *max_children,
+            Rules::PreFork { pool, .. } => pool.max_children,
+        }
+    }
+
+    /// Slots of the scoreboard: room for a daemon that is resized to twice its size.
+    pub(crate) fn slots(&self) -> u32 {
+        self.max_children().saturating_mul(2).clamp(16, MAX_SLOTS)
+    }
+
+    pub(crate) fn kind(&self) -> Kind {
+        match self {
+            Rules::Solo => Kind::Solo,
+            Rules::PostFork { .. } => Kind::PostFork,
+            Rules::PreFork { .. } => Kind::PreFork,
+        }
+    }
+}
+
+/// Which of the three models it is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Kind {
+    /// No children.
+    Solo,
+    /// A child for each request.
+    PostFork,
+    /// A pool of standing children.
+    PreFork,
+}
+
+impl Kind {
+    /// The word that the original's status has for it.
+    pub(crate) fn word(self) -> &'static str {
+        match self {
+            Kind::Solo => "Non-forking",
+            Kind::PostFork => "Forking",
+            Kind::PreFork => "Pre-forking",
+        }
+    }
+}
+
+impl Model<()> for PreFork {
+    fn check(self) -> Result<Checked<()>, ConfigError> {
+        let mut pool = PoolRules::from_parts(
+            self.start_children,
+            self.min_spare,
+            self.max_spare,
+            self.max_children,
+        )?;
+        if let Some(linger) = self.linger {
+            pool.linger = linger;
+        }
+        let (requests, jitter) = (self.requests, self.jitter);
+        Ok(Checked(Rules::PreFork {
+            pool,
+            requests,
+            jitter,
+            request: || (),
+        }))
+    }
+}
+
+impl<R> Model<R> for PostFork {
+    fn check(self) -> Result<Checked<R>, ConfigError> {
+        let PostFork {
+            max_children,
+            backlog,
+        } = self;
+        if max_children == 0 || max_children > MAX_SLOTS {
+            let why = format!("it must be between 1 and {MAX_SLOTS}");
+            return Err(ConfigError::value("max_children", max_children, why));
+        }
+        Ok(Checked(Rules::PostFork {
+            max_children,
+            backlog,
+        }))
+    }
+}
+
+impl Model<()> for Solo {
+    fn check(self) -> Result<Checked<()>, ConfigError> {
+        Ok(Checked(Rules::Solo))
+    }
+}
+
+mod sealed {
+    pub trait Sealed {}
+    impl Sealed for super::PreFork {}
+    impl Sealed for super::PostFork {}
+    impl Sealed for super::Solo {}
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn refusal<R>(model: impl Model<R>) -> String {
+        model.check().map(|_checked| ()).unwrap_err().to_string()
+    }
+
+    #[test]
+    fn what_is_not_set_follows_from_the_rest_as_in_the_original() {
+        let pool = |model: PreFork| match model.check().unwrap().0 {
+            Rules::PreFork { pool, .. } => (pool.min_spare, pool.max_spare, pool.max_children),
+            Rules::Solo | Rules::PostFork { .. } => unreachable!("it is a pool"),
+        };
+        assert_eq!(pool(PreFork::start_children(10)), (10, 20, 30));
+        assert_eq!(
+            pool(PreFork::start_children(3).max_children(10)),
+            (2, 8, 10)
+        );
+        assert_eq!(pool(PreFork::start_children(1).max_children(4)).0, 1);
+        assert_eq!(
+            pool(PreFork::start_children(1).max_spare(6).max_children(9)).0,
+            3
+        );
+    }
+
+    #[test]
+    fn a_max_spare_below_min_spare_is_refused_with_both_numbers() {
+        let sentence = refusal(PreFork::start_children(1).min_spare(5).max_spare(3));
+        assert!(sentence.contains("max_spare") && sentence.contains('5') && sentence.contains('3'));
+    }
+
+    #[test]
+    fn no_children_at_all_are_refused_by_name_and_value() {
+        assert!(refusal::<Vec<u8>>(PostFork::max_children(0)).contains("max_children is 0"));
+        assert!(refusal(PreFork::start_children(0)).contains("start_children"));
+    }
+}

@@ -1,0 +1,623 @@
+//! The daemon's actor in the parent: it turns what comes into events for the household, and what
+//! the household has to tell into broadcasts, answers and log lines.
+
+use std::os::fd::AsFd;
+use std::time::Duration;
+
+use actix::{
+    Actor, AsyncContext, Context, Handler, Message, MessageResult, ResponseFuture, SpawnHandle,
+    StreamHandler,
+};
+use daemon_core::{Manner, Moment, ParentIntention, Phase, Signal, Swing, in_parent};
+use daemon_nursery::{Handover, now};
+use daemon_sys::detach::Readiness;
+use daemon_sys::pidfile::PidFile;
+use futures::FutureExt;
+use futures::channel::oneshot;
+use slog::{Logger, debug, error, info, o, warn};
+
+use super::foreign::ForeignChildren;
+use super::hands::NurseryHands;
+use super::household::{Household, Notice};
+use super::reception::Guest;
+use super::watch::Watch;
+use crate::child::Life;
+use crate::error::DaemonError;
+use crate::messages::{
+    ChildExited, DaemonAccept, DaemonHup, DaemonParent, DaemonPause, DaemonStart, Detail,
+    ForeignChild, ForeignChildError, HandBack, HandBackReason, HandOver, Handed, Peek, Refusal,
+    Reload, Reloading, Resize, Resized, Shutdown, ShutdownBegun, Status, StatusError, Subscribe,
+    UntilStopped, UpdateStatus, Updated,
+};
+use crate::peek;
+use crate::sessions::{Broadcast, News, Sessions};
+use crate::settings::OnHup;
+use crate::status::{Report, Reporter, View};
+
+/// The parent wakes at most this often for reports of children, however many there are.
+const BELL_PAUSE: Duration = Duration::from_millis(1);
+
+/// What the parent's actor is made of.
+pub(crate) struct Parent<R> {
+    pub(crate) life: Life,
+    pub(crate) log: Logger,
+    pub(crate) on_hup: OnHup,
+    pub(crate) grace: Duration,
+    pub(crate) readiness: Option<Readiness>,
+    pub(crate) pidfile: Option<PidFile>,
+    pub(crate) home: Option<Home<R>>,
+}
+
+/// The household, and its hands.
+pub(crate) struct Home<R> {
+    pub(crate) household: Household<R>,
+    pub(crate) hands: NurseryHands<R>,
+}
+
+/// The daemon in the parent process.
+///
+/// It owns the registry of children and the nursery that forks them. It stops when it is asked to
+/// ([`Shutdown`], TERM, INT) and all children are gone.
+pub struct DaemonActor<R: Handover> {
+    pub(super) life: Life,
+    pub(super) log: Logger,
+    on_hup: OnHup,
+    pub(super) grace: Duration,
+    pub(super) readiness: Option<Readiness>,
+    pub(super) pidfile: Option<PidFile>,
+    pub(super) home: Option<Home<R>>,
+    pub(super) sessions: Sessions,
+    pub(super) news: News,
+    pub(super) foreign: ForeignChildren,
+    pub(super) stopping: Option<Manner>,
+    pub(super) ending: super::stop::Ending,
+    pub(super) failure: Option<DaemonError>,
+    pub(super) waiting_for_stop: Vec<oneshot::Sender<Result<(), DaemonError>>>,
+    timer: Option<(Moment, SpawnHandle)>,
+    started: Moment,
+}
+
+impl<R: Handover> std::fmt::Debug for DaemonActor<R> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("DaemonActor")
+            .field("alias", &self.life.alias)
+            .finish_non_exhaustive()
+    }
+}
+
+impl<R: Handover + Send> DaemonActor<R> {
+    pub(crate) fn new(parent: Parent<R>) -> Self {
+        let Parent {
+            life,
+            log,
+            on_hup,
+            grace,
+            readiness,
+            pidfile,
+            home,
+        } = parent;
+        DaemonActor {
+            life,
+            log,
+            on_hup,
+            grace,
+            readiness,
+            pidfile,
+            home,
+            sessions: Sessions::default(),
+            news: News::default(),
+            foreign: ForeignChildren::default(),
+            stopping: None,
+            ending: super::stop::Ending::Not,
+            failure: None,
+            waiting_for_stop: Vec::new(),
+            timer: None,
+            started: now(),
+        }
+    }
+
+    /// Has the household act, then tells what there is to tell.
+    pub(super) fn with_home<T>(
+        &mut self,
+        ctx: &mut Context<Self>,
+        act: impl FnOnce(&mut Household<R>, &mut NurseryHands<R>, Moment) -> T,
+    ) -> Option<T> {
+        let home = self.home.as_mut()?;
+        let result = act(&mut home.household, &mut home.hands, now());
+        self.after(ctx);
+        Some(result)
+    }
+
+    fn after(&mut self, ctx: &mut Context<Self>) {
+        let Some(home) = &mut self.home else { return };
+        home.hands
+            .nursery
+            .scoreboard()
+            .set_phase(home.household.phase());
+        let notices = home.household.notices();
+        let lost = home.hands.lost.take();
+        for notice in notices {
+            self.tell(notice, ctx);
+        }
+        if let Some(lost) = lost {
+            self.nursery_lost(&lost, ctx);
+        }
+        self.set_timer(ctx);
+    }
+
+    fn tell(&mut self, notice: Notice, ctx: &mut Context<Self>) {
+        match notice {
+            Notice::Up => self.up(),
+            Notice::Swing(Swing::Pause) => {
+                info!(self.log, "all children are busy: pausing");
+                self.news.pause = Some(DaemonPause);
+                self.sessions.pause.tell(&DaemonPause);
+            }
+            Notice::Swing(Swing::Accept) => {
+                debug!(self.log, "accepting again");
+                self.news.pause = None;
+                self.sessions.accept.tell(&DaemonAccept);
+            }
+            Notice::Born(child, pid) => {
+                debug!(self.log, "child born"; "slot" => child.slot.get(), "child" => pid.as_raw());
+            }
+            Notice::Exited(exited) => {
+                self.log_exit(&exited);
+                self.sessions.exited.tell(&exited);
+            }
+            Notice::ForkFailed(error) => warn!(self.log, "{}", error),
+            Notice::Delayed(time) => {
+                warn!(
+                    self.log,
+                    "no child is forked for {:?}: too many failed in a row", time
+                );
+            }
+            Notice::AtTheCap(most) => {
+                warn!(
+                    self.log,
+                    "max_children is reached: all {} children are busy", most
+                );
+            }
+            Notice::NotReady(why) => self.fail(DaemonError::NotReady(why), ctx),
+            Notice::Reloaded => info!(self.log, "reloaded: all children are new"),
+            Notice::Overdue(children) => {
+                warn!(
+                    self.log,
+                    "the grace period is over: {} children are killed", children
+                );
+            }
+            Notice::HangUpFailed(error) => {
+                error!(self.log, "the nursery's old log stays in use: {}", error);
+            }
+            Notice::AllGone => self.children_gone(ctx),
+        }
+    }
+
+    fn log_exit(&self, exited: &ChildExited) {
+        let facts = o!(
+            "slot" => exited.child.slot.get(),
+            "child" => exited.pid.as_raw(),
+            "requests" => exited.requests
+        );
+        if exited.cause.is_regular() {
+            debug!(self.log, "child gone: {}", exited.cause; facts);
+        } else {
+            warn!(self.log, "child gone: {}", exited.cause; facts);
+        }
+    }
+
+    /// The daemon is what it shall be.
+    fn up(&mut self) {
+        info!(self.log, "{} is up", self.life.alias; "model" => self.life.kind.word());
+        self.news.parent = Some(DaemonParent);
+        self.sessions.parent.tell(&DaemonParent);
+        if let Some(readiness) = self.readiness.take() {
+            readiness.ready();
+        }
+    }
+
+    /// The daemon cannot go on: it stops, and its end will say why.
+    pub(super) fn fail(&mut self, error: DaemonError, ctx: &mut Context<Self>) {
+        error!(self.log, "{}", error);
+        if let Some(readiness) = self.readiness.take() {
+            readiness.failed(&error.to_string());
+        }
+        self.failure.get_or_insert(error);
+        self.stop(Manner::AtOnce, ctx);
+    }
+
+    fn set_timer(&mut self, ctx: &mut Context<Self>) {
+        let wake = self
+            .home
+            .as_ref()
+            .and_then(|home| home.household.next_wake());
+        let set = self.timer.as_ref().map(|(time, _handle)| *time);
+        if wake == set {
+            return;
+        }
+        if let Some((_time, handle)) = self.timer.take() {
+            ctx.cancel_future(handle);
+        }
+        if let Some(time) = wake {
+            let pause = time.saturating_since(now());
+            let handle = ctx.run_later(pause, |daemon, ctx| {
+                daemon.timer = None;
+                daemon.with_home(ctx, |household, hands, now| household.settle(hands, now));
+            });
+            self.timer = Some((time, handle));
+        }
+    }
+
+    /// Takes in what children have reported, and listens for the bell again after a pause, so
+    /// that the parent's wake-ups are bounded, whatever the load.
+    fn heed_the_bell(&mut self, ctx: &mut Context<Self>) {
+        let Some(home) = &mut self.home else { return };
+        home.hands.nursery.bell().hush();
+        if self.take_in_changes(ctx) == Changes::Some {
+            ctx.run_later(BELL_PAUSE, Self::heed_the_bell);
+        } else {
+            self.arm_the_bell(ctx);
+        }
+    }
+
+    fn arm_the_bell(&mut self, ctx: &mut Context<Self>) {
+        let Some(home) = &self.home else { return };
+        match home.hands.nursery.scoreboard().arm() {
+            daemon_core::Armed::Asleep => {}
+            daemon_core::Armed::ChangesWaiting => {
+                ctx.run_later(BELL_PAUSE, Self::heed_the_bell);
+            }
+        }
+    }
+
+    fn take_in_changes(&mut self, ctx: &mut Context<Self>) -> Changes {
+        let mut changes = Changes::None;
+        self.with_home(ctx, |household, hands, now| {
+            let board = hands.nursery.board();
+            hands.nursery.scoreboard().drain_changes(|slot| {
+                changes = Changes::Some;
+                household.changed(&board.read(slot));
+            });
+            if changes == Changes::Some {
+                household.settle(hands, now);
+            }
+        });
+        changes
+    }
+
+    /// Takes in what the nursery has reported.
+    fn heed_the_nursery(&mut self, ctx: &mut Context<Self>) {
+        self.with_home(ctx, |household, hands, now| {
+            let mut events = Vec::new();
+            let collected = hands
+                .nursery
+                .flush()
+                .and_then(|()| hands.nursery.collect(&mut events));
+            for event in events {
+                household.report(event, now);
+            }
+            household.settle(hands, now);
+            if let Err(error) = collected {
+                hands.lost.get_or_insert(error);
+            }
+        });
+    }
+
+    fn hang_up(&mut self, ctx: &mut Context<Self>) {
+        info!(self.log, "hangup");
+        self.sessions.hup.tell(&DaemonHup);
+        match self.on_hup {
+            OnHup::ReopenLogs => {}
+            OnHup::Reload => {
+                self.with_home(ctx, |household, hands, now| household.reload(hands, now));
+            }
+        }
+        if let Err(error) = self.life.reopen_log() {
+            error!(self.log, "the old log stays in use: {}", error);
+        }
+        if let Some(home) = &mut self.home {
+            let done = home
+                .hands
+                .nursery
+                .hang_up()
+                .and_then(|()| home.hands.nursery.signal_all(daemon_sys::Signal::Hup));
+            if let Err(error) = done {
+                home.hands.lost.get_or_insert(error);
+            }
+        }
+        self.after(ctx);
+    }
+
+    fn report(&self) -> Report {
+        let board = self.home.as_ref().map(|home| home.hands.nursery.board());
+        let view = View {
+            alias: self.life.alias.clone(),
+            model: self.life.kind,
+            reporter: Reporter::Parent,
+            parent: self.life.parent,
+            phase: self.phase(),
+            max_children: self
+                .home
+                .as_ref()
+                .map_or(0, |home| home.household.max_children()),
+        };
+        let now = now();
+        let mut report = Report::of(view, board, now);
+        report.up = now.saturating_since(self.started);
+        if let Some(home) = &self.home {
+            report.door = home.household.door().map(Into::into);
+            report.waiting = u32::try_from(home.household.waiting()).unwrap_or(u32::MAX);
+            report.counters = Some(home.household.counters.clone());
+        }
+        report
+    }
+
+    pub(super) fn phase(&self) -> Phase {
+        match (&self.home, self.stopping) {
+            (Some(home), _) => home.household.phase(),
+            (None, None) => Phase::Running,
+            (None, Some(_)) => Phase::Stopping,
+        }
+    }
+
+    fn peek(&self, detail: Detail) -> String {
+        let mut lines = self.sessions.peek(&self.life.alias);
+        lines.push(format!("Subscriptions: {}", self.sessions.count()));
+        if let Some(home) = &self.home {
+            let census = home.household.registry().census();
+            lines.push(format!(
+                "Children: {} ({} starting, {} idle, {} busy, {} leaving)",
+                census.children(),
+                census.starting(),
+                census.idle(),
+                census.busy(),
+                census.leaving()
+            ));
+            lines.push(format!(
+                "Requests that wait for a child: {}",
+                home.household.waiting()
+            ));
+            lines.push(format!("Nursery: pid {}", home.hands.nursery.pid()));
+            lines.push(format!(
+                "Orders that wait for the link: {}",
+                home.hands.nursery.is_waiting_to_send()
+            ));
+        }
+        lines.push(match &self.timer {
+            None => "Timer: none".to_owned(),
+            Some((time, _handle)) => {
+                format!("Timer: due in {:?}", time.saturating_since(now()))
+            }
+        });
+        lines.push(format!("Foreign children: {:?}", self.foreign.pids()));
+        lines.push(self.why_it_stays());
+        peek::finish(lines, detail, &self.report())
+    }
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Changes {
+    None,
+    Some,
+}
+
+impl<R: Handover + Send> Actor for DaemonActor<R> {
+    type Context = Context<Self>;
+
+    fn started(&mut self, ctx: &mut Self::Context) {
+        if let Some(home) = &self.home {
+            let nursery = &home.hands.nursery;
+            let watches = Watch::readable(nursery.as_fd(), Woken::ByNursery).and_then(|link| {
+                Ok((
+                    link,
+                    Watch::readable(nursery.bell().as_fd(), Woken::ByBell)?,
+                ))
+            });
+            match watches {
+                Ok((link, bell)) => {
+                    ctx.add_stream(link);
+                    ctx.add_stream(bell);
+                }
+                Err(source) => {
+                    let act = "watch the nursery";
+                    self.fail(DaemonError::Runtime { act, source }, ctx);
+                    return;
+                }
+            }
+        }
+        // The first children are ordered before sessions are told, so that both go on at once.
+        self.with_home(ctx, |household, hands, now| household.settle(hands, now));
+        self.arm_the_bell(ctx);
+        self.news.start = Some(DaemonStart);
+        if self.home.is_none() {
+            self.up();
+        }
+    }
+}
+
+/// What the parent was woken by.
+#[derive(Debug, Clone, Copy)]
+enum Woken {
+    ByNursery,
+    ByBell,
+}
+
+impl<R: Handover + Send> StreamHandler<Woken> for DaemonActor<R> {
+    fn handle(&mut self, woken: Woken, ctx: &mut Self::Context) {
+        match woken {
+            Woken::ByNursery => self.heed_the_nursery(ctx),
+            Woken::ByBell => self.heed_the_bell(ctx),
+        }
+    }
+
+    fn finished(&mut self, _ctx: &mut Self::Context) {}
+}
+
+impl<R: Handover + Send> Handler<HandOver<R>> for DaemonActor<R> {
+    type Result = ResponseFuture<Result<Handed, HandBack<R>>>;
+
+    fn handle(&mut self, HandOver(request): HandOver<R>, ctx: &mut Self::Context) -> Self::Result {
+        let (reply, answer) = oneshot::channel();
+        let mut guest = Some(Guest { request, reply });
+        self.with_home(ctx, |household, hands, now| {
+            if let Some(guest) = guest.take() {
+                household.hand_over(guest, hands, now);
+            }
+        });
+        if let Some(guest) = guest {
+            guest.hand_back(HandBackReason::NotPostForking);
+        }
+        Box::pin(async move {
+            match answer.await {
+                Ok(answer) => answer,
+                // The actor has ended and took the household along; the mailbox says so.
+                Err(oneshot::Canceled) => std::future::pending().await,
+            }
+        })
+    }
+}
+
+impl<R: Handover + Send> Handler<UpdateStatus> for DaemonActor<R> {
+    type Result = Result<Updated, StatusError>;
+
+    fn handle(&mut self, _update: UpdateStatus, _ctx: &mut Self::Context) -> Self::Result {
+        warn!(self.log, "{}", StatusError::InParent);
+        Err(StatusError::InParent)
+    }
+}
+
+impl<R: Handover + Send, M: Broadcast> Handler<Subscribe<M>> for DaemonActor<R> {
+    type Result = MessageResult<Subscribe<M>>;
+
+    fn handle(&mut self, subscribe: Subscribe<M>, _ctx: &mut Self::Context) -> Self::Result {
+        MessageResult::<Subscribe<M>>(self.sessions.subscribe(subscribe, &self.news))
+    }
+}
+
+impl<R: Handover + Send> Handler<Status> for DaemonActor<R> {
+    type Result = MessageResult<Status>;
+
+    fn handle(&mut self, _status: Status, _ctx: &mut Self::Context) -> Self::Result {
+        MessageResult(self.report())
+    }
+}
+
+impl<R: Handover + Send> Handler<Peek> for DaemonActor<R> {
+    type Result = String;
+
+    fn handle(&mut self, peek: Peek, _ctx: &mut Self::Context) -> Self::Result {
+        self.peek(peek.detail)
+    }
+}
+
+impl<R: Handover + Send> Handler<Reload> for DaemonActor<R> {
+    type Result = Result<Reloading, Refusal>;
+
+    fn handle(&mut self, _reload: Reload, ctx: &mut Self::Context) -> Self::Result {
+        self.with_home(ctx, |household, hands, now| household.reload(hands, now))
+            .unwrap_or(Err(Refusal::NoPool { act: "reload" }))
+    }
+}
+
+impl<R: Handover + Send> Handler<Resize> for DaemonActor<R> {
+    type Result = Result<Resized, Refusal>;
+
+    fn handle(&mut self, resize: Resize, ctx: &mut Self::Context) -> Self::Result {
+        self.with_home(ctx, |household, hands, now| {
+            household.resize(resize, hands, now)
+        })
+        .unwrap_or(Err(Refusal::NoPool { act: "resize" }))
+    }
+}
+
+impl<R: Handover + Send> Handler<ForeignChild> for DaemonActor<R> {
+    type Result = Result<(), ForeignChildError>;
+
+    fn handle(&mut self, ForeignChild(pid): ForeignChild, ctx: &mut Self::Context) -> Self::Result {
+        let watch = Watch::readable(self.foreign.adopt(pid)?.as_fd(), ForeignGone);
+        match watch {
+            Ok(watch) => {
+                ctx.add_stream(watch);
+            }
+            // Its end is then noticed when the daemon stops.
+            Err(error) => warn!(self.log, "cannot watch process {}: {}", pid, error),
+        }
+        Ok(())
+    }
+}
+
+impl<R: Handover + Send> Handler<Shutdown> for DaemonActor<R> {
+    type Result = MessageResult<Shutdown>;
+
+    fn handle(&mut self, Shutdown(manner): Shutdown, ctx: &mut Self::Context) -> Self::Result {
+        let begun = match self.stopping {
+            None => ShutdownBegun::Now,
+            Some(_) => ShutdownBegun::Already,
+        };
+        self.stop(manner, ctx);
+        MessageResult(begun)
+    }
+}
+
+impl<R: Handover + Send> Handler<UntilStopped> for DaemonActor<R> {
+    type Result = ResponseFuture<Result<(), DaemonError>>;
+
+    fn handle(&mut self, _until: UntilStopped, _ctx: &mut Self::Context) -> Self::Result {
+        let (stopped, answer) = oneshot::channel();
+        self.waiting_for_stop.push(stopped);
+        answer
+            .map(|answer| answer.unwrap_or(Err(DaemonError::ActorLost)))
+            .boxed_local()
+    }
+}
+
+/// A signal has come.
+#[derive(Message, Debug, Clone, Copy)]
+#[rtype(result = "()")]
+pub(crate) struct Signalled(pub(crate) Signal);
+
+impl<R: Handover + Send> Handler<Signalled> for DaemonActor<R> {
+    type Result = ();
+
+    fn handle(&mut self, Signalled(signal): Signalled, ctx: &mut Self::Context) {
+        debug!(self.log, "signal {}", signal.name());
+        match in_parent(signal, self.stopping) {
+            ParentIntention::Stop(manner) => self.stop(manner, ctx),
+            ParentIntention::Hangup => self.hang_up(ctx),
+            ParentIntention::Peek => info!(self.log, "peek\n{}", self.peek(Detail::Verbose)),
+            ParentIntention::More => self.resize_by_signal(Resize::More, ctx),
+            ParentIntention::Fewer => self.resize_by_signal(Resize::Fewer, ctx),
+        }
+    }
+}
+
+impl<R: Handover + Send> DaemonActor<R> {
+    fn resize_by_signal(&mut self, resize: Resize, ctx: &mut Context<Self>) {
+        let resized = self.with_home(ctx, |household, hands, now| {
+            household.resize(resize, hands, now)
+        });
+        match resized {
+            Some(Ok(resized)) => info!(
+                self.log, "resized";
+                "min_spare" => resized.min_spare,
+                "max_spare" => resized.max_spare,
+                "max_children" => resized.max_children
+            ),
+            Some(Err(refusal)) => warn!(self.log, "{}", refusal),
+            None => warn!(self.log, "{}", Refusal::NoPool { act: "resize" }),
+        }
+    }
+}
+
+/// A foreign child is gone.
+#[derive(Debug, Clone, Copy)]
+struct ForeignGone;
+
+impl<R: Handover + Send> StreamHandler<ForeignGone> for DaemonActor<R> {
+    fn handle(&mut self, _gone: ForeignGone, ctx: &mut Self::Context) {
+        self.foreign.forget_the_gone();
+        self.end_if_all_are_gone(ctx);
+    }
+
+    fn finished(&mut self, _ctx: &mut Self::Context) {}
+}

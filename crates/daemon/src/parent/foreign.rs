@@ -1,0 +1,42 @@
+//! Processes that the program has started itself: signalled at the end, by identity.
+
+use daemon_sys::pidfd::Handle;
+use daemon_sys::process::{Pid, Signal};
+
+use crate::messages::ForeignChildError;
+
+/// The foreign children that are still there.
+#[derive(Debug, Default)]
+pub(crate) struct ForeignChildren(Vec<Handle>);
+
+impl ForeignChildren {
+    /// Takes one in. Its handle means this very process, even when its number is used again.
+    pub(crate) fn adopt(&mut self, pid: Pid) -> Result<&Handle, ForeignChildError> {
+        let handle = Handle::open(pid).map_err(|source| ForeignChildError { pid, source })?;
+        self.0.retain(|known| known.pid() != pid);
+        self.0.push(handle);
+        Ok(&self.0[self.0.len() - 1])
+    }
+
+    /// Signals all that are still there.
+    pub(crate) fn signal_all(&mut self, signal: Signal) {
+        self.forget_the_gone();
+        for handle in &self.0 {
+            // It may go between the look and the signal; then there is nothing to do.
+            let _ = handle.signal(signal);
+        }
+    }
+
+    /// Forgets those that are gone.
+    pub(crate) fn forget_the_gone(&mut self) {
+        self.0.retain(|handle| !handle.is_gone().unwrap_or(false));
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    pub(crate) fn pids(&self) -> Vec<Pid> {
+        self.0.iter().map(Handle::pid).collect()
+    }
+}

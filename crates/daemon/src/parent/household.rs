@@ -1,0 +1,607 @@
+//! The parent's rules in one place: an event comes, orders go out, and what there is to tell is
+//! answered. It neither waits, nor reads a clock, nor knows actors.
+
+use std::time::Duration;
+
+use daemon_core::{
+    Backoff, BackoffRules, Calling, Death, Dismissal, Door, Entry, Manner, Moment, Phase, Pool,
+    PoolVerdict, Swing,
+};
+use daemon_nursery::{ChildId, Event};
+use daemon_sys::process::{Pid, Signal};
+
+use super::hands::Hands;
+use super::reception::{Drained, Guest, Reception};
+use super::registry::{Age, Registry, Sight};
+use super::reload::{Reloaded, Step};
+use crate::messages::{ChildExited, Refusal, Reloading, Resize, Resized};
+use crate::model::Rules;
+use crate::status::Counters;
+
+/// How long children have after QUIT before they are killed.
+const LAST_GRACE: Duration = Duration::from_millis(500);
+/// So many children in a row that die before they are ready, while none was ever ready, and the
+/// daemon gives up starting.
+const BOOT_DEATHS_MAX: u32 = 5;
+
+/// Something to tell sessions, operators or the daemon's owner.
+#[derive(Debug)]
+pub(crate) enum Notice {
+    /// The initial children are up.
+    Up,
+    /// A broadcast of the door.
+    Swing(Swing),
+    /// A child lives.
+    Born(ChildId, Pid),
+    /// A child is gone.
+    Exited(ChildExited),
+    /// A fork failed.
+    ForkFailed(String),
+    /// No child is forked for so long.
+    Delayed(Duration),
+    /// The pool is at its maximum and would like to be larger.
+    AtTheCap(u32),
+    /// The initial children do not come up.
+    NotReady(String),
+    /// The grace period is over for so many children.
+    Overdue(u32),
+    /// The nursery could not reopen its log.
+    HangUpFailed(String),
+    /// All children of before the reload are gone or going.
+    Reloaded,
+    /// All children are gone, and no more will come.
+    AllGone,
+}
+
+/// Who orders children, and when.
+#[derive(Debug)]
+enum Strategy<R> {
+    PreFork { pool: Pool, request: fn() -> R },
+    PostFork(Reception<R>),
+}
+
+/// How far the end has come.
+#[derive(Debug, Clone, Copy)]
+enum Ending {
+    Not,
+    /// TERM was sent; at this time it is KILL.
+    Grace(Moment),
+    /// KILL was sent.
+    Killed,
+    /// All was told.
+    Over,
+}
+
+/// The household: registry, strategy, backoff, phase.
+#[derive(Debug)]
+pub(crate) struct Household<R> {
+    strategy: Strategy<R>,
+    registry: Registry,
+    backoff: Backoff,
+    phase: Phase,
+    ending: Ending,
+    drained: Drained,
+    initial: u32,
+    ready: u32,
+    boot_deaths: u32,
+    boot_deadline: Moment,
+    grace: Duration,
+    slots: u32,
+    look_again: Option<Moment>,
+    retry: Option<Moment>,
+    cap_told: Told,
+    nursery_told: Told,
+    reloaded: Reloaded,
+    pub(crate) counters: Counters,
+    notices: Vec<Notice>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Told {
+    No,
+    Yes,
+}
+
+/// The times that a household keeps to.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Times {
+    pub(crate) grace: Duration,
+    pub(crate) boot_timeout: Duration,
+}
+
+impl<R> Household<R> {
+    /// A household for a forking model; `None` for one without children.
+    pub(crate) fn new(rules: Rules<R>, times: Times, now: Moment) -> Option<Self> {
+        let slots = rules.slots();
+        let (strategy, calling, initial) = match rules {
+            Rules::Solo => return None,
+            Rules::PostFork {
+                max_children,
+                backlog,
+            } => (
+                Strategy::PostFork(Reception::new(max_children, backlog)),
+                Calling::OneRequest,
+                0,
+            ),
+            Rules::PreFork { pool, request, .. } => {
+                let initial = pool.start;
+                (
+                    Strategy::PreFork {
+                        pool: Pool::new(pool),
+                        request,
+                    },
+                    Calling::Pool,
+                    initial,
+                )
+            }
+        };
+        Some(Household {
+            strategy,
+            registry: Registry::new(slots, calling),
+            backoff: Backoff::new(BackoffRules::default()),
+            phase: Phase::Starting,
+            ending: Ending::Not,
+            drained: Drained::NotYet,
+            initial,
+            ready: 0,
+            boot_deaths: 0,
+            boot_deadline: now + times.boot_timeout,
+            grace: times.grace,
+            slots,
+            look_again: None,
+            retry: None,
+            cap_told: Told::No,
+            nursery_told: Told::No,
+            reloaded: Reloaded::default(),
+            counters: Counters::default(),
+            notices: Vec::new(),
+        })
+    }
+
+    pub(crate) fn phase(&self) -> Phase {
+        self.phase
+    }
+
+    pub(crate) fn registry(&self) -> &Registry {
+        &self.registry
+    }
+
+    /// How many requests wait for a child.
+    pub(crate) fn waiting(&self) -> usize {
+        match &self.strategy {
+            Strategy::PreFork { .. } => 0,
+            Strategy::PostFork(reception) => reception.waiting(),
+        }
+    }
+
+    /// The door, in a model that has one.
+    pub(crate) fn door(&self) -> Option<Door> {
+        match &self.strategy {
+            Strategy::PreFork { .. } => None,
+            Strategy::PostFork(reception) => Some(reception.door()),
+        }
+    }
+
+    /// The most children there may be now.
+    pub(crate) fn max_children(&self) -> u32 {
+        match &self.strategy {
+            Strategy::PreFork { pool, .. } => pool.rules().max_children,
+            Strategy::PostFork(reception) => reception.max_children,
+        }
+    }
+
+    /// What there is to tell since the last time.
+    pub(crate) fn notices(&mut self) -> Vec<Notice> {
+        std::mem::take(&mut self.notices)
+    }
+
+    /// When something is due that no event announces.
+    pub(crate) fn next_wake(&self) -> Option<Moment> {
+        let ending = match self.ending {
+            Ending::Grace(time) => Some(time),
+            Ending::Not | Ending::Killed | Ending::Over => None,
+        };
+        let boot = (self.phase == Phase::Starting).then_some(self.boot_deadline);
+        [ending, boot, self.look_again, self.retry]
+            .into_iter()
+            .flatten()
+            .min()
+    }
+
+    /// A session hands a request over.
+    pub(crate) fn hand_over(&mut self, guest: Guest<R>, hands: &mut impl Hands<R>, now: Moment) {
+        let children = self.registry.census().children();
+        match &mut self.strategy {
+            Strategy::PreFork { .. } => {
+                guest.hand_back(crate::messages::HandBackReason::NotPostForking);
+            }
+            Strategy::PostFork(reception) => {
+                reception.come_in(guest, children, self.phase, self.drained);
+                self.settle(hands, now);
+            }
+        }
+    }
+
+    /// The nursery has reported.
+    pub(crate) fn report(&mut self, event: Event<R>, now: Moment) {
+        match event {
+            Event::Born { child, pid } => {
+                self.counters.forks += 1;
+                self.backoff.forked();
+                self.registry.born(child, pid);
+                if let Strategy::PostFork(reception) = &mut self.strategy {
+                    reception.born(child, pid);
+                }
+                self.notices.push(Notice::Born(child, pid));
+            }
+            Event::ForkFailed {
+                child,
+                request,
+                refusal,
+            } => {
+                self.counters.failed_forks += 1;
+                self.registry.unmade(child);
+                self.backoff.fork_failed(now);
+                self.notices.push(Notice::ForkFailed(refusal.to_string()));
+                if let Strategy::PostFork(reception) = &mut self.strategy {
+                    reception.fork_failed(child, request, &refusal);
+                }
+            }
+            Event::Gone {
+                child,
+                pid,
+                exit,
+                last,
+            } => self.gone(child, pid, exit, &last, now),
+            Event::HangUpFailed { error } => self.notices.push(Notice::HangUpFailed(error)),
+            _ => {}
+        }
+    }
+
+    fn gone(
+        &mut self,
+        child: ChildId,
+        pid: Pid,
+        exit: daemon_core::Exit,
+        last: &Entry,
+        now: Moment,
+    ) {
+        let Some((exited, age)) = self.registry.gone(child, pid, exit, last, now) else {
+            return;
+        };
+        let death = match age {
+            Age::BeforeReady => {
+                self.boot_deaths += 1;
+                Death::BeforeReady
+            }
+            Age::Unused(lived) if lived < BackoffRules::default().young => Death::Young,
+            Age::Unused(_) | Age::Served => Death::Grown,
+        };
+        self.backoff.died(death, now);
+        self.counters.exited(&exited.cause, exited.requests);
+        if self.phase == Phase::Starting && self.boot_deaths >= BOOT_DEATHS_MAX && self.ready == 0 {
+            self.notices.push(Notice::NotReady(format!(
+                "the initial children do not come up: {} in a row died before they were ready, \
+                 the last by {}",
+                self.boot_deaths, exited.cause
+            )));
+        }
+        self.notices.push(Notice::Exited(exited));
+    }
+
+    /// A child has reported on the scoreboard.
+    pub(crate) fn changed(&mut self, entry: &Entry) {
+        if self.registry.saw(entry) == Sight::BecameReady {
+            self.backoff.thrived();
+            self.ready += 1;
+            self.boot_deaths = 0;
+        }
+    }
+
+    /// Sessions have answered to the shutdown: no request comes any more.
+    pub(crate) fn drained(&mut self, hands: &mut impl Hands<R>, now: Moment) {
+        self.drained = Drained::Yes;
+        self.settle(hands, now);
+    }
+
+    /// The end begins, or is hurried.
+    pub(crate) fn stop(&mut self, manner: Manner, hands: &mut impl Hands<R>, now: Moment) {
+        self.phase = Phase::Stopping;
+        match manner {
+            Manner::Orderly => {
+                self.registry.dismiss_all(Dismissal::Stopping);
+                hands.signal_all(Signal::Term);
+                self.ending = Ending::Grace(now + self.grace);
+            }
+            Manner::AtOnce => {
+                if let Strategy::PostFork(reception) = &mut self.strategy {
+                    reception.clear();
+                }
+                self.drained = Drained::Yes;
+                self.registry.dismiss_all(Dismissal::AtOnce);
+                hands.signal_all(Signal::Quit);
+                self.ending = Ending::Grace(now + LAST_GRACE);
+            }
+        }
+        if let Strategy::PreFork { .. } = self.strategy {
+            self.let_go(hands);
+        }
+        self.settle(hands, now);
+    }
+
+    /// No more child is needed, nor the nursery's copy of any listener.
+    fn let_go(&mut self, hands: &mut impl Hands<R>) {
+        if self.nursery_told == Told::No {
+            self.nursery_told = Told::Yes;
+            hands.let_go();
+        }
+    }
+
+    /// Replaces all children of today.
+    pub(crate) fn reload(
+        &mut self,
+        hands: &mut impl Hands<R>,
+        now: Moment,
+    ) -> Result<Reloading, Refusal> {
+        self.changeable()?;
+        if let Strategy::PostFork(_) = self.strategy {
+            return Err(Refusal::NoPool { act: "reload" });
+        }
+        let children = self.registry.census().children() - self.registry.census().leaving();
+        self.reloaded.begin(children);
+        self.settle(hands, now);
+        Ok(Reloading { children })
+    }
+
+    /// Changes the number of children.
+    pub(crate) fn resize(
+        &mut self,
+        resize: Resize,
+        hands: &mut impl Hands<R>,
+        now: Moment,
+    ) -> Result<Resized, Refusal> {
+        self.changeable()?;
+        let resized = match &mut self.strategy {
+            Strategy::PreFork { pool, .. } => {
+                let resized = super::resize::pool(pool, resize)?;
+                self.initial = self.initial.min(resized.max_children);
+                resized
+            }
+            Strategy::PostFork(reception) => {
+                let max = super::resize::max_children(reception.max_children, self.slots, resize)?;
+                reception.max_children = max;
+                Resized {
+                    min_spare: 0,
+                    max_spare: 0,
+                    max_children: max,
+                }
+            }
+        };
+        self.settle(hands, now);
+        Ok(resized)
+    }
+
+    fn changeable(&self) -> Result<(), Refusal> {
+        match self.phase {
+            Phase::Starting | Phase::Running => Ok(()),
+            phase @ (Phase::Stopping | Phase::Stopped) => Err(Refusal::Phase(phase)),
+        }
+    }
+
+    /// Brings what is in line with what shall be. Every event ends here, so that nothing depends
+    /// on having seen an edge.
+    pub(crate) fn settle(&mut self, hands: &mut impl Hands<R>, now: Moment) {
+        self.look_again = None;
+        self.retry = None;
+        match self.phase {
+            Phase::Starting | Phase::Running => {
+                self.staff(hands, now);
+                self.come_up(now);
+            }
+            Phase::Stopping => {
+                self.staff_the_last(hands, now);
+                self.finish(hands, now);
+            }
+            Phase::Stopped => {}
+        }
+        let children = self.registry.census().children();
+        if let Strategy::PostFork(reception) = &mut self.strategy
+            && let Some(swing) = reception.settle(children, self.phase)
+        {
+            self.counters.pauses += u64::from(swing == Swing::Pause);
+            self.notices.push(Notice::Swing(swing));
+        }
+    }
+
+    fn staff(&mut self, hands: &mut impl Hands<R>, now: Moment) {
+        if let Some(until) = self.backoff.forbidden_until(now) {
+            if self.retry.is_none() {
+                self.notices
+                    .push(Notice::Delayed(until.saturating_since(now)));
+            }
+            self.retry = Some(until);
+            return;
+        }
+        match &mut self.strategy {
+            Strategy::PostFork(_) => self.serve_the_waiting(hands, now),
+            Strategy::PreFork { pool, request } => {
+                let request = *request;
+                let verdict = pool.decide(self.registry.census(), now);
+                let PoolVerdict {
+                    fork,
+                    retire,
+                    look_again,
+                } = verdict;
+                let rules = pool.rules();
+                let (most, least) = (rules.max_children, rules.min_spare);
+                self.look_again = look_again;
+                let starting = self.registry.census().starting();
+                let fork = self.backoff.allowed(fork, starting, now);
+                self.order(fork, request, hands, now);
+                self.retire(retire, hands);
+                self.tell_the_cap(most, least);
+                self.roll(request, most, hands, now);
+            }
+        }
+    }
+
+    /// Orders children, and answers how many it could.
+    fn order(
+        &mut self,
+        children: u32,
+        request: fn() -> R,
+        hands: &mut impl Hands<R>,
+        now: Moment,
+    ) -> u32 {
+        for ordered in 0..children {
+            match hands.fork(request()) {
+                Ok(child) => self.registry.ordered(child, self.reloaded.vintage(), now),
+                Err(unforked) => {
+                    self.notices
+                        .push(Notice::ForkFailed(unforked.why.to_string()));
+                    return ordered;
+                }
+            }
+        }
+        children
+    }
+
+    fn retire(&mut self, children: u32, hands: &mut impl Hands<R>) {
+        if children == 0 {
+            return;
+        }
+        for child in self
+            .registry
+            .longest_idle(hands.board())
+            .into_iter()
+            .take(children as usize)
+        {
+            self.registry.dismiss(child, Dismissal::Retired);
+            hands.signal(child, Signal::Term);
+        }
+    }
+
+    /// A reload goes on, turn by turn.
+    fn roll(&mut self, request: fn() -> R, most: u32, hands: &mut impl Hands<R>, now: Moment) {
+        loop {
+            match self.reloaded.step(&self.registry, most) {
+                Step::Fork(children) => {
+                    if self.order(children, request, hands, now) < children {
+                        return;
+                    }
+                }
+                Step::Retire(children) => {
+                    for child in children {
+                        self.registry.dismiss(child, Dismissal::Retired);
+                        hands.signal(child, Signal::Term);
+                    }
+                }
+                Step::Done => {
+                    self.notices.push(Notice::Reloaded);
+                    return;
+                }
+                Step::Nothing => return,
+            }
+        }
+    }
+
+    fn tell_the_cap(&mut self, most: u32, least: u32) {
+        let census = self.registry.census();
+        let short = census.children() >= most && census.idle() + census.starting() < least;
+        match (short, self.cap_told) {
+            (true, Told::No) => {
+                self.counters.at_the_cap += 1;
+                self.notices.push(Notice::AtTheCap(most));
+                self.cap_told = Told::Yes;
+            }
+            (false, Told::Yes) if census.children() < most => self.cap_told = Told::No,
+            (true, Told::Yes) | (false, Told::Yes | Told::No) => {}
+        }
+    }
+
+    fn serve_the_waiting(&mut self, hands: &mut impl Hands<R>, now: Moment) {
+        let Strategy::PostFork(reception) = &mut self.strategy else {
+            return;
+        };
+        loop {
+            let census = self.registry.census();
+            // After a failure one child tries out whether forks succeed again.
+            if self.backoff.allowed(1, census.starting(), now) == 0 {
+                return;
+            }
+            let Some(guest) = reception.next(census.children()) else {
+                return;
+            };
+            let Guest { request, reply } = guest;
+            match hands.fork(request) {
+                Ok(child) => {
+                    self.registry.ordered(child, 0, now);
+                    reception.ordered(child, reply);
+                }
+                Err(unforked) => {
+                    self.notices
+                        .push(Notice::ForkFailed(unforked.why.to_string()));
+                    reception.unforked(unforked, reply);
+                    return;
+                }
+            }
+        }
+    }
+
+    /// Goes from Starting to Running once the initial children are up.
+    fn come_up(&mut self, now: Moment) {
+        if self.phase != Phase::Starting {
+            return;
+        }
+        if self.ready >= self.initial {
+            self.phase = Phase::Running;
+            self.notices.push(Notice::Up);
+        } else if now >= self.boot_deadline {
+            self.notices.push(Notice::NotReady(format!(
+                "the initial children are not up in time: {} of {} are ready",
+                self.ready, self.initial
+            )));
+            self.boot_deadline = now + Duration::from_secs(3600);
+        }
+    }
+
+    /// Requests that were accepted before the end began still get their child.
+    fn staff_the_last(&mut self, hands: &mut impl Hands<R>, now: Moment) {
+        if let Strategy::PreFork { .. } = self.strategy {
+            return;
+        }
+        match self.backoff.forbidden_until(now) {
+            Some(until) => self.retry = Some(until),
+            None => {
+                self.serve_the_waiting(hands, now);
+                if self.waiting() == 0 && self.drained == Drained::Yes {
+                    self.let_go(hands);
+                }
+            }
+        }
+    }
+
+    fn finish(&mut self, hands: &mut impl Hands<R>, now: Moment) {
+        let children = self.registry.census().children();
+        if children == 0 && self.waiting() == 0 && self.drained == Drained::Yes {
+            if !matches!(self.ending, Ending::Over) {
+                self.ending = Ending::Over;
+                self.phase = Phase::Stopped;
+                self.notices.push(Notice::AllGone);
+            }
+            return;
+        }
+        if let Ending::Grace(time) = self.ending
+            && now >= time
+        {
+            self.notices.push(Notice::Overdue(children));
+            if let Strategy::PostFork(reception) = &mut self.strategy {
+                reception.clear();
+            }
+            self.drained = Drained::Yes;
+            hands.signal_all(Signal::Kill);
+            self.ending = Ending::Killed;
+            self.finish(hands, now);
+        }
+    }
+}

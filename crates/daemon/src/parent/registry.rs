@@ -1,0 +1,212 @@
+//! The children, by slot: what the parent knows of each, and the census of them all.
+
+use std::time::Duration;
+
+use daemon_core::{Calling, Cause, Census, Dismissal, Entry, Exit, Moment, Status, explain};
+use daemon_nursery::ChildId;
+use daemon_sys::process::Pid;
+
+use crate::messages::ChildExited;
+
+/// A child as the parent knows it.
+#[derive(Debug, Clone)]
+pub(crate) struct Record {
+    pub(crate) child: ChildId,
+    pub(crate) pid: Option<Pid>,
+    /// The status that the census counts it under. A dismissed child counts as leaving, whatever
+    /// it still does.
+    pub(crate) seen: Status,
+    pub(crate) dismissed: Option<Dismissal>,
+    pub(crate) ordered: Moment,
+    /// How often the pool had been reloaded when it was ordered.
+    pub(crate) vintage: u32,
+    readiness: Readiness,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Readiness {
+    Booting,
+    Ready,
+}
+
+/// What a look at a child's status has shown.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Sight {
+    /// It is ready, for the first time.
+    BecameReady,
+    /// Something else, or nothing new.
+    Other,
+}
+
+/// How early in its life a child has died.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Age {
+    /// It was never ready.
+    BeforeReady,
+    /// It was ready, and had begun no request.
+    Unused(Duration),
+    /// It had begun requests, or was told to go.
+    Served,
+}
+
+/// All children, and the counts of them.
+#[derive(Debug)]
+pub(crate) struct Registry {
+    records: Vec<Option<Record>>,
+    census: Census,
+    calling: Calling,
+}
+
+impl Registry {
+    pub(crate) fn new(slots: u32, calling: Calling) -> Self {
+        let records = (0..slots).map(|_slot| None).collect();
+        Registry {
+            records,
+            census: Census::default(),
+            calling,
+        }
+    }
+
+    pub(crate) fn census(&self) -> &Census {
+        &self.census
+    }
+
+    pub(crate) fn records(&self) -> impl Iterator<Item = &Record> {
+        self.records.iter().flatten()
+    }
+
+    fn get_mut(&mut self, child: ChildId) -> Option<&mut Record> {
+        self.records
+            .get_mut(child.slot.index())?
+            .as_mut()
+            .filter(|record| record.child == child)
+    }
+
+    /// A child has been ordered.
+    pub(crate) fn ordered(&mut self, child: ChildId, vintage: u32, now: Moment) {
+        if let Some(place) = self.records.get_mut(child.slot.index()) {
+            *place = Some(Record {
+                child,
+                pid: None,
+                seen: Status::Forking,
+                dismissed: None,
+                ordered: now,
+                vintage,
+                readiness: Readiness::Booting,
+            });
+            self.census.opened();
+        }
+    }
+
+    /// The order for a child has failed: it never was.
+    pub(crate) fn unmade(&mut self, child: ChildId) {
+        if let Some(record) = self.take(child) {
+            self.census.moved(record.seen, Status::Empty);
+        }
+    }
+
+    pub(crate) fn born(&mut self, child: ChildId, pid: Pid) {
+        if let Some(record) = self.get_mut(child) {
+            record.pid = Some(pid);
+        }
+    }
+
+    /// The scoreboard's line of this slot has changed.
+    pub(crate) fn saw(&mut self, entry: &Entry) -> Sight {
+        let Some(record) = self
+            .records
+            .get_mut(entry.slot.index())
+            .and_then(Option::as_mut)
+        else {
+            return Sight::Other;
+        };
+        // An empty slot is seen only when a report of its end is under way: that will count it.
+        let Some(status) = entry.status.filter(|status| *status != Status::Empty) else {
+            return Sight::Other;
+        };
+        if record.dismissed.is_none() {
+            self.census.moved(record.seen, status);
+            record.seen = status;
+        }
+        if record.readiness == Readiness::Booting && (status.is_idle() || status.is_busy()) {
+            record.readiness = Readiness::Ready;
+            return Sight::BecameReady;
+        }
+        Sight::Other
+    }
+
+    /// A child is told to go: from now on it is counted as leaving.
+    pub(crate) fn dismiss(&mut self, child: ChildId, why: Dismissal) {
+        let Some(record) = self.get_mut(child) else {
+            return;
+        };
+        let before = std::mem::replace(&mut record.seen, Status::Leaving);
+        record.dismissed.get_or_insert(why);
+        if before != Status::Leaving {
+            self.census.moved(before, Status::Leaving);
+        }
+    }
+
+    /// All children are told to go; a stronger word replaces an earlier one.
+    pub(crate) fn dismiss_all(&mut self, why: Dismissal) {
+        for record in self.records.iter_mut().flatten() {
+            let before = std::mem::replace(&mut record.seen, Status::Leaving);
+            record.dismissed = Some(why);
+            if before != Status::Leaving {
+                self.census.moved(before, Status::Leaving);
+            }
+        }
+    }
+
+    /// A child is gone. Answers what to tell of it, and how early it died.
+    pub(crate) fn gone(
+        &mut self,
+        child: ChildId,
+        pid: Pid,
+        exit: Exit,
+        last: &Entry,
+        now: Moment,
+    ) -> Option<(ChildExited, Age)> {
+        let record = self.take(child)?;
+        self.census.moved(record.seen, Status::Empty);
+        let was_ready = record.readiness == Readiness::Ready || last.requests > 0;
+        let status = last.status.unwrap_or(Status::Empty);
+        let cause = explain(exit, status, record.dismissed, self.calling);
+        let lived = now.saturating_since(record.ordered);
+        let went_as_told =
+            record.dismissed.is_some() || matches!(cause, Cause::Recycled | Cause::Done);
+        let age = match (was_ready || status.is_idle(), last.requests) {
+            _told if went_as_told => Age::Served,
+            (false, _) => Age::BeforeReady,
+            (true, 0) => Age::Unused(lived),
+            (true, _) => Age::Served,
+        };
+        Some((
+            ChildExited {
+                child,
+                pid,
+                cause,
+                requests: last.requests,
+                lived,
+            },
+            age,
+        ))
+    }
+
+    fn take(&mut self, child: ChildId) -> Option<Record> {
+        self.records
+            .get_mut(child.slot.index())?
+            .take_if(|record| record.child == child)
+    }
+
+    /// The children that wait, with those that have waited longest first.
+    pub(crate) fn longest_idle(&self, board: daemon_core::Board) -> Vec<ChildId> {
+        let mut idle: Vec<(Moment, ChildId)> = self
+            .records()
+            .filter(|record| record.seen.is_idle())
+            .map(|record| (board.read(record.child.slot).since, record.child))
+            .collect();
+        idle.sort_unstable_by_key(|(since, child)| (*since, child.slot));
+        idle.into_iter().map(|(_since, child)| child).collect()
+    }
+}

@@ -1,0 +1,85 @@
+//! A reload under way: which children are old, and the next turn of replacing them.
+
+use daemon_core::{Status, Turn, Turnover, away_at_once};
+use daemon_nursery::ChildId;
+
+use super::registry::Registry;
+
+/// How often the pool was reloaded, and the reload that goes on.
+#[derive(Debug, Default)]
+pub(crate) struct Reloaded {
+    vintage: u32,
+    /// How many children there were when it began; none while nothing goes on.
+    target: Option<u32>,
+}
+
+/// What is to be done for the reload now.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Step {
+    Fork(u32),
+    Retire(Vec<ChildId>),
+    Nothing,
+    /// No old child is left; it is told once.
+    Done,
+}
+
+impl Reloaded {
+    /// Counts reloads: what a child ordered now is marked with.
+    pub(crate) fn vintage(&self) -> u32 {
+        self.vintage
+    }
+
+    /// Begins a reload, or begins anew.
+    pub(crate) fn begin(&mut self, children: u32) {
+        self.vintage += 1;
+        self.target = Some(children);
+    }
+
+    /// The next step; the whole pool is looked at only while a reload goes on.
+    pub(crate) fn step(&mut self, registry: &Registry, max_children: u32) -> Step {
+        let Some(target) = self.target else {
+            return Step::Nothing;
+        };
+        let mut idle = Vec::new();
+        let mut busy = Vec::new();
+        let mut turnover = Turnover {
+            old_idle: 0,
+            old_busy: 0,
+            starting: 0,
+            ready: 0,
+            leaving: 0,
+            target,
+            max_children,
+            away: away_at_once(target),
+        };
+        for record in registry.records() {
+            match (record.seen, record.vintage < self.vintage) {
+                (Status::Leaving | Status::Empty, _) => turnover.leaving += 1,
+                (Status::Fresh | Status::Waiting, true) => idle.push(record.child),
+                (Status::Forking | Status::Born | Status::Serving | Status::Long, true) => {
+                    busy.push(record.child);
+                }
+                (Status::Forking | Status::Born, false) => turnover.starting += 1,
+                (Status::Fresh | Status::Waiting | Status::Serving | Status::Long, false) => {
+                    turnover.ready += 1;
+                }
+            }
+        }
+        turnover.old_idle = u32::try_from(idle.len()).unwrap_or(u32::MAX);
+        turnover.old_busy = u32::try_from(busy.len()).unwrap_or(u32::MAX);
+        match turnover.turn() {
+            Turn::Fork(children) => Step::Fork(children),
+            Turn::Retire(children) => Step::Retire(
+                idle.into_iter()
+                    .chain(busy)
+                    .take(children as usize)
+                    .collect(),
+            ),
+            Turn::Wait => Step::Nothing,
+            Turn::Done => {
+                self.target = None;
+                Step::Done
+            }
+        }
+    }
+}

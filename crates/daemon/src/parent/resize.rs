@@ -1,0 +1,72 @@
+//! What another number of children means, for a pool and for a post-forking daemon.
+
+use daemon_core::Pool;
+
+use crate::messages::{Refusal, Resize, Resized};
+
+/// Moves a pool's spares.
+pub(crate) fn pool(pool: &mut Pool, resize: Resize) -> Result<Resized, Refusal> {
+    let wanted = match resize {
+        Resize::More => daemon_core::Resize::More,
+        Resize::Fewer => daemon_core::Resize::Fewer,
+        Resize::To(children) => daemon_core::Resize::To(children),
+    };
+    pool.resize(wanted).map_err(|error| Refusal::Size {
+        wanted: match resize {
+            Resize::More => pool.rules().max_spare.saturating_add(1),
+            Resize::Fewer => pool.rules().max_spare.saturating_sub(1),
+            Resize::To(children) => children,
+        },
+        why: error.to_string(),
+    })?;
+    let rules = pool.rules();
+    Ok(Resized {
+        min_spare: rules.min_spare,
+        max_spare: rules.max_spare,
+        max_children: rules.max_children,
+    })
+}
+
+/// The new `max_children` of a post-forking daemon, as far as its scoreboard has slots.
+pub(crate) fn max_children(now: u32, slots: u32, resize: Resize) -> Result<u32, Refusal> {
+    let wanted = match resize {
+        Resize::More => now.saturating_add(1),
+        Resize::Fewer => now.saturating_sub(1),
+        Resize::To(children) => children,
+    };
+    if wanted == 0 {
+        return Err(Refusal::Size {
+            wanted,
+            why: "a forking daemon needs one child".into(),
+        });
+    }
+    if wanted > slots {
+        return Err(Refusal::Size {
+            wanted,
+            why: format!("the scoreboard has {slots} slots"),
+        });
+    }
+    Ok(wanted)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_post_forking_daemon_grows_as_far_as_its_slots() {
+        assert_eq!(max_children(3, 16, Resize::More), Ok(4));
+        assert_eq!(max_children(3, 16, Resize::To(16)), Ok(16));
+        let refusal = max_children(3, 16, Resize::To(17)).unwrap_err();
+        assert_eq!(
+            refusal.to_string(),
+            "cannot resize to 17: the scoreboard has 16 slots"
+        );
+    }
+
+    #[test]
+    fn the_last_child_stays() {
+        assert!(max_children(1, 16, Resize::Fewer).is_err());
+        assert!(max_children(4, 16, Resize::To(0)).is_err());
+    }
+}

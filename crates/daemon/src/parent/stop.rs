@@ -1,0 +1,237 @@
+//! How the parent ends: sessions first, children next, the nursery last.
+
+use actix::fut::WrapFuture;
+use actix::{Actor, ActorContext, AsyncContext, Context, Handler, Message};
+use daemon_core::{Manner, Phase};
+use daemon_nursery::{Handover, NurseryError};
+use daemon_sys::process::Signal;
+use futures::FutureExt;
+use slog::{error, info, warn};
+use std::time::Duration;
+
+use super::actor::DaemonActor;
+use crate::error::DaemonError;
+use crate::messages::{DaemonShutdown, ShutdownReason};
+
+/// How often it is looked whether the bereaved children of a lost nursery are gone. Nobody can
+/// tell: they are not this process's children.
+const BEREAVED_LOOK: Duration = Duration::from_millis(20);
+
+/// How far the end has come.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Ending {
+    /// The daemon runs.
+    Not,
+    /// Sessions were told, children are going.
+    Children,
+    /// All children are gone; the nursery was sent home.
+    Nursery,
+    /// The nursery is gone before its time; its children are being ended.
+    Bereaved { looks: u32 },
+    /// Nothing is left.
+    Over,
+}
+
+impl<R: Handover + Send> DaemonActor<R> {
+    /// Begins to stop, or hurries.
+    pub(super) fn stop(&mut self, manner: Manner, ctx: &mut Context<Self>) {
+        let begun = self.stopping;
+        let manner = match (begun, manner) {
+            (Some(Manner::AtOnce), _) => return,
+            (Some(Manner::Orderly), Manner::Orderly) => return,
+            (Some(Manner::Orderly), Manner::AtOnce) | (None, _) => manner,
+        };
+        self.stopping = Some(manner);
+        let reason = match manner {
+            Manner::Orderly => ShutdownReason::Stopping,
+            Manner::AtOnce => ShutdownReason::AtOnce,
+        };
+        info!(self.log, "{} is stopping", self.life.alias; "manner" => ?manner);
+        if let Some(home) = &self.home {
+            // Children read on the scoreboard why they get their TERM.
+            home.hands.nursery.scoreboard().set_phase(Phase::Stopping);
+        }
+        if begun.is_none() {
+            self.ending = Ending::Children;
+            let shutdown = DaemonShutdown { reason };
+            self.news.shutdown = Some(shutdown);
+            let address = ctx.address();
+            let answers = self.sessions.shutdown.ask(&shutdown);
+            // By way of the mailbox: a request that a session has sent before comes first.
+            ctx.spawn(
+                answers
+                    .map(move |()| address.do_send(FarewellsSaid))
+                    .into_actor(self),
+            );
+            self.foreign.signal_all(Signal::Term);
+            ctx.run_later(self.grace, |daemon, _ctx| {
+                daemon.foreign.signal_all(Signal::Kill)
+            });
+        } else {
+            self.foreign.signal_all(Signal::Kill);
+        }
+        self.with_home(ctx, |household, hands, now| {
+            household.stop(manner, hands, now)
+        });
+    }
+
+    /// All children are gone: the nursery goes home.
+    pub(super) fn children_gone(&mut self, ctx: &mut Context<Self>) {
+        self.ending = Ending::Nursery;
+        if let Some(home) = &mut self.home
+            && let Err(error) = home.hands.nursery.go_home()
+        {
+            home.hands.lost.get_or_insert(error);
+        }
+        self.end_if_all_are_gone(ctx);
+    }
+
+    /// The link has ended: at the very end that is the nursery's good-bye, before it a loss.
+    pub(super) fn nursery_lost(&mut self, lost: &NurseryError, ctx: &mut Context<Self>) {
+        match self.ending {
+            Ending::Nursery => self.end_if_all_are_gone(ctx),
+            Ending::Not | Ending::Children => {
+                error!(self.log, "{}; its children are ended", lost);
+                self.failure
+                    .get_or_insert(DaemonError::NurseryLost(lost.to_string()));
+                if let Some(readiness) = self.readiness.take() {
+                    readiness.failed(&lost.to_string());
+                }
+                self.ending = Ending::Bereaved { looks: 0 };
+                self.stopping.get_or_insert(Manner::AtOnce);
+                let shutdown = DaemonShutdown {
+                    reason: ShutdownReason::AtOnce,
+                };
+                self.news.shutdown = Some(shutdown);
+                self.sessions.shutdown.tell(&shutdown);
+                self.foreign.signal_all(Signal::Term);
+                self.signal_bereaved(Signal::Term);
+                self.look_after_the_bereaved(ctx);
+            }
+            Ending::Bereaved { .. } | Ending::Over => {}
+        }
+    }
+
+    fn signal_bereaved(&self, signal: Signal) {
+        if let Some(home) = &self.home
+            && let Err(error) = home.hands.nursery.signal_bereaved(signal)
+        {
+            warn!(self.log, "{}", error);
+        }
+    }
+
+    /// Waits for children whose parent process is gone, and kills them when their time is over.
+    fn look_after_the_bereaved(&mut self, ctx: &mut Context<Self>) {
+        let Ending::Bereaved { looks } = self.ending else {
+            return;
+        };
+        let gone = self
+            .home
+            .as_ref()
+            .is_none_or(|home| home.hands.nursery.bereaved_are_gone());
+        if gone {
+            self.over(ctx);
+            return;
+        }
+        let waited = BEREAVED_LOOK * looks;
+        if waited >= self.grace {
+            self.signal_bereaved(Signal::Kill);
+            self.foreign.signal_all(Signal::Kill);
+        }
+        self.ending = Ending::Bereaved {
+            looks: looks.saturating_add(1),
+        };
+        ctx.run_later(BEREAVED_LOOK, Self::look_after_the_bereaved);
+    }
+
+    /// Ends the actor when nothing is left that it answers for.
+    pub(super) fn end_if_all_are_gone(&mut self, ctx: &mut Context<Self>) {
+        if !self.foreign.is_empty() {
+            return;
+        }
+        match self.ending {
+            Ending::Nursery => {
+                let buried = self.home.as_ref().map(|home| home.hands.nursery.bury());
+                match buried {
+                    None | Some(Ok(Some(_))) => self.over(ctx),
+                    Some(Ok(None)) => {
+                        // Its end of the link is closed a moment before its process is gone.
+                        ctx.run_later(Duration::from_millis(1), Self::end_if_all_are_gone);
+                    }
+                    Some(Err(error)) => {
+                        warn!(self.log, "{}", error);
+                        self.over(ctx);
+                    }
+                }
+            }
+            Ending::Not | Ending::Children | Ending::Bereaved { .. } | Ending::Over => {}
+        }
+    }
+
+    fn over(&mut self, ctx: &mut Context<Self>) {
+        if self.ending == Ending::Over {
+            return;
+        }
+        self.ending = Ending::Over;
+        if let Some(pidfile) = self.pidfile.take()
+            && let Err(error) = pidfile.release()
+        {
+            warn!(self.log, "{}", error);
+        }
+        info!(self.log, "{} has stopped", self.life.alias);
+        let failure = self.failure.take();
+        let text = failure.as_ref().map(ToString::to_string);
+        let mut first = failure.map_or(Ok(()), Err);
+        for waiting in self.waiting_for_stop.drain(..) {
+            let outcome = std::mem::replace(
+                &mut first,
+                match &text {
+                    None => Ok(()),
+                    Some(text) => Err(DaemonError::NotReady(text.clone())),
+                },
+            );
+            // Who has asked may have gone meanwhile.
+            let _ = waiting.send(outcome);
+        }
+        ctx.stop();
+    }
+
+    /// What keeps this process alive.
+    pub(super) fn why_it_stays(&self) -> String {
+        match self.ending {
+            Ending::Not => "Stays alive: the daemon runs".to_owned(),
+            Ending::Children => "Stopping: waits for children and sessions".to_owned(),
+            Ending::Nursery if !self.foreign.is_empty() => {
+                format!(
+                    "Stopping: waits for foreign children {:?}",
+                    self.foreign.pids()
+                )
+            }
+            Ending::Nursery => "Stopping: waits for the nursery".to_owned(),
+            Ending::Bereaved { .. } => {
+                "Stopping: waits for the children of a lost nursery".to_owned()
+            }
+            Ending::Over => "Has stopped".to_owned(),
+        }
+    }
+}
+
+/// All sessions of the parent have answered to the shutdown.
+#[derive(Message)]
+#[rtype(result = "()")]
+struct FarewellsSaid;
+
+impl<R: Handover + Send> Handler<FarewellsSaid> for DaemonActor<R>
+where
+    Self: Actor<Context = Context<Self>>,
+{
+    type Result = ();
+
+    fn handle(&mut self, _said: FarewellsSaid, ctx: &mut Self::Context) {
+        if self.home.is_some() {
+            self.with_home(ctx, |household, hands, now| household.drained(hands, now));
+        } else if self.ending == Ending::Children {
+            self.children_gone(ctx);
+        }
+    }
+}

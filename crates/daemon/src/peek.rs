@@ -1,0 +1,75 @@
+//! The rest of a peek: what the operating system knows of this process.
+
+use std::collections::BTreeMap;
+
+use crate::messages::Detail;
+use crate::status::Report;
+
+/// Adds descriptors, threads and the report, if they are asked for.
+pub(crate) fn finish(mut lines: Vec<String>, detail: Detail, report: &Report) -> String {
+    match detail {
+        Detail::Brief => {}
+        Detail::Verbose => {
+            lines.push(descriptors());
+            lines.push(threads());
+            lines.extend(report.to_string().lines().map(str::to_owned));
+        }
+    }
+    lines.join("\n")
+}
+
+fn descriptors() -> String {
+    match daemon_sys::fds::open_fds() {
+        Err(error) => format!("Descriptors: {error}"),
+        Ok(open) => {
+            let mut kinds: BTreeMap<String, usize> = BTreeMap::new();
+            for (_fd, target) in &open {
+                *kinds.entry(kind(target).to_owned()).or_default() += 1;
+            }
+            let kinds: Vec<String> = kinds
+                .into_iter()
+                .map(|(kind, count)| format!("{count} {kind}"))
+                .collect();
+            format!("Descriptors: {} ({})", open.len(), kinds.join(", "))
+        }
+    }
+}
+
+/// `socket:[1234]` is a socket, `anon_inode:[eventpoll]` an eventpoll, `/dev/null` itself.
+fn kind(target: &str) -> &str {
+    if let Some(inside) = target.strip_prefix("anon_inode:") {
+        return inside.trim_matches(['[', ']']);
+    }
+    match target.split_once(':') {
+        Some((kind, _number)) if !kind.starts_with('/') => kind,
+        Some(_) | None => "file",
+    }
+}
+
+fn threads() -> String {
+    match daemon_sys::fork::company() {
+        Err(error) => format!("Threads: {error}"),
+        Ok(None) => "Threads: 1".to_owned(),
+        Ok(Some(company)) => {
+            let names: Vec<&str> = company
+                .threads
+                .iter()
+                .map(|thread| thread.name.as_str())
+                .collect();
+            format!("Threads: {} more ({})", names.len(), names.join(", "))
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::kind;
+
+    #[test]
+    fn descriptors_are_told_by_kind() {
+        assert_eq!(kind("socket:[123]"), "socket");
+        assert_eq!(kind("anon_inode:[eventpoll]"), "eventpoll");
+        assert_eq!(kind("/dev/null"), "file");
+        assert_eq!(kind("/odd:name"), "file");
+    }
+}

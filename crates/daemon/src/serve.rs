@@ -1,0 +1,261 @@
+//! The short way in: a listener and an async function for a connection. Pausing, resuming and
+//! reporting happen by themselves.
+
+use std::fmt::Display;
+use std::panic::AssertUnwindSafe;
+use std::pin::pin;
+
+use actix::{Actor, Addr, Context, Handler, Recipient};
+use futures::FutureExt;
+use futures::future::{Either, select};
+use slog::{Logger, debug, error};
+
+use crate::acceptor::ParentAcceptor;
+use crate::builder::Builder;
+use crate::child::{ChildActor, ChildHandle, Next, SessionLost};
+use crate::error::DaemonError;
+use crate::listen::{Gate, Listen};
+use crate::log::logger;
+use crate::messages::{DaemonChild, ShutdownReason, UpdateStatus};
+use crate::model::{PostFork, PreFork};
+use crate::parent::DaemonActor;
+use crate::program::Program;
+
+/// What a handler of connections may return: nothing, or a result whose error is logged with
+/// `verbose`.
+pub trait Outcome {
+    /// What went wrong, in words.
+    fn failure(self) -> Option<String>;
+}
+
+impl Outcome for () {
+    fn failure(self) -> Option<String> {
+        None
+    }
+}
+
+impl<E: Display> Outcome for Result<(), E> {
+    fn failure(self) -> Option<String> {
+        self.err().map(|error| error.to_string())
+    }
+}
+
+impl Builder<PreFork> {
+    /// Launches and runs a daemon whose children accept from this listener and serve one
+    /// connection at a time with this function, until it has stopped.
+    ///
+    /// A handler that panics costs its process: the child leaves with exit code 101 and is
+    /// replaced.
+    ///
+    /// # Errors
+    ///
+    /// As [`launch`](Builder::launch) and [`run`](crate::Launched::run).
+    ///
+    /// # Examples
+    ///
+    /// ```no_run
+    /// use actix_daemon::{ChildHandle, Daemon, DaemonError, PreFork};
+    /// use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    /// use tokio::net::TcpStream;
+    ///
+    /// fn main() -> Result<(), DaemonError> {
+    ///     let listener = std::net::TcpListener::bind("127.0.0.1:7070").expect("a free port");
+    ///     Daemon::builder()
+    ///         .model(PreFork::start_children(4).max_children(32))
+    ///         .serve(listener, async |mut stream: TcpStream, child: ChildHandle| {
+    ///             let mut line = [0; 512];
+    ///             let read = stream.read(&mut line).await?;
+    ///             child.label("echoing");
+    ///             stream.write_all(&line[..read]).await
+    ///         })
+    /// }
+    /// ```
+    pub fn serve<L, F, O>(self, listener: L, handler: F) -> Result<(), DaemonError>
+    where
+        L: Listen,
+        F: AsyncFn(L::Async, ChildHandle) -> O + 'static,
+        O: Outcome,
+    {
+        self.launch(Pool { listener, handler })?.run()
+    }
+}
+
+impl Builder<PostFork> {
+    /// Launches and runs a daemon whose parent accepts from this listener and has each connection
+    /// served with this function by a child of its own, until it has stopped.
+    ///
+    /// # Errors
+    ///
+    /// As [`launch`](Builder::launch) and [`run`](crate::Launched::run).
+    pub fn serve<L, F, O>(self, listener: L, handler: F) -> Result<(), DaemonError>
+    where
+        L: Listen,
+        F: AsyncFn(L::Async, ChildHandle) -> O + 'static,
+        O: Outcome,
+    {
+        self.launch(ForEach { listener, handler })?.run()
+    }
+}
+
+/// The pre-forking program.
+struct Pool<L, F> {
+    listener: L,
+    handler: F,
+}
+
+impl<L, F, O> Program for Pool<L, F>
+where
+    L: Listen,
+    F: AsyncFn(L::Async, ChildHandle) -> O + 'static,
+    O: Outcome,
+{
+    type Request = ();
+
+    fn child(self, daemon: Addr<ChildActor>) -> Recipient<DaemonChild<()>> {
+        Server {
+            daemon,
+            act: Some(async move |(), child| serve_pool(self, child).await),
+        }
+        .start()
+        .recipient()
+    }
+}
+
+/// The post-forking program.
+struct ForEach<L, F> {
+    listener: L,
+    handler: F,
+}
+
+impl<L, F, O> Program for ForEach<L, F>
+where
+    L: Listen,
+    F: AsyncFn(L::Async, ChildHandle) -> O + 'static,
+    O: Outcome,
+{
+    type Request = L::Stream;
+
+    fn parent(self, daemon: Addr<DaemonActor<L::Stream>>) {
+        let started = ParentAcceptor::start(self.listener, daemon.clone(), |stream| stream);
+        if let Err(error) = started {
+            error!(logger(), "cannot accept connections: {}", error);
+            daemon.do_send(crate::messages::Shutdown(daemon_core::Manner::AtOnce));
+        }
+    }
+
+    fn child(self, daemon: Addr<ChildActor>) -> Recipient<DaemonChild<L::Stream>> {
+        // The listener is closed here, before the request comes.
+        let ForEach { handler, .. } = self;
+        let act = async move |stream, child: ChildHandle| {
+            serve_stream::<L, F, O>(&handler, stream, &child, &logger()).await;
+        };
+        Server {
+            daemon,
+            act: Some(act),
+        }
+        .start()
+        .recipient()
+    }
+}
+
+/// A session that does one thing when its child begins, and checks out when it is done.
+struct Server<A> {
+    daemon: Addr<ChildActor>,
+    act: Option<A>,
+}
+
+// It is never pinned for its closure's sake: that is called by value.
+impl<A> Unpin for Server<A> {}
+
+impl<A: 'static> Actor for Server<A> {
+    type Context = Context<Self>;
+}
+
+impl<A, R> Handler<DaemonChild<R>> for Server<A>
+where
+    A: AsyncFnOnce(R, ChildHandle) + 'static,
+    R: Send + 'static,
+{
+    type Result = ();
+
+    fn handle(&mut self, begun: DaemonChild<R>, _ctx: &mut Self::Context) {
+        let Some(act) = self.act.take() else { return };
+        // Only a child's session gets this message.
+        let Some(child) = ChildHandle::current() else {
+            return;
+        };
+        child.check_in();
+        let daemon = self.daemon.clone();
+        actix_rt::spawn(async move {
+            let life = AssertUnwindSafe(act(begun.request, child.clone())).catch_unwind();
+            match life.await {
+                Ok(()) => child.check_out(),
+                Err(_told_by_the_panic_hook) => daemon.do_send(SessionLost),
+            }
+        });
+    }
+}
+
+async fn serve_pool<L, F, O>(pool: Pool<L, F>, child: ChildHandle)
+where
+    L: Listen,
+    F: AsyncFn(L::Async, ChildHandle) -> O + 'static,
+    O: Outcome,
+{
+    let Pool { listener, handler } = pool;
+    let log = logger();
+    let gate = match Gate::new(listener) {
+        Ok(gate) => gate,
+        Err(error) => {
+            error!(log, "cannot accept connections: {}", error);
+            return;
+        }
+    };
+    let mut next = child.update(UpdateStatus::Wait);
+    while let Ok(Next::Accept) = next {
+        let Some(stream) = take_one(&gate, &child).await else {
+            return;
+        };
+        if child.update(UpdateStatus::Req).is_err() {
+            return;
+        }
+        serve_stream::<L, F, O>(&handler, stream, &child, &log).await;
+        next = child.update(UpdateStatus::Done);
+    }
+}
+
+/// The next connection; none when the child is told to go, and nothing waits that it shall take.
+async fn take_one<L: Listen>(gate: &Gate<L>, child: &ChildHandle) -> Option<L::Stream> {
+    let leaving = match child.leaving() {
+        Some(reason) => reason,
+        None => match select(pin!(gate.accept()), pin!(child.told_to_leave())).await {
+            Either::Left((stream, _)) => return Some(stream),
+            Either::Right((reason, _)) => reason,
+        },
+    };
+    match leaving {
+        ShutdownReason::Stopping => {
+            gate.shrink();
+            gate.try_accept()
+        }
+        ShutdownReason::AtOnce
+        | ShutdownReason::Retired
+        | ShutdownReason::Recycled
+        | ShutdownReason::Done => None,
+    }
+}
+
+async fn serve_stream<L, F, O>(handler: &F, stream: L::Stream, child: &ChildHandle, log: &Logger)
+where
+    L: Listen,
+    F: AsyncFn(L::Async, ChildHandle) -> O + 'static,
+    O: Outcome,
+{
+    let failure = match L::to_async(stream) {
+        Ok(stream) => handler(stream, child.clone()).await.failure(),
+        Err(error) => Some(format!("cannot watch the connection: {error}")),
+    };
+    if let Some(failure) = failure {
+        debug!(log, "a connection has failed: {}", failure; "slot" => child.slot().get());
+    }
+}

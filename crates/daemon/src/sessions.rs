@@ -1,0 +1,225 @@
+//! Who has subscribed to what. One list for each kind of broadcast, typed; no map of anything.
+
+use actix::{Message, Recipient};
+use futures::FutureExt;
+use futures::future::{BoxFuture, join_all};
+
+use crate::messages::{
+    ChildExited, DaemonAccept, DaemonHup, DaemonParent, DaemonPause, DaemonShutdown, DaemonStart,
+    SessionId, Subscribe,
+};
+
+/// One subscription.
+#[derive(Debug)]
+struct Subscription<M>
+where
+    M: Message + Send + 'static,
+    M::Result: Send,
+{
+    recipient: Recipient<M>,
+    session: SessionId,
+}
+
+/// A list of those who want one kind of broadcast.
+#[derive(Debug)]
+pub(crate) struct Subscribers<M>(Vec<Subscription<M>>)
+where
+    M: Message + Send + 'static,
+    M::Result: Send;
+
+impl<M> Default for Subscribers<M>
+where
+    M: Message + Send + 'static,
+    M::Result: Send,
+{
+    fn default() -> Self {
+        Subscribers(Vec::new())
+    }
+}
+
+impl<M> Subscribers<M>
+where
+    M: Message<Result = ()> + Clone + Send + 'static,
+{
+    /// Tells all. Sessions that have ended are forgotten.
+    pub(crate) fn tell(&mut self, message: &M) {
+        self.0
+            .retain(|subscription| subscription.recipient.connected());
+        for subscription in &self.0 {
+            subscription.recipient.do_send(message.clone());
+        }
+    }
+
+    /// Tells all, and answers when all have answered or ended.
+    pub(crate) fn ask(&mut self, message: &M) -> BoxFuture<'static, ()> {
+        self.0
+            .retain(|subscription| subscription.recipient.connected());
+        let answers: Vec<_> = self
+            .0
+            .iter()
+            .map(|subscription| subscription.recipient.send(message.clone()))
+            .collect();
+        join_all(answers).map(drop).boxed()
+    }
+
+    fn count(&self) -> usize {
+        self.0.len()
+    }
+}
+
+/// All subscriptions of a process.
+#[derive(Debug, Default)]
+pub(crate) struct Sessions {
+    names: Vec<String>,
+    pub(crate) start: Subscribers<DaemonStart>,
+    pub(crate) parent: Subscribers<DaemonParent>,
+    pub(crate) accept: Subscribers<DaemonAccept>,
+    pub(crate) pause: Subscribers<DaemonPause>,
+    pub(crate) hup: Subscribers<DaemonHup>,
+    pub(crate) shutdown: Subscribers<DaemonShutdown>,
+    pub(crate) exited: Subscribers<ChildExited>,
+}
+
+impl Sessions {
+    /// The number of a session; the daemon is the first.
+    fn session(&mut self, name: &str) -> SessionId {
+        let position = self
+            .names
+            .iter()
+            .position(|known| known == name)
+            .unwrap_or_else(|| {
+                self.names.push(name.to_owned());
+                self.names.len() - 1
+            });
+        SessionId(
+            u32::try_from(position)
+                .unwrap_or(u32::MAX)
+                .saturating_add(2),
+        )
+    }
+
+    /// Lines that tell who has subscribed to what.
+    pub(crate) fn peek(&self, alias: &str) -> Vec<String> {
+        let mut lines = vec![format!("session 1 ({alias})")];
+        for (index, name) in self.names.iter().enumerate() {
+            let session = SessionId(u32::try_from(index).unwrap_or(u32::MAX).saturating_add(2));
+            lines.push(format!("session {} ({name})", session.0));
+            let wanted = self.wanted_by(session);
+            lines.push(format!("    Signals: {}", wanted.join(" ")));
+        }
+        lines
+    }
+
+    fn wanted_by(&self, session: SessionId) -> Vec<&'static str> {
+        fn has<M>(subscribers: &Subscribers<M>, session: SessionId) -> bool
+        where
+            M: Message + Send + 'static,
+            M::Result: Send,
+        {
+            subscribers
+                .0
+                .iter()
+                .any(|subscription| subscription.session == session)
+        }
+        [
+            ("DaemonStart", has(&self.start, session)),
+            ("DaemonParent", has(&self.parent, session)),
+            ("DaemonAccept", has(&self.accept, session)),
+            ("DaemonPause", has(&self.pause, session)),
+            ("DaemonHup", has(&self.hup, session)),
+            ("DaemonShutdown", has(&self.shutdown, session)),
+            ("ChildExited", has(&self.exited, session)),
+        ]
+        .into_iter()
+        .filter_map(|(name, wanted)| wanted.then_some(name))
+        .collect()
+    }
+
+    /// How many subscriptions there are.
+    pub(crate) fn count(&self) -> usize {
+        self.start.count()
+            + self.parent.count()
+            + self.accept.count()
+            + self.pause.count()
+            + self.hup.count()
+            + self.shutdown.count()
+            + self.exited.count()
+    }
+}
+
+/// A kind of broadcast: where its subscribers are kept, and what a late one is told.
+pub trait Broadcast: Message<Result = ()> + Clone + Send + sealed::Kept {}
+
+mod sealed {
+    use super::{Sessions, Subscribers};
+    use actix::Message;
+
+    pub trait Kept: Message<Result = ()> + Clone + Send + Sized + 'static {
+        #[expect(
+            private_interfaces,
+            reason = "sealed: nobody outside can name or call it"
+        )]
+        fn subscribers(sessions: &mut Sessions) -> &mut Subscribers<Self>;
+        #[expect(
+            private_interfaces,
+            reason = "sealed: nobody outside can name or call it"
+        )]
+        fn still_true(news: &super::News) -> Option<Self>;
+    }
+}
+
+/// What has been broadcast and still holds.
+#[derive(Debug, Default, Clone, Copy)]
+pub(crate) struct News {
+    pub(crate) start: Option<DaemonStart>,
+    pub(crate) parent: Option<DaemonParent>,
+    pub(crate) pause: Option<DaemonPause>,
+    pub(crate) accept: Option<DaemonAccept>,
+    pub(crate) shutdown: Option<DaemonShutdown>,
+}
+
+macro_rules! broadcasts {
+    ($($message:ty: $list:ident, $news:expr;)*) => {$(
+        impl Broadcast for $message {}
+        impl sealed::Kept for $message {
+            #[expect(private_interfaces, reason = "sealed: nobody outside can name or call it")]
+            fn subscribers(sessions: &mut Sessions) -> &mut Subscribers<Self> {
+                &mut sessions.$list
+            }
+            #[expect(private_interfaces, reason = "sealed: nobody outside can name or call it")]
+            fn still_true(news: &News) -> Option<Self> {
+                let told: fn(&News) -> Option<Self> = $news;
+                told(news)
+            }
+        }
+    )*};
+}
+
+broadcasts! {
+    DaemonStart: start, |news| news.start;
+    DaemonParent: parent, |news| news.parent;
+    DaemonAccept: accept, |news| news.accept;
+    DaemonPause: pause, |news| news.pause;
+    DaemonHup: hup, |_news| None;
+    DaemonShutdown: shutdown, |news| news.shutdown;
+    ChildExited: exited, |_news| None;
+}
+
+impl Sessions {
+    /// Adds a subscriber, and tells it what it has missed.
+    pub(crate) fn subscribe<M: Broadcast>(
+        &mut self,
+        subscribe: Subscribe<M>,
+        news: &News,
+    ) -> SessionId {
+        let Subscribe { recipient, name } = subscribe;
+        let session = self.session(&name);
+        if let Some(missed) = M::still_true(news) {
+            recipient.do_send(missed);
+        }
+        M::subscribers(self)
+            .0
+            .push(Subscription { recipient, session });
+        session
+    }
+}

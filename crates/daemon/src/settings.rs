@@ -1,0 +1,266 @@
+//! The settings that all models share, and their check.
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use daemon_sys::limits::Resource;
+use daemon_sys::privileges::{Group, Privileges, User};
+use slog::Logger;
+
+use crate::error::{ConfigError, DaemonError};
+use crate::log::{Verbosity, default_logger};
+
+/// What HUP does, beside the broadcast.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum OnHup {
+    /// Reopens the log in all processes.
+    #[default]
+    ReopenLogs,
+    /// Reopens the log and replaces all children of a pool, a few at a time.
+    Reload,
+}
+
+/// Whether the daemon leaves its terminal.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Stay {
+    Attached,
+    Detach,
+}
+
+/// All settings but the model.
+#[derive(Debug, Clone)]
+pub(crate) struct Settings {
+    pub(crate) alias: String,
+    pub(crate) stay: Stay,
+    pub(crate) logfile: Option<PathBuf>,
+    pub(crate) logger: Option<Logger>,
+    pub(crate) verbosity: Verbosity,
+    pub(crate) user: Option<String>,
+    pub(crate) group: Option<String>,
+    pub(crate) grace: Duration,
+    pub(crate) boot_timeout: Duration,
+    pub(crate) pidfile: Option<PathBuf>,
+    pub(crate) umask: Option<u32>,
+    pub(crate) workdir: Option<PathBuf>,
+    pub(crate) limits: Vec<(Resource, u64)>,
+    pub(crate) nice: Option<i32>,
+    pub(crate) oom_score_adj: Option<i32>,
+    pub(crate) title: Option<String>,
+    pub(crate) on_hup: OnHup,
+    pub(crate) board_file: Option<PathBuf>,
+    pub(crate) request_limit: Option<usize>,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Settings {
+            alias: "Daemon".to_owned(),
+            stay: Stay::Attached,
+            logfile: None,
+            logger: None,
+            verbosity: Verbosity::Normal,
+            user: None,
+            group: None,
+            grace: Duration::from_secs(30),
+            boot_timeout: Duration::from_secs(30),
+            pidfile: None,
+            umask: None,
+            workdir: None,
+            limits: Vec::new(),
+            nice: None,
+            oom_score_adj: None,
+            title: None,
+            on_hup: OnHup::default(),
+            board_file: None,
+            request_limit: None,
+        }
+    }
+}
+
+impl Settings {
+    /// Checks what can be checked without doing anything, and answers with the privileges to drop
+    /// to.
+    pub(crate) fn check(&self) -> Result<Option<Privileges>, DaemonError> {
+        self.check_values()?;
+        let privileges = self.privileges()?;
+        if let Some(privileges) = &privileges {
+            privileges.check()?;
+        }
+        Ok(privileges)
+    }
+
+    /// The user's logger, or the default one.
+    pub(crate) fn log(&self) -> Logger {
+        self.logger
+            .clone()
+            .unwrap_or_else(|| default_logger(self.verbosity))
+    }
+
+    fn check_values(&self) -> Result<(), ConfigError> {
+        if self.alias.trim().is_empty() || self.alias.contains(['\n', '\0']) {
+            let value = format!("{:?}", self.alias);
+            return Err(ConfigError::value(
+                "alias",
+                &value,
+                "it must be a name of one line",
+            ));
+        }
+        if self.stay == Stay::Detach && self.logfile.is_none() && self.logger.is_none() {
+            let why = "a daemon that leaves its terminal needs a logfile, or a logger of yours";
+            return Err(ConfigError::value("logfile", "not set", why));
+        }
+        if let Some(mode) = self.umask.filter(|mode| *mode > 0o777) {
+            return Err(ConfigError::value(
+                "umask",
+                format_args!("{mode:o}"),
+                "it must be at most 777",
+            ));
+        }
+        if let Some(nice) = self.nice.filter(|nice| !(-20..=19).contains(nice)) {
+            return Err(ConfigError::value(
+                "nice",
+                nice,
+                "it must be between -20 and 19",
+            ));
+        }
+        if let Some(score) = self
+            .oom_score_adj
+            .filter(|score| !(-1000..=1000).contains(score))
+        {
+            return Err(ConfigError::value(
+                "oom_score_adj",
+                score,
+                "it must be between -1000 and 1000",
+            ));
+        }
+        if self.boot_timeout.is_zero() {
+            return Err(ConfigError::value(
+                "boot_timeout",
+                "0",
+                "no child can be ready in no time",
+            ));
+        }
+        if self.group.is_some() && self.user.is_none() {
+            let group = self.group.as_deref().unwrap_or_default();
+            return Err(ConfigError::value("group", group, "it needs a user"));
+        }
+        if let Some(workdir) = self.workdir.as_deref().filter(|path| !path.is_dir()) {
+            return Err(ConfigError::value(
+                "workdir",
+                workdir.display(),
+                "it is no directory",
+            ));
+        }
+        for (field, path) in [
+            ("logfile", &self.logfile),
+            ("pidfile", &self.pidfile),
+            ("board_file", &self.board_file),
+        ] {
+            if let Some(path) = path {
+                check_place(field, path)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn privileges(&self) -> Result<Option<Privileges>, DaemonError> {
+        let Some(user) = &self.user else {
+            return Ok(None);
+        };
+        let user = User::named(user)?;
+        Ok(Some(match &self.group {
+            None => Privileges::of(user)?,
+            Some(group) => Privileges::with_group(user, Group::named(group)?)?,
+        }))
+    }
+}
+
+/// A file that shall be made needs a directory that is there.
+fn check_place(field: &'static str, path: &Path) -> Result<(), ConfigError> {
+    let parent = path
+        .parent()
+        .filter(|parent| !parent.as_os_str().is_empty());
+    if path.is_dir() {
+        return Err(ConfigError::value(
+            field,
+            path.display(),
+            "it is a directory",
+        ));
+    }
+    match parent {
+        Some(parent) if !parent.is_dir() => Err(ConfigError::value(
+            field,
+            path.display(),
+            "its directory does not exist",
+        )),
+        Some(_) | None => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn refusal(change: impl FnOnce(&mut Settings)) -> String {
+        let mut settings = Settings::default();
+        change(&mut settings);
+        settings.check().unwrap_err().to_string()
+    }
+
+    #[test]
+    fn nonsense_is_refused_by_field_and_value() {
+        let cases = [
+            (
+                refusal(|s| s.alias = " ".into()),
+                "alias is \" \": it must be a name of one line",
+            ),
+            (
+                refusal(|s| s.umask = Some(0o7777)),
+                "umask is 7777: it must be at most 777",
+            ),
+            (
+                refusal(|s| s.nice = Some(20)),
+                "nice is 20: it must be between -20 and 19",
+            ),
+            (
+                refusal(|s| s.oom_score_adj = Some(-1001)),
+                "oom_score_adj is -1001: it must be between -1000 and 1000",
+            ),
+            (
+                refusal(|s| s.workdir = Some("/no/such".into())),
+                "workdir is /no/such: it is no directory",
+            ),
+            (
+                refusal(|s| s.logfile = Some("/no/such/log".into())),
+                "logfile is /no/such/log: its directory does not exist",
+            ),
+            (
+                refusal(|s| s.pidfile = Some("/tmp".into())),
+                "pidfile is /tmp: it is a directory",
+            ),
+            (
+                refusal(|s| s.group = Some("www".into())),
+                "group is www: it needs a user",
+            ),
+            (
+                refusal(|s| s.boot_timeout = Duration::ZERO),
+                "boot_timeout is 0: no child can be ready in no time",
+            ),
+            (
+                refusal(|s| s.stay = Stay::Detach),
+                "logfile is not set: a daemon that leaves its terminal needs a logfile, or a \
+                 logger of yours",
+            ),
+        ];
+        for (sentence, expected) in cases {
+            assert_eq!(sentence, expected);
+        }
+    }
+
+    #[test]
+    fn an_unknown_user_is_refused_by_name() {
+        assert!(
+            refusal(|s| s.user = Some("nobody-of-that-name".into())).contains("nobody-of-that")
+        );
+    }
+}

@@ -1,0 +1,67 @@
+//! Signals of this process as messages to its daemon.
+
+use std::io;
+
+use actix::{Message, Recipient};
+use daemon_core::Signal;
+use tokio::signal::unix::{SignalKind, signal};
+
+/// What a child listens to.
+pub(crate) const CHILD: [Signal; 5] = [
+    Signal::Term,
+    Signal::Int,
+    Signal::Quit,
+    Signal::Hup,
+    Signal::Usr2,
+];
+
+/// What the parent listens to.
+pub(crate) const PARENT: [Signal; 7] = [
+    Signal::Term,
+    Signal::Int,
+    Signal::Quit,
+    Signal::Hup,
+    Signal::Usr2,
+    Signal::Ttin,
+    Signal::Ttou,
+];
+
+/// Handlers that are installed: from now on none of these signals has its default effect.
+pub(crate) struct Ears(Vec<(Signal, tokio::signal::unix::Signal)>);
+
+impl Ears {
+    pub(crate) fn open(signals: &[Signal]) -> io::Result<Self> {
+        signals
+            .iter()
+            .map(|known| Ok((*known, signal(kind(*known))?)))
+            .collect::<io::Result<_>>()
+            .map(Ears)
+    }
+
+    /// Tells each signal that comes, until the recipient has ended.
+    pub(crate) fn tell<M>(self, recipient: Recipient<M>, message: fn(Signal) -> M)
+    where
+        M: Message<Result = ()> + Send + 'static,
+    {
+        for (known, mut stream) in self.0 {
+            let recipient = recipient.clone();
+            actix_rt::spawn(async move {
+                while stream.recv().await.is_some() && recipient.connected() {
+                    recipient.do_send(message(known));
+                }
+            });
+        }
+    }
+}
+
+fn kind(signal: Signal) -> SignalKind {
+    match signal {
+        Signal::Term => SignalKind::terminate(),
+        Signal::Int => SignalKind::interrupt(),
+        Signal::Quit => SignalKind::quit(),
+        Signal::Hup => SignalKind::hangup(),
+        Signal::Usr2 => SignalKind::user_defined2(),
+        Signal::Ttin => SignalKind::from_raw(daemon_sys::Signal::Ttin.number()),
+        Signal::Ttou => SignalKind::from_raw(daemon_sys::Signal::Ttou.number()),
+    }
+}

@@ -1,0 +1,234 @@
+//! The state of a daemon, as data that prints as the original's status and serialises as JSON.
+
+use std::fmt;
+use std::time::Duration;
+
+use daemon_core::{Board, Cause, Door, Label, Moment, Phase, SlotNumber};
+use serde::Serialize;
+
+use crate::model::Kind;
+
+/// The state of a daemon, as one of its processes sees it.
+///
+/// Parent and children share the scoreboard, so each can report on all. `Display` gives the
+/// original's text, [`Serialize`] the same as JSON.
+#[derive(Debug, Clone, Serialize)]
+#[non_exhaustive]
+pub struct Report {
+    /// The daemon's name.
+    pub alias: String,
+    /// Which model it is.
+    pub model: Kind,
+    /// Which process reports.
+    pub reporter: Reporter,
+    /// The pid of the parent.
+    pub parent: u32,
+    /// Where in its life the daemon is.
+    pub phase: Phase,
+    /// Whether a post-forking parent takes requests; none in other models and in children.
+    pub door: Option<DoorState>,
+    /// How long the daemon has been up.
+    pub up: Duration,
+    /// The scoreboard, a letter a slot.
+    pub board: String,
+    /// Slots in the scoreboard.
+    pub slots: u32,
+    /// Slots without a child.
+    pub free: u32,
+    /// The most children there may be.
+    pub max_children: u32,
+    /// Requests that wait for a child; the parent's to tell.
+    pub waiting: u32,
+    /// The children, by slot.
+    pub children: Vec<ChildReport>,
+    /// Counted since the start, by the parent.
+    pub counters: Option<Counters>,
+}
+
+/// A process of the daemon.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Reporter {
+    /// The parent.
+    Parent,
+    /// The child in this slot.
+    Child {
+        /// Its slot.
+        slot: SlotNumber,
+    },
+}
+
+/// A door, for the report.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum DoorState {
+    /// Requests are taken.
+    Open,
+    /// They are not.
+    Shut,
+}
+
+impl From<Door> for DoorState {
+    fn from(door: Door) -> Self {
+        match door {
+            Door::Open => DoorState::Open,
+            Door::Shut => DoorState::Shut,
+        }
+    }
+}
+
+/// One child.
+#[derive(Debug, Clone, Serialize)]
+#[non_exhaustive]
+pub struct ChildReport {
+    /// Its slot.
+    pub slot: SlotNumber,
+    /// Its process, once it lives.
+    pub pid: Option<u32>,
+    /// The letter of its status; `?` when the line on the scoreboard is damaged.
+    pub letter: char,
+    /// Since its birth.
+    pub age: Duration,
+    /// Since its status has changed.
+    pub since: Duration,
+    /// Requests begun.
+    pub requests: u64,
+    /// What it says that it does.
+    pub label: Option<String>,
+}
+
+/// What the parent counts since its start.
+#[derive(Debug, Clone, Default, Serialize)]
+#[non_exhaustive]
+pub struct Counters {
+    /// Children born.
+    pub forks: u64,
+    /// Forks that failed.
+    pub failed_forks: u64,
+    /// Requests begun by children that are gone.
+    pub requests: u64,
+    /// Times that the door was shut.
+    pub pauses: u64,
+    /// Times that the pool came to its maximum.
+    pub at_the_cap: u64,
+    /// Children that left as they should: told to, or having done their share.
+    pub left: u64,
+    /// Children that ended otherwise.
+    pub died: u64,
+}
+
+impl Counters {
+    pub(crate) fn exited(&mut self, cause: &Cause, requests: u64) {
+        self.requests += requests;
+        if cause.is_regular() {
+            self.left += 1
+        } else {
+            self.died += 1
+        }
+    }
+}
+
+/// What a report needs to be told, beside the scoreboard.
+#[derive(Debug, Clone)]
+pub(crate) struct View {
+    pub(crate) alias: String,
+    pub(crate) model: Kind,
+    pub(crate) reporter: Reporter,
+    pub(crate) parent: u32,
+    pub(crate) phase: Phase,
+    pub(crate) max_children: u32,
+}
+
+impl Report {
+    /// What the scoreboard shows now.
+    pub(crate) fn of(view: View, board: Option<Board>, now: Moment) -> Self {
+        let View {
+            alias,
+            model,
+            reporter,
+            parent,
+            phase,
+            max_children,
+        } = view;
+        let entries = board
+            .map(|board| board.entries().collect::<Vec<_>>())
+            .unwrap_or_default();
+        let children = entries
+            .iter()
+            .filter(|entry| entry.status != Some(daemon_core::Status::Empty))
+            .map(|entry| ChildReport {
+                slot: entry.slot,
+                pid: (entry.pid > 0).then_some(entry.pid),
+                letter: entry.status.map_or('?', daemon_core::Status::letter),
+                age: now.saturating_since(entry.born),
+                since: now.saturating_since(entry.since),
+                requests: entry.requests,
+                label: match &entry.label {
+                    Label::Text(text) if !text.is_empty() => {
+                        Some(String::from_utf8_lossy(text.as_bytes()).into_owned())
+                    }
+                    Label::Text(_) | Label::BeingWritten => None,
+                },
+            })
+            .collect::<Vec<_>>();
+        let slots = board.map_or(0, |board| board.slots());
+        let shown = children
+            .iter()
+            .map(|child| child.slot.get() + 1)
+            .max()
+            .unwrap_or(0);
+        let shown = shown.max(max_children).min(slots) as usize;
+        let board = board.map(|board| board.letters()).unwrap_or_default();
+        let board: String = board
+            .chars()
+            .chain(std::iter::repeat(' '))
+            .take(shown)
+            .collect();
+        let free = u32::try_from(shown.saturating_sub(children.len())).unwrap_or(0);
+        Report {
+            alias,
+            model,
+            reporter,
+            parent,
+            phase,
+            door: None,
+            up: Duration::ZERO,
+            board,
+            slots: u32::try_from(shown).unwrap_or(slots),
+            free,
+            max_children,
+            waiting: 0,
+            children,
+            counters: None,
+        }
+    }
+}
+
+impl fmt::Display for Report {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let who = match self.reporter {
+            Reporter::Parent => "parent",
+            Reporter::Child { .. } => "child",
+        };
+        writeln!(f, "{}", self.alias)?;
+        match self.model {
+            Kind::Solo => return writeln!(f, "    {} server", self.model.word()),
+            Kind::PostFork | Kind::PreFork => {
+                writeln!(f, "    {} server, we are a {who}", self.model.word())?;
+            }
+        }
+        if self.reporter == Reporter::Parent {
+            writeln!(f, "    {} children:", self.children.len())?;
+            for child in &self.children {
+                let pid = child
+                    .pid
+                    .map_or_else(|| "?".to_owned(), |pid| pid.to_string());
+                writeln!(f, "        {pid}: {}", child.letter)?;
+            }
+        }
+        writeln!(f, "Scoreboard")?;
+        writeln!(f, "    {} slots in the scoreboard", self.slots)?;
+        writeln!(f, "    Slots [{}]", self.board)?;
+        writeln!(f, "    {} slots free", self.free)
+    }
+}

@@ -1,0 +1,384 @@
+//! The nursery's own process: its loop of orders, forks, reaping and reports.
+//!
+//! One thread, no runtime. It decides nothing: it does what it is told and tells what it did. A
+//! child leaves this loop by returning from it, so that nothing of it is left when its life begins.
+
+use std::collections::{HashMap, VecDeque};
+use std::os::fd::{AsFd, OwnedFd};
+use std::time::Duration;
+
+use daemon_core::{Exit, Generation, Moment, Seat, SlotNumber};
+use daemon_sys::fork::{Fork, fork};
+use daemon_sys::memfd;
+use daemon_sys::poll::{Interest, Ready, wait};
+use daemon_sys::process::{self, Pid, Signal};
+use daemon_sys::reap::{self, reap_any};
+use daemon_sys::signals::{Blocked, SignalQueue};
+
+use crate::brood::{Birth, Brood, Cradle, HeldSignals, now};
+use crate::handover::{Delivery, Handover, HandoverError};
+use crate::orders::{ForkRefusal, Order, Packed, Report};
+use crate::plan::Settings;
+use crate::wire::{Received, Wire};
+
+/// The loop's state: who sits where, and the way to the parent.
+pub(crate) struct Keeper<B: Brood> {
+    settings: Settings,
+    brood: Option<B>,
+    cradle: Cradle,
+    wire: Wire<Report, Order>,
+    deaths: SignalQueue,
+    mask: Blocked,
+    seats: HashMap<u32, Sitter>,
+    pids: HashMap<Pid, u32>,
+    leaving: Leaving,
+}
+
+#[derive(Debug, Clone, Copy)]
+struct Sitter {
+    pid: Pid,
+    generation: u32,
+}
+
+/// How near the nursery is to its end.
+#[derive(Debug, Clone, Copy)]
+enum Leaving {
+    /// It takes orders.
+    NotYet,
+    /// Its children were sent TERM; those that are left at this time are killed.
+    KillAt(Moment),
+    /// They were killed; what is left is to reap them.
+    Killed,
+}
+
+/// How the loop ends.
+pub(crate) enum Ended<B: Brood> {
+    /// In the nursery: its children are gone, and the need for it.
+    Home,
+    /// In a new child: its life begins.
+    Born(B, Birth<B::Request>),
+}
+
+/// What there is to do.
+#[derive(Debug, Clone, Copy, Default)]
+struct Woken {
+    deaths: Ready,
+    link: Ready,
+}
+
+/// What an order led to.
+enum Next {
+    /// The next order.
+    Order,
+    /// The way home: told so, or the parent is gone.
+    Leave,
+    /// This is the child.
+    Child(Newborn),
+}
+
+impl<B: Brood> Keeper<B> {
+    pub(crate) fn new(
+        settings: Settings,
+        brood: B,
+        cradle: Cradle,
+        wire: Wire<Report, Order>,
+        deaths: SignalQueue,
+        mask: Blocked,
+    ) -> Self {
+        Keeper {
+            settings,
+            brood: Some(brood),
+            cradle,
+            wire,
+            deaths,
+            mask,
+            seats: HashMap::new(),
+            pids: HashMap::new(),
+            leaving: Leaving::NotYet,
+        }
+    }
+
+    /// Keeps children until the parent sends it home or is gone.
+    pub(crate) fn keep(mut self) -> Result<Ended<B>, Unborn> {
+        self.report(&Report::Ready);
+        loop {
+            if let Leaving::KillAt(_) | Leaving::Killed = self.leaving
+                && self.pids.is_empty()
+            {
+                self.flush();
+                return Ok(Ended::Home);
+            }
+            self.flush();
+            let ready = self.wait()?;
+            if !ready.deaths.is_quiet() {
+                self.deaths.drain()?;
+                self.reap()?;
+            }
+            if !ready.link.is_quiet() {
+                match self.take_orders() {
+                    Next::Order => {}
+                    Next::Leave => self.begin_leaving(),
+                    Next::Child(newborn) => return self.deliver(newborn),
+                }
+            }
+            self.kill_what_is_late();
+        }
+    }
+
+    /// Waits for deaths, and for orders while they are taken: a link that has ended is readable
+    /// for ever.
+    fn wait(&self) -> Result<Woken, daemon_sys::Error> {
+        let deaths = (self.deaths.as_fd(), Interest::Read);
+        let interest = if self.wire.is_waiting() {
+            Interest::ReadWrite
+        } else {
+            Interest::Read
+        };
+        let link = (self.wire.as_fd(), interest);
+        Ok(match self.leaving {
+            Leaving::NotYet => match wait(&[deaths, link], None)?.as_slice() {
+                [deaths, link] => Woken {
+                    deaths: *deaths,
+                    link: *link,
+                },
+                _ => Woken::default(),
+            },
+            Leaving::KillAt(_) | Leaving::Killed => {
+                match wait(&[deaths], self.patience())?.as_slice() {
+                    [deaths] => Woken {
+                        deaths: *deaths,
+                        ..Woken::default()
+                    },
+                    _ => Woken::default(),
+                }
+            }
+        })
+    }
+
+    fn patience(&self) -> Option<Duration> {
+        match self.leaving {
+            Leaving::KillAt(time) => Some(time.saturating_since(now())),
+            Leaving::NotYet | Leaving::Killed => None,
+        }
+    }
+
+    fn take_orders(&mut self) -> Next {
+        let Ok(received) = self.wire.receive() else {
+            return Next::Leave;
+        };
+        loop {
+            match self.wire.next() {
+                Ok(Some((order, descriptors))) => match self.carry_out(order, descriptors) {
+                    Next::Order => {}
+                    next => return next,
+                },
+                Ok(None) if received == Received::Hangup => return Next::Leave,
+                Ok(None) => return Next::Order,
+                Err(_no_parent_of_ours) => return Next::Leave,
+            }
+        }
+    }
+
+    fn carry_out(&mut self, order: Order, descriptors: VecDeque<OwnedFd>) -> Next {
+        match order {
+            Order::Fork {
+                slot,
+                generation,
+                request,
+            } => {
+                return self.fork(Newborn {
+                    slot,
+                    generation,
+                    request,
+                    descriptors,
+                });
+            }
+            Order::Signal {
+                slot,
+                generation,
+                signal,
+            } => {
+                let sitter = self
+                    .seats
+                    .get(&slot)
+                    .filter(|sitter| sitter.generation == generation);
+                if let (Some(sitter), Some(signal)) = (sitter, Signal::from_number(signal)) {
+                    send(sitter.pid, signal);
+                }
+            }
+            Order::SignalAll { signal } => {
+                if let Some(signal) = Signal::from_number(signal) {
+                    self.signal_all(signal);
+                }
+            }
+            Order::HangUp => {
+                if let Some(Err(error)) = self.brood.as_mut().map(Brood::hang_up) {
+                    self.report(&Report::HangUpFailed {
+                        error: error.to_string(),
+                    });
+                }
+            }
+            Order::LetGo => self.brood = None,
+            Order::GoHome => return Next::Leave,
+        }
+        Next::Order
+    }
+
+    fn fork(&mut self, newborn: Newborn) -> Next {
+        let (slot, generation) = (newborn.slot, newborn.generation);
+        if self.brood.is_none() {
+            self.report(&Report::ForkFailed {
+                slot,
+                generation,
+                error: ForkRefusal::LetGo,
+            });
+            return Next::Order;
+        }
+        match fork() {
+            Ok(Fork::Child) => return Next::Child(newborn),
+            Ok(Fork::Parent(pid)) => {
+                self.seats.insert(slot, Sitter { pid, generation });
+                self.pids.insert(pid, slot);
+                self.report(&Report::ChildBorn {
+                    slot,
+                    generation,
+                    pid: pid.as_raw(),
+                });
+            }
+            Err(error) => {
+                let error = ForkRefusal::from(error);
+                self.report(&Report::ForkFailed {
+                    slot,
+                    generation,
+                    error,
+                });
+            }
+        }
+        Next::Order
+    }
+
+    fn reap(&mut self) -> Result<(), daemon_sys::Error> {
+        while let Some((pid, exit)) = reap_any()? {
+            // Only what a preload step left behind is a child without a seat.
+            let Some(slot) = self.pids.remove(&pid) else {
+                continue;
+            };
+            let Some(sitter) = self.seats.remove(&slot) else {
+                continue;
+            };
+            self.report(&Report::ChildGone {
+                slot,
+                generation: sitter.generation,
+                pid: pid.as_raw(),
+                exit: match exit {
+                    reap::Exit::Code(code) => Exit::Code(code),
+                    reap::Exit::Signal { number, core } => Exit::Signal { number, core },
+                },
+            });
+        }
+        Ok(())
+    }
+
+    fn begin_leaving(&mut self) {
+        self.brood = None;
+        self.signal_all(Signal::Term);
+        self.leaving = Leaving::KillAt(now() + self.settings.grace);
+    }
+
+    fn kill_what_is_late(&mut self) {
+        if let Leaving::KillAt(time) = self.leaving
+            && now() >= time
+        {
+            self.signal_all(Signal::Kill);
+            self.leaving = Leaving::Killed;
+        }
+    }
+
+    fn signal_all(&self, signal: Signal) {
+        for pid in self.pids.keys() {
+            send(*pid, signal);
+        }
+    }
+
+    /// Puts a report in line. A report that cannot be sent any more has nobody to read it: the
+    /// end of the link is seen on the next look at it.
+    fn report(&mut self, report: &Report) {
+        let _ = self.wire.queue(report);
+    }
+
+    fn flush(&mut self) {
+        let _ = self.wire.flush();
+    }
+
+    /// A child's first steps: everything of the nursery's is put down, then the seat is taken.
+    fn deliver(self, newborn: Newborn) -> Result<Ended<B>, Unborn> {
+        let Keeper {
+            settings,
+            brood,
+            cradle,
+            wire,
+            deaths,
+            mask,
+            ..
+        } = self;
+        drop((wire, deaths));
+        let Some(brood) = brood else {
+            return Err(Unborn::LetGo);
+        };
+        process::die_with_parent(Signal::Term, settings.nursery)?;
+        let slot = SlotNumber::new(newborn.slot);
+        let generation = Generation::new(newborn.generation);
+        let pid = Pid::this().as_raw().unsigned_abs();
+        let Cradle { board, doorbell } = cradle;
+        let seat = Seat::take(board, slot, generation, pid, now(), doorbell)?;
+        let birth = Birth {
+            seat,
+            request: unpack(newborn.request, newborn.descriptors),
+            signals: HeldSignals { blocked: mask },
+            nursery: settings.nursery,
+        };
+        Ok(Ended::Born(brood, birth))
+    }
+}
+
+/// A child that is not yet one: what the order for it said.
+#[derive(Debug)]
+struct Newborn {
+    slot: u32,
+    generation: u32,
+    request: Packed,
+    descriptors: VecDeque<OwnedFd>,
+}
+
+/// Why a forked process did not become a child.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum Unborn {
+    #[error("the nursery has let go of the program")]
+    LetGo,
+    #[error(transparent)]
+    System(#[from] daemon_sys::Error),
+    #[error("cannot take its seat: {0}")]
+    Seat(#[from] daemon_core::ReportError),
+}
+
+fn unpack<R: Handover>(
+    request: Packed,
+    mut descriptors: VecDeque<OwnedFd>,
+) -> Result<R, HandoverError> {
+    let bytes = match request {
+        Packed::Inline(bytes) => bytes,
+        Packed::InMemory => {
+            let memory = descriptors
+                .pop_front()
+                .ok_or(HandoverError::MissingDescriptor)?;
+            memfd::read_all(&memory, usize::MAX)?
+        }
+    };
+    Delivery::new(bytes, descriptors).open()
+}
+
+/// Signals a process that this one has not reaped yet, so the pid cannot be another's. That it
+/// is a zombie already is no error.
+fn send(pid: Pid, signal: Signal) {
+    let _ = process::signal(pid, signal);
+}

@@ -1,0 +1,546 @@
+//! The parent's end: orders out, events in, a request kept until its child is born.
+
+use std::cmp::Reverse;
+use std::collections::BinaryHeap;
+use std::fmt;
+use std::os::fd::{AsFd, BorrowedFd};
+use std::time::Duration;
+
+use daemon_core::{Board, Entry, Exit, Generation, Scoreboard, SlotNumber};
+use daemon_sys::bell::Bell;
+use daemon_sys::poll::{Interest, wait};
+use daemon_sys::process::{self, Pid, Signal};
+use daemon_sys::{memfd, reap};
+
+use crate::brood::now;
+use crate::handover::{Handover, HandoverError, Parcel};
+use crate::orders::{ForkRefusal, Order, Packed, Report};
+use crate::wire::{Received, Wire};
+
+/// A request up to this size travels in the order itself; a longer one in a memory file, so that
+/// the nursery never holds it and stays small.
+const INLINE_MAX: usize = 4 * 1024;
+
+/// The handle on the process that forks.
+///
+/// It hands out seats, sends orders and turns reports into [`Event`]s. Nothing here blocks but
+/// [`wait`](Nursery::wait). Dropping it ends the link: the nursery then sends TERM to its
+/// children, waits its grace, sends KILL, and goes.
+pub struct Nursery<R> {
+    pid: Pid,
+    wire: Wire<Order, Report>,
+    scoreboard: Scoreboard,
+    bell: Bell,
+    request_limit: usize,
+    free: BinaryHeap<Reverse<u32>>,
+    /// By slot: what a child is being born with, until it is.
+    unborn: Vec<Option<R>>,
+}
+
+/// Who a child is: its slot, and which of the slot's owners it is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct ChildId {
+    /// Its line on the scoreboard.
+    pub slot: SlotNumber,
+    /// Counts the slot's owners.
+    pub generation: Generation,
+}
+
+impl fmt::Display for ChildId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "child {}", self.slot)
+    }
+}
+
+/// What the nursery has to tell.
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum Event<R> {
+    /// A child lives. The parent's copy of its request has been dropped.
+    Born {
+        /// Which child.
+        child: ChildId,
+        /// Its process.
+        pid: Pid,
+    },
+    /// A fork failed, and its request is back. The slot is free again.
+    ForkFailed {
+        /// Which child it would have been.
+        child: ChildId,
+        /// What it would have been handed.
+        request: R,
+        /// Why.
+        refusal: ForkRefusal,
+    },
+    /// A child is gone and reaped; its slot is free again.
+    Gone {
+        /// Which child.
+        child: ChildId,
+        /// Which process it was.
+        pid: Pid,
+        /// How it ended.
+        exit: Exit,
+        /// The last that its line on the scoreboard said.
+        last: Entry,
+    },
+    /// The nursery could not do what a hangup asks.
+    HangUpFailed {
+        /// Why.
+        error: String,
+    },
+}
+
+/// Why something could not be asked of the nursery.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum NurseryError {
+    /// The system refused.
+    #[error(transparent)]
+    System(#[from] daemon_sys::Error),
+    /// The scoreboard cannot be made as asked for.
+    #[error("cannot make the scoreboard: {0}")]
+    Board(#[from] daemon_core::BoardError),
+    /// The preload step failed.
+    #[error("cannot preload: {error}")]
+    PreloadFailed {
+        /// What it said.
+        error: String,
+    },
+    /// All seats are taken.
+    #[error("cannot fork: all {slots} slots of the scoreboard are taken")]
+    Full {
+        /// How many slots there are.
+        slots: u32,
+    },
+    /// The request cannot cross.
+    #[error(transparent)]
+    Handover(#[from] HandoverError),
+    /// The nursery is gone, or does not speak our language.
+    #[error("the nursery (pid {pid}) is lost: {why}")]
+    Lost {
+        /// Which process it was.
+        pid: Pid,
+        /// How that showed.
+        why: String,
+    },
+}
+
+/// A fork that was not ordered, and the request that it was for.
+#[derive(Debug)]
+pub struct Unforked<R> {
+    /// The request, untouched.
+    pub request: R,
+    /// Why no fork was ordered.
+    pub why: NurseryError,
+}
+
+impl<R> fmt::Debug for Nursery<R> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Nursery")
+            .field("pid", &self.pid)
+            .field("free", &self.free.len())
+            .finish_non_exhaustive()
+    }
+}
+
+impl<R: Handover> Nursery<R> {
+    pub(crate) fn new(
+        pid: Pid,
+        wire: Wire<Order, Report>,
+        scoreboard: Scoreboard,
+        bell: Bell,
+        request_limit: usize,
+    ) -> Self {
+        let slots = scoreboard.slots();
+        Nursery {
+            pid,
+            wire,
+            scoreboard,
+            bell,
+            request_limit,
+            free: (0..slots).map(Reverse).collect(),
+            unborn: (0..slots).map(|_slot| None).collect(),
+        }
+    }
+
+    /// Waits for the nursery's first word.
+    pub(crate) fn when_ready(mut self) -> Result<Self, NurseryError> {
+        loop {
+            wait(&[(self.wire.as_fd(), Interest::Read)], None)?;
+            let received = self.receive();
+            match self.next_report()? {
+                Some(Report::Ready) => return Ok(self),
+                Some(Report::PreloadFailed { error }) => {
+                    reap::wait_for(self.pid)?;
+                    return Err(NurseryError::PreloadFailed { error });
+                }
+                Some(other) => return Err(self.lost(format!("its first word is {other:?}"))),
+                None if received? == Received::Hangup => {
+                    let exit = reap::wait_for(self.pid)?;
+                    return Err(self.lost(format!("{exit:?} before it was ready")));
+                }
+                None => {}
+            }
+        }
+    }
+
+    /// Orders a child with this request into the lowest free seat.
+    ///
+    /// The request stays here until [`Event::Born`]; [`Event::ForkFailed`] gives it back.
+    ///
+    /// # Errors
+    ///
+    /// [`Unforked`] gives it back at once when all seats are taken, when it cannot be packed, or
+    /// when the nursery is lost.
+    pub fn fork(&mut self, request: R) -> Result<ChildId, Unforked<R>> {
+        let parcel = match Parcel::of(&request, self.request_limit) {
+            Ok(parcel) => parcel,
+            Err(error) => {
+                return Err(Unforked {
+                    why: error.into(),
+                    request,
+                });
+            }
+        };
+        let Some(child) = self.take_seat() else {
+            let why = NurseryError::Full {
+                slots: self.scoreboard.slots(),
+            };
+            return Err(Unforked { why, request });
+        };
+        let sent = send_fork(&mut self.wire, child, &parcel);
+        if let Err(error) = sent {
+            let why = match error {
+                Unsent::Memory(error) => HandoverError::from(error).into(),
+                Unsent::Link(error) => self.lost(error.to_string()),
+            };
+            self.leave_seat(child.slot);
+            return Err(Unforked { why, request });
+        }
+        if let Some(place) = self.unborn.get_mut(child.slot.index()) {
+            *place = Some(request);
+        }
+        Ok(child)
+    }
+
+    fn take_seat(&mut self) -> Option<ChildId> {
+        let Reverse(slot) = self.free.pop()?;
+        let slot = SlotNumber::new(slot);
+        // A free slot is Empty: only this handle opens and closes slots.
+        let generation = self.scoreboard.order(slot, now()).ok()?;
+        Some(ChildId { slot, generation })
+    }
+
+    fn leave_seat(&mut self, slot: SlotNumber) -> Entry {
+        let last = self.scoreboard.close(slot, now());
+        self.free.push(Reverse(slot.get()));
+        last
+    }
+
+    /// Sends a signal to one child, if it is still there.
+    ///
+    /// # Errors
+    ///
+    /// [`NurseryError::Lost`] when the nursery is.
+    pub fn signal(&mut self, child: ChildId, signal: Signal) -> Result<(), NurseryError> {
+        let (slot, generation) = (child.slot.get(), child.generation.get());
+        self.order(&Order::Signal {
+            slot,
+            generation,
+            signal: signal.number(),
+        })
+    }
+
+    /// Sends a signal to all children that are there.
+    ///
+    /// # Errors
+    ///
+    /// [`NurseryError::Lost`] when the nursery is.
+    pub fn signal_all(&mut self, signal: Signal) -> Result<(), NurseryError> {
+        self.order(&Order::SignalAll {
+            signal: signal.number(),
+        })
+    }
+
+    /// Has the nursery do its part of a hangup, see [`Brood::hang_up`](crate::Brood::hang_up).
+    ///
+    /// # Errors
+    ///
+    /// [`NurseryError::Lost`] when the nursery is.
+    pub fn hang_up(&mut self) -> Result<(), NurseryError> {
+        self.order(&Order::HangUp)
+    }
+
+    /// Has the nursery drop its brood, and with it any listener: no more child is needed.
+    ///
+    /// # Errors
+    ///
+    /// [`NurseryError::Lost`] when the nursery is.
+    pub fn let_go(&mut self) -> Result<(), NurseryError> {
+        self.order(&Order::LetGo)
+    }
+
+    /// Sends the nursery home: children that are left get TERM, the grace period, KILL.
+    /// [`collect`](Nursery::collect) answers with [`NurseryError::Lost`] when it is gone, and
+    /// [`bury`](Nursery::bury) with its exit.
+    ///
+    /// # Errors
+    ///
+    /// [`NurseryError::Lost`] when the nursery is gone already.
+    pub fn go_home(&mut self) -> Result<(), NurseryError> {
+        self.order(&Order::GoHome)
+    }
+
+    fn order(&mut self, order: &Order) -> Result<(), NurseryError> {
+        let sent = self.wire.queue(order).and_then(|()| self.wire.flush());
+        sent.map(drop).map_err(|error| self.lost(error.to_string()))
+    }
+
+    /// Takes in what the nursery has reported up to now, without blocking.
+    ///
+    /// # Errors
+    ///
+    /// [`NurseryError::Lost`] when the link has ended; events that came before are in `events`.
+    pub fn collect(&mut self, events: &mut Vec<Event<R>>) -> Result<(), NurseryError> {
+        loop {
+            let received = self.receive();
+            while let Some(report) = self.next_report()? {
+                events.extend(self.event(report));
+            }
+            match received? {
+                Received::More => {}
+                Received::Drained => return Ok(()),
+                Received::Hangup => return Err(self.lost("its end of the link is closed".into())),
+            }
+        }
+    }
+
+    /// Waits until there is an event or a child has reported, or the time is over; for programs
+    /// without an event loop of their own.
+    ///
+    /// # Errors
+    ///
+    /// As [`collect`](Nursery::collect).
+    pub fn wait(&mut self, patience: Option<Duration>) -> Result<Vec<Event<R>>, NurseryError> {
+        let interest = if self.wire.is_waiting() {
+            Interest::ReadWrite
+        } else {
+            Interest::Read
+        };
+        let ready = wait(
+            &[
+                (self.wire.as_fd(), interest),
+                (self.bell.as_fd(), Interest::Read),
+            ],
+            patience,
+        )?;
+        if !ready[1].is_quiet() {
+            self.bell.hush();
+        }
+        let mut events = Vec::new();
+        if !ready[0].is_quiet() {
+            self.flush()?;
+            self.collect(&mut events)?;
+        }
+        Ok(events)
+    }
+
+    /// Sends what the link did not take at once.
+    ///
+    /// # Errors
+    ///
+    /// [`NurseryError::Lost`] when the nursery is.
+    pub fn flush(&mut self) -> Result<(), NurseryError> {
+        self.wire
+            .flush()
+            .map(drop)
+            .map_err(|error| self.lost(error.to_string()))
+    }
+
+    /// Whether orders wait for the link to take them.
+    #[must_use]
+    pub fn is_waiting_to_send(&self) -> bool {
+        self.wire.is_waiting()
+    }
+
+    fn receive(&mut self) -> Result<Received, NurseryError> {
+        self.wire
+            .receive()
+            .map_err(|error| self.lost(error.to_string()))
+    }
+
+    fn next_report(&mut self) -> Result<Option<Report>, NurseryError> {
+        match self.wire.next() {
+            Ok(frame) => Ok(frame.map(|(report, _no_descriptors)| report)),
+            Err(error) => Err(self.lost(error.to_string())),
+        }
+    }
+
+    /// Turns a report into an event, and keeps the seats in order. A report about a seat that is
+    /// not what it says is nobody's event.
+    fn event(&mut self, report: Report) -> Option<Event<R>> {
+        match report {
+            Report::ChildBorn {
+                slot,
+                generation,
+                pid,
+            } => {
+                let child = self.known(slot, generation)?;
+                self.unborn.get_mut(child.slot.index())?.take()?;
+                Some(Event::Born {
+                    child,
+                    pid: Pid::from_raw(pid)?,
+                })
+            }
+            Report::ForkFailed {
+                slot,
+                generation,
+                error,
+            } => {
+                let child = self.known(slot, generation)?;
+                let request = self.unborn.get_mut(child.slot.index())?.take()?;
+                self.leave_seat(child.slot);
+                Some(Event::ForkFailed {
+                    child,
+                    request,
+                    refusal: error,
+                })
+            }
+            Report::ChildGone {
+                slot,
+                generation,
+                pid,
+                exit,
+            } => {
+                let child = self.known(slot, generation)?;
+                let last = self.leave_seat(child.slot);
+                Some(Event::Gone {
+                    child,
+                    pid: Pid::from_raw(pid)?,
+                    exit,
+                    last,
+                })
+            }
+            Report::HangUpFailed { error } => Some(Event::HangUpFailed { error }),
+            Report::Ready | Report::PreloadFailed { .. } => None,
+        }
+    }
+
+    fn known(&self, slot: u32, generation: u32) -> Option<ChildId> {
+        if slot >= self.scoreboard.slots() {
+            return None;
+        }
+        let child = ChildId {
+            slot: SlotNumber::new(slot),
+            generation: Generation::new(generation),
+        };
+        (self.scoreboard.read(child.slot).generation == child.generation).then_some(child)
+    }
+
+    fn lost(&self, why: String) -> NurseryError {
+        NurseryError::Lost { pid: self.pid, why }
+    }
+
+    /// The scoreboard, for writing the parent's part.
+    #[must_use]
+    pub fn scoreboard(&self) -> &Scoreboard {
+        &self.scoreboard
+    }
+
+    /// The scoreboard, for reading.
+    #[must_use]
+    pub fn board(&self) -> Board {
+        self.scoreboard.board()
+    }
+
+    /// The bell that children ring when the scoreboard is armed; readable once it has rung.
+    #[must_use]
+    pub fn bell(&self) -> &Bell {
+        &self.bell
+    }
+
+    /// The nursery's process, and the process group of all children.
+    #[must_use]
+    pub fn pid(&self) -> Pid {
+        self.pid
+    }
+
+    /// Signals what is left of the nursery's process group when the nursery itself is lost.
+    ///
+    /// The nursery must not have been [buried](Nursery::bury): as long as it is a zombie its
+    /// group's number cannot be another's.
+    ///
+    /// # Errors
+    ///
+    /// When the system refuses.
+    pub fn signal_bereaved(&self, signal: Signal) -> Result<(), NurseryError> {
+        process::signal_group(self.pid, signal)
+            .map(drop)
+            .map_err(NurseryError::from)
+    }
+
+    /// Whether all children of a lost nursery are gone. Like
+    /// [`signal_bereaved`](Nursery::signal_bereaved) it wants the nursery unburied.
+    #[must_use]
+    pub fn bereaved_are_gone(&self) -> bool {
+        self.scoreboard
+            .entries()
+            .filter_map(|entry| i32::try_from(entry.pid).ok().and_then(Pid::from_raw))
+            .all(|pid| process::group_of(pid) != Some(self.pid))
+    }
+
+    /// Reaps the nursery's process if it is gone.
+    ///
+    /// # Errors
+    ///
+    /// When somebody else has reaped it.
+    pub fn bury(&self) -> Result<Option<Exit>, NurseryError> {
+        let exit = reap::reap(self.pid)?;
+        Ok(exit.map(|exit| match exit {
+            reap::Exit::Code(code) => Exit::Code(code),
+            reap::Exit::Signal { number, core } => Exit::Signal { number, core },
+        }))
+    }
+}
+
+impl<R> AsFd for Nursery<R> {
+    /// The link: readable when there is something to [`collect`](Nursery::collect).
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.wire.as_fd()
+    }
+}
+
+enum Unsent {
+    Memory(daemon_sys::Error),
+    Link(std::io::Error),
+}
+
+fn send_fork(
+    wire: &mut Wire<Order, Report>,
+    child: ChildId,
+    parcel: &Parcel<'_>,
+) -> Result<(), Unsent> {
+    let (slot, generation) = (child.slot.get(), child.generation.get());
+    let bytes = parcel.bytes();
+    if bytes.len() <= INLINE_MAX {
+        let request = Packed::Inline(bytes.to_vec());
+        let order = Order::Fork {
+            slot,
+            generation,
+            request,
+        };
+        return wire
+            .send(&order, parcel.descriptors())
+            .map_err(Unsent::Link);
+    }
+    let memory = memfd::memfd_with("request", bytes).map_err(Unsent::Memory)?;
+    let order = Order::Fork {
+        slot,
+        generation,
+        request: Packed::InMemory,
+    };
+    let descriptors: Vec<BorrowedFd<'_>> = std::iter::once(memory.as_fd())
+        .chain(parcel.descriptors().iter().copied())
+        .collect();
+    wire.send(&order, &descriptors).map_err(Unsent::Link)
+}

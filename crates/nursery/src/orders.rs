@@ -1,0 +1,100 @@
+//! What the parent and the nursery say to each other: orders go down, reports come up.
+
+use daemon_core::Exit;
+use serde::{Deserialize, Serialize};
+
+/// Parent to nursery, in the imperative.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) enum Order {
+    /// Fork a child into this seat. The request's descriptors come with the frame.
+    Fork {
+        slot: u32,
+        generation: u32,
+        request: Packed,
+    },
+    /// Send a signal to one child, if it is still there.
+    Signal {
+        slot: u32,
+        generation: u32,
+        signal: i32,
+    },
+    /// Send a signal to all children there are now.
+    SignalAll { signal: i32 },
+    /// Do what is done on a hangup: reopen the log.
+    HangUp,
+    /// Drop the brood, and with it every listener: no more child will need it.
+    LetGo,
+    /// Leave, children first.
+    GoHome,
+}
+
+/// Where the bytes of a request are.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) enum Packed {
+    /// In the order itself.
+    Inline(Vec<u8>),
+    /// In a memory file, the first of the frame's descriptors.
+    InMemory,
+}
+
+/// Nursery to parent, in the past tense.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) enum Report {
+    /// The preload step is over; orders are taken.
+    Ready,
+    /// The preload step failed; the nursery has left.
+    PreloadFailed { error: String },
+    /// A fork succeeded.
+    ChildBorn {
+        slot: u32,
+        generation: u32,
+        pid: i32,
+    },
+    /// A fork failed; nothing of it is left.
+    ForkFailed {
+        slot: u32,
+        generation: u32,
+        error: ForkRefusal,
+    },
+    /// A child has been reaped.
+    ChildGone {
+        slot: u32,
+        generation: u32,
+        pid: i32,
+        exit: Exit,
+    },
+    /// The hangup could not be done.
+    HangUpFailed { error: String },
+}
+
+/// Why the nursery did not fork.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
+#[non_exhaustive]
+pub enum ForkRefusal {
+    /// The system refused, with this errno: usually EAGAIN (a limit of processes) or ENOMEM.
+    #[error("cannot fork: {}", std::io::Error::from_raw_os_error(*.0))]
+    System(i32),
+    /// A thread was started in the nursery, by a preload step or a C library.
+    #[error("{0}")]
+    Company(String),
+    /// The nursery has let go of the program already: the daemon is stopping.
+    #[error("cannot fork: the daemon is stopping")]
+    LetGo,
+}
+
+impl ForkRefusal {
+    /// Tells whether the same order may succeed later.
+    #[must_use]
+    pub fn is_passing(&self) -> bool {
+        matches!(self, ForkRefusal::System(_))
+    }
+}
+
+impl From<daemon_sys::Error> for ForkRefusal {
+    fn from(error: daemon_sys::Error) -> Self {
+        match error.number() {
+            Some(errno) => ForkRefusal::System(errno),
+            None => ForkRefusal::Company(error.to_string()),
+        }
+    }
+}

@@ -1,0 +1,66 @@
+//! The descriptors that this process has open, for a peek and for proofs that none leaks.
+
+use std::os::fd::RawFd;
+
+use crate::error::{Error, Result};
+
+#[cfg(all(target_os = "linux", not(plain_means)))]
+mod linux;
+#[cfg(any(not(target_os = "linux"), plain_means))]
+mod plain;
+#[cfg(all(target_os = "linux", not(plain_means)))]
+use linux as platform;
+#[cfg(any(not(target_os = "linux"), plain_means))]
+use plain as platform;
+
+/// Lists the open descriptors, lowest first, each with what it leads to: a path, or as
+/// `socket:[4711]`. Elsewhere than on Linux that is empty.
+///
+/// # Errors
+///
+/// If `/proc` (elsewhere `/dev/fd`) is not there.
+pub fn open_fds() -> Result<Vec<(RawFd, String)>> {
+    let mut fds =
+        platform::list().map_err(|error| Error::os("list the open descriptors", error))?;
+    fds.sort();
+    Ok(fds)
+}
+
+/// Counts the open descriptors.
+///
+/// # Errors
+///
+/// As [`open_fds`].
+pub fn count() -> Result<usize> {
+    open_fds().map(|fds| fds.len())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs::File;
+    use std::os::fd::AsRawFd;
+
+    use super::*;
+
+    #[test]
+    fn an_open_file_is_listed_and_a_closed_one_is_not() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let file = File::create(dir.path().join("open")).expect("made");
+        let fd = file.as_raw_fd();
+        assert!(
+            open_fds()
+                .expect("listed")
+                .iter()
+                .any(|(open, _)| *open == fd)
+        );
+        assert!(count().expect("counted") > 3);
+        drop(file);
+        let path = dir.path().join("open").display().to_string();
+        assert!(
+            !open_fds()
+                .expect("listed")
+                .iter()
+                .any(|(_, target)| *target == path)
+        );
+    }
+}

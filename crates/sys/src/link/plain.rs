@@ -1,0 +1,15 @@
+//! What Linux does by flags, done afterwards. Rust's runtime ignores `SIGPIPE` already.
+
+use std::io;
+use std::os::fd::OwnedFd;
+
+use libc::c_int;
+use nix::fcntl::{FcntlArg, FdFlag, fcntl};
+
+pub(super) const SEND: c_int = 0;
+pub(super) const RECEIVE: c_int = 0;
+
+pub(super) fn close_on_exec(fd: &OwnedFd) -> io::Result<()> {
+    fcntl(fd, FcntlArg::F_SETFD(FdFlag::FD_CLOEXEC))?;
+    Ok(())
+}

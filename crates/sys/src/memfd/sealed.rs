@@ -1,0 +1,29 @@
+//! A file without a name by memfd_create(2), sealed.
+
+use std::io;
+use std::os::fd::OwnedFd;
+
+use nix::fcntl::{FcntlArg, SealFlag, fcntl};
+use nix::sys::memfd::{MFdFlags, memfd_create};
+
+pub(super) fn filled(name: &str, bytes: &[u8]) -> io::Result<OwnedFd> {
+    let fd = memfd_create(name, MFdFlags::MFD_CLOEXEC | MFdFlags::MFD_ALLOW_SEALING)?;
+    super::write_all(&fd, bytes)?;
+    fcntl(&fd, FcntlArg::F_ADD_SEALS(SealFlag::all()))?;
+    Ok(fd)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::fd::AsFd;
+
+    use super::*;
+
+    #[test]
+    fn nobody_can_change_it_any_more() {
+        let fd = filled("test", b"said").expect("room");
+        let refused = super::super::write_all(fd.as_fd(), b"unsaid").expect_err("refused");
+        assert_eq!(refused.kind(), io::ErrorKind::PermissionDenied);
+        assert!(nix::unistd::ftruncate(&fd, 0).is_err());
+    }
+}

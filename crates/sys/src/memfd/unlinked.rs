@@ -1,0 +1,29 @@
+//! A file without a name by making one and removing it at once.
+
+use std::env;
+use std::fs::{self, OpenOptions};
+use std::io;
+use std::os::fd::OwnedFd;
+use std::os::unix::fs::OpenOptionsExt;
+use std::sync::atomic::{AtomicU32, Ordering};
+
+use crate::process::Pid;
+
+static MADE: AtomicU32 = AtomicU32::new(0);
+
+pub(super) fn filled(name: &str, bytes: &[u8]) -> io::Result<OwnedFd> {
+    if name.contains(['/', '\0']) {
+        return Err(io::Error::from(io::ErrorKind::InvalidInput));
+    }
+    let number = MADE.fetch_add(1, Ordering::Relaxed);
+    let path = env::temp_dir().join(format!(".{name}.{}.{number}", Pid::this()));
+    let file = OpenOptions::new()
+        .read(true)
+        .write(true)
+        .create_new(true)
+        .mode(0o600)
+        .open(&path)?;
+    fs::remove_file(&path)?;
+    super::write_all(&file, bytes)?;
+    Ok(file.into())
+}

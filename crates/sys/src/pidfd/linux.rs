@@ -1,0 +1,71 @@
+//! A process held by pidfd_open(2). Neither nix nor the C library of every system wraps it.
+
+use std::io;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
+use std::time::Duration;
+
+use crate::error::{Error, Result};
+use crate::poll::{Interest, wait};
+use crate::process::{Pid, Sent, Signal};
+
+#[derive(Debug)]
+pub(super) struct Hold(OwnedFd);
+
+impl Hold {
+    pub(super) fn open(pid: Pid) -> Result<Hold> {
+        // SAFETY: pidfd_open takes two numbers; a pid that is nobody's is only an error.
+        let answer = unsafe { libc::syscall(libc::SYS_pidfd_open, pid.as_raw(), 0_u32) };
+        if answer < 0 {
+            return Err(Error::last(format!("hold process {pid}")));
+        }
+        // SAFETY: the kernel opened this descriptor for us, close-on-exec, and nobody else knows
+        // of it.
+        Ok(Hold(unsafe { OwnedFd::from_raw_fd(answer as RawFd) }))
+    }
+
+    pub(super) fn signal(&self, pid: Pid, signal: Signal) -> Result<Sent> {
+        let siginfo = std::ptr::null::<libc::siginfo_t>();
+        let (fd, number) = (self.0.as_raw_fd(), signal.number());
+        // SAFETY: the descriptor is a pidfd; a null siginfo means that of kill(2)
+        // (pidfd_send_signal(2)).
+        let answer =
+            unsafe { libc::syscall(libc::SYS_pidfd_send_signal, fd, number, siginfo, 0_u32) };
+        if answer == 0 {
+            return Ok(Sent::Delivered);
+        }
+        let error = io::Error::last_os_error();
+        if error.raw_os_error() == Some(libc::ESRCH) {
+            return Ok(Sent::NoSuchProcess);
+        }
+        Err(Error::os(format!("send {signal} to process {pid}"), error))
+    }
+
+    pub(super) fn is_gone(&self, _: Pid) -> Result<bool> {
+        let ready = wait(&[(self.0.as_fd(), Interest::Read)], Some(Duration::ZERO))?;
+        Ok(ready.iter().any(|ready| ready.can_read()))
+    }
+}
+
+impl AsFd for Hold {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.0.as_fd()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::process::Command;
+
+    use super::*;
+
+    #[test]
+    fn the_descriptor_tells_the_end_before_the_process_is_reaped() {
+        let mut child = Command::new("true").spawn().expect("true starts");
+        let pid = Pid::from_raw(child.id() as i32).expect("a pid");
+        let hold = Hold::open(pid).expect("opens");
+        let limit = Some(Duration::from_secs(10));
+        let ready = wait(&[(hold.as_fd(), Interest::Read)], limit).expect("waits");
+        assert!(ready[0].can_read() && hold.is_gone(pid).expect("answers"));
+        child.wait().expect("reaped");
+    }
+}

@@ -1,0 +1,46 @@
+//! Changing user and group ids on macOS: root's setuid and setgid change all three.
+//!
+//! It keeps groups with its directory service: only the one group is set.
+
+use std::io;
+
+use nix::unistd::{self, Gid, Uid};
+
+use super::comes_back;
+use crate::error::Result;
+
+#[expect(clippy::unnecessary_wraps, reason = "the same signature as elsewhere")]
+pub(super) fn groups_of(_: &str, gid: u32) -> io::Result<Vec<u32>> {
+    Ok(vec![gid])
+}
+
+pub(super) fn groups() -> io::Result<Vec<Gid>> {
+    let mut groups = [0; 16];
+    // SAFETY: getgroups writes at most as many numbers as it is told that there is room for.
+    let answer = unsafe { libc::getgroups(16, groups.as_mut_ptr()) };
+    match usize::try_from(answer) {
+        Ok(count) => Ok(groups[..count].iter().copied().map(Gid::from_raw).collect()),
+        Err(_) => Err(io::Error::last_os_error()),
+    }
+}
+
+pub(super) fn become_all(uid: Uid, gid: Gid, groups: &[Gid]) -> io::Result<()> {
+    let numbers: Vec<libc::gid_t> = groups.iter().map(|gid| gid.as_raw()).collect();
+    // SAFETY: setgroups reads as many numbers as it is told that there are.
+    if unsafe { libc::setgroups(numbers.len() as libc::c_int, numbers.as_ptr()) } != 0 {
+        return Err(io::Error::last_os_error());
+    }
+    unistd::setgid(gid)?;
+    unistd::setuid(uid)?;
+    Ok(())
+}
+
+pub(super) fn prove_ids(uid: Uid, gid: Gid) -> Result<()> {
+    if [unistd::getuid(), unistd::geteuid()] != [uid; 2] {
+        return comes_back("the user ids differ");
+    }
+    if [unistd::getgid(), unistd::getegid()] != [gid; 2] {
+        return comes_back("the group ids differ");
+    }
+    Ok(())
+}

@@ -1,0 +1,12 @@
+//! Signals that come to this process: which are blocked, which ignored, and a queue to read them
+//! from. Sending is in `process`.
+//!
+//! Nothing here runs a program's code in a signal handler.
+
+mod action;
+mod mask;
+mod queue;
+
+pub use action::{ignore, restore_all_defaults, restore_default};
+pub use mask::{Blocked, block_all, unblock};
+pub use queue::SignalQueue;

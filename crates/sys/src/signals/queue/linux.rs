@@ -1,0 +1,73 @@
+//! A queue of signals by signalfd(2).
+
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd};
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use nix::errno::Errno;
+use nix::sys::signalfd::{SfdFlags, SignalFd};
+
+use crate::process::Signal;
+use crate::signals::mask::set_of;
+
+/// Bytes of a record; the kernel gives whole ones only. Its first four are the signal's number.
+const RECORD: usize = size_of::<libc::signalfd_siginfo>();
+const ROOM: usize = 16;
+
+/// Signals that were blocked for a queue: a bit for each number.
+static KEPT: AtomicU64 = AtomicU64::new(0);
+
+#[derive(Debug)]
+pub(super) struct Source(SignalFd);
+
+impl Source {
+    pub(super) fn of(signals: &[Signal]) -> io::Result<Source> {
+        let set = set_of(signals);
+        let queue = SignalFd::with_flags(&set, SfdFlags::SFD_CLOEXEC | SfdFlags::SFD_NONBLOCK)?;
+        KEPT.fetch_or(bits(signals), Ordering::Relaxed);
+        set.thread_block()?;
+        Ok(Source(queue))
+    }
+
+    pub(super) fn drain(&self) -> io::Result<Vec<Signal>> {
+        let mut come = Vec::new();
+        let mut records = [0_u8; RECORD * ROOM];
+        loop {
+            match nix::unistd::read(&self.0, &mut records) {
+                Ok(length) => {
+                    come.extend(records[..length].chunks_exact(RECORD).filter_map(signal));
+                    if length < records.len() {
+                        return Ok(come);
+                    }
+                }
+                Err(Errno::EAGAIN) => return Ok(come),
+                Err(Errno::EINTR) => {}
+                Err(errno) => return Err(errno.into()),
+            }
+        }
+    }
+}
+
+pub(super) fn is_kept(signal: Signal) -> bool {
+    KEPT.load(Ordering::Relaxed) & bits(&[signal]) != 0
+}
+
+pub(super) fn give_up(signals: &[Signal]) {
+    KEPT.fetch_and(!bits(signals), Ordering::Relaxed);
+}
+
+fn bits(signals: &[Signal]) -> u64 {
+    let bit = |signal: &Signal| 1_u64 << signal.number();
+    signals.iter().fold(0, |bits, signal| bits | bit(signal))
+}
+
+fn signal(record: &[u8]) -> Option<Signal> {
+    let number = u32::from_ne_bytes(*record.first_chunk()?);
+    Signal::from_number(i32::try_from(number).ok()?)
+}
+
+impl AsFd for Source {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.0.as_fd()
+    }
+}

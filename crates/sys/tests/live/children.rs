@@ -1,0 +1,303 @@
+//! Scenarios of forking, reaping and signalling.
+
+use std::io::{self, Read, Write};
+use std::os::fd::AsFd;
+use std::sync::mpsc::channel;
+use std::thread;
+use std::time::Duration;
+
+use daemon_sys::bell::Bell;
+use daemon_sys::fork::{company, fork};
+use daemon_sys::poll::{Interest, wait};
+use daemon_sys::process::{
+    Sent, die_with_parent, exit_now, group_is_empty, lead_own_group, signal, signal_group,
+};
+use daemon_sys::reap::{Exit, peek_exit, reap, reap_any, wait_for};
+use daemon_sys::signals::{Blocked, SignalQueue, block_all, ignore, restore_default, unblock};
+use daemon_sys::{Error, Pid, Signal};
+
+use super::asks::{child, sleep_until_killed};
+use crate::{Scenario, eventually};
+
+pub(crate) const SCENARIOS: &[Scenario] = &[
+    (
+        "a_fork_in_company_is_refused_with_names",
+        a_fork_in_company_is_refused_with_names,
+    ),
+    (
+        "a_joined_thread_is_no_company",
+        a_joined_thread_is_no_company,
+    ),
+    (
+        "children_are_reaped_one_by_one_until_none_is_left",
+        children_are_reaped_until_none_is_left,
+    ),
+    (
+        "a_peeked_exit_can_still_be_reaped",
+        a_peeked_exit_can_still_be_reaped,
+    ),
+    (
+        "a_group_is_empty_when_its_last_process_is_reaped",
+        a_group_is_empty,
+    ),
+    ("a_child_dies_with_its_parent", a_child_dies_with_its_parent),
+    (
+        "a_parent_that_is_gone_already_is_told",
+        a_parent_that_is_gone_already_is_told,
+    ),
+    (
+        "a_signal_sent_to_a_child_before_it_listens_is_not_lost",
+        no_signal_is_lost,
+    ),
+    (
+        "signals_are_read_from_the_queue",
+        signals_are_read_from_the_queue,
+    ),
+    (
+        "a_guard_that_goes_leaves_the_queue_s_signals_to_the_queue",
+        a_guard_leaves_the_queue_alone,
+    ),
+    (
+        "an_ignored_signal_is_ignored_until_its_default_is_restored",
+        ignored_until_restored,
+    ),
+    (
+        "a_bell_rung_by_a_child_is_heard_by_its_parent",
+        a_bell_is_heard,
+    ),
+];
+
+fn a_fork_in_company_is_refused_with_names() {
+    let (leave, stay) = channel::<()>();
+    let (here, is_here) = channel();
+    let companion = thread::Builder::new()
+        .name("companion".into())
+        .spawn(move || {
+            here.send(()).expect("heard");
+            stay.recv().expect_err("hung up");
+        })
+        .expect("starts");
+    is_here.recv().expect("it is here");
+    let refusal = fork().expect_err("refused");
+    let Error::Company(company) = &refusal else {
+        panic!("{refusal}")
+    };
+    assert_eq!(company.threads.len(), 1);
+    assert_eq!(company.threads[0].name, "companion");
+    let tid = company.threads[0].tid;
+    assert_eq!(
+        refusal.to_string(),
+        format!("refusing to fork: 1 other thread is running: \"companion\" (tid {tid})")
+    );
+    drop(leave);
+    companion.join().expect("ends");
+}
+
+fn a_joined_thread_is_no_company() {
+    for _ in 0..200 {
+        thread::spawn(|| {}).join().expect("ends");
+        assert_eq!(company().expect("counted"), None);
+    }
+}
+
+fn children_are_reaped_until_none_is_left() {
+    assert_eq!(reap_any().expect("no children, no error"), None);
+    let mut born: Vec<(Pid, Exit)> = (0..5)
+        .map(|code| (child(|| code), Exit::Code(code)))
+        .collect();
+    let mut gone = Vec::new();
+    eventually("all are reaped", || {
+        gone.extend(reap_any().expect("answers"));
+        gone.len() == 5
+    });
+    born.sort_by_key(|(pid, _)| *pid);
+    gone.sort_by_key(|(pid, _)| *pid);
+    assert_eq!(born, gone);
+    assert_eq!(reap_any().expect("answers"), None);
+}
+
+fn a_peeked_exit_can_still_be_reaped() {
+    let sleeper = child(|| sleep_until_killed());
+    assert_eq!(peek_exit(sleeper).expect("answers"), None);
+    assert_eq!(reap(sleeper).expect("answers"), None);
+    assert_eq!(
+        signal(sleeper, Signal::Kill).expect("ours"),
+        Sent::Delivered
+    );
+    let killed = Exit::Signal {
+        number: Signal::Kill.number(),
+        core: false,
+    };
+    eventually("it is dead", || {
+        peek_exit(sleeper).expect("answers") == Some(killed)
+    });
+    assert_eq!(
+        signal(sleeper, Signal::Kill).expect("a zombie"),
+        Sent::Delivered
+    );
+    assert_eq!(reap(sleeper).expect("answers"), Some(killed));
+    assert_eq!(
+        signal(sleeper, Signal::Kill).expect("answers"),
+        Sent::NoSuchProcess
+    );
+}
+
+fn a_group_is_empty() {
+    let (mut told, mut tell) = io::pipe().expect("a pipe");
+    let leader = child(|| {
+        lead_own_group().expect("leads");
+        let member = child(|| sleep_until_killed());
+        tell.write_all(&member.as_raw().to_ne_bytes())
+            .expect("told");
+        0
+    });
+    told.read_exact(&mut [0; 4]).expect("told");
+    assert_eq!(wait_for(leader).expect("reaped"), Exit::Code(0));
+    assert!(!group_is_empty(leader).expect("answers"));
+    assert_eq!(
+        signal_group(leader, Signal::Kill).expect("ours"),
+        Sent::Delivered
+    );
+    eventually("the group is empty", || {
+        group_is_empty(leader).expect("answers")
+    });
+    assert_eq!(
+        signal_group(leader, Signal::Kill).expect("answers"),
+        Sent::NoSuchProcess
+    );
+}
+
+fn a_child_dies_with_its_parent() {
+    if !cfg!(all(target_os = "linux", not(plain_means))) {
+        return println!("skipped: no parent death signal here");
+    }
+    let (end, alive) = io::pipe().expect("a pipe");
+    let (mut told, mut tell) = io::pipe().expect("a pipe");
+    let parent = child(|| {
+        let parent = Pid::this();
+        child(|| {
+            die_with_parent(Signal::Kill, parent).expect("set");
+            tell.write_all(b".").expect("told");
+            sleep_until_killed()
+        });
+        sleep_until_killed()
+    });
+    drop(alive);
+    told.read_exact(&mut [0]).expect("told");
+    assert_eq!(signal(parent, Signal::Kill).expect("ours"), Sent::Delivered);
+    let limit = Some(Duration::from_secs(10));
+    let ends = wait(&[(end.as_fd(), Interest::Read)], limit).expect("waits");
+    assert!(ends[0].has_ended(), "all copies are closed");
+    assert_eq!(wait_for(parent).expect("reaped"), Signal::Kill);
+}
+
+fn a_parent_that_is_gone_already_is_told() {
+    let other = Pid::from_raw(i32::MAX).expect("positive");
+    let error = die_with_parent(Signal::Term, other)
+        .expect_err("refused")
+        .to_string();
+    assert_eq!(error, "parent 2147483647 is gone already");
+}
+
+fn no_signal_is_lost() {
+    let blocked = block_all().expect("blocks");
+    let early = child(|| {
+        let queue = SignalQueue::of(&[Signal::Term]).expect("opens");
+        wait(
+            &[(queue.as_fd(), Interest::Read)],
+            Some(Duration::from_secs(10)),
+        )
+        .expect("waits");
+        i32::from(queue.drain().expect("read") != [Signal::Term])
+    });
+    assert_eq!(signal(early, Signal::Term).expect("ours"), Sent::Delivered);
+    assert_eq!(wait_for(early).expect("reaped"), Exit::Code(0));
+    let unready = child(|| {
+        drop(blocked);
+        sleep_until_killed()
+    });
+    assert_eq!(
+        signal(unready, Signal::Term).expect("ours"),
+        Sent::Delivered
+    );
+    assert_eq!(wait_for(unready).expect("reaped"), Signal::Term);
+}
+
+fn signals_are_read_from_the_queue() {
+    let queue = SignalQueue::of(&[Signal::Hup, Signal::Usr1, Signal::Child]).expect("opens");
+    assert_eq!(queue.drain().expect("read"), []);
+    for _ in 0..3 {
+        assert_eq!(
+            signal(Pid::this(), Signal::Hup).expect("ours"),
+            Sent::Delivered
+        );
+    }
+    let ended = child(|| 0);
+    let mut come = Vec::new();
+    eventually("both have come", || {
+        wait(
+            &[(queue.as_fd(), Interest::Read)],
+            Some(Duration::from_secs(1)),
+        )
+        .expect("waits");
+        come.extend(queue.drain().expect("read"));
+        come.len() >= 2
+    });
+    come.sort();
+    assert_eq!(come, [Signal::Hup, Signal::Child]);
+    assert_eq!(wait_for(ended).expect("reaped"), Exit::Code(0));
+}
+
+fn a_guard_leaves_the_queue_alone() {
+    let blocked = block_all().expect("blocks");
+    let queue = SignalQueue::of(&[Signal::Term]).expect("opens");
+    drop(blocked);
+    assert_eq!(
+        signal(Pid::this(), Signal::Term).expect("ours"),
+        Sent::Delivered
+    );
+    assert_eq!(queue.drain().expect("read"), [Signal::Term]);
+    let killed = child(|| {
+        restore_default(Signal::Term).expect("restored");
+        unblock(&[Signal::Term]).expect("unblocks");
+        assert_eq!(
+            signal(Pid::this(), Signal::Term).expect("ours"),
+            Sent::Delivered
+        );
+        exit_now(0)
+    });
+    assert_eq!(wait_for(killed).expect("reaped"), Signal::Term);
+}
+
+fn ignored_until_restored() {
+    ignore(Signal::Usr1).expect("ignored");
+    assert_eq!(
+        signal(Pid::this(), Signal::Usr1).expect("ours"),
+        Sent::Delivered
+    );
+    let blocked = Blocked::all_of(&[Signal::Usr1]).expect("blocks");
+    let default = child(|| {
+        restore_default(Signal::Usr1).expect("restored");
+        assert_eq!(
+            signal(Pid::this(), Signal::Usr1).expect("ours"),
+            Sent::Delivered
+        );
+        unblock(&[Signal::Usr1]).expect("unblocks");
+        exit_now(0)
+    });
+    assert_eq!(wait_for(default).expect("reaped"), Signal::Usr1);
+    drop(blocked);
+}
+
+fn a_bell_is_heard() {
+    let bell = Bell::new().expect("hung up");
+    let ringer = child(|| {
+        (0..100_000).for_each(|_| bell.ring());
+        0
+    });
+    let ear = [(bell.as_fd(), Interest::Read)];
+    assert!(wait(&ear, Some(Duration::from_secs(10))).expect("waits")[0].can_read());
+    assert_eq!(wait_for(ringer).expect("reaped"), Exit::Code(0));
+    bell.hush();
+    assert!(wait(&ear, Some(Duration::ZERO)).expect("waits")[0].is_quiet());
+}

@@ -1,0 +1,417 @@
+//! Scenarios of the housework of a launch: detaching, logs, the pid file, privileges.
+
+use std::env;
+use std::fs;
+use std::io::Read;
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
+use std::path::Path;
+use std::process::{Output, Stdio};
+use std::sync::atomic::{AtomicU8, Ordering::SeqCst};
+use std::thread;
+
+use daemon_sys::detach::{Readiness, detach};
+use daemon_sys::limits::change_dir;
+use daemon_sys::pidfile::PidFile;
+use daemon_sys::privileges::{Group, Privileges, User, drop_to};
+use daemon_sys::process::{exit_now, signal};
+use daemon_sys::reap::{Exit, wait_for};
+use daemon_sys::shared::anonymous;
+use daemon_sys::stdio::{LogFile, all_to_null};
+use daemon_sys::{Error, Pid, Signal};
+
+use super::asks::{child, sleep_until_killed};
+use crate::{Scenario, again, eventually};
+
+pub(crate) const SCENARIOS: &[Scenario] = &[
+    (
+        "the_launcher_succeeds_when_the_daemon_is_ready",
+        the_launcher_succeeds,
+    ),
+    (
+        "the_launcher_prints_why_the_daemon_failed",
+        the_launcher_prints_why,
+    ),
+    (
+        "the_launcher_tells_how_the_daemon_died",
+        the_launcher_tells_how_the_daemon_died,
+    ),
+    (
+        "a_daemon_s_death_is_told_while_its_child_lives",
+        a_death_is_told_while_a_child_lives,
+    ),
+    (
+        "a_detached_daemon_is_no_session_leader_and_reads_nothing",
+        a_daemon_s_surroundings,
+    ),
+    (
+        "to_detach_in_company_is_refused",
+        to_detach_in_company_is_refused,
+    ),
+    (
+        "reopening_the_log_loses_no_line",
+        reopening_the_log_loses_no_line,
+    ),
+    (
+        "a_log_that_cant_be_reopened_stays_in_use",
+        a_log_that_cant_be_reopened_stays,
+    ),
+    (
+        "a_killed_daemon_leaves_a_pid_file_that_can_be_claimed",
+        a_stale_pid_file,
+    ),
+    (
+        "a_child_that_lets_go_does_not_hold_the_pid_file",
+        a_child_that_lets_go,
+    ),
+    (
+        "privileges_are_dropped_and_do_not_come_back",
+        privileges_are_dropped,
+    ),
+    ("only_root_drops_privileges", only_root_drops_privileges),
+];
+
+const AS_LAUNCHER: &str = "LIVE_AS_LAUNCHER";
+
+/// Runs the same scenario again as a launching process, whose daemon runs the closure; answers, in
+/// the first process only, with what the launcher left.
+fn launch(name: &str, daemon: impl FnOnce(Readiness)) -> Option<Output> {
+    if env::var_os(AS_LAUNCHER).is_none() {
+        let mut launcher = again(name);
+        launcher.env(AS_LAUNCHER, "1").stdin(Stdio::null());
+        return Some(launcher.output().expect("it starts"));
+    }
+    daemon(detach().expect("detaches"));
+    None
+}
+
+fn the_launcher_succeeds() {
+    let launched = launch(
+        "the_launcher_succeeds_when_the_daemon_is_ready",
+        |readiness| {
+            println!("daemon {}", Pid::this());
+            all_to_null().expect("quiet");
+            readiness.ready();
+            sleep_until_killed();
+        },
+    );
+    let Some(Output {
+        status,
+        stdout,
+        stderr,
+    }) = launched
+    else {
+        return;
+    };
+    assert_eq!(status.code(), Some(0));
+    assert_eq!(String::from_utf8_lossy(&stderr), "");
+    let stdout = String::from_utf8_lossy(&stdout);
+    let number = stdout
+        .trim()
+        .strip_prefix("daemon ")
+        .and_then(|pid| pid.parse().ok());
+    let daemon = number.and_then(Pid::from_raw).expect("it told its pid");
+    let stat = fs::read_to_string(format!("/proc/{daemon}/stat")).expect("it lives");
+    let fields: Vec<&str> = stat
+        .rsplit(") ")
+        .next()
+        .expect("fields")
+        .split(' ')
+        .collect();
+    signal(daemon, Signal::Kill).map(|_| ()).expect("ours");
+    assert_ne!(fields[3], daemon.to_string(), "it leads no session");
+}
+
+fn program() -> String {
+    let program = env::current_exe().expect("known");
+    program.file_name().expect("named").display().to_string()
+}
+
+fn the_launcher_prints_why() {
+    let launched = launch("the_launcher_prints_why_the_daemon_failed", |readiness| {
+        readiness.failed("cannot bind 0.0.0.0:80: permission denied");
+        exit_now(0);
+    });
+    let Some(Output { status, stderr, .. }) = launched else {
+        return;
+    };
+    assert_eq!(status.code(), Some(1));
+    let told = format!("{}: cannot bind 0.0.0.0:80: permission denied\n", program());
+    assert_eq!(String::from_utf8_lossy(&stderr), told);
+}
+
+fn the_launcher_tells_how_the_daemon_died() {
+    let launched = launch("the_launcher_tells_how_the_daemon_died", |_readiness| {
+        exit_now(101)
+    });
+    let Some(Output { status, stderr, .. }) = launched else {
+        return;
+    };
+    assert_eq!(status.code(), Some(1));
+    let told = format!(
+        "{}: the daemon ended before it was ready: exit code 101\n",
+        program()
+    );
+    assert_eq!(String::from_utf8_lossy(&stderr), told);
+}
+
+fn a_death_is_told_while_a_child_lives() {
+    let launched = launch(
+        "a_daemon_s_death_is_told_while_its_child_lives",
+        |_readiness| {
+            let orphan = child(|| {
+                all_to_null().expect("quiet");
+                sleep_until_killed()
+            });
+            eprintln!("{orphan}");
+            signal(Pid::this(), Signal::Kill).map(|_| ()).expect("ours");
+            sleep_until_killed();
+        },
+    );
+    let Some(Output { status, stderr, .. }) = launched else {
+        return;
+    };
+    let stderr = String::from_utf8_lossy(&stderr);
+    let (orphan, told) = stderr.split_once('\n').expect("two lines");
+    let orphan = orphan.parse().ok().and_then(Pid::from_raw).expect("a pid");
+    signal(orphan, Signal::Kill).map(|_| ()).expect("ours");
+    assert_eq!(status.code(), Some(1));
+    assert_eq!(
+        told,
+        format!(
+            "{}: the daemon ended before it was ready: SIGKILL\n",
+            program()
+        )
+    );
+}
+
+fn a_daemon_s_surroundings() {
+    let launched = launch(
+        "a_detached_daemon_is_no_session_leader_and_reads_nothing",
+        |readiness| {
+            let mut input = String::new();
+            let read = std::io::stdin()
+                .read_to_string(&mut input)
+                .expect("readable");
+            let stat = fs::read_to_string("/proc/self/stat").expect("there");
+            let fields: Vec<&str> = stat
+                .rsplit(") ")
+                .next()
+                .expect("fields")
+                .split(' ')
+                .collect();
+            let (session, terminal) = (fields[3], fields[4]);
+            let leads = session == Pid::this().to_string();
+            if read == 0 && !leads && terminal == "0" {
+                readiness.ready();
+            } else {
+                readiness.failed(&format!("read {read}, session {session}, tty {terminal}"));
+            }
+            exit_now(0);
+        },
+    );
+    let Some(Output { status, stderr, .. }) = launched else {
+        return;
+    };
+    assert_eq!(
+        (status.code(), String::from_utf8_lossy(&stderr).as_ref()),
+        (Some(0), "")
+    );
+}
+
+fn to_detach_in_company_is_refused() {
+    let (leave, stay) = std::sync::mpsc::channel::<()>();
+    let companion = thread::spawn(move || stay.recv().expect_err("hung up"));
+    assert!(matches!(detach(), Err(Error::Company(_))));
+    drop(leave);
+    companion.join().expect("ends");
+}
+
+fn reopening_the_log_loses_no_line() {
+    const LINES: usize = 3_000;
+    let dir = tempfile::tempdir().expect("a directory");
+    let path = dir.path().join("x.log");
+    let writer = child(|| {
+        let log = LogFile::open(&path).expect("opens");
+        log.redirect().expect("redirected");
+        let scribe = thread::spawn(|| (0..LINES).for_each(|line| println!("line {line}")));
+        for turn in 0..30 {
+            fs::rename(&path, path.with_extension(turn.to_string())).expect("renamed");
+            log.reopen().expect("reopened");
+            thread::yield_now();
+        }
+        scribe.join().expect("ends");
+        0
+    });
+    assert_eq!(wait_for(writer).expect("reaped"), Exit::Code(0));
+    let files: Vec<_> = fs::read_dir(&dir)
+        .expect("readable")
+        .map(|e| e.expect("entry"))
+        .collect();
+    assert_eq!(files.len(), 31);
+    let text: String = files
+        .iter()
+        .map(|file| fs::read_to_string(file.path()).expect("text"))
+        .collect();
+    let mut lines: Vec<usize> = text
+        .lines()
+        .map(|line| {
+            line.strip_prefix("line ")
+                .expect("whole")
+                .parse()
+                .expect("whole")
+        })
+        .collect();
+    lines.sort_unstable();
+    assert!(
+        lines.iter().copied().eq(0..LINES),
+        "{} of {LINES} lines",
+        lines.len()
+    );
+}
+
+fn a_log_that_cant_be_reopened_stays() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let home = dir.path().join("logs");
+    fs::create_dir(&home).expect("made");
+    let path = home.join("x.log");
+    let writer = child(|| {
+        change_dir(&home).expect("there");
+        let log = LogFile::open("x.log").expect("opens");
+        change_dir("/").expect("there");
+        log.redirect().expect("redirected");
+        assert_eq!(log.path(), path);
+        fs::rename(&home, dir.path().join("moved")).expect("renamed");
+        let error = log.reopen().expect_err("no such directory");
+        println!("{error}");
+        0
+    });
+    assert_eq!(wait_for(writer).expect("reaped"), Exit::Code(0));
+    let log = dir.path().join("moved/x.log");
+    let told = fs::read_to_string(&log).expect("there");
+    let expected = format!(
+        "cannot open log file {}: no such file or directory\n",
+        path.display()
+    );
+    assert_eq!(told, expected);
+    assert_eq!(
+        fs::metadata(log).expect("there").permissions().mode() & 0o027,
+        0
+    );
+}
+
+fn wait_for_claim_of(path: &Path, holder: Pid) {
+    eventually(
+        "the other has written its pid",
+        || matches!(PidFile::claim(path), Err(Error::AlreadyRunning { pid: Some(pid), .. }) if pid == holder),
+    );
+}
+
+fn a_stale_pid_file() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let path = dir.path().join("x.pid");
+    // Claimed here, so that the other's claim can't meet a trial of `wait_for_claim_of`.
+    let mut claimed = PidFile::claim(&path).expect("free");
+    let first = child(|| {
+        claimed.write(Pid::this()).expect("room");
+        sleep_until_killed()
+    });
+    claimed.let_go();
+    wait_for_claim_of(&path, first);
+    signal(first, Signal::Kill).map(|_| ()).expect("ours");
+    assert_eq!(wait_for(first).expect("reaped"), Signal::Kill);
+    assert_eq!(
+        fs::read_to_string(&path).expect("left behind"),
+        format!("{first}\n")
+    );
+    PidFile::claim(&path)
+        .expect("free again")
+        .release()
+        .expect("removed");
+    assert!(!path.exists());
+}
+
+fn a_child_that_lets_go() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let path = dir.path().join("x.pid");
+    let has_let_go = &anonymous::<AtomicU8>(1).expect("maps")[0];
+    let mut held = Some(PidFile::claim(&path).expect("free"));
+    let worker = child(|| {
+        held.take().expect("a copy").let_go();
+        has_let_go.store(1, SeqCst);
+        sleep_until_killed()
+    });
+    eventually("the child has let go", || has_let_go.load(SeqCst) == 1);
+    assert!(PidFile::claim(&path).is_err(), "the parent still has it");
+    drop(held);
+    PidFile::claim(&path).expect("free, though the child lives");
+    signal(worker, Signal::Kill).map(|_| ()).expect("ours");
+    assert_eq!(wait_for(worker).expect("reaped"), Signal::Kill);
+}
+
+fn is_root() -> bool {
+    fs::metadata("/proc/self").expect("there").uid() == 0
+}
+
+fn nobody() -> Privileges {
+    let user = User::named("nobody").expect("there");
+    Privileges::of(user).expect("his groups")
+}
+
+fn privileges_are_dropped() {
+    if !is_root() {
+        return println!("skipped: only root can drop privileges");
+    }
+    let nobody = nobody();
+    let dropped = child(|| {
+        drop_to(&nobody).expect("dropped");
+        let status = fs::read_to_string("/proc/self/status").expect("there");
+        let ids = |key: &str| {
+            let line = status
+                .lines()
+                .find_map(|line| line.strip_prefix(key))
+                .expect("a line");
+            line.split_whitespace()
+                .map(str::to_owned)
+                .collect::<Vec<_>>()
+        };
+        assert_eq!(ids("Uid:"), vec![nobody.user.uid.to_string(); 4]);
+        assert_eq!(ids("Gid:"), vec![nobody.group.gid.to_string(); 4]);
+        assert_eq!(ids("Groups:").len(), nobody.supplementary.len());
+        assert_eq!(ids("CapEff:"), ["0000000000000000"]);
+        fs::read("/etc/shadow").expect_err("root's alone");
+        let again = drop_to(&nobody).expect_err("refused");
+        assert!(matches!(again, Error::NotRoot { .. }));
+        0
+    });
+    assert_eq!(wait_for(dropped).expect("reaped"), Exit::Code(0));
+    let group = Group::named("daemon")
+        .or_else(|_| Group::named("1"))
+        .expect("a group");
+    let gid = group.gid;
+    let other = Privileges::with_group(nobody.user, group).expect("looked up");
+    let grouped = child(|| {
+        drop_to(&other).expect("dropped");
+        i32::from(fs::metadata("/proc/self/status").is_err() || other.group.gid != gid)
+    });
+    assert_eq!(wait_for(grouped).expect("reaped"), Exit::Code(0));
+}
+
+fn only_root_drops_privileges() {
+    let nobody = nobody();
+    let refused = child(|| {
+        if is_root() {
+            drop_to(&nobody).expect("dropped");
+        }
+        let error = drop_to(&nobody).expect_err("refused").to_string();
+        assert!(
+            error.starts_with("cannot become user nobody and group "),
+            "{error}"
+        );
+        assert!(
+            error.contains(": only root may, and this process runs as uid "),
+            "{error}"
+        );
+        0
+    });
+    assert_eq!(wait_for(refused).expect("reaped"), Exit::Code(0));
+}

@@ -1,0 +1,180 @@
+//! Scenarios of what two processes share: memory, links, memory files, the title's memory.
+
+use std::collections::VecDeque;
+use std::env;
+use std::fs;
+use std::io::IoSlice;
+use std::os::fd::AsFd;
+use std::sync::atomic::{AtomicU64, Ordering::SeqCst};
+use std::time::Duration;
+
+use daemon_sys::Pid;
+use daemon_sys::fds;
+use daemon_sys::link::pair;
+use daemon_sys::memfd::{memfd_with, read_all};
+use daemon_sys::poll::{Interest, wait};
+use daemon_sys::reap::{Exit, wait_for};
+use daemon_sys::shared;
+use daemon_sys::title::{Title, set_comm};
+
+use super::asks::child;
+use crate::Scenario;
+
+pub(crate) const SCENARIOS: &[Scenario] = &[
+    (
+        "what_a_child_stores_in_shared_memory_is_seen",
+        what_a_child_stores_is_seen,
+    ),
+    (
+        "a_long_letter_crosses_a_link_and_is_answered",
+        a_long_letter_crosses_a_link,
+    ),
+    ("a_dead_peer_ends_the_link", a_dead_peer_ends_the_link),
+    (
+        "a_link_leaves_no_descriptor_behind",
+        a_link_leaves_no_descriptor_behind,
+    ),
+    (
+        "a_title_longer_than_the_arguments_is_shown_whole",
+        a_long_title_is_shown,
+    ),
+    (
+        "arguments_and_environment_are_read_after_the_title",
+        arguments_and_environment_stay,
+    ),
+    ("a_second_title_is_not_shown", a_second_title_is_not_shown),
+];
+
+const LIMIT: Option<Duration> = Some(Duration::from_secs(10));
+
+fn what_a_child_stores_is_seen() {
+    let counters = shared::anonymous::<AtomicU64>(1000).expect("maps");
+    assert!(counters.iter().all(|counter| counter.load(SeqCst) == 0));
+    let children: Vec<Pid> = (0..4)
+        .map(|_| {
+            child(|| {
+                counters.iter().for_each(|counter| {
+                    counter.fetch_add(1, SeqCst);
+                });
+                0
+            })
+        })
+        .collect();
+    for pid in children {
+        assert_eq!(wait_for(pid).expect("reaped"), Exit::Code(0));
+    }
+    assert!(counters.iter().all(|counter| counter.load(SeqCst) == 4));
+}
+
+fn a_long_letter_crosses_a_link() {
+    let (ours, theirs) = pair().expect("a link");
+    let echo = child(|| {
+        let (mut byte, mut fds) = ([0; 1], VecDeque::new());
+        wait(&[(theirs.as_fd(), Interest::Read)], LIMIT).expect("waits");
+        assert_eq!(theirs.receive(&mut byte, &mut fds).expect("came"), 1);
+        let letter = read_all(fds.pop_front().expect("a letter"), 1 << 20).expect("readable");
+        let answer = memfd_with("answer", &letter.repeat(2)).expect("room");
+        theirs
+            .send(&[IoSlice::new(&byte)], &[answer.as_fd()])
+            .expect("room");
+        0
+    });
+    let letter = memfd_with("letter", b"ding").expect("room");
+    ours.send(&[IoSlice::new(b"!")], &[letter.as_fd()])
+        .expect("room");
+    let (mut byte, mut fds) = ([0; 8], VecDeque::new());
+    wait(&[(ours.as_fd(), Interest::Read)], LIMIT).expect("waits");
+    assert_eq!(ours.receive(&mut byte, &mut fds).expect("came"), 1);
+    assert_eq!(read_all(&fds[0], 100).expect("readable"), b"dingding");
+    assert_eq!(wait_for(echo).expect("reaped"), Exit::Code(0));
+}
+
+fn a_dead_peer_ends_the_link() {
+    let (ours, theirs) = pair().expect("a link");
+    let peer = child(|| 0);
+    drop(theirs);
+    assert!(wait(&[(ours.as_fd(), Interest::Read)], LIMIT).expect("waits")[0].has_ended());
+    assert_eq!(
+        ours.receive(&mut [0; 8], &mut VecDeque::new())
+            .expect("the end"),
+        0
+    );
+    assert_eq!(wait_for(peer).expect("reaped"), Exit::Code(0));
+}
+
+fn a_link_leaves_no_descriptor_behind() {
+    let before = fds::open_fds().expect("listed");
+    for _ in 0..100 {
+        let (one, other) = pair().expect("a link");
+        one.send(&[IoSlice::new(b"x")], &[one.as_fd(), other.as_fd()])
+            .expect("room");
+        let mut fds = VecDeque::new();
+        other.receive(&mut [0; 8], &mut fds).expect("came");
+        one.send(&[IoSlice::new(b"never read")], &[one.as_fd()])
+            .expect("room");
+    }
+    assert_eq!(fds::open_fds().expect("listed"), before);
+}
+
+fn cmdline(pid: Pid) -> String {
+    fs::read_to_string(format!("/proc/{pid}/cmdline")).expect("there")
+}
+
+fn a_long_title_is_shown() {
+    let title = Title::claim();
+    if title.capacity() == 0 {
+        return println!("skipped: no title here");
+    }
+    let arguments: usize = env::args().map(|argument| argument.len() + 1).sum();
+    assert!(
+        title.capacity() > arguments + 10,
+        "{} bytes are too few",
+        title.capacity()
+    );
+    for length in (0..arguments + 10).chain([title.capacity()]).rev() {
+        let long = "x".repeat(length);
+        title.set(&long);
+        let shown = cmdline(Pid::this());
+        assert_eq!(shown.trim_end_matches('\0'), long, "of {length} bytes");
+        title.set("short");
+        assert_eq!(
+            cmdline(Pid::this()).trim_end_matches('\0'),
+            "short",
+            "after {length} bytes"
+        );
+    }
+    title.set(&"é".repeat(5000));
+    assert_eq!(cmdline(Pid::this()).trim_matches(['é', '\0']), "");
+    title.set("parent");
+    let named = child(|| {
+        title.set("child 3");
+        set_comm("child-with-a-long-name");
+        let comm = fs::read_to_string("/proc/self/comm").expect("there");
+        i32::from(cmdline(Pid::this()) != "child 3\0" || comm != "child-with-a-lo\n")
+    });
+    assert_eq!(wait_for(named).expect("reaped"), Exit::Code(0));
+    assert_eq!(cmdline(Pid::this()), "parent\0");
+}
+
+fn arguments_and_environment_stay() {
+    let now = || {
+        (
+            env::args_os().collect::<Vec<_>>(),
+            env::vars_os().collect::<Vec<_>>(),
+        )
+    };
+    let before = now();
+    let title = Title::claim();
+    title.set(&"x".repeat(title.capacity()));
+    assert_eq!(now(), before);
+    assert!(env::current_exe().expect("known").exists());
+}
+
+fn a_second_title_is_not_shown() {
+    let first = Title::claim();
+    first.set("first");
+    let second = Title::claim();
+    second.set("second");
+    assert_eq!(second.capacity(), 0);
+    assert!(!cmdline(Pid::this()).contains("second"));
+}

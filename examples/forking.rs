@@ -1,0 +1,131 @@
+//! A server that forks for each connection: `eg/forking` of POE::Component::Daemon.
+//!
+//! Type
+//!
+//! ```sh
+//! cargo run --release --example forking -- 7071
+//! nc 127.0.0.1 7071
+//! ```
+//!
+//! and then `PID`, `PING`, `KERNEL`, `STATUS`, `PARENT`, `LOGFILE` or `DONE`. At most three
+//! connections are served at a time; more wait until one of them is done. It detaches and logs
+//! beside its program; stop it with `kill` and the pid that `PARENT` answers. With port 0 it takes
+//! any port and prints `PORT=<n>` first.
+
+use std::net::{TcpListener, TcpStream};
+use std::path::PathBuf;
+
+use actix::{Actor, Addr, AsyncContext, Context, Handler, Recipient, WrapFuture};
+use actix_daemon::{
+    ChildActor, Daemon, DaemonActor, DaemonChild, ParentAcceptor, PostFork, Program, Report,
+    Status, UpdateStatus,
+};
+use examples::protocol::{self, Answers};
+
+fn main() -> Result<(), Box<dyn std::error::Error>> {
+    let listener = examples::listen()?;
+    let logfile = examples::logfile("forking")?;
+    Daemon::builder()
+        .model(PostFork::max_children(3))
+        .alias("Daemon")
+        .title("forking")
+        .logfile(&logfile)
+        .verbose()
+        .detach()
+        .launch(Forking { listener, logfile })?
+        .run()?;
+    Ok(())
+}
+
+/// The program: the parent listens, a child is handed a connection.
+struct Forking {
+    listener: TcpListener,
+    logfile: PathBuf,
+}
+
+impl Program for Forking {
+    type Request = TcpStream;
+
+    fn parent(self, daemon: Addr<DaemonActor<TcpStream>>) {
+        ParentAcceptor::start(self.listener, daemon, |stream| stream)
+            .expect("the runtime can watch a listener");
+    }
+
+    /// The listener, the parent's alone, is dropped here with the rest of the program.
+    fn child(self, daemon: Addr<ChildActor>) -> Recipient<DaemonChild<TcpStream>> {
+        Session {
+            daemon,
+            logfile: self.logfile,
+        }
+        .start()
+        .recipient()
+    }
+}
+
+/// The session of a child: its one connection.
+struct Session {
+    daemon: Addr<ChildActor>,
+    logfile: PathBuf,
+}
+
+impl Actor for Session {
+    type Context = Context<Self>;
+}
+
+impl Handler<DaemonChild<TcpStream>> for Session {
+    type Result = ();
+
+    fn handle(&mut self, child: DaemonChild<TcpStream>, ctx: &mut Context<Self>) {
+        let daemon = self.daemon.clone();
+        let logfile = self.logfile.clone();
+        let talk = async move {
+            if let Ok(mut stream) = tokio::net::TcpStream::from_std(child.request)
+                && let Ok(report) = daemon.send(Status).await
+            {
+                let answers = Child {
+                    daemon: daemon.clone(),
+                    report,
+                    logfile,
+                };
+                // A client that is gone needs no answer.
+                let _ = protocol::talk(&mut stream, &answers).await;
+            }
+            daemon.do_send(UpdateStatus::Done);
+        };
+        ctx.spawn(talk.into_actor(self));
+    }
+}
+
+/// What a child answers.
+struct Child {
+    daemon: Addr<ChildActor>,
+    report: Report,
+    logfile: PathBuf,
+}
+
+impl Answers for Child {
+    fn parent(&self) -> u32 {
+        self.report.parent
+    }
+
+    fn logfile(&self) -> PathBuf {
+        self.logfile.clone()
+    }
+
+    fn kernel(&self) -> String {
+        format!("{}-{}", std::process::id(), actix::System::current().id())
+    }
+
+    async fn status(&self) -> String {
+        let report = self
+            .daemon
+            .send(Status)
+            .await
+            .map(|report| report.to_string());
+        report.unwrap_or_default().trim_end().to_owned()
+    }
+
+    async fn peek(&self) -> String {
+        "???".to_owned()
+    }
+}

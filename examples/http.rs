@@ -1,0 +1,66 @@
+//! HTTP in a pool of processes: axum's router and hyper in each child, behind one listener.
+//!
+//! Type
+//!
+//! ```sh
+//! cargo run --release --example http -- 8080
+//! curl http://127.0.0.1:8080/      # who answers
+//! curl http://127.0.0.1:8080/crash # costs one process, not the service
+//! ```
+//!
+//! Connections are kept alive: a child serves its client until one of the two ends it, and each
+//! request is noted on the scoreboard. Ctrl-C ends connections after the request in hand.
+
+use std::pin::pin;
+
+use actix_daemon::{ChildHandle, Daemon, PreFork};
+use axum::Router;
+use axum::extract::Request;
+use axum::routing::get;
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper_util::rt::TokioIo;
+use hyper_util::service::TowerToHyperService;
+use tokio::net::TcpStream;
+
+fn main() -> Result<(), Box<dyn std::error::Error>> {
+    let listener = examples::listen()?;
+    Daemon::builder()
+        .alias("http")
+        .model(
+            PreFork::start_children(4)
+                .min_spare(2)
+                .max_spare(8)
+                .max_children(32)
+                .requests(1000),
+        )
+        .serve(listener, serve)?;
+    Ok(())
+}
+
+fn routes() -> Router {
+    Router::new()
+        .route(
+            "/",
+            get(async || format!("answered by process {}\n", std::process::id())),
+        )
+        .route("/crash", get(async || -> String { std::process::abort() }))
+}
+
+/// Serves one connection. When the child is told to go, the connection ends after the request in
+/// hand: the client is told so by `connection: close`.
+async fn serve(stream: TcpStream, child: ChildHandle) -> Result<(), hyper::Error> {
+    let router = TowerToHyperService::new(routes());
+    let label = child.clone();
+    let service = service_fn(move |request: Request<hyper::body::Incoming>| {
+        label.label(&format!("{} {}", request.method(), request.uri()));
+        hyper::service::Service::call(&router, request)
+    });
+    let connection = http1::Builder::new().serve_connection(TokioIo::new(stream), service);
+    let mut connection = pin!(connection);
+    tokio::select! {
+        served = connection.as_mut() => return served,
+        _reason = child.told_to_leave() => connection.as_mut().graceful_shutdown(),
+    }
+    connection.await
+}

@@ -1,0 +1,84 @@
+//! The nursery without actix: a plain program that forks for each connection.
+//!
+//! Type
+//!
+//! ```sh
+//! cargo run --release --example nursery_only -- 7074
+//! nc 127.0.0.1 7074
+//! ```
+//!
+//! and a line: it comes back with the pid of the child that read it, which then leaves. The parent
+//! only accepts; it could have threads or a gigabyte of memory and its children would be born as
+//! fast. Ctrl-C ends the parent; the nursery then lets the children finish and goes too.
+
+use std::io::{BufRead, BufReader, Write};
+use std::net::TcpStream;
+use std::time::Duration;
+
+use daemon_nursery::core::Status;
+use daemon_nursery::{Birth, Brood, Event, NurseryError, Plan, Unforked, now};
+
+/// What every child is made of: here, nothing but its life.
+struct Echo;
+
+impl Brood for Echo {
+    type Request = TcpStream;
+
+    fn live(self, birth: Birth<TcpStream>) -> i32 {
+        // No handlers here: TERM may end this child at any time.
+        birth.signals.release();
+        // The line on the scoreboard is for who looks; nothing depends on it in this program.
+        let _ = birth.seat.report(Status::Serving, now());
+        match birth.request.map_err(std::io::Error::other).and_then(echo) {
+            Ok(()) => 0,
+            Err(_the_client_is_gone) => 1,
+        }
+    }
+}
+
+fn echo(stream: TcpStream) -> std::io::Result<()> {
+    let mut line = String::new();
+    BufReader::new(&stream).read_line(&mut line)?;
+    write!(&stream, "{}: {line}", std::process::id())
+}
+
+#[expect(clippy::print_stdout, reason = "it talks to the person who starts it")]
+fn main() -> Result<(), Box<dyn std::error::Error>> {
+    let (mut nursery, Echo) = Plan::for_children(64)
+        .grace(Duration::from_secs(5))
+        .found(Echo)?;
+    // Bound after the nursery was founded: neither it nor a child ever holds the listener.
+    let listener = examples::listen()?;
+    for stream in listener.incoming() {
+        let mut request = Some(stream?);
+        while let Some(stream) = request.take() {
+            match nursery.fork(stream) {
+                Ok(_child) => {}
+                Err(Unforked {
+                    request: stream,
+                    why: NurseryError::Full { .. },
+                }) => {
+                    request = Some(stream);
+                    take_in(nursery.wait(None)?);
+                }
+                Err(Unforked { why, .. }) => return Err(why.into()),
+            }
+        }
+        take_in(nursery.wait(Some(Duration::ZERO))?);
+        println!("[{}]", nursery.board().letters().trim_end());
+    }
+    Ok(())
+}
+
+#[expect(clippy::print_stdout, reason = "it talks to the person who starts it")]
+fn take_in(events: Vec<Event<TcpStream>>) {
+    for event in events {
+        match event {
+            Event::ForkFailed { refusal, .. } => println!("{refusal}: a client is turned away"),
+            Event::Gone {
+                child, pid, exit, ..
+            } => println!("{child} (pid {pid}) gone: {exit}"),
+            _ => {}
+        }
+    }
+}

@@ -1,0 +1,35 @@
+//! The short way in: a pre-forking echo server, from a listener and a function.
+//!
+//! Type
+//!
+//! ```sh
+//! cargo run --release --example short_way -- 7072
+//! nc 127.0.0.1 7072
+//! ```
+//!
+//! What you type comes back, from one of four processes. `ps -ef | grep short_way` shows them and
+//! what they do. Ctrl-C stops it: connections in hand are finished first, a second Ctrl-C hurries.
+
+use actix_daemon::{ChildHandle, Daemon, DaemonError, PreFork};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+
+fn main() -> Result<(), Box<dyn std::error::Error>> {
+    let listener = examples::listen()?;
+    Daemon::builder()
+        .alias("short_way")
+        .model(PreFork::start_children(4).max_children(32).requests(1000))
+        .serve(listener, echo)
+        .map_err(|error: DaemonError| error.into())
+}
+
+async fn echo(mut stream: TcpStream, child: ChildHandle) -> std::io::Result<()> {
+    child.label(&format!("echo for {}", stream.peer_addr()?));
+    let mut bytes = [0; 4096];
+    loop {
+        match stream.read(&mut bytes).await? {
+            0 => return Ok(()),
+            read => stream.write_all(&bytes[..read]).await?,
+        }
+    }
+}
