@@ -158,7 +158,7 @@ pub(crate) fn read(line: &Line) -> Label {
     let guard = &line.words[slot_word::GUARD];
     for _try in 0..TRIES {
         let before = guard.load(Ordering::Acquire);
-        if sequence(before) % 2 == 1 {
+        if !sequence(before).is_multiple_of(2) {
             std::hint::spin_loop();
             continue;
         }

@@ -34,7 +34,7 @@ pub enum Turn {
     Retire(u32),
     /// Ask again when a child has become ready or is gone.
     Wait,
-    /// No old child is left.
+    /// No old child is left. Up to `away` children may be missing, which the pool's own rules fork.
     Done,
 }
 
@@ -50,7 +50,11 @@ impl Turnover {
     ///
     /// - Where there is room, new children are started first, `away` at a time, and for each that
     ///   is ready an old one is retired: as many serve as before.
-    /// - Where there is none, `away` old children are retired, and new ones started as they go.
+    /// - Where there is none, since the pool is at its maximum, `away` old children are retired,
+    ///   and new ones started as they go.
+    ///
+    /// A child that leaves slowly holds up no more than its own place, but where the room is all
+    /// taken by such children it waits for them.
     ///
     /// # Examples
     ///
@@ -84,17 +88,16 @@ impl Turnover {
             .target
             .saturating_add(away.min(old))
             .saturating_sub(coming);
-        match (
-            wanted.min(room).min(away.saturating_sub(self.starting)),
-            self.starting,
-        ) {
-            (0, 0) if room == 0 => match away.saturating_sub(self.target.saturating_sub(serving)) {
-                0 if self.leaving == 0 => Turn::Retire(1),
-                0 => Turn::Wait,
-                some => Turn::Retire(some.min(old)),
-            },
-            (0, _) => Turn::Wait,
-            (some, _) => Turn::Fork(some),
+        let fork = wanted.min(room).min(away.saturating_sub(self.starting));
+        if fork > 0 {
+            return Turn::Fork(fork);
         }
+        // Where only children that leave take the room, it is worth waiting for.
+        let never_room = self.max_children <= self.target || self.max_children <= coming;
+        let missing = self.target.saturating_sub(serving);
+        if never_room && room == 0 && self.starting == 0 && missing < away {
+            return Turn::Retire((away - missing).min(old));
+        }
+        Turn::Wait
     }
 }

@@ -175,12 +175,13 @@ impl Scoreboard {
     /// Changes from before it was armed do not ring. That is why it looks for them once more, and
     /// disarms the bell if there are any: no wake-up is lost between looking and sleeping.
     pub fn arm(&self) -> Armed {
+        // A number that was never there before, also if the bell is armed already: a report that
+        // has rung it for an earlier time may be about to disarm it, and must then find that this
+        // is another time.
+        self.disarm();
         let bell = &self.header().words[header_word::BELL];
-        let word = bell.load(Ordering::Relaxed);
-        if word % 2 == 0 {
-            // Only the parent leaves an even number, so nobody else writes here now.
-            bell.store(word.wrapping_add(1), Ordering::Relaxed);
-        }
+        // Only the parent moves it on from an even number, so nobody else writes here now.
+        bell.store(bell.load(Ordering::Relaxed) | 1, Ordering::Relaxed);
         // The parent stores "armed" and loads the marks; a report stores its mark and loads
         // "armed". With a sequentially consistent fence between the two on both sides, at least
         // one sees what the other has stored (Dekker). Nothing weaker forbids that both miss.
@@ -202,7 +203,7 @@ impl Scoreboard {
 fn disarm(header: &Line) {
     let bell = &header.words[header_word::BELL];
     let word = bell.load(Ordering::Relaxed);
-    if word % 2 == 1 {
+    if !word.is_multiple_of(2) {
         // If it fails, a report has disarmed it.
         let _ = bell.compare_exchange(
             word,

@@ -229,7 +229,7 @@ impl<B: Bell> Seat<B> {
         fence(Ordering::SeqCst);
         let armed = &self.board.header().words[header_word::BELL];
         let word = armed.load(Ordering::Relaxed);
-        if word % 2 == 0 {
+        if word.is_multiple_of(2) {
             return;
         }
         // It rings before it disarms: a child that is stopped or killed in between has rung, and

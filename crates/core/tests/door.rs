@@ -66,6 +66,7 @@ fn event() -> impl Strategy<Value = Event> {
 }
 
 proptest! {
+    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
     #[test]
     fn pause_and_accept_alternate_and_every_pause_ends_when_the_crowd_is_gone(
         max_children in 1_u32..6,

@@ -153,6 +153,7 @@ fn event() -> impl Strategy<Value = Event> {
 }
 
 proptest! {
+    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
     #[test]
     fn a_pool_keeps_its_promises_whatever_happens_and_settles_between_its_spares(
         rules in rules(),

@@ -103,13 +103,13 @@ pub(crate) fn launch<P: Program>(
         own.readiness = Some(detach()?);
     }
     let own = Rc::new(RefCell::new(own));
-    let launched = housework(
+    let done = housework(
         &settings,
         files.log_file.as_ref(),
         privileges.as_ref(),
         &mut own.borrow_mut(),
-    )
-    .and_then(|()| {
+    );
+    let launched = done.and_then(|()| {
         found(
             rules,
             settings,
@@ -227,7 +227,6 @@ fn found<P: Program>(
         parent: std::process::id(),
         kind: rules.kind(),
         calling,
-        max_children: rules.max_children(),
         requests,
         jitter,
         log: logger.clone(),

@@ -8,9 +8,9 @@ use std::os::unix::net::{UnixListener, UnixStream};
 use std::time::Duration;
 
 use daemon_nursery::Handover;
-use daemon_sys::{listen, watch};
+use daemon_sys::listen;
+use daemon_sys::watch::Queue;
 use slog::{Logger, info, warn};
-use tokio::io::unix::AsyncFd;
 use tokio::io::{AsyncRead, AsyncWrite};
 
 use crate::log::logger;
@@ -60,7 +60,7 @@ mod sealed {
 /// A listener that this process accepts from.
 #[derive(Debug)]
 pub(crate) struct Gate<L> {
-    listener: AsyncFd<OwnedFd>,
+    queue: Queue,
     log: Logger,
     kind: PhantomData<fn() -> L>,
 }
@@ -70,16 +70,12 @@ impl<L: Listen> Gate<L> {
     pub(crate) fn new(listener: L) -> io::Result<Self> {
         let listener: OwnedFd = listener.into();
         listen::set_nonblocking(listener.as_fd(), true).map_err(io::Error::other)?;
-        let listener = watch::readable(listener).map_err(io::Error::other)?;
-        Ok(Gate {
-            listener,
-            log: logger(),
-            kind: PhantomData,
-        })
+        let queue = Queue::at(listener).map_err(io::Error::other)?;
+        Ok(Gate { queue, log: logger(), kind: PhantomData })
     }
 
     fn fd(&self) -> BorrowedFd<'_> {
-        self.listener.get_ref().as_fd()
+        self.queue.listener().as_fd()
     }
 
     /// Waits for the next connection. A process that is short of descriptors or memory says so
@@ -87,7 +83,7 @@ impl<L: Listen> Gate<L> {
     pub(crate) async fn accept(&self) -> L::Stream {
         let mut health = Health::Well;
         loop {
-            match self.accept_when_ready().await {
+            match self.accept_in_turn().await {
                 Ok(stream) => {
                     if health == Health::Sick {
                         info!(self.log, "accepting connections again");
@@ -105,13 +101,12 @@ impl<L: Listen> Gate<L> {
         }
     }
 
-    async fn accept_when_ready(&self) -> io::Result<L::Stream> {
+    async fn accept_in_turn(&self) -> io::Result<L::Stream> {
         loop {
-            let mut ready = self.listener.readable().await?;
-            match listen::accept(self.fd())? {
-                Some(connection) => return Ok(connection.into()),
-                None => ready.clear_ready(),
+            if let Some(connection) = listen::accept(self.fd())? {
+                return Ok(connection.into());
             }
+            self.queue.turn().await?;
         }
     }
 

@@ -136,7 +136,6 @@ pub(crate) struct View {
     pub(crate) reporter: Reporter,
     pub(crate) parent: u32,
     pub(crate) phase: Phase,
-    pub(crate) max_children: u32,
 }
 
 impl Report {
@@ -148,7 +147,6 @@ impl Report {
             reporter,
             parent,
             phase,
-            max_children,
         } = view;
         let entries = board
             .map(|board| board.entries().collect::<Vec<_>>())
@@ -172,6 +170,7 @@ impl Report {
             })
             .collect::<Vec<_>>();
         let slots = board.map_or(0, |board| board.slots());
+        let max_children = board.map_or(0, |board| board.shown());
         let shown = children
             .iter()
             .map(|child| child.slot.get() + 1)

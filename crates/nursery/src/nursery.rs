@@ -465,6 +465,25 @@ impl<R: Handover> Nursery<R> {
         self.pid
     }
 
+    /// Gives back the requests of children that a lost nursery has not reported born.
+    ///
+    /// Such a child may live all the same: the nursery may have died between the fork and its
+    /// report.
+    pub fn take_unborn(&mut self) -> Vec<(ChildId, R)> {
+        let board = self.scoreboard.board();
+        (0..)
+            .map(SlotNumber::new)
+            .zip(&mut self.unborn)
+            .filter_map(|(slot, unborn)| {
+                let child = ChildId {
+                    slot,
+                    generation: board.read(slot).generation,
+                };
+                Some((child, unborn.take()?))
+            })
+            .collect()
+    }
+
     /// Signals what is left of the nursery's process group when the nursery itself is lost.
     ///
     /// The nursery must not have been [buried](Nursery::bury): as long as it is a zombie its

@@ -161,13 +161,13 @@ impl PoolRules {
             _ if start == 0 => zero("start_children"),
             _ if max_children == 0 => zero("max_children"),
             _ if max_children > MAX_SLOTS => Err(PoolError::Slots { max_children }),
-            _ if start > max_children => too_many("start_children", start),
-            _ if min_spare > max_children => too_many("min_spare", min_spare),
             _ if max_spare == 0 => zero("max_spare"),
             _ if max_spare < min_spare => Err(PoolError::Crossed {
                 max_spare,
                 min_spare,
             }),
+            _ if start > max_children => too_many("start_children", start),
+            _ if min_spare > max_children => too_many("min_spare", min_spare),
             rules => Ok(rules),
         }
     }

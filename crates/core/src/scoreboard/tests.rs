@@ -495,6 +495,7 @@ fn no_change_is_lost_between_children_in_threads_and_a_parent_that_sleeps_on_a_b
 }
 
 proptest! {
+    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
     #[test]
     fn whatever_the_memory_holds_reading_and_closing_it_ends(
         words in prop::collection::vec(any::<u64>(), 6 * 16),

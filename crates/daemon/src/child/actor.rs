@@ -96,12 +96,11 @@ impl ChildActor {
     }
 
     fn leave_if_done(&mut self, ctx: &mut Context<Self>) {
-        let is_leaving = self.desk.borrow().leaving().is_some();
-        let is_idle = match self.desk.borrow().leaving() {
-            Some(ShutdownReason::Done) => true,
-            Some(_) | None => !self.desk.borrow().status().is_busy(),
+        let is_done = {
+            let desk = self.desk.borrow();
+            desk.leaving().is_some() && !desk.status().is_busy()
         };
-        if is_leaving && is_idle && self.farewell == Farewell::Answered && self.inside == 0 {
+        if is_done && self.farewell == Farewell::Answered && self.inside == 0 {
             self.end(0, ctx);
         }
     }
@@ -149,7 +148,6 @@ impl ChildActor {
             reporter: Reporter::Child { slot: desk.slot() },
             parent: self.life.parent,
             phase: desk.board().phase(),
-            max_children: self.life.max_children,
         };
         Report::of(view, Some(desk.board()), now())
     }

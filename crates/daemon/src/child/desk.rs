@@ -136,7 +136,10 @@ impl Desk {
             UpdateStatus::Req => self.begin(Status::Serving, now),
             UpdateStatus::Long => self.begin(Status::Long, now),
             UpdateStatus::Wait | UpdateStatus::Done => match (self.calling, status) {
-                (Calling::OneRequest, _) => Ok(self.leave(ShutdownReason::Done)),
+                (Calling::OneRequest, _) => {
+                    self.report(Status::Leaving, now)?;
+                    Ok(self.leave(ShutdownReason::Done))
+                }
                 (Calling::Pool, Status::Born) => {
                     self.report(Status::Fresh, now)?;
                     Ok(self.ready())
@@ -190,7 +193,9 @@ impl Desk {
 
     /// The last report.
     pub(crate) fn gone(&mut self, now: Moment) {
-        // A slot that says otherwise by now is the parent's to judge.
-        let _ = self.report(Status::Leaving, now);
+        if self.seat.status() != Status::Leaving {
+            // A slot that says otherwise by now is the parent's to judge.
+            let _ = self.report(Status::Leaving, now);
+        }
     }
 }

@@ -1,5 +1,6 @@
 //! A child's life, from its birth in the nursery to its exit code.
 
+use std::backtrace::{Backtrace, BacktraceStatus};
 use std::cell::RefCell;
 use std::panic;
 use std::rc::Rc;
@@ -36,7 +37,6 @@ pub(crate) struct Life {
     pub(crate) parent: u32,
     pub(crate) kind: Kind,
     pub(crate) calling: Calling,
-    pub(crate) max_children: u32,
     pub(crate) requests: Requests,
     pub(crate) jitter: Jitter,
     pub(crate) log: Logger,
@@ -114,7 +114,11 @@ fn note_panics(log: &Logger) -> Arc<Notify> {
     let noted = Arc::new(Notify::new());
     let (log, note) = (log.clone(), Arc::clone(&noted));
     panic::set_hook(Box::new(move |info| {
-        crit!(log, "{}", info);
+        let trace = Backtrace::capture();
+        match trace.status() {
+            BacktraceStatus::Captured => crit!(log, "{}\n{}", info, trace),
+            _ => crit!(log, "{}", info),
+        }
         note.notify_one();
     }));
     noted

@@ -130,10 +130,9 @@ impl<R: Handover + Send> DaemonActor<R> {
 
     fn after(&mut self, ctx: &mut Context<Self>) {
         let Some(home) = &mut self.home else { return };
-        home.hands
-            .nursery
-            .scoreboard()
-            .set_phase(home.household.phase());
+        let scoreboard = home.hands.nursery.scoreboard();
+        scoreboard.set_phase(home.household.phase());
+        scoreboard.show(home.household.max_children());
         let notices = home.household.notices();
         let lost = home.hands.lost.take();
         for notice in notices {
@@ -185,6 +184,13 @@ impl<R: Handover + Send> DaemonActor<R> {
                     self.log,
                     "the grace period is over: {} children are killed", children
                 );
+            }
+            Notice::NurserySilent => {
+                error!(
+                    self.log,
+                    "the nursery does not answer: it is killed with all its children"
+                );
+                self.kill_the_nursery();
             }
             Notice::HangUpFailed(error) => {
                 error!(self.log, "the nursery's old log stays in use: {}", error);
@@ -336,10 +342,6 @@ impl<R: Handover + Send> DaemonActor<R> {
             reporter: Reporter::Parent,
             parent: self.life.parent,
             phase: self.phase(),
-            max_children: self
-                .home
-                .as_ref()
-                .map_or(0, |home| home.household.max_children()),
         };
         let now = now();
         let mut report = Report::of(view, board, now);

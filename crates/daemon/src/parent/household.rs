@@ -20,6 +20,8 @@ use crate::status::Counters;
 
 /// How long children have after QUIT before they are killed.
 const LAST_GRACE: Duration = Duration::from_millis(500);
+/// How long the nursery has to report the end of children that it was told to kill.
+const SILENCE_MAX: Duration = Duration::from_secs(5);
 /// So many children in a row that die before they are ready, while none was ever ready, and the
 /// daemon gives up starting.
 const BOOT_DEATHS_MAX: u32 = 5;
@@ -45,6 +47,8 @@ pub(crate) enum Notice {
     NotReady(String),
     /// The grace period is over for so many children.
     Overdue(u32),
+    /// The nursery does not do what it is told.
+    NurserySilent,
     /// The nursery could not reopen its log.
     HangUpFailed(String),
     /// All children of before the reload are gone or going.
@@ -66,8 +70,10 @@ enum Ending {
     Not,
     /// TERM was sent; at this time it is KILL.
     Grace(Moment),
-    /// KILL was sent.
-    Killed,
+    /// KILL was sent; a nursery that has not done it by this time does nothing any more.
+    Killed(Moment),
+    /// The nursery was found silent, and was told of.
+    Silent,
     /// All was told.
     Over,
 }
@@ -198,8 +204,8 @@ impl<R> Household<R> {
     /// When something is due that no event announces.
     pub(crate) fn next_wake(&self) -> Option<Moment> {
         let ending = match self.ending {
-            Ending::Grace(time) => Some(time),
-            Ending::Not | Ending::Killed | Ending::Over => None,
+            Ending::Grace(time) | Ending::Killed(time) => Some(time),
+            Ending::Not | Ending::Silent | Ending::Over => None,
         };
         let boot = (self.phase == Phase::Starting).then_some(self.boot_deadline);
         [ending, boot, self.look_again, self.retry]
@@ -591,17 +597,34 @@ impl<R> Household<R> {
             }
             return;
         }
-        if let Ending::Grace(time) = self.ending
-            && now >= time
-        {
-            self.notices.push(Notice::Overdue(children));
-            if let Strategy::PostFork(reception) = &mut self.strategy {
-                reception.clear();
+        match self.ending {
+            Ending::Grace(time) if now >= time => {
+                self.notices.push(Notice::Overdue(children));
+                if let Strategy::PostFork(reception) = &mut self.strategy {
+                    reception.clear();
+                }
+                self.drained = Drained::Yes;
+                hands.signal_all(Signal::Kill);
+                self.ending = Ending::Killed(now + SILENCE_MAX);
+                self.finish(hands, now);
             }
-            self.drained = Drained::Yes;
-            hands.signal_all(Signal::Kill);
-            self.ending = Ending::Killed;
-            self.finish(hands, now);
+            Ending::Killed(time) if now >= time => {
+                self.notices.push(Notice::NurserySilent);
+                self.ending = Ending::Silent;
+            }
+            Ending::Grace(_) | Ending::Killed(_) | Ending::Not | Ending::Silent | Ending::Over => {}
+        }
+    }
+
+    /// The nursery is lost: nothing can be forked any more, and what waits goes back.
+    pub(crate) fn bereave(&mut self, unborn: Vec<(ChildId, R)>, why: &str) {
+        self.phase = Phase::Stopped;
+        self.ending = Ending::Over;
+        if let Strategy::PostFork(reception) = &mut self.strategy {
+            for (child, request) in unborn {
+                reception.unborn(child, request, why);
+            }
+            reception.clear();
         }
     }
 }

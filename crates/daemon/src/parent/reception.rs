@@ -143,6 +143,13 @@ impl<R> Reception<R> {
         }
     }
 
+    /// The nursery is lost before it could tell of this child.
+    pub(crate) fn unborn(&mut self, child: ChildId, request: R, why: &str) {
+        if let Some(reply) = self.replies.remove(&child) {
+            Guest { request, reply }.hand_back(HandBackReason::CannotFork(why.to_owned()));
+        }
+    }
+
     /// Gives back all that wait.
     pub(crate) fn clear(&mut self) {
         for guest in self.waiting.drain(..) {

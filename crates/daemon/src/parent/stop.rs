@@ -9,13 +9,16 @@ use futures::FutureExt;
 use slog::{error, info, warn};
 use std::time::Duration;
 
-use super::actor::DaemonActor;
+use super::actor::{DaemonActor, Home};
 use crate::error::DaemonError;
 use crate::messages::{DaemonShutdown, ShutdownReason};
 
 /// How often it is looked whether the bereaved children of a lost nursery are gone. Nobody can
 /// tell: they are not this process's children.
 const BEREAVED_LOOK: Duration = Duration::from_millis(20);
+
+/// How long a nursery without children has to go home.
+const GOODBYE_MAX: Duration = Duration::from_secs(5);
 
 /// How far the end has come.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -64,15 +67,23 @@ impl<R: Handover + Send> DaemonActor<R> {
                     .into_actor(self),
             );
             self.foreign.signal_all(Signal::Term);
-            ctx.run_later(self.grace, |daemon, _ctx| {
-                daemon.foreign.signal_all(Signal::Kill)
-            });
-        } else {
-            self.foreign.signal_all(Signal::Kill);
+            ctx.run_later(self.grace, Self::lose_patience);
+        }
+        if manner == Manner::AtOnce {
+            self.lose_patience(ctx);
         }
         self.with_home(ctx, |household, hands, now| {
             household.stop(manner, hands, now)
         });
+    }
+
+    /// Nobody is waited for any longer: neither foreign children nor, where there are no others,
+    /// sessions.
+    fn lose_patience(&mut self, ctx: &mut Context<Self>) {
+        self.foreign.signal_all(Signal::Kill);
+        if self.home.is_none() && self.ending == Ending::Children {
+            self.children_gone(ctx);
+        }
     }
 
     /// All children are gone: the nursery goes home.
@@ -83,7 +94,17 @@ impl<R: Handover + Send> DaemonActor<R> {
         {
             home.hands.lost.get_or_insert(error);
         }
+        ctx.run_later(GOODBYE_MAX, |daemon, _ctx| {
+            if daemon.ending == Ending::Nursery {
+                daemon.kill_the_nursery();
+            }
+        });
         self.end_if_all_are_gone(ctx);
+    }
+
+    /// Ends a nursery that does not answer, and whatever is in its process group.
+    pub(super) fn kill_the_nursery(&self) {
+        self.signal_bereaved(Signal::Kill);
     }
 
     /// The link has ended: at the very end that is the nursery's good-bye, before it a loss.
@@ -96,6 +117,9 @@ impl<R: Handover + Send> DaemonActor<R> {
                     .get_or_insert(DaemonError::NurseryLost(lost.to_string()));
                 if let Some(readiness) = self.readiness.take() {
                     readiness.failed(&lost.to_string());
+                }
+                if let Some(Home { household, hands }) = &mut self.home {
+                    household.bereave(hands.nursery.take_unborn(), &lost.to_string());
                 }
                 self.ending = Ending::Bereaved { looks: 0 };
                 self.stopping.get_or_insert(Manner::AtOnce);

@@ -1,0 +1,262 @@
+//! The scoreboard under every order that the memory model allows: run with
+//! `RUSTFLAGS="--cfg loom" cargo test -p daemon-core --release --test loom`.
+
+#![cfg(loom)]
+
+use daemon_core::{
+    Armed, Bell, Fault, Label, Line, Moment, Scoreboard, Seat, SlotNumber, Status, Text, lines_for,
+};
+use loom::model::Builder;
+use loom::sync::Arc;
+use loom::sync::atomic::{AtomicUsize, Ordering};
+use loom::thread;
+
+/// A bell that counts, with no order of its own: it must not lend the scoreboard any.
+#[derive(Clone)]
+struct Counter(Arc<AtomicUsize>);
+
+impl Counter {
+    fn new() -> Counter {
+        Counter(Arc::new(AtomicUsize::new(0)))
+    }
+
+    fn rung(&self) -> usize {
+        self.0.load(Ordering::Relaxed)
+    }
+}
+
+impl Bell for Counter {
+    fn ring(&self) {
+        self.0.fetch_add(1, Ordering::Relaxed);
+    }
+}
+
+fn at(nanos: u64) -> Moment {
+    Moment::from_nanos(nanos)
+}
+
+fn slot(number: u32) -> SlotNumber {
+    SlotNumber::new(number)
+}
+
+fn scoreboard(slots: u32) -> Scoreboard {
+    let count = lines_for(slots).expect("a few slots");
+    let lines = Box::leak((0..count).map(|_line| Line::new()).collect::<Box<[Line]>>());
+    Scoreboard::format(lines, slots, at(0)).expect("the lines are enough")
+}
+
+fn sit(scoreboard: &Scoreboard, number: u32, bell: &Counter) -> Seat<Counter> {
+    let generation = scoreboard.order(slot(number), at(1)).expect("it is empty");
+    Seat::take(
+        scoreboard.board(),
+        slot(number),
+        generation,
+        9,
+        at(2),
+        bell.clone(),
+    )
+    .expect("it was ordered")
+}
+
+fn explore(preemptions: usize, model: impl Fn() + Sync + Send + 'static) {
+    let mut builder = Builder::new();
+    builder.preemption_bound = Some(preemptions);
+    builder.max_branches = 100_000;
+    builder.check(model);
+}
+
+fn changes(scoreboard: &Scoreboard) -> Vec<u32> {
+    let mut slots = Vec::new();
+    scoreboard.drain_changes(|slot| slots.push(slot.get()));
+    slots
+}
+
+#[test]
+fn a_reader_never_sees_half_a_label() {
+    explore(2, || {
+        let scoreboard = scoreboard(1);
+        let seat = sit(&scoreboard, 0, &Counter::new());
+        seat.label(&[b'a'; 48]);
+        let board = scoreboard.board();
+        let writer = thread::spawn(move || seat.label(&[b'b'; 40]));
+        match board.read(slot(0)).label {
+            Label::Text(text) => {
+                let whole = [Text::cut(&[b'a'; 48]), Text::cut(&[b'b'; 40])];
+                assert!(whole.contains(&text), "half a label: {text:?}");
+            }
+            Label::BeingWritten => {}
+        }
+        writer.join().expect("the writer does not panic");
+    });
+}
+
+#[test]
+fn a_new_status_is_never_seen_with_an_older_since_or_pid() {
+    explore(3, || {
+        let scoreboard = scoreboard(1);
+        let board = scoreboard.board();
+        let generation = scoreboard.order(slot(0), at(1)).expect("it is empty");
+        let child = thread::spawn(move || {
+            let seat = Seat::take(board, slot(0), generation, 9, at(2), Counter::new())
+                .expect("it was ordered");
+            seat.report(Status::Serving, at(3)).expect("it is Born");
+        });
+        let entry = board.read(slot(0));
+        let (pid, since, requests) = match entry.status {
+            Some(Status::Forking) => (0, at(1), 0),
+            Some(Status::Born) => (9, at(2), 0),
+            Some(Status::Serving) => (9, at(3), 1),
+            other => panic!("{other:?} was never written"),
+        };
+        assert_eq!(entry.pid, pid);
+        assert!(
+            entry.since >= since && entry.requests >= requests,
+            "{entry:?}"
+        );
+        child.join().expect("the child does not panic");
+    });
+}
+
+#[test]
+fn an_entry_never_mixes_two_owners() {
+    explore(3, || {
+        let scoreboard = scoreboard(1);
+        let seat = sit(&scoreboard, 0, &Counter::new());
+        seat.report(Status::Serving, at(3)).expect("it is Born");
+        seat.label(b"first");
+        let first = seat.generation();
+        let board = scoreboard.board();
+        let parent = thread::spawn(move || {
+            let _last = scoreboard.close(slot(0), at(4));
+            let _next = scoreboard.order(slot(0), at(5)).expect("it is empty");
+        });
+        let entry = board.read(slot(0));
+        if entry.status == Some(Status::Serving) {
+            assert_eq!(
+                (entry.generation, entry.born, entry.since),
+                (first, at(2), at(3))
+            );
+            assert_eq!(
+                (entry.requests, entry.label),
+                (1, Label::Text(Text::cut(b"first")))
+            );
+        } else if entry.status == Some(Status::Forking) {
+            assert_eq!((entry.generation, entry.since), (first.next(), at(5)));
+            assert_eq!((entry.requests, entry.label), (0, Label::Text(Text::EMPTY)));
+        }
+        parent.join().expect("the parent does not panic");
+    });
+}
+
+#[test]
+fn no_report_is_lost_when_two_children_report_while_changes_are_taken_in() {
+    explore(3, || {
+        let scoreboard = scoreboard(2);
+        let children = [0, 1].map(|number| {
+            let seat = sit(&scoreboard, number, &Counter::new());
+            thread::spawn(move || {
+                seat.report(Status::Serving, at(3)).expect("it is Born");
+            })
+        });
+        let board = scoreboard.board();
+        let mut last_seen = [None, None];
+        let mut look = || {
+            scoreboard.drain_changes(|slot| last_seen[slot.index()] = board.read(slot).status);
+        };
+        look();
+        look();
+        for child in children {
+            child.join().expect("the child does not panic");
+        }
+        look();
+        assert_eq!(last_seen, [Some(Status::Serving); 2]);
+    });
+}
+
+#[test]
+fn no_wake_up_is_lost_between_looking_and_sleeping() {
+    explore(3, || {
+        let scoreboard = scoreboard(2);
+        let bell = Counter::new();
+        let seats = [0, 1].map(|number| sit(&scoreboard, number, &bell));
+        let _known = changes(&scoreboard);
+        let children = seats.map(|seat| {
+            thread::spawn(move || {
+                seat.report(Status::Serving, at(3)).expect("it is Born");
+            })
+        });
+        let armed = scoreboard.arm();
+        for child in children {
+            child.join().expect("the child does not panic");
+        }
+        match armed {
+            Armed::ChangesWaiting => {}
+            Armed::Asleep => assert!(bell.rung() > 0, "it sleeps for ever"),
+        }
+        let mut slots = changes(&scoreboard);
+        slots.sort_unstable();
+        assert_eq!(slots, [0, 1]);
+    });
+}
+
+#[test]
+fn a_ring_for_an_earlier_time_does_not_disarm_a_later_one() {
+    explore(3, || {
+        let scoreboard = scoreboard(2);
+        let (early, late) = (Counter::new(), Counter::new());
+        let first = sit(&scoreboard, 0, &early);
+        let second = sit(&scoreboard, 1, &late);
+        let _known = changes(&scoreboard);
+        assert_eq!(scoreboard.arm(), Armed::Asleep);
+        let children = [
+            thread::spawn(move || {
+                first.report(Status::Serving, at(3)).expect("it is Born");
+            }),
+            thread::spawn(move || {
+                second.report(Status::Serving, at(3)).expect("it is Born");
+            }),
+        ];
+        // Awake, by a ring or by something else: it looks, and goes to sleep again.
+        let before = early.rung() + late.rung();
+        let seen = changes(&scoreboard);
+        let armed = scoreboard.arm();
+        for child in children {
+            child.join().expect("the child does not panic");
+        }
+        let missed = 2 - seen.len();
+        if armed == Armed::Asleep && missed > 0 {
+            assert!(early.rung() + late.rung() > before, "it sleeps for ever");
+        }
+    });
+}
+
+/// A writer that is killed in the middle, as far as a model can have one: its thread goes on, but
+/// the parent closes the slot while it writes, and must tell whole from torn by what it sees.
+#[test]
+fn a_close_in_the_middle_of_a_label_tells_it_and_leaves_a_line_that_can_be_used() {
+    explore(3, || {
+        let scoreboard = scoreboard(1);
+        let seat = sit(&scoreboard, 0, &Counter::new());
+        let writer = thread::spawn(move || seat.label(&[b'b'; 48]));
+        let last = scoreboard.close(slot(0), at(3));
+        match (last.label, last.fault) {
+            (Label::Text(text), None) => {
+                assert!(
+                    text.is_empty() || text == Text::cut(&[b'b'; 48]),
+                    "half a label"
+                );
+            }
+            // It began or ended between the look at the label and that at the guard.
+            (Label::Text(_) | Label::BeingWritten, Some(Fault::TornLabel))
+            | (Label::BeingWritten, None) => {}
+            (label, fault) => panic!("{label:?} with {fault:?}"),
+        }
+        writer.join().expect("the writer does not panic");
+        let next = sit(&scoreboard, 0, &Counter::new());
+        next.label(b"next");
+        assert_eq!(
+            scoreboard.read(slot(0)).label,
+            Label::Text(Text::cut(b"next"))
+        );
+    });
+}

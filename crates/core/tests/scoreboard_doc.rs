@@ -1,0 +1,61 @@
+//! The table of moves in `docs/scoreboard.md`, compared with the machine.
+//!
+//! The document is not part of the packaged crate; there is then nothing to compare.
+
+#![cfg(not(loom))]
+
+use std::fs;
+use std::path::Path;
+
+use daemon_core::Status;
+
+fn document() -> Option<String> {
+    fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs/scoreboard.md")).ok()
+}
+
+fn cells(row: &str) -> Vec<&str> {
+    row.trim()
+        .trim_matches('|')
+        .split('|')
+        .map(str::trim)
+        .collect()
+}
+
+#[test]
+fn the_table_of_moves_is_that_of_the_machine() {
+    let Some(document) = document() else { return };
+    let (_before, rest) = document
+        .split_once("<!-- moves -->")
+        .expect("the table begins");
+    let (table, _after) = rest.split_once("<!-- /moves -->").expect("the table ends");
+    let mut rows = table.trim().lines().map(cells);
+    let names = Status::ALL.map(|status| format!("{status:?}"));
+
+    let head = rows.next().expect("it has a head");
+    assert_eq!(head[1..], names);
+    assert!(
+        rows.next()
+            .is_some_and(|rule| rule.iter().all(|cell| *cell == "---"))
+    );
+    for from in Status::ALL {
+        let row = rows.next().expect("it has a row for each status");
+        assert_eq!((row[0], row.len()), (format!("{from:?}").as_str(), 9));
+        for (wanted, cell) in Status::ALL.into_iter().zip(&row[1..]) {
+            let step = from
+                .step(wanted)
+                .map(|step| format!("{step:?}"))
+                .unwrap_or_default();
+            assert_eq!(*cell, step, "from {from} to {wanted}");
+        }
+    }
+    assert_eq!(rows.next(), None);
+}
+
+#[test]
+fn the_letters_are_those_of_the_machine() {
+    let Some(document) = document() else { return };
+    for status in Status::ALL {
+        let row = format!("| {status:?} | `{}` |", status.letter());
+        assert!(document.contains(&row), "{row}");
+    }
+}
