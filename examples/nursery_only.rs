@@ -11,11 +11,14 @@
 //! only accepts; it could have threads or a gigabyte of memory and its children would be born as
 //! fast. Ctrl-C ends the parent; the nursery then lets the children finish and goes too.
 
-use std::io::{BufRead, BufReader, Write};
-use std::net::TcpStream;
+use std::collections::VecDeque;
+use std::io::{self, BufRead, BufReader, Write};
+use std::net::{TcpListener, TcpStream};
+use std::os::fd::AsFd;
 use std::time::Duration;
 
 use daemon_nursery::core::Status;
+use daemon_nursery::sys::poll::{Interest, wait};
 use daemon_nursery::{Birth, Brood, Event, NurseryError, Plan, Unforked, now};
 
 /// What every child is made of: here, nothing but its life.
@@ -29,55 +32,69 @@ impl Brood for Echo {
         birth.signals.release();
         // The line on the scoreboard is for who looks; nothing depends on it in this program.
         let _ = birth.seat.report(Status::Serving, now());
-        match birth.request.map_err(std::io::Error::other).and_then(echo) {
+        match birth.request.map_err(io::Error::other).and_then(echo) {
             Ok(()) => 0,
             Err(_the_client_is_gone) => 1,
         }
     }
 }
 
-fn echo(stream: TcpStream) -> std::io::Result<()> {
+fn echo(stream: TcpStream) -> io::Result<()> {
     let mut line = String::new();
     BufReader::new(&stream).read_line(&mut line)?;
     write!(&stream, "{}: {line}", std::process::id())
 }
 
-#[expect(clippy::print_stdout, reason = "it talks to the person who starts it")]
 fn main() -> Result<(), Box<dyn std::error::Error>> {
-    let (mut nursery, Echo) = Plan::for_children(64)
-        .grace(Duration::from_secs(5))
-        .found(Echo)?;
+    let (mut nursery, Echo) = Plan::for_children(64).grace(Duration::from_secs(5)).found(Echo)?;
     // Bound after the nursery was founded: neither it nor a child ever holds the listener.
     let listener = examples::listen()?;
-    for stream in listener.incoming() {
-        let mut request = Some(stream?);
-        while let Some(stream) = request.take() {
+    listener.set_nonblocking(true)?;
+    let mut waiting = VecDeque::new();
+    loop {
+        // Either a client comes, or the nursery has something to tell.
+        wait(&[(listener.as_fd(), Interest::Read), (nursery.as_fd(), Interest::Read)], None)?;
+        take_in(nursery.wait(Some(Duration::ZERO))?, &mut waiting);
+        while let Some(stream) = accept(&listener)? {
+            waiting.push_back(stream);
+        }
+        while let Some(stream) = waiting.pop_front() {
             match nursery.fork(stream) {
                 Ok(_child) => {}
-                Err(Unforked {
-                    request: stream,
-                    why: NurseryError::Full { .. },
-                }) => {
-                    request = Some(stream);
-                    take_in(nursery.wait(None)?);
+                Err(Unforked { request: stream, why: NurseryError::Full { .. } }) => {
+                    waiting.push_front(stream);
+                    break;
                 }
                 Err(Unforked { why, .. }) => return Err(why.into()),
             }
         }
-        take_in(nursery.wait(Some(Duration::ZERO))?);
-        println!("[{}]", nursery.board().letters().trim_end());
     }
-    Ok(())
+}
+
+fn accept(listener: &TcpListener) -> io::Result<Option<TcpStream>> {
+    match listener.accept() {
+        Ok((stream, _peer)) => {
+            // On some systems it inherits that it does not block.
+            stream.set_nonblocking(false)?;
+            Ok(Some(stream))
+        }
+        Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(None),
+        Err(error) => Err(error),
+    }
 }
 
 #[expect(clippy::print_stdout, reason = "it talks to the person who starts it")]
-fn take_in(events: Vec<Event<TcpStream>>) {
+fn take_in(events: Vec<Event<TcpStream>>, waiting: &mut VecDeque<TcpStream>) {
     for event in events {
         match event {
-            Event::ForkFailed { refusal, .. } => println!("{refusal}: a client is turned away"),
-            Event::Gone {
-                child, pid, exit, ..
-            } => println!("{child} (pid {pid}) gone: {exit}"),
+            Event::Born { child, pid } => println!("{child} (pid {pid}) born"),
+            Event::Gone { child, pid, exit, .. } => println!("{child} (pid {pid}) gone: {exit}"),
+            Event::ForkFailed { request, refusal, .. } => {
+                println!("{refusal}: its client waits");
+                waiting.push_front(request);
+                // The system is short of something: give it a moment.
+                std::thread::sleep(Duration::from_millis(100));
+            }
             _ => {}
         }
     }

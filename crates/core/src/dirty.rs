@@ -91,7 +91,7 @@ mod tests {
 
     fn dirty(slots: usize) -> Dirty {
         let lines = (0..lines_for(slots)).map(|_line| Line::new()).collect();
-        Dirty::of(Box::leak(lines)).unwrap()
+        Dirty::of(Box::leak(lines)).expect("there is a summary")
     }
 
     fn drained(dirty: &Dirty) -> Vec<u32> {

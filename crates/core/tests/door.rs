@@ -48,9 +48,11 @@ impl Crowd {
                 self.traffic.waiting += 1;
             }
             Admission::Full => {
-                assert!(waiting >= backlog && (waiting > 0 || children == max_children))
+                assert!(waiting >= backlog && (waiting > 0 || children == max_children));
             }
-            Admission::Stopping => assert_eq!(self.traffic.phase, Phase::Stopping),
+            Admission::Stopping => {
+                assert_eq!(self.traffic.phase, Phase::Stopping);
+            }
         }
     }
 }
@@ -104,7 +106,7 @@ proptest! {
         prop_assert_eq!(crowd.door, Door::Open);
         let alternating = [Swing::Pause, Swing::Accept].into_iter().cycle();
         prop_assert!(crowd.told.iter().copied().eq(alternating.take(crowd.told.len())));
-        prop_assert!(crowd.told.len() % 2 == 0, "the last word is Accept");
+        prop_assert!(crowd.told.len().is_multiple_of(2), "the last word is Accept");
 
         crowd.traffic.phase = Phase::Stopping;
         let words = crowd.told.len();

@@ -55,7 +55,7 @@ impl<L: Listen> ChildAcceptor<L> {
         daemon: Addr<ChildActor>,
         session: Recipient<Accepted<L::Stream>>,
     ) -> io::Result<Addr<Self>> {
-        let gate = Some(Rc::new(Gate::new(listener)?));
+        let gate = Some(Rc::new(Gate::in_line(listener)?));
         let acceptor = ChildAcceptor {
             gate,
             daemon,
@@ -194,7 +194,7 @@ impl<L: Listen, R: Handover + Send> ParentAcceptor<L, R> {
         daemon: Addr<DaemonActor<R>>,
         request: fn(L::Stream) -> R,
     ) -> io::Result<Addr<Self>> {
-        let gate = Some(Rc::new(Gate::new(listener)?));
+        let gate = Some(Rc::new(Gate::alone(listener)?));
         Ok(Actor::start(ParentAcceptor {
             gate,
             daemon,

@@ -44,6 +44,9 @@ pub enum DaemonError {
     /// The daemon's nursery was lost while it ran; its children have been ended.
     #[error("{0}; its children were ended")]
     NurseryLost(String),
+    /// The daemon has ended with an error that another asker was told in full.
+    #[error("the daemon has ended: {0}")]
+    Ended(String),
     /// The daemon's actor has ended by a panic.
     #[error("the daemon's actor has ended before the daemon was stopped")]
     ActorLost,

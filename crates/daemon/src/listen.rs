@@ -9,8 +9,9 @@ use std::time::Duration;
 
 use daemon_nursery::Handover;
 use daemon_sys::listen;
-use daemon_sys::watch::Queue;
+use daemon_sys::watch::{self, Queue};
 use slog::{Logger, info, warn};
+use tokio::io::unix::AsyncFd;
 use tokio::io::{AsyncRead, AsyncWrite};
 
 use crate::log::logger;
@@ -60,22 +61,47 @@ mod sealed {
 /// A listener that this process accepts from.
 #[derive(Debug)]
 pub(crate) struct Gate<L> {
-    queue: Queue,
+    place: Place,
     log: Logger,
     kind: PhantomData<fn() -> L>,
 }
 
+/// How a process waits at a listener.
+#[derive(Debug)]
+enum Place {
+    /// It is the only one.
+    Alone(AsyncFd<OwnedFd>),
+    /// Others wait there too, and a connection wakes one of them.
+    InLine(Queue),
+}
+
 impl<L: Listen> Gate<L> {
-    /// Watches a listener; it becomes nonblocking in all processes that share it.
-    pub(crate) fn new(listener: L) -> io::Result<Self> {
+    /// Watches a listener that no other process accepts from.
+    pub(crate) fn alone(listener: L) -> io::Result<Self> {
+        Self::new(listener, |listener| watch::readable(listener).map(Place::Alone))
+    }
+
+    /// Watches a listener that the children of a pool share.
+    pub(crate) fn in_line(listener: L) -> io::Result<Self> {
+        Self::new(listener, |listener| Queue::at(listener).map(Place::InLine))
+    }
+
+    /// The listener becomes nonblocking, in all processes that hold it.
+    fn new(
+        listener: L,
+        watched: fn(OwnedFd) -> Result<Place, daemon_sys::Error>,
+    ) -> io::Result<Self> {
         let listener: OwnedFd = listener.into();
         listen::set_nonblocking(listener.as_fd(), true).map_err(io::Error::other)?;
-        let queue = Queue::at(listener).map_err(io::Error::other)?;
-        Ok(Gate { queue, log: logger(), kind: PhantomData })
+        let place = watched(listener).map_err(io::Error::other)?;
+        Ok(Gate { place, log: logger(), kind: PhantomData })
     }
 
     fn fd(&self) -> BorrowedFd<'_> {
-        self.queue.listener().as_fd()
+        match &self.place {
+            Place::Alone(watch) => watch.get_ref().as_fd(),
+            Place::InLine(queue) => queue.listener().as_fd(),
+        }
     }
 
     /// Waits for the next connection. A process that is short of descriptors or memory says so
@@ -106,7 +132,10 @@ impl<L: Listen> Gate<L> {
             if let Some(connection) = listen::accept(self.fd())? {
                 return Ok(connection.into());
             }
-            self.queue.turn().await?;
+            match &self.place {
+                Place::Alone(watch) => watch.readable().await?.clear_ready(),
+                Place::InLine(queue) => queue.turn().await?,
+            }
         }
     }
 

@@ -148,6 +148,8 @@ where
         let ForEach { handler, .. } = self;
         let act = async move |stream, child: ChildHandle| {
             serve_stream::<L, F, O>(&handler, stream, &child, &logger()).await;
+            // A refusal would say that the child is leaving already.
+            let _ = child.update(UpdateStatus::Done);
         };
         Server {
             daemon,
@@ -204,7 +206,7 @@ where
 {
     let Pool { listener, handler } = pool;
     let log = logger();
-    let gate = match Gate::new(listener) {
+    let gate = match Gate::in_line(listener) {
         Ok(gate) => gate,
         Err(error) => {
             error!(log, "cannot accept connections: {}", error);

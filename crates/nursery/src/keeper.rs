@@ -52,6 +52,10 @@ enum Leaving {
 }
 
 /// How the loop ends.
+#[expect(
+    clippy::large_enum_variant,
+    reason = "it is moved once in a life, and a box would be one more thing on the way to it"
+)]
 pub(crate) enum Ended<B: Brood> {
     /// In the nursery: its children are gone, and the need for it.
     Home,
@@ -106,6 +110,8 @@ impl<B: Brood> Keeper<B> {
                 && self.pids.is_empty()
             {
                 self.flush();
+                // What was sent to the nursery meanwhile is ignored to the end.
+                self.mask.forget();
                 return Ok(Ended::Home);
             }
             self.flush();

@@ -339,8 +339,12 @@ impl<R: Handover> Nursery<R> {
         }
         let mut events = Vec::new();
         if !ready[0].is_quiet() {
-            self.flush()?;
-            self.collect(&mut events)?;
+            // What was told before a loss is answered first; the loss is found again next time.
+            let flushed = self.flush();
+            let told = self.collect(&mut events).and(flushed);
+            if events.is_empty() {
+                told?;
+            }
         }
         Ok(events)
     }

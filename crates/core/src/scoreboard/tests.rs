@@ -7,10 +7,12 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::board::lines_for;
-use crate::label::{LABEL_MAX, Label};
+use crate::label::Label;
 use crate::line::MAX_SLOTS;
 use crate::seat::{Bell, Seat};
 use crate::status::{Refused, Step};
+
+mod changes;
 
 /// A bell that counts.
 #[derive(Debug, Default)]
@@ -33,7 +35,8 @@ fn lines(count: usize) -> &'static [Line] {
 }
 
 fn scoreboard(slots: u32) -> Scoreboard {
-    Scoreboard::format(lines(lines_for(slots).unwrap()), slots, at(0)).unwrap()
+    let count = lines_for(slots).expect("a number of slots");
+    Scoreboard::format(lines(count), slots, at(0)).expect("the lines are enough")
 }
 
 fn at(secs: u64) -> Moment {
@@ -49,7 +52,7 @@ fn counter() -> &'static Counter {
 }
 
 fn sit(scoreboard: &Scoreboard, number: u32, bell: &'static Counter) -> Seat<&'static Counter> {
-    let generation = scoreboard.order(slot(number), at(1)).unwrap();
+    let generation = scoreboard.order(slot(number), at(1)).expect("it is empty");
     Seat::take(
         scoreboard.board(),
         slot(number),
@@ -58,7 +61,7 @@ fn sit(scoreboard: &Scoreboard, number: u32, bell: &'static Counter) -> Seat<&'s
         at(2),
         bell,
     )
-    .unwrap()
+    .expect("it was ordered")
 }
 
 fn changes(scoreboard: &Scoreboard) -> Vec<u32> {
@@ -72,7 +75,8 @@ fn text(label: &[u8]) -> Label {
 }
 
 fn damage(scoreboard: &Scoreboard, number: u32, word: usize, value: u64) {
-    scoreboard.line(slot(number)).unwrap().words[word].store(value, Ordering::Relaxed);
+    let line = scoreboard.line(slot(number)).expect("there is such a slot");
+    line.words[word].store(value, Ordering::Relaxed);
 }
 
 #[test]
@@ -274,49 +278,6 @@ fn a_slot_that_there_is_not_is_no_panic() {
 }
 
 #[test]
-fn changes_are_those_of_children_each_slot_once() {
-    let scoreboard = scoreboard(3000);
-    let bell = counter();
-    let seats = [2999, 0, 1500].map(|number| sit(&scoreboard, number, bell));
-    assert_eq!(changes(&scoreboard), [0, 1500, 2999]);
-    for _again in 0..3 {
-        seats[0].report(Status::Serving, at(3)).unwrap();
-        seats[0].report(Status::Waiting, at(3)).unwrap();
-    }
-    seats[0].label(b"labels are not changes");
-    assert_eq!(changes(&scoreboard), [2999]);
-    let _last = scoreboard.close(slot(0), at(4));
-    assert_eq!(changes(&scoreboard), []);
-}
-
-#[test]
-fn a_bell_rings_once_for_each_time_that_it_was_armed() {
-    let scoreboard = scoreboard(2);
-    let bell = counter();
-    let seats = [0, 1].map(|number| sit(&scoreboard, number, bell));
-    assert_eq!(bell.rung(), 0);
-    assert_eq!(scoreboard.arm(), Armed::ChangesWaiting);
-    seats[0].report(Status::Fresh, at(3)).unwrap();
-    assert_eq!(bell.rung(), 0, "it is not armed while changes wait");
-    assert_eq!(changes(&scoreboard), [0, 1]);
-    assert_eq!(scoreboard.arm(), Armed::Asleep);
-    assert_eq!(scoreboard.arm(), Armed::Asleep);
-    seats[0].report(Status::Serving, at(4)).unwrap();
-    seats[1].report(Status::Fresh, at(4)).unwrap();
-    assert_eq!(bell.rung(), 1);
-    assert_eq!(changes(&scoreboard), [0, 1]);
-    assert_eq!(scoreboard.arm(), Armed::Asleep);
-    scoreboard.disarm();
-    scoreboard.disarm();
-    seats[1].report(Status::Serving, at(5)).unwrap();
-    assert_eq!(bell.rung(), 0);
-    assert_eq!(changes(&scoreboard), [1]);
-    assert_eq!(scoreboard.arm(), Armed::Asleep);
-    seats[1].report(Status::Waiting, at(6)).unwrap();
-    assert_eq!(bell.rung(), 1);
-}
-
-#[test]
 fn the_header_tells_what_the_parent_has_written() {
     let scoreboard = scoreboard(5);
     let board = scoreboard.board();
@@ -408,90 +369,6 @@ fn a_generation_that_has_come_to_its_end_begins_again() {
     let last = State::of(Status::Empty, Generation::new(0x00ff_ffff), 0);
     damage(&scoreboard, 0, slot_word::STATE, last.pack());
     assert_eq!(scoreboard.order(slot(0), at(1)), Ok(Generation::new(0)));
-}
-
-#[test]
-fn a_reader_in_another_thread_sees_whole_labels_and_moments_that_belong_to_the_status() {
-    let rounds = if cfg!(miri) { 30 } else { 20_000 };
-    let scoreboard = scoreboard(1);
-    let board = scoreboard.board();
-    let seat = sit(&scoreboard, 0, counter());
-    std::thread::scope(|scope| {
-        let reader = scope.spawn(move || {
-            let mut newest = at(0);
-            while newest < at(rounds) {
-                let entry = board.read(slot(0));
-                if let Label::Text(text) = entry.label {
-                    let bytes = text.as_bytes();
-                    assert!(
-                        bytes.iter().all(|byte| Some(byte) == bytes.first()),
-                        "{text:?}"
-                    );
-                }
-                assert!(entry.since >= newest, "time runs backwards");
-                newest = entry.since;
-            }
-        });
-        for round in 3..=rounds {
-            let wanted = if round % 2 == 0 {
-                Status::Waiting
-            } else {
-                Status::Serving
-            };
-            seat.report(wanted, at(round)).unwrap();
-            let letter = b'a' + u8::try_from(round % 26).unwrap();
-            seat.label(&[letter; LABEL_MAX][..usize::try_from(round).unwrap() % LABEL_MAX]);
-        }
-        reader.join().unwrap();
-    });
-}
-
-#[test]
-fn no_change_is_lost_between_children_in_threads_and_a_parent_that_sleeps_on_a_bell() {
-    use std::sync::mpsc::{Sender, channel};
-
-    struct Post(Sender<()>);
-    impl Bell for Post {
-        fn ring(&self) {
-            // The parent has left when nobody listens.
-            let _ = self.0.send(());
-        }
-    }
-
-    let (children, rounds) = if cfg!(miri) { (2, 10) } else { (4, 5000) };
-    let scoreboard = scoreboard(children);
-    let (send, wake) = channel();
-    std::thread::scope(|scope| {
-        for number in 0..children {
-            let (board, bell) = (scoreboard.board(), Post(send.clone()));
-            let generation = scoreboard.order(slot(number), at(1)).unwrap();
-            scope.spawn(move || {
-                let seat = Seat::take(board, slot(number), generation, 1, at(1), bell).unwrap();
-                for round in 0..rounds {
-                    seat.report(Status::Serving, at(round)).unwrap();
-                    seat.report(Status::Waiting, at(round)).unwrap();
-                }
-                seat.report(Status::Leaving, at(rounds)).unwrap();
-            });
-        }
-        let mut leaving = 0;
-        while leaving < children {
-            match scoreboard.arm() {
-                Armed::Asleep => {
-                    // Whoever rings late may have left a ring of an earlier time.
-                    wake.recv_timeout(Duration::from_secs(20))
-                        .expect("a wake-up was lost");
-                }
-                Armed::ChangesWaiting => {}
-            }
-            scoreboard.drain_changes(|slot| {
-                if scoreboard.read(slot).status == Some(Status::Leaving) {
-                    leaving += 1;
-                    let _last = scoreboard.close(slot, at(rounds));
-                }
-            });
-        }
-    });
 }
 
 proptest! {

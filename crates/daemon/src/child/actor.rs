@@ -299,7 +299,9 @@ impl Handler<CheckOut> for ChildActor {
 
     fn handle(&mut self, _check_out: CheckOut, ctx: &mut Self::Context) {
         self.inside = self.inside.saturating_sub(1);
-        // Who held the child did all of its work: without it there is nothing to stay for.
+        // Who held the child did all of its work: without it there is nothing to stay for, and no
+        // request in hand.
+        self.desk.borrow_mut().gone(now());
         self.dismiss(ShutdownReason::Done, ctx);
     }
 }

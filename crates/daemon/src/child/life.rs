@@ -9,6 +9,8 @@ use std::sync::Arc;
 use actix::{Actor, Addr, Recipient, System};
 use daemon_core::{Calling, Jitter, Quota, Requests};
 use daemon_nursery::{Birth, EXIT_SOFTWARE};
+use daemon_sys::process::Signal;
+use daemon_sys::signals::ignore;
 use daemon_sys::stdio::LogFile;
 use daemon_sys::title::Title;
 use futures::channel::oneshot;
@@ -80,7 +82,8 @@ pub(crate) fn live<P: Program>(program: P, life: Life, birth: Birth<P::Request>)
         Arc::clone(&life.title),
         &life.name,
     );
-    System::new().block_on(async move {
+    let system = System::new();
+    let code = system.block_on(async move {
         let ears = match Ears::open(&signals::CHILD) {
             Ok(ears) => ears,
             Err(error) => {
@@ -88,6 +91,12 @@ pub(crate) fn live<P: Program>(program: P, life: Life, birth: Birth<P::Request>)
                 return EXIT_SOFTWARE;
             }
         };
+        // By default they would stop the child: for a terminal, or for who means the parent.
+        for parents in [Signal::Ttin, Signal::Ttou] {
+            if let Err(error) = ignore(parents) {
+                debug!(log, "{}", error);
+            }
+        }
         signals.release();
         let panics = note_panics(&log);
         let calling = life.calling;
@@ -105,7 +114,11 @@ pub(crate) fn live<P: Program>(program: P, life: Life, birth: Birth<P::Request>)
         session.do_send(DaemonChild { request });
         actix_rt::spawn(mourn(session, daemon, panics));
         ended.await.unwrap_or(EXIT_PANIC)
-    })
+    });
+    // Before exit(3) runs this thread's destructors: what lives on in the runtime would be woken by
+    // them when tokio's own are done, and abort.
+    drop(system);
+    code
 }
 
 /// Has panics logged as one record, and noted: a panic that nobody catches ends an actor, and a

@@ -267,7 +267,9 @@ impl<R: Handover + Send> DaemonActor<R> {
     }
 
     fn arm_the_bell(&mut self, ctx: &mut Context<Self>) {
-        let Some(home) = &self.home else { return };
+        let Some(home) = self.home.as_ref().filter(|home| home.household.heeds_statuses()) else {
+            return;
+        };
         match home.hands.nursery.scoreboard().arm() {
             daemon_core::Armed::Asleep => {}
             daemon_core::Armed::ChangesWaiting => {

@@ -236,6 +236,8 @@ impl<R> Household<R> {
                 self.backoff.forked();
                 self.registry.born(child, pid);
                 if let Strategy::PostFork(reception) = &mut self.strategy {
+                    // It has its request from birth; that is all there is to know of it.
+                    self.registry.serves(child);
                     reception.born(child, pid);
                 }
                 self.notices.push(Notice::Born(child, pid));
@@ -281,7 +283,11 @@ impl<R> Household<R> {
                 Death::BeforeReady
             }
             Age::Unused(lived) if lived < BackoffRules::default().young => Death::Young,
-            Age::Unused(_) | Age::Served => Death::Grown,
+            Age::Unused(_) => Death::Grown,
+            Age::Served => {
+                self.backoff.thrived();
+                Death::Grown
+            }
         };
         self.backoff.died(death, now);
         self.counters.exited(&exited.cause, exited.requests);
@@ -293,6 +299,12 @@ impl<R> Household<R> {
             )));
         }
         self.notices.push(Notice::Exited(exited));
+    }
+
+    /// Whether a change of a child's status can change anything here: the size of a pool depends
+    /// on it, and nothing of a post-forking daemon.
+    pub(crate) fn heeds_statuses(&self) -> bool {
+        matches!(self.strategy, Strategy::PreFork { .. })
     }
 
     /// A child has reported on the scoreboard.
@@ -628,3 +640,6 @@ impl<R> Household<R> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

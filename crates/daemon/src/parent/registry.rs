@@ -111,6 +111,15 @@ impl Registry {
         }
     }
 
+    /// A post-forked child is at work.
+    pub(crate) fn serves(&mut self, child: ChildId) {
+        let Some(record) = self.get_mut(child) else { return };
+        if record.dismissed.is_none() {
+            let before = std::mem::replace(&mut record.seen, Status::Serving);
+            self.census.moved(before, Status::Serving);
+        }
+    }
+
     /// The scoreboard's line of this slot has changed.
     pub(crate) fn saw(&mut self, entry: &Entry) -> Sight {
         let Some(record) = self

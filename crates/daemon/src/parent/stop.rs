@@ -211,7 +211,7 @@ impl<R: Handover + Send> DaemonActor<R> {
                 &mut first,
                 match &text {
                     None => Ok(()),
-                    Some(text) => Err(DaemonError::NotReady(text.clone())),
+                    Some(text) => Err(DaemonError::Ended(text.clone())),
                 },
             );
             // Who has asked may have gone meanwhile.

@@ -1,0 +1,106 @@
+//! The benches by their names, and the order in which they run.
+
+mod forks;
+mod idle;
+mod launch;
+mod memory;
+mod pool;
+mod replacement;
+mod report;
+
+use crate::Measured;
+use crate::table::{self, Row};
+
+/// A bench: its name, what it does in a few words, and how.
+struct Bench {
+    name: &'static str,
+    about: &'static str,
+    run: fn(&'static str) -> Measured<Vec<Row>>,
+}
+
+/// All of them. What is idle comes before what leaves the machine warm.
+const BENCHES: [Bench; 8] = [
+    Bench {
+        name: "report",
+        about: "a child's status report",
+        run: report::run,
+    },
+    Bench {
+        name: "memory",
+        about: "memory of parent, nursery and 4 idle children",
+        run: memory::run,
+    },
+    Bench {
+        name: "idle",
+        about: "wake-ups of an idle pool of 100 children in 10 s",
+        run: idle::run,
+    },
+    Bench {
+        name: "launch",
+        about: "from launch until 4 and 32 children are up",
+        run: launch::run,
+    },
+    Bench {
+        name: "replacement",
+        about: "from SIGKILL of one of 4 children until another is ready",
+        run: replacement::run,
+    },
+    Bench {
+        name: "fork",
+        about: "a fork for each connection, 16 clients",
+        run: forks::small,
+    },
+    Bench {
+        name: "fork-300mb",
+        about: "the same, with 300 MB touched in the parent",
+        run: forks::large,
+    },
+    Bench {
+        name: "pool",
+        about: "a pool of 4 children, a connection for each request, 16 clients",
+        run: pool::run,
+    },
+];
+
+/// Runs those that are named, or all, and tells what they found.
+pub(crate) fn run(names: &[String]) -> Measured<()> {
+    if let Some(unknown) = names
+        .iter()
+        .find(|name| BENCHES.iter().all(|bench| bench.name != **name))
+    {
+        let known = BENCHES.map(|bench| bench.name).join(", ");
+        return Err(format!("there is no bench {unknown}: there are {known}").into());
+    }
+    let (mut rows, mut unmeasured) = (Vec::new(), Vec::new());
+    for bench in &BENCHES {
+        if !names.is_empty() && !names.iter().any(|name| name == bench.name) {
+            continue;
+        }
+        table::say(&format!("{}: {} ...", bench.name, bench.about));
+        match (bench.run)(bench.name) {
+            Ok(found) => {
+                table::preview(&found);
+                rows.extend(found);
+            }
+            Err(error) => {
+                table::say(&format!("  NOT MEASURED: {error}"));
+                unmeasured.push(format!("{}: {error}", bench.name));
+            }
+        }
+    }
+    table::print(&rows);
+    let path = table::write(&rows)?;
+    table::say(&format!("written to {}", path.display()));
+    let missed = rows.iter().filter(|row| row.holds == Some(false)).count();
+    let bars = rows.iter().filter(|row| row.holds.is_some()).count();
+    table::say(&match missed {
+        0 => format!("all {bars} bars hold"),
+        missed => format!("{missed} of {bars} bars are MISSED"),
+    });
+    table::say("nothing is pinned to a processor; on a busy machine run it again");
+    if unmeasured.is_empty() {
+        Ok(())
+    } else {
+        Err(format!("could not be measured: {}", unmeasured.join("; ")).into())
+    }
+}

@@ -1,0 +1,40 @@
+//! A pool to which nothing happens: how often its processes run all the same.
+
+use std::thread;
+use std::time::Duration;
+
+use crate::running::Running;
+use crate::table::{Bar, Row};
+use crate::{Measured, proc};
+
+const CHILDREN: usize = 100;
+/// For what follows the launch to be over.
+const SETTLING: Duration = Duration::from_secs(3);
+const TIME: Duration = Duration::from_secs(10);
+
+pub(crate) fn run(bench: &'static str) -> Measured<Vec<Row>> {
+    let mut server = Running::start(&["actix-pool", &CHILDREN.to_string()])?;
+    server.up(CHILDREN + 1)?;
+    thread::sleep(SETTLING);
+    let parent = server.pid();
+    let family = server.family()?;
+    // The first that the parent has made.
+    let nursery = *family.first().ok_or("there is no nursery")?;
+    let count = || -> Measured<[f64; 3]> {
+        let mut children = 0;
+        for pid in family.iter().filter(|pid| **pid != nursery) {
+            children += proc::switches(*pid)?;
+        }
+        let (parent, nursery) = (proc::switches(parent)?, proc::switches(nursery)?);
+        Ok([parent, nursery, children].map(|count| count as f64))
+    };
+    let before = count()?;
+    thread::sleep(TIME);
+    let after = count()?;
+    let row = |name: &str, who: usize| Row::new(bench, name, "in 10 s", after[who] - before[who]);
+    Ok(vec![
+        row("wake-ups, parent of 100 idle children", 0).bar(Bar::AtMost(0.0)),
+        row("wake-ups, their nursery", 1),
+        row("wake-ups, the 100 children together", 2),
+    ])
+}

@@ -1,0 +1,29 @@
+//! From the start of `launch` until the children are up, by the daemon's own clock.
+
+use crate::Measured;
+use crate::figures::{median, range};
+use crate::running::Running;
+use crate::table::{Bar, Row};
+
+const LAUNCHES: usize = 15;
+
+pub(crate) fn run(bench: &'static str) -> Measured<Vec<Row>> {
+    Ok(vec![up(bench, 4, 10.0)?, up(bench, 32, 50.0)?])
+}
+
+fn up(bench: &'static str, children: u32, bar: f64) -> Measured<Row> {
+    let (mut launched, mut up) = (Vec::new(), Vec::new());
+    for _launch in 0..LAUNCHES {
+        let mut server = Running::start(&["launch", &children.to_string()])?;
+        launched.push(server.told("LAUNCHED")?.parse()?);
+        up.push(server.told("UP")?.parse()?);
+        server.ended()?;
+    }
+    let (least, most) = range(&up);
+    let note = format!("{least:.1} to {most:.1}, launch returns after {:.1}", median(&launched));
+    Ok(
+        Row::new(bench, format!("{children} children up"), "ms", median(&up))
+            .bar(Bar::AtMost(bar))
+            .note(note),
+    )
+}

@@ -1,0 +1,55 @@
+//! The memory of a small pool, what is shared counted once.
+
+use std::fs;
+use std::path::Path;
+use std::thread;
+use std::time::Duration;
+
+use crate::running::Running;
+use crate::table::{self, Row, Bar};
+use crate::{Measured, clients, proc};
+
+const CHILDREN: usize = 4;
+const SETTLING: Duration = Duration::from_secs(1);
+/// Enough for each child to have served some.
+const REQUESTS: usize = 1000;
+
+pub(crate) fn run(bench: &'static str) -> Measured<Vec<Row>> {
+    // From a copy, since pages of the program itself would be shared with this process too.
+    let copy = table::directory()?.join(format!("bench.{}", std::process::id()));
+    fs::copy(std::env::current_exe()?, &copy)?;
+    let rows = measure(bench, &copy);
+    fs::remove_file(&copy)?;
+    rows
+}
+
+fn measure(bench: &'static str, program: &Path) -> Measured<Vec<Row>> {
+    let mut server = Running::start_from(program, &["actix-pool", &CHILDREN.to_string()])?;
+    let address = server.up(CHILDREN + 1)?;
+    thread::sleep(SETTLING);
+    let idle = megabytes(&mut server)?;
+    for _request in 0..REQUESTS {
+        clients::ask(address)?;
+    }
+    let used = megabytes(&mut server)?;
+    Ok(vec![
+        Row::new(bench, "memory (PSS) of parent, nursery, 4 idle children", "MB", idle.0)
+            .against("Apache", 3.8)
+            .bar(Bar::AtMost(4.0))
+            .note(idle.1),
+        Row::new(bench, "the same after 1000 requests", "MB", used.0).note(used.1),
+    ])
+}
+
+/// All of it, and who has how much.
+fn megabytes(server: &mut Running) -> Measured<(f64, String)> {
+    let family = server.family()?;
+    let mut total = 0;
+    let mut each = Vec::new();
+    for pid in [server.pid()].into_iter().chain(family) {
+        let share = proc::proportional_memory(pid)?;
+        total += share;
+        each.push(share.to_string());
+    }
+    Ok((total as f64 / 1024.0, format!("{} KiB", each.join(" + "))))
+}

@@ -1,0 +1,95 @@
+//! A child is killed: how long until another one is ready, by the scoreboard.
+//!
+//! The scoreboard is kept in a file and read from here. It tells when a child became ready, so the
+//! figure does not depend on how often it is looked at.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::net::SocketAddr;
+
+use daemon_core::{Board, Entry, Line, Status};
+use daemon_nursery::now;
+use daemon_sys::process::Signal;
+use daemon_sys::shared;
+
+use crate::figures::{median, range};
+use crate::running::{Running, send, wait_until};
+use crate::table::{self, Bar, Row};
+use crate::{Measured, clients};
+
+const CHILDREN: usize = 4;
+const KILLS: usize = 40;
+
+pub(crate) fn run(bench: &'static str) -> Measured<Vec<Row>> {
+    let file = table::directory()?.join(format!("board.{}", std::process::id()));
+    let path = file.display().to_string();
+    let mut server = Running::start(&["actix-pool", &CHILDREN.to_string(), &path])?;
+    let address = server.up(CHILDREN + 1)?;
+    let lines: &'static [Line] = shared::open_file(&file)?;
+    let board = Board::open(lines)?;
+    let (mut born, mut ready) = (Vec::new(), Vec::new());
+    for kill in 0..KILLS {
+        // A child that has served nothing and dies young is replaced later and later.
+        serve_each(address, board)?;
+        server.family()?;
+        let times = replace(board, kill % CHILDREN)?;
+        born.push(times.born);
+        ready.push(times.ready);
+    }
+    drop(server);
+    fs::remove_file(&file)?;
+    let (least, most) = range(&ready);
+    let note = format!("{least:.2} to {most:.2}, born after {:.2}", median(&born));
+    Ok(vec![
+        Row::new(bench, "a killed child is replaced", "ms", median(&ready))
+            .against("nginx", 1.4)
+            .bar(Bar::AtMost(2.0))
+            .note(note),
+    ])
+}
+
+/// Milliseconds from the kill.
+struct Times {
+    born: f64,
+    ready: f64,
+}
+
+fn replace(board: Board, which: usize) -> Measured<Times> {
+    let before = waiting(board);
+    let old: BTreeSet<u32> = before.iter().map(|child| child.pid).collect();
+    let victim = before.get(which).ok_or("a child is missing")?;
+    let killed = now();
+    send(victim.pid, Signal::Kill)?;
+    let mut new = None;
+    wait_until("the killed child is replaced", || {
+        new = waiting(board)
+            .into_iter()
+            .find(|child| !old.contains(&child.pid));
+        Ok(new.is_some())
+    })?;
+    let new = new.ok_or("there is no new child")?;
+    let since = |moment: daemon_core::Moment| moment.saturating_since(killed).as_secs_f64() * 1e3;
+    Ok(Times {
+        born: since(new.born),
+        ready: since(new.since),
+    })
+}
+
+fn waiting(board: Board) -> Vec<Entry> {
+    let is_waiting = |entry: &Entry| matches!(entry.status, Some(Status::Fresh | Status::Waiting));
+    board.entries().filter(is_waiting).collect()
+}
+
+/// Has every child serve a request: as many connections as children, and only then a word.
+fn serve_each(address: SocketAddr, board: Board) -> Measured<()> {
+    let all_wait = || Ok(waiting(board).len() == CHILDREN);
+    wait_until("all children wait", all_wait)?;
+    let connections: Vec<_> = (0..CHILDREN)
+        .map(|_child| clients::connect(address))
+        .collect::<Result<_, _>>()?;
+    wait_until("all children serve", || Ok(waiting(board).is_empty()))?;
+    for connection in connections {
+        clients::answer(connection)?;
+    }
+    wait_until("all children wait", all_wait)
+}

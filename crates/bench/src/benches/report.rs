@@ -1,0 +1,69 @@
+//! A child's status report: its time, and its system calls where strace(1) is at hand.
+
+use std::fs;
+use std::process::Command;
+use std::time::Instant;
+
+use daemon_core::Moment;
+use daemon_nursery::now;
+
+use crate::Measured;
+use crate::figures::median;
+use crate::running::SERVE;
+use crate::servers::reports::Desk;
+use crate::table::{self, Bar, Row};
+
+const PAIRS: u64 = 500_000;
+const BATCHES: usize = 9;
+
+pub(crate) fn run(bench: &'static str) -> Measured<Vec<Row>> {
+    let desk = Desk::new()?;
+    let name = "a report, reading the clock too";
+    let mut rows = vec![
+        Row::new(bench, name, "ns", nanoseconds(&desk, now)?).bar(Bar::AtMost(100.0)),
+        Row::new(bench, "a report", "ns", nanoseconds(&desk, || Moment::ZERO)?),
+    ];
+    match system_calls()? {
+        Some(calls) => {
+            rows.push(Row::new(bench, "a report's system calls", "", calls).bar(Bar::AtMost(0.0)));
+        }
+        None => table::say("  system calls are not counted: there is no strace here"),
+    }
+    Ok(rows)
+}
+
+fn nanoseconds(desk: &Desk, clock: impl Fn() -> Moment + Copy) -> Measured<f64> {
+    let mut batches = Vec::new();
+    for _batch in 0..BATCHES {
+        let begun = Instant::now();
+        desk.report(PAIRS, clock)?;
+        batches.push(begun.elapsed().as_secs_f64() * 1e9 / (2 * PAIRS) as f64);
+    }
+    Ok(median(&batches))
+}
+
+/// By how many system calls a program that reports often exceeds one that does not, a report.
+fn system_calls() -> Measured<Option<f64>> {
+    const REPORTS: usize = 100_000;
+    let (Some(few), Some(many)) = (calls_of(0)?, calls_of(REPORTS)?) else {
+        return Ok(None);
+    };
+    Ok(Some(many.saturating_sub(few) as f64 / REPORTS as f64))
+}
+
+fn calls_of(reports: usize) -> Measured<Option<usize>> {
+    let log = table::directory()?.join(format!("strace.{}", std::process::id()));
+    let traced = Command::new("strace")
+        .args(["-f", "-qq", "-o"])
+        .arg(&log)
+        .arg(std::env::current_exe()?)
+        .args([SERVE, "reports", &reports.to_string()])
+        .status();
+    let calls = match traced {
+        Ok(status) if status.success() => Some(fs::read_to_string(&log)?.lines().count()),
+        Ok(_) | Err(_) => None,
+    };
+    // Where strace could not run there is no log.
+    let _ = fs::remove_file(&log);
+    Ok(calls)
+}

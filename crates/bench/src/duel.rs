@@ -1,0 +1,88 @@
+//! Two servers measured in turns, so that what disturbs the machine disturbs both.
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use crate::clients::{self, Round};
+use crate::figures::{median, range};
+use crate::running::Running;
+use crate::{Measured, proc};
+
+/// How many rounds each server has.
+const ROUNDS: usize = 5;
+/// How long a round is.
+const ROUND: Duration = Duration::from_millis(1500);
+/// A round that is not counted, for caches and queues to fill.
+const WARM_UP: Duration = Duration::from_millis(300);
+
+/// A server that takes part.
+#[derive(Debug)]
+pub(crate) struct Fighter {
+    server: Running,
+    address: SocketAddr,
+    rates: Vec<f64>,
+    costs: Vec<f64>,
+    failed: u64,
+}
+
+impl Fighter {
+    /// Starts a server that has so many children while nothing happens.
+    pub(crate) fn enter(server: &[&str], descendants: usize) -> Measured<Fighter> {
+        let mut server = Running::start(server)?;
+        let address = server.up(descendants)?;
+        Ok(Fighter {
+            server,
+            address,
+            rates: Vec::new(),
+            costs: Vec::new(),
+            failed: 0,
+        })
+    }
+
+    fn round(&mut self, clients: usize) -> Measured<()> {
+        let before = proc::processor_time(self.server.pid())?;
+        let round: Round = clients::round(self.address, clients, ROUND)?;
+        let spent = proc::processor_time(self.server.pid())?.saturating_sub(before);
+        self.rates.push(round.rate());
+        self.costs
+            .push(spent.as_secs_f64() * 1e6 / round.answered as f64);
+        self.failed += round.failed;
+        Ok(())
+    }
+
+    /// Answers a second: the median of its rounds.
+    pub(crate) fn rate(&self) -> f64 {
+        median(&self.rates)
+    }
+
+    /// Microseconds of processor time an answer: the median of its rounds.
+    pub(crate) fn cost(&self) -> f64 {
+        median(&self.costs)
+    }
+
+    /// How its rounds differ, and what failed.
+    pub(crate) fn note(&self) -> String {
+        let (least, most) = range(&self.rates);
+        let failed = match self.failed {
+            0 => String::new(),
+            failed => format!(", {failed} FAILED"),
+        };
+        format!(
+            "{least:.0} to {most:.0}, {:.0} us of processor each{failed}",
+            self.cost()
+        )
+    }
+}
+
+/// Gives each of them its rounds, in turns.
+pub(crate) fn fight(fighters: &mut [Fighter], clients: usize) -> Measured<()> {
+    for fighter in fighters.iter() {
+        clients::round(fighter.address, clients, WARM_UP)?;
+    }
+    for _round in 0..ROUNDS {
+        for fighter in fighters.iter_mut() {
+            fighter.round(clients)?;
+        }
+    }
+    Ok(())
+}

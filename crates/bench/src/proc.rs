@@ -1,0 +1,109 @@
+//! What the kernel tells of processes: who descends from whom, their processor time, how often they
+//! slept, their share of memory. See proc(5). Linux only.
+
+use std::collections::{BTreeSet, HashMap};
+use std::fs;
+use std::io;
+use std::time::Duration;
+
+/// `sysconf(_SC_CLK_TCK)` is 100 on every Linux that Rust runs on; proc(5) counts in it.
+const TICK: Duration = Duration::from_millis(10);
+
+/// The processes that descend from this one, at this moment.
+pub(crate) fn descendants(root: u32) -> io::Result<BTreeSet<u32>> {
+    let mut children: HashMap<u32, Vec<u32>> = HashMap::new();
+    for entry in fs::read_dir("/proc")? {
+        let Some(pid) = entry?
+            .file_name()
+            .to_str()
+            .and_then(|name| name.parse().ok())
+        else {
+            continue;
+        };
+        // One that is gone meanwhile descends from nobody.
+        if let Ok(stat) = Stat::of(pid) {
+            children.entry(stat.parent).or_default().push(pid);
+        }
+    }
+    let mut found = BTreeSet::new();
+    let mut line = vec![root];
+    while let Some(pid) = line.pop() {
+        for child in children.remove(&pid).unwrap_or_default() {
+            found.insert(child);
+            line.push(child);
+        }
+    }
+    Ok(found)
+}
+
+/// Whether there is such a process, and it is no zombie.
+pub(crate) fn is_alive(pid: u32) -> bool {
+    Stat::of(pid).is_ok_and(|stat| !matches!(stat.state.as_str(), "Z" | "X"))
+}
+
+/// The processor time that a process and all its descendants have used, those included that were
+/// reaped.
+pub(crate) fn processor_time(root: u32) -> io::Result<Duration> {
+    let mut total = Duration::ZERO;
+    for pid in descendants(root)?.into_iter().chain([root]) {
+        // A child that has ended since is counted by the one that reaps it.
+        if let (Ok(own), Ok(stat)) = (own_time(pid), Stat::of(pid)) {
+            total += own + TICK * stat.reaped_ticks;
+        }
+    }
+    Ok(total)
+}
+
+/// The time of a process' threads that are there, in nanoseconds and not in ticks.
+fn own_time(pid: u32) -> io::Result<Duration> {
+    let mut total = 0;
+    for task in fs::read_dir(format!("/proc/{pid}/task"))? {
+        let schedstat = fs::read_to_string(task?.path().join("schedstat"))?;
+        total += number(schedstat.split(' ').next())?;
+    }
+    Ok(Duration::from_nanos(total))
+}
+
+/// How often a process has slept, and how often it was put aside for another.
+pub(crate) fn switches(pid: u32) -> io::Result<u64> {
+    let status = fs::read_to_string(format!("/proc/{pid}/status"))?;
+    let value = |key: &str| number(status.lines().find_map(|line| line.strip_prefix(key)));
+    Ok(value("voluntary_ctxt_switches:")? + value("nonvoluntary_ctxt_switches:")?)
+}
+
+/// A process' proportional share of memory, in KiB: a page that n processes share counts as an nth.
+pub(crate) fn proportional_memory(pid: u32) -> io::Result<u64> {
+    let rollup = fs::read_to_string(format!("/proc/{pid}/smaps_rollup"))?;
+    let pss = rollup.lines().find_map(|line| line.strip_prefix("Pss:"));
+    number(pss.map(|pss| pss.trim_end_matches("kB")))
+}
+
+struct Stat {
+    state: String,
+    parent: u32,
+    reaped_ticks: u32,
+}
+
+impl Stat {
+    fn of(pid: u32) -> io::Result<Stat> {
+        let stat = fs::read_to_string(format!("/proc/{pid}/stat"))?;
+        // The name may hold anything, parentheses too.
+        let (_name, fields) = stat
+            .rsplit_once(") ")
+            .ok_or_else(|| io::Error::other("no name in /proc/PID/stat"))?;
+        let field = |index: usize| fields.split(' ').nth(index);
+        let reaped = number(field(13))? + number(field(14))?;
+        Ok(Stat {
+            state: field(0).unwrap_or_default().to_owned(),
+            parent: u32::try_from(number(field(1))?).map_err(io::Error::other)?,
+            reaped_ticks: u32::try_from(reaped).map_err(io::Error::other)?,
+        })
+    }
+}
+
+fn number(text: Option<&str>) -> io::Result<u64> {
+    text.unwrap_or_default()
+        .trim()
+        .parse()
+        .map_err(io::Error::other)
+}

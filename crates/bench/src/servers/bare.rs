@@ -1,0 +1,54 @@
+//! The limits: the least that a server of each kind can do.
+
+use std::net::TcpListener;
+
+use daemon_sys::fork::{Fork, fork};
+use daemon_sys::process::{Pid, Signal, die_with_parent, exit_now};
+use daemon_sys::reap::{reap_any, wait_for};
+
+use super::{echo, listen, touch};
+use crate::Measured;
+
+/// Accepts, forks, echoes in the child, exits; and reaps.
+pub(super) fn fork_for_each(megabytes: usize) -> Measured<()> {
+    touch(megabytes);
+    let listener = listen()?;
+    loop {
+        let (stream, _peer) = listener.accept()?;
+        match fork()? {
+            Fork::Child => exit_now(echo::blocking(&stream).is_err().into()),
+            Fork::Parent(_child) => drop(stream),
+        }
+        while reap_any()?.is_some() {}
+    }
+}
+
+/// Forks its children once; each accepts, echoes and closes.
+pub(super) fn pool(children: usize) -> Measured<()> {
+    let listener = listen()?;
+    let parent = Pid::this();
+    let mut pids = Vec::new();
+    for _child in 0..children {
+        match fork()? {
+            Fork::Child => {
+                die_with_parent(Signal::Kill, parent)?;
+                serve(&listener);
+            }
+            Fork::Parent(pid) => pids.push(pid),
+        }
+    }
+    for pid in pids {
+        wait_for(pid)?;
+    }
+    Ok(())
+}
+
+fn serve(listener: &TcpListener) -> ! {
+    loop {
+        match listener.accept() {
+            // A client that is gone needs no answer.
+            Ok((stream, _peer)) => drop(echo::blocking(&stream)),
+            Err(_no_listener) => exit_now(1),
+        }
+    }
+}

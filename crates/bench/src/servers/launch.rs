@@ -1,0 +1,114 @@
+//! A pool that tells how long its launch took, and goes again.
+
+use std::net::TcpListener;
+use std::time::Instant;
+
+use actix::{Actor, Addr, AsyncContext, Context, Handler, Recipient};
+use actix_daemon::{
+    Accepted, ChildAcceptor, ChildActor, Daemon, DaemonActor, DaemonChild, DaemonParent, Manner,
+    PreFork, Program, Shutdown, Subscribe, UpdateStatus,
+};
+
+use super::{listen, tell};
+use crate::Measured;
+
+/// Launches so many children, and tells how many milliseconds it took until the parent returned
+/// from `launch`, and until all were up.
+pub(super) fn until_up(children: u32) -> Measured<()> {
+    let listener = listen()?;
+    let model = PreFork::start_children(children)
+        .min_spare(children)
+        .max_spare(children)
+        .max_children(children);
+    let begun = Instant::now();
+    let launched = Daemon::builder()
+        .model(model)
+        .alias("bench")
+        .launch(Timed { begun, listener })?;
+    let returned = begun.elapsed();
+    tell("LAUNCHED", returned.as_secs_f64() * 1e3)?;
+    launched.run()?;
+    Ok(())
+}
+
+struct Timed {
+    begun: Instant,
+    listener: TcpListener,
+}
+
+impl Program for Timed {
+    type Request = ();
+
+    fn parent(self, daemon: Addr<DaemonActor<()>>) {
+        Watch {
+            begun: self.begun,
+            daemon,
+        }
+        .start();
+    }
+
+    fn child(self, daemon: Addr<ChildActor>) -> Recipient<DaemonChild<()>> {
+        Session {
+            daemon,
+            listener: Some(self.listener),
+        }
+        .start()
+        .recipient()
+    }
+}
+
+/// Waits in the parent until the children are up.
+struct Watch {
+    begun: Instant,
+    daemon: Addr<DaemonActor<()>>,
+}
+
+impl Actor for Watch {
+    type Context = Context<Self>;
+
+    fn started(&mut self, ctx: &mut Context<Self>) {
+        self.daemon
+            .do_send(Subscribe::<DaemonParent>::new("watch", ctx.address()));
+    }
+}
+
+impl Handler<DaemonParent> for Watch {
+    type Result = ();
+
+    fn handle(&mut self, _up: DaemonParent, _ctx: &mut Context<Self>) {
+        let up = self.begun.elapsed().as_secs_f64() * 1e3;
+        tell("UP", up).expect("who measures listens");
+        self.daemon.do_send(Shutdown(Manner::AtOnce));
+    }
+}
+
+/// A child that accepts, and gets nothing.
+struct Session {
+    daemon: Addr<ChildActor>,
+    listener: Option<TcpListener>,
+}
+
+impl Actor for Session {
+    type Context = Context<Self>;
+}
+
+impl Handler<DaemonChild<()>> for Session {
+    type Result = ();
+
+    fn handle(&mut self, _child: DaemonChild<()>, ctx: &mut Context<Self>) {
+        if let Some(listener) = self.listener.take() {
+            let session = ctx.address().recipient();
+            ChildAcceptor::start(listener, self.daemon.clone(), session)
+                .expect("the runtime can watch a listener");
+        }
+        self.daemon.do_send(UpdateStatus::Wait);
+    }
+}
+
+impl Handler<Accepted<std::net::TcpStream>> for Session {
+    type Result = ();
+
+    fn handle(&mut self, _accepted: Accepted<std::net::TcpStream>, _ctx: &mut Context<Self>) {
+        self.daemon.do_send(UpdateStatus::Done);
+    }
+}

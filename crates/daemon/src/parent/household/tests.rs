@@ -1,0 +1,8 @@
+//! The household with hands that only take notes: events go in by hand, time is a number.
+
+mod chance;
+mod ending;
+mod postfork;
+mod prefork;
+mod reloading;
+mod stage;

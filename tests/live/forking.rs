@@ -1,0 +1,130 @@
+//! The example `forking`, as the original's test drives its own (`t/30_forking.t`), and on.
+
+use std::fs;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use crate::harness::{Daemon, Process, Start, crowd};
+
+fn forking() -> Daemon {
+    Start::example("forking").up()
+}
+
+#[test]
+fn each_connection_has_a_process_and_a_system_of_its_own() {
+    let daemon = forking();
+    let mut first = daemon.client();
+    assert_eq!(first.ask("DONGS!!"), "???");
+    assert_eq!(first.ask("PING"), "PONG");
+    let pid = first.pid();
+    assert_eq!(first.pid(), pid);
+    let kernel = first.ask("KERNEL");
+    assert!(!kernel.is_empty());
+    let mut second = daemon.client();
+    assert_eq!(second.ask("PING"), "PONG");
+    assert_ne!(second.pid(), pid);
+    let other = second.ask("KERNEL");
+    assert!(!other.is_empty() && other != kernel, "{kernel} {other}");
+    let logfile = first.ask("LOGFILE");
+    assert!(fs::exists(&logfile).unwrap(), "{logfile}");
+}
+
+#[test]
+fn status_is_told_as_the_originals() {
+    let daemon = forking();
+    let status = daemon.client().ask_up_to("STATUS", "    2 slots free");
+    assert_eq!(status[1], "    Forking server, we are a child");
+    assert!(status.iter().any(|line| line == "    Slots [r  ]"), "{status:?}");
+}
+
+#[test]
+fn children_tell_who_has_accepted_and_term_to_that_one_stops_all() {
+    let mut daemon = forking();
+    let mut first = daemon.client();
+    let pid = first.pid();
+    assert_eq!(first.ask("DONE"), "OK");
+    let mut second = daemon.client();
+    assert_ne!(second.pid(), pid);
+    let parent = Process(second.ask("PARENT").parse().unwrap());
+    assert_eq!(parent, daemon.parent());
+    assert_eq!(second.ask("DONE"), "OK");
+    assert_eq!(daemon.stop()[&parent], "code 0");
+}
+
+#[test]
+fn a_fourth_connection_is_answered_as_soon_as_one_of_three_ends() {
+    let daemon = forking();
+    let mut busy: Vec<_> = (0..3).map(|_client| daemon.client()).collect();
+    for client in &mut busy {
+        assert_eq!(client.ask("PING"), "PONG");
+    }
+    for _round in 0..5 {
+        let mut fourth = daemon.client();
+        fourth.send("PING\n").unwrap();
+        // Long enough for a daemon that would serve it to do so.
+        assert!(!fourth.is_answered_within(Duration::from_millis(50)));
+        assert_eq!(busy.remove(0).ask("DONE"), "OK");
+        assert_eq!(fourth.read().unwrap(), "PONG");
+        busy.push(fourth);
+    }
+}
+
+#[test]
+fn of_twenty_connections_at_once_none_is_reset() {
+    let daemon = forking();
+    let answers = crowd(20, |_client| {
+        let mut client = daemon.client();
+        let answer = client.ask("PING");
+        assert_eq!(client.ask("DONE"), "OK");
+        answer
+    });
+    assert_eq!(answers, ["PONG"; 20]);
+}
+
+#[test]
+fn a_hundred_connections_at_once_are_all_answered_right() {
+    let daemon = forking();
+    crowd(100, |_client| {
+        let mut client = daemon.client();
+        let pid = client.pid();
+        assert_eq!(client.pid(), pid);
+        assert_eq!(client.ask("nonsense"), "???");
+        assert_eq!(client.ask("ping"), "PONG");
+        assert_eq!(client.ask("DONE"), "OK");
+    });
+}
+
+#[test]
+fn there_are_never_more_children_than_max_children() {
+    let daemon = forking();
+    let nursery = daemon.nursery();
+    let done = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        let watch = scope.spawn(|| {
+            let mut most = 0;
+            while !done.load(Ordering::Relaxed) {
+                most = most.max(nursery.children().len());
+            }
+            most
+        });
+        crowd(30, |_client| {
+            for _round in 0..5 {
+                let mut client = daemon.client();
+                assert_eq!(client.ask("PING"), "PONG");
+                assert_eq!(client.ask("DONE"), "OK");
+            }
+        });
+        done.store(true, Ordering::Relaxed);
+        let most = watch.join().unwrap();
+        assert!((1..=3).contains(&most), "{most} children at a time");
+    });
+}
+
+#[test]
+fn a_client_that_closes_without_goodbye_costs_nothing() {
+    let daemon = forking();
+    for _client in 0..50 {
+        drop(daemon.client());
+    }
+    assert_eq!(daemon.client().ask("PING"), "PONG");
+}

@@ -1,0 +1,129 @@
+//! A client of a line protocol that never waits for ever.
+
+use std::io::{self, BufRead, BufReader, ErrorKind, Read, Write};
+use std::net::{Ipv4Addr, SocketAddr, TcpStream};
+use std::thread;
+use std::time::Duration;
+
+use super::process::Process;
+
+/// How long an answer may take on a busy machine.
+const PATIENCE: Duration = Duration::from_secs(20);
+
+/// A connection to a daemon.
+#[derive(Debug)]
+pub(crate) struct Client(BufReader<TcpStream>);
+
+fn connect(port: u16) -> io::Result<TcpStream> {
+    TcpStream::connect_timeout(&SocketAddr::from((Ipv4Addr::LOCALHOST, port)), PATIENCE)
+}
+
+/// Whether the port refuses connections at once, as one does that nobody listens on.
+pub(crate) fn is_refused(port: u16) -> bool {
+    connect(port).is_err_and(|error| error.kind() == ErrorKind::ConnectionRefused)
+}
+
+impl Client {
+    #[track_caller]
+    pub(crate) fn of(port: u16) -> Self {
+        Client::try_of(port).expect("the daemon listens")
+    }
+
+    pub(crate) fn try_of(port: u16) -> io::Result<Self> {
+        let stream = connect(port)?;
+        stream.set_read_timeout(Some(PATIENCE))?;
+        stream.set_write_timeout(Some(PATIENCE))?;
+        stream.set_nodelay(true)?;
+        Ok(Client(BufReader::new(stream)))
+    }
+
+    pub(crate) fn send(&mut self, text: &str) -> io::Result<()> {
+        self.0.get_mut().write_all(text.as_bytes())
+    }
+
+    /// A line, without its end.
+    pub(crate) fn read(&mut self) -> io::Result<String> {
+        let mut line = String::new();
+        if self.0.read_line(&mut line)? == 0 {
+            return Err(ErrorKind::UnexpectedEof.into());
+        }
+        line.truncate(line.trim_end_matches(['\r', '\n']).len());
+        Ok(line)
+    }
+
+    pub(crate) fn try_ask(&mut self, word: &str) -> io::Result<String> {
+        self.send(&format!("{word}\n"))?;
+        self.read()
+    }
+
+    /// Says a line and returns the line that is answered.
+    #[track_caller]
+    pub(crate) fn ask(&mut self, word: &str) -> String {
+        match self.try_ask(word) {
+            Ok(answer) => answer,
+            Err(error) => panic!("{word:?} is not answered: {error}"),
+        }
+    }
+
+    /// Says a line and returns the lines of the answer, up to the one that ends it.
+    #[track_caller]
+    pub(crate) fn ask_up_to(&mut self, word: &str, last: &str) -> Vec<String> {
+        let mut lines = vec![self.ask(word)];
+        while lines.last().is_some_and(|line| line != last) {
+            lines.push(self.read().expect("the answer goes on up to its end"));
+        }
+        lines.pop();
+        lines
+    }
+
+    /// Who answers.
+    #[track_caller]
+    pub(crate) fn pid(&mut self) -> Process {
+        let pid = self.ask("pid");
+        Process(pid.parse().unwrap_or_else(|_none| panic!("{pid:?} is no pid")))
+    }
+
+    /// Whether an answer comes within this time; it is not taken.
+    pub(crate) fn is_answered_within(&mut self, window: Duration) -> bool {
+        self.wait(window);
+        let answered = match self.0.fill_buf() {
+            Ok(bytes) => !bytes.is_empty(),
+            Err(_not_yet) => false,
+        };
+        self.wait(PATIENCE);
+        answered
+    }
+
+    fn wait(&self, window: Duration) {
+        self.0
+            .get_ref()
+            .set_read_timeout(Some(window))
+            .expect("a socket takes a timeout");
+    }
+
+    /// Waits for the daemon to close the connection; whatever it still says is returned.
+    #[track_caller]
+    pub(crate) fn rest(&mut self) -> String {
+        let mut rest = String::new();
+        match self.0.read_to_string(&mut rest) {
+            Ok(_bytes) => {}
+            Err(error) if error.kind() == ErrorKind::ConnectionReset => {}
+            Err(error) => panic!("the connection is not closed: {error}"),
+        }
+        rest
+    }
+}
+
+/// Runs so many clients at once, and returns what each has brought, in their order.
+pub(crate) fn crowd<T: Send>(clients: usize, act: impl Fn(usize) -> T + Sync) -> Vec<T> {
+    let act = &act;
+    thread::scope(|scope| {
+        let running: Vec<_> = (0..clients)
+            .map(|client| scope.spawn(move || act(client)))
+            .collect();
+        running
+            .into_iter()
+            .map(|client| client.join().expect("the client has not panicked"))
+            .collect()
+    })
+}

@@ -1,0 +1,289 @@
+//! A program under test that runs, and its processes. Dropped, it is stopped; whoever does not
+//! stop in time is killed, and the test has failed.
+
+use std::collections::BTreeMap;
+use std::io::{self, BufRead, BufReader, Write};
+use std::os::unix::net::UnixStream;
+use std::path::{Path, PathBuf};
+use std::process::Child;
+use std::time::{Duration, Instant};
+
+use nix::sys::signal::Signal;
+use tempfile::TempDir;
+
+use super::client::Client;
+use super::patience::until;
+use super::process::Process;
+
+/// How long a daemon may take to stop at the end of its test.
+const FAREWELL: Duration = Duration::from_secs(10);
+
+/// How each process that the warden has reaped has ended: `code 0`, `signal SIGKILL`. Children of
+/// the nursery are the nursery's to reap, and not in it.
+pub(crate) type Ended = BTreeMap<Process, String>;
+
+/// A place at a parent's desk.
+#[derive(Debug)]
+pub(crate) struct Desk(UnixStream);
+
+impl Desk {
+    pub(crate) fn try_ask(&mut self, line: &str) -> io::Result<String> {
+        self.0.write_all(format!("{line}\n").as_bytes())?;
+        let mut lines = Vec::new();
+        for line in BufReader::new(&self.0).lines() {
+            match line? {
+                end if end == "." => return Ok(lines.join("\n")),
+                line => lines.push(line),
+            }
+        }
+        Err(io::ErrorKind::UnexpectedEof.into())
+    }
+}
+
+#[derive(Debug)]
+pub(crate) struct Daemon {
+    name: String,
+    warden: Child,
+    dir: TempDir,
+    port: Option<u16>,
+}
+
+impl Daemon {
+    pub(super) fn new(name: String, warden: Child, dir: TempDir, port: Option<u16>) -> Self {
+        Daemon {
+            name,
+            warden,
+            dir,
+            port,
+        }
+    }
+
+    pub(super) fn name(&self) -> &str {
+        &self.name
+    }
+
+    pub(super) fn has_port(&self) -> bool {
+        self.port.is_some()
+    }
+
+    /// Waits until the parent answers at its desk, if it has one, else until its title says so.
+    pub(super) fn is_up(&self) {
+        if self.desk().is_some() {
+            until("the desk is open", || UnixStream::connect(self.desk()?).ok());
+        } else {
+            until("the parent is there", || self.find_parent());
+        }
+    }
+
+    fn desk(&self) -> Option<PathBuf> {
+        match self.name.as_str() {
+            "pool" | "each" | "solo" | "large" | "company" => Some(self.dir.path().join("desk")),
+            _example => None,
+        }
+    }
+
+    #[track_caller]
+    pub(crate) fn port(&self) -> u16 {
+        self.port.expect("the program has told its port")
+    }
+
+    #[track_caller]
+    pub(crate) fn client(&self) -> Client {
+        Client::of(self.port())
+    }
+
+    /// The test's directory.
+    pub(crate) fn dir(&self) -> &Path {
+        self.dir.path()
+    }
+
+    fn warden(&self) -> Process {
+        Process(self.warden.id())
+    }
+
+    /// All processes of the daemon that are alive.
+    pub(crate) fn family(&self) -> Vec<Process> {
+        self.warden().descendants()
+    }
+
+    fn find_parent(&self) -> Option<Process> {
+        match self.warden().children().as_slice() {
+            [parent] if self.is_parent(*parent) => Some(*parent),
+            _on_its_way => None,
+        }
+    }
+
+    /// Before its title says so, it may be one that detaches. Without actix there is no title.
+    fn is_parent(&self, process: Process) -> bool {
+        self.name == "nursery_only" || process.title().contains(": parent")
+    }
+
+    /// The parent, while it lives.
+    #[track_caller]
+    pub(crate) fn parent(&self) -> Process {
+        until("there is a parent", || self.find_parent())
+    }
+
+    /// The nursery: the child of the parent that leads its own group.
+    #[track_caller]
+    pub(crate) fn nursery(&self) -> Process {
+        let parent = self.parent();
+        until("there is a nursery", || {
+            let mut children = parent.children().into_iter();
+            children.find(|child| child.group() == Some(child.0))
+        })
+    }
+
+    /// The children of the nursery.
+    #[track_caller]
+    pub(crate) fn children(&self) -> Vec<Process> {
+        self.nursery().children()
+    }
+
+    /// Waits until there are so many children, and returns them.
+    #[track_caller]
+    pub(crate) fn until_children(&self, count: usize) -> Vec<Process> {
+        let nursery = self.nursery();
+        until(&format!("there are {count} children"), || {
+            Some(nursery.children()).filter(|children| children.len() == count)
+        })
+    }
+
+    /// Asks at the parent's desk.
+    #[track_caller]
+    pub(crate) fn ask(&self, line: &str) -> String {
+        match self.try_ask(line) {
+            Ok(answer) => answer,
+            Err(error) => panic!("{line:?} is not answered at the desk: {error}"),
+        }
+    }
+
+    pub(crate) fn try_ask(&self, line: &str) -> io::Result<String> {
+        self.at_the_desk()?.try_ask(line)
+    }
+
+    /// A place at the parent's desk, for more than one question.
+    pub(crate) fn at_the_desk(&self) -> io::Result<Desk> {
+        let place = self.desk().ok_or(io::ErrorKind::NotFound)?;
+        let stream = UnixStream::connect(place)?;
+        stream.set_read_timeout(Some(FAREWELL))?;
+        Ok(Desk(stream))
+    }
+
+    /// The parent's report, as it is serialised.
+    #[track_caller]
+    pub(crate) fn report(&self) -> serde_json::Value {
+        serde_json::from_str(&self.ask("json")).expect("a report is JSON")
+    }
+
+    /// The path of the log file.
+    pub(crate) fn logfile(&self) -> PathBuf {
+        self.dir.path().join(format!("{}.log", self.name))
+    }
+
+    /// The log, or standard error of a daemon that has no log file.
+    pub(crate) fn log(&self) -> String {
+        std::fs::read_to_string(self.logfile()).unwrap_or_else(|_none| self.error())
+    }
+
+    /// Waits for a line with this text in the log, and returns it.
+    #[track_caller]
+    pub(crate) fn until_logged(&self, text: &str) -> String {
+        until(&format!("{text:?} is logged"), || {
+            self.log()
+                .lines()
+                .find(|line| line.contains(text))
+                .map(str::to_owned)
+        })
+    }
+
+    /// What was said on standard error.
+    pub(crate) fn error(&self) -> String {
+        std::fs::read_to_string(self.dir.path().join("stderr")).unwrap_or_default()
+    }
+
+    fn warden_report(&self) -> String {
+        std::fs::read_to_string(self.dir.path().join("warden")).unwrap_or_default()
+    }
+
+    /// How the process that was started has ended, if it has.
+    pub(crate) fn launcher_status(&self) -> Option<String> {
+        let report = self.warden_report();
+        let launcher: u32 = report.lines().next()?.parse().ok()?;
+        self.reaped().remove(&Process(launcher))
+    }
+
+    /// Those that have ended and had the warden, or the program's caller, as their parent.
+    pub(crate) fn reaped(&self) -> Ended {
+        self.warden_report()
+            .lines()
+            .skip(1)
+            .filter_map(|line| {
+                let (pid, status) = line.split_once(' ')?;
+                Some((Process(pid.parse().ok()?), status.to_owned()))
+            })
+            .collect()
+    }
+
+    /// Waits until no process is left.
+    #[track_caller]
+    pub(crate) fn ended(&mut self) -> Ended {
+        until("no process is left", || {
+            self.warden.try_wait().expect("the warden is ours")
+        });
+        self.reaped()
+    }
+
+    /// Stops the daemon by TERM, and waits until no process is left.
+    #[track_caller]
+    pub(crate) fn stop(&mut self) -> Ended {
+        self.parent().signal(Signal::SIGTERM);
+        self.ended()
+    }
+
+    fn ends_within(&mut self, window: Duration) -> bool {
+        let deadline = Instant::now() + window;
+        while Instant::now() < deadline {
+            if !matches!(self.warden.try_wait(), Ok(None)) {
+                return true;
+            }
+            std::thread::park_timeout(Duration::from_millis(4));
+        }
+        false
+    }
+}
+
+impl Drop for Daemon {
+    #[expect(clippy::print_stderr, reason = "it is what a failed test shows")]
+    fn drop(&mut self) {
+        let failed = std::thread::panicking();
+        if failed {
+            eprintln!("{} warden:\n{}", self.name, self.warden_report());
+            for process in self.family() {
+                eprintln!("{} {:?} {}", process.0, process.state(), process.title());
+            }
+            eprintln!("log of {}:\n{}\n{}", self.name, self.log(), self.error());
+        }
+        if self.ends_within(Duration::from_millis(1)) {
+            return;
+        }
+        for process in self.warden().children() {
+            process.signal(Signal::SIGCONT);
+            process.signal(Signal::SIGTERM);
+        }
+        let went = self.ends_within(if failed { Duration::ZERO } else { FAREWELL });
+        let left: Vec<String> = self
+            .family()
+            .into_iter()
+            .map(|process| format!("{} {}", process.0, process.title()))
+            .collect();
+        drop(self.warden.stdin.take());
+        let _end = self.warden.wait();
+        assert!(
+            went || failed,
+            "{} does not stop: {left:?} were left\n{}",
+            self.name,
+            self.log()
+        );
+    }
+}

@@ -1,0 +1,38 @@
+//! Waiting for something to become true, and watching that something stays true.
+
+use std::thread::park_timeout;
+use std::time::{Duration, Instant};
+
+/// How often is looked.
+const LOOK: Duration = Duration::from_millis(4);
+/// How long anything may take on a busy machine before it counts as never.
+const PATIENCE: Duration = Duration::from_secs(20);
+
+/// Waits until there is an answer, and returns it.
+///
+/// # Panics
+///
+/// When there is none in time: the panic says what was waited for.
+#[track_caller]
+pub(crate) fn until<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> T {
+    let deadline = Instant::now() + PATIENCE;
+    loop {
+        if let Some(answer) = look() {
+            return answer;
+        }
+        assert!(
+            Instant::now() < deadline,
+            "{what}: not within {PATIENCE:?}"
+        );
+        park_timeout(LOOK);
+    }
+}
+
+/// Looks again and again for so long: for what must not happen meanwhile.
+pub(crate) fn during(window: Duration, mut look: impl FnMut()) {
+    let end = Instant::now() + window;
+    while Instant::now() < end {
+        look();
+        park_timeout(LOOK);
+    }
+}

@@ -1,0 +1,190 @@
+//! How a program under test is started.
+
+use std::ffi::OsString;
+use std::io::{BufRead, BufReader};
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+use tempfile::TempDir;
+
+use super::daemon::Daemon;
+use super::patience::until;
+
+/// A program, its arguments and its environment.
+#[derive(Debug)]
+pub(crate) struct Start {
+    name: String,
+    program: PathBuf,
+    arguments: Vec<OsString>,
+    environment: Vec<(String, OsString)>,
+    dir: TempDir,
+}
+
+/// A start that came to nothing.
+#[derive(Debug)]
+pub(crate) struct Failed {
+    /// What the program has said on standard error.
+    pub(crate) error: String,
+    /// How it has ended.
+    pub(crate) status: String,
+    /// How many processes there were, of which none is left.
+    pub(crate) processes: usize,
+}
+
+impl Start {
+    fn new(name: &str, program: PathBuf) -> Self {
+        assert!(
+            program.exists(),
+            "{} is missing: build the examples first, as `make test` does, with \
+             `cargo build --workspace --examples`",
+            program.display()
+        );
+        Start {
+            name: name.to_owned(),
+            program,
+            arguments: Vec::new(),
+            environment: Vec::new(),
+            dir: tempfile::tempdir().expect("a directory for the test"),
+        }
+    }
+
+    /// One of the workspace's examples, on any port; it logs in the test's directory.
+    pub(crate) fn example(name: &str) -> Self {
+        Start::example_on(name, 0)
+    }
+
+    /// One of the workspace's examples, on this port.
+    pub(crate) fn example_on(name: &str, port: u16) -> Self {
+        let test = std::env::current_exe().expect("this program has a path");
+        let profile = test
+            .parent()
+            .and_then(Path::parent)
+            .expect("target/PROFILE/deps");
+        let start = Start::new(name, profile.join("examples").join(name));
+        let dir = start.dir.path().to_owned();
+        start
+            .argument(port.to_string())
+            .environment("EXAMPLE_LOG_DIR", dir)
+    }
+
+    fn program(name: &str, path: &str) -> Self {
+        let start = Start::new(name, PathBuf::from(path));
+        let desk = start.dir.path().join("desk");
+        start.argument(format!("desk={}", desk.display()))
+    }
+
+    /// The pool under test, see `programs/pool.rs`.
+    pub(crate) fn pool() -> Self {
+        Start::program("pool", env!("CARGO_BIN_EXE_pool"))
+    }
+
+    /// The daemon that forks for each connection, see `programs/each.rs`.
+    pub(crate) fn each() -> Self {
+        Start::program("each", env!("CARGO_BIN_EXE_each"))
+    }
+
+    /// The daemon without children, see `programs/solo.rs`.
+    pub(crate) fn solo() -> Self {
+        Start::program("solo", env!("CARGO_BIN_EXE_solo"))
+    }
+
+    /// The daemon whose requests are bytes, see `programs/large.rs`.
+    pub(crate) fn large() -> Self {
+        Start::program("large", env!("CARGO_BIN_EXE_large"))
+    }
+
+    /// The daemon in a System of the user's own, see `programs/company.rs`.
+    pub(crate) fn company() -> Self {
+        Start::program("company", env!("CARGO_BIN_EXE_company"))
+    }
+
+    pub(crate) fn argument(mut self, argument: impl Into<OsString>) -> Self {
+        self.arguments.push(argument.into());
+        self
+    }
+
+    /// Adds options, separated by blanks; `DIR` in them is the test's directory.
+    pub(crate) fn options(mut self, options: &str) -> Self {
+        let dir = self.dir.path().display().to_string();
+        self.arguments.extend(
+            options
+                .split_whitespace()
+                .map(|option| option.replace("DIR", &dir).into()),
+        );
+        self
+    }
+
+    /// Adds `logfile=DIR/NAME.log`, the place where [`Daemon::log`] reads.
+    pub(crate) fn logged(self) -> Self {
+        let option = format!("logfile=DIR/{}.log", self.name);
+        self.options(&option)
+    }
+
+    pub(crate) fn environment(mut self, name: &str, value: impl Into<OsString>) -> Self {
+        self.environment.push((name.to_owned(), value.into()));
+        self
+    }
+
+    /// The test's directory, before there is a daemon.
+    pub(crate) fn dir(&self) -> &Path {
+        self.dir.path()
+    }
+
+    fn begin(self) -> Daemon {
+        let report = self.dir.path().join("warden");
+        let error = self.dir.path().join("stderr");
+        let mut warden = Command::new(env!("CARGO_BIN_EXE_warden"))
+            .arg(&report)
+            .arg(&self.program)
+            .args(&self.arguments)
+            .envs(self.environment)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(std::fs::File::create(&error).expect("a file for standard error"))
+            .spawn()
+            .expect("the warden starts");
+        let mut lines = BufReader::new(warden.stdout.take().expect("it is piped")).lines();
+        let port = lines
+            .next()
+            .and_then(Result::ok)
+            .and_then(|line| line.strip_prefix("PORT=")?.parse().ok());
+        // What else is said there is nobody's to read, but the pipe must not fill.
+        std::thread::spawn(move || lines.map_while(Result::ok).for_each(drop));
+        Daemon::new(self.name, warden, self.dir, port)
+    }
+
+    /// Starts the program; returns when its parent is up.
+    #[track_caller]
+    pub(crate) fn up(self) -> Daemon {
+        let is_detached = self
+            .arguments
+            .iter()
+            .any(|argument| argument == "detach");
+        let is_example = matches!(self.name.as_str(), "preforking" | "forking");
+        let daemon = self.begin();
+        assert!(
+            daemon.has_port(),
+            "{} has not started: {}",
+            daemon.name(),
+            daemon.error()
+        );
+        if is_detached || is_example {
+            let code = until("the launching process ends", || daemon.launcher_status());
+            assert_eq!(code, "code 0", "{}", daemon.error());
+        }
+        daemon.is_up();
+        daemon
+    }
+
+    /// Starts the program, which shall not come up; returns when nothing of it is left.
+    #[track_caller]
+    pub(crate) fn fails(self) -> Failed {
+        let mut daemon = self.begin();
+        let ended = daemon.ended();
+        Failed {
+            error: daemon.error(),
+            status: daemon.launcher_status().unwrap_or_default(),
+            processes: ended.len(),
+        }
+    }
+}

@@ -1,0 +1,78 @@
+//! What is set once for all processes of a daemon, and shows in `/proc`.
+
+use std::fs;
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
+
+use nix::unistd::{Uid, User};
+
+use crate::harness::{Daemon, Process, Start, until};
+
+fn all(daemon: &Daemon) -> Vec<Process> {
+    let family = daemon.family();
+    assert!(family.len() >= 3, "parent, nursery, child: {family:?}");
+    family
+}
+
+#[test]
+fn umask_workdir_and_limits_hold_in_every_process() {
+    let options = "start=2 umask=027 workdir=/usr open_files=321 core=0 nice=5 oom_score_adj=345";
+    let daemon = Start::pool().options(options).up();
+    for process in all(&daemon) {
+        assert_eq!(process.status("Umask"), ["0027"]);
+        assert_eq!(process.workdir().unwrap().to_str(), Some("/usr"));
+        assert_eq!(process.limit("Max open files").as_deref(), Some("321"));
+        assert_eq!(process.limit("Max core file size").as_deref(), Some("0"));
+        assert_eq!(process.nice(), Some(5));
+        assert_eq!(process.oom_score_adj(), Some(345));
+    }
+    let file = daemon.dir().join("made");
+    assert_eq!(daemon.client().ask(&format!("make {}", file.display())), "ok");
+    assert_eq!(fs::metadata(file).unwrap().permissions().mode() & 0o777, 0o640);
+}
+
+#[test]
+fn titles_tell_name_role_slot_status_and_label() {
+    let daemon = Start::pool().options("start=1 min=1 max=2 title=teller").up();
+    assert_eq!(daemon.parent().title(), "teller: parent");
+    assert_eq!(daemon.nursery().title(), "teller: nursery");
+    let child = daemon.children()[0];
+    until("a fresh child waits", || (child.title() == "teller: child 0 [.]").then_some(()));
+    let mut client = daemon.client();
+    let serving = client.pid();
+    assert_eq!(serving, child);
+    assert_eq!(serving.title(), "teller: child 0 [r]");
+    assert_eq!(client.ask("label for somebody"), "ok");
+    assert_eq!(serving.title(), "teller: child 0 [r] for somebody");
+    assert_eq!(client.ask("long"), "ok");
+    assert_eq!(serving.title(), "teller: child 0 [l] for somebody");
+    assert_eq!(client.ask("done"), "ok");
+    until("the child waits again", || serving.title().contains("child 0 [w]").then_some(()));
+}
+
+#[test]
+fn privileges_are_dropped_in_every_process_and_do_not_come_back() {
+    if !Uid::effective().is_root() {
+        skipped("only root can drop privileges");
+        return;
+    }
+    let nobody = User::from_name("nobody").unwrap().expect("there is a nobody");
+    let start = Start::pool().logged().options("start=2 user=nobody");
+    fs::set_permissions(start.dir(), fs::Permissions::from_mode(0o777)).unwrap();
+    let daemon = start.up();
+    let (uid, gid) = (nobody.uid.to_string(), nobody.gid.to_string());
+    for process in all(&daemon) {
+        assert_eq!(process.status("Uid"), vec![uid.clone(); 4], "{}", process.title());
+        assert_eq!(process.status("Gid"), vec![gid.clone(); 4], "{}", process.title());
+        let groups = process.status("Groups");
+        assert!(groups.iter().all(|group| *group == gid), "{groups:?}");
+        assert_eq!(process.status("CapEff"), ["0000000000000000"]);
+    }
+    assert_eq!(daemon.client().ask("root"), "Err(EPERM)");
+    // It was opened by root, and can be reopened by nobody.
+    assert_eq!(fs::metadata(daemon.logfile()).unwrap().uid(), nobody.uid.as_raw());
+}
+
+#[expect(clippy::print_stderr, reason = "a skipped test says why")]
+fn skipped(why: &str) {
+    eprintln!("skipped: {why}");
+}

@@ -1,0 +1,159 @@
+//! Logs: a line a record, reopened on HUP in every process, and the inside of a process on USR2.
+
+use std::collections::HashMap;
+use std::fs;
+use std::path::Path;
+use std::time::Duration;
+
+use crate::harness::{Client, Daemon, Process, Signal, Start, during, until};
+
+/// Waits until every process of the daemon has this file open, and none the other.
+fn all_log_to(daemon: &Daemon, file: &Path, not: &Path) {
+    until("all processes have the new log", || {
+        let family = daemon.family();
+        family
+            .iter()
+            .all(|process| {
+                let open = process.descriptors();
+                open.values().any(|path| path == file) && !open.values().any(|path| path == not)
+            })
+            .then_some(())
+    });
+}
+
+#[test]
+fn after_a_rename_and_a_hangup_no_line_is_lost_and_all_go_to_the_new_file() {
+    let daemon = Start::pool().logged().options("start=4 min=1 max=6").up();
+    let (log, old) = (daemon.logfile(), daemon.dir().join("old.log"));
+    let mut clients: Vec<Client> = (0..4).map(|_client| daemon.client()).collect();
+    let mut written = 0;
+    let mut write = |clients: &mut [Client]| {
+        for client in clients {
+            written += 1;
+            assert_eq!(client.ask(&format!("log line <{written}>")), "ok");
+        }
+        written
+    };
+    write(&mut clients);
+    fs::rename(&log, &old).unwrap();
+    write(&mut clients);
+    daemon.parent().signal(Signal::SIGHUP);
+    // Lines keep coming while the processes reopen, each at its time.
+    during(Duration::from_millis(100), || {
+        write(&mut clients);
+    });
+    all_log_to(&daemon, &log, &old);
+    let last_of_old = fs::read_to_string(&old).unwrap();
+    let first_of_new = write(&mut clients) - 3;
+    let total = first_of_new + 3;
+    assert_eq!(fs::read_to_string(&old).unwrap(), last_of_old);
+    let new = fs::read_to_string(&log).unwrap();
+    for number in 1..=total {
+        let mark = format!("line <{number}>,");
+        let found = last_of_old.matches(&mark).count() + new.matches(&mark).count();
+        assert_eq!(found, 1, "{mark}");
+        assert!(number < first_of_new || new.contains(&mark), "{mark} is in the old file");
+    }
+}
+
+#[test]
+fn children_born_after_a_hangup_log_to_the_new_file() {
+    let daemon = Start::each().logged().options("max=4").up();
+    let (log, old) = (daemon.logfile(), daemon.dir().join("old.log"));
+    fs::rename(&log, &old).unwrap();
+    daemon.parent().signal(Signal::SIGHUP);
+    all_log_to(&daemon, &log, &old);
+    assert_eq!(daemon.client().ask("log after"), "ok");
+    assert!(fs::read_to_string(&log).unwrap().contains(" after,"));
+}
+
+#[test]
+fn a_new_file_that_cannot_be_opened_leaves_the_old_one_in_use_and_is_told() {
+    let daemon = Start::pool().logged().options("start=2 max=4").up();
+    let mut client = daemon.client();
+    let child = client.pid();
+    let (log, old) = (daemon.logfile(), daemon.dir().join("old.log"));
+    fs::rename(&log, &old).unwrap();
+    fs::create_dir(&log).unwrap();
+    daemon.parent().signal(Signal::SIGHUP);
+    let told = |what: &str, by: &str| {
+        until(what, || {
+            let log = fs::read_to_string(&old).unwrap();
+            log.lines()
+                .any(|line| line.contains("old log stays in use") && line.contains(by))
+                .then_some(())
+        });
+    };
+    told("the parent tells", "the old log stays in use");
+    told("the nursery's is told", "the nursery's old log");
+    told("the child tells", &format!("role: child, pid: {}", child.0));
+    assert_eq!(client.ask("log still here"), "ok");
+    assert!(fs::read_to_string(&old).unwrap().contains("still here"));
+    assert!(fs::read_to_string(&old).unwrap().contains("cannot"));
+    assert_eq!(client.ask("done"), "ok");
+}
+
+#[test]
+fn a_hangup_is_told_to_the_sessions_of_parent_and_children() {
+    let daemon = Start::pool().logged().options("start=2 max=4").up();
+    let child = daemon.client().pid();
+    daemon.parent().signal(Signal::SIGHUP);
+    daemon.until_logged("told: DaemonHup, role: parent");
+    daemon.until_logged(&format!("told: DaemonHup, role: child, pid: {}", child.0));
+}
+
+#[test]
+fn a_record_is_one_line_and_tells_who_has_written_it() {
+    let daemon = Start::pool().logged().options("start=2 max=4 verbose").up();
+    let mut writers = HashMap::new();
+    let mut clients = [daemon.client(), daemon.client()];
+    for (number, client) in clients.iter_mut().enumerate() {
+        writers.insert(number, client.pid());
+    }
+    for round in 0..50 {
+        for (number, client) in clients.iter_mut().enumerate() {
+            client.ask(&format!("log record {number}-{round}."));
+        }
+    }
+    let log = daemon.log();
+    for line in log.lines() {
+        let levels = ["INFO", "DEBG", "WARN", "ERRO"];
+        let count: usize = levels.iter().map(|level| line.matches(level).count()).sum();
+        assert_eq!(count, 1, "{line:?}");
+        assert!(line.contains("role: parent, pid: ") || line.contains("role: child, pid: "), "{line:?}");
+    }
+    for (number, pid) in writers {
+        let mark = format!("record {number}-");
+        let mut lines = log.lines().filter(|line| line.contains(&mark));
+        assert!(lines.all(|line| line.contains(&format!("pid: {}, slot: ", pid.0))));
+    }
+}
+
+#[test]
+fn usr2_shows_the_inside_of_the_parent_and_of_a_child_in_the_log() {
+    for start in [Start::pool, Start::each] {
+        let daemon = start().logged().options("start=2 max=4").up();
+        let mut client = daemon.client();
+        let child = client.pid();
+        daemon.parent().signal(Signal::SIGUSR2);
+        daemon.until_logged("Stays alive: the daemon runs");
+        daemon.until_logged(&format!("Nursery: pid {}", daemon.nursery().0));
+        daemon.until_logged("session 2 (herald)");
+        assert!(child.signal(Signal::SIGUSR2));
+        daemon.until_logged("Scoreboard: r");
+        assert_eq!(client.ask("echo on"), "on");
+    }
+}
+
+#[test]
+fn a_daemon_without_children_reopens_its_log_too() {
+    let daemon = Start::solo().logged().up();
+    let (log, old): (_, _) = (daemon.logfile(), daemon.dir().join("old.log"));
+    let parent: Process = daemon.parent();
+    fs::rename(&log, &old).unwrap();
+    parent.signal(Signal::SIGHUP);
+    all_log_to(&daemon, &log, &old);
+    daemon.ask("foreign true");
+    parent.signal(Signal::SIGUSR2);
+    daemon.until_logged("Stays alive");
+}

@@ -1,0 +1,18 @@
+//! Live tests: real daemons, real connections, real signals. `harness` is what they stand on; each
+//! other module holds the tests of one concept.
+
+#![expect(
+    clippy::unwrap_used,
+    reason = "a test that unwraps what is not there has failed"
+)]
+
+mod detaching;
+mod faults;
+mod forking;
+mod forks;
+mod harness;
+mod housework;
+mod logs;
+mod preforking;
+mod refusals;
+mod stopping;

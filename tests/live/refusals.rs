@@ -1,0 +1,49 @@
+//! Configurations that make no sense: refused by field and value, before anything forks.
+
+use crate::harness::{Start, crowd};
+
+#[track_caller]
+fn is_refused(start: Start, options: &str, words: &[&str]) {
+    let failed = start.options(options).fails();
+    assert_eq!(failed.status, "code 1", "{options}: {}", failed.error);
+    assert_eq!(failed.processes, 1, "{options}: nothing is forked");
+    for word in words {
+        assert!(failed.error.contains(word), "{options}: {word:?} in {}", failed.error);
+    }
+}
+
+#[test]
+fn numbers_of_a_pool_that_do_not_go_together_are_refused() {
+    let cases: [(&str, &[&str]); 5] = [
+        ("start=0", &["start_children", "0"]),
+        ("start=1 min=5 max_spare=3", &["min_spare", "5", "max_spare", "3"]),
+        ("start=9 max=4", &["start_children", "9", "max_children", "4"]),
+        ("start=1 max=0", &["max_children", "0"]),
+        ("start=1 max=100000", &["max_children", "100000"]),
+    ];
+    crowd(cases.len(), |case| is_refused(Start::pool(), cases[case].0, cases[case].1));
+}
+
+#[test]
+fn numbers_of_a_forking_daemon_that_make_no_sense_are_refused() {
+    is_refused(Start::each(), "max=0", &["max_children is 0"]);
+    is_refused(Start::each(), "max=100000", &["max_children is 100000"]);
+}
+
+#[test]
+fn settings_that_make_no_sense_are_refused() {
+    let cases: [(&str, &[&str]); 11] = [
+        ("alias=", &["alias is \"\""]),
+        ("detach", &["logfile is not set"]),
+        ("umask=7777", &["umask is 7777"]),
+        ("nice=20", &["nice is 20"]),
+        ("oom_score_adj=-1001", &["oom_score_adj is -1001"]),
+        ("boot_timeout=0", &["boot_timeout is 0"]),
+        ("workdir=/no/such", &["workdir is /no/such"]),
+        ("logfile=/no/such/log", &["logfile is /no/such/log"]),
+        ("pidfile=DIR", &["pidfile is ", "it is a directory"]),
+        ("group=daemon", &["group is daemon"]),
+        ("user=nobody-of-that-name", &["nobody-of-that-name"]),
+    ];
+    crowd(cases.len(), |case| is_refused(Start::pool(), cases[case].0, cases[case].1));
+}

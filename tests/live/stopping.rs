@@ -1,0 +1,260 @@
+//! How a daemon stops: what is begun is finished, what waits is taken, and nothing is left.
+
+use std::time::{Duration, Instant};
+
+use crate::harness::{Daemon, Process, Signal, Start, crowd, is_refused, until};
+
+fn both_models(options: &str) -> [Daemon; 2] {
+    [Start::pool(), Start::each()].map(|start| start.logged().options(options).up())
+}
+
+fn begin_to_stop(daemon: &Daemon, signal: Signal) -> Process {
+    let parent = daemon.parent();
+    assert!(parent.signal(signal));
+    daemon.until_logged("is stopping");
+    parent
+}
+
+#[test]
+fn a_request_in_hand_survives_the_end_of_the_daemon() {
+    for signal in [Signal::SIGTERM, Signal::SIGINT] {
+        for mut daemon in both_models("start=2 max=4") {
+            let mut client = daemon.client();
+            let child = client.pid();
+            let parent = begin_to_stop(&daemon, signal);
+            until("the child is told", || {
+                let told = format!("told: DaemonShutdown Stopping, role: child, pid: {}", child.0);
+                daemon.log().contains(&told).then_some(())
+            });
+            assert_eq!(client.ask("echo still here"), "still here");
+            assert_eq!(client.ask("done"), "ok");
+            assert_eq!(daemon.ended()[&parent], "code 0");
+        }
+    }
+}
+
+#[test]
+fn a_request_in_hand_survives_the_end_of_its_child() {
+    for daemon in both_models("start=2 max=4") {
+        let mut client = daemon.client();
+        let child = client.pid();
+        assert!(child.signal(Signal::SIGTERM));
+        until("the child is told", || {
+            let told = format!("told: DaemonShutdown Retired, role: child, pid: {}", child.0);
+            daemon.log().contains(&told).then_some(())
+        });
+        assert_eq!(client.ask("echo still here"), "still here");
+        assert_eq!(client.pid(), child);
+        assert_eq!(client.ask("done"), "ok");
+        until("the child is gone", || (!child.is_alive()).then_some(()));
+    }
+}
+
+#[test]
+fn a_request_in_hand_survives_the_end_of_a_daemon_served_the_short_way() {
+    let mut daemon = Start::example("short_way").up();
+    let mut client = daemon.client();
+    assert_eq!(client.ask("one"), "one");
+    begin_to_stop(&daemon, Signal::SIGTERM);
+    assert_eq!(client.ask("two"), "two");
+    drop(client);
+    daemon.ended();
+}
+
+#[test]
+fn a_request_that_comes_with_a_retirement_is_served() {
+    let daemon = Start::pool().options("start=2 min=1 max=6").up();
+    for _round in 0..5 {
+        let children = daemon.children();
+        for child in &children {
+            child.signal(Signal::SIGSTOP);
+        }
+        let mut clients = [daemon.client(), daemon.client(), daemon.client()];
+        for client in &mut clients {
+            client.send("echo served\n").unwrap();
+        }
+        // Both lie in wait for a child that wakes up: a connection, and the word that it shall go.
+        for child in &children {
+            child.signal(Signal::SIGTERM);
+            child.signal(Signal::SIGCONT);
+        }
+        for client in &mut clients {
+            assert_eq!(client.read().unwrap(), "served");
+            assert_eq!(client.ask("done"), "ok");
+        }
+    }
+}
+
+#[test]
+fn who_waits_in_the_queue_is_served_before_the_end() {
+    for mut daemon in both_models("start=2 min=0 max=2") {
+        let mut busy = [daemon.client(), daemon.client()];
+        for client in &mut busy {
+            client.pid();
+        }
+        let mut queued: Vec<_> = (0..12).map(|_client| daemon.client()).collect();
+        for (number, client) in queued.iter_mut().enumerate() {
+            client.send(&format!("echo {number}\ndone\n")).unwrap();
+        }
+        begin_to_stop(&daemon, Signal::SIGTERM);
+        for client in &mut busy {
+            assert_eq!(client.ask("done"), "ok");
+        }
+        for (number, client) in queued.iter_mut().enumerate() {
+            assert_eq!(client.read().unwrap(), number.to_string());
+            assert_eq!(client.rest(), "ok\n");
+        }
+        daemon.ended();
+    }
+}
+
+#[test]
+fn who_waits_in_the_queue_is_served_the_short_way_too() {
+    let mut daemon = Start::example("short_way").up();
+    // All children are made to look away while the queue fills.
+    let children = daemon.children();
+    for child in &children {
+        child.signal(Signal::SIGSTOP);
+    }
+    let mut queued: Vec<_> = (0..12).map(|_client| daemon.client()).collect();
+    for client in &mut queued {
+        client.send("hello\n").unwrap();
+    }
+    begin_to_stop(&daemon, Signal::SIGTERM);
+    for child in &children {
+        child.signal(Signal::SIGCONT);
+    }
+    for mut client in queued {
+        assert_eq!(client.read().unwrap(), "hello");
+    }
+    daemon.ended();
+}
+
+#[test]
+fn a_second_word_hurries() {
+    for mut daemon in both_models("start=2 max=4") {
+        let mut client = daemon.client();
+        client.pid();
+        let parent = begin_to_stop(&daemon, Signal::SIGTERM);
+        let begun = Instant::now();
+        assert!(parent.signal(Signal::SIGINT));
+        daemon.ended();
+        assert_eq!(client.rest(), "");
+        assert!(begun.elapsed() < Duration::from_secs(5), "{:?}", begun.elapsed());
+    }
+}
+
+#[test]
+fn quit_ends_the_daemon_at_once() {
+    for mut daemon in both_models("start=2 max=4") {
+        let mut client = daemon.client();
+        client.pid();
+        let parent = begin_to_stop(&daemon, Signal::SIGQUIT);
+        assert_eq!(daemon.ended()[&parent], "code 0");
+        assert_eq!(client.rest(), "");
+    }
+}
+
+#[test]
+fn the_port_is_refused_once_the_stop_begins_while_a_request_goes_on() {
+    let mut daemon = Start::each().logged().options("max=4").up();
+    let mut client = daemon.client();
+    client.pid();
+    begin_to_stop(&daemon, Signal::SIGTERM);
+    until("the port is refused", || is_refused(daemon.port()).then_some(()));
+    assert_eq!(client.ask("echo still here"), "still here");
+    assert_eq!(client.ask("done"), "ok");
+    daemon.ended();
+}
+
+#[test]
+fn the_port_of_an_idle_pool_is_refused_before_its_parent_is_gone() {
+    let mut daemon = Start::pool().logged().options("start=3 max=4").up();
+    let foreign = daemon.ask("foreign trap '' TERM; while :; do sleep 0.1; done");
+    let foreign = Process(foreign.parse().unwrap());
+    until("the foreign child has set its trap", || foreign.children().first().copied());
+    let parent = begin_to_stop(&daemon, Signal::SIGTERM);
+    until("the port is refused", || is_refused(daemon.port()).then_some(()));
+    assert!(parent.is_alive());
+    foreign.signal(Signal::SIGKILL);
+    assert_eq!(daemon.ended()[&parent], "code 0");
+}
+
+#[test]
+fn the_port_is_free_for_a_restart_right_after_a_burst() {
+    for start in [Start::pool, Start::each] {
+        let mut daemon = start().options("start=4 max=8").up();
+        let port = daemon.port();
+        for _round in 0..3 {
+            crowd(20, |_client| daemon.client().pid());
+            daemon.stop();
+            daemon = start().options(&format!("start=4 max=8 port={port}")).up();
+        }
+        assert_eq!(daemon.client().ask("echo again"), "again");
+    }
+}
+
+#[test]
+fn a_child_that_is_stopped_is_gone_when_the_grace_is_over() {
+    for mut daemon in both_models("start=2 max=4 grace=300") {
+        let mut client = daemon.client();
+        let child = client.pid();
+        assert!(child.signal(Signal::SIGSTOP));
+        let begun = Instant::now();
+        let parent = begin_to_stop(&daemon, Signal::SIGTERM);
+        assert_eq!(daemon.ended()[&parent], "code 0");
+        assert!(begun.elapsed() >= Duration::from_millis(300));
+        assert!(begun.elapsed() < Duration::from_secs(5), "{:?}", begun.elapsed());
+    }
+}
+
+#[test]
+fn a_child_that_does_not_want_to_go_is_gone_when_the_grace_is_over() {
+    for mut daemon in both_models("start=2 max=4 grace=300") {
+        let mut client = daemon.client();
+        client.send("until /no/such/file\n").unwrap();
+        until("a child is busy", || daemon.report()["board"].as_str()?.contains('r').then_some(()));
+        begin_to_stop(&daemon, Signal::SIGTERM);
+        daemon.until_logged("the grace period is over: 1 children are killed");
+        daemon.ended();
+        assert_eq!(client.rest(), "");
+    }
+}
+
+#[test]
+fn a_daemon_stops_when_its_program_asks_for_it() {
+    for mut daemon in [Start::pool(), Start::each(), Start::solo()].map(Start::up) {
+        let parent = daemon.parent();
+        assert_eq!(daemon.ask("shutdown"), "Now");
+        assert_eq!(daemon.ended()[&parent], "code 0");
+    }
+}
+
+#[test]
+fn a_foreign_child_outlives_the_workers_but_not_the_daemon() {
+    let mut daemon = Start::pool().logged().options("start=1 min=1 max=4 requests=1").up();
+    let foreign = Process(daemon.ask("foreign exec sleep 1000").parse().unwrap());
+    for _worker in 0..3 {
+        let mut client = daemon.client();
+        let worker = client.pid();
+        client.ask("done");
+        until("the worker has retired", || (!worker.is_alive()).then_some(()));
+    }
+    assert!(foreign.is_alive());
+    daemon.stop();
+    assert!(!foreign.is_alive());
+}
+
+#[test]
+fn a_foreign_child_that_does_not_want_to_go_is_killed() {
+    let mut daemon = Start::solo().options("grace=300").up();
+    let command = "foreign trap '' TERM; while :; do sleep 1000; done";
+    let foreign = Process(daemon.ask(command).parse().unwrap());
+    // The shell has set its trap once it waits for its own child.
+    let slept = until("the foreign child sleeps", || foreign.children().first().copied());
+    daemon.parent().signal(Signal::SIGTERM);
+    until("the foreign child is killed", || (!foreign.is_alive()).then_some(()));
+    // The grandchild is nobody's but the test's.
+    slept.signal(Signal::SIGKILL);
+    daemon.ended();
+}

@@ -1,0 +1,97 @@
+//! A daemon under test whose parent is not alone: the System is the user's own, with two more
+//! arbiters and a web server, which hands every connection number over.
+
+use std::error::Error;
+use std::net::{Ipv4Addr, TcpListener, TcpStream};
+use std::time::Duration;
+
+use actix::{Actor, Addr, Arbiter, Recipient};
+use actix_daemon::{
+    ChildActor, DaemonActor, DaemonChild, Launched, ParentAcceptor, Program, Status, UntilStopped,
+};
+use actix_web::{App, HttpServer, web};
+use live_tests::{Options, Session, open_desk, subscribe};
+
+/// What main makes before the runtime, and the System takes over.
+type Daemon = Addr<DaemonActor<TcpStream>>;
+
+fn main() -> Result<(), Box<dyn Error>> {
+    let options = Options::read();
+    let listener = options.listen()?;
+    let web = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;
+    std::fs::write(
+        options.desk().with_extension("web"),
+        web.local_addr()?.port().to_string(),
+    )?;
+    let launched = options.builder().model(options.each()).launch(Company {
+        listener,
+        options: options.clone(),
+    })?;
+    in_own_system(launched, web)
+}
+
+#[actix::main]
+async fn in_own_system(
+    launched: Launched<Company>,
+    web: TcpListener,
+) -> Result<(), Box<dyn Error>> {
+    let daemon = launched.start()?;
+    let arbiters = [Arbiter::new(), Arbiter::new()];
+    for arbiter in &arbiters {
+        let daemon = daemon.clone();
+        // Each asks now and then, from its own thread.
+        arbiter.spawn(async move {
+            while daemon.send(Status).await.is_ok() {
+                tokio::time::sleep(Duration::from_millis(10)).await;
+            }
+        });
+    }
+    let state = daemon.clone();
+    let server = HttpServer::new(move || {
+        App::new()
+            .app_data(web::Data::new(state.clone()))
+            .route("/", web::get().to(status))
+    })
+    .workers(2)
+    .disable_signals()
+    .listen(web)?
+    .run();
+    let handle = server.handle();
+    let serving = actix_rt::spawn(server);
+    daemon.send(UntilStopped).await??;
+    handle.stop(true).await;
+    serving.await??;
+    for arbiter in arbiters {
+        arbiter.stop();
+        arbiter.join().map_err(|_panic| "an arbiter has panicked")?;
+    }
+    Ok(())
+}
+
+async fn status(daemon: web::Data<Daemon>) -> String {
+    match daemon.send(Status).await {
+        Ok(report) => report.to_string(),
+        Err(gone) => gone.to_string(),
+    }
+}
+
+struct Company {
+    listener: TcpListener,
+    options: Options,
+}
+
+impl Program for Company {
+    type Request = TcpStream;
+
+    fn parent(self, daemon: Daemon) {
+        subscribe(&daemon);
+        open_desk(&self.options.desk(), daemon.clone(), |_daemon, _line| None)
+            .expect("a place for a desk");
+        ParentAcceptor::start(self.listener, daemon, |stream| stream)
+            .expect("the runtime can watch a listener");
+    }
+
+    fn child(self, daemon: Addr<ChildActor>) -> Recipient<DaemonChild<TcpStream>> {
+        Session::new(daemon, None).start().recipient()
+    }
+}

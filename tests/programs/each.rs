@@ -1,0 +1,41 @@
+//! A daemon under test that forks for each connection: its options are its arguments, its
+//! children talk.
+
+use std::error::Error;
+use std::net::{TcpListener, TcpStream};
+
+use actix::{Actor, Addr, Recipient};
+use actix_daemon::{ChildActor, DaemonActor, DaemonChild, ParentAcceptor, Program};
+use live_tests::{Options, Session, open_desk, subscribe};
+
+fn main() -> Result<(), Box<dyn Error>> {
+    let options = Options::read();
+    let listener = options.listen()?;
+    options
+        .builder()
+        .model(options.each())
+        .launch(Each { listener, options })?
+        .run()?;
+    Ok(())
+}
+
+struct Each {
+    listener: TcpListener,
+    options: Options,
+}
+
+impl Program for Each {
+    type Request = TcpStream;
+
+    fn parent(self, daemon: Addr<DaemonActor<TcpStream>>) {
+        subscribe(&daemon);
+        open_desk(&self.options.desk(), daemon.clone(), |_daemon, _line| None)
+            .expect("a place for a desk");
+        ParentAcceptor::start(self.listener, daemon, |stream| stream)
+            .expect("the runtime can watch a listener");
+    }
+
+    fn child(self, daemon: Addr<ChildActor>) -> Recipient<DaemonChild<TcpStream>> {
+        Session::new(daemon, None).start().recipient()
+    }
+}

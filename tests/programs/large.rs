@@ -1,0 +1,71 @@
+//! A daemon under test whose requests are bytes: `bytes N` at its desk hands N of them over, and
+//! the child logs what it has got.
+
+use std::error::Error;
+
+use actix::{Actor, Addr, Context, Handler, Recipient};
+use actix_daemon::{
+    ChildActor, DaemonActor, DaemonChild, HandOver, Program, UpdateStatus, logger,
+};
+use live_tests::{Options, open_desk, subscribe};
+
+fn main() -> Result<(), Box<dyn Error>> {
+    let options = Options::read();
+    // Nobody connects; the harness waits for the port.
+    drop(options.listen()?);
+    options
+        .builder()
+        .model(options.each())
+        .launch(Large { options })?
+        .run()?;
+    Ok(())
+}
+
+struct Large {
+    options: Options,
+}
+
+/// A byte that differs from place to place.
+fn byte_at(index: usize) -> u8 {
+    (index.wrapping_mul(31) ^ (index >> 8)).to_le_bytes()[0]
+}
+
+impl Program for Large {
+    type Request = Vec<u8>;
+
+    fn parent(self, daemon: Addr<DaemonActor<Vec<u8>>>) {
+        subscribe(&daemon);
+        open_desk(&self.options.desk(), daemon, |_daemon, line| {
+            let size: usize = line.strip_prefix("bytes ")?.parse().ok()?;
+            Some(HandOver((0..size).map(byte_at).collect()))
+        })
+        .expect("a place for a desk");
+    }
+
+    fn child(self, daemon: Addr<ChildActor>) -> Recipient<DaemonChild<Vec<u8>>> {
+        Reader { daemon }.start().recipient()
+    }
+}
+
+struct Reader {
+    daemon: Addr<ChildActor>,
+}
+
+impl Actor for Reader {
+    type Context = Context<Self>;
+}
+
+impl Handler<DaemonChild<Vec<u8>>> for Reader {
+    type Result = ();
+
+    fn handle(&mut self, child: DaemonChild<Vec<u8>>, _ctx: &mut Context<Self>) {
+        let wrong = child
+            .request
+            .iter()
+            .enumerate()
+            .filter(|(index, byte)| byte_at(*index) != **byte)
+            .count();
+        slog::info!(logger(), "got {} bytes, {} wrong", child.request.len(), wrong);
+        self.daemon.do_send(UpdateStatus::Done);
+    }
+}

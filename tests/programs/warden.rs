@@ -1,0 +1,75 @@
+//! Watches over one program under test, and over all that it leaves behind: `warden REPORT PROGRAM
+//! ARGUMENTS...`.
+//!
+//! It is the reaper of its descendants, also of those that detach. Each one's end is a line of the
+//! report, `PID STATUS`; the first line is the program's own pid. It ends when none is left. When
+//! its standard input ends, the test is over, and whoever is left is killed.
+
+use std::fs::File;
+use std::io::{self, Read, Write};
+use std::process::{Command, Stdio};
+use std::time::Duration;
+
+use nix::errno::Errno;
+use nix::sys::signal::{Signal, kill};
+use nix::sys::wait::{WaitStatus, wait};
+use nix::unistd::Pid;
+
+fn main() -> Result<(), Box<dyn std::error::Error>> {
+    let mut arguments = std::env::args_os().skip(1);
+    let report = arguments.next().ok_or("a file to report to")?;
+    let program = arguments.next().ok_or("a program to start")?;
+    nix::sys::prctl::set_child_subreaper(true)?;
+    let mut report = File::create(report)?;
+    let mut command = Command::new(program);
+    command.args(arguments).stdin(Stdio::null());
+    std::os::unix::process::CommandExt::process_group(&mut command, 0);
+    let started = command.spawn()?.id();
+    writeln!(report, "{started}")?;
+    // The test reads to the end of these, which must not be ours.
+    let null = File::options().write(true).open("/dev/null")?;
+    nix::unistd::dup2_stdout(&null)?;
+    nix::unistd::dup2_stderr(&null)?;
+    std::thread::spawn(kill_the_rest_at_the_end_of_input);
+    loop {
+        match wait() {
+            Ok(WaitStatus::Exited(pid, code)) => writeln!(report, "{pid} code {code}")?,
+            Ok(WaitStatus::Signaled(pid, signal, _core)) => {
+                writeln!(report, "{pid} signal {signal}")?;
+            }
+            Ok(_) | Err(Errno::EINTR) => {}
+            Err(_nobody_is_left) => return Ok(()),
+        }
+    }
+}
+
+fn kill_the_rest_at_the_end_of_input() {
+    // However it ends, it has ended.
+    let _ = io::stdin().read_to_end(&mut Vec::new());
+    loop {
+        for pid in descendants(std::process::id()) {
+            // It may be gone by now.
+            let _ = kill(Pid::from_raw(pid.cast_signed()), Signal::SIGKILL);
+        }
+        std::thread::park_timeout(Duration::from_millis(10));
+    }
+}
+
+fn descendants(of: u32) -> Vec<u32> {
+    let mut found = vec![of];
+    let mut seen = 0;
+    while let Some(parent) = found.get(seen).copied() {
+        seen += 1;
+        let threads = std::fs::read_dir(format!("/proc/{parent}/task"));
+        for thread in threads.into_iter().flatten().flatten() {
+            let children = std::fs::read_to_string(thread.path().join("children"));
+            found.extend(
+                children
+                    .unwrap_or_default()
+                    .split_whitespace()
+                    .filter_map(|pid| pid.parse::<u32>().ok()),
+            );
+        }
+    }
+    found.split_off(1)
+}

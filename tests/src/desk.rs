@@ -1,0 +1,176 @@
+//! The parent's desk: a Unix socket at which a test asks the daemon's actor for things, a line
+//! each; and a session that logs every broadcast it is told.
+
+use std::io;
+use std::path::Path;
+use std::process::Command;
+
+use actix::{Actor, Addr, Context, Handler};
+use actix_daemon::{
+    ChildExited, DaemonAccept, DaemonActor, DaemonHup, DaemonParent, DaemonPause, DaemonShutdown,
+    DaemonStart, Detail, ForeignChild, HandOver, Handover, Manner, Peek, Pid, Reload, Resize,
+    Shutdown, Status, Subscribe, UpdateStatus, logger,
+};
+use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
+use tokio::net::{UnixListener, UnixStream};
+
+use crate::talk::hoard;
+
+/// What a program answers to that the desk itself does not know.
+pub type Ask<R> = fn(&Addr<DaemonActor<R>>, &str) -> Option<HandOver<R>>;
+
+/// Opens the desk at this place, inside the parent's System.
+///
+/// # Errors
+///
+/// When the socket cannot be bound.
+pub fn open_desk<R>(place: &Path, daemon: Addr<DaemonActor<R>>, ask: Ask<R>) -> io::Result<()>
+where
+    R: Handover + Send,
+{
+    // Who starts anew in the same place finds the last one's socket there.
+    let _ = std::fs::remove_file(place);
+    let listener = UnixListener::bind(place)?;
+    actix_rt::spawn(async move {
+        while let Ok((stream, _peer)) = listener.accept().await {
+            actix_rt::spawn(serve(stream, daemon.clone(), ask));
+        }
+    });
+    Ok(())
+}
+
+async fn serve<R: Handover + Send>(mut stream: UnixStream, daemon: Addr<DaemonActor<R>>, ask: Ask<R>) {
+    let (read, mut write) = stream.split();
+    let mut lines = BufReader::new(read).lines();
+    let mut hoarded = Vec::new();
+    while let Ok(Some(line)) = lines.next_line().await {
+        let answer = match line.as_str() {
+            "hoard" => {
+                hoarded = hoard();
+                hoarded.len().to_string()
+            }
+            "release" => {
+                hoarded.clear();
+                "ok".to_owned()
+            }
+            _ => answer(&line, &daemon, ask).await,
+        };
+        if write
+            .write_all(format!("{answer}\n.\n").as_bytes())
+            .await
+            .is_err()
+        {
+            return;
+        }
+    }
+}
+
+async fn answer<R: Handover + Send>(line: &str, daemon: &Addr<DaemonActor<R>>, ask: Ask<R>) -> String {
+    let (word, rest) = line.split_once(' ').unwrap_or((line, ""));
+    match word {
+        "status" => told(daemon.send(Status).await, |report| report.to_string()),
+        "json" => told(daemon.send(Status).await, |report| {
+            serde_json::to_string(&report).unwrap_or_else(|error| error.to_string())
+        }),
+        "peek" => {
+            let detail = Detail::Verbose;
+            told(daemon.send(Peek { detail }).await, |peek| peek)
+        }
+        "reload" => told(daemon.send(Reload).await, shown),
+        "resize" => {
+            let resize = match rest {
+                "more" => Resize::More,
+                "fewer" => Resize::Fewer,
+                number => Resize::To(number.parse().unwrap_or(0)),
+            };
+            told(daemon.send(resize).await, shown)
+        }
+        "shutdown" => told(daemon.send(Shutdown(Manner::Orderly)).await, |begun| {
+            format!("{begun:?}")
+        }),
+        "wait" => told(daemon.send(UpdateStatus::Wait).await, shown),
+        "foreign" => adopt(rest, daemon).await,
+        _ => match ask(daemon, line) {
+            None => "???".to_owned(),
+            Some(hand_over) => told(daemon.send(hand_over).await, |handed| match handed {
+                Ok(handed) => format!("handed to {}", handed.pid),
+                Err(back) => format!("back: {}", back.why),
+            }),
+        },
+    }
+}
+
+fn told<T>(answer: Result<T, actix::MailboxError>, show: impl FnOnce(T) -> String) -> String {
+    answer.map_or_else(|gone| gone.to_string(), show)
+}
+
+fn shown<T: std::fmt::Debug, E: std::fmt::Display>(result: Result<T, E>) -> String {
+    match result {
+        Ok(done) => format!("{done:?}"),
+        Err(refused) => format!("refused: {refused}"),
+    }
+}
+
+/// Starts a process of the program's own, and has the daemon watch over it.
+async fn adopt<R: Handover + Send>(command: &str, daemon: &Addr<DaemonActor<R>>) -> String {
+    let started = Command::new("sh").args(["-c", command]).spawn();
+    let pid = match started {
+        Ok(child) => i32::try_from(child.id()).ok().and_then(Pid::from_raw),
+        Err(error) => return error.to_string(),
+    };
+    match pid {
+        None => "no pid".to_owned(),
+        Some(pid) => told(daemon.send(ForeignChild(pid)).await, |adopted| match adopted {
+            Ok(()) => pid.to_string(),
+            Err(error) => error.to_string(),
+        }),
+    }
+}
+
+/// Has every broadcast of the parent logged as `told: NAME`.
+pub fn subscribe<R: Handover + Send>(daemon: &Addr<DaemonActor<R>>) {
+    let herald = Herald.start();
+    macro_rules! subscribe {
+        ($($message:ty),*) => {
+            $(daemon.do_send(Subscribe::<$message>::new("herald", herald.clone()));)*
+        };
+    }
+    subscribe!(
+        DaemonStart,
+        DaemonParent,
+        DaemonAccept,
+        DaemonPause,
+        DaemonHup,
+        DaemonShutdown,
+        ChildExited
+    );
+}
+
+struct Herald;
+
+impl Actor for Herald {
+    type Context = Context<Self>;
+}
+
+macro_rules! herald {
+    ($($message:ty: $told:expr;)*) => {$(
+        impl Handler<$message> for Herald {
+            type Result = ();
+
+            fn handle(&mut self, message: $message, _ctx: &mut Context<Self>) {
+                let told: fn(&$message) -> String = $told;
+                slog::info!(logger(), "told: {}", told(&message));
+            }
+        }
+    )*};
+}
+
+herald! {
+    DaemonStart: |_| "DaemonStart".to_owned();
+    DaemonParent: |_| "DaemonParent".to_owned();
+    DaemonAccept: |_| "DaemonAccept".to_owned();
+    DaemonPause: |_| "DaemonPause".to_owned();
+    DaemonHup: |_| "DaemonHup".to_owned();
+    DaemonShutdown: |shutdown| format!("DaemonShutdown {:?}", shutdown.reason);
+    ChildExited: |exited| format!("ChildExited {} {}", exited.pid, exited.cause);
+}

@@ -1,0 +1,151 @@
+//! The command line of a program under test: words of the form `name=value`, and bare names.
+
+use std::io::{self, Write};
+use std::net::{Ipv4Addr, TcpListener};
+use std::path::PathBuf;
+use std::str::FromStr;
+use std::time::Duration;
+
+use actix_daemon::{Builder, Daemon, OnHup, PostFork, PreFork, Resource, Solo};
+
+/// What the test has asked for.
+#[derive(Debug, Clone)]
+pub struct Options(Vec<(String, String)>);
+
+impl Options {
+    /// Reads the arguments of this process.
+    #[must_use]
+    pub fn read() -> Self {
+        Options(
+            std::env::args()
+                .skip(1)
+                .map(|word| match word.split_once('=') {
+                    Some((name, value)) => (name.to_owned(), value.to_owned()),
+                    None => (word, String::new()),
+                })
+                .collect(),
+        )
+    }
+
+    /// The value of an option, if it was given.
+    #[must_use]
+    pub fn get(&self, name: &str) -> Option<&str> {
+        self.0
+            .iter()
+            .find_map(|(known, value)| (known == name).then_some(value.as_str()))
+    }
+
+    /// Whether an option was given.
+    #[must_use]
+    pub fn has(&self, name: &str) -> bool {
+        self.get(name).is_some()
+    }
+
+    /// The number that an option was given.
+    ///
+    /// # Panics
+    ///
+    /// When it is none.
+    #[must_use]
+    pub fn number<N: FromStr>(&self, name: &str) -> Option<N> {
+        self.get(name).map(|value| {
+            value
+                .parse()
+                .unwrap_or_else(|_no_number| panic!("{name} takes a number, not {value:?}"))
+        })
+    }
+
+    /// Where the parent opens its desk.
+    ///
+    /// # Panics
+    ///
+    /// When the test names no place.
+    #[must_use]
+    pub fn desk(&self) -> PathBuf {
+        PathBuf::from(self.get("desk").expect("the harness gives a desk"))
+    }
+
+    /// Binds 127.0.0.1 on the port of the option `port`, or any, and prints `PORT=<n>`.
+    ///
+    /// # Errors
+    ///
+    /// When the port is not free.
+    #[expect(clippy::print_stdout, reason = "the test reads it")]
+    pub fn listen(&self) -> io::Result<TcpListener> {
+        let port = self.number("port").unwrap_or(0);
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, port))?;
+        println!("PORT={}", listener.local_addr()?.port());
+        io::stdout().flush()?;
+        Ok(listener)
+    }
+
+    /// The model of a pool.
+    #[must_use]
+    pub fn pool(&self) -> PreFork {
+        let mut model = PreFork::start_children(self.number("start").unwrap_or(2));
+        if let Some(children) = self.number("min") {
+            model = model.min_spare(children);
+        }
+        if let Some(children) = self.number("max_spare") {
+            model = model.max_spare(children);
+        }
+        if let Some(children) = self.number("max") {
+            model = model.max_children(children);
+        }
+        if let Some(requests) = self.number("requests") {
+            model = model.requests(requests);
+        }
+        if let Some(millis) = self.number("linger") {
+            model = model.linger(Duration::from_millis(millis));
+        }
+        model
+    }
+
+    /// The model of a child for each request.
+    #[must_use]
+    pub fn each(&self) -> PostFork {
+        let mut model = PostFork::max_children(self.number("max").unwrap_or(3));
+        if let Some(requests) = self.number("backlog") {
+            model = model.backlog(requests);
+        }
+        model
+    }
+
+    /// All settings but the model.
+    pub fn builder(&self) -> Builder<Solo> {
+        let mut daemon = Daemon::builder();
+        for (name, value) in &self.0 {
+            daemon = match name.as_str() {
+                "alias" => daemon.alias(value),
+                "detach" => daemon.detach(),
+                "logfile" => daemon.logfile(value),
+                "verbose" => daemon.verbose(),
+                "user" => daemon.user(value),
+                "group" => daemon.group(value),
+                "grace" => daemon.grace(self.millis(name)),
+                "boot_timeout" => daemon.boot_timeout(self.millis(name)),
+                "pidfile" => daemon.pidfile(value),
+                "umask" => daemon.umask(u32::from_str_radix(value, 8).expect("umask is octal")),
+                "workdir" => daemon.workdir(value),
+                "open_files" => daemon.limit(Resource::OpenFiles, self.sure(name)),
+                "core" => daemon.limit(Resource::Core, self.sure(name)),
+                "nice" => daemon.nice(self.sure(name)),
+                "oom_score_adj" => daemon.oom_score_adj(self.sure(name)),
+                "title" => daemon.title(value),
+                "board_file" => daemon.board_file(value),
+                "request_limit" => daemon.request_limit(self.sure(name)),
+                "reload_on_hup" => daemon.on_hup(OnHup::Reload),
+                _ => daemon,
+            };
+        }
+        daemon
+    }
+
+    fn millis(&self, name: &str) -> Duration {
+        Duration::from_millis(self.sure(name))
+    }
+
+    fn sure<N: FromStr>(&self, name: &str) -> N {
+        self.number(name).expect("it was given")
+    }
+}

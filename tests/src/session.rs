@@ -1,0 +1,104 @@
+//! The session of a child under test, in both forking models: a connection at a time.
+
+use std::net::{TcpListener, TcpStream};
+
+use actix::{Actor, Addr, AsyncContext, Context, Handler, WrapFuture};
+use actix_daemon::{
+    Accepted, Broadcast, ChildAcceptor, ChildActor, ChildHandle, DaemonChild, DaemonHup,
+    DaemonShutdown, Subscribe, UpdateStatus, logger,
+};
+
+use crate::talk::talk;
+
+/// A session that talks, see [`talk`].
+#[derive(Debug)]
+pub struct Session {
+    daemon: Addr<ChildActor>,
+    listener: Option<TcpListener>,
+}
+
+impl Session {
+    /// A session for a pre-forked child with this listener, or without one for a post-forked.
+    #[must_use]
+    pub fn new(daemon: Addr<ChildActor>, listener: Option<TcpListener>) -> Self {
+        Session { daemon, listener }
+    }
+
+    fn serve(&self, stream: TcpStream, ctx: &mut Context<Self>) {
+        let daemon = self.daemon.clone();
+        let serve = async move {
+            if let Some(child) = ChildHandle::current()
+                && let Ok(mut stream) = tokio::net::TcpStream::from_std(stream)
+            {
+                // A client that is gone needs no answer.
+                let _ = talk(&mut stream, &child).await;
+            }
+            daemon.do_send(UpdateStatus::Done);
+        };
+        ctx.spawn(serve.into_actor(self));
+    }
+
+    fn subscribe<M>(&self, ctx: &mut Context<Self>)
+    where
+        M: Broadcast,
+        Self: Handler<M>,
+        ChildActor: Handler<Subscribe<M>>,
+    {
+        self.daemon
+            .do_send(Subscribe::<M>::new("session", ctx.address()));
+    }
+}
+
+impl Actor for Session {
+    type Context = Context<Self>;
+
+    fn started(&mut self, ctx: &mut Context<Self>) {
+        self.subscribe::<DaemonHup>(ctx);
+        self.subscribe::<DaemonShutdown>(ctx);
+    }
+}
+
+impl Handler<DaemonChild<()>> for Session {
+    type Result = ();
+
+    fn handle(&mut self, _child: DaemonChild<()>, ctx: &mut Context<Self>) {
+        if let Some(listener) = self.listener.take() {
+            let session = ctx.address().recipient();
+            ChildAcceptor::start(listener, self.daemon.clone(), session)
+                .expect("the runtime can watch a listener");
+        }
+        self.daemon.do_send(UpdateStatus::Wait);
+    }
+}
+
+impl Handler<Accepted<TcpStream>> for Session {
+    type Result = ();
+
+    fn handle(&mut self, Accepted(stream): Accepted<TcpStream>, ctx: &mut Context<Self>) {
+        self.serve(stream, ctx);
+    }
+}
+
+impl Handler<DaemonChild<TcpStream>> for Session {
+    type Result = ();
+
+    fn handle(&mut self, child: DaemonChild<TcpStream>, ctx: &mut Context<Self>) {
+        self.serve(child.request, ctx);
+    }
+}
+
+impl Handler<DaemonHup> for Session {
+    type Result = ();
+
+    fn handle(&mut self, _hup: DaemonHup, _ctx: &mut Context<Self>) {
+        slog::info!(logger(), "told: DaemonHup");
+    }
+}
+
+impl Handler<DaemonShutdown> for Session {
+    type Result = ();
+
+    fn handle(&mut self, shutdown: DaemonShutdown, _ctx: &mut Context<Self>) {
+        slog::info!(logger(), "told: DaemonShutdown {:?}", shutdown.reason);
+    }
+}

@@ -1,0 +1,105 @@
+//! The lines that a child under test understands: a line in, a line out.
+
+use std::fs::File;
+use std::io;
+use std::path::Path;
+use std::time::Duration;
+
+use actix_daemon::{ChildHandle, Detail, Peek, Status, logger};
+use tokio::io::{AsyncBufReadExt, AsyncRead, AsyncWrite, AsyncWriteExt, BufReader};
+
+/// How often a child that waits for a file looks for it.
+const LOOK: Duration = Duration::from_millis(5);
+
+/// Talks with a client until it says `done` or closes.
+///
+/// # Errors
+///
+/// When the connection breaks.
+pub async fn talk<S>(stream: &mut S, child: &ChildHandle) -> io::Result<()>
+where
+    S: AsyncRead + AsyncWrite + Unpin,
+{
+    let mut stream = BufReader::new(stream);
+    let mut line = String::new();
+    loop {
+        line.clear();
+        if stream.read_line(&mut line).await? == 0 {
+            return Ok(());
+        }
+        let (word, rest) = line
+            .trim_end()
+            .split_once(' ')
+            .unwrap_or((line.trim_end(), ""));
+        let answer = answer(word, rest, child).await;
+        stream.write_all(format!("{answer}\n").as_bytes()).await?;
+        if word == "done" {
+            return Ok(());
+        }
+    }
+}
+
+async fn answer(word: &str, rest: &str, child: &ChildHandle) -> String {
+    match word {
+        "pid" => std::process::id().to_string(),
+        "echo" => rest.to_owned(),
+        "done" => "ok".to_owned(),
+        "label" => {
+            child.label(rest);
+            "ok".to_owned()
+        }
+        "long" => match child.long() {
+            Ok(()) => "ok".to_owned(),
+            Err(refused) => refused.to_string(),
+        },
+        "log" => {
+            slog::info!(logger(), "{}", rest);
+            "ok".to_owned()
+        }
+        "json" => match child.daemon().send(Status).await {
+            Ok(report) => serde_json::to_string(&report).unwrap_or_else(|error| error.to_string()),
+            Err(gone) => gone.to_string(),
+        },
+        "peek" => {
+            let detail = Detail::Verbose;
+            let peek = child.daemon().send(Peek { detail }).await;
+            peek.unwrap_or_default().replace('\n', "|")
+        }
+        "make" => match File::create_new(rest) {
+            Ok(_file) => "ok".to_owned(),
+            Err(error) => error.to_string(),
+        },
+        "root" => format!("{:?}", nix::unistd::setuid(nix::unistd::Uid::from_raw(0))),
+        "panic" => panic!("a panic was asked for"),
+        "abort" => std::process::abort(),
+        // Forgotten by its request, it goes on until the file is there.
+        "hoard" => {
+            let file = rest.to_owned();
+            actix_rt::spawn(async move {
+                let mut hoarded = Vec::new();
+                while !Path::new(&file).exists() {
+                    hoarded.extend(hoard());
+                    tokio::time::sleep(LOOK).await;
+                }
+            });
+            "ok".to_owned()
+        }
+        // Not to be moved by anything but QUIT, KILL and the end of the client.
+        "until" => {
+            until_there(rest).await;
+            "ok".to_owned()
+        }
+        _ => "???".to_owned(),
+    }
+}
+
+async fn until_there(file: &str) {
+    while !Path::new(file).exists() {
+        tokio::time::sleep(LOOK).await;
+    }
+}
+
+/// All descriptors that this process may still have.
+pub(crate) fn hoard() -> Vec<File> {
+    std::iter::from_fn(|| File::open("/dev/null").ok()).collect()
+}
