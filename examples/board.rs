@@ -23,12 +23,12 @@ use std::time::Duration;
 
 use actix::fut::ActorFutureExt;
 use actix::{Actor, Addr, AsyncContext, Context, Handler, Recipient, WrapFuture};
+use tokio::net::TcpStream;
 use actix_daemon::{
     Accepted, ChildAcceptor, ChildActor, ChildHandle, ChildReport, Daemon, DaemonActor,
     DaemonChild, PreFork, Program, Report, Status, UpdateStatus,
 };
 use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
-use tokio::net::TcpStream;
 
 /// How often the board is looked at.
 const LOOK: Duration = Duration::from_millis(500);

@@ -13,7 +13,9 @@
 
 use std::pin::pin;
 
-use actix_daemon::{ChildHandle, Daemon, PreFork};
+use std::net::TcpStream;
+
+use actix_daemon::{ChildHandle, Connection, Daemon, PreFork};
 use axum::Router;
 use axum::extract::Request;
 use axum::routing::get;
@@ -21,7 +23,6 @@ use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
 use hyper_util::service::TowerToHyperService;
-use tokio::net::TcpStream;
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     let listener = examples::listen()?;
@@ -49,7 +50,7 @@ fn routes() -> Router {
 
 /// Serves one connection. When the child is told to go, the connection ends after the request in
 /// hand: the client is told so by `connection: close`.
-async fn serve(stream: TcpStream, child: ChildHandle) -> Result<(), hyper::Error> {
+async fn serve(stream: Connection<TcpStream>, child: ChildHandle) -> Result<(), hyper::Error> {
     let router = TowerToHyperService::new(routes());
     let label = child.clone();
     let service = service_fn(move |request: Request<hyper::body::Incoming>| {

@@ -10,9 +10,10 @@
 //! What you type comes back, from one of four processes. `ps -ef | grep short_way` shows them and
 //! what they do. Ctrl-C stops it: connections in hand are finished first, a second Ctrl-C hurries.
 
-use actix_daemon::{ChildHandle, Daemon, DaemonError, PreFork};
+use std::net::TcpStream;
+
+use actix_daemon::{ChildHandle, Connection, Daemon, DaemonError, PreFork};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::TcpStream;
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     let listener = examples::listen()?;
@@ -23,7 +24,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         .map_err(|error: DaemonError| error.into())
 }
 
-async fn echo(mut stream: TcpStream, child: ChildHandle) -> std::io::Result<()> {
+async fn echo(mut stream: Connection<TcpStream>, child: ChildHandle) -> std::io::Result<()> {
     child.label(&format!("echo for {}", stream.peer_addr()?));
     let mut bytes = [0; 4096];
     loop {

@@ -86,7 +86,11 @@ fn a_killed_child_is_replaced_and_the_others_do_not_notice() {
     let mut next = daemon.client();
     assert_ne!(next.pid(), child);
     until("a new child is there", || {
-        daemon.children().iter().any(|child| !before.contains(child)).then_some(())
+        daemon
+            .children()
+            .iter()
+            .any(|child| !before.contains(child))
+            .then_some(())
     });
 }
 
@@ -149,12 +153,18 @@ fn a_parent_without_descriptors_tells_it_and_accepts_again() {
     assert_eq!(client.read().unwrap(), "late");
     daemon.until_logged("accepting connections again");
     // It is told once, however often it is tried.
-    assert_eq!(daemon.log().matches("cannot accept a connection").count(), 1);
+    assert_eq!(
+        daemon.log().matches("cannot accept a connection").count(),
+        1
+    );
 }
 
 #[test]
 fn a_child_without_descriptors_tells_it_and_accepts_again() {
-    let daemon = Start::pool().logged().options("open_files=48 start=1 min=0 max=1").up();
+    let daemon = Start::pool()
+        .logged()
+        .options("open_files=48 start=1 min=0 max=1")
+        .up();
     let mut client = daemon.client();
     let child = client.pid();
     let end = daemon.dir().join("end");
@@ -204,7 +214,11 @@ fn a_start_whose_children_die_is_given_up_with_the_reason() {
         "{}",
         failed.error
     );
-    assert!(failed.error.contains('7'), "the exit code is told: {}", failed.error);
+    assert!(
+        failed.error.contains('7'),
+        "the exit code is told: {}",
+        failed.error
+    );
 }
 
 #[test]

@@ -30,7 +30,9 @@ fn refusable(start: Start) -> (Start, PathBuf) {
 }
 
 fn failed_forks(daemon: &Daemon) -> u64 {
-    daemon.report()["counters"]["failed_forks"].as_u64().unwrap()
+    daemon.report()["counters"]["failed_forks"]
+        .as_u64()
+        .unwrap()
 }
 
 #[test]
@@ -59,7 +61,11 @@ fn no_connection_is_lost_while_forks_fail() {
 
 #[test]
 fn a_pool_is_filled_when_forks_succeed_again() {
-    let (start, file) = refusable(Start::pool().logged().options("start=2 min=2 max=4 requests=1"));
+    let (start, file) = refusable(
+        Start::pool()
+            .logged()
+            .options("start=2 min=2 max=4 requests=1"),
+    );
     let daemon = start.up();
     fs::write(&file, "").unwrap();
     let mut busy = [daemon.client(), daemon.client()];
@@ -78,7 +84,7 @@ fn a_pool_is_filled_when_forks_succeed_again() {
 fn a_pool_whose_first_forks_fail_comes_up_when_they_succeed() {
     let (start, file) = refusable(Start::pool().logged().options("start=2 max=4"));
     fs::write(&file, "").unwrap();
-    let daemon = start.up();
+    let daemon = start.begun();
     daemon.until_logged("WARN");
     assert!(!daemon.log().contains("told: DaemonParent"));
     fs::remove_file(&file).unwrap();

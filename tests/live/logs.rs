@@ -52,7 +52,10 @@ fn after_a_rename_and_a_hangup_no_line_is_lost_and_all_go_to_the_new_file() {
         let mark = format!("line <{number}>,");
         let found = last_of_old.matches(&mark).count() + new.matches(&mark).count();
         assert_eq!(found, 1, "{mark}");
-        assert!(number < first_of_new || new.contains(&mark), "{mark} is in the old file");
+        assert!(
+            number < first_of_new || new.contains(&mark),
+            "{mark} is in the old file"
+        );
     }
 }
 
@@ -120,7 +123,10 @@ fn a_record_is_one_line_and_tells_who_has_written_it() {
         let levels = ["INFO", "DEBG", "WARN", "ERRO"];
         let count: usize = levels.iter().map(|level| line.matches(level).count()).sum();
         assert_eq!(count, 1, "{line:?}");
-        assert!(line.contains("role: parent, pid: ") || line.contains("role: child, pid: "), "{line:?}");
+        assert!(
+            line.contains("role: parent, pid: ") || line.contains("role: child, pid: "),
+            "{line:?}"
+        );
     }
     for (number, pid) in writers {
         let mark = format!("record {number}-");

@@ -6,13 +6,17 @@
     reason = "a test that unwraps what is not there has failed"
 )]
 
+mod company;
 mod detaching;
 mod faults;
 mod forking;
 mod forks;
+mod handover;
 mod harness;
 mod housework;
 mod logs;
 mod preforking;
 mod refusals;
+mod sizes;
+mod status;
 mod stopping;

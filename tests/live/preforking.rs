@@ -57,7 +57,10 @@ fn a_child_that_has_served_its_share_is_replaced() {
 fn status_shows_both_busy_children_on_the_scoreboard() {
     let daemon = preforking();
     let (mut first, mut second) = (daemon.client(), daemon.client());
-    assert_eq!((first.ask("PING"), second.ask("PING")), ("PONG".into(), "PONG".into()));
+    assert_eq!(
+        (first.ask("PING"), second.ask("PING")),
+        ("PONG".into(), "PONG".into())
+    );
     let status = first.ask_up_to("STATUS", "DONE");
     assert_eq!(status[1], "    Pre-forking server, we are a child");
     let slots = status[4].split_once("Slots [").expect("the scoreboard").1;
@@ -69,7 +72,10 @@ fn peek_tells_of_the_daemons_session() {
     let daemon = preforking();
     let peek = daemon.client().ask_up_to("PEEK", "DONE");
     assert!(peek.len() > 4, "{peek:?}");
-    assert!(peek.iter().any(|line| line == "session 1 (Daemon)"), "{peek:?}");
+    assert!(
+        peek.iter().any(|line| line == "session 1 (Daemon)"),
+        "{peek:?}"
+    );
 }
 
 #[test]

@@ -4,9 +4,7 @@
 use std::error::Error;
 
 use actix::{Actor, Addr, Context, Handler, Recipient};
-use actix_daemon::{
-    ChildActor, DaemonActor, DaemonChild, HandOver, Program, UpdateStatus, logger,
-};
+use actix_daemon::{ChildActor, DaemonActor, DaemonChild, HandOver, Program, UpdateStatus, logger};
 use live_tests::{Options, open_desk, subscribe};
 
 fn main() -> Result<(), Box<dyn Error>> {
@@ -65,7 +63,12 @@ impl Handler<DaemonChild<Vec<u8>>> for Reader {
             .enumerate()
             .filter(|(index, byte)| byte_at(*index) != **byte)
             .count();
-        slog::info!(logger(), "got {} bytes, {} wrong", child.request.len(), wrong);
+        slog::info!(
+            logger(),
+            "got {} bytes, {} wrong",
+            child.request.len(),
+            wrong
+        );
         self.daemon.do_send(UpdateStatus::Done);
     }
 }

@@ -44,6 +44,8 @@ impl Program for Pool {
         {
             std::process::exit(7);
         }
-        Session::new(daemon, Some(self.listener)).start().recipient()
+        Session::new(daemon, Some(self.listener))
+            .start()
+            .recipient()
     }
 }

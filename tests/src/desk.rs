@@ -39,7 +39,11 @@ where
     Ok(())
 }
 
-async fn serve<R: Handover + Send>(mut stream: UnixStream, daemon: Addr<DaemonActor<R>>, ask: Ask<R>) {
+async fn serve<R: Handover + Send>(
+    mut stream: UnixStream,
+    daemon: Addr<DaemonActor<R>>,
+    ask: Ask<R>,
+) {
     let (read, mut write) = stream.split();
     let mut lines = BufReader::new(read).lines();
     let mut hoarded = Vec::new();
@@ -65,7 +69,11 @@ async fn serve<R: Handover + Send>(mut stream: UnixStream, daemon: Addr<DaemonAc
     }
 }
 
-async fn answer<R: Handover + Send>(line: &str, daemon: &Addr<DaemonActor<R>>, ask: Ask<R>) -> String {
+async fn answer<R: Handover + Send>(
+    line: &str,
+    daemon: &Addr<DaemonActor<R>>,
+    ask: Ask<R>,
+) -> String {
     let (word, rest) = line.split_once(' ').unwrap_or((line, ""));
     match word {
         "status" => told(daemon.send(Status).await, |report| report.to_string()),
@@ -120,10 +128,13 @@ async fn adopt<R: Handover + Send>(command: &str, daemon: &Addr<DaemonActor<R>>)
     };
     match pid {
         None => "no pid".to_owned(),
-        Some(pid) => told(daemon.send(ForeignChild(pid)).await, |adopted| match adopted {
-            Ok(()) => pid.to_string(),
-            Err(error) => error.to_string(),
-        }),
+        Some(pid) => told(
+            daemon.send(ForeignChild(pid)).await,
+            |adopted| match adopted {
+                Ok(()) => pid.to_string(),
+                Err(error) => error.to_string(),
+            },
+        ),
     }
 }
 

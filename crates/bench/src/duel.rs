@@ -60,6 +60,11 @@ impl Fighter {
         median(&self.costs)
     }
 
+    /// How many requests were not answered, or wrongly.
+    pub(crate) fn failed(&self) -> u64 {
+        self.failed
+    }
+
     /// How its rounds differ, and what failed.
     pub(crate) fn note(&self) -> String {
         let (least, most) = range(&self.rates);

@@ -134,10 +134,7 @@ pub(crate) fn send(pid: u32, what: Signal) -> Measured<()> {
 }
 
 /// Looks every 2 ms whether something has come about.
-pub(crate) fn wait_until(
-    what: &str,
-    mut has_come: impl FnMut() -> Measured<bool>,
-) -> Measured<()> {
+pub(crate) fn wait_until(what: &str, mut has_come: impl FnMut() -> Measured<bool>) -> Measured<()> {
     let deadline = Instant::now() + PATIENCE;
     while !has_come()? {
         if Instant::now() > deadline {

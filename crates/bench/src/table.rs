@@ -91,6 +91,14 @@ impl Row {
         self
     }
 
+    /// Takes into account how many requests failed: with one of them no bar is reached.
+    pub(crate) fn failed(mut self, requests: u64) -> Row {
+        if requests > 0 {
+            self.holds = self.holds.map(|_reached| false);
+        }
+        self
+    }
+
     /// Adds what else there is to know.
     pub(crate) fn note(mut self, note: impl Into<String>) -> Row {
         self.note = note.into();
@@ -132,8 +140,15 @@ fn figure(figure: f64) -> String {
 /// Tells the figures of one bench while others are still to come.
 pub(crate) fn preview(rows: &[Row]) {
     for row in rows {
-        let ratio = row.ratio.map_or(String::new(), |ratio| format!(", ratio {}", figure(ratio)));
-        say(&format!("  {}: {} {}{ratio}", row.name, figure(row.ours), row.unit));
+        let ratio = row
+            .ratio
+            .map_or(String::new(), |ratio| format!(", ratio {}", figure(ratio)));
+        say(&format!(
+            "  {}: {} {}{ratio}",
+            row.name,
+            figure(row.ours),
+            row.unit
+        ));
     }
 }
 
@@ -198,6 +213,14 @@ mod tests {
         assert_eq!(row(74.0).bar(Bar::RatioAtLeast(0.75)).holds, Some(false));
         assert_eq!(row(131.0).bar(Bar::RatioAtMost(1.3)).holds, Some(false));
         assert_eq!(row(2.0).bar(Bar::AtMost(2.0)).holds, Some(true));
+    }
+
+    #[test]
+    fn no_bar_holds_where_requests_failed() {
+        let row = Row::new("x", "x", "s", 1.0).bar(Bar::AtMost(2.0));
+        assert_eq!(row.clone().failed(0).holds, Some(true));
+        assert_eq!(row.failed(1).holds, Some(false));
+        assert_eq!(Row::new("x", "x", "s", 1.0).failed(1).holds, None);
     }
 
     #[test]

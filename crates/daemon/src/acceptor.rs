@@ -39,7 +39,7 @@ pub struct Accepted<S: 'static>(pub S);
 pub struct ChildAcceptor<L: Listen> {
     gate: Option<Rc<Gate<L>>>,
     daemon: Addr<ChildActor>,
-    session: Recipient<Accepted<L::Stream>>,
+    session: Recipient<Accepted<L::Socket>>,
     accepting: Option<SpawnHandle>,
     drained: Option<oneshot::Sender<()>>,
 }
@@ -53,7 +53,7 @@ impl<L: Listen> ChildAcceptor<L> {
     pub fn start(
         listener: L,
         daemon: Addr<ChildActor>,
-        session: Recipient<Accepted<L::Stream>>,
+        session: Recipient<Accepted<L::Socket>>,
     ) -> io::Result<Addr<Self>> {
         let gate = Some(Rc::new(Gate::in_line(listener)?));
         let acceptor = ChildAcceptor {
@@ -66,7 +66,7 @@ impl<L: Listen> ChildAcceptor<L> {
         Ok(Actor::start(acceptor))
     }
 
-    fn deliver(&self, stream: L::Stream) {
+    fn deliver(&self, stream: L::Socket) {
         self.daemon.do_send(UpdateStatus::Req);
         self.session.do_send(Accepted(stream));
     }
@@ -159,7 +159,7 @@ impl<L: Listen> Handler<DaemonShutdown> for ChildAcceptor<L> {
 pub struct ParentAcceptor<L: Listen, R: Handover + Send> {
     gate: Option<Rc<Gate<L>>>,
     daemon: Addr<DaemonActor<R>>,
-    request: fn(L::Stream) -> R,
+    request: fn(L::Socket) -> R,
     accepting: Option<SpawnHandle>,
     door: Paused,
     returned: VecDeque<R>,
@@ -192,7 +192,7 @@ impl<L: Listen, R: Handover + Send> ParentAcceptor<L, R> {
     pub fn start(
         listener: L,
         daemon: Addr<DaemonActor<R>>,
-        request: fn(L::Stream) -> R,
+        request: fn(L::Socket) -> R,
     ) -> io::Result<Addr<Self>> {
         let gate = Some(Rc::new(Gate::alone(listener)?));
         Ok(Actor::start(ParentAcceptor {

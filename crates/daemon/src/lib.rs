@@ -155,7 +155,7 @@
 //! | [`Program`], [`Launched`] | what you write, and how it is run, here or in a System of yours |
 //! | [`messages`] | all that is said between the daemon and sessions |
 //! | [`DaemonActor`], [`ChildActor`], [`ChildHandle`] | the daemon in the parent and in a child |
-//! | [`ChildAcceptor`], [`ParentAcceptor`], [`Listen`] | accepting TCP and Unix connections |
+//! | [`ChildAcceptor`], [`ParentAcceptor`], [`Listen`], [`Connection`] | accepting and serving TCP and Unix connections |
 //! | [`Report`] | the state of the daemon, as text and as JSON |
 //! | [`Handover`], [`Serde`] | what can be handed to a child |
 //! | [`logger`] | the daemon's log in this process |
@@ -176,6 +176,7 @@
 
 mod acceptor;
 mod builder;
+mod connection;
 mod child;
 mod error;
 mod launch;
@@ -191,9 +192,11 @@ mod sessions;
 mod settings;
 mod signals;
 mod status;
+mod watch;
 
 pub use acceptor::{Accepted, ChildAcceptor, ParentAcceptor};
 pub use builder::{Builder, Daemon};
+pub use connection::{Connection, Socket};
 pub use child::{ChildActor, ChildHandle};
 pub use error::{ConfigError, DaemonError};
 pub use launch::Launched;

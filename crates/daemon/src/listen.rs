@@ -7,13 +7,12 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::time::Duration;
 
-use daemon_nursery::Handover;
 use daemon_sys::listen;
 use daemon_sys::watch::{self, Queue};
 use slog::{Logger, info, warn};
 use tokio::io::unix::AsyncFd;
-use tokio::io::{AsyncRead, AsyncWrite};
 
+use crate::connection::Socket;
 use crate::log::logger;
 
 /// How long to wait before a process without descriptors or memory accepts again.
@@ -21,35 +20,16 @@ const SICK_PAUSE: Duration = Duration::from_millis(100);
 
 /// A listener that a daemon can serve: std's [`TcpListener`] or [`UnixListener`].
 pub trait Listen: Into<OwnedFd> + Unpin + 'static + sealed::Sealed {
-    /// A connection, as it crosses from process to process. It is nonblocking.
-    type Stream: Handover + From<OwnedFd> + Send;
-    /// A connection, as it is served.
-    type Async: AsyncRead + AsyncWrite + Unpin + 'static;
-
-    /// Makes a connection the runtime's of this process.
-    ///
-    /// # Errors
-    ///
-    /// When the runtime cannot watch it.
-    fn to_async(stream: Self::Stream) -> io::Result<Self::Async>;
+    /// What it accepts. As it comes from a listener of a daemon's it is nonblocking.
+    type Socket: Socket;
 }
 
 impl Listen for TcpListener {
-    type Stream = TcpStream;
-    type Async = tokio::net::TcpStream;
-
-    fn to_async(stream: TcpStream) -> io::Result<Self::Async> {
-        tokio::net::TcpStream::from_std(stream)
-    }
+    type Socket = TcpStream;
 }
 
 impl Listen for UnixListener {
-    type Stream = UnixStream;
-    type Async = tokio::net::UnixStream;
-
-    fn to_async(stream: UnixStream) -> io::Result<Self::Async> {
-        tokio::net::UnixStream::from_std(stream)
-    }
+    type Socket = UnixStream;
 }
 
 mod sealed {
@@ -106,7 +86,7 @@ impl<L: Listen> Gate<L> {
 
     /// Waits for the next connection. A process that is short of descriptors or memory says so
     /// once, and tries again until it is not.
-    pub(crate) async fn accept(&self) -> L::Stream {
+    pub(crate) async fn accept(&self) -> L::Socket {
         let mut health = Health::Well;
         loop {
             match self.accept_in_turn().await {
@@ -127,7 +107,7 @@ impl<L: Listen> Gate<L> {
         }
     }
 
-    async fn accept_in_turn(&self) -> io::Result<L::Stream> {
+    async fn accept_in_turn(&self) -> io::Result<L::Socket> {
         loop {
             if let Some(connection) = listen::accept(self.fd())? {
                 return Ok(connection.into());
@@ -140,7 +120,7 @@ impl<L: Listen> Gate<L> {
     }
 
     /// Takes a connection that waits already, if there is one.
-    pub(crate) fn try_accept(&self) -> Option<L::Stream> {
+    pub(crate) fn try_accept(&self) -> Option<L::Socket> {
         match listen::accept(self.fd()) {
             Ok(connection) => connection.map(Into::into),
             Err(error) => {

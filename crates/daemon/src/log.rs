@@ -25,7 +25,14 @@ pub(crate) fn default_logger(verbosity: Verbosity) -> Logger {
         Verbosity::Normal => Level::Info,
         Verbosity::Verbose => Level::Debug,
     };
-    let lines = FullFormat::new(OneWrite)
+    logger_to(write_line, level)
+}
+
+/// A line, written at once.
+type WriteLine = fn(&[u8]) -> io::Result<()>;
+
+fn logger_to(write: WriteLine, level: Level) -> Logger {
+    let lines = FullFormat::new(OneWrite(write))
         .use_utc_timestamp()
         .use_original_order()
         .build();
@@ -47,7 +54,7 @@ impl Drain for Lines {
 }
 
 /// Collects a record's pieces and writes them at once.
-struct OneWrite;
+struct OneWrite(WriteLine);
 
 thread_local! {
     static LINE: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
@@ -66,7 +73,7 @@ impl Decorator for OneWrite {
         let mut line = LINE.try_with(RefCell::take).unwrap_or_default();
         line.clear();
         let mut pieces = Pieces(line);
-        let written = write(&mut pieces).and_then(|()| write_line(&pieces.0));
+        let written = write(&mut pieces).and_then(|()| (self.0)(&pieces.0));
         let _gone_at_thread_exit = LINE.try_with(|kept| kept.replace(pieces.0));
         written
     }
@@ -122,3 +129,6 @@ pub(crate) fn of_parent(log: &Logger) -> Logger {
 pub(crate) fn of_child(log: &Logger, slot: u32) -> Logger {
     make_current(log.new(o!("role" => "child", "pid" => std::process::id(), "slot" => slot)))
 }
+
+#[cfg(test)]
+mod tests;

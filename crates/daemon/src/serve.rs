@@ -12,6 +12,7 @@ use slog::{Logger, debug, error};
 
 use crate::acceptor::ParentAcceptor;
 use crate::builder::Builder;
+use crate::connection::Connection;
 use crate::child::{ChildActor, ChildHandle, Next, SessionLost};
 use crate::error::DaemonError;
 use crate::listen::{Gate, Listen};
@@ -54,15 +55,15 @@ impl Builder<PreFork> {
     /// # Examples
     ///
     /// ```no_run
-    /// use actix_daemon::{ChildHandle, Daemon, DaemonError, PreFork};
+    /// use std::net::{TcpListener, TcpStream};
+    /// use actix_daemon::{ChildHandle, Connection, Daemon, DaemonError, PreFork};
     /// use tokio::io::{AsyncReadExt, AsyncWriteExt};
-    /// use tokio::net::TcpStream;
     ///
     /// fn main() -> Result<(), DaemonError> {
-    ///     let listener = std::net::TcpListener::bind("127.0.0.1:7070").expect("a free port");
+    ///     let listener = TcpListener::bind("127.0.0.1:7070").expect("a free port");
     ///     Daemon::builder()
     ///         .model(PreFork::start_children(4).max_children(32))
-    ///         .serve(listener, async |mut stream: TcpStream, child: ChildHandle| {
+    ///         .serve(listener, async |mut stream: Connection<TcpStream>, child: ChildHandle| {
     ///             let mut line = [0; 512];
     ///             let read = stream.read(&mut line).await?;
     ///             child.label("echoing");
@@ -73,7 +74,7 @@ impl Builder<PreFork> {
     pub fn serve<L, F, O>(self, listener: L, handler: F) -> Result<(), DaemonError>
     where
         L: Listen,
-        F: AsyncFn(L::Async, ChildHandle) -> O + 'static,
+        F: AsyncFn(Connection<L::Socket>, ChildHandle) -> O + 'static,
         O: Outcome,
     {
         self.launch(Pool { listener, handler })?.run()
@@ -90,7 +91,7 @@ impl Builder<PostFork> {
     pub fn serve<L, F, O>(self, listener: L, handler: F) -> Result<(), DaemonError>
     where
         L: Listen,
-        F: AsyncFn(L::Async, ChildHandle) -> O + 'static,
+        F: AsyncFn(Connection<L::Socket>, ChildHandle) -> O + 'static,
         O: Outcome,
     {
         self.launch(ForEach { listener, handler })?.run()
@@ -106,7 +107,7 @@ struct Pool<L, F> {
 impl<L, F, O> Program for Pool<L, F>
 where
     L: Listen,
-    F: AsyncFn(L::Async, ChildHandle) -> O + 'static,
+    F: AsyncFn(Connection<L::Socket>, ChildHandle) -> O + 'static,
     O: Outcome,
 {
     type Request = ();
@@ -130,12 +131,12 @@ struct ForEach<L, F> {
 impl<L, F, O> Program for ForEach<L, F>
 where
     L: Listen,
-    F: AsyncFn(L::Async, ChildHandle) -> O + 'static,
+    F: AsyncFn(Connection<L::Socket>, ChildHandle) -> O + 'static,
     O: Outcome,
 {
-    type Request = L::Stream;
+    type Request = L::Socket;
 
-    fn parent(self, daemon: Addr<DaemonActor<L::Stream>>) {
+    fn parent(self, daemon: Addr<DaemonActor<L::Socket>>) {
         let started = ParentAcceptor::start(self.listener, daemon.clone(), |stream| stream);
         if let Err(error) = started {
             error!(logger(), "cannot accept connections: {}", error);
@@ -143,7 +144,7 @@ where
         }
     }
 
-    fn child(self, daemon: Addr<ChildActor>) -> Recipient<DaemonChild<L::Stream>> {
+    fn child(self, daemon: Addr<ChildActor>) -> Recipient<DaemonChild<L::Socket>> {
         // The listener is closed here, before the request comes.
         let ForEach { handler, .. } = self;
         let act = async move |stream, child: ChildHandle| {
@@ -201,7 +202,7 @@ where
 async fn serve_pool<L, F, O>(pool: Pool<L, F>, child: ChildHandle)
 where
     L: Listen,
-    F: AsyncFn(L::Async, ChildHandle) -> O + 'static,
+    F: AsyncFn(Connection<L::Socket>, ChildHandle) -> O + 'static,
     O: Outcome,
 {
     let Pool { listener, handler } = pool;
@@ -227,7 +228,7 @@ where
 }
 
 /// The next connection; none when the child is told to go, and nothing waits that it shall take.
-async fn take_one<L: Listen>(gate: &Gate<L>, child: &ChildHandle) -> Option<L::Stream> {
+async fn take_one<L: Listen>(gate: &Gate<L>, child: &ChildHandle) -> Option<L::Socket> {
     let leaving = match child.leaving() {
         Some(reason) => reason,
         None => match select(pin!(gate.accept()), pin!(child.told_to_leave())).await {
@@ -247,16 +248,13 @@ async fn take_one<L: Listen>(gate: &Gate<L>, child: &ChildHandle) -> Option<L::S
     }
 }
 
-async fn serve_stream<L, F, O>(handler: &F, stream: L::Stream, child: &ChildHandle, log: &Logger)
+async fn serve_stream<L, F, O>(handler: &F, stream: L::Socket, child: &ChildHandle, log: &Logger)
 where
     L: Listen,
-    F: AsyncFn(L::Async, ChildHandle) -> O + 'static,
+    F: AsyncFn(Connection<L::Socket>, ChildHandle) -> O + 'static,
     O: Outcome,
 {
-    let failure = match L::to_async(stream) {
-        Ok(stream) => handler(stream, child.clone()).await.failure(),
-        Err(error) => Some(format!("cannot watch the connection: {error}")),
-    };
+    let failure = handler(Connection::new(stream), child.clone()).await.failure();
     if let Some(failure) = failure {
         debug!(log, "a connection has failed: {}", failure; "slot" => child.slot().get());
     }

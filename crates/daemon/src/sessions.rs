@@ -223,3 +223,6 @@ impl Sessions {
         session
     }
 }
+
+#[cfg(test)]
+mod tests;

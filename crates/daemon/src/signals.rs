@@ -1,19 +1,11 @@
-//! Signals of this process as messages to its daemon.
+//! The parent's signals as messages to its daemon: by tokio's handlers, which leave other
+//! listeners of the program theirs.
 
 use std::io;
 
 use actix::{Message, Recipient};
 use daemon_core::Signal;
 use tokio::signal::unix::{SignalKind, signal};
-
-/// What a child listens to.
-pub(crate) const CHILD: [Signal; 5] = [
-    Signal::Term,
-    Signal::Int,
-    Signal::Quit,
-    Signal::Hup,
-    Signal::Usr2,
-];
 
 /// What the parent listens to.
 pub(crate) const PARENT: [Signal; 7] = [

@@ -231,3 +231,6 @@ impl fmt::Display for Report {
         writeln!(f, "    {} slots free", self.free)
     }
 }
+
+#[cfg(test)]
+mod tests;

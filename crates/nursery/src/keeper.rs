@@ -325,9 +325,14 @@ impl<B: Brood> Keeper<B> {
             wire,
             deaths,
             mask,
-            ..
+            seats,
+            pids,
+            leaving: _,
         } = self;
-        drop((wire, deaths));
+        wire.put_down();
+        drop(deaths);
+        // To free memory is to write to pages that are still shared with the nursery.
+        std::mem::forget((seats, pids));
         let Some(brood) = brood else {
             return Err(Unborn::LetGo);
         };

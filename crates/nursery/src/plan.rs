@@ -134,7 +134,10 @@ impl Plan {
                 };
                 let life =
                     AssertUnwindSafe(|| inside(self.settings, brood, cradle, Wire::new(far), mask));
-                std::process::exit(catch_unwind(life).unwrap_or(EXIT_PANIC))
+                let code = catch_unwind(life).unwrap_or(EXIT_PANIC);
+                // Exit handlers that were registered before the fork are the parent's to run.
+                flush_streams();
+                process::exit_now(code)
             }
         }
     }

@@ -15,7 +15,9 @@ use serde::de::DeserializeOwned;
 /// Longest body that is taken; past it the other end is not speaking our language.
 const BODY_MAX: usize = 64 * 1024;
 const HEADER: usize = size_of::<u32>() + size_of::<u8>();
-const READ: usize = 16 * 1024;
+/// How much is read at once: some eighty reports, or an order and its small request. After each
+/// fork every page that the nursery writes to is copied, so it writes to few.
+const READ: usize = 1024;
 
 /// Sends `Out`, receives `In`; the other end has them the other way round.
 ///
@@ -187,6 +189,16 @@ impl<Out: Serialize, In: DeserializeOwned> Wire<Out, In> {
         let message = postcard::from_bytes(body).map_err(|error| garbage(error.to_string()))?;
         self.read += HEADER + length;
         Ok(Some((message, self.descriptors.drain(..count).collect())))
+    }
+}
+
+impl<Out, In> Wire<Out, In> {
+    /// Closes this end and what came with frames that nobody will read, in a process that is about
+    /// to do something else: memory is left as it is, since to free it is to copy its pages.
+    pub(crate) fn put_down(self) {
+        let Wire { end, outgoing, incoming, descriptors, .. } = self;
+        drop((end, descriptors));
+        std::mem::forget((outgoing, incoming));
     }
 }
 

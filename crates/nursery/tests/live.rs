@@ -4,11 +4,7 @@
 //! `live` runs them all, `live PART` those whose name has PART in it. A scenario is this program
 //! again, with its name in the environment.
 
-#![expect(
-    clippy::print_stdout,
-    clippy::print_stderr,
-    reason = "a program that reports"
-)]
+#![expect(clippy::print_stdout, reason = "a program that reports")]
 
 mod live {
     pub(crate) mod asks;

@@ -62,6 +62,11 @@ impl Bell {
         self.wire.ring();
     }
 
+    /// The descriptor that rings it when eight bytes are written, for a signal handler.
+    pub(crate) fn mouth(&self) -> RawFd {
+        self.wire.mouth()
+    }
+
     /// Silences the bell, however often it was rung. Look for work after it, not before: what is
     /// rung in between would be lost.
     pub fn hush(&self) {

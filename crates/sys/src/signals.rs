@@ -4,9 +4,11 @@
 //! Nothing here runs a program's code in a signal handler.
 
 mod action;
+mod ears;
 mod mask;
 mod queue;
 
 pub use action::{ignore, restore_all_defaults, restore_default};
+pub use ears::Ears;
 pub use mask::{Blocked, block_all, unblock};
 pub use queue::SignalQueue;

@@ -51,6 +51,13 @@ impl Client {
         Ok(line)
     }
 
+    /// So many bytes of text.
+    pub(crate) fn read_exactly(&mut self, bytes: usize) -> io::Result<String> {
+        let mut text = vec![0; bytes];
+        self.0.read_exact(&mut text)?;
+        Ok(String::from_utf8_lossy(&text).into_owned())
+    }
+
     pub(crate) fn try_ask(&mut self, word: &str) -> io::Result<String> {
         self.send(&format!("{word}\n"))?;
         self.read()
@@ -80,7 +87,10 @@ impl Client {
     #[track_caller]
     pub(crate) fn pid(&mut self) -> Process {
         let pid = self.ask("pid");
-        Process(pid.parse().unwrap_or_else(|_none| panic!("{pid:?} is no pid")))
+        Process(
+            pid.parse()
+                .unwrap_or_else(|_none| panic!("{pid:?} is no pid")),
+        )
     }
 
     /// Whether an answer comes within this time; it is not taken.

@@ -66,12 +66,23 @@ impl Daemon {
         self.port.is_some()
     }
 
-    /// Waits until the parent answers at its desk, if it has one, else until its title says so.
+    /// Waits until the parent is there, and answers at its desk if it has one.
+    pub(super) fn has_begun(&self) {
+        match self.desk() {
+            Some(desk) => drop(until("the desk is open", || {
+                UnixStream::connect(&desk).ok()
+            })),
+            None => drop(self.parent()),
+        }
+    }
+
+    /// Waits until the first children are up, as far as the program can be asked.
     pub(super) fn is_up(&self) {
         if self.desk().is_some() {
-            until("the desk is open", || UnixStream::connect(self.desk()?).ok());
-        } else {
-            until("the parent is there", || self.find_parent());
+            until("the daemon runs", || {
+                let report: serde_json::Value = serde_json::from_str(&self.ask("json")).ok()?;
+                (report["phase"] == "running").then_some(())
+            });
         }
     }
 
@@ -262,7 +273,7 @@ impl Drop for Daemon {
             for process in self.family() {
                 eprintln!("{} {:?} {}", process.0, process.state(), process.title());
             }
-            eprintln!("log of {}:\n{}\n{}", self.name, self.log(), self.error());
+            eprintln!("log of {}:\n{}", self.name, self.log());
         }
         if self.ends_within(Duration::from_millis(1)) {
             return;

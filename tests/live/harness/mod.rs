@@ -7,8 +7,8 @@ mod process;
 mod start;
 
 pub(crate) use client::{Client, crowd, is_refused};
-pub(crate) use daemon::{Daemon, Ended};
+pub(crate) use daemon::Daemon;
 pub(crate) use nix::sys::signal::Signal;
 pub(crate) use patience::{during, until};
 pub(crate) use process::Process;
-pub(crate) use start::{Failed, Start};
+pub(crate) use start::Start;

@@ -20,10 +20,7 @@ pub(crate) fn until<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> T {
         if let Some(answer) = look() {
             return answer;
         }
-        assert!(
-            Instant::now() < deadline,
-            "{what}: not within {PATIENCE:?}"
-        );
+        assert!(Instant::now() < deadline, "{what}: not within {PATIENCE:?}");
         park_timeout(LOOK);
     }
 }

@@ -153,13 +153,18 @@ impl Start {
         Daemon::new(self.name, warden, self.dir, port)
     }
 
-    /// Starts the program; returns when its parent is up.
+    /// Starts the program; returns when its parent is up, and its first children.
     #[track_caller]
     pub(crate) fn up(self) -> Daemon {
-        let is_detached = self
-            .arguments
-            .iter()
-            .any(|argument| argument == "detach");
+        let daemon = self.begun();
+        daemon.is_up();
+        daemon
+    }
+
+    /// Starts the program; returns when its parent is there.
+    #[track_caller]
+    pub(crate) fn begun(self) -> Daemon {
+        let is_detached = self.arguments.iter().any(|argument| argument == "detach");
         let is_example = matches!(self.name.as_str(), "preforking" | "forking");
         let daemon = self.begin();
         assert!(
@@ -172,7 +177,7 @@ impl Start {
             let code = until("the launching process ends", || daemon.launcher_status());
             assert_eq!(code, "code 0", "{}", daemon.error());
         }
-        daemon.is_up();
+        daemon.has_begun();
         daemon
     }
 

@@ -6,7 +6,7 @@ use std::thread;
 use std::time::Duration;
 
 use crate::running::Running;
-use crate::table::{self, Row, Bar};
+use crate::table::{self, Bar, Row};
 use crate::{Measured, clients, proc};
 
 const CHILDREN: usize = 4;
@@ -33,10 +33,15 @@ fn measure(bench: &'static str, program: &Path) -> Measured<Vec<Row>> {
     }
     let used = megabytes(&mut server)?;
     Ok(vec![
-        Row::new(bench, "memory (PSS) of parent, nursery, 4 idle children", "MB", idle.0)
-            .against("Apache", 3.8)
-            .bar(Bar::AtMost(4.0))
-            .note(idle.1),
+        Row::new(
+            bench,
+            "memory (PSS) of parent, nursery, 4 idle children",
+            "MB",
+            idle.0,
+        )
+        .against("Apache", 3.8)
+        .bar(Bar::AtMost(4.0))
+        .note(idle.1),
         Row::new(bench, "the same after 1000 requests", "MB", used.0).note(used.1),
     ])
 }

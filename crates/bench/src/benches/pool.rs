@@ -17,6 +17,7 @@ pub(crate) fn run(bench: &'static str) -> Measured<Vec<Row>> {
         Row::new(bench, "pool of 4", "/s", ours.rate())
             .against("bare", bare.rate())
             .bar(Bar::RatioAtLeast(0.7))
+            .failed(ours.failed())
             .note(ours.note()),
         Row::new(bench, "pool of 4, processor a request", "us", ours.cost())
             .against("bare", bare.cost())

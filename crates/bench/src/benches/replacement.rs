@@ -6,6 +6,7 @@
 use std::collections::BTreeSet;
 use std::fs;
 use std::net::SocketAddr;
+use std::path::Path;
 
 use daemon_core::{Board, Entry, Line, Status};
 use daemon_nursery::now;
@@ -22,10 +23,17 @@ const KILLS: usize = 40;
 
 pub(crate) fn run(bench: &'static str) -> Measured<Vec<Row>> {
     let file = table::directory()?.join(format!("board.{}", std::process::id()));
+    let rows = measure(bench, &file);
+    // It was not made if the server did not come up.
+    let _ = fs::remove_file(&file);
+    rows
+}
+
+fn measure(bench: &'static str, file: &Path) -> Measured<Vec<Row>> {
     let path = file.display().to_string();
     let mut server = Running::start(&["actix-pool", &CHILDREN.to_string(), &path])?;
     let address = server.up(CHILDREN + 1)?;
-    let lines: &'static [Line] = shared::open_file(&file)?;
+    let lines: &'static [Line] = shared::open_file(file)?;
     let board = Board::open(lines)?;
     let (mut born, mut ready) = (Vec::new(), Vec::new());
     for kill in 0..KILLS {
@@ -36,8 +44,6 @@ pub(crate) fn run(bench: &'static str) -> Measured<Vec<Row>> {
         born.push(times.born);
         ready.push(times.ready);
     }
-    drop(server);
-    fs::remove_file(&file)?;
     let (least, most) = range(&ready);
     let note = format!("{least:.2} to {most:.2}, born after {:.2}", median(&born));
     Ok(vec![

@@ -39,7 +39,10 @@ pub(super) fn pool(children: u32, board: Option<&str>) -> Measured<()> {
     Ok(())
 }
 
-async fn echo(mut stream: tokio::net::TcpStream, _child: ChildHandle) -> std::io::Result<()> {
+async fn echo(
+    mut stream: actix_daemon::Connection<TcpStream>,
+    _child: ChildHandle,
+) -> std::io::Result<()> {
     echo::waiting(&mut stream).await
 }
 

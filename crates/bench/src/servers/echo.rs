@@ -22,7 +22,9 @@ pub(super) fn blocking(mut stream: &TcpStream) -> io::Result<()> {
 }
 
 /// Echoes a line.
-pub(super) async fn waiting(stream: &mut tokio::net::TcpStream) -> io::Result<()> {
+pub(super) async fn waiting(
+    stream: &mut (impl tokio::io::AsyncRead + tokio::io::AsyncWrite + Unpin),
+) -> io::Result<()> {
     let mut line = [0; LINE_MAX];
     let mut read = 0;
     while !line[..read].ends_with(b"\n") {

@@ -1,12 +1,14 @@
 //! The daemon's actor in a child: it notes statuses, and sees to a good end.
 
 use std::cell::RefCell;
+use std::os::fd::AsFd;
 use std::rc::Rc;
 
 use actix::fut::WrapFuture;
-use actix::{Actor, ActorContext, AsyncContext, Context, Handler, Message, MessageResult};
+use actix::{Actor, ActorContext, AsyncContext, Context, Handler, Message, MessageResult, StreamHandler};
 use daemon_core::{ChildIntention, Manner, Phase, Signal, in_child};
-use daemon_nursery::now;
+use daemon_nursery::{EXIT_SOFTWARE, now};
+use daemon_sys::signals::Ears;
 use futures::FutureExt;
 use futures::channel::oneshot;
 use slog::{Logger, debug, error, info};
@@ -21,7 +23,16 @@ use crate::messages::{
 use crate::peek;
 use crate::sessions::{Broadcast, News, Sessions};
 use crate::status::{Report, Reporter, View};
+use crate::watch::Watch;
 
+/// The signals that mean something to a child, as the system and as the rules name them.
+pub(super) const HEARD: [(daemon_sys::Signal, Signal); 5] = [
+    (daemon_sys::Signal::Term, Signal::Term),
+    (daemon_sys::Signal::Int, Signal::Int),
+    (daemon_sys::Signal::Quit, Signal::Quit),
+    (daemon_sys::Signal::Hup, Signal::Hup),
+    (daemon_sys::Signal::Usr2, Signal::Usr2),
+];
 /// Exit code of a child whose session has panicked, as of any Rust program that panics.
 const EXIT_PANIC: i32 = 101;
 
@@ -32,6 +43,7 @@ const EXIT_PANIC: i32 = 101;
 #[derive(Debug)]
 pub struct ChildActor {
     desk: Rc<RefCell<Desk>>,
+    ears: Ears,
     life: Life,
     log: Logger,
     sessions: Sessions,
@@ -54,6 +66,7 @@ enum Farewell {
 impl ChildActor {
     pub(crate) fn new(
         desk: Rc<RefCell<Desk>>,
+        ears: Ears,
         leaving: watch::Sender<Option<ShutdownReason>>,
         life: Life,
         log: Logger,
@@ -61,6 +74,7 @@ impl ChildActor {
     ) -> Self {
         ChildActor {
             desk,
+            ears,
             life,
             log,
             sessions: Sessions::default(),
@@ -155,6 +169,18 @@ impl ChildActor {
 
 impl Actor for ChildActor {
     type Context = Context<Self>;
+
+    fn started(&mut self, ctx: &mut Self::Context) {
+        match Watch::readable(self.ears.as_fd(), Signalled) {
+            Ok(watch) => {
+                ctx.add_stream(watch);
+            }
+            Err(error) => {
+                error!(self.log, "cannot listen to signals: {}", error);
+                self.end(EXIT_SOFTWARE, ctx);
+            }
+        }
+    }
 }
 
 impl Handler<UpdateStatus> for ChildActor {
@@ -237,15 +263,23 @@ impl Handler<Peek> for ChildActor {
 }
 
 /// A signal has come.
-#[derive(Message, Debug, Clone, Copy)]
-#[rtype(result = "()")]
-pub(crate) struct Signalled(pub(crate) Signal);
+#[derive(Debug, Clone, Copy)]
+struct Signalled;
 
-impl Handler<Signalled> for ChildActor {
-    type Result = ();
+impl StreamHandler<Signalled> for ChildActor {
+    fn handle(&mut self, _signalled: Signalled, ctx: &mut Self::Context) {
+        let come = self.ears.drain();
+        for (_, signal) in HEARD.into_iter().filter(|(heard, _)| come.contains(heard)) {
+            self.heed(in_child(signal), ctx);
+        }
+    }
 
-    fn handle(&mut self, Signalled(signal): Signalled, ctx: &mut Self::Context) {
-        match in_child(signal) {
+    fn finished(&mut self, _ctx: &mut Self::Context) {}
+}
+
+impl ChildActor {
+    fn heed(&mut self, intention: ChildIntention, ctx: &mut Context<Self>) {
+        match intention {
             ChildIntention::Leave(Manner::Orderly) => {
                 // The parent says on the scoreboard whether it is all of us or only this one.
                 let reason = match self.desk.borrow().board().phase() {

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use daemon_core::{Calling, Left, Moment, Quota, ReportError, Seat, SlotNumber, Status};
+use daemon_core::{Bell, Calling, Left, Moment, Quota, ReportError, Seat, SlotNumber, Status};
 use daemon_nursery::Doorbell;
 use daemon_sys::title::Title;
 
@@ -29,8 +29,8 @@ enum Stage {
 
 /// A seated child: its line on the scoreboard, its share of requests, its stage.
 #[derive(Debug)]
-pub(crate) struct Desk {
-    seat: Seat<Doorbell>,
+pub(crate) struct Desk<B: Bell = Doorbell> {
+    seat: Seat<B>,
     calling: Calling,
     quota: Quota,
     stage: Stage,
@@ -75,9 +75,9 @@ impl Sign {
     }
 }
 
-impl Desk {
+impl<B: Bell> Desk<B> {
     pub(crate) fn new(
-        seat: Seat<Doorbell>,
+        seat: Seat<B>,
         calling: Calling,
         quota: Quota,
         title: Arc<Title>,
@@ -199,3 +199,6 @@ impl Desk {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

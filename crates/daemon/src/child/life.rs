@@ -10,21 +10,20 @@ use actix::{Actor, Addr, Recipient, System};
 use daemon_core::{Calling, Jitter, Quota, Requests};
 use daemon_nursery::{Birth, EXIT_SOFTWARE};
 use daemon_sys::process::Signal;
-use daemon_sys::signals::ignore;
+use daemon_sys::signals::{Ears, ignore};
 use daemon_sys::stdio::LogFile;
 use daemon_sys::title::Title;
 use futures::channel::oneshot;
 use slog::{Logger, crit, debug};
 use tokio::sync::{Notify, watch};
 
-use super::actor::{ChildActor, SessionLost, Signalled};
+use super::actor::{ChildActor, HEARD, SessionLost};
 use super::desk::Desk;
 use super::handle::ChildHandle;
 use crate::log;
 use crate::messages::{DaemonChild, UpdateStatus};
 use crate::model::Kind;
 use crate::program::Program;
-use crate::signals::{self, Ears};
 
 /// Exit code of a child that could not read its request: `EX_DATAERR` of sysexits(3).
 const EXIT_DATA: i32 = 65;
@@ -84,28 +83,27 @@ pub(crate) fn live<P: Program>(program: P, life: Life, birth: Birth<P::Request>)
     );
     let system = System::new();
     let code = system.block_on(async move {
-        let ears = match Ears::open(&signals::CHILD) {
+        let heard = Ears::open(&HEARD.map(|(heard, _)| heard)).and_then(|ears| {
+            // By default they would stop the child: for a terminal, or for who means the parent.
+            ignore(Signal::Ttin)?;
+            ignore(Signal::Ttou)?;
+            Ok(ears)
+        });
+        let ears = match heard {
             Ok(ears) => ears,
             Err(error) => {
                 crit!(log, "cannot listen to signals: {}", error);
                 return EXIT_SOFTWARE;
             }
         };
-        // By default they would stop the child: for a terminal, or for who means the parent.
-        for parents in [Signal::Ttin, Signal::Ttou] {
-            if let Err(error) = ignore(parents) {
-                debug!(log, "{}", error);
-            }
-        }
         signals.release();
         let panics = note_panics(&log);
         let calling = life.calling;
         let (end, ended) = oneshot::channel();
         let desk = Rc::new(RefCell::new(desk));
         let (leaving, told) = watch::channel(None);
-        let daemon = ChildActor::new(Rc::clone(&desk), leaving, life, log.clone(), end).start();
+        let daemon = ChildActor::new(Rc::clone(&desk), ears, leaving, life, log.clone(), end).start();
         ChildHandle::new(desk, daemon.clone(), told).make_current();
-        ears.tell(daemon.clone().recipient(), Signalled);
         debug!(log, "born");
         if calling == Calling::OneRequest {
             daemon.do_send(UpdateStatus::Req);
@@ -115,9 +113,8 @@ pub(crate) fn live<P: Program>(program: P, life: Life, birth: Birth<P::Request>)
         actix_rt::spawn(mourn(session, daemon, panics));
         ended.await.unwrap_or(EXIT_PANIC)
     });
-    // Before exit(3) runs this thread's destructors: what lives on in the runtime would be woken by
-    // them when tokio's own are done, and abort.
-    drop(system);
+    // The process ends now, and with it everything at once: no need to take the runtime apart.
+    std::mem::forget(system);
     code
 }
 

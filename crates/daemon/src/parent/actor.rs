@@ -20,7 +20,6 @@ use super::foreign::ForeignChildren;
 use super::hands::NurseryHands;
 use super::household::{Household, Notice};
 use super::reception::Guest;
-use super::watch::Watch;
 use crate::child::Life;
 use crate::error::DaemonError;
 use crate::messages::{
@@ -33,9 +32,7 @@ use crate::peek;
 use crate::sessions::{Broadcast, News, Sessions};
 use crate::settings::OnHup;
 use crate::status::{Report, Reporter, View};
-
-/// The parent wakes at most this often for reports of children, however many there are.
-const BELL_PAUSE: Duration = Duration::from_millis(1);
+use crate::watch::Watch;
 
 /// What the parent's actor is made of.
 pub(crate) struct Parent<R> {
@@ -259,11 +256,15 @@ impl<R: Handover + Send> DaemonActor<R> {
     fn heed_the_bell(&mut self, ctx: &mut Context<Self>) {
         let Some(home) = &mut self.home else { return };
         home.hands.nursery.bell().hush();
-        if self.take_in_changes(ctx) == Changes::Some {
-            ctx.run_later(BELL_PAUSE, Self::heed_the_bell);
-        } else {
-            self.arm_the_bell(ctx);
+        match self.take_in_changes(ctx) {
+            Changes::Some => self.heed_the_bell_later(ctx),
+            Changes::None => self.arm_the_bell(ctx),
         }
+    }
+
+    fn heed_the_bell_later(&mut self, ctx: &mut Context<Self>) {
+        let Some(home) = &self.home else { return };
+        ctx.run_later(home.household.bell_pause(), Self::heed_the_bell);
     }
 
     fn arm_the_bell(&mut self, ctx: &mut Context<Self>) {
@@ -272,40 +273,35 @@ impl<R: Handover + Send> DaemonActor<R> {
         };
         match home.hands.nursery.scoreboard().arm() {
             daemon_core::Armed::Asleep => {}
-            daemon_core::Armed::ChangesWaiting => {
-                ctx.run_later(BELL_PAUSE, Self::heed_the_bell);
-            }
+            daemon_core::Armed::ChangesWaiting => self.heed_the_bell_later(ctx),
         }
     }
 
     fn take_in_changes(&mut self, ctx: &mut Context<Self>) -> Changes {
-        let mut changes = Changes::None;
-        self.with_home(ctx, |household, hands, now| {
-            let board = hands.nursery.board();
-            hands.nursery.scoreboard().drain_changes(|slot| {
-                changes = Changes::Some;
-                household.changed(&board.read(slot));
-            });
+        let taken_in = self.with_home(ctx, |household, hands, now| {
+            let changes = take_in(household, hands);
             if changes == Changes::Some {
                 household.settle(hands, now);
             }
+            changes
         });
-        changes
+        taken_in.unwrap_or(Changes::None)
     }
 
-    /// Takes in what the nursery has reported.
+    /// Takes in what the nursery has reported, and what children have: what follows from the one
+    /// depends on the other.
     fn heed_the_nursery(&mut self, ctx: &mut Context<Self>) {
         self.with_home(ctx, |household, hands, now| {
+            take_in(household, hands);
             let mut events = Vec::new();
-            let collected = hands
-                .nursery
-                .flush()
-                .and_then(|()| hands.nursery.collect(&mut events));
+            // What was reported before a loss counts, so the one is tried whatever the other says.
+            let flushed = hands.nursery.flush();
+            let collected = hands.nursery.collect(&mut events);
             for event in events {
                 household.report(event, now);
             }
             household.settle(hands, now);
-            if let Err(error) = collected {
+            if let Err(error) = collected.and(flushed) {
                 hands.lost.get_or_insert(error);
             }
         });
@@ -403,6 +399,17 @@ impl<R: Handover + Send> DaemonActor<R> {
 enum Changes {
     None,
     Some,
+}
+
+/// Reads the lines of the scoreboard that have changed, and no others.
+fn take_in<R: Handover>(household: &mut Household<R>, hands: &NurseryHands<R>) -> Changes {
+    let mut changes = Changes::None;
+    let board = hands.nursery.board();
+    hands.nursery.scoreboard().drain_changes(|slot| {
+        changes = Changes::Some;
+        household.changed(&board.read(slot));
+    });
+    changes
 }
 
 impl<R: Handover + Send> Actor for DaemonActor<R> {

@@ -20,6 +20,10 @@ use crate::status::Counters;
 
 /// How long children have after QUIT before they are killed.
 const LAST_GRACE: Duration = Duration::from_millis(500);
+/// The parent wakes at most this often for reports of children, however many there are.
+const BELL_PAUSE: Duration = Duration::from_millis(1);
+/// The same for a pool that cannot grow.
+const FULL_PAUSE: Duration = Duration::from_millis(100);
 /// How long the nursery has to report the end of children that it was told to kill.
 const SILENCE_MAX: Duration = Duration::from_secs(5);
 /// So many children in a row that die before they are ready, while none was ever ready, and the
@@ -95,6 +99,8 @@ pub(crate) struct Household<R> {
     slots: u32,
     look_again: Option<Moment>,
     retry: Option<Moment>,
+    /// The end of the delay that was told last.
+    delay_told: Moment,
     cap_told: Told,
     nursery_told: Told,
     reloaded: Reloaded,
@@ -156,6 +162,7 @@ impl<R> Household<R> {
             slots,
             look_again: None,
             retry: None,
+            delay_told: Moment::ZERO,
             cap_told: Told::No,
             nursery_told: Told::No,
             reloaded: Reloaded::default(),
@@ -307,6 +314,16 @@ impl<R> Household<R> {
         matches!(self.strategy, Strategy::PreFork { .. })
     }
 
+    /// How long the parent may leave reports of children unread while they keep coming.
+    ///
+    /// A pool at its maximum can only shrink, and shrinks only after a second: to look at each
+    /// request of a busy pool would cost its children what they need themselves.
+    pub(crate) fn bell_pause(&self) -> Duration {
+        let census = self.registry.census();
+        let is_full = census.children() >= self.max_children() && census.starting() == 0;
+        if is_full && self.phase == Phase::Running { FULL_PAUSE } else { BELL_PAUSE }
+    }
+
     /// A child has reported on the scoreboard.
     pub(crate) fn changed(&mut self, entry: &Entry) {
         if self.registry.saw(entry) == Sight::BecameReady {
@@ -433,7 +450,8 @@ impl<R> Household<R> {
 
     fn staff(&mut self, hands: &mut impl Hands<R>, now: Moment) {
         if let Some(until) = self.backoff.forbidden_until(now) {
-            if self.retry.is_none() {
+            if until > self.delay_told {
+                self.delay_told = until;
                 self.notices
                     .push(Notice::Delayed(until.saturating_since(now)));
             }
@@ -453,8 +471,17 @@ impl<R> Household<R> {
                 let rules = pool.rules();
                 let (most, least) = (rules.max_children, rules.min_spare);
                 self.look_again = look_again;
-                let starting = self.registry.census().starting();
-                let fork = self.backoff.allowed(fork, starting, now);
+                let census = self.registry.census();
+                let starting = census.starting();
+                // A pool that starts is owed its first children, also those that failed to come.
+                let owed = match self.phase {
+                    Phase::Starting => self.initial.saturating_sub(self.ready + starting),
+                    Phase::Running | Phase::Stopping | Phase::Stopped => 0,
+                };
+                let room = most.saturating_sub(census.children());
+                let fork = self
+                    .backoff
+                    .allowed(fork.max(owed.min(room)), starting, now);
                 self.order(fork, request, hands, now);
                 self.retire(retire, hands);
                 self.tell_the_cap(most, least);
@@ -588,14 +615,27 @@ impl<R> Household<R> {
         if let Strategy::PreFork { .. } = self.strategy {
             return;
         }
+        if let Ending::Killed(_) | Ending::Silent = self.ending
+            && let Strategy::PostFork(reception) = &mut self.strategy
+        {
+            reception.clear();
+        }
         match self.backoff.forbidden_until(now) {
-            Some(until) => self.retry = Some(until),
-            None => {
+            Some(until) if self.waiting() > 0 => self.retry = Some(until),
+            Some(_) | None => {
                 self.serve_the_waiting(hands, now);
-                if self.waiting() == 0 && self.drained == Drained::Yes {
+                if self.is_served() && self.drained == Drained::Yes {
                     self.let_go(hands);
                 }
             }
+        }
+    }
+
+    /// Whether no request waits, and no fork is under way that could fail and give one back.
+    fn is_served(&self) -> bool {
+        match &self.strategy {
+            Strategy::PreFork { .. } => true,
+            Strategy::PostFork(reception) => reception.is_served(),
         }
     }
 

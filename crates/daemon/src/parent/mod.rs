@@ -9,7 +9,6 @@ mod registry;
 mod reload;
 mod resize;
 mod stop;
-mod watch;
 
 pub use actor::DaemonActor;
 

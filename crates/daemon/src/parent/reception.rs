@@ -62,6 +62,11 @@ impl<R> Reception<R> {
         self.waiting.len()
     }
 
+    /// Whether all who came have been answered.
+    pub(crate) fn is_served(&self) -> bool {
+        self.waiting.is_empty() && self.replies.is_empty()
+    }
+
     fn traffic(&self, children: u32, phase: Phase) -> Traffic {
         Traffic {
             children,

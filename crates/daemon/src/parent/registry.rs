@@ -219,3 +219,6 @@ impl Registry {
         idle.into_iter().map(|(_since, child)| child).collect()
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -103,9 +103,7 @@ fn a_held_signal_is_read() {
     let child = house.fork(near);
     house.nursery.signal(child, Signal::Term).expect("sent");
     house.nursery.signal_all(Signal::Hup).expect("sent");
-    house.nursery.hang_up().expect("sent");
     let (_child, pid) = house.born();
-    // The orders are carried out one after the other: once a later child is there, they are.
     crate::eventually("both are pending", || pending(pid.as_raw()) == 2);
     say(&far);
     assert_eq!(house.gone().1, Exit::Code(0));

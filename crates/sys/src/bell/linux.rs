@@ -1,7 +1,7 @@
 //! A bell by eventfd(2): one descriptor, eight bytes.
 
 use std::io;
-use std::os::fd::{AsFd, BorrowedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, RawFd};
 
 use nix::errno::Errno;
 use nix::sys::eventfd::{EfdFlags, EventFd};
@@ -17,6 +17,10 @@ impl Wire {
 
     pub(super) fn ring(&self) {
         while self.0.write(1) == Err(Errno::EINTR) {}
+    }
+
+    pub(super) fn mouth(&self) -> RawFd {
+        self.0.as_fd().as_raw_fd()
     }
 
     pub(super) fn hush(&self) {

@@ -1,7 +1,7 @@
 //! A bell by a pipe: any Unix.
 
 use std::io::{self, PipeReader, PipeWriter};
-use std::os::fd::{AsFd, BorrowedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, RawFd};
 
 use nix::errno::Errno;
 
@@ -23,6 +23,10 @@ impl Wire {
 
     pub(super) fn ring(&self) {
         while nix::unistd::write(&self.writer, &[1]) == Err(Errno::EINTR) {}
+    }
+
+    pub(super) fn mouth(&self) -> RawFd {
+        self.writer.as_raw_fd()
     }
 
     pub(super) fn hush(&self) {

@@ -1,4 +1,4 @@
-//! What a signal does when it comes: ignored, or the system's default. Handlers are not set here.
+//! What a signal does when it comes: ignored, the system's default, or one of this crate's handlers.
 
 use std::io;
 
@@ -50,11 +50,18 @@ pub fn restore_all_defaults() {
     }
 }
 
+/// Has the signal run a handler, which restarts what it interrupts.
+pub(super) fn handle(signal: Signal, handler: extern "C" fn(c_int)) -> io::Result<()> {
+    set(signal.number(), handler as *const () as libc::sighandler_t)
+}
+
 fn set(number: c_int, disposition: libc::sighandler_t) -> io::Result<()> {
     // SAFETY: sigaction is made of integers and an optional function pointer: zeroes are a value.
     let mut action: libc::sigaction = unsafe { std::mem::zeroed() };
     action.sa_sigaction = disposition;
-    // SAFETY: the pointer is to a whole sigaction; SIG_IGN and SIG_DFL run no code of ours; null
+    action.sa_flags = libc::SA_RESTART;
+    // SAFETY: the pointer is to a whole sigaction; SIG_IGN and SIG_DFL run no code of
+    // ours, and `handle` takes only a handler's function; null
     // means that the former one is not wanted.
     match unsafe { libc::sigaction(number, &raw const action, std::ptr::null_mut()) } {
         0 => Ok(()),

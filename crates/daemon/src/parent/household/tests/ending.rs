@@ -9,7 +9,7 @@ use super::postfork::{back, is_answered, stage, swings};
 use super::stage::{AGAIN, GRACE, Stage};
 use crate::messages::HandBackReason;
 use crate::model::PreFork;
-use crate::parent::household::Notice;
+use crate::parent::household::{Household, Notice};
 
 fn pool() -> Stage<()> {
     let mut stage = Stage::of(PreFork::start_children(3));
@@ -25,7 +25,7 @@ impl<R> Stage<R> {
     }
 
     pub(super) fn drained(&mut self) {
-        self.act(|house, hands, now| house.drained(hands, now));
+        self.act(Household::drained);
     }
 
     pub(super) fn all_gone(&mut self) -> usize {

@@ -6,7 +6,7 @@ use daemon_nursery::ForkRefusal;
 use super::stage::{AGAIN, Answer, Stage};
 use crate::messages::{HandBackReason, Resize};
 use crate::model::PostFork;
-use crate::parent::household::Notice;
+use crate::parent::household::{Household, Notice};
 
 pub(super) fn stage(max_children: u32, backlog: u32) -> Stage<u32> {
     let mut stage = Stage::of(PostFork::max_children(max_children).backlog(backlog));
@@ -72,7 +72,7 @@ fn requests_that_wait_are_served_first_come_first_served() {
     stage.leaves(first);
     assert_eq!(ordered(&stage), [2, 3]);
     let causes = stage.told(|notice| match notice {
-        Notice::Exited(exited) => Some(exited.cause.clone()),
+        Notice::Exited(exited) => Some(exited.cause),
         _ => None,
     });
     assert_eq!(causes, [Cause::Done, Cause::Done]);
@@ -115,10 +115,10 @@ fn a_fork_that_fails_for_now_puts_its_request_first() {
     stage.fork_fails(AGAIN);
     assert_eq!(ordered(&stage), [1]);
     stage.fork_fails(AGAIN);
-    assert_eq!(ordered(&stage), []);
+    assert!(ordered(&stage).is_empty());
     assert_eq!(stage.house.waiting(), 4);
     assert!(answers.iter_mut().all(|answer| !is_answered(answer)));
-    let mut served = Vec::new();
+    let mut served: Vec<u32> = Vec::new();
     while served.len() < 4 {
         if stage.hands.orders.is_empty() {
             stage.wake();
@@ -185,7 +185,7 @@ fn a_smaller_maximum_is_come_to_as_children_leave() {
         .unwrap();
     for child in &children[..2] {
         stage.leaves(*child);
-        assert_eq!(ordered(&stage), []);
+        assert!(ordered(&stage).is_empty());
     }
     stage.leaves(children[2]);
     assert_eq!(ordered(&stage), [4]);
@@ -198,7 +198,7 @@ fn a_smaller_maximum_is_come_to_as_children_leave() {
 #[test]
 fn a_reload_is_refused_without_a_pool() {
     let mut stage = stage(1, 1);
-    let refusal = stage.act(|house, hands, now| house.reload(hands, now));
+    let refusal = stage.act(Household::reload);
     assert_eq!(
         refusal.unwrap_err().to_string(),
         "cannot reload: the daemon has no pool of standing children"

@@ -145,7 +145,7 @@ impl<R> Stage<R> {
     }
 
     pub(super) fn settle(&mut self) {
-        self.act(|house, hands, now| house.settle(hands, now));
+        self.act(Household::settle);
     }
 
     pub(super) fn later(&mut self, time: Duration) {

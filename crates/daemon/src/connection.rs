@@ -1,0 +1,282 @@
+//! A connection as a child serves it: tried first, watched only when it must be waited for.
+//!
+//! A client usually sends as soon as it is connected, so what it sends is there when its connection
+//! is accepted; and the answer fits into the socket. For such a connection the runtime has nothing
+//! to watch, and registering it would cost more than serving it.
+
+use std::io::{self, Read, Write};
+use std::net::{SocketAddr, TcpStream};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::unix::net::UnixStream;
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+
+use daemon_nursery::Handover;
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::task::coop;
+
+/// A connected socket: std's [`TcpStream`] or [`UnixStream`].
+pub trait Socket:
+    Handover + From<OwnedFd> + AsFd + Read + Write + Send + sealed::Sealed
+{
+    /// The same, watched by a tokio runtime.
+    type Watched: AsyncRead + AsyncWrite + AsFd + Unpin + std::fmt::Debug + 'static;
+
+    /// Has this thread's runtime watch it. It must be nonblocking.
+    ///
+    /// # Errors
+    ///
+    /// When the runtime cannot.
+    fn watch(self) -> io::Result<Self::Watched>;
+}
+
+impl Socket for TcpStream {
+    type Watched = tokio::net::TcpStream;
+
+    fn watch(self) -> io::Result<Self::Watched> {
+        tokio::net::TcpStream::from_std(self)
+    }
+}
+
+impl Socket for UnixStream {
+    type Watched = tokio::net::UnixStream;
+
+    fn watch(self) -> io::Result<Self::Watched> {
+        tokio::net::UnixStream::from_std(self)
+    }
+}
+
+mod sealed {
+    pub trait Sealed {}
+    impl Sealed for std::net::TcpStream {}
+    impl Sealed for std::os::unix::net::UnixStream {}
+}
+
+/// A connection that [`serve`](crate::Builder::serve) has accepted.
+///
+/// It reads and writes as tokio's streams do; [`into_tokio`](Connection::into_tokio) makes one of
+/// those of it. The runtime watches it from the first time that it has to be waited for.
+#[derive(Debug)]
+pub struct Connection<S: Socket>(State<S>);
+
+#[derive(Debug)]
+enum State<S: Socket> {
+    Tried(S),
+    Watched(S::Watched),
+    /// Registering it has failed, and was told.
+    Gone,
+}
+
+impl<S: Socket> Connection<S> {
+    /// Takes a nonblocking socket.
+    pub(crate) fn new(socket: S) -> Self {
+        Connection(State::Tried(socket))
+    }
+
+    /// Makes it tokio's own kind of stream, for its methods.
+    ///
+    /// # Errors
+    ///
+    /// When the runtime cannot watch it.
+    pub fn into_tokio(self) -> io::Result<S::Watched> {
+        match self.0 {
+            State::Tried(socket) => socket.watch(),
+            State::Watched(stream) => Ok(stream),
+            State::Gone => Err(gone()),
+        }
+    }
+
+    fn watched(&mut self) -> io::Result<Pin<&mut S::Watched>> {
+        self.0 = match std::mem::replace(&mut self.0, State::Gone) {
+            State::Tried(socket) => State::Watched(socket.watch()?),
+            known @ (State::Watched(_) | State::Gone) => known,
+        };
+        match &mut self.0 {
+            State::Watched(stream) => Ok(Pin::new(stream)),
+            State::Tried(_) | State::Gone => Err(gone()),
+        }
+    }
+
+    /// Tries it without waiting; `None` when it has to be waited for.
+    fn try_now<T>(
+        &mut self,
+        cx: &mut Context<'_>,
+        mut act: impl FnMut(&mut S) -> io::Result<T>,
+    ) -> Poll<Option<io::Result<T>>> {
+        let State::Tried(socket) = &mut self.0 else { return Poll::Ready(None) };
+        // A peer that always has more to say must not keep others from their turn.
+        let progress = ready!(coop::poll_proceed(cx));
+        loop {
+            match act(socket) {
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                    return Poll::Ready(None);
+                }
+                done => {
+                    progress.made_progress();
+                    return Poll::Ready(Some(done));
+                }
+            }
+        }
+    }
+}
+
+impl Connection<TcpStream> {
+    /// The address of the client.
+    ///
+    /// # Errors
+    ///
+    /// When the client is gone.
+    pub fn peer_addr(&self) -> io::Result<SocketAddr> {
+        match &self.0 {
+            State::Tried(socket) => socket.peer_addr(),
+            State::Watched(stream) => stream.peer_addr(),
+            State::Gone => Err(gone()),
+        }
+    }
+
+    /// Sends what is written at once, without waiting for more (`TCP_NODELAY`, tcp(7)).
+    ///
+    /// # Errors
+    ///
+    /// When the system refuses.
+    pub fn set_nodelay(&self, at_once: bool) -> io::Result<()> {
+        match &self.0 {
+            State::Tried(socket) => socket.set_nodelay(at_once),
+            State::Watched(stream) => stream.set_nodelay(at_once),
+            State::Gone => Err(gone()),
+        }
+    }
+}
+
+fn gone() -> io::Error {
+    io::Error::new(io::ErrorKind::NotConnected, "the runtime could not watch the connection")
+}
+
+impl<S: Socket> AsyncRead for Connection<S> {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        match ready!(self.try_now(cx, |socket| socket.read(buffer.initialize_unfilled()))) {
+            Some(read) => {
+                buffer.advance(read?);
+                Poll::Ready(Ok(()))
+            }
+            None => self.watched()?.poll_read(cx, buffer),
+        }
+    }
+}
+
+impl<S: Socket> AsyncWrite for Connection<S> {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        match ready!(self.try_now(cx, |socket| socket.write(bytes))) {
+            Some(written) => Poll::Ready(written),
+            None => self.watched()?.poll_write(cx, bytes),
+        }
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bytes: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        match ready!(self.try_now(cx, |socket| socket.write_vectored(bytes))) {
+            Some(written) => Poll::Ready(written),
+            None => self.watched()?.poll_write_vectored(cx, bytes),
+        }
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        true
+    }
+
+    /// Nothing is kept back.
+    fn poll_flush(self: Pin<&mut Self>, _cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.watched()?.poll_shutdown(cx)
+    }
+}
+
+impl<S: Socket> AsFd for Connection<S> {
+    /// # Panics
+    ///
+    /// When the runtime could not watch the connection: reading or writing has told so.
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        match &self.0 {
+            State::Tried(socket) => socket.as_fd(),
+            State::Watched(stream) => stream.as_fd(),
+            State::Gone => panic!("{}", gone()),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+
+    fn run<T>(test: impl Future<Output = T>) -> T {
+        actix_rt::System::new().block_on(test)
+    }
+
+    fn pair() -> (Connection<UnixStream>, UnixStream) {
+        let (near, far) = UnixStream::pair().unwrap();
+        near.set_nonblocking(true).unwrap();
+        (Connection::new(near), far)
+    }
+
+    #[test]
+    fn what_is_there_already_is_read_and_answered_without_being_watched() {
+        run(async {
+            let (mut connection, mut far) = pair();
+            far.write_all(b"ping").unwrap();
+            let mut heard = [0; 4];
+            connection.read_exact(&mut heard).await.unwrap();
+            connection.write_all(b"pong").await.unwrap();
+            assert!(matches!(connection.0, State::Tried(_)));
+            far.read_exact(&mut heard).unwrap();
+            assert_eq!(&heard, b"pong");
+        });
+    }
+
+    #[test]
+    fn what_is_late_is_waited_for() {
+        run(async {
+            let (mut connection, mut far) = pair();
+            let mut heard = [0; 4];
+            let (read, written) = tokio::join!(connection.read_exact(&mut heard), async {
+                tokio::task::yield_now().await;
+                far.write_all(b"late")
+            });
+            read.unwrap();
+            written.unwrap();
+            assert_eq!(&heard, b"late");
+            assert!(matches!(connection.0, State::Watched(_)));
+        });
+    }
+
+    #[test]
+    fn an_answer_larger_than_the_socket_takes_arrives_whole() {
+        run(async {
+            let (mut connection, mut far) = pair();
+            let answer = vec![7; 4 << 20];
+            let reader = std::thread::spawn(move || {
+                let mut heard = Vec::new();
+                far.read_to_end(&mut heard).map(|_| heard)
+            });
+            connection.write_all(&answer).await.unwrap();
+            connection.shutdown().await.unwrap();
+            drop(connection);
+            assert_eq!(reader.join().unwrap().unwrap(), answer);
+        });
+    }
+}

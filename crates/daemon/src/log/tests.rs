@@ -1,0 +1,64 @@
+//! What the default logger writes, and in how many pieces.
+
+use std::cell::RefCell;
+
+use slog::{debug, error, info};
+
+use super::*;
+
+thread_local! {
+    static WRITTEN: RefCell<Vec<String>> = const { RefCell::new(Vec::new()) };
+}
+
+fn note(line: &[u8]) -> io::Result<()> {
+    let line = String::from_utf8(line.to_vec()).map_err(io::Error::other)?;
+    WRITTEN.with_borrow_mut(|written| written.push(line));
+    Ok(())
+}
+
+fn fail(_line: &[u8]) -> io::Result<()> {
+    Err(io::Error::other("the disk is full"))
+}
+
+fn written() -> Vec<String> {
+    WRITTEN.take()
+}
+
+#[test]
+fn a_record_is_one_line_in_one_write_with_level_role_pid_and_slot() {
+    let root = logger_to(note, Level::Info);
+    let log = root.new(o!("role" => "child", "pid" => 4711, "slot" => 3));
+    info!(log, "a request of {} bytes", 17; "peer" => "127.0.0.1");
+    error!(log, "gone");
+    let lines = written();
+    assert_eq!(lines.len(), 2, "a write a record");
+    for line in &lines {
+        assert!(
+            line.ends_with('\n') && line.matches('\n').count() == 1,
+            "{line:?}"
+        );
+        for part in ["role: child", "pid: 4711", "slot: 3"] {
+            assert!(line.contains(part), "{part} is not in {line:?}");
+        }
+    }
+    assert!(lines[0].contains("INFO a request of 17 bytes"));
+    assert!(lines[0].contains("peer: 127.0.0.1"));
+    assert!(lines[1].contains("ERRO gone"));
+}
+
+#[test]
+fn what_is_below_the_level_is_not_written() {
+    debug!(logger_to(note, Level::Info), "a birth");
+    assert_eq!(written(), [""; 0]);
+    debug!(logger_to(note, Level::Debug), "a birth");
+    assert_eq!(written().len(), 1);
+}
+
+#[test]
+fn a_record_that_cannot_be_written_ends_nothing_and_the_next_is_whole() {
+    info!(logger_to(fail, Level::Info), "lost");
+    info!(logger_to(note, Level::Info), "kept");
+    let lines = written();
+    assert_eq!(lines.len(), 1);
+    assert!(lines[0].contains("kept") && !lines[0].contains("lost"));
+}

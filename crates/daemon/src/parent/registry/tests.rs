@@ -1,0 +1,128 @@
+//! What is known of a child from its order to its end, and how early it is said to have died.
+
+use daemon_core::{Bell, Generation, Line, Scoreboard, Seat, SlotNumber, lines_for};
+
+use super::*;
+
+struct Silent;
+
+impl Bell for Silent {
+    fn ring(&self) {}
+}
+
+fn at(millis: u64) -> Moment {
+    Moment::from_since_boot(Duration::from_millis(1_000_000 + millis))
+}
+
+/// A child that was ordered at 0, did this on its line, was dismissed if so, and ended at 300.
+fn ends(does: &[Status], told: Option<Dismissal>, exit: Exit) -> (ChildExited, Age) {
+    let lines = lines_for(1).unwrap();
+    let lines = Box::leak((0..lines).map(|_line| Line::new()).collect::<Box<[Line]>>());
+    let scoreboard = Scoreboard::format(lines, 1, at(0)).unwrap();
+    let slot = SlotNumber::new(0);
+    let generation = scoreboard.order(slot, at(0)).unwrap();
+    let child = ChildId { slot, generation };
+    let mut registry = Registry::new(1, Calling::Pool);
+    registry.ordered(child, 0, at(0));
+    let pid = Pid::from_raw(7).unwrap();
+    registry.born(child, pid);
+    let seat = Seat::take(scoreboard.board(), slot, generation, 7, at(1), Silent).unwrap();
+    for status in does {
+        seat.report(*status, at(2)).unwrap();
+        registry.saw(&scoreboard.read(slot));
+    }
+    if let Some(why) = told {
+        registry.dismiss(child, why);
+        assert_eq!(registry.census().leaving(), 1);
+    }
+    let last = scoreboard.close(slot, at(300));
+    let end = registry.gone(child, pid, exit, &last, at(300)).unwrap();
+    assert_eq!(registry.census().children(), 0);
+    assert!(registry.gone(child, pid, exit, &last, at(300)).is_none());
+    end
+}
+
+const CRASH: Exit = Exit::Signal {
+    number: 11,
+    core: false,
+};
+
+#[test]
+fn how_early_a_child_died_is_said_by_what_it_had_done() {
+    use Status::{Fresh, Leaving, Serving, Waiting};
+    let unused = Age::Unused(Duration::from_millis(300));
+    let table: [(&[Status], Option<Dismissal>, Exit, Age); 8] = [
+        (&[], None, CRASH, Age::BeforeReady),
+        (&[], None, Exit::Code(0), Age::BeforeReady),
+        (&[Fresh], None, CRASH, unused),
+        (&[Fresh, Serving], None, CRASH, Age::Served),
+        (&[Fresh, Serving, Waiting], None, CRASH, Age::Served),
+        (&[Fresh, Serving, Leaving], None, Exit::Code(0), Age::Served),
+        (
+            &[Fresh],
+            Some(Dismissal::Retired),
+            Exit::Code(0),
+            Age::Served,
+        ),
+        (&[], Some(Dismissal::Stopping), Exit::Code(0), Age::Served),
+    ];
+    for (does, told, exit, age) in table {
+        assert_eq!(ends(does, told, exit).1, age, "{does:?} {told:?} {exit:?}");
+    }
+}
+
+#[test]
+fn an_end_is_told_with_its_cause_its_requests_and_its_length() {
+    use Status::{Fresh, Serving, Waiting};
+    let (exited, _age) = ends(&[Fresh, Serving, Waiting, Serving], None, CRASH);
+    assert_eq!(
+        (exited.requests, exited.lived),
+        (2, Duration::from_millis(300))
+    );
+    let killed = Cause::Killed {
+        signal: 11,
+        core: false,
+    };
+    assert_eq!(exited.cause, killed);
+    let (exited, _age) = ends(&[Fresh], Some(Dismissal::Retired), Exit::Code(0));
+    assert_eq!(exited.cause, Cause::Retired);
+}
+
+#[test]
+fn a_stronger_word_to_all_replaces_an_earlier_one_to_one() {
+    let mut registry = Registry::new(2, Calling::Pool);
+    let child = |slot: u32| ChildId {
+        slot: SlotNumber::new(slot),
+        generation: Generation::new(1),
+    };
+    registry.ordered(child(0), 0, at(0));
+    registry.ordered(child(1), 0, at(0));
+    registry.dismiss(child(0), Dismissal::Retired);
+    registry.dismiss(child(0), Dismissal::Recycled);
+    let told = |registry: &Registry| -> Vec<_> {
+        registry.records().map(|record| record.dismissed).collect()
+    };
+    assert_eq!(told(&registry), [Some(Dismissal::Retired), None]);
+    registry.dismiss_all(Dismissal::AtOnce);
+    assert_eq!(told(&registry), [Some(Dismissal::AtOnce); 2]);
+    assert_eq!(registry.census().leaving(), 2);
+    registry.unmade(child(1));
+    assert_eq!(registry.census().children(), 1);
+}
+
+#[test]
+fn word_of_another_owner_of_the_slot_changes_nothing() {
+    let mut registry = Registry::new(1, Calling::Pool);
+    let child = |generation: u32| ChildId {
+        slot: SlotNumber::new(0),
+        generation: Generation::new(generation),
+    };
+    registry.ordered(child(2), 0, at(0));
+    registry.dismiss(child(1), Dismissal::Retired);
+    registry.born(child(1), Pid::from_raw(7).unwrap());
+    registry.unmade(child(1));
+    let record = registry.records().next().unwrap();
+    assert_eq!((record.child, record.pid), (child(2), None));
+    assert_eq!(record.dismissed, None);
+    assert_eq!(registry.census().starting(), 1);
+}

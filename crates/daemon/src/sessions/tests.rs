@@ -1,0 +1,135 @@
+//! Sessions that subscribe early, late and not at all.
+
+use std::cell::RefCell;
+use std::rc::Rc;
+
+use actix::{Actor, ActorContext, Addr, AsyncContext, Context, Handler, System};
+
+use super::*;
+use crate::messages::ShutdownReason;
+
+/// Notes what it is told.
+#[derive(Default, Clone)]
+struct Notes(Rc<RefCell<Vec<&'static str>>>);
+
+impl Actor for Notes {
+    type Context = Context<Self>;
+}
+
+impl Handler<DaemonPause> for Notes {
+    type Result = ();
+
+    fn handle(&mut self, _pause: DaemonPause, _ctx: &mut Self::Context) {
+        self.0.borrow_mut().push("pause");
+    }
+}
+
+impl Handler<DaemonHup> for Notes {
+    type Result = ();
+
+    fn handle(&mut self, _hup: DaemonHup, ctx: &mut Self::Context) {
+        self.0.borrow_mut().push("hup");
+        ctx.stop();
+    }
+}
+
+impl Handler<DaemonShutdown> for Notes {
+    type Result = ();
+
+    fn handle(&mut self, _shutdown: DaemonShutdown, ctx: &mut Self::Context) {
+        self.0.borrow_mut().push("shutdown");
+        ctx.notify(DaemonPause);
+    }
+}
+
+const SHUTDOWN: DaemonShutdown = DaemonShutdown {
+    reason: ShutdownReason::Stopping,
+};
+
+fn subscribe<M: Broadcast>(
+    sessions: &mut Sessions,
+    name: &str,
+    actor: &Addr<Notes>,
+    news: &News,
+) -> SessionId
+where
+    Notes: Handler<M>,
+    <Notes as Actor>::Context: actix::dev::ToEnvelope<Notes, M>,
+{
+    sessions.subscribe(Subscribe::<M>::new(name, actor.clone().recipient()), news)
+}
+
+#[test]
+fn a_late_subscriber_is_told_what_still_holds_and_nothing_else() {
+    System::new().block_on(async {
+        let mut sessions = Sessions::default();
+        let notes = Notes::default();
+        let actor = notes.clone().start();
+        let news = News {
+            pause: Some(DaemonPause),
+            ..News::default()
+        };
+        subscribe::<DaemonPause>(&mut sessions, "late", &actor, &news);
+        subscribe::<DaemonShutdown>(&mut sessions, "late", &actor, &news);
+        sessions.pause.ask(&DaemonPause).await;
+        assert_eq!(*notes.0.borrow(), ["pause", "pause"]);
+    });
+}
+
+#[test]
+fn all_are_asked_and_the_answer_waits_for_all() {
+    System::new().block_on(async {
+        let mut sessions = Sessions::default();
+        let both = [Notes::default(), Notes::default()];
+        for notes in &both {
+            let actor = notes.clone().start();
+            subscribe::<DaemonShutdown>(&mut sessions, "one", &actor, &News::default());
+        }
+        sessions.shutdown.ask(&SHUTDOWN).await;
+        for notes in &both {
+            assert_eq!(notes.0.borrow().first(), Some(&"shutdown"));
+        }
+    });
+}
+
+#[test]
+fn a_session_that_has_ended_is_forgotten_and_keeps_nobody_waiting() {
+    System::new().block_on(async {
+        let mut sessions = Sessions::default();
+        let actor = Notes::default().start();
+        subscribe::<DaemonHup>(&mut sessions, "short", &actor, &News::default());
+        assert_eq!(sessions.count(), 1);
+        sessions.hup.ask(&DaemonHup).await;
+        while actor.connected() {
+            tokio::task::yield_now().await;
+        }
+        sessions.hup.ask(&DaemonHup).await;
+        assert_eq!(sessions.count(), 0);
+    });
+}
+
+#[test]
+fn a_peek_lists_sessions_by_number_with_what_they_want() {
+    System::new().block_on(async {
+        let mut sessions = Sessions::default();
+        let actor = Notes::default().start();
+        let news = News::default();
+        let one = subscribe::<DaemonPause>(&mut sessions, "one", &actor, &news);
+        let two = subscribe::<DaemonHup>(&mut sessions, "two", &actor, &news);
+        let again = subscribe::<DaemonShutdown>(&mut sessions, "one", &actor, &news);
+        assert_eq!(
+            (one, two, again),
+            (SessionId(2), SessionId(3), SessionId(2))
+        );
+        assert_eq!(
+            sessions.peek("Daemon"),
+            [
+                "session 1 (Daemon)",
+                "session 2 (one)",
+                "    Signals: DaemonPause DaemonShutdown",
+                "session 3 (two)",
+                "    Signals: DaemonHup",
+            ]
+        );
+    });
+}

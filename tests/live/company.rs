@@ -1,0 +1,115 @@
+//! A parent that is not alone in its process: arbiters, threads, a web server, an HTTP stack in the
+//! children.
+
+use std::fs;
+
+use crate::harness::{Client, Signal, Start, crowd, until};
+
+/// A request on a connection that is kept alive; the answer's body.
+fn get(client: &mut Client, path: &str) -> std::io::Result<String> {
+    client.send(&format!("GET {path} HTTP/1.1\r\nhost: localhost\r\n\r\n"))?;
+    let mut length = 0;
+    loop {
+        let line = client.read()?.to_ascii_lowercase();
+        if let Some(bytes) = line.strip_prefix("content-length:") {
+            length = bytes.trim().parse().expect("a length");
+        }
+        if line.is_empty() {
+            break;
+        }
+    }
+    client.read_exactly(length)
+}
+
+#[test]
+fn a_system_with_two_more_arbiters_and_a_web_server_serves_and_stops() {
+    let mut daemon = Start::company().logged().options("max=8").up();
+    let web: u16 = fs::read_to_string(daemon.dir().join("desk.web"))
+        .unwrap()
+        .parse()
+        .unwrap();
+    let threads = daemon.parent().status("Threads")[0].parse::<u32>().unwrap();
+    assert!(
+        threads >= 5,
+        "two arbiters and two web workers: {threads} threads"
+    );
+    crowd(20, |number| {
+        let word = number.to_string();
+        assert_eq!(daemon.client().ask(&format!("echo {word}")), word);
+        let page = get(&mut Client::of(web), "/").unwrap();
+        assert!(page.contains("Forking server, we are a parent"), "{page}");
+    });
+    for process in [daemon.client().pid(), daemon.nursery()] {
+        assert_eq!(process.status("Threads"), ["1"]);
+    }
+    let parent = daemon.parent();
+    parent.signal(Signal::SIGTERM);
+    assert_eq!(daemon.ended()[&parent], "code 0");
+}
+
+#[test]
+fn two_requests_on_one_http_connection_are_answered_by_one_process() {
+    let daemon = Start::example("http").up();
+    let mut client = daemon.client();
+    let answer = get(&mut client, "/").unwrap();
+    assert!(answer.starts_with("answered by process "), "{answer}");
+    assert_eq!(get(&mut client, "/").unwrap(), answer);
+}
+
+#[test]
+fn an_http_handler_that_crashes_costs_one_process() {
+    let daemon = Start::example("http").up();
+    let mut others: Vec<_> = (0..2).map(|_client| daemon.client()).collect();
+    let answers: Vec<_> = others
+        .iter_mut()
+        .map(|other| get(other, "/").unwrap())
+        .collect();
+    for _crash in 0..3 {
+        assert!(get(&mut daemon.client(), "/crash").is_err());
+        assert!(
+            get(&mut daemon.client(), "/")
+                .unwrap()
+                .starts_with("answered by process ")
+        );
+    }
+    for (other, answer) in others.iter_mut().zip(answers) {
+        assert_eq!(get(other, "/").unwrap(), answer);
+    }
+}
+
+#[test]
+fn a_kept_alive_connection_ends_after_the_request_in_hand_when_the_daemon_stops() {
+    let mut daemon = Start::example("http").up();
+    let mut client = daemon.client();
+    get(&mut client, "/").unwrap();
+    daemon.parent().signal(Signal::SIGTERM);
+    assert_eq!(client.rest(), "");
+    daemon.ended();
+}
+
+#[test]
+fn a_daemon_without_children_finishes_what_it_has() {
+    let mut daemon = Start::example("nonforking").up();
+    let mut client = daemon.client();
+    assert_eq!(client.ask("one"), "one");
+    daemon.parent().signal(Signal::SIGTERM);
+    daemon.until_logged("is stopping");
+    assert_eq!(client.ask("two"), "two");
+    drop(client);
+    daemon.ended();
+}
+
+#[test]
+fn a_hundred_connections_the_short_way_are_all_answered_right() {
+    let daemon = Start::example("short_way").up();
+    crowd(100, |number| {
+        let mut client = daemon.client();
+        for round in 0..3 {
+            let word = format!("{number}-{round}");
+            assert_eq!(client.ask(&word), word);
+        }
+    });
+    until("the pool is idle again", || {
+        (daemon.children().len() <= 26).then_some(())
+    });
+}

@@ -1,0 +1,93 @@
+//! What crosses from the parent to a child: connections by the thousand, and requests of any size.
+
+use std::collections::BTreeMap;
+
+use crate::harness::{Daemon, Process, Start, crowd, until};
+
+fn descriptors(daemon: &Daemon) -> BTreeMap<Process, usize> {
+    [daemon.parent(), daemon.nursery()]
+        .into_iter()
+        .map(|process| (process, process.descriptors().len()))
+        .collect()
+}
+
+#[test]
+fn ten_thousand_connections_leak_no_descriptor_in_any_process() {
+    let daemon = Start::each().options("max=8").up();
+    let mut client = daemon.client();
+    let in_a_child = client.pid().descriptors().len();
+    client.ask("done");
+    until("the first child is gone", || {
+        daemon.children().is_empty().then_some(())
+    });
+    let before = descriptors(&daemon);
+    crowd(8, |number| {
+        for round in 0..1250 {
+            let mut client = daemon.client();
+            let word = format!("{number}-{round}");
+            assert_eq!(client.ask(&format!("echo {word}")), word);
+        }
+    });
+    until("the last child is gone", || {
+        daemon.children().is_empty().then_some(())
+    });
+    assert_eq!(descriptors(&daemon), before);
+    let mut client = daemon.client();
+    assert_eq!(client.pid().descriptors().len(), in_a_child);
+    assert!(daemon.report()["counters"]["forks"].as_u64() >= Some(10_000));
+}
+
+#[test]
+fn a_pool_that_is_replaced_again_and_again_leaks_no_descriptor() {
+    let daemon = Start::pool().options("start=2 min=2 max=6 requests=1").up();
+    let mut client = daemon.client();
+    let in_a_child = client.pid().descriptors().len();
+    client.ask("done");
+    let before = descriptors(&daemon);
+    crowd(4, |_client| {
+        for _round in 0..100 {
+            assert_eq!(daemon.client().ask("echo x"), "x");
+        }
+    });
+    until("the parent has as many descriptors as before", || {
+        (descriptors(&daemon) == before).then_some(())
+    });
+    assert_eq!(daemon.client().pid().descriptors().len(), in_a_child);
+}
+
+#[test]
+fn a_request_of_ten_megabytes_crosses_whole() {
+    let daemon = Start::large().logged().up();
+    for size in [0, 1, 65_536, 10 * 1024 * 1024] {
+        let answer = daemon.ask(&format!("bytes {size}"));
+        assert!(answer.starts_with("handed to "), "{answer}");
+        daemon.until_logged(&format!("got {size} bytes, 0 wrong"));
+    }
+}
+
+#[test]
+fn a_request_over_the_limit_comes_back_with_its_size_and_the_limit() {
+    let daemon = Start::large()
+        .logged()
+        .options("request_limit=1048576")
+        .up();
+    let answer = daemon.ask("bytes 2097152");
+    assert!(answer.starts_with("back: "), "{answer}");
+    let size = 2_097_152;
+    let told = answer.split(|letter: char| !letter.is_ascii_digit());
+    let numbers: Vec<u64> = told.filter_map(|number| number.parse().ok()).collect();
+    // With the request crosses its length.
+    assert!((size..size + 16).contains(&numbers[0]), "{answer}");
+    assert_eq!(numbers[1], 1_048_576, "{answer}");
+    assert!(daemon.ask("bytes 1000").starts_with("handed to "));
+}
+
+#[test]
+fn a_pool_takes_no_requests_in_its_parent_and_says_where_they_belong() {
+    let daemon = Start::each().up();
+    let answer = daemon.ask("wait");
+    assert!(
+        answer.starts_with("refused: ") && answer.contains("HandOver"),
+        "{answer}"
+    );
+}

@@ -1,0 +1,166 @@
+//! How many children there are: spares, signals, resizing and replacing them.
+
+use std::collections::HashSet;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use crate::harness::{Client, Daemon, Process, Signal, Start, crowd, during, until};
+
+#[test]
+fn busy_children_are_followed_by_spares_and_surplus_spares_are_retired() {
+    let options = "start=1 min=1 max_spare=2 max=6 linger=50";
+    let daemon = Start::pool().logged().options(options).up();
+    let mut clients: Vec<Client> = Vec::new();
+    for busy in 1..=5 {
+        let mut client = daemon.client();
+        client.pid();
+        clients.push(client);
+        daemon.until_children(busy + 1);
+    }
+    let mut sixth = daemon.client();
+    sixth.pid();
+    clients.push(sixth);
+    daemon.until_logged("max_children is reached");
+    for mut client in clients {
+        assert_eq!(client.ask("done"), "ok");
+    }
+    daemon.until_children(2);
+}
+
+#[test]
+fn ttin_and_ttou_move_the_pool() {
+    let daemon = Start::pool()
+        .logged()
+        .options("start=1 min=1 max_spare=1 max=4 linger=50")
+        .up();
+    daemon.until_children(1);
+    daemon.parent().signal(Signal::SIGTTIN);
+    daemon.until_logged("resized");
+    daemon.until_children(2);
+    daemon.parent().signal(Signal::SIGTTIN);
+    daemon.until_children(3);
+    daemon.parent().signal(Signal::SIGTTOU);
+    daemon.until_children(2);
+    assert_eq!(daemon.client().ask("echo on"), "on");
+}
+
+#[test]
+fn ttin_and_ttou_move_the_most_of_a_forking_daemon() {
+    let daemon = Start::each().options("max=1").up();
+    let most = |wanted: u64| {
+        until("max_children has moved", || {
+            (daemon.report()["max_children"].as_u64() == Some(wanted)).then_some(())
+        });
+    };
+    let mut first = daemon.client();
+    first.pid();
+    let mut second = daemon.client();
+    second.send("pid\n").unwrap();
+    assert!(!second.is_answered_within(Duration::from_millis(50)));
+    daemon.parent().signal(Signal::SIGTTIN);
+    most(2);
+    second.read().unwrap();
+    daemon.parent().signal(Signal::SIGTTOU);
+    most(1);
+    daemon.parent().signal(Signal::SIGTTOU);
+    // It goes no lower than one: the next answer comes after the signal was heeded.
+    daemon.until_logged("cannot resize to 0");
+    most(1);
+}
+
+#[test]
+fn resizing_is_refused_with_the_number_and_the_reason() {
+    let daemon = Start::each().options("max=2").up();
+    let answer = daemon.ask("resize 5000");
+    assert!(
+        answer.contains("refused: cannot resize to 5000"),
+        "{answer}"
+    );
+    assert!(daemon.ask("resize 5").contains("max_children: 5"));
+    let answer = daemon.ask("reload");
+    assert!(answer.contains("refused: cannot reload"), "{answer}");
+}
+
+fn replaced_under_load(daemon: &Daemon, reload: impl FnOnce()) {
+    let before: HashSet<Process> = daemon.children().into_iter().collect();
+    let done = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        let load = scope.spawn(|| {
+            crowd(4, |number| {
+                let mut served = 0;
+                while !done.load(Ordering::Relaxed) {
+                    let mut client = daemon.client();
+                    let word = format!("{number}-{served}");
+                    assert_eq!(client.ask(&format!("echo {word}")), word);
+                    served += 1;
+                }
+                served
+            })
+        });
+        reload();
+        until("all children are new", || {
+            let now = daemon.children();
+            (!now.is_empty() && now.iter().all(|child| !before.contains(child))).then_some(())
+        });
+        daemon.until_logged("reloaded: all children are new");
+        done.store(true, Ordering::Relaxed);
+        assert!(load.join().unwrap().into_iter().all(|served| served > 0));
+    });
+}
+
+#[test]
+fn a_reload_replaces_all_children_and_no_request_fails() {
+    let daemon = Start::pool().logged().options("start=6 min=2 max=10").up();
+    replaced_under_load(&daemon, || {
+        let answer = daemon.ask("reload");
+        assert!(answer.contains("Reloading"), "{answer}");
+    });
+}
+
+#[test]
+fn a_hangup_reloads_where_that_was_asked_for() {
+    let daemon = Start::pool()
+        .logged()
+        .options("start=4 min=2 max=8 reload_on_hup")
+        .up();
+    replaced_under_load(&daemon, || {
+        daemon.parent().signal(Signal::SIGHUP);
+    });
+}
+
+#[test]
+fn a_full_daemon_pauses_and_resumes_again_and_again() {
+    let daemon = Start::each().logged().options("max=2").up();
+    let told = |what: &str| daemon.log().matches(&format!("told: {what},")).count();
+    for _round in 0..5 {
+        let mut busy = [daemon.client(), daemon.client()];
+        for client in &mut busy {
+            client.pid();
+        }
+        until("the door is shut", || {
+            (daemon.report()["door"] == "shut").then_some(())
+        });
+        let mut waiting = daemon.client();
+        waiting.send("echo served\n").unwrap();
+        assert_eq!(busy[0].ask("done"), "ok");
+        assert_eq!(waiting.read().unwrap(), "served");
+        drop((busy, waiting));
+        until("all children are gone", || {
+            daemon.children().is_empty().then_some(())
+        });
+        until("the door is open", || {
+            (daemon.report()["door"] == "open").then_some(())
+        });
+    }
+    assert!(told("DaemonPause") >= 5);
+    assert_eq!(told("DaemonAccept"), told("DaemonPause"));
+}
+
+#[test]
+fn a_daemon_that_is_let_alone_forks_nobody() {
+    let daemon = Start::each().options("max=4").up();
+    // A poll of the original's kind would have its first tick within a second.
+    during(Duration::from_millis(300), || {
+        assert!(daemon.children().is_empty());
+    });
+}

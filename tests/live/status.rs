@@ -1,0 +1,76 @@
+//! The state of a daemon, as text like the original's and as JSON, from parent and children.
+
+use crate::harness::{Start, until};
+
+#[test]
+fn the_parents_status_prints_as_the_originals() {
+    let daemon = Start::pool().options("start=2 min=0 max=4").up();
+    let mut client = daemon.client();
+    let busy = client.pid();
+    let status = until("the status shows the child at work", || {
+        Some(daemon.ask("status")).filter(|status| status.contains('r'))
+    });
+    let lines: Vec<&str> = status.lines().collect();
+    assert_eq!(lines[0], "Daemon");
+    assert_eq!(lines[1], "    Pre-forking server, we are a parent");
+    assert_eq!(lines[2], "    2 children:");
+    assert!(
+        lines[3..5].contains(&format!("        {}: r", busy.0).as_str()),
+        "{status}"
+    );
+    assert_eq!(lines[5], "Scoreboard");
+    assert_eq!(lines[6], "    4 slots in the scoreboard");
+    assert!(
+        lines[7].starts_with("    Slots [") && lines[7].contains('r'),
+        "{status}"
+    );
+    assert_eq!(lines[8], "    2 slots free");
+}
+
+#[test]
+fn the_report_serialises_with_all_that_is_known() {
+    let daemon = Start::each().options("max=3 alias=tellers").up();
+    let mut client = daemon.client();
+    let child = client.pid();
+    client.ask("label for somebody");
+    let report = daemon.report();
+    assert_eq!(report["alias"], "tellers");
+    assert_eq!(report["model"], "post-fork");
+    assert_eq!(report["reporter"], "parent");
+    assert_eq!(report["parent"], daemon.parent().0);
+    assert_eq!(report["phase"], "running");
+    assert_eq!(report["door"], "open");
+    assert_eq!(report["board"], "r  ");
+    assert_eq!(report["max_children"], 3);
+    assert_eq!(report["children"][0]["pid"], child.0);
+    assert_eq!(report["children"][0]["letter"], "r");
+    assert_eq!(report["children"][0]["label"], "for somebody");
+    assert_eq!(report["counters"]["forks"], 1);
+}
+
+#[test]
+fn a_child_reports_on_all() {
+    let daemon = Start::pool().options("start=2 min=0 max=4").up();
+    let (mut first, mut second) = (daemon.client(), daemon.client());
+    let pids = [first.pid(), second.pid()];
+    let report: serde_json::Value = serde_json::from_str(&first.ask("json")).unwrap();
+    assert_eq!(report["parent"], daemon.parent().0);
+    assert_eq!(
+        report["board"].as_str().unwrap().matches('r').count(),
+        2,
+        "{report}"
+    );
+    for child in report["children"].as_array().unwrap() {
+        assert!(pids.iter().any(|pid| child["pid"] == pid.0), "{report}");
+    }
+}
+
+#[test]
+fn a_daemon_without_children_says_so() {
+    let daemon = Start::solo().up();
+    assert_eq!(
+        daemon.ask("status").trim_end(),
+        "Daemon\n    Non-forking server"
+    );
+    assert!(daemon.ask("resize more").contains("refused"));
+}
