@@ -137,6 +137,20 @@ fn who_waits_in_the_queue_is_served_the_short_way_too() {
 }
 
 #[test]
+fn children_that_are_told_to_go_end_well() {
+    for mut daemon in both_models("start=3 max=4") {
+        let mut client = daemon.client();
+        client.pid();
+        assert_eq!(client.ask("done"), "ok");
+        daemon.stop();
+        let log = daemon.log();
+        for trouble in ["WARN", "ERRO", "CRIT", "panic", "signal"] {
+            assert!(!log.contains(trouble), "{trouble}: {log}");
+        }
+    }
+}
+
+#[test]
 fn a_second_word_hurries() {
     for mut daemon in both_models("start=2 max=4") {
         let mut client = daemon.client();

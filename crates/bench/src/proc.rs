@@ -54,8 +54,8 @@ pub(crate) fn processor_time(root: u32) -> io::Result<Duration> {
     Ok(total)
 }
 
-/// The time of a process' threads that are there, in nanoseconds and not in ticks.
-fn own_time(pid: u32) -> io::Result<Duration> {
+/// The processor time of a process' threads that are there, as of the scheduler's last tick.
+pub(crate) fn own_time(pid: u32) -> io::Result<Duration> {
     let mut total = 0;
     for task in fs::read_dir(format!("/proc/{pid}/task"))? {
         let schedstat = fs::read_to_string(task?.path().join("schedstat"))?;

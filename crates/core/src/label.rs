@@ -10,8 +10,8 @@ use serde::{Serialize, Serializer};
 use crate::atomics::{Ordering, fence};
 use crate::line::{Line, slot_word};
 
-/// How many bytes a label has at most.
-pub const LABEL_MAX: usize = 48;
+/// How many bytes a label has at most: 48.
+pub const LABEL_MAX: usize = 8 * (slot_word::LABEL.end - slot_word::LABEL.start);
 
 /// How often a reader begins again when the label changes under its eyes.
 const TRIES: usize = if cfg!(loom) { 2 } else { 16 };

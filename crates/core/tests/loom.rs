@@ -4,7 +4,8 @@
 #![cfg(loom)]
 
 use daemon_core::{
-    Armed, Bell, Fault, Label, Line, Moment, Scoreboard, Seat, SlotNumber, Status, Text, lines_for,
+    Armed, Bell, Fault, LABEL_MAX, Label, Line, Moment, Scoreboard, Seat, SlotNumber, Status, Text,
+    lines_for,
 };
 use loom::model::Builder;
 use loom::sync::Arc;
@@ -112,12 +113,15 @@ fn a_reader_never_sees_half_a_label() {
     explore_both(2, |place| {
         let scoreboard = scoreboard(1);
         let seat = sit(&scoreboard, 0, &Counter::new());
-        seat.label(&[b'a'; 48]);
+        seat.label(&[b'a'; LABEL_MAX]);
         let board = scoreboard.board();
-        let write = move || seat.label(&[b'b'; 40]);
+        let write = move || seat.label(&[b'b'; LABEL_MAX - 4]);
         let read = move || match board.read(slot(0)).label {
             Label::Text(text) => {
-                let whole = [Text::cut(&[b'a'; 48]), Text::cut(&[b'b'; 40])];
+                let whole = [
+                    Text::cut(&[b'a'; LABEL_MAX]),
+                    Text::cut(&[b'b'; LABEL_MAX - 4]),
+                ];
                 assert!(whole.contains(&text), "half a label: {text:?}");
             }
             Label::BeingWritten => {}
@@ -270,13 +274,13 @@ fn a_close_in_the_middle_of_a_label_tells_it_and_leaves_a_line_that_can_be_used(
     explore_both(2, |place| {
         let scoreboard = scoreboard(1);
         let seat = sit(&scoreboard, 0, &Counter::new());
-        let write = move || seat.label(&[b'b'; 48]);
+        let write = move || seat.label(&[b'b'; LABEL_MAX]);
         let close = move || {
             let last = scoreboard.close(slot(0), at(3));
             match (last.label, last.fault) {
                 (Label::Text(text), None) => {
                     assert!(
-                        text.is_empty() || text == Text::cut(&[b'b'; 48]),
+                        text.is_empty() || text == Text::cut(&[b'b'; LABEL_MAX]),
                         "half a label"
                     );
                 }

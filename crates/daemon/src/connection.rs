@@ -253,7 +253,7 @@ mod tests {
         run(async {
             let (mut connection, mut far) = pair();
             let mut heard = [0; 4];
-            let (read, written) = tokio::join!(connection.read_exact(&mut heard), async {
+            let (read, written) = futures::join!(connection.read_exact(&mut heard), async {
                 tokio::task::yield_now().await;
                 far.write_all(b"late")
             });

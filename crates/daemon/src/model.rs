@@ -14,7 +14,7 @@ use crate::error::ConfigError;
 ///
 /// | | with `max_children` | without |
 /// | --- | --- | --- |
-/// | `min_spare` | half of `max_spare` if that is set, else 20 % of `max_children`, at least 1 | `start_children` |
+/// | `min_spare` | half of `max_spare` if that is set, else 20 % of `max_children`, at least 1 | half of `max_spare` if that is set, else `start_children` |
 /// | `max_spare` | 80 % of `max_children` | twice `min_spare` |
 /// | `max_children` | | `start_children` + `max_spare` |
 ///

@@ -11,7 +11,7 @@ use daemon_core::{Line, Scoreboard, lines_for};
 use daemon_sys::bell::Bell;
 use daemon_sys::fork::{Fork, flush_c_streams, fork};
 use daemon_sys::process::{self, Pid, Signal};
-use daemon_sys::signals::{Blocked, SignalQueue, block_all};
+use daemon_sys::signals::{Blocked, SignalQueue, block_all, ignore};
 use daemon_sys::title::Title;
 use daemon_sys::{link, shared};
 
@@ -143,6 +143,14 @@ impl Plan {
     }
 }
 
+/// Leads a process group of its own, in which no terminal stops anybody: a process in the background
+/// that writes to a terminal may be stopped by TTOU otherwise. Children inherit both.
+fn leave_the_terminal() -> Result<(), daemon_sys::Error> {
+    process::lead_own_group()?;
+    ignore(Signal::Ttin)?;
+    ignore(Signal::Ttou)
+}
+
 /// What is still in a buffer would be written twice, by both processes.
 fn flush_streams() {
     // What cannot be written now is written when the process ends, or is lost as it would be then.
@@ -158,7 +166,7 @@ fn inside<B: Brood>(
     mut wire: Wire<Report, crate::orders::Order>,
     mask: Blocked,
 ) -> i32 {
-    let nursery = process::lead_own_group()
+    let nursery = leave_the_terminal()
         .map_err(Box::<dyn Error>::from)
         .and_then(|()| brood.preload())
         .and_then(|()| Ok(SignalQueue::of(&[Signal::Child])?));

@@ -9,8 +9,7 @@ use std::sync::Arc;
 use actix::{Actor, Addr, Recipient, System};
 use daemon_core::{Calling, Jitter, Quota, Requests};
 use daemon_nursery::{Birth, EXIT_SOFTWARE};
-use daemon_sys::process::Signal;
-use daemon_sys::signals::{Ears, ignore};
+use daemon_sys::signals::Ears;
 use daemon_sys::stdio::LogFile;
 use daemon_sys::title::Title;
 use futures::channel::oneshot;
@@ -83,12 +82,7 @@ pub(crate) fn live<P: Program>(program: P, life: Life, birth: Birth<P::Request>)
     );
     let system = System::new();
     let code = system.block_on(async move {
-        let heard = Ears::open(&HEARD.map(|(heard, _)| heard)).and_then(|ears| {
-            // By default they would stop the child: for a terminal, or for who means the parent.
-            ignore(Signal::Ttin)?;
-            ignore(Signal::Ttou)?;
-            Ok(ears)
-        });
+        let heard = Ears::open(&HEARD.map(|(heard, _)| heard));
         let ears = match heard {
             Ok(ears) => ears,
             Err(error) => {

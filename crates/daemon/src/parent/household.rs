@@ -1,19 +1,21 @@
 //! The parent's rules in one place: an event comes, orders go out, and what there is to tell is
 //! answered. It neither waits, nor reads a clock, nor knows actors.
 
+mod ending;
+mod staffing;
+
 use std::time::Duration;
 
 use daemon_core::{
-    Backoff, BackoffRules, Calling, Death, Dismissal, Door, Entry, Manner, Moment, Phase, Pool,
-    PoolVerdict, Swing,
+    Backoff, BackoffRules, Calling, Death, Door, Entry, Moment, Phase, Pool, Swing,
 };
 use daemon_nursery::{ChildId, Event};
-use daemon_sys::process::{Pid, Signal};
+use daemon_sys::process::Pid;
 
 use super::hands::Hands;
 use super::reception::{Drained, Guest, Reception};
 use super::registry::{Age, Registry, Sight};
-use super::reload::{Reloaded, Step};
+use super::reload::Reloaded;
 use crate::messages::{ChildExited, Refusal, Reloading, Resize, Resized};
 use crate::model::Rules;
 use crate::status::Counters;
@@ -333,45 +335,6 @@ impl<R> Household<R> {
         }
     }
 
-    /// Sessions have answered to the shutdown: no request comes any more.
-    pub(crate) fn drained(&mut self, hands: &mut impl Hands<R>, now: Moment) {
-        self.drained = Drained::Yes;
-        self.settle(hands, now);
-    }
-
-    /// The end begins, or is hurried.
-    pub(crate) fn stop(&mut self, manner: Manner, hands: &mut impl Hands<R>, now: Moment) {
-        self.phase = Phase::Stopping;
-        match manner {
-            Manner::Orderly => {
-                self.registry.dismiss_all(Dismissal::Stopping);
-                hands.signal_all(Signal::Term);
-                self.ending = Ending::Grace(now + self.grace);
-            }
-            Manner::AtOnce => {
-                if let Strategy::PostFork(reception) = &mut self.strategy {
-                    reception.clear();
-                }
-                self.drained = Drained::Yes;
-                self.registry.dismiss_all(Dismissal::AtOnce);
-                hands.signal_all(Signal::Quit);
-                self.ending = Ending::Grace(now + LAST_GRACE);
-            }
-        }
-        if let Strategy::PreFork { .. } = self.strategy {
-            self.let_go(hands);
-        }
-        self.settle(hands, now);
-    }
-
-    /// No more child is needed, nor the nursery's copy of any listener.
-    fn let_go(&mut self, hands: &mut impl Hands<R>) {
-        if self.nursery_told == Told::No {
-            self.nursery_told = Told::Yes;
-            hands.let_go();
-        }
-    }
-
     /// Replaces all children of today.
     pub(crate) fn reload(
         &mut self,
@@ -445,238 +408,6 @@ impl<R> Household<R> {
         {
             self.counters.pauses += u64::from(swing == Swing::Pause);
             self.notices.push(Notice::Swing(swing));
-        }
-    }
-
-    fn staff(&mut self, hands: &mut impl Hands<R>, now: Moment) {
-        if let Some(until) = self.backoff.forbidden_until(now) {
-            if until > self.delay_told {
-                self.delay_told = until;
-                self.notices
-                    .push(Notice::Delayed(until.saturating_since(now)));
-            }
-            self.retry = Some(until);
-            return;
-        }
-        match &mut self.strategy {
-            Strategy::PostFork(_) => self.serve_the_waiting(hands, now),
-            Strategy::PreFork { pool, request } => {
-                let request = *request;
-                let verdict = pool.decide(self.registry.census(), now);
-                let PoolVerdict {
-                    fork,
-                    retire,
-                    look_again,
-                } = verdict;
-                let rules = pool.rules();
-                let (most, least) = (rules.max_children, rules.min_spare);
-                self.look_again = look_again;
-                let census = self.registry.census();
-                let starting = census.starting();
-                // A pool that starts is owed its first children, also those that failed to come.
-                let owed = match self.phase {
-                    Phase::Starting => self.initial.saturating_sub(self.ready + starting),
-                    Phase::Running | Phase::Stopping | Phase::Stopped => 0,
-                };
-                let room = most.saturating_sub(census.children());
-                let fork = self
-                    .backoff
-                    .allowed(fork.max(owed.min(room)), starting, now);
-                self.order(fork, request, hands, now);
-                self.retire(retire, hands);
-                self.tell_the_cap(most, least);
-                self.roll(request, most, hands, now);
-            }
-        }
-    }
-
-    /// Orders children, and answers how many it could.
-    fn order(
-        &mut self,
-        children: u32,
-        request: fn() -> R,
-        hands: &mut impl Hands<R>,
-        now: Moment,
-    ) -> u32 {
-        for ordered in 0..children {
-            match hands.fork(request()) {
-                Ok(child) => self.registry.ordered(child, self.reloaded.vintage(), now),
-                Err(unforked) => {
-                    self.notices
-                        .push(Notice::ForkFailed(unforked.why.to_string()));
-                    return ordered;
-                }
-            }
-        }
-        children
-    }
-
-    fn retire(&mut self, children: u32, hands: &mut impl Hands<R>) {
-        if children == 0 {
-            return;
-        }
-        for child in self
-            .registry
-            .longest_idle(hands.board())
-            .into_iter()
-            .take(children as usize)
-        {
-            self.registry.dismiss(child, Dismissal::Retired);
-            hands.signal(child, Signal::Term);
-        }
-    }
-
-    /// A reload goes on, turn by turn.
-    fn roll(&mut self, request: fn() -> R, most: u32, hands: &mut impl Hands<R>, now: Moment) {
-        loop {
-            match self.reloaded.step(&self.registry, most) {
-                Step::Fork(children) => {
-                    if self.order(children, request, hands, now) < children {
-                        return;
-                    }
-                }
-                Step::Retire(children) => {
-                    for child in children {
-                        self.registry.dismiss(child, Dismissal::Retired);
-                        hands.signal(child, Signal::Term);
-                    }
-                }
-                Step::Done => {
-                    self.notices.push(Notice::Reloaded);
-                    return;
-                }
-                Step::Nothing => return,
-            }
-        }
-    }
-
-    fn tell_the_cap(&mut self, most: u32, least: u32) {
-        let census = self.registry.census();
-        let short = census.children() >= most && census.idle() + census.starting() < least;
-        match (short, self.cap_told) {
-            (true, Told::No) => {
-                self.counters.at_the_cap += 1;
-                self.notices.push(Notice::AtTheCap(most));
-                self.cap_told = Told::Yes;
-            }
-            (false, Told::Yes) if census.children() < most => self.cap_told = Told::No,
-            (true, Told::Yes) | (false, Told::Yes | Told::No) => {}
-        }
-    }
-
-    fn serve_the_waiting(&mut self, hands: &mut impl Hands<R>, now: Moment) {
-        let Strategy::PostFork(reception) = &mut self.strategy else {
-            return;
-        };
-        loop {
-            let census = self.registry.census();
-            // After a failure one child tries out whether forks succeed again.
-            if self.backoff.allowed(1, census.starting(), now) == 0 {
-                return;
-            }
-            let Some(guest) = reception.next(census.children()) else {
-                return;
-            };
-            let Guest { request, reply } = guest;
-            match hands.fork(request) {
-                Ok(child) => {
-                    self.registry.ordered(child, 0, now);
-                    reception.ordered(child, reply);
-                }
-                Err(unforked) => {
-                    self.notices
-                        .push(Notice::ForkFailed(unforked.why.to_string()));
-                    reception.unforked(unforked, reply);
-                    return;
-                }
-            }
-        }
-    }
-
-    /// Goes from Starting to Running once the initial children are up.
-    fn come_up(&mut self, now: Moment) {
-        if self.phase != Phase::Starting {
-            return;
-        }
-        if self.ready >= self.initial {
-            self.phase = Phase::Running;
-            self.notices.push(Notice::Up);
-        } else if now >= self.boot_deadline {
-            self.notices.push(Notice::NotReady(format!(
-                "the initial children are not up in time: {} of {} are ready",
-                self.ready, self.initial
-            )));
-            self.boot_deadline = now + Duration::from_secs(3600);
-        }
-    }
-
-    /// Requests that were accepted before the end began still get their child.
-    fn staff_the_last(&mut self, hands: &mut impl Hands<R>, now: Moment) {
-        if let Strategy::PreFork { .. } = self.strategy {
-            return;
-        }
-        if let Ending::Killed(_) | Ending::Silent = self.ending
-            && let Strategy::PostFork(reception) = &mut self.strategy
-        {
-            reception.clear();
-        }
-        match self.backoff.forbidden_until(now) {
-            Some(until) if self.waiting() > 0 => self.retry = Some(until),
-            Some(_) | None => {
-                self.serve_the_waiting(hands, now);
-                if self.is_served() && self.drained == Drained::Yes {
-                    self.let_go(hands);
-                }
-            }
-        }
-    }
-
-    /// Whether no request waits, and no fork is under way that could fail and give one back.
-    fn is_served(&self) -> bool {
-        match &self.strategy {
-            Strategy::PreFork { .. } => true,
-            Strategy::PostFork(reception) => reception.is_served(),
-        }
-    }
-
-    fn finish(&mut self, hands: &mut impl Hands<R>, now: Moment) {
-        let children = self.registry.census().children();
-        if children == 0 && self.waiting() == 0 && self.drained == Drained::Yes {
-            if !matches!(self.ending, Ending::Over) {
-                self.ending = Ending::Over;
-                self.phase = Phase::Stopped;
-                self.notices.push(Notice::AllGone);
-            }
-            return;
-        }
-        match self.ending {
-            Ending::Grace(time) if now >= time => {
-                self.notices.push(Notice::Overdue(children));
-                if let Strategy::PostFork(reception) = &mut self.strategy {
-                    reception.clear();
-                }
-                self.drained = Drained::Yes;
-                hands.signal_all(Signal::Kill);
-                self.ending = Ending::Killed(now + SILENCE_MAX);
-                self.finish(hands, now);
-            }
-            Ending::Killed(time) if now >= time => {
-                self.notices.push(Notice::NurserySilent);
-                self.ending = Ending::Silent;
-            }
-            Ending::Grace(_) | Ending::Killed(_) | Ending::Not | Ending::Silent | Ending::Over => {}
-        }
-    }
-
-    /// The nursery is lost: nothing can be forked any more, and what waits goes back.
-    pub(crate) fn bereave(&mut self, unborn: Vec<(ChildId, R)>, why: &str) {
-        self.phase = Phase::Stopped;
-        self.ending = Ending::Over;
-        if let Strategy::PostFork(reception) = &mut self.strategy {
-            for (child, request) in unborn {
-                reception.unborn(child, request, why);
-            }
-            reception.clear();
         }
     }
 }

@@ -1,0 +1,175 @@
+//! Who is forked and who is retired, while the household lives.
+
+use std::time::Duration;
+
+use daemon_core::{Dismissal, Moment, Phase, PoolVerdict};
+use daemon_sys::process::Signal;
+
+use super::{Household, Notice, Strategy, Told};
+use crate::parent::hands::Hands;
+use crate::parent::reception::Guest;
+use crate::parent::reload::Step;
+
+impl<R> Household<R> {
+    pub(super) fn staff(&mut self, hands: &mut impl Hands<R>, now: Moment) {
+        if let Some(until) = self.backoff.forbidden_until(now) {
+            if until > self.delay_told {
+                self.delay_told = until;
+                self.notices
+                    .push(Notice::Delayed(until.saturating_since(now)));
+            }
+            self.retry = Some(until);
+            return;
+        }
+        match &mut self.strategy {
+            Strategy::PostFork(_) => self.serve_the_waiting(hands, now),
+            Strategy::PreFork { pool, request } => {
+                let request = *request;
+                let verdict = pool.decide(self.registry.census(), now);
+                let PoolVerdict {
+                    fork,
+                    retire,
+                    look_again,
+                } = verdict;
+                let rules = pool.rules();
+                let (most, least) = (rules.max_children, rules.min_spare);
+                self.look_again = look_again;
+                let census = self.registry.census();
+                let starting = census.starting();
+                // A pool that starts is owed its first children, also those that failed to come.
+                let owed = match self.phase {
+                    Phase::Starting => self.initial.saturating_sub(self.ready + starting),
+                    Phase::Running | Phase::Stopping | Phase::Stopped => 0,
+                };
+                let room = most.saturating_sub(census.children());
+                let fork = self
+                    .backoff
+                    .allowed(fork.max(owed.min(room)), starting, now);
+                self.order(fork, request, hands, now);
+                self.retire(retire, hands);
+                self.tell_the_cap(most, least);
+                self.roll(request, most, hands, now);
+            }
+        }
+    }
+
+    /// Orders children, and answers how many it could.
+    pub(super) fn order(
+        &mut self,
+        children: u32,
+        request: fn() -> R,
+        hands: &mut impl Hands<R>,
+        now: Moment,
+    ) -> u32 {
+        for ordered in 0..children {
+            match hands.fork(request()) {
+                Ok(child) => self.registry.ordered(child, self.reloaded.vintage(), now),
+                Err(unforked) => {
+                    self.notices
+                        .push(Notice::ForkFailed(unforked.why.to_string()));
+                    return ordered;
+                }
+            }
+        }
+        children
+    }
+
+    pub(super) fn retire(&mut self, children: u32, hands: &mut impl Hands<R>) {
+        if children == 0 {
+            return;
+        }
+        for child in self
+            .registry
+            .longest_idle(hands.board())
+            .into_iter()
+            .take(children as usize)
+        {
+            self.registry.dismiss(child, Dismissal::Retired);
+            hands.signal(child, Signal::Term);
+        }
+    }
+
+    /// A reload goes on, turn by turn.
+    pub(super) fn roll(&mut self, request: fn() -> R, most: u32, hands: &mut impl Hands<R>, now: Moment) {
+        loop {
+            match self.reloaded.step(&self.registry, most) {
+                Step::Fork(children) => {
+                    if self.order(children, request, hands, now) < children {
+                        return;
+                    }
+                }
+                Step::Retire(children) => {
+                    for child in children {
+                        self.registry.dismiss(child, Dismissal::Retired);
+                        hands.signal(child, Signal::Term);
+                    }
+                }
+                Step::Done => {
+                    self.notices.push(Notice::Reloaded);
+                    return;
+                }
+                Step::Nothing => return,
+            }
+        }
+    }
+
+    pub(super) fn tell_the_cap(&mut self, most: u32, least: u32) {
+        let census = self.registry.census();
+        let short = census.children() >= most && census.idle() + census.starting() < least;
+        match (short, self.cap_told) {
+            (true, Told::No) => {
+                self.counters.at_the_cap += 1;
+                self.notices.push(Notice::AtTheCap(most));
+                self.cap_told = Told::Yes;
+            }
+            (false, Told::Yes) if census.children() < most => self.cap_told = Told::No,
+            (true, Told::Yes) | (false, Told::Yes | Told::No) => {}
+        }
+    }
+
+    pub(super) fn serve_the_waiting(&mut self, hands: &mut impl Hands<R>, now: Moment) {
+        let Strategy::PostFork(reception) = &mut self.strategy else {
+            return;
+        };
+        loop {
+            let census = self.registry.census();
+            // After a failure one child tries out whether forks succeed again.
+            if self.backoff.allowed(1, census.starting(), now) == 0 {
+                return;
+            }
+            let Some(guest) = reception.next(census.children()) else {
+                return;
+            };
+            let Guest { request, reply } = guest;
+            match hands.fork(request) {
+                Ok(child) => {
+                    self.registry.ordered(child, 0, now);
+                    reception.ordered(child, reply);
+                }
+                Err(unforked) => {
+                    self.notices
+                        .push(Notice::ForkFailed(unforked.why.to_string()));
+                    reception.unforked(unforked, reply);
+                    return;
+                }
+            }
+        }
+    }
+
+    /// Goes from Starting to Running once the initial children are up.
+    pub(super) fn come_up(&mut self, now: Moment) {
+        if self.phase != Phase::Starting {
+            return;
+        }
+        if self.ready >= self.initial {
+            self.phase = Phase::Running;
+            self.notices.push(Notice::Up);
+        } else if now >= self.boot_deadline {
+            self.notices.push(Notice::NotReady(format!(
+                "the initial children are not up in time: {} of {} are ready",
+                self.ready, self.initial
+            )));
+            self.boot_deadline = now + Duration::from_secs(3600);
+        }
+    }
+}
