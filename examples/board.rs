@@ -23,12 +23,12 @@ use std::time::Duration;
 
 use actix::fut::ActorFutureExt;
 use actix::{Actor, Addr, AsyncContext, Context, Handler, Recipient, WrapFuture};
-use tokio::net::TcpStream;
 use actix_daemon::{
     Accepted, ChildAcceptor, ChildActor, ChildHandle, ChildReport, Daemon, DaemonActor,
     DaemonChild, PreFork, Program, Report, Status, UpdateStatus,
 };
 use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
+use tokio::net::TcpStream;
 
 /// How often the board is looked at.
 const LOOK: Duration = Duration::from_millis(500);
@@ -39,17 +39,9 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     // Standard output becomes the log file's at the launch; the board keeps the terminal.
     let screen = File::from(io::stdout().as_fd().try_clone_to_owned()?);
     let mut goodbye = screen.try_clone()?;
-    let pool = PreFork::start_children(4)
-        .min_spare(2)
-        .max_spare(5)
-        .max_children(12)
-        .requests(100);
-    let board = Board {
-        address: listener.local_addr()?,
-        logfile: logfile.clone(),
-        screen,
-        listener,
-    };
+    let pool = PreFork::start_children(4).min_spare(2).max_spare(5).max_children(12).requests(100);
+    let board =
+        Board { address: listener.local_addr()?, logfile: logfile.clone(), screen, listener };
     Daemon::builder()
         .model(pool)
         .alias("board")
@@ -73,11 +65,7 @@ impl Program for Board {
     type Request = ();
 
     fn parent(self, daemon: Addr<DaemonActor<()>>) {
-        let paint = if self.screen.is_terminal() {
-            Paint::Anew
-        } else {
-            Paint::Changes
-        };
+        let paint = if self.screen.is_terminal() { Paint::Anew } else { Paint::Changes };
         let screen = Screen {
             out: self.screen,
             paint,
@@ -192,7 +180,7 @@ impl Actor for Screen {
         };
         drop(written);
         self.look(ctx);
-        ctx.run_interval(LOOK, |screen, ctx| screen.look(ctx));
+        ctx.run_interval(LOOK, Screen::look);
     }
 }
 

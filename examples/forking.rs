@@ -53,12 +53,7 @@ impl Program for Forking {
 
     /// The listener, the parent's alone, is dropped here with the rest of the program.
     fn child(self, daemon: Addr<ChildActor>) -> Recipient<DaemonChild<TcpStream>> {
-        Session {
-            daemon,
-            logfile: self.logfile,
-        }
-        .start()
-        .recipient()
+        Session { daemon, logfile: self.logfile }.start().recipient()
     }
 }
 
@@ -82,11 +77,7 @@ impl Handler<DaemonChild<TcpStream>> for Session {
             if let Ok(mut stream) = tokio::net::TcpStream::from_std(child.request)
                 && let Ok(report) = daemon.send(Status).await
             {
-                let answers = Child {
-                    daemon: daemon.clone(),
-                    report,
-                    logfile,
-                };
+                let answers = Child { daemon: daemon.clone(), report, logfile };
                 // A client that is gone needs no answer.
                 let _ = protocol::talk(&mut stream, &answers).await;
             }
@@ -117,11 +108,7 @@ impl Answers for Child {
     }
 
     async fn status(&self) -> String {
-        let report = self
-            .daemon
-            .send(Status)
-            .await
-            .map(|report| report.to_string());
+        let report = self.daemon.send(Status).await.map(|report| report.to_string());
         report.unwrap_or_default().trim_end().to_owned()
     }
 

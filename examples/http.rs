@@ -28,23 +28,14 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let listener = examples::listen()?;
     Daemon::builder()
         .alias("http")
-        .model(
-            PreFork::start_children(4)
-                .min_spare(2)
-                .max_spare(8)
-                .max_children(32)
-                .requests(1000),
-        )
+        .model(PreFork::start_children(4).min_spare(2).max_spare(8).max_children(32).requests(1000))
         .serve(listener, serve)?;
     Ok(())
 }
 
 fn routes() -> Router {
     Router::new()
-        .route(
-            "/",
-            get(async || format!("answered by process {}\n", std::process::id())),
-        )
+        .route("/", get(async || format!("answered by process {}\n", std::process::id())))
         .route("/crash", get(async || -> String { std::process::abort() }))
 }
 

@@ -23,11 +23,7 @@ use tokio::sync::watch;
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     let listener = examples::listen()?;
-    Daemon::builder()
-        .alias("nonforking")
-        .model(Solo)
-        .launch(Nonforking { listener })?
-        .run()?;
+    Daemon::builder().alias("nonforking").model(Solo).launch(Nonforking { listener })?.run()?;
     Ok(())
 }
 
@@ -73,9 +69,7 @@ impl Actor for Server {
         let Some(listener) = self.listener.take() else {
             return;
         };
-        listener
-            .set_nonblocking(true)
-            .expect("a listener can be made nonblocking");
+        listener.set_nonblocking(true).expect("a listener can be made nonblocking");
         let listener = tokio::net::TcpListener::from_std(listener).expect("inside a runtime");
         let (mut stop, open) = (self.stop.subscribe(), Rc::clone(&self.open));
         ctx.spawn(actix::fut::wrap_future(async move {

@@ -25,12 +25,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let listener = examples::listen()?;
     let logfile = examples::logfile("preforking")?;
     Daemon::builder()
-        .model(
-            PreFork::start_children(1)
-                .min_spare(2)
-                .max_children(10)
-                .requests(1),
-        )
+        .model(PreFork::start_children(1).min_spare(2).max_children(10).requests(1))
         .alias("Daemon")
         .title("preforking")
         .logfile(&logfile)
@@ -50,13 +45,7 @@ impl Program for Preforking {
     type Request = ();
 
     fn child(self, daemon: Addr<ChildActor>) -> Recipient<DaemonChild<()>> {
-        Session {
-            daemon,
-            logfile: self.logfile,
-            listener: Some(self.listener),
-        }
-        .start()
-        .recipient()
+        Session { daemon, logfile: self.logfile, listener: Some(self.listener) }.start().recipient()
     }
 }
 
@@ -96,11 +85,7 @@ impl Handler<Accepted<TcpStream>> for Session {
             if let Ok(mut stream) = tokio::net::TcpStream::from_std(stream)
                 && let Ok(report) = daemon.send(Status).await
             {
-                let answers = Child {
-                    daemon: daemon.clone(),
-                    report,
-                    logfile,
-                };
+                let answers = Child { daemon: daemon.clone(), report, logfile };
                 // A client that is gone needs no answer; the next one waits.
                 let _ = protocol::talk(&mut stream, &answers).await;
             }
@@ -131,29 +116,17 @@ impl Answers for Child {
     }
 
     async fn status(&self) -> String {
-        let report = self
-            .daemon
-            .send(Status)
-            .await
-            .map(|report| report.to_string());
+        let report = self.daemon.send(Status).await.map(|report| report.to_string());
         line_by_line(&report.unwrap_or_default())
     }
 
     async fn peek(&self) -> String {
-        let peek = self
-            .daemon
-            .send(Peek {
-                detail: Detail::Verbose,
-            })
-            .await;
+        let peek = self.daemon.send(Peek { detail: Detail::Verbose }).await;
         line_by_line(&peek.unwrap_or_default())
     }
 }
 
 /// An answer of several lines, and `DONE` after them.
 fn line_by_line(text: &str) -> String {
-    text.lines()
-        .chain(["DONE"])
-        .collect::<Vec<_>>()
-        .join("\r\n")
+    text.lines().chain(["DONE"]).collect::<Vec<_>>().join("\r\n")
 }

@@ -1,10 +1,7 @@
 //! What the examples share: their command line, and the line protocol of the originals' example
 //! servers.
 
-#![expect(
-    clippy::print_stdout,
-    reason = "the examples talk to the person who starts them"
-)]
+#![expect(clippy::print_stdout, reason = "the examples talk to the person who starts them")]
 
 pub mod protocol;
 

@@ -53,10 +53,7 @@ impl Word {
 }
 
 /// What a server answers.
-#[expect(
-    async_fn_in_trait,
-    reason = "used in this package alone, on one thread"
-)]
+#[expect(async_fn_in_trait, reason = "used in this package alone, on one thread")]
 pub trait Answers {
     /// The parent's pid.
     fn parent(&self) -> u32;
@@ -139,16 +136,9 @@ impl Lines {
                 self.unread.remove(0);
             }
         }
-        let end = self
-            .unread
-            .iter()
-            .position(|byte| matches!(byte, b'\r' | b'\n'))?;
+        let end = self.unread.iter().position(|byte| matches!(byte, b'\r' | b'\n'))?;
         let line = String::from_utf8_lossy(&self.unread[..end]).into_owned();
-        self.after_cr = if self.unread[end] == b'\r' {
-            AfterCr::Yes
-        } else {
-            AfterCr::No
-        };
+        self.after_cr = if self.unread[end] == b'\r' { AfterCr::Yes } else { AfterCr::No };
         self.unread.drain(..=end);
         Some(line)
     }

@@ -24,15 +24,9 @@ fn get(client: &mut Client, path: &str) -> std::io::Result<String> {
 #[test]
 fn a_system_with_two_more_arbiters_and_a_web_server_serves_and_stops() {
     let mut daemon = Start::company().logged().options("max=8").up();
-    let web: u16 = fs::read_to_string(daemon.dir().join("desk.web"))
-        .unwrap()
-        .parse()
-        .unwrap();
+    let web: u16 = fs::read_to_string(daemon.dir().join("desk.web")).unwrap().parse().unwrap();
     let threads = daemon.parent().status("Threads")[0].parse::<u32>().unwrap();
-    assert!(
-        threads >= 5,
-        "two arbiters and two web workers: {threads} threads"
-    );
+    assert!(threads >= 5, "two arbiters and two web workers: {threads} threads");
     crowd(20, |number| {
         let word = number.to_string();
         assert_eq!(daemon.client().ask(&format!("echo {word}")), word);
@@ -60,17 +54,10 @@ fn two_requests_on_one_http_connection_are_answered_by_one_process() {
 fn an_http_handler_that_crashes_costs_one_process() {
     let daemon = Start::example("http").up();
     let mut others: Vec<_> = (0..2).map(|_client| daemon.client()).collect();
-    let answers: Vec<_> = others
-        .iter_mut()
-        .map(|other| get(other, "/").unwrap())
-        .collect();
+    let answers: Vec<_> = others.iter_mut().map(|other| get(other, "/").unwrap()).collect();
     for _crash in 0..3 {
         assert!(get(&mut daemon.client(), "/crash").is_err());
-        assert!(
-            get(&mut daemon.client(), "/")
-                .unwrap()
-                .starts_with("answered by process ")
-        );
+        assert!(get(&mut daemon.client(), "/").unwrap().starts_with("answered by process "));
     }
     for (other, answer) in others.iter_mut().zip(answers) {
         assert_eq!(get(other, "/").unwrap(), answer);
@@ -109,7 +96,5 @@ fn a_hundred_connections_the_short_way_are_all_answered_right() {
             assert_eq!(client.ask(&word), word);
         }
     });
-    until("the pool is idle again", || {
-        (daemon.children().len() <= 26).then_some(())
-    });
+    until("the pool is idle again", || (daemon.children().len() <= 26).then_some(()));
 }

@@ -12,20 +12,13 @@ fn a_daemon_that_has_detached_has_no_terminal_and_another_session() {
         let parent = daemon.parent();
         let ours = Process(std::process::id());
         assert_ne!(parent.session(), ours.session());
-        assert_ne!(
-            parent.session(),
-            Some(parent.0),
-            "a leader could get a terminal"
-        );
+        assert_ne!(parent.session(), Some(parent.0), "a leader could get a terminal");
         for process in daemon.family() {
             assert_eq!(process.session(), parent.session());
             assert_eq!(process.terminal().as_deref(), Some("0"));
             let open = process.descriptors();
             assert_eq!(open[&0].to_str(), Some("/dev/null"));
-            assert_eq!(
-                (&open[&1], &open[&2]),
-                (&daemon.logfile(), &daemon.logfile())
-            );
+            assert_eq!((&open[&1], &open[&2]), (&daemon.logfile(), &daemon.logfile()));
         }
     }
 }
@@ -54,49 +47,29 @@ fn a_preload_that_fails_ends_the_start_with_its_words() {
     for start in [Start::pool(), Start::pool().logged().options("detach")] {
         let failed = start.options("preload_fails=no_table").fails();
         assert_eq!(failed.status, "code 1");
-        assert!(
-            failed.error.contains("cannot preload: no_table"),
-            "{}",
-            failed.error
-        );
+        assert!(failed.error.contains("cannot preload: no_table"), "{}", failed.error);
     }
 }
 
 #[test]
 fn children_that_die_at_birth_end_the_start_with_the_reason() {
     let start = Start::pool().logged();
-    let failed = start
-        .options("start=2 max=4 detach stillborn_while=/")
-        .fails();
+    let failed = start.options("start=2 max=4 detach stillborn_while=/").fails();
     assert_eq!(failed.status, "code 1");
-    assert!(
-        failed.error.contains("the initial children do not come up"),
-        "{}",
-        failed.error
-    );
+    assert!(failed.error.contains("the initial children do not come up"), "{}", failed.error);
 }
 
 #[test]
 fn a_second_start_is_refused_and_names_the_running_pid() {
-    let mut first = Start::pool()
-        .logged()
-        .options("detach pidfile=DIR/pid")
-        .up();
+    let mut first = Start::pool().logged().options("detach pidfile=DIR/pid").up();
     let pidfile = first.dir().join("pid");
     let parent = first.parent();
-    assert_eq!(
-        fs::read_to_string(&pidfile).unwrap(),
-        format!("{}\n", parent.0)
-    );
+    assert_eq!(fs::read_to_string(&pidfile).unwrap(), format!("{}\n", parent.0));
     for options in ["detach", ""] {
         let pidfile = format!("{options} pidfile={}", pidfile.display());
         let second = Start::pool().logged().options(&pidfile).fails();
         assert_eq!(second.status, "code 1");
-        assert!(
-            second.error.contains(&parent.0.to_string()),
-            "{}",
-            second.error
-        );
+        assert!(second.error.contains(&parent.0.to_string()), "{}", second.error);
         assert_eq!(second.processes, 1, "nothing was forked");
     }
     assert_eq!(first.client().pid().state(), Some('S'));
@@ -111,13 +84,8 @@ fn a_pid_file_that_a_killed_daemon_has_left_is_no_obstacle() {
     assert!(first.parent().signal(Signal::SIGKILL));
     first.ended();
     assert!(pidfile.exists());
-    let second = Start::pool()
-        .options(&format!("pidfile={}", pidfile.display()))
-        .up();
-    assert_eq!(
-        fs::read_to_string(&pidfile).unwrap(),
-        format!("{}\n", second.parent().0)
-    );
+    let second = Start::pool().options(&format!("pidfile={}", pidfile.display())).up();
+    assert_eq!(fs::read_to_string(&pidfile).unwrap(), format!("{}\n", second.parent().0));
 }
 
 #[test]
@@ -129,9 +97,7 @@ fn the_pid_file_is_free_again_while_children_of_a_killed_parent_still_go() {
     assert!(parent.signal(Signal::SIGKILL));
     until("the parent is gone", || (!parent.is_alive()).then_some(()));
     let pidfile = first.dir().join("pid");
-    let second = Start::pool()
-        .options(&format!("pidfile={}", pidfile.display()))
-        .up();
+    let second = Start::pool().options(&format!("pidfile={}", pidfile.display())).up();
     assert_eq!(client.ask("echo still here"), "still here");
     assert_eq!(client.ask("done"), "ok");
     first.ended();

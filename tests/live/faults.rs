@@ -86,11 +86,7 @@ fn a_killed_child_is_replaced_and_the_others_do_not_notice() {
     let mut next = daemon.client();
     assert_ne!(next.pid(), child);
     until("a new child is there", || {
-        daemon
-            .children()
-            .iter()
-            .any(|child| !before.contains(child))
-            .then_some(())
+        daemon.children().iter().any(|child| !before.contains(child)).then_some(())
     });
 }
 
@@ -153,18 +149,12 @@ fn a_parent_without_descriptors_tells_it_and_accepts_again() {
     assert_eq!(client.read().unwrap(), "late");
     daemon.until_logged("accepting connections again");
     // It is told once, however often it is tried.
-    assert_eq!(
-        daemon.log().matches("cannot accept a connection").count(),
-        1
-    );
+    assert_eq!(daemon.log().matches("cannot accept a connection").count(), 1);
 }
 
 #[test]
 fn a_child_without_descriptors_tells_it_and_accepts_again() {
-    let daemon = Start::pool()
-        .logged()
-        .options("open_files=48 start=1 min=0 max=1")
-        .up();
+    let daemon = Start::pool().logged().options("open_files=48 start=1 min=0 max=1").up();
     let mut client = daemon.client();
     let child = client.pid();
     let end = daemon.dir().join("end");
@@ -185,10 +175,8 @@ fn a_child_without_descriptors_tells_it_and_accepts_again() {
 
 #[test]
 fn children_that_die_at_birth_are_not_forked_without_end() {
-    let daemon = Start::pool()
-        .logged()
-        .options("start=2 min=2 max=4 stillborn_while=DIR/stillborn")
-        .up();
+    let daemon =
+        Start::pool().logged().options("start=2 min=2 max=4 stillborn_while=DIR/stillborn").up();
     fs::write(daemon.dir().join("stillborn"), "").unwrap();
     for child in daemon.children() {
         child.signal(Signal::SIGKILL);
@@ -209,16 +197,8 @@ fn a_start_whose_children_die_is_given_up_with_the_reason() {
     let start = Start::pool().options("start=2 max=4 stillborn_while=/");
     let failed = start.fails();
     assert_eq!(failed.status, "code 1");
-    assert!(
-        failed.error.contains("the initial children do not come up"),
-        "{}",
-        failed.error
-    );
-    assert!(
-        failed.error.contains('7'),
-        "the exit code is told: {}",
-        failed.error
-    );
+    assert!(failed.error.contains("the initial children do not come up"), "{}", failed.error);
+    assert!(failed.error.contains('7'), "the exit code is told: {}", failed.error);
 }
 
 #[test]

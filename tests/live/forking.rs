@@ -34,10 +34,7 @@ fn status_is_told_as_the_originals() {
     let daemon = forking();
     let status = daemon.client().ask_up_to("STATUS", "    2 slots free");
     assert_eq!(status[1], "    Forking server, we are a child");
-    assert!(
-        status.iter().any(|line| line == "    Slots [r  ]"),
-        "{status:?}"
-    );
+    assert!(status.iter().any(|line| line == "    Slots [r  ]"), "{status:?}");
 }
 
 #[test]

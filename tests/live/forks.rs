@@ -23,16 +23,12 @@ fn shim(dir: &Path) -> PathBuf {
 fn refusable(start: Start) -> (Start, PathBuf) {
     let file = start.dir().join("refuse");
     let shim = shim(start.dir());
-    let start = start
-        .environment("FORK_EAGAIN", &file)
-        .environment("LD_PRELOAD", shim);
+    let start = start.environment("FORK_EAGAIN", &file).environment("LD_PRELOAD", shim);
     (start, file)
 }
 
 fn failed_forks(daemon: &Daemon) -> u64 {
-    daemon.report()["counters"]["failed_forks"]
-        .as_u64()
-        .unwrap()
+    daemon.report()["counters"]["failed_forks"].as_u64().unwrap()
 }
 
 #[test]
@@ -61,11 +57,7 @@ fn no_connection_is_lost_while_forks_fail() {
 
 #[test]
 fn a_pool_is_filled_when_forks_succeed_again() {
-    let (start, file) = refusable(
-        Start::pool()
-            .logged()
-            .options("start=2 min=2 max=4 requests=1"),
-    );
+    let (start, file) = refusable(Start::pool().logged().options("start=2 min=2 max=4 requests=1"));
     let daemon = start.up();
     fs::write(&file, "").unwrap();
     let mut busy = [daemon.client(), daemon.client()];

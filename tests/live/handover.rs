@@ -17,9 +17,7 @@ fn ten_thousand_connections_leak_no_descriptor_in_any_process() {
     let mut client = daemon.client();
     let in_a_child = client.pid().descriptors().len();
     client.ask("done");
-    until("the first child is gone", || {
-        daemon.children().is_empty().then_some(())
-    });
+    until("the first child is gone", || daemon.children().is_empty().then_some(()));
     let before = descriptors(&daemon);
     crowd(8, |number| {
         for round in 0..1250 {
@@ -28,9 +26,7 @@ fn ten_thousand_connections_leak_no_descriptor_in_any_process() {
             assert_eq!(client.ask(&format!("echo {word}")), word);
         }
     });
-    until("the last child is gone", || {
-        daemon.children().is_empty().then_some(())
-    });
+    until("the last child is gone", || daemon.children().is_empty().then_some(()));
     assert_eq!(descriptors(&daemon), before);
     let mut client = daemon.client();
     assert_eq!(client.pid().descriptors().len(), in_a_child);
@@ -67,10 +63,7 @@ fn a_request_of_ten_megabytes_crosses_whole() {
 
 #[test]
 fn a_request_over_the_limit_comes_back_with_its_size_and_the_limit() {
-    let daemon = Start::large()
-        .logged()
-        .options("request_limit=1048576")
-        .up();
+    let daemon = Start::large().logged().options("request_limit=1048576").up();
     let answer = daemon.ask("bytes 2097152");
     assert!(answer.starts_with("back: "), "{answer}");
     let size = 2_097_152;
@@ -86,8 +79,5 @@ fn a_request_over_the_limit_comes_back_with_its_size_and_the_limit() {
 fn a_pool_takes_no_requests_in_its_parent_and_says_where_they_belong() {
     let daemon = Start::each().up();
     let answer = daemon.ask("wait");
-    assert!(
-        answer.starts_with("refused: ") && answer.contains("HandOver"),
-        "{answer}"
-    );
+    assert!(answer.starts_with("refused: ") && answer.contains("HandOver"), "{answer}");
 }

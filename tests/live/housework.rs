@@ -26,27 +26,17 @@ fn umask_workdir_and_limits_hold_in_every_process() {
         assert_eq!(process.oom_score_adj(), Some(345));
     }
     let file = daemon.dir().join("made");
-    assert_eq!(
-        daemon.client().ask(&format!("make {}", file.display())),
-        "ok"
-    );
-    assert_eq!(
-        fs::metadata(file).unwrap().permissions().mode() & 0o777,
-        0o640
-    );
+    assert_eq!(daemon.client().ask(&format!("make {}", file.display())), "ok");
+    assert_eq!(fs::metadata(file).unwrap().permissions().mode() & 0o777, 0o640);
 }
 
 #[test]
 fn titles_tell_name_role_slot_status_and_label() {
-    let daemon = Start::pool()
-        .options("start=1 min=1 max=2 title=teller")
-        .up();
+    let daemon = Start::pool().options("start=1 min=1 max=2 title=teller").up();
     assert_eq!(daemon.parent().title(), "teller: parent");
     assert_eq!(daemon.nursery().title(), "teller: nursery");
     let child = daemon.children()[0];
-    until("a fresh child waits", || {
-        (child.title() == "teller: child 0 [.]").then_some(())
-    });
+    until("a fresh child waits", || (child.title() == "teller: child 0 [.]").then_some(()));
     let mut client = daemon.client();
     let serving = client.pid();
     assert_eq!(serving, child);
@@ -56,9 +46,7 @@ fn titles_tell_name_role_slot_status_and_label() {
     assert_eq!(client.ask("long"), "ok");
     assert_eq!(serving.title(), "teller: child 0 [l] for somebody");
     assert_eq!(client.ask("done"), "ok");
-    until("the child waits again", || {
-        serving.title().contains("child 0 [w]").then_some(())
-    });
+    until("the child waits again", || serving.title().contains("child 0 [w]").then_some(()));
 }
 
 #[test]
@@ -67,36 +55,21 @@ fn privileges_are_dropped_in_every_process_and_do_not_come_back() {
         skipped("only root can drop privileges");
         return;
     }
-    let nobody = User::from_name("nobody")
-        .unwrap()
-        .expect("there is a nobody");
+    let nobody = User::from_name("nobody").unwrap().expect("there is a nobody");
     let start = Start::pool().logged().options("start=2 user=nobody");
     fs::set_permissions(start.dir(), fs::Permissions::from_mode(0o777)).unwrap();
     let daemon = start.up();
     let (uid, gid) = (nobody.uid.to_string(), nobody.gid.to_string());
     for process in all(&daemon) {
-        assert_eq!(
-            process.status("Uid"),
-            vec![uid.clone(); 4],
-            "{}",
-            process.title()
-        );
-        assert_eq!(
-            process.status("Gid"),
-            vec![gid.clone(); 4],
-            "{}",
-            process.title()
-        );
+        assert_eq!(process.status("Uid"), vec![uid.clone(); 4], "{}", process.title());
+        assert_eq!(process.status("Gid"), vec![gid.clone(); 4], "{}", process.title());
         let groups = process.status("Groups");
         assert!(groups.iter().all(|group| *group == gid), "{groups:?}");
         assert_eq!(process.status("CapEff"), ["0000000000000000"]);
     }
     assert_eq!(daemon.client().ask("root"), "Err(EPERM)");
     // It was opened by root, and can be reopened by nobody.
-    assert_eq!(
-        fs::metadata(daemon.logfile()).unwrap().uid(),
-        nobody.uid.as_raw()
-    );
+    assert_eq!(fs::metadata(daemon.logfile()).unwrap().uid(), nobody.uid.as_raw());
 }
 
 #[expect(clippy::print_stderr, reason = "a skipped test says why")]

@@ -52,10 +52,7 @@ fn after_a_rename_and_a_hangup_no_line_is_lost_and_all_go_to_the_new_file() {
         let mark = format!("line <{number}>,");
         let found = last_of_old.matches(&mark).count() + new.matches(&mark).count();
         assert_eq!(found, 1, "{mark}");
-        assert!(
-            number < first_of_new || new.contains(&mark),
-            "{mark} is in the old file"
-        );
+        assert!(number < first_of_new || new.contains(&mark), "{mark} is in the old file");
     }
 }
 

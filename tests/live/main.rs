@@ -1,10 +1,7 @@
 //! Live tests: real daemons, real connections, real signals. `harness` is what they stand on; each
 //! other module holds the tests of one concept.
 
-#![expect(
-    clippy::unwrap_used,
-    reason = "a test that unwraps what is not there has failed"
-)]
+#![expect(clippy::unwrap_used, reason = "a test that unwraps what is not there has failed")]
 
 mod company;
 mod detaching;

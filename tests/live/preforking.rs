@@ -28,9 +28,7 @@ fn a_child_that_gets_a_hangup_makes_its_log_file_anew() {
     assert!(fs::exists(&logfile).unwrap(), "{logfile}");
     fs::rename(&logfile, format!("{logfile}.OLD")).unwrap();
     assert!(child.signal(Signal::SIGHUP));
-    until("the log file is there again", || {
-        fs::exists(&logfile).unwrap().then_some(())
-    });
+    until("the log file is there again", || fs::exists(&logfile).unwrap().then_some(()));
     assert_eq!(client.ask("PING"), "PONG");
 }
 
@@ -47,9 +45,7 @@ fn a_child_that_has_served_its_share_is_replaced() {
         }
     }
     for child in served {
-        until("a child that has served is gone", || {
-            (!child.is_alive()).then_some(())
-        });
+        until("a child that has served is gone", || (!child.is_alive()).then_some(()));
     }
 }
 
@@ -57,10 +53,7 @@ fn a_child_that_has_served_its_share_is_replaced() {
 fn status_shows_both_busy_children_on_the_scoreboard() {
     let daemon = preforking();
     let (mut first, mut second) = (daemon.client(), daemon.client());
-    assert_eq!(
-        (first.ask("PING"), second.ask("PING")),
-        ("PONG".into(), "PONG".into())
-    );
+    assert_eq!((first.ask("PING"), second.ask("PING")), ("PONG".into(), "PONG".into()));
     let status = first.ask_up_to("STATUS", "DONE");
     assert_eq!(status[1], "    Pre-forking server, we are a child");
     let slots = status[4].split_once("Slots [").expect("the scoreboard").1;
@@ -72,10 +65,7 @@ fn peek_tells_of_the_daemons_session() {
     let daemon = preforking();
     let peek = daemon.client().ask_up_to("PEEK", "DONE");
     assert!(peek.len() > 4, "{peek:?}");
-    assert!(
-        peek.iter().any(|line| line == "session 1 (Daemon)"),
-        "{peek:?}"
-    );
+    assert!(peek.iter().any(|line| line == "session 1 (Daemon)"), "{peek:?}");
 }
 
 #[test]

@@ -8,11 +8,7 @@ fn is_refused(start: Start, options: &str, words: &[&str]) {
     assert_eq!(failed.status, "code 1", "{options}: {}", failed.error);
     assert_eq!(failed.processes, 1, "{options}: nothing is forked");
     for word in words {
-        assert!(
-            failed.error.contains(word),
-            "{options}: {word:?} in {}",
-            failed.error
-        );
+        assert!(failed.error.contains(word), "{options}: {word:?} in {}", failed.error);
     }
 }
 
@@ -20,14 +16,8 @@ fn is_refused(start: Start, options: &str, words: &[&str]) {
 fn numbers_of_a_pool_that_do_not_go_together_are_refused() {
     let cases: [(&str, &[&str]); 5] = [
         ("start=0", &["start_children", "0"]),
-        (
-            "start=1 min=5 max_spare=3",
-            &["min_spare", "5", "max_spare", "3"],
-        ),
-        (
-            "start=9 max=4",
-            &["start_children", "9", "max_children", "4"],
-        ),
+        ("start=1 min=5 max_spare=3", &["min_spare", "5", "max_spare", "3"]),
+        ("start=9 max=4", &["start_children", "9", "max_children", "4"]),
         ("start=1 max=0", &["max_children", "0"]),
         ("start=1 max=100000", &["max_children", "100000"]),
     ];

@@ -29,10 +29,7 @@ fn busy_children_are_followed_by_spares_and_surplus_spares_are_retired() {
 
 #[test]
 fn ttin_and_ttou_move_the_pool() {
-    let daemon = Start::pool()
-        .logged()
-        .options("start=1 min=1 max_spare=1 max=4 linger=50")
-        .up();
+    let daemon = Start::pool().logged().options("start=1 min=1 max_spare=1 max=4 linger=50").up();
     daemon.until_children(1);
     daemon.parent().signal(Signal::SIGTTIN);
     daemon.until_logged("resized");
@@ -72,10 +69,7 @@ fn ttin_and_ttou_move_the_most_of_a_forking_daemon() {
 fn resizing_is_refused_with_the_number_and_the_reason() {
     let daemon = Start::each().options("max=2").up();
     let answer = daemon.ask("resize 5000");
-    assert!(
-        answer.contains("refused: cannot resize to 5000"),
-        "{answer}"
-    );
+    assert!(answer.contains("refused: cannot resize to 5000"), "{answer}");
     assert!(daemon.ask("resize 5").contains("max_children: 5"));
     let answer = daemon.ask("reload");
     assert!(answer.contains("refused: cannot reload"), "{answer}");
@@ -119,10 +113,7 @@ fn a_reload_replaces_all_children_and_no_request_fails() {
 
 #[test]
 fn a_hangup_reloads_where_that_was_asked_for() {
-    let daemon = Start::pool()
-        .logged()
-        .options("start=4 min=2 max=8 reload_on_hup")
-        .up();
+    let daemon = Start::pool().logged().options("start=4 min=2 max=8 reload_on_hup").up();
     replaced_under_load(&daemon, || {
         daemon.parent().signal(Signal::SIGHUP);
     });
@@ -137,20 +128,14 @@ fn a_full_daemon_pauses_and_resumes_again_and_again() {
         for client in &mut busy {
             client.pid();
         }
-        until("the door is shut", || {
-            (daemon.report()["door"] == "shut").then_some(())
-        });
+        until("the door is shut", || (daemon.report()["door"] == "shut").then_some(()));
         let mut waiting = daemon.client();
         waiting.send("echo served\n").unwrap();
         assert_eq!(busy[0].ask("done"), "ok");
         assert_eq!(waiting.read().unwrap(), "served");
         drop((busy, waiting));
-        until("all children are gone", || {
-            daemon.children().is_empty().then_some(())
-        });
-        until("the door is open", || {
-            (daemon.report()["door"] == "open").then_some(())
-        });
+        until("all children are gone", || daemon.children().is_empty().then_some(()));
+        until("the door is open", || (daemon.report()["door"] == "open").then_some(()));
     }
     assert!(told("DaemonPause") >= 5);
     assert_eq!(told("DaemonAccept"), told("DaemonPause"));

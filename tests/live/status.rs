@@ -14,16 +14,10 @@ fn the_parents_status_prints_as_the_originals() {
     assert_eq!(lines[0], "Daemon");
     assert_eq!(lines[1], "    Pre-forking server, we are a parent");
     assert_eq!(lines[2], "    2 children:");
-    assert!(
-        lines[3..5].contains(&format!("        {}: r", busy.0).as_str()),
-        "{status}"
-    );
+    assert!(lines[3..5].contains(&format!("        {}: r", busy.0).as_str()), "{status}");
     assert_eq!(lines[5], "Scoreboard");
     assert_eq!(lines[6], "    4 slots in the scoreboard");
-    assert!(
-        lines[7].starts_with("    Slots [") && lines[7].contains('r'),
-        "{status}"
-    );
+    assert!(lines[7].starts_with("    Slots [") && lines[7].contains('r'), "{status}");
     assert_eq!(lines[8], "    2 slots free");
 }
 
@@ -55,11 +49,7 @@ fn a_child_reports_on_all() {
     let pids = [first.pid(), second.pid()];
     let report: serde_json::Value = serde_json::from_str(&first.ask("json")).unwrap();
     assert_eq!(report["parent"], daemon.parent().0);
-    assert_eq!(
-        report["board"].as_str().unwrap().matches('r').count(),
-        2,
-        "{report}"
-    );
+    assert_eq!(report["board"].as_str().unwrap().matches('r').count(), 2, "{report}");
     for child in report["children"].as_array().unwrap() {
         assert!(pids.iter().any(|pid| child["pid"] == pid.0), "{report}");
     }
@@ -68,9 +58,6 @@ fn a_child_reports_on_all() {
 #[test]
 fn a_daemon_without_children_says_so() {
     let daemon = Start::solo().up();
-    assert_eq!(
-        daemon.ask("status").trim_end(),
-        "Daemon\n    Non-forking server"
-    );
+    assert_eq!(daemon.ask("status").trim_end(), "Daemon\n    Non-forking server");
     assert!(daemon.ask("resize more").contains("refused"));
 }

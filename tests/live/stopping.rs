@@ -23,10 +23,7 @@ fn a_request_in_hand_survives_the_end_of_the_daemon() {
             let child = client.pid();
             let parent = begin_to_stop(&daemon, signal);
             until("the child is told", || {
-                let told = format!(
-                    "told: DaemonShutdown Stopping, role: child, pid: {}",
-                    child.0
-                );
+                let told = format!("told: DaemonShutdown Stopping, role: child, pid: {}", child.0);
                 daemon.log().contains(&told).then_some(())
             });
             assert_eq!(client.ask("echo still here"), "still here");
@@ -43,10 +40,7 @@ fn a_request_in_hand_survives_the_end_of_its_child() {
         let child = client.pid();
         assert!(child.signal(Signal::SIGTERM));
         until("the child is told", || {
-            let told = format!(
-                "told: DaemonShutdown Retired, role: child, pid: {}",
-                child.0
-            );
+            let told = format!("told: DaemonShutdown Retired, role: child, pid: {}", child.0);
             daemon.log().contains(&told).then_some(())
         });
         assert_eq!(client.ask("echo still here"), "still here");
@@ -160,11 +154,7 @@ fn a_second_word_hurries() {
         assert!(parent.signal(Signal::SIGINT));
         daemon.ended();
         assert_eq!(client.rest(), "");
-        assert!(
-            begun.elapsed() < Duration::from_secs(5),
-            "{:?}",
-            begun.elapsed()
-        );
+        assert!(begun.elapsed() < Duration::from_secs(5), "{:?}", begun.elapsed());
     }
 }
 
@@ -185,9 +175,7 @@ fn the_port_is_refused_once_the_stop_begins_while_a_request_goes_on() {
     let mut client = daemon.client();
     client.pid();
     begin_to_stop(&daemon, Signal::SIGTERM);
-    until("the port is refused", || {
-        is_refused(daemon.port()).then_some(())
-    });
+    until("the port is refused", || is_refused(daemon.port()).then_some(()));
     assert_eq!(client.ask("echo still here"), "still here");
     assert_eq!(client.ask("done"), "ok");
     daemon.ended();
@@ -198,13 +186,9 @@ fn the_port_of_an_idle_pool_is_refused_before_its_parent_is_gone() {
     let mut daemon = Start::pool().logged().options("start=3 max=4").up();
     let foreign = daemon.ask("foreign trap '' TERM; while :; do sleep 0.1; done");
     let foreign = Process(foreign.parse().unwrap());
-    until("the foreign child has set its trap", || {
-        foreign.children().first().copied()
-    });
+    until("the foreign child has set its trap", || foreign.children().first().copied());
     let parent = begin_to_stop(&daemon, Signal::SIGTERM);
-    until("the port is refused", || {
-        is_refused(daemon.port()).then_some(())
-    });
+    until("the port is refused", || is_refused(daemon.port()).then_some(()));
     assert!(parent.is_alive());
     foreign.signal(Signal::SIGKILL);
     assert_eq!(daemon.ended()[&parent], "code 0");
@@ -234,11 +218,7 @@ fn a_child_that_is_stopped_is_gone_when_the_grace_is_over() {
         let parent = begin_to_stop(&daemon, Signal::SIGTERM);
         assert_eq!(daemon.ended()[&parent], "code 0");
         assert!(begun.elapsed() >= Duration::from_millis(300));
-        assert!(
-            begun.elapsed() < Duration::from_secs(5),
-            "{:?}",
-            begun.elapsed()
-        );
+        assert!(begun.elapsed() < Duration::from_secs(5), "{:?}", begun.elapsed());
     }
 }
 
@@ -247,12 +227,7 @@ fn a_child_that_does_not_want_to_go_is_gone_when_the_grace_is_over() {
     for mut daemon in both_models("start=2 max=4 grace=300") {
         let mut client = daemon.client();
         client.send("until /no/such/file\n").unwrap();
-        until("a child is busy", || {
-            daemon.report()["board"]
-                .as_str()?
-                .contains('r')
-                .then_some(())
-        });
+        until("a child is busy", || daemon.report()["board"].as_str()?.contains('r').then_some(()));
         begin_to_stop(&daemon, Signal::SIGTERM);
         daemon.until_logged("the grace period is over: 1 children are killed");
         daemon.ended();
@@ -271,18 +246,13 @@ fn a_daemon_stops_when_its_program_asks_for_it() {
 
 #[test]
 fn a_foreign_child_outlives_the_workers_but_not_the_daemon() {
-    let mut daemon = Start::pool()
-        .logged()
-        .options("start=1 min=1 max=4 requests=1")
-        .up();
+    let mut daemon = Start::pool().logged().options("start=1 min=1 max=4 requests=1").up();
     let foreign = Process(daemon.ask("foreign exec sleep 1000").parse().unwrap());
     for _worker in 0..3 {
         let mut client = daemon.client();
         let worker = client.pid();
         client.ask("done");
-        until("the worker has retired", || {
-            (!worker.is_alive()).then_some(())
-        });
+        until("the worker has retired", || (!worker.is_alive()).then_some(()));
     }
     assert!(foreign.is_alive());
     daemon.stop();
@@ -295,13 +265,9 @@ fn a_foreign_child_that_does_not_want_to_go_is_killed() {
     let command = "foreign trap '' TERM; while :; do sleep 1000; done";
     let foreign = Process(daemon.ask(command).parse().unwrap());
     // The shell has set its trap once it waits for its own child.
-    let slept = until("the foreign child sleeps", || {
-        foreign.children().first().copied()
-    });
+    let slept = until("the foreign child sleeps", || foreign.children().first().copied());
     daemon.parent().signal(Signal::SIGTERM);
-    until("the foreign child is killed", || {
-        (!foreign.is_alive()).then_some(())
-    });
+    until("the foreign child is killed", || (!foreign.is_alive()).then_some(()));
     // The grandchild is nobody's but the test's.
     slept.signal(Signal::SIGKILL);
     daemon.ended();

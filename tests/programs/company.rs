@@ -19,14 +19,11 @@ fn main() -> Result<(), Box<dyn Error>> {
     let options = Options::read();
     let listener = options.listen()?;
     let web = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;
-    std::fs::write(
-        options.desk().with_extension("web"),
-        web.local_addr()?.port().to_string(),
-    )?;
-    let launched = options.builder().model(options.each()).launch(Company {
-        listener,
-        options: options.clone(),
-    })?;
+    std::fs::write(options.desk().with_extension("web"), web.local_addr()?.port().to_string())?;
+    let launched = options
+        .builder()
+        .model(options.each())
+        .launch(Company { listener, options: options.clone() })?;
     in_own_system(launched, web)
 }
 
@@ -48,9 +45,7 @@ async fn in_own_system(
     }
     let state = daemon.clone();
     let server = HttpServer::new(move || {
-        App::new()
-            .app_data(web::Data::new(state.clone()))
-            .route("/", web::get().to(status))
+        App::new().app_data(web::Data::new(state.clone())).route("/", web::get().to(status))
     })
     .workers(2)
     .disable_signals()

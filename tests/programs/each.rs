@@ -11,11 +11,7 @@ use live_tests::{Options, Session, open_desk, subscribe};
 fn main() -> Result<(), Box<dyn Error>> {
     let options = Options::read();
     let listener = options.listen()?;
-    options
-        .builder()
-        .model(options.each())
-        .launch(Each { listener, options })?
-        .run()?;
+    options.builder().model(options.each()).launch(Each { listener, options })?.run()?;
     Ok(())
 }
 

@@ -11,11 +11,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     let options = Options::read();
     // Nobody connects; the harness waits for the port.
     drop(options.listen()?);
-    options
-        .builder()
-        .model(options.each())
-        .launch(Large { options })?
-        .run()?;
+    options.builder().model(options.each()).launch(Large { options })?.run()?;
     Ok(())
 }
 
@@ -63,12 +59,7 @@ impl Handler<DaemonChild<Vec<u8>>> for Reader {
             .enumerate()
             .filter(|(index, byte)| byte_at(*index) != **byte)
             .count();
-        slog::info!(
-            logger(),
-            "got {} bytes, {} wrong",
-            child.request.len(),
-            wrong
-        );
+        slog::info!(logger(), "got {} bytes, {} wrong", child.request.len(), wrong);
         self.daemon.do_send(UpdateStatus::Done);
     }
 }

@@ -10,11 +10,7 @@ use live_tests::{Options, Session, open_desk, subscribe};
 fn main() -> Result<(), Box<dyn Error>> {
     let options = Options::read();
     let listener = options.listen()?;
-    options
-        .builder()
-        .model(options.pool())
-        .launch(Pool { listener, options })?
-        .run()?;
+    options.builder().model(options.pool()).launch(Pool { listener, options })?.run()?;
     Ok(())
 }
 
@@ -44,8 +40,6 @@ impl Program for Pool {
         {
             std::process::exit(7);
         }
-        Session::new(daemon, Some(self.listener))
-            .start()
-            .recipient()
+        Session::new(daemon, Some(self.listener)).start().recipient()
     }
 }

@@ -10,11 +10,7 @@ use live_tests::{Options, open_desk, subscribe};
 fn main() -> Result<(), Box<dyn Error>> {
     let options = Options::read();
     let listener = options.listen()?;
-    options
-        .builder()
-        .model(Solo)
-        .launch(Alone { listener, options })?
-        .run()?;
+    options.builder().model(Solo).launch(Alone { listener, options })?.run()?;
     Ok(())
 }
 

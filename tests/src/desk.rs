@@ -59,11 +59,7 @@ async fn serve<R: Handover + Send>(
             }
             _ => answer(&line, &daemon, ask).await,
         };
-        if write
-            .write_all(format!("{answer}\n.\n").as_bytes())
-            .await
-            .is_err()
-        {
+        if write.write_all(format!("{answer}\n.\n").as_bytes()).await.is_err() {
             return;
         }
     }
@@ -93,9 +89,9 @@ async fn answer<R: Handover + Send>(
             };
             told(daemon.send(resize).await, shown)
         }
-        "shutdown" => told(daemon.send(Shutdown(Manner::Orderly)).await, |begun| {
-            format!("{begun:?}")
-        }),
+        "shutdown" => {
+            told(daemon.send(Shutdown(Manner::Orderly)).await, |begun| format!("{begun:?}"))
+        }
         "wait" => told(daemon.send(UpdateStatus::Wait).await, shown),
         "foreign" => adopt(rest, daemon).await,
         _ => match ask(daemon, line) {
@@ -128,13 +124,10 @@ async fn adopt<R: Handover + Send>(command: &str, daemon: &Addr<DaemonActor<R>>)
     };
     match pid {
         None => "no pid".to_owned(),
-        Some(pid) => told(
-            daemon.send(ForeignChild(pid)).await,
-            |adopted| match adopted {
-                Ok(()) => pid.to_string(),
-                Err(error) => error.to_string(),
-            },
-        ),
+        Some(pid) => told(daemon.send(ForeignChild(pid)).await, |adopted| match adopted {
+            Ok(()) => pid.to_string(),
+            Err(error) => error.to_string(),
+        }),
     }
 }
 

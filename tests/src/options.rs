@@ -30,9 +30,7 @@ impl Options {
     /// The value of an option, if it was given.
     #[must_use]
     pub fn get(&self, name: &str) -> Option<&str> {
-        self.0
-            .iter()
-            .find_map(|(known, value)| (known == name).then_some(value.as_str()))
+        self.0.iter().find_map(|(known, value)| (known == name).then_some(value.as_str()))
     }
 
     /// Whether an option was given.

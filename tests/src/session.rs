@@ -44,8 +44,7 @@ impl Session {
         Self: Handler<M>,
         ChildActor: Handler<Subscribe<M>>,
     {
-        self.daemon
-            .do_send(Subscribe::<M>::new("session", ctx.address()));
+        self.daemon.do_send(Subscribe::<M>::new("session", ctx.address()));
     }
 }
 

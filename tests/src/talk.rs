@@ -27,10 +27,7 @@ where
         if stream.read_line(&mut line).await? == 0 {
             return Ok(());
         }
-        let (word, rest) = line
-            .trim_end()
-            .split_once(' ')
-            .unwrap_or((line.trim_end(), ""));
+        let (word, rest) = line.trim_end().split_once(' ').unwrap_or((line.trim_end(), ""));
         let answer = answer(word, rest, child).await;
         stream.write_all(format!("{answer}\n").as_bytes()).await?;
         if word == "done" {

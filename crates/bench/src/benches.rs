@@ -20,11 +20,7 @@ struct Bench {
 
 /// All of them. What is idle comes before what leaves the machine warm.
 const BENCHES: [Bench; 8] = [
-    Bench {
-        name: "report",
-        about: "a child's status report",
-        run: report::run,
-    },
+    Bench { name: "report", about: "a child's status report", run: report::run },
     Bench {
         name: "memory",
         about: "memory of parent, nursery and 4 idle children",
@@ -35,21 +31,13 @@ const BENCHES: [Bench; 8] = [
         about: "wake-ups of an idle pool of 100 children in 10 s",
         run: idle::run,
     },
-    Bench {
-        name: "launch",
-        about: "from launch until 4 and 32 children are up",
-        run: launch::run,
-    },
+    Bench { name: "launch", about: "from launch until 4 and 32 children are up", run: launch::run },
     Bench {
         name: "replacement",
         about: "from SIGKILL of one of 4 children until another is ready",
         run: replacement::run,
     },
-    Bench {
-        name: "fork",
-        about: "a fork for each connection, 16 clients",
-        run: forks::small,
-    },
+    Bench { name: "fork", about: "a fork for each connection, 16 clients", run: forks::small },
     Bench {
         name: "fork-300mb",
         about: "the same, with 300 MB touched in the parent",
@@ -64,9 +52,8 @@ const BENCHES: [Bench; 8] = [
 
 /// Runs those that are named, or all, and tells what they found.
 pub(crate) fn run(names: &[String]) -> Measured<()> {
-    if let Some(unknown) = names
-        .iter()
-        .find(|name| BENCHES.iter().all(|bench| bench.name != **name))
+    if let Some(unknown) =
+        names.iter().find(|name| BENCHES.iter().all(|bench| bench.name != **name))
     {
         let known = BENCHES.map(|bench| bench.name).join(", ");
         return Err(format!("there is no bench {unknown}: there are {known}").into());

@@ -54,11 +54,7 @@ pub(crate) fn round(server: SocketAddr, clients: usize, time: Duration) -> io::R
         }
         Ok::<(), io::Error>(())
     })?;
-    Ok(Round {
-        answered,
-        failed,
-        took: begun.elapsed(),
-    })
+    Ok(Round { answered, failed, took: begun.elapsed() })
 }
 
 fn client(server: SocketAddr, stop: &AtomicBool) -> (u64, u64) {

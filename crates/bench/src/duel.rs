@@ -30,13 +30,7 @@ impl Fighter {
     pub(crate) fn enter(server: &[&str], descendants: usize) -> Measured<Fighter> {
         let mut server = Running::start(server)?;
         let address = server.up(descendants)?;
-        Ok(Fighter {
-            server,
-            address,
-            rates: Vec::new(),
-            costs: Vec::new(),
-            failed: 0,
-        })
+        Ok(Fighter { server, address, rates: Vec::new(), costs: Vec::new(), failed: 0 })
     }
 
     fn round(&mut self, clients: usize) -> Measured<()> {
@@ -44,8 +38,7 @@ impl Fighter {
         let round: Round = clients::round(self.address, clients, ROUND)?;
         let spent = proc::processor_time(self.server.pid())?.saturating_sub(before);
         self.rates.push(round.rate());
-        self.costs
-            .push(spent.as_secs_f64() * 1e6 / round.answered as f64);
+        self.costs.push(spent.as_secs_f64() * 1e6 / round.answered as f64);
         self.failed += round.failed;
         Ok(())
     }
@@ -72,10 +65,7 @@ impl Fighter {
             0 => String::new(),
             failed => format!(", {failed} FAILED"),
         };
-        format!(
-            "{least:.0} to {most:.0}, {:.0} us of processor each{failed}",
-            self.cost()
-        )
+        format!("{least:.0} to {most:.0}, {:.0} us of processor each{failed}", self.cost())
     }
 }
 

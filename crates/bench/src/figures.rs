@@ -16,9 +16,7 @@ pub(crate) fn median(figures: &[f64]) -> f64 {
 pub(crate) fn range(figures: &[f64]) -> (f64, f64) {
     figures
         .iter()
-        .fold((f64::NAN, f64::NAN), |(least, most), figure| {
-            (figure.min(least), figure.max(most))
-        })
+        .fold((f64::NAN, f64::NAN), |(least, most), figure| (figure.min(least), figure.max(most)))
 }
 
 #[cfg(test)]

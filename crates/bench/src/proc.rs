@@ -13,11 +13,7 @@ const TICK: Duration = Duration::from_millis(10);
 pub(crate) fn descendants(root: u32) -> io::Result<BTreeSet<u32>> {
     let mut children: HashMap<u32, Vec<u32>> = HashMap::new();
     for entry in fs::read_dir("/proc")? {
-        let Some(pid) = entry?
-            .file_name()
-            .to_str()
-            .and_then(|name| name.parse().ok())
-        else {
+        let Some(pid) = entry?.file_name().to_str().and_then(|name| name.parse().ok()) else {
             continue;
         };
         // One that is gone meanwhile descends from nobody.
@@ -88,9 +84,8 @@ impl Stat {
     fn of(pid: u32) -> io::Result<Stat> {
         let stat = fs::read_to_string(format!("/proc/{pid}/stat"))?;
         // The name may hold anything, parentheses too.
-        let (_name, fields) = stat
-            .rsplit_once(") ")
-            .ok_or_else(|| io::Error::other("no name in /proc/PID/stat"))?;
+        let (_name, fields) =
+            stat.rsplit_once(") ").ok_or_else(|| io::Error::other("no name in /proc/PID/stat"))?;
         let field = |index: usize| fields.split(' ').nth(index);
         let reaped = number(field(13))? + number(field(14))?;
         Ok(Stat {
@@ -102,8 +97,5 @@ impl Stat {
 }
 
 fn number(text: Option<&str>) -> io::Result<u64> {
-    text.unwrap_or_default()
-        .trim()
-        .parse()
-        .map_err(io::Error::other)
+    text.unwrap_or_default().trim().parse().map_err(io::Error::other)
 }

@@ -49,11 +49,7 @@ impl Running {
             .stderr(log)
             .spawn()?;
         let stdout = process.stdout.take().ok_or("the server has no output")?;
-        Ok(Running {
-            process,
-            lines: BufReader::new(stdout).lines(),
-            family: BTreeSet::new(),
-        })
+        Ok(Running { process, lines: BufReader::new(stdout).lines(), family: BTreeSet::new() })
     }
 
     pub(crate) fn pid(&self) -> u32 {
@@ -74,9 +70,7 @@ impl Running {
     pub(crate) fn up(&mut self, descendants: usize) -> Measured<SocketAddr> {
         let port = self.told("PORT")?.parse()?;
         let server = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
-        wait_until("the server's children are there", || {
-            Ok(self.family()?.len() >= descendants)
-        })?;
+        wait_until("the server's children are there", || Ok(self.family()?.len() >= descendants))?;
         clients::ask(server)?;
         Ok(server)
     }

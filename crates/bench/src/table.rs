@@ -110,9 +110,7 @@ impl Row {
         [
             self.name.clone(),
             format!("{} {}", figure(self.ours), self.unit),
-            limit.map_or(String::new(), |limit| {
-                format!("{} ({})", figure(limit.figure), limit.of)
-            }),
+            limit.map_or(String::new(), |limit| format!("{} ({})", figure(limit.figure), limit.of)),
             self.ratio.map_or(String::new(), figure),
             self.bar.map_or(String::new(), |bar| match bar {
                 Bar::RatioAtLeast(least) => format!(">= {least} x"),
@@ -140,15 +138,8 @@ fn figure(figure: f64) -> String {
 /// Tells the figures of one bench while others are still to come.
 pub(crate) fn preview(rows: &[Row]) {
     for row in rows {
-        let ratio = row
-            .ratio
-            .map_or(String::new(), |ratio| format!(", ratio {}", figure(ratio)));
-        say(&format!(
-            "  {}: {} {}{ratio}",
-            row.name,
-            figure(row.ours),
-            row.unit
-        ));
+        let ratio = row.ratio.map_or(String::new(), |ratio| format!(", ratio {}", figure(ratio)));
+        say(&format!("  {}: {} {}{ratio}", row.name, figure(row.ours), row.unit));
     }
 }
 
@@ -160,10 +151,7 @@ pub(crate) fn print(rows: &[Row]) {
 
 fn lay_out(rows: &[Row]) -> String {
     let head = ["what", "ours", "limit or peer", "ratio", "bar", "holds", ""].map(str::to_owned);
-    let cells: Vec<[String; 7]> = [head]
-        .into_iter()
-        .chain(rows.iter().map(Row::cells))
-        .collect();
+    let cells: Vec<[String; 7]> = [head].into_iter().chain(rows.iter().map(Row::cells)).collect();
     let width = |column: usize| {
         let widths = cells.iter().map(|row| row[column].chars().count());
         widths.max().unwrap_or_default()

@@ -112,12 +112,7 @@ impl Backoff {
     #[must_use]
     pub fn new(rules: BackoffRules) -> Backoff {
         let (forks, boots, youth) = (Streak::default(), Streak::default(), Streak::default());
-        Backoff {
-            rules,
-            forks,
-            boots,
-            youth,
-        }
+        Backoff { rules, forks, boots, youth }
     }
 
     /// Shows the rules.

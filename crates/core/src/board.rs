@@ -41,9 +41,7 @@ const TRIES: usize = if cfg!(loom) { 2 } else { 16 };
 /// [`BoardError::Slots`] if there are none, or more than [`MAX_SLOTS`].
 pub fn lines_for(slots: u32) -> Result<usize, BoardError> {
     if slots == 0 || slots > MAX_SLOTS {
-        return Err(BoardError::Slots {
-            slots: slots.into(),
-        });
+        return Err(BoardError::Slots { slots: slots.into() });
     }
     Ok(first_slot(slots) + slots as usize)
 }
@@ -147,10 +145,7 @@ impl Board {
     ///
     /// [`BoardError`] if it does not begin as a scoreboard of this version, or is too short.
     pub fn open(lines: &'static [Line]) -> Result<Board, BoardError> {
-        let header = lines.first().ok_or(BoardError::TooShort {
-            lines: 0,
-            needed: 1,
-        })?;
+        let header = lines.first().ok_or(BoardError::TooShort { lines: 0, needed: 1 })?;
         // Written last of all when the scoreboard was formatted.
         let found = header.words[header_word::MAGIC].load(Ordering::Acquire);
         if found != MAGIC {
@@ -165,21 +160,11 @@ impl Board {
     /// wild write to the header leads nobody astray.
     pub(crate) fn over(lines: &'static [Line], slots: u32) -> Result<Board, BoardError> {
         let needed = lines_for(slots)?;
-        let too_short = || BoardError::TooShort {
-            lines: lines.len(),
-            needed,
-        };
+        let too_short = || BoardError::TooShort { lines: lines.len(), needed };
         let header = lines.first().ok_or_else(too_short)?;
-        let dirty = lines
-            .get(1..first_slot(slots))
-            .and_then(Dirty::of)
-            .ok_or_else(too_short)?;
+        let dirty = lines.get(1..first_slot(slots)).and_then(Dirty::of).ok_or_else(too_short)?;
         let slots = lines.get(first_slot(slots)..needed).ok_or_else(too_short)?;
-        Ok(Board {
-            header,
-            dirty,
-            slots,
-        })
+        Ok(Board { header, dirty, slots })
     }
 
     /// Tells how many slots there are.
@@ -204,10 +189,7 @@ impl Board {
     #[must_use]
     pub fn phase(&self) -> Phase {
         let code = self.header.words[header_word::PHASE].load(Ordering::Acquire);
-        u8::try_from(code)
-            .ok()
-            .and_then(Phase::from_code)
-            .unwrap_or(Phase::Stopped)
+        u8::try_from(code).ok().and_then(Phase::from_code).unwrap_or(Phase::Stopped)
     }
 
     /// Tells when the daemon was started.
@@ -251,11 +233,7 @@ impl Board {
     /// Tells how many slots are empty.
     #[must_use]
     pub fn free(&self) -> u32 {
-        let taken = self
-            .slots
-            .iter()
-            .filter(|line| status(line) != Some(Status::Empty))
-            .count();
+        let taken = self.slots.iter().filter(|line| status(line) != Some(Status::Empty)).count();
         self.slots() - u32::try_from(taken).unwrap_or(self.slots())
     }
 

@@ -149,10 +149,7 @@ mod tests {
     }
 
     #[test]
-    #[cfg_attr(
-        debug_assertions,
-        should_panic(expected = "no child is counted as Long (l)")
-    )]
+    #[cfg_attr(debug_assertions, should_panic(expected = "no child is counted as Long (l)"))]
     fn a_move_of_a_child_that_is_not_counted_is_found_in_tests_and_survived_elsewhere() {
         let mut census = Census::default();
         census.moved(Status::Long, Status::Waiting);

@@ -98,22 +98,10 @@ pub enum Cause {
 pub fn explain(exit: Exit, last: Status, dismissed: Option<Dismissal>, calling: Calling) -> Cause {
     match (dismissed, exit) {
         (Some(dismissal), Exit::Code(0)) => dismissal.cause(),
-        (
-            Some(dismissal),
-            Exit::Signal {
-                number: TERM | QUIT,
-                core: false,
-            },
-        ) => dismissal.cause(),
+        (Some(dismissal), Exit::Signal { number: TERM | QUIT, core: false }) => dismissal.cause(),
         (Some(_told), Exit::Signal { number: KILL, .. }) => Cause::KilledByUs,
         (Some(_told), Exit::Code(code)) => Cause::Exited(code),
-        (
-            Some(_told),
-            Exit::Signal {
-                number: signal,
-                core,
-            },
-        ) => Cause::Killed { signal, core },
+        (Some(_told), Exit::Signal { number: signal, core }) => Cause::Killed { signal, core },
         (None, exit) => by_itself(exit, last, calling),
     }
 }
@@ -141,10 +129,7 @@ fn by_itself(exit: Exit, last: Status, calling: Calling) -> Cause {
             | Status::Serving
             | Status::Long
             | Status::Leaving,
-            Exit::Signal {
-                number: signal,
-                core,
-            },
+            Exit::Signal { number: signal, core },
         ) => Cause::Killed { signal, core },
     }
 }
@@ -223,11 +208,7 @@ impl fmt::Display for Cause {
             Cause::KilledByUs => f.write_str("told to go, then killed"),
             Cause::FailedToBoot(exit) => write!(f, "{exit} before it was ready"),
             Cause::Exited(code) => Exit::Code(code).fmt(f),
-            Cause::Killed { signal, core } => Exit::Signal {
-                number: signal,
-                core,
-            }
-            .fmt(f),
+            Cause::Killed { signal, core } => Exit::Signal { number: signal, core }.fmt(f),
         }
     }
 }
@@ -239,19 +220,13 @@ mod tests {
     const OK: Exit = Exit::Code(0);
 
     fn signal(number: i32) -> Exit {
-        Exit::Signal {
-            number,
-            core: false,
-        }
+        Exit::Signal { number, core: false }
     }
 
     #[test]
     fn who_was_not_told_to_go_is_explained_by_its_last_status_and_its_end() {
         use Status::{Born, Empty, Forking, Fresh, Leaving, Long, Serving, Waiting};
-        let dumped = Exit::Signal {
-            number: 11,
-            core: true,
-        };
+        let dumped = Exit::Signal { number: 11, core: true };
         for last in [Forking, Born] {
             for exit in [OK, Exit::Code(3), signal(9), dumped] {
                 let cause = explain(exit, last, None, Calling::Pool);
@@ -261,20 +236,8 @@ mod tests {
         for last in [Empty, Fresh, Waiting, Serving, Long, Leaving] {
             let explain = |exit| explain(exit, last, None, Calling::OneRequest);
             assert_eq!(explain(Exit::Code(3)), Cause::Exited(3));
-            assert_eq!(
-                explain(signal(15)),
-                Cause::Killed {
-                    signal: 15,
-                    core: false
-                }
-            );
-            assert_eq!(
-                explain(dumped),
-                Cause::Killed {
-                    signal: 11,
-                    core: true
-                }
-            );
+            assert_eq!(explain(signal(15)), Cause::Killed { signal: 15, core: false });
+            assert_eq!(explain(dumped), Cause::Killed { signal: 11, core: true });
             if last != Leaving {
                 assert_eq!(explain(OK), Cause::Exited(0));
             }
@@ -299,34 +262,20 @@ mod tests {
                 assert_eq!(explain(signal(3)), cause);
                 assert_eq!(explain(signal(9)), Cause::KilledByUs);
                 assert_eq!(explain(Exit::Code(70)), Cause::Exited(70));
-                assert_eq!(
-                    explain(signal(11)),
-                    Cause::Killed {
-                        signal: 11,
-                        core: false
-                    }
-                );
+                assert_eq!(explain(signal(11)), Cause::Killed { signal: 11, core: false });
             }
         }
     }
 
     #[test]
     fn only_who_left_as_it_should_left_regularly() {
-        let regular = [
-            Cause::Done,
-            Cause::Recycled,
-            Cause::Retired,
-            Cause::Shutdown,
-        ];
+        let regular = [Cause::Done, Cause::Recycled, Cause::Retired, Cause::Shutdown];
         assert!(regular.iter().all(Cause::is_regular));
         let others = [
             Cause::KilledByUs,
             Cause::FailedToBoot(OK),
             Cause::Exited(0),
-            Cause::Killed {
-                signal: 9,
-                core: false,
-            },
+            Cause::Killed { signal: 9, core: false },
         ];
         assert!(!others.iter().any(Cause::is_regular));
     }
@@ -336,11 +285,7 @@ mod tests {
         assert_eq!(Exit::Code(3).to_string(), "exit code 3");
         assert_eq!(signal(9).to_string(), "signal 9 (KILL)");
         assert_eq!(
-            Exit::Signal {
-                number: 11,
-                core: true
-            }
-            .to_string(),
+            Exit::Signal { number: 11, core: true }.to_string(),
             "signal 11 (SEGV), core dumped"
         );
         assert_eq!(signal(34).to_string(), "signal 34");

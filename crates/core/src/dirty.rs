@@ -70,10 +70,7 @@ impl Dirty {
 
     /// Tells whether there is a mark, as far as can be seen from here.
     pub(crate) fn is_marked(&self) -> bool {
-        self.summary
-            .words
-            .iter()
-            .any(|summary| summary.load(Ordering::Acquire) != 0)
+        self.summary.words.iter().any(|summary| summary.load(Ordering::Acquire) != 0)
     }
 }
 

@@ -136,13 +136,7 @@ mod tests {
     use super::*;
 
     fn traffic(children: u32, waiting: u32) -> Traffic {
-        Traffic {
-            children,
-            max_children: 3,
-            waiting,
-            phase: Phase::Running,
-            hold: Hold::No,
-        }
+        Traffic { children, max_children: 3, waiting, phase: Phase::Running, hold: Hold::No }
     }
 
     #[test]
@@ -155,23 +149,9 @@ mod tests {
             (traffic(3, 0), Door::Shut, None),
             (traffic(2, 0), Door::Open, Some(Swing::Accept)),
             (traffic(1, 1), Door::Shut, Some(Swing::Pause)),
-            (
-                Traffic {
-                    hold: Hold::Yes,
-                    ..traffic(0, 0)
-                },
-                Door::Shut,
-                None,
-            ),
+            (Traffic { hold: Hold::Yes, ..traffic(0, 0) }, Door::Shut, None),
             (traffic(0, 0), Door::Open, Some(Swing::Accept)),
-            (
-                Traffic {
-                    hold: Hold::Yes,
-                    ..traffic(0, 0)
-                },
-                Door::Shut,
-                Some(Swing::Pause),
-            ),
+            (Traffic { hold: Hold::Yes, ..traffic(0, 0) }, Door::Shut, Some(Swing::Pause)),
         ];
         let mut door = Door::Open;
         for (traffic, stands, told) in story {
@@ -185,10 +165,7 @@ mod tests {
     fn a_daemon_that_stops_shuts_its_door_without_a_word() {
         for phase in [Phase::Stopping, Phase::Stopped] {
             for door in [Door::Open, Door::Shut] {
-                let quiet = Traffic {
-                    phase,
-                    ..traffic(0, 0)
-                };
+                let quiet = Traffic { phase, ..traffic(0, 0) };
                 assert_eq!(door.settle(&quiet), (Door::Shut, None));
                 assert_eq!(admit(&quiet, 10), Admission::Stopping);
             }
@@ -205,14 +182,7 @@ mod tests {
             (traffic(2, 1), 1, Admission::Full),
             (traffic(2, 0), 0, Admission::Fork),
             (traffic(3, 0), 0, Admission::Full),
-            (
-                Traffic {
-                    hold: Hold::Yes,
-                    ..traffic(2, 0)
-                },
-                1,
-                Admission::Fork,
-            ),
+            (Traffic { hold: Hold::Yes, ..traffic(2, 0) }, 1, Admission::Fork),
         ];
         for (traffic, backlog, expected) in table {
             assert_eq!(admit(&traffic, backlog), expected, "{traffic:?}");

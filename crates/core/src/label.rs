@@ -36,19 +36,13 @@ pub struct Text {
 
 impl Text {
     /// The text without any bytes.
-    pub const EMPTY: Text = Text {
-        bytes: [0; LABEL_MAX],
-        length: 0,
-    };
+    pub const EMPTY: Text = Text { bytes: [0; LABEL_MAX], length: 0 };
 
     /// Takes as much of these bytes as fits, without cutting a UTF-8 character in two.
     #[must_use]
     pub fn cut(bytes: &[u8]) -> Text {
         let length = cut_at(bytes);
-        let mut text = Text {
-            length,
-            ..Text::EMPTY
-        };
+        let mut text = Text { length, ..Text::EMPTY };
         for (to, from) in text.bytes.iter_mut().zip(bytes).take(length) {
             *to = *from;
         }
@@ -74,11 +68,7 @@ fn cut_at(bytes: &[u8]) -> usize {
         // A character of UTF-8 has at most three bytes that continue it.
         Some(_more) => (LABEL_MAX - 3..=LABEL_MAX)
             .rev()
-            .find(|end| {
-                bytes
-                    .get(*end)
-                    .is_some_and(|byte| byte & 0b1100_0000 != 0b1000_0000)
-            })
+            .find(|end| bytes.get(*end).is_some_and(|byte| byte & 0b1100_0000 != 0b1000_0000))
             .unwrap_or(LABEL_MAX),
     }
 }
@@ -140,10 +130,7 @@ pub(crate) fn write(line: &Line, text: Text) {
     guard.store(odd << LENGTH_BITS, Ordering::Relaxed);
     // Who sees one of the new words sees the odd number too, when it looks at the guard again.
     fence(Ordering::Release);
-    for (word, bytes) in line.words[slot_word::LABEL]
-        .iter()
-        .zip(text.bytes.chunks_exact(8))
-    {
+    for (word, bytes) in line.words[slot_word::LABEL].iter().zip(text.bytes.chunks_exact(8)) {
         let mut eight = [0; 8];
         eight.copy_from_slice(bytes);
         word.store(u64::from_ne_bytes(eight), Ordering::Relaxed);
@@ -162,10 +149,7 @@ pub(crate) fn read(line: &Line) -> Label {
             std::hint::spin_loop();
             continue;
         }
-        let mut text = Text {
-            length: length(before),
-            ..Text::EMPTY
-        };
+        let mut text = Text { length: length(before), ..Text::EMPTY };
         let words = &line.words[slot_word::LABEL];
         for (bytes, word) in text.bytes.chunks_exact_mut(8).zip(words) {
             bytes.copy_from_slice(&word.load(Ordering::Relaxed).to_ne_bytes());
@@ -174,10 +158,7 @@ pub(crate) fn read(line: &Line) -> Label {
         // the odd number into sight below.
         fence(Ordering::Acquire);
         if guard.load(Ordering::Relaxed) == before {
-            text.bytes
-                .iter_mut()
-                .skip(text.length)
-                .for_each(|byte| *byte = 0);
+            text.bytes.iter_mut().skip(text.length).for_each(|byte| *byte = 0);
             return Label::Text(text);
         }
     }
@@ -209,9 +190,7 @@ mod tests {
     #[test]
     fn any_bytes_up_to_the_length_come_out_as_they_went_in() {
         for length in 0..=LABEL_MAX {
-            let bytes = (0..length)
-                .map(|byte| 0xff - byte as u8)
-                .collect::<Vec<_>>();
+            let bytes = (0..length).map(|byte| 0xff - byte as u8).collect::<Vec<_>>();
             assert_eq!(round_trip(&bytes), bytes);
         }
     }

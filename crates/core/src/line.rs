@@ -37,10 +37,7 @@ pub(crate) const WORDS: usize = 16;
 /// ```
 #[repr(C, align(128))]
 #[derive(Debug)]
-#[cfg_attr(
-    not(loom),
-    derive(zerocopy::FromBytes, zerocopy::IntoBytes, zerocopy::KnownLayout)
-)]
+#[cfg_attr(not(loom), derive(zerocopy::FromBytes, zerocopy::IntoBytes, zerocopy::KnownLayout))]
 pub struct Line {
     pub(crate) words: [AtomicU64; WORDS],
 }
@@ -50,9 +47,7 @@ impl Line {
     /// model's.
     #[must_use]
     pub fn new() -> Line {
-        Line {
-            words: std::array::from_fn(|_word| AtomicU64::new(0)),
-        }
+        Line { words: std::array::from_fn(|_word| AtomicU64::new(0)) }
     }
 }
 
@@ -180,11 +175,7 @@ pub(crate) struct State {
 
 impl State {
     pub(crate) fn of(status: Status, generation: Generation, pid: u32) -> State {
-        State {
-            code: status.code(),
-            generation,
-            pid,
-        }
+        State { code: status.code(), generation, pid }
     }
 
     /// `None` if the memory was damaged.
@@ -193,10 +184,7 @@ impl State {
     }
 
     pub(crate) fn with(self, status: Status) -> State {
-        State {
-            code: status.code(),
-            ..self
-        }
+        State { code: status.code(), ..self }
     }
 
     pub(crate) fn pack(self) -> u64 {
@@ -225,10 +213,7 @@ mod tests {
     #[test]
     fn the_words_of_a_slot_fill_its_line_once() {
         use slot_word::{BORN, GUARD, LABEL, REQUESTS, SINCE, SPARE, STATE};
-        let words = [STATE, BORN, SINCE, REQUESTS, GUARD]
-            .into_iter()
-            .chain(LABEL)
-            .chain(SPARE);
+        let words = [STATE, BORN, SINCE, REQUESTS, GUARD].into_iter().chain(LABEL).chain(SPARE);
         assert!(words.eq(0..WORDS));
     }
 

@@ -40,12 +40,7 @@ pub struct IllegalPhase {
 
 impl Phase {
     /// All of them, in the order of their codes.
-    pub const ALL: [Phase; 4] = [
-        Phase::Starting,
-        Phase::Running,
-        Phase::Stopping,
-        Phase::Stopped,
-    ];
+    pub const ALL: [Phase; 4] = [Phase::Starting, Phase::Running, Phase::Stopping, Phase::Stopped];
 
     /// Enters the next phase, and returns it.
     ///
@@ -65,10 +60,9 @@ impl Phase {
             (Starting, Starting)
             | (Running, Starting | Running | Stopped)
             | (Stopping, Starting | Running | Stopping)
-            | (Stopped, Starting | Running | Stopping | Stopped) => Err(IllegalPhase {
-                from: self,
-                wanted: next,
-            }),
+            | (Stopped, Starting | Running | Stopping | Stopped) => {
+                Err(IllegalPhase { from: self, wanted: next })
+            }
         }
     }
 
@@ -101,11 +95,7 @@ mod tests {
         ];
         for (from, row) in Phase::ALL.into_iter().zip(table) {
             for (wanted, legal) in Phase::ALL.into_iter().zip(row) {
-                let expected = if legal {
-                    Ok(wanted)
-                } else {
-                    Err(IllegalPhase { from, wanted })
-                };
+                let expected = if legal { Ok(wanted) } else { Err(IllegalPhase { from, wanted }) };
                 assert_eq!(from.enter(wanted), expected);
             }
         }

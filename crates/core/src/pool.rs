@@ -71,11 +71,7 @@ impl Pool {
     /// Makes a pool that has not started yet.
     #[must_use]
     pub fn new(rules: PoolRules) -> Pool {
-        Pool {
-            rules,
-            start: Start::Due,
-            surplus: None,
-        }
+        Pool { rules, start: Start::Due, surplus: None }
     }
 
     /// Shows the rules in force.
@@ -110,10 +106,7 @@ impl Pool {
         let room = self.rules.max_children.saturating_sub(census.children());
         if self.start == Start::Due {
             self.start = Start::Done;
-            return PoolVerdict {
-                fork: self.rules.start.min(room),
-                ..PoolVerdict::default()
-            };
+            return PoolVerdict { fork: self.rules.start.min(room), ..PoolVerdict::default() };
         }
         let spare = census.idle() + census.starting();
         let needed = match spare + census.busy() {
@@ -122,11 +115,7 @@ impl Pool {
         };
         let fork = needed.saturating_sub(spare).min(room);
         let retire = self.retire(census.idle(), now);
-        PoolVerdict {
-            fork,
-            retire,
-            look_again: self.surplus.map(|surplus| surplus.until),
-        }
+        PoolVerdict { fork, retire, look_again: self.surplus.map(|surplus| surplus.until) }
     }
 
     fn retire(&mut self, idle: u32, now: Moment) -> u32 {
@@ -135,20 +124,14 @@ impl Pool {
             return 0;
         }
         let until = now + self.rules.linger;
-        let surplus = self.surplus.get_or_insert(Surplus {
-            until,
-            fewest: idle,
-        });
+        let surplus = self.surplus.get_or_insert(Surplus { until, fewest: idle });
         surplus.fewest = surplus.fewest.min(idle);
         if now < surplus.until {
             return 0;
         }
         let retire = surplus.fewest - self.rules.max_spare;
         let left = idle - retire;
-        self.surplus = (left > self.rules.max_spare).then_some(Surplus {
-            until,
-            fewest: left,
-        });
+        self.surplus = (left > self.rules.max_spare).then_some(Surplus { until, fewest: left });
         retire
     }
 

@@ -107,9 +107,7 @@ impl Quota {
                 let fraction = birth.wrapping_mul(GOLDEN) >> 32;
                 // It is at most `spread`, which is at most half of `requests`.
                 let less = u32::try_from((fraction * (spread + 1)) >> 32).unwrap_or(0);
-                Quota {
-                    left: Some(requests.saturating_sub(less)),
-                }
+                Quota { left: Some(requests.saturating_sub(less)) }
             }
         }
     }
@@ -120,11 +118,7 @@ impl Quota {
             None => Left::More,
             Some(left) => {
                 *left = left.saturating_sub(1);
-                if *left == 0 {
-                    Left::Nothing
-                } else {
-                    Left::More
-                }
+                if *left == 0 { Left::Nothing } else { Left::More }
             }
         }
     }
@@ -161,10 +155,7 @@ mod tests {
                 for birth in (0..40).chain([u64::MAX]) {
                     let share = share(requests, jitter, birth);
                     assert!(share <= requests && share >= 1);
-                    assert!(
-                        u64::from(share) * 100 >= least,
-                        "{requests} {percent} {birth}"
-                    );
+                    assert!(u64::from(share) * 100 >= least, "{requests} {percent} {birth}");
                 }
             }
         }
@@ -218,9 +209,6 @@ mod tests {
     fn a_jitter_of_more_than_half_is_refused() {
         assert_eq!(Jitter::of_percent(50), Ok(Jitter::MAX));
         let error = Jitter::of_percent(51).unwrap_err();
-        assert_eq!(
-            error.to_string(),
-            "jitter is 51 %: it must not be more than 50 %"
-        );
+        assert_eq!(error.to_string(), "jitter is 51 %: it must not be more than 50 %");
     }
 }

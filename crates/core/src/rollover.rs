@@ -81,13 +81,8 @@ impl Turnover {
         }
         let away = self.away.max(1);
         let coming = serving.saturating_add(self.starting);
-        let room = self
-            .max_children
-            .saturating_sub(coming.saturating_add(self.leaving));
-        let wanted = self
-            .target
-            .saturating_add(away.min(old))
-            .saturating_sub(coming);
+        let room = self.max_children.saturating_sub(coming.saturating_add(self.leaving));
+        let wanted = self.target.saturating_add(away.min(old)).saturating_sub(coming);
         let fork = wanted.min(room).min(away.saturating_sub(self.starting));
         if fork > 0 {
             return Turn::Fork(fork);

@@ -73,10 +73,7 @@ impl Scoreboard {
         header.words[header_word::PHASE].store(Phase::Starting.code().into(), Ordering::Relaxed);
         // Last, for a reader that opens the file meanwhile.
         header.words[header_word::MAGIC].store(MAGIC, Ordering::Release);
-        Ok(Scoreboard {
-            board,
-            one_thread: PhantomData,
-        })
+        Ok(Scoreboard { board, one_thread: PhantomData })
     }
 
     /// Copies the reading view.
@@ -94,18 +91,13 @@ impl Scoreboard {
     pub fn order(&self, slot: SlotNumber, now: Moment) -> Result<Generation, ReportError> {
         let line = self.line(slot).ok_or(ReportError::NoSuchSlot { slot })?;
         let state = State::unpack(line.words[slot_word::STATE].load(Ordering::Relaxed));
-        let status = state.status().ok_or(ReportError::Damaged {
-            slot,
-            code: state.code,
-        })?;
+        let status = state.status().ok_or(ReportError::Damaged { slot, code: state.code })?;
         status.step(Status::Forking)?;
         let generation = state.generation.next();
         wipe(line, now);
         // Release: who sees the new owner sees the line wiped of the former one's.
-        line.words[slot_word::STATE].store(
-            State::of(Status::Forking, generation, 0).pack(),
-            Ordering::Release,
-        );
+        line.words[slot_word::STATE]
+            .store(State::of(Status::Forking, generation, 0).pack(), Ordering::Release);
         Ok(generation)
     }
 
@@ -131,18 +123,13 @@ impl Scoreboard {
             Guard::Torn => Some(Fault::TornLabel),
         };
         let state = State::unpack(line.words[slot_word::STATE].load(Ordering::Relaxed));
-        line.words[slot_word::STATE].store(
-            State::of(Status::Empty, state.generation, 0).pack(),
-            Ordering::Release,
-        );
+        line.words[slot_word::STATE]
+            .store(State::of(Status::Empty, state.generation, 0).pack(), Ordering::Release);
         // With the fence in reading: who sees a word that is wiped below, or what the next owner
         // writes there, sees also that the slot has been closed.
         fence(Ordering::Release);
         wipe(line, now);
-        Entry {
-            fault: last.fault.or(torn),
-            ..last
-        }
+        Entry { fault: last.fault.or(torn), ..last }
     }
 
     /// Writes the phase, for children and others to read.
@@ -205,12 +192,8 @@ fn disarm(header: &Line) {
     let word = bell.load(Ordering::Relaxed);
     if !word.is_multiple_of(2) {
         // If it fails, a report has disarmed it.
-        let _ = bell.compare_exchange(
-            word,
-            word.wrapping_add(1),
-            Ordering::Relaxed,
-            Ordering::Relaxed,
-        );
+        let _ =
+            bell.compare_exchange(word, word.wrapping_add(1), Ordering::Relaxed, Ordering::Relaxed);
     }
 }
 

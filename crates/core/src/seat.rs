@@ -85,14 +85,7 @@ impl<B: Bell> Seat<B> {
         bell: B,
     ) -> Result<Seat<B>, ReportError> {
         let line = board.line(slot).ok_or(ReportError::NoSuchSlot { slot })?;
-        let seat = Seat {
-            board,
-            line,
-            slot,
-            generation,
-            bell,
-            one_thread: PhantomData,
-        };
+        let seat = Seat { board, line, slot, generation, bell, one_thread: PhantomData };
         seat.change(Status::Born, |state, _step| {
             seat.store(slot_word::BORN, now.as_nanos());
             seat.store(slot_word::SINCE, now.as_nanos());
@@ -194,16 +187,9 @@ impl<B: Bell> Seat<B> {
         let step = loop {
             let state = self.state();
             if state.generation != mine {
-                return Err(ReportError::NotMySeat {
-                    slot,
-                    mine,
-                    theirs: state.generation,
-                });
+                return Err(ReportError::NotMySeat { slot, mine, theirs: state.generation });
             }
-            let status = state.status().ok_or(ReportError::Damaged {
-                slot,
-                code: state.code,
-            })?;
+            let status = state.status().ok_or(ReportError::Damaged { slot, code: state.code })?;
             let step = child_step(status, wanted)?;
             let next = fill(state, step).with(wanted);
             // Release: who sees the new status sees what `fill` has stored. Compared, since the
@@ -248,10 +234,7 @@ impl<B: Bell> Seat<B> {
 /// A slot is the parent's to empty; the rules of a status do not know who asks.
 fn child_step(status: Status, wanted: Status) -> Result<Step, Refused> {
     match wanted {
-        Status::Empty => Err(Refused {
-            from: status,
-            wanted,
-        }),
+        Status::Empty => Err(Refused { from: status, wanted }),
         Status::Forking
         | Status::Born
         | Status::Fresh

@@ -69,13 +69,8 @@ impl Signal {
     ];
 
     /// Those that a child listens to. The others it leaves to the parent.
-    pub const OF_A_CHILD: [Signal; 5] = [
-        Signal::Term,
-        Signal::Int,
-        Signal::Quit,
-        Signal::Hup,
-        Signal::Usr2,
-    ];
+    pub const OF_A_CHILD: [Signal; 5] =
+        [Signal::Term, Signal::Int, Signal::Quit, Signal::Hup, Signal::Usr2];
 
     /// Tells its name, without SIG.
     #[must_use]
@@ -143,24 +138,9 @@ mod tests {
         use Manner::{AtOnce, Orderly};
         use ParentIntention::{Fewer, Hangup, More, Peek, Stop};
         let table = [
-            (
-                Signal::Term,
-                Stop(Orderly),
-                Stop(AtOnce),
-                ChildIntention::Leave(Orderly),
-            ),
-            (
-                Signal::Int,
-                Stop(Orderly),
-                Stop(AtOnce),
-                ChildIntention::Leave(Orderly),
-            ),
-            (
-                Signal::Quit,
-                Stop(AtOnce),
-                Stop(AtOnce),
-                ChildIntention::Leave(AtOnce),
-            ),
+            (Signal::Term, Stop(Orderly), Stop(AtOnce), ChildIntention::Leave(Orderly)),
+            (Signal::Int, Stop(Orderly), Stop(AtOnce), ChildIntention::Leave(Orderly)),
+            (Signal::Quit, Stop(AtOnce), Stop(AtOnce), ChildIntention::Leave(AtOnce)),
             (Signal::Hup, Hangup, Hangup, ChildIntention::Hangup),
             (Signal::Usr2, Peek, Peek, ChildIntention::Peek),
             (Signal::Ttin, More, More, ChildIntention::Ignore),

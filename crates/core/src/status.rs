@@ -103,9 +103,7 @@ impl Status {
     /// Finds the status that has this letter.
     #[must_use]
     pub fn from_letter(letter: char) -> Option<Status> {
-        Status::ALL
-            .into_iter()
-            .find(|status| status.letter() == letter)
+        Status::ALL.into_iter().find(|status| status.letter() == letter)
     }
 
     /// Tells its code in shared memory.
@@ -221,10 +219,7 @@ mod tests {
             assert_eq!(Status::from_code(status.code()), Some(status));
             assert_eq!(Status::from_letter(status.letter()), Some(status));
         }
-        assert_eq!(
-            Status::ALL.map(Status::letter).iter().collect::<String>(),
-            " Ff.wrle"
-        );
+        assert_eq!(Status::ALL.map(Status::letter).iter().collect::<String>(), " Ff.wrle");
         assert_eq!(Status::from_code(8), None);
         assert_eq!(Status::from_letter('x'), None);
     }
@@ -234,10 +229,7 @@ mod tests {
         for status in Status::ALL {
             let kinds = [status.is_idle(), status.is_busy(), status.is_starting()];
             let none = matches!(status, Status::Empty | Status::Leaving);
-            assert_eq!(
-                kinds.into_iter().filter(|kind| *kind).count(),
-                usize::from(!none)
-            );
+            assert_eq!(kinds.into_iter().filter(|kind| *kind).count(), usize::from(!none));
         }
     }
 }

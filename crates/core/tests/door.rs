@@ -32,12 +32,7 @@ impl Crowd {
     }
 
     fn comes(&mut self, backlog: u32) {
-        let Traffic {
-            children,
-            max_children,
-            waiting,
-            ..
-        } = self.traffic;
+        let Traffic { children, max_children, waiting, .. } = self.traffic;
         match admit(&self.traffic, backlog) {
             Admission::Fork => {
                 assert!(children < max_children && waiting == 0);

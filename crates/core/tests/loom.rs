@@ -48,15 +48,8 @@ fn scoreboard(slots: u32) -> Scoreboard {
 
 fn sit(scoreboard: &Scoreboard, number: u32, bell: &Counter) -> Seat<Counter> {
     let generation = scoreboard.order(slot(number), at(1)).expect("it is empty");
-    Seat::take(
-        scoreboard.board(),
-        slot(number),
-        generation,
-        9,
-        at(2),
-        bell.clone(),
-    )
-    .expect("it was ordered")
+    Seat::take(scoreboard.board(), slot(number), generation, 9, at(2), bell.clone())
+        .expect("it was ordered")
 }
 
 fn explore(preemptions: usize, model: impl Fn() + Sync + Send + 'static) {
@@ -118,10 +111,7 @@ fn a_reader_never_sees_half_a_label() {
         let write = move || seat.label(&[b'b'; LABEL_MAX - 4]);
         let read = move || match board.read(slot(0)).label {
             Label::Text(text) => {
-                let whole = [
-                    Text::cut(&[b'a'; LABEL_MAX]),
-                    Text::cut(&[b'b'; LABEL_MAX - 4]),
-                ];
+                let whole = [Text::cut(&[b'a'; LABEL_MAX]), Text::cut(&[b'b'; LABEL_MAX - 4])];
                 assert!(whole.contains(&text), "half a label: {text:?}");
             }
             Label::BeingWritten => {}
@@ -150,10 +140,7 @@ fn a_new_status_is_never_seen_with_an_older_since_or_pid() {
                 other => panic!("{other:?} was never written"),
             };
             assert_eq!(entry.pid, pid);
-            assert!(
-                entry.since >= since && entry.requests >= requests,
-                "{entry:?}"
-            );
+            assert!(entry.since >= since && entry.requests >= requests, "{entry:?}");
         };
         both(place, live, read);
     });
@@ -294,9 +281,6 @@ fn a_close_in_the_middle_of_a_label_tells_it_and_leaves_a_line_that_can_be_used(
         let scoreboard = both(place, write, close);
         let next = sit(&scoreboard, 0, &Counter::new());
         next.label(b"next");
-        assert_eq!(
-            scoreboard.read(slot(0)).label,
-            Label::Text(Text::cut(b"next"))
-        );
+        assert_eq!(scoreboard.read(slot(0)).label, Label::Text(Text::cut(b"next")));
     });
 }

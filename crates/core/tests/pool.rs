@@ -26,11 +26,7 @@ struct World {
 
 impl World {
     fn new(rules: PoolRules) -> World {
-        World {
-            pool: Pool::new(rules),
-            children: Vec::new(),
-            now: Moment::ZERO,
-        }
+        World { pool: Pool::new(rules), children: Vec::new(), now: Moment::ZERO }
     }
 
     fn census(&self) -> Census {
@@ -43,19 +39,10 @@ impl World {
         let rules = *self.pool.rules();
         let verdict = self.pool.decide(&before, self.now);
         assert!(verdict.fork == 0 || verdict.retire == 0, "{verdict:?}");
-        assert!(
-            before.children() + verdict.fork <= rules.max_children,
-            "{verdict:?}"
-        );
+        assert!(before.children() + verdict.fork <= rules.max_children, "{verdict:?}");
         if verdict.retire > 0 {
-            assert!(
-                before.idle() - verdict.retire >= rules.min_spare,
-                "{verdict:?}"
-            );
-            assert!(
-                before.idle() - verdict.retire >= rules.max_spare,
-                "{verdict:?}"
-            );
+            assert!(before.idle() - verdict.retire >= rules.min_spare, "{verdict:?}");
+            assert!(before.idle() - verdict.retire >= rules.max_spare, "{verdict:?}");
         }
         if let Some(moment) = verdict.look_again {
             assert!(moment > self.now, "{verdict:?}");
@@ -71,11 +58,7 @@ impl World {
 
     /// Moves the nth of the children that this can happen to, if there is any.
     fn nth(&mut self, nth: usize, can: fn(Status) -> bool, becomes: Status) {
-        let able = self
-            .children
-            .iter_mut()
-            .filter(|status| can(**status))
-            .collect::<Vec<_>>();
+        let able = self.children.iter_mut().filter(|status| can(**status)).collect::<Vec<_>>();
         let count = able.len();
         if let Some(status) = able.into_iter().nth(nth % count.max(1)) {
             *status = becomes;
@@ -98,10 +81,7 @@ impl World {
     fn rest(&mut self) {
         for _round in 0..10_000 {
             let verdict = self.settle();
-            let moved = self
-                .children
-                .iter()
-                .any(|it| it.is_starting() || *it == Status::Leaving);
+            let moved = self.children.iter().any(|it| it.is_starting() || *it == Status::Leaving);
             for status in &mut self.children {
                 match *status {
                     Status::Forking | Status::Born => *status = Status::Fresh,
@@ -132,10 +112,7 @@ fn rules() -> impl Strategy<Value = PoolRules> {
             let rules =
                 PoolRules::from_parts(start, Some(min), Some(max_spare), Some(max_children));
             let rules = rules.expect("these go together");
-            PoolRules {
-                linger: Duration::from_millis(linger.max(1)),
-                ..rules
-            }
+            PoolRules { linger: Duration::from_millis(linger.max(1)), ..rules }
         },
     )
 }

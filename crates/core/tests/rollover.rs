@@ -35,74 +35,16 @@ fn a_turn_is_as_the_table_says() {
         (of8, Turn::Fork(2)),
         (Turnover { starting: 1, ..of8 }, Turn::Fork(1)),
         (Turnover { starting: 2, ..of8 }, Turn::Wait),
-        (
-            Turnover {
-                ready: 1,
-                starting: 1,
-                ..of8
-            },
-            Turn::Retire(1),
-        ),
+        (Turnover { ready: 1, starting: 1, ..of8 }, Turn::Retire(1)),
         (Turnover { ready: 2, ..of8 }, Turn::Retire(2)),
-        (
-            Turnover {
-                old_idle: 6,
-                ready: 2,
-                leaving: 2,
-                ..of8
-            },
-            Turn::Fork(2),
-        ),
-        (
-            Turnover {
-                old_idle: 1,
-                ready: 7,
-                ..of8
-            },
-            Turn::Fork(1),
-        ),
+        (Turnover { old_idle: 6, ready: 2, leaving: 2, ..of8 }, Turn::Fork(2)),
+        (Turnover { old_idle: 1, ready: 7, ..of8 }, Turn::Fork(1)),
         (full, Turn::Retire(2)),
-        (
-            Turnover {
-                old_idle: 6,
-                leaving: 2,
-                ..full
-            },
-            Turn::Wait,
-        ),
-        (
-            Turnover {
-                old_idle: 6,
-                leaving: 1,
-                ..full
-            },
-            Turn::Fork(1),
-        ),
-        (
-            Turnover {
-                old_idle: 6,
-                starting: 2,
-                ..full
-            },
-            Turn::Wait,
-        ),
-        (
-            Turnover {
-                old_idle: 6,
-                ready: 1,
-                leaving: 1,
-                ..full
-            },
-            Turn::Retire(1),
-        ),
-        (
-            Turnover {
-                old_idle: 0,
-                old_busy: 8,
-                ..full
-            },
-            Turn::Retire(2),
-        ),
+        (Turnover { old_idle: 6, leaving: 2, ..full }, Turn::Wait),
+        (Turnover { old_idle: 6, leaving: 1, ..full }, Turn::Fork(1)),
+        (Turnover { old_idle: 6, starting: 2, ..full }, Turn::Wait),
+        (Turnover { old_idle: 6, ready: 1, leaving: 1, ..full }, Turn::Retire(1)),
+        (Turnover { old_idle: 0, old_busy: 8, ..full }, Turn::Retire(2)),
     ];
     for (turnover, turn) in table {
         assert_eq!(turnover.turn(), turn, "{turnover:?}");

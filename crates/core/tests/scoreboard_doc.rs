@@ -14,37 +14,25 @@ fn document() -> Option<String> {
 }
 
 fn cells(row: &str) -> Vec<&str> {
-    row.trim()
-        .trim_matches('|')
-        .split('|')
-        .map(str::trim)
-        .collect()
+    row.trim().trim_matches('|').split('|').map(str::trim).collect()
 }
 
 #[test]
 fn the_table_of_moves_is_that_of_the_machine() {
     let Some(document) = document() else { return };
-    let (_before, rest) = document
-        .split_once("<!-- moves -->")
-        .expect("the table begins");
+    let (_before, rest) = document.split_once("<!-- moves -->").expect("the table begins");
     let (table, _after) = rest.split_once("<!-- /moves -->").expect("the table ends");
     let mut rows = table.trim().lines().map(cells);
     let names = Status::ALL.map(|status| format!("{status:?}"));
 
     let head = rows.next().expect("it has a head");
     assert_eq!(head[1..], names);
-    assert!(
-        rows.next()
-            .is_some_and(|rule| rule.iter().all(|cell| *cell == "---"))
-    );
+    assert!(rows.next().is_some_and(|rule| rule.iter().all(|cell| *cell == "---")));
     for from in Status::ALL {
         let row = rows.next().expect("it has a row for each status");
         assert_eq!((row[0], row.len()), (format!("{from:?}").as_str(), 9));
         for (wanted, cell) in Status::ALL.into_iter().zip(&row[1..]) {
-            let step = from
-                .step(wanted)
-                .map(|step| format!("{step:?}"))
-                .unwrap_or_default();
+            let step = from.step(wanted).map(|step| format!("{step:?}")).unwrap_or_default();
             assert_eq!(*cell, step, "from {from} to {wanted}");
         }
     }

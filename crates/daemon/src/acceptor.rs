@@ -16,7 +16,7 @@ use futures::future::ready;
 use slog::Logger;
 
 use crate::child::ChildActor;
-use crate::listen::{Gate, Listen};
+use crate::listen::{Gate, Listen, OTHERS_FIRST};
 use crate::log::logger;
 use crate::messages::{
     DaemonAccept, DaemonPause, DaemonShutdown, HandBack, HandBackReason, HandOver, Handed,
@@ -41,6 +41,8 @@ pub struct ChildAcceptor<L: Listen> {
     daemon: Addr<ChildActor>,
     session: Recipient<Accepted<L::Socket>>,
     accepting: Option<SpawnHandle>,
+    /// What was left in the listener's queue when it was closed.
+    taken: VecDeque<L::Socket>,
     drained: Option<oneshot::Sender<()>>,
 }
 
@@ -61,6 +63,7 @@ impl<L: Listen> ChildAcceptor<L> {
             daemon,
             session,
             accepting: None,
+            taken: VecDeque::new(),
             drained: None,
         };
         Ok(Actor::start(acceptor))
@@ -72,27 +75,28 @@ impl<L: Listen> ChildAcceptor<L> {
     }
 
     fn accept(&mut self, ctx: &mut Context<Self>) {
-        let Some(gate) = self.gate.clone() else {
-            return;
-        };
         if self.drained.is_some() {
-            self.drain(&gate);
+            self.drain();
             return;
         }
+        let Some(gate) = self.gate.clone() else { return };
         if self.accepting.is_none() {
             let accept = async move { gate.accept().await };
-            self.accepting = Some(ctx.spawn(accept.into_actor(self).map(
-                |stream, acceptor, _ctx| {
+            self.accepting =
+                Some(ctx.spawn(accept.into_actor(self).map(|stream, acceptor, _ctx| {
                     acceptor.accepting = None;
                     acceptor.deliver(stream);
-                },
-            )));
+                })));
         }
     }
 
     /// Takes one of those that wait; when there is none the listener closes.
-    fn drain(&mut self, gate: &Gate<L>) {
-        match gate.try_accept() {
+    fn drain(&mut self) {
+        let next = match &self.gate {
+            Some(gate) => gate.try_accept(),
+            None => self.taken.pop_front(),
+        };
+        match next {
             Some(stream) => self.deliver(stream),
             None => {
                 self.gate = None;
@@ -103,6 +107,12 @@ impl<L: Listen> ChildAcceptor<L> {
             }
         }
     }
+
+    /// Takes all that are left, so that the port is free while this child is busy.
+    fn close(&mut self) {
+        self.taken
+            .extend(self.gate.take().and_then(Rc::into_inner).into_iter().flat_map(Gate::close));
+    }
 }
 
 impl<L: Listen> Actor for ChildAcceptor<L> {
@@ -110,10 +120,8 @@ impl<L: Listen> Actor for ChildAcceptor<L> {
 
     fn started(&mut self, ctx: &mut Self::Context) {
         let name = "Acceptor";
-        self.daemon
-            .do_send(Subscribe::<DaemonAccept>::new(name, ctx.address()));
-        self.daemon
-            .do_send(Subscribe::<DaemonShutdown>::new(name, ctx.address()));
+        self.daemon.do_send(Subscribe::<DaemonAccept>::new(name, ctx.address()));
+        self.daemon.do_send(Subscribe::<DaemonShutdown>::new(name, ctx.address()));
     }
 }
 
@@ -129,18 +137,17 @@ impl<L: Listen> Handler<DaemonShutdown> for ChildAcceptor<L> {
     type Result = ResponseFuture<()>;
 
     fn handle(&mut self, shutdown: DaemonShutdown, ctx: &mut Self::Context) -> Self::Result {
-        let was_accepting = self
-            .accepting
-            .take()
-            .is_some_and(|handle| ctx.cancel_future(handle));
+        let was_accepting = self.accepting.take().is_some_and(|handle| ctx.cancel_future(handle));
         match (shutdown.reason, self.gate.clone()) {
             (ShutdownReason::Stopping, Some(gate)) => {
                 gate.shrink();
                 let (drained, answer) = oneshot::channel();
                 self.drained = Some(drained);
                 if was_accepting {
-                    self.drain(&gate);
+                    self.drain();
                 }
+                drop(gate);
+                ctx.run_later(OTHERS_FIRST, |acceptor, _ctx| acceptor.close());
                 Box::pin(async move { answer.await.unwrap_or(()) })
             }
             _ => {
@@ -177,9 +184,7 @@ const AGAIN: Duration = Duration::from_millis(5);
 
 impl<L: Listen, R: Handover + Send> std::fmt::Debug for ParentAcceptor<L, R> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("ParentAcceptor")
-            .field("returned", &self.returned.len())
-            .finish()
+        f.debug_struct("ParentAcceptor").field("returned", &self.returned.len()).finish()
     }
 }
 
@@ -221,14 +226,12 @@ impl<L: Listen, R: Handover + Send> ParentAcceptor<L, R> {
             tokio::task::yield_now().await;
             gate.accept().await
         };
-        self.accepting = Some(
-            ctx.spawn(accept.into_actor(self).map(|stream, acceptor, ctx| {
-                acceptor.accepting = None;
-                let request = (acceptor.request)(stream);
-                acceptor.hand_over(request, ctx);
-                acceptor.go_on(ctx);
-            })),
-        );
+        self.accepting = Some(ctx.spawn(accept.into_actor(self).map(|stream, acceptor, ctx| {
+            acceptor.accepting = None;
+            let request = (acceptor.request)(stream);
+            acceptor.hand_over(request, ctx);
+            acceptor.go_on(ctx);
+        })));
     }
 
     fn hand_over(&mut self, request: R, ctx: &mut Context<Self>) {
@@ -260,12 +263,9 @@ impl<L: Listen, R: Handover + Send> Actor for ParentAcceptor<L, R> {
 
     fn started(&mut self, ctx: &mut Self::Context) {
         let name = "Acceptor";
-        self.daemon
-            .do_send(Subscribe::<DaemonAccept>::new(name, ctx.address()));
-        self.daemon
-            .do_send(Subscribe::<DaemonPause>::new(name, ctx.address()));
-        self.daemon
-            .do_send(Subscribe::<DaemonShutdown>::new(name, ctx.address()));
+        self.daemon.do_send(Subscribe::<DaemonAccept>::new(name, ctx.address()));
+        self.daemon.do_send(Subscribe::<DaemonPause>::new(name, ctx.address()));
+        self.daemon.do_send(Subscribe::<DaemonShutdown>::new(name, ctx.address()));
         self.go_on(ctx);
     }
 }
@@ -320,10 +320,7 @@ async fn hand_over_the_last<R: Handover + Send>(
         let answer: Result<Result<Handed, HandBack<R>>, _> = daemon.send(HandOver(request)).await;
         match answer {
             Ok(Ok(_handed)) => {}
-            Ok(Err(HandBack {
-                request,
-                why: HandBackReason::Full { .. },
-            })) => {
+            Ok(Err(HandBack { request, why: HandBackReason::Full { .. } })) => {
                 last.push_front(request);
                 tokio::time::sleep(AGAIN).await;
             }

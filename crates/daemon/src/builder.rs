@@ -19,12 +19,8 @@ pub struct Daemon;
 
 impl Daemon {
     /// Begins to configure a daemon; without a [`model`](Builder::model) it has no children.
-    #[must_use]
     pub fn builder() -> Builder<Solo> {
-        Builder {
-            model: Solo,
-            settings: Settings::default(),
-        }
+        Builder { model: Solo, settings: Settings::default() }
     }
 }
 
@@ -42,10 +38,7 @@ pub struct Builder<M> {
 impl<M> Builder<M> {
     /// Sets the model: [`PreFork`](crate::PreFork), [`PostFork`](crate::PostFork) or [`Solo`].
     pub fn model<N>(self, model: N) -> Builder<N> {
-        Builder {
-            model,
-            settings: self.settings,
-        }
+        Builder { model, settings: self.settings }
     }
 
     /// Names the daemon, in logs, status and process titles. `Daemon` by default, as the original.

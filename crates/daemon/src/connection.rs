@@ -16,9 +16,7 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::task::coop;
 
 /// A connected socket: std's [`TcpStream`] or [`UnixStream`].
-pub trait Socket:
-    Handover + From<OwnedFd> + AsFd + Read + Write + Send + sealed::Sealed
-{
+pub trait Socket: Handover + From<OwnedFd> + AsFd + Read + Write + Send + sealed::Sealed {
     /// The same, watched by a tokio runtime.
     type Watched: AsyncRead + AsyncWrite + AsFd + Unpin + std::fmt::Debug + 'static;
 

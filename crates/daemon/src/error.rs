@@ -83,10 +83,6 @@ impl ConfigError {
         value: impl fmt::Display,
         why: impl fmt::Display,
     ) -> Self {
-        ConfigError::Value {
-            field,
-            value: value.to_string(),
-            why: why.to_string(),
-        }
+        ConfigError::Value { field, value: value.to_string(), why: why.to_string() }
     }
 }

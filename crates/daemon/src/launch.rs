@@ -15,7 +15,7 @@ use daemon_sys::detach::{Readiness, detach};
 use daemon_sys::pidfile::PidFile;
 use daemon_sys::privileges::{self, Privileges};
 use daemon_sys::process::Pid;
-use daemon_sys::stdio::{self, LogFile};
+use daemon_sys::stdio::{self, LogFile, Terminal};
 use daemon_sys::title::Title;
 use daemon_sys::{fork, limits};
 use slog::Logger;
@@ -50,6 +50,8 @@ pub struct Launched<P: Program> {
 struct ParentsOwn {
     readiness: Option<Readiness>,
     pidfile: Option<PidFile>,
+    /// Where a launch that fails says so, when standard error leads to the log already.
+    terminal: Option<Terminal>,
 }
 
 /// What children are made of: the program, and what a child must know of the daemon.
@@ -63,8 +65,8 @@ impl<P: Program> Brood for DaemonBrood<P> {
     type Request = P::Request;
 
     fn preload(&mut self) -> Result<(), Box<dyn Error>> {
-        let ParentsOwn { readiness, pidfile } = self.parents.take();
-        drop(readiness);
+        let ParentsOwn { readiness, pidfile, terminal } = self.parents.take();
+        drop((readiness, terminal));
         // A copy of the descriptor would hold the lock after the parent is gone.
         if let Some(pidfile) = pidfile {
             pidfile.let_go();
@@ -95,34 +97,25 @@ pub(crate) fn launch<P: Program>(
         return Err(daemon_sys::Error::Company(company).into());
     }
     let files = Files::open(&settings)?;
-    let mut own = ParentsOwn {
-        readiness: None,
-        pidfile: files.pidfile,
-    };
+    let mut own = ParentsOwn { readiness: None, pidfile: files.pidfile, terminal: None };
     if settings.stay == Stay::Detach {
         own.readiness = Some(detach()?);
     }
     let own = Rc::new(RefCell::new(own));
-    let done = housework(
-        &settings,
-        files.log_file.as_ref(),
-        privileges.as_ref(),
-        &mut own.borrow_mut(),
-    );
+    let done =
+        housework(&settings, files.log_file.as_ref(), privileges.as_ref(), &mut own.borrow_mut());
     let launched = done.and_then(|()| {
-        found(
-            rules,
-            settings,
-            files.log_file,
-            files.board_file,
-            program,
-            Rc::clone(&own),
-        )
+        found(rules, settings, files.log_file, files.board_file, program, Rc::clone(&own))
     });
-    if let Err(error) = &launched
-        && let Some(readiness) = own.borrow_mut().readiness.take()
-    {
-        readiness.failed(&error.to_string());
+    if let Err(error) = &launched {
+        let ParentsOwn { readiness, terminal, .. } = own.take();
+        if let Some(readiness) = readiness {
+            readiness.failed(&error.to_string());
+        }
+        if let Some(terminal) = terminal {
+            // The error itself is answered all the same, whatever becomes of its sentence.
+            let _ = terminal.restore();
+        }
     }
     launched
 }
@@ -137,18 +130,9 @@ struct Files {
 
 impl Files {
     fn open(settings: &Settings) -> Result<Self, DaemonError> {
-        let board_file = settings
-            .board_file
-            .as_ref()
-            .map(std::path::absolute)
-            .transpose();
+        let board_file = settings.board_file.as_ref().map(std::path::absolute).transpose();
         Ok(Files {
-            log_file: settings
-                .logfile
-                .as_ref()
-                .map(LogFile::open)
-                .transpose()?
-                .map(Arc::new),
+            log_file: settings.logfile.as_ref().map(LogFile::open).transpose()?.map(Arc::new),
             pidfile: settings.pidfile.as_ref().map(PidFile::claim).transpose()?,
             board_file: board_file.map_err(|source| DaemonError::Runtime {
                 act: "find the directory of the board file",
@@ -185,6 +169,9 @@ fn housework(
             if let Some(privileges) = privileges {
                 log_file.give_to(privileges)?;
             }
+            if settings.stay == Stay::Attached {
+                own.terminal = Terminal::keep().ok();
+            }
             log_file.redirect()?;
         }
         (None, Stay::Detach) => stdio::all_to_null()?,
@@ -209,29 +196,25 @@ fn found<P: Program>(
     parents: Rc<RefCell<ParentsOwn>>,
 ) -> Result<Launched<P>, DaemonError> {
     let logger = settings.log();
-    let title = Arc::new(Title::claim());
-    let name = settings
-        .title
-        .clone()
-        .unwrap_or_else(|| settings.alias.clone());
+    let title = Rc::new(Title::claim());
+    let name = settings.title.clone().unwrap_or_else(|| settings.alias.clone());
     let (calling, requests, jitter) = match &rules {
         Rules::Solo | Rules::PostFork { .. } => {
             (Calling::OneRequest, Requests::Unlimited, Jitter::default())
         }
-        Rules::PreFork {
-            requests, jitter, ..
-        } => (Calling::Pool, *requests, *jitter),
+        Rules::PreFork { requests, jitter, .. } => (Calling::Pool, *requests, *jitter),
     };
     let life = Life {
         alias: settings.alias.clone(),
         parent: std::process::id(),
+        grace: settings.grace,
         kind: rules.kind(),
         calling,
         requests,
         jitter,
         log: logger.clone(),
         log_file,
-        title: Arc::clone(&title),
+        title: Rc::clone(&title),
         name: name.clone(),
     };
     let (program, nursery) = match rules.kind() {
@@ -239,33 +222,21 @@ fn found<P: Program>(
         Kind::PostFork | Kind::PreFork => {
             let mut plan = Plan::for_children(rules.slots())
                 .grace(settings.grace)
-                .title(Arc::clone(&title), format!("{name}: nursery"));
+                .title(Rc::clone(&title), format!("{name}: nursery"));
             if let Some(path) = board_file {
                 plan = plan.board_file(path);
             }
             if let Some(bytes) = settings.request_limit {
                 plan = plan.request_limit(bytes);
             }
-            let brood = DaemonBrood {
-                program,
-                life: life.clone(),
-                parents: Rc::clone(&parents),
-            };
+            let brood = DaemonBrood { program, life: life.clone(), parents: Rc::clone(&parents) };
             let (nursery, brood) = plan.found(brood)?;
             (brood.program, Some(nursery))
         }
     };
     title.set(&format!("{name}: parent"));
     let log = log::of_parent(&logger);
-    Ok(Launched {
-        program,
-        rules,
-        settings,
-        life,
-        log,
-        parents,
-        nursery,
-    })
+    Ok(Launched { program, rules, settings, life, log, parents, nursery })
 }
 
 impl<P: Program> Launched<P> {
@@ -279,10 +250,7 @@ impl<P: Program> Launched<P> {
     pub fn run(self) -> Result<(), DaemonError> {
         System::new().block_on(async move {
             let daemon = self.start()?;
-            daemon
-                .send(UntilStopped)
-                .await
-                .unwrap_or(Err(DaemonError::ActorLost))
+            daemon.send(UntilStopped).await.unwrap_or(Err(DaemonError::ActorLost))
         })
     }
 
@@ -296,16 +264,9 @@ impl<P: Program> Launched<P> {
     /// - [`DaemonError::NoSystem`] outside of an actix System.
     /// - [`DaemonError::Runtime`] when signals cannot be listened to.
     pub fn start(self) -> Result<Addr<DaemonActor<P::Request>>, DaemonError> {
-        let Launched {
-            program,
-            rules,
-            settings,
-            life,
-            log,
-            parents,
-            nursery,
-        } = self;
-        let ParentsOwn { readiness, pidfile } = parents.take();
+        let Launched { program, rules, settings, life, log, parents, nursery } = self;
+        let ParentsOwn { readiness, pidfile, terminal } = parents.take();
+        drop(terminal);
         if !System::is_registered() {
             let error = DaemonError::NoSystem;
             if let Some(readiness) = readiness {
@@ -313,23 +274,12 @@ impl<P: Program> Launched<P> {
             }
             return Err(error);
         }
-        let ears = Ears::open(&signals::PARENT).map_err(|source| DaemonError::Runtime {
-            act: "listen to signals",
-            source,
-        })?;
-        let times = Times {
-            grace: settings.grace,
-            boot_timeout: settings.boot_timeout,
-        };
-        let home = Household::new(rules, times, now())
-            .zip(nursery)
-            .map(|(household, nursery)| Home {
-                household,
-                hands: NurseryHands {
-                    nursery,
-                    lost: None,
-                },
-            });
+        let ears = Ears::open(&signals::PARENT)
+            .map_err(|source| DaemonError::Runtime { act: "listen to signals", source })?;
+        let times = Times { grace: settings.grace, boot_timeout: settings.boot_timeout };
+        let home = Household::new(rules, times, now()).zip(nursery).map(|(household, nursery)| {
+            Home { household, hands: NurseryHands { nursery, lost: None } }
+        });
         let parent = Parent {
             life,
             log,

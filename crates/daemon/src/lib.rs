@@ -176,8 +176,8 @@
 
 mod acceptor;
 mod builder;
-mod connection;
 mod child;
+mod connection;
 mod error;
 mod launch;
 mod listen;
@@ -196,8 +196,8 @@ mod watch;
 
 pub use acceptor::{Accepted, ChildAcceptor, ParentAcceptor};
 pub use builder::{Builder, Daemon};
-pub use connection::{Connection, Socket};
 pub use child::{ChildActor, ChildHandle};
+pub use connection::{Connection, Socket};
 pub use error::{ConfigError, DaemonError};
 pub use launch::Launched;
 pub use listen::Listen;

@@ -1,5 +1,6 @@
 //! Listeners as the daemon sees them: TCP and Unix, accepting one connection at a time.
 
+use std::collections::VecDeque;
 use std::io;
 use std::marker::PhantomData;
 use std::net::{TcpListener, TcpStream};
@@ -15,6 +16,9 @@ use tokio::io::unix::AsyncFd;
 use crate::connection::Socket;
 use crate::log::logger;
 
+/// How long children that wait have for a stopping daemon's queue, before one that is busy takes what
+/// is left, so that the port is free while it goes on.
+pub(crate) const OTHERS_FIRST: Duration = Duration::from_millis(10);
 /// How long to wait before a process without descriptors or memory accepts again.
 const SICK_PAUSE: Duration = Duration::from_millis(100);
 
@@ -128,6 +132,12 @@ impl<L: Listen> Gate<L> {
                 None
             }
         }
+    }
+
+    /// Takes all that wait, and closes the listener.
+    pub(crate) fn close(self) -> VecDeque<L::Socket> {
+        self.shrink();
+        std::iter::from_fn(|| self.try_accept()).collect()
     }
 
     /// Begins the end of the listener, for all processes that share it: its queue shrinks, and

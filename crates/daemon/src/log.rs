@@ -32,10 +32,7 @@ pub(crate) fn default_logger(verbosity: Verbosity) -> Logger {
 type WriteLine = fn(&[u8]) -> io::Result<()>;
 
 fn logger_to(write: WriteLine, level: Level) -> Logger {
-    let lines = FullFormat::new(OneWrite(write))
-        .use_utc_timestamp()
-        .use_original_order()
-        .build();
+    let lines = FullFormat::new(OneWrite(write)).use_utc_timestamp().use_original_order().build();
     // A record that cannot be written has nowhere else to go, and must not end the daemon.
     Logger::root(Lines(lines).filter_level(level).ignore_res(), o!())
 }
@@ -107,12 +104,9 @@ static CURRENT: Mutex<Option<Logger>> = Mutex::new(None);
 
 /// The daemon's logger in this process: its records tell the role, the pid and, in a child, the
 /// slot. Before the launch it is the default logger.
-#[must_use]
 pub fn logger() -> Logger {
     let current = CURRENT.lock().unwrap_or_else(PoisonError::into_inner);
-    current
-        .clone()
-        .unwrap_or_else(|| default_logger(Verbosity::Normal))
+    current.clone().unwrap_or_else(|| default_logger(Verbosity::Normal))
 }
 
 fn make_current(log: Logger) -> Logger {

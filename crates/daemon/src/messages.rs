@@ -353,10 +353,7 @@ where
 {
     /// Subscribes this recipient, under a name that [`Peek`] shows.
     pub fn new(name: impl Into<String>, recipient: impl Into<Recipient<M>>) -> Self {
-        Subscribe {
-            recipient: recipient.into(),
-            name: name.into(),
-        }
+        Subscribe { recipient: recipient.into(), name: name.into() }
     }
 }
 

@@ -118,10 +118,7 @@ impl PostFork {
     /// Sets how many children there may be at any instant; at least one.
     #[must_use]
     pub fn max_children(children: u32) -> Self {
-        PostFork {
-            max_children: children,
-            backlog: 128,
-        }
+        PostFork { max_children: children, backlog: 128 }
     }
 
     /// Sets how many requests may wait for a child when all are taken; past that they are returned
@@ -157,16 +154,8 @@ pub struct Checked<R>(pub(crate) Rules<R>);
 #[derive(Debug, Clone)]
 pub(crate) enum Rules<R> {
     Solo,
-    PostFork {
-        max_children: u32,
-        backlog: u32,
-    },
-    PreFork {
-        pool: PoolRules,
-        requests: Requests,
-        jitter: Jitter,
-        request: fn() -> R,
-    },
+    PostFork { max_children: u32, backlog: u32 },
+    PreFork { pool: PoolRules, requests: Requests, jitter: Jitter, request: fn() -> R },
 }
 
 impl<R> Rules<R> {
@@ -227,29 +216,18 @@ impl Model<()> for PreFork {
             pool.linger = linger;
         }
         let (requests, jitter) = (self.requests, self.jitter);
-        Ok(Checked(Rules::PreFork {
-            pool,
-            requests,
-            jitter,
-            request: || (),
-        }))
+        Ok(Checked(Rules::PreFork { pool, requests, jitter, request: || () }))
     }
 }
 
 impl<R> Model<R> for PostFork {
     fn check(self) -> Result<Checked<R>, ConfigError> {
-        let PostFork {
-            max_children,
-            backlog,
-        } = self;
+        let PostFork { max_children, backlog } = self;
         if max_children == 0 || max_children > MAX_SLOTS {
             let why = format!("it must be between 1 and {MAX_SLOTS}");
             return Err(ConfigError::value("max_children", max_children, why));
         }
-        Ok(Checked(Rules::PostFork {
-            max_children,
-            backlog,
-        }))
+        Ok(Checked(Rules::PostFork { max_children, backlog }))
     }
 }
 
@@ -281,15 +259,9 @@ mod tests {
             Rules::Solo | Rules::PostFork { .. } => unreachable!("it is a pool"),
         };
         assert_eq!(pool(PreFork::start_children(10)), (10, 20, 30));
-        assert_eq!(
-            pool(PreFork::start_children(3).max_children(10)),
-            (2, 8, 10)
-        );
+        assert_eq!(pool(PreFork::start_children(3).max_children(10)), (2, 8, 10));
         assert_eq!(pool(PreFork::start_children(1).max_children(4)).0, 1);
-        assert_eq!(
-            pool(PreFork::start_children(1).max_spare(6).max_children(9)).0,
-            3
-        );
+        assert_eq!(pool(PreFork::start_children(1).max_spare(6).max_children(9)).0, 3);
     }
 
     #[test]

@@ -26,10 +26,8 @@ fn descriptors() -> String {
             for (_fd, target) in &open {
                 *kinds.entry(kind(target).to_owned()).or_default() += 1;
             }
-            let kinds: Vec<String> = kinds
-                .into_iter()
-                .map(|(kind, count)| format!("{count} {kind}"))
-                .collect();
+            let kinds: Vec<String> =
+                kinds.into_iter().map(|(kind, count)| format!("{count} {kind}")).collect();
             format!("Descriptors: {} ({})", open.len(), kinds.join(", "))
         }
     }
@@ -51,11 +49,8 @@ fn threads() -> String {
         Err(error) => format!("Threads: {error}"),
         Ok(None) => "Threads: 1".to_owned(),
         Ok(Some(company)) => {
-            let names: Vec<&str> = company
-                .threads
-                .iter()
-                .map(|thread| thread.name.as_str())
-                .collect();
+            let names: Vec<&str> =
+                company.threads.iter().map(|thread| thread.name.as_str()).collect();
             format!("Threads: {} more ({})", names.len(), names.join(", "))
         }
     }

@@ -1,21 +1,22 @@
 //! The short way in: a listener and an async function for a connection. Pausing, resuming and
 //! reporting happen by themselves.
 
+use std::collections::VecDeque;
 use std::fmt::Display;
 use std::panic::AssertUnwindSafe;
 use std::pin::pin;
 
 use actix::{Actor, Addr, Context, Handler, Recipient};
 use futures::FutureExt;
-use futures::future::{Either, select};
+use futures::future::{Either, pending, select};
 use slog::{Logger, debug, error};
 
 use crate::acceptor::ParentAcceptor;
 use crate::builder::Builder;
-use crate::connection::Connection;
 use crate::child::{ChildActor, ChildHandle, Next, SessionLost};
+use crate::connection::Connection;
 use crate::error::DaemonError;
-use crate::listen::{Gate, Listen};
+use crate::listen::{Gate, Listen, OTHERS_FIRST};
 use crate::log::logger;
 use crate::messages::{DaemonChild, ShutdownReason, UpdateStatus};
 use crate::model::{PostFork, PreFork};
@@ -113,12 +114,9 @@ where
     type Request = ();
 
     fn child(self, daemon: Addr<ChildActor>) -> Recipient<DaemonChild<()>> {
-        Server {
-            daemon,
-            act: Some(async move |(), child| serve_pool(self, child).await),
-        }
-        .start()
-        .recipient()
+        Server { daemon, act: Some(async move |(), child| serve_pool(self, child).await) }
+            .start()
+            .recipient()
     }
 }
 
@@ -152,12 +150,7 @@ where
             // A refusal would say that the child is leaving already.
             let _ = child.update(UpdateStatus::Done);
         };
-        Server {
-            daemon,
-            act: Some(act),
-        }
-        .start()
-        .recipient()
+        Server { daemon, act: Some(act) }.start().recipient()
     }
 }
 
@@ -214,37 +207,73 @@ where
             return;
         }
     };
+    let mut queue = Queue { gate: Some(gate), taken: VecDeque::new() };
     let mut next = child.update(UpdateStatus::Wait);
     while let Ok(Next::Accept) = next {
-        let Some(stream) = take_one(&gate, &child).await else {
-            return;
-        };
+        let Some(stream) = queue.take_one(&child).await else { return };
         if child.update(UpdateStatus::Req).is_err() {
             return;
         }
-        serve_stream::<L, F, O>(&handler, stream, &child, &log).await;
+        let served = pin!(serve_stream::<L, F, O>(&handler, stream, &child, &log));
+        match select(served, pin!(stopping(&child))).await {
+            Either::Left(((), _)) => {}
+            Either::Right(((), served)) => {
+                queue.close();
+                served.await;
+            }
+        }
         next = child.update(UpdateStatus::Done);
     }
 }
 
-/// The next connection; none when the child is told to go, and nothing waits that it shall take.
-async fn take_one<L: Listen>(gate: &Gate<L>, child: &ChildHandle) -> Option<L::Socket> {
-    let leaving = match child.leaving() {
-        Some(reason) => reason,
-        None => match select(pin!(gate.accept()), pin!(child.told_to_leave())).await {
-            Either::Left((stream, _)) => return Some(stream),
-            Either::Right((reason, _)) => reason,
-        },
-    };
-    match leaving {
-        ShutdownReason::Stopping => {
-            gate.shrink();
-            gate.try_accept()
-        }
+/// Resolves when the daemon stops and others have had their chance at its listener's queue.
+async fn stopping(child: &ChildHandle) {
+    match child.told_to_leave().await {
+        ShutdownReason::Stopping => tokio::time::sleep(OTHERS_FIRST).await,
+        // Others go on accepting: the listener is closed when the request in hand is done.
         ShutdownReason::AtOnce
         | ShutdownReason::Retired
         | ShutdownReason::Recycled
-        | ShutdownReason::Done => None,
+        | ShutdownReason::Done => pending().await,
+    }
+}
+
+/// Where a child of a pool has its connections from.
+struct Queue<L: Listen> {
+    /// The listener, until the daemon stops.
+    gate: Option<Gate<L>>,
+    /// What was left in its queue then.
+    taken: VecDeque<L::Socket>,
+}
+
+impl<L: Listen> Queue<L> {
+    /// The next connection; none when the child is told to go, and nothing waits that it shall
+    /// take.
+    async fn take_one(&mut self, child: &ChildHandle) -> Option<L::Socket> {
+        let Some(gate) = &self.gate else { return self.taken.pop_front() };
+        let leaving = match child.leaving() {
+            Some(reason) => reason,
+            None => match select(pin!(gate.accept()), pin!(child.told_to_leave())).await {
+                Either::Left((stream, _)) => return Some(stream),
+                Either::Right((reason, _)) => reason,
+            },
+        };
+        match leaving {
+            ShutdownReason::Stopping => {
+                gate.shrink();
+                gate.try_accept()
+            }
+            ShutdownReason::AtOnce
+            | ShutdownReason::Retired
+            | ShutdownReason::Recycled
+            | ShutdownReason::Done => None,
+        }
+    }
+
+    fn close(&mut self) {
+        if let Some(gate) = self.gate.take() {
+            self.taken = gate.close();
+        }
     }
 }
 

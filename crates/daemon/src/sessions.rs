@@ -43,8 +43,7 @@ where
 {
     /// Tells all. Sessions that have ended are forgotten.
     pub(crate) fn tell(&mut self, message: &M) {
-        self.0
-            .retain(|subscription| subscription.recipient.connected());
+        self.0.retain(|subscription| subscription.recipient.connected());
         for subscription in &self.0 {
             subscription.recipient.do_send(message.clone());
         }
@@ -52,8 +51,7 @@ where
 
     /// Tells all, and answers when all have answered or ended.
     pub(crate) fn ask(&mut self, message: &M) -> BoxFuture<'static, ()> {
-        self.0
-            .retain(|subscription| subscription.recipient.connected());
+        self.0.retain(|subscription| subscription.recipient.connected());
         let answers: Vec<_> = self
             .0
             .iter()
@@ -83,19 +81,11 @@ pub(crate) struct Sessions {
 impl Sessions {
     /// The number of a session; the daemon is the first.
     fn session(&mut self, name: &str) -> SessionId {
-        let position = self
-            .names
-            .iter()
-            .position(|known| known == name)
-            .unwrap_or_else(|| {
-                self.names.push(name.to_owned());
-                self.names.len() - 1
-            });
-        SessionId(
-            u32::try_from(position)
-                .unwrap_or(u32::MAX)
-                .saturating_add(2),
-        )
+        let position = self.names.iter().position(|known| known == name).unwrap_or_else(|| {
+            self.names.push(name.to_owned());
+            self.names.len() - 1
+        });
+        SessionId(u32::try_from(position).unwrap_or(u32::MAX).saturating_add(2))
     }
 
     /// Lines that tell who has subscribed to what.
@@ -116,10 +106,7 @@ impl Sessions {
             M: Message + Send + 'static,
             M::Result: Send,
         {
-            subscribers
-                .0
-                .iter()
-                .any(|subscription| subscription.session == session)
+            subscribers.0.iter().any(|subscription| subscription.session == session)
         }
         [
             ("DaemonStart", has(&self.start, session)),
@@ -155,15 +142,9 @@ mod sealed {
     use actix::Message;
 
     pub trait Kept: Message<Result = ()> + Clone + Send + Sized + 'static {
-        #[expect(
-            private_interfaces,
-            reason = "sealed: nobody outside can name or call it"
-        )]
+        #[expect(private_interfaces, reason = "sealed: nobody outside can name or call it")]
         fn subscribers(sessions: &mut Sessions) -> &mut Subscribers<Self>;
-        #[expect(
-            private_interfaces,
-            reason = "sealed: nobody outside can name or call it"
-        )]
+        #[expect(private_interfaces, reason = "sealed: nobody outside can name or call it")]
         fn still_true(news: &super::News) -> Option<Self>;
     }
 }
@@ -217,9 +198,7 @@ impl Sessions {
         if let Some(missed) = M::still_true(news) {
             recipient.do_send(missed);
         }
-        M::subscribers(self)
-            .0
-            .push(Subscription { recipient, session });
+        M::subscribers(self).0.push(Subscription { recipient, session });
         session
     }
 }

@@ -91,19 +91,13 @@ impl Settings {
 
     /// The user's logger, or the default one.
     pub(crate) fn log(&self) -> Logger {
-        self.logger
-            .clone()
-            .unwrap_or_else(|| default_logger(self.verbosity))
+        self.logger.clone().unwrap_or_else(|| default_logger(self.verbosity))
     }
 
     fn check_values(&self) -> Result<(), ConfigError> {
         if self.alias.trim().is_empty() || self.alias.contains(['\n', '\0']) {
             let value = format!("{:?}", self.alias);
-            return Err(ConfigError::value(
-                "alias",
-                &value,
-                "it must be a name of one line",
-            ));
+            return Err(ConfigError::value("alias", &value, "it must be a name of one line"));
         }
         if self.stay == Stay::Detach && self.logfile.is_none() && self.logger.is_none() {
             let why = "a daemon that leaves its terminal needs a logfile, or a logger of yours";
@@ -117,16 +111,9 @@ impl Settings {
             ));
         }
         if let Some(nice) = self.nice.filter(|nice| !(-20..=19).contains(nice)) {
-            return Err(ConfigError::value(
-                "nice",
-                nice,
-                "it must be between -20 and 19",
-            ));
+            return Err(ConfigError::value("nice", nice, "it must be between -20 and 19"));
         }
-        if let Some(score) = self
-            .oom_score_adj
-            .filter(|score| !(-1000..=1000).contains(score))
-        {
+        if let Some(score) = self.oom_score_adj.filter(|score| !(-1000..=1000).contains(score)) {
             return Err(ConfigError::value(
                 "oom_score_adj",
                 score,
@@ -145,11 +132,7 @@ impl Settings {
             return Err(ConfigError::value("group", group, "it needs a user"));
         }
         if let Some(workdir) = self.workdir.as_deref().filter(|path| !path.is_dir()) {
-            return Err(ConfigError::value(
-                "workdir",
-                workdir.display(),
-                "it is no directory",
-            ));
+            return Err(ConfigError::value("workdir", workdir.display(), "it is no directory"));
         }
         for (field, path) in [
             ("logfile", &self.logfile),
@@ -177,22 +160,14 @@ impl Settings {
 
 /// A file that shall be made needs a directory that is there.
 fn check_place(field: &'static str, path: &Path) -> Result<(), ConfigError> {
-    let parent = path
-        .parent()
-        .filter(|parent| !parent.as_os_str().is_empty());
+    let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty());
     if path.is_dir() {
-        return Err(ConfigError::value(
-            field,
-            path.display(),
-            "it is a directory",
-        ));
+        return Err(ConfigError::value(field, path.display(), "it is a directory"));
     }
     match parent {
-        Some(parent) if !parent.is_dir() => Err(ConfigError::value(
-            field,
-            path.display(),
-            "its directory does not exist",
-        )),
+        Some(parent) if !parent.is_dir() => {
+            Err(ConfigError::value(field, path.display(), "its directory does not exist"))
+        }
         Some(_) | None => Ok(()),
     }
 }
@@ -210,18 +185,9 @@ mod tests {
     #[test]
     fn nonsense_is_refused_by_field_and_value() {
         let cases = [
-            (
-                refusal(|s| s.alias = " ".into()),
-                "alias is \" \": it must be a name of one line",
-            ),
-            (
-                refusal(|s| s.umask = Some(0o7777)),
-                "umask is 7777: it must be at most 777",
-            ),
-            (
-                refusal(|s| s.nice = Some(20)),
-                "nice is 20: it must be between -20 and 19",
-            ),
+            (refusal(|s| s.alias = " ".into()), "alias is \" \": it must be a name of one line"),
+            (refusal(|s| s.umask = Some(0o7777)), "umask is 7777: it must be at most 777"),
+            (refusal(|s| s.nice = Some(20)), "nice is 20: it must be between -20 and 19"),
             (
                 refusal(|s| s.oom_score_adj = Some(-1001)),
                 "oom_score_adj is -1001: it must be between -1000 and 1000",
@@ -234,14 +200,8 @@ mod tests {
                 refusal(|s| s.logfile = Some("/no/such/log".into())),
                 "logfile is /no/such/log: its directory does not exist",
             ),
-            (
-                refusal(|s| s.pidfile = Some("/tmp".into())),
-                "pidfile is /tmp: it is a directory",
-            ),
-            (
-                refusal(|s| s.group = Some("www".into())),
-                "group is www: it needs a user",
-            ),
+            (refusal(|s| s.pidfile = Some("/tmp".into())), "pidfile is /tmp: it is a directory"),
+            (refusal(|s| s.group = Some("www".into())), "group is www: it needs a user"),
             (
                 refusal(|s| s.boot_timeout = Duration::ZERO),
                 "boot_timeout is 0: no child can be ready in no time",

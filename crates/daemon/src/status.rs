@@ -120,11 +120,7 @@ pub struct Counters {
 impl Counters {
     pub(crate) fn exited(&mut self, cause: &Cause, requests: u64) {
         self.requests += requests;
-        if cause.is_regular() {
-            self.left += 1
-        } else {
-            self.died += 1
-        }
+        if cause.is_regular() { self.left += 1 } else { self.died += 1 }
     }
 }
 
@@ -141,16 +137,8 @@ pub(crate) struct View {
 impl Report {
     /// What the scoreboard shows now.
     pub(crate) fn of(view: View, board: Option<Board>, now: Moment) -> Self {
-        let View {
-            alias,
-            model,
-            reporter,
-            parent,
-            phase,
-        } = view;
-        let entries = board
-            .map(|board| board.entries().collect::<Vec<_>>())
-            .unwrap_or_default();
+        let View { alias, model, reporter, parent, phase } = view;
+        let entries = board.map(|board| board.entries().collect::<Vec<_>>()).unwrap_or_default();
         let children = entries
             .iter()
             .filter(|entry| entry.status != Some(daemon_core::Status::Empty))
@@ -171,18 +159,10 @@ impl Report {
             .collect::<Vec<_>>();
         let slots = board.map_or(0, |board| board.slots());
         let max_children = board.map_or(0, |board| board.shown());
-        let shown = children
-            .iter()
-            .map(|child| child.slot.get() + 1)
-            .max()
-            .unwrap_or(0);
+        let shown = children.iter().map(|child| child.slot.get() + 1).max().unwrap_or(0);
         let shown = shown.max(max_children).min(slots) as usize;
         let board = board.map(|board| board.letters()).unwrap_or_default();
-        let board: String = board
-            .chars()
-            .chain(std::iter::repeat(' '))
-            .take(shown)
-            .collect();
+        let board: String = board.chars().chain(std::iter::repeat(' ')).take(shown).collect();
         let free = u32::try_from(shown.saturating_sub(children.len())).unwrap_or(0);
         Report {
             alias,
@@ -219,9 +199,7 @@ impl fmt::Display for Report {
         if self.reporter == Reporter::Parent {
             writeln!(f, "    {} children:", self.children.len())?;
             for child in &self.children {
-                let pid = child
-                    .pid
-                    .map_or_else(|| "?".to_owned(), |pid| pid.to_string());
+                let pid = child.pid.map_or_else(|| "?".to_owned(), |pid| pid.to_string());
                 writeln!(f, "        {pid}: {}", child.letter)?;
             }
         }

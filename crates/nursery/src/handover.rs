@@ -125,23 +125,17 @@ impl<'a> Parcel<'a> {
         let mut parcel = Parcel::default();
         request.pack(&mut parcel)?;
         if parcel.bytes.len() > limit {
-            return Err(HandoverError::TooLarge {
-                size: parcel.bytes.len(),
-                limit,
-            });
+            return Err(HandoverError::TooLarge { size: parcel.bytes.len(), limit });
         }
         if parcel.descriptors.len() > DESCRIPTORS_MAX {
-            return Err(HandoverError::TooManyDescriptors {
-                count: parcel.descriptors.len(),
-            });
+            return Err(HandoverError::TooManyDescriptors { count: parcel.descriptors.len() });
         }
         Ok(parcel)
     }
 
     /// Adds bytes, after their length.
     pub fn put_bytes(&mut self, bytes: &[u8]) {
-        self.bytes
-            .extend_from_slice(&(bytes.len() as u64).to_le_bytes());
+        self.bytes.extend_from_slice(&(bytes.len() as u64).to_le_bytes());
         self.bytes.extend_from_slice(bytes);
     }
 
@@ -169,11 +163,7 @@ pub struct Delivery {
 
 impl Delivery {
     pub(crate) fn new(bytes: Vec<u8>, descriptors: VecDeque<OwnedFd>) -> Self {
-        Delivery {
-            bytes,
-            read: 0,
-            descriptors,
-        }
+        Delivery { bytes, read: 0, descriptors }
     }
 
     /// Unpacks a whole request, and sees to it that nothing is left over.
@@ -193,10 +183,7 @@ impl Delivery {
     /// [`HandoverError::Truncated`] when fewer are left than their length says.
     pub fn take_bytes(&mut self) -> Result<&[u8], HandoverError> {
         let length = self.take(size_of::<u64>())?;
-        let length = length
-            .try_into()
-            .map(u64::from_le_bytes)
-            .unwrap_or(u64::MAX);
+        let length = length.try_into().map(u64::from_le_bytes).unwrap_or(u64::MAX);
         self.take(usize::try_from(length).unwrap_or(usize::MAX))
     }
 
@@ -206,9 +193,7 @@ impl Delivery {
     ///
     /// [`HandoverError::MissingDescriptor`] when there is none.
     pub fn take_descriptor(&mut self) -> Result<OwnedFd, HandoverError> {
-        self.descriptors
-            .pop_front()
-            .ok_or(HandoverError::MissingDescriptor)
+        self.descriptors.pop_front().ok_or(HandoverError::MissingDescriptor)
     }
 
     fn take(&mut self, wanted: usize) -> Result<&[u8], HandoverError> {
@@ -248,9 +233,7 @@ impl<T: Serialize + DeserializeOwned + Unpin + 'static> Handover for Serde<T> {
     }
 
     fn unpack(delivery: &mut Delivery) -> Result<Self, HandoverError> {
-        postcard::from_bytes(delivery.take_bytes()?)
-            .map(Serde)
-            .map_err(HandoverError::Unpack)
+        postcard::from_bytes(delivery.take_bytes()?).map(Serde).map_err(HandoverError::Unpack)
     }
 }
 
@@ -290,11 +273,7 @@ impl<T: Handover> Handover for Option<T> {
     }
 
     fn unpack(delivery: &mut Delivery) -> Result<Self, HandoverError> {
-        if delivery.take_bytes()?.is_empty() {
-            Ok(None)
-        } else {
-            T::unpack(delivery).map(Some)
-        }
+        if delivery.take_bytes()?.is_empty() { Ok(None) } else { T::unpack(delivery).map(Some) }
     }
 }
 
@@ -373,18 +352,8 @@ mod tests {
     fn what_is_packed_comes_out_the_same() {
         assert_eq!(across(&()).unwrap(), ());
         assert_eq!(across(&b"bytes".to_vec()).unwrap(), b"bytes");
-        assert_eq!(
-            across(&(String::from("a"), Vec::new())).unwrap(),
-            ("a".into(), Vec::new())
-        );
-        assert_eq!(
-            across(&Some(Serde((7_u32, "x".to_owned()))))
-                .unwrap()
-                .unwrap()
-                .0
-                .0,
-            7
-        );
+        assert_eq!(across(&(String::from("a"), Vec::new())).unwrap(), ("a".into(), Vec::new()));
+        assert_eq!(across(&Some(Serde((7_u32, "x".to_owned())))).unwrap().unwrap().0.0, 7);
         assert_eq!(across(&None::<String>).unwrap(), None);
     }
 
@@ -409,19 +378,12 @@ mod tests {
 
     #[test]
     fn garbage_is_an_error_and_never_a_panic() {
-        for bytes in [
-            vec![],
-            vec![1],
-            vec![255; 8],
-            vec![255; 20],
-            vec![3, 0, 0, 0, 0, 0, 0, 0, b'x'],
-        ] {
+        for bytes in
+            [vec![], vec![1], vec![255; 8], vec![255; 20], vec![3, 0, 0, 0, 0, 0, 0, 0, b'x']]
+        {
             let open = |bytes: &Vec<u8>| Delivery::new(bytes.clone(), VecDeque::new());
             assert!(open(&bytes).open::<String>().is_err(), "{bytes:?}");
-            assert!(
-                open(&bytes).open::<Serde<(u64, String)>>().is_err(),
-                "{bytes:?}"
-            );
+            assert!(open(&bytes).open::<Serde<(u64, String)>>().is_err(), "{bytes:?}");
             assert!(open(&bytes).open::<TcpStream>().is_err(), "{bytes:?}");
         }
     }
@@ -429,9 +391,6 @@ mod tests {
     #[test]
     fn what_is_left_over_is_told() {
         let delivery = Delivery::new(vec![0; 8], VecDeque::new());
-        assert!(matches!(
-            delivery.open::<()>(),
-            Err(HandoverError::LeftOver { bytes: 8, .. })
-        ));
+        assert!(matches!(delivery.open::<()>(), Err(HandoverError::LeftOver { bytes: 8, .. })));
     }
 }

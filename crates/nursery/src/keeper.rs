@@ -135,26 +135,16 @@ impl<B: Brood> Keeper<B> {
     /// for ever.
     fn wait(&self) -> Result<Woken, daemon_sys::Error> {
         let deaths = (self.deaths.as_fd(), Interest::Read);
-        let interest = if self.wire.is_waiting() {
-            Interest::ReadWrite
-        } else {
-            Interest::Read
-        };
+        let interest = if self.wire.is_waiting() { Interest::ReadWrite } else { Interest::Read };
         let link = (self.wire.as_fd(), interest);
         Ok(match self.leaving {
             Leaving::NotYet => match wait(&[deaths, link], None)?.as_slice() {
-                [deaths, link] => Woken {
-                    deaths: *deaths,
-                    link: *link,
-                },
+                [deaths, link] => Woken { deaths: *deaths, link: *link },
                 _ => Woken::default(),
             },
             Leaving::KillAt(_) | Leaving::Killed => {
                 match wait(&[deaths], self.patience())?.as_slice() {
-                    [deaths] => Woken {
-                        deaths: *deaths,
-                        ..Woken::default()
-                    },
+                    [deaths] => Woken { deaths: *deaths, ..Woken::default() },
                     _ => Woken::default(),
                 }
             }
@@ -187,27 +177,11 @@ impl<B: Brood> Keeper<B> {
 
     fn carry_out(&mut self, order: Order, descriptors: VecDeque<OwnedFd>) -> Next {
         match order {
-            Order::Fork {
-                slot,
-                generation,
-                request,
-            } => {
-                return self.fork(Newborn {
-                    slot,
-                    generation,
-                    request,
-                    descriptors,
-                });
+            Order::Fork { slot, generation, request } => {
+                return self.fork(Newborn { slot, generation, request, descriptors });
             }
-            Order::Signal {
-                slot,
-                generation,
-                signal,
-            } => {
-                let sitter = self
-                    .seats
-                    .get(&slot)
-                    .filter(|sitter| sitter.generation == generation);
+            Order::Signal { slot, generation, signal } => {
+                let sitter = self.seats.get(&slot).filter(|sitter| sitter.generation == generation);
                 if let (Some(sitter), Some(signal)) = (sitter, Signal::from_number(signal)) {
                     send(sitter.pid, signal);
                 }
@@ -219,9 +193,7 @@ impl<B: Brood> Keeper<B> {
             }
             Order::HangUp => {
                 if let Some(Err(error)) = self.brood.as_mut().map(Brood::hang_up) {
-                    self.report(&Report::HangUpFailed {
-                        error: error.to_string(),
-                    });
+                    self.report(&Report::HangUpFailed { error: error.to_string() });
                 }
             }
             Order::LetGo => self.brood = None,
@@ -233,11 +205,7 @@ impl<B: Brood> Keeper<B> {
     fn fork(&mut self, newborn: Newborn) -> Next {
         let (slot, generation) = (newborn.slot, newborn.generation);
         if self.brood.is_none() {
-            self.report(&Report::ForkFailed {
-                slot,
-                generation,
-                error: ForkRefusal::LetGo,
-            });
+            self.report(&Report::ForkFailed { slot, generation, error: ForkRefusal::LetGo });
             return Next::Order;
         }
         match fork() {
@@ -245,19 +213,11 @@ impl<B: Brood> Keeper<B> {
             Ok(Fork::Parent(pid)) => {
                 self.seats.insert(slot, Sitter { pid, generation });
                 self.pids.insert(pid, slot);
-                self.report(&Report::ChildBorn {
-                    slot,
-                    generation,
-                    pid: pid.as_raw(),
-                });
+                self.report(&Report::ChildBorn { slot, generation, pid: pid.as_raw() });
             }
             Err(error) => {
                 let error = ForkRefusal::from(error);
-                self.report(&Report::ForkFailed {
-                    slot,
-                    generation,
-                    error,
-                });
+                self.report(&Report::ForkFailed { slot, generation, error });
             }
         }
         Next::Order
@@ -318,17 +278,7 @@ impl<B: Brood> Keeper<B> {
 
     /// A child's first steps: everything of the nursery's is put down, then the seat is taken.
     fn deliver(self, newborn: Newborn) -> Result<Ended<B>, Unborn> {
-        let Keeper {
-            settings,
-            brood,
-            cradle,
-            wire,
-            deaths,
-            mask,
-            seats,
-            pids,
-            leaving: _,
-        } = self;
+        let Keeper { settings, brood, cradle, wire, deaths, mask, seats, pids, leaving: _ } = self;
         wire.put_down();
         drop(deaths);
         // To free memory is to write to pages that are still shared with the nursery.
@@ -379,9 +329,7 @@ fn unpack<R: Handover>(
     let bytes = match request {
         Packed::Inline(bytes) => bytes,
         Packed::InMemory => {
-            let memory = descriptors
-                .pop_front()
-                .ok_or(HandoverError::MissingDescriptor)?;
+            let memory = descriptors.pop_front().ok_or(HandoverError::MissingDescriptor)?;
             memfd::read_all(&memory, usize::MAX)?
         }
     };

@@ -196,16 +196,11 @@ impl<R: Handover> Nursery<R> {
         let parcel = match Parcel::of(&request, self.request_limit) {
             Ok(parcel) => parcel,
             Err(error) => {
-                return Err(Unforked {
-                    why: error.into(),
-                    request,
-                });
+                return Err(Unforked { why: error.into(), request });
             }
         };
         let Some(child) = self.take_seat() else {
-            let why = NurseryError::Full {
-                slots: self.scoreboard.slots(),
-            };
+            let why = NurseryError::Full { slots: self.scoreboard.slots() };
             return Err(Unforked { why, request });
         };
         let sent = send_fork(&mut self.wire, child, &parcel);
@@ -244,11 +239,7 @@ impl<R: Handover> Nursery<R> {
     /// [`NurseryError::Lost`] when the nursery is.
     pub fn signal(&mut self, child: ChildId, signal: Signal) -> Result<(), NurseryError> {
         let (slot, generation) = (child.slot.get(), child.generation.get());
-        self.order(&Order::Signal {
-            slot,
-            generation,
-            signal: signal.number(),
-        })
+        self.order(&Order::Signal { slot, generation, signal: signal.number() })
     }
 
     /// Sends a signal to all children that are there.
@@ -257,9 +248,7 @@ impl<R: Handover> Nursery<R> {
     ///
     /// [`NurseryError::Lost`] when the nursery is.
     pub fn signal_all(&mut self, signal: Signal) -> Result<(), NurseryError> {
-        self.order(&Order::SignalAll {
-            signal: signal.number(),
-        })
+        self.order(&Order::SignalAll { signal: signal.number() })
     }
 
     /// Has the nursery do its part of a hangup, see [`Brood::hang_up`](crate::Brood::hang_up).
@@ -322,18 +311,9 @@ impl<R: Handover> Nursery<R> {
     ///
     /// As [`collect`](Nursery::collect).
     pub fn wait(&mut self, patience: Option<Duration>) -> Result<Vec<Event<R>>, NurseryError> {
-        let interest = if self.wire.is_waiting() {
-            Interest::ReadWrite
-        } else {
-            Interest::Read
-        };
-        let ready = wait(
-            &[
-                (self.wire.as_fd(), interest),
-                (self.bell.as_fd(), Interest::Read),
-            ],
-            patience,
-        )?;
+        let interest = if self.wire.is_waiting() { Interest::ReadWrite } else { Interest::Read };
+        let ready =
+            wait(&[(self.wire.as_fd(), interest), (self.bell.as_fd(), Interest::Read)], patience)?;
         if !ready[1].is_quiet() {
             self.bell.hush();
         }
@@ -355,10 +335,7 @@ impl<R: Handover> Nursery<R> {
     ///
     /// [`NurseryError::Lost`] when the nursery is.
     pub fn flush(&mut self) -> Result<(), NurseryError> {
-        self.wire
-            .flush()
-            .map(drop)
-            .map_err(|error| self.lost(error.to_string()))
+        self.wire.flush().map(drop).map_err(|error| self.lost(error.to_string()))
     }
 
     /// Whether orders wait for the link to take them.
@@ -368,9 +345,7 @@ impl<R: Handover> Nursery<R> {
     }
 
     fn receive(&mut self) -> Result<Received, NurseryError> {
-        self.wire
-            .receive()
-            .map_err(|error| self.lost(error.to_string()))
+        self.wire.receive().map_err(|error| self.lost(error.to_string()))
     }
 
     fn next_report(&mut self) -> Result<Option<Report>, NurseryError> {
@@ -384,46 +359,21 @@ impl<R: Handover> Nursery<R> {
     /// not what it says is nobody's event.
     fn event(&mut self, report: Report) -> Option<Event<R>> {
         match report {
-            Report::ChildBorn {
-                slot,
-                generation,
-                pid,
-            } => {
+            Report::ChildBorn { slot, generation, pid } => {
                 let child = self.known(slot, generation)?;
                 self.unborn.get_mut(child.slot.index())?.take()?;
-                Some(Event::Born {
-                    child,
-                    pid: Pid::from_raw(pid)?,
-                })
+                Some(Event::Born { child, pid: Pid::from_raw(pid)? })
             }
-            Report::ForkFailed {
-                slot,
-                generation,
-                error,
-            } => {
+            Report::ForkFailed { slot, generation, error } => {
                 let child = self.known(slot, generation)?;
                 let request = self.unborn.get_mut(child.slot.index())?.take()?;
                 self.leave_seat(child.slot);
-                Some(Event::ForkFailed {
-                    child,
-                    request,
-                    refusal: error,
-                })
+                Some(Event::ForkFailed { child, request, refusal: error })
             }
-            Report::ChildGone {
-                slot,
-                generation,
-                pid,
-                exit,
-            } => {
+            Report::ChildGone { slot, generation, pid, exit } => {
                 let child = self.known(slot, generation)?;
                 let last = self.leave_seat(child.slot);
-                Some(Event::Gone {
-                    child,
-                    pid: Pid::from_raw(pid)?,
-                    exit,
-                    last,
-                })
+                Some(Event::Gone { child, pid: Pid::from_raw(pid)?, exit, last })
             }
             Report::HangUpFailed { error } => Some(Event::HangUpFailed { error }),
             Report::Ready | Report::PreloadFailed { .. } => None,
@@ -434,10 +384,8 @@ impl<R: Handover> Nursery<R> {
         if slot >= self.scoreboard.slots() {
             return None;
         }
-        let child = ChildId {
-            slot: SlotNumber::new(slot),
-            generation: Generation::new(generation),
-        };
+        let child =
+            ChildId { slot: SlotNumber::new(slot), generation: Generation::new(generation) };
         (self.scoreboard.read(child.slot).generation == child.generation).then_some(child)
     }
 
@@ -479,10 +427,7 @@ impl<R: Handover> Nursery<R> {
             .map(SlotNumber::new)
             .zip(&mut self.unborn)
             .filter_map(|(slot, unborn)| {
-                let child = ChildId {
-                    slot,
-                    generation: board.read(slot).generation,
-                };
+                let child = ChildId { slot, generation: board.read(slot).generation };
                 Some((child, unborn.take()?))
             })
             .collect()
@@ -497,19 +442,22 @@ impl<R: Handover> Nursery<R> {
     ///
     /// When the system refuses.
     pub fn signal_bereaved(&self, signal: Signal) -> Result<(), NurseryError> {
-        process::signal_group(self.pid, signal)
-            .map(drop)
-            .map_err(NurseryError::from)
+        process::signal_group(self.pid, signal).map(drop).map_err(NurseryError::from)
     }
 
     /// Whether all children of a lost nursery are gone. Like
     /// [`signal_bereaved`](Nursery::signal_bereaved) it wants the nursery unburied.
     #[must_use]
     pub fn bereaved_are_gone(&self) -> bool {
+        let is_gone = |pid: Pid| {
+            // To a parent that is the init of its container, or a subreaper, they are children now.
+            let _reaped = reap::reap(pid);
+            process::group_of(pid) != Some(self.pid)
+        };
         self.scoreboard
             .entries()
             .filter_map(|entry| i32::try_from(entry.pid).ok().and_then(Pid::from_raw))
-            .all(|pid| process::group_of(pid) != Some(self.pid))
+            .all(is_gone)
     }
 
     /// Reaps the nursery's process if it is gone.
@@ -547,23 +495,12 @@ fn send_fork(
     let bytes = parcel.bytes();
     if bytes.len() <= INLINE_MAX {
         let request = Packed::Inline(bytes.to_vec());
-        let order = Order::Fork {
-            slot,
-            generation,
-            request,
-        };
-        return wire
-            .send(&order, parcel.descriptors())
-            .map_err(Unsent::Link);
+        let order = Order::Fork { slot, generation, request };
+        return wire.send(&order, parcel.descriptors()).map_err(Unsent::Link);
     }
     let memory = memfd::memfd_with("request", bytes).map_err(Unsent::Memory)?;
-    let order = Order::Fork {
-        slot,
-        generation,
-        request: Packed::InMemory,
-    };
-    let descriptors: Vec<BorrowedFd<'_>> = std::iter::once(memory.as_fd())
-        .chain(parcel.descriptors().iter().copied())
-        .collect();
+    let order = Order::Fork { slot, generation, request: Packed::InMemory };
+    let descriptors: Vec<BorrowedFd<'_>> =
+        std::iter::once(memory.as_fd()).chain(parcel.descriptors().iter().copied()).collect();
     wire.send(&order, &descriptors).map_err(Unsent::Link)
 }

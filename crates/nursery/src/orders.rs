@@ -7,17 +7,9 @@ use serde::{Deserialize, Serialize};
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) enum Order {
     /// Fork a child into this seat. The request's descriptors come with the frame.
-    Fork {
-        slot: u32,
-        generation: u32,
-        request: Packed,
-    },
+    Fork { slot: u32, generation: u32, request: Packed },
     /// Send a signal to one child, if it is still there.
-    Signal {
-        slot: u32,
-        generation: u32,
-        signal: i32,
-    },
+    Signal { slot: u32, generation: u32, signal: i32 },
     /// Send a signal to all children there are now.
     SignalAll { signal: i32 },
     /// Do what is done on a hangup: reopen the log.
@@ -45,24 +37,11 @@ pub(crate) enum Report {
     /// The preload step failed; the nursery has left.
     PreloadFailed { error: String },
     /// A fork succeeded.
-    ChildBorn {
-        slot: u32,
-        generation: u32,
-        pid: i32,
-    },
+    ChildBorn { slot: u32, generation: u32, pid: i32 },
     /// A fork failed; nothing of it is left.
-    ForkFailed {
-        slot: u32,
-        generation: u32,
-        error: ForkRefusal,
-    },
+    ForkFailed { slot: u32, generation: u32, error: ForkRefusal },
     /// A child has been reaped.
-    ChildGone {
-        slot: u32,
-        generation: u32,
-        pid: i32,
-        exit: Exit,
-    },
+    ChildGone { slot: u32, generation: u32, pid: i32, exit: Exit },
     /// The hangup could not be done.
     HangUpFailed { error: String },
 }

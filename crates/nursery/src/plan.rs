@@ -4,7 +4,7 @@ use std::error::Error;
 use std::io::Write;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::rc::Rc;
 use std::time::Duration;
 
 use daemon_core::{Line, Scoreboard, lines_for};
@@ -44,7 +44,7 @@ pub struct Plan {
 #[derive(Debug, Clone)]
 pub(crate) struct Settings {
     pub(crate) grace: Duration,
-    pub(crate) title: Option<(Arc<Title>, String)>,
+    pub(crate) title: Option<(Rc<Title>, String)>,
     pub(crate) nursery: Pid,
 }
 
@@ -89,7 +89,7 @@ impl Plan {
 
     /// Shows this text as the nursery's title in ps(1).
     #[must_use]
-    pub fn title(mut self, title: Arc<Title>, text: impl Into<String>) -> Self {
+    pub fn title(mut self, title: Rc<Title>, text: impl Into<String>) -> Self {
         self.settings.title = Some((title, text.into()));
         self
     }
@@ -128,10 +128,7 @@ impl Plan {
             Fork::Child => {
                 drop(near);
                 self.settings.nursery = Pid::this();
-                let cradle = Cradle {
-                    board: scoreboard.board(),
-                    doorbell: Doorbell { bell },
-                };
+                let cradle = Cradle { board: scoreboard.board(), doorbell: Doorbell { bell } };
                 let life =
                     AssertUnwindSafe(|| inside(self.settings, brood, cradle, Wire::new(far), mask));
                 let code = catch_unwind(life).unwrap_or(EXIT_PANIC);
@@ -174,9 +171,7 @@ fn inside<B: Brood>(
         Ok(deaths) => deaths,
         Err(error) => {
             // The parent waits for one of two words, and reads the end of the link as a third.
-            let _ = wire.queue(&Report::PreloadFailed {
-                error: error.to_string(),
-            });
+            let _ = wire.queue(&Report::PreloadFailed { error: error.to_string() });
             let _ = wire.flush();
             return EXIT_SOFTWARE;
         }

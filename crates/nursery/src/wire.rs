@@ -65,11 +65,7 @@ impl<Out: Serialize, In: DeserializeOwned> Wire<Out, In> {
 
     /// Puts a frame in line without a system call; [`Wire::flush`] sends all of them in one.
     pub(crate) fn queue(&mut self, message: &Out) -> io::Result<()> {
-        if !self
-            .outgoing
-            .back()
-            .is_some_and(|chunk| chunk.descriptors.is_empty())
-        {
+        if !self.outgoing.back().is_some_and(|chunk| chunk.descriptors.is_empty()) {
             self.outgoing.push_back(Chunk::default());
         }
         if let Some(chunk) = self.outgoing.back_mut() {
@@ -98,11 +94,7 @@ impl<Out: Serialize, In: DeserializeOwned> Wire<Out, In> {
                 .iter()
                 .map(BorrowedFd::try_clone_to_owned)
                 .collect::<io::Result<_>>()?;
-            self.outgoing.push_back(Chunk {
-                bytes,
-                sent,
-                descriptors,
-            });
+            self.outgoing.push_back(Chunk { bytes, sent, descriptors });
         }
         Ok(())
     }
@@ -111,10 +103,7 @@ impl<Out: Serialize, In: DeserializeOwned> Wire<Out, In> {
     pub(crate) fn flush(&mut self) -> io::Result<Flushed> {
         while let Some(chunk) = self.outgoing.front_mut() {
             let borrowed: Vec<BorrowedFd<'_>> = chunk.descriptors.iter().map(AsFd::as_fd).collect();
-            match self
-                .end
-                .send(&[IoSlice::new(&chunk.bytes[chunk.sent..])], &borrowed)
-            {
+            match self.end.send(&[IoSlice::new(&chunk.bytes[chunk.sent..])], &borrowed) {
                 Ok(sent) => {
                     chunk.sent += sent;
                     chunk.descriptors.clear();
@@ -146,11 +135,8 @@ impl<Out: Serialize, In: DeserializeOwned> Wire<Out, In> {
         self.read = 0;
         let kept = self.incoming.len();
         self.incoming.resize(kept + READ, 0);
-        let received = self
-            .end
-            .receive(&mut self.incoming[kept..], &mut self.descriptors);
-        self.incoming
-            .truncate(kept + received.as_ref().map_or(0, |read| *read));
+        let received = self.end.receive(&mut self.incoming[kept..], &mut self.descriptors);
+        self.incoming.truncate(kept + received.as_ref().map_or(0, |read| *read));
         match received {
             Ok(0) => Ok(Received::Hangup),
             // A message with descriptors ends a read early, so only a read without any tells by
@@ -182,9 +168,7 @@ impl<Out: Serialize, In: DeserializeOwned> Wire<Out, In> {
         };
         let count = usize::from(count);
         if self.descriptors.len() < count {
-            return Err(garbage(format!(
-                "{count} descriptors, of which some are missing"
-            )));
+            return Err(garbage(format!("{count} descriptors, of which some are missing")));
         }
         let message = postcard::from_bytes(body).map_err(|error| garbage(error.to_string()))?;
         self.read += HEADER + length;
@@ -217,10 +201,7 @@ pub(crate) enum Flushed {
 
 fn encode<M: Serialize>(message: &M, descriptors: usize, bytes: &mut Vec<u8>) -> io::Result<()> {
     let count = u8::try_from(descriptors).map_err(|_too_many| {
-        io::Error::new(
-            io::ErrorKind::InvalidInput,
-            format!("{descriptors} descriptors"),
-        )
+        io::Error::new(io::ErrorKind::InvalidInput, format!("{descriptors} descriptors"))
     })?;
     let start = bytes.len();
     bytes.extend_from_slice(&[0; HEADER]);
@@ -233,10 +214,7 @@ fn encode<M: Serialize>(message: &M, descriptors: usize, bytes: &mut Vec<u8>) ->
 }
 
 fn garbage(what: String) -> io::Error {
-    io::Error::new(
-        io::ErrorKind::InvalidData,
-        format!("the other end of the link sent {what}"),
-    )
+    io::Error::new(io::ErrorKind::InvalidData, format!("the other end of the link sent {what}"))
 }
 
 #[cfg(test)]
@@ -268,10 +246,7 @@ mod tests {
                 heard.push((message, fds));
             }
         }
-        let counts: Vec<_> = heard
-            .iter()
-            .map(|(text, fds)| (text.as_str(), fds.len()))
-            .collect();
+        let counts: Vec<_> = heard.iter().map(|(text, fds)| (text.as_str(), fds.len())).collect();
         assert_eq!(counts, [("first", 0), ("second", 1), ("third", 0)]);
         let mut came = UnixStream::from(heard[1].1.pop_front().unwrap());
         came.write_all(b"!").unwrap();
@@ -311,11 +286,7 @@ mod tests {
 
     #[test]
     fn garbage_is_an_error_and_never_a_panic() {
-        for bytes in [
-            &[255_u8; 40][..],
-            &[4, 0, 0, 0, 0, 9, 9, 9, 9],
-            &[1, 0, 0, 0, 7, 0],
-        ] {
+        for bytes in [&[255_u8; 40][..], &[4, 0, 0, 0, 0, 9, 9, 9, 9], &[1, 0, 0, 0, 7, 0]] {
             let (raw, end) = daemon_sys::link::pair().unwrap();
             let mut wire: Wire<u32, String> = Wire::new(end);
             raw.send(&[IoSlice::new(bytes)], &[]).unwrap();

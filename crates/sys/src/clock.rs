@@ -24,7 +24,5 @@ use nix::time::{ClockId, clock_gettime};
 /// ```
 #[must_use]
 pub fn monotonic() -> Duration {
-    clock_gettime(ClockId::CLOCK_MONOTONIC)
-        .expect("the system has a monotonic clock")
-        .into()
+    clock_gettime(ClockId::CLOCK_MONOTONIC).expect("the system has a monotonic clock").into()
 }

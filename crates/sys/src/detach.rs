@@ -144,18 +144,14 @@ fn verdict(mut ear: PipeReader, daemon: Pid) -> Result<Option<String>> {
         let mut length = 0;
         let heard = [(ear.as_fd(), Interest::Read)];
         if listens && wait(&heard, Some(std::time::Duration::ZERO))?[0].can_read() {
-            length = ear
-                .read(&mut words)
-                .map_err(|e| Error::os("hear the daemon's word", e))?;
+            length = ear.read(&mut words).map_err(|e| Error::os("hear the daemon's word", e))?;
             listens = length > 0;
         }
         match (words[..length].split_first(), exit) {
             (Some((&READY, _)), _) => return Ok(None),
             (Some((_, why)), _) => return Ok(Some(String::from_utf8_lossy(why).into_owned())),
             (None, Some(exit)) => {
-                return Ok(Some(format!(
-                    "the daemon ended before it was ready: {exit}"
-                )));
+                return Ok(Some(format!("the daemon ended before it was ready: {exit}")));
             }
             (None, None) => {}
         }
@@ -168,9 +164,7 @@ fn verdict(mut ear: PipeReader, daemon: Pid) -> Result<Option<String>> {
 
 fn tell(why: &str) {
     let program = env::args_os().next().unwrap_or_default();
-    let name = std::path::Path::new(&program)
-        .file_name()
-        .unwrap_or(&program);
+    let name = std::path::Path::new(&program).file_name().unwrap_or(&program);
     // There is nowhere else to say it.
     let _ = writeln!(io::stderr(), "{}: {why}", name.display());
 }

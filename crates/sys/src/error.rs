@@ -95,10 +95,7 @@ pub enum Error {
 impl Error {
     /// Makes the error of a failed system call from what was tried and what was answered.
     pub fn os(act: impl Into<String>, source: impl Into<io::Error>) -> Error {
-        Error::Os {
-            act: act.into(),
-            source: source.into(),
-        }
+        Error::Os { act: act.into(), source: source.into() }
     }
 
     /// Makes the error of a failed system call from what was tried and the thread's `errno`.
@@ -163,38 +160,26 @@ mod tests {
     fn a_failed_call_names_the_act_the_object_and_the_cause() {
         let denied = io::Error::from_raw_os_error(libc::EACCES);
         let error = Error::os("open log file /var/log/x.log", denied);
-        assert_eq!(
-            error.to_string(),
-            "cannot open log file /var/log/x.log: permission denied"
-        );
+        assert_eq!(error.to_string(), "cannot open log file /var/log/x.log: permission denied");
         assert!(error.source().is_some());
     }
 
     #[test]
     fn an_acronym_keeps_its_capitals() {
         let broken = io::Error::from_raw_os_error(libc::EIO);
-        assert_eq!(
-            Error::os("read x", broken).to_string(),
-            "cannot read x: I/O error"
-        );
+        assert_eq!(Error::os("read x", broken).to_string(), "cannot read x: I/O error");
     }
 
     #[test]
     fn a_running_daemon_is_named_with_its_pid_and_its_file() {
         let file = PathBuf::from("/run/x.pid");
-        let named = Error::AlreadyRunning {
-            file: file.clone(),
-            pid: Pid::from_raw(12),
-        };
+        let named = Error::AlreadyRunning { file: file.clone(), pid: Pid::from_raw(12) };
         assert_eq!(
             named.to_string(),
             "already running as process 12: pid file /run/x.pid is locked"
         );
         let unnamed = Error::AlreadyRunning { file, pid: None };
-        assert_eq!(
-            unnamed.to_string(),
-            "already running: pid file /run/x.pid is locked"
-        );
+        assert_eq!(unnamed.to_string(), "already running: pid file /run/x.pid is locked");
     }
 
     #[test]

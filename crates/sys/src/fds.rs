@@ -47,20 +47,10 @@ mod tests {
         let dir = tempfile::tempdir().expect("a directory");
         let file = File::create(dir.path().join("open")).expect("made");
         let fd = file.as_raw_fd();
-        assert!(
-            open_fds()
-                .expect("listed")
-                .iter()
-                .any(|(open, _)| *open == fd)
-        );
+        assert!(open_fds().expect("listed").iter().any(|(open, _)| *open == fd));
         assert!(count().expect("counted") > 3);
         drop(file);
         let path = dir.path().join("open").display().to_string();
-        assert!(
-            !open_fds()
-                .expect("listed")
-                .iter()
-                .any(|(_, target)| *target == path)
-        );
+        assert!(!open_fds().expect("listed").iter().any(|(_, target)| *target == path));
     }
 }

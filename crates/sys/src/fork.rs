@@ -112,10 +112,7 @@ pub fn fork() -> Result<Fork> {
         0 => Ok(Fork::Child),
         child => match Pid::from_raw(child) {
             Some(pid) => Ok(Fork::Parent(pid)),
-            None => Err(Error::os(
-                "fork",
-                io::Error::other("the child has no number"),
-            )),
+            None => Err(Error::os("fork", io::Error::other("the child has no number"))),
         },
     }
 }
@@ -138,9 +135,7 @@ pub fn company() -> Result<Option<Company>> {
             return Ok(None);
         }
     }
-    Ok(Some(Company {
-        threads: platform::others(),
-    }))
+    Ok(Some(Company { threads: platform::others() }))
 }
 
 /// Writes out all buffers of C's `stdio`, so that a fork does not make two copies of what a C
@@ -155,13 +150,9 @@ mod tests {
     use super::*;
 
     fn company_of(names: &[&str]) -> Company {
-        let thread = |(i, name): (usize, &&str)| Thread {
-            tid: 12 + i as i32,
-            name: (*name).into(),
-        };
-        Company {
-            threads: names.iter().enumerate().map(thread).collect(),
-        }
+        let thread =
+            |(i, name): (usize, &&str)| Thread { tid: 12 + i as i32, name: (*name).into() };
+        Company { threads: names.iter().enumerate().map(thread).collect() }
     }
 
     #[test]
@@ -175,9 +166,6 @@ mod tests {
             company_of(&["log"]).to_string(),
             "refusing to fork: 1 other thread is running: \"log\" (tid 12)"
         );
-        assert_eq!(
-            company_of(&[]).to_string(),
-            "refusing to fork: other threads are running"
-        );
+        assert_eq!(company_of(&[]).to_string(), "refusing to fork: other threads are running");
     }
 }

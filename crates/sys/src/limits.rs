@@ -134,10 +134,7 @@ mod tests {
     #[test]
     fn a_directory_that_is_not_there_is_named() {
         let error = change_dir("/nonexistent").expect_err("refused").to_string();
-        assert_eq!(
-            error,
-            "cannot change to directory /nonexistent: no such file or directory"
-        );
+        assert_eq!(error, "cannot change to directory /nonexistent: no such file or directory");
     }
 
     #[test]
@@ -146,9 +143,7 @@ mod tests {
         assert!(limit >= 16);
         set_limit(Resource::Core, 0, 0).expect("lowered");
         assert_eq!(getrlimit(Resource::Core.nix()).expect("readable"), (0, 0));
-        let error = set_limit(Resource::Cpu, 2, 1)
-            .expect_err("refused")
-            .to_string();
+        let error = set_limit(Resource::Cpu, 2, 1).expect_err("refused").to_string();
         assert_eq!(error, "cannot limit Cpu to 2 of 1: invalid argument");
     }
 }

@@ -44,10 +44,7 @@ pub fn pair() -> Result<(End, End)> {
         let (one, other) = UnixStream::pair()?;
         one.set_nonblocking(true)?;
         other.set_nonblocking(true)?;
-        Ok((
-            End::from(OwnedFd::from(one)),
-            End::from(OwnedFd::from(other)),
-        ))
+        Ok((End::from(OwnedFd::from(one)), End::from(OwnedFd::from(other))))
     };
     make().map_err(|error: io::Error| Error::os("open a link", error))
 }
@@ -66,16 +63,10 @@ impl End {
     /// - `InvalidInput` for descriptors without a byte, or more than [`FDS_MAX`].
     pub fn send(&self, bytes: &[IoSlice<'_>], fds: &[BorrowedFd<'_>]) -> io::Result<usize> {
         if fds.len() > FDS_MAX {
-            return Err(io::Error::new(
-                io::ErrorKind::InvalidInput,
-                "too many descriptors",
-            ));
+            return Err(io::Error::new(io::ErrorKind::InvalidInput, "too many descriptors"));
         }
         if !fds.is_empty() && bytes.iter().all(|slice| slice.is_empty()) {
-            return Err(io::Error::new(
-                io::ErrorKind::InvalidInput,
-                "descriptors need a byte",
-            ));
+            return Err(io::Error::new(io::ErrorKind::InvalidInput, "descriptors need a byte"));
         }
         let mut control: Control = [0; _];
         let mut message = empty_message();
@@ -105,10 +96,7 @@ impl End {
     ///   came can't be put in order again, and the link is of no more use.
     pub fn receive(&self, buf: &mut [u8], fds: &mut VecDeque<OwnedFd>) -> io::Result<usize> {
         let mut control: Control = [0; _];
-        let mut room = libc::iovec {
-            iov_base: buf.as_mut_ptr().cast(),
-            iov_len: buf.len(),
-        };
+        let mut room = libc::iovec { iov_base: buf.as_mut_ptr().cast(), iov_len: buf.len() };
         let mut message = empty_message();
         message.msg_iov = &raw mut room;
         message.msg_iovlen = 1;
@@ -121,10 +109,7 @@ impl End {
         })?;
         take(&message, fds)?;
         if message.msg_flags & libc::MSG_CTRUNC != 0 {
-            return Err(io::Error::new(
-                io::ErrorKind::InvalidData,
-                "descriptors were lost",
-            ));
+            return Err(io::Error::new(io::ErrorKind::InvalidData, "descriptors were lost"));
         }
         Ok(length)
     }
@@ -257,8 +242,7 @@ mod tests {
         one.send(&[IoSlice::new(b"first")], &[]).expect("room");
         let many = vec![one.as_fd(); FDS_MAX];
         one.send(&[IoSlice::new(b"second")], &many).expect("room");
-        one.send(&[IoSlice::new(b"third")], &[one.as_fd()])
-            .expect("room");
+        one.send(&[IoSlice::new(b"third")], &[one.as_fd()]).expect("room");
         let (bytes, fds) = receive(&other, 5);
         assert_eq!((bytes.as_slice(), fds.len()), (b"first".as_slice(), 0));
         let (bytes, fds) = receive(&other, 2);
@@ -271,9 +255,7 @@ mod tests {
     fn a_full_link_an_empty_one_and_an_abandoned_one_say_so() {
         let (one, other) = pair().expect("a link");
         let mut fds = VecDeque::new();
-        let empty = other
-            .receive(&mut [0; 8], &mut fds)
-            .expect_err("nothing came");
+        let empty = other.receive(&mut [0; 8], &mut fds).expect_err("nothing came");
         assert_eq!(empty.kind(), io::ErrorKind::WouldBlock);
         let kilobyte = [0_u8; 1024];
         let full = loop {
@@ -283,9 +265,7 @@ mod tests {
         };
         assert_eq!(full.kind(), io::ErrorKind::WouldBlock);
         drop(other);
-        let gone = one
-            .send(&[IoSlice::new(b"x")], &[])
-            .expect_err("nobody is there");
+        let gone = one.send(&[IoSlice::new(b"x")], &[]).expect_err("nobody is there");
         assert_eq!(gone.kind(), io::ErrorKind::BrokenPipe);
         let (one, other) = pair().expect("a link");
         drop(one);
@@ -295,9 +275,7 @@ mod tests {
     #[test]
     fn descriptors_without_a_byte_and_too_many_are_refused() {
         let (one, _other) = pair().expect("a link");
-        let bare = one
-            .send(&[IoSlice::new(b"")], &[one.as_fd()])
-            .expect_err("refused");
+        let bare = one.send(&[IoSlice::new(b"")], &[one.as_fd()]).expect_err("refused");
         assert_eq!(bare.kind(), io::ErrorKind::InvalidInput);
         let many = vec![one.as_fd(); FDS_MAX + 1];
         let refused = one.send(&[IoSlice::new(b"x")], &many).expect_err("refused");

@@ -29,10 +29,7 @@ pub fn shrink_backlog(listener: BorrowedFd<'_>) -> Result<()> {
     // keeps the descriptor open.
     match unsafe { libc::listen(listener.as_raw_fd(), 0) } {
         0 => Ok(()),
-        _ => Err(Error::last(format!(
-            "shrink the backlog of descriptor {}",
-            listener.as_raw_fd()
-        ))),
+        _ => Err(Error::last(format!("shrink the backlog of descriptor {}", listener.as_raw_fd()))),
     }
 }
 

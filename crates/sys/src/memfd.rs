@@ -66,10 +66,7 @@ pub fn read_all(fd: impl AsFd, limit: usize) -> Result<Vec<u8>> {
             Err(errno) => return Err(act(errno)),
         }
         if length > limit {
-            return Err(Error::TooLong {
-                object: "memory file".into(),
-                limit,
-            });
+            return Err(Error::TooLong { object: "memory file".into(), limit });
         }
         if length == bytes.len() {
             bytes.resize(length.saturating_mul(2).min(limit.saturating_add(1)), 0);

@@ -76,29 +76,20 @@ mod tests {
 
     #[test]
     fn a_process_that_has_ended_is_gone_and_can_be_signalled_no_more() {
-        let mut child = Command::new("sleep")
-            .arg("60")
-            .spawn()
-            .expect("sleep starts");
+        let mut child = Command::new("sleep").arg("60").spawn().expect("sleep starts");
         let pid = Pid::from_raw(child.id() as i32).expect("a pid");
         let handle = Handle::open(pid).expect("opens");
         assert!(!handle.is_gone().expect("answers"));
         assert_eq!(handle.signal(Signal::Kill).expect("ours"), Sent::Delivered);
         child.wait().expect("reaped");
         assert!(handle.is_gone().expect("answers"));
-        assert_eq!(
-            handle.signal(Signal::Kill).expect("answers"),
-            Sent::NoSuchProcess
-        );
+        assert_eq!(handle.signal(Signal::Kill).expect("answers"), Sent::NoSuchProcess);
     }
 
     #[test]
     fn nobody_can_be_held() {
         let nobody = Pid::from_raw(i32::MAX).expect("positive");
         let error = Handle::open(nobody).expect_err("refused");
-        assert_eq!(
-            error.to_string(),
-            "cannot hold process 2147483647: no such process"
-        );
+        assert_eq!(error.to_string(), "cannot hold process 2147483647: no such process");
     }
 }

@@ -48,10 +48,7 @@ impl PidFile {
                 Err(TryLockError::Error(error)) => return Err(Error::os(act(), error)),
             }
             // Its former holder may have removed it after we opened it and before we had the lock.
-            let claimed = PidFile {
-                path: path.clone(),
-                file,
-            };
+            let claimed = PidFile { path: path.clone(), file };
             if claimed.is_in_place() {
                 return Ok(claimed);
             }
@@ -85,9 +82,7 @@ impl PidFile {
             return Ok(());
         }
         let act = || format!("empty pid file {}", self.path.display());
-        self.file
-            .set_len(0)
-            .map_err(|error| Error::os(act(), error))
+        self.file.set_len(0).map_err(|error| Error::os(act(), error))
     }
 
     /// Closes this process's copy; the lock stays with the others that have one.
@@ -106,12 +101,7 @@ impl PidFile {
 
 fn open(path: &Path) -> io::Result<File> {
     let mut options = OpenOptions::new();
-    options
-        .read(true)
-        .write(true)
-        .create(true)
-        .truncate(false)
-        .mode(0o644);
+    options.read(true).write(true).create(true).truncate(false).mode(0o644);
     options.custom_flags(libc::O_NOFOLLOW).open(path)
 }
 
@@ -136,17 +126,11 @@ mod tests {
         let (_dir, path) = place();
         let mut first = PidFile::claim(&path).expect("free");
         let early = PidFile::claim(&path).expect_err("refused");
-        assert!(
-            matches!(early, Error::AlreadyRunning { pid: None, .. }),
-            "{early}"
-        );
+        assert!(matches!(early, Error::AlreadyRunning { pid: None, .. }), "{early}");
         first.write(Pid::this()).expect("room");
         let error = PidFile::claim(&path).expect_err("refused").to_string();
         let (pid, file) = (Pid::this(), path.display());
-        assert_eq!(
-            error,
-            format!("already running as process {pid}: pid file {file} is locked")
-        );
+        assert_eq!(error, format!("already running as process {pid}: pid file {file} is locked"));
     }
 
     #[test]
@@ -155,15 +139,9 @@ mod tests {
         fs::write(&path, "12345678 and more than a number").expect("room");
         let mut claimed = PidFile::claim(&path).expect("free");
         let error = PidFile::claim(&path).expect_err("refused");
-        assert!(
-            matches!(error, Error::AlreadyRunning { pid: None, .. }),
-            "{error}"
-        );
+        assert!(matches!(error, Error::AlreadyRunning { pid: None, .. }), "{error}");
         claimed.write(Pid::this()).expect("room");
-        assert_eq!(
-            fs::read_to_string(&path).expect("there"),
-            format!("{}\n", Pid::this())
-        );
+        assert_eq!(fs::read_to_string(&path).expect("there"), format!("{}\n", Pid::this()));
         drop(claimed);
         assert!(path.exists());
         PidFile::claim(&path).expect("free again");
@@ -172,10 +150,7 @@ mod tests {
     #[test]
     fn released_it_is_gone_unless_it_is_another_s() {
         let (_dir, path) = place();
-        PidFile::claim(&path)
-            .expect("free")
-            .release()
-            .expect("removed");
+        PidFile::claim(&path).expect("free").release().expect("removed");
         assert!(!path.exists());
         let former = PidFile::claim(&path).expect("free");
         fs::remove_file(&path).expect("there");

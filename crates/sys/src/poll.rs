@@ -42,9 +42,8 @@ impl Default for Ready {
 
 impl Ready {
     /// What poll(2) tells unasked: an error, a peer that hung up, a descriptor that is not open.
-    const UNASKED: PollFlags = PollFlags::POLLERR
-        .union(PollFlags::POLLHUP)
-        .union(PollFlags::POLLNVAL);
+    const UNASKED: PollFlags =
+        PollFlags::POLLERR.union(PollFlags::POLLHUP).union(PollFlags::POLLNVAL);
 
     /// Says whether a read would not wait. The end of the stream and an error count: the read tells
     /// which.
@@ -84,10 +83,8 @@ impl Ready {
 /// None that poll(2) names, but want of memory.
 pub fn wait(fds: &[(BorrowedFd<'_>, Interest)], timeout: Option<Duration>) -> Result<Vec<Ready>> {
     let deadline = timeout.and_then(|timeout| Instant::now().checked_add(timeout));
-    let mut asked: Vec<PollFd<'_>> = fds
-        .iter()
-        .map(|(fd, interest)| PollFd::new(*fd, interest.flags()))
-        .collect();
+    let mut asked: Vec<PollFd<'_>> =
+        fds.iter().map(|(fd, interest)| PollFd::new(*fd, interest.flags())).collect();
     loop {
         let left = match deadline {
             Some(deadline) => in_milliseconds(deadline.saturating_duration_since(Instant::now())),
@@ -153,10 +150,7 @@ mod tests {
 
     #[test]
     fn the_rest_of_a_millisecond_is_rounded_up() {
-        assert_eq!(
-            in_milliseconds(Duration::from_nanos(1)),
-            PollTimeout::from(1_u8)
-        );
+        assert_eq!(in_milliseconds(Duration::from_nanos(1)), PollTimeout::from(1_u8));
         assert_eq!(in_milliseconds(Duration::ZERO), PollTimeout::ZERO);
         assert_eq!(in_milliseconds(Duration::MAX), PollTimeout::MAX);
     }

@@ -44,11 +44,7 @@ impl User {
                 uid: user.uid.as_raw(),
                 primary: Some(user.gid.as_raw()),
             }),
-            (None, Some(uid)) => Ok(User {
-                name: name.into(),
-                uid,
-                primary: None,
-            }),
+            (None, Some(uid)) => Ok(User { name: name.into(), uid, primary: None }),
             (None, None) => Err(Error::NoSuchUser { name: name.into() }),
         }
     }
@@ -72,10 +68,7 @@ impl Group {
     pub fn named(name: &str) -> Result<Group> {
         let act = |errno| Error::os(format!("look up group {name}"), errno);
         if let Some(group) = unistd::Group::from_name(name).map_err(act)? {
-            return Ok(Group {
-                name: group.name,
-                gid: group.gid.as_raw(),
-            });
+            return Ok(Group { name: group.name, gid: group.gid.as_raw() });
         }
         let Ok(gid) = name.parse() else {
             return Err(Error::NoSuchGroup { name: name.into() });
@@ -86,10 +79,7 @@ impl Group {
     fn numbered(gid: u32) -> Result<Group> {
         let found = unistd::Group::from_gid(Gid::from_raw(gid))
             .map_err(|errno| Error::os(format!("look up group {gid}"), errno))?;
-        Ok(Group {
-            name: found.map_or_else(|| gid.to_string(), |group| group.name),
-            gid,
-        })
+        Ok(Group { name: found.map_or_else(|| gid.to_string(), |group| group.name), gid })
     }
 }
 
@@ -114,9 +104,7 @@ impl Privileges {
     pub fn of(user: User) -> Result<Privileges> {
         match user.primary {
             Some(gid) => Privileges::with_group(user, Group::numbered(gid)?),
-            None => Err(Error::NoSuchGroup {
-                name: format!("primary group of {}", user.name),
-            }),
+            None => Err(Error::NoSuchGroup { name: format!("primary group of {}", user.name) }),
         }
     }
 
@@ -133,11 +121,7 @@ impl Privileges {
                 .map_err(|error| Error::os(act(), error))?,
             None => vec![group.gid],
         };
-        Ok(Privileges {
-            user,
-            group,
-            supplementary,
-        })
+        Ok(Privileges { user, group, supplementary })
     }
 }
 
@@ -153,10 +137,7 @@ impl Privileges {
             return Ok(());
         }
         Err(Error::NotRoot {
-            act: format!(
-                "become user {} and group {}",
-                self.user.name, self.group.name
-            ),
+            act: format!("become user {} and group {}", self.user.name, self.group.name),
             uid: uid.as_raw(),
         })
     }
@@ -175,18 +156,11 @@ impl Privileges {
 /// - [`Error::PrivilegesComeBack`] if the proof fails: the process must not go on. To become user 0
 ///   is no drop, and then only the groups are proven.
 pub fn drop_to(new: &Privileges) -> Result<()> {
-    let Privileges {
-        user,
-        group,
-        supplementary,
-    } = new;
+    let Privileges { user, group, supplementary } = new;
     let act = || format!("become user {} and group {}", user.name, group.name);
     let root = unistd::geteuid();
     if !root.is_root() {
-        return Err(Error::NotRoot {
-            act: act(),
-            uid: root.as_raw(),
-        });
+        return Err(Error::NotRoot { act: act(), uid: root.as_raw() });
     }
     let (uid, gid) = (Uid::from_raw(user.uid), Gid::from_raw(group.gid));
     let groups: Vec<Gid> = supplementary.iter().copied().map(Gid::from_raw).collect();
@@ -244,9 +218,7 @@ mod tests {
     fn a_number_without_an_entry_needs_a_group() {
         let user = User::named("3999999").expect("a number will do");
         assert_eq!(user.primary, None);
-        let alone = Privileges::of(user.clone())
-            .expect_err("refused")
-            .to_string();
+        let alone = Privileges::of(user.clone()).expect_err("refused").to_string();
         assert_eq!(alone, "no such group: primary group of 3999999");
         let group = Group::named("3999998").expect("a number will do");
         let both = Privileges::with_group(user, group).expect("enough");

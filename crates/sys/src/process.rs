@@ -4,6 +4,7 @@
 
 use std::fmt;
 use std::num::NonZeroI32;
+use std::time::Duration;
 
 use nix::errno::Errno;
 use nix::sys::signal::Signal as Raw;
@@ -29,11 +30,7 @@ impl Pid {
     /// Makes a pid of a number; `None` unless it is positive.
     #[must_use]
     pub fn from_raw(number: i32) -> Option<Pid> {
-        if number > 0 {
-            NonZeroI32::new(number).map(Pid)
-        } else {
-            None
-        }
+        if number > 0 { NonZeroI32::new(number).map(Pid) } else { None }
     }
 
     /// Returns the number.
@@ -168,9 +165,7 @@ impl Signal {
     /// Finds the signal of a number; `None` for those that a daemon has no name for.
     #[must_use]
     pub fn from_number(number: i32) -> Option<Signal> {
-        Signal::ALL
-            .into_iter()
-            .find(|signal| signal.number() == number)
+        Signal::ALL.into_iter().find(|signal| signal.number() == number)
     }
 }
 
@@ -258,6 +253,13 @@ pub fn lead_own_group() -> Result<()> {
     unistd::setpgid(this, this).map_err(|errno| Error::os("lead a process group", errno))
 }
 
+/// Has the system end this process by `SIGALRM` when the time is over, whatever it does then: the
+/// clock of alarm(2), in whole seconds, rounded up.
+pub fn end_after(time: Duration) {
+    let seconds = u32::try_from(time.as_secs()).unwrap_or(u32::MAX).saturating_add(1);
+    nix::unistd::alarm::set(seconds);
+}
+
 /// Ends this process at once: no destructor, no `atexit` function, no flush of buffers runs.
 ///
 /// For a child that must not run what its parent registered.
@@ -281,11 +283,7 @@ pub fn exit_now(code: i32) -> ! {
 /// [`Error::ParentIsGone`] if the parent is not `expected` any more.
 pub fn die_with_parent(signal: Signal, expected: Pid) -> Result<()> {
     platform::ask_for_signal(signal)?;
-    if Pid::of_parent() == Some(expected) {
-        Ok(())
-    } else {
-        Err(Error::ParentIsGone { expected })
-    }
+    if Pid::of_parent() == Some(expected) { Ok(()) } else { Err(Error::ParentIsGone { expected }) }
 }
 
 #[cfg(test)]
@@ -312,14 +310,8 @@ mod tests {
     #[test]
     fn a_pid_past_the_last_is_nobody() {
         let nobody = Pid::from_raw(i32::MAX).expect("positive");
-        assert_eq!(
-            signal(nobody, Signal::Term).expect("answers"),
-            Sent::NoSuchProcess
-        );
-        assert_eq!(
-            signal_group(nobody, Signal::Term).expect("answers"),
-            Sent::NoSuchProcess
-        );
+        assert_eq!(signal(nobody, Signal::Term).expect("answers"), Sent::NoSuchProcess);
+        assert_eq!(signal_group(nobody, Signal::Term).expect("answers"), Sent::NoSuchProcess);
         assert!(group_is_empty(nobody).expect("answers"));
     }
 }

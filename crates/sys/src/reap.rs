@@ -27,10 +27,7 @@ impl Exit {
         if libc::WIFEXITED(status) {
             Exit::Code(libc::WEXITSTATUS(status))
         } else {
-            Exit::Signal {
-                number: libc::WTERMSIG(status),
-                core: libc::WCOREDUMP(status),
-            }
+            Exit::Signal { number: libc::WTERMSIG(status), core: libc::WCOREDUMP(status) }
         }
     }
 }
@@ -122,14 +119,8 @@ pub fn peek_exit(child: Pid) -> Result<Option<Exit>> {
     // leaves it untouched when nobody has ended, so it must be zero before.
     let mut info: libc::siginfo_t = unsafe { std::mem::zeroed() };
     // SAFETY: waitid writes one siginfo_t to a pointer that is valid for it.
-    let answer = unsafe {
-        libc::waitid(
-            libc::P_PID,
-            child.as_raw() as libc::id_t,
-            &raw mut info,
-            options,
-        )
-    };
+    let answer =
+        unsafe { libc::waitid(libc::P_PID, child.as_raw() as libc::id_t, &raw mut info, options) };
     if answer != 0 {
         return Err(Error::last(format!("look at child {child}")));
     }
@@ -142,10 +133,7 @@ pub fn peek_exit(child: Pid) -> Result<Option<Exit>> {
     }
     Ok(Some(match info.si_code {
         libc::CLD_EXITED => Exit::Code(status),
-        code => Exit::Signal {
-            number: status,
-            core: code == libc::CLD_DUMPED,
-        },
+        code => Exit::Signal { number: status, core: code == libc::CLD_DUMPED },
     }))
 }
 
@@ -163,41 +151,19 @@ mod tests {
     #[test]
     fn an_exit_says_its_code_or_its_signal() {
         assert_eq!(Exit::Code(3).to_string(), "exit code 3");
-        let killed = Exit::Signal {
-            number: libc::SIGKILL,
-            core: false,
-        };
+        let killed = Exit::Signal { number: libc::SIGKILL, core: false };
         assert_eq!(killed.to_string(), "SIGKILL");
         assert_eq!(killed, Signal::Kill);
-        let dumped = Exit::Signal {
-            number: libc::SIGSEGV,
-            core: true,
-        };
+        let dumped = Exit::Signal { number: libc::SIGSEGV, core: true };
         assert_eq!(dumped.to_string(), "SIGSEGV (core dumped)");
-        assert_eq!(
-            Exit::Signal {
-                number: 50,
-                core: false
-            }
-            .to_string(),
-            "signal 50"
-        );
+        assert_eq!(Exit::Signal { number: 50, core: false }.to_string(), "signal 50");
     }
 
     #[test]
     fn a_stranger_is_no_child_of_ours() {
         let stranger = Pid::from_raw(i32::MAX).expect("positive");
-        assert_eq!(
-            reap(stranger).expect_err("refused").number(),
-            Some(libc::ECHILD)
-        );
-        assert_eq!(
-            peek_exit(stranger).expect_err("refused").number(),
-            Some(libc::ECHILD)
-        );
-        assert_eq!(
-            wait_for(stranger).expect_err("refused").number(),
-            Some(libc::ECHILD)
-        );
+        assert_eq!(reap(stranger).expect_err("refused").number(), Some(libc::ECHILD));
+        assert_eq!(peek_exit(stranger).expect_err("refused").number(), Some(libc::ECHILD));
+        assert_eq!(wait_for(stranger).expect_err("refused").number(), Some(libc::ECHILD));
     }
 }

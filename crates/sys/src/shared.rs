@@ -117,12 +117,8 @@ pub fn open_file<T: FromBytes + Sync + 'static>(path: impl AsRef<Path>) -> Resul
 fn make(fresh: &Path, path: &Path, length: usize) -> io::Result<File> {
     // Left behind by a process that had our pid and was killed just here.
     let _ = fs::remove_file(fresh);
-    let file = OpenOptions::new()
-        .read(true)
-        .write(true)
-        .create_new(true)
-        .mode(0o600)
-        .open(fresh)?;
+    let file =
+        OpenOptions::new().read(true).write(true).create_new(true).mode(0o600).open(fresh)?;
     file.set_len(length as u64)?;
     fs::rename(fresh, path)?;
     Ok(file)
@@ -135,12 +131,7 @@ fn beside(path: &Path) -> PathBuf {
 }
 
 fn length_of<T>(count: usize, object: &str) -> Result<usize> {
-    let refuse = |why: &str| {
-        Err(Error::Layout {
-            object: object.into(),
-            why: why.into(),
-        })
-    };
+    let refuse = |why: &str| Err(Error::Layout { object: object.into(), why: why.into() });
     let page = 4096;
     match size_of::<T>().checked_mul(count) {
         Some(0) => refuse("it would be empty"),
@@ -218,9 +209,7 @@ mod tests {
         let dir = tempfile::tempdir().expect("a directory");
         let path = dir.path().join("board");
         in_file::<AtomicU8>(&path, 9).expect("maps");
-        let odd = open_file::<AtomicU64>(&path)
-            .expect_err("refused")
-            .to_string();
+        let odd = open_file::<AtomicU64>(&path).expect_err("refused").to_string();
         assert!(odd.ends_with("its 9 bytes are no multiple of 8"), "{odd}");
         let none = anonymous::<AtomicU64>(0).expect_err("refused").to_string();
         assert_eq!(none, "cannot map shared memory: it would be empty");

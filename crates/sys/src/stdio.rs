@@ -2,7 +2,7 @@
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, Write};
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::os::unix::fs::{OpenOptionsExt, fchown};
 use std::path::{Path, PathBuf};
 
@@ -97,6 +97,33 @@ impl AsFd for LogFile {
     }
 }
 
+/// Where standard error went before it was redirected, to tell there that something has failed.
+#[derive(Debug)]
+pub struct Terminal(OwnedFd);
+
+impl Terminal {
+    /// Keeps a copy of standard error, closed by an exec.
+    ///
+    /// # Errors
+    ///
+    /// If standard error is not open, or no descriptor is left.
+    pub fn keep() -> Result<Terminal> {
+        match io::stderr().as_fd().try_clone_to_owned() {
+            Ok(copy) => Ok(Terminal(copy)),
+            Err(error) => Err(Error::os("keep standard error", error)),
+        }
+    }
+
+    /// Makes it standard error again.
+    ///
+    /// # Errors
+    ///
+    /// None that dup2(2) names for open descriptors.
+    pub fn restore(self) -> Result<()> {
+        dup2_stderr(&self.0).map_err(|errno| Error::os("restore standard error", errno))
+    }
+}
+
 /// Leads standard input to `/dev/null`, where a read finds the end at once.
 ///
 /// # Errors
@@ -121,21 +148,12 @@ pub fn all_to_null() -> Result<()> {
 
 fn null() -> Result<File> {
     let mut options = OpenOptions::new();
-    options
-        .read(true)
-        .write(true)
-        .open("/dev/null")
-        .map_err(|e| Error::os("open /dev/null", e))
+    options.read(true).write(true).open("/dev/null").map_err(|e| Error::os("open /dev/null", e))
 }
 
 fn open(path: &Path) -> Result<File> {
     let mut options = OpenOptions::new();
-    options
-        .append(true)
-        .create(true)
-        .mode(0o640)
-        .open(path)
-        .map_err(|e| unopened(path, e))
+    options.append(true).create(true).mode(0o640).open(path).map_err(|e| unopened(path, e))
 }
 
 fn unopened(path: &Path, error: io::Error) -> Error {
@@ -156,12 +174,7 @@ mod tests {
 
     #[test]
     fn a_log_that_cant_be_opened_is_named() {
-        let error = LogFile::open("/nonexistent/x.log")
-            .expect_err("refused")
-            .to_string();
-        assert_eq!(
-            error,
-            "cannot open log file /nonexistent/x.log: no such file or directory"
-        );
+        let error = LogFile::open("/nonexistent/x.log").expect_err("refused").to_string();
+        assert_eq!(error, "cannot open log file /nonexistent/x.log: no such file or directory");
     }
 }

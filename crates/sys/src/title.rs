@@ -39,9 +39,7 @@ impl Title {
     /// run, gets a title that is not shown.
     #[must_use]
     pub fn claim() -> Title {
-        Title {
-            area: platform::Area::claim(),
-        }
+        Title { area: platform::Area::claim() }
     }
 
     /// Shows this title, cut at a zero byte and at [`capacity`](Title::capacity). It copies bytes

@@ -4,11 +4,7 @@
 //! `live` runs them all, `live PART` those whose name has PART in it. A scenario is this program
 //! again, with its name in the environment.
 
-#![expect(
-    clippy::print_stdout,
-    clippy::print_stderr,
-    reason = "a program that reports"
-)]
+#![expect(clippy::print_stdout, clippy::print_stderr, reason = "a program that reports")]
 
 mod live {
     pub(crate) mod asks;
@@ -32,17 +28,11 @@ fn main() -> ExitCode {
     let scenarios: Vec<Scenario> =
         [children::SCENARIOS, sharing::SCENARIOS, launch::SCENARIOS].concat();
     if let Ok(name) = env::var(NAME) {
-        let (_, run) = scenarios
-            .iter()
-            .find(|(known, _)| *known == name)
-            .expect("a known name");
+        let (_, run) = scenarios.iter().find(|(known, _)| *known == name).expect("a known name");
         run();
         return ExitCode::SUCCESS;
     }
-    let parts: Vec<String> = env::args()
-        .skip(1)
-        .filter(|part| !part.starts_with('-'))
-        .collect();
+    let parts: Vec<String> = env::args().skip(1).filter(|part| !part.starts_with('-')).collect();
     let wanted =
         |name: &str| parts.is_empty() || parts.iter().any(|part| name.contains(part.as_str()));
     let (chosen, left): (Vec<Scenario>, Vec<_>) =
@@ -55,19 +45,9 @@ fn main() -> ExitCode {
     let begun = Instant::now();
     let (mut passed, mut failed) = (0, 0);
     for (name, _) in chosen {
-        let Output {
-            status,
-            stdout,
-            stderr,
-        } = again(name).output().expect("it starts again");
-        let (stdout, stderr) = (
-            String::from_utf8_lossy(&stdout),
-            String::from_utf8_lossy(&stderr),
-        );
-        match stdout
-            .lines()
-            .find_map(|line| line.strip_prefix("skipped: "))
-        {
+        let Output { status, stdout, stderr } = again(name).output().expect("it starts again");
+        let (stdout, stderr) = (String::from_utf8_lossy(&stdout), String::from_utf8_lossy(&stderr));
+        match stdout.lines().find_map(|line| line.strip_prefix("skipped: ")) {
             Some(why) if status.success() => println!("test {name} ... ok (skipped: {why})"),
             None if status.success() => println!("test {name} ... ok"),
             Some(_) | None => {

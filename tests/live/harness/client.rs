@@ -87,10 +87,7 @@ impl Client {
     #[track_caller]
     pub(crate) fn pid(&mut self) -> Process {
         let pid = self.ask("pid");
-        Process(
-            pid.parse()
-                .unwrap_or_else(|_none| panic!("{pid:?} is no pid")),
-        )
+        Process(pid.parse().unwrap_or_else(|_none| panic!("{pid:?} is no pid")))
     }
 
     /// Whether an answer comes within this time; it is not taken.
@@ -105,10 +102,7 @@ impl Client {
     }
 
     fn wait(&self, window: Duration) {
-        self.0
-            .get_ref()
-            .set_read_timeout(Some(window))
-            .expect("a socket takes a timeout");
+        self.0.get_ref().set_read_timeout(Some(window)).expect("a socket takes a timeout");
     }
 
     /// Waits for the daemon to close the connection; whatever it still says is returned.
@@ -128,9 +122,7 @@ impl Client {
 pub(crate) fn crowd<T: Send>(clients: usize, act: impl Fn(usize) -> T + Sync) -> Vec<T> {
     let act = &act;
     thread::scope(|scope| {
-        let running: Vec<_> = (0..clients)
-            .map(|client| scope.spawn(move || act(client)))
-            .collect();
+        let running: Vec<_> = (0..clients).map(|client| scope.spawn(move || act(client))).collect();
         running
             .into_iter()
             .map(|client| client.join().expect("the client has not panicked"))

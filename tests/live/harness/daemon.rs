@@ -50,12 +50,7 @@ pub(crate) struct Daemon {
 
 impl Daemon {
     pub(super) fn new(name: String, warden: Child, dir: TempDir, port: Option<u16>) -> Self {
-        Daemon {
-            name,
-            warden,
-            dir,
-            port,
-        }
+        Daemon { name, warden, dir, port }
     }
 
     pub(super) fn name(&self) -> &str {
@@ -69,9 +64,7 @@ impl Daemon {
     /// Waits until the parent is there, and answers at its desk if it has one.
     pub(super) fn has_begun(&self) {
         match self.desk() {
-            Some(desk) => drop(until("the desk is open", || {
-                UnixStream::connect(&desk).ok()
-            })),
+            Some(desk) => drop(until("the desk is open", || UnixStream::connect(&desk).ok())),
             None => drop(self.parent()),
         }
     }
@@ -201,10 +194,7 @@ impl Daemon {
     #[track_caller]
     pub(crate) fn until_logged(&self, text: &str) -> String {
         until(&format!("{text:?} is logged"), || {
-            self.log()
-                .lines()
-                .find(|line| line.contains(text))
-                .map(str::to_owned)
+            self.log().lines().find(|line| line.contains(text)).map(str::to_owned)
         })
     }
 
@@ -239,9 +229,7 @@ impl Daemon {
     /// Waits until no process is left.
     #[track_caller]
     pub(crate) fn ended(&mut self) -> Ended {
-        until("no process is left", || {
-            self.warden.try_wait().expect("the warden is ours")
-        });
+        until("no process is left", || self.warden.try_wait().expect("the warden is ours"));
         self.reaped()
     }
 
@@ -290,11 +278,6 @@ impl Drop for Daemon {
             .collect();
         drop(self.warden.stdin.take());
         let _end = self.warden.wait();
-        assert!(
-            went || failed,
-            "{} does not stop: {left:?} were left\n{}",
-            self.name,
-            self.log()
-        );
+        assert!(went || failed, "{} does not stop: {left:?} were left\n{}", self.name, self.log());
     }
 }

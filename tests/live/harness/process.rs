@@ -17,9 +17,7 @@ impl Process {
     }
 
     fn read(self, name: &str) -> Option<String> {
-        fs::read(self.file(name))
-            .ok()
-            .map(|bytes| String::from_utf8_lossy(&bytes).into_owned())
+        fs::read(self.file(name)).ok().map(|bytes| String::from_utf8_lossy(&bytes).into_owned())
     }
 
     /// A field of `stat` after the command's name, counted as proc(5) does: 3 is the state.
@@ -86,10 +84,7 @@ impl Process {
 
     /// What `ps` shows.
     pub(crate) fn title(self) -> String {
-        self.read("cmdline")
-            .unwrap_or_default()
-            .trim_end_matches('\0')
-            .replace('\0', " ")
+        self.read("cmdline").unwrap_or_default().trim_end_matches('\0').replace('\0', " ")
     }
 
     /// A field of `status`, as `Uid` or `Groups`, its words.

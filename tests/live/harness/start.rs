@@ -56,15 +56,10 @@ impl Start {
     /// One of the workspace's examples, on this port.
     pub(crate) fn example_on(name: &str, port: u16) -> Self {
         let test = std::env::current_exe().expect("this program has a path");
-        let profile = test
-            .parent()
-            .and_then(Path::parent)
-            .expect("target/PROFILE/deps");
+        let profile = test.parent().and_then(Path::parent).expect("target/PROFILE/deps");
         let start = Start::new(name, profile.join("examples").join(name));
         let dir = start.dir.path().to_owned();
-        start
-            .argument(port.to_string())
-            .environment("EXAMPLE_LOG_DIR", dir)
+        start.argument(port.to_string()).environment("EXAMPLE_LOG_DIR", dir)
     }
 
     fn program(name: &str, path: &str) -> Self {
@@ -106,11 +101,8 @@ impl Start {
     /// Adds options, separated by blanks; `DIR` in them is the test's directory.
     pub(crate) fn options(mut self, options: &str) -> Self {
         let dir = self.dir.path().display().to_string();
-        self.arguments.extend(
-            options
-                .split_whitespace()
-                .map(|option| option.replace("DIR", &dir).into()),
-        );
+        self.arguments
+            .extend(options.split_whitespace().map(|option| option.replace("DIR", &dir).into()));
         self
     }
 
@@ -167,12 +159,7 @@ impl Start {
         let is_detached = self.arguments.iter().any(|argument| argument == "detach");
         let is_example = matches!(self.name.as_str(), "preforking" | "forking");
         let daemon = self.begin();
-        assert!(
-            daemon.has_port(),
-            "{} has not started: {}",
-            daemon.name(),
-            daemon.error()
-        );
+        assert!(daemon.has_port(), "{} has not started: {}", daemon.name(), daemon.error());
         if is_detached || is_example {
             let code = until("the launching process ends", || daemon.launcher_status());
             assert_eq!(code, "code 0", "{}", daemon.error());

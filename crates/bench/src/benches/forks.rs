@@ -26,21 +26,11 @@ pub(crate) fn small(bench: &'static str) -> Measured<Vec<Row>> {
             .bar(Bar::RatioAtLeast(0.5))
             .failed(actix.failed())
             .note(actix.note()),
-        Row::new(
-            bench,
-            "fork each, processor a connection, function",
-            "us",
-            plain.cost(),
-        )
-        .against("bare", bare.cost()),
-        Row::new(
-            bench,
-            "fork each, processor a connection, System",
-            "us",
-            actix.cost(),
-        )
-        .against("bare", bare.cost())
-        .note(format!("bare: {}", bare.note())),
+        Row::new(bench, "fork each, processor a connection, function", "us", plain.cost())
+            .against("bare", bare.cost()),
+        Row::new(bench, "fork each, processor a connection, System", "us", actix.cost())
+            .against("bare", bare.cost())
+            .note(format!("bare: {}", bare.note())),
     ])
 }
 
@@ -54,24 +44,14 @@ pub(crate) fn large(bench: &'static str) -> Measured<Vec<Row>> {
     fight(&mut fighters, CLIENTS)?;
     let [bare, plain, actix] = &fighters;
     Ok(vec![
-        Row::new(
-            bench,
-            "fork each, 300 MB, child a function",
-            "/s",
-            plain.rate(),
-        )
-        .against("bare", bare.rate())
-        .bar(Bar::RatioAtLeast(20.0))
-        .failed(plain.failed())
-        .note(plain.note()),
-        Row::new(
-            bench,
-            "fork each, 300 MB, child with a System",
-            "/s",
-            actix.rate(),
-        )
-        .against("bare", bare.rate())
-        .failed(actix.failed())
-        .note(actix.note()),
+        Row::new(bench, "fork each, 300 MB, child a function", "/s", plain.rate())
+            .against("bare", bare.rate())
+            .bar(Bar::RatioAtLeast(20.0))
+            .failed(plain.failed())
+            .note(plain.note()),
+        Row::new(bench, "fork each, 300 MB, child with a System", "/s", actix.rate())
+            .against("bare", bare.rate())
+            .failed(actix.failed())
+            .note(actix.note()),
     ])
 }

@@ -20,13 +20,8 @@ fn up(bench: &'static str, children: u32, bar: f64) -> Measured<Row> {
         server.ended()?;
     }
     let (least, most) = range(&up);
-    let note = format!(
-        "{least:.1} to {most:.1}, launch returns after {:.1}",
-        median(&launched)
-    );
-    Ok(
-        Row::new(bench, format!("{children} children up"), "ms", median(&up))
-            .bar(Bar::AtMost(bar))
-            .note(note),
-    )
+    let note = format!("{least:.1} to {most:.1}, launch returns after {:.1}", median(&launched));
+    Ok(Row::new(bench, format!("{children} children up"), "ms", median(&up))
+        .bar(Bar::AtMost(bar))
+        .note(note))
 }

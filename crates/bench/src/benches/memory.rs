@@ -33,15 +33,10 @@ fn measure(bench: &'static str, program: &Path) -> Measured<Vec<Row>> {
     }
     let used = megabytes(&mut server)?;
     Ok(vec![
-        Row::new(
-            bench,
-            "memory (PSS) of parent, nursery, 4 idle children",
-            "MB",
-            idle.0,
-        )
-        .against("Apache", 3.8)
-        .bar(Bar::AtMost(4.0))
-        .note(idle.1),
+        Row::new(bench, "memory (PSS) of parent, nursery, 4 idle children", "MB", idle.0)
+            .against("Apache", 3.8)
+            .bar(Bar::AtMost(4.0))
+            .note(idle.1),
         Row::new(bench, "the same after 1000 requests", "MB", used.0).note(used.1),
     ])
 }

@@ -68,17 +68,12 @@ fn replace(board: Board, which: usize) -> Measured<Times> {
     send(victim.pid, Signal::Kill)?;
     let mut new = None;
     wait_until("the killed child is replaced", || {
-        new = waiting(board)
-            .into_iter()
-            .find(|child| !old.contains(&child.pid));
+        new = waiting(board).into_iter().find(|child| !old.contains(&child.pid));
         Ok(new.is_some())
     })?;
     let new = new.ok_or("there is no new child")?;
     let since = |moment: daemon_core::Moment| moment.saturating_since(killed).as_secs_f64() * 1e3;
-    Ok(Times {
-        born: since(new.born),
-        ready: since(new.since),
-    })
+    Ok(Times { born: since(new.born), ready: since(new.since) })
 }
 
 fn waiting(board: Board) -> Vec<Entry> {
@@ -90,9 +85,8 @@ fn waiting(board: Board) -> Vec<Entry> {
 fn serve_each(address: SocketAddr, board: Board) -> Measured<()> {
     let all_wait = || Ok(waiting(board).len() == CHILDREN);
     wait_until("all children wait", all_wait)?;
-    let connections: Vec<_> = (0..CHILDREN)
-        .map(|_child| clients::connect(address))
-        .collect::<Result<_, _>>()?;
+    let connections: Vec<_> =
+        (0..CHILDREN).map(|_child| clients::connect(address)).collect::<Result<_, _>>()?;
     wait_until("all children serve", || Ok(waiting(board).is_empty()))?;
     for connection in connections {
         clients::answer(connection)?;

@@ -20,12 +20,7 @@ pub(crate) fn run(bench: &'static str) -> Measured<Vec<Row>> {
     let name = "a report, reading the clock too";
     let mut rows = vec![
         Row::new(bench, name, "ns", nanoseconds(&desk, now)?).bar(Bar::AtMost(100.0)),
-        Row::new(
-            bench,
-            "a report",
-            "ns",
-            nanoseconds(&desk, || Moment::ZERO)?,
-        ),
+        Row::new(bench, "a report", "ns", nanoseconds(&desk, || Moment::ZERO)?),
     ];
     match system_calls()? {
         Some(calls) => {

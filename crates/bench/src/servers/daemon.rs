@@ -53,10 +53,7 @@ pub(super) fn fork_from_a_large_parent(megabytes: usize) -> Measured<()> {
     Daemon::builder()
         .model(PostFork::max_children(CHILDREN))
         .alias("bench")
-        .launch(Large {
-            megabytes,
-            listener,
-        })?
+        .launch(Large { megabytes, listener })?
         .run()?;
     Ok(())
 }

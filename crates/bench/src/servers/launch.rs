@@ -21,10 +21,8 @@ pub(super) fn until_up(children: u32) -> Measured<()> {
         .max_spare(children)
         .max_children(children);
     let begun = Instant::now();
-    let launched = Daemon::builder()
-        .model(model)
-        .alias("bench")
-        .launch(Timed { begun, listener })?;
+    let launched =
+        Daemon::builder().model(model).alias("bench").launch(Timed { begun, listener })?;
     let returned = begun.elapsed();
     tell("LAUNCHED", returned.as_secs_f64() * 1e3)?;
     launched.run()?;
@@ -40,20 +38,11 @@ impl Program for Timed {
     type Request = ();
 
     fn parent(self, daemon: Addr<DaemonActor<()>>) {
-        Watch {
-            begun: self.begun,
-            daemon,
-        }
-        .start();
+        Watch { begun: self.begun, daemon }.start();
     }
 
     fn child(self, daemon: Addr<ChildActor>) -> Recipient<DaemonChild<()>> {
-        Session {
-            daemon,
-            listener: Some(self.listener),
-        }
-        .start()
-        .recipient()
+        Session { daemon, listener: Some(self.listener) }.start().recipient()
     }
 }
 
@@ -67,8 +56,7 @@ impl Actor for Watch {
     type Context = Context<Self>;
 
     fn started(&mut self, ctx: &mut Context<Self>) {
-        self.daemon
-            .do_send(Subscribe::<DaemonParent>::new("watch", ctx.address()));
+        self.daemon.do_send(Subscribe::<DaemonParent>::new("watch", ctx.address()));
     }
 }
 

@@ -23,9 +23,7 @@ impl Brood for Echo {
         // Nothing here depends on the line on the scoreboard.
         let _ = birth.seat.report(Status::Serving, now());
         let done = birth.request.map_err(std::io::Error::other);
-        done.and_then(|stream| echo::blocking(&stream))
-            .is_err()
-            .into()
+        done.and_then(|stream| echo::blocking(&stream)).is_err().into()
     }
 }
 
@@ -38,13 +36,8 @@ pub(super) fn fork_for_each(megabytes: usize) -> Measured<()> {
     loop {
         // Both are waited for: a connection ends when the parent's copy of it is dropped too, and
         // that is when its child is reported born.
-        let ready = wait(
-            &[
-                (listener.as_fd(), Interest::Read),
-                (nursery.as_fd(), Interest::Read),
-            ],
-            None,
-        )?;
+        let ready =
+            wait(&[(listener.as_fd(), Interest::Read), (nursery.as_fd(), Interest::Read)], None)?;
         if ready[1].can_read() {
             nursery.collect(&mut events)?;
             events.clear();
@@ -62,10 +55,7 @@ fn hand_over(
     loop {
         match nursery.fork(stream) {
             Ok(_child) => return Ok(()),
-            Err(Unforked {
-                request,
-                why: NurseryError::Full { .. },
-            }) => {
+            Err(Unforked { request, why: NurseryError::Full { .. } }) => {
                 stream = request;
                 drop(nursery.wait(None)?);
             }

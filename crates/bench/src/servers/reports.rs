@@ -36,14 +36,7 @@ impl Desk {
         let slot = SlotNumber::new(3);
         let generation = scoreboard.order(slot, now())?;
         let bell: &'static Counting = Box::leak(Box::default());
-        let seat = Seat::take(
-            scoreboard.board(),
-            slot,
-            generation,
-            process::id(),
-            now(),
-            bell,
-        )?;
+        let seat = Seat::take(scoreboard.board(), slot, generation, process::id(), now(), bell)?;
         seat.report(Status::Fresh, now())?;
         seat.report(Status::Serving, now())?;
         Ok(Desk { seat, bell })

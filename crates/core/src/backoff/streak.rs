@@ -33,11 +33,7 @@ impl Streak {
         let running = now < self.until;
         self.count = self.count.saturating_add(1);
         if self.count > free {
-            let longer = self
-                .delay
-                .saturating_mul(2)
-                .max(rules.first)
-                .min(rules.most);
+            let longer = self.delay.saturating_mul(2).max(rules.first).min(rules.most);
             if !running || longer <= rules.young {
                 self.delay = longer;
             }
@@ -60,11 +56,6 @@ impl Streak {
     }
 
     pub(super) fn tell(&self, kind: TroubleKind) -> Trouble {
-        Trouble {
-            kind,
-            in_a_row: self.count,
-            delay: self.delay,
-            until: self.until,
-        }
+        Trouble { kind, in_a_row: self.count, delay: self.delay, until: self.until }
     }
 }

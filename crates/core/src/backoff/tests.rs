@@ -41,10 +41,7 @@ fn forks_of_a_broken_pool(dies_after: u64) -> u32 {
 fn four_children_that_all_die_at_boot_cost_at_most_twelve_forks_in_ten_seconds() {
     for dies_after in [1, 5, 50, 300, 900] {
         let forks = forks_of_a_broken_pool(dies_after);
-        assert!(
-            (8..=12).contains(&forks),
-            "{forks} forks of children that live {dies_after} ms"
-        );
+        assert!((8..=12).contains(&forks), "{forks} forks of children that live {dies_after} ms");
     }
 }
 
@@ -62,9 +59,7 @@ fn a_grown_child_that_is_killed_costs_no_delay() {
 fn the_delays_of_failed_forks_double_up_to_the_longest() {
     let mut backoff = backoff();
     let mut now = at(0);
-    for expected in [
-        100, 200, 400, 800, 1600, 3200, 6400, 12_800, 25_600, 30_000, 30_000,
-    ] {
+    for expected in [100, 200, 400, 800, 1600, 3200, 6400, 12_800, 25_600, 30_000, 30_000] {
         backoff.fork_failed(now);
         let until = backoff.forbidden_until(now).unwrap();
         assert_eq!(until.saturating_since(now), ms(expected));
@@ -130,10 +125,7 @@ fn children_that_become_ready_and_die_at_once_are_delayed_all_the_same() {
         }
     }
     assert!(deaths <= 12, "{deaths}");
-    assert_eq!(
-        backoff.tell(at(10_000)).unwrap().kind,
-        TroubleKind::DieYoung
-    );
+    assert_eq!(backoff.tell(at(10_000)).unwrap().kind, TroubleKind::DieYoung);
 }
 
 #[test]
@@ -149,10 +141,7 @@ fn a_young_death_every_minute_is_bad_luck_and_costs_nothing() {
 
 #[test]
 fn rules_without_delay_are_no_delay() {
-    let rules = BackoffRules {
-        first: Duration::ZERO,
-        ..BackoffRules::default()
-    };
+    let rules = BackoffRules { first: Duration::ZERO, ..BackoffRules::default() };
     let mut backoff = Backoff::new(rules);
     backoff.fork_failed(at(0));
     assert_eq!(backoff.allowed(4, 0, at(0)), 4);

@@ -142,30 +142,15 @@ impl PoolRules {
     ///
     /// [`PoolError`], which names the first field that is wrong and its value.
     pub fn check(self) -> Result<PoolRules, PoolError> {
-        let PoolRules {
-            start,
-            min_spare,
-            max_spare,
-            max_children,
-            linger: _any,
-        } = self;
+        let PoolRules { start, min_spare, max_spare, max_children, linger: _any } = self;
         let zero = |field| Err(PoolError::Zero { field });
-        let too_many = |field, value| {
-            Err(PoolError::TooMany {
-                field,
-                value,
-                max_children,
-            })
-        };
+        let too_many = |field, value| Err(PoolError::TooMany { field, value, max_children });
         match self {
             _ if start == 0 => zero("start_children"),
             _ if max_children == 0 => zero("max_children"),
             _ if max_children > MAX_SLOTS => Err(PoolError::Slots { max_children }),
             _ if max_spare == 0 => zero("max_spare"),
-            _ if max_spare < min_spare => Err(PoolError::Crossed {
-                max_spare,
-                min_spare,
-            }),
+            _ if max_spare < min_spare => Err(PoolError::Crossed { max_spare, min_spare }),
             _ if start > max_children => too_many("start_children", start),
             _ if min_spare > max_children => too_many("min_spare", min_spare),
             rules => Ok(rules),
@@ -173,12 +158,7 @@ impl PoolRules {
     }
 
     pub(super) fn resized(self, resize: Resize) -> Result<PoolRules, PoolError> {
-        let PoolRules {
-            min_spare,
-            max_spare,
-            max_children,
-            ..
-        } = self;
+        let PoolRules { min_spare, max_spare, max_children, .. } = self;
         let least = min_spare.min(1);
         let at_most = PoolError::AtMost { max_children };
         let (min, max) = match resize {
@@ -191,11 +171,7 @@ impl PoolRules {
         let min = min.clamp(least, max_children);
         // A max_spare that was above max_children may stay there, but is not moved further up.
         let max = max.clamp(min.max(1), max_children.max(max_spare));
-        let resized = PoolRules {
-            min_spare: min,
-            max_spare: max,
-            ..self
-        };
+        let resized = PoolRules { min_spare: min, max_spare: max, ..self };
         match resize {
             Resize::More if resized == self => Err(at_most),
             Resize::Fewer if resized == self => Err(PoolError::AtLeast),
@@ -244,18 +220,9 @@ mod tests {
     #[test]
     fn nonsense_is_refused_by_field_and_value() {
         let table = [
-            (
-                (0, None, None, None),
-                "start_children is 0: it must be at least 1",
-            ),
-            (
-                (1, None, None, Some(0)),
-                "max_children is 0: it must be at least 1",
-            ),
-            (
-                (1, None, Some(0), None),
-                "max_spare is 0: it must be at least 1",
-            ),
+            ((0, None, None, None), "start_children is 0: it must be at least 1"),
+            ((1, None, None, Some(0)), "max_children is 0: it must be at least 1"),
+            ((1, None, Some(0), None), "max_spare is 0: it must be at least 1"),
             (
                 (9, None, None, Some(8)),
                 "start_children is 9: it must not be more than max_children, which is 8",
@@ -287,38 +254,16 @@ mod tests {
         assert_eq!(spares(more), (3, 5));
         assert_eq!(more.resized(Resize::Fewer), Ok(rules));
         assert_eq!(rules.resized(Resize::To(5)).map(spares), Ok((5, 6)));
-        assert_eq!(
-            rules.resized(Resize::To(7)),
-            Err(PoolError::AtMost { max_children: 6 })
-        );
+        assert_eq!(rules.resized(Resize::To(7)), Err(PoolError::AtMost { max_children: 6 }));
         assert_eq!(rules.resized(Resize::To(0)), Err(PoolError::AtLeast));
 
-        let top = PoolRules {
-            min_spare: 6,
-            max_spare: 6,
-            ..rules
-        };
-        assert_eq!(
-            top.resized(Resize::More),
-            Err(PoolError::AtMost { max_children: 6 })
-        );
-        let one = PoolRules {
-            min_spare: 1,
-            max_spare: 2,
-            ..rules
-        };
+        let top = PoolRules { min_spare: 6, max_spare: 6, ..rules };
+        assert_eq!(top.resized(Resize::More), Err(PoolError::AtMost { max_children: 6 }));
+        let one = PoolRules { min_spare: 1, max_spare: 2, ..rules };
         assert_eq!(one.resized(Resize::Fewer).map(spares), Ok((1, 1)));
-        let bottom = PoolRules {
-            min_spare: 1,
-            max_spare: 1,
-            ..rules
-        };
+        let bottom = PoolRules { min_spare: 1, max_spare: 1, ..rules };
         assert_eq!(bottom.resized(Resize::Fewer), Err(PoolError::AtLeast));
-        let lax = PoolRules {
-            min_spare: 0,
-            max_spare: 9,
-            ..rules
-        };
+        let lax = PoolRules { min_spare: 0, max_spare: 9, ..rules };
         assert_eq!(lax.resized(Resize::Fewer).map(spares), Ok((0, 8)));
         assert_eq!(lax.resized(Resize::More).map(spares), Ok((1, 9)));
     }

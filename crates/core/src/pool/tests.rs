@@ -22,10 +22,7 @@ fn at(millis: u64) -> Moment {
 
 /// A letter a child.
 fn census(letters: &str) -> Census {
-    letters
-        .chars()
-        .map(|letter| Status::from_letter(letter).unwrap())
-        .collect()
+    letters.chars().map(|letter| Status::from_letter(letter).unwrap()).collect()
 }
 
 fn forks(pool: &mut Pool, letters: &str) -> u32 {
@@ -75,50 +72,15 @@ fn a_pool_that_wants_no_spare_child_still_has_one_child() {
 fn only_who_was_too_many_all_through_the_window_is_retired() {
     let mut pool = running(1, 1, 2, 10);
     let verdict = pool.decide(&census("......"), at(0));
-    assert_eq!(
-        verdict,
-        PoolVerdict {
-            fork: 0,
-            retire: 0,
-            look_again: Some(at(1000))
-        }
-    );
+    assert_eq!(verdict, PoolVerdict { fork: 0, retire: 0, look_again: Some(at(1000)) });
     let verdict = pool.decide(&census("....rr"), at(400));
-    assert_eq!(
-        verdict,
-        PoolVerdict {
-            fork: 0,
-            retire: 0,
-            look_again: Some(at(1000))
-        }
-    );
+    assert_eq!(verdict, PoolVerdict { fork: 0, retire: 0, look_again: Some(at(1000)) });
     let verdict = pool.decide(&census("......"), at(1000));
-    assert_eq!(
-        verdict,
-        PoolVerdict {
-            fork: 0,
-            retire: 2,
-            look_again: Some(at(2000))
-        }
-    );
+    assert_eq!(verdict, PoolVerdict { fork: 0, retire: 2, look_again: Some(at(2000)) });
     let verdict = pool.decide(&census("....ee"), at(1500));
-    assert_eq!(
-        verdict,
-        PoolVerdict {
-            fork: 0,
-            retire: 0,
-            look_again: Some(at(2000))
-        }
-    );
+    assert_eq!(verdict, PoolVerdict { fork: 0, retire: 0, look_again: Some(at(2000)) });
     let verdict = pool.decide(&census("...."), at(2000));
-    assert_eq!(
-        verdict,
-        PoolVerdict {
-            fork: 0,
-            retire: 2,
-            look_again: None
-        }
-    );
+    assert_eq!(verdict, PoolVerdict { fork: 0, retire: 2, look_again: None });
 }
 
 #[test]
@@ -126,21 +88,14 @@ fn a_surplus_that_ends_within_the_window_is_forgotten() {
     let mut pool = running(1, 1, 2, 10);
     assert!(pool.decide(&census("..."), at(0)).look_again.is_some());
     assert_eq!(pool.decide(&census("..r"), at(999)).look_again, None);
-    assert_eq!(
-        pool.decide(&census("..."), at(1000)).look_again,
-        Some(at(2000))
-    );
+    assert_eq!(pool.decide(&census("..."), at(1000)).look_again, Some(at(2000)));
 }
 
 #[test]
 fn a_pool_at_rest_needs_no_timer() {
     let mut pool = running(1, 1, 2, 10);
     for letters in [".", "..", "..r", "r.F", "rrrrrrrrrr"] {
-        assert_eq!(
-            pool.decide(&census(letters), at(0)).look_again,
-            None,
-            "[{letters}]"
-        );
+        assert_eq!(pool.decide(&census(letters), at(0)).look_again, None, "[{letters}]");
     }
 }
 
@@ -148,29 +103,19 @@ fn a_pool_at_rest_needs_no_timer() {
 fn a_pool_of_another_size_follows_with_its_next_verdict() {
     let mut pool = running(1, 1, 2, 10);
     assert_eq!(forks(&mut pool, "."), 0);
-    assert_eq!(
-        pool.resize(Resize::More).map(|rules| rules.min_spare),
-        Ok(2)
-    );
+    assert_eq!(pool.resize(Resize::More).map(|rules| rules.min_spare), Ok(2));
     assert_eq!(forks(&mut pool, "."), 1);
     let rules = PoolRules::from_parts(1, Some(5), Some(6), Some(10)).unwrap();
     assert_eq!(pool.set_rules(rules), Ok(()));
     assert_eq!(forks(&mut pool, "."), 4);
-    let broken = PoolRules {
-        max_spare: 0,
-        ..rules
-    };
-    assert_eq!(
-        pool.set_rules(broken),
-        Err(PoolError::Zero { field: "max_spare" })
-    );
+    let broken = PoolRules { max_spare: 0, ..rules };
+    assert_eq!(pool.set_rules(broken), Err(PoolError::Zero { field: "max_spare" }));
     assert_eq!(*pool.rules(), rules);
 }
 
 #[test]
 fn a_pool_that_was_made_smaller_than_it_is_forks_nothing() {
     let mut pool = running(1, 1, 2, 10);
-    pool.set_rules(PoolRules::from_parts(1, Some(1), Some(2), Some(2)).unwrap())
-        .unwrap();
+    pool.set_rules(PoolRules::from_parts(1, Some(1), Some(2), Some(2)).unwrap()).unwrap();
     assert_eq!(forks(&mut pool, "rrrr"), 0);
 }

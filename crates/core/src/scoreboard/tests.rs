@@ -53,15 +53,8 @@ fn counter() -> &'static Counter {
 
 fn sit(scoreboard: &Scoreboard, number: u32, bell: &'static Counter) -> Seat<&'static Counter> {
     let generation = scoreboard.order(slot(number), at(1)).expect("it is empty");
-    Seat::take(
-        scoreboard.board(),
-        slot(number),
-        generation,
-        700 + number,
-        at(2),
-        bell,
-    )
-    .expect("it was ordered")
+    Seat::take(scoreboard.board(), slot(number), generation, 700 + number, at(2), bell)
+        .expect("it was ordered")
 }
 
 fn changes(scoreboard: &Scoreboard) -> Vec<u32> {
@@ -86,16 +79,10 @@ fn a_life_is_written_on_its_line_from_order_to_close() {
     let generation = scoreboard.order(slot(2), at(1)).unwrap();
     let ordered = board.read(slot(2));
     assert_eq!((ordered.status, ordered.pid), (Some(Status::Forking), 0));
-    assert_eq!(
-        (ordered.generation, ordered.born, ordered.since),
-        (generation, at(1), at(1))
-    );
+    assert_eq!((ordered.generation, ordered.born, ordered.since), (generation, at(1), at(1)));
 
     let seat = Seat::take(board, slot(2), generation, 77, at(2), counter()).unwrap();
-    assert_eq!(
-        (board.read(slot(2)).pid, board.read(slot(2)).born),
-        (77, at(2))
-    );
+    assert_eq!((board.read(slot(2)).pid, board.read(slot(2)).born), (77, at(2)));
     assert_eq!(seat.report(Status::Fresh, at(3)), Ok(Step::Readied));
     assert_eq!(seat.report(Status::Serving, at(4)), Ok(Step::RequestBegun));
     assert_eq!(seat.report(Status::Long, at(5)), Ok(Step::Changed));
@@ -120,10 +107,7 @@ fn a_life_is_written_on_its_line_from_order_to_close() {
     };
     assert_eq!(last, expected);
     let empty = board.read(slot(2));
-    assert_eq!(
-        (empty.status, empty.pid, empty.requests),
-        (Some(Status::Empty), 0, 0)
-    );
+    assert_eq!((empty.status, empty.pid, empty.requests), (Some(Status::Empty), 0, 0));
     assert_eq!(empty.label, text(b""));
     assert_eq!(scoreboard.close(slot(2), at(10)), empty);
     assert_eq!(scoreboard.order(slot(2), at(11)), Ok(generation.next()));
@@ -136,25 +120,13 @@ fn a_move_that_the_rules_forbid_leaves_the_line_as_it_was() {
     seat.report(Status::Fresh, at(3)).unwrap();
     let _ = changes(&scoreboard);
     let before = scoreboard.read(slot(0));
-    for wanted in [
-        Status::Empty,
-        Status::Forking,
-        Status::Born,
-        Status::Fresh,
-        Status::Waiting,
-    ] {
-        let refused = Refused {
-            from: Status::Fresh,
-            wanted,
-        };
+    for wanted in [Status::Empty, Status::Forking, Status::Born, Status::Fresh, Status::Waiting] {
+        let refused = Refused { from: Status::Fresh, wanted };
         assert_eq!(seat.report(wanted, at(9)), Err(refused.into()));
         assert_eq!(scoreboard.read(slot(0)), before);
     }
     assert_eq!(changes(&scoreboard), []);
-    let taken = Refused {
-        from: Status::Fresh,
-        wanted: Status::Forking,
-    };
+    let taken = Refused { from: Status::Fresh, wanted: Status::Forking };
     assert_eq!(scoreboard.order(slot(0), at(9)), Err(taken.into()));
 }
 
@@ -163,24 +135,14 @@ fn a_child_whose_seat_is_anothers_writes_nothing_any_more() {
     let scoreboard = scoreboard(1);
     let late = sit(&scoreboard, 0, counter());
     let _last = scoreboard.close(slot(0), at(3));
-    let gone = Refused {
-        from: Status::Empty,
-        wanted: Status::Fresh,
-    };
+    let gone = Refused { from: Status::Empty, wanted: Status::Fresh };
     assert_eq!(late.report(Status::Fresh, at(4)), Err(gone.into()));
     let present = sit(&scoreboard, 0, counter());
     present.label(b"mine");
     let before = scoreboard.read(slot(0));
     let error = late.report(Status::Fresh, at(5)).unwrap_err();
     let (mine, theirs) = (late.generation(), present.generation());
-    assert_eq!(
-        error,
-        ReportError::NotMySeat {
-            slot: slot(0),
-            mine,
-            theirs
-        }
-    );
+    assert_eq!(error, ReportError::NotMySeat { slot: slot(0), mine, theirs });
     assert_eq!(
         error.to_string(),
         "cannot write to slot 0: it is generation 2's, not generation 1's"
@@ -197,15 +159,9 @@ fn a_seat_is_taken_once_and_only_by_whom_it_was_ordered_for() {
     let take = |generation| Seat::take(board, slot(0), generation, 1, at(1), counter()).map(drop);
     assert!(take(Generation::new(0)).is_err(), "nobody was ordered");
     let generation = scoreboard.order(slot(0), at(1)).unwrap();
-    assert!(matches!(
-        take(generation.next()),
-        Err(ReportError::NotMySeat { .. })
-    ));
+    assert!(matches!(take(generation.next()), Err(ReportError::NotMySeat { .. })));
     assert_eq!(take(generation), Ok(()));
-    let twice = Refused {
-        from: Status::Born,
-        wanted: Status::Born,
-    };
+    let twice = Refused { from: Status::Born, wanted: Status::Born };
     assert_eq!(take(generation), Err(twice.into()));
 }
 
@@ -218,10 +174,7 @@ fn a_label_that_was_torn_is_told_at_close_and_repaired() {
     damage(&scoreboard, 0, slot_word::GUARD, guard + (1 << 8));
     assert_eq!(scoreboard.read(slot(0)).label, Label::BeingWritten);
     let last = scoreboard.close(slot(0), at(3));
-    assert_eq!(
-        (last.label, last.fault),
-        (Label::BeingWritten, Some(Fault::TornLabel))
-    );
+    assert_eq!((last.label, last.fault), (Label::BeingWritten, Some(Fault::TornLabel)));
     let next = sit(&scoreboard, 0, counter());
     assert_eq!(scoreboard.read(slot(0)).label, text(b""));
     next.label(b"after");
@@ -235,22 +188,13 @@ fn a_damaged_line_is_told_and_can_be_closed() {
     let seat = sit(&scoreboard, 0, counter());
     damage(&scoreboard, 0, slot_word::STATE, 0x99_00_00_01_00_00_00_05);
     let entry = scoreboard.read(slot(0));
-    assert_eq!(
-        (entry.status, entry.fault),
-        (None, Some(Fault::Status(0x99)))
-    );
+    assert_eq!((entry.status, entry.fault), (None, Some(Fault::Status(0x99))));
     assert_eq!(scoreboard.letters(), "? ");
     assert_eq!(scoreboard.free(), 1);
-    let damaged = ReportError::Damaged {
-        slot: slot(0),
-        code: 0x99,
-    };
+    let damaged = ReportError::Damaged { slot: slot(0), code: 0x99 };
     assert_eq!(seat.report(Status::Fresh, at(3)), Err(damaged));
     assert_eq!(scoreboard.order(slot(0), at(3)), Err(damaged));
-    assert_eq!(
-        scoreboard.close(slot(0), at(3)).fault,
-        Some(Fault::Status(0x99))
-    );
+    assert_eq!(scoreboard.close(slot(0), at(3)).fault, Some(Fault::Status(0x99)));
     assert_eq!(scoreboard.free(), 2);
 }
 
@@ -259,21 +203,11 @@ fn a_slot_that_there_is_not_is_no_panic() {
     let scoreboard = scoreboard(2);
     let none = slot(2);
     let entry = scoreboard.read(none);
-    assert_eq!(
-        (entry.status, entry.fault),
-        (Some(Status::Empty), Some(Fault::NoSuchSlot))
-    );
+    assert_eq!((entry.status, entry.fault), (Some(Status::Empty), Some(Fault::NoSuchSlot)));
     assert_eq!(scoreboard.close(none, at(1)), entry);
     let error = ReportError::NoSuchSlot { slot: none };
     assert_eq!(scoreboard.order(none, at(1)), Err(error));
-    let taken = Seat::take(
-        scoreboard.board(),
-        none,
-        Generation::new(1),
-        1,
-        at(1),
-        counter(),
-    );
+    let taken = Seat::take(scoreboard.board(), none, Generation::new(1), 1, at(1), counter());
     assert_eq!(taken.map(drop), Err(error));
 }
 
@@ -281,10 +215,7 @@ fn a_slot_that_there_is_not_is_no_panic() {
 fn the_header_tells_what_the_parent_has_written() {
     let scoreboard = scoreboard(5);
     let board = scoreboard.board();
-    assert_eq!(
-        (board.slots(), board.shown(), board.started()),
-        (5, 5, at(0))
-    );
+    assert_eq!((board.slots(), board.shown(), board.started()), (5, 5, at(0)));
     for phase in Phase::ALL {
         scoreboard.set_phase(phase);
         assert_eq!(board.phase(), phase);
@@ -303,24 +234,12 @@ fn the_header_tells_what_the_parent_has_written() {
 fn another_reader_opens_what_was_formatted_and_nothing_else() {
     let open = |lines| Board::open(lines).map(|board| board.slots());
     let memory = lines(lines_for(8).unwrap());
-    assert_eq!(
-        open(&[]),
-        Err(BoardError::TooShort {
-            lines: 0,
-            needed: 1
-        })
-    );
+    assert_eq!(open(&[]), Err(BoardError::TooShort { lines: 0, needed: 1 }));
     assert_eq!(open(memory), Err(BoardError::Foreign { found: 0 }));
     let scoreboard = Scoreboard::format(memory, 8, at(0)).unwrap();
     let _seat = sit(&scoreboard, 7, counter());
     assert_eq!(Board::open(memory).unwrap().letters(), "       f");
-    assert_eq!(
-        open(&memory[..10]),
-        Err(BoardError::TooShort {
-            lines: 10,
-            needed: 11
-        })
-    );
+    assert_eq!(open(&memory[..10]), Err(BoardError::TooShort { lines: 10, needed: 11 }));
     for slots in [0, 65_537, u64::MAX] {
         memory[0].words[header_word::SLOTS].store(slots, Ordering::Relaxed);
         assert_eq!(open(memory), Err(BoardError::Slots { slots }));
@@ -329,23 +248,12 @@ fn another_reader_opens_what_was_formatted_and_nothing_else() {
 
 #[test]
 fn a_scoreboard_has_as_many_lines_as_it_needs() {
-    assert_eq!(
-        [1, 8, 1024, 1025].map(|slots| lines_for(slots).unwrap()),
-        [4, 11, 1027, 1029]
-    );
+    assert_eq!([1, 8, 1024, 1025].map(|slots| lines_for(slots).unwrap()), [4, 11, 1027, 1029]);
     assert_eq!(lines_for(MAX_SLOTS), Ok(65_536 + 66));
     assert_eq!(lines_for(0), Err(BoardError::Slots { slots: 0 }));
-    assert_eq!(
-        lines_for(MAX_SLOTS + 1),
-        Err(BoardError::Slots { slots: 65_537 })
-    );
-    let error = Scoreboard::format(lines(3), 1, at(0))
-        .map(drop)
-        .unwrap_err();
-    assert_eq!(
-        error.to_string(),
-        "cannot use 3 lines as a scoreboard: 4 are needed"
-    );
+    assert_eq!(lines_for(MAX_SLOTS + 1), Err(BoardError::Slots { slots: 65_537 }));
+    let error = Scoreboard::format(lines(3), 1, at(0)).map(drop).unwrap_err();
+    assert_eq!(error.to_string(), "cannot use 3 lines as a scoreboard: 4 are needed");
 }
 
 #[test]
@@ -355,10 +263,7 @@ fn memory_that_was_used_before_is_formatted_all_the_same() {
         word.store(u64::MAX, Ordering::Relaxed);
     }
     let scoreboard = Scoreboard::format(memory, 2, at(0)).unwrap();
-    assert_eq!(
-        (scoreboard.letters().as_str(), scoreboard.free()),
-        ("  ", 2)
-    );
+    assert_eq!((scoreboard.letters().as_str(), scoreboard.free()), ("  ", 2));
     assert_eq!(changes(&scoreboard), []);
     assert_eq!(scoreboard.arm(), Armed::Asleep);
 }

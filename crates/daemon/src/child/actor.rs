@@ -5,9 +5,12 @@ use std::os::fd::AsFd;
 use std::rc::Rc;
 
 use actix::fut::WrapFuture;
-use actix::{Actor, ActorContext, AsyncContext, Context, Handler, Message, MessageResult, StreamHandler};
+use actix::{
+    Actor, ActorContext, AsyncContext, Context, Handler, Message, MessageResult, StreamHandler,
+};
 use daemon_core::{ChildIntention, Manner, Phase, Signal, in_child};
 use daemon_nursery::{EXIT_SOFTWARE, now};
+use daemon_sys::process::{Pid, end_after};
 use daemon_sys::signals::Ears;
 use futures::FutureExt;
 use futures::channel::oneshot;
@@ -44,6 +47,7 @@ const EXIT_PANIC: i32 = 101;
 pub struct ChildActor {
     desk: Rc<RefCell<Desk>>,
     ears: Ears,
+    nursery: Option<Pid>,
     life: Life,
     log: Logger,
     sessions: Sessions,
@@ -75,6 +79,7 @@ impl ChildActor {
         ChildActor {
             desk,
             ears,
+            nursery: Pid::of_parent(),
             life,
             log,
             sessions: Sessions::default(),
@@ -100,11 +105,7 @@ impl ChildActor {
             let address = ctx.address();
             let answers = self.sessions.shutdown.ask(&shutdown);
             // By way of the mailbox: what a session has said before it answered comes first.
-            ctx.spawn(
-                answers
-                    .map(move |()| address.do_send(FarewellsSaid))
-                    .into_actor(self),
-            );
+            ctx.spawn(answers.map(move |()| address.do_send(FarewellsSaid)).into_actor(self));
         }
         self.leave_if_done(ctx);
     }
@@ -138,10 +139,7 @@ impl ChildActor {
     fn peek(&self, detail: Detail) -> String {
         let mut lines = self.sessions.peek(&self.life.alias);
         lines.push(format!("Scoreboard slot: {}", self.desk.borrow().slot()));
-        lines.push(format!(
-            "Scoreboard: {}",
-            self.desk.borrow().status().letter()
-        ));
+        lines.push(format!("Scoreboard: {}", self.desk.borrow().status().letter()));
         lines.push(match self.desk.borrow().leaving() {
             None => "Stays alive: waits for requests".to_owned(),
             Some(reason) => format!(
@@ -286,6 +284,10 @@ impl ChildActor {
                     Phase::Stopping | Phase::Stopped => ShutdownReason::Stopping,
                     Phase::Starting | Phase::Running => ShutdownReason::Retired,
                 };
+                if Pid::of_parent() != self.nursery {
+                    // Nobody is left who would end this child when its time is over.
+                    end_after(self.life.grace);
+                }
                 self.dismiss(reason, ctx);
             }
             ChildIntention::Leave(Manner::AtOnce) => self.end(0, ctx),
@@ -349,10 +351,7 @@ impl Handler<SessionLost> for ChildActor {
     type Result = ();
 
     fn handle(&mut self, _lost: SessionLost, ctx: &mut Self::Context) {
-        error!(
-            self.log,
-            "the child's session has panicked; the child leaves"
-        );
+        error!(self.log, "the child's session has panicked; the child leaves");
         self.end(EXIT_PANIC, ctx);
     }
 }

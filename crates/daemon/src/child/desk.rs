@@ -1,6 +1,6 @@
 //! A child's own rules: what a status update leads to, and when it is time to go.
 
-use std::sync::Arc;
+use std::rc::Rc;
 
 use daemon_core::{Bell, Calling, Left, Moment, Quota, ReportError, Seat, SlotNumber, Status};
 use daemon_nursery::Doorbell;
@@ -40,28 +40,23 @@ pub(crate) struct Desk<B: Bell = Doorbell> {
 /// What ps(1) shows: `name: child 3 [r] label`. Setting it is a copy within memory.
 #[derive(Debug)]
 struct Sign {
-    title: Arc<Title>,
+    title: Rc<Title>,
     text: String,
     /// Where the status stands in the text.
     status_at: usize,
 }
 
 impl Sign {
-    fn new(title: Arc<Title>, name: &str, slot: SlotNumber) -> Self {
+    fn new(title: Rc<Title>, name: &str, slot: SlotNumber) -> Self {
         let mut text = format!("{name}: child {slot} [");
         let status_at = text.len();
         text.push_str(" ]");
-        Sign {
-            title,
-            text,
-            status_at,
-        }
+        Sign { title, text, status_at }
     }
 
     fn show(&mut self, status: Status) {
         let at = self.status_at;
-        self.text
-            .replace_range(at..=at, status.letter().encode_utf8(&mut [0; 4]));
+        self.text.replace_range(at..=at, status.letter().encode_utf8(&mut [0; 4]));
         self.title.set(&self.text);
     }
 
@@ -80,18 +75,12 @@ impl<B: Bell> Desk<B> {
         seat: Seat<B>,
         calling: Calling,
         quota: Quota,
-        title: Arc<Title>,
+        title: Rc<Title>,
         name: &str,
     ) -> Self {
         let mut sign = Sign::new(title, name, seat.slot());
         sign.show(seat.status());
-        Desk {
-            seat,
-            calling,
-            quota,
-            stage: Stage::Working,
-            sign,
-        }
+        Desk { seat, calling, quota, stage: Stage::Working, sign }
     }
 
     pub(crate) fn slot(&self) -> SlotNumber {

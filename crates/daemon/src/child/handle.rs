@@ -43,11 +43,7 @@ impl ChildHandle {
         daemon: Addr<ChildActor>,
         leaving: watch::Receiver<Option<ShutdownReason>>,
     ) -> Self {
-        ChildHandle {
-            desk,
-            daemon,
-            leaving,
-        }
+        ChildHandle { desk, daemon, leaving }
     }
 
     /// Says in a few words what the child is doing, for the scoreboard and ps(1).
@@ -86,11 +82,7 @@ impl ChildHandle {
     /// in hand.
     pub async fn told_to_leave(&self) -> ShutdownReason {
         let mut leaving = self.leaving.clone();
-        match leaving
-            .wait_for(Option::is_some)
-            .await
-            .map(|reason| *reason)
-        {
+        match leaving.wait_for(Option::is_some).await.map(|reason| *reason) {
             Ok(Some(reason)) => reason,
             // The daemon's actor has ended, and with it the child.
             Ok(None) | Err(_) => ShutdownReason::AtOnce,

@@ -5,6 +5,7 @@ use std::cell::RefCell;
 use std::panic;
 use std::rc::Rc;
 use std::sync::Arc;
+use std::time::Duration;
 
 use actix::{Actor, Addr, Recipient, System};
 use daemon_core::{Calling, Jitter, Quota, Requests};
@@ -35,13 +36,14 @@ pub(crate) struct Life {
     pub(crate) alias: String,
     /// The parent's pid.
     pub(crate) parent: u32,
+    pub(crate) grace: Duration,
     pub(crate) kind: Kind,
     pub(crate) calling: Calling,
     pub(crate) requests: Requests,
     pub(crate) jitter: Jitter,
     pub(crate) log: Logger,
     pub(crate) log_file: Option<Arc<LogFile>>,
-    pub(crate) title: Arc<Title>,
+    pub(crate) title: Rc<Title>,
     /// What the process title begins with.
     pub(crate) name: String,
 }
@@ -55,12 +57,7 @@ impl Life {
 
 /// Lives a child's life, and answers with its exit code.
 pub(crate) fn live<P: Program>(program: P, life: Life, birth: Birth<P::Request>) -> i32 {
-    let Birth {
-        seat,
-        request,
-        signals,
-        ..
-    } = birth;
+    let Birth { seat, request, signals, .. } = birth;
     let log = log::of_child(&life.log, seat.slot().get());
     let request = match request {
         Ok(request) => request,
@@ -73,13 +70,7 @@ pub(crate) fn live<P: Program>(program: P, life: Life, birth: Birth<P::Request>)
     let generation = u64::from(seat.generation().get());
     let birth = generation * u64::from(seat.board().slots()) + u64::from(seat.slot().get());
     let quota = Quota::deal(life.requests, life.jitter, birth);
-    let desk = Desk::new(
-        seat,
-        life.calling,
-        quota,
-        Arc::clone(&life.title),
-        &life.name,
-    );
+    let desk = Desk::new(seat, life.calling, quota, Rc::clone(&life.title), &life.name);
     let system = System::new();
     let code = system.block_on(async move {
         let heard = Ears::open(&HEARD.map(|(heard, _)| heard));
@@ -96,7 +87,8 @@ pub(crate) fn live<P: Program>(program: P, life: Life, birth: Birth<P::Request>)
         let (end, ended) = oneshot::channel();
         let desk = Rc::new(RefCell::new(desk));
         let (leaving, told) = watch::channel(None);
-        let daemon = ChildActor::new(Rc::clone(&desk), ears, leaving, life, log.clone(), end).start();
+        let daemon =
+            ChildActor::new(Rc::clone(&desk), ears, leaving, life, log.clone(), end).start();
         ChildHandle::new(desk, daemon.clone(), told).make_current();
         debug!(log, "born");
         if calling == Calling::OneRequest {
@@ -118,10 +110,13 @@ fn note_panics(log: &Logger) -> Arc<Notify> {
     let noted = Arc::new(Notify::new());
     let (log, note) = (log.clone(), Arc::clone(&noted));
     panic::set_hook(Box::new(move |info| {
+        let place = info.location().map(ToString::to_string).unwrap_or_default();
+        let words = info.payload_as_str().unwrap_or("no words");
+        // One line, unless RUST_BACKTRACE asks for more.
         let trace = Backtrace::capture();
         match trace.status() {
-            BacktraceStatus::Captured => crit!(log, "{}\n{}", info, trace),
-            _ => crit!(log, "{}", info),
+            BacktraceStatus::Captured => crit!(log, "panicked at {}: {}\n{}", place, words, trace),
+            _ => crit!(log, "panicked at {}: {}", place, words),
         }
         note.notify_one();
     }));

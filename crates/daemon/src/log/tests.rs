@@ -33,10 +33,7 @@ fn a_record_is_one_line_in_one_write_with_level_role_pid_and_slot() {
     let lines = written();
     assert_eq!(lines.len(), 2, "a write a record");
     for line in &lines {
-        assert!(
-            line.ends_with('\n') && line.matches('\n').count() == 1,
-            "{line:?}"
-        );
+        assert!(line.ends_with('\n') && line.matches('\n').count() == 1, "{line:?}");
         for part in ["role: child", "pid: 4711", "slot: 3"] {
             assert!(line.contains(part), "{part} is not in {line:?}");
         }

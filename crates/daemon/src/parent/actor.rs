@@ -76,23 +76,13 @@ pub struct DaemonActor<R: Handover> {
 
 impl<R: Handover> std::fmt::Debug for DaemonActor<R> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("DaemonActor")
-            .field("alias", &self.life.alias)
-            .finish_non_exhaustive()
+        f.debug_struct("DaemonActor").field("alias", &self.life.alias).finish_non_exhaustive()
     }
 }
 
 impl<R: Handover + Send> DaemonActor<R> {
     pub(crate) fn new(parent: Parent<R>) -> Self {
-        let Parent {
-            life,
-            log,
-            on_hup,
-            grace,
-            readiness,
-            pidfile,
-            home,
-        } = parent;
+        let Parent { life, log, on_hup, grace, readiness, pidfile, home } = parent;
         DaemonActor {
             life,
             log,
@@ -163,30 +153,18 @@ impl<R: Handover + Send> DaemonActor<R> {
             }
             Notice::ForkFailed(error) => warn!(self.log, "{}", error),
             Notice::Delayed(time) => {
-                warn!(
-                    self.log,
-                    "no child is forked for {:?}: too many failed in a row", time
-                );
+                warn!(self.log, "no child is forked for {:?}: too many failed in a row", time);
             }
             Notice::AtTheCap(most) => {
-                warn!(
-                    self.log,
-                    "max_children is reached: all {} children are busy", most
-                );
+                warn!(self.log, "max_children is reached: all {} children are busy", most);
             }
             Notice::NotReady(why) => self.fail(DaemonError::NotReady(why), ctx),
             Notice::Reloaded => info!(self.log, "reloaded: all children are new"),
             Notice::Overdue(children) => {
-                warn!(
-                    self.log,
-                    "the grace period is over: {} children are killed", children
-                );
+                warn!(self.log, "the grace period is over: {} children are killed", children);
             }
             Notice::NurserySilent => {
-                error!(
-                    self.log,
-                    "the nursery does not answer: it is killed with all its children"
-                );
+                error!(self.log, "the nursery does not answer: it is killed with all its children");
                 self.kill_the_nursery();
             }
             Notice::HangUpFailed(error) => {
@@ -230,10 +208,7 @@ impl<R: Handover + Send> DaemonActor<R> {
     }
 
     fn set_timer(&mut self, ctx: &mut Context<Self>) {
-        let wake = self
-            .home
-            .as_ref()
-            .and_then(|home| home.household.next_wake());
+        let wake = self.home.as_ref().and_then(|home| home.household.next_wake());
         let set = self.timer.as_ref().map(|(time, _handle)| *time);
         if wake == set {
             return;
@@ -245,7 +220,7 @@ impl<R: Handover + Send> DaemonActor<R> {
             let pause = time.saturating_since(now());
             let handle = ctx.run_later(pause, |daemon, ctx| {
                 daemon.timer = None;
-                daemon.with_home(ctx, |household, hands, now| household.settle(hands, now));
+                daemon.with_home(ctx, super::household::Household::settle);
             });
             self.timer = Some((time, handle));
         }
@@ -313,7 +288,7 @@ impl<R: Handover + Send> DaemonActor<R> {
         match self.on_hup {
             OnHup::ReopenLogs => {}
             OnHup::Reload => {
-                self.with_home(ctx, |household, hands, now| household.reload(hands, now));
+                self.with_home(ctx, super::household::Household::reload);
             }
         }
         if let Err(error) = self.life.reopen_log() {
@@ -373,10 +348,7 @@ impl<R: Handover + Send> DaemonActor<R> {
                 census.busy(),
                 census.leaving()
             ));
-            lines.push(format!(
-                "Requests that wait for a child: {}",
-                home.household.waiting()
-            ));
+            lines.push(format!("Requests that wait for a child: {}", home.household.waiting()));
             lines.push(format!("Nursery: pid {}", home.hands.nursery.pid()));
             lines.push(format!(
                 "Orders that wait for the link: {}",
@@ -419,10 +391,7 @@ impl<R: Handover + Send> Actor for DaemonActor<R> {
         if let Some(home) = &self.home {
             let nursery = &home.hands.nursery;
             let watches = Watch::readable(nursery.as_fd(), Woken::ByNursery).and_then(|link| {
-                Ok((
-                    link,
-                    Watch::readable(nursery.bell().as_fd(), Woken::ByBell)?,
-                ))
+                Ok((link, Watch::readable(nursery.bell().as_fd(), Woken::ByBell)?))
             });
             match watches {
                 Ok((link, bell)) => {
@@ -437,7 +406,7 @@ impl<R: Handover + Send> Actor for DaemonActor<R> {
             }
         }
         // The first children are ordered before sessions are told, so that both go on at once.
-        self.with_home(ctx, |household, hands, now| household.settle(hands, now));
+        self.with_home(ctx, super::household::Household::settle);
         self.arm_the_bell(ctx);
         self.news.start = Some(DaemonStart);
         if self.home.is_none() {
@@ -469,7 +438,7 @@ impl<R: Handover + Send> Handler<HandOver<R>> for DaemonActor<R> {
 
     fn handle(&mut self, HandOver(request): HandOver<R>, ctx: &mut Self::Context) -> Self::Result {
         let (reply, answer) = oneshot::channel();
-        let mut guest = Some(Guest { request, reply });
+        let mut guest = Some(Guest::new(request, reply));
         self.with_home(ctx, |household, hands, now| {
             if let Some(guest) = guest.take() {
                 household.hand_over(guest, hands, now);
@@ -525,7 +494,7 @@ impl<R: Handover + Send> Handler<Reload> for DaemonActor<R> {
     type Result = Result<Reloading, Refusal>;
 
     fn handle(&mut self, _reload: Reload, ctx: &mut Self::Context) -> Self::Result {
-        self.with_home(ctx, |household, hands, now| household.reload(hands, now))
+        self.with_home(ctx, super::household::Household::reload)
             .unwrap_or(Err(Refusal::NoPool { act: "reload" }))
     }
 }
@@ -534,10 +503,8 @@ impl<R: Handover + Send> Handler<Resize> for DaemonActor<R> {
     type Result = Result<Resized, Refusal>;
 
     fn handle(&mut self, resize: Resize, ctx: &mut Self::Context) -> Self::Result {
-        self.with_home(ctx, |household, hands, now| {
-            household.resize(resize, hands, now)
-        })
-        .unwrap_or(Err(Refusal::NoPool { act: "resize" }))
+        self.with_home(ctx, |household, hands, now| household.resize(resize, hands, now))
+            .unwrap_or(Err(Refusal::NoPool { act: "resize" }))
     }
 }
 
@@ -576,9 +543,7 @@ impl<R: Handover + Send> Handler<UntilStopped> for DaemonActor<R> {
     fn handle(&mut self, _until: UntilStopped, _ctx: &mut Self::Context) -> Self::Result {
         let (stopped, answer) = oneshot::channel();
         self.waiting_for_stop.push(stopped);
-        answer
-            .map(|answer| answer.unwrap_or(Err(DaemonError::ActorLost)))
-            .boxed_local()
+        answer.map(|answer| answer.unwrap_or(Err(DaemonError::ActorLost))).boxed_local()
     }
 }
 
@@ -604,9 +569,8 @@ impl<R: Handover + Send> Handler<Signalled> for DaemonActor<R> {
 
 impl<R: Handover + Send> DaemonActor<R> {
     fn resize_by_signal(&mut self, resize: Resize, ctx: &mut Context<Self>) {
-        let resized = self.with_home(ctx, |household, hands, now| {
-            household.resize(resize, hands, now)
-        });
+        let resized =
+            self.with_home(ctx, |household, hands, now| household.resize(resize, hands, now));
         match resized {
             Some(Ok(resized)) => info!(
                 self.log, "resized";

@@ -6,9 +6,7 @@ mod staffing;
 
 use std::time::Duration;
 
-use daemon_core::{
-    Backoff, BackoffRules, Calling, Death, Door, Entry, Moment, Phase, Pool, Swing,
-};
+use daemon_core::{Backoff, BackoffRules, Calling, Death, Door, Entry, Moment, Phase, Pool, Swing};
 use daemon_nursery::{ChildId, Event};
 use daemon_sys::process::Pid;
 
@@ -129,24 +127,12 @@ impl<R> Household<R> {
         let slots = rules.slots();
         let (strategy, calling, initial) = match rules {
             Rules::Solo => return None,
-            Rules::PostFork {
-                max_children,
-                backlog,
-            } => (
-                Strategy::PostFork(Reception::new(max_children, backlog)),
-                Calling::OneRequest,
-                0,
-            ),
+            Rules::PostFork { max_children, backlog } => {
+                (Strategy::PostFork(Reception::new(max_children, backlog)), Calling::OneRequest, 0)
+            }
             Rules::PreFork { pool, request, .. } => {
                 let initial = pool.start;
-                (
-                    Strategy::PreFork {
-                        pool: Pool::new(pool),
-                        request,
-                    },
-                    Calling::Pool,
-                    initial,
-                )
+                (Strategy::PreFork { pool: Pool::new(pool), request }, Calling::Pool, initial)
             }
         };
         Some(Household {
@@ -217,10 +203,7 @@ impl<R> Household<R> {
             Ending::Not | Ending::Silent | Ending::Over => None,
         };
         let boot = (self.phase == Phase::Starting).then_some(self.boot_deadline);
-        [ending, boot, self.look_again, self.retry]
-            .into_iter()
-            .flatten()
-            .min()
+        [ending, boot, self.look_again, self.retry].into_iter().flatten().min()
     }
 
     /// A session hands a request over.
@@ -251,11 +234,7 @@ impl<R> Household<R> {
                 }
                 self.notices.push(Notice::Born(child, pid));
             }
-            Event::ForkFailed {
-                child,
-                request,
-                refusal,
-            } => {
+            Event::ForkFailed { child, request, refusal } => {
                 self.counters.failed_forks += 1;
                 self.registry.unmade(child);
                 self.backoff.fork_failed(now);
@@ -264,12 +243,7 @@ impl<R> Household<R> {
                     reception.fork_failed(child, request, &refusal);
                 }
             }
-            Event::Gone {
-                child,
-                pid,
-                exit,
-                last,
-            } => self.gone(child, pid, exit, &last, now),
+            Event::Gone { child, pid, exit, last } => self.gone(child, pid, exit, &last, now),
             Event::HangUpFailed { error } => self.notices.push(Notice::HangUpFailed(error)),
             _ => {}
         }
@@ -368,11 +342,7 @@ impl<R> Household<R> {
             Strategy::PostFork(reception) => {
                 let max = super::resize::max_children(reception.max_children, self.slots, resize)?;
                 reception.max_children = max;
-                Resized {
-                    min_spare: 0,
-                    max_spare: 0,
-                    max_children: max,
-                }
+                Resized { min_spare: 0, max_spare: 0, max_children: max }
             }
         };
         self.settle(hands, now);

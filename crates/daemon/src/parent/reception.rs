@@ -15,18 +15,21 @@ pub(crate) type Reply<R> = oneshot::Sender<Result<Handed, HandBack<R>>>;
 /// A request and who waits for word of it.
 #[derive(Debug)]
 pub(crate) struct Guest<R> {
-    pub(crate) request: R,
-    pub(crate) reply: Reply<R>,
+    pub(super) request: R,
+    pub(super) reply: Reply<R>,
+    /// Who came earlier has the smaller one, and keeps it when its fork fails.
+    pub(super) turn: u64,
 }
 
 impl<R> Guest<R> {
+    pub(crate) fn new(request: R, reply: Reply<R>) -> Self {
+        Guest { request, reply, turn: 0 }
+    }
+
     /// Gives the request back.
     pub(crate) fn hand_back(self, why: HandBackReason) {
         // Who has dropped the answer has dropped its interest in the request.
-        let _ = self.reply.send(Err(HandBack {
-            request: self.request,
-            why,
-        }));
+        let _ = self.reply.send(Err(HandBack { request: self.request, why }));
     }
 }
 
@@ -37,9 +40,20 @@ pub(crate) struct Reception<R> {
     pub(crate) hold: Hold,
     pub(crate) max_children: u32,
     pub(crate) backlog: u32,
+    /// In order of their turns.
     waiting: VecDeque<Guest<R>>,
-    /// Who is told when the child is born.
-    replies: HashMap<ChildId, Reply<R>>,
+    next_turn: u64,
+    /// Who is told when the child is born, and whose turn it was.
+    replies: HashMap<ChildId, (Reply<R>, u64)>,
+}
+
+/// Whether the next guest may be forked for when one could not.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Line {
+    /// It was about this guest alone.
+    GoesOn,
+    /// Nobody can be forked for now.
+    Stops,
 }
 
 impl<R> Reception<R> {
@@ -50,6 +64,7 @@ impl<R> Reception<R> {
             max_children,
             backlog,
             waiting: VecDeque::new(),
+            next_turn: 0,
             replies: HashMap::new(),
         }
     }
@@ -83,11 +98,13 @@ impl<R> Reception<R> {
     /// request is taken until the sessions have said that they have no more.
     pub(crate) fn come_in(
         &mut self,
-        guest: Guest<R>,
+        mut guest: Guest<R>,
         children: u32,
         phase: Phase,
         drained: Drained,
     ) {
+        guest.turn = self.next_turn;
+        self.next_turn += 1;
         let phase = match (phase, drained) {
             (Phase::Stopping, Drained::NotYet) => Phase::Running,
             (phase, _) => phase,
@@ -104,54 +121,63 @@ impl<R> Reception<R> {
 
     /// The next request, if there may be another child now.
     pub(crate) fn next(&mut self, children: u32) -> Option<Guest<R>> {
-        if children < self.max_children {
-            self.waiting.pop_front()
-        } else {
-            None
-        }
+        if children < self.max_children { self.waiting.pop_front() } else { None }
     }
 
     /// A child was ordered for this guest; its answer follows.
-    pub(crate) fn ordered(&mut self, child: ChildId, reply: Reply<R>) {
-        self.replies.insert(child, reply);
+    pub(crate) fn ordered(&mut self, child: ChildId, reply: Reply<R>, turn: u64) {
+        self.replies.insert(child, (reply, turn));
     }
 
     /// The order could not even be given.
-    pub(crate) fn unforked(&mut self, unforked: Unforked<R>, reply: Reply<R>) {
+    pub(crate) fn unforked(&mut self, unforked: Unforked<R>, reply: Reply<R>, turn: u64) -> Line {
         let Unforked { request, why } = unforked;
-        let guest = Guest { request, reply };
+        let guest = Guest { request, reply, turn };
         match why {
             // The child that leaves its seat is still on the way out: it is this guest's turn next.
-            NurseryError::Full { .. } => self.waiting.push_front(guest),
-            NurseryError::Handover(error) => guest.hand_back(error.into()),
-            other => guest.hand_back(HandBackReason::CannotFork(other.to_string())),
+            NurseryError::Full { .. } => {
+                self.wait_again(guest);
+                Line::Stops
+            }
+            NurseryError::Handover(error) => {
+                guest.hand_back(error.into());
+                Line::GoesOn
+            }
+            other => {
+                guest.hand_back(HandBackReason::CannotFork(other.to_string()));
+                Line::Stops
+            }
         }
     }
 
     /// The child lives.
     pub(crate) fn born(&mut self, child: ChildId, pid: Pid) {
-        if let Some(reply) = self.replies.remove(&child) {
+        if let Some((reply, _turn)) = self.replies.remove(&child) {
             let _ = reply.send(Ok(Handed { child, pid }));
         }
     }
 
-    /// The fork failed: what may pass is tried again, first of all.
+    /// The fork failed: what may pass is tried again, each in its turn.
     pub(crate) fn fork_failed(&mut self, child: ChildId, request: R, refusal: &ForkRefusal) {
-        let Some(reply) = self.replies.remove(&child) else {
-            return;
-        };
-        let guest = Guest { request, reply };
+        let Some((reply, turn)) = self.replies.remove(&child) else { return };
+        let guest = Guest { request, reply, turn };
         if refusal.is_passing() {
-            self.waiting.push_front(guest);
+            self.wait_again(guest);
         } else {
             guest.hand_back(HandBackReason::CannotFork(refusal.to_string()));
         }
     }
 
+    fn wait_again(&mut self, guest: Guest<R>) {
+        let place = self.waiting.partition_point(|waiting| waiting.turn < guest.turn);
+        self.waiting.insert(place, guest);
+    }
+
     /// The nursery is lost before it could tell of this child.
     pub(crate) fn unborn(&mut self, child: ChildId, request: R, why: &str) {
-        if let Some(reply) = self.replies.remove(&child) {
-            Guest { request, reply }.hand_back(HandBackReason::CannotFork(why.to_owned()));
+        if let Some((reply, turn)) = self.replies.remove(&child) {
+            let guest = Guest { request, reply, turn };
+            guest.hand_back(HandBackReason::CannotFork(why.to_owned()));
         }
     }
 

@@ -60,11 +60,7 @@ pub(crate) struct Registry {
 impl Registry {
     pub(crate) fn new(slots: u32, calling: Calling) -> Self {
         let records = (0..slots).map(|_slot| None).collect();
-        Registry {
-            records,
-            census: Census::default(),
-            calling,
-        }
+        Registry { records, census: Census::default(), calling }
     }
 
     pub(crate) fn census(&self) -> &Census {
@@ -76,15 +72,13 @@ impl Registry {
     }
 
     fn get_mut(&mut self, child: ChildId) -> Option<&mut Record> {
-        self.records
-            .get_mut(child.slot.index())?
-            .as_mut()
-            .filter(|record| record.child == child)
+        self.records.get_mut(child.slot.index())?.as_mut().filter(|record| record.child == child)
     }
 
     /// A child has been ordered.
     pub(crate) fn ordered(&mut self, child: ChildId, vintage: u32, now: Moment) {
         if let Some(place) = self.records.get_mut(child.slot.index()) {
+            debug_assert!(place.is_none(), "{child} is ordered into a seat that is taken");
             *place = Some(Record {
                 child,
                 pid: None,
@@ -122,11 +116,7 @@ impl Registry {
 
     /// The scoreboard's line of this slot has changed.
     pub(crate) fn saw(&mut self, entry: &Entry) -> Sight {
-        let Some(record) = self
-            .records
-            .get_mut(entry.slot.index())
-            .and_then(Option::as_mut)
-        else {
+        let Some(record) = self.records.get_mut(entry.slot.index()).and_then(Option::as_mut) else {
             return Sight::Other;
         };
         // An empty slot is seen only when a report of its end is under way: that will count it.
@@ -190,22 +180,11 @@ impl Registry {
             (true, 0) => Age::Unused(lived),
             (true, _) => Age::Served,
         };
-        Some((
-            ChildExited {
-                child,
-                pid,
-                cause,
-                requests: last.requests,
-                lived,
-            },
-            age,
-        ))
+        Some((ChildExited { child, pid, cause, requests: last.requests, lived }, age))
     }
 
     fn take(&mut self, child: ChildId) -> Option<Record> {
-        self.records
-            .get_mut(child.slot.index())?
-            .take_if(|record| record.child == child)
+        self.records.get_mut(child.slot.index())?.take_if(|record| record.child == child)
     }
 
     /// The children that wait, with those that have waited longest first.

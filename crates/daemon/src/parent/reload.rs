@@ -69,12 +69,9 @@ impl Reloaded {
         turnover.old_busy = u32::try_from(busy.len()).unwrap_or(u32::MAX);
         match turnover.turn() {
             Turn::Fork(children) => Step::Fork(children),
-            Turn::Retire(children) => Step::Retire(
-                idle.into_iter()
-                    .chain(busy)
-                    .take(children as usize)
-                    .collect(),
-            ),
+            Turn::Retire(children) => {
+                Step::Retire(idle.into_iter().chain(busy).take(children as usize).collect())
+            }
             Turn::Wait => Step::Nothing,
             Turn::Done => {
                 self.target = None;

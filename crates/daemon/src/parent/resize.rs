@@ -35,16 +35,10 @@ pub(crate) fn max_children(now: u32, slots: u32, resize: Resize) -> Result<u32, 
         Resize::To(children) => children,
     };
     if wanted == 0 {
-        return Err(Refusal::Size {
-            wanted,
-            why: "a forking daemon needs one child".into(),
-        });
+        return Err(Refusal::Size { wanted, why: "a forking daemon needs one child".into() });
     }
     if wanted > slots {
-        return Err(Refusal::Size {
-            wanted,
-            why: format!("the scoreboard has {slots} slots"),
-        });
+        return Err(Refusal::Size { wanted, why: format!("the scoreboard has {slots} slots") });
     }
     Ok(wanted)
 }
@@ -58,10 +52,7 @@ mod tests {
         assert_eq!(max_children(3, 16, Resize::More), Ok(4));
         assert_eq!(max_children(3, 16, Resize::To(16)), Ok(16));
         let refusal = max_children(3, 16, Resize::To(17)).unwrap_err();
-        assert_eq!(
-            refusal.to_string(),
-            "cannot resize to 17: the scoreboard has 16 slots"
-        );
+        assert_eq!(refusal.to_string(), "cannot resize to 17: the scoreboard has 16 slots");
     }
 
     #[test]

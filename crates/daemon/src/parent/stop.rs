@@ -61,20 +61,14 @@ impl<R: Handover + Send> DaemonActor<R> {
             let address = ctx.address();
             let answers = self.sessions.shutdown.ask(&shutdown);
             // By way of the mailbox: a request that a session has sent before comes first.
-            ctx.spawn(
-                answers
-                    .map(move |()| address.do_send(FarewellsSaid))
-                    .into_actor(self),
-            );
+            ctx.spawn(answers.map(move |()| address.do_send(FarewellsSaid)).into_actor(self));
             self.foreign.signal_all(Signal::Term);
             ctx.run_later(self.grace, Self::lose_patience);
         }
         if manner == Manner::AtOnce {
             self.lose_patience(ctx);
         }
-        self.with_home(ctx, |household, hands, now| {
-            household.stop(manner, hands, now)
-        });
+        self.with_home(ctx, |household, hands, now| household.stop(manner, hands, now));
     }
 
     /// Nobody is waited for any longer: neither foreign children nor, where there are no others,
@@ -113,8 +107,7 @@ impl<R: Handover + Send> DaemonActor<R> {
             Ending::Nursery => self.end_if_all_are_gone(ctx),
             Ending::Not | Ending::Children => {
                 error!(self.log, "{}; its children are ended", lost);
-                self.failure
-                    .get_or_insert(DaemonError::NurseryLost(lost.to_string()));
+                self.failure.get_or_insert(DaemonError::NurseryLost(lost.to_string()));
                 if let Some(readiness) = self.readiness.take() {
                     readiness.failed(&lost.to_string());
                 }
@@ -123,9 +116,7 @@ impl<R: Handover + Send> DaemonActor<R> {
                 }
                 self.ending = Ending::Bereaved { looks: 0 };
                 self.stopping.get_or_insert(Manner::AtOnce);
-                let shutdown = DaemonShutdown {
-                    reason: ShutdownReason::AtOnce,
-                };
+                let shutdown = DaemonShutdown { reason: ShutdownReason::AtOnce };
                 self.news.shutdown = Some(shutdown);
                 self.sessions.shutdown.tell(&shutdown);
                 self.foreign.signal_all(Signal::Term);
@@ -149,22 +140,18 @@ impl<R: Handover + Send> DaemonActor<R> {
         let Ending::Bereaved { looks } = self.ending else {
             return;
         };
-        let gone = self
-            .home
-            .as_ref()
-            .is_none_or(|home| home.hands.nursery.bereaved_are_gone());
-        if gone {
+        let gone = self.home.as_ref().is_none_or(|home| home.hands.nursery.bereaved_are_gone());
+        let waited = BEREAVED_LOOK * looks;
+        // After the KILL only zombies are left, of an init that does not reap them.
+        if gone || waited >= self.grace + GOODBYE_MAX {
             self.over(ctx);
             return;
         }
-        let waited = BEREAVED_LOOK * looks;
         if waited >= self.grace {
             self.signal_bereaved(Signal::Kill);
             self.foreign.signal_all(Signal::Kill);
         }
-        self.ending = Ending::Bereaved {
-            looks: looks.saturating_add(1),
-        };
+        self.ending = Ending::Bereaved { looks: looks.saturating_add(1) };
         ctx.run_later(BEREAVED_LOOK, Self::look_after_the_bereaved);
     }
 
@@ -226,10 +213,7 @@ impl<R: Handover + Send> DaemonActor<R> {
             Ending::Not => "Stays alive: the daemon runs".to_owned(),
             Ending::Children => "Stopping: waits for children and sessions".to_owned(),
             Ending::Nursery if !self.foreign.is_empty() => {
-                format!(
-                    "Stopping: waits for foreign children {:?}",
-                    self.foreign.pids()
-                )
+                format!("Stopping: waits for foreign children {:?}", self.foreign.pids())
             }
             Ending::Nursery => "Stopping: waits for the nursery".to_owned(),
             Ending::Bereaved { .. } => {
@@ -253,7 +237,7 @@ where
 
     fn handle(&mut self, _said: FarewellsSaid, ctx: &mut Self::Context) {
         if self.home.is_some() {
-            self.with_home(ctx, |household, hands, now| household.drained(hands, now));
+            self.with_home(ctx, super::household::Household::drained);
         } else if self.ending == Ending::Children {
             self.children_gone(ctx);
         }

@@ -42,9 +42,7 @@ impl Handler<DaemonShutdown> for Notes {
     }
 }
 
-const SHUTDOWN: DaemonShutdown = DaemonShutdown {
-    reason: ShutdownReason::Stopping,
-};
+const SHUTDOWN: DaemonShutdown = DaemonShutdown { reason: ShutdownReason::Stopping };
 
 fn subscribe<M: Broadcast>(
     sessions: &mut Sessions,
@@ -65,10 +63,7 @@ fn a_late_subscriber_is_told_what_still_holds_and_nothing_else() {
         let mut sessions = Sessions::default();
         let notes = Notes::default();
         let actor = notes.clone().start();
-        let news = News {
-            pause: Some(DaemonPause),
-            ..News::default()
-        };
+        let news = News { pause: Some(DaemonPause), ..News::default() };
         subscribe::<DaemonPause>(&mut sessions, "late", &actor, &news);
         subscribe::<DaemonShutdown>(&mut sessions, "late", &actor, &news);
         sessions.pause.ask(&DaemonPause).await;
@@ -117,10 +112,7 @@ fn a_peek_lists_sessions_by_number_with_what_they_want() {
         let one = subscribe::<DaemonPause>(&mut sessions, "one", &actor, &news);
         let two = subscribe::<DaemonHup>(&mut sessions, "two", &actor, &news);
         let again = subscribe::<DaemonShutdown>(&mut sessions, "one", &actor, &news);
-        assert_eq!(
-            (one, two, again),
-            (SessionId(2), SessionId(3), SessionId(2))
-        );
+        assert_eq!((one, two, again), (SessionId(2), SessionId(3), SessionId(2)));
         assert_eq!(
             sessions.peek("Daemon"),
             [

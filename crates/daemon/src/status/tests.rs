@@ -20,11 +20,7 @@ fn board() -> Board {
     let lines = Box::leak((0..lines).map(|_line| Line::new()).collect::<Box<[Line]>>());
     let scoreboard = Scoreboard::format(lines, 6, at(0)).unwrap();
     scoreboard.show(4);
-    for (slot, status) in [
-        (0, None),
-        (1, Some(Status::Serving)),
-        (2, Some(Status::Fresh)),
-    ] {
+    for (slot, status) in [(0, None), (1, Some(Status::Serving)), (2, Some(Status::Fresh))] {
         let slot = SlotNumber::new(slot);
         let generation = scoreboard.order(slot, at(1)).unwrap();
         if let Some(status) = status {
@@ -79,10 +75,7 @@ fn a_child_s_text_has_the_scoreboard_and_no_list() {
 fn each_child_is_told_with_its_age_its_pause_and_its_word() {
     let report = report(Reporter::Parent);
     let serving = &report.children[1];
-    assert_eq!(
-        (serving.pid, serving.letter, serving.requests),
-        (Some(701), 'r', 1)
-    );
+    assert_eq!((serving.pid, serving.letter, serving.requests), (Some(701), 'r', 1));
     assert_eq!((serving.age.as_secs(), serving.since.as_secs()), (7, 4));
     assert_eq!(serving.label.as_deref(), Some("GET /"));
     assert_eq!(report.children[0].pid, None);
@@ -119,8 +112,5 @@ fn ends_are_counted_by_whether_they_were_in_order() {
     let mut counters = Counters::default();
     counters.exited(&Cause::Recycled, 10);
     counters.exited(&Cause::Exited(1), 3);
-    assert_eq!(
-        (counters.left, counters.died, counters.requests),
-        (1, 1, 13)
-    );
+    assert_eq!((counters.left, counters.died, counters.requests), (1, 1, 13));
 }

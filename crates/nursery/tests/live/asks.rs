@@ -29,10 +29,7 @@ pub(crate) struct Lives<R, F> {
 
 /// Makes a brood of a closure, which each child has a copy of.
 pub(crate) fn lives<R: Handover, F: FnOnce(Birth<R>) -> i32 + 'static>(live: F) -> Lives<R, F> {
-    Lives {
-        live,
-        request: PhantomData,
-    }
+    Lives { live, request: PhantomData }
 }
 
 impl<R: Handover, F: FnOnce(Birth<R>) -> i32 + 'static> Brood for Lives<R, F> {
@@ -57,10 +54,7 @@ impl<R: Handover> House<R> {
 
     pub(crate) fn found<B: Brood<Request = R>>(plan: Plan, brood: B) -> Self {
         let (nursery, _brood) = plan.found(brood).expect("founded");
-        House {
-            nursery,
-            events: VecDeque::new(),
-        }
+        House { nursery, events: VecDeque::new() }
     }
 
     pub(crate) fn fork(&mut self, request: R) -> ChildId {
@@ -78,8 +72,7 @@ impl<R: Handover> House<R> {
                 return event;
             }
             assert!(Instant::now() < deadline, "no event within {PATIENCE:?}");
-            self.events
-                .extend(self.nursery.wait(Some(PATIENCE)).expect("it is there"));
+            self.events.extend(self.nursery.wait(Some(PATIENCE)).expect("it is there"));
         }
     }
 
@@ -92,9 +85,7 @@ impl<R: Handover> House<R> {
 
     pub(crate) fn gone(&mut self) -> (ChildId, Exit, Entry) {
         match self.next() {
-            Event::Gone {
-                child, exit, last, ..
-            } => (child, exit, last),
+            Event::Gone { child, exit, last, .. } => (child, exit, last),
             _ => panic!("no end"),
         }
     }
@@ -129,10 +120,7 @@ impl<R: Handover> House<R> {
 }
 
 pub(crate) const fn killed_by(signal: i32) -> Exit {
-    Exit::Signal {
-        number: signal,
-        core: false,
-    }
+    Exit::Signal { number: signal, core: false }
 }
 
 /// The exit by this signal.
@@ -174,10 +162,9 @@ pub(crate) fn hears(mut line: &UnixStream) -> bool {
 /// Whether a process is gone, or a zombie that its parent has not reaped.
 pub(crate) fn is_over(pid: Pid) -> bool {
     match fs::read_to_string(format!("/proc/{pid}/stat")) {
-        Ok(stat) => stat
-            .rsplit(')')
-            .next()
-            .is_some_and(|rest| rest.trim_start().starts_with(['Z', 'X'])),
+        Ok(stat) => {
+            stat.rsplit(')').next().is_some_and(|rest| rest.trim_start().starts_with(['Z', 'X']))
+        }
         Err(_no_such_process) => true,
     }
 }

@@ -15,34 +15,13 @@ use super::asks::{GRACE, House, ended_by, hears, lives, say, sleep_until_killed}
 use crate::Scenario;
 
 pub(crate) const SCENARIOS: &[Scenario] = &[
-    (
-        "a_birth_is_told_before_the_end_and_each_once",
-        a_birth_is_told_before_the_end,
-    ),
-    (
-        "an_exit_code_is_what_the_life_returns_and_a_panic_is_101",
-        exit_codes,
-    ),
-    (
-        "a_child_is_the_nursery_s_in_its_process_group",
-        a_child_is_the_nursery_s,
-    ),
-    (
-        "a_killed_child_frees_its_slot_and_its_last_word_is_told",
-        a_killed_child_frees_its_slot,
-    ),
-    (
-        "a_label_torn_by_a_death_is_told_and_repaired",
-        a_torn_label_is_repaired,
-    ),
-    (
-        "a_board_in_a_file_can_be_read_from_outside",
-        a_board_can_be_read_from_outside,
-    ),
-    (
-        "a_child_s_report_rings_a_parent_that_sleeps",
-        a_report_rings,
-    ),
+    ("a_birth_is_told_before_the_end_and_each_once", a_birth_is_told_before_the_end),
+    ("an_exit_code_is_what_the_life_returns_and_a_panic_is_101", exit_codes),
+    ("a_child_is_the_nursery_s_in_its_process_group", a_child_is_the_nursery_s),
+    ("a_killed_child_frees_its_slot_and_its_last_word_is_told", a_killed_child_frees_its_slot),
+    ("a_label_torn_by_a_death_is_told_and_repaired", a_torn_label_is_repaired),
+    ("a_board_in_a_file_can_be_read_from_outside", a_board_can_be_read_from_outside),
+    ("a_child_s_report_rings_a_parent_that_sleeps", a_report_rings),
 ];
 
 fn a_birth_is_told_before_the_end() {
@@ -159,8 +138,7 @@ fn a_torn_label_is_repaired() {
 
     let file = OpenOptions::new().write(true).open(&path).expect("there");
     let odd = 0x0fff_u64.to_ne_bytes();
-    file.write_all_at(&odd, place(3, child.slot.get(), GUARD))
-        .expect("written");
+    file.write_all_at(&odd, place(3, child.slot.get(), GUARD)).expect("written");
     let torn = house.nursery.board().read(child.slot);
     assert_eq!(torn.label, Label::BeingWritten);
 
@@ -225,10 +203,7 @@ fn a_report_rings() {
         // Without a bell it would sleep that long.
         let told = house.nursery.wait(Some(Duration::from_secs(10)));
         assert!(told.expect("it is there").is_empty());
-        assert!(
-            asleep.elapsed() < Duration::from_secs(5),
-            "no bell has rung"
-        );
+        assert!(asleep.elapsed() < Duration::from_secs(5), "no bell has rung");
         armed(&house, &mut changed);
     }
     assert!(changed.contains(&child.slot));

@@ -17,14 +17,8 @@ pub(crate) const SCENARIOS: &[Scenario] = &[
         "a_child_holds_its_request_the_bell_and_the_brood_and_nothing_else",
         a_child_holds_only_what_it_must,
     ),
-    (
-        "a_thousand_handovers_leak_no_descriptor",
-        handovers_leak_no_descriptor,
-    ),
-    (
-        "a_hundred_refused_requests_leak_no_descriptor",
-        refusals_leak_no_descriptor,
-    ),
+    ("a_thousand_handovers_leak_no_descriptor", handovers_leak_no_descriptor),
+    ("a_hundred_refused_requests_leak_no_descriptor", refusals_leak_no_descriptor),
 ];
 
 /// What the descriptors lead to that are open now and not among the former ones, as one line.
@@ -75,9 +69,7 @@ fn a_child_holds_only_what_it_must() {
 
 /// How many descriptors another process has open.
 fn count_of(pid: Pid) -> usize {
-    std::fs::read_dir(format!("/proc/{pid}/fd"))
-        .expect("it is there")
-        .count()
+    std::fs::read_dir(format!("/proc/{pid}/fd")).expect("it is there").count()
 }
 
 fn handovers_leak_no_descriptor() {
@@ -95,11 +87,7 @@ fn handovers_leak_no_descriptor() {
         while ordered < 1000 && house.nursery.board().free() > 0 {
             let fd = tell.try_clone().expect("a spare descriptor");
             // Every tenth by memory file.
-            let size = if ordered.is_multiple_of(10) {
-                10_000
-            } else {
-                1
-            };
+            let size = if ordered.is_multiple_of(10) { 10_000 } else { 1 };
             house.fork((fd.into(), vec![1; size]));
             ordered += 1;
         }
@@ -108,10 +96,7 @@ fn handovers_leak_no_descriptor() {
             gone += 1;
         }
     }
-    assert_eq!(
-        (count().expect("counted"), count_of(house.nursery.pid())),
-        before
-    );
+    assert_eq!((count().expect("counted"), count_of(house.nursery.pid())), before);
     drop(told);
     house.goes_home();
 }
@@ -127,10 +112,7 @@ fn refusals_leak_no_descriptor() {
         house.fork((fd.into(), vec![1; size]));
         assert!(matches!(house.next(), Event::ForkFailed { .. }));
     }
-    assert_eq!(
-        (count().expect("counted"), count_of(house.nursery.pid())),
-        before
-    );
+    assert_eq!((count().expect("counted"), count_of(house.nursery.pid())), before);
     drop(told);
     house.goes_home();
 }

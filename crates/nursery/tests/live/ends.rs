@@ -16,30 +16,12 @@ use super::asks::{
 use crate::{Scenario, eventually};
 
 pub(crate) const SCENARIOS: &[Scenario] = &[
-    (
-        "sent_home_the_nursery_tells_every_end_before_its_own",
-        sent_home_it_tells_every_end,
-    ),
-    (
-        "a_child_that_ignores_term_is_killed_after_the_grace",
-        a_stubborn_child_is_killed,
-    ),
-    (
-        "a_handle_that_is_dropped_ends_the_nursery",
-        a_dropped_handle_ends_all,
-    ),
-    (
-        "a_parent_killed_leaves_nobody_but_gives_the_grace",
-        a_killed_parent_leaves_nobody,
-    ),
-    (
-        "a_nursery_killed_ends_its_children_and_is_told_as_lost",
-        a_killed_nursery_is_told,
-    ),
-    (
-        "what_a_killed_nursery_had_not_forked_for_is_given_back",
-        the_unborn_are_given_back,
-    ),
+    ("sent_home_the_nursery_tells_every_end_before_its_own", sent_home_it_tells_every_end),
+    ("a_child_that_ignores_term_is_killed_after_the_grace", a_stubborn_child_is_killed),
+    ("a_handle_that_is_dropped_ends_the_nursery", a_dropped_handle_ends_all),
+    ("a_parent_killed_leaves_nobody_but_gives_the_grace", a_killed_parent_leaves_nobody),
+    ("a_nursery_killed_ends_its_children_and_is_told_as_lost", a_killed_nursery_is_told),
+    ("what_a_killed_nursery_had_not_forked_for_is_given_back", the_unborn_are_given_back),
     (
         "a_fork_ordered_of_a_nursery_that_is_gone_gives_the_request_back",
         a_fork_of_nobody_gives_back,
@@ -145,12 +127,9 @@ fn a_killed_parent_leaves_nobody() {
         sleep_until_killed()
     });
     let mut pids = String::new();
-    BufReader::new(&mut told)
-        .read_line(&mut pids)
-        .expect("told");
-    let mut pids = pids
-        .split_whitespace()
-        .map(|pid| pid.parse().ok().and_then(Pid::from_raw).expect("a pid"));
+    BufReader::new(&mut told).read_line(&mut pids).expect("told");
+    let mut pids =
+        pids.split_whitespace().map(|pid| pid.parse().ok().and_then(Pid::from_raw).expect("a pid"));
     let mut next = || pids.next().expect("three of them");
     let (nursery, obedient, stubborn) = (next(), next(), next());
 
@@ -187,9 +166,7 @@ fn a_killed_nursery_is_told() {
     assert!(!is_over(pid));
     house.nursery.signal_bereaved(Signal::Kill).expect("sent");
     assert!(!hears(&stubborn), "KILL has ended it");
-    eventually("the bereaved are gone", || {
-        house.nursery.bereaved_are_gone()
-    });
+    eventually("the bereaved are gone", || house.nursery.bereaved_are_gone());
     let mut exit = None;
     eventually("it is buried", || {
         exit = house.nursery.bury().expect("ours");

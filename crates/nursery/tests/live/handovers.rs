@@ -17,35 +17,14 @@ use super::asks::{GRACE, House, lives, say, sleep_until_killed};
 use crate::{Scenario, eventually};
 
 pub(crate) const SCENARIOS: &[Scenario] = &[
-    (
-        "a_connection_reaches_its_child_and_is_closed_in_the_parent",
-        a_connection_reaches_its_child,
-    ),
-    (
-        "descriptors_bytes_and_values_cross_together",
-        a_mixed_request_crosses,
-    ),
+    ("a_connection_reaches_its_child_and_is_closed_in_the_parent", a_connection_reaches_its_child),
+    ("descriptors_bytes_and_values_cross_together", a_mixed_request_crosses),
     ("ten_megabytes_cross", ten_megabytes_cross),
-    (
-        "a_request_over_the_limit_comes_back_untouched",
-        a_request_over_the_limit_comes_back,
-    ),
-    (
-        "too_many_descriptors_come_back_untouched",
-        too_many_descriptors_come_back,
-    ),
-    (
-        "a_request_that_finds_no_seat_comes_back",
-        a_request_that_finds_no_seat_comes_back,
-    ),
-    (
-        "a_request_that_cannot_be_unpacked_is_told_to_its_child",
-        garbage_is_told_to_the_child,
-    ),
-    (
-        "a_thousand_orders_wait_for_a_nursery_that_is_stopped_and_all_arrive",
-        a_thousand_orders_wait,
-    ),
+    ("a_request_over_the_limit_comes_back_untouched", a_request_over_the_limit_comes_back),
+    ("too_many_descriptors_come_back_untouched", too_many_descriptors_come_back),
+    ("a_request_that_finds_no_seat_comes_back", a_request_that_finds_no_seat_comes_back),
+    ("a_request_that_cannot_be_unpacked_is_told_to_its_child", garbage_is_told_to_the_child),
+    ("a_thousand_orders_wait_for_a_nursery_that_is_stopped_and_all_arrive", a_thousand_orders_wait),
 ];
 
 fn a_connection_reaches_its_child() {
@@ -118,10 +97,7 @@ fn ten_megabytes_cross() {
         .find_map(|line| line.strip_prefix("VmHWM:"))
         .and_then(|line| line.split_whitespace().next()?.parse().ok())
         .expect("a peak");
-    assert!(
-        peak < SIZE / 1024,
-        "the nursery held the request: {peak} kB"
-    );
+    assert!(peak < SIZE / 1024, "the nursery held the request: {peak} kB");
     house.goes_home();
 }
 
@@ -153,10 +129,7 @@ impl Handover for Many {
 
     fn unpack(delivery: &mut Delivery) -> Result<Self, HandoverError> {
         let count = delivery.take_bytes()?.first().copied().unwrap_or(0);
-        (0..count)
-            .map(|_each| delivery.take_descriptor())
-            .collect::<Result<_, _>>()
-            .map(Many)
+        (0..count).map(|_each| delivery.take_descriptor()).collect::<Result<_, _>>().map(Many)
     }
 }
 
@@ -177,10 +150,7 @@ fn too_many_descriptors_come_back() {
         panic!("it was ordered");
     };
     assert_eq!(request.0.len(), DESCRIPTORS_MAX + 1);
-    assert!(matches!(
-        why,
-        NurseryError::Handover(HandoverError::TooManyDescriptors { count: 61 })
-    ));
+    assert!(matches!(why, NurseryError::Handover(HandoverError::TooManyDescriptors { count: 61 })));
     house.fork(copies(DESCRIPTORS_MAX));
     assert_eq!(house.lived(), Exit::Code(60));
     drop(told);
@@ -200,10 +170,7 @@ fn a_request_that_finds_no_seat_comes_back() {
         panic!("it was ordered");
     };
     assert_eq!(request, "second");
-    assert_eq!(
-        why.to_string(),
-        "cannot fork: all 1 slots of the scoreboard are taken"
-    );
+    assert_eq!(why.to_string(), "cannot fork: all 1 slots of the scoreboard are taken");
     house.born();
     house.nursery.signal(first, Signal::Term).expect("sent");
     house.gone();
@@ -278,16 +245,10 @@ fn a_thousand_orders_wait() {
     assert_eq!(born, CHILDREN);
     let mut heard = Vec::new();
     told.read_to_end(&mut heard).expect("the end");
-    let mut numbers: Vec<u32> = heard
-        .as_chunks::<4>()
-        .0
-        .iter()
-        .map(|bytes| u32::from_ne_bytes(*bytes))
-        .collect();
+    let mut numbers: Vec<u32> =
+        heard.as_chunks::<4>().0.iter().map(|bytes| u32::from_ne_bytes(*bytes)).collect();
     numbers.sort_unstable();
     assert!(numbers.into_iter().eq(0..CHILDREN));
-    eventually("all seats are free", || {
-        house.nursery.board().free() == CHILDREN
-    });
+    eventually("all seats are free", || house.nursery.board().free() == CHILDREN);
     house.goes_home();
 }

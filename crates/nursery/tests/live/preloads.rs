@@ -14,30 +14,12 @@ use super::asks::{GRACE, House, hears, say};
 use crate::Scenario;
 
 pub(crate) const SCENARIOS: &[Scenario] = &[
-    (
-        "preload_runs_once_and_its_memory_is_in_every_child",
-        preload_runs_once,
-    ),
-    (
-        "an_error_of_preload_is_the_answer",
-        an_error_of_preload_is_the_answer,
-    ),
-    (
-        "a_panic_in_preload_is_the_answer",
-        a_panic_in_preload_is_the_answer,
-    ),
-    (
-        "a_thread_that_preload_leaves_is_named_in_the_refusal",
-        a_thread_is_named,
-    ),
-    (
-        "a_fork_that_the_system_refuses_gives_the_request_back",
-        a_refused_fork_gives_back,
-    ),
-    (
-        "a_failed_hangup_is_told_and_a_good_one_is_not",
-        a_failed_hangup_is_told,
-    ),
+    ("preload_runs_once_and_its_memory_is_in_every_child", preload_runs_once),
+    ("an_error_of_preload_is_the_answer", an_error_of_preload_is_the_answer),
+    ("a_panic_in_preload_is_the_answer", a_panic_in_preload_is_the_answer),
+    ("a_thread_that_preload_leaves_is_named_in_the_refusal", a_thread_is_named),
+    ("a_fork_that_the_system_refuses_gives_the_request_back", a_refused_fork_gives_back),
+    ("a_failed_hangup_is_told_and_a_good_one_is_not", a_failed_hangup_is_told),
 ];
 
 /// Loads a table, and says so.
@@ -67,10 +49,7 @@ impl Brood for Table {
 
 fn preload_runs_once() {
     let (mut told, loaded) = io::pipe().expect("a pipe");
-    let table = Table {
-        rows: Vec::new(),
-        loaded: Some(loaded),
-    };
+    let table = Table { rows: Vec::new(), loaded: Some(loaded) };
     let plan = Plan::for_children(4).grace(GRACE);
     let (mut nursery, Table { rows, loaded }) = plan.found(table).expect("founded");
     drop(loaded);
@@ -110,10 +89,7 @@ impl<F: FnMut() -> Result<(), Box<dyn Error>> + 'static> Brood for Step<F> {
 
 fn an_error_of_preload_is_the_answer() {
     let step = Step(|| Err("the table is empty".into()));
-    let error = Plan::for_children(1)
-        .found(step)
-        .map(|_founded| ())
-        .expect_err("refused");
+    let error = Plan::for_children(1).found(step).map(|_founded| ()).expect_err("refused");
     assert!(matches!(error, NurseryError::PreloadFailed { .. }));
     assert_eq!(error.to_string(), "cannot preload: the table is empty");
     nobody_is_left();
@@ -121,10 +97,7 @@ fn an_error_of_preload_is_the_answer() {
 
 fn a_panic_in_preload_is_the_answer() {
     let step = Step(|| panic!("in preload"));
-    let error = Plan::for_children(1)
-        .found(step)
-        .map(|_founded| ())
-        .expect_err("refused");
+    let error = Plan::for_children(1).found(step).map(|_founded| ()).expect_err("refused");
     let sentence = error.to_string();
     assert!(matches!(error, NurseryError::Lost { .. }), "{sentence}");
     assert!(sentence.contains("101"), "{sentence}");
@@ -141,12 +114,7 @@ fn nobody_is_left() {
 fn is_refused(house: &mut House<UnixStream>) -> ForkRefusal {
     let (near, far) = UnixStream::pair().expect("a pair");
     let ordered = house.fork(near);
-    let Event::ForkFailed {
-        child,
-        request,
-        refusal,
-    } = house.next()
-    else {
+    let Event::ForkFailed { child, request, refusal } = house.next() else {
         panic!("it was forked");
     };
     assert_eq!(child, ordered);

@@ -15,26 +15,11 @@ pub(crate) const SCENARIOS: &[Scenario] = &[
         "a_term_sent_right_after_the_order_waits_until_it_is_released",
         a_term_waits_until_it_is_released,
     ),
-    (
-        "no_term_of_a_hundred_sent_with_their_orders_is_lost",
-        no_term_of_a_hundred_is_lost,
-    ),
-    (
-        "a_held_signal_is_read_by_a_queue_that_is_opened_before_the_release",
-        a_held_signal_is_read,
-    ),
-    (
-        "a_child_hears_of_the_end_of_its_own_children",
-        a_child_hears_of_its_own_children,
-    ),
-    (
-        "a_signal_to_a_former_owner_of_the_slot_reaches_nobody",
-        a_signal_to_a_former_owner,
-    ),
-    (
-        "the_nursery_ignores_what_a_terminal_or_an_operator_sends",
-        the_nursery_ignores_signals,
-    ),
+    ("no_term_of_a_hundred_sent_with_their_orders_is_lost", no_term_of_a_hundred_is_lost),
+    ("a_held_signal_is_read_by_a_queue_that_is_opened_before_the_release", a_held_signal_is_read),
+    ("a_child_hears_of_the_end_of_its_own_children", a_child_hears_of_its_own_children),
+    ("a_signal_to_a_former_owner_of_the_slot_reaches_nobody", a_signal_to_a_former_owner),
+    ("the_nursery_ignores_what_a_terminal_or_an_operator_sends", the_nursery_ignores_signals),
 ];
 
 fn a_term_waits_until_it_is_released() {

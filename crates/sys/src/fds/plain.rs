@@ -9,13 +9,8 @@ use nix::fcntl::{FcntlArg, fcntl};
 
 pub(super) fn list() -> io::Result<Vec<(RawFd, String)>> {
     let entries: Vec<_> = fs::read_dir("/dev/fd")?.collect::<io::Result<_>>()?;
-    let fds = entries
-        .iter()
-        .filter_map(|entry| entry.file_name().to_str()?.parse().ok());
-    Ok(fds
-        .filter(|fd| is_open(*fd))
-        .map(|fd| (fd, String::new()))
-        .collect())
+    let fds = entries.iter().filter_map(|entry| entry.file_name().to_str()?.parse().ok());
+    Ok(fds.filter(|fd| is_open(*fd)).map(|fd| (fd, String::new())).collect())
 }
 
 /// Leaves out the descriptor that the directory was read by, which is closed now.

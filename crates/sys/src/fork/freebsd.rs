@@ -7,12 +7,7 @@ use crate::error::{Error, Result};
 use crate::process::Pid;
 
 pub(super) fn is_alone() -> Result<bool> {
-    let name = [
-        libc::CTL_KERN,
-        libc::KERN_PROC,
-        libc::KERN_PROC_PID,
-        Pid::this().as_raw(),
-    ];
+    let name = [libc::CTL_KERN, libc::KERN_PROC, libc::KERN_PROC_PID, Pid::this().as_raw()];
     let mut told = MaybeUninit::<libc::kinfo_proc>::zeroed();
     let mut length = size_of::<libc::kinfo_proc>();
     // SAFETY: `name` has as many numbers as is said, `told` as many bytes; nothing is set.

@@ -20,9 +20,7 @@ pub(super) fn is_alone() -> Result<bool> {
     match fs::metadata(TASKS).map(|task| task.nlink()) {
         Ok(links) if links >= 3 => Ok(links == 3),
         // Some emulations of /proc count no links of directories.
-        Ok(_) => fs::read_dir(TASKS)
-            .map(|tasks| tasks.count() == 1)
-            .or_else(|_| by_unshare()),
+        Ok(_) => fs::read_dir(TASKS).map(|tasks| tasks.count() == 1).or_else(|_| by_unshare()),
         Err(_) => by_unshare(),
     }
 }
@@ -37,10 +35,7 @@ fn by_unshare() -> Result<bool> {
     if error.raw_os_error() == Some(libc::EINVAL) {
         return Ok(false);
     }
-    Err(Error::os(
-        format!("count the threads of this process without {TASKS}"),
-        error,
-    ))
+    Err(Error::os(format!("count the threads of this process without {TASKS}"), error))
 }
 
 pub(super) fn others() -> Vec<Thread> {
@@ -51,10 +46,7 @@ pub(super) fn others() -> Vec<Thread> {
     let mut others: Vec<Thread> = tasks
         .filter_map(|task| task.ok()?.file_name().to_str()?.parse().ok())
         .filter(|tid| *tid != this)
-        .map(|tid| Thread {
-            tid,
-            name: name(tid),
-        })
+        .map(|tid| Thread { tid, name: name(tid) })
         .collect();
     others.sort_by_key(|thread| thread.tid);
     others

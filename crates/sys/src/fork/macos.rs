@@ -12,13 +12,7 @@ pub(super) fn is_alone() -> Result<bool> {
     let this = Pid::this().as_raw();
     // SAFETY: `told` has as many bytes as is said.
     let answer = unsafe {
-        libc::proc_pidinfo(
-            this,
-            libc::PROC_PIDTASKINFO,
-            0,
-            told.as_mut_ptr().cast(),
-            length,
-        )
+        libc::proc_pidinfo(this, libc::PROC_PIDTASKINFO, 0, told.as_mut_ptr().cast(), length)
     };
     if answer != length {
         return Err(Error::last("count the threads of this process"));

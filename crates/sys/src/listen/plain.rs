@@ -12,9 +12,6 @@ pub(super) fn accept(listener: BorrowedFd<'_>) -> Result<OwnedFd, Errno> {
     let connection = unsafe { OwnedFd::from_raw_fd(raw) };
     fcntl(connection.as_fd(), FcntlArg::F_SETFD(FdFlag::FD_CLOEXEC))?;
     let flags = OFlag::from_bits_retain(fcntl(connection.as_fd(), FcntlArg::F_GETFL)?);
-    fcntl(
-        connection.as_fd(),
-        FcntlArg::F_SETFL(flags | OFlag::O_NONBLOCK),
-    )?;
+    fcntl(connection.as_fd(), FcntlArg::F_SETFL(flags | OFlag::O_NONBLOCK))?;
     Ok(connection)
 }

@@ -17,12 +17,8 @@ pub(super) fn filled(name: &str, bytes: &[u8]) -> io::Result<OwnedFd> {
     }
     let number = MADE.fetch_add(1, Ordering::Relaxed);
     let path = env::temp_dir().join(format!(".{name}.{}.{number}", Pid::this()));
-    let file = OpenOptions::new()
-        .read(true)
-        .write(true)
-        .create_new(true)
-        .mode(0o600)
-        .open(&path)?;
+    let file =
+        OpenOptions::new().read(true).write(true).create_new(true).mode(0o600).open(&path)?;
     fs::remove_file(&path)?;
     super::write_all(&file, bytes)?;
     Ok(file.into())

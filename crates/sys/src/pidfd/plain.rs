@@ -22,10 +22,7 @@ impl Hold {
             return Err(Error::os(act(), Errno::ESRCH));
         }
         let (silent, _keeps_it_silent) = io::pipe().map_err(|error| Error::os(act(), error))?;
-        Ok(Hold {
-            silent,
-            _keeps_it_silent,
-        })
+        Ok(Hold { silent, _keeps_it_silent })
     }
 
     #[expect(clippy::unused_self, reason = "the same signature as on Linux")]

@@ -38,8 +38,7 @@ impl Ears {
         let ears = Ears { bell: Bell::new()?, signals: signals.to_vec() };
         BELL.store(ears.bell.mouth(), Ordering::SeqCst);
         for signal in signals {
-            handle(*signal, note)
-                .map_err(|error| Error::os(format!("handle {signal}"), error))?;
+            handle(*signal, note).map_err(|error| Error::os(format!("handle {signal}"), error))?;
         }
         Ok(ears)
     }

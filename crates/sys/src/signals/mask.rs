@@ -35,10 +35,7 @@ impl Blocked {
 
     fn add(set: SigSet) -> Result<Blocked> {
         match set.thread_swap_mask(nix::sys::signal::SigmaskHow::SIG_BLOCK) {
-            Ok(former) => Ok(Blocked {
-                former,
-                of_this_thread: PhantomData,
-            }),
+            Ok(former) => Ok(Blocked { former, of_this_thread: PhantomData }),
             Err(errno) => Err(Error::os("block signals", errno)),
         }
     }
@@ -81,9 +78,7 @@ pub fn block_all() -> Result<Blocked> {
 /// None that pthread_sigmask(3) names for this call.
 pub fn unblock(signals: &[Signal]) -> Result<()> {
     give_up(signals);
-    set_of(signals)
-        .thread_unblock()
-        .map_err(|errno| Error::os("unblock signals", errno))
+    set_of(signals).thread_unblock().map_err(|errno| Error::os("unblock signals", errno))
 }
 
 pub(super) fn set_of(signals: &[Signal]) -> SigSet {
@@ -96,11 +91,8 @@ mod tests {
 
     #[test]
     fn the_former_mask_comes_back() {
-        let blocks = |signal: Signal| {
-            SigSet::thread_get_mask()
-                .expect("mask")
-                .contains(signal.nix())
-        };
+        let blocks =
+            |signal: Signal| SigSet::thread_get_mask().expect("mask").contains(signal.nix());
         let outer = Blocked::all_of(&[Signal::Usr1]).expect("blocks");
         assert!(!outer.was_blocked(Signal::Usr1));
         {

@@ -50,9 +50,7 @@ impl SignalQueue {
     ///
     /// None that read(2) names for such a descriptor.
     pub fn drain(&self) -> Result<Vec<Signal>> {
-        self.source
-            .drain()
-            .map_err(|error| Error::os("read the queue of signals", error))
+        self.source.drain().map_err(|error| Error::os("read the queue of signals", error))
     }
 }
 

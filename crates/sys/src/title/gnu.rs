@@ -47,11 +47,7 @@ struct Claimed {
 
 impl Area {
     pub(super) fn claim() -> Area {
-        Area(RefCell::new(claim().unwrap_or(Claimed {
-            memory: &mut [],
-            mark: 0,
-            shown: 0,
-        })))
+        Area(RefCell::new(claim().unwrap_or(Claimed { memory: &mut [], mark: 0, shown: 0 })))
     }
 
     pub(super) fn capacity(&self) -> usize {
@@ -59,11 +55,7 @@ impl Area {
     }
 
     pub(super) fn show(&self, title: &str) {
-        let Claimed {
-            memory,
-            mark,
-            shown,
-        } = &mut *self.0.borrow_mut();
+        let Claimed { memory, mark, shown } = &mut *self.0.borrow_mut();
         if memory.is_empty() {
             return;
         }
@@ -103,11 +95,7 @@ fn claim() -> Option<Claimed> {
     // stack's, which is writable and stays. Neither list leads there any more.
     let memory = unsafe { slice::from_raw_parts_mut(start, length) };
     memory[mark - 1..].fill(0);
-    Some(Claimed {
-        shown: mark - 1,
-        memory,
-        mark,
-    })
+    Some(Claimed { shown: mark - 1, memory, mark })
 }
 
 /// Counts the bytes of the strings that lie end to end from `start` on, in the order of the list.

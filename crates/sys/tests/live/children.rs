@@ -20,51 +20,18 @@ use super::asks::{child, sleep_until_killed};
 use crate::{Scenario, eventually};
 
 pub(crate) const SCENARIOS: &[Scenario] = &[
-    (
-        "a_fork_in_company_is_refused_with_names",
-        a_fork_in_company_is_refused_with_names,
-    ),
-    (
-        "a_joined_thread_is_no_company",
-        a_joined_thread_is_no_company,
-    ),
-    (
-        "children_are_reaped_one_by_one_until_none_is_left",
-        children_are_reaped_until_none_is_left,
-    ),
-    (
-        "a_peeked_exit_can_still_be_reaped",
-        a_peeked_exit_can_still_be_reaped,
-    ),
-    (
-        "a_group_is_empty_when_its_last_process_is_reaped",
-        a_group_is_empty,
-    ),
+    ("a_fork_in_company_is_refused_with_names", a_fork_in_company_is_refused_with_names),
+    ("a_joined_thread_is_no_company", a_joined_thread_is_no_company),
+    ("children_are_reaped_one_by_one_until_none_is_left", children_are_reaped_until_none_is_left),
+    ("a_peeked_exit_can_still_be_reaped", a_peeked_exit_can_still_be_reaped),
+    ("a_group_is_empty_when_its_last_process_is_reaped", a_group_is_empty),
     ("a_child_dies_with_its_parent", a_child_dies_with_its_parent),
-    (
-        "a_parent_that_is_gone_already_is_told",
-        a_parent_that_is_gone_already_is_told,
-    ),
-    (
-        "a_signal_sent_to_a_child_before_it_listens_is_not_lost",
-        no_signal_is_lost,
-    ),
-    (
-        "signals_are_read_from_the_queue",
-        signals_are_read_from_the_queue,
-    ),
-    (
-        "a_guard_that_goes_leaves_the_queue_s_signals_to_the_queue",
-        a_guard_leaves_the_queue_alone,
-    ),
-    (
-        "an_ignored_signal_is_ignored_until_its_default_is_restored",
-        ignored_until_restored,
-    ),
-    (
-        "a_bell_rung_by_a_child_is_heard_by_its_parent",
-        a_bell_is_heard,
-    ),
+    ("a_parent_that_is_gone_already_is_told", a_parent_that_is_gone_already_is_told),
+    ("a_signal_sent_to_a_child_before_it_listens_is_not_lost", no_signal_is_lost),
+    ("signals_are_read_from_the_queue", signals_are_read_from_the_queue),
+    ("a_guard_that_goes_leaves_the_queue_s_signals_to_the_queue", a_guard_leaves_the_queue_alone),
+    ("an_ignored_signal_is_ignored_until_its_default_is_restored", ignored_until_restored),
+    ("a_bell_rung_by_a_child_is_heard_by_its_parent", a_bell_is_heard),
 ];
 
 fn a_fork_in_company_is_refused_with_names() {
@@ -79,9 +46,7 @@ fn a_fork_in_company_is_refused_with_names() {
         .expect("starts");
     is_here.recv().expect("it is here");
     let refusal = fork().expect_err("refused");
-    let Error::Company(company) = &refusal else {
-        panic!("{refusal}")
-    };
+    let Error::Company(company) = &refusal else { panic!("{refusal}") };
     assert_eq!(company.threads.len(), 1);
     assert_eq!(company.threads[0].name, "companion");
     let tid = company.threads[0].tid;
@@ -102,9 +67,8 @@ fn a_joined_thread_is_no_company() {
 
 fn children_are_reaped_until_none_is_left() {
     assert_eq!(reap_any().expect("no children, no error"), None);
-    let mut born: Vec<(Pid, Exit)> = (0..5)
-        .map(|code| (child(|| code), Exit::Code(code)))
-        .collect();
+    let mut born: Vec<(Pid, Exit)> =
+        (0..5).map(|code| (child(|| code), Exit::Code(code))).collect();
     let mut gone = Vec::new();
     eventually("all are reaped", || {
         gone.extend(reap_any().expect("answers"));
@@ -120,26 +84,12 @@ fn a_peeked_exit_can_still_be_reaped() {
     let sleeper = child(|| sleep_until_killed());
     assert_eq!(peek_exit(sleeper).expect("answers"), None);
     assert_eq!(reap(sleeper).expect("answers"), None);
-    assert_eq!(
-        signal(sleeper, Signal::Kill).expect("ours"),
-        Sent::Delivered
-    );
-    let killed = Exit::Signal {
-        number: Signal::Kill.number(),
-        core: false,
-    };
-    eventually("it is dead", || {
-        peek_exit(sleeper).expect("answers") == Some(killed)
-    });
-    assert_eq!(
-        signal(sleeper, Signal::Kill).expect("a zombie"),
-        Sent::Delivered
-    );
+    assert_eq!(signal(sleeper, Signal::Kill).expect("ours"), Sent::Delivered);
+    let killed = Exit::Signal { number: Signal::Kill.number(), core: false };
+    eventually("it is dead", || peek_exit(sleeper).expect("answers") == Some(killed));
+    assert_eq!(signal(sleeper, Signal::Kill).expect("a zombie"), Sent::Delivered);
     assert_eq!(reap(sleeper).expect("answers"), Some(killed));
-    assert_eq!(
-        signal(sleeper, Signal::Kill).expect("answers"),
-        Sent::NoSuchProcess
-    );
+    assert_eq!(signal(sleeper, Signal::Kill).expect("answers"), Sent::NoSuchProcess);
 }
 
 fn a_group_is_empty() {
@@ -147,24 +97,15 @@ fn a_group_is_empty() {
     let leader = child(|| {
         lead_own_group().expect("leads");
         let member = child(|| sleep_until_killed());
-        tell.write_all(&member.as_raw().to_ne_bytes())
-            .expect("told");
+        tell.write_all(&member.as_raw().to_ne_bytes()).expect("told");
         0
     });
     told.read_exact(&mut [0; 4]).expect("told");
     assert_eq!(wait_for(leader).expect("reaped"), Exit::Code(0));
     assert!(!group_is_empty(leader).expect("answers"));
-    assert_eq!(
-        signal_group(leader, Signal::Kill).expect("ours"),
-        Sent::Delivered
-    );
-    eventually("the group is empty", || {
-        group_is_empty(leader).expect("answers")
-    });
-    assert_eq!(
-        signal_group(leader, Signal::Kill).expect("answers"),
-        Sent::NoSuchProcess
-    );
+    assert_eq!(signal_group(leader, Signal::Kill).expect("ours"), Sent::Delivered);
+    eventually("the group is empty", || group_is_empty(leader).expect("answers"));
+    assert_eq!(signal_group(leader, Signal::Kill).expect("answers"), Sent::NoSuchProcess);
 }
 
 fn a_child_dies_with_its_parent() {
@@ -193,9 +134,7 @@ fn a_child_dies_with_its_parent() {
 
 fn a_parent_that_is_gone_already_is_told() {
     let other = Pid::from_raw(i32::MAX).expect("positive");
-    let error = die_with_parent(Signal::Term, other)
-        .expect_err("refused")
-        .to_string();
+    let error = die_with_parent(Signal::Term, other).expect_err("refused").to_string();
     assert_eq!(error, "parent 2147483647 is gone already");
 }
 
@@ -203,11 +142,7 @@ fn no_signal_is_lost() {
     let blocked = block_all().expect("blocks");
     let early = child(|| {
         let queue = SignalQueue::of(&[Signal::Term]).expect("opens");
-        wait(
-            &[(queue.as_fd(), Interest::Read)],
-            Some(Duration::from_secs(10)),
-        )
-        .expect("waits");
+        wait(&[(queue.as_fd(), Interest::Read)], Some(Duration::from_secs(10))).expect("waits");
         i32::from(queue.drain().expect("read") != [Signal::Term])
     });
     assert_eq!(signal(early, Signal::Term).expect("ours"), Sent::Delivered);
@@ -216,10 +151,7 @@ fn no_signal_is_lost() {
         drop(blocked);
         sleep_until_killed()
     });
-    assert_eq!(
-        signal(unready, Signal::Term).expect("ours"),
-        Sent::Delivered
-    );
+    assert_eq!(signal(unready, Signal::Term).expect("ours"), Sent::Delivered);
     assert_eq!(wait_for(unready).expect("reaped"), Signal::Term);
 }
 
@@ -227,19 +159,12 @@ fn signals_are_read_from_the_queue() {
     let queue = SignalQueue::of(&[Signal::Hup, Signal::Usr1, Signal::Child]).expect("opens");
     assert_eq!(queue.drain().expect("read"), []);
     for _ in 0..3 {
-        assert_eq!(
-            signal(Pid::this(), Signal::Hup).expect("ours"),
-            Sent::Delivered
-        );
+        assert_eq!(signal(Pid::this(), Signal::Hup).expect("ours"), Sent::Delivered);
     }
     let ended = child(|| 0);
     let mut come = Vec::new();
     eventually("both have come", || {
-        wait(
-            &[(queue.as_fd(), Interest::Read)],
-            Some(Duration::from_secs(1)),
-        )
-        .expect("waits");
+        wait(&[(queue.as_fd(), Interest::Read)], Some(Duration::from_secs(1))).expect("waits");
         come.extend(queue.drain().expect("read"));
         come.len() >= 2
     });
@@ -252,18 +177,12 @@ fn a_guard_leaves_the_queue_alone() {
     let blocked = block_all().expect("blocks");
     let queue = SignalQueue::of(&[Signal::Term]).expect("opens");
     drop(blocked);
-    assert_eq!(
-        signal(Pid::this(), Signal::Term).expect("ours"),
-        Sent::Delivered
-    );
+    assert_eq!(signal(Pid::this(), Signal::Term).expect("ours"), Sent::Delivered);
     assert_eq!(queue.drain().expect("read"), [Signal::Term]);
     let killed = child(|| {
         restore_default(Signal::Term).expect("restored");
         unblock(&[Signal::Term]).expect("unblocks");
-        assert_eq!(
-            signal(Pid::this(), Signal::Term).expect("ours"),
-            Sent::Delivered
-        );
+        assert_eq!(signal(Pid::this(), Signal::Term).expect("ours"), Sent::Delivered);
         exit_now(0)
     });
     assert_eq!(wait_for(killed).expect("reaped"), Signal::Term);
@@ -271,17 +190,11 @@ fn a_guard_leaves_the_queue_alone() {
 
 fn ignored_until_restored() {
     ignore(Signal::Usr1).expect("ignored");
-    assert_eq!(
-        signal(Pid::this(), Signal::Usr1).expect("ours"),
-        Sent::Delivered
-    );
+    assert_eq!(signal(Pid::this(), Signal::Usr1).expect("ours"), Sent::Delivered);
     let blocked = Blocked::all_of(&[Signal::Usr1]).expect("blocks");
     let default = child(|| {
         restore_default(Signal::Usr1).expect("restored");
-        assert_eq!(
-            signal(Pid::this(), Signal::Usr1).expect("ours"),
-            Sent::Delivered
-        );
+        assert_eq!(signal(Pid::this(), Signal::Usr1).expect("ours"), Sent::Delivered);
         unblock(&[Signal::Usr1]).expect("unblocks");
         exit_now(0)
     });

@@ -23,50 +23,17 @@ use super::asks::{child, sleep_until_killed};
 use crate::{Scenario, again, eventually};
 
 pub(crate) const SCENARIOS: &[Scenario] = &[
-    (
-        "the_launcher_succeeds_when_the_daemon_is_ready",
-        the_launcher_succeeds,
-    ),
-    (
-        "the_launcher_prints_why_the_daemon_failed",
-        the_launcher_prints_why,
-    ),
-    (
-        "the_launcher_tells_how_the_daemon_died",
-        the_launcher_tells_how_the_daemon_died,
-    ),
-    (
-        "a_daemon_s_death_is_told_while_its_child_lives",
-        a_death_is_told_while_a_child_lives,
-    ),
-    (
-        "a_detached_daemon_is_no_session_leader_and_reads_nothing",
-        a_daemon_s_surroundings,
-    ),
-    (
-        "to_detach_in_company_is_refused",
-        to_detach_in_company_is_refused,
-    ),
-    (
-        "reopening_the_log_loses_no_line",
-        reopening_the_log_loses_no_line,
-    ),
-    (
-        "a_log_that_cant_be_reopened_stays_in_use",
-        a_log_that_cant_be_reopened_stays,
-    ),
-    (
-        "a_killed_daemon_leaves_a_pid_file_that_can_be_claimed",
-        a_stale_pid_file,
-    ),
-    (
-        "a_child_that_lets_go_does_not_hold_the_pid_file",
-        a_child_that_lets_go,
-    ),
-    (
-        "privileges_are_dropped_and_do_not_come_back",
-        privileges_are_dropped,
-    ),
+    ("the_launcher_succeeds_when_the_daemon_is_ready", the_launcher_succeeds),
+    ("the_launcher_prints_why_the_daemon_failed", the_launcher_prints_why),
+    ("the_launcher_tells_how_the_daemon_died", the_launcher_tells_how_the_daemon_died),
+    ("a_daemon_s_death_is_told_while_its_child_lives", a_death_is_told_while_a_child_lives),
+    ("a_detached_daemon_is_no_session_leader_and_reads_nothing", a_daemon_s_surroundings),
+    ("to_detach_in_company_is_refused", to_detach_in_company_is_refused),
+    ("reopening_the_log_loses_no_line", reopening_the_log_loses_no_line),
+    ("a_log_that_cant_be_reopened_stays_in_use", a_log_that_cant_be_reopened_stays),
+    ("a_killed_daemon_leaves_a_pid_file_that_can_be_claimed", a_stale_pid_file),
+    ("a_child_that_lets_go_does_not_hold_the_pid_file", a_child_that_lets_go),
+    ("privileges_are_dropped_and_do_not_come_back", privileges_are_dropped),
     ("only_root_drops_privileges", only_root_drops_privileges),
 ];
 
@@ -85,38 +52,22 @@ fn launch(name: &str, daemon: impl FnOnce(Readiness)) -> Option<Output> {
 }
 
 fn the_launcher_succeeds() {
-    let launched = launch(
-        "the_launcher_succeeds_when_the_daemon_is_ready",
-        |readiness| {
-            println!("daemon {}", Pid::this());
-            all_to_null().expect("quiet");
-            readiness.ready();
-            sleep_until_killed();
-        },
-    );
-    let Some(Output {
-        status,
-        stdout,
-        stderr,
-    }) = launched
-    else {
+    let launched = launch("the_launcher_succeeds_when_the_daemon_is_ready", |readiness| {
+        println!("daemon {}", Pid::this());
+        all_to_null().expect("quiet");
+        readiness.ready();
+        sleep_until_killed();
+    });
+    let Some(Output { status, stdout, stderr }) = launched else {
         return;
     };
     assert_eq!(status.code(), Some(0));
     assert_eq!(String::from_utf8_lossy(&stderr), "");
     let stdout = String::from_utf8_lossy(&stdout);
-    let number = stdout
-        .trim()
-        .strip_prefix("daemon ")
-        .and_then(|pid| pid.parse().ok());
+    let number = stdout.trim().strip_prefix("daemon ").and_then(|pid| pid.parse().ok());
     let daemon = number.and_then(Pid::from_raw).expect("it told its pid");
     let stat = fs::read_to_string(format!("/proc/{daemon}/stat")).expect("it lives");
-    let fields: Vec<&str> = stat
-        .rsplit(") ")
-        .next()
-        .expect("fields")
-        .split(' ')
-        .collect();
+    let fields: Vec<&str> = stat.rsplit(") ").next().expect("fields").split(' ').collect();
     signal(daemon, Signal::Kill).map(|_| ()).expect("ours");
     assert_ne!(fields[3], daemon.to_string(), "it leads no session");
 }
@@ -140,33 +91,25 @@ fn the_launcher_prints_why() {
 }
 
 fn the_launcher_tells_how_the_daemon_died() {
-    let launched = launch("the_launcher_tells_how_the_daemon_died", |_readiness| {
-        exit_now(101)
-    });
+    let launched = launch("the_launcher_tells_how_the_daemon_died", |_readiness| exit_now(101));
     let Some(Output { status, stderr, .. }) = launched else {
         return;
     };
     assert_eq!(status.code(), Some(1));
-    let told = format!(
-        "{}: the daemon ended before it was ready: exit code 101\n",
-        program()
-    );
+    let told = format!("{}: the daemon ended before it was ready: exit code 101\n", program());
     assert_eq!(String::from_utf8_lossy(&stderr), told);
 }
 
 fn a_death_is_told_while_a_child_lives() {
-    let launched = launch(
-        "a_daemon_s_death_is_told_while_its_child_lives",
-        |_readiness| {
-            let orphan = child(|| {
-                all_to_null().expect("quiet");
-                sleep_until_killed()
-            });
-            eprintln!("{orphan}");
-            signal(Pid::this(), Signal::Kill).map(|_| ()).expect("ours");
-            sleep_until_killed();
-        },
-    );
+    let launched = launch("a_daemon_s_death_is_told_while_its_child_lives", |_readiness| {
+        let orphan = child(|| {
+            all_to_null().expect("quiet");
+            sleep_until_killed()
+        });
+        eprintln!("{orphan}");
+        signal(Pid::this(), Signal::Kill).map(|_| ()).expect("ours");
+        sleep_until_killed();
+    });
     let Some(Output { status, stderr, .. }) = launched else {
         return;
     };
@@ -175,30 +118,16 @@ fn a_death_is_told_while_a_child_lives() {
     let orphan = orphan.parse().ok().and_then(Pid::from_raw).expect("a pid");
     signal(orphan, Signal::Kill).map(|_| ()).expect("ours");
     assert_eq!(status.code(), Some(1));
-    assert_eq!(
-        told,
-        format!(
-            "{}: the daemon ended before it was ready: SIGKILL\n",
-            program()
-        )
-    );
+    assert_eq!(told, format!("{}: the daemon ended before it was ready: SIGKILL\n", program()));
 }
 
 fn a_daemon_s_surroundings() {
-    let launched = launch(
-        "a_detached_daemon_is_no_session_leader_and_reads_nothing",
-        |readiness| {
+    let launched =
+        launch("a_detached_daemon_is_no_session_leader_and_reads_nothing", |readiness| {
             let mut input = String::new();
-            let read = std::io::stdin()
-                .read_to_string(&mut input)
-                .expect("readable");
+            let read = std::io::stdin().read_to_string(&mut input).expect("readable");
             let stat = fs::read_to_string("/proc/self/stat").expect("there");
-            let fields: Vec<&str> = stat
-                .rsplit(") ")
-                .next()
-                .expect("fields")
-                .split(' ')
-                .collect();
+            let fields: Vec<&str> = stat.rsplit(") ").next().expect("fields").split(' ').collect();
             let (session, terminal) = (fields[3], fields[4]);
             let leads = session == Pid::this().to_string();
             if read == 0 && !leads && terminal == "0" {
@@ -207,15 +136,11 @@ fn a_daemon_s_surroundings() {
                 readiness.failed(&format!("read {read}, session {session}, tty {terminal}"));
             }
             exit_now(0);
-        },
-    );
+        });
     let Some(Output { status, stderr, .. }) = launched else {
         return;
     };
-    assert_eq!(
-        (status.code(), String::from_utf8_lossy(&stderr).as_ref()),
-        (Some(0), "")
-    );
+    assert_eq!((status.code(), String::from_utf8_lossy(&stderr).as_ref()), (Some(0), ""));
 }
 
 fn to_detach_in_company_is_refused() {
@@ -243,30 +168,16 @@ fn reopening_the_log_loses_no_line() {
         0
     });
     assert_eq!(wait_for(writer).expect("reaped"), Exit::Code(0));
-    let files: Vec<_> = fs::read_dir(&dir)
-        .expect("readable")
-        .map(|e| e.expect("entry"))
-        .collect();
+    let files: Vec<_> = fs::read_dir(&dir).expect("readable").map(|e| e.expect("entry")).collect();
     assert_eq!(files.len(), 31);
-    let text: String = files
-        .iter()
-        .map(|file| fs::read_to_string(file.path()).expect("text"))
-        .collect();
+    let text: String =
+        files.iter().map(|file| fs::read_to_string(file.path()).expect("text")).collect();
     let mut lines: Vec<usize> = text
         .lines()
-        .map(|line| {
-            line.strip_prefix("line ")
-                .expect("whole")
-                .parse()
-                .expect("whole")
-        })
+        .map(|line| line.strip_prefix("line ").expect("whole").parse().expect("whole"))
         .collect();
     lines.sort_unstable();
-    assert!(
-        lines.iter().copied().eq(0..LINES),
-        "{} of {LINES} lines",
-        lines.len()
-    );
+    assert!(lines.iter().copied().eq(0..LINES), "{} of {LINES} lines", lines.len());
 }
 
 fn a_log_that_cant_be_reopened_stays() {
@@ -288,15 +199,9 @@ fn a_log_that_cant_be_reopened_stays() {
     assert_eq!(wait_for(writer).expect("reaped"), Exit::Code(0));
     let log = dir.path().join("moved/x.log");
     let told = fs::read_to_string(&log).expect("there");
-    let expected = format!(
-        "cannot open log file {}: no such file or directory\n",
-        path.display()
-    );
+    let expected = format!("cannot open log file {}: no such file or directory\n", path.display());
     assert_eq!(told, expected);
-    assert_eq!(
-        fs::metadata(log).expect("there").permissions().mode() & 0o027,
-        0
-    );
+    assert_eq!(fs::metadata(log).expect("there").permissions().mode() & 0o027, 0);
 }
 
 fn wait_for_claim_of(path: &Path, holder: Pid) {
@@ -319,14 +224,8 @@ fn a_stale_pid_file() {
     wait_for_claim_of(&path, first);
     signal(first, Signal::Kill).map(|_| ()).expect("ours");
     assert_eq!(wait_for(first).expect("reaped"), Signal::Kill);
-    assert_eq!(
-        fs::read_to_string(&path).expect("left behind"),
-        format!("{first}\n")
-    );
-    PidFile::claim(&path)
-        .expect("free again")
-        .release()
-        .expect("removed");
+    assert_eq!(fs::read_to_string(&path).expect("left behind"), format!("{first}\n"));
+    PidFile::claim(&path).expect("free again").release().expect("removed");
     assert!(!path.exists());
 }
 
@@ -366,13 +265,8 @@ fn privileges_are_dropped() {
         drop_to(&nobody).expect("dropped");
         let status = fs::read_to_string("/proc/self/status").expect("there");
         let ids = |key: &str| {
-            let line = status
-                .lines()
-                .find_map(|line| line.strip_prefix(key))
-                .expect("a line");
-            line.split_whitespace()
-                .map(str::to_owned)
-                .collect::<Vec<_>>()
+            let line = status.lines().find_map(|line| line.strip_prefix(key)).expect("a line");
+            line.split_whitespace().map(str::to_owned).collect::<Vec<_>>()
         };
         assert_eq!(ids("Uid:"), vec![nobody.user.uid.to_string(); 4]);
         assert_eq!(ids("Gid:"), vec![nobody.group.gid.to_string(); 4]);
@@ -384,9 +278,7 @@ fn privileges_are_dropped() {
         0
     });
     assert_eq!(wait_for(dropped).expect("reaped"), Exit::Code(0));
-    let group = Group::named("daemon")
-        .or_else(|_| Group::named("1"))
-        .expect("a group");
+    let group = Group::named("daemon").or_else(|_| Group::named("1")).expect("a group");
     let gid = group.gid;
     let other = Privileges::with_group(nobody.user, group).expect("looked up");
     let grouped = child(|| {
@@ -403,14 +295,8 @@ fn only_root_drops_privileges() {
             drop_to(&nobody).expect("dropped");
         }
         let error = drop_to(&nobody).expect_err("refused").to_string();
-        assert!(
-            error.starts_with("cannot become user nobody and group "),
-            "{error}"
-        );
-        assert!(
-            error.contains(": only root may, and this process runs as uid "),
-            "{error}"
-        );
+        assert!(error.starts_with("cannot become user nobody and group "), "{error}");
+        assert!(error.contains(": only root may, and this process runs as uid "), "{error}");
         0
     });
     assert_eq!(wait_for(refused).expect("reaped"), Exit::Code(0));

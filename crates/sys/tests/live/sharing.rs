@@ -21,27 +21,12 @@ use super::asks::child;
 use crate::Scenario;
 
 pub(crate) const SCENARIOS: &[Scenario] = &[
-    (
-        "what_a_child_stores_in_shared_memory_is_seen",
-        what_a_child_stores_is_seen,
-    ),
-    (
-        "a_long_letter_crosses_a_link_and_is_answered",
-        a_long_letter_crosses_a_link,
-    ),
+    ("what_a_child_stores_in_shared_memory_is_seen", what_a_child_stores_is_seen),
+    ("a_long_letter_crosses_a_link_and_is_answered", a_long_letter_crosses_a_link),
     ("a_dead_peer_ends_the_link", a_dead_peer_ends_the_link),
-    (
-        "a_link_leaves_no_descriptor_behind",
-        a_link_leaves_no_descriptor_behind,
-    ),
-    (
-        "a_title_longer_than_the_arguments_is_shown_whole",
-        a_long_title_is_shown,
-    ),
-    (
-        "arguments_and_environment_are_read_after_the_title",
-        arguments_and_environment_stay,
-    ),
+    ("a_link_leaves_no_descriptor_behind", a_link_leaves_no_descriptor_behind),
+    ("a_title_longer_than_the_arguments_is_shown_whole", a_long_title_is_shown),
+    ("arguments_and_environment_are_read_after_the_title", arguments_and_environment_stay),
     ("a_second_title_is_not_shown", a_second_title_is_not_shown),
 ];
 
@@ -74,14 +59,11 @@ fn a_long_letter_crosses_a_link() {
         assert_eq!(theirs.receive(&mut byte, &mut fds).expect("came"), 1);
         let letter = read_all(fds.pop_front().expect("a letter"), 1 << 20).expect("readable");
         let answer = memfd_with("answer", &letter.repeat(2)).expect("room");
-        theirs
-            .send(&[IoSlice::new(&byte)], &[answer.as_fd()])
-            .expect("room");
+        theirs.send(&[IoSlice::new(&byte)], &[answer.as_fd()]).expect("room");
         0
     });
     let letter = memfd_with("letter", b"ding").expect("room");
-    ours.send(&[IoSlice::new(b"!")], &[letter.as_fd()])
-        .expect("room");
+    ours.send(&[IoSlice::new(b"!")], &[letter.as_fd()]).expect("room");
     let (mut byte, mut fds) = ([0; 8], VecDeque::new());
     wait(&[(ours.as_fd(), Interest::Read)], LIMIT).expect("waits");
     assert_eq!(ours.receive(&mut byte, &mut fds).expect("came"), 1);
@@ -94,11 +76,7 @@ fn a_dead_peer_ends_the_link() {
     let peer = child(|| 0);
     drop(theirs);
     assert!(wait(&[(ours.as_fd(), Interest::Read)], LIMIT).expect("waits")[0].has_ended());
-    assert_eq!(
-        ours.receive(&mut [0; 8], &mut VecDeque::new())
-            .expect("the end"),
-        0
-    );
+    assert_eq!(ours.receive(&mut [0; 8], &mut VecDeque::new()).expect("the end"), 0);
     assert_eq!(wait_for(peer).expect("reaped"), Exit::Code(0));
 }
 
@@ -106,12 +84,10 @@ fn a_link_leaves_no_descriptor_behind() {
     let before = fds::open_fds().expect("listed");
     for _ in 0..100 {
         let (one, other) = pair().expect("a link");
-        one.send(&[IoSlice::new(b"x")], &[one.as_fd(), other.as_fd()])
-            .expect("room");
+        one.send(&[IoSlice::new(b"x")], &[one.as_fd(), other.as_fd()]).expect("room");
         let mut fds = VecDeque::new();
         other.receive(&mut [0; 8], &mut fds).expect("came");
-        one.send(&[IoSlice::new(b"never read")], &[one.as_fd()])
-            .expect("room");
+        one.send(&[IoSlice::new(b"never read")], &[one.as_fd()]).expect("room");
     }
     assert_eq!(fds::open_fds().expect("listed"), before);
 }
@@ -126,22 +102,14 @@ fn a_long_title_is_shown() {
         return println!("skipped: no title here");
     }
     let arguments: usize = env::args().map(|argument| argument.len() + 1).sum();
-    assert!(
-        title.capacity() > arguments + 10,
-        "{} bytes are too few",
-        title.capacity()
-    );
+    assert!(title.capacity() > arguments + 10, "{} bytes are too few", title.capacity());
     for length in (0..arguments + 10).chain([title.capacity()]).rev() {
         let long = "x".repeat(length);
         title.set(&long);
         let shown = cmdline(Pid::this());
         assert_eq!(shown.trim_end_matches('\0'), long, "of {length} bytes");
         title.set("short");
-        assert_eq!(
-            cmdline(Pid::this()).trim_end_matches('\0'),
-            "short",
-            "after {length} bytes"
-        );
+        assert_eq!(cmdline(Pid::this()).trim_end_matches('\0'), "short", "after {length} bytes");
     }
     title.set(&"é".repeat(5000));
     assert_eq!(cmdline(Pid::this()).trim_matches(['é', '\0']), "");
@@ -157,12 +125,7 @@ fn a_long_title_is_shown() {
 }
 
 fn arguments_and_environment_stay() {
-    let now = || {
-        (
-            env::args_os().collect::<Vec<_>>(),
-            env::vars_os().collect::<Vec<_>>(),
-        )
-    };
+    let now = || (env::args_os().collect::<Vec<_>>(), env::vars_os().collect::<Vec<_>>());
     let before = now();
     let title = Title::claim();
     title.set(&"x".repeat(title.capacity()));

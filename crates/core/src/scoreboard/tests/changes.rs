@@ -59,21 +59,14 @@ fn a_reader_in_another_thread_sees_whole_labels_and_moments_that_belong_to_the_s
                 let entry = board.read(slot(0));
                 if let Label::Text(text) = entry.label {
                     let bytes = text.as_bytes();
-                    assert!(
-                        bytes.iter().all(|byte| Some(byte) == bytes.first()),
-                        "{text:?}"
-                    );
+                    assert!(bytes.iter().all(|byte| Some(byte) == bytes.first()), "{text:?}");
                 }
                 assert!(entry.since >= newest, "time runs backwards");
                 newest = entry.since;
             }
         });
         for round in 3..=rounds {
-            let wanted = if round % 2 == 0 {
-                Status::Waiting
-            } else {
-                Status::Serving
-            };
+            let wanted = if round % 2 == 0 { Status::Waiting } else { Status::Serving };
             seat.report(wanted, at(round)).unwrap();
             let letter = b'a' + u8::try_from(round % 26).unwrap();
             seat.label(&[letter; LABEL_MAX][..usize::try_from(round).unwrap() % LABEL_MAX]);
@@ -115,8 +108,7 @@ fn no_change_is_lost_between_children_in_threads_and_a_parent_that_sleeps_on_a_b
             match scoreboard.arm() {
                 Armed::Asleep => {
                     // Whoever rings late may have left a ring of an earlier time.
-                    wake.recv_timeout(Duration::from_secs(20))
-                        .expect("a wake-up was lost");
+                    wake.recv_timeout(Duration::from_secs(20)).expect("a wake-up was lost");
                 }
                 Armed::ChangesWaiting => {}
             }

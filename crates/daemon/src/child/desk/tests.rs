@@ -27,11 +27,7 @@ fn desk(calling: Calling, requests: u32) -> Desk<Silent> {
     let seat = Seat::take(scoreboard.board(), slot, generation, 7, now(), Silent).unwrap();
     let requests = NonZeroU32::new(requests).map_or(Requests::Unlimited, Requests::Of);
     let quota = Quota::deal(requests, Jitter::NONE, 0);
-    #[expect(
-        clippy::arc_with_non_send_sync,
-        reason = "as in a child, which has one thread"
-    )]
-    let title = Arc::new(Title::claim());
+    let title = Rc::new(Title::claim());
     Desk::new(seat, calling, quota, title, "test")
 }
 
@@ -77,10 +73,7 @@ fn a_request_said_twice_is_one() {
 fn the_last_request_of_its_share_is_finished_and_then_it_goes() {
     let mut desk = desk(Calling::Pool, 2);
     let recycled = ShutdownReason::Recycled;
-    assert_eq!(
-        story(&mut desk, &[Wait, Req, Done, Req]).last(),
-        Some(&(Next::GoOn, 'r'))
-    );
+    assert_eq!(story(&mut desk, &[Wait, Req, Done, Req]).last(), Some(&(Next::GoOn, 'r')));
     assert_eq!(desk.leaving(), Some(recycled));
     assert_eq!(story(&mut desk, &[Done]), [(Next::Leave(recycled), 'w')]);
     desk.gone(now());
@@ -105,10 +98,7 @@ fn a_retired_child_takes_no_more_and_one_of_a_daemon_that_stops_takes_what_waits
     assert_eq!(story(&mut desk, &[Done]), [(retired, 'w')]);
     desk.leave(ShutdownReason::Stopping);
     assert_eq!(desk.leaving(), Some(ShutdownReason::Stopping));
-    assert_eq!(
-        story(&mut desk, &[Req, Done]).last(),
-        Some(&(Next::Accept, 'w'))
-    );
+    assert_eq!(story(&mut desk, &[Req, Done]).last(), Some(&(Next::Accept, 'w')));
 }
 
 #[test]
@@ -133,10 +123,7 @@ fn an_illegal_update_is_refused_and_changes_nothing() {
     story(&mut desk, &[Wait]);
     desk.gone(now());
     let refused = desk.update(Req, now()).unwrap_err();
-    assert_eq!(
-        refused.to_string(),
-        "a child that is Leaving (e) cannot become Serving (r)"
-    );
+    assert_eq!(refused.to_string(), "a child that is Leaving (e) cannot become Serving (r)");
     assert_eq!(desk.status(), Status::Leaving);
     assert_eq!(desk.board().read(desk.slot()).requests, 0);
 }

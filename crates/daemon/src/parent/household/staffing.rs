@@ -7,7 +7,7 @@ use daemon_sys::process::Signal;
 
 use super::{Household, Notice, Strategy, Told};
 use crate::parent::hands::Hands;
-use crate::parent::reception::Guest;
+use crate::parent::reception::{Guest, Line};
 use crate::parent::reload::Step;
 
 impl<R> Household<R> {
@@ -15,8 +15,7 @@ impl<R> Household<R> {
         if let Some(until) = self.backoff.forbidden_until(now) {
             if until > self.delay_told {
                 self.delay_told = until;
-                self.notices
-                    .push(Notice::Delayed(until.saturating_since(now)));
+                self.notices.push(Notice::Delayed(until.saturating_since(now)));
             }
             self.retry = Some(until);
             return;
@@ -26,11 +25,7 @@ impl<R> Household<R> {
             Strategy::PreFork { pool, request } => {
                 let request = *request;
                 let verdict = pool.decide(self.registry.census(), now);
-                let PoolVerdict {
-                    fork,
-                    retire,
-                    look_again,
-                } = verdict;
+                let PoolVerdict { fork, retire, look_again } = verdict;
                 let rules = pool.rules();
                 let (most, least) = (rules.max_children, rules.min_spare);
                 self.look_again = look_again;
@@ -42,9 +37,7 @@ impl<R> Household<R> {
                     Phase::Running | Phase::Stopping | Phase::Stopped => 0,
                 };
                 let room = most.saturating_sub(census.children());
-                let fork = self
-                    .backoff
-                    .allowed(fork.max(owed.min(room)), starting, now);
+                let fork = self.backoff.allowed(fork.max(owed.min(room)), starting, now);
                 self.order(fork, request, hands, now);
                 self.retire(retire, hands);
                 self.tell_the_cap(most, least);
@@ -65,8 +58,7 @@ impl<R> Household<R> {
             match hands.fork(request()) {
                 Ok(child) => self.registry.ordered(child, self.reloaded.vintage(), now),
                 Err(unforked) => {
-                    self.notices
-                        .push(Notice::ForkFailed(unforked.why.to_string()));
+                    self.notices.push(Notice::ForkFailed(unforked.why.to_string()));
                     return ordered;
                 }
             }
@@ -78,23 +70,27 @@ impl<R> Household<R> {
         if children == 0 {
             return;
         }
-        for child in self
-            .registry
-            .longest_idle(hands.board())
-            .into_iter()
-            .take(children as usize)
-        {
+        for child in self.registry.longest_idle(hands.board()).into_iter().take(children as usize) {
             self.registry.dismiss(child, Dismissal::Retired);
             hands.signal(child, Signal::Term);
         }
     }
 
     /// A reload goes on, turn by turn.
-    pub(super) fn roll(&mut self, request: fn() -> R, most: u32, hands: &mut impl Hands<R>, now: Moment) {
+    pub(super) fn roll(
+        &mut self,
+        request: fn() -> R,
+        most: u32,
+        hands: &mut impl Hands<R>,
+        now: Moment,
+    ) {
         loop {
             match self.reloaded.step(&self.registry, most) {
                 Step::Fork(children) => {
-                    if self.order(children, request, hands, now) < children {
+                    let starting = self.registry.census().starting();
+                    let allowed = self.backoff.allowed(children, starting, now);
+                    // Less than asked for: the next event goes on from there.
+                    if self.order(allowed, request, hands, now) < children {
                         return;
                     }
                 }
@@ -140,17 +136,17 @@ impl<R> Household<R> {
             let Some(guest) = reception.next(census.children()) else {
                 return;
             };
-            let Guest { request, reply } = guest;
+            let Guest { request, reply, turn } = guest;
             match hands.fork(request) {
                 Ok(child) => {
                     self.registry.ordered(child, 0, now);
-                    reception.ordered(child, reply);
+                    reception.ordered(child, reply, turn);
                 }
                 Err(unforked) => {
-                    self.notices
-                        .push(Notice::ForkFailed(unforked.why.to_string()));
-                    reception.unforked(unforked, reply);
-                    return;
+                    self.notices.push(Notice::ForkFailed(unforked.why.to_string()));
+                    if reception.unforked(unforked, reply, turn) == Line::Stops {
+                        return;
+                    }
                 }
             }
         }

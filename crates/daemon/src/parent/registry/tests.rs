@@ -42,10 +42,7 @@ fn ends(does: &[Status], told: Option<Dismissal>, exit: Exit) -> (ChildExited, A
     end
 }
 
-const CRASH: Exit = Exit::Signal {
-    number: 11,
-    core: false,
-};
+const CRASH: Exit = Exit::Signal { number: 11, core: false };
 
 #[test]
 fn how_early_a_child_died_is_said_by_what_it_had_done() {
@@ -58,12 +55,7 @@ fn how_early_a_child_died_is_said_by_what_it_had_done() {
         (&[Fresh, Serving], None, CRASH, Age::Served),
         (&[Fresh, Serving, Waiting], None, CRASH, Age::Served),
         (&[Fresh, Serving, Leaving], None, Exit::Code(0), Age::Served),
-        (
-            &[Fresh],
-            Some(Dismissal::Retired),
-            Exit::Code(0),
-            Age::Served,
-        ),
+        (&[Fresh], Some(Dismissal::Retired), Exit::Code(0), Age::Served),
         (&[], Some(Dismissal::Stopping), Exit::Code(0), Age::Served),
     ];
     for (does, told, exit, age) in table {
@@ -75,14 +67,8 @@ fn how_early_a_child_died_is_said_by_what_it_had_done() {
 fn an_end_is_told_with_its_cause_its_requests_and_its_length() {
     use Status::{Fresh, Serving, Waiting};
     let (exited, _age) = ends(&[Fresh, Serving, Waiting, Serving], None, CRASH);
-    assert_eq!(
-        (exited.requests, exited.lived),
-        (2, Duration::from_millis(300))
-    );
-    let killed = Cause::Killed {
-        signal: 11,
-        core: false,
-    };
+    assert_eq!((exited.requests, exited.lived), (2, Duration::from_millis(300)));
+    let killed = Cause::Killed { signal: 11, core: false };
     assert_eq!(exited.cause, killed);
     let (exited, _age) = ends(&[Fresh], Some(Dismissal::Retired), Exit::Code(0));
     assert_eq!(exited.cause, Cause::Retired);
@@ -91,10 +77,7 @@ fn an_end_is_told_with_its_cause_its_requests_and_its_length() {
 #[test]
 fn a_stronger_word_to_all_replaces_an_earlier_one_to_one() {
     let mut registry = Registry::new(2, Calling::Pool);
-    let child = |slot: u32| ChildId {
-        slot: SlotNumber::new(slot),
-        generation: Generation::new(1),
-    };
+    let child = |slot: u32| ChildId { slot: SlotNumber::new(slot), generation: Generation::new(1) };
     registry.ordered(child(0), 0, at(0));
     registry.ordered(child(1), 0, at(0));
     registry.dismiss(child(0), Dismissal::Retired);

@@ -29,8 +29,7 @@ impl<R> Stage<R> {
     }
 
     pub(super) fn all_gone(&mut self) -> usize {
-        self.told(|notice| matches!(notice, Notice::AllGone).then_some(()))
-            .len()
+        self.told(|notice| matches!(notice, Notice::AllGone).then_some(())).len()
     }
 
     pub(super) fn everybody_leaves(&mut self) {
@@ -118,10 +117,7 @@ fn at_once_children_get_quit_and_a_moment() {
     assert_eq!(stage.hands.to_all, [Signal::Term, Signal::Quit]);
     let before = stage.now;
     stage.wake();
-    assert_eq!(
-        stage.now.saturating_since(before),
-        Duration::from_millis(500)
-    );
+    assert_eq!(stage.now.saturating_since(before), Duration::from_millis(500));
     assert_eq!(stage.hands.to_all.last(), Some(&Signal::Kill));
 }
 

@@ -18,12 +18,7 @@ pub(super) fn stage(max_children: u32, backlog: u32) -> Stage<u32> {
 
 /// The requests that are on order, in order.
 fn ordered(stage: &Stage<u32>) -> Vec<u32> {
-    stage
-        .hands
-        .orders
-        .iter()
-        .map(|(_, request)| *request)
-        .collect()
+    stage.hands.orders.iter().map(|(_, request)| *request).collect()
 }
 
 pub(super) fn swings(stage: &mut Stage<u32>) -> Vec<Swing> {
@@ -85,10 +80,7 @@ fn a_request_past_the_backlog_comes_back_with_the_numbers() {
     let mut answer = stage.hand_over(3);
     let (request, why) = back(&mut answer);
     assert_eq!(request, 3);
-    assert_eq!(
-        why.to_string(),
-        "all 1 children are busy and 2 requests wait already"
-    );
+    assert_eq!(why.to_string(), "all 1 children are busy and 2 requests wait already");
 }
 
 #[test]
@@ -164,13 +156,7 @@ fn a_child_that_crashes_makes_room_as_one_that_leaves() {
     let _second = stage.hand_over(1);
     let child = stage.born();
     stage.does(child, Status::Serving);
-    stage.dies(
-        child,
-        Exit::Signal {
-            number: 11,
-            core: true,
-        },
-    );
+    stage.dies(child, Exit::Signal { number: 11, core: true });
     assert_eq!(ordered(&stage), [1]);
     assert_eq!(stage.house.counters.died, 1);
 }
@@ -180,18 +166,14 @@ fn a_smaller_maximum_is_come_to_as_children_leave() {
     let mut stage = stage(4, 10);
     let _answers: Vec<_> = (0..6).map(|request| stage.hand_over(request)).collect();
     let children: Vec<_> = (0..4).map(|_each| stage.born()).collect();
-    stage
-        .act(|house, hands, now| house.resize(Resize::To(2), hands, now))
-        .unwrap();
+    stage.act(|house, hands, now| house.resize(Resize::To(2), hands, now)).unwrap();
     for child in &children[..2] {
         stage.leaves(*child);
         assert!(ordered(&stage).is_empty());
     }
     stage.leaves(children[2]);
     assert_eq!(ordered(&stage), [4]);
-    stage
-        .act(|house, hands, now| house.resize(Resize::To(3), hands, now))
-        .unwrap();
+    stage.act(|house, hands, now| house.resize(Resize::To(3), hands, now)).unwrap();
     assert_eq!(ordered(&stage), [4, 5]);
 }
 

@@ -11,10 +11,7 @@ use crate::model::PreFork;
 use crate::parent::household::Notice;
 
 fn pool() -> PreFork {
-    PreFork::start_children(3)
-        .min_spare(2)
-        .max_spare(4)
-        .max_children(6)
+    PreFork::start_children(3).min_spare(2).max_spare(4).max_children(6)
 }
 
 fn running() -> Stage<()> {
@@ -98,10 +95,7 @@ fn a_killed_child_is_replaced_at_once() {
         Notice::Exited(exited) => Some(exited.cause),
         _ => None,
     });
-    let killed = Cause::Killed {
-        signal: 9,
-        core: false,
-    };
+    let killed = Cause::Killed { signal: 9, core: false };
     assert_eq!(causes, [killed, killed]);
 }
 
@@ -242,8 +236,5 @@ fn another_size_is_followed_at_once() {
     assert_eq!(stage.hands.orders.len(), 2);
     stage.all_ready();
     let refused = stage.act(|house, hands, now| house.resize(Resize::To(7), hands, now));
-    assert_eq!(
-        refused.unwrap_err().to_string(),
-        "cannot resize to 7: max_children is 6"
-    );
+    assert_eq!(refused.unwrap_err().to_string(), "cannot resize to 7: max_children is 6");
 }

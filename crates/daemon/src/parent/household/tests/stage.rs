@@ -115,16 +115,8 @@ impl<R> Stage<R> {
         let now = Moment::from_since_boot(Duration::from_secs(1000));
         let rules = model.check().unwrap().0;
         let hands = Notes::new(rules.slots(), now);
-        let times = Times {
-            grace: GRACE,
-            boot_timeout: BOOT_TIMEOUT,
-        };
-        Stage {
-            house: Household::new(rules, times, now).unwrap(),
-            hands,
-            now,
-            told: Vec::new(),
-        }
+        let times = Times { grace: GRACE, boot_timeout: BOOT_TIMEOUT };
+        Stage { house: Household::new(rules, times, now).unwrap(), hands, now, told: Vec::new() }
     }
 
     /// Has the household act, checks what must hold at any time, and keeps what it told.
@@ -191,11 +183,7 @@ impl<R> Stage<R> {
         let (child, request) = self.hands.orders.pop_front().expect("an order");
         self.hands.scoreboard.close(child.slot, self.now);
         self.hands.free.push(Reverse(child.slot.get()));
-        self.event(Event::ForkFailed {
-            child,
-            request,
-            refusal,
-        });
+        self.event(Event::ForkFailed { child, request, refusal });
     }
 
     /// A child reports on its line, if it may, and the parent takes it in.
@@ -214,12 +202,7 @@ impl<R> Stage<R> {
         let (pid, _seat) = self.hands.alive.remove(&child).expect("it lives");
         let last = self.hands.scoreboard.close(child.slot, self.now);
         self.hands.free.push(Reverse(child.slot.get()));
-        self.event(Event::Gone {
-            child,
-            pid,
-            exit,
-            last,
-        });
+        self.event(Event::Gone { child, pid, exit, last });
     }
 
     /// A child leaves as it should.
@@ -229,13 +212,7 @@ impl<R> Stage<R> {
     }
 
     pub(super) fn is_killed(&mut self, child: ChildId) {
-        self.dies(
-            child,
-            Exit::Signal {
-                number: 9,
-                core: false,
-            },
-        );
+        self.dies(child, Exit::Signal { number: 9, core: false });
     }
 
     /// All orders are carried out, and the children become ready.
@@ -251,7 +228,7 @@ impl<R> Stage<R> {
 
     pub(super) fn hand_over(&mut self, request: R) -> Answer<R> {
         let (reply, answer) = oneshot::channel();
-        self.act(|house, hands, now| house.hand_over(Guest { request, reply }, hands, now));
+        self.act(|house, hands, now| house.hand_over(Guest::new(request, reply), hands, now));
         answer
     }
 
