@@ -72,7 +72,7 @@ fn a_second_start_is_refused_and_names_the_running_pid() {
         assert!(second.error.contains(&parent.0.to_string()), "{}", second.error);
         assert_eq!(second.processes, 1, "nothing was forked");
     }
-    assert_eq!(first.client().pid().state(), Some('S'));
+    assert!(matches!(first.client().pid().state(), Some('S' | 'R')), "the first one serves");
     first.stop();
     assert!(!pidfile.exists());
 }

@@ -112,11 +112,10 @@ fn note_panics(log: &Logger) -> Arc<Notify> {
     panic::set_hook(Box::new(move |info| {
         let place = info.location().map(ToString::to_string).unwrap_or_default();
         let words = info.payload_as_str().unwrap_or("no words");
-        // One line, unless RUST_BACKTRACE asks for more.
+        crit!(log, "panicked at {}: {}", place, words);
         let trace = Backtrace::capture();
-        match trace.status() {
-            BacktraceStatus::Captured => crit!(log, "panicked at {}: {}\n{}", place, words, trace),
-            _ => crit!(log, "panicked at {}: {}", place, words),
+        if trace.status() == BacktraceStatus::Captured {
+            crit!(log, "backtrace\n{}", trace);
         }
         note.notify_one();
     }));
