@@ -4,8 +4,8 @@ use std::error::Error;
 
 use daemon_core::{Board, Moment, Seat};
 use daemon_sys::bell::Bell;
-use daemon_sys::process::{Pid, Signal};
-use daemon_sys::signals::{Blocked, unblock};
+use daemon_sys::process::Pid;
+use daemon_sys::signals::Blocked;
 
 use crate::handover::{Handover, HandoverError};
 
@@ -73,10 +73,7 @@ pub struct HeldSignals {
 impl HeldSignals {
     /// Lets signals through from now on, those that wait first.
     pub fn release(self) {
-        drop(self.blocked);
-        // The nursery reads its children's ends from a queue, which blocks CHLD of its own accord.
-        // That a signal cannot be unblocked sigprocmask(2) does not know.
-        let _ = unblock(&[Signal::Child]);
+        self.blocked.restore_whole();
     }
 }
 

@@ -9,6 +9,9 @@ use std::os::unix::net::{UnixDatagram, UnixListener, UnixStream};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
+/// Up to so many bytes a delivery is not worth freeing.
+const SMALL: usize = 4096;
+
 /// The most descriptors that one request may carry.
 ///
 /// Linux takes 253 in one message (`SCM_MAX_FD`, unix(7)); a portable limit is lower.
@@ -172,6 +175,10 @@ impl Delivery {
         let (bytes, descriptors) = (self.bytes.len() - self.read, self.descriptors.len());
         if bytes > 0 || descriptors > 0 {
             return Err(HandoverError::LeftOver { bytes, descriptors });
+        }
+        if self.bytes.capacity() <= SMALL {
+            // In a child that has just been forked, to free a little memory is to copy its page.
+            std::mem::forget(self);
         }
         Ok(request)
     }

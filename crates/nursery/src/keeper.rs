@@ -298,6 +298,7 @@ impl<B: Brood> Keeper<B> {
             signals: HeldSignals { blocked: mask },
             nursery: settings.nursery,
         };
+        std::mem::forget(settings);
         Ok(Ended::Born(brood, birth))
     }
 }

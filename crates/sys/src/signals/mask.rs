@@ -46,6 +46,15 @@ impl Blocked {
         self.former.contains(signal.nix())
     }
 
+    /// Puts the whole former mask back, in a process that will not read the queues that were made
+    /// meanwhile: a forked child.
+    pub fn restore_whole(self) {
+        give_up(&Signal::ALL);
+        // The only error of pthread_sigmask is an unknown way of changing, which this is not.
+        let _ = self.former.thread_set_mask();
+        std::mem::forget(self);
+    }
+
     /// Leaves the signals blocked for good.
     pub fn forget(self) {
         std::mem::forget(self);
