@@ -14,6 +14,7 @@ mod housework;
 mod logs;
 mod preforking;
 mod refusals;
+mod short;
 mod sizes;
 mod status;
 mod stopping;

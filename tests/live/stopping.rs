@@ -171,13 +171,26 @@ fn quit_ends_the_daemon_at_once() {
 
 #[test]
 fn the_port_is_refused_once_the_stop_begins_while_a_request_goes_on() {
-    let mut daemon = Start::each().logged().options("max=4").up();
+    for mut daemon in both_models("start=2 max=4") {
+        let mut client = daemon.client();
+        client.pid();
+        begin_to_stop(&daemon, Signal::SIGTERM);
+        until("the port is refused", || is_refused(daemon.port()).then_some(()));
+        assert_eq!(client.ask("echo still here"), "still here");
+        assert_eq!(client.ask("done"), "ok");
+        daemon.ended();
+    }
+}
+
+#[test]
+fn a_child_that_is_busy_the_short_way_frees_the_port_too() {
+    let mut daemon = Start::short().logged().options("start=1 min=0 max=1").up();
     let mut client = daemon.client();
-    client.pid();
+    assert_eq!(client.ask("first"), "first");
     begin_to_stop(&daemon, Signal::SIGTERM);
     until("the port is refused", || is_refused(daemon.port()).then_some(()));
-    assert_eq!(client.ask("echo still here"), "still here");
-    assert_eq!(client.ask("done"), "ok");
+    assert_eq!(client.ask("still here"), "still here");
+    drop(client);
     daemon.ended();
 }
 

@@ -93,6 +93,11 @@ impl Start {
         Start::program("company", env!("CARGO_BIN_EXE_company"))
     }
 
+    /// The short way in, see `programs/short.rs`.
+    pub(crate) fn short() -> Self {
+        Start::program("short", env!("CARGO_BIN_EXE_short"))
+    }
+
     pub(crate) fn argument(mut self, argument: impl Into<OsString>) -> Self {
         self.arguments.push(argument.into());
         self

@@ -1,0 +1,50 @@
+//! The short way in: a listener and a function.
+
+use std::io::{BufRead, BufReader, Write};
+use std::os::unix::net::UnixStream;
+use std::path::Path;
+
+use crate::harness::{Signal, Start, crowd};
+
+const MODELS: [&str; 2] = ["start=2 max=4", "each max=4"];
+
+/// Says words one after the other on one connection; each comes back before the next is said, so
+/// all but the first have to be waited for.
+fn talk(path: &Path, words: &[String]) {
+    let stream = UnixStream::connect(path).expect("it listens");
+    let mut answers = BufReader::new(&stream).lines();
+    for word in words {
+        writeln!(&stream, "{word}").expect("it is there");
+        assert_eq!(answers.next().expect("an answer").expect("it is text"), *word);
+    }
+}
+
+#[test]
+fn many_clients_at_once_each_hear_their_own_words() {
+    for model in MODELS {
+        let daemon = Start::short().logged().options(model).up();
+        crowd(30, |number| {
+            let mut client = daemon.client();
+            for word in ["first", "second", "third"] {
+                let word = format!("{word} {number}");
+                assert_eq!(client.ask(&word), word);
+            }
+        });
+    }
+}
+
+#[test]
+fn over_a_unix_socket_it_is_the_same() {
+    for model in MODELS {
+        let mut daemon = Start::short().logged().options(model).options("unix=DIR/socket").up();
+        let socket = daemon.dir().join("socket");
+        crowd(20, |number| {
+            let words: Vec<_> = ["a", "b"].iter().map(|word| format!("{word}{number}")).collect();
+            talk(&socket, &words);
+        });
+        let parent = daemon.parent();
+        parent.signal(Signal::SIGTERM);
+        assert_eq!(daemon.ended()[&parent], "code 0");
+        assert!(UnixStream::connect(&socket).is_err(), "nobody listens any more");
+    }
+}

@@ -1,0 +1,33 @@
+//! The short way in, in both forking models and over both kinds of socket: it echoes.
+
+use std::error::Error;
+use std::os::unix::net::UnixListener;
+
+use actix_daemon::{ChildHandle, Connection, Socket};
+use live_tests::Options;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+
+fn main() -> Result<(), Box<dyn Error>> {
+    let options = Options::read();
+    let tcp = options.listen()?;
+    let unix = options.get("unix").map(UnixListener::bind).transpose()?;
+    let builder = options.builder();
+    match (options.has("each"), unix) {
+        (true, None) => builder.model(options.each()).serve(tcp, echo)?,
+        (true, Some(unix)) => builder.model(options.each()).serve(unix, echo)?,
+        (false, None) => builder.model(options.pool()).serve(tcp, echo)?,
+        (false, Some(unix)) => builder.model(options.pool()).serve(unix, echo)?,
+    }
+    Ok(())
+}
+
+async fn echo<S: Socket>(mut stream: Connection<S>, child: ChildHandle) -> std::io::Result<()> {
+    child.label("echo");
+    let mut bytes = [0; 1024];
+    loop {
+        match stream.read(&mut bytes).await? {
+            0 => return Ok(()),
+            read => stream.write_all(&bytes[..read]).await?,
+        }
+    }
+}
