@@ -4,7 +4,7 @@ use std::error::Error;
 
 use daemon_core::{Board, Moment, Seat};
 use daemon_sys::bell::Bell;
-use daemon_sys::process::Pid;
+use daemon_sys::process::{Pid, Signal};
 use daemon_sys::signals::Blocked;
 
 use crate::handover::{Handover, HandoverError};
@@ -73,7 +73,8 @@ pub struct HeldSignals {
 impl HeldSignals {
     /// Lets signals through from now on, those that wait first.
     pub fn release(self) {
-        self.blocked.restore_whole();
+        // The nursery reads its children's ends from a queue, and this child does not.
+        self.blocked.restore_without_queue(&[Signal::Child]);
     }
 }
 

@@ -4,32 +4,24 @@
 use std::os::fd::AsFd;
 use std::time::Duration;
 
-use actix::{
-    Actor, AsyncContext, Context, Handler, Message, MessageResult, ResponseFuture, SpawnHandle,
-    StreamHandler,
-};
-use daemon_core::{Manner, Moment, ParentIntention, Phase, Signal, Swing, in_parent};
+use actix::{Actor, AsyncContext, Context, SpawnHandle, StreamHandler};
+use daemon_core::{Manner, Moment, Phase, Swing};
 use daemon_nursery::{Handover, now};
 use daemon_sys::detach::Readiness;
 use daemon_sys::pidfile::PidFile;
-use futures::FutureExt;
 use futures::channel::oneshot;
 use slog::{Logger, debug, error, info, o, warn};
 
 use super::foreign::ForeignChildren;
 use super::hands::NurseryHands;
 use super::household::{Household, Notice};
-use super::reception::Guest;
 use crate::child::Life;
 use crate::error::DaemonError;
 use crate::messages::{
     ChildExited, DaemonAccept, DaemonHup, DaemonParent, DaemonPause, DaemonStart, Detail,
-    ForeignChild, ForeignChildError, HandBack, HandBackReason, HandOver, Handed, Peek, Refusal,
-    Reload, Reloading, Resize, Resized, Shutdown, ShutdownBegun, Status, StatusError, Subscribe,
-    UntilStopped, UpdateStatus, Updated,
 };
 use crate::peek;
-use crate::sessions::{Broadcast, News, Sessions};
+use crate::sessions::{News, Sessions};
 use crate::settings::OnHup;
 use crate::status::{Report, Reporter, View};
 use crate::watch::Watch;
@@ -115,7 +107,7 @@ impl<R: Handover + Send> DaemonActor<R> {
         Some(result)
     }
 
-    fn after(&mut self, ctx: &mut Context<Self>) {
+    pub(super) fn after(&mut self, ctx: &mut Context<Self>) {
         let Some(home) = &mut self.home else { return };
         let scoreboard = home.hands.nursery.scoreboard();
         scoreboard.set_phase(home.household.phase());
@@ -282,7 +274,7 @@ impl<R: Handover + Send> DaemonActor<R> {
         });
     }
 
-    fn hang_up(&mut self, ctx: &mut Context<Self>) {
+    pub(super) fn hang_up(&mut self, ctx: &mut Context<Self>) {
         info!(self.log, "hangup");
         self.sessions.hup.tell(&DaemonHup);
         match self.on_hup {
@@ -307,7 +299,7 @@ impl<R: Handover + Send> DaemonActor<R> {
         self.after(ctx);
     }
 
-    fn report(&self) -> Report {
+    pub(super) fn report(&self) -> Report {
         let board = self.home.as_ref().map(|home| home.hands.nursery.board());
         let view = View {
             alias: self.life.alias.clone(),
@@ -335,7 +327,7 @@ impl<R: Handover + Send> DaemonActor<R> {
         }
     }
 
-    fn peek(&self, detail: Detail) -> String {
+    pub(super) fn peek(&self, detail: Detail) -> String {
         let mut lines = self.sessions.peek(&self.life.alias);
         lines.push(format!("Subscriptions: {}", self.sessions.count()));
         if let Some(home) = &self.home {
@@ -428,170 +420,6 @@ impl<R: Handover + Send> StreamHandler<Woken> for DaemonActor<R> {
             Woken::ByNursery => self.heed_the_nursery(ctx),
             Woken::ByBell => self.heed_the_bell(ctx),
         }
-    }
-
-    fn finished(&mut self, _ctx: &mut Self::Context) {}
-}
-
-impl<R: Handover + Send> Handler<HandOver<R>> for DaemonActor<R> {
-    type Result = ResponseFuture<Result<Handed, HandBack<R>>>;
-
-    fn handle(&mut self, HandOver(request): HandOver<R>, ctx: &mut Self::Context) -> Self::Result {
-        let (reply, answer) = oneshot::channel();
-        let mut guest = Some(Guest::new(request, reply));
-        self.with_home(ctx, |household, hands, now| {
-            if let Some(guest) = guest.take() {
-                household.hand_over(guest, hands, now);
-            }
-        });
-        if let Some(guest) = guest {
-            guest.hand_back(HandBackReason::NotPostForking);
-        }
-        Box::pin(async move {
-            match answer.await {
-                Ok(answer) => answer,
-                // The actor has ended and took the household along; the mailbox says so.
-                Err(oneshot::Canceled) => std::future::pending().await,
-            }
-        })
-    }
-}
-
-impl<R: Handover + Send> Handler<UpdateStatus> for DaemonActor<R> {
-    type Result = Result<Updated, StatusError>;
-
-    fn handle(&mut self, _update: UpdateStatus, _ctx: &mut Self::Context) -> Self::Result {
-        warn!(self.log, "{}", StatusError::InParent);
-        Err(StatusError::InParent)
-    }
-}
-
-impl<R: Handover + Send, M: Broadcast> Handler<Subscribe<M>> for DaemonActor<R> {
-    type Result = MessageResult<Subscribe<M>>;
-
-    fn handle(&mut self, subscribe: Subscribe<M>, _ctx: &mut Self::Context) -> Self::Result {
-        MessageResult::<Subscribe<M>>(self.sessions.subscribe(subscribe, &self.news))
-    }
-}
-
-impl<R: Handover + Send> Handler<Status> for DaemonActor<R> {
-    type Result = MessageResult<Status>;
-
-    fn handle(&mut self, _status: Status, _ctx: &mut Self::Context) -> Self::Result {
-        MessageResult(self.report())
-    }
-}
-
-impl<R: Handover + Send> Handler<Peek> for DaemonActor<R> {
-    type Result = String;
-
-    fn handle(&mut self, peek: Peek, _ctx: &mut Self::Context) -> Self::Result {
-        self.peek(peek.detail)
-    }
-}
-
-impl<R: Handover + Send> Handler<Reload> for DaemonActor<R> {
-    type Result = Result<Reloading, Refusal>;
-
-    fn handle(&mut self, _reload: Reload, ctx: &mut Self::Context) -> Self::Result {
-        self.with_home(ctx, super::household::Household::reload)
-            .unwrap_or(Err(Refusal::NoPool { act: "reload" }))
-    }
-}
-
-impl<R: Handover + Send> Handler<Resize> for DaemonActor<R> {
-    type Result = Result<Resized, Refusal>;
-
-    fn handle(&mut self, resize: Resize, ctx: &mut Self::Context) -> Self::Result {
-        self.with_home(ctx, |household, hands, now| household.resize(resize, hands, now))
-            .unwrap_or(Err(Refusal::NoPool { act: "resize" }))
-    }
-}
-
-impl<R: Handover + Send> Handler<ForeignChild> for DaemonActor<R> {
-    type Result = Result<(), ForeignChildError>;
-
-    fn handle(&mut self, ForeignChild(pid): ForeignChild, ctx: &mut Self::Context) -> Self::Result {
-        let watch = Watch::readable(self.foreign.adopt(pid)?.as_fd(), ForeignGone);
-        match watch {
-            Ok(watch) => {
-                ctx.add_stream(watch);
-            }
-            // Its end is then noticed when the daemon stops.
-            Err(error) => warn!(self.log, "cannot watch process {}: {}", pid, error),
-        }
-        Ok(())
-    }
-}
-
-impl<R: Handover + Send> Handler<Shutdown> for DaemonActor<R> {
-    type Result = MessageResult<Shutdown>;
-
-    fn handle(&mut self, Shutdown(manner): Shutdown, ctx: &mut Self::Context) -> Self::Result {
-        let begun = match self.stopping {
-            None => ShutdownBegun::Now,
-            Some(_) => ShutdownBegun::Already,
-        };
-        self.stop(manner, ctx);
-        MessageResult(begun)
-    }
-}
-
-impl<R: Handover + Send> Handler<UntilStopped> for DaemonActor<R> {
-    type Result = ResponseFuture<Result<(), DaemonError>>;
-
-    fn handle(&mut self, _until: UntilStopped, _ctx: &mut Self::Context) -> Self::Result {
-        let (stopped, answer) = oneshot::channel();
-        self.waiting_for_stop.push(stopped);
-        answer.map(|answer| answer.unwrap_or(Err(DaemonError::ActorLost))).boxed_local()
-    }
-}
-
-/// A signal has come.
-#[derive(Message, Debug, Clone, Copy)]
-#[rtype(result = "()")]
-pub(crate) struct Signalled(pub(crate) Signal);
-
-impl<R: Handover + Send> Handler<Signalled> for DaemonActor<R> {
-    type Result = ();
-
-    fn handle(&mut self, Signalled(signal): Signalled, ctx: &mut Self::Context) {
-        debug!(self.log, "signal {}", signal.name());
-        match in_parent(signal, self.stopping) {
-            ParentIntention::Stop(manner) => self.stop(manner, ctx),
-            ParentIntention::Hangup => self.hang_up(ctx),
-            ParentIntention::Peek => info!(self.log, "peek\n{}", self.peek(Detail::Verbose)),
-            ParentIntention::More => self.resize_by_signal(Resize::More, ctx),
-            ParentIntention::Fewer => self.resize_by_signal(Resize::Fewer, ctx),
-        }
-    }
-}
-
-impl<R: Handover + Send> DaemonActor<R> {
-    fn resize_by_signal(&mut self, resize: Resize, ctx: &mut Context<Self>) {
-        let resized =
-            self.with_home(ctx, |household, hands, now| household.resize(resize, hands, now));
-        match resized {
-            Some(Ok(resized)) => info!(
-                self.log, "resized";
-                "min_spare" => resized.min_spare,
-                "max_spare" => resized.max_spare,
-                "max_children" => resized.max_children
-            ),
-            Some(Err(refusal)) => warn!(self.log, "{}", refusal),
-            None => warn!(self.log, "{}", Refusal::NoPool { act: "resize" }),
-        }
-    }
-}
-
-/// A foreign child is gone.
-#[derive(Debug, Clone, Copy)]
-struct ForeignGone;
-
-impl<R: Handover + Send> StreamHandler<ForeignGone> for DaemonActor<R> {
-    fn handle(&mut self, _gone: ForeignGone, ctx: &mut Self::Context) {
-        self.foreign.forget_the_gone();
-        self.end_if_all_are_gone(ctx);
     }
 
     fn finished(&mut self, _ctx: &mut Self::Context) {}

@@ -7,11 +7,13 @@ mod household;
 mod reception;
 mod registry;
 mod reload;
+mod requests;
 mod resize;
 mod stop;
 
 pub use actor::DaemonActor;
 
-pub(crate) use actor::{Home, Parent, Signalled};
+pub(crate) use actor::{Home, Parent};
 pub(crate) use hands::NurseryHands;
 pub(crate) use household::{Household, Times};
+pub(crate) use requests::Signalled;

@@ -46,13 +46,11 @@ impl Blocked {
         self.former.contains(signal.nix())
     }
 
-    /// Puts the whole former mask back, in a process that will not read the queues that were made
-    /// meanwhile: a forked child.
-    pub fn restore_whole(self) {
-        give_up(&Signal::ALL);
-        // The only error of pthread_sigmask is an unknown way of changing, which this is not.
-        let _ = self.former.thread_set_mask();
-        std::mem::forget(self);
+    /// Puts the former mask back, also for the signals of a queue that this process will not read:
+    /// a forked child, of a queue of its parent's.
+    pub fn restore_without_queue(self, signals: &[Signal]) {
+        give_up(signals);
+        drop(self);
     }
 
     /// Leaves the signals blocked for good.

@@ -1,0 +1,187 @@
+//! What the parent is asked for, by message or by signal, and its answers.
+
+use std::os::fd::AsFd;
+
+use actix::{
+    AsyncContext, Context, Handler, Message, MessageResult, ResponseFuture, StreamHandler,
+};
+use daemon_core::{ParentIntention, Signal, in_parent};
+use daemon_nursery::Handover;
+use futures::FutureExt;
+use futures::channel::oneshot;
+use slog::{debug, info, warn};
+
+use super::actor::DaemonActor;
+use super::reception::Guest;
+use crate::error::DaemonError;
+use crate::messages::{
+    Detail, ForeignChild, ForeignChildError, HandBack, HandBackReason, HandOver, Handed, Peek,
+    Refusal, Reload, Reloading, Resize, Resized, Shutdown, ShutdownBegun, Status, StatusError,
+    Subscribe, UntilStopped, UpdateStatus, Updated,
+};
+use crate::sessions::Broadcast;
+use crate::watch::Watch;
+
+impl<R: Handover + Send> Handler<HandOver<R>> for DaemonActor<R> {
+    type Result = ResponseFuture<Result<Handed, HandBack<R>>>;
+
+    fn handle(&mut self, HandOver(request): HandOver<R>, ctx: &mut Self::Context) -> Self::Result {
+        let (reply, answer) = oneshot::channel();
+        let mut guest = Some(Guest::new(request, reply));
+        self.with_home(ctx, |household, hands, now| {
+            if let Some(guest) = guest.take() {
+                household.hand_over(guest, hands, now);
+            }
+        });
+        if let Some(guest) = guest {
+            guest.hand_back(HandBackReason::NotPostForking);
+        }
+        Box::pin(async move {
+            match answer.await {
+                Ok(answer) => answer,
+                // The actor has ended and took the household along; the mailbox says so.
+                Err(oneshot::Canceled) => std::future::pending().await,
+            }
+        })
+    }
+}
+
+impl<R: Handover + Send> Handler<UpdateStatus> for DaemonActor<R> {
+    type Result = Result<Updated, StatusError>;
+
+    fn handle(&mut self, _update: UpdateStatus, _ctx: &mut Self::Context) -> Self::Result {
+        warn!(self.log, "{}", StatusError::InParent);
+        Err(StatusError::InParent)
+    }
+}
+
+impl<R: Handover + Send, M: Broadcast> Handler<Subscribe<M>> for DaemonActor<R> {
+    type Result = MessageResult<Subscribe<M>>;
+
+    fn handle(&mut self, subscribe: Subscribe<M>, _ctx: &mut Self::Context) -> Self::Result {
+        MessageResult::<Subscribe<M>>(self.sessions.subscribe(subscribe, &self.news))
+    }
+}
+
+impl<R: Handover + Send> Handler<Status> for DaemonActor<R> {
+    type Result = MessageResult<Status>;
+
+    fn handle(&mut self, _status: Status, _ctx: &mut Self::Context) -> Self::Result {
+        MessageResult(self.report())
+    }
+}
+
+impl<R: Handover + Send> Handler<Peek> for DaemonActor<R> {
+    type Result = String;
+
+    fn handle(&mut self, peek: Peek, _ctx: &mut Self::Context) -> Self::Result {
+        self.peek(peek.detail)
+    }
+}
+
+impl<R: Handover + Send> Handler<Reload> for DaemonActor<R> {
+    type Result = Result<Reloading, Refusal>;
+
+    fn handle(&mut self, _reload: Reload, ctx: &mut Self::Context) -> Self::Result {
+        self.with_home(ctx, super::household::Household::reload)
+            .unwrap_or(Err(Refusal::NoPool { act: "reload" }))
+    }
+}
+
+impl<R: Handover + Send> Handler<Resize> for DaemonActor<R> {
+    type Result = Result<Resized, Refusal>;
+
+    fn handle(&mut self, resize: Resize, ctx: &mut Self::Context) -> Self::Result {
+        self.with_home(ctx, |household, hands, now| household.resize(resize, hands, now))
+            .unwrap_or(Err(Refusal::NoPool { act: "resize" }))
+    }
+}
+
+impl<R: Handover + Send> Handler<ForeignChild> for DaemonActor<R> {
+    type Result = Result<(), ForeignChildError>;
+
+    fn handle(&mut self, ForeignChild(pid): ForeignChild, ctx: &mut Self::Context) -> Self::Result {
+        let watch = Watch::readable(self.foreign.adopt(pid)?.as_fd(), ForeignGone);
+        match watch {
+            Ok(watch) => {
+                ctx.add_stream(watch);
+            }
+            // Its end is then noticed when the daemon stops.
+            Err(error) => warn!(self.log, "cannot watch process {}: {}", pid, error),
+        }
+        Ok(())
+    }
+}
+
+impl<R: Handover + Send> Handler<Shutdown> for DaemonActor<R> {
+    type Result = MessageResult<Shutdown>;
+
+    fn handle(&mut self, Shutdown(manner): Shutdown, ctx: &mut Self::Context) -> Self::Result {
+        let begun = match self.stopping {
+            None => ShutdownBegun::Now,
+            Some(_) => ShutdownBegun::Already,
+        };
+        self.stop(manner, ctx);
+        MessageResult(begun)
+    }
+}
+
+impl<R: Handover + Send> Handler<UntilStopped> for DaemonActor<R> {
+    type Result = ResponseFuture<Result<(), DaemonError>>;
+
+    fn handle(&mut self, _until: UntilStopped, _ctx: &mut Self::Context) -> Self::Result {
+        let (stopped, answer) = oneshot::channel();
+        self.waiting_for_stop.push(stopped);
+        answer.map(|answer| answer.unwrap_or(Err(DaemonError::ActorLost))).boxed_local()
+    }
+}
+
+/// A signal has come.
+#[derive(Message, Debug, Clone, Copy)]
+#[rtype(result = "()")]
+pub(crate) struct Signalled(pub(crate) Signal);
+
+impl<R: Handover + Send> Handler<Signalled> for DaemonActor<R> {
+    type Result = ();
+
+    fn handle(&mut self, Signalled(signal): Signalled, ctx: &mut Self::Context) {
+        debug!(self.log, "signal {}", signal.name());
+        match in_parent(signal, self.stopping) {
+            ParentIntention::Stop(manner) => self.stop(manner, ctx),
+            ParentIntention::Hangup => self.hang_up(ctx),
+            ParentIntention::Peek => info!(self.log, "peek\n{}", self.peek(Detail::Verbose)),
+            ParentIntention::More => self.resize_by_signal(Resize::More, ctx),
+            ParentIntention::Fewer => self.resize_by_signal(Resize::Fewer, ctx),
+        }
+    }
+}
+
+impl<R: Handover + Send> DaemonActor<R> {
+    fn resize_by_signal(&mut self, resize: Resize, ctx: &mut Context<Self>) {
+        let resized =
+            self.with_home(ctx, |household, hands, now| household.resize(resize, hands, now));
+        match resized {
+            Some(Ok(resized)) => info!(
+                self.log, "resized";
+                "min_spare" => resized.min_spare,
+                "max_spare" => resized.max_spare,
+                "max_children" => resized.max_children
+            ),
+            Some(Err(refusal)) => warn!(self.log, "{}", refusal),
+            None => warn!(self.log, "{}", Refusal::NoPool { act: "resize" }),
+        }
+    }
+}
+
+/// A foreign child is gone.
+#[derive(Debug, Clone, Copy)]
+struct ForeignGone;
+
+impl<R: Handover + Send> StreamHandler<ForeignGone> for DaemonActor<R> {
+    fn handle(&mut self, _gone: ForeignGone, ctx: &mut Self::Context) {
+        self.foreign.forget_the_gone();
+        self.end_if_all_are_gone(ctx);
+    }
+
+    fn finished(&mut self, _ctx: &mut Self::Context) {}
+}
