@@ -46,7 +46,7 @@ pub(crate) struct Home<R> {
 /// The daemon in the parent process.
 ///
 /// It owns the registry of children and the nursery that forks them. It stops when it is asked to
-/// ([`Shutdown`], TERM, INT) and all children are gone.
+/// ([`Shutdown`](crate::Shutdown), TERM, INT) and all children are gone.
 pub struct DaemonActor<R: Handover> {
     pub(super) life: Life,
     pub(super) log: Logger,
