@@ -16,7 +16,7 @@ use futures::future::ready;
 use slog::Logger;
 
 use crate::child::ChildActor;
-use crate::listen::{Gate, Listen, OTHERS_FIRST};
+use crate::listen::{Gate, Intake, Listen, OTHERS_FIRST};
 use crate::log::logger;
 use crate::messages::{
     DaemonAccept, DaemonPause, DaemonShutdown, HandBack, HandBackReason, HandOver, Handed,
@@ -37,12 +37,10 @@ pub struct Accepted<S: 'static>(pub S);
 /// it takes what waits in the listener's queue before it closes.
 #[derive(Debug)]
 pub struct ChildAcceptor<L: Listen> {
-    gate: Option<Rc<Gate<L>>>,
+    intake: Intake<L>,
     daemon: Addr<ChildActor>,
     session: Recipient<Accepted<L::Socket>>,
     accepting: Option<SpawnHandle>,
-    /// What was left in the listener's queue when it was closed.
-    taken: VecDeque<L::Socket>,
     drained: Option<oneshot::Sender<()>>,
 }
 
@@ -57,15 +55,8 @@ impl<L: Listen> ChildAcceptor<L> {
         daemon: Addr<ChildActor>,
         session: Recipient<Accepted<L::Socket>>,
     ) -> io::Result<Addr<Self>> {
-        let gate = Some(Rc::new(Gate::in_line(listener)?));
-        let acceptor = ChildAcceptor {
-            gate,
-            daemon,
-            session,
-            accepting: None,
-            taken: VecDeque::new(),
-            drained: None,
-        };
+        let intake = Intake::from(listener)?;
+        let acceptor = ChildAcceptor { intake, daemon, session, accepting: None, drained: None };
         Ok(Actor::start(acceptor))
     }
 
@@ -79,7 +70,7 @@ impl<L: Listen> ChildAcceptor<L> {
             self.drain();
             return;
         }
-        let Some(gate) = self.gate.clone() else { return };
+        let Some(gate) = self.intake.gate() else { return };
         if self.accepting.is_none() {
             let accept = async move { gate.accept().await };
             self.accepting =
@@ -92,26 +83,16 @@ impl<L: Listen> ChildAcceptor<L> {
 
     /// Takes one of those that wait; when there is none the listener closes.
     fn drain(&mut self) {
-        let next = match &self.gate {
-            Some(gate) => gate.try_accept(),
-            None => self.taken.pop_front(),
-        };
-        match next {
+        match self.intake.next_waiting() {
             Some(stream) => self.deliver(stream),
             None => {
-                self.gate = None;
+                self.intake.close();
                 if let Some(drained) = self.drained.take() {
                     // The daemon may have stopped waiting when the grace was over.
                     let _ = drained.send(());
                 }
             }
         }
-    }
-
-    /// Takes all that are left, so that the port is free while this child is busy.
-    fn close(&mut self) {
-        self.taken
-            .extend(self.gate.take().and_then(Rc::into_inner).into_iter().flat_map(Gate::close));
     }
 }
 
@@ -138,7 +119,7 @@ impl<L: Listen> Handler<DaemonShutdown> for ChildAcceptor<L> {
 
     fn handle(&mut self, shutdown: DaemonShutdown, ctx: &mut Self::Context) -> Self::Result {
         let was_accepting = self.accepting.take().is_some_and(|handle| ctx.cancel_future(handle));
-        match (shutdown.reason, self.gate.clone()) {
+        match (shutdown.reason, self.intake.gate()) {
             (ShutdownReason::Stopping, Some(gate)) => {
                 gate.shrink();
                 let (drained, answer) = oneshot::channel();
@@ -146,12 +127,11 @@ impl<L: Listen> Handler<DaemonShutdown> for ChildAcceptor<L> {
                 if was_accepting {
                     self.drain();
                 }
-                drop(gate);
-                ctx.run_later(OTHERS_FIRST, |acceptor, _ctx| acceptor.close());
+                ctx.run_later(OTHERS_FIRST, |acceptor, _ctx| acceptor.intake.take_the_rest());
                 Box::pin(async move { answer.await.unwrap_or(()) })
             }
             _ => {
-                self.gate = None;
+                self.intake.close();
                 Box::pin(ready(()))
             }
         }
@@ -299,10 +279,7 @@ impl<L: Listen, R: Handover + Send> Handler<DaemonShutdown> for ParentAcceptor<L
         }
         let mut last: VecDeque<R> = self.returned.drain(..).collect();
         if let (ShutdownReason::Stopping, Some(gate)) = (shutdown.reason, self.gate.take()) {
-            gate.shrink();
-            while let Some(stream) = gate.try_accept() {
-                last.push_back((self.request)(stream));
-            }
+            last.extend(gate.take_all().into_iter().map(self.request));
         }
         self.gate = None;
         let (daemon, log) = (self.daemon.clone(), self.log.clone());

@@ -6,6 +6,7 @@ use std::marker::PhantomData;
 use std::net::{TcpListener, TcpStream};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::net::{UnixListener, UnixStream};
+use std::rc::Rc;
 use std::time::Duration;
 
 use daemon_sys::listen;
@@ -134,8 +135,8 @@ impl<L: Listen> Gate<L> {
         }
     }
 
-    /// Takes all that wait, and closes the listener.
-    pub(crate) fn close(self) -> VecDeque<L::Socket> {
+    /// Shrinks the queue and takes all that wait in it: after that the listener may be dropped.
+    pub(crate) fn take_all(&self) -> VecDeque<L::Socket> {
         self.shrink();
         std::iter::from_fn(|| self.try_accept()).collect()
     }
@@ -153,4 +154,45 @@ impl<L: Listen> Gate<L> {
 enum Health {
     Well,
     Sick,
+}
+
+/// Where a child of a pool has its connections from: the listener that it shares and, once the
+/// daemon stops and it has closed that, what was left in the listener's queue.
+#[derive(Debug)]
+pub(crate) struct Intake<L: Listen> {
+    gate: Option<Rc<Gate<L>>>,
+    taken: VecDeque<L::Socket>,
+}
+
+impl<L: Listen> Intake<L> {
+    pub(crate) fn from(listener: L) -> io::Result<Self> {
+        let gate = Some(Rc::new(Gate::in_line(listener)?));
+        Ok(Intake { gate, taken: VecDeque::new() })
+    }
+
+    /// The listener, until it is closed.
+    pub(crate) fn gate(&self) -> Option<Rc<Gate<L>>> {
+        self.gate.clone()
+    }
+
+    /// The next that waits already.
+    pub(crate) fn next_waiting(&mut self) -> Option<L::Socket> {
+        match &self.gate {
+            Some(gate) => gate.try_accept(),
+            None => self.taken.pop_front(),
+        }
+    }
+
+    /// Takes all that are left and closes the listener, so that the port is free while this child
+    /// is busy.
+    pub(crate) fn take_the_rest(&mut self) {
+        if let Some(gate) = self.gate.take() {
+            self.taken.extend(gate.take_all());
+        }
+    }
+
+    /// Closes the listener: others go on accepting, or nothing waits any more.
+    pub(crate) fn close(&mut self) {
+        self.gate = None;
+    }
 }

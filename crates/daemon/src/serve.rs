@@ -1,7 +1,6 @@
 //! The short way in: a listener and an async function for a connection. Pausing, resuming and
 //! reporting happen by themselves.
 
-use std::collections::VecDeque;
 use std::fmt::Display;
 use std::panic::AssertUnwindSafe;
 use std::pin::pin;
@@ -16,7 +15,7 @@ use crate::builder::Builder;
 use crate::child::{ChildActor, ChildHandle, Next, SessionLost};
 use crate::connection::Connection;
 use crate::error::DaemonError;
-use crate::listen::{Gate, Listen, OTHERS_FIRST};
+use crate::listen::{Intake, Listen, OTHERS_FIRST};
 use crate::log::logger;
 use crate::messages::{DaemonChild, ShutdownReason, UpdateStatus};
 use crate::model::{PostFork, PreFork};
@@ -200,17 +199,16 @@ where
 {
     let Pool { listener, handler } = pool;
     let log = logger();
-    let gate = match Gate::in_line(listener) {
-        Ok(gate) => gate,
+    let mut intake = match Intake::from(listener) {
+        Ok(intake) => intake,
         Err(error) => {
             error!(log, "cannot accept connections: {}", error);
             return;
         }
     };
-    let mut queue = Queue { gate: Some(gate), taken: VecDeque::new() };
     let mut next = child.update(UpdateStatus::Wait);
     while let Ok(Next::Accept) = next {
-        let Some(stream) = queue.take_one(&child).await else { return };
+        let Some(stream) = take_one(&mut intake, &child).await else { return };
         if child.update(UpdateStatus::Req).is_err() {
             return;
         }
@@ -218,7 +216,7 @@ where
         match select(served, pin!(stopping(&child))).await {
             Either::Left(((), _)) => {}
             Either::Right(((), served)) => {
-                queue.close();
+                intake.take_the_rest();
                 served.await;
             }
         }
@@ -238,42 +236,25 @@ async fn stopping(child: &ChildHandle) {
     }
 }
 
-/// Where a child of a pool has its connections from.
-struct Queue<L: Listen> {
-    /// The listener, until the daemon stops.
-    gate: Option<Gate<L>>,
-    /// What was left in its queue then.
-    taken: VecDeque<L::Socket>,
-}
-
-impl<L: Listen> Queue<L> {
-    /// The next connection; none when the child is told to go, and nothing waits that it shall
-    /// take.
-    async fn take_one(&mut self, child: &ChildHandle) -> Option<L::Socket> {
-        let Some(gate) = &self.gate else { return self.taken.pop_front() };
-        let leaving = match child.leaving() {
-            Some(reason) => reason,
-            None => match select(pin!(gate.accept()), pin!(child.told_to_leave())).await {
-                Either::Left((stream, _)) => return Some(stream),
-                Either::Right((reason, _)) => reason,
-            },
-        };
-        match leaving {
-            ShutdownReason::Stopping => {
-                gate.shrink();
-                gate.try_accept()
-            }
-            ShutdownReason::AtOnce
-            | ShutdownReason::Retired
-            | ShutdownReason::Recycled
-            | ShutdownReason::Done => None,
+/// The next connection; none when the child is told to go, and nothing waits that it shall take.
+async fn take_one<L: Listen>(intake: &mut Intake<L>, child: &ChildHandle) -> Option<L::Socket> {
+    let Some(gate) = intake.gate() else { return intake.next_waiting() };
+    let leaving = match child.leaving() {
+        Some(reason) => reason,
+        None => match select(pin!(gate.accept()), pin!(child.told_to_leave())).await {
+            Either::Left((stream, _)) => return Some(stream),
+            Either::Right((reason, _)) => reason,
+        },
+    };
+    match leaving {
+        ShutdownReason::Stopping => {
+            gate.shrink();
+            intake.next_waiting()
         }
-    }
-
-    fn close(&mut self) {
-        if let Some(gate) = self.gate.take() {
-            self.taken = gate.close();
-        }
+        ShutdownReason::AtOnce
+        | ShutdownReason::Retired
+        | ShutdownReason::Recycled
+        | ShutdownReason::Done => None,
     }
 }
 

@@ -7,17 +7,17 @@ use std::collections::{HashMap, VecDeque};
 use std::os::fd::{AsFd, OwnedFd};
 use std::time::Duration;
 
-use daemon_core::{Exit, Generation, Moment, Seat, SlotNumber};
+use daemon_core::{Generation, Moment, Seat, SlotNumber};
 use daemon_sys::fork::{Fork, fork};
 use daemon_sys::memfd;
 use daemon_sys::poll::{Interest, Ready, wait};
 use daemon_sys::process::{self, Pid, Signal};
-use daemon_sys::reap::{self, reap_any};
+use daemon_sys::reap::reap_any;
 use daemon_sys::signals::{Blocked, SignalQueue};
 
 use crate::brood::{Birth, Brood, Cradle, HeldSignals, now};
 use crate::handover::{Delivery, Handover, HandoverError};
-use crate::orders::{ForkRefusal, Order, Packed, Report};
+use crate::orders::{ForkRefusal, Order, Packed, Report, told};
 use crate::plan::Settings;
 use crate::wire::{Received, Wire};
 
@@ -236,10 +236,7 @@ impl<B: Brood> Keeper<B> {
                 slot,
                 generation: sitter.generation,
                 pid: pid.as_raw(),
-                exit: match exit {
-                    reap::Exit::Code(code) => Exit::Code(code),
-                    reap::Exit::Signal { number, core } => Exit::Signal { number, core },
-                },
+                exit: told(exit),
             });
         }
         Ok(())

@@ -105,7 +105,7 @@ pub use brood::{Birth, Brood, Doorbell, HeldSignals, now};
 pub use handover::{DESCRIPTORS_MAX, Delivery, Handover, HandoverError, Parcel, Serde};
 pub use nursery::{ChildId, Event, Nursery, NurseryError, Unforked};
 pub use orders::ForkRefusal;
-pub use plan::{EXIT_SOFTWARE, Plan};
+pub use plan::{EXIT_PANIC, EXIT_SOFTWARE, Plan};
 
 pub use daemon_core as core;
 pub use daemon_sys as sys;

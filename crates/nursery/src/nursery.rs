@@ -14,7 +14,7 @@ use daemon_sys::{memfd, reap};
 
 use crate::brood::now;
 use crate::handover::{Handover, HandoverError, Parcel};
-use crate::orders::{ForkRefusal, Order, Packed, Report};
+use crate::orders::{ForkRefusal, Order, Packed, Report, told};
 use crate::wire::{Received, Wire};
 
 /// A request up to this size travels in the order itself; a longer one in a memory file, so that
@@ -466,11 +466,7 @@ impl<R: Handover> Nursery<R> {
     ///
     /// When somebody else has reaped it.
     pub fn bury(&self) -> Result<Option<Exit>, NurseryError> {
-        let exit = reap::reap(self.pid)?;
-        Ok(exit.map(|exit| match exit {
-            reap::Exit::Code(code) => Exit::Code(code),
-            reap::Exit::Signal { number, core } => Exit::Signal { number, core },
-        }))
+        Ok(reap::reap(self.pid)?.map(told))
     }
 }
 

@@ -1,6 +1,7 @@
 //! What the parent and the nursery say to each other: orders go down, reports come up.
 
 use daemon_core::Exit;
+use daemon_sys::reap;
 use serde::{Deserialize, Serialize};
 
 /// Parent to nursery, in the imperative.
@@ -75,5 +76,13 @@ impl From<daemon_sys::Error> for ForkRefusal {
             Some(errno) => ForkRefusal::System(errno),
             None => ForkRefusal::Company(error.to_string()),
         }
+    }
+}
+
+/// A process' end as it was reaped, in the words of the rules.
+pub(crate) fn told(exit: reap::Exit) -> Exit {
+    match exit {
+        reap::Exit::Code(code) => Exit::Code(code),
+        reap::Exit::Signal { number, core } => Exit::Signal { number, core },
     }
 }

@@ -24,8 +24,8 @@ use crate::wire::Wire;
 /// Exit code of a nursery or child that could not do what it is for, as `EX_SOFTWARE` of
 /// sysexits(3).
 pub const EXIT_SOFTWARE: i32 = 70;
-/// Exit code of a process that panicked, as Rust's own.
-const EXIT_PANIC: i32 = 101;
+/// Exit code of a nursery or child that panicked, as Rust's own.
+pub const EXIT_PANIC: i32 = 101;
 
 /// The settings of a nursery, before there is one.
 ///

@@ -9,7 +9,7 @@ use actix::{
     Actor, ActorContext, AsyncContext, Context, Handler, Message, MessageResult, StreamHandler,
 };
 use daemon_core::{ChildIntention, Manner, Phase, Signal, in_child};
-use daemon_nursery::{EXIT_SOFTWARE, now};
+use daemon_nursery::{EXIT_PANIC, EXIT_SOFTWARE, now};
 use daemon_sys::process::{Pid, end_after};
 use daemon_sys::signals::Ears;
 use futures::FutureExt;
@@ -36,8 +36,6 @@ pub(super) const HEARD: [(daemon_sys::Signal, Signal); 5] = [
     (daemon_sys::Signal::Hup, Signal::Hup),
     (daemon_sys::Signal::Usr2, Signal::Usr2),
 ];
-/// Exit code of a child whose session has panicked, as of any Rust program that panics.
-const EXIT_PANIC: i32 = 101;
 
 /// The daemon in a child process.
 ///

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use actix::{Actor, Addr, Recipient, System};
 use daemon_core::{Calling, Jitter, Quota, Requests};
-use daemon_nursery::{Birth, EXIT_SOFTWARE};
+use daemon_nursery::{Birth, EXIT_PANIC, EXIT_SOFTWARE};
 use daemon_sys::signals::Ears;
 use daemon_sys::stdio::LogFile;
 use daemon_sys::title::Title;
@@ -27,8 +27,6 @@ use crate::program::Program;
 
 /// Exit code of a child that could not read its request: `EX_DATAERR` of sysexits(3).
 const EXIT_DATA: i32 = 65;
-/// Exit code of a child that panicked.
-const EXIT_PANIC: i32 = 101;
 
 /// What a child needs to know of the daemon.
 #[derive(Debug, Clone)]
@@ -73,8 +71,7 @@ pub(crate) fn live<P: Program>(program: P, life: Life, birth: Birth<P::Request>)
     let desk = Desk::new(seat, life.calling, quota, Rc::clone(&life.title), &life.name);
     let system = System::new();
     let code = system.block_on(async move {
-        let heard = Ears::open(&HEARD.map(|(heard, _)| heard));
-        let ears = match heard {
+        let ears = match Ears::open(&HEARD.map(|(heard, _)| heard)) {
             Ok(ears) => ears,
             Err(error) => {
                 crit!(log, "cannot listen to signals: {}", error);

@@ -1,7 +1,7 @@
 //! How the parent ends: sessions first, children next, the nursery last.
 
 use actix::fut::WrapFuture;
-use actix::{Actor, ActorContext, AsyncContext, Context, Handler, Message};
+use actix::{ActorContext, AsyncContext, Context, Handler, Message};
 use daemon_core::{Manner, Phase};
 use daemon_nursery::{Handover, NurseryError};
 use daemon_sys::process::Signal;
@@ -10,6 +10,7 @@ use slog::{error, info, warn};
 use std::time::Duration;
 
 use super::actor::{DaemonActor, Home};
+use super::household::Household;
 use crate::error::DaemonError;
 use crate::messages::{DaemonShutdown, ShutdownReason};
 
@@ -229,15 +230,12 @@ impl<R: Handover + Send> DaemonActor<R> {
 #[rtype(result = "()")]
 struct FarewellsSaid;
 
-impl<R: Handover + Send> Handler<FarewellsSaid> for DaemonActor<R>
-where
-    Self: Actor<Context = Context<Self>>,
-{
+impl<R: Handover + Send> Handler<FarewellsSaid> for DaemonActor<R> {
     type Result = ();
 
     fn handle(&mut self, _said: FarewellsSaid, ctx: &mut Self::Context) {
         if self.home.is_some() {
-            self.with_home(ctx, super::household::Household::drained);
+            self.with_home(ctx, Household::drained);
         } else if self.ending == Ending::Children {
             self.children_gone(ctx);
         }
