@@ -76,6 +76,7 @@ impl<B: Bell> Seat<B> {
     /// # Errors
     ///
     /// [`ReportError`] if the slot is not this generation's, or if somebody sits there.
+    #[inline]
     pub fn take(
         board: Board,
         slot: SlotNumber,

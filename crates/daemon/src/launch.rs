@@ -71,6 +71,8 @@ impl<P: Program> Brood for DaemonBrood<P> {
         if let Some(pidfile) = pidfile {
             pidfile.let_go();
         }
+        // The first that asks for it sets it up: once here, or else in every child.
+        let _ = std::thread::current();
         self.program.preload()
     }
 

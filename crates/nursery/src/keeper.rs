@@ -76,8 +76,8 @@ enum Next {
     Order,
     /// The way home: told so, or the parent is gone.
     Leave,
-    /// This is the child.
-    Child(Newborn),
+    /// This is the child, and the time of its birth.
+    Child(Newborn, Moment),
 }
 
 impl<B: Brood> Keeper<B> {
@@ -117,14 +117,14 @@ impl<B: Brood> Keeper<B> {
             self.flush();
             let ready = self.wait()?;
             if !ready.deaths.is_quiet() {
-                self.deaths.drain()?;
+                self.deaths.hush()?;
                 self.reap()?;
             }
             if !ready.link.is_quiet() {
                 match self.take_orders() {
                     Next::Order => {}
                     Next::Leave => self.begin_leaving(),
-                    Next::Child(newborn) => return self.deliver(newborn),
+                    Next::Child(newborn, time) => return self.deliver(newborn, time),
                 }
             }
             self.kill_what_is_late();
@@ -138,15 +138,13 @@ impl<B: Brood> Keeper<B> {
         let interest = if self.wire.is_waiting() { Interest::ReadWrite } else { Interest::Read };
         let link = (self.wire.as_fd(), interest);
         Ok(match self.leaving {
-            Leaving::NotYet => match wait(&[deaths, link], None)?.as_slice() {
-                [deaths, link] => Woken { deaths: *deaths, link: *link },
-                _ => Woken::default(),
-            },
+            Leaving::NotYet => {
+                let [deaths, link] = wait(&[deaths, link], None)?;
+                Woken { deaths, link }
+            }
             Leaving::KillAt(_) | Leaving::Killed => {
-                match wait(&[deaths], self.patience())?.as_slice() {
-                    [deaths] => Woken { deaths: *deaths, ..Woken::default() },
-                    _ => Woken::default(),
-                }
+                let [deaths] = wait(&[deaths], self.patience())?;
+                Woken { deaths, ..Woken::default() }
             }
         })
     }
@@ -208,9 +206,11 @@ impl<B: Brood> Keeper<B> {
             self.report(&Report::ForkFailed { slot, generation, error: ForkRefusal::LetGo });
             return Next::Order;
         }
+        let time = now();
         match fork() {
-            Ok(Fork::Child) => return Next::Child(newborn),
+            Ok(Fork::Child) => return Next::Child(newborn, time),
             Ok(Fork::Parent(pid)) => {
+                self.wire.close(newborn.descriptors);
                 self.seats.insert(slot, Sitter { pid, generation });
                 self.pids.insert(pid, slot);
                 self.report(&Report::ChildBorn { slot, generation, pid: pid.as_raw() });
@@ -238,6 +238,9 @@ impl<B: Brood> Keeper<B> {
                 pid: pid.as_raw(),
                 exit: told(exit),
             });
+            if self.pids.is_empty() {
+                break;
+            }
         }
         Ok(())
     }
@@ -274,7 +277,7 @@ impl<B: Brood> Keeper<B> {
     }
 
     /// A child's first steps: everything of the nursery's is put down, then the seat is taken.
-    fn deliver(self, newborn: Newborn) -> Result<Ended<B>, Unborn> {
+    fn deliver(self, newborn: Newborn, time: Moment) -> Result<Ended<B>, Unborn> {
         let Keeper { settings, brood, cradle, wire, deaths, mask, seats, pids, leaving: _ } = self;
         wire.put_down();
         drop(deaths);
@@ -288,7 +291,7 @@ impl<B: Brood> Keeper<B> {
         let generation = Generation::new(newborn.generation);
         let pid = Pid::this().as_raw().unsigned_abs();
         let Cradle { board, doorbell } = cradle;
-        let seat = Seat::take(board, slot, generation, pid, now(), doorbell)?;
+        let seat = Seat::take(board, slot, generation, pid, time, doorbell)?;
         let birth = Birth {
             seat,
             request: unpack(newborn.request, newborn.descriptors),

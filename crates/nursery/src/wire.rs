@@ -29,6 +29,8 @@ pub(crate) struct Wire<Out, In> {
     incoming: Vec<u8>,
     read: usize,
     descriptors: VecDeque<OwnedFd>,
+    /// The memory of what was sent last, for what is sent next.
+    spare: Vec<u8>,
     kinds: PhantomData<fn(Out) -> In>,
 }
 
@@ -59,6 +61,7 @@ impl<Out: Serialize, In: DeserializeOwned> Wire<Out, In> {
             incoming: Vec::new(),
             read: 0,
             descriptors: VecDeque::new(),
+            spare: Vec::new(),
             kinds: PhantomData,
         }
     }
@@ -66,7 +69,8 @@ impl<Out: Serialize, In: DeserializeOwned> Wire<Out, In> {
     /// Puts a frame in line without a system call; [`Wire::flush`] sends all of them in one.
     pub(crate) fn queue(&mut self, message: &Out) -> io::Result<()> {
         if !self.outgoing.back().is_some_and(|chunk| chunk.descriptors.is_empty()) {
-            self.outgoing.push_back(Chunk::default());
+            let bytes = std::mem::take(&mut self.spare);
+            self.outgoing.push_back(Chunk { bytes, ..Chunk::default() });
         }
         if let Some(chunk) = self.outgoing.back_mut() {
             encode(message, 0, &mut chunk.bytes)?;
@@ -113,8 +117,12 @@ impl<Out: Serialize, In: DeserializeOwned> Wire<Out, In> {
                 }
                 Err(error) => return Err(error),
             }
-            if chunk.sent == chunk.bytes.len() {
-                self.outgoing.pop_front();
+            if chunk.sent == chunk.bytes.len()
+                && let Some(sent) = self.outgoing.pop_front()
+            {
+                self.spare = sent.bytes;
+                self.spare.clear();
+                self.spare.shrink_to(READ);
             }
         }
         Ok(Flushed::All)
@@ -172,17 +180,33 @@ impl<Out: Serialize, In: DeserializeOwned> Wire<Out, In> {
         }
         let message = postcard::from_bytes(body).map_err(|error| garbage(error.to_string()))?;
         self.read += HEADER + length;
-        Ok(Some((message, self.descriptors.drain(..count).collect())))
+        let descriptors = if count == self.descriptors.len() {
+            std::mem::take(&mut self.descriptors)
+        } else {
+            self.descriptors.drain(..count).collect()
+        };
+        Ok(Some((message, descriptors)))
     }
 }
 
 impl<Out, In> Wire<Out, In> {
+    /// Closes descriptors that came with a frame, and keeps their memory for the next.
+    pub(crate) fn close(&mut self, mut descriptors: VecDeque<OwnedFd>) {
+        descriptors.clear();
+        if self.descriptors.is_empty() {
+            self.descriptors = descriptors;
+        }
+    }
+
     /// Closes this end and what came with frames that nobody will read, in a process that is about
     /// to do something else: memory is left as it is, since to free it is to copy its pages.
     pub(crate) fn put_down(self) {
-        let Wire { end, outgoing, incoming, descriptors, .. } = self;
-        drop((end, descriptors));
-        std::mem::forget((outgoing, incoming));
+        let Wire { end, outgoing, incoming, mut descriptors, spare, .. } = self;
+        drop(end);
+        while let Some(unread) = descriptors.pop_front() {
+            drop(unread);
+        }
+        std::mem::forget((outgoing, incoming, descriptors, spare));
     }
 }
 
@@ -205,12 +229,20 @@ fn encode<M: Serialize>(message: &M, descriptors: usize, bytes: &mut Vec<u8>) ->
     })?;
     let start = bytes.len();
     bytes.extend_from_slice(&[0; HEADER]);
-    let body = postcard::to_stdvec(message).map_err(io::Error::other)?;
-    bytes.extend_from_slice(&body);
-    let length = u32::try_from(body.len()).map_err(io::Error::other)?;
-    bytes[start..start + 4].copy_from_slice(&length.to_le_bytes());
-    bytes[start + 4] = count;
-    Ok(())
+    let written = postcard::to_io(message, &mut *bytes).map_err(io::Error::other);
+    let length = written
+        .and_then(|bytes| u32::try_from(bytes.len() - start - HEADER).map_err(io::Error::other));
+    match length {
+        Ok(length) => {
+            bytes[start..start + 4].copy_from_slice(&length.to_le_bytes());
+            bytes[start + 4] = count;
+            Ok(())
+        }
+        Err(error) => {
+            bytes.truncate(start);
+            Err(error)
+        }
+    }
 }
 
 fn garbage(what: String) -> io::Error {

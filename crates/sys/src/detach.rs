@@ -156,9 +156,12 @@ fn verdict(mut ear: PipeReader, daemon: Pid) -> Result<Option<String>> {
             (None, None) => {}
         }
         let queue = (children.as_fd(), Interest::Read);
-        let both = [queue, (ear.as_fd(), Interest::Read)];
-        wait(if listens { &both } else { &both[..1] }, None)?;
-        children.drain()?;
+        if listens {
+            wait(&[queue, (ear.as_fd(), Interest::Read)], None)?;
+        } else {
+            wait(&[queue], None)?;
+        }
+        children.hush()?;
     }
 }
 

@@ -100,6 +100,7 @@ impl fmt::Display for Company {
 /// # Ok(())
 /// # }
 /// ```
+#[inline]
 pub fn fork() -> Result<Fork> {
     if let Some(company) = company()? {
         return Err(Error::Company(company));

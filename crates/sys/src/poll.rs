@@ -76,15 +76,17 @@ impl Ready {
 ///
 /// `None` waits for ever. A signal does not end the wait, nor make it longer. The time is rounded
 /// up to a whole millisecond, so that a deadline has passed when the wait ends. After it all are
-/// quiet.
+/// quiet. It allocates nothing.
 ///
 /// # Errors
 ///
 /// None that poll(2) names, but want of memory.
-pub fn wait(fds: &[(BorrowedFd<'_>, Interest)], timeout: Option<Duration>) -> Result<Vec<Ready>> {
+pub fn wait<const N: usize>(
+    fds: &[(BorrowedFd<'_>, Interest); N],
+    timeout: Option<Duration>,
+) -> Result<[Ready; N]> {
     let deadline = timeout.and_then(|timeout| Instant::now().checked_add(timeout));
-    let mut asked: Vec<PollFd<'_>> =
-        fds.iter().map(|(fd, interest)| PollFd::new(*fd, interest.flags())).collect();
+    let mut asked = fds.map(|(fd, interest)| PollFd::new(fd, interest.flags()));
     loop {
         let left = match deadline {
             Some(deadline) => in_milliseconds(deadline.saturating_duration_since(Instant::now())),
@@ -93,8 +95,8 @@ pub fn wait(fds: &[(BorrowedFd<'_>, Interest)], timeout: Option<Duration>) -> Re
         match nix::poll::poll(&mut asked, left) {
             Ok(0) if deadline.is_none_or(|deadline| Instant::now() < deadline) => {}
             Ok(_) => {
-                let ready = |fd: &PollFd<'_>| Ready(fd.revents().unwrap_or(PollFlags::POLLERR));
-                return Ok(asked.iter().map(ready).collect());
+                let ready = |fd: PollFd<'_>| Ready(fd.revents().unwrap_or(PollFlags::POLLERR));
+                return Ok(asked.map(ready));
             }
             Err(Errno::EINTR) => {}
             Err(errno) => return Err(Error::os("wait for descriptors", errno)),

@@ -45,6 +45,7 @@ impl Pid {
     ///
     /// Never: getpid(2) always answers a positive number.
     #[must_use]
+    #[inline]
     pub fn this() -> Pid {
         Pid::from_raw(unistd::getpid().as_raw()).expect("getpid answers a positive number")
     }
@@ -52,6 +53,7 @@ impl Pid {
     /// Returns the pid of the parent of this process; `None` if the parent is outside our pid
     /// namespace, which getppid(2) reports as 0.
     #[must_use]
+    #[inline]
     pub fn of_parent() -> Option<Pid> {
         Pid::from_raw(unistd::getppid().as_raw())
     }
@@ -158,6 +160,7 @@ impl Signal {
 
     /// Returns the number that this system gives it.
     #[must_use]
+    #[inline]
     pub fn number(self) -> i32 {
         self.nix() as i32
     }
@@ -281,6 +284,7 @@ pub fn exit_now(code: i32) -> ! {
 /// # Errors
 ///
 /// [`Error::ParentIsGone`] if the parent is not `expected` any more.
+#[inline]
 pub fn die_with_parent(signal: Signal, expected: Pid) -> Result<()> {
     platform::ask_for_signal(signal)?;
     if Pid::of_parent() == Some(expected) { Ok(()) } else { Err(Error::ParentIsGone { expected }) }

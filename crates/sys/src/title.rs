@@ -45,7 +45,7 @@ impl Title {
     /// Shows this title, cut at a zero byte and at [`capacity`](Title::capacity). It copies bytes
     /// and makes no system call.
     pub fn set(&self, title: &str) {
-        let end = title.find('\0').unwrap_or(title.len());
+        let end = title.bytes().position(|byte| byte == 0).unwrap_or(title.len());
         let end = title[..end].floor_char_boundary(self.capacity());
         self.area.show(&title[..end]);
     }

@@ -44,7 +44,7 @@ pub(super) const HEARD: [(daemon_sys::Signal, Signal); 5] = [
 #[derive(Debug)]
 pub struct ChildActor {
     desk: Rc<RefCell<Desk>>,
-    ears: Ears,
+    ears: &'static Ears,
     nursery: Option<Pid>,
     life: Life,
     log: Logger,
@@ -68,7 +68,7 @@ enum Farewell {
 impl ChildActor {
     pub(crate) fn new(
         desk: Rc<RefCell<Desk>>,
-        ears: Ears,
+        ears: &'static Ears,
         leaving: watch::Sender<Option<ShutdownReason>>,
         life: Life,
         log: Logger,

@@ -72,7 +72,8 @@ pub(crate) fn live<P: Program>(program: P, life: Life, birth: Birth<P::Request>)
     let system = System::new();
     let code = system.block_on(async move {
         let ears = match Ears::open(&HEARD.map(|(heard, _)| heard)) {
-            Ok(ears) => ears,
+            // Until the process ends, and with it: nothing is to be taken apart then.
+            Ok(ears) => &*Box::leak(Box::new(ears)),
             Err(error) => {
                 crit!(log, "cannot listen to signals: {}", error);
                 return EXIT_SOFTWARE;

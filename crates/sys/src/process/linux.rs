@@ -3,6 +3,7 @@
 use super::Signal;
 use crate::error::{Error, Result};
 
+#[inline]
 pub(super) fn ask_for_signal(signal: Signal) -> Result<()> {
     let act = || format!("ask for {signal} at the parent's death");
     // SAFETY: PR_SET_PDEATHSIG reads one number, which is a valid signal; no pointer is passed.

@@ -6,7 +6,7 @@ use nix::sys::signal::SigSet;
 
 use crate::error::{Error, Result};
 use crate::process::Signal;
-use crate::signals::queue::{give_up, is_kept};
+use crate::signals::queue::{give_up, is_kept, keeps_any};
 
 /// Signals that are blocked as long as this value lives; dropped, it puts the former mask back.
 ///
@@ -62,8 +62,10 @@ impl Blocked {
 impl Drop for Blocked {
     fn drop(&mut self) {
         let mut mask = self.former;
-        let kept = Signal::ALL.into_iter().filter(|signal| is_kept(*signal));
-        mask.extend(kept.map(Signal::nix));
+        if keeps_any() {
+            let kept = Signal::ALL.into_iter().filter(|signal| is_kept(*signal));
+            mask.extend(kept.map(Signal::nix));
+        }
         // The only error of pthread_sigmask is an unknown way of changing, which this is not.
         let _ = mask.thread_set_mask();
     }

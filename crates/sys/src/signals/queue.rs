@@ -52,11 +52,25 @@ impl SignalQueue {
     pub fn drain(&self) -> Result<Vec<Signal>> {
         self.source.drain().map_err(|error| Error::os("read the queue of signals", error))
     }
+
+    /// Takes the signals that have come without saying which: enough for a queue of one.
+    ///
+    /// # Errors
+    ///
+    /// As [`drain`](SignalQueue::drain).
+    pub fn hush(&self) -> Result<()> {
+        self.source.hush().map_err(|error| Error::os("read the queue of signals", error))
+    }
 }
 
 /// Says whether a queue needs the signal blocked, so that no mask that comes back may unblock it.
 pub(super) fn is_kept(signal: Signal) -> bool {
     platform::is_kept(signal)
+}
+
+/// Says whether any is.
+pub(super) fn keeps_any() -> bool {
+    platform::keeps_any()
 }
 
 /// Lets go of what [`is_kept`]: the program unblocks these signals by will.

@@ -31,16 +31,25 @@ impl Source {
 
     pub(super) fn drain(&self) -> io::Result<Vec<Signal>> {
         let mut come = Vec::new();
+        self.take(|signal| come.push(signal))?;
+        Ok(come)
+    }
+
+    pub(super) fn hush(&self) -> io::Result<()> {
+        self.take(drop)
+    }
+
+    fn take(&self, mut each: impl FnMut(Signal)) -> io::Result<()> {
         let mut records = [0_u8; RECORD * ROOM];
         loop {
             match nix::unistd::read(&self.0, &mut records) {
                 Ok(length) => {
-                    come.extend(records[..length].chunks_exact(RECORD).filter_map(signal));
+                    records[..length].chunks_exact(RECORD).filter_map(signal).for_each(&mut each);
                     if length < records.len() {
-                        return Ok(come);
+                        return Ok(());
                     }
                 }
-                Err(Errno::EAGAIN) => return Ok(come),
+                Err(Errno::EAGAIN) => return Ok(()),
                 Err(Errno::EINTR) => {}
                 Err(errno) => return Err(errno.into()),
             }
@@ -50,6 +59,10 @@ impl Source {
 
 pub(super) fn is_kept(signal: Signal) -> bool {
     KEPT.load(Ordering::Relaxed) & bits(&[signal]) != 0
+}
+
+pub(super) fn keeps_any() -> bool {
+    KEPT.load(Ordering::Relaxed) != 0
 }
 
 pub(super) fn give_up(signals: &[Signal]) {

@@ -21,6 +21,11 @@ impl Source {
     pub(super) fn drain(&self) -> io::Result<Vec<Signal>> {
         Ok(self.ears.drain())
     }
+
+    pub(super) fn hush(&self) -> io::Result<()> {
+        self.ears.drain();
+        Ok(())
+    }
 }
 
 impl AsFd for Source {
@@ -31,6 +36,10 @@ impl AsFd for Source {
 
 /// The handler runs only if the signal is not blocked: none is kept so.
 pub(super) fn is_kept(_: Signal) -> bool {
+    false
+}
+
+pub(super) fn keeps_any() -> bool {
     false
 }
 
