@@ -7,6 +7,7 @@ use std::fmt;
 use serde::Serialize;
 
 use crate::atomics::{Ordering, fence};
+use crate::departure::Cause;
 use crate::dirty::{self, Dirty};
 use crate::label::{self, Label};
 use crate::line::{Generation, Line, MAX_SLOTS, SlotNumber, State, slot_word};
@@ -118,6 +119,10 @@ pub struct Entry {
     pub requests: u64,
     /// What it says that it does.
     pub label: Label,
+    /// The last beat of its heart; none if it has none.
+    pub heartbeat: Option<Moment>,
+    /// Until when the request in hand has asked to be let alone.
+    pub deadline: Option<Moment>,
     /// What is wrong with the line.
     pub fault: Option<Fault>,
 }
@@ -212,6 +217,16 @@ impl Board {
         }
     }
 
+    /// Tells why the last owners of a slot are gone, four at most, the last one first.
+    #[must_use]
+    pub fn causes(&self, slot: SlotNumber) -> Vec<Cause> {
+        let Some(line) = self.line(slot) else {
+            return Vec::new();
+        };
+        let word = line.words[slot_word::CAUSES].load(Ordering::Relaxed);
+        (0..4).filter_map(|past| Cause::unpack((word >> (16 * past)) as u16)).collect()
+    }
+
     /// Reads all lines, one after the other: they need not be of the same moment.
     pub fn entries(&self) -> impl Iterator<Item = Entry> + use<> {
         let board = *self;
@@ -254,6 +269,10 @@ fn status(line: &Line) -> Option<Status> {
     State::unpack(line.words[slot_word::STATE].load(Ordering::Acquire)).status()
 }
 
+fn moment(nanos: u64) -> Option<Moment> {
+    (nanos != 0).then(|| Moment::from_nanos(nanos))
+}
+
 fn entry(slot: SlotNumber, state: State) -> Entry {
     Entry {
         slot,
@@ -264,6 +283,8 @@ fn entry(slot: SlotNumber, state: State) -> Entry {
         since: Moment::ZERO,
         requests: 0,
         label: Label::Text(label::Text::EMPTY),
+        heartbeat: None,
+        deadline: None,
         fault: match state.status() {
             Some(_status) => None,
             None => Some(Fault::Status(state.code)),
@@ -282,6 +303,8 @@ fn read(slot: SlotNumber, line: &Line) -> Entry {
             since: Moment::from_nanos(word(slot_word::SINCE)),
             requests: word(slot_word::REQUESTS),
             label: label::read(line),
+            heartbeat: moment(word(slot_word::HEARTBEAT)),
+            deadline: moment(word(slot_word::DEADLINE)),
             ..entry(slot, State::unpack(before))
         };
         // With the fence in `close`: who has read a word of the slot's next owner sees here that

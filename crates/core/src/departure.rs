@@ -37,12 +37,54 @@ pub enum Calling {
 pub enum Dismissal {
     /// It was one too many, or is replaced.
     Retired,
-    /// It has served its share.
-    Recycled,
+    /// It has used up its share.
+    Recycled(Spent),
     /// The daemon stops.
     Stopping,
     /// The daemon stops at once.
     AtOnce,
+    /// The operator wants it killed.
+    Killed,
+    /// It does what no child may.
+    Rogue(Offence),
+}
+
+/// What a recycled child has used up.
+#[derive(Copy, Clone, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Spent {
+    /// Its number of requests.
+    Requests,
+    /// Its lifetime.
+    Lifetime,
+    /// The memory that it may hold between two requests: the soft limit.
+    Memory,
+}
+
+/// What makes a child a rogue.
+#[derive(Copy, Clone, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Offence {
+    /// More processor time than it may use.
+    Cpu,
+    /// A request that takes longer than it may.
+    Time,
+    /// More memory than the hard limit.
+    Memory,
+    /// No heartbeat: it is stopped, or its event loop is blocked.
+    Hung,
+}
+
+/// Why the daemon has killed a child.
+#[derive(Copy, Clone, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Killing {
+    /// It was told to go, and did not in time.
+    Overdue,
+    /// The operator has asked for it.
+    Asked,
+    /// It was a rogue.
+    Rogue(Offence),
 }
 
 /// Why a child is gone.
@@ -52,15 +94,21 @@ pub enum Dismissal {
 pub enum Cause {
     /// It has done the request that it was forked for.
     Done,
-    /// It has served its share of requests.
-    Recycled,
+    /// It has used up its share.
+    Recycled(Spent),
     /// It was one too many, or is replaced.
     Retired,
     /// The daemon stops.
     Shutdown,
-    /// It was told to go and was then killed: by the daemon, when it did not go in time. The
-    /// kernel, when memory runs out, kills by the same signal and cannot be told from it.
-    KilledByUs,
+    /// The daemon has ended it: it did not go in time, it was a rogue, or the operator wanted so.
+    /// The kernel, when memory runs out, kills by the same signal: of a child that was told to go
+    /// the two cannot be told apart.
+    KilledByUs(Killing),
+    /// The kernel has killed it, since memory ran out: the counter of such kills of its cgroup has
+    /// gone up.
+    OutOfMemory,
+    /// It is gone, and nobody has reported its end.
+    Missing,
     /// It has ended before it was ready.
     FailedToBoot(Exit),
     /// It has left by itself, or with a code that tells of a failure.
@@ -86,10 +134,10 @@ pub enum Cause {
 /// # Examples
 ///
 /// ```
-/// use daemon_core::{Calling, Cause, Exit, Status, explain};
+/// use daemon_core::{Calling, Cause, Exit, Spent, Status, explain};
 ///
 /// let cause = explain(Exit::Code(0), Status::Leaving, None, Calling::Pool);
-/// assert_eq!(cause, Cause::Recycled);
+/// assert_eq!(cause, Cause::Recycled(Spent::Requests));
 /// let oom = Exit::Signal { number: 9, core: false };
 /// let cause = explain(oom, Status::Serving, None, Calling::Pool);
 /// assert_eq!(cause.to_string(), "signal 9 (KILL)");
@@ -97,12 +145,18 @@ pub enum Cause {
 #[must_use]
 pub fn explain(exit: Exit, last: Status, dismissed: Option<Dismissal>, calling: Calling) -> Cause {
     match (dismissed, exit) {
+        (None, exit) => by_itself(exit, last, calling),
+        (Some(Dismissal::Rogue(offence)), _whatever_it_has_led_to) => {
+            Cause::KilledByUs(Killing::Rogue(offence))
+        }
         (Some(dismissal), Exit::Code(0)) => dismissal.cause(),
         (Some(dismissal), Exit::Signal { number: TERM | QUIT, core: false }) => dismissal.cause(),
-        (Some(_told), Exit::Signal { number: KILL, .. }) => Cause::KilledByUs,
+        (Some(Dismissal::Killed), Exit::Signal { number: KILL, .. }) => {
+            Cause::KilledByUs(Killing::Asked)
+        }
+        (Some(_told), Exit::Signal { number: KILL, .. }) => Cause::KilledByUs(Killing::Overdue),
         (Some(_told), Exit::Code(code)) => Cause::Exited(code),
         (Some(_told), Exit::Signal { number: signal, core }) => Cause::Killed { signal, core },
-        (None, exit) => by_itself(exit, last, calling),
     }
 }
 
@@ -110,7 +164,7 @@ fn by_itself(exit: Exit, last: Status, calling: Calling) -> Cause {
     match (last, exit) {
         (Status::Forking | Status::Born, exit) => Cause::FailedToBoot(exit),
         (Status::Leaving, Exit::Code(0)) => match calling {
-            Calling::Pool => Cause::Recycled,
+            Calling::Pool => Cause::Recycled(Spent::Requests),
             Calling::OneRequest => Cause::Done,
         },
         (
@@ -138,8 +192,10 @@ impl Dismissal {
     fn cause(self) -> Cause {
         match self {
             Dismissal::Retired => Cause::Retired,
-            Dismissal::Recycled => Cause::Recycled,
+            Dismissal::Recycled(spent) => Cause::Recycled(spent),
             Dismissal::Stopping | Dismissal::AtOnce => Cause::Shutdown,
+            Dismissal::Killed => Cause::KilledByUs(Killing::Asked),
+            Dismissal::Rogue(offence) => Cause::KilledByUs(Killing::Rogue(offence)),
         }
     }
 }
@@ -149,12 +205,101 @@ impl Cause {
     #[must_use]
     pub const fn is_regular(&self) -> bool {
         match self {
-            Cause::Done | Cause::Recycled | Cause::Retired | Cause::Shutdown => true,
-            Cause::KilledByUs
+            Cause::Done | Cause::Recycled(_) | Cause::Retired | Cause::Shutdown => true,
+            Cause::KilledByUs(_)
+            | Cause::OutOfMemory
+            | Cause::Missing
             | Cause::FailedToBoot(_)
             | Cause::Exited(_)
             | Cause::Killed { .. } => false,
         }
+    }
+
+    /// Tells its kind in one word, for counters and filters: `done`, `recycled-requests`,
+    /// `recycled-lifetime`, `recycled-memory`, `retired`, `shutdown`, `killed-overdue`,
+    /// `killed-asked`, `rogue-cpu`, `rogue-time`, `rogue-memory`, `rogue-hung`, `out-of-memory`,
+    /// `missing`, `failed-to-boot`, `exited`, `killed`.
+    #[must_use]
+    pub const fn kind(&self) -> &'static str {
+        match self {
+            Cause::Done => "done",
+            Cause::Recycled(Spent::Requests) => "recycled-requests",
+            Cause::Recycled(Spent::Lifetime) => "recycled-lifetime",
+            Cause::Recycled(Spent::Memory) => "recycled-memory",
+            Cause::Retired => "retired",
+            Cause::Shutdown => "shutdown",
+            Cause::KilledByUs(Killing::Overdue) => "killed-overdue",
+            Cause::KilledByUs(Killing::Asked) => "killed-asked",
+            Cause::KilledByUs(Killing::Rogue(Offence::Cpu)) => "rogue-cpu",
+            Cause::KilledByUs(Killing::Rogue(Offence::Time)) => "rogue-time",
+            Cause::KilledByUs(Killing::Rogue(Offence::Memory)) => "rogue-memory",
+            Cause::KilledByUs(Killing::Rogue(Offence::Hung)) => "rogue-hung",
+            Cause::OutOfMemory => "out-of-memory",
+            Cause::Missing => "missing",
+            Cause::FailedToBoot(_) => "failed-to-boot",
+            Cause::Exited(_) => "exited",
+            Cause::Killed { .. } => "killed",
+        }
+    }
+
+    /// All causes, with the numbers that `exit` gives; for tables.
+    const fn of_number(number: u8, exit: Exit) -> Option<Cause> {
+        Some(match number {
+            1 => Cause::Done,
+            2 => Cause::Recycled(Spent::Requests),
+            3 => Cause::Recycled(Spent::Lifetime),
+            4 => Cause::Recycled(Spent::Memory),
+            5 => Cause::Retired,
+            6 => Cause::Shutdown,
+            7 => Cause::KilledByUs(Killing::Overdue),
+            8 => Cause::KilledByUs(Killing::Asked),
+            9 => Cause::KilledByUs(Killing::Rogue(Offence::Cpu)),
+            10 => Cause::KilledByUs(Killing::Rogue(Offence::Time)),
+            11 => Cause::KilledByUs(Killing::Rogue(Offence::Memory)),
+            12 => Cause::KilledByUs(Killing::Rogue(Offence::Hung)),
+            13 => Cause::OutOfMemory,
+            14 => Cause::Missing,
+            15 => Cause::FailedToBoot(exit),
+            16 => match exit {
+                Exit::Code(code) => Cause::Exited(code),
+                Exit::Signal { number, core } => Cause::Killed { signal: number, core },
+            },
+            _no_cause => return None,
+        })
+    }
+
+    /// Packs it into the 16 bits that it has on the scoreboard; never 0. A code or signal past 127
+    /// keeps its lower bits, as exit codes do.
+    pub(crate) fn pack(self) -> u16 {
+        let exit = match self {
+            Cause::FailedToBoot(exit) => exit,
+            Cause::Exited(code) => Exit::Code(code),
+            Cause::Killed { signal, core } => Exit::Signal { number: signal, core },
+            Cause::Done
+            | Cause::Recycled(_)
+            | Cause::Retired
+            | Cause::Shutdown
+            | Cause::KilledByUs(_)
+            | Cause::OutOfMemory
+            | Cause::Missing => Exit::Code(0),
+        };
+        // 5 bits of number, 1 of signal or code, 1 of core, 8 of value.
+        let number = (1..32).find(|number| Cause::of_number(*number, exit) == Some(self));
+        let (is_signal, core, value) = match exit {
+            Exit::Code(code) => (0, 0, code),
+            Exit::Signal { number, core } => (1, u16::from(core), number),
+        };
+        u16::from(number.unwrap_or(0)) << 11 | is_signal << 10 | core << 9 | (value & 0xff) as u16
+    }
+
+    /// Unpacks it; `None` if nothing was packed.
+    pub(crate) fn unpack(bits: u16) -> Option<Cause> {
+        let value = i32::from(bits & 0xff);
+        let exit = match bits >> 10 & 1 {
+            0 => Exit::Code(value),
+            _signal => Exit::Signal { number: value, core: bits >> 9 & 1 == 1 },
+        };
+        Cause::of_number(u8::try_from(bits >> 11).unwrap_or(0), exit)
     }
 }
 
@@ -198,14 +343,31 @@ impl fmt::Display for Exit {
     }
 }
 
+impl fmt::Display for Offence {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Offence::Cpu => "too much processor time",
+            Offence::Time => "a request that takes too long",
+            Offence::Memory => "too much memory",
+            Offence::Hung => "no heartbeat",
+        })
+    }
+}
+
 impl fmt::Display for Cause {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match *self {
             Cause::Done => f.write_str("request done"),
-            Cause::Recycled => f.write_str("share of requests served"),
+            Cause::Recycled(Spent::Requests) => f.write_str("share of requests served"),
+            Cause::Recycled(Spent::Lifetime) => f.write_str("lifetime over"),
+            Cause::Recycled(Spent::Memory) => f.write_str("soft limit of memory passed"),
             Cause::Retired => f.write_str("retired"),
             Cause::Shutdown => f.write_str("shutdown"),
-            Cause::KilledByUs => f.write_str("told to go, then killed"),
+            Cause::KilledByUs(Killing::Overdue) => f.write_str("told to go, then killed"),
+            Cause::KilledByUs(Killing::Asked) => f.write_str("killed by the operator"),
+            Cause::KilledByUs(Killing::Rogue(offence)) => write!(f, "rogue: {offence}"),
+            Cause::OutOfMemory => f.write_str("killed by the kernel: out of memory"),
+            Cause::Missing => f.write_str("gone, and nobody has reported its end"),
             Cause::FailedToBoot(exit) => write!(f, "{exit} before it was ready"),
             Cause::Exited(code) => Exit::Code(code).fmt(f),
             Cause::Killed { signal, core } => Exit::Signal { number: signal, core }.fmt(f),
@@ -214,84 +376,4 @@ impl fmt::Display for Cause {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    const OK: Exit = Exit::Code(0);
-
-    fn signal(number: i32) -> Exit {
-        Exit::Signal { number, core: false }
-    }
-
-    #[test]
-    fn who_was_not_told_to_go_is_explained_by_its_last_status_and_its_end() {
-        use Status::{Born, Empty, Forking, Fresh, Leaving, Long, Serving, Waiting};
-        let dumped = Exit::Signal { number: 11, core: true };
-        for last in [Forking, Born] {
-            for exit in [OK, Exit::Code(3), signal(9), dumped] {
-                let cause = explain(exit, last, None, Calling::Pool);
-                assert_eq!(cause, Cause::FailedToBoot(exit));
-            }
-        }
-        for last in [Empty, Fresh, Waiting, Serving, Long, Leaving] {
-            let explain = |exit| explain(exit, last, None, Calling::OneRequest);
-            assert_eq!(explain(Exit::Code(3)), Cause::Exited(3));
-            assert_eq!(explain(signal(15)), Cause::Killed { signal: 15, core: false });
-            assert_eq!(explain(dumped), Cause::Killed { signal: 11, core: true });
-            if last != Leaving {
-                assert_eq!(explain(OK), Cause::Exited(0));
-            }
-        }
-        assert_eq!(explain(OK, Leaving, None, Calling::Pool), Cause::Recycled);
-        assert_eq!(explain(OK, Leaving, None, Calling::OneRequest), Cause::Done);
-    }
-
-    #[test]
-    fn who_was_told_to_go_is_explained_by_that_unless_it_failed() {
-        let table = [
-            (Dismissal::Retired, Cause::Retired),
-            (Dismissal::Recycled, Cause::Recycled),
-            (Dismissal::Stopping, Cause::Shutdown),
-            (Dismissal::AtOnce, Cause::Shutdown),
-        ];
-        for (dismissal, cause) in table {
-            for last in Status::ALL {
-                let explain = |exit| explain(exit, last, Some(dismissal), Calling::Pool);
-                assert_eq!(explain(OK), cause);
-                assert_eq!(explain(signal(15)), cause);
-                assert_eq!(explain(signal(3)), cause);
-                assert_eq!(explain(signal(9)), Cause::KilledByUs);
-                assert_eq!(explain(Exit::Code(70)), Cause::Exited(70));
-                assert_eq!(explain(signal(11)), Cause::Killed { signal: 11, core: false });
-            }
-        }
-    }
-
-    #[test]
-    fn only_who_left_as_it_should_left_regularly() {
-        let regular = [Cause::Done, Cause::Recycled, Cause::Retired, Cause::Shutdown];
-        assert!(regular.iter().all(Cause::is_regular));
-        let others = [
-            Cause::KilledByUs,
-            Cause::FailedToBoot(OK),
-            Cause::Exited(0),
-            Cause::Killed { signal: 9, core: false },
-        ];
-        assert!(!others.iter().any(Cause::is_regular));
-    }
-
-    #[test]
-    fn an_end_is_told_in_the_words_of_an_operator() {
-        assert_eq!(Exit::Code(3).to_string(), "exit code 3");
-        assert_eq!(signal(9).to_string(), "signal 9 (KILL)");
-        assert_eq!(
-            Exit::Signal { number: 11, core: true }.to_string(),
-            "signal 11 (SEGV), core dumped"
-        );
-        assert_eq!(signal(34).to_string(), "signal 34");
-        assert_eq!(
-            Cause::FailedToBoot(Exit::Code(70)).to_string(),
-            "exit code 70 before it was ready"
-        );
-    }
-}
+mod tests;

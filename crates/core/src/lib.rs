@@ -130,7 +130,7 @@ mod status;
 pub use backoff::{Backoff, BackoffRules, Death, Trouble, TroubleKind};
 pub use board::{Board, BoardError, Entry, Fault, lines_for};
 pub use census::Census;
-pub use departure::{Calling, Cause, Dismissal, Exit, explain};
+pub use departure::{Calling, Cause, Dismissal, Exit, Killing, Offence, Spent, explain};
 pub use door::{Admission, Door, Hold, Swing, Traffic, admit};
 pub use label::{LABEL_MAX, Label, Text};
 pub use line::{Generation, Line, MAX_SLOTS, SlotNumber};

@@ -74,9 +74,16 @@ pub(crate) mod slot_word {
     /// The label's bytes. In a model they are fewer: what can happen to two words can happen to
     /// six, but the orders in which it can are too many to try.
     pub(crate) const LABEL: Range<usize> = if cfg!(loom) { 5..7 } else { 5..11 };
-    /// Spare, zero: heartbeat, deadline, processor time, last causes.
+    /// The last beat of the child's heart, or 0.
+    pub(crate) const HEARTBEAT: usize = 11;
+    /// Until when the request in hand has asked to be let alone, or 0.
+    pub(crate) const DEADLINE: usize = 12;
+    /// Why the slot's last four owners are gone, 16 bits each, the last one lowest. The one word
+    /// that outlives them.
+    pub(crate) const CAUSES: usize = 13;
+    /// Spare, zero.
     #[cfg(test)]
-    pub(crate) const SPARE: Range<usize> = 11..16;
+    pub(crate) const SPARE: Range<usize> = 14..16;
 }
 
 /// The number of a slot: a child's place on the scoreboard, counted from 0.
@@ -212,8 +219,11 @@ mod tests {
 
     #[test]
     fn the_words_of_a_slot_fill_its_line_once() {
-        use slot_word::{BORN, GUARD, LABEL, REQUESTS, SINCE, SPARE, STATE};
-        let words = [STATE, BORN, SINCE, REQUESTS, GUARD].into_iter().chain(LABEL).chain(SPARE);
+        use slot_word::{
+            BORN, CAUSES, DEADLINE, GUARD, HEARTBEAT, LABEL, REQUESTS, SINCE, SPARE, STATE,
+        };
+        let first = [STATE, BORN, SINCE, REQUESTS, GUARD].into_iter().chain(LABEL);
+        let words = first.chain([HEARTBEAT, DEADLINE, CAUSES]).chain(SPARE);
         assert!(words.eq(0..WORDS));
     }
 

@@ -8,6 +8,7 @@ use std::ops::Deref;
 
 use crate::atomics::{Ordering, fence};
 use crate::board::{Board, BoardError, Entry, Fault, MAGIC, header_word};
+use crate::departure::Cause;
 use crate::label::{self, Guard, Text};
 use crate::line::{Generation, Line, SlotNumber, State, slot_word};
 use crate::moment::Moment;
@@ -132,6 +133,15 @@ impl Scoreboard {
         Entry { fault: last.fault.or(torn), ..last }
     }
 
+    /// Notes why an owner of this slot is gone, for [`Board::causes`].
+    pub fn departed(&self, slot: SlotNumber, cause: Cause) {
+        if let Some(line) = self.line(slot) {
+            let causes = &line.words[slot_word::CAUSES];
+            let earlier = causes.load(Ordering::Relaxed) << 16;
+            causes.store(earlier | u64::from(cause.pack()), Ordering::Relaxed);
+        }
+    }
+
     /// Writes the phase, for children and others to read.
     pub fn set_phase(&self, phase: Phase) {
         self.header().words[header_word::PHASE].store(phase.code().into(), Ordering::Release);
@@ -202,6 +212,8 @@ fn wipe(line: &Line, now: Moment) {
     line.words[slot_word::BORN].store(now.as_nanos(), Ordering::Relaxed);
     line.words[slot_word::SINCE].store(now.as_nanos(), Ordering::Relaxed);
     line.words[slot_word::REQUESTS].store(0, Ordering::Relaxed);
+    line.words[slot_word::HEARTBEAT].store(0, Ordering::Relaxed);
+    line.words[slot_word::DEADLINE].store(0, Ordering::Relaxed);
     label::write(line, Text::EMPTY);
 }
 

@@ -109,11 +109,12 @@ impl<B: Bell> Seat<B> {
             match step {
                 Step::RequestBegun => {
                     self.store(slot_word::REQUESTS, self.requests().wrapping_add(1));
+                    self.store(slot_word::DEADLINE, 0);
                 }
+                Step::RequestEnded => self.store(slot_word::DEADLINE, 0),
                 Step::Ordered
                 | Step::Sat
                 | Step::Readied
-                | Step::RequestEnded
                 | Step::Changed
                 | Step::Leaving
                 | Step::Closed => {}
@@ -130,6 +131,21 @@ impl<B: Bell> Seat<B> {
     pub fn label(&self, label: &[u8]) {
         if self.state().generation == self.generation {
             label::write(self.line, Text::cut(label));
+        }
+    }
+
+    /// Notes that the child's event loop turns. Nobody is woken for it.
+    pub fn beat(&self, now: Moment) {
+        if self.state().generation == self.generation {
+            self.store(slot_word::HEARTBEAT, now.as_nanos());
+        }
+    }
+
+    /// Asks to be let alone with the request in hand until then: a time limit that ends earlier
+    /// does not count. It ends with the request.
+    pub fn extend(&self, until: Moment) {
+        if self.state().generation == self.generation {
+            self.store(slot_word::DEADLINE, until.as_nanos());
         }
     }
 

@@ -178,6 +178,7 @@ mod acceptor;
 mod builder;
 mod child;
 mod connection;
+pub mod control;
 mod error;
 mod launch;
 mod listen;

@@ -1,10 +1,11 @@
 //! The state of a daemon, as data that prints as the original's status and serialises as JSON.
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::time::Duration;
 
 use daemon_core::{Board, Cause, Door, Label, Moment, Phase, SlotNumber};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use crate::model::Kind;
 
@@ -12,7 +13,7 @@ use crate::model::Kind;
 ///
 /// Parent and children share the scoreboard, so each can report on all. `Display` gives the
 /// original's text, [`Serialize`] the same as JSON.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct Report {
     /// The daemon's name.
@@ -46,7 +47,7 @@ pub struct Report {
 }
 
 /// A process of the daemon.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Reporter {
     /// The parent.
@@ -59,7 +60,7 @@ pub enum Reporter {
 }
 
 /// A door, for the report.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum DoorState {
     /// Requests are taken.
@@ -78,7 +79,7 @@ impl From<Door> for DoorState {
 }
 
 /// One child.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct ChildReport {
     /// Its slot.
@@ -95,10 +96,21 @@ pub struct ChildReport {
     pub requests: u64,
     /// What it says that it does.
     pub label: Option<String>,
+    /// Which of the slot's owners it is.
+    pub generation: u32,
+    /// Processor time since its birth; where the process table was asked.
+    pub cpu: Option<Duration>,
+    /// Resident memory in bytes; where the process table was asked.
+    pub rss: Option<u64>,
+    /// Its share of memory in bytes, what is shared divided by those who share it; where the
+    /// process table was asked, and the system tells it.
+    pub pss: Option<u64>,
+    /// Why the slot's former owners are gone, the last one first.
+    pub causes: Vec<Cause>,
 }
 
 /// What the parent counts since its start.
-#[derive(Debug, Clone, Default, Serialize)]
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct Counters {
     /// Children born.
@@ -115,11 +127,16 @@ pub struct Counters {
     pub left: u64,
     /// Children that ended otherwise.
     pub died: u64,
+    /// Children that are gone, by [kind of cause](Cause::kind).
+    pub exits: BTreeMap<String, u64>,
+    /// Requests that were handed back to who had sent them.
+    pub handed_back: u64,
 }
 
 impl Counters {
     pub(crate) fn exited(&mut self, cause: &Cause, requests: u64) {
         self.requests += requests;
+        *self.exits.entry(cause.kind().to_owned()).or_default() += 1;
         if cause.is_regular() { self.left += 1 } else { self.died += 1 }
     }
 }
@@ -155,6 +172,11 @@ impl Report {
                     }
                     Label::Text(_) | Label::BeingWritten => None,
                 },
+                generation: entry.generation.get(),
+                cpu: None,
+                rss: None,
+                pss: None,
+                causes: Vec::new(),
             })
             .collect::<Vec<_>>();
         let slots = board.map_or(0, |board| board.slots());

@@ -103,6 +103,8 @@ fn a_life_is_written_on_its_line_from_order_to_close() {
         since: at(7),
         requests: 2,
         label: text(b"GET /"),
+        heartbeat: None,
+        deadline: None,
         fault: None,
     };
     assert_eq!(last, expected);
@@ -300,4 +302,50 @@ proptest! {
             prop_assert!(scoreboard.order(slot(number), at(2)).is_ok());
         }
     }
+}
+
+#[test]
+fn a_deadline_ends_with_its_request_and_a_heartbeat_with_its_child() {
+    let scoreboard = scoreboard(1);
+    let seat = sit(&scoreboard, 0, counter());
+    let read = || scoreboard.read(slot(0));
+    assert_eq!((read().heartbeat, read().deadline), (None, None));
+    seat.beat(at(3));
+    seat.report(Status::Serving, at(3)).expect("legal");
+    seat.extend(at(9));
+    assert_eq!((read().heartbeat, read().deadline), (Some(at(3)), Some(at(9))));
+    seat.report(Status::Long, at(4)).expect("legal");
+    assert_eq!(read().deadline, Some(at(9)), "it is the same request");
+    seat.report(Status::Waiting, at(5)).expect("legal");
+    assert_eq!(read().deadline, None);
+    scoreboard.close(slot(0), at(6));
+    assert_eq!(read().heartbeat, None);
+    seat.beat(at(7));
+    scoreboard.order(slot(0), at(8)).expect("it is empty");
+    seat.beat(at(9));
+    seat.extend(at(99));
+    assert_eq!((read().heartbeat, read().deadline), (None, None), "the seat is another's");
+}
+
+#[test]
+fn the_last_four_causes_outlive_the_owners_of_a_slot() {
+    use crate::departure::{Cause, Spent};
+    let scoreboard = scoreboard(2);
+    assert_eq!(scoreboard.causes(slot(0)), []);
+    let causes = [
+        Cause::Done,
+        Cause::Retired,
+        Cause::OutOfMemory,
+        Cause::Exited(70),
+        Cause::Recycled(Spent::Memory),
+    ];
+    for cause in causes {
+        scoreboard.order(slot(0), at(1)).expect("it is empty");
+        scoreboard.close(slot(0), at(2));
+        scoreboard.departed(slot(0), cause);
+    }
+    let last_first: Vec<Cause> = causes.into_iter().rev().take(4).collect();
+    assert_eq!(scoreboard.causes(slot(0)), last_first);
+    assert_eq!(scoreboard.causes(slot(1)), []);
+    assert_eq!(scoreboard.causes(slot(2)), [], "there is no such slot");
 }

@@ -173,7 +173,7 @@ impl Registry {
         let cause = explain(exit, status, record.dismissed, self.calling);
         let lived = now.saturating_since(record.ordered);
         let went_as_told =
-            record.dismissed.is_some() || matches!(cause, Cause::Recycled | Cause::Done);
+            record.dismissed.is_some() || matches!(cause, Cause::Recycled(_) | Cause::Done);
         let age = match (was_ready || status.is_idle(), last.requests) {
             _told if went_as_told => Age::Served,
             (false, _) => Age::BeforeReady,

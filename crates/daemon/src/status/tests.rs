@@ -110,7 +110,7 @@ fn a_daemon_without_children_has_no_scoreboard() {
 #[test]
 fn ends_are_counted_by_whether_they_were_in_order() {
     let mut counters = Counters::default();
-    counters.exited(&Cause::Recycled, 10);
+    counters.exited(&Cause::Recycled(daemon_core::Spent::Requests), 10);
     counters.exited(&Cause::Exited(1), 3);
     assert_eq!((counters.left, counters.died, counters.requests), (1, 1, 13));
 }

@@ -81,7 +81,7 @@ fn a_stronger_word_to_all_replaces_an_earlier_one_to_one() {
     registry.ordered(child(0), 0, at(0));
     registry.ordered(child(1), 0, at(0));
     registry.dismiss(child(0), Dismissal::Retired);
-    registry.dismiss(child(0), Dismissal::Recycled);
+    registry.dismiss(child(0), Dismissal::Recycled(daemon_core::Spent::Memory));
     let told = |registry: &Registry| -> Vec<_> {
         registry.records().map(|record| record.dismissed).collect()
     };
