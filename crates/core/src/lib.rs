@@ -121,6 +121,7 @@ mod moment;
 mod phase;
 mod pool;
 mod quota;
+mod rogue;
 mod rollover;
 mod scoreboard;
 mod seat;
@@ -138,6 +139,10 @@ pub use moment::Moment;
 pub use phase::{IllegalPhase, Phase};
 pub use pool::{Pool, PoolError, PoolRules, PoolVerdict, Resize};
 pub use quota::{Jitter, JitterError, Left, Quota, Requests};
+pub use rogue::{
+    Babysitter, Errand, Finding, Ladder, LadderError, Limits, Looked, Measure, Presence, Sample,
+    Usage, Why,
+};
 pub use rollover::{Turn, Turnover, away_at_once};
 pub use scoreboard::{Armed, Scoreboard};
 pub use seat::{Bell, ReportError, Seat};

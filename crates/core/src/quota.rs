@@ -54,6 +54,21 @@ impl Jitter {
     pub const fn percent(self) -> u8 {
         self.0
     }
+
+    /// Shortens a whole for the child before which so many were born.
+    ///
+    /// Successive births get shares that are spread as evenly as can be, whatever their number: the
+    /// fractional parts of the multiples of the golden ratio (Knuth, The Art of Computer
+    /// Programming, volume 3, section 6.4, "Fibonacci hashing"). Chance would now and then deal
+    /// neighbours the same.
+    #[must_use]
+    pub fn shorten(self, whole: u64, birth: u64) -> u64 {
+        let spread = u128::from(whole) * u128::from(self.0) / 100;
+        let fraction = u128::from(birth.wrapping_mul(GOLDEN) >> 32);
+        // It is at most `spread`, which is at most half of the whole.
+        let less = u64::try_from((fraction * (spread + 1)) >> 32).unwrap_or(0);
+        whole.saturating_sub(less)
+    }
 }
 
 impl Default for Jitter {
@@ -93,21 +108,14 @@ pub enum Left {
 impl Quota {
     /// Deals a child its share; `birth` is how many children were born before it.
     ///
-    /// The share is between `requests` less the jitter and `requests`. Successive births get shares
-    /// that are spread as evenly as can be, whatever their number: the fractional parts of the
-    /// multiples of the golden ratio (Knuth, The Art of Computer Programming, volume 3, section
-    /// 6.4, "Fibonacci hashing"). Chance would now and then deal neighbours the same.
+    /// The share is between `requests` less the jitter and `requests`, see [`Jitter::shorten`].
     #[must_use]
     pub fn deal(requests: Requests, jitter: Jitter, birth: u64) -> Quota {
         match requests {
             Requests::Unlimited => Quota { left: None },
             Requests::Of(requests) => {
-                let requests = requests.get();
-                let spread = u64::from(requests) * u64::from(jitter.percent()) / 100;
-                let fraction = birth.wrapping_mul(GOLDEN) >> 32;
-                // It is at most `spread`, which is at most half of `requests`.
-                let less = u32::try_from((fraction * (spread + 1)) >> 32).unwrap_or(0);
-                Quota { left: Some(requests.saturating_sub(less)) }
+                let share = jitter.shorten(requests.get().into(), birth);
+                Quota { left: Some(u32::try_from(share).unwrap_or(u32::MAX)) }
             }
         }
     }

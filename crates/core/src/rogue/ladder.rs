@@ -1,0 +1,220 @@
+//! The ladder: what is done to a rogue, and how long it has after each step.
+
+use std::fmt;
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use crate::departure::Offence;
+use crate::moment::Moment;
+
+/// A step against a rogue.
+#[derive(Copy, Clone, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Measure {
+    /// It is told to go after the request in hand.
+    Int,
+    /// It is told once more.
+    Term,
+    /// It is told to go at once.
+    Quit,
+    /// It is killed.
+    Kill,
+    /// Nothing helps: it is left to the operator. It does not count as a child any more, and another
+    /// takes its place as far as there is room.
+    GiveUp,
+}
+
+/// Steps against a rogue, each with the time that it has before the next.
+///
+/// INT, TERM, KILL and then given up, at two intervals each, is the default and the original's.
+/// Whoever cannot hear, a [hung](Offence::Hung) child, and whoever must not go on, one past its
+/// [hard limit of memory](Offence::Memory), begins with KILL.
+#[derive(Clone, PartialEq, Eq, Hash, Debug)]
+pub struct Ladder(Vec<(Measure, Duration)>);
+
+/// Steps that make no ladder.
+#[derive(Copy, Clone, PartialEq, Eq, Hash, Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum LadderError {
+    /// There are none.
+    #[error("a ladder has at least one step")]
+    Empty,
+    /// Something comes after giving up.
+    #[error("nothing is done after giving up: it must be the last step")]
+    AfterGivingUp,
+}
+
+impl Ladder {
+    /// Makes a ladder of steps, lowest first, each with the time until the next. It is given up at
+    /// the end, said or not.
+    ///
+    /// # Errors
+    ///
+    /// [`LadderError`] if there are no steps, or some after giving up.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use daemon_core::{Ladder, LadderError, Measure};
+    ///
+    /// let gentle = Ladder::new([
+    ///     (Measure::Term, Duration::from_secs(60)),
+    ///     (Measure::Kill, Duration::from_secs(10)),
+    /// ]);
+    /// assert!(gentle.is_ok());
+    /// assert_eq!(Ladder::new([]), Err(LadderError::Empty));
+    /// ```
+    pub fn new(
+        steps: impl IntoIterator<Item = (Measure, Duration)>,
+    ) -> Result<Ladder, LadderError> {
+        let mut steps: Vec<_> = steps.into_iter().collect();
+        let given_up = steps.iter().position(|(measure, _)| *measure == Measure::GiveUp);
+        match (given_up, steps.len()) {
+            (_, 0) => return Err(LadderError::Empty),
+            (Some(place), length) if place + 1 < length => return Err(LadderError::AfterGivingUp),
+            (Some(_last), _) => {}
+            (None, _) => steps.push((Measure::GiveUp, Duration::ZERO)),
+        }
+        Ok(Ladder(steps))
+    }
+
+    /// INT, TERM and KILL, two intervals apart.
+    #[must_use]
+    pub fn of_interval(interval: Duration) -> Ladder {
+        let wait = interval.saturating_mul(2);
+        let steps = [Measure::Int, Measure::Term, Measure::Kill];
+        let last = (Measure::GiveUp, Duration::ZERO);
+        Ladder(steps.into_iter().map(|step| (step, wait)).chain([last]).collect())
+    }
+
+    /// The steps, lowest first.
+    #[must_use]
+    pub fn steps(&self) -> &[(Measure, Duration)] {
+        &self.0
+    }
+
+    /// Where one begins who has done this.
+    fn first_rung(&self, offence: Offence) -> usize {
+        match offence {
+            Offence::Cpu | Offence::Time => 0,
+            Offence::Memory | Offence::Hung => {
+                self.0.iter().position(|(measure, _)| *measure == Measure::Kill).unwrap_or(0)
+            }
+        }
+    }
+}
+
+impl Measure {
+    /// Tells its word: `int`, `term`, `quit`, `kill`, `given-up`.
+    #[must_use]
+    pub const fn word(self) -> &'static str {
+        match self {
+            Measure::Int => "int",
+            Measure::Term => "term",
+            Measure::Quit => "quit",
+            Measure::Kill => "kill",
+            Measure::GiveUp => "given-up",
+        }
+    }
+}
+
+impl fmt::Display for Measure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.word())
+    }
+}
+
+/// A rogue's way up the ladder.
+#[derive(Copy, Clone, PartialEq, Eq, Debug)]
+pub(super) struct Climb {
+    pub(super) offence: Offence,
+    rung: usize,
+    due: Moment,
+}
+
+impl Climb {
+    pub(super) fn begin(ladder: &Ladder, offence: Offence, now: Moment) -> Climb {
+        Climb { offence, rung: ladder.first_rung(offence), due: now }
+    }
+
+    /// Takes the step that is due, if one is.
+    pub(super) fn step(&mut self, ladder: &Ladder, now: Moment) -> Option<Measure> {
+        let (measure, wait) = *ladder.0.get(self.rung)?;
+        if now < self.due {
+            return None;
+        }
+        self.rung += 1;
+        self.due = now + wait;
+        Some(measure)
+    }
+
+    /// When the next step is due; none if there is none.
+    pub(super) fn due(&self, ladder: &Ladder) -> Option<Moment> {
+        (self.rung < ladder.0.len()).then_some(self.due)
+    }
+
+    /// A worse offence may begin further up; nobody goes down by doing something else.
+    pub(super) fn worsen(&mut self, ladder: &Ladder, offence: Offence, now: Moment) {
+        let first = ladder.first_rung(offence);
+        self.offence = offence;
+        if first > self.rung {
+            self.rung = first;
+            self.due = now;
+        }
+    }
+
+    /// The time for which the judge itself was asleep is not counted.
+    pub(super) fn delay(&mut self, by: Duration) {
+        self.due = self.due + by;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SECOND: Duration = Duration::from_secs(1);
+
+    fn at(secs: u64) -> Moment {
+        Moment::from_since_boot(Duration::from_secs(1000 + secs))
+    }
+
+    #[test]
+    fn int_term_kill_and_giving_up_come_two_intervals_apart() {
+        let ladder = Ladder::of_interval(10 * SECOND);
+        let mut climb = Climb::begin(&ladder, Offence::Cpu, at(0));
+        let taken: Vec<_> =
+            (0..100).filter_map(|secs| Some((secs, climb.step(&ladder, at(secs))?))).collect();
+        let expected =
+            [(0, Measure::Int), (20, Measure::Term), (40, Measure::Kill), (60, Measure::GiveUp)];
+        assert_eq!(taken, expected);
+        assert_eq!(climb.due(&ladder), None);
+    }
+
+    #[test]
+    fn who_cannot_hear_or_must_not_go_on_is_killed_first() {
+        let ladder = Ladder::of_interval(SECOND);
+        for offence in [Offence::Hung, Offence::Memory] {
+            let mut climb = Climb::begin(&ladder, offence, at(0));
+            assert_eq!(climb.step(&ladder, at(0)), Some(Measure::Kill));
+        }
+        let mut climb = Climb::begin(&ladder, Offence::Time, at(0));
+        assert_eq!(climb.step(&ladder, at(0)), Some(Measure::Int));
+        climb.worsen(&ladder, Offence::Hung, at(1));
+        assert_eq!(climb.step(&ladder, at(1)), Some(Measure::Kill));
+        climb.worsen(&ladder, Offence::Time, at(2));
+        assert_eq!(climb.step(&ladder, at(2)), None, "nobody goes down by another offence");
+    }
+
+    #[test]
+    fn steps_that_make_no_ladder_are_refused() {
+        use Measure::{GiveUp, Kill, Term};
+        assert_eq!(Ladder::new([]), Err(LadderError::Empty));
+        let after = [(Term, SECOND), (GiveUp, SECOND), (Kill, SECOND)];
+        assert_eq!(Ladder::new(after), Err(LadderError::AfterGivingUp));
+        let said = Ladder::new([(Kill, SECOND), (GiveUp, Duration::ZERO)]);
+        assert_eq!(Ladder::new([(Kill, SECOND)]), said);
+    }
+}

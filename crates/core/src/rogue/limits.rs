@@ -1,0 +1,229 @@
+//! What a child may use, and what a look at one finds.
+
+use std::time::Duration;
+
+use crate::board::Entry;
+use crate::departure::{Offence, Spent};
+use crate::moment::Moment;
+use crate::quota::Jitter;
+use crate::status::Status;
+
+/// What a child may use and how long it may take. `None` is no limit.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Limits {
+    /// Processor time in one request. 10 minutes by default, as the original documents it.
+    pub cpu: Option<Duration>,
+    /// Processor time in one request that is [`Long`](Status::Long). 1 hour by default.
+    pub long_cpu: Option<Duration>,
+    /// Processor time in a child's whole life: the original's rule. None by default.
+    pub total_cpu: Option<Duration>,
+    /// How long a child may be [`Serving`](Status::Serving). None by default.
+    pub request_timeout: Option<Duration>,
+    /// How long a child may be [`Long`](Status::Long). None by default.
+    pub long_timeout: Option<Duration>,
+    /// Memory in bytes past which a child is recycled after the request in hand. None by default.
+    pub soft_memory: Option<u64>,
+    /// Memory in bytes past which a child is killed. None by default.
+    pub hard_memory: Option<u64>,
+    /// How long a child's heart may not beat. None by default, and then there are no heartbeats.
+    pub heartbeat_timeout: Option<Duration>,
+    /// How long a child may live before it is recycled. None by default.
+    pub max_lifetime: Option<Duration>,
+    /// By how much lifetimes are shortened, so that children who were born together do not leave
+    /// together.
+    pub lifetime_jitter: Jitter,
+    /// After how long a request is slow: evidence of it is taken, nothing else. None by default.
+    pub slowlog_after: Option<Duration>,
+}
+
+impl Default for Limits {
+    fn default() -> Limits {
+        Limits {
+            cpu: Some(Duration::from_secs(600)),
+            long_cpu: Some(Duration::from_secs(3600)),
+            total_cpu: None,
+            request_timeout: None,
+            long_timeout: None,
+            soft_memory: None,
+            hard_memory: None,
+            heartbeat_timeout: None,
+            max_lifetime: None,
+            lifetime_jitter: Jitter::default(),
+            slowlog_after: None,
+        }
+    }
+}
+
+/// What the process table tells of a child.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Usage {
+    /// Processor time since its birth.
+    pub cpu: Duration,
+    /// Processor time in the request in hand, as far as it was seen: from the first sample in it.
+    pub cpu_of_request: Duration,
+    /// Memory in bytes.
+    pub memory: u64,
+}
+
+/// What a look at a child finds, worst first.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Finding {
+    /// It does what no child may.
+    Rogue(Offence),
+    /// Its share is used up: it may finish what it does.
+    Spent(Spent),
+    /// Its request is slow.
+    Slow,
+    /// Nothing.
+    Normal,
+}
+
+impl Limits {
+    /// Judges a child by its line on the scoreboard and, where it was sampled, its usage.
+    ///
+    /// Times are counted from `floor` at the earliest: the last moment at which the judge itself had
+    /// been asleep, when nothing was its children's fault. `birth` is how many children were born
+    /// before it, see [`Quota::deal`](crate::Quota::deal).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use daemon_core::{Board, Entry, Finding, Limits, Moment, Offence};
+    ///
+    /// fn is_late(limits: &Limits, entry: &Entry, now: Moment) -> bool {
+    ///     let finding = limits.judge(entry, None, 0, now, Moment::ZERO);
+    ///     finding == Finding::Rogue(Offence::Time)
+    /// }
+    /// # let _ = is_late;
+    /// ```
+    #[must_use]
+    pub fn judge(
+        &self,
+        entry: &Entry,
+        usage: Option<&Usage>,
+        birth: u64,
+        now: Moment,
+        floor: Moment,
+    ) -> Finding {
+        let over = |due: Option<Moment>| due.is_some_and(|due| now >= due);
+        if over(self.hung_at(entry, floor)) {
+            return Finding::Rogue(Offence::Hung);
+        }
+        if let Some(usage) = usage {
+            let past = |used: u64, limit: Option<u64>| limit.is_some_and(|limit| used > limit);
+            let longer =
+                |used: Duration, limit: Option<Duration>| limit.is_some_and(|limit| used > limit);
+            if past(usage.memory, self.hard_memory) {
+                return Finding::Rogue(Offence::Memory);
+            }
+            if longer(usage.cpu_of_request, self.cpu_limit(entry.status))
+                || longer(usage.cpu, self.total_cpu)
+            {
+                return Finding::Rogue(Offence::Cpu);
+            }
+        }
+        if over(self.late_at(entry, floor)) {
+            return Finding::Rogue(Offence::Time);
+        }
+        if usage.zip(self.soft_memory).is_some_and(|(usage, limit)| usage.memory > limit) {
+            return Finding::Spent(Spent::Memory);
+        }
+        if over(self.old_at(entry, birth)) {
+            return Finding::Spent(Spent::Lifetime);
+        }
+        if over(self.slow_at(entry)) { Finding::Slow } else { Finding::Normal }
+    }
+
+    /// Says when the next look at a child may find something new, if nothing changes by then; what
+    /// only a sample can tell is left out.
+    #[must_use]
+    pub fn next_due(
+        &self,
+        entry: &Entry,
+        birth: u64,
+        now: Moment,
+        floor: Moment,
+    ) -> Option<Moment> {
+        [
+            self.hung_at(entry, floor),
+            self.late_at(entry, floor),
+            self.old_at(entry, birth),
+            self.slow_at(entry),
+        ]
+        .into_iter()
+        .flatten()
+        .filter(|due| *due > now)
+        .min()
+    }
+
+    /// The shortest time in which a child that does nothing wrong now could come to do so.
+    #[must_use]
+    pub fn shortest(&self) -> Option<Duration> {
+        [self.request_timeout, self.long_timeout, self.heartbeat_timeout, self.slowlog_after]
+            .into_iter()
+            .flatten()
+            .min()
+    }
+
+    fn cpu_limit(&self, status: Option<Status>) -> Option<Duration> {
+        match status? {
+            Status::Serving => self.cpu,
+            Status::Long => self.long_cpu,
+            Status::Empty
+            | Status::Forking
+            | Status::Born
+            | Status::Fresh
+            | Status::Waiting
+            | Status::Leaving => None,
+        }
+    }
+
+    fn late_at(&self, entry: &Entry, floor: Moment) -> Option<Moment> {
+        let timeout = match entry.status? {
+            Status::Serving => self.request_timeout?,
+            Status::Long => self.long_timeout?,
+            Status::Empty
+            | Status::Forking
+            | Status::Born
+            | Status::Fresh
+            | Status::Waiting
+            | Status::Leaving => return None,
+        };
+        let due = entry.since.max(floor) + timeout;
+        Some(entry.deadline.map_or(due, |deadline| due.max(deadline)))
+    }
+
+    /// A child that has not begun to beat counts from its birth: its start may hang as well.
+    fn hung_at(&self, entry: &Entry, floor: Moment) -> Option<Moment> {
+        let timeout = self.heartbeat_timeout?;
+        match entry.status? {
+            Status::Empty | Status::Forking => None,
+            Status::Born
+            | Status::Fresh
+            | Status::Waiting
+            | Status::Serving
+            | Status::Long
+            | Status::Leaving => Some(entry.heartbeat.unwrap_or(entry.born).max(floor) + timeout),
+        }
+    }
+
+    fn old_at(&self, entry: &Entry, birth: u64) -> Option<Moment> {
+        let whole = u64::try_from(self.max_lifetime?.as_nanos()).unwrap_or(u64::MAX);
+        match entry.status? {
+            Status::Empty | Status::Forking | Status::Leaving => None,
+            Status::Born | Status::Fresh | Status::Waiting | Status::Serving | Status::Long => {
+                let share = self.lifetime_jitter.shorten(whole, birth);
+                Some(entry.born + Duration::from_nanos(share))
+            }
+        }
+    }
+
+    fn slow_at(&self, entry: &Entry) -> Option<Moment> {
+        let after = self.slowlog_after?;
+        entry.status?.is_busy().then(|| entry.since + after)
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,178 @@
+//! Each rule by itself, at its edge; and which of two comes first.
+
+use super::*;
+use crate::label::{Label, Text};
+use crate::line::{Generation, SlotNumber};
+
+const SECOND: Duration = Duration::from_secs(1);
+
+fn at(secs: u64) -> Moment {
+    Moment::from_since_boot(Duration::from_secs(1000 + secs))
+}
+
+fn entry(status: Status) -> Entry {
+    Entry {
+        slot: SlotNumber::new(0),
+        status: Some(status),
+        pid: 700,
+        generation: Generation::new(1),
+        born: at(0),
+        since: at(10),
+        requests: 1,
+        label: Label::Text(Text::EMPTY),
+        heartbeat: None,
+        deadline: None,
+        fault: None,
+    }
+}
+
+fn free() -> Limits {
+    Limits { cpu: None, long_cpu: None, lifetime_jitter: Jitter::NONE, ..Limits::default() }
+}
+
+fn judge(limits: &Limits, entry: &Entry, now: u64) -> Finding {
+    limits.judge(entry, None, 0, at(now), Moment::ZERO)
+}
+
+fn used(cpu: u64, cpu_of_request: u64, memory: u64) -> Usage {
+    let tenths = |tenths: u64| Duration::from_millis(tenths * 100);
+    Usage { cpu: tenths(cpu), cpu_of_request: tenths(cpu_of_request), memory }
+}
+
+#[test]
+fn who_serves_longer_than_it_may_is_late_and_nobody_else() {
+    let limits =
+        Limits { request_timeout: Some(5 * SECOND), long_timeout: Some(50 * SECOND), ..free() };
+    for status in Status::ALL {
+        let late_from = match status {
+            Status::Serving => Some(15),
+            Status::Long => Some(60),
+            Status::Empty
+            | Status::Forking
+            | Status::Born
+            | Status::Fresh
+            | Status::Waiting
+            | Status::Leaving => None,
+        };
+        for now in [10, 14, 15, 59, 60, 10_000] {
+            let late = late_from.is_some_and(|from| now >= from);
+            let expected = if late { Finding::Rogue(Offence::Time) } else { Finding::Normal };
+            assert_eq!(judge(&limits, &entry(status), now), expected, "{status} at {now}");
+        }
+    }
+}
+
+#[test]
+fn a_request_is_let_alone_until_its_own_deadline_if_that_is_later() {
+    let limits = Limits { request_timeout: Some(5 * SECOND), ..free() };
+    for (deadline, late_from) in [(12, 15), (15, 15), (40, 40)] {
+        let entry = Entry { deadline: Some(at(deadline)), ..entry(Status::Serving) };
+        assert_eq!(judge(&limits, &entry, late_from - 1), Finding::Normal);
+        assert_eq!(judge(&limits, &entry, late_from), Finding::Rogue(Offence::Time));
+        let due = limits.next_due(&entry, 0, at(10), Moment::ZERO);
+        assert_eq!(due, Some(at(late_from)));
+    }
+}
+
+#[test]
+fn a_heart_that_does_not_beat_is_found_idle_or_busy_and_from_birth_on() {
+    let limits = Limits { heartbeat_timeout: Some(3 * SECOND), ..free() };
+    for status in Status::ALL {
+        let lives = !matches!(status, Status::Empty | Status::Forking);
+        let expected = if lives { Finding::Rogue(Offence::Hung) } else { Finding::Normal };
+        let beaten = Entry { heartbeat: Some(at(20)), ..entry(status) };
+        assert_eq!(judge(&limits, &beaten, 22), Finding::Normal);
+        assert_eq!(judge(&limits, &beaten, 23), expected, "{status}");
+        assert_eq!(judge(&limits, &entry(status), 2), Finding::Normal);
+        assert_eq!(judge(&limits, &entry(status), 3), expected, "{status} without a beat");
+    }
+}
+
+#[test]
+fn what_lasted_while_the_judge_slept_is_not_held_against_anybody() {
+    let limits =
+        Limits { heartbeat_timeout: Some(3 * SECOND), request_timeout: Some(5 * SECOND), ..free() };
+    let entry = Entry { heartbeat: Some(at(10)), ..entry(Status::Serving) };
+    let judge = |now, floor| limits.judge(&entry, None, 0, at(now), at(floor));
+    assert_eq!(judge(100, 100), Finding::Normal);
+    assert_eq!(judge(102, 100), Finding::Normal);
+    assert_eq!(judge(103, 100), Finding::Rogue(Offence::Hung));
+}
+
+#[test]
+fn processor_time_is_limited_in_a_request_by_its_kind_and_in_a_life() {
+    let limits = Limits { cpu: Some(SECOND), long_cpu: Some(2 * SECOND), ..free() };
+    let judge = |limits: &Limits, status, usage| {
+        limits.judge(&entry(status), Some(&usage), 0, at(11), Moment::ZERO)
+    };
+    let rogue = Finding::Rogue(Offence::Cpu);
+    assert_eq!(judge(&limits, Status::Serving, used(99, 10, 0)), Finding::Normal);
+    assert_eq!(judge(&limits, Status::Serving, used(99, 11, 0)), rogue);
+    assert_eq!(judge(&limits, Status::Long, used(99, 20, 0)), Finding::Normal);
+    assert_eq!(judge(&limits, Status::Long, used(99, 21, 0)), rogue);
+    assert_eq!(judge(&limits, Status::Waiting, used(99, 99, 0)), Finding::Normal);
+    let total = Limits { total_cpu: Some(5 * SECOND), ..free() };
+    assert_eq!(judge(&total, Status::Waiting, used(50, 0, 0)), Finding::Normal);
+    assert_eq!(judge(&total, Status::Waiting, used(51, 0, 0)), rogue);
+}
+
+#[test]
+fn memory_past_the_soft_limit_recycles_and_past_the_hard_limit_kills() {
+    let limits = Limits { soft_memory: Some(100), hard_memory: Some(200), ..free() };
+    let judge = |memory| {
+        let usage = used(0, 0, memory);
+        limits.judge(&entry(Status::Waiting), Some(&usage), 0, at(11), Moment::ZERO)
+    };
+    assert_eq!(judge(100), Finding::Normal);
+    assert_eq!(judge(101), Finding::Spent(Spent::Memory));
+    assert_eq!(judge(200), Finding::Spent(Spent::Memory));
+    assert_eq!(judge(201), Finding::Rogue(Offence::Memory));
+}
+
+#[test]
+fn a_lifetime_is_over_at_its_end_and_shorter_by_the_jitter_at_most() {
+    let limits = Limits { max_lifetime: Some(100 * SECOND), ..free() };
+    let waiting = entry(Status::Waiting);
+    assert_eq!(judge(&limits, &waiting, 99), Finding::Normal);
+    assert_eq!(judge(&limits, &waiting, 100), Finding::Spent(Spent::Lifetime));
+    assert_eq!(judge(&limits, &entry(Status::Leaving), 1000), Finding::Normal);
+    let jitter = Jitter::of_percent(20).expect("a jitter");
+    let limits = Limits { lifetime_jitter: jitter, ..limits };
+    let ends: Vec<_> = (0..100)
+        .map(|birth| limits.next_due(&waiting, birth, at(0), Moment::ZERO).expect("an end"))
+        .collect();
+    assert!(ends.iter().all(|end| (at(80)..=at(100)).contains(end)), "{ends:?}");
+    let (first, last) = (ends.iter().min(), ends.iter().max());
+    assert!(first < Some(&at(82)) && last > Some(&at(98)), "they are spread: {ends:?}");
+}
+
+#[test]
+fn a_slow_request_is_told_and_whatever_is_worse_comes_first() {
+    let limits = Limits {
+        slowlog_after: Some(2 * SECOND),
+        request_timeout: Some(5 * SECOND),
+        max_lifetime: Some(14 * SECOND),
+        ..free()
+    };
+    let findings = [
+        (11, Finding::Normal),
+        (12, Finding::Slow),
+        (14, Finding::Spent(Spent::Lifetime)),
+        (15, Finding::Rogue(Offence::Time)),
+    ];
+    for (now, finding) in findings {
+        assert_eq!(judge(&limits, &entry(Status::Serving), now), finding, "at {now}");
+    }
+    assert_eq!(judge(&limits, &entry(Status::Waiting), 13), Finding::Normal);
+}
+
+#[test]
+fn without_limits_nobody_does_wrong() {
+    for status in Status::ALL {
+        let usage = used(1_000_000, 1_000_000, u64::MAX);
+        let finding = free().judge(&entry(status), Some(&usage), 9, at(1_000_000), Moment::ZERO);
+        assert_eq!(finding, Finding::Normal);
+        assert_eq!(free().next_due(&entry(status), 9, at(0), Moment::ZERO), None);
+    }
+    assert_eq!(free().shortest(), None);
+}
