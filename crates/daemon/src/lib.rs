@@ -157,6 +157,7 @@
 //! | [`DaemonActor`], [`ChildActor`], [`ChildHandle`] | the daemon in the parent and in a child |
 //! | [`ChildAcceptor`], [`ParentAcceptor`], [`Listen`], [`Connection`] | accepting and serving TCP and Unix connections |
 //! | [`Report`] | the state of the daemon, as text and as JSON |
+//! | [`Evidence`] | what is known of a child that is slow or out of hand, as text and as JSON |
 //! | [`Handover`], [`Serde`] | what can be handed to a child |
 //! | [`logger`] | the daemon's log in this process |
 //!
@@ -180,6 +181,11 @@ mod child;
 mod connection;
 pub mod control;
 mod error;
+#[cfg_attr(
+    not(test),
+    expect(dead_code, reason = "what takes the evidence of a child comes with its judge")
+)]
+mod evidence;
 mod launch;
 mod listen;
 mod log;
@@ -200,6 +206,7 @@ pub use builder::{Builder, Daemon};
 pub use child::{ChildActor, ChildHandle};
 pub use connection::{Connection, Socket};
 pub use error::{ConfigError, DaemonError};
+pub use evidence::{Evidence, Frame, Trace};
 pub use launch::Launched;
 pub use listen::Listen;
 pub use log::logger;

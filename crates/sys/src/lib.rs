@@ -7,7 +7,7 @@
 //! # Limitations
 //!
 //! - Unix only. Linux first; FreeBSD and macOS by plainer means, which do less: no parent death
-//!   signal, pids instead of pidfds, no title, company without names. Built and tested on Linux
+//!   signal, pids instead of pidfds, no title, company without names, no backtraces. Built and tested on Linux
 //!   (`--cfg plain_means` there builds the plainer rooms).
 //! - Only a process with one thread forks ([`fork::fork`] refuses any other).
 //! - Nothing here decides anything: when to fork, whom to signal and how long to wait is for others.
@@ -40,6 +40,7 @@
 //! | [`fork`](mod@fork), [`reap`], [`process`], [`pidfd`] | children: to make, take, signal and hold them |
 //! | [`signals`], [`poll`], [`bell`], [`clock`] | loops: what to wait for, and for how long |
 //! | [`link`], [`memfd`], [`shared`] | what two processes share |
+//! | [`trace`] | where another process is, told by itself |
 //! | [`detach`](mod@detach), [`stdio`], [`pidfile`], [`privileges`], [`limits`], [`title`] | the housework of a launch |
 //! | [`listen`], [`fds`] | sockets that stop in order, descriptors that are open |
 //! | [`error`] | what goes wrong |
@@ -64,6 +65,7 @@ pub mod shared;
 pub mod signals;
 pub mod stdio;
 pub mod title;
+pub mod trace;
 #[cfg(feature = "tokio")]
 pub mod watch;
 

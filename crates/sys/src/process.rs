@@ -106,11 +106,13 @@ pub enum Signal {
     Ttou,
     /// `SIGWINCH`: the terminal changed its size.
     Winch,
+    /// `SIGURG`: where is it? Ignored by who does not answer, see [`trace`](crate::trace).
+    Urg,
 }
 
 impl Signal {
     /// Every signal of this enum.
-    pub const ALL: [Signal; 17] = [
+    pub const ALL: [Signal; 18] = [
         Signal::Hup,
         Signal::Int,
         Signal::Quit,
@@ -128,6 +130,7 @@ impl Signal {
         Signal::Ttin,
         Signal::Ttou,
         Signal::Winch,
+        Signal::Urg,
     ];
 
     pub(crate) fn nix(self) -> Raw {
@@ -149,6 +152,7 @@ impl Signal {
             Signal::Ttin => Raw::SIGTTIN,
             Signal::Ttou => Raw::SIGTTOU,
             Signal::Winch => Raw::SIGWINCH,
+            Signal::Urg => Raw::SIGURG,
         }
     }
 

@@ -8,6 +8,7 @@ mod ears;
 mod mask;
 mod queue;
 
+pub(crate) use action::handle_with_context;
 pub use action::{ignore, restore_all_defaults, restore_default};
 pub use ears::Ears;
 pub use mask::{Blocked, block_all, unblock};

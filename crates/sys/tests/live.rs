@@ -11,13 +11,14 @@ mod live {
     pub(crate) mod children;
     pub(crate) mod launch;
     pub(crate) mod sharing;
+    pub(crate) mod traces;
 }
 
 use std::env;
 use std::process::{Command, ExitCode, Output};
 use std::time::{Duration, Instant};
 
-use live::{children, launch, sharing};
+use live::{children, launch, sharing, traces};
 
 /// A scenario: it has gone well unless it panics.
 type Scenario = (&'static str, fn());
@@ -26,7 +27,7 @@ const NAME: &str = "LIVE_SCENARIO";
 
 fn main() -> ExitCode {
     let scenarios: Vec<Scenario> =
-        [children::SCENARIOS, sharing::SCENARIOS, launch::SCENARIOS].concat();
+        [children::SCENARIOS, sharing::SCENARIOS, launch::SCENARIOS, traces::SCENARIOS].concat();
     if let Ok(name) = env::var(NAME) {
         let (_, run) = scenarios.iter().find(|(known, _)| *known == name).expect("a known name");
         run();

@@ -1,8 +1,9 @@
 //! What a signal does when it comes: ignored, the system's default, or one of this crate's handlers.
 
+use std::ffi::c_void;
 use std::io;
 
-use libc::c_int;
+use libc::{c_int, siginfo_t};
 
 use crate::error::{Error, Result};
 use crate::process::Signal;
@@ -55,14 +56,27 @@ pub(super) fn handle(signal: Signal, handler: extern "C" fn(c_int)) -> io::Resul
     set(signal.number(), handler as *const () as libc::sighandler_t)
 }
 
+/// Has the signal run a handler that is shown what it interrupts, and restarts it.
+pub(crate) fn handle_with_context(
+    signal: Signal,
+    handler: extern "C" fn(c_int, *mut siginfo_t, *mut c_void),
+) -> io::Result<()> {
+    let handler = handler as *const () as libc::sighandler_t;
+    set_with(signal.number(), handler, libc::SA_RESTART | libc::SA_SIGINFO)
+}
+
 fn set(number: c_int, disposition: libc::sighandler_t) -> io::Result<()> {
+    set_with(number, disposition, libc::SA_RESTART)
+}
+
+fn set_with(number: c_int, disposition: libc::sighandler_t, flags: c_int) -> io::Result<()> {
     // SAFETY: sigaction is made of integers and an optional function pointer: zeroes are a value.
     let mut action: libc::sigaction = unsafe { std::mem::zeroed() };
     action.sa_sigaction = disposition;
-    action.sa_flags = libc::SA_RESTART;
-    // SAFETY: the pointer is to a whole sigaction; SIG_IGN and SIG_DFL run no code of
-    // ours, and `handle` takes only a handler's function; null
-    // means that the former one is not wanted.
+    action.sa_flags = flags;
+    // SAFETY: the pointer is to a whole sigaction; SIG_IGN and SIG_DFL run no code of ours, and
+    // `handle` and `handle_with_context` take only a handler's function, each with the flags that go
+    // with its arguments; null means that the former one is not wanted.
     match unsafe { libc::sigaction(number, &raw const action, std::ptr::null_mut()) } {
         0 => Ok(()),
         _ => Err(io::Error::last_os_error()),

@@ -1,0 +1,110 @@
+//! A process as Linux shows it in `/proc/PID` (proc(5)).
+
+use std::io::Read;
+use std::time::Duration;
+
+use procfs::WithCurrentSystemInfo;
+use procfs::process::Process;
+
+use super::{Memory, ProcSight};
+
+/// The most that is read of a file that is a few lines long.
+const LIMIT: u64 = 16 * 1024;
+
+pub(super) fn sight(pid: u32, memory: Memory) -> ProcSight {
+    let Some(process) = i32::try_from(pid).ok().and_then(|pid| Process::new(pid).ok()) else {
+        return ProcSight::default();
+    };
+    let stat = process.stat().ok();
+    let pss = match memory {
+        Memory::Rss => None,
+        Memory::Pss => pss(&process),
+    };
+    ProcSight {
+        cpu: stat.as_ref().map(|stat| ticks(stat.utime.saturating_add(stat.stime))),
+        rss: stat.as_ref().map(|stat| stat.rss_bytes().get()),
+        pss,
+        state: stat.as_ref().map(|stat| stat.state),
+        wchan: text(&process, "wchan").as_deref().and_then(waiting_in),
+        syscall: text(&process, "syscall").as_deref().and_then(system_call),
+        kernel_stack: text(&process, "stack").as_deref().map(places).unwrap_or_default(),
+    }
+}
+
+fn ticks(ticks: u64) -> Duration {
+    let a_second = procfs::ticks_per_second().max(1);
+    let (whole, rest) = (ticks / a_second, ticks % a_second);
+    Duration::from_secs(whole) + Duration::from_secs(rest) / u32::try_from(a_second).unwrap_or(100)
+}
+
+fn pss(process: &Process) -> Option<u64> {
+    let rollup = process.smaps_rollup().ok()?;
+    rollup.memory_map_rollup.iter().find_map(|map| map.extension.map.get("Pss")).copied()
+}
+
+/// Reads one of the process' files: none if it is gone, or not for us to read.
+fn text(process: &Process, file: &str) -> Option<String> {
+    let mut text = String::new();
+    process.open_relative(file).ok()?.take(LIMIT).read_to_string(&mut text).ok()?;
+    Some(text)
+}
+
+/// `0` stands for a process that does not wait, or for one that is no business of ours.
+fn waiting_in(wchan: &str) -> Option<String> {
+    let wchan = wchan.trim();
+    (!matches!(wchan, "" | "0")).then(|| wchan.to_owned())
+}
+
+/// The number, the six arguments, and then the stack pointer and the program counter, which tell
+/// nothing here. A process that runs is `running`; one that waits outside of a call has the number
+/// -1.
+fn system_call(line: &str) -> Option<String> {
+    let mut words = line.split_ascii_whitespace();
+    let number: u32 = words.next()?.parse().ok()?;
+    let arguments: Vec<&str> = words.take(6).collect();
+    Some(format!("{number} ({})", arguments.join(", ")))
+}
+
+/// Each line is an address, hidden as `[<0>]`, and a place.
+fn places(stack: &str) -> Vec<String> {
+    stack
+        .lines()
+        .map(|line| line.split_once("] ").map_or(line, |(_address, place)| place).trim().to_owned())
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_system_call_is_told_by_number_and_arguments_and_a_running_process_makes_none() {
+        assert_eq!(
+            system_call("0 0x3 0x7ff2 0x20000 0x22 0xffffffff 0x0 0x7ffd 0x7ff23\n").as_deref(),
+            Some("0 (0x3, 0x7ff2, 0x20000, 0x22, 0xffffffff, 0x0)")
+        );
+        assert_eq!(system_call("running\n"), None);
+        assert_eq!(system_call("-1 0x7ffd 0x7ff23\n"), None);
+        assert_eq!(system_call(""), None);
+    }
+
+    #[test]
+    fn who_waits_nowhere_waits_in_nothing() {
+        assert_eq!(waiting_in("futex_wait_queue").as_deref(), Some("futex_wait_queue"));
+        assert_eq!((waiting_in("0"), waiting_in("")), (None, None));
+    }
+
+    #[test]
+    fn places_are_told_without_the_hidden_addresses() {
+        let stack = "[<0>] hrtimer_nanosleep+0x74/0xf0\n[<0>] do_syscall_64+0x71/0x280\n";
+        assert_eq!(places(stack), ["hrtimer_nanosleep+0x74/0xf0", "do_syscall_64+0x71/0x280"]);
+        assert_eq!(places("odd\n"), ["odd"]);
+    }
+
+    #[test]
+    fn ticks_are_parts_of_a_second() {
+        let a_second = procfs::ticks_per_second();
+        assert_eq!(ticks(a_second * 3 + a_second / 2), Duration::from_millis(3500));
+        assert!(ticks(u64::MAX) > Duration::from_secs(1 << 40));
+    }
+}

@@ -1,0 +1,161 @@
+//! The record of a made-up child, and a look at this very process and at children of it.
+
+use std::process::{Command, Stdio};
+use std::time::Instant;
+
+use super::*;
+
+fn child() -> ChildReport {
+    ChildReport {
+        slot: SlotNumber::new(3),
+        pid: Some(4711),
+        letter: 'l',
+        age: Duration::from_millis(312_500),
+        since: Duration::from_millis(12_345),
+        requests: 17,
+        label: Some("GET /slow".to_owned()),
+    }
+}
+
+fn at() -> SystemTime {
+    SystemTime::UNIX_EPOCH + Duration::from_millis(1_795_252_529_500)
+}
+
+fn frame(function: Option<&str>, file: Option<&str>, line: Option<u32>) -> Frame {
+    let (function, file) = (function.map(str::to_owned), file.map(str::to_owned));
+    Frame { address: 0x55d0_1234, function, file, line }
+}
+
+fn full() -> Evidence {
+    let sight = ProcSight {
+        cpu: Some(Duration::from_millis(9400)),
+        rss: Some(40 << 20),
+        pss: Some(12_900_000),
+        state: Some('S'),
+        wchan: Some("pipe_read".to_owned()),
+        syscall: Some("0 (0x5, 0x7ffd12, 0x1, 0x0, 0x0, 0x0)".to_owned()),
+        kernel_stack: vec!["pipe_read+0x39e/0x4a0".to_owned(), "ksys_read+0x66/0xe0".to_owned()],
+    };
+    let before = Some(Duration::from_millis(9150));
+    let backtrace = Trace::Frames(vec![
+        frame(Some("read"), None, None),
+        frame(Some("echo::slow"), Some("src/main.rs"), Some(42)),
+        frame(None, None, None),
+    ]);
+    let evidence = Evidence::of(&child(), Generation::new(2), sight, before, at());
+    Evidence { backtrace, ..evidence }
+}
+
+#[test]
+fn a_record_tells_who_then_what_then_where() {
+    assert_eq!(
+        full().to_string(),
+        "2026-11-21 09:15:29 UTC: child in slot 3 (process 4711, generation 2) is Long (l) for 12.35 s: \
+         GET /slow\n    \
+         age 312.50 s, 17 requests\n    \
+         cpu 9.40 s, 0.25 s of it for this request, rss 40.0 MiB, pss 12.3 MiB\n    \
+         state S, waits in pipe_read, system call 0 (0x5, 0x7ffd12, 0x1, 0x0, 0x0, 0x0)\n    \
+         kernel stack\n        \
+         #0 pipe_read+0x39e/0x4a0\n        \
+         #1 ksys_read+0x66/0xe0\n    \
+         backtrace\n        \
+         #0 read\n        \
+         #1 echo::slow at src/main.rs:42\n        \
+         #2 0x55d01234\n"
+    );
+}
+
+#[test]
+fn what_is_not_known_is_left_out() {
+    let mut born = ChildReport { pid: None, label: None, ..child() };
+    born.letter = 'F';
+    let mut evidence =
+        Evidence::of(&born, Generation::new(2), ProcSight::default(), Some(born.age), at());
+    let known = "2026-11-21 09:15:29 UTC: child in slot 3 (no process yet, generation 2) is \
+                 Forking (F) for 12.35 s\n    age 312.50 s, 17 requests\n";
+    assert_eq!(evidence.to_string(), known);
+    evidence.backtrace = Trace::NoAnswer;
+    let silent = format!("{known}    no backtrace: it does not answer\n");
+    assert_eq!(evidence.to_string(), silent);
+}
+
+#[test]
+fn a_damaged_line_is_told_as_such() {
+    let mut evidence = full();
+    evidence.letter = '?';
+    assert!(evidence.to_string().contains("generation 2) is damaged (?) for 12.35 s"));
+}
+
+#[test]
+fn a_client_s_words_make_no_lines_of_their_own() {
+    let mut evidence = full();
+    let lines = evidence.to_string().lines().count();
+    evidence.label = Some("GET /\r\n2026-11-21: all is well\u{1b}[2J é".to_owned());
+    let text = evidence.to_string();
+    assert_eq!(text.lines().count(), lines);
+    assert!(text.contains(r"GET /\r\n2026-11-21: all is well\u{1b}[2J é"), "{text}");
+}
+
+#[test]
+fn as_json_it_says_the_same_and_comes_back() {
+    let evidence = full();
+    let json = serde_json::to_value(&evidence).unwrap();
+    assert_eq!(json["taken"], 1_795_252_529.5);
+    assert_eq!((&json["slot"], &json["generation"]), (&3.into(), &2.into()));
+    assert_eq!(json["cpu-of-request"]["nanos"], 250_000_000);
+    assert_eq!(json["kernel-stack"][1], "ksys_read+0x66/0xe0");
+    assert_eq!(json["backtrace"]["frames"][1]["line"], 42);
+    assert_eq!(serde_json::from_value::<Evidence>(json).unwrap(), evidence);
+    assert_eq!(serde_json::to_value(Trace::NoAnswer).unwrap(), "no-answer");
+}
+
+#[test]
+fn a_time_that_is_none_is_refused_and_a_far_one_still_printed() {
+    let mut json = serde_json::to_value(full()).unwrap();
+    for nonsense in [-1.0, 1e300] {
+        json["taken"] = nonsense.into();
+        assert!(serde_json::from_value::<Evidence>(json.clone()).is_err(), "{nonsense}");
+    }
+    json["taken"] = 1e15.into();
+    let far = serde_json::from_value::<Evidence>(json).unwrap();
+    assert!(far.to_string().starts_with("1000000000000000 s after 1970: child"));
+}
+
+#[test]
+fn this_very_process_is_seen_and_its_pss_only_where_asked_for() {
+    if !cfg!(target_os = "linux") {
+        return;
+    }
+    let begun = Instant::now();
+    let spent = |cpu: Option<Duration>| cpu.is_some_and(|cpu| cpu >= Duration::from_millis(20));
+    let mut seen = sight(std::process::id(), Memory::Rss);
+    while !spent(seen.cpu) {
+        assert!(begun.elapsed() < Duration::from_secs(20), "{seen:?}");
+        seen = sight(std::process::id(), Memory::Rss);
+    }
+    assert!(matches!(seen.state, Some('R' | 'S')), "{seen:?}");
+    assert!(seen.rss.is_some_and(|rss| rss > 500_000), "{seen:?}");
+    assert_eq!(seen.pss, None);
+    let closely = sight(std::process::id(), Memory::Pss);
+    assert!(closely.pss.is_some_and(|pss| pss > 100_000), "{closely:?}");
+}
+
+#[test]
+fn a_process_that_waits_shows_its_state_and_one_that_is_gone_nothing() {
+    if !cfg!(target_os = "linux") {
+        return;
+    }
+    let mut waiting =
+        Command::new("cat").stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
+    let begun = Instant::now();
+    let mut seen = sight(waiting.id(), Memory::Rss);
+    while seen.state != Some('S') {
+        assert!(begun.elapsed() < Duration::from_secs(10), "{seen:?}");
+        seen = sight(waiting.id(), Memory::Rss);
+    }
+    assert_eq!(seen.cpu.map(|cpu| cpu < Duration::from_secs(1)), Some(true));
+    drop(waiting.stdin.take());
+    assert!(waiting.wait().unwrap().success());
+    assert_eq!(sight(waiting.id(), Memory::Pss), ProcSight::default());
+    assert_eq!(sight(u32::MAX, Memory::Rss), ProcSight::default());
+}
