@@ -3,6 +3,7 @@
 
 #![expect(clippy::unwrap_used, reason = "a test that unwraps what is not there has failed")]
 
+mod babysitting;
 mod company;
 mod detaching;
 mod faults;

@@ -8,8 +8,8 @@ use std::process::Command;
 use actix::{Actor, Addr, Context, Handler};
 use actix_daemon::{
     ChildExited, DaemonAccept, DaemonActor, DaemonHup, DaemonParent, DaemonPause, DaemonShutdown,
-    DaemonStart, Detail, ForeignChild, HandOver, Handover, Manner, Peek, Pid, Reload, Resize,
-    Shutdown, Status, Subscribe, UpdateStatus, logger,
+    DaemonStart, Detail, ForeignChild, ForeignExited, HandOver, Handover, Manner, Peek, Pid,
+    Reload, Resize, RogueChild, Shutdown, Status, Subscribe, TraceChild, UpdateStatus, logger,
 };
 use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
 use tokio::net::{UnixListener, UnixStream};
@@ -93,6 +93,14 @@ async fn answer<R: Handover + Send>(
             told(daemon.send(Shutdown(Manner::Orderly)).await, |begun| format!("{begun:?}"))
         }
         "wait" => told(daemon.send(UpdateStatus::Wait).await, shown),
+        "trace" => {
+            let pid = rest.parse().ok().and_then(Pid::from_raw);
+            let Some(pid) = pid else { return "no pid".to_owned() };
+            told(daemon.send(TraceChild(pid)).await, |traced| match traced {
+                Ok(evidence) => evidence.to_string(),
+                Err(error) => error.to_string(),
+            })
+        }
         "foreign" => adopt(rest, daemon).await,
         _ => match ask(daemon, line) {
             None => "???".to_owned(),
@@ -146,7 +154,9 @@ pub fn subscribe<R: Handover + Send>(daemon: &Addr<DaemonActor<R>>) {
         DaemonPause,
         DaemonHup,
         DaemonShutdown,
-        ChildExited
+        ChildExited,
+        RogueChild,
+        ForeignExited
     );
 }
 
@@ -177,4 +187,11 @@ herald! {
     DaemonHup: |_| "DaemonHup".to_owned();
     DaemonShutdown: |shutdown| format!("DaemonShutdown {:?}", shutdown.reason);
     ChildExited: |exited| format!("ChildExited {} {}", exited.pid, exited.cause);
+    RogueChild: |rogue| format!(
+        "RogueChild {} {} {}",
+        rogue.pid,
+        rogue.step.word(),
+        rogue.offence.map_or_else(String::new, |offence| offence.to_string())
+    );
+    ForeignExited: |exited| format!("ForeignExited {}", exited.pid);
 }

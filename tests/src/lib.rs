@@ -2,6 +2,7 @@
 //! which the parent answers.
 
 mod desk;
+mod mischief;
 mod options;
 mod session;
 mod talk;

@@ -6,7 +6,9 @@ use std::path::PathBuf;
 use std::str::FromStr;
 use std::time::Duration;
 
-use actix_daemon::{Builder, Daemon, OnHup, PostFork, PreFork, Resource, Solo};
+use actix_daemon::{
+    Babysit, Builder, Daemon, MemoryMeasure, OnHup, PostFork, PreFork, Resource, Solo,
+};
 
 /// What the test has asked for.
 #[derive(Debug, Clone)]
@@ -112,6 +114,9 @@ impl Options {
     /// All settings but the model.
     pub fn builder(&self) -> Builder<Solo> {
         let mut daemon = Daemon::builder();
+        if let Some(babysit) = self.babysit() {
+            daemon = daemon.babysit(babysit);
+        }
         for (name, value) in &self.0 {
             daemon = match name.as_str() {
                 "alias" => daemon.alias(value),
@@ -137,6 +142,29 @@ impl Options {
             };
         }
         daemon
+    }
+
+    /// How children are watched, where a test says so.
+    fn babysit(&self) -> Option<Babysit> {
+        let mut babysit = Babysit::every(self.number("babysit").map(Duration::from_millis)?);
+        for (name, _) in &self.0 {
+            babysit = match name.as_str() {
+                "cpu" => babysit.cpu(self.millis(name)),
+                "long_cpu" => babysit.long_cpu(self.millis(name)),
+                "total_cpu" => babysit.total_cpu(self.millis(name)),
+                "request_timeout" => babysit.request_timeout(self.millis(name)),
+                "long_timeout" => babysit.long_timeout(self.millis(name)),
+                "heartbeat_timeout" => babysit.heartbeat_timeout(self.millis(name)),
+                "max_lifetime" => babysit.max_lifetime(self.millis(name)),
+                "slowlog_after" => babysit.slowlog_after(self.millis(name)),
+                "slowlog" => babysit.slowlog(self.get(name).unwrap_or_default()),
+                "soft_memory" => babysit.soft_memory(self.sure::<u64>(name) << 20),
+                "hard_memory" => babysit.hard_memory(self.sure::<u64>(name) << 20),
+                "pss" => babysit.memory_measure(MemoryMeasure::Pss),
+                _ => babysit,
+            };
+        }
+        Some(babysit)
     }
 
     fn millis(&self, name: &str) -> Duration {

@@ -8,6 +8,8 @@ use std::time::Duration;
 use actix_daemon::{ChildHandle, Detail, Peek, Status, logger};
 use tokio::io::{AsyncBufReadExt, AsyncRead, AsyncWrite, AsyncWriteExt, BufReader};
 
+use crate::mischief::mischief;
+
 /// How often a child that waits for a file looks for it.
 const LOOK: Duration = Duration::from_millis(5);
 
@@ -86,7 +88,7 @@ async fn answer(word: &str, rest: &str, child: &ChildHandle) -> String {
             until_there(rest).await;
             "ok".to_owned()
         }
-        _ => "???".to_owned(),
+        _ => mischief(word, rest, child).await.unwrap_or_else(|| "???".to_owned()),
     }
 }
 

@@ -19,6 +19,8 @@ pub enum Exit {
         /// Whether its memory was written to a core file.
         core: bool,
     },
+    /// Nobody knows: something else has collected it.
+    Unknown,
 }
 
 /// What children of a daemon are for.
@@ -145,6 +147,7 @@ pub enum Cause {
 #[must_use]
 pub fn explain(exit: Exit, last: Status, dismissed: Option<Dismissal>, calling: Calling) -> Cause {
     match (dismissed, exit) {
+        (_told_or_not, Exit::Unknown) => Cause::Missing,
         (None, exit) => by_itself(exit, last, calling),
         (Some(Dismissal::Rogue(offence)), _whatever_it_has_led_to) => {
             Cause::KilledByUs(Killing::Rogue(offence))
@@ -162,6 +165,7 @@ pub fn explain(exit: Exit, last: Status, dismissed: Option<Dismissal>, calling: 
 
 fn by_itself(exit: Exit, last: Status, calling: Calling) -> Cause {
     match (last, exit) {
+        (_whatever_it_did, Exit::Unknown) => Cause::Missing,
         (Status::Forking | Status::Born, exit) => Cause::FailedToBoot(exit),
         (Status::Leaving, Exit::Code(0)) => match calling {
             Calling::Pool => Cause::Recycled(Spent::Requests),
@@ -263,6 +267,7 @@ impl Cause {
             16 => match exit {
                 Exit::Code(code) => Cause::Exited(code),
                 Exit::Signal { number, core } => Cause::Killed { signal: number, core },
+                Exit::Unknown => Cause::Missing,
             },
             _no_cause => return None,
         })
@@ -286,6 +291,7 @@ impl Cause {
         // 5 bits of number, 1 of signal or code, 1 of core, 8 of value.
         let number = (1..32).find(|number| Cause::of_number(*number, exit) == Some(self));
         let (is_signal, core, value) = match exit {
+            Exit::Unknown => (0, 0, 0),
             Exit::Code(code) => (0, 0, code),
             Exit::Signal { number, core } => (1, u16::from(core), number),
         };
@@ -339,6 +345,7 @@ impl fmt::Display for Exit {
                 }
                 f.write_str(if core { ", core dumped" } else { "" })
             }
+            Exit::Unknown => f.write_str("an end that nobody knows"),
         }
     }
 }

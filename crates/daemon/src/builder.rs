@@ -6,6 +6,7 @@ use std::time::Duration;
 use daemon_sys::limits::Resource;
 use slog::Logger;
 
+use crate::babysitter::Babysit;
 use crate::error::DaemonError;
 use crate::launch::{self, Launched};
 use crate::log::Verbosity;
@@ -151,6 +152,13 @@ impl<M> Builder<M> {
     /// Sets what HUP does. Reopens the logs by default.
     pub fn on_hup(mut self, what: OnHup) -> Self {
         self.settings.on_hup = what;
+        self
+    }
+
+    /// Sets how children are watched and what they may use. By default the process table is looked
+    /// at every 30 seconds, and a child may use 10 minutes of processor time in a request.
+    pub fn babysit(mut self, babysit: Babysit) -> Self {
+        self.settings.babysit = babysit;
         self
     }
 

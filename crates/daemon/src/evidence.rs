@@ -23,7 +23,6 @@ use plain as platform;
 /// `Display` gives a record of several lines: who and since when, then what is known of it, then a
 /// line for each frame of its backtrace, where it was first. What is not known is left out.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
 #[non_exhaustive]
 pub struct Evidence {
     /// When it was taken; serialised as seconds since 1970, UTC.
@@ -82,7 +81,6 @@ pub enum Trace {
 
 /// A frame of a backtrace: a function that was running, or had called the one before it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
 #[non_exhaustive]
 pub struct Frame {
     /// Where it was, or where the one before it returns to.
@@ -93,6 +91,13 @@ pub struct Frame {
     pub file: Option<String>,
     /// The line in it, from 1 on.
     pub line: Option<u32>,
+}
+
+impl Frame {
+    /// A frame of which nothing but its place is known.
+    pub(crate) fn at(address: usize) -> Frame {
+        Frame { address: address as u64, function: None, file: None, line: None }
+    }
 }
 
 impl From<daemon_sys::trace::Frame> for Frame {
@@ -120,19 +125,17 @@ pub(crate) struct ProcSight {
     pub(crate) kernel_stack: Vec<String>,
 }
 
-/// How closely memory is looked at.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Memory {
-    /// What the kernel has counted.
-    Rss,
-    /// Also the PSS, for which the kernel walks all of the process' pages: milliseconds for a large
-    /// one, and its memory is locked meanwhile.
-    Pss,
+/// Looks at a process from outside, on Linux by `/proc`. Of one that is gone nothing is told.
+///
+/// For the PSS the kernel walks all of the process' pages: milliseconds for a large one, and its
+/// memory is locked meanwhile.
+pub(crate) fn sight(pid: u32) -> ProcSight {
+    platform::sight(pid)
 }
 
-/// Looks at a process from outside, on Linux by `/proc`. Of one that is gone nothing is told.
-pub(crate) fn sight(pid: u32, memory: Memory) -> ProcSight {
-    platform::sight(pid, memory)
+/// Tells a process' share of memory in bytes: what it has alone, and its part of what it shares.
+pub(crate) fn pss(pid: u32) -> Option<u64> {
+    platform::pss(pid)
 }
 
 impl Evidence {

@@ -17,15 +17,19 @@ use daemon_sys::privileges::{self, Privileges};
 use daemon_sys::process::Pid;
 use daemon_sys::stdio::{self, LogFile, Terminal};
 use daemon_sys::title::Title;
+use daemon_sys::trace::{Asker, Inquiry};
 use daemon_sys::{fork, limits};
 use slog::Logger;
 
+use crate::babysitter::{Babysitting, SlowLog};
 use crate::child::{Life, live};
 use crate::error::DaemonError;
 use crate::log;
 use crate::messages::UntilStopped;
 use crate::model::{Kind, Rules};
-use crate::parent::{DaemonActor, Home, Household, NurseryHands, Parent, Signalled, Times};
+use crate::parent::{
+    DaemonActor, Home, Household, NurseryHands, OutOfMemoryKills, Parent, Signalled, Times,
+};
 use crate::program::Program;
 use crate::settings::{Settings, Stay};
 use crate::signals::{self, Ears};
@@ -43,6 +47,9 @@ pub struct Launched<P: Program> {
     log: Logger,
     parents: Rc<RefCell<ParentsOwn>>,
     nursery: Option<Nursery<P::Request>>,
+    /// The right to ask children where they are.
+    asker: Option<Asker>,
+    slowlog: SlowLog,
 }
 
 /// What the parent alone holds on to. The nursery and its children drop their copies of it.
@@ -59,6 +66,7 @@ struct DaemonBrood<P> {
     program: P,
     life: Life,
     parents: Rc<RefCell<ParentsOwn>>,
+    inquiry: Option<Inquiry>,
 }
 
 impl<P: Program> Brood for DaemonBrood<P> {
@@ -70,6 +78,10 @@ impl<P: Program> Brood for DaemonBrood<P> {
         // A copy of the descriptor would hold the lock after the parent is gone.
         if let Some(pidfile) = pidfile {
             pidfile.let_go();
+        }
+        if let Some(inquiry) = self.inquiry.take() {
+            // Children inherit the handler.
+            inquiry.answer()?;
         }
         // The first that asks for it sets it up: once here, or else in every child.
         let _ = std::thread::current();
@@ -98,17 +110,15 @@ pub(crate) fn launch<P: Program>(
     if let Some(company) = fork::company()? {
         return Err(daemon_sys::Error::Company(company).into());
     }
-    let files = Files::open(&settings)?;
-    let mut own = ParentsOwn { readiness: None, pidfile: files.pidfile, terminal: None };
+    let mut files = Files::open(&settings)?;
+    let pidfile = files.pidfile.take();
+    let mut own = ParentsOwn { readiness: None, pidfile, terminal: None };
     if settings.stay == Stay::Detach {
         own.readiness = Some(detach()?);
     }
     let own = Rc::new(RefCell::new(own));
-    let done =
-        housework(&settings, files.log_file.as_ref(), privileges.as_ref(), &mut own.borrow_mut());
-    let launched = done.and_then(|()| {
-        found(rules, settings, files.log_file, files.board_file, program, Rc::clone(&own))
-    });
+    let done = housework(&settings, &files, privileges.as_ref(), &mut own.borrow_mut());
+    let launched = done.and_then(|()| found(rules, settings, files, program, Rc::clone(&own)));
     if let Err(error) = &launched {
         let ParentsOwn { readiness, terminal, .. } = own.take();
         if let Some(readiness) = readiness {
@@ -128,6 +138,7 @@ struct Files {
     log_file: Option<Arc<LogFile>>,
     pidfile: Option<PidFile>,
     board_file: Option<PathBuf>,
+    slowlog: Option<LogFile>,
 }
 
 impl Files {
@@ -135,6 +146,7 @@ impl Files {
         let board_file = settings.board_file.as_ref().map(std::path::absolute).transpose();
         Ok(Files {
             log_file: settings.logfile.as_ref().map(LogFile::open).transpose()?.map(Arc::new),
+            slowlog: settings.babysit.slowlog.as_ref().map(LogFile::open).transpose()?,
             pidfile: settings.pidfile.as_ref().map(PidFile::claim).transpose()?,
             board_file: board_file.map_err(|source| DaemonError::Runtime {
                 act: "find the directory of the board file",
@@ -147,10 +159,13 @@ impl Files {
 /// What is done once, in this order: what needs root comes before privileges are dropped.
 fn housework(
     settings: &Settings,
-    log_file: Option<&Arc<LogFile>>,
+    files: &Files,
     privileges: Option<&Privileges>,
     own: &mut ParentsOwn,
 ) -> Result<(), DaemonError> {
+    if let (Some(slowlog), Some(privileges)) = (&files.slowlog, privileges) {
+        slowlog.give_to(privileges)?;
+    }
     if let Some(pidfile) = &mut own.pidfile {
         pidfile.write(Pid::this())?;
     }
@@ -166,7 +181,7 @@ fn housework(
     if let Some(score) = settings.oom_score_adj {
         limits::oom_score_adj(score)?;
     }
-    match (log_file, settings.stay) {
+    match (&files.log_file, settings.stay) {
         (Some(log_file), _) => {
             if let Some(privileges) = privileges {
                 log_file.give_to(privileges)?;
@@ -192,11 +207,12 @@ fn housework(
 fn found<P: Program>(
     rules: Rules<P::Request>,
     settings: Settings,
-    log_file: Option<Arc<LogFile>>,
-    board_file: Option<PathBuf>,
+    files: Files,
     program: P,
     parents: Rc<RefCell<ParentsOwn>>,
 ) -> Result<Launched<P>, DaemonError> {
+    let Files { log_file, board_file, slowlog, pidfile: _ } = files;
+    let slowlog = SlowLog::new(slowlog.map(|file| file.path().to_owned()));
     let logger = settings.log();
     let title = Rc::new(Title::claim());
     let name = settings.title.clone().unwrap_or_else(|| settings.alias.clone());
@@ -215,12 +231,13 @@ fn found<P: Program>(
         requests,
         jitter,
         log: logger.clone(),
+        heartbeat: settings.babysit.heartbeat(),
         log_file,
         title: Rc::clone(&title),
         name: name.clone(),
     };
-    let (program, nursery) = match rules.kind() {
-        Kind::Solo => (program, None),
+    let (program, nursery, asker) = match rules.kind() {
+        Kind::Solo => (program, None, None),
         Kind::PostFork | Kind::PreFork => {
             let mut plan = Plan::for_children(rules.slots())
                 .grace(settings.grace)
@@ -231,14 +248,15 @@ fn found<P: Program>(
             if let Some(bytes) = settings.request_limit {
                 plan = plan.request_limit(bytes);
             }
-            let brood = DaemonBrood { program, life: life.clone(), parents: Rc::clone(&parents) };
-            let (nursery, brood) = plan.found(brood)?;
-            (brood.program, Some(nursery))
+            let (life, parents) = (life.clone(), Rc::clone(&parents));
+            let inquiry = Some(Inquiry::open()?);
+            let (nursery, brood) = plan.found(DaemonBrood { program, life, parents, inquiry })?;
+            (brood.program, Some(nursery), brood.inquiry.map(Inquiry::asker))
         }
     };
     title.set(&format!("{name}: parent"));
     let log = log::of_parent(&logger);
-    Ok(Launched { program, rules, settings, life, log, parents, nursery })
+    Ok(Launched { program, rules, settings, life, log, parents, nursery, asker, slowlog })
 }
 
 impl<P: Program> Launched<P> {
@@ -266,7 +284,8 @@ impl<P: Program> Launched<P> {
     /// - [`DaemonError::NoSystem`] outside of an actix System.
     /// - [`DaemonError::Runtime`] when signals cannot be listened to.
     pub fn start(self) -> Result<Addr<DaemonActor<P::Request>>, DaemonError> {
-        let Launched { program, rules, settings, life, log, parents, nursery } = self;
+        let Launched { program, rules, settings, life, log, parents, nursery, asker, slowlog } =
+            self;
         let ParentsOwn { readiness, pidfile, terminal } = parents.take();
         drop(terminal);
         if !System::is_registered() {
@@ -280,7 +299,8 @@ impl<P: Program> Launched<P> {
             .map_err(|source| DaemonError::Runtime { act: "listen to signals", source })?;
         let times = Times { grace: settings.grace, boot_timeout: settings.boot_timeout };
         let home = Household::new(rules, times, now()).zip(nursery).map(|(household, nursery)| {
-            Home { household, hands: NurseryHands { nursery, lost: None } }
+            let kills = OutOfMemoryKills::of_this_cgroup();
+            Home { household, hands: NurseryHands { nursery, lost: None, kills } }
         });
         let parent = Parent {
             life,
@@ -290,6 +310,7 @@ impl<P: Program> Launched<P> {
             readiness,
             pidfile,
             home,
+            babysit: Babysitting { babysit: settings.babysit, asker, slowlog },
         };
         let daemon = DaemonActor::new(parent).start();
         ears.tell(daemon.clone().recipient(), Signalled);

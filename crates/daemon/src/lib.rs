@@ -155,6 +155,7 @@
 //! | [`Program`], [`Launched`] | what you write, and how it is run, here or in a System of yours |
 //! | [`messages`] | all that is said between the daemon and sessions |
 //! | [`DaemonActor`], [`ChildActor`], [`ChildHandle`] | the daemon in the parent and in a child |
+//! | [`Babysit`], [`BabysitterActor`], [`Evidence`] | rogue and missing children: limits, the ladder, what is known of them |
 //! | [`ChildAcceptor`], [`ParentAcceptor`], [`Listen`], [`Connection`] | accepting and serving TCP and Unix connections |
 //! | [`Report`] | the state of the daemon, as text and as JSON |
 //! | [`Evidence`] | what is known of a child that is slow or out of hand, as text and as JSON |
@@ -176,15 +177,12 @@
 //!   [`grace`](Builder::grace), and is not watched before.
 
 mod acceptor;
+mod babysitter;
 mod builder;
 mod child;
 mod connection;
 pub mod control;
 mod error;
-#[cfg_attr(
-    not(test),
-    expect(dead_code, reason = "what takes the evidence of a child comes with its judge")
-)]
 mod evidence;
 mod launch;
 mod listen;
@@ -202,6 +200,7 @@ mod status;
 mod watch;
 
 pub use acceptor::{Accepted, ChildAcceptor, ParentAcceptor};
+pub use babysitter::{Babysit, BabysitterActor, MemoryMeasure};
 pub use builder::{Builder, Daemon};
 pub use child::{ChildActor, ChildHandle};
 pub use connection::{Connection, Socket};
@@ -219,7 +218,7 @@ pub use sessions::Broadcast;
 pub use settings::OnHup;
 pub use status::{ChildReport, Counters, DoorState, Report, Reporter};
 
-pub use daemon_core::{Cause, Exit, Jitter};
+pub use daemon_core::{Cause, Exit, Jitter, Killing, Ladder, LadderError, Measure, Offence, Spent};
 pub use daemon_nursery::{ChildId, Handover, HandoverError, Serde};
 pub use daemon_sys::limits::Resource;
 pub use daemon_sys::process::Pid;

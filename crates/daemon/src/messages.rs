@@ -3,16 +3,18 @@
 //! Broadcasts tell what has happened and go to whoever has [`Subscribe`]d to them. Requests ask
 //! for something, and each is answered with a typed result.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use actix::{Message, Recipient};
-use daemon_core::{Cause, Phase};
+use daemon_core::{Cause, Measure, Offence, Phase};
 use daemon_nursery::{ChildId, HandoverError};
 use daemon_sys::process::Pid;
 use serde::Serialize;
 
 pub use daemon_core::Manner;
 
+use crate::evidence::Evidence;
 use crate::status::Report;
 
 /// Broadcast when the daemon's actor has started. The original's `daemon_start`.
@@ -106,6 +108,73 @@ pub struct ChildExited {
     pub lived: Duration,
 }
 
+/// Broadcast in the parent for each step against a rogue child, and for each slow request.
+#[derive(Message, Debug, Clone)]
+#[rtype(result = "()")]
+pub struct RogueChild {
+    /// Which child.
+    pub child: ChildId,
+    /// Its process.
+    pub pid: Pid,
+    /// What it does that no child may; none where its request is only slow.
+    pub offence: Option<Offence>,
+    /// What is done about it.
+    pub step: RogueStep,
+    /// What was known of it before the first step. Steps after that bring none.
+    pub evidence: Option<Arc<Evidence>>,
+}
+
+/// What is done about a child that is watched.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+#[non_exhaustive]
+pub enum RogueStep {
+    /// A step up the ladder.
+    Measure(Measure),
+    /// It has come back to normal.
+    Recovered,
+    /// Nothing but evidence: its request is slow.
+    Slow,
+}
+
+impl RogueStep {
+    /// Tells its word: `int`, `term`, `quit`, `kill`, `given-up`, `recovered`, `slow`.
+    #[must_use]
+    pub const fn word(self) -> &'static str {
+        match self {
+            RogueStep::Measure(measure) => measure.word(),
+            RogueStep::Recovered => "recovered",
+            RogueStep::Slow => "slow",
+        }
+    }
+}
+
+/// Broadcast in the parent when a [`ForeignChild`] is gone.
+#[derive(Message, Debug, Clone, Copy)]
+#[rtype(result = "()")]
+pub struct ForeignExited {
+    /// Which process it was. Its exit status is for its own parent to collect.
+    pub pid: Pid,
+}
+
+/// Asks the parent for the evidence of what a child does now: what the scoreboard and the system
+/// tell of it, and its own backtrace if it answers within 100 ms.
+#[derive(Message, Debug, Clone, Copy)]
+#[rtype(result = "Result<Arc<Evidence>, TraceError>")]
+pub struct TraceChild(pub Pid);
+
+/// Why there is no evidence.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum TraceError {
+    /// No child has this pid.
+    #[error("cannot trace process {0}: no child of the daemon has this pid")]
+    NoSuchChild(Pid),
+    /// The daemon has no children, or has stopped.
+    #[error("cannot trace process {0}: there is nobody who watches over children")]
+    NoBabysitter(Pid),
+}
+
 /// Asks a child's daemon to note what the session does. The original's `update_status`.
 ///
 /// Answered with [`Updated`], or with why it cannot be ([`StatusError`]).
@@ -120,6 +189,8 @@ pub enum UpdateStatus {
     Long,
     /// The request is done: as `Wait` in a pool; a post-forked child leaves.
     Done,
+    /// The request in hand needs more time: at least so much from now, whatever its time limit.
+    Extend(Duration),
 }
 
 /// What an [`UpdateStatus`] has led to.
@@ -221,6 +292,13 @@ pub enum HandBackReason {
 #[derive(Message, Debug, Clone, Copy)]
 #[rtype(result = "Result<(), ForeignChildError>")]
 pub struct ForeignChild(pub Pid);
+
+impl From<&std::process::Child> for ForeignChild {
+    fn from(child: &std::process::Child) -> Self {
+        let pid = i32::try_from(child.id()).ok().and_then(Pid::from_raw);
+        ForeignChild(pid.expect("the standard library hands out pids as they are: positive"))
+    }
+}
 
 /// Why a foreign child cannot be watched over.
 #[derive(Debug, thiserror::Error)]

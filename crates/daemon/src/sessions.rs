@@ -6,7 +6,7 @@ use futures::future::{BoxFuture, join_all};
 
 use crate::messages::{
     ChildExited, DaemonAccept, DaemonHup, DaemonParent, DaemonPause, DaemonShutdown, DaemonStart,
-    SessionId, Subscribe,
+    ForeignExited, RogueChild, SessionId, Subscribe,
 };
 
 /// One subscription.
@@ -76,6 +76,8 @@ pub(crate) struct Sessions {
     pub(crate) hup: Subscribers<DaemonHup>,
     pub(crate) shutdown: Subscribers<DaemonShutdown>,
     pub(crate) exited: Subscribers<ChildExited>,
+    pub(crate) rogue: Subscribers<RogueChild>,
+    pub(crate) foreign: Subscribers<ForeignExited>,
 }
 
 impl Sessions {
@@ -116,6 +118,8 @@ impl Sessions {
             ("DaemonHup", has(&self.hup, session)),
             ("DaemonShutdown", has(&self.shutdown, session)),
             ("ChildExited", has(&self.exited, session)),
+            ("RogueChild", has(&self.rogue, session)),
+            ("ForeignExited", has(&self.foreign, session)),
         ]
         .into_iter()
         .filter_map(|(name, wanted)| wanted.then_some(name))
@@ -131,6 +135,8 @@ impl Sessions {
             + self.hup.count()
             + self.shutdown.count()
             + self.exited.count()
+            + self.rogue.count()
+            + self.foreign.count()
     }
 }
 
@@ -184,6 +190,8 @@ broadcasts! {
     DaemonHup: hup, |_news| None;
     DaemonShutdown: shutdown, |news| news.shutdown;
     ChildExited: exited, |_news| None;
+    RogueChild: rogue, |_news| None;
+    ForeignExited: foreign, |_news| None;
 }
 
 impl Sessions {

@@ -7,6 +7,7 @@ use daemon_sys::limits::Resource;
 use daemon_sys::privileges::{Group, Privileges, User};
 use slog::Logger;
 
+use crate::babysitter::Babysit;
 use crate::error::{ConfigError, DaemonError};
 use crate::log::{Verbosity, default_logger};
 
@@ -49,6 +50,7 @@ pub(crate) struct Settings {
     pub(crate) on_hup: OnHup,
     pub(crate) board_file: Option<PathBuf>,
     pub(crate) request_limit: Option<usize>,
+    pub(crate) babysit: Babysit,
 }
 
 impl Default for Settings {
@@ -73,6 +75,7 @@ impl Default for Settings {
             on_hup: OnHup::default(),
             board_file: None,
             request_limit: None,
+            babysit: Babysit::default(),
         }
     }
 }
@@ -120,6 +123,7 @@ impl Settings {
                 "it must be between -1000 and 1000",
             ));
         }
+        self.babysit.check()?;
         if self.boot_timeout.is_zero() {
             return Err(ConfigError::value(
                 "boot_timeout",
@@ -138,6 +142,7 @@ impl Settings {
             ("logfile", &self.logfile),
             ("pidfile", &self.pidfile),
             ("board_file", &self.board_file),
+            ("slowlog", &self.babysit.slowlog),
         ] {
             if let Some(path) = path {
                 check_place(field, path)?;

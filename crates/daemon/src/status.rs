@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::time::Duration;
 
-use daemon_core::{Board, Cause, Door, Label, Moment, Phase, SlotNumber};
+use daemon_core::{Board, Cause, Door, Entry, Label, Moment, Phase, SlotNumber};
 use serde::{Deserialize, Serialize};
 
 use crate::model::Kind;
@@ -151,6 +151,31 @@ pub(crate) struct View {
     pub(crate) phase: Phase,
 }
 
+impl ChildReport {
+    /// What a line of the scoreboard says.
+    pub(crate) fn of(entry: &Entry, now: Moment) -> ChildReport {
+        ChildReport {
+            slot: entry.slot,
+            pid: (entry.pid > 0).then_some(entry.pid),
+            letter: entry.status.map_or('?', daemon_core::Status::letter),
+            age: now.saturating_since(entry.born),
+            since: now.saturating_since(entry.since),
+            requests: entry.requests,
+            label: match &entry.label {
+                Label::Text(text) if !text.is_empty() => {
+                    Some(String::from_utf8_lossy(text.as_bytes()).into_owned())
+                }
+                Label::Text(_) | Label::BeingWritten => None,
+            },
+            generation: entry.generation.get(),
+            cpu: None,
+            rss: None,
+            pss: None,
+            causes: Vec::new(),
+        }
+    }
+}
+
 impl Report {
     /// What the scoreboard shows now.
     pub(crate) fn of(view: View, board: Option<Board>, now: Moment) -> Self {
@@ -159,25 +184,7 @@ impl Report {
         let children = entries
             .iter()
             .filter(|entry| entry.status != Some(daemon_core::Status::Empty))
-            .map(|entry| ChildReport {
-                slot: entry.slot,
-                pid: (entry.pid > 0).then_some(entry.pid),
-                letter: entry.status.map_or('?', daemon_core::Status::letter),
-                age: now.saturating_since(entry.born),
-                since: now.saturating_since(entry.since),
-                requests: entry.requests,
-                label: match &entry.label {
-                    Label::Text(text) if !text.is_empty() => {
-                        Some(String::from_utf8_lossy(text.as_bytes()).into_owned())
-                    }
-                    Label::Text(_) | Label::BeingWritten => None,
-                },
-                generation: entry.generation.get(),
-                cpu: None,
-                rss: None,
-                pss: None,
-                causes: Vec::new(),
-            })
+            .map(|entry| ChildReport::of(entry, now))
             .collect::<Vec<_>>();
         let slots = board.map_or(0, |board| board.slots());
         let max_children = board.map_or(0, |board| board.shown());

@@ -7,12 +7,12 @@ use std::collections::{HashMap, VecDeque};
 use std::os::fd::{AsFd, OwnedFd};
 use std::time::Duration;
 
-use daemon_core::{Generation, Moment, Seat, SlotNumber};
+use daemon_core::{Exit, Generation, Moment, Seat, SlotNumber};
 use daemon_sys::fork::{Fork, fork};
 use daemon_sys::memfd;
 use daemon_sys::poll::{Interest, Ready, wait};
 use daemon_sys::process::{self, Pid, Signal};
-use daemon_sys::reap::reap_any;
+use daemon_sys::reap::{reap, reap_any};
 use daemon_sys::signals::{Blocked, SignalQueue};
 
 use crate::brood::{Birth, Brood, Cradle, HeldSignals, now};
@@ -20,6 +20,9 @@ use crate::handover::{Delivery, Handover, HandoverError};
 use crate::orders::{ForkRefusal, Order, Packed, Report, told};
 use crate::plan::Settings;
 use crate::wire::{Received, Wire};
+
+/// How often children that were killed are looked for, one by one.
+const LOOK_AGAIN: Duration = Duration::from_millis(100);
 
 /// The loop's state: who sits where, and the way to the parent.
 pub(crate) struct Keeper<B: Brood> {
@@ -152,7 +155,8 @@ impl<B: Brood> Keeper<B> {
     fn patience(&self) -> Option<Duration> {
         match self.leaving {
             Leaving::KillAt(time) => Some(time.saturating_since(now())),
-            Leaving::NotYet | Leaving::Killed => None,
+            Leaving::NotYet => None,
+            Leaving::Killed => Some(LOOK_AGAIN),
         }
     }
 
@@ -189,6 +193,7 @@ impl<B: Brood> Keeper<B> {
                     self.signal_all(signal);
                 }
             }
+            Order::LookFor { slot, generation } => self.look_for(slot, generation),
             Order::HangUp => {
                 if let Some(Err(error)) = self.brood.as_mut().map(Brood::hang_up) {
                     self.report(&Report::HangUpFailed { error: error.to_string() });
@@ -232,17 +237,34 @@ impl<B: Brood> Keeper<B> {
             let Some(sitter) = self.seats.remove(&slot) else {
                 continue;
             };
-            self.report(&Report::ChildGone {
-                slot,
-                generation: sitter.generation,
-                pid: pid.as_raw(),
-                exit: told(exit),
-            });
+            self.report_gone(slot, sitter, told(exit));
             if self.pids.is_empty() {
                 break;
             }
         }
         Ok(())
+    }
+
+    /// A child whose end was collected by somebody else, a library of a preload step for one, is
+    /// never found by [`reap`](Self::reap).
+    fn look_for(&mut self, slot: u32, generation: u32) {
+        let found = self.seats.get(&slot).filter(|sitter| sitter.generation == generation);
+        let Some(sitter) = found.copied() else {
+            return;
+        };
+        let exit = match reap(sitter.pid) {
+            Ok(None) => return,
+            Ok(Some(exit)) => told(exit),
+            Err(_not_ours_to_collect) => Exit::Unknown,
+        };
+        self.seats.remove(&slot);
+        self.pids.remove(&sitter.pid);
+        self.report_gone(slot, sitter, exit);
+    }
+
+    fn report_gone(&mut self, slot: u32, sitter: Sitter, exit: Exit) {
+        let Sitter { pid, generation } = sitter;
+        self.report(&Report::ChildGone { slot, generation, pid: pid.as_raw(), exit });
     }
 
     fn begin_leaving(&mut self) {
@@ -252,11 +274,21 @@ impl<B: Brood> Keeper<B> {
     }
 
     fn kill_what_is_late(&mut self) {
-        if let Leaving::KillAt(time) = self.leaving
-            && now() >= time
-        {
-            self.signal_all(Signal::Kill);
-            self.leaving = Leaving::Killed;
+        match self.leaving {
+            Leaving::NotYet => {}
+            Leaving::KillAt(time) if now() < time => {}
+            Leaving::KillAt(_) => {
+                self.signal_all(Signal::Kill);
+                self.leaving = Leaving::Killed;
+            }
+            // It does not wait for an end that somebody else has collected.
+            Leaving::Killed => {
+                let sitters: Vec<_> =
+                    self.seats.iter().map(|(s, at)| (*s, at.generation)).collect();
+                for (slot, generation) in sitters {
+                    self.look_for(slot, generation);
+                }
+            }
         }
     }
 

@@ -251,6 +251,18 @@ impl<R: Handover> Nursery<R> {
         self.order(&Order::SignalAll { signal: signal.number() })
     }
 
+    /// Has the nursery see whether a child is still there that cannot be seen from here. If it is
+    /// gone, and something else in the nursery has collected its end, [`Event::Gone`] follows with
+    /// [`Exit::Unknown`].
+    ///
+    /// # Errors
+    ///
+    /// [`NurseryError::Lost`] when the nursery is.
+    pub fn look_for(&mut self, child: ChildId) -> Result<(), NurseryError> {
+        let (slot, generation) = (child.slot.get(), child.generation.get());
+        self.order(&Order::LookFor { slot, generation })
+    }
+
     /// Has the nursery do its part of a hangup, see [`Brood::hang_up`](crate::Brood::hang_up).
     ///
     /// # Errors

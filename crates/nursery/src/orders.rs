@@ -13,6 +13,8 @@ pub(crate) enum Order {
     Signal { slot: u32, generation: u32, signal: i32 },
     /// Send a signal to all children there are now.
     SignalAll { signal: i32 },
+    /// See whether this child is still there, and report its end if it is not.
+    LookFor { slot: u32, generation: u32 },
     /// Do what is done on a hangup: reopen the log.
     HangUp,
     /// Drop the brood, and with it every listener: no more child will need it.

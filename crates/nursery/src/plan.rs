@@ -11,7 +11,7 @@ use daemon_core::{Line, Scoreboard, lines_for};
 use daemon_sys::bell::Bell;
 use daemon_sys::fork::{Fork, flush_c_streams, fork};
 use daemon_sys::process::{self, Pid, Signal};
-use daemon_sys::signals::{Blocked, SignalQueue, block_all, ignore};
+use daemon_sys::signals::{Blocked, SignalQueue, block_all, ignore, restore_default};
 use daemon_sys::title::Title;
 use daemon_sys::{link, shared};
 
@@ -166,6 +166,8 @@ fn inside<B: Brood>(
     let nursery = leave_the_terminal()
         .map_err(Box::<dyn Error>::from)
         .and_then(|()| brood.preload())
+        // Where it is ignored, children end unseen: a library may have meant well.
+        .and_then(|()| Ok(restore_default(Signal::Child)?))
         .and_then(|()| Ok(SignalQueue::of(&[Signal::Child])?));
     let deaths = match nursery {
         Ok(deaths) => deaths,

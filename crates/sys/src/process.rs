@@ -241,6 +241,12 @@ fn sent(answer: nix::Result<()>) -> nix::Result<Sent> {
     }
 }
 
+/// Says whether there is a process of this number: a zombie counts, and another user's does.
+#[must_use]
+pub fn exists(pid: Pid) -> bool {
+    !matches!(nix::sys::signal::kill(pid.nix(), None), Err(Errno::ESRCH))
+}
+
 /// Tells which process group a process is in, by the pid of its leader: `None` if there is no such
 /// process, or it is in a session that may not be asked.
 #[must_use]

@@ -167,6 +167,10 @@ impl Actor for ChildActor {
     type Context = Context<Self>;
 
     fn started(&mut self, ctx: &mut Self::Context) {
+        if let Some(pause) = self.life.heartbeat {
+            self.desk.borrow().beat(now());
+            ctx.run_interval(pause, |child, _ctx| child.desk.borrow().beat(now()));
+        }
         match Watch::readable(self.ears.as_fd(), Signalled) {
             Ok(watch) => {
                 ctx.add_stream(watch);

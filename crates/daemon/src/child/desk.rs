@@ -95,6 +95,11 @@ impl<B: Bell> Desk<B> {
         self.seat.board()
     }
 
+    /// The event loop turns.
+    pub(crate) fn beat(&self, now: Moment) {
+        self.seat.beat(now);
+    }
+
     /// Why the child is leaving, if it is.
     pub(crate) fn leaving(&self) -> Option<ShutdownReason> {
         match self.stage {
@@ -124,6 +129,10 @@ impl<B: Bell> Desk<B> {
         match update {
             UpdateStatus::Req => self.begin(Status::Serving, now),
             UpdateStatus::Long => self.begin(Status::Long, now),
+            UpdateStatus::Extend(time) => {
+                self.seat.extend(now + time);
+                Ok(Next::GoOn)
+            }
             UpdateStatus::Wait | UpdateStatus::Done => match (self.calling, status) {
                 (Calling::OneRequest, _) => {
                     self.report(Status::Leaving, now)?;

@@ -2,6 +2,7 @@
 
 use std::cell::RefCell;
 use std::rc::Rc;
+use std::time::Duration;
 
 use actix::Addr;
 use daemon_core::SlotNumber;
@@ -58,6 +59,13 @@ impl ChildHandle {
     /// As [`UpdateStatus`]: when the scoreboard's rules forbid it.
     pub fn long(&self) -> Result<(), StatusError> {
         self.update(UpdateStatus::Long).map(drop)
+    }
+
+    /// Asks for more time for the request in hand: at least so much from now, whatever its time
+    /// limit.
+    pub fn extend(&self, time: Duration) {
+        // Nothing forbids it.
+        let _ = self.update(UpdateStatus::Extend(time));
     }
 
     /// The child's place on the scoreboard.

@@ -40,6 +40,8 @@ pub(crate) struct Life {
     pub(crate) requests: Requests,
     pub(crate) jitter: Jitter,
     pub(crate) log: Logger,
+    /// The pause between two beats of a child's heart; none if it has none.
+    pub(crate) heartbeat: Option<Duration>,
     pub(crate) log_file: Option<Arc<LogFile>>,
     pub(crate) title: Rc<Title>,
     /// What the process title begins with.

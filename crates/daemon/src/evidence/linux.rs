@@ -6,24 +6,20 @@ use std::time::Duration;
 use procfs::WithCurrentSystemInfo;
 use procfs::process::Process;
 
-use super::{Memory, ProcSight};
+use super::ProcSight;
 
 /// The most that is read of a file that is a few lines long.
 const LIMIT: u64 = 16 * 1024;
 
-pub(super) fn sight(pid: u32, memory: Memory) -> ProcSight {
-    let Some(process) = i32::try_from(pid).ok().and_then(|pid| Process::new(pid).ok()) else {
+pub(super) fn sight(pid: u32) -> ProcSight {
+    let Some(process) = process(pid) else {
         return ProcSight::default();
     };
     let stat = process.stat().ok();
-    let pss = match memory {
-        Memory::Rss => None,
-        Memory::Pss => pss(&process),
-    };
     ProcSight {
         cpu: stat.as_ref().map(|stat| ticks(stat.utime.saturating_add(stat.stime))),
         rss: stat.as_ref().map(|stat| stat.rss_bytes().get()),
-        pss,
+        pss: share(&process),
         state: stat.as_ref().map(|stat| stat.state),
         wchan: text(&process, "wchan").as_deref().and_then(waiting_in),
         syscall: text(&process, "syscall").as_deref().and_then(system_call),
@@ -37,7 +33,15 @@ fn ticks(ticks: u64) -> Duration {
     Duration::from_secs(whole) + Duration::from_secs(rest) / u32::try_from(a_second).unwrap_or(100)
 }
 
-fn pss(process: &Process) -> Option<u64> {
+fn process(pid: u32) -> Option<Process> {
+    Process::new(i32::try_from(pid).ok()?).ok()
+}
+
+pub(super) fn pss(pid: u32) -> Option<u64> {
+    share(&process(pid)?)
+}
+
+fn share(process: &Process) -> Option<u64> {
     let rollup = process.smaps_rollup().ok()?;
     rollup.memory_map_rollup.iter().find_map(|map| map.extension.map.get("Pss")).copied()
 }

@@ -4,7 +4,7 @@
 use std::os::fd::AsFd;
 use std::time::Duration;
 
-use actix::{Actor, AsyncContext, Context, SpawnHandle, StreamHandler};
+use actix::{Actor, Addr, AsyncContext, Context, SpawnHandle, StreamHandler};
 use daemon_core::{Manner, Moment, Phase, Swing};
 use daemon_nursery::{Handover, now};
 use daemon_sys::detach::Readiness;
@@ -15,6 +15,7 @@ use slog::{Logger, debug, error, info, o, warn};
 use super::foreign::ForeignChildren;
 use super::hands::NurseryHands;
 use super::household::{Household, Notice};
+use crate::babysitter::{BabysitterActor, Babysitting};
 use crate::child::Life;
 use crate::error::DaemonError;
 use crate::messages::{
@@ -35,6 +36,7 @@ pub(crate) struct Parent<R> {
     pub(crate) readiness: Option<Readiness>,
     pub(crate) pidfile: Option<PidFile>,
     pub(crate) home: Option<Home<R>>,
+    pub(crate) babysit: Babysitting,
 }
 
 /// The household, and its hands.
@@ -58,6 +60,8 @@ pub struct DaemonActor<R: Handover> {
     pub(super) sessions: Sessions,
     pub(super) news: News,
     pub(super) foreign: ForeignChildren,
+    pub(super) babysitting: Option<Babysitting>,
+    pub(super) babysitter: Option<Addr<BabysitterActor>>,
     pub(super) stopping: Option<Manner>,
     pub(super) ending: super::stop::Ending,
     pub(super) failure: Option<DaemonError>,
@@ -74,7 +78,7 @@ impl<R: Handover> std::fmt::Debug for DaemonActor<R> {
 
 impl<R: Handover + Send> DaemonActor<R> {
     pub(crate) fn new(parent: Parent<R>) -> Self {
-        let Parent { life, log, on_hup, grace, readiness, pidfile, home } = parent;
+        let Parent { life, log, on_hup, grace, readiness, pidfile, home, babysit } = parent;
         DaemonActor {
             life,
             log,
@@ -86,6 +90,8 @@ impl<R: Handover + Send> DaemonActor<R> {
             sessions: Sessions::default(),
             news: News::default(),
             foreign: ForeignChildren::default(),
+            babysitting: Some(babysit),
+            babysitter: None,
             stopping: None,
             ending: super::stop::Ending::Not,
             failure: None,
@@ -140,6 +146,9 @@ impl<R: Handover + Send> DaemonActor<R> {
                 debug!(self.log, "child born"; "slot" => child.slot.get(), "child" => pid.as_raw());
             }
             Notice::Exited(exited) => {
+                if let Some(home) = &self.home {
+                    home.hands.nursery.scoreboard().departed(exited.child.slot, exited.cause);
+                }
                 self.log_exit(&exited);
                 self.sessions.exited.tell(&exited);
             }
@@ -265,7 +274,7 @@ impl<R: Handover + Send> DaemonActor<R> {
             let flushed = hands.nursery.flush();
             let collected = hands.nursery.collect(&mut events);
             for event in events {
-                household.report(event, now);
+                household.report(event, hands, now);
             }
             household.settle(hands, now);
             if let Err(error) = collected.and(flushed) {
@@ -400,6 +409,7 @@ impl<R: Handover + Send> Actor for DaemonActor<R> {
         // The first children are ordered before sessions are told, so that both go on at once.
         self.with_home(ctx, super::household::Household::settle);
         self.arm_the_bell(ctx);
+        self.start_the_babysitter(ctx);
         self.news.start = Some(DaemonStart);
         if self.home.is_none() {
             self.up();

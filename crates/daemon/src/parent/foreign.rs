@@ -19,17 +19,17 @@ impl ForeignChildren {
     }
 
     /// Signals all that are still there.
-    pub(crate) fn signal_all(&mut self, signal: Signal) {
-        self.forget_the_gone();
+    pub(crate) fn signal_all(&self, signal: Signal) {
         for handle in &self.0 {
             // It may go between the look and the signal; then there is nothing to do.
             let _ = handle.signal(signal);
         }
     }
 
-    /// Forgets those that are gone.
-    pub(crate) fn forget_the_gone(&mut self) {
-        self.0.retain(|handle| !handle.is_gone().unwrap_or(false));
+    /// Forgets those that are gone, and answers who.
+    pub(crate) fn forget_the_gone(&mut self) -> Vec<Pid> {
+        let gone = |handle: &mut Handle| handle.is_gone().unwrap_or(false);
+        self.0.extract_if(.., gone).map(|handle| handle.pid()).collect()
     }
 
     pub(crate) fn is_empty(&self) -> bool {

@@ -5,6 +5,8 @@ use daemon_core::Board;
 use daemon_nursery::{ChildId, Handover, Nursery, NurseryError, Unforked};
 use daemon_sys::process::Signal;
 
+use super::kills::OutOfMemoryKills;
+
 /// The orders of the parent.
 pub(crate) trait Hands<R> {
     /// Orders a child with this request.
@@ -15,8 +17,21 @@ pub(crate) trait Hands<R> {
     fn signal_all(&mut self, signal: Signal);
     /// Tells the nursery that no more child is needed.
     fn let_go(&mut self);
+    /// Has the nursery see whether a child is still there, and report its end if not.
+    fn look_for(&mut self, child: ChildId);
+    /// Whether the kernel has killed for want of memory since it was last asked.
+    fn memory(&mut self) -> Memory;
     /// The scoreboard.
     fn board(&self) -> Board;
+}
+
+/// Whether memory has run out, by the counter of the kernel's kills.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Memory {
+    /// The counter has gone up.
+    HasRunOut,
+    /// It has not, or nobody may read it.
+    Lasts,
 }
 
 /// The real hands: a nursery, and the first loss of it, kept until somebody asks.
@@ -24,6 +39,7 @@ pub(crate) trait Hands<R> {
 pub(crate) struct NurseryHands<R> {
     pub(crate) nursery: Nursery<R>,
     pub(crate) lost: Option<NurseryError>,
+    pub(crate) kills: OutOfMemoryKills,
 }
 
 impl<R: Handover> NurseryHands<R> {
@@ -52,6 +68,15 @@ impl<R: Handover> Hands<R> for NurseryHands<R> {
     fn let_go(&mut self) {
         let done = self.nursery.let_go();
         self.note(done);
+    }
+
+    fn look_for(&mut self, child: ChildId) {
+        let done = self.nursery.look_for(child);
+        self.note(done);
+    }
+
+    fn memory(&mut self) -> Memory {
+        self.kills.look()
     }
 
     fn board(&self) -> Board {

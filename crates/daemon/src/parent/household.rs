@@ -1,16 +1,19 @@
 //! The parent's rules in one place: an event comes, orders go out, and what there is to tell is
 //! answered. It neither waits, nor reads a clock, nor knows actors.
 
+mod discipline;
 mod ending;
 mod staffing;
 
 use std::time::Duration;
 
-use daemon_core::{Backoff, BackoffRules, Calling, Death, Door, Entry, Moment, Phase, Pool, Swing};
+use daemon_core::{
+    Backoff, BackoffRules, Calling, Cause, Death, Door, Entry, Exit, Moment, Phase, Pool, Swing,
+};
 use daemon_nursery::{ChildId, Event};
 use daemon_sys::process::Pid;
 
-use super::hands::Hands;
+use super::hands::{Hands, Memory};
 use super::reception::{Drained, Guest, Reception};
 use super::registry::{Age, Registry, Sight};
 use super::reload::Reloaded;
@@ -24,6 +27,8 @@ const LAST_GRACE: Duration = Duration::from_millis(500);
 const BELL_PAUSE: Duration = Duration::from_millis(1);
 /// The same for a pool that cannot grow.
 const FULL_PAUSE: Duration = Duration::from_millis(100);
+/// SIGKILL, the same number everywhere.
+const KILL: i32 = 9;
 /// How long the nursery has to report the end of children that it was told to kill.
 const SILENCE_MAX: Duration = Duration::from_secs(5);
 /// So many children in a row that die before they are ready, while none was ever ready, and the
@@ -221,7 +226,7 @@ impl<R> Household<R> {
     }
 
     /// The nursery has reported.
-    pub(crate) fn report(&mut self, event: Event<R>, now: Moment) {
+    pub(crate) fn report(&mut self, event: Event<R>, hands: &mut impl Hands<R>, now: Moment) {
         match event {
             Event::Born { child, pid } => {
                 self.counters.forks += 1;
@@ -243,7 +248,9 @@ impl<R> Household<R> {
                     reception.fork_failed(child, request, &refusal);
                 }
             }
-            Event::Gone { child, pid, exit, last } => self.gone(child, pid, exit, &last, now),
+            Event::Gone { child, pid, exit, last } => {
+                self.gone(child, pid, exit, &last, hands, now);
+            }
             Event::HangUpFailed { error } => self.notices.push(Notice::HangUpFailed(error)),
             _ => {}
         }
@@ -255,11 +262,19 @@ impl<R> Household<R> {
         pid: Pid,
         exit: daemon_core::Exit,
         last: &Entry,
+        hands: &mut impl Hands<R>,
         now: Moment,
     ) {
-        let Some((exited, age)) = self.registry.gone(child, pid, exit, last, now) else {
+        let Some((mut exited, age)) = self.registry.gone(child, pid, exit, last, now) else {
             return;
         };
+        // The kernel kills by the same signal as anybody.
+        if let Cause::Killed { signal: KILL, .. }
+        | Cause::FailedToBoot(Exit::Signal { number: KILL, .. }) = exited.cause
+            && hands.memory() == Memory::HasRunOut
+        {
+            exited.cause = Cause::OutOfMemory;
+        }
         let death = match age {
             Age::BeforeReady => {
                 self.boot_deaths += 1;

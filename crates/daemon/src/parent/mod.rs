@@ -1,9 +1,11 @@
 //! The parent's side: its rules, apart from its actor, and what the two stand on.
 
 mod actor;
+mod discipline;
 mod foreign;
 mod hands;
 mod household;
+mod kills;
 mod reception;
 mod registry;
 mod reload;
@@ -16,4 +18,5 @@ pub use actor::DaemonActor;
 pub(crate) use actor::{Home, Parent};
 pub(crate) use hands::NurseryHands;
 pub(crate) use household::{Household, Times};
+pub(crate) use kills::OutOfMemoryKills;
 pub(crate) use requests::Signalled;

@@ -140,7 +140,16 @@ impl Registry {
             return;
         };
         let before = std::mem::replace(&mut record.seen, Status::Leaving);
-        record.dismissed.get_or_insert(why);
+        match why {
+            // Who does not go, or must not go on, is remembered by that.
+            Dismissal::Rogue(_) | Dismissal::Killed => record.dismissed = Some(why),
+            Dismissal::Retired
+            | Dismissal::Recycled(_)
+            | Dismissal::Stopping
+            | Dismissal::AtOnce => {
+                record.dismissed.get_or_insert(why);
+            }
+        }
         if before != Status::Leaving {
             self.census.moved(before, Status::Leaving);
         }

@@ -15,9 +15,9 @@ use super::actor::DaemonActor;
 use super::reception::Guest;
 use crate::error::DaemonError;
 use crate::messages::{
-    Detail, ForeignChild, ForeignChildError, HandBack, HandBackReason, HandOver, Handed, Peek,
-    Refusal, Reload, Reloading, Resize, Resized, Shutdown, ShutdownBegun, Status, StatusError,
-    Subscribe, UntilStopped, UpdateStatus, Updated,
+    Detail, ForeignChild, ForeignChildError, ForeignExited, HandBack, HandBackReason, HandOver,
+    Handed, Peek, Refusal, Reload, Reloading, Resize, Resized, Shutdown, ShutdownBegun, Status,
+    StatusError, Subscribe, UntilStopped, UpdateStatus, Updated,
 };
 use crate::sessions::Broadcast;
 use crate::watch::Watch;
@@ -173,13 +173,23 @@ impl<R: Handover + Send> DaemonActor<R> {
     }
 }
 
+impl<R: Handover + Send> DaemonActor<R> {
+    /// Tells of foreign children that are gone.
+    pub(super) fn heed_foreign_ends(&mut self) {
+        for pid in self.foreign.forget_the_gone() {
+            info!(self.log, "foreign child gone"; "process" => pid.as_raw());
+            self.sessions.foreign.tell(&ForeignExited { pid });
+        }
+    }
+}
+
 /// A foreign child is gone.
 #[derive(Debug, Clone, Copy)]
 struct ForeignGone;
 
 impl<R: Handover + Send> StreamHandler<ForeignGone> for DaemonActor<R> {
     fn handle(&mut self, _gone: ForeignGone, ctx: &mut Self::Context) {
-        self.foreign.forget_the_gone();
+        self.heed_foreign_ends();
         self.end_if_all_are_gone(ctx);
     }
 

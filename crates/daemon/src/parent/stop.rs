@@ -63,6 +63,7 @@ impl<R: Handover + Send> DaemonActor<R> {
             let answers = self.sessions.shutdown.ask(&shutdown);
             // By way of the mailbox: a request that a session has sent before comes first.
             ctx.spawn(answers.map(move |()| address.do_send(FarewellsSaid)).into_actor(self));
+            self.heed_foreign_ends();
             self.foreign.signal_all(Signal::Term);
             ctx.run_later(self.grace, Self::lose_patience);
         }
@@ -75,6 +76,7 @@ impl<R: Handover + Send> DaemonActor<R> {
     /// Nobody is waited for any longer: neither foreign children nor, where there are no others,
     /// sessions.
     fn lose_patience(&mut self, ctx: &mut Context<Self>) {
+        self.heed_foreign_ends();
         self.foreign.signal_all(Signal::Kill);
         if self.home.is_none() && self.ending == Ending::Children {
             self.children_gone(ctx);

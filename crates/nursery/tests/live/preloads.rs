@@ -8,10 +8,12 @@ use std::thread;
 use daemon_nursery::core::Exit;
 use daemon_nursery::sys::limits::{Resource, set_limit};
 use daemon_nursery::sys::privileges::{Group, Privileges, User, drop_to};
+use daemon_nursery::sys::process::{self, Signal};
+use daemon_nursery::sys::signals::ignore;
 use daemon_nursery::{Birth, Brood, Event, ForkRefusal, NurseryError, Plan, Serde};
 
 use super::asks::{GRACE, House, hears, say};
-use crate::Scenario;
+use crate::{Scenario, eventually};
 
 pub(crate) const SCENARIOS: &[Scenario] = &[
     ("preload_runs_once_and_its_memory_is_in_every_child", preload_runs_once),
@@ -20,6 +22,11 @@ pub(crate) const SCENARIOS: &[Scenario] = &[
     ("a_thread_that_preload_leaves_is_named_in_the_refusal", a_thread_is_named),
     ("a_fork_that_the_system_refuses_gives_the_request_back", a_refused_fork_gives_back),
     ("a_failed_hangup_is_told_and_a_good_one_is_not", a_failed_hangup_is_told),
+    ("ends_are_seen_whatever_a_library_has_ignored", ends_are_seen_whatever_a_library_has_ignored),
+    (
+        "an_end_that_somebody_else_has_collected_is_found",
+        an_end_that_somebody_else_has_collected_is_found,
+    ),
 ];
 
 /// Loads a table, and says so.
@@ -200,5 +207,69 @@ fn a_failed_hangup_is_told() {
         panic!("something else");
     };
     assert_eq!(error, "the disk is full");
+    house.goes_home();
+}
+
+/// Ignores the ends of children from its preload step, or from a hangup on.
+struct Careless {
+    from: Since,
+}
+
+#[derive(PartialEq, Eq)]
+enum Since {
+    Preload,
+    Hangup,
+}
+
+impl Brood for Careless {
+    type Request = ();
+
+    fn preload(&mut self) -> Result<(), Box<dyn Error>> {
+        match self.from {
+            Since::Preload => Ok(ignore(Signal::Child)?),
+            Since::Hangup => Ok(()),
+        }
+    }
+
+    fn hang_up(&mut self) -> Result<(), Box<dyn Error>> {
+        Ok(ignore(Signal::Child)?)
+    }
+
+    fn live(self, birth: Birth<()>) -> i32 {
+        birth.signals.release();
+        match self.from {
+            Since::Preload => 7,
+            Since::Hangup => loop {
+                std::thread::park();
+            },
+        }
+    }
+}
+
+fn ends_are_seen_whatever_a_library_has_ignored() {
+    let mut house = House::of(1, Careless { from: Since::Preload });
+    house.fork(());
+    assert_eq!(house.lived(), Exit::Code(7));
+    house.goes_home();
+}
+
+fn an_end_that_somebody_else_has_collected_is_found() {
+    let mut house = House::of(2, Careless { from: Since::Hangup });
+    let (lost, alive) = (house.fork(()), house.fork(()));
+    let (_, pid) = house.born();
+    house.born();
+    house.nursery.hang_up().expect("sent");
+    house.nursery.signal(lost, Signal::Kill).expect("sent");
+    eventually("the kernel has cleared it away", || !process::exists(pid));
+    // Of the one that is there nothing is told.
+    house.nursery.look_for(alive).expect("sent");
+    house.nursery.look_for(lost).expect("sent");
+    let (gone, exit, _last) = house.gone();
+    assert_eq!((gone, exit), (lost, Exit::Unknown));
+    // Its slot is free again.
+    house.nursery.look_for(lost).expect("sent");
+    let next = house.fork(());
+    let (born, _pid) = house.born();
+    assert_eq!((born, born.slot), (next, lost.slot));
     house.goes_home();
 }

@@ -1,6 +1,7 @@
 //! The household with hands that only take notes: events go in by hand, time is a number.
 
 mod chance;
+mod discipline;
 mod ending;
 mod postfork;
 mod prefork;

@@ -13,7 +13,7 @@ use futures::channel::oneshot;
 
 use crate::messages::{HandBack, Handed};
 use crate::model::Model;
-use crate::parent::hands::Hands;
+use crate::parent::hands::{Hands, Memory};
 use crate::parent::household::{Household, Notice, Times};
 use crate::parent::reception::Guest;
 
@@ -43,6 +43,8 @@ pub(super) struct Notes<R> {
     /// Signals to all, since the last look.
     pub(super) to_all: Vec<Signal>,
     pub(super) let_go: u32,
+    pub(super) looked_for: Vec<ChildId>,
+    pub(super) memory: Memory,
 }
 
 impl<R> Notes<R> {
@@ -58,6 +60,8 @@ impl<R> Notes<R> {
             signals: Vec::new(),
             to_all: Vec::new(),
             let_go: 0,
+            looked_for: Vec::new(),
+            memory: Memory::Lasts,
         }
     }
 
@@ -91,6 +95,14 @@ impl<R> Hands<R> for Notes<R> {
 
     fn let_go(&mut self) {
         self.let_go += 1;
+    }
+
+    fn look_for(&mut self, child: ChildId) {
+        self.looked_for.push(child);
+    }
+
+    fn memory(&mut self) -> Memory {
+        std::mem::replace(&mut self.memory, Memory::Lasts)
     }
 
     fn board(&self) -> Board {
@@ -154,7 +166,7 @@ impl<R> Stage<R> {
 
     fn event(&mut self, event: Event<R>) {
         self.act(|house, hands, now| {
-            house.report(event, now);
+            house.report(event, hands, now);
             house.settle(hands, now);
         });
     }

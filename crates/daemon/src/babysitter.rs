@@ -1,0 +1,297 @@
+//! The babysitter: it looks at the process table and the scoreboard, has the rules judge, takes
+//! evidence, and tells the daemon what to do. It does nothing to a child itself.
+
+mod settings;
+mod slowlog;
+mod table;
+mod witness;
+
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use actix::fut::WrapFuture;
+use actix::{
+    Actor, ActorFutureExt, AsyncContext, Context, Handler, Message, Recipient, ResponseActFuture,
+};
+use daemon_core::{
+    Babysitter, Board, Entry, Errand, Looked, Measure, Moment, Offence, Phase, Presence, Spent,
+    Status, Why,
+};
+use daemon_nursery::{ChildId, now};
+use daemon_sys::process::Pid;
+use daemon_sys::trace::{Asker, symbolise};
+use slog::{Logger, warn};
+use tokio::task::{JoinHandle, spawn_blocking};
+use tokio::time::timeout;
+
+pub use settings::{Babysit, MemoryMeasure};
+pub(crate) use slowlog::SlowLog;
+use witness::{Answer, Witness};
+
+use crate::evidence::{Evidence, Frame, Trace, sight};
+use crate::messages::{TraceChild, TraceError};
+use crate::status::ChildReport;
+use table::Table;
+
+/// How long a look at a process, or at its names, may take before a step goes on without.
+const PATIENCE: Duration = Duration::from_millis(100);
+
+/// What the babysitter wants done: the daemon does it, by way of the nursery.
+#[derive(Message, Debug)]
+#[rtype(result = "()")]
+pub(crate) enum Verdict {
+    /// A step against a rogue.
+    Step {
+        child: ChildId,
+        pid: Pid,
+        offence: Offence,
+        measure: Measure,
+        evidence: Option<Arc<Evidence>>,
+    },
+    /// It has come back to normal.
+    Recovered { child: ChildId, pid: Pid, offence: Offence },
+    /// It is recycled after the request in hand.
+    Recycle { child: ChildId, spent: Spent },
+    /// Its request is slow.
+    Slow { child: ChildId, pid: Pid, evidence: Arc<Evidence> },
+    /// It is gone, and nobody has reported its end.
+    Missing { child: ChildId, pid: Pid },
+    /// It is asked for its backtrace.
+    Ask { child: ChildId },
+}
+
+/// Polls the process table, and deals with rogue and missing children.
+///
+/// The daemon starts it, see [`Builder::babysit`](crate::Builder::babysit). It has no thread of its
+/// own, and looks only at the daemon's own children.
+#[derive(Debug)]
+pub struct BabysitterActor {
+    daemon: Recipient<Verdict>,
+    board: Board,
+    babysitter: Babysitter,
+    /// None if it cannot be read: then only the scoreboard is looked at.
+    table: Option<Table>,
+    interval: Option<Duration>,
+    next_sample: Moment,
+    witness: Witness,
+    slowlog: SlowLog,
+    log: Logger,
+}
+
+/// What there is to watch with.
+#[derive(Debug)]
+pub(crate) struct Babysitting {
+    pub(crate) babysit: Babysit,
+    pub(crate) asker: Option<Asker>,
+    pub(crate) slowlog: SlowLog,
+}
+
+impl BabysitterActor {
+    pub(crate) fn new(
+        babysitting: Babysitting,
+        daemon: Recipient<Verdict>,
+        board: Board,
+        log: Logger,
+    ) -> Self {
+        let Babysitting { babysit, asker, slowlog } = babysitting;
+        let interval = babysit.interval;
+        let table = Table::new(babysit.measure).inspect_err(|error| {
+            warn!(
+                log,
+                "cannot read the process table, so only the scoreboard is watched: {}", error
+            );
+        });
+        let ladder = babysit
+            .ladder
+            .clone()
+            .unwrap_or_else(|| daemon_core::Ladder::of_interval(interval.unwrap_or_default()));
+        BabysitterActor {
+            daemon,
+            board,
+            babysitter: Babysitter::new(babysit.limits.clone(), ladder, now()),
+            table: table.ok(),
+            interval,
+            next_sample: now() + interval.unwrap_or_default(),
+            witness: Witness::new(asker),
+            slowlog,
+            log,
+        }
+    }
+
+    fn children(&self) -> Vec<Entry> {
+        self.board.entries().filter(|entry| entry.pid != 0).collect()
+    }
+
+    /// Looks at all children, has done what is to be done, and plans the next look.
+    fn look(&mut self, interval: Duration, ctx: &mut Context<Self>) {
+        // The end of the daemon has its own grace, for all children.
+        if matches!(self.board.phase(), Phase::Stopping | Phase::Stopped) {
+            return;
+        }
+        let time = now();
+        let entries = self.children();
+        let mut table = None;
+        if time >= self.next_sample {
+            self.next_sample = time + interval;
+            let pids: Vec<u32> = entries.iter().map(|entry| entry.pid).collect();
+            table = self.table.as_mut();
+            if let Some(table) = &mut table {
+                table.refresh(&pids);
+            }
+        }
+        let presence = |pid| table.as_ref().map_or(Presence::NotAsked, |table| table.presence(pid));
+        let looked: Vec<Looked> = entries
+            .iter()
+            .map(|entry| Looked { entry: *entry, presence: presence(entry.pid) })
+            .collect();
+        let slots = self.board.slots();
+        for errand in self.babysitter.look(looked, slots, time) {
+            self.run(errand, ctx);
+        }
+        let due = self.babysitter.next_look(entries, slots, self.next_sample, time);
+        let pause = due.saturating_since(now());
+        ctx.run_later(pause, move |babysitter, ctx| babysitter.look(interval, ctx));
+    }
+
+    fn run(&mut self, errand: Errand, ctx: &mut Context<Self>) {
+        let Some(pid) = i32::try_from(errand.pid).ok().and_then(Pid::from_raw) else {
+            return;
+        };
+        let child = ChildId { slot: errand.slot, generation: errand.generation };
+        match errand.why {
+            Why::First(offence, measure) => {
+                let taken = self.evidence(child, pid, errand.cpu_of_request);
+                let step = taken.into_actor(self).map(move |taken, babysitter, ctx| {
+                    let evidence = Some(Arc::new(taken.evidence.clone()));
+                    let step = Verdict::Step { child, pid, offence, measure, evidence };
+                    babysitter.daemon.do_send(step);
+                    babysitter.record(taken, format!("rogue: {offence}"), ctx);
+                });
+                ctx.spawn(step);
+            }
+            Why::Next(offence, measure) => {
+                let step = Verdict::Step { child, pid, offence, measure, evidence: None };
+                self.daemon.do_send(step);
+            }
+            Why::Recovered(offence) => {
+                self.daemon.do_send(Verdict::Recovered { child, pid, offence });
+            }
+            Why::Recycle(spent) => self.daemon.do_send(Verdict::Recycle { child, spent }),
+            Why::Slow => {
+                let taken = self.evidence(child, pid, errand.cpu_of_request);
+                let told = taken.into_actor(self).map(move |taken, babysitter, ctx| {
+                    let evidence = Arc::new(taken.evidence.clone());
+                    babysitter.daemon.do_send(Verdict::Slow { child, pid, evidence });
+                    babysitter.record(taken, "a slow request".to_owned(), ctx);
+                });
+                ctx.spawn(told);
+            }
+            Why::Missing => self.daemon.do_send(Verdict::Missing { child, pid }),
+        }
+    }
+
+    /// Writes the evidence to the slow log, once all of it has its names.
+    fn record(&self, taken: Taken, why: String, ctx: &mut Context<Self>) {
+        let named = taken.named().into_actor(self).map(move |evidence, babysitter, _ctx| {
+            babysitter.slowlog.write(&evidence, &why, &babysitter.log);
+        });
+        ctx.spawn(named);
+    }
+
+    /// Takes the evidence of what a child does, its own backtrace among it if it answers in time.
+    fn evidence(
+        &self,
+        child: ChildId,
+        pid: Pid,
+        cpu_of_request: Option<Duration>,
+    ) -> impl Future<Output = Taken> + use<> {
+        let seen = ChildReport::of(&self.board.read(child.slot), now());
+        let (witness, daemon) = (self.witness.clone(), self.daemon.clone());
+        async move {
+            let number = pid.as_raw().unsigned_abs();
+            // Before the child is asked, which may wake it: what it waits for is part of it. And on
+            // another thread: to look at a process that the kernel is busy with may take for ever.
+            let looked = spawn_blocking(move || sight(number));
+            let sight = timeout(PATIENCE, looked).await.ok().and_then(Result::ok);
+            let (generation, sight) = (child.generation, sight.unwrap_or_default());
+            let evidence = Evidence::of(&seen, generation, sight, None, SystemTime::now());
+            let answer = witness.trace(pid, || daemon.do_send(Verdict::Ask { child })).await;
+            Taken::of(Evidence { cpu_of_request, ..evidence }, answer).await
+        }
+    }
+}
+
+/// Evidence, of which some names may still be looked up: that is done in the program's debug
+/// information and takes its time, for which no step is to wait.
+#[derive(Debug)]
+struct Taken {
+    evidence: Evidence,
+    naming: Option<JoinHandle<Vec<Frame>>>,
+}
+
+impl Taken {
+    async fn of(evidence: Evidence, answer: Answer) -> Taken {
+        let (backtrace, naming) = match answer {
+            Answer::NotAsked => (Trace::NotAsked, None),
+            Answer::None => (Trace::NoAnswer, None),
+            Answer::At(addresses) => {
+                let nameless = addresses.iter().copied().map(Frame::at).collect();
+                let mut naming = spawn_blocking(move || {
+                    symbolise(&addresses).into_iter().map(Frame::from).collect::<Vec<_>>()
+                });
+                match timeout(PATIENCE, &mut naming).await {
+                    Ok(Ok(frames)) => (Trace::Frames(frames), None),
+                    Ok(Err(_panicked)) => (Trace::Frames(nameless), None),
+                    Err(_not_yet) => (Trace::Frames(nameless), Some(naming)),
+                }
+            }
+        };
+        Taken { evidence: Evidence { backtrace, ..evidence }, naming }
+    }
+
+    /// Waits for the names.
+    async fn named(self) -> Evidence {
+        let Taken { evidence, naming } = self;
+        let Some(naming) = naming else {
+            return evidence;
+        };
+        match naming.await {
+            Ok(frames) => Evidence { backtrace: Trace::Frames(frames), ..evidence },
+            Err(_panicked) => evidence,
+        }
+    }
+}
+
+impl Actor for BabysitterActor {
+    type Context = Context<Self>;
+
+    fn started(&mut self, ctx: &mut Self::Context) {
+        if let Some(interval) = self.interval {
+            let due = self.babysitter.next_look([], self.board.slots(), self.next_sample, now());
+            let pause = due.saturating_since(now());
+            ctx.run_later(pause, move |babysitter, ctx| babysitter.look(interval, ctx));
+        }
+    }
+}
+
+impl Handler<TraceChild> for BabysitterActor {
+    type Result = ResponseActFuture<Self, Result<Arc<Evidence>, TraceError>>;
+
+    fn handle(&mut self, TraceChild(pid): TraceChild, _ctx: &mut Self::Context) -> Self::Result {
+        let number = u32::try_from(pid.as_raw()).unwrap_or(0);
+        let entry = self.board.entries().find(|entry| {
+            entry.pid == number && entry.status.is_some_and(|status| status != Status::Empty)
+        });
+        let taken = entry.map(|entry| {
+            let child = ChildId { slot: entry.slot, generation: entry.generation };
+            self.evidence(child, pid, None)
+        });
+        let answer = async move {
+            match taken {
+                None => Err(TraceError::NoSuchChild(pid)),
+                Some(taken) => Ok(Arc::new(taken.await.named().await)),
+            }
+        };
+        Box::pin(answer.into_actor(self))
+    }
+}

@@ -1,0 +1,111 @@
+//! What verdicts lead to: signals, the places of those who are told to go, and causes.
+
+use daemon_core::{Cause, Exit, Killing, Measure, Offence, Spent, Status};
+use daemon_sys::process::Signal;
+
+use super::stage::Stage;
+use crate::model::PreFork;
+use crate::parent::hands::Memory;
+use crate::parent::household::Notice;
+
+/// Two children that are all there may be idle, and room for two more.
+fn running() -> Stage<()> {
+    let model = PreFork::start_children(2).min_spare(2).max_spare(2).max_children(4);
+    let mut stage = Stage::of(model);
+    stage.settle();
+    stage.all_ready();
+    stage.told.clear();
+    stage
+}
+
+fn cause(notice: &Notice) -> Option<Cause> {
+    match notice {
+        Notice::Exited(exited) => Some(exited.cause),
+        _ => None,
+    }
+}
+
+#[test]
+fn each_measure_is_its_signal_and_giving_up_is_none() {
+    let table = [
+        (Measure::Int, Some(Signal::Int)),
+        (Measure::Term, Some(Signal::Term)),
+        (Measure::Quit, Some(Signal::Quit)),
+        (Measure::Kill, Some(Signal::Kill)),
+        (Measure::GiveUp, None),
+    ];
+    for (measure, signal) in table {
+        let mut stage = running();
+        let child = *stage.hands.alive.keys().next().expect("two are there");
+        stage.act(|house, hands, now| {
+            house.discipline(child, Offence::Hung, measure, hands, now);
+        });
+        let sent: Vec<_> = signal.into_iter().map(|signal| (child, signal)).collect();
+        assert_eq!(stage.hands.signals, sent, "{measure}");
+        assert_eq!(stage.hands.orders.len(), 1, "another takes its place");
+    }
+}
+
+#[test]
+fn a_rogue_is_remembered_as_one_even_if_it_was_retired_before() {
+    let mut stage = running();
+    let child = *stage.hands.alive.keys().next().expect("two are there");
+    stage.act(|house, hands, now| house.recycle(child, Spent::Memory, hands, now));
+    stage.act(|house, hands, now| {
+        house.discipline(child, Offence::Hung, Measure::Kill, hands, now);
+    });
+    stage.is_killed(child);
+    let expected = Cause::KilledByUs(Killing::Rogue(Offence::Hung));
+    assert_eq!(stage.told(cause), [expected]);
+    assert_eq!(stage.house.counters.died, 1);
+}
+
+#[test]
+fn a_recycled_child_is_told_to_go_and_its_going_is_regular() {
+    let mut stage = running();
+    let child = *stage.hands.alive.keys().next().expect("two are there");
+    stage.act(|house, hands, now| house.recycle(child, Spent::Lifetime, hands, now));
+    assert_eq!(stage.hands.signals, [(child, Signal::Term)]);
+    stage.leaves(child);
+    assert_eq!(stage.told(cause), [Cause::Recycled(Spent::Lifetime)]);
+    assert_eq!((stage.house.counters.left, stage.house.counters.died), (1, 0));
+}
+
+#[test]
+fn a_kill_is_the_kernel_s_if_its_counter_has_gone_up_and_nobody_else_wanted_it() {
+    for (memory, told_to_go, expected) in [
+        (Memory::Lasts, false, Cause::Killed { signal: 9, core: false }),
+        (Memory::HasRunOut, false, Cause::OutOfMemory),
+        (Memory::HasRunOut, true, Cause::KilledByUs(Killing::Overdue)),
+    ] {
+        let mut stage = running();
+        let child = *stage.hands.alive.keys().next().expect("two are there");
+        stage.hands.memory = memory;
+        if told_to_go {
+            stage.act(|house, hands, now| house.recycle(child, Spent::Memory, hands, now));
+        }
+        stage.is_killed(child);
+        assert_eq!(stage.told(cause), [expected]);
+    }
+}
+
+#[test]
+fn memory_that_runs_out_before_a_child_is_ready_is_told_too() {
+    let mut stage = running();
+    let child = *stage.hands.alive.keys().next().expect("two are there");
+    stage.does(child, Status::Serving);
+    let newborn = stage.born();
+    stage.hands.memory = Memory::HasRunOut;
+    stage.is_killed(newborn);
+    assert_eq!(stage.told(cause), [Cause::OutOfMemory]);
+}
+
+#[test]
+fn an_end_that_nobody_knows_is_told_as_missing_and_the_place_is_taken() {
+    let mut stage = running();
+    let child = *stage.hands.alive.keys().next().expect("two are there");
+    stage.dies(child, Exit::Unknown);
+    assert_eq!(stage.told(cause), [Cause::Missing]);
+    assert_eq!(stage.house.counters.exits.get("missing"), Some(&1));
+    assert_eq!(stage.hands.orders.len(), 1);
+}

@@ -1,0 +1,41 @@
+//! The kernel's kills for want of memory, told from others by the counter of the cgroup.
+
+use super::hands::Memory;
+
+#[cfg(target_os = "linux")]
+mod linux;
+#[cfg(not(target_os = "linux"))]
+mod plain;
+#[cfg(target_os = "linux")]
+use linux as platform;
+#[cfg(not(target_os = "linux"))]
+use plain as platform;
+
+/// The counter, and where it stood at the last look.
+#[derive(Debug)]
+pub(crate) struct OutOfMemoryKills {
+    counter: Option<platform::Counter>,
+    seen: u64,
+}
+
+impl OutOfMemoryKills {
+    /// Finds the counter of the cgroup that this process and its children are in.
+    pub(crate) fn of_this_cgroup() -> OutOfMemoryKills {
+        let counter = platform::Counter::find();
+        let seen = counter.as_ref().and_then(platform::Counter::read).unwrap_or(0);
+        OutOfMemoryKills { counter, seen }
+    }
+
+    /// Says whether it has gone up since the last look. One step is taken at a time: each kill is
+    /// one child's.
+    pub(crate) fn look(&mut self) -> Memory {
+        let count = self.counter.as_ref().and_then(platform::Counter::read);
+        match count {
+            Some(count) if count > self.seen => {
+                self.seen += 1;
+                Memory::HasRunOut
+            }
+            Some(_) | None => Memory::Lasts,
+        }
+    }
+}

@@ -1,0 +1,71 @@
+//! `oom_kill` of `memory.events`, see "Memory Interface Files" in the kernel's cgroup-v2 manual; of
+//! `memory.oom_control` where memory is still a controller of version 1.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+const ROOT: &str = "/sys/fs/cgroup";
+
+#[derive(Debug)]
+pub(super) struct Counter {
+    file: PathBuf,
+}
+
+impl Counter {
+    pub(super) fn find() -> Option<Counter> {
+        let groups = fs::read_to_string("/proc/self/cgroup").ok()?;
+        candidates(&groups)
+            .into_iter()
+            .map(|file| Counter { file })
+            .find(|counter| counter.read().is_some())
+    }
+
+    pub(super) fn read(&self) -> Option<u64> {
+        count(&fs::read_to_string(&self.file).ok()?)
+    }
+}
+
+/// Where the counter may be, by cgroups(7)'s `/proc/self/cgroup`: lines of `number:controllers:path`.
+fn candidates(groups: &str) -> Vec<PathBuf> {
+    groups
+        .lines()
+        .filter_map(|line| {
+            let mut parts = line.splitn(3, ':').skip(1);
+            let (controllers, path) = (parts.next()?, parts.next()?);
+            let inside = path.trim_start_matches('/');
+            if controllers.is_empty() {
+                return Some(Path::new(ROOT).join(inside).join("memory.events"));
+            }
+            let memory = controllers.split(',').any(|controller| controller == "memory");
+            memory.then(|| Path::new(ROOT).join("memory").join(inside).join("memory.oom_control"))
+        })
+        .collect()
+}
+
+fn count(text: &str) -> Option<u64> {
+    text.lines().find_map(|line| line.strip_prefix("oom_kill ")?.trim().parse().ok())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_counter_is_found_by_either_version_of_cgroups() {
+        let groups =
+            "3:cpu,memory:/old/group\n1:name=systemd:/other\n0::/system.slice/echo.service\n";
+        let files = [
+            "/sys/fs/cgroup/memory/old/group/memory.oom_control",
+            "/sys/fs/cgroup/system.slice/echo.service/memory.events",
+        ];
+        assert_eq!(candidates(groups), files.map(PathBuf::from));
+        assert_eq!(candidates("garbage\n0:\n"), Vec::<PathBuf>::new());
+    }
+
+    #[test]
+    fn kills_are_read_among_other_counters_and_garbage_is_none() {
+        assert_eq!(count("low 0\noom 3\noom_kill 2\noom_group_kill 0\n"), Some(2));
+        assert_eq!(count("oom_kill_disable 0\nunder_oom 0\noom_kill 7\n"), Some(7));
+        assert_eq!(count("oom_kill many\n"), None);
+    }
+}

@@ -1,0 +1,69 @@
+//! What a child under test does when it is told to misbehave.
+
+use std::hint::black_box;
+use std::net::{Ipv4Addr, TcpListener};
+use std::path::Path;
+use std::process::{Command, Stdio};
+use std::time::Duration;
+
+use actix_daemon::{ChildHandle, UpdateStatus};
+use nix::sys::signal::{SigSet, SigmaskHow, Signal, sigprocmask};
+
+/// Misbehaves as the word says; `None` if it is no mischief. What does not end, ends by a signal, or
+/// when the file is there that the rest of the line names.
+pub(crate) async fn mischief(word: &str, rest: &str, child: &ChildHandle) -> Option<String> {
+    match word {
+        // Processor time, and no turn of the event loop.
+        "spin" => spin_in_a_loop(rest),
+        // No processor time, and no turn of the event loop either.
+        "block" => block(rest),
+        "deaf" => {
+            sigprocmask(SigmaskHow::SIG_BLOCK, Some(&SigSet::all()), None).ok()?;
+            block(rest);
+        }
+        "undying" => {
+            let mut deadly = SigSet::empty();
+            deadly.extend([Signal::SIGTERM, Signal::SIGINT]);
+            sigprocmask(SigmaskHow::SIG_BLOCK, Some(&deadly), None).ok()?;
+            block(rest);
+        }
+        // So many megabytes, for good.
+        "leak" => {
+            let bytes = vec![7_u8; rest.parse::<usize>().ok()? << 20];
+            black_box(&bytes);
+            std::mem::forget(bytes);
+        }
+        "extend" => child.extend(Duration::from_millis(rest.parse().ok()?)),
+        "again" => {
+            // As an acceptor does between two connections, but in the same one.
+            child.daemon().send(UpdateStatus::Done).await.ok()?.ok()?;
+            child.daemon().send(UpdateStatus::Req).await.ok()?.ok()?;
+        }
+        // A grandchild that holds a port, and everything else that is not closed by an exec.
+        "grandchild" => {
+            let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).ok()?;
+            let port = listener.local_addr().ok()?.port();
+            let mut command = Command::new("sleep");
+            command.arg("1000").stdin(Stdio::from(std::os::fd::OwnedFd::from(listener)));
+            let started = command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().ok()?;
+            return Some(format!("{} {port}", started.id()));
+        }
+        _ => return None,
+    }
+    Some("ok".to_owned())
+}
+
+#[inline(never)]
+fn spin_in_a_loop(file: &str) {
+    let mut turns = 0_u64;
+    while !turns.is_multiple_of(1 << 24) || !Path::new(file).exists() {
+        turns = black_box(turns + 1);
+    }
+}
+
+#[inline(never)]
+fn block(file: &str) {
+    while !Path::new(file).exists() {
+        std::thread::sleep(Duration::from_millis(5));
+    }
+}
