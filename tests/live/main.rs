@@ -4,6 +4,7 @@
 #![expect(clippy::unwrap_used, reason = "a test that unwraps what is not there has failed")]
 
 mod company;
+mod control;
 mod detaching;
 mod faults;
 mod forking;

@@ -4,23 +4,25 @@
 
 use std::cell::RefCell;
 use std::error::Error;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::rc::Rc;
 use std::sync::Arc;
 
-use actix::{Actor, Addr, System};
+use actix::{Actor, Addr, AsyncContext, System};
 use daemon_core::{Calling, Jitter, Requests};
 use daemon_nursery::{Birth, Brood, Nursery, Plan, now};
 use daemon_sys::detach::{Readiness, detach};
 use daemon_sys::pidfile::PidFile;
 use daemon_sys::privileges::{self, Privileges};
 use daemon_sys::process::Pid;
+use daemon_sys::socketfile::SocketFile;
 use daemon_sys::stdio::{self, LogFile, Terminal};
 use daemon_sys::title::Title;
 use daemon_sys::{fork, limits};
 use slog::Logger;
 
 use crate::child::{Life, live};
+use crate::control::{Socket, Tracer};
 use crate::error::DaemonError;
 use crate::log;
 use crate::messages::UntilStopped;
@@ -50,6 +52,8 @@ pub struct Launched<P: Program> {
 struct ParentsOwn {
     readiness: Option<Readiness>,
     pidfile: Option<PidFile>,
+    /// Its clients are the parent's alone.
+    control: Option<SocketFile>,
     /// Where a launch that fails says so, when standard error leads to the log already.
     terminal: Option<Terminal>,
 }
@@ -65,8 +69,8 @@ impl<P: Program> Brood for DaemonBrood<P> {
     type Request = P::Request;
 
     fn preload(&mut self) -> Result<(), Box<dyn Error>> {
-        let ParentsOwn { readiness, pidfile, terminal } = self.parents.take();
-        drop((readiness, terminal));
+        let ParentsOwn { readiness, pidfile, control, terminal } = self.parents.take();
+        drop((readiness, control, terminal));
         // A copy of the descriptor would hold the lock after the parent is gone.
         if let Some(pidfile) = pidfile {
             pidfile.let_go();
@@ -99,18 +103,27 @@ pub(crate) fn launch<P: Program>(
         return Err(daemon_sys::Error::Company(company).into());
     }
     let files = Files::open(&settings)?;
-    let mut own = ParentsOwn { readiness: None, pidfile: files.pidfile, terminal: None };
+    let mut own = ParentsOwn { pidfile: files.pidfile, ..ParentsOwn::default() };
     if settings.stay == Stay::Detach {
         own.readiness = Some(detach()?);
     }
     let own = Rc::new(RefCell::new(own));
-    let done =
-        housework(&settings, files.log_file.as_ref(), privileges.as_ref(), &mut own.borrow_mut());
+    let done = housework(
+        &settings,
+        files.log_file.as_ref(),
+        files.control.as_deref(),
+        privileges.as_ref(),
+        &mut own.borrow_mut(),
+    );
     let launched = done.and_then(|()| {
         found(rules, settings, files.log_file, files.board_file, program, Rc::clone(&own))
     });
     if let Err(error) = &launched {
-        let ParentsOwn { readiness, terminal, .. } = own.take();
+        let ParentsOwn { readiness, control, terminal, .. } = own.take();
+        if let Some(control) = control {
+            // If it stays, the next start replaces it.
+            let _ = control.release();
+        }
         if let Some(readiness) = readiness {
             readiness.failed(&error.to_string());
         }
@@ -128,18 +141,20 @@ struct Files {
     log_file: Option<Arc<LogFile>>,
     pidfile: Option<PidFile>,
     board_file: Option<PathBuf>,
+    control: Option<PathBuf>,
 }
 
 impl Files {
     fn open(settings: &Settings) -> Result<Self, DaemonError> {
-        let board_file = settings.board_file.as_ref().map(std::path::absolute).transpose();
+        let absolute = |path: &Option<PathBuf>, act| {
+            let path = path.as_ref().map(std::path::absolute).transpose();
+            path.map_err(|source| DaemonError::Runtime { act, source })
+        };
         Ok(Files {
             log_file: settings.logfile.as_ref().map(LogFile::open).transpose()?.map(Arc::new),
             pidfile: settings.pidfile.as_ref().map(PidFile::claim).transpose()?,
-            board_file: board_file.map_err(|source| DaemonError::Runtime {
-                act: "find the directory of the board file",
-                source,
-            })?,
+            board_file: absolute(&settings.board_file, "find the directory of the board file")?,
+            control: absolute(&settings.control, "find the directory of the control socket")?,
         })
     }
 }
@@ -148,6 +163,7 @@ impl Files {
 fn housework(
     settings: &Settings,
     log_file: Option<&Arc<LogFile>>,
+    control: Option<&Path>,
     privileges: Option<&Privileges>,
     own: &mut ParentsOwn,
 ) -> Result<(), DaemonError> {
@@ -181,6 +197,9 @@ fn housework(
     }
     if let Some(workdir) = &settings.workdir {
         limits::change_dir(workdir)?;
+    }
+    if let Some(control) = control {
+        own.control = Some(SocketFile::claim(control, privileges)?);
     }
     if let Some(privileges) = privileges {
         privileges::drop_to(privileges)?;
@@ -267,7 +286,7 @@ impl<P: Program> Launched<P> {
     /// - [`DaemonError::Runtime`] when signals cannot be listened to.
     pub fn start(self) -> Result<Addr<DaemonActor<P::Request>>, DaemonError> {
         let Launched { program, rules, settings, life, log, parents, nursery } = self;
-        let ParentsOwn { readiness, pidfile, terminal } = parents.take();
+        let ParentsOwn { readiness, pidfile, control, terminal } = parents.take();
         drop(terminal);
         if !System::is_registered() {
             let error = DaemonError::NoSystem;
@@ -278,6 +297,10 @@ impl<P: Program> Launched<P> {
         }
         let ears = Ears::open(&signals::PARENT)
             .map_err(|source| DaemonError::Runtime { act: "listen to signals", source })?;
+        let control = control
+            .map(Socket::open)
+            .transpose()
+            .map_err(|source| DaemonError::Runtime { act: "open the control socket", source })?;
         let times = Times { grace: settings.grace, boot_timeout: settings.boot_timeout };
         let home = Household::new(rules, times, now()).zip(nursery).map(|(household, nursery)| {
             Home { household, hands: NurseryHands { nursery, lost: None } }
@@ -291,7 +314,13 @@ impl<P: Program> Launched<P> {
             pidfile,
             home,
         };
-        let daemon = DaemonActor::new(parent).start();
+        let daemon = DaemonActor::create(|ctx| {
+            // Who takes evidence is given to the control socket here.
+            let tracer = Tracer::default();
+            let log = parent.log.clone();
+            let control = control.map(|socket| socket.answer(ctx.address(), tracer, log));
+            DaemonActor::new(parent, control)
+        });
         ears.tell(daemon.clone().recipient(), Signalled);
         program.parent(daemon.clone());
         Ok(daemon)

@@ -156,7 +156,8 @@
 //! | [`messages`] | all that is said between the daemon and sessions |
 //! | [`DaemonActor`], [`ChildActor`], [`ChildHandle`] | the daemon in the parent and in a child |
 //! | [`ChildAcceptor`], [`ParentAcceptor`], [`Listen`], [`Connection`] | accepting and serving TCP and Unix connections |
-//! | [`Report`] | the state of the daemon, as text and as JSON |
+//! | [`Report`] | the state of the daemon, as text, table, JSON and OpenMetrics |
+//! | [`control`] | the operator's socket, and what is said there |
 //! | [`Handover`], [`Serde`] | what can be handed to a child |
 //! | [`logger`] | the daemon's log in this process |
 //!
@@ -210,7 +211,7 @@ pub use program::Program;
 pub use serve::Outcome;
 pub use sessions::Broadcast;
 pub use settings::OnHup;
-pub use status::{ChildReport, Counters, DoorState, Report, Reporter};
+pub use status::{ChildReport, Counters, DoorState, ProcessReport, Report, Reporter, Role, Table};
 
 pub use daemon_core::{Cause, Exit, Jitter};
 pub use daemon_nursery::{ChildId, Handover, HandoverError, Serde};

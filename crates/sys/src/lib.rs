@@ -41,7 +41,7 @@
 //! | [`signals`], [`poll`], [`bell`], [`clock`] | loops: what to wait for, and for how long |
 //! | [`link`], [`memfd`], [`shared`] | what two processes share |
 //! | [`detach`](mod@detach), [`stdio`], [`pidfile`], [`privileges`], [`limits`], [`title`] | the housework of a launch |
-//! | [`listen`], [`fds`] | sockets that stop in order, descriptors that are open |
+//! | [`listen`], [`socketfile`], [`fds`] | sockets that stop in order, a Unix socket at its place, descriptors that are open |
 //! | [`error`] | what goes wrong |
 
 pub mod bell;
@@ -62,6 +62,7 @@ pub mod process;
 pub mod reap;
 pub mod shared;
 pub mod signals;
+pub mod socketfile;
 pub mod stdio;
 pub mod title;
 #[cfg(feature = "tokio")]

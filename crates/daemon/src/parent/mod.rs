@@ -4,6 +4,7 @@ mod actor;
 mod foreign;
 mod hands;
 mod household;
+mod orders;
 mod reception;
 mod registry;
 mod reload;

@@ -2,6 +2,7 @@
 
 mod chance;
 mod ending;
+mod orders;
 mod postfork;
 mod prefork;
 mod reloading;
