@@ -186,7 +186,7 @@ impl Actor for Screen {
 
 impl Screen {
     fn look(&mut self, ctx: &mut Context<Self>) {
-        let report = self.daemon.send(Status).into_actor(self);
+        let report = self.daemon.send(Status::Board).into_actor(self);
         ctx.spawn(report.map(|report, screen, _ctx| {
             if let Ok(report) = report {
                 // A terminal that is gone does not end the daemon.

@@ -75,7 +75,7 @@ impl Handler<DaemonChild<TcpStream>> for Session {
         let logfile = self.logfile.clone();
         let talk = async move {
             if let Ok(mut stream) = tokio::net::TcpStream::from_std(child.request)
-                && let Ok(report) = daemon.send(Status).await
+                && let Ok(report) = daemon.send(Status::Board).await
             {
                 let answers = Child { daemon: daemon.clone(), report, logfile };
                 // A client that is gone needs no answer.
@@ -108,7 +108,7 @@ impl Answers for Child {
     }
 
     async fn status(&self) -> String {
-        let report = self.daemon.send(Status).await.map(|report| report.to_string());
+        let report = self.daemon.send(Status::Board).await.map(|report| report.to_string());
         report.unwrap_or_default().trim_end().to_owned()
     }
 

@@ -83,7 +83,7 @@ impl Handler<Accepted<TcpStream>> for Session {
         let logfile = self.logfile.clone();
         let talk = async move {
             if let Ok(mut stream) = tokio::net::TcpStream::from_std(stream)
-                && let Ok(report) = daemon.send(Status).await
+                && let Ok(report) = daemon.send(Status::Board).await
             {
                 let answers = Child { daemon: daemon.clone(), report, logfile };
                 // A client that is gone needs no answer; the next one waits.
@@ -116,7 +116,7 @@ impl Answers for Child {
     }
 
     async fn status(&self) -> String {
-        let report = self.daemon.send(Status).await.map(|report| report.to_string());
+        let report = self.daemon.send(Status::Board).await.map(|report| report.to_string());
         line_by_line(&report.unwrap_or_default())
     }
 

@@ -5,6 +5,7 @@
 
 mod babysitting;
 mod company;
+mod control;
 mod detaching;
 mod faults;
 mod forking;

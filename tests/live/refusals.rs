@@ -34,7 +34,7 @@ fn numbers_of_a_forking_daemon_that_make_no_sense_are_refused() {
 
 #[test]
 fn settings_that_make_no_sense_are_refused() {
-    let cases: [(&str, &[&str]); 11] = [
+    let cases: [(&str, &[&str]); 13] = [
         ("alias=", &["alias is \"\""]),
         ("detach", &["logfile is not set"]),
         ("umask=7777", &["umask is 7777"]),
@@ -44,6 +44,8 @@ fn settings_that_make_no_sense_are_refused() {
         ("workdir=/no/such", &["workdir is /no/such"]),
         ("logfile=/no/such/log", &["logfile is /no/such/log"]),
         ("pidfile=DIR", &["pidfile is ", "it is a directory"]),
+        ("control=/no/such/socket", &["control is /no/such/socket"]),
+        ("control=DIR", &["control is ", "it is a directory"]),
         ("group=daemon", &["group is daemon"]),
         ("user=nobody-of-that-name", &["nobody-of-that-name"]),
     ];

@@ -38,7 +38,7 @@ async fn in_own_system(
         let daemon = daemon.clone();
         // Each asks now and then, from its own thread.
         arbiter.spawn(async move {
-            while daemon.send(Status).await.is_ok() {
+            while daemon.send(Status::Board).await.is_ok() {
                 tokio::time::sleep(Duration::from_millis(10)).await;
             }
         });
@@ -64,7 +64,7 @@ async fn in_own_system(
 }
 
 async fn status(daemon: web::Data<Daemon>) -> String {
-    match daemon.send(Status).await {
+    match daemon.send(Status::Board).await {
         Ok(report) => report.to_string(),
         Err(gone) => gone.to_string(),
     }

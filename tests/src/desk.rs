@@ -72,8 +72,8 @@ async fn answer<R: Handover + Send>(
 ) -> String {
     let (word, rest) = line.split_once(' ').unwrap_or((line, ""));
     match word {
-        "status" => told(daemon.send(Status).await, |report| report.to_string()),
-        "json" => told(daemon.send(Status).await, |report| {
+        "status" => told(daemon.send(Status::Board).await, |report| report.to_string()),
+        "json" => told(daemon.send(Status::Board).await, |report| {
             serde_json::to_string(&report).unwrap_or_else(|error| error.to_string())
         }),
         "peek" => {

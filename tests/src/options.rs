@@ -128,6 +128,7 @@ impl Options {
                 "grace" => daemon.grace(self.millis(name)),
                 "boot_timeout" => daemon.boot_timeout(self.millis(name)),
                 "pidfile" => daemon.pidfile(value),
+                "control" => daemon.control(value),
                 "umask" => daemon.umask(u32::from_str_radix(value, 8).expect("umask is octal")),
                 "workdir" => daemon.workdir(value),
                 "open_files" => daemon.limit(Resource::OpenFiles, self.sure(name)),

@@ -55,7 +55,7 @@ async fn answer(word: &str, rest: &str, child: &ChildHandle) -> String {
             slog::info!(logger(), "{}", rest);
             "ok".to_owned()
         }
-        "json" => match child.daemon().send(Status).await {
+        "json" => match child.daemon().send(Status::Board).await {
             Ok(report) => serde_json::to_string(&report).unwrap_or_else(|error| error.to_string()),
             Err(gone) => gone.to_string(),
         },

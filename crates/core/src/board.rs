@@ -9,6 +9,7 @@ use serde::Serialize;
 use crate::atomics::{Ordering, fence};
 use crate::departure::Cause;
 use crate::dirty::{self, Dirty};
+use crate::door::Hold;
 use crate::label::{self, Label};
 use crate::line::{Generation, Line, MAX_SLOTS, SlotNumber, State, slot_word};
 use crate::moment::Moment;
@@ -27,6 +28,7 @@ pub(crate) mod header_word {
     pub(crate) const BELL: usize = 3;
     pub(crate) const STARTED: usize = 4;
     pub(crate) const SHOWN: usize = 5;
+    pub(crate) const HOLD: usize = 6;
 }
 
 /// How often a reader begins again when a slot changes its owner under its eyes.
@@ -195,6 +197,15 @@ impl Board {
     pub fn phase(&self) -> Phase {
         let code = self.header.words[header_word::PHASE].load(Ordering::Acquire);
         u8::try_from(code).ok().and_then(Phase::from_code).unwrap_or(Phase::Stopped)
+    }
+
+    /// Tells whether the operator has paused the daemon: children of a pool then take no request.
+    #[must_use]
+    pub fn hold(&self) -> Hold {
+        match self.header.words[header_word::HOLD].load(Ordering::Acquire) {
+            0 => Hold::No,
+            _held => Hold::Yes,
+        }
     }
 
     /// Tells when the daemon was started.

@@ -9,6 +9,7 @@ use std::ops::Deref;
 use crate::atomics::{Ordering, fence};
 use crate::board::{Board, BoardError, Entry, Fault, MAGIC, header_word};
 use crate::departure::Cause;
+use crate::door::Hold;
 use crate::label::{self, Guard, Text};
 use crate::line::{Generation, Line, SlotNumber, State, slot_word};
 use crate::moment::Moment;
@@ -145,6 +146,15 @@ impl Scoreboard {
     /// Writes the phase, for children and others to read.
     pub fn set_phase(&self, phase: Phase) {
         self.header().words[header_word::PHASE].store(phase.code().into(), Ordering::Release);
+    }
+
+    /// Writes whether the operator has paused the daemon, see [`Board::hold`].
+    pub fn set_hold(&self, hold: Hold) {
+        let word = match hold {
+            Hold::No => 0,
+            Hold::Yes => 1,
+        };
+        self.header().words[header_word::HOLD].store(word, Ordering::Release);
     }
 
     /// Writes how many slots there are to show, see [`Board::shown`].

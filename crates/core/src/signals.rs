@@ -13,6 +13,9 @@ pub enum Signal {
     Hup,
     /// User-defined 2.
     Usr2,
+    /// Continue: what the parent sends to children that shall look whether the daemon is paused.
+    /// By default it does nothing to a process that runs.
+    Cont,
     /// Background read of the terminal; by custom of pre-forking servers "one more".
     Ttin,
     /// Background write to the terminal; by custom of pre-forking servers "one fewer".
@@ -41,6 +44,8 @@ pub enum ParentIntention {
     More,
     /// One child fewer.
     Fewer,
+    /// Nothing: it is for the children.
+    Ignore,
 }
 
 /// What a signal asks of a child.
@@ -52,25 +57,28 @@ pub enum ChildIntention {
     Hangup,
     /// Write the inside of the process to the log.
     Peek,
+    /// Look on the scoreboard whether the operator has paused the daemon.
+    Look,
     /// Nothing: it is for the parent.
     Ignore,
 }
 
 impl Signal {
     /// All of them.
-    pub const ALL: [Signal; 7] = [
+    pub const ALL: [Signal; 8] = [
         Signal::Term,
         Signal::Int,
         Signal::Quit,
         Signal::Hup,
         Signal::Usr2,
+        Signal::Cont,
         Signal::Ttin,
         Signal::Ttou,
     ];
 
     /// Those that a child listens to. The others it leaves to the parent.
-    pub const OF_A_CHILD: [Signal; 5] =
-        [Signal::Term, Signal::Int, Signal::Quit, Signal::Hup, Signal::Usr2];
+    pub const OF_A_CHILD: [Signal; 6] =
+        [Signal::Term, Signal::Int, Signal::Quit, Signal::Hup, Signal::Usr2, Signal::Cont];
 
     /// Tells its name, without SIG.
     #[must_use]
@@ -81,6 +89,7 @@ impl Signal {
             Signal::Quit => "QUIT",
             Signal::Hup => "HUP",
             Signal::Usr2 => "USR2",
+            Signal::Cont => "CONT",
             Signal::Ttin => "TTIN",
             Signal::Ttou => "TTOU",
         }
@@ -110,6 +119,7 @@ pub const fn in_parent(signal: Signal, stopping: Option<Manner>) -> ParentIntent
         }
         (Signal::Hup, None | Some(Manner::Orderly | Manner::AtOnce)) => ParentIntention::Hangup,
         (Signal::Usr2, None | Some(Manner::Orderly | Manner::AtOnce)) => ParentIntention::Peek,
+        (Signal::Cont, None | Some(Manner::Orderly | Manner::AtOnce)) => ParentIntention::Ignore,
         (Signal::Ttin, None | Some(Manner::Orderly | Manner::AtOnce)) => ParentIntention::More,
         (Signal::Ttou, None | Some(Manner::Orderly | Manner::AtOnce)) => ParentIntention::Fewer,
     }
@@ -125,6 +135,7 @@ pub const fn in_child(signal: Signal) -> ChildIntention {
         Signal::Quit => ChildIntention::Leave(Manner::AtOnce),
         Signal::Hup => ChildIntention::Hangup,
         Signal::Usr2 => ChildIntention::Peek,
+        Signal::Cont => ChildIntention::Look,
         Signal::Ttin | Signal::Ttou => ChildIntention::Ignore,
     }
 }
@@ -143,6 +154,7 @@ mod tests {
             (Signal::Quit, Stop(AtOnce), Stop(AtOnce), ChildIntention::Leave(AtOnce)),
             (Signal::Hup, Hangup, Hangup, ChildIntention::Hangup),
             (Signal::Usr2, Peek, Peek, ChildIntention::Peek),
+            (Signal::Cont, ParentIntention::Ignore, ParentIntention::Ignore, ChildIntention::Look),
             (Signal::Ttin, More, More, ChildIntention::Ignore),
             (Signal::Ttou, Fewer, Fewer, ChildIntention::Ignore),
         ];

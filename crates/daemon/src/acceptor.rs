@@ -102,6 +102,7 @@ impl<L: Listen> Actor for ChildAcceptor<L> {
     fn started(&mut self, ctx: &mut Self::Context) {
         let name = "Acceptor";
         self.daemon.do_send(Subscribe::<DaemonAccept>::new(name, ctx.address()));
+        self.daemon.do_send(Subscribe::<DaemonPause>::new(name, ctx.address()));
         self.daemon.do_send(Subscribe::<DaemonShutdown>::new(name, ctx.address()));
     }
 }
@@ -111,6 +112,16 @@ impl<L: Listen> Handler<DaemonAccept> for ChildAcceptor<L> {
 
     fn handle(&mut self, _accept: DaemonAccept, ctx: &mut Self::Context) {
         self.accept(ctx);
+    }
+}
+
+impl<L: Listen> Handler<DaemonPause> for ChildAcceptor<L> {
+    type Result = ();
+
+    fn handle(&mut self, _pause: DaemonPause, ctx: &mut Self::Context) {
+        if let Some(handle) = self.accepting.take() {
+            ctx.cancel_future(handle);
+        }
     }
 }
 

@@ -112,6 +112,17 @@ impl<M> Builder<M> {
         self
     }
 
+    /// Opens a control socket at this path: a Unix socket, for this daemon's user and root alone, on
+    /// which the parent tells its state and takes orders. Off by default. What is said there is in
+    /// [`control::protocol`](crate::control::protocol).
+    ///
+    /// A socket that a dead daemon has left there is replaced; a start where a living one answers is
+    /// refused. The socket is removed when the daemon has stopped.
+    pub fn control(mut self, path: impl Into<PathBuf>) -> Self {
+        self.settings.control = Some(path.into());
+        self
+    }
+
     /// Sets the file mode creation mask, see umask(2).
     pub fn umask(mut self, mode: u32) -> Self {
         self.settings.umask = Some(mode);

@@ -8,13 +8,14 @@ use std::path::PathBuf;
 use std::rc::Rc;
 use std::sync::Arc;
 
-use actix::{Actor, Addr, System};
+use actix::{Actor, Addr, AsyncContext, System};
 use daemon_core::{Calling, Jitter, Requests};
 use daemon_nursery::{Birth, Brood, Nursery, Plan, now};
 use daemon_sys::detach::{Readiness, detach};
 use daemon_sys::pidfile::PidFile;
 use daemon_sys::privileges::{self, Privileges};
 use daemon_sys::process::Pid;
+use daemon_sys::socketfile::SocketFile;
 use daemon_sys::stdio::{self, LogFile, Terminal};
 use daemon_sys::title::Title;
 use daemon_sys::trace::{Asker, Inquiry};
@@ -23,6 +24,7 @@ use slog::Logger;
 
 use crate::babysitter::{Babysitting, SlowLog};
 use crate::child::{Life, live};
+use crate::control::Socket;
 use crate::error::DaemonError;
 use crate::log;
 use crate::messages::UntilStopped;
@@ -57,6 +59,8 @@ pub struct Launched<P: Program> {
 struct ParentsOwn {
     readiness: Option<Readiness>,
     pidfile: Option<PidFile>,
+    /// Its clients are the parent's alone.
+    control: Option<SocketFile>,
     /// Where a launch that fails says so, when standard error leads to the log already.
     terminal: Option<Terminal>,
 }
@@ -73,8 +77,8 @@ impl<P: Program> Brood for DaemonBrood<P> {
     type Request = P::Request;
 
     fn preload(&mut self) -> Result<(), Box<dyn Error>> {
-        let ParentsOwn { readiness, pidfile, terminal } = self.parents.take();
-        drop((readiness, terminal));
+        let ParentsOwn { readiness, pidfile, control, terminal } = self.parents.take();
+        drop((readiness, control, terminal));
         // A copy of the descriptor would hold the lock after the parent is gone.
         if let Some(pidfile) = pidfile {
             pidfile.let_go();
@@ -111,8 +115,7 @@ pub(crate) fn launch<P: Program>(
         return Err(daemon_sys::Error::Company(company).into());
     }
     let mut files = Files::open(&settings)?;
-    let pidfile = files.pidfile.take();
-    let mut own = ParentsOwn { readiness: None, pidfile, terminal: None };
+    let mut own = ParentsOwn { pidfile: files.pidfile.take(), ..ParentsOwn::default() };
     if settings.stay == Stay::Detach {
         own.readiness = Some(detach()?);
     }
@@ -120,7 +123,11 @@ pub(crate) fn launch<P: Program>(
     let done = housework(&settings, &files, privileges.as_ref(), &mut own.borrow_mut());
     let launched = done.and_then(|()| found(rules, settings, files, program, Rc::clone(&own)));
     if let Err(error) = &launched {
-        let ParentsOwn { readiness, terminal, .. } = own.take();
+        let ParentsOwn { readiness, control, terminal, .. } = own.take();
+        if let Some(control) = control {
+            // If it stays, the next start replaces it.
+            let _ = control.release();
+        }
         if let Some(readiness) = readiness {
             readiness.failed(&error.to_string());
         }
@@ -138,20 +145,22 @@ struct Files {
     log_file: Option<Arc<LogFile>>,
     pidfile: Option<PidFile>,
     board_file: Option<PathBuf>,
+    control: Option<PathBuf>,
     slowlog: Option<LogFile>,
 }
 
 impl Files {
     fn open(settings: &Settings) -> Result<Self, DaemonError> {
-        let board_file = settings.board_file.as_ref().map(std::path::absolute).transpose();
+        let absolute = |path: &Option<PathBuf>, act| {
+            let path = path.as_ref().map(std::path::absolute).transpose();
+            path.map_err(|source| DaemonError::Runtime { act, source })
+        };
         Ok(Files {
             log_file: settings.logfile.as_ref().map(LogFile::open).transpose()?.map(Arc::new),
             slowlog: settings.babysit.slowlog.as_ref().map(LogFile::open).transpose()?,
             pidfile: settings.pidfile.as_ref().map(PidFile::claim).transpose()?,
-            board_file: board_file.map_err(|source| DaemonError::Runtime {
-                act: "find the directory of the board file",
-                source,
-            })?,
+            board_file: absolute(&settings.board_file, "find the directory of the board file")?,
+            control: absolute(&settings.control, "find the directory of the control socket")?,
         })
     }
 }
@@ -197,6 +206,9 @@ fn housework(
     if let Some(workdir) = &settings.workdir {
         limits::change_dir(workdir)?;
     }
+    if let Some(control) = &files.control {
+        own.control = Some(SocketFile::claim(control, privileges)?);
+    }
     if let Some(privileges) = privileges {
         privileges::drop_to(privileges)?;
     }
@@ -211,7 +223,7 @@ fn found<P: Program>(
     program: P,
     parents: Rc<RefCell<ParentsOwn>>,
 ) -> Result<Launched<P>, DaemonError> {
-    let Files { log_file, board_file, slowlog, pidfile: _ } = files;
+    let Files { log_file, board_file, slowlog, .. } = files;
     let slowlog = SlowLog::new(slowlog.map(|file| file.path().to_owned()));
     let logger = settings.log();
     let title = Rc::new(Title::claim());
@@ -286,7 +298,7 @@ impl<P: Program> Launched<P> {
     pub fn start(self) -> Result<Addr<DaemonActor<P::Request>>, DaemonError> {
         let Launched { program, rules, settings, life, log, parents, nursery, asker, slowlog } =
             self;
-        let ParentsOwn { readiness, pidfile, terminal } = parents.take();
+        let ParentsOwn { readiness, pidfile, control, terminal } = parents.take();
         drop(terminal);
         if !System::is_registered() {
             let error = DaemonError::NoSystem;
@@ -297,6 +309,10 @@ impl<P: Program> Launched<P> {
         }
         let ears = Ears::open(&signals::PARENT)
             .map_err(|source| DaemonError::Runtime { act: "listen to signals", source })?;
+        let control = control
+            .map(Socket::open)
+            .transpose()
+            .map_err(|source| DaemonError::Runtime { act: "open the control socket", source })?;
         let times = Times { grace: settings.grace, boot_timeout: settings.boot_timeout };
         let home = Household::new(rules, times, now()).zip(nursery).map(|(household, nursery)| {
             let kills = OutOfMemoryKills::of_this_cgroup();
@@ -312,7 +328,11 @@ impl<P: Program> Launched<P> {
             home,
             babysit: Babysitting { babysit: settings.babysit, asker, slowlog },
         };
-        let daemon = DaemonActor::new(parent).start();
+        let daemon = DaemonActor::create(|ctx| {
+            let log = parent.log.clone();
+            let control = control.map(|socket| socket.answer(ctx.address(), log));
+            DaemonActor::new(parent, control)
+        });
         ears.tell(daemon.clone().recipient(), Signalled);
         program.parent(daemon.clone());
         Ok(daemon)

@@ -157,8 +157,9 @@
 //! | [`DaemonActor`], [`ChildActor`], [`ChildHandle`] | the daemon in the parent and in a child |
 //! | [`Babysit`], [`BabysitterActor`], [`Evidence`] | rogue and missing children: limits, the ladder, what is known of them |
 //! | [`ChildAcceptor`], [`ParentAcceptor`], [`Listen`], [`Connection`] | accepting and serving TCP and Unix connections |
-//! | [`Report`] | the state of the daemon, as text and as JSON |
+//! | [`Report`] | the state of the daemon, as text, table, JSON and OpenMetrics |
 //! | [`Evidence`] | what is known of a child that is slow or out of hand, as text and as JSON |
+//! | [`control`] | the operator's socket, and what is said there |
 //! | [`Handover`], [`Serde`] | what can be handed to a child |
 //! | [`logger`] | the daemon's log in this process |
 //!
@@ -216,7 +217,7 @@ pub use program::Program;
 pub use serve::Outcome;
 pub use sessions::Broadcast;
 pub use settings::OnHup;
-pub use status::{ChildReport, Counters, DoorState, Report, Reporter};
+pub use status::{ChildReport, Counters, DoorState, ProcessReport, Report, Reporter, Role, Table};
 
 pub use daemon_core::{Cause, Exit, Jitter, Killing, Ladder, LadderError, Measure, Offence, Spent};
 pub use daemon_nursery::{ChildId, Handover, HandoverError, Serde};

@@ -45,14 +45,15 @@ pub struct DaemonChild<R> {
 
 /// Broadcast when requests may be taken. The original's `daemon_accept`.
 ///
-/// In a pre-forked child: take one request, after [`UpdateStatus::Wait`] or `Done`. In the parent
-/// of a post-forking daemon: there is room again, after [`DaemonPause`].
+/// In a pre-forked child: take one request, after [`UpdateStatus::Wait`] or `Done`. In the parent:
+/// there is room again, after [`DaemonPause`].
 #[derive(Message, Debug, Clone, Copy)]
 #[rtype(result = "()")]
 pub struct DaemonAccept;
 
-/// Broadcast in the parent of a post-forking daemon as the last child is taken: take no more
-/// requests until [`DaemonAccept`]. The original's `daemon_pause`.
+/// Broadcast in the parent of a post-forking daemon as the last child is taken, and in the parent and
+/// all children of a pool when the operator pauses it ([`Pause`]): take no more requests until
+/// [`DaemonAccept`]. The original's `daemon_pause`.
 #[derive(Message, Debug, Clone, Copy)]
 #[rtype(result = "()")]
 pub struct DaemonPause;
@@ -91,6 +92,21 @@ pub enum ShutdownReason {
     /// This post-forked child has done its request.
     Done,
 }
+
+/// Broadcast in the parent for each child that is born.
+#[derive(Message, Debug, Clone, Copy, PartialEq, Eq)]
+#[rtype(result = "()")]
+pub struct ChildBorn {
+    /// Which child.
+    pub child: ChildId,
+    /// Its process.
+    pub pid: Pid,
+}
+
+/// Broadcast in the parent as the daemon comes to another phase of its life.
+#[derive(Message, Debug, Clone, Copy, PartialEq, Eq)]
+#[rtype(result = "()")]
+pub struct DaemonPhase(pub Phase);
 
 /// Broadcast in the parent for each child that is gone and reaped.
 #[derive(Message, Debug, Clone)]
@@ -198,6 +214,8 @@ pub enum UpdateStatus {
 pub enum Updated {
     /// [`DaemonAccept`] has been broadcast: take a request.
     Accepting,
+    /// The operator has paused the daemon: [`DaemonAccept`] is broadcast when it goes on.
+    Held,
     /// The status is noted.
     Noted,
     /// The child is leaving.
@@ -326,9 +344,15 @@ pub enum ShutdownBegun {
 }
 
 /// Asks for the state of the daemon. The original's `status`.
-#[derive(Message, Debug, Clone, Copy)]
+#[derive(Message, Debug, Clone, Copy, PartialEq, Eq)]
 #[rtype(result = "Report")]
-pub struct Status;
+pub enum Status {
+    /// What scoreboard and counters tell: memory is read, no system call made for a child.
+    Board,
+    /// And processor time and memory of each process, from the process table. The parent has it
+    /// read on another thread; a child reads it itself.
+    Processes,
+}
 
 /// Asks for the inside of this process: what waits, and why it does not exit. The original's
 /// `peek`.
@@ -346,6 +370,56 @@ pub enum Detail {
     Brief,
     /// And the sessions, descriptors and threads.
     Verbose,
+}
+
+/// Asks the parent to have the logs reopened in all processes, as HUP does with
+/// [`OnHup::ReopenLogs`](crate::OnHup): [`DaemonHup`] is broadcast in each.
+#[derive(Message, Debug, Clone, Copy, PartialEq, Eq)]
+#[rtype(result = "Result<(), ReopenError>")]
+pub struct Reopen;
+
+/// The parent's log could not be reopened: the old one stays in use there. The nursery and the
+/// children have been told all the same.
+#[derive(Debug, thiserror::Error)]
+#[error("the old log stays in use: {source}")]
+pub struct ReopenError {
+    /// Why.
+    #[source]
+    pub source: daemon_sys::Error,
+}
+
+/// Asks the parent to have this child leave after the request in hand.
+#[derive(Message, Debug, Clone, Copy, PartialEq, Eq)]
+#[rtype(result = "Result<ChildId, Refusal>")]
+pub struct Retire(pub Pid);
+
+/// Asks the parent to have this child killed: the request in hand is lost. In a daemon that stops,
+/// too.
+#[derive(Message, Debug, Clone, Copy, PartialEq, Eq)]
+#[rtype(result = "Result<ChildId, Refusal>")]
+pub struct Kill(pub Pid);
+
+/// Asks the parent to take no more requests until [`Resume`].
+///
+/// In a post-forking daemon the door is shut: [`DaemonPause`] is broadcast in the parent. In a pool
+/// it is broadcast in the parent and in each child, and children that are ready are not told
+/// [`DaemonAccept`]. What was accepted before is served. Connections wait in the listener's queue.
+#[derive(Message, Debug, Clone, Copy, PartialEq, Eq)]
+#[rtype(result = "Result<Held, Refusal>")]
+pub struct Pause;
+
+/// Asks the parent to take requests again, after [`Pause`].
+#[derive(Message, Debug, Clone, Copy, PartialEq, Eq)]
+#[rtype(result = "Result<Held, Refusal>")]
+pub struct Resume;
+
+/// What [`Pause`] and [`Resume`] have found.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Held {
+    /// It is so now.
+    Now,
+    /// It was so before.
+    Already,
 }
 
 /// Asks a pre-forking parent to replace all children, a few at a time, by ones born anew.
@@ -399,6 +473,18 @@ pub enum Refusal {
         /// What was asked for.
         act: &'static str,
     },
+    /// The model has no children.
+    #[error("cannot {act}: the daemon has no children")]
+    NoChildren {
+        /// What was asked for.
+        act: &'static str,
+    },
+    /// No child has this process, or it is not born yet, or gone.
+    #[error("no child is process {pid}")]
+    NoSuchChild {
+        /// Which was asked for.
+        pid: Pid,
+    },
     /// The number is out of range.
     #[error("cannot resize to {wanted}: {why}")]
     Size {
@@ -412,7 +498,7 @@ pub enum Refusal {
 /// Asks to be told of one kind of broadcast.
 ///
 /// What has already happened and still holds is told at once: [`DaemonStart`], [`DaemonParent`],
-/// [`DaemonPause`] while the door is shut, [`DaemonShutdown`].
+/// [`DaemonPhase`], [`DaemonPause`] while the door is shut, [`DaemonShutdown`].
 #[derive(Message, Debug)]
 #[rtype(result = "SessionId")]
 pub struct Subscribe<M>

@@ -12,10 +12,32 @@ pub(crate) fn finish(mut lines: Vec<String>, detail: Detail, report: &Report) ->
         Detail::Verbose => {
             lines.push(descriptors());
             lines.push(threads());
+            lines.push(tasks());
+            lines.push(MAILBOXES.to_owned());
             lines.extend(report.to_string().lines().map(str::to_owned));
         }
     }
     lines.join("\n")
+}
+
+const MAILBOXES: &str = "Mailboxes: their lengths are not known, actix does not tell them";
+
+/// A line of who has not answered to the shutdown, if there are any.
+pub(crate) fn farewells(unanswered: &[String]) -> Option<String> {
+    (!unanswered.is_empty())
+        .then(|| format!("Have not answered to DaemonShutdown: {}", unanswered.join(", ")))
+}
+
+/// The runtime counts what is spawned on it; actors live on the thread's own list of tasks, which
+/// is not told.
+fn tasks() -> String {
+    match tokio::runtime::Handle::try_current() {
+        Err(error) => format!("Tasks: {error}"),
+        Ok(runtime) => {
+            let tasks = runtime.metrics().num_alive_tasks();
+            format!("Tasks: {tasks} of the runtime; how many actors and their futures is not known")
+        }
+    }
 }
 
 fn descriptors() -> String {

@@ -1,12 +1,14 @@
 //! Who has subscribed to what. One list for each kind of broadcast, typed; no map of anything.
 
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
 use actix::{Message, Recipient};
 use futures::FutureExt;
 use futures::future::{BoxFuture, join_all};
 
 use crate::messages::{
-    ChildExited, DaemonAccept, DaemonHup, DaemonParent, DaemonPause, DaemonShutdown, DaemonStart,
-    ForeignExited, RogueChild, SessionId, Subscribe,
+    ChildBorn, ChildExited, DaemonAccept, DaemonHup, DaemonParent, DaemonPause, DaemonPhase,
+    DaemonShutdown, DaemonStart, ForeignExited, RogueChild, SessionId, Subscribe,
 };
 
 /// One subscription.
@@ -20,9 +22,26 @@ where
     session: SessionId,
 }
 
+/// The sessions that were asked, and have neither answered nor ended yet.
+#[derive(Debug, Clone, Default)]
+struct Unanswered(Arc<Mutex<Vec<SessionId>>>);
+
+impl Unanswered {
+    fn sessions(&self) -> MutexGuard<'_, Vec<SessionId>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn answered(&self, session: SessionId) {
+        let mut sessions = self.sessions();
+        if let Some(place) = sessions.iter().position(|asked| *asked == session) {
+            sessions.swap_remove(place);
+        }
+    }
+}
+
 /// A list of those who want one kind of broadcast.
 #[derive(Debug)]
-pub(crate) struct Subscribers<M>(Vec<Subscription<M>>)
+pub(crate) struct Subscribers<M>(Vec<Subscription<M>>, Unanswered)
 where
     M: Message + Send + 'static,
     M::Result: Send;
@@ -33,7 +52,7 @@ where
     M::Result: Send,
 {
     fn default() -> Self {
-        Subscribers(Vec::new())
+        Subscribers(Vec::new(), Unanswered::default())
     }
 }
 
@@ -55,7 +74,12 @@ where
         let answers: Vec<_> = self
             .0
             .iter()
-            .map(|subscription| subscription.recipient.send(message.clone()))
+            .map(|Subscription { recipient, session }| {
+                let (unanswered, session) = (self.1.clone(), *session);
+                unanswered.sessions().push(session);
+                let answer = recipient.send(message.clone());
+                answer.map(move |_answered_or_ended| unanswered.answered(session))
+            })
             .collect();
         join_all(answers).map(drop).boxed()
     }
@@ -75,9 +99,11 @@ pub(crate) struct Sessions {
     pub(crate) pause: Subscribers<DaemonPause>,
     pub(crate) hup: Subscribers<DaemonHup>,
     pub(crate) shutdown: Subscribers<DaemonShutdown>,
+    pub(crate) born: Subscribers<ChildBorn>,
     pub(crate) exited: Subscribers<ChildExited>,
     pub(crate) rogue: Subscribers<RogueChild>,
     pub(crate) foreign: Subscribers<ForeignExited>,
+    pub(crate) phase: Subscribers<DaemonPhase>,
 }
 
 impl Sessions {
@@ -95,11 +121,47 @@ impl Sessions {
         let mut lines = vec![format!("session 1 ({alias})")];
         for (index, name) in self.names.iter().enumerate() {
             let session = SessionId(u32::try_from(index).unwrap_or(u32::MAX).saturating_add(2));
-            lines.push(format!("session {} ({name})", session.0));
+            let state = if self.is_alive(session) { "" } else { ", has ended" };
+            lines.push(format!("session {} ({name}){state}", session.0));
             let wanted = self.wanted_by(session);
             lines.push(format!("    Signals: {}", wanted.join(" ")));
         }
         lines
+    }
+
+    /// Those that have not answered to the shutdown yet, as a peek calls them.
+    pub(crate) fn unanswered(&self) -> Vec<String> {
+        let mut sessions: Vec<u32> =
+            self.shutdown.1.sessions().iter().map(|session| session.0).collect();
+        sessions.sort_unstable();
+        sessions.dedup();
+        let name = |session: u32| {
+            let index = usize::try_from(session.saturating_sub(2)).unwrap_or(usize::MAX);
+            let name = self.names.get(index).map_or("?", String::as_str);
+            format!("session {session} ({name})")
+        };
+        sessions.into_iter().map(name).collect()
+    }
+
+    /// Whether any actor that has subscribed under this number still takes messages.
+    fn is_alive(&self, session: SessionId) -> bool {
+        fn lives<M>(subscribers: &Subscribers<M>, session: SessionId) -> bool
+        where
+            M: Message + Send + 'static,
+            M::Result: Send,
+        {
+            let of_it = |subscription: &&Subscription<M>| subscription.session == session;
+            subscribers.0.iter().filter(of_it).any(|known| known.recipient.connected())
+        }
+        lives(&self.start, session)
+            || lives(&self.parent, session)
+            || lives(&self.accept, session)
+            || lives(&self.pause, session)
+            || lives(&self.hup, session)
+            || lives(&self.shutdown, session)
+            || lives(&self.born, session)
+            || lives(&self.exited, session)
+            || lives(&self.phase, session)
     }
 
     fn wanted_by(&self, session: SessionId) -> Vec<&'static str> {
@@ -117,9 +179,11 @@ impl Sessions {
             ("DaemonPause", has(&self.pause, session)),
             ("DaemonHup", has(&self.hup, session)),
             ("DaemonShutdown", has(&self.shutdown, session)),
+            ("ChildBorn", has(&self.born, session)),
             ("ChildExited", has(&self.exited, session)),
             ("RogueChild", has(&self.rogue, session)),
             ("ForeignExited", has(&self.foreign, session)),
+            ("DaemonPhase", has(&self.phase, session)),
         ]
         .into_iter()
         .filter_map(|(name, wanted)| wanted.then_some(name))
@@ -134,9 +198,11 @@ impl Sessions {
             + self.pause.count()
             + self.hup.count()
             + self.shutdown.count()
+            + self.born.count()
             + self.exited.count()
             + self.rogue.count()
             + self.foreign.count()
+            + self.phase.count()
     }
 }
 
@@ -163,6 +229,7 @@ pub(crate) struct News {
     pub(crate) pause: Option<DaemonPause>,
     pub(crate) accept: Option<DaemonAccept>,
     pub(crate) shutdown: Option<DaemonShutdown>,
+    pub(crate) phase: Option<DaemonPhase>,
 }
 
 macro_rules! broadcasts {
@@ -189,9 +256,11 @@ broadcasts! {
     DaemonPause: pause, |news| news.pause;
     DaemonHup: hup, |_news| None;
     DaemonShutdown: shutdown, |news| news.shutdown;
+    ChildBorn: born, |_news| None;
     ChildExited: exited, |_news| None;
     RogueChild: rogue, |_news| None;
     ForeignExited: foreign, |_news| None;
+    DaemonPhase: phase, |news| news.phase;
 }
 
 impl Sessions {

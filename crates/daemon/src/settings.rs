@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use daemon_sys::limits::Resource;
 use daemon_sys::privileges::{Group, Privileges, User};
+use daemon_sys::socketfile::PLACE_MAX;
 use slog::Logger;
 
 use crate::babysitter::Babysit;
@@ -41,6 +42,7 @@ pub(crate) struct Settings {
     pub(crate) grace: Duration,
     pub(crate) boot_timeout: Duration,
     pub(crate) pidfile: Option<PathBuf>,
+    pub(crate) control: Option<PathBuf>,
     pub(crate) umask: Option<u32>,
     pub(crate) workdir: Option<PathBuf>,
     pub(crate) limits: Vec<(Resource, u64)>,
@@ -66,6 +68,7 @@ impl Default for Settings {
             grace: Duration::from_secs(30),
             boot_timeout: Duration::from_secs(30),
             pidfile: None,
+            control: None,
             umask: None,
             workdir: None,
             limits: Vec::new(),
@@ -141,6 +144,7 @@ impl Settings {
         for (field, path) in [
             ("logfile", &self.logfile),
             ("pidfile", &self.pidfile),
+            ("control", &self.control),
             ("board_file", &self.board_file),
             ("slowlog", &self.babysit.slowlog),
         ] {
@@ -148,7 +152,7 @@ impl Settings {
                 check_place(field, path)?;
             }
         }
-        Ok(())
+        self.control.as_deref().map_or(Ok(()), check_length)
     }
 
     fn privileges(&self) -> Result<Option<Privileges>, DaemonError> {
@@ -175,6 +179,17 @@ fn check_place(field: &'static str, path: &Path) -> Result<(), ConfigError> {
         }
         Some(_) | None => Ok(()),
     }
+}
+
+/// A socket's path has little room in the system, counted from the root.
+fn check_length(path: &Path) -> Result<(), ConfigError> {
+    let length = std::path::absolute(path).map_or(0, |path| path.as_os_str().len());
+    if length > PLACE_MAX {
+        let why =
+            format!("it has {length} bytes from the root; a socket's has at most {PLACE_MAX}");
+        return Err(ConfigError::value("control", path.display(), why));
+    }
+    Ok(())
 }
 
 #[cfg(test)]
@@ -206,6 +221,10 @@ mod tests {
                 "logfile is /no/such/log: its directory does not exist",
             ),
             (refusal(|s| s.pidfile = Some("/tmp".into())), "pidfile is /tmp: it is a directory"),
+            (
+                refusal(|s| s.control = Some("/no/such/socket".into())),
+                "control is /no/such/socket: its directory does not exist",
+            ),
             (refusal(|s| s.group = Some("www".into())), "group is www: it needs a user"),
             (
                 refusal(|s| s.boot_timeout = Duration::ZERO),
@@ -220,6 +239,14 @@ mod tests {
         for (sentence, expected) in cases {
             assert_eq!(sentence, expected);
         }
+    }
+
+    #[test]
+    fn a_socket_s_path_must_fit() {
+        let at = |length: usize| PathBuf::from(format!("/{}", "x".repeat(length - 1)));
+        assert!(check_length(&at(PLACE_MAX)).is_ok());
+        let error = check_length(&at(PLACE_MAX + 1)).unwrap_err().to_string();
+        assert!(error.contains("108 bytes") && error.contains("at most 107"), "{error}");
     }
 
     #[test]

@@ -53,6 +53,7 @@ fn kind(signal: Signal) -> SignalKind {
         Signal::Quit => SignalKind::quit(),
         Signal::Hup => SignalKind::hangup(),
         Signal::Usr2 => SignalKind::user_defined2(),
+        Signal::Cont => SignalKind::from_raw(daemon_sys::Signal::Cont.number()),
         Signal::Ttin => SignalKind::from_raw(daemon_sys::Signal::Ttin.number()),
         Signal::Ttou => SignalKind::from_raw(daemon_sys::Signal::Ttou.number()),
     }

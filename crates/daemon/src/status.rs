@@ -1,4 +1,10 @@
-//! The state of a daemon, as data that prints as the original's status and serialises as JSON.
+//! The state of a daemon, as data that prints as the original's status, as a table for people and as
+//! OpenMetrics, and serialises as JSON.
+
+mod metrics;
+mod processes;
+pub(crate) mod seconds;
+mod table;
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -9,11 +15,16 @@ use serde::{Deserialize, Serialize};
 
 use crate::model::Kind;
 
+pub(crate) use processes::Usages;
+pub use table::Table;
+
 /// The state of a daemon, as one of its processes sees it.
 ///
 /// Parent and children share the scoreboard, so each can report on all. `Display` gives the
-/// original's text, [`Serialize`] the same as JSON.
-#[derive(Debug, Clone, Serialize, Deserialize)]
+/// original's text, [`table`](Report::table) one for people, [`open_metrics`](Report::open_metrics)
+/// one for Prometheus, and [`Serialize`] all of it as JSON, with times in seconds, told to the
+/// microsecond.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct Report {
     /// The daemon's name.
@@ -24,11 +35,16 @@ pub struct Report {
     pub reporter: Reporter,
     /// The pid of the parent.
     pub parent: u32,
+    /// The pid of the nursery; none in a daemon without children.
+    #[serde(default)]
+    pub nursery: Option<u32>,
     /// Where in its life the daemon is.
     pub phase: Phase,
-    /// Whether a post-forking parent takes requests; none in other models and in children.
+    /// Whether requests are taken: a post-forking daemon's door follows its traffic, a pool's is
+    /// shut only when the operator has paused it. None without children, and told by children.
     pub door: Option<DoorState>,
     /// How long the daemon has been up.
+    #[serde(with = "seconds")]
     pub up: Duration,
     /// The scoreboard, a letter a slot.
     pub board: String,
@@ -44,6 +60,36 @@ pub struct Report {
     pub children: Vec<ChildReport>,
     /// Counted since the start, by the parent.
     pub counters: Option<Counters>,
+    /// The processes that are not children, where the process table was asked.
+    #[serde(default)]
+    pub processes: Vec<ProcessReport>,
+}
+
+/// A process of the daemon that is not a child, as the process table shows it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub struct ProcessReport {
+    /// Which one it is.
+    pub role: Role,
+    /// Its number.
+    pub pid: u32,
+    /// Processor time since its start.
+    #[serde(with = "seconds::optional")]
+    pub cpu: Option<Duration>,
+    /// Resident memory in bytes.
+    pub rss: Option<u64>,
+    /// Its share of memory in bytes, where the system tells it.
+    pub pss: Option<u64>,
+}
+
+/// What a process that is not a child is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Role {
+    /// It holds the sessions, and decides.
+    Parent,
+    /// It forks.
+    Nursery,
 }
 
 /// A process of the daemon.
@@ -79,7 +125,7 @@ impl From<Door> for DoorState {
 }
 
 /// One child.
-#[derive(Debug, Clone, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct ChildReport {
     /// Its slot.
@@ -89,8 +135,10 @@ pub struct ChildReport {
     /// The letter of its status; `?` when the line on the scoreboard is damaged.
     pub letter: char,
     /// Since its birth.
+    #[serde(with = "seconds")]
     pub age: Duration,
     /// Since its status has changed.
+    #[serde(with = "seconds")]
     pub since: Duration,
     /// Requests begun.
     pub requests: u64,
@@ -99,6 +147,7 @@ pub struct ChildReport {
     /// Which of the slot's owners it is.
     pub generation: u32,
     /// Processor time since its birth; where the process table was asked.
+    #[serde(with = "seconds::optional")]
     pub cpu: Option<Duration>,
     /// Resident memory in bytes; where the process table was asked.
     pub rss: Option<u64>,
@@ -110,7 +159,7 @@ pub struct ChildReport {
 }
 
 /// What the parent counts since its start.
-#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct Counters {
     /// Children born.
@@ -148,6 +197,7 @@ pub(crate) struct View {
     pub(crate) model: Kind,
     pub(crate) reporter: Reporter,
     pub(crate) parent: u32,
+    pub(crate) nursery: Option<u32>,
     pub(crate) phase: Phase,
 }
 
@@ -177,14 +227,23 @@ impl ChildReport {
 }
 
 impl Report {
+    /// Requests begun by all children that are and were.
+    fn requests_begun(&self, counters: &Counters) -> u64 {
+        let begun = self.children.iter().map(|child| child.requests);
+        begun.fold(counters.requests, u64::saturating_add)
+    }
+
     /// What the scoreboard shows now.
     pub(crate) fn of(view: View, board: Option<Board>, now: Moment) -> Self {
-        let View { alias, model, reporter, parent, phase } = view;
+        let View { alias, model, reporter, parent, nursery, phase } = view;
         let entries = board.map(|board| board.entries().collect::<Vec<_>>()).unwrap_or_default();
         let children = entries
             .iter()
             .filter(|entry| entry.status != Some(daemon_core::Status::Empty))
-            .map(|entry| ChildReport::of(entry, now))
+            .map(|entry| ChildReport {
+                causes: board.map(|board| board.causes(entry.slot)).unwrap_or_default(),
+                ..ChildReport::of(entry, now)
+            })
             .collect::<Vec<_>>();
         let slots = board.map_or(0, |board| board.slots());
         let max_children = board.map_or(0, |board| board.shown());
@@ -198,6 +257,7 @@ impl Report {
             model,
             reporter,
             parent,
+            nursery,
             phase,
             door: None,
             up: Duration::ZERO,
@@ -208,6 +268,7 @@ impl Report {
             waiting: 0,
             children,
             counters: None,
+            processes: Vec::new(),
         }
     }
 }

@@ -56,6 +56,18 @@ pub enum Error {
         /// What the file says of the holder, if it can be read as a pid.
         pid: Option<Pid>,
     },
+    /// A living process answers on the socket that stands at this place.
+    #[error("already running: somebody answers on socket {}", .place.display())]
+    SocketTaken {
+        /// Where the socket stands.
+        place: PathBuf,
+    },
+    /// At the place of a socket stands something else, which is not ours to remove.
+    #[error("cannot bind socket {}: a file that is no socket stands there", .place.display())]
+    NoSocket {
+        /// The place.
+        place: PathBuf,
+    },
     /// Dropped privileges could be taken back: the process must not go on.
     #[error("privileges come back after they were dropped: {how}")]
     PrivilegesComeBack {

@@ -42,7 +42,7 @@
 //! | [`link`], [`memfd`], [`shared`] | what two processes share |
 //! | [`trace`] | where another process is, told by itself |
 //! | [`detach`](mod@detach), [`stdio`], [`pidfile`], [`privileges`], [`limits`], [`title`] | the housework of a launch |
-//! | [`listen`], [`fds`] | sockets that stop in order, descriptors that are open |
+//! | [`listen`], [`socketfile`], [`fds`] | sockets that stop in order, a Unix socket at its place, descriptors that are open |
 //! | [`error`] | what goes wrong |
 
 pub mod bell;
@@ -63,6 +63,7 @@ pub mod process;
 pub mod reap;
 pub mod shared;
 pub mod signals;
+pub mod socketfile;
 pub mod stdio;
 pub mod title;
 pub mod trace;

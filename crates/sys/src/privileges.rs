@@ -143,6 +143,12 @@ impl Privileges {
     }
 }
 
+/// Tells the number of the effective user of this process.
+#[must_use]
+pub fn effective_user() -> u32 {
+    unistd::geteuid().as_raw()
+}
+
 /// Becomes this user and group, in all threads and for good, and proves it.
 ///
 /// The parent death signal is lost by it (see

@@ -1,12 +1,14 @@
 //! What a live test stands on: a program started under a warden, clients, and a look at `/proc`.
 
 mod client;
+mod control;
 mod daemon;
 mod patience;
 mod process;
 mod start;
 
 pub(crate) use client::{Client, crowd, is_refused};
+pub(crate) use control::{Control, fault};
 pub(crate) use daemon::Daemon;
 pub(crate) use nix::sys::signal::Signal;
 pub(crate) use patience::{during, until};

@@ -8,7 +8,7 @@ use actix::fut::WrapFuture;
 use actix::{
     Actor, ActorContext, AsyncContext, Context, Handler, Message, MessageResult, StreamHandler,
 };
-use daemon_core::{ChildIntention, Manner, Phase, Signal, in_child};
+use daemon_core::{Calling, ChildIntention, Hold, Manner, Phase, Signal, in_child};
 use daemon_nursery::{EXIT_PANIC, EXIT_SOFTWARE, now};
 use daemon_sys::process::{Pid, end_after};
 use daemon_sys::signals::Ears;
@@ -20,21 +20,22 @@ use tokio::sync::watch;
 use super::desk::{Desk, Next};
 use super::life::Life;
 use crate::messages::{
-    DaemonAccept, DaemonHup, DaemonShutdown, Detail, Label, Peek, Shutdown, ShutdownBegun,
-    ShutdownReason, Status, StatusError, Subscribe, UpdateStatus, Updated,
+    DaemonAccept, DaemonHup, DaemonPause, DaemonShutdown, Detail, Label, Peek, Shutdown,
+    ShutdownBegun, ShutdownReason, Status, StatusError, Subscribe, UpdateStatus, Updated,
 };
 use crate::peek;
 use crate::sessions::{Broadcast, News, Sessions};
-use crate::status::{Report, Reporter, View};
+use crate::status::{Report, Reporter, Usages, View};
 use crate::watch::Watch;
 
 /// The signals that mean something to a child, as the system and as the rules name them.
-pub(super) const HEARD: [(daemon_sys::Signal, Signal); 5] = [
+pub(super) const HEARD: [(daemon_sys::Signal, Signal); 6] = [
     (daemon_sys::Signal::Term, Signal::Term),
     (daemon_sys::Signal::Int, Signal::Int),
     (daemon_sys::Signal::Quit, Signal::Quit),
     (daemon_sys::Signal::Hup, Signal::Hup),
     (daemon_sys::Signal::Usr2, Signal::Usr2),
+    (daemon_sys::Signal::Cont, Signal::Cont),
 ];
 
 /// The daemon in a child process.
@@ -54,6 +55,8 @@ pub struct ChildActor {
     /// Pieces of code that must end before the child does.
     inside: u32,
     leaving: watch::Sender<Option<ShutdownReason>>,
+    /// The operator's word, as it was on the scoreboard at the last look.
+    hold: watch::Sender<Hold>,
     end: Option<oneshot::Sender<i32>>,
 }
 
@@ -70,6 +73,7 @@ impl ChildActor {
         desk: Rc<RefCell<Desk>>,
         ears: &'static Ears,
         leaving: watch::Sender<Option<ShutdownReason>>,
+        hold: watch::Sender<Hold>,
         life: Life,
         log: Logger,
         end: oneshot::Sender<i32>,
@@ -85,6 +89,7 @@ impl ChildActor {
             farewell: Farewell::Not,
             inside: 0,
             leaving,
+            hold,
             end: Some(end),
         }
     }
@@ -104,6 +109,7 @@ impl ChildActor {
             let answers = self.sessions.shutdown.ask(&shutdown);
             // By way of the mailbox: what a session has said before it answered comes first.
             ctx.spawn(answers.map(move |()| address.do_send(FarewellsSaid)).into_actor(self));
+            self.release_for_the_last(reason);
         }
         self.leave_if_done(ctx);
     }
@@ -127,6 +133,45 @@ impl ChildActor {
         ctx.stop();
     }
 
+    fn is_held(&self) -> bool {
+        *self.hold.borrow() == Hold::Yes && self.desk.borrow().leaving().is_none()
+    }
+
+    /// A child that was held while it was ready takes what waits in the listener's queue when the
+    /// daemon stops, as the others do.
+    fn release_for_the_last(&mut self, reason: ShutdownReason) {
+        let is_held = *self.hold.borrow() == Hold::Yes;
+        if reason == ShutdownReason::Stopping && is_held && self.desk.borrow().status().is_idle() {
+            self.sessions.accept.tell(&DaemonAccept);
+        }
+    }
+
+    /// Looks on the scoreboard whether the operator has paused the daemon, and tells sessions.
+    fn look_at_the_hold(&mut self) {
+        let hold = self.desk.borrow().board().hold();
+        let is_news = self.hold.send_if_modified(|known| std::mem::replace(known, hold) != hold);
+        if !is_news || self.life.calling == Calling::OneRequest {
+            return;
+        }
+        match hold {
+            Hold::Yes => {
+                debug!(self.log, "paused");
+                self.news.accept = None;
+                self.news.pause = Some(DaemonPause);
+                self.sessions.pause.tell(&DaemonPause);
+            }
+            Hold::No => {
+                debug!(self.log, "resumed");
+                self.news.pause = None;
+                let desk = self.desk.borrow();
+                if desk.status().is_idle() && desk.leaving().is_none() {
+                    self.news.accept = Some(DaemonAccept);
+                    self.sessions.accept.tell(&DaemonAccept);
+                }
+            }
+        }
+    }
+
     fn hang_up(&mut self) {
         self.sessions.hup.tell(&DaemonHup);
         if let Err(error) = self.life.reopen_log() {
@@ -138,6 +183,7 @@ impl ChildActor {
         let mut lines = self.sessions.peek(&self.life.alias);
         lines.push(format!("Scoreboard slot: {}", self.desk.borrow().slot()));
         lines.push(format!("Scoreboard: {}", self.desk.borrow().status().letter()));
+        lines.push(format!("Held by the operator: {:?}", *self.hold.borrow()));
         lines.push(match self.desk.borrow().leaving() {
             None => "Stays alive: waits for requests".to_owned(),
             Some(reason) => format!(
@@ -147,6 +193,7 @@ impl ChildActor {
                 self.desk.borrow().status().is_busy()
             ),
         });
+        lines.extend(peek::farewells(&self.sessions.unanswered()));
         peek::finish(lines, detail, &self.report())
     }
 
@@ -157,6 +204,7 @@ impl ChildActor {
             model: self.life.kind,
             reporter: Reporter::Child { slot: desk.slot() },
             parent: self.life.parent,
+            nursery: self.nursery.map(|pid| pid.as_raw().unsigned_abs()),
             phase: desk.board().phase(),
         };
         Report::of(view, Some(desk.board()), now())
@@ -171,6 +219,8 @@ impl Actor for ChildActor {
             self.desk.borrow().beat(now());
             ctx.run_interval(pause, |child, _ctx| child.desk.borrow().beat(now()));
         }
+        // It may have been paused between the look that its life began with and now.
+        self.look_at_the_hold();
         match Watch::readable(self.ears.as_fd(), Signalled) {
             Ok(watch) => {
                 ctx.add_stream(watch);
@@ -193,6 +243,8 @@ impl Handler<UpdateStatus> for ChildActor {
                 self.leave_if_done(ctx);
                 Ok(Updated::Leaving(ShutdownReason::Stopping))
             }
+            // One that leaves still takes what waits in the listener's queue.
+            Ok(Next::Accept) if self.is_held() => Ok(Updated::Held),
             Ok(Next::Accept) => {
                 self.sessions.accept.tell(&DaemonAccept);
                 self.news.accept = Some(DaemonAccept);
@@ -249,8 +301,15 @@ impl Handler<Shutdown> for ChildActor {
 impl Handler<Status> for ChildActor {
     type Result = MessageResult<Status>;
 
-    fn handle(&mut self, _status: Status, _ctx: &mut Self::Context) -> Self::Result {
-        MessageResult(self.report())
+    fn handle(&mut self, status: Status, _ctx: &mut Self::Context) -> Self::Result {
+        let report = self.report();
+        MessageResult(match status {
+            Status::Board => report,
+            Status::Processes => {
+                let usages = Usages::of(&report.pids());
+                report.with(&usages)
+            }
+        })
     }
 }
 
@@ -295,6 +354,7 @@ impl ChildActor {
             ChildIntention::Leave(Manner::AtOnce) => self.end(0, ctx),
             ChildIntention::Hangup => self.hang_up(),
             ChildIntention::Peek => info!(self.log, "peek\n{}", self.peek(Detail::Verbose)),
+            ChildIntention::Look => self.look_at_the_hold(),
             ChildIntention::Ignore => {}
         }
     }

@@ -5,7 +5,7 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use actix::Addr;
-use daemon_core::SlotNumber;
+use daemon_core::{Hold, SlotNumber};
 use daemon_nursery::now;
 use tokio::sync::watch;
 
@@ -22,6 +22,7 @@ pub struct ChildHandle {
     desk: Rc<RefCell<Desk>>,
     daemon: Addr<ChildActor>,
     leaving: watch::Receiver<Option<ShutdownReason>>,
+    hold: watch::Receiver<Hold>,
 }
 
 thread_local! {
@@ -43,8 +44,9 @@ impl ChildHandle {
         desk: Rc<RefCell<Desk>>,
         daemon: Addr<ChildActor>,
         leaving: watch::Receiver<Option<ShutdownReason>>,
+        hold: watch::Receiver<Hold>,
     ) -> Self {
-        ChildHandle { desk, daemon, leaving }
+        ChildHandle { desk, daemon, leaving, hold }
     }
 
     /// Says in a few words what the child is doing, for the scoreboard and ps(1).
@@ -94,6 +96,14 @@ impl ChildHandle {
             Ok(Some(reason)) => reason,
             // The daemon's actor has ended, and with it the child.
             Ok(None) | Err(_) => ShutdownReason::AtOnce,
+        }
+    }
+
+    /// Waits until the operator's word is this one. Who waits in vain is told to leave meanwhile.
+    pub(crate) async fn until_hold_is(&self, wanted: Hold) {
+        let mut hold = self.hold.clone();
+        if hold.wait_for(|hold| *hold == wanted).await.is_err() {
+            std::future::pending::<()>().await;
         }
     }
 

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use actix::{Actor, Addr, Recipient, System};
-use daemon_core::{Calling, Jitter, Quota, Requests};
+use daemon_core::{Calling, Hold, Jitter, Quota, Requests};
 use daemon_nursery::{Birth, EXIT_PANIC, EXIT_SOFTWARE};
 use daemon_sys::signals::Ears;
 use daemon_sys::stdio::LogFile;
@@ -87,9 +87,10 @@ pub(crate) fn live<P: Program>(program: P, life: Life, birth: Birth<P::Request>)
         let (end, ended) = oneshot::channel();
         let desk = Rc::new(RefCell::new(desk));
         let (leaving, told) = watch::channel(None);
+        let (hold, held) = watch::channel(Hold::No);
         let daemon =
-            ChildActor::new(Rc::clone(&desk), ears, leaving, life, log.clone(), end).start();
-        ChildHandle::new(desk, daemon.clone(), told).make_current();
+            ChildActor::new(Rc::clone(&desk), ears, leaving, hold, life, log.clone(), end).start();
+        ChildHandle::new(desk, daemon.clone(), told, held).make_current();
         debug!(log, "born");
         if calling == Calling::OneRequest {
             daemon.do_send(UpdateStatus::Req);

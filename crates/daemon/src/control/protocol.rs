@@ -211,7 +211,8 @@ pub enum Event {
         text: String,
         /// Requests that it had begun.
         requests: u64,
-        /// How long it lived.
+        /// How long it lived, in seconds.
+        #[serde(with = "crate::status::seconds")]
         lived: Duration,
     },
     /// A step was taken against a child, or only evidence of a slow request.

@@ -5,7 +5,7 @@ use std::os::fd::AsFd;
 use std::time::Duration;
 
 use actix::{Actor, Addr, AsyncContext, Context, SpawnHandle, StreamHandler};
-use daemon_core::{Manner, Moment, Phase, Swing};
+use daemon_core::{Hold, Manner, Moment, Phase, Swing};
 use daemon_nursery::{Handover, now};
 use daemon_sys::detach::Readiness;
 use daemon_sys::pidfile::PidFile;
@@ -17,9 +17,11 @@ use super::hands::NurseryHands;
 use super::household::{Household, Notice};
 use crate::babysitter::{BabysitterActor, Babysitting};
 use crate::child::Life;
+use crate::control::Control;
 use crate::error::DaemonError;
 use crate::messages::{
-    ChildExited, DaemonAccept, DaemonHup, DaemonParent, DaemonPause, DaemonStart, Detail,
+    ChildBorn, ChildExited, DaemonAccept, DaemonParent, DaemonPause, DaemonPhase, DaemonStart,
+    Detail,
 };
 use crate::peek;
 use crate::sessions::{News, Sessions};
@@ -66,6 +68,7 @@ pub struct DaemonActor<R: Handover> {
     pub(super) ending: super::stop::Ending,
     pub(super) failure: Option<DaemonError>,
     pub(super) waiting_for_stop: Vec<oneshot::Sender<Result<(), DaemonError>>>,
+    pub(super) control: Option<Control>,
     timer: Option<(Moment, SpawnHandle)>,
     started: Moment,
 }
@@ -77,7 +80,7 @@ impl<R: Handover> std::fmt::Debug for DaemonActor<R> {
 }
 
 impl<R: Handover + Send> DaemonActor<R> {
-    pub(crate) fn new(parent: Parent<R>) -> Self {
+    pub(crate) fn new(parent: Parent<R>, control: Option<Control>) -> Self {
         let Parent { life, log, on_hup, grace, readiness, pidfile, home, babysit } = parent;
         DaemonActor {
             life,
@@ -96,6 +99,7 @@ impl<R: Handover + Send> DaemonActor<R> {
             ending: super::stop::Ending::Not,
             failure: None,
             waiting_for_stop: Vec::new(),
+            control,
             timer: None,
             started: now(),
         }
@@ -120,6 +124,7 @@ impl<R: Handover + Send> DaemonActor<R> {
         scoreboard.show(home.household.max_children());
         let notices = home.household.notices();
         let lost = home.hands.lost.take();
+        self.tell_the_phase();
         for notice in notices {
             self.tell(notice, ctx);
         }
@@ -129,11 +134,23 @@ impl<R: Handover + Send> DaemonActor<R> {
         self.set_timer(ctx);
     }
 
+    /// Tells the phase, if it is another than was told last.
+    pub(super) fn tell_the_phase(&mut self) {
+        let phase = DaemonPhase(self.phase());
+        if self.news.phase != Some(phase) {
+            self.news.phase = Some(phase);
+            self.sessions.phase.tell(&phase);
+        }
+    }
+
     fn tell(&mut self, notice: Notice, ctx: &mut Context<Self>) {
         match notice {
             Notice::Up => self.up(),
             Notice::Swing(Swing::Pause) => {
-                info!(self.log, "all children are busy: pausing");
+                match self.home.as_ref().map(|home| home.household.held()) {
+                    Some(Hold::Yes) => info!(self.log, "paused: asked for"),
+                    Some(Hold::No) | None => info!(self.log, "all children are busy: pausing"),
+                }
                 self.news.pause = Some(DaemonPause);
                 self.sessions.pause.tell(&DaemonPause);
             }
@@ -144,6 +161,7 @@ impl<R: Handover + Send> DaemonActor<R> {
             }
             Notice::Born(child, pid) => {
                 debug!(self.log, "child born"; "slot" => child.slot.get(), "child" => pid.as_raw());
+                self.sessions.born.tell(&ChildBorn { child, pid });
             }
             Notice::Exited(exited) => {
                 if let Some(home) = &self.home {
@@ -285,27 +303,15 @@ impl<R: Handover + Send> DaemonActor<R> {
 
     pub(super) fn hang_up(&mut self, ctx: &mut Context<Self>) {
         info!(self.log, "hangup");
-        self.sessions.hup.tell(&DaemonHup);
         match self.on_hup {
             OnHup::ReopenLogs => {}
             OnHup::Reload => {
                 self.with_home(ctx, super::household::Household::reload);
             }
         }
-        if let Err(error) = self.life.reopen_log() {
-            error!(self.log, "the old log stays in use: {}", error);
+        if let Err(error) = self.reopen(ctx) {
+            error!(self.log, "{}", error);
         }
-        if let Some(home) = &mut self.home {
-            let done = home
-                .hands
-                .nursery
-                .hang_up()
-                .and_then(|()| home.hands.nursery.signal_all(daemon_sys::Signal::Hup));
-            if let Err(error) = done {
-                home.hands.lost.get_or_insert(error);
-            }
-        }
-        self.after(ctx);
     }
 
     pub(super) fn report(&self) -> Report {
@@ -315,15 +321,19 @@ impl<R: Handover + Send> DaemonActor<R> {
             model: self.life.kind,
             reporter: Reporter::Parent,
             parent: self.life.parent,
+            nursery: self
+                .home
+                .as_ref()
+                .map(|home| home.hands.nursery.pid().as_raw().unsigned_abs()),
             phase: self.phase(),
         };
         let now = now();
         let mut report = Report::of(view, board, now);
         report.up = now.saturating_since(self.started);
         if let Some(home) = &self.home {
-            report.door = home.household.door().map(Into::into);
+            report.door = Some(home.household.door().into());
             report.waiting = u32::try_from(home.household.waiting()).unwrap_or(u32::MAX);
-            report.counters = Some(home.household.counters.clone());
+            report.counters = Some(home.household.counters());
         }
         report
     }
@@ -332,6 +342,7 @@ impl<R: Handover + Send> DaemonActor<R> {
         match (&self.home, self.stopping) {
             (Some(home), _) => home.household.phase(),
             (None, None) => Phase::Running,
+            (None, Some(_)) if self.ending == super::stop::Ending::Over => Phase::Stopped,
             (None, Some(_)) => Phase::Stopping,
         }
     }
@@ -349,7 +360,13 @@ impl<R: Handover + Send> DaemonActor<R> {
                 census.busy(),
                 census.leaving()
             ));
+            lines.extend(home.household.registry().told_to_go(home.hands.nursery.board(), now()));
             lines.push(format!("Requests that wait for a child: {}", home.household.waiting()));
+            lines.push(format!(
+                "Door: {:?}, held: {:?}",
+                home.household.door(),
+                home.household.held()
+            ));
             lines.push(format!("Nursery: pid {}", home.hands.nursery.pid()));
             lines.push(format!(
                 "Orders that wait for the link: {}",
@@ -363,7 +380,9 @@ impl<R: Handover + Send> DaemonActor<R> {
             }
         });
         lines.push(format!("Foreign children: {:?}", self.foreign.pids()));
+        lines.extend(self.control.as_ref().map(Control::peek));
         lines.push(self.why_it_stays());
+        lines.extend(peek::farewells(&self.sessions.unanswered()));
         peek::finish(lines, detail, &self.report())
     }
 }
@@ -412,6 +431,7 @@ impl<R: Handover + Send> Actor for DaemonActor<R> {
         self.start_the_babysitter(ctx);
         self.news.start = Some(DaemonStart);
         if self.home.is_none() {
+            self.tell_the_phase();
             self.up();
         }
     }

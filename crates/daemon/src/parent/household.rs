@@ -3,12 +3,14 @@
 
 mod discipline;
 mod ending;
+mod orders;
 mod staffing;
 
 use std::time::Duration;
 
 use daemon_core::{
-    Backoff, BackoffRules, Calling, Cause, Death, Door, Entry, Exit, Moment, Phase, Pool, Swing,
+    Backoff, BackoffRules, Calling, Cause, Death, Door, Entry, Exit, Hold, Moment, Phase, Pool,
+    Swing,
 };
 use daemon_nursery::{ChildId, Event};
 use daemon_sys::process::Pid;
@@ -108,6 +110,7 @@ pub(crate) struct Household<R> {
     delay_told: Moment,
     cap_told: Told,
     nursery_told: Told,
+    hold: Hold,
     reloaded: Reloaded,
     pub(crate) counters: Counters,
     notices: Vec<Notice>,
@@ -158,6 +161,7 @@ impl<R> Household<R> {
             delay_told: Moment::ZERO,
             cap_told: Told::No,
             nursery_told: Told::No,
+            hold: Hold::No,
             reloaded: Reloaded::default(),
             counters: Counters::default(),
             notices: Vec::new(),
@@ -180,12 +184,22 @@ impl<R> Household<R> {
         }
     }
 
-    /// The door, in a model that has one.
-    pub(crate) fn door(&self) -> Option<Door> {
-        match &self.strategy {
-            Strategy::PreFork { .. } => None,
-            Strategy::PostFork(reception) => Some(reception.door()),
+    /// The door. A pool's is shut when the operator holds it.
+    pub(crate) fn door(&self) -> Door {
+        match (&self.strategy, self.hold) {
+            (Strategy::PreFork { .. }, Hold::No) => Door::Open,
+            (Strategy::PreFork { .. }, Hold::Yes) => Door::Shut,
+            (Strategy::PostFork(reception), _) => reception.door(),
         }
+    }
+
+    /// What was counted since the start.
+    pub(crate) fn counters(&self) -> Counters {
+        let mut counters = self.counters.clone();
+        if let Strategy::PostFork(reception) = &self.strategy {
+            counters.handed_back += reception.handed_back();
+        }
+        counters
     }
 
     /// The most children there may be now.
@@ -216,6 +230,7 @@ impl<R> Household<R> {
         let children = self.registry.census().children();
         match &mut self.strategy {
             Strategy::PreFork { .. } => {
+                self.counters.handed_back += 1;
                 guest.hand_back(crate::messages::HandBackReason::NotPostForking);
             }
             Strategy::PostFork(reception) => {

@@ -6,6 +6,7 @@ mod foreign;
 mod hands;
 mod household;
 mod kills;
+mod orders;
 mod reception;
 mod registry;
 mod reload;

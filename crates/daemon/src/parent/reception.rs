@@ -45,6 +45,7 @@ pub(crate) struct Reception<R> {
     next_turn: u64,
     /// Who is told when the child is born, and whose turn it was.
     replies: HashMap<ChildId, (Reply<R>, u64)>,
+    handed_back: u64,
 }
 
 /// Whether the next guest may be forked for when one could not.
@@ -66,6 +67,7 @@ impl<R> Reception<R> {
             waiting: VecDeque::new(),
             next_turn: 0,
             replies: HashMap::new(),
+            handed_back: 0,
         }
     }
 
@@ -75,6 +77,16 @@ impl<R> Reception<R> {
 
     pub(crate) fn waiting(&self) -> usize {
         self.waiting.len()
+    }
+
+    /// How many requests have gone back to who had sent them.
+    pub(crate) fn handed_back(&self) -> u64 {
+        self.handed_back
+    }
+
+    fn hand_back(&mut self, guest: Guest<R>, why: HandBackReason) {
+        self.handed_back += 1;
+        guest.hand_back(why);
     }
 
     /// Whether all who came have been answered.
@@ -111,11 +123,11 @@ impl<R> Reception<R> {
         };
         match admit(&self.traffic(children, phase), self.backlog) {
             Admission::Fork | Admission::Wait => self.waiting.push_back(guest),
-            Admission::Full => guest.hand_back(HandBackReason::Full {
-                max_children: self.max_children,
-                backlog: self.backlog,
-            }),
-            Admission::Stopping => guest.hand_back(HandBackReason::Stopping),
+            Admission::Full => {
+                let (max_children, backlog) = (self.max_children, self.backlog);
+                self.hand_back(guest, HandBackReason::Full { max_children, backlog });
+            }
+            Admission::Stopping => self.hand_back(guest, HandBackReason::Stopping),
         }
     }
 
@@ -140,11 +152,11 @@ impl<R> Reception<R> {
                 Line::Stops
             }
             NurseryError::Handover(error) => {
-                guest.hand_back(error.into());
+                self.hand_back(guest, error.into());
                 Line::GoesOn
             }
             other => {
-                guest.hand_back(HandBackReason::CannotFork(other.to_string()));
+                self.hand_back(guest, HandBackReason::CannotFork(other.to_string()));
                 Line::Stops
             }
         }
@@ -164,7 +176,7 @@ impl<R> Reception<R> {
         if refusal.is_passing() {
             self.wait_again(guest);
         } else {
-            guest.hand_back(HandBackReason::CannotFork(refusal.to_string()));
+            self.hand_back(guest, HandBackReason::CannotFork(refusal.to_string()));
         }
     }
 
@@ -177,14 +189,14 @@ impl<R> Reception<R> {
     pub(crate) fn unborn(&mut self, child: ChildId, request: R, why: &str) {
         if let Some((reply, turn)) = self.replies.remove(&child) {
             let guest = Guest { request, reply, turn };
-            guest.hand_back(HandBackReason::CannotFork(why.to_owned()));
+            self.hand_back(guest, HandBackReason::CannotFork(why.to_owned()));
         }
     }
 
     /// Gives back all that wait.
     pub(crate) fn clear(&mut self) {
-        for guest in self.waiting.drain(..) {
-            guest.hand_back(HandBackReason::Stopping);
+        while let Some(guest) = self.waiting.pop_front() {
+            self.hand_back(guest, HandBackReason::Stopping);
         }
     }
 

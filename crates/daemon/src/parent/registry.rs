@@ -155,6 +155,19 @@ impl Registry {
         }
     }
 
+    /// The operator wants this child killed, whatever it was told before.
+    pub(crate) fn condemn(&mut self, child: ChildId) {
+        self.dismiss(child, Dismissal::Killed);
+        if let Some(record) = self.get_mut(child) {
+            record.dismissed = Some(Dismissal::Killed);
+        }
+    }
+
+    /// The child that is this process, if it is one.
+    pub(crate) fn of_process(&self, pid: Pid) -> Option<ChildId> {
+        self.records().find(|record| record.pid == Some(pid)).map(|record| record.child)
+    }
+
     /// All children are told to go; a stronger word replaces an earlier one.
     pub(crate) fn dismiss_all(&mut self, why: Dismissal) {
         for record in self.records.iter_mut().flatten() {
@@ -190,6 +203,23 @@ impl Registry {
             (true, _) => Age::Served,
         };
         Some((ChildExited { child, pid, cause, requests: last.requests, lived }, age))
+    }
+
+    /// Lines that tell what the children that were told to go still do.
+    pub(crate) fn told_to_go(&self, board: daemon_core::Board, now: Moment) -> Vec<String> {
+        let line = |record: &Record| {
+            let told = record.dismissed?;
+            let entry = board.read(record.child.slot);
+            let pid =
+                record.pid.map_or_else(|| "not born yet".to_owned(), |pid| format!("pid {pid}"));
+            let letter = entry.status.map_or('?', Status::letter);
+            let since = now.saturating_since(entry.since).as_secs();
+            Some(format!(
+                "    {}, {pid}: told to go ({told:?}), [{letter}] for {since} s",
+                record.child
+            ))
+        };
+        self.records().filter_map(line).collect()
     }
 
     fn take(&mut self, child: ChildId) -> Option<Record> {

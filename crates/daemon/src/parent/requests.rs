@@ -9,6 +9,7 @@ use daemon_core::{ParentIntention, Signal, in_parent};
 use daemon_nursery::Handover;
 use futures::FutureExt;
 use futures::channel::oneshot;
+use futures::future::ready;
 use slog::{debug, info, warn};
 
 use super::actor::DaemonActor;
@@ -20,6 +21,7 @@ use crate::messages::{
     StatusError, Subscribe, UntilStopped, UpdateStatus, Updated,
 };
 use crate::sessions::Broadcast;
+use crate::status::{Report, Usages};
 use crate::watch::Watch;
 
 impl<R: Handover + Send> Handler<HandOver<R>> for DaemonActor<R> {
@@ -64,10 +66,19 @@ impl<R: Handover + Send, M: Broadcast> Handler<Subscribe<M>> for DaemonActor<R> 
 }
 
 impl<R: Handover + Send> Handler<Status> for DaemonActor<R> {
-    type Result = MessageResult<Status>;
+    type Result = ResponseFuture<Report>;
 
-    fn handle(&mut self, _status: Status, _ctx: &mut Self::Context) -> Self::Result {
-        MessageResult(self.report())
+    fn handle(&mut self, status: Status, _ctx: &mut Self::Context) -> Self::Result {
+        let report = self.report();
+        match status {
+            Status::Board => Box::pin(ready(report)),
+            Status::Processes => Box::pin(async move {
+                let pids = report.pids();
+                // The kernel adds up each page for it: nobody shall wait for that but who asks.
+                let looked = tokio::task::spawn_blocking(move || Usages::of(&pids)).await;
+                report.with(&looked.unwrap_or_default())
+            }),
+        }
     }
 }
 
@@ -152,6 +163,7 @@ impl<R: Handover + Send> Handler<Signalled> for DaemonActor<R> {
             ParentIntention::Peek => info!(self.log, "peek\n{}", self.peek(Detail::Verbose)),
             ParentIntention::More => self.resize_by_signal(Resize::More, ctx),
             ParentIntention::Fewer => self.resize_by_signal(Resize::Fewer, ctx),
+            ParentIntention::Ignore => {}
         }
     }
 }

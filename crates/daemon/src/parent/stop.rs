@@ -51,6 +51,7 @@ impl<R: Handover + Send> DaemonActor<R> {
             Manner::AtOnce => ShutdownReason::AtOnce,
         };
         info!(self.log, "{} is stopping", self.life.alias; "manner" => ?manner);
+        self.tell_the_phase();
         if let Some(home) = &self.home {
             // Children read on the scoreboard why they get their TERM.
             home.hands.nursery.scoreboard().set_phase(Phase::Stopping);
@@ -187,6 +188,10 @@ impl<R: Handover + Send> DaemonActor<R> {
             return;
         }
         self.ending = Ending::Over;
+        self.tell_the_phase();
+        if let Some(control) = self.control.take() {
+            control.close();
+        }
         if let Some(pidfile) = self.pidfile.take()
             && let Err(error) = pidfile.release()
         {

@@ -2,6 +2,7 @@
 
 use daemon_core::{Bell, Line, Scoreboard, Seat, Status, lines_for};
 
+use super::processes::Usage;
 use super::*;
 
 struct Silent;
@@ -42,6 +43,7 @@ fn report(reporter: Reporter) -> Report {
         model: Kind::PreFork,
         reporter,
         parent: 99,
+        nursery: Some(100),
         phase: Phase::Running,
     };
     Report::of(view, Some(board()), at(9))
@@ -100,6 +102,7 @@ fn a_daemon_without_children_has_no_scoreboard() {
         model: Kind::Solo,
         reporter: Reporter::Parent,
         parent: 99,
+        nursery: Some(100),
         phase: Phase::Running,
     };
     let report = Report::of(view, None, at(9));
@@ -113,4 +116,212 @@ fn ends_are_counted_by_whether_they_were_in_order() {
     counters.exited(&Cause::Recycled(daemon_core::Spent::Requests), 10);
     counters.exited(&Cause::Exited(1), 3);
     assert_eq!((counters.left, counters.died, counters.requests), (1, 1, 13));
+}
+
+/// All that can be known of a daemon.
+fn full() -> Report {
+    let mut report = report(Reporter::Parent);
+    report.door = Some(DoorState::Open);
+    report.up = Duration::from_millis(7_500_250);
+    report.waiting = 2;
+    let mut counters = Counters { forks: 12, failed_forks: 1, pauses: 3, ..Counters::default() };
+    counters.handed_back = 4;
+    counters.exited(&Cause::Retired, 100);
+    counters.exited(&Cause::Killed { signal: 11, core: false }, 7);
+    report.counters = Some(counters);
+    let usages = [99, 100, 701, 702].map(|pid| {
+        let cpu = Some(Duration::from_millis(u64::from(pid) * 10));
+        (pid, Usage { cpu, rss: Some(u64::from(pid) << 13), pss: Some(u64::from(pid) << 12) })
+    });
+    report.with(&Usages(usages.into_iter().collect()))
+}
+
+#[test]
+fn the_table_is_aligned() {
+    let lines = [
+        "echo: Pre-forking server, running, door open, up 2h05m; 3 of 4 children, 2 requests wait",
+        "108 requests, 12 forks (1 failed), 1 left, 1 died, 3 pauses, 4 handed back",
+        "SLOT  PID  S  AGE  SINCE  REQS    CPU   RSS   PSS  LABEL",
+        "   -   99  -    -      -     -  0.99s  792K  396K  parent",
+        "   -  100  -    -      -     -  1.00s  800K  400K  nursery",
+        "   0    -  F   8s     8s     0      -     -     -",
+        "   1  701  r   7s     4s     1  7.01s  5.4M  2.7M  GET /",
+        "   2  702  .   7s     4s     0  7.02s  5.4M  2.7M",
+    ];
+    assert_eq!(full().table().to_string().lines().collect::<Vec<_>>(), lines);
+}
+
+#[test]
+fn a_label_moves_no_cursor() {
+    let mut report = full();
+    report.children[1].label = Some("\u{1b}[2Jgone".to_owned());
+    let table = report.table().to_string();
+    assert!(table.contains("?[2Jgone") && !table.contains('\u{1b}'), "{table}");
+}
+
+#[test]
+fn the_table_of_a_daemon_without_children_is_its_head() {
+    let mut report = report(Reporter::Parent);
+    (report.model, report.children, report.max_children) = (Kind::Solo, Vec::new(), 0);
+    assert_eq!(report.table().to_string(), "echo: Non-forking server, running\n");
+}
+
+#[test]
+fn as_open_metrics_it_says_the_same() {
+    let text = full().open_metrics();
+    let sample = |line: &str| assert!(text.lines().any(|said| said == line), "{line}\n{text}");
+    sample("# HELP actix_daemon_children Children, by what they do.");
+    sample("# TYPE actix_daemon_children gauge");
+    sample(r#"actix_daemon_children{daemon="echo",status="serving"} 1"#);
+    sample(r#"actix_daemon_children{daemon="echo",status="long"} 0"#);
+    sample(r#"actix_daemon_requests_total{daemon="echo"} 108"#);
+    sample(r#"actix_daemon_forks_total{daemon="echo"} 12"#);
+    sample(r#"actix_daemon_fork_failures_total{daemon="echo"} 1"#);
+    sample(r#"actix_daemon_exits_total{daemon="echo",cause="retired"} 1"#);
+    sample(r#"actix_daemon_exits_total{daemon="echo",cause="killed"} 1"#);
+    sample(r#"actix_daemon_pauses_total{daemon="echo"} 3"#);
+    sample(r#"actix_daemon_handed_back_total{daemon="echo"} 4"#);
+    sample(r#"actix_daemon_waiting{daemon="echo"} 2"#);
+    sample(r#"actix_daemon_max_children{daemon="echo"} 4"#);
+    sample("# UNIT actix_daemon_up_seconds seconds");
+    sample(r#"actix_daemon_up_seconds{daemon="echo"} 7500.25"#);
+    sample("# UNIT actix_daemon_memory_bytes bytes");
+    sample(r#"actix_daemon_memory_bytes{daemon="echo",kind="rss",role="nursery"} 819200"#);
+    sample(r#"actix_daemon_memory_bytes{daemon="echo",kind="pss",role="children"} 5746688"#);
+    assert!(text.ends_with("# EOF\n"), "{text}");
+    let names = text.lines().filter_map(|line| line.strip_prefix("# TYPE ")).count();
+    assert_eq!(names, 11, "{text}");
+}
+
+#[test]
+fn a_name_with_quotes_leaves_the_metrics_whole() {
+    let mut report = full();
+    report.alias = "a \"b\" \\c".to_owned();
+    let line = r#"actix_daemon_forks_total{daemon="a \"b\" \\c"} 12"#;
+    assert!(report.open_metrics().lines().any(|said| said == line), "{}", report.open_metrics());
+}
+
+#[test]
+fn times_are_numbers_of_seconds_as_json() {
+    let json = serde_json::to_value(full()).unwrap();
+    assert_eq!(json["up"], 7500.25);
+    assert_eq!(json["children"][1]["age"], 7.0);
+    assert_eq!(json["children"][1]["cpu"], 7.01);
+    assert_eq!(json["children"][0]["cpu"], serde_json::Value::Null);
+    assert_eq!(json["processes"][1]["role"], "nursery");
+    assert_eq!(serde_json::from_value::<Report>(json).unwrap(), full());
+}
+
+#[test]
+fn a_report_of_before_the_processes_were_told_is_still_read() {
+    let mut json = serde_json::to_value(full()).unwrap();
+    for later in ["processes", "nursery"] {
+        json.as_object_mut().unwrap().remove(later);
+    }
+    assert!(serde_json::from_value::<Report>(json).unwrap().processes.is_empty());
+}
+
+mod any {
+    use proptest::collection::{btree_map, vec};
+    use proptest::option;
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn time() -> impl Strategy<Value = Duration> {
+        // Up to a hundred years.
+        (0..3_200_000_000_000_000_u64).prop_map(Duration::from_micros)
+    }
+
+    fn cause() -> impl Strategy<Value = Cause> {
+        use daemon_core::{Exit, Killing, Offence, Spent};
+        prop_oneof![
+            Just(Cause::Done),
+            Just(Cause::Recycled(Spent::Memory)),
+            Just(Cause::KilledByUs(Killing::Rogue(Offence::Hung))),
+            Just(Cause::OutOfMemory),
+            any::<i32>().prop_map(Cause::Exited),
+            any::<i32>().prop_map(|code| Cause::FailedToBoot(Exit::Code(code))),
+            any::<(i32, bool)>().prop_map(|(signal, core)| Cause::Killed { signal, core }),
+        ]
+    }
+
+    fn child() -> impl Strategy<Value = ChildReport> {
+        let who = (0..65_536_u32, option::of(any::<u32>()), any::<char>(), any::<u32>());
+        let does = (time(), time(), any::<u64>(), option::of(any::<String>()));
+        let uses = (option::of(time()), option::of(any::<u64>()), option::of(any::<u64>()));
+        (who, does, uses, vec(cause(), 0..4)).prop_map(|(who, does, uses, causes)| ChildReport {
+            slot: SlotNumber::new(who.0),
+            pid: who.1,
+            letter: who.2,
+            age: does.0,
+            since: does.1,
+            requests: does.2,
+            label: does.3,
+            generation: who.3,
+            cpu: uses.0,
+            rss: uses.1,
+            pss: uses.2,
+            causes,
+        })
+    }
+
+    fn counters() -> impl Strategy<Value = Counters> {
+        let exits = btree_map("[a-z-]{1,12}", any::<u64>(), 0..4);
+        (any::<[u64; 8]>(), exits).prop_map(|(counted, exits)| Counters {
+            forks: counted[0],
+            failed_forks: counted[1],
+            requests: counted[2],
+            pauses: counted[3],
+            at_the_cap: counted[4],
+            left: counted[5],
+            died: counted[6],
+            exits,
+            handed_back: counted[7],
+        })
+    }
+
+    prop_compose! {
+        fn report()(
+            alias: String,
+            numbers: [u32; 6],
+            slot in option::of(0..65_536_u32),
+            model in prop_oneof![Just(Kind::Solo), Just(Kind::PostFork), Just(Kind::PreFork)],
+            phase in proptest::sample::select(Phase::ALL.to_vec()),
+            door in option::of(prop_oneof![Just(DoorState::Open), Just(DoorState::Shut)]),
+            up in time(),
+            board: String,
+            children in vec(child(), 0..5),
+            counters in option::of(counters()),
+            memory in option::of(any::<u64>()),
+        ) -> Report {
+            let [parent, nursery, slots, free, max_children, waiting] = numbers;
+            let reporter = slot.map_or(Reporter::Parent, |slot| {
+                Reporter::Child { slot: SlotNumber::new(slot) }
+            });
+            let nursery_process = ProcessReport {
+                role: Role::Nursery, pid: nursery, cpu: Some(up), rss: memory, pss: None,
+            };
+            Report {
+                alias, model, reporter, parent, nursery: Some(nursery), phase, door, up, board,
+                slots, free, max_children, waiting, children, counters,
+                processes: vec![nursery_process],
+            }
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn any_report_survives_json_there_and_back(report in report()) {
+            let json = serde_json::to_string(&report).unwrap();
+            let back: Report = serde_json::from_str(&json).unwrap();
+            prop_assert_eq!(back, report);
+        }
+
+        #[test]
+        fn any_report_prints(report in report()) {
+            let _text = (report.to_string(), report.table().to_string());
+            prop_assert!(report.open_metrics().ends_with("# EOF\n"));
+        }
+    }
 }

@@ -1,0 +1,57 @@
+//! Lines of bounded length from a client that may send anything, at any pace.
+
+use tokio::io::{AsyncBufRead, AsyncBufReadExt, AsyncReadExt};
+
+/// What was read.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Read {
+    /// A line, without its end. What comes before the end of the stream is one, too.
+    Line(Vec<u8>),
+    /// More bytes than a line may have, and no end of it.
+    TooLong,
+    /// The client has closed, or the connection is broken.
+    End,
+}
+
+/// Reads the next line, of at most so many bytes.
+pub(super) async fn next<R: AsyncBufRead + Unpin>(reader: &mut R, most: usize) -> Read {
+    let mut line = Vec::new();
+    let room = most as u64 + 1;
+    match reader.take(room).read_until(b'\n', &mut line).await {
+        Err(_broken) => Read::End,
+        Ok(0) => Read::End,
+        Ok(_bytes) => {
+            if line.pop_if(|last| *last == b'\n').is_none() && line.len() > most {
+                return Read::TooLong;
+            }
+            Read::Line(line)
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read_all(mut bytes: &[u8]) -> Vec<Read> {
+        let mut read = Vec::new();
+        futures::executor::block_on(async {
+            loop {
+                read.push(next(&mut bytes, 4).await);
+                if matches!(read.last(), Some(Read::TooLong | Read::End)) {
+                    return;
+                }
+            }
+        });
+        read
+    }
+
+    #[test]
+    fn a_line_of_the_most_bytes_is_read_and_a_longer_one_is_not() {
+        let line = |text: &str| Read::Line(text.as_bytes().to_vec());
+        assert_eq!(read_all(b"abcd\n\nef"), [line("abcd"), line(""), line("ef"), Read::End]);
+        assert_eq!(read_all(b"abcde\n"), [Read::TooLong]);
+        assert_eq!(read_all(b"abcdefghijkl"), [Read::TooLong]);
+        assert_eq!(read_all(b""), [Read::End]);
+    }
+}

@@ -1,0 +1,156 @@
+//! Who may come in, and how many at a time.
+
+use std::cell::Cell;
+use std::io;
+use std::rc::Rc;
+use std::time::Duration;
+
+use actix::Addr;
+use daemon_nursery::Handover;
+use daemon_sys::socketfile::{Place, SocketFile};
+use slog::{Logger, info, warn};
+use tokio::net::{UnixListener, UnixStream};
+use tokio::task::{JoinHandle, JoinSet};
+
+use super::commands::{Desk, fault};
+use super::connection::{line, serve};
+use super::protocol::{Fault, FaultKind, Outcome};
+use crate::parent::DaemonActor;
+
+/// So many clients at a time.
+const CLIENTS_MAX: usize = 128;
+
+/// How long a daemon that is short of descriptors waits before it accepts again.
+const SICK_PAUSE: Duration = Duration::from_millis(100);
+
+/// The control socket of a daemon that runs.
+#[derive(Debug)]
+pub(crate) struct Control {
+    place: Place,
+    serving: JoinHandle<()>,
+    clients: Rc<Cell<usize>>,
+    log: Logger,
+}
+
+/// A socket that the runtime watches already, before there is anybody to answer.
+#[derive(Debug)]
+pub(crate) struct Socket {
+    place: Place,
+    listener: UnixListener,
+}
+
+impl Socket {
+    pub(crate) fn open(socket: SocketFile) -> io::Result<Self> {
+        let (listener, place) = socket.into_parts();
+        Ok(Socket { place, listener: UnixListener::from_std(listener.into())? })
+    }
+
+    /// Begins to answer, in the System of this thread.
+    pub(crate) fn answer<R: Handover + Send>(
+        self,
+        daemon: Addr<DaemonActor<R>>,
+        log: Logger,
+    ) -> Control {
+        let Socket { place, listener } = self;
+        let desk = Desk { daemon };
+        let clients = Rc::new(Cell::new(0));
+        let serving = actix_rt::spawn(accept(listener, desk, Rc::clone(&clients), log.clone()));
+        Control { place, serving, clients, log }
+    }
+}
+
+impl Control {
+    /// A line of a peek.
+    pub(crate) fn peek(&self) -> String {
+        let clients = self.clients.get();
+        format!("Control socket: {}, {clients} clients", self.place.path().display())
+    }
+
+    /// Answers no more: all connections are closed, and the socket is removed from its place.
+    pub(crate) fn close(self) {
+        self.serving.abort();
+        if let Err(error) = self.place.release() {
+            // The next start replaces it.
+            info!(self.log, "the control socket stays: {}", error);
+        }
+    }
+}
+
+async fn accept<R: Handover + Send>(
+    listener: UnixListener,
+    desk: Desk<R>,
+    present: Rc<Cell<usize>>,
+    log: Logger,
+) {
+    // Dropped, it ends them all.
+    let mut clients = JoinSet::new();
+    let mut told = Told::No;
+    loop {
+        match listener.accept().await {
+            Ok((stream, _nameless)) => {
+                told = Told::No;
+                while clients.try_join_next().is_some() {}
+                match admit(&stream, present.get()) {
+                    Ok(()) => {
+                        let (desk, present) = (desk.clone(), Present::come(&present));
+                        clients.spawn_local(async move {
+                            serve(stream, desk).await;
+                            drop(present);
+                        });
+                    }
+                    Err(fault) => {
+                        warn!(log, "on the control socket: {}", fault);
+                        // One line fits into a new socket; whether it is read is not waited for.
+                        let _ = stream.try_write(&line(Outcome::Error(fault)));
+                    }
+                }
+            }
+            Err(error) => {
+                if told == Told::No {
+                    warn!(log, "cannot accept on the control socket: {}", error);
+                    told = Told::Yes;
+                }
+                tokio::time::sleep(SICK_PAUSE).await;
+            }
+        }
+    }
+}
+
+/// A client that is counted until it leaves, however that happens.
+struct Present(Rc<Cell<usize>>);
+
+impl Present {
+    fn come(count: &Rc<Cell<usize>>) -> Self {
+        count.set(count.get() + 1);
+        Present(Rc::clone(count))
+    }
+}
+
+impl Drop for Present {
+    fn drop(&mut self) {
+        self.0.set(self.0.get().saturating_sub(1));
+    }
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Told {
+    No,
+    Yes,
+}
+
+/// Whether this client may come in. The mode of the socket keeps others out already; this counts
+/// also where somebody has changed it.
+fn admit(stream: &UnixStream, clients: usize) -> Result<(), Fault> {
+    let peer = stream.peer_cred().map_err(|error| {
+        fault(FaultKind::Failed, format!("cannot find out whose process it is: {error}"))
+    })?;
+    let uid = peer.uid();
+    if uid != 0 && uid != daemon_sys::privileges::effective_user() {
+        return Err(fault(FaultKind::Forbidden, format!("user {uid} may not control the daemon")));
+    }
+    if clients >= CLIENTS_MAX {
+        let text = format!("{CLIENTS_MAX} clients are connected already");
+        return Err(fault(FaultKind::Refused, text));
+    }
+    Ok(())
+}

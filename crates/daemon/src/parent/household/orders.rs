@@ -1,0 +1,81 @@
+//! What the operator orders: one child gone, the whole daemon held.
+
+use daemon_core::{Dismissal, Hold, Moment, Phase, Swing};
+use daemon_nursery::ChildId;
+use daemon_sys::process::{Pid, Signal};
+
+use super::{Household, Notice, Strategy};
+use crate::messages::{Held, Refusal};
+use crate::parent::hands::Hands;
+
+impl<R> Household<R> {
+    /// Has a child leave after the request in hand.
+    pub(crate) fn retire_one(
+        &mut self,
+        pid: Pid,
+        hands: &mut impl Hands<R>,
+        now: Moment,
+    ) -> Result<ChildId, Refusal> {
+        self.changeable()?;
+        let child = self.child(pid)?;
+        self.registry.dismiss(child, Dismissal::Retired);
+        hands.signal(child, Signal::Term);
+        self.settle(hands, now);
+        Ok(child)
+    }
+
+    /// Kills a child, in any phase: one that holds up the end, for one.
+    pub(crate) fn kill_one(
+        &mut self,
+        pid: Pid,
+        hands: &mut impl Hands<R>,
+        now: Moment,
+    ) -> Result<ChildId, Refusal> {
+        let child = self.child(pid)?;
+        self.registry.condemn(child);
+        hands.signal(child, Signal::Kill);
+        self.settle(hands, now);
+        Ok(child)
+    }
+
+    fn child(&self, pid: Pid) -> Result<ChildId, Refusal> {
+        self.registry.of_process(pid).ok_or(Refusal::NoSuchChild { pid })
+    }
+
+    /// Holds the door shut, or lets it go. A pool's children read on the scoreboard how it is, where
+    /// it must have been written before, and are told to look.
+    pub(crate) fn hold(
+        &mut self,
+        hold: Hold,
+        hands: &mut impl Hands<R>,
+        now: Moment,
+    ) -> Result<Held, Refusal> {
+        self.changeable()?;
+        if self.hold == hold {
+            return Ok(Held::Already);
+        }
+        self.hold = hold;
+        match &mut self.strategy {
+            Strategy::PostFork(reception) => reception.hold = hold,
+            Strategy::PreFork { .. } => {
+                hands.signal_all(Signal::Cont);
+                let swing = match hold {
+                    Hold::Yes => Swing::Pause,
+                    Hold::No => Swing::Accept,
+                };
+                self.counters.pauses += u64::from(swing == Swing::Pause);
+                self.notices.push(Notice::Swing(swing));
+            }
+        }
+        self.settle(hands, now);
+        Ok(Held::Now)
+    }
+
+    /// Whether the operator holds the daemon. One that stops takes what waits, and is held no more.
+    pub(crate) fn held(&self) -> Hold {
+        match self.phase {
+            Phase::Starting | Phase::Running => self.hold,
+            Phase::Stopping | Phase::Stopped => Hold::No,
+        }
+    }
+}

@@ -1,0 +1,146 @@
+//! The report in the text of OpenMetrics, for Prometheus and its kind.
+
+use prometheus_client::encoding::{EncodeLabelSet, text};
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::gauge::Gauge;
+use prometheus_client::registry::{Registry, Unit};
+
+use super::{Report, Role, seconds};
+
+/// A gauge of a fraction.
+type Fraction = Gauge<f64, std::sync::atomic::AtomicU64>;
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Doing {
+    status: &'static str,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Ended {
+    cause: String,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Held {
+    kind: &'static str,
+    role: &'static str,
+}
+
+impl Report {
+    /// Prints in the text format of OpenMetrics 1.0, all names beginning with `actix_daemon_`, each
+    /// sample with the label `daemon`, the alias.
+    ///
+    /// What this process does not know has no sample: the counters are the parent's, memory is told
+    /// where the process table was asked.
+    #[must_use]
+    pub fn open_metrics(&self) -> String {
+        let labels = [("daemon".into(), escaped(&self.alias).into())];
+        let mut registry = Registry::with_prefix_and_labels("actix_daemon", labels.into_iter());
+        self.gauges(&mut registry);
+        self.count(&mut registry);
+        self.memory(&mut registry);
+        let mut text = String::new();
+        match text::encode(&mut text, &registry) {
+            Ok(()) => text,
+            // Writing to a string does not fail, but an empty page that is whole can be read too.
+            Err(std::fmt::Error) => "# EOF\n".to_owned(),
+        }
+    }
+
+    fn gauges(&self, registry: &mut Registry) {
+        let children = Family::<Doing, Gauge>::default();
+        // All of them, so that a series does not come and go.
+        for status in daemon_core::Status::ALL {
+            if let Some(status) = word(status.letter()) {
+                drop(children.get_or_create(&Doing { status }));
+            }
+        }
+        for child in &self.children {
+            let status = word(child.letter).unwrap_or("damaged");
+            children.get_or_create(&Doing { status }).inc();
+        }
+        registry.register("children", "Children, by what they do", children);
+        let gauge = |value: u32| {
+            let gauge = Gauge::<i64>::default();
+            gauge.set(i64::from(value));
+            gauge
+        };
+        let waiting = "Requests that wait for a child";
+        registry.register("waiting", waiting, gauge(self.waiting));
+        let most = "The most children there may be";
+        registry.register("max_children", most, gauge(self.max_children));
+        if self.up > std::time::Duration::ZERO {
+            let up = Fraction::default();
+            up.set(seconds::of(self.up));
+            registry.register_with_unit("up", "Time since the start", Unit::Seconds, up);
+        }
+    }
+
+    fn count(&self, registry: &mut Registry) {
+        let Some(counters) = &self.counters else { return };
+        let counter = |value: u64| {
+            let counter = Counter::<u64>::default();
+            counter.inc_by(value);
+            counter
+        };
+        let requests = self.requests_begun(counters);
+        registry.register("requests", "Requests begun", counter(requests));
+        registry.register("forks", "Children born", counter(counters.forks));
+        registry.register("fork_failures", "Forks that failed", counter(counters.failed_forks));
+        registry.register("pauses", "Times that the door was shut", counter(counters.pauses));
+        let back = "Requests handed back to who had sent them";
+        registry.register("handed_back", back, counter(counters.handed_back));
+        let exits = Family::<Ended, Counter>::default();
+        for (cause, ended) in &counters.exits {
+            exits.get_or_create(&Ended { cause: escaped(cause) }).inc_by(*ended);
+        }
+        registry.register("exits", "Children that are gone, by cause", exits);
+    }
+
+    fn memory(&self, registry: &mut Registry) {
+        let memory = Family::<Held, Gauge>::default();
+        let add = |role: &'static str, rss: Option<u64>, pss: Option<u64>| {
+            for (kind, bytes) in [("rss", rss), ("pss", pss)] {
+                if let Some(bytes) = bytes {
+                    let bytes = i64::try_from(bytes).unwrap_or(i64::MAX);
+                    let held = memory.get_or_create(&Held { kind, role });
+                    held.set(held.get().saturating_add(bytes));
+                }
+            }
+        };
+        for process in &self.processes {
+            let role = match process.role {
+                Role::Parent => "parent",
+                Role::Nursery => "nursery",
+            };
+            add(role, process.rss, process.pss);
+        }
+        for child in &self.children {
+            add("children", child.rss, child.pss);
+        }
+        let held = "Memory held: rss as each process sees it, pss with what is shared divided";
+        registry.register_with_unit("memory", held, Unit::Bytes, memory);
+    }
+}
+
+/// A label's value as the format wants it; the library writes values as they are.
+fn escaped(value: &str) -> String {
+    value.replace('\\', "\\\\").replace('"', "\\\"").replace('\n', "\\n")
+}
+
+/// The word for a status by its letter; none for an empty slot and a damaged line.
+fn word(letter: char) -> Option<&'static str> {
+    use daemon_core::Status;
+
+    match Status::from_letter(letter)? {
+        Status::Empty => None,
+        Status::Forking => Some("forking"),
+        Status::Born => Some("born"),
+        Status::Fresh => Some("fresh"),
+        Status::Waiting => Some("waiting"),
+        Status::Serving => Some("serving"),
+        Status::Long => Some("long"),
+        Status::Leaving => Some("leaving"),
+    }
+}

@@ -1,0 +1,184 @@
+//! The report as a table for people.
+
+use std::fmt;
+use std::time::Duration;
+
+use daemon_core::Phase;
+
+use super::{ChildReport, DoorState, ProcessReport, Report, Role};
+
+/// A report that prints as a table: a head, a line for each child, and for parent and nursery where
+/// the process table was asked. What is not known is `-`.
+#[derive(Debug, Clone, Copy)]
+pub struct Table<'a>(&'a Report);
+
+impl Report {
+    /// Prints as a table for people, with aligned columns: slot, process, letter of the status (`S`),
+    /// age, time since the status has changed, requests, processor time, memory, label.
+    #[must_use]
+    pub fn table(&self) -> Table<'_> {
+        Table(self)
+    }
+}
+
+const HEADINGS: [&str; COLUMNS] =
+    ["SLOT", "PID", "S", "AGE", "SINCE", "REQS", "CPU", "RSS", "PSS", "LABEL"];
+const COLUMNS: usize = 10;
+/// Columns of words; those of numbers are aligned to the right.
+const WORDS: [usize; 2] = [2, 9];
+
+type Row = [String; COLUMNS];
+
+impl fmt::Display for Table<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        head(self.0, f)?;
+        let others = self.0.processes.iter().map(other);
+        let rows: Vec<Row> = others.chain(self.0.children.iter().map(child)).collect();
+        if rows.is_empty() {
+            return Ok(());
+        }
+        let headings = HEADINGS.map(str::to_owned);
+        let rows: Vec<&Row> = std::iter::once(&headings).chain(&rows).collect();
+        let widths: [usize; COLUMNS] = std::array::from_fn(|column| {
+            rows.iter().map(|row| row[column].chars().count()).max().unwrap_or(0)
+        });
+        for row in rows {
+            let cells = row.iter().zip(widths).enumerate().map(|(column, (cell, width))| {
+                if WORDS.contains(&column) {
+                    format!("{cell:<width$}")
+                } else {
+                    format!("{cell:>width$}")
+                }
+            });
+            let line = cells.collect::<Vec<_>>().join("  ");
+            writeln!(f, "{}", line.trim_end())?;
+        }
+        Ok(())
+    }
+}
+
+fn head(report: &Report, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+    let phase = match report.phase {
+        Phase::Starting => "starting",
+        Phase::Running => "running",
+        Phase::Stopping => "stopping",
+        Phase::Stopped => "stopped",
+    };
+    write!(f, "{}: {} server, {phase}", report.alias, report.model.word())?;
+    match report.door {
+        Some(DoorState::Open) => f.write_str(", door open")?,
+        Some(DoorState::Shut) => f.write_str(", door shut")?,
+        None => {}
+    }
+    if report.up > Duration::ZERO {
+        write!(f, ", up {}", time(report.up))?;
+    }
+    if report.max_children > 0 {
+        write!(f, "; {} of {} children", report.children.len(), report.max_children)?;
+        write!(f, ", {} requests wait", report.waiting)?;
+    }
+    writeln!(f)?;
+    if let Some(counters) = &report.counters {
+        writeln!(
+            f,
+            "{} requests, {} forks ({} failed), {} left, {} died, {} pauses, {} handed back",
+            report.requests_begun(counters),
+            counters.forks,
+            counters.failed_forks,
+            counters.left,
+            counters.died,
+            counters.pauses,
+            counters.handed_back
+        )?;
+    }
+    Ok(())
+}
+
+fn child(child: &ChildReport) -> Row {
+    [
+        child.slot.to_string(),
+        child.pid.map_or_else(unknown, |pid| pid.to_string()),
+        child.letter.to_string(),
+        time(child.age),
+        time(child.since),
+        child.requests.to_string(),
+        child.cpu.map_or_else(unknown, processor_time),
+        child.rss.map_or_else(unknown, bytes),
+        child.pss.map_or_else(unknown, bytes),
+        // A label is the child's own word: nothing in it shall move a terminal's cursor.
+        child.label.as_deref().unwrap_or_default().replace(char::is_control, "?"),
+    ]
+}
+
+fn other(process: &ProcessReport) -> Row {
+    let role = match process.role {
+        Role::Parent => "parent",
+        Role::Nursery => "nursery",
+    };
+    [
+        unknown(),
+        process.pid.to_string(),
+        unknown(),
+        unknown(),
+        unknown(),
+        unknown(),
+        process.cpu.map_or_else(unknown, processor_time),
+        process.rss.map_or_else(unknown, bytes),
+        process.pss.map_or_else(unknown, bytes),
+        role.to_owned(),
+    ]
+}
+
+fn unknown() -> String {
+    "-".to_owned()
+}
+
+/// `7s`, `3m07s`, `2h05m`, `4d03h`.
+fn time(time: Duration) -> String {
+    let seconds = time.as_secs();
+    let (minutes, hours, days) = (seconds / 60, seconds / 3600, seconds / 86_400);
+    match (days, hours, minutes) {
+        (0, 0, 0) => format!("{seconds}s"),
+        (0, 0, _) => format!("{minutes}m{:02}s", seconds % 60),
+        (0, _, _) => format!("{hours}h{:02}m", minutes % 60),
+        (_, _, _) => format!("{days}d{:02}h", hours % 24),
+    }
+}
+
+/// `0.25s`, and from a minute on as other times.
+fn processor_time(used: Duration) -> String {
+    if used < Duration::from_secs(60) { format!("{:.2}s", used.as_secs_f64()) } else { time(used) }
+}
+
+/// `980K`, `3.4M`, `1.2G`: in powers of 1024.
+fn bytes(bytes: u64) -> String {
+    const KIBI: u64 = 1024;
+    let tenths = |unit: u64| format!("{}.{}", bytes / unit, bytes % unit * 10 / unit);
+    if bytes < KIBI * KIBI {
+        format!("{}K", bytes / KIBI)
+    } else if bytes < KIBI * KIBI * KIBI {
+        format!("{}M", tenths(KIBI * KIBI))
+    } else {
+        format!("{}G", tenths(KIBI * KIBI * KIBI))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn times_and_sizes_are_short() {
+        let times = [(7, "7s"), (187, "3m07s"), (7500, "2h05m"), (356_400, "4d03h")];
+        for (seconds, shown) in times {
+            assert_eq!(time(Duration::from_secs(seconds)), shown);
+        }
+        assert_eq!(processor_time(Duration::from_millis(250)), "0.25s");
+        assert_eq!(processor_time(Duration::from_secs(61)), "1m01s");
+        let sizes = [(0, "0K"), (980 << 10, "980K"), (7 << 19, "3.5M"), (5 << 28, "1.2G")];
+        for (size, shown) in sizes {
+            assert_eq!(bytes(size), shown);
+        }
+        assert_eq!(bytes(u64::MAX), "17179869183.9G");
+    }
+}

@@ -1,0 +1,109 @@
+//! A client of the control socket that never waits for ever.
+
+use std::io::{self, BufRead, BufReader, ErrorKind, Read, Write};
+use std::os::unix::net::UnixStream;
+use std::path::Path;
+use std::time::Duration;
+
+use serde_json::Value;
+
+/// How long an answer may take on a busy machine.
+const PATIENCE: Duration = Duration::from_secs(20);
+
+/// A connection to a control socket.
+#[derive(Debug)]
+pub(crate) struct Control(BufReader<UnixStream>);
+
+impl Control {
+    pub(crate) fn try_at(place: &Path) -> io::Result<Self> {
+        let stream = UnixStream::connect(place)?;
+        stream.set_read_timeout(Some(PATIENCE))?;
+        stream.set_write_timeout(Some(PATIENCE))?;
+        Ok(Control(BufReader::new(stream)))
+    }
+
+    #[track_caller]
+    pub(crate) fn at(place: &Path) -> Self {
+        Control::try_at(place).expect("the daemon answers on its control socket")
+    }
+
+    pub(crate) fn send(&mut self, text: &str) -> io::Result<()> {
+        self.0.get_mut().write_all(text.as_bytes())
+    }
+
+    /// The next line of the daemon.
+    pub(crate) fn read(&mut self) -> io::Result<Value> {
+        let mut line = String::new();
+        if self.0.read_line(&mut line)? == 0 {
+            return Err(ErrorKind::UnexpectedEof.into());
+        }
+        let answer: Value = serde_json::from_str(&line).map_err(io::Error::other)?;
+        assert_eq!(answer["version"], 1, "{answer}");
+        Ok(answer)
+    }
+
+    /// Asks in version 1; the fields are those of the command, as JSON without its braces.
+    #[track_caller]
+    pub(crate) fn ask(&mut self, command: &str, fields: &str) -> Value {
+        let comma = if fields.is_empty() { "" } else { "," };
+        let line = format!("{{\"version\":1,\"command\":\"{command}\"{comma}{fields}}}\n");
+        match self.send(&line).and_then(|()| self.read()) {
+            Ok(answer) => answer,
+            Err(error) => panic!("{command} is not answered: {error}"),
+        }
+    }
+
+    /// The sentence with which a command is done.
+    #[track_caller]
+    pub(crate) fn done(&mut self, command: &str, fields: &str) -> String {
+        let answer = self.ask(command, fields);
+        assert_eq!(answer["ok"]["reply"], "done", "{answer}");
+        answer["ok"]["text"].as_str().expect("a sentence").to_owned()
+    }
+
+    /// The kind and the sentence with which a command is refused.
+    #[track_caller]
+    pub(crate) fn refused(&mut self, command: &str, fields: &str) -> (String, String) {
+        fault(&self.ask(command, fields))
+    }
+
+    #[track_caller]
+    pub(crate) fn report(&mut self) -> Value {
+        let mut answer = self.ask("status", "");
+        answer["ok"]["report"].take()
+    }
+
+    /// Reads events until one is as wanted.
+    #[track_caller]
+    pub(crate) fn event(&mut self, what: &str, wanted: impl Fn(&Value) -> bool) -> Value {
+        loop {
+            match self.read() {
+                Ok(mut answer) if wanted(&answer["event"]) => return answer["event"].take(),
+                Ok(_another) => {}
+                Err(error) => panic!("{what}: {error}"),
+            }
+        }
+    }
+
+    /// Waits for the daemon to close the connection.
+    #[track_caller]
+    pub(crate) fn is_closed(&mut self) {
+        let mut rest = Vec::new();
+        match self.0.read_to_end(&mut rest) {
+            Ok(_bytes) => {}
+            Err(error) if error.kind() == ErrorKind::ConnectionReset => {}
+            Err(error) => panic!("the connection is not closed: {error}"),
+        }
+        assert!(rest.is_empty(), "{}", String::from_utf8_lossy(&rest));
+    }
+}
+
+/// The kind and the sentence of an error.
+#[track_caller]
+pub(crate) fn fault(answer: &Value) -> (String, String) {
+    let word = |field: &str| match answer["error"][field].as_str() {
+        Some(word) => word.to_owned(),
+        None => panic!("{answer} is no error"),
+    };
+    (word("kind"), word("text"))
+}
