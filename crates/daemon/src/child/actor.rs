@@ -215,7 +215,7 @@ impl Actor for ChildActor {
     type Context = Context<Self>;
 
     fn started(&mut self, ctx: &mut Self::Context) {
-        // It may have been paused between the look that its life began with and now.
+        // Who is born while the daemon is paused gets no signal for it.
         self.look_at_the_hold();
         match Watch::readable(self.ears.as_fd(), Signalled) {
             Ok(watch) => {
