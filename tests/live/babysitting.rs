@@ -132,7 +132,7 @@ fn memory_past_the_hard_limit_kills_a_child_at_once() {
     let daemon = watched("soft_memory=64 hard_memory=128");
     let mut client = daemon.client();
     let child = client.pid();
-    assert_eq!(client.ask("leak 200"), "ok");
+    tell(&mut client, "leak 200");
     assert!(gone(&daemon, child).contains("rogue: too much memory"));
     assert!(!daemon.log().contains(&format!("RogueChild {} int", child.0)));
     is_served(&daemon);

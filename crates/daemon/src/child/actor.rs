@@ -219,7 +219,7 @@ impl Actor for ChildActor {
             self.desk.borrow().beat(now());
             ctx.run_interval(pause, |child, _ctx| child.desk.borrow().beat(now()));
         }
-        // It may have been paused between the look that its life began with and now.
+        // Who is born while the daemon is paused gets no signal for it.
         self.look_at_the_hold();
         match Watch::readable(self.ears.as_fd(), Signalled) {
             Ok(watch) => {

@@ -11,8 +11,8 @@ use daemon_sys::process::Pid;
 
 use super::protocol::{Ask, Command, Fault, FaultKind, Outcome, Reply, VERSION};
 use crate::messages::{
-    Detail, Held, Kill, Pause, Peek, Refusal, Reload, Reopen, Resize, Resume, Retire, Shutdown,
-    ShutdownBegun, Status, TraceChild, TraceError,
+    Detail, Held, Kill, Pause, Peek, Refusal, Reload, Reopen, Resize, Resized, Resume, Retire,
+    Shutdown, ShutdownBegun, Status, TraceChild, TraceError,
 };
 use crate::parent::DaemonActor;
 
@@ -127,8 +127,14 @@ impl<R: Handover + Send> Desk<R> {
             }
             Command::Resize { to } => {
                 let resized = self.ask(Resize::To(to)).await??;
-                let (most, spare) = (resized.max_children, resized.max_spare);
-                Ok(done(format!("at most {most} children now, at most {spare} of them spare")))
+                let Resized { min_spare, max_spare, max_children } = resized;
+                Ok(done(match max_spare {
+                    // Where there is no pool nobody is spare.
+                    0 => format!("at most {max_children} children now"),
+                    _ => format!(
+                        "{min_spare} to {max_spare} spare children now, at most {max_children} in all"
+                    ),
+                }))
             }
             Command::Retire { pid } => {
                 let child = self.ask(Retire(process(pid)?)).await??;

@@ -125,3 +125,44 @@ fn a_peek_lists_sessions_by_number_with_what_they_want() {
         );
     });
 }
+
+/// Answers to the shutdown when it is let.
+struct Slow(Option<futures::channel::oneshot::Receiver<()>>);
+
+impl Actor for Slow {
+    type Context = Context<Self>;
+}
+
+impl Handler<DaemonShutdown> for Slow {
+    type Result = actix::ResponseFuture<()>;
+
+    fn handle(&mut self, _shutdown: DaemonShutdown, _ctx: &mut Self::Context) -> Self::Result {
+        let wait = self.0.take();
+        Box::pin(async move {
+            if let Some(wait) = wait {
+                let _ = wait.await;
+            }
+        })
+    }
+}
+
+#[test]
+fn who_has_not_answered_to_the_shutdown_is_named() {
+    System::new().block_on(async {
+        let (mut sessions, news) = (Sessions::default(), News::default());
+        let (answer, wait) = futures::channel::oneshot::channel();
+        let slow = Slow(Some(wait)).start();
+        let quick = Notes::default().start();
+        subscribe::<DaemonShutdown>(&mut sessions, "quick", &quick, &news);
+        sessions.subscribe(Subscribe::<DaemonShutdown>::new("slow", slow.recipient()), &news);
+        assert!(sessions.unanswered().is_empty());
+        let answers = actix_rt::spawn(sessions.shutdown.ask(&SHUTDOWN));
+        while sessions.unanswered().len() > 1 {
+            tokio::task::yield_now().await;
+        }
+        assert_eq!(sessions.unanswered(), ["session 3 (slow)"]);
+        answer.send(()).unwrap();
+        answers.await.unwrap();
+        assert!(sessions.unanswered().is_empty());
+    });
+}
