@@ -326,3 +326,29 @@ fn a_foreign_child_is_announced_when_it_leaves() {
     assert!(process.signal(Signal::SIGKILL));
     daemon.until_logged(&format!("told: ForeignExited {pid}"));
 }
+
+#[test]
+fn the_example_deals_with_each_kind_of_mischief_as_its_head_says() {
+    let daemon = Start::example("babysit").up();
+    let log = |name: &str| fs::read_to_string(daemon.dir().join(name)).unwrap_or_default();
+    let mut extended = daemon.client();
+    assert_eq!(extended.ask("more"), "more");
+    for (word, told) in [
+        ("spin", "rogue: too much processor time"),
+        ("sleep", "rogue: a request that takes too long"),
+        ("block", "rogue: no heartbeat"),
+    ] {
+        let mut client = daemon.client();
+        tell(&mut client, word);
+        assert_eq!(client.rest(), "");
+        until(told, || log("babysit.log").contains(told).then_some(()));
+        until("the record is whole", || log("babysit.slow").contains(told).then_some(()));
+    }
+    let mut leaks = daemon.client();
+    for _time in 0..4 {
+        tell(&mut leaks, "leak");
+    }
+    let told = "rogue: too much memory";
+    until(told, || log("babysit.log").contains(told).then_some(()));
+    assert_eq!(extended.ask("still here"), "still here");
+}

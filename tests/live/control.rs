@@ -516,3 +516,25 @@ fn nobody_but_the_parent_holds_the_socket() {
         }
     }
 }
+
+#[test]
+fn a_child_is_traced_and_steps_against_rogues_are_events() {
+    let daemon = up(Start::pool(), "start=2 min=0 max=2 babysit=100 request_timeout=300");
+    let mut events = control(&daemon);
+    assert_eq!(events.ask("events", "")["ok"]["reply"], "listening");
+    let mut client = daemon.client();
+    let child = client.pid();
+    let mut operator = control(&daemon);
+    let trace = operator.ask("trace", &format!("\"pid\":{}", child.0));
+    let reply = &trace["ok"];
+    assert_eq!((&reply["reply"], &reply["evidence"]["pid"]), (&"trace".into(), &child.0.into()));
+    assert!(reply["text"].as_str().unwrap().contains("backtrace"), "{trace}");
+    assert!(reply["evidence"]["backtrace"]["frames"].is_array(), "{trace}");
+    assert_eq!(operator.refused("trace", "\"pid\":1").0, "no-such-child");
+    let step = events.event("a step", |event| event["event"] == "rogue");
+    assert_eq!((pid(&step), &step["step"]), (child, &"int".into()));
+    assert_eq!(step["text"], "a request that takes too long");
+    drop(client);
+    let gone = events.event("a departure", |event| event["event"] == "gone");
+    assert_eq!(gone["cause"]["killed-by-us"]["rogue"], "time");
+}

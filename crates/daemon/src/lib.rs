@@ -175,7 +175,7 @@
 //!   inherit it without.
 //! - A child is one process with one System; a session that blocks, blocks its own child only,
 //!   and the child's signals with it. It is killed when a stop outlasts its
-//!   [`grace`](Builder::grace), and is not watched before.
+//!   [`grace`](Builder::grace), and before that only by limits that are set: see [`Babysit`].
 
 mod acceptor;
 mod babysitter;
