@@ -26,8 +26,7 @@ pub(super) async fn serve<R: Handover + Send>(stream: UnixStream, desk: Desk<R>)
     let (read, mut write) = stream.into_split();
     let mut read = BufReader::new(read);
     loop {
-        let Ok(line) = timeout(IDLE_MAX, lines::next(&mut read, ASK_MAX)).await else { return };
-        let command = match line {
+        let command = match lines::next_within(&mut read, ASK_MAX, IDLE_MAX).await {
             Read::End => return,
             Read::TooLong => {
                 let text = format!("the line is longer than {ASK_MAX} bytes");

@@ -1,6 +1,9 @@
 //! Lines of bounded length from a client that may send anything, at any pace.
 
+use std::time::Duration;
+
 use tokio::io::{AsyncBufRead, AsyncBufReadExt, AsyncReadExt};
+use tokio::time::timeout;
 
 /// What was read.
 #[derive(Debug, PartialEq, Eq)]
@@ -11,6 +14,15 @@ pub(super) enum Read {
     TooLong,
     /// The client has closed, or the connection is broken.
     End,
+}
+
+/// Reads the next line, of at most so many bytes, from a client that has so long to say it. Who does
+/// not has come to its end, in the middle of a line or not.
+pub(super) async fn next_within<R>(reader: &mut R, most: usize, patience: Duration) -> Read
+where
+    R: AsyncBufRead + Unpin,
+{
+    timeout(patience, next(reader, most)).await.unwrap_or(Read::End)
 }
 
 /// Reads the next line, of at most so many bytes.
@@ -44,6 +56,22 @@ mod tests {
             }
         });
         read
+    }
+
+    #[test]
+    fn who_does_not_finish_a_line_in_time_has_come_to_its_end() {
+        use tokio::io::{AsyncWriteExt, BufReader, duplex};
+
+        actix::System::new().block_on(async {
+            let (mut client, daemon) = duplex(64);
+            let mut daemon = BufReader::new(daemon);
+            client.write_all(b"whole\nhal").await.unwrap();
+            let patience = Duration::from_millis(20);
+            let whole = next_within(&mut daemon, 64, patience).await;
+            assert_eq!(whole, Read::Line(b"whole".to_vec()));
+            assert_eq!(next_within(&mut daemon, 64, patience).await, Read::End);
+            client.write_all(b"f\n").await.expect("it is still connected");
+        });
     }
 
     #[test]
