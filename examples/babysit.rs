@@ -10,7 +10,7 @@
 //! and one of these words:
 //!
 //! - `spin` uses processor time without end: INT, TERM and KILL after 2 seconds of it
-//! - `sleep` takes longer than its 3 seconds; `more` asks for 10 more first
+//! - `sleep` takes longer than its 3 seconds; `more` asks for a minute first
 //! - `block` blocks the event loop: no heartbeat, killed after 2 seconds
 //! - `leak` takes 100 MB more each time: recycled past 150 MB, killed past 400 MB
 //! - anything else comes back
@@ -58,7 +58,7 @@ async fn converse(stream: Connection<TcpStream>, child: ChildHandle) -> std::io:
         match word {
             "spin" => spin().await,
             "sleep" => tokio::time::sleep(20 * SECOND).await,
-            "more" => child.extend(10 * SECOND),
+            "more" => child.extend(60 * SECOND),
             "block" => std::thread::sleep(1000 * SECOND),
             "leak" => std::mem::forget(black_box(vec![1_u8; 100 << 20])),
             _ => {}
