@@ -10,7 +10,7 @@
 //! and one of these words:
 //!
 //! - `spin` uses processor time without end: INT, TERM and KILL after 2 seconds of it
-//! - `sleep` takes longer than its 3 seconds; `more` asks for a minute first
+//! - `sleep` takes longer than its 8 seconds; `more` asks for a minute first
 //! - `block` blocks the event loop: no heartbeat, killed after 2 seconds
 //! - `leak` takes 100 MB more each time: recycled past 150 MB, killed past 400 MB
 //! - anything else comes back
@@ -37,7 +37,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         .babysit(
             Babysit::every(SECOND / 2)
                 .cpu(2 * SECOND)
-                .request_timeout(3 * SECOND)
+                .request_timeout(8 * SECOND)
                 .heartbeat_timeout(2 * SECOND)
                 .soft_memory(150 * MEGABYTES)
                 .hard_memory(400 * MEGABYTES)

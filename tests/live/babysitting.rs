@@ -352,3 +352,15 @@ fn the_example_deals_with_each_kind_of_mischief_as_its_head_says() {
     until(told, || log("babysit.log").contains(told).then_some(()));
     assert_eq!(extended.ask("still here"), "still here");
 }
+
+#[test]
+fn evidence_whose_names_are_still_looked_up_is_written_before_the_daemon_is_gone() {
+    let mut daemon = watched("slowlog_after=200 slowlog=DIR/slow.log grace=100");
+    let mut client = daemon.client();
+    client.pid();
+    tell(&mut client, "block /no/such/file");
+    daemon.until_logged("told: RogueChild");
+    daemon.stop();
+    let record = fs::read_to_string(daemon.dir().join("slow.log")).unwrap();
+    assert!(record.contains("why: a slow request"), "{record}");
+}

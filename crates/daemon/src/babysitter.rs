@@ -20,6 +20,7 @@ use daemon_core::{
 use daemon_nursery::{ChildId, now};
 use daemon_sys::process::Pid;
 use daemon_sys::trace::{Asker, symbolise};
+use futures::executor::block_on;
 use slog::{Logger, warn};
 use tokio::task::{JoinHandle, spawn_blocking};
 use tokio::time::timeout;
@@ -161,11 +162,11 @@ impl BabysitterActor {
         match errand.why {
             Why::First(offence, measure) => {
                 let taken = self.evidence(child, pid, errand.cpu_of_request);
-                let step = taken.into_actor(self).map(move |taken, babysitter, ctx| {
+                let step = taken.into_actor(self).map(move |taken, babysitter, _ctx| {
                     let evidence = Some(Arc::new(taken.evidence.clone()));
                     let step = Verdict::Step { child, pid, offence, measure, evidence };
                     babysitter.daemon.do_send(step);
-                    babysitter.record(taken, format!("rogue: {offence}"), ctx);
+                    babysitter.record(taken, format!("rogue: {offence}"));
                 });
                 ctx.spawn(step);
             }
@@ -179,10 +180,10 @@ impl BabysitterActor {
             Why::Recycle(spent) => self.daemon.do_send(Verdict::Recycle { child, spent }),
             Why::Slow => {
                 let taken = self.evidence(child, pid, errand.cpu_of_request);
-                let told = taken.into_actor(self).map(move |taken, babysitter, ctx| {
+                let told = taken.into_actor(self).map(move |taken, babysitter, _ctx| {
                     let evidence = Arc::new(taken.evidence.clone());
                     babysitter.daemon.do_send(Verdict::Slow { child, pid, evidence });
-                    babysitter.record(taken, "a slow request".to_owned(), ctx);
+                    babysitter.record(taken, "a slow request".to_owned());
                 });
                 ctx.spawn(told);
             }
@@ -190,12 +191,11 @@ impl BabysitterActor {
         }
     }
 
-    /// Writes the evidence to the slow log, once all of it has its names.
-    fn record(&self, taken: Taken, why: String, ctx: &mut Context<Self>) {
-        let named = taken.named().into_actor(self).map(move |evidence, babysitter, _ctx| {
-            babysitter.slowlog.write(&evidence, &why, &babysitter.log);
-        });
-        ctx.spawn(named);
+    /// Writes the evidence to the slow log, once all of it has its names. On a thread of the runtime,
+    /// which waits for it when it ends: no record is lost.
+    fn record(&self, taken: Taken, why: String) {
+        let (slowlog, log) = (self.slowlog.clone(), self.log.clone());
+        spawn_blocking(move || slowlog.write(&block_on(taken.named()), &why, &log));
     }
 
     /// Takes the evidence of what a child does, its own backtrace among it if it answers in time.
