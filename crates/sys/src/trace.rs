@@ -14,7 +14,6 @@
 //! Elsewhere than on Linux nobody answers.
 
 use std::ffi::c_void;
-use std::ops::ControlFlow;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, RawFd};
 use std::ptr;
 use std::sync::atomic::{AtomicPtr, Ordering};
@@ -111,8 +110,9 @@ impl Inquiry {
     /// handler of `SIGURG`, which restarts the system calls that it interrupts and does nothing
     /// unless it is this very process that is asked.
     ///
-    /// It walks the stack once, so that what the unwinder prepares at its first use is prepared. The
-    /// bell's descriptor stays open for good. A later inquiry takes over from an earlier one. Where
+    /// The unwinder is not tried out first: what it prepares at its first use is one table of constants,
+    /// and to walk a stack here would keep pages of the program in memory that nobody needs. The bell's
+    /// descriptor stays open for good. A later inquiry takes over from an earlier one. Where
     /// no stack can be walked nothing is installed, and nobody answers.
     ///
     /// # Errors
@@ -120,11 +120,6 @@ impl Inquiry {
     /// None that sigaction(2) names for this signal.
     pub fn answer(self) -> Result<()> {
         platform::install(|| {
-            let mut addresses = 0_usize;
-            platform::walk(ptr::null(), |_address| {
-                addresses += 1;
-                if addresses < FRAMES { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
-            });
             // Never freed: a handler may be reading it.
             WITNESS.store(Box::leak(Box::new(self)), Ordering::Release);
             handle_with_context(Signal::Urg, answer)
