@@ -82,7 +82,7 @@ pub(crate) enum Command {
     Reopen,
     /// Replaces all children of a pool, a few at a time
     Reload,
-    /// Changes the number of children
+    /// Changes the number of children: the spare ones of a pool, or the most of a post-forking daemon
     Resize {
         /// So many
         #[arg(value_name = "N")]

@@ -6,8 +6,11 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use actix_daemon::Report;
-use actix_daemon::control::protocol::{Answer, Ask, Command, Event, Outcome, Reply, VERSION};
+use actix_daemon::control::protocol::{
+    Answer, Ask, Command, Event, Fault, FaultKind, Outcome, Reply, VERSION,
+};
 use serde::Deserialize;
+use serde_json::Value;
 use socket2::{Domain, SockAddr, Socket, Type};
 
 use crate::failure::Failure;
@@ -30,6 +33,21 @@ pub(crate) struct Client {
 #[derive(Deserialize)]
 struct Versioned {
     version: u32,
+}
+
+/// Something that a daemon tells unasked.
+#[derive(Debug)]
+pub(crate) enum Happened {
+    /// What this version knows.
+    Event(Event),
+    /// What a later daemon of the same version of the protocol may add.
+    Added(Value),
+}
+
+/// An answer, as far as it is understood.
+enum Heard {
+    Outcome(Outcome),
+    Added(Value),
 }
 
 /// What reading a line has come to.
@@ -65,9 +83,11 @@ impl Client {
         let deadline = Instant::now().checked_add(self.timeout);
         self.send(&act, command)?;
         match self.answer(&act, deadline)? {
-            Some(Outcome::Ok(reply)) => Ok(reply),
-            Some(Outcome::Error(fault)) => Err(Failure::Daemon { act, fault }),
-            Some(_event) => Err(self.senseless(&act, "it tells an event, unasked")),
+            Some(Heard::Outcome(Outcome::Ok(reply))) => Ok(reply),
+            Some(Heard::Outcome(Outcome::Error(fault))) => Err(Failure::Daemon { act, fault }),
+            Some(Heard::Outcome(_) | Heard::Added(_)) => {
+                Err(self.senseless(&act, "it tells an event, unasked"))
+            }
             None => Err(Failure::Closed { act, socket: self.socket.clone() }),
         }
     }
@@ -100,7 +120,7 @@ impl Client {
     }
 
     /// Asks for evidence: the text for people and the value for programs.
-    pub(crate) fn trace(&mut self, pid: u32) -> Result<(String, serde_json::Value), Failure> {
+    pub(crate) fn trace(&mut self, pid: u32) -> Result<(String, Value), Failure> {
         let command = Command::Trace { pid };
         let act = act(&command);
         match self.ask(command)? {
@@ -118,12 +138,13 @@ impl Client {
     }
 
     /// Waits for the next event, for ever; `None` when the daemon has closed.
-    pub(crate) fn event(&mut self) -> Result<Option<Event>, Failure> {
+    pub(crate) fn event(&mut self) -> Result<Option<Happened>, Failure> {
         let act = act(&Command::Events);
         match self.answer(&act, None)? {
-            Some(Outcome::Event(event)) => Ok(Some(event)),
-            Some(Outcome::Error(fault)) => Err(Failure::Daemon { act, fault }),
-            Some(_reply) => Err(self.senseless(&act, "it answers what nobody asked")),
+            Some(Heard::Outcome(Outcome::Event(event))) => Ok(Some(Happened::Event(event))),
+            Some(Heard::Added(event)) => Ok(Some(Happened::Added(event))),
+            Some(Heard::Outcome(Outcome::Error(fault))) => Err(Failure::Daemon { act, fault }),
+            Some(Heard::Outcome(_)) => Err(self.senseless(&act, "it answers what nobody asked")),
             None => Ok(None),
         }
     }
@@ -146,7 +167,7 @@ impl Client {
     }
 
     /// The next line, understood; `None` at the end.
-    fn answer(&mut self, act: &str, deadline: Option<Instant>) -> Result<Option<Outcome>, Failure> {
+    fn answer(&mut self, act: &str, deadline: Option<Instant>) -> Result<Option<Heard>, Failure> {
         let Line::Read(line) = self.line(act, deadline)? else {
             return Ok(None);
         };
@@ -157,9 +178,13 @@ impl Client {
             let socket = self.socket.clone();
             return Err(Failure::OtherVersion { act: act.to_owned(), socket, theirs: version });
         }
-        let answer: Answer = serde_json::from_slice(&line)
-            .map_err(|error| self.senseless(act, &format!("{error}: {}", beginning(&line))))?;
-        Ok(Some(answer.outcome))
+        match serde_json::from_slice::<Answer>(&line) {
+            Ok(answer) => Ok(Some(Heard::Outcome(answer.outcome))),
+            Err(error) => match added(&line) {
+                Some(heard) => Ok(Some(heard)),
+                None => Err(self.senseless(act, &format!("{error}: {}", beginning(&line)))),
+            },
+        }
     }
 
     fn line(&mut self, act: &str, deadline: Option<Instant>) -> Result<Line, Failure> {
@@ -231,6 +256,17 @@ impl Client {
         let said = serde_json::to_vec(reply).unwrap_or_default();
         self.senseless(act, &format!("it answers another question: {}", beginning(&said)))
     }
+}
+
+/// What may be added to the protocol without another version: events, which are passed on, and kinds
+/// of errors, which are failures like others.
+fn added(line: &[u8]) -> Option<Heard> {
+    let mut value: Value = serde_json::from_slice(line).ok()?;
+    if let Some(event) = value.get_mut("event") {
+        return Some(Heard::Added(event.take()));
+    }
+    let text = value.get("error")?.get("text")?.as_str()?.to_owned();
+    Some(Heard::Outcome(Outcome::Error(Fault { kind: FaultKind::Failed, text })))
 }
 
 fn connected(socket: &Path, timeout: Duration) -> io::Result<UnixStream> {

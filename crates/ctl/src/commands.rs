@@ -10,7 +10,7 @@ use daemon_core::Phase;
 
 use crate::board::{self, BoardFile};
 use crate::cli::{Cli, Command, Source};
-use crate::client::Client;
+use crate::client::{Client, Happened};
 use crate::events::{self, Paint};
 use crate::failure::{Code, Failure};
 use crate::{manual, status, top};
@@ -123,14 +123,14 @@ fn of_board(board: &Path, form: Form) -> Result<String, Failure> {
 fn tell_events(mut client: Client, form: Form) -> Result<(), Failure> {
     client.listen()?;
     let mut phase = None;
-    while let Some(event) = client.event()? {
-        if let Event::Phase { phase: entered } = &event {
+    while let Some(happened) = client.event()? {
+        if let Happened::Event(Event::Phase { phase: entered }) = &happened {
             phase = Some(*entered);
         }
         let line = match form {
-            Form::Json => serde_json::to_string(&event).map_err(no_json)?,
+            Form::Json => events::json(&happened).map_err(no_json)?,
             Form::Table | Form::Metrics => {
-                events::line(&event, &jiff::Zoned::now(), paint(&io::stdout()))
+                events::line(&happened, &jiff::Zoned::now(), paint(&io::stdout()))
             }
         };
         print_lines(&line)?;

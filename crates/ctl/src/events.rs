@@ -3,8 +3,13 @@
 use actix_daemon::control::protocol::Event;
 use jiff::Zoned;
 
+use crate::client::Happened;
 use crate::picture;
 use crate::text;
+
+const GOOD: &str = "32";
+const NOTED: &str = "36";
+const BAD: &str = "31";
 
 /// Whether lines may be coloured.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -15,9 +20,24 @@ pub(crate) enum Paint {
     Plain,
 }
 
+/// An event for programs.
+///
+/// # Errors
+///
+/// None that an event has.
+pub(crate) fn json(happened: &Happened) -> serde_json::Result<String> {
+    match happened {
+        Happened::Event(event) => serde_json::to_string(event),
+        Happened::Added(event) => serde_json::to_string(event),
+    }
+}
+
 /// An event for people, with its time of day.
-pub(crate) fn line(event: &Event, at: &Zoned, paint: Paint) -> String {
-    let (word, colour, rest) = parts(event);
+pub(crate) fn line(happened: &Happened, at: &Zoned, paint: Paint) -> String {
+    let (word, colour, rest) = match happened {
+        Happened::Event(event) => parts(event),
+        Happened::Added(event) => ("other", NOTED, text::clean(&event.to_string())),
+    };
     let word = match paint {
         Paint::Coloured => format!("\x1b[{colour}m{word:<7}\x1b[0m"),
         Paint::Plain => format!("{word:<7}"),
@@ -26,9 +46,6 @@ pub(crate) fn line(event: &Event, at: &Zoned, paint: Paint) -> String {
 }
 
 fn parts(event: &Event) -> (&'static str, &'static str, String) {
-    const GOOD: &str = "32";
-    const NOTED: &str = "36";
-    const BAD: &str = "31";
     match event {
         Event::Born { slot, pid } => ("born", GOOD, format!("slot {slot} pid {pid}")),
         Event::Gone { slot, pid, cause, text, requests, lived } => {
@@ -47,7 +64,7 @@ fn parts(event: &Event) -> (&'static str, &'static str, String) {
         Event::Missed { events } => {
             ("missed", BAD, format!("{events} events: this reader was too slow"))
         }
-        // What a later daemon may tell.
+        // The protocol's list may grow.
         added_later => {
             let event = serde_json::to_string(added_later).unwrap_or_default();
             ("other", NOTED, text::clean(&event))
@@ -64,9 +81,9 @@ mod tests {
 
     use super::*;
 
-    fn told(event: &Event, paint: Paint) -> String {
+    fn told(event: Event, paint: Paint) -> String {
         let at: jiff::Timestamp = "2026-01-02T14:03:12Z".parse().expect("a moment");
-        line(event, &at.to_zoned(jiff::tz::TimeZone::UTC), paint)
+        line(&Happened::Event(event), &at.to_zoned(jiff::tz::TimeZone::UTC), paint)
     }
 
     #[test]
@@ -94,7 +111,7 @@ mod tests {
             Event::Phase { phase: Phase::Stopping },
             Event::Missed { events: 12 },
         ];
-        let lines = events.map(|event| told(&event, Paint::Plain));
+        let lines = events.map(|event| told(event, Paint::Plain));
         assert_eq!(
             lines,
             [
@@ -111,7 +128,7 @@ mod tests {
     #[test]
     fn a_birth_is_green_where_colours_are_wanted() {
         let born = Event::Born { slot: SlotNumber::new(0), pid: 1 };
-        let line = told(&born, Paint::Coloured);
+        let line = told(born, Paint::Coloured);
         assert_eq!(line, "14:03:12 \x1b[32mborn   \x1b[0m slot 0 pid 1");
     }
 }

@@ -11,57 +11,18 @@ use crate::text;
 
 /// The report for people.
 pub(crate) fn table(report: &Report) -> String {
-    of_picture(&Picture::from(report))
+    report.table().to_string()
 }
 
 /// The report for Prometheus and its kind.
 pub(crate) fn metrics(report: &Report) -> String {
-    let mut page = Page { text: String::new(), daemon: escaped(&report.alias) };
-    page.family("up_seconds", "gauge", "How long the daemon has been up", Some("seconds"));
-    page.sample("up_seconds", "", report.up.as_secs_f64());
-    page.family("children", "gauge", "Children, by status", None);
-    for status in daemon_core::Status::ALL.into_iter().skip(1) {
-        let count = report.children.iter().filter(|child| child.letter == status.letter()).count();
-        let status = format!(",status=\"{}\"", picture::status(Some(status)));
-        page.sample("children", &status, count as f64);
-    }
-    page.family("max_children", "gauge", "The most children there may be", None);
-    page.sample("max_children", "", report.max_children.into());
-    page.family("waiting", "gauge", "Requests that wait for a child", None);
-    page.sample("waiting", "", report.waiting.into());
-    if let Some(counters) = &report.counters {
-        let requests = Picture::from(report).requests();
-        for (name, help, count) in [
-            ("requests", "Requests begun", requests),
-            ("forks", "Children born", counters.forks),
-            ("fork_failures", "Forks that failed", counters.failed_forks),
-            ("pauses", "Times that the door was shut", counters.pauses),
-            ("handed_back", "Requests that were handed back", counters.handed_back),
-        ] {
-            page.family(name, "counter", help, None);
-            page.sample(&format!("{name}_total"), "", count as f64);
-        }
-        page.family("exits", "counter", "Children that are gone, by cause", None);
-        for (cause, count) in &counters.exits {
-            page.sample("exits_total", &format!(",cause=\"{}\"", escaped(cause)), *count as f64);
-        }
-    }
-    page.text.push_str("# EOF\n");
-    page.text
+    report.open_metrics()
 }
 
-/// A picture for people: a head of two lines, and a line a child.
+/// A scoreboard for people: a head, the letters, and a line a child.
 pub(crate) fn of_picture(picture: &Picture) -> String {
-    let mut head = Vec::new();
-    head.push(picture.alias.clone().unwrap_or_else(|| "scoreboard".to_owned()));
-    head.extend(picture.model.map(|model| picture::model(model).to_owned()));
-    head.push(picture::phase(picture.phase).to_owned());
-    head.extend(picture.door.map(|door| picture::door(door).to_owned()));
-    head.extend(waiting(picture));
-    head.push(format!("up {}", text::span(picture.up)));
-    head.extend(picture.parent.map(|parent| format!("parent {parent}")));
-    let mut table = head.join("  ");
-    table.push('\n');
+    let (phase, up) = (picture::phase(picture.phase), text::span(picture.up));
+    let mut table = format!("scoreboard  {phase}  up {up}\n");
     let requests = format!("{} requests", picture.requests());
     let totals: Vec<String> = totals(picture).into_iter().chain([requests]).collect();
     table.push_str(&totals.join("  "));
@@ -70,7 +31,7 @@ pub(crate) fn of_picture(picture: &Picture) -> String {
         // Writing to a string does not fail.
         let _ = writeln!(table, "[{}]", picture.board);
     }
-    let heading = "SLOT     PID  S        IN    AGE     REQS       CPU    RSS    PSS  LABEL";
+    let heading = "SLOT     PID  S        FOR    AGE     REQS  LABEL";
     if !picture.children.is_empty() {
         let _ = writeln!(table, "{heading}");
     }
@@ -100,70 +61,23 @@ pub(crate) fn waiting(picture: &Picture) -> Option<String> {
 }
 
 fn row(child: &Child) -> String {
-    let dash = || "-".to_owned();
     format!(
-        "{:>4}  {:>6}  {} {:<6}  {:>4}  {:>5}  {:>7}  {:>8}  {:>5}  {:>5}  {}",
+        "{:>4}  {:>6}  {} {:<7} {:>5}  {:>5}  {:>7}  {}",
         child.slot.get(),
-        child.pid.map_or_else(dash, |pid| pid.to_string()),
+        child.pid.map_or_else(|| "-".to_owned(), |pid| pid.to_string()),
         child.letter,
         picture::status(daemon_core::Status::from_letter(child.letter)),
         text::span(child.since),
         text::span(child.age),
         child.requests,
-        child.cpu.map_or_else(dash, |cpu| format!("{:.2}s", cpu.as_secs_f64())),
-        child.rss.map_or_else(dash, text::bytes),
-        child.pss.map_or_else(dash, text::bytes),
         child.label,
     )
-}
-
-/// A page of OpenMetrics as it grows.
-struct Page {
-    text: String,
-    daemon: String,
-}
-
-impl Page {
-    fn family(&mut self, name: &str, kind: &str, help: &str, unit: Option<&str>) {
-        let name = format!("actix_daemon_{name}");
-        // Writing to a string does not fail.
-        let _ = writeln!(self.text, "# HELP {name} {help}.\n# TYPE {name} {kind}");
-        if let Some(unit) = unit {
-            let _ = writeln!(self.text, "# UNIT {name} {unit}");
-        }
-    }
-
-    fn sample(&mut self, name: &str, labels: &str, value: f64) {
-        let daemon = &self.daemon;
-        let _ = writeln!(self.text, "actix_daemon_{name}{{daemon=\"{daemon}\"{labels}}} {value}");
-    }
-}
-
-fn escaped(label: &str) -> String {
-    label.replace('\\', "\\\\").replace('"', "\\\"").replace('\n', "\\n")
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::top::staged;
-
-    #[test]
-    fn a_report_is_a_table_for_people() {
-        insta::assert_snapshot!("table", table(&staged::report(&staged::busy())));
-    }
-
-    #[test]
-    fn metrics_name_the_daemon_and_end_as_the_format_wants() {
-        let mut report = staged::report(&staged::busy());
-        report.alias = "a \"quoted\"\nname".to_owned();
-        let page = metrics(&report);
-        assert!(
-            page.contains(r#"actix_daemon_children{daemon="a \"quoted\"\nname",status="serves"}"#)
-        );
-        assert!(page.ends_with("\n# EOF\n"));
-        insta::assert_snapshot!("metrics", page);
-    }
 
     #[test]
     fn what_a_scoreboard_does_not_know_is_left_out() {

@@ -265,6 +265,7 @@ fn in_short(cause: Cause) -> String {
         Exit::Code(code) => format!("exit {code}"),
         Exit::Signal { number, core: false } => format!("signal {number}"),
         Exit::Signal { number, core: true } => format!("signal {number}+c"),
+        Exit::Unknown => "unknown".to_owned(),
     };
     let words = match cause {
         Cause::Done => "done",

@@ -115,36 +115,25 @@ pub(crate) fn later(picture: &Picture, by: Duration, requests: u64) -> Picture {
     picture
 }
 
-/// As the daemon reports it. A report has no constructor here, so that it is made as the daemon's is:
-/// of JSON, with the times put in afterwards.
+/// As the daemon reports it. A report has no constructor here, so that it is made of JSON as the
+/// daemon's is.
 pub(crate) fn report(picture: &Picture) -> Report {
-    let mut report: Report = [json!(0.0), json!({"secs": 0, "nanos": 0})]
-        .into_iter()
-        .find_map(|zero| serde_json::from_value(as_json(picture, &zero)).ok())
-        .expect("a report");
-    report.up = picture.up;
-    report.counters.clone_from(&picture.counters);
-    for (child, staged) in report.children.iter_mut().zip(&picture.children) {
-        (child.age, child.since, child.cpu) = (staged.age, staged.since, staged.cpu);
-    }
-    report
-}
-
-fn as_json(picture: &Picture, zero: &Value) -> Value {
     let child = |child: &Child| {
         json!({
-            "slot": child.slot, "pid": child.pid, "letter": child.letter, "age": zero,
-            "since": zero, "requests": child.requests, "label": child.label,
-            "generation": child.generation, "cpu": null, "rss": child.rss, "pss": child.pss,
+            "slot": child.slot, "pid": child.pid, "letter": child.letter,
+            "age": child.age.as_secs_f64(), "since": child.since.as_secs_f64(),
+            "requests": child.requests, "label": child.label, "generation": child.generation,
+            "cpu": child.cpu.map(|cpu| cpu.as_secs_f64()), "rss": child.rss, "pss": child.pss,
             "causes": child.causes,
         })
     };
     let children: Vec<Value> = picture.children.iter().map(child).collect();
-    json!({
+    let report = json!({
         "alias": picture.alias, "model": picture.model, "reporter": "parent",
-        "parent": picture.parent, "nursery": null, "phase": picture.phase, "door": picture.door,
-        "up": zero, "board": picture.board, "slots": picture.max_children, "free": 0,
-        "max_children": picture.max_children, "waiting": picture.waiting, "children": children,
-        "counters": null, "processes": [],
-    })
+        "parent": picture.parent, "phase": picture.phase, "door": picture.door,
+        "up": picture.up.as_secs_f64(), "board": picture.board, "slots": picture.max_children,
+        "free": 0, "max_children": picture.max_children, "waiting": picture.waiting,
+        "children": children, "counters": picture.counters,
+    });
+    serde_json::from_value(report).expect("a report")
 }

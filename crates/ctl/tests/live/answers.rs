@@ -96,6 +96,13 @@ fn each_fault_has_its_exit_code_and_says_what_could_not_be_done() {
 }
 
 #[test]
+fn a_fault_of_a_kind_that_a_later_daemon_has_is_a_failure_like_others() {
+    let answer = r#"{"version":1,"error":{"kind":"tired","text":"it is late"}}"#;
+    let said = ask(&Fake::saying(format!("{answer}\n")), &["reload"]);
+    assert_eq!((said.code, said.err.as_str()), (1, "daemonctl: cannot reload: it is late\n"));
+}
+
+#[test]
 fn a_refusal_is_heard_though_the_daemon_does_not_wait_for_the_question() {
     let forbidden = line(fault(FaultKind::Forbidden, "user 1000 may not"));
     let fake = Fake::serving(move |mut client| {

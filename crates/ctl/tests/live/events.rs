@@ -83,6 +83,24 @@ fn events_for_programs_are_json() {
 }
 
 #[test]
+fn what_a_later_daemon_tells_is_passed_on() {
+    let mut bytes = crate::fake::line(Outcome::Ok(Reply::Listening));
+    bytes
+        .extend_from_slice(b"{\"version\":1,\"event\":{\"event\":\"moved\",\"to\":3},\"new\":0}\n");
+    bytes.extend(crate::fake::line(event(born(7))));
+    let fake = Fake::saying(bytes);
+    let run = |more: &[&str]| {
+        let mut command = daemonctl();
+        command.arg("events").args(more).arg("--socket").arg(fake.socket());
+        said(&command.output().expect("it runs")).out
+    };
+    let shown = run(&[]);
+    assert!(shown.contains("other   {\"event\":\"moved\",\"to\":3}\n"), "{shown}");
+    assert!(shown.ends_with("born    slot 1 pid 7\n"), "{shown}");
+    assert!(run(&["--json"]).starts_with("{\"event\":\"moved\",\"to\":3}\n"));
+}
+
+#[test]
 fn a_reader_that_has_enough_ends_it_quietly() {
     let (send, fake) = telling();
     let mut command = daemonctl();
