@@ -1,0 +1,50 @@
+//! A daemon to try `daemonctl` on: an echo server with a control socket and its scoreboard in a file.
+//!
+//! Type
+//!
+//! ```sh
+//! cargo run --package daemonctl --example tried -- 7074 /tmp/tried
+//! export DAEMONCTL_SOCKET=/tmp/tried/control DAEMONCTL_BOARD=/tmp/tried/board
+//! cargo run --package daemonctl -- top          # in another terminal
+//! nc 127.0.0.1 7074                             # in a third
+//! ```
+//!
+//! The arguments are a port, 0 for any, which is then in `/tmp/tried/port`; and a directory, which
+//! is made if it is missing. Ctrl-C or `daemonctl stop` end it.
+
+use std::error::Error;
+use std::net::{Ipv4Addr, TcpListener, TcpStream};
+use std::path::PathBuf;
+
+use actix_daemon::{ChildHandle, Connection, Daemon, PreFork};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+
+fn main() -> Result<(), Box<dyn Error>> {
+    let mut arguments = std::env::args().skip(1);
+    let (Some(port), Some(directory)) = (arguments.next(), arguments.next()) else {
+        return Err("the arguments are a port and a directory".into());
+    };
+    let directory = PathBuf::from(directory);
+    std::fs::create_dir_all(&directory)?;
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, port.parse()?))?;
+    std::fs::write(directory.join("port"), listener.local_addr()?.port().to_string())?;
+    let pool = PreFork::start_children(3).min_spare(2).max_spare(4).max_children(8);
+    Daemon::builder()
+        .alias("tried")
+        .model(pool)
+        .control(directory.join("control"))
+        .board_file(directory.join("board"))
+        .serve(listener, echo)?;
+    Ok(())
+}
+
+async fn echo(mut stream: Connection<TcpStream>, child: ChildHandle) -> std::io::Result<()> {
+    child.label(&format!("echo for {}", stream.peer_addr()?));
+    let mut bytes = [0; 4096];
+    loop {
+        match stream.read(&mut bytes).await? {
+            0 => return Ok(()),
+            read => stream.write_all(&bytes[..read]).await?,
+        }
+    }
+}

@@ -1,0 +1,86 @@
+//! The state of a daemon as text.
+//!
+//! [`table`] and [`metrics`] are the two places where a daemon's own report becomes text.
+
+use std::fmt::Write;
+
+use actix_daemon::Report;
+
+use crate::picture::{self, Child, Picture};
+use crate::text;
+
+/// The report for people.
+pub(crate) fn table(report: &Report) -> String {
+    report.table().to_string()
+}
+
+/// The report for Prometheus and its kind.
+pub(crate) fn metrics(report: &Report) -> String {
+    report.open_metrics()
+}
+
+/// A scoreboard for people: a head, the letters, and a line a child.
+pub(crate) fn of_picture(picture: &Picture) -> String {
+    let (phase, up) = (picture::phase(picture.phase), text::span(picture.up));
+    let mut table = format!("scoreboard  {phase}  up {up}\n");
+    let requests = format!("{} requests", picture.requests());
+    let totals: Vec<String> = totals(picture).into_iter().chain([requests]).collect();
+    table.push_str(&totals.join("  "));
+    table.push('\n');
+    if picture.max_children > 0 {
+        // Writing to a string does not fail.
+        let _ = writeln!(table, "[{}]", picture.board);
+    }
+    let heading = "SLOT     PID  S        FOR    AGE     REQS  LABEL";
+    if !picture.children.is_empty() {
+        let _ = writeln!(table, "{heading}");
+    }
+    for child in &picture.children {
+        let _ = writeln!(table, "{}", row(child).trim_end());
+    }
+    table
+}
+
+/// The counts of a daemon's children, a phrase each.
+pub(crate) fn totals(picture: &Picture) -> Vec<String> {
+    let mut totals = Vec::new();
+    if picture.max_children > 0 {
+        totals.push(format!("{} of {} children", picture.children.len(), picture.max_children));
+    }
+    if let Some(counters) = &picture.counters {
+        totals.push(format!("{} forks ({} failed)", counters.forks, counters.failed_forks));
+        totals.push(format!("{} died", counters.died));
+        totals.push(format!("{} at the cap", counters.at_the_cap));
+    }
+    totals
+}
+
+/// The requests that wait, if any do.
+pub(crate) fn waiting(picture: &Picture) -> Option<String> {
+    picture.waiting.filter(|waiting| *waiting > 0).map(|waiting| format!("{waiting} waiting"))
+}
+
+fn row(child: &Child) -> String {
+    format!(
+        "{:>4}  {:>6}  {} {:<7} {:>5}  {:>5}  {:>7}  {}",
+        child.slot.get(),
+        child.pid.map_or_else(|| "-".to_owned(), |pid| pid.to_string()),
+        child.letter,
+        picture::status(daemon_core::Status::from_letter(child.letter)),
+        text::span(child.since),
+        text::span(child.age),
+        child.requests,
+        child.label,
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::top::staged;
+
+    #[test]
+    fn what_a_scoreboard_does_not_know_is_left_out() {
+        insta::assert_snapshot!("board", of_picture(&staged::board_only()));
+    }
+}

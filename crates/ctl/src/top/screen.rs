@@ -1,0 +1,424 @@
+//! The state of the live screen, and what keys and news do to it. No I/O, and no clock: each comes
+//! with its moment.
+
+use std::time::Duration;
+
+use actix_daemon::Report;
+use daemon_core::Moment;
+use ratatui::crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
+
+use super::columns::{Column, Direction, passes};
+use super::rates::Rates;
+use crate::picture::{Child, Picture, Who};
+
+/// So long the answer to a command stays to be read.
+const NOTICE: Duration = Duration::from_secs(15);
+
+/// The live screen.
+#[derive(Debug)]
+pub(crate) struct Screen {
+    pub(super) means: Means,
+    pub(super) palette: Palette,
+    pub(super) now: Moment,
+    pub(super) picture: Option<Picture>,
+    pub(super) link: Link,
+    pub(super) pace: Pace,
+    pub(super) rates: Rates,
+    pub(super) column: Column,
+    pub(super) direction: Direction,
+    pub(super) filter: String,
+    pub(super) mode: Mode,
+    pub(super) notice: Option<Notice>,
+    /// Which child is selected, and on which row it was last.
+    pub(super) selected: Option<Who>,
+    pub(super) row: usize,
+    /// The first row that is shown, and how many were, when it was painted last.
+    pub(super) offset: usize,
+    pub(super) page: usize,
+}
+
+/// By which means the daemon is looked at.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Means {
+    /// It answers on its socket, and does as it is told.
+    Daemon,
+    /// Its scoreboard is read from a file.
+    BoardAlone,
+}
+
+/// Whether colours may be used.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Palette {
+    /// They may.
+    Colours,
+    /// The user wants none: bold, dim and reversed letters only.
+    Plain,
+}
+
+/// How the daemon answers.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Link {
+    /// In time.
+    Well,
+    /// Not any more.
+    Lost {
+        /// Since when.
+        since: Moment,
+        /// What is wrong.
+        why: String,
+        /// What is shown meanwhile.
+        shown: Shown,
+    },
+}
+
+/// What is shown of a daemon that does not answer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Shown {
+    /// What it has told last.
+    LastAnswer,
+    /// Its scoreboard.
+    Board,
+}
+
+/// Whether news are shown.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Pace {
+    /// As they come.
+    Running,
+    /// The screen stands still.
+    Paused,
+}
+
+/// What keys mean at present.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Mode {
+    /// They move in the table.
+    Table,
+    /// They are letters of the filter.
+    Filter,
+    /// They answer a question.
+    Confirm(Deed),
+    /// They scroll a text.
+    Text {
+        /// What it is.
+        title: String,
+        /// Its lines.
+        lines: Vec<String>,
+        /// The first line that is shown.
+        top: usize,
+    },
+    /// They close the help.
+    Help,
+}
+
+/// What can be done to a child.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Deed {
+    /// It leaves after the request in hand.
+    Retire(u32),
+    /// It is killed.
+    Kill(u32),
+    /// Evidence of what it does is taken.
+    Trace(u32),
+}
+
+/// What a key asks of who holds the screen.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Wish {
+    /// Ask the daemon for this.
+    Do(Deed),
+    /// Leave.
+    Quit,
+}
+
+/// How a deed has ended.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Told {
+    /// It is done, in a sentence.
+    Done(String),
+    /// A text of several lines, with its title.
+    Text {
+        /// What it is.
+        title: String,
+        /// Its lines.
+        text: String,
+    },
+    /// It was not, and why.
+    Failed(String),
+}
+
+/// A sentence at the foot of the screen.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Notice {
+    pub(super) told: Told,
+    at: Moment,
+}
+
+impl Screen {
+    /// An empty screen.
+    pub(crate) fn new(means: Means, palette: Palette, now: Moment) -> Screen {
+        Screen {
+            means,
+            palette,
+            now,
+            picture: None,
+            link: Link::Well,
+            pace: Pace::Running,
+            rates: Rates::default(),
+            column: Column::Slot,
+            direction: Direction::Up,
+            filter: String::new(),
+            mode: Mode::Table,
+            notice: None,
+            selected: None,
+            row: 0,
+            offset: 0,
+            page: 0,
+        }
+    }
+
+    /// Time goes by.
+    pub(crate) fn on_tick(&mut self, now: Moment) {
+        self.now = now;
+        self.notice.take_if(|notice| now.saturating_since(notice.at) > NOTICE);
+    }
+
+    /// The daemon has answered.
+    pub(crate) fn on_report(&mut self, report: &Report, now: Moment) {
+        self.on_tick(now);
+        self.link = Link::Well;
+        self.show(Picture::from(report), now);
+    }
+
+    /// The scoreboard was read. It is looked at only while the daemon does not answer.
+    pub(crate) fn on_board(&mut self, picture: Picture, now: Moment) {
+        self.on_tick(now);
+        match (self.means, &mut self.link) {
+            (Means::Daemon, Link::Well) => {}
+            (Means::Daemon, Link::Lost { shown, .. }) => {
+                *shown = Shown::Board;
+                let picture = self.with_what_was_told(picture);
+                self.show(picture, now);
+            }
+            (Means::BoardAlone, _) => {
+                self.link = Link::Well;
+                self.show(picture, now);
+            }
+        }
+    }
+
+    /// The daemon does not answer, or its scoreboard cannot be read.
+    pub(crate) fn on_lost(&mut self, why: String, now: Moment) {
+        self.on_tick(now);
+        match &mut self.link {
+            Link::Lost { why: last, .. } => *last = why,
+            Link::Well => {
+                self.link = Link::Lost { since: now, why, shown: Shown::LastAnswer };
+            }
+        }
+    }
+
+    /// A deed has ended.
+    pub(crate) fn on_told(&mut self, told: Told, now: Moment) {
+        self.on_tick(now);
+        match told {
+            Told::Text { title, text } => {
+                let lines = text.lines().map(str::to_owned).collect();
+                self.mode = Mode::Text { title, lines, top: 0 };
+                self.notice = None;
+            }
+            told => self.notice = Some(Notice { told, at: now }),
+        }
+    }
+
+    /// A key was pressed.
+    pub(crate) fn on_key(&mut self, key: KeyEvent, now: Moment) -> Option<Wish> {
+        self.on_tick(now);
+        if key.modifiers.contains(KeyModifiers::CONTROL) {
+            return (key.code == KeyCode::Char('c')).then_some(Wish::Quit);
+        }
+        match &mut self.mode {
+            Mode::Table => self.in_table(key.code),
+            Mode::Filter => {
+                self.in_filter(key.code);
+                None
+            }
+            Mode::Confirm(deed) => {
+                let deed = *deed;
+                match key.code {
+                    KeyCode::Char('y' | 'Y') => {
+                        self.mode = Mode::Table;
+                        self.notice = None;
+                        Some(Wish::Do(deed))
+                    }
+                    KeyCode::Char('n' | 'N' | 'q') | KeyCode::Esc => {
+                        self.mode = Mode::Table;
+                        None
+                    }
+                    _other => None,
+                }
+            }
+            Mode::Text { lines, top, .. } => {
+                let (last, page) = (lines.len().saturating_sub(1), self.page.max(1));
+                match key.code {
+                    KeyCode::Up => *top = top.saturating_sub(1),
+                    KeyCode::Down => *top = (*top + 1).min(last),
+                    KeyCode::PageUp => *top = top.saturating_sub(page),
+                    KeyCode::PageDown | KeyCode::Char(' ') => *top = (*top + page).min(last),
+                    KeyCode::Home => *top = 0,
+                    KeyCode::End => *top = last,
+                    KeyCode::Esc | KeyCode::Enter | KeyCode::Char('q') => self.mode = Mode::Table,
+                    _other => {}
+                }
+                None
+            }
+            Mode::Help => {
+                match key.code {
+                    KeyCode::Esc | KeyCode::Enter | KeyCode::Char('q' | '?') => {
+                        self.mode = Mode::Table;
+                    }
+                    _other => {}
+                }
+                None
+            }
+        }
+    }
+
+    fn in_table(&mut self, key: KeyCode) -> Option<Wish> {
+        let page = self.page.max(1);
+        match key {
+            KeyCode::Up => self.select(self.row.saturating_sub(1)),
+            KeyCode::Down => self.select(self.row.saturating_add(1)),
+            KeyCode::PageUp => self.select(self.row.saturating_sub(page)),
+            KeyCode::PageDown => self.select(self.row.saturating_add(page)),
+            KeyCode::Home => self.select(0),
+            KeyCode::End => self.select(usize::MAX),
+            KeyCode::Char('s') => self.sort_by(self.column.next()),
+            KeyCode::Char('S') => self.sort_by(self.column.previous()),
+            KeyCode::Char('r') => {
+                self.direction = self.direction.reversed();
+                self.follow();
+            }
+            KeyCode::Char('/') => self.mode = Mode::Filter,
+            KeyCode::Char('R') => self.question(Deed::Retire),
+            KeyCode::Char('t') => self.question(Deed::Trace),
+            KeyCode::Char('K') => self.question(Deed::Kill),
+            KeyCode::Char('p') => {
+                self.pace = match self.pace {
+                    Pace::Running => Pace::Paused,
+                    Pace::Paused => Pace::Running,
+                }
+            }
+            KeyCode::Char('?') => self.mode = Mode::Help,
+            KeyCode::Esc if !self.filter.is_empty() => {
+                self.filter.clear();
+                self.follow();
+            }
+            KeyCode::Esc | KeyCode::Char('q') => return Some(Wish::Quit),
+            _other => {}
+        }
+        None
+    }
+
+    fn in_filter(&mut self, key: KeyCode) {
+        match key {
+            KeyCode::Char(letter) => self.filter.push(letter),
+            KeyCode::Backspace => {
+                self.filter.pop();
+            }
+            KeyCode::Enter => self.mode = Mode::Table,
+            KeyCode::Esc => {
+                self.filter.clear();
+                self.mode = Mode::Table;
+            }
+            _other => {}
+        }
+        self.follow();
+    }
+
+    /// Asks whether to do this to the selected child.
+    fn question(&mut self, deed: impl FnOnce(u32) -> Deed) {
+        let why_not = match (self.means, self.selected_child().map(|child| child.pid)) {
+            (Means::BoardAlone, _) => {
+                "a scoreboard in a file takes no commands: give --socket PATH"
+            }
+            (Means::Daemon, None) => "no child is selected: choose one with the arrows",
+            (Means::Daemon, Some(None)) => "the child is not born yet",
+            (Means::Daemon, Some(Some(pid))) => {
+                self.mode = Mode::Confirm(deed(pid));
+                return;
+            }
+        };
+        self.notice = Some(Notice { told: Told::Failed(why_not.to_owned()), at: self.now });
+    }
+
+    fn sort_by(&mut self, column: Column) {
+        self.column = column;
+        self.direction = column.direction();
+        self.follow();
+    }
+
+    /// The children that the filter lets through, in the order of the chosen column.
+    pub(super) fn rows(&self) -> Vec<&Child> {
+        let children = self.picture.iter().flat_map(|picture| &picture.children);
+        let mut rows: Vec<&Child> = children.filter(|child| passes(child, &self.filter)).collect();
+        rows.sort_by(|one, other| {
+            let order = self.column.compare(one, other, &self.rates);
+            let order = match self.direction {
+                Direction::Up => order,
+                Direction::Down => order.reverse(),
+            };
+            order.then_with(|| one.slot.cmp(&other.slot))
+        });
+        rows
+    }
+
+    pub(super) fn selected_child(&self) -> Option<&Child> {
+        let selected = self.selected?;
+        self.rows().into_iter().find(|child| child.who() == selected)
+    }
+
+    /// Selects a row, or the last one.
+    fn select(&mut self, row: usize) {
+        let rows = self.rows();
+        let row = row.min(rows.len().saturating_sub(1));
+        let selected = rows.get(row).map(|child| child.who());
+        (self.row, self.selected) = (row, selected);
+    }
+
+    /// Finds the selected child's row again. If it is gone, who stands on its row is selected, so that
+    /// the selection does not jump.
+    fn follow(&mut self) {
+        let Some(selected) = self.selected else {
+            return self.select(0);
+        };
+        match self.rows().iter().position(|child| child.who() == selected) {
+            Some(row) => self.row = row,
+            None => self.select(self.row),
+        }
+    }
+
+    fn show(&mut self, picture: Picture, now: Moment) {
+        match self.pace {
+            Pace::Paused => {}
+            Pace::Running => {
+                self.rates.on_picture(&picture, now);
+                self.picture = Some(picture);
+                self.follow();
+            }
+        }
+    }
+
+    /// A scoreboard knows no names: those that the daemon has told still hold.
+    fn with_what_was_told(&self, picture: Picture) -> Picture {
+        match &self.picture {
+            None => picture,
+            Some(told) => Picture {
+                alias: told.alias.clone(),
+                model: told.model,
+                parent: told.parent,
+                ..picture
+            },
+        }
+    }
+}

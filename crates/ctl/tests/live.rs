@@ -1,0 +1,19 @@
+//! The real command, against a daemon that says what a test wants, a scoreboard's file, and in a real
+//! terminal.
+
+#[path = "live/answers.rs"]
+mod answers;
+#[path = "live/boards.rs"]
+mod boards;
+#[path = "live/events.rs"]
+mod events;
+#[path = "live/fake.rs"]
+mod fake;
+#[path = "live/manual.rs"]
+mod manual;
+#[path = "live/real.rs"]
+mod real;
+#[path = "live/run.rs"]
+mod run;
+#[path = "live/terminal.rs"]
+mod terminal;
