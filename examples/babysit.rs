@@ -16,7 +16,8 @@
 //! - anything else comes back
 //!
 //! The log, `babysit.log` beside the program, tells what was done; `babysit.slow` what was known of
-//! each child before it was done, with its own backtrace. Ctrl-C stops it.
+//! each child before it was done, with its own backtrace. `daemonctl --socket babysit.control top`
+//! shows it live: `t` traces a child, `K` kills one. Ctrl-C stops it.
 
 use std::hint::black_box;
 use std::net::TcpStream;
@@ -44,6 +45,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
                 .slowlog(log.with_extension("slow"))
                 .slowlog_after(SECOND),
         )
+        .control(log.with_extension("control"))
         .logfile(log)
         .serve(listener, converse)?;
     Ok(())
