@@ -6,7 +6,7 @@ PORT  ?= 7070
 TARGET := $(or $(CARGO_TARGET_DIR),target)
 
 .DEFAULT_GOAL := help
-.PHONY: help run examples test test-loom bench lint fmt doc deny check clean
+.PHONY: help run ctl examples test test-loom bench lint fmt doc deny check clean
 
 help: ## Lists these targets
 	@echo "make TARGET:"
@@ -15,6 +15,9 @@ help: ## Lists these targets
 run: ## Runs a pre-forking server and shows its scoreboard; talk to it on PORT (7070)
 	$(CARGO) build --release --package examples --example board
 	@exec $(TARGET)/release/examples/board $(PORT)
+
+ctl: ## Builds the operator's command, optimised: target/release/daemonctl
+	$(CARGO) build --release --package daemonctl
 
 examples: ## Builds all examples, optimised, into target/release/examples/
 	$(CARGO) build --release --package examples --examples

@@ -28,7 +28,7 @@ pub(crate) fn carry_out(cli: &Cli) -> Result<ExitCode, Failure> {
                 (false, true) => Form::Metrics,
                 (false, false) => Form::Table,
             };
-            print(show(cli, form)?.as_bytes())?;
+            return show(cli, form);
         }
         Command::Peek { verbose } => {
             let text = connect(cli)?.peek(*verbose)?;
@@ -81,24 +81,29 @@ fn order(cli: &Cli, ask: Ask) -> Result<(), Failure> {
     print_lines(&done)
 }
 
-fn show(cli: &Cli, form: Form) -> Result<String, Failure> {
-    match cli.source() {
-        Source::Socket(socket) => of_daemon(&socket, cli.timeout(), form),
-        Source::Board(board) => of_board(&board, form),
+/// Prints the state. A scoreboard in place of a daemon that does not answer is printed with a note, and
+/// the exit code is still that of no answer.
+fn show(cli: &Cli, form: Form) -> Result<ExitCode, Failure> {
+    let (shown, code) = match cli.source() {
+        Source::Socket(socket) => (of_daemon(&socket, cli.timeout(), form)?, Code::Done),
+        Source::Board(board) => (of_board(&board, form)?, Code::Done),
         Source::Both { socket, board } => match of_daemon(&socket, cli.timeout(), form) {
+            Ok(shown) => (shown, Code::Done),
             Err(silence) if silence.is_silence() && form == Form::Metrics => {
-                Err(Failure::NoCounters(Box::new(silence)))
+                return Err(Failure::NoCounters(Box::new(silence)));
             }
             Err(silence) if silence.is_silence() => {
                 let shown = of_board(&board, form)?;
                 let note = format!("daemonctl: {silence}; this is what its scoreboard shows\n");
                 // There is nobody to tell if standard error is closed.
                 let _ = io::stderr().write_all(note.as_bytes());
-                Ok(shown)
+                (shown, silence.code())
             }
-            shown => shown,
+            Err(failure) => return Err(failure),
         },
-    }
+    };
+    print(shown.as_bytes())?;
+    Ok(ExitCode::from(code as u8))
 }
 
 fn of_daemon(socket: &Path, timeout: Duration, form: Form) -> Result<String, Failure> {

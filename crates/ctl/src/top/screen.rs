@@ -11,7 +11,7 @@ use super::columns::{Column, Direction, passes};
 use super::rates::Rates;
 use crate::picture::{Child, Picture, Who};
 
-/// So long the answer to a command stays to be read.
+/// So long the answer to a command stays to be read, unless a key is pressed.
 const NOTICE: Duration = Duration::from_secs(15);
 
 /// The live screen.
@@ -234,6 +234,8 @@ impl Screen {
     /// A key was pressed.
     pub(crate) fn on_key(&mut self, key: KeyEvent, now: Moment) -> Option<Wish> {
         self.on_tick(now);
+        // It was read, or is in the way.
+        self.notice = None;
         if key.modifiers.contains(KeyModifiers::CONTROL) {
             return (key.code == KeyCode::Char('c')).then_some(Wish::Quit);
         }
@@ -248,7 +250,6 @@ impl Screen {
                 match key.code {
                     KeyCode::Char('y' | 'Y') => {
                         self.mode = Mode::Table;
-                        self.notice = None;
                         Some(Wish::Do(deed))
                     }
                     KeyCode::Char('n' | 'N' | 'q') | KeyCode::Esc => {

@@ -201,7 +201,7 @@ fn nothing_is_asked_of_a_child_that_is_not_born_or_of_a_scoreboard() {
 }
 
 #[test]
-fn what_was_told_is_shown_for_a_while() {
+fn what_was_told_is_shown_for_a_while_or_until_the_next_key() {
     let mut screen = of_daemon(&staged::busy());
     screen.on_told(Told::Done("child 0 (process 4711) is killed".to_owned()), at(12));
     assert!(painted(&mut screen, 80, 24).contains("(process 4711) is killed"));
@@ -209,6 +209,10 @@ fn what_was_told_is_shown_for_a_while() {
     assert!(painted(&mut screen, 80, 24).contains("(process 4711) is killed"));
     screen.on_tick(at(40));
     assert!(!painted(&mut screen, 80, 24).contains("(process 4711) is killed"));
+    screen.on_told(Told::Failed("it is not so".to_owned()), at(41));
+    assert!(painted(&mut screen, 80, 24).contains("it is not so"));
+    hit(&mut screen, KeyCode::Down);
+    assert!(!painted(&mut screen, 80, 24).contains("it is not so"));
 }
 
 #[test]

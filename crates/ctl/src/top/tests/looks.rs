@@ -19,6 +19,19 @@ fn a_busy_pool() {
     assert_snapshot!(painted(&mut of_daemon(&staged::busy()), 80, 24));
 }
 
+/// The document is not part of the packaged crate; there is then nothing to compare.
+#[test]
+fn the_screen_in_the_document_is_as_it_looks() {
+    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/daemonctl.md");
+    let Ok(document) = std::fs::read_to_string(path) else { return };
+    let (_before, rest) = document.split_once("<!-- screen -->\n```text\n").expect("it begins");
+    let (screen, _after) = rest.split_once("\n```\n<!-- /screen -->").expect("it ends");
+    let painted = painted(&mut of_daemon(&staged::busy()), 80, 24);
+    let painted: Vec<&str> =
+        painted.lines().map(|line| line.trim_matches('"').trim_end()).collect();
+    assert_eq!(screen, painted.join("\n"));
+}
+
 #[test]
 fn a_busy_pool_on_a_large_screen() {
     assert_snapshot!(painted(&mut of_daemon(&staged::busy()), 120, 40));
