@@ -144,7 +144,10 @@ struct Restore;
 
 impl Drop for Restore {
     fn drop(&mut self) {
-        ratatui::restore();
+        // On a panic its hook has done so; a second time would move the cursor into what it says.
+        if !thread::panicking() {
+            ratatui::restore();
+        }
     }
 }
 
