@@ -48,8 +48,8 @@ pub(crate) fn carry_out(cli: &Cli) -> Result<ExitCode, Failure> {
             print_lines(&text)?;
         }
         Command::Events { json } => {
-            let form = if *json { Form::Json } else { Form::Table };
-            tell_events(connect(cli)?, form)?;
+            let readers = if *json { Readers::Programs } else { Readers::People };
+            tell_events(connect(cli)?, readers)?;
         }
         Command::Top { interval } => {
             return top::run(cli.source(), cli.timeout(), *interval, paint(&io::stdout()));
@@ -70,6 +70,15 @@ enum Form {
     Json,
     /// For Prometheus.
     Metrics,
+}
+
+/// Who reads events.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Readers {
+    /// They get a line with the time of day.
+    People,
+    /// They get JSON.
+    Programs,
 }
 
 fn connect(cli: &Cli) -> Result<Client, Failure> {
@@ -93,7 +102,9 @@ fn show(cli: &Cli, form: Form) -> Result<ExitCode, Failure> {
                 return Err(Failure::NoCounters(Box::new(silence)));
             }
             Err(silence) if silence.is_silence() => {
-                let shown = of_board(&board, form)?;
+                let Ok(shown) = of_board(&board, form) else {
+                    return Err(silence);
+                };
                 let note = format!("daemonctl: {silence}; this is what its scoreboard shows\n");
                 // There is nobody to tell if standard error is closed.
                 let _ = io::stderr().write_all(note.as_bytes());
@@ -125,18 +136,16 @@ fn of_board(board: &Path, form: Form) -> Result<String, Failure> {
 }
 
 /// Prints events until the daemon has stopped.
-fn tell_events(mut client: Client, form: Form) -> Result<(), Failure> {
+fn tell_events(mut client: Client, readers: Readers) -> Result<(), Failure> {
     client.listen()?;
     let mut phase = None;
     while let Some(happened) = client.event()? {
         if let Happened::Event(Event::Phase { phase: entered }) = &happened {
             phase = Some(*entered);
         }
-        let line = match form {
-            Form::Json => events::json(&happened).map_err(no_json)?,
-            Form::Table | Form::Metrics => {
-                events::line(&happened, &jiff::Zoned::now(), paint(&io::stdout()))
-            }
+        let line = match readers {
+            Readers::Programs => events::json(&happened).map_err(no_json)?,
+            Readers::People => events::line(&happened, &jiff::Zoned::now(), paint(&io::stdout())),
         };
         print_lines(&line)?;
     }

@@ -31,9 +31,9 @@ pub(crate) fn of_picture(picture: &Picture) -> String {
         // Writing to a string does not fail.
         let _ = writeln!(table, "[{}]", picture.board);
     }
-    let heading = "SLOT     PID  S        FOR    AGE     REQS  LABEL";
     if !picture.children.is_empty() {
-        let _ = writeln!(table, "{heading}");
+        let headings = ["SLOT", "PID", "S", "", "FOR", "AGE", "REQS", "LABEL"];
+        let _ = writeln!(table, "{}", aligned(headings));
     }
     for child in &picture.children {
         let _ = writeln!(table, "{}", row(child).trim_end());
@@ -61,17 +61,21 @@ pub(crate) fn waiting(picture: &Picture) -> Option<String> {
 }
 
 fn row(child: &Child) -> String {
-    format!(
-        "{:>4}  {:>6}  {} {:<7} {:>5}  {:>5}  {:>7}  {}",
-        child.slot.get(),
-        child.pid.map_or_else(|| "-".to_owned(), |pid| pid.to_string()),
-        child.letter,
+    let pid = child.pid.map_or_else(|| "-".to_owned(), |pid| pid.to_string());
+    aligned([
+        &child.slot.to_string(),
+        &pid,
+        &child.letter.to_string(),
         picture::status(daemon_core::Status::from_letter(child.letter)),
-        text::span(child.since),
-        text::span(child.age),
-        child.requests,
-        child.label,
-    )
+        &text::span(child.since),
+        &text::span(child.age),
+        &child.requests.to_string(),
+        &child.label,
+    ])
+}
+
+fn aligned([slot, pid, letter, word, since, age, requests, label]: [&str; 8]) -> String {
+    format!("{slot:>5} {pid:>7}  {letter} {word:<7} {since:>5}  {age:>5}  {requests:>7}  {label}")
 }
 
 #[cfg(test)]

@@ -13,7 +13,7 @@ pub(crate) mod staged;
 mod tests;
 mod view;
 
-use std::io;
+use std::io::{self, IsTerminal};
 use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -75,6 +75,10 @@ pub(crate) fn run(
     interval: Duration,
     paint: Paint,
 ) -> Result<ExitCode, Failure> {
+    if !io::stdout().is_terminal() {
+        let source = io::Error::other("standard output is no terminal");
+        return Err(Failure::Screen { source });
+    }
     let first = first_look(&source, timeout)?;
     // All threads inherit it: the signals are the queue's alone.
     let signals = SignalQueue::of(&ENDING)?;
@@ -107,8 +111,7 @@ pub(crate) fn run(
     }
     if let Some(board) = source.board() {
         let (board, send) = (BoardFile::at(board), send.clone());
-        let alone = means == Means::BoardAlone;
-        thread::spawn(move || read_board(board, interval, alone, &send));
+        thread::spawn(move || read_board(board, interval, means, &send));
     }
     thread::spawn({
         let send = send.clone();
@@ -141,7 +144,10 @@ struct Restore;
 
 impl Drop for Restore {
     fn drop(&mut self) {
-        ratatui::restore();
+        // On a panic its hook has done so; a second time would move the cursor into what it says.
+        if !thread::panicking() {
+            ratatui::restore();
+        }
     }
 }
 
@@ -153,9 +159,10 @@ fn first_look(source: &Source, timeout: Duration) -> Result<First, Failure> {
         Source::Board(board) => Ok(First::Board(picture(board)?, None)),
         Source::Both { socket, board } => match report(socket) {
             Ok(report) => Ok(First::Report(report)),
-            Err(silence) if silence.is_silence() => {
-                Ok(First::Board(picture(board)?, Some(silence)))
-            }
+            Err(failure) if failure.is_silence() => match picture(board) {
+                Ok(picture) => Ok(First::Board(picture, Some(failure))),
+                Err(_no_help) => Err(failure),
+            },
             Err(failure) => Err(failure),
         },
     }
@@ -247,13 +254,13 @@ fn carry_out(socket: &Path, timeout: Duration, deed: Deed) -> Result<Told, Failu
 }
 
 /// Reads the scoreboard at every interval. Beside a daemon that answers it is not missed.
-fn read_board(mut board: BoardFile, interval: Duration, alone: bool, send: &Sender<News>) {
+fn read_board(mut board: BoardFile, interval: Duration, means: Means, send: &Sender<News>) {
     loop {
         thread::sleep(interval);
-        let news = match board.look(board::now()) {
-            Ok(picture) => News::Board(Box::new(picture)),
-            Err(failure) if alone => News::Lost(failure.to_string()),
-            Err(_beside_the_daemon) => continue,
+        let news = match (board.look(board::now()), means) {
+            (Ok(picture), Means::BoardAlone | Means::Daemon) => News::Board(Box::new(picture)),
+            (Err(failure), Means::BoardAlone) => News::Lost(failure.to_string()),
+            (Err(_not_missed), Means::Daemon) => continue,
         };
         if send.send(news).is_err() {
             return;

@@ -255,8 +255,17 @@ impl Column {
     }
 }
 
-fn cause(child: &Child) -> String {
-    child.causes.first().map(ToString::to_string).unwrap_or_default()
+/// The last cause as something to sort by: its kind, then its code or signal.
+fn cause(child: &Child) -> Option<(&'static str, i32)> {
+    let cause = child.causes.first()?;
+    let number = match *cause {
+        Cause::Exited(code) | Cause::FailedToBoot(Exit::Code(code)) => code,
+        Cause::Killed { signal, .. } => signal,
+        Cause::FailedToBoot(Exit::Signal { number, .. }) => number,
+        // The others have none.
+        _without_number => 0,
+    };
+    Some((cause.kind(), number))
 }
 
 /// In at most twelve characters.

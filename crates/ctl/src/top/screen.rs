@@ -250,6 +250,8 @@ impl Screen {
                 match key.code {
                     KeyCode::Char('y' | 'Y') => {
                         self.mode = Mode::Table;
+                        let told = Told::Done(asked(deed));
+                        self.notice = Some(Notice { told, at: now });
                         Some(Wish::Do(deed))
                     }
                     KeyCode::Char('n' | 'N' | 'q') | KeyCode::Esc => {
@@ -421,5 +423,14 @@ impl Screen {
                 ..picture
             },
         }
+    }
+}
+
+/// What is shown until the daemon has answered.
+fn asked(deed: Deed) -> String {
+    match deed {
+        Deed::Retire(pid) => format!("retiring process {pid} is asked for"),
+        Deed::Kill(pid) => format!("killing process {pid} is asked for"),
+        Deed::Trace(pid) => format!("a trace of process {pid} is asked for"),
     }
 }

@@ -57,7 +57,8 @@ impl Parts {
             given
         };
         let title = take(1);
-        let table = take(2);
+        // The heading of the table and a row.
+        take(2);
         let banner = take(banner);
         let foot = take(1);
         let first_of_board = take(board.min(1));
@@ -65,10 +66,9 @@ impl Parts {
         let legend = take(board.min(1));
         let rate = take(1);
         // A few children more on the screen are worth more than what follows.
-        let more_children = take(6);
+        take(6);
         let gap = take(1);
         let more_of_board = take((board - first_of_board).min(height / 5));
-        let _given_to_the_table = (table, more_children);
         let board = first_of_board + more_of_board;
         Parts { title, banner, totals, rate, board, legend, gap, foot }
     }
@@ -333,14 +333,19 @@ impl Screen {
         match &self.mode {
             Mode::Table | Mode::Filter => {}
             Mode::Confirm(deed) => {
-                let question = match deed {
+                let (pid, question) = match deed {
                     Deed::Retire(pid) => {
-                        format!("Retire process {pid}? It leaves after the request in hand.")
+                        let then = "It leaves after the request in hand.";
+                        (pid, format!("Retire process {pid}? {then}"))
                     }
-                    Deed::Kill(pid) => format!("Kill process {pid}? Its request is lost."),
-                    Deed::Trace(pid) => format!("Trace process {pid}? It may stop for a moment."),
+                    Deed::Kill(pid) => (pid, format!("Kill process {pid}? Its request is lost.")),
+                    Deed::Trace(pid) => {
+                        (pid, format!("Trace process {pid}? It may stop for a moment."))
+                    }
                 };
-                let label = self.selected_child().map(|child| child.label.clone());
+                let mut children = self.picture.iter().flat_map(|picture| &picture.children);
+                let child = children.find(|child| child.pid == Some(*pid));
+                let label = child.map(|child| child.label.clone());
                 let lines = vec![
                     Line::raw(question),
                     Line::raw(label.unwrap_or_default()),

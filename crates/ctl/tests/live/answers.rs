@@ -7,7 +7,6 @@ use std::os::unix::net::UnixListener;
 use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::{Command, Stdio};
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use actix_daemon::control::protocol::{FaultKind, Outcome, Reply};
@@ -15,7 +14,7 @@ use serde_json::{Value, json};
 use socket2::{Domain, SockAddr, Socket, Type};
 
 use crate::fake::{Fake, done, fault, line, report, status};
-use crate::run::{PATIENCE, Said, daemonctl, run, said, until};
+use crate::run::{PATIENCE, Said, daemonctl, run, said};
 
 fn ask(fake: &Fake, arguments: &[&str]) -> Said {
     let output = daemonctl().arg("--socket").arg(fake.socket()).args(arguments).output();
@@ -332,19 +331,7 @@ fn an_output_that_takes_nothing_is_an_error() {
 
 #[test]
 fn a_screen_needs_a_terminal() {
-    static ASKED: AtomicBool = AtomicBool::new(false);
-    let fake = Fake::serving(|mut client| {
-        if client.asked().is_some() {
-            client.answer(status(report()));
-            ASKED.store(true, Ordering::Relaxed);
-        }
-    });
-    // Without a controlling terminal, wherever this test runs.
-    let mut command = Command::new("setsid");
-    command.args(["--wait", env!("CARGO_BIN_EXE_daemonctl"), "--socket"]).arg(fake.socket());
-    let output = command.arg("top").stdin(Stdio::null()).output();
-    let said = said(&output.expect("setsid is there"));
-    assert_eq!((said.code, said.err.contains("cannot show the screen")), (1, true), "{said:?}");
-    assert!(!said.out.contains('\x1b'), "{said:?}");
-    until("the daemon was asked", || ASKED.load(Ordering::Relaxed).then_some(()));
+    let said = ask(&Fake::answering(status(report())), &["top"]);
+    let why = "daemonctl: cannot show the screen: standard output is no terminal\n";
+    assert_eq!((said.code, said.err.as_str(), said.out.as_str()), (1, why, ""));
 }

@@ -96,6 +96,13 @@ fn a_daemon_that_hangs_is_shown_by_its_scoreboard_and_a_note_says_so() {
 }
 
 #[test]
+fn a_daemon_that_is_missed_is_told_of_where_its_scoreboard_is_missing_too() {
+    let said = run(["--socket", "/nonexistent/control", "--board", "/nonexistent/board", "status"]);
+    assert_eq!((said.code, said.out.as_str()), (4, ""), "{said:?}");
+    assert!(said.err.contains("cannot connect to /nonexistent/control"), "{said:?}");
+}
+
+#[test]
 fn what_is_no_scoreboard_is_refused_with_its_reason() {
     let directory = tempfile::tempdir().expect("a directory");
     let path = directory.path().join("board");

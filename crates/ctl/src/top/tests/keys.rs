@@ -120,6 +120,11 @@ fn the_order_of_each_column_is_that_of_its_cells() {
     let cpu: Vec<_> = rows.iter().map(|child| screen.rates.cpu(child.who())).collect();
     assert_eq!(cpu.first().copied().flatten().map(f64::round), Some(25.0));
     assert_eq!(cpu.last().copied().flatten(), None, "the one that is not born yet");
+    press(&mut screen, "SSSSSSS");
+    assert_eq!(screen.column, Column::Cause);
+    let causes = screen.rows().into_iter().filter_map(|child| child.causes.first());
+    let causes: Vec<&str> = causes.map(daemon_core::Cause::kind).collect();
+    assert_eq!(causes, ["exited", "exited", "killed", "out-of-memory", "rogue-cpu"]);
 }
 
 #[test]
