@@ -100,16 +100,53 @@ fn a_request_may_ask_for_more_time_and_a_long_one_has_its_own() {
 }
 
 #[test]
-fn a_child_that_comes_back_to_normal_is_left_to_leave_in_peace() {
-    let pool = "start=1 min=0 max_spare=2 max=2 babysit=5000 request_timeout=300";
+fn a_child_that_comes_back_to_normal_is_left_in_peace() {
+    // Two seconds between two steps.
+    let pool = "start=1 min=0 max_spare=1 max=1 babysit=1000 request_timeout=300";
     let daemon = Start::pool().logged().options(pool).up();
     let mut client = daemon.client();
     let child = client.pid();
     step(&daemon, child, "int");
-    assert_eq!(client.ask("done"), "ok");
-    // It was told to go after its request, and does: as a rogue, without another step.
-    assert!(gone(&daemon, child).contains("rogue"));
+    // It says that it needs its time.
+    assert_eq!(client.ask("extend 60000"), "ok");
+    step(&daemon, child, "recovered");
+    during(Duration::from_millis(2500), || assert!(child.is_alive()));
     assert!(!daemon.log().contains(&format!("RogueChild {} term", child.0)));
+    assert_eq!(client.ask("done"), "ok");
+    gone(&daemon, child);
+}
+
+#[test]
+fn a_child_that_wakes_before_its_step_goes_on() {
+    let daemon = watched("heartbeat_timeout=2000");
+    let mut client = daemon.client();
+    let child = client.pid();
+    let enough = daemon.dir().join("enough");
+    tell(&mut client, &format!("block {}", enough.display()));
+    // Longer than its beats are apart, and shorter than its time.
+    during(Duration::from_millis(1400), || ());
+    fs::write(&enough, "").unwrap();
+    assert_eq!(client.read().unwrap(), "ok");
+    during(Duration::from_millis(1500), || assert!(child.is_alive()));
+    assert_eq!(client.ask("echo on"), "on");
+}
+
+#[test]
+fn a_machine_that_wakes_just_as_a_look_is_due_finds_all_children_alive() {
+    let daemon = watched("heartbeat_timeout=2000");
+    let (parent, children) = (daemon.parent(), daemon.children());
+    for stopped in [1600, 1800, 2000, 2200] {
+        for process in [parent].into_iter().chain(children.iter().copied()) {
+            assert!(process.signal(Signal::SIGSTOP));
+        }
+        during(Duration::from_millis(stopped), || ());
+        // The parent first: it looks before a child could beat.
+        for process in [parent].into_iter().chain(children.iter().copied()) {
+            assert!(process.signal(Signal::SIGCONT));
+        }
+        during(Duration::from_millis(800), || assert_eq!(daemon.children(), children));
+    }
+    assert!(!daemon.log().contains("told: RogueChild"), "{}", daemon.log());
 }
 
 #[test]
@@ -183,11 +220,11 @@ fn a_child_whose_event_loop_is_blocked_is_replaced_whatever_it_does_to_signals()
 
 #[test]
 fn children_whose_hearts_beat_are_left_alone() {
-    let daemon = watched("heartbeat_timeout=300 request_timeout=60000");
+    let daemon = watched("heartbeat_timeout=800 request_timeout=60000");
     let mut client = daemon.client();
     client.pid();
     let children = daemon.children();
-    during(Duration::from_millis(1500), || {
+    during(Duration::from_millis(2500), || {
         assert_eq!(daemon.children(), children);
     });
     assert_eq!(client.ask("echo on"), "on");
@@ -195,7 +232,7 @@ fn children_whose_hearts_beat_are_left_alone() {
 
 #[test]
 fn a_parent_that_was_stopped_does_not_kill_healthy_children() {
-    let daemon = watched("heartbeat_timeout=400 request_timeout=60000");
+    let daemon = watched("heartbeat_timeout=1000 request_timeout=60000");
     let mut client = daemon.client();
     client.pid();
     let (parent, children) = (daemon.parent(), daemon.children());
@@ -206,7 +243,7 @@ fn a_parent_that_was_stopped_does_not_kill_healthy_children() {
     until("all are stopped", || {
         children.iter().all(|child| child.state() == Some('T')).then_some(())
     });
-    during(Duration::from_secs(2), || ());
+    during(Duration::from_secs(4), || ());
     for process in children.iter().copied().chain([parent]) {
         assert!(process.signal(Signal::SIGCONT));
     }
@@ -222,7 +259,7 @@ fn a_parent_that_was_stopped_does_not_kill_healthy_children() {
 
 #[test]
 fn a_parent_alone_that_was_stopped_for_five_seconds_finds_its_children_as_they_were() {
-    let daemon = watched("heartbeat_timeout=400 request_timeout=2000");
+    let daemon = watched("heartbeat_timeout=1000 request_timeout=2000");
     let children = daemon.children();
     let parent = daemon.parent();
     assert!(parent.signal(Signal::SIGSTOP));
@@ -237,7 +274,7 @@ fn a_parent_alone_that_was_stopped_for_five_seconds_finds_its_children_as_they_w
 }
 
 #[test]
-fn a_lifetime_that_is_over_recycles_idle_children_at_different_times() {
+fn a_lifetime_that_is_over_recycles_idle_children() {
     let daemon = watched("max_lifetime=1500");
     let first = daemon.children();
     until("the first two are gone", || {
@@ -303,19 +340,23 @@ fn a_child_can_be_traced_at_any_time_and_only_a_child() {
 }
 
 #[test]
-fn a_grandchild_that_holds_descriptors_outlives_a_rogue_and_harms_nobody() {
-    let daemon = watched("heartbeat_timeout=500");
+fn a_grandchild_that_holds_the_listener_outlives_a_rogue_and_the_stop_all_the_same() {
+    let mut daemon = watched("heartbeat_timeout=1000 lend_listener");
+    let (parent, port) = (daemon.parent(), daemon.port());
     let mut client = daemon.client();
     let child = client.pid();
-    let answer = client.ask("grandchild");
-    let (grandchild, port) = answer.split_once(' ').unwrap();
-    let (grandchild, port) = (Process(grandchild.parse().unwrap()), port.parse::<u16>().unwrap());
+    let grandchild = Process(client.ask("grandchild").parse().unwrap());
     tell(&mut client, "block /no/such/file");
     assert!(gone(&daemon, child).contains("rogue: no heartbeat"));
-    assert!(grandchild.is_alive());
-    assert!(TcpListener::bind(("127.0.0.1", port)).is_err(), "its port is its own to hold");
     is_served(&daemon);
+    assert!(grandchild.is_alive());
+    assert!(parent.signal(Signal::SIGTERM));
+    until("the parent is gone", || (!parent.is_alive()).then_some(()));
+    // The port is the grandchild's now: whoever starts next is told that it is taken.
+    assert!(TcpListener::bind(("127.0.0.1", port)).is_err());
     assert!(grandchild.signal(Signal::SIGKILL));
+    daemon.ended();
+    drop(TcpListener::bind(("127.0.0.1", port)).unwrap());
 }
 
 #[test]

@@ -538,3 +538,13 @@ fn a_child_is_traced_and_steps_against_rogues_are_events() {
     let gone = events.event("a departure", |event| event["event"] == "gone");
     assert_eq!(gone["cause"]["killed-by-us"]["rogue"], "time");
 }
+
+#[test]
+fn a_stop_at_once_is_answered_before_a_daemon_without_children_is_gone() {
+    for _time in 0..5 {
+        let mut daemon = up(Start::solo(), "");
+        let mut operator = control(&daemon);
+        assert_eq!(operator.done("stop", "\"now\":true"), "the daemon is stopping");
+        daemon.ended();
+    }
+}

@@ -5,7 +5,7 @@ use std::net::TcpListener;
 
 use actix::{Actor, Addr, Recipient};
 use actix_daemon::{ChildActor, DaemonActor, DaemonChild, Program};
-use live_tests::{Options, Session, open_desk, subscribe};
+use live_tests::{Options, Session, lend, open_desk, subscribe};
 
 fn main() -> Result<(), Box<dyn Error>> {
     let options = Options::read();
@@ -39,6 +39,9 @@ impl Program for Pool {
             && std::path::Path::new(file).exists()
         {
             std::process::exit(7);
+        }
+        if self.options.has("lend_listener") {
+            lend(self.listener.try_clone().expect("a descriptor is left"));
         }
         Session::new(daemon, Some(self.listener)).start().recipient()
     }

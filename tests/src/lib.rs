@@ -8,6 +8,7 @@ mod session;
 mod talk;
 
 pub use desk::{Ask, open_desk, subscribe};
+pub use mischief::lend;
 pub use options::Options;
 pub use session::Session;
 pub use talk::talk;

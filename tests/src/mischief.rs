@@ -1,13 +1,24 @@
 //! What a child under test does when it is told to misbehave.
 
+use std::cell::RefCell;
 use std::hint::black_box;
-use std::net::{Ipv4Addr, TcpListener};
+use std::net::TcpListener;
+use std::os::fd::OwnedFd;
 use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use actix_daemon::{ChildHandle, UpdateStatus};
 use nix::sys::signal::{SigSet, SigmaskHow, Signal, sigprocmask};
+
+thread_local! {
+    static LENT: RefCell<Option<TcpListener>> = const { RefCell::new(None) };
+}
+
+/// Leaves a copy of the listener where a grandchild finds it.
+pub fn lend(listener: TcpListener) {
+    LENT.set(Some(listener));
+}
 
 /// Misbehaves as the word says; `None` if it is no mischief. What does not end, ends by a signal, or
 /// when the file is there that the rest of the line names.
@@ -39,14 +50,13 @@ pub(crate) async fn mischief(word: &str, rest: &str, child: &ChildHandle) -> Opt
             child.daemon().send(UpdateStatus::Done).await.ok()?.ok()?;
             child.daemon().send(UpdateStatus::Req).await.ok()?.ok()?;
         }
-        // A grandchild that holds a port, and everything else that is not closed by an exec.
+        // A grandchild that holds the listener, as an exec without care leaves it.
         "grandchild" => {
-            let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).ok()?;
-            let port = listener.local_addr().ok()?.port();
+            let listener = LENT.with_borrow(|lent| lent.as_ref()?.try_clone().ok())?;
             let mut command = Command::new("sleep");
-            command.arg("1000").stdin(Stdio::from(std::os::fd::OwnedFd::from(listener)));
+            command.arg("1000").stdin(Stdio::from(OwnedFd::from(listener)));
             let started = command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().ok()?;
-            return Some(format!("{} {port}", started.id()));
+            return Some(started.id().to_string());
         }
         _ => return None,
     }

@@ -102,9 +102,9 @@ pub enum Cause {
     Retired,
     /// The daemon stops.
     Shutdown,
-    /// The daemon has ended it: it did not go in time, it was a rogue, or the operator wanted so.
-    /// The kernel, when memory runs out, kills by the same signal: of a child that was told to go
-    /// the two cannot be told apart.
+    /// The daemon has ended it: it did not go in time when the daemon stopped, it was a rogue, or
+    /// the operator wanted so. The kernel, when memory runs out, kills by the same signal: there the
+    /// two cannot be told apart.
     KilledByUs(Killing),
     /// The kernel has killed it, since memory ran out: the counter of such kills of its cgroup has
     /// gone up.
@@ -157,7 +157,9 @@ pub fn explain(exit: Exit, last: Status, dismissed: Option<Dismissal>, calling: 
         (Some(Dismissal::Killed), Exit::Signal { number: KILL, .. }) => {
             Cause::KilledByUs(Killing::Asked)
         }
-        (Some(_told), Exit::Signal { number: KILL, .. }) => Cause::KilledByUs(Killing::Overdue),
+        (Some(Dismissal::Stopping | Dismissal::AtOnce), Exit::Signal { number: KILL, .. }) => {
+            Cause::KilledByUs(Killing::Overdue)
+        }
         (Some(_told), Exit::Code(code)) => Cause::Exited(code),
         (Some(_told), Exit::Signal { number: signal, core }) => Cause::Killed { signal, core },
     }

@@ -140,8 +140,8 @@ pub use phase::{IllegalPhase, Phase};
 pub use pool::{Pool, PoolError, PoolRules, PoolVerdict, Resize};
 pub use quota::{Jitter, JitterError, Left, Quota, Requests};
 pub use rogue::{
-    Babysitter, Errand, Finding, Ladder, LadderError, Limits, Looked, Measure, Presence, Sample,
-    Usage, Why,
+    Babysitter, Confirmed, Errand, Finding, Ladder, LadderError, Limits, Looked, Measure, Presence,
+    Sample, Usage, Why,
 };
 pub use rollover::{Turn, Turnover, away_at_once};
 pub use scoreboard::{Armed, Scoreboard};

@@ -6,6 +6,7 @@ mod slowlog;
 mod table;
 mod witness;
 
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
@@ -14,8 +15,8 @@ use actix::{
     Actor, ActorFutureExt, AsyncContext, Context, Handler, Message, Recipient, ResponseActFuture,
 };
 use daemon_core::{
-    Babysitter, Board, Entry, Errand, Looked, Measure, Moment, Offence, Phase, Presence, Spent,
-    Status, Why,
+    Babysitter, Board, Confirmed, Entry, Errand, Looked, Measure, Moment, Offence, Phase, Presence,
+    Sample, Spent, Status, Why,
 };
 use daemon_nursery::{ChildId, now};
 use daemon_sys::process::Pid;
@@ -29,13 +30,16 @@ pub use settings::{Babysit, MemoryMeasure};
 pub(crate) use slowlog::SlowLog;
 use witness::{Answer, Witness};
 
+use crate::aside::aside;
 use crate::evidence::{Evidence, Frame, Trace, sight};
 use crate::messages::{TraceChild, TraceError};
 use crate::status::ChildReport;
-use table::Table;
 
 /// How long a look at a process, or at its names, may take before a step goes on without.
 const PATIENCE: Duration = Duration::from_millis(100);
+
+/// How long it may take to read the process table before that is told, and tried again.
+const SAMPLE_PATIENCE: Duration = Duration::from_secs(10);
 
 /// What the babysitter wants done: the daemon does it, by way of the nursery.
 #[derive(Message, Debug)]
@@ -57,26 +61,46 @@ pub(crate) enum Verdict {
     Slow { child: ChildId, pid: Pid, evidence: Arc<Evidence> },
     /// It is gone, and nobody has reported its end.
     Missing { child: ChildId, pid: Pid },
+    /// The process table was read, and all children were judged by it.
+    Sampled,
     /// It is asked for its backtrace.
     Ask { child: ChildId },
 }
 
 /// Polls the process table, and deals with rogue and missing children.
 ///
-/// The daemon starts it, see [`Builder::babysit`](crate::Builder::babysit). It has no thread of its
-/// own, and looks only at the daemon's own children.
+/// The daemon starts it, see [`Builder::babysit`](crate::Builder::babysit). It looks at the daemon's
+/// own children only.
 #[derive(Debug)]
 pub struct BabysitterActor {
     daemon: Recipient<Verdict>,
     board: Board,
     babysitter: Babysitter,
-    /// None if it cannot be read: then only the scoreboard is looked at.
-    table: Option<Table>,
+    measure: MemoryMeasure,
+    /// What could not be read of the process table was told.
+    told: Told,
+    sampling: Sampling,
     interval: Option<Duration>,
     next_sample: Moment,
     witness: Witness,
     slowlog: SlowLog,
     log: Logger,
+}
+
+/// What was read of the process table.
+type Read = Result<HashMap<u32, Presence>, sysinfo::Error>;
+
+/// Whether the process table is being read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Sampling {
+    Not,
+    UnderWay,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Told {
+    No,
+    Yes,
 }
 
 /// What there is to watch with.
@@ -96,12 +120,6 @@ impl BabysitterActor {
     ) -> Self {
         let Babysitting { babysit, asker, slowlog } = babysitting;
         let interval = babysit.interval;
-        let table = Table::new(babysit.measure).inspect_err(|error| {
-            warn!(
-                log,
-                "cannot read the process table, so only the scoreboard is watched: {}", error
-            );
-        });
         let ladder = babysit
             .ladder
             .clone()
@@ -110,7 +128,9 @@ impl BabysitterActor {
             daemon,
             board,
             babysitter: Babysitter::new(babysit.limits.clone(), ladder, now()),
-            table: table.ok(),
+            measure: babysit.measure,
+            told: Told::No,
+            sampling: Sampling::Not,
             interval,
             next_sample: now() + interval.unwrap_or_default(),
             witness: Witness::new(asker),
@@ -125,33 +145,89 @@ impl BabysitterActor {
 
     /// Looks at all children, has done what is to be done, and plans the next look.
     fn look(&mut self, interval: Duration, ctx: &mut Context<Self>) {
-        // The end of the daemon has its own grace, for all children.
-        if matches!(self.board.phase(), Phase::Stopping | Phase::Stopped) {
+        if self.rests() {
             return;
         }
         let time = now();
-        let entries = self.children();
-        let mut table = None;
         if time >= self.next_sample {
             self.next_sample = time + interval;
-            let pids: Vec<u32> = entries.iter().map(|entry| entry.pid).collect();
-            table = self.table.as_mut();
-            if let Some(table) = &mut table {
-                table.refresh(&pids);
-            }
+            self.sample(ctx);
         }
-        let presence = |pid| table.as_ref().map_or(Presence::NotAsked, |table| table.presence(pid));
-        let looked: Vec<Looked> = entries
-            .iter()
-            .map(|entry| Looked { entry: *entry, presence: presence(entry.pid) })
-            .collect();
+        self.judge(&HashMap::new(), ctx);
+        let entries = self.children();
         let slots = self.board.slots();
-        for errand in self.babysitter.look(looked, slots, time) {
-            self.run(errand, ctx);
-        }
-        let due = self.babysitter.next_look(entries, slots, self.next_sample, time);
+        let due = self.babysitter.next_look(entries, slots, self.next_sample, now());
         let pause = due.saturating_since(now());
         ctx.run_later(pause, move |babysitter, ctx| babysitter.look(interval, ctx));
+    }
+
+    /// The end of the daemon has its own grace, for all children.
+    fn rests(&self) -> bool {
+        matches!(self.board.phase(), Phase::Stopping | Phase::Stopped)
+    }
+
+    /// Reads the process table, aside: it may take its time. What it tells is judged then.
+    fn sample(&mut self, ctx: &mut Context<Self>) {
+        if let Sampling::UnderWay = self.sampling {
+            return;
+        }
+        self.sampling = Sampling::UnderWay;
+        let pids: Vec<u32> = self.children().iter().map(|entry| entry.pid).collect();
+        let measure = self.measure;
+        let read = aside(SAMPLE_PATIENCE, move || table::presences(&pids, measure));
+        let judged =
+            read.into_actor(self).map(|read, babysitter, ctx| babysitter.sampled(read, ctx));
+        ctx.spawn(judged);
+    }
+
+    fn sampled(&mut self, read: Option<Read>, ctx: &mut Context<Self>) {
+        self.sampling = Sampling::Not;
+        match read {
+            Some(Ok(presences)) => {
+                if !self.rests() {
+                    self.tell_what_is_hidden(&presences);
+                    self.judge(&presences, ctx);
+                    self.daemon.do_send(Verdict::Sampled);
+                }
+            }
+            Some(Err(error)) => self.tell_once(&error.to_string()),
+            None => self.tell_once("it does not answer"),
+        }
+    }
+
+    fn tell_what_is_hidden(&mut self, presences: &HashMap<u32, Presence>) {
+        let is_limited = self.babysitter.limits().soft_memory.is_some()
+            || self.babysitter.limits().hard_memory.is_some();
+        for presence in presences.values() {
+            match presence {
+                Presence::Hidden => self.tell_once("it does not show all children"),
+                Presence::Seen(Sample { memory: None, .. }) if is_limited => {
+                    self.tell_once("it does not tell the memory of all children");
+                }
+                Presence::Seen(_) | Presence::Gone | Presence::NotAsked => {}
+            }
+        }
+    }
+
+    fn tell_once(&mut self, why: &str) {
+        if self.told == Told::No {
+            self.told = Told::Yes;
+            warn!(self.log, "the process table is not much use, some limits do not hold: {}", why);
+        }
+    }
+
+    fn judge(&mut self, presences: &HashMap<u32, Presence>, ctx: &mut Context<Self>) {
+        let looked: Vec<Looked> = self
+            .children()
+            .into_iter()
+            .map(|entry| Looked {
+                presence: presences.get(&entry.pid).copied().unwrap_or(Presence::NotAsked),
+                entry,
+            })
+            .collect();
+        for errand in self.babysitter.look(looked, self.board.slots(), now()) {
+            self.run(errand, ctx);
+        }
     }
 
     fn run(&mut self, errand: Errand, ctx: &mut Context<Self>) {
@@ -163,6 +239,12 @@ impl BabysitterActor {
             Why::First(offence, measure) => {
                 let taken = self.evidence(child, pid, errand.cpu_of_request);
                 let step = taken.into_actor(self).map(move |taken, babysitter, _ctx| {
+                    let entry = babysitter.board.read(errand.slot);
+                    let slots = babysitter.board.slots();
+                    let confirmed = babysitter.babysitter.confirm(&errand, &entry, slots, now());
+                    if babysitter.rests() || confirmed == Confirmed::No {
+                        return;
+                    }
                     let evidence = Some(Arc::new(taken.evidence.clone()));
                     let step = Verdict::Step { child, pid, offence, measure, evidence };
                     babysitter.daemon.do_send(step);
@@ -211,8 +293,7 @@ impl BabysitterActor {
             let number = pid.as_raw().unsigned_abs();
             // Before the child is asked, which may wake it: what it waits for is part of it. And on
             // another thread: to look at a process that the kernel is busy with may take for ever.
-            let looked = spawn_blocking(move || sight(number));
-            let sight = timeout(PATIENCE, looked).await.ok().and_then(Result::ok);
+            let sight = aside(PATIENCE, move || sight(number)).await;
             let (generation, sight) = (child.generation, sight.unwrap_or_default());
             let evidence = Evidence::of(&seen, generation, sight, None, SystemTime::now());
             let answer = witness.trace(pid, || daemon.do_send(Verdict::Ask { child })).await;

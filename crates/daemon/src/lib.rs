@@ -178,6 +178,7 @@
 //!   [`grace`](Builder::grace), and before that only by limits that are set: see [`Babysit`].
 
 mod acceptor;
+mod aside;
 mod babysitter;
 mod builder;
 mod child;

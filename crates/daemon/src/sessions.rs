@@ -162,6 +162,8 @@ impl Sessions {
             || lives(&self.born, session)
             || lives(&self.exited, session)
             || lives(&self.phase, session)
+            || lives(&self.rogue, session)
+            || lives(&self.foreign, session)
     }
 
     fn wanted_by(&self, session: SessionId) -> Vec<&'static str> {
@@ -275,7 +277,10 @@ impl Sessions {
         if let Some(missed) = M::still_true(news) {
             recipient.do_send(missed);
         }
-        M::subscribers(self).0.push(Subscription { recipient, session });
+        let subscribers = &mut M::subscribers(self).0;
+        // Those who come and go shall not pile up.
+        subscribers.retain(|subscription| subscription.recipient.connected());
+        subscribers.push(Subscription { recipient, session });
         session
     }
 }

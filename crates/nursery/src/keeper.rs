@@ -12,7 +12,7 @@ use daemon_sys::fork::{Fork, fork};
 use daemon_sys::memfd;
 use daemon_sys::poll::{Interest, Ready, wait};
 use daemon_sys::process::{self, Pid, Signal};
-use daemon_sys::reap::{reap, reap_any};
+use daemon_sys::reap::{peek_exit, reap, reap_any};
 use daemon_sys::signals::{Blocked, SignalQueue};
 
 use crate::brood::{Birth, Brood, Cradle, HeldSignals, now};
@@ -183,9 +183,11 @@ impl<B: Brood> Keeper<B> {
                 return self.fork(Newborn { slot, generation, request, descriptors });
             }
             Order::Signal { slot, generation, signal } => {
-                let sitter = self.seats.get(&slot).filter(|sitter| sitter.generation == generation);
-                if let (Some(sitter), Some(signal)) = (sitter, Signal::from_number(signal)) {
-                    send(sitter.pid, signal);
+                let found = self.seats.get(&slot).filter(|sitter| sitter.generation == generation);
+                if let (Some(sitter), Some(signal)) = (found.copied(), Signal::from_number(signal))
+                    && send(sitter.pid, signal) == Ours::No
+                {
+                    self.look_for(slot, generation);
                 }
             }
             Order::SignalAll { signal } => {
@@ -369,8 +371,20 @@ fn unpack<R: Handover>(
     Delivery::new(bytes, descriptors).open()
 }
 
-/// Signals a process that this one has not reaped yet, so the pid cannot be another's. That it
-/// is a zombie already is no error.
-fn send(pid: Pid, signal: Signal) {
+/// Whether a process is still a child of this one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Ours {
+    Yes,
+    No,
+}
+
+/// Signals a child. One whose end somebody else has collected is none any more, and its number may
+/// be a stranger's: that is looked at first, and until this thread reaps, nothing of it can change but
+/// by such a somebody in this very process. That it is a zombie already is no error.
+fn send(pid: Pid, signal: Signal) -> Ours {
+    if peek_exit(pid).is_err() {
+        return Ours::No;
+    }
     let _ = process::signal(pid, signal);
+    Ours::Yes
 }

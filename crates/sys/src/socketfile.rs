@@ -5,10 +5,12 @@
 
 use std::fs::{self, Metadata};
 use std::io::{self, ErrorKind};
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsRawFd, OwnedFd};
 use std::os::unix::fs::{FileTypeExt, MetadataExt, lchown};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
+
+use nix::sys::socket::{AddressFamily, SockFlag, SockType, UnixAddr, connect, socket};
 
 use crate::error::{Error, Result};
 use crate::limits::umask;
@@ -146,13 +148,22 @@ enum Knock {
 }
 
 fn knock(path: &Path) -> Knock {
-    match UnixStream::connect(path) {
-        Ok(_answers) => Knock::Alive,
+    match connect_at_once(path) {
+        Ok(()) => Knock::Alive,
         Err(error) if error.kind() == ErrorKind::ConnectionRefused => Knock::Dead,
         // Its queue is full: somebody holds it.
         Err(error) if error.kind() == ErrorKind::WouldBlock => Knock::Alive,
         Err(error) => Knock::Unknown(error),
     }
+}
+
+/// Connects, or does not: a daemon that hangs may keep who connects waiting for ever.
+fn connect_at_once(path: &Path) -> io::Result<()> {
+    let address = UnixAddr::new(path)?;
+    let socket = socket(AddressFamily::Unix, SockType::Stream, SockFlag::empty(), None)?;
+    let socket = UnixStream::from(socket);
+    socket.set_nonblocking(true)?;
+    Ok(connect(socket.as_raw_fd(), &address)?)
 }
 
 #[cfg(test)]
@@ -190,6 +201,17 @@ mod tests {
         drop(first);
         assert!(path.exists());
         SocketFile::claim(&path, None).expect("free again").release().expect("removed");
+    }
+
+    #[test]
+    fn a_daemon_that_hangs_with_a_full_queue_is_alive_all_the_same() {
+        let (_dir, path) = place();
+        let _hangs = SocketFile::claim(&path, None).expect("free");
+        // Who connects stays in the queue, gone or not.
+        let waiting = (0..100_000).take_while(|_| connect_at_once(&path).is_ok()).count();
+        assert!(waiting < 100_000, "the queue has an end");
+        let error = SocketFile::claim(&path, None).expect_err("refused");
+        assert!(matches!(error, Error::SocketTaken { .. }), "{error}");
     }
 
     #[test]

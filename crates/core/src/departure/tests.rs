@@ -45,7 +45,15 @@ fn who_was_told_to_go_is_explained_by_that_unless_it_failed() {
             assert_eq!(explain(OK), cause);
             assert_eq!(explain(signal(15)), cause);
             assert_eq!(explain(signal(3)), cause);
-            assert_eq!(explain(signal(9)), Cause::KilledByUs(Killing::Overdue));
+            // Only at the end does the daemon kill who was told to go.
+            let killed = match dismissal {
+                Dismissal::Stopping | Dismissal::AtOnce => Cause::KilledByUs(Killing::Overdue),
+                Dismissal::Retired
+                | Dismissal::Recycled(_)
+                | Dismissal::Killed
+                | Dismissal::Rogue(_) => Cause::Killed { signal: 9, core: false },
+            };
+            assert_eq!(explain(signal(9)), killed);
             assert_eq!(explain(Exit::Code(70)), Cause::Exited(70));
             assert_eq!(explain(signal(11)), Cause::Killed { signal: 11, core: false });
         }

@@ -16,13 +16,17 @@ const SPACING: Duration = Duration::from_millis(20);
 /// A look that comes so much later than it was due comes after a sleep of the whole process.
 const TOLERANCE: Duration = Duration::from_millis(500);
 
+/// A heart that does not beat is looked at once more after so long: whoever has slept without our
+/// noticing, a frozen container for one, beats as soon as it wakes.
+const SECOND_LOOK: Duration = Duration::from_millis(200);
+
 /// What the process table tells of a child's process.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Sample {
     /// Processor time since its birth.
     pub cpu: Duration,
-    /// Memory in bytes, by whichever measure was chosen.
-    pub memory: u64,
+    /// Memory in bytes, by whichever measure was chosen; none where the system does not tell.
+    pub memory: Option<u64>,
 }
 
 /// Whether a child's process was seen.
@@ -79,6 +83,16 @@ pub enum Why {
     Missing,
 }
 
+/// Whether what was found of a child holds at a second look.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[must_use]
+pub enum Confirmed {
+    /// It does.
+    Yes,
+    /// It does not: nothing is to be done.
+    No,
+}
+
 /// The babysitter: judges all children at each look, and remembers what was done.
 #[derive(Debug)]
 pub struct Babysitter {
@@ -99,6 +113,8 @@ struct Charge {
     cpu_before: Duration,
     usage: Option<Usage>,
     climb: Option<Climb>,
+    /// When its heart was first missed: it is missed twice before anything is done.
+    missed: Option<Moment>,
     dismissed: Option<Spent>,
     /// The slow request that evidence was taken of.
     slow: Option<u64>,
@@ -113,6 +129,7 @@ impl Charge {
             cpu_before: Duration::ZERO,
             usage: None,
             climb: None,
+            missed: None,
             dismissed: None,
             slow: None,
             absences: 0,
@@ -129,7 +146,8 @@ impl Charge {
             }
         }
         match presence {
-            Presence::NotAsked | Presence::Hidden => self.absences = 0,
+            Presence::NotAsked => {}
+            Presence::Hidden => self.absences = 0,
             Presence::Gone => self.absences += 1,
             Presence::Seen(Sample { cpu, memory }) => {
                 self.absences = 0;
@@ -198,9 +216,8 @@ impl Babysitter {
             charge.absences = 0;
             return Some(Why::Missing);
         }
-        let birth = birth(entry, slots);
-        let usage = charge.usage.as_ref();
-        match (self.limits.judge(entry, usage, birth, now, self.floor), &mut charge.climb) {
+        let finding = self.find(entry, charge, slots, now);
+        match (finding, &mut charge.climb) {
             (Finding::Rogue(offence), None) => {
                 let mut climb = Climb::begin(&self.ladder, offence, now);
                 let step = climb.step(&self.ladder, now);
@@ -211,23 +228,68 @@ impl Babysitter {
                 climb.worsen(&self.ladder, offence, now);
                 climb.step(&self.ladder, now).map(|measure| Why::Next(offence, measure))
             }
-            (Finding::Spent(_) | Finding::Slow | Finding::Normal, Some(climb)) => {
+            (Finding::Spent(_) | Finding::Normal, Some(climb)) => {
                 let offence = climb.offence;
                 charge.climb = None;
                 Some(Why::Recovered(offence))
             }
-            (Finding::Spent(spent), None) => match charge.dismissed {
-                None => {
-                    charge.dismissed = Some(spent);
-                    Some(Why::Recycle(spent))
-                }
-                Some(_told) => None,
-            },
-            (Finding::Slow, None) if charge.slow != Some(entry.requests) => {
-                charge.slow = Some(entry.requests);
-                Some(Why::Slow)
+            (Finding::Spent(spent), None) if charge.dismissed.is_none() => {
+                charge.dismissed = Some(spent);
+                Some(Why::Recycle(spent))
             }
-            (Finding::Slow | Finding::Normal, None) => None,
+            (Finding::Spent(_) | Finding::Normal, None) => {
+                let is_news = charge.slow != Some(entry.requests);
+                (is_news && self.limits.is_slow(entry, now)).then(|| {
+                    charge.slow = Some(entry.requests);
+                    Why::Slow
+                })
+            }
+        }
+    }
+
+    /// Judges, and takes a missing heartbeat for what it is only at the second look.
+    fn find(&self, entry: &Entry, charge: &mut Charge, slots: u32, now: Moment) -> Finding {
+        let usage = charge.usage.as_ref();
+        let finding = self.limits.judge(entry, usage, birth(entry, slots), now, self.floor);
+        if finding != Finding::Rogue(Offence::Hung) {
+            charge.missed = None;
+            return finding;
+        }
+        let missed = *charge.missed.get_or_insert(now);
+        if now >= missed + SECOND_LOOK || charge.climb.is_some() {
+            return finding;
+        }
+        Finding::Normal
+    }
+
+    /// Says whether what was found of a child still holds: evidence takes its time, and meanwhile
+    /// the child may have come back to normal, or gone. Then its ladder is forgotten.
+    pub fn confirm(
+        &mut self,
+        errand: &Errand,
+        entry: &Entry,
+        slots: u32,
+        now: Moment,
+    ) -> Confirmed {
+        let limits = &self.limits;
+        let charge = self.charges.get_mut(&errand.slot);
+        let Some(charge) = charge.filter(|charge| charge.generation == errand.generation) else {
+            return Confirmed::No;
+        };
+        let same_request = entry.requests == charge.request;
+        let usage = charge.usage.map(|usage| Usage {
+            cpu_of_request: if same_request { usage.cpu_of_request } else { Duration::ZERO },
+            ..usage
+        });
+        let finding = limits.judge(entry, usage.as_ref(), birth(entry, slots), now, self.floor);
+        let same_child = entry.generation == errand.generation && entry.pid == errand.pid;
+        match finding {
+            Finding::Rogue(_) if same_child => Confirmed::Yes,
+            Finding::Rogue(_) | Finding::Spent(_) | Finding::Normal => {
+                charge.climb = None;
+                charge.missed = None;
+                Confirmed::No
+            }
         }
     }
 
@@ -236,6 +298,9 @@ impl Babysitter {
         let late = now.saturating_since(due);
         if late > TOLERANCE {
             self.floor = now;
+            for charge in self.charges.values_mut() {
+                charge.missed = None;
+            }
             for climb in self.charges.values_mut().filter_map(|charge| charge.climb.as_mut()) {
                 climb.delay(late);
             }
@@ -255,7 +320,9 @@ impl Babysitter {
         let dues = children.into_iter().flat_map(|entry| {
             let charge = self.charges.get(&entry.slot);
             let climb = charge.and_then(|charge| charge.climb.as_ref()?.due(ladder));
-            [climb, limits.next_due(&entry, birth(&entry, slots), now, floor)]
+            let second = charge.and_then(|charge| Some(charge.missed? + SECOND_LOOK));
+            let second = second.filter(|second| *second > now);
+            [climb, second, limits.next_due(&entry, birth(&entry, slots), now, floor)]
         });
         let soon = limits.shortest().map(|time| now + time);
         let due = dues.chain([soon]).flatten().fold(sample, Moment::min).max(now + SPACING);

@@ -155,13 +155,16 @@ impl Climb {
         (self.rung < ladder.0.len()).then_some(self.due)
     }
 
-    /// A worse offence may begin further up; nobody goes down by doing something else.
+    /// A worse offence begins further up, and at once; nobody goes down by doing something else.
     pub(super) fn worsen(&mut self, ladder: &Ladder, offence: Offence, now: Moment) {
+        if offence == self.offence {
+            return;
+        }
         let first = ladder.first_rung(offence);
         self.offence = offence;
-        if first > self.rung {
+        if first >= self.rung {
             self.rung = first;
-            self.due = now;
+            self.due = self.due.min(now);
         }
     }
 
@@ -206,6 +209,15 @@ mod tests {
         assert_eq!(climb.step(&ladder, at(1)), Some(Measure::Kill));
         climb.worsen(&ladder, Offence::Time, at(2));
         assert_eq!(climb.step(&ladder, at(2)), None, "nobody goes down by another offence");
+        let mut climb = Climb::begin(&ladder, Offence::Time, at(0));
+        assert_eq!(climb.step(&ladder, at(0)), Some(Measure::Int));
+        assert_eq!(climb.step(&ladder, at(2)), Some(Measure::Term));
+        climb.worsen(&ladder, Offence::Hung, at(3));
+        assert_eq!(
+            climb.step(&ladder, at(3)),
+            Some(Measure::Kill),
+            "a step that is next comes now"
+        );
     }
 
     #[test]

@@ -61,8 +61,8 @@ pub struct Usage {
     pub cpu: Duration,
     /// Processor time in the request in hand, as far as it was seen: from the first sample in it.
     pub cpu_of_request: Duration,
-    /// Memory in bytes.
-    pub memory: u64,
+    /// Memory in bytes; none where the system does not tell.
+    pub memory: Option<u64>,
 }
 
 /// What a look at a child finds, worst first.
@@ -72,8 +72,6 @@ pub enum Finding {
     Rogue(Offence),
     /// Its share is used up: it may finish what it does.
     Spent(Spent),
-    /// Its request is slow.
-    Slow,
     /// Nothing.
     Normal,
 }
@@ -111,7 +109,9 @@ impl Limits {
             return Finding::Rogue(Offence::Hung);
         }
         if let Some(usage) = usage {
-            let past = |used: u64, limit: Option<u64>| limit.is_some_and(|limit| used > limit);
+            let past = |used: Option<u64>, limit: Option<u64>| {
+                used.zip(limit).is_some_and(|(used, limit)| used > limit)
+            };
             let longer =
                 |used: Duration, limit: Option<Duration>| limit.is_some_and(|limit| used > limit);
             if past(usage.memory, self.hard_memory) {
@@ -126,13 +126,20 @@ impl Limits {
         if over(self.late_at(entry, floor)) {
             return Finding::Rogue(Offence::Time);
         }
-        if usage.zip(self.soft_memory).is_some_and(|(usage, limit)| usage.memory > limit) {
+        let memory = usage.and_then(|usage| usage.memory);
+        if memory.zip(self.soft_memory).is_some_and(|(used, limit)| used > limit) {
             return Finding::Spent(Spent::Memory);
         }
         if over(self.old_at(entry, birth)) {
             return Finding::Spent(Spent::Lifetime);
         }
-        if over(self.slow_at(entry)) { Finding::Slow } else { Finding::Normal }
+        Finding::Normal
+    }
+
+    /// Says whether the request in hand is slow, whatever else is found.
+    #[must_use]
+    pub fn is_slow(&self, entry: &Entry, now: Moment) -> bool {
+        self.slow_at(entry).is_some_and(|due| now >= due)
     }
 
     /// Says when the next look at a child may find something new, if nothing changes by then; what
@@ -160,10 +167,17 @@ impl Limits {
     /// The shortest time in which a child that does nothing wrong now could come to do so.
     #[must_use]
     pub fn shortest(&self) -> Option<Duration> {
-        [self.request_timeout, self.long_timeout, self.heartbeat_timeout, self.slowlog_after]
-            .into_iter()
-            .flatten()
-            .min()
+        let lifetime = self
+            .max_lifetime
+            .map(|whole| whole * u32::from(100 - self.lifetime_jitter.percent()) / 100);
+        let times = [
+            self.request_timeout,
+            self.long_timeout,
+            self.heartbeat_timeout,
+            self.slowlog_after,
+            lifetime,
+        ];
+        times.into_iter().flatten().min()
     }
 
     fn cpu_limit(&self, status: Option<Status>) -> Option<Duration> {

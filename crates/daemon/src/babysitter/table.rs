@@ -1,5 +1,6 @@
 //! The process table, as far as it is ours.
 
+use std::collections::HashMap;
 use std::time::Duration;
 
 use daemon_core::{Presence, Sample};
@@ -9,48 +10,40 @@ use sysinfo::{ProcessRefreshKind, ProcessesToUpdate, System};
 use super::settings::MemoryMeasure;
 use crate::evidence::pss;
 
-/// What sysinfo keeps of our processes between two looks.
-pub(super) struct Table {
-    system: System,
+/// Reads what the system tells of these processes, and of no others.
+///
+/// One that is not in the table may be hidden, by mount options of proc(5) for one: it is gone only if
+/// the system says so.
+///
+/// # Errors
+///
+/// If the process table cannot be read at all.
+pub(super) fn presences(
+    pids: &[u32],
     measure: MemoryMeasure,
+) -> Result<HashMap<u32, Presence>, sysinfo::Error> {
+    let mut system = System::new()?;
+    let asked: Vec<sysinfo::Pid> = pids.iter().copied().map(sysinfo::Pid::from_u32).collect();
+    let what = ProcessRefreshKind::nothing().with_cpu().with_memory().without_tasks();
+    system.refresh_processes_specifics(ProcessesToUpdate::Some(&asked), false, what);
+    let presence = |pid: u32| match system.process(sysinfo::Pid::from_u32(pid)) {
+        None => unseen(pid),
+        Some(known) => Presence::Seen(Sample {
+            cpu: Duration::from_millis(known.accumulated_cpu_time()),
+            memory: match measure {
+                MemoryMeasure::Rss => Some(known.memory()),
+                MemoryMeasure::Pss => pss(pid),
+            },
+        }),
+    };
+    Ok(pids.iter().map(|pid| (*pid, presence(*pid))).collect())
 }
 
-impl std::fmt::Debug for Table {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Table").field("measure", &self.measure).finish_non_exhaustive()
-    }
-}
-
-impl Table {
-    /// # Errors
-    ///
-    /// If the system's process table cannot be read at all.
-    pub(super) fn new(measure: MemoryMeasure) -> Result<Table, sysinfo::Error> {
-        Ok(Table { system: System::new()?, measure })
-    }
-
-    /// Reads what the system tells of these processes, and of no others.
-    pub(super) fn refresh(&mut self, pids: &[u32]) {
-        let pids: Vec<sysinfo::Pid> = pids.iter().copied().map(sysinfo::Pid::from_u32).collect();
-        let what = ProcessRefreshKind::nothing().with_cpu().with_memory().without_tasks();
-        self.system.refresh_processes_specifics(ProcessesToUpdate::Some(&pids), true, what);
-    }
-
-    /// What the last refresh has told of a process. One that is not in the table may be hidden, by
-    /// mount options of proc(5) for one: it is gone only if the system says so.
-    pub(super) fn presence(&self, pid: u32) -> Presence {
-        let Some(known) = self.system.process(sysinfo::Pid::from_u32(pid)) else {
-            let number = i32::try_from(pid).ok().and_then(Pid::from_raw);
-            return match number.map(process::exists) {
-                Some(true) => Presence::Hidden,
-                Some(false) | None => Presence::Gone,
-            };
-        };
-        let memory = match self.measure {
-            MemoryMeasure::Rss => known.memory(),
-            MemoryMeasure::Pss => pss(pid).unwrap_or_else(|| known.memory()),
-        };
-        Presence::Seen(Sample { cpu: Duration::from_millis(known.accumulated_cpu_time()), memory })
+fn unseen(pid: u32) -> Presence {
+    let number = i32::try_from(pid).ok().and_then(Pid::from_raw);
+    match number.map(process::exists) {
+        Some(true) => Presence::Hidden,
+        Some(false) | None => Presence::Gone,
     }
 }
 
@@ -61,16 +54,17 @@ mod tests {
     #[test]
     fn this_process_is_seen_and_one_that_has_ended_is_gone() {
         let mut ended = std::process::Command::new("true").spawn().expect("it starts");
-        let gone = ended.id();
+        let (this, gone) = (std::process::id(), ended.id());
         ended.wait().expect("it ends");
-        let mut table = Table::new(MemoryMeasure::Pss).expect("a process table");
-        table.refresh(&[std::process::id(), gone]);
-        let Presence::Seen(sample) = table.presence(std::process::id()) else {
-            panic!("this process is not seen: {:?}", table.presence(std::process::id()));
-        };
-        assert!(sample.memory > 100_000, "{sample:?}");
-        assert_eq!(table.presence(gone), Presence::Gone);
-        // Never looked for, but there.
-        assert_eq!(table.presence(1), Presence::Hidden);
+        for measure in [MemoryMeasure::Rss, MemoryMeasure::Pss] {
+            let presences = presences(&[this, gone], measure).expect("a process table");
+            let Presence::Seen(sample) = presences[&this] else {
+                panic!("this process is not seen: {presences:?}");
+            };
+            assert!(sample.memory.is_some_and(|bytes| bytes > 100_000), "{sample:?}");
+            assert_eq!(presences[&gone], Presence::Gone);
+        }
+        // One that is there and not in a table.
+        assert_eq!(unseen(1), Presence::Hidden);
     }
 }

@@ -25,7 +25,7 @@ use crate::messages::{
 };
 use crate::peek;
 use crate::sessions::{Broadcast, News, Sessions};
-use crate::status::{Report, Reporter, Usages, View};
+use crate::status::{Report, Reporter, View};
 use crate::watch::Watch;
 
 /// The signals that mean something to a child, as the system and as the rules name them.
@@ -302,14 +302,10 @@ impl Handler<Status> for ChildActor {
     type Result = MessageResult<Status>;
 
     fn handle(&mut self, status: Status, _ctx: &mut Self::Context) -> Self::Result {
-        let report = self.report();
-        MessageResult(match status {
-            Status::Board => report,
-            Status::Processes => {
-                let usages = Usages::of(&report.pids());
-                report.with(&usages)
-            }
-        })
+        match status {
+            // To look at all processes is the parent's: here it would keep a request waiting.
+            Status::Board | Status::Processes => MessageResult(self.report()),
+        }
     }
 }
 

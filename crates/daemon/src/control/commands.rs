@@ -1,7 +1,9 @@
 //! From a line to a command, from a command to messages to the daemon, and from its answers to what
 //! is said.
 
+use std::cell::Cell;
 use std::fmt::Display;
+use std::rc::Rc;
 
 use actix::dev::ToEnvelope;
 use actix::{Actor, Addr, Handler, MailboxError, Message};
@@ -73,11 +75,13 @@ impl From<MailboxError> for Fault {
 #[derive(Debug)]
 pub(super) struct Desk<R: Handover + Send> {
     pub(super) daemon: Addr<DaemonActor<R>>,
+    /// Answers that are under way.
+    pub(super) answers: Rc<Cell<usize>>,
 }
 
 impl<R: Handover + Send> Clone for Desk<R> {
     fn clone(&self) -> Self {
-        Desk { daemon: self.daemon.clone() }
+        Desk { daemon: self.daemon.clone(), answers: Rc::clone(&self.answers) }
     }
 }
 

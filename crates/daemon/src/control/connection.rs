@@ -14,6 +14,7 @@ use super::feed::Feed;
 use super::lines::{self, Read};
 use super::listener::{Enough, Listener};
 use super::protocol::{ASK_MAX, Answer, Command, FaultKind, Outcome, Reply};
+use super::server::Present;
 
 /// So long may a client say nothing, be in the middle of a line, or not read its answer.
 const IDLE_MAX: Duration = Duration::from_secs(60);
@@ -37,11 +38,16 @@ pub(super) async fn serve<R: Handover + Send>(stream: UnixStream, desk: Desk<R>)
             }
             Read::Line(line) => parse(&line),
         };
+        let answering = Present::come(&desk.answers);
         let said = match command {
-            Ok(Command::Events) => return tell_events(read, write, desk).await,
+            Ok(Command::Events) => {
+                drop(answering);
+                return tell_events(read, write, desk).await;
+            }
             Ok(command) => say(&mut write, desk.answer(command).await).await,
             Err(fault) => say(&mut write, Outcome::Error(fault)).await,
         };
+        drop(answering);
         if said.is_err() {
             return;
         }

@@ -29,6 +29,7 @@ pub(crate) struct Control {
     place: Place,
     serving: JoinHandle<()>,
     clients: Rc<Cell<usize>>,
+    answers: Rc<Cell<usize>>,
     log: Logger,
 }
 
@@ -52,10 +53,10 @@ impl Socket {
         log: Logger,
     ) -> Control {
         let Socket { place, listener } = self;
-        let desk = Desk { daemon };
-        let clients = Rc::new(Cell::new(0));
+        let (clients, answers) = (Rc::new(Cell::new(0)), Rc::new(Cell::new(0)));
+        let desk = Desk { daemon, answers: Rc::clone(&answers) };
         let serving = actix_rt::spawn(accept(listener, desk, Rc::clone(&clients), log.clone()));
-        Control { place, serving, clients, log }
+        Control { place, serving, clients, answers, log }
     }
 }
 
@@ -64,6 +65,11 @@ impl Control {
     pub(crate) fn peek(&self) -> String {
         let clients = self.clients.get();
         format!("Control socket: {}, {clients} clients", self.place.path().display())
+    }
+
+    /// Whether a client's answer is under way.
+    pub(crate) fn is_answering(&self) -> bool {
+        self.answers.get() > 0
     }
 
     /// Answers no more: all connections are closed, and the socket is removed from its place.
@@ -116,11 +122,11 @@ async fn accept<R: Handover + Send>(
     }
 }
 
-/// A client that is counted until it leaves, however that happens.
-struct Present(Rc<Cell<usize>>);
+/// A client, or its answer, that is counted until it leaves, however that happens.
+pub(super) struct Present(Rc<Cell<usize>>);
 
 impl Present {
-    fn come(count: &Rc<Cell<usize>>) -> Self {
+    pub(super) fn come(count: &Rc<Cell<usize>>) -> Self {
         count.set(count.get() + 1);
         Present(Rc::clone(count))
     }

@@ -19,11 +19,12 @@ pub(super) fn sight(pid: u32) -> ProcSight {
     ProcSight {
         cpu: stat.as_ref().map(|stat| ticks(stat.utime.saturating_add(stat.stime))),
         rss: stat.as_ref().map(|stat| stat.rss_bytes().get()),
-        pss: share(&process),
         state: stat.as_ref().map(|stat| stat.state),
         wchan: text(&process, "wchan").as_deref().and_then(waiting_in),
         syscall: text(&process, "syscall").as_deref().and_then(system_call),
         kernel_stack: text(&process, "stack").as_deref().map(places).unwrap_or_default(),
+        // Last: of all this it alone waits for a lock that a stuck process may hold.
+        pss: share(&process),
     }
 }
 

@@ -66,6 +66,8 @@ pub struct DaemonActor<R: Handover> {
     pub(super) babysitter: Option<Addr<BabysitterActor>>,
     pub(super) stopping: Option<Manner>,
     pub(super) ending: super::stop::Ending,
+    /// When answers that are under way are waited for no longer.
+    pub(super) last_answers: Option<Moment>,
     pub(super) failure: Option<DaemonError>,
     pub(super) waiting_for_stop: Vec<oneshot::Sender<Result<(), DaemonError>>>,
     pub(super) control: Option<Control>,
@@ -97,6 +99,7 @@ impl<R: Handover + Send> DaemonActor<R> {
             babysitter: None,
             stopping: None,
             ending: super::stop::Ending::Not,
+            last_answers: None,
             failure: None,
             waiting_for_stop: Vec::new(),
             control,

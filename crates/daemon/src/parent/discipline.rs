@@ -3,9 +3,9 @@
 use std::sync::Arc;
 
 use actix::{Actor, AsyncContext, Context, Handler, ResponseFuture};
-use daemon_nursery::Handover;
+use daemon_nursery::{ChildId, Handover};
 use daemon_sys::Signal;
-use slog::{Logger, error, info, o, warn};
+use slog::{Logger, debug, error, info, o, warn};
 
 use super::actor::DaemonActor;
 use super::hands::Hands;
@@ -24,6 +24,10 @@ impl<R: Handover + Send> DaemonActor<R> {
             self.log.new(o!("role" => "babysitter")),
         );
         self.babysitter = Some(babysitter.start());
+    }
+
+    fn knows(&self, child: ChildId) -> bool {
+        self.home.as_ref().is_some_and(|home| home.household.registry().knows(child))
     }
 
     fn tell_of_a_rogue(&mut self, rogue: &RogueChild) {
@@ -53,6 +57,9 @@ impl<R: Handover + Send> Handler<Verdict> for DaemonActor<R> {
 
     fn handle(&mut self, verdict: Verdict, ctx: &mut Self::Context) {
         match verdict {
+            Verdict::Step { child, .. } if !self.knows(child) => {
+                debug!(self.log, "a rogue is gone before its step"; "slot" => child.slot.get());
+            }
             Verdict::Step { child, pid, offence, measure, evidence } => {
                 // Told first: the step's consequences are told after it.
                 self.tell_of_a_rogue(&RogueChild {
@@ -83,6 +90,11 @@ impl<R: Handover + Send> Handler<Verdict> for DaemonActor<R> {
                 let facts = o!("slot" => child.slot.get(), "child" => pid.as_raw());
                 warn!(self.log, "a child is not to be seen: the nursery looks for it"; facts);
                 self.with_home(ctx, |_household, hands, _now| hands.look_for(child));
+            }
+            Verdict::Sampled => {
+                if let Some(home) = &mut self.home {
+                    home.hands.kills.expire();
+                }
             }
             Verdict::Ask { child } => {
                 self.with_home(ctx, |_household, hands, _now| hands.signal(child, Signal::Urg));

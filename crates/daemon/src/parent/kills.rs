@@ -16,6 +16,8 @@ use plain as platform;
 pub(crate) struct OutOfMemoryKills {
     counter: Option<platform::Counter>,
     seen: u64,
+    /// Where it stood when the process table was read last.
+    sampled: u64,
 }
 
 impl OutOfMemoryKills {
@@ -23,7 +25,16 @@ impl OutOfMemoryKills {
     pub(crate) fn of_this_cgroup() -> OutOfMemoryKills {
         let counter = platform::Counter::find();
         let seen = counter.as_ref().and_then(platform::Counter::read).unwrap_or(0);
-        OutOfMemoryKills { counter, seen }
+        OutOfMemoryKills { counter, seen, sampled: seen }
+    }
+
+    /// What the counter showed at the time before and nobody has claimed since was not one of ours:
+    /// a process that a child has started, or a neighbour's.
+    pub(crate) fn expire(&mut self) {
+        self.seen = self.seen.max(self.sampled);
+        if let Some(count) = self.counter.as_ref().and_then(platform::Counter::read) {
+            self.sampled = count;
+        }
     }
 
     /// Says whether it has gone up since the last look. One step is taken at a time: each kill is

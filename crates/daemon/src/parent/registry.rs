@@ -71,6 +71,12 @@ impl Registry {
         self.records.iter().flatten()
     }
 
+    /// Whether this very child is there.
+    pub(crate) fn knows(&self, child: ChildId) -> bool {
+        let record = self.records.get(child.slot.index()).and_then(Option::as_ref);
+        record.is_some_and(|record| record.child == child)
+    }
+
     fn get_mut(&mut self, child: ChildId) -> Option<&mut Record> {
         self.records.get_mut(child.slot.index())?.as_mut().filter(|record| record.child == child)
     }
@@ -168,11 +174,28 @@ impl Registry {
         self.records().find(|record| record.pid == Some(pid)).map(|record| record.child)
     }
 
+    /// A child that nothing helps against does not count any more: its place is another's. If it
+    /// goes after all, it is told as ever.
+    pub(crate) fn give_up(&mut self, child: ChildId) {
+        let Some(record) = self.get_mut(child) else {
+            return;
+        };
+        let before = std::mem::replace(&mut record.seen, Status::Empty);
+        self.census.moved(before, Status::Empty);
+    }
+
     /// All children are told to go; a stronger word replaces an earlier one.
     pub(crate) fn dismiss_all(&mut self, why: Dismissal) {
         for record in self.records.iter_mut().flatten() {
+            if record.seen == Status::Empty {
+                continue;
+            }
             let before = std::mem::replace(&mut record.seen, Status::Leaving);
-            record.dismissed = Some(why);
+            match record.dismissed {
+                // That is what is remembered of it, whatever comes.
+                Some(Dismissal::Rogue(_) | Dismissal::Killed) => {}
+                Some(_) | None => record.dismissed = Some(why),
+            }
             if before != Status::Leaving {
                 self.census.moved(before, Status::Leaving);
             }
@@ -194,8 +217,16 @@ impl Registry {
         let status = last.status.unwrap_or(Status::Empty);
         let cause = explain(exit, status, record.dismissed, self.calling);
         let lived = now.saturating_since(record.ordered);
-        let went_as_told =
-            record.dismissed.is_some() || matches!(cause, Cause::Recycled(_) | Cause::Done);
+        let went_as_told = match record.dismissed {
+            Some(Dismissal::Rogue(_) | Dismissal::Killed) => false,
+            Some(
+                Dismissal::Retired
+                | Dismissal::Recycled(_)
+                | Dismissal::Stopping
+                | Dismissal::AtOnce,
+            ) => true,
+            None => matches!(cause, Cause::Recycled(_) | Cause::Done),
+        };
         let age = match (was_ready || status.is_idle(), last.requests) {
             _told if went_as_told => Age::Served,
             (false, _) => Age::BeforeReady,

@@ -1,6 +1,7 @@
 //! What the parent is asked for, by message or by signal, and its answers.
 
 use std::os::fd::AsFd;
+use std::time::Duration;
 
 use actix::{
     AsyncContext, Context, Handler, Message, MessageResult, ResponseFuture, StreamHandler,
@@ -14,6 +15,7 @@ use slog::{debug, info, warn};
 
 use super::actor::DaemonActor;
 use super::reception::Guest;
+use crate::aside::aside;
 use crate::error::DaemonError;
 use crate::messages::{
     Detail, ForeignChild, ForeignChildError, ForeignExited, HandBack, HandBackReason, HandOver,
@@ -23,6 +25,9 @@ use crate::messages::{
 use crate::sessions::Broadcast;
 use crate::status::{Report, Usages};
 use crate::watch::Watch;
+
+/// How long a status waits for the process table before it does without.
+const PATIENCE: Duration = Duration::from_secs(2);
 
 impl<R: Handover + Send> Handler<HandOver<R>> for DaemonActor<R> {
     type Result = ResponseFuture<Result<Handed, HandBack<R>>>;
@@ -75,7 +80,7 @@ impl<R: Handover + Send> Handler<Status> for DaemonActor<R> {
             Status::Processes => Box::pin(async move {
                 let pids = report.pids();
                 // The kernel adds up each page for it: nobody shall wait for that but who asks.
-                let looked = tokio::task::spawn_blocking(move || Usages::of(&pids)).await;
+                let looked = aside(PATIENCE, move || Usages::of(&pids)).await;
                 report.with(&looked.unwrap_or_default())
             }),
         }
@@ -119,6 +124,11 @@ impl<R: Handover + Send> Handler<ForeignChild> for DaemonActor<R> {
             }
             // Its end is then noticed when the daemon stops.
             Err(error) => warn!(self.log, "cannot watch process {}: {}", pid, error),
+        }
+        if self.stopping.is_some() {
+            // It is late: it goes as all others were told to.
+            self.foreign.signal_all(daemon_sys::Signal::Term);
+            ctx.run_later(self.grace, Self::lose_patience);
         }
         Ok(())
     }

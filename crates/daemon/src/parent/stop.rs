@@ -3,7 +3,7 @@
 use actix::fut::WrapFuture;
 use actix::{ActorContext, AsyncContext, Context, Handler, Message};
 use daemon_core::{Manner, Phase};
-use daemon_nursery::{Handover, NurseryError};
+use daemon_nursery::{Handover, NurseryError, now};
 use daemon_sys::process::Signal;
 use futures::FutureExt;
 use slog::{error, info, warn};
@@ -11,6 +11,7 @@ use std::time::Duration;
 
 use super::actor::{DaemonActor, Home};
 use super::household::Household;
+use crate::control::Control;
 use crate::error::DaemonError;
 use crate::messages::{DaemonShutdown, ShutdownReason};
 
@@ -20,6 +21,9 @@ const BEREAVED_LOOK: Duration = Duration::from_millis(20);
 
 /// How long a nursery without children has to go home.
 const GOODBYE_MAX: Duration = Duration::from_secs(5);
+
+/// How long answers on the control socket may hold up the end.
+const LAST_ANSWERS_MAX: Duration = Duration::from_millis(200);
 
 /// How far the end has come.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -76,7 +80,7 @@ impl<R: Handover + Send> DaemonActor<R> {
 
     /// Nobody is waited for any longer: neither foreign children nor, where there are no others,
     /// sessions.
-    fn lose_patience(&mut self, ctx: &mut Context<Self>) {
+    pub(super) fn lose_patience(&mut self, ctx: &mut Context<Self>) {
         self.heed_foreign_ends();
         self.foreign.signal_all(Signal::Kill);
         if self.home.is_none() && self.ending == Ending::Children {
@@ -185,6 +189,12 @@ impl<R: Handover + Send> DaemonActor<R> {
 
     fn over(&mut self, ctx: &mut Context<Self>) {
         if self.ending == Ending::Over {
+            return;
+        }
+        // Who has asked for the end is to hear that it comes.
+        let until = *self.last_answers.get_or_insert(now() + LAST_ANSWERS_MAX);
+        if self.control.as_ref().is_some_and(Control::is_answering) && now() < until {
+            ctx.run_later(Duration::from_millis(2), Self::over);
             return;
         }
         self.ending = Ending::Over;

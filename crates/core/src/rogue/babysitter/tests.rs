@@ -43,7 +43,7 @@ fn look(babysitter: &mut Babysitter, entry: Entry, presence: Presence, now: u64)
 }
 
 fn sample(tenths: u64, memory: u64) -> Presence {
-    Presence::Seen(Sample { cpu: Duration::from_millis(tenths * 100), memory })
+    Presence::Seen(Sample { cpu: Duration::from_millis(tenths * 100), memory: Some(memory) })
 }
 
 #[test]
@@ -138,6 +138,8 @@ fn a_child_is_missing_when_two_samples_in_a_row_do_not_find_it_and_never_when_it
         (Presence::Gone, 0),
         (Presence::Hidden, 0),
         (Presence::Gone, 0),
+        (Presence::NotAsked, 0),
+        (Presence::NotAsked, 0),
         (Presence::Gone, 1),
     ];
     for (now, (presence, errands)) in looks.into_iter().enumerate() {
@@ -158,7 +160,9 @@ fn after_a_sleep_of_its_own_the_babysitter_kills_nobody_who_goes_on() {
     assert_eq!(look(&mut babysitter, serving, Presence::NotAsked, 60), []);
     let due = babysitter.next_look([serving], SLOTS, at(300), at(60));
     assert_eq!(due, at(70), "it has its whole time again");
-    let whys = look(&mut babysitter, serving, Presence::NotAsked, 70);
+    assert_eq!(look(&mut babysitter, serving, Presence::NotAsked, 70), []);
+    assert_eq!(babysitter.next_look([serving], SLOTS, at(300), at(70)), at(72), "a second look");
+    let whys = look(&mut babysitter, serving, Presence::NotAsked, 72);
     assert_eq!(whys, [Why::First(Offence::Hung, Measure::Kill)]);
 }
 
@@ -173,6 +177,51 @@ fn the_next_look_is_when_something_is_due_or_could_be_by_then() {
     assert_eq!(timed.next_look([serving], SLOTS, at(300), at(1)), at(20));
     look(&mut timed, serving, Presence::NotAsked, 20);
     assert_eq!(timed.next_look([serving], SLOTS, at(300), at(20)), at(40), "the next rung");
+}
+
+#[test]
+fn a_heart_is_missed_twice_before_anything_is_done() {
+    let mut babysitter = babysitter(Limits { heartbeat_timeout: Some(SECOND), ..free() });
+    let beat = |now| Entry { heartbeat: Some(at(now)), ..entry(Status::Waiting, 0, 0) };
+    assert_eq!(look(&mut babysitter, beat(0), Presence::NotAsked, 10), []);
+    // A machine that was frozen just before the look was due: its children beat as they wake.
+    assert_eq!(look(&mut babysitter, beat(11), Presence::NotAsked, 12), []);
+    assert_eq!(look(&mut babysitter, beat(11), Presence::NotAsked, 21), []);
+    assert_eq!(look(&mut babysitter, beat(11), Presence::NotAsked, 22), []);
+    let killed = [Why::First(Offence::Hung, Measure::Kill)];
+    assert_eq!(look(&mut babysitter, beat(11), Presence::NotAsked, 23), killed);
+}
+
+#[test]
+fn a_step_is_confirmed_only_if_the_same_child_still_does_the_same() {
+    let mut babysitter = babysitter(Limits { request_timeout: Some(SECOND), ..free() });
+    let late = entry(Status::Serving, 0, 1);
+    let looked = Looked { entry: late, presence: Presence::NotAsked };
+    let errands = babysitter.look([looked], SLOTS, at(10));
+    let errand = errands[0];
+    assert_eq!(babysitter.confirm(&errand, &late, SLOTS, at(11)), Confirmed::Yes);
+    let others = [
+        entry(Status::Waiting, 11, 1),
+        entry(Status::Serving, 11, 2),
+        Entry { generation: Generation::new(2), ..late },
+        entry(Status::Empty, 11, 0),
+    ];
+    for other in others {
+        assert_eq!(babysitter.confirm(&errand, &other, SLOTS, at(12)), Confirmed::No, "{other:?}");
+        // Forgotten: what it does next begins below again.
+        let next = look(&mut babysitter, late, Presence::NotAsked, 13);
+        assert_eq!(next, [Why::First(Offence::Time, Measure::Int)]);
+    }
+}
+
+#[test]
+fn a_request_is_slow_also_in_a_child_that_was_told_to_go() {
+    let limits = Limits { slowlog_after: Some(3 * SECOND), max_lifetime: Some(SECOND), ..free() };
+    let mut babysitter = babysitter(limits);
+    let serving = entry(Status::Serving, 0, 1);
+    let recycle = [Why::Recycle(Spent::Lifetime)];
+    assert_eq!(look(&mut babysitter, serving, Presence::NotAsked, 10), recycle);
+    assert_eq!(look(&mut babysitter, serving, Presence::NotAsked, 30), [Why::Slow]);
 }
 
 fn any_status() -> impl Strategy<Value = Status> {

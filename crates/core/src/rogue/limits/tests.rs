@@ -36,7 +36,7 @@ fn judge(limits: &Limits, entry: &Entry, now: u64) -> Finding {
 
 fn used(cpu: u64, cpu_of_request: u64, memory: u64) -> Usage {
     let tenths = |tenths: u64| Duration::from_millis(tenths * 100);
-    Usage { cpu: tenths(cpu), cpu_of_request: tenths(cpu_of_request), memory }
+    Usage { cpu: tenths(cpu), cpu_of_request: tenths(cpu_of_request), memory: Some(memory) }
 }
 
 #[test]
@@ -147,7 +147,7 @@ fn a_lifetime_is_over_at_its_end_and_shorter_by_the_jitter_at_most() {
 }
 
 #[test]
-fn a_slow_request_is_told_and_whatever_is_worse_comes_first() {
+fn whatever_is_worse_is_found_first_and_slowness_beside_it() {
     let limits = Limits {
         slowlog_after: Some(2 * SECOND),
         request_timeout: Some(5 * SECOND),
@@ -155,15 +155,33 @@ fn a_slow_request_is_told_and_whatever_is_worse_comes_first() {
         ..free()
     };
     let findings = [
-        (11, Finding::Normal),
-        (12, Finding::Slow),
-        (14, Finding::Spent(Spent::Lifetime)),
-        (15, Finding::Rogue(Offence::Time)),
+        (11, Finding::Normal, false),
+        (12, Finding::Normal, true),
+        (14, Finding::Spent(Spent::Lifetime), true),
+        (15, Finding::Rogue(Offence::Time), true),
     ];
-    for (now, finding) in findings {
+    for (now, finding, slow) in findings {
         assert_eq!(judge(&limits, &entry(Status::Serving), now), finding, "at {now}");
+        assert_eq!(limits.is_slow(&entry(Status::Serving), at(now)), slow, "at {now}");
+        assert!(!limits.is_slow(&entry(Status::Waiting), at(now)));
     }
-    assert_eq!(judge(&limits, &entry(Status::Waiting), 13), Finding::Normal);
+}
+
+#[test]
+fn memory_that_the_system_does_not_tell_is_within_all_limits() {
+    let limits = Limits { soft_memory: Some(1), hard_memory: Some(2), ..free() };
+    let usage = Usage { memory: None, ..used(0, 0, 0) };
+    let finding = limits.judge(&entry(Status::Waiting), Some(&usage), 0, at(11), Moment::ZERO);
+    assert_eq!(finding, Finding::Normal);
+}
+
+#[test]
+fn a_look_is_due_within_the_shortest_of_all_times() {
+    let limits = Limits { request_timeout: Some(9 * SECOND), ..free() };
+    assert_eq!(limits.shortest(), Some(9 * SECOND));
+    let jitter = Jitter::of_percent(50).expect("a jitter");
+    let limits = Limits { max_lifetime: Some(10 * SECOND), lifetime_jitter: jitter, ..limits };
+    assert_eq!(limits.shortest(), Some(5 * SECOND));
 }
 
 #[test]

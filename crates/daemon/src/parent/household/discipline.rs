@@ -9,7 +9,7 @@ use crate::parent::hands::Hands;
 
 impl<R> Household<R> {
     /// A step against a rogue. From the first on it counts as leaving: another takes its place as
-    /// far as there is room.
+    /// far as there is room. Given up, it does not count at all.
     pub(crate) fn discipline(
         &mut self,
         child: ChildId,
@@ -24,7 +24,7 @@ impl<R> Household<R> {
             Measure::Term => hands.signal(child, Signal::Term),
             Measure::Quit => hands.signal(child, Signal::Quit),
             Measure::Kill => hands.signal(child, Signal::Kill),
-            Measure::GiveUp => {}
+            Measure::GiveUp => self.registry.give_up(child),
         }
         self.settle(hands, now);
     }

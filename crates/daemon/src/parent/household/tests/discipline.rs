@@ -47,6 +47,52 @@ fn each_measure_is_its_signal_and_giving_up_is_none() {
 }
 
 #[test]
+fn a_full_pool_has_a_place_for_another_only_when_a_rogue_is_given_up() {
+    let model = PreFork::start_children(1).min_spare(1).max_spare(1).max_children(1);
+    let mut stage = Stage::of(model);
+    stage.settle();
+    let stuck = stage.all_ready()[0];
+    stage.told.clear();
+    let step = |stage: &mut Stage<()>, measure| {
+        stage.act(|house, hands, now| {
+            house.discipline(stuck, Offence::Hung, measure, hands, now);
+        });
+    };
+    step(&mut stage, Measure::Kill);
+    assert_eq!(stage.hands.orders.len(), 0, "it is still there");
+    step(&mut stage, Measure::GiveUp);
+    assert_eq!(stage.hands.orders.len(), 1);
+    let next = stage.all_ready()[0];
+    // It goes after all.
+    stage.is_killed(stuck);
+    assert_eq!(stage.told(cause), [Cause::KilledByUs(Killing::Rogue(Offence::Hung))]);
+    assert!(stage.hands.alive.contains_key(&next));
+    assert_eq!(stage.hands.orders.len(), 0);
+}
+
+#[test]
+fn children_that_hang_before_they_are_ready_are_not_forked_without_end() {
+    let mut stage = running();
+    let forks = (0..30)
+        .filter(|_| {
+            let Some(_) = stage.hands.orders.front() else {
+                for child in stage.hands.alive.keys().copied().collect::<Vec<_>>() {
+                    stage.is_killed(child);
+                }
+                return false;
+            };
+            let child = stage.born();
+            stage.act(|house, hands, now| {
+                house.discipline(child, Offence::Hung, Measure::Kill, hands, now);
+            });
+            stage.is_killed(child);
+            true
+        })
+        .count();
+    assert!(forks <= 12, "{forks} forks in no time");
+}
+
+#[test]
 fn a_rogue_is_remembered_as_one_even_if_it_was_retired_before() {
     let mut stage = running();
     let child = *stage.hands.alive.keys().next().expect("two are there");
@@ -72,11 +118,12 @@ fn a_recycled_child_is_told_to_go_and_its_going_is_regular() {
 }
 
 #[test]
-fn a_kill_is_the_kernel_s_if_its_counter_has_gone_up_and_nobody_else_wanted_it() {
+fn a_kill_that_is_nobody_s_of_us_is_the_kernel_s_if_its_counter_has_gone_up() {
     for (memory, told_to_go, expected) in [
         (Memory::Lasts, false, Cause::Killed { signal: 9, core: false }),
         (Memory::HasRunOut, false, Cause::OutOfMemory),
-        (Memory::HasRunOut, true, Cause::KilledByUs(Killing::Overdue)),
+        (Memory::HasRunOut, true, Cause::OutOfMemory),
+        (Memory::Lasts, true, Cause::Killed { signal: 9, core: false }),
     ] {
         let mut stage = running();
         let child = *stage.hands.alive.keys().next().expect("two are there");
