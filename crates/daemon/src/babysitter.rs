@@ -212,7 +212,10 @@ impl BabysitterActor {
     fn tell_once(&mut self, why: &str) {
         if self.told == Told::No {
             self.told = Told::Yes;
-            warn!(self.log, "the process table is not much use, some limits do not hold: {}", why);
+            warn!(
+                self.log,
+                "the process table tells too little, and limits that need it do not hold: {}", why
+            );
         }
     }
 
