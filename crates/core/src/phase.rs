@@ -66,6 +66,17 @@ impl Phase {
         }
     }
 
+    /// Tells its word, in small letters.
+    #[must_use]
+    pub const fn word(self) -> &'static str {
+        match self {
+            Phase::Starting => "starting",
+            Phase::Running => "running",
+            Phase::Stopping => "stopping",
+            Phase::Stopped => "stopped",
+        }
+    }
+
     /// Tells its code in shared memory.
     #[must_use]
     pub const fn code(self) -> u8 {

@@ -60,7 +60,7 @@ fn parts(event: &Event) -> (&'static str, &'static str, String) {
             ("rogue", BAD, format!("slot {slot} pid {pid}: {step}: {text}"))
         }
         Event::Door { state } => ("door", NOTED, picture::door(*state).replace("door ", "")),
-        Event::Phase { phase } => ("phase", NOTED, picture::phase(*phase).to_owned()),
+        Event::Phase { phase } => ("phase", NOTED, phase.word().to_owned()),
         Event::Missed { events } => {
             ("missed", BAD, format!("{events} events: this reader was too slow"))
         }

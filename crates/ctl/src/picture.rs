@@ -161,16 +161,6 @@ impl Picture {
     }
 }
 
-/// The word for a phase.
-pub(crate) fn phase(phase: Phase) -> &'static str {
-    match phase {
-        Phase::Starting => "starting",
-        Phase::Running => "running",
-        Phase::Stopping => "stopping",
-        Phase::Stopped => "stopped",
-    }
-}
-
 /// The word for a model.
 pub(crate) fn model(kind: Kind) -> &'static str {
     match kind {

@@ -21,7 +21,7 @@ pub(crate) fn metrics(report: &Report) -> String {
 
 /// A scoreboard for people: a head, the letters, and a line a child.
 pub(crate) fn of_picture(picture: &Picture) -> String {
-    let (phase, up) = (picture::phase(picture.phase), text::span(picture.up));
+    let (phase, up) = (picture.phase.word(), text::span(picture.up));
     let mut table = format!("scoreboard  {phase}  up {up}\n");
     let requests = format!("{} requests", picture.requests());
     let totals: Vec<String> = totals(picture).into_iter().chain([requests]).collect();

@@ -153,8 +153,8 @@ impl BabysitterActor {
             self.next_sample = time + interval;
             self.sample(ctx);
         }
-        self.judge(&HashMap::new(), ctx);
         let entries = self.children();
+        self.judge(&entries, &HashMap::new(), ctx);
         let slots = self.board.slots();
         let due = self.babysitter.next_look(entries, slots, self.next_sample, now());
         let pause = due.saturating_since(now());
@@ -186,7 +186,7 @@ impl BabysitterActor {
             Some(Ok(presences)) => {
                 if !self.rests() {
                     self.tell_what_is_hidden(&presences);
-                    self.judge(&presences, ctx);
+                    self.judge(&self.children(), &presences, ctx);
                     self.daemon.do_send(Verdict::Sampled);
                 }
             }
@@ -219,15 +219,16 @@ impl BabysitterActor {
         }
     }
 
-    fn judge(&mut self, presences: &HashMap<u32, Presence>, ctx: &mut Context<Self>) {
-        let looked: Vec<Looked> = self
-            .children()
-            .into_iter()
-            .map(|entry| Looked {
-                presence: presences.get(&entry.pid).copied().unwrap_or(Presence::NotAsked),
-                entry,
-            })
-            .collect();
+    fn judge(
+        &mut self,
+        entries: &[Entry],
+        presences: &HashMap<u32, Presence>,
+        ctx: &mut Context<Self>,
+    ) {
+        let looked = entries.iter().map(|entry| Looked {
+            entry: *entry,
+            presence: presences.get(&entry.pid).copied().unwrap_or(Presence::NotAsked),
+        });
         for errand in self.babysitter.look(looked, self.board.slots(), now()) {
             self.run(errand, ctx);
         }
@@ -297,10 +298,10 @@ impl BabysitterActor {
             // Before the child is asked, which may wake it: what it waits for is part of it. And on
             // another thread: to look at a process that the kernel is busy with may take for ever.
             let sight = aside(PATIENCE, move || sight(number)).await;
-            let (generation, sight) = (child.generation, sight.unwrap_or_default());
-            let evidence = Evidence::of(&seen, generation, sight, None, SystemTime::now());
+            let (sight, taken) = (sight.unwrap_or_default(), SystemTime::now());
+            let evidence = Evidence::of(&seen, sight, cpu_of_request, taken);
             let answer = witness.trace(pid, || daemon.do_send(Verdict::Ask { child })).await;
-            Taken::of(Evidence { cpu_of_request, ..evidence }, answer).await
+            Taken::of(evidence, answer).await
         }
     }
 }

@@ -107,12 +107,6 @@ impl From<daemon_sys::trace::Frame> for Frame {
     }
 }
 
-impl From<Vec<daemon_sys::trace::Frame>> for Trace {
-    fn from(frames: Vec<daemon_sys::trace::Frame>) -> Self {
-        Trace::Frames(frames.into_iter().map(Frame::from).collect())
-    }
-}
-
 /// What the system tells of a process; what cannot be read, or is not known to this system, is none.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct ProcSight {
@@ -140,19 +134,17 @@ pub(crate) fn pss(pid: u32) -> Option<u64> {
 
 impl Evidence {
     /// Puts together what the scoreboard and the system tell of a child that has not been asked.
-    /// `cpu_before` is the processor time that it had used when the request in hand began.
     pub(crate) fn of(
         child: &ChildReport,
-        generation: Generation,
         sight: ProcSight,
-        cpu_before: Option<Duration>,
+        cpu_of_request: Option<Duration>,
         taken: SystemTime,
     ) -> Self {
         let ProcSight { cpu, rss, pss, state, wchan, syscall, kernel_stack } = sight;
         Evidence {
             taken,
             slot: child.slot,
-            generation,
+            generation: Generation::new(child.generation),
             pid: child.pid,
             letter: child.letter,
             label: child.label.clone(),
@@ -160,7 +152,7 @@ impl Evidence {
             since: child.since,
             requests: child.requests,
             cpu,
-            cpu_of_request: cpu.zip(cpu_before).map(|(now, then)| now.saturating_sub(then)),
+            cpu_of_request: cpu.and(cpu_of_request),
             rss,
             pss,
             state,

@@ -193,6 +193,7 @@ pub mod messages;
 mod model;
 mod parent;
 mod peek;
+mod processes;
 mod program;
 mod serve;
 mod sessions;

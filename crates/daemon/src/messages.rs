@@ -349,8 +349,8 @@ pub enum ShutdownBegun {
 pub enum Status {
     /// What scoreboard and counters tell: memory is read, no system call made for a child.
     Board,
-    /// And processor time and memory of each process, from the process table. The parent has it
-    /// read on another thread; a child reads it itself.
+    /// And processor time and memory of each process, from the process table, which the parent has
+    /// read on another thread. A child answers as to `Board`: it has a request to serve.
     Processes,
 }
 

@@ -83,27 +83,6 @@ where
             .collect();
         join_all(answers).map(drop).boxed()
     }
-
-    fn count(&self) -> usize {
-        self.0.len()
-    }
-}
-
-/// All subscriptions of a process.
-#[derive(Debug, Default)]
-pub(crate) struct Sessions {
-    names: Vec<String>,
-    pub(crate) start: Subscribers<DaemonStart>,
-    pub(crate) parent: Subscribers<DaemonParent>,
-    pub(crate) accept: Subscribers<DaemonAccept>,
-    pub(crate) pause: Subscribers<DaemonPause>,
-    pub(crate) hup: Subscribers<DaemonHup>,
-    pub(crate) shutdown: Subscribers<DaemonShutdown>,
-    pub(crate) born: Subscribers<ChildBorn>,
-    pub(crate) exited: Subscribers<ChildExited>,
-    pub(crate) rogue: Subscribers<RogueChild>,
-    pub(crate) foreign: Subscribers<ForeignExited>,
-    pub(crate) phase: Subscribers<DaemonPhase>,
 }
 
 impl Sessions {
@@ -145,66 +124,39 @@ impl Sessions {
 
     /// Whether any actor that has subscribed under this number still takes messages.
     fn is_alive(&self, session: SessionId) -> bool {
-        fn lives<M>(subscribers: &Subscribers<M>, session: SessionId) -> bool
-        where
-            M: Message + Send + 'static,
-            M::Result: Send,
-        {
-            let of_it = |subscription: &&Subscription<M>| subscription.session == session;
-            subscribers.0.iter().filter(of_it).any(|known| known.recipient.connected())
-        }
-        lives(&self.start, session)
-            || lives(&self.parent, session)
-            || lives(&self.accept, session)
-            || lives(&self.pause, session)
-            || lives(&self.hup, session)
-            || lives(&self.shutdown, session)
-            || lives(&self.born, session)
-            || lives(&self.exited, session)
-            || lives(&self.phase, session)
-            || lives(&self.rogue, session)
-            || lives(&self.foreign, session)
+        self.lists().any(|(_name, list)| list.lives(session))
     }
 
     fn wanted_by(&self, session: SessionId) -> Vec<&'static str> {
-        fn has<M>(subscribers: &Subscribers<M>, session: SessionId) -> bool
-        where
-            M: Message + Send + 'static,
-            M::Result: Send,
-        {
-            subscribers.0.iter().any(|subscription| subscription.session == session)
-        }
-        [
-            ("DaemonStart", has(&self.start, session)),
-            ("DaemonParent", has(&self.parent, session)),
-            ("DaemonAccept", has(&self.accept, session)),
-            ("DaemonPause", has(&self.pause, session)),
-            ("DaemonHup", has(&self.hup, session)),
-            ("DaemonShutdown", has(&self.shutdown, session)),
-            ("ChildBorn", has(&self.born, session)),
-            ("ChildExited", has(&self.exited, session)),
-            ("RogueChild", has(&self.rogue, session)),
-            ("ForeignExited", has(&self.foreign, session)),
-            ("DaemonPhase", has(&self.phase, session)),
-        ]
-        .into_iter()
-        .filter_map(|(name, wanted)| wanted.then_some(name))
-        .collect()
+        self.lists().filter_map(|(name, list)| list.has(session).then_some(name)).collect()
     }
 
     /// How many subscriptions there are.
     pub(crate) fn count(&self) -> usize {
-        self.start.count()
-            + self.parent.count()
-            + self.accept.count()
-            + self.pause.count()
-            + self.hup.count()
-            + self.shutdown.count()
-            + self.born.count()
-            + self.exited.count()
-            + self.rogue.count()
-            + self.foreign.count()
-            + self.phase.count()
+        self.lists().map(|(_name, list)| list.count()).sum()
+    }
+}
+
+/// A list of subscribers, whatever they want.
+trait List {
+    fn count(&self) -> usize;
+    /// Whether this session is in it.
+    fn has(&self, session: SessionId) -> bool;
+    /// Whether it is, and still takes messages.
+    fn lives(&self, session: SessionId) -> bool;
+}
+
+impl<M: Message<Result = ()> + Send + 'static> List for Subscribers<M> {
+    fn count(&self) -> usize {
+        self.0.len()
+    }
+
+    fn has(&self, session: SessionId) -> bool {
+        self.0.iter().any(|known| known.session == session)
+    }
+
+    fn lives(&self, session: SessionId) -> bool {
+        self.0.iter().any(|known| known.session == session && known.recipient.connected())
     }
 }
 
@@ -235,7 +187,22 @@ pub(crate) struct News {
 }
 
 macro_rules! broadcasts {
-    ($($message:ty: $list:ident, $news:expr;)*) => {$(
+    ($($message:ident: $list:ident, $news:expr;)*) => {
+        /// All subscriptions of a process.
+        #[derive(Debug, Default)]
+        pub(crate) struct Sessions {
+            names: Vec<String>,
+            $(pub(crate) $list: Subscribers<$message>,)*
+        }
+
+        impl Sessions {
+            /// All lists, by the names of what they are for.
+            fn lists(&self) -> impl Iterator<Item = (&'static str, &dyn List)> {
+                [$((stringify!($message), &self.$list as &dyn List),)*].into_iter()
+            }
+        }
+
+        $(
         impl Broadcast for $message {}
         impl sealed::Kept for $message {
             #[expect(private_interfaces, reason = "sealed: nobody outside can name or call it")]
@@ -248,7 +215,8 @@ macro_rules! broadcasts {
                 told(news)
             }
         }
-    )*};
+        )*
+    };
 }
 
 broadcasts! {

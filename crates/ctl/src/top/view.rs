@@ -122,7 +122,7 @@ impl Screen {
             None => words.push("nothing is known yet".to_owned()),
             Some(picture) => {
                 words.extend(picture.model.map(|model| picture::model(model).to_owned()));
-                words.push(picture::phase(picture.phase).to_owned());
+                words.push(picture.phase.word().to_owned());
                 words.extend(picture.door.map(|door| picture::door(door).to_owned()));
                 words.extend(status::waiting(picture));
                 words.push(format!("up {}", text::span(picture.up)));

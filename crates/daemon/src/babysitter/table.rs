@@ -1,16 +1,15 @@
-//! The process table, as far as it is ours.
+//! Who of our children is in the process table.
 
 use std::collections::HashMap;
-use std::time::Duration;
 
 use daemon_core::{Presence, Sample};
-use daemon_sys::process::{self, Pid};
-use sysinfo::{ProcessRefreshKind, ProcessesToUpdate, System};
+use daemon_sys::process::{Pid, exists};
 
 use super::settings::MemoryMeasure;
 use crate::evidence::pss;
+use crate::processes;
 
-/// Reads what the system tells of these processes, and of no others.
+/// Looks for these processes.
 ///
 /// One that is not in the table may be hidden, by mount options of proc(5) for one: it is gone only if
 /// the system says so.
@@ -22,16 +21,13 @@ pub(super) fn presences(
     pids: &[u32],
     measure: MemoryMeasure,
 ) -> Result<HashMap<u32, Presence>, sysinfo::Error> {
-    let mut system = System::new()?;
-    let asked: Vec<sysinfo::Pid> = pids.iter().copied().map(sysinfo::Pid::from_u32).collect();
-    let what = ProcessRefreshKind::nothing().with_cpu().with_memory().without_tasks();
-    system.refresh_processes_specifics(ProcessesToUpdate::Some(&asked), false, what);
-    let presence = |pid: u32| match system.process(sysinfo::Pid::from_u32(pid)) {
+    let used = processes::read(pids)?;
+    let presence = |pid: u32| match used.get(&pid) {
         None => unseen(pid),
-        Some(known) => Presence::Seen(Sample {
-            cpu: Duration::from_millis(known.accumulated_cpu_time()),
+        Some(used) => Presence::Seen(Sample {
+            cpu: used.cpu,
             memory: match measure {
-                MemoryMeasure::Rss => Some(known.memory()),
+                MemoryMeasure::Rss => Some(used.rss),
                 MemoryMeasure::Pss => pss(pid),
             },
         }),
@@ -41,7 +37,7 @@ pub(super) fn presences(
 
 fn unseen(pid: u32) -> Presence {
     let number = i32::try_from(pid).ok().and_then(Pid::from_raw);
-    match number.map(process::exists) {
+    match number.map(exists) {
         Some(true) => Presence::Hidden,
         Some(false) | None => Presence::Gone,
     }

@@ -41,13 +41,13 @@ fn full() -> Evidence {
         syscall: Some("0 (0x5, 0x7ffd12, 0x1, 0x0, 0x0, 0x0)".to_owned()),
         kernel_stack: vec!["pipe_read+0x39e/0x4a0".to_owned(), "ksys_read+0x66/0xe0".to_owned()],
     };
-    let before = Some(Duration::from_millis(9150));
+    let of_request = Some(Duration::from_millis(250));
     let backtrace = Trace::Frames(vec![
         frame(Some("read"), None, None),
         frame(Some("echo::slow"), Some("src/main.rs"), Some(42)),
         frame(None, None, None),
     ]);
-    let evidence = Evidence::of(&child(), Generation::new(2), sight, before, at());
+    let evidence = Evidence::of(&child(), sight, of_request, at());
     Evidence { backtrace, ..evidence }
 }
 
@@ -74,8 +74,7 @@ fn a_record_tells_who_then_what_then_where() {
 fn what_is_not_known_is_left_out() {
     let mut born = ChildReport { pid: None, label: None, ..child() };
     born.letter = 'F';
-    let mut evidence =
-        Evidence::of(&born, Generation::new(2), ProcSight::default(), Some(born.age), at());
+    let mut evidence = Evidence::of(&born, ProcSight::default(), Some(born.age), at());
     let known = "2026-11-21 09:15:29 UTC: child in slot 3 (no process yet, generation 2) is \
                  Forking (F) for 12.35 s\n    age 312.50 s, 17 requests\n";
     assert_eq!(evidence.to_string(), known);

@@ -3,10 +3,9 @@
 use std::collections::HashMap;
 use std::time::Duration;
 
-use sysinfo::{Pid, ProcessRefreshKind, ProcessesToUpdate, System};
-
 use super::{ProcessReport, Report, Role};
 use crate::evidence::pss;
+use crate::processes;
 
 /// What one process has used and holds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -18,7 +17,7 @@ pub(crate) struct Usage {
     pub(crate) pss: Option<u64>,
 }
 
-/// What the processes of a report use. To look costs some ten microseconds a process.
+/// What the processes of a report use.
 #[derive(Debug, Default)]
 pub(crate) struct Usages(pub(super) HashMap<u32, Usage>);
 
@@ -26,20 +25,11 @@ impl Usages {
     /// Looks at these processes, and no others. Who is gone by now is left out.
     pub(crate) fn of(pids: &[u32]) -> Self {
         // Where the system has no process table that can be read, nothing is known.
-        let Ok(mut system) = System::new() else { return Usages::default() };
-        let wanted: Vec<Pid> = pids.iter().map(|pid| Pid::from_u32(*pid)).collect();
-        let what = ProcessRefreshKind::nothing().with_cpu().with_memory().without_tasks();
-        system.refresh_processes_specifics(ProcessesToUpdate::Some(&wanted), false, what);
-        let usage = |pid: &u32| {
-            let process = system.process(Pid::from_u32(*pid))?;
-            let usage = Usage {
-                cpu: Some(Duration::from_millis(process.accumulated_cpu_time())),
-                rss: Some(process.memory()),
-                pss: pss(*pid),
-            };
-            Some((*pid, usage))
+        let used = processes::read(pids).unwrap_or_default();
+        let usage = |(pid, used): (u32, processes::Used)| {
+            (pid, Usage { cpu: Some(used.cpu), rss: Some(used.rss), pss: pss(pid) })
         };
-        Usages(pids.iter().filter_map(usage).collect())
+        Usages(used.into_iter().map(usage).collect())
     }
 
     fn get(&self, pid: u32) -> Usage {

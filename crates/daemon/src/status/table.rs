@@ -3,8 +3,6 @@
 use std::fmt;
 use std::time::Duration;
 
-use daemon_core::Phase;
-
 use super::{ChildReport, DoorState, ProcessReport, Report, Role};
 
 /// A report that prints as a table: a head, a line for each child, and for parent and nursery where
@@ -58,13 +56,8 @@ impl fmt::Display for Table<'_> {
 }
 
 fn head(report: &Report, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-    let phase = match report.phase {
-        Phase::Starting => "starting",
-        Phase::Running => "running",
-        Phase::Stopping => "stopping",
-        Phase::Stopped => "stopped",
-    };
-    write!(f, "{}: {} server, {phase}", report.alias, report.model.word())?;
+    let (model, phase) = (report.model.word(), report.phase.word());
+    write!(f, "{}: {model} server, {phase}", report.alias)?;
     match report.door {
         Some(DoorState::Open) => f.write_str(", door open")?,
         Some(DoorState::Shut) => f.write_str(", door shut")?,
