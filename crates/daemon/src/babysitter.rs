@@ -4,6 +4,7 @@
 mod settings;
 mod slowlog;
 mod table;
+mod taken;
 mod witness;
 
 use std::collections::HashMap;
@@ -20,20 +21,21 @@ use daemon_core::{
 };
 use daemon_nursery::{ChildId, now};
 use daemon_sys::process::Pid;
-use daemon_sys::trace::{Asker, symbolise};
+use daemon_sys::trace::Asker;
 use futures::executor::block_on;
 use slog::{Logger, warn};
-use tokio::task::{JoinHandle, spawn_blocking};
-use tokio::time::timeout;
+use tokio::task::spawn_blocking;
 
 pub use settings::{Babysit, MemoryMeasure};
 pub(crate) use slowlog::SlowLog;
-use witness::{Answer, Witness};
+use taken::Taken;
+use witness::Witness;
 
 use crate::aside::aside;
-use crate::evidence::{Evidence, Frame, Trace, sight};
+use crate::evidence::{Evidence, sight};
 use crate::messages::{TraceChild, TraceError};
 use crate::status::ChildReport;
+use crate::told::Told;
 
 /// How long a look at a process, or at its names, may take before a step goes on without.
 const PATIENCE: Duration = Duration::from_millis(100);
@@ -95,12 +97,6 @@ type Read = Result<HashMap<u32, Presence>, sysinfo::Error>;
 enum Sampling {
     Not,
     UnderWay,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Told {
-    No,
-    Yes,
 }
 
 /// What there is to watch with.
@@ -302,47 +298,6 @@ impl BabysitterActor {
             let evidence = Evidence::of(&seen, sight, cpu_of_request, taken);
             let answer = witness.trace(pid, || daemon.do_send(Verdict::Ask { child })).await;
             Taken::of(evidence, answer).await
-        }
-    }
-}
-
-/// Evidence, of which some names may still be looked up: that is done in the program's debug
-/// information and takes its time, for which no step is to wait.
-#[derive(Debug)]
-struct Taken {
-    evidence: Evidence,
-    naming: Option<JoinHandle<Vec<Frame>>>,
-}
-
-impl Taken {
-    async fn of(evidence: Evidence, answer: Answer) -> Taken {
-        let (backtrace, naming) = match answer {
-            Answer::NotAsked => (Trace::NotAsked, None),
-            Answer::None => (Trace::NoAnswer, None),
-            Answer::At(addresses) => {
-                let nameless = addresses.iter().copied().map(Frame::at).collect();
-                let mut naming = spawn_blocking(move || {
-                    symbolise(&addresses).into_iter().map(Frame::from).collect::<Vec<_>>()
-                });
-                match timeout(PATIENCE, &mut naming).await {
-                    Ok(Ok(frames)) => (Trace::Frames(frames), None),
-                    Ok(Err(_panicked)) => (Trace::Frames(nameless), None),
-                    Err(_not_yet) => (Trace::Frames(nameless), Some(naming)),
-                }
-            }
-        };
-        Taken { evidence: Evidence { backtrace, ..evidence }, naming }
-    }
-
-    /// Waits for the names.
-    async fn named(self) -> Evidence {
-        let Taken { evidence, naming } = self;
-        let Some(naming) = naming else {
-            return evidence;
-        };
-        match naming.await {
-            Ok(frames) => Evidence { backtrace: Trace::Frames(frames), ..evidence },
-            Err(_panicked) => evidence,
         }
     }
 }

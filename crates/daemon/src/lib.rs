@@ -200,6 +200,7 @@ mod sessions;
 mod settings;
 mod signals;
 mod status;
+mod told;
 mod watch;
 
 pub use acceptor::{Accepted, ChildAcceptor, ParentAcceptor};

@@ -16,6 +16,7 @@ use super::commands::{Desk, fault};
 use super::connection::{line, serve};
 use super::protocol::{Fault, FaultKind, Outcome};
 use crate::parent::DaemonActor;
+use crate::told::Told;
 
 /// So many clients at a time.
 const CLIENTS_MAX: usize = 128;
@@ -136,12 +137,6 @@ impl Drop for Present {
     fn drop(&mut self) {
         self.0.set(self.0.get().saturating_sub(1));
     }
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Told {
-    No,
-    Yes,
 }
 
 /// Whether this client may come in. The mode of the socket keeps others out already; this counts

@@ -22,6 +22,7 @@ use super::reload::Reloaded;
 use crate::messages::{ChildExited, Refusal, Reloading, Resize, Resized};
 use crate::model::Rules;
 use crate::status::Counters;
+use crate::told::Told;
 
 /// How long children have after QUIT before they are killed.
 const LAST_GRACE: Duration = Duration::from_millis(500);
@@ -114,12 +115,6 @@ pub(crate) struct Household<R> {
     reloaded: Reloaded,
     pub(crate) counters: Counters,
     notices: Vec<Notice>,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Told {
-    No,
-    Yes,
 }
 
 /// The times that a household keeps to.

@@ -4,9 +4,10 @@ use daemon_core::{Dismissal, Manner, Moment, Phase};
 use daemon_nursery::ChildId;
 use daemon_sys::process::Signal;
 
-use super::{Ending, Household, LAST_GRACE, Notice, SILENCE_MAX, Strategy, Told};
+use super::{Ending, Household, LAST_GRACE, Notice, SILENCE_MAX, Strategy};
 use crate::parent::hands::Hands;
 use crate::parent::reception::Drained;
+use crate::told::Told;
 
 impl<R> Household<R> {
     /// Sessions have answered to the shutdown: no request comes any more.

@@ -5,10 +5,11 @@ use std::time::Duration;
 use daemon_core::{Dismissal, Moment, Phase, PoolVerdict};
 use daemon_sys::process::Signal;
 
-use super::{Household, Notice, Strategy, Told};
+use super::{Household, Notice, Strategy};
 use crate::parent::hands::Hands;
 use crate::parent::reception::{Guest, Line};
 use crate::parent::reload::Step;
+use crate::told::Told;
 
 impl<R> Household<R> {
     pub(super) fn staff(&mut self, hands: &mut impl Hands<R>, now: Moment) {
