@@ -86,24 +86,3 @@ extern "C" fn note(number: c_int) {
     unsafe { libc::write(BELL.load(Ordering::SeqCst), (&raw const ring).cast(), ring.len()) };
     Errno::set_raw(errno);
 }
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::poll::{Interest, wait};
-    use crate::process::{Pid, Sent, signal};
-
-    // One test: a process has one pair of ears.
-    #[test]
-    fn a_signal_that_came_twice_is_heard_once_and_kill_never() {
-        let error = Ears::open(&[Signal::Kill]).expect_err("refused");
-        assert!(error.to_string().starts_with("cannot handle SIGKILL"), "{error}");
-        let ears = Ears::open(&[Signal::Usr1, Signal::Usr2]).expect("ears");
-        assert_eq!(signal(Pid::this(), Signal::Usr2).expect("sent"), Sent::Delivered);
-        assert_eq!(signal(Pid::this(), Signal::Usr2).expect("sent"), Sent::Delivered);
-        let ready = wait(&[(ears.as_fd(), Interest::Read)], None).expect("waited");
-        assert!(ready[0].can_read());
-        assert_eq!(ears.drain(), [Signal::Usr2]);
-        assert_eq!(ears.drain(), []);
-    }
-}

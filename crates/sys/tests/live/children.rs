@@ -13,7 +13,9 @@ use daemon_sys::process::{
     Sent, die_with_parent, exit_now, group_is_empty, lead_own_group, signal, signal_group,
 };
 use daemon_sys::reap::{Exit, peek_exit, reap, reap_any, wait_for};
-use daemon_sys::signals::{Blocked, SignalQueue, block_all, ignore, restore_default, unblock};
+use daemon_sys::signals::{
+    Blocked, Ears, SignalQueue, block_all, ignore, restore_default, unblock,
+};
 use daemon_sys::{Error, Pid, Signal};
 
 use super::asks::{child, sleep_until_killed};
@@ -30,6 +32,7 @@ pub(crate) const SCENARIOS: &[Scenario] = &[
     ("a_signal_sent_to_a_child_before_it_listens_is_not_lost", no_signal_is_lost),
     ("signals_are_read_from_the_queue", signals_are_read_from_the_queue),
     ("a_guard_that_goes_leaves_the_queue_s_signals_to_the_queue", a_guard_leaves_the_queue_alone),
+    ("a_signal_that_came_twice_is_heard_once_and_kill_never", heard_once),
     ("an_ignored_signal_is_ignored_until_its_default_is_restored", ignored_until_restored),
     ("a_bell_rung_by_a_child_is_heard_by_its_parent", a_bell_is_heard),
 ];
@@ -186,6 +189,19 @@ fn a_guard_leaves_the_queue_alone() {
         exit_now(0)
     });
     assert_eq!(wait_for(killed).expect("reaped"), Signal::Term);
+}
+
+fn heard_once() {
+    let error = Ears::open(&[Signal::Kill]).expect_err("refused").to_string();
+    assert!(error.starts_with("cannot handle SIGKILL"), "{error}");
+    let ears = Ears::open(&[Signal::Usr1, Signal::Usr2]).expect("ears");
+    for _ in 0..2 {
+        assert_eq!(signal(Pid::this(), Signal::Usr2).expect("ours"), Sent::Delivered);
+    }
+    let ready = wait(&[(ears.as_fd(), Interest::Read)], None).expect("waits");
+    assert!(ready[0].can_read());
+    assert_eq!(ears.drain(), [Signal::Usr2]);
+    assert_eq!(ears.drain(), []);
 }
 
 fn ignored_until_restored() {
