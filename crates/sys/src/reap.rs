@@ -8,6 +8,10 @@ use libc::c_int;
 use crate::error::{Error, Result};
 use crate::process::{Pid, Signal};
 
+mod children;
+
+pub use children::{Children, Ended};
+
 /// How a process ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Exit {

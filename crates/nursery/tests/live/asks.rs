@@ -13,7 +13,7 @@ use daemon_nursery::sys::fork::{Fork, fork};
 use daemon_nursery::sys::process::{Pid, Signal, exit_now};
 use daemon_nursery::{Birth, Brood, ChildId, Event, Handover, Nursery, Plan};
 
-use crate::eventually;
+use crate::scenarios::eventually;
 
 /// How long a scenario waits for anything.
 const PATIENCE: Duration = Duration::from_secs(10);

@@ -12,7 +12,7 @@ use daemon_nursery::sys::shared;
 use daemon_nursery::{Birth, Event, Plan, now};
 
 use super::asks::{GRACE, House, ended_by, hears, lives, say, sleep_until_killed};
-use crate::Scenario;
+use crate::scenarios::Scenario;
 
 pub(crate) const SCENARIOS: &[Scenario] = &[
     ("a_birth_is_told_before_the_end_and_each_once", a_birth_is_told_before_the_end),
@@ -191,7 +191,7 @@ fn a_report_rings() {
     let mut changed = Vec::new();
     let armed = |house: &House<UnixStream>, changed: &mut Vec<_>| {
         let scoreboard = house.nursery.scoreboard();
-        crate::eventually("nothing is left to take in", || {
+        crate::scenarios::eventually("nothing is left to take in", || {
             scoreboard.drain_changes(|slot| changed.push(slot));
             scoreboard.arm() == Armed::Asleep
         });

@@ -10,7 +10,7 @@ use daemon_nursery::sys::process::{Pid, Signal, signal};
 use daemon_nursery::{Birth, Event};
 
 use super::asks::{House, lives};
-use crate::Scenario;
+use crate::scenarios::Scenario;
 
 pub(crate) const SCENARIOS: &[Scenario] = &[
     (

@@ -13,7 +13,7 @@ use daemon_nursery::{Birth, Event, ForkRefusal, NurseryError, Plan, Serde};
 use super::asks::{
     GRACE, House, ended_by, hears, is_over, lives, program, say, sleep_until_killed,
 };
-use crate::{Scenario, eventually};
+use crate::scenarios::{Scenario, eventually};
 
 pub(crate) const SCENARIOS: &[Scenario] = &[
     ("sent_home_the_nursery_tells_every_end_before_its_own", sent_home_it_tells_every_end),

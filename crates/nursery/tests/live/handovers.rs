@@ -14,7 +14,7 @@ use daemon_nursery::{
 };
 
 use super::asks::{GRACE, House, lives, say, sleep_until_killed};
-use crate::{Scenario, eventually};
+use crate::scenarios::{Scenario, eventually};
 
 pub(crate) const SCENARIOS: &[Scenario] = &[
     ("a_connection_reaches_its_child_and_is_closed_in_the_parent", a_connection_reaches_its_child),

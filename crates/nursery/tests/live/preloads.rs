@@ -13,7 +13,7 @@ use daemon_nursery::sys::signals::ignore;
 use daemon_nursery::{Birth, Brood, Event, ForkRefusal, NurseryError, Plan, Serde};
 
 use super::asks::{GRACE, House, hears, say};
-use crate::{Scenario, eventually};
+use crate::scenarios::{Scenario, eventually};
 
 pub(crate) const SCENARIOS: &[Scenario] = &[
     ("preload_runs_once_and_its_memory_is_in_every_child", preload_runs_once),

@@ -8,7 +8,7 @@ use daemon_nursery::sys::signals::SignalQueue;
 use daemon_nursery::{Birth, Event};
 
 use super::asks::{House, ended_by, hears, lives, say, sleep_until_killed};
-use crate::Scenario;
+use crate::scenarios::Scenario;
 
 pub(crate) const SCENARIOS: &[Scenario] = &[
     (
@@ -89,7 +89,7 @@ fn a_held_signal_is_read() {
     house.nursery.signal(child, Signal::Term).expect("sent");
     house.nursery.signal_all(Signal::Hup).expect("sent");
     let (_child, pid) = house.born();
-    crate::eventually("both are pending", || pending(pid.as_raw()) == 2);
+    crate::scenarios::eventually("both are pending", || pending(pid.as_raw()) == 2);
     say(&far);
     assert_eq!(house.gone().1, Exit::Code(0));
     house.goes_home();

@@ -25,42 +25,84 @@ static BELL: AtomicI32 = AtomicI32::new(-1);
 #[derive(Debug)]
 pub struct Ears {
     bell: Bell,
-    signals: Vec<Signal>,
+    /// The signals it has set handlers for, a bit each by number.
+    heeded: AtomicU64,
 }
 
 impl Ears {
-    /// Sets the handlers. Signals that are blocked stay so, and come when they are unblocked.
+    /// Makes ears that heed no signal yet: all go on doing what they did.
     ///
     /// # Errors
     ///
-    /// If no descriptor is left, or for a signal that cannot be handled: KILL and STOP.
+    /// If no descriptor is left.
+    pub fn new() -> Result<Ears> {
+        Ok(Ears { bell: Bell::new()?, heeded: AtomicU64::new(0) })
+    }
+
+    /// Makes ears that heed these signals.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`new`](Ears::new) and [`heed`](Ears::heed).
     pub fn open(signals: &[Signal]) -> Result<Ears> {
-        let ears = Ears { bell: Bell::new()?, signals: signals.to_vec() };
-        BELL.store(ears.bell.mouth(), Ordering::SeqCst);
+        let ears = Ears::new()?;
+        ears.heed(signals)?;
+        Ok(ears)
+    }
+
+    /// Sets the handlers for these signals too. Those that are blocked stay so, and come when they
+    /// are unblocked.
+    ///
+    /// # Errors
+    ///
+    /// For a signal that cannot be handled: KILL and STOP.
+    pub fn heed(&self, signals: &[Signal]) -> Result<()> {
+        BELL.store(self.bell.mouth(), Ordering::SeqCst);
         for signal in signals {
             handle(*signal, note).map_err(|error| Error::os(format!("handle {signal}"), error))?;
+            self.heeded.fetch_or(bit(signal.number()), Ordering::SeqCst);
         }
-        Ok(ears)
+        Ok(())
+    }
+
+    /// Gives these signals their default effect again.
+    pub fn forgo(&self, signals: &[Signal]) {
+        for signal in self.heeded().filter(|heeded| signals.contains(heeded)) {
+            // It was set before, so it can be set again.
+            let _ = restore_default(signal);
+            self.heeded.fetch_and(!bit(signal.number()), Ordering::SeqCst);
+        }
     }
 
     /// Takes the signals that have come; empty if none has. It does not wait.
     pub fn drain(&self) -> Vec<Signal> {
         self.bell.hush();
         let come = COME.swap(0, Ordering::SeqCst);
-        let has_come = |signal: &Signal| come & bit(signal.number()) != 0;
-        self.signals.iter().copied().filter(has_come).collect()
+        self.heeded().filter(|signal| come & bit(signal.number()) != 0).collect()
+    }
+
+    /// Says whether a signal has come that was not taken yet, and leaves it there: the descriptor
+    /// stays readable. It makes no system call.
+    #[must_use]
+    pub fn has_come(&self) -> bool {
+        COME.load(Ordering::SeqCst) & self.heeded.load(Ordering::SeqCst) != 0
+    }
+
+    fn heeded(&self) -> impl Iterator<Item = Signal> + use<> {
+        let heeded = self.heeded.load(Ordering::SeqCst);
+        Signal::ALL.into_iter().filter(move |signal| heeded & bit(signal.number()) != 0)
     }
 }
 
+/// Gives the signals their default effect again, and forgets those that were not taken: a forked
+/// child that drops its copy does not take its parent's for its own.
 impl Drop for Ears {
     fn drop(&mut self) {
         let ours = self.bell.mouth();
         // Later ears may have taken the signals over.
         if BELL.compare_exchange(ours, -1, Ordering::SeqCst, Ordering::SeqCst).is_ok() {
-            for signal in &self.signals {
-                // It was set before, so it can be set again.
-                let _ = restore_default(*signal);
-            }
+            COME.fetch_and(!self.heeded.load(Ordering::SeqCst), Ordering::SeqCst);
+            self.forgo(&Signal::ALL);
         }
     }
 }

@@ -1,7 +1,9 @@
 //! Scenarios of forking, reaping and signalling.
 
+use std::fs::File;
 use std::io::{self, Read, Write};
 use std::os::fd::AsFd;
+use std::process::Command;
 use std::sync::mpsc::channel;
 use std::thread;
 use std::time::Duration;
@@ -12,20 +14,24 @@ use daemon_sys::poll::{Interest, wait};
 use daemon_sys::process::{
     Sent, die_with_parent, exit_now, group_is_empty, lead_own_group, signal, signal_group,
 };
-use daemon_sys::reap::{Exit, peek_exit, reap, reap_any, wait_for};
+use daemon_sys::reap::{Children, Ended, Exit, peek_exit, reap, reap_any, wait_for};
 use daemon_sys::signals::{
     Blocked, Ears, SignalQueue, block_all, ignore, restore_default, unblock,
 };
 use daemon_sys::{Error, Pid, Signal};
+use nix::sys::resource::{Resource, getrlimit, setrlimit};
 
 use super::asks::{child, sleep_until_killed};
-use crate::{Scenario, eventually};
+use crate::scenarios::{Scenario, eventually};
 
 pub(crate) const SCENARIOS: &[Scenario] = &[
     ("a_fork_in_company_is_refused_with_names", a_fork_in_company_is_refused_with_names),
     ("a_joined_thread_is_no_company", a_joined_thread_is_no_company),
     ("children_are_reaped_one_by_one_until_none_is_left", children_are_reaped_until_none_is_left),
     ("a_peeked_exit_can_still_be_reaped", a_peeked_exit_can_still_be_reaped),
+    ("of_many_children_those_that_have_ended_are_taken_and_no_others", of_many_children),
+    ("a_child_that_somebody_else_has_reaped_is_told_as_such", reaped_by_another),
+    ("a_child_for_which_no_descriptor_is_left_is_asked_by_its_number", without_a_descriptor),
     ("a_group_is_empty_when_its_last_process_is_reaped", a_group_is_empty),
     ("a_child_dies_with_its_parent", a_child_dies_with_its_parent),
     ("a_parent_that_is_gone_already_is_told", a_parent_that_is_gone_already_is_told),
@@ -93,6 +99,66 @@ fn a_peeked_exit_can_still_be_reaped() {
     assert_eq!(signal(sleeper, Signal::Kill).expect("a zombie"), Sent::Delivered);
     assert_eq!(reap(sleeper).expect("answers"), Some(killed));
     assert_eq!(signal(sleeper, Signal::Kill).expect("answers"), Sent::NoSuchProcess);
+}
+
+/// Takes those that end until there are so many.
+fn taken(children: &mut Children, how_many: usize) -> Vec<Ended> {
+    let mut taken = Vec::new();
+    eventually("all have ended", || {
+        taken.extend(children.take_ended().expect("looked"));
+        taken.len() >= how_many
+    });
+    taken
+}
+
+fn of_many_children() {
+    let mut children = Children::new().expect("a set");
+    let mut stranger = Command::new("true").spawn().expect("true starts");
+    let pids: Vec<Pid> = (0..100).map(|_child| child(|| sleep_until_killed())).collect();
+    pids.iter().for_each(|pid| children.add(*pid));
+    assert_eq!(children.take_ended().expect("looked"), []);
+    // This one inherits copies of all descriptors, and keeps them.
+    let heir = child(|| sleep_until_killed());
+    for pid in &pids[..70] {
+        assert_eq!(children.signal(*pid, Signal::Kill).expect("ours"), Sent::Delivered);
+    }
+    let mut ended = taken(&mut children, 70);
+    ended.sort_by_key(|ended| ended.pid);
+    assert!(ended.iter().map(|ended| ended.pid).eq(pids[..70].iter().copied()));
+    assert!(ended.iter().all(|ended| ended.exit.is_some_and(|exit| exit == Signal::Kill)));
+    assert_eq!(children.take_ended().expect("looked"), []);
+    assert_eq!(children.signal(pids[0], Signal::Kill).expect("answers"), Sent::NoSuchProcess);
+    assert!(stranger.wait().expect("it was not reaped by us").success());
+    for pid in pids[70..].iter().chain([&heir]) {
+        assert_eq!(signal(*pid, Signal::Kill).expect("ours"), Sent::Delivered);
+    }
+    taken(&mut children, 30);
+    wait_for(heir).expect("reaped");
+}
+
+fn reaped_by_another() {
+    let mut children = Children::new().expect("a set");
+    let pid = child(|| 3);
+    children.add(pid);
+    wait_for(pid).expect("reaped");
+    assert_eq!(taken(&mut children, 1), [Ended { pid, exit: None }]);
+    assert_eq!(children.take_ended().expect("looked"), []);
+}
+
+fn without_a_descriptor() {
+    let mut children = Children::new().expect("a set");
+    let mut hoard = Vec::new();
+    let (_, most) = getrlimit(Resource::RLIMIT_NOFILE).expect("a limit");
+    setrlimit(Resource::RLIMIT_NOFILE, 64, most).expect("lowered");
+    while let Ok(file) = File::open("/dev/null") {
+        hoard.push(file);
+    }
+    let pid = child(|| sleep_until_killed());
+    children.add(pid);
+    assert_eq!(children.take_ended().expect("looked"), []);
+    assert_eq!(children.signal(pid, Signal::Term).expect("ours"), Sent::Delivered);
+    let ended = taken(&mut children, 1);
+    assert!(ended[0].pid == pid && ended[0].exit.is_some_and(|exit| exit == Signal::Term));
 }
 
 fn a_group_is_empty() {

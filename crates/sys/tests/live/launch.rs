@@ -20,7 +20,7 @@ use daemon_sys::stdio::{LogFile, all_to_null};
 use daemon_sys::{Error, Pid, Signal};
 
 use super::asks::{child, sleep_until_killed};
-use crate::{Scenario, again, eventually};
+use crate::scenarios::{Scenario, again, eventually};
 
 pub(crate) const SCENARIOS: &[Scenario] = &[
     ("the_launcher_succeeds_when_the_daemon_is_ready", the_launcher_succeeds),

@@ -18,7 +18,7 @@ use daemon_sys::shared;
 use daemon_sys::title::{Title, set_comm};
 
 use super::asks::child;
-use crate::Scenario;
+use crate::scenarios::Scenario;
 
 pub(crate) const SCENARIOS: &[Scenario] = &[
     ("what_a_child_stores_in_shared_memory_is_seen", what_a_child_stores_is_seen),

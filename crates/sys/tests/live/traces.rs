@@ -16,7 +16,7 @@ use daemon_sys::trace::{Asker, FRAMES, Frame, Inquiry, symbolise};
 use daemon_sys::{Pid, Signal, shared};
 
 use super::asks::{child, sleep_until_killed};
-use crate::{Scenario, eventually};
+use crate::scenarios::{Scenario, eventually};
 
 pub(crate) const SCENARIOS: &[Scenario] = &[
     ("a_child_that_spins_tells_the_function_it_spins_in", a_child_that_spins_is_found),

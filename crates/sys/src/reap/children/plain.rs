@@ -1,0 +1,28 @@
+//! No way to watch children: all are asked one by one.
+
+use crate::error::{Error, Result};
+use crate::process::{Pid, Sent, Signal};
+
+#[derive(Debug)]
+pub(super) struct Watched;
+
+impl Watched {
+    pub(super) fn new() -> Result<Watched> {
+        Ok(Watched)
+    }
+
+    pub(super) fn add(&mut self, pid: Pid) -> Result<()> {
+        let why = std::io::ErrorKind::Unsupported.into();
+        Err(Error::Os { act: format!("watch child {pid}"), source: why })
+    }
+
+    pub(super) fn ended(&self) -> Result<Vec<Pid>> {
+        Ok(Vec::new())
+    }
+
+    pub(super) fn forget(&mut self, _: Pid) {}
+
+    pub(super) fn signal(&self, _: Pid, _: Signal) -> Result<Sent> {
+        Ok(Sent::NoSuchProcess)
+    }
+}
