@@ -1,0 +1,94 @@
+//! A signal that goes to one worker after another.
+
+use std::collections::VecDeque;
+use std::time::Duration;
+
+use daemon_core::{Generation, Moment, SlotNumber};
+use daemon_sys::Signal;
+
+/// A worker by its place: a slot, and which of the slot's owners.
+pub(crate) type Place = (SlotNumber, Generation);
+
+/// A signal on its way through the workers that lived when it came.
+#[derive(Debug, Clone)]
+pub(crate) struct Rolling {
+    signal: Signal,
+    interval: Duration,
+    left: VecDeque<Place>,
+    due: Moment,
+}
+
+impl Rolling {
+    /// Begins with the first of them at once.
+    pub(crate) fn new(
+        signal: Signal,
+        interval: Duration,
+        workers: impl IntoIterator<Item = Place>,
+        now: Moment,
+    ) -> Rolling {
+        Rolling { signal, interval, left: workers.into_iter().collect(), due: now }
+    }
+
+    pub(crate) fn signal(&self) -> Signal {
+        self.signal
+    }
+
+    /// Tells when the next is due; none if none is left.
+    pub(crate) fn due(&self) -> Option<Moment> {
+        (!self.left.is_empty()).then_some(self.due)
+    }
+
+    /// Takes the worker that is to get the signal now. One that is gone by now costs no wait: the
+    /// next one that is alive gets it.
+    pub(crate) fn take(&mut self, now: Moment, is_alive: impl Fn(Place) -> bool) -> Option<Place> {
+        if now < self.due {
+            return None;
+        }
+        while let Some(place) = self.left.pop_front() {
+            if is_alive(place) {
+                self.due = now + self.interval;
+                return Some(place);
+            }
+        }
+        None
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn place(slot: u32) -> Place {
+        (SlotNumber::new(slot), Generation::new(1))
+    }
+
+    fn at(seconds: u64) -> Moment {
+        Moment::from_since_boot(Duration::from_secs(seconds))
+    }
+
+    fn rolling() -> Rolling {
+        Rolling::new(Signal::Term, Duration::from_secs(2), (0..3).map(place), at(10))
+    }
+
+    #[test]
+    fn the_first_gets_it_at_once_and_the_others_an_interval_apart() {
+        let mut rolling = rolling();
+        let mut got = Vec::new();
+        for second in 10..16 {
+            if let Some(place) = rolling.take(at(second), |_| true) {
+                got.push((second, place));
+            }
+        }
+        assert_eq!(got, [(10, place(0)), (12, place(1)), (14, place(2))]);
+        assert_eq!(rolling.due(), None);
+    }
+
+    #[test]
+    fn one_that_is_gone_costs_no_wait() {
+        let mut rolling = rolling();
+        assert_eq!(rolling.take(at(10), |who| who != place(0)), Some(place(1)));
+        assert_eq!(rolling.due(), Some(at(12)));
+        assert_eq!(rolling.take(at(12), |_| false), None);
+        assert_eq!(rolling.due(), None);
+    }
+}

@@ -1,0 +1,26 @@
+//! A worker's status as one character.
+
+use daemon_core::{Entry, Label, Status};
+
+use crate::worker::{STATUS_IDLE, STATUS_NEXIST};
+
+/// The character of a worker that is active and whose own is not readable, since it is just being
+/// written.
+const ACTIVE: char = 'A';
+
+/// Tells a slot's status as the worker has set it.
+pub(crate) fn status_of(entry: &Entry) -> char {
+    match entry.status {
+        None | Some(Status::Empty) => STATUS_NEXIST,
+        Some(
+            Status::Forking | Status::Born | Status::Fresh | Status::Waiting | Status::Leaving,
+        ) => STATUS_IDLE,
+        Some(Status::Serving | Status::Long) => match &entry.label {
+            Label::Text(text) => str::from_utf8(text.as_bytes())
+                .ok()
+                .and_then(|text| text.chars().next())
+                .unwrap_or(ACTIVE),
+            Label::BeingWritten => ACTIVE,
+        },
+    }
+}

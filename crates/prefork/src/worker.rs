@@ -1,0 +1,210 @@
+//! A worker, as its own process sees it.
+
+use std::cell::Cell;
+use std::fmt;
+use std::io::Write;
+use std::os::fd::{AsFd, BorrowedFd};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
+use daemon_core::{Seat, SlotNumber, Status, Step};
+use daemon_sys::bell::Bell;
+use daemon_sys::fork::flush_c_streams;
+use daemon_sys::process::exit_now;
+use daemon_sys::signals::Ears;
+use daemon_sys::{Pid, Signal};
+use slog::{Logger, crit};
+
+use crate::clock::now;
+use crate::error::StatusError;
+use crate::outcome::Outcome;
+
+/// The status of a worker that waits for something to do. The original's `STATUS_IDLE`.
+pub const STATUS_IDLE: char = '_';
+
+/// The status of a slot without a worker; no worker sets it. The original's `STATUS_NEXIST`.
+pub const STATUS_NEXIST: char = '.';
+
+/// The exit code of a worker whose work has panicked: the same as of any Rust program.
+const EXIT_PANIC: i32 = 101;
+
+/// A worker: what [`start`](crate::Prefork::start) gives the closure that runs in it.
+///
+/// # Stopping
+///
+/// The manager tells a worker to leave by a signal, TERM for one. As long as the worker does not ask,
+/// the signal does what it does by default and ends it at once, as in the original. From the first
+/// time that it asks [`should_stop`](Worker::should_stop), or for the [descriptor](Worker::as_fd), it
+/// is told instead: it finishes what it has in hand, and leaves.
+///
+/// # Examples
+///
+/// A loop that does one thing after another, and leaves in between:
+///
+/// ```
+/// # use daemon_prefork::Worker;
+/// # fn one_thing() {}
+/// fn work(worker: &Worker) {
+///     while !worker.should_stop() {
+///         one_thing();
+///     }
+/// }
+/// ```
+pub struct Worker {
+    seat: Seat<Doorbell>,
+    generation: u32,
+    manager: Pid,
+    farewell: Signal,
+    ears: Ears,
+    heed: Cell<Heed>,
+    log: Logger,
+}
+
+/// Whether the worker has asked to be told.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Heed {
+    NotYet,
+    Heeds,
+}
+
+/// What a worker is made of.
+#[derive(Debug)]
+pub(crate) struct Birth {
+    pub(crate) seat: Seat<Doorbell>,
+    pub(crate) generation: u32,
+    pub(crate) manager: Pid,
+    pub(crate) farewell: Signal,
+    pub(crate) ears: Ears,
+    pub(crate) log: Logger,
+}
+
+impl Worker {
+    pub(crate) fn new(birth: Birth) -> Worker {
+        let Birth { seat, generation, manager, farewell, ears, log } = birth;
+        Worker { seat, generation, manager, farewell, ears, heed: Cell::new(Heed::NotYet), log }
+    }
+
+    /// Tells its place on the scoreboard, counted from 0. No other worker that lives has it.
+    #[must_use]
+    pub fn slot(&self) -> SlotNumber {
+        self.seat.slot()
+    }
+
+    /// Tells which start of the manager's it is of, counted from 1.
+    #[must_use]
+    pub fn generation(&self) -> u32 {
+        self.generation
+    }
+
+    /// Tells the manager's process.
+    #[must_use]
+    pub fn manager_pid(&self) -> Pid {
+        self.manager
+    }
+
+    /// Says whether it was told to leave. It stays so.
+    ///
+    /// The first call makes the signal to leave a thing to be asked for, see
+    /// [Stopping](Worker#stopping). Later ones make no system call.
+    #[must_use]
+    pub fn should_stop(&self) -> bool {
+        self.heed();
+        self.ears.has_come()
+    }
+
+    fn heed(&self) {
+        match self.heed.replace(Heed::Heeds) {
+            Heed::Heeds => {}
+            // The signal is one that a manager can trap or send, so it can be handled, or is KILL,
+            // for which nobody waits.
+            Heed::NotYet => drop(self.ears.heed(&[self.farewell])),
+        }
+    }
+
+    /// Says what the worker does, in one character of its choice: it is active then. With
+    /// [`STATUS_IDLE`] it is idle.
+    ///
+    /// A worker begins idle. Costs no system call while the manager is awake.
+    ///
+    /// # Errors
+    ///
+    /// [`StatusError`] for [`STATUS_NEXIST`], for a control character, and if something has written
+    /// over the worker's line.
+    pub fn set_status(&self, status: char) -> Result<(), StatusError> {
+        match status {
+            STATUS_NEXIST => return Err(StatusError::Reserved),
+            control if control.is_control() => return Err(StatusError::Control(control)),
+            STATUS_IDLE => {
+                if self.seat.status().is_busy() {
+                    self.report(Status::Waiting)?;
+                }
+                self.seat.label(b"");
+            }
+            active => {
+                self.seat.label(active.encode_utf8(&mut [0; 4]).as_bytes());
+                if !self.seat.status().is_busy() {
+                    self.report(Status::Serving)?;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn report(&self, status: Status) -> Result<Step, StatusError> {
+        Ok(self.seat.report(status, now())?)
+    }
+
+    /// Ends the worker with this exit code; 0 is success. For workers of
+    /// [`start_fork`](crate::Prefork::start_fork): a closure just returns.
+    ///
+    /// What was printed is written out. No destructor and no `atexit` function runs: what is
+    /// registered there is the manager's.
+    pub fn finish(self, code: i32) -> ! {
+        // It is on its way out, whatever its line says by now.
+        let _ = self.report(Status::Leaving);
+        let _ = std::io::stdout().flush();
+        flush_c_streams();
+        exit_now(code)
+    }
+
+    /// Does the work, and ends with what it returns.
+    pub(crate) fn live<O: Outcome>(self, work: impl FnOnce(&Worker) -> O) -> ! {
+        let code = match catch_unwind(AssertUnwindSafe(|| work(&self))) {
+            Ok(outcome) => outcome.exit_code(&self.log),
+            Err(_told_on_stderr) => {
+                crit!(self.log, "worker panicked"; "slot" => self.slot().get());
+                EXIT_PANIC
+            }
+        };
+        self.finish(code)
+    }
+}
+
+/// The descriptor is readable from when the worker was told to leave: for loops that wait in poll(2).
+/// Nothing is to be read from it. Asking for it counts as asking
+/// [`should_stop`](Worker::should_stop).
+impl AsFd for Worker {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.heed();
+        self.ears.as_fd()
+    }
+}
+
+impl fmt::Debug for Worker {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Worker")
+            .field("slot", &self.slot())
+            .field("generation", &self.generation)
+            .field("manager", &self.manager)
+            .finish_non_exhaustive()
+    }
+}
+
+/// The bell on which a worker's report wakes a manager that sleeps.
+#[derive(Debug)]
+pub(crate) struct Doorbell(pub(crate) Bell);
+
+impl daemon_core::Bell for Doorbell {
+    fn ring(&self) {
+        self.0.ring();
+    }
+}

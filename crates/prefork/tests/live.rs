@@ -1,0 +1,30 @@
+//! The manager with real workers.
+
+#![expect(clippy::print_stdout, reason = "a program that reports")]
+
+mod live {
+    pub(crate) mod asks;
+    pub(crate) mod ends;
+    pub(crate) mod failures;
+    pub(crate) mod originals;
+    pub(crate) mod signals;
+    pub(crate) mod statuses;
+    pub(crate) mod workers;
+}
+#[path = "../../../tests/scenarios.rs"]
+mod scenarios;
+
+use std::process::ExitCode;
+
+use live::{ends, failures, originals, signals, statuses, workers};
+
+fn main() -> ExitCode {
+    scenarios::run(&[
+        originals::SCENARIOS,
+        workers::SCENARIOS,
+        signals::SCENARIOS,
+        statuses::SCENARIOS,
+        failures::SCENARIOS,
+        ends::SCENARIOS,
+    ])
+}

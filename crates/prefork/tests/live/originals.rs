@@ -1,0 +1,246 @@
+//! What the original's test files check, one scenario a file, by their names.
+
+use std::cell::{Cell, RefCell};
+use std::rc::Rc;
+use std::time::{Duration, Instant};
+
+use daemon_core::Status;
+use daemon_prefork::Forward::{Nothing, OneByOne, To};
+use daemon_prefork::{Pid, Prefork, STATUS_IDLE, Signal, Started};
+use daemon_sys::poll::{Interest, wait};
+use daemon_sys::signals::SignalQueue;
+
+use super::asks::{Counters, aside, board, ended_well, send, until_term, wait_for_stop, workers};
+use crate::scenarios::{Scenario, eventually};
+
+pub(crate) const SCENARIOS: &[Scenario] = &[
+    ("01_base_each_of_ten_workers_hears_term_and_is_reaped", base),
+    ("02_reconfigure_a_second_generation_follows_hup", reconfigure),
+    ("03_spareworkers_follow_how_many_are_active", spare_workers),
+    ("04_interval_between_forks_and_between_signals", interval),
+    ("05_before_and_after_fork_are_called_for_each", before_after_fork),
+    ("06_wait_all_children_with_timeout_tells_how_many_are_left", wait_with_timeout),
+    ("07_wait_all_children_does_not_block", wait_does_not_block),
+];
+
+fn base() {
+    let counters = Counters::new();
+    let reaped = Rc::new(Cell::new(0));
+    let mut pm = Prefork::builder()
+        .on_child_reap({
+            let reaped = Rc::clone(&reaped);
+            move |_, _| reaped.set(reaped.get() + 1)
+        })
+        .build()
+        .expect("built");
+    while pm.signal_received().is_none() {
+        match pm.start_fork().expect("starts") {
+            Started::Manager(_) => {}
+            Started::Worker(worker) => {
+                assert!(!worker.should_stop());
+                if counters.add(0) == 10 {
+                    send(worker.manager_pid(), Signal::Term);
+                }
+                wait_for_stop(&worker);
+                counters.add(0);
+                worker.finish(0);
+            }
+        }
+    }
+    assert_eq!(pm.wait_all_children().expect("waits"), 0);
+    assert_eq!((counters.get(0), reaped.get(), pm.num_workers()), (20, 10, 0));
+}
+
+fn reconfigure() {
+    let mut pm = Prefork::builder()
+        .max_workers(1)
+        .trap_signals([(Signal::Term, To(Signal::Term)), (Signal::Hup, To(Signal::Term))])
+        .build()
+        .expect("built");
+    let mut starts = 0;
+    while pm.signal_received() != Some(Signal::Term) {
+        starts += 1;
+        pm.start(|worker| {
+            assert_eq!(worker.generation(), starts);
+            assert!(!worker.should_stop());
+            let signal = if starts == 1 { Signal::Hup } else { Signal::Term };
+            send(worker.manager_pid(), signal);
+            wait_for_stop(worker);
+        })
+        .expect("starts");
+    }
+    pm.wait_all_children().expect("waits");
+    assert_eq!(starts, 2);
+}
+
+fn spare_workers() {
+    const ACTIVE: usize = 0;
+    const LOOKED: usize = 1;
+    let counters = Counters::new();
+    let dir = tempfile::tempdir().expect("a directory");
+    let file = dir.path().join("board");
+    let manager = Pid::this();
+    let driver = aside(|| {
+        let board = board(&file);
+        let count = |is: fn(Status) -> bool| {
+            workers(board).iter().filter(|worker| worker.status.is_some_and(is)).count()
+        };
+        for (look, active, wanted) in [(1, 0, 3), (2, 1, 10), (3, 0, 5)] {
+            counters.set(ACTIVE, active);
+            eventually("there are as many as there should be", || match active {
+                0 => count(Status::is_idle) == wanted && workers(board).len() == wanted,
+                _active => count(Status::is_busy) == wanted,
+            });
+            send(manager, Signal::Usr1);
+            counters.until(LOOKED, look);
+        }
+        send(manager, Signal::Term);
+    });
+    let mut pm = Prefork::builder()
+        .min_spare_workers(3)
+        .max_spare_workers(5)
+        .max_workers(10)
+        .err_respawn_interval(Duration::ZERO)
+        .scoreboard_file(&file)
+        .trap_signals([(Signal::Term, To(Signal::Term)), (Signal::Usr1, Nothing)])
+        .build()
+        .expect("built");
+    assert_eq!(pm.num_active_workers(), 0);
+    let mut seen = Vec::new();
+    while pm.signal_received() != Some(Signal::Term) {
+        let signal = pm.start(|worker| {
+            while !worker.should_stop() {
+                let status = if counters.get(ACTIVE) == 1 { 'A' } else { STATUS_IDLE };
+                worker.set_status(status).expect("set");
+                std::thread::yield_now();
+            }
+        });
+        if signal.expect("starts") == Signal::Usr1 {
+            seen.push((pm.num_workers(), pm.num_active_workers()));
+            counters.add(LOOKED);
+        }
+    }
+    pm.wait_all_children().expect("waits");
+    ended_well(driver);
+    assert_eq!(seen, [(3, 0), (10, 10), (5, 0)]);
+}
+
+fn interval() {
+    const SPAWN: Duration = Duration::from_millis(60);
+    const SIGNAL: Duration = Duration::from_millis(120);
+    let born = Rc::new(RefCell::new(Vec::new()));
+    let gone = Rc::new(RefCell::new(Vec::new()));
+    let note = |times: &Rc<RefCell<Vec<Instant>>>| {
+        let times = Rc::clone(times);
+        move || times.borrow_mut().push(Instant::now())
+    };
+    let (note_born, note_gone) = (note(&born), note(&gone));
+    let mut pm = Prefork::builder()
+        .max_workers(3)
+        .spawn_interval(SPAWN)
+        .trap_signals([
+            (Signal::Term, OneByOne(Signal::Term, SIGNAL)),
+            (Signal::Hup, To(Signal::Term)),
+        ])
+        .before_fork(move |_| note_born())
+        .on_child_reap(move |_, _| note_gone())
+        .build()
+        .expect("built");
+    until_term(&mut pm, |worker| {
+        if worker.slot().get() == 2 {
+            send(worker.manager_pid(), Signal::Term);
+        }
+        wait_for_stop(worker);
+    });
+    let apart = |times: &Rc<RefCell<Vec<Instant>>>, by: Duration| {
+        let times = times.borrow();
+        assert_eq!(times.len(), 3);
+        // A worker that was told late may go soon before the next: one of them counts for two.
+        assert!(times[2] - times[0] >= by * 2 - by / 10, "{:?}", times[2] - times[0]);
+    };
+    apart(&born, SPAWN);
+    apart(&gone, SIGNAL);
+}
+
+fn before_after_fork() {
+    let (before, after) = (Rc::new(Cell::new(0)), Rc::new(Cell::new(0)));
+    let mut pm = Prefork::builder()
+        .max_workers(3)
+        .before_fork({
+            let before = Rc::clone(&before);
+            move |_| before.set(before.get() + 1)
+        })
+        .after_fork({
+            let after = Rc::clone(&after);
+            move |overview, pid| {
+                assert_ne!(pid, overview.manager_pid);
+                after.set(after.get() + 1);
+            }
+        })
+        .build()
+        .expect("built");
+    until_term(&mut pm, |worker| {
+        if before.get() == 10 {
+            send(worker.manager_pid(), Signal::Term);
+        }
+    });
+    assert!(before.get() >= 10 && after.get() == before.get(), "{} {}", before.get(), after.get());
+}
+
+/// Waits a little, again and again, until so many are left.
+fn wait_until_left(pm: &mut Prefork, left: u32) {
+    let a_little = Duration::from_millis(20);
+    eventually("others have left", || pm.wait_all_children_for(a_little).expect("waits") <= left);
+    assert_eq!(pm.wait_all_children_for(a_little).expect("waits"), left);
+}
+
+fn wait_with_timeout() {
+    let counters = Counters::new();
+    let reaped = Rc::new(Cell::new(0));
+    let mut pm = Prefork::builder()
+        .max_workers(30)
+        .on_child_reap({
+            let reaped = Rc::clone(&reaped);
+            move |_, _| reaped.set(reaped.get() + 1)
+        })
+        .build()
+        .expect("built");
+    let work = |worker: &daemon_prefork::Worker| {
+        let queue = SignalQueue::of(&[Signal::Term]).expect("opens");
+        let number = counters.add(0);
+        if number == 30 {
+            send(worker.manager_pid(), Signal::Term);
+        }
+        let mut received = 0;
+        while received * 10 < number {
+            let ready = wait(&[(std::os::fd::AsFd::as_fd(&queue), Interest::Read)], None);
+            assert!(ready.expect("waits")[0].can_read());
+            received += queue.drain().expect("read").len() as u32;
+        }
+    };
+    pm.start(work).expect("starts");
+    wait_until_left(&mut pm, 20);
+    pm.signal_all_children(Signal::Term).expect("the manager");
+    wait_until_left(&mut pm, 10);
+    pm.signal_all_children(Signal::Term).expect("the manager");
+    assert_eq!(pm.wait_all_children().expect("waits"), 0);
+    assert_eq!((pm.num_workers(), reaped.get()), (0, 30));
+}
+
+fn wait_does_not_block() {
+    let counters = Counters::new();
+    let mut pm = Prefork::builder().max_workers(30).build().expect("built");
+    pm.start(|worker| {
+        assert!(!worker.should_stop());
+        let number = counters.add(0);
+        if number == 30 {
+            send(worker.manager_pid(), Signal::Term);
+        }
+        wait_for_stop(worker);
+        // Now they all leave within a few milliseconds of each other.
+        std::thread::sleep(Duration::from_micros(100_000 + 100 * u64::from(number)));
+    })
+    .expect("starts");
+    pm.wait_all_children_for(Duration::from_millis(100)).expect("waits");
+    assert_eq!(pm.wait_all_children().expect("waits"), 0);
+}

@@ -1,0 +1,156 @@
+//! Scenarios of the scoreboard, in memory and in a file.
+
+use std::time::Duration;
+
+use daemon_core::{Phase, Status};
+use daemon_prefork::Forward::{Nothing, To};
+use daemon_prefork::{Pid, Prefork, STATUS_IDLE, STATUS_NEXIST, Signal};
+
+use super::asks::{
+    Counters, aside, board, ended_well, pids, send, sleep_until_killed, until_gone, until_term,
+    wait_for_stop, workers,
+};
+use crate::scenarios::{Scenario, eventually};
+
+pub(crate) const SCENARIOS: &[Scenario] = &[
+    ("a_worker_s_status_is_any_character_but_the_reserved_ones", any_character),
+    ("the_status_of_each_slot_is_shown", shown),
+    ("the_file_of_a_manager_that_was_killed_is_readable_and_replaced", after_kill),
+    ("a_pool_of_spare_workers_is_refilled_when_active_ones_are_killed", refilled),
+];
+
+fn any_character() {
+    let counters = Counters::new();
+    let mut pm = Prefork::builder().max_workers(1).build().expect("built");
+    until_term(&mut pm, |worker| {
+        assert!(!worker.should_stop());
+        for status in ['A', '!', ' ', '本', STATUS_IDLE, STATUS_IDLE, 'B', 'C', STATUS_IDLE] {
+            worker.set_status(status).expect("set");
+        }
+        let error = worker.set_status(STATUS_NEXIST).expect_err("reserved").to_string();
+        assert_eq!(error, "cannot set status '.': it is reserved for slots without a worker");
+        let error = worker.set_status('\n').expect_err("garbles").to_string();
+        assert_eq!(error, "cannot set status '\\n': it is a control character");
+        counters.add(0);
+        send(worker.manager_pid(), Signal::Term);
+        wait_for_stop(worker);
+    });
+    assert_eq!(counters.get(0), 1);
+}
+
+fn shown() {
+    let counters = Counters::new();
+    let mut pm = Prefork::builder()
+        .max_workers(4)
+        .trap_signals([(Signal::Term, To(Signal::Term)), (Signal::Usr1, Nothing)])
+        .build()
+        .expect("built");
+    assert_eq!(pm.statuses(), "....");
+    let mut seen = String::new();
+    while pm.signal_received() != Some(Signal::Term) {
+        let signal = pm.start(|worker| {
+            assert!(!worker.should_stop());
+            match worker.slot().get() {
+                0 => worker.set_status('é').expect("set"),
+                2 => worker.set_status('K').expect("set"),
+                _idle => {}
+            }
+            if counters.add(0) == 4 {
+                send(worker.manager_pid(), Signal::Usr1);
+            }
+            wait_for_stop(worker);
+        });
+        if signal.expect("starts") == Signal::Usr1 {
+            seen = pm.statuses();
+            assert_eq!(pm.num_active_workers(), 2);
+            send(Pid::this(), Signal::Term);
+        }
+    }
+    pm.wait_all_children().expect("waits");
+    assert_eq!(seen, "é_K_");
+    assert_eq!(pm.statuses(), "....");
+}
+
+/// A manager in a process of its own, with its scoreboard in a file.
+fn manager(file: &std::path::Path) -> Pid {
+    aside(|| {
+        let mut pm =
+            Prefork::builder().max_workers(3).scoreboard_file(file).build().expect("built");
+        until_term(&mut pm, |worker| {
+            worker.set_status('W').expect("set");
+            sleep_until_killed()
+        });
+    })
+}
+
+fn after_kill() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let file = dir.path().join("board");
+    let first = manager(&file);
+    let former = board(&file);
+    let busy = |board| {
+        let all = workers(board);
+        all.len() == 3 && all.iter().all(|entry| entry.status == Some(Status::Serving))
+    };
+    eventually("all work", || busy(former));
+    let orphans = pids(former);
+    send(first, Signal::Kill);
+    assert_eq!(daemon_sys::reap::wait_for(first).expect("ours"), Signal::Kill);
+    until_gone(&orphans);
+    // The file tells what was, as long as nobody replaces it.
+    assert_eq!(pids(board(&file)), orphans);
+    assert_eq!(board(&file).phase(), Phase::Running);
+    let second = manager(&file);
+    eventually("the file is the second's", || {
+        let now = board(&file);
+        busy(now) && pids(now).iter().all(|pid| !orphans.contains(pid))
+    });
+    assert_eq!(pids(former), orphans, "who has the former file open goes on seeing that");
+    let now = board(&file);
+    send(second, Signal::Term);
+    ended_well(second);
+    assert_eq!((now.phase(), workers(now).len()), (Phase::Stopped, 0));
+}
+
+fn refilled() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let file = dir.path().join("board");
+    let counters = Counters::new();
+    let manager = Pid::this();
+    let driver = aside(|| {
+        let board = board(&file);
+        for _round in 0..3 {
+            eventually("two are active and two idle", || {
+                let all = workers(board);
+                let busy = all.iter().filter(|w| w.status.is_some_and(Status::is_busy)).count();
+                let idle = all.iter().filter(|w| w.status.is_some_and(Status::is_idle)).count();
+                (busy, idle) == (2, 2)
+            });
+            counters.set(0, 0);
+            let before = pids(board);
+            before.iter().for_each(|pid| send(*pid, Signal::Kill));
+            eventually("others have come", || {
+                let now = pids(board);
+                now.len() >= 2 && now.iter().all(|pid| !before.contains(pid))
+            });
+        }
+        send(manager, Signal::Term);
+    });
+    let mut pm = Prefork::builder()
+        .min_spare_workers(2)
+        .max_spare_workers(3)
+        .max_workers(6)
+        .err_respawn_interval(Duration::ZERO)
+        .scoreboard_file(&file)
+        .logger(slog::Logger::root(slog::Discard, slog::o!()))
+        .build()
+        .expect("built");
+    until_term(&mut pm, |worker| {
+        assert!(!worker.should_stop());
+        if counters.add(0) <= 2 {
+            worker.set_status('A').expect("set");
+        }
+        wait_for_stop(worker);
+    });
+    ended_well(driver);
+}

@@ -1,0 +1,277 @@
+//! Scenarios of what a worker is, and of how many there are.
+
+use std::cell::RefCell;
+use std::collections::BTreeSet;
+use std::fs;
+use std::io::Read;
+use std::process::Command;
+use std::rc::Rc;
+use std::sync::mpsc::channel;
+use std::thread;
+
+use daemon_prefork::Forward::{Nothing, To};
+use daemon_prefork::{Cause, Exit, Pid, Prefork, Reaped, Signal, Started};
+
+use super::asks::{Counters, aside, board, ended_well, send, until_term, wait_for_stop, workers};
+use crate::scenarios::{Scenario, again, eventually};
+
+pub(crate) const SCENARIOS: &[Scenario] = &[
+    ("a_start_in_company_is_refused_and_names_the_threads", refused_in_company),
+    ("two_hundred_workers_come_and_go", two_hundred),
+    ("workers_may_become_more_and_fewer_while_the_service_runs", more_and_fewer),
+    ("more_workers_than_the_scoreboard_has_room_for_are_refused", no_room),
+    ("a_worker_can_neither_start_workers_nor_wait_for_any", not_in_a_worker),
+    ("how_a_worker_ends_is_told_as_data", causes),
+    ("a_worker_inherits_no_descriptor_of_the_manager_s", descriptors),
+    ("what_hooks_hold_is_dropped_in_the_manager_alone", hooks_are_the_manager_s),
+    ("children_that_are_no_workers_are_left_alone", strangers),
+    ("what_is_printed_before_a_fork_and_in_a_worker_is_written_once", printed_once),
+    ("printing", printing),
+];
+
+fn refused_in_company() {
+    let mut pm = Prefork::builder().build().expect("built");
+    let (go, wait) = channel::<()>();
+    let other = thread::Builder::new()
+        .name("chatterbox".into())
+        .spawn(move || wait.recv().is_err())
+        .expect("a thread");
+    let error = pm.start(|_worker| ()).expect_err("refused").to_string();
+    let wanted = "refusing to fork: 1 other thread is running: \"chatterbox\" (tid ";
+    assert!(error.starts_with(wanted), "{error}");
+    assert_eq!(pm.num_workers(), 0);
+    drop(go);
+    assert!(other.join().expect("joined"));
+    send(Pid::this(), Signal::Term);
+    assert_eq!(pm.start(|_worker| ()).expect("now it may"), Signal::Term);
+}
+
+fn two_hundred() {
+    let counters = Counters::new();
+    let mut pm = Prefork::builder().max_workers(200).build().expect("built");
+    until_term(&mut pm, |worker| {
+        assert!(!worker.should_stop());
+        counters.add(worker.slot().get() as usize);
+        if counters.add(1000) == 200 {
+            send(worker.manager_pid(), Signal::Term);
+        }
+        wait_for_stop(worker);
+    });
+    assert!((0..200).all(|slot| counters.get(slot) == 1), "each slot once");
+    assert_eq!(counters.get(1000), 200);
+}
+
+fn more_and_fewer() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let file = dir.path().join("board");
+    let counters = Counters::new();
+    let manager = Pid::this();
+    let driver = aside(|| {
+        let board = board(&file);
+        for (number, wanted) in [(1, 3), (2, 7), (3, 2)] {
+            eventually("as many as are wanted", || workers(board).len() == wanted);
+            send(manager, Signal::Usr1);
+            counters.until(0, number);
+        }
+        send(manager, Signal::Term);
+    });
+    let mut pm = Prefork::builder()
+        .max_workers(3)
+        .scoreboard_file(&file)
+        .trap_signals([(Signal::Term, To(Signal::Term)), (Signal::Usr1, Nothing)])
+        .build()
+        .expect("built");
+    let mut sizes = [7, 2, 5].into_iter();
+    while pm.signal_received() != Some(Signal::Term) {
+        let signal = pm.start(wait_for_stop).expect("starts");
+        if let (Signal::Usr1, Some(size)) = (signal, sizes.next()) {
+            pm.set_max_workers(size).expect("there is room");
+            counters.add(0);
+        }
+    }
+    pm.wait_all_children().expect("waits");
+    ended_well(driver);
+}
+
+fn no_room() {
+    let mut pm = Prefork::builder().max_workers(10).build().expect("built");
+    pm.set_max_workers(20).expect("there is room");
+    let error = pm.set_max_workers(21).expect_err("refused").to_string();
+    assert_eq!(
+        error,
+        "max_workers is 21: the scoreboard was made with 20 slots, for twice the number at first"
+    );
+    assert_eq!(pm.max_workers(), 20);
+}
+
+fn not_in_a_worker() {
+    let mut pm = Prefork::builder().max_workers(1).build().expect("built");
+    while pm.signal_received() != Some(Signal::Term) {
+        match pm.start_fork().expect("starts") {
+            Started::Manager(_) => {}
+            Started::Worker(worker) => {
+                let error = pm.start(|_worker| ()).expect_err("refused").to_string();
+                assert_eq!(error, "cannot start workers in a worker: only the manager may");
+                assert!(pm.wait_all_children().is_err());
+                assert!(pm.signal_all_children(Signal::Kill).is_err());
+                assert!(pm.set_max_workers(3).is_err());
+                assert_eq!((pm.num_workers(), pm.manager_pid()), (0, worker.manager_pid()));
+                send(worker.manager_pid(), Signal::Term);
+                wait_for_stop(&worker);
+                worker.finish(0);
+            }
+        }
+    }
+    pm.wait_all_children().expect("waits");
+}
+
+fn causes() {
+    let reaped: Rc<RefCell<Vec<Reaped>>> = Rc::default();
+    let mut pm = Prefork::builder()
+        .max_workers(6)
+        .on_child_reap({
+            let reaped = Rc::clone(&reaped);
+            move |overview, gone| {
+                let mut reaped = reaped.borrow_mut();
+                reaped.push(*gone);
+                if reaped.len() == 5 {
+                    send(overview.manager_pid, Signal::Term);
+                }
+            }
+        })
+        .logger(slog::Logger::root(slog::Discard, slog::o!()))
+        .build()
+        .expect("built");
+    std::panic::set_hook(Box::new(|_quietly| {}));
+    while pm.signal_received() != Some(Signal::Term) {
+        pm.start(|worker| -> Result<i32, &str> {
+            match (worker.slot().get(), worker.generation()) {
+                (0, 1) => Ok(7),
+                (1, 1) => Err("no disk"),
+                (2, 1) => panic!("bad luck"),
+                (3, 1) => {
+                    send(Pid::this(), Signal::Kill);
+                    Ok(0)
+                }
+                (4, 1) => std::process::exit(3),
+                _last => {
+                    wait_for_stop(worker);
+                    Ok(0)
+                }
+            }
+        })
+        .expect("starts");
+    }
+    pm.wait_all_children().expect("waits");
+    let mut reaped = reaped.take();
+    reaped.sort_by_key(|gone| gone.slot);
+    let causes: Vec<Cause> = reaped.iter().map(|gone| gone.cause).collect();
+    assert_eq!(
+        causes,
+        [
+            Cause::Exited(7),
+            Cause::Exited(1),
+            Cause::Exited(101),
+            Cause::Killed { signal: 9, core: false },
+            Cause::Exited(3),
+            Cause::Shutdown,
+        ]
+    );
+    assert_eq!(reaped[0].exit, Some(Exit::Code(7)));
+    assert!(reaped.iter().all(|gone| gone.generation == 1));
+}
+
+fn descriptors() {
+    let counters = Counters::new();
+    let open = || fs::read_dir("/proc/self/fd").map_or(0, |fds| fds.count() as u32);
+    let mut pm = Prefork::builder().max_workers(20).build().expect("built");
+    until_term(&mut pm, |worker| {
+        assert!(!worker.should_stop());
+        counters.set(worker.slot().get() as usize, open());
+        if counters.add(1000) == 20 {
+            send(worker.manager_pid(), Signal::Term);
+        }
+        wait_for_stop(worker);
+    });
+    let counts: BTreeSet<u32> = (0..20).map(|slot| counters.get(slot)).collect();
+    assert_eq!(counts.len(), 1, "the last has as many as the first: {counts:?}");
+}
+
+fn hooks_are_the_manager_s() {
+    struct Tells(Counters);
+    impl Drop for Tells {
+        fn drop(&mut self) {
+            self.0.add(0);
+        }
+    }
+    let memory = Counters::new();
+    let tells = Tells(memory.clone());
+    let mut pm = Prefork::builder()
+        .max_workers(5)
+        .before_fork(move |_| {
+            tells.0.add(1);
+        })
+        .build()
+        .expect("built");
+    until_term(&mut pm, |worker| {
+        assert!(!worker.should_stop());
+        if memory.add(2) == 5 {
+            send(worker.manager_pid(), Signal::Term);
+        }
+        wait_for_stop(worker);
+    });
+    assert_eq!((memory.get(0), memory.get(1)), (0, 5));
+    drop(pm);
+    assert_eq!(memory.get(0), 1);
+}
+
+fn strangers() {
+    let mut stranger = Command::new("sh").args(["-c", "exit 3"]).spawn().expect("sh starts");
+    let counters = Counters::new();
+    let mut pm = Prefork::builder()
+        .max_workers(2)
+        .after_fork({
+            let counters = counters.clone();
+            move |_, _| {
+                counters.add(2);
+            }
+        })
+        .on_child_reap({
+            let counters = counters.clone();
+            move |_, _| {
+                counters.add(1);
+            }
+        })
+        .build()
+        .expect("built");
+    until_term(&mut pm, |worker| {
+        if counters.add(0) == 20 {
+            send(worker.manager_pid(), Signal::Term);
+        }
+    });
+    assert_eq!(counters.get(1), counters.get(2), "nobody else was told of");
+    assert_eq!(stranger.wait().expect("it is ours to reap").code(), Some(3));
+}
+
+/// Run by the next scenario, which reads what it prints.
+fn printing() {
+    print!("before ");
+    let mut pm = Prefork::builder().max_workers(1).build().expect("built");
+    until_term(&mut pm, |worker| {
+        assert!(!worker.should_stop());
+        print!("within ");
+        send(worker.manager_pid(), Signal::Term);
+        wait_for_stop(worker);
+    });
+    print!("after");
+}
+
+fn printed_once() {
+    let mut process =
+        again("printing").stdout(std::process::Stdio::piped()).spawn().expect("it starts again");
+    let mut printed = String::new();
+    let mut output = process.stdout.take().expect("an output");
+    output.read_to_string(&mut printed).expect("text");
+    assert!(process.wait().expect("ours").success());
+    assert_eq!(printed, "before within after");
+}
