@@ -260,18 +260,16 @@ impl Worker {
         connection.flush()?;
         loop {
             // What has come along with an earlier response is no event any more.
-            let woken = if connection.has_unread() {
-                Woken::Server
-            } else {
-                doze(self.patience.sleep, connection, stop).map_err(Broken::Wait)?
-            };
-            match woken {
-                Woken::Server => match connection.hear()? {
-                    Response::Noop => return Ok(()),
-                    Response::Error { code, text } => self.is_refused(code, text),
-                    other => return Err(out_of_turn("PRE_SLEEP", &other).into()),
-                },
-                Woken::Stop | Woken::Time => return Ok(()),
+            if !connection.has_unread() {
+                let server = doze(self.patience.sleep, connection, stop).map_err(Broken::Wait)?;
+                if !server.can_read() {
+                    return Ok(());
+                }
+            }
+            match connection.hear()? {
+                Response::Noop => return Ok(()),
+                Response::Error { code, text } => self.is_refused(code, text),
+                other => return Err(out_of_turn("PRE_SLEEP", &other).into()),
             }
         }
     }
@@ -327,34 +325,18 @@ fn within(time: Duration, stop: Option<BorrowedFd<'_>>) -> daemon_sys::Result<St
     Ok(if ready.can_read() { Stop::Asked } else { Stop::NotYet })
 }
 
-/// What has ended a sleep.
-enum Woken {
-    Server,
-    Stop,
-    Time,
-}
-
-/// Waits for so long, or until the server says something, or it is to stop.
+/// Waits for so long, or until the server says something, or it is to stop; tells about the server.
 fn doze(
     time: Duration,
     connection: &Connection,
     stop: Option<BorrowedFd<'_>>,
-) -> daemon_sys::Result<Woken> {
+) -> daemon_sys::Result<Ready> {
     let server = (connection.as_fd(), Interest::Read);
-    let (server, stop) = match stop {
-        Some(stop) => {
-            let [server, stop] = wait(&[server, (stop, Interest::Read)], Some(time))?;
-            (server, stop)
-        }
-        None => {
-            let [server] = wait(&[server], Some(time))?;
-            (server, Ready::default())
-        }
+    let ready = match stop {
+        Some(stop) => wait(&[server, (stop, Interest::Read)], Some(time))?[0],
+        None => wait(&[server], Some(time))?[0],
     };
-    if stop.can_read() {
-        return Ok(Woken::Stop);
-    }
-    Ok(if server.can_read() { Woken::Server } else { Woken::Time })
+    Ok(ready)
 }
 
 #[cfg(test)]
