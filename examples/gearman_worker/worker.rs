@@ -5,21 +5,22 @@
 //! that comes to nothing. It stops between two jobs, never within one: a job that the server has
 //! assigned is always answered.
 
-use std::error::Error;
-use std::os::fd::{AsFd, BorrowedFd};
+use std::os::fd::BorrowedFd;
 use std::time::Duration;
 
-use daemon_sys::poll::{Interest, Ready, wait};
-
-use crate::protocol::{Assigned, Handle, Name, Request, Response};
+use crate::protocol::{Assigned, Name, Request, Response};
 use connection::Connection;
 use pauses::Pauses;
+use waits::{Stop, doze, within};
 
+pub(crate) use job::{Job, Outcome};
 pub(crate) use trouble::{Lost, Trouble, Unfit};
 
 mod connection;
+mod job;
 mod pauses;
 mod trouble;
+mod waits;
 
 /// The most bytes of an error that are sent to who waits for the job.
 const WORDS_MAX: usize = 4096;
@@ -37,34 +38,7 @@ struct Patience {
 const PATIENCE: Patience =
     Patience { answer: Duration::from_secs(10), sleep: Duration::from_secs(30) };
 
-/// What a function makes of a job: its result, or why there is none.
-pub(crate) type Outcome = Result<Vec<u8>, Box<dyn Error>>;
-
 type Function = Box<dyn FnMut(&mut Job<'_>) -> Outcome>;
-
-/// A job in hand.
-pub(crate) struct Job<'a> {
-    handle: &'a Handle,
-    workload: &'a [u8],
-    connection: &'a mut Connection,
-}
-
-impl<'a> Job<'a> {
-    /// What the job is about.
-    pub(crate) fn workload(&self) -> &'a [u8] {
-        self.workload
-    }
-
-    /// Tells the server, and who waits for the job, how many of its parts are done.
-    ///
-    /// # Errors
-    ///
-    /// When the server is gone. It will hand the job to another worker: to go on makes no sense.
-    pub(crate) fn progress(&mut self, done: u32, of: u32) -> Result<(), Lost> {
-        self.connection.say(&Request::WorkStatus { handle: self.handle, done, of })?;
-        self.connection.flush()
-    }
-}
 
 /// A worker. Made, it has connected to nobody yet.
 pub(crate) struct Worker {
@@ -84,13 +58,6 @@ struct Answered {
     known: u64,
     /// Those that it may not have read yet.
     sent: u64,
-}
-
-/// Whether to stop.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Stop {
-    NotYet,
-    Asked,
 }
 
 /// Why a connection was given up before it was time.
@@ -314,29 +281,6 @@ impl Worker {
 
 fn out_of_turn(asked: &'static str, answered: &Response) -> Lost {
     Lost::OutOfTurn { asked, answered: answered.name() }
-}
-
-/// Waits for so long, or until it is to stop.
-fn within(time: Duration, stop: Option<BorrowedFd<'_>>) -> daemon_sys::Result<Stop> {
-    let ready = match stop {
-        Some(stop) => wait(&[(stop, Interest::Read)], Some(time))?[0],
-        None => wait(&[], Some(time)).map(|[]| Ready::default())?,
-    };
-    Ok(if ready.can_read() { Stop::Asked } else { Stop::NotYet })
-}
-
-/// Waits for so long, or until the server says something, or it is to stop; tells about the server.
-fn doze(
-    time: Duration,
-    connection: &Connection,
-    stop: Option<BorrowedFd<'_>>,
-) -> daemon_sys::Result<Ready> {
-    let server = (connection.as_fd(), Interest::Read);
-    let ready = match stop {
-        Some(stop) => wait(&[server, (stop, Interest::Read)], Some(time))?[0],
-        None => wait(&[server], Some(time))?[0],
-    };
-    Ok(ready)
 }
 
 #[cfg(test)]

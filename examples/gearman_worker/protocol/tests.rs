@@ -176,7 +176,7 @@ proptest! {
             }
         }
         prop_assert_eq!(taken, expected);
-        prop_assert!(inbox.0.is_empty());
+        prop_assert!(inbox.is_empty());
     }
 
     #[test]
