@@ -10,6 +10,7 @@ mod detaching;
 mod faults;
 mod forking;
 mod forks;
+mod gearman;
 mod handover;
 mod harness;
 mod housework;

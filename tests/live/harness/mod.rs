@@ -3,6 +3,8 @@
 mod client;
 mod control;
 mod daemon;
+mod gearmand;
+mod guard;
 mod patience;
 mod process;
 mod start;
@@ -10,6 +12,8 @@ mod start;
 pub(crate) use client::{Client, crowd, is_refused};
 pub(crate) use control::{Control, fault};
 pub(crate) use daemon::Daemon;
+pub(crate) use gearmand::Gearmand;
+pub(crate) use guard::Guard;
 pub(crate) use nix::sys::signal::Signal;
 pub(crate) use patience::{during, until};
 pub(crate) use process::Process;

@@ -10,6 +10,20 @@ use tempfile::TempDir;
 use super::daemon::Daemon;
 use super::patience::until;
 
+/// The program of one of the workspace's examples.
+pub(super) fn example(name: &str) -> PathBuf {
+    let test = std::env::current_exe().expect("this program has a path");
+    let profile = test.parent().and_then(Path::parent).expect("target/PROFILE/deps");
+    let program = profile.join("examples").join(name);
+    assert!(
+        program.exists(),
+        "{} is missing: build the examples first, as `make test` does, with \
+         `cargo build --workspace --examples`",
+        program.display()
+    );
+    program
+}
+
 /// A program, its arguments and its environment.
 #[derive(Debug)]
 pub(crate) struct Start {
@@ -33,12 +47,6 @@ pub(crate) struct Failed {
 
 impl Start {
     fn new(name: &str, program: PathBuf) -> Self {
-        assert!(
-            program.exists(),
-            "{} is missing: build the examples first, as `make test` does, with \
-             `cargo build --workspace --examples`",
-            program.display()
-        );
         Start {
             name: name.to_owned(),
             program,
@@ -55,9 +63,7 @@ impl Start {
 
     /// One of the workspace's examples, on this port.
     pub(crate) fn example_on(name: &str, port: u16) -> Self {
-        let test = std::env::current_exe().expect("this program has a path");
-        let profile = test.parent().and_then(Path::parent).expect("target/PROFILE/deps");
-        let start = Start::new(name, profile.join("examples").join(name));
+        let start = Start::new(name, example(name));
         let dir = start.dir.path().to_owned();
         start.argument(port.to_string()).environment("EXAMPLE_LOG_DIR", dir)
     }
