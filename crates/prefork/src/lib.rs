@@ -76,7 +76,7 @@
 //! | --- | --- |
 //! | the manager | [`Prefork`], [`Builder`], [`Started`] |
 //! | signals | [`Signal`], [`Forward`] |
-//! | a worker, in its own process | [`Worker`], [`Outcome`], [`STATUS_IDLE`], [`STATUS_NEXIST`] |
+//! | a worker, in its own process | [`Worker`], [`Wake`], [`Outcome`], [`STATUS_IDLE`], [`STATUS_NEXIST`] |
 //! | what hooks are told | [`Overview`], [`Reaped`], [`Cause`], [`Exit`], [`Pid`] |
 //! | the scoreboard | [`Board`], [`SlotNumber`] |
 //! | what goes wrong | [`ConfigError`], [`Error`], [`InWorker`], [`StatusError`] |
@@ -110,7 +110,7 @@ pub use hooks::{Overview, Reaped};
 pub use manager::{Prefork, Started};
 pub use outcome::Outcome;
 pub use settings::Builder;
-pub use worker::{STATUS_IDLE, STATUS_NEXIST, Worker};
+pub use worker::{STATUS_IDLE, STATUS_NEXIST, Wake, Worker};
 
 pub use daemon_core::{Board, Cause, SlotNumber};
 pub use daemon_sys::reap::Exit;

@@ -9,6 +9,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use daemon_core::{Seat, SlotNumber, Status, Step};
 use daemon_sys::bell::Bell;
 use daemon_sys::fork::flush_c_streams;
+use daemon_sys::poll::{Interest, wait};
 use daemon_sys::process::exit_now;
 use daemon_sys::signals::Ears;
 use daemon_sys::{Pid, Signal};
@@ -57,6 +58,16 @@ pub struct Worker {
     ears: Ears,
     heed: Cell<Heed>,
     log: Logger,
+}
+
+/// Why a [wait](Worker::wait_for) is over.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[must_use]
+pub enum Wake {
+    /// There is something to read or to accept, or the end.
+    Ready,
+    /// The worker was told to leave.
+    Stop,
 }
 
 /// Whether the worker has asked to be told.
@@ -118,6 +129,40 @@ impl Worker {
             // for which nobody waits.
             Heed::NotYet => drop(self.ears.heed(&[self.farewell])),
         }
+    }
+
+    /// Waits until this descriptor can be read from, or the worker was told to leave: whichever is
+    /// first, and leaving if both are so.
+    ///
+    /// Workers that wait for the same listener are all woken by a connection, and one of them gets
+    /// it: the listener is to be non-blocking, so that the others wait again.
+    ///
+    /// # Errors
+    ///
+    /// Want of memory.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::io;
+    /// use std::net::TcpListener;
+    /// use daemon_prefork::{Wake, Worker};
+    ///
+    /// fn serve(worker: &Worker, listener: &TcpListener) -> Result<(), Box<dyn std::error::Error>> {
+    ///     while worker.wait_for(listener)? == Wake::Ready {
+    ///         match listener.accept() {
+    ///             Ok((connection, _peer)) => println!("from {}", connection.peer_addr()?),
+    ///             Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+    ///             Err(error) => return Err(error.into()),
+    ///         }
+    ///     }
+    ///     Ok(())
+    /// }
+    /// ```
+    pub fn wait_for(&self, descriptor: impl AsFd) -> Result<Wake, daemon_sys::Error> {
+        let fds = [(self.as_fd(), Interest::Read), (descriptor.as_fd(), Interest::Read)];
+        let [stop, _ready] = wait(&fds, None)?;
+        Ok(if stop.is_quiet() { Wake::Ready } else { Wake::Stop })
     }
 
     /// Says what the worker does, in one character of its choice: it is active then. With
