@@ -21,12 +21,13 @@
 
 use std::error::Error;
 use std::io::{self, BufRead, BufReader, Write};
-use std::net::{TcpListener, TcpStream};
+use std::net::{Shutdown, TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use daemon_prefork::Forward::To;
 use daemon_prefork::{Prefork, STATUS_IDLE, Signal, Wake, Worker};
+use socket2::SockRef;
 
 /// What can be configured.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -87,7 +88,9 @@ fn main() -> Result<(), Box<dyn Error>> {
             }
         }
     }
-    // A connection that comes from now on is refused, and waits for nobody.
+    // The workers hold it too, and one of them may talk for long: who comes from now on is refused, and
+    // does not wait for nobody. Only Linux ends it for all who hold it.
+    let _ = SockRef::from(&listener).shutdown(Shutdown::Both);
     drop(listener);
     pm.wait_all_children()?;
     Ok(())

@@ -32,7 +32,7 @@ use daemon_prefork::Forward::To;
 use daemon_prefork::{Prefork, Signal};
 use daemon_sys::signals::SignalQueue;
 
-use crate::worker::Worker;
+use crate::worker::{Address, Worker};
 
 mod functions;
 mod protocol;
@@ -43,7 +43,7 @@ const SERVER: &str = "127.0.0.1:4730";
 
 fn main() -> Result<(), Box<dyn Error>> {
     let mut arguments = std::env::args().skip(1);
-    let server = arguments.next().unwrap_or_else(|| SERVER.to_owned());
+    let server: Address = arguments.next().as_deref().unwrap_or(SERVER).parse()?;
     let workers = arguments.next().map_or(Ok(10), |workers| {
         workers.parse().map_err(|why| format!("cannot have {workers:?} workers: {why}"))
     })?;
@@ -65,7 +65,7 @@ fn main() -> Result<(), Box<dyn Error>> {
 
 /// Does jobs until `stop` can be read from.
 #[expect(clippy::print_stdout, clippy::print_stderr, reason = "it talks to who starts it")]
-fn work(server: &str, stop: BorrowedFd<'_>) -> Result<(), Box<dyn Error>> {
+fn work(server: &Address, stop: BorrowedFd<'_>) -> Result<(), Box<dyn Error>> {
     let id = format!("gearman_worker-{}", std::process::id());
     let worker = Worker::new(server, &id)?.on_trouble(|trouble| eprintln!("{trouble}"));
     let answered = functions::all(worker)?.run(Some(stop))?;

@@ -6,6 +6,7 @@
 //! assigned is always answered.
 
 use std::os::fd::BorrowedFd;
+use std::str::FromStr;
 use std::time::Duration;
 
 use crate::protocol::{Assigned, Name, Request, Response};
@@ -42,7 +43,7 @@ type Function = Box<dyn FnMut(&mut Job<'_>) -> Outcome>;
 
 /// A worker. Made, it has connected to nobody yet.
 pub(crate) struct Worker {
-    server: String,
+    server: Address,
     id: Name,
     functions: Vec<(Name, Function)>,
     told: Box<dyn FnMut(&Trouble)>,
@@ -72,22 +73,34 @@ impl<E: Into<Lost>> From<E> for Broken {
     }
 }
 
-impl Worker {
-    /// Makes a worker for the server at `HOST:PORT`, with a name for the server's list of workers. The
-    /// host is looked up at each connecting.
-    ///
-    /// # Errors
-    ///
-    /// When the server's address has no host or no port, or the name is none for gearmand.
-    pub(crate) fn new(server: &str, id: &str) -> Result<Worker, Unfit> {
+/// Where a server is: `HOST:PORT`, as in `127.0.0.1:4730`. The host is looked up at each connecting.
+#[derive(Debug, Clone)]
+pub(crate) struct Address(String);
+
+impl FromStr for Address {
+    type Err = Unfit;
+
+    fn from_str(address: &str) -> Result<Address, Unfit> {
         let is_address = |(host, port): (&str, &str)| {
             !host.is_empty() && port.parse::<u16>().is_ok_and(|port| port > 0)
         };
-        if !server.rsplit_once(':').is_some_and(is_address) {
-            return Err(Unfit::Server(server.to_owned()));
+        if address.rsplit_once(':').is_some_and(is_address) {
+            Ok(Address(address.to_owned()))
+        } else {
+            Err(Unfit::Server(address.to_owned()))
         }
+    }
+}
+
+impl Worker {
+    /// Makes a worker for a server, with a name for the server's list of workers.
+    ///
+    /// # Errors
+    ///
+    /// When the name is none for gearmand.
+    pub(crate) fn new(server: &Address, id: &str) -> Result<Worker, Unfit> {
         Ok(Worker {
-            server: server.to_owned(),
+            server: server.clone(),
             id: Name::new(id)?,
             functions: Vec::new(),
             told: Box::new(|_trouble| {}),
@@ -150,7 +163,7 @@ impl Worker {
     }
 
     fn stay_connected(&mut self, stop: Option<BorrowedFd<'_>>) -> Result<(), Broken> {
-        let mut connection = Connection::to(&self.server, self.patience.answer)?;
+        let mut connection = Connection::to(&self.server.0, self.patience.answer)?;
         connection.say(&Request::SetClientId(&self.id))?;
         for (name, _function) in &self.functions {
             connection.say(&Request::CanDo(name))?;
@@ -275,7 +288,7 @@ impl Worker {
     }
 
     fn tell(&mut self, trouble: impl FnOnce(String) -> Trouble) {
-        (self.told)(&trouble(self.server.clone()));
+        (self.told)(&trouble(self.server.0.clone()));
     }
 }
 

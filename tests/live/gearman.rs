@@ -1,15 +1,20 @@
 //! `examples/gearman_worker` at a real gearmand, its jobs submitted by the `gearman` command.
 
+use std::collections::BTreeSet;
 use std::process::Output;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 
-use crate::harness::{Gearmand, Guard, Signal, crowd, until};
+use crate::harness::{Gearmand, Guard, Process, Signal, crowd, until};
 
-/// Starts a worker, and waits until the server knows it.
+const CLIENTS: usize = 10;
+const ROUNDS: usize = 10;
+const JOBS: usize = 20;
+
+/// Starts a worker without a manager, and waits until the server knows it.
 #[track_caller]
 fn worker(server: &Gearmand) -> Guard {
-    let worker = Guard::example("gearman_worker", &[&server.address()]);
+    let worker = Guard::example("gearman_worker", &[&server.address(), "0"]);
     let name = format!("gearman_worker-{} ", worker.process().0);
     until("the worker is in the server's list", || {
         server.workers(&name).iter().any(|line| line.contains(" reverse")).then_some(())
@@ -17,13 +22,57 @@ fn worker(server: &Gearmand) -> Guard {
     worker
 }
 
+/// Starts a manager with its ten workers, and waits until the server knows them.
+#[track_caller]
+fn ten_workers(server: &Gearmand) -> (Guard, BTreeSet<Process>) {
+    let manager = Guard::example("gearman_worker", &[&server.address()]);
+    let workers = until("the server's list has ten workers", || ten_of(server));
+    (manager, workers)
+}
+
+/// The workers of a server that has ten.
+fn ten_of(server: &Gearmand) -> Option<BTreeSet<Process>> {
+    let known = server.workers(" reverse");
+    let id = |line: &String| {
+        let (_before, id) = line.split_once("gearman_worker-")?;
+        id.split_whitespace().next()?.parse().ok().map(Process)
+    };
+    let workers: BTreeSet<Process> = known.iter().filter_map(id).collect();
+    (workers.len() == 10).then_some(workers)
+}
+
+/// Stops a worker, or a manager and its workers, and tells how many jobs each has answered in its life.
+#[track_caller]
+fn answered_by_each(guard: &mut Guard) -> Vec<usize> {
+    assert_eq!(guard.stop(Signal::SIGTERM), "code 0", "{}", guard.complained());
+    let said = guard.said();
+    let number = |line: &str| {
+        let number = line.strip_prefix("jobs answered: ").and_then(|rest| rest.parse().ok());
+        number.unwrap_or_else(|| panic!("{said:?} tells no number of jobs"))
+    };
+    said.lines().map(number).collect()
+}
+
 /// Stops a worker, and tells how many jobs it has answered.
 #[track_caller]
 fn answered(worker: &mut Guard) -> usize {
-    assert_eq!(worker.stop(Signal::SIGTERM), "code 0", "{}", worker.complained());
-    let said = worker.said();
-    let number = said.strip_prefix("jobs answered: ").and_then(|rest| rest.trim_end().parse().ok());
-    number.unwrap_or_else(|| panic!("{said:?} tells no number of jobs"))
+    let jobs = answered_by_each(worker);
+    assert_eq!(jobs.len(), 1, "one worker says one number: {jobs:?}");
+    jobs[0]
+}
+
+/// Submits two thousand jobs and checks each answer. A round is twenty of them, by one client of ten.
+fn two_thousand_jobs(server: &Gearmand, rounds: &AtomicUsize) {
+    crowd(CLIENTS, |client| {
+        for round in 0..ROUNDS {
+            let words: Vec<String> =
+                (0..JOBS).map(|job| format!("{client}-{round}-{job}\n")).collect();
+            let reversed = |word: &String| word.chars().rev().collect::<String>();
+            let expected: String = words.iter().map(reversed).collect();
+            assert_eq!(server.jobs("reverse", &words.concat()), expected);
+            rounds.fetch_add(1, Ordering::Relaxed);
+        }
+    });
 }
 
 /// What a job of `sleep` has come to: its progress was told ten times. The command writes that through
@@ -62,25 +111,11 @@ fn each_function_answers_the_command() {
 
 #[test]
 fn two_thousand_jobs_are_each_answered_once_while_workers_come_and_go() {
-    const CLIENTS: usize = 10;
-    const ROUNDS: usize = 10;
-    const JOBS: usize = 20;
     let Some(server) = Gearmand::start() else { return };
     let rounds = AtomicUsize::new(0);
     let first = worker(&server);
     let done = thread::scope(|scope| {
-        let clients = scope.spawn(|| {
-            crowd(CLIENTS, |client| {
-                for round in 0..ROUNDS {
-                    let words: Vec<String> =
-                        (0..JOBS).map(|job| format!("{client}-{round}-{job}\n")).collect();
-                    let reversed = |word: &String| word.chars().rev().collect::<String>();
-                    let expected: String = words.iter().map(reversed).collect();
-                    assert_eq!(server.jobs("reverse", &words.concat()), expected);
-                    rounds.fetch_add(1, Ordering::Relaxed);
-                }
-            });
-        });
+        let clients = scope.spawn(|| two_thousand_jobs(&server, &rounds));
         let (mut worker_in_place, mut done) = (first, 0);
         for rounds_before in [25, 50, 75] {
             until(&format!("{rounds_before} rounds are over"), || {
@@ -96,6 +131,53 @@ fn two_thousand_jobs_are_each_answered_once_while_workers_come_and_go() {
     });
     assert_eq!(done, CLIENTS * ROUNDS * JOBS);
     assert_eq!(server.queue("reverse").jobs, 0);
+}
+
+#[test]
+fn two_thousand_jobs_are_each_answered_once_while_ten_workers_are_replaced_on_hup() {
+    let Some(server) = Gearmand::start() else { return };
+    let rounds = AtomicUsize::new(0);
+    let (mut manager, first_ten) = ten_workers(&server);
+    thread::scope(|scope| {
+        let clients = scope.spawn(|| two_thousand_jobs(&server, &rounds));
+        until("half of the jobs are answered", || {
+            let half = rounds.load(Ordering::Relaxed) >= CLIENTS * ROUNDS / 2;
+            (half || clients.is_finished()).then_some(())
+        });
+        assert!(!clients.is_finished(), "the signal comes in the middle");
+        manager.process().signal(Signal::SIGHUP);
+        until("ten others have taken their places", || {
+            ten_of(&server)?.is_disjoint(&first_ten).then_some(())
+        });
+        clients.join().expect("every job is answered");
+    });
+    let jobs = answered_by_each(&mut manager);
+    assert_eq!(jobs.len(), 20, "each of two times ten has left in order: {jobs:?}");
+    assert_eq!(jobs.iter().sum::<usize>(), CLIENTS * ROUNDS * JOBS);
+    assert_eq!(manager.warned(), "");
+}
+
+#[test]
+fn one_of_ten_workers_that_is_killed_is_replaced_and_its_job_is_done() {
+    let Some(server) = Gearmand::start() else { return };
+    let (mut manager, first_ten) = ten_workers(&server);
+    thread::scope(|scope| {
+        let clients: Vec<_> =
+            (0..10).map(|_client| scope.spawn(|| server.job("sleep", "400"))).collect();
+        until("each has a job in hand", || (server.queue("sleep").running == 10).then_some(()));
+        let killed = *first_ten.first().expect("there are ten");
+        killed.signal(Signal::SIGKILL);
+        let now = until("there are ten again", || {
+            ten_of(&server).filter(|workers| !workers.contains(&killed))
+        });
+        assert_eq!(now.intersection(&first_ten).count(), 9, "nobody else is replaced");
+        for client in clients {
+            // Of the job that was begun twice some progress is told twice.
+            let text = slept(&client.join().expect("the client runs"));
+            assert!(text.contains("400"), "{text}");
+        }
+    });
+    assert_eq!(answered_by_each(&mut manager).iter().sum::<usize>(), 10);
 }
 
 #[test]

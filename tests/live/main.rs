@@ -17,6 +17,7 @@ mod housework;
 mod logs;
 mod preforking;
 mod refusals;
+mod reloading;
 mod short;
 mod sizes;
 mod status;

@@ -162,7 +162,8 @@ impl Worker {
     pub fn wait_for(&self, descriptor: impl AsFd) -> Result<Wake, daemon_sys::Error> {
         let fds = [(self.as_fd(), Interest::Read), (descriptor.as_fd(), Interest::Read)];
         let [stop, _ready] = wait(&fds, None)?;
-        Ok(if stop.is_quiet() { Wake::Ready } else { Wake::Stop })
+        // The signal may have come after the one was looked at and before the other was.
+        Ok(if stop.is_quiet() && !self.ears.has_come() { Wake::Ready } else { Wake::Stop })
     }
 
     /// Says what the worker does, in one character of its choice: it is active then. With

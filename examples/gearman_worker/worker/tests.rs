@@ -26,7 +26,7 @@ impl Tried {
 
     fn with(patience: Patience) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
-        let server = listener.local_addr().expect("it has an address").to_string();
+        let server = address_of(&listener);
         let (stop, asks) = std::io::pipe().expect("a pipe");
         let (tells, troubles) = channel();
         let result = start(server, patience, stop, tells);
@@ -59,9 +59,14 @@ impl Tried {
     }
 }
 
+fn address_of(listener: &TcpListener) -> Address {
+    let address = listener.local_addr().expect("it has an address");
+    address.to_string().parse().expect("it is one")
+}
+
 /// Starts a worker in a thread of its own, and returns where its result will come.
 fn start(
-    server: String,
+    server: Address,
     patience: Patience,
     stop: PipeReader,
     tells: Sender<String>,
@@ -71,7 +76,7 @@ fn start(
     result
 }
 
-fn work(server: &str, patience: Patience, stop: &PipeReader, tells: Sender<String>) -> u64 {
+fn work(server: &Address, patience: Patience, stop: &PipeReader, tells: Sender<String>) -> u64 {
     let mut worker = Worker::new(server, "tried")
         .and_then(|worker| worker.can("upper", |job| Ok(job.workload().to_ascii_uppercase())))
         .and_then(|worker| worker.can("fail", |_job| Err("out of paper".into())))
@@ -132,7 +137,7 @@ fn a_stop_wakes_a_worker_that_sleeps() {
 #[test]
 fn without_a_stop_it_works_on() {
     let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
-    let address = listener.local_addr().expect("it has an address").to_string();
+    let address = address_of(&listener);
     // It ends with the process of the tests.
     spawn(move || {
         let worker = Worker::new(&address, "tried");
@@ -316,8 +321,7 @@ fn a_sleeper_that_nobody_wakes_asks_by_itself() {
 
 #[test]
 fn a_stop_ends_the_wait_for_a_server_that_is_not_there() {
-    let vacant = TcpListener::bind("127.0.0.1:0").and_then(|listener| listener.local_addr());
-    let vacant = vacant.expect("it has an address").to_string();
+    let vacant = address_of(&TcpListener::bind("127.0.0.1:0").expect("a port"));
     let (stop, mut asks) = std::io::pipe().expect("a pipe");
     let (tells, troubles) = channel();
     let result = start(vacant, PATIENCE, stop, tells);
@@ -334,11 +338,12 @@ fn a_server_without_host_and_port_and_names_of_two_words_are_refused() {
     for bad in
         ["", "localhost", "localhost:", ":4730", "localhost:0", "localhost:65536", "host:gear"]
     {
-        let refused = Worker::new(bad, "tried").err().expect("it is no address").to_string();
+        let refused = bad.parse::<Address>().expect_err("it is no address").to_string();
         assert!(refused.starts_with(&format!("{bad:?} is no address")), "{refused}");
     }
-    let refused = Worker::new("[::1]:4730", "two words").err().expect("it is no name").to_string();
+    let server = "[::1]:4730".parse().expect("it is an address");
+    let refused = Worker::new(&server, "two words").err().expect("it is no name").to_string();
     assert!(refused.contains("two words"), "{refused}");
-    let worker = Worker::new("[::1]:4730", "tried").expect("it is an address and a name");
+    let worker = Worker::new(&server, "tried").expect("it is a name");
     assert!(worker.can("", |_job| Ok(Vec::new())).is_err());
 }

@@ -64,6 +64,12 @@ impl Guard {
         self.read("stderr")
     }
 
+    /// What of that is no mere information.
+    pub(crate) fn warned(&self) -> String {
+        let complained = self.complained();
+        complained.split_inclusive('\n').filter(|line| !line.contains(" INFO ")).collect()
+    }
+
     /// How it has ended, if it has: `code 0`, `signal SIGKILL`.
     pub(crate) fn status(&self) -> Option<String> {
         let report = self.read("warden");

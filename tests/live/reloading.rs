@@ -1,0 +1,122 @@
+//! `examples/prefork_reload`: a configuration that comes anew on HUP, and whoever is connected.
+
+use std::fs::write;
+use std::path::PathBuf;
+
+use tempfile::TempDir;
+
+use crate::harness::{Client, Guard, Process, Signal, is_refused, until};
+
+/// The example, its configuration in a file of the test's.
+struct Greeter {
+    guard: Guard,
+    dir: TempDir,
+    port: u16,
+}
+
+impl Greeter {
+    #[track_caller]
+    fn start(config: &str) -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("greeting.conf");
+        write(&path, config).unwrap();
+        let guard = Guard::example("prefork_reload", &["0", path.to_str().unwrap()]);
+        let port = until("it tells its port", || {
+            guard.said().strip_prefix("PORT=")?.split_once('\n')?.0.parse().ok()
+        });
+        Greeter { guard, dir, port }
+    }
+
+    fn config(&self) -> PathBuf {
+        self.dir.path().join("greeting.conf")
+    }
+
+    /// Waits until there are so many workers, none of them one of these, and returns them.
+    #[track_caller]
+    fn workers(&self, count: usize, others_than: &[Process]) -> Vec<Process> {
+        until(&format!("there are {count} workers"), || {
+            let workers = self.guard.process().children();
+            let new = workers.iter().all(|worker| !others_than.contains(worker));
+            (new && workers.len() == count).then_some(workers)
+        })
+    }
+
+    /// Writes a configuration, and says HUP.
+    fn reload(&self, config: &str) {
+        write(self.config(), config).unwrap();
+        self.guard.process().signal(Signal::SIGHUP);
+    }
+}
+
+#[test]
+fn who_is_connected_is_served_under_the_old_configuration_and_who_comes_later_under_the_new_one() {
+    let mut greeter = Greeter::start("workers = 3\ngreeting = Good morning\n");
+    let first = greeter.workers(3, &[]);
+    let mut ann = Client::of(greeter.port);
+    assert_eq!(ann.ask("Ann"), "Good morning, Ann");
+
+    greeter.reload("workers = 5\ngreeting = Good evening\n");
+    // Who comes before the signal does is greeted as before.
+    let mut bob = until("the workers without a connection are replaced", || {
+        let mut bob = Client::try_of(greeter.port).ok()?;
+        (bob.try_ask("Bob").ok()? == "Good evening, Bob").then_some(bob)
+    });
+    assert_eq!(bob.ask("Bob"), "Good evening, Bob");
+    assert_eq!(ann.ask("Ann"), "Good morning, Ann", "hers is finished as it was begun");
+    drop(ann);
+    greeter.workers(5, &first);
+
+    greeter.reload("workers = 2\ngreeting = Good evening\n");
+    drop(bob);
+    greeter.workers(2, &first);
+    assert_eq!(greeter.guard.stop(Signal::SIGTERM), "code 0");
+    assert_eq!(greeter.guard.warned(), "");
+    assert!(is_refused(greeter.port));
+}
+
+#[test]
+fn a_configuration_that_cannot_be_read_is_told_and_changes_nothing() {
+    let mut greeter = Greeter::start("workers = 2\ngreeting = Ahoy\n");
+    let mut workers = greeter.workers(2, &[]);
+    let table = [
+        ("workers = many\n", "line 1: workers: invalid digit found in string"),
+        ("workers = 0\n", "0"),
+        ("greeting = Ahoy\nneither of both\n", "line 2 means nothing: neither of both"),
+    ];
+    for (config, why) in table {
+        greeter.reload(config);
+        until("it tells why", || greeter.guard.complained().contains(why).then_some(()));
+        workers = greeter.workers(2, &workers);
+        assert_eq!(Client::of(greeter.port).ask("Ann"), "Ahoy, Ann");
+    }
+    std::fs::remove_file(greeter.config()).unwrap();
+    greeter.guard.process().signal(Signal::SIGHUP);
+    until("it tells that there is no file", || {
+        greeter.guard.complained().contains("No such file").then_some(())
+    });
+    assert_eq!(Client::of(greeter.port).ask("Ann"), "Ahoy, Ann");
+    assert_eq!(greeter.guard.stop(Signal::SIGTERM), "code 0");
+}
+
+#[test]
+fn a_connection_that_is_open_when_it_stops_is_served_to_its_end() {
+    let mut greeter = Greeter::start("workers = 2\ngreeting = Ahoy\n");
+    let mut ann = Client::of(greeter.port);
+    assert_eq!(ann.ask("Ann"), "Ahoy, Ann");
+    greeter.guard.process().signal(Signal::SIGTERM);
+    until("nobody listens any more", || is_refused(greeter.port).then_some(()));
+    assert_eq!(ann.ask("Ann"), "Ahoy, Ann");
+    drop(ann);
+    assert_eq!(greeter.guard.ended(), "code 0");
+}
+
+#[test]
+fn it_does_not_start_without_its_configuration() {
+    let mut greeter = Guard::example("prefork_reload", &["0", "DIR/nowhere.conf"]);
+    assert_eq!(greeter.ended(), "code 1");
+    assert!(
+        greeter.complained().contains("nowhere.conf: No such file"),
+        "{}",
+        greeter.complained()
+    );
+}
