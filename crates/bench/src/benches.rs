@@ -5,6 +5,7 @@ mod idle;
 mod launch;
 mod memory;
 mod pool;
+mod prefork;
 mod replacement;
 mod report;
 
@@ -19,7 +20,7 @@ struct Bench {
 }
 
 /// All of them. What is idle comes before what leaves the machine warm.
-const BENCHES: [Bench; 8] = [
+const BENCHES: [Bench; 11] = [
     Bench { name: "report", about: "a child's status report", run: report::run },
     Bench {
         name: "memory",
@@ -47,6 +48,21 @@ const BENCHES: [Bench; 8] = [
         name: "pool",
         about: "a pool of 4 children, a connection for each request, 16 clients",
         run: pool::run,
+    },
+    Bench {
+        name: "prefork",
+        about: "4 workers without actors, a connection for each request, 16 clients",
+        run: prefork::requests,
+    },
+    Bench {
+        name: "prefork-refill",
+        about: "from SIGKILL of 4 of 4 workers until 4 others are at work",
+        run: prefork::refill,
+    },
+    Bench {
+        name: "prefork-start",
+        about: "from start until 32 workers are up",
+        run: prefork::start,
     },
 ];
 

@@ -4,7 +4,9 @@ mod bare;
 mod daemon;
 mod echo;
 mod launch;
+pub(crate) mod parallel_prefork;
 mod plain;
+mod prefork;
 pub(crate) mod reports;
 
 use std::io::Write;
@@ -29,6 +31,9 @@ pub(crate) fn serve(server: &[String]) -> Measured<()> {
         ["bare-pool", children] => bare::pool(children.parse()?),
         ["actix-pool", children] => daemon::pool(children.parse()?, None),
         ["actix-pool", children, board] => daemon::pool(children.parse()?, Some(board)),
+        ["prefork-pool", workers] => prefork::pool(workers.parse()?),
+        ["prefork-polite", workers] => prefork::polite_pool(workers.parse()?),
+        ["parallel-prefork", workers] => parallel_prefork::pool(workers),
         ["launch", children] => launch::until_up(children.parse()?),
         ["reports", count] => reports::report(count.parse()?),
         other => Err(format!("there is no server {other:?}").into()),
@@ -40,6 +45,11 @@ fn listen() -> Measured<TcpListener> {
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;
     tell("PORT", listener.local_addr()?.port())?;
     Ok(listener)
+}
+
+/// Tells who measures that a worker is at work.
+fn tell_up() -> Measured<()> {
+    tell("UP", std::process::id())
 }
 
 /// Tells who measures a value.

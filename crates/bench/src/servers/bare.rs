@@ -6,7 +6,7 @@ use daemon_sys::fork::{Fork, fork};
 use daemon_sys::process::{Pid, Signal, die_with_parent, exit_now};
 use daemon_sys::reap::{reap_any, wait_for};
 
-use super::{echo, listen, touch};
+use super::{echo, listen, tell_up, touch};
 use crate::Measured;
 
 /// Accepts, forks, echoes in the child, exits; and reaps.
@@ -32,6 +32,7 @@ pub(super) fn pool(children: usize) -> Measured<()> {
         match fork()? {
             Fork::Child => {
                 die_with_parent(Signal::Kill, parent)?;
+                tell_up()?;
                 serve(&listener);
             }
             Fork::Parent(pid) => pids.push(pid),

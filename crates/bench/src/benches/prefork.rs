@@ -1,0 +1,129 @@
+//! Accept loops under the pre-fork manager, and under the original: requests, a refill, a start.
+
+use std::collections::BTreeSet;
+use std::thread::sleep;
+use std::time::{Duration, Instant};
+
+use daemon_sys::process::Signal;
+
+use crate::Measured;
+use crate::duel::{Fighter, fight};
+use crate::figures::{median, range};
+use crate::running::{Running, send};
+use crate::servers::parallel_prefork;
+use crate::table::{self, Bar, Row};
+
+const CLIENTS: usize = 16;
+const WORKERS: usize = 4;
+const KILLS: usize = 7;
+/// A worker that has lived for a second is replaced at once, here as there.
+const LIFE: Duration = Duration::from_millis(1100);
+const MANY: usize = 32;
+const STARTS: usize = 15;
+
+const BARE: &str = "bare-pool";
+const OURS: &str = "prefork-pool";
+const POLITE: &str = "prefork-polite";
+const ORIGINAL: &str = "parallel-prefork";
+
+/// Requests a second, a connection for each.
+pub(crate) fn requests(bench: &'static str) -> Measured<Vec<Row>> {
+    let enter = |server| Fighter::enter(&[server, &WORKERS.to_string()], WORKERS);
+    let mut fighters = vec![enter(BARE)?, enter(OURS)?, enter(POLITE)?];
+    if original_is_there() {
+        fighters.push(enter(ORIGINAL)?);
+    }
+    fight(&mut fighters, CLIENTS)?;
+    let [bare, ours, polite, original @ ..] = fighters.as_slice() else {
+        return Err("there are three at least".into());
+    };
+    let mut rows = vec![
+        Row::new(bench, "prefork, an accept loop", "/s", ours.rate())
+            .against("bare", bare.rate())
+            .bar(Bar::RatioAtLeast(0.95))
+            .failed(ours.failed())
+            .note(ours.note()),
+        Row::new(bench, "prefork, a loop that hears a stop", "/s", polite.rate())
+            .against("bare", bare.rate())
+            .failed(polite.failed())
+            .note(polite.note()),
+    ];
+    rows.extend(original.iter().map(|original| {
+        Row::new(bench, "prefork, an accept loop, and in Perl", "/s", ours.rate())
+            .against("Parallel::Prefork", original.rate())
+            .note(original.note())
+    }));
+    Ok(rows)
+}
+
+/// From SIGKILL of all workers until as many others are at work.
+pub(crate) fn refill(bench: &'static str) -> Measured<Vec<Row>> {
+    compare(bench, "prefork, 4 killed workers are replaced", 10.0, None, |server| {
+        let mut server = Running::start(&[server, &WORKERS.to_string()])?;
+        let mut times = Vec::new();
+        let mut workers = up(&mut server, WORKERS)?;
+        for _kill in 0..KILLS {
+            sleep(LIFE);
+            let killed = Instant::now();
+            for worker in &workers {
+                send(*worker, Signal::Kill)?;
+            }
+            workers = up(&mut server, WORKERS)?;
+            times.push(killed.elapsed().as_secs_f64() * 1e3);
+            server.family()?;
+        }
+        Ok(times)
+    })
+}
+
+/// From the call of `start` until all workers are at work.
+pub(crate) fn start(bench: &'static str) -> Measured<Vec<Row>> {
+    compare(bench, "prefork, 32 workers up", 50.0, Some(BARE), |server| {
+        let mut times = Vec::new();
+        for _start in 0..STARTS {
+            let mut server = Running::start(&[server, &MANY.to_string()])?;
+            server.told("PORT")?;
+            let begun = Instant::now();
+            up(&mut server, MANY)?;
+            times.push(begun.elapsed().as_secs_f64() * 1e3);
+            server.family()?;
+        }
+        Ok(times)
+    })
+}
+
+/// Measures milliseconds of ours, of the bare loop if it can do it, and of the original if it is
+/// there.
+fn compare(
+    bench: &'static str,
+    name: &str,
+    bar: f64,
+    bare: Option<&'static str>,
+    measure: impl Fn(&str) -> Measured<Vec<f64>>,
+) -> Measured<Vec<Row>> {
+    let times = measure(OURS)?;
+    let ours = median(&times);
+    let (least, most) = range(&times);
+    let row = || Row::new(bench, name, "ms", ours);
+    let mut rows = vec![row().bar(Bar::AtMost(bar)).note(format!("{least:.2} to {most:.2}"))];
+    if let Some(bare) = bare {
+        rows.push(row().against("bare", median(&measure(bare)?)));
+    }
+    if original_is_there() {
+        rows.push(row().against("Parallel::Prefork", median(&measure(ORIGINAL)?)));
+    }
+    Ok(rows)
+}
+
+/// Waits until so many more workers have told that they are up.
+fn up(server: &mut Running, workers: usize) -> Measured<BTreeSet<u32>> {
+    (0..workers).map(|_worker| Ok(server.told("UP")?.parse()?)).collect()
+}
+
+fn original_is_there() -> bool {
+    let there = parallel_prefork::is_there();
+    if !there {
+        table::say("  Parallel::Prefork is not on this machine (libparallel-prefork-perl)");
+    }
+    there
+}
