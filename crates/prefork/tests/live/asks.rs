@@ -104,6 +104,17 @@ pub(crate) fn pids(board: Board) -> Vec<Pid> {
     workers(board).into_iter().filter_map(pid).collect()
 }
 
+/// Whether the system tells workers that their manager was killed; where it does not it says that the
+/// scenario is skipped.
+pub(crate) fn orphans_are_told() -> bool {
+    let told = cfg!(all(target_os = "linux", not(plain_means)));
+    if !told {
+        let skipped = b"skipped: only Linux tells workers that their manager was killed\n";
+        let _ = std::io::Write::write_all(&mut std::io::stderr(), skipped);
+    }
+    told
+}
+
 pub(crate) fn until_gone(pids: &[Pid]) {
     eventually("all are gone", || pids.iter().all(|pid| !exists(*pid)));
 }

@@ -9,7 +9,8 @@ use daemon_sys::reap::wait_for;
 use daemon_sys::signals::ignore;
 
 use super::asks::{
-    Counters, aside, board, pids, send, sleep_until_killed, until_gone, wait_for_stop, workers,
+    Counters, aside, board, orphans_are_told, pids, send, sleep_until_killed, until_gone,
+    wait_for_stop, workers,
 };
 use crate::scenarios::{Scenario, eventually};
 
@@ -68,6 +69,9 @@ fn killed_after_grace() {
 
 /// Kills a manager of three workers, each of which does this, and waits until all are gone.
 fn orphaned(death_signal: Option<Signal>, work: impl FnOnce(&Worker) + Copy) {
+    if !orphans_are_told() {
+        return;
+    }
     let dir = tempfile::tempdir().expect("a directory");
     let file = dir.path().join("board");
     let manager = aside(|| {
