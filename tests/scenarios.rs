@@ -2,17 +2,23 @@
 //! don't have. A program of them includes this file by its path.
 //!
 //! `live` runs them all, `live PART` those whose name has PART in it. A scenario is the same program
-//! again, with its name in the environment. One that leaves a process behind never ends: its output
-//! stays open.
+//! again, with its name in the environment, in a process group of its own. It has ended when its output
+//! has, so that one that leaves a process behind is found out; after a minute all that is left of it is
+//! killed.
 
 use std::env;
-use std::process::{Command, ExitCode, Output};
+use std::os::unix::process::CommandExt;
+use std::process::{Command, ExitCode, Output, Stdio};
+use std::sync::mpsc::{RecvTimeoutError, channel};
+use std::thread;
 use std::time::{Duration, Instant};
 
 /// A scenario: it has gone well unless it panics.
 pub(crate) type Scenario = (&'static str, fn());
 
 const NAME: &str = "LIVE_SCENARIO";
+/// How long a scenario may take on a busy machine.
+const PATIENCE: Duration = Duration::from_secs(60);
 
 /// Runs those that are asked for by the program's arguments, or the one that this process is.
 pub(crate) fn run(rooms: &[&[Scenario]]) -> ExitCode {
@@ -35,7 +41,7 @@ pub(crate) fn run(rooms: &[&[Scenario]]) -> ExitCode {
     let begun = Instant::now();
     let (mut passed, mut failed) = (0, 0);
     for (name, _) in chosen {
-        let Output { status, stdout, stderr } = again(name).output().expect("it starts again");
+        let Output { status, stdout, stderr } = output(name);
         let (stdout, stderr) = (String::from_utf8_lossy(&stdout), String::from_utf8_lossy(&stderr));
         match stdout.lines().find_map(|line| line.strip_prefix("skipped: ")) {
             Some(why) if status.success() => println!("test {name} ... ok (skipped: {why})"),
@@ -56,6 +62,26 @@ pub(crate) fn run(rooms: &[&[Scenario]]) -> ExitCode {
         begun.elapsed().as_secs_f64()
     );
     ExitCode::from(u8::from(failed > 0))
+}
+
+/// Runs a scenario to its end, or until it has taken too long.
+fn output(name: &str) -> Output {
+    let mut scenario = again(name);
+    scenario.process_group(0).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let scenario = scenario.spawn().expect("it starts again");
+    let group = format!("-{}", scenario.id());
+    let (ended, end) = channel::<()>();
+    let watch = thread::spawn(move || {
+        if end.recv_timeout(PATIENCE) == Err(RecvTimeoutError::Timeout) {
+            println!("not within {PATIENCE:?}: it is killed");
+            let mut kill = Command::new("kill");
+            kill.args(["-KILL", "--", &group]).status().expect("kill(1) is everywhere");
+        }
+    });
+    let output = scenario.wait_with_output().expect("it is waited for");
+    drop(ended);
+    watch.join().expect("it has not panicked");
+    output
 }
 
 /// Makes the command that runs a scenario in a process of its own.

@@ -163,7 +163,7 @@ fn one_of_ten_workers_that_is_killed_is_replaced_and_its_job_is_done() {
     let (mut manager, first_ten) = ten_workers(&server);
     thread::scope(|scope| {
         let clients: Vec<_> =
-            (0..10).map(|_client| scope.spawn(|| server.job("sleep", "400"))).collect();
+            (0..10).map(|_client| scope.spawn(|| server.job("sleep", "2000"))).collect();
         until("each has a job in hand", || (server.queue("sleep").running == 10).then_some(()));
         let killed = *first_ten.first().expect("there are ten");
         killed.signal(Signal::SIGKILL);
@@ -174,7 +174,7 @@ fn one_of_ten_workers_that_is_killed_is_replaced_and_its_job_is_done() {
         for client in clients {
             // Of the job that was begun twice some progress is told twice.
             let text = slept(&client.join().expect("the client runs"));
-            assert!(text.contains("400"), "{text}");
+            assert!(text.contains("2000"), "{text}");
         }
     });
     assert_eq!(answered_by_each(&mut manager).iter().sum::<usize>(), 10);
@@ -185,10 +185,10 @@ fn a_job_in_hand_is_answered_before_the_worker_stops() {
     let Some(server) = Gearmand::start() else { return };
     let mut worker = worker(&server);
     thread::scope(|scope| {
-        let client = scope.spawn(|| server.job("sleep", "300"));
+        let client = scope.spawn(|| server.job("sleep", "1500"));
         until("the job is in hand", || (server.queue("sleep").running == 1).then_some(()));
         assert_eq!(answered(&mut worker), 1);
-        assert_eq!(slept(&client.join().expect("the client runs")), "300");
+        assert_eq!(slept(&client.join().expect("the client runs")), "1500");
     });
 }
 
@@ -213,11 +213,13 @@ fn the_job_of_a_worker_that_is_killed_is_done_by_another_one() {
     let Some(server) = Gearmand::start() else { return };
     let mut first = worker(&server);
     thread::scope(|scope| {
-        let client = scope.spawn(|| server.job("sleep", "200"));
+        let client = scope.spawn(|| server.job("sleep", "1500"));
         until("the job is in hand", || (server.queue("sleep").running == 1).then_some(()));
         assert_eq!(first.stop(Signal::SIGKILL), "signal SIGKILL");
         let mut second = worker(&server);
-        assert_eq!(slept(&client.join().expect("the client runs")), "200");
+        // Both have told progress.
+        let text = slept(&client.join().expect("the client runs"));
+        assert!(text.contains("1500"), "{text}");
         assert_eq!(answered(&mut second), 1);
     });
 }

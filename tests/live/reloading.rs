@@ -98,16 +98,27 @@ fn a_configuration_that_cannot_be_read_is_told_and_changes_nothing() {
     assert_eq!(greeter.guard.stop(Signal::SIGTERM), "code 0");
 }
 
-#[test]
-fn a_connection_that_is_open_when_it_stops_is_served_to_its_end() {
+/// Has it stopped while a connection is open.
+fn stop_while_somebody_talks(stop: impl FnOnce(Process) -> bool) {
     let mut greeter = Greeter::start("workers = 2\ngreeting = Ahoy\n");
     let mut ann = Client::of(greeter.port);
     assert_eq!(ann.ask("Ann"), "Ahoy, Ann");
-    greeter.guard.process().signal(Signal::SIGTERM);
+    assert!(stop(greeter.guard.process()));
     until("nobody listens any more", || is_refused(greeter.port).then_some(()));
     assert_eq!(ann.ask("Ann"), "Ahoy, Ann");
     drop(ann);
     assert_eq!(greeter.guard.ended(), "code 0");
+    assert_eq!(greeter.guard.warned(), "");
+}
+
+#[test]
+fn a_connection_that_is_open_when_it_stops_is_served_to_its_end() {
+    stop_while_somebody_talks(|manager| manager.signal(Signal::SIGTERM));
+}
+
+#[test]
+fn ctrl_c_in_the_terminal_of_all_of_them_tears_no_connection() {
+    stop_while_somebody_talks(|manager| manager.signal_group(Signal::SIGINT));
 }
 
 #[test]

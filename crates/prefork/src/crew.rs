@@ -1,38 +1,37 @@
 //! What the manager holds of its workers, and all that it does to them.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 use std::io::Write;
 use std::os::fd::AsFd;
 use std::time::Duration;
 
-use daemon_core::{
-    Armed, Calling, Dismissal, Exit, Generation, Moment, Phase, Scoreboard, Seat, SlotNumber,
-    Status, explain,
-};
+use daemon_core::{Armed, Moment, Phase, Scoreboard, SlotNumber, Status};
 use daemon_sys::bell::Bell;
 use daemon_sys::fork::{Fork, flush_c_streams, fork};
-use daemon_sys::poll::{Interest, wait};
-use daemon_sys::process::{die_with_parent, exit_now};
-use daemon_sys::reap::{self, Children, Ended};
-use daemon_sys::signals::{Blocked, Ears, block_all, unblock};
+use daemon_sys::poll::{Interest, Ready, wait};
+use daemon_sys::reap::Children;
+use daemon_sys::signals::{Ears, block_all, unblock};
 use daemon_sys::{Pid, Signal};
-use slog::{Logger, debug, error, info, warn};
+use slog::{Logger, debug, warn};
 
 use crate::clock::now;
 use crate::error::{ConfigError, Error};
-use crate::forward::{Forward, Traps, take_gravest};
-use crate::hooks::{Hooks, Overview, Reaped};
-use crate::rolling::Rolling;
+use crate::forward::{Traps, take_gravest};
+use crate::hooks::{Hooks, Overview};
+use crate::reign::Reign;
+use crate::rolling::{Place, Rolling};
 use crate::settings::{Builder, Paces, Size};
-use crate::staff::{Desk, End, Staff, Step};
-use crate::worker::{Birth, Doorbell, Worker};
+use crate::staff::{Staff, Step};
+
+mod birth;
+mod ends;
+mod signalling;
+
+pub(crate) use birth::Newborn;
 
 /// How long the manager is deaf to reports after it has heard one: so it wakes a bounded number of
 /// times a second, however busy the workers are.
 const DEAF: Duration = Duration::from_millis(5);
-
-/// The exit code of a worker that cannot begin (`EX_OSERR` of sysexits.h).
-const EXIT_UNBORN: i32 = 71;
 
 /// The manager's side: the workers, and what is due.
 #[derive(Debug)]
@@ -49,27 +48,26 @@ pub(crate) struct Crew {
     ears: Ears,
     come: Vec<Signal>,
     traps: Traps,
-    rolling: Option<Rolling>,
+    /// Signals on their way from worker to worker, one of each kind.
+    rolling: Vec<Rolling>,
     death_signal: Option<Signal>,
     grace: Option<Duration>,
     ending: Ending,
+    /// Who is killed if it has not left by then, in the order of time.
+    overdue: VecDeque<(Moment, Place)>,
     generation: u32,
-    this: Pid,
+    reign: Reign,
     hooks: Hooks,
     log: Logger,
 }
 
-/// How far the end has come.
+/// Whether workers are started, or waited for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Ending {
-    /// Workers are started.
+    /// They are started.
     NotYet,
-    /// They are waited for, without a limit.
+    /// They are waited for.
     Waiting,
-    /// Those that are left then are killed.
-    KillAt(Moment),
-    /// They were.
-    Killed,
 }
 
 /// Why the number of workers is kept up no longer.
@@ -88,22 +86,15 @@ enum Forked {
     InWorker(Newborn),
 }
 
-/// What a new worker knows of itself.
-#[derive(Debug)]
-pub(crate) struct Newborn {
-    slot: SlotNumber,
-    owner: Generation,
-    /// Signals are held back until it has put down what is the manager's.
-    blocked: Blocked,
-}
-
 impl Crew {
     pub(crate) fn new(
         builder: Builder,
         size: Size,
         board: Scoreboard,
+        reign: Reign,
     ) -> Result<Crew, ConfigError> {
         let Builder { paces, traps, death_signal, grace, hooks, log, .. } = builder;
+        board.show(size.max_workers());
         let crew = Crew {
             staff: Staff::new(size, paces, board.slots()),
             board,
@@ -116,12 +107,13 @@ impl Crew {
             ears: Ears::new()?,
             come: Vec::new(),
             traps,
-            rolling: None,
+            rolling: Vec::new(),
             death_signal,
             grace,
             ending: Ending::NotYet,
+            overdue: VecDeque::new(),
             generation: 0,
-            this: Pid::this(),
+            reign,
             hooks,
             log,
         };
@@ -143,13 +135,14 @@ impl Crew {
     }
 
     pub(crate) fn set_size(&mut self, size: Size) -> Result<(), ConfigError> {
-        let (Size::Fixed { max_workers } | Size::Spare { max_workers, .. }) = size.checked()?;
+        let max_workers = size.checked()?.max_workers();
         let slots = self.board.slots();
         if max_workers > slots {
             return Err(ConfigError::NoRoom { max_workers, slots });
         }
         self.size = size;
         self.staff.set(size, self.paces);
+        self.board.show(max_workers);
         Ok(())
     }
 
@@ -168,6 +161,7 @@ impl Crew {
         self.listen()?;
         let dropped = former.into_iter().filter(|signal| !trapped.contains(signal));
         self.ears.forgo(&dropped.collect::<Vec<_>>());
+        self.come.retain(|signal| trapped.contains(signal));
         Ok(())
     }
 
@@ -175,7 +169,11 @@ impl Crew {
     /// that is born meanwhile it ends with that.
     pub(crate) fn keep_up(&mut self) -> Result<Kept, Error> {
         self.generation = self.generation.wrapping_add(1);
+        // The program may have detached since the last time.
+        self.reign.renew();
         self.ending = Ending::NotYet;
+        self.overdue.clear();
+        self.staff.begin();
         self.board.set_phase(Phase::Running);
         loop {
             self.hear()?;
@@ -202,10 +200,10 @@ impl Crew {
 
     fn overview(&self) -> Overview {
         Overview {
-            manager_pid: self.this,
+            manager_pid: self.reign.pid(),
             generation: self.generation,
             num_workers: self.staff.workers(),
-            num_active_workers: self.staff.active(),
+            num_active_workers: self.count_active(),
         }
     }
 
@@ -239,7 +237,7 @@ impl Crew {
 
     /// Waits until something happens or is due, at the latest until then.
     pub(crate) fn rest(&mut self, until: Option<Moment>) -> Result<(), Error> {
-        let due = self.rolling.as_ref().and_then(Rolling::due);
+        let due = self.rolling.iter().filter_map(Rolling::due);
         let mut until = until.into_iter().chain(due).min();
         let start = now();
         if self.reports_matter() {
@@ -250,8 +248,7 @@ impl Crew {
             }
         }
         let timeout = until.map(|until| until.saturating_since(start));
-        let fds = [(self.ears.as_fd(), Interest::Read), (self.doorbell.as_fd(), Interest::Read)];
-        let [_ears, doorbell] = wait(&fds, timeout)?;
+        let (doorbell, children) = self.sleep(timeout)?;
         if self.reports_matter() {
             self.board.disarm();
         }
@@ -259,22 +256,42 @@ impl Crew {
             self.doorbell.hush();
             self.listen_from = now() + DEAF;
         }
+        // Where they tell by themselves, it does not take the signal, which a library may have taken.
+        if children.can_read() {
+            self.reap()?;
+        }
         Ok(())
+    }
+
+    /// Sleeps until a signal comes, the doorbell rings or a child ends; tells of the latter two.
+    fn sleep(&self, timeout: Option<Duration>) -> Result<(Ready, Ready), Error> {
+        let ears = (self.ears.as_fd(), Interest::Read);
+        let doorbell = (self.doorbell.as_fd(), Interest::Read);
+        Ok(match self.children.descriptor() {
+            Some(children) => {
+                let children = (children, Interest::Read);
+                let [_ears, doorbell, children] = wait(&[ears, doorbell, children], timeout)?;
+                (doorbell, children)
+            }
+            None => {
+                let [_ears, doorbell] = wait(&[ears, doorbell], timeout)?;
+                (doorbell, Ready::default())
+            }
+        })
     }
 
     /// Whether how many are idle decides on how many there are, and is to be decided.
     fn reports_matter(&self) -> bool {
         match (self.size, self.ending) {
             (Size::Spare { .. }, Ending::NotYet) => true,
-            (Size::Fixed { .. }, _)
-            | (Size::Spare { .. }, Ending::Waiting | Ending::KillAt(_) | Ending::Killed) => false,
+            (Size::Fixed { .. }, _) | (Size::Spare { .. }, Ending::Waiting) => false,
         }
     }
 
     fn fork(&mut self, slot: SlotNumber) -> Result<Forked, Error> {
-        let overview = self.overview();
-        if let Some(hook) = &mut self.hooks.before_fork {
-            hook(&overview);
+        let overview = self.hooks.are_told_of_forks().then(|| self.overview());
+        if let (Some(hook), Some(overview)) = (&mut self.hooks.before_fork, &overview) {
+            hook(overview);
         }
         // What is printed and not written yet would be written by both.
         let _ = std::io::stdout().flush();
@@ -297,8 +314,8 @@ impl Crew {
                 self.children.add(pid);
                 self.slots.insert(pid, slot);
                 drop(blocked);
-                if let Some(hook) = &mut self.hooks.after_fork {
-                    hook(&overview, pid);
+                if let (Some(hook), Some(overview)) = (&mut self.hooks.after_fork, &overview) {
+                    hook(overview, pid);
                 }
                 self.staff.forked(slot, pid);
                 debug!(self.log, "worker {pid} is born"; "slot" => slot.get());
@@ -317,200 +334,5 @@ impl Crew {
                 }
             }
         }
-    }
-
-    /// The worker's side of a fork: everything of the manager's is put down.
-    pub(crate) fn become_worker(self: Box<Crew>, newborn: Newborn) -> Worker {
-        let farewell = self.traps.farewell();
-        let Crew { board, doorbell, children, ears, hooks, log, generation, this, .. } = *self;
-        let Newborn { slot, owner, blocked } = newborn;
-        // What they hold is the program's, and the manager's to drop.
-        std::mem::forget(hooks);
-        drop(children);
-        drop(ears);
-        let birth = || -> Result<Birth, Box<dyn std::error::Error>> {
-            die_with_parent(self.death_signal.unwrap_or(farewell), this)?;
-            let pid = Pid::this().as_raw().unsigned_abs();
-            let bell = Doorbell(doorbell);
-            let seat = Seat::take(board.board(), slot, owner, pid, now(), bell)?;
-            let ears = Ears::new()?;
-            seat.report(Status::Fresh, now())?;
-            Ok(Birth { seat, generation, manager: this, farewell, ears, log: log.clone() })
-        };
-        let birth = match birth() {
-            Ok(birth) => birth,
-            Err(why) => {
-                error!(log, "a worker cannot begin: {why}"; "slot" => slot.get());
-                exit_now(EXIT_UNBORN);
-            }
-        };
-        drop(blocked);
-        Worker::new(birth)
-    }
-
-    /// Tells workers to leave, since they are too many.
-    fn retire(&mut self, slots: &[SlotNumber]) {
-        let farewell = self.traps.farewell();
-        for slot in slots {
-            self.signal(*slot, farewell);
-            self.staff.dismissed(*slot, Dismissal::Retired);
-        }
-        debug!(self.log, "{} workers too many: {farewell}", slots.len());
-    }
-
-    /// Passes a trapped signal on.
-    pub(crate) fn forward(&mut self, signal: Signal) {
-        let workers = self.staff.workers();
-        match self.traps.forward(signal) {
-            Forward::Nothing => info!(self.log, "{signal} has come"; "workers" => workers),
-            Forward::To(forwarded) => {
-                info!(self.log, "{signal} has come: {forwarded} to all"; "workers" => workers);
-                self.signal_all(forwarded);
-            }
-            Forward::OneByOne(forwarded, interval) => {
-                info!(
-                    self.log, "{signal} has come: {forwarded} to one after another, {interval:?} apart";
-                    "workers" => workers
-                );
-                let places = self.staff.living().map(|(slot, desk, _)| (slot, desk.owner));
-                self.rolling = Some(Rolling::new(forwarded, interval, places, now()));
-                self.roll();
-            }
-        }
-    }
-
-    pub(crate) fn signal_all(&mut self, signal: Signal) {
-        let slots: Vec<SlotNumber> = self.staff.living().map(|(slot, ..)| slot).collect();
-        for slot in slots {
-            self.signal_and_note(slot, signal);
-        }
-    }
-
-    fn signal_and_note(&mut self, slot: SlotNumber, signal: Signal) {
-        self.signal(slot, signal);
-        if matches!(signal, Signal::Term | Signal::Int | Signal::Quit | Signal::Kill)
-            || signal == self.traps.farewell()
-        {
-            self.staff.dismissed(slot, self.dismissal());
-        }
-    }
-
-    fn dismissal(&self) -> Dismissal {
-        match self.ending {
-            Ending::NotYet => Dismissal::Retired,
-            Ending::Waiting | Ending::KillAt(_) | Ending::Killed => Dismissal::Stopping,
-        }
-    }
-
-    fn signal(&self, slot: SlotNumber, signal: Signal) {
-        if let Some(pid) = self.staff.desk(slot).and_then(|desk| desk.pid)
-            && let Err(why) = self.children.signal(pid, signal)
-        {
-            warn!(self.log, "{why}"; "slot" => slot.get());
-        }
-    }
-
-    /// Sends the signal that goes from one worker to the next, if it is due.
-    fn roll(&mut self) {
-        while let Some(rolling) = &mut self.rolling {
-            let staff = &self.staff;
-            let is_alive = |(slot, owner)| staff.desk(slot).is_some_and(|desk| desk.owner == owner);
-            let (place, signal) = (rolling.take(now(), is_alive), rolling.signal());
-            if rolling.due().is_none() {
-                self.rolling = None;
-            }
-            let Some((slot, _)) = place else { return };
-            self.signal_and_note(slot, signal);
-        }
-    }
-
-    /// Reaps the workers that have ended, and no other child of this process.
-    fn reap(&mut self) -> Result<(), Error> {
-        for Ended { pid, exit } in self.children.take_ended()? {
-            let slot = self.slots.remove(&pid);
-            let desk = slot.and_then(|slot| self.staff.desk(slot).copied());
-            if let (Some(slot), Some(desk)) = (slot, desk) {
-                self.note_gone(slot, desk, pid, exit);
-            }
-        }
-        Ok(())
-    }
-
-    fn note_gone(&mut self, slot: SlotNumber, desk: Desk, pid: Pid, exit: Option<reap::Exit>) {
-        let time = now();
-        let last = self.board.close(slot, time);
-        // Exit code 0 says that all is well, whoever has made it, as in the original.
-        let last = match exit {
-            Some(reap::Exit::Code(0)) => Status::Leaving,
-            Some(_) | None => last.status.unwrap_or(Status::Empty),
-        };
-        let cause = explain(told(exit), last, desk.dismissed, Calling::OneRequest);
-        self.board.departed(slot, cause);
-        let is_good =
-            cause.is_regular() || desk.dismissed.is_some() || desk.generation != self.generation;
-        let end = if is_good { End::Good } else { End::Bad };
-        self.staff.gone(slot, end, time);
-        let lived = time.saturating_since(desk.born);
-        match end {
-            End::Good => debug!(self.log, "worker {pid} is gone: {cause}"; "slot" => slot.get()),
-            End::Bad => warn!(
-                self.log, "worker {pid} is gone: {cause}";
-                "slot" => slot.get(), "lived" => ?lived
-            ),
-        }
-        let overview = self.overview();
-        if let Some(hook) = &mut self.hooks.on_child_reap {
-            let generation = desk.generation;
-            hook(&overview, &Reaped { pid, slot, generation, exit, cause, lived });
-        }
-    }
-
-    /// Nobody is forked from now on: those who were told to go make room for nobody.
-    pub(crate) fn begin_ending(&mut self) {
-        if self.ending != Ending::NotYet {
-            return;
-        }
-        self.ending = match self.grace {
-            Some(grace) => Ending::KillAt(now() + grace),
-            None => Ending::Waiting,
-        };
-        self.board.set_phase(Phase::Stopping);
-        let told = self.staff.living().filter(|(_, desk, _)| desk.dismissed.is_some());
-        let told: Vec<SlotNumber> = told.map(|(slot, ..)| slot).collect();
-        for slot in told {
-            self.staff.dismissed(slot, Dismissal::Stopping);
-        }
-    }
-
-    /// Kills those that are left when their time is over; tells until when they have, if they have.
-    pub(crate) fn kill_overdue(&mut self) -> Option<Moment> {
-        match self.ending {
-            Ending::KillAt(time) if now() < time => Some(time),
-            Ending::KillAt(_) => {
-                warn!(
-                    self.log, "the workers that are left are killed";
-                    "workers" => self.staff.workers()
-                );
-                self.ending = Ending::Killed;
-                self.signal_all(Signal::Kill);
-                None
-            }
-            Ending::NotYet | Ending::Waiting | Ending::Killed => None,
-        }
-    }
-
-    pub(crate) fn note_end(&self) {
-        if self.staff.workers() == 0 {
-            self.board.set_phase(Phase::Stopped);
-        }
-    }
-}
-
-/// How a process ended, in the words of the rules.
-fn told(exit: Option<reap::Exit>) -> Exit {
-    match exit {
-        Some(reap::Exit::Code(code)) => Exit::Code(code),
-        Some(reap::Exit::Signal { number, core }) => Exit::Signal { number, core },
-        None => Exit::Unknown,
     }
 }

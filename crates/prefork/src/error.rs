@@ -67,6 +67,18 @@ pub enum ConfigError {
         /// Which one.
         signal: Signal,
     },
+    /// A worker that gets the signal goes on, or stands still.
+    #[error("{setting} is {signal}: that ends no process")]
+    EndsNobody {
+        /// Which setting: `death_signal`, or what TERM is forwarded as.
+        setting: &'static str,
+        /// The signal.
+        signal: Signal,
+    },
+    /// Another [`Prefork`](crate::Prefork) has this process' signals, or this process is a worker,
+    /// which has its own.
+    #[error("this process has a manager, or is a worker: its signals are taken")]
+    AlreadyManaged,
     /// `start` returns when a trapped signal has come.
     #[error("no signal is trapped: start would never return")]
     NoTrap,

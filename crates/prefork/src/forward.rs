@@ -7,6 +7,9 @@ use daemon_sys::Signal;
 /// What the manager sends its workers when a trapped signal has come. A value of the original's
 /// `trap_signals`.
 ///
+/// TERM, INT, QUIT, and what TERM is forwarded as, tell a worker to leave; what other signals mean is
+/// the program's to say.
+///
 /// # Examples
 ///
 /// ```
@@ -27,7 +30,8 @@ pub enum Forward {
     /// This signal, to all at once.
     To(Signal),
     /// This signal, to one worker after another with so much time between them, the first at once.
-    /// It goes on while the manager starts new workers or waits for the old ones.
+    /// It goes on while the manager starts new workers or waits for the old ones. One that comes
+    /// again on its way goes to those after it that have come since.
     OneByOne(Signal, Duration),
 }
 
@@ -76,20 +80,55 @@ impl Traps {
     pub(crate) fn farewell(&self) -> Signal {
         self.forward(Signal::Term).signal().unwrap_or(Signal::Term)
     }
+
+    /// Whether this signal, sent to a worker, tells it to leave.
+    pub(crate) fn dismisses(&self, signal: Signal) -> bool {
+        matches!(signal, Signal::Term | Signal::Int | Signal::Quit | Signal::Kill)
+            || signal == self.farewell()
+    }
+
+    /// The signals by which a worker hears that it shall leave: those that are sent for it, and those
+    /// that are trapped for it, since a terminal sends them to the whole group.
+    pub(crate) fn hints(&self) -> Vec<Signal> {
+        let mut hints = vec![self.farewell()];
+        for (trapped, forward) in &self.0 {
+            if let Some(sent) = forward.signal().filter(|signal| self.dismisses(*signal)) {
+                hints.extend([*trapped, sent].into_iter().filter(|signal| *signal != Signal::Kill));
+            }
+        }
+        hints
+    }
+
+    /// The signals that workers are sent.
+    pub(crate) fn sent(&self) -> Vec<Signal> {
+        let forwarded = self.0.iter().filter_map(|(_, forward)| forward.signal());
+        forwarded.chain([self.farewell()]).collect()
+    }
 }
 
 /// Takes the signal that is to be heard first of those that have come: one that ends the service
 /// before one that changes it, since what it would change ends.
 pub(crate) fn take_gravest(come: &mut Vec<Signal>) -> Option<Signal> {
-    let gravity = |signal: &Signal| match signal {
+    let gravest = come.iter().copied().min_by_key(|signal| lightness(*signal))?;
+    come.retain(|signal| *signal != gravest);
+    Some(gravest)
+}
+
+/// Of two signals that have come, the one to go by: the one that ends the service, or else the later.
+pub(crate) fn decisive(earlier: Option<Signal>, later: Signal) -> Signal {
+    earlier.filter(|earlier| lightness(*earlier) < LIGHT.min(lightness(later))).unwrap_or(later)
+}
+
+/// The signals that end a service are graver than this.
+const LIGHT: i32 = 100;
+
+fn lightness(signal: Signal) -> i32 {
+    match signal {
         Signal::Term => 0,
         Signal::Int => 1,
         Signal::Quit => 2,
-        other => 100 + other.number(),
-    };
-    let gravest = come.iter().copied().min_by_key(gravity)?;
-    come.retain(|signal| *signal != gravest);
-    Some(gravest)
+        other => LIGHT + other.number(),
+    }
 }
 
 #[cfg(test)]
@@ -110,6 +149,38 @@ mod tests {
         assert_eq!(traps.farewell(), Signal::Quit);
         let none = Traps::of([(Signal::Term, Forward::Nothing), (Signal::Hup, Forward::Nothing)]);
         assert_eq!(none.farewell(), Signal::Term);
+    }
+
+    #[test]
+    fn a_worker_hears_by_what_is_sent_to_leave_and_by_what_is_trapped_for_it() {
+        let traps = Traps::of([
+            (Signal::Int, Forward::To(Signal::Term)),
+            (Signal::Hup, Forward::OneByOne(Signal::Quit, Duration::ZERO)),
+            (Signal::Usr1, Forward::To(Signal::Usr2)),
+            (Signal::Alarm, Forward::Nothing),
+            (Signal::Abort, Forward::To(Signal::Kill)),
+        ]);
+        let hints = traps.hints();
+        let heard = Signal::ALL.into_iter().filter(|signal| hints.contains(signal));
+        assert!(heard.eq([Signal::Hup, Signal::Int, Signal::Quit, Signal::Abort, Signal::Term]));
+        assert!(traps.dismisses(Signal::Quit) && !traps.dismisses(Signal::Usr2));
+    }
+
+    #[test]
+    fn a_signal_that_ends_the_service_decides_whenever_it_comes() {
+        let table = [
+            (None, Signal::Hup, Signal::Hup),
+            (Some(Signal::Hup), Signal::Usr1, Signal::Usr1),
+            (Some(Signal::Usr1), Signal::Hup, Signal::Hup),
+            (Some(Signal::Term), Signal::Hup, Signal::Term),
+            (Some(Signal::Hup), Signal::Term, Signal::Term),
+            (Some(Signal::Int), Signal::Term, Signal::Term),
+            (Some(Signal::Term), Signal::Quit, Signal::Term),
+            (Some(Signal::Term), Signal::Term, Signal::Term),
+        ];
+        for (earlier, later, decides) in table {
+            assert_eq!(decisive(earlier, later), decides, "{earlier:?}, then {later:?}");
+        }
     }
 
     #[test]

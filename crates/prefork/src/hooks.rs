@@ -52,6 +52,12 @@ pub(crate) struct Hooks {
     pub(crate) on_child_reap: Option<OnChildReap>,
 }
 
+impl Hooks {
+    pub(crate) fn are_told_of_forks(&self) -> bool {
+        self.before_fork.is_some() || self.after_fork.is_some()
+    }
+}
+
 impl fmt::Debug for Hooks {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Hooks { before_fork, after_fork, on_child_reap } = self;

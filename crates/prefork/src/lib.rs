@@ -85,7 +85,10 @@
 //!
 //! - Unix. Elsewhere than on Linux workers get no signal when the manager is killed, and are asked
 //!   one by one when one has ended.
-//! - One manager a process, since it sets the handlers of the signals it traps and of CHLD.
+//! - A worker that changes its user or group [asks anew](Worker::watch_manager) for that signal: the
+//!   kernel drops it then.
+//! - One manager a process, since it sets the handlers of the signals it traps and of CHLD. A second one
+//!   is refused.
 //! - The manager's memory is the workers' too, until one of them writes to it: a large manager forks
 //!   slowly. `daemon-nursery` forks from a process that stays small, and `actix-daemon` has a runtime
 //!   beside it.
@@ -98,6 +101,7 @@ mod hooks;
 mod log;
 mod manager;
 mod outcome;
+mod reign;
 mod rolling;
 mod settings;
 mod staff;

@@ -10,8 +10,9 @@ use daemon_sys::{Error as SystemError, Pid, Signal, shared};
 use crate::clock::now;
 use crate::crew::{Crew, Kept};
 use crate::error::{ConfigError, Error, InWorker};
-use crate::forward::{Forward, Traps};
+use crate::forward::{Forward, Traps, decisive};
 use crate::outcome::Outcome;
+use crate::reign::Reign;
 use crate::settings::{Builder, Paces, Size, checked_traps};
 use crate::status::status_of;
 use crate::worker::{STATUS_NEXIST, Worker};
@@ -56,9 +57,10 @@ impl Prefork {
         size: Size,
         file: Option<PathBuf>,
     ) -> Result<Prefork, ConfigError> {
+        let reign = Reign::begin()?;
         let slots = size.slots();
         let board = scoreboard(slots, file).map_err(ConfigError::Scoreboard)?;
-        let crew = Crew::new(builder, size, board)?;
+        let crew = Crew::new(builder, size, board, reign)?;
         Ok(Prefork {
             role: Role::Manager(Box::new(crew)),
             manager_pid: Pid::this(),
@@ -122,6 +124,7 @@ impl Prefork {
             return Err(Error::System(SystemError::Company(company)));
         }
         self.signal_received = None;
+        self.manager_pid = Pid::this();
         match crew.keep_up()? {
             Kept::Signal(signal) => {
                 self.signal_received = Some(signal);
@@ -137,11 +140,12 @@ impl Prefork {
     /// Waits until all workers are gone, and returns how many are left: none. Nobody is forked
     /// meanwhile, and nobody told to leave: that is for the signal that ended
     /// [`start`](Prefork::start), or for [`signal_all_children`](Prefork::signal_all_children).
-    /// Trapped signals that come are passed on, the last one is
-    /// [received](Prefork::signal_received).
+    /// Trapped signals that come are passed on, and the last one is
+    /// [received](Prefork::signal_received); but TERM, INT or QUIT, once received, is not undone by one
+    /// that ends no service.
     ///
-    /// After [`grace`](Builder::grace), if that is set, those that are left get KILL. It counts from
-    /// the first wait since the last start.
+    /// After [`grace`](Builder::grace), if that is set, those that were told to leave get KILL. One
+    /// that nobody has told is waited for.
     ///
     /// # Errors
     ///
@@ -166,8 +170,8 @@ impl Prefork {
         crew.begin_ending();
         loop {
             crew.hear()?;
-            if let Some(signal) = crew.take_signal() {
-                self.signal_received = Some(signal);
+            while let Some(signal) = crew.take_signal() {
+                self.signal_received = Some(decisive(self.signal_received, signal));
                 crew.forward(signal);
             }
             let left = crew.staff.workers();
@@ -299,7 +303,7 @@ impl Prefork {
     /// # Errors
     ///
     /// If this process is a worker.
-    pub fn set_spawn_interval(&mut self, interval: Duration) -> Result<(), ConfigError> {
+    pub fn set_spawn_interval(&mut self, interval: Duration) -> Result<(), InWorker> {
         let crew = self.role.manager("set spawn_interval")?;
         crew.set_paces(Paces { spawn_interval: interval, ..crew.paces() });
         Ok(())
@@ -310,7 +314,7 @@ impl Prefork {
     /// # Errors
     ///
     /// If this process is a worker.
-    pub fn set_err_respawn_interval(&mut self, interval: Duration) -> Result<(), ConfigError> {
+    pub fn set_err_respawn_interval(&mut self, interval: Duration) -> Result<(), InWorker> {
         let crew = self.role.manager("set err_respawn_interval")?;
         crew.set_paces(Paces { err_respawn_interval: interval, ..crew.paces() });
         Ok(())

@@ -33,6 +33,16 @@ impl Rolling {
         self.signal
     }
 
+    /// Has it go on to those that have come since; who is still to get it gets it once.
+    pub(crate) fn extend(&mut self, interval: Duration, workers: impl IntoIterator<Item = Place>) {
+        self.interval = interval;
+        for place in workers {
+            if !self.left.contains(&place) {
+                self.left.push_back(place);
+            }
+        }
+    }
+
     /// Tells when the next is due; none if none is left.
     pub(crate) fn due(&self) -> Option<Moment> {
         (!self.left.is_empty()).then_some(self.due)
@@ -81,6 +91,16 @@ mod tests {
         }
         assert_eq!(got, [(10, place(0)), (12, place(1)), (14, place(2))]);
         assert_eq!(rolling.due(), None);
+    }
+
+    #[test]
+    fn one_that_comes_again_goes_on_to_the_newcomers_after_those_that_wait_for_it() {
+        let mut rolling = rolling();
+        assert_eq!(rolling.take(at(10), |_| true), Some(place(0)));
+        rolling.extend(Duration::from_secs(1), [place(1), place(2), place(5)]);
+        let got: Vec<_> =
+            (12..20).filter_map(|second| rolling.take(at(second), |_| true)).collect();
+        assert_eq!(got, [place(1), place(2), place(5)]);
     }
 
     #[test]

@@ -120,8 +120,9 @@ impl Builder {
     /// signal or with another exit code than 0; and all, if the system refuses to fork. One second by
     /// default.
     ///
-    /// The other slots do not wait (in the original they do), and a worker that had lived longer is
-    /// replaced at once.
+    /// The other slots do not wait (in the original they do), a worker that had lived longer is
+    /// replaced at once, and a new [start](Prefork::start) waits for no slot. After a fork that the
+    /// system has refused it is a tenth of a second at least.
     pub fn err_respawn_interval(mut self, interval: Duration) -> Self {
         self.paces.err_respawn_interval = interval;
         self
@@ -134,16 +135,18 @@ impl Builder {
         self
     }
 
-    /// Sets how long [`wait_all_children`](Prefork::wait_all_children) waits until it sends KILL to
-    /// those that are left. For ever by default, as the original.
+    /// Sets how long a worker that was told to leave has in
+    /// [`wait_all_children`](Prefork::wait_all_children) until it is sent KILL: from the beginning of
+    /// the wait, or from when it was told, if that is later. For ever by default, as the original.
     pub fn grace(mut self, grace: Duration) -> Self {
         self.grace = Some(grace);
         self
     }
 
-    /// Sets the signal that workers get when the manager is gone without having told them to leave,
-    /// killed for one. What TERM is forwarded as, by default. A worker that holds that signal back
-    /// and does not [look](crate::Worker::should_stop) outlives the manager; KILL leaves none.
+    /// Sets the signal that workers get when the manager ends, however it does: killed, or because the
+    /// program does not wait for them. What TERM is forwarded as, by default. A worker that holds that
+    /// signal back and does not [look](crate::Worker::should_stop) outlives the manager; KILL leaves
+    /// none.
     ///
     /// On Linux alone: elsewhere a worker has to see for itself.
     pub fn death_signal(mut self, signal: Signal) -> Self {
@@ -191,6 +194,9 @@ impl Builder {
     pub fn build(self) -> Result<Prefork, ConfigError> {
         let size = self.size()?;
         checked_traps(&self.traps)?;
+        if let Some(signal) = self.death_signal {
+            ends("death_signal", signal)?;
+        }
         let path = self.scoreboard_file.clone();
         Prefork::assemble(self, size, path)
     }
@@ -211,9 +217,7 @@ impl Builder {
 impl Size {
     /// Checks whether the numbers go together.
     pub(crate) fn checked(self) -> Result<Size, ConfigError> {
-        let most = match self {
-            Size::Fixed { max_workers } | Size::Spare { max_workers, .. } => max_workers,
-        };
+        let most = self.max_workers();
         if most == 0 {
             return Err(ConfigError::Zero { setting: "max_workers" });
         }
@@ -237,13 +241,16 @@ impl Size {
         Ok(self)
     }
 
+    /// How many there are at most.
+    pub(crate) fn max_workers(self) -> u32 {
+        match self {
+            Size::Fixed { max_workers } | Size::Spare { max_workers, .. } => max_workers,
+        }
+    }
+
     /// Slots of the scoreboard: room for twice as many workers, if they become more.
     pub(crate) fn slots(self) -> u32 {
-        match self {
-            Size::Fixed { max_workers } | Size::Spare { max_workers, .. } => {
-                max_workers.saturating_mul(2).clamp(16, MAX_SLOTS)
-            }
-        }
+        self.max_workers().saturating_mul(2).clamp(16, MAX_SLOTS)
     }
 }
 
@@ -255,7 +262,31 @@ pub(crate) fn checked_traps(traps: &Traps) -> Result<(), ConfigError> {
     match odd {
         Some(signal) => Err(ConfigError::CannotTrap { signal: *signal }),
         None if signals.is_empty() => Err(ConfigError::NoTrap),
-        None => Ok(()),
+        None => ends("what TERM is forwarded as", traps.farewell()),
+    }
+}
+
+/// Refuses signals by which no process ends unless it has a handler.
+fn ends(setting: &'static str, signal: Signal) -> Result<(), ConfigError> {
+    match signal {
+        Signal::Child
+        | Signal::Cont
+        | Signal::Stop
+        | Signal::Tstp
+        | Signal::Ttin
+        | Signal::Ttou
+        | Signal::Winch
+        | Signal::Urg => Err(ConfigError::EndsNobody { setting, signal }),
+        Signal::Hup
+        | Signal::Int
+        | Signal::Quit
+        | Signal::Abort
+        | Signal::Kill
+        | Signal::Usr1
+        | Signal::Usr2
+        | Signal::Pipe
+        | Signal::Alarm
+        | Signal::Term => Ok(()),
     }
 }
 
@@ -300,6 +331,14 @@ mod tests {
         assert_eq!(
             refusal(traps(Signal::Child)),
             "cannot trap SIGCHLD: the manager learns by it that a worker has ended"
+        );
+        assert_eq!(
+            refusal(Prefork::builder().trap_signals([(Signal::Term, Forward::To(Signal::Stop))])),
+            "what TERM is forwarded as is SIGSTOP: that ends no process"
+        );
+        assert_eq!(
+            refusal(Prefork::builder().death_signal(Signal::Winch)),
+            "death_signal is SIGWINCH: that ends no process"
         );
         assert_eq!(
             refusal(Prefork::builder().trap_signals([])),

@@ -1,12 +1,12 @@
 //! How many workers there shall be, in which slots and when: a function of what is and of the time.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use daemon_core::{
     Census, Dismissal, Generation, MAX_SLOTS, Moment, Pool, PoolRules, SlotNumber, Status,
 };
-use daemon_sys::Pid;
+use daemon_sys::{Pid, Signal};
 
 use crate::settings::{Paces, Size};
 
@@ -46,9 +46,17 @@ pub(crate) struct Desk {
     pub(crate) generation: u32,
     /// When it was forked.
     pub(crate) born: Moment,
-    /// Why it was told to go, if it was.
-    pub(crate) dismissed: Option<Dismissal>,
+    /// Why and how it was told to go, if it was.
+    pub(crate) dismissed: Option<Told>,
     counted: Status,
+}
+
+/// That a worker was told to go.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Told {
+    pub(crate) why: Dismissal,
+    /// The signal that has told it.
+    pub(crate) by: Signal,
 }
 
 /// What is to be done next.
@@ -74,7 +82,7 @@ pub(crate) enum End {
 impl Staff {
     pub(crate) fn new(size: Size, paces: Paces, slots: u32) -> Staff {
         let mut staff = Staff {
-            size: sizing(size, paces),
+            size: Sizing::new(size, paces),
             paces,
             census: Census::default(),
             desks: vec![None; slots.min(MAX_SLOTS) as usize],
@@ -88,7 +96,7 @@ impl Staff {
 
     /// Puts other numbers in force.
     pub(crate) fn set(&mut self, size: Size, paces: Paces) {
-        self.size = sizing(size, paces);
+        self.size.set(size, paces);
         self.paces = paces;
         self.next_fork = Moment::ZERO;
         self.list_free();
@@ -98,14 +106,18 @@ impl Staff {
     /// has no more slots to fail in than there may be workers.
     fn list_free(&mut self) {
         let most = self.max_workers() as usize;
-        let is_listed = |slot: SlotNumber, free: &BTreeSet<(Moment, SlotNumber)>| {
-            free.iter().find(|(_, listed)| *listed == slot).copied()
-        };
+        let listed: BTreeMap<_, _> = self.free.iter().map(|(from, slot)| (*slot, *from)).collect();
         let free = (0..).map(SlotNumber::new).zip(&self.desks).take(most);
         self.free = free
             .filter(|(_, desk)| desk.is_none())
-            .map(|(slot, _)| is_listed(slot, &self.free).unwrap_or((Moment::ZERO, slot)))
+            .map(|(slot, _)| (listed.get(&slot).copied().unwrap_or(Moment::ZERO), slot))
             .collect();
+    }
+
+    /// A new generation begins: that those before it failed holds no slot of its up. What the system
+    /// has refused is still waited for.
+    pub(crate) fn begin(&mut self) {
+        self.free = self.free.iter().map(|(_, slot)| (Moment::ZERO, *slot)).collect();
     }
 
     fn max_slots(&self) -> u32 {
@@ -124,10 +136,6 @@ impl Staff {
         self.census.children()
     }
 
-    pub(crate) fn active(&self) -> u32 {
-        self.census.busy()
-    }
-
     /// Those that are forked and not reaped.
     pub(crate) fn living(&self) -> impl Iterator<Item = (SlotNumber, Desk, Pid)> + '_ {
         let all = (0..).map(SlotNumber::new).zip(&self.desks);
@@ -140,15 +148,13 @@ impl Staff {
 
     /// Says what is to be done next. It is asked again after it is done.
     pub(crate) fn next(&mut self, now: Moment) -> Step {
+        let here = self.census.children();
+        let too_many = (here - self.census.leaving()).saturating_sub(self.max_workers());
         let (wanted, retire, look_again) = match &mut self.size {
-            Sizing::Fixed { max_workers } => {
-                let here = self.census.children();
-                let staying = here - self.census.leaving();
-                (max_workers.saturating_sub(here), staying.saturating_sub(*max_workers), None)
-            }
+            Sizing::Fixed { max_workers } => (max_workers.saturating_sub(here), too_many, None),
             Sizing::Spare { pool } => {
                 let verdict = pool.decide(&self.census, now);
-                (verdict.fork, verdict.retire, verdict.look_again)
+                (verdict.fork, verdict.retire.max(too_many), verdict.look_again)
             }
         };
         if retire > 0 {
@@ -233,10 +239,10 @@ impl Staff {
         }
     }
 
-    /// Notes that a worker was told to go, and why; a later reason replaces the former.
-    pub(crate) fn dismissed(&mut self, slot: SlotNumber, why: Dismissal) {
+    /// Notes that a worker was told to go; a later word replaces the former.
+    pub(crate) fn dismissed(&mut self, slot: SlotNumber, told: Told) {
         if let Some(Some(desk)) = self.desks.get_mut(slot.index()) {
-            desk.dismissed = Some(why);
+            desk.dismissed = Some(told);
             self.census.moved(desk.counted, Status::Leaving);
             desk.counted = Status::Leaving;
             self.idle.remove(&slot);
@@ -268,19 +274,32 @@ impl Staff {
     }
 }
 
-fn sizing(size: Size, paces: Paces) -> Sizing {
-    match size {
-        Size::Fixed { max_workers } => Sizing::Fixed { max_workers },
-        Size::Spare { min_spare_workers, max_spare_workers, max_workers } => {
-            let rules = PoolRules {
-                // The others follow at once, since they are too few.
-                start: 1,
-                min_spare: min_spare_workers,
-                max_spare: max_spare_workers,
-                max_children: max_workers,
-                linger: paces.heartbeat,
-            };
-            Sizing::Spare { pool: Pool::new(rules) }
+impl Sizing {
+    fn new(size: Size, paces: Paces) -> Sizing {
+        match size {
+            Size::Fixed { max_workers } => Sizing::Fixed { max_workers },
+            Size::Spare { min_spare_workers, max_spare_workers, max_workers } => {
+                let rules = PoolRules {
+                    // The others follow at once, since they are too few.
+                    start: 1,
+                    min_spare: min_spare_workers,
+                    max_spare: max_spare_workers,
+                    max_children: max_workers,
+                    linger: paces.heartbeat,
+                };
+                Sizing::Spare { pool: Pool::new(rules) }
+            }
+        }
+    }
+
+    /// A pool that has started does not start again.
+    fn set(&mut self, size: Size, paces: Paces) {
+        match (&mut *self, Sizing::new(size, paces)) {
+            (Sizing::Spare { pool }, Sizing::Spare { pool: new }) => {
+                // The numbers were checked.
+                let _ = pool.set_rules(*new.rules());
+            }
+            (Sizing::Fixed { .. } | Sizing::Spare { .. }, new) => *self = new,
         }
     }
 }

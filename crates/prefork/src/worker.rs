@@ -10,7 +10,7 @@ use daemon_core::{Seat, SlotNumber, Status, Step};
 use daemon_sys::bell::Bell;
 use daemon_sys::fork::flush_c_streams;
 use daemon_sys::poll::{Interest, wait};
-use daemon_sys::process::exit_now;
+use daemon_sys::process::{die_with_parent, exit_now};
 use daemon_sys::signals::Ears;
 use daemon_sys::{Pid, Signal};
 use slog::{Logger, crit};
@@ -35,7 +35,8 @@ const EXIT_PANIC: i32 = 101;
 /// The manager tells a worker to leave by a signal, TERM for one. As long as the worker does not ask,
 /// the signal does what it does by default and ends it at once, as in the original. From the first
 /// time that it asks [`should_stop`](Worker::should_stop), or for the [descriptor](Worker::as_fd), it
-/// is told instead: it finishes what it has in hand, and leaves.
+/// is told instead: it finishes what it has in hand, and leaves. So it is by the signals that the
+/// manager traps to tell workers to leave: Ctrl-C in a terminal is INT for all of them.
 ///
 /// # Examples
 ///
@@ -54,7 +55,8 @@ pub struct Worker {
     seat: Seat<Doorbell>,
     generation: u32,
     manager: Pid,
-    farewell: Signal,
+    death_signal: Signal,
+    hints: Vec<Signal>,
     ears: Ears,
     heed: Cell<Heed>,
     log: Logger,
@@ -83,15 +85,18 @@ pub(crate) struct Birth {
     pub(crate) seat: Seat<Doorbell>,
     pub(crate) generation: u32,
     pub(crate) manager: Pid,
-    pub(crate) farewell: Signal,
+    pub(crate) death_signal: Signal,
+    /// The signals by which it hears that it shall leave.
+    pub(crate) hints: Vec<Signal>,
     pub(crate) ears: Ears,
     pub(crate) log: Logger,
 }
 
 impl Worker {
     pub(crate) fn new(birth: Birth) -> Worker {
-        let Birth { seat, generation, manager, farewell, ears, log } = birth;
-        Worker { seat, generation, manager, farewell, ears, heed: Cell::new(Heed::NotYet), log }
+        let Birth { seat, generation, manager, death_signal, hints, ears, log } = birth;
+        let heed = Cell::new(Heed::NotYet);
+        Worker { seat, generation, manager, death_signal, hints, ears, heed, log }
     }
 
     /// Tells its place on the scoreboard, counted from 0. No other worker that lives has it.
@@ -112,9 +117,22 @@ impl Worker {
         self.manager
     }
 
+    /// Asks the kernel anew for the signal that comes when the manager ends
+    /// ([`death_signal`](crate::Builder::death_signal)). A worker does so after it has changed its user
+    /// or group, since the kernel drops it then (prctl(2), `PR_SET_PDEATHSIG`). Elsewhere than on Linux
+    /// it only looks whether the manager is still there.
+    ///
+    /// # Errors
+    ///
+    /// [`ParentIsGone`](daemon_sys::Error::ParentIsGone) if the manager has ended meanwhile: then it
+    /// is time to leave.
+    pub fn watch_manager(&self) -> Result<(), daemon_sys::Error> {
+        die_with_parent(self.death_signal, self.manager)
+    }
+
     /// Says whether it was told to leave. It stays so.
     ///
-    /// The first call makes the signal to leave a thing to be asked for, see
+    /// The first call makes the signals to leave a thing to be asked for, see
     /// [Stopping](Worker#stopping). Later ones make no system call.
     #[must_use]
     pub fn should_stop(&self) -> bool {
@@ -125,9 +143,9 @@ impl Worker {
     fn heed(&self) {
         match self.heed.replace(Heed::Heeds) {
             Heed::Heeds => {}
-            // The signal is one that a manager can trap or send, so it can be handled, or is KILL,
-            // for which nobody waits.
-            Heed::NotYet => drop(self.ears.heed(&[self.farewell])),
+            // They are signals that a manager can trap or send, so they can be handled; of KILL
+            // nobody hears.
+            Heed::NotYet => drop(self.ears.heed(&self.hints)),
         }
     }
 

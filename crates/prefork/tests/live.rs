@@ -7,6 +7,7 @@ mod live {
     pub(crate) mod ends;
     pub(crate) mod failures;
     pub(crate) mod originals;
+    pub(crate) mod rolling;
     pub(crate) mod signals;
     pub(crate) mod statuses;
     pub(crate) mod workers;
@@ -16,13 +17,14 @@ mod scenarios;
 
 use std::process::ExitCode;
 
-use live::{ends, failures, originals, signals, statuses, workers};
+use live::{ends, failures, originals, rolling, signals, statuses, workers};
 
 fn main() -> ExitCode {
     scenarios::run(&[
         originals::SCENARIOS,
         workers::SCENARIOS,
         signals::SCENARIOS,
+        rolling::SCENARIOS,
         statuses::SCENARIOS,
         failures::SCENARIOS,
         ends::SCENARIOS,

@@ -5,7 +5,7 @@
 
 use std::ffi::c_void;
 use std::fs::{self, File, OpenOptions};
-use std::io;
+use std::io::{self, Read};
 use std::os::fd::AsRawFd;
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
@@ -117,9 +117,11 @@ pub fn open_file<T: FromBytes + Sync + 'static>(path: impl AsRef<Path>) -> Resul
 fn make(fresh: &Path, path: &Path, length: usize) -> io::Result<File> {
     // Left behind by a process that had our pid and was killed just here.
     let _ = fs::remove_file(fresh);
-    let file =
+    let mut file =
         OpenOptions::new().read(true).write(true).create_new(true).mode(0o600).open(fresh)?;
-    file.set_len(length as u64)?;
+    // A file that is only said to be so long has no room on a full disk: writing to it through the
+    // mapping would be the process' death (SIGBUS, mmap(2)).
+    io::copy(&mut io::repeat(0).take(length as u64), &mut file)?;
     fs::rename(fresh, path)?;
     Ok(file)
 }
@@ -191,6 +193,16 @@ mod tests {
         assert_eq!(ours[0].load(SeqCst), 0);
         let mode = fs::metadata(&path).expect("there").permissions().mode();
         assert_eq!(mode & 0o777, 0o600);
+    }
+
+    #[test]
+    fn the_file_has_its_room_on_the_disk_before_it_is_mapped() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let path = dir.path().join("board");
+        in_file::<AtomicU64>(&path, 4096).expect("maps");
+        let made = fs::metadata(&path).expect("there");
+        assert_eq!(made.size(), 32 * 1024);
+        assert!(made.blocks() * 512 >= made.size(), "{} blocks", made.blocks());
     }
 
     #[test]

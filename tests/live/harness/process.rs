@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::PathBuf;
 
-use nix::sys::signal::{Signal, kill};
+use nix::sys::signal::{Signal, kill, killpg};
 use nix::unistd::Pid;
 
 /// A process by its number. It may be gone.
@@ -125,6 +125,11 @@ impl Process {
                 Some((number, fs::read_link(fd.path()).ok()?))
             })
             .collect()
+    }
+
+    /// Sends its process group a signal, as a terminal does; whether there was anybody to get it.
+    pub(crate) fn signal_group(self, signal: Signal) -> bool {
+        killpg(Pid::from_raw(self.0.cast_signed()), signal).is_ok()
     }
 
     /// Sends a signal; whether there was anybody to get it.

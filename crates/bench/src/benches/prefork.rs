@@ -16,7 +16,8 @@ use crate::table::{self, Bar, Row};
 const CLIENTS: usize = 16;
 const WORKERS: usize = 4;
 const KILLS: usize = 7;
-/// A worker that has lived for a second is replaced at once, here as there.
+/// Ours replaces a worker that has lived for a second at once. The original waits that second for every
+/// worker that was killed, however long it had lived.
 const LIFE: Duration = Duration::from_millis(1100);
 const MANY: usize = 32;
 const STARTS: usize = 15;

@@ -1,14 +1,16 @@
 use std::time::Duration;
 
 use daemon_core::{Dismissal, Generation, Moment, SlotNumber, Status};
-use daemon_sys::Pid;
+use daemon_sys::{Pid, Signal};
 use proptest::prelude::*;
 
-use super::{End, Staff, Step};
+use super::{End, Staff, Step, Told};
 use crate::settings::{Paces, Size};
 
 const FIXED: Size = Size::Fixed { max_workers: 3 };
 const SPARE: Size = Size::Spare { min_spare_workers: 3, max_spare_workers: 5, max_workers: 10 };
+
+const RETIRED: Told = Told { why: Dismissal::Retired, by: Signal::Term };
 
 fn at(milliseconds: u64) -> Moment {
     Moment::from_since_boot(Duration::from_millis(1_000_000 + milliseconds))
@@ -61,7 +63,7 @@ fn spare_workers_are_forked_as_they_become_active_up_to_the_most() {
         staff.seen(slot(number), Status::Serving);
         fill(&mut staff, at(0));
     }
-    assert_eq!((staff.workers(), staff.active()), (10, 10));
+    assert_eq!((staff.workers(), staff.census.busy()), (10, 10));
     assert_eq!(staff.next(at(0)), Step::Rest(None));
 }
 
@@ -77,7 +79,7 @@ fn idle_workers_that_are_too_many_for_a_heartbeat_are_retired_the_last_first() {
     assert_eq!(staff.next(at(0)), Step::Rest(Some(at(250))));
     let last = [9, 8, 7, 6, 5].map(slot).to_vec();
     assert_eq!(staff.next(at(250)), Step::Retire(last.clone()));
-    last.iter().for_each(|slot| staff.dismissed(*slot, Dismissal::Retired));
+    last.iter().for_each(|slot| staff.dismissed(*slot, RETIRED));
     assert_eq!(staff.next(at(250)), Step::Rest(None));
     last.iter().for_each(|slot| staff.gone(*slot, End::Good, at(260)));
     assert_eq!((staff.next(at(9000)), staff.workers()), (Step::Rest(None), 5));
@@ -144,8 +146,8 @@ fn fewer_workers_are_wanted_and_idle_ones_go_first() {
     staff.seen(slot(2), Status::Serving);
     staff.set(Size::Fixed { max_workers: 1 }, Paces::default());
     assert_eq!(staff.next(at(0)), Step::Retire(vec![slot(1), slot(0)]));
-    staff.dismissed(slot(1), Dismissal::Retired);
-    staff.dismissed(slot(0), Dismissal::Retired);
+    staff.dismissed(slot(1), RETIRED);
+    staff.dismissed(slot(0), RETIRED);
     assert_eq!(staff.next(at(0)), Step::Rest(None));
     staff.gone(slot(0), End::Good, at(1));
     staff.gone(slot(1), End::Good, at(1));
@@ -155,10 +157,32 @@ fn fewer_workers_are_wanted_and_idle_ones_go_first() {
 }
 
 #[test]
+fn fewer_spare_workers_are_wanted_and_those_past_the_most_go_busy_or_not() {
+    let mut staff = staff(SPARE);
+    fill(&mut staff, at(0));
+    for number in 0..7 {
+        staff.seen(slot(number), Status::Serving);
+        fill(&mut staff, at(0));
+    }
+    assert_eq!(staff.workers(), 10);
+    let size = Size::Spare { min_spare_workers: 3, max_spare_workers: 5, max_workers: 6 };
+    staff.set(size, Paces::default());
+    assert_eq!(staff.next(at(0)), Step::Retire([9, 8, 7, 6].map(slot).to_vec()));
+}
+
+#[test]
+fn a_pool_that_has_all_it_wants_forks_nobody_when_numbers_are_set_again() {
+    let mut staff = staff(SPARE);
+    fill(&mut staff, at(0));
+    staff.set(SPARE, Paces { spawn_interval: ms(5), ..Paces::default() });
+    assert_eq!(staff.next(at(0)), Step::Rest(None));
+}
+
+#[test]
 fn more_workers_are_wanted_and_the_ones_that_are_told_to_go_still_count() {
     let mut staff = staff(FIXED);
     fill(&mut staff, at(0));
-    (0..3).for_each(|number| staff.dismissed(slot(number), Dismissal::Retired));
+    (0..3).for_each(|number| staff.dismissed(slot(number), RETIRED));
     assert_eq!(staff.next(at(0)), Step::Rest(None));
     staff.set(Size::Fixed { max_workers: 4 }, Paces::default());
     assert_eq!(staff.next(at(0)), Step::Fork(slot(3)));
@@ -173,6 +197,19 @@ fn a_slot_that_waits_after_a_failure_waits_on_when_numbers_change() {
     staff.gone(slot(0), End::Bad, at(10));
     staff.set(FIXED, Paces::default());
     assert_eq!(staff.next(at(10)), Step::Rest(Some(at(1000))));
+}
+
+#[test]
+fn a_new_generation_waits_for_no_slot_but_for_a_system_that_has_refused() {
+    let mut staff = staff(FIXED);
+    fill(&mut staff, at(0));
+    staff.gone(slot(0), End::Bad, at(10));
+    staff.begin();
+    assert_eq!(staff.next(at(10)), Step::Fork(slot(0)));
+    staff.ordered(slot(0), Generation::new(1), 2, at(10));
+    staff.refused(slot(0), at(10));
+    staff.begin();
+    assert_eq!(staff.next(at(10)), Step::Rest(Some(at(1010))));
 }
 
 /// Something that happens.
@@ -224,7 +261,7 @@ proptest! {
                     }
                     Step::Retire(slots) => {
                         prop_assert!(!slots.is_empty());
-                        slots.iter().for_each(|slot| staff.dismissed(*slot, Dismissal::Retired));
+                        slots.iter().for_each(|slot| staff.dismissed(*slot, RETIRED));
                     }
                     Step::Rest(until) => {
                         prop_assert!(until.is_none_or(|until| now < until), "a rest that is over");
@@ -246,7 +283,7 @@ proptest! {
                 staff.seen(slot(number), Status::Waiting);
             }
             if let Step::Retire(slots) = fill(&mut staff, now) {
-                slots.iter().for_each(|slot| staff.dismissed(*slot, Dismissal::Retired));
+                slots.iter().for_each(|slot| staff.dismissed(*slot, RETIRED));
             }
         }
         match size {

@@ -1,11 +1,13 @@
 //! What scenarios have in common.
 
+use std::cell::RefCell;
 use std::path::Path;
+use std::rc::Rc;
 use std::sync::atomic::{AtomicU32, Ordering::SeqCst};
 use std::time::Duration;
 
 use daemon_core::{Board, Entry, Line, Status};
-use daemon_prefork::{Pid, Prefork, Signal, Worker};
+use daemon_prefork::{Builder, Pid, Prefork, Reaped, Signal, Worker};
 use daemon_sys::fork::{Fork, fork};
 use daemon_sys::poll::{Interest, wait};
 use daemon_sys::process::{Sent, exists, exit_now, signal};
@@ -50,6 +52,21 @@ pub(crate) fn aside(run: impl FnOnce()) -> Pid {
             exit_now(done.is_err().into());
         }
     }
+}
+
+/// Has each worker that is gone noted.
+pub(crate) fn reaped_by(pm: Builder) -> (Builder, Rc<RefCell<Vec<Reaped>>>) {
+    let reaped: Rc<RefCell<Vec<Reaped>>> = Rc::default();
+    let pm = pm.on_child_reap({
+        let reaped = Rc::clone(&reaped);
+        move |_, gone| reaped.borrow_mut().push(*gone)
+    });
+    (pm, reaped)
+}
+
+/// For failures that are wanted.
+pub(crate) fn quiet() -> slog::Logger {
+    slog::Logger::root(slog::Discard, slog::o!())
 }
 
 /// Waits until such a part has ended, which it has done well.
@@ -109,8 +126,7 @@ pub(crate) fn pids(board: Board) -> Vec<Pid> {
 pub(crate) fn orphans_are_told() -> bool {
     let told = cfg!(all(target_os = "linux", not(plain_means)));
     if !told {
-        let skipped = b"skipped: only Linux tells workers that their manager was killed\n";
-        let _ = std::io::Write::write_all(&mut std::io::stderr(), skipped);
+        println!("skipped: only Linux tells workers that their manager was killed");
     }
     told
 }

@@ -21,6 +21,10 @@ pub(crate) const SCENARIOS: &[Scenario] = &[
     ("a_manager_that_is_killed_leaves_no_worker_that_asks", no_orphan_that_asks),
     ("a_manager_that_is_killed_leaves_none_that_ignores_term_if_so_told", no_stubborn_orphan),
     ("a_worker_finishes_what_it_has_in_hand", finishes),
+    (
+        "a_worker_that_has_changed_its_user_and_watches_anew_does_not_outlive_it",
+        no_orphan_of_another_user,
+    ),
 ];
 
 fn stubborn(counters: &Counters) -> impl FnOnce(&Worker) + '_ {
@@ -136,4 +140,18 @@ fn finishes() {
     .expect("starts");
     pm.wait_all_children().expect("waits");
     assert_eq!(counters.get(0), counters.get(2), "each that was begun was ended");
+}
+
+fn no_orphan_of_another_user() {
+    if !nix::unistd::geteuid().is_root() {
+        println!("skipped: only root may become another user");
+        return;
+    }
+    orphaned(None, |worker| {
+        nix::unistd::setgid(nix::unistd::Gid::from_raw(65534)).expect("another group");
+        nix::unistd::setuid(nix::unistd::Uid::from_raw(65534)).expect("another user");
+        worker.watch_manager().expect("the manager is there");
+        worker.set_status('W').expect("set");
+        sleep_until_killed()
+    });
 }

@@ -4,25 +4,22 @@ use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
-use daemon_prefork::Forward::To;
+use daemon_prefork::Forward::{Nothing, To};
 use daemon_prefork::{Prefork, Signal};
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use nix::unistd::{Uid, setuid};
 
-use super::asks::{Counters, send, until_term, wait_for_stop};
+use super::asks::{Counters, quiet, send, sleep_until_killed, until_term, wait_for_stop};
 use crate::scenarios::Scenario;
 
 pub(crate) const SCENARIOS: &[Scenario] = &[
     ("a_worker_that_exits_badly_at_once_in_a_loop_slows_no_other_slot", bad_loop),
     ("a_worker_that_exits_well_at_once_in_a_loop_is_replaced_at_once", good_loop),
     ("a_bad_exit_of_an_old_generation_does_not_slow_the_new_one", old_generation),
+    ("a_failure_while_workers_are_waited_for_does_not_slow_the_next_start", in_the_wait),
     ("workers_that_are_killed_after_a_while_are_replaced_at_once", killed),
     ("forks_that_are_refused_are_tried_again_until_they_succeed", refused),
 ];
-
-fn quiet() -> slog::Logger {
-    slog::Logger::root(slog::Discard, slog::o!())
-}
 
 fn bad_loop() {
     const INTERVAL: Duration = Duration::from_millis(150);
@@ -96,6 +93,34 @@ fn old_generation() {
     }
     pm.wait_all_children().expect("waits");
     assert_eq!(counters.get(0), 1);
+}
+
+fn in_the_wait() {
+    let counters = Counters::new();
+    let mut pm = Prefork::builder()
+        .max_workers(1)
+        .err_respawn_interval(Duration::from_secs(3600))
+        .trap_signals([(Signal::Term, To(Signal::Term)), (Signal::Hup, Nothing)])
+        .logger(quiet())
+        .build()
+        .expect("built");
+    while pm.signal_received() != Some(Signal::Term) {
+        pm.start(|worker| match counters.add(0) {
+            1 => {
+                send(worker.manager_pid(), Signal::Hup);
+                counters.until(1, 1);
+                7
+            }
+            _second => {
+                send(worker.manager_pid(), Signal::Term);
+                sleep_until_killed()
+            }
+        })
+        .expect("starts");
+        counters.add(1);
+        pm.wait_all_children().expect("waits");
+    }
+    assert_eq!(counters.get(0), 2);
 }
 
 fn killed() {

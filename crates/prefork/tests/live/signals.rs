@@ -1,13 +1,16 @@
 //! Scenarios of signals: one after another, many at once, before and between.
 
-use std::cell::RefCell;
-use std::rc::Rc;
+use std::time::Duration;
 
 use daemon_prefork::Forward::{Nothing, To};
-use daemon_prefork::{Cause, Pid, Prefork, Reaped, Signal, Worker};
-use daemon_sys::process::exists;
+use daemon_prefork::{Cause, Pid, Prefork, Signal, Worker};
+use daemon_sys::process::{Sent, exists, signal_group};
+use daemon_sys::signals::{Blocked, ignore, restore_default};
 
-use super::asks::{Counters, aside, ended_well, send, until_term, wait_for_stop};
+use super::asks::{
+    Counters, aside, ended_well, quiet, reaped_by, send, sleep_until_killed, until_term,
+    wait_for_stop,
+};
 use crate::scenarios::{Scenario, eventually};
 
 pub(crate) const SCENARIOS: &[Scenario] = &[
@@ -18,6 +21,13 @@ pub(crate) const SCENARIOS: &[Scenario] = &[
     ("a_storm_of_term_ends_in_order", term_storm),
     ("a_worker_that_does_not_ask_is_ended_by_the_signal", not_asked),
     ("a_signal_that_tells_nobody_to_leave_is_passed_on", another_signal),
+    ("work_in_hand_is_finished_when_the_whole_group_is_interrupted", interrupted),
+    ("every_signal_that_comes_while_workers_are_waited_for_is_passed_on", two_in_the_wait),
+    ("a_term_in_the_wait_is_not_undone_by_a_hup", term_and_hup_in_the_wait),
+    ("a_manager_may_detach_between_its_making_and_its_start", detached),
+    ("a_worker_leaves_by_a_signal_that_whoever_started_the_manager_ignored", ignored),
+    ("a_worker_leaves_by_a_signal_that_whoever_started_the_manager_blocked", blocked),
+    ("an_end_is_noticed_even_if_its_signal_was_taken_away", no_child_signal),
 ];
 
 fn before_the_start() {
@@ -56,19 +66,6 @@ fn trapped_no_more() {
     assert_eq!(exit, Signal::Term);
     send(Pid::this(), Signal::Usr2);
     assert_eq!(pm.start(|_worker| ()).expect("starts"), Signal::Usr2);
-}
-
-fn reaped_by(pm: daemon_prefork::Builder) -> (daemon_prefork::Builder, Rc<RefCell<Vec<Reaped>>>) {
-    let reaped: Rc<RefCell<Vec<Reaped>>> = Rc::default();
-    let pm = pm.on_child_reap({
-        let reaped = Rc::clone(&reaped);
-        move |_, gone| reaped.borrow_mut().push(*gone)
-    });
-    (pm, reaped)
-}
-
-fn quiet() -> slog::Logger {
-    slog::Logger::root(slog::Discard, slog::o!())
 }
 
 fn hup_storm() {
@@ -139,7 +136,7 @@ fn not_asked() {
         if counters.add(0) == 3 {
             send(worker.manager_pid(), Signal::Term);
         }
-        super::asks::sleep_until_killed()
+        sleep_until_killed()
     });
     let reaped = reaped.take();
     assert_eq!(reaped.len(), 3);
@@ -170,4 +167,155 @@ fn another_signal() {
         wait_for_stop(worker);
     });
     assert_eq!((counters.get(0), counters.get(1)), (3, 3), "nobody was replaced");
+}
+
+fn interrupted() {
+    let counters = Counters::new();
+    let manager = aside(|| {
+        nix::unistd::setsid().expect("a session, and so a group");
+        let mut pm = Prefork::builder()
+            .max_workers(3)
+            .trap_signals([Signal::Term, Signal::Int].map(|signal| (signal, To(Signal::Term))))
+            .logger(quiet())
+            .build()
+            .expect("built");
+        let signal = pm.start(|worker| {
+            while !worker.should_stop() {
+                counters.add(0);
+                counters.until(1, 1);
+                counters.add(2);
+                wait_for_stop(worker);
+            }
+        });
+        assert_eq!(signal.expect("starts"), Signal::Int);
+        counters.add(1);
+        assert_eq!(pm.wait_all_children().expect("waits"), 0);
+    });
+    counters.until(0, 3);
+    assert_eq!(signal_group(manager, Signal::Int).expect("sent"), Sent::Delivered);
+    ended_well(manager);
+    assert_eq!(counters.get(2), 3, "each that was begun was ended");
+}
+
+fn two_in_the_wait() {
+    let counters = Counters::new();
+    let mut pm = Prefork::builder()
+        .max_workers(2)
+        .trap_signals([
+            (Signal::Usr1, Nothing),
+            (Signal::Int, To(Signal::Int)),
+            (Signal::Quit, To(Signal::Quit)),
+        ])
+        .logger(quiet())
+        .build()
+        .expect("built");
+    let signal = pm.start(|worker| -> () {
+        ignore(Signal::Int).expect("ignored");
+        if counters.add(0) == 2 {
+            send(worker.manager_pid(), Signal::Usr1);
+        }
+        sleep_until_killed()
+    });
+    assert_eq!(signal.expect("starts"), Signal::Usr1);
+    send(Pid::this(), Signal::Int);
+    send(Pid::this(), Signal::Quit);
+    assert_eq!(pm.wait_all_children().expect("waits"), 0);
+    assert_eq!(pm.signal_received(), Some(Signal::Int));
+}
+
+fn term_and_hup_in_the_wait() {
+    let counters = Counters::new();
+    let mut pm = Prefork::builder()
+        .max_workers(2)
+        .trap_signals([
+            (Signal::Usr1, Nothing),
+            (Signal::Term, To(Signal::Term)),
+            (Signal::Hup, To(Signal::Term)),
+        ])
+        .logger(quiet())
+        .build()
+        .expect("built");
+    let signal = pm.start(|worker| {
+        assert!(!worker.should_stop());
+        if counters.add(0) == 2 {
+            send(worker.manager_pid(), Signal::Usr1);
+        }
+        wait_for_stop(worker);
+    });
+    assert_eq!(signal.expect("starts"), Signal::Usr1);
+    send(Pid::this(), Signal::Term);
+    send(Pid::this(), Signal::Hup);
+    assert_eq!(pm.wait_all_children().expect("waits"), 0);
+    assert_eq!(pm.signal_received(), Some(Signal::Term));
+}
+
+fn detached() {
+    let counters = Counters::new();
+    let mut pm = Prefork::builder().max_workers(1).logger(quiet()).build().expect("built");
+    let detached = aside(|| {
+        until_term(&mut pm, |worker| {
+            assert!(!worker.should_stop());
+            assert_eq!(Pid::of_parent(), Some(worker.manager_pid()));
+            counters.add(0);
+            send(worker.manager_pid(), Signal::Term);
+            wait_for_stop(worker);
+        });
+        assert_eq!(pm.manager_pid(), Pid::this());
+    });
+    ended_well(detached);
+    assert_eq!(counters.get(0), 1);
+}
+
+/// Has HUP forwarded as QUIT, and waits until the one worker has left by that.
+fn left_by_quit(work: impl FnOnce(&Worker)) {
+    let leave = To(Signal::Quit);
+    let (builder, reaped) = reaped_by(
+        Prefork::builder()
+            .max_workers(1)
+            .trap_signals([(Signal::Term, leave), (Signal::Hup, leave)])
+            .logger(quiet()),
+    );
+    let mut pm = builder.build().expect("built");
+    let signal = pm.start(work);
+    assert_eq!(signal.expect("starts"), Signal::Hup);
+    let left = pm.wait_all_children_for(Duration::from_secs(10)).expect("waits");
+    pm.signal_all_children(Signal::Kill).expect("sent");
+    pm.wait_all_children().expect("waits");
+    assert_eq!(left, 0, "it has not left by itself");
+    assert_eq!(reaped.take()[0].cause, Cause::Shutdown);
+}
+
+fn ignored() {
+    // As the shell does it for what it starts in the background.
+    ignore(Signal::Quit).expect("ignored");
+    left_by_quit(|worker| {
+        send(worker.manager_pid(), Signal::Hup);
+        sleep_until_killed()
+    });
+}
+
+fn blocked() {
+    Blocked::all_of(&[Signal::Quit]).expect("blocked").forget();
+    left_by_quit(|worker| {
+        assert!(!worker.should_stop());
+        send(worker.manager_pid(), Signal::Hup);
+        wait_for_stop(worker);
+    });
+}
+
+fn no_child_signal() {
+    if cfg!(any(not(target_os = "linux"), plain_means)) {
+        println!("skipped: only on Linux an end is told by more than a signal");
+        return;
+    }
+    let counters = Counters::new();
+    let mut pm = Prefork::builder().max_workers(1).logger(quiet()).build().expect("built");
+    restore_default(Signal::Child).expect("restored");
+    until_term(&mut pm, |worker| {
+        if counters.add(0) == 2 {
+            send(worker.manager_pid(), Signal::Term);
+            sleep_until_killed();
+        }
+    });
+    assert_eq!(counters.get(0), 2, "the first was replaced");
 }

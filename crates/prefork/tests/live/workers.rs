@@ -8,6 +8,7 @@ use std::process::Command;
 use std::rc::Rc;
 use std::sync::mpsc::channel;
 use std::thread;
+use std::time::Duration;
 
 use daemon_prefork::Forward::{Nothing, To};
 use daemon_prefork::{Cause, Exit, Pid, Prefork, Reaped, Signal, Started};
@@ -20,6 +21,8 @@ pub(crate) const SCENARIOS: &[Scenario] = &[
     ("two_hundred_workers_come_and_go", two_hundred),
     ("workers_may_become_more_and_fewer_while_the_service_runs", more_and_fewer),
     ("more_workers_than_the_scoreboard_has_room_for_are_refused", no_room),
+    ("a_second_manager_is_refused_and_the_first_one_goes_on", second_manager),
+    ("settings_are_changed_between_two_starts", settings),
     ("a_worker_can_neither_start_workers_nor_wait_for_any", not_in_a_worker),
     ("how_a_worker_ends_is_told_as_data", causes),
     ("a_worker_inherits_no_descriptor_of_the_manager_s", descriptors),
@@ -91,6 +94,70 @@ fn more_and_fewer() {
     }
     pm.wait_all_children().expect("waits");
     ended_well(driver);
+}
+
+fn second_manager() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let file = dir.path().join("board");
+    let counters = Counters::new();
+    let builder = || Prefork::builder().max_workers(2).scoreboard_file(&file);
+    let mut pm = builder().build().expect("built");
+    let refused = builder().build().expect_err("refused").to_string();
+    assert_eq!(refused, "this process has a manager, or is a worker: its signals are taken");
+    until_term(&mut pm, |worker| {
+        assert!(!worker.should_stop());
+        assert!(builder().build().is_err(), "a worker has its own signals");
+        if counters.add(0) == 2 {
+            assert_eq!(workers(board(&file)).len(), 2, "the file is the first one's");
+            send(worker.manager_pid(), Signal::Term);
+        }
+        wait_for_stop(worker);
+    });
+    drop(pm);
+    builder().build().expect("the former one is gone");
+}
+
+fn settings() {
+    let counters = Counters::new();
+    let mut pm = Prefork::builder()
+        .max_workers(8)
+        .min_spare_workers(2)
+        .max_spare_workers(3)
+        .trap_signals([(Signal::Term, To(Signal::Term)), (Signal::Usr1, Nothing)])
+        .build()
+        .expect("built");
+    let manager = Pid::this();
+    let mut seen = Vec::new();
+    for wanted in [2, 4, 1] {
+        pm.set_spare_workers(wanted, wanted).expect("set");
+        pm.set_spawn_interval(Duration::from_millis(1)).expect("set");
+        pm.set_err_respawn_interval(Duration::from_millis(500)).expect("set");
+        counters.set(0, wanted);
+        let driver = aside(|| {
+            counters.until(1, wanted);
+            if wanted == 1 {
+                counters.until(2, 3);
+            }
+            send(manager, Signal::Usr1);
+        });
+        pm.start(|worker| {
+            assert!(!worker.should_stop());
+            counters.add(1);
+            wait_for_stop(worker);
+            counters.add(2);
+        })
+        .expect("starts");
+        ended_well(driver);
+        // Those that have left may not be reaped yet.
+        if wanted != 1 {
+            seen.push(pm.num_workers());
+        }
+    }
+    pm.set_signal_received(None);
+    assert_eq!(pm.signal_received(), None);
+    pm.signal_all_children(Signal::Term).expect("sent");
+    pm.wait_all_children().expect("waits");
+    assert_eq!((seen, counters.get(1), counters.get(2)), (vec![2, 4], 4, 4));
 }
 
 fn no_room() {

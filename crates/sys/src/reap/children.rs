@@ -1,6 +1,7 @@
 //! A set of children, of which one learns who has ended without asking each of them.
 
 use std::collections::BTreeSet;
+use std::os::fd::BorrowedFd;
 
 use super::{Exit, reap};
 use crate::error::Result;
@@ -76,6 +77,14 @@ impl Children {
         if self.watched.add(pid).is_err() {
             self.unwatched.insert(pid);
         }
+    }
+
+    /// A descriptor that can be read from while one has ended and is not [taken](Self::take_ended);
+    /// none where the system has no such. Of a child for which no descriptor was left only `SIGCHLD`
+    /// tells.
+    #[must_use]
+    pub fn descriptor(&self) -> Option<BorrowedFd<'_>> {
+        self.watched.descriptor()
     }
 
     /// Reaps those that have ended. It does not wait.

@@ -1,6 +1,7 @@
 //! Children watched by epoll(7) on their pidfds.
 
 use std::collections::HashMap;
+use std::os::fd::{AsFd, BorrowedFd};
 
 use nix::errno::Errno;
 use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags, EpollTimeout};
@@ -36,6 +37,10 @@ impl Watched {
             }
             Err(errno) => Err(Error::os(format!("watch child {pid}"), errno)),
         }
+    }
+
+    pub(super) fn descriptor(&self) -> Option<BorrowedFd<'_>> {
+        Some(self.epoll.0.as_fd())
     }
 
     pub(super) fn ended(&self) -> Result<Vec<Pid>> {

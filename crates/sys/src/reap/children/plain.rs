@@ -1,5 +1,7 @@
 //! No way to watch children: all are asked one by one.
 
+use std::os::fd::BorrowedFd;
+
 use crate::error::{Error, Result};
 use crate::process::{Pid, Sent, Signal};
 
@@ -14,6 +16,10 @@ impl Watched {
     pub(super) fn add(&mut self, pid: Pid) -> Result<()> {
         let why = std::io::ErrorKind::Unsupported.into();
         Err(Error::Os { act: format!("watch child {pid}"), source: why })
+    }
+
+    pub(super) fn descriptor(&self) -> Option<BorrowedFd<'_>> {
+        None
     }
 
     pub(super) fn ended(&self) -> Result<Vec<Pid>> {
