@@ -30,7 +30,8 @@ test-loom: ## Tests the scoreboard under every order of its memory accesses
 		$(CARGO) test --release --package daemon-core --test loom
 
 bench: ## Runs all benchmarks, or the one of B=name; results in target/bench/
-	$(CARGO) run --release --package bench -- $(B)
+	$(CARGO) build --release --package bench
+	@exec $(TARGET)/release/bench $(B)
 
 lint: ## Checks the format, and clippy's advice with warnings denied
 	$(CARGO) fmt --all -- --check

@@ -28,7 +28,15 @@ pub(crate) struct Fighter {
 impl Fighter {
     /// Starts a server that has so many children while nothing happens.
     pub(crate) fn enter(server: &[&str], descendants: usize) -> Measured<Fighter> {
-        let mut server = Running::start(server)?;
+        Fighter::of(Running::start(server)?, descendants)
+    }
+
+    /// Starts a daemon that has so many processes besides its parent while nothing happens.
+    pub(crate) fn enter_daemon(daemon: &[&str], descendants: usize) -> Measured<Fighter> {
+        Fighter::of(Running::start_daemon(daemon)?, descendants)
+    }
+
+    fn of(mut server: Running, descendants: usize) -> Measured<Fighter> {
         let address = server.up(descendants)?;
         Ok(Fighter { server, address, rates: Vec::new(), costs: Vec::new(), failed: 0 })
     }

@@ -6,7 +6,6 @@ use std::ffi::OsStr;
 use std::fs::OpenOptions;
 use std::io::{BufRead, BufReader, Lines};
 use std::net::{Ipv4Addr, SocketAddr};
-use std::path::Path;
 use std::process::{Child, ChildStdout, Command, ExitStatus, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -17,6 +16,9 @@ use crate::{Measured, clients, proc, table};
 
 /// The argument that makes this program one of its servers.
 pub(crate) const SERVE: &str = "--serve";
+
+/// The program whose processes are the daemons.
+const DAEMONS: &str = "bench-daemon";
 
 /// How long a server may take to come up, or to go.
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -32,22 +34,28 @@ pub(crate) struct Running {
 impl Running {
     /// Starts a server, by its name and arguments.
     pub(crate) fn start<A: AsRef<OsStr>>(server: &[A]) -> Measured<Running> {
-        Running::start_from(&std::env::current_exe()?, server)
+        let mut command = Command::new(std::env::current_exe()?);
+        command.arg(SERVE).args(server);
+        Running::of(command)
     }
 
-    /// Starts a server from another copy of this program, which shares no page with this process.
-    pub(crate) fn start_from<A: AsRef<OsStr>>(program: &Path, server: &[A]) -> Measured<Running> {
+    /// Starts a daemon, by its name and arguments.
+    pub(crate) fn start_daemon<A: AsRef<OsStr>>(daemon: &[A]) -> Measured<Running> {
+        let program = std::env::current_exe()?.with_file_name(DAEMONS);
+        if !program.exists() {
+            return Err(format!("{} is missing: `make bench` builds it", program.display()).into());
+        }
+        let mut command = Command::new(program);
+        command.args(daemon);
+        Running::of(command)
+    }
+
+    fn of(mut server: Command) -> Measured<Running> {
         let log = OpenOptions::new()
             .create(true)
             .append(true)
             .open(table::directory()?.join("servers.log"))?;
-        let mut process = Command::new(program)
-            .arg(SERVE)
-            .args(server)
-            .stdin(Stdio::null())
-            .stdout(Stdio::piped())
-            .stderr(log)
-            .spawn()?;
+        let mut process = server.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(log).spawn()?;
         let stdout = process.stdout.take().ok_or("the server has no output")?;
         Ok(Running { process, lines: BufReader::new(stdout).lines(), family: BTreeSet::new() })
     }

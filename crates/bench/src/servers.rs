@@ -1,70 +1,32 @@
-//! The servers that are measured, ours and the bare ones: each a process of this program.
+//! The servers that are measured, but for the daemons: each a process of this program.
 
 mod bare;
-mod daemon;
 mod echo;
-mod launch;
 pub(crate) mod parallel_prefork;
 mod plain;
 mod prefork;
 pub(crate) mod reports;
 
-use std::io::Write;
-use std::net::{Ipv4Addr, TcpListener};
-
-use daemon_sys::process::{Pid, Signal, die_with_parent};
-
 use crate::Measured;
+use crate::announce::{listen, mortal, tell, touch};
 
 /// Becomes the server of this name, until it is told to end.
 pub(crate) fn serve(server: &[String]) -> Measured<()> {
-    // Whoever measures may be interrupted: nothing is to be left then.
-    if let Some(parent) = Pid::of_parent() {
-        die_with_parent(Signal::Term, parent)?;
-    }
+    mortal()?;
     let server: Vec<&str> = server.iter().map(String::as_str).collect();
     match server.as_slice() {
         ["bare-fork", megabytes] => bare::fork_for_each(megabytes.parse()?),
         ["plain-fork", megabytes] => plain::fork_for_each(megabytes.parse()?),
-        ["actix-fork"] => daemon::fork_for_each(),
-        ["actix-fork", megabytes] => daemon::fork_from_a_large_parent(megabytes.parse()?),
         ["bare-pool", children] => bare::pool(children.parse()?),
-        ["actix-pool", children] => daemon::pool(children.parse()?, None),
-        ["actix-pool", children, board] => daemon::pool(children.parse()?, Some(board)),
         ["prefork-pool", workers] => prefork::pool(workers.parse()?),
         ["prefork-polite", workers] => prefork::polite_pool(workers.parse()?),
         ["parallel-prefork", workers] => parallel_prefork::pool(workers),
-        ["launch", children] => launch::until_up(children.parse()?),
         ["reports", count] => reports::report(count.parse()?),
         other => Err(format!("there is no server {other:?}").into()),
     }
 }
 
-/// A listener on a port of its own, which it tells.
-fn listen() -> Measured<TcpListener> {
-    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;
-    tell("PORT", listener.local_addr()?.port())?;
-    Ok(listener)
-}
-
 /// Tells who measures that a worker is at work.
 fn tell_up() -> Measured<()> {
     tell("UP", std::process::id())
-}
-
-/// Tells who measures a value.
-fn tell(key: &str, value: impl std::fmt::Display) -> Measured<()> {
-    let mut out = std::io::stdout();
-    writeln!(out, "{key}={value}")?;
-    Ok(out.flush()?)
-}
-
-/// Memory that this process has written to, for as long as it lives.
-fn touch(megabytes: usize) {
-    const PAGE: usize = 4096;
-    let mut memory = vec![0_u8; megabytes * 1024 * 1024];
-    for page in memory.chunks_mut(PAGE) {
-        page[0] = 1;
-    }
-    std::hint::black_box(memory.leak());
 }

@@ -11,7 +11,7 @@ pub(crate) fn small(bench: &'static str) -> Measured<Vec<Row>> {
     let mut fighters = [
         Fighter::enter(&["bare-fork", "0"], 0)?,
         Fighter::enter(&["plain-fork", "0"], 1)?,
-        Fighter::enter(&["actix-fork"], 1)?,
+        Fighter::enter_daemon(&["actix-fork"], 1)?,
     ];
     fight(&mut fighters, CLIENTS)?;
     let [bare, plain, actix] = &fighters;
@@ -39,7 +39,7 @@ pub(crate) fn large(bench: &'static str) -> Measured<Vec<Row>> {
     let mut fighters = [
         Fighter::enter(&["bare-fork", "300"], 0)?,
         Fighter::enter(&["plain-fork", "300"], 1)?,
-        Fighter::enter(&["actix-fork", "300"], 1)?,
+        Fighter::enter_daemon(&["actix-fork", "300"], 1)?,
     ];
     fight(&mut fighters, CLIENTS)?;
     let [bare, plain, actix] = &fighters;

@@ -1,12 +1,10 @@
 //! The memory of a small pool, what is shared counted once.
 
-use std::fs;
-use std::path::Path;
 use std::thread;
 use std::time::Duration;
 
 use crate::running::Running;
-use crate::table::{self, Bar, Row};
+use crate::table::{Bar, Row};
 use crate::{Measured, clients, proc};
 
 const CHILDREN: usize = 4;
@@ -15,16 +13,7 @@ const SETTLING: Duration = Duration::from_secs(1);
 const REQUESTS: usize = 1000;
 
 pub(crate) fn run(bench: &'static str) -> Measured<Vec<Row>> {
-    // From a copy, since pages of the program itself would be shared with this process too.
-    let copy = table::directory()?.join(format!("bench.{}", std::process::id()));
-    fs::copy(std::env::current_exe()?, &copy)?;
-    let rows = measure(bench, &copy);
-    fs::remove_file(&copy)?;
-    rows
-}
-
-fn measure(bench: &'static str, program: &Path) -> Measured<Vec<Row>> {
-    let mut server = Running::start_from(program, &["actix-pool", &CHILDREN.to_string()])?;
+    let mut server = Running::start_daemon(&["actix-pool", &CHILDREN.to_string()])?;
     let address = server.up(CHILDREN + 1)?;
     thread::sleep(SETTLING);
     let idle = megabytes(&mut server)?;

@@ -8,7 +8,7 @@ const CLIENTS: usize = 16;
 
 pub(crate) fn run(bench: &'static str) -> Measured<Vec<Row>> {
     let mut fighters =
-        [Fighter::enter(&["bare-pool", "4"], 4)?, Fighter::enter(&["actix-pool", "4"], 5)?];
+        [Fighter::enter(&["bare-pool", "4"], 4)?, Fighter::enter_daemon(&["actix-pool", "4"], 5)?];
     fight(&mut fighters, CLIENTS)?;
     let [bare, ours] = &fighters;
     Ok(vec![

@@ -1,10 +1,7 @@
-//! What every server does for a connection: a line read, the same written. Twice: with and without
-//! a runtime.
+//! What every server without a runtime does for a connection: a line read, the same written.
 
 use std::io::{self, Read, Write};
 use std::net::TcpStream;
-
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 const LINE_MAX: usize = 512;
 
@@ -19,19 +16,4 @@ pub(super) fn blocking(mut stream: &TcpStream) -> io::Result<()> {
         }
     }
     stream.write_all(&line[..read])
-}
-
-/// Echoes a line.
-pub(super) async fn waiting(
-    stream: &mut (impl tokio::io::AsyncRead + tokio::io::AsyncWrite + Unpin),
-) -> io::Result<()> {
-    let mut line = [0; LINE_MAX];
-    let mut read = 0;
-    while !line[..read].ends_with(b"\n") {
-        match stream.read(&mut line[read..]).await? {
-            0 => break,
-            more => read += more,
-        }
-    }
-    stream.write_all(&line[..read]).await
 }

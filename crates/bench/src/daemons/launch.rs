@@ -9,8 +9,8 @@ use actix_daemon::{
     PreFork, Program, Shutdown, Subscribe, UpdateStatus,
 };
 
-use super::{listen, tell};
 use crate::Measured;
+use crate::announce::{listen, tell};
 
 /// Launches so many children, and tells how many milliseconds it took until the parent returned
 /// from `launch`, and until all were up.

@@ -8,8 +8,8 @@ use actix_daemon::{
     Program, UpdateStatus,
 };
 
-use super::{echo, listen, touch};
-use crate::Measured;
+use crate::announce::{listen, touch};
+use crate::{Measured, echo};
 
 /// How many children there may be at a time, as in the plain one beside it.
 const CHILDREN: u32 = 64;
