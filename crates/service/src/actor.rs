@@ -13,7 +13,7 @@ use futures::channel::oneshot;
 use futures::future::join_all;
 use slog::{Logger, error, info, o, warn};
 
-use crate::callback::Callbacks;
+use crate::callback::{Callback, Callbacks};
 use crate::control::{Control, Refused};
 use crate::error::ServiceError;
 use crate::machine::{Act, Call, Listener, Machine, Status, Times};
@@ -125,7 +125,12 @@ impl ServiceActor {
 
     fn call(&mut self, call: &Call) {
         let Some(recipient) = self.recipient(call) else { return };
-        let told = ServiceState { state: call.stage, message: call.message, ticket: call.ticket };
+        let told = ServiceState {
+            state: call.stage,
+            message: call.message,
+            callback: call.callback,
+            ticket: call.ticket,
+        };
         if call.stage == Stage::Stopped {
             self.last_call.push(recipient);
         } else {
@@ -135,8 +140,12 @@ impl ServiceActor {
 
     /// Tells of the end, and ends when it was heard.
     fn end(&mut self, ctx: &mut Context<Self>) {
-        let message = self.machine.status();
-        let told = ServiceState { state: message.stage, message: None, ticket: None };
+        let told = ServiceState {
+            state: Stage::Stopped,
+            message: None,
+            callback: Callback::Stopped,
+            ticket: None,
+        };
         let heard = join_all(self.last_call.drain(..).map(|recipient| recipient.send(told)));
         let heard = tokio::time::timeout(LAST_CALL_MAX, heard);
         ctx.spawn(heard.into_actor(self).map(|heard, service, ctx| {

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use actix::{Message, Recipient};
 
+use crate::callback::Callback;
 use crate::control::Control;
 use crate::machine::{Listener, Status};
 use crate::stage::{IllegalState, Stage};
@@ -19,6 +20,8 @@ pub struct ServiceState {
     pub state: Stage,
     /// The control that has led to it, if one has.
     pub message: Option<Control>,
+    /// As what it is called.
+    pub callback: Callback,
     /// By what the answer is known; none where nothing is to be answered.
     pub ticket: Option<Ticket>,
 }
