@@ -75,7 +75,7 @@
 //!
 //! | rooms | for |
 //! | --- | --- |
-//! | [`ServiceActor`], [`Settings`], [`Callbacks`], [`run`], [`run_in_console`] | spawning a service |
+//! | [`ServiceActor`], [`Settings`], [`Callbacks`], [`run`], [`run_here`] | spawning a service |
 //! | [`ServiceState`], [`NextState`], [`State`], [`StatusText`], [`UntilStopped`] | talking with it |
 //! | [`Control`], [`UserControl`] | what it is told |
 //! | [`Register`], [`AskHealth`] | taking part in its states: a daemon does |
@@ -121,6 +121,6 @@ pub use messages::{
     Answered, AskHealth, Health, NextState, Register, ServiceState, Setting, Signals, State,
     StatusText, Ticket, UntilStopped,
 };
-pub use run::{run, run_in_console};
+pub use run::{run, run_here};
 pub use settings::Settings;
 pub use stage::{IllegalState, Response, Stage};

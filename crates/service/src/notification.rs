@@ -8,8 +8,9 @@ use crate::stage::Stage;
 /// Says what a supervisor is told of a status, after the one before it; `text` is how the service is
 /// doing, and `now` the time of the monotonic clock.
 ///
-/// READY comes when the service runs, and when it has read its parameters anew. A pending state asks
-/// for the time that it may still last. A pause is told as text: systemd has no word for it.
+/// READY comes when the service first runs, and when it has read its parameters anew, or does
+/// something else instead. A pending state asks for the time that it may still last. A pause is told as
+/// text: systemd has no word for it.
 ///
 /// # Examples
 ///
@@ -26,23 +27,34 @@ use crate::stage::Stage;
 #[must_use]
 pub fn notification(before: Option<&Status>, status: &Status, text: &str, now: Duration) -> String {
     let mut told = String::new();
-    let was_reloading = before.is_some_and(|before| before.reloading == Reloading::Yes);
-    match (status.stage, status.reloading) {
-        (Stage::Running | Stage::Paused, Reloading::Yes) => {
+    let was = before.map_or((Stage::NotReady, Reloading::No), |was| (was.stage, was.reloading));
+    match (was, (status.stage, status.reloading)) {
+        (_, (Stage::Running | Stage::Paused, Reloading::Yes)) => {
             told.push_str(&format!("RELOADING=1\nMONOTONIC_USEC={}\n", now.as_micros()));
         }
-        (Stage::Paused, Reloading::No) if was_reloading => told.push_str("READY=1\n"),
-        (Stage::Running, Reloading::No) => told.push_str("READY=1\n"),
-        (Stage::StopPending, Reloading::No | Reloading::Yes) => told.push_str("STOPPING=1\n"),
+        ((Stage::StopPending, _), (Stage::StopPending, _)) => {}
+        (_, (Stage::StopPending, _)) => told.push_str("STOPPING=1\n"),
+        ((Stage::NotReady | Stage::StartPending, _), (Stage::Running, Reloading::No))
+        | (
+            (_, Reloading::Yes),
+            (
+                Stage::Running | Stage::PausePending | Stage::Paused | Stage::ContinuePending,
+                Reloading::No,
+            ),
+        ) => told.push_str("READY=1\n"),
         (
-            Stage::NotReady
-            | Stage::Stopped
-            | Stage::StartPending
-            | Stage::ContinuePending
-            | Stage::PausePending,
-            Reloading::No | Reloading::Yes,
-        )
-        | (Stage::Paused, Reloading::No) => {}
+            _,
+            (
+                Stage::NotReady
+                | Stage::Stopped
+                | Stage::StartPending
+                | Stage::Running
+                | Stage::ContinuePending
+                | Stage::PausePending
+                | Stage::Paused,
+                Reloading::No | Reloading::Yes,
+            ),
+        ) => {}
     }
     match status.stage {
         Stage::StartPending | Stage::StopPending => {
@@ -55,6 +67,7 @@ pub fn notification(before: Option<&Status>, status: &Status, text: &str, now: D
         | Stage::PausePending
         | Stage::Paused => {}
     }
+    let text = if status.stage == Stage::Stopped { "" } else { text };
     told.push_str(&status_line(status.stage, text));
     told
 }

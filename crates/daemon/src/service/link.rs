@@ -135,6 +135,15 @@ impl<R: Handover + Send> Link<R> {
         }));
     }
 
+    /// Parameters are being read anew. The service is told so once, until it has its answer.
+    fn renewed(&mut self, renewal: Renewal, ctx: &mut Context<Self>) {
+        if self.known.renewal == Renewal::None {
+            self.led = Passed::Nothing;
+        }
+        self.known.renewal = renewal;
+        self.settle(ctx);
+    }
+
     /// More time is asked for while something comes or goes.
     fn extend(&self) {
         match self.stage {
@@ -222,12 +231,13 @@ impl<R: Handover + Send> Handler<DaemonReload> for Link<R> {
     type Result = ();
 
     fn handle(&mut self, reload: DaemonReload, ctx: &mut Context<Self>) {
-        self.known.renewal = match reload {
-            DaemonReload::Begun => Renewal::Replacing,
-            DaemonReload::Done => Renewal::Done,
-        };
-        self.led = Passed::Nothing;
-        self.settle(ctx);
+        self.renewed(
+            match reload {
+                DaemonReload::Begun => Renewal::Replacing,
+                DaemonReload::Done => Renewal::Done,
+            },
+            ctx,
+        );
     }
 }
 
@@ -237,11 +247,9 @@ impl<R: Handover + Send> Handler<DaemonHup> for Link<R> {
     /// The logs are reopened. Where children are replaced too, their end is waited for.
     fn handle(&mut self, _hup: DaemonHup, ctx: &mut Context<Self>) {
         match self.known.renewal {
-            Renewal::None | Renewal::Begun => self.known.renewal = Renewal::Done,
+            Renewal::None | Renewal::Begun => self.renewed(Renewal::Done, ctx),
             Renewal::Replacing | Renewal::Done => {}
         }
-        self.led = Passed::Nothing;
-        self.settle(ctx);
     }
 }
 

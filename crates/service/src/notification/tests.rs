@@ -36,10 +36,31 @@ fn a_supervisor_is_told_what_the_table_says() {
 }
 
 #[test]
-fn a_service_that_has_reloaded_while_paused_says_that_it_is_ready() {
-    let before = status(Stage::Paused, Reloading::Yes);
-    let told = notification(Some(&before), &status(Stage::Paused, Reloading::No), "", NOW);
-    assert_eq!(told, "READY=1\nSTATUS=paused\n");
+fn a_supervisor_that_waits_for_a_reload_hears_of_its_end_in_every_state_but_the_last() {
+    let table = [
+        (Stage::Running, "READY=1\nSTATUS=running\n"),
+        (Stage::PausePending, "READY=1\nSTATUS=pausing\n"),
+        (Stage::Paused, "READY=1\nSTATUS=paused\n"),
+        (Stage::ContinuePending, "READY=1\nSTATUS=continuing\n"),
+        (Stage::StopPending, "STOPPING=1\nEXTEND_TIMEOUT_USEC=3000000\nSTATUS=stopping\n"),
+    ];
+    for (stage, expected) in table {
+        let before = status(Stage::Running, Reloading::Yes);
+        let told = notification(Some(&before), &status(stage, Reloading::No), "", NOW);
+        assert_eq!(told, expected);
+    }
+}
+
+#[test]
+fn what_was_told_once_is_not_told_again() {
+    let told = |before, after| {
+        let before = status(before, Reloading::No);
+        notification(Some(&before), &status(after, Reloading::No), "", NOW)
+    };
+    assert_eq!(told(Stage::ContinuePending, Stage::Running), "STATUS=running\n");
+    assert_eq!(told(Stage::StartPending, Stage::Running), "READY=1\nSTATUS=running\n");
+    let again = "EXTEND_TIMEOUT_USEC=3000000\nSTATUS=stopping\n";
+    assert_eq!(told(Stage::StopPending, Stage::StopPending), again);
 }
 
 #[test]

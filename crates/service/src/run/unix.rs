@@ -28,12 +28,13 @@ where
     serve(start)
 }
 
-/// Runs a service in a console, without asking for a service manager. Ctrl-C stops it.
+/// Runs a service in this thread: under a supervisor, or in a console, where Ctrl-C stops it. No
+/// service manager of Windows is asked.
 ///
 /// # Errors
 ///
 /// As [`run`].
-pub fn run_in_console<F>(start: F) -> Result<u32, ServiceError>
+pub fn run_here<F>(start: F) -> Result<u32, ServiceError>
 where
     F: FnOnce() -> Result<Addr<ServiceActor>, Box<dyn Error>>,
 {

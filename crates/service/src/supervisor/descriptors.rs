@@ -3,6 +3,8 @@
 use std::env;
 use std::os::fd::OwnedFd;
 
+use nix::sys::socket::{Backlog, getsockopt, listen, sockopt};
+
 use crate::error::ServiceError;
 
 /// The first of them.
@@ -28,7 +30,8 @@ struct Announced(Vec<String>);
 /// Takes the descriptors that the supervisor has handed over by `LISTEN_FDS`, with the names that
 /// `LISTEN_FDNAMES` gives them: none if there are none for this process.
 ///
-/// They are there once: whoever asks again gets none. Ask before anything else opens files.
+/// They are there once: whoever asks again is refused. Those that listen have the longest queue there
+/// is from now on.
 ///
 /// # Errors
 ///
@@ -47,6 +50,15 @@ pub fn inherited() -> Result<Vec<Inherited>, ServiceError> {
         let source = std::io::Error::other(error);
         ServiceError::System { act: "take over the supervisor's descriptors", source }
     })?;
+    for descriptor in &descriptors {
+        // One that this program has stopped with before has a queue for nobody: it shrank it.
+        if getsockopt(descriptor, sockopt::AcceptConn) == Ok(true) {
+            listen(descriptor, Backlog::MAXCONN).map_err(|error| ServiceError::System {
+                act: "listen on the supervisor's descriptors",
+                source: error.into(),
+            })?;
+        }
+    }
     Ok(names.into_iter().zip(descriptors).map(|(name, fd)| Inherited { name, fd }).collect())
 }
 
