@@ -17,6 +17,7 @@ mod housework;
 mod logs;
 mod preforking;
 mod refusals;
+mod service;
 mod short;
 mod sizes;
 mod status;

@@ -218,6 +218,15 @@ fn install(
         account_password: password,
     };
     let service = manager.create_service(&info, ServiceAccess::ALL_ACCESS)?;
+    if let Err(error) = set_up(&service, &place.name) {
+        // What is installed in part would start in part.
+        service.delete()?;
+        return Err(error);
+    }
+    say(&format!("{} is installed", place.name))
+}
+
+fn set_up(service: &Service, name: &str) -> Outcome {
     service.set_description("Says what it is told, as an example of daemon-service")?;
     let again = |delay| ServiceAction {
         action_type: ServiceActionType::Restart,
@@ -229,10 +238,12 @@ fn install(
         command: None,
         actions: Some(vec![again(1), again(5), again(60)]),
     })?;
-    service.set_failure_actions_on_non_crash_failures(true)?;
+    if let Err(error) = service.set_failure_actions_on_non_crash_failures(true) {
+        say(&format!("it is started again after a crash alone: {error}"))?;
+    }
     service.set_preshutdown_timeout(Duration::from_secs(30))?;
-    eventlog::register_source(&place.name)?;
-    say(&format!("{} is installed", place.name))
+    eventlog::register_source(name)?;
+    Ok(())
 }
 
 fn stage(service: &Service) -> Result<Stage, windows_service::Error> {

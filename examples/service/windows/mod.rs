@@ -31,7 +31,13 @@ pub(crate) fn main() -> ExitCode {
     match done {
         Ok(code) => ExitCode::from(u8::try_from(code).unwrap_or(u8::MAX)),
         Err(error) => {
-            eprintln!("service: {error}");
+            eprint!("service: {error}");
+            let mut causes = error.source();
+            while let Some(cause) = causes {
+                eprint!(": {cause}");
+                causes = cause.source();
+            }
+            eprintln!();
             ExitCode::FAILURE
         }
     }

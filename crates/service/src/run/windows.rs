@@ -104,16 +104,18 @@ where
 /// are on the command line.
 extern "system" fn service_main(_count: u32, _arguments: *mut *mut u16) {
     let Job::Given { name, start } = put(Job::Running) else { return };
-    let outcome = match master::take_up(&name) {
-        Err(error) => Err(manager(error)),
-        Ok(farewell) => {
-            let outcome = serve(start);
-            let exit_code = *outcome.as_ref().unwrap_or(&FAILED);
-            match farewell.stopped(exit_code) {
-                Ok(()) => outcome,
-                Err(error) => outcome.and(Err(manager(error))),
-            }
+    let farewell = match master::take_up(&name) {
+        Ok(farewell) => farewell,
+        Err(error) => {
+            let _running = put(Job::Done(Err(manager(error))));
+            return;
         }
     };
+    let outcome = serve(start);
+    let exit_code = *outcome.as_ref().unwrap_or(&FAILED);
+    // The thread in `run` goes on as soon as the manager knows: what came of it stands there before.
     let _running = put(Job::Done(outcome));
+    if let Err(error) = farewell.stopped(exit_code) {
+        let _outcome = put(Job::Done(Err(manager(error))));
+    }
 }
