@@ -18,6 +18,7 @@ mod logs;
 mod preforking;
 mod refusals;
 mod reloading;
+mod service;
 mod short;
 mod sizes;
 mod status;

@@ -15,11 +15,18 @@ use nix::sys::signal::{Signal, kill};
 use nix::sys::wait::{WaitStatus, wait};
 use nix::unistd::Pid;
 
+#[cfg(target_os = "linux")]
+#[path = "warden/linux.rs"]
+mod orphans;
+#[cfg(not(target_os = "linux"))]
+#[path = "warden/plain.rs"]
+mod orphans;
+
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     let mut arguments = std::env::args_os().skip(1);
     let report = arguments.next().ok_or("a file to report to")?;
     let program = arguments.next().ok_or("a program to start")?;
-    nix::sys::prctl::set_child_subreaper(true)?;
+    orphans::adopt_orphans()?;
     let mut report = File::create(report)?;
     let mut command = Command::new(program);
     command.args(arguments).stdin(Stdio::null());

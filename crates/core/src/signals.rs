@@ -13,9 +13,11 @@ pub enum Signal {
     Hup,
     /// User-defined 2.
     Usr2,
-    /// Continue: what the parent sends to children that shall look whether the daemon is paused.
-    /// By default it does nothing to a process that runs.
+    /// Continue: go on after a pause; and what the parent sends to children that shall look whether
+    /// the daemon is paused. By default it does nothing to a process that runs.
     Cont,
+    /// Stop, from the terminal: pause.
+    Tstp,
     /// Background read of the terminal; by custom of pre-forking servers "one more".
     Ttin,
     /// Background write to the terminal; by custom of pre-forking servers "one fewer".
@@ -44,7 +46,11 @@ pub enum ParentIntention {
     More,
     /// One child fewer.
     Fewer,
-    /// Nothing: it is for the children.
+    /// Take no more requests.
+    Pause,
+    /// Take requests again.
+    Resume,
+    /// Nothing: a daemon that stops is not paused any more.
     Ignore,
 }
 
@@ -65,13 +71,14 @@ pub enum ChildIntention {
 
 impl Signal {
     /// All of them.
-    pub const ALL: [Signal; 8] = [
+    pub const ALL: [Signal; 9] = [
         Signal::Term,
         Signal::Int,
         Signal::Quit,
         Signal::Hup,
         Signal::Usr2,
         Signal::Cont,
+        Signal::Tstp,
         Signal::Ttin,
         Signal::Ttou,
     ];
@@ -90,6 +97,7 @@ impl Signal {
             Signal::Hup => "HUP",
             Signal::Usr2 => "USR2",
             Signal::Cont => "CONT",
+            Signal::Tstp => "TSTP",
             Signal::Ttin => "TTIN",
             Signal::Ttou => "TTOU",
         }
@@ -119,7 +127,11 @@ pub const fn in_parent(signal: Signal, stopping: Option<Manner>) -> ParentIntent
         }
         (Signal::Hup, None | Some(Manner::Orderly | Manner::AtOnce)) => ParentIntention::Hangup,
         (Signal::Usr2, None | Some(Manner::Orderly | Manner::AtOnce)) => ParentIntention::Peek,
-        (Signal::Cont, None | Some(Manner::Orderly | Manner::AtOnce)) => ParentIntention::Ignore,
+        (Signal::Cont, None) => ParentIntention::Resume,
+        (Signal::Tstp, None) => ParentIntention::Pause,
+        (Signal::Cont | Signal::Tstp, Some(Manner::Orderly | Manner::AtOnce)) => {
+            ParentIntention::Ignore
+        }
         (Signal::Ttin, None | Some(Manner::Orderly | Manner::AtOnce)) => ParentIntention::More,
         (Signal::Ttou, None | Some(Manner::Orderly | Manner::AtOnce)) => ParentIntention::Fewer,
     }
@@ -136,7 +148,7 @@ pub const fn in_child(signal: Signal) -> ChildIntention {
         Signal::Hup => ChildIntention::Hangup,
         Signal::Usr2 => ChildIntention::Peek,
         Signal::Cont => ChildIntention::Look,
-        Signal::Ttin | Signal::Ttou => ChildIntention::Ignore,
+        Signal::Tstp | Signal::Ttin | Signal::Ttou => ChildIntention::Ignore,
     }
 }
 
@@ -147,14 +159,15 @@ mod tests {
     #[test]
     fn each_signal_asks_of_each_process_what_the_table_says() {
         use Manner::{AtOnce, Orderly};
-        use ParentIntention::{Fewer, Hangup, More, Peek, Stop};
+        use ParentIntention::{Fewer, Hangup, Ignore, More, Pause, Peek, Resume, Stop};
         let table = [
             (Signal::Term, Stop(Orderly), Stop(AtOnce), ChildIntention::Leave(Orderly)),
             (Signal::Int, Stop(Orderly), Stop(AtOnce), ChildIntention::Leave(Orderly)),
             (Signal::Quit, Stop(AtOnce), Stop(AtOnce), ChildIntention::Leave(AtOnce)),
             (Signal::Hup, Hangup, Hangup, ChildIntention::Hangup),
             (Signal::Usr2, Peek, Peek, ChildIntention::Peek),
-            (Signal::Cont, ParentIntention::Ignore, ParentIntention::Ignore, ChildIntention::Look),
+            (Signal::Cont, Resume, Ignore, ChildIntention::Look),
+            (Signal::Tstp, Pause, Ignore, ChildIntention::Ignore),
             (Signal::Ttin, More, More, ChildIntention::Ignore),
             (Signal::Ttou, Fewer, Fewer, ChildIntention::Ignore),
         ];

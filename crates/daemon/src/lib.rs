@@ -160,6 +160,7 @@
 //! | [`Report`] | the state of the daemon, as text, table, JSON and OpenMetrics |
 //! | [`Evidence`] | what is known of a child that is slow or out of hand, as text and as JSON |
 //! | [`control`] | the operator's socket, and what is said there |
+//! | [`service`], [`RegisterWith`] | the daemon as a service of systemd |
 //! | [`Handover`], [`Serde`] | what can be handed to a child |
 //! | [`logger`] | the daemon's log in this process |
 //!
@@ -196,6 +197,7 @@ mod peek;
 mod processes;
 mod program;
 mod serve;
+pub mod service;
 mod sessions;
 mod settings;
 mod signals;
@@ -222,7 +224,9 @@ pub use sessions::Broadcast;
 pub use settings::OnHup;
 pub use status::{ChildReport, Counters, DoorState, ProcessReport, Report, Reporter, Role, Table};
 
-pub use daemon_core::{Cause, Exit, Jitter, Killing, Ladder, LadderError, Measure, Offence, Spent};
+pub use daemon_core::{
+    Cause, Exit, Hold, Jitter, Killing, Ladder, LadderError, Measure, Offence, Spent,
+};
 pub use daemon_nursery::{ChildId, Handover, HandoverError, Serde};
 pub use daemon_sys::limits::Resource;
 pub use daemon_sys::process::Pid;

@@ -6,9 +6,10 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use actix::{Message, Recipient};
-use daemon_core::{Cause, Measure, Offence, Phase};
+use actix::{Addr, Message, Recipient};
+use daemon_core::{Cause, Hold, Measure, Offence, Phase};
 use daemon_nursery::{ChildId, HandoverError};
+use daemon_service::ServiceActor;
 use daemon_sys::process::Pid;
 use serde::Serialize;
 
@@ -107,6 +108,28 @@ pub struct ChildBorn {
 #[derive(Message, Debug, Clone, Copy, PartialEq, Eq)]
 #[rtype(result = "()")]
 pub struct DaemonPhase(pub Phase);
+
+/// Broadcast in the parent as the operator pauses the daemon, and as it goes on: by [`Pause`] and
+/// [`Resume`], or by TSTP and CONT.
+#[derive(Message, Debug, Clone, Copy, PartialEq, Eq)]
+#[rtype(result = "()")]
+pub struct DaemonHold(pub Hold);
+
+/// Broadcast in the parent as the children of a pool are replaced.
+#[derive(Message, Debug, Clone, Copy, PartialEq, Eq)]
+#[rtype(result = "()")]
+pub enum DaemonReload {
+    /// It begins, or begins anew.
+    Begun,
+    /// All children of before are gone or going.
+    Done,
+}
+
+/// Asks the parent to register with a service: its phase drives the service's states from now on,
+/// and the service's controls reach the daemon. See [`service`](crate::service).
+#[derive(Message, Debug, Clone)]
+#[rtype(result = "()")]
+pub struct RegisterWith(pub Addr<ServiceActor>);
 
 /// Broadcast in the parent for each child that is gone and reaped.
 #[derive(Message, Debug, Clone)]
@@ -498,7 +521,7 @@ pub enum Refusal {
 /// Asks to be told of one kind of broadcast.
 ///
 /// What has already happened and still holds is told at once: [`DaemonStart`], [`DaemonParent`],
-/// [`DaemonPhase`], [`DaemonPause`] while the door is shut, [`DaemonShutdown`].
+/// [`DaemonPhase`], [`DaemonHold`], [`DaemonPause`] while the door is shut, [`DaemonShutdown`].
 #[derive(Message, Debug)]
 #[rtype(result = "SessionId")]
 pub struct Subscribe<M>

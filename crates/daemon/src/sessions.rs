@@ -7,8 +7,9 @@ use futures::FutureExt;
 use futures::future::{BoxFuture, join_all};
 
 use crate::messages::{
-    ChildBorn, ChildExited, DaemonAccept, DaemonHup, DaemonParent, DaemonPause, DaemonPhase,
-    DaemonShutdown, DaemonStart, ForeignExited, RogueChild, SessionId, Subscribe,
+    ChildBorn, ChildExited, DaemonAccept, DaemonHold, DaemonHup, DaemonParent, DaemonPause,
+    DaemonPhase, DaemonReload, DaemonShutdown, DaemonStart, ForeignExited, RogueChild, SessionId,
+    Subscribe,
 };
 
 /// One subscription.
@@ -184,6 +185,7 @@ pub(crate) struct News {
     pub(crate) accept: Option<DaemonAccept>,
     pub(crate) shutdown: Option<DaemonShutdown>,
     pub(crate) phase: Option<DaemonPhase>,
+    pub(crate) hold: Option<DaemonHold>,
 }
 
 macro_rules! broadcasts {
@@ -231,6 +233,8 @@ broadcasts! {
     RogueChild: rogue, |_news| None;
     ForeignExited: foreign, |_news| None;
     DaemonPhase: phase, |news| news.phase;
+    DaemonHold: hold, |news| news.hold;
+    DaemonReload: reload, |_news| None;
 }
 
 impl Sessions {

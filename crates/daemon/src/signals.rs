@@ -8,12 +8,14 @@ use daemon_core::Signal;
 use tokio::signal::unix::{SignalKind, signal};
 
 /// What the parent listens to.
-pub(crate) const PARENT: [Signal; 7] = [
+pub(crate) const PARENT: [Signal; 9] = [
     Signal::Term,
     Signal::Int,
     Signal::Quit,
     Signal::Hup,
     Signal::Usr2,
+    Signal::Cont,
+    Signal::Tstp,
     Signal::Ttin,
     Signal::Ttou,
 ];
@@ -54,6 +56,7 @@ fn kind(signal: Signal) -> SignalKind {
         Signal::Hup => SignalKind::hangup(),
         Signal::Usr2 => SignalKind::user_defined2(),
         Signal::Cont => SignalKind::from_raw(daemon_sys::Signal::Cont.number()),
+        Signal::Tstp => SignalKind::from_raw(daemon_sys::Signal::Tstp.number()),
         Signal::Ttin => SignalKind::from_raw(daemon_sys::Signal::Ttin.number()),
         Signal::Ttou => SignalKind::from_raw(daemon_sys::Signal::Ttou.number()),
     }

@@ -228,7 +228,7 @@ impl ChildReport {
 
 impl Report {
     /// Requests begun by all children that are and were.
-    fn requests_begun(&self, counters: &Counters) -> u64 {
+    pub(crate) fn requests_begun(&self, counters: &Counters) -> u64 {
         let begun = self.children.iter().map(|child| child.requests);
         begun.fold(counters.requests, u64::saturating_add)
     }

@@ -1,9 +1,11 @@
-//! The descriptors that this process has open, for a peek and for proofs that none leaks.
+//! The descriptors that this process has open, for a peek and for proofs that none leaks; and those
+//! that it was started with.
 
 use std::os::fd::RawFd;
 
 use crate::error::{Error, Result};
 
+mod inherited;
 #[cfg(all(target_os = "linux", not(plain_means)))]
 mod linux;
 #[cfg(any(not(target_os = "linux"), plain_means))]
@@ -12,6 +14,8 @@ mod plain;
 use linux as platform;
 #[cfg(any(not(target_os = "linux"), plain_means))]
 use plain as platform;
+
+pub use inherited::take_inherited;
 
 /// Lists the open descriptors, lowest first, each with what it leads to: a path, or as
 /// `socket:[4711]`. Elsewhere than on Linux that is empty.

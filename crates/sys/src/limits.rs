@@ -7,6 +7,16 @@ use nix::sys::stat::Mode;
 
 use crate::error::{Error, Result};
 
+#[cfg(target_vendor = "apple")]
+#[path = "limits/names/apple.rs"]
+mod names;
+#[cfg(target_os = "freebsd")]
+#[path = "limits/names/freebsd.rs"]
+mod names;
+#[cfg(not(any(target_os = "freebsd", target_vendor = "apple")))]
+#[path = "limits/names/wide.rs"]
+mod names;
+
 #[cfg(all(target_os = "linux", not(plain_means)))]
 mod linux;
 #[cfg(any(not(target_os = "linux"), plain_means))]
@@ -41,16 +51,17 @@ pub enum Resource {
 }
 
 impl Resource {
-    fn nix(self) -> resource::Resource {
+    /// What this system calls it; none if it has no such limit.
+    fn nix(self) -> Option<resource::Resource> {
         match self {
-            Resource::OpenFiles => resource::Resource::RLIMIT_NOFILE,
-            Resource::Processes => resource::Resource::RLIMIT_NPROC,
-            Resource::Core => resource::Resource::RLIMIT_CORE,
-            Resource::AddressSpace => resource::Resource::RLIMIT_AS,
-            Resource::FileSize => resource::Resource::RLIMIT_FSIZE,
-            Resource::Stack => resource::Resource::RLIMIT_STACK,
-            Resource::Cpu => resource::Resource::RLIMIT_CPU,
-            Resource::LockedMemory => resource::Resource::RLIMIT_MEMLOCK,
+            Resource::OpenFiles => Some(resource::Resource::RLIMIT_NOFILE),
+            Resource::Processes => names::PROCESSES,
+            Resource::Core => Some(resource::Resource::RLIMIT_CORE),
+            Resource::AddressSpace => names::ADDRESS_SPACE,
+            Resource::FileSize => Some(resource::Resource::RLIMIT_FSIZE),
+            Resource::Stack => Some(resource::Resource::RLIMIT_STACK),
+            Resource::Cpu => Some(resource::Resource::RLIMIT_CPU),
+            Resource::LockedMemory => names::LOCKED_MEMORY,
         }
     }
 }
@@ -78,10 +89,12 @@ pub fn change_dir(path: impl AsRef<Path>) -> Result<()> {
 ///
 /// # Errors
 ///
-/// If `hard` would be raised by other than root, or `soft` is above it.
+/// If `hard` would be raised by other than root, or `soft` is above it; [`Error::Unsupported`] for
+/// processes and locked memory on macOS.
 pub fn set_limit(resource: Resource, soft: u64, hard: u64) -> Result<()> {
     let act = || format!("limit {resource:?} to {soft} of {hard}");
-    setrlimit(resource.nix(), raw(soft), raw(hard)).map_err(|errno| Error::os(act(), errno))
+    let known = resource.nix().ok_or_else(|| Error::Unsupported { act: act() })?;
+    setrlimit(known, raw(soft), raw(hard)).map_err(|errno| Error::os(act(), errno))
 }
 
 fn raw(limit: u64) -> libc::rlim_t {
@@ -94,7 +107,7 @@ fn raw(limit: u64) -> libc::rlim_t {
 ///
 /// None that getrlimit(2) names for this call.
 pub fn open_files_limit() -> Result<u64> {
-    let (soft, _) = getrlimit(Resource::OpenFiles.nix())
+    let (soft, _) = getrlimit(resource::Resource::RLIMIT_NOFILE)
         .map_err(|errno| Error::os("read the limit of open files", errno))?;
     if soft == libc::RLIM_INFINITY {
         return Ok(UNLIMITED);
@@ -142,7 +155,7 @@ mod tests {
         let limit = open_files_limit().expect("readable");
         assert!(limit >= 16);
         set_limit(Resource::Core, 0, 0).expect("lowered");
-        assert_eq!(getrlimit(Resource::Core.nix()).expect("readable"), (0, 0));
+        assert_eq!(getrlimit(resource::Resource::RLIMIT_CORE).expect("readable"), (0, 0));
         let error = set_limit(Resource::Cpu, 2, 1).expect_err("refused").to_string();
         assert_eq!(error, "cannot limit Cpu to 2 of 1: invalid argument");
     }

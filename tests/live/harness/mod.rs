@@ -17,4 +17,4 @@ pub(crate) use guard::Guard;
 pub(crate) use nix::sys::signal::Signal;
 pub(crate) use patience::{during, until};
 pub(crate) use process::Process;
-pub(crate) use start::Start;
+pub(crate) use start::{Start, example};

@@ -11,7 +11,7 @@ use super::daemon::Daemon;
 use super::patience::until;
 
 /// The program of one of the workspace's examples.
-pub(super) fn example(name: &str) -> PathBuf {
+pub(crate) fn example(name: &str) -> PathBuf {
     let test = std::env::current_exe().expect("this program has a path");
     let profile = test.parent().and_then(Path::parent).expect("target/PROFILE/deps");
     let program = profile.join("examples").join(name);

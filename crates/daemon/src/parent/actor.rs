@@ -15,13 +15,14 @@ use slog::{Logger, debug, error, info, o, warn};
 use super::foreign::ForeignChildren;
 use super::hands::NurseryHands;
 use super::household::{Household, Notice};
+use super::registration::Counting;
 use crate::babysitter::{BabysitterActor, Babysitting};
 use crate::child::Life;
 use crate::control::Control;
 use crate::error::DaemonError;
 use crate::messages::{
-    ChildBorn, ChildExited, DaemonAccept, DaemonParent, DaemonPause, DaemonPhase, DaemonStart,
-    Detail,
+    ChildBorn, ChildExited, DaemonAccept, DaemonParent, DaemonPause, DaemonPhase, DaemonReload,
+    DaemonStart, Detail,
 };
 use crate::peek;
 use crate::sessions::{News, Sessions};
@@ -71,6 +72,8 @@ pub struct DaemonActor<R: Handover> {
     pub(super) failure: Option<DaemonError>,
     pub(super) waiting_for_stop: Vec<oneshot::Sender<Result<(), DaemonError>>>,
     pub(super) control: Option<Control>,
+    /// The service that is told of the daemon's counts.
+    pub(super) counting: Counting,
     timer: Option<(Moment, SpawnHandle)>,
     started: Moment,
 }
@@ -103,6 +106,7 @@ impl<R: Handover + Send> DaemonActor<R> {
             failure: None,
             waiting_for_stop: Vec::new(),
             control,
+            counting: Counting::Nobody,
             timer: None,
             started: now(),
         }
@@ -135,6 +139,7 @@ impl<R: Handover + Send> DaemonActor<R> {
             self.nursery_lost(&lost, ctx);
         }
         self.set_timer(ctx);
+        self.tell_the_counts(ctx);
     }
 
     /// Tells the phase, if it is another than was told last.
@@ -181,7 +186,11 @@ impl<R: Handover + Send> DaemonActor<R> {
                 warn!(self.log, "max_children is reached: all {} children are busy", most);
             }
             Notice::NotReady(why) => self.fail(DaemonError::NotReady(why), ctx),
-            Notice::Reloaded => info!(self.log, "reloaded: all children are new"),
+            Notice::Reloading => self.sessions.reload.tell(&DaemonReload::Begun),
+            Notice::Reloaded => {
+                info!(self.log, "reloaded: all children are new");
+                self.sessions.reload.tell(&DaemonReload::Done);
+            }
             Notice::Overdue(children) => {
                 warn!(self.log, "the grace period is over: {} children are killed", children);
             }

@@ -63,6 +63,8 @@ pub(crate) enum Notice {
     NurserySilent,
     /// The nursery could not reopen its log.
     HangUpFailed(String),
+    /// All children are to be replaced.
+    Reloading,
     /// All children of before the reload are gone or going.
     Reloaded,
     /// All children are gone, and no more will come.
@@ -346,6 +348,7 @@ impl<R> Household<R> {
         }
         let children = self.registry.census().children() - self.registry.census().leaving();
         self.reloaded.begin(children);
+        self.notices.push(Notice::Reloading);
         self.settle(hands, now);
         Ok(Reloading { children })
     }

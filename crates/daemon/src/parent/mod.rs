@@ -8,6 +8,7 @@ mod household;
 mod kills;
 mod orders;
 mod reception;
+mod registration;
 mod registry;
 mod reload;
 mod requests;

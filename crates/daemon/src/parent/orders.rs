@@ -7,7 +7,9 @@ use daemon_nursery::{ChildId, Handover};
 use slog::info;
 
 use super::actor::{DaemonActor, Home};
-use crate::messages::{DaemonHup, Held, Kill, Pause, Refusal, Reopen, ReopenError, Resume, Retire};
+use crate::messages::{
+    DaemonHold, DaemonHup, Held, Kill, Pause, Refusal, Reopen, ReopenError, Resume, Retire,
+};
 
 impl<R: Handover + Send> DaemonActor<R> {
     /// Has the logs reopened here, in the nursery and in every child, and tells sessions.
@@ -25,7 +27,8 @@ impl<R: Handover + Send> DaemonActor<R> {
         reopened
     }
 
-    fn hold(&mut self, hold: Hold, ctx: &mut Context<Self>) -> Result<Held, Refusal> {
+    /// Holds the door shut, or lets it go, and tells sessions if that is news.
+    pub(super) fn hold(&mut self, hold: Hold, ctx: &mut Context<Self>) -> Result<Held, Refusal> {
         let act = match hold {
             Hold::Yes => "pause",
             Hold::No => "resume",
@@ -42,7 +45,13 @@ impl<R: Handover + Send> DaemonActor<R> {
             }
             held
         });
-        held.unwrap_or(Err(Refusal::NoChildren { act }))
+        let held = held.unwrap_or(Err(Refusal::NoChildren { act }))?;
+        if held == Held::Now {
+            let told = DaemonHold(hold);
+            self.news.hold = Some(told);
+            self.sessions.hold.tell(&told);
+        }
+        Ok(held)
     }
 }
 

@@ -6,7 +6,7 @@ use std::time::Duration;
 use actix::{
     AsyncContext, Context, Handler, Message, MessageResult, ResponseFuture, StreamHandler,
 };
-use daemon_core::{ParentIntention, Signal, in_parent};
+use daemon_core::{Hold, ParentIntention, Signal, in_parent};
 use daemon_nursery::Handover;
 use futures::FutureExt;
 use futures::channel::oneshot;
@@ -173,6 +173,8 @@ impl<R: Handover + Send> Handler<Signalled> for DaemonActor<R> {
             ParentIntention::Peek => info!(self.log, "peek\n{}", self.peek(Detail::Verbose)),
             ParentIntention::More => self.resize_by_signal(Resize::More, ctx),
             ParentIntention::Fewer => self.resize_by_signal(Resize::Fewer, ctx),
+            ParentIntention::Pause => self.hold_by_signal(Hold::Yes, ctx),
+            ParentIntention::Resume => self.hold_by_signal(Hold::No, ctx),
             ParentIntention::Ignore => {}
         }
     }
@@ -191,6 +193,12 @@ impl<R: Handover + Send> DaemonActor<R> {
             ),
             Some(Err(refusal)) => warn!(self.log, "{}", refusal),
             None => warn!(self.log, "{}", Refusal::NoPool { act: "resize" }),
+        }
+    }
+
+    fn hold_by_signal(&mut self, hold: Hold, ctx: &mut Context<Self>) {
+        if let Err(refusal) = self.hold(hold, ctx) {
+            warn!(self.log, "{}", refusal);
         }
     }
 }

@@ -1,0 +1,77 @@
+//! How the daemon registers with a service, and what it tells it of its counts.
+
+use std::time::Duration;
+
+use actix::{Actor, Addr, AsyncContext, Context, Handler};
+use daemon_nursery::Handover;
+use daemon_service::{Register, ServiceActor, Signals, StatusText};
+
+use super::actor::DaemonActor;
+use crate::messages::{
+    ChildBorn, ChildExited, DaemonHold, DaemonHup, DaemonPhase, DaemonReload, RegisterWith,
+    Subscribe,
+};
+use crate::service::{Link, counts};
+
+/// What a peek calls the service.
+const NAME: &str = "service";
+
+/// They are told at most so often.
+const PAUSE: Duration = Duration::from_secs(1);
+
+/// Who is told, and when again.
+#[derive(Debug)]
+pub(crate) enum Counting {
+    /// Nobody.
+    Nobody,
+    /// This service, at the next change.
+    Ready(Addr<ServiceActor>),
+    /// This service, when the pause is over.
+    Resting(Addr<ServiceActor>),
+}
+
+impl<R: Handover + Send> DaemonActor<R> {
+    /// Something may have changed: what counts is told now, or when the pause is over. While nothing
+    /// changes nothing is told, and no timer runs.
+    pub(super) fn tell_the_counts(&mut self, ctx: &mut Context<Self>) {
+        match std::mem::replace(&mut self.counting, Counting::Nobody) {
+            Counting::Nobody => {}
+            Counting::Resting(service) => self.counting = Counting::Resting(service),
+            Counting::Ready(service) => {
+                service.do_send(StatusText(counts(&self.report())));
+                self.counting = Counting::Resting(service);
+                ctx.run_later(PAUSE, |daemon, _ctx| {
+                    if let Counting::Resting(service) =
+                        std::mem::replace(&mut daemon.counting, Counting::Nobody)
+                    {
+                        service.do_send(StatusText(counts(&daemon.report())));
+                        daemon.counting = Counting::Ready(service);
+                    }
+                });
+            }
+        }
+    }
+}
+
+impl<R: Handover + Send> Handler<RegisterWith> for DaemonActor<R> {
+    type Result = ();
+
+    fn handle(&mut self, RegisterWith(service): RegisterWith, ctx: &mut Context<Self>) {
+        let daemon = ctx.address();
+        let link = Link::new(daemon.clone(), service.clone(), self.grace, self.log.clone()).start();
+        // It hears how things stand before it hears what the service wants.
+        daemon.do_send(Subscribe::<DaemonPhase>::new(NAME, link.clone()));
+        daemon.do_send(Subscribe::<DaemonHold>::new(NAME, link.clone()));
+        daemon.do_send(Subscribe::<DaemonReload>::new(NAME, link.clone()));
+        daemon.do_send(Subscribe::<DaemonHup>::new(NAME, link.clone()));
+        daemon.do_send(Subscribe::<ChildBorn>::new(NAME, link.clone()));
+        daemon.do_send(Subscribe::<ChildExited>::new(NAME, link.clone()));
+        service.do_send(Register {
+            recipient: link.clone().recipient(),
+            health: Some(link.recipient()),
+            signals: Signals::Registered,
+        });
+        self.counting = Counting::Ready(service);
+        self.tell_the_counts(ctx);
+    }
+}

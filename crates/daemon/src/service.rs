@@ -1,0 +1,23 @@
+//! The daemon as a service: its phase drives the states of a [`ServiceActor`], and what the service is
+//! told reaches the daemon.
+//!
+//! One line in [`Program::parent`](crate::Program::parent) registers it:
+//! `daemon.do_send(RegisterWith(service))`. The service is spawned so that it
+//! [awaits](daemon_service::Settings::await_registration) that. Then
+//!
+//! | the service | while the daemon |
+//! | --- | --- |
+//! | starts | brings its first children up |
+//! | runs: a supervisor hears READY | runs |
+//! | pauses, is paused, goes on | shuts its door, keeps it shut, opens it: by message, `daemonctl`, TSTP and CONT alike |
+//! | reads its parameters anew | does what HUP asks for, until all children are new |
+//! | stops, with more time asked for at each child that leaves | drains |
+//! | has stopped, with exit code 1 if the daemon has failed | has stopped |
+//!
+//! While the pool is healthy a supervisor's watchdog is told so, and its status line has the counts.
+
+mod link;
+mod rules;
+
+pub(crate) use link::Link;
+pub(crate) use rules::counts;

@@ -1,0 +1,270 @@
+//! The actor between a daemon and its service.
+
+use std::time::Duration;
+
+use actix::fut::WrapFuture;
+use actix::{Actor, ActorFutureExt, Addr, AsyncContext, Context, Handler, ResponseFuture};
+use daemon_core::{Hold, Manner, Phase, Signal};
+use daemon_nursery::Handover;
+use daemon_service::{
+    AskHealth, Callback, Control, Health, ServiceActor, ServiceState, Stage, State,
+};
+use futures::future::LocalBoxFuture;
+use slog::{Logger, warn};
+
+use super::rules::{End, Known, Order, Renewal, Step, health};
+use crate::messages::{
+    ChildBorn, ChildExited, DaemonHold, DaemonHup, DaemonPhase, DaemonReload, Pause, Resume,
+    Shutdown, Status, UntilStopped,
+};
+use crate::parent::{DaemonActor, Signalled};
+
+/// What the end takes beyond the grace: the nursery goes home.
+const BEYOND_GRACE: Duration = Duration::from_secs(5);
+
+/// The exit code of a service whose daemon has failed.
+const FAILED: u32 = 1;
+
+/// What was passed on and is not yet answered, so that it is passed on once.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Passed<T> {
+    Nothing,
+    On(T),
+}
+
+/// It takes part in the service's states for the daemon.
+pub(crate) struct Link<R: Handover + Send> {
+    daemon: Addr<DaemonActor<R>>,
+    service: Addr<ServiceActor>,
+    grace: Duration,
+    log: Logger,
+    known: Known,
+    /// Where the service is.
+    stage: Stage,
+    /// What it waits for.
+    call: Option<ServiceState>,
+    ordered: Passed<Order>,
+    led: Passed<Control>,
+}
+
+impl<R: Handover + Send> Link<R> {
+    pub(crate) fn new(
+        daemon: Addr<DaemonActor<R>>,
+        service: Addr<ServiceActor>,
+        grace: Duration,
+        log: Logger,
+    ) -> Self {
+        let known = Known {
+            phase: Phase::Starting,
+            hold: Hold::No,
+            renewal: Renewal::None,
+            end: End::NotYet,
+        };
+        Link {
+            daemon,
+            service,
+            grace,
+            log,
+            known,
+            stage: Stage::NotReady,
+            call: None,
+            ordered: Passed::Nothing,
+            led: Passed::Nothing,
+        }
+    }
+
+    /// Compares what the service waits for with what is.
+    fn settle(&mut self, ctx: &mut Context<Self>) {
+        if let Some(call) = self.call {
+            match self.known.heed(call.callback) {
+                Step::Answer => {
+                    self.call = None;
+                    self.ordered = Passed::Nothing;
+                    if call.callback == Callback::Unhandled {
+                        self.known.renewal = Renewal::None;
+                    }
+                    if (call.callback, self.known.end) == (Callback::StopPending, End::Failed) {
+                        self.service.do_send(State::set(call.state).exit_code(FAILED));
+                    }
+                    self.service.do_send(call.next());
+                }
+                Step::Order(order) if self.ordered != Passed::On(order) => {
+                    self.ordered = Passed::On(order);
+                    self.order(order, ctx);
+                }
+                Step::Order(_) | Step::Wait => {}
+            }
+        }
+        match (self.known.lead(self.stage), self.call.map(|call| call.callback)) {
+            // The service is at it.
+            (Some(Control::ParamChange), Some(Callback::Unhandled)) => {}
+            (Some(control), _) if self.led != Passed::On(control) => {
+                self.led = Passed::On(control);
+                self.service.do_send(control);
+            }
+            (Some(_) | None, _) => {}
+        }
+    }
+
+    fn order(&mut self, order: Order, ctx: &mut Context<Self>) {
+        match order {
+            Order::Pause => self.hold(Hold::Yes, ctx),
+            Order::Resume => self.hold(Hold::No, ctx),
+            Order::Renew => {
+                self.known.renewal = Renewal::Begun;
+                self.daemon.do_send(Signalled(Signal::Hup));
+            }
+            Order::Stop => self.daemon.do_send(Shutdown(Manner::Orderly)),
+        }
+    }
+
+    /// A daemon that cannot be held, having no children, does not hold up the service either.
+    fn hold(&mut self, hold: Hold, ctx: &mut Context<Self>) {
+        let asked: LocalBoxFuture<'static, _> = match hold {
+            Hold::Yes => Box::pin(self.daemon.send(Pause)),
+            Hold::No => Box::pin(self.daemon.send(Resume)),
+        };
+        ctx.spawn(asked.into_actor(self).map(move |held, link, ctx| {
+            match held {
+                Ok(Ok(_held)) => {}
+                Ok(Err(refusal)) => warn!(link.log, "{}", refusal),
+                Err(gone) => warn!(link.log, "the daemon is gone: {}", gone),
+            }
+            link.known.hold = hold;
+            link.settle(ctx);
+        }));
+    }
+
+    /// Parameters are being read anew. The service is told so once, until it has its answer.
+    fn renewed(&mut self, renewal: Renewal, ctx: &mut Context<Self>) {
+        if self.known.renewal == Renewal::None {
+            self.led = Passed::Nothing;
+        }
+        self.known.renewal = renewal;
+        self.settle(ctx);
+    }
+
+    /// More time is asked for while something comes or goes.
+    fn extend(&self) {
+        match self.stage {
+            Stage::StopPending => {
+                let hint = self.grace + BEYOND_GRACE;
+                self.service.do_send(State::set(self.stage).wait_hint(hint));
+            }
+            Stage::StartPending => self.service.do_send(State::set(self.stage)),
+            Stage::NotReady
+            | Stage::Stopped
+            | Stage::Running
+            | Stage::ContinuePending
+            | Stage::PausePending
+            | Stage::Paused => {}
+        }
+    }
+}
+
+impl<R: Handover + Send> Actor for Link<R> {
+    type Context = Context<Self>;
+
+    fn started(&mut self, ctx: &mut Context<Self>) {
+        ctx.spawn(self.daemon.send(UntilStopped).into_actor(self).map(|end, link, ctx| {
+            link.known.phase = Phase::Stopped;
+            link.known.end = match end {
+                Ok(Ok(())) => End::Good,
+                Ok(Err(_)) | Err(_) => End::Failed,
+            };
+            link.settle(ctx);
+        }));
+    }
+}
+
+impl<R: Handover + Send> Handler<ServiceState> for Link<R> {
+    type Result = ();
+
+    fn handle(&mut self, call: ServiceState, ctx: &mut Context<Self>) {
+        if self.stage != call.state {
+            self.stage = call.state;
+            self.ordered = Passed::Nothing;
+            self.led = Passed::Nothing;
+            if call.state == Stage::StopPending {
+                self.extend();
+            }
+        }
+        self.call = call.ticket.map(|_ticket| call);
+        self.settle(ctx);
+    }
+}
+
+impl<R: Handover + Send> Handler<AskHealth> for Link<R> {
+    type Result = ResponseFuture<Health>;
+
+    fn handle(&mut self, _ask: AskHealth, _ctx: &mut Context<Self>) -> Self::Result {
+        let report = self.daemon.send(Status::Board);
+        Box::pin(async move {
+            match report.await {
+                Ok(report) => health(&report),
+                Err(gone) => Health::Ill(format!("the daemon is gone: {gone}")),
+            }
+        })
+    }
+}
+
+impl<R: Handover + Send> Handler<DaemonPhase> for Link<R> {
+    type Result = ();
+
+    fn handle(&mut self, DaemonPhase(phase): DaemonPhase, ctx: &mut Context<Self>) {
+        self.known.phase = phase;
+        self.settle(ctx);
+    }
+}
+
+impl<R: Handover + Send> Handler<DaemonHold> for Link<R> {
+    type Result = ();
+
+    fn handle(&mut self, DaemonHold(hold): DaemonHold, ctx: &mut Context<Self>) {
+        self.known.hold = hold;
+        self.led = Passed::Nothing;
+        self.settle(ctx);
+    }
+}
+
+impl<R: Handover + Send> Handler<DaemonReload> for Link<R> {
+    type Result = ();
+
+    fn handle(&mut self, reload: DaemonReload, ctx: &mut Context<Self>) {
+        self.renewed(
+            match reload {
+                DaemonReload::Begun => Renewal::Replacing,
+                DaemonReload::Done => Renewal::Done,
+            },
+            ctx,
+        );
+    }
+}
+
+impl<R: Handover + Send> Handler<DaemonHup> for Link<R> {
+    type Result = ();
+
+    /// The logs are reopened. Where children are replaced too, their end is waited for.
+    fn handle(&mut self, _hup: DaemonHup, ctx: &mut Context<Self>) {
+        match self.known.renewal {
+            Renewal::None | Renewal::Begun => self.renewed(Renewal::Done, ctx),
+            Renewal::Replacing | Renewal::Done => {}
+        }
+    }
+}
+
+impl<R: Handover + Send> Handler<ChildBorn> for Link<R> {
+    type Result = ();
+
+    fn handle(&mut self, _born: ChildBorn, _ctx: &mut Context<Self>) {
+        self.extend();
+    }
+}
+
+impl<R: Handover + Send> Handler<ChildExited> for Link<R> {
+    type Result = ();
+
+    fn handle(&mut self, _exited: ChildExited, _ctx: &mut Context<Self>) {
+        self.extend();
+    }
+}

@@ -1,0 +1,182 @@
+//! What the service's calls and the daemon's news lead to, as functions of what is known.
+
+use std::fmt::Write;
+
+use daemon_core::{Hold, Phase};
+use daemon_service::{Callback, Control, Health, Stage};
+
+use crate::model::Kind;
+use crate::status::Report;
+
+/// Whether the daemon has ended, and how.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum End {
+    NotYet,
+    Good,
+    Failed,
+}
+
+/// How far the daemon is in reading its parameters anew.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Renewal {
+    /// Nothing was asked for.
+    None,
+    /// It was told to.
+    Begun,
+    /// Children are being replaced.
+    Replacing,
+    /// It is done, and the service does not know yet.
+    Done,
+}
+
+/// What is known of the daemon.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Known {
+    pub(crate) phase: Phase,
+    pub(crate) hold: Hold,
+    pub(crate) renewal: Renewal,
+    pub(crate) end: End,
+}
+
+/// What the daemon is told.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Order {
+    Pause,
+    Resume,
+    Renew,
+    Stop,
+}
+
+/// What a call leads to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Step {
+    /// It is done: the service may go on.
+    Answer,
+    /// The daemon is to do it.
+    Order(Order),
+    /// The daemon is at it.
+    Wait,
+}
+
+impl Known {
+    /// What a call of the service leads to.
+    pub(crate) fn heed(&self, callback: Callback) -> Step {
+        match callback {
+            Callback::NotReady | Callback::Running | Callback::Paused | Callback::Stopped => {
+                Step::Answer
+            }
+            Callback::StartPending => match self.phase {
+                Phase::Running => Step::Answer,
+                Phase::Starting | Phase::Stopping | Phase::Stopped => Step::Wait,
+            },
+            Callback::PausePending => match self.hold {
+                Hold::Yes => Step::Answer,
+                Hold::No => Step::Order(Order::Pause),
+            },
+            Callback::ContinuePending => match self.hold {
+                Hold::No => Step::Answer,
+                Hold::Yes => Step::Order(Order::Resume),
+            },
+            Callback::Unhandled => match self.renewal {
+                Renewal::None => Step::Order(Order::Renew),
+                Renewal::Begun | Renewal::Replacing => Step::Wait,
+                Renewal::Done => Step::Answer,
+            },
+            // The stop itself is answered when it is over.
+            Callback::Shutdown => match self.phase {
+                Phase::Starting | Phase::Running => Step::Order(Order::Stop),
+                Phase::Stopping | Phase::Stopped => Step::Answer,
+            },
+            Callback::StopPending => match (self.end, self.phase) {
+                (End::Good | End::Failed, _) => Step::Answer,
+                (End::NotYet, Phase::Starting | Phase::Running) => Step::Order(Order::Stop),
+                (End::NotYet, Phase::Stopping | Phase::Stopped) => Step::Wait,
+            },
+        }
+    }
+
+    /// What the service is to be told, where the daemon has gone ahead of it.
+    pub(crate) fn lead(&self, stage: Stage) -> Option<Control> {
+        match (stage, self.phase) {
+            (Stage::NotReady | Stage::StopPending | Stage::Stopped, _) => None,
+            (
+                Stage::StartPending
+                | Stage::Running
+                | Stage::ContinuePending
+                | Stage::PausePending
+                | Stage::Paused,
+                Phase::Stopping | Phase::Stopped,
+            ) => Some(Control::Stop),
+            (Stage::Running | Stage::Paused, Phase::Starting | Phase::Running) => {
+                match (stage, self.hold, self.renewal) {
+                    (_, _, Renewal::Begun | Renewal::Replacing | Renewal::Done) => {
+                        Some(Control::ParamChange)
+                    }
+                    (Stage::Running, Hold::Yes, Renewal::None) => Some(Control::Pause),
+                    (Stage::Paused, Hold::No, Renewal::None) => Some(Control::Continue),
+                    (
+                        Stage::NotReady
+                        | Stage::Stopped
+                        | Stage::StartPending
+                        | Stage::StopPending
+                        | Stage::Running
+                        | Stage::ContinuePending
+                        | Stage::PausePending
+                        | Stage::Paused,
+                        Hold::No | Hold::Yes,
+                        Renewal::None,
+                    ) => None,
+                }
+            }
+            (
+                Stage::StartPending | Stage::ContinuePending | Stage::PausePending,
+                Phase::Starting | Phase::Running,
+            ) => None,
+        }
+    }
+}
+
+/// Whether a pool does what it is for: somebody in it is ready or serves. A daemon that forks for each
+/// request has nobody standing by, one without children has itself.
+pub(crate) fn health(report: &Report) -> Health {
+    match (report.model, report.phase) {
+        (Kind::PreFork, Phase::Running) => {
+            let ready =
+                report.children.iter().filter(|child| ".wrl".contains(child.letter)).count();
+            if ready > 0 {
+                Health::Well
+            } else {
+                Health::Ill("no child of the pool is ready or serves".to_owned())
+            }
+        }
+        (Kind::PreFork, Phase::Starting | Phase::Stopping | Phase::Stopped)
+        | (Kind::Solo | Kind::PostFork, _) => Health::Well,
+    }
+}
+
+/// The daemon's counts in one line.
+pub(crate) fn counts(report: &Report) -> String {
+    let count = |letters: &str| {
+        report.children.iter().filter(|child| letters.contains(child.letter)).count()
+    };
+    let mut line = match report.model {
+        Kind::Solo => return String::new(),
+        Kind::PreFork | Kind::PostFork => format!(
+            "{} children, {} busy, {} idle",
+            report.children.len(),
+            count("rl"),
+            count(".w")
+        ),
+    };
+    if report.waiting > 0 {
+        let _infallible = write!(line, ", {} requests wait", report.waiting);
+    }
+    if let Some(counters) = &report.counters {
+        let requests = report.requests_begun(counters);
+        let _infallible = write!(line, "; {requests} requests");
+    }
+    line
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,121 @@
+//! A service's System on Windows: in the thread that the service manager calls, or in a console.
+
+use std::error::Error;
+use std::sync::{Mutex, PoisonError};
+
+use actix::{Addr, System};
+use windows_service::service_dispatcher;
+
+use crate::actor::ServiceActor;
+use crate::error::ServiceError;
+use crate::master;
+use crate::messages::UntilStopped;
+
+/// What Windows says to a program that its service manager has not started.
+const NO_MANAGER: i32 = 1063;
+
+/// The exit code of a service that could not start, when nothing better is known.
+const FAILED: u32 = 1;
+
+type Start = Box<dyn FnOnce() -> Result<Addr<ServiceActor>, Box<dyn Error>> + Send>;
+
+/// What the manager's thread is to run, and what came of it.
+static JOB: Mutex<Job> = Mutex::new(Job::None);
+
+enum Job {
+    None,
+    Given { name: String, start: Start },
+    Running,
+    Done(Result<u32, ServiceError>),
+}
+
+fn put(job: Job) -> Job {
+    std::mem::replace(&mut *JOB.lock().unwrap_or_else(PoisonError::into_inner), job)
+}
+
+/// Runs a service of this name in a System of its own, until it has stopped; returns with its exit
+/// code, which `main` hands on.
+///
+/// `start` runs inside the System: it starts the program's actors, and spawns the service. That is in
+/// the service manager's thread where there is one, and the manager hears of the end after the
+/// System has ended. In a console it is here.
+///
+/// # Errors
+///
+/// - [`ServiceError::Program`] when `start` fails.
+/// - [`ServiceError::ActorLost`] when the System ends before the service has stopped.
+/// - [`ServiceError::Second`] when this process runs a service already.
+/// - [`ServiceError::System`] when the service manager does not answer.
+pub fn run<F>(name: &str, start: F) -> Result<u32, ServiceError>
+where
+    F: FnOnce() -> Result<Addr<ServiceActor>, Box<dyn Error>> + Send + 'static,
+{
+    match put(Job::Given { name: name.to_owned(), start: Box::new(start) }) {
+        Job::None => {}
+        other @ (Job::Given { .. } | Job::Running | Job::Done(_)) => {
+            let _mine = put(other);
+            return Err(ServiceError::Second);
+        }
+    }
+    match service_dispatcher::start(name, service_main) {
+        Ok(()) => match put(Job::Running) {
+            Job::Done(outcome) => outcome,
+            Job::None | Job::Given { .. } | Job::Running => Err(ServiceError::ActorLost),
+        },
+        Err(windows_service::Error::Winapi(error)) if error.raw_os_error() == Some(NO_MANAGER) => {
+            match put(Job::Running) {
+                Job::Given { start, .. } => serve(start),
+                Job::None | Job::Running | Job::Done(_) => Err(ServiceError::Second),
+            }
+        }
+        Err(error) => Err(manager(error)),
+    }
+}
+
+/// Runs a service in this thread: under a supervisor, or in a console, where Ctrl-C stops it. No
+/// service manager of Windows is asked.
+///
+/// # Errors
+///
+/// As [`run`].
+pub fn run_here<F>(start: F) -> Result<u32, ServiceError>
+where
+    F: FnOnce() -> Result<Addr<ServiceActor>, Box<dyn Error>>,
+{
+    serve(start)
+}
+
+fn manager(error: windows_service::Error) -> ServiceError {
+    let source = std::io::Error::other(error);
+    ServiceError::System { act: "talk with the service manager", source }
+}
+
+fn serve<F>(start: F) -> Result<u32, ServiceError>
+where
+    F: FnOnce() -> Result<Addr<ServiceActor>, Box<dyn Error>>,
+{
+    System::new().block_on(async move {
+        let service = start().map_err(|error| ServiceError::Program(error.to_string()))?;
+        service.send(UntilStopped).await.map_err(|_mailbox| ServiceError::ActorLost)
+    })
+}
+
+/// What the service manager calls. The arguments of the start are not read: those of the installation
+/// are on the command line.
+extern "system" fn service_main(_count: u32, _arguments: *mut *mut u16) {
+    let Job::Given { name, start } = put(Job::Running) else { return };
+    let farewell = match master::take_up(&name) {
+        Ok(farewell) => farewell,
+        Err(error) => {
+            let _running = put(Job::Done(Err(manager(error))));
+            return;
+        }
+    };
+    let outcome = serve(start);
+    let exit_code = *outcome.as_ref().unwrap_or(&FAILED);
+    // The thread in `run` goes on as soon as the manager knows: what came of it stands there before.
+    let _running = put(Job::Done(outcome));
+    if let Err(error) = farewell.stopped(exit_code) {
+        let _outcome = put(Job::Done(Err(manager(error))));
+    }
+}

@@ -1,0 +1,80 @@
+//! Descriptors that whoever started this program has left open for it.
+
+use std::os::fd::{FromRawFd, OwnedFd, RawFd};
+use std::sync::Mutex;
+
+use nix::fcntl::{FcntlArg, FdFlag, fcntl};
+
+use crate::error::{Error, Result};
+
+/// One at a time, so that none is taken twice.
+static TAKING: Mutex<()> = Mutex::new(());
+
+/// Takes `count` descriptors from `first` on that this program was started with. They are closed on
+/// exec from now on, by which is known whose they are: one that a program opens itself is so from the
+/// beginning, and one that was taken already is so too.
+///
+/// # Errors
+///
+/// If one of them is not open, or was not inherited, or was taken before: then none is taken.
+pub fn take_inherited(first: RawFd, count: usize) -> Result<Vec<OwnedFd>> {
+    let taking = TAKING.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+    let end = RawFd::try_from(count).ok().and_then(|count| first.checked_add(count));
+    let wanted = first.max(0)..end.unwrap_or(RawFd::MAX);
+    for fd in wanted.clone() {
+        let flags = flags(fd)?;
+        if flags.contains(FdFlag::FD_CLOEXEC) {
+            return Err(Error::os("take an inherited descriptor", nix::Error::EBUSY));
+        }
+    }
+    let taken = wanted.map(|fd| {
+        // SAFETY: the descriptor is open and was not close-on-exec: it was inherited, nothing in
+        // this program owns it, and it is taken once, since from here on it is close-on-exec.
+        let owned = unsafe { OwnedFd::from_raw_fd(fd) };
+        fcntl(&owned, FcntlArg::F_SETFD(FdFlag::FD_CLOEXEC))
+            .map_err(|error| Error::os("close an inherited descriptor on exec", error))?;
+        Ok(owned)
+    });
+    let taken = taken.collect();
+    drop(taking);
+    taken
+}
+
+fn flags(fd: RawFd) -> Result<FdFlag> {
+    // SAFETY: fcntl(2) takes any number, and answers EBADF to one that is no open descriptor.
+    let flags = unsafe { libc::fcntl(fd, libc::F_GETFD) };
+    nix::Error::result(flags)
+        .map(FdFlag::from_bits_truncate)
+        .map_err(|error| Error::os("look at an inherited descriptor", error))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs::File;
+    use std::io::Read;
+    use std::os::fd::{AsRawFd, IntoRawFd};
+
+    use super::*;
+
+    #[test]
+    fn a_descriptor_that_was_inherited_is_taken_once() {
+        let file = File::open("/etc/hostname").or_else(|_none| File::open("/etc/passwd"));
+        let file = file.expect("a file");
+        assert!(take_inherited(file.as_raw_fd(), 1).is_err(), "it is this program's own");
+        fcntl(&file, FcntlArg::F_SETFD(FdFlag::empty())).expect("changed");
+        let fd = file.into_raw_fd();
+        let taken = take_inherited(fd, 1).expect("it is there");
+        assert_eq!(taken.iter().map(AsRawFd::as_raw_fd).collect::<Vec<_>>(), [fd]);
+        assert!(take_inherited(fd, 1).is_err());
+        for descriptor in taken {
+            File::from(descriptor).read_to_end(&mut Vec::new()).expect("it is open");
+        }
+    }
+
+    #[test]
+    fn one_that_is_not_open_is_refused() {
+        assert!(take_inherited(100_000, 1).is_err());
+        assert!(take_inherited(RawFd::MAX, 7).is_err());
+        assert_eq!(take_inherited(100_000, 0).expect("none was asked for").len(), 0);
+    }
+}

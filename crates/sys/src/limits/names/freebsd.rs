@@ -1,0 +1,7 @@
+//! FreeBSD has an older name for the limit of address space.
+
+use nix::sys::resource::Resource;
+
+pub(super) const PROCESSES: Option<Resource> = Some(Resource::RLIMIT_NPROC);
+pub(super) const LOCKED_MEMORY: Option<Resource> = Some(Resource::RLIMIT_MEMLOCK);
+pub(super) const ADDRESS_SPACE: Option<Resource> = Some(Resource::RLIMIT_VMEM);

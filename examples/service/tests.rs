@@ -1,0 +1,20 @@
+//! The service under a real service manager: that of Windows, or wine's.
+//!
+//! `make test-windows` runs them. `WINE` in the environment says that it is wine, which differs in a
+//! few things: assertions about those stand behind it.
+
+#![cfg(windows)]
+#![expect(clippy::unwrap_used, reason = "a test that unwraps what is not there has failed")]
+
+#[path = "tests/commands.rs"]
+mod commands;
+#[path = "tests/controls.rs"]
+mod controls;
+#[path = "tests/end.rs"]
+mod end;
+#[path = "tests/harness.rs"]
+mod harness;
+#[path = "tests/pipe.rs"]
+mod pipe;
+#[path = "tests/shutdown.rs"]
+mod shutdown;

@@ -1,0 +1,150 @@
+//! On Unix: a pool of children, under systemd or in a terminal.
+
+use std::net::{TcpListener, TcpStream};
+use std::os::fd::OwnedFd;
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::time::Duration;
+
+use actix::{Actor, Addr, AsyncContext, Context, Handler, Recipient, WrapFuture};
+use actix_daemon::{
+    Accepted, ChildAcceptor, ChildActor, Daemon, DaemonChild, OnHup, PreFork, Program,
+    RegisterWith, UpdateStatus, logger,
+};
+use daemon_service::supervisor::{Store, inherited};
+use daemon_service::{Callbacks, ServiceActor, Settings};
+
+use crate::callbacks::{Serves, Session, Work};
+
+/// The name that the listener is kept under.
+const NAME: &str = "echo";
+
+#[expect(clippy::print_stderr, reason = "who starts it is told why it does not")]
+pub(crate) fn main() -> ExitCode {
+    match run() {
+        Ok(code) => ExitCode::from(u8::try_from(code).unwrap_or(u8::MAX)),
+        Err(error) => {
+            eprintln!("service: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// `service [PORT] [--step MILLISECONDS] [--control PATH]`
+struct Options {
+    step: Duration,
+    control: Option<PathBuf>,
+}
+
+fn options() -> Result<Options, Box<dyn std::error::Error>> {
+    let mut options = Options { step: Duration::ZERO, control: None };
+    let mut arguments = std::env::args().skip(2);
+    while let Some(option) = arguments.next() {
+        let value = arguments.next().ok_or_else(|| format!("{option} wants a value"))?;
+        match option.as_str() {
+            "--step" => options.step = Duration::from_millis(value.parse()?),
+            "--control" => options.control = Some(PathBuf::from(value)),
+            other => return Err(format!("there is no option {other}").into()),
+        }
+    }
+    Ok(options)
+}
+
+/// The supervisor's listener if it has one for us, ours otherwise.
+fn listener() -> Result<TcpListener, Box<dyn std::error::Error>> {
+    match inherited()?.into_iter().next() {
+        Some(kept) => Ok(TcpListener::from(kept.fd)),
+        None => Ok(examples::listen()?),
+    }
+}
+
+fn run() -> Result<u32, Box<dyn std::error::Error>> {
+    let options = options()?;
+    let listener = listener()?;
+    let kept = OwnedFd::from(listener.try_clone()?);
+    let mut builder = Daemon::builder()
+        .model(PreFork::start_children(2).min_spare(1).max_spare(4).max_children(8))
+        .alias("service")
+        .on_hup(OnHup::Reload)
+        .grace(Duration::from_secs(10));
+    if let Some(control) = &options.control {
+        builder = builder.control(control);
+    }
+    // The nursery comes before any runtime.
+    let launched = builder.launch(Echo { listener })?;
+    let exit_code = daemon_service::run_here(move || {
+        let log = logger();
+        let daemon = launched.start()?;
+        let session = Session::new(Children, options.step, log.clone()).start();
+        let settings = Settings::new(Callbacks::all(session.clone()));
+        let settings = settings.alias("service").logger(log).await_registration();
+        let service = ServiceActor::spawn(settings)?;
+        session.do_send(Serves(service.clone()));
+        service.do_send(Store { name: NAME.to_owned(), fd: kept });
+        daemon.do_send(RegisterWith(service.clone()));
+        Ok(service)
+    })?;
+    Ok(exit_code)
+}
+
+/// The daemon opens and shuts its own door: it has registered.
+struct Children;
+
+impl Work for Children {
+    fn open(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
+
+    fn shut(&mut self) {}
+}
+
+struct Echo {
+    listener: TcpListener,
+}
+
+impl Program for Echo {
+    type Request = ();
+
+    fn child(self, daemon: Addr<ChildActor>) -> Recipient<DaemonChild<()>> {
+        Child { daemon, listener: Some(self.listener) }.start().recipient()
+    }
+}
+
+/// A child: one connection at a time.
+struct Child {
+    daemon: Addr<ChildActor>,
+    listener: Option<TcpListener>,
+}
+
+impl Actor for Child {
+    type Context = Context<Self>;
+}
+
+impl Handler<DaemonChild<()>> for Child {
+    type Result = ();
+
+    fn handle(&mut self, _child: DaemonChild<()>, ctx: &mut Context<Self>) {
+        if let Some(listener) = self.listener.take() {
+            ChildAcceptor::start(listener, self.daemon.clone(), ctx.address().recipient())
+                .expect("the runtime can watch a listener");
+        }
+        self.daemon.do_send(UpdateStatus::Wait);
+    }
+}
+
+impl Handler<Accepted<TcpStream>> for Child {
+    type Result = ();
+
+    fn handle(&mut self, Accepted(stream): Accepted<TcpStream>, ctx: &mut Context<Self>) {
+        let daemon = self.daemon.clone();
+        let echo = async move {
+            if let Ok(mut stream) = tokio::net::TcpStream::from_std(stream) {
+                let (mut from, mut to) = stream.split();
+                // A client that is gone needs no answer; the next one waits.
+                let _ = tokio::io::copy(&mut from, &mut to).await;
+            }
+            daemon.do_send(UpdateStatus::Done);
+        };
+        ctx.spawn(echo.into_actor(self));
+    }
+}
