@@ -12,6 +12,7 @@ mod registry;
 mod reload;
 mod requests;
 mod resize;
+mod sizing;
 mod stop;
 
 pub use actor::DaemonActor;
