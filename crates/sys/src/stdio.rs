@@ -6,7 +6,7 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::os::unix::fs::{OpenOptionsExt, fchown};
 use std::path::{Path, PathBuf};
 
-use nix::fcntl::{FcntlArg, FdFlag, fcntl};
+use nix::fcntl::{FcntlArg, FdFlag, OFlag, fcntl};
 use nix::unistd::{dup2_stderr, dup2_stdin, dup2_stdout};
 
 use crate::error::{Error, Result};
@@ -153,6 +153,22 @@ impl From<Terminal> for File {
     fn from(terminal: Terminal) -> File {
         File::from(terminal.0)
     }
+}
+
+/// Makes a pipe for what a process prints, to be read without blocking: reading end first. Both are
+/// closed by an exec; the writing end is not once it is standard output.
+///
+/// # Errors
+///
+/// If no descriptors are left.
+pub fn print_pipe() -> Result<(OwnedFd, OwnedFd)> {
+    let make = || {
+        let (reader, writer) = io::pipe()?;
+        let reader = OwnedFd::from(reader);
+        fcntl(&reader, FcntlArg::F_SETFL(OFlag::O_NONBLOCK))?;
+        Ok((reader, OwnedFd::from(writer)))
+    };
+    make().map_err(|error: io::Error| Error::os("make a pipe", error))
 }
 
 /// Leads standard output and error to two other descriptors: pipes, for one. What Rust has buffered
