@@ -9,6 +9,7 @@ mod benches;
 mod clients;
 mod duel;
 mod figures;
+mod peers;
 mod proc;
 mod running;
 mod servers;

@@ -2,6 +2,7 @@
 
 mod bare;
 mod daemon;
+mod dispatch;
 mod echo;
 mod launch;
 mod plain;
@@ -31,6 +32,14 @@ pub(crate) fn serve(server: &[String]) -> Measured<()> {
         ["actix-pool", children, board] => daemon::pool(children.parse()?, Some(board)),
         ["launch", children] => launch::until_up(children.parse()?),
         ["reports", count] => reports::report(count.parse()?),
+        ["dispatch-rate", method, bytes, tasks, outstanding] => {
+            dispatch::rate(method, bytes.parse()?, tasks.parse()?, outstanding.parse()?)
+        }
+        ["dispatch-latency", tasks] => dispatch::latency(tasks.parse()?),
+        ["dispatch-kill", times] => dispatch::kill(times.parse()?),
+        ["dispatch-hard", times] => dispatch::hard(times.parse()?),
+        ["dispatch-queue", tasks] => dispatch::queue(tasks.parse()?),
+        ["ping-pong", bytes, trips] => dispatch::ping_pong(bytes.parse()?, trips.parse()?),
         other => Err(format!("there is no server {other:?}").into()),
     }
 }

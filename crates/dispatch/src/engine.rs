@@ -96,6 +96,8 @@ pub(crate) struct Engine {
     methods: Rc<Methods>,
     ledger: Ledger<Cargo, Board>,
     links: Vec<Option<Link>>,
+    /// Links of workers whose end is still to be told, while their slot is another's already.
+    former: Vec<Link>,
     /// Slots of links that have something to send.
     dirty: Vec<usize>,
     staff: Staff,
@@ -119,7 +121,6 @@ pub(crate) struct Engine {
 /// What wakes the engine's tasks.
 #[derive(Debug, Default)]
 pub(crate) struct Signals {
-    flush: Notify,
     timer: Notify,
     demand: Notify,
     pub(crate) room: Notify,
@@ -139,6 +140,7 @@ impl Engine {
             methods,
             ledger,
             links: (0..slots).map(|_slot| None).collect(),
+            former: Vec::new(),
             dirty: Vec::new(),
             staff,
             voice,
@@ -254,7 +256,10 @@ impl Engine {
 
     /// In a dispatcher that stops nobody is forked any more: without a worker nothing is done.
     fn refuse_if_nobody_is_left(&mut self) {
-        if !self.ledger.is_open() && self.links.iter().all(Option::is_none) {
+        if !self.ledger.is_open()
+            && self.links.iter().all(Option::is_none)
+            && self.former.is_empty()
+        {
             self.ledger.stop(Manner::AtOnce, now());
         }
     }
@@ -262,7 +267,8 @@ impl Engine {
     /// The daemon has ended, whatever was still to come: all that is left is lost.
     pub(crate) fn bereave(&mut self) {
         self.ledger.stop(Manner::AtOnce, now());
-        let children: Vec<_> = self.links.iter().flatten().map(|link| link.child).collect();
+        let links = self.links.iter().flatten().chain(&self.former);
+        let children: Vec<_> = links.map(|link| link.child).collect();
         for child in children {
             self.worker_gone(child, Cause::Missing);
         }

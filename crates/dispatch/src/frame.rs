@@ -158,12 +158,14 @@ impl Inbox {
     pub(crate) fn receive(&mut self, link: &End) -> io::Result<Received> {
         self.make_room();
         let room = &mut self.bytes[self.filled..];
+        let before = self.descriptors.len();
         match link.receive(room, &mut self.descriptors) {
             Ok(0) => Ok(Received::Hangup),
             Ok(length) => {
-                let is_full = length == room.len();
+                // The system stops where descriptors are, whatever comes after them.
+                let is_cut = length == room.len() || self.descriptors.len() > before;
                 self.filled += length;
-                Ok(if is_full { Received::More } else { Received::All })
+                Ok(if is_cut { Received::More } else { Received::All })
             }
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(Received::All),
             Err(error) => Err(error),
@@ -205,17 +207,6 @@ impl Inbox {
         self.read += LENGTH + length;
         let (head, bytes) = postcard::take_from_bytes(frame).map_err(FrameError::Head)?;
         Ok(Some((head, Rest { bytes, descriptors: &mut self.descriptors })))
-    }
-}
-
-impl Inbox {
-    /// Whether a whole frame waits, or what is none.
-    pub(crate) fn has_frame(&self) -> bool {
-        let left = self.bytes.get(self.read..self.filled).unwrap_or_default();
-        left.split_first_chunk::<LENGTH>().is_some_and(|(length, rest)| {
-            let length = u32::from_le_bytes(*length) as usize;
-            length > FRAME_MAX || rest.len() >= length
-        })
     }
 }
 

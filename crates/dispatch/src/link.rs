@@ -37,6 +37,14 @@ pub(crate) fn receive(
     Ok(received)
 }
 
+/// Waits until the link takes more.
+pub(crate) async fn room(end: &End) -> io::Result<()> {
+    let copy = end.as_fd().try_clone_to_owned()?;
+    let watch = daemon_sys::watch::writable(copy).map_err(io::Error::other)?;
+    drop(watch.writable().await?);
+    Ok(())
+}
+
 /// The parent's ends of what a worker was born with.
 #[derive(Debug)]
 pub(crate) struct NewLink {
@@ -144,7 +152,7 @@ pub(crate) enum Writer {
 impl Link {
     pub(crate) fn new(child: ChildId, end: End) -> io::Result<Link> {
         let copy = end.as_fd().try_clone_to_owned()?;
-        let watch = daemon_sys::watch::both_ways(copy).map_err(io::Error::other)?;
+        let watch = daemon_sys::watch::readable(copy).map_err(io::Error::other)?;
         Ok(Link {
             child,
             end: Rc::new(end),

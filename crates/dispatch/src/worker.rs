@@ -101,7 +101,7 @@ impl Worker {
         methods: Rc<Methods>,
         board: Board,
     ) -> io::Result<Worker> {
-        let watch = watch::both_ways(link.try_clone()?).map_err(broken)?;
+        let watch = watch::readable(link.try_clone()?).map_err(broken)?;
         Ok(Worker {
             slot: child.slot().index(),
             child,
@@ -129,11 +129,6 @@ impl Worker {
                     return Ok(());
                 }
             }
-            match link::receive(&mut self.inbox, &self.end, &self.watch)? {
-                Received::Hangup => return Ok(()),
-                Received::More | Received::All if self.inbox.has_frame() => continue,
-                Received::More | Received::All => {}
-            }
             let woken = if is_told {
                 drop(self.watch.readable().await?);
                 None
@@ -147,7 +142,11 @@ impl Worker {
                 }
             };
             match woken {
-                None => {}
+                None => {
+                    if link::receive(&mut self.inbox, &self.end, &self.watch)? == Received::Hangup {
+                        return Ok(());
+                    }
+                }
                 // What was accepted is still done, until the parent has no more.
                 Some(ShutdownReason::Stopping) => is_told = true,
                 Some(_) => {
@@ -240,7 +239,7 @@ impl Worker {
     /// becomes of what comes next.
     async fn flush(&mut self) -> io::Result<()> {
         while self.outbox.flush(&self.end)? == Flushed::Waiting {
-            self.watch.writable().await?.clear_ready();
+            link::room(&self.end).await?;
         }
         Ok(())
     }

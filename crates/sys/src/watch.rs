@@ -33,7 +33,8 @@ pub fn readable(descriptor: OwnedFd) -> Result<AsyncFd<OwnedFd>> {
     watch(descriptor, Interest::READABLE)
 }
 
-/// Has the runtime of this thread watch the descriptor for something to read, and for room to write.
+/// Has the runtime of this thread watch the descriptor for room to write. Only while somebody waits for
+/// it: a socket that is read at its other end has room anew each time, and wakes for that.
 ///
 /// # Errors
 ///
@@ -42,8 +43,8 @@ pub fn readable(descriptor: OwnedFd) -> Result<AsyncFd<OwnedFd>> {
 /// # Panics
 ///
 /// As [`readable`].
-pub fn both_ways(descriptor: OwnedFd) -> Result<AsyncFd<OwnedFd>> {
-    watch(descriptor, Interest::READABLE | Interest::WRITABLE)
+pub fn writable(descriptor: OwnedFd) -> Result<AsyncFd<OwnedFd>> {
+    watch(descriptor, Interest::WRITABLE)
 }
 
 fn watch(descriptor: OwnedFd, interest: Interest) -> Result<AsyncFd<OwnedFd>> {

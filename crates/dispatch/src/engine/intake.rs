@@ -79,9 +79,8 @@ impl Engine {
         }
         self.ledger.assign(time);
         self.pump();
-        if !self.dirty.is_empty() {
-            self.signals.flush.notify_one();
-        }
+        // Whom it was sent to was idle, and waits for it.
+        self.flush();
     }
 
     /// Ends a request of this number.

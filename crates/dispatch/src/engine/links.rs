@@ -26,13 +26,14 @@ impl Engine {
         let slot = link.child.slot.index();
         self.voice.detail(format_args!("Creating new fork {slot}"));
         if let Some(place) = self.links.get_mut(slot) {
-            *place = Some(link);
+            self.former.extend(place.replace(link));
         }
     }
 
     fn link_of(&mut self, child: ChildId) -> Option<&mut Link> {
-        let link = self.links.get_mut(child.slot.index())?.as_mut()?;
-        (link.child == child).then_some(link)
+        let link = self.links.get_mut(child.slot.index())?.as_mut();
+        let former = self.former.iter_mut();
+        link.into_iter().chain(former).find(|link| link.child == child)
     }
 
     /// A worker is born. The original's `_fork_postinit` runs here.
@@ -74,8 +75,9 @@ impl Engine {
         if !cause.is_regular() {
             self.voice.warn(format_args!("Child of fork {slot} exited: {cause}"));
         }
+        self.former.retain(|link| link.child != child);
         if let Some(place) = self.links.get_mut(slot) {
-            *place = None;
+            place.take_if(|link| link.child == child);
         }
         self.ledger.worker_gone(child, cause, now());
         self.refuse_if_nobody_is_left();

@@ -12,13 +12,12 @@ use tokio::time::sleep;
 
 use super::{DEMAND_LINGER, Engine, Shared, Staff};
 use crate::frame::Received;
-use crate::link::{Link, Near, NewLink, NewLinks, Writer};
+use crate::link::{self, Link, Near, NewLink, NewLinks, Writer};
 use crate::printed::{Looked, Printed, Stream};
 
 /// Starts what an engine lives by. The tasks end with the System.
 pub(crate) fn run(shared: &Shared, links: &Rc<NewLinks>) {
     actix_rt::spawn(welcome(Rc::clone(shared), Rc::clone(links)));
-    actix_rt::spawn(flush(Rc::clone(shared)));
     actix_rt::spawn(tick(Rc::clone(shared)));
     actix_rt::spawn(hang_ups(Rc::clone(shared)));
     actix_rt::spawn(ask_for_less(Rc::clone(shared)));
@@ -93,15 +92,6 @@ fn print(shared: &Shared, child: ChildId, pipe: OwnedFd, stream: Stream) {
     });
 }
 
-/// Sends what was put on links in this turn of the loop, all at once.
-async fn flush(shared: Shared) {
-    let signals = shared.borrow().signals();
-    loop {
-        signals.flush.notified().await;
-        shared.borrow_mut().flush();
-    }
-}
-
 /// Wakes the ledger when time has passed that it waits for.
 async fn tick(shared: Shared) {
     let signals = shared.borrow().signals();
@@ -157,13 +147,11 @@ impl Engine {
             Writer::Waits => return,
             Writer::None => {}
         }
-        let (child, watch) = (link.child, Rc::clone(&link.watch));
+        let (child, end) = (link.child, Rc::clone(&link.end));
         actix_rt::spawn(async move {
-            if let Ok(mut ready) = watch.writable().await {
-                ready.clear_ready();
-                drop(ready);
-                shared.borrow_mut().room(child);
-            }
+            // Without a watch it is tried again at once; what is wrong then is told by the link.
+            let _ = link::room(&end).await;
+            shared.borrow_mut().room(child);
         });
     }
 

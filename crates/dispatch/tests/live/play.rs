@@ -12,8 +12,12 @@ use actix_dispatch::{
     Tallied, Tally, Transaction,
 };
 use futures::FutureExt;
+use nix::sys::signal::kill;
+use nix::unistd::Pid;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
+
+use crate::scenarios::eventually;
 
 /// How long anything may take before it has failed.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -27,7 +31,9 @@ pub(crate) fn builder(workers: u32) -> Builder {
         .method("pid", |_call, (): ()| Ok::<_, String>(std::process::id()))
         .method("fail", |_call, why: String| Err::<(), _>(why))
         .method("panic", |_call, why: String| -> Result<(), String> { panic!("{why}") })
-        .method("exit", |_call, code: i32| -> Result<(), String> { std::process::exit(code) })
+        .method("exit", |_call, code: i32| -> Result<(), String> {
+            daemon_sys::process::exit_now(code)
+        })
         .method("abort", |_call, (): ()| -> Result<(), String> { std::process::abort() })
         .method("hang", |_call, file: Option<String>| -> Result<(), String> {
             if let Some(file) = file {
@@ -58,10 +64,15 @@ pub(crate) fn mark(file: &str) {
 pub(crate) fn play(builder: Builder, story: impl AsyncFnOnce(Stage) + 'static) {
     let failed = Rc::new(RefCell::new(true));
     let note = Rc::clone(&failed);
+    let family = Rc::new(RefCell::new(Vec::new()));
+    let seen = Rc::clone(&family);
     let ended = builder.run(move |started| {
         actix_rt::spawn(async move {
             let daemon = started.daemon.clone();
-            let told = AssertUnwindSafe(story(Stage(started))).catch_unwind().await;
+            let stage = Stage(started);
+            let told = AssertUnwindSafe(story(stage.clone())).catch_unwind().await;
+            let workers = stage.workers().await;
+            seen.borrow_mut().extend(workers);
             *note.borrow_mut() = told.is_err();
             let manner = if told.is_ok() { Manner::Orderly } else { Manner::AtOnce };
             daemon.do_send(Shutdown(manner));
@@ -69,6 +80,10 @@ pub(crate) fn play(builder: Builder, story: impl AsyncFnOnce(Stage) + 'static) {
     });
     ended.expect("it ends well");
     assert!(!*failed.borrow(), "the story has failed");
+    let is_there = |worker: &u32| {
+        i32::try_from(*worker).is_ok_and(|pid| kill(Pid::from_raw(pid), None).is_ok())
+    };
+    eventually("no worker is left", || !family.borrow().iter().any(is_there));
 }
 
 /// A dispatcher that runs.
