@@ -1,5 +1,6 @@
 //! The benches by their names, and the order in which they run.
 
+mod dispatch;
 mod forks;
 mod idle;
 mod launch;
@@ -20,7 +21,7 @@ struct Bench {
 }
 
 /// All of them. What is idle comes before what leaves the machine warm.
-const BENCHES: [Bench; 11] = [
+const BENCHES: [Bench; 17] = [
     Bench { name: "report", about: "a child's status report", run: report::run },
     Bench {
         name: "memory",
@@ -64,6 +65,20 @@ const BENCHES: [Bench; 11] = [
         about: "from start until 32 workers are up",
         run: prefork::start,
     },
+    Bench {
+        name: "dispatch",
+        about: "no-op tasks to 4 workers, and to Python's pools",
+        run: dispatch::rate,
+    },
+    Bench { name: "dispatch-latency", about: "one task at a time", run: dispatch::latency },
+    Bench { name: "dispatch-payload", about: "tasks of 64 KiB", run: dispatch::payload },
+    Bench { name: "dispatch-kill", about: "a worker killed in a task", run: dispatch::kill },
+    Bench {
+        name: "dispatch-hard",
+        about: "a task that passes its hard limit",
+        run: dispatch::hard,
+    },
+    Bench { name: "dispatch-queue", about: "10,000 and a million queued", run: dispatch::queue },
 ];
 
 /// Runs those that are named, or all, and tells what they found.

@@ -10,6 +10,7 @@ mod benches;
 mod clients;
 mod duel;
 mod figures;
+mod peers;
 mod proc;
 mod running;
 mod servers;

@@ -1,6 +1,7 @@
 //! The servers that are measured, but for the daemons: each a process of this program.
 
 mod bare;
+mod dispatch;
 mod echo;
 pub(crate) mod parallel_prefork;
 mod plain;
@@ -22,6 +23,14 @@ pub(crate) fn serve(server: &[String]) -> Measured<()> {
         ["prefork-polite", workers] => prefork::polite_pool(workers.parse()?),
         ["parallel-prefork", workers] => parallel_prefork::pool(workers),
         ["reports", count] => reports::report(count.parse()?),
+        ["dispatch-rate", method, bytes, tasks, outstanding] => {
+            dispatch::rate(method, bytes.parse()?, tasks.parse()?, outstanding.parse()?)
+        }
+        ["dispatch-latency", tasks] => dispatch::latency(tasks.parse()?),
+        ["dispatch-kill", times] => dispatch::kill(times.parse()?),
+        ["dispatch-hard", times] => dispatch::hard(times.parse()?),
+        ["dispatch-queue", tasks] => dispatch::queue(tasks.parse()?),
+        ["ping-pong", bytes, trips] => dispatch::ping_pong(bytes.parse()?, trips.parse()?),
         other => Err(format!("there is no server {other:?}").into()),
     }
 }

@@ -50,6 +50,8 @@ pub(crate) enum Bar {
     RatioAtMost(f64),
     /// Ours, at most.
     AtMost(f64),
+    /// Ours, at least.
+    AtLeast(f64),
 }
 
 impl Row {
@@ -87,6 +89,7 @@ impl Row {
             Bar::RatioAtLeast(least) => self.ratio.is_some_and(|ratio| ratio >= least),
             Bar::RatioAtMost(most) => self.ratio.is_some_and(|ratio| ratio <= most),
             Bar::AtMost(most) => self.ours <= most,
+            Bar::AtLeast(least) => self.ours >= least,
         });
         self
     }
@@ -116,6 +119,7 @@ impl Row {
                 Bar::RatioAtLeast(least) => format!(">= {least} x"),
                 Bar::RatioAtMost(most) => format!("<= {most} x"),
                 Bar::AtMost(most) => format!("<= {most} {}", self.unit),
+                Bar::AtLeast(least) => format!(">= {least} {}", self.unit),
             }),
             match self.holds {
                 None => String::new(),

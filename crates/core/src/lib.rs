@@ -90,6 +90,8 @@
 //! | written by a child | [`Seat`], [`Bell`], [`ReportError`] |
 //! | how many children there are | [`Census`] |
 //! | how many there shall be | [`Pool`], [`PoolRules`], [`PoolVerdict`], [`Resize`] |
+//! | how many where work is given to each | [`Growth`], [`GrowthRules`] |
+//! | whose a piece of work is that was sent ahead | [`Claim`], [`Begun`], [`TakenBack`], [`Ended`], [`Condemned`], [`Owner`] |
 //! | replacing them all | [`Turnover`], [`Turn`] |
 //! | taking requests in a post-forking daemon | [`Door`], [`Traffic`], [`admit`] |
 //! | requests of one child | [`Quota`], [`Requests`], [`Jitter`] |
@@ -112,9 +114,11 @@ mod atomics;
 mod backoff;
 mod board;
 mod census;
+mod claim;
 mod departure;
 mod dirty;
 mod door;
+mod growth;
 mod label;
 mod line;
 mod moment;
@@ -131,8 +135,10 @@ mod status;
 pub use backoff::{Backoff, BackoffRules, Death, Trouble, TroubleKind};
 pub use board::{Board, BoardError, Entry, Fault, lines_for};
 pub use census::Census;
+pub use claim::{Begun, Claim, Condemned, Ended, Owner, TakenBack};
 pub use departure::{Calling, Cause, Dismissal, Exit, Killing, Offence, Spent, explain};
 pub use door::{Admission, Door, Hold, Swing, Traffic, admit};
+pub use growth::{Growth, GrowthRules};
 pub use label::{LABEL_MAX, Label, Text};
 pub use line::{Generation, Line, MAX_SLOTS, SlotNumber};
 pub use moment::Moment;

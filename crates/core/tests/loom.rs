@@ -4,8 +4,8 @@
 #![cfg(loom)]
 
 use daemon_core::{
-    Armed, Bell, Fault, LABEL_MAX, Label, Line, Moment, Scoreboard, Seat, SlotNumber, Status, Text,
-    lines_for,
+    Armed, Begun, Bell, Claim, Fault, LABEL_MAX, Label, Line, Moment, Owner, Scoreboard, Seat,
+    SlotNumber, Status, TakenBack, Text, lines_for,
 };
 use loom::model::Builder;
 use loom::sync::Arc;
@@ -283,4 +283,32 @@ fn a_close_in_the_middle_of_a_label_tells_it_and_leaves_a_line_that_can_be_used(
         next.label(b"next");
         assert_eq!(scoreboard.read(slot(0)).label, Label::Text(Text::cut(b"next")));
     });
+}
+
+#[test]
+fn work_that_is_begun_and_taken_back_at_once_is_exactly_one_s() {
+    for place in [Place::Here, Place::There] {
+        explore(3, move || {
+            let cell: &'static Claim = Box::leak(Box::new(Claim::new()));
+            cell.offer(1);
+            let begun = Arc::new(AtomicUsize::new(0));
+            let noted = Arc::clone(&begun);
+            let taken_back = both(
+                place,
+                move || {
+                    if cell.begin(1, at(5)) == Begun::Yes {
+                        noted.store(1, Ordering::Relaxed);
+                    }
+                },
+                move || cell.take_back(1),
+            );
+            match taken_back {
+                TakenBack::Yes => assert_eq!(begun.load(Ordering::Relaxed), 0),
+                TakenBack::TooLate => {
+                    assert_eq!(begun.load(Ordering::Relaxed), 1);
+                    assert_eq!(cell.owner(1), Owner::Worker(at(5)));
+                }
+            }
+        });
+    }
 }

@@ -78,11 +78,9 @@ pub enum ConfigError {
 }
 
 impl ConfigError {
-    pub(crate) fn value(
-        field: &'static str,
-        value: impl fmt::Display,
-        why: impl fmt::Display,
-    ) -> Self {
+    /// Says of a field that its value is wrong, and why: for who builds on the daemon, and checks
+    /// settings of its own beside it.
+    pub fn value(field: &'static str, value: impl fmt::Display, why: impl fmt::Display) -> Self {
         ConfigError::Value { field, value: value.to_string(), why: why.to_string() }
     }
 }

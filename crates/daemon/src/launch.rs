@@ -232,7 +232,9 @@ fn found<P: Program>(
         Rules::Solo | Rules::PostFork { .. } => {
             (Calling::OneRequest, Requests::Unlimited, Jitter::default())
         }
-        Rules::PreFork { requests, jitter, .. } => (Calling::Pool, *requests, *jitter),
+        Rules::PreFork { requests, jitter, .. } | Rules::OnDemand { requests, jitter, .. } => {
+            (Calling::Pool, *requests, *jitter)
+        }
     };
     let life = Life {
         alias: settings.alias.clone(),

@@ -152,6 +152,7 @@
 //! | --- | --- |
 //! | [`Daemon::builder`], [`Builder`] | configuring: every setting, its default and refusal |
 //! | [`PreFork`], [`PostFork`], [`Solo`] | the models and their numbers |
+//! | [`OnDemand`], [`Endow`], [`Demand`] | a pool whose work the parent gives to it, as `actix-dispatch` does |
 //! | [`Program`], [`Launched`] | what you write, and how it is run, here or in a System of yours |
 //! | [`messages`] | all that is said between the daemon and sessions |
 //! | [`DaemonActor`], [`ChildActor`], [`ChildHandle`] | the daemon in the parent and in a child |
@@ -185,6 +186,7 @@ mod builder;
 mod child;
 mod connection;
 pub mod control;
+mod demand;
 mod error;
 mod evidence;
 mod launch;
@@ -210,6 +212,7 @@ pub use babysitter::{Babysit, BabysitterActor, MemoryMeasure};
 pub use builder::{Builder, Daemon};
 pub use child::{ChildActor, ChildHandle};
 pub use connection::{Connection, Socket};
+pub use demand::{Endow, OnDemand};
 pub use error::{ConfigError, DaemonError};
 pub use evidence::{Evidence, Frame, Trace};
 pub use launch::Launched;

@@ -4,8 +4,11 @@
 //! `O_APPEND` file.
 
 use std::cell::RefCell;
+use std::fs::File;
 use std::io::{self, Write};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+
+use daemon_sys::stdio::{LogFile, Terminal};
 
 use slog::{Drain, Level, Logger, OwnedKVList, Record, o};
 use slog_term::{Decorator, FullFormat, RecordDecorator};
@@ -76,9 +79,39 @@ impl Decorator for OneWrite {
     }
 }
 
-/// Writes a whole line to standard error; more than one write only if the system takes a part.
+/// Writes a whole line to standard error, or to where that led before it was led elsewhere; more
+/// than one write only if the system takes a part.
 fn write_line(line: &[u8]) -> io::Result<()> {
-    io::stderr().write_all(line)
+    match APART.get() {
+        None => io::stderr().write_all(line),
+        Some(Apart::Terminal(file)) => (&*file).write_all(line),
+        Some(Apart::File(file)) => file.append(line),
+    }
+}
+
+/// Where the log goes in a process whose standard error is not its any more.
+enum Apart {
+    Terminal(File),
+    File(Arc<LogFile>),
+}
+
+static APART: OnceLock<Apart> = OnceLock::new();
+
+/// Has the default logger of this process write where it writes now, whatever becomes of standard
+/// error.
+pub(crate) fn keep_apart(log_file: Option<&Arc<LogFile>>) -> Result<(), daemon_sys::Error> {
+    let apart = match log_file {
+        Some(file) => Apart::File(Arc::clone(file)),
+        None => Apart::Terminal(Terminal::keep()?.into()),
+    };
+    // A second time it is kept apart already.
+    let _ = APART.set(apart);
+    Ok(())
+}
+
+/// Whether standard error is not the log's any more.
+pub(crate) fn is_kept_apart() -> bool {
+    APART.get().is_some()
 }
 
 struct Pieces(Vec<u8>);

@@ -40,7 +40,7 @@ pub struct DaemonParent;
 #[derive(Message, Debug)]
 #[rtype(result = "()")]
 pub struct DaemonChild<R> {
-    /// What the parent has handed over; `()` in a pre-forked child.
+    /// What the parent has handed over; `()` in a pre-forked child that accepts by itself.
     pub request: R,
 }
 
@@ -421,6 +421,23 @@ pub struct Retire(pub Pid);
 #[derive(Message, Debug, Clone, Copy, PartialEq, Eq)]
 #[rtype(result = "Result<ChildId, Refusal>")]
 pub struct Kill(pub Pid);
+
+/// Asks the parent to have this child killed as a rogue, for this offence: its session in the parent
+/// has found out by itself, and does not wait for the babysitter.
+#[derive(Message, Debug, Clone, Copy, PartialEq, Eq)]
+#[rtype(result = "Result<ChildId, Refusal>")]
+pub struct Condemn {
+    /// Which child.
+    pub pid: Pid,
+    /// What it does that no child may.
+    pub offence: Offence,
+}
+
+/// Tells the parent of an [`OnDemand`](crate::OnDemand) pool how many pieces of work have nobody to
+/// do them. It holds until another number is told; the other models do not heed it.
+#[derive(Message, Debug, Clone, Copy, PartialEq, Eq)]
+#[rtype(result = "()")]
+pub struct Demand(pub u32);
 
 /// Asks the parent to take no more requests until [`Resume`].
 ///

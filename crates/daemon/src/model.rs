@@ -1,10 +1,12 @@
-//! The three models: pre-forking, post-forking, solo. Each carries its own numbers, and only those.
+//! The models: pre-forking, post-forking, solo. Each carries its own numbers, and only those. The
+//! pool on demand is in `demand`.
 
 use std::num::NonZeroU32;
 use std::time::Duration;
 
-use daemon_core::{Jitter, MAX_SLOTS, PoolRules, Requests};
+use daemon_core::{GrowthRules, Jitter, MAX_SLOTS, PoolRules, Requests};
 
+use crate::demand::{Endowment, Nothing, OnDemand};
 use crate::error::ConfigError;
 
 /// A pool of standing children, between a least and a most number of spare ones.
@@ -136,8 +138,8 @@ pub struct Solo;
 
 /// A model that can serve a program whose children are handed an `R`.
 ///
-/// [`PostFork`] serves any; [`PreFork`] and [`Solo`] only `()`, since nothing is handed to a
-/// standing child.
+/// [`PostFork`] and [`OnDemand`] serve any, and so does [`Solo`], which hands nothing to nobody;
+/// [`PreFork`] only `()`, since nothing is handed to a child that accepts by itself.
 pub trait Model<R>: sealed::Sealed {
     /// Checks the numbers.
     ///
@@ -155,7 +157,8 @@ pub struct Checked<R>(pub(crate) Rules<R>);
 pub(crate) enum Rules<R> {
     Solo,
     PostFork { max_children: u32, backlog: u32 },
-    PreFork { pool: PoolRules, requests: Requests, jitter: Jitter, request: fn() -> R },
+    PreFork { pool: PoolRules, requests: Requests, jitter: Jitter, endowment: Endowment<R> },
+    OnDemand { rules: GrowthRules, requests: Requests, jitter: Jitter, endowment: Endowment<R> },
 }
 
 impl<R> Rules<R> {
@@ -164,6 +167,7 @@ impl<R> Rules<R> {
             Rules::Solo => 0,
             Rules::PostFork { max_children, .. } => *max_children,
             Rules::PreFork { pool, .. } => pool.max_children,
+            Rules::OnDemand { rules, .. } => rules.max_children,
         }
     }
 
@@ -176,7 +180,7 @@ impl<R> Rules<R> {
         match self {
             Rules::Solo => Kind::Solo,
             Rules::PostFork { .. } => Kind::PostFork,
-            Rules::PreFork { .. } => Kind::PreFork,
+            Rules::PreFork { .. } | Rules::OnDemand { .. } => Kind::PreFork,
         }
     }
 }
@@ -216,7 +220,8 @@ impl Model<()> for PreFork {
             pool.linger = linger;
         }
         let (requests, jitter) = (self.requests, self.jitter);
-        Ok(Checked(Rules::PreFork { pool, requests, jitter, request: || () }))
+        let endowment = Endowment::new(Nothing);
+        Ok(Checked(Rules::PreFork { pool, requests, jitter, endowment }))
     }
 }
 
@@ -231,8 +236,8 @@ impl<R> Model<R> for PostFork {
     }
 }
 
-impl Model<()> for Solo {
-    fn check(self) -> Result<Checked<()>, ConfigError> {
+impl<R> Model<R> for Solo {
+    fn check(self) -> Result<Checked<R>, ConfigError> {
         Ok(Checked(Rules::Solo))
     }
 }
@@ -242,6 +247,7 @@ mod sealed {
     impl Sealed for super::PreFork {}
     impl Sealed for super::PostFork {}
     impl Sealed for super::Solo {}
+    impl<R> Sealed for super::OnDemand<R> {}
 }
 
 #[cfg(test)]
@@ -256,7 +262,9 @@ mod tests {
     fn what_is_not_set_follows_from_the_rest_as_in_the_original() {
         let pool = |model: PreFork| match model.check().unwrap().0 {
             Rules::PreFork { pool, .. } => (pool.min_spare, pool.max_spare, pool.max_children),
-            Rules::Solo | Rules::PostFork { .. } => unreachable!("it is a pool"),
+            Rules::Solo | Rules::PostFork { .. } | Rules::OnDemand { .. } => {
+                unreachable!("it is a pool")
+            }
         };
         assert_eq!(pool(PreFork::start_children(10)), (10, 20, 30));
         assert_eq!(pool(PreFork::start_children(3).max_children(10)), (2, 8, 10));

@@ -2,18 +2,16 @@
 //! reporting happen by themselves.
 
 use std::fmt::Display;
-use std::panic::AssertUnwindSafe;
 use std::pin::pin;
 
 use actix::{Actor, Addr, Context, Handler, Recipient};
 use daemon_core::Hold;
-use futures::FutureExt;
 use futures::future::{Either, pending, select};
 use slog::{Logger, debug, error};
 
 use crate::acceptor::ParentAcceptor;
 use crate::builder::Builder;
-use crate::child::{ChildActor, ChildHandle, Next, SessionLost};
+use crate::child::{ChildActor, ChildHandle, Next};
 use crate::connection::Connection;
 use crate::error::DaemonError;
 use crate::listen::{Gate, Intake, Listen, OTHERS_FIRST};
@@ -113,8 +111,8 @@ where
 {
     type Request = ();
 
-    fn child(self, daemon: Addr<ChildActor>) -> Recipient<DaemonChild<()>> {
-        Server { daemon, act: Some(async move |(), child| serve_pool(self, child).await) }
+    fn child(self, _daemon: Addr<ChildActor>) -> Recipient<DaemonChild<()>> {
+        Server { act: Some(async move |(), child| serve_pool(self, child).await) }
             .start()
             .recipient()
     }
@@ -142,7 +140,7 @@ where
         }
     }
 
-    fn child(self, daemon: Addr<ChildActor>) -> Recipient<DaemonChild<L::Socket>> {
+    fn child(self, _daemon: Addr<ChildActor>) -> Recipient<DaemonChild<L::Socket>> {
         // The listener is closed here, before the request comes.
         let ForEach { handler, .. } = self;
         let act = async move |stream, child: ChildHandle| {
@@ -150,13 +148,12 @@ where
             // A refusal would say that the child is leaving already.
             let _ = child.update(UpdateStatus::Done);
         };
-        Server { daemon, act: Some(act) }.start().recipient()
+        Server { act: Some(act) }.start().recipient()
     }
 }
 
 /// A session that does one thing when its child begins, and checks out when it is done.
 struct Server<A> {
-    daemon: Addr<ChildActor>,
     act: Option<A>,
 }
 
@@ -180,15 +177,7 @@ where
         let Some(child) = ChildHandle::current() else {
             return;
         };
-        child.check_in();
-        let daemon = self.daemon.clone();
-        actix_rt::spawn(async move {
-            let life = AssertUnwindSafe(act(begun.request, child.clone())).catch_unwind();
-            match life.await {
-                Ok(()) => child.check_out(),
-                Err(_told_by_the_panic_hook) => daemon.do_send(SessionLost),
-            }
-        });
+        child.work(act(begun.request, child.clone()));
     }
 }
 

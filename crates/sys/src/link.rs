@@ -49,6 +49,17 @@ pub fn pair() -> Result<(End, End)> {
     make().map_err(|error: io::Error| Error::os("open a link", error))
 }
 
+/// Tells the other end that nothing more comes from this one, though others hold copies of it. What
+/// the other end says is still heard.
+///
+/// # Errors
+///
+/// If the other end is gone already.
+pub fn shut(end: &End) -> Result<()> {
+    use nix::sys::socket::{Shutdown, shutdown};
+    shutdown(end.raw(), Shutdown::Write).map_err(|errno| Error::os("shut a link", errno))
+}
+
 impl End {
     /// Sends bytes, and with the first of them copies of these descriptors; returns how many bytes
     /// went.

@@ -9,6 +9,9 @@ use nix::sys::uio::pread;
 
 use crate::error::{Error, Result};
 
+mod mapped;
+pub use mapped::Mapped;
+
 #[cfg(all(any(target_os = "linux", target_os = "freebsd"), not(plain_means)))]
 mod sealed;
 #[cfg(any(not(any(target_os = "linux", target_os = "freebsd")), plain_means))]
@@ -43,6 +46,57 @@ use unlinked as platform;
 pub fn memfd_with(name: &str, bytes: &[u8]) -> Result<OwnedFd> {
     let act = || format!("put {} bytes in memory file {name}", bytes.len());
     platform::filled(name, bytes).map_err(|error| Error::os(act(), error))
+}
+
+/// Memory that is filled piece by piece, and then sealed.
+#[derive(Debug)]
+pub struct Draft {
+    fd: OwnedFd,
+    length: usize,
+}
+
+impl Draft {
+    /// Begins with nothing. `name` is for people who look at `/proc`.
+    ///
+    /// # Errors
+    ///
+    /// As [`memfd_with`].
+    pub fn begin(name: &str) -> Result<Draft> {
+        match platform::empty(name) {
+            Ok(fd) => Ok(Draft { fd, length: 0 }),
+            Err(error) => Err(Error::os(format!("make memory file {name}"), error)),
+        }
+    }
+
+    /// Adds these bytes.
+    ///
+    /// # Errors
+    ///
+    /// If there is no memory left.
+    pub fn append(&mut self, bytes: &[u8]) -> Result<()> {
+        let done = write_all(&self.fd, bytes);
+        done.map_err(|error| {
+            Error::os(format!("add {} bytes to memory file", bytes.len()), error)
+        })?;
+        self.length += bytes.len();
+        Ok(())
+    }
+
+    /// Tells how many bytes were added.
+    #[must_use]
+    pub fn length(&self) -> usize {
+        self.length
+    }
+
+    /// Seals it, where the system knows seals: nobody can change or shorten it from now on.
+    ///
+    /// # Errors
+    ///
+    /// None that fcntl(2) names for memory of one's own that is nowhere mapped.
+    pub fn seal(self) -> Result<OwnedFd> {
+        platform::seal(&self.fd).map_err(|error| Error::os("seal memory file", error))?;
+        Ok(self.fd)
+    }
 }
 
 /// Reads all bytes of such a descriptor, from its begin, wherever another process has read to.

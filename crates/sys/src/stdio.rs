@@ -6,7 +6,7 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::os::unix::fs::{OpenOptionsExt, fchown};
 use std::path::{Path, PathBuf};
 
-use nix::fcntl::{FcntlArg, FdFlag, fcntl};
+use nix::fcntl::{FcntlArg, FdFlag, OFlag, fcntl};
 use nix::unistd::{dup2_stderr, dup2_stdin, dup2_stdout};
 
 use crate::error::{Error, Result};
@@ -65,16 +65,41 @@ impl LogFile {
     /// If the new one can't be opened: the old stays in use.
     pub fn reopen(&self) -> Result<()> {
         let new = open(&self.path)?;
-        let turn = || {
-            // SAFETY: both numbers are of files that are open and ours; `self.file` keeps its
-            // number, which leads elsewhere from now on.
-            if unsafe { libc::dup2(new.as_raw_fd(), self.file.as_raw_fd()) } < 0 {
-                return Err(io::Error::last_os_error());
-            }
-            fcntl(&self.file, FcntlArg::F_SETFD(FdFlag::FD_CLOEXEC))?;
-            outputs_to(&new)
-        };
-        turn().map_err(|error| Error::os(format!("log to {}", self.path.display()), error))
+        self.turn_to(&new).and_then(|()| outputs_to(&new)).map_err(|error| self.unlogged(error))
+    }
+
+    /// Opens the path anew for what is [appended](LogFile::append), and leaves standard output and
+    /// error alone: they lead elsewhere.
+    ///
+    /// # Errors
+    ///
+    /// If the new one can't be opened: the old stays in use.
+    pub fn reopen_apart(&self) -> Result<()> {
+        let new = open(&self.path)?;
+        self.turn_to(&new).map_err(|error| self.unlogged(error))
+    }
+
+    /// Writes to the file itself, wherever standard error leads.
+    ///
+    /// # Errors
+    ///
+    /// As write(2).
+    pub fn append(&self, bytes: &[u8]) -> io::Result<()> {
+        (&self.file).write_all(bytes)
+    }
+
+    fn turn_to(&self, new: &File) -> io::Result<()> {
+        // SAFETY: both numbers are of files that are open and ours; `self.file` keeps its number,
+        // which leads elsewhere from now on.
+        if unsafe { libc::dup2(new.as_raw_fd(), self.file.as_raw_fd()) } < 0 {
+            return Err(io::Error::last_os_error());
+        }
+        fcntl(&self.file, FcntlArg::F_SETFD(FdFlag::FD_CLOEXEC))?;
+        Ok(())
+    }
+
+    fn unlogged(&self, error: io::Error) -> Error {
+        Error::os(format!("log to {}", self.path.display()), error)
     }
 
     /// Makes the file that user's and group's, so that it can be opened anew after privileges are
@@ -122,6 +147,42 @@ impl Terminal {
     pub fn restore(self) -> Result<()> {
         dup2_stderr(&self.0).map_err(|errno| Error::os("restore standard error", errno))
     }
+}
+
+impl From<Terminal> for File {
+    fn from(terminal: Terminal) -> File {
+        File::from(terminal.0)
+    }
+}
+
+/// Makes a pipe for what a process prints, to be read without blocking: reading end first. Both are
+/// closed by an exec; the writing end is not once it is standard output.
+///
+/// # Errors
+///
+/// If no descriptors are left.
+pub fn print_pipe() -> Result<(OwnedFd, OwnedFd)> {
+    let make = || {
+        let (reader, writer) = io::pipe()?;
+        let reader = OwnedFd::from(reader);
+        fcntl(&reader, FcntlArg::F_SETFL(OFlag::O_NONBLOCK))?;
+        Ok((reader, OwnedFd::from(writer)))
+    };
+    make().map_err(|error: io::Error| Error::os("make a pipe", error))
+}
+
+/// Leads standard output and error to two other descriptors: pipes, for one. What Rust has buffered
+/// for the former output is written there first.
+///
+/// # Errors
+///
+/// None that dup2(2) names for open descriptors.
+pub fn outputs_apart(out: OwnedFd, err: OwnedFd) -> Result<()> {
+    // A failing flush is of the former output, which is being left.
+    let _ = io::stdout().flush();
+    dup2_stdout(&out)
+        .and_then(|()| dup2_stderr(&err))
+        .map_err(|errno| Error::os("lead standard output and error elsewhere", errno))
 }
 
 /// Leads standard input to `/dev/null`, where a read finds the end at once.

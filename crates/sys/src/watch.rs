@@ -30,10 +30,28 @@ use plain as platform;
 ///
 /// Outside of a tokio runtime with its I/O enabled.
 pub fn readable(descriptor: OwnedFd) -> Result<AsyncFd<OwnedFd>> {
+    watch(descriptor, Interest::READABLE)
+}
+
+/// Has the runtime of this thread watch the descriptor for room to write. Only while somebody waits for
+/// it: a socket that is read at its other end has room anew each time, and wakes for that.
+///
+/// # Errors
+///
+/// As [`readable`].
+///
+/// # Panics
+///
+/// As [`readable`].
+pub fn writable(descriptor: OwnedFd) -> Result<AsyncFd<OwnedFd>> {
+    watch(descriptor, Interest::WRITABLE)
+}
+
+fn watch(descriptor: OwnedFd, interest: Interest) -> Result<AsyncFd<OwnedFd>> {
     let number = descriptor.as_raw_fd();
     // SAFETY: an `OwnedFd` is open for as long as it lives and always the same descriptor; the
     // watch owns it and gives out nothing but shared references to it.
-    let watch = unsafe { AsyncFd::register_with_interest(descriptor, Interest::READABLE) };
+    let watch = unsafe { AsyncFd::register_with_interest(descriptor, interest) };
     watch.map_err(|error| {
         let (_descriptor, cause) = error.into_parts();
         Error::os(format!("watch descriptor {number}"), cause)

@@ -1,17 +1,23 @@
 //! A child's daemon without messages: for code that runs in the child and wants no detour.
 
 use std::cell::RefCell;
+use std::os::fd::OwnedFd;
+use std::panic::AssertUnwindSafe;
 use std::rc::Rc;
+use std::sync::Arc;
 use std::time::Duration;
 
 use actix::Addr;
 use daemon_core::{Hold, SlotNumber};
 use daemon_nursery::now;
+use daemon_sys::stdio::{self, LogFile};
+use futures::FutureExt;
 use tokio::sync::watch;
 
-use super::actor::{CheckIn, CheckOut, ChildActor};
+use super::actor::{CheckIn, CheckOut, ChildActor, SessionLost};
 use super::desk::{Desk, Next};
-use crate::messages::{ShutdownReason, StatusError, UpdateStatus};
+use crate::log;
+use crate::messages::{ShutdownReason, StatusError, UpdateStatus, Updated};
 
 /// A handle on the child's own line of the scoreboard, cheap to clone.
 ///
@@ -23,6 +29,7 @@ pub struct ChildHandle {
     daemon: Addr<ChildActor>,
     leaving: watch::Receiver<Option<ShutdownReason>>,
     hold: watch::Receiver<Hold>,
+    log_file: Option<Arc<LogFile>>,
 }
 
 thread_local! {
@@ -45,8 +52,9 @@ impl ChildHandle {
         daemon: Addr<ChildActor>,
         leaving: watch::Receiver<Option<ShutdownReason>>,
         hold: watch::Receiver<Hold>,
+        log_file: Option<Arc<LogFile>>,
     ) -> Self {
-        ChildHandle { desk, daemon, leaving, hold }
+        ChildHandle { desk, daemon, leaving, hold, log_file }
     }
 
     /// Says in a few words what the child is doing, for the scoreboard and ps(1).
@@ -105,6 +113,54 @@ impl ChildHandle {
         if hold.wait_for(|hold| *hold == wanted).await.is_err() {
             std::future::pending::<()>().await;
         }
+    }
+
+    /// Notes what the session does, as [`UpdateStatus`] sent to the child's daemon, but for the
+    /// broadcast: who asks here reads the answer.
+    ///
+    /// A session that [works](ChildHandle::work) ends when it is answered with
+    /// [`Updated::Leaving`].
+    ///
+    /// # Errors
+    ///
+    /// When the scoreboard's rules forbid the move.
+    pub fn update_status(&self, update: UpdateStatus) -> Result<Updated, StatusError> {
+        Ok(match self.update(update)? {
+            Next::Accept => Updated::Accepting,
+            Next::GoOn => Updated::Noted,
+            Next::Leave(reason) => Updated::Leaving(reason),
+        })
+    }
+
+    /// Why the child will leave after the request in hand, if it will: it was told to, or this is
+    /// the last of its share.
+    #[must_use]
+    pub fn will_leave(&self) -> Option<ShutdownReason> {
+        self.desk.borrow().leaving()
+    }
+
+    /// Runs all that the child is for. The child waits for it, and leaves when it is done; if it
+    /// panics the child leaves with exit code 101.
+    pub fn work(&self, work: impl Future<Output = ()> + 'static) {
+        self.check_in();
+        let child = self.clone();
+        actix_rt::spawn(async move {
+            match AssertUnwindSafe(work).catch_unwind().await {
+                Ok(()) => child.check_out(),
+                Err(_told_by_the_panic_hook) => child.daemon.do_send(SessionLost),
+            }
+        });
+    }
+
+    /// Leads this process' standard output and error elsewhere: into pipes, for one. The daemon's
+    /// own log goes on where it went.
+    ///
+    /// # Errors
+    ///
+    /// If no descriptor is left.
+    pub fn divert_output(&self, out: OwnedFd, err: OwnedFd) -> Result<(), daemon_sys::Error> {
+        log::keep_apart(self.log_file.as_ref())?;
+        stdio::outputs_apart(out, err)
     }
 
     pub(crate) fn update(&self, update: UpdateStatus) -> Result<Next, StatusError> {

@@ -51,7 +51,11 @@ pub(crate) struct Life {
 impl Life {
     /// Reopens the log file, if there is one.
     pub(crate) fn reopen_log(&self) -> Result<(), daemon_sys::Error> {
-        self.log_file.as_deref().map_or(Ok(()), LogFile::reopen)
+        match (self.log_file.as_deref(), log::is_kept_apart()) {
+            (None, _) => Ok(()),
+            (Some(file), false) => file.reopen(),
+            (Some(file), true) => file.reopen_apart(),
+        }
     }
 }
 
@@ -88,9 +92,10 @@ pub(crate) fn live<P: Program>(program: P, life: Life, birth: Birth<P::Request>)
         let desk = Rc::new(RefCell::new(desk));
         let (leaving, told) = watch::channel(None);
         let (hold, held) = watch::channel(Hold::No);
+        let log_file = life.log_file.clone();
         let daemon =
             ChildActor::new(Rc::clone(&desk), ears, leaving, hold, life, log.clone(), end).start();
-        ChildHandle::new(desk, daemon.clone(), told, held).make_current();
+        ChildHandle::new(desk, daemon.clone(), told, held, log_file).make_current();
         debug!(log, "born");
         if calling == Calling::OneRequest {
             daemon.do_send(UpdateStatus::Req);

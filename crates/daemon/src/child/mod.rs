@@ -8,6 +8,5 @@ mod life;
 pub use actor::ChildActor;
 pub use handle::ChildHandle;
 
-pub(crate) use actor::SessionLost;
 pub(crate) use desk::Next;
 pub(crate) use life::{Life, live};

@@ -9,8 +9,8 @@ mod staffing;
 use std::time::Duration;
 
 use daemon_core::{
-    Backoff, BackoffRules, Calling, Cause, Death, Door, Entry, Exit, Hold, Moment, Phase, Pool,
-    Swing,
+    Backoff, BackoffRules, Calling, Cause, Death, Door, Entry, Exit, Growth, Hold, Moment, Phase,
+    Pool, Swing,
 };
 use daemon_nursery::{ChildId, Event};
 use daemon_sys::process::Pid;
@@ -19,6 +19,8 @@ use super::hands::{Hands, Memory};
 use super::reception::{Drained, Guest, Reception};
 use super::registry::{Age, Registry, Sight};
 use super::reload::Reloaded;
+use super::sizing::Sizing;
+use crate::demand::Endowment;
 use crate::messages::{ChildExited, Refusal, Reloading, Resize, Resized};
 use crate::model::Rules;
 use crate::status::Counters;
@@ -74,7 +76,7 @@ pub(crate) enum Notice {
 /// Who orders children, and when.
 #[derive(Debug)]
 enum Strategy<R> {
-    PreFork { pool: Pool, request: fn() -> R },
+    PreFork { sizing: Sizing, endowment: Endowment<R> },
     PostFork(Reception<R>),
 }
 
@@ -126,7 +128,7 @@ pub(crate) struct Times {
     pub(crate) boot_timeout: Duration,
 }
 
-impl<R> Household<R> {
+impl<R: 'static> Household<R> {
     /// A household for a forking model; `None` for one without children.
     pub(crate) fn new(rules: Rules<R>, times: Times, now: Moment) -> Option<Self> {
         let slots = rules.slots();
@@ -135,9 +137,13 @@ impl<R> Household<R> {
             Rules::PostFork { max_children, backlog } => {
                 (Strategy::PostFork(Reception::new(max_children, backlog)), Calling::OneRequest, 0)
             }
-            Rules::PreFork { pool, request, .. } => {
-                let initial = pool.start;
-                (Strategy::PreFork { pool: Pool::new(pool), request }, Calling::Pool, initial)
+            Rules::PreFork { pool, endowment, .. } => {
+                let sizing = Sizing::Spares(Pool::new(pool));
+                (Strategy::PreFork { sizing, endowment }, Calling::Pool, pool.start)
+            }
+            Rules::OnDemand { rules, endowment, .. } => {
+                let sizing = Sizing::Demand { growth: Growth::new(rules), waiting: 0 };
+                (Strategy::PreFork { sizing, endowment }, Calling::Pool, rules.start)
             }
         };
         Some(Household {
@@ -202,7 +208,7 @@ impl<R> Household<R> {
     /// The most children there may be now.
     pub(crate) fn max_children(&self) -> u32 {
         match &self.strategy {
-            Strategy::PreFork { pool, .. } => pool.rules().max_children,
+            Strategy::PreFork { sizing, .. } => sizing.max_children(),
             Strategy::PostFork(reception) => reception.max_children,
         }
     }
@@ -234,6 +240,16 @@ impl<R> Household<R> {
                 reception.come_in(guest, children, self.phase, self.drained);
                 self.settle(hands, now);
             }
+        }
+    }
+
+    /// So many pieces of work have nobody to do them. A pool that is not sized by demand does not
+    /// care.
+    pub(crate) fn demand(&mut self, wanted: u32, hands: &mut impl Hands<R>, now: Moment) {
+        if let Strategy::PreFork { sizing: Sizing::Demand { waiting, .. }, .. } = &mut self.strategy
+        {
+            *waiting = wanted;
+            self.settle(hands, now);
         }
     }
 
@@ -362,8 +378,8 @@ impl<R> Household<R> {
     ) -> Result<Resized, Refusal> {
         self.changeable()?;
         let resized = match &mut self.strategy {
-            Strategy::PreFork { pool, .. } => {
-                let resized = super::resize::pool(pool, resize)?;
+            Strategy::PreFork { sizing, .. } => {
+                let resized = sizing.resize(resize, self.slots)?;
                 self.initial = self.initial.min(resized.max_children);
                 resized
             }

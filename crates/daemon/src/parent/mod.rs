@@ -13,6 +13,7 @@ mod registry;
 mod reload;
 mod requests;
 mod resize;
+mod sizing;
 mod stop;
 
 pub use actor::DaemonActor;

@@ -2,13 +2,14 @@
 
 use actix::Context;
 use actix::Handler;
-use daemon_core::Hold;
+use daemon_core::{Dismissal, Hold};
 use daemon_nursery::{ChildId, Handover};
 use slog::info;
 
 use super::actor::{DaemonActor, Home};
 use crate::messages::{
-    DaemonHold, DaemonHup, Held, Kill, Pause, Refusal, Reopen, ReopenError, Resume, Retire,
+    Condemn, DaemonHold, DaemonHup, Demand, Held, Kill, Pause, Refusal, Reopen, ReopenError,
+    Resume, Retire,
 };
 
 impl<R: Handover + Send> DaemonActor<R> {
@@ -85,6 +86,26 @@ impl<R: Handover + Send> Handler<Kill> for DaemonActor<R> {
         let child = killed.unwrap_or(Err(Refusal::NoChildren { act: "kill one" }))?;
         info!(self.log, "a child is killed: asked for"; "slot" => child.slot.get(), "child" => pid.as_raw());
         Ok(child)
+    }
+}
+
+impl<R: Handover + Send> Handler<Condemn> for DaemonActor<R> {
+    type Result = Result<ChildId, Refusal>;
+
+    fn handle(&mut self, condemn: Condemn, ctx: &mut Self::Context) -> Self::Result {
+        let Condemn { pid, offence } = condemn;
+        let killed = self.with_home(ctx, |household, hands, now| {
+            household.condemn_one(pid, Dismissal::Rogue(offence), hands, now)
+        });
+        killed.unwrap_or(Err(Refusal::NoChildren { act: "kill one" }))
+    }
+}
+
+impl<R: Handover + Send> Handler<Demand> for DaemonActor<R> {
+    type Result = ();
+
+    fn handle(&mut self, Demand(waiting): Demand, ctx: &mut Self::Context) {
+        self.with_home(ctx, |household, hands, now| household.demand(waiting, hands, now));
     }
 }
 

@@ -161,11 +161,11 @@ impl Registry {
         }
     }
 
-    /// The operator wants this child killed, whatever it was told before.
-    pub(crate) fn condemn(&mut self, child: ChildId) {
-        self.dismiss(child, Dismissal::Killed);
+    /// This child is to be killed for this reason, whatever it was told before.
+    pub(crate) fn condemn(&mut self, child: ChildId, why: Dismissal) {
+        self.dismiss(child, why);
         if let Some(record) = self.get_mut(child) {
-            record.dismissed = Some(Dismissal::Killed);
+            record.dismissed = Some(why);
         }
     }
 

@@ -1,17 +1,35 @@
-//! What another number of children means, for a pool and for a post-forking daemon.
+//! What another number of children means: for a pool, for one that is sized by demand, and for a
+//! post-forking daemon.
 
-use daemon_core::Pool;
+use daemon_core::{Growth, Pool};
 
 use crate::messages::{Refusal, Resize, Resized};
 
-/// Moves a pool's spares.
-pub(crate) fn pool(pool: &mut Pool, resize: Resize) -> Result<Resized, Refusal> {
-    let wanted = match resize {
+fn wanted(resize: Resize) -> daemon_core::Resize {
+    match resize {
         Resize::More => daemon_core::Resize::More,
         Resize::Fewer => daemon_core::Resize::Fewer,
         Resize::To(children) => daemon_core::Resize::To(children),
-    };
-    pool.resize(wanted).map_err(|error| Refusal::Size {
+    }
+}
+
+/// Changes how large a pool may grow that is sized by demand, as far as its scoreboard has slots.
+pub(crate) fn growth(growth: &mut Growth, slots: u32, resize: Resize) -> Result<Resized, Refusal> {
+    let now = growth.rules().max_children;
+    let rules = growth.resize(wanted(resize), slots).map_err(|error| Refusal::Size {
+        wanted: match resize {
+            Resize::More => now.saturating_add(1),
+            Resize::Fewer => now.saturating_sub(1),
+            Resize::To(children) => children,
+        },
+        why: error.to_string(),
+    })?;
+    Ok(Resized { min_spare: 0, max_spare: 0, max_children: rules.max_children })
+}
+
+/// Moves a pool's spares.
+pub(crate) fn pool(pool: &mut Pool, resize: Resize) -> Result<Resized, Refusal> {
+    pool.resize(wanted(resize)).map_err(|error| Refusal::Size {
         wanted: match resize {
             Resize::More => pool.rules().max_spare.saturating_add(1),
             Resize::Fewer => pool.rules().max_spare.saturating_sub(1),

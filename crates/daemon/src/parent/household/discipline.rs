@@ -7,7 +7,7 @@ use daemon_sys::process::Signal;
 use super::Household;
 use crate::parent::hands::Hands;
 
-impl<R> Household<R> {
+impl<R: 'static> Household<R> {
     /// A step against a rogue. From the first on it counts as leaving: another takes its place as
     /// far as there is room. Given up, it does not count at all.
     pub(crate) fn discipline(

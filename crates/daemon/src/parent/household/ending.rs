@@ -9,7 +9,7 @@ use crate::parent::hands::Hands;
 use crate::parent::reception::Drained;
 use crate::told::Told;
 
-impl<R> Household<R> {
+impl<R: 'static> Household<R> {
     /// Sessions have answered to the shutdown: no request comes any more.
     pub(crate) fn drained(&mut self, hands: &mut impl Hands<R>, now: Moment) {
         self.drained = Drained::Yes;

@@ -8,7 +8,7 @@ use super::{Household, Notice, Strategy};
 use crate::messages::{Held, Refusal};
 use crate::parent::hands::Hands;
 
-impl<R> Household<R> {
+impl<R: 'static> Household<R> {
     /// Has a child leave after the request in hand.
     pub(crate) fn retire_one(
         &mut self,
@@ -31,8 +31,19 @@ impl<R> Household<R> {
         hands: &mut impl Hands<R>,
         now: Moment,
     ) -> Result<ChildId, Refusal> {
+        self.condemn_one(pid, Dismissal::Killed, hands, now)
+    }
+
+    /// Kills a child for this reason, which is told of it when it is gone.
+    pub(crate) fn condemn_one(
+        &mut self,
+        pid: Pid,
+        why: Dismissal,
+        hands: &mut impl Hands<R>,
+        now: Moment,
+    ) -> Result<ChildId, Refusal> {
         let child = self.child(pid)?;
-        self.registry.condemn(child);
+        self.registry.condemn(child, why);
         hands.signal(child, Signal::Kill);
         self.settle(hands, now);
         Ok(child)

@@ -6,12 +6,13 @@ use daemon_core::{Dismissal, Moment, Phase, PoolVerdict};
 use daemon_sys::process::Signal;
 
 use super::{Household, Notice, Strategy};
+use crate::demand::Endowment;
 use crate::parent::hands::Hands;
 use crate::parent::reception::{Guest, Line};
 use crate::parent::reload::Step;
 use crate::told::Told;
 
-impl<R> Household<R> {
+impl<R: 'static> Household<R> {
     pub(super) fn staff(&mut self, hands: &mut impl Hands<R>, now: Moment) {
         if let Some(until) = self.backoff.forbidden_until(now) {
             if until > self.delay_told {
@@ -23,12 +24,11 @@ impl<R> Household<R> {
         }
         match &mut self.strategy {
             Strategy::PostFork(_) => self.serve_the_waiting(hands, now),
-            Strategy::PreFork { pool, request } => {
-                let request = *request;
-                let verdict = pool.decide(self.registry.census(), now);
+            Strategy::PreFork { sizing, endowment } => {
+                let endowment = endowment.clone();
+                let verdict = sizing.decide(self.registry.census(), now);
                 let PoolVerdict { fork, retire, look_again } = verdict;
-                let rules = pool.rules();
-                let (most, least) = (rules.max_children, rules.min_spare);
+                let (most, least) = (sizing.max_children(), sizing.least_idle());
                 self.look_again = look_again;
                 let census = self.registry.census();
                 let starting = census.starting();
@@ -39,10 +39,10 @@ impl<R> Household<R> {
                 };
                 let room = most.saturating_sub(census.children());
                 let fork = self.backoff.allowed(fork.max(owed.min(room)), starting, now);
-                self.order(fork, request, hands, now);
+                self.order(fork, &endowment, hands, now);
                 self.retire(retire, hands);
                 self.tell_the_cap(most, least);
-                self.roll(request, most, hands, now);
+                self.roll(&endowment, most, hands, now);
             }
         }
     }
@@ -51,13 +51,26 @@ impl<R> Household<R> {
     pub(super) fn order(
         &mut self,
         children: u32,
-        request: fn() -> R,
+        endowment: &Endowment<R>,
         hands: &mut impl Hands<R>,
         now: Moment,
     ) -> u32 {
         for ordered in 0..children {
-            match hands.fork(request()) {
-                Ok(child) => self.registry.ordered(child, self.reloaded.vintage(), now),
+            let request = match endowment.endow() {
+                Ok(request) => request,
+                Err(error) => {
+                    let why = format!("cannot make what a child is born with: {error}");
+                    self.notices.push(Notice::ForkFailed(why));
+                    self.backoff.fork_failed(now);
+                    self.retry = self.backoff.forbidden_until(now);
+                    return ordered;
+                }
+            };
+            match hands.fork(request) {
+                Ok(child) => {
+                    self.registry.ordered(child, self.reloaded.vintage(), now);
+                    endowment.ordered(child);
+                }
                 Err(unforked) => {
                     self.notices.push(Notice::ForkFailed(unforked.why.to_string()));
                     return ordered;
@@ -80,7 +93,7 @@ impl<R> Household<R> {
     /// A reload goes on, turn by turn.
     pub(super) fn roll(
         &mut self,
-        request: fn() -> R,
+        endowment: &Endowment<R>,
         most: u32,
         hands: &mut impl Hands<R>,
         now: Moment,
@@ -91,7 +104,7 @@ impl<R> Household<R> {
                     let starting = self.registry.census().starting();
                     let allowed = self.backoff.allowed(children, starting, now);
                     // Less than asked for: the next event goes on from there.
-                    if self.order(allowed, request, hands, now) < children {
+                    if self.order(allowed, endowment, hands, now) < children {
                         return;
                     }
                 }

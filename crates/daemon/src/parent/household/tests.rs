@@ -3,6 +3,7 @@
 mod chance;
 mod discipline;
 mod ending;
+mod ondemand;
 mod orders;
 mod postfork;
 mod prefork;

@@ -49,7 +49,7 @@ fn chance() -> impl Strategy<Value = Chance> {
     ]
 }
 
-impl<R> Stage<R> {
+impl<R: 'static> Stage<R> {
     fn anybody(&self, who: &Index) -> Option<ChildId> {
         let mut alive: Vec<ChildId> = self.hands.alive.keys().copied().collect();
         alive.sort_by_key(|child| child.slot);

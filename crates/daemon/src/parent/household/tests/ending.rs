@@ -19,7 +19,7 @@ fn pool() -> Stage<()> {
     stage
 }
 
-impl<R> Stage<R> {
+impl<R: 'static> Stage<R> {
     pub(super) fn stop(&mut self, manner: Manner) {
         self.act(|house, hands, now| house.stop(manner, hands, now));
     }

@@ -21,14 +21,14 @@ fn pid_of<R>(stage: &Stage<R>, child: daemon_nursery::ChildId) -> Pid {
     stage.hands.alive[&child].0
 }
 
-fn swings<R>(stage: &mut Stage<R>) -> Vec<Swing> {
+fn swings<R: 'static>(stage: &mut Stage<R>) -> Vec<Swing> {
     stage.told(|notice| match notice {
         Notice::Swing(swing) => Some(*swing),
         _ => None,
     })
 }
 
-fn causes<R>(stage: &mut Stage<R>) -> Vec<Cause> {
+fn causes<R: 'static>(stage: &mut Stage<R>) -> Vec<Cause> {
     stage.told(|notice| match notice {
         Notice::Exited(exited) => Some(exited.cause),
         _ => None,

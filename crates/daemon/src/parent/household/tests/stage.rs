@@ -121,7 +121,7 @@ pub(super) struct Stage<R> {
     pub(super) told: Vec<Notice>,
 }
 
-impl<R> Stage<R> {
+impl<R: 'static> Stage<R> {
     /// Sets up a household that has not been settled yet.
     pub(super) fn of(model: impl Model<R>) -> Self {
         let now = Moment::from_since_boot(Duration::from_secs(1000));

@@ -1,0 +1,113 @@
+//! Tasks to workers: how many, how soon, and what a crash or a limit costs.
+
+use crate::figures::{median, range};
+use crate::running::Running;
+use crate::table::{Bar, Row};
+use crate::{Measured, peers};
+
+/// What a server of this program tells under this key, until it says that this was all.
+fn told(server: &[&str], key: &str) -> Measured<Vec<f64>> {
+    let mut server = Running::start(server)?;
+    let mut figures = Vec::new();
+    loop {
+        let word = server.told(key)?;
+        if word == "end" {
+            return Ok(figures);
+        }
+        figures.push(word.parse()?);
+    }
+}
+
+fn one(server: &[&str], key: &str) -> Measured<f64> {
+    Ok(Running::start(server)?.told(key)?.parse()?)
+}
+
+/// No-op tasks of 64 bytes, 1000 outstanding, and Python's pools.
+pub(crate) fn rate(bench: &'static str) -> Measured<Vec<Row>> {
+    let (mut ours, mut pools, mut executors) = (Vec::new(), Vec::new(), Vec::new());
+    for _round in 0..3 {
+        ours.extend(told(&["dispatch-rate", "nop", "64", "200000", "1000"], "RATE")?);
+        pools.push(peers::python("pool", 40_000)?);
+        executors.push(peers::python("executor", 8_000)?);
+    }
+    let (least, most) = range(&ours);
+    let rate = median(&ours);
+    let row = |name: &str| Row::new(bench, name, "/s", rate);
+    Ok(vec![
+        row("no-op tasks of 64 bytes, 1000 outstanding")
+            .bar(Bar::AtLeast(100_000.0))
+            .note(format!("{least:.0} to {most:.0}")),
+        row("the same").against("multiprocessing.Pool", median(&pools)).bar(Bar::RatioAtLeast(1.5)),
+        row("the same")
+            .against("ProcessPoolExecutor", median(&executors))
+            .bar(Bar::RatioAtLeast(8.0)),
+    ])
+}
+
+/// One outstanding task, and a bare ping-pong.
+pub(crate) fn latency(bench: &'static str) -> Measured<Vec<Row>> {
+    let (mut ours, mut bare) = (Vec::new(), Vec::new());
+    for _round in 0..5 {
+        ours.push(one(&["dispatch-latency", "20000"], "LATENCY")?);
+        bare.push(one(&["ping-pong", "64", "50000"], "LATENCY")?);
+    }
+    Ok(vec![
+        Row::new(bench, "one task of 64 bytes at a time", "us", median(&ours))
+            .against("socketpair", median(&bare))
+            .bar(Bar::RatioAtMost(1.5)),
+    ])
+}
+
+/// Payloads of 64 KiB there and back, and a bare ping-pong of as many bytes.
+pub(crate) fn payload(bench: &'static str) -> Measured<Vec<Row>> {
+    let (mut ours, mut bare) = (Vec::new(), Vec::new());
+    for _round in 0..3 {
+        ours.extend(told(&["dispatch-rate", "echo", "65536", "20000", "16"], "RATE")?);
+        bare.push(one(&["ping-pong", "65536", "20000"], "RATE")?);
+    }
+    Ok(vec![
+        Row::new(bench, "64 KiB there and back, 16 outstanding", "/s", median(&ours))
+            .against("socketpair", median(&bare))
+            .bar(Bar::RatioAtLeast(0.5)),
+    ])
+}
+
+/// A worker killed in the middle of a task.
+pub(crate) fn kill(bench: &'static str) -> Measured<Vec<Row>> {
+    let told = told(&["dispatch-kill", "40"], "TOLD")?;
+    let (least, most) = range(&told);
+    Ok(vec![
+        Row::new(bench, "a worker is killed: its caller is told", "ms", median(&told))
+            .bar(Bar::AtMost(5.0))
+            .note(format!("{least:.2} to {most:.2}")),
+    ])
+}
+
+/// A task that passes its hard limit, with one worker.
+pub(crate) fn hard(bench: &'static str) -> Measured<Vec<Row>> {
+    let next = told(&["dispatch-hard", "40"], "NEXT")?;
+    let (least, most) = range(&next);
+    Ok(vec![
+        Row::new(bench, "a hard limit is passed: the next task is done", "ms", median(&next))
+            .bar(Bar::AtMost(50.0))
+            .note(format!("{least:.2} to {most:.2}; one worker")),
+    ])
+}
+
+/// Ten thousand in the queue, and a million.
+pub(crate) fn queue(bench: &'static str) -> Measured<Vec<Row>> {
+    let measure = |tasks: &str| -> Measured<(f64, f64)> {
+        let mut server = Running::start(&["dispatch-queue", tasks])?;
+        Ok((server.told("EACH")?.parse()?, server.told("RATE")?.parse()?))
+    };
+    let (few, few_rate) = measure("10000")?;
+    let (many, many_rate) = measure("1000000")?;
+    Ok(vec![
+        Row::new(bench, "a queued request of a million", "bytes", many)
+            .against("of 10,000", few)
+            .bar(Bar::RatioAtMost(1.5)),
+        Row::new(bench, "a million that were queued are done", "/s", many_rate)
+            .against("10,000", few_rate)
+            .bar(Bar::RatioAtLeast(0.8)),
+    ])
+}

@@ -1,0 +1,222 @@
+//! The dispatcher under measure, and the bare ping-pong that it is held against.
+
+use std::cell::RefCell;
+use std::io::{Read, Write};
+use std::os::unix::net::UnixStream;
+use std::rc::Rc;
+use std::time::{Duration, Instant};
+
+use actix_daemon::{Manner, Shutdown};
+use actix_dispatch::{Builder, Bytes, Dispatcher, Failure, NewRequest, Started};
+use daemon_sys::fork::{Fork, fork};
+use daemon_sys::process::{Signal, exit_now};
+use daemon_sys::reap::wait_for;
+use futures::StreamExt;
+use futures::stream::FuturesUnordered;
+
+use super::tell;
+use crate::figures::median;
+use crate::{Measured, proc};
+
+const WORKERS: u32 = 4;
+/// From here on a task is one that takes no time.
+const WARM_UP: usize = 2000;
+
+fn builder() -> Builder {
+    Dispatcher::builder()
+        .max_forks(WORKERS)
+        .pre_fork(WORKERS)
+        .queue(2_000_000)
+        .method("nop", |_call, _bytes: Bytes| Ok::<_, String>(()))
+        .method("echo", |_call, bytes: Bytes| Ok::<_, String>(bytes))
+        .method("hang", |_call, (): ()| -> Result<(), String> {
+            loop {
+                std::thread::park();
+            }
+        })
+        .method("pid", |_call, (): ()| Ok::<_, String>(std::process::id()))
+}
+
+/// Runs a measure in a dispatcher of its own.
+fn measure(act: impl AsyncFnOnce(&Started) -> Measured<()> + 'static) -> Measured<()> {
+    let result = Rc::new(RefCell::new(Err("the measure has not ended".into())));
+    let note = Rc::clone(&result);
+    builder().run(move |started| {
+        actix_rt::spawn(async move {
+            *note.borrow_mut() = act(&started).await;
+            started.daemon.do_send(Shutdown(Manner::AtOnce));
+        });
+    })?;
+    result.replace(Ok(()))
+}
+
+async fn many(
+    started: &Started,
+    method: &'static str,
+    bytes: usize,
+    tasks: usize,
+    outstanding: usize,
+) -> Measured<Duration> {
+    let payload = Bytes::from(vec![7; bytes]);
+    let begun = Instant::now();
+    let mut waiting = FuturesUnordered::new();
+    let ask = || started.dispatcher.send(NewRequest::to(method).params(&payload));
+    let mut sent = 0;
+    while sent < tasks.min(outstanding) {
+        waiting.push(ask());
+        sent += 1;
+    }
+    while let Some(answer) = waiting.next().await {
+        answer??;
+        if sent < tasks {
+            waiting.push(ask());
+            sent += 1;
+        }
+    }
+    Ok(begun.elapsed())
+}
+
+/// So many tasks of so many bytes, so many at a time: how many a second.
+pub(crate) fn rate(method: &str, bytes: usize, tasks: usize, outstanding: usize) -> Measured<()> {
+    let method = if method == "echo" { "echo" } else { "nop" };
+    measure(async move |started| {
+        many(started, method, bytes, WARM_UP.min(tasks), outstanding).await?;
+        for _round in 0..3 {
+            let time = many(started, method, bytes, tasks, outstanding).await?;
+            tell("RATE", tasks as f64 / time.as_secs_f64())?;
+        }
+        tell("RATE", "end")
+    })
+}
+
+/// One at a time: microseconds each, the median.
+pub(crate) fn latency(tasks: usize) -> Measured<()> {
+    measure(async move |started| {
+        let payload = Bytes::from(vec![7; 64]);
+        let mut times = Vec::new();
+        for nth in 0..tasks + WARM_UP {
+            let begun = Instant::now();
+            started.dispatcher.send(NewRequest::to("echo").params(&payload)).await??;
+            if nth >= WARM_UP {
+                times.push(begun.elapsed().as_secs_f64() * 1e6);
+            }
+        }
+        tell("LATENCY", median(&times))
+    })
+}
+
+/// Memory of the parent with so many queued, in bytes each, and the rate at which they are done.
+pub(crate) fn queue(tasks: usize) -> Measured<()> {
+    measure(async move |started| {
+        many(started, "nop", 64, 100_000, 1000).await?;
+        let pid = std::process::id();
+        let before = proc::proportional_memory(pid)?;
+        let payload = Bytes::from(vec![7; 64]);
+        started.daemon.send(actix_daemon::Pause).await??;
+        let dispatcher = &started.dispatcher;
+        let waiting: FuturesUnordered<_> = (0..tasks)
+            .map(|_task| dispatcher.send(NewRequest::to("nop").params(&payload)))
+            .collect();
+        let mut waiting = waiting;
+        while started.dispatcher.send(actix_dispatch::Tallied).await?.queued < tasks {
+            futures::future::poll_fn(|cx| {
+                // Those that found the mailbox full are sent when they are looked at.
+                let _ = waiting.poll_next_unpin(cx);
+                std::task::Poll::Ready(())
+            })
+            .await;
+            tokio::task::yield_now().await;
+        }
+        let kept = proc::proportional_memory(pid)?.saturating_sub(before);
+        let each = kept as f64 * 1024.0 / tasks as f64;
+        tell("EACH", each)?;
+        let begun = Instant::now();
+        started.daemon.send(actix_daemon::Resume).await??;
+        while let Some(answer) = waiting.next().await {
+            answer??;
+        }
+        tell("RATE", tasks as f64 / begun.elapsed().as_secs_f64())
+    })
+}
+
+/// A worker is killed in the middle of a task: milliseconds until its caller knows.
+pub(crate) fn kill(times: usize) -> Measured<()> {
+    measure(async move |started| {
+        for _time in 0..times {
+            // Its predecessor was forked anew meanwhile, and has served: no delay for the young.
+            many(started, "nop", 64, 100, 8).await?;
+            let mut hanging = Box::pin(started.dispatcher.send(NewRequest::to("hang")));
+            let victim = loop {
+                let report = started.daemon.send(actix_daemon::Status::Board).await?;
+                let hangs = |child: &&actix_daemon::ChildReport| {
+                    child.label.as_deref() == Some("hang") && child.letter == 'r'
+                };
+                if let Some(pid) = report.children.iter().find(hangs).and_then(|child| child.pid) {
+                    break pid;
+                }
+                if futures::poll!(hanging.as_mut()).is_ready() {
+                    return Err("it does not hang".into());
+                }
+                tokio::time::sleep(Duration::from_millis(1)).await;
+            };
+            let begun = Instant::now();
+            crate::running::send(victim, Signal::Kill)?;
+            match hanging.await? {
+                Err(Failure::Lost { .. }) => tell("TOLD", begun.elapsed().as_secs_f64() * 1e3)?,
+                other => return Err(format!("it was lost: {other:?}").into()),
+            }
+        }
+        tell("TOLD", "end")
+    })
+}
+
+/// A hard limit of 50 ms with one worker: milliseconds from the limit until the next task is done.
+pub(crate) fn hard(times: usize) -> Measured<()> {
+    const LIMIT: Duration = Duration::from_millis(50);
+    measure(async move |started| {
+        started.daemon.send(actix_daemon::Resize::To(1)).await??;
+        for _time in 0..times {
+            many(started, "nop", 64, 100, 1).await?;
+            let hang = NewRequest::to("hang").hard_limit(LIMIT);
+            let begun = Instant::now();
+            let hanging = started.dispatcher.send(hang);
+            let next = started.dispatcher.send(NewRequest::to("pid"));
+            let (hanging, next) = futures::join!(hanging, next);
+            if !matches!(hanging?, Err(Failure::TimedOut { .. })) {
+                return Err("it does not hang".into());
+            }
+            next??;
+            tell("NEXT", (begun.elapsed() - LIMIT).as_secs_f64() * 1e3)?;
+        }
+        tell("NEXT", "end")
+    })
+}
+
+/// Two processes and a socketpair: so many round trips of so many bytes; microseconds each.
+pub(crate) fn ping_pong(bytes: usize, trips: usize) -> Measured<()> {
+    let (mut near, mut far) = UnixStream::pair()?;
+    let mut buffer = vec![7; bytes];
+    match fork()? {
+        Fork::Child => {
+            drop(near);
+            while far.read_exact(&mut buffer).is_ok() && far.write_all(&buffer).is_ok() {}
+            exit_now(0)
+        }
+        Fork::Parent(child) => {
+            drop(far);
+            let mut times = Vec::new();
+            let begun = Instant::now();
+            for _trip in 0..trips {
+                let one = Instant::now();
+                near.write_all(&buffer)?;
+                near.read_exact(&mut buffer)?;
+                times.push(one.elapsed().as_secs_f64() * 1e6);
+            }
+            let rate = trips as f64 / begun.elapsed().as_secs_f64();
+            drop(near);
+            wait_for(child)?;
+            tell("RATE", rate)?;
+            tell("LATENCY", median(&times))
+        }
+    }
+}

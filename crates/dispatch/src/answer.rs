@@ -1,0 +1,181 @@
+//! What becomes of a request: a value, or one of the ways in which there is none.
+
+use std::time::Duration;
+
+use daemon_core::Cause;
+use serde::de::DeserializeOwned;
+
+use crate::body::Body;
+
+/// The one answer to a request.
+pub type Outcome = Result<Reply, Failure>;
+
+/// A method's value, as it came.
+#[derive(Debug, Clone)]
+pub struct Reply {
+    pub(crate) body: Body,
+}
+
+impl Reply {
+    /// Decodes the value.
+    ///
+    /// # Errors
+    ///
+    /// [`Failure::Unreadable`] when it is of another type.
+    pub fn value<T: DeserializeOwned>(&self) -> Result<T, Failure> {
+        self.body.decode().map_err(|why| Failure::Unreadable { why })
+    }
+
+    /// How many bytes the encoded value has.
+    #[must_use]
+    pub fn length(&self) -> usize {
+        self.body.length()
+    }
+}
+
+/// Why a request has no value.
+///
+/// Each tells all there is to know: nobody has to look into a log to find out what has become of a
+/// request.
+#[derive(Debug, Clone, PartialEq, thiserror::Error)]
+#[non_exhaustive]
+pub enum Failure {
+    /// The method has answered with an error.
+    #[error("{message}")]
+    Failed {
+        /// The error's words.
+        message: String,
+    },
+    /// The method has panicked; its worker goes on.
+    #[error("method panicked: {message}")]
+    Panicked {
+        /// The panic's words, and where.
+        message: String,
+        /// Its backtrace.
+        backtrace: String,
+    },
+    /// It took too long.
+    #[error("timed out after {limit:?} ({kind})", kind = .kind.word())]
+    TimedOut {
+        /// Which limit was passed.
+        kind: Limit,
+        /// The limit.
+        limit: Duration,
+    },
+    /// Its worker died over it.
+    #[error("lost: its worker is gone: {cause}")]
+    Lost {
+        /// Why the worker is gone.
+        cause: Cause,
+    },
+    /// Several workers in a row died over it: it is put aside, and not tried again.
+    #[error("put aside: {attempts} workers died over it, the last by {cause}")]
+    PutAside {
+        /// How often it was tried.
+        attempts: u32,
+        /// Why the last worker is gone.
+        cause: Cause,
+    },
+    /// It was cancelled.
+    #[error("cancelled {}", .when.word())]
+    Cancelled {
+        /// In which state.
+        when: When,
+    },
+    /// It was refused, and no worker has seen it.
+    #[error(transparent)]
+    Rejected(#[from] Rejection),
+    /// There is a value, but not of the type that is asked for.
+    #[error("cannot decode the value: {why}")]
+    Unreadable {
+        /// What is wrong with it.
+        why: String,
+    },
+}
+
+/// Which limit of time was passed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Limit {
+    /// The handler was told, and has given up.
+    Soft,
+    /// The worker was killed.
+    Hard,
+}
+
+impl Limit {
+    fn word(self) -> &'static str {
+        match self {
+            Limit::Soft => "the handler was told and gave up",
+            Limit::Hard => "its worker was killed",
+        }
+    }
+}
+
+/// In which state a request was cancelled.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum When {
+    /// It had not begun.
+    Queued,
+    /// It was running: its worker was killed.
+    Running,
+}
+
+impl When {
+    fn word(self) -> &'static str {
+        match self {
+            When::Queued => "before it began",
+            When::Running => "while it ran: its worker was killed",
+        }
+    }
+}
+
+/// Why a request was refused.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum Rejection {
+    /// As many wait as may.
+    #[error("rejected: {limit} requests wait already")]
+    QueueFull {
+        /// How many may wait.
+        limit: usize,
+    },
+    /// The dispatcher is shutting down.
+    #[error("rejected: the dispatcher is shutting down")]
+    ShuttingDown,
+    /// No method has this name, and there is no fallback.
+    #[error("rejected: unknown method {name:?}")]
+    UnknownMethod {
+        /// The name.
+        name: String,
+    },
+    /// The parameters are not those of the method.
+    #[error("rejected: the parameters of method {name:?} don't fit: {why}")]
+    BadParams {
+        /// The method.
+        name: String,
+        /// What is wrong with them.
+        why: String,
+    },
+    /// No lane has this name.
+    #[error("rejected: unknown lane {name:?}")]
+    UnknownLane {
+        /// The name.
+        name: String,
+    },
+    /// The name, or who it is from, is longer than a frame's head takes.
+    #[error("rejected: a name of {length} bytes, the longest has {limit}")]
+    LongName {
+        /// How long it is, in bytes.
+        length: usize,
+        /// How long it may be.
+        limit: usize,
+    },
+    /// A time limit of zero, or fewer attempts than one.
+    #[error("rejected: {field} is {value}: it must be more than nothing")]
+    BadTerms {
+        /// Which of the request's terms.
+        field: &'static str,
+        /// What it is.
+        value: String,
+    },
+}

@@ -1,0 +1,54 @@
+//! The claims of all workers: memory that is shared with them from before the launch.
+
+use daemon_core::{Begun, Claim, Condemned, Ended, Moment, Owner, TakenBack};
+use daemon_sys::shared;
+
+use crate::ledger::{Claims, IN_HAND_MAX};
+
+/// So many cells for each slot of the scoreboard: as many as a worker has in hand at most.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Board {
+    cells: &'static [Claim],
+}
+
+impl Board {
+    /// Makes it, for so many slots; before the first fork.
+    pub(crate) fn make(slots: usize) -> Result<Board, daemon_sys::Error> {
+        Ok(Board { cells: shared::anonymous(slots.max(1) * IN_HAND_MAX)? })
+    }
+
+    fn cell(&self, slot: usize, turn: u64) -> Option<&'static Claim> {
+        let within = usize::try_from(turn % IN_HAND_MAX as u64).ok()?;
+        self.cells.get(slot * IN_HAND_MAX + within)
+    }
+
+    /// The worker in this slot begins the task of this turn, if it may.
+    pub(crate) fn begin(&self, slot: usize, turn: u64, now: Moment) -> Begun {
+        self.cell(slot, turn).map_or(Begun::TakenBack, |cell| cell.begin(turn, now))
+    }
+
+    /// The worker in this slot has done the task of this turn.
+    pub(crate) fn end(&self, slot: usize, turn: u64) -> Ended {
+        self.cell(slot, turn).map_or(Ended::Condemned, |cell| cell.end(turn))
+    }
+}
+
+impl Claims for Board {
+    fn offer(&self, slot: usize, turn: u64) {
+        if let Some(cell) = self.cell(slot, turn) {
+            cell.offer(turn);
+        }
+    }
+
+    fn take_back(&self, slot: usize, turn: u64) -> TakenBack {
+        self.cell(slot, turn).map_or(TakenBack::TooLate, |cell| cell.take_back(turn))
+    }
+
+    fn condemn(&self, slot: usize, turn: u64) -> Condemned {
+        self.cell(slot, turn).map_or(Condemned::No, |cell| cell.condemn(turn))
+    }
+
+    fn owner(&self, slot: usize, turn: u64) -> Owner {
+        self.cell(slot, turn).map_or(Owner::Sender, |cell| cell.owner(turn))
+    }
+}

@@ -1,0 +1,305 @@
+//! The dispatcher's hands in the parent: it feeds the ledger with what comes, and does what the
+//! ledger wants done.
+
+mod deliver;
+mod intake;
+mod links;
+mod tasks;
+
+use std::cell::RefCell;
+use std::collections::VecDeque;
+use std::rc::{Rc, Weak};
+use std::sync::Arc;
+use std::time::Duration;
+
+use actix::{Addr, Recipient};
+use actix_daemon::{Condemn, DaemonActor, Demand, Kill, Offence};
+use daemon_core::{Cause, Hold, Manner, Moment};
+use daemon_nursery::now;
+use futures::channel::oneshot;
+use tokio::sync::Notify;
+
+use crate::claims::Board;
+use crate::ledger::{Act, Killing, Lane, Ledger};
+use crate::link::Link;
+use crate::methods::Methods;
+use crate::reply::{Hangups, Reply};
+use crate::request::{Name, Request, RequestDone};
+use crate::talkback::Voice;
+use crate::transaction::Transaction;
+use crate::worker::Endowed;
+use crate::{answer, body};
+
+pub(crate) use intake::{Taken, take};
+pub(crate) use tasks::run;
+
+/// How long less demand is kept to oneself: a queue that is empty now is often full again at once.
+const DEMAND_LINGER: Duration = Duration::from_millis(5);
+
+/// So many tasks that were put aside are remembered.
+const ASIDE_MAX: usize = 100;
+
+/// Who does the work.
+#[derive(Debug)]
+pub(crate) enum Staff {
+    /// The parent, in place.
+    Parent,
+    /// Workers, at most so many.
+    Workers { most: usize, daemon: Addr<DaemonActor<Endowed>> },
+}
+
+/// What requests are given that don't say otherwise.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Defaults {
+    pub(crate) soft: Option<Duration>,
+    pub(crate) hard: Option<Duration>,
+    pub(crate) attempts: u32,
+}
+
+/// A request on its way through the ledger.
+#[derive(Debug)]
+pub(crate) struct Cargo {
+    pub(crate) name: Name,
+    pub(crate) from: Name,
+    pub(crate) method: u16,
+    pub(crate) soft: Option<Duration>,
+    pub(crate) params: body::Body,
+    pub(crate) reply: Reply,
+    pub(crate) upon_result: Option<Recipient<RequestDone>>,
+}
+
+/// A task that has killed its workers as often as it may.
+#[derive(Debug, Clone)]
+pub struct PutAside {
+    /// The request.
+    pub request: Request,
+    /// Why its last worker is gone.
+    pub cause: Cause,
+}
+
+/// A dispatcher's engine, in the hands of its actors and tasks, all of one thread.
+pub(crate) type Shared = Rc<RefCell<Engine>>;
+
+/// What an engine is made of.
+pub(crate) struct Parts {
+    pub(crate) methods: Rc<Methods>,
+    pub(crate) board: Board,
+    pub(crate) slots: usize,
+    pub(crate) lanes: Vec<Lane>,
+    pub(crate) queue_max: usize,
+    pub(crate) staff: Staff,
+    pub(crate) voice: Voice,
+    pub(crate) defaults: Defaults,
+}
+
+pub(crate) struct Engine {
+    methods: Rc<Methods>,
+    ledger: Ledger<Cargo, Board>,
+    links: Vec<Option<Link>>,
+    /// Links of workers whose end is still to be told, while their slot is another's already.
+    former: Vec<Link>,
+    /// Slots of links that have something to send.
+    dirty: Vec<usize>,
+    staff: Staff,
+    pub(crate) voice: Voice,
+    defaults: Defaults,
+    pub(crate) upon_result: Option<Recipient<RequestDone>>,
+    pub(crate) fallback: Option<Recipient<Transaction>>,
+    pub(crate) hangups: Arc<Hangups>,
+    aside: VecDeque<PutAside>,
+    /// Transactions and calls in place that are not answered yet.
+    elsewhere: usize,
+    demand_told: u32,
+    /// When the timer wakes.
+    armed: Option<Moment>,
+    signals: Rc<Signals>,
+    drained: Vec<oneshot::Sender<()>>,
+    /// For tasks that it starts.
+    me: Weak<RefCell<Engine>>,
+}
+
+/// What wakes the engine's tasks.
+#[derive(Debug, Default)]
+pub(crate) struct Signals {
+    timer: Notify,
+    demand: Notify,
+    pub(crate) room: Notify,
+}
+
+impl std::fmt::Debug for Engine {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Engine").field("tally", &self.ledger.tally()).finish_non_exhaustive()
+    }
+}
+
+impl Engine {
+    pub(crate) fn new(parts: Parts) -> Engine {
+        let Parts { methods, board, slots, lanes, queue_max, staff, voice, defaults } = parts;
+        let ledger = Ledger::new(slots, methods.len(), lanes, queue_max, board);
+        Engine {
+            methods,
+            ledger,
+            links: (0..slots).map(|_slot| None).collect(),
+            former: Vec::new(),
+            dirty: Vec::new(),
+            staff,
+            voice,
+            defaults,
+            upon_result: None,
+            fallback: None,
+            hangups: Arc::default(),
+            aside: VecDeque::new(),
+            elsewhere: 0,
+            demand_told: 0,
+            armed: None,
+            signals: Rc::default(),
+            drained: Vec::new(),
+            me: Weak::new(),
+        }
+    }
+
+    pub(crate) fn signals(&self) -> Rc<Signals> {
+        Rc::clone(&self.signals)
+    }
+
+    pub(crate) fn tally(&self) -> crate::ledger::Tally {
+        self.ledger.tally()
+    }
+
+    pub(crate) fn aside(&self) -> Vec<PutAside> {
+        self.aside.iter().cloned().collect()
+    }
+
+    /// Does what the ledger wants done.
+    fn pump(&mut self) {
+        while let Some(act) = self.ledger.next_act() {
+            match act {
+                Act::Send { slot, turn, key } => self.send(slot, turn, key),
+                Act::Answer { cargo, failure, run, id } => {
+                    self.remember_if_put_aside(&cargo, &failure, run, id);
+                    self.deliver(cargo, id, run, Err(failure));
+                }
+                Act::Kill { pid, why } => {
+                    if let Staff::Workers { daemon, .. } = &self.staff {
+                        match why {
+                            Killing::Overtime => {
+                                self.voice.warn(format_args!(
+                                    "Worker {pid} is killed: its task has passed the hard limit"
+                                ));
+                                daemon.do_send(Condemn { pid, offence: Offence::Time });
+                            }
+                            Killing::Cancelled => {
+                                self.voice.say(format_args!(
+                                    "Worker {pid} is killed: its task was cancelled"
+                                ));
+                                daemon.do_send(Kill(pid));
+                            }
+                        }
+                    }
+                }
+            }
+        }
+        self.tell_demand();
+        self.arm();
+        if self.ledger.has_room() {
+            self.signals.room.notify_waiters();
+        }
+        if self.is_drained() {
+            self.tell_drained();
+        }
+    }
+
+    /// More demand is told at once, less when it has lasted.
+    fn tell_demand(&mut self) {
+        let Staff::Workers { most, .. } = &self.staff else { return };
+        let wanted = u32::try_from(self.ledger.waiting().min(*most)).unwrap_or(u32::MAX);
+        if wanted > self.demand_told {
+            self.demand(wanted);
+        } else if wanted < self.demand_told {
+            self.signals.demand.notify_one();
+        }
+    }
+
+    fn demand(&mut self, wanted: u32) {
+        if let Staff::Workers { daemon, .. } = &self.staff
+            && wanted != self.demand_told
+        {
+            self.demand_told = wanted;
+            daemon.do_send(Demand(wanted));
+        }
+    }
+
+    /// Sees to it that the timer wakes in time.
+    fn arm(&mut self) {
+        let Some(wake) = self.ledger.next_wake(now()) else { return };
+        if self.armed.is_none_or(|armed| wake < armed) {
+            self.armed = Some(wake);
+            self.signals.timer.notify_one();
+        }
+    }
+
+    /// The operator's word.
+    pub(crate) fn hold(&mut self, hold: Hold) {
+        self.ledger.hold(hold, now());
+        self.pump();
+    }
+
+    /// The end begins. Answers when all that was taken is answered.
+    pub(crate) fn stop(&mut self, manner: Manner) -> oneshot::Receiver<()> {
+        let (drained, told) = oneshot::channel();
+        self.ledger.stop(manner, now());
+        self.drained.push(drained);
+        self.refuse_if_nobody_is_left();
+        self.pump();
+        told
+    }
+
+    /// In a dispatcher that stops nobody is forked any more: without a worker nothing is done.
+    fn refuse_if_nobody_is_left(&mut self) {
+        if !self.ledger.is_open()
+            && self.links.iter().all(Option::is_none)
+            && self.former.is_empty()
+        {
+            self.ledger.stop(Manner::AtOnce, now());
+        }
+    }
+
+    /// The daemon has ended, whatever was still to come: all that is left is lost.
+    pub(crate) fn bereave(&mut self) {
+        self.ledger.stop(Manner::AtOnce, now());
+        let links = self.links.iter().flatten().chain(&self.former);
+        let children: Vec<_> = links.map(|link| link.child).collect();
+        for child in children {
+            self.worker_gone(child, Cause::Missing);
+        }
+        self.pump();
+    }
+
+    fn is_drained(&self) -> bool {
+        !self.ledger.is_open() && self.ledger.is_empty() && self.elsewhere == 0
+    }
+
+    /// All is answered: workers that stay for more may go.
+    fn tell_drained(&mut self) {
+        for drained in self.drained.drain(..) {
+            // Who has asked may have gone meanwhile.
+            let _ = drained.send(());
+        }
+        for link in self.links.iter_mut().flatten() {
+            link.hang_up();
+        }
+    }
+
+    /// Answers a refusal before anything else has happened.
+    fn refuse(
+        &mut self,
+        request: crate::request::NewRequest,
+        reply: Reply,
+        why: answer::Rejection,
+    ) {
+        let crate::request::NewRequest { id, name, from, params, upon_result, .. } = request;
+        let params = params.unwrap_or_else(|_unencoded| body::Body::Inline(Vec::new()));
+        let cargo = Cargo { name, from, method: 0, soft: None, params, reply, upon_result };
+        self.deliver(cargo, id, crate::request::Run::default(), Err(why.into()));
+    }
+}

@@ -1,0 +1,230 @@
+//! A request comes in: it is judged before a worker is bothered, and queued, run in place, handed to
+//! the fallback, or refused.
+
+use std::rc::Rc;
+
+use daemon_core::Moment;
+use daemon_nursery::now;
+use futures::channel::oneshot;
+
+use super::{Cargo, Engine, Shared, Staff};
+use crate::answer::{Failure, Outcome, Rejection, Reply as Value};
+use crate::body::Body;
+use crate::call::Call;
+use crate::ledger::{Cancelling, LaneId, Order};
+use crate::methods::{Done, Found, Started};
+use crate::reply::Reply;
+use crate::request::{Abandoned, IfFull, NewRequest, RequestId, Run};
+use crate::transaction::Transaction;
+
+/// What has become of a request that came in.
+#[derive(Debug)]
+pub(crate) enum Taken {
+    /// It is taken, or answered.
+    Yes,
+    /// There is no room: it waits before the queue.
+    Full(Box<(NewRequest, Reply)>),
+}
+
+impl Engine {
+    /// What is known of a request before a worker is bothered.
+    fn judge(&self, request: &NewRequest) -> Result<(Found, LaneId), Rejection> {
+        if !self.ledger.is_open() {
+            return Err(Rejection::ShuttingDown);
+        }
+        request.check()?;
+        let lane = match &request.terms.lane {
+            None => LaneId::COMMON,
+            Some(name) => self
+                .ledger
+                .lane(name)
+                .ok_or_else(|| Rejection::UnknownLane { name: name.to_string() })?,
+        };
+        let unfit = |why: String| Rejection::BadParams { name: request.name.to_string(), why };
+        let params = request.params.as_ref().map_err(|error| unfit(error.to_string()))?;
+        match self.methods.find(request.own, &request.name) {
+            None if self.fallback.is_some() => Ok((Found::Fallback, lane)),
+            Some(number) => match self.methods.get(number) {
+                Some(method) => {
+                    method.check(params).map_err(unfit)?;
+                    Ok((Found::Method(number), lane))
+                }
+                None => Err(Rejection::UnknownMethod { name: request.name.to_string() }),
+            },
+            None => Err(Rejection::UnknownMethod { name: request.name.to_string() }),
+        }
+    }
+
+    fn admit(&mut self, request: NewRequest, reply: Reply, method: u16, lane: LaneId) {
+        let NewRequest { id, name, from, params, terms, upon_result, .. } = request;
+        let is_cancelled_by_dropping = upon_result.is_none() && reply.is_awaited();
+        let order = Order {
+            method,
+            priority: terms.priority,
+            lane,
+            hard: terms.hard.or(self.defaults.hard),
+            attempts: terms.attempts.unwrap_or(self.defaults.attempts),
+            abandoned: terms.abandoned,
+        };
+        let soft = terms.soft.or(self.defaults.soft);
+        let params = params.unwrap_or_else(|_judged| Body::Inline(Vec::new()));
+        let cargo = Cargo { name, from, method, soft, params, reply, upon_result };
+        let time = now();
+        let key = self.ledger.admit(id, cargo, order, time);
+        if is_cancelled_by_dropping
+            && let Some((cargo, _attempts)) = self.ledger.cargo(key)
+            && cargo.reply.is_gone(key, &self.hangups)
+        {
+            self.ledger.cancel(key, None, time);
+        }
+        self.ledger.assign(time);
+        self.pump();
+        // Whom it was sent to was idle, and waits for it.
+        self.flush();
+    }
+
+    /// Ends a request of this number.
+    pub(crate) fn cancel(&mut self, id: RequestId, running: Abandoned) -> Cancelling {
+        let Some(key) = self.ledger.find(id) else { return Cancelling::Unknown };
+        let cancelled = self.ledger.cancel(key, Some(running), now());
+        self.pump();
+        self.flush();
+        cancelled
+    }
+
+    /// Futures were dropped: nobody waits for these.
+    pub(super) fn hang_ups(&mut self, time: Moment) {
+        let hangups = std::sync::Arc::clone(&self.hangups);
+        for key in hangups.take() {
+            let Some((cargo, _attempts)) = self.ledger.cargo(key) else { continue };
+            // The waker may have been woken for another reason.
+            if cargo.reply.is_gone(key, &hangups) {
+                self.ledger.cancel(key, None, time);
+            }
+        }
+        self.pump();
+        self.flush();
+    }
+}
+
+/// Takes a request in. It may run in place, so nobody may hold the engine.
+pub(crate) fn take(shared: &Shared, request: NewRequest, reply: Reply) -> Taken {
+    let mut engine = shared.borrow_mut();
+    let found = match engine.judge(&request) {
+        Ok(found) => found,
+        Err(why) => {
+            engine.refuse(request, reply, why);
+            return Taken::Yes;
+        }
+    };
+    match (found, &engine.staff) {
+        ((Found::Fallback, _lane), _) => {
+            transact(shared, &mut engine, request, reply);
+            Taken::Yes
+        }
+        ((Found::Method(number), _lane), Staff::Parent) => {
+            engine.elsewhere += 1;
+            drop(engine);
+            in_place(shared, request, reply, number);
+            Taken::Yes
+        }
+        ((Found::Method(number), lane), Staff::Workers { .. }) => {
+            if engine.ledger.has_room() {
+                engine.admit(request, reply, number, lane);
+                return Taken::Yes;
+            }
+            match request.if_full {
+                IfFull::Wait => Taken::Full(Box::new((request, reply))),
+                IfFull::Refuse => {
+                    let limit = engine.ledger.queue_max();
+                    engine.refuse(request, reply, Rejection::QueueFull { limit });
+                    Taken::Yes
+                }
+            }
+        }
+    }
+}
+
+/// Hands a request to the fallback.
+fn transact(shared: &Shared, engine: &mut Engine, request: NewRequest, reply: Reply) {
+    let NewRequest { id, name, from, params, upon_result, .. } = request;
+    let params = params.unwrap_or_else(|_judged| Body::Inline(Vec::new()));
+    let (answer, answered) = oneshot::channel();
+    let transaction = Transaction {
+        id,
+        name: name.clone(),
+        from: from.clone(),
+        params: params.clone(),
+        reply: Some(answer),
+    };
+    let begun = now();
+    if let Some(fallback) = &engine.fallback {
+        fallback.do_send(transaction);
+    }
+    engine.elsewhere += 1;
+    let cargo = Cargo { name, from, method: 0, soft: None, params, reply, upon_result };
+    let shared = Rc::clone(shared);
+    actix_rt::spawn(async move {
+        let outcome = answered.await.unwrap_or_else(|_dropped| {
+            let message = "the fallback has dropped the transaction without an answer".to_owned();
+            Err(Failure::Failed { message })
+        });
+        conclude(&shared, cargo, id, begun, outcome);
+    });
+}
+
+/// Runs a method here: at once, or, if it is async, in this thread's System.
+fn in_place(shared: &Shared, request: NewRequest, reply: Reply, number: u16) {
+    let methods = Rc::clone(&shared.borrow().methods);
+    let defaults = shared.borrow().defaults;
+    let NewRequest { id, name, from, params, terms, upon_result, .. } = request;
+    let soft = terms.soft.or(defaults.soft);
+    let params = params.unwrap_or_else(|_judged| Body::Inline(Vec::new()));
+    let begun = now();
+    let call = Call::new(id.0, &name, &from, 1, soft, begun, None);
+    let started = params.with(|params| methods.start(number, &call, params));
+    let cargo = Cargo { name, from, method: number, soft, params, reply, upon_result };
+    match started {
+        Ok(Started::Done(done)) => {
+            let outcome = said(done, &cargo);
+            conclude(shared, cargo, id, begun, outcome);
+        }
+        Ok(Started::Running(running)) => {
+            let shared = Rc::clone(shared);
+            actix_rt::spawn(async move {
+                let done = methods.finish_later(&call, running).await;
+                let outcome = said(done, &cargo);
+                conclude(&shared, cargo, id, begun, outcome);
+            });
+        }
+        Err(error) => {
+            let outcome = Err(Failure::Failed { message: error.to_string() });
+            conclude(shared, cargo, id, begun, outcome);
+        }
+    }
+}
+
+fn said(done: Done, cargo: &Cargo) -> Outcome {
+    match done {
+        Done::Value(body) => Ok(Value { body }),
+        Done::Failed(message) => Err(Failure::Failed { message }),
+        Done::Panicked { message, backtrace } => Err(Failure::Panicked { message, backtrace }),
+        Done::TimedOut(_) => Err(Failure::TimedOut {
+            kind: crate::answer::Limit::Soft,
+            limit: cargo.soft.unwrap_or_default(),
+        }),
+        Done::Unfit(why) => {
+            Err(Failure::Rejected(Rejection::BadParams { name: cargo.name.to_string(), why }))
+        }
+    }
+}
+
+/// What was done elsewhere than in a worker is answered.
+fn conclude(shared: &Shared, cargo: Cargo, id: RequestId, begun: Moment, outcome: Outcome) {
+    let mut engine = shared.borrow_mut();
+    let worked = now().saturating_since(begun);
+    let run = Run { elapsed: worked, worked, attempts: 0, pid: None };
+    engine.elsewhere -= 1;
+    engine.deliver(cargo, id, run, outcome);
+    engine.pump();
+}

@@ -1,0 +1,209 @@
+//! Workers and their links: orders out, answers in, and the end of a worker.
+
+use std::io;
+
+use actix_daemon::{ChildId, Pid};
+use daemon_core::Cause;
+use daemon_nursery::now;
+
+use super::deliver::outcome;
+use super::{Cargo, Engine};
+use crate::frame::{Answer, Flushed, Order, Place, Received, Word};
+use crate::ledger::Key;
+use crate::link::{self, Link, Said, Writer};
+
+impl Link {
+    /// Tells the worker that nothing more comes.
+    pub(super) fn hang_up(&mut self) {
+        // It may be gone already.
+        let _ = daemon_sys::link::shut(&self.end);
+    }
+}
+
+impl Engine {
+    /// A worker is ordered, and this is the link to it.
+    pub(super) fn linked(&mut self, link: Link) {
+        let slot = link.child.slot.index();
+        self.voice.detail(format_args!("Creating new fork {slot}"));
+        if let Some(place) = self.links.get_mut(slot) {
+            self.former.extend(place.replace(link));
+        }
+    }
+
+    fn link_of(&mut self, child: ChildId) -> Option<&mut Link> {
+        let link = self.links.get_mut(child.slot.index())?.as_mut();
+        let former = self.former.iter_mut();
+        link.into_iter().chain(former).find(|link| link.child == child)
+    }
+
+    /// A worker is born. The original's `_fork_postinit` runs here.
+    pub(crate) fn worker_born(&mut self, child: ChildId, pid: Pid) {
+        if let Some(link) = self.link_of(child) {
+            link.pid = Some(pid);
+        }
+        if let Some(postinit) = self.methods.hooks.fork_postinit.clone() {
+            postinit(pid);
+        }
+        self.introduce(child);
+    }
+
+    /// A worker that is born and ready takes part.
+    fn introduce(&mut self, child: ChildId) {
+        if let Some(Link { pid: Some(pid), said: Said::Ready, .. }) = self.link_of(child) {
+            let pid = *pid;
+            self.ledger.worker_ready(child, pid, now());
+            self.pump();
+            self.flush();
+        }
+    }
+
+    /// A child is gone. What it has said before is heard first.
+    pub(crate) fn worker_gone(&mut self, child: ChildId, cause: Cause) {
+        let slot = child.slot.index();
+        if self.link_of(child).is_none() {
+            return;
+        }
+        loop {
+            let received = self.receive(child);
+            // What is no word ends what it has to say.
+            let heard = self.hear(child);
+            if !matches!((received, heard), (Ok(Received::More), Ok(_))) {
+                break;
+            }
+        }
+        self.voice.detail(format_args!("Fork {slot} closed"));
+        if !cause.is_regular() {
+            self.voice.warn(format_args!("Child of fork {slot} exited: {cause}"));
+        }
+        self.former.retain(|link| link.child != child);
+        if let Some(place) = self.links.get_mut(slot) {
+            place.take_if(|link| link.child == child);
+        }
+        self.ledger.worker_gone(child, cause, now());
+        self.refuse_if_nobody_is_left();
+        self.pump();
+        self.flush();
+    }
+
+    fn receive(&mut self, child: ChildId) -> io::Result<Received> {
+        let Some(link) = self.link_of(child) else { return Ok(Received::Hangup) };
+        let Link { inbox, end, watch, .. } = link;
+        link::receive(inbox, end, watch)
+    }
+
+    /// Something has come over a link. Answers with whether there may be more.
+    pub(super) fn come(&mut self, child: ChildId) -> io::Result<Received> {
+        loop {
+            let received = self.receive(child)?;
+            self.hear(child)?;
+            if received != Received::More {
+                self.pump();
+                self.flush();
+                return Ok(received);
+            }
+        }
+    }
+
+    /// Heeds all words that have come whole.
+    fn hear(&mut self, child: ChildId) -> io::Result<Received> {
+        let slot = child.slot.index();
+        let time = now();
+        let mut answered = 0;
+        loop {
+            let Some(link) = self.link_of(child) else { return Ok(Received::Hangup) };
+            let next = link.inbox.next::<Word>().map_err(io::Error::other)?;
+            let Some((word, rest)) = next else { break };
+            match word {
+                Word::Ready => {
+                    link.said = Said::Ready;
+                    self.introduce(child);
+                }
+                Word::Leaving => self.ledger.worker_leaves(slot, time),
+                Word::Answer(Answer { turn, id, attempt, took, end, body }) => {
+                    let body = rest.body(body).map_err(io::Error::other)?;
+                    answered += 1;
+                    let Some((cargo, run)) =
+                        self.ledger.answered(slot, turn, id, attempt, took, time)
+                    else {
+                        continue;
+                    };
+                    let outcome = outcome(end, body, &cargo.name, &cargo);
+                    self.deliver(cargo, crate::request::RequestId(id), run, outcome);
+                }
+            }
+        }
+        if answered > 0 {
+            self.ledger.assign(time);
+        }
+        Ok(Received::All)
+    }
+
+    /// Puts an order on its link.
+    pub(super) fn send(&mut self, slot: usize, turn: u64, key: Key) {
+        let Some((cargo, attempt)) = self.ledger.cargo(key) else { return };
+        let Some(Some(link)) = self.links.get_mut(slot) else { return };
+        let Cargo { name, from, method, soft, params, .. } = &*cargo;
+        let order = Order {
+            turn,
+            id: key.id.0,
+            attempt,
+            method: *method,
+            name,
+            from,
+            soft: *soft,
+            body: Place::of(params),
+        };
+        if let Err(error) = link.outbox.push(&order, params) {
+            // Nothing that is sent cannot be written; the worker would wait for it in vain.
+            self.voice.warn(format_args!("Request {} cannot be written: {error}", key.id));
+        }
+        link.last.clone_from(name);
+        if !std::mem::replace(&mut link.dirty, true) {
+            self.dirty.push(slot);
+        }
+        if self.voice.is_verbose() {
+            self.voice.detail(format_args!("Handling request {} with fork {slot}", key.id));
+        }
+    }
+
+    /// Sends what is to be sent, as far as links take it.
+    pub(crate) fn flush(&mut self) {
+        let mut dirty = std::mem::take(&mut self.dirty);
+        for slot in dirty.drain(..) {
+            let Some(Some(link)) = self.links.get_mut(slot) else { continue };
+            link.dirty = false;
+            match link.outbox.flush(&link.end) {
+                Ok(Flushed::All) => {}
+                Ok(Flushed::Waiting) => self.wait_for_room(slot),
+                // It is gone: its end is reported, and what it has not begun goes to others then.
+                Err(_broken) => {}
+            }
+        }
+        self.dirty = dirty;
+    }
+
+    /// There is room on a link again.
+    pub(super) fn room(&mut self, child: ChildId) {
+        if let Some(link) = self.link_of(child) {
+            link.writer = Writer::None;
+            self.dirty.push(child.slot.index());
+            self.flush();
+        }
+    }
+
+    /// A worker has printed a line.
+    pub(super) fn printed(&mut self, child: ChildId, stream: &str, last: &str, line: &str) {
+        let slot = child.slot.index();
+        self.voice.say(format_args!("{stream}:{slot} {last}: {line}"));
+    }
+
+    /// The method that a worker does, or did last.
+    pub(super) fn method_of(&mut self, child: ChildId) -> Option<crate::request::Name> {
+        let slot = child.slot.index();
+        self.link_of(child)?;
+        if let Some(cargo) = self.ledger.method_of(slot) {
+            return Some(cargo.name.clone());
+        }
+        self.link_of(child).map(|link| link.last.clone())
+    }
+}

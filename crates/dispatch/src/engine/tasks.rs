@@ -1,0 +1,170 @@
+//! The engine's tasks: each waits for one thing, and has the engine act on it.
+
+use std::os::fd::OwnedFd;
+use std::rc::Rc;
+use std::time::Duration;
+
+use actix_daemon::{ChildId, Kill};
+use daemon_nursery::now;
+use futures::future::{Either, select};
+use std::pin::pin;
+use tokio::time::sleep;
+
+use super::{DEMAND_LINGER, Engine, Shared, Staff};
+use crate::frame::Received;
+use crate::link::{self, Link, Near, NewLink, NewLinks, Writer};
+use crate::printed::{Looked, Printed, Stream};
+
+/// Starts what an engine lives by. The tasks end with the System.
+pub(crate) fn run(shared: &Shared, links: &Rc<NewLinks>) {
+    actix_rt::spawn(welcome(Rc::clone(shared), Rc::clone(links)));
+    actix_rt::spawn(tick(Rc::clone(shared)));
+    actix_rt::spawn(hang_ups(Rc::clone(shared)));
+    actix_rt::spawn(ask_for_less(Rc::clone(shared)));
+    shared.borrow_mut().me = Rc::downgrade(shared);
+}
+
+/// Takes over the links to workers that are ordered.
+async fn welcome(shared: Shared, links: Rc<NewLinks>) {
+    loop {
+        links.come().await;
+        for NewLink { child, near } in links.take() {
+            let Near { end, out, err } = near;
+            match Link::new(child, end) {
+                Ok(link) => {
+                    let watch = Rc::clone(&link.watch);
+                    shared.borrow_mut().linked(link);
+                    actix_rt::spawn(listen(Rc::clone(&shared), child, watch));
+                    print(&shared, child, out, Stream::Out);
+                    print(&shared, child, err, Stream::Err);
+                }
+                // It finds its link closed, and goes.
+                Err(error) => {
+                    let voice = &shared.borrow().voice;
+                    voice.warn(format_args!("Fork {} cannot be linked: {error}", child.slot));
+                }
+            }
+        }
+    }
+}
+
+/// Heeds what a worker says, until its link is closed.
+async fn listen(shared: Shared, child: ChildId, watch: Rc<tokio::io::unix::AsyncFd<OwnedFd>>) {
+    loop {
+        match watch.readable().await {
+            Ok(ready) => drop(ready),
+            Err(_the_runtime_ends) => return,
+        }
+        let come = shared.borrow_mut().come(child);
+        match come {
+            Ok(Received::Hangup) => return,
+            Ok(Received::More | Received::All) => {}
+            Err(error) => {
+                shared.borrow_mut().broken(child, &error);
+                return;
+            }
+        }
+    }
+}
+
+/// Tells what a worker prints, for as long as somebody can print.
+fn print(shared: &Shared, child: ChildId, pipe: OwnedFd, stream: Stream) {
+    let mut printed = match Printed::new(pipe) {
+        Ok(printed) => printed,
+        Err(error) => {
+            let voice = &shared.borrow().voice;
+            voice.warn(format_args!("What fork {} prints is lost: {error}", child.slot));
+            return;
+        }
+    };
+    let shared = Rc::clone(shared);
+    actix_rt::spawn(async move {
+        // Of a worker that is gone the last method is what its children print for.
+        let mut last = crate::request::Name::Borrowed("-");
+        while printed.come().await.is_ok() {
+            let mut engine = shared.borrow_mut();
+            last = engine.method_of(child).unwrap_or(last);
+            let looked = printed.look(|line| engine.printed(child, stream.word(), &last, line));
+            if looked == Looked::Closed {
+                return;
+            }
+        }
+    });
+}
+
+/// Wakes the ledger when time has passed that it waits for.
+async fn tick(shared: Shared) {
+    let signals = shared.borrow().signals();
+    loop {
+        let armed = shared.borrow().armed;
+        let Some(armed) = armed else {
+            signals.timer.notified().await;
+            continue;
+        };
+        // The runtime's timer counts in whole milliseconds, and may be early by less.
+        let left = armed.saturating_since(now()).max(Duration::from_micros(200));
+        match select(pin!(sleep(left)), pin!(signals.timer.notified())).await {
+            Either::Left(((), _)) => {
+                let mut engine = shared.borrow_mut();
+                engine.armed = None;
+                engine.ledger.tick(now());
+                engine.pump();
+                engine.flush();
+            }
+            Either::Right(((), _)) => {}
+        }
+    }
+}
+
+/// Cancels what nobody waits for any more.
+async fn hang_ups(shared: Shared) {
+    let hangups = std::sync::Arc::clone(&shared.borrow().hangups);
+    loop {
+        hangups.come().await;
+        shared.borrow_mut().hang_ups(now());
+    }
+}
+
+/// Tells that less is asked for, once that has lasted.
+async fn ask_for_less(shared: Shared) {
+    let signals = shared.borrow().signals();
+    loop {
+        signals.demand.notified().await;
+        sleep(DEMAND_LINGER).await;
+        let mut engine = shared.borrow_mut();
+        let Staff::Workers { most, .. } = &engine.staff else { continue };
+        let wanted = engine.ledger.waiting().min(*most);
+        engine.demand(u32::try_from(wanted).unwrap_or(u32::MAX));
+    }
+}
+
+impl Engine {
+    /// Has somebody wait until a link takes more.
+    pub(super) fn wait_for_room(&mut self, slot: usize) {
+        let Some(shared) = self.me.upgrade() else { return };
+        let Some(Some(link)) = self.links.get_mut(slot) else { return };
+        match std::mem::replace(&mut link.writer, Writer::Waits) {
+            Writer::Waits => return,
+            Writer::None => {}
+        }
+        let (child, end) = (link.child, Rc::clone(&link.end));
+        actix_rt::spawn(async move {
+            // Without a watch it is tried again at once; what is wrong then is told by the link.
+            let _ = link::room(&end).await;
+            shared.borrow_mut().room(child);
+        });
+    }
+
+    /// What a worker says cannot be understood: it is of no more use.
+    pub(super) fn broken(&mut self, child: ChildId, error: &std::io::Error) {
+        let slot = child.slot.index();
+        self.voice.warn(format_args!("Fork {slot} is not understood, and killed: {error}"));
+        self.ledger.worker_leaves(slot, now());
+        if let (Some(pid), Staff::Workers { daemon, .. }) = (self.ledger.pid_of(slot), &self.staff)
+        {
+            daemon.do_send(Kill(pid));
+        }
+        self.pump();
+        self.flush();
+    }
+}

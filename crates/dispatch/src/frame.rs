@@ -1,0 +1,326 @@
+//! Frames on the link between parent and worker: what is said, and how it is told from bytes.
+//!
+//! A frame is the length of the rest, 4 bytes, the lower first; a head in the postcard format; a body
+//! of whatever length is left. Where a body is in shared memory its descriptor comes no later than
+//! the first byte of its frame.
+
+use std::collections::VecDeque;
+use std::io::{self, IoSlice};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::sync::Arc;
+use std::time::Duration;
+
+use daemon_sys::link::End;
+use daemon_sys::memfd::Mapped;
+use serde::{Deserialize, Serialize};
+
+use crate::body::{BODY_MAX, Body, Letter, SHARED_FROM};
+
+/// The longest frame that is taken: a body that is just not worth shared memory, and a head.
+pub(crate) const FRAME_MAX: usize = SHARED_FROM + 64 * 1024;
+
+/// How many descriptors are sent at once.
+const DESCRIPTORS_AT_ONCE: usize = 60;
+
+/// The length of a frame's length.
+const LENGTH: usize = 4;
+
+/// Parent to worker: do this.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Order<'a> {
+    /// The claim by which it may be taken back.
+    pub(crate) turn: u64,
+    pub(crate) id: u64,
+    pub(crate) attempt: u32,
+    /// Its number in the table of methods.
+    pub(crate) method: u16,
+    /// What the request calls it.
+    pub(crate) name: &'a str,
+    /// Who asks.
+    pub(crate) from: &'a str,
+    /// After how long the handler is told that it takes too long.
+    pub(crate) soft: Option<Duration>,
+    pub(crate) body: Place,
+}
+
+/// Worker to parent.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) enum Word {
+    /// It is set up, and takes orders.
+    Ready,
+    /// It begins nothing more than what it does now.
+    Leaving,
+    /// The order of this turn is done.
+    Answer(Answer),
+}
+
+/// How an order was done.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Answer {
+    pub(crate) turn: u64,
+    pub(crate) id: u64,
+    pub(crate) attempt: u32,
+    /// How long it took.
+    pub(crate) took: Duration,
+    pub(crate) end: Ending,
+    pub(crate) body: Place,
+}
+
+/// How a handler has ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) enum Ending {
+    /// With a value, which is the body.
+    Value,
+    /// With an error; its words are the body.
+    Failed,
+    /// It has panicked; words and backtrace are the body.
+    Panicked,
+    /// It has given up when it was told that it takes too long; its words are the body.
+    TimedOut,
+    /// The parameters were not its own; why is the body.
+    Unfit,
+}
+
+/// Where a body is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) enum Place {
+    /// It is the rest of the frame.
+    Here,
+    /// In memory, so many bytes of it.
+    Shared(u64),
+}
+
+impl Place {
+    pub(crate) fn of(body: &Body) -> Place {
+        match body {
+            Body::Inline(_) => Place::Here,
+            Body::Shared(letter) => Place::Shared(letter.length as u64),
+            // Only what has arrived is mapped; it is not sent on.
+            Body::Mapped(mapped) => Place::Shared(mapped.len() as u64),
+        }
+    }
+}
+
+/// Why what has come is no frame. The link is of no more use then.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum FrameError {
+    /// It would be longer than any that is sent.
+    #[error("a frame of {length} bytes: the longest has {FRAME_MAX}")]
+    TooLong {
+        /// What it says.
+        length: usize,
+    },
+    /// Its head cannot be read.
+    #[error("a frame that cannot be read: {0}")]
+    Head(#[source] postcard::Error),
+    /// Its body's descriptor has not come.
+    #[error("a frame whose memory is missing")]
+    NoMemory,
+    /// Its body's memory is not what it says.
+    #[error("a frame whose memory cannot be had: {0}")]
+    Memory(#[source] daemon_sys::Error),
+    /// Its body is longer or shorter than it says.
+    #[error("a frame whose memory has {found} bytes and not {told}")]
+    Length {
+        /// What it says.
+        told: u64,
+        /// What there is.
+        found: usize,
+    },
+}
+
+/// What has come over a link, and is made into frames.
+#[derive(Debug, Default)]
+pub(crate) struct Inbox {
+    bytes: Vec<u8>,
+    /// Where what is not read yet begins and ends.
+    read: usize,
+    filled: usize,
+    descriptors: VecDeque<OwnedFd>,
+}
+
+/// What a look at a link has brought.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Received {
+    /// Bytes, and there may be more.
+    More,
+    /// All there was.
+    All,
+    /// The other end is closed.
+    Hangup,
+}
+
+impl Inbox {
+    /// How much is asked of the system at once.
+    const ROOM: usize = 64 * 1024;
+
+    /// Takes in once what has come.
+    pub(crate) fn receive(&mut self, link: &End) -> io::Result<Received> {
+        self.make_room();
+        let room = &mut self.bytes[self.filled..];
+        let before = self.descriptors.len();
+        match link.receive(room, &mut self.descriptors) {
+            Ok(0) => Ok(Received::Hangup),
+            Ok(length) => {
+                // The system stops where descriptors are, whatever comes after them.
+                let is_cut = length == room.len() || self.descriptors.len() > before;
+                self.filled += length;
+                Ok(if is_cut { Received::More } else { Received::All })
+            }
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(Received::All),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Takes in bytes that were had otherwise.
+    #[cfg(any(test, feature = "fuzz"))]
+    pub(crate) fn feed(&mut self, bytes: &[u8]) {
+        self.bytes.truncate(self.filled);
+        self.bytes.extend_from_slice(bytes);
+        self.filled = self.bytes.len();
+    }
+
+    fn make_room(&mut self) {
+        if self.read == self.filled {
+            (self.read, self.filled) = (0, 0);
+        } else if self.read > Self::ROOM {
+            self.bytes.copy_within(self.read..self.filled, 0);
+            self.filled -= self.read;
+            self.read = 0;
+        }
+        if self.bytes.len() < self.filled + Self::ROOM {
+            self.bytes.resize(self.filled + Self::ROOM, 0);
+        }
+    }
+
+    /// Takes the next whole frame: its head and what follows it.
+    pub(crate) fn next<'a, H: Deserialize<'a>>(
+        &'a mut self,
+    ) -> Result<Option<(H, Rest<'a>)>, FrameError> {
+        let left = self.bytes.get(self.read..self.filled).unwrap_or_default();
+        let Some((length, rest)) = left.split_first_chunk::<LENGTH>() else { return Ok(None) };
+        let length = u32::from_le_bytes(*length) as usize;
+        if length > FRAME_MAX {
+            return Err(FrameError::TooLong { length });
+        }
+        let Some(frame) = rest.get(..length) else { return Ok(None) };
+        self.read += LENGTH + length;
+        let (head, bytes) = postcard::take_from_bytes(frame).map_err(FrameError::Head)?;
+        Ok(Some((head, Rest { bytes, descriptors: &mut self.descriptors })))
+    }
+}
+
+/// What follows a head.
+#[derive(Debug)]
+pub(crate) struct Rest<'a> {
+    bytes: &'a [u8],
+    descriptors: &'a mut VecDeque<OwnedFd>,
+}
+
+impl Rest<'_> {
+    /// Does without the body.
+    pub(crate) fn discard(self, place: Place) {
+        match place {
+            Place::Here => {}
+            Place::Shared(_) => drop(self.descriptors.pop_front()),
+        }
+    }
+
+    /// Takes the body from where the head says that it is.
+    pub(crate) fn body(self, place: Place) -> Result<Body, FrameError> {
+        match place {
+            Place::Here => Ok(Body::Inline(self.bytes.to_vec())),
+            Place::Shared(told) => {
+                let fd = self.descriptors.pop_front().ok_or(FrameError::NoMemory)?;
+                let mapped = Mapped::open(fd, BODY_MAX).map_err(FrameError::Memory)?;
+                if mapped.len() as u64 != told {
+                    return Err(FrameError::Length { told, found: mapped.len() });
+                }
+                Ok(Body::Mapped(Arc::new(mapped)))
+            }
+        }
+    }
+}
+
+/// What is to go over a link.
+#[derive(Debug, Default)]
+pub(crate) struct Outbox {
+    bytes: Vec<u8>,
+    sent: usize,
+    /// Memory, and where the frame that it belongs to begins.
+    letters: VecDeque<(usize, Arc<Letter>)>,
+}
+
+/// What has become of it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Flushed {
+    /// All is sent.
+    All,
+    /// The link takes no more at present.
+    Waiting,
+}
+
+impl Outbox {
+    /// Adds a frame.
+    pub(crate) fn push<H: Serialize>(&mut self, head: &H, body: &Body) -> postcard::Result<()> {
+        let begin = self.bytes.len();
+        self.bytes.extend_from_slice(&[0; LENGTH]);
+        let bytes = std::mem::take(&mut self.bytes);
+        match postcard::to_extend(head, bytes) {
+            Ok(bytes) => self.bytes = bytes,
+            Err(error) => return Err(error),
+        }
+        match body {
+            Body::Inline(bytes) => self.bytes.extend_from_slice(bytes),
+            Body::Mapped(mapped) => self.bytes.extend_from_slice(mapped),
+            Body::Shared(letter) => self.letters.push_back((begin, Arc::clone(letter))),
+        }
+        let length = self.bytes.len() - begin - LENGTH;
+        let length = u32::try_from(length).unwrap_or(u32::MAX);
+        if let Some(place) = self.bytes.get_mut(begin..begin + LENGTH) {
+            place.copy_from_slice(&length.to_le_bytes());
+        }
+        Ok(())
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.sent == self.bytes.len()
+    }
+
+    /// Sends as much as the link takes.
+    pub(crate) fn flush(&mut self, link: &End) -> io::Result<Flushed> {
+        while !self.is_empty() {
+            match self.send(link) {
+                Ok(()) => {}
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                    return Ok(Flushed::Waiting);
+                }
+                Err(error) => return Err(error),
+            }
+        }
+        self.bytes.clear();
+        self.sent = 0;
+        Ok(Flushed::All)
+    }
+
+    fn send(&mut self, link: &End) -> io::Result<()> {
+        // A descriptor goes with the first byte that is sent now, which is not after its frame's.
+        let now = self.letters.len().min(DESCRIPTORS_AT_ONCE);
+        let until = self.letters.get(now).map_or(self.bytes.len(), |(begin, _letter)| *begin);
+        let bytes = self.bytes.get(self.sent..until).unwrap_or_default();
+        let bytes = IoSlice::new(bytes);
+        let sent = if now == 0 {
+            link.send(&[bytes], &[])?
+        } else {
+            let fds: Vec<BorrowedFd<'_>> =
+                self.letters.iter().take(now).map(|(_begin, letter)| letter.fd.as_fd()).collect();
+            link.send(&[bytes], &fds)?
+        };
+        self.letters.drain(..now);
+        self.sent += sent;
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests;

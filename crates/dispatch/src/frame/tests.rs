@@ -1,0 +1,170 @@
+//! Frames go over a real link whole, in any pieces; what is no frame is an error.
+
+use std::io::Write;
+use std::os::unix::net::UnixStream;
+
+use daemon_sys::link;
+use proptest::prelude::*;
+
+use super::*;
+use crate::body::Bytes;
+
+fn order(turn: u64, name: &str, body: &Body) -> Vec<u8> {
+    let mut outbox = Outbox::default();
+    push(&mut outbox, turn, name, body);
+    outbox.bytes
+}
+
+fn push(outbox: &mut Outbox, turn: u64, name: &str, body: &Body) {
+    let place = Place::of(body);
+    let soft = Some(Duration::from_millis(turn));
+    let order =
+        Order { turn, id: turn, attempt: 1, method: 7, name, from: "test", soft, body: place };
+    outbox.push(&order, body).expect("it can be written");
+}
+
+fn read(inbox: &mut Inbox) -> Option<(u64, String, Body)> {
+    let (order, rest) = inbox.next::<Order<'_>>().expect("a frame")?;
+    let (turn, name, place) = (order.turn, order.name.to_owned(), order.body);
+    Some((turn, name, rest.body(place).expect("a body")))
+}
+
+#[test]
+fn frames_with_and_without_memory_come_in_their_order() {
+    let (near, far) = link::pair().expect("a link");
+    let mut outbox = Outbox::default();
+    for turn in 0..200 {
+        let large = turn % 2 == 1;
+        let body = Bytes::from(vec![turn as u8; if large { SHARED_FROM } else { 10 }]);
+        push(&mut outbox, turn, "some", &Body::of(&body).expect("room"));
+    }
+    let mut inbox = Inbox::default();
+    let mut next = 0;
+    while next < 200 {
+        outbox.flush(&near).expect("the other end is there");
+        inbox.receive(&far).expect("it works");
+        while let Some((turn, name, body)) = read(&mut inbox) {
+            assert_eq!((turn, name.as_str()), (next, "some"));
+            let bytes: Bytes = body.decode().expect("bytes");
+            assert!(bytes.iter().all(|byte| *byte == turn as u8));
+            next += 1;
+        }
+    }
+    assert!(outbox.is_empty() && outbox.letters.is_empty());
+}
+
+#[test]
+fn a_link_that_is_full_takes_the_rest_later() {
+    let (near, far) = link::pair().expect("a link");
+    let (mut outbox, mut inbox) = (Outbox::default(), Inbox::default());
+    let body = Body::Inline(vec![1; 60_000]);
+    (0..50).for_each(|turn| push(&mut outbox, turn, "large", &body));
+    assert_eq!(outbox.flush(&near).expect("room"), Flushed::Waiting);
+    let mut come = 0;
+    while come < 50 {
+        outbox.flush(&near).expect("the other end is there");
+        inbox.receive(&far).expect("it works");
+        while read(&mut inbox).is_some() {
+            come += 1;
+        }
+    }
+}
+
+#[test]
+fn a_closed_link_is_told() {
+    let (near, far) = link::pair().expect("a link");
+    drop(far);
+    let mut outbox = Outbox::default();
+    push(&mut outbox, 1, "x", &Body::Inline(Vec::new()));
+    assert!(outbox.flush(&near).is_err());
+    assert_eq!(Inbox::default().receive(&near).expect("told"), Received::Hangup);
+}
+
+#[test]
+fn a_frame_that_is_too_long_is_refused_before_it_has_come() {
+    let mut inbox = Inbox::default();
+    inbox.feed(&u32::MAX.to_le_bytes());
+    let error = inbox.next::<Word>().expect_err("refused").to_string();
+    assert!(error.starts_with("a frame of 4294967295 bytes"), "{error}");
+}
+
+#[test]
+fn memory_that_is_missing_or_of_another_length_is_an_error() {
+    let (near, far) = link::pair().expect("a link");
+    let body = Body::of(&Bytes::from(vec![1; SHARED_FROM])).expect("room");
+    let bytes = order(1, "x", &body);
+    let mut inbox = Inbox::default();
+    inbox.feed(&bytes);
+    let (head, rest) = inbox.next::<Order<'_>>().expect("a frame").expect("whole");
+    assert!(matches!(rest.body(head.body), Err(FrameError::NoMemory)));
+    let other = daemon_sys::memfd::memfd_with("other", b"short").expect("room");
+    near.send(&[IoSlice::new(&bytes)], &[other.as_fd()]).expect("room");
+    let mut inbox = Inbox::default();
+    inbox.receive(&far).expect("it came");
+    let (head, rest) = inbox.next::<Order<'_>>().expect("a frame").expect("whole");
+    assert!(matches!(rest.body(head.body), Err(FrameError::Length { found: 5, .. })));
+}
+
+#[test]
+fn half_a_frame_waits_for_the_other_half() {
+    let (one, other) = UnixStream::pair().expect("a link");
+    other.set_nonblocking(true).expect("nonblocking");
+    let far = End::from(OwnedFd::from(other));
+    let bytes = order(9, "half", &Body::Inline(b"body".to_vec()));
+    let mut inbox = Inbox::default();
+    for byte in bytes.chunks(1) {
+        assert!(inbox.next::<Order<'_>>().expect("no error").is_none());
+        (&one).write_all(byte).expect("room");
+        inbox.receive(&far).expect("it works");
+    }
+    let (turn, name, _body) = read(&mut inbox).expect("whole");
+    assert_eq!((turn, name.as_str()), (9, "half"));
+}
+
+proptest! {
+    #[test]
+    fn any_bytes_are_frames_or_an_error_and_never_a_panic(
+        bytes in proptest::collection::vec(any::<u8>(), 0..2000),
+    ) {
+        let mut inbox = Inbox::default();
+        inbox.feed(&bytes);
+        while let Ok(Some((word, rest))) = inbox.next::<Word>() {
+            if let Word::Answer(answer) = word {
+                let _ = rest.body(answer.body);
+            }
+        }
+    }
+
+    #[test]
+    fn a_frame_with_a_flipped_byte_is_a_frame_or_an_error(
+        at in 0_usize..200, flip in 1_u8..255, name in ".{0,30}",
+    ) {
+        let mut bytes = order(3, &name, &Body::Inline(vec![1; 50]));
+        let at = at % bytes.len();
+        bytes[at] ^= flip;
+        let mut inbox = Inbox::default();
+        inbox.feed(&bytes);
+        while let Ok(Some((order, rest))) = inbox.next::<Order<'_>>() {
+            let place = order.body;
+            let _ = rest.body(place);
+        }
+    }
+
+    #[test]
+    fn frames_come_out_the_same_however_they_are_cut(
+        lengths in proptest::collection::vec(0_usize..3000, 1..20), cut in 1_usize..5000,
+    ) {
+        let bodies: Vec<Body> =
+            lengths.iter().map(|length| Body::Inline(vec![*length as u8; *length])).collect();
+        let bytes: Vec<u8> =
+            bodies.iter().zip(0..).flat_map(|(body, turn)| order(turn, "m", body)).collect();
+        let (mut inbox, mut come) = (Inbox::default(), Vec::new());
+        for piece in bytes.chunks(cut) {
+            inbox.feed(piece);
+            while let Some((_turn, _name, body)) = read(&mut inbox) {
+                come.push(body.length());
+            }
+        }
+        prop_assert_eq!(come, lengths);
+    }
+}

@@ -1,0 +1,689 @@
+//! The life of requests, from the queue to the one answer, as a pure state machine: no I/O, no clock.
+//!
+//! ```text
+//!             admit                     assign                     answered
+//!   sender ----------->  Queued  ------------------->  Sent  ------------------->  (one answer)
+//!                          ^   |                        |  |
+//!                          |   | cancel, abandon        |  | its worker is gone and had begun it,
+//!                          |   +--> (one answer)        |  | it is overdue, cancelled: (one answer)
+//!                          +----------------------------+  +-> or Queued again: attempts are left
+//!                            not begun: taken back
+//! ```
+//!
+//! A record leaves the ledger in the moment of its answer, so there is no second one. Who answers
+//! goes by turn, number and attempt: an answer that comes late fits nothing.
+
+mod queue;
+mod workers;
+
+use std::collections::VecDeque;
+use std::time::Duration;
+
+use actix_daemon::{ChildId, Pid};
+use daemon_core::{Cause, Condemned, Hold, Manner, Moment, Owner, TakenBack};
+
+use crate::answer::{Failure, Limit, Rejection, When};
+use crate::request::{Abandoned, RequestId, Run};
+pub use queue::Lane;
+pub(crate) use queue::LaneId;
+use queue::{Place, Queue};
+use workers::{Paces, Sent, Workers};
+
+/// How many tasks a worker may have in hand.
+pub(crate) const IN_HAND_MAX: usize = 64;
+
+/// How much work may be sent ahead to a worker that is busy: so much is the most by which a task can
+/// be overtaken.
+const AHEAD_MAX: Duration = Duration::from_millis(1);
+
+/// How long a task may run before what was sent behind it is taken back.
+const STALL: Duration = Duration::from_millis(2);
+
+/// The cells in which it is settled whose a task is.
+pub(crate) trait Claims {
+    fn offer(&self, slot: usize, turn: u64);
+    fn take_back(&self, slot: usize, turn: u64) -> TakenBack;
+    fn condemn(&self, slot: usize, turn: u64) -> Condemned;
+    fn owner(&self, slot: usize, turn: u64) -> Owner;
+}
+
+/// Where a request is in the ledger; its number tells it from others that were there before.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(crate) struct Key {
+    index: u32,
+    pub(crate) id: RequestId,
+}
+
+/// How a request is to be treated, when its words are checked.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Order {
+    pub(crate) method: u16,
+    pub(crate) priority: i8,
+    pub(crate) lane: LaneId,
+    pub(crate) hard: Option<Duration>,
+    pub(crate) attempts: u32,
+    pub(crate) abandoned: Abandoned,
+}
+
+/// A request that is not answered yet.
+#[derive(Debug)]
+struct Record<T> {
+    id: RequestId,
+    cargo: T,
+    order: Order,
+    /// Its place among all that were admitted.
+    turn: u64,
+    admitted: Moment,
+    attempts: u32,
+    pid: Option<Pid>,
+    state: State,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum State {
+    Queued,
+    Sent { slot: usize, turn: u64 },
+}
+
+/// What is to be done.
+#[derive(Debug)]
+pub(crate) enum Act<T> {
+    /// A worker is to be sent this.
+    Send { slot: usize, turn: u64, key: Key },
+    /// This is the answer.
+    Answer { cargo: T, failure: Failure, run: Run, id: RequestId },
+    /// A worker is to be killed.
+    Kill { pid: Pid, why: Killing },
+}
+
+/// Why a worker is killed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Killing {
+    /// Its task has passed the hard limit.
+    Overtime,
+    /// Its task was cancelled.
+    Cancelled,
+}
+
+/// What has become of a wish to cancel.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Cancelling {
+    /// It had not begun, and will not.
+    Queued,
+    /// It ran: its worker is being killed.
+    Terminated,
+    /// It runs, and goes on.
+    RunsOn,
+    /// It is answered already, or was never there.
+    Unknown,
+}
+
+/// How many requests there were, and what has become of them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Tally {
+    /// Taken into the queue.
+    pub admitted: u64,
+    /// Answered by a method: with a value, an error, a panic.
+    pub answered: u64,
+    /// Answered otherwise: lost, put aside, timed out, cancelled, rejected when they waited.
+    pub failed: u64,
+    /// Tried again because a worker died.
+    pub retried: u64,
+    /// Sent ahead to a worker, and taken back before it began them.
+    pub taken_back: u64,
+    /// Answers that came when nobody waited for them any more.
+    pub late: u64,
+    /// How many wait now.
+    pub queued: usize,
+    /// How many are with workers now.
+    pub sent: usize,
+}
+
+/// Whether requests are taken and sent.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Stance {
+    Open,
+    /// What was taken is done, no more is taken.
+    Draining,
+    /// Nothing is sent any more.
+    Closed,
+}
+
+/// All requests that are not answered, and the workers that they are with.
+#[derive(Debug)]
+pub(crate) struct Ledger<T, C> {
+    records: Vec<Option<Record<T>>>,
+    free: Vec<u32>,
+    next_turn: u64,
+    queue: Queue,
+    /// How many wait; places of those who were cancelled are not counted.
+    queued: usize,
+    queue_max: usize,
+    workers: Workers,
+    paces: Paces,
+    claims: C,
+    stance: Stance,
+    hold: Hold,
+    /// Whether any task that is sent has a hard limit.
+    limited: usize,
+    tally: Tally,
+    acts: VecDeque<Act<T>>,
+}
+
+impl<T, C: Claims> Ledger<T, C> {
+    pub(crate) fn new(
+        slots: usize,
+        methods: usize,
+        lanes: Vec<Lane>,
+        queue_max: usize,
+        claims: C,
+    ) -> Self {
+        Ledger {
+            records: Vec::new(),
+            free: Vec::new(),
+            next_turn: 0,
+            queue: Queue::new(lanes),
+            queued: 0,
+            queue_max,
+            workers: Workers::new(slots),
+            paces: Paces::new(methods),
+            claims,
+            stance: Stance::Open,
+            hold: Hold::No,
+            limited: 0,
+            tally: Tally::default(),
+            acts: VecDeque::new(),
+        }
+    }
+
+    /// The next thing to do.
+    pub(crate) fn next_act(&mut self) -> Option<Act<T>> {
+        self.acts.pop_front()
+    }
+
+    /// Whether another request may be admitted.
+    pub(crate) fn has_room(&self) -> bool {
+        self.queued < self.queue_max
+    }
+
+    /// Whether requests are taken at all.
+    pub(crate) fn is_open(&self) -> bool {
+        self.stance == Stance::Open
+    }
+
+    pub(crate) fn queue_max(&self) -> usize {
+        self.queue_max
+    }
+
+    pub(crate) fn lane(&self, name: &str) -> Option<LaneId> {
+        self.queue.lane(name)
+    }
+
+    pub(crate) fn tally(&self) -> Tally {
+        let queued = self.queued;
+        let sent = self.records.len() - self.free.len() - queued;
+        Tally { queued, sent, ..self.tally }
+    }
+
+    /// How many requests have nobody to do them.
+    pub(crate) fn waiting(&self) -> usize {
+        match (self.stance, self.hold) {
+            (Stance::Open | Stance::Draining, Hold::No) => self.queued,
+            (Stance::Closed, _) | (_, Hold::Yes) => 0,
+        }
+    }
+
+    /// Whether nothing is left that was taken.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.records.len() == self.free.len()
+    }
+
+    /// Takes a request into the queue.
+    pub(crate) fn admit(&mut self, id: RequestId, cargo: T, order: Order, now: Moment) -> Key {
+        let turn = self.next_turn;
+        self.next_turn += 1;
+        self.tally.admitted += 1;
+        let record = Record {
+            id,
+            cargo,
+            order,
+            turn,
+            admitted: now,
+            attempts: 0,
+            pid: None,
+            state: State::Queued,
+        };
+        let index = match self.free.pop() {
+            Some(index) => {
+                if let Some(place) = self.records.get_mut(index as usize) {
+                    *place = Some(record);
+                }
+                index
+            }
+            None => {
+                self.records.push(Some(record));
+                u32::try_from(self.records.len() - 1).unwrap_or(u32::MAX)
+            }
+        };
+        let key = Key { index, id };
+        self.queued += 1;
+        self.queue.push(order.priority, order.lane, Place { turn, key });
+        key
+    }
+
+    fn record(&self, key: Key) -> Option<&Record<T>> {
+        self.records.get(key.index as usize)?.as_ref().filter(|record| record.id == key.id)
+    }
+
+    fn record_mut(&mut self, key: Key) -> Option<&mut Record<T>> {
+        self.records.get_mut(key.index as usize)?.as_mut().filter(|record| record.id == key.id)
+    }
+
+    /// What was admitted with a request.
+    pub(crate) fn cargo(&mut self, key: Key) -> Option<(&mut T, u32)> {
+        self.record_mut(key).map(|record| (&mut record.cargo, record.attempts))
+    }
+
+    /// A worker is there and ready for work.
+    pub(crate) fn worker_ready(&mut self, child: ChildId, pid: Pid, now: Moment) {
+        self.workers.ready(child, pid, now);
+        self.assign(now);
+    }
+
+    /// A worker begins nothing more: what was sent ahead to it is others'.
+    pub(crate) fn worker_leaves(&mut self, slot: usize, now: Moment) {
+        self.workers.leaves(slot);
+        self.take_back_all(slot, now);
+        self.assign(now);
+    }
+
+    /// A worker is gone. What it had begun is lost with it, or tried again; the rest is sent to
+    /// others.
+    pub(crate) fn worker_gone(&mut self, child: ChildId, cause: Cause, now: Moment) {
+        let slot = child.slot.index();
+        let Some(hand) = self.workers.gone(child) else { return };
+        for Sent { turn, key, .. } in hand {
+            match self.claims.owner(slot, turn) {
+                Owner::Sender => {
+                    // Nobody is left who could begin it, and nobody shall.
+                    let _ = self.claims.take_back(slot, turn);
+                    self.back_to_queue(key, now);
+                }
+                Owner::Worker(_since) => self.lost(key, cause, now),
+            }
+        }
+        self.assign(now);
+    }
+
+    fn lost(&mut self, key: Key, cause: Cause, now: Moment) {
+        let Some(record) = self.record(key) else { return };
+        let attempts = record.attempts;
+        if attempts < record.order.attempts && self.stance != Stance::Closed {
+            self.tally.retried += 1;
+            self.requeue(key, now);
+            return;
+        }
+        let failure = match attempts {
+            0 | 1 => Failure::Lost { cause },
+            attempts => Failure::PutAside { attempts, cause },
+        };
+        self.fail(key, failure, now);
+    }
+
+    /// A task that was sent and not begun waits again, where it had waited.
+    fn back_to_queue(&mut self, key: Key, now: Moment) {
+        self.tally.taken_back += 1;
+        if let Some(record) = self.record_mut(key) {
+            // It was nobody's attempt.
+            record.attempts = record.attempts.saturating_sub(1);
+        }
+        self.requeue(key, now);
+    }
+
+    fn requeue(&mut self, key: Key, now: Moment) {
+        let Some(record) = self.record_mut(key) else { return };
+        record.state = State::Queued;
+        let (order, turn) = (record.order, record.turn);
+        self.unsent(order);
+        if self.stance == Stance::Closed {
+            self.fail_unsent(key, Rejection::ShuttingDown.into(), now);
+        } else {
+            self.queued += 1;
+            self.queue.put_back(order.priority, order.lane, Place { turn, key });
+        }
+    }
+
+    fn unsent(&mut self, order: Order) {
+        self.queue.ended(order.lane);
+        self.limited -= usize::from(order.hard.is_some());
+    }
+
+    fn remove(&mut self, key: Key) -> Option<Record<T>> {
+        self.record(key)?;
+        let record = self.records.get_mut(key.index as usize)?.take();
+        self.free.push(key.index);
+        record
+    }
+
+    fn fail(&mut self, key: Key, failure: Failure, now: Moment) {
+        let Some(record) = self.record(key) else { return };
+        match record.state {
+            State::Queued => self.queued -= 1,
+            State::Sent { .. } => self.unsent(record.order),
+        }
+        self.fail_unsent(key, failure, now);
+    }
+
+    fn fail_unsent(&mut self, key: Key, failure: Failure, now: Moment) {
+        if let Some(record) = self.remove(key) {
+            self.tally.failed += 1;
+            let run = record.run(Duration::ZERO, now);
+            self.acts.push_back(Act::Answer { cargo: record.cargo, failure, run, id: record.id });
+        }
+    }
+
+    /// A worker has answered. Nothing comes of an answer that fits no task it has.
+    pub(crate) fn answered(
+        &mut self,
+        slot: usize,
+        turn: u64,
+        id: u64,
+        attempt: u32,
+        took: Duration,
+        now: Moment,
+    ) -> Option<(T, Run)> {
+        let Some(key) = self.workers.done(slot, turn, now) else {
+            self.tally.late += 1;
+            return None;
+        };
+        let fits = self.record(key).is_some_and(|record| {
+            record.id.0 == id
+                && record.attempts == attempt
+                && record.state == State::Sent { slot, turn }
+        });
+        if !fits {
+            self.tally.late += 1;
+            return None;
+        }
+        let record = self.remove(key)?;
+        self.unsent(record.order);
+        self.paces.note(record.order.method, took);
+        self.tally.answered += 1;
+        let run = record.run(took, now);
+        Some((record.cargo, run))
+    }
+
+    /// Nobody waits for this request any more, or somebody wants it ended.
+    pub(crate) fn cancel(
+        &mut self,
+        key: Key,
+        running: Option<Abandoned>,
+        now: Moment,
+    ) -> Cancelling {
+        let Some(record) = self.record(key) else { return Cancelling::Unknown };
+        let State::Sent { slot, turn } = record.state else {
+            self.fail(key, Failure::Cancelled { when: When::Queued }, now);
+            return Cancelling::Queued;
+        };
+        let running = running.unwrap_or(record.order.abandoned);
+        match (self.claims.take_back(slot, turn), running) {
+            (TakenBack::Yes, _) => {
+                self.workers.take_out(slot, turn);
+                self.fail(key, Failure::Cancelled { when: When::Queued }, now);
+                self.assign(now);
+                Cancelling::Queued
+            }
+            (TakenBack::TooLate, Abandoned::RunsOn) => Cancelling::RunsOn,
+            (TakenBack::TooLate, Abandoned::Terminated) => {
+                let failure = Failure::Cancelled { when: When::Running };
+                match self.condemn(slot, turn, Killing::Cancelled, failure, now) {
+                    Condemned::Yes => Cancelling::Terminated,
+                    Condemned::No => Cancelling::RunsOn,
+                }
+            }
+        }
+    }
+
+    /// Where the request of this number is, if it is not answered. It looks at all there are.
+    pub(crate) fn find(&self, id: RequestId) -> Option<Key> {
+        let found = self
+            .records
+            .iter()
+            .position(|record| record.as_ref().is_some_and(|record| record.id == id))?;
+        Some(Key { index: u32::try_from(found).ok()?, id })
+    }
+
+    /// Gives up a worker that does this task: the task is answered, the rest of its hand is others'.
+    fn condemn(
+        &mut self,
+        slot: usize,
+        turn: u64,
+        why: Killing,
+        failure: Failure,
+        now: Moment,
+    ) -> Condemned {
+        // Who is condemned begins nothing more, and one that has ended it has its answer under way.
+        let condemned = self.claims.condemn(slot, turn);
+        if condemned == Condemned::Yes {
+            if let Some(key) = self.workers.take_out(slot, turn) {
+                self.fail(key, failure, now);
+            }
+            self.take_back_all(slot, now);
+            if let Some(pid) = self.workers.condemned(slot) {
+                self.acts.push_back(Act::Kill { pid, why });
+            }
+            self.assign(now);
+        }
+        condemned
+    }
+
+    fn take_back_all(&mut self, slot: usize, now: Moment) {
+        for Sent { turn, key, .. } in self.workers.hand(slot) {
+            if self.claims.take_back(slot, turn) == TakenBack::Yes {
+                self.workers.take_out(slot, turn);
+                self.back_to_queue(key, now);
+            }
+        }
+    }
+
+    /// The time is now: who is overdue is given up, and what waits behind a long task is taken back.
+    pub(crate) fn tick(&mut self, now: Moment) {
+        for slot in self.workers.stalled(now, STALL) {
+            self.take_back_all(slot, now);
+        }
+        if self.limited > 0 {
+            for (slot, front) in self.workers.fronts() {
+                let Some(limit) = self.record(front.key).and_then(|record| record.order.hard)
+                else {
+                    continue;
+                };
+                if let Owner::Worker(begun) = self.claims.owner(slot, front.turn)
+                    && now.saturating_since(begun) >= limit
+                {
+                    let failure = Failure::TimedOut { kind: Limit::Hard, limit };
+                    let _ = self.condemn(slot, front.turn, Killing::Overtime, failure, now);
+                }
+            }
+        }
+        self.assign(now);
+    }
+
+    /// When it is to be looked again though nothing has come.
+    pub(crate) fn next_wake(&self, now: Moment) -> Option<Moment> {
+        let stall = self.workers.next_stall(STALL);
+        if self.limited == 0 {
+            return stall;
+        }
+        let due = self.workers.fronts().into_iter().filter_map(|(slot, front)| {
+            let limit = self.record(front.key)?.order.hard?;
+            let begun = match self.claims.owner(slot, front.turn) {
+                Owner::Worker(begun) => begun,
+                Owner::Sender => now,
+            };
+            Some(begun + limit)
+        });
+        due.chain(stall).min()
+    }
+
+    /// Sends what waits to who waits.
+    pub(crate) fn assign(&mut self, now: Moment) {
+        if self.hold == Hold::Yes || self.stance == Stance::Closed {
+            return;
+        }
+        while let Some(slot) = self.workers.longest_idle() {
+            let Some(key) = self.queue_next() else {
+                if self.take_from_another(now) { continue } else { break }
+            };
+            self.send(slot, key, now);
+        }
+        self.send_ahead(now);
+    }
+
+    /// The next that waits and was not cancelled.
+    fn queue_next(&mut self) -> Option<Key> {
+        loop {
+            let place = self.queue.pop()?;
+            let waits = self.record(place.key).is_some_and(|record| record.state == State::Queued);
+            if waits {
+                return Some(place.key);
+            }
+        }
+    }
+
+    fn send(&mut self, slot: usize, key: Key, now: Moment) {
+        let pace = self.record(key).map(|record| self.paces.of(record.order.method));
+        let Some((turn, pid)) = self.workers.take(slot, key, pace.flatten(), now) else {
+            return;
+        };
+        let Some(record) = self.record_mut(key) else { return };
+        record.state = State::Sent { slot, turn };
+        record.attempts += 1;
+        record.pid = Some(pid);
+        let order = record.order;
+        self.queued -= 1;
+        self.queue.begun(order.lane);
+        self.limited += usize::from(order.hard.is_some());
+        self.claims.offer(slot, turn);
+        self.acts.push_back(Act::Send { slot, turn, key });
+    }
+
+    /// Workers that have just answered, and have little left, are sent some of what is known to be
+    /// short.
+    fn send_ahead(&mut self, now: Moment) {
+        let mut turns = self.workers.answered_lately();
+        while let Some(slot) = turns.pop() {
+            let share = self.queued / self.workers.count().max(1);
+            let mut left = share.min(IN_HAND_MAX.saturating_sub(self.workers.in_hand(slot)));
+            while left > 0 && self.workers.load(slot).is_some_and(|load| load < AHEAD_MAX) {
+                let Some(place) = self.queue.peek() else { break };
+                let is_short = match self.record(place.key) {
+                    // A void place: whoever takes the next one throws it away.
+                    None => true,
+                    Some(record) => {
+                        self.paces.of(record.order.method).is_some_and(|pace| pace < AHEAD_MAX)
+                    }
+                };
+                if !is_short {
+                    break;
+                }
+                let Some(key) = self.queue_next() else { break };
+                self.send(slot, key, now);
+                left -= 1;
+            }
+        }
+        self.workers.give_back(turns);
+    }
+
+    /// A worker is idle and nothing waits: the oldest task that was sent ahead to another, and not
+    /// begun, waits again.
+    fn take_from_another(&mut self, now: Moment) -> bool {
+        for (slot, Sent { turn, key, .. }) in self.workers.sent_ahead() {
+            if self.record(key).is_none() {
+                continue;
+            }
+            if self.claims.take_back(slot, turn) == TakenBack::Yes {
+                self.workers.take_out(slot, turn);
+                self.back_to_queue(key, now);
+                return true;
+            }
+        }
+        false
+    }
+
+    /// The operator's word: nothing is sent while it is held.
+    pub(crate) fn hold(&mut self, hold: Hold, now: Moment) {
+        self.hold = hold;
+        if hold == Hold::Yes {
+            for slot in self.workers.slots() {
+                self.take_back_all(slot, now);
+            }
+        }
+        self.assign(now);
+    }
+
+    /// The end begins: orderly, what was taken is still done; at once, what waits is refused.
+    pub(crate) fn stop(&mut self, manner: Manner, now: Moment) {
+        match manner {
+            Manner::Orderly => {
+                if self.stance == Stance::Open {
+                    self.stance = Stance::Draining;
+                }
+                self.hold = Hold::No;
+                self.assign(now);
+            }
+            Manner::AtOnce => {
+                self.stance = Stance::Closed;
+                for slot in self.workers.slots() {
+                    self.take_back_all(slot, now);
+                }
+                self.refuse_the_waiting(now);
+            }
+        }
+    }
+
+    /// All that wait are refused, the first first.
+    fn refuse_the_waiting(&mut self, now: Moment) {
+        let mut keys: Vec<(u64, Key)> = Vec::with_capacity(self.queued);
+        for (index, record) in (0..).zip(&self.records) {
+            if let Some(record) = record
+                && record.state == State::Queued
+            {
+                keys.push((record.turn, Key { index, id: record.id }));
+            }
+        }
+        keys.sort_by_key(|(turn, _key)| *turn);
+        for (_turn, key) in keys {
+            self.fail(key, Rejection::ShuttingDown.into(), now);
+        }
+    }
+
+    /// The method that a worker does, or did last: what it prints is of that.
+    pub(crate) fn method_of(&self, slot: usize) -> Option<&T> {
+        let front = self.workers.front(slot)?;
+        self.record(front.key).map(|record| &record.cargo)
+    }
+
+    /// Which process has a slot, if it is there to work.
+    pub(crate) fn pid_of(&self, slot: usize) -> Option<Pid> {
+        self.workers.pid(slot)
+    }
+
+    #[cfg(test)]
+    pub(crate) fn stage_of(&self, slot: usize) -> Option<workers::Stage> {
+        self.workers.stage(slot)
+    }
+}
+
+impl<T> Record<T> {
+    fn run(&self, worked: Duration, now: Moment) -> Run {
+        Run {
+            elapsed: now.saturating_since(self.admitted),
+            worked,
+            attempts: self.attempts,
+            pid: self.pid,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,224 @@
+//! Who waits, in which order: by priority, then lane by lane in turns, then first come, first served.
+
+use std::cmp::Reverse;
+use std::collections::{BTreeMap, VecDeque};
+
+use super::Key;
+
+/// A queue of its own within the queue: what waits in it is begun in its order, takes turns with
+/// other lanes of the same priority, and holds up none of them.
+///
+/// # Examples
+///
+/// ```
+/// use actix_dispatch::Lane;
+///
+/// // changes to the books, strictly one after the other
+/// let books = Lane::named("books").at_most(1);
+/// ```
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Lane {
+    pub(crate) name: String,
+    pub(crate) at_most: Option<usize>,
+}
+
+impl Lane {
+    /// A lane of this name.
+    #[must_use]
+    pub fn named(name: impl Into<String>) -> Lane {
+        Lane { name: name.into(), at_most: None }
+    }
+
+    /// Sets how many of its requests may be with workers at a time; no limit by default.
+    #[must_use]
+    pub fn at_most(mut self, requests: usize) -> Lane {
+        self.at_most = Some(requests);
+        self
+    }
+}
+
+/// A lane by its number; the one without a name is the first.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct LaneId(u16);
+
+impl LaneId {
+    /// The lane of those who ask for none.
+    pub(crate) const COMMON: LaneId = LaneId(0);
+
+    fn index(self) -> usize {
+        usize::from(self.0)
+    }
+}
+
+/// Somebody who waits. Who was cancelled meanwhile is told apart by whoever takes the place.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Place {
+    pub(super) turn: u64,
+    pub(super) key: Key,
+}
+
+#[derive(Debug)]
+pub(super) struct Queue {
+    lanes: Vec<Traffic>,
+    levels: BTreeMap<Reverse<i8>, Level>,
+}
+
+#[derive(Debug)]
+struct Traffic {
+    lane: Lane,
+    running: usize,
+}
+
+impl Traffic {
+    fn has_room(&self) -> bool {
+        self.lane.at_most.is_none_or(|most| self.running < most)
+    }
+}
+
+/// All of one priority, by lane.
+#[derive(Debug, Default)]
+struct Level {
+    waiting: Vec<VecDeque<Place>>,
+    /// The lane whose turn it is.
+    next: usize,
+}
+
+impl Level {
+    /// The lane that may send somebody, by turns.
+    fn lane(&self, lanes: &[Traffic]) -> Option<usize> {
+        let count = self.waiting.len();
+        (0..count).map(|step| (self.next + step) % count).find(|lane| {
+            self.waiting.get(*lane).is_some_and(|waiting| !waiting.is_empty())
+                && lanes.get(*lane).is_some_and(Traffic::has_room)
+        })
+    }
+}
+
+impl Queue {
+    /// A queue with these lanes beside the common one.
+    pub(super) fn new(lanes: Vec<Lane>) -> Queue {
+        let lanes = [Lane::named("")].into_iter().chain(lanes);
+        let lanes = lanes.map(|lane| Traffic { lane, running: 0 }).collect();
+        Queue { lanes, levels: BTreeMap::new() }
+    }
+
+    pub(super) fn lane(&self, name: &str) -> Option<LaneId> {
+        let found = self.lanes.iter().skip(1).position(|traffic| traffic.lane.name == name)?;
+        u16::try_from(found + 1).ok().map(LaneId)
+    }
+
+    fn waiting(&mut self, priority: i8, lane: LaneId) -> &mut VecDeque<Place> {
+        let level = self.levels.entry(Reverse(priority)).or_default();
+        if level.waiting.len() <= lane.index() {
+            level.waiting.resize_with(lane.index() + 1, VecDeque::new);
+        }
+        &mut level.waiting[lane.index()]
+    }
+
+    /// Somebody comes last.
+    pub(super) fn push(&mut self, priority: i8, lane: LaneId, place: Place) {
+        self.waiting(priority, lane).push_back(place);
+    }
+
+    /// Somebody comes back to where he was.
+    pub(super) fn put_back(&mut self, priority: i8, lane: LaneId, place: Place) {
+        let waiting = self.waiting(priority, lane);
+        let at = waiting.partition_point(|other| other.turn < place.turn);
+        waiting.insert(at, place);
+    }
+
+    /// Shows the next place, void or not.
+    pub(super) fn peek(&self) -> Option<Place> {
+        self.levels.values().find_map(|level| {
+            let lane = level.lane(&self.lanes)?;
+            level.waiting.get(lane)?.front().copied()
+        })
+    }
+
+    /// Takes the next place, void or not.
+    pub(super) fn pop(&mut self) -> Option<Place> {
+        let lanes = &self.lanes;
+        self.levels.values_mut().find_map(|level| {
+            let lane = level.lane(lanes)?;
+            level.next = lane + 1;
+            level.waiting.get_mut(lane)?.pop_front()
+        })
+    }
+
+    /// One of this lane is with a worker.
+    pub(super) fn begun(&mut self, lane: LaneId) {
+        if let Some(traffic) = self.lanes.get_mut(lane.index()) {
+            traffic.running += 1;
+        }
+    }
+
+    /// One of this lane is no more with a worker.
+    pub(super) fn ended(&mut self, lane: LaneId) {
+        if let Some(traffic) = self.lanes.get_mut(lane.index()) {
+            traffic.running = traffic.running.saturating_sub(1);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::request::RequestId;
+
+    fn place(turn: u64) -> Place {
+        Place { turn, key: Key { index: 0, id: RequestId(turn) } }
+    }
+
+    fn turns(queue: &mut Queue) -> Vec<u64> {
+        std::iter::from_fn(|| {
+            let seen = queue.peek();
+            let popped = queue.pop();
+            assert_eq!(seen, popped);
+            popped.map(|place| place.turn)
+        })
+        .collect()
+    }
+
+    #[test]
+    fn first_come_is_first_served_and_a_higher_priority_comes_before() {
+        let mut queue = Queue::new(Vec::new());
+        for (turn, priority) in [(1, 0), (2, -5), (3, 0), (4, 7), (5, 7)] {
+            queue.push(priority, LaneId::COMMON, place(turn));
+        }
+        assert_eq!(turns(&mut queue), [4, 5, 1, 3, 2]);
+    }
+
+    #[test]
+    fn who_comes_back_stands_where_he_stood() {
+        let mut queue = Queue::new(Vec::new());
+        (0..4).for_each(|turn| queue.push(0, LaneId::COMMON, place(turn)));
+        let (zero, one) = (queue.pop().unwrap(), queue.pop().unwrap());
+        queue.put_back(0, LaneId::COMMON, one);
+        queue.put_back(0, LaneId::COMMON, zero);
+        assert_eq!(turns(&mut queue), [0, 1, 2, 3]);
+    }
+
+    #[test]
+    fn lanes_take_turns() {
+        let mut queue = Queue::new(vec![Lane::named("mail")]);
+        let mail = queue.lane("mail").unwrap();
+        (0..4).for_each(|turn| queue.push(0, LaneId::COMMON, place(turn)));
+        (10..12).for_each(|turn| queue.push(0, mail, place(turn)));
+        assert_eq!(turns(&mut queue), [0, 10, 1, 11, 2, 3]);
+        assert_eq!(queue.lane("post"), None);
+        assert_eq!(queue.lane(""), None, "the common lane has no name");
+    }
+
+    #[test]
+    fn a_lane_with_a_most_waits_for_its_own() {
+        let mut queue = Queue::new(vec![Lane::named("books").at_most(1)]);
+        let books = queue.lane("books").unwrap();
+        (0..2).for_each(|turn| queue.push(9, books, place(turn)));
+        queue.push(0, LaneId::COMMON, place(5));
+        assert_eq!(queue.pop().unwrap().turn, 0);
+        queue.begun(books);
+        assert_eq!(turns(&mut queue), [5]);
+        queue.ended(books);
+        assert_eq!(turns(&mut queue), [1]);
+    }
+}

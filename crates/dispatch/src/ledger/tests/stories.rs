@@ -1,0 +1,235 @@
+//! Stories that are to go so, and not otherwise.
+
+use super::super::*;
+use super::stage::{Answered, SLOTS, Stage};
+
+fn ids(keys: &[Key]) -> Vec<RequestId> {
+    keys.iter().map(|key| key.id).collect()
+}
+
+fn failure(stage: &Stage, key: Key) -> &Failure {
+    match &stage.answers[&key.id] {
+        Answered::Failure(failure) => failure,
+        Answered::Value => panic!("it has a value"),
+    }
+}
+
+/// A method that is known to be short, so that it is sent ahead.
+fn warm(stage: &mut Stage) {
+    stage.admit(Stage::order());
+    stage.begin(0);
+    stage.end(0);
+}
+
+#[test]
+fn what_comes_first_is_begun_first_and_who_has_waited_longest_gets_it() {
+    let mut stage = Stage::new(100);
+    (0..3).for_each(|slot| stage.join(slot));
+    let keys: Vec<Key> = (0..3).map(|_request| stage.admit(Stage::order())).collect();
+    for (slot, key) in keys.iter().enumerate() {
+        assert_eq!(stage.begin(slot), Some(key.id));
+    }
+    stage.end(1);
+    stage.end(0);
+    let next = [stage.admit(Stage::order()), stage.admit(Stage::order())];
+    assert_eq!([stage.begin(1), stage.begin(0)].map(Option::unwrap).to_vec(), ids(&next));
+}
+
+#[test]
+fn nothing_is_sent_ahead_of_which_nobody_knows_how_long_it_takes() {
+    let mut stage = Stage::new(100);
+    stage.join(0);
+    (0..10).for_each(|_request| drop(stage.admit(Stage::order())));
+    assert_eq!(stage.ledger.tally().sent, 1);
+    stage.begin(0);
+    stage.later(Duration::from_millis(5));
+    stage.end(0);
+    assert_eq!(stage.ledger.tally().sent, 1, "it takes long");
+}
+
+#[test]
+fn what_is_short_is_sent_ahead_and_taken_back_from_behind_a_long_one() {
+    let mut stage = Stage::new(1000);
+    stage.join(0);
+    warm(&mut stage);
+    (0..40).for_each(|_request| drop(stage.admit(Stage::order())));
+    stage.begin(0);
+    stage.end(0);
+    let ahead = stage.ledger.tally().sent;
+    assert!(ahead > 10, "{ahead} are sent ahead");
+    stage.begin(0);
+    stage.later(STALL);
+    assert_eq!(stage.ledger.tally().sent, 1);
+    stage.join(1);
+    assert!(stage.begin(1).is_some());
+    assert_eq!(stage.ledger.tally().taken_back, ahead as u64 - 1);
+}
+
+#[test]
+fn who_is_idle_gets_what_was_sent_ahead_to_another() {
+    let mut stage = Stage::new(1000);
+    stage.join(0);
+    warm(&mut stage);
+    let keys: Vec<Key> = (0..3).map(|_request| stage.admit(Stage::order())).collect();
+    stage.begin(0);
+    stage.end(0);
+    stage.join(1);
+    assert_eq!(stage.begin(0), Some(keys[1].id));
+    assert_eq!(stage.begin(1), Some(keys[2].id));
+}
+
+#[test]
+fn a_worker_s_death_costs_what_it_had_begun_and_nothing_else() {
+    let mut stage = Stage::new(1000);
+    stage.join(0);
+    warm(&mut stage);
+    let keys: Vec<Key> = (0..20).map(|_request| stage.admit(Stage::order())).collect();
+    stage.begin(0);
+    stage.end(0);
+    assert_eq!(stage.begin(0), Some(keys[1].id));
+    stage.dies(0);
+    assert!(matches!(failure(&stage, keys[1]), Failure::Lost { .. }));
+    assert_eq!(stage.answers.len(), 3);
+    stage.join(1);
+    let mut order = Vec::new();
+    while let Some(id) = stage.begin(1) {
+        order.push(id);
+        stage.end(1);
+    }
+    assert_eq!(order, ids(&keys[2..]), "they stand where they stood");
+}
+
+#[test]
+fn a_task_that_kills_its_workers_is_tried_as_often_as_it_may_and_put_aside() {
+    let mut stage = Stage::new(100);
+    let poison = stage.admit(Order { attempts: 3, ..Stage::order() });
+    let other = stage.admit(Stage::order());
+    for _attempt in 0..3 {
+        stage.join(0);
+        assert_eq!(stage.begin(0), Some(poison.id));
+        stage.dies(0);
+    }
+    assert!(matches!(failure(&stage, poison), Failure::PutAside { attempts: 3, .. }));
+    stage.join(0);
+    assert_eq!(stage.begin(0), Some(other.id));
+    assert_eq!(stage.ledger.tally().retried, 2);
+}
+
+#[test]
+fn a_hard_limit_kills_the_worker_and_answers_at_once() {
+    let mut stage = Stage::new(100);
+    let hard = Some(Duration::from_secs(1));
+    let key = stage.admit(Order { hard, ..Stage::order() });
+    stage.join(0);
+    assert!(stage.ledger.next_wake(stage.now).is_some());
+    stage.later(Duration::from_secs(5));
+    assert!(stage.answers.is_empty(), "its time runs from when it is begun");
+    stage.begin(0);
+    let wake = stage.ledger.next_wake(stage.now).unwrap();
+    assert_eq!(wake, stage.now + Duration::from_secs(1));
+    stage.later(Duration::from_secs(1));
+    assert!(matches!(failure(&stage, key), Failure::TimedOut { kind: Limit::Hard, .. }));
+    assert_eq!(stage.killed.len(), 1);
+    assert_eq!(stage.ledger.stage_of(0), Some(workers::Stage::Condemned));
+    assert!(stage.end(0).is_none(), "what it has to say is heard no more");
+    let next = stage.admit(Stage::order());
+    stage.dies(0);
+    stage.join(0);
+    assert_eq!(stage.begin(0), Some(next.id));
+}
+
+#[test]
+fn a_task_is_cancelled_in_each_state() {
+    let mut stage = Stage::new(100);
+    let queued = stage.admit(Stage::order());
+    assert_eq!(stage.cancel(queued, None), Cancelling::Queued);
+    assert_eq!(failure(&stage, queued), &Failure::Cancelled { when: When::Queued });
+    assert_eq!(stage.cancel(queued, None), Cancelling::Unknown);
+    stage.join(0);
+    let sent = stage.admit(Stage::order());
+    assert_eq!(stage.cancel(sent, None), Cancelling::Queued);
+    assert_eq!(stage.begin(0), None, "it finds that it was taken back");
+    let running = stage.admit(Stage::order());
+    stage.begin(0);
+    assert_eq!(stage.cancel(running, None), Cancelling::RunsOn);
+    stage.end(0);
+    assert_eq!(stage.answers[&running.id], Answered::Value);
+    let ended = stage.admit(Stage::order());
+    stage.begin(0);
+    assert_eq!(stage.cancel(ended, Some(Abandoned::Terminated)), Cancelling::Terminated);
+    assert_eq!(failure(&stage, ended), &Failure::Cancelled { when: When::Running });
+    assert_eq!(stage.killed.len(), 1);
+}
+
+#[test]
+fn an_answer_that_comes_late_goes_to_nobody() {
+    let mut stage = Stage::new(100);
+    stage.join(0);
+    let first = stage.admit(Order { attempts: 2, ..Stage::order() });
+    stage.begin(0);
+    let late = stage.workers[0].as_ref().unwrap().doing.unwrap();
+    stage.dies(0);
+    stage.join(0);
+    stage.begin(0);
+    stage.tell(0, late);
+    assert!(stage.answers.is_empty());
+    assert_eq!(stage.ledger.tally().late, 1);
+    stage.end(0);
+    assert_eq!(stage.answers[&first.id], Answered::Value);
+}
+
+#[test]
+fn a_lane_with_a_most_is_strictly_one_after_the_other() {
+    let mut stage = Stage::new(100);
+    (0..SLOTS).for_each(|slot| stage.join(slot));
+    let books = Order { lane: stage.lane("books"), ..Stage::order() };
+    let keys: Vec<Key> = (0..3).map(|_request| stage.admit(books)).collect();
+    for key in keys {
+        let slots: Vec<usize> = (0..SLOTS).filter(|slot| stage.begin(*slot).is_some()).collect();
+        assert_eq!(slots.len(), 1);
+        assert_eq!(stage.begun.last(), Some(&key.id));
+        stage.end(slots[0]);
+    }
+}
+
+#[test]
+fn while_it_is_held_nothing_is_sent_and_what_was_sent_waits() {
+    let mut stage = Stage::new(100);
+    stage.join(0);
+    let first = stage.admit(Stage::order());
+    stage.hold(Hold::Yes);
+    let second = stage.admit(Stage::order());
+    assert_eq!(stage.begin(0), None);
+    assert_eq!(stage.ledger.waiting(), 0, "nobody is to be forked for it");
+    stage.hold(Hold::No);
+    assert_eq!(stage.begin(0), Some(first.id));
+    stage.end(0);
+    assert_eq!(stage.begin(0), Some(second.id));
+}
+
+#[test]
+fn an_orderly_end_does_what_was_taken_and_a_hurried_one_refuses_it() {
+    let mut stage = Stage::new(100);
+    stage.join(0);
+    let [running, waiting] = [(); 2].map(|()| stage.admit(Stage::order()));
+    stage.begin(0);
+    stage.stop(Manner::Orderly);
+    assert!(!stage.ledger.is_open());
+    stage.end(0);
+    assert_eq!(stage.begin(0), Some(waiting.id));
+    assert_eq!(stage.answers[&running.id], Answered::Value);
+    stage.stop(Manner::AtOnce);
+    stage.dies(0);
+    assert!(matches!(failure(&stage, waiting), Failure::Lost { .. }));
+    assert!(stage.ledger.is_empty());
+}
+
+#[test]
+fn a_worker_that_leaves_is_given_nothing_more() {
+    let mut stage = Stage::new(100);
+    stage.join(0);
+    stage.join(1);
+    stage.leaves(0);
+    let key = stage.admit(Stage::order());
+    assert_eq!(stage.begin(1), Some(key.id));
+}

@@ -1,0 +1,324 @@
+//! The workers as the ledger knows them: who waits, who has what in hand, how fast methods are.
+
+use std::collections::VecDeque;
+use std::time::Duration;
+
+use actix_daemon::{ChildId, Pid};
+use daemon_core::Moment;
+
+use super::Key;
+
+/// A task that is with a worker.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Sent {
+    pub(super) turn: u64,
+    pub(super) key: Key,
+    /// How long it is expected to take, if that is known.
+    pace: Option<Duration>,
+}
+
+/// What a worker is there for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Stage {
+    /// To work.
+    Working,
+    /// To end what it has begun.
+    Leaving,
+    /// To be killed.
+    Condemned,
+}
+
+#[derive(Debug)]
+struct Worker {
+    child: ChildId,
+    pid: Pid,
+    stage: Stage,
+    /// In the order of sending, in which it works.
+    hand: VecDeque<Sent>,
+    /// Since when the first in hand is the first.
+    since: Moment,
+    load: Duration,
+    /// How many in hand nobody knows the pace of.
+    unknown: usize,
+    answered_lately: bool,
+}
+
+impl Worker {
+    fn put(&mut self, sent: Sent, now: Moment) {
+        if self.hand.is_empty() {
+            self.since = now;
+        }
+        match sent.pace {
+            Some(pace) => self.load += pace,
+            None => self.unknown += 1,
+        }
+        self.hand.push_back(sent);
+    }
+
+    fn remove(&mut self, turn: u64) -> Option<Sent> {
+        let at = self.hand.iter().position(|sent| sent.turn == turn)?;
+        let sent = self.hand.remove(at)?;
+        match sent.pace {
+            Some(pace) => self.load = self.load.saturating_sub(pace),
+            None => self.unknown = self.unknown.saturating_sub(1),
+        }
+        Some(sent)
+    }
+}
+
+/// All workers, by slot.
+#[derive(Debug)]
+pub(super) struct Workers {
+    places: Vec<Option<Worker>>,
+    /// The number of the next task in each slot: no owner of a slot has one that another had.
+    next_turn: Vec<u64>,
+    /// Who has waited longest comes first.
+    idle: VecDeque<usize>,
+    lately: Vec<usize>,
+    working: usize,
+}
+
+impl Workers {
+    pub(super) fn new(slots: usize) -> Workers {
+        Workers {
+            places: (0..slots).map(|_slot| None).collect(),
+            next_turn: vec![1; slots],
+            idle: VecDeque::new(),
+            lately: Vec::new(),
+            working: 0,
+        }
+    }
+
+    fn get(&self, slot: usize) -> Option<&Worker> {
+        self.places.get(slot)?.as_ref()
+    }
+
+    fn get_mut(&mut self, slot: usize) -> Option<&mut Worker> {
+        self.places.get_mut(slot)?.as_mut()
+    }
+
+    pub(super) fn ready(&mut self, child: ChildId, pid: Pid, now: Moment) {
+        let slot = child.slot.index();
+        let Some(place) = self.places.get_mut(slot) else { return };
+        if place.is_some() {
+            // It says so twice, or its former owner's end is still to be told.
+            return;
+        }
+        *place = Some(Worker {
+            child,
+            pid,
+            stage: Stage::Working,
+            hand: VecDeque::new(),
+            since: now,
+            load: Duration::ZERO,
+            unknown: 0,
+            answered_lately: false,
+        });
+        self.working += 1;
+        self.idle.push_back(slot);
+    }
+
+    fn retire(&mut self, slot: usize, stage: Stage) {
+        let Some(worker) = self.get_mut(slot) else { return };
+        let before = std::mem::replace(&mut worker.stage, stage);
+        if before == Stage::Working {
+            self.working -= 1;
+            self.idle.retain(|idle| *idle != slot);
+        }
+    }
+
+    pub(super) fn leaves(&mut self, slot: usize) {
+        if self.get(slot).is_some_and(|worker| worker.stage == Stage::Working) {
+            self.retire(slot, Stage::Leaving);
+        }
+    }
+
+    /// It is to be killed; answers with which process, the first time.
+    pub(super) fn condemned(&mut self, slot: usize) -> Option<Pid> {
+        let worker = self.get(slot)?;
+        let (pid, stage) = (worker.pid, worker.stage);
+        self.retire(slot, Stage::Condemned);
+        (stage != Stage::Condemned).then_some(pid)
+    }
+
+    /// It is gone; answers with what it had in hand, the first first.
+    pub(super) fn gone(&mut self, child: ChildId) -> Option<VecDeque<Sent>> {
+        let slot = child.slot.index();
+        if self.get(slot)?.child != child {
+            return None;
+        }
+        self.retire(slot, Stage::Leaving);
+        self.places.get_mut(slot)?.take().map(|worker| worker.hand)
+    }
+
+    /// It has answered this task, which is out of its hand now.
+    pub(super) fn done(&mut self, slot: usize, turn: u64, now: Moment) -> Option<Key> {
+        let worker = self.get_mut(slot)?;
+        let sent = worker.remove(turn)?;
+        worker.since = now;
+        let is_news = !worker.answered_lately;
+        worker.answered_lately = true;
+        if is_news {
+            self.lately.push(slot);
+        }
+        self.look_after(slot);
+        Some(sent.key)
+    }
+
+    /// Takes a task out of its hand that it does not do.
+    pub(super) fn take_out(&mut self, slot: usize, turn: u64) -> Option<Key> {
+        let sent = self.get_mut(slot)?.remove(turn)?;
+        self.look_after(slot);
+        Some(sent.key)
+    }
+
+    /// Whose hand is empty waits.
+    fn look_after(&mut self, slot: usize) {
+        let Some(worker) = self.get_mut(slot) else { return };
+        if worker.stage != Stage::Working {
+            return;
+        }
+        if worker.hand.is_empty() {
+            self.idle.push_back(slot);
+        }
+    }
+
+    /// Puts a task into its hand; answers with its turn.
+    pub(super) fn take(
+        &mut self,
+        slot: usize,
+        key: Key,
+        pace: Option<Duration>,
+        now: Moment,
+    ) -> Option<(u64, Pid)> {
+        let turn = *self.next_turn.get(slot)?;
+        let worker = self.get_mut(slot)?;
+        let was_idle = worker.hand.is_empty();
+        worker.put(Sent { turn, key, pace }, now);
+        let pid = worker.pid;
+        if let Some(next) = self.next_turn.get_mut(slot) {
+            *next = turn + 1;
+        }
+        if was_idle {
+            match self.idle.front() {
+                Some(front) if *front == slot => drop(self.idle.pop_front()),
+                Some(_) | None => self.idle.retain(|idle| *idle != slot),
+            }
+        }
+        Some((turn, pid))
+    }
+
+    pub(super) fn longest_idle(&self) -> Option<usize> {
+        self.idle.front().copied()
+    }
+
+    pub(super) fn hand(&self, slot: usize) -> Vec<Sent> {
+        self.get(slot).map(|worker| worker.hand.iter().copied().collect()).unwrap_or_default()
+    }
+
+    pub(super) fn front(&self, slot: usize) -> Option<Sent> {
+        self.get(slot)?.hand.front().copied()
+    }
+
+    pub(super) fn in_hand(&self, slot: usize) -> usize {
+        self.get(slot).map_or(0, |worker| worker.hand.len())
+    }
+
+    /// How much work it has in hand; none if that is not known, or it takes no more.
+    pub(super) fn load(&self, slot: usize) -> Option<Duration> {
+        let worker = self.get(slot)?;
+        (worker.unknown == 0 && worker.stage == Stage::Working).then_some(worker.load)
+    }
+
+    /// How many are there to work.
+    pub(super) fn count(&self) -> usize {
+        self.working
+    }
+
+    pub(super) fn pid(&self, slot: usize) -> Option<Pid> {
+        self.get(slot).map(|worker| worker.pid)
+    }
+
+    #[cfg(test)]
+    pub(super) fn stage(&self, slot: usize) -> Option<Stage> {
+        self.get(slot).map(|worker| worker.stage)
+    }
+
+    pub(super) fn slots(&self) -> Vec<usize> {
+        (0..self.places.len()).filter(|slot| self.get(*slot).is_some()).collect()
+    }
+
+    fn all(&self) -> impl Iterator<Item = (usize, &Worker)> {
+        let all = self.places.iter().enumerate();
+        all.filter_map(|(slot, place)| place.as_ref().map(|worker| (slot, worker)))
+    }
+
+    /// The first in each hand.
+    pub(super) fn fronts(&self) -> Vec<(usize, Sent)> {
+        self.all().filter_map(|(slot, worker)| Some((slot, *worker.hand.front()?))).collect()
+    }
+
+    /// What was sent to workers that have something else before it, the oldest first.
+    pub(super) fn sent_ahead(&self) -> Vec<(usize, Sent)> {
+        let mut ahead: Vec<(usize, Sent)> = self
+            .all()
+            .flat_map(|(slot, worker)| worker.hand.iter().skip(1).map(move |sent| (slot, *sent)))
+            .collect();
+        ahead.sort_by_key(|(_slot, sent)| sent.key.id);
+        ahead
+    }
+
+    /// Who does one thing for so long while others wait behind it.
+    pub(super) fn stalled(&self, now: Moment, most: Duration) -> Vec<usize> {
+        let is_stalled =
+            |worker: &Worker| worker.hand.len() > 1 && now.saturating_since(worker.since) >= most;
+        self.all().filter(|(_, worker)| is_stalled(worker)).map(|(slot, _)| slot).collect()
+    }
+
+    pub(super) fn next_stall(&self, most: Duration) -> Option<Moment> {
+        let waiting = self.all().filter(|(_, worker)| worker.hand.len() > 1);
+        waiting.map(|(_, worker)| worker.since + most).min()
+    }
+
+    /// Who has answered since the last look.
+    pub(super) fn answered_lately(&mut self) -> Vec<usize> {
+        let lately = std::mem::take(&mut self.lately);
+        for slot in &lately {
+            if let Some(worker) = self.get_mut(*slot) {
+                worker.answered_lately = false;
+            }
+        }
+        lately
+    }
+
+    /// Keeps the room of an empty list for the next look.
+    pub(super) fn give_back(&mut self, empty: Vec<usize>) {
+        if self.lately.is_empty() {
+            self.lately = empty;
+        }
+    }
+}
+
+/// How long methods take, by their numbers.
+#[derive(Debug)]
+pub(super) struct Paces(Vec<Option<Duration>>);
+
+impl Paces {
+    pub(super) fn new(methods: usize) -> Paces {
+        Paces(vec![None; methods])
+    }
+
+    /// What is to be expected of a method; none if it was never seen.
+    pub(super) fn of(&self, method: u16) -> Option<Duration> {
+        self.0.get(usize::from(method)).copied().flatten()
+    }
+
+    /// A call took so long. A slow one counts at once, fast ones little by little.
+    pub(super) fn note(&mut self, method: u16, took: Duration) {
+        let Some(pace) = self.0.get_mut(usize::from(method)) else { return };
+        *pace = Some(match *pace {
+            Some(before) if took < before => before - (before - took) / 8,
+            Some(_) | None => took,
+        });
+    }
+}

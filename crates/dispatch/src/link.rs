@@ -1,0 +1,169 @@
+//! The link to a worker, as a runtime watches it, and the parent's end of it.
+
+use std::cell::RefCell;
+use std::fmt;
+use std::io;
+use std::os::fd::{AsFd, OwnedFd};
+use std::rc::Rc;
+
+use actix_daemon::{ChildId, Endow, Pid};
+use daemon_sys::link::{self, End};
+use daemon_sys::stdio::print_pipe;
+use tokio::io::Interest;
+use tokio::io::unix::AsyncFd;
+use tokio::sync::Notify;
+
+use crate::frame::{Inbox, Outbox, Received};
+use crate::methods::Methods;
+use crate::request::Name;
+use crate::worker::Endowed;
+
+/// Takes in what has come. When that was all, the watch forgets that there was something: it is
+/// woken by what comes next, and need not look in vain.
+pub(crate) fn receive(
+    inbox: &mut Inbox,
+    end: &End,
+    watch: &AsyncFd<OwnedFd>,
+) -> io::Result<Received> {
+    let received = inbox.receive(end)?;
+    match received {
+        Received::All => {
+            let nothing = |_: &OwnedFd| Err::<(), _>(io::ErrorKind::WouldBlock.into());
+            // It tells what it was told.
+            let _ = watch.try_io(Interest::READABLE, nothing);
+        }
+        Received::More | Received::Hangup => {}
+    }
+    Ok(received)
+}
+
+/// Waits until the link takes more.
+pub(crate) async fn room(end: &End) -> io::Result<()> {
+    let copy = end.as_fd().try_clone_to_owned()?;
+    let watch = daemon_sys::watch::writable(copy).map_err(io::Error::other)?;
+    drop(watch.writable().await?);
+    Ok(())
+}
+
+/// The parent's ends of what a worker was born with.
+#[derive(Debug)]
+pub(crate) struct NewLink {
+    pub(crate) child: ChildId,
+    pub(crate) near: Near,
+}
+
+/// The link, and what the worker prints.
+#[derive(Debug)]
+pub(crate) struct Near {
+    pub(crate) end: End,
+    pub(crate) out: OwnedFd,
+    pub(crate) err: OwnedFd,
+}
+
+/// Links that were made and are to be taken over by the dispatcher.
+#[derive(Debug, Default)]
+pub(crate) struct NewLinks {
+    waiting: RefCell<Vec<NewLink>>,
+    bell: Notify,
+}
+
+impl NewLinks {
+    /// Waits until there are some.
+    pub(crate) async fn come(&self) {
+        self.bell.notified().await;
+    }
+
+    /// Takes those that there are.
+    pub(crate) fn take(&self) -> Vec<NewLink> {
+        self.waiting.take()
+    }
+}
+
+/// Who makes links for children: the original's `_fork_preinit` runs here.
+pub(crate) struct Linker {
+    methods: Rc<Methods>,
+    links: Rc<NewLinks>,
+    made: Option<Near>,
+}
+
+impl Linker {
+    pub(crate) fn new(methods: Rc<Methods>, links: Rc<NewLinks>) -> Linker {
+        Linker { methods, links, made: None }
+    }
+}
+
+impl fmt::Debug for Linker {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Linker")
+    }
+}
+
+impl Endow<Endowed> for Linker {
+    fn endow(&mut self) -> io::Result<Endowed> {
+        if let Some(preinit) = &self.methods.hooks.fork_preinit {
+            preinit();
+        }
+        let (near, far) = link::pair().map_err(io::Error::other)?;
+        let (out, far_out) = print_pipe().map_err(io::Error::other)?;
+        let (err, far_err) = print_pipe().map_err(io::Error::other)?;
+        self.made = Some(Near { end: near, out, err });
+        Ok((far.into(), far_out, far_err))
+    }
+
+    fn ordered(&mut self, child: ChildId) {
+        if let Some(near) = self.made.take() {
+            self.links.waiting.borrow_mut().push(NewLink { child, near });
+            self.links.bell.notify_one();
+        }
+    }
+}
+
+/// A worker as its link shows it.
+#[derive(Debug)]
+pub(crate) struct Link {
+    pub(crate) child: ChildId,
+    pub(crate) end: Rc<End>,
+    pub(crate) watch: Rc<AsyncFd<OwnedFd>>,
+    pub(crate) inbox: Inbox,
+    pub(crate) outbox: Outbox,
+    pub(crate) pid: Option<Pid>,
+    pub(crate) said: Said,
+    /// What it does or did last: what it prints is of that.
+    pub(crate) last: Name,
+    /// Whether somebody waits for the link to take more.
+    pub(crate) writer: Writer,
+    pub(crate) dirty: bool,
+}
+
+/// Whether a worker has said that it is ready.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Said {
+    Nothing,
+    Ready,
+}
+
+/// Whether a task waits until there is room to write.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Writer {
+    None,
+    Waits,
+}
+
+impl Link {
+    pub(crate) fn new(child: ChildId, end: End) -> io::Result<Link> {
+        let copy = end.as_fd().try_clone_to_owned()?;
+        let watch = daemon_sys::watch::readable(copy).map_err(io::Error::other)?;
+        Ok(Link {
+            child,
+            end: Rc::new(end),
+            watch: Rc::new(watch),
+            inbox: Inbox::default(),
+            outbox: Outbox::default(),
+            pid: None,
+            said: Said::Nothing,
+            last: Name::Borrowed("-"),
+            writer: Writer::None,
+            dirty: false,
+        })
+    }
+}

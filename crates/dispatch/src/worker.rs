@@ -1,0 +1,258 @@
+//! A worker's life: it takes orders from its link, one at a time, and answers each.
+
+use std::io::{self, Write};
+use std::os::fd::OwnedFd;
+use std::pin::pin;
+use std::rc::Rc;
+
+use actix_daemon::{ChildHandle, ShutdownReason, UpdateStatus, Updated};
+use daemon_core::{Begun, Ended};
+use daemon_nursery::now;
+use daemon_sys::link::End;
+use daemon_sys::watch;
+use futures::future::{Either, select};
+use serde::Serialize;
+use slog::{Logger, error};
+use tokio::io::unix::AsyncFd;
+
+use crate::body::Body;
+use crate::call::Call;
+use crate::claims::Board;
+use crate::frame::{Answer, Ending, Flushed, Inbox, Order, Outbox, Place, Received, Word};
+use crate::link;
+use crate::methods::{Done, Methods, Started};
+use crate::panics;
+
+/// What a worker is born with: its end of the link, and where its standard output and error go.
+pub(crate) type Endowed = (OwnedFd, OwnedFd, OwnedFd);
+
+/// Lives a worker's life.
+pub(crate) async fn live(
+    child: ChildHandle,
+    endowed: Endowed,
+    methods: Rc<Methods>,
+    board: Board,
+    log: Logger,
+) {
+    let (link, out, err) = endowed;
+    if let Err(why) = child.divert_output(out, err) {
+        error!(log, "what is printed stays where it was: {}", why);
+    }
+    panics::note();
+    if let Some(init) = &methods.hooks.fork_init {
+        init();
+    }
+    match Worker::new(child, link, methods, board) {
+        Ok(mut worker) => {
+            // The parent is gone, or the link is broken: there is nothing to stay for.
+            if let Err(error) = worker.work().await {
+                error!(log, "the link to the dispatcher is broken: {}", error);
+            }
+        }
+        Err(error) => error!(log, "the link to the dispatcher cannot be used: {}", error),
+    }
+}
+
+struct Worker {
+    child: ChildHandle,
+    slot: usize,
+    methods: Rc<Methods>,
+    board: Board,
+    end: End,
+    watch: AsyncFd<OwnedFd>,
+    inbox: Inbox,
+    outbox: Outbox,
+    /// What the scoreboard says that it does.
+    label: String,
+    told: Told,
+}
+
+/// Whether the parent knows that it leaves.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Told {
+    No,
+    Yes,
+}
+
+/// An order that is taken in: what its frame says, apart from the frame.
+struct Task {
+    turn: u64,
+    attempt: u32,
+    method: u16,
+    call: Call,
+    body: Body,
+}
+
+/// Whether it goes on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Next {
+    GoOn,
+    Leave,
+}
+
+fn broken(error: impl std::error::Error + Send + Sync + 'static) -> io::Error {
+    io::Error::other(error)
+}
+
+impl Worker {
+    fn new(
+        child: ChildHandle,
+        link: OwnedFd,
+        methods: Rc<Methods>,
+        board: Board,
+    ) -> io::Result<Worker> {
+        let watch = watch::readable(link.try_clone()?).map_err(broken)?;
+        Ok(Worker {
+            slot: child.slot().index(),
+            child,
+            methods,
+            board,
+            end: End::from(link),
+            watch,
+            inbox: Inbox::default(),
+            outbox: Outbox::default(),
+            label: String::new(),
+            told: Told::No,
+        })
+    }
+
+    async fn work(&mut self) -> io::Result<()> {
+        // A seat that is another's by now is found out by the parent.
+        let _ = self.child.update_status(UpdateStatus::Wait);
+        self.tell(&Word::Ready, &Body::Inline(Vec::new())).await?;
+        let child = self.child.clone();
+        let mut leaving = pin!(child.told_to_leave());
+        let mut is_told = false;
+        loop {
+            while let Some(task) = self.next_task()? {
+                if self.serve(task).await? == Next::Leave {
+                    return Ok(());
+                }
+            }
+            let woken = if is_told {
+                drop(self.watch.readable().await?);
+                None
+            } else {
+                match select(pin!(self.watch.readable()), leaving.as_mut()).await {
+                    Either::Left((ready, _)) => {
+                        drop(ready?);
+                        None
+                    }
+                    Either::Right((reason, _)) => Some(reason),
+                }
+            };
+            match woken {
+                None => {
+                    if link::receive(&mut self.inbox, &self.end, &self.watch)? == Received::Hangup {
+                        return Ok(());
+                    }
+                }
+                // What was accepted is still done, until the parent has no more.
+                Some(ShutdownReason::Stopping) => is_told = true,
+                Some(_) => {
+                    self.tell_leaving()?;
+                    return self.flush().await;
+                }
+            }
+        }
+    }
+
+    /// The next order that was not taken back.
+    fn next_task(&mut self) -> io::Result<Option<Task>> {
+        loop {
+            let Some((order, rest)) = self.inbox.next::<Order<'_>>().map_err(broken)? else {
+                return Ok(None);
+            };
+            let Order { turn, id, attempt, method, name, from, soft, body } = order;
+            let begun = now();
+            let claimed = self.board.begin(self.slot, turn, begun);
+            let (name, from, place) = match claimed {
+                Begun::Yes => (name, from, body),
+                Begun::TakenBack => {
+                    // Its memory, if it has any, is to go too.
+                    rest.discard(body);
+                    continue;
+                }
+            };
+            // A name is short: who has sent it has seen to that.
+            let child = Some(self.child.clone());
+            let call = Call::new(id, name, from, attempt, soft, begun, child);
+            let body = rest.body(place).map_err(broken)?;
+            return Ok(Some(Task { turn, attempt, method, call, body }));
+        }
+    }
+
+    async fn serve(&mut self, task: Task) -> io::Result<Next> {
+        let Task { turn, attempt, method, call, body } = task;
+        let _ = self.child.update_status(UpdateStatus::Req);
+        if self.label != call.method_name() {
+            call.method_name().clone_into(&mut self.label);
+            self.child.label(&self.label);
+        }
+        if self.child.will_leave().is_some_and(|reason| reason != ShutdownReason::Stopping) {
+            self.tell_leaving()?;
+            self.flush().await?;
+        }
+        let started = body.with(|params| self.methods.start(method, &call, params));
+        let done = match started {
+            Ok(Started::Done(done)) => done,
+            Ok(Started::Running(running)) => self.methods.finish_later(&call, running).await,
+            Err(error) => Done::Failed(error.to_string()),
+        };
+        drop(body);
+        // What is printed without an end of line is printed now, while it is this method's.
+        let _ = io::stdout().flush();
+        let took = call.taken();
+        let (end, body) = told(done).map_err(broken)?;
+        match self.board.end(self.slot, turn) {
+            Ended::Yes => {}
+            // It is being killed for what it did; nobody waits for the answer.
+            Ended::Condemned => std::future::pending().await,
+        }
+        let id = call.id().0;
+        let answer = Answer { turn, id, attempt, took, end, body: Place::of(&body) };
+        self.tell(&Word::Answer(answer), &body).await?;
+        Ok(match self.child.update_status(UpdateStatus::Done) {
+            Ok(Updated::Leaving(reason)) if reason != ShutdownReason::Stopping => Next::Leave,
+            Ok(_) => Next::GoOn,
+            Err(_the_seat_is_another_s) => Next::Leave,
+        })
+    }
+
+    fn tell_leaving(&mut self) -> io::Result<()> {
+        match std::mem::replace(&mut self.told, Told::Yes) {
+            Told::Yes => Ok(()),
+            Told::No => self.push(&Word::Leaving, &Body::Inline(Vec::new())),
+        }
+    }
+
+    fn push(&mut self, word: &impl Serialize, body: &Body) -> io::Result<()> {
+        self.outbox.push(word, body).map_err(broken)
+    }
+
+    async fn tell(&mut self, word: &Word, body: &Body) -> io::Result<()> {
+        self.push(word, body)?;
+        self.flush().await
+    }
+
+    /// Sends all there is before anything else is begun: what is done is known then, whatever
+    /// becomes of what comes next.
+    async fn flush(&mut self) -> io::Result<()> {
+        while self.outbox.flush(&self.end)? == Flushed::Waiting {
+            link::room(&self.end).await?;
+        }
+        Ok(())
+    }
+}
+
+fn told(done: Done) -> Result<(Ending, Body), crate::body::EncodeError> {
+    Ok(match done {
+        Done::Value(body) => (Ending::Value, body),
+        Done::Failed(message) => (Ending::Failed, Body::of(&message)?),
+        Done::TimedOut(message) => (Ending::TimedOut, Body::of(&message)?),
+        Done::Unfit(why) => (Ending::Unfit, Body::of(&why)?),
+        Done::Panicked { message, backtrace } => {
+            (Ending::Panicked, Body::of(&(message, backtrace))?)
+        }
+    })
+}

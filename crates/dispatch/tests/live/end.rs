@@ -1,0 +1,173 @@
+//! The end: orderly, at once, with a nursery that is lost; and a daemon beside it.
+
+use std::cell::RefCell;
+use std::rc::Rc;
+
+use actix::{Actor, Addr, Recipient, System};
+use actix_daemon::{
+    ChildActor, Daemon, DaemonActor, DaemonChild, HandOver, Manner, PostFork, Program, Shutdown,
+    Status, UntilStopped,
+};
+use actix_dispatch::{Failure, NewRequest, Rejection};
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+
+use super::play::{Stage, builder, play, until};
+use crate::scenarios::Scenario;
+
+pub(crate) const SCENARIOS: &[Scenario] = &[
+    ("what_was_taken_is_done_before_an_orderly_end_and_nothing_more_is_taken", orderly),
+    ("at_a_hurried_end_what_runs_is_lost_and_what_waits_is_refused", at_once),
+    ("a_nursery_that_is_lost_loses_what_runs_and_refuses_what_waits", bereaved),
+    ("a_dispatcher_and_a_daemon_live_in_one_process", beside_a_daemon),
+    ("nonsense_is_refused_before_anything_forks", nonsense),
+];
+
+fn orderly() {
+    let told: Rc<RefCell<Vec<Result<u32, Failure>>>> = Rc::default();
+    let results = Rc::clone(&told);
+    play(builder(2), async move |stage| {
+        let asked: Vec<_> = (0..20)
+            .map(|_| stage.0.dispatcher.send(NewRequest::to("sleep").params(5_u64)))
+            .collect();
+        until("all are taken", async || stage.tally().await.admitted == 20).await;
+        stage.0.daemon.do_send(Shutdown(Manner::Orderly));
+        until("it stops", async || {
+            let late = stage.ask::<u32>("pid", ()).await;
+            late == Err(Failure::Rejected(Rejection::ShuttingDown))
+        })
+        .await;
+        for answer in asked {
+            let result = answer.await.unwrap().and_then(|reply| reply.value());
+            results.borrow_mut().push(result);
+        }
+    });
+    assert_eq!(told.borrow().len(), 20);
+    assert!(told.borrow().iter().all(Result::is_ok), "{told:?}");
+}
+
+/// One task that hangs and two that wait.
+async fn in_trouble(stage: &Stage) -> [actix_rt::task::JoinHandle<Failure>; 3] {
+    let hang = || NewRequest::to("hang").params(None::<String>);
+    let asked = [(); 3].map(|()| {
+        let answer = stage.0.dispatcher.send(hang());
+        actix_rt::spawn(async move { answer.await.unwrap().unwrap_err() })
+    });
+    until("one runs and two wait", async || {
+        let tally = stage.tally().await;
+        (tally.sent, tally.queued) == (1, 2) && stage.board().await.0.contains('r')
+    })
+    .await;
+    asked
+}
+
+async fn one_is_lost_and_two_are_refused(asked: [actix_rt::task::JoinHandle<Failure>; 3]) {
+    let (mut lost, mut refused) = (0, 0);
+    for failure in asked {
+        match failure.await.unwrap() {
+            Failure::Lost { .. } => lost += 1,
+            Failure::Rejected(Rejection::ShuttingDown) => refused += 1,
+            other => panic!("{other:?}"),
+        }
+    }
+    assert_eq!((lost, refused), (1, 2));
+}
+
+fn at_once() {
+    play(builder(1), async |stage| {
+        let asked = in_trouble(&stage).await;
+        stage.0.daemon.do_send(Shutdown(Manner::AtOnce));
+        one_is_lost_and_two_are_refused(asked).await;
+    });
+}
+
+fn bereaved() {
+    let grace = std::time::Duration::from_millis(300);
+    let builder = builder(1).daemon(Daemon::builder().grace(grace));
+    let launched = builder.launch().unwrap();
+    let ended = System::new().block_on(async move {
+        let started = launched.start().unwrap();
+        let daemon = started.daemon.clone();
+        let stage = Stage(started);
+        let asked = in_trouble(&stage).await;
+        let report = daemon.send(Status::Board).await.unwrap();
+        let nursery = i32::try_from(report.nursery.unwrap()).unwrap();
+        let until_stopped = daemon.send(UntilStopped);
+        kill(Pid::from_raw(nursery), Signal::SIGKILL).unwrap();
+        one_is_lost_and_two_are_refused(asked).await;
+        until_stopped.await
+    });
+    assert!(ended.unwrap().is_err(), "the nursery is lost");
+}
+
+/// A post-forking daemon whose children write what they were handed into a file.
+struct Writes;
+
+impl Program for Writes {
+    type Request = (String, String);
+
+    fn child(self, daemon: Addr<ChildActor>) -> Recipient<DaemonChild<Self::Request>> {
+        Writer { daemon }.start().recipient()
+    }
+}
+
+struct Writer {
+    daemon: Addr<ChildActor>,
+}
+
+impl Actor for Writer {
+    type Context = actix::Context<Self>;
+}
+
+impl actix::Handler<DaemonChild<(String, String)>> for Writer {
+    type Result = ();
+
+    fn handle(&mut self, child: DaemonChild<(String, String)>, _ctx: &mut Self::Context) {
+        let (file, word) = child.request;
+        std::fs::write(file, word).expect("a place");
+        self.daemon.do_send(actix_daemon::UpdateStatus::Done);
+    }
+}
+
+fn beside_a_daemon() {
+    let daemon = Daemon::builder().model(PostFork::max_children(2)).launch(Writes).unwrap();
+    let dispatcher = builder(2).launch().unwrap();
+    System::new().block_on(async move {
+        let daemon: Addr<DaemonActor<(String, String)>> = daemon.start().unwrap();
+        let stage = Stage(dispatcher.start().unwrap());
+        let file = std::env::temp_dir().join(format!("dispatch-beside-{}", std::process::id()));
+        let path = file.display().to_string();
+        daemon.send(HandOver((path, "handed".to_owned()))).await.unwrap().unwrap();
+        assert_eq!(stage.ask::<String>("echo", "sent").await.unwrap(), "sent");
+        until("the child has written", async || {
+            std::fs::read_to_string(&file).is_ok_and(|word| word == "handed")
+        })
+        .await;
+        std::fs::remove_file(&file).unwrap();
+        let (both, ended) = (daemon.send(UntilStopped), stage.0.daemon.send(UntilStopped));
+        daemon.do_send(Shutdown(Manner::Orderly));
+        both.await.unwrap().unwrap();
+        assert_eq!(stage.ask::<String>("echo", "alone").await.unwrap(), "alone");
+        stage.0.daemon.do_send(Shutdown(Manner::Orderly));
+        ended.await.unwrap().unwrap();
+    });
+}
+
+fn nonsense() {
+    use actix_dispatch::Lane;
+    let refusal = |builder: actix_dispatch::Builder| builder.launch().unwrap_err().to_string();
+    assert_eq!(
+        refusal(builder(2).pre_fork(3)),
+        "pre_fork is 3: it must not be more than max_forks, which is 2"
+    );
+    assert_eq!(refusal(builder(1).queue(0)), "queue is 0: it must be more than nothing");
+    assert_eq!(refusal(builder(1).attempts(0)), "attempts is 0: it must be more than nothing");
+    let twice = builder(1).method("echo", |_call, (): ()| Ok::<_, String>(()));
+    assert_eq!(refusal(twice), "method is echo: it is there twice");
+    let lane = builder(1).lane(Lane::named("a")).lane(Lane::named("a"));
+    assert_eq!(refusal(lane), "lane is \"a\": it must be a name, and no other lane's");
+    let shut = builder(1).lane(Lane::named("a").at_most(0));
+    assert_eq!(refusal(shut), "at_most is 0 in lane a: nothing would ever get through");
+    let never = builder(1).hard_limit(std::time::Duration::ZERO);
+    assert_eq!(refusal(never), "hard_limit is 0s: it must be more than nothing");
+}

@@ -1,0 +1,110 @@
+//! What the original's test does: the same tasks, with and without forks, and its bugs, that are
+//! none here.
+
+use std::cell::RefCell;
+use std::rc::Rc;
+
+use actix_dispatch::{Failure, NewRequest, RequestDone};
+use serde::{Deserialize, Serialize};
+
+use super::play::{Notes, builder, play, until};
+use crate::scenarios::Scenario;
+
+pub(crate) const SCENARIOS: &[Scenario] = &[
+    ("the_original_s_tasks_with_forks", with_forks),
+    ("the_original_s_tasks_without_forks", without_forks),
+    ("a_result_may_be_anything", plain_results),
+    ("verbose_talk_tells_what_the_original_tells", talk),
+];
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+struct Info {
+    number: u32,
+    squared: u64,
+    words: Vec<String>,
+}
+
+fn tasks(forks: u32) {
+    let told: Rc<RefCell<Vec<RequestDone>>> = Rc::default();
+    let notes = Rc::clone(&told);
+    let builder = builder(forks).upon_result(move |_| Notes::into(notes).recipient()).method(
+        "square",
+        |call, (number, words): (u32, Vec<String>)| {
+            if number == 13 {
+                panic!("unlucky")
+            }
+            if call.from() != "t" {
+                return Err("not from here".to_owned());
+            }
+            Ok(Info { number, squared: u64::from(number).pow(2), words })
+        },
+    );
+    play(builder, async move |stage| {
+        for number in 0..30_u32 {
+            let words = vec!["w".to_owned(); number as usize];
+            let request = NewRequest::to("square").params((number, words)).from("t");
+            stage.0.dispatcher.do_send(request);
+        }
+        until("all are told", async || told.borrow().len() == 30).await;
+        let mut numbers = Vec::new();
+        for RequestDone { request, outcome } in told.take() {
+            let (number, words): (u32, Vec<String>) = request.params().unwrap();
+            numbers.push(number);
+            match outcome {
+                Ok(reply) => {
+                    let squared = u64::from(number).pow(2);
+                    assert_eq!(reply.value::<Info>().unwrap(), Info { number, squared, words });
+                    assert_eq!(request.pid().is_some(), forks > 0);
+                }
+                Err(Failure::Panicked { message, .. }) => {
+                    assert_eq!((number, message.starts_with("unlucky")), (13, true));
+                }
+                Err(other) => panic!("request {number}: {other}"),
+            }
+        }
+        numbers.sort_unstable();
+        assert_eq!(numbers, (0..30).collect::<Vec<_>>());
+    });
+}
+
+fn with_forks() {
+    tasks(3);
+}
+
+fn without_forks() {
+    tasks(0);
+}
+
+fn plain_results() {
+    let builder = builder(1)
+        .method("nothing", |_call, (): ()| Ok::<_, String>(()))
+        .method("none", |_call, (): ()| Ok::<_, String>(None::<u32>))
+        .method("number", |_call, (): ()| Ok::<_, String>(42));
+    play(builder, async |stage| {
+        stage.ask::<()>("nothing", ()).await.unwrap();
+        assert_eq!(stage.ask::<Option<u32>>("none", ()).await.unwrap(), None);
+        assert_eq!(stage.ask::<u64>("number", ()).await.unwrap(), 42);
+    });
+}
+
+fn talk() {
+    let told: Rc<RefCell<Vec<String>>> = Rc::default();
+    let notes = Rc::clone(&told);
+    let builder = builder(1).verbose().talkback(move |_| Notes::into(notes).recipient());
+    play(builder, async move |stage| {
+        let request = NewRequest::to("exit").params(3);
+        let id = request.id();
+        stage.send(request).await.unwrap_err();
+        let expected = [
+            "Started prefork dispatcher".to_owned(),
+            "Creating new fork 0".to_owned(),
+            format!("Handling request {id} with fork 0"),
+            "Fork 0 closed".to_owned(),
+            "Child of fork 0 exited: exit code 3".to_owned(),
+        ];
+        until("all is told", async || {
+            expected.iter().all(|wanted| told.borrow().iter().any(|line| line == wanted))
+        })
+        .await;
+    });
+}
