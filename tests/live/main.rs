@@ -17,6 +17,7 @@ mod housework;
 mod logs;
 mod preforking;
 mod refusals;
+#[cfg(target_os = "linux")]
 mod service;
 mod short;
 mod sizes;
