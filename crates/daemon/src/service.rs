@@ -1,4 +1,4 @@
-//! The daemon as a service: its phase drives the states of a [`ServiceActor`], and what the service is
+//! The daemon as a service: its phase drives the states of a [`ServiceActor`](daemon_service::ServiceActor), and what the service is
 //! told reaches the daemon.
 //!
 //! One line in [`Program::parent`](crate::Program::parent) registers it:
