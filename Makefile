@@ -6,11 +6,11 @@ PORT  ?= 7070
 TARGET := $(or $(CARGO_TARGET_DIR),target)
 
 .DEFAULT_GOAL := help
-.PHONY: help run ctl examples test test-loom bench lint fmt doc deny check clean
+.PHONY: help run ctl examples test test-loom test-windows check-targets bench lint fmt doc deny check clean
 
 help: ## Lists these targets
 	@echo "make TARGET:"
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 run: ## Runs a pre-forking server and shows its scoreboard; talk to it on PORT (7070)
 	$(CARGO) build --release --package examples --example board
@@ -28,6 +28,12 @@ test: ## Passes all tests, those in the documentation too
 test-loom: ## Tests the scoreboard under every order of its memory accesses
 	RUSTFLAGS="--cfg loom" CARGO_TARGET_DIR=$(TARGET)/loom \
 		$(CARGO) test --release --package daemon-core --test loom
+
+test-windows: ## Tests the service under wine's service manager (installs wine and a linker)
+	.ci/test-windows
+
+check-targets: ## Type-checks everything for FreeBSD and macOS
+	.ci/check-targets
 
 bench: ## Runs all benchmarks, or the one of B=name; results in target/bench/
 	$(CARGO) build --release --package bench

@@ -99,7 +99,7 @@ impl<W: Work> Handler<ServiceState> for Session<W> {
         let answer = told.next();
         match told.callback {
             Callback::Shutdown => {
-                service.do_send(answer.delay(self.step + Duration::from_secs(20)))
+                service.do_send(answer.delay(self.step + Duration::from_secs(20)));
             }
             Callback::StartPending
             | Callback::PausePending

@@ -18,6 +18,7 @@ mod logs;
 mod preforking;
 mod refusals;
 mod reloading;
+#[cfg(target_os = "linux")]
 mod service;
 mod short;
 mod sizes;

@@ -109,6 +109,7 @@ pub(crate) enum Command {
     /// Takes no more requests, until `resume`
     Pause,
     /// Takes requests again
+    #[command(alias = "continue")]
     Resume,
     /// Shows what happens, a line each, as it happens
     Events {
@@ -215,6 +216,12 @@ mod tests {
         for refused in ["", "soon", "0", "-1", "NaN", "inf", "1e300", "86401"] {
             assert!(seconds(refused).is_err(), "{refused}");
         }
+    }
+
+    #[test]
+    fn to_continue_is_to_resume() {
+        let cli = Cli::try_parse_from(["daemonctl", "--socket", "/s", "continue"]).expect("parsed");
+        assert!(matches!(cli.command, Command::Resume));
     }
 
     #[test]

@@ -1,5 +1,5 @@
-//! The daemon as a service: its phase drives the states of a [`ServiceActor`], and what the service is
-//! told reaches the daemon.
+//! The daemon as a service: its phase drives the states of a service, and what the service is told
+//! reaches the daemon.
 //!
 //! One line in [`Program::parent`](crate::Program::parent) registers it:
 //! `daemon.do_send(RegisterWith(service))`. The service is spawned so that it

@@ -6,6 +6,12 @@ mod live {
     pub(crate) mod asks;
     pub(crate) mod ends;
     pub(crate) mod failures;
+    #[cfg(target_vendor = "apple")]
+    #[path = "limit/apple.rs"]
+    pub(crate) mod limit;
+    #[cfg(not(target_vendor = "apple"))]
+    #[path = "limit/wide.rs"]
+    pub(crate) mod limit;
     pub(crate) mod originals;
     pub(crate) mod rolling;
     pub(crate) mod signals;

@@ -95,6 +95,7 @@ fn a_program_that_no_manager_has_started_serves_in_its_console() {
         let log = std::fs::read_to_string(&log).unwrap_or_default();
         log.contains("callback Running, state: running, message: none").then_some(())
     });
+    // How Ctrl-C stops it is tried in a terminal, by `make test-windows`.
     child.kill().unwrap();
     child.wait().unwrap();
 }

@@ -6,10 +6,11 @@ use std::time::{Duration, Instant};
 
 use daemon_prefork::Forward::{Nothing, To};
 use daemon_prefork::{Prefork, Signal};
-use nix::sys::resource::{Resource, getrlimit, setrlimit};
+use nix::sys::resource::{getrlimit, setrlimit};
 use nix::unistd::{Uid, setuid};
 
 use super::asks::{Counters, quiet, send, sleep_until_killed, until_term, wait_for_stop};
+use super::limit::PROCESSES;
 use crate::scenarios::Scenario;
 
 pub(crate) const SCENARIOS: &[Scenario] = &[
@@ -148,12 +149,16 @@ fn killed() {
 }
 
 fn refused() {
+    let Some(processes) = PROCESSES else {
+        println!("skipped: there is no limit of processes to set here");
+        return;
+    };
     // The limit does not hold for root.
     if Uid::effective().is_root() {
         setuid(Uid::from_raw(65_534)).expect("root may");
     }
-    let (_, most) = getrlimit(Resource::RLIMIT_NPROC).expect("a limit");
-    setrlimit(Resource::RLIMIT_NPROC, 0, most).expect("lowered");
+    let (_, most) = getrlimit(processes).expect("a limit");
+    setrlimit(processes, 0, most).expect("lowered");
     let (counters, tries) = (Counters::new(), Rc::new(Cell::new(0)));
     let mut pm = Prefork::builder()
         .max_workers(3)
@@ -164,7 +169,7 @@ fn refused() {
                 tries.set(tries.get() + 1);
                 assert!(overview.num_workers == 0 || tries.get() > 3);
                 if tries.get() == 3 {
-                    setrlimit(Resource::RLIMIT_NPROC, most, most).expect("raised");
+                    setrlimit(processes, most, most).expect("raised");
                 }
             }
         })

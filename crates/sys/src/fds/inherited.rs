@@ -20,7 +20,8 @@ static TAKING: Mutex<()> = Mutex::new(());
 pub fn take_inherited(first: RawFd, count: usize) -> Result<Vec<OwnedFd>> {
     let taking = TAKING.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
     let end = RawFd::try_from(count).ok().and_then(|count| first.checked_add(count));
-    let wanted = first.max(0)..end.unwrap_or(RawFd::MAX);
+    let end = end.ok_or_else(|| Error::os("take inherited descriptors", nix::Error::EBADF))?;
+    let wanted = first..end;
     for fd in wanted.clone() {
         let flags = flags(fd)?;
         if flags.contains(FdFlag::FD_CLOEXEC) {
