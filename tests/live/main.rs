@@ -7,6 +7,7 @@ mod babysitting;
 mod company;
 mod control;
 mod detaching;
+mod dispatching;
 mod faults;
 mod forking;
 mod forks;

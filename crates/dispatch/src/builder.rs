@@ -1,31 +1,23 @@
-//! How a dispatcher is configured, launched and started.
+//! How a dispatcher is configured.
 
-use std::cell::RefCell;
 use std::fmt::{self, Display};
 use std::rc::Rc;
 use std::time::Duration;
 
-use actix::{Actor, Addr, Recipient, System};
-use actix_daemon::{
-    Builder as DaemonBuilder, ChildActor, ChildHandle, ConfigError, Daemon, DaemonActor,
-    DaemonChild, DaemonError, Jitter, Launched as LaunchedDaemon, OnDemand, Pid, Program, Solo,
-    UntilStopped,
-};
+use actix::{Addr, Recipient};
+use actix_daemon::{Builder as DaemonBuilder, ConfigError, Daemon, Jitter, Pid, Solo};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use crate::call::Call;
-use crate::claims::Board;
-use crate::dispatcher::{DispatcherActor, Steward};
-use crate::engine::{self, Defaults, Engine, Parts, Staff};
+use crate::dispatcher::DispatcherActor;
+use crate::engine::Defaults;
 use crate::ledger::Lane;
-use crate::link::{Linker, NewLinks};
 use crate::methods::{Class, Method, Methods, OwnMethod, Unfit};
 use crate::request::RequestDone;
-use crate::talkback::{Detail, Talkback, Voice};
+use crate::talkback::{Detail, Talkback};
 use crate::task::Task;
 use crate::transaction::Transaction;
-use crate::worker::{self, Endowed};
 
 /// The way to a dispatcher: see [`Dispatcher::builder`].
 #[derive(Debug, Clone, Copy)]
@@ -56,14 +48,14 @@ impl Dispatcher {
 }
 
 /// Makes a recipient, once there is a System and the dispatcher's address.
-type Make<M> = Box<dyn FnOnce(Addr<DispatcherActor>) -> Recipient<M>>;
+pub(crate) type Make<M> = Box<dyn FnOnce(Addr<DispatcherActor>) -> Recipient<M>>;
 
 /// Who hears of things in the parent.
 #[derive(Default)]
-struct Outside {
-    upon_result: Option<Make<RequestDone>>,
-    fallback: Option<Make<Transaction>>,
-    talkback: Option<Make<Talkback>>,
+pub(crate) struct Outside {
+    pub(crate) upon_result: Option<Make<RequestDone>>,
+    pub(crate) fallback: Option<Make<Transaction>>,
+    pub(crate) talkback: Option<Make<Talkback>>,
 }
 
 /// A dispatcher that is being configured.
@@ -72,21 +64,21 @@ struct Outside {
 /// anything forks.
 #[must_use = "nothing happens before launch"]
 pub struct Builder {
-    daemon: DaemonBuilder<Solo>,
-    max_forks: u32,
-    pre_fork: u32,
-    max_requests: u32,
-    jitter: Jitter,
-    fork_interval: Duration,
-    fork_name: Option<String>,
-    alias: String,
-    detail: Detail,
-    queue: usize,
-    lanes: Vec<Lane>,
-    defaults: Defaults,
-    methods: Methods,
-    trouble: Option<ConfigError>,
-    outside: Outside,
+    pub(crate) daemon: DaemonBuilder<Solo>,
+    pub(crate) max_forks: u32,
+    pub(crate) pre_fork: u32,
+    pub(crate) max_requests: u32,
+    pub(crate) jitter: Jitter,
+    pub(crate) fork_interval: Duration,
+    pub(crate) fork_name: Option<String>,
+    pub(crate) alias: String,
+    pub(crate) detail: Detail,
+    pub(crate) queue: usize,
+    pub(crate) lanes: Vec<Lane>,
+    pub(crate) defaults: Defaults,
+    pub(crate) methods: Methods,
+    pub(crate) trouble: Option<ConfigError>,
+    pub(crate) outside: Outside,
 }
 
 impl fmt::Debug for Builder {
@@ -366,7 +358,7 @@ impl Builder {
         self
     }
 
-    fn check(&mut self) -> Result<(), ConfigError> {
+    pub(crate) fn check(&mut self) -> Result<(), ConfigError> {
         if let Some(trouble) = self.trouble.take() {
             return Err(trouble);
         }
@@ -404,198 +396,5 @@ impl Builder {
             }
         }
         Ok(())
-    }
-
-    /// Does the housework and forks the nursery, before any runtime.
-    ///
-    /// # Errors
-    ///
-    /// As [`actix_daemon::Builder::launch`]; [`DaemonError::Config`] also when numbers or names of
-    /// the dispatcher do not go together, and nothing has happened then.
-    pub fn launch(mut self) -> Result<Launched, DaemonError> {
-        self.check()?;
-        let Builder {
-            daemon,
-            max_forks,
-            pre_fork,
-            max_requests,
-            jitter,
-            fork_interval,
-            fork_name,
-            alias,
-            detail,
-            queue,
-            lanes,
-            defaults,
-            methods,
-            trouble: _none,
-            outside,
-        } = self;
-        let title = fork_name.unwrap_or_else(|| alias.clone());
-        let mut daemon = daemon.alias(alias).title(title);
-        if detail == Detail::Verbose {
-            daemon = daemon.verbose();
-        }
-        let methods = Rc::new(methods);
-        let links = Rc::new(NewLinks::default());
-        // As many as the scoreboard of such a daemon has, so that it can be resized.
-        let slots = (max_forks.saturating_mul(2).clamp(16, daemon_core::MAX_SLOTS)) as usize;
-        let board = Board::make(slots)?;
-        let program = Workers { methods: Rc::clone(&methods), board };
-        let daemon = if max_forks == 0 {
-            daemon.model(Solo).launch(program)?
-        } else {
-            let linker = Linker::new(Rc::clone(&methods), Rc::clone(&links));
-            let model = OnDemand::max_children(max_forks, linker)
-                .start_children(pre_fork)
-                .interval(fork_interval)
-                .requests(max_requests)
-                .jitter(jitter);
-            daemon.model(model).launch(program)?
-        };
-        Ok(Launched {
-            daemon,
-            methods,
-            links,
-            board,
-            slots,
-            lanes,
-            queue,
-            defaults,
-            detail,
-            outside,
-            max_forks: max_forks as usize,
-        })
-    }
-
-    /// Launches the dispatcher and runs it in a System of its own until it has stopped; this is
-    /// called in it once, to start the parent's sessions.
-    ///
-    /// # Errors
-    ///
-    /// As [`launch`](Builder::launch) and [`actix_daemon::Launched::run`].
-    pub fn run(self, start: impl FnOnce(Started)) -> Result<(), DaemonError> {
-        let launched = self.launch()?;
-        System::new().block_on(async move {
-            let started = launched.start()?;
-            let daemon = started.daemon.clone();
-            start(started);
-            daemon.send(UntilStopped).await.unwrap_or(Err(DaemonError::ActorLost))
-        })
-    }
-}
-
-/// A dispatcher whose housework is done and whose nursery stands; its actors are still to be
-/// started.
-#[must_use = "the dispatcher works only when it is started"]
-pub struct Launched {
-    daemon: LaunchedDaemon<Workers>,
-    methods: Rc<Methods>,
-    links: Rc<NewLinks>,
-    board: Board,
-    slots: usize,
-    lanes: Vec<Lane>,
-    queue: usize,
-    defaults: Defaults,
-    detail: Detail,
-    outside: Outside,
-    max_forks: usize,
-}
-
-impl fmt::Debug for Launched {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Launched").field("daemon", &self.daemon).finish_non_exhaustive()
-    }
-}
-
-/// A dispatcher that runs.
-#[derive(Debug, Clone)]
-pub struct Started {
-    /// Where requests go.
-    pub dispatcher: Addr<DispatcherActor>,
-    /// The daemon that its workers are children of: it is asked for status, reload, shutdown.
-    pub daemon: Addr<DaemonActor<Endowed>>,
-}
-
-impl Launched {
-    /// Starts the dispatcher's actors, and the daemon's, in the System of this thread.
-    ///
-    /// # Errors
-    ///
-    /// As [`actix_daemon::Launched::start`].
-    pub fn start(self) -> Result<Started, DaemonError> {
-        let Launched {
-            daemon,
-            methods,
-            links,
-            board,
-            slots,
-            lanes,
-            queue,
-            defaults,
-            detail,
-            outside,
-            max_forks,
-        } = self;
-        let daemon = daemon.start()?;
-        let staff = match max_forks {
-            0 => Staff::Parent,
-            most => Staff::Workers { most, daemon: daemon.clone() },
-        };
-        let voice = Voice { log: actix_daemon::logger(), recipient: None, detail };
-        let parts =
-            Parts { methods, board, slots, lanes, queue_max: queue, staff, voice, defaults };
-        let shared = Rc::new(RefCell::new(Engine::new(parts)));
-        engine::run(&shared, &links);
-        Steward::subscribe(&shared, &daemon);
-        let dispatcher = DispatcherActor::new(Rc::clone(&shared)).start();
-        // Each may send requests at once: the engine is not held meanwhile.
-        let Outside { upon_result, fallback, talkback } = outside;
-        let upon_result = upon_result.map(|make| make(dispatcher.clone()));
-        let fallback = fallback.map(|make| make(dispatcher.clone()));
-        let talkback = talkback.map(|make| make(dispatcher.clone()));
-        let mut engine = shared.borrow_mut();
-        (engine.upon_result, engine.fallback) = (upon_result, fallback);
-        engine.voice.recipient = talkback;
-        engine.voice.say(format_args!("Started prefork dispatcher"));
-        drop(engine);
-        Ok(Started { dispatcher, daemon })
-    }
-}
-
-/// The program whose children are workers.
-#[derive(Debug)]
-pub(crate) struct Workers {
-    methods: Rc<Methods>,
-    board: Board,
-}
-
-impl Program for Workers {
-    type Request = Endowed;
-
-    fn child(self, _daemon: Addr<ChildActor>) -> Recipient<DaemonChild<Endowed>> {
-        Session { workers: Some(self) }.start().recipient()
-    }
-}
-
-/// A worker's session: it begins to work when it gets its link.
-struct Session {
-    workers: Option<Workers>,
-}
-
-impl Actor for Session {
-    type Context = actix::Context<Self>;
-}
-
-impl actix::Handler<DaemonChild<Endowed>> for Session {
-    type Result = ();
-
-    fn handle(&mut self, born: DaemonChild<Endowed>, _ctx: &mut Self::Context) {
-        let (Some(workers), Some(child)) = (self.workers.take(), ChildHandle::current()) else {
-            return;
-        };
-        let Workers { methods, board } = workers;
-        let log = actix_daemon::logger();
-        child.work(worker::live(child.clone(), born.request, methods, board, log));
     }
 }

@@ -1,4 +1,87 @@
-//! Tasks to pre-forked workers.
+//! Tasks to pre-forked worker processes, results to futures and recipients: what
+//! `POE::Component::PreforkDispatch` does, and what it never could.
+//!
+//! # Theory of operation
+//!
+//! A dispatcher is a daemon whose children are workers: the same nursery, scoreboard, babysitter and
+//! control socket as of any [`actix_daemon`]. Its model is a pool on demand
+//! ([`OnDemand`](actix_daemon::OnDemand)): each worker is born with one end of a link, and there are
+//! as many workers as waiting requests ask for, up to [`max_forks`](Builder::max_forks).
+//!
+//! ```text
+//! your sessions -- NewRequest --> DispatcherActor     parent
+//!       ^                              |  Ledger: queue, workers, claims
+//!       +-- future, RequestDone -------+
+//!                                      |  link: frames, memory   ^ answers
+//!                                      v                         |
+//!                                  worker 0: one task at a time, in a process of its own
+//!                                  worker 1: ...
+//! ```
+//!
+//! Every request gets **exactly one answer** ([`Outcome`]): a value, or a [`Failure`] that says which
+//! of the ways it went. What a request can be refused for is found out before a worker is bothered.
+//! The rule of it is a state machine without I/O or clock; actors carry it out.
+//!
+//! A worker that is busy with short tasks is sent some ahead, so that a batch of them costs one system
+//! call. Whose such a task is, is settled in shared memory ([`daemon_core::Claim`]): one that was not
+//! begun is taken back when another worker is idle, when the one before it takes long, when it is
+//! cancelled, and when the worker dies. So a crash costs the task that was running, and no other.
+//!
+//! # Examples
+//!
+//! ```standalone_crate
+//! use actix_daemon::{DaemonError, Manner, Shutdown};
+//! use actix_dispatch::{Dispatcher, NewRequest};
+//!
+//! fn main() -> Result<(), DaemonError> {
+//!     Dispatcher::builder()
+//!         .max_forks(4)
+//!         .method("resize", |_call, (path, width): (String, u32)| {
+//!             if width == 0 { Err("no width") } else { Ok(format!("{path} is {width} wide")) }
+//!         })
+//!         .method("crash", |_call, (): ()| -> Result<(), String> { std::process::abort() })
+//!         .run(|started| {
+//!             actix_rt::spawn(async move {
+//!                 let dispatcher = started.dispatcher;
+//!                 let resize = NewRequest::to("resize").params(("a.png", 640));
+//!                 let answer = dispatcher.send(resize).await.expect("it is there");
+//!                 let line: String = answer.expect("a value").value().expect("a text");
+//!                 assert_eq!(line, "a.png is 640 wide");
+//!                 let crash = dispatcher.send(NewRequest::to("crash")).await.expect("it is there");
+//!                 assert!(crash.unwrap_err().to_string().starts_with("lost: "));
+//!                 started.daemon.do_send(Shutdown(Manner::Orderly));
+//!             });
+//!         })
+//! }
+//! ```
+//!
+//! # Map
+//!
+//! | rooms | for |
+//! | --- | --- |
+//! | [`Dispatcher::builder`], [`Builder`] | configuring: numbers, methods, hooks, recipients |
+//! | [`Launched`], [`Started`] | how it is run, here or in a System of yours |
+//! | [`NewRequest`], [`Do`], [`Task`], [`Bytes`] | what is asked for |
+//! | [`Outcome`], [`Reply`], [`Failure`], [`Rejection`] | the one answer |
+//! | [`RequestDone`], [`Request`] | the same, delivered to a recipient |
+//! | [`Call`] | what a handler knows of the call that it serves |
+//! | [`Class`], [`OwnMethod`], [`Transaction`] | methods of a namespace, of a request, of nobody |
+//! | [`Lane`] | a queue of its own within the queue |
+//! | [`Cancel`], [`Tallied`], [`Aside`] | what the dispatcher is asked for besides |
+//! | [`Talkback`] | what it says, and what workers print |
+//!
+//! # Limitations
+//!
+//! - Methods are known before the launch: code cannot cross to a process that is there already.
+//! - A handler that blocks also keeps its worker from hearing signals; so does a hard limit's
+//!   absence. The babysitter's limits hold for workers as for any child.
+//! - Tasks that are known to take less than a millisecond may be sent ahead: with several workers the
+//!   order in which such are *begun* can differ from that of the queue by as much. Others are begun
+//!   strictly in order.
+//! - `std::process::exit` in a handler runs the destructors of the runtime's thread locals, which
+//!   panic: its worker is told to have died of ABRT and not of its exit code.
+//! - A line that is printed is told with the method that its worker did then or did last; among tasks
+//!   that follow each other within microseconds it may be the neighbour's.
 
 mod answer;
 mod body;
@@ -8,6 +91,9 @@ mod claims;
 mod dispatcher;
 mod engine;
 mod frame;
+#[cfg(feature = "fuzz")]
+pub mod fuzz;
+mod launch;
 mod ledger;
 mod link;
 mod methods;
@@ -22,10 +108,11 @@ mod worker;
 
 pub use answer::{Failure, Limit, Outcome, Rejection, Reply, When};
 pub use body::Bytes;
-pub use builder::{Builder, Dispatcher, Launched, Started};
+pub use builder::{Builder, Dispatcher};
 pub use call::Call;
 pub use dispatcher::{Aside, Cancel, DispatcherActor, Running, Tallied};
 pub use engine::PutAside;
+pub use launch::{Launched, Started};
 pub use ledger::{Cancelling, Lane, Tally};
 pub use methods::{Class, OwnMethod};
 pub use request::{NewRequest, Request, RequestDone, RequestId};

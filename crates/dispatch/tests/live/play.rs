@@ -71,8 +71,11 @@ pub(crate) fn play(builder: Builder, story: impl AsyncFnOnce(Stage) + 'static) {
             let daemon = started.daemon.clone();
             let stage = Stage(started);
             let told = AssertUnwindSafe(story(stage.clone())).catch_unwind().await;
-            let workers = stage.workers().await;
-            seen.borrow_mut().extend(workers);
+            // It may have stopped already.
+            if let Ok(report) = daemon.send(Status::Board).await {
+                let pids = report.children.iter().filter_map(|child| child.pid);
+                seen.borrow_mut().extend(pids);
+            }
             *note.borrow_mut() = told.is_err();
             let manner = if told.is_ok() { Manner::Orderly } else { Manner::AtOnce };
             daemon.do_send(Shutdown(manner));

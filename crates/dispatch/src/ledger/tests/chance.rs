@@ -2,6 +2,8 @@
 
 use proptest::prelude::*;
 
+use daemon_core::Manner;
+
 use super::super::*;
 use super::stage::{Answered, SLOTS, Stage};
 
@@ -61,7 +63,7 @@ fn play(events: Vec<Event>) -> Stage {
     let mut stage = Stage::new(1000);
     let lanes = [LaneId::COMMON, stage.lane("books"), stage.lane("mail")];
     let mut attempts_of = std::collections::HashMap::new();
-    let mut last = vec![None; SLOTS];
+    let mut last = [None; SLOTS];
     for event in events {
         match event {
             Event::Admit { priority, lane, attempts, hard, terminate, method } => {
@@ -106,8 +108,6 @@ fn play(events: Vec<Event>) -> Stage {
         let tally = stage.ledger.tally();
         let answered = stage.answers.len();
         assert_eq!(stage.admitted.len(), answered + tally.queued + tally.sent, "{tally:?}");
-        let books = stage.workers.iter().flatten().filter_map(|worker| worker.doing);
-        drop(books);
     }
     for (id, died) in &stage.died_over {
         assert!(died <= &attempts_of[id], "it was tried more often than it may");

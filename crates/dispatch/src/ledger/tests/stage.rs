@@ -4,7 +4,7 @@ use std::collections::{HashMap, HashSet, VecDeque};
 use std::rc::Rc;
 
 use actix_daemon::{ChildId, Pid};
-use daemon_core::{Begun, Claim, Ended, Generation, SlotNumber};
+use daemon_core::{Begun, Claim, Ended, Generation, Manner, SlotNumber};
 
 use super::super::*;
 

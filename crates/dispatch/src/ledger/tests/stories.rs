@@ -1,7 +1,10 @@
 //! Stories that are to go so, and not otherwise.
 
+use daemon_core::Manner;
+
 use super::super::*;
 use super::stage::{Answered, SLOTS, Stage};
+use crate::answer::{Limit, When};
 
 fn ids(keys: &[Key]) -> Vec<RequestId> {
     keys.iter().map(|key| key.id).collect()
@@ -39,7 +42,9 @@ fn what_comes_first_is_begun_first_and_who_has_waited_longest_gets_it() {
 fn nothing_is_sent_ahead_of_which_nobody_knows_how_long_it_takes() {
     let mut stage = Stage::new(100);
     stage.join(0);
-    (0..10).for_each(|_request| drop(stage.admit(Stage::order())));
+    for _request in 0..10 {
+        stage.admit(Stage::order());
+    }
     assert_eq!(stage.ledger.tally().sent, 1);
     stage.begin(0);
     stage.later(Duration::from_millis(5));
@@ -52,7 +57,9 @@ fn what_is_short_is_sent_ahead_and_taken_back_from_behind_a_long_one() {
     let mut stage = Stage::new(1000);
     stage.join(0);
     warm(&mut stage);
-    (0..40).for_each(|_request| drop(stage.admit(Stage::order())));
+    for _request in 0..40 {
+        stage.admit(Stage::order());
+    }
     stage.begin(0);
     stage.end(0);
     let ahead = stage.ledger.tally().sent;

@@ -1,0 +1,24 @@
+//! The decoder of frames, opened to the fuzz target: any bytes are frames or an error.
+
+use crate::body::fits;
+use crate::frame::{Inbox, Order, Word};
+
+/// Reads bytes as what a worker says, as what it is told, and as parameters.
+pub fn frames(bytes: &[u8]) {
+    let mut inbox = Inbox::default();
+    inbox.feed(bytes);
+    while let Ok(Some((word, rest))) = inbox.next::<Word>() {
+        if let Word::Answer(answer) = word {
+            let _ = rest.body(answer.body).map(|body| body.decode::<(String, Vec<u64>)>());
+        }
+    }
+    let mut inbox = Inbox::default();
+    for piece in bytes.chunks(7) {
+        inbox.feed(piece);
+        while let Ok(Some((order, rest))) = inbox.next::<Order<'_>>() {
+            let place = order.body;
+            let _ = rest.body(place);
+        }
+    }
+    let _ = fits::<(Vec<Option<String>>, (u8, i64), f64)>(bytes);
+}

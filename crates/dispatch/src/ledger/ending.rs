@@ -1,0 +1,170 @@
+//! How requests end before their time: cancelled, overdue, refused at the end of it all; and the
+//! operator's hold.
+
+use daemon_core::{Condemned, Hold, Manner, Moment, Owner, TakenBack};
+
+use super::workers::Sent;
+use super::{Act, Cancelling, Claims, Key, Killing, Ledger, STALL, Stance, State};
+use crate::answer::{Failure, Limit, Rejection, When};
+use crate::request::{Abandoned, RequestId};
+
+impl<T, C: Claims> Ledger<T, C> {
+    /// Nobody waits for this request any more, or somebody wants it ended.
+    pub(crate) fn cancel(
+        &mut self,
+        key: Key,
+        running: Option<Abandoned>,
+        now: Moment,
+    ) -> Cancelling {
+        let Some(record) = self.record(key) else { return Cancelling::Unknown };
+        let State::Sent { slot, turn } = record.state else {
+            self.fail(key, Failure::Cancelled { when: When::Queued }, now);
+            return Cancelling::Queued;
+        };
+        let running = running.unwrap_or(record.order.abandoned);
+        match (self.claims.take_back(slot, turn), running) {
+            (TakenBack::Yes, _) => {
+                self.workers.take_out(slot, turn);
+                self.fail(key, Failure::Cancelled { when: When::Queued }, now);
+                self.assign(now);
+                Cancelling::Queued
+            }
+            (TakenBack::TooLate, Abandoned::RunsOn) => Cancelling::RunsOn,
+            (TakenBack::TooLate, Abandoned::Terminated) => {
+                let failure = Failure::Cancelled { when: When::Running };
+                match self.condemn(slot, turn, Killing::Cancelled, failure, now) {
+                    Condemned::Yes => Cancelling::Terminated,
+                    Condemned::No => Cancelling::RunsOn,
+                }
+            }
+        }
+    }
+
+    /// Where the request of this number is, if it is not answered. It looks at all there are.
+    pub(crate) fn find(&self, id: RequestId) -> Option<Key> {
+        let found = self
+            .records
+            .iter()
+            .position(|record| record.as_ref().is_some_and(|record| record.id == id))?;
+        Some(Key { index: u32::try_from(found).ok()?, id })
+    }
+
+    /// Gives up a worker that does this task: the task is answered, the rest of its hand is others'.
+    fn condemn(
+        &mut self,
+        slot: usize,
+        turn: u64,
+        why: Killing,
+        failure: Failure,
+        now: Moment,
+    ) -> Condemned {
+        // Who is condemned begins nothing more, and one that has ended it has its answer under way.
+        let condemned = self.claims.condemn(slot, turn);
+        if condemned == Condemned::Yes {
+            if let Some(key) = self.workers.take_out(slot, turn) {
+                self.fail(key, failure, now);
+            }
+            self.take_back_all(slot, now);
+            if let Some(pid) = self.workers.condemned(slot) {
+                self.acts.push_back(Act::Kill { pid, why });
+            }
+            self.assign(now);
+        }
+        condemned
+    }
+
+    pub(super) fn take_back_all(&mut self, slot: usize, now: Moment) {
+        for Sent { turn, key, .. } in self.workers.hand(slot) {
+            if self.claims.take_back(slot, turn) == TakenBack::Yes {
+                self.workers.take_out(slot, turn);
+                self.back_to_queue(key, now);
+            }
+        }
+    }
+
+    /// The time is now: who is overdue is given up, and what waits behind a long task is taken back.
+    pub(crate) fn tick(&mut self, now: Moment) {
+        for slot in self.workers.stalled(now, STALL) {
+            self.take_back_all(slot, now);
+        }
+        if self.limited > 0 {
+            for (slot, front) in self.workers.fronts() {
+                let Some(limit) = self.record(front.key).and_then(|record| record.order.hard)
+                else {
+                    continue;
+                };
+                if let Owner::Worker(begun) = self.claims.owner(slot, front.turn)
+                    && now.saturating_since(begun) >= limit
+                {
+                    let failure = Failure::TimedOut { kind: Limit::Hard, limit };
+                    let _ = self.condemn(slot, front.turn, Killing::Overtime, failure, now);
+                }
+            }
+        }
+        self.assign(now);
+    }
+
+    /// When it is to be looked again though nothing has come.
+    pub(crate) fn next_wake(&self, now: Moment) -> Option<Moment> {
+        let stall = self.workers.next_stall(STALL);
+        if self.limited == 0 {
+            return stall;
+        }
+        let due = self.workers.fronts().into_iter().filter_map(|(slot, front)| {
+            let limit = self.record(front.key)?.order.hard?;
+            let begun = match self.claims.owner(slot, front.turn) {
+                Owner::Worker(begun) => begun,
+                Owner::Sender => now,
+            };
+            Some(begun + limit)
+        });
+        due.chain(stall).min()
+    }
+
+    /// The operator's word: nothing is sent while it is held.
+    pub(crate) fn hold(&mut self, hold: Hold, now: Moment) {
+        self.hold = hold;
+        if hold == Hold::Yes {
+            for slot in self.workers.slots() {
+                self.take_back_all(slot, now);
+            }
+        }
+        self.assign(now);
+    }
+
+    /// The end begins: orderly, what was taken is still done; at once, what waits is refused.
+    pub(crate) fn stop(&mut self, manner: Manner, now: Moment) {
+        match manner {
+            Manner::Orderly => {
+                if self.stance == Stance::Open {
+                    self.stance = Stance::Draining;
+                }
+                self.hold = Hold::No;
+                self.assign(now);
+            }
+            Manner::AtOnce => {
+                self.stance = Stance::Closed;
+                for slot in self.workers.slots() {
+                    self.take_back_all(slot, now);
+                }
+                self.refuse_the_waiting(now);
+            }
+        }
+    }
+
+    /// All that wait are refused, the first first.
+    fn refuse_the_waiting(&mut self, now: Moment) {
+        let mut keys: Vec<(u64, Key)> = Vec::with_capacity(self.queued);
+        for (index, record) in (0..).zip(&self.records) {
+            if let Some(record) = record
+                && record.state == State::Queued
+            {
+                keys.push((record.turn, Key { index, id: record.id }));
+            }
+        }
+        keys.sort_by_key(|(turn, _key)| *turn);
+        for (_turn, key) in keys {
+            self.fail(key, Rejection::ShuttingDown.into(), now);
+        }
+    }
+}
