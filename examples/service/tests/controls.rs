@@ -137,7 +137,9 @@ fn what_does_not_fit_the_state_is_refused() {
     reached(&service, ServiceState::Running);
     assert_eq!(code(control(&service, NETBINDADD)), 1052);
     assert!(control(&service, SHUTDOWN).is_err(), "clients may not");
+    installed.until_logged("callback Running");
     service.stop().unwrap();
+    installed.until_logged("callback StopPending");
     if is_wine() {
         // Windows answers with the state.
         assert_eq!(code(control(&service, INTERROGATE)), 1061);

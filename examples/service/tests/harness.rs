@@ -124,6 +124,10 @@ impl Installed {
 
 impl Drop for Installed {
     fn drop(&mut self) {
+        if std::thread::panicking() {
+            // What it has said goes with the test's directory.
+            println!("{}", self.log());
+        }
         // It may not have been installed, or have stopped, or not have begun.
         if let Ok(service) = self.try_open() {
             let _ = service.stop();

@@ -11,7 +11,6 @@ const SHUTDOWN: u32 = 5;
 const PRESHUTDOWN: u32 = 15;
 
 #[test]
-#[expect(clippy::print_stderr, reason = "who skips says why")]
 fn a_service_that_is_shut_down_says_so_and_stops() {
     if !is_wine() {
         eprintln!("skipped: Windows sends these only when it goes down");

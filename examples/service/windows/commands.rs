@@ -171,10 +171,14 @@ pub(super) fn manage(deed: Deed, name: &str) -> Outcome {
                 | ServiceAccess::QUERY_STATUS
                 | ServiceAccess::USER_DEFINED_CONTROL;
             let service = opened(name, access)?;
-            match UserEventCode::from_raw(code) {
-                Ok(user) => drop(service.notify(user)?),
-                Err(_system) => drop(control::control(&service, code)?),
-            }
+            // What it answers is its state, which is told below.
+            let _state = match UserEventCode::from_raw(code) {
+                Ok(user) => stage_of(service.notify(user)?.current_state),
+                Err(_system) => {
+                    let code = u8::try_from(control::control(&service, code)?)?;
+                    Stage::from_code(code).ok_or("the manager tells a state that there is not")?
+                }
+            };
             query(&service)
         }
     }
@@ -247,7 +251,11 @@ fn set_up(service: &Service, name: &str) -> Outcome {
 }
 
 fn stage(service: &Service) -> Result<Stage, windows_service::Error> {
-    Ok(match service.query_status()?.current_state {
+    Ok(stage_of(service.query_status()?.current_state))
+}
+
+fn stage_of(state: ServiceState) -> Stage {
+    match state {
         ServiceState::Stopped => Stage::Stopped,
         ServiceState::StartPending => Stage::StartPending,
         ServiceState::StopPending => Stage::StopPending,
@@ -255,7 +263,7 @@ fn stage(service: &Service) -> Result<Stage, windows_service::Error> {
         ServiceState::ContinuePending => Stage::ContinuePending,
         ServiceState::PausePending => Stage::PausePending,
         ServiceState::Paused => Stage::Paused,
-    })
+    }
 }
 
 fn until(service: &Service, wanted: Stage) -> Outcome {

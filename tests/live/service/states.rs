@@ -31,9 +31,8 @@ fn a_service_is_ready_when_its_pool_is_up_and_says_when_it_stops() {
     }
     assert!(told[..ready].iter().any(|told| told.get("EXTEND_TIMEOUT_USEC").is_some()));
     assert!(told[ready].status().starts_with("running: 2 children"), "{:?}", told[ready]);
-    let ended = daemon.stop();
-    let code = &ended[ended.keys().next().expect("the parent")];
-    assert_eq!(code, "code 0");
+    let parent = daemon.parent();
+    assert_eq!(daemon.stop()[&parent], "code 0");
     let stopping = supervisor.until_after(ready, "STOPPING", Some("1"));
     let first = &supervisor.told()[stopping];
     assert_eq!(first.names, ["STOPPING", "EXTEND_TIMEOUT_USEC", "STATUS"]);
@@ -168,4 +167,15 @@ fn a_supervisor_that_makes_no_sense_is_refused() {
     assert!(failed.error.contains("NOTIFY_SOCKET"), "{}", failed.error);
     let failed = Start::example("service").environment("WATCHDOG_USEC", "soon").fails();
     assert!(failed.error.contains("WATCHDOG_USEC"), "{}", failed.error);
+}
+
+#[test]
+fn a_daemon_that_fails_ends_its_service_with_exit_code_1() {
+    let (mut supervisor, mut daemon) = started(&[]);
+    let parent = daemon.parent();
+    assert!(daemon.nursery().signal(Signal::SIGKILL));
+    assert_eq!(daemon.ended()[&parent], "code 1");
+    supervisor.until_after(0, "STOPPING", Some("1"));
+    let last = supervisor.told().last().expect("told");
+    assert_eq!(last.status(), "stopped");
 }

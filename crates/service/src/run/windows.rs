@@ -1,7 +1,8 @@
 //! A service's System on Windows: in the thread that the service manager calls, or in a console.
 
 use std::error::Error;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Condvar, Mutex, PoisonError};
+use std::time::Duration;
 
 use actix::{Addr, System};
 use windows_service::service_dispatcher;
@@ -29,8 +30,28 @@ enum Job {
     Done(Result<u32, ServiceError>),
 }
 
+/// Rung as the job changes.
+static CHANGED: Condvar = Condvar::new();
+
+/// How long the manager's thread may take to end after the manager has let go of the process.
+const END_MAX: Duration = Duration::from_secs(60);
+
 fn put(job: Job) -> Job {
-    std::mem::replace(&mut *JOB.lock().unwrap_or_else(PoisonError::into_inner), job)
+    let former = std::mem::replace(&mut *JOB.lock().unwrap_or_else(PoisonError::into_inner), job);
+    CHANGED.notify_all();
+    former
+}
+
+/// What came of it, which may be a moment later than the manager's letting go.
+fn outcome() -> Result<u32, ServiceError> {
+    let job = JOB.lock().unwrap_or_else(PoisonError::into_inner);
+    let is_open = |job: &mut Job| !matches!(job, Job::Done(_));
+    let (mut job, _time) =
+        CHANGED.wait_timeout_while(job, END_MAX, is_open).unwrap_or_else(PoisonError::into_inner);
+    match std::mem::replace(&mut *job, Job::Running) {
+        Job::Done(outcome) => outcome,
+        Job::None | Job::Given { .. } | Job::Running => Err(ServiceError::ActorLost),
+    }
 }
 
 /// Runs a service of this name in a System of its own, until it has stopped; returns with its exit
@@ -58,10 +79,7 @@ where
         }
     }
     match service_dispatcher::start(name, service_main) {
-        Ok(()) => match put(Job::Running) {
-            Job::Done(outcome) => outcome,
-            Job::None | Job::Given { .. } | Job::Running => Err(ServiceError::ActorLost),
-        },
+        Ok(()) => outcome(),
         Err(windows_service::Error::Winapi(error)) if error.raw_os_error() == Some(NO_MANAGER) => {
             match put(Job::Running) {
                 Job::Given { start, .. } => serve(start),
@@ -113,9 +131,10 @@ extern "system" fn service_main(_count: u32, _arguments: *mut *mut u16) {
     };
     let outcome = serve(start);
     let exit_code = *outcome.as_ref().unwrap_or(&FAILED);
-    // The thread in `run` goes on as soon as the manager knows: what came of it stands there before.
+    // The process ends when the outcome is there: the manager hears of the end before.
+    let outcome = match farewell.stopped(exit_code) {
+        Ok(()) => outcome,
+        Err(error) => outcome.and(Err(manager(error))),
+    };
     let _running = put(Job::Done(outcome));
-    if let Err(error) = farewell.stopped(exit_code) {
-        let _outcome = put(Job::Done(Err(manager(error))));
-    }
 }
