@@ -3,7 +3,7 @@
 //!
 //! `live` runs them all, `live PART` those whose name has PART in it. A scenario is the same program
 //! again, with its name in the environment, in a process group of its own. It has ended when its output
-//! has, so that one that leaves a process behind is found out; after a minute all that is left of it is
+//! has, so that one that leaves a process behind is found out; after five minutes all that is left of it is
 //! killed.
 
 use std::env;
@@ -18,7 +18,7 @@ pub(crate) type Scenario = (&'static str, fn());
 
 const NAME: &str = "LIVE_SCENARIO";
 /// How long a scenario may take on a busy machine.
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_secs(300);
 
 /// Runs those that are asked for by the program's arguments, or the one that this process is.
 pub(crate) fn run(rooms: &[&[Scenario]]) -> ExitCode {
