@@ -17,4 +17,6 @@ pub(crate) use guard::Guard;
 pub(crate) use nix::sys::signal::Signal;
 pub(crate) use patience::{during, until};
 pub(crate) use process::Process;
-pub(crate) use start::{Start, example};
+pub(crate) use start::Start;
+#[cfg(target_os = "linux")]
+pub(crate) use start::example;

@@ -69,7 +69,7 @@ fn before_the_frame() {
 fn write_half_a_frame() {
     let half = [200_u8, 0, 0, 0, 2];
     for number in 3..64 {
-        let flags = nix::sys::socket::MsgFlags::MSG_NOSIGNAL;
+        let flags = nix::sys::socket::MsgFlags::empty();
         let kind = std::fs::read_link(format!("/proc/self/fd/{number}"));
         if kind.is_ok_and(|kind| kind.to_string_lossy().starts_with("socket:"))
             && nix::sys::socket::send(number, &half, flags).is_ok()
