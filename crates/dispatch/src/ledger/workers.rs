@@ -235,6 +235,10 @@ impl Workers {
         self.working
     }
 
+    pub(super) fn child(&self, slot: usize) -> Option<ChildId> {
+        self.get(slot).map(|worker| worker.child)
+    }
+
     pub(super) fn pid(&self, slot: usize) -> Option<Pid> {
         self.get(slot).map(|worker| worker.pid)
     }
