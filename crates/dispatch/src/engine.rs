@@ -170,7 +170,7 @@ impl Engine {
         self.aside.iter().cloned().collect()
     }
 
-    /// Does what the ledger wants done.
+    /// Does what the ledger wants done, and sends what is to be sent.
     fn pump(&mut self) {
         while let Some(act) = self.ledger.next_act() {
             match act {
@@ -199,6 +199,7 @@ impl Engine {
                 }
             }
         }
+        self.flush();
         self.tell_demand();
         self.arm();
         if self.ledger.has_room() {

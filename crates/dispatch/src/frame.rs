@@ -168,6 +168,8 @@ impl Inbox {
                 Ok(if is_cut { Received::More } else { Received::All })
             }
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(Received::All),
+            // It was closed with something unread.
+            Err(error) if error.kind() == io::ErrorKind::ConnectionReset => Ok(Received::Hangup),
             Err(error) => Err(error),
         }
     }

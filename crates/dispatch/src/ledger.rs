@@ -421,6 +421,11 @@ impl<T, C: Claims> Ledger<T, C> {
         self.record(front.key).map(|record| &record.cargo)
     }
 
+    /// Which child works in a slot.
+    pub(crate) fn child_of(&self, slot: usize) -> Option<ChildId> {
+        self.workers.child(slot)
+    }
+
     /// Which process has a slot, if it is there to work.
     pub(crate) fn pid_of(&self, slot: usize) -> Option<Pid> {
         self.workers.pid(slot)

@@ -79,8 +79,6 @@ impl Engine {
         }
         self.ledger.assign(time);
         self.pump();
-        // Whom it was sent to was idle, and waits for it.
-        self.flush();
     }
 
     /// Ends a request of this number.
@@ -88,7 +86,6 @@ impl Engine {
         let Some(key) = self.ledger.find(id) else { return Cancelling::Unknown };
         let cancelled = self.ledger.cancel(key, Some(running), now());
         self.pump();
-        self.flush();
         cancelled
     }
 
@@ -103,7 +100,6 @@ impl Engine {
             }
         }
         self.pump();
-        self.flush();
     }
 }
 

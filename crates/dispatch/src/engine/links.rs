@@ -53,7 +53,6 @@ impl Engine {
             let pid = *pid;
             self.ledger.worker_ready(child, pid, now());
             self.pump();
-            self.flush();
         }
     }
 
@@ -82,7 +81,6 @@ impl Engine {
         self.ledger.worker_gone(child, cause, now());
         self.refuse_if_nobody_is_left();
         self.pump();
-        self.flush();
     }
 
     fn receive(&mut self, child: ChildId) -> io::Result<Received> {
@@ -98,7 +96,6 @@ impl Engine {
             self.hear(child)?;
             if received != Received::More {
                 self.pump();
-                self.flush();
                 return Ok(received);
             }
         }
@@ -140,8 +137,11 @@ impl Engine {
 
     /// Puts an order on its link.
     pub(super) fn send(&mut self, slot: usize, turn: u64, key: Key) {
+        let Some(child) = self.ledger.child_of(slot) else { return };
         let Some((cargo, attempt)) = self.ledger.cargo(key) else { return };
-        let Some(Some(link)) = self.links.get_mut(slot) else { return };
+        // The slot may be another's already: then this one is gone, and what it is sent comes back.
+        let link = self.links.get_mut(slot).and_then(Option::as_mut);
+        let Some(link) = link.filter(|link| link.child == child) else { return };
         let Cargo { name, from, method, soft, params, .. } = &*cargo;
         let order = Order {
             turn,

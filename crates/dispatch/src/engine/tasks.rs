@@ -109,7 +109,6 @@ async fn tick(shared: Shared) {
                 engine.armed = None;
                 engine.ledger.tick(now());
                 engine.pump();
-                engine.flush();
             }
             Either::Right(((), _)) => {}
         }
@@ -165,6 +164,5 @@ impl Engine {
             daemon.do_send(Kill(pid));
         }
         self.pump();
-        self.flush();
     }
 }

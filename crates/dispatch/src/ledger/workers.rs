@@ -6,7 +6,7 @@ use std::time::Duration;
 use actix_daemon::{ChildId, Pid};
 use daemon_core::Moment;
 
-use super::Key;
+use super::{IN_HAND_MAX, Key};
 
 /// A task that is with a worker.
 #[derive(Debug, Clone, Copy)]
@@ -156,13 +156,17 @@ impl Workers {
         let worker = self.get_mut(slot)?;
         let sent = worker.remove(turn)?;
         worker.since = now;
-        let is_news = !worker.answered_lately;
-        worker.answered_lately = true;
-        if is_news {
-            self.lately.push(slot);
-        }
+        self.note_answer(slot);
         self.look_after(slot);
         Some(sent.key)
+    }
+
+    /// It has answered since the last look.
+    pub(super) fn note_answer(&mut self, slot: usize) {
+        let Some(worker) = self.get_mut(slot) else { return };
+        if !std::mem::replace(&mut worker.answered_lately, true) {
+            self.lately.push(slot);
+        }
     }
 
     /// Takes a task out of its hand that it does not do.
@@ -191,8 +195,13 @@ impl Workers {
         pace: Option<Duration>,
         now: Moment,
     ) -> Option<(u64, Pid)> {
-        let turn = *self.next_turn.get(slot)?;
+        let mut turn = *self.next_turn.get(slot)?;
         let worker = self.get_mut(slot)?;
+        // A cell that a task in hand has is that task's: the turns between may have been taken back.
+        let cell = |turn: u64| turn % IN_HAND_MAX as u64;
+        while worker.hand.iter().any(|sent| cell(sent.turn) == cell(turn)) {
+            turn += 1;
+        }
         let was_idle = worker.hand.is_empty();
         worker.put(Sent { turn, key, pace }, now);
         let pid = worker.pid;
@@ -233,6 +242,10 @@ impl Workers {
     /// How many are there to work.
     pub(super) fn count(&self) -> usize {
         self.working
+    }
+
+    pub(super) fn child(&self, slot: usize) -> Option<ChildId> {
+        self.get(slot).map(|worker| worker.child)
     }
 
     pub(super) fn pid(&self, slot: usize) -> Option<Pid> {

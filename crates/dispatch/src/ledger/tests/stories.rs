@@ -240,3 +240,23 @@ fn a_worker_that_leaves_is_given_nothing_more() {
     let key = stage.admit(Stage::order());
     assert_eq!(stage.begin(1), Some(key.id));
 }
+
+#[test]
+fn a_task_keeps_its_claim_however_many_are_sent_behind_it_and_taken_back() {
+    let mut stage = Stage::new(1000);
+    stage.join(0);
+    warm(&mut stage);
+    let keys: Vec<Key> = (0..40).map(|_request| stage.admit(Stage::order())).collect();
+    assert_eq!(stage.begin(0), Some(keys[0].id));
+    stage.end(0);
+    assert_eq!(stage.begin(0), Some(keys[1].id));
+    for _time in 0..20 {
+        // Sent ahead and taken back, again and again: turns go by.
+        stage.hold(Hold::Yes);
+        stage.ledger.workers.note_answer(0);
+        stage.hold(Hold::No);
+    }
+    assert!(stage.ledger.tally().taken_back > 2 * IN_HAND_MAX as u64);
+    assert!(stage.end(0).is_some(), "nobody has condemned it");
+    assert_eq!(stage.answers[&keys[1].id], Answered::Value);
+}
