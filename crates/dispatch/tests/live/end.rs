@@ -23,10 +23,21 @@ pub(crate) const SCENARIOS: &[Scenario] = &[
     ("nonsense_is_refused_before_anything_forks", nonsense),
 ];
 
+/// Tells a story that ends the dispatcher itself: the System goes on until it is told.
+fn to_the_end(builder: actix_dispatch::Builder, story: impl AsyncFnOnce(Stage)) {
+    let launched = builder.launch().unwrap();
+    System::new().block_on(async move {
+        let started = launched.start().unwrap();
+        let stopped = started.daemon.send(UntilStopped);
+        story(Stage(started)).await;
+        stopped.await.unwrap().unwrap();
+    });
+}
+
 fn orderly() {
     let told: Rc<RefCell<Vec<Result<u32, Failure>>>> = Rc::default();
     let results = Rc::clone(&told);
-    play(builder(2), async move |stage| {
+    to_the_end(builder(2), async move |stage| {
         let asked: Vec<_> = (0..20)
             .map(|_| stage.0.dispatcher.send(NewRequest::to("sleep").params(5_u64)))
             .collect();
