@@ -35,9 +35,13 @@ impl std::fmt::Debug for DispatcherActor {
 }
 
 impl DispatcherActor {
-    pub(crate) fn new(shared: Shared) -> DispatcherActor {
-        let signals = shared.borrow().signals();
-        DispatcherActor { shared, signals }
+    /// Starts it, with its mailbox as large from the first request on.
+    pub(crate) fn begin(shared: &Shared) -> Addr<DispatcherActor> {
+        let (shared, signals) = (Rc::clone(shared), shared.borrow().signals());
+        DispatcherActor::create(|ctx| {
+            ctx.set_mailbox_capacity(MAILBOX);
+            DispatcherActor { shared, signals }
+        })
     }
 
     /// The same dispatcher, for an answer that is under way.
@@ -70,10 +74,6 @@ impl DispatcherActor {
 
 impl Actor for DispatcherActor {
     type Context = Context<Self>;
-
-    fn started(&mut self, ctx: &mut Self::Context) {
-        ctx.set_mailbox_capacity(MAILBOX);
-    }
 }
 
 impl Handler<NewRequest> for DispatcherActor {

@@ -163,7 +163,7 @@ impl Launched {
         let shared = Rc::new(RefCell::new(Engine::new(parts)));
         engine::run(&shared, &links);
         Steward::subscribe(&shared, &daemon);
-        let dispatcher = DispatcherActor::new(Rc::clone(&shared)).start();
+        let dispatcher = DispatcherActor::begin(&shared);
         // Each may send requests at once: the engine is not held meanwhile.
         let Outside { upon_result, fallback, talkback } = outside;
         let upon_result = upon_result.map(|make| make(dispatcher.clone()));
