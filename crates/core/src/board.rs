@@ -49,6 +49,13 @@ pub fn lines_for(slots: u32) -> Result<usize, BoardError> {
     Ok(first_slot(slots) + slots as usize)
 }
 
+/// Tells how many slots a scoreboard is made with for at most so many children: room for twice as
+/// many, since it cannot grow while they become more. At least 16, at most [`MAX_SLOTS`].
+#[must_use]
+pub fn slots_for(children: u32) -> u32 {
+    children.saturating_mul(2).clamp(16, MAX_SLOTS)
+}
+
 fn first_slot(slots: u32) -> usize {
     1 + dirty::lines_for(slots as usize)
 }

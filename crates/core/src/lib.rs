@@ -84,7 +84,7 @@
 //! | --- | --- |
 //! | time | [`Moment`] |
 //! | what a child does | [`Status`], [`Step`], [`Refused`] |
-//! | the scoreboard: memory | [`Line`], [`lines_for`], [`MAX_SLOTS`], [`LABEL_MAX`] |
+//! | the scoreboard: memory | [`Line`], [`lines_for`], [`slots_for`], [`MAX_SLOTS`], [`LABEL_MAX`] |
 //! | read by anyone | [`Board`], [`Entry`], [`Label`], [`Fault`] |
 //! | written by the parent | [`Scoreboard`], [`Armed`] |
 //! | written by a child | [`Seat`], [`Bell`], [`ReportError`] |
@@ -133,7 +133,7 @@ mod signals;
 mod status;
 
 pub use backoff::{Backoff, BackoffRules, Death, Trouble, TroubleKind};
-pub use board::{Board, BoardError, Entry, Fault, lines_for};
+pub use board::{Board, BoardError, Entry, Fault, lines_for, slots_for};
 pub use census::Census;
 pub use claim::{Begun, Claim, Condemned, Ended, Owner, TakenBack};
 pub use departure::{Calling, Cause, Dismissal, Exit, Killing, Offence, Spent, explain};

@@ -15,6 +15,14 @@ pub enum Requests {
     Of(NonZeroU32),
 }
 
+impl Requests {
+    /// Makes it of a number as users write it: 0 is no limit.
+    #[must_use]
+    pub fn of(requests: u32) -> Requests {
+        NonZeroU32::new(requests).map_or(Requests::Unlimited, Requests::Of)
+    }
+}
+
 /// By how many percent at most a child's share of requests is smaller than the number that was set.
 ///
 /// Children that all serve the same number are born together and leave together: a pool of four
@@ -82,11 +90,9 @@ impl Default for Jitter {
 /// # Examples
 ///
 /// ```
-/// use std::num::NonZeroU32;
 /// use daemon_core::{Jitter, Left, Quota, Requests};
 ///
-/// let two = NonZeroU32::new(2).map_or(Requests::Unlimited, Requests::Of);
-/// let mut quota = Quota::deal(two, Jitter::NONE, 0);
+/// let mut quota = Quota::deal(Requests::of(2), Jitter::NONE, 0);
 /// assert_eq!(quota.spend(), Left::More);
 /// assert_eq!(quota.spend(), Left::Nothing);
 /// ```

@@ -3,7 +3,6 @@
 use std::cell::RefCell;
 use std::fmt;
 use std::io;
-use std::num::NonZeroU32;
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -117,7 +116,7 @@ impl<R: 'static> OnDemand<R> {
     /// Sets after how many requests a child is replaced; 0 means never, which is the default.
     #[must_use]
     pub fn requests(mut self, requests: u32) -> Self {
-        self.requests = NonZeroU32::new(requests).map_or(Requests::Unlimited, Requests::Of);
+        self.requests = Requests::of(requests);
         self
     }
 

@@ -1,10 +1,9 @@
 //! The models: pre-forking, post-forking, solo. Each carries its own numbers, and only those. The
 //! pool on demand is in `demand`.
 
-use std::num::NonZeroU32;
 use std::time::Duration;
 
-use daemon_core::{GrowthRules, Jitter, MAX_SLOTS, PoolRules, Requests};
+use daemon_core::{GrowthRules, Jitter, MAX_SLOTS, PoolRules, Requests, slots_for};
 
 use crate::demand::{Endowment, Nothing, OnDemand};
 use crate::error::ConfigError;
@@ -80,7 +79,7 @@ impl PreFork {
     /// [`jitter`](PreFork::jitter).
     #[must_use]
     pub fn requests(mut self, requests: u32) -> Self {
-        self.requests = NonZeroU32::new(requests).map_or(Requests::Unlimited, Requests::Of);
+        self.requests = Requests::of(requests);
         self
     }
 
@@ -173,7 +172,7 @@ impl<R> Rules<R> {
 
     /// Slots of the scoreboard: room for a daemon that is resized to twice its size.
     pub(crate) fn slots(&self) -> u32 {
-        self.max_children().saturating_mul(2).clamp(16, MAX_SLOTS)
+        slots_for(self.max_children())
     }
 
     pub(crate) fn kind(&self) -> Kind {

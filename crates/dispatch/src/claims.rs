@@ -17,6 +17,11 @@ impl Board {
         Ok(Board { cells: shared::anonymous(slots.max(1) * IN_HAND_MAX)? })
     }
 
+    /// For how many slots it is.
+    pub(crate) fn slots(&self) -> usize {
+        self.cells.len() / IN_HAND_MAX
+    }
+
     fn cell(&self, slot: usize, turn: u64) -> Option<&'static Claim> {
         let within = usize::try_from(turn % IN_HAND_MAX as u64).ok()?;
         self.cells.get(slot * IN_HAND_MAX + within)

@@ -84,7 +84,6 @@ pub(crate) type Shared = Rc<RefCell<Engine>>;
 pub(crate) struct Parts {
     pub(crate) methods: Rc<Methods>,
     pub(crate) board: Board,
-    pub(crate) slots: usize,
     pub(crate) lanes: Vec<Lane>,
     pub(crate) queue_max: usize,
     pub(crate) staff: Staff,
@@ -134,7 +133,8 @@ impl std::fmt::Debug for Engine {
 
 impl Engine {
     pub(crate) fn new(parts: Parts) -> Engine {
-        let Parts { methods, board, slots, lanes, queue_max, staff, voice, defaults } = parts;
+        let Parts { methods, board, lanes, queue_max, staff, voice, defaults } = parts;
+        let slots = board.slots();
         let ledger = Ledger::new(slots, methods.len(), lanes, queue_max, board);
         Engine {
             methods,

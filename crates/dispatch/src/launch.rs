@@ -10,6 +10,8 @@ use actix_daemon::{
     OnDemand, Program, Solo, UntilStopped,
 };
 
+use daemon_core::slots_for;
+
 use crate::builder::{Builder, Outside};
 use crate::claims::Board;
 use crate::dispatcher::{DispatcherActor, Steward};
@@ -53,9 +55,8 @@ impl Builder {
         }
         let methods = Rc::new(methods);
         let links = Rc::new(NewLinks::default());
-        // As many as the scoreboard of such a daemon has, so that it can be resized.
-        let slots = (max_forks.saturating_mul(2).clamp(16, daemon_core::MAX_SLOTS)) as usize;
-        let board = Board::make(slots)?;
+        // As many as the daemon's scoreboard has.
+        let board = Board::make(slots_for(max_forks) as usize)?;
         let program = Workers { methods: Rc::clone(&methods), board };
         let daemon = if max_forks == 0 {
             daemon.model(Solo).launch(program)?
@@ -73,7 +74,6 @@ impl Builder {
             methods,
             links,
             board,
-            slots,
             lanes,
             queue,
             defaults,
@@ -108,7 +108,6 @@ pub struct Launched {
     methods: Rc<Methods>,
     links: Rc<NewLinks>,
     board: Board,
-    slots: usize,
     lanes: Vec<Lane>,
     queue: usize,
     defaults: Defaults,
@@ -144,7 +143,6 @@ impl Launched {
             methods,
             links,
             board,
-            slots,
             lanes,
             queue,
             defaults,
@@ -158,8 +156,7 @@ impl Launched {
             most => Staff::Workers { most, daemon: daemon.clone() },
         };
         let voice = Voice { log: actix_daemon::logger(), recipient: None, detail };
-        let parts =
-            Parts { methods, board, slots, lanes, queue_max: queue, staff, voice, defaults };
+        let parts = Parts { methods, board, lanes, queue_max: queue, staff, voice, defaults };
         let shared = Rc::new(RefCell::new(Engine::new(parts)));
         engine::run(&shared, &links);
         Steward::subscribe(&shared, &daemon);

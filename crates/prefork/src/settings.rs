@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use daemon_core::MAX_SLOTS;
+use daemon_core::{MAX_SLOTS, slots_for};
 use daemon_sys::{Pid, Signal};
 use slog::Logger;
 
@@ -250,7 +250,7 @@ impl Size {
 
     /// Slots of the scoreboard: room for twice as many workers, if they become more.
     pub(crate) fn slots(self) -> u32 {
-        self.max_workers().saturating_mul(2).clamp(16, MAX_SLOTS)
+        slots_for(self.max_workers())
     }
 }
 

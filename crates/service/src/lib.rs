@@ -101,11 +101,6 @@ mod master;
 mod master;
 mod messages;
 pub mod notification;
-#[cfg(unix)]
-#[path = "run/unix.rs"]
-mod run;
-#[cfg(windows)]
-#[path = "run/windows.rs"]
 mod run;
 mod settings;
 mod stage;

@@ -1,16 +1,16 @@
-//! A service's System on Windows: in the thread that the service manager calls, or in a console.
+//! In the thread that the service manager calls, or in a console.
 
 use std::error::Error;
 use std::sync::{Condvar, Mutex, PoisonError};
 use std::time::Duration;
 
-use actix::{Addr, System};
+use actix::Addr;
 use windows_service::service_dispatcher;
 
+use super::serve;
 use crate::actor::ServiceActor;
 use crate::error::ServiceError;
 use crate::master;
-use crate::messages::UntilStopped;
 
 /// What Windows says to a program that its service manager has not started.
 const NO_MANAGER: i32 = 1063;
@@ -54,20 +54,7 @@ fn outcome() -> Result<u32, ServiceError> {
     }
 }
 
-/// Runs a service of this name in a System of its own, until it has stopped; returns with its exit
-/// code, which `main` hands on.
-///
-/// `start` runs inside the System: it starts the program's actors, and spawns the service. That is in
-/// the service manager's thread where there is one, and the manager hears of the end after the
-/// System has ended. In a console it is here.
-///
-/// # Errors
-///
-/// - [`ServiceError::Program`] when `start` fails.
-/// - [`ServiceError::ActorLost`] when the System ends before the service has stopped.
-/// - [`ServiceError::Second`] when this process runs a service already.
-/// - [`ServiceError::System`] when the service manager does not answer.
-pub fn run<F>(name: &str, start: F) -> Result<u32, ServiceError>
+pub(super) fn run<F>(name: &str, start: F) -> Result<u32, ServiceError>
 where
     F: FnOnce() -> Result<Addr<ServiceActor>, Box<dyn Error>> + Send + 'static,
 {
@@ -90,32 +77,9 @@ where
     }
 }
 
-/// Runs a service in this thread: under a supervisor, or in a console, where Ctrl-C stops it. No
-/// service manager of Windows is asked.
-///
-/// # Errors
-///
-/// As [`run`].
-pub fn run_here<F>(start: F) -> Result<u32, ServiceError>
-where
-    F: FnOnce() -> Result<Addr<ServiceActor>, Box<dyn Error>>,
-{
-    serve(start)
-}
-
 fn manager(error: windows_service::Error) -> ServiceError {
     let source = std::io::Error::other(error);
     ServiceError::System { act: "talk with the service manager", source }
-}
-
-fn serve<F>(start: F) -> Result<u32, ServiceError>
-where
-    F: FnOnce() -> Result<Addr<ServiceActor>, Box<dyn Error>>,
-{
-    System::new().block_on(async move {
-        let service = start().map_err(|error| ServiceError::Program(error.to_string()))?;
-        service.send(UntilStopped).await.map_err(|_mailbox| ServiceError::ActorLost)
-    })
 }
 
 /// What the service manager calls. The arguments of the start are not read: those of the installation

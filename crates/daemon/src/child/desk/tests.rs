@@ -1,6 +1,5 @@
 //! A desk on a real scoreboard: what each update leads to, in both callings.
 
-use std::num::NonZeroU32;
 use std::time::Duration;
 
 use daemon_core::{Jitter, Line, Requests, Scoreboard, lines_for};
@@ -25,8 +24,7 @@ fn desk(calling: Calling, requests: u32) -> Desk<Silent> {
     let slot = SlotNumber::new(0);
     let generation = scoreboard.order(slot, now()).unwrap();
     let seat = Seat::take(scoreboard.board(), slot, generation, 7, now(), Silent).unwrap();
-    let requests = NonZeroU32::new(requests).map_or(Requests::Unlimited, Requests::Of);
-    let quota = Quota::deal(requests, Jitter::NONE, 0);
+    let quota = Quota::deal(Requests::of(requests), Jitter::NONE, 0);
     let title = Rc::new(Title::claim());
     Desk::new(seat, calling, quota, title, "test")
 }
