@@ -47,7 +47,12 @@ impl Control {
     pub(crate) fn ask(&mut self, command: &str, fields: &str) -> Value {
         let comma = if fields.is_empty() { "" } else { "," };
         let line = format!("{{\"version\":1,\"command\":\"{command}\"{comma}{fields}}}\n");
-        match self.send(&line).and_then(|()| self.read()) {
+        let sent = match self.send(&line) {
+            // The daemon may have refused the client, and said so, before it was asked.
+            Err(error) if error.kind() == ErrorKind::BrokenPipe => Ok(()),
+            sent => sent,
+        };
+        match sent.and_then(|()| self.read()) {
             Ok(answer) => answer,
             Err(error) => panic!("{command} is not answered: {error}"),
         }
