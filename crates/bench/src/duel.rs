@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use crate::clients::{self, Round};
 use crate::figures::{median, range};
-use crate::running::Running;
+use crate::running::{Home, Running};
 use crate::{Measured, proc};
 
 /// How many rounds each server has.
@@ -26,17 +26,9 @@ pub(crate) struct Fighter {
 }
 
 impl Fighter {
-    /// Starts a server that has so many children while nothing happens.
-    pub(crate) fn enter(server: &[&str], descendants: usize) -> Measured<Fighter> {
-        Fighter::of(Running::start(server)?, descendants)
-    }
-
-    /// Starts a daemon that has so many processes besides its parent while nothing happens.
-    pub(crate) fn enter_daemon(daemon: &[&str], descendants: usize) -> Measured<Fighter> {
-        Fighter::of(Running::start_daemon(daemon)?, descendants)
-    }
-
-    fn of(mut server: Running, descendants: usize) -> Measured<Fighter> {
+    /// Starts a server that so many processes descend from while nothing happens.
+    pub(crate) fn enter(home: Home, server: &[&str], descendants: usize) -> Measured<Fighter> {
+        let mut server = Running::start(home, server)?;
         let address = server.up(descendants)?;
         Ok(Fighter { server, address, rates: Vec::new(), costs: Vec::new(), failed: 0 })
     }

@@ -17,8 +17,36 @@ use crate::{Measured, clients, proc, table};
 /// The argument that makes this program one of its servers.
 pub(crate) const SERVE: &str = "--serve";
 
-/// The program whose processes are the daemons.
-const DAEMONS: &str = "bench-daemon";
+/// The program that a server is a process of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Home {
+    /// This one.
+    Bench,
+    /// The daemons'.
+    Daemons,
+    /// That of the loops without actix.
+    Loops,
+}
+
+impl Home {
+    fn command(self) -> Measured<Command> {
+        let this = std::env::current_exe()?;
+        let beside = match self {
+            Home::Bench => {
+                let mut command = Command::new(this);
+                command.arg(SERVE);
+                return Ok(command);
+            }
+            Home::Daemons => "bench-daemon",
+            Home::Loops => "bench-loop",
+        };
+        let program = this.with_file_name(beside);
+        if !program.exists() {
+            return Err(format!("{} is missing: `make bench` builds it", program.display()).into());
+        }
+        Ok(Command::new(program))
+    }
+}
 
 /// How long a server may take to come up, or to go.
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -33,24 +61,12 @@ pub(crate) struct Running {
 
 impl Running {
     /// Starts a server, by its name and arguments.
-    pub(crate) fn start<A: AsRef<OsStr>>(server: &[A]) -> Measured<Running> {
-        let mut command = Command::new(std::env::current_exe()?);
-        command.arg(SERVE).args(server);
-        Running::of(command)
-    }
-
-    /// Starts a daemon, by its name and arguments.
-    pub(crate) fn start_daemon<A: AsRef<OsStr>>(daemon: &[A]) -> Measured<Running> {
-        let program = std::env::current_exe()?.with_file_name(DAEMONS);
-        if !program.exists() {
-            return Err(format!("{} is missing: `make bench` builds it", program.display()).into());
-        }
-        let mut command = Command::new(program);
-        command.args(daemon);
-        Running::of(command)
-    }
-
-    fn of(mut server: Command) -> Measured<Running> {
+    pub(crate) fn start<A: AsRef<OsStr>>(home: Home, server: &[A]) -> Measured<Running> {
+        let mut server = {
+            let mut command = home.command()?;
+            command.args(server);
+            command
+        };
         let log = OpenOptions::new()
             .create(true)
             .append(true)

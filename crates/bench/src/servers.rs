@@ -1,26 +1,17 @@
-//! The servers that are measured, but for the daemons: each a process of this program.
+//! The servers that are measured and are a process of this program: all but the loops and the daemons.
 
-mod bare;
 mod dispatch;
-mod echo;
 pub(crate) mod parallel_prefork;
-mod plain;
-mod prefork;
 pub(crate) mod reports;
 
 use crate::Measured;
-use crate::announce::{listen, mortal, tell, touch};
+use crate::announce::mortal;
 
 /// Becomes the server of this name, until it is told to end.
 pub(crate) fn serve(server: &[String]) -> Measured<()> {
     mortal()?;
     let server: Vec<&str> = server.iter().map(String::as_str).collect();
     match server.as_slice() {
-        ["bare-fork", megabytes] => bare::fork_for_each(megabytes.parse()?),
-        ["plain-fork", megabytes] => plain::fork_for_each(megabytes.parse()?),
-        ["bare-pool", children] => bare::pool(children.parse()?),
-        ["prefork-pool", workers] => prefork::pool(workers.parse()?),
-        ["prefork-polite", workers] => prefork::polite_pool(workers.parse()?),
         ["parallel-prefork", workers] => parallel_prefork::pool(workers),
         ["reports", count] => reports::report(count.parse()?),
         ["dispatch-rate", method, bytes, tasks, outstanding] => {
@@ -33,9 +24,4 @@ pub(crate) fn serve(server: &[String]) -> Measured<()> {
         ["ping-pong", bytes, trips] => dispatch::ping_pong(bytes.parse()?, trips.parse()?),
         other => Err(format!("there is no server {other:?}").into()),
     }
-}
-
-/// Tells who measures that a worker is at work.
-fn tell_up() -> Measured<()> {
-    tell("UP", std::process::id())
 }

@@ -1,13 +1,13 @@
 //! Tasks to workers: how many, how soon, and what a crash or a limit costs.
 
 use crate::figures::{median, range};
-use crate::running::Running;
+use crate::running::{Home, Running};
 use crate::table::{Bar, Row};
 use crate::{Measured, peers};
 
 /// What a server of this program tells under this key, until it says that this was all.
 fn told(server: &[&str], key: &str) -> Measured<Vec<f64>> {
-    let mut server = Running::start(server)?;
+    let mut server = Running::start(Home::Bench, server)?;
     let mut figures = Vec::new();
     loop {
         let word = server.told(key)?;
@@ -19,7 +19,7 @@ fn told(server: &[&str], key: &str) -> Measured<Vec<f64>> {
 }
 
 fn one(server: &[&str], key: &str) -> Measured<f64> {
-    Ok(Running::start(server)?.told(key)?.parse()?)
+    Ok(Running::start(Home::Bench, server)?.told(key)?.parse()?)
 }
 
 /// No-op tasks of 64 bytes, 1000 outstanding, and Python's pools.
@@ -103,7 +103,7 @@ pub(crate) fn hard(bench: &'static str) -> Measured<Vec<Row>> {
 /// Ten thousand in the queue, and a million.
 pub(crate) fn queue(bench: &'static str) -> Measured<Vec<Row>> {
     let measure = |tasks: &str| -> Measured<(f64, f64)> {
-        let mut server = Running::start(&["dispatch-queue", tasks])?;
+        let mut server = Running::start(Home::Bench, &["dispatch-queue", tasks])?;
         Ok((server.told("EACH")?.parse()?, server.told("RATE")?.parse()?))
     };
     let (few, few_rate) = measure("10000")?;

@@ -2,6 +2,7 @@
 
 use crate::Measured;
 use crate::duel::{Fighter, fight};
+use crate::running::Home;
 use crate::table::{Bar, Row};
 
 const CLIENTS: usize = 16;
@@ -9,9 +10,9 @@ const CLIENTS: usize = 16;
 /// What bare loop and nursery do with little memory.
 pub(crate) fn small(bench: &'static str) -> Measured<Vec<Row>> {
     let mut fighters = [
-        Fighter::enter(&["bare-fork", "0"], 0)?,
-        Fighter::enter(&["plain-fork", "0"], 1)?,
-        Fighter::enter_daemon(&["actix-fork"], 1)?,
+        Fighter::enter(Home::Loops, &["bare-fork", "0"], 0)?,
+        Fighter::enter(Home::Loops, &["plain-fork", "0"], 1)?,
+        Fighter::enter(Home::Daemons, &["actix-fork"], 1)?,
     ];
     fight(&mut fighters, CLIENTS)?;
     let [bare, plain, actix] = &fighters;
@@ -37,9 +38,9 @@ pub(crate) fn small(bench: &'static str) -> Measured<Vec<Row>> {
 /// The same with a large parent.
 pub(crate) fn large(bench: &'static str) -> Measured<Vec<Row>> {
     let mut fighters = [
-        Fighter::enter(&["bare-fork", "300"], 0)?,
-        Fighter::enter(&["plain-fork", "300"], 1)?,
-        Fighter::enter_daemon(&["actix-fork", "300"], 1)?,
+        Fighter::enter(Home::Loops, &["bare-fork", "300"], 0)?,
+        Fighter::enter(Home::Loops, &["plain-fork", "300"], 1)?,
+        Fighter::enter(Home::Daemons, &["actix-fork", "300"], 1)?,
     ];
     fight(&mut fighters, CLIENTS)?;
     let [bare, plain, actix] = &fighters;

@@ -2,7 +2,7 @@
 
 use crate::Measured;
 use crate::figures::{median, range};
-use crate::running::Running;
+use crate::running::{Home, Running};
 use crate::table::{Bar, Row};
 
 const LAUNCHES: usize = 15;
@@ -14,7 +14,7 @@ pub(crate) fn run(bench: &'static str) -> Measured<Vec<Row>> {
 fn up(bench: &'static str, children: u32, bar: f64) -> Measured<Row> {
     let (mut launched, mut up) = (Vec::new(), Vec::new());
     for _launch in 0..LAUNCHES {
-        let mut server = Running::start_daemon(&["launch", &children.to_string()])?;
+        let mut server = Running::start(Home::Daemons, &["launch", &children.to_string()])?;
         launched.push(server.told("LAUNCHED")?.parse()?);
         up.push(server.told("UP")?.parse()?);
         server.ended()?;

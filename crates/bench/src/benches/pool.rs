@@ -2,13 +2,16 @@
 
 use crate::Measured;
 use crate::duel::{Fighter, fight};
+use crate::running::Home;
 use crate::table::{Bar, Row};
 
 const CLIENTS: usize = 16;
 
 pub(crate) fn run(bench: &'static str) -> Measured<Vec<Row>> {
-    let mut fighters =
-        [Fighter::enter(&["bare-pool", "4"], 4)?, Fighter::enter_daemon(&["actix-pool", "4"], 5)?];
+    let mut fighters = [
+        Fighter::enter(Home::Loops, &["bare-pool", "4"], 4)?,
+        Fighter::enter(Home::Daemons, &["actix-pool", "4"], 5)?,
+    ];
     fight(&mut fighters, CLIENTS)?;
     let [bare, ours] = &fighters;
     Ok(vec![

@@ -9,7 +9,7 @@ use daemon_sys::process::Signal;
 use crate::Measured;
 use crate::duel::{Fighter, fight};
 use crate::figures::{median, range};
-use crate::running::{Running, send};
+use crate::running::{Home, Running, send};
 use crate::servers::parallel_prefork;
 use crate::table::{self, Bar, Row};
 
@@ -27,9 +27,14 @@ const OURS: &str = "prefork-pool";
 const POLITE: &str = "prefork-polite";
 const ORIGINAL: &str = "parallel-prefork";
 
+/// The original's processes are Perl's, which this program becomes.
+fn home(server: &str) -> Home {
+    if server == ORIGINAL { Home::Bench } else { Home::Loops }
+}
+
 /// Requests a second, a connection for each.
 pub(crate) fn requests(bench: &'static str) -> Measured<Vec<Row>> {
-    let enter = |server| Fighter::enter(&[server, &WORKERS.to_string()], WORKERS);
+    let enter = |server| Fighter::enter(home(server), &[server, &WORKERS.to_string()], WORKERS);
     let mut fighters = vec![enter(BARE)?, enter(OURS)?, enter(POLITE)?];
     if original_is_there() {
         fighters.push(enter(ORIGINAL)?);
@@ -60,7 +65,7 @@ pub(crate) fn requests(bench: &'static str) -> Measured<Vec<Row>> {
 /// From SIGKILL of all workers until as many others are at work.
 pub(crate) fn refill(bench: &'static str) -> Measured<Vec<Row>> {
     compare(bench, "prefork, 4 killed workers are replaced", 10.0, None, |server| {
-        let mut server = Running::start(&[server, &WORKERS.to_string()])?;
+        let mut server = Running::start(home(server), &[server, &WORKERS.to_string()])?;
         let mut times = Vec::new();
         let mut workers = up(&mut server, WORKERS)?;
         for _kill in 0..KILLS {
@@ -82,7 +87,7 @@ pub(crate) fn start(bench: &'static str) -> Measured<Vec<Row>> {
     compare(bench, "prefork, 32 workers up", 50.0, Some(BARE), |server| {
         let mut times = Vec::new();
         for _start in 0..STARTS {
-            let mut server = Running::start(&[server, &MANY.to_string()])?;
+            let mut server = Running::start(home(server), &[server, &MANY.to_string()])?;
             server.told("PORT")?;
             let begun = Instant::now();
             up(&mut server, MANY)?;

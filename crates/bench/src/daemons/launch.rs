@@ -10,7 +10,8 @@ use actix_daemon::{
 };
 
 use crate::Measured;
-use crate::announce::{listen, tell};
+use crate::announce::tell;
+use crate::listening::listen;
 
 /// Launches so many children, and tells how many milliseconds it took until the parent returned
 /// from `launch`, and until all were up.

@@ -5,6 +5,8 @@
 mod announce;
 mod echo;
 mod launch;
+#[path = "../listening.rs"]
+mod listening;
 mod serve;
 
 use std::process::ExitCode;

@@ -8,7 +8,7 @@ use actix_daemon::{
     Program, UpdateStatus,
 };
 
-use crate::announce::{listen, touch};
+use crate::listening::{listen, touch};
 use crate::{Measured, echo};
 
 /// How many children there may be at a time, as in the plain one beside it.

@@ -14,7 +14,7 @@ use daemon_sys::reap::wait_for;
 use futures::StreamExt;
 use futures::stream::FuturesUnordered;
 
-use super::tell;
+use crate::announce::tell;
 use crate::figures::median;
 use crate::{Measured, proc};
 

@@ -1,8 +1,8 @@
 //! A queue of signals by signalfd(2).
 
+use std::cell::Cell;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
-use std::sync::atomic::{AtomicU64, Ordering};
 
 use nix::errno::Errno;
 use nix::sys::signalfd::{SfdFlags, SignalFd};
@@ -14,8 +14,11 @@ use crate::signals::mask::set_of;
 const RECORD: usize = size_of::<libc::signalfd_siginfo>();
 const ROOM: usize = 16;
 
-/// Signals that were blocked for a queue: a bit for each number.
-static KEPT: AtomicU64 = AtomicU64::new(0);
+thread_local! {
+    /// Signals that were blocked for a queue, in the thread that this was done in, as a mask is a
+    /// thread's: a bit for each number. A forked child that changes it copies no page for that.
+    static KEPT: Cell<u64> = const { Cell::new(0) };
+}
 
 #[derive(Debug)]
 pub(super) struct Source(SignalFd);
@@ -24,7 +27,7 @@ impl Source {
     pub(super) fn of(signals: &[Signal]) -> io::Result<Source> {
         let set = set_of(signals);
         let queue = SignalFd::with_flags(&set, SfdFlags::SFD_CLOEXEC | SfdFlags::SFD_NONBLOCK)?;
-        KEPT.fetch_or(bits(signals), Ordering::Relaxed);
+        KEPT.set(KEPT.get() | bits(signals));
         set.thread_block()?;
         Ok(Source(queue))
     }
@@ -58,15 +61,15 @@ impl Source {
 }
 
 pub(super) fn is_kept(signal: Signal) -> bool {
-    KEPT.load(Ordering::Relaxed) & bits(&[signal]) != 0
+    KEPT.get() & bits(&[signal]) != 0
 }
 
 pub(super) fn keeps_any() -> bool {
-    KEPT.load(Ordering::Relaxed) != 0
+    KEPT.get() != 0
 }
 
 pub(super) fn give_up(signals: &[Signal]) {
-    KEPT.fetch_and(!bits(signals), Ordering::Relaxed);
+    KEPT.set(KEPT.get() & !bits(signals));
 }
 
 fn bits(signals: &[Signal]) -> u64 {

@@ -5,8 +5,7 @@ use std::io::ErrorKind;
 use daemon_prefork::Forward::To;
 use daemon_prefork::{Prefork, STATUS_IDLE, Signal, Wake, Worker};
 
-use super::{echo, listen, tell_up};
-use crate::Measured;
+use crate::{Measured, echo, listen, tell_up};
 
 /// The status of a worker that has a connection.
 const SERVING: char = 'G';

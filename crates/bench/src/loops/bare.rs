@@ -6,8 +6,7 @@ use daemon_sys::fork::{Fork, fork};
 use daemon_sys::process::{Pid, Signal, die_with_parent, exit_now};
 use daemon_sys::reap::{reap_any, wait_for};
 
-use super::{echo, listen, tell_up, touch};
-use crate::Measured;
+use crate::{Measured, echo, listen, tell_up, touch};
 
 /// Accepts, forks, echoes in the child, exits; and reaps.
 pub(super) fn fork_for_each(megabytes: usize) -> Measured<()> {

@@ -7,8 +7,7 @@ use daemon_nursery::core::Status;
 use daemon_nursery::{Birth, Brood, NurseryError, Plan, Unforked, now};
 use daemon_sys::poll::{Interest, wait};
 
-use super::{echo, listen, touch};
-use crate::Measured;
+use crate::{Measured, echo, listen, touch};
 
 /// How many children there may be at a time, as in the daemon beside it.
 const CHILDREN: u32 = 64;
