@@ -11,7 +11,7 @@ fn the_parents_status_prints_as_the_originals() {
         Some(daemon.ask("status")).filter(|status| status.contains('r'))
     });
     let lines: Vec<&str> = status.lines().collect();
-    assert_eq!(lines[0], "Daemon");
+    assert_eq!(lines[0], "pool");
     assert_eq!(lines[1], "    Pre-forking server, we are a parent");
     assert_eq!(lines[2], "    2 children:");
     assert!(lines[3..5].contains(&format!("        {}: r", busy.0).as_str()), "{status}");
@@ -58,6 +58,6 @@ fn a_child_reports_on_all() {
 #[test]
 fn a_daemon_without_children_says_so() {
     let daemon = Start::solo().up();
-    assert_eq!(daemon.ask("status").trim_end(), "Daemon\n    Non-forking server");
+    assert_eq!(daemon.ask("status").trim_end(), "solo\n    Non-forking server");
     assert!(daemon.ask("resize more").contains("refused"));
 }

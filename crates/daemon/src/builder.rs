@@ -42,7 +42,8 @@ impl<M> Builder<M> {
         Builder { model, settings: self.settings }
     }
 
-    /// Names the daemon, in logs, status and process titles. `Daemon` by default, as the original.
+    /// Names the daemon, in logs, status and process titles. By default it is called what the program was
+    /// started as, without its directories.
     pub fn alias(mut self, alias: impl Into<String>) -> Self {
         self.settings.alias = alias.into();
         self

@@ -1,5 +1,6 @@
 //! The settings that all models share, and their check.
 
+use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -58,7 +59,7 @@ pub(crate) struct Settings {
 impl Default for Settings {
     fn default() -> Self {
         Settings {
-            alias: "Daemon".to_owned(),
+            alias: program_name(std::env::args_os().next()),
             stay: Stay::Attached,
             logfile: None,
             logger: None,
@@ -83,6 +84,17 @@ impl Default for Settings {
     }
 }
 
+/// What the program was started as, without its directories; `Daemon` where that is no name.
+fn program_name(started_as: Option<OsString>) -> String {
+    let path = started_as.map(PathBuf::from).unwrap_or_default();
+    let name = path.file_name().map(|name| name.to_string_lossy().into_owned());
+    name.filter(|name| is_name(name)).unwrap_or_else(|| "Daemon".to_owned())
+}
+
+fn is_name(alias: &str) -> bool {
+    !alias.trim().is_empty() && !alias.contains(['\n', '\0'])
+}
+
 impl Settings {
     /// Checks what can be checked without doing anything, and answers with the privileges to drop
     /// to.
@@ -101,7 +113,7 @@ impl Settings {
     }
 
     fn check_values(&self) -> Result<(), ConfigError> {
-        if self.alias.trim().is_empty() || self.alias.contains(['\n', '\0']) {
+        if !is_name(&self.alias) {
             let value = format!("{:?}", self.alias);
             return Err(ConfigError::value("alias", &value, "it must be a name of one line"));
         }
@@ -238,6 +250,23 @@ mod tests {
         ];
         for (sentence, expected) in cases {
             assert_eq!(sentence, expected);
+        }
+    }
+
+    #[test]
+    fn a_daemon_is_called_what_its_program_was_started_as() {
+        let cases = [
+            (Some("/opt/bin/echo"), "echo"),
+            (Some("./echo"), "echo"),
+            (Some("-echo"), "-echo"),
+            (Some("two words"), "two words"),
+            (Some("two\nlines"), "Daemon"),
+            (Some("/"), "Daemon"),
+            (Some(""), "Daemon"),
+            (None, "Daemon"),
+        ];
+        for (started_as, name) in cases {
+            assert_eq!(program_name(started_as.map(OsString::from)), name, "{started_as:?}");
         }
     }
 
