@@ -5,6 +5,11 @@
 
 pub mod protocol;
 
+/// The programs of the README, that they compile.
+#[cfg(all(doctest, unix))]
+#[doc = include_str!("../../README.md")]
+struct Readme;
+
 use std::io::{self, Write};
 use std::net::{Ipv4Addr, TcpListener};
 use std::path::PathBuf;

@@ -150,6 +150,7 @@
 //!
 //! | rooms | for |
 //! | --- | --- |
+//! | [`prelude`] | what most daemons use, to be imported beside actix's |
 //! | [`Daemon::builder`], [`Builder`] | configuring: every setting, its default and refusal |
 //! | [`PreFork`], [`PostFork`], [`Solo`] | the models and their numbers |
 //! | [`OnDemand`], [`Endow`], [`Demand`] | a pool whose work the parent gives to it, as `actix-dispatch` does |
@@ -196,6 +197,7 @@ pub mod messages;
 mod model;
 mod parent;
 mod peek;
+pub mod prelude;
 mod processes;
 mod program;
 mod serve;

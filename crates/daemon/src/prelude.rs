@@ -1,0 +1,14 @@
+//! What most daemons use, to be imported beside actix's own prelude.
+//!
+//! ```
+//! use actix::prelude::*;
+//! use actix_daemon::prelude::*;
+//! ```
+
+#[doc(no_inline)]
+pub use crate::{
+    Accepted, ChildAcceptor, ChildActor, ChildExited, ChildHandle, Connection, Daemon,
+    DaemonAccept, DaemonActor, DaemonChild, DaemonError, DaemonHup, DaemonParent, DaemonPause,
+    DaemonShutdown, DaemonStart, Detail, ForeignChild, HandOver, Handover, Manner, ParentAcceptor,
+    Peek, PostFork, PreFork, Program, Serde, Shutdown, Solo, Status, Subscribe, UpdateStatus,
+};
