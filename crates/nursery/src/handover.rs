@@ -17,8 +17,9 @@ pub const DESCRIPTORS_MAX: usize = 60;
 /// fork that fails gives it back. Descriptors are borrowed for packing and duplicated by the
 /// kernel on the way.
 ///
-/// It is implemented for what a server hands over: std's sockets and files, [`OwnedFd`], bytes,
-/// strings, `()`, tuples of up to four of these, [`Option`], and any serde value inside [`Serde`].
+/// It is implemented for what a server hands over: std's sockets and files,
+/// [`OwnedFd`](std::os::fd::OwnedFd), bytes, strings, `()`, tuples of up to four of these, [`Option`],
+/// and any serde value inside [`Serde`].
 ///
 /// # Examples
 ///

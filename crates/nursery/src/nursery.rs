@@ -165,7 +165,7 @@ impl<R: Handover> Nursery<R> {
 
     /// Has the nursery see whether a child is still there that cannot be seen from here. If it is
     /// gone, and something else in the nursery has collected its end, [`Event::Gone`] follows with
-    /// [`Exit::Unknown`].
+    /// [`Exit::Unknown`](daemon_core::Exit::Unknown).
     ///
     /// # Errors
     ///

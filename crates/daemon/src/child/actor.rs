@@ -43,8 +43,9 @@ pub(super) const HEARD: [(daemon_sys::Signal, Signal); 6] = [
 
 /// The daemon in a child process.
 ///
-/// Sessions tell it what they do ([`UpdateStatus`]) and learn from it what to do
-/// ([`DaemonAccept`], [`DaemonShutdown`]). It holds the child's seat; it has nothing to fork with.
+/// Sessions tell it what they do ([`UpdateStatus`](crate::UpdateStatus)) and learn from it what
+/// to do ([`DaemonAccept`], [`DaemonShutdown`]). It holds the child's seat; it has nothing to fork
+/// with.
 #[derive(Debug)]
 pub struct ChildActor {
     desk: Rc<RefCell<Desk>>,
