@@ -7,5 +7,6 @@
 
 mod document;
 mod floors;
+mod sentences;
 mod tree;
 mod unsafe_room;

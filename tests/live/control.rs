@@ -176,7 +176,7 @@ fn what_a_daemon_without_children_cannot_do_is_refused() {
     let mut operator = control(&daemon);
     let (kind, text) = operator.refused("trace", "\"pid\":1");
     assert_eq!(kind, "refused");
-    assert_eq!(text, "cannot trace process 1: there is nobody who watches over children");
+    assert_eq!(text, "cannot trace process 1: the daemon has no children, or has stopped");
     let (kind, text) = operator.refused("pause", "");
     assert_eq!(
         (kind.as_str(), text.as_str()),

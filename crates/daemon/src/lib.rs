@@ -198,6 +198,8 @@ mod parent;
 mod peek;
 mod processes;
 mod program;
+#[cfg(test)]
+mod sentences;
 mod serve;
 pub mod service;
 mod sessions;

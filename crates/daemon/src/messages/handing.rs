@@ -44,7 +44,10 @@ pub struct HandBack<R> {
 #[non_exhaustive]
 pub enum HandBackReason {
     /// All children are busy and the backlog is full.
-    #[error("all {max_children} children are busy and {backlog} requests wait already")]
+    #[error(
+        "all {max_children} children are busy (max_children), and {backlog} requests wait already \
+         (backlog)"
+    )]
     Full {
         /// How many children there may be.
         max_children: u32,

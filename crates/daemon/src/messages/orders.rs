@@ -132,7 +132,7 @@ pub struct ReopenError {
 #[non_exhaustive]
 pub enum Refusal {
     /// The daemon is stopping.
-    #[error("the daemon is {0:?}: it does not change any more")]
+    #[error("cannot change the daemon any more: it is {}", .0.word())]
     Phase(Phase),
     /// The model has no such thing.
     #[error("cannot {act}: the daemon has no pool of standing children")]
@@ -147,7 +147,7 @@ pub enum Refusal {
         act: &'static str,
     },
     /// No child has this process, or it is not born yet, or gone.
-    #[error("no child is process {pid}")]
+    #[error("no child is process {pid}: it is gone, not born yet, or not this daemon's")]
     NoSuchChild {
         /// Which was asked for.
         pid: Pid,

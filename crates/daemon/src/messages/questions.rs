@@ -51,6 +51,6 @@ pub enum TraceError {
     #[error("cannot trace process {0}: no child of the daemon has this pid")]
     NoSuchChild(Pid),
     /// The daemon has no children, or has stopped.
-    #[error("cannot trace process {0}: there is nobody who watches over children")]
+    #[error("cannot trace process {0}: the daemon has no children, or has stopped")]
     NoBabysitter(Pid),
 }
