@@ -1,5 +1,7 @@
 //! Children that go astray, and what becomes of them: each fault with real processes.
 
+mod evidence;
+
 use std::fs;
 use std::net::TcpListener;
 use std::time::{Duration, Instant};
@@ -288,58 +290,6 @@ fn a_lifetime_that_is_over_recycles_idle_children() {
 }
 
 #[test]
-fn a_slow_request_leaves_evidence_with_its_backtrace_and_goes_on() {
-    let daemon = watched("slowlog_after=200 slowlog=DIR/slow.log");
-    let mut client = daemon.client();
-    let child = client.pid();
-    assert_eq!(client.ask("label slow work"), "ok");
-    let enough = daemon.dir().join("enough");
-    tell(&mut client, &format!("spin {}", enough.display()));
-    step(&daemon, child, "slow");
-    let record = until("the record is whole", || {
-        let record = fs::read_to_string(daemon.dir().join("slow.log")).ok()?;
-        record.contains("why: ").then_some(record)
-    });
-    assert!(record.contains(&format!("process {}", child.0)), "{record}");
-    assert!(record.contains("slow work"), "{record}");
-    assert!(record.contains("spin_in_a_loop"), "its own stack is there: {record}");
-    fs::write(&enough, "").unwrap();
-    assert_eq!(client.read().unwrap(), "ok");
-    assert_eq!(client.pid(), child);
-    assert_eq!(daemon.log().matches("told: RogueChild").count(), 1);
-}
-
-#[test]
-fn without_a_slow_log_the_log_takes_the_evidence() {
-    let daemon = watched("slowlog_after=200");
-    let mut client = daemon.client();
-    let child = client.pid();
-    tell(&mut client, "block /no/such/file");
-    daemon.until_logged(&format!("process {}", child.0));
-    daemon.until_logged("a slow request");
-    assert!(child.signal(Signal::SIGKILL));
-}
-
-#[test]
-fn a_child_can_be_traced_at_any_time_and_only_a_child() {
-    let daemon = watched("");
-    let mut client = daemon.client();
-    let child = client.pid();
-    let trace = daemon.ask(&format!("trace {}", child.0));
-    assert!(trace.contains(&format!("process {}", child.0)), "{trace}");
-    assert!(trace.contains("backtrace"), "{trace}");
-    assert_eq!(client.ask("echo on"), "on");
-    let stopped = daemon.children().into_iter().find(|other| *other != child).unwrap();
-    assert!(stopped.signal(Signal::SIGSTOP));
-    until("it is stopped", || (stopped.state() == Some('T')).then_some(()));
-    let trace = daemon.ask(&format!("trace {}", stopped.0));
-    assert!(trace.contains("it does not answer") && trace.contains("state T"), "{trace}");
-    assert!(stopped.signal(Signal::SIGCONT));
-    let nobody = daemon.ask("trace 1");
-    assert_eq!(nobody, "cannot trace process 1: no child of the daemon has this pid");
-}
-
-#[test]
 fn a_grandchild_that_holds_the_listener_outlives_a_rogue_and_the_stop_all_the_same() {
     let mut daemon = watched("heartbeat_timeout=1000 lend_listener");
     let (parent, port) = (daemon.parent(), daemon.port());
@@ -392,16 +342,4 @@ fn the_example_deals_with_each_kind_of_mischief_as_its_head_says() {
     let told = "rogue: too much memory";
     until(told, || log("babysit.log").contains(told).then_some(()));
     assert_eq!(extended.ask("still here"), "still here");
-}
-
-#[test]
-fn evidence_whose_names_are_still_looked_up_is_written_before_the_daemon_is_gone() {
-    let mut daemon = watched("slowlog_after=200 slowlog=DIR/slow.log grace=100");
-    let mut client = daemon.client();
-    client.pid();
-    tell(&mut client, "block /no/such/file");
-    daemon.until_logged("told: RogueChild");
-    daemon.stop();
-    let record = fs::read_to_string(daemon.dir().join("slow.log")).unwrap();
-    assert!(record.contains("why: a slow request"), "{record}");
 }

@@ -79,7 +79,9 @@ pub enum BoardError {
         needed: usize,
     },
     /// The memory does not begin as a scoreboard of this version and byte order.
-    #[error("cannot read the scoreboard: it begins with {found:#018x}, not with {MAGIC:#018x}")]
+    #[error(
+        "cannot read the scoreboard: it is none, or of another version, since it begins with {found:#018x}, not with {MAGIC:#018x}"
+    )]
     Foreign {
         /// The first word.
         found: u64,

@@ -129,6 +129,8 @@ mod rogue;
 mod rollover;
 mod scoreboard;
 mod seat;
+#[cfg(test)]
+mod sentences;
 mod signals;
 mod status;
 

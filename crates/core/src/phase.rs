@@ -30,7 +30,7 @@ pub enum Phase {
 
 /// A phase that does not follow on the present one.
 #[derive(Copy, Clone, PartialEq, Eq, Hash, Debug, thiserror::Error)]
-#[error("a daemon that is {from:?} cannot become {wanted:?}")]
+#[error("a daemon that is {} cannot become {}", from.word(), wanted.word())]
 pub struct IllegalPhase {
     /// The present phase.
     pub from: Phase,

@@ -38,6 +38,8 @@ mod events;
 mod failure;
 mod manual;
 mod picture;
+#[cfg(test)]
+mod sentences;
 mod status;
 mod text;
 mod top;

@@ -48,7 +48,7 @@ pub enum DaemonError {
     #[error("the daemon has ended: {0}")]
     Ended(String),
     /// The daemon's actor has ended by a panic.
-    #[error("the daemon's actor has ended before the daemon was stopped")]
+    #[error("the daemon's actor has ended before the daemon was stopped: it has panicked")]
     ActorLost,
 }
 

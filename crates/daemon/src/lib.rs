@@ -200,6 +200,8 @@ mod peek;
 pub mod prelude;
 mod processes;
 mod program;
+#[cfg(test)]
+mod sentences;
 mod serve;
 pub mod service;
 mod sessions;

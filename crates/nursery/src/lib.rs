@@ -99,6 +99,8 @@ mod keeper;
 mod nursery;
 mod orders;
 mod plan;
+#[cfg(test)]
+mod sentences;
 mod wire;
 
 pub use brood::{Birth, Brood, Doorbell, HeldSignals, now};

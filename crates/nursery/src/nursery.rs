@@ -1,21 +1,30 @@
 //! The parent's end: orders out, events in, a request kept until its child is born.
 
+mod bereaved;
+mod child;
+mod error;
+mod event;
+
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 use std::fmt;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::time::Duration;
 
-use daemon_core::{Board, Entry, Exit, Generation, Scoreboard, SlotNumber};
+use daemon_core::{Board, Entry, Scoreboard, SlotNumber};
 use daemon_sys::bell::Bell;
 use daemon_sys::poll::{Interest, wait};
-use daemon_sys::process::{self, Pid, Signal};
+use daemon_sys::process::{Pid, Signal};
 use daemon_sys::{memfd, reap};
 
 use crate::brood::now;
 use crate::handover::{Handover, HandoverError, Parcel};
-use crate::orders::{ForkRefusal, Order, Packed, Report, told};
+use crate::orders::{Order, Packed, Report};
 use crate::wire::{Received, Wire};
+
+pub use child::ChildId;
+pub use error::{NurseryError, Unforked};
+pub use event::Event;
 
 /// A request up to this size travels in the order itself; a longer one in a memory file, so that
 /// the nursery never holds it and stays small.
@@ -35,103 +44,6 @@ pub struct Nursery<R> {
     free: BinaryHeap<Reverse<u32>>,
     /// By slot: what a child is being born with, until it is.
     unborn: Vec<Option<R>>,
-}
-
-/// Who a child is: its slot, and which of the slot's owners it is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub struct ChildId {
-    /// Its line on the scoreboard.
-    pub slot: SlotNumber,
-    /// Counts the slot's owners.
-    pub generation: Generation,
-}
-
-impl fmt::Display for ChildId {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "child {}", self.slot)
-    }
-}
-
-/// What the nursery has to tell.
-#[derive(Debug)]
-#[non_exhaustive]
-pub enum Event<R> {
-    /// A child lives. The parent's copy of its request has been dropped.
-    Born {
-        /// Which child.
-        child: ChildId,
-        /// Its process.
-        pid: Pid,
-    },
-    /// A fork failed, and its request is back. The slot is free again.
-    ForkFailed {
-        /// Which child it would have been.
-        child: ChildId,
-        /// What it would have been handed.
-        request: R,
-        /// Why.
-        refusal: ForkRefusal,
-    },
-    /// A child is gone and reaped; its slot is free again.
-    Gone {
-        /// Which child.
-        child: ChildId,
-        /// Which process it was.
-        pid: Pid,
-        /// How it ended.
-        exit: Exit,
-        /// The last that its line on the scoreboard said.
-        last: Entry,
-    },
-    /// The nursery could not do what a hangup asks.
-    HangUpFailed {
-        /// Why.
-        error: String,
-    },
-}
-
-/// Why something could not be asked of the nursery.
-#[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
-pub enum NurseryError {
-    /// The system refused.
-    #[error(transparent)]
-    System(#[from] daemon_sys::Error),
-    /// The scoreboard cannot be made as asked for.
-    #[error("cannot make the scoreboard: {0}")]
-    Board(#[from] daemon_core::BoardError),
-    /// The preload step failed.
-    #[error("cannot preload: {error}")]
-    PreloadFailed {
-        /// What it said.
-        error: String,
-    },
-    /// All seats are taken.
-    #[error("cannot fork: all {slots} slots of the scoreboard are taken")]
-    Full {
-        /// How many slots there are.
-        slots: u32,
-    },
-    /// The request cannot cross.
-    #[error(transparent)]
-    Handover(#[from] HandoverError),
-    /// The nursery is gone, or does not speak our language.
-    #[error("the nursery (pid {pid}) is lost: {why}")]
-    Lost {
-        /// Which process it was.
-        pid: Pid,
-        /// How that showed.
-        why: String,
-    },
-}
-
-/// A fork that was not ordered, and the request that it was for.
-#[derive(Debug)]
-pub struct Unforked<R> {
-    /// The request, untouched.
-    pub request: R,
-    /// Why no fork was ordered.
-    pub why: NurseryError,
 }
 
 impl<R> fmt::Debug for Nursery<R> {
@@ -253,7 +165,7 @@ impl<R: Handover> Nursery<R> {
 
     /// Has the nursery see whether a child is still there that cannot be seen from here. If it is
     /// gone, and something else in the nursery has collected its end, [`Event::Gone`] follows with
-    /// [`Exit::Unknown`].
+    /// [`Exit::Unknown`](daemon_core::Exit::Unknown).
     ///
     /// # Errors
     ///
@@ -367,40 +279,6 @@ impl<R: Handover> Nursery<R> {
         }
     }
 
-    /// Turns a report into an event, and keeps the seats in order. A report about a seat that is
-    /// not what it says is nobody's event.
-    fn event(&mut self, report: Report) -> Option<Event<R>> {
-        match report {
-            Report::ChildBorn { slot, generation, pid } => {
-                let child = self.known(slot, generation)?;
-                self.unborn.get_mut(child.slot.index())?.take()?;
-                Some(Event::Born { child, pid: Pid::from_raw(pid)? })
-            }
-            Report::ForkFailed { slot, generation, error } => {
-                let child = self.known(slot, generation)?;
-                let request = self.unborn.get_mut(child.slot.index())?.take()?;
-                self.leave_seat(child.slot);
-                Some(Event::ForkFailed { child, request, refusal: error })
-            }
-            Report::ChildGone { slot, generation, pid, exit } => {
-                let child = self.known(slot, generation)?;
-                let last = self.leave_seat(child.slot);
-                Some(Event::Gone { child, pid: Pid::from_raw(pid)?, exit, last })
-            }
-            Report::HangUpFailed { error } => Some(Event::HangUpFailed { error }),
-            Report::Ready | Report::PreloadFailed { .. } => None,
-        }
-    }
-
-    fn known(&self, slot: u32, generation: u32) -> Option<ChildId> {
-        if slot >= self.scoreboard.slots() {
-            return None;
-        }
-        let child =
-            ChildId { slot: SlotNumber::new(slot), generation: Generation::new(generation) };
-        (self.scoreboard.read(child.slot).generation == child.generation).then_some(child)
-    }
-
     fn lost(&self, why: String) -> NurseryError {
         NurseryError::Lost { pid: self.pid, why }
     }
@@ -427,58 +305,6 @@ impl<R: Handover> Nursery<R> {
     #[must_use]
     pub fn pid(&self) -> Pid {
         self.pid
-    }
-
-    /// Gives back the requests of children that a lost nursery has not reported born.
-    ///
-    /// Such a child may live all the same: the nursery may have died between the fork and its
-    /// report.
-    pub fn take_unborn(&mut self) -> Vec<(ChildId, R)> {
-        let board = self.scoreboard.board();
-        (0..)
-            .map(SlotNumber::new)
-            .zip(&mut self.unborn)
-            .filter_map(|(slot, unborn)| {
-                let child = ChildId { slot, generation: board.read(slot).generation };
-                Some((child, unborn.take()?))
-            })
-            .collect()
-    }
-
-    /// Signals what is left of the nursery's process group when the nursery itself is lost.
-    ///
-    /// The nursery must not have been [buried](Nursery::bury): as long as it is a zombie its
-    /// group's number cannot be another's.
-    ///
-    /// # Errors
-    ///
-    /// When the system refuses.
-    pub fn signal_bereaved(&self, signal: Signal) -> Result<(), NurseryError> {
-        process::signal_group(self.pid, signal).map(drop).map_err(NurseryError::from)
-    }
-
-    /// Whether all children of a lost nursery are gone. Like
-    /// [`signal_bereaved`](Nursery::signal_bereaved) it wants the nursery unburied.
-    #[must_use]
-    pub fn bereaved_are_gone(&self) -> bool {
-        let is_gone = |pid: Pid| {
-            // To a parent that is the init of its container, or a subreaper, they are children now.
-            let _reaped = reap::reap(pid);
-            process::group_of(pid) != Some(self.pid)
-        };
-        self.scoreboard
-            .entries()
-            .filter_map(|entry| i32::try_from(entry.pid).ok().and_then(Pid::from_raw))
-            .all(is_gone)
-    }
-
-    /// Reaps the nursery's process if it is gone.
-    ///
-    /// # Errors
-    ///
-    /// When somebody else has reaped it.
-    pub fn bury(&self) -> Result<Option<Exit>, NurseryError> {
-        Ok(reap::reap(self.pid)?.map(told))
     }
 }
 

@@ -54,7 +54,7 @@ pub(crate) enum Report {
 #[non_exhaustive]
 pub enum ForkRefusal {
     /// The system refused, with this errno: usually EAGAIN (a limit of processes) or ENOMEM.
-    #[error("cannot fork: {}", std::io::Error::from_raw_os_error(*.0))]
+    #[error("{}{}", refused(*.0), hint(*.0))]
     System(i32),
     /// A thread was started in the nursery, by a preload step or a C library.
     #[error("{0}")]
@@ -86,5 +86,18 @@ pub(crate) fn told(exit: reap::Exit) -> Exit {
     match exit {
         reap::Exit::Code(code) => Exit::Code(code),
         reap::Exit::Signal { number, core } => Exit::Signal { number, core },
+    }
+}
+
+fn refused(errno: i32) -> daemon_sys::Error {
+    daemon_sys::Error::os("fork", std::io::Error::from_raw_os_error(errno))
+}
+
+/// Where to look when the system is short of processes or memory.
+fn hint(errno: i32) -> &'static str {
+    if refused(errno).is_shortage() {
+        "; look at the limit of processes (ulimit -u, pids.max of the cgroup) and at free memory"
+    } else {
+        ""
     }
 }

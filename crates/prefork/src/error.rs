@@ -68,7 +68,7 @@ pub enum ConfigError {
         signal: Signal,
     },
     /// A worker that gets the signal goes on, or stands still.
-    #[error("{setting} is {signal}: that ends no process")]
+    #[error("{setting} is {signal}: that ends no process, so no worker would leave")]
     EndsNobody {
         /// Which setting: `death_signal`, or what TERM is forwarded as.
         setting: &'static str,
@@ -77,10 +77,12 @@ pub enum ConfigError {
     },
     /// Another [`Prefork`](crate::Prefork) has this process' signals, or this process is a worker,
     /// which has its own.
-    #[error("this process has a manager, or is a worker: its signals are taken")]
+    #[error(
+        "cannot make a manager: this process has one, or is a worker, so its signals are taken"
+    )]
     AlreadyManaged,
     /// `start` returns when a trapped signal has come.
-    #[error("no signal is trapped: start would never return")]
+    #[error("cannot start: no signal is trapped, so start would never return")]
     NoTrap,
     /// This process is a worker.
     #[error(transparent)]

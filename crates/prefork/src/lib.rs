@@ -103,6 +103,8 @@ mod manager;
 mod outcome;
 mod reign;
 mod rolling;
+#[cfg(test)]
+mod sentences;
 mod settings;
 mod staff;
 mod status;

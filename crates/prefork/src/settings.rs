@@ -334,15 +334,15 @@ mod tests {
         );
         assert_eq!(
             refusal(Prefork::builder().trap_signals([(Signal::Term, Forward::To(Signal::Stop))])),
-            "what TERM is forwarded as is SIGSTOP: that ends no process"
+            "what TERM is forwarded as is SIGSTOP: that ends no process, so no worker would leave"
         );
         assert_eq!(
             refusal(Prefork::builder().death_signal(Signal::Winch)),
-            "death_signal is SIGWINCH: that ends no process"
+            "death_signal is SIGWINCH: that ends no process, so no worker would leave"
         );
         assert_eq!(
             refusal(Prefork::builder().trap_signals([])),
-            "no signal is trapped: start would never return"
+            "cannot start: no signal is trapped, so start would never return"
         );
     }
 

@@ -37,16 +37,24 @@ pub enum Error {
         uid: u32,
     },
     /// The user database has no such user.
-    #[error("no such user: {name}")]
+    #[error("cannot look up user {name}: the user database has no such user")]
     NoSuchUser {
         /// Name or number that was looked for.
         name: String,
     },
     /// The group database has no such group.
-    #[error("no such group: {name}")]
+    #[error("cannot look up group {name}: the group database has no such group")]
     NoSuchGroup {
         /// Name or number that was looked for.
         name: String,
+    },
+    /// A user is known by number only, so that it has no primary group.
+    #[error(
+        "cannot tell the primary group of user {user}: it is known by number only; name a group"
+    )]
+    NoPrimaryGroup {
+        /// Name or number of the user.
+        user: String,
     },
     /// Another living process holds the pid file.
     #[error("already running{}: pid file {} is locked", Whose(.pid), .file.display())]
@@ -69,13 +77,13 @@ pub enum Error {
         place: PathBuf,
     },
     /// Dropped privileges could be taken back: the process must not go on.
-    #[error("privileges come back after they were dropped: {how}")]
+    #[error("cannot drop privileges for good: they come back: {how}")]
     PrivilegesComeBack {
         /// Which check found it.
         how: String,
     },
     /// The expected parent has already ended, so its death will signal nobody.
-    #[error("parent {expected} is gone already")]
+    #[error("cannot ask for a signal at the end of parent {expected}: it is gone already")]
     ParentIsGone {
         /// The process that should have been the parent.
         expected: Pid,
@@ -89,7 +97,7 @@ pub enum Error {
         why: String,
     },
     /// There is more to read than the caller accepts.
-    #[error("cannot read {object}: longer than {limit} bytes")]
+    #[error("cannot read {object}: it is longer than {limit} bytes")]
     TooLong {
         /// What was read.
         object: String,

@@ -61,6 +61,8 @@ pub mod poll;
 pub mod privileges;
 pub mod process;
 pub mod reap;
+#[cfg(test)]
+mod sentences;
 pub mod shared;
 pub mod signals;
 pub mod socketfile;

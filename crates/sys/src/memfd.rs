@@ -162,7 +162,7 @@ mod tests {
     fn more_than_the_limit_is_refused() {
         let fd = memfd_with("test", &[0; 10]).expect("room");
         let refused = read_all(&fd, 9).expect_err("refused").to_string();
-        assert_eq!(refused, "cannot read memory file: longer than 9 bytes");
+        assert_eq!(refused, "cannot read memory file: it is longer than 9 bytes");
     }
 
     #[test]

@@ -100,11 +100,11 @@ impl Privileges {
     ///
     /// # Errors
     ///
-    /// [`Error::NoSuchGroup`] if he is known by number only, and so has no primary group.
+    /// [`Error::NoPrimaryGroup`] if he is known by number only, and so has no primary group.
     pub fn of(user: User) -> Result<Privileges> {
         match user.primary {
             Some(gid) => Privileges::with_group(user, Group::numbered(gid)?),
-            None => Err(Error::NoSuchGroup { name: format!("primary group of {}", user.name) }),
+            None => Err(Error::NoPrimaryGroup { user: user.name.clone() }),
         }
     }
 
@@ -215,9 +215,15 @@ mod tests {
     #[test]
     fn nobody_knows_a_made_up_name() {
         let user = User::named("no-such-user").expect_err("refused");
-        assert_eq!(user.to_string(), "no such user: no-such-user");
+        assert_eq!(
+            user.to_string(),
+            "cannot look up user no-such-user: the user database has no such user"
+        );
         let group = Group::named("no-such-group").expect_err("refused");
-        assert_eq!(group.to_string(), "no such group: no-such-group");
+        assert_eq!(
+            group.to_string(),
+            "cannot look up group no-such-group: the group database has no such group"
+        );
     }
 
     #[test]
@@ -225,7 +231,10 @@ mod tests {
         let user = User::named("3999999").expect("a number will do");
         assert_eq!(user.primary, None);
         let alone = Privileges::of(user.clone()).expect_err("refused").to_string();
-        assert_eq!(alone, "no such group: primary group of 3999999");
+        assert_eq!(
+            alone,
+            "cannot tell the primary group of user 3999999: it is known by number only; name a group"
+        );
         let group = Group::named("3999998").expect("a number will do");
         let both = Privileges::with_group(user, group).expect("enough");
         assert_eq!(both.supplementary, [3_999_998]);

@@ -58,7 +58,7 @@ pub enum PoolError {
         min_spare: u32,
     },
     /// The pool can have no more spare children.
-    #[error("max_children is {max_children}")]
+    #[error("there may be {max_children} children at most, by max_children")]
     AtMost {
         /// How many there may be.
         max_children: u32,

@@ -97,7 +97,7 @@ fn a_real_daemon_is_looked_at_and_does_as_it_is_told() {
     assert!(daemon.ctl(&["peek", "-v"]).out.contains("Descriptors"));
 
     let child = daemon.pids()[0].clone();
-    let trace = daemon.ctl(&["trace", &child]);
+    let trace = daemon.ctl(&["--timeout", "60", "trace", &child]);
     assert!(trace.code == 0 && trace.out.contains(&child), "{trace:?}");
     let killed = daemon.ctl(&["kill", &child]);
     assert_eq!(killed.code, 0, "{killed:?}");

@@ -1,15 +1,16 @@
 //! The daemon's actor in a child: it notes statuses, and sees to a good end.
 
+mod requests;
+mod stays;
+
 use std::cell::RefCell;
 use std::os::fd::AsFd;
 use std::rc::Rc;
 
 use actix::fut::WrapFuture;
-use actix::{
-    Actor, ActorContext, AsyncContext, Context, Handler, Message, MessageResult, StreamHandler,
-};
+use actix::{Actor, ActorContext, AsyncContext, Context, StreamHandler};
 use daemon_core::{Calling, ChildIntention, Hold, Manner, Phase, Signal, in_child};
-use daemon_nursery::{EXIT_PANIC, EXIT_SOFTWARE, now};
+use daemon_nursery::{EXIT_SOFTWARE, now};
 use daemon_sys::process::{Pid, end_after};
 use daemon_sys::signals::Ears;
 use futures::FutureExt;
@@ -20,13 +21,15 @@ use tokio::sync::watch;
 use super::desk::{Desk, Next};
 use super::life::Life;
 use crate::messages::{
-    DaemonAccept, DaemonHup, DaemonPause, DaemonShutdown, Detail, Label, Peek, Shutdown,
-    ShutdownBegun, ShutdownReason, Status, StatusError, Subscribe, UpdateStatus, Updated,
+    DaemonAccept, DaemonHup, DaemonPause, DaemonShutdown, Detail, ShutdownReason,
 };
 use crate::peek;
-use crate::sessions::{Broadcast, News, Sessions};
+use crate::sessions::{News, Sessions};
 use crate::status::{Report, Reporter, View};
 use crate::watch::Watch;
+
+use stays::FarewellsSaid;
+pub(crate) use stays::{CheckIn, CheckOut, SessionLost};
 
 /// The signals that mean something to a child, as the system and as the rules name them.
 pub(super) const HEARD: [(daemon_sys::Signal, Signal); 6] = [
@@ -40,8 +43,9 @@ pub(super) const HEARD: [(daemon_sys::Signal, Signal); 6] = [
 
 /// The daemon in a child process.
 ///
-/// Sessions tell it what they do ([`UpdateStatus`]) and learn from it what to do
-/// ([`DaemonAccept`], [`DaemonShutdown`]). It holds the child's seat; it has nothing to fork with.
+/// Sessions tell it what they do ([`UpdateStatus`](crate::UpdateStatus)) and learn from it what
+/// to do ([`DaemonAccept`], [`DaemonShutdown`]). It holds the child's seat; it has nothing to fork
+/// with.
 #[derive(Debug)]
 pub struct ChildActor {
     desk: Rc<RefCell<Desk>>,
@@ -233,88 +237,6 @@ impl Actor for ChildActor {
     }
 }
 
-impl Handler<UpdateStatus> for ChildActor {
-    type Result = Result<Updated, StatusError>;
-
-    fn handle(&mut self, update: UpdateStatus, ctx: &mut Self::Context) -> Self::Result {
-        let next = self.desk.borrow_mut().update(update, now());
-        match next {
-            Ok(Next::Accept) if self.farewell == Farewell::Answered => {
-                self.leave_if_done(ctx);
-                Ok(Updated::Leaving(ShutdownReason::Stopping))
-            }
-            // One that leaves still takes what waits in the listener's queue.
-            Ok(Next::Accept) if self.is_held() => Ok(Updated::Held),
-            Ok(Next::Accept) => {
-                self.sessions.accept.tell(&DaemonAccept);
-                self.news.accept = Some(DaemonAccept);
-                Ok(Updated::Accepting)
-            }
-            Ok(Next::GoOn) => {
-                self.news.accept = None;
-                Ok(Updated::Noted)
-            }
-            Ok(Next::Leave(reason)) => {
-                self.dismiss(reason, ctx);
-                Ok(Updated::Leaving(reason))
-            }
-            Err(refused) => {
-                debug!(self.log, "a status is refused: {}", refused);
-                Err(refused.into())
-            }
-        }
-    }
-}
-
-impl Handler<Label> for ChildActor {
-    type Result = ();
-
-    fn handle(&mut self, label: Label, _ctx: &mut Self::Context) {
-        self.desk.borrow_mut().label(&label.0);
-    }
-}
-
-impl<M: Broadcast> Handler<Subscribe<M>> for ChildActor {
-    type Result = MessageResult<Subscribe<M>>;
-
-    fn handle(&mut self, subscribe: Subscribe<M>, _ctx: &mut Self::Context) -> Self::Result {
-        MessageResult::<Subscribe<M>>(self.sessions.subscribe(subscribe, &self.news))
-    }
-}
-
-impl Handler<Shutdown> for ChildActor {
-    type Result = MessageResult<Shutdown>;
-
-    fn handle(&mut self, Shutdown(manner): Shutdown, ctx: &mut Self::Context) -> Self::Result {
-        let begun = match self.desk.borrow().leaving() {
-            None => ShutdownBegun::Now,
-            Some(_) => ShutdownBegun::Already,
-        };
-        match manner {
-            Manner::Orderly => self.dismiss(ShutdownReason::Retired, ctx),
-            Manner::AtOnce => self.end(0, ctx),
-        }
-        MessageResult(begun)
-    }
-}
-
-impl Handler<Status> for ChildActor {
-    type Result = MessageResult<Status>;
-
-    /// To look at all processes is the parent's: here it would keep a request waiting.
-    fn handle(&mut self, _status: Status, _ctx: &mut Self::Context) -> Self::Result {
-        MessageResult(self.report())
-    }
-}
-
-impl Handler<Peek> for ChildActor {
-    type Result = String;
-
-    fn handle(&mut self, peek: Peek, _ctx: &mut Self::Context) -> Self::Result {
-        self.peek(peek.detail)
-    }
-}
-
 /// A signal has come.
 #[derive(Debug, Clone, Copy)]
 struct Signalled;
@@ -351,63 +273,5 @@ impl ChildActor {
             ChildIntention::Look => self.look_at_the_hold(),
             ChildIntention::Ignore => {}
         }
-    }
-}
-
-/// All sessions have answered to the shutdown.
-#[derive(Message)]
-#[rtype(result = "()")]
-struct FarewellsSaid;
-
-impl Handler<FarewellsSaid> for ChildActor {
-    type Result = ();
-
-    fn handle(&mut self, _said: FarewellsSaid, ctx: &mut Self::Context) {
-        self.farewell = Farewell::Answered;
-        self.leave_if_done(ctx);
-    }
-}
-
-/// A piece of code begins that the child waits for.
-#[derive(Message)]
-#[rtype(result = "()")]
-pub(crate) struct CheckIn;
-
-impl Handler<CheckIn> for ChildActor {
-    type Result = ();
-
-    fn handle(&mut self, _check_in: CheckIn, _ctx: &mut Self::Context) {
-        self.inside += 1;
-    }
-}
-
-/// The piece of code has ended.
-#[derive(Message)]
-#[rtype(result = "()")]
-pub(crate) struct CheckOut;
-
-impl Handler<CheckOut> for ChildActor {
-    type Result = ();
-
-    fn handle(&mut self, _check_out: CheckOut, ctx: &mut Self::Context) {
-        self.inside = self.inside.saturating_sub(1);
-        // Who held the child did all of its work: without it there is nothing to stay for, and no
-        // request in hand.
-        self.desk.borrow_mut().gone(now());
-        self.dismiss(ShutdownReason::Done, ctx);
-    }
-}
-
-/// A panic has happened in this process, and the child's session did not survive it.
-#[derive(Message)]
-#[rtype(result = "()")]
-pub(crate) struct SessionLost;
-
-impl Handler<SessionLost> for ChildActor {
-    type Result = ();
-
-    fn handle(&mut self, _lost: SessionLost, ctx: &mut Self::Context) {
-        error!(self.log, "the child's session has panicked; the child leaves");
-        self.end(EXIT_PANIC, ctx);
     }
 }

@@ -171,7 +171,12 @@ impl<R: Handover + Send> Desk<R> {
 
 fn process(pid: u32) -> Result<Pid, Fault> {
     let process = i32::try_from(pid).ok().and_then(Pid::from_raw);
-    process.ok_or_else(|| fault(FaultKind::NoSuchChild, format!("no child is process {pid}")))
+    process.ok_or_else(|| {
+        fault(
+            FaultKind::NoSuchChild,
+            format!("no child is process {pid}: no process has such a number"),
+        )
+    })
 }
 
 #[cfg(test)]

@@ -103,7 +103,10 @@ fn second_manager() {
     let builder = || Prefork::builder().max_workers(2).scoreboard_file(&file);
     let mut pm = builder().build().expect("built");
     let refused = builder().build().expect_err("refused").to_string();
-    assert_eq!(refused, "this process has a manager, or is a worker: its signals are taken");
+    assert_eq!(
+        refused,
+        "cannot make a manager: this process has one, or is a worker, so its signals are taken"
+    );
     until_term(&mut pm, |worker| {
         assert!(!worker.should_stop());
         assert!(builder().build().is_err(), "a worker has its own signals");

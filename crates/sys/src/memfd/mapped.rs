@@ -136,6 +136,6 @@ mod tests {
         assert!(Mapped::open(&empty, 0).expect("empty").is_empty());
         let long = memfd_with("test", &[0; 10]).expect("room");
         let refused = Mapped::open(&long, 9).expect_err("refused").to_string();
-        assert_eq!(refused, "cannot read memory file: longer than 9 bytes");
+        assert_eq!(refused, "cannot read memory file: it is longer than 9 bytes");
     }
 }

@@ -204,7 +204,10 @@ fn a_child_dies_with_its_parent() {
 fn a_parent_that_is_gone_already_is_told() {
     let other = Pid::from_raw(i32::MAX).expect("positive");
     let error = die_with_parent(Signal::Term, other).expect_err("refused").to_string();
-    assert_eq!(error, "parent 2147483647 is gone already");
+    assert_eq!(
+        error,
+        "cannot ask for a signal at the end of parent 2147483647: it is gone already"
+    );
 }
 
 fn no_signal_is_lost() {

@@ -80,7 +80,10 @@ fn a_request_past_the_backlog_comes_back_with_the_numbers() {
     let mut answer = stage.hand_over(3);
     let (request, why) = back(&mut answer);
     assert_eq!(request, 3);
-    assert_eq!(why.to_string(), "all 1 children are busy and 2 requests wait already");
+    assert_eq!(
+        why.to_string(),
+        "all 1 children are busy (max_children), and 2 requests wait already (backlog)"
+    );
 }
 
 #[test]

@@ -236,5 +236,8 @@ fn another_size_is_followed_at_once() {
     assert_eq!(stage.hands.orders.len(), 2);
     stage.all_ready();
     let refused = stage.act(|house, hands, now| house.resize(Resize::To(7), hands, now));
-    assert_eq!(refused.unwrap_err().to_string(), "cannot resize to 7: max_children is 6");
+    assert_eq!(
+        refused.unwrap_err().to_string(),
+        "cannot resize to 7: there may be 6 children at most, by max_children"
+    );
 }

@@ -1,0 +1,96 @@
+//! What sessions ask of the daemon in their child.
+
+use actix::{Handler, MessageResult};
+use daemon_core::Manner;
+use daemon_nursery::now;
+use slog::debug;
+
+use super::super::desk::Next;
+use super::{ChildActor, Farewell};
+use crate::messages::{
+    DaemonAccept, Label, Peek, Shutdown, ShutdownBegun, ShutdownReason, Status, StatusError,
+    Subscribe, UpdateStatus, Updated,
+};
+use crate::sessions::Broadcast;
+
+impl Handler<UpdateStatus> for ChildActor {
+    type Result = Result<Updated, StatusError>;
+
+    fn handle(&mut self, update: UpdateStatus, ctx: &mut Self::Context) -> Self::Result {
+        let next = self.desk.borrow_mut().update(update, now());
+        match next {
+            Ok(Next::Accept) if self.farewell == Farewell::Answered => {
+                self.leave_if_done(ctx);
+                Ok(Updated::Leaving(ShutdownReason::Stopping))
+            }
+            // One that leaves still takes what waits in the listener's queue.
+            Ok(Next::Accept) if self.is_held() => Ok(Updated::Held),
+            Ok(Next::Accept) => {
+                self.sessions.accept.tell(&DaemonAccept);
+                self.news.accept = Some(DaemonAccept);
+                Ok(Updated::Accepting)
+            }
+            Ok(Next::GoOn) => {
+                self.news.accept = None;
+                Ok(Updated::Noted)
+            }
+            Ok(Next::Leave(reason)) => {
+                self.dismiss(reason, ctx);
+                Ok(Updated::Leaving(reason))
+            }
+            Err(refused) => {
+                debug!(self.log, "a status is refused: {}", refused);
+                Err(refused.into())
+            }
+        }
+    }
+}
+
+impl Handler<Label> for ChildActor {
+    type Result = ();
+
+    fn handle(&mut self, label: Label, _ctx: &mut Self::Context) {
+        self.desk.borrow_mut().label(&label.0);
+    }
+}
+
+impl<M: Broadcast> Handler<Subscribe<M>> for ChildActor {
+    type Result = MessageResult<Subscribe<M>>;
+
+    fn handle(&mut self, subscribe: Subscribe<M>, _ctx: &mut Self::Context) -> Self::Result {
+        MessageResult::<Subscribe<M>>(self.sessions.subscribe(subscribe, &self.news))
+    }
+}
+
+impl Handler<Shutdown> for ChildActor {
+    type Result = MessageResult<Shutdown>;
+
+    fn handle(&mut self, Shutdown(manner): Shutdown, ctx: &mut Self::Context) -> Self::Result {
+        let begun = match self.desk.borrow().leaving() {
+            None => ShutdownBegun::Now,
+            Some(_) => ShutdownBegun::Already,
+        };
+        match manner {
+            Manner::Orderly => self.dismiss(ShutdownReason::Retired, ctx),
+            Manner::AtOnce => self.end(0, ctx),
+        }
+        MessageResult(begun)
+    }
+}
+
+impl Handler<Status> for ChildActor {
+    type Result = MessageResult<Status>;
+
+    /// To look at all processes is the parent's: here it would keep a request waiting.
+    fn handle(&mut self, _status: Status, _ctx: &mut Self::Context) -> Self::Result {
+        MessageResult(self.report())
+    }
+}
+
+impl Handler<Peek> for ChildActor {
+    type Result = String;
+
+    fn handle(&mut self, peek: Peek, _ctx: &mut Self::Context) -> Self::Result {
+        self.peek(peek.detail)
+    }
+}

@@ -1,0 +1,116 @@
+//! What the daemon's errors say, each once: in the launcher's output, in the log, in an answer.
+
+#[path = "../../../tests/sentences.rs"]
+#[macro_use]
+mod table;
+
+use std::io;
+
+use daemon_core::{Phase, PoolError, ReportError, SlotNumber};
+use daemon_nursery::{HandoverError, NurseryError};
+use daemon_sys::process::Pid;
+
+use crate::control::protocol::{Fault, FaultKind};
+use crate::{
+    ConfigError, DaemonError, ForeignChildError, HandBack, HandBackReason, Refusal, ReopenError,
+    StatusError, TraceError,
+};
+
+fn pid() -> Pid {
+    Pid::from_raw(4711).unwrap()
+}
+
+fn denied() -> daemon_sys::Error {
+    daemon_sys::Error::os("open log file /var/log/x.log", io::Error::from_raw_os_error(13))
+}
+
+sentences! {
+    a_daemon: DaemonError {
+        DaemonError::Config(_) => DaemonError::Config(ConfigError::value("grace", "0 s", "no time")),
+            "grace is 0 s: no time";
+        DaemonError::System(_) => DaemonError::System(denied()),
+            "cannot open log file /var/log/x.log: permission denied";
+        DaemonError::Nursery(_) => DaemonError::Nursery(NurseryError::PreloadFailed {
+                error: "no such table: tariffs".to_owned(),
+            }),
+            "cannot preload: no such table: tariffs";
+        DaemonError::InsideRuntime => DaemonError::InsideRuntime,
+            "cannot launch inside an actix System or a tokio runtime: a forked child would share its event queue. Launch first, then start the runtime";
+        DaemonError::NoSystem => DaemonError::NoSystem,
+            "cannot start the daemon: there is no actix System in this thread";
+        DaemonError::Runtime { .. } => DaemonError::Runtime {
+                act: "watch the nursery",
+                source: io::Error::from_raw_os_error(24),
+            },
+            "cannot watch the nursery: Too many open files (os error 24)";
+        DaemonError::NotReady(_) => DaemonError::NotReady("the initial children do not come up: 5 in a row died before they were ready, the last by exit code 1".to_owned()),
+            "the initial children do not come up: 5 in a row died before they were ready, the last by exit code 1";
+        DaemonError::NurseryLost(_) =>
+            DaemonError::NurseryLost("the nursery (pid 12) is lost: killed by signal 9".to_owned()),
+            "the nursery (pid 12) is lost: killed by signal 9; its children were ended";
+        DaemonError::Ended(_) => DaemonError::Ended("the nursery (pid 12) is lost".to_owned()),
+            "the daemon has ended: the nursery (pid 12) is lost";
+        DaemonError::ActorLost => DaemonError::ActorLost,
+            "the daemon's actor has ended before the daemon was stopped: it has panicked";
+    }
+    a_setting: ConfigError {
+        ConfigError::Pool(_) => ConfigError::Pool(PoolError::Zero { field: "max_children" }),
+            "max_children is 0: it must be at least 1";
+        ConfigError::Value { .. } => ConfigError::value("grace", "0 s", "no time"),
+            "grace is 0 s: no time";
+    }
+    an_order: Refusal {
+        Refusal::Phase(_) => Refusal::Phase(Phase::Stopping),
+            "cannot change the daemon any more: it is stopping";
+        Refusal::NoPool { .. } => Refusal::NoPool { act: "reload" },
+            "cannot reload: the daemon has no pool of standing children";
+        Refusal::NoChildren { .. } => Refusal::NoChildren { act: "pause" },
+            "cannot pause: the daemon has no children";
+        Refusal::NoSuchChild { .. } => Refusal::NoSuchChild { pid: pid() },
+            "no child is process 4711: it is gone, not born yet, or not this daemon's";
+        Refusal::Size { .. } =>
+            Refusal::Size { wanted: 9, why: PoolError::AtMost { max_children: 8 }.to_string() },
+            "cannot resize to 9: there may be 8 children at most, by max_children";
+    }
+    a_log: ReopenError {
+        ReopenError { .. } => ReopenError { source: denied() },
+            "the old log stays in use: cannot open log file /var/log/x.log: permission denied";
+    }
+    a_foreign_child: ForeignChildError {
+        ForeignChildError { .. } => ForeignChildError { pid: pid(), source: denied() },
+            "cannot watch over process 4711: cannot open log file /var/log/x.log: permission denied";
+    }
+    a_request: HandBack<()> {
+        HandBack { .. } => HandBack { request: (), why: HandBackReason::Stopping },
+            "the request is handed back: the daemon is stopping";
+    }
+    a_request_s_way_back: HandBackReason {
+        HandBackReason::Full { .. } => HandBackReason::Full { max_children: 4, backlog: 2 },
+            "all 4 children are busy (max_children), and 2 requests wait already (backlog)";
+        HandBackReason::Stopping => HandBackReason::Stopping, "the daemon is stopping";
+        HandBackReason::NotPostForking => HandBackReason::NotPostForking,
+            "the daemon is not post-forking: its children take their requests themselves";
+        HandBackReason::Handover(_) => HandBackReason::Handover(HandoverError::NotText),
+            "cannot unpack the request: its text is not UTF-8";
+        HandBackReason::CannotFork(_) =>
+            HandBackReason::CannotFork("cannot fork: cannot allocate memory".to_owned()),
+            "cannot fork: cannot allocate memory";
+    }
+    a_status: StatusError {
+        StatusError::Refused(_) =>
+            StatusError::Refused(ReportError::NoSuchSlot { slot: SlotNumber::new(3) }),
+            "cannot write to slot 3: the scoreboard has no such slot";
+        StatusError::InParent => StatusError::InParent,
+            "the parent has no status to update: send HandOver to the daemon to have a request handled by a child";
+    }
+    a_trace: TraceError {
+        TraceError::NoSuchChild(_) => TraceError::NoSuchChild(pid()),
+            "cannot trace process 4711: no child of the daemon has this pid";
+        TraceError::NoBabysitter(_) => TraceError::NoBabysitter(pid()),
+            "cannot trace process 4711: the daemon has no children, or has stopped";
+    }
+    an_answer: Fault {
+        Fault { .. } => Fault { kind: FaultKind::Malformed, text: "no such command: fly".to_owned() },
+            "no such command: fly";
+    }
+}

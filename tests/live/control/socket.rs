@@ -1,0 +1,125 @@
+//! Whose the socket is: who may ask, who holds it, and what becomes of it.
+
+use std::fs;
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
+use std::os::unix::net::UnixListener;
+use std::os::unix::process::CommandExt;
+use std::process::Command;
+
+use nix::unistd::{Uid, User};
+
+use super::{control, place, up};
+use crate::harness::{Process, Start, fault};
+
+#[test]
+fn another_user_is_told_that_he_may_not() {
+    if !Uid::effective().is_root() {
+        skipped("only root can become another user");
+        return;
+    }
+    let daemon = up(Start::pool(), "start=1 min=0 max=2");
+    // The mode of the socket keeps him out; here somebody has changed it.
+    for (path, mode) in [(daemon.dir().to_owned(), 0o755), (place(&daemon), 0o666)] {
+        fs::set_permissions(path, fs::Permissions::from_mode(mode)).unwrap();
+    }
+    let knock = daemon.dir().join("knock");
+    fs::copy(env!("CARGO_BIN_EXE_knock"), &knock).unwrap();
+    let nobody = User::from_name("nobody").unwrap().expect("there is a nobody");
+    let said = Command::new(&knock)
+        .arg(place(&daemon))
+        .uid(nobody.uid.as_raw())
+        .gid(nobody.gid.as_raw())
+        .output()
+        .unwrap();
+    let answer: serde_json::Value = serde_json::from_slice(&said.stdout).unwrap();
+    let (kind, text) = fault(&answer);
+    assert_eq!(kind, "forbidden");
+    assert!(text.contains(&nobody.uid.to_string()), "{text}");
+}
+
+#[test]
+fn the_socket_belongs_to_the_user_whom_the_daemon_runs_as() {
+    if !Uid::effective().is_root() {
+        skipped("only root can drop privileges");
+        return;
+    }
+    let nobody = User::from_name("nobody").unwrap().expect("there is a nobody");
+    let start = Start::pool().logged().options("start=1 min=0 max=2 user=nobody");
+    fs::set_permissions(start.dir(), fs::Permissions::from_mode(0o777)).unwrap();
+    let mut daemon = start.options("control=DIR/control").up();
+    let socket = place(&daemon);
+    let file = fs::symlink_metadata(&socket).unwrap();
+    assert_eq!((file.uid(), file.mode() & 0o777), (nobody.uid.as_raw(), 0o600));
+    // Root may, too.
+    control(&daemon).done("stop", "");
+    daemon.ended();
+    assert!(!socket.exists());
+}
+
+#[expect(clippy::print_stderr, reason = "it says that a test was not done")]
+fn skipped(why: &str) {
+    eprintln!("skipped: {why}");
+}
+
+#[test]
+fn a_socket_that_a_dead_daemon_left_is_replaced() {
+    let start = Start::pool().logged().options("control=DIR/control start=1 min=0 max=2");
+    let socket = start.dir().join("control");
+    drop(UnixListener::bind(&socket).unwrap());
+    let daemon = start.up();
+    assert_eq!(control(&daemon).report()["phase"], "running");
+}
+
+#[test]
+fn where_a_daemon_answers_a_second_is_refused_and_the_first_goes_on() {
+    let first = up(Start::pool(), "start=1 min=0 max=2");
+    let second = Start::pool().options(&format!("control={}", place(&first).display())).fails();
+    assert_eq!(second.status, "code 1");
+    assert!(second.error.contains("somebody answers on socket"), "{}", second.error);
+    assert_eq!(control(&first).report()["phase"], "running");
+}
+
+#[test]
+fn what_is_no_socket_is_not_replaced() {
+    let start = Start::pool().options("control=DIR/control");
+    let file = tempfile::NamedTempFile::new().unwrap();
+    let refused = start.options(&format!("control={}", file.path().display())).fails();
+    assert_eq!(refused.status, "code 1");
+    assert!(refused.error.contains("a file that is no socket stands there"), "{}", refused.error);
+    assert!(file.path().exists());
+}
+
+/// The sockets that a process holds, as `/proc/PID/fd` names them.
+fn sockets(process: Process) -> Vec<String> {
+    let open = process.descriptors();
+    open.values()
+        .map(|path| path.display().to_string())
+        .filter(|path| path.starts_with("socket:"))
+        .collect()
+}
+
+#[test]
+fn nobody_but_the_parent_holds_the_socket() {
+    for start in [Start::pool(), Start::each()] {
+        let daemon = up(start, "start=2 min=1 max=4");
+        let mut client = daemon.client();
+        client.pid();
+        let _operator = control(&daemon);
+        // `net/unix` names the inode of the listener by its place.
+        let list = fs::read_to_string("/proc/net/unix").unwrap();
+        let place = place(&daemon).display().to_string();
+        let inode = list
+            .lines()
+            .filter(|line| line.ends_with(&place))
+            .filter_map(|line| line.split_whitespace().nth(6).map(str::to_owned))
+            .map(|inode| format!("socket:[{inode}]"))
+            .collect::<Vec<_>>();
+        assert!(!inode.is_empty(), "{place} in {list}");
+        let holds = |process: Process| sockets(process).iter().any(|open| inode.contains(open));
+        assert!(holds(daemon.parent()));
+        let nursery = daemon.nursery();
+        for process in std::iter::once(nursery).chain(nursery.children()) {
+            assert!(!holds(process), "{} holds it", process.title());
+        }
+    }
+}
