@@ -2,12 +2,13 @@
 //! ledger wants done.
 
 mod deliver;
+mod growth;
 mod intake;
 mod links;
 mod tasks;
 
 use std::cell::RefCell;
-use std::collections::VecDeque;
+use std::collections::{HashSet, VecDeque};
 use std::rc::{Rc, Weak};
 use std::sync::Arc;
 use std::time::Duration;
@@ -19,17 +20,19 @@ use daemon_nursery::now;
 use futures::channel::oneshot;
 use tokio::sync::Notify;
 
+use crate::answer::Failure;
+use crate::body;
 use crate::claims::Board;
 use crate::ledger::{Act, Killing, Lane, Ledger};
 use crate::link::Link;
 use crate::methods::Methods;
 use crate::reply::{Hangups, Reply};
-use crate::request::{Name, Request, RequestDone};
+use crate::request::{Name, NewRequest, Request, RequestDone, RequestId, Run};
 use crate::talkback::Voice;
 use crate::transaction::Transaction;
 use crate::worker::Endowed;
-use crate::{answer, body};
 
+use growth::Growth;
 pub(crate) use intake::{Taken, take};
 pub(crate) use tasks::run;
 
@@ -45,7 +48,14 @@ pub(crate) enum Staff {
     /// The parent, in place.
     Parent,
     /// Workers, at most so many.
-    Workers { most: usize, daemon: Addr<DaemonActor<Endowed>> },
+    Workers {
+        most: usize,
+        /// So many are forked before there is work.
+        pre_fork: u32,
+        /// For work that waits one is forked, and the next after so long.
+        interval: Duration,
+        daemon: Addr<DaemonActor<Endowed>>,
+    },
 }
 
 /// What requests are given that don't say otherwise.
@@ -93,6 +103,8 @@ pub(crate) struct Parts {
 
 pub(crate) struct Engine {
     methods: Rc<Methods>,
+    /// The ledger's board too.
+    board: Board,
     ledger: Ledger<Cargo, Board>,
     links: Vec<Option<Link>>,
     /// Links of workers whose end is still to be told, while their slot is another's already.
@@ -105,9 +117,12 @@ pub(crate) struct Engine {
     pub(crate) upon_result: Option<Recipient<RequestDone>>,
     pub(crate) fallback: Option<Recipient<Transaction>>,
     pub(crate) hangups: Arc<Hangups>,
+    /// Cancelled before they have come.
+    early: HashSet<RequestId>,
     aside: VecDeque<PutAside>,
     /// Transactions and calls in place that are not answered yet.
     elsewhere: usize,
+    growth: Growth,
     demand_told: u32,
     /// When the timer wakes.
     armed: Option<Moment>,
@@ -138,6 +153,7 @@ impl Engine {
         let ledger = Ledger::new(slots, methods.len(), lanes, queue_max, board);
         Engine {
             methods,
+            board,
             ledger,
             links: (0..slots).map(|_slot| None).collect(),
             former: Vec::new(),
@@ -148,8 +164,10 @@ impl Engine {
             upon_result: None,
             fallback: None,
             hangups: Arc::default(),
+            early: HashSet::new(),
             aside: VecDeque::new(),
             elsewhere: 0,
+            growth: Growth::default(),
             demand_told: 0,
             armed: None,
             signals: Rc::default(),
@@ -176,6 +194,10 @@ impl Engine {
             match act {
                 Act::Send { slot, turn, key } => self.send(slot, turn, key),
                 Act::Answer { cargo, failure, run, id } => {
+                    if run.attempts > 0 {
+                        // A worker that is given up may still be about to read them.
+                        cargo.params.withdraw();
+                    }
                     self.remember_if_put_aside(&cargo, &failure, run, id);
                     self.deliver(cargo, id, run, Err(failure));
                 }
@@ -200,6 +222,7 @@ impl Engine {
             }
         }
         self.flush();
+        self.talk_of_shortage();
         self.tell_demand();
         self.arm();
         if self.ledger.has_room() {
@@ -271,7 +294,7 @@ impl Engine {
         let links = self.links.iter().flatten().chain(&self.former);
         let children: Vec<_> = links.map(|link| link.child).collect();
         for child in children {
-            self.worker_gone(child, Cause::Missing);
+            self.worker_gone(child, Cause::Missing, 0);
         }
         self.pump();
     }
@@ -292,15 +315,10 @@ impl Engine {
     }
 
     /// Answers a refusal before anything else has happened.
-    fn refuse(
-        &mut self,
-        request: crate::request::NewRequest,
-        reply: Reply,
-        why: answer::Rejection,
-    ) {
-        let crate::request::NewRequest { id, name, from, params, upon_result, .. } = request;
-        let params = params.unwrap_or_else(|_unencoded| body::Body::Inline(Vec::new()));
+    fn refuse(&mut self, request: NewRequest, reply: Reply, why: Failure) {
+        let NewRequest { id, name, from, params, upon_result, .. } = request;
+        let params = params.unwrap_or(body::Body::NONE);
         let cargo = Cargo { name, from, method: 0, soft: None, params, reply, upon_result };
-        self.deliver(cargo, id, crate::request::Run::default(), Err(why.into()));
+        self.deliver(cargo, id, Run::default(), Err(why));
     }
 }

@@ -116,7 +116,8 @@ pub enum Cancelling {
     Terminated,
     /// It runs, and goes on.
     RunsOn,
-    /// It is answered already, or was never there.
+    /// It is answered already, or was never there; or it is still on its way, and is answered as
+    /// cancelled when it comes.
     Unknown,
 }
 

@@ -8,7 +8,7 @@ use daemon_nursery::now;
 use futures::channel::oneshot;
 
 use super::{Cargo, Engine, Shared, Staff};
-use crate::answer::{Failure, Outcome, Rejection, Reply as Value};
+use crate::answer::{Failure, Outcome, Rejection, Reply as Value, When};
 use crate::body::Body;
 use crate::call::Call;
 use crate::ledger::{Cancelling, LaneId, Order};
@@ -67,7 +67,7 @@ impl Engine {
             abandoned: terms.abandoned,
         };
         let soft = terms.soft.or(self.defaults.soft);
-        let params = params.unwrap_or_else(|_judged| Body::Inline(Vec::new()));
+        let params = params.unwrap_or(Body::NONE);
         let cargo = Cargo { name, from, method, soft, params, reply, upon_result };
         let time = now();
         let key = self.ledger.admit(id, cargo, order, time);
@@ -83,10 +83,20 @@ impl Engine {
 
     /// Ends a request of this number.
     pub(crate) fn cancel(&mut self, id: RequestId, running: Abandoned) -> Cancelling {
-        let Some(key) = self.ledger.find(id) else { return Cancelling::Unknown };
+        let Some(key) = self.ledger.find(id) else {
+            self.early.insert(id);
+            // It may be the one that waits for room.
+            self.signals.room.notify_waiters();
+            return Cancelling::Unknown;
+        };
         let cancelled = self.ledger.cancel(key, Some(running), now());
         self.pump();
         cancelled
+    }
+
+    /// A request of this number will not come any more.
+    pub(crate) fn forget(&mut self, id: RequestId) {
+        self.early.remove(&id);
     }
 
     /// Futures were dropped: nobody waits for these.
@@ -106,10 +116,14 @@ impl Engine {
 /// Takes a request in. It may run in place, so nobody may hold the engine.
 pub(crate) fn take(shared: &Shared, request: NewRequest, reply: Reply) -> Taken {
     let mut engine = shared.borrow_mut();
+    if !engine.early.is_empty() && engine.early.remove(&request.id) {
+        engine.refuse(request, reply, Failure::Cancelled { when: When::Queued });
+        return Taken::Yes;
+    }
     let found = match engine.judge(&request) {
         Ok(found) => found,
         Err(why) => {
-            engine.refuse(request, reply, why);
+            engine.refuse(request, reply, why.into());
             return Taken::Yes;
         }
     };
@@ -133,7 +147,7 @@ pub(crate) fn take(shared: &Shared, request: NewRequest, reply: Reply) -> Taken 
                 IfFull::Wait => Taken::Full(Box::new((request, reply))),
                 IfFull::Refuse => {
                     let limit = engine.ledger.queue_max();
-                    engine.refuse(request, reply, Rejection::QueueFull { limit });
+                    engine.refuse(request, reply, Rejection::QueueFull { limit }.into());
                     Taken::Yes
                 }
             }
@@ -144,7 +158,7 @@ pub(crate) fn take(shared: &Shared, request: NewRequest, reply: Reply) -> Taken 
 /// Hands a request to the fallback.
 fn transact(shared: &Shared, engine: &mut Engine, request: NewRequest, reply: Reply) {
     let NewRequest { id, name, from, params, upon_result, .. } = request;
-    let params = params.unwrap_or_else(|_judged| Body::Inline(Vec::new()));
+    let params = params.unwrap_or(Body::NONE);
     let (answer, answered) = oneshot::channel();
     let transaction = Transaction {
         id,
@@ -175,27 +189,23 @@ fn in_place(shared: &Shared, request: NewRequest, reply: Reply, number: u16) {
     let defaults = shared.borrow().defaults;
     let NewRequest { id, name, from, params, terms, upon_result, .. } = request;
     let soft = terms.soft.or(defaults.soft);
-    let params = params.unwrap_or_else(|_judged| Body::Inline(Vec::new()));
+    let params = params.unwrap_or(Body::NONE);
     let begun = now();
     let call = Call::new(id.0, &name, &from, 1, soft, begun, None);
-    let started = params.with(|params| methods.start(number, &call, params));
+    let started = methods.start(number, &call, params.clone());
     let cargo = Cargo { name, from, method: number, soft, params, reply, upon_result };
     match started {
-        Ok(Started::Done(done)) => {
+        Started::Done(done) => {
             let outcome = said(done, &cargo);
             conclude(shared, cargo, id, begun, outcome);
         }
-        Ok(Started::Running(running)) => {
+        Started::Running(running) => {
             let shared = Rc::clone(shared);
             actix_rt::spawn(async move {
                 let done = methods.finish_later(&call, running).await;
                 let outcome = said(done, &cargo);
                 conclude(&shared, cargo, id, begun, outcome);
             });
-        }
-        Err(error) => {
-            let outcome = Err(Failure::Failed { message: error.to_string() });
-            conclude(shared, cargo, id, begun, outcome);
         }
     }
 }

@@ -2,8 +2,8 @@
 
 use std::io;
 
-use actix_daemon::{ChildId, Pid};
-use daemon_core::Cause;
+use actix_daemon::{ChildExited, ChildId, Pid};
+use daemon_core::{Cause, Spent};
 use daemon_nursery::now;
 
 use super::deliver::outcome;
@@ -24,7 +24,7 @@ impl Engine {
     /// A worker is ordered, and this is the link to it.
     pub(super) fn linked(&mut self, link: Link) {
         let slot = link.child.slot.index();
-        self.voice.detail(format_args!("Creating new fork {slot}"));
+        self.talk_of_fork(slot);
         if let Some(place) = self.links.get_mut(slot) {
             self.former.extend(place.replace(link));
         }
@@ -56,8 +56,13 @@ impl Engine {
         }
     }
 
-    /// A child is gone. What it has said before is heard first.
-    pub(crate) fn worker_gone(&mut self, child: ChildId, cause: Cause) {
+    /// The daemon tells that a child is gone.
+    pub(crate) fn worker_exited(&mut self, exited: &ChildExited) {
+        self.worker_gone(exited.child, exited.cause, exited.requests);
+    }
+
+    /// A child is gone that had begun so many requests. What it has said before is heard first.
+    pub(super) fn worker_gone(&mut self, child: ChildId, cause: Cause, requests: u64) {
         let slot = child.slot.index();
         if self.link_of(child).is_none() {
             return;
@@ -70,9 +75,15 @@ impl Engine {
                 break;
             }
         }
+        if cause == Cause::Recycled(Spent::Requests) {
+            self.voice.detail(format_args!(
+                "Closing fork {slot} as requests {requests} >= max {requests}"
+            ));
+        }
         self.voice.detail(format_args!("Fork {slot} closed"));
         if !cause.is_regular() {
-            self.voice.warn(format_args!("Child of fork {slot} exited: {cause}"));
+            // The daemon has logged it, with all there is to know of the process.
+            self.voice.talk(&format_args!("Child of fork {slot} exited: {cause}"));
         }
         self.former.retain(|link| link.child != child);
         if let Some(place) = self.links.get_mut(slot) {
@@ -118,6 +129,7 @@ impl Engine {
                 Word::Leaving => self.ledger.worker_leaves(slot, time),
                 Word::Answer(Answer { turn, id, attempt, took, end, body }) => {
                     let body = rest.body(body).map_err(io::Error::other)?;
+                    self.board.hear(slot, turn);
                     answered += 1;
                     let Some((cargo, run)) =
                         self.ledger.answered(slot, turn, id, attempt, took, time)
