@@ -21,13 +21,13 @@ use futures::channel::oneshot;
 use tokio::sync::Notify;
 
 use crate::answer::Failure;
-use crate::body;
+use crate::body::Body;
 use crate::claims::Board;
 use crate::ledger::{Act, Killing, Lane, Ledger};
 use crate::link::Link;
 use crate::methods::Methods;
 use crate::reply::{Hangups, Reply};
-use crate::request::{Name, NewRequest, Request, RequestDone, RequestId, Run};
+use crate::request::{Asked, NewRequest, Request, RequestDone, RequestId, Run};
 use crate::talkback::Voice;
 use crate::transaction::Transaction;
 use crate::worker::Endowed;
@@ -69,13 +69,20 @@ pub(crate) struct Defaults {
 /// A request on its way through the ledger.
 #[derive(Debug)]
 pub(crate) struct Cargo {
-    pub(crate) name: Name,
-    pub(crate) from: Name,
+    pub(crate) asked: Asked,
     pub(crate) method: u16,
     pub(crate) soft: Option<Duration>,
-    pub(crate) params: body::Body,
     pub(crate) reply: Reply,
     pub(crate) upon_result: Option<Recipient<RequestDone>>,
+}
+
+impl Cargo {
+    fn of(request: NewRequest, method: u16, soft: Option<Duration>, reply: Reply) -> Cargo {
+        let NewRequest { id, name, from, params, upon_result, .. } = request;
+        // Those that could not be encoded are refused before anybody reads them.
+        let asked = Asked { id, name, from, params: params.unwrap_or(Body::NONE) };
+        Cargo { asked, method, soft, reply, upon_result }
+    }
 }
 
 /// A task that has killed its workers as often as it may.
@@ -193,13 +200,13 @@ impl Engine {
         while let Some(act) = self.ledger.next_act() {
             match act {
                 Act::Send { slot, turn, key } => self.send(slot, turn, key),
-                Act::Answer { cargo, failure, run, id } => {
+                Act::Answer { cargo, failure, run } => {
                     if run.attempts > 0 {
                         // A worker that is given up may still be about to read them.
-                        cargo.params.withdraw();
+                        cargo.asked.params.withdraw();
                     }
-                    self.remember_if_put_aside(&cargo, &failure, run, id);
-                    self.deliver(cargo, id, run, Err(failure));
+                    self.remember_if_put_aside(&cargo, &failure, run);
+                    self.deliver(cargo, run, Err(failure));
                 }
                 Act::Kill { pid, why } => {
                     if let Staff::Workers { daemon, .. } = &self.staff {
@@ -316,9 +323,6 @@ impl Engine {
 
     /// Answers a refusal before anything else has happened.
     fn refuse(&mut self, request: NewRequest, reply: Reply, why: Failure) {
-        let NewRequest { id, name, from, params, upon_result, .. } = request;
-        let params = params.unwrap_or(body::Body::NONE);
-        let cargo = Cargo { name, from, method: 0, soft: None, params, reply, upon_result };
-        self.deliver(cargo, id, Run::default(), Err(why));
+        self.deliver(Cargo::of(request, 0, None, reply), Run::default(), Err(why));
     }
 }

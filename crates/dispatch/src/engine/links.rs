@@ -11,6 +11,7 @@ use super::{Cargo, Engine};
 use crate::frame::{Answer, Flushed, Order, Place, Received, Word};
 use crate::ledger::Key;
 use crate::link::{self, Link, Said, Writer};
+use crate::request::Asked;
 
 impl Link {
     /// Tells the worker that nothing more comes.
@@ -136,8 +137,8 @@ impl Engine {
                     else {
                         continue;
                     };
-                    let outcome = outcome(end, body, &cargo.name, &cargo);
-                    self.deliver(cargo, crate::request::RequestId(id), run, outcome);
+                    let outcome = outcome(end, body, &cargo);
+                    self.deliver(cargo, run, outcome);
                 }
             }
         }
@@ -154,7 +155,7 @@ impl Engine {
         // The slot may be another's already: then this one is gone, and what it is sent comes back.
         let link = self.links.get_mut(slot).and_then(Option::as_mut);
         let Some(link) = link.filter(|link| link.child == child) else { return };
-        let Cargo { name, from, method, soft, params, .. } = &*cargo;
+        let Cargo { asked: Asked { name, from, params, .. }, method, soft, .. } = &*cargo;
         let order = Order {
             turn,
             id: key.id.0,
@@ -214,7 +215,7 @@ impl Engine {
         let slot = child.slot.index();
         self.link_of(child)?;
         if let Some(cargo) = self.ledger.method_of(slot) {
-            return Some(cargo.name.clone());
+            return Some(cargo.asked.name.clone());
         }
         self.link_of(child).map(|link| link.last.clone())
     }

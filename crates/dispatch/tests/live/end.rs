@@ -18,6 +18,8 @@ use crate::scenarios::Scenario;
 pub(crate) const SCENARIOS: &[Scenario] = &[
     ("what_was_taken_is_done_before_an_orderly_end_and_nothing_more_is_taken", orderly),
     ("at_a_hurried_end_what_runs_is_lost_and_what_waits_is_refused", at_once),
+    ("a_hurried_end_is_told_to_who_awaits_it", hurried_and_awaited),
+    ("the_log_of_an_ordinary_life_tells_each_fact_once", logged),
     ("a_nursery_that_is_lost_loses_what_runs_and_refuses_what_waits", bereaved),
     ("a_dispatcher_and_a_daemon_live_in_one_process", beside_a_daemon),
     ("nonsense_is_refused_before_anything_forks", nonsense),
@@ -90,6 +92,45 @@ fn at_once() {
         stage.0.daemon.do_send(Shutdown(Manner::AtOnce));
         one_is_lost_and_two_are_refused(asked).await;
     });
+}
+
+fn hurried_and_awaited() {
+    to_the_end(builder(1), async |stage| {
+        let asked = in_trouble(&stage).await;
+        stage.0.daemon.do_send(Shutdown(Manner::AtOnce));
+        one_is_lost_and_two_are_refused(asked).await;
+    });
+}
+
+/// A line of the log without its time and its facts.
+fn fact(line: &str) -> String {
+    let said = line.split_whitespace().skip(3).collect::<Vec<_>>().join(" ");
+    said.split(", role: ").next().unwrap_or_default().to_owned()
+}
+
+fn logged() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("log");
+    let builder = builder(2).max_requests(5).daemon(Daemon::builder().logfile(&file));
+    to_the_end(builder, async |stage| {
+        // More than there are workers, so that all are busy, and more than a worker's share.
+        let asked: Vec<_> = (0..30)
+            .map(|_| stage.0.dispatcher.send(NewRequest::to("sleep").params(2_u64)))
+            .collect();
+        for answer in asked {
+            answer.await.unwrap().unwrap();
+        }
+        stage.0.daemon.do_send(Shutdown(Manner::Orderly));
+    });
+    let log = std::fs::read_to_string(&file).unwrap();
+    let facts: Vec<String> = log.lines().map(fact).collect();
+    let expected = [
+        "INFO Started prefork dispatcher",
+        "INFO PreforkDispatch is up",
+        "INFO PreforkDispatch is stopping",
+        "INFO PreforkDispatch has stopped",
+    ];
+    assert_eq!(facts, expected, "{log}");
 }
 
 fn bereaved() {
