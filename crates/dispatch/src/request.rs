@@ -135,7 +135,7 @@ impl NewRequest {
 
     /// Sets the parameters: one value, a tuple for several. `()` by default.
     ///
-    /// They are encoded now. From 64 KiB on they are written into shared memory, once: bulk belongs
+    /// They are encoded now. From 64 KiB on they are written into a memory file, once: bulk belongs
     /// in [`Bytes`](crate::Bytes).
     #[must_use]
     pub fn params(mut self, params: impl Serialize) -> Self {
