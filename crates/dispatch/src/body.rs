@@ -46,6 +46,9 @@ impl Body {
     /// No bytes at all.
     pub(crate) const NONE: Body = Body::Here(bytes::Bytes::new());
 
+    /// The value `()`: MessagePack's nil.
+    pub(crate) const UNIT: Body = Body::Here(bytes::Bytes::from_static(&[0xc0]));
+
     /// Encodes a value; a large one straight into a memory file.
     pub(crate) fn of<T: Serialize + ?Sized>(value: &T) -> Result<Body, EncodeError> {
         let mut spill = Spill::default();
@@ -232,6 +235,12 @@ mod tests {
         third.withdraw();
         drop(third);
         assert_ne!(file(&Body::of(&value(4)).unwrap()), used);
+    }
+
+    #[test]
+    fn nothing_at_all_is_what_it_is_encoded_as() {
+        assert_eq!(Body::UNIT.bytes(), Body::of(&()).unwrap().bytes());
+        Body::UNIT.decode::<()>().unwrap();
     }
 
     #[test]

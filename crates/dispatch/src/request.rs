@@ -104,7 +104,7 @@ impl NewRequest {
             name: method.into(),
             own: None,
             from: Name::Borrowed("local"),
-            params: Body::of(&()),
+            params: Ok(Body::UNIT),
             terms: Terms {
                 priority: 0,
                 lane: None,

@@ -16,6 +16,7 @@ pub(crate) const SCENARIOS: &[Scenario] = &[
     ("the_original_s_tasks_with_forks", with_forks),
     ("the_original_s_tasks_without_forks", without_forks),
     ("a_result_may_be_anything", plain_results),
+    ("a_worker_bears_the_name_that_forks_were_given", named),
     ("verbose_talk_tells_what_the_original_tells", talk),
     ("verbose_talk_tells_why_a_request_waits_and_why_a_fork_is_closed", talk_of_forks),
     ("verbose_talk_tells_that_a_fork_is_delayed", talk_of_delay),
@@ -88,6 +89,22 @@ fn plain_results() {
         stage.ask::<()>("nothing", ()).await.unwrap();
         assert_eq!(stage.ask::<Option<u32>>("none", ()).await.unwrap(), None);
         assert_eq!(stage.ask::<u64>("number", ()).await.unwrap(), 42);
+    });
+}
+
+fn named() {
+    let builder = builder(1).fork_name("resizer").method("title", |_call, (): ()| {
+        let title = std::fs::read("/proc/self/cmdline").map_err(|error| error.to_string())?;
+        Ok::<_, String>(String::from_utf8_lossy(&title).replace('\0', " "))
+    });
+    play(builder, async |stage| {
+        if !std::path::Path::new("/proc/self/cmdline").exists() {
+            println!("skipped: there is no /proc here");
+            return;
+        }
+        let title: String = stage.ask("title", ()).await.unwrap();
+        assert!(title.starts_with("resizer"), "{title}");
+        assert!(title.contains("title"), "its label is the method: {title}");
     });
 }
 
