@@ -115,7 +115,7 @@ pub(crate) fn run(names: &[String]) -> Measured<()> {
         0 => format!("all {bars} bars hold"),
         missed => format!("{missed} of {bars} bars are MISSED"),
     });
-    table::say("nothing is pinned to a processor; on a busy machine run it again");
+    table::say("nothing but the latency of tasks is pinned; on a busy machine run it again");
     if unmeasured.is_empty() {
         Ok(())
     } else {

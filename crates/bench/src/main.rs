@@ -12,6 +12,7 @@ mod clients;
 mod duel;
 mod figures;
 mod peers;
+mod placement;
 mod proc;
 mod running;
 mod servers;

@@ -6,6 +6,7 @@ pub(crate) mod reports;
 
 use crate::Measured;
 use crate::announce::mortal;
+use crate::placement::Placement;
 
 /// Becomes the server of this name, until it is told to end.
 pub(crate) fn serve(server: &[String]) -> Measured<()> {
@@ -17,11 +18,17 @@ pub(crate) fn serve(server: &[String]) -> Measured<()> {
         ["dispatch-rate", method, bytes, tasks, outstanding] => {
             dispatch::rate(method, bytes.parse()?, tasks.parse()?, outstanding.parse()?)
         }
-        ["dispatch-latency", tasks] => dispatch::latency(tasks.parse()?),
+        ["dispatch-latency", tasks, placement] => {
+            dispatch::latency(tasks.parse()?, Placement::named(placement)?)
+        }
         ["dispatch-kill", times] => dispatch::kill(times.parse()?),
         ["dispatch-hard", times] => dispatch::hard(times.parse()?),
         ["dispatch-queue", tasks] => dispatch::queue(tasks.parse()?),
-        ["ping-pong", bytes, trips] => dispatch::ping_pong(bytes.parse()?, trips.parse()?),
+        ["ping-pong", bytes, trips] => dispatch::ping_pong(bytes.parse()?, trips.parse()?, None),
+        ["ping-pong", bytes, trips, placement] => {
+            let placement = Placement::named(placement)?;
+            dispatch::ping_pong(bytes.parse()?, trips.parse()?, Some(placement))
+        }
         other => Err(format!("there is no server {other:?}").into()),
     }
 }

@@ -93,6 +93,7 @@ const BEGUN: u64 = 2;
 const TAKEN_BACK: u64 = 3;
 const ENDED: u64 = 4;
 const CONDEMNED: u64 = 5;
+const HEARD: u64 = 6;
 
 impl Claim {
     /// Makes a cell that is not shared: a test's, or a model's.
@@ -134,6 +135,19 @@ impl Claim {
             Ok(_) => Ended::Yes,
             Err(_) => Ended::Condemned,
         }
+    }
+
+    /// The sender has taken in what the worker has told of this turn's work.
+    pub fn hear(&self, turn: u64) {
+        // A cell that was scribbled over is left alone: its worker writes elsewhere then.
+        let _ = self.swap(turn, ENDED, HEARD);
+    }
+
+    /// Whether what the worker has told of this turn's work was taken in: the memory in which it has
+    /// told it may be written again. A cell that is another turn's by now tells the same.
+    #[must_use]
+    pub fn is_heard(&self, turn: u64) -> bool {
+        self.word.load(Ordering::Acquire) != word(turn, ENDED)
     }
 
     /// The sender gives up the worker that does the work of this turn, unless it has ended it.
@@ -218,6 +232,24 @@ mod tests {
         assert_eq!(cell.end(2), Ended::Yes);
         assert_eq!(cell.condemn(2), Condemned::No);
         assert_eq!(cell.owner(2), Owner::Worker(at(4)));
+    }
+
+    #[test]
+    fn what_was_told_is_kept_until_it_is_heard_or_the_cell_is_another_turn_s() {
+        let cell = Claim::new();
+        for turn in [1, 65] {
+            cell.offer(turn);
+            assert_eq!(cell.begin(turn, at(3)), Begun::Yes);
+            assert_eq!(cell.end(turn), Ended::Yes);
+            assert!(!cell.is_heard(turn));
+        }
+        assert!(cell.is_heard(1));
+        cell.hear(1);
+        assert!(!cell.is_heard(65), "it was another turn's");
+        cell.hear(65);
+        assert!(cell.is_heard(65));
+        assert_eq!(cell.condemn(65), Condemned::No);
+        assert_eq!(cell.owner(65), Owner::Worker(at(3)));
     }
 
     #[test]

@@ -29,7 +29,7 @@ impl Reply {
     /// How many bytes the encoded value has.
     #[must_use]
     pub fn length(&self) -> usize {
-        self.body.length()
+        self.body.bytes().len()
     }
 }
 

@@ -1,24 +1,25 @@
-//! What parameters and results are on their way: bytes, in a frame or in shared memory.
+//! What parameters and results are on their way: bytes, in a frame or in a memory file.
 //!
 //! They are in the MessagePack format, which tells types apart and holds numbers by their value: who
 //! sends `640` need not say whether that is an `i32` or a `u32`, and what does not fit is found out.
 
-use std::cell::Cell;
-use std::fmt;
+mod bulk;
+mod letter;
+mod shelf;
+
 use std::io;
-use std::ops::Deref;
-use std::os::fd::OwnedFd;
 use std::sync::Arc;
 
-use daemon_sys::memfd::{Draft, Mapped};
-use serde::de::{DeserializeOwned, IgnoredAny, Visitor};
-use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use serde::de::{DeserializeOwned, IgnoredAny};
+use serde::{Deserialize, Serialize};
 
-/// From so many bytes on a body goes by shared memory.
+pub use bulk::Bytes;
+use letter::Draft;
+pub(crate) use letter::Letter;
+pub(crate) use shelf::tidy;
+
+/// From so many bytes on a body goes by a memory file.
 pub(crate) const SHARED_FROM: usize = 64 * 1024;
-
-/// Small writes to shared memory are collected up to this size.
-const PIECE: usize = 4096;
 
 /// The largest body that is taken from another process: 4 GiB, less a byte.
 pub(crate) const BODY_MAX: usize = u32::MAX as usize;
@@ -26,19 +27,10 @@ pub(crate) const BODY_MAX: usize = u32::MAX as usize;
 /// Encoded parameters, or an encoded result.
 #[derive(Debug, Clone)]
 pub(crate) enum Body {
-    /// Few enough to go in a frame.
-    Inline(Vec<u8>),
+    /// In memory of this process: few enough to go in a frame, or come from another process.
+    Here(bytes::Bytes),
     /// In memory that can be passed on by its descriptor.
     Shared(Arc<Letter>),
-    /// In memory that another process has passed on.
-    Mapped(Arc<Mapped>),
-}
-
-/// Memory that is sealed and can be passed on.
-#[derive(Debug)]
-pub(crate) struct Letter {
-    pub(crate) fd: OwnedFd,
-    pub(crate) length: usize,
 }
 
 /// Why a value could not be encoded.
@@ -51,7 +43,13 @@ pub(crate) enum EncodeError {
 }
 
 impl Body {
-    /// Encodes a value; a large one straight into shared memory.
+    /// No bytes at all.
+    pub(crate) const NONE: Body = Body::Here(bytes::Bytes::new());
+
+    /// The value `()`: MessagePack's nil.
+    pub(crate) const UNIT: Body = Body::Here(bytes::Bytes::from_static(&[0xc0]));
+
+    /// Encodes a value; a large one straight into a memory file.
     pub(crate) fn of<T: Serialize + ?Sized>(value: &T) -> Result<Body, EncodeError> {
         let mut spill = Spill::default();
         let encoded = value.serialize(&mut rmp_serde::Serializer::new(&mut spill));
@@ -59,49 +57,46 @@ impl Body {
             return Err(EncodeError::Memory(why));
         }
         encoded.map_err(|error| EncodeError::Value(error.to_string()))?;
-        spill.finish()
+        Ok(spill.end())
     }
 
     /// A body from bytes that were encoded elsewhere.
     pub(crate) fn raw(bytes: Vec<u8>) -> Result<Body, EncodeError> {
         if bytes.len() < SHARED_FROM {
-            return Ok(Body::Inline(bytes));
+            return Ok(Body::Here(bytes.into()));
         }
         let mut spill = Spill::default();
-        match spill.take(&bytes) {
-            Ok(()) => spill.finish(),
-            Err(_) => Err(EncodeError::Memory(spill.trouble.unwrap_or_default())),
-        }
+        spill.take(&bytes).map_err(|error| EncodeError::Memory(error.to_string()))?;
+        Ok(spill.end())
     }
 
-    /// Has its bytes read; those of a letter are mapped for it.
-    pub(crate) fn with<T>(&self, read: impl FnOnce(&[u8]) -> T) -> Result<T, daemon_sys::Error> {
+    /// Its bytes.
+    pub(crate) fn bytes(&self) -> &[u8] {
         match self {
-            Body::Inline(bytes) => Ok(read(bytes)),
-            Body::Mapped(mapped) => Ok(read(mapped)),
-            Body::Shared(letter) => Ok(read(&Mapped::open(&letter.fd, letter.length)?)),
+            Body::Here(bytes) => bytes,
+            Body::Shared(letter) => letter.bytes(),
         }
     }
 
-    /// Decodes the value.
+    /// Decodes the value. What is bulk in it may keep a share in these bytes.
     pub(crate) fn decode<T: DeserializeOwned>(&self) -> Result<T, String> {
-        match self.with(decode::<T>) {
-            Ok(decoded) => decoded,
-            Err(error) => Err(error.to_string()),
+        match self {
+            Body::Here(bytes) => bulk::sharing(bytes, decode::<T>),
+            Body::Shared(letter) => decode(letter.bytes()),
         }
     }
 
-    pub(crate) fn length(&self) -> usize {
+    /// Who was sent it may still read it, though nobody waits for that any more.
+    pub(crate) fn withdraw(&self) {
         match self {
-            Body::Inline(bytes) => bytes.len(),
-            Body::Shared(letter) => letter.length,
-            Body::Mapped(mapped) => mapped.len(),
+            Body::Here(_) => {}
+            Body::Shared(letter) => letter.withdraw(),
         }
     }
 }
 
 /// Decodes a value and sees to it that nothing is left over.
-pub(crate) fn decode<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, String> {
+fn decode<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, String> {
     let mut deserializer = rmp_serde::Deserializer::from_read_ref(bytes);
     let value = T::deserialize(&mut deserializer).map_err(|error| error.to_string())?;
     // It does not tell where it stands; but that nothing follows, it does.
@@ -113,18 +108,10 @@ pub(crate) fn decode<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, String> {
 
 /// Finds out whether bytes are such a value, without copying what is bulk in it.
 pub(crate) fn fits<T: DeserializeOwned>(bytes: &[u8]) -> Result<(), String> {
-    SKIM.set(true);
-    let fits = decode::<T>(bytes).map(drop);
-    SKIM.set(false);
-    fits
+    bulk::skimming(|| decode::<T>(bytes).map(drop))
 }
 
-thread_local! {
-    /// Whether values are decoded only to see whether they can be.
-    static SKIM: Cell<bool> = const { Cell::new(false) };
-}
-
-/// Bytes of a value: kept until they are many, then put into shared memory as they come.
+/// Bytes of a value: kept until they are many, then put into a memory file as they come.
 #[derive(Default)]
 struct Spill {
     bytes: Vec<u8>,
@@ -133,139 +120,44 @@ struct Spill {
 }
 
 impl Spill {
-    fn pour(&mut self, data: &[u8]) -> Result<(), daemon_sys::Error> {
-        let draft = match &mut self.draft {
-            Some(draft) => draft,
-            None => self.draft.insert(Draft::begin("task")?),
-        };
-        if !self.bytes.is_empty() {
-            draft.append(&self.bytes)?;
-            self.bytes.clear();
-        }
-        draft.append(data)
-    }
-
-    fn finish(mut self) -> Result<Body, EncodeError> {
-        if self.draft.is_none() {
-            return Ok(Body::Inline(self.bytes));
-        }
-        let memory = |error: daemon_sys::Error| EncodeError::Memory(error.to_string());
-        self.pour(&[]).map_err(memory)?;
-        match self.draft {
-            None => Ok(Body::Inline(self.bytes)),
-            Some(draft) => {
-                let length = draft.length();
-                let fd = draft.seal().map_err(memory)?;
-                Ok(Body::Shared(Arc::new(Letter { fd, length })))
+    fn take(&mut self, data: &[u8]) -> Result<(), daemon_sys::Error> {
+        match &mut self.draft {
+            Some(draft) => draft.append(data),
+            None if self.bytes.len() + data.len() < SHARED_FROM => {
+                self.bytes.extend_from_slice(data);
+                Ok(())
+            }
+            None => {
+                let mut draft = Draft::begin(&self.bytes, data.len())?;
+                self.bytes = Vec::new();
+                draft.append(data)?;
+                self.draft = Some(draft);
+                Ok(())
             }
         }
     }
-}
 
-impl Spill {
-    fn take(&mut self, data: &[u8]) -> io::Result<()> {
-        if self.draft.is_none() && self.bytes.len() + data.len() < SHARED_FROM {
-            self.bytes.extend_from_slice(data);
-            return Ok(());
+    fn end(self) -> Body {
+        match self.draft {
+            None => Body::Here(self.bytes.into()),
+            Some(draft) => Body::Shared(Arc::new(draft.end())),
         }
-        // What is small is kept until there is more of it.
-        if self.draft.is_some() && self.bytes.len() + data.len() < PIECE {
-            self.bytes.extend_from_slice(data);
-            return Ok(());
-        }
-        self.pour(data).map_err(|error| {
-            self.trouble = Some(error.to_string());
-            io::Error::other("no memory")
-        })
     }
 }
 
 impl io::Write for Spill {
     fn write(&mut self, data: &[u8]) -> io::Result<usize> {
-        self.take(data)?;
-        Ok(data.len())
+        match self.take(data) {
+            Ok(()) => Ok(data.len()),
+            Err(error) => {
+                self.trouble = Some(error.to_string());
+                Err(io::Error::other("no memory"))
+            }
+        }
     }
 
     fn flush(&mut self) -> io::Result<()> {
         Ok(())
-    }
-}
-
-/// Bytes in bulk: as a parameter or in a result they are copied once on each side, where a `Vec<u8>`
-/// is encoded number by number.
-///
-/// # Examples
-///
-/// ```
-/// use actix_dispatch::Bytes;
-///
-/// let picture = Bytes::from(vec![0_u8; 1_000_000]);
-/// assert_eq!(picture.len(), 1_000_000);
-/// ```
-#[derive(Clone, PartialEq, Eq, Hash, Default)]
-pub struct Bytes(Vec<u8>);
-
-impl Bytes {
-    /// Takes the bytes out.
-    #[must_use]
-    pub fn into_vec(self) -> Vec<u8> {
-        self.0
-    }
-}
-
-impl From<Vec<u8>> for Bytes {
-    fn from(bytes: Vec<u8>) -> Self {
-        Bytes(bytes)
-    }
-}
-
-impl From<&[u8]> for Bytes {
-    fn from(bytes: &[u8]) -> Self {
-        Bytes(bytes.to_vec())
-    }
-}
-
-impl Deref for Bytes {
-    type Target = [u8];
-
-    fn deref(&self) -> &[u8] {
-        &self.0
-    }
-}
-
-impl fmt::Debug for Bytes {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Bytes({})", self.0.len())
-    }
-}
-
-impl Serialize for Bytes {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.serialize_bytes(&self.0)
-    }
-}
-
-impl<'de> Deserialize<'de> for Bytes {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct Bulk;
-
-        impl Visitor<'_> for Bulk {
-            type Value = Bytes;
-
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("bytes")
-            }
-
-            fn visit_bytes<E>(self, bytes: &[u8]) -> Result<Bytes, E> {
-                Ok(if SKIM.get() { Bytes::default() } else { Bytes(bytes.to_vec()) })
-            }
-
-            fn visit_byte_buf<E>(self, bytes: Vec<u8>) -> Result<Bytes, E> {
-                Ok(Bytes(bytes))
-            }
-        }
-
-        deserializer.deserialize_bytes(Bulk)
     }
 }
 
@@ -278,7 +170,7 @@ mod tests {
     #[test]
     fn what_is_small_goes_in_a_frame_and_what_is_large_by_memory() {
         let small = Body::of(&Bytes::from(vec![1; SHARED_FROM - 4])).unwrap();
-        assert!(matches!(small, Body::Inline(_)), "{small:?}");
+        assert!(matches!(small, Body::Here(_)), "{small:?}");
         let large = Body::of(&("name", Bytes::from(vec![7; SHARED_FROM]), 9_u32)).unwrap();
         assert!(matches!(large, Body::Shared(_)), "{large:?}");
         let (name, bulk, number): (String, Bytes, u32) = large.decode().unwrap();
@@ -286,7 +178,7 @@ mod tests {
     }
 
     fn bytes(body: Body) -> Vec<u8> {
-        body.with(<[u8]>::to_vec).unwrap()
+        body.bytes().to_vec()
     }
 
     #[test]
@@ -301,19 +193,71 @@ mod tests {
     #[test]
     fn what_does_not_fit_is_found_out() {
         let body = Body::of(&("a", 1_u32)).unwrap();
-        assert_eq!(body.with(fits::<(String, u32)>).unwrap(), Ok(()));
-        assert!(body.with(fits::<(u64, Vec<String>)>).unwrap().is_err());
-        assert!(body.with(fits::<String>).unwrap().is_err());
+        assert_eq!(fits::<(String, u32)>(body.bytes()), Ok(()));
+        assert!(fits::<(u64, Vec<String>)>(body.bytes()).is_err());
+        assert!(fits::<String>(body.bytes()).is_err());
         let two =
             Body::raw([Body::of(&1_u8), Body::of(&2_u8)].map(|one| bytes(one.unwrap())).concat());
-        assert_eq!(two.unwrap().with(fits::<u8>).unwrap().unwrap_err(), "something is left over");
+        assert_eq!(fits::<u8>(two.unwrap().bytes()).unwrap_err(), "something is left over");
     }
 
     #[test]
     fn what_is_tried_and_what_is_decoded_are_told_apart() {
         let body = Body::of(&Bytes::from(vec![3; 10])).unwrap();
-        assert_eq!(body.with(fits::<Bytes>).unwrap(), Ok(()));
+        assert_eq!(fits::<Bytes>(body.bytes()), Ok(()));
         assert_eq!(body.decode::<Bytes>().unwrap().len(), 10);
+    }
+
+    /// The memory file in which a body is, by its inode.
+    fn file(body: &Body) -> u64 {
+        match body {
+            Body::Here(_) => panic!("it is in no file"),
+            Body::Shared(letter) => {
+                nix::sys::stat::fstat(letter.fd().unwrap()).unwrap().st_ino as u64
+            }
+        }
+    }
+
+    #[test]
+    fn a_letter_s_file_is_used_again_unless_it_was_withdrawn() {
+        // A size that no other test has: they run beside this one.
+        let value = |byte| Bytes::from(vec![byte; 5_000_000]);
+        let first = Body::of(&value(1)).unwrap();
+        let (twin, used) = (first.clone(), file(&first));
+        drop(first);
+        let second = Body::of(&value(2)).unwrap();
+        assert_ne!(file(&second), used, "somebody still has it");
+        assert_eq!(twin.decode::<Bytes>().unwrap(), value(1));
+        drop(twin);
+        let third = Body::of(&value(3)).unwrap();
+        assert_eq!(file(&third), used);
+        assert_eq!(third.decode::<Bytes>().unwrap(), value(3));
+        third.withdraw();
+        drop(third);
+        assert_ne!(file(&Body::of(&value(4)).unwrap()), used);
+    }
+
+    #[test]
+    fn nothing_at_all_is_what_it_is_encoded_as() {
+        assert_eq!(Body::UNIT.bytes(), Body::of(&()).unwrap().bytes());
+        Body::UNIT.decode::<()>().unwrap();
+    }
+
+    #[test]
+    fn what_comes_in_pieces_moves_to_larger_files() {
+        let words: Vec<String> = (0..200_000).map(|nth| format!("word {nth}")).collect();
+        let body = Body::of(&words).unwrap();
+        assert!(matches!(body, Body::Shared(_)), "{body:?}");
+        assert_eq!(body.decode::<Vec<String>>().unwrap(), words);
+    }
+
+    #[test]
+    fn bulk_that_has_come_is_not_copied_again() {
+        let encoded = bytes(Body::of(&Bytes::from(vec![5; 1000])).unwrap());
+        let come = Body::Here(encoded.into());
+        let decoded: Bytes = come.decode().unwrap();
+        assert!(come.bytes().as_ptr_range().contains(&decoded.as_ptr()));
+        assert_eq!(decoded.into_vec(), vec![5; 1000]);
     }
 
     proptest! {
@@ -327,7 +271,7 @@ mod tests {
         ) {
             let value = (words, Bytes::from(vec![5; bulk]), number);
             let body = Body::of(&value).unwrap();
-            prop_assert_eq!(matches!(body, Body::Shared(_)), body.length() >= SHARED_FROM);
+            prop_assert_eq!(matches!(body, Body::Shared(_)), body.bytes().len() >= SHARED_FROM);
             let decoded: (Vec<String>, Bytes, i64) = body.decode().unwrap();
             prop_assert_eq!(decoded, value);
         }

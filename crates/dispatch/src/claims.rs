@@ -38,6 +38,20 @@ impl Board {
     }
 }
 
+impl Board {
+    /// The parent has taken in what the worker in this slot has told of the task of this turn.
+    pub(crate) fn hear(&self, slot: usize, turn: u64) {
+        if let Some(cell) = self.cell(slot, turn) {
+            cell.hear(turn);
+        }
+    }
+
+    /// Whether it has: what it was told in may be written again.
+    pub(crate) fn is_heard(&self, slot: usize, turn: u64) -> bool {
+        self.cell(slot, turn).is_some_and(|cell| cell.is_heard(turn))
+    }
+}
+
 impl Claims for Board {
     fn offer(&self, slot: usize, turn: u64) {
         if let Some(cell) = self.cell(slot, turn) {

@@ -1,22 +1,16 @@
-//! The dispatcher's actors: one that takes requests, one that hears what the daemon has to tell.
+//! The dispatcher's actor: it takes requests, in the order in which they come.
 
 use std::rc::Rc;
 
 use actix::dev::{MessageResponse, OneshotSender};
 use actix::fut::WrapFuture;
-use actix::{Actor, Addr, AsyncContext, Context, Handler, Message, MessageResult, ResponseFuture};
-use actix_daemon::{
-    ChildBorn, ChildExited, DaemonAccept, DaemonActor, DaemonPause, DaemonPhase, DaemonShutdown,
-    ShutdownReason, Subscribe,
-};
-use daemon_core::{Hold, Manner, Phase};
-use daemon_nursery::Handover;
+use actix::{Actor, Addr, AsyncContext, Context, Handler, Message, MessageResult};
 
 use crate::answer::Outcome;
 use crate::engine::{PutAside, Shared, Signals, Taken, take};
-use crate::ledger::{Cancelling, Tally};
+use crate::ledger::Tally;
 use crate::reply::Reply;
-use crate::request::{Abandoned, NewRequest, RequestId};
+use crate::request::{NewRequest, RequestId};
 
 /// How many requests wait in the mailbox when the queue is full: then `send` waits, and `try_send`
 /// refuses.
@@ -105,37 +99,16 @@ impl MessageResponse<DispatcherActor, NewRequest> for Later {
     }
 }
 
-/// Asks the dispatcher to end a request: one that has not begun is not begun; of one that runs the
-/// worker is killed, or it goes on.
-///
-/// It stands in line behind requests that wait for room. Dropping a request's future does not.
-#[derive(Message, Debug, Clone, Copy, PartialEq, Eq)]
-#[rtype(result = "Cancelling")]
-pub struct Cancel {
-    /// Which request.
-    pub id: RequestId,
-    /// What becomes of it if it runs.
-    pub running: Running,
-}
+/// Everything that was sent before this has come: so had a request of this number, if it were to.
+#[derive(Message)]
+#[rtype(result = "()")]
+pub(crate) struct Passed(pub(crate) RequestId);
 
-/// What becomes of a cancelled request that runs.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Running {
-    /// It runs to its end, and is answered.
-    LetEnd,
-    /// Its worker is killed.
-    Terminate,
-}
+impl Handler<Passed> for DispatcherActor {
+    type Result = ();
 
-impl Handler<Cancel> for DispatcherActor {
-    type Result = MessageResult<Cancel>;
-
-    fn handle(&mut self, cancel: Cancel, _ctx: &mut Self::Context) -> Self::Result {
-        let running = match cancel.running {
-            Running::LetEnd => Abandoned::RunsOn,
-            Running::Terminate => Abandoned::Terminated,
-        };
-        MessageResult(self.shared.borrow_mut().cancel(cancel.id, running))
+    fn handle(&mut self, Passed(id): Passed, _ctx: &mut Self::Context) {
+        self.shared.borrow_mut().forget(id);
     }
 }
 
@@ -162,90 +135,5 @@ impl Handler<Aside> for DispatcherActor {
 
     fn handle(&mut self, _aside: Aside, _ctx: &mut Self::Context) -> Self::Result {
         MessageResult(self.shared.borrow().aside())
-    }
-}
-
-/// Who hears what the daemon has to tell: never behind requests that wait for room.
-pub(crate) struct Steward {
-    shared: Shared,
-}
-
-impl Steward {
-    pub(crate) fn subscribe<R: Handover + Send>(shared: &Shared, daemon: &Addr<DaemonActor<R>>) {
-        let steward = Steward { shared: Rc::clone(shared) }.start();
-        let name = "dispatcher";
-        daemon.do_send(Subscribe::<ChildBorn>::new(name, steward.clone()));
-        daemon.do_send(Subscribe::<ChildExited>::new(name, steward.clone()));
-        daemon.do_send(Subscribe::<DaemonPause>::new(name, steward.clone()));
-        daemon.do_send(Subscribe::<DaemonAccept>::new(name, steward.clone()));
-        daemon.do_send(Subscribe::<DaemonPhase>::new(name, steward.clone()));
-        daemon.do_send(Subscribe::<DaemonShutdown>::new(name, steward));
-    }
-}
-
-impl Actor for Steward {
-    type Context = Context<Self>;
-}
-
-impl Handler<ChildBorn> for Steward {
-    type Result = ();
-
-    fn handle(&mut self, born: ChildBorn, _ctx: &mut Self::Context) {
-        self.shared.borrow_mut().worker_born(born.child, born.pid);
-    }
-}
-
-impl Handler<ChildExited> for Steward {
-    type Result = ();
-
-    fn handle(&mut self, exited: ChildExited, _ctx: &mut Self::Context) {
-        self.shared.borrow_mut().worker_gone(exited.child, exited.cause);
-    }
-}
-
-impl Handler<DaemonPause> for Steward {
-    type Result = ();
-
-    fn handle(&mut self, _pause: DaemonPause, _ctx: &mut Self::Context) {
-        self.shared.borrow_mut().hold(Hold::Yes);
-    }
-}
-
-impl Handler<DaemonAccept> for Steward {
-    type Result = ();
-
-    fn handle(&mut self, _accept: DaemonAccept, _ctx: &mut Self::Context) {
-        self.shared.borrow_mut().hold(Hold::No);
-    }
-}
-
-impl Handler<DaemonPhase> for Steward {
-    type Result = ();
-
-    fn handle(&mut self, DaemonPhase(phase): DaemonPhase, _ctx: &mut Self::Context) {
-        match phase {
-            Phase::Stopped => self.shared.borrow_mut().bereave(),
-            Phase::Starting | Phase::Running | Phase::Stopping => {}
-        }
-    }
-}
-
-impl Handler<DaemonShutdown> for Steward {
-    type Result = ResponseFuture<()>;
-
-    /// The farewell is said when all is answered; the daemon's grace is the most it waits.
-    fn handle(&mut self, shutdown: DaemonShutdown, _ctx: &mut Self::Context) -> Self::Result {
-        let manner = match shutdown.reason {
-            ShutdownReason::AtOnce => Manner::AtOnce,
-            ShutdownReason::Stopping
-            | ShutdownReason::Retired
-            | ShutdownReason::Recycled
-            | ShutdownReason::Done => Manner::Orderly,
-        };
-        let drained = self.shared.borrow_mut().stop(manner);
-        Box::pin(async move {
-            // Either way there is nothing more to wait for.
-            let _ = drained.await;
-        })
     }
 }

@@ -2,12 +2,13 @@
 //! ledger wants done.
 
 mod deliver;
+mod growth;
 mod intake;
 mod links;
 mod tasks;
 
 use std::cell::RefCell;
-use std::collections::VecDeque;
+use std::collections::{HashSet, VecDeque};
 use std::rc::{Rc, Weak};
 use std::sync::Arc;
 use std::time::Duration;
@@ -19,17 +20,19 @@ use daemon_nursery::now;
 use futures::channel::oneshot;
 use tokio::sync::Notify;
 
+use crate::answer::Failure;
+use crate::body::Body;
 use crate::claims::Board;
 use crate::ledger::{Act, Killing, Lane, Ledger};
 use crate::link::Link;
 use crate::methods::Methods;
 use crate::reply::{Hangups, Reply};
-use crate::request::{Name, Request, RequestDone};
+use crate::request::{Asked, NewRequest, Request, RequestDone, RequestId, Run};
 use crate::talkback::Voice;
 use crate::transaction::Transaction;
 use crate::worker::Endowed;
-use crate::{answer, body};
 
+use growth::Growth;
 pub(crate) use intake::{Taken, take};
 pub(crate) use tasks::run;
 
@@ -45,7 +48,14 @@ pub(crate) enum Staff {
     /// The parent, in place.
     Parent,
     /// Workers, at most so many.
-    Workers { most: usize, daemon: Addr<DaemonActor<Endowed>> },
+    Workers {
+        most: usize,
+        /// So many are forked before there is work.
+        pre_fork: u32,
+        /// For work that waits one is forked, and the next after so long.
+        interval: Duration,
+        daemon: Addr<DaemonActor<Endowed>>,
+    },
 }
 
 /// What requests are given that don't say otherwise.
@@ -59,13 +69,20 @@ pub(crate) struct Defaults {
 /// A request on its way through the ledger.
 #[derive(Debug)]
 pub(crate) struct Cargo {
-    pub(crate) name: Name,
-    pub(crate) from: Name,
+    pub(crate) asked: Asked,
     pub(crate) method: u16,
     pub(crate) soft: Option<Duration>,
-    pub(crate) params: body::Body,
     pub(crate) reply: Reply,
     pub(crate) upon_result: Option<Recipient<RequestDone>>,
+}
+
+impl Cargo {
+    fn of(request: NewRequest, method: u16, soft: Option<Duration>, reply: Reply) -> Cargo {
+        let NewRequest { id, name, from, params, upon_result, .. } = request;
+        // Those that could not be encoded are refused before anybody reads them.
+        let asked = Asked { id, name, from, params: params.unwrap_or(Body::NONE) };
+        Cargo { asked, method, soft, reply, upon_result }
+    }
 }
 
 /// A task that has killed its workers as often as it may.
@@ -93,6 +110,8 @@ pub(crate) struct Parts {
 
 pub(crate) struct Engine {
     methods: Rc<Methods>,
+    /// The ledger's board too.
+    board: Board,
     ledger: Ledger<Cargo, Board>,
     links: Vec<Option<Link>>,
     /// Links of workers whose end is still to be told, while their slot is another's already.
@@ -105,9 +124,12 @@ pub(crate) struct Engine {
     pub(crate) upon_result: Option<Recipient<RequestDone>>,
     pub(crate) fallback: Option<Recipient<Transaction>>,
     pub(crate) hangups: Arc<Hangups>,
+    /// Cancelled before they have come.
+    early: HashSet<RequestId>,
     aside: VecDeque<PutAside>,
     /// Transactions and calls in place that are not answered yet.
     elsewhere: usize,
+    growth: Growth,
     demand_told: u32,
     /// When the timer wakes.
     armed: Option<Moment>,
@@ -138,6 +160,7 @@ impl Engine {
         let ledger = Ledger::new(slots, methods.len(), lanes, queue_max, board);
         Engine {
             methods,
+            board,
             ledger,
             links: (0..slots).map(|_slot| None).collect(),
             former: Vec::new(),
@@ -148,8 +171,10 @@ impl Engine {
             upon_result: None,
             fallback: None,
             hangups: Arc::default(),
+            early: HashSet::new(),
             aside: VecDeque::new(),
             elsewhere: 0,
+            growth: Growth::default(),
             demand_told: 0,
             armed: None,
             signals: Rc::default(),
@@ -175,9 +200,13 @@ impl Engine {
         while let Some(act) = self.ledger.next_act() {
             match act {
                 Act::Send { slot, turn, key } => self.send(slot, turn, key),
-                Act::Answer { cargo, failure, run, id } => {
-                    self.remember_if_put_aside(&cargo, &failure, run, id);
-                    self.deliver(cargo, id, run, Err(failure));
+                Act::Answer { cargo, failure, run } => {
+                    if run.attempts > 0 {
+                        // A worker that is given up may still be about to read them.
+                        cargo.asked.params.withdraw();
+                    }
+                    self.remember_if_put_aside(&cargo, &failure, run);
+                    self.deliver(cargo, run, Err(failure));
                 }
                 Act::Kill { pid, why } => {
                     if let Staff::Workers { daemon, .. } = &self.staff {
@@ -200,6 +229,7 @@ impl Engine {
             }
         }
         self.flush();
+        self.talk_of_shortage();
         self.tell_demand();
         self.arm();
         if self.ledger.has_room() {
@@ -271,7 +301,7 @@ impl Engine {
         let links = self.links.iter().flatten().chain(&self.former);
         let children: Vec<_> = links.map(|link| link.child).collect();
         for child in children {
-            self.worker_gone(child, Cause::Missing);
+            self.worker_gone(child, Cause::Missing, 0);
         }
         self.pump();
     }
@@ -292,15 +322,7 @@ impl Engine {
     }
 
     /// Answers a refusal before anything else has happened.
-    fn refuse(
-        &mut self,
-        request: crate::request::NewRequest,
-        reply: Reply,
-        why: answer::Rejection,
-    ) {
-        let crate::request::NewRequest { id, name, from, params, upon_result, .. } = request;
-        let params = params.unwrap_or_else(|_unencoded| body::Body::Inline(Vec::new()));
-        let cargo = Cargo { name, from, method: 0, soft: None, params, reply, upon_result };
-        self.deliver(cargo, id, crate::request::Run::default(), Err(why.into()));
+    fn refuse(&mut self, request: NewRequest, reply: Reply, why: Failure) {
+        self.deliver(Cargo::of(request, 0, None, reply), Run::default(), Err(why));
     }
 }

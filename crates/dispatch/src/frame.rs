@@ -6,12 +6,12 @@
 
 use std::collections::VecDeque;
 use std::io::{self, IoSlice};
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{BorrowedFd, OwnedFd};
 use std::sync::Arc;
 use std::time::Duration;
 
 use daemon_sys::link::End;
-use daemon_sys::memfd::Mapped;
+use daemon_sys::memfd::read_exactly;
 use serde::{Deserialize, Serialize};
 
 use crate::body::{BODY_MAX, Body, Letter, SHARED_FROM};
@@ -86,17 +86,15 @@ pub(crate) enum Ending {
 pub(crate) enum Place {
     /// It is the rest of the frame.
     Here,
-    /// In memory, so many bytes of it.
+    /// In a memory file: its first bytes, so many.
     Shared(u64),
 }
 
 impl Place {
     pub(crate) fn of(body: &Body) -> Place {
         match body {
-            Body::Inline(_) => Place::Here,
-            Body::Shared(letter) => Place::Shared(letter.length as u64),
-            // Only what has arrived is mapped; it is not sent on.
-            Body::Mapped(mapped) => Place::Shared(mapped.len() as u64),
+            Body::Here(_) => Place::Here,
+            Body::Shared(letter) => Place::Shared(letter.length() as u64),
         }
     }
 }
@@ -119,13 +117,11 @@ pub(crate) enum FrameError {
     /// Its body's memory is not what it says.
     #[error("a frame whose memory cannot be had: {0}")]
     Memory(#[source] daemon_sys::Error),
-    /// Its body is longer or shorter than it says.
-    #[error("a frame whose memory has {found} bytes and not {told}")]
-    Length {
+    /// Its body would be longer than any that is taken.
+    #[error("a frame whose body has {told} bytes: the longest has {BODY_MAX}")]
+    LongBody {
         /// What it says.
         told: u64,
-        /// What there is.
-        found: usize,
     },
 }
 
@@ -228,17 +224,19 @@ impl Rest<'_> {
         }
     }
 
-    /// Takes the body from where the head says that it is.
+    /// Takes the body from where the head says that it is. What is in a memory file is copied before
+    /// anybody looks at it: who has sent it could write on.
     pub(crate) fn body(self, place: Place) -> Result<Body, FrameError> {
         match place {
-            Place::Here => Ok(Body::Inline(self.bytes.to_vec())),
+            Place::Here => Ok(Body::Here(self.bytes.to_vec().into())),
             Place::Shared(told) => {
                 let fd = self.descriptors.pop_front().ok_or(FrameError::NoMemory)?;
-                let mapped = Mapped::open(fd, BODY_MAX).map_err(FrameError::Memory)?;
-                if mapped.len() as u64 != told {
-                    return Err(FrameError::Length { told, found: mapped.len() });
+                let length = usize::try_from(told).unwrap_or(usize::MAX);
+                if length > BODY_MAX {
+                    return Err(FrameError::LongBody { told });
                 }
-                Ok(Body::Mapped(Arc::new(mapped)))
+                let bytes = read_exactly(fd, length).map_err(FrameError::Memory)?;
+                Ok(Body::Here(bytes.into()))
             }
         }
     }
@@ -273,8 +271,7 @@ impl Outbox {
             Err(error) => return Err(error),
         }
         match body {
-            Body::Inline(bytes) => self.bytes.extend_from_slice(bytes),
-            Body::Mapped(mapped) => self.bytes.extend_from_slice(mapped),
+            Body::Here(bytes) => self.bytes.extend_from_slice(bytes),
             Body::Shared(letter) => self.letters.push_back((begin, Arc::clone(letter))),
         }
         let length = self.bytes.len() - begin - LENGTH;
@@ -314,8 +311,9 @@ impl Outbox {
         let sent = if now == 0 {
             link.send(&[bytes], &[])?
         } else {
+            let letters = self.letters.iter().take(now);
             let fds: Vec<BorrowedFd<'_>> =
-                self.letters.iter().take(now).map(|(_begin, letter)| letter.fd.as_fd()).collect();
+                letters.filter_map(|(_begin, letter)| letter.fd()).collect();
             link.send(&[bytes], &fds)?
         };
         self.letters.drain(..now);

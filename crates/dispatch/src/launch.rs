@@ -3,6 +3,7 @@
 use std::cell::RefCell;
 use std::fmt;
 use std::rc::Rc;
+use std::time::Duration;
 
 use actix::{Actor, Addr, Recipient, System};
 use actix_daemon::{
@@ -14,11 +15,12 @@ use daemon_core::slots_for;
 
 use crate::builder::{Builder, Outside};
 use crate::claims::Board;
-use crate::dispatcher::{DispatcherActor, Steward};
+use crate::dispatcher::DispatcherActor;
 use crate::engine::{self, Defaults, Engine, Parts, Staff};
 use crate::ledger::Lane;
 use crate::link::{Linker, NewLinks};
 use crate::methods::Methods;
+use crate::steward::{Cancel, Steward};
 use crate::talkback::{Detail, Voice};
 use crate::worker::{self, Endowed};
 
@@ -80,6 +82,8 @@ impl Builder {
             detail,
             outside,
             max_forks: max_forks as usize,
+            pre_fork,
+            fork_interval,
         })
     }
 
@@ -114,6 +118,8 @@ pub struct Launched {
     detail: Detail,
     outside: Outside,
     max_forks: usize,
+    pre_fork: u32,
+    fork_interval: Duration,
 }
 
 impl fmt::Debug for Launched {
@@ -127,6 +133,8 @@ impl fmt::Debug for Launched {
 pub struct Started {
     /// Where requests go.
     pub dispatcher: Addr<DispatcherActor>,
+    /// Where requests are cancelled: not behind those that wait for room.
+    pub cancel: Recipient<Cancel>,
     /// The daemon that its workers are children of: it is asked for status, reload, shutdown.
     pub daemon: Addr<DaemonActor<Endowed>>,
 }
@@ -149,18 +157,20 @@ impl Launched {
             detail,
             outside,
             max_forks,
+            pre_fork,
+            fork_interval: interval,
         } = self;
         let daemon = daemon.start()?;
         let staff = match max_forks {
             0 => Staff::Parent,
-            most => Staff::Workers { most, daemon: daemon.clone() },
+            most => Staff::Workers { most, pre_fork, interval, daemon: daemon.clone() },
         };
         let voice = Voice { log: actix_daemon::logger(), recipient: None, detail };
         let parts = Parts { methods, board, lanes, queue_max: queue, staff, voice, defaults };
         let shared = Rc::new(RefCell::new(Engine::new(parts)));
         engine::run(&shared, &links);
-        Steward::subscribe(&shared, &daemon);
         let dispatcher = DispatcherActor::begin(&shared);
+        let cancel = Steward::begin(&shared, &daemon, dispatcher.clone());
         // Each may send requests at once: the engine is not held meanwhile.
         let Outside { upon_result, fallback, talkback } = outside;
         let upon_result = upon_result.map(|make| make(dispatcher.clone()));
@@ -171,7 +181,7 @@ impl Launched {
         engine.voice.recipient = talkback;
         engine.voice.say(format_args!("Started prefork dispatcher"));
         drop(engine);
-        Ok(Started { dispatcher, daemon })
+        Ok(Started { dispatcher, cancel, daemon })
     }
 }
 

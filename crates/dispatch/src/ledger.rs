@@ -16,20 +16,26 @@
 mod assigning;
 mod ending;
 mod queue;
+mod records;
+mod returning;
+mod tally;
 mod workers;
 
 use std::collections::VecDeque;
 use std::time::Duration;
 
 use actix_daemon::{ChildId, Pid};
-use daemon_core::{Cause, Condemned, Hold, Moment, Owner, TakenBack};
+use daemon_core::{Condemned, Hold, Moment, Owner, TakenBack};
 
-use crate::answer::{Failure, Rejection};
+use crate::answer::Failure;
 use crate::request::{Abandoned, RequestId, Run};
 pub use queue::Lane;
 pub(crate) use queue::LaneId;
 use queue::{Place, Queue};
-use workers::{Paces, Sent, Workers};
+pub(crate) use records::Key;
+use records::{Record, Records, State};
+pub use tally::{Cancelling, Tally};
+use workers::{Paces, Workers};
 
 /// How many tasks a worker may have in hand.
 pub(crate) const IN_HAND_MAX: usize = 64;
@@ -49,13 +55,6 @@ pub(crate) trait Claims {
     fn owner(&self, slot: usize, turn: u64) -> Owner;
 }
 
-/// Where a request is in the ledger; its number tells it from others that were there before.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub(crate) struct Key {
-    index: u32,
-    pub(crate) id: RequestId,
-}
-
 /// How a request is to be treated, when its words are checked.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Order {
@@ -67,33 +66,13 @@ pub(crate) struct Order {
     pub(crate) abandoned: Abandoned,
 }
 
-/// A request that is not answered yet.
-#[derive(Debug)]
-struct Record<T> {
-    id: RequestId,
-    cargo: T,
-    order: Order,
-    /// Its place among all that were admitted.
-    turn: u64,
-    admitted: Moment,
-    attempts: u32,
-    pid: Option<Pid>,
-    state: State,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum State {
-    Queued,
-    Sent { slot: usize, turn: u64 },
-}
-
 /// What is to be done.
 #[derive(Debug)]
 pub(crate) enum Act<T> {
     /// A worker is to be sent this.
     Send { slot: usize, turn: u64, key: Key },
     /// This is the answer.
-    Answer { cargo: T, failure: Failure, run: Run, id: RequestId },
+    Answer { cargo: T, failure: Failure, run: Run },
     /// A worker is to be killed.
     Kill { pid: Pid, why: Killing },
 }
@@ -105,40 +84,6 @@ pub(crate) enum Killing {
     Overtime,
     /// Its task was cancelled.
     Cancelled,
-}
-
-/// What has become of a wish to cancel.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Cancelling {
-    /// It had not begun, and will not.
-    Queued,
-    /// It ran: its worker is being killed.
-    Terminated,
-    /// It runs, and goes on.
-    RunsOn,
-    /// It is answered already, or was never there.
-    Unknown,
-}
-
-/// How many requests there were, and what has become of them.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct Tally {
-    /// Taken into the queue.
-    pub admitted: u64,
-    /// Answered by a method: with a value, an error, a panic.
-    pub answered: u64,
-    /// Answered otherwise: lost, put aside, timed out, cancelled, rejected when they waited.
-    pub failed: u64,
-    /// Tried again because a worker died.
-    pub retried: u64,
-    /// Sent ahead to a worker, and taken back before it began them.
-    pub taken_back: u64,
-    /// Answers that came when nobody waited for them any more.
-    pub late: u64,
-    /// How many wait now.
-    pub queued: usize,
-    /// How many are with workers now.
-    pub sent: usize,
 }
 
 /// Whether requests are taken and sent.
@@ -154,8 +99,7 @@ enum Stance {
 /// All requests that are not answered, and the workers that they are with.
 #[derive(Debug)]
 pub(crate) struct Ledger<T, C> {
-    records: Vec<Option<Record<T>>>,
-    free: Vec<u32>,
+    records: Records<T>,
     next_turn: u64,
     queue: Queue,
     /// How many wait; places of those who were cancelled are not counted.
@@ -181,8 +125,7 @@ impl<T, C: Claims> Ledger<T, C> {
         claims: C,
     ) -> Self {
         Ledger {
-            records: Vec::new(),
-            free: Vec::new(),
+            records: Records::new(),
             next_turn: 0,
             queue: Queue::new(lanes),
             queued: 0,
@@ -223,7 +166,7 @@ impl<T, C: Claims> Ledger<T, C> {
 
     pub(crate) fn tally(&self) -> Tally {
         let queued = self.queued;
-        let sent = self.records.len() - self.free.len() - queued;
+        let sent = self.records.count() - queued;
         Tally { queued, sent, ..self.tally }
     }
 
@@ -237,7 +180,7 @@ impl<T, C: Claims> Ledger<T, C> {
 
     /// Whether nothing is left that was taken.
     pub(crate) fn is_empty(&self) -> bool {
-        self.records.len() == self.free.len()
+        self.records.count() == 0
     }
 
     /// Takes a request into the queue.
@@ -255,35 +198,15 @@ impl<T, C: Claims> Ledger<T, C> {
             pid: None,
             state: State::Queued,
         };
-        let index = match self.free.pop() {
-            Some(index) => {
-                if let Some(place) = self.records.get_mut(index as usize) {
-                    *place = Some(record);
-                }
-                index
-            }
-            None => {
-                self.records.push(Some(record));
-                u32::try_from(self.records.len() - 1).unwrap_or(u32::MAX)
-            }
-        };
-        let key = Key { index, id };
+        let key = self.records.insert(record);
         self.queued += 1;
         self.queue.push(order.priority, order.lane, Place { turn, key });
         key
     }
 
-    fn record(&self, key: Key) -> Option<&Record<T>> {
-        self.records.get(key.index as usize)?.as_ref().filter(|record| record.id == key.id)
-    }
-
-    fn record_mut(&mut self, key: Key) -> Option<&mut Record<T>> {
-        self.records.get_mut(key.index as usize)?.as_mut().filter(|record| record.id == key.id)
-    }
-
     /// What was admitted with a request.
     pub(crate) fn cargo(&mut self, key: Key) -> Option<(&mut T, u32)> {
-        self.record_mut(key).map(|record| (&mut record.cargo, record.attempts))
+        self.records.get_mut(key).map(|record| (&mut record.cargo, record.attempts))
     }
 
     /// A worker is there and ready for work.
@@ -292,83 +215,13 @@ impl<T, C: Claims> Ledger<T, C> {
         self.assign(now);
     }
 
-    /// A worker begins nothing more: what was sent ahead to it is others'.
-    pub(crate) fn worker_leaves(&mut self, slot: usize, now: Moment) {
-        self.workers.leaves(slot);
-        self.take_back_all(slot, now);
-        self.assign(now);
-    }
-
-    /// A worker is gone. What it had begun is lost with it, or tried again; the rest is sent to
-    /// others.
-    pub(crate) fn worker_gone(&mut self, child: ChildId, cause: Cause, now: Moment) {
-        let slot = child.slot.index();
-        let Some(hand) = self.workers.gone(child) else { return };
-        for Sent { turn, key, .. } in hand {
-            match self.claims.owner(slot, turn) {
-                Owner::Sender => {
-                    // Nobody is left who could begin it, and nobody shall.
-                    let _ = self.claims.take_back(slot, turn);
-                    self.back_to_queue(key, now);
-                }
-                Owner::Worker(_since) => self.lost(key, cause, now),
-            }
-        }
-        self.assign(now);
-    }
-
-    fn lost(&mut self, key: Key, cause: Cause, now: Moment) {
-        let Some(record) = self.record(key) else { return };
-        let attempts = record.attempts;
-        if attempts < record.order.attempts && self.stance != Stance::Closed {
-            self.tally.retried += 1;
-            self.requeue(key, now);
-            return;
-        }
-        let failure = match attempts {
-            0 | 1 => Failure::Lost { cause },
-            attempts => Failure::PutAside { attempts, cause },
-        };
-        self.fail(key, failure, now);
-    }
-
-    /// A task that was sent and not begun waits again, where it had waited.
-    fn back_to_queue(&mut self, key: Key, now: Moment) {
-        self.tally.taken_back += 1;
-        if let Some(record) = self.record_mut(key) {
-            // It was nobody's attempt.
-            record.attempts = record.attempts.saturating_sub(1);
-        }
-        self.requeue(key, now);
-    }
-
-    fn requeue(&mut self, key: Key, now: Moment) {
-        let Some(record) = self.record_mut(key) else { return };
-        record.state = State::Queued;
-        let (order, turn) = (record.order, record.turn);
-        self.unsent(order);
-        if self.stance == Stance::Closed {
-            self.fail_unsent(key, Rejection::ShuttingDown.into(), now);
-        } else {
-            self.queued += 1;
-            self.queue.put_back(order.priority, order.lane, Place { turn, key });
-        }
-    }
-
     fn unsent(&mut self, order: Order) {
         self.queue.ended(order.lane);
         self.limited -= usize::from(order.hard.is_some());
     }
 
-    fn remove(&mut self, key: Key) -> Option<Record<T>> {
-        self.record(key)?;
-        let record = self.records.get_mut(key.index as usize)?.take();
-        self.free.push(key.index);
-        record
-    }
-
     fn fail(&mut self, key: Key, failure: Failure, now: Moment) {
-        let Some(record) = self.record(key) else { return };
+        let Some(record) = self.records.get(key) else { return };
         match record.state {
             State::Queued => self.queued -= 1,
             State::Sent { .. } => self.unsent(record.order),
@@ -377,10 +230,10 @@ impl<T, C: Claims> Ledger<T, C> {
     }
 
     fn fail_unsent(&mut self, key: Key, failure: Failure, now: Moment) {
-        if let Some(record) = self.remove(key) {
+        if let Some(record) = self.records.remove(key) {
             self.tally.failed += 1;
             let run = record.run(Duration::ZERO, now);
-            self.acts.push_back(Act::Answer { cargo: record.cargo, failure, run, id: record.id });
+            self.acts.push_back(Act::Answer { cargo: record.cargo, failure, run });
         }
     }
 
@@ -398,7 +251,7 @@ impl<T, C: Claims> Ledger<T, C> {
             self.tally.late += 1;
             return None;
         };
-        let fits = self.record(key).is_some_and(|record| {
+        let fits = self.records.get(key).is_some_and(|record| {
             record.id.0 == id
                 && record.attempts == attempt
                 && record.state == State::Sent { slot, turn }
@@ -407,7 +260,7 @@ impl<T, C: Claims> Ledger<T, C> {
             self.tally.late += 1;
             return None;
         }
-        let record = self.remove(key)?;
+        let record = self.records.remove(key)?;
         self.unsent(record.order);
         self.paces.note(record.order.method, took);
         self.tally.answered += 1;
@@ -418,7 +271,7 @@ impl<T, C: Claims> Ledger<T, C> {
     /// The method that a worker does, or did last: what it prints is of that.
     pub(crate) fn method_of(&self, slot: usize) -> Option<&T> {
         let front = self.workers.front(slot)?;
-        self.record(front.key).map(|record| &record.cargo)
+        self.records.get(front.key).map(|record| &record.cargo)
     }
 
     /// Which child works in a slot.
@@ -434,17 +287,6 @@ impl<T, C: Claims> Ledger<T, C> {
     #[cfg(test)]
     pub(crate) fn stage_of(&self, slot: usize) -> Option<workers::Stage> {
         self.workers.stage(slot)
-    }
-}
-
-impl<T> Record<T> {
-    fn run(&self, worked: Duration, now: Moment) -> Run {
-        Run {
-            elapsed: now.saturating_since(self.admitted),
-            worked,
-            attempts: self.attempts,
-            pid: self.pid,
-        }
     }
 }
 

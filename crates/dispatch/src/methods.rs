@@ -13,7 +13,7 @@ use futures::future::LocalBoxFuture;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use crate::body::{Body, decode, fits};
+use crate::body::{Body, fits};
 use crate::call::Call;
 use crate::panics;
 
@@ -27,8 +27,8 @@ pub(crate) enum Done {
     Unfit(String),
 }
 
-type Now = dyn Fn(&Call, &[u8]) -> Done;
-type Later = dyn Fn(Call, &[u8]) -> LocalBoxFuture<'static, Done>;
+type Now = dyn Fn(&Call, Body) -> Done;
+type Later = dyn Fn(Call, Body) -> LocalBoxFuture<'static, Done>;
 
 /// A method's code.
 #[derive(Clone)]
@@ -60,7 +60,7 @@ impl Method {
         T: Serialize,
         E: Display,
     {
-        let code = move |call: &Call, params: &[u8]| match decode::<P>(params) {
+        let code = move |call: &Call, params: Body| match taken::<P>(params) {
             Ok(params) => conclude(call, act(call, params)),
             Err(why) => Done::Unfit(why),
         };
@@ -74,7 +74,7 @@ impl Method {
         E: Display,
     {
         let act = Rc::new(act);
-        let code = move |call: Call, params: &[u8]| match decode::<P>(params) {
+        let code = move |call: Call, params: Body| match taken::<P>(params) {
             Ok(params) => {
                 let act = Rc::clone(&act);
                 async move { conclude(&call, act(call.clone(), params).await) }.boxed_local()
@@ -86,11 +86,13 @@ impl Method {
 
     /// Tells whether parameters are the method's.
     pub(crate) fn check(&self, params: &Body) -> Result<(), String> {
-        match params.with(self.check) {
-            Ok(fits) => fits,
-            Err(error) => Err(error.to_string()),
-        }
+        (self.check)(params.bytes())
     }
+}
+
+/// Takes parameters from what they came as, of which nothing else is kept.
+fn taken<P: DeserializeOwned>(params: Body) -> Result<P, String> {
+    params.decode()
 }
 
 fn conclude<T: Serialize, E: Display>(call: &Call, ended: Result<T, E>) -> Done {
@@ -253,7 +255,7 @@ impl Methods {
     }
 
     /// Calls a method with its hooks around it. What panics is caught.
-    pub(crate) fn start(&self, number: u16, call: &Call, params: &[u8]) -> Started {
+    pub(crate) fn start(&self, number: u16, call: &Call, params: Body) -> Started {
         let Some(method) = self.get(number) else {
             return Started::Done(Done::Unfit("there is no such method".into()));
         };
@@ -320,7 +322,7 @@ mod tests {
     }
 
     fn value(methods: &Methods, found: u16, params: &Body) -> Result<u32, Done> {
-        match params.with(|params| methods.start(found, &call(), params)).unwrap() {
+        match methods.start(found, &call(), params.clone()) {
             Started::Done(Done::Value(body)) => Ok(body.decode().unwrap()),
             Started::Done(other) => Err(other),
             Started::Running(_) => unreachable!("it is not async"),
@@ -371,7 +373,7 @@ mod tests {
         assert_eq!(value(&methods, 0, &Body::of(&()).unwrap()).unwrap(), 1);
         assert_eq!(*told.borrow(), ["before", "during", "after"]);
         let stranger = Call::new(1, "a", "stranger", 1, None, daemon_nursery::now(), None);
-        match methods.start(0, &stranger, &[]) {
+        match methods.start(0, &stranger, Body::NONE) {
             Started::Done(Done::Failed(why)) => assert_eq!(why, "not you"),
             _ => panic!("it is refused"),
         }

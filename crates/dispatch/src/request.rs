@@ -104,7 +104,7 @@ impl NewRequest {
             name: method.into(),
             own: None,
             from: Name::Borrowed("local"),
-            params: Body::of(&()),
+            params: Ok(Body::UNIT),
             terms: Terms {
                 priority: 0,
                 lane: None,
@@ -135,7 +135,7 @@ impl NewRequest {
 
     /// Sets the parameters: one value, a tuple for several. `()` by default.
     ///
-    /// They are encoded now. From 64 KiB on they are written into shared memory, once: bulk belongs
+    /// They are encoded now. From 64 KiB on they are written into a memory file, once: bulk belongs
     /// in [`Bytes`](crate::Bytes).
     #[must_use]
     pub fn params(mut self, params: impl Serialize) -> Self {
@@ -255,13 +255,19 @@ impl fmt::Debug for NewRequest {
     }
 }
 
-/// A request as it comes back with its outcome.
+/// What is asked for.
 #[derive(Debug, Clone)]
-pub struct Request {
+pub(crate) struct Asked {
     pub(crate) id: RequestId,
     pub(crate) name: Name,
     pub(crate) from: Name,
     pub(crate) params: Body,
+}
+
+/// A request: as it comes back with its outcome, or as the fallback gets it.
+#[derive(Debug, Clone)]
+pub struct Request {
+    pub(crate) asked: Asked,
     pub(crate) run: Run,
 }
 
@@ -278,19 +284,19 @@ impl Request {
     /// Its number.
     #[must_use]
     pub fn id(&self) -> RequestId {
-        self.id
+        self.asked.id
     }
 
     /// What it asked for. The original's `method_name`.
     #[must_use]
     pub fn method_name(&self) -> &str {
-        &self.name
+        &self.asked.name
     }
 
     /// Who has asked.
     #[must_use]
     pub fn from(&self) -> &str {
-        &self.from
+        &self.asked.from
     }
 
     /// Decodes its parameters.
@@ -299,7 +305,7 @@ impl Request {
     ///
     /// In words, when they are of another type.
     pub fn params<P: DeserializeOwned>(&self) -> Result<P, String> {
-        self.params.decode()
+        self.asked.params.decode()
     }
 
     /// How long it took, from when it was taken into the queue until its answer was there.

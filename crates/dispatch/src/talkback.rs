@@ -38,7 +38,8 @@ impl fmt::Debug for Voice {
 }
 
 impl Voice {
-    fn talk(&self, line: &fmt::Arguments<'_>) -> bool {
+    /// Says it to whoever wants what would be logged; answers with whether there is somebody.
+    pub(crate) fn talk(&self, line: &fmt::Arguments<'_>) -> bool {
         match &self.recipient {
             None => false,
             Some(recipient) => {

@@ -5,11 +5,10 @@ use std::fmt;
 use actix::Message;
 use futures::channel::oneshot;
 use serde::Serialize;
-use serde::de::DeserializeOwned;
 
 use crate::answer::{Failure, Outcome, Reply};
 use crate::body::Body;
-use crate::request::{Name, RequestId};
+use crate::request::Request;
 
 /// A request that no method was found for, delivered to the dispatcher's fallback. The original's
 /// `xmlrpc_server_parent` gets the same.
@@ -18,39 +17,15 @@ use crate::request::{Name, RequestId};
 #[derive(Message)]
 #[rtype(result = "()")]
 pub struct Transaction {
-    pub(crate) id: RequestId,
-    pub(crate) name: Name,
-    pub(crate) from: Name,
-    pub(crate) params: Body,
+    pub(crate) request: Request,
     pub(crate) reply: Option<oneshot::Sender<Outcome>>,
 }
 
 impl Transaction {
-    /// The number of the request.
+    /// What is asked for, and by whom.
     #[must_use]
-    pub fn id(&self) -> RequestId {
-        self.id
-    }
-
-    /// What was asked for.
-    #[must_use]
-    pub fn method_name(&self) -> &str {
-        &self.name
-    }
-
-    /// Who asks.
-    #[must_use]
-    pub fn from(&self) -> &str {
-        &self.from
-    }
-
-    /// Decodes the parameters.
-    ///
-    /// # Errors
-    ///
-    /// In words, when they are of another type.
-    pub fn params<P: DeserializeOwned>(&self) -> Result<P, String> {
-        self.params.decode()
+    pub fn request(&self) -> &Request {
+        &self.request
     }
 
     /// Answers with a value. The original's `return`.
@@ -77,10 +52,6 @@ impl Transaction {
 
 impl fmt::Debug for Transaction {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Transaction")
-            .field("id", &self.id)
-            .field("name", &self.name)
-            .field("from", &self.from)
-            .finish_non_exhaustive()
+        f.debug_struct("Transaction").field("request", &self.request).finish_non_exhaustive()
     }
 }

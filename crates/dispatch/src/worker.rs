@@ -1,5 +1,6 @@
 //! A worker's life: it takes orders from its link, one at a time, and answers each.
 
+use std::collections::VecDeque;
 use std::io::{self, Write};
 use std::os::fd::OwnedFd;
 use std::pin::pin;
@@ -15,7 +16,7 @@ use serde::Serialize;
 use slog::{Logger, error};
 use tokio::io::unix::AsyncFd;
 
-use crate::body::Body;
+use crate::body::{self, Body};
 use crate::call::Call;
 use crate::claims::Board;
 use crate::frame::{Answer, Ending, Flushed, Inbox, Order, Outbox, Place, Received, Word};
@@ -39,6 +40,7 @@ pub(crate) async fn live(
         error!(log, "what is printed stays where it was: {}", why);
     }
     panics::note();
+    actix_rt::spawn(body::tidy());
     if let Some(init) = &methods.hooks.fork_init {
         init();
     }
@@ -62,9 +64,11 @@ struct Worker {
     watch: AsyncFd<OwnedFd>,
     inbox: Inbox,
     outbox: Outbox,
+    /// Answers that the parent may still be about to read, by their turns.
+    told: VecDeque<(u64, Body)>,
     /// What the scoreboard says that it does.
     label: String,
-    told: Told,
+    farewell: Told,
 }
 
 /// Whether the parent knows that it leaves.
@@ -111,15 +115,16 @@ impl Worker {
             watch,
             inbox: Inbox::default(),
             outbox: Outbox::default(),
+            told: VecDeque::new(),
             label: String::new(),
-            told: Told::No,
+            farewell: Told::No,
         })
     }
 
     async fn work(&mut self) -> io::Result<()> {
         // A seat that is another's by now is found out by the parent.
         let _ = self.child.update_status(UpdateStatus::Wait);
-        self.tell(&Word::Ready, &Body::Inline(Vec::new())).await?;
+        self.tell(&Word::Ready, &Body::NONE).await?;
         let child = self.child.clone();
         let mut leaving = pin!(child.told_to_leave());
         let mut is_told = false;
@@ -193,13 +198,11 @@ impl Worker {
             self.tell_leaving()?;
             self.flush().await?;
         }
-        let started = body.with(|params| self.methods.start(method, &call, params));
-        let done = match started {
-            Ok(Started::Done(done)) => done,
-            Ok(Started::Running(running)) => self.methods.finish_later(&call, running).await,
-            Err(error) => Done::Failed(error.to_string()),
+        self.use_again_what_was_heard();
+        let done = match self.methods.start(method, &call, body) {
+            Started::Done(done) => done,
+            Started::Running(running) => self.methods.finish_later(&call, running).await,
         };
-        drop(body);
         // What is printed without an end of line is printed now, while it is this method's.
         let _ = io::stdout().flush();
         let took = call.taken();
@@ -212,6 +215,9 @@ impl Worker {
         let id = call.id().0;
         let answer = Answer { turn, id, attempt, took, end, body: Place::of(&body) };
         self.tell(&Word::Answer(answer), &body).await?;
+        if let Body::Shared(_) = body {
+            self.told.push_back((turn, body));
+        }
         Ok(match self.child.update_status(UpdateStatus::Done) {
             Ok(Updated::Leaving(reason)) if reason != ShutdownReason::Stopping => Next::Leave,
             Ok(_) => Next::GoOn,
@@ -219,10 +225,17 @@ impl Worker {
         })
     }
 
+    /// The parent hears answers in the order in which they were told.
+    fn use_again_what_was_heard(&mut self) {
+        let is_heard = |(turn, _): &(u64, Body)| self.board.is_heard(self.slot, *turn);
+        let heard = self.told.iter().take_while(|told| is_heard(told)).count();
+        drop(self.told.drain(..heard));
+    }
+
     fn tell_leaving(&mut self) -> io::Result<()> {
-        match std::mem::replace(&mut self.told, Told::Yes) {
+        match std::mem::replace(&mut self.farewell, Told::Yes) {
             Told::Yes => Ok(()),
-            Told::No => self.push(&Word::Leaving, &Body::Inline(Vec::new())),
+            Told::No => self.push(&Word::Leaving, &Body::NONE),
         }
     }
 

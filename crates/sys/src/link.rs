@@ -79,6 +79,14 @@ impl End {
         if !fds.is_empty() && bytes.iter().all(|slice| slice.is_empty()) {
             return Err(io::Error::new(io::ErrorKind::InvalidInput, "descriptors need a byte"));
         }
+        if let (&[bytes], []) = (bytes, fds) {
+            return again(|| {
+                // SAFETY: the pointer is to the slice, with its true length; send only reads it.
+                unsafe {
+                    libc::send(self.raw(), bytes.as_ptr().cast(), bytes.len(), platform::SEND)
+                }
+            });
+        }
         let mut control: Control = [0; _];
         let mut message = empty_message();
         message.msg_iov = bytes.as_ptr().cast_mut().cast();

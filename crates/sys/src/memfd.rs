@@ -2,15 +2,16 @@
 //! without a name.
 
 use std::io;
-use std::os::fd::{AsFd, OwnedFd};
+use std::mem::MaybeUninit;
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 
 use nix::errno::Errno;
 use nix::sys::uio::pread;
 
 use crate::error::{Error, Result};
 
-mod mapped;
-pub use mapped::Mapped;
+mod area;
+pub use area::Area;
 
 #[cfg(all(any(target_os = "linux", target_os = "freebsd"), not(plain_means)))]
 mod sealed;
@@ -48,57 +49,6 @@ pub fn memfd_with(name: &str, bytes: &[u8]) -> Result<OwnedFd> {
     platform::filled(name, bytes).map_err(|error| Error::os(act(), error))
 }
 
-/// Memory that is filled piece by piece, and then sealed.
-#[derive(Debug)]
-pub struct Draft {
-    fd: OwnedFd,
-    length: usize,
-}
-
-impl Draft {
-    /// Begins with nothing. `name` is for people who look at `/proc`.
-    ///
-    /// # Errors
-    ///
-    /// As [`memfd_with`].
-    pub fn begin(name: &str) -> Result<Draft> {
-        match platform::empty(name) {
-            Ok(fd) => Ok(Draft { fd, length: 0 }),
-            Err(error) => Err(Error::os(format!("make memory file {name}"), error)),
-        }
-    }
-
-    /// Adds these bytes.
-    ///
-    /// # Errors
-    ///
-    /// If there is no memory left.
-    pub fn append(&mut self, bytes: &[u8]) -> Result<()> {
-        let done = write_all(&self.fd, bytes);
-        done.map_err(|error| {
-            Error::os(format!("add {} bytes to memory file", bytes.len()), error)
-        })?;
-        self.length += bytes.len();
-        Ok(())
-    }
-
-    /// Tells how many bytes were added.
-    #[must_use]
-    pub fn length(&self) -> usize {
-        self.length
-    }
-
-    /// Seals it, where the system knows seals: nobody can change or shorten it from now on.
-    ///
-    /// # Errors
-    ///
-    /// None that fcntl(2) names for memory of one's own that is nowhere mapped.
-    pub fn seal(self) -> Result<OwnedFd> {
-        platform::seal(&self.fd).map_err(|error| Error::os("seal memory file", error))?;
-        Ok(self.fd)
-    }
-}
-
 /// Reads all bytes of such a descriptor, from its begin, wherever another process has read to.
 ///
 /// # Errors
@@ -127,6 +77,58 @@ pub fn read_all(fd: impl AsFd, limit: usize) -> Result<Vec<u8>> {
         }
     }
     bytes.truncate(length);
+    Ok(bytes)
+}
+
+/// Reads the first bytes of such a descriptor, exactly so many, into memory of our own.
+///
+/// What another process does to the file meanwhile cannot harm: that it was shortened is an error.
+///
+/// # Errors
+///
+/// [`Error::Os`] if it has fewer bytes, it can't be read, or there is no memory left.
+///
+/// # Examples
+///
+/// ```
+/// use daemon_sys::memfd::{memfd_with, read_exactly};
+///
+/// # fn main() -> Result<(), daemon_sys::error::Error> {
+/// let letter = memfd_with("letter", b"a long request")?;
+/// assert_eq!(read_exactly(&letter, 6)?, b"a long");
+/// assert!(read_exactly(&letter, 15).is_err());
+/// # Ok(())
+/// # }
+/// ```
+pub fn read_exactly(fd: impl AsFd, length: usize) -> Result<Vec<u8>> {
+    let fd = fd.as_fd();
+    let act = |error: io::Error| Error::os(format!("read {length} bytes of memory file"), error);
+    // Before room is made: how much that is says another process.
+    let told = nix::sys::stat::fstat(fd).map_err(|errno| act(errno.into()))?.st_size;
+    if usize::try_from(told).unwrap_or(0) < length {
+        return Err(act(io::ErrorKind::UnexpectedEof.into()));
+    }
+    let mut bytes = Vec::new();
+    bytes.try_reserve_exact(length).map_err(|_full| act(io::ErrorKind::OutOfMemory.into()))?;
+    while bytes.len() < length {
+        let before = bytes.len();
+        let room: &mut [MaybeUninit<u8>] = bytes.spare_capacity_mut();
+        let most = room.len().min(length - before);
+        let (place, at) = (room.as_mut_ptr().cast(), before as libc::off_t);
+        // SAFETY: the place is room of ours for at least `most` bytes, which are only written to.
+        let read = unsafe { libc::pread(fd.as_raw_fd(), place, most, at) };
+        match usize::try_from(read) {
+            Ok(0) => return Err(act(io::ErrorKind::UnexpectedEof.into())),
+            Ok(read) => {
+                // SAFETY: pread has filled so many bytes after those that were there.
+                unsafe { bytes.set_len(before + read) };
+            }
+            Err(_negative) => match io::Error::last_os_error() {
+                error if error.kind() == io::ErrorKind::Interrupted => {}
+                error => return Err(act(error)),
+            },
+        }
+    }
     Ok(bytes)
 }
 
@@ -163,6 +165,19 @@ mod tests {
         let fd = memfd_with("test", &[0; 10]).expect("room");
         let refused = read_all(&fd, 9).expect_err("refused").to_string();
         assert_eq!(refused, "cannot read memory file: it is longer than 9 bytes");
+    }
+
+    #[test]
+    fn so_many_bytes_are_read_and_a_file_that_is_shorter_is_an_error() {
+        let bytes: Vec<u8> = (0..300_000_u32).map(|i| i as u8).collect();
+        let fd = memfd_with("test", &bytes).expect("room");
+        assert!(read_exactly(&fd, 300_000).expect("readable") == bytes);
+        assert!(read_exactly(&fd, 100_000).expect("readable") == bytes[..100_000]);
+        assert_eq!(read_exactly(&fd, 0).expect("readable"), b"");
+        for length in [300_001, usize::MAX] {
+            let short = read_exactly(&fd, length).expect_err("short").to_string();
+            assert!(short.starts_with(&format!("cannot read {length} bytes of memory")), "{short}");
+        }
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! Tasks to workers: how many, how soon, and what a crash or a limit costs.
 
 use crate::figures::{median, range};
+use crate::placement::Placement;
 use crate::running::{Home, Running};
 use crate::table::{Bar, Row};
 use crate::{Measured, peers};
@@ -44,24 +45,29 @@ pub(crate) fn rate(bench: &'static str) -> Measured<Vec<Row>> {
     ])
 }
 
-/// One outstanding task, and a bare ping-pong.
+/// One outstanding task, and a bare ping-pong, with both sides placed alike: whether they share a
+/// processor or wake each other across two makes a factor of five.
 pub(crate) fn latency(bench: &'static str) -> Measured<Vec<Row>> {
+    let apart = placed(bench, "across two processors", Placement::Apart)?;
+    let together = placed(bench, "on one processor", Placement::Together)?;
+    Ok(vec![apart, together])
+}
+
+fn placed(bench: &'static str, place: &str, placement: Placement) -> Measured<Row> {
     let (mut ours, mut bare) = (Vec::new(), Vec::new());
-    // Whether two processes share a core or wake each other across two makes a factor of five, for
-    // both alike: many short rounds, in turns.
-    for _round in 0..15 {
-        ours.push(one(&["dispatch-latency", "5000"], "LATENCY")?);
-        bare.push(one(&["ping-pong", "64", "10000"], "LATENCY")?);
+    // Short rounds, in turns.
+    for _round in 0..9 {
+        ours.push(one(&["dispatch-latency", "5000", placement.word()], "LATENCY")?);
+        bare.push(one(&["ping-pong", "64", "10000", placement.word()], "LATENCY")?);
     }
     let (least, most) = range(&ours);
     let (bare_least, bare_most) = range(&bare);
     let note = format!("{least:.1} to {most:.1}, bare {bare_least:.1} to {bare_most:.1}");
-    Ok(vec![
-        Row::new(bench, "one task of 64 bytes at a time", "us", median(&ours))
-            .against("socketpair", median(&bare))
-            .bar(Bar::RatioAtMost(1.5))
-            .note(note),
-    ])
+    let name = format!("one task of 64 bytes at a time, {place}");
+    Ok(Row::new(bench, name, "us", median(&ours))
+        .against("socketpair", median(&bare))
+        .bar(Bar::RatioAtMost(1.5))
+        .note(note))
 }
 
 /// Payloads of 64 KiB there and back, and a bare ping-pong of as many bytes.

@@ -16,6 +16,7 @@ use futures::stream::FuturesUnordered;
 
 use crate::announce::tell;
 use crate::figures::median;
+use crate::placement::Placement;
 use crate::{Measured, proc};
 
 const WORKERS: u32 = 4;
@@ -89,9 +90,13 @@ pub(crate) fn rate(method: &str, bytes: usize, tasks: usize, outstanding: usize)
     })
 }
 
-/// One at a time: microseconds each, the median.
-pub(crate) fn latency(tasks: usize) -> Measured<()> {
+/// One at a time, with parent and workers so placed: microseconds each, the median.
+pub(crate) fn latency(tasks: usize, placement: Placement) -> Measured<()> {
     measure(async move |started| {
+        many(started, "nop", 64, 100, 8).await?;
+        let report = started.daemon.send(actix_daemon::Status::Board).await?;
+        let workers: Vec<u32> = report.children.iter().filter_map(|child| child.pid).collect();
+        placement.take(&workers)?;
         let payload = Bytes::from(vec![7; 64]);
         let mut times = Vec::new();
         for nth in 0..tasks + WARM_UP {
@@ -194,7 +199,7 @@ pub(crate) fn hard(times: usize) -> Measured<()> {
 }
 
 /// Two processes and a socketpair: so many round trips of so many bytes; microseconds each.
-pub(crate) fn ping_pong(bytes: usize, trips: usize) -> Measured<()> {
+pub(crate) fn ping_pong(bytes: usize, trips: usize, placement: Option<Placement>) -> Measured<()> {
     let (mut near, mut far) = UnixStream::pair()?;
     let mut buffer = vec![7; bytes];
     match fork()? {
@@ -205,6 +210,9 @@ pub(crate) fn ping_pong(bytes: usize, trips: usize) -> Measured<()> {
         }
         Fork::Parent(child) => {
             drop(far);
+            if let Some(placement) = placement {
+                placement.take(&[u32::try_from(child.as_raw())?])?;
+            }
             let mut times = Vec::new();
             let begun = Instant::now();
             for _trip in 0..trips {

@@ -131,10 +131,11 @@ impl<R: Handover + Send> DaemonActor<R> {
         scoreboard.show(home.household.max_children());
         let notices = home.household.notices();
         let lost = home.hands.lost.take();
-        self.tell_the_phase();
         for notice in notices {
             self.tell(notice, ctx);
         }
+        // After what has led to it: who hears that all has ended has heard of each child's end.
+        self.tell_the_phase();
         if let Some(lost) = lost {
             self.nursery_lost(&lost, ctx);
         }

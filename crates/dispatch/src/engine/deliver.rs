@@ -6,13 +6,13 @@ use super::{ASIDE_MAX, Cargo, Engine, PutAside};
 use crate::answer::{Failure, Outcome, Reply as Value};
 use crate::body::Body;
 use crate::frame::Ending;
-use crate::request::{Request, RequestDone, RequestId, Run};
+use crate::request::{Asked, Request, RequestDone, Run};
 
 impl Engine {
     /// Delivers an answer: to the request's own recipient, to its future, to the dispatcher's
     /// recipient if nobody else waits.
-    pub(super) fn deliver(&mut self, cargo: Cargo, id: RequestId, run: Run, outcome: Outcome) {
-        let Cargo { name, from, params, reply, upon_result, .. } = cargo;
+    pub(super) fn deliver(&mut self, cargo: Cargo, run: Run, outcome: Outcome) {
+        let Cargo { asked, reply, upon_result, .. } = cargo;
         let recipient = match upon_result {
             Some(recipient) => Some(recipient),
             None if reply.is_awaited() => None,
@@ -20,13 +20,14 @@ impl Engine {
         };
         let Some(recipient) = recipient else {
             if let (false, Err(failure)) = (reply.is_awaited(), &outcome) {
+                let Asked { id, name, .. } = &asked;
                 self.voice
                     .warn(format_args!("Request {id} ({name}) that nobody waits for: {failure}"));
             }
             reply.tell(outcome);
             return;
         };
-        let request = Request { id, name, from, params, run };
+        let request = Request { asked, run };
         if reply.is_awaited() {
             reply.tell(outcome.clone());
         }
@@ -34,30 +35,24 @@ impl Engine {
         recipient.do_send(RequestDone { request, outcome });
     }
 
-    pub(super) fn remember_if_put_aside(
-        &mut self,
-        cargo: &Cargo,
-        failure: &Failure,
-        run: Run,
-        id: RequestId,
-    ) {
+    pub(super) fn remember_if_put_aside(&mut self, cargo: &Cargo, failure: &Failure, run: Run) {
         let Failure::PutAside { cause, attempts } = failure else { return };
-        let Cargo { name, from, params, .. } = cargo;
+        let asked = cargo.asked.clone();
+        let Asked { id, name, .. } = &asked;
         self.voice.warn(format_args!(
             "Request {id} ({name}) is put aside: {attempts} workers died over it, the last by {cause}"
         ));
         if self.aside.len() == ASIDE_MAX {
             self.aside.pop_front();
         }
-        let (name, from, params) = (name.clone(), from.clone(), params.clone());
-        let request = Request { id, name, from, params, run };
+        let request = Request { asked, run };
         let cause: Cause = *cause;
         self.aside.push_back(PutAside { request, cause });
     }
 }
 
 /// What a worker's answer says.
-pub(super) fn outcome(ending: Ending, body: Body, name: &str, cargo: &Cargo) -> Outcome {
+pub(super) fn outcome(ending: Ending, body: Body, cargo: &Cargo) -> Outcome {
     let words = |body: &Body| body.decode::<String>().unwrap_or_else(|why| why);
     match ending {
         Ending::Value => Ok(Value { body }),
@@ -67,7 +62,7 @@ pub(super) fn outcome(ending: Ending, body: Body, name: &str, cargo: &Cargo) -> 
             limit: cargo.soft.unwrap_or_default(),
         }),
         Ending::Unfit => Err(Failure::Rejected(crate::answer::Rejection::BadParams {
-            name: name.to_owned(),
+            name: cargo.asked.name.to_string(),
             why: words(&body),
         })),
         Ending::Panicked => {

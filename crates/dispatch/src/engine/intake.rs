@@ -8,13 +8,12 @@ use daemon_nursery::now;
 use futures::channel::oneshot;
 
 use super::{Cargo, Engine, Shared, Staff};
-use crate::answer::{Failure, Outcome, Rejection, Reply as Value};
-use crate::body::Body;
+use crate::answer::{Failure, Outcome, Rejection, Reply as Value, When};
 use crate::call::Call;
 use crate::ledger::{Cancelling, LaneId, Order};
 use crate::methods::{Done, Found, Started};
 use crate::reply::Reply;
-use crate::request::{Abandoned, IfFull, NewRequest, RequestId, Run};
+use crate::request::{Abandoned, Asked, IfFull, NewRequest, Request, RequestId, Run};
 use crate::transaction::Transaction;
 
 /// What has become of a request that came in.
@@ -56,8 +55,8 @@ impl Engine {
     }
 
     fn admit(&mut self, request: NewRequest, reply: Reply, method: u16, lane: LaneId) {
-        let NewRequest { id, name, from, params, terms, upon_result, .. } = request;
-        let is_cancelled_by_dropping = upon_result.is_none() && reply.is_awaited();
+        let (id, terms) = (request.id, request.terms.clone());
+        let is_cancelled_by_dropping = request.upon_result.is_none() && reply.is_awaited();
         let order = Order {
             method,
             priority: terms.priority,
@@ -67,8 +66,7 @@ impl Engine {
             abandoned: terms.abandoned,
         };
         let soft = terms.soft.or(self.defaults.soft);
-        let params = params.unwrap_or_else(|_judged| Body::Inline(Vec::new()));
-        let cargo = Cargo { name, from, method, soft, params, reply, upon_result };
+        let cargo = Cargo::of(request, method, soft, reply);
         let time = now();
         let key = self.ledger.admit(id, cargo, order, time);
         if is_cancelled_by_dropping
@@ -83,10 +81,20 @@ impl Engine {
 
     /// Ends a request of this number.
     pub(crate) fn cancel(&mut self, id: RequestId, running: Abandoned) -> Cancelling {
-        let Some(key) = self.ledger.find(id) else { return Cancelling::Unknown };
+        let Some(key) = self.ledger.find(id) else {
+            self.early.insert(id);
+            // It may be the one that waits for room.
+            self.signals.room.notify_waiters();
+            return Cancelling::Unknown;
+        };
         let cancelled = self.ledger.cancel(key, Some(running), now());
         self.pump();
         cancelled
+    }
+
+    /// A request of this number will not come any more.
+    pub(crate) fn forget(&mut self, id: RequestId) {
+        self.early.remove(&id);
     }
 
     /// Futures were dropped: nobody waits for these.
@@ -106,10 +114,14 @@ impl Engine {
 /// Takes a request in. It may run in place, so nobody may hold the engine.
 pub(crate) fn take(shared: &Shared, request: NewRequest, reply: Reply) -> Taken {
     let mut engine = shared.borrow_mut();
+    if !engine.early.is_empty() && engine.early.remove(&request.id) {
+        engine.refuse(request, reply, Failure::Cancelled { when: When::Queued });
+        return Taken::Yes;
+    }
     let found = match engine.judge(&request) {
         Ok(found) => found,
         Err(why) => {
-            engine.refuse(request, reply, why);
+            engine.refuse(request, reply, why.into());
             return Taken::Yes;
         }
     };
@@ -133,7 +145,7 @@ pub(crate) fn take(shared: &Shared, request: NewRequest, reply: Reply) -> Taken 
                 IfFull::Wait => Taken::Full(Box::new((request, reply))),
                 IfFull::Refuse => {
                     let limit = engine.ledger.queue_max();
-                    engine.refuse(request, reply, Rejection::QueueFull { limit });
+                    engine.refuse(request, reply, Rejection::QueueFull { limit }.into());
                     Taken::Yes
                 }
             }
@@ -143,29 +155,22 @@ pub(crate) fn take(shared: &Shared, request: NewRequest, reply: Reply) -> Taken 
 
 /// Hands a request to the fallback.
 fn transact(shared: &Shared, engine: &mut Engine, request: NewRequest, reply: Reply) {
-    let NewRequest { id, name, from, params, upon_result, .. } = request;
-    let params = params.unwrap_or_else(|_judged| Body::Inline(Vec::new()));
+    let cargo = Cargo::of(request, 0, None, reply);
     let (answer, answered) = oneshot::channel();
-    let transaction = Transaction {
-        id,
-        name: name.clone(),
-        from: from.clone(),
-        params: params.clone(),
-        reply: Some(answer),
-    };
+    let request = Request { asked: cargo.asked.clone(), run: Run::default() };
+    let transaction = Transaction { request, reply: Some(answer) };
     let begun = now();
     if let Some(fallback) = &engine.fallback {
         fallback.do_send(transaction);
     }
     engine.elsewhere += 1;
-    let cargo = Cargo { name, from, method: 0, soft: None, params, reply, upon_result };
     let shared = Rc::clone(shared);
     actix_rt::spawn(async move {
         let outcome = answered.await.unwrap_or_else(|_dropped| {
             let message = "the fallback has dropped the transaction without an answer".to_owned();
             Err(Failure::Failed { message })
         });
-        conclude(&shared, cargo, id, begun, outcome);
+        conclude(&shared, cargo, begun, outcome);
     });
 }
 
@@ -173,29 +178,24 @@ fn transact(shared: &Shared, engine: &mut Engine, request: NewRequest, reply: Re
 fn in_place(shared: &Shared, request: NewRequest, reply: Reply, number: u16) {
     let methods = Rc::clone(&shared.borrow().methods);
     let defaults = shared.borrow().defaults;
-    let NewRequest { id, name, from, params, terms, upon_result, .. } = request;
-    let soft = terms.soft.or(defaults.soft);
-    let params = params.unwrap_or_else(|_judged| Body::Inline(Vec::new()));
+    let soft = request.terms.soft.or(defaults.soft);
+    let cargo = Cargo::of(request, number, soft, reply);
     let begun = now();
-    let call = Call::new(id.0, &name, &from, 1, soft, begun, None);
-    let started = params.with(|params| methods.start(number, &call, params));
-    let cargo = Cargo { name, from, method: number, soft, params, reply, upon_result };
+    let Asked { id, name, from, params } = &cargo.asked;
+    let call = Call::new(id.0, name, from, 1, soft, begun, None);
+    let started = methods.start(number, &call, params.clone());
     match started {
-        Ok(Started::Done(done)) => {
+        Started::Done(done) => {
             let outcome = said(done, &cargo);
-            conclude(shared, cargo, id, begun, outcome);
+            conclude(shared, cargo, begun, outcome);
         }
-        Ok(Started::Running(running)) => {
+        Started::Running(running) => {
             let shared = Rc::clone(shared);
             actix_rt::spawn(async move {
                 let done = methods.finish_later(&call, running).await;
                 let outcome = said(done, &cargo);
-                conclude(&shared, cargo, id, begun, outcome);
+                conclude(&shared, cargo, begun, outcome);
             });
-        }
-        Err(error) => {
-            let outcome = Err(Failure::Failed { message: error.to_string() });
-            conclude(shared, cargo, id, begun, outcome);
         }
     }
 }
@@ -210,17 +210,17 @@ fn said(done: Done, cargo: &Cargo) -> Outcome {
             limit: cargo.soft.unwrap_or_default(),
         }),
         Done::Unfit(why) => {
-            Err(Failure::Rejected(Rejection::BadParams { name: cargo.name.to_string(), why }))
+            Err(Failure::Rejected(Rejection::BadParams { name: cargo.asked.name.to_string(), why }))
         }
     }
 }
 
 /// What was done elsewhere than in a worker is answered.
-fn conclude(shared: &Shared, cargo: Cargo, id: RequestId, begun: Moment, outcome: Outcome) {
+fn conclude(shared: &Shared, cargo: Cargo, begun: Moment, outcome: Outcome) {
     let mut engine = shared.borrow_mut();
     let worked = now().saturating_since(begun);
     let run = Run { elapsed: worked, worked, attempts: 0, pid: None };
     engine.elsewhere -= 1;
-    engine.deliver(cargo, id, run, outcome);
+    engine.deliver(cargo, run, outcome);
     engine.pump();
 }

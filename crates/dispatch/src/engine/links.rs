@@ -2,8 +2,8 @@
 
 use std::io;
 
-use actix_daemon::{ChildId, Pid};
-use daemon_core::Cause;
+use actix_daemon::{ChildExited, ChildId, Pid};
+use daemon_core::{Cause, Spent};
 use daemon_nursery::now;
 
 use super::deliver::outcome;
@@ -11,6 +11,7 @@ use super::{Cargo, Engine};
 use crate::frame::{Answer, Flushed, Order, Place, Received, Word};
 use crate::ledger::Key;
 use crate::link::{self, Link, Said, Writer};
+use crate::request::Asked;
 
 impl Link {
     /// Tells the worker that nothing more comes.
@@ -24,7 +25,7 @@ impl Engine {
     /// A worker is ordered, and this is the link to it.
     pub(super) fn linked(&mut self, link: Link) {
         let slot = link.child.slot.index();
-        self.voice.detail(format_args!("Creating new fork {slot}"));
+        self.talk_of_fork(slot);
         if let Some(place) = self.links.get_mut(slot) {
             self.former.extend(place.replace(link));
         }
@@ -56,8 +57,13 @@ impl Engine {
         }
     }
 
-    /// A child is gone. What it has said before is heard first.
-    pub(crate) fn worker_gone(&mut self, child: ChildId, cause: Cause) {
+    /// The daemon tells that a child is gone.
+    pub(crate) fn worker_exited(&mut self, exited: &ChildExited) {
+        self.worker_gone(exited.child, exited.cause, exited.requests);
+    }
+
+    /// A child is gone that had begun so many requests. What it has said before is heard first.
+    pub(super) fn worker_gone(&mut self, child: ChildId, cause: Cause, requests: u64) {
         let slot = child.slot.index();
         if self.link_of(child).is_none() {
             return;
@@ -70,9 +76,15 @@ impl Engine {
                 break;
             }
         }
+        if cause == Cause::Recycled(Spent::Requests) {
+            self.voice.detail(format_args!(
+                "Closing fork {slot} as requests {requests} >= max {requests}"
+            ));
+        }
         self.voice.detail(format_args!("Fork {slot} closed"));
         if !cause.is_regular() {
-            self.voice.warn(format_args!("Child of fork {slot} exited: {cause}"));
+            // The daemon has logged it, with all there is to know of the process.
+            self.voice.talk(&format_args!("Child of fork {slot} exited: {cause}"));
         }
         self.former.retain(|link| link.child != child);
         if let Some(place) = self.links.get_mut(slot) {
@@ -118,14 +130,15 @@ impl Engine {
                 Word::Leaving => self.ledger.worker_leaves(slot, time),
                 Word::Answer(Answer { turn, id, attempt, took, end, body }) => {
                     let body = rest.body(body).map_err(io::Error::other)?;
+                    self.board.hear(slot, turn);
                     answered += 1;
                     let Some((cargo, run)) =
                         self.ledger.answered(slot, turn, id, attempt, took, time)
                     else {
                         continue;
                     };
-                    let outcome = outcome(end, body, &cargo.name, &cargo);
-                    self.deliver(cargo, crate::request::RequestId(id), run, outcome);
+                    let outcome = outcome(end, body, &cargo);
+                    self.deliver(cargo, run, outcome);
                 }
             }
         }
@@ -142,7 +155,7 @@ impl Engine {
         // The slot may be another's already: then this one is gone, and what it is sent comes back.
         let link = self.links.get_mut(slot).and_then(Option::as_mut);
         let Some(link) = link.filter(|link| link.child == child) else { return };
-        let Cargo { name, from, method, soft, params, .. } = &*cargo;
+        let Cargo { asked: Asked { name, from, params, .. }, method, soft, .. } = &*cargo;
         let order = Order {
             turn,
             id: key.id.0,
@@ -202,7 +215,7 @@ impl Engine {
         let slot = child.slot.index();
         self.link_of(child)?;
         if let Some(cargo) = self.ledger.method_of(slot) {
-            return Some(cargo.name.clone());
+            return Some(cargo.asked.name.clone());
         }
         self.link_of(child).map(|link| link.last.clone())
     }

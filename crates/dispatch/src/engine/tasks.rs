@@ -11,6 +11,7 @@ use std::pin::pin;
 use tokio::time::sleep;
 
 use super::{DEMAND_LINGER, Engine, Shared, Staff};
+use crate::body;
 use crate::frame::Received;
 use crate::link::{self, Link, Near, NewLink, NewLinks, Writer};
 use crate::printed::{Looked, Printed, Stream};
@@ -21,6 +22,7 @@ pub(crate) fn run(shared: &Shared, links: &Rc<NewLinks>) {
     actix_rt::spawn(tick(Rc::clone(shared)));
     actix_rt::spawn(hang_ups(Rc::clone(shared)));
     actix_rt::spawn(ask_for_less(Rc::clone(shared)));
+    actix_rt::spawn(body::tidy());
     shared.borrow_mut().me = Rc::downgrade(shared);
 }
 

@@ -24,7 +24,8 @@ impl<T, C: Claims> Ledger<T, C> {
     fn queue_next(&mut self) -> Option<Key> {
         loop {
             let place = self.queue.pop()?;
-            let waits = self.record(place.key).is_some_and(|record| record.state == State::Queued);
+            let waits =
+                self.records.get(place.key).is_some_and(|record| record.state == State::Queued);
             if waits {
                 return Some(place.key);
             }
@@ -32,11 +33,11 @@ impl<T, C: Claims> Ledger<T, C> {
     }
 
     fn send(&mut self, slot: usize, key: Key, now: Moment) {
-        let pace = self.record(key).map(|record| self.paces.of(record.order.method));
+        let pace = self.records.get(key).map(|record| self.paces.of(record.order.method));
         let Some((turn, pid)) = self.workers.take(slot, key, pace.flatten(), now) else {
             return;
         };
-        let Some(record) = self.record_mut(key) else { return };
+        let Some(record) = self.records.get_mut(key) else { return };
         record.state = State::Sent { slot, turn };
         record.attempts += 1;
         record.pid = Some(pid);
@@ -57,7 +58,7 @@ impl<T, C: Claims> Ledger<T, C> {
             let mut left = share.min(IN_HAND_MAX.saturating_sub(self.workers.in_hand(slot)));
             while left > 0 && self.workers.load(slot).is_some_and(|load| load < AHEAD_MAX) {
                 let Some(place) = self.queue.peek() else { break };
-                let is_short = match self.record(place.key) {
+                let is_short = match self.records.get(place.key) {
                     // A void place: whoever takes the next one throws it away.
                     None => true,
                     Some(record) => {
@@ -79,7 +80,7 @@ impl<T, C: Claims> Ledger<T, C> {
     /// begun, waits again.
     fn take_from_another(&mut self, now: Moment) -> bool {
         for (slot, Sent { turn, key, .. }) in self.workers.sent_ahead() {
-            if self.record(key).is_none() {
+            if self.records.get(key).is_none() {
                 continue;
             }
             if self.claims.take_back(slot, turn) == TakenBack::Yes {

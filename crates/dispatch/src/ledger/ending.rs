@@ -16,7 +16,7 @@ impl<T, C: Claims> Ledger<T, C> {
         running: Option<Abandoned>,
         now: Moment,
     ) -> Cancelling {
-        let Some(record) = self.record(key) else { return Cancelling::Unknown };
+        let Some(record) = self.records.get(key) else { return Cancelling::Unknown };
         let State::Sent { slot, turn } = record.state else {
             self.fail(key, Failure::Cancelled { when: When::Queued }, now);
             return Cancelling::Queued;
@@ -42,11 +42,7 @@ impl<T, C: Claims> Ledger<T, C> {
 
     /// Where the request of this number is, if it is not answered. It looks at all there are.
     pub(crate) fn find(&self, id: RequestId) -> Option<Key> {
-        let found = self
-            .records
-            .iter()
-            .position(|record| record.as_ref().is_some_and(|record| record.id == id))?;
-        Some(Key { index: u32::try_from(found).ok()?, id })
+        self.records.iter().map(|(key, _record)| key).find(|key| key.id == id)
     }
 
     /// Gives up a worker that does this task: the task is answered, the rest of its hand is others'.
@@ -89,7 +85,7 @@ impl<T, C: Claims> Ledger<T, C> {
         }
         if self.limited > 0 {
             for (slot, front) in self.workers.fronts() {
-                let Some(limit) = self.record(front.key).and_then(|record| record.order.hard)
+                let Some(limit) = self.records.get(front.key).and_then(|record| record.order.hard)
                 else {
                     continue;
                 };
@@ -111,7 +107,7 @@ impl<T, C: Claims> Ledger<T, C> {
             return stall;
         }
         let due = self.workers.fronts().into_iter().filter_map(|(slot, front)| {
-            let limit = self.record(front.key)?.order.hard?;
+            let limit = self.records.get(front.key)?.order.hard?;
             let begun = match self.claims.owner(slot, front.turn) {
                 Owner::Worker(begun) => begun,
                 Owner::Sender => now,
@@ -154,14 +150,8 @@ impl<T, C: Claims> Ledger<T, C> {
 
     /// All that wait are refused, the first first.
     fn refuse_the_waiting(&mut self, now: Moment) {
-        let mut keys: Vec<(u64, Key)> = Vec::with_capacity(self.queued);
-        for (index, record) in (0..).zip(&self.records) {
-            if let Some(record) = record
-                && record.state == State::Queued
-            {
-                keys.push((record.turn, Key { index, id: record.id }));
-            }
-        }
+        let waiting = self.records.iter().filter(|(_key, record)| record.state == State::Queued);
+        let mut keys: Vec<(u64, Key)> = waiting.map(|(key, record)| (record.turn, key)).collect();
         keys.sort_by_key(|(turn, _key)| *turn);
         for (_turn, key) in keys {
             self.fail(key, Rejection::ShuttingDown.into(), now);

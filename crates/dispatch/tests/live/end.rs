@@ -12,12 +12,15 @@ use actix_dispatch::{Failure, NewRequest, Rejection};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
-use super::play::{Stage, builder, play, until};
+use super::play::{Notes, Stage, builder, play, until};
 use crate::scenarios::Scenario;
 
 pub(crate) const SCENARIOS: &[Scenario] = &[
     ("what_was_taken_is_done_before_an_orderly_end_and_nothing_more_is_taken", orderly),
     ("at_a_hurried_end_what_runs_is_lost_and_what_waits_is_refused", at_once),
+    ("a_hurried_end_is_told_to_who_awaits_it", hurried_and_awaited),
+    ("the_end_of_each_worker_is_known_at_an_orderly_end", each_end_is_known),
+    ("the_log_of_an_ordinary_life_tells_each_fact_once", logged),
     ("a_nursery_that_is_lost_loses_what_runs_and_refuses_what_waits", bereaved),
     ("a_dispatcher_and_a_daemon_live_in_one_process", beside_a_daemon),
     ("nonsense_is_refused_before_anything_forks", nonsense),
@@ -90,6 +93,71 @@ fn at_once() {
         stage.0.daemon.do_send(Shutdown(Manner::AtOnce));
         one_is_lost_and_two_are_refused(asked).await;
     });
+}
+
+fn hurried_and_awaited() {
+    to_the_end(builder(1), async |stage| {
+        let asked = in_trouble(&stage).await;
+        stage.0.daemon.do_send(Shutdown(Manner::AtOnce));
+        one_is_lost_and_two_are_refused(asked).await;
+    });
+}
+
+/// Who has done what he was told is not told to have got lost.
+fn each_end_is_known() {
+    let told: Rc<RefCell<Vec<String>>> = Rc::default();
+    let notes = Rc::clone(&told);
+    let talkback = move |_| Notes::into(notes).recipient();
+    let launched = builder(3).verbose().talkback(talkback).launch().unwrap();
+    System::new().block_on(async move {
+        let started = launched.start().unwrap();
+        let stopped = started.daemon.send(UntilStopped);
+        let stage = Stage(started);
+        stage.ask::<String>("echo", "x").await.unwrap();
+        stage.0.daemon.do_send(Shutdown(Manner::Orderly));
+        stopped.await.unwrap().unwrap();
+        let said = |begin: &str| {
+            told.borrow().iter().filter(|line| line.starts_with(begin)).cloned().collect::<Vec<_>>()
+        };
+        let closed = ["Fork 0 closed", "Fork 1 closed", "Fork 2 closed"];
+        until("all are closed", async || {
+            closed.iter().all(|line| told.borrow().iter().any(|said| said == line))
+        })
+        .await;
+        assert_eq!(said("Fork").len(), 3, "{:?}", told.borrow());
+        assert_eq!(said("Child of fork"), [""; 0]);
+    });
+}
+
+/// A line of the log without its time and its facts.
+fn fact(line: &str) -> String {
+    let said = line.split_whitespace().skip(3).collect::<Vec<_>>().join(" ");
+    said.split(", role: ").next().unwrap_or_default().to_owned()
+}
+
+fn logged() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("log");
+    let builder = builder(2).max_requests(5).daemon(Daemon::builder().logfile(&file));
+    to_the_end(builder, async |stage| {
+        // More than there are workers, so that all are busy, and more than a worker's share.
+        let asked: Vec<_> = (0..30)
+            .map(|_| stage.0.dispatcher.send(NewRequest::to("sleep").params(2_u64)))
+            .collect();
+        for answer in asked {
+            answer.await.unwrap().unwrap();
+        }
+        stage.0.daemon.do_send(Shutdown(Manner::Orderly));
+    });
+    let log = std::fs::read_to_string(&file).unwrap();
+    let facts: Vec<String> = log.lines().map(fact).collect();
+    let expected = [
+        "INFO Started prefork dispatcher",
+        "INFO PreforkDispatch is up",
+        "INFO PreforkDispatch is stopping",
+        "INFO PreforkDispatch has stopped",
+    ];
+    assert_eq!(facts, expected, "{log}");
 }
 
 fn bereaved() {

@@ -141,8 +141,7 @@ fn cancelled() {
         let queued = echo.id();
         let echo = stage.0.dispatcher.send(echo);
         is_there(&begun).await;
-        let cancel =
-            async |id, running| stage.0.dispatcher.send(Cancel { id, running }).await.unwrap();
+        let cancel = async |id, running| stage.0.cancel.send(Cancel { id, running }).await.unwrap();
         assert_eq!(cancel(queued, Running::LetEnd).await, Cancelling::Queued);
         let failure = echo.await.unwrap().unwrap_err();
         assert_eq!(failure, Failure::Cancelled { when: When::Queued });

@@ -3,18 +3,23 @@
 
 use std::cell::RefCell;
 use std::rc::Rc;
+use std::time::Duration;
 
+use actix_daemon::Jitter;
 use actix_dispatch::{Failure, NewRequest, RequestDone};
 use serde::{Deserialize, Serialize};
 
-use super::play::{Notes, builder, play, until};
+use super::play::{Notes, builder, mark, play, until};
 use crate::scenarios::Scenario;
 
 pub(crate) const SCENARIOS: &[Scenario] = &[
     ("the_original_s_tasks_with_forks", with_forks),
     ("the_original_s_tasks_without_forks", without_forks),
     ("a_result_may_be_anything", plain_results),
+    ("a_worker_bears_the_name_that_forks_were_given", named),
     ("verbose_talk_tells_what_the_original_tells", talk),
+    ("verbose_talk_tells_why_a_request_waits_and_why_a_fork_is_closed", talk_of_forks),
+    ("verbose_talk_tells_that_a_fork_is_delayed", talk_of_delay),
 ];
 
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -87,6 +92,22 @@ fn plain_results() {
     });
 }
 
+fn named() {
+    let builder = builder(1).fork_name("resizer").method("title", |_call, (): ()| {
+        let title = std::fs::read("/proc/self/cmdline").map_err(|error| error.to_string())?;
+        Ok::<_, String>(String::from_utf8_lossy(&title).replace('\0', " "))
+    });
+    play(builder, async |stage| {
+        if !std::path::Path::new("/proc/self/cmdline").exists() {
+            println!("skipped: there is no /proc here");
+            return;
+        }
+        let title: String = stage.ask("title", ()).await.unwrap();
+        assert!(title.starts_with("resizer"), "{title}");
+        assert!(title.contains("title"), "its label is the method: {title}");
+    });
+}
+
 fn talk() {
     let told: Rc<RefCell<Vec<String>>> = Rc::default();
     let notes = Rc::clone(&told);
@@ -97,7 +118,7 @@ fn talk() {
         stage.send(request).await.unwrap_err();
         let expected = [
             "Started prefork dispatcher".to_owned(),
-            "Creating new fork 0".to_owned(),
+            "Pre spawning fork 0".to_owned(),
             format!("Handling request {id} with fork 0"),
             "Fork 0 closed".to_owned(),
             "Child of fork 0 exited: exit code 3".to_owned(),
@@ -106,5 +127,65 @@ fn talk() {
             expected.iter().all(|wanted| told.borrow().iter().any(|line| line == wanted))
         })
         .await;
+    });
+}
+
+fn talk_of_forks() {
+    let told: Rc<RefCell<Vec<String>>> = Rc::default();
+    let notes = Rc::clone(&told);
+    let builder = builder(1)
+        .max_forks(2)
+        .max_requests(2)
+        .jitter(Jitter::of_percent(0).unwrap())
+        .verbose()
+        .talkback(move |_| Notes::into(notes).recipient());
+    play(builder, async move |stage| {
+        let go = std::env::temp_dir().join(format!("dispatch-talk-{}", std::process::id()));
+        let file = go.display().to_string();
+        let until_go = || stage.0.dispatcher.send(NewRequest::to("until").params(&file));
+        let place = |wanted: &str| told.borrow().iter().position(|line| line == wanted);
+        let mut running = vec![until_go()];
+        until("it runs", async || stage.tally().await.sent == 1).await;
+        // The second worker is forked at once, and no third; the second also serves two.
+        running.extend((0..3).map(|_| until_go()));
+        let busy = "All forks are busy; will wait to handle request after a fork returns";
+        until("all are busy", async || place(busy).is_some()).await;
+        assert!(place("Pre spawning fork 0").unwrap() < place("Creating new fork 1").unwrap());
+        assert!(place("Creating new fork 1").unwrap() < place(busy).unwrap());
+        let said = told.borrow().iter().filter(|line| *line == busy).count();
+        assert_eq!(said, 1, "once for the time that it is so");
+        mark(&file);
+        for answer in running {
+            answer.await.unwrap().unwrap();
+        }
+        until("a worker that has done its share is closed", async || {
+            told.borrow().iter().any(|line| {
+                line.starts_with("Closing fork ") && line.ends_with(" as requests 2 >= max 2")
+            })
+        })
+        .await;
+        std::fs::remove_file(&go).unwrap();
+    });
+}
+
+fn talk_of_delay() {
+    let told: Rc<RefCell<Vec<String>>> = Rc::default();
+    let notes = Rc::clone(&told);
+    let builder = builder(0)
+        .max_forks(2)
+        .fork_interval(Duration::from_secs(3600))
+        .verbose()
+        .talkback(move |_| Notes::into(notes).recipient());
+    play(builder, async move |stage| {
+        let running: Vec<_> = (0..2)
+            .map(|_| stage.0.dispatcher.send(NewRequest::to("sleep").params(1_u64)))
+            .collect();
+        for answer in running {
+            answer.await.unwrap().unwrap();
+        }
+        let place = |wanted: &str| told.borrow().iter().position(|line| line == wanted);
+        let created = place("Creating new fork 0").unwrap();
+        let delayed = place("Delaying 3600 sec on creating another fork").unwrap();
+        assert!(created < delayed, "{:?}", told.borrow());
     });
 }

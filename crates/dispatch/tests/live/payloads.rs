@@ -2,14 +2,18 @@
 
 use std::fs;
 
-use actix_dispatch::{Bytes, Failure, NewRequest, Rejection};
+use std::time::Duration;
 
-use super::play::{builder, play};
+use actix_dispatch::{Bytes, Call, Failure, NewRequest, Rejection};
+
+use super::play::{builder, play, until};
 use crate::scenarios::Scenario;
 
 pub(crate) const SCENARIOS: &[Scenario] = &[
     ("payloads_of_any_size_come_back_as_they_were", sizes),
     ("many_large_payloads_at_once_leave_no_descriptor_behind", many),
+    ("memory_that_is_used_again_never_shows_one_what_is_another_s", each_its_own),
+    ("a_worker_killed_in_a_large_answer_costs_its_task_alone", killed_in_a_large_answer),
     ("large_parameters_that_do_not_fit_are_refused_before_a_worker_sees_them", unfit),
 ];
 
@@ -44,7 +48,8 @@ fn descriptors() -> usize {
 }
 
 fn many() {
-    play(with_reverse(3), async |stage| {
+    let count = |_call: &Call, (): ()| Ok::<_, String>(descriptors());
+    play(with_reverse(3).method("descriptors", count), async |stage| {
         let one = || (Bytes::from(vec![9; 100_000]), "w");
         stage.ask::<(String, Bytes)>("reverse", one()).await.unwrap();
         let before = descriptors();
@@ -58,8 +63,76 @@ fn many() {
                 assert_eq!(bytes.len(), 100_000);
             }
         }
-        let after = descriptors();
-        assert!(after <= before, "{before} descriptors before, {after} after");
+        // What is kept to be used again is let go when nobody has used it for a while.
+        until("no descriptor is left", async || descriptors() <= before).await;
+        until("none is left in a worker", async || {
+            stage.ask::<usize>("descriptors", ()).await.unwrap() < 50
+        })
+        .await;
+    });
+}
+
+/// What a worker that is killed was about to read, or its successor is sent, is nobody else's.
+fn each_its_own() {
+    let filled = |byte: u8| Bytes::from(vec![byte; 150_000]);
+    let builder = builder(2)
+        .method("whose", |call: &Call, bytes: Bytes| {
+            if bytes.iter().any(|byte| *byte != bytes[0]) {
+                return Err("it is of several".to_owned());
+            }
+            if bytes[0] % 5 == 4 && call.attempt() == 1 {
+                std::process::abort();
+            }
+            Ok(bytes)
+        })
+        .method("stuck", |_call, _bytes: Bytes| -> Result<(), String> {
+            loop {
+                std::thread::park();
+            }
+        });
+    play(builder, async move |stage| {
+        for round in 0..5_u8 {
+            let stuck = NewRequest::to("stuck").params(filled(255));
+            let stuck = stuck.hard_limit(Duration::from_millis(5));
+            let stuck = stage.0.dispatcher.send(stuck);
+            let asked: Vec<_> = (0..30_u8)
+                .map(|nth| NewRequest::to("whose").params(filled(round * 30 + nth)).attempts(2))
+                .map(|request| stage.0.dispatcher.send(request))
+                .collect();
+            for (nth, answer) in (0..).zip(asked) {
+                let bytes: Bytes = answer.await.unwrap().unwrap().value().unwrap();
+                assert!(bytes.iter().all(|byte| *byte == round * 30 + nth), "request {nth}");
+            }
+            let stuck = stuck.await.unwrap().unwrap_err();
+            assert!(matches!(stuck, Failure::TimedOut { .. }), "{stuck:?}");
+        }
+    });
+}
+
+/// A worker that fails in the middle of a large answer is lost, and nothing else with it.
+fn killed_in_a_large_answer() {
+    let builder = with_reverse(1).method("dies", |_call, (): ()| {
+        let process = std::process::id();
+        std::thread::spawn(move || {
+            // While it encodes or sends what comes below.
+            let pid = nix::unistd::Pid::from_raw(i32::try_from(process).unwrap());
+            nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGKILL)
+        });
+        Ok::<_, String>(Bytes::from(vec![3; 30_000_000]))
+    });
+    play(builder, async |stage| {
+        for _time in 0..10 {
+            match stage.ask::<Bytes>("dies", ()).await {
+                // It may just have got there.
+                Ok(bytes) => assert_eq!(bytes.len(), 30_000_000),
+                Err(failure) => assert!(matches!(failure, Failure::Lost { .. }), "{failure:?}"),
+            }
+            let params = (Bytes::from(vec![9; 100_000]), "w");
+            // Its first worker may be the one that is being killed.
+            let after = NewRequest::to("reverse").params(params).attempts(5);
+            let (_word, back): (String, Bytes) = stage.send(after).await.unwrap().value().unwrap();
+            assert_eq!(&*back, &[9; 100_000]);
+        }
     });
 }
 

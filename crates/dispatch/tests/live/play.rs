@@ -182,8 +182,8 @@ impl Handler<Transaction> for Knows {
     type Result = ();
 
     fn handle(&mut self, transaction: Transaction, _ctx: &mut Self::Context) {
-        match transaction.method_name() {
-            "twice" => match transaction.params::<u32>() {
+        match transaction.request().method_name() {
+            "twice" => match transaction.request().params::<u32>() {
                 Ok(number) => transaction.return_value(&(2 * number)),
                 Err(why) => transaction.fail(why),
             },

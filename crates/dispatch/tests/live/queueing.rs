@@ -4,7 +4,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use actix_daemon::{Pause, Resize, Resume};
-use actix_dispatch::{Failure, Lane, NewRequest, Rejection};
+use actix_dispatch::{Cancel, Cancelling, Failure, Lane, NewRequest, Rejection, Running, When};
 
 use super::play::{Stage, builder, mark, play, until};
 use crate::scenarios::Scenario;
@@ -13,6 +13,7 @@ pub(crate) const SCENARIOS: &[Scenario] = &[
     ("requests_are_begun_first_come_first_served_and_by_priority", order),
     ("a_lane_with_a_most_is_one_after_the_other", lanes),
     ("a_full_queue_makes_send_wait_and_try_send_refuse", full),
+    ("a_full_queue_does_not_hold_up_who_cancels", cancelled_when_full),
     ("workers_are_forked_for_work_that_waits_up_to_the_most", growth),
     ("with_an_interval_workers_are_forked_one_by_one", interval),
     ("a_long_task_does_not_hold_up_those_behind_it", no_holding_up),
@@ -116,6 +117,51 @@ fn full() {
         let tally = stage.tally().await;
         assert_eq!(tally.answered, 4 + tried + 1, "{tally:?}");
         std::fs::remove_file(go).unwrap();
+    });
+}
+
+fn cancelled_when_full() {
+    play(builder(1).queue(1), async |stage| {
+        let cancel = async |id, running| stage.0.cancel.send(Cancel { id, running }).await.unwrap();
+        let has_begun = async |name| {
+            let file = place(name);
+            until("it has begun", async || Path::new(&file).exists()).await;
+            std::fs::remove_file(file).unwrap();
+        };
+        // One runs, one waits in the queue, one before it, and two in the mailbox.
+        let (mut ids, mut answers) = (Vec::new(), Vec::new());
+        for nth in 0..5 {
+            let request = NewRequest::to("hang")
+                .params((nth < 2).then(|| place(["cancel-0", "cancel-1"][nth])));
+            ids.push(request.id());
+            answers.push(Box::pin(stage.0.dispatcher.send(request)));
+            match nth {
+                0 => has_begun("cancel-0").await,
+                1 => {
+                    until("it is queued", async || stage.tally().await.queued == 1).await;
+                }
+                _mailed => {}
+            }
+        }
+        let cancelled = |when| Failure::Cancelled { when };
+        for nth in [3, 2] {
+            // Whether it will ever come is not known.
+            assert_eq!(cancel(ids[nth], Running::LetEnd).await, Cancelling::Unknown);
+        }
+        for nth in [2, 3] {
+            let answer = answers[nth].as_mut().await.unwrap();
+            assert_eq!(answer.unwrap_err(), cancelled(When::Queued));
+        }
+        assert_eq!(cancel(ids[0], Running::Terminate).await, Cancelling::Terminated);
+        let answer = answers[0].as_mut().await.unwrap();
+        assert_eq!(answer.unwrap_err(), cancelled(When::Running));
+        // The second runs now, and there is room for the last.
+        until("the last waits", async || stage.tally().await.queued == 1).await;
+        assert_eq!(cancel(ids[4], Running::LetEnd).await, Cancelling::Queued);
+        assert_eq!(answers[4].as_mut().await.unwrap().unwrap_err(), cancelled(When::Queued));
+        has_begun("cancel-1").await;
+        assert_eq!(cancel(ids[1], Running::Terminate).await, Cancelling::Terminated);
+        assert_eq!(cancel(ids[1], Running::Terminate).await, Cancelling::Unknown);
     });
 }
 

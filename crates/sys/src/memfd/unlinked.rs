@@ -3,7 +3,7 @@
 use std::env;
 use std::fs::{self, OpenOptions};
 use std::io;
-use std::os::fd::{BorrowedFd, OwnedFd};
+use std::os::fd::OwnedFd;
 use std::os::unix::fs::OpenOptionsExt;
 use std::sync::atomic::{AtomicU32, Ordering};
 
@@ -15,15 +15,6 @@ pub(super) fn filled(name: &str, bytes: &[u8]) -> io::Result<OwnedFd> {
     let file = empty(name)?;
     super::write_all(&file, bytes)?;
     Ok(file)
-}
-
-pub(super) fn seal(_fd: &OwnedFd) -> io::Result<()> {
-    Ok(())
-}
-
-/// Never: who has sent it may still shorten it.
-pub(super) fn is_sealed(_fd: BorrowedFd<'_>) -> bool {
-    false
 }
 
 pub(super) fn empty(name: &str) -> io::Result<OwnedFd> {

@@ -10,6 +10,7 @@ use crate::demand::Endowment;
 use crate::parent::hands::Hands;
 use crate::parent::reception::{Guest, Line};
 use crate::parent::reload::Step;
+use crate::parent::sizing::Sizing;
 use crate::told::Told;
 
 impl<R: 'static> Household<R> {
@@ -129,8 +130,15 @@ impl<R: 'static> Household<R> {
         match (short, self.cap_told) {
             (true, Told::No) => {
                 self.counters.at_the_cap += 1;
-                self.notices.push(Notice::AtTheCap(most));
                 self.cap_told = Told::Yes;
+                match &self.strategy {
+                    // Who asks for children has said how many there may be, and knows who is busy:
+                    // that none is left is an ordinary state.
+                    Strategy::PreFork { sizing: Sizing::Demand { .. }, .. } => {}
+                    Strategy::PreFork { sizing: Sizing::Spares(_), .. } | Strategy::PostFork(_) => {
+                        self.notices.push(Notice::AtTheCap(most));
+                    }
+                }
             }
             (false, Told::Yes) if census.children() < most => self.cap_told = Told::No,
             (true, Told::Yes) | (false, Told::Yes | Told::No) => {}

@@ -4,7 +4,7 @@ use std::collections::{HashMap, HashSet, VecDeque};
 use std::rc::Rc;
 
 use actix_daemon::{ChildId, Pid};
-use daemon_core::{Begun, Claim, Ended, Generation, Manner, SlotNumber};
+use daemon_core::{Begun, Cause, Claim, Ended, Generation, Manner, SlotNumber};
 
 use super::super::*;
 
@@ -241,8 +241,7 @@ impl Stage {
                     let worker = self.workers[slot].as_mut().expect("nothing is sent to nobody");
                     worker.inbox.push_back(task);
                 }
-                Act::Answer { cargo, failure, id, .. } => {
-                    assert_eq!(cargo, id);
+                Act::Answer { cargo: id, failure, .. } => {
                     self.answer(id, Answered::Failure(failure));
                 }
                 Act::Kill { pid, .. } => {

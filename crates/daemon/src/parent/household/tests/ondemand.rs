@@ -68,6 +68,23 @@ fn work_that_waits_makes_it_grow_up_to_its_most() {
 }
 
 #[test]
+fn that_all_are_busy_is_counted_and_is_nothing_to_warn_of() {
+    let mut stage = pool(&Numbers::default());
+    let mut busy = stage.all_ready();
+    stage.act(|house, hands, now| house.demand(3, hands, now));
+    busy.iter().for_each(|child| stage.does(*child, Status::Serving));
+    busy = stage.all_ready();
+    busy.iter().for_each(|child| stage.does(*child, Status::Serving));
+    stage.act(|house, hands, now| house.demand(5, hands, now));
+    assert_eq!(stage.house.counters().at_the_cap, 1);
+    let warned = stage.told(|notice| match notice {
+        Notice::AtTheCap(most) => Some(*most),
+        _ => None,
+    });
+    assert_eq!(warned, [0_u32; 0]);
+}
+
+#[test]
 fn a_child_that_is_killed_is_replaced_only_if_it_is_owed() {
     let mut stage = pool(&Numbers::default());
     let first = stage.all_ready();

@@ -1,0 +1,159 @@
+//! Bytes in bulk, as a parameter or a result: never encoded one by one, and shared where they lie.
+
+use std::cell::{Cell, RefCell};
+use std::fmt;
+use std::ops::Deref;
+
+use serde::de::Visitor;
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+/// Bytes in bulk: as a parameter or in a result they are copied once on each side, where a `Vec<u8>`
+/// is encoded number by number. Cheap to clone.
+///
+/// # Examples
+///
+/// ```
+/// use actix_dispatch::Bytes;
+///
+/// let picture = Bytes::from(vec![0_u8; 1_000_000]);
+/// assert_eq!(picture.len(), 1_000_000);
+/// ```
+#[derive(Clone, PartialEq, Eq, Hash, Default)]
+pub struct Bytes(bytes::Bytes);
+
+impl Bytes {
+    /// Takes the bytes out. Those that have come are moved to the begin of their memory, or copied
+    /// where somebody else has a share in it.
+    #[must_use]
+    pub fn into_vec(self) -> Vec<u8> {
+        self.0.into()
+    }
+}
+
+impl From<Vec<u8>> for Bytes {
+    fn from(bytes: Vec<u8>) -> Self {
+        Bytes(bytes.into())
+    }
+}
+
+impl From<&[u8]> for Bytes {
+    fn from(bytes: &[u8]) -> Self {
+        Bytes(bytes::Bytes::copy_from_slice(bytes))
+    }
+}
+
+impl Deref for Bytes {
+    type Target = [u8];
+
+    fn deref(&self) -> &[u8] {
+        &self.0
+    }
+}
+
+impl fmt::Debug for Bytes {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Bytes({})", self.0.len())
+    }
+}
+
+impl Serialize for Bytes {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_bytes(&self.0)
+    }
+}
+
+impl<'de> Deserialize<'de> for Bytes {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Bulk;
+
+        impl Visitor<'_> for Bulk {
+            type Value = Bytes;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("bytes")
+            }
+
+            fn visit_bytes<E>(self, bytes: &[u8]) -> Result<Bytes, E> {
+                Ok(if SKIM.get() { Bytes::default() } else { found(bytes) })
+            }
+
+            fn visit_byte_buf<E>(self, bytes: Vec<u8>) -> Result<Bytes, E> {
+                Ok(bytes.into())
+            }
+        }
+
+        deserializer.deserialize_bytes(Bulk)
+    }
+}
+
+thread_local! {
+    /// Whether values are decoded only to see whether they can be.
+    static SKIM: Cell<bool> = const { Cell::new(false) };
+    /// What is being decoded, if shares in it may be kept.
+    static SOURCE: RefCell<Option<bytes::Bytes>> = const { RefCell::new(None) };
+}
+
+/// Decodes without copying what is bulk: it is not to be kept.
+pub(super) fn skimming<T>(decode: impl FnOnce() -> T) -> T {
+    let before = SKIM.replace(true);
+    let decoded = decode();
+    SKIM.set(before);
+    decoded
+}
+
+/// Decodes these bytes, in which what is bulk may keep a share.
+pub(super) fn sharing<T>(source: &bytes::Bytes, decode: impl FnOnce(&[u8]) -> T) -> T {
+    let before = SOURCE.replace(Some(source.clone()));
+    let decoded = decode(source);
+    SOURCE.replace(before);
+    decoded
+}
+
+/// Bulk that was found in what is decoded: a share in it, if it is most of it; else a copy, so that
+/// a little does not keep much.
+fn found(bytes: &[u8]) -> Bytes {
+    let share = SOURCE.with_borrow(|source| {
+        let source = source.as_ref().filter(|source| bytes.len() > source.len() / 2)?;
+        let at = (bytes.as_ptr() as usize).checked_sub(source.as_ptr() as usize)?;
+        let end = at.checked_add(bytes.len())?;
+        (end <= source.len()).then(|| Bytes(source.slice(at..end)))
+    });
+    share.unwrap_or_else(|| Bytes::from(bytes))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn is_within(part: &[u8], whole: &[u8]) -> bool {
+        whole.as_ptr_range().contains(&part.as_ptr())
+    }
+
+    #[test]
+    fn most_of_what_is_decoded_is_shared_and_a_little_of_it_is_copied() {
+        let source = bytes::Bytes::from(vec![7; 100]);
+        let (most, little) =
+            sharing(&source, |bytes| (found(&bytes[20..80]), found(&bytes[10..30])));
+        assert_eq!((&*most, &*little), (&[7; 60][..], &[7; 20][..]));
+        assert!(is_within(&most, &source) && !is_within(&little, &source));
+    }
+
+    #[test]
+    fn what_lies_elsewhere_is_copied() {
+        let (source, other) = (bytes::Bytes::from(vec![1; 100]), vec![2; 90]);
+        let copied = sharing(&source, |_bytes| found(&other));
+        assert_eq!(&*copied, &other);
+        assert!(!is_within(&copied, &other));
+        assert_eq!(&*found(&other), &other);
+    }
+
+    #[test]
+    fn who_decodes_within_a_decoding_shares_in_what_is_his() {
+        let (outer, inner) = (bytes::Bytes::from(vec![1; 10]), bytes::Bytes::from(vec![2; 10]));
+        let (first, second) = sharing(&outer, |bytes| {
+            let second = sharing(&inner, found);
+            (found(bytes), second)
+        });
+        assert!(is_within(&first, &outer) && is_within(&second, &inner));
+    }
+}

@@ -1,0 +1,235 @@
+//! Memory files that wait to be used again: a new one would have to be made, cleared page by page,
+//! and given back.
+//!
+//! Each process has a shelf of its own, never larger than [`KEPT_MAX`]; what nobody has used for a
+//! while is let go ([`tidy`]).
+
+use std::process;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use daemon_core::Moment;
+use daemon_nursery::now;
+use daemon_sys::memfd::Area;
+use tokio::sync::Notify;
+use tokio::time::sleep;
+
+/// So many bytes of files are kept at most.
+const KEPT_MAX: usize = 8 * 1024 * 1024;
+
+/// The smallest file: two of the smallest payloads that go by file.
+const AREA_MIN: usize = 2 * super::SHARED_FROM;
+
+/// How long a file is kept that nobody uses.
+const LINGER: Duration = Duration::from_secs(1);
+
+/// Something that has room for so many bytes.
+trait Room {
+    fn room(&self) -> usize;
+}
+
+impl Room for Area {
+    fn room(&self) -> usize {
+        self.capacity()
+    }
+}
+
+/// Files, those last used last: they are taken first, and are still in the processor's caches.
+#[derive(Debug)]
+struct Shelf<A> {
+    kept: Vec<(Moment, A)>,
+    bytes: usize,
+}
+
+impl<A: Room> Shelf<A> {
+    const fn new() -> Shelf<A> {
+        Shelf { kept: Vec::new(), bytes: 0 }
+    }
+
+    /// Takes the last that has just so much room.
+    fn take(&mut self, room: usize) -> Option<A> {
+        let at = self.kept.iter().rposition(|(_since, area)| area.room() == room)?;
+        self.bytes -= room;
+        Some(self.kept.remove(at).1)
+    }
+
+    /// Keeps this one, or gives it back if there is no place for it.
+    fn put(&mut self, area: A, now: Moment) -> Option<A> {
+        if self.bytes + area.room() > KEPT_MAX {
+            return Some(area);
+        }
+        self.bytes += area.room();
+        self.kept.push((now, area));
+        None
+    }
+
+    /// Gives up those that nobody has used for so long.
+    fn tidy(&mut self, now: Moment) -> Vec<A> {
+        let is_old = |since: Moment| now.saturating_since(since) >= LINGER;
+        // They were put in the order of time.
+        let old = self.kept.partition_point(|(since, _area)| is_old(*since));
+        let old: Vec<A> = self.kept.drain(..old).map(|(_since, area)| area).collect();
+        self.bytes -= old.iter().map(Room::room).sum::<usize>();
+        old
+    }
+}
+
+/// How much room a file gets that is to hold so many bytes: few sizes, so that it fits others too.
+fn room_for(length: usize) -> usize {
+    match length {
+        small if small <= AREA_MIN => AREA_MIN,
+        kept if kept <= KEPT_MAX => kept.checked_next_power_of_two().unwrap_or(kept),
+        large => large,
+    }
+}
+
+/// The shelf of this process.
+#[derive(Debug)]
+struct Own {
+    process: u32,
+    shelf: Shelf<Area>,
+}
+
+static OWN: Mutex<Own> = Mutex::new(Own { process: 0, shelf: Shelf::new() });
+
+/// Rung when a file was put on an empty shelf.
+static FIRST: Notify = Notify::const_new();
+
+/// The shelf. What a child has inherited of its parent's is the parent's.
+fn own() -> MutexGuard<'static, Own> {
+    let mut own = OWN.lock().unwrap_or_else(PoisonError::into_inner);
+    let process = process::id();
+    if own.process != process {
+        *own = Own { process, shelf: Shelf::new() };
+    }
+    own
+}
+
+/// Takes a file with room for so many bytes, or makes one.
+pub(super) fn take(length: usize) -> Result<Area, daemon_sys::Error> {
+    let room = room_for(length);
+    let kept = own().shelf.take(room);
+    match kept {
+        Some(area) => Ok(area),
+        None => Area::make("task", room),
+    }
+}
+
+/// Puts a file back.
+pub(super) fn put(area: Area) {
+    let mut own = own();
+    let is_first = own.shelf.kept.is_empty();
+    let unkept = own.shelf.put(area, now());
+    drop(own);
+    // Given back to the system, which takes a while, when nobody waits for the shelf.
+    drop(unkept);
+    if is_first {
+        FIRST.notify_one();
+    }
+}
+
+/// Lets go what nobody uses, for as long as there is something. It wakes only while there is.
+pub(crate) async fn tidy() {
+    loop {
+        FIRST.notified().await;
+        loop {
+            sleep(LINGER).await;
+            let mut own = own();
+            let old = own.shelf.tidy(now());
+            let is_empty = own.shelf.kept.is_empty();
+            drop(own);
+            drop(old);
+            if is_empty {
+                break;
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    impl Room for usize {
+        fn room(&self) -> usize {
+            *self
+        }
+    }
+
+    fn at(millis: u64) -> Moment {
+        Moment::from_nanos(millis * 1_000_000)
+    }
+
+    #[test]
+    fn the_last_that_was_put_back_is_taken_first_and_only_one_that_fits() {
+        let mut shelf = Shelf::new();
+        assert_eq!(shelf.take(AREA_MIN), None);
+        for (time, room) in [(1, AREA_MIN), (2, 2 * AREA_MIN), (3, AREA_MIN)] {
+            assert_eq!(shelf.put(room, at(time)), None);
+        }
+        assert_eq!(shelf.take(AREA_MIN), Some(AREA_MIN));
+        assert_eq!(shelf.kept, [(at(1), AREA_MIN), (at(2), 2 * AREA_MIN)]);
+        assert_eq!(shelf.take(4 * AREA_MIN), None);
+    }
+
+    #[test]
+    fn no_more_is_kept_than_may_be() {
+        let mut shelf = Shelf::new();
+        assert_eq!(shelf.put(KEPT_MAX - AREA_MIN, at(0)), None);
+        assert_eq!(shelf.put(2 * AREA_MIN, at(0)), Some(2 * AREA_MIN));
+        assert_eq!(shelf.put(AREA_MIN, at(0)), None);
+        assert_eq!(shelf.put(AREA_MIN, at(0)), Some(AREA_MIN));
+        assert_eq!(shelf.bytes, KEPT_MAX);
+    }
+
+    #[test]
+    fn what_nobody_has_used_for_a_while_is_let_go() {
+        let mut shelf = Shelf::new();
+        for time in [0, 500, 1200] {
+            shelf.put(AREA_MIN, at(time));
+        }
+        assert_eq!(shelf.tidy(at(999)).len(), 0);
+        assert_eq!(shelf.tidy(at(1500)).len(), 2);
+        assert_eq!((shelf.kept.len(), shelf.bytes), (1, AREA_MIN));
+        assert_eq!(shelf.tidy(at(2200)).len(), 1);
+        assert_eq!(shelf.bytes, 0);
+    }
+
+    #[test]
+    fn there_are_few_sizes() {
+        let rooms = [0, 1, AREA_MIN, AREA_MIN + 1, 1_000_000, KEPT_MAX, KEPT_MAX + 1, usize::MAX];
+        let expected = [
+            AREA_MIN,
+            AREA_MIN,
+            AREA_MIN,
+            2 * AREA_MIN,
+            1 << 20,
+            KEPT_MAX,
+            KEPT_MAX + 1,
+            usize::MAX,
+        ];
+        assert_eq!(rooms.map(room_for), expected);
+    }
+
+    proptest! {
+        #[test]
+        fn whatever_comes_and_goes_it_knows_how_much_it_has(
+            events in proptest::collection::vec((0_u8..3, 0_usize..KEPT_MAX, 0_u64..700), 0..200),
+        ) {
+            let (mut shelf, mut time) = (Shelf::new(), 0);
+            for (event, length, later) in events {
+                time += later;
+                match event {
+                    0 => drop(shelf.take(room_for(length))),
+                    1 => drop(shelf.put(room_for(length), at(time))),
+                    _tidied => drop(shelf.tidy(at(time))),
+                }
+                let sum: usize = shelf.kept.iter().map(|(_since, room)| *room).sum();
+                prop_assert_eq!(shelf.bytes, sum);
+                prop_assert!(sum <= KEPT_MAX);
+            }
+        }
+    }
+}

@@ -1,0 +1,151 @@
+//! The actor beside the dispatcher's: what the daemon has to tell, and what is to be cancelled, waits
+//! behind no request.
+
+use std::rc::Rc;
+
+use actix::{Actor, Addr, Context, Handler, Message, MessageResult, Recipient, ResponseFuture};
+use actix_daemon::{
+    ChildBorn, ChildExited, DaemonAccept, DaemonActor, DaemonPause, DaemonPhase, DaemonShutdown,
+    ShutdownReason, Subscribe,
+};
+use daemon_core::{Hold, Manner, Phase};
+use daemon_nursery::Handover;
+
+use crate::dispatcher::{DispatcherActor, Passed};
+use crate::engine::Shared;
+use crate::ledger::Cancelling;
+use crate::request::{Abandoned, RequestId};
+
+/// Asks for the end of a request, by [`Started::cancel`](crate::Started::cancel): one that has not
+/// begun is not begun; of one that runs the worker is killed, or it goes on.
+///
+/// It never stands in line behind requests that wait for room, and may come before the very request
+/// that it means: that is answered as cancelled when it comes.
+#[derive(Message, Debug, Clone, Copy, PartialEq, Eq)]
+#[rtype(result = "Cancelling")]
+pub struct Cancel {
+    /// Which request.
+    pub id: RequestId,
+    /// What becomes of it if it runs.
+    pub running: Running,
+}
+
+/// What becomes of a cancelled request that runs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Running {
+    /// It runs to its end, and is answered.
+    LetEnd,
+    /// Its worker is killed.
+    Terminate,
+}
+
+impl Handler<Cancel> for Steward {
+    type Result = MessageResult<Cancel>;
+
+    fn handle(&mut self, cancel: Cancel, _ctx: &mut Self::Context) -> Self::Result {
+        let running = match cancel.running {
+            Running::LetEnd => Abandoned::RunsOn,
+            Running::Terminate => Abandoned::Terminated,
+        };
+        let cancelled = self.shared.borrow_mut().cancel(cancel.id, running);
+        match cancelled {
+            // It is remembered until all that is on its way has come.
+            Cancelling::Unknown => self.dispatcher.do_send(Passed(cancel.id)),
+            Cancelling::Queued | Cancelling::Terminated | Cancelling::RunsOn => {}
+        }
+        MessageResult(cancelled)
+    }
+}
+
+/// Who hears what the daemon has to tell, and what is to be cancelled: never behind requests that wait
+/// for room.
+pub(crate) struct Steward {
+    shared: Shared,
+    dispatcher: Addr<DispatcherActor>,
+}
+
+impl Steward {
+    /// Starts it. What it answers with is where requests are cancelled.
+    pub(crate) fn begin<R: Handover + Send>(
+        shared: &Shared,
+        daemon: &Addr<DaemonActor<R>>,
+        dispatcher: Addr<DispatcherActor>,
+    ) -> Recipient<Cancel> {
+        let steward = Steward { shared: Rc::clone(shared), dispatcher }.start();
+        let name = "dispatcher";
+        daemon.do_send(Subscribe::<ChildBorn>::new(name, steward.clone()));
+        daemon.do_send(Subscribe::<ChildExited>::new(name, steward.clone()));
+        daemon.do_send(Subscribe::<DaemonPause>::new(name, steward.clone()));
+        daemon.do_send(Subscribe::<DaemonAccept>::new(name, steward.clone()));
+        daemon.do_send(Subscribe::<DaemonPhase>::new(name, steward.clone()));
+        daemon.do_send(Subscribe::<DaemonShutdown>::new(name, steward.clone()));
+        steward.recipient()
+    }
+}
+
+impl Actor for Steward {
+    type Context = Context<Self>;
+}
+
+impl Handler<ChildBorn> for Steward {
+    type Result = ();
+
+    fn handle(&mut self, born: ChildBorn, _ctx: &mut Self::Context) {
+        self.shared.borrow_mut().worker_born(born.child, born.pid);
+    }
+}
+
+impl Handler<ChildExited> for Steward {
+    type Result = ();
+
+    fn handle(&mut self, exited: ChildExited, _ctx: &mut Self::Context) {
+        self.shared.borrow_mut().worker_exited(&exited);
+    }
+}
+
+impl Handler<DaemonPause> for Steward {
+    type Result = ();
+
+    fn handle(&mut self, _pause: DaemonPause, _ctx: &mut Self::Context) {
+        self.shared.borrow_mut().hold(Hold::Yes);
+    }
+}
+
+impl Handler<DaemonAccept> for Steward {
+    type Result = ();
+
+    fn handle(&mut self, _accept: DaemonAccept, _ctx: &mut Self::Context) {
+        self.shared.borrow_mut().hold(Hold::No);
+    }
+}
+
+impl Handler<DaemonPhase> for Steward {
+    type Result = ();
+
+    fn handle(&mut self, DaemonPhase(phase): DaemonPhase, _ctx: &mut Self::Context) {
+        match phase {
+            Phase::Stopped => self.shared.borrow_mut().bereave(),
+            Phase::Starting | Phase::Running | Phase::Stopping => {}
+        }
+    }
+}
+
+impl Handler<DaemonShutdown> for Steward {
+    type Result = ResponseFuture<()>;
+
+    /// The farewell is said when all is answered; the daemon's grace is the most it waits.
+    fn handle(&mut self, shutdown: DaemonShutdown, _ctx: &mut Self::Context) -> Self::Result {
+        let manner = match shutdown.reason {
+            ShutdownReason::AtOnce => Manner::AtOnce,
+            ShutdownReason::Stopping
+            | ShutdownReason::Retired
+            | ShutdownReason::Recycled
+            | ShutdownReason::Done => Manner::Orderly,
+        };
+        let drained = self.shared.borrow_mut().stop(manner);
+        Box::pin(async move {
+            // Either way there is nothing more to wait for.
+            let _ = drained.await;
+        })
+    }
+}

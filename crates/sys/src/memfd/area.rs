@@ -1,0 +1,126 @@
+//! A memory file of a fixed size that this process fills, time and again, for others to read.
+
+use std::fmt;
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd};
+
+use crate::error::{Error, Result};
+
+#[cfg(all(target_os = "linux", not(plain_means)))]
+mod linux;
+#[cfg(any(not(target_os = "linux"), plain_means))]
+mod plain;
+#[cfg(all(target_os = "linux", not(plain_means)))]
+use linux::Memory;
+#[cfg(any(not(target_os = "linux"), plain_means))]
+use plain::Memory;
+
+/// Memory that is written here and read elsewhere by its descriptor, with
+/// [`read_exactly`](super::read_exactly).
+///
+/// Nobody else changes what is in it: on Linux (from 5.1 on) its file is sealed so that only this
+/// mapping can write, and never shrinks; elsewhere what [`bytes`](Area::bytes) shows is a copy of what
+/// went into the file. A process that is forked has the mapping too, and is not to write.
+///
+/// # Examples
+///
+/// ```
+/// use daemon_sys::memfd::{Area, read_exactly};
+///
+/// # fn main() -> Result<(), daemon_sys::error::Error> {
+/// let mut area = Area::make("letter", 4096)?;
+/// area.write(0, b"a request")?;
+/// assert_eq!(read_exactly(&area, 9)?, b"a request");
+/// area.write(0, b"another!!")?;
+/// assert_eq!(area.bytes(9), b"another!!");
+/// # Ok(())
+/// # }
+/// ```
+pub struct Area {
+    memory: Memory,
+    capacity: usize,
+}
+
+impl Area {
+    /// Makes one of so many bytes, all zero. `name` is for people who look at `/proc`. It takes
+    /// memory only where it is written.
+    ///
+    /// # Errors
+    ///
+    /// If no descriptor or address space is left, or the name is too long (249 bytes on Linux) or
+    /// holds a zero byte.
+    pub fn make(name: &str, capacity: usize) -> Result<Area> {
+        let act = |error| Error::os(format!("make memory file {name} of {capacity} bytes"), error);
+        Ok(Area { memory: Memory::make(name, capacity).map_err(act)?, capacity })
+    }
+
+    /// Tells how many bytes it has.
+    #[must_use]
+    pub fn capacity(&self) -> usize {
+        self.capacity
+    }
+
+    /// Writes these bytes, from this place on.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Os`] if they do not fit in, or there is no memory left.
+    pub fn write(&mut self, at: usize, bytes: &[u8]) -> Result<()> {
+        let act = |error| Error::os(format!("write {} bytes to memory file", bytes.len()), error);
+        match at.checked_add(bytes.len()) {
+            Some(end) if end <= self.capacity => self.memory.write(at, bytes).map_err(act),
+            Some(_) | None => Err(act(io::ErrorKind::FileTooLarge.into())),
+        }
+    }
+
+    /// Shows its first bytes, so many or all.
+    #[must_use]
+    pub fn bytes(&self, length: usize) -> &[u8] {
+        self.memory.bytes(length.min(self.capacity))
+    }
+}
+
+impl AsFd for Area {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.memory.fd()
+    }
+}
+
+impl fmt::Debug for Area {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Area").field("capacity", &self.capacity).finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::read_exactly;
+    use super::*;
+
+    #[test]
+    fn what_is_written_is_read_by_the_descriptor_and_may_be_written_over() {
+        let mut area = Area::make("test", 200_000).expect("room");
+        area.write(0, &[1; 150_000]).expect("room");
+        area.write(100_000, &[2; 100_000]).expect("room");
+        let read = read_exactly(&area, 200_000).expect("readable");
+        assert!(read[..100_000].iter().all(|byte| *byte == 1));
+        assert!(read[100_000..].iter().all(|byte| *byte == 2));
+        assert!(area.bytes(200_000) == read);
+        area.write(0, b"again").expect("room");
+        assert_eq!(read_exactly(&area, 6).expect("readable"), b"again\x01");
+        assert_eq!(area.bytes(usize::MAX).len(), 200_000);
+    }
+
+    #[test]
+    fn what_does_not_fit_in_is_refused() {
+        let mut area = Area::make("test", 4096).expect("room");
+        area.write(4090, b"sixsix").expect("room");
+        for (at, length) in [(4091, 6), (0, 4097), (usize::MAX, 2), (5000, 1)] {
+            let refused = area.write(at, &vec![7; length]).expect_err("refused").to_string();
+            assert_eq!(
+                refused,
+                format!("cannot write {length} bytes to memory file: file too large")
+            );
+        }
+    }
+}

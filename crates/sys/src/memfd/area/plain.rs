@@ -1,0 +1,44 @@
+//! An area as a file and a copy of what is in it: others may do with the file what they want.
+
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+
+use nix::errno::Errno;
+use nix::sys::uio::pwrite;
+
+use super::super::platform;
+
+pub(super) struct Memory {
+    fd: OwnedFd,
+    copy: Vec<u8>,
+}
+
+impl Memory {
+    pub(super) fn make(name: &str, capacity: usize) -> io::Result<Memory> {
+        Ok(Memory { fd: platform::empty(name)?, copy: vec![0; capacity] })
+    }
+
+    /// Writes within the capacity, as the caller has seen to.
+    pub(super) fn write(&mut self, at: usize, bytes: &[u8]) -> io::Result<()> {
+        let end = at + bytes.len();
+        self.copy.get_mut(at..end).ok_or(io::ErrorKind::InvalidInput)?.copy_from_slice(bytes);
+        let mut written = at;
+        while let Some(rest) = self.copy.get(written..end).filter(|rest| !rest.is_empty()) {
+            match pwrite(&self.fd, rest, written as libc::off_t) {
+                Ok(more) => written += more,
+                Err(Errno::EINTR) => {}
+                Err(errno) => return Err(errno.into()),
+            }
+        }
+        Ok(())
+    }
+
+    /// Its first bytes, within the capacity, as the caller has seen to.
+    pub(super) fn bytes(&self, length: usize) -> &[u8] {
+        self.copy.get(..length).unwrap_or(&self.copy)
+    }
+
+    pub(super) fn fd(&self) -> BorrowedFd<'_> {
+        self.fd.as_fd()
+    }
+}
