@@ -60,7 +60,7 @@ fn a_peek_shows_the_inside() {
     let daemon = up(Start::pool(), "start=1 min=0 max=2");
     let mut control = control(&daemon);
     let brief = control.ask("peek", "");
-    assert!(brief["ok"]["text"].as_str().unwrap().contains("session 1 (Daemon)"), "{brief}");
+    assert!(brief["ok"]["text"].as_str().unwrap().contains("session 1 (pool)"), "{brief}");
     let verbose = control.ask("peek", r#""verbose":true"#);
     let text = verbose["ok"]["text"].as_str().unwrap();
     for word in ["session 2 (herald)", "Descriptors: ", "Threads: ", "Scoreboard", "Mailboxes: "] {

@@ -8,7 +8,7 @@ use std::time::Duration;
 use super::process::Process;
 
 /// How long an answer may take on a busy machine.
-const PATIENCE: Duration = Duration::from_secs(20);
+const PATIENCE: Duration = Duration::from_secs(60);
 
 /// A connection to a daemon.
 #[derive(Debug)]

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 /// How often is looked.
 const LOOK: Duration = Duration::from_millis(4);
 /// How long anything may take on a busy machine before it counts as never.
-const PATIENCE: Duration = Duration::from_secs(20);
+const PATIENCE: Duration = Duration::from_secs(60);
 
 /// Waits until there is an answer, and returns it.
 ///
