@@ -330,6 +330,10 @@ fn the_example_deals_with_each_kind_of_mischief_as_its_head_says() {
         ("block", "rogue: no heartbeat"),
     ] {
         let mut client = daemon.client();
+        // On a busy machine two seconds of the processor may be more than eight by the clock.
+        if word == "spin" {
+            assert_eq!(client.ask("more"), "more");
+        }
         tell(&mut client, word);
         assert_eq!(client.rest(), "");
         until(told, || log("babysit.log").contains(told).then_some(()));
