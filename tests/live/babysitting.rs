@@ -340,9 +340,11 @@ fn the_example_deals_with_each_kind_of_mischief_as_its_head_says() {
         until("the record is whole", || log("babysit.slow").contains(told).then_some(()));
     }
     let mut leaks = daemon.client();
-    for _time in 0..4 {
-        tell(&mut leaks, "leak");
+    assert_eq!(leaks.ask("more"), "more");
+    for _time in 0..3 {
+        assert_eq!(leaks.ask("leak"), "leak");
     }
+    tell(&mut leaks, "leak");
     let told = "rogue: too much memory";
     until(told, || log("babysit.log").contains(told).then_some(()));
     assert_eq!(extended.ask("still here"), "still here");
