@@ -16,7 +16,7 @@ use super::patience::until;
 use super::process::Process;
 
 /// How long a daemon may take to stop at the end of its test.
-const FAREWELL: Duration = Duration::from_secs(10);
+const FAREWELL: Duration = Duration::from_secs(60);
 
 /// How each process that the warden has reaped has ended: `code 0`, `signal SIGKILL`. Children of
 /// the nursery are the nursery's to reap, and not in it.
