@@ -120,11 +120,7 @@ impl Growth {
     /// [`PoolError::AtLeast`] for none at all, [`PoolError::Slots`] for more than a scoreboard of
     /// this many slots has; the rules stay as they are.
     pub fn resize(&mut self, resize: Resize, slots: u32) -> Result<GrowthRules, PoolError> {
-        let max_children = match resize {
-            Resize::More => self.rules.max_children.saturating_add(1),
-            Resize::Fewer => self.rules.max_children.saturating_sub(1),
-            Resize::To(children) => children,
-        };
+        let max_children = resize.of(self.rules.max_children);
         if max_children == 0 {
             return Err(PoolError::AtLeast);
         }
