@@ -62,7 +62,9 @@ mod tests {
 
     #[test]
     fn the_last_child_stays() {
-        assert!(max_children(1, 16, Resize::Fewer).is_err());
-        assert!(max_children(4, 16, Resize::To(0)).is_err());
+        for (now, resize) in [(1, Resize::Fewer), (4, Resize::To(0))] {
+            let refusal = max_children(now, 16, resize).unwrap_err().to_string();
+            assert_eq!(refusal, "cannot resize to 0: a forking daemon needs one child");
+        }
     }
 }
