@@ -6,12 +6,17 @@
 //! has, so that one that leaves a process behind is found out; after five minutes all that is left of it is
 //! killed.
 
+#[path = "patience.rs"]
+mod patience;
+
 use std::env;
 use std::os::unix::process::CommandExt;
 use std::process::{Command, ExitCode, Output, Stdio};
 use std::sync::mpsc::{RecvTimeoutError, channel};
 use std::thread;
 use std::time::{Duration, Instant};
+
+use patience::until;
 
 /// A scenario: it has gone well unless it panics.
 pub(crate) type Scenario = (&'static str, fn());
@@ -93,9 +98,5 @@ pub(crate) fn again(name: &str) -> Command {
 
 /// Waits until something is so.
 pub(crate) fn eventually(what: &str, mut is_so: impl FnMut() -> bool) {
-    let deadline = Instant::now() + Duration::from_secs(10);
-    while !is_so() {
-        assert!(Instant::now() < deadline, "not within ten seconds: {what}");
-        std::thread::yield_now();
-    }
+    until(what, || is_so().then_some(()));
 }

@@ -81,12 +81,13 @@ fn may_not_know(cell: &str) -> Vec<String> {
 }
 
 #[test]
-fn every_file_that_the_document_names_is_there() {
+fn every_file_and_function_that_the_document_names_is_there() {
     let mut looked_for = 0;
-    for line in below("## Where to begin reading") {
+    let tables = ["## Where to begin reading", "## Where it happens"].map(below);
+    for line in tables.concat().into_iter().filter(|line| line.starts_with('|')) {
         let cells: Vec<&str> = line.trim_matches('|').split('|').map(str::trim).collect();
         let [_for, reading] = cells[..] else { continue };
-        let mut room = None;
+        let (mut room, mut file) = (None, String::new());
         for (index, part) in reading.split('`').enumerate() {
             // Between the backquotes stands what is said of the files: `core: ` begins a crate's.
             if index % 2 == 0 {
@@ -96,12 +97,21 @@ fn every_file_that_the_document_names_is_there() {
                 continue;
             }
             let room = room.as_deref().unwrap_or_else(|| panic!("whose is {part}? {line}"));
-            let path = root().join("crates").join(room).join("src").join(part);
-            assert!(path.exists(), "{} is named, and not there: {line}", path.display());
             looked_for += 1;
+            if !part.ends_with(".rs") && !part.ends_with('/') {
+                let function = format!("fn {part}");
+                let text = read(&file);
+                let found = text
+                    .match_indices(&function)
+                    .any(|(at, _)| text[at + function.len()..].starts_with(['(', '<']));
+                assert!(found, "{file} has no function {part}: {line}");
+                continue;
+            }
+            file = format!("crates/{room}/src/{part}");
+            assert!(root().join(&file).exists(), "{file} is named, and not there: {line}");
         }
     }
-    assert!(looked_for > 40, "the document names {looked_for} files");
+    assert!(looked_for > 60, "the document names {looked_for} files and functions");
 }
 
 #[test]

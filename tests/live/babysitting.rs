@@ -303,7 +303,8 @@ fn a_grandchild_that_holds_the_listener_outlives_a_rogue_and_the_stop_all_the_sa
     assert!(parent.signal(Signal::SIGTERM));
     until("the parent is gone", || (!parent.is_alive()).then_some(()));
     // The port is the grandchild's now: whoever starts next is told that it is taken.
-    assert!(TcpListener::bind(("127.0.0.1", port)).is_err());
+    let taken = TcpListener::bind(("127.0.0.1", port)).unwrap_err();
+    assert_eq!(taken.kind(), std::io::ErrorKind::AddrInUse);
     assert!(grandchild.signal(Signal::SIGKILL));
     daemon.ended();
     drop(TcpListener::bind(("127.0.0.1", port)).unwrap());

@@ -6,6 +6,7 @@
 mod babysitting;
 mod company;
 mod control;
+mod day;
 mod detaching;
 mod dispatching;
 mod faults;

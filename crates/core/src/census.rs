@@ -21,7 +21,7 @@ use crate::status::Status;
 /// ```
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct Census {
-    counts: [u32; 8],
+    counts: [u32; Status::ALL.len()],
 }
 
 impl Census {

@@ -117,19 +117,15 @@ impl Growth {
     ///
     /// # Errors
     ///
-    /// [`PoolError::AtLeast`] for none at all, [`PoolError::Slots`] for more than a scoreboard of
-    /// this many slots has; the rules stay as they are.
+    /// [`PoolError::Zero`] for none at all, [`PoolError::NoRoom`] for more than a scoreboard of this
+    /// many slots has; the rules stay as they are.
     pub fn resize(&mut self, resize: Resize, slots: u32) -> Result<GrowthRules, PoolError> {
-        let max_children = match resize {
-            Resize::More => self.rules.max_children.saturating_add(1),
-            Resize::Fewer => self.rules.max_children.saturating_sub(1),
-            Resize::To(children) => children,
-        };
+        let max_children = resize.of(self.rules.max_children);
         if max_children == 0 {
-            return Err(PoolError::AtLeast);
+            return Err(PoolError::Zero { field: "max_children" });
         }
         if max_children > slots {
-            return Err(PoolError::AtMost { max_children: slots });
+            return Err(PoolError::NoRoom { slots });
         }
         let start = self.rules.start.min(max_children);
         self.rules = GrowthRules { start, max_children, ..self.rules };
@@ -222,8 +218,10 @@ mod tests {
             "start_children is 3: it must not be more than max_children, which is 2"
         );
         let mut growth = Growth::new(rules(1, 2, 0));
-        assert!(growth.resize(Resize::To(17), 16).is_err());
-        assert!(growth.resize(Resize::To(0), 16).is_err());
+        let refused = growth.resize(Resize::To(17), 16).unwrap_err().to_string();
+        assert_eq!(refused, "the scoreboard has 16 slots");
+        let refused = growth.resize(Resize::To(0), 16).unwrap_err().to_string();
+        assert_eq!(refused, "max_children is 0: it must be at least 1");
         assert_eq!(growth.rules(), &rules(1, 2, 0));
     }
 }

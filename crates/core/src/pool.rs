@@ -54,6 +54,27 @@ pub enum Resize {
     To(u32),
 }
 
+impl Resize {
+    /// Tells which number is asked for, where it is this one now.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use daemon_core::Resize;
+    ///
+    /// let asked = [Resize::More, Resize::Fewer, Resize::To(3)].map(|resize| resize.of(7));
+    /// assert_eq!(asked, [8, 6, 3]);
+    /// ```
+    #[must_use]
+    pub const fn of(self, now: u32) -> u32 {
+        match self {
+            Resize::More => now.saturating_add(1),
+            Resize::Fewer => now.saturating_sub(1),
+            Resize::To(children) => children,
+        }
+    }
+}
+
 #[derive(Copy, Clone, PartialEq, Eq, Debug)]
 enum Start {
     Due,

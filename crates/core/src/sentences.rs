@@ -26,6 +26,7 @@ sentences! {
             "max_spare is 2: it must not be less than min_spare, which is 5";
         PoolError::AtMost { .. } => PoolError::AtMost { max_children: 8 },
             "there may be 8 children at most, by max_children";
+        PoolError::NoRoom { .. } => PoolError::NoRoom { slots: 16 }, "the scoreboard has 16 slots";
         PoolError::AtLeast => PoolError::AtLeast, "a pool keeps at least one spare child";
     }
     jitter: JitterError {

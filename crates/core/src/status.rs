@@ -4,39 +4,79 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-/// The status of a slot: whether there is a child, and what it does.
-///
-/// The letters are those of `POE::Component::Daemon`'s scoreboard, whose manual they follow.
-///
-/// # Examples
-///
-/// ```
-/// use daemon_core::{Status, Step};
-///
-/// assert_eq!(Status::Waiting.step(Status::Serving), Ok(Step::RequestBegun));
-/// let refused = Status::Waiting.step(Status::Fresh).unwrap_err();
-/// assert_eq!(refused.to_string(), "a child that is Waiting (w) cannot become Fresh (.)");
-/// ```
-#[derive(Copy, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize)]
-#[repr(u8)]
-#[serde(rename_all = "kebab-case")]
-pub enum Status {
-    /// No child is here.
-    Empty = 0,
-    /// The parent has ordered a fork.
-    Forking = 1,
-    /// The child lives, and is not ready yet.
-    Born = 2,
-    /// The child is ready, and waits for its first request.
-    Fresh = 3,
-    /// The child waits for the next request.
-    Waiting = 4,
-    /// The child handles a request.
-    Serving = 5,
-    /// The child handles a request that takes long.
-    Long = 6,
-    /// The child is going.
-    Leaving = 7,
+/// Makes the statuses from their table, so that each is said once: its code, its letter, its word.
+macro_rules! statuses {
+    (
+        $(#[$about:meta])*
+        pub enum Status {
+            $($(#[$what:meta])* $status:ident = $code:literal, $letter:literal, $word:literal;)+
+        }
+    ) => {
+        $(#[$about])*
+        #[derive(
+            Copy, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize,
+        )]
+        #[repr(u8)]
+        #[serde(rename_all = "kebab-case")]
+        pub enum Status {
+            $($(#[$what])* $status = $code,)+
+        }
+
+        impl Status {
+            /// All of them, in the order of their codes.
+            pub const ALL: [Status; [$($code),+].len()] = [$(Status::$status),+];
+
+            /// Tells its letter on the scoreboard.
+            #[must_use]
+            pub const fn letter(self) -> char {
+                match self {
+                    $(Status::$status => $letter,)+
+                }
+            }
+
+            /// Tells its word, as JSON and metrics have it.
+            #[must_use]
+            pub const fn word(self) -> &'static str {
+                match self {
+                    $(Status::$status => $word,)+
+                }
+            }
+        }
+    };
+}
+
+statuses! {
+    /// The status of a slot: whether there is a child, and what it does.
+    ///
+    /// The letters are those of `POE::Component::Daemon`'s scoreboard, whose manual they follow.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use daemon_core::{Status, Step};
+    ///
+    /// assert_eq!(Status::Waiting.step(Status::Serving), Ok(Step::RequestBegun));
+    /// let refused = Status::Waiting.step(Status::Fresh).unwrap_err();
+    /// assert_eq!(refused.to_string(), "a child that is Waiting (w) cannot become Fresh (.)");
+    /// ```
+    pub enum Status {
+        /// No child is here.
+        Empty = 0, ' ', "empty";
+        /// The parent has ordered a fork.
+        Forking = 1, 'F', "forking";
+        /// The child lives, and is not ready yet.
+        Born = 2, 'f', "born";
+        /// The child is ready, and waits for its first request.
+        Fresh = 3, '.', "fresh";
+        /// The child waits for the next request.
+        Waiting = 4, 'w', "waiting";
+        /// The child handles a request.
+        Serving = 5, 'r', "serving";
+        /// The child handles a request that takes long.
+        Long = 6, 'l', "long";
+        /// The child is going.
+        Leaving = 7, 'e', "leaving";
+    }
 }
 
 /// What a legal move means.
@@ -73,33 +113,6 @@ pub struct Refused {
 }
 
 impl Status {
-    /// All of them, in the order of their codes.
-    pub const ALL: [Status; 8] = [
-        Status::Empty,
-        Status::Forking,
-        Status::Born,
-        Status::Fresh,
-        Status::Waiting,
-        Status::Serving,
-        Status::Long,
-        Status::Leaving,
-    ];
-
-    /// Tells its letter on the scoreboard.
-    #[must_use]
-    pub const fn letter(self) -> char {
-        match self {
-            Status::Empty => ' ',
-            Status::Forking => 'F',
-            Status::Born => 'f',
-            Status::Fresh => '.',
-            Status::Waiting => 'w',
-            Status::Serving => 'r',
-            Status::Long => 'l',
-            Status::Leaving => 'e',
-        }
-    }
-
     /// Finds the status that has this letter.
     #[must_use]
     pub fn from_letter(letter: char) -> Option<Status> {
@@ -121,19 +134,43 @@ impl Status {
     /// Tells whether a child waits for a request.
     #[must_use]
     pub const fn is_idle(self) -> bool {
-        matches!(self, Status::Fresh | Status::Waiting)
+        match self {
+            Status::Fresh | Status::Waiting => true,
+            Status::Empty
+            | Status::Forking
+            | Status::Born
+            | Status::Serving
+            | Status::Long
+            | Status::Leaving => false,
+        }
     }
 
     /// Tells whether a child has a request in hand.
     #[must_use]
     pub const fn is_busy(self) -> bool {
-        matches!(self, Status::Serving | Status::Long)
+        match self {
+            Status::Serving | Status::Long => true,
+            Status::Empty
+            | Status::Forking
+            | Status::Born
+            | Status::Fresh
+            | Status::Waiting
+            | Status::Leaving => false,
+        }
     }
 
     /// Tells whether a child is on its way to being ready.
     #[must_use]
     pub const fn is_starting(self) -> bool {
-        matches!(self, Status::Forking | Status::Born)
+        match self {
+            Status::Forking | Status::Born => true,
+            Status::Empty
+            | Status::Fresh
+            | Status::Waiting
+            | Status::Serving
+            | Status::Long
+            | Status::Leaving => false,
+        }
     }
 
     /// Says what the move to `wanted` means.
@@ -194,7 +231,7 @@ mod tests {
         const L: Option<Step> = Some(Step::Leaving);
         const X: Option<Step> = Some(Closed);
         #[rustfmt::skip]
-        let table = [
+        let table: [[_; Status::ALL.len()]; Status::ALL.len()] = [
             // to:  ' '  F   f   .   w   r   l   e
             /* ' ' */ [NO, O,  NO, NO, NO, NO, NO, NO],
             /*  F  */ [X,  NO, S,  NO, NO, NO, NO, NO],

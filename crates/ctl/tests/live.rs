@@ -11,6 +11,8 @@ mod events;
 mod fake;
 #[path = "live/manual.rs"]
 mod manual;
+#[path = "../../../tests/patience.rs"]
+mod patience;
 #[path = "live/real.rs"]
 mod real;
 #[path = "live/run.rs"]

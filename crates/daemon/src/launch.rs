@@ -9,7 +9,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use actix::{Actor, Addr, AsyncContext, System};
-use daemon_core::{Calling, Jitter, Requests};
+use daemon_core::{Calling, Jitter, Requests, Signal};
 use daemon_nursery::{Birth, Brood, Nursery, Plan, now};
 use daemon_sys::detach::{Readiness, detach};
 use daemon_sys::pidfile::PidFile;
@@ -34,7 +34,7 @@ use crate::parent::{
 };
 use crate::program::Program;
 use crate::settings::{Settings, Stay};
-use crate::signals::{self, Ears};
+use crate::signals::Ears;
 
 /// A daemon whose housework is done and whose nursery stands; its actor is still to be started.
 ///
@@ -309,7 +309,7 @@ impl<P: Program> Launched<P> {
             }
             return Err(error);
         }
-        let ears = Ears::open(&signals::PARENT)
+        let ears = Ears::open(&Signal::ALL)
             .map_err(|source| DaemonError::Runtime { act: "listen to signals", source })?;
         let control = control
             .map(Socket::open)

@@ -21,17 +21,10 @@ mod questions;
 mod statuses;
 mod subscribing;
 
-pub use broadcasts::{
-    ChildBorn, ChildExited, DaemonAccept, DaemonChild, DaemonHold, DaemonHup, DaemonParent,
-    DaemonPause, DaemonPhase, DaemonReload, DaemonShutdown, DaemonStart, RogueChild, RogueStep,
-    ShutdownReason,
-};
-pub use foreign::{ForeignChild, ForeignChildError, ForeignExited};
-pub use handing::{HandBack, HandBackReason, HandOver, Handed};
-pub use orders::{
-    Condemn, Demand, Held, Kill, Manner, Pause, Refusal, Reload, Reloading, Reopen, ReopenError,
-    Resize, Resized, Resume, Retire, Shutdown, ShutdownBegun,
-};
-pub use questions::{Detail, Peek, Status, TraceChild, TraceError};
-pub use statuses::{Label, StatusError, UpdateStatus, Updated};
-pub use subscribing::{RegisterWith, SessionId, Subscribe, UntilStopped};
+pub use broadcasts::*;
+pub use foreign::*;
+pub use handing::*;
+pub use orders::*;
+pub use questions::*;
+pub use statuses::*;
+pub use subscribing::*;

@@ -7,19 +7,6 @@ use actix::{Message, Recipient};
 use daemon_core::Signal;
 use tokio::signal::unix::{SignalKind, signal};
 
-/// What the parent listens to.
-pub(crate) const PARENT: [Signal; 9] = [
-    Signal::Term,
-    Signal::Int,
-    Signal::Quit,
-    Signal::Hup,
-    Signal::Usr2,
-    Signal::Cont,
-    Signal::Tstp,
-    Signal::Ttin,
-    Signal::Ttou,
-];
-
 /// Handlers that are installed: from now on none of these signals has its default effect.
 pub(crate) struct Ears(Vec<(Signal, tokio::signal::unix::Signal)>);
 

@@ -101,6 +101,8 @@ mod panics;
 mod printed;
 mod reply;
 mod request;
+#[cfg(test)]
+mod sentences;
 mod steward;
 mod talkback;
 mod task;

@@ -33,6 +33,14 @@ pub(crate) use birth::Newborn;
 /// times a second, however busy the workers are.
 const DEAF: Duration = Duration::from_millis(5);
 
+/// Whether workers have ended that are not reaped yet.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+enum Departures {
+    #[default]
+    None,
+    Some,
+}
+
 /// The manager's side: the workers, and what is due.
 #[derive(Debug)]
 pub(crate) struct Crew {
@@ -43,6 +51,8 @@ pub(crate) struct Crew {
     doorbell: Bell,
     /// When reports may ring again.
     listen_from: Moment,
+    /// Whether somebody has ended since it was looked last.
+    ended: Departures,
     children: Children,
     slots: HashMap<Pid, SlotNumber>,
     ears: Ears,
@@ -102,6 +112,7 @@ impl Crew {
             paces,
             doorbell: Bell::new()?,
             listen_from: Moment::ZERO,
+            ended: Departures::None,
             children: Children::new()?,
             slots: HashMap::new(),
             ears: Ears::new()?,
@@ -214,12 +225,17 @@ impl Crew {
 
     /// Takes in all that has happened, and does what is due. It does not wait.
     pub(crate) fn hear(&mut self) -> Result<(), Error> {
+        let mut ended = std::mem::take(&mut self.ended);
         for signal in self.ears.drain() {
             if signal == Signal::Child {
-                self.reap()?;
+                ended = Departures::Some;
             } else if !self.come.contains(&signal) {
                 self.come.push(signal);
             }
+        }
+        match ended {
+            Departures::Some => self.reap()?,
+            Departures::None => {}
         }
         self.take_in_reports();
         self.roll();
@@ -235,7 +251,8 @@ impl Crew {
         });
     }
 
-    /// Waits until something happens or is due, at the latest until then.
+    /// Waits until something happens or is due, at the latest until then; to
+    /// [hear](Crew::hear) what has happened is the caller's next act.
     pub(crate) fn rest(&mut self, until: Option<Moment>) -> Result<(), Error> {
         let due = self.rolling.iter().filter_map(Rolling::due);
         let mut until = until.into_iter().chain(due).min();
@@ -258,7 +275,7 @@ impl Crew {
         }
         // Where they tell by themselves, it does not take the signal, which a library may have taken.
         if children.can_read() {
-            self.reap()?;
+            self.ended = Departures::Some;
         }
         Ok(())
     }

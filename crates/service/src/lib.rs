@@ -102,6 +102,8 @@ mod master;
 mod messages;
 pub mod notification;
 mod run;
+#[cfg(test)]
+mod sentences;
 mod settings;
 mod stage;
 #[cfg(unix)]

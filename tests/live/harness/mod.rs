@@ -5,9 +5,11 @@ mod control;
 mod daemon;
 mod gearmand;
 mod guard;
+#[path = "../../patience.rs"]
 mod patience;
 mod process;
 mod start;
+mod steadiness;
 
 pub(crate) use client::{Client, crowd, is_refused};
 pub(crate) use control::{Control, fault};
@@ -15,8 +17,9 @@ pub(crate) use daemon::Daemon;
 pub(crate) use gearmand::Gearmand;
 pub(crate) use guard::Guard;
 pub(crate) use nix::sys::signal::Signal;
-pub(crate) use patience::{during, until};
+pub(crate) use patience::until;
 pub(crate) use process::Process;
 pub(crate) use start::Start;
 #[cfg(target_os = "linux")]
 pub(crate) use start::example;
+pub(crate) use steadiness::during;

@@ -63,6 +63,12 @@ pub enum PoolError {
         /// How many there may be.
         max_children: u32,
     },
+    /// The scoreboard was made for fewer children.
+    #[error("the scoreboard has {slots} slots")]
+    NoRoom {
+        /// How many there are.
+        slots: u32,
+    },
     /// The pool can have no fewer spare children.
     #[error("a pool keeps at least one spare child")]
     AtLeast,

@@ -159,7 +159,8 @@ fn a_seat_is_taken_once_and_only_by_whom_it_was_ordered_for() {
     let scoreboard = scoreboard(1);
     let board = scoreboard.board();
     let take = |generation| Seat::take(board, slot(0), generation, 1, at(1), counter()).map(drop);
-    assert!(take(Generation::new(0)).is_err(), "nobody was ordered");
+    let unordered = Refused { from: Status::Empty, wanted: Status::Born };
+    assert_eq!(take(Generation::new(0)), Err(unordered.into()), "nobody was ordered");
     let generation = scoreboard.order(slot(0), at(1)).unwrap();
     assert!(matches!(take(generation.next()), Err(ReportError::NotMySeat { .. })));
     assert_eq!(take(generation), Ok(()));

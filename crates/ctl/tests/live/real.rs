@@ -9,7 +9,8 @@ use daemon_sys::process::{self, Signal};
 use serde_json::Value;
 use tempfile::TempDir;
 
-use crate::run::{Said, daemonctl, said, until};
+use crate::patience::until;
+use crate::run::{Said, daemonctl, said};
 
 /// A running daemon. It is stopped with the test.
 struct Daemon {

@@ -2,7 +2,7 @@
 
 use std::ffi::OsStr;
 use std::process::{Command, Output};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 /// How long anything may take on a busy machine before it counts as never.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
@@ -32,18 +32,5 @@ pub(crate) fn said(output: &Output) -> Said {
         code: output.status.code().expect("no signal has ended it"),
         out: String::from_utf8_lossy(&output.stdout).into_owned(),
         err: String::from_utf8_lossy(&output.stderr).into_owned(),
-    }
-}
-
-/// Waits until there is an answer, and returns it.
-#[track_caller]
-pub(crate) fn until<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> T {
-    let deadline = Instant::now() + PATIENCE;
-    loop {
-        if let Some(answer) = look() {
-            return answer;
-        }
-        assert!(Instant::now() < deadline, "{what}: not within {PATIENCE:?}");
-        std::thread::park_timeout(Duration::from_millis(20));
     }
 }

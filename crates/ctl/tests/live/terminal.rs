@@ -11,7 +11,7 @@ use tempfile::TempDir;
 
 use crate::boards::Kept;
 use crate::fake::{Client, Fake, done, report, status};
-use crate::run::until;
+use crate::patience::until;
 
 /// A terminal of 80 columns and 24 lines. It ends with the test.
 struct Terminal {

@@ -16,6 +16,7 @@ use daemon_sys::pidfile::PidFile;
 use futures::channel::oneshot;
 use slog::{Logger, error, info};
 
+use super::asker::Asker;
 use super::foreign::ForeignChildren;
 use super::hands::NurseryHands;
 use super::household::Household;
@@ -150,7 +151,7 @@ impl<R: Handover + Send> DaemonActor<R> {
             readiness.failed(&error.to_string());
         }
         self.failure.get_or_insert(error);
-        self.stop(Manner::AtOnce, ctx);
+        self.stop(Manner::AtOnce, Asker::Failure, ctx);
     }
 
     fn set_timer(&mut self, ctx: &mut Context<Self>) {
@@ -173,10 +174,10 @@ impl<R: Handover + Send> DaemonActor<R> {
     }
 
     pub(super) fn hang_up(&mut self, ctx: &mut Context<Self>) {
-        info!(self.log, "hangup");
         match self.on_hup {
-            OnHup::ReopenLogs => {}
+            OnHup::ReopenLogs => info!(self.log, "hangup: logs are reopened"),
             OnHup::Reload => {
+                info!(self.log, "hangup: logs are reopened, and children replaced");
                 self.with_home(ctx, Household::reload);
             }
         }

@@ -25,7 +25,7 @@ use crate::demand::Endowment;
 use crate::messages::Refusal;
 use crate::model::Rules;
 use crate::status::Counters;
-use crate::told::Told;
+use crate::told::{Recurring, Told};
 
 /// How long children have after QUIT before they are killed.
 const LAST_GRACE: Duration = Duration::from_millis(500);
@@ -73,6 +73,8 @@ pub(crate) struct Household<R> {
     /// The end of the delay that was told last.
     delay_told: Moment,
     cap_told: Told,
+    /// All children are busy.
+    full: Recurring,
     nursery_told: Told,
     hold: Hold,
     reloaded: Reloaded,
@@ -122,6 +124,7 @@ impl<R: 'static> Household<R> {
             retry: None,
             delay_told: Moment::ZERO,
             cap_told: Told::No,
+            full: Recurring::default(),
             nursery_told: Told::No,
             hold: Hold::No,
             reloaded: Reloaded::default(),
@@ -177,8 +180,17 @@ impl<R: 'static> Household<R> {
         if let Strategy::PostFork(reception) = &mut self.strategy
             && let Some(swing) = reception.settle(children, self.phase)
         {
-            self.counters.pauses += u64::from(swing == Swing::Pause);
             self.notices.push(Notice::Swing(swing));
+            match swing {
+                Swing::Accept => {}
+                Swing::Pause => {
+                    let most = reception.max_children;
+                    self.counters.pauses += 1;
+                    if self.hold == Hold::No && self.phase == Phase::Running {
+                        self.tell_that_all_are_busy(most, now);
+                    }
+                }
+            }
         }
     }
 }

@@ -1,6 +1,7 @@
 //! The parent's side: its rules, apart from its actor, and what the two stand on.
 
 mod actor;
+mod asker;
 mod discipline;
 mod foreign;
 mod hands;

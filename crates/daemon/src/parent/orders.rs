@@ -7,6 +7,7 @@ use daemon_nursery::{ChildId, Handover};
 use slog::info;
 
 use super::actor::{DaemonActor, Home};
+use super::asker::Asker;
 use crate::messages::{
     Condemn, DaemonHold, DaemonHup, Demand, Held, Kill, Pause, Refusal, Reopen, ReopenError,
     Resume, Retire,
@@ -29,7 +30,12 @@ impl<R: Handover + Send> DaemonActor<R> {
     }
 
     /// Holds the door shut, or lets it go, and tells sessions if that is news.
-    pub(super) fn hold(&mut self, hold: Hold, ctx: &mut Context<Self>) -> Result<Held, Refusal> {
+    pub(super) fn hold(
+        &mut self,
+        hold: Hold,
+        by: Asker,
+        ctx: &mut Context<Self>,
+    ) -> Result<Held, Refusal> {
         let act = match hold {
             Hold::Yes => "pause",
             Hold::No => "resume",
@@ -48,6 +54,10 @@ impl<R: Handover + Send> DaemonActor<R> {
         });
         let held = held.unwrap_or(Err(Refusal::NoChildren { act }))?;
         if held == Held::Now {
+            match hold {
+                Hold::Yes => info!(self.log, "paused: no more requests are taken"; "by" => %by),
+                Hold::No => info!(self.log, "resumed: requests are taken again"; "by" => %by),
+            }
             let told = DaemonHold(hold);
             self.news.hold = Some(told);
             self.sessions.hold.tell(&told);
@@ -60,7 +70,7 @@ impl<R: Handover + Send> Handler<Reopen> for DaemonActor<R> {
     type Result = Result<(), ReopenError>;
 
     fn handle(&mut self, _reopen: Reopen, ctx: &mut Self::Context) -> Self::Result {
-        info!(self.log, "logs are reopened: asked for");
+        info!(self.log, "logs are reopened"; "by" => %Asker::Message);
         self.reopen(ctx)
     }
 }
@@ -72,7 +82,7 @@ impl<R: Handover + Send> Handler<Retire> for DaemonActor<R> {
         let retired =
             self.with_home(ctx, |household, hands, now| household.retire_one(pid, hands, now));
         let child = retired.unwrap_or(Err(Refusal::NoChildren { act: "retire one" }))?;
-        info!(self.log, "a child is retired: asked for"; "slot" => child.slot.get(), "child" => pid.as_raw());
+        info!(self.log, "a child is retired"; "by" => %Asker::Message, "slot" => child.slot.get(), "child" => pid.as_raw());
         Ok(child)
     }
 }
@@ -84,7 +94,7 @@ impl<R: Handover + Send> Handler<Kill> for DaemonActor<R> {
         let killed =
             self.with_home(ctx, |household, hands, now| household.kill_one(pid, hands, now));
         let child = killed.unwrap_or(Err(Refusal::NoChildren { act: "kill one" }))?;
-        info!(self.log, "a child is killed: asked for"; "slot" => child.slot.get(), "child" => pid.as_raw());
+        info!(self.log, "a child is killed"; "by" => %Asker::Message, "slot" => child.slot.get(), "child" => pid.as_raw());
         Ok(child)
     }
 }
@@ -113,7 +123,7 @@ impl<R: Handover + Send> Handler<Pause> for DaemonActor<R> {
     type Result = Result<Held, Refusal>;
 
     fn handle(&mut self, _pause: Pause, ctx: &mut Self::Context) -> Self::Result {
-        self.hold(Hold::Yes, ctx)
+        self.hold(Hold::Yes, Asker::Message, ctx)
     }
 }
 
@@ -121,6 +131,6 @@ impl<R: Handover + Send> Handler<Resume> for DaemonActor<R> {
     type Result = Result<Held, Refusal>;
 
     fn handle(&mut self, _resume: Resume, ctx: &mut Self::Context) -> Self::Result {
-        self.hold(Hold::No, ctx)
+        self.hold(Hold::No, Asker::Message, ctx)
     }
 }

@@ -14,6 +14,7 @@ use futures::future::ready;
 use slog::{debug, info, warn};
 
 use super::actor::DaemonActor;
+use super::asker::Asker;
 use super::reception::Guest;
 use crate::aside::aside;
 use crate::error::DaemonError;
@@ -108,8 +109,7 @@ impl<R: Handover + Send> Handler<Resize> for DaemonActor<R> {
     type Result = Result<Resized, Refusal>;
 
     fn handle(&mut self, resize: Resize, ctx: &mut Self::Context) -> Self::Result {
-        self.with_home(ctx, |household, hands, now| household.resize(resize, hands, now))
-            .unwrap_or(Err(Refusal::NoPool { act: "resize" }))
+        self.resize(resize, Asker::Message, ctx)
     }
 }
 
@@ -142,7 +142,7 @@ impl<R: Handover + Send> Handler<Shutdown> for DaemonActor<R> {
             None => ShutdownBegun::Now,
             Some(_) => ShutdownBegun::Already,
         };
-        self.stop(manner, ctx);
+        self.stop(manner, Asker::Message, ctx);
         MessageResult(begun)
     }
 }
@@ -167,38 +167,54 @@ impl<R: Handover + Send> Handler<Signalled> for DaemonActor<R> {
 
     fn handle(&mut self, Signalled(signal): Signalled, ctx: &mut Self::Context) {
         debug!(self.log, "signal {}", signal.name());
+        let by = Asker::Signal(signal);
         match in_parent(signal, self.stopping) {
-            ParentIntention::Stop(manner) => self.stop(manner, ctx),
+            ParentIntention::Stop(manner) => self.stop(manner, by, ctx),
             ParentIntention::Hangup => self.hang_up(ctx),
             ParentIntention::Peek => info!(self.log, "peek\n{}", self.peek(Detail::Verbose)),
-            ParentIntention::More => self.resize_by_signal(Resize::More, ctx),
-            ParentIntention::Fewer => self.resize_by_signal(Resize::Fewer, ctx),
-            ParentIntention::Pause => self.hold_by_signal(Hold::Yes, ctx),
-            ParentIntention::Resume => self.hold_by_signal(Hold::No, ctx),
+            ParentIntention::More => self.resize_by_signal(Resize::More, by, ctx),
+            ParentIntention::Fewer => self.resize_by_signal(Resize::Fewer, by, ctx),
+            ParentIntention::Pause => self.hold_by_signal(Hold::Yes, by, ctx),
+            ParentIntention::Resume => self.hold_by_signal(Hold::No, by, ctx),
             ParentIntention::Ignore => {}
         }
     }
 }
 
 impl<R: Handover + Send> DaemonActor<R> {
-    fn resize_by_signal(&mut self, resize: Resize, ctx: &mut Context<Self>) {
+    fn resize(
+        &mut self,
+        resize: Resize,
+        by: Asker,
+        ctx: &mut Context<Self>,
+    ) -> Result<Resized, Refusal> {
         let resized =
             self.with_home(ctx, |household, hands, now| household.resize(resize, hands, now));
-        match resized {
-            Some(Ok(resized)) => info!(
+        let resized = resized.unwrap_or(Err(Refusal::NoPool { act: "resize" }))?;
+        let Resized { min_spare, max_spare, max_children } = resized;
+        // Only a pool has spares.
+        if max_spare > 0 {
+            info!(
                 self.log, "resized";
-                "min_spare" => resized.min_spare,
-                "max_spare" => resized.max_spare,
-                "max_children" => resized.max_children
-            ),
-            Some(Err(refusal)) => warn!(self.log, "{}", refusal),
-            None => warn!(self.log, "{}", Refusal::NoPool { act: "resize" }),
+                "by" => %by,
+                "min_spare" => min_spare, "max_spare" => max_spare, "max_children" => max_children
+            );
+        } else {
+            info!(self.log, "resized"; "by" => %by, "max_children" => max_children);
+        }
+        Ok(resized)
+    }
+
+    /// Nobody waits for the answer to a signal: a refusal is logged.
+    fn resize_by_signal(&mut self, resize: Resize, by: Asker, ctx: &mut Context<Self>) {
+        if let Err(refusal) = self.resize(resize, by, ctx) {
+            warn!(self.log, "{}", refusal; "by" => %by);
         }
     }
 
-    fn hold_by_signal(&mut self, hold: Hold, ctx: &mut Context<Self>) {
-        if let Err(refusal) = self.hold(hold, ctx) {
-            warn!(self.log, "{}", refusal);
+    fn hold_by_signal(&mut self, hold: Hold, by: Asker, ctx: &mut Context<Self>) {
+        if let Err(refusal) = self.hold(hold, by, ctx) {
+            warn!(self.log, "{}", refusal; "by" => %by);
         }
     }
 }

@@ -5,7 +5,7 @@ use daemon_core::{Growth, Pool};
 
 use crate::messages::{Refusal, Resize, Resized};
 
-fn wanted(resize: Resize) -> daemon_core::Resize {
+fn in_terms_of_rules(resize: Resize) -> daemon_core::Resize {
     match resize {
         Resize::More => daemon_core::Resize::More,
         Resize::Fewer => daemon_core::Resize::Fewer,
@@ -15,29 +15,20 @@ fn wanted(resize: Resize) -> daemon_core::Resize {
 
 /// Changes how large a pool may grow that is sized by demand, as far as its scoreboard has slots.
 pub(crate) fn growth(growth: &mut Growth, slots: u32, resize: Resize) -> Result<Resized, Refusal> {
-    let now = growth.rules().max_children;
-    let rules = growth.resize(wanted(resize), slots).map_err(|error| Refusal::Size {
-        wanted: match resize {
-            Resize::More => now.saturating_add(1),
-            Resize::Fewer => now.saturating_sub(1),
-            Resize::To(children) => children,
-        },
-        why: error.to_string(),
-    })?;
+    let resize = in_terms_of_rules(resize);
+    let wanted = resize.of(growth.rules().max_children);
+    let rules = growth
+        .resize(resize, slots)
+        .map_err(|error| Refusal::Size { wanted, why: error.to_string() })?;
     Ok(Resized { min_spare: 0, max_spare: 0, max_children: rules.max_children })
 }
 
 /// Moves a pool's spares.
 pub(crate) fn pool(pool: &mut Pool, resize: Resize) -> Result<Resized, Refusal> {
-    pool.resize(wanted(resize)).map_err(|error| Refusal::Size {
-        wanted: match resize {
-            Resize::More => pool.rules().max_spare.saturating_add(1),
-            Resize::Fewer => pool.rules().max_spare.saturating_sub(1),
-            Resize::To(children) => children,
-        },
-        why: error.to_string(),
-    })?;
-    let rules = pool.rules();
+    let resize = in_terms_of_rules(resize);
+    let wanted = resize.of(pool.rules().max_spare);
+    let rules =
+        pool.resize(resize).map_err(|error| Refusal::Size { wanted, why: error.to_string() })?;
     Ok(Resized {
         min_spare: rules.min_spare,
         max_spare: rules.max_spare,
@@ -47,11 +38,7 @@ pub(crate) fn pool(pool: &mut Pool, resize: Resize) -> Result<Resized, Refusal> 
 
 /// The new `max_children` of a post-forking daemon, as far as its scoreboard has slots.
 pub(crate) fn max_children(now: u32, slots: u32, resize: Resize) -> Result<u32, Refusal> {
-    let wanted = match resize {
-        Resize::More => now.saturating_add(1),
-        Resize::Fewer => now.saturating_sub(1),
-        Resize::To(children) => children,
-    };
+    let wanted = in_terms_of_rules(resize).of(now);
     if wanted == 0 {
         return Err(Refusal::Size { wanted, why: "a forking daemon needs one child".into() });
     }
@@ -75,7 +62,9 @@ mod tests {
 
     #[test]
     fn the_last_child_stays() {
-        assert!(max_children(1, 16, Resize::Fewer).is_err());
-        assert!(max_children(4, 16, Resize::To(0)).is_err());
+        for (now, resize) in [(1, Resize::Fewer), (4, Resize::To(0))] {
+            let refusal = max_children(now, 16, resize).unwrap_err().to_string();
+            assert_eq!(refusal, "cannot resize to 0: a forking daemon needs one child");
+        }
     }
 }

@@ -10,6 +10,7 @@ use slog::{error, info, warn};
 use std::time::Duration;
 
 use super::actor::{DaemonActor, Home};
+use super::asker::Asker;
 use super::household::Household;
 use crate::control::Control;
 use crate::error::DaemonError;
@@ -42,7 +43,7 @@ pub(crate) enum Ending {
 
 impl<R: Handover + Send> DaemonActor<R> {
     /// Begins to stop, or hurries.
-    pub(super) fn stop(&mut self, manner: Manner, ctx: &mut Context<Self>) {
+    pub(super) fn stop(&mut self, manner: Manner, by: Asker, ctx: &mut Context<Self>) {
         let begun = self.stopping;
         let manner = match (begun, manner) {
             (Some(Manner::AtOnce), _) => return,
@@ -54,7 +55,14 @@ impl<R: Handover + Send> DaemonActor<R> {
             Manner::Orderly => ShutdownReason::Stopping,
             Manner::AtOnce => ShutdownReason::AtOnce,
         };
-        info!(self.log, "{} is stopping", self.life.alias; "manner" => ?manner);
+        let grace = match manner {
+            Manner::Orderly => self.grace,
+            Manner::AtOnce => Duration::ZERO,
+        };
+        info!(
+            self.log, "{} is stopping", self.life.alias;
+            "by" => %by, "children" => self.children(), "grace" => ?grace
+        );
         self.tell_the_phase();
         if let Some(home) = &self.home {
             // Children read on the scoreboard why they get their TERM.
@@ -207,7 +215,11 @@ impl<R: Handover + Send> DaemonActor<R> {
         {
             warn!(self.log, "{}", error);
         }
-        info!(self.log, "{} has stopped", self.life.alias);
+        let counted = self.home.as_ref().map(|home| home.household.counters()).unwrap_or_default();
+        info!(
+            self.log, "{} has stopped", self.life.alias;
+            "children" => counted.forks, "requests" => counted.requests
+        );
         let failure = self.failure.take();
         let text = failure.as_ref().map(ToString::to_string);
         let mut first = failure.map_or(Ok(()), Err);

@@ -133,14 +133,6 @@ fn escaped(value: &str) -> String {
 fn word(letter: char) -> Option<&'static str> {
     use daemon_core::Status;
 
-    match Status::from_letter(letter)? {
-        Status::Empty => None,
-        Status::Forking => Some("forking"),
-        Status::Born => Some("born"),
-        Status::Fresh => Some("fresh"),
-        Status::Waiting => Some("waiting"),
-        Status::Serving => Some("serving"),
-        Status::Long => Some("long"),
-        Status::Leaving => Some("leaving"),
-    }
+    let status = Status::from_letter(letter)?;
+    (status != Status::Empty).then_some(status.word())
 }

@@ -11,7 +11,7 @@ use std::thread;
 use std::time::Duration;
 
 use daemon_prefork::Forward::{Nothing, To};
-use daemon_prefork::{Cause, Exit, Pid, Prefork, Reaped, Signal, Started};
+use daemon_prefork::{Cause, ConfigError, Exit, Pid, Prefork, Reaped, Signal, Started};
 
 use super::asks::{Counters, aside, board, ended_well, send, until_term, wait_for_stop, workers};
 use crate::scenarios::{Scenario, again, eventually};
@@ -109,7 +109,8 @@ fn second_manager() {
     );
     until_term(&mut pm, |worker| {
         assert!(!worker.should_stop());
-        assert!(builder().build().is_err(), "a worker has its own signals");
+        let refused = builder().build().expect_err("a worker has its own signals");
+        assert!(matches!(refused, ConfigError::AlreadyManaged), "{refused}");
         if counters.add(0) == 2 {
             assert_eq!(workers(board(&file)).len(), 2, "the file is the first one's");
             send(worker.manager_pid(), Signal::Term);
@@ -182,9 +183,12 @@ fn not_in_a_worker() {
             Started::Worker(worker) => {
                 let error = pm.start(|_worker| ()).expect_err("refused").to_string();
                 assert_eq!(error, "cannot start workers in a worker: only the manager may");
-                assert!(pm.wait_all_children().is_err());
-                assert!(pm.signal_all_children(Signal::Kill).is_err());
-                assert!(pm.set_max_workers(3).is_err());
+                let error = pm.wait_all_children().expect_err("refused").to_string();
+                assert_eq!(error, "cannot wait for workers in a worker: only the manager may");
+                let error = pm.signal_all_children(Signal::Kill).expect_err("refused").to_string();
+                assert_eq!(error, "cannot signal workers in a worker: only the manager may");
+                let error = pm.set_max_workers(3).expect_err("refused");
+                assert!(matches!(error, ConfigError::InWorker(_)), "{error}");
                 assert_eq!((pm.num_workers(), pm.manager_pid()), (0, worker.manager_pid()));
                 send(worker.manager_pid(), Signal::Term);
                 wait_for_stop(&worker);

@@ -20,12 +20,17 @@ static TAKING: Mutex<()> = Mutex::new(());
 pub fn take_inherited(first: RawFd, count: usize) -> Result<Vec<OwnedFd>> {
     let taking = TAKING.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
     let end = RawFd::try_from(count).ok().and_then(|count| first.checked_add(count));
-    let end = end.ok_or_else(|| Error::os("take inherited descriptors", nix::Error::EBADF))?;
+    let act = || format!("take {count} inherited descriptors from {first} on");
+    let end = end.ok_or_else(|| Error::os(act(), nix::Error::EBADF))?;
     let wanted = first..end;
     for fd in wanted.clone() {
         let flags = flags(fd)?;
         if flags.contains(FdFlag::FD_CLOEXEC) {
-            return Err(Error::os("take an inherited descriptor", nix::Error::EBUSY));
+            let why = "this program has opened it itself, or taken it before";
+            return Err(Error::os(
+                format!("take inherited descriptor {fd}"),
+                std::io::Error::other(why),
+            ));
         }
     }
     let taken = wanted.map(|fd| {
@@ -46,7 +51,7 @@ fn flags(fd: RawFd) -> Result<FdFlag> {
     let flags = unsafe { libc::fcntl(fd, libc::F_GETFD) };
     nix::Error::result(flags)
         .map(FdFlag::from_bits_truncate)
-        .map_err(|error| Error::os("look at an inherited descriptor", error))
+        .map_err(|error| Error::os(format!("take inherited descriptor {fd}"), error))
 }
 
 #[cfg(test)]
@@ -61,12 +66,21 @@ mod tests {
     fn a_descriptor_that_was_inherited_is_taken_once() {
         let file = File::open("/etc/hostname").or_else(|_none| File::open("/etc/passwd"));
         let file = file.expect("a file");
-        assert!(take_inherited(file.as_raw_fd(), 1).is_err(), "it is this program's own");
+        let own = take_inherited(file.as_raw_fd(), 1).expect_err("it is this program's own");
+        assert_eq!(
+            own.to_string(),
+            format!(
+                "cannot take inherited descriptor {}: this program has opened it itself, or taken \
+                 it before",
+                file.as_raw_fd()
+            )
+        );
         fcntl(&file, FcntlArg::F_SETFD(FdFlag::empty())).expect("changed");
         let fd = file.into_raw_fd();
         let taken = take_inherited(fd, 1).expect("it is there");
         assert_eq!(taken.iter().map(AsRawFd::as_raw_fd).collect::<Vec<_>>(), [fd]);
-        assert!(take_inherited(fd, 1).is_err());
+        let again = take_inherited(fd, 1).expect_err("it was taken");
+        assert_eq!(again.to_string(), own.to_string());
         for descriptor in taken {
             File::from(descriptor).read_to_end(&mut Vec::new()).expect("it is open");
         }
@@ -74,8 +88,11 @@ mod tests {
 
     #[test]
     fn one_that_is_not_open_is_refused() {
-        assert!(take_inherited(100_000, 1).is_err());
-        assert!(take_inherited(RawFd::MAX, 7).is_err());
+        let closed = take_inherited(100_000, 1).expect_err("it is not open").to_string();
+        assert_eq!(closed, "cannot take inherited descriptor 100000: bad file number");
+        let endless = take_inherited(RawFd::MAX, 7).expect_err("there are no such").to_string();
+        let sentence = "cannot take 7 inherited descriptors from 2147483647 on: bad file number";
+        assert_eq!(endless, sentence);
         assert_eq!(take_inherited(100_000, 0).expect("none was asked for").len(), 0);
     }
 }

@@ -240,7 +240,8 @@ fn a_child_that_lets_go() {
         sleep_until_killed()
     });
     eventually("the child has let go", || has_let_go.load(SeqCst) == 1);
-    assert!(PidFile::claim(&path).is_err(), "the parent still has it");
+    let refused = PidFile::claim(&path).expect_err("the parent still has it").to_string();
+    assert!(refused.starts_with("already running: pid file "), "{refused}");
     drop(held);
     PidFile::claim(&path).expect("free, though the child lives");
     signal(worker, Signal::Kill).map(|_| ()).expect("ours");

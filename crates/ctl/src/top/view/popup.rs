@@ -1,15 +1,16 @@
 //! The boxes over the screen: a question, a text, the help.
 
+use daemon_core::Status;
 use ratatui::Frame;
 use ratatui::layout::{Alignment, Rect};
 use ratatui::style::{Modifier, Style};
 use ratatui::text::Line;
 use ratatui::widgets::{Block, Clear, Paragraph, Wrap};
 
-use crate::text;
 use crate::top::screen::{Deed, Mode, Screen};
+use crate::{picture, text};
 
-const HELP: [&str; 17] = [
+const KEYS: [&str; 12] = [
     "arrows PgUp PgDn Home End   select a child",
     "s S    sort by the next column, the one before",
     "r      the other way round",
@@ -22,8 +23,9 @@ const HELP: [&str; 17] = [
     "p      hold the screen still, and let it go on",
     "q Esc  leave",
     "",
-    "F ordered   f born     . fresh    w waits",
-    "r serves    l long     e leaves   ? damaged",
+];
+
+const COLUMNS: [&str; 3] = [
     "",
     "FOR since its status has changed   AGE since its birth",
     "LAST CAUSE why the slot's former child is gone",
@@ -60,11 +62,26 @@ impl Screen {
                 popup(frame, area, &title, lines, *top, " arrows scroll, q closes ");
             }
             Mode::Help => {
-                let lines = HELP.into_iter().map(Line::raw).collect();
+                let keys = KEYS.into_iter().map(Line::raw);
+                let columns = COLUMNS.into_iter().map(Line::raw);
+                let letters = letters().into_iter().map(Line::raw);
+                let lines = keys.chain(letters).chain(columns).collect();
                 popup(frame, area, " Help ", lines, 0, " q closes ");
             }
         }
     }
+}
+
+/// What the letters mean, four in a line.
+fn letters() -> Vec<String> {
+    let shown = Status::ALL.into_iter().filter(|status| *status != Status::Empty);
+    let known = shown.map(|status| (status.letter(), picture::status(Some(status))));
+    let all: Vec<_> = known.chain([('?', picture::status(None))]).collect();
+    let line = |four: &[(char, &str)]| {
+        let words = four.iter().map(|(letter, word)| format!("{letter} {word:<9}"));
+        words.collect::<String>().trim_end().to_owned()
+    };
+    all.chunks(4).map(line).collect()
 }
 
 /// A box in the middle, as large as its lines need and as the screen allows.

@@ -35,6 +35,11 @@ impl<R: Handover + Send> DaemonActor<R> {
         report
     }
 
+    /// How many children there are.
+    pub(in crate::parent) fn children(&self) -> u32 {
+        self.home.as_ref().map_or(0, |home| home.household.registry().census().children())
+    }
+
     pub(in crate::parent) fn phase(&self) -> Phase {
         match (&self.home, self.stopping) {
             (Some(home), _) => home.household.phase(),

@@ -1,7 +1,7 @@
 //! What the household has to tell, as broadcasts and log lines.
 
 use actix::Context;
-use daemon_core::{Hold, Swing};
+use daemon_core::{Cause, Spent, Swing};
 use daemon_nursery::Handover;
 use slog::{debug, error, info, o, warn};
 
@@ -26,10 +26,7 @@ impl<R: Handover + Send> DaemonActor<R> {
         match notice {
             Notice::Up => self.up(),
             Notice::Swing(Swing::Pause) => {
-                match self.home.as_ref().map(|home| home.household.held()) {
-                    Some(Hold::Yes) => info!(self.log, "paused: asked for"),
-                    Some(Hold::No) | None => info!(self.log, "all children are busy: pausing"),
-                }
+                debug!(self.log, "pausing");
                 self.news.pause = Some(DaemonPause);
                 self.sessions.pause.tell(&DaemonPause);
             }
@@ -57,7 +54,10 @@ impl<R: Handover + Send> DaemonActor<R> {
                 warn!(self.log, "max_children is reached: all {} children are busy", most);
             }
             Notice::NotReady(why) => self.fail(DaemonError::NotReady(why), ctx),
-            Notice::Reloading => self.sessions.reload.tell(&DaemonReload::Begun),
+            Notice::Reloading(children) => {
+                info!(self.log, "reloading: all children are replaced"; "children" => children);
+                self.sessions.reload.tell(&DaemonReload::Begun);
+            }
             Notice::Reloaded => {
                 info!(self.log, "reloaded: all children are new");
                 self.sessions.reload.tell(&DaemonReload::Done);
@@ -82,16 +82,30 @@ impl<R: Handover + Send> DaemonActor<R> {
             "child" => exited.pid.as_raw(),
             "requests" => exited.requests
         );
-        if exited.cause.is_regular() {
-            debug!(self.log, "child gone: {}", exited.cause; facts);
-        } else {
-            warn!(self.log, "child gone: {}", exited.cause; facts);
+        match exited.cause {
+            // A leak is worth to be known of, though the child has left in order.
+            Cause::Recycled(Spent::Memory) => {
+                info!(self.log, "child gone: {}", exited.cause; facts);
+            }
+            cause if cause.is_regular() => debug!(self.log, "child gone: {}", cause; facts),
+            cause => warn!(self.log, "child gone: {}", cause; facts),
         }
     }
 
     /// The daemon is what it shall be.
     pub(super) fn up(&mut self) {
-        info!(self.log, "{} is up", self.life.alias; "model" => self.life.kind.word());
+        match &self.home {
+            None => {
+                info!(self.log, "{} is up", self.life.alias; "model" => self.life.kind.word());
+            }
+            Some(home) => info!(
+                self.log, "{} is up", self.life.alias;
+                "model" => self.life.kind.word(),
+                "nursery" => home.hands.nursery.pid().as_raw(),
+                "children" => self.children(),
+                "max_children" => home.household.max_children()
+            ),
+        }
         self.news.parent = Some(DaemonParent);
         self.sessions.parent.tell(&DaemonParent);
         if let Some(readiness) = self.readiness.take() {

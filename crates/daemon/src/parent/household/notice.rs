@@ -23,7 +23,7 @@ pub(crate) enum Notice {
     ForkFailed(String),
     /// No child is forked for so long.
     Delayed(Duration),
-    /// The pool is at its maximum and would like to be larger.
+    /// There are as many children as may be, and more would be of use.
     AtTheCap(u32),
     /// The initial children do not come up.
     NotReady(String),
@@ -33,8 +33,8 @@ pub(crate) enum Notice {
     NurserySilent,
     /// The nursery could not reopen its log.
     HangUpFailed(String),
-    /// All children are to be replaced.
-    Reloading,
+    /// So many children, all that there are, are to be replaced.
+    Reloading(u32),
     /// All children of before the reload are gone or going.
     Reloaded,
     /// All children are gone, and no more will come.

@@ -31,7 +31,7 @@ impl<R: 'static> Household<R> {
         }
         let children = self.registry.census().children() - self.registry.census().leaving();
         self.reloaded.begin(children);
-        self.notices.push(Notice::Reloading);
+        self.notices.push(Notice::Reloading(children));
         self.settle(hands, now);
         Ok(Reloading { children })
     }

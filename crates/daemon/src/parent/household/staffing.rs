@@ -42,7 +42,7 @@ impl<R: 'static> Household<R> {
                 let fork = self.backoff.allowed(fork.max(owed.min(room)), starting, now);
                 self.order(fork, &endowment, hands, now);
                 self.retire(retire, hands);
-                self.tell_the_cap(most, least);
+                self.tell_the_cap(most, least, now);
                 self.roll(&endowment, most, hands, now);
             }
         }
@@ -124,7 +124,8 @@ impl<R: 'static> Household<R> {
         }
     }
 
-    pub(super) fn tell_the_cap(&mut self, most: u32, least: u32) {
+    /// Tells that the pool is as large as may be, and too small.
+    pub(super) fn tell_the_cap(&mut self, most: u32, least: u32, now: Moment) {
         let census = self.registry.census();
         let short = census.children() >= most && census.idle() + census.starting() < least;
         match (short, self.cap_told) {
@@ -136,12 +137,19 @@ impl<R: 'static> Household<R> {
                     // that none is left is an ordinary state.
                     Strategy::PreFork { sizing: Sizing::Demand { .. }, .. } => {}
                     Strategy::PreFork { sizing: Sizing::Spares(_), .. } | Strategy::PostFork(_) => {
-                        self.notices.push(Notice::AtTheCap(most));
+                        self.tell_that_all_are_busy(most, now);
                     }
                 }
             }
             (false, Told::Yes) if census.children() < most => self.cap_told = Told::No,
             (true, Told::Yes) | (false, Told::Yes | Told::No) => {}
+        }
+    }
+
+    /// On a busy day it comes and goes all the time: the log is told of it as of one thing.
+    pub(super) fn tell_that_all_are_busy(&mut self, most: u32, now: Moment) {
+        if self.full.is_news(now) {
+            self.notices.push(Notice::AtTheCap(most));
         }
     }
 

@@ -140,5 +140,6 @@ fn it_is_resized_by_its_most_children() {
     };
     assert_eq!(resize(&mut stage, 1).unwrap().max_children, 1);
     assert_eq!(stage.signalled(Signal::Term).len(), 1);
-    assert!(resize(&mut stage, 17).is_err(), "the scoreboard has 16 slots");
+    let refused = resize(&mut stage, 17).unwrap_err().to_string();
+    assert_eq!(refused, "cannot resize to 17: the scoreboard has 16 slots");
 }

@@ -1,4 +1,4 @@
-//! Waiting for something to become true, and watching that something stays true.
+//! Waiting for something to become true. Programs of tests include this file by its path.
 
 use std::thread::park_timeout;
 use std::time::{Duration, Instant};
@@ -21,15 +21,6 @@ pub(crate) fn until<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> T {
             return answer;
         }
         assert!(Instant::now() < deadline, "{what}: not within {PATIENCE:?}");
-        park_timeout(LOOK);
-    }
-}
-
-/// Looks again and again for so long: for what must not happen meanwhile.
-pub(crate) fn during(window: Duration, mut look: impl FnMut()) {
-    let end = Instant::now() + window;
-    while Instant::now() < end {
-        look();
         park_timeout(LOOK);
     }
 }
