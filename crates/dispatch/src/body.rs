@@ -16,7 +16,7 @@ use serde::{Deserialize, Serialize};
 pub use bulk::Bytes;
 use letter::Draft;
 pub(crate) use letter::Letter;
-pub(crate) use shelf::tidy;
+pub(crate) use shelf::{LINGER, tidy};
 
 /// From so many bytes on a body goes by a memory file.
 pub(crate) const SHARED_FROM: usize = 64 * 1024;
@@ -83,6 +83,14 @@ impl Body {
         match self {
             Body::Here(bytes) => bulk::sharing(bytes, decode::<T>),
             Body::Shared(letter) => decode(letter.bytes()),
+        }
+    }
+
+    /// Whether what it is in is to be written again, once nobody reads it any more.
+    pub(crate) fn is_used_again(&self) -> bool {
+        match self {
+            Body::Here(_) => false,
+            Body::Shared(letter) => letter.is_used_again(),
         }
     }
 

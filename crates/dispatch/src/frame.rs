@@ -1,7 +1,7 @@
 //! Frames on the link between parent and worker: what is said, and how it is told from bytes.
 //!
 //! A frame is the length of the rest, 4 bytes, the lower first; a head in the postcard format; a body
-//! of whatever length is left. Where a body is in shared memory its descriptor comes no later than
+//! of whatever length is left. Where a body is in a memory file its descriptor comes no later than
 //! the first byte of its frame.
 
 use std::collections::VecDeque;
@@ -16,7 +16,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::body::{BODY_MAX, Body, Letter, SHARED_FROM};
 
-/// The longest frame that is taken: a body that is just not worth shared memory, and a head.
+/// The longest frame that is taken: a body that is just not worth a memory file, and a head.
 pub(crate) const FRAME_MAX: usize = SHARED_FROM + 64 * 1024;
 
 /// How many descriptors are sent at once.

@@ -11,10 +11,11 @@ use daemon_core::{Begun, Ended};
 use daemon_nursery::now;
 use daemon_sys::link::End;
 use daemon_sys::watch;
-use futures::future::{Either, select};
+use futures::{FutureExt, select_biased};
 use serde::Serialize;
 use slog::{Logger, error};
 use tokio::io::unix::AsyncFd;
+use tokio::time::sleep;
 
 use crate::body::{self, Body};
 use crate::call::Call;
@@ -87,6 +88,15 @@ struct Task {
     body: Body,
 }
 
+/// Why it looks up.
+enum Woken {
+    /// Something has come over the link.
+    Come,
+    ToldToLeave(ShutdownReason),
+    /// Nothing has come for a while.
+    Idle,
+}
+
 /// Whether it goes on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Next {
@@ -126,39 +136,48 @@ impl Worker {
         let _ = self.child.update_status(UpdateStatus::Wait);
         self.tell(&Word::Ready, &Body::NONE).await?;
         let child = self.child.clone();
-        let mut leaving = pin!(child.told_to_leave());
-        let mut is_told = false;
+        let mut leaving = pin!(child.told_to_leave().fuse());
         loop {
             while let Some(task) = self.next_task()? {
                 if self.serve(task).await? == Next::Leave {
                     return Ok(());
                 }
             }
-            let woken = if is_told {
-                drop(self.watch.readable().await?);
-                None
-            } else {
-                match select(pin!(self.watch.readable()), leaving.as_mut()).await {
-                    Either::Left((ready, _)) => {
+            let woken = {
+                let mut come = pin!(self.watch.readable().fuse());
+                let mut idle = pin!(self.idle().fuse());
+                select_biased! {
+                    ready = come => {
                         drop(ready?);
-                        None
+                        Woken::Come
                     }
-                    Either::Right((reason, _)) => Some(reason),
+                    reason = leaving => Woken::ToldToLeave(reason),
+                    () = idle => Woken::Idle,
                 }
             };
             match woken {
-                None => {
+                Woken::Come => {
                     if link::receive(&mut self.inbox, &self.end, &self.watch)? == Received::Hangup {
                         return Ok(());
                     }
                 }
                 // What was accepted is still done, until the parent has no more.
-                Some(ShutdownReason::Stopping) => is_told = true,
-                Some(_) => {
+                Woken::ToldToLeave(ShutdownReason::Stopping) => {}
+                Woken::ToldToLeave(_) => {
                     self.tell_leaving()?;
                     return self.flush().await;
                 }
+                Woken::Idle => self.use_again_what_was_heard(),
             }
+        }
+    }
+
+    /// Ends when nothing has come for a while, if there is something to put away then.
+    async fn idle(&self) {
+        if self.told.is_empty() {
+            std::future::pending::<()>().await;
+        } else {
+            sleep(body::LINGER).await;
         }
     }
 
@@ -215,7 +234,7 @@ impl Worker {
         let id = call.id().0;
         let answer = Answer { turn, id, attempt, took, end, body: Place::of(&body) };
         self.tell(&Word::Answer(answer), &body).await?;
-        if let Body::Shared(_) = body {
+        if body.is_used_again() {
             self.told.push_back((turn, body));
         }
         Ok(match self.child.update_status(UpdateStatus::Done) {

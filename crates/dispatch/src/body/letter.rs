@@ -31,6 +31,11 @@ impl Letter {
         self.area.as_ref().map(AsFd::as_fd)
     }
 
+    /// Whether its memory is kept to be written again: a very large file is not.
+    pub(super) fn is_used_again(&self) -> bool {
+        self.area.as_ref().is_some_and(|area| area.capacity() <= shelf::KEPT_MAX)
+    }
+
     /// Somebody may still read it whom nobody can ask: its memory is not used again.
     pub(crate) fn withdraw(&self) {
         self.withdrawn.store(true, Ordering::Relaxed);
@@ -39,7 +44,10 @@ impl Letter {
 
 impl Drop for Letter {
     fn drop(&mut self) {
-        if let (false, Some(area)) = (*self.withdrawn.get_mut(), self.area.take()) {
+        if *self.withdrawn.get_mut() || !self.is_used_again() {
+            return;
+        }
+        if let Some(area) = self.area.take() {
             shelf::put(area);
         }
     }

@@ -15,13 +15,13 @@ use tokio::sync::Notify;
 use tokio::time::sleep;
 
 /// So many bytes of files are kept at most.
-const KEPT_MAX: usize = 8 * 1024 * 1024;
+pub(super) const KEPT_MAX: usize = 8 * 1024 * 1024;
 
 /// The smallest file: two of the smallest payloads that go by file.
 const AREA_MIN: usize = 2 * super::SHARED_FROM;
 
 /// How long a file is kept that nobody uses.
-const LINGER: Duration = Duration::from_secs(1);
+pub(crate) const LINGER: Duration = Duration::from_secs(1);
 
 /// Something that has room for so many bytes.
 trait Room {
