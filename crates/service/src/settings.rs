@@ -40,7 +40,9 @@ impl Settings {
         }
     }
 
-    /// The name of the service in its log. Default: `win32daemon`.
+    /// The name of the service, `service` in each record of its log. Default: `win32daemon`. The
+    /// original's sessions post to it by this name; here they hold the address that
+    /// [`spawn`](crate::ServiceActor::spawn) returns.
     #[must_use]
     pub fn alias(self, alias: impl Into<String>) -> Self {
         Settings { alias: alias.into(), ..self }
