@@ -29,6 +29,9 @@ fn run(manager: Manager, name: &str, log: &Path, properties: &[&str], options: &
 #[expect(clippy::print_stderr, reason = "who runs the tests is told what is skipped")]
 fn managers() -> Vec<Manager> {
     let managers = Manager::all();
+    if std::env::var_os("SYSTEMD_MACHINE").is_some() {
+        assert_eq!(managers, [Manager::System, Manager::User], "a machine for tests has both");
+    }
     if managers.is_empty() {
         eprintln!("skipped: no systemd runs here that takes a unit");
     }

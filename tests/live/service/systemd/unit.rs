@@ -22,7 +22,7 @@ impl Manager {
 
     fn takes_units(self) -> bool {
         let mut trial = self.command("systemd-run");
-        trial.args(["--quiet", "--wait", "--collect", "true"]);
+        trial.args(["--quiet", "--collect", "systemctl", "--version"]);
         let may = |output: std::io::Result<Output>| output.is_ok_and(|it| it.status.success());
         may(self.command("systemctl").args(["show", "--property=Version"]).output())
             && may(trial.output())
