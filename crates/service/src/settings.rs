@@ -2,11 +2,10 @@
 
 use std::time::Duration;
 
-use slog::Logger;
+use slog::{Level, Logger};
 
 use crate::callback::Callbacks;
 use crate::error::ServiceError;
-use crate::log;
 
 /// Whether somebody will register, and is waited for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -85,6 +84,7 @@ impl Settings {
     }
 
     pub(crate) fn log(&self) -> Logger {
-        self.logger.clone().unwrap_or_else(log::default_logger)
+        let default = || daemon_log::logger(daemon_log::to_stderr, Level::Info);
+        self.logger.clone().unwrap_or_else(default)
     }
 }
