@@ -6,7 +6,7 @@ PORT  ?= 7070
 TARGET := $(or $(CARGO_TARGET_DIR),target)
 
 .DEFAULT_GOAL := help
-.PHONY: help run ctl examples test test-loom test-windows check-targets bench lint fmt doc deny check clean
+.PHONY: help run ctl examples test test-loom test-systemd test-windows check-targets bench lint fmt doc deny check clean
 
 help: ## Lists these targets
 	@echo "make TARGET:"
@@ -28,6 +28,9 @@ test: ## Passes all tests, those in the documentation too
 test-loom: ## Tests the scoreboard under every order of its memory accesses
 	RUSTFLAGS="--cfg loom" CARGO_TARGET_DIR=$(TARGET)/loom \
 		$(CARGO) test --release --package daemon-core --test loom
+
+test-systemd: ## Tests the service under a real systemd, in namespaces of its own (wants root or sudo)
+	.ci/test-systemd
 
 test-windows: ## Tests the service under wine's service manager (installs wine and a linker)
 	.ci/test-windows

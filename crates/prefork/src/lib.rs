@@ -98,7 +98,6 @@ mod crew;
 mod error;
 mod forward;
 mod hooks;
-mod log;
 mod manager;
 mod outcome;
 mod reign;

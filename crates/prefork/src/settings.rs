@@ -5,12 +5,11 @@ use std::time::Duration;
 
 use daemon_core::{MAX_SLOTS, slots_for};
 use daemon_sys::{Pid, Signal};
-use slog::Logger;
+use slog::{Level, Logger};
 
 use crate::error::ConfigError;
 use crate::forward::{Forward, Traps};
 use crate::hooks::{Hooks, Overview, Reaped};
-use crate::log::default_logger;
 use crate::manager::Prefork;
 
 /// How many workers there are.
@@ -73,7 +72,7 @@ impl Default for Builder {
             death_signal: None,
             grace: None,
             hooks: Hooks::default(),
-            log: default_logger(),
+            log: daemon_log::logger(daemon_log::to_stderr, Level::Info),
         }
     }
 }

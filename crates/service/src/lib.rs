@@ -91,7 +91,6 @@ mod actor;
 mod callback;
 mod control;
 mod error;
-mod log;
 pub mod machine;
 #[cfg(unix)]
 #[path = "master/unix.rs"]

@@ -2,11 +2,10 @@
 
 use std::time::Duration;
 
-use slog::Logger;
+use slog::{Level, Logger};
 
 use crate::callback::Callbacks;
 use crate::error::ServiceError;
-use crate::log;
 
 /// Whether somebody will register, and is waited for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -40,7 +39,9 @@ impl Settings {
         }
     }
 
-    /// The name of the service in its log. Default: `win32daemon`.
+    /// The name of the service, `service` in each record of its log. Default: `win32daemon`. The
+    /// original's sessions post to it by this name; here they hold the address that
+    /// [`spawn`](crate::ServiceActor::spawn) returns.
     #[must_use]
     pub fn alias(self, alias: impl Into<String>) -> Self {
         Settings { alias: alias.into(), ..self }
@@ -83,6 +84,7 @@ impl Settings {
     }
 
     pub(crate) fn log(&self) -> Logger {
-        self.logger.clone().unwrap_or_else(log::default_logger)
+        let default = || daemon_log::logger(daemon_log::to_stderr, Level::Info);
+        self.logger.clone().unwrap_or_else(default)
     }
 }

@@ -88,12 +88,63 @@ impl Bench {
     }
 }
 
+/// Passes on what each record calls the service.
+struct Names(UnboundedSender<String>);
+
+impl slog::Drain for Names {
+    type Ok = ();
+    type Err = slog::Error;
+
+    fn log(&self, record: &slog::Record<'_>, pairs: &slog::OwnedKVList) -> slog::Result {
+        slog::KV::serialize(pairs, record, &mut Name(&self.0))
+    }
+}
+
+struct Name<'a>(&'a UnboundedSender<String>);
+
+impl slog::Serializer for Name<'_> {
+    fn emit_arguments(&mut self, key: slog::Key, value: &std::fmt::Arguments<'_>) -> slog::Result {
+        if key == "service" {
+            // The test may have seen enough.
+            let _ = self.0.send(value.to_string());
+        }
+        Ok(())
+    }
+}
+
 fn quiet() -> slog::Logger {
     slog::Logger::root(slog::Discard, slog::o!())
 }
 
 fn in_a_system<T>(test: impl Future<Output = T>) -> T {
     System::new().block_on(test)
+}
+
+#[test]
+fn a_service_is_called_by_its_alias_in_the_log_and_has_that_of_the_original() {
+    for (alias, name) in [(None, "win32daemon"), (Some("echo"), "echo")] {
+        let (tell, mut told) = unbounded_channel();
+        let code = run_here(move || {
+            let settings = Settings::new(Callbacks::none());
+            let log = slog::Drain::ignore_res(Names(tell));
+            let settings = settings.logger(slog::Logger::root(log, slog::o!()));
+            let settings = match alias {
+                Some(alias) => settings.alias(alias),
+                None => settings,
+            };
+            let service = ServiceActor::spawn(settings)?;
+            // Who has its address talks with it.
+            service.do_send(Control::Stop);
+            Ok(service)
+        });
+        assert_eq!(code.unwrap(), 0);
+        let mut records = 0;
+        while let Ok(told) = told.try_recv() {
+            assert_eq!(told, name);
+            records += 1;
+        }
+        assert!(records > 0);
+    }
 }
 
 #[test]

@@ -7,7 +7,7 @@ use windows_service::service::{
 };
 use windows_service::service_manager::{ServiceManager, ServiceManagerAccess};
 
-use super::harness::{Installed, is_wine, number, reached};
+use super::harness::{Installed, is_wine, number, reached, registered};
 
 #[test]
 fn a_service_is_installed_as_its_options_say_and_uninstalled() {
@@ -17,8 +17,19 @@ fn a_service_is_installed_as_its_options_say_and_uninstalled() {
     assert_eq!(config.service_type, ServiceType::OWN_PROCESS);
     assert_eq!(config.start_type, ServiceStartType::AutoStart);
     assert!(config.executable_path.display().to_string().contains("service.exe"));
+    assert_eq!(config.account_name, Some("LocalSystem".into()));
+    assert_eq!(config.display_name, format!("Echo ({})", installed.name).as_str());
+    // 30 s, in milliseconds.
+    assert!(registered(&installed.name, "PreshutdownTimeout").unwrap().contains("0x7530"));
+    let description = registered(&installed.name, "Description").unwrap();
+    assert!(description.contains("Says what it is told"), "{description}");
+    // Its records in the event log are shown as they were written.
+    let source = format!(r"EventLog\Application\{}", installed.name);
+    let messages = registered(&source, "EventMessageFile").unwrap();
+    assert!(messages.contains("EventCreate.exe"), "{messages}");
+    assert!(registered(&source, "TypesSupported").unwrap().contains("0x7"));
     if !is_wine() {
-        // Wine takes them, and cannot tell them.
+        // Wine takes them, and keeps them nowhere.
         let actions = service.get_failure_actions().unwrap().actions.unwrap();
         assert_eq!(actions.len(), 3);
         assert!(actions.iter().all(|action| action.action_type == ServiceActionType::Restart));
@@ -29,6 +40,71 @@ fn a_service_is_installed_as_its_options_say_and_uninstalled() {
     let access = ServiceManagerAccess::CONNECT;
     let manager = ServiceManager::local_computer(None::<&str>, access).unwrap();
     assert_eq!(number(manager.open_service(name, ServiceAccess::QUERY_STATUS)), 1060);
+    assert_eq!(registered(&source, "EventMessageFile"), None);
+}
+
+#[test]
+fn an_account_is_the_services_and_its_password_is_nowhere_to_be_read() {
+    let account = r"NT AUTHORITY\LocalService";
+    let installed = Installed::with(Duration::ZERO, &["--account", account]);
+    let config = installed.open().query_config().unwrap();
+    assert_eq!(config.account_name, Some(account.into()));
+    assert!(registered(&installed.name, "ObjectName").unwrap().contains(account));
+    drop(installed);
+    if is_wine() {
+        // Windows would want them to be right.
+        let options = ["--account", r".\echo", "--password", "open-sesame"];
+        let installed = Installed::with(Duration::ZERO, &options);
+        let config = installed.open().query_config().unwrap();
+        assert_eq!(config.account_name, Some(r".\echo".into()));
+        assert!(!config.executable_path.display().to_string().contains("sesame"));
+    }
+}
+
+#[test]
+fn an_installation_that_fails_says_as_which_account_and_why() {
+    let installed = Installed::new(Duration::ZERO);
+    let fails = |options: &[&str]| {
+        let output = installed.command("install", options);
+        let error = String::from_utf8_lossy(&output.stderr).into_owned();
+        (output.status.code(), error)
+    };
+    let (code, error) = fails(&["--account", r".\echo", "--password", "open-sesame"]);
+    assert_eq!(code, Some(1));
+    let told = format!(r"cannot install {} as .\echo: ", installed.name);
+    // 1073: there is one of this name.
+    assert!(error.contains(&told) && error.contains("1073"), "{error}");
+    assert!(!error.contains("sesame"), "{error}");
+    let (code, error) = fails(&["--password", "open-sesame"]);
+    assert_eq!(code, Some(64));
+    assert!(error.contains("a password is that of an account"), "{error}");
+    if !is_wine() {
+        // Wine takes any account. 1057: there is no such account.
+        let name = format!("{}-stranger", installed.name);
+        let options = ["--name", &name, "--account", r".\nobody-of-this-name"];
+        let (code, error) = fails(&options);
+        assert_eq!(code, Some(1));
+        assert!(error.contains("1057"), "{error}");
+    }
+}
+
+#[test]
+fn what_is_logged_is_in_the_event_log() {
+    if is_wine() {
+        eprintln!("skipped: wine keeps no event log; `make test-windows` reads what it is told");
+        return;
+    }
+    let installed = Installed::new(Duration::ZERO);
+    let service = installed.started();
+    service.stop().unwrap();
+    reached(&service, ServiceState::Stopped);
+    let query = format!("*[System[Provider[@Name='{}']]]", installed.name);
+    let arguments = ["qe", "Application", &format!("/q:{query}"), "/f:text"];
+    let output = std::process::Command::new("wevtutil").args(arguments).output().unwrap();
+    let records = String::from_utf8_lossy(&output.stdout).into_owned();
+    for callback in ["StartPending", "Running", "StopPending"] {
+        assert!(records.contains(&format!("callback {callback}")), "{records}");
+    }
 }
 
 #[test]
@@ -56,7 +132,9 @@ fn a_command_that_fails_says_why() {
     let installed = Installed::new(Duration::ZERO);
     let output = installed.command("stop", &[]);
     assert_eq!(output.status.code(), Some(1));
-    assert!(String::from_utf8_lossy(&output.stderr).contains("1062"));
+    let error = String::from_utf8_lossy(&output.stderr).into_owned();
+    let told = format!("cannot stop {}: ", installed.name);
+    assert!(error.contains(&told) && error.contains("1062"), "{error}");
     assert_eq!(installed.command("levitate", &[]).status.code(), Some(64));
     assert_eq!(installed.command("control many", &[]).status.code(), Some(64));
 }

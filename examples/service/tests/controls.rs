@@ -139,6 +139,7 @@ fn what_does_not_fit_the_state_is_refused() {
     assert!(control(&service, SHUTDOWN).is_err(), "clients may not");
     installed.until_logged("callback Running");
     service.stop().unwrap();
+    // Wine ends a process that is told anything between its stop and its report of it.
     installed.until_logged("callback StopPending");
     if is_wine() {
         // Windows answers with the state.

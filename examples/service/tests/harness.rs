@@ -149,6 +149,13 @@ pub(crate) fn reached(service: &Service, state: ServiceState) -> ServiceStatus {
     })
 }
 
+/// What the registry keeps of a service under this key, as text; none if there is no such value.
+pub(crate) fn registered(key: &str, value: &str) -> Option<String> {
+    let key = format!(r"HKLM\SYSTEM\CurrentControlSet\Services\{key}");
+    let output = Command::new("reg").args(["query", &key, "/v", value]).output().unwrap();
+    output.status.success().then(|| String::from_utf8_lossy(&output.stdout).into_owned())
+}
+
 /// The number of an error of the system's.
 #[track_caller]
 pub(crate) fn number<T>(result: Result<T, windows_service::Error>) -> i32 {

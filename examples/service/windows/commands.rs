@@ -65,6 +65,33 @@ pub(super) enum Deed {
     Send(u32),
 }
 
+impl Deed {
+    /// In words, with what it is done to.
+    fn act(&self, name: &str) -> String {
+        match self {
+            Deed::Install { account: Some(account), .. } => {
+                format!("install {name} as {}", account.display())
+            }
+            Deed::Install { account: None, .. } => format!("install {name}"),
+            Deed::Uninstall => format!("uninstall {name}"),
+            Deed::Start => format!("start {name}"),
+            Deed::Stop => format!("stop {name}"),
+            Deed::Pause => format!("pause {name}"),
+            Deed::Continue => format!("continue {name}"),
+            Deed::Query => format!("query {name}"),
+            Deed::Send(code) => format!("send {name} control {code}"),
+        }
+    }
+}
+
+/// What could not be done, and why.
+#[derive(Debug, thiserror::Error)]
+#[error("cannot {act}")]
+struct Undone {
+    act: String,
+    source: Box<dyn std::error::Error>,
+}
+
 /// Reads the command line.
 ///
 /// # Errors
@@ -112,6 +139,9 @@ pub(super) fn parse(arguments: impl Iterator<Item = String>) -> Result<Command, 
             other => return Err(format!("there is no option {other}")),
         }
     }
+    if password.is_some() && account.is_none() {
+        return Err("a password is that of an account: --account".to_owned());
+    }
     let name = place.name.clone();
     let deed = match word.as_str() {
         "run" => return Ok(Command::Run(place)),
@@ -132,7 +162,17 @@ pub(super) fn parse(arguments: impl Iterator<Item = String>) -> Result<Command, 
 }
 
 /// Does what the service manager is asked for.
+///
+/// # Errors
+///
+/// What could not be done, to which service and, where one was named, as which account; and what the
+/// service manager says.
 pub(super) fn manage(deed: Deed, name: &str) -> Outcome {
+    let act = deed.act(name);
+    carry_out(deed, name).map_err(|source| Undone { act, source }.into())
+}
+
+fn carry_out(deed: Deed, name: &str) -> Outcome {
     match deed {
         Deed::Install { place, account, password, start } => {
             install(&place, account, password, start)

@@ -30,7 +30,8 @@ fn a_service_is_ready_when_its_pool_is_up_and_says_when_it_stops() {
         assert!(begins, "{before:?}");
     }
     assert!(told[..ready].iter().any(|told| told.get("EXTEND_TIMEOUT_USEC").is_some()));
-    assert!(told[ready].status().starts_with("running: 2 children"), "{:?}", told[ready]);
+    let counts = "running: 2 children, 0 busy, 2 idle";
+    assert!(told[ready].status().starts_with(counts), "{:?}", told[ready]);
     let parent = daemon.parent();
     assert_eq!(daemon.stop()[&parent], "code 0");
     let stopping = supervisor.until_after(ready, "STOPPING", Some("1"));

@@ -16,7 +16,7 @@ use crate::service::{Link, counts};
 /// What a peek calls the service.
 const NAME: &str = "service";
 
-/// They are told at most so often.
+/// They are told at most so often, but for the turns of the daemon's life.
 const PAUSE: Duration = Duration::from_secs(1);
 
 /// Who is told, and when again.
@@ -48,6 +48,16 @@ impl<R: Handover + Send> DaemonActor<R> {
                         daemon.counting = Counting::Ready(service);
                     }
                 });
+            }
+        }
+    }
+
+    /// The daemon's life takes a turn: what counts is told with it, and is not a second old.
+    pub(super) fn tell_the_counts_at_a_turn(&self) {
+        match &self.counting {
+            Counting::Nobody => {}
+            Counting::Ready(service) | Counting::Resting(service) => {
+                service.do_send(StatusText(counts(&self.report())));
             }
         }
     }

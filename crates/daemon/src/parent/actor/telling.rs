@@ -18,6 +18,7 @@ impl<R: Handover + Send> DaemonActor<R> {
         let phase = DaemonPhase(self.phase());
         if self.news.phase != Some(phase) {
             self.news.phase = Some(phase);
+            self.tell_the_counts_at_a_turn();
             self.sessions.phase.tell(&phase);
         }
     }
@@ -60,6 +61,7 @@ impl<R: Handover + Send> DaemonActor<R> {
             }
             Notice::Reloaded => {
                 info!(self.log, "reloaded: all children are new");
+                self.tell_the_counts_at_a_turn();
                 self.sessions.reload.tell(&DaemonReload::Done);
             }
             Notice::Overdue(children) => {

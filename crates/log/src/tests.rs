@@ -26,7 +26,7 @@ fn written() -> Vec<String> {
 
 #[test]
 fn a_record_is_one_line_in_one_write_with_level_role_pid_and_slot() {
-    let root = logger_to(note, Level::Info);
+    let root = logger(note, Level::Info);
     let log = root.new(o!("role" => "child", "pid" => 4711, "slot" => 3));
     info!(log, "a request of {} bytes", 17; "peer" => "127.0.0.1");
     error!(log, "gone");
@@ -44,17 +44,25 @@ fn a_record_is_one_line_in_one_write_with_level_role_pid_and_slot() {
 }
 
 #[test]
+fn a_record_of_many_pages_is_one_write_too() {
+    info!(logger(note, Level::Info), "{}", "x".repeat(100_000));
+    let lines = written();
+    assert_eq!(lines.len(), 1);
+    assert!(lines[0].len() > 100_000);
+}
+
+#[test]
 fn what_is_below_the_level_is_not_written() {
-    debug!(logger_to(note, Level::Info), "a birth");
+    debug!(logger(note, Level::Info), "a birth");
     assert_eq!(written(), [""; 0]);
-    debug!(logger_to(note, Level::Debug), "a birth");
+    debug!(logger(note, Level::Debug), "a birth");
     assert_eq!(written().len(), 1);
 }
 
 #[test]
 fn a_record_that_cannot_be_written_ends_nothing_and_the_next_is_whole() {
-    info!(logger_to(fail, Level::Info), "lost");
-    info!(logger_to(note, Level::Info), "kept");
+    info!(logger(fail, Level::Info), "lost");
+    info!(logger(note, Level::Info), "kept");
     let lines = written();
     assert_eq!(lines.len(), 1);
     assert!(lines[0].contains("kept") && !lines[0].contains("lost"));

@@ -1,0 +1,258 @@
+//! The units that are shipped, installed as their heads say: on a machine that is the tests' own, which
+//! `SYSTEMD_MACHINE` in the environment says. `make test-systemd` makes one.
+
+use std::fs;
+use std::path::Path;
+use std::process::Command;
+use std::thread::scope;
+use std::time::Duration;
+
+use crate::harness::{Client, Control, Process, Signal, during, is_refused, until};
+
+use super::unit::{Manager, Unit};
+
+/// The port in the unit files.
+const PORT: u16 = 7075;
+
+const FILES: [&str; 3] = ["echo.service", "echo-activated.service", "echo-activated.socket"];
+
+/// Whether the machine's units are the tests' to start and stop.
+#[expect(clippy::print_stderr, reason = "who runs the tests is told what is skipped")]
+fn is_ours() -> bool {
+    let is_ours = std::env::var_os("SYSTEMD_MACHINE").is_some();
+    if !is_ours {
+        eprintln!("skipped: this machine's units are not the tests' own; `make test-systemd`");
+    }
+    is_ours
+}
+
+fn file(name: &str) -> String {
+    format!("/etc/systemd/system/{name}")
+}
+
+fn unit(name: &str) -> Unit {
+    Unit::new(Manager::System, name.to_owned())
+}
+
+/// Lines that are added to a unit's file for a test.
+struct DropIn(String);
+
+impl DropIn {
+    #[track_caller]
+    fn to(unit: &str, lines: &str) -> DropIn {
+        let dir = format!("/run/systemd/system/{unit}.d");
+        fs::create_dir_all(&dir).unwrap();
+        fs::write(Path::new(&dir).join("test.conf"), format!("[Service]\n{lines}\n")).unwrap();
+        let drop_in = DropIn(dir);
+        drop_in.reload();
+        drop_in
+    }
+
+    fn reload(&self) {
+        let status = Command::new("systemctl").arg("daemon-reload").status();
+        assert!(status.is_ok_and(|status| status.success()), "{}", self.0);
+    }
+}
+
+impl Drop for DropIn {
+    fn drop(&mut self) {
+        let _ = fs::remove_dir_all(&self.0);
+        let _ = Command::new("systemctl").arg("daemon-reload").status();
+    }
+}
+
+/// The shipped service, ready.
+#[track_caller]
+fn started() -> Unit {
+    let unit = unit("echo.service");
+    unit.command(&["start"]);
+    unit
+}
+
+#[test]
+fn shipped_units_are_valid_and_hardened() {
+    if !is_ours() {
+        return;
+    }
+    for name in FILES {
+        let output =
+            Command::new("systemd-analyze").args(["verify", &file(name)]).output().unwrap();
+        let said = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert!(output.status.success() && said.is_empty(), "{name}: {said}");
+    }
+    for name in &FILES[..2] {
+        // An exposure of 2.0 of 10 at most: below it systemd says "OK".
+        let rating = Command::new("systemd-analyze")
+            .args(["security", "--offline=yes", "--no-pager", "--threshold=20", &file(name)])
+            .output()
+            .unwrap();
+        assert!(rating.status.success(), "{}", String::from_utf8_lossy(&rating.stdout));
+    }
+}
+
+#[test]
+fn the_shipped_service_serves_within_its_hardening() {
+    if !is_ours() {
+        return;
+    }
+    let unit = started();
+    assert_eq!(unit.show("ActiveState"), "active");
+    let status = unit.show("StatusText");
+    assert!(status.starts_with("running: 2 children, 0 busy, 2 idle"), "{status}");
+    let parent = unit.parent();
+    let all = [vec![parent], parent.descendants()].concat();
+    assert_eq!(all.len(), 4, "parent, nursery, two children");
+    for process in all {
+        assert_eq!(process.status("Seccomp"), ["2"]);
+        assert_eq!(process.status("NoNewPrivs"), ["1"]);
+        assert_eq!(process.status("CapBnd"), ["0000000000000000"]);
+        assert_ne!(process.status("Uid")[0], "0");
+    }
+    assert_eq!(Client::of(PORT).ask("hello"), "hello");
+    // Its door, by signal and by the operator's socket.
+    unit.kill("TSTP");
+    unit.until("StatusText", "paused");
+    let mut client = Client::of(PORT);
+    client.send("waits\n").unwrap();
+    assert!(!client.is_answered_within(Duration::from_millis(100)), "somebody answers");
+    let mut control = Control::at(Path::new("/run/echo/control"));
+    control.done("resume", "");
+    assert_eq!(client.read().unwrap(), "waits");
+    unit.until("StatusText", "running");
+    drop(client);
+    // Nothing of it had to be killed.
+    unit.command(&["stop"]);
+    assert_eq!(
+        (unit.show("ActiveState"), unit.show("Result")),
+        ("inactive".into(), "success".into())
+    );
+    let journal = unit.journal();
+    assert!(!journal.contains("Killing process"), "{journal}");
+    assert!(!journal.contains("Failed"), "{journal}");
+    assert!(is_refused(PORT));
+}
+
+#[test]
+fn a_reload_is_over_when_all_that_serve_are_new() {
+    if !is_ours() {
+        return;
+    }
+    let unit = started();
+    let parent = unit.parent();
+    let before = unit.nursery().children();
+    let is_old = |child: &Process| before.contains(child);
+    let mut client = Client::of(PORT);
+    assert_eq!(client.ask("hello"), "hello");
+    // systemd waits for its end, by RELOADING and READY.
+    unit.command(&["reload"]);
+    assert_eq!((unit.show("ActiveState"), unit.parent()), ("active".into(), parent));
+    let new = unit.nursery().children().into_iter().filter(|child| !is_old(child));
+    assert_eq!(new.count(), 2);
+    assert!(unit.journal().contains("reloaded: all children are new"));
+    // An old one has a request in hand, and goes when that is done.
+    assert_eq!(client.ask("still there"), "still there");
+    assert_eq!(Client::of(PORT).ask("to a new one"), "to a new one");
+    drop(client);
+    until("no child is an old one", || {
+        (!unit.nursery().children().iter().any(is_old)).then_some(())
+    });
+    unit.until("StatusText", "running: 2 children, 0 busy, 2 idle");
+}
+
+#[test]
+fn a_pool_that_is_ill_is_ended_by_the_watchdog_and_started_again() {
+    if !is_ours() {
+        return;
+    }
+    let _drop_in = DropIn::to("echo.service", "WatchdogSec=1");
+    let unit = started();
+    let first = unit.parent();
+    // While it is well nothing happens to it.
+    during(Duration::from_millis(2500), || assert!(first.is_alive(), "{}", unit.journal()));
+    let nursery = unit.nursery();
+    assert!(nursery.signal(Signal::SIGSTOP));
+    for child in nursery.children() {
+        assert!(child.signal(Signal::SIGTERM));
+    }
+    unit.until("NRestarts", "1");
+    unit.until("ActiveState", "active");
+    assert_ne!(unit.parent(), first);
+    let journal = unit.journal();
+    assert!(journal.contains("the watchdog is told nothing: no child of the pool"), "{journal}");
+    assert!(journal.contains("Watchdog timeout"), "{journal}");
+    assert_eq!(unit.show("NRestarts"), "1", "{journal}");
+    assert!(!nursery.is_alive());
+    assert_eq!(Client::of(PORT).ask("hello"), "hello");
+}
+
+#[test]
+fn connections_wait_while_the_service_is_restarted() {
+    if !is_ours() {
+        return;
+    }
+    let unit = started();
+    for _round in 0..2 {
+        let parent = unit.parent();
+        let asked = scope(|scope| {
+            let restart = scope.spawn(|| unit.command(&["restart"]));
+            let mut asked = 0;
+            while !restart.is_finished() || asked == 0 {
+                // None is refused, and each is answered.
+                assert_eq!(Client::of(PORT).ask("hello"), "hello", "after {asked}");
+                asked += 1;
+            }
+            restart.join().unwrap();
+            asked
+        });
+        assert!(asked > 0);
+        assert_ne!(unit.parent(), parent);
+        assert_eq!(unit.show("NFileDescriptorStore"), "1");
+    }
+}
+
+#[test]
+fn a_stop_that_drains_gets_the_time_that_it_asks_for() {
+    if !is_ours() {
+        return;
+    }
+    let _drop_in = DropIn::to("echo.service", "TimeoutStopSec=1");
+    let unit = started();
+    let mut client = Client::of(PORT);
+    assert_eq!(client.ask("hello"), "hello");
+    unit.command(&["stop", "--no-block"]);
+    unit.until("ActiveState", "deactivating");
+    during(Duration::from_secs(3), || assert_eq!(client.ask("still there"), "still there"));
+    assert_eq!(unit.show("ActiveState"), "deactivating");
+    drop(client);
+    unit.until("ActiveState", "inactive");
+    assert_eq!(unit.show("Result"), "success");
+}
+
+#[test]
+fn a_socket_starts_its_service_and_outlives_it() {
+    if !is_ours() {
+        return;
+    }
+    let service = unit("echo-activated.service");
+    let socket = unit("echo-activated.socket");
+    socket.command(&["start"]);
+    assert_eq!(service.show("ActiveState"), "inactive");
+    assert_eq!(Client::of(PORT).ask("hello"), "hello");
+    service.until("ActiveState", "active");
+    let first = service.parent();
+    scope(|scope| {
+        let restart = scope.spawn(|| service.command(&["restart"]));
+        while !restart.is_finished() {
+            assert_eq!(Client::of(PORT).ask("hello"), "hello");
+        }
+        restart.join().unwrap();
+    });
+    assert_ne!(service.parent(), first);
+    // A stop of the service alone: whoever comes starts it again.
+    service.command(&["stop"]);
+    assert_eq!(Client::of(PORT).ask("again"), "again");
+    service.until("ActiveState", "active");
+    socket.command(&["stop"]);
+    service.command(&["stop"]);
+    assert!(is_refused(PORT));
+}

@@ -1,0 +1,80 @@
+//! Units that are made for a test, by systemd-run(1): under whichever systemd runs here.
+
+use std::path::Path;
+
+use crate::harness::{Client, example, until};
+
+use super::unit::{Manager, Unit};
+
+/// Runs the example as a unit with these properties; returns when systemd takes it for ready.
+#[track_caller]
+fn run(manager: Manager, name: &str, log: &Path, properties: &[&str], options: &[&str]) -> Unit {
+    let name = format!("daemon-service-{name}-{}.service", std::process::id());
+    let kind = if manager.knows_notify_reload() { "notify-reload" } else { "notify" };
+    let log = log.display();
+    let mut command = manager.command("systemd-run");
+    command.args(["--quiet", "--collect", "--unit", &name]);
+    command.arg(format!("--property=Type={kind}"));
+    command.arg(format!("--property=StandardError=file:{log}"));
+    command.arg(format!("--property=StandardOutput=file:{log}.out"));
+    command.args(properties.iter().map(|property| format!("--property={property}")));
+    let unit = Unit::new(manager, name);
+    let status = command.arg(example("service")).arg("0").args(options).status().unwrap();
+    let said = || std::fs::read_to_string(format!("{log}")).unwrap_or_default();
+    assert!(status.success(), "{}", said());
+    unit
+}
+
+/// The managers that there are; says so if there is none.
+#[expect(clippy::print_stderr, reason = "who runs the tests is told what is skipped")]
+fn managers() -> Vec<Manager> {
+    let managers = Manager::all();
+    if std::env::var_os("SYSTEMD_MACHINE").is_some() {
+        assert_eq!(managers, [Manager::System, Manager::User], "a machine for tests has both");
+    }
+    if managers.is_empty() {
+        eprintln!("skipped: no systemd runs here that takes a unit");
+    }
+    managers
+}
+
+#[test]
+fn a_service_of_systemd_starts_pauses_reloads_and_stops() {
+    for manager in managers() {
+        let dir = tempfile::tempdir().unwrap();
+        let log = dir.path().join("log");
+        let properties = ["WatchdogSec=5", "FileDescriptorStoreMax=4", "TimeoutStopSec=20"];
+        let unit = run(manager, "states", &log, &properties, &[]);
+        assert_eq!(unit.show("ActiveState"), "active");
+        let status = unit.show("StatusText");
+        assert!(status.starts_with("running: 2 children, 0 busy, 2 idle"), "{status}");
+        assert_eq!(unit.show("NFileDescriptorStore"), "1");
+        let port = until("it tells its port", || {
+            let said = std::fs::read_to_string(format!("{}.out", log.display())).ok()?;
+            said.trim().strip_prefix("PORT=")?.parse().ok()
+        });
+        assert_eq!(Client::of(port).ask("hello"), "hello");
+        if manager.knows_notify_reload() {
+            // The reload's end is waited for.
+            unit.command(&["reload"]);
+            assert_eq!(unit.show("ActiveState"), "active");
+        }
+        unit.kill("TSTP");
+        unit.until("StatusText", "paused");
+        unit.kill("CONT");
+        unit.until("StatusText", "running");
+        unit.command(&["stop"]);
+        assert_ne!(unit.show("ActiveState"), "failed");
+    }
+}
+
+#[test]
+fn a_start_that_takes_long_gets_the_time_that_it_asks_for() {
+    for manager in managers() {
+        let dir = tempfile::tempdir().unwrap();
+        let log = dir.path().join("log");
+        let unit = run(manager, "start", &log, &["TimeoutStartSec=1"], &["--step", "2500"]);
+        assert_eq!(unit.show("ActiveState"), "active");
+        unit.command(&["stop"]);
+    }
+}

@@ -1,0 +1,137 @@
+//! A unit, as systemctl(1) shows and drives it.
+
+use std::process::{Command, Output};
+
+use crate::harness::{Process, until};
+
+/// A manager of units: the machine's, or the user's own.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Manager {
+    System,
+    User,
+}
+
+impl Manager {
+    /// Those that answer and take units of ours.
+    pub(super) fn all() -> Vec<Manager> {
+        [Manager::System, Manager::User]
+            .into_iter()
+            .filter(|manager| manager.takes_units())
+            .collect()
+    }
+
+    fn takes_units(self) -> bool {
+        let mut trial = self.command("systemd-run");
+        trial.args(["--quiet", "--collect", "systemctl", "--version"]);
+        let may = |output: std::io::Result<Output>| output.is_ok_and(|it| it.status.success());
+        may(self.command("systemctl").args(["show", "--property=Version"]).output())
+            && may(trial.output())
+    }
+
+    fn option(self) -> &'static str {
+        match self {
+            Manager::System => "--system",
+            Manager::User => "--user",
+        }
+    }
+
+    pub(super) fn command(self, program: &str) -> Command {
+        let mut command = Command::new(program);
+        command.arg(self.option());
+        command
+    }
+
+    /// systemd waits for the end of a reload from 253 on.
+    pub(super) fn knows_notify_reload(self) -> bool {
+        let version = self.command("systemctl").arg("--version").output().unwrap();
+        let version = String::from_utf8_lossy(&version.stdout).into_owned();
+        let version = version.split_whitespace().nth(1).and_then(|number| number.parse().ok());
+        version.is_some_and(|version: u32| version >= 253)
+    }
+}
+
+/// A unit that goes with its test.
+pub(super) struct Unit {
+    manager: Manager,
+    name: String,
+    /// Where the journal was when the test began.
+    begun: String,
+}
+
+impl Unit {
+    pub(super) fn new(manager: Manager, name: String) -> Unit {
+        let mut journal = manager.command("journalctl");
+        let output = journal.args(["--quiet", "--no-pager", "--lines=0", "--show-cursor"]).output();
+        let told = output.map(|output| output.stdout).unwrap_or_default();
+        let told = String::from_utf8_lossy(&told).into_owned();
+        let cursor = told.trim().strip_prefix("-- cursor: ").unwrap_or_default();
+        Unit { manager, name, begun: cursor.to_owned() }
+    }
+
+    /// What systemd says about it.
+    pub(super) fn show(&self, property: &str) -> String {
+        let mut command = self.manager.command("systemctl");
+        let output = command.args(["show", "--value", "--property", property, &self.name]).output();
+        String::from_utf8_lossy(&output.unwrap().stdout).trim().to_owned()
+    }
+
+    /// Waits until systemd says so.
+    #[track_caller]
+    pub(super) fn until(&self, property: &str, value: &str) {
+        until(&format!("{}: {property} begins with {value:?}", self.name), || {
+            self.show(property).starts_with(value).then_some(())
+        });
+    }
+
+    /// A command of systemctl's about this unit.
+    #[track_caller]
+    pub(super) fn command(&self, words: &[&str]) {
+        let output =
+            self.manager.command("systemctl").args(words).arg(&self.name).output().unwrap();
+        let error = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert!(output.status.success(), "{words:?}: {error}{}", self.journal());
+    }
+
+    /// Sends its main process a signal, by its name.
+    #[track_caller]
+    pub(super) fn kill(&self, signal: &str) {
+        self.command(&["kill", "--kill-whom=main", "--signal", signal]);
+    }
+
+    /// Its main process: the daemon's parent.
+    #[track_caller]
+    pub(super) fn parent(&self) -> Process {
+        let pid = self.show("MainPID").parse().unwrap();
+        assert_ne!(pid, 0, "{} has a main process", self.name);
+        Process(pid)
+    }
+
+    /// The nursery: the parent's one child.
+    #[track_caller]
+    pub(super) fn nursery(&self) -> Process {
+        let nursery = self.parent().children();
+        assert_eq!(nursery.len(), 1, "{nursery:?}");
+        nursery[0]
+    }
+
+    /// What was said by it and of it since the test began.
+    pub(super) fn journal(&self) -> String {
+        let mut journal = self.manager.command("journalctl");
+        journal.args(["--quiet", "--no-pager", "--output=cat", "--unit", &self.name]);
+        if !self.begun.is_empty() {
+            journal.args(["--after-cursor", &self.begun]);
+        }
+        let output = journal.output().map(|output| output.stdout).unwrap_or_default();
+        String::from_utf8_lossy(&output).into_owned()
+    }
+}
+
+impl Drop for Unit {
+    #[expect(clippy::print_stdout, reason = "what the unit has said goes with the machine")]
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            println!("{}", self.journal());
+        }
+        let _ = self.manager.command("systemctl").args(["stop", &self.name]).output();
+    }
+}
