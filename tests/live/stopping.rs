@@ -111,8 +111,9 @@ fn who_waits_in_the_queue_is_served_before_the_end() {
 #[test]
 fn who_waits_in_the_queue_is_served_the_short_way_too() {
     let mut daemon = Start::example("short_way").up();
-    // All children are made to look away while the queue fills.
-    let children = daemon.children();
+    // Once it has ordered children it listens to signals. All of them are made to look away while the
+    // queue fills.
+    let children = daemon.until_children(4);
     for child in &children {
         child.signal(Signal::SIGSTOP);
     }

@@ -89,10 +89,11 @@ mod tests {
     #[test]
     fn one_that_is_not_open_is_refused() {
         let closed = take_inherited(100_000, 1).expect_err("it is not open").to_string();
-        assert_eq!(closed, "cannot take inherited descriptor 100000: bad file number");
+        let sentence = "cannot take inherited descriptor 100000: bad file ";
+        assert!(closed.starts_with(sentence), "{closed}");
         let endless = take_inherited(RawFd::MAX, 7).expect_err("there are no such").to_string();
-        let sentence = "cannot take 7 inherited descriptors from 2147483647 on: bad file number";
-        assert_eq!(endless, sentence);
+        let sentence = "cannot take 7 inherited descriptors from 2147483647 on: bad file ";
+        assert!(endless.starts_with(sentence), "{endless}");
         assert_eq!(take_inherited(100_000, 0).expect("none was asked for").len(), 0);
     }
 }
