@@ -68,11 +68,11 @@ fn a_day_of_a_pool() {
     let mut log = log_of(&daemon);
     // How many children there were in all is the pool's to decide.
     let last = log.pop().unwrap_or_default();
-    let begins = format!("INFO Daemon has stopped, role: parent, pid: {parent}, children: ");
+    let begins = format!("INFO pool has stopped, role: parent, pid: {parent}, children: ");
     assert!(last.starts_with(&begins) && last.ends_with(", requests: 5"), "{last}");
     let expected = [
         format!(
-            "INFO Daemon is up, role: parent, pid: {parent}, model: Pre-forking, nursery: {nursery}, children: 2, max_children: 3"
+            "INFO pool is up, role: parent, pid: {parent}, model: Pre-forking, nursery: {nursery}, children: 2, max_children: 3"
         ),
         format!(
             "WARN child gone: signal 6 (ABRT), role: parent, pid: {parent}, slot: {slot}, child: {crashed}, requests: 1"
@@ -85,7 +85,7 @@ fn a_day_of_a_pool() {
             "INFO resized, role: parent, pid: {parent}, by: TTIN, min_spare: 2, max_spare: 3, max_children: 3"
         ),
         format!(
-            "INFO Daemon is stopping, role: parent, pid: {parent}, by: TERM, children: 3, grace: 60s"
+            "INFO pool is stopping, role: parent, pid: {parent}, by: TERM, children: 3, grace: 60s"
         ),
     ];
     assert_eq!(log, expected);
@@ -99,7 +99,7 @@ fn a_day_of_a_forking_daemon() {
     a_full_house_and_the_end(&mut daemon, 2);
     let expected = [
         format!(
-            "INFO Daemon is up, role: parent, pid: {parent}, model: Forking, nursery: {nursery}, children: 0, max_children: 2"
+            "INFO each is up, role: parent, pid: {parent}, model: Forking, nursery: {nursery}, children: 0, max_children: 2"
         ),
         format!(
             "WARN child gone: signal 6 (ABRT), role: parent, pid: {parent}, slot: {slot}, child: {crashed}, requests: 1"
@@ -110,9 +110,9 @@ fn a_day_of_a_forking_daemon() {
         ),
         format!("INFO resized, role: parent, pid: {parent}, by: TTIN, max_children: 3"),
         format!(
-            "INFO Daemon is stopping, role: parent, pid: {parent}, by: TERM, children: 2, grace: 60s"
+            "INFO each is stopping, role: parent, pid: {parent}, by: TERM, children: 2, grace: 60s"
         ),
-        format!("INFO Daemon has stopped, role: parent, pid: {parent}, children: 4, requests: 4"),
+        format!("INFO each has stopped, role: parent, pid: {parent}, children: 4, requests: 4"),
     ];
     assert_eq!(log_of(&daemon), expected);
 }
@@ -134,11 +134,11 @@ fn a_day_of_orders() {
     // How many children there are after a resize is the pool's to decide.
     let end = log.split_off(log.len() - 2);
     let begins =
-        format!("INFO Daemon is stopping, role: parent, pid: {parent}, by: message, children: ");
+        format!("INFO pool is stopping, role: parent, pid: {parent}, by: message, children: ");
     assert!(end[0].starts_with(&begins), "{end:?}");
     let expected = [
         format!(
-            "INFO Daemon is up, role: parent, pid: {parent}, model: Pre-forking, nursery: {nursery}, children: 2, max_children: 4"
+            "INFO pool is up, role: parent, pid: {parent}, model: Pre-forking, nursery: {nursery}, children: 2, max_children: 4"
         ),
         format!(
             "INFO hangup: logs are reopened, and children replaced, role: parent, pid: {parent}"

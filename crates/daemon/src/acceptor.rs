@@ -15,7 +15,7 @@ use futures::channel::oneshot;
 use futures::future::ready;
 use slog::Logger;
 
-use crate::child::ChildActor;
+use crate::child::{ChildActor, ChildHandle};
 use crate::listen::{Gate, Intake, Listen, OTHERS_FIRST};
 use crate::log::logger;
 use crate::messages::{
@@ -72,7 +72,13 @@ impl<L: Listen> ChildAcceptor<L> {
         }
         let Some(gate) = self.intake.gate() else { return };
         if self.accepting.is_none() {
-            let accept = async move { gate.accept().await };
+            // An acceptor in a thread of its own hears of a hold by the daemon's word alone.
+            let accept = async move {
+                match ChildHandle::current() {
+                    Some(child) => child.accept(&gate).await,
+                    None => gate.accept().await,
+                }
+            };
             self.accepting =
                 Some(ctx.spawn(accept.into_actor(self).map(|stream, acceptor, _ctx| {
                     acceptor.accepting = None;

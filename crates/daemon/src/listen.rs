@@ -92,9 +92,18 @@ impl<L: Listen> Gate<L> {
     /// Waits for the next connection. A process that is short of descriptors or memory says so
     /// once, and tries again until it is not.
     pub(crate) async fn accept(&self) -> L::Socket {
+        loop {
+            if let Some(stream) = self.accept_while(|| true).await {
+                return stream;
+            }
+        }
+    }
+
+    /// The same, but nothing is taken from the queue once it is not to be; then there is none.
+    pub(crate) async fn accept_while(&self, may: impl Fn() -> bool) -> Option<L::Socket> {
         let mut health = Health::Well;
         loop {
-            match self.accept_in_turn().await {
+            match self.accept_in_turn(&may).await {
                 Ok(stream) => {
                     if health == Health::Sick {
                         info!(self.log, "accepting connections again");
@@ -112,10 +121,13 @@ impl<L: Listen> Gate<L> {
         }
     }
 
-    async fn accept_in_turn(&self) -> io::Result<L::Socket> {
+    async fn accept_in_turn(&self, may: &impl Fn() -> bool) -> io::Result<Option<L::Socket>> {
         loop {
+            if !may() {
+                return Ok(None);
+            }
             if let Some(connection) = listen::accept(self.fd())? {
-                return Ok(connection.into());
+                return Ok(Some(connection.into()));
             }
             match &self.place {
                 Place::Alone(watch) => watch.readable().await?.clear_ready(),

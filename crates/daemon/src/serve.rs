@@ -254,7 +254,7 @@ async fn take_one<L: Listen>(intake: &mut Intake<L>, child: &ChildHandle) -> Opt
 async fn accept_unless_held<L: Listen>(gate: &Gate<L>, child: &ChildHandle) -> L::Socket {
     loop {
         child.until_hold_is(Hold::No).await;
-        match select(pin!(gate.accept()), pin!(child.until_hold_is(Hold::Yes))).await {
+        match select(pin!(child.accept(gate)), pin!(child.until_hold_is(Hold::Yes))).await {
             Either::Left((stream, _)) => return stream,
             Either::Right(((), _)) => {}
         }

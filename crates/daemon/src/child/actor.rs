@@ -29,7 +29,7 @@ use crate::status::{Report, Reporter, View};
 use crate::watch::Watch;
 
 use stays::FarewellsSaid;
-pub(crate) use stays::{CheckIn, CheckOut, SessionLost};
+pub(crate) use stays::{CheckIn, CheckOut, Look, SessionLost};
 
 /// The signals that mean something to a child, as the system and as the rules name them.
 pub(super) const HEARD: [(daemon_sys::Signal, Signal); 6] = [

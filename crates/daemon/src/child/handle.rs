@@ -14,8 +14,9 @@ use daemon_sys::stdio::{self, LogFile};
 use futures::FutureExt;
 use tokio::sync::watch;
 
-use super::actor::{CheckIn, CheckOut, ChildActor, SessionLost};
+use super::actor::{CheckIn, CheckOut, ChildActor, Look, SessionLost};
 use super::desk::{Desk, Next};
+use crate::listen::{Gate, Listen};
 use crate::log;
 use crate::messages::{ShutdownReason, StatusError, UpdateStatus, Updated};
 
@@ -104,6 +105,23 @@ impl ChildHandle {
             Ok(Some(reason)) => reason,
             // The daemon's actor has ended, and with it the child.
             Ok(None) | Err(_) => ShutdownReason::AtOnce,
+        }
+    }
+
+    /// Whether the operator holds the daemon at this moment, told of it yet or not.
+    pub(crate) fn is_held(&self) -> bool {
+        self.desk.borrow().board().hold() == Hold::Yes
+    }
+
+    /// Waits for a connection, and takes none from the moment that the operator holds the daemon.
+    pub(crate) async fn accept<L: Listen>(&self, gate: &Gate<L>) -> L::Socket {
+        loop {
+            if let Some(stream) = gate.accept_while(|| !self.is_held()).await {
+                return stream;
+            }
+            // The signal that tells of it may still be on its way: then the daemon hears of it by this.
+            let _ = self.daemon.send(Look).await;
+            self.until_hold_is(Hold::No).await;
         }
     }
 

@@ -1,4 +1,4 @@
-//! What a child waits for before it leaves, and what ends it at once.
+//! What a child is asked to look at, what it waits for before it leaves, and what ends it at once.
 
 use actix::{Handler, Message};
 use daemon_nursery::{EXIT_PANIC, now};
@@ -48,6 +48,19 @@ impl Handler<CheckOut> for ChildActor {
         // request in hand.
         self.desk.borrow_mut().gone(now());
         self.dismiss(ShutdownReason::Done, ctx);
+    }
+}
+
+/// Who accepts has seen that the operator holds the daemon.
+#[derive(Message)]
+#[rtype(result = "()")]
+pub(crate) struct Look;
+
+impl Handler<Look> for ChildActor {
+    type Result = ();
+
+    fn handle(&mut self, _look: Look, _ctx: &mut Self::Context) {
+        self.look_at_the_hold();
     }
 }
 
