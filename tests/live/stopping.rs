@@ -111,9 +111,10 @@ fn who_waits_in_the_queue_is_served_before_the_end() {
 #[test]
 fn who_waits_in_the_queue_is_served_the_short_way_too() {
     let mut daemon = Start::example("short_way").up();
-    // Once it has ordered children it listens to signals. All of them are made to look away while the
-    // queue fills.
-    let children = daemon.until_children(4);
+    // Up, it listens to signals, and so do all children: they are made to look away while the queue fills.
+    daemon.until_logged("is up");
+    // The least spare children of 32 at most.
+    let children = daemon.until_children(6);
     for child in &children {
         child.signal(Signal::SIGSTOP);
     }
