@@ -87,6 +87,7 @@ impl Cargo {
 
 /// A task that has killed its workers as often as it may.
 #[derive(Debug, Clone)]
+#[non_exhaustive]
 pub struct PutAside {
     /// The request.
     pub request: Request,

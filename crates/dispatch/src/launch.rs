@@ -130,6 +130,7 @@ impl fmt::Debug for Launched {
 
 /// A dispatcher that runs.
 #[derive(Debug, Clone)]
+#[non_exhaustive]
 pub struct Started {
     /// Where requests go.
     pub dispatcher: Addr<DispatcherActor>,

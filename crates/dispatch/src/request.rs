@@ -336,6 +336,7 @@ impl Request {
 /// Delivered to the recipient of [`NewRequest::upon_result`]: a request and its outcome.
 #[derive(Message, Debug, Clone)]
 #[rtype(result = "()")]
+#[non_exhaustive]
 pub struct RequestDone {
     /// What was asked for.
     pub request: Request,

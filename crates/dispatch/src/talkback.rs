@@ -8,6 +8,7 @@ use slog::{Logger, debug, info, warn};
 /// A line of the dispatcher's, or one that a worker has printed. The original's `talkback`.
 #[derive(Message, Debug, Clone, PartialEq, Eq)]
 #[rtype(result = "()")]
+#[non_exhaustive]
 pub struct Talkback {
     /// The line, without its end. What a worker prints begins with `STDOUT` or `STDERR`, the
     /// worker's slot and the method.

@@ -79,10 +79,10 @@ pub enum HandoverError {
     },
     /// A serde value could not be written.
     #[error("cannot pack the request: {0}")]
-    Pack(#[source] postcard::Error),
+    Pack(#[source] Box<dyn std::error::Error + Send + Sync>),
     /// A serde value could not be read.
     #[error("cannot unpack the request: {0}")]
-    Unpack(#[source] postcard::Error),
+    Unpack(#[source] Box<dyn std::error::Error + Send + Sync>),
     /// The bytes end before the value does.
     #[error("cannot unpack the request: {wanted} bytes more were expected, {left} are left")]
     Truncated {

@@ -44,9 +44,9 @@ sentences! {
             "cannot hand over a request of 9000 bytes: the limit is 4096 bytes";
         HandoverError::TooManyDescriptors { .. } => HandoverError::TooManyDescriptors { count: 61 },
             "cannot hand over 61 descriptors with one request: the limit is 60";
-        HandoverError::Pack(_) => HandoverError::Pack(postcard::Error::SerializeBufferFull),
+        HandoverError::Pack(_) => HandoverError::Pack(postcard::Error::SerializeBufferFull.into()),
             "cannot pack the request: The serialize buffer is full";
-        HandoverError::Unpack(_) => HandoverError::Unpack(postcard::Error::DeserializeUnexpectedEnd),
+        HandoverError::Unpack(_) => HandoverError::Unpack(postcard::Error::DeserializeUnexpectedEnd.into()),
             "cannot unpack the request: Hit the end of buffer, expected more data";
         HandoverError::Truncated { .. } => HandoverError::Truncated { wanted: 8, left: 3 },
             "cannot unpack the request: 8 bytes more were expected, 3 are left";

@@ -68,6 +68,7 @@ pub struct DaemonHup;
 /// `grace` for it.
 #[derive(Message, Debug, Clone, Copy)]
 #[rtype(result = "()")]
+#[non_exhaustive]
 pub struct DaemonShutdown {
     /// Why.
     pub reason: ShutdownReason,
@@ -113,6 +114,7 @@ pub enum DaemonReload {
 /// Broadcast in the parent for each child that is born.
 #[derive(Message, Debug, Clone, Copy, PartialEq, Eq)]
 #[rtype(result = "()")]
+#[non_exhaustive]
 pub struct ChildBorn {
     /// Which child.
     pub child: ChildId,
@@ -123,6 +125,7 @@ pub struct ChildBorn {
 /// Broadcast in the parent for each child that is gone and reaped.
 #[derive(Message, Debug, Clone)]
 #[rtype(result = "()")]
+#[non_exhaustive]
 pub struct ChildExited {
     /// Which child.
     pub child: ChildId,
@@ -139,6 +142,7 @@ pub struct ChildExited {
 /// Broadcast in the parent for each step against a rogue child, and for each slow request.
 #[derive(Message, Debug, Clone)]
 #[rtype(result = "()")]
+#[non_exhaustive]
 pub struct RogueChild {
     /// Which child.
     pub child: ChildId,

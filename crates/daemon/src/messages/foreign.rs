@@ -19,6 +19,7 @@ impl From<&std::process::Child> for ForeignChild {
 /// Why a foreign child cannot be watched over.
 #[derive(Debug, thiserror::Error)]
 #[error("cannot watch over process {pid}: {source}")]
+#[non_exhaustive]
 pub struct ForeignChildError {
     /// Which process.
     pub pid: Pid,
@@ -30,6 +31,7 @@ pub struct ForeignChildError {
 /// Broadcast in the parent when a [`ForeignChild`] is gone.
 #[derive(Message, Debug, Clone, Copy)]
 #[rtype(result = "()")]
+#[non_exhaustive]
 pub struct ForeignExited {
     /// Which process it was. Its exit status is for its own parent to collect.
     pub pid: Pid,

@@ -21,6 +21,7 @@ impl<R> From<R> for HandOver<R> {
 
 /// The child that has got a request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Handed {
     /// Which child.
     pub child: ChildId,

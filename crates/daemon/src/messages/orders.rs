@@ -52,6 +52,7 @@ pub struct Reload;
 
 /// A reload has begun.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Reloading {
     /// How many children will be replaced.
     pub children: u32,
@@ -74,6 +75,7 @@ pub enum Resize {
 
 /// The numbers after a [`Resize`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Resized {
     /// Least number of spare children; 0 in a post-forking daemon.
     pub min_spare: u32,
@@ -121,6 +123,7 @@ pub struct Reopen;
 /// children have been told all the same.
 #[derive(Debug, thiserror::Error)]
 #[error("the old log stays in use: {source}")]
+#[non_exhaustive]
 pub struct ReopenError {
     /// Why.
     #[source]

@@ -16,6 +16,7 @@ pub enum Cancelling {
 
 /// How many requests there were, and what has become of them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[non_exhaustive]
 pub struct Tally {
     /// Taken into the queue.
     pub admitted: u64,

@@ -30,13 +30,16 @@ pub struct Serde<T>(pub T);
 
 impl<T: Serialize + DeserializeOwned + Unpin + 'static> Handover for Serde<T> {
     fn pack<'a>(&'a self, parcel: &mut Parcel<'a>) -> Result<(), HandoverError> {
-        let bytes = postcard::to_stdvec(&self.0).map_err(HandoverError::Pack)?;
+        let bytes =
+            postcard::to_stdvec(&self.0).map_err(|error| HandoverError::Pack(error.into()))?;
         parcel.put_bytes(&bytes);
         Ok(())
     }
 
     fn unpack(delivery: &mut Delivery) -> Result<Self, HandoverError> {
-        postcard::from_bytes(delivery.take_bytes()?).map(Serde).map_err(HandoverError::Unpack)
+        postcard::from_bytes(delivery.take_bytes()?)
+            .map(Serde)
+            .map_err(|error| HandoverError::Unpack(error.into()))
     }
 }
 
