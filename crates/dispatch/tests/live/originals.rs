@@ -52,7 +52,7 @@ fn tasks(forks: u32) {
         }
         until("all are told", async || told.borrow().len() == 30).await;
         let mut numbers = Vec::new();
-        for RequestDone { request, outcome } in told.take() {
+        for RequestDone { request, outcome, .. } in told.take() {
             let (number, words): (u32, Vec<String>) = request.params().unwrap();
             numbers.push(number);
             match outcome {

@@ -59,7 +59,7 @@ fn killed_at_random() {
             until("answers come", more).await;
         }
         let mut lost = 0;
-        for RequestDone { request, outcome } in told.take() {
+        for RequestDone { request, outcome, .. } in told.take() {
             let nth = asked.remove(&request.id()).expect("it is answered once");
             match outcome {
                 Ok(reply) => assert_eq!(reply.value::<String>().unwrap(), nth.to_string()),
