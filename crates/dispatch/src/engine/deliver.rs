@@ -32,7 +32,7 @@ impl Engine {
             reply.tell(outcome.clone());
         }
         // A recipient that has ended has said that it wants no more.
-        recipient.do_send(RequestDone { request, outcome, .. });
+        recipient.do_send(RequestDone { request, outcome });
     }
 
     pub(super) fn remember_if_put_aside(&mut self, cargo: &Cargo, failure: &Failure, run: Run) {
