@@ -9,6 +9,7 @@
 //!
 //! What you type comes back, from one of four processes. `ps -ef | grep short_way` shows them and
 //! what they do. Ctrl-C stops it: connections in hand are finished first, a second Ctrl-C hurries.
+//! Started by systemd with `Type=notify-reload` it tells when it is ready, and how busy it is.
 
 use std::net::TcpStream;
 
@@ -19,6 +20,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let listener = examples::listen()?;
     Daemon::builder()
         .alias("short_way")
+        .supervised()
         .model(PreFork::start_children(4).max_children(32).requests(1000))
         .serve(listener, echo)
         .map_err(|error: DaemonError| error.into())

@@ -12,7 +12,7 @@ use crate::launch::{self, Launched};
 use crate::log::Verbosity;
 use crate::model::{Model, Solo};
 use crate::program::Program;
-use crate::settings::{OnHup, Settings, Stay};
+use crate::settings::{OnHup, Settings, Stay, Supervised};
 
 /// The way to a daemon: see [`Daemon::builder`].
 #[derive(Debug, Clone, Copy)]
@@ -46,6 +46,17 @@ impl<M> Builder<M> {
     /// started as, without its directories.
     pub fn alias(mut self, alias: impl Into<String>) -> Self {
         self.settings.alias = alias.into();
+        self
+    }
+
+    /// Tells systemd, or any supervisor that speaks sd_notify(3), of the daemon's states: READY when the
+    /// initial children are up, STATUS with the counts, RELOADING, STOPPING, more time while it drains,
+    /// and WATCHDOG while the pool is healthy. Without a `NOTIFY_SOCKET` in the environment nobody is told.
+    ///
+    /// It is a service without callbacks of its own. With some, spawn a
+    /// [`ServiceActor`](daemon_service::ServiceActor) and [register](crate::RegisterWith) the daemon.
+    pub fn supervised(mut self) -> Self {
+        self.settings.supervised = Supervised::Yes;
         self
     }
 

@@ -38,6 +38,9 @@ pub enum DaemonError {
         /// What the system answered.
         source: io::Error,
     },
+    /// The supervisor of a [supervised](crate::Builder::supervised) daemon cannot be told of it.
+    #[error(transparent)]
+    Service(#[from] daemon_service::ServiceError),
     /// The initial children did not come up.
     #[error("{0}")]
     NotReady(String),

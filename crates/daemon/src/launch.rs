@@ -27,13 +27,14 @@ use crate::child::{Life, live};
 use crate::control::Socket;
 use crate::error::DaemonError;
 use crate::log;
-use crate::messages::UntilStopped;
+use crate::messages::{RegisterWith, UntilStopped};
 use crate::model::{Kind, Rules};
 use crate::parent::{
     DaemonActor, Home, Household, NurseryHands, OutOfMemoryKills, Parent, Signalled, Times,
 };
 use crate::program::Program;
-use crate::settings::{Settings, Stay};
+use crate::service;
+use crate::settings::{Settings, Stay, Supervised};
 use crate::signals::Ears;
 
 /// A daemon whose housework is done and whose nursery stands; its actor is still to be started.
@@ -297,6 +298,8 @@ impl<P: Program> Launched<P> {
     ///
     /// - [`DaemonError::NoSystem`] outside of an actix System.
     /// - [`DaemonError::Runtime`] when signals cannot be listened to.
+    /// - [`DaemonError::Service`] when it is [supervised](crate::Builder::supervised) and the
+    ///   environment that a supervisor has set makes no sense.
     pub fn start(self) -> Result<Addr<DaemonActor<P::Request>>, DaemonError> {
         let Launched { program, rules, settings, life, log, parents, nursery, asker, slowlog } =
             self;
@@ -315,6 +318,10 @@ impl<P: Program> Launched<P> {
             .map(Socket::open)
             .transpose()
             .map_err(|source| DaemonError::Runtime { act: "open the control socket", source })?;
+        let service = match settings.supervised {
+            Supervised::Yes => Some(service::spawn(&life.alias, &log)?),
+            Supervised::No => None,
+        };
         let times = Times { grace: settings.grace, boot_timeout: settings.boot_timeout };
         let home = Household::new(rules, times, now()).zip(nursery).map(|(household, nursery)| {
             let kills = OutOfMemoryKills::of_this_cgroup();
@@ -336,6 +343,9 @@ impl<P: Program> Launched<P> {
             DaemonActor::new(parent, control)
         });
         ears.tell(daemon.clone().recipient(), Signalled);
+        if let Some(service) = service {
+            daemon.do_send(RegisterWith(service));
+        }
         program.parent(daemon.clone());
         Ok(daemon)
     }

@@ -8,6 +8,7 @@ use std::io;
 
 use daemon_core::{Phase, PoolError, ReportError, SlotNumber};
 use daemon_nursery::{HandoverError, NurseryError};
+use daemon_service::ServiceError;
 use daemon_sys::process::Pid;
 
 use crate::control::protocol::{Fault, FaultKind};
@@ -43,6 +44,12 @@ sentences! {
                 source: io::Error::from_raw_os_error(24),
             },
             "cannot watch the nursery: Too many open files (os error 24)";
+        DaemonError::Service(_) => DaemonError::Service(ServiceError::Environment {
+                variable: "WATCHDOG_USEC",
+                value: "soon".to_owned(),
+                why: "it is no number".to_owned(),
+            }),
+            "cannot heed WATCHDOG_USEC=\"soon\": it is no number";
         DaemonError::NotReady(_) => DaemonError::NotReady("the initial children do not come up: 5 in a row died before they were ready, the last by exit code 1".to_owned()),
             "the initial children do not come up: 5 in a row died before they were ready, the last by exit code 1";
         DaemonError::NurseryLost(_) =>

@@ -1,7 +1,8 @@
 //! The daemon as a service: its phase drives the states of a service, and what the service is told
 //! reaches the daemon.
 //!
-//! One line in [`Program::parent`](crate::Program::parent) registers it:
+//! A daemon that is [supervised](crate::Builder::supervised) does all that by itself. One with callbacks
+//! of its own spawns the service, and one line in [`Program::parent`](crate::Program::parent) registers it:
 //! `daemon.do_send(RegisterWith(service))`. The service is spawned so that it
 //! [awaits](daemon_service::Settings::await_registration) that. Then
 //!
@@ -19,5 +20,15 @@
 mod link;
 mod rules;
 
+use actix::Addr;
+use daemon_service::{Callbacks, ServiceActor, ServiceError, Settings};
+use slog::Logger;
+
 pub(crate) use link::Link;
 pub(crate) use rules::counts;
+
+/// The service of a daemon that has no callbacks of its own: it waits for the daemon to register.
+pub(crate) fn spawn(alias: &str, log: &Logger) -> Result<Addr<ServiceActor>, ServiceError> {
+    let settings = Settings::new(Callbacks::none()).alias(alias).logger(log.clone());
+    ServiceActor::spawn(settings.await_registration())
+}

@@ -30,11 +30,19 @@ pub(crate) enum Stay {
     Detach,
 }
 
+/// Whether the daemon tells a supervisor of its states.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Supervised {
+    No,
+    Yes,
+}
+
 /// All settings but the model.
 #[derive(Debug, Clone)]
 pub(crate) struct Settings {
     pub(crate) alias: String,
     pub(crate) stay: Stay,
+    pub(crate) supervised: Supervised,
     pub(crate) logfile: Option<PathBuf>,
     pub(crate) logger: Option<Logger>,
     pub(crate) verbosity: Verbosity,
@@ -61,6 +69,7 @@ impl Default for Settings {
         Settings {
             alias: program_name(std::env::args_os().next()),
             stay: Stay::Attached,
+            supervised: Supervised::No,
             logfile: None,
             logger: None,
             verbosity: Verbosity::Normal,
@@ -100,6 +109,10 @@ impl Settings {
     /// to.
     pub(crate) fn check(&self) -> Result<Option<Privileges>, DaemonError> {
         self.check_values()?;
+        match self.supervised {
+            Supervised::Yes => daemon_service::supervisor::check()?,
+            Supervised::No => {}
+        }
         let privileges = self.privileges()?;
         if let Some(privileges) = &privileges {
             privileges.check()?;

@@ -19,9 +19,21 @@ use std::os::unix::net::UnixDatagram;
 use nix::sys::socket::{ControlMessage, MsgFlags, UnixAddr, sendmsg};
 
 use crate::error::ServiceError;
+use crate::master::Master;
 
 pub use descriptors::{Inherited, inherited};
 pub use store::{Forget, Kept, Store};
+
+/// Looks whether what a supervisor has set in the environment makes sense, before anything is begun that
+/// would have to be ended again. No supervisor is no error.
+///
+/// # Errors
+///
+/// [`ServiceError::Environment`] if `NOTIFY_SOCKET` or `WATCHDOG_USEC` make none, and
+/// [`ServiceError::System`] if no socket can be made.
+pub fn check() -> Result<(), ServiceError> {
+    Master::find().map(drop)
+}
 
 /// The socket by which a supervisor is told things.
 #[derive(Debug)]

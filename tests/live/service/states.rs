@@ -43,6 +43,34 @@ fn a_service_is_ready_when_its_pool_is_up_and_says_when_it_stops() {
 }
 
 #[test]
+fn a_daemon_of_the_short_way_tells_its_supervisor_of_its_states() {
+    let start = Start::example("short_way");
+    let mut supervisor = Supervisor::at(&start.dir().join("notify"));
+    let mut daemon = start.environment("NOTIFY_SOCKET", supervisor.address()).begun();
+    let ready = supervisor.until_after(0, "READY", Some("1"));
+    let first = &supervisor.told()[ready];
+    assert!(first.status().starts_with("running: "), "{first:?}");
+    let mut client = daemon.client();
+    assert_eq!(client.ask("hello"), "hello");
+    supervisor.until("one is busy", |told| told.status().contains(" 1 busy"));
+    drop(client);
+    assert!(daemon.parent().signal(Signal::SIGHUP));
+    let reloading = supervisor.until_after(ready, "RELOADING", Some("1"));
+    supervisor.until_after(reloading, "READY", Some("1"));
+    let parent = daemon.parent();
+    assert_eq!(daemon.stop()[&parent], "code 0");
+    supervisor.until_after(reloading, "STOPPING", Some("1"));
+}
+
+#[test]
+fn a_supervised_daemon_refuses_an_environment_that_makes_no_sense() {
+    let start = Start::example("short_way").environment("NOTIFY_SOCKET", "/run/no/such");
+    let ended = start.environment("WATCHDOG_USEC", "soon").fails();
+    assert_eq!(ended.status, "code 1");
+    assert!(ended.error.contains("WATCHDOG_USEC=\"soon\": "), "{}", ended.error);
+}
+
+#[test]
 fn a_service_asks_for_more_time_while_it_drains() {
     let (mut supervisor, mut daemon) = started(&[]);
     let mut client = daemon.client();
