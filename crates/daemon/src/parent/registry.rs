@@ -135,6 +135,9 @@ impl Registry {
         }
         if record.readiness == Readiness::Booting && (status.is_idle() || status.is_busy()) {
             record.readiness = Readiness::Ready;
+            // The nursery's word of its birth may come later than its own.
+            let its_own = || i32::try_from(entry.pid).ok().and_then(Pid::from_raw);
+            record.pid = record.pid.or_else(its_own);
             return Sight::BecameReady;
         }
         Sight::Other

@@ -109,3 +109,22 @@ fn word_of_another_owner_of_the_slot_changes_nothing() {
     assert_eq!(record.dismissed, None);
     assert_eq!(registry.census().starting(), 1);
 }
+
+#[test]
+fn a_child_that_is_ready_is_known_by_its_pid_before_the_nursery_has_told_of_its_birth() {
+    let lines = lines_for(1).unwrap();
+    let lines = Box::leak((0..lines).map(|_line| Line::new()).collect::<Box<[Line]>>());
+    let scoreboard = Scoreboard::format(lines, 1, at(0)).unwrap();
+    let slot = SlotNumber::new(0);
+    let generation = scoreboard.order(slot, at(0)).unwrap();
+    let child = ChildId { slot, generation };
+    let mut registry = Registry::new(1, Calling::Pool);
+    registry.ordered(child, 0, at(0));
+    let seat = Seat::take(scoreboard.board(), slot, generation, 7, at(1), Silent).unwrap();
+    let pid = Pid::from_raw(7).unwrap();
+    registry.saw(&scoreboard.read(slot));
+    assert_eq!(registry.of_process(pid), None);
+    seat.report(Status::Fresh, at(2)).unwrap();
+    assert_eq!(registry.saw(&scoreboard.read(slot)), Sight::BecameReady);
+    assert_eq!(registry.of_process(pid), Some(child));
+}
