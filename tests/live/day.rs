@@ -146,7 +146,7 @@ fn a_day_of_orders() {
         format!(
             "INFO reloading: all children are replaced, role: parent, pid: {parent}, children: 2"
         ),
-        format!("INFO reloaded: all children are new, role: parent, pid: {parent}"),
+        format!("INFO reloaded: all that serve are new, role: parent, pid: {parent}"),
         format!(
             "INFO paused: no more requests are taken, role: parent, pid: {parent}, by: message"
         ),

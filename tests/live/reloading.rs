@@ -103,6 +103,8 @@ fn stop_while_somebody_talks(stop: impl FnOnce(Process) -> bool) {
     let mut greeter = Greeter::start("workers = 2\ngreeting = Ahoy\n");
     let mut ann = Client::of(greeter.port);
     assert_eq!(ann.ask("Ann"), "Ahoy, Ann");
+    // The other worker is at work, too: before that it would die of the signal.
+    assert_eq!(Client::of(greeter.port).ask("Ben"), "Ahoy, Ben");
     assert!(stop(greeter.guard.process()));
     until("nobody listens any more", || is_refused(greeter.port).then_some(()));
     assert_eq!(ann.ask("Ann"), "Ahoy, Ann");

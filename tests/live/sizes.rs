@@ -96,7 +96,7 @@ fn replaced_under_load(daemon: &Daemon, reload: impl FnOnce()) {
             let now = daemon.children();
             (!now.is_empty() && now.iter().all(|child| !before.contains(child))).then_some(())
         });
-        daemon.until_logged("reloaded: all children are new");
+        daemon.until_logged("reloaded: all that serve are new");
         done.store(true, Ordering::Relaxed);
         assert!(load.join().unwrap().into_iter().all(|served| served > 0));
     });

@@ -105,7 +105,7 @@ impl<L: Listen> Gate<L> {
         loop {
             match self.accept_in_turn(&may).await {
                 Ok(stream) => {
-                    if health == Health::Sick {
+                    if health == Health::Sick && stream.is_some() {
                         info!(self.log, "accepting connections again");
                     }
                     return stream;

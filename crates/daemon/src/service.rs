@@ -11,7 +11,7 @@
 //! | starts | brings its first children up |
 //! | runs: a supervisor hears READY | runs |
 //! | pauses, is paused, goes on | shuts its door, keeps it shut, opens it: by message, `daemonctl`, TSTP and CONT alike |
-//! | reads its parameters anew | does what HUP asks for, until all children are new |
+//! | reads its parameters anew | does what HUP asks for, until all children that serve are new |
 //! | stops, with more time asked for at each child that leaves | drains |
 //! | has stopped, with exit code 1 if the daemon has failed | has stopped |
 //!

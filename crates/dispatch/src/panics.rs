@@ -30,13 +30,22 @@ pub(crate) fn caught<T>(act: impl FnOnce() -> T) -> Result<T, Done> {
     panic::catch_unwind(AssertUnwindSafe(act)).map_err(|payload| told(payload.as_ref()))
 }
 
-/// Tells a panic that was caught.
-pub(crate) fn told(payload: &(dyn Any + Send)) -> Done {
-    let words = payload
+/// Runs this, and answers with the words of its panic.
+pub(crate) fn or_words<T>(act: impl FnOnce() -> T) -> Result<T, String> {
+    panic::catch_unwind(AssertUnwindSafe(act)).map_err(|payload| words(payload.as_ref()))
+}
+
+fn words(payload: &(dyn Any + Send)) -> String {
+    payload
         .downcast_ref::<&str>()
         .map(ToString::to_string)
         .or_else(|| payload.downcast_ref::<String>().cloned())
-        .unwrap_or_else(|| "no words".to_owned());
+        .unwrap_or_else(|| "no words".to_owned())
+}
+
+/// Tells a panic that was caught.
+pub(crate) fn told(payload: &(dyn Any + Send)) -> Done {
+    let words = words(payload);
     match LAST.take() {
         Some((place, backtrace)) => {
             Done::Panicked { message: format!("{words}, at {place}"), backtrace }

@@ -93,20 +93,27 @@ thread_local! {
     static SOURCE: RefCell<Option<bytes::Bytes>> = const { RefCell::new(None) };
 }
 
+/// Puts back what was, when the decoding ends: also by a panic of a value's own code.
+struct Before<F: FnMut()>(F);
+
+impl<F: FnMut()> Drop for Before<F> {
+    fn drop(&mut self) {
+        (self.0)();
+    }
+}
+
 /// Decodes without copying what is bulk: it is not to be kept.
 pub(super) fn skimming<T>(decode: impl FnOnce() -> T) -> T {
     let before = SKIM.replace(true);
-    let decoded = decode();
-    SKIM.set(before);
-    decoded
+    let _before = Before(|| SKIM.set(before));
+    decode()
 }
 
 /// Decodes these bytes, in which what is bulk may keep a share.
 pub(super) fn sharing<T>(source: &bytes::Bytes, decode: impl FnOnce(&[u8]) -> T) -> T {
-    let before = SOURCE.replace(Some(source.clone()));
-    let decoded = decode(source);
-    SOURCE.replace(before);
-    decoded
+    let mut before = SOURCE.replace(Some(source.clone()));
+    let _before = Before(|| drop(SOURCE.replace(before.take())));
+    decode(source)
 }
 
 /// Bulk that was found in what is decoded: a share in it, if it is most of it; else a copy, so that
@@ -136,6 +143,19 @@ mod tests {
             sharing(&source, |bytes| (found(&bytes[20..80]), found(&bytes[10..30])));
         assert_eq!((&*most, &*little), (&[7; 60][..], &[7; 20][..]));
         assert!(is_within(&most, &source) && !is_within(&little, &source));
+    }
+
+    #[test]
+    fn a_decoding_that_panics_leaves_nothing_behind() {
+        let source = bytes::Bytes::from(vec![7; 100]);
+        let panics = |act: &dyn Fn()| {
+            let act = std::panic::AssertUnwindSafe(act);
+            assert!(std::panic::catch_unwind(act).is_err());
+        };
+        panics(&|| skimming(|| panic!("as it shall")));
+        panics(&|| sharing(&source, |_bytes| panic!("as it shall")));
+        assert!(!SKIM.get());
+        assert!(SOURCE.with_borrow(Option::is_none));
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! Letters: bytes in memory files, which another process reads and this one uses again.
 
 use std::os::fd::{AsFd, BorrowedFd};
+use std::process;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use daemon_sys::memfd::Area;
@@ -15,6 +16,8 @@ pub(crate) struct Letter {
     /// None when it is being dropped.
     area: Option<Area>,
     length: usize,
+    /// Which process has written it. A fork's child inherits it, but the memory is not its own.
+    writer: u32,
     withdrawn: AtomicBool,
 }
 
@@ -47,7 +50,9 @@ impl Drop for Letter {
         if *self.withdrawn.get_mut() || !self.is_used_again() {
             return;
         }
-        if let Some(area) = self.area.take() {
+        if let Some(area) = self.area.take()
+            && self.writer == process::id()
+        {
             shelf::put(area);
         }
     }
@@ -83,6 +88,7 @@ impl Draft {
 
     pub(super) fn end(self) -> Letter {
         let Draft { area, length } = self;
-        Letter { area: Some(area), length, withdrawn: AtomicBool::new(false) }
+        let (writer, withdrawn) = (process::id(), AtomicBool::new(false));
+        Letter { area: Some(area), length, writer, withdrawn }
     }
 }

@@ -12,6 +12,7 @@ use crate::answer::{Failure, Outcome, Rejection, Reply as Value, When};
 use crate::call::Call;
 use crate::ledger::{Cancelling, LaneId, Order};
 use crate::methods::{Done, Found, Started};
+use crate::panics;
 use crate::reply::Reply;
 use crate::request::{Abandoned, Asked, IfFull, NewRequest, Request, RequestId, Run};
 use crate::transaction::Transaction;
@@ -45,7 +46,10 @@ impl Engine {
             None if self.fallback.is_some() => Ok((Found::Fallback, lane)),
             Some(number) => match self.methods.get(number) {
                 Some(method) => {
-                    method.check(params).map_err(unfit)?;
+                    // A value's own code may panic, and that must not cost the dispatcher.
+                    panics::or_words(|| method.check(params))
+                        .map_err(|words| unfit(format!("to decode them panics: {words}")))?
+                        .map_err(unfit)?;
                     Ok((Found::Method(number), lane))
                 }
                 None => Err(Rejection::UnknownMethod { name: request.name.to_string() }),

@@ -52,8 +52,18 @@ fn errors() {
     });
 }
 
+/// A value whose own code panics when it is decoded.
+struct Explosive;
+
+impl<'de> serde::Deserialize<'de> for Explosive {
+    fn deserialize<D: serde::Deserializer<'de>>(_from: D) -> Result<Self, D::Error> {
+        panic!("as it shall")
+    }
+}
+
 fn refusals() {
-    let builder = builder(0).max_forks(1);
+    let builder =
+        builder(0).max_forks(1).method("explode", |_call, _params: Explosive| Ok::<(), String>(()));
     play(builder, async |stage| {
         let refused = async |request: NewRequest| match stage.send(request).await.unwrap_err() {
             Failure::Rejected(rejection) => rejection,
@@ -63,6 +73,9 @@ fn refusals() {
         assert_eq!(unknown, Rejection::UnknownMethod { name: "unheard of".into() });
         let unfit = refused(NewRequest::to("echo").params((1_u64, 2_u64, 3.5_f64))).await;
         assert!(matches!(unfit, Rejection::BadParams { .. }), "{unfit:?}");
+        let explodes = refused(NewRequest::to("explode").params("x")).await;
+        let Rejection::BadParams { why, .. } = &explodes else { panic!("{explodes:?}") };
+        assert!(why.contains("to decode them panics: as it shall"), "{why}");
         let lane = refused(NewRequest::to("echo").params("x").lane("none")).await;
         assert_eq!(lane, Rejection::UnknownLane { name: "none".into() });
         let long = refused(NewRequest::to("echo").from("x".repeat(2000))).await;

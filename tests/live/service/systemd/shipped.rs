@@ -148,7 +148,7 @@ fn a_reload_is_over_when_all_that_serve_are_new() {
     assert_eq!((unit.show("ActiveState"), unit.parent()), ("active".into(), parent));
     let new = unit.nursery().children().into_iter().filter(|child| !is_old(child));
     assert_eq!(new.count(), 2);
-    assert!(unit.journal().contains("reloaded: all children are new"));
+    assert!(unit.journal().contains("reloaded: all that serve are new"));
     // An old one has a request in hand, and goes when that is done.
     assert_eq!(client.ask("still there"), "still there");
     assert_eq!(Client::of(PORT).ask("to a new one"), "to a new one");

@@ -60,7 +60,7 @@ impl<R: Handover + Send> DaemonActor<R> {
                 self.sessions.reload.tell(&DaemonReload::Begun);
             }
             Notice::Reloaded => {
-                info!(self.log, "reloaded: all children are new");
+                info!(self.log, "reloaded: all that serve are new");
                 self.tell_the_counts_at_a_turn();
                 self.sessions.reload.tell(&DaemonReload::Done);
             }

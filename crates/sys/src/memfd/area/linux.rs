@@ -5,7 +5,7 @@ use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::ptr::NonNull;
 
-use nix::fcntl::{FcntlArg, SealFlag, fcntl};
+use nix::fcntl::{FallocateFlags, FcntlArg, SealFlag, fallocate, fcntl};
 use nix::unistd::ftruncate;
 
 use super::super::platform;
@@ -37,7 +37,7 @@ impl Memory {
             _ => return Err(io::Error::last_os_error()),
         };
         let memory = Memory { fd, start, capacity, touched: 0 };
-        // From now on this mapping alone writes, and no touch of it is ever a SIGBUS.
+        // From now on this mapping alone writes, and nobody can shorten the file under it.
         let seals = SealFlag::F_SEAL_SHRINK
             | SealFlag::F_SEAL_GROW
             | SealFlag::F_SEAL_FUTURE_WRITE
@@ -50,18 +50,24 @@ impl Memory {
     pub(super) fn write(&mut self, at: usize, bytes: &[u8]) -> io::Result<()> {
         let end = at + bytes.len();
         if end > self.touched {
-            self.populate(end);
+            self.provide(end)?;
             self.touched = end;
         }
         self.all().get_mut(at..end).ok_or(io::ErrorKind::InvalidInput)?.copy_from_slice(bytes);
         Ok(())
     }
 
-    /// Has the pages made that are written for the first time: all at once is cheaper than one by
-    /// one. Where the system does not know how (before Linux 5.14), it makes them one by one.
-    fn populate(&mut self, end: usize) {
+    /// Has the memory allotted that is written for the first time: for want of it a touch would be a
+    /// SIGBUS. Then has its pages mapped: all at once is cheaper than one by one. Where the system does
+    /// not know how (before Linux 5.14), it maps them as they are touched.
+    fn provide(&mut self, end: usize) -> io::Result<()> {
         let page = 4096;
         let begin = self.touched / page * page;
+        let range = (libc::off_t::try_from(begin), libc::off_t::try_from(end - begin));
+        let (Ok(at), Ok(length)) = range else {
+            return Err(io::ErrorKind::InvalidInput.into());
+        };
+        fallocate(&self.fd, FallocateFlags::empty(), at, length)?;
         if end - begin > page
             && let Some(first) = self.all().get_mut(begin..end)
         {
@@ -69,6 +75,7 @@ impl Memory {
             // SAFETY: the range is of this mapping, from a page's begin on; its contents stay.
             let _ = unsafe { libc::madvise(first, end - begin, libc::MADV_POPULATE_WRITE) };
         }
+        Ok(())
     }
 
     fn all(&mut self) -> &mut [u8] {
