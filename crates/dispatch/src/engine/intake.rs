@@ -40,7 +40,7 @@ impl Engine {
                 .ok_or_else(|| Rejection::UnknownLane { name: name.to_string() })?,
         };
         let unfit = |why: String| Rejection::BadParams { name: request.name.to_string(), why };
-        let params = request.params.as_ref().map_err(|error| unfit(error.to_string()))?;
+        let params = request.params.as_ref().map_err(|error| error.rejection(&request.name))?;
         match self.methods.find(request.own, &request.name) {
             None if self.fallback.is_some() => Ok((Found::Fallback, lane)),
             Some(number) => match self.methods.get(number) {

@@ -51,7 +51,33 @@ fn frames_with_and_without_memory_come_in_their_order() {
             next += 1;
         }
     }
-    assert!(outbox.is_empty() && outbox.letters.is_empty());
+    assert!(outbox.is_empty() && outbox.memories.is_empty());
+}
+
+#[test]
+fn large_bodies_that_no_file_was_had_for_get_one_when_they_are_sent() {
+    let (near, far) = link::pair().expect("a link");
+    let mut outbox = Outbox::default();
+    for turn in 0..100_u64 {
+        // Each third is in a file already, each third is small.
+        let bytes = Bytes::from(vec![turn as u8; if turn % 3 == 0 { 10 } else { 70_000 }]);
+        let body = Body::of(&bytes).expect("room");
+        let plain = Body::Here(body.bytes().to_vec().into());
+        push(&mut outbox, turn, "some", if turn % 3 == 1 { &plain } else { &body });
+    }
+    let (mut inbox, mut next) = (Inbox::default(), 0);
+    while next < 100 {
+        outbox.flush(&near).expect("the other end is there");
+        inbox.receive(&far).expect("it works");
+        while let Some((turn, _name, body)) = read(&mut inbox) {
+            assert_eq!(turn, next);
+            let bytes: Bytes = body.decode().expect("bytes");
+            assert_eq!(bytes.len(), if turn % 3 == 0 { 10 } else { 70_000 });
+            assert!(bytes.iter().all(|byte| *byte == turn as u8));
+            next += 1;
+        }
+    }
+    assert!(outbox.is_empty() && outbox.memories.is_empty());
 }
 
 #[test]
