@@ -12,7 +12,7 @@ use std::io::{self, IoSlice};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::time::Duration;
 
-use daemon_sys::link::End;
+use daemon_sys::link::{End, FDS_MAX};
 use daemon_sys::memfd::read_exactly;
 use serde::{Deserialize, Serialize};
 
@@ -25,6 +25,10 @@ pub(crate) const FRAME_MAX: usize = SHARED_FROM + 64 * 1024;
 
 /// How many descriptors are sent at once.
 const DESCRIPTORS_AT_ONCE: usize = 60;
+
+/// How many descriptors may wait for their frames: those of two sendings. Those of one come at once, and
+/// those of the next not before all bytes of the former have come, and been read.
+const WAITING_MAX: usize = 2 * FDS_MAX;
 
 /// The length of a frame's length.
 const LENGTH: usize = 4;
@@ -119,6 +123,12 @@ pub(crate) enum FrameError {
     /// Its body's descriptor has not come.
     #[error("a frame whose memory is missing")]
     NoMemory,
+    /// More descriptors have come than frames can want.
+    #[error("{count} descriptors without their frames: {WAITING_MAX} may wait")]
+    Unwanted {
+        /// How many there are.
+        count: usize,
+    },
     /// Its body's memory is not what it says.
     #[error("a frame whose memory cannot be had: {0}")]
     Memory(#[source] daemon_sys::Error),
@@ -166,6 +176,11 @@ impl Inbox {
                 // The system stops where descriptors are, whatever comes after them.
                 let is_cut = length == room.len() || self.descriptors.len() > before;
                 self.filled += length;
+                let count = self.descriptors.len();
+                if count > WAITING_MAX {
+                    self.descriptors.clear();
+                    return Err(io::Error::other(FrameError::Unwanted { count }));
+                }
                 Ok(if is_cut { Received::More } else { Received::All })
             }
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(Received::All),
@@ -252,6 +267,8 @@ impl Rest<'_> {
 pub(crate) struct Outbox {
     bytes: Vec<u8>,
     sent: usize,
+    /// Up to here the descriptors of frames are sent already.
+    covered: usize,
     /// Memory, and where the frame that it belongs to begins.
     memories: VecDeque<(usize, Memory)>,
 }
@@ -303,11 +320,18 @@ impl Outbox {
             }
         }
         self.bytes.clear();
-        self.sent = 0;
+        (self.sent, self.covered) = (0, 0);
         Ok(Flushed::All)
     }
 
     fn send(&mut self, link: &End) -> io::Result<()> {
+        if self.sent < self.covered {
+            // No more descriptors before all frames of those that are sent have gone: there is a most
+            // that may wait at the other end.
+            let bytes = self.bytes.get(self.sent..self.covered).unwrap_or_default();
+            self.sent += link.send(&[IoSlice::new(bytes)], &[])?;
+            return Ok(());
+        }
         // A descriptor goes with the first byte that is sent now, which is not after its frame's.
         let most = self.memories.iter().take(DESCRIPTORS_AT_ONCE);
         let found = descriptors(most.map(|(_begin, memory)| memory))?;
@@ -323,6 +347,7 @@ impl Outbox {
         };
         drop(found);
         self.memories.drain(..now);
+        self.covered = if now == 0 { self.sent } else { until };
         self.sent += sent;
         Ok(())
     }
