@@ -7,6 +7,7 @@ use daemon_core::Moment;
 use daemon_nursery::now;
 use futures::channel::oneshot;
 
+use super::early::Expected;
 use super::{Cargo, Engine, Shared, Staff};
 use crate::answer::{Failure, Outcome, Rejection, Reply as Value, When};
 use crate::call::Call;
@@ -23,6 +24,14 @@ pub(crate) enum Taken {
     Yes,
     /// There is no room: it waits before the queue.
     Full(Box<(NewRequest, Reply)>),
+}
+
+/// What has become of a request that was cancelled.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Cancelled {
+    Told(Cancelling),
+    /// It has not come yet: that it is cancelled is remembered until all that is on its way has.
+    Early,
 }
 
 impl Engine {
@@ -80,21 +89,25 @@ impl Engine {
     }
 
     /// Ends a request of this number.
-    pub(crate) fn cancel(&mut self, id: RequestId, running: Abandoned) -> Cancelling {
+    pub(crate) fn cancel(&mut self, id: RequestId, running: Abandoned) -> Cancelled {
         let Some(key) = self.ledger.find(id) else {
-            self.early.insert(id);
-            // It may be the one that waits for room.
-            self.signals.room.notify_waiters();
-            return Cancelling::Unknown;
+            return match self.early.cancel(id) {
+                Expected::Remembered => {
+                    // It may be the one that waits for room.
+                    self.signals.room.notify_waiters();
+                    Cancelled::Early
+                }
+                Expected::Known | Expected::Past => Cancelled::Told(Cancelling::Unknown),
+            };
         };
         let cancelled = self.ledger.cancel(key, Some(running), now());
         self.pump();
-        cancelled
+        Cancelled::Told(cancelled)
     }
 
     /// A request of this number will not come any more.
     pub(crate) fn forget(&mut self, id: RequestId) {
-        self.early.remove(&id);
+        let _was_cancelled = self.early.is_cancelled(id);
     }
 
     /// Futures were dropped: nobody waits for these.
@@ -113,8 +126,18 @@ impl Engine {
 
 /// Takes a request in. It may run in place, so nobody may hold the engine.
 pub(crate) fn take(shared: &Shared, request: NewRequest, reply: Reply) -> Taken {
+    let id = request.id;
+    let taken = look(shared, request, reply);
+    match &taken {
+        Taken::Yes => shared.borrow_mut().early.taken(id),
+        Taken::Full(_) => {}
+    }
+    taken
+}
+
+fn look(shared: &Shared, request: NewRequest, reply: Reply) -> Taken {
     let mut engine = shared.borrow_mut();
-    if !engine.early.is_empty() && engine.early.remove(&request.id) {
+    if engine.early.is_cancelled(request.id) {
         engine.refuse(request, reply, Failure::Cancelled { when: When::Queued });
         return Taken::Yes;
     }
