@@ -156,6 +156,14 @@ pub enum Rejection {
         /// What is wrong with them.
         why: String,
     },
+    /// The system has no memory for the parameters.
+    #[error("rejected: there is no room for the parameters of method {name:?}: {why}")]
+    NoMemory {
+        /// The method.
+        name: String,
+        /// What was tried, and what the system says.
+        why: String,
+    },
     /// No lane has this name.
     #[error("rejected: unknown lane {name:?}")]
     UnknownLane {

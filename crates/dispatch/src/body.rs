@@ -13,9 +13,10 @@ use std::sync::Arc;
 use serde::de::{DeserializeOwned, IgnoredAny};
 use serde::{Deserialize, Serialize};
 
+use crate::answer::Rejection;
 pub use bulk::Bytes;
-use letter::Draft;
 pub(crate) use letter::Letter;
+use letter::{Added, Draft};
 pub(crate) use shelf::{LINGER, tidy};
 
 /// From so many bytes on a body goes by a memory file.
@@ -27,7 +28,8 @@ pub(crate) const BODY_MAX: usize = u32::MAX as usize;
 /// Encoded parameters, or an encoded result.
 #[derive(Debug, Clone)]
 pub(crate) enum Body {
-    /// In memory of this process: few enough to go in a frame, or come from another process.
+    /// In memory of this process: few enough to go in a frame, come from another process, or as many
+    /// as they are because no memory file could be had.
     Here(bytes::Bytes),
     /// In memory that can be passed on by its descriptor.
     Shared(Arc<Letter>),
@@ -40,6 +42,21 @@ pub(crate) enum EncodeError {
     Value(String),
     #[error("{0}")]
     Memory(String),
+    #[error("too large: {length} bytes, the most is {limit}")]
+    TooLong { length: usize, limit: usize },
+}
+
+impl EncodeError {
+    /// Why a request for this method is refused, whose parameters it were.
+    pub(crate) fn rejection(&self, method: &str) -> Rejection {
+        let (name, why) = (method.to_owned(), self.to_string());
+        match self {
+            EncodeError::Value(_) | EncodeError::TooLong { .. } => {
+                Rejection::BadParams { name, why }
+            }
+            EncodeError::Memory(_) => Rejection::NoMemory { name, why },
+        }
+    }
 }
 
 impl Body {
@@ -51,23 +68,32 @@ impl Body {
 
     /// Encodes a value; a large one straight into a memory file.
     pub(crate) fn of<T: Serialize + ?Sized>(value: &T) -> Result<Body, EncodeError> {
-        let mut spill = Spill::default();
+        Body::within(value, BODY_MAX)
+    }
+
+    /// Encodes a value that may have so many bytes.
+    fn within<T: Serialize + ?Sized>(value: &T, most: usize) -> Result<Body, EncodeError> {
+        let mut spill = Spill::new(most);
         let encoded = value.serialize(&mut rmp_serde::Serializer::new(&mut spill));
         if let Some(why) = spill.trouble {
             return Err(EncodeError::Memory(why));
         }
         encoded.map_err(|error| EncodeError::Value(error.to_string()))?;
-        Ok(spill.end())
+        spill.end()
     }
 
     /// A body from bytes that were encoded elsewhere.
     pub(crate) fn raw(bytes: Vec<u8>) -> Result<Body, EncodeError> {
-        if bytes.len() < SHARED_FROM {
+        Body::raw_within(bytes, BODY_MAX)
+    }
+
+    fn raw_within(bytes: Vec<u8>, most: usize) -> Result<Body, EncodeError> {
+        let mut spill = Spill::new(most);
+        if bytes.len() < SHARED_FROM.min(most) {
             return Ok(Body::Here(bytes.into()));
         }
-        let mut spill = Spill::default();
         spill.take(&bytes).map_err(|error| EncodeError::Memory(error.to_string()))?;
-        Ok(spill.end())
+        spill.end()
     }
 
     /// Its bytes.
@@ -119,38 +145,78 @@ pub(crate) fn fits<T: DeserializeOwned>(bytes: &[u8]) -> Result<(), String> {
     bulk::skimming(|| decode::<T>(bytes).map(drop))
 }
 
-/// Bytes of a value: kept until they are many, then put into a memory file as they come.
-#[derive(Default)]
+/// Bytes of a value: kept until they are many, then put into a memory file as they come, or kept all
+/// the same if there is none to be had. Of too many only the number is kept.
 struct Spill {
-    bytes: Vec<u8>,
-    draft: Option<Draft>,
+    kept: Kept,
+    length: usize,
+    most: usize,
     trouble: Option<String>,
 }
 
+/// Where bytes are kept.
+enum Kept {
+    /// Here, as long as they are few.
+    Few(Vec<u8>),
+    File(Draft),
+    /// Here, however many they are.
+    Many(Vec<u8>),
+    Nowhere,
+}
+
 impl Spill {
-    fn take(&mut self, data: &[u8]) -> Result<(), daemon_sys::Error> {
-        match &mut self.draft {
-            Some(draft) => draft.append(data),
-            None if self.bytes.len() + data.len() < SHARED_FROM => {
-                self.bytes.extend_from_slice(data);
-                Ok(())
-            }
-            None => {
-                let mut draft = Draft::begin(&self.bytes, data.len())?;
-                self.bytes = Vec::new();
-                draft.append(data)?;
-                self.draft = Some(draft);
-                Ok(())
-            }
-        }
+    fn new(most: usize) -> Spill {
+        Spill { kept: Kept::Few(Vec::new()), length: 0, most, trouble: None }
     }
 
-    fn end(self) -> Body {
-        match self.draft {
-            None => Body::Here(self.bytes.into()),
-            Some(draft) => Body::Shared(Arc::new(draft.end())),
+    fn take(&mut self, data: &[u8]) -> Result<(), daemon_sys::Error> {
+        self.length = self.length.saturating_add(data.len());
+        if self.length > self.most {
+            self.kept = Kept::Nowhere;
+            return Ok(());
+        }
+        match &mut self.kept {
+            Kept::Few(bytes) if self.length < SHARED_FROM => bytes.extend_from_slice(data),
+            Kept::Few(bytes) => match Draft::begin(bytes, data.len())? {
+                Some(mut draft) => {
+                    let bytes = std::mem::take(bytes);
+                    self.kept = match draft.append(data)? {
+                        Added::Yes => Kept::File(draft),
+                        Added::No => many(bytes, data)?,
+                    };
+                }
+                None => self.kept = many(std::mem::take(bytes), data)?,
+            },
+            Kept::File(draft) => match draft.append(data)? {
+                Added::Yes => {}
+                Added::No => self.kept = many(draft.bytes().to_vec(), data)?,
+            },
+            Kept::Many(bytes) => {
+                let before = std::mem::take(bytes);
+                self.kept = many(before, data)?;
+            }
+            Kept::Nowhere => {}
+        }
+        Ok(())
+    }
+
+    fn end(self) -> Result<Body, EncodeError> {
+        match self.kept {
+            Kept::Few(bytes) | Kept::Many(bytes) => Ok(Body::Here(bytes.into())),
+            Kept::File(draft) => Ok(Body::Shared(Arc::new(draft.end()))),
+            Kept::Nowhere => Err(EncodeError::TooLong { length: self.length, limit: self.most }),
         }
     }
+}
+
+/// Keeps these bytes too. There may be no memory for so many.
+fn many(mut bytes: Vec<u8>, data: &[u8]) -> Result<Kept, daemon_sys::Error> {
+    if bytes.try_reserve(data.len()).is_err() {
+        let act = format!("keep {} bytes", bytes.len().saturating_add(data.len()));
+        return Err(daemon_sys::Error::os(act, io::ErrorKind::OutOfMemory));
+    }
+    bytes.extend_from_slice(data);
+    Ok(Kept::Many(bytes))
 }
 
 impl io::Write for Spill {
@@ -187,6 +253,30 @@ mod tests {
 
     fn bytes(body: Body) -> Vec<u8> {
         body.bytes().to_vec()
+    }
+
+    #[test]
+    fn what_is_too_large_is_refused_with_both_sizes_before_it_is_sent() {
+        let sizes = [(9, 10), (10, 10), (SHARED_FROM + 5, SHARED_FROM + 5)];
+        for (length, limit) in sizes {
+            // Of ten bytes two tell what they are; of many five.
+            let head = if length < SHARED_FROM { 2 } else { 5 };
+            let value = Bytes::from(vec![1; length - head]);
+            assert_eq!(Body::within(&value, limit).unwrap().bytes().len(), length);
+            assert_eq!(Body::raw_within(vec![1; length], limit).unwrap().bytes().len(), length);
+        }
+        for limit in [10, SHARED_FROM, SHARED_FROM + 50_000] {
+            let length = limit + 100_000;
+            let expected = EncodeError::TooLong { length, limit };
+            let value = Bytes::from(vec![1; length - 5]);
+            assert_eq!(Body::within(&value, limit).unwrap_err(), expected);
+            assert_eq!(Body::raw_within(vec![1; length], limit).unwrap_err(), expected);
+        }
+        // In pieces, past a file that was begun.
+        let words: Vec<String> = (0..20_000).map(|nth| format!("word {nth}")).collect();
+        let length = Body::of(&words).unwrap().bytes().len();
+        let refused = Body::within(&words, 100_000).unwrap_err();
+        assert_eq!(refused.to_string(), format!("too large: {length} bytes, the most is 100000"));
     }
 
     #[test]

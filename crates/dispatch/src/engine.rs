@@ -2,13 +2,14 @@
 //! ledger wants done.
 
 mod deliver;
+mod early;
 mod growth;
 mod intake;
 mod links;
 mod tasks;
 
 use std::cell::RefCell;
-use std::collections::{HashSet, VecDeque};
+use std::collections::VecDeque;
 use std::rc::{Rc, Weak};
 use std::sync::Arc;
 use std::time::Duration;
@@ -27,13 +28,14 @@ use crate::ledger::{Act, Killing, Lane, Ledger};
 use crate::link::Link;
 use crate::methods::Methods;
 use crate::reply::{Hangups, Reply};
-use crate::request::{Asked, NewRequest, Request, RequestDone, RequestId, Run};
+use crate::request::{Asked, NewRequest, Request, RequestDone, Run};
 use crate::talkback::Voice;
 use crate::transaction::Transaction;
 use crate::worker::Endowed;
 
+use early::Early;
 use growth::Growth;
-pub(crate) use intake::{Taken, take};
+pub(crate) use intake::{Cancelled, Taken, take};
 pub(crate) use tasks::run;
 
 /// How long less demand is kept to oneself: a queue that is empty now is often full again at once.
@@ -126,7 +128,7 @@ pub(crate) struct Engine {
     pub(crate) fallback: Option<Recipient<Transaction>>,
     pub(crate) hangups: Arc<Hangups>,
     /// Cancelled before they have come.
-    early: HashSet<RequestId>,
+    early: Early,
     aside: VecDeque<PutAside>,
     /// Transactions and calls in place that are not answered yet.
     elsewhere: usize,
@@ -172,7 +174,7 @@ impl Engine {
             upon_result: None,
             fallback: None,
             hangups: Arc::default(),
-            early: HashSet::new(),
+            early: Early::default(),
             aside: VecDeque::new(),
             elsewhere: 0,
             growth: Growth::default(),

@@ -4,23 +4,31 @@
 //! of whatever length is left. Where a body is in a memory file its descriptor comes no later than
 //! the first byte of its frame.
 
+mod memory;
+mod trouble;
+
 use std::collections::VecDeque;
 use std::io::{self, IoSlice};
-use std::os::fd::{BorrowedFd, OwnedFd};
-use std::sync::Arc;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::time::Duration;
 
-use daemon_sys::link::End;
+use daemon_sys::link::{End, FDS_MAX};
 use daemon_sys::memfd::read_exactly;
 use serde::{Deserialize, Serialize};
 
-use crate::body::{BODY_MAX, Body, Letter, SHARED_FROM};
+use crate::body::{BODY_MAX, Body, SHARED_FROM};
+use memory::{Memory, descriptors};
+pub(crate) use trouble::{Trouble, pause};
 
 /// The longest frame that is taken: a body that is just not worth a memory file, and a head.
 pub(crate) const FRAME_MAX: usize = SHARED_FROM + 64 * 1024;
 
 /// How many descriptors are sent at once.
 const DESCRIPTORS_AT_ONCE: usize = 60;
+
+/// How many descriptors may wait for their frames: those of two sendings. Those of one come at once, and
+/// those of the next not before all bytes of the former have come, and been read.
+const WAITING_MAX: usize = 2 * FDS_MAX;
 
 /// The length of a frame's length.
 const LENGTH: usize = 4;
@@ -93,7 +101,8 @@ pub(crate) enum Place {
 impl Place {
     pub(crate) fn of(body: &Body) -> Place {
         match body {
-            Body::Here(_) => Place::Here,
+            Body::Here(bytes) if bytes.len() < SHARED_FROM => Place::Here,
+            Body::Here(bytes) => Place::Shared(bytes.len() as u64),
             Body::Shared(letter) => Place::Shared(letter.length() as u64),
         }
     }
@@ -114,6 +123,12 @@ pub(crate) enum FrameError {
     /// Its body's descriptor has not come.
     #[error("a frame whose memory is missing")]
     NoMemory,
+    /// More descriptors have come than frames can want.
+    #[error("{count} descriptors without their frames: {WAITING_MAX} may wait")]
+    Unwanted {
+        /// How many there are.
+        count: usize,
+    },
     /// Its body's memory is not what it says.
     #[error("a frame whose memory cannot be had: {0}")]
     Memory(#[source] daemon_sys::Error),
@@ -161,6 +176,11 @@ impl Inbox {
                 // The system stops where descriptors are, whatever comes after them.
                 let is_cut = length == room.len() || self.descriptors.len() > before;
                 self.filled += length;
+                let count = self.descriptors.len();
+                if count > WAITING_MAX {
+                    self.descriptors.clear();
+                    return Err(io::Error::other(FrameError::Unwanted { count }));
+                }
                 Ok(if is_cut { Received::More } else { Received::All })
             }
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(Received::All),
@@ -247,8 +267,10 @@ impl Rest<'_> {
 pub(crate) struct Outbox {
     bytes: Vec<u8>,
     sent: usize,
+    /// Up to here the descriptors of frames are sent already.
+    covered: usize,
     /// Memory, and where the frame that it belongs to begins.
-    letters: VecDeque<(usize, Arc<Letter>)>,
+    memories: VecDeque<(usize, Memory)>,
 }
 
 /// What has become of it.
@@ -270,9 +292,9 @@ impl Outbox {
             Ok(bytes) => self.bytes = bytes,
             Err(error) => return Err(error),
         }
-        match body {
-            Body::Here(bytes) => self.bytes.extend_from_slice(bytes),
-            Body::Shared(letter) => self.letters.push_back((begin, Arc::clone(letter))),
+        match Memory::of(body) {
+            None => self.bytes.extend_from_slice(body.bytes()),
+            Some(memory) => self.memories.push_back((begin, memory)),
         }
         let length = self.bytes.len() - begin - LENGTH;
         let length = u32::try_from(length).unwrap_or(u32::MAX);
@@ -298,25 +320,34 @@ impl Outbox {
             }
         }
         self.bytes.clear();
-        self.sent = 0;
+        (self.sent, self.covered) = (0, 0);
         Ok(Flushed::All)
     }
 
     fn send(&mut self, link: &End) -> io::Result<()> {
+        if self.sent < self.covered {
+            // No more descriptors before all frames of those that are sent have gone: there is a most
+            // that may wait at the other end.
+            let bytes = self.bytes.get(self.sent..self.covered).unwrap_or_default();
+            self.sent += link.send(&[IoSlice::new(bytes)], &[])?;
+            return Ok(());
+        }
         // A descriptor goes with the first byte that is sent now, which is not after its frame's.
-        let now = self.letters.len().min(DESCRIPTORS_AT_ONCE);
-        let until = self.letters.get(now).map_or(self.bytes.len(), |(begin, _letter)| *begin);
+        let most = self.memories.iter().take(DESCRIPTORS_AT_ONCE);
+        let found = descriptors(most.map(|(_begin, memory)| memory))?;
+        let now = found.len();
+        let until = self.memories.get(now).map_or(self.bytes.len(), |(begin, _memory)| *begin);
         let bytes = self.bytes.get(self.sent..until).unwrap_or_default();
         let bytes = IoSlice::new(bytes);
         let sent = if now == 0 {
             link.send(&[bytes], &[])?
         } else {
-            let letters = self.letters.iter().take(now);
-            let fds: Vec<BorrowedFd<'_>> =
-                letters.filter_map(|(_begin, letter)| letter.fd()).collect();
+            let fds: Vec<BorrowedFd<'_>> = found.iter().map(AsFd::as_fd).collect();
             link.send(&[bytes], &fds)?
         };
-        self.letters.drain(..now);
+        drop(found);
+        self.memories.drain(..now);
+        self.covered = if now == 0 { self.sent } else { until };
         self.sent += sent;
         Ok(())
     }

@@ -25,7 +25,9 @@ use crate::talkback::{Detail, Voice};
 use crate::worker::{self, Endowed};
 
 impl Builder {
-    /// Does the housework and forks the nursery, before any runtime.
+    /// Does the housework and forks the nursery, before any runtime. The soft limit of open files
+    /// is raised to the hard one, unless the daemon was given a
+    /// [limit](actix_daemon::Builder::limit) of its own.
     ///
     /// # Errors
     ///
@@ -50,6 +52,8 @@ impl Builder {
             trouble: _none,
             outside,
         } = self;
+        // What the system does not give is done without: letters are as many as there may be.
+        let _ = daemon_sys::limits::raise_open_files_limit();
         let title = fork_name.unwrap_or_else(|| alias.clone());
         let mut daemon = daemon.alias(alias).title(title);
         if detail == Detail::Verbose {

@@ -132,6 +132,8 @@ pub(crate) struct Link {
     pub(crate) last: Name,
     /// Whether somebody waits for the link to take more.
     pub(crate) writer: Writer,
+    /// How often in a row it could not be sent to, for want of something that is no worker's fault.
+    pub(crate) vain: u32,
     pub(crate) dirty: bool,
 }
 
@@ -142,7 +144,7 @@ pub(crate) enum Said {
     Ready,
 }
 
-/// Whether a task waits until there is room to write.
+/// Whether a task waits until there is room to write, or until it is tried again.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Writer {
     None,
@@ -163,6 +165,7 @@ impl Link {
             said: Said::Nothing,
             last: Name::Borrowed("-"),
             writer: Writer::None,
+            vain: 0,
             dirty: false,
         })
     }

@@ -47,6 +47,11 @@ sentences! {
                 why: "two numbers are wanted".to_owned(),
             },
             "rejected: the parameters of method \"add\" don't fit: two numbers are wanted";
+        Rejection::NoMemory { .. } => Rejection::NoMemory {
+                name: "add".to_owned(),
+                why: "cannot keep 9 bytes: out of memory".to_owned(),
+            },
+            "rejected: there is no room for the parameters of method \"add\": cannot keep 9 bytes: out of memory";
         Rejection::UnknownLane { .. } => Rejection::UnknownLane { name: "fast".to_owned() },
             "rejected: unknown lane \"fast\"";
         Rejection::LongName { .. } => Rejection::LongName { length: 900, limit: 255 },

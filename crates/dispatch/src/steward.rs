@@ -12,7 +12,7 @@ use daemon_core::{Hold, Manner, Phase};
 use daemon_nursery::Handover;
 
 use crate::dispatcher::{DispatcherActor, Passed};
-use crate::engine::Shared;
+use crate::engine::{Cancelled, Shared};
 use crate::ledger::Cancelling;
 use crate::request::{Abandoned, RequestId};
 
@@ -48,12 +48,14 @@ impl Handler<Cancel> for Steward {
             Running::Terminate => Abandoned::Terminated,
         };
         let cancelled = self.shared.borrow_mut().cancel(cancel.id, running);
-        match cancelled {
-            // It is remembered until all that is on its way has come.
-            Cancelling::Unknown => self.dispatcher.do_send(Passed(cancel.id)),
-            Cancelling::Queued | Cancelling::Terminated | Cancelling::RunsOn => {}
-        }
-        MessageResult(cancelled)
+        MessageResult(match cancelled {
+            Cancelled::Early => {
+                // It is remembered until all that is on its way has come.
+                self.dispatcher.do_send(Passed(cancel.id));
+                Cancelling::Unknown
+            }
+            Cancelled::Told(cancelling) => cancelling,
+        })
     }
 }
 

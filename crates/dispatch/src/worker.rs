@@ -13,14 +13,16 @@ use daemon_sys::link::End;
 use daemon_sys::watch;
 use futures::{FutureExt, select_biased};
 use serde::Serialize;
-use slog::{Logger, error};
+use slog::{Logger, error, warn};
 use tokio::io::unix::AsyncFd;
 use tokio::time::sleep;
 
 use crate::body::{self, Body};
 use crate::call::Call;
 use crate::claims::Board;
-use crate::frame::{Answer, Ending, Flushed, Inbox, Order, Outbox, Place, Received, Word};
+use crate::frame::{
+    Answer, Ending, Flushed, Inbox, Order, Outbox, Place, Received, Trouble, Word, pause,
+};
 use crate::link;
 use crate::methods::{Done, Methods, Started};
 use crate::panics;
@@ -45,7 +47,7 @@ pub(crate) async fn live(
     if let Some(init) = &methods.hooks.fork_init {
         init();
     }
-    match Worker::new(child, link, methods, board) {
+    match Worker::new(child, link, methods, board, log.clone()) {
         Ok(mut worker) => {
             // The parent is gone, or the link is broken: there is nothing to stay for.
             if let Err(error) = worker.work().await {
@@ -70,6 +72,7 @@ struct Worker {
     /// What the scoreboard says that it does.
     label: String,
     farewell: Told,
+    log: Logger,
 }
 
 /// Whether the parent knows that it leaves.
@@ -114,6 +117,7 @@ impl Worker {
         link: OwnedFd,
         methods: Rc<Methods>,
         board: Board,
+        log: Logger,
     ) -> io::Result<Worker> {
         let watch = watch::readable(link.try_clone()?).map_err(broken)?;
         Ok(Worker {
@@ -128,6 +132,7 @@ impl Worker {
             told: VecDeque::new(),
             label: String::new(),
             farewell: Told::No,
+            log,
         })
     }
 
@@ -225,7 +230,11 @@ impl Worker {
         // What is printed without an end of line is printed now, while it is this method's.
         let _ = io::stdout().flush();
         let took = call.taken();
-        let (end, body) = told(done).map_err(broken)?;
+        let (end, body) = match told(done) {
+            Ok(told) => told,
+            // Its words are few.
+            Err(error) => (Ending::Failed, Body::of(&error.to_string()).map_err(broken)?),
+        };
         match self.board.end(self.slot, turn) {
             Ended::Yes => {}
             // It is being killed for what it did; nobody waits for the answer.
@@ -268,12 +277,31 @@ impl Worker {
     }
 
     /// Sends all there is before anything else is begun: what is done is known then, whatever
-    /// becomes of what comes next.
+    /// becomes of what comes next. What the system is short of is waited for.
     async fn flush(&mut self) -> io::Result<()> {
-        while self.outbox.flush(&self.end)? == Flushed::Waiting {
-            link::room(&self.end).await?;
+        let mut vain = 0;
+        loop {
+            let trouble = match self.outbox.flush(&self.end) {
+                Ok(Flushed::All) => return Ok(()),
+                Ok(Flushed::Waiting) => match link::room(&self.end).await {
+                    Ok(()) => continue,
+                    Err(error) => error,
+                },
+                Err(error) => error,
+            };
+            match Trouble::of(&trouble) {
+                Trouble::Gone => return Err(trouble),
+                Trouble::Passing if vain == 0 => {
+                    warn!(
+                        self.log,
+                        "an answer cannot be sent at present, and it is tried again: {}", trouble
+                    );
+                }
+                Trouble::Passing => {}
+            }
+            sleep(pause(vain)).await;
+            vain = vain.saturating_add(1);
         }
-        Ok(())
     }
 }
 

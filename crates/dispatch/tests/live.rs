@@ -13,6 +13,7 @@ mod live {
     pub(crate) mod play;
     pub(crate) mod printing;
     pub(crate) mod queueing;
+    pub(crate) mod scarce;
     pub(crate) mod thousands;
 }
 #[path = "../../../tests/scenarios.rs"]
@@ -20,7 +21,9 @@ mod scenarios;
 
 use std::process::ExitCode;
 
-use live::{crashes, end, limits, methods, originals, payloads, printing, queueing, thousands};
+use live::{
+    crashes, end, limits, methods, originals, payloads, printing, queueing, scarce, thousands,
+};
 
 fn main() -> ExitCode {
     scenarios::run(&[
@@ -30,6 +33,7 @@ fn main() -> ExitCode {
         limits::SCENARIOS,
         queueing::SCENARIOS,
         payloads::SCENARIOS,
+        scarce::SCENARIOS,
         printing::SCENARIOS,
         end::SCENARIOS,
         thousands::SCENARIOS,

@@ -138,6 +138,13 @@ impl Error {
     pub fn is_shortage(&self) -> bool {
         matches!(self.number(), Some(libc::EAGAIN | libc::ENOMEM))
     }
+
+    /// Says whether the system has no more descriptors, for this process (`EMFILE`) or for all
+    /// (`ENFILE`), or no memory to map a file (`ENOMEM`), so that what needs none may still be done.
+    #[must_use]
+    pub fn is_shortage_of_files(&self) -> bool {
+        matches!(self.number(), Some(libc::EMFILE | libc::ENFILE | libc::ENOMEM))
+    }
 }
 
 /// Writes a system error as a lowercase fragment: `permission denied`.

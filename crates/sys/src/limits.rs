@@ -116,6 +116,20 @@ pub fn open_files_limit() -> Result<u64> {
     Ok(u64::try_from(i128::from(soft)).unwrap_or(UNLIMITED))
 }
 
+/// Raises how many descriptors this process may have open to the most that it may choose itself (from
+/// the soft limit to the hard one), and returns how many that are, or [`UNLIMITED`].
+///
+/// # Errors
+///
+/// If the system gives less than its hard limit says, as macOS does where that is none.
+pub fn raise_open_files_limit() -> Result<u64> {
+    let (_, hard) = getrlimit(resource::Resource::RLIMIT_NOFILE)
+        .map_err(|errno| Error::os("read the limit of open files", errno))?;
+    setrlimit(resource::Resource::RLIMIT_NOFILE, hard, hard)
+        .map_err(|errno| Error::os(format!("raise the limit of open files to {hard}"), errno))?;
+    open_files_limit()
+}
+
 /// Gives this process a niceness: from -20, the most favoured, to 19; 0 is usual. Only root may
 /// lower it.
 ///
@@ -148,6 +162,15 @@ mod tests {
     fn a_directory_that_is_not_there_is_named() {
         let error = change_dir("/nonexistent").expect_err("refused").to_string();
         assert_eq!(error, "cannot change to directory /nonexistent: no such file or directory");
+    }
+
+    #[test]
+    fn the_limit_of_open_files_is_raised_to_the_hard_one() {
+        let (soft, hard) = getrlimit(resource::Resource::RLIMIT_NOFILE).expect("readable");
+        setrlimit(resource::Resource::RLIMIT_NOFILE, soft.min(512), hard).expect("lowered");
+        let raised = raise_open_files_limit().expect("raised");
+        assert_eq!(getrlimit(resource::Resource::RLIMIT_NOFILE).expect("readable"), (hard, hard));
+        assert_eq!(open_files_limit().expect("readable"), raised);
     }
 
     #[test]

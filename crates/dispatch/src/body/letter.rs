@@ -4,9 +4,7 @@ use std::os::fd::{AsFd, BorrowedFd};
 use std::process;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use daemon_sys::memfd::Area;
-
-use super::shelf;
+use super::shelf::{self, Area};
 
 /// Bytes that can be passed on by their descriptor. Nobody changes them while this is there.
 ///
@@ -58,6 +56,13 @@ impl Drop for Letter {
     }
 }
 
+/// Whether bytes were added to a letter.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Added {
+    Yes,
+    No,
+}
+
 /// A letter that is being written.
 #[derive(Debug)]
 pub(super) struct Draft {
@@ -66,24 +71,31 @@ pub(super) struct Draft {
 }
 
 impl Draft {
-    /// Begins with these bytes, when as many more will follow.
-    pub(super) fn begin(bytes: &[u8], more: usize) -> Result<Draft, daemon_sys::Error> {
-        let mut area = shelf::take(bytes.len() + more)?;
+    /// Begins with these bytes, when as many more will follow; if there may be another file.
+    pub(super) fn begin(bytes: &[u8], more: usize) -> Result<Option<Draft>, daemon_sys::Error> {
+        let Some(mut area) = shelf::take(bytes.len() + more)? else { return Ok(None) };
         area.write(0, bytes)?;
-        Ok(Draft { area, length: bytes.len() })
+        Ok(Some(Draft { area, length: bytes.len() }))
     }
 
-    /// Adds these bytes. Where they do not fit in, all moves to a larger file.
-    pub(super) fn append(&mut self, bytes: &[u8]) -> Result<(), daemon_sys::Error> {
+    /// What it has.
+    pub(super) fn bytes(&self) -> &[u8] {
+        self.area.bytes(self.length)
+    }
+
+    /// Adds these bytes. Where they do not fit in, all moves to a larger file; if there may be none
+    /// nothing is added.
+    pub(super) fn append(&mut self, bytes: &[u8]) -> Result<Added, daemon_sys::Error> {
         let end = self.length.saturating_add(bytes.len());
         if end > self.area.capacity() {
-            let mut larger = shelf::take(end.max(self.area.capacity().saturating_mul(2)))?;
+            let room = end.max(self.area.capacity().saturating_mul(2));
+            let Some(mut larger) = shelf::take(room)? else { return Ok(Added::No) };
             larger.write(0, self.area.bytes(self.length))?;
             shelf::put(std::mem::replace(&mut self.area, larger));
         }
         self.area.write(self.length, bytes)?;
         self.length = end;
-        Ok(())
+        Ok(Added::Yes)
     }
 
     pub(super) fn end(self) -> Letter {

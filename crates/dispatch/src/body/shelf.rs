@@ -4,13 +4,17 @@
 //! Each process has a shelf of its own, never larger than [`KEPT_MAX`]; what nobody has used for a
 //! while is let go ([`tidy`]).
 
+use std::ops::{Deref, DerefMut};
+use std::os::fd::{AsFd, BorrowedFd};
 use std::process;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use daemon_core::Moment;
 use daemon_nursery::now;
-use daemon_sys::memfd::Area;
+use daemon_sys::limits::open_files_limit;
+use daemon_sys::memfd;
 use tokio::sync::Notify;
 use tokio::time::sleep;
 
@@ -22,6 +26,67 @@ const AREA_MIN: usize = 2 * super::SHARED_FROM;
 
 /// How long a file is kept that nobody uses.
 pub(crate) const LINGER: Duration = Duration::from_secs(1);
+
+/// So many files a process has at most, however many descriptors it may have: each is a mapping too,
+/// of which Linux gives a process 65,530 (vm.max_map_count).
+const HELD_MAX: usize = 16 * 1024;
+
+/// How many files a process may have that may have so many descriptors: a quarter. The rest is for
+/// links, for what comes over them, and for the program's own.
+fn most(descriptors: u64) -> usize {
+    usize::try_from(descriptors / 4).unwrap_or(HELD_MAX).min(HELD_MAX)
+}
+
+/// How many files there are. A forked process has its parent's descriptors, and so its number.
+static HELD: AtomicUsize = AtomicUsize::new(0);
+
+/// A memory file, counted for as long as it is there.
+#[derive(Debug)]
+pub(super) struct Area(memfd::Area);
+
+impl Area {
+    /// Makes one, if another may be had: who cannot have one keeps its bytes in plain memory.
+    fn make(room: usize) -> Result<Option<Area>, daemon_sys::Error> {
+        let most = most(open_files_limit()?);
+        let counted = |held: usize| (held < most).then_some(held + 1);
+        if HELD.fetch_update(Ordering::Relaxed, Ordering::Relaxed, counted).is_err() {
+            return Ok(None);
+        }
+        match memfd::Area::make("task", room) {
+            Ok(area) => Ok(Some(Area(area))),
+            Err(error) => {
+                HELD.fetch_sub(1, Ordering::Relaxed);
+                if error.is_shortage_of_files() { Ok(None) } else { Err(error) }
+            }
+        }
+    }
+}
+
+impl Drop for Area {
+    fn drop(&mut self) {
+        HELD.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+impl Deref for Area {
+    type Target = memfd::Area;
+
+    fn deref(&self) -> &memfd::Area {
+        &self.0
+    }
+}
+
+impl DerefMut for Area {
+    fn deref_mut(&mut self) -> &mut memfd::Area {
+        &mut self.0
+    }
+}
+
+impl AsFd for Area {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.0.as_fd()
+    }
+}
 
 /// Something that has room for so many bytes.
 trait Room {
@@ -105,13 +170,13 @@ fn own() -> MutexGuard<'static, Own> {
     own
 }
 
-/// Takes a file with room for so many bytes, or makes one.
-pub(super) fn take(length: usize) -> Result<Area, daemon_sys::Error> {
+/// Takes a file with room for so many bytes, or makes one, if there may be another.
+pub(super) fn take(length: usize) -> Result<Option<Area>, daemon_sys::Error> {
     let room = room_for(length);
     let kept = own().shelf.take(room);
     match kept {
-        Some(area) => Ok(area),
-        None => Area::make("task", room),
+        Some(area) => Ok(Some(area)),
+        None => Area::make(room),
     }
 }
 
@@ -195,6 +260,14 @@ mod tests {
         assert_eq!((shelf.kept.len(), shelf.bytes), (1, AREA_MIN));
         assert_eq!(shelf.tidy(at(2200)).len(), 1);
         assert_eq!(shelf.bytes, 0);
+    }
+
+    #[test]
+    fn a_quarter_of_the_descriptors_may_be_files_and_never_too_many() {
+        let table = [(0, 0), (256, 64), (1024, 256), (65_536, HELD_MAX), (u64::MAX, HELD_MAX)];
+        for (descriptors, expected) in table {
+            assert_eq!(most(descriptors), expected, "{descriptors}");
+        }
     }
 
     #[test]

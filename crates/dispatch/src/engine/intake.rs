@@ -7,6 +7,7 @@ use daemon_core::Moment;
 use daemon_nursery::now;
 use futures::channel::oneshot;
 
+use super::early::Expected;
 use super::{Cargo, Engine, Shared, Staff};
 use crate::answer::{Failure, Outcome, Rejection, Reply as Value, When};
 use crate::call::Call;
@@ -26,6 +27,14 @@ pub(crate) enum Taken {
     Full(Box<(NewRequest, Reply)>),
 }
 
+/// What has become of a request that was cancelled.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Cancelled {
+    Told(Cancelling),
+    /// It has not come yet: that it is cancelled is remembered until all that is on its way has.
+    Early,
+}
+
 impl Engine {
     /// What is known of a request before a worker is bothered.
     fn judge(&self, request: &NewRequest) -> Result<(Found, LaneId), Rejection> {
@@ -41,7 +50,7 @@ impl Engine {
                 .ok_or_else(|| Rejection::UnknownLane { name: name.to_string() })?,
         };
         let unfit = |why: String| Rejection::BadParams { name: request.name.to_string(), why };
-        let params = request.params.as_ref().map_err(|error| unfit(error.to_string()))?;
+        let params = request.params.as_ref().map_err(|error| error.rejection(&request.name))?;
         match self.methods.find(request.own, &request.name) {
             None if self.fallback.is_some() => Ok((Found::Fallback, lane)),
             Some(number) => match self.methods.get(number) {
@@ -84,21 +93,25 @@ impl Engine {
     }
 
     /// Ends a request of this number.
-    pub(crate) fn cancel(&mut self, id: RequestId, running: Abandoned) -> Cancelling {
+    pub(crate) fn cancel(&mut self, id: RequestId, running: Abandoned) -> Cancelled {
         let Some(key) = self.ledger.find(id) else {
-            self.early.insert(id);
-            // It may be the one that waits for room.
-            self.signals.room.notify_waiters();
-            return Cancelling::Unknown;
+            return match self.early.cancel(id) {
+                Expected::Remembered => {
+                    // It may be the one that waits for room.
+                    self.signals.room.notify_waiters();
+                    Cancelled::Early
+                }
+                Expected::Known | Expected::Past => Cancelled::Told(Cancelling::Unknown),
+            };
         };
         let cancelled = self.ledger.cancel(key, Some(running), now());
         self.pump();
-        cancelled
+        Cancelled::Told(cancelled)
     }
 
     /// A request of this number will not come any more.
     pub(crate) fn forget(&mut self, id: RequestId) {
-        self.early.remove(&id);
+        let _was_cancelled = self.early.is_cancelled(id);
     }
 
     /// Futures were dropped: nobody waits for these.
@@ -117,8 +130,18 @@ impl Engine {
 
 /// Takes a request in. It may run in place, so nobody may hold the engine.
 pub(crate) fn take(shared: &Shared, request: NewRequest, reply: Reply) -> Taken {
+    let id = request.id;
+    let taken = look(shared, request, reply);
+    match &taken {
+        Taken::Yes => shared.borrow_mut().early.taken(id),
+        Taken::Full(_) => {}
+    }
+    taken
+}
+
+fn look(shared: &Shared, request: NewRequest, reply: Reply) -> Taken {
     let mut engine = shared.borrow_mut();
-    if !engine.early.is_empty() && engine.early.remove(&request.id) {
+    if engine.early.is_cancelled(request.id) {
         engine.refuse(request, reply, Failure::Cancelled { when: When::Queued });
         return Taken::Yes;
     }

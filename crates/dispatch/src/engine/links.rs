@@ -8,7 +8,7 @@ use daemon_nursery::now;
 
 use super::deliver::outcome;
 use super::{Cargo, Engine};
-use crate::frame::{Answer, Flushed, Order, Place, Received, Word};
+use crate::frame::{Answer, Flushed, Order, Place, Received, Trouble, Word};
 use crate::ledger::Key;
 use crate::link::{self, Link, Said, Writer};
 use crate::request::Asked;
@@ -186,10 +186,16 @@ impl Engine {
             let Some(Some(link)) = self.links.get_mut(slot) else { continue };
             link.dirty = false;
             match link.outbox.flush(&link.end) {
-                Ok(Flushed::All) => {}
-                Ok(Flushed::Waiting) => self.wait_for_room(slot),
-                // It is gone: its end is reported, and what it has not begun goes to others then.
-                Err(_broken) => {}
+                Ok(Flushed::All) => link.vain = 0,
+                Ok(Flushed::Waiting) => {
+                    link.vain = 0;
+                    self.wait_for_room(slot);
+                }
+                Err(error) => match Trouble::of(&error) {
+                    // Its end is reported, and what it has not begun goes to others then.
+                    Trouble::Gone => {}
+                    Trouble::Passing => self.try_later(slot, &error),
+                },
             }
         }
         self.dirty = dirty;

@@ -12,7 +12,7 @@ use tokio::time::sleep;
 
 use super::{DEMAND_LINGER, Engine, Shared, Staff};
 use crate::body;
-use crate::frame::Received;
+use crate::frame::{Received, pause};
 use crate::link::{self, Link, Near, NewLink, NewLinks, Writer};
 use crate::printed::{Looked, Printed, Stream};
 
@@ -150,16 +150,47 @@ impl Engine {
         }
         let (child, end) = (link.child, Rc::clone(&link.end));
         actix_rt::spawn(async move {
-            // Without a watch it is tried again at once; what is wrong then is told by the link.
-            let _ = link::room(&end).await;
+            if link::room(&end).await.is_err() {
+                // Without a watch it is tried again; what is wrong then is told by the link.
+                sleep(pause(0)).await;
+            }
             shared.borrow_mut().room(child);
         });
     }
 
-    /// What a worker says cannot be understood: it is of no more use.
+    /// A link takes nothing, and that is not its worker's fault: it is tried again after a pause.
+    pub(super) fn try_later(&mut self, slot: usize, error: &std::io::Error) {
+        let Some(shared) = self.me.upgrade() else { return };
+        let Some(Some(link)) = self.links.get_mut(slot) else { return };
+        match std::mem::replace(&mut link.writer, Writer::Waits) {
+            Writer::Waits => return,
+            Writer::None => {}
+        }
+        let (child, vain) = (link.child, link.vain);
+        link.vain = vain.saturating_add(1);
+        if vain == 0 {
+            self.voice.warn(format_args!(
+                "Fork {slot} cannot be sent to at present, and it is tried again: {error}"
+            ));
+        }
+        actix_rt::spawn(async move {
+            sleep(pause(vain)).await;
+            shared.borrow_mut().room(child);
+        });
+    }
+
+    /// What a worker says cannot be understood: its link is of no more use.
     pub(super) fn broken(&mut self, child: ChildId, error: &std::io::Error) {
         let slot = child.slot.index();
-        self.voice.warn(format_args!("Fork {slot} is not understood, and killed: {error}"));
+        if error.kind() == std::io::ErrorKind::InvalidData {
+            // It is healthy; but what it says next cannot be put in order any more.
+            self.voice.warn(format_args!(
+                "This process may have no more descriptors, and fork {slot}, whose answers are lost \
+                 by that, is killed: {error}"
+            ));
+        } else {
+            self.voice.warn(format_args!("Fork {slot} is not understood, and killed: {error}"));
+        }
         self.ledger.worker_leaves(slot, now());
         if let (Some(pid), Staff::Workers { daemon, .. }) = (self.ledger.pid_of(slot), &self.staff)
         {

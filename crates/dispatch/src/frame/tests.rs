@@ -34,10 +34,14 @@ fn read(inbox: &mut Inbox) -> Option<(u64, String, Body)> {
 fn frames_with_and_without_memory_come_in_their_order() {
     let (near, far) = link::pair().expect("a link");
     let mut outbox = Outbox::default();
+    // They are kept until they are read: their files would be used again, by tests beside this one.
+    let mut kept = Vec::new();
     for turn in 0..200 {
         let large = turn % 2 == 1;
         let body = Bytes::from(vec![turn as u8; if large { SHARED_FROM } else { 10 }]);
-        push(&mut outbox, turn, "some", &Body::of(&body).expect("room"));
+        let body = Body::of(&body).expect("room");
+        push(&mut outbox, turn, "some", &body);
+        kept.push(body);
     }
     let mut inbox = Inbox::default();
     let mut next = 0;
@@ -51,7 +55,35 @@ fn frames_with_and_without_memory_come_in_their_order() {
             next += 1;
         }
     }
-    assert!(outbox.is_empty() && outbox.letters.is_empty());
+    assert!(outbox.is_empty() && outbox.memories.is_empty());
+}
+
+#[test]
+fn large_bodies_that_no_file_was_had_for_get_one_when_they_are_sent() {
+    let (near, far) = link::pair().expect("a link");
+    let mut outbox = Outbox::default();
+    let mut kept = Vec::new();
+    for turn in 0..100_u64 {
+        // Each third is in a file already, each third is small.
+        let bytes = Bytes::from(vec![turn as u8; if turn % 3 == 0 { 10 } else { 70_000 }]);
+        let body = Body::of(&bytes).expect("room");
+        let plain = Body::Here(body.bytes().to_vec().into());
+        push(&mut outbox, turn, "some", if turn % 3 == 1 { &plain } else { &body });
+        kept.push(body);
+    }
+    let (mut inbox, mut next) = (Inbox::default(), 0);
+    while next < 100 {
+        outbox.flush(&near).expect("the other end is there");
+        inbox.receive(&far).expect("it works");
+        while let Some((turn, _name, body)) = read(&mut inbox) {
+            assert_eq!(turn, next);
+            let bytes: Bytes = body.decode().expect("bytes");
+            assert_eq!(bytes.len(), if turn % 3 == 0 { 10 } else { 70_000 });
+            assert!(bytes.iter().all(|byte| *byte == turn as u8));
+            next += 1;
+        }
+    }
+    assert!(outbox.is_empty() && outbox.memories.is_empty());
 }
 
 #[test]
@@ -105,6 +137,49 @@ fn memory_that_is_missing_or_too_short_is_an_error() {
     let (head, rest) = inbox.next::<Order<'_>>().expect("a frame").expect("whole");
     let error = rest.body(head.body).expect_err("refused").to_string();
     assert!(error.starts_with("a frame whose memory cannot be had: cannot read 6"), "{error}");
+}
+
+#[test]
+fn no_more_descriptors_wait_than_may_however_little_room_a_link_has() {
+    let (near, far) = link::pair().expect("a link");
+    let mut outbox = Outbox::default();
+    let (small, large) = (vec![3; 60_000], Bytes::from(vec![7; SHARED_FROM]));
+    let small = Body::Here(small.into());
+    let large = Body::of(&large).expect("room");
+    for turn in 0..400 {
+        push(&mut outbox, turn, "some", if turn % 2 == 0 { &large } else { &small });
+    }
+    let (mut inbox, mut next) = (Inbox::default(), 0);
+    while next < 400 {
+        outbox.flush(&near).expect("the other end is there");
+        inbox.receive(&far).expect("no more than may wait");
+        while let Some((turn, _name, _body)) = read(&mut inbox) {
+            assert_eq!(turn, next);
+            next += 1;
+        }
+        // Those of whole sendings that have not come whole.
+        assert!(inbox.descriptors.len() <= DESCRIPTORS_AT_ONCE);
+    }
+}
+
+#[test]
+fn descriptors_that_no_frame_wants_are_an_error_and_are_closed() {
+    let (near, far) = link::pair().expect("a link");
+    let mut inbox = Inbox::default();
+    // The begin of a frame that never ends.
+    near.send(&[IoSlice::new(&[0, 1, 0, 0])], &[]).expect("room");
+    inbox.receive(&far).expect("half a frame");
+    let many = vec![near.as_fd(); FDS_MAX];
+    for waiting in [FDS_MAX, 2 * FDS_MAX] {
+        near.send(&[IoSlice::new(&[0])], &many).expect("room");
+        inbox.receive(&far).expect("so many may wait");
+        assert!(inbox.next::<Word>().expect("no error").is_none());
+        assert_eq!(inbox.descriptors.len(), waiting);
+    }
+    near.send(&[IoSlice::new(&[0])], &[near.as_fd()]).expect("room");
+    let error = inbox.receive(&far).expect_err("refused").to_string();
+    assert_eq!(error, "129 descriptors without their frames: 128 may wait");
+    assert!(inbox.descriptors.is_empty());
 }
 
 #[test]
