@@ -3,29 +3,15 @@
 use std::path::PathBuf;
 use std::process::{Command, Output};
 use std::sync::atomic::{AtomicU32, Ordering};
-use std::thread::park_timeout;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use tempfile::TempDir;
 use windows_service::service::{Service, ServiceAccess, ServiceState, ServiceStatus};
 use windows_service::service_manager::{ServiceManager, ServiceManagerAccess};
 
-/// How long anything may take on a busy machine before it counts as never.
-const PATIENCE: Duration = Duration::from_secs(60);
-const LOOK: Duration = Duration::from_millis(3);
-
-/// Waits until there is an answer, and returns it.
-#[track_caller]
-pub(crate) fn until<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> T {
-    let deadline = Instant::now() + PATIENCE;
-    loop {
-        if let Some(answer) = look() {
-            return answer;
-        }
-        assert!(Instant::now() < deadline, "{what}: not within {PATIENCE:?}");
-        park_timeout(LOOK);
-    }
-}
+#[path = "../../../tests/patience.rs"]
+mod patience;
+pub(crate) use patience::until;
 
 /// Whether this is wine.
 pub(crate) fn is_wine() -> bool {
@@ -91,7 +77,7 @@ impl Installed {
     fn try_command(&self, command: &str, options: &[&str]) -> std::io::Result<Output> {
         let mut line = Command::new(program());
         line.args(command.split(' ')).args(["--name", &self.name]).args(options);
-        line.output()
+        output(&mut line)
     }
 
     #[track_caller]
@@ -149,10 +135,20 @@ pub(crate) fn reached(service: &Service, state: ServiceState) -> ServiceStatus {
     })
 }
 
+/// Runs a program to its end.
+pub(crate) fn output(line: &mut Command) -> std::io::Result<Output> {
+    const INTERNAL_ERROR: i32 = 1359;
+    match line.output() {
+        // Of some thousand programs wine loses one before it has begun.
+        Err(error) if is_wine() && error.raw_os_error() == Some(INTERNAL_ERROR) => line.output(),
+        output => output,
+    }
+}
+
 /// What the registry keeps of a service under this key, as text; none if there is no such value.
 pub(crate) fn registered(key: &str, value: &str) -> Option<String> {
     let key = format!(r"HKLM\SYSTEM\CurrentControlSet\Services\{key}");
-    let output = Command::new("reg").args(["query", &key, "/v", value]).output().unwrap();
+    let output = output(Command::new("reg").args(["query", &key, "/v", value])).unwrap();
     output.status.success().then(|| String::from_utf8_lossy(&output.stdout).into_owned())
 }
 

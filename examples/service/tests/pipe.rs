@@ -7,7 +7,7 @@ use std::process::{Child, Command};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::windows::named_pipe::{NamedPipeServer, ServerOptions};
 
-use super::harness::{Installed, program};
+use super::harness::{Installed, output, program};
 
 const KEY: &str = r"HKLM\SYSTEM\CurrentControlSet\Control\ServiceCurrent";
 /// What a message begins with.
@@ -23,7 +23,7 @@ pub(crate) struct Fake {
 
 /// The number of the pipe that the next service opens.
 fn current() -> u32 {
-    let output = Command::new("reg").args(["query", KEY, "/ve"]).output().unwrap();
+    let output = output(Command::new("reg").args(["query", KEY, "/ve"])).unwrap();
     let text = String::from_utf8_lossy(&output.stdout).into_owned();
     let number = text.split_whitespace().find_map(|word| word.strip_prefix("0x"));
     number.and_then(|number| u32::from_str_radix(number, 16).ok()).unwrap_or(0)
@@ -32,7 +32,7 @@ fn current() -> u32 {
 fn set_current(number: u32) {
     let number = number.to_string();
     let arguments = ["add", KEY, "/ve", "/t", "REG_DWORD", "/d", &number, "/f"];
-    let output = Command::new("reg").args(arguments).output().unwrap();
+    let output = output(Command::new("reg").args(arguments)).unwrap();
     assert!(output.status.success(), "{output:?}");
 }
 
