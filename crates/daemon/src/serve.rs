@@ -5,7 +5,6 @@ use std::fmt::Display;
 use std::pin::pin;
 
 use actix::{Actor, Addr, Context, Handler, Recipient};
-use daemon_core::Hold;
 use futures::future::{Either, pending, select};
 use slog::{Logger, debug, error};
 
@@ -14,7 +13,7 @@ use crate::builder::Builder;
 use crate::child::{ChildActor, ChildHandle, Next};
 use crate::connection::Connection;
 use crate::error::DaemonError;
-use crate::listen::{Gate, Intake, Listen, OTHERS_FIRST};
+use crate::listen::{Intake, Listen, OTHERS_FIRST};
 use crate::log::logger;
 use crate::messages::{DaemonChild, ShutdownReason, UpdateStatus};
 use crate::model::{PostFork, PreFork};
@@ -231,9 +230,7 @@ async fn take_one<L: Listen>(intake: &mut Intake<L>, child: &ChildHandle) -> Opt
     let Some(gate) = intake.gate() else { return intake.next_waiting() };
     let leaving = match child.leaving() {
         Some(reason) => reason,
-        None => match select(pin!(accept_unless_held(&gate, child)), pin!(child.told_to_leave()))
-            .await
-        {
+        None => match select(pin!(child.accept(&gate)), pin!(child.told_to_leave())).await {
             Either::Left((stream, _)) => return Some(stream),
             Either::Right((reason, _)) => reason,
         },
@@ -247,17 +244,6 @@ async fn take_one<L: Listen>(intake: &mut Intake<L>, child: &ChildHandle) -> Opt
         | ShutdownReason::Retired
         | ShutdownReason::Recycled
         | ShutdownReason::Done => None,
-    }
-}
-
-/// Accepts, but not while the operator holds the daemon.
-async fn accept_unless_held<L: Listen>(gate: &Gate<L>, child: &ChildHandle) -> L::Socket {
-    loop {
-        child.until_hold_is(Hold::No).await;
-        match select(pin!(child.accept(gate)), pin!(child.until_hold_is(Hold::Yes))).await {
-            Either::Left((stream, _)) => return stream,
-            Either::Right(((), _)) => {}
-        }
     }
 }
 

@@ -36,9 +36,7 @@ impl Board {
     pub(crate) fn end(&self, slot: usize, turn: u64) -> Ended {
         self.cell(slot, turn).map_or(Ended::Condemned, |cell| cell.end(turn))
     }
-}
 
-impl Board {
     /// The parent has taken in what the worker in this slot has told of the task of this turn.
     pub(crate) fn hear(&self, slot: usize, turn: u64) {
         if let Some(cell) = self.cell(slot, turn) {

@@ -7,7 +7,7 @@ use actix::fut::WrapFuture;
 use actix::{Actor, Addr, AsyncContext, Context, Handler, Message, MessageResult};
 
 use crate::answer::Outcome;
-use crate::engine::{PutAside, Shared, Signals, Taken, take};
+use crate::engine::{PutAside, Shared, Taken, take};
 use crate::ledger::Tally;
 use crate::reply::Reply;
 use crate::request::{NewRequest, RequestId};
@@ -19,7 +19,6 @@ const MAILBOX: usize = 256;
 /// The dispatcher in the parent process: send it [`NewRequest`]s, or [`Do`](crate::Do) a task.
 pub struct DispatcherActor {
     shared: Shared,
-    signals: Rc<Signals>,
 }
 
 impl std::fmt::Debug for DispatcherActor {
@@ -31,22 +30,23 @@ impl std::fmt::Debug for DispatcherActor {
 impl DispatcherActor {
     /// Starts it, with its mailbox as large from the first request on.
     pub(crate) fn begin(shared: &Shared) -> Addr<DispatcherActor> {
-        let (shared, signals) = (Rc::clone(shared), shared.borrow().signals());
+        let shared = Rc::clone(shared);
         DispatcherActor::create(|ctx| {
             ctx.set_mailbox_capacity(MAILBOX);
-            DispatcherActor { shared, signals }
+            DispatcherActor { shared }
         })
     }
 
     /// The same dispatcher, for an answer that is under way.
     pub(crate) fn twin(&self) -> DispatcherActor {
-        DispatcherActor { shared: Rc::clone(&self.shared), signals: Rc::clone(&self.signals) }
+        DispatcherActor { shared: Rc::clone(&self.shared) }
     }
 
     /// Takes a request; where there is no room it and all that come after it wait.
     pub(crate) fn take(&mut self, request: NewRequest, reply: Reply, ctx: &mut Context<Self>) {
         let Taken::Full(waiting) = take(&self.shared, request, reply) else { return };
-        let (shared, signals) = (Rc::clone(&self.shared), Rc::clone(&self.signals));
+        let shared = Rc::clone(&self.shared);
+        let signals = shared.borrow().signals();
         ctx.wait(
             async move {
                 let mut waiting = waiting;
@@ -74,15 +74,14 @@ impl Handler<NewRequest> for DispatcherActor {
     type Result = Later;
 
     fn handle(&mut self, request: NewRequest, _ctx: &mut Self::Context) -> Self::Result {
-        Later { request, shared: Rc::clone(&self.shared), signals: Rc::clone(&self.signals) }
+        Later { request, dispatcher: self.twin() }
     }
 }
 
 /// A request that is about to be taken: its answer comes when it is done.
 pub struct Later {
     request: NewRequest,
-    shared: Shared,
-    signals: Rc<Signals>,
+    dispatcher: DispatcherActor,
 }
 
 impl std::fmt::Debug for Later {
@@ -93,9 +92,9 @@ impl std::fmt::Debug for Later {
 
 impl MessageResponse<DispatcherActor, NewRequest> for Later {
     fn handle(self, ctx: &mut Context<DispatcherActor>, sender: Option<OneshotSender<Outcome>>) {
-        let Later { request, shared, signals } = self;
+        let Later { request, mut dispatcher } = self;
         let reply = sender.map_or(Reply::Nobody, Reply::Plain);
-        DispatcherActor { shared, signals }.take(request, reply, ctx);
+        dispatcher.take(request, reply, ctx);
     }
 }
 

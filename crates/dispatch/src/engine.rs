@@ -15,7 +15,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use actix::{Addr, Recipient};
-use actix_daemon::{Condemn, DaemonActor, Demand, Kill, Offence};
+use actix_daemon::{Condemn, DaemonActor, Demand, Kill, Offence, Pid};
 use daemon_core::{Cause, Hold, Manner, Moment};
 use daemon_nursery::now;
 use futures::channel::oneshot;
@@ -29,7 +29,7 @@ use crate::link::Link;
 use crate::methods::Methods;
 use crate::reply::{Hangups, Reply};
 use crate::request::{Asked, NewRequest, Request, RequestDone, Run};
-use crate::talkback::Voice;
+use crate::talkback::{Detail, Voice};
 use crate::transaction::Transaction;
 use crate::worker::Endowed;
 
@@ -100,15 +100,17 @@ pub struct PutAside {
 /// A dispatcher's engine, in the hands of its actors and tasks, all of one thread.
 pub(crate) type Shared = Rc<RefCell<Engine>>;
 
-/// What an engine is made of.
-pub(crate) struct Parts {
+/// What an engine is made of, from before there is a System.
+pub(crate) struct Setup {
     pub(crate) methods: Rc<Methods>,
     pub(crate) board: Board,
     pub(crate) lanes: Vec<Lane>,
     pub(crate) queue_max: usize,
-    pub(crate) staff: Staff,
-    pub(crate) voice: Voice,
     pub(crate) defaults: Defaults,
+    pub(crate) detail: Detail,
+    pub(crate) max_forks: usize,
+    pub(crate) pre_fork: u32,
+    pub(crate) fork_interval: Duration,
 }
 
 pub(crate) struct Engine {
@@ -157,8 +159,23 @@ impl std::fmt::Debug for Engine {
 }
 
 impl Engine {
-    pub(crate) fn new(parts: Parts) -> Engine {
-        let Parts { methods, board, lanes, queue_max, staff, voice, defaults } = parts;
+    pub(crate) fn new(setup: Setup, daemon: Addr<DaemonActor<Endowed>>) -> Engine {
+        let Setup {
+            methods,
+            board,
+            lanes,
+            queue_max,
+            defaults,
+            detail,
+            max_forks,
+            pre_fork,
+            fork_interval: interval,
+        } = setup;
+        let staff = match max_forks {
+            0 => Staff::Parent,
+            most => Staff::Workers { most, pre_fork, interval, daemon },
+        };
+        let voice = Voice { log: actix_daemon::logger(), recipient: None, detail };
         let slots = board.slots();
         let ledger = Ledger::new(slots, methods.len(), lanes, queue_max, board);
         Engine {
@@ -211,24 +228,7 @@ impl Engine {
                     self.remember_if_put_aside(&cargo, &failure, run);
                     self.deliver(cargo, run, Err(failure));
                 }
-                Act::Kill { pid, why } => {
-                    if let Staff::Workers { daemon, .. } = &self.staff {
-                        match why {
-                            Killing::Overtime => {
-                                self.voice.warn(format_args!(
-                                    "Worker {pid} is killed: its task has passed the hard limit"
-                                ));
-                                daemon.do_send(Condemn { pid, offence: Offence::Time });
-                            }
-                            Killing::Cancelled => {
-                                self.voice.say(format_args!(
-                                    "Worker {pid} is killed: its task was cancelled"
-                                ));
-                                daemon.do_send(Kill(pid));
-                            }
-                        }
-                    }
-                }
+                Act::Kill { pid, why } => self.kill(pid, why),
             }
         }
         self.flush();
@@ -243,10 +243,31 @@ impl Engine {
         }
     }
 
+    fn kill(&self, pid: Pid, why: Killing) {
+        let Staff::Workers { daemon, .. } = &self.staff else { return };
+        match why {
+            Killing::Overtime => {
+                self.voice.warn(format_args!(
+                    "Worker {pid} is killed: its task has passed the hard limit"
+                ));
+                daemon.do_send(Condemn { pid, offence: Offence::Time });
+            }
+            Killing::Cancelled => {
+                self.voice.say(format_args!("Worker {pid} is killed: its task was cancelled"));
+                daemon.do_send(Kill(pid));
+            }
+        }
+    }
+
+    /// How many workers what waits could do with.
+    fn wanted(&self) -> Option<u32> {
+        let Staff::Workers { most, .. } = &self.staff else { return None };
+        Some(u32::try_from(self.ledger.waiting().min(*most)).unwrap_or(u32::MAX))
+    }
+
     /// More demand is told at once, less when it has lasted.
     fn tell_demand(&mut self) {
-        let Staff::Workers { most, .. } = &self.staff else { return };
-        let wanted = u32::try_from(self.ledger.waiting().min(*most)).unwrap_or(u32::MAX);
+        let Some(wanted) = self.wanted() else { return };
         if wanted > self.demand_told {
             self.demand(wanted);
         } else if wanted < self.demand_told {

@@ -287,11 +287,7 @@ impl Outbox {
     pub(crate) fn push<H: Serialize>(&mut self, head: &H, body: &Body) -> postcard::Result<()> {
         let begin = self.bytes.len();
         self.bytes.extend_from_slice(&[0; LENGTH]);
-        let bytes = std::mem::take(&mut self.bytes);
-        match postcard::to_extend(head, bytes) {
-            Ok(bytes) => self.bytes = bytes,
-            Err(error) => return Err(error),
-        }
+        self.bytes = postcard::to_extend(head, std::mem::take(&mut self.bytes))?;
         match Memory::of(body) {
             None => self.bytes.extend_from_slice(body.bytes()),
             Some(memory) => self.memories.push_back((begin, memory)),
@@ -339,12 +335,8 @@ impl Outbox {
         let until = self.memories.get(now).map_or(self.bytes.len(), |(begin, _memory)| *begin);
         let bytes = self.bytes.get(self.sent..until).unwrap_or_default();
         let bytes = IoSlice::new(bytes);
-        let sent = if now == 0 {
-            link.send(&[bytes], &[])?
-        } else {
-            let fds: Vec<BorrowedFd<'_>> = found.iter().map(AsFd::as_fd).collect();
-            link.send(&[bytes], &fds)?
-        };
+        let fds: Vec<BorrowedFd<'_>> = found.iter().map(AsFd::as_fd).collect();
+        let sent = link.send(&[bytes], &fds)?;
         drop(found);
         self.memories.drain(..now);
         self.covered = if now == 0 { self.sent } else { until };

@@ -3,7 +3,6 @@
 use std::cell::RefCell;
 use std::fmt;
 use std::rc::Rc;
-use std::time::Duration;
 
 use actix::{Actor, Addr, Recipient, System};
 use actix_daemon::{
@@ -16,12 +15,11 @@ use daemon_core::slots_for;
 use crate::builder::{Builder, Outside};
 use crate::claims::Board;
 use crate::dispatcher::DispatcherActor;
-use crate::engine::{self, Defaults, Engine, Parts, Staff};
-use crate::ledger::Lane;
+use crate::engine::{self, Engine, Setup};
 use crate::link::{Linker, NewLinks};
 use crate::methods::Methods;
 use crate::steward::{Cancel, Steward};
-use crate::talkback::{Detail, Voice};
+use crate::talkback::Detail;
 use crate::worker::{self, Endowed};
 
 impl Builder {
@@ -75,20 +73,18 @@ impl Builder {
                 .jitter(jitter);
             daemon.model(model).launch(program)?
         };
-        Ok(Launched {
-            daemon,
+        let setup = Setup {
             methods,
-            links,
             board,
             lanes,
-            queue,
+            queue_max: queue,
             defaults,
             detail,
-            outside,
             max_forks: max_forks as usize,
             pre_fork,
             fork_interval,
-        })
+        };
+        Ok(Launched { daemon, links, setup, outside })
     }
 
     /// Launches the dispatcher and runs it in a System of its own until it has stopped; this is
@@ -113,17 +109,9 @@ impl Builder {
 #[must_use = "the dispatcher works only when it is started"]
 pub struct Launched {
     daemon: LaunchedDaemon<Workers>,
-    methods: Rc<Methods>,
     links: Rc<NewLinks>,
-    board: Board,
-    lanes: Vec<Lane>,
-    queue: usize,
-    defaults: Defaults,
-    detail: Detail,
+    setup: Setup,
     outside: Outside,
-    max_forks: usize,
-    pre_fork: u32,
-    fork_interval: Duration,
 }
 
 impl fmt::Debug for Launched {
@@ -151,28 +139,9 @@ impl Launched {
     ///
     /// As [`actix_daemon::Launched::start`].
     pub fn start(self) -> Result<Started, DaemonError> {
-        let Launched {
-            daemon,
-            methods,
-            links,
-            board,
-            lanes,
-            queue,
-            defaults,
-            detail,
-            outside,
-            max_forks,
-            pre_fork,
-            fork_interval: interval,
-        } = self;
+        let Launched { daemon, links, setup, outside } = self;
         let daemon = daemon.start()?;
-        let staff = match max_forks {
-            0 => Staff::Parent,
-            most => Staff::Workers { most, pre_fork, interval, daemon: daemon.clone() },
-        };
-        let voice = Voice { log: actix_daemon::logger(), recipient: None, detail };
-        let parts = Parts { methods, board, lanes, queue_max: queue, staff, voice, defaults };
-        let shared = Rc::new(RefCell::new(Engine::new(parts)));
+        let shared = Rc::new(RefCell::new(Engine::new(setup, daemon.clone())));
         engine::run(&shared, &links);
         let dispatcher = DispatcherActor::begin(&shared);
         let cancel = Steward::begin(&shared, &daemon, dispatcher.clone());

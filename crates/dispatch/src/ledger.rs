@@ -28,7 +28,7 @@ use actix_daemon::{ChildId, Pid};
 use daemon_core::{Condemned, Hold, Moment, Owner, TakenBack};
 
 use crate::answer::Failure;
-use crate::request::{Abandoned, RequestId, Run};
+use crate::request::{RequestId, Run, Running};
 pub use queue::Lane;
 pub(crate) use queue::LaneId;
 use queue::{Place, Queue};
@@ -63,7 +63,7 @@ pub(crate) struct Order {
     pub(crate) lane: LaneId,
     pub(crate) hard: Option<Duration>,
     pub(crate) attempts: u32,
-    pub(crate) abandoned: Abandoned,
+    pub(crate) abandoned: Running,
 }
 
 /// What is to be done.

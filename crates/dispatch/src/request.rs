@@ -82,17 +82,18 @@ pub(crate) struct Terms {
     pub(crate) soft: Option<Duration>,
     pub(crate) hard: Option<Duration>,
     pub(crate) attempts: Option<u32>,
-    pub(crate) abandoned: Abandoned,
+    /// What becomes of it, if it runs, when nobody waits for it any more.
+    pub(crate) abandoned: Running,
 }
 
-/// What becomes of a running request that nobody waits for any more.
+/// What becomes of a cancelled request that runs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub(crate) enum Abandoned {
-    /// It runs to its end.
+pub enum Running {
+    /// It runs to its end, and is answered.
     #[default]
-    RunsOn,
+    LetEnd,
     /// Its worker is killed.
-    Terminated,
+    Terminate,
 }
 
 impl NewRequest {
@@ -111,7 +112,7 @@ impl NewRequest {
                 soft: None,
                 hard: None,
                 attempts: None,
-                abandoned: Abandoned::default(),
+                abandoned: Running::default(),
             },
             upon_result: None,
             if_full: IfFull::default(),
@@ -197,7 +198,7 @@ impl NewRequest {
     /// its end.
     #[must_use]
     pub fn terminate_if_dropped(mut self) -> Self {
-        self.terms.abandoned = Abandoned::Terminated;
+        self.terms.abandoned = Running::Terminate;
         self
     }
 

@@ -14,7 +14,7 @@ use daemon_nursery::Handover;
 use crate::dispatcher::{DispatcherActor, Passed};
 use crate::engine::{Cancelled, Shared};
 use crate::ledger::Cancelling;
-use crate::request::{Abandoned, RequestId};
+use crate::request::{RequestId, Running};
 
 /// Asks for the end of a request, by [`Started::cancel`](crate::Started::cancel): one that has not
 /// begun is not begun; of one that runs the worker is killed, or it goes on.
@@ -30,24 +30,11 @@ pub struct Cancel {
     pub running: Running,
 }
 
-/// What becomes of a cancelled request that runs.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Running {
-    /// It runs to its end, and is answered.
-    LetEnd,
-    /// Its worker is killed.
-    Terminate,
-}
-
 impl Handler<Cancel> for Steward {
     type Result = MessageResult<Cancel>;
 
     fn handle(&mut self, cancel: Cancel, _ctx: &mut Self::Context) -> Self::Result {
-        let running = match cancel.running {
-            Running::LetEnd => Abandoned::RunsOn,
-            Running::Terminate => Abandoned::Terminated,
-        };
-        let cancelled = self.shared.borrow_mut().cancel(cancel.id, running);
+        let cancelled = self.shared.borrow_mut().cancel(cancel.id, cancel.running);
         MessageResult(match cancelled {
             Cancelled::Early => {
                 // It is remembered until all that is on its way has come.

@@ -7,27 +7,19 @@ mod echo;
 mod launch;
 #[path = "../listening.rs"]
 mod listening;
+#[path = "../program.rs"]
+mod program;
 mod serve;
 
 use std::process::ExitCode;
 
-/// What a daemon answers with: nothing, or in words why it has failed.
-type Measured<T> = Result<T, Box<dyn std::error::Error>>;
+use program::Measured;
 
-#[expect(clippy::print_stderr, reason = "it tells why it has failed")]
 fn main() -> ExitCode {
-    let arguments: Vec<String> = std::env::args().skip(1).collect();
-    match run(&arguments.iter().map(String::as_str).collect::<Vec<_>>()) {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            eprintln!("bench-daemon: {error}");
-            ExitCode::FAILURE
-        }
-    }
+    program::become_one("bench-daemon", run)
 }
 
 fn run(daemon: &[&str]) -> Measured<()> {
-    announce::mortal()?;
     match daemon {
         ["actix-fork"] => serve::fork_for_each(),
         ["actix-fork", megabytes] => serve::fork_from_a_large_parent(megabytes.parse()?),

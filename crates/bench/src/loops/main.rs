@@ -10,29 +10,20 @@ mod echo;
 mod listening;
 mod plain;
 mod prefork;
+#[path = "../program.rs"]
+mod program;
 
 use std::process::ExitCode;
 
-use announce::{mortal, tell};
+use announce::tell;
 use listening::{listen, touch};
+use program::Measured;
 
-/// What a server answers with: nothing, or in words why it has failed.
-type Measured<T> = Result<T, Box<dyn std::error::Error>>;
-
-#[expect(clippy::print_stderr, reason = "it tells why it has failed")]
 fn main() -> ExitCode {
-    let arguments: Vec<String> = std::env::args().skip(1).collect();
-    match run(&arguments.iter().map(String::as_str).collect::<Vec<_>>()) {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            eprintln!("bench-loop: {error}");
-            ExitCode::FAILURE
-        }
-    }
+    program::become_one("bench-loop", run)
 }
 
 fn run(server: &[&str]) -> Measured<()> {
-    mortal()?;
     match server {
         ["bare-fork", megabytes] => bare::fork_for_each(megabytes.parse()?),
         ["plain-fork", megabytes] => plain::fork_for_each(megabytes.parse()?),

@@ -3,6 +3,7 @@
 use std::cell::RefCell;
 use std::os::fd::OwnedFd;
 use std::panic::AssertUnwindSafe;
+use std::pin::pin;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
@@ -12,6 +13,7 @@ use daemon_core::{Hold, SlotNumber};
 use daemon_nursery::now;
 use daemon_sys::stdio::{self, LogFile};
 use futures::FutureExt;
+use futures::future::{Either, select};
 use tokio::sync::watch;
 
 use super::actor::{CheckIn, CheckOut, ChildActor, Look, SessionLost};
@@ -109,24 +111,26 @@ impl ChildHandle {
     }
 
     /// Whether the operator holds the daemon at this moment, told of it yet or not.
-    pub(crate) fn is_held(&self) -> bool {
+    fn is_held(&self) -> bool {
         self.desk.borrow().board().hold() == Hold::Yes
     }
 
     /// Waits for a connection, and takes none from the moment that the operator holds the daemon.
     pub(crate) async fn accept<L: Listen>(&self, gate: &Gate<L>) -> L::Socket {
         loop {
-            if let Some(stream) = gate.accept_while(|| !self.is_held()).await {
-                return stream;
-            }
-            // The signal that tells of it may still be on its way: then the daemon hears of it by this.
-            let _ = self.daemon.send(Look).await;
             self.until_hold_is(Hold::No).await;
+            let accepted = gate.accept_while(|| !self.is_held());
+            match select(pin!(accepted), pin!(self.until_hold_is(Hold::Yes))).await {
+                Either::Left((Some(stream), _)) => return stream,
+                // The signal that tells of it may still be on its way: then the daemon hears of it by this.
+                Either::Left((None, _)) => drop(self.daemon.send(Look).await),
+                Either::Right(((), _)) => {}
+            }
         }
     }
 
     /// Waits until the operator's word is this one. Who waits in vain is told to leave meanwhile.
-    pub(crate) async fn until_hold_is(&self, wanted: Hold) {
+    async fn until_hold_is(&self, wanted: Hold) {
         let mut hold = self.hold.clone();
         if hold.wait_for(|hold| *hold == wanted).await.is_err() {
             std::future::pending::<()>().await;

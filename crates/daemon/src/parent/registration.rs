@@ -38,13 +38,13 @@ impl<R: Handover + Send> DaemonActor<R> {
             Counting::Nobody => {}
             Counting::Resting(service) => self.counting = Counting::Resting(service),
             Counting::Ready(service) => {
-                service.do_send(StatusText(counts(&self.report())));
+                self.send_the_counts(&service);
                 self.counting = Counting::Resting(service);
                 ctx.run_later(PAUSE, |daemon, _ctx| {
                     if let Counting::Resting(service) =
                         std::mem::replace(&mut daemon.counting, Counting::Nobody)
                     {
-                        service.do_send(StatusText(counts(&daemon.report())));
+                        daemon.send_the_counts(&service);
                         daemon.counting = Counting::Ready(service);
                     }
                 });
@@ -52,12 +52,16 @@ impl<R: Handover + Send> DaemonActor<R> {
         }
     }
 
+    fn send_the_counts(&self, service: &Addr<ServiceActor>) {
+        service.do_send(StatusText(counts(&self.report())));
+    }
+
     /// The daemon's life takes a turn: what counts is told with it, and is not a second old.
     pub(super) fn tell_the_counts_at_a_turn(&self) {
         match &self.counting {
             Counting::Nobody => {}
             Counting::Ready(service) | Counting::Resting(service) => {
-                service.do_send(StatusText(counts(&self.report())));
+                self.send_the_counts(service);
             }
         }
     }

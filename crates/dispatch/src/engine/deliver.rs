@@ -3,9 +3,10 @@
 use daemon_core::Cause;
 
 use super::{ASIDE_MAX, Cargo, Engine, PutAside};
-use crate::answer::{Failure, Outcome, Reply as Value};
+use crate::answer::{Failure, Limit, Outcome, Rejection, Reply as Value};
 use crate::body::Body;
 use crate::frame::Ending;
+use crate::methods::Done;
 use crate::request::{Asked, Request, RequestDone, Run};
 
 impl Engine {
@@ -51,24 +52,31 @@ impl Engine {
     }
 }
 
-/// What a worker's answer says.
-pub(super) fn outcome(ending: Ending, body: Body, cargo: &Cargo) -> Outcome {
+/// What a worker's answer says: its handler's end.
+pub(super) fn done(ending: Ending, body: Body) -> Done {
     let words = |body: &Body| body.decode::<String>().unwrap_or_else(|why| why);
     match ending {
-        Ending::Value => Ok(Value { body }),
-        Ending::Failed => Err(Failure::Failed { message: words(&body) }),
-        Ending::TimedOut => Err(Failure::TimedOut {
-            kind: crate::answer::Limit::Soft,
-            limit: cargo.soft.unwrap_or_default(),
-        }),
-        Ending::Unfit => Err(Failure::Rejected(crate::answer::Rejection::BadParams {
-            name: cargo.asked.name.to_string(),
-            why: words(&body),
-        })),
+        Ending::Value => Done::Value(body),
+        Ending::Failed => Done::Failed(words(&body)),
+        Ending::TimedOut => Done::TimedOut(words(&body)),
+        Ending::Unfit => Done::Unfit(words(&body)),
         Ending::Panicked => {
             let (message, backtrace) =
                 body.decode::<(String, String)>().unwrap_or_else(|why| (why, String::new()));
-            Err(Failure::Panicked { message, backtrace })
+            Done::Panicked { message, backtrace }
         }
     }
+}
+
+/// What a handler's end means to who has asked.
+pub(super) fn outcome(done: Done, cargo: &Cargo) -> Outcome {
+    Err(match done {
+        Done::Value(body) => return Ok(Value { body }),
+        Done::Failed(message) => Failure::Failed { message },
+        Done::Panicked { message, backtrace } => Failure::Panicked { message, backtrace },
+        Done::TimedOut(_words) => {
+            Failure::TimedOut { kind: Limit::Soft, limit: cargo.soft.unwrap_or_default() }
+        }
+        Done::Unfit(why) => Rejection::BadParams { name: cargo.asked.name.to_string(), why }.into(),
+    })
 }

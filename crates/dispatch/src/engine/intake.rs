@@ -7,15 +7,16 @@ use daemon_core::Moment;
 use daemon_nursery::now;
 use futures::channel::oneshot;
 
+use super::deliver::outcome;
 use super::early::Expected;
 use super::{Cargo, Engine, Shared, Staff};
-use crate::answer::{Failure, Outcome, Rejection, Reply as Value, When};
+use crate::answer::{Failure, Outcome, Rejection, When};
 use crate::call::Call;
 use crate::ledger::{Cancelling, LaneId, Order};
-use crate::methods::{Done, Found, Started};
+use crate::methods::{Found, Started};
 use crate::panics;
 use crate::reply::Reply;
-use crate::request::{Abandoned, Asked, IfFull, NewRequest, Request, RequestId, Run};
+use crate::request::{Asked, IfFull, NewRequest, Request, RequestId, Run, Running};
 use crate::transaction::Transaction;
 
 /// What has become of a request that came in.
@@ -51,20 +52,20 @@ impl Engine {
         };
         let unfit = |why: String| Rejection::BadParams { name: request.name.to_string(), why };
         let params = request.params.as_ref().map_err(|error| error.rejection(&request.name))?;
-        match self.methods.find(request.own, &request.name) {
-            None if self.fallback.is_some() => Ok((Found::Fallback, lane)),
-            Some(number) => match self.methods.get(number) {
-                Some(method) => {
-                    // A value's own code may panic, and that must not cost the dispatcher.
-                    panics::or_words(|| method.check(params))
-                        .map_err(|words| unfit(format!("to decode them panics: {words}")))?
-                        .map_err(unfit)?;
-                    Ok((Found::Method(number), lane))
-                }
-                None => Err(Rejection::UnknownMethod { name: request.name.to_string() }),
-            },
-            None => Err(Rejection::UnknownMethod { name: request.name.to_string() }),
-        }
+        let unknown = || Rejection::UnknownMethod { name: request.name.to_string() };
+        let Some(number) = self.methods.find(request.own, &request.name) else {
+            return if self.fallback.is_some() {
+                Ok((Found::Fallback, lane))
+            } else {
+                Err(unknown())
+            };
+        };
+        let method = self.methods.get(number).ok_or_else(unknown)?;
+        // A value's own code may panic, and that must not cost the dispatcher.
+        panics::or_words(|| method.check(params))
+            .map_err(|words| unfit(format!("to decode them panics: {words}")))?
+            .map_err(unfit)?;
+        Ok((Found::Method(number), lane))
     }
 
     fn admit(&mut self, request: NewRequest, reply: Reply, method: u16, lane: LaneId) {
@@ -93,7 +94,7 @@ impl Engine {
     }
 
     /// Ends a request of this number.
-    pub(crate) fn cancel(&mut self, id: RequestId, running: Abandoned) -> Cancelled {
+    pub(crate) fn cancel(&mut self, id: RequestId, running: Running) -> Cancelled {
         let Some(key) = self.ledger.find(id) else {
             return match self.early.cancel(id) {
                 Expected::Remembered => {
@@ -213,31 +214,16 @@ fn in_place(shared: &Shared, request: NewRequest, reply: Reply, number: u16) {
     let started = methods.start(number, &call, params.clone());
     match started {
         Started::Done(done) => {
-            let outcome = said(done, &cargo);
-            conclude(shared, cargo, begun, outcome);
+            let answer = outcome(done, &cargo);
+            conclude(shared, cargo, begun, answer);
         }
         Started::Running(running) => {
             let shared = Rc::clone(shared);
             actix_rt::spawn(async move {
                 let done = methods.finish_later(&call, running).await;
-                let outcome = said(done, &cargo);
-                conclude(&shared, cargo, begun, outcome);
+                let answer = outcome(done, &cargo);
+                conclude(&shared, cargo, begun, answer);
             });
-        }
-    }
-}
-
-fn said(done: Done, cargo: &Cargo) -> Outcome {
-    match done {
-        Done::Value(body) => Ok(Value { body }),
-        Done::Failed(message) => Err(Failure::Failed { message }),
-        Done::Panicked { message, backtrace } => Err(Failure::Panicked { message, backtrace }),
-        Done::TimedOut(_) => Err(Failure::TimedOut {
-            kind: crate::answer::Limit::Soft,
-            limit: cargo.soft.unwrap_or_default(),
-        }),
-        Done::Unfit(why) => {
-            Err(Failure::Rejected(Rejection::BadParams { name: cargo.asked.name.to_string(), why }))
         }
     }
 }

@@ -6,7 +6,7 @@ use actix_daemon::{ChildExited, ChildId, Pid};
 use daemon_core::{Cause, Spent};
 use daemon_nursery::now;
 
-use super::deliver::outcome;
+use super::deliver::{done, outcome};
 use super::{Cargo, Engine};
 use crate::frame::{Answer, Flushed, Order, Place, Received, Trouble, Word};
 use crate::ledger::Key;
@@ -137,7 +137,7 @@ impl Engine {
                     else {
                         continue;
                     };
-                    let outcome = outcome(end, body, &cargo);
+                    let outcome = outcome(done(end, body), &cargo);
                     self.deliver(cargo, run, outcome);
                 }
             }

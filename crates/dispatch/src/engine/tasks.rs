@@ -133,39 +133,46 @@ async fn ask_for_less(shared: Shared) {
         signals.demand.notified().await;
         sleep(DEMAND_LINGER).await;
         let mut engine = shared.borrow_mut();
-        let Staff::Workers { most, .. } = &engine.staff else { continue };
-        let wanted = engine.ledger.waiting().min(*most);
-        engine.demand(u32::try_from(wanted).unwrap_or(u32::MAX));
+        if let Some(wanted) = engine.wanted() {
+            engine.demand(wanted);
+        }
     }
 }
 
 impl Engine {
     /// Has somebody wait until a link takes more.
     pub(super) fn wait_for_room(&mut self, slot: usize) {
-        let Some(shared) = self.me.upgrade() else { return };
-        let Some(Some(link)) = self.links.get_mut(slot) else { return };
-        match std::mem::replace(&mut link.writer, Writer::Waits) {
-            Writer::Waits => return,
-            Writer::None => {}
-        }
+        let Some(link) = self.unawaited(slot) else { return };
         let (child, end) = (link.child, Rc::clone(&link.end));
-        actix_rt::spawn(async move {
+        self.send_after(child, async move {
             if link::room(&end).await.is_err() {
                 // Without a watch it is tried again; what is wrong then is told by the link.
                 sleep(pause(0)).await;
             }
+        });
+    }
+
+    /// The link of a slot, if nobody waits yet to send over it again: from now on somebody does.
+    fn unawaited(&mut self, slot: usize) -> Option<&mut Link> {
+        let link = self.links.get_mut(slot)?.as_mut()?;
+        match std::mem::replace(&mut link.writer, Writer::Waits) {
+            Writer::Waits => None,
+            Writer::None => Some(link),
+        }
+    }
+
+    /// Sends over a link again when this has come about.
+    fn send_after(&self, child: ChildId, wait: impl Future<Output = ()> + 'static) {
+        let Some(shared) = self.me.upgrade() else { return };
+        actix_rt::spawn(async move {
+            wait.await;
             shared.borrow_mut().room(child);
         });
     }
 
     /// A link takes nothing, and that is not its worker's fault: it is tried again after a pause.
     pub(super) fn try_later(&mut self, slot: usize, error: &std::io::Error) {
-        let Some(shared) = self.me.upgrade() else { return };
-        let Some(Some(link)) = self.links.get_mut(slot) else { return };
-        match std::mem::replace(&mut link.writer, Writer::Waits) {
-            Writer::Waits => return,
-            Writer::None => {}
-        }
+        let Some(link) = self.unawaited(slot) else { return };
         let (child, vain) = (link.child, link.vain);
         link.vain = vain.saturating_add(1);
         if vain == 0 {
@@ -173,10 +180,7 @@ impl Engine {
                 "Fork {slot} cannot be sent to at present, and it is tried again: {error}"
             ));
         }
-        actix_rt::spawn(async move {
-            sleep(pause(vain)).await;
-            shared.borrow_mut().room(child);
-        });
+        self.send_after(child, sleep(pause(vain)));
     }
 
     /// What a worker says cannot be understood: its link is of no more use.

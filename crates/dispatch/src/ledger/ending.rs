@@ -6,16 +6,11 @@ use daemon_core::{Condemned, Hold, Manner, Moment, Owner, TakenBack};
 use super::workers::Sent;
 use super::{Act, Cancelling, Claims, Key, Killing, Ledger, STALL, Stance, State};
 use crate::answer::{Failure, Limit, Rejection, When};
-use crate::request::{Abandoned, RequestId};
+use crate::request::{RequestId, Running};
 
 impl<T, C: Claims> Ledger<T, C> {
     /// Nobody waits for this request any more, or somebody wants it ended.
-    pub(crate) fn cancel(
-        &mut self,
-        key: Key,
-        running: Option<Abandoned>,
-        now: Moment,
-    ) -> Cancelling {
+    pub(crate) fn cancel(&mut self, key: Key, running: Option<Running>, now: Moment) -> Cancelling {
         let Some(record) = self.records.get(key) else { return Cancelling::Unknown };
         let State::Sent { slot, turn } = record.state else {
             self.fail(key, Failure::Cancelled { when: When::Queued }, now);
@@ -29,8 +24,8 @@ impl<T, C: Claims> Ledger<T, C> {
                 self.assign(now);
                 Cancelling::Queued
             }
-            (TakenBack::TooLate, Abandoned::RunsOn) => Cancelling::RunsOn,
-            (TakenBack::TooLate, Abandoned::Terminated) => {
+            (TakenBack::TooLate, Running::LetEnd) => Cancelling::RunsOn,
+            (TakenBack::TooLate, Running::Terminate) => {
                 let failure = Failure::Cancelled { when: When::Running };
                 match self.condemn(slot, turn, Killing::Cancelled, failure, now) {
                     Condemned::Yes => Cancelling::Terminated,

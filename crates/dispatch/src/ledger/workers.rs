@@ -179,10 +179,7 @@ impl Workers {
     /// Whose hand is empty waits.
     fn look_after(&mut self, slot: usize) {
         let Some(worker) = self.get_mut(slot) else { return };
-        if worker.stage != Stage::Working {
-            return;
-        }
-        if worker.hand.is_empty() {
+        if worker.stage == Stage::Working && worker.hand.is_empty() {
             self.idle.push_back(slot);
         }
     }

@@ -1,7 +1,6 @@
 //! What the nursery and the children report: births, deaths, statuses.
 
-use daemon_core::BackoffRules;
-use daemon_core::{Cause, Death, Entry, Exit, Moment, Phase};
+use daemon_core::{BackoffRules, Cause, Death, Entry, Exit, Moment, Phase};
 use daemon_nursery::{ChildId, Event};
 use daemon_sys::process::Pid;
 

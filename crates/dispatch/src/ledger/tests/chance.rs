@@ -55,8 +55,8 @@ fn event() -> impl Strategy<Value = Event> {
     ]
 }
 
-fn abandoned(terminate: bool) -> Abandoned {
-    if terminate { Abandoned::Terminated } else { Abandoned::RunsOn }
+fn abandoned(terminate: bool) -> Running {
+    if terminate { Running::Terminate } else { Running::LetEnd }
 }
 
 fn play(events: Vec<Event>) -> Stage {

@@ -104,7 +104,7 @@ impl Stage {
             lane: LaneId::COMMON,
             hard: None,
             attempts: 1,
-            abandoned: Abandoned::RunsOn,
+            abandoned: Running::LetEnd,
         }
     }
 
@@ -205,7 +205,7 @@ impl Stage {
         self.act();
     }
 
-    pub(super) fn cancel(&mut self, key: Key, running: Option<Abandoned>) -> Cancelling {
+    pub(super) fn cancel(&mut self, key: Key, running: Option<Running>) -> Cancelling {
         let cancelled = self.ledger.cancel(key, running, self.now);
         self.act();
         cancelled

@@ -163,7 +163,7 @@ fn a_task_is_cancelled_in_each_state() {
     assert_eq!(stage.answers[&running.id], Answered::Value);
     let ended = stage.admit(Stage::order());
     stage.begin(0);
-    assert_eq!(stage.cancel(ended, Some(Abandoned::Terminated)), Cancelling::Terminated);
+    assert_eq!(stage.cancel(ended, Some(Running::Terminate)), Cancelling::Terminated);
     assert_eq!(failure(&stage, ended), &Failure::Cancelled { when: When::Running });
     assert_eq!(stage.killed.len(), 1);
 }
