@@ -3,13 +3,16 @@
 use std::fs;
 use std::io;
 use std::os::fd::RawFd;
+use std::path::Path;
 
 pub(super) fn list() -> io::Result<Vec<(RawFd, String)>> {
-    let entries: Vec<_> = fs::read_dir("/proc/self/fd")?.collect::<io::Result<_>>()?;
-    let fds = entries.iter().filter_map(|entry| {
-        let fd = entry.file_name().to_str()?.parse().ok()?;
-        // The descriptor that the directory was read by is closed now, and so leads nowhere.
-        let target = fs::read_link(entry.path()).ok()?;
+    // An entry keeps the directory open: what it is read by is closed once all names are there.
+    let names = fs::read_dir("/proc/self/fd")?.map(|entry| Ok(entry?.file_name()));
+    let names: Vec<_> = names.collect::<io::Result<_>>()?;
+    let fds = names.iter().filter_map(|name| {
+        let fd = name.to_str()?.parse().ok()?;
+        // That descriptor leads nowhere by now.
+        let target = fs::read_link(Path::new("/proc/self/fd").join(name)).ok()?;
         Some((fd, target.display().to_string()))
     });
     Ok(fds.collect())

@@ -8,8 +8,10 @@ use std::os::fd::{BorrowedFd, RawFd};
 use nix::fcntl::{FcntlArg, fcntl};
 
 pub(super) fn list() -> io::Result<Vec<(RawFd, String)>> {
-    let entries: Vec<_> = fs::read_dir("/dev/fd")?.collect::<io::Result<_>>()?;
-    let fds = entries.iter().filter_map(|entry| entry.file_name().to_str()?.parse().ok());
+    // An entry keeps the directory open: what it is read by is closed once all names are there.
+    let names = fs::read_dir("/dev/fd")?.map(|entry| Ok(entry?.file_name()));
+    let names: Vec<_> = names.collect::<io::Result<_>>()?;
+    let fds = names.iter().filter_map(|name| name.to_str()?.parse().ok());
     Ok(fds.filter(|fd| is_open(*fd)).map(|fd| (fd, String::new())).collect())
 }
 

@@ -25,6 +25,10 @@ pub(crate) const SCENARIOS: &[Scenario] = &[
     ("a_long_letter_crosses_a_link_and_is_answered", a_long_letter_crosses_a_link),
     ("a_dead_peer_ends_the_link", a_dead_peer_ends_the_link),
     ("a_link_leaves_no_descriptor_behind", a_link_leaves_no_descriptor_behind),
+    (
+        "what_descriptors_are_listed_by_is_not_among_them",
+        what_descriptors_are_listed_by_is_not_among_them,
+    ),
     ("a_title_longer_than_the_arguments_is_shown_whole", a_long_title_is_shown),
     ("arguments_and_environment_are_read_after_the_title", arguments_and_environment_stay),
     ("a_second_title_is_not_shown", a_second_title_is_not_shown),
@@ -140,4 +144,9 @@ fn a_second_title_is_not_shown() {
     second.set("second");
     assert_eq!(second.capacity(), 0);
     assert!(!cmdline(Pid::this()).contains("second"));
+}
+
+fn what_descriptors_are_listed_by_is_not_among_them() {
+    let open = fds::open_fds().expect("listed");
+    assert!(open.iter().all(|(_, target)| !target.ends_with("/fd")), "{open:?}");
 }
