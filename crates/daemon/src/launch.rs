@@ -23,7 +23,7 @@ use daemon_sys::{fork, limits};
 use slog::Logger;
 
 use crate::babysitter::{Babysitting, SlowLog};
-use crate::child::{Life, live};
+use crate::child::{ChildHandle, Life, Sign, live};
 use crate::control::Socket;
 use crate::error::DaemonError;
 use crate::log;
@@ -70,6 +70,7 @@ struct ParentsOwn {
 struct DaemonBrood<P> {
     program: P,
     life: Life,
+    sign: Sign,
     parents: Rc<RefCell<ParentsOwn>>,
     inquiry: Option<Inquiry>,
 }
@@ -88,9 +89,10 @@ impl<P: Program> Brood for DaemonBrood<P> {
             // Children inherit the handler.
             inquiry.answer()?;
         }
-        // The first that asks for it sets it up: once here, or else in every child.
-        let _ = std::thread::current();
-        self.program.preload()
+        set_up_this_thread();
+        self.program.preload()?;
+        self.life.log = log::of_children(&self.life.log);
+        Ok(())
     }
 
     fn hang_up(&mut self) -> Result<(), Box<dyn Error>> {
@@ -98,8 +100,18 @@ impl<P: Program> Brood for DaemonBrood<P> {
     }
 
     fn live(self, birth: Birth<P::Request>) -> i32 {
-        live(self.program, self.life, birth)
+        live(self.program, self.life, self.sign, birth)
     }
+}
+
+/// What of a thread's own the first to ask for sets up: once in the nursery, or else in every child.
+fn set_up_this_thread() {
+    let _ = std::thread::current();
+    let _ = tokio::runtime::Handle::try_current();
+    drop(tokio::task::LocalSet::new().enter());
+    let _ = System::try_current();
+    let _ = actix_rt::Arbiter::try_current();
+    let _ = ChildHandle::current();
 }
 
 /// Checks everything, then does the housework. Nothing forks before all checks have passed.
@@ -248,8 +260,6 @@ fn found<P: Program>(
         log: logger.clone(),
         heartbeat: settings.babysit.heartbeat(),
         log_file,
-        title: Rc::clone(&title),
-        name: name.clone(),
     };
     let (program, nursery, asker) = match rules.kind() {
         Kind::Solo => (program, None, None),
@@ -265,7 +275,9 @@ fn found<P: Program>(
             }
             let (life, parents) = (life.clone(), Rc::clone(&parents));
             let inquiry = Some(Inquiry::open()?);
-            let (nursery, brood) = plan.found(DaemonBrood { program, life, parents, inquiry })?;
+            let sign = Sign::new(Rc::clone(&title), &name);
+            let brood = DaemonBrood { program, life, sign, parents, inquiry };
+            let (nursery, brood) = plan.found(brood)?;
             (brood.program, Some(nursery), brood.inquiry.map(Inquiry::asker))
         }
     };

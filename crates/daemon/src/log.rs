@@ -4,10 +4,11 @@
 
 use std::fs::File;
 use std::io::{self, Write};
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use daemon_sys::stdio::{LogFile, Terminal};
-use slog::{Level, Logger, o};
+use slog::{FnValue, Level, Logger, o};
 
 /// How much the default logger tells.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -81,7 +82,18 @@ pub(crate) fn of_parent(log: &Logger) -> Logger {
     make_current(log.new(o!("role" => "parent", "pid" => std::process::id())))
 }
 
-/// The logger of the child in this slot, from now on this process'.
-pub(crate) fn of_child(log: &Logger, slot: u32) -> Logger {
-    make_current(log.new(o!("role" => "child", "pid" => std::process::id(), "slot" => slot)))
+/// The slot of the child that this process is.
+static SLOT: AtomicU32 = AtomicU32::new(0);
+
+/// The logger of all children, from now on that of this process and its children. It is made once, in the
+/// nursery: what tells them apart is looked up when there is something to log.
+pub(crate) fn of_children(log: &Logger) -> Logger {
+    let slot = FnValue(|_record| SLOT.load(Ordering::Relaxed));
+    let pid = FnValue(|_record| std::process::id());
+    make_current(log.new(o!("role" => "child", "pid" => pid, "slot" => slot)))
+}
+
+/// This process is the child in this slot.
+pub(crate) fn become_child(slot: u32) {
+    SLOT.store(slot, Ordering::Relaxed);
 }

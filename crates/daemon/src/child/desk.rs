@@ -1,11 +1,9 @@
 //! A child's own rules: what a status update leads to, and when it is time to go.
 
-use std::rc::Rc;
-
 use daemon_core::{Bell, Calling, Left, Moment, Quota, ReportError, Seat, SlotNumber, Status};
 use daemon_nursery::Doorbell;
-use daemon_sys::title::Title;
 
+use super::sign::Sign;
 use crate::messages::{ShutdownReason, UpdateStatus};
 
 /// What follows from an update.
@@ -37,48 +35,9 @@ pub(crate) struct Desk<B: Bell = Doorbell> {
     sign: Sign,
 }
 
-/// What ps(1) shows: `name: child 3 [r] label`. Setting it is a copy within memory.
-#[derive(Debug)]
-struct Sign {
-    title: Rc<Title>,
-    text: String,
-    /// Where the status stands in the text.
-    status_at: usize,
-}
-
-impl Sign {
-    fn new(title: Rc<Title>, name: &str, slot: SlotNumber) -> Self {
-        let mut text = format!("{name}: child {slot} [");
-        let status_at = text.len();
-        text.push_str(" ]");
-        Sign { title, text, status_at }
-    }
-
-    fn show(&mut self, status: Status) {
-        let at = self.status_at;
-        self.text.replace_range(at..=at, status.letter().encode_utf8(&mut [0; 4]));
-        self.title.set(&self.text);
-    }
-
-    fn label(&mut self, label: &str) {
-        self.text.truncate(self.status_at + "r]".len());
-        if !label.is_empty() {
-            self.text.push(' ');
-            self.text.push_str(label);
-        }
-        self.title.set(&self.text);
-    }
-}
-
 impl<B: Bell> Desk<B> {
-    pub(crate) fn new(
-        seat: Seat<B>,
-        calling: Calling,
-        quota: Quota,
-        title: Rc<Title>,
-        name: &str,
-    ) -> Self {
-        let mut sign = Sign::new(title, name, seat.slot());
+    pub(crate) fn new(seat: Seat<B>, calling: Calling, quota: Quota, mut sign: Sign) -> Self {
+        sign.seat(seat.slot());
         sign.show(seat.status());
         Desk { seat, calling, quota, stage: Stage::Working, sign }
     }

@@ -12,7 +12,6 @@ use daemon_core::{Calling, Hold, Jitter, Quota, Requests};
 use daemon_nursery::{Birth, EXIT_PANIC, EXIT_SOFTWARE};
 use daemon_sys::signals::Ears;
 use daemon_sys::stdio::LogFile;
-use daemon_sys::title::Title;
 use futures::channel::oneshot;
 use slog::{Logger, crit, debug};
 use tokio::sync::{Notify, watch};
@@ -20,6 +19,7 @@ use tokio::sync::{Notify, watch};
 use super::actor::{ChildActor, HEARD, SessionLost};
 use super::desk::Desk;
 use super::handle::ChildHandle;
+use super::sign::Sign;
 use crate::log;
 use crate::messages::{DaemonChild, UpdateStatus};
 use crate::model::Kind;
@@ -43,9 +43,6 @@ pub(crate) struct Life {
     /// The pause between two beats of a child's heart; none if it has none.
     pub(crate) heartbeat: Option<Duration>,
     pub(crate) log_file: Option<Arc<LogFile>>,
-    pub(crate) title: Rc<Title>,
-    /// What the process title begins with.
-    pub(crate) name: String,
 }
 
 impl Life {
@@ -60,9 +57,15 @@ impl Life {
 }
 
 /// Lives a child's life, and answers with its exit code.
-pub(crate) fn live<P: Program>(program: P, life: Life, birth: Birth<P::Request>) -> i32 {
+pub(crate) fn live<P: Program>(
+    program: P,
+    life: Life,
+    sign: Sign,
+    birth: Birth<P::Request>,
+) -> i32 {
     let Birth { seat, request, signals, .. } = birth;
-    let log = log::of_child(&life.log, seat.slot().get());
+    log::become_child(seat.slot().get());
+    let log = life.log.clone();
     let request = match request {
         Ok(request) => request,
         Err(error) => {
@@ -74,7 +77,7 @@ pub(crate) fn live<P: Program>(program: P, life: Life, birth: Birth<P::Request>)
     let generation = u64::from(seat.generation().get());
     let birth = generation * u64::from(seat.board().slots()) + u64::from(seat.slot().get());
     let quota = Quota::deal(life.requests, life.jitter, birth);
-    let desk = Desk::new(seat, life.calling, quota, Rc::clone(&life.title), &life.name);
+    let desk = Desk::new(seat, life.calling, quota, sign);
     let system = System::new();
     let code = system.block_on(async move {
         let ears = match Ears::open(&HEARD.map(|(heard, _)| heard)) {

@@ -4,9 +4,11 @@ mod actor;
 mod desk;
 mod handle;
 mod life;
+mod sign;
 
 pub use actor::ChildActor;
 pub use handle::ChildHandle;
 
 pub(crate) use desk::Next;
 pub(crate) use life::{Life, live};
+pub(crate) use sign::Sign;

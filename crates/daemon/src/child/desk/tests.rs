@@ -2,7 +2,10 @@
 
 use std::time::Duration;
 
+use std::rc::Rc;
+
 use daemon_core::{Jitter, Line, Requests, Scoreboard, lines_for};
+use daemon_sys::title::Title;
 
 use super::*;
 
@@ -25,8 +28,8 @@ fn desk(calling: Calling, requests: u32) -> Desk<Silent> {
     let generation = scoreboard.order(slot, now()).unwrap();
     let seat = Seat::take(scoreboard.board(), slot, generation, 7, now(), Silent).unwrap();
     let quota = Quota::deal(Requests::of(requests), Jitter::NONE, 0);
-    let title = Rc::new(Title::claim());
-    Desk::new(seat, calling, quota, title, "test")
+    let sign = Sign::new(Rc::new(Title::claim()), "test");
+    Desk::new(seat, calling, quota, sign)
 }
 
 /// Sends these updates; answers what each led to, with the letter that the board then shows.
@@ -129,12 +132,12 @@ fn an_illegal_update_is_refused_and_changes_nothing() {
 #[test]
 fn the_sign_shows_name_slot_status_and_label() {
     let mut desk = desk(Calling::Pool, 0);
-    assert_eq!(desk.sign.text, "test: child 0 [f]");
+    assert_eq!(desk.sign.text(), "test: child 0 [f]");
     story(&mut desk, &[Wait, Req]);
     desk.label("GET /");
-    assert_eq!(desk.sign.text, "test: child 0 [r] GET /");
+    assert_eq!(desk.sign.text(), "test: child 0 [r] GET /");
     story(&mut desk, &[Done]);
-    assert_eq!(desk.sign.text, "test: child 0 [w] GET /");
+    assert_eq!(desk.sign.text(), "test: child 0 [w] GET /");
     desk.label("");
-    assert_eq!(desk.sign.text, "test: child 0 [w]");
+    assert_eq!(desk.sign.text(), "test: child 0 [w]");
 }

@@ -1,0 +1,81 @@
+//! What ps(1) shows of a child: `name: child 3 [r] label`.
+
+use std::rc::Rc;
+
+use daemon_core::{SlotNumber, Status};
+use daemon_sys::title::Title;
+
+/// How much longer than its beginning a sign is at least meant to become.
+const ROOM: usize = 128;
+
+/// A child's process title. Setting it is a copy within memory.
+///
+/// It is made in the nursery, with room for all that comes: a child makes nothing, it fills in.
+#[derive(Debug)]
+pub(crate) struct Sign {
+    title: Rc<Title>,
+    text: String,
+    /// Where the status stands in the text.
+    status_at: usize,
+}
+
+impl Sign {
+    /// The sign of a child that has no slot yet.
+    pub(crate) fn new(title: Rc<Title>, name: &str) -> Self {
+        let begin = [name, ": child "].concat();
+        let mut text = String::with_capacity(begin.len() + ROOM);
+        text.push_str(&begin);
+        Sign { title, text, status_at: begin.len() }
+    }
+
+    /// Fills in the slot.
+    pub(super) fn seat(&mut self, slot: SlotNumber) {
+        push_number(&mut self.text, slot.get());
+        self.text.push_str(" [");
+        self.status_at = self.text.len();
+        self.text.push_str(" ]");
+    }
+
+    pub(super) fn show(&mut self, status: Status) {
+        let at = self.status_at;
+        self.text.replace_range(at..=at, status.letter().encode_utf8(&mut [0; 4]));
+        self.title.set(&self.text);
+    }
+
+    pub(super) fn label(&mut self, label: &str) {
+        self.text.truncate(self.status_at + "r]".len());
+        if !label.is_empty() {
+            self.text.push(' ');
+            self.text.push_str(label);
+        }
+        self.title.set(&self.text);
+    }
+
+    #[cfg(test)]
+    pub(super) fn text(&self) -> &str {
+        &self.text
+    }
+}
+
+/// Writes a number without the machinery of `format!`: that lies in parts of the program which a child
+/// that lives for one request would have mapped for this alone.
+fn push_number(text: &mut String, number: u32) {
+    if number >= 10 {
+        push_number(text, number / 10);
+    }
+    text.extend(char::from_digit(number % 10, 10));
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_are_written_in_decimal() {
+        for number in [0, 7, 10, 99, 100, 1_000_001, u32::MAX] {
+            let mut text = String::new();
+            push_number(&mut text, number);
+            assert_eq!(text, number.to_string());
+        }
+    }
+}
