@@ -3,7 +3,7 @@
 //! It runs all benches, or those named, prints a table and writes the same to
 //! `target/bench/results.json`. A bar that is missed is said so, and is no failure of the run: the
 //! exit code is 1 only if something could not be measured. The servers it measures lie
-//! beside it: the daemons are `bench-daemon`, the loops without actix `bench-loop`; the others are this
+//! beside it: each daemon is a program, the loops without actix are `bench-loop`; the others are this
 //! same program, started with `--serve`.
 
 mod announce;

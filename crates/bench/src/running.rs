@@ -3,9 +3,10 @@
 
 use std::collections::BTreeSet;
 use std::ffi::OsStr;
-use std::fs::OpenOptions;
+use std::fs::{self, OpenOptions};
 use std::io::{BufRead, BufReader, Lines};
 use std::net::{Ipv4Addr, SocketAddr};
+use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdout, Command, ExitStatus, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -22,8 +23,14 @@ pub(crate) const SERVE: &str = "--serve";
 pub(crate) enum Home {
     /// This one.
     Bench,
-    /// The daemons'.
-    Daemons,
+    /// A daemon that forks for each connection.
+    Fork,
+    /// The same, of a large parent.
+    Large,
+    /// A daemon with a pool.
+    Pool,
+    /// The same, that tells how long its launch took.
+    Launch,
     /// That of the loops without actix.
     Loops,
 }
@@ -37,15 +44,35 @@ impl Home {
                 command.arg(SERVE);
                 return Ok(command);
             }
-            Home::Daemons => "bench-daemon",
+            Home::Fork => "bench-fork",
+            Home::Large => "bench-large",
+            Home::Pool => "bench-pool",
+            Home::Launch => "bench-launch",
             Home::Loops => "bench-loop",
         };
-        let program = this.with_file_name(beside);
-        if !program.exists() {
-            return Err(format!("{} is missing: `make bench` builds it", program.display()).into());
-        }
-        Ok(Command::new(program))
+        Ok(Command::new(installed(&this.with_file_name(beside))?))
     }
+}
+
+/// A copy of a program, as its installation would make it.
+///
+/// What a linker has just written lies in the kernel's cache a page each, a file that was written at once in
+/// pieces of many pages; to map those costs a process less, and it is them that users run.
+fn installed(program: &Path) -> Measured<PathBuf> {
+    let missing = |error| format!("{}: {error}: `make bench` builds it", program.display());
+    let name = program.file_name().ok_or("a program has a name")?;
+    let copy = table::directory()?.join(name);
+    let written = |path: &Path| path.metadata().and_then(|file| file.modified());
+    let built = written(program).map_err(missing)?;
+    if written(&copy).is_ok_and(|copied| copied >= built) {
+        return Ok(copy);
+    }
+    // Not over a copy that may run.
+    let fresh = copy.with_extension("new");
+    fs::write(&fresh, fs::read(program)?)?;
+    fs::set_permissions(&fresh, program.metadata()?.permissions())?;
+    fs::rename(&fresh, &copy)?;
+    Ok(copy)
 }
 
 /// How long a server may take to come up, or to go.

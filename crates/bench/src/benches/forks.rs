@@ -12,7 +12,7 @@ pub(crate) fn small(bench: &'static str) -> Measured<Vec<Row>> {
     let mut fighters = [
         Fighter::enter(Home::Loops, &["bare-fork", "0"], 0)?,
         Fighter::enter(Home::Loops, &["plain-fork", "0"], 1)?,
-        Fighter::enter(Home::Daemons, &["actix-fork"], 1)?,
+        Fighter::enter(Home::Fork, &[], 1)?,
     ];
     fight(&mut fighters, CLIENTS)?;
     let [bare, plain, actix] = &fighters;
@@ -40,7 +40,7 @@ pub(crate) fn large(bench: &'static str) -> Measured<Vec<Row>> {
     let mut fighters = [
         Fighter::enter(Home::Loops, &["bare-fork", "300"], 0)?,
         Fighter::enter(Home::Loops, &["plain-fork", "300"], 1)?,
-        Fighter::enter(Home::Daemons, &["actix-fork", "300"], 1)?,
+        Fighter::enter(Home::Large, &["300"], 1)?,
     ];
     fight(&mut fighters, CLIENTS)?;
     let [bare, plain, actix] = &fighters;

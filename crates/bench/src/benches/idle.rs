@@ -13,7 +13,7 @@ const SETTLING: Duration = Duration::from_secs(3);
 const TIME: Duration = Duration::from_secs(10);
 
 pub(crate) fn run(bench: &'static str) -> Measured<Vec<Row>> {
-    let mut server = Running::start(Home::Daemons, &["actix-pool", &CHILDREN.to_string()])?;
+    let mut server = Running::start(Home::Pool, &[&CHILDREN.to_string()])?;
     server.up(CHILDREN + 1)?;
     thread::sleep(SETTLING);
     let parent = server.pid();

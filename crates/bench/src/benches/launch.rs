@@ -14,7 +14,7 @@ pub(crate) fn run(bench: &'static str) -> Measured<Vec<Row>> {
 fn up(bench: &'static str, children: u32, bar: f64) -> Measured<Row> {
     let (mut launched, mut up) = (Vec::new(), Vec::new());
     for _launch in 0..LAUNCHES {
-        let mut server = Running::start(Home::Daemons, &["launch", &children.to_string()])?;
+        let mut server = Running::start(Home::Launch, &[&children.to_string()])?;
         launched.push(server.told("LAUNCHED")?.parse()?);
         up.push(server.told("UP")?.parse()?);
         server.ended()?;

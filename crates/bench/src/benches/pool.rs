@@ -10,7 +10,7 @@ const CLIENTS: usize = 16;
 pub(crate) fn run(bench: &'static str) -> Measured<Vec<Row>> {
     let mut fighters = [
         Fighter::enter(Home::Loops, &["bare-pool", "4"], 4)?,
-        Fighter::enter(Home::Daemons, &["actix-pool", "4"], 5)?,
+        Fighter::enter(Home::Pool, &["4"], 5)?,
     ];
     fight(&mut fighters, CLIENTS)?;
     let [bare, ours] = &fighters;

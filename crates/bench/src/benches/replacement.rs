@@ -31,7 +31,7 @@ pub(crate) fn run(bench: &'static str) -> Measured<Vec<Row>> {
 
 fn measure(bench: &'static str, file: &Path) -> Measured<Vec<Row>> {
     let path = file.display().to_string();
-    let mut server = Running::start(Home::Daemons, &["actix-pool", &CHILDREN.to_string(), &path])?;
+    let mut server = Running::start(Home::Pool, &[&CHILDREN.to_string(), &path])?;
     let address = server.up(CHILDREN + 1)?;
     let lines: &'static [Line] = shared::open_file(file)?;
     let board = Board::open(lines)?;

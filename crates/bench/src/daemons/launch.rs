@@ -1,6 +1,14 @@
-//! A pool that tells how long its launch took, and goes again.
+//! `bench-launch CHILDREN`: a pool that tells how long its launch took, and goes again.
+
+#[path = "../announce.rs"]
+mod announce;
+#[path = "../listening.rs"]
+mod listening;
+#[path = "../program.rs"]
+mod program;
 
 use std::net::TcpListener;
+use std::process::ExitCode;
 use std::time::Instant;
 
 use actix::{Actor, Addr, AsyncContext, Context, Handler, Recipient};
@@ -9,13 +17,20 @@ use actix_daemon::{
     PreFork, Program, Shutdown, Subscribe, UpdateStatus,
 };
 
-use crate::Measured;
-use crate::announce::tell;
-use crate::listening::listen;
+use announce::tell;
+use listening::listen;
+use program::Measured;
+
+fn main() -> ExitCode {
+    program::become_one("bench-launch", |arguments| match arguments {
+        [children] => until_up(children.parse()?),
+        other => Err(format!("a number of children: not {other:?}").into()),
+    })
+}
 
 /// Launches so many children, and tells how many milliseconds it took until the parent returned
 /// from `launch`, and until all were up.
-pub(super) fn until_up(children: u32) -> Measured<()> {
+fn until_up(children: u32) -> Measured<()> {
     let listener = listen()?;
     let model = PreFork::start_children(children)
         .min_spare(children)

@@ -12,12 +12,15 @@ mod plain;
 mod prefork;
 #[path = "../program.rs"]
 mod program;
+#[path = "../touching.rs"]
+mod touching;
 
 use std::process::ExitCode;
 
 use announce::tell;
-use listening::{listen, touch};
+use listening::listen;
 use program::Measured;
+use touching::touch;
 
 fn main() -> ExitCode {
     program::become_one("bench-loop", run)

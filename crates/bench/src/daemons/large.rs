@@ -1,54 +1,40 @@
-//! Ours as its users have it: the short way in, and a program whose parent is large.
+//! `bench-large MEGABYTES`: a child with a System for each connection, of a parent that has used so much
+//! memory since its launch.
+
+#[path = "../announce.rs"]
+mod announce;
+mod echo;
+#[path = "../listening.rs"]
+mod listening;
+#[path = "../program.rs"]
+mod program;
+#[path = "../touching.rs"]
+mod touching;
+
+use std::process::ExitCode;
 
 use std::net::{TcpListener, TcpStream};
 
 use actix::{Actor, Addr, AsyncContext, Context, Handler, Recipient, WrapFuture};
 use actix_daemon::{
-    ChildActor, ChildHandle, Daemon, DaemonActor, DaemonChild, ParentAcceptor, PostFork, PreFork,
-    Program, UpdateStatus,
+    ChildActor, Daemon, DaemonActor, DaemonChild, ParentAcceptor, PostFork, Program, UpdateStatus,
 };
 
-use crate::listening::{listen, touch};
-use crate::{Measured, echo};
+use listening::listen;
+use program::Measured;
+use touching::touch;
 
 /// How many children there may be at a time, as in the plain one beside it.
 const CHILDREN: u32 = 64;
 
-/// A child with a System for each connection.
-pub(super) fn fork_for_each() -> Measured<()> {
-    let listener = listen()?;
-    Daemon::builder()
-        .model(PostFork::max_children(CHILDREN))
-        .alias("bench")
-        .serve(listener, echo)?;
-    Ok(())
+fn main() -> ExitCode {
+    program::become_one("bench-large", |arguments| match arguments {
+        [megabytes] => serve(megabytes.parse()?),
+        other => Err(format!("a number of megabytes: not {other:?}").into()),
+    })
 }
 
-/// A pool that stays as it is.
-pub(super) fn pool(children: u32, board: Option<&str>) -> Measured<()> {
-    let listener = listen()?;
-    let model = PreFork::start_children(children)
-        .min_spare(children)
-        .max_spare(children)
-        .max_children(children);
-    let mut builder = Daemon::builder().model(model).alias("bench");
-    if let Some(board) = board {
-        builder = builder.board_file(board);
-    }
-    builder.serve(listener, echo)?;
-    Ok(())
-}
-
-async fn echo(
-    mut stream: actix_daemon::Connection<TcpStream>,
-    _child: ChildHandle,
-) -> std::io::Result<()> {
-    echo::waiting(&mut stream).await
-}
-
-/// A child with a System for each connection, of a parent that has used so much memory since its
-/// launch.
-pub(super) fn fork_from_a_large_parent(megabytes: usize) -> Measured<()> {
+fn serve(megabytes: usize) -> Measured<()> {
     let listener = listen()?;
     Daemon::builder()
         .model(PostFork::max_children(CHILDREN))

@@ -1,0 +1,40 @@
+//! `bench-pool CHILDREN [BOARD]`: a pool that stays as it is, the short way in, with its scoreboard in a file
+//! if that is asked for. A program of its own, as a user's is.
+
+#[path = "../announce.rs"]
+mod announce;
+mod echo;
+#[path = "../listening.rs"]
+mod listening;
+#[path = "../program.rs"]
+mod program;
+
+use std::process::ExitCode;
+
+use actix_daemon::{Daemon, PreFork};
+
+use listening::listen;
+use program::Measured;
+
+fn main() -> ExitCode {
+    program::become_one("bench-pool", |arguments| match arguments {
+        [children] => serve(children.parse()?, None),
+        [children, board] => serve(children.parse()?, Some(board)),
+        other => Err(format!("a number of children, and a file: not {other:?}").into()),
+    })
+}
+
+fn serve(children: u32, board: Option<&str>) -> Measured<()> {
+    let listener = listen()?;
+    let model = PreFork::start_children(children)
+        .min_spare(children)
+        .max_spare(children)
+        .max_children(children);
+    let mut builder = Daemon::builder().model(model).alias("bench");
+    if let Some(board) = board {
+        builder = builder.board_file(board);
+    }
+    builder
+        .serve(listener, |mut stream, _child| async move { echo::waiting(&mut stream).await })?;
+    Ok(())
+}

@@ -1,0 +1,11 @@
+//! A large process.
+
+/// Memory that this process has written to, for as long as it lives.
+pub(crate) fn touch(megabytes: usize) {
+    const PAGE: usize = 4096;
+    let mut memory = vec![0_u8; megabytes * 1024 * 1024];
+    for page in memory.chunks_mut(PAGE) {
+        page[0] = 1;
+    }
+    std::hint::black_box(memory.leak());
+}
