@@ -286,7 +286,7 @@ impl Engine {
 
     /// Sees to it that the timer wakes in time.
     fn arm(&mut self) {
-        let Some(wake) = self.ledger.next_wake(now()) else { return };
+        let Some(wake) = self.ledger.wake() else { return };
         if self.armed.is_none_or(|armed| wake < armed) {
             self.armed = Some(wake);
             self.signals.timer.notify_one();

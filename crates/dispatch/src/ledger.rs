@@ -112,6 +112,8 @@ pub(crate) struct Ledger<T, C> {
     hold: Hold,
     /// Whether any task that is sent has a hard limit.
     limited: usize,
+    /// When it is to be looked again though nothing has come: then or earlier there is nothing to see.
+    wake: Option<Moment>,
     tally: Tally,
     acts: VecDeque<Act<T>>,
 }
@@ -136,6 +138,7 @@ impl<T, C: Claims> Ledger<T, C> {
             stance: Stance::Open,
             hold: Hold::No,
             limited: 0,
+            wake: None,
             tally: Tally::default(),
             acts: VecDeque::new(),
         }
@@ -251,6 +254,7 @@ impl<T, C: Claims> Ledger<T, C> {
             self.tally.late += 1;
             return None;
         };
+        self.expect(slot, now);
         let fits = self.records.get(key).is_some_and(|record| {
             record.id.0 == id
                 && record.attempts == attempt

@@ -46,6 +46,7 @@ impl<T, C: Claims> Ledger<T, C> {
         self.queue.begun(order.lane);
         self.limited += usize::from(order.hard.is_some());
         self.claims.offer(slot, turn);
+        self.expect(slot, now);
         self.acts.push_back(Act::Send { slot, turn, key });
     }
 
@@ -84,7 +85,7 @@ impl<T, C: Claims> Ledger<T, C> {
                 continue;
             }
             if self.claims.take_back(slot, turn) == TakenBack::Yes {
-                self.workers.take_out(slot, turn);
+                self.take_out(slot, turn, now);
                 self.back_to_queue(key, now);
                 return true;
             }

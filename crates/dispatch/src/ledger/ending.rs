@@ -19,7 +19,7 @@ impl<T, C: Claims> Ledger<T, C> {
         let running = running.unwrap_or(record.order.abandoned);
         match (self.claims.take_back(slot, turn), running) {
             (TakenBack::Yes, _) => {
-                self.workers.take_out(slot, turn);
+                self.take_out(slot, turn, now);
                 self.fail(key, Failure::Cancelled { when: When::Queued }, now);
                 self.assign(now);
                 Cancelling::Queued
@@ -52,7 +52,7 @@ impl<T, C: Claims> Ledger<T, C> {
         // Who is condemned begins nothing more, and one that has ended it has its answer under way.
         let condemned = self.claims.condemn(slot, turn);
         if condemned == Condemned::Yes {
-            if let Some(key) = self.workers.take_out(slot, turn) {
+            if let Some(key) = self.take_out(slot, turn, now) {
                 self.fail(key, failure, now);
             }
             self.take_back_all(slot, now);
@@ -67,7 +67,7 @@ impl<T, C: Claims> Ledger<T, C> {
     pub(super) fn take_back_all(&mut self, slot: usize, now: Moment) {
         for Sent { turn, key, .. } in self.workers.hand(slot) {
             if self.claims.take_back(slot, turn) == TakenBack::Yes {
-                self.workers.take_out(slot, turn);
+                self.take_out(slot, turn, now);
                 self.back_to_queue(key, now);
             }
         }
@@ -93,15 +93,26 @@ impl<T, C: Claims> Ledger<T, C> {
             }
         }
         self.assign(now);
+        self.wake = self.next_due(now);
     }
 
-    /// When it is to be looked again though nothing has come.
-    pub(crate) fn next_wake(&self, now: Moment) -> Option<Moment> {
-        let stall = self.workers.next_stall(STALL);
+    /// When it is to be looked again though nothing has come; it may turn out to be too early.
+    pub(crate) fn wake(&self) -> Option<Moment> {
+        self.wake
+    }
+
+    /// What this worker has in hand has changed: when it is to be looked at if nothing more is heard.
+    pub(super) fn expect(&mut self, slot: usize, now: Moment) {
+        self.wake = self.wake.into_iter().chain(self.due(slot, now)).min();
+    }
+
+    /// When it is to be looked what this worker does.
+    fn due(&self, slot: usize, now: Moment) -> Option<Moment> {
+        let stall = self.workers.stall(slot, STALL);
         if self.limited == 0 {
             return stall;
         }
-        let due = self.workers.fronts().into_iter().filter_map(|(slot, front)| {
+        let overtime = self.workers.front(slot).and_then(|front| {
             let limit = self.records.get(front.key)?.order.hard?;
             let begun = match self.claims.owner(slot, front.turn) {
                 Owner::Worker(begun) => begun,
@@ -109,7 +120,19 @@ impl<T, C: Claims> Ledger<T, C> {
             };
             Some(begun + limit)
         });
-        due.chain(stall).min()
+        overtime.into_iter().chain(stall).min()
+    }
+
+    /// The same of all workers, which is what [`wake`](Ledger::wake) is after each tick.
+    pub(super) fn next_due(&self, now: Moment) -> Option<Moment> {
+        self.workers.slots().into_iter().filter_map(|slot| self.due(slot, now)).min()
+    }
+
+    /// Takes a task out of a worker's hand that it does not do.
+    pub(super) fn take_out(&mut self, slot: usize, turn: u64, now: Moment) -> Option<Key> {
+        let key = self.workers.take_out(slot, turn)?;
+        self.expect(slot, now);
+        Some(key)
     }
 
     /// The operator's word: nothing is sent while it is held.

@@ -285,9 +285,9 @@ impl Workers {
         self.all().filter(|(_, worker)| is_stalled(worker)).map(|(slot, _)| slot).collect()
     }
 
-    pub(super) fn next_stall(&self, most: Duration) -> Option<Moment> {
-        let waiting = self.all().filter(|(_, worker)| worker.hand.len() > 1);
-        waiting.map(|(_, worker)| worker.since + most).min()
+    /// When this one will have done one thing for so long while others wait behind it.
+    pub(super) fn stall(&self, slot: usize, most: Duration) -> Option<Moment> {
+        self.get(slot).filter(|worker| worker.hand.len() > 1).map(|worker| worker.since + most)
     }
 
     /// Who has answered since the last look.

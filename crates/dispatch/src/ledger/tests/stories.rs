@@ -128,12 +128,12 @@ fn a_hard_limit_kills_the_worker_and_answers_at_once() {
     let hard = Some(Duration::from_secs(1));
     let key = stage.admit(Order { hard, ..Stage::order() });
     stage.join(0);
-    assert!(stage.ledger.next_wake(stage.now).is_some());
+    assert!(stage.ledger.wake().is_some());
     stage.later(Duration::from_secs(5));
     assert!(stage.answers.is_empty(), "its time runs from when it is begun");
     stage.begin(0);
-    let wake = stage.ledger.next_wake(stage.now).unwrap();
-    assert_eq!(wake, stage.now + Duration::from_secs(1));
+    let due = stage.ledger.next_due(stage.now).unwrap();
+    assert_eq!(due, stage.now + Duration::from_secs(1));
     stage.later(Duration::from_secs(1));
     assert!(matches!(failure(&stage, key), Failure::TimedOut { kind: Limit::Hard, .. }));
     assert_eq!(stage.killed.len(), 1);
