@@ -146,6 +146,23 @@ fn a_hard_limit_kills_the_worker_and_answers_at_once() {
 }
 
 #[test]
+fn the_limit_of_what_was_sent_ahead_is_looked_at_in_time() {
+    let mut stage = Stage::new(100);
+    stage.join(0);
+    warm(&mut stage);
+    let hard = Some(STALL / 2);
+    let keys = [None, None, hard].map(|hard| stage.admit(Order { hard, ..Stage::order() }));
+    for _before in 0..2 {
+        stage.begin(0);
+        stage.end(0);
+    }
+    assert_eq!(stage.begin(0), Some(keys[2].id));
+    assert_eq!(stage.ledger.wake(), Some(stage.now + STALL / 2));
+    stage.later(STALL / 2);
+    assert!(matches!(failure(&stage, keys[2]), Failure::TimedOut { kind: Limit::Hard, .. }));
+}
+
+#[test]
 fn a_task_is_cancelled_in_each_state() {
     let mut stage = Stage::new(100);
     let queued = stage.admit(Stage::order());
