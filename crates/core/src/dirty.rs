@@ -32,6 +32,7 @@ impl Dirty {
     }
 
     /// Marks a slot whose line has been written to.
+    #[inline]
     pub(crate) fn mark(&self, slot: SlotNumber) {
         let word = slot.index() / BITS;
         let Some(marks) = self.marks.get(word / WORDS) else {

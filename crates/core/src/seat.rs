@@ -151,6 +151,7 @@ impl<B: Bell> Seat<B> {
 
     /// Tells what the child does by its line; [`Empty`](Status::Empty) if the line is not its own
     /// any more, or damaged.
+    #[inline]
     #[must_use]
     pub fn status(&self) -> Status {
         let state = self.state();
@@ -226,6 +227,7 @@ impl<B: Bell> Seat<B> {
         Ok(step)
     }
 
+    #[inline]
     fn ring_if_armed(&self) {
         // The other half of `Scoreboard::arm`: the mark is stored, now look whether the parent
         // sleeps.

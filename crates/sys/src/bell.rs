@@ -47,6 +47,7 @@ impl Bell {
     /// # Errors
     ///
     /// If no descriptor is left.
+    #[inline]
     pub fn new() -> Result<Bell> {
         match platform::Wire::new() {
             Ok(wire) => Ok(Bell { wire }),

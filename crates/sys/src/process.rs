@@ -133,6 +133,7 @@ impl Signal {
         Signal::Urg,
     ];
 
+    #[inline]
     pub(crate) fn nix(self) -> Raw {
         match self {
             Signal::Hup => Raw::SIGHUP,

@@ -44,6 +44,7 @@ impl Title {
 
     /// Shows this title, cut at a zero byte and at [`capacity`](Title::capacity). It copies bytes
     /// and makes no system call.
+    #[inline]
     pub fn set(&self, title: &str) {
         let end = title.bytes().position(|byte| byte == 0).unwrap_or(title.len());
         let end = title[..end].floor_char_boundary(self.capacity());
@@ -51,6 +52,7 @@ impl Title {
     }
 
     /// Returns how many bytes of a title are shown: 0 if none is.
+    #[inline]
     #[must_use]
     pub fn capacity(&self) -> usize {
         self.area.capacity()

@@ -8,6 +8,9 @@ use daemon_sys::title::Title;
 /// How much longer than its beginning a sign is at least meant to become.
 const ROOM: usize = 128;
 
+/// A status and what follows it.
+const SHOWN: &str = " ]";
+
 /// A child's process title. Setting it is a copy within memory.
 ///
 /// It is made in the nursery, with room for all that comes: a child makes nothing, it fills in.
@@ -29,21 +32,29 @@ impl Sign {
     }
 
     /// Fills in the slot.
+    #[inline]
     pub(super) fn seat(&mut self, slot: SlotNumber) {
         push_number(&mut self.text, slot.get());
         self.text.push_str(" [");
         self.status_at = self.text.len();
-        self.text.push_str(" ]");
+        self.text.push_str(SHOWN);
     }
 
+    #[inline]
     pub(super) fn show(&mut self, status: Status) {
         let at = self.status_at;
-        self.text.replace_range(at..=at, status.letter().encode_utf8(&mut [0; 4]));
+        if self.text.len() == at + SHOWN.len() {
+            self.text.truncate(at);
+            self.text.push(status.letter());
+            self.text.push(']');
+        } else {
+            self.text.replace_range(at..=at, status.letter().encode_utf8(&mut [0; 4]));
+        }
         self.title.set(&self.text);
     }
 
     pub(super) fn label(&mut self, label: &str) {
-        self.text.truncate(self.status_at + "r]".len());
+        self.text.truncate(self.status_at + SHOWN.len());
         if !label.is_empty() {
             self.text.push(' ');
             self.text.push_str(label);
@@ -59,11 +70,16 @@ impl Sign {
 
 /// Writes a number without the machinery of `format!`: that lies in parts of the program which a child
 /// that lives for one request would have mapped for this alone.
+#[inline]
 fn push_number(text: &mut String, number: u32) {
-    if number >= 10 {
-        push_number(text, number / 10);
+    let mut unit = 1;
+    while number / unit >= 10 {
+        unit *= 10;
     }
-    text.extend(char::from_digit(number % 10, 10));
+    while unit > 0 {
+        text.extend(char::from_digit(number / unit % 10, 10));
+        unit /= 10;
+    }
 }
 
 #[cfg(test)]

@@ -91,6 +91,7 @@ macro_rules! descriptors {
                 Ok(())
             }
 
+            #[inline]
             fn unpack(delivery: &mut Delivery) -> Result<Self, HandoverError> {
                 Ok(Self::from(delivery.take_descriptor()?))
             }

@@ -50,10 +50,12 @@ impl Area {
         Area(RefCell::new(claim().unwrap_or(Claimed { memory: &mut [], mark: 0, shown: 0 })))
     }
 
+    #[inline]
     pub(super) fn capacity(&self) -> usize {
         self.0.borrow().memory.len().min(PAGE).saturating_sub(1)
     }
 
+    #[inline]
     pub(super) fn show(&self, title: &str) {
         let Claimed { memory, mark, shown } = &mut *self.0.borrow_mut();
         if memory.is_empty() {
