@@ -8,10 +8,10 @@ use crate::figures::{median, range};
 use crate::running::{Home, Running};
 use crate::{Measured, proc};
 
-/// How many rounds each server has.
-const ROUNDS: usize = 5;
+/// How many rounds each server has: many short ones, since a disturbance is longer than one of them.
+const ROUNDS: usize = 15;
 /// How long a round is.
-const ROUND: Duration = Duration::from_millis(1500);
+const ROUND: Duration = Duration::from_millis(500);
 /// A round that is not counted, for caches and queues to fill.
 const WARM_UP: Duration = Duration::from_millis(300);
 
