@@ -92,8 +92,9 @@ impl Delivery {
     /// # Errors
     ///
     /// [`HandoverError::MissingDescriptor`] when there is none.
+    #[inline]
     pub fn take_descriptor(&mut self) -> Result<OwnedFd, HandoverError> {
-        self.descriptors.pop_front().ok_or(HandoverError::MissingDescriptor)
+        self.descriptors.pop_front().ok_or_else(|| HandoverError::MissingDescriptor)
     }
 
     fn take(&mut self, wanted: usize) -> Result<&[u8], HandoverError> {
