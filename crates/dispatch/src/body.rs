@@ -96,6 +96,14 @@ impl Body {
         spill.end()
     }
 
+    /// Whether it goes in its frame: else memory goes beside that.
+    pub(crate) fn goes_in_its_frame(&self) -> bool {
+        match self {
+            Body::Here(bytes) => bytes.len() < SHARED_FROM,
+            Body::Shared(_) => false,
+        }
+    }
+
     /// Its bytes.
     pub(crate) fn bytes(&self) -> &[u8] {
         match self {

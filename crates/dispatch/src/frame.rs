@@ -100,10 +100,10 @@ pub(crate) enum Place {
 
 impl Place {
     pub(crate) fn of(body: &Body) -> Place {
-        match body {
-            Body::Here(bytes) if bytes.len() < SHARED_FROM => Place::Here,
-            Body::Here(bytes) => Place::Shared(bytes.len() as u64),
-            Body::Shared(letter) => Place::Shared(letter.length() as u64),
+        if body.goes_in_its_frame() {
+            Place::Here
+        } else {
+            Place::Shared(body.bytes().len() as u64)
         }
     }
 }

@@ -110,9 +110,9 @@ pub(crate) struct Ledger<T, C> {
     claims: C,
     stance: Stance,
     hold: Hold,
-    /// Whether any task that is sent has a hard limit.
+    /// How many tasks that are sent have a hard limit.
     limited: usize,
-    /// When it is to be looked again though nothing has come: then or earlier there is nothing to see.
+    /// When it is to be looked again though nothing has come. Before that there is nothing to see.
     wake: Option<Moment>,
     tally: Tally,
     acts: VecDeque<Act<T>>,

@@ -11,9 +11,8 @@ mod program;
 #[path = "../touching.rs"]
 mod touching;
 
-use std::process::ExitCode;
-
 use std::net::{TcpListener, TcpStream};
+use std::process::ExitCode;
 
 use actix::{Actor, Addr, AsyncContext, Context, Handler, Recipient, WrapFuture};
 use actix_daemon::{

@@ -15,7 +15,7 @@ use daemon_sys::process::{Pid, end_after};
 use daemon_sys::signals::Ears;
 use futures::FutureExt;
 use futures::channel::oneshot;
-use slog::{Logger, debug, error, info};
+use slog::{debug, error, info};
 use tokio::sync::watch;
 
 use super::desk::{Desk, Next};
@@ -52,7 +52,6 @@ pub struct ChildActor {
     ears: &'static Ears,
     nursery: Option<Pid>,
     life: Life,
-    log: Logger,
     sessions: Sessions,
     news: News,
     farewell: Farewell,
@@ -79,7 +78,6 @@ impl ChildActor {
         leaving: watch::Sender<Option<ShutdownReason>>,
         hold: watch::Sender<Hold>,
         life: Life,
-        log: Logger,
         end: oneshot::Sender<i32>,
     ) -> Self {
         ChildActor {
@@ -87,7 +85,6 @@ impl ChildActor {
             ears,
             nursery: Pid::of_parent(),
             life,
-            log,
             sessions: Sessions::default(),
             news: News::default(),
             farewell: Farewell::Not,
@@ -103,7 +100,7 @@ impl ChildActor {
         let Next::Leave(reason) = self.desk.borrow_mut().leave(reason) else {
             return;
         };
-        debug!(self.log, "leaving"; "reason" => ?reason);
+        debug!(self.life.log, "leaving"; "reason" => ?reason);
         self.leaving.send_replace(Some(reason));
         if self.farewell == Farewell::Not {
             self.farewell = Farewell::Asked;
@@ -159,13 +156,13 @@ impl ChildActor {
         }
         match hold {
             Hold::Yes => {
-                debug!(self.log, "paused");
+                debug!(self.life.log, "paused");
                 self.news.accept = None;
                 self.news.pause = Some(DaemonPause);
                 self.sessions.pause.tell(&DaemonPause);
             }
             Hold::No => {
-                debug!(self.log, "resumed");
+                debug!(self.life.log, "resumed");
                 self.news.pause = None;
                 let desk = self.desk.borrow();
                 if desk.status().is_idle() && desk.leaving().is_none() {
@@ -179,7 +176,7 @@ impl ChildActor {
     fn hang_up(&mut self) {
         self.sessions.hup.tell(&DaemonHup);
         if let Err(error) = self.life.reopen_log() {
-            error!(self.log, "the old log stays in use: {}", error);
+            error!(self.life.log, "the old log stays in use: {}", error);
         }
     }
 
@@ -230,7 +227,7 @@ impl Actor for ChildActor {
                 ctx.add_stream(watch);
             }
             Err(error) => {
-                error!(self.log, "cannot listen to signals: {}", error);
+                error!(self.life.log, "cannot listen to signals: {}", error);
                 self.end(EXIT_SOFTWARE, ctx);
             }
         }
@@ -269,7 +266,7 @@ impl ChildActor {
             }
             ChildIntention::Leave(Manner::AtOnce) => self.end(0, ctx),
             ChildIntention::Hangup => self.hang_up(),
-            ChildIntention::Peek => info!(self.log, "peek\n{}", self.peek(Detail::Verbose)),
+            ChildIntention::Peek => info!(self.life.log, "peek\n{}", self.peek(Detail::Verbose)),
             ChildIntention::Look => self.look_at_the_hold(),
             ChildIntention::Ignore => {}
         }

@@ -96,8 +96,7 @@ pub(crate) fn live<P: Program>(
         let (leaving, told) = watch::channel(None);
         let (hold, held) = watch::channel(Hold::No);
         let log_file = life.log_file.clone();
-        let daemon =
-            ChildActor::new(Rc::clone(&desk), ears, leaving, hold, life, log.clone(), end).start();
+        let daemon = ChildActor::new(Rc::clone(&desk), ears, leaving, hold, life, end).start();
         ChildHandle::new(desk, daemon.clone(), told, held, log_file).make_current();
         debug!(log, "born");
         if calling == Calling::OneRequest {

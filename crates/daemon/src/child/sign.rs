@@ -43,6 +43,7 @@ impl Sign {
     #[inline]
     pub(super) fn show(&mut self, status: Status) {
         let at = self.status_at;
+        // As a child begins, there is no label: nothing needs to be moved.
         if self.text.len() == at + SHOWN.len() {
             self.text.truncate(at);
             self.text.push(status.letter());

@@ -20,10 +20,6 @@ pub(crate) struct Letter {
 }
 
 impl Letter {
-    pub(crate) fn length(&self) -> usize {
-        self.length
-    }
-
     pub(crate) fn bytes(&self) -> &[u8] {
         self.area.as_ref().map_or(&[], |area| area.bytes(self.length))
     }

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use daemon_sys::memfd::memfd_with;
 
-use crate::body::{Body, Letter, SHARED_FROM};
+use crate::body::{Body, Letter};
 
 /// A body that does not go in its frame.
 #[derive(Debug)]
@@ -21,11 +21,10 @@ pub(super) enum Memory {
 impl Memory {
     /// The memory of this body, if that does not go in the frame.
     pub(super) fn of(body: &Body) -> Option<Memory> {
-        match body {
-            Body::Here(bytes) if bytes.len() < SHARED_FROM => None,
-            Body::Here(bytes) => Some(Memory::Plain(bytes.clone())),
-            Body::Shared(letter) => Some(Memory::Letter(Arc::clone(letter))),
-        }
+        (!body.goes_in_its_frame()).then(|| match body {
+            Body::Here(bytes) => Memory::Plain(bytes.clone()),
+            Body::Shared(letter) => Memory::Letter(Arc::clone(letter)),
+        })
     }
 
     /// The descriptor that is sent.

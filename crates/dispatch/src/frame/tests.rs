@@ -30,9 +30,26 @@ fn read(inbox: &mut Inbox) -> Option<(u64, String, Body)> {
     Some((turn, name, rest.body(place).expect("a body")))
 }
 
+/// Sends all that is there, and reads it at the other end: so many frames, in their order.
+fn carry(outbox: &mut Outbox, frames: u64, mut come: impl FnMut(u64, &Body)) {
+    let (near, far) = link::pair().expect("a link");
+    let (mut inbox, mut next) = (Inbox::default(), 0);
+    while next < frames {
+        outbox.flush(&near).expect("the other end is there");
+        inbox.receive(&far).expect("no more than may wait");
+        while let Some((turn, name, body)) = read(&mut inbox) {
+            assert_eq!((turn, name.as_str()), (next, "some"));
+            come(turn, &body);
+            next += 1;
+        }
+        // Those of whole sendings that have not come whole.
+        assert!(inbox.descriptors.len() <= DESCRIPTORS_AT_ONCE);
+    }
+    assert!(outbox.is_empty() && outbox.memories.is_empty());
+}
+
 #[test]
 fn frames_with_and_without_memory_come_in_their_order() {
-    let (near, far) = link::pair().expect("a link");
     let mut outbox = Outbox::default();
     // They are kept until they are read: their files would be used again, by tests beside this one.
     let mut kept = Vec::new();
@@ -43,24 +60,14 @@ fn frames_with_and_without_memory_come_in_their_order() {
         push(&mut outbox, turn, "some", &body);
         kept.push(body);
     }
-    let mut inbox = Inbox::default();
-    let mut next = 0;
-    while next < 200 {
-        outbox.flush(&near).expect("the other end is there");
-        inbox.receive(&far).expect("it works");
-        while let Some((turn, name, body)) = read(&mut inbox) {
-            assert_eq!((turn, name.as_str()), (next, "some"));
-            let bytes: Bytes = body.decode().expect("bytes");
-            assert!(bytes.iter().all(|byte| *byte == turn as u8));
-            next += 1;
-        }
-    }
-    assert!(outbox.is_empty() && outbox.memories.is_empty());
+    carry(&mut outbox, 200, |turn, body| {
+        let bytes: Bytes = body.decode().expect("bytes");
+        assert!(bytes.iter().all(|byte| *byte == turn as u8));
+    });
 }
 
 #[test]
 fn large_bodies_that_no_file_was_had_for_get_one_when_they_are_sent() {
-    let (near, far) = link::pair().expect("a link");
     let mut outbox = Outbox::default();
     let mut kept = Vec::new();
     for turn in 0..100_u64 {
@@ -71,19 +78,11 @@ fn large_bodies_that_no_file_was_had_for_get_one_when_they_are_sent() {
         push(&mut outbox, turn, "some", if turn % 3 == 1 { &plain } else { &body });
         kept.push(body);
     }
-    let (mut inbox, mut next) = (Inbox::default(), 0);
-    while next < 100 {
-        outbox.flush(&near).expect("the other end is there");
-        inbox.receive(&far).expect("it works");
-        while let Some((turn, _name, body)) = read(&mut inbox) {
-            assert_eq!(turn, next);
-            let bytes: Bytes = body.decode().expect("bytes");
-            assert_eq!(bytes.len(), if turn % 3 == 0 { 10 } else { 70_000 });
-            assert!(bytes.iter().all(|byte| *byte == turn as u8));
-            next += 1;
-        }
-    }
-    assert!(outbox.is_empty() && outbox.memories.is_empty());
+    carry(&mut outbox, 100, |turn, body| {
+        let bytes: Bytes = body.decode().expect("bytes");
+        assert_eq!(bytes.len(), if turn % 3 == 0 { 10 } else { 70_000 });
+        assert!(bytes.iter().all(|byte| *byte == turn as u8));
+    });
 }
 
 #[test]
@@ -141,7 +140,6 @@ fn memory_that_is_missing_or_too_short_is_an_error() {
 
 #[test]
 fn no_more_descriptors_wait_than_may_however_little_room_a_link_has() {
-    let (near, far) = link::pair().expect("a link");
     let mut outbox = Outbox::default();
     let (small, large) = (vec![3; 60_000], Bytes::from(vec![7; SHARED_FROM]));
     let small = Body::Here(small.into());
@@ -149,17 +147,7 @@ fn no_more_descriptors_wait_than_may_however_little_room_a_link_has() {
     for turn in 0..400 {
         push(&mut outbox, turn, "some", if turn % 2 == 0 { &large } else { &small });
     }
-    let (mut inbox, mut next) = (Inbox::default(), 0);
-    while next < 400 {
-        outbox.flush(&near).expect("the other end is there");
-        inbox.receive(&far).expect("no more than may wait");
-        while let Some((turn, _name, _body)) = read(&mut inbox) {
-            assert_eq!(turn, next);
-            next += 1;
-        }
-        // Those of whole sendings that have not come whole.
-        assert!(inbox.descriptors.len() <= DESCRIPTORS_AT_ONCE);
-    }
+    carry(&mut outbox, 400, |_turn, _body| {});
 }
 
 #[test]

@@ -39,7 +39,7 @@ impl Handler<UpdateStatus> for ChildActor {
                 Ok(Updated::Leaving(reason))
             }
             Err(refused) => {
-                debug!(self.log, "a status is refused: {}", refused);
+                debug!(self.life.log, "a status is refused: {}", refused);
                 Err(refused.into())
             }
         }

@@ -73,7 +73,7 @@ impl Handler<SessionLost> for ChildActor {
     type Result = ();
 
     fn handle(&mut self, _lost: SessionLost, ctx: &mut Self::Context) {
-        error!(self.log, "the child's session has panicked; the child leaves");
+        error!(self.life.log, "the child's session has panicked; the child leaves");
         self.end(EXIT_PANIC, ctx);
     }
 }

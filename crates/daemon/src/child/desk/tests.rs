@@ -1,8 +1,7 @@
 //! A desk on a real scoreboard: what each update leads to, in both callings.
 
-use std::time::Duration;
-
 use std::rc::Rc;
+use std::time::Duration;
 
 use daemon_core::{Jitter, Line, Requests, Scoreboard, lines_for};
 use daemon_sys::title::Title;

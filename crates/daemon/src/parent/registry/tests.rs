@@ -14,8 +14,8 @@ fn at(millis: u64) -> Moment {
     Moment::from_since_boot(Duration::from_millis(1_000_000 + millis))
 }
 
-/// A child that was ordered at 0, did this on its line, was dismissed if so, and ended at 300.
-fn ends(does: &[Status], told: Option<Dismissal>, exit: Exit) -> (ChildExited, Age) {
+/// A child that was ordered at 0, on a scoreboard of its own.
+fn ordered() -> (Scoreboard, Registry, ChildId) {
     let lines = lines_for(1).unwrap();
     let lines = Box::leak((0..lines).map(|_line| Line::new()).collect::<Box<[Line]>>());
     let scoreboard = Scoreboard::format(lines, 1, at(0)).unwrap();
@@ -24,6 +24,13 @@ fn ends(does: &[Status], told: Option<Dismissal>, exit: Exit) -> (ChildExited, A
     let child = ChildId { slot, generation };
     let mut registry = Registry::new(1, Calling::Pool);
     registry.ordered(child, 0, at(0));
+    (scoreboard, registry, child)
+}
+
+/// A child that was ordered at 0, did this on its line, was dismissed if so, and ended at 300.
+fn ends(does: &[Status], told: Option<Dismissal>, exit: Exit) -> (ChildExited, Age) {
+    let (scoreboard, mut registry, child) = ordered();
+    let ChildId { slot, generation } = child;
     let pid = Pid::from_raw(7).unwrap();
     registry.born(child, pid);
     let seat = Seat::take(scoreboard.board(), slot, generation, 7, at(1), Silent).unwrap();
@@ -112,14 +119,8 @@ fn word_of_another_owner_of_the_slot_changes_nothing() {
 
 #[test]
 fn a_child_that_is_ready_is_known_by_its_pid_before_the_nursery_has_told_of_its_birth() {
-    let lines = lines_for(1).unwrap();
-    let lines = Box::leak((0..lines).map(|_line| Line::new()).collect::<Box<[Line]>>());
-    let scoreboard = Scoreboard::format(lines, 1, at(0)).unwrap();
-    let slot = SlotNumber::new(0);
-    let generation = scoreboard.order(slot, at(0)).unwrap();
-    let child = ChildId { slot, generation };
-    let mut registry = Registry::new(1, Calling::Pool);
-    registry.ordered(child, 0, at(0));
+    let (scoreboard, mut registry, child) = ordered();
+    let ChildId { slot, generation } = child;
     let seat = Seat::take(scoreboard.board(), slot, generation, 7, at(1), Silent).unwrap();
     let pid = Pid::from_raw(7).unwrap();
     registry.saw(&scoreboard.read(slot));
