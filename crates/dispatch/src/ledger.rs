@@ -292,6 +292,11 @@ impl<T, C: Claims> Ledger<T, C> {
     pub(crate) fn stage_of(&self, slot: usize) -> Option<workers::Stage> {
         self.workers.stage(slot)
     }
+
+    #[cfg(test)]
+    pub(crate) fn ahead(&self) -> (usize, usize) {
+        self.workers.ahead()
+    }
 }
 
 #[cfg(test)]

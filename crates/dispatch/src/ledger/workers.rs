@@ -76,6 +76,8 @@ pub(super) struct Workers {
     idle: VecDeque<usize>,
     lately: Vec<usize>,
     working: usize,
+    /// How many tasks are with workers that have something else before them.
+    ahead: usize,
 }
 
 impl Workers {
@@ -86,6 +88,7 @@ impl Workers {
             idle: VecDeque::new(),
             lately: Vec::new(),
             working: 0,
+            ahead: 0,
         }
     }
 
@@ -148,17 +151,19 @@ impl Workers {
             return None;
         }
         self.retire(slot, Stage::Leaving);
-        self.places.get_mut(slot)?.take().map(|worker| worker.hand)
+        let hand = self.places.get_mut(slot)?.take()?.hand;
+        self.ahead -= hand.len().saturating_sub(1);
+        Some(hand)
     }
 
     /// It has answered this task, which is out of its hand now.
     pub(super) fn done(&mut self, slot: usize, turn: u64, now: Moment) -> Option<Key> {
-        let worker = self.get_mut(slot)?;
-        let sent = worker.remove(turn)?;
-        worker.since = now;
+        let key = self.take_out(slot, turn)?;
+        if let Some(worker) = self.get_mut(slot) {
+            worker.since = now;
+        }
         self.note_answer(slot);
-        self.look_after(slot);
-        Some(sent.key)
+        Some(key)
     }
 
     /// It has answered since the last look.
@@ -169,19 +174,17 @@ impl Workers {
         }
     }
 
-    /// Takes a task out of its hand that it does not do.
+    /// Takes a task out of its hand. Whose hand is empty waits.
     pub(super) fn take_out(&mut self, slot: usize, turn: u64) -> Option<Key> {
-        let sent = self.get_mut(slot)?.remove(turn)?;
-        self.look_after(slot);
-        Some(sent.key)
-    }
-
-    /// Whose hand is empty waits.
-    fn look_after(&mut self, slot: usize) {
-        let Some(worker) = self.get_mut(slot) else { return };
-        if worker.stage == Stage::Working && worker.hand.is_empty() {
+        let worker = self.get_mut(slot)?;
+        let sent = worker.remove(turn)?;
+        let (stage, is_empty) = (worker.stage, worker.hand.is_empty());
+        if !is_empty {
+            self.ahead -= 1;
+        } else if stage == Stage::Working {
             self.idle.push_back(slot);
         }
+        Some(sent.key)
     }
 
     /// Puts a task into its hand; answers with its turn.
@@ -210,6 +213,8 @@ impl Workers {
                 Some(front) if *front == slot => drop(self.idle.pop_front()),
                 Some(_) | None => self.idle.retain(|idle| *idle != slot),
             }
+        } else {
+            self.ahead += 1;
         }
         Some((turn, pid))
     }
@@ -249,6 +254,13 @@ impl Workers {
         self.get(slot).map(|worker| worker.pid)
     }
 
+    /// How many tasks are with workers that have something else before them: as counted, and as found.
+    #[cfg(test)]
+    pub(super) fn ahead(&self) -> (usize, usize) {
+        let extra = |(_, worker): (usize, &Worker)| worker.hand.len().saturating_sub(1);
+        (self.ahead, self.all().map(extra).sum())
+    }
+
     #[cfg(test)]
     pub(super) fn stage(&self, slot: usize) -> Option<Stage> {
         self.get(slot).map(|worker| worker.stage)
@@ -268,8 +280,12 @@ impl Workers {
         self.all().filter_map(|(slot, worker)| Some((slot, *worker.hand.front()?))).collect()
     }
 
-    /// What was sent to workers that have something else before it, the oldest first.
+    /// What was sent to workers that have something else before it, the oldest first. Nobody is looked
+    /// at if there is none.
     pub(super) fn sent_ahead(&self) -> Vec<(usize, Sent)> {
+        if self.ahead == 0 {
+            return Vec::new();
+        }
         let mut ahead: Vec<(usize, Sent)> = self
             .all()
             .flat_map(|(slot, worker)| worker.hand.iter().skip(1).map(move |sent| (slot, *sent)))

@@ -252,5 +252,8 @@ impl Stage {
         // Who looks when it is told to misses nothing.
         let due = self.ledger.next_due(self.now);
         assert!(due.is_none_or(|due| self.ledger.wake().is_some_and(|wake| wake <= due)));
+        // Who does not look when none is counted misses nothing either.
+        let (counted, found) = self.ledger.ahead();
+        assert_eq!(counted, found, "tasks ahead");
     }
 }
