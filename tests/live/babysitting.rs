@@ -10,8 +10,13 @@ use crate::harness::{Client, Daemon, Process, Signal, Start, during, until};
 
 /// A pool of two that is looked at ten times a second.
 fn watched(options: &str) -> Daemon {
-    let pool = "start=2 min=0 max_spare=2 max=2 babysit=100";
-    Start::pool().logged().options(options).options(pool).up()
+    watched_every(100, options)
+}
+
+/// A pool of two that is looked at so often; between two steps against a rogue is twice that time.
+fn watched_every(millis: u32, options: &str) -> Daemon {
+    let pool = format!("start=2 min=0 max_spare=2 max=2 babysit={millis}");
+    Start::pool().logged().options(options).options(&pool).up()
 }
 
 /// Says a word that is not answered, since the child does nothing else from then on.
@@ -47,7 +52,8 @@ fn a_loop_that_uses_too_much_processor_time_climbs_the_ladder_to_kill() {
 
 #[test]
 fn the_original_s_rule_of_total_processor_time_ends_a_child_between_requests() {
-    let daemon = watched("total_cpu=200");
+    // It has two seconds to end its request.
+    let daemon = watched_every(1000, "total_cpu=200");
     let mut client = daemon.client();
     let child = client.pid();
     let enough = daemon.dir().join("enough");
@@ -87,12 +93,12 @@ fn a_post_forked_child_past_its_time_frees_its_place() {
 
 #[test]
 fn a_request_may_ask_for_more_time_and_a_long_one_has_its_own() {
-    let daemon = watched("request_timeout=400 long_timeout=60000");
+    let daemon = watched("request_timeout=1500 long_timeout=60000");
     let (mut extends, mut long) = (daemon.client(), daemon.client());
     let (first, second) = (extends.pid(), long.pid());
     assert_eq!(extends.ask("extend 60000"), "ok");
     assert_eq!(long.ask("long"), "ok");
-    during(Duration::from_millis(900), || assert!(first.is_alive() && second.is_alive()));
+    during(Duration::from_millis(2500), || assert!(first.is_alive() && second.is_alive()));
     assert_eq!(extends.ask("echo on"), "on");
     assert_eq!(long.ask("echo on"), "on");
     assert!(!daemon.log().contains("told: RogueChild"), "{}", daemon.log());
@@ -120,16 +126,16 @@ fn a_child_that_comes_back_to_normal_is_left_in_peace() {
 
 #[test]
 fn a_child_that_wakes_before_its_step_goes_on() {
-    let daemon = watched("heartbeat_timeout=2000");
+    let daemon = watched("heartbeat_timeout=3000");
     let mut client = daemon.client();
     let child = client.pid();
     let enough = daemon.dir().join("enough");
     tell(&mut client, &format!("block {}", enough.display()));
     // Longer than its beats are apart, and shorter than its time.
-    during(Duration::from_millis(1400), || ());
+    during(Duration::from_millis(1800), || ());
     fs::write(&enough, "").unwrap();
     assert_eq!(client.read().unwrap(), "ok");
-    during(Duration::from_millis(1500), || assert!(child.is_alive()));
+    during(Duration::from_millis(2500), || assert!(child.is_alive()));
     assert_eq!(client.ask("echo on"), "on");
 }
 
@@ -222,7 +228,7 @@ fn a_child_whose_event_loop_is_blocked_is_replaced_whatever_it_does_to_signals()
 
 #[test]
 fn children_whose_hearts_beat_are_left_alone() {
-    let daemon = watched("heartbeat_timeout=800 request_timeout=60000");
+    let daemon = watched("heartbeat_timeout=1500 request_timeout=60000");
     let mut client = daemon.client();
     client.pid();
     let children = daemon.children();
