@@ -12,10 +12,12 @@ use tokio::io::unix::AsyncFd;
 /// Yields `T` each time the descriptor becomes readable.
 ///
 /// The readiness is cleared before the item is yielded, so what comes while the actor reads wakes
-/// it again: it must read until the descriptor is empty.
+/// it again: it must read until the descriptor is empty. A descriptor whose other end is closed is
+/// readable for ever: that is yielded once, and then the stream ends.
 #[derive(Debug)]
 pub(crate) struct Watch<T> {
-    fd: AsyncFd<OwnedFd>,
+    /// None when there is nothing more to come.
+    fd: Option<AsyncFd<OwnedFd>>,
     item: T,
 }
 
@@ -23,22 +25,54 @@ impl<T: Copy> Watch<T> {
     /// Watches a duplicate of the descriptor, so that its owner stays its owner.
     pub(crate) fn readable(fd: BorrowedFd<'_>, item: T) -> io::Result<Self> {
         let fd = watch::readable(fd.try_clone_to_owned()?).map_err(io::Error::other)?;
-        Ok(Watch { fd, item })
+        Ok(Watch { fd: Some(fd), item })
     }
 }
 
 impl<T: Copy + Unpin> Stream for Watch<T> {
     type Item = T;
 
-    fn poll_next(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<T>> {
-        match self.fd.poll_read_ready(cx) {
+    fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<T>> {
+        let Some(fd) = &self.fd else { return Poll::Ready(None) };
+        match fd.poll_read_ready(cx) {
             Poll::Pending => Poll::Pending,
             Poll::Ready(Ok(mut ready)) => {
+                let is_closed = ready.ready().is_read_closed();
                 ready.clear_ready();
+                drop(ready);
+                if is_closed {
+                    self.fd = None;
+                }
                 Poll::Ready(Some(self.item))
             }
             // The runtime is shutting down.
             Poll::Ready(Err(_)) => Poll::Ready(None),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write;
+    use std::os::fd::AsFd;
+    use std::os::unix::net::UnixStream;
+
+    use futures::{FutureExt, StreamExt};
+
+    use super::*;
+
+    #[test]
+    fn the_end_of_the_other_side_is_told_once() {
+        actix::System::new().block_on(async {
+            let (mut theirs, ours) = UnixStream::pair().unwrap();
+            let mut watch = Watch::readable(ours.as_fd(), "woken").unwrap();
+            assert_eq!(watch.next().now_or_never(), None, "nothing has come");
+            theirs.write_all(b"word").unwrap();
+            assert_eq!(watch.next().await, Some("woken"));
+            assert_eq!(watch.next().now_or_never(), None, "it was told");
+            drop(theirs);
+            assert_eq!(watch.next().await, Some("woken"));
+            assert_eq!(watch.next().await, None);
+        });
     }
 }

@@ -37,6 +37,8 @@ pub(crate) enum Ending {
     Nursery,
     /// The nursery is gone before its time; its children are being ended.
     Bereaved { looks: u32 },
+    /// Nothing is left but to hear it, for those who have asked.
+    Answers,
     /// Nothing is left.
     Over,
 }
@@ -139,7 +141,7 @@ impl<R: Handover + Send> DaemonActor<R> {
                 self.signal_bereaved(Signal::Term);
                 self.look_after_the_bereaved(ctx);
             }
-            Ending::Bereaved { .. } | Ending::Over => {}
+            Ending::Bereaved { .. } | Ending::Answers | Ending::Over => {}
         }
     }
 
@@ -191,7 +193,11 @@ impl<R: Handover + Send> DaemonActor<R> {
                     }
                 }
             }
-            Ending::Not | Ending::Children | Ending::Bereaved { .. } | Ending::Over => {}
+            Ending::Not
+            | Ending::Children
+            | Ending::Bereaved { .. }
+            | Ending::Answers
+            | Ending::Over => {}
         }
     }
 
@@ -202,6 +208,7 @@ impl<R: Handover + Send> DaemonActor<R> {
         // Who has asked for the end is to hear that it comes.
         let until = *self.last_answers.get_or_insert(now() + LAST_ANSWERS_MAX);
         if self.control.as_ref().is_some_and(Control::is_answering) && now() < until {
+            self.ending = Ending::Answers;
             ctx.run_later(Duration::from_millis(2), Self::over);
             return;
         }
@@ -249,6 +256,7 @@ impl<R: Handover + Send> DaemonActor<R> {
             Ending::Bereaved { .. } => {
                 "Stopping: waits for the children of a lost nursery".to_owned()
             }
+            Ending::Answers => "Stopping: waits for answers that are under way".to_owned(),
             Ending::Over => "Has stopped".to_owned(),
         }
     }
