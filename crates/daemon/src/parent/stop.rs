@@ -58,12 +58,12 @@ impl<R: Handover + Send> DaemonActor<R> {
             Manner::AtOnce => ShutdownReason::AtOnce,
         };
         let grace = match manner {
-            Manner::Orderly => self.grace,
-            Manner::AtOnce => Duration::ZERO,
+            Manner::Orderly => format!("{:?}", self.grace),
+            Manner::AtOnce => "none".to_owned(),
         };
         info!(
             self.log, "{} is stopping", self.life.alias;
-            "by" => %by, "children" => self.children(), "grace" => ?grace
+            "by" => %by, "children" => self.children(), "grace" => grace
         );
         self.tell_the_phase();
         if let Some(home) = &self.home {
