@@ -198,7 +198,7 @@ fn a_start_whose_children_die_is_given_up_with_the_reason() {
     let failed = start.fails();
     assert_eq!(failed.status, "code 1");
     assert!(failed.error.contains("the initial children do not come up"), "{}", failed.error);
-    assert!(failed.error.contains('7'), "the exit code is told: {}", failed.error);
+    assert!(failed.error.contains("exit code 7"), "the exit code is told: {}", failed.error);
 }
 
 #[test]

@@ -34,6 +34,19 @@ fn many_clients_at_once_each_hear_their_own_words() {
 }
 
 #[test]
+fn a_handler_that_exits_costs_its_child_and_its_exit_code_is_told() {
+    for model in MODELS {
+        let daemon = Start::short().logged().options(model).up();
+        let mut client = daemon.client();
+        assert_eq!(client.ask("alive"), "alive");
+        client.send("exit\n").unwrap();
+        assert_eq!(client.rest(), "");
+        daemon.until_logged("child gone: exit code 7");
+        assert!(!daemon.log().contains("panicked"), "{}", daemon.log());
+    }
+}
+
+#[test]
 fn over_a_unix_socket_it_is_the_same() {
     for model in MODELS {
         let mut daemon = Start::short().logged().options(model).options("unix=DIR/socket").up();

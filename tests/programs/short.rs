@@ -27,6 +27,7 @@ async fn echo<S: Socket>(mut stream: Connection<S>, child: ChildHandle) -> std::
     loop {
         match stream.read(&mut bytes).await? {
             0 => return Ok(()),
+            read if bytes[..read].starts_with(b"exit") => std::process::exit(7),
             read => stream.write_all(&bytes[..read]).await?,
         }
     }

@@ -78,8 +78,6 @@
 //! - Tasks that are known to take less than a millisecond may be sent ahead: with several workers the
 //!   order in which such are *begun* can differ from that of the queue by as much. Others are begun
 //!   strictly in order.
-//! - `std::process::exit` in a handler runs the destructors of the runtime's thread locals, which
-//!   panic: its worker is told to have died of ABRT and not of its exit code.
 //! - A line that is printed is told with the method that its worker did then or did last; among tasks
 //!   that follow each other within microseconds it may be the neighbour's.
 

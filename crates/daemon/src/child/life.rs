@@ -79,6 +79,9 @@ pub(crate) fn live<P: Program>(
     let quota = Quota::deal(life.requests, life.jitter, birth);
     let desk = Desk::new(seat, life.calling, quota, sign);
     let system = System::new();
+    // Code that ends the process by exit(3) has the thread's locals taken apart, this System among them.
+    // The last who can speak to it would wake it as it goes, when what it is woken by is gone.
+    std::mem::forget(System::current());
     let code = system.block_on(async move {
         let ears = match Ears::open(&HEARD.map(|(heard, _)| heard)) {
             // Until the process ends, and with it: nothing is to be taken apart then.

@@ -31,9 +31,7 @@ pub(crate) fn builder(workers: u32) -> Builder {
         .method("pid", |_call, (): ()| Ok::<_, String>(std::process::id()))
         .method("fail", |_call, why: String| Err::<(), _>(why))
         .method("panic", |_call, why: String| -> Result<(), String> { panic!("{why}") })
-        .method("exit", |_call, code: i32| -> Result<(), String> {
-            daemon_sys::process::exit_now(code)
-        })
+        .method("exit", |_call, code: i32| -> Result<(), String> { std::process::exit(code) })
         .method("abort", |_call, (): ()| -> Result<(), String> { std::process::abort() })
         .method("hang", |_call, file: Option<String>| -> Result<(), String> {
             if let Some(file) = file {
