@@ -110,7 +110,7 @@ pub(crate) enum Failure {
         theirs: u32,
     },
     /// The daemon says no.
-    #[error("cannot {act}: {}", text::clean(&.fault.text))]
+    #[error("{}", refusal(act, &.fault.text))]
     Daemon {
         /// What was wanted.
         act: String,
@@ -194,6 +194,12 @@ impl Failure {
     pub(crate) fn output(source: io::Error) -> Failure {
         Failure::Write { object: "standard output".to_owned(), source }
     }
+}
+
+/// The daemon's sentence, which may say itself what cannot be done.
+fn refusal(act: &str, sentence: &str) -> String {
+    let sentence = text::clean(sentence);
+    if sentence.starts_with("cannot ") { sentence } else { format!("cannot {act}: {sentence}") }
 }
 
 fn code_of(kind: FaultKind) -> Code {
