@@ -187,7 +187,7 @@ impl<R: 'static> Household<R> {
                     let most = reception.max_children;
                     self.counters.pauses += 1;
                     if self.hold == Hold::No && self.phase == Phase::Running {
-                        self.tell_that_all_are_busy(most, now);
+                        self.tell_that_too_few_are_spare(most, 0, 1, now);
                     }
                 }
             }

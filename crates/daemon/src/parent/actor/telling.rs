@@ -51,8 +51,17 @@ impl<R: Handover + Send> DaemonActor<R> {
             Notice::Delayed(time) => {
                 warn!(self.log, "no child is forked for {:?}: too many failed in a row", time);
             }
-            Notice::AtTheCap(most) => {
+            Notice::AtTheCap { most, spare: 0, .. } => {
                 warn!(self.log, "max_children is reached: all {} children are busy", most);
+            }
+            Notice::AtTheCap { most, spare, min_spare } => {
+                warn!(
+                    self.log,
+                    "max_children is reached: {} of {} children are spare, min_spare is {}",
+                    spare,
+                    most,
+                    min_spare
+                );
             }
             Notice::NotReady(why) => self.fail(DaemonError::NotReady(why), ctx),
             Notice::Reloading(children) => {

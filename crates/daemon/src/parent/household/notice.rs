@@ -24,7 +24,14 @@ pub(crate) enum Notice {
     /// No child is forked for so long.
     Delayed(Duration),
     /// There are as many children as may be, and more would be of use.
-    AtTheCap(u32),
+    AtTheCap {
+        /// How many there may be.
+        most: u32,
+        /// How many of them nobody has work for, or will have none in a moment.
+        spare: u32,
+        /// How many of that kind there should be.
+        min_spare: u32,
+    },
     /// The initial children do not come up.
     NotReady(String),
     /// The grace period is over for so many children.

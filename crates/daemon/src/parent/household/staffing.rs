@@ -127,7 +127,8 @@ impl<R: 'static> Household<R> {
     /// Tells that the pool is as large as may be, and too small.
     pub(super) fn tell_the_cap(&mut self, most: u32, least: u32, now: Moment) {
         let census = self.registry.census();
-        let short = census.children() >= most && census.idle() + census.starting() < least;
+        let spare = census.idle() + census.starting();
+        let short = census.children() >= most && spare < least;
         match (short, self.cap_told) {
             (true, Told::No) => {
                 self.counters.at_the_cap += 1;
@@ -137,7 +138,7 @@ impl<R: 'static> Household<R> {
                     // that none is left is an ordinary state.
                     Strategy::PreFork { sizing: Sizing::Demand { .. }, .. } => {}
                     Strategy::PreFork { sizing: Sizing::Spares(_), .. } | Strategy::PostFork(_) => {
-                        self.tell_that_all_are_busy(most, now);
+                        self.tell_that_too_few_are_spare(most, spare, least, now);
                     }
                 }
             }
@@ -147,9 +148,15 @@ impl<R: 'static> Household<R> {
     }
 
     /// On a busy day it comes and goes all the time: the log is told of it as of one thing.
-    pub(super) fn tell_that_all_are_busy(&mut self, most: u32, now: Moment) {
+    pub(super) fn tell_that_too_few_are_spare(
+        &mut self,
+        most: u32,
+        spare: u32,
+        min_spare: u32,
+        now: Moment,
+    ) {
         if self.full.is_news(now) {
-            self.notices.push(Notice::AtTheCap(most));
+            self.notices.push(Notice::AtTheCap { most, spare, min_spare });
         }
     }
 

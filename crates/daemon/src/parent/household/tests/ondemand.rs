@@ -78,7 +78,7 @@ fn that_all_are_busy_is_counted_and_is_nothing_to_warn_of() {
     stage.act(|house, hands, now| house.demand(5, hands, now));
     assert_eq!(stage.house.counters().at_the_cap, 1);
     let warned = stage.told(|notice| match notice {
-        Notice::AtTheCap(most) => Some(*most),
+        Notice::AtTheCap { most, .. } => Some(*most),
         _ => None,
     });
     assert_eq!(warned, [0_u32; 0]);

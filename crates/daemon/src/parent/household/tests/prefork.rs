@@ -77,10 +77,10 @@ fn it_keeps_min_spare_and_grows_no_further_than_max_children() {
     }
     assert_eq!(stage.hands.children(), 6);
     let caps = stage.told(|notice| match notice {
-        Notice::AtTheCap(most) => Some(*most),
+        Notice::AtTheCap { most, spare, min_spare } => Some((*most, *spare, *min_spare)),
         _ => None,
     });
-    assert_eq!(caps, [6], "it is told once");
+    assert_eq!(caps, [(6, 1, 2)], "it is told once, as one of six is still to spare");
 }
 
 #[test]
