@@ -143,7 +143,7 @@ fn a_child_is_retired_after_its_request_and_another_killed_in_it() {
         operator.done("kill", &format!("\"pid\":{}", second.0));
         assert_eq!(killed.rest(), "");
         let told = daemon.until_logged(&format!("told: ChildExited {}", second.0));
-        assert!(told.contains("killed by the operator"), "{told}");
+        assert!(told.contains("killed on request"), "{told}");
         until("both are gone", || (!first.is_alive() && !second.is_alive()).then_some(()));
         let nobody = format!("\"pid\":{}", daemon.parent().0);
         for command in ["retire", "kill"] {

@@ -373,7 +373,7 @@ impl fmt::Display for Cause {
             Cause::Retired => f.write_str("retired"),
             Cause::Shutdown => f.write_str("shutdown"),
             Cause::KilledByUs(Killing::Overdue) => f.write_str("told to go, then killed"),
-            Cause::KilledByUs(Killing::Asked) => f.write_str("killed by the operator"),
+            Cause::KilledByUs(Killing::Asked) => f.write_str("killed on request"),
             Cause::KilledByUs(Killing::Rogue(offence)) => write!(f, "rogue: {offence}"),
             Cause::OutOfMemory => f.write_str("killed by the kernel: out of memory"),
             Cause::Missing => f.write_str("gone, and nobody has reported its end"),

@@ -114,7 +114,7 @@ fn a_real_daemon_is_looked_at_and_does_as_it_is_told() {
     assert_eq!(daemon.ctl(&["stop", "--now"]).code, 0);
     let mut lines = String::new();
     told.read_to_string(&mut lines).expect("text");
-    assert!(lines.contains(&format!("pid {child}: killed by the operator")), "{lines}");
+    assert!(lines.contains(&format!("pid {child}: killed on request")), "{lines}");
     assert!(lines.contains("phase   stopping"), "{lines}");
     assert_eq!(events.wait().expect("it ends").code(), Some(0));
     until("it has stopped", || (daemon.ctl(&["status"]).code == 4).then_some(()));
