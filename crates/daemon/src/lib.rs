@@ -163,7 +163,7 @@
 //! | [`Evidence`] | what is known of a child that is slow or out of hand, as text and as JSON |
 //! | [`control`] | the operator's socket, and what is said there |
 //! | [`service`], [`RegisterWith`] | the daemon as a service of systemd |
-//! | [`Handover`], [`Serde`] | what can be handed to a child |
+//! | [`Handover`], [`Serde`], [`Parcel`], [`Delivery`] | what can be handed to a child, and how a type of yours is |
 //! | [`logger`] | the daemon's log in this process |
 //!
 //! # Limitations
@@ -232,8 +232,9 @@ pub use settings::OnHup;
 pub use status::{ChildReport, Counters, DoorState, ProcessReport, Report, Reporter, Role, Table};
 
 pub use daemon_core::{
-    Cause, Exit, Hold, Jitter, Killing, Ladder, LadderError, Measure, Offence, Spent,
+    Cause, Exit, Hold, Jitter, Killing, Ladder, LadderError, Measure, Offence, Phase, ReportError,
+    SlotNumber, Spent,
 };
-pub use daemon_nursery::{ChildId, Handover, HandoverError, Serde};
+pub use daemon_nursery::{ChildId, Delivery, Handover, HandoverError, Parcel, Serde};
 pub use daemon_sys::limits::Resource;
 pub use daemon_sys::process::Pid;

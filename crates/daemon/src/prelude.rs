@@ -7,8 +7,9 @@
 
 #[doc(no_inline)]
 pub use crate::{
-    Accepted, ChildAcceptor, ChildActor, ChildExited, ChildHandle, Connection, Daemon,
+    Accepted, Babysit, ChildAcceptor, ChildActor, ChildExited, ChildHandle, Connection, Daemon,
     DaemonAccept, DaemonActor, DaemonChild, DaemonError, DaemonHup, DaemonParent, DaemonPause,
-    DaemonShutdown, DaemonStart, Detail, ForeignChild, HandOver, Handover, Manner, ParentAcceptor,
-    Peek, PostFork, PreFork, Program, Serde, Shutdown, Solo, Status, Subscribe, UpdateStatus,
+    DaemonShutdown, DaemonStart, Detail, ForeignChild, HandOver, Handover, Label, Manner, OnHup,
+    ParentAcceptor, Peek, PostFork, PreFork, Program, RegisterWith, Serde, Shutdown, Solo, Status,
+    Subscribe, UpdateStatus,
 };
