@@ -21,7 +21,7 @@ impl<R: Handover + Send> DaemonActor<R> {
             babysitting,
             ctx.address().recipient(),
             home.hands.nursery.board(),
-            self.log.new(o!("role" => "babysitter")),
+            self.log.clone(),
         );
         self.babysitter = Some(babysitter.start());
     }
