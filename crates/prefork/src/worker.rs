@@ -13,7 +13,7 @@ use daemon_sys::poll::{Interest, wait};
 use daemon_sys::process::{die_with_parent, exit_now};
 use daemon_sys::signals::Ears;
 use daemon_sys::{Pid, Signal};
-use slog::{Logger, crit};
+use slog::{Logger, crit, o};
 
 use crate::clock::now;
 use crate::error::StatusError;
@@ -233,7 +233,7 @@ impl Worker {
     /// Does the work, and ends with what it returns.
     pub(crate) fn live<O: Outcome>(self, work: impl FnOnce(&Worker) -> O) -> ! {
         let code = match catch_unwind(AssertUnwindSafe(|| work(&self))) {
-            Ok(outcome) => outcome.exit_code(&self.log),
+            Ok(outcome) => outcome.exit_code(&self.log.new(o!("slot" => self.slot().get()))),
             Err(_told_on_stderr) => {
                 crit!(self.log, "worker panicked"; "slot" => self.slot().get());
                 EXIT_PANIC
