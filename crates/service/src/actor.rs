@@ -11,7 +11,7 @@ use actix::{
 use daemon_core::Moment;
 use futures::channel::oneshot;
 use futures::future::join_all;
-use slog::{Logger, error, info, o, warn};
+use slog::{Logger, debug, error, info, o, warn};
 
 use crate::callback::{Callback, Callbacks};
 use crate::control::{Control, Refused};
@@ -51,6 +51,8 @@ pub struct ServiceActor {
     waiting: Vec<oneshot::Sender<u32>>,
     timer: Option<(Moment, SpawnHandle)>,
     begun: Instant,
+    /// The state that the log was told of last.
+    logged: Option<Stage>,
 }
 
 impl ServiceActor {
@@ -88,6 +90,7 @@ impl ServiceActor {
                 waiting: Vec::new(),
                 timer: None,
                 begun: Instant::now(),
+                logged: None,
             }
         }))
     }
@@ -117,7 +120,14 @@ impl ServiceActor {
     }
 
     fn report(&mut self, status: &Status) {
-        info!(self.log, "{}", status.stage.word(); "checkpoint" => status.checkpoint);
+        let (state, checkpoint) = (status.stage.word(), status.checkpoint);
+        match self.logged.replace(status.stage) {
+            // Still on its way: at each child that leaves, for one.
+            Some(before) if before == status.stage && checkpoint > 0 => {
+                debug!(self.log, "{}", state; "checkpoint" => checkpoint);
+            }
+            Some(_) | None => info!(self.log, "{}", state),
+        }
         if let Err(error) = self.master.report(status) {
             warn!(self.log, "the master does not hear: {}", error);
         }
