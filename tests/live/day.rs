@@ -77,7 +77,7 @@ fn a_day_of_a_pool() {
         format!(
             "WARN child gone: signal 6 (ABRT), role: parent, pid: {parent}, slot: {slot}, child: {crashed}, requests: 1"
         ),
-        format!("INFO hangup: logs are reopened, role: parent, pid: {parent}"),
+        format!("INFO hangup: reopening logs, role: parent, pid: {parent}"),
         format!(
             "WARN max_children is reached: all 3 children are busy, role: parent, pid: {parent}"
         ),
@@ -104,7 +104,7 @@ fn a_day_of_a_forking_daemon() {
         format!(
             "WARN child gone: signal 6 (ABRT), role: parent, pid: {parent}, slot: {slot}, child: {crashed}, requests: 1"
         ),
-        format!("INFO hangup: logs are reopened, role: parent, pid: {parent}"),
+        format!("INFO hangup: reopening logs, role: parent, pid: {parent}"),
         format!(
             "WARN max_children is reached: all 2 children are busy, role: parent, pid: {parent}"
         ),
@@ -140,9 +140,7 @@ fn a_day_of_orders() {
         format!(
             "INFO pool is up, role: parent, pid: {parent}, model: Pre-forking, nursery: {nursery}, children: 2, max_children: 4"
         ),
-        format!(
-            "INFO hangup: logs are reopened, and children replaced, role: parent, pid: {parent}"
-        ),
+        format!("INFO hangup: reopening logs, and replacing children, role: parent, pid: {parent}"),
         format!(
             "INFO reloading: all children are replaced, role: parent, pid: {parent}, children: 2"
         ),

@@ -15,7 +15,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use actix::{Addr, Recipient};
-use actix_daemon::{Condemn, DaemonActor, Demand, Kill, Offence, Pid};
+use actix_daemon::{Condemn, Demand, Kill, Offence, Pid};
 use daemon_core::{Cause, Hold, Manner, Moment};
 use daemon_nursery::now;
 use futures::channel::oneshot;
@@ -24,6 +24,7 @@ use tokio::sync::Notify;
 use crate::answer::Failure;
 use crate::body::Body;
 use crate::claims::Board;
+use crate::launch::WorkersDaemon;
 use crate::ledger::{Act, Killing, Lane, Ledger};
 use crate::link::Link;
 use crate::methods::Methods;
@@ -31,7 +32,6 @@ use crate::reply::{Hangups, Reply};
 use crate::request::{Asked, NewRequest, Request, RequestDone, Run};
 use crate::talkback::{Detail, Voice};
 use crate::transaction::Transaction;
-use crate::worker::Endowed;
 
 use early::Early;
 use growth::Growth;
@@ -56,7 +56,7 @@ pub(crate) enum Staff {
         pre_fork: u32,
         /// For work that waits one is forked, and the next after so long.
         interval: Duration,
-        daemon: Addr<DaemonActor<Endowed>>,
+        daemon: Addr<WorkersDaemon>,
     },
 }
 
@@ -159,7 +159,7 @@ impl std::fmt::Debug for Engine {
 }
 
 impl Engine {
-    pub(crate) fn new(setup: Setup, daemon: Addr<DaemonActor<Endowed>>) -> Engine {
+    pub(crate) fn new(setup: Setup, daemon: Addr<WorkersDaemon>) -> Engine {
         let Setup {
             methods,
             board,

@@ -120,6 +120,9 @@ impl fmt::Debug for Launched {
     }
 }
 
+/// The daemon whose children are a dispatcher's workers, for who keeps its address.
+pub type WorkersDaemon = DaemonActor<Endowed>;
+
 /// A dispatcher that runs.
 #[derive(Debug, Clone)]
 #[non_exhaustive]
@@ -129,7 +132,7 @@ pub struct Started {
     /// Where requests are cancelled: not behind those that wait for room.
     pub cancel: Recipient<Cancel>,
     /// The daemon that its workers are children of: it is asked for status, reload, shutdown.
-    pub daemon: Addr<DaemonActor<Endowed>>,
+    pub daemon: Addr<WorkersDaemon>,
 }
 
 impl Launched {

@@ -60,7 +60,7 @@
 //! | rooms | for |
 //! | --- | --- |
 //! | [`Dispatcher::builder`], [`Builder`] | configuring: numbers, methods, hooks, recipients |
-//! | [`Launched`], [`Started`] | how it is run, here or in a System of yours |
+//! | [`Launched`], [`Started`], [`WorkersDaemon`] | how it is run, here or in a System of yours |
 //! | [`NewRequest`], [`Do`], [`Task`], [`Bytes`] | what is asked for |
 //! | [`Outcome`], [`Reply`], [`Failure`], [`Rejection`] | the one answer |
 //! | [`RequestDone`], [`Request`] | the same, delivered to a recipient |
@@ -113,7 +113,7 @@ pub use builder::{Builder, Dispatcher};
 pub use call::Call;
 pub use dispatcher::{Aside, DispatcherActor, Tallied};
 pub use engine::PutAside;
-pub use launch::{Launched, Started};
+pub use launch::{Launched, Started, WorkersDaemon};
 pub use ledger::{Cancelling, Lane, Tally};
 pub use methods::{Class, OwnMethod};
 pub use request::{NewRequest, Request, RequestDone, RequestId, Running};

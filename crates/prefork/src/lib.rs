@@ -52,12 +52,14 @@
 //!             (Signal::Usr1, Nothing),
 //!         ])
 //!         .build()?;
+//!     let mut greeting = b"hello\n".to_vec();
 //!     while pm.signal_received() != Some(Signal::Term) {
-//!         let greeting = std::fs::read("greeting.txt")?;
+//!         greeting = std::fs::read("greeting.txt").unwrap_or(greeting);
 //!         pm.start(|_worker| -> std::io::Result<()> {
 //!             loop {
 //!                 let (mut connection, _peer) = listener.accept()?;
-//!                 connection.write_all(&greeting)?;
+//!                 // Who goes before he has it does without.
+//!                 let _ = connection.write_all(&greeting);
 //!             }
 //!         })?;
 //!     }

@@ -177,9 +177,9 @@ impl<R: Handover + Send> DaemonActor<R> {
 
     pub(super) fn hang_up(&mut self, ctx: &mut Context<Self>) {
         match self.on_hup {
-            OnHup::ReopenLogs => info!(self.log, "hangup: logs are reopened"),
+            OnHup::ReopenLogs => info!(self.log, "hangup: reopening logs"),
             OnHup::Reload => {
-                info!(self.log, "hangup: logs are reopened, and children replaced");
+                info!(self.log, "hangup: reopening logs, and replacing children");
                 self.with_home(ctx, Household::reload);
             }
         }

@@ -70,7 +70,7 @@ impl<R: Handover + Send> Handler<Reopen> for DaemonActor<R> {
     type Result = Result<(), ReopenError>;
 
     fn handle(&mut self, _reopen: Reopen, ctx: &mut Self::Context) -> Self::Result {
-        info!(self.log, "logs are reopened"; "by" => %Asker::Message);
+        info!(self.log, "reopening logs"; "by" => %Asker::Message);
         self.reopen(ctx)
     }
 }
