@@ -37,8 +37,7 @@ impl<R: 'static> Household<R> {
         hands: &mut impl Hands<R>,
         now: Moment,
     ) {
-        self.registry.dismiss(child, Dismissal::Recycled(spent));
-        hands.signal(child, Signal::Term);
+        self.send_away(child, Dismissal::Recycled(spent), hands);
         self.settle(hands, now);
     }
 }

@@ -18,8 +18,7 @@ impl<R: 'static> Household<R> {
     ) -> Result<ChildId, Refusal> {
         self.changeable()?;
         let child = self.child(pid)?;
-        self.registry.dismiss(child, Dismissal::Retired);
-        hands.signal(child, Signal::Term);
+        self.send_away(child, Dismissal::Retired, hands);
         self.settle(hands, now);
         Ok(child)
     }

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use daemon_core::{Dismissal, Moment, Phase, PoolVerdict};
+use daemon_nursery::ChildId;
 use daemon_sys::process::Signal;
 
 use super::{Household, Notice, Strategy};
@@ -86,9 +87,14 @@ impl<R: 'static> Household<R> {
             return;
         }
         for child in self.registry.longest_idle(hands.board()).into_iter().take(children as usize) {
-            self.registry.dismiss(child, Dismissal::Retired);
-            hands.signal(child, Signal::Term);
+            self.send_away(child, Dismissal::Retired, hands);
         }
+    }
+
+    /// Has a child leave after the request in hand; from now on it counts as leaving.
+    pub(super) fn send_away(&mut self, child: ChildId, why: Dismissal, hands: &mut impl Hands<R>) {
+        self.registry.dismiss(child, why);
+        hands.signal(child, Signal::Term);
     }
 
     /// A reload goes on, turn by turn.
@@ -111,8 +117,7 @@ impl<R: 'static> Household<R> {
                 }
                 Step::Retire(children) => {
                     for child in children {
-                        self.registry.dismiss(child, Dismissal::Retired);
-                        hands.signal(child, Signal::Term);
+                        self.send_away(child, Dismissal::Retired, hands);
                     }
                 }
                 Step::Done => {
