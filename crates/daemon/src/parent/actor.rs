@@ -19,7 +19,7 @@ use slog::{Logger, error, info};
 use super::asker::Asker;
 use super::foreign::ForeignChildren;
 use super::hands::NurseryHands;
-use super::household::{Household, Notice};
+use super::household::Household;
 use super::registration::Counting;
 use crate::babysitter::{BabysitterActor, Babysitting};
 use crate::child::Life;
@@ -130,9 +130,7 @@ impl<R: Handover + Send> DaemonActor<R> {
         let scoreboard = home.hands.nursery.scoreboard();
         scoreboard.set_phase(home.household.phase());
         scoreboard.show(home.household.max_children());
-        let mut notices = home.household.notices();
-        // It ends the daemon, perhaps at once: what else has happened is told before.
-        notices.sort_by_key(|notice| matches!(notice, Notice::NotReady(_)));
+        let notices = home.household.notices();
         let lost = home.hands.lost.take();
         for notice in notices {
             self.tell(notice, ctx);

@@ -66,6 +66,8 @@ pub(crate) struct Household<R> {
     ready: u32,
     boot_deaths: u32,
     boot_deadline: Moment,
+    /// Why the initial children do not come up, until it is told.
+    not_ready: Option<String>,
     grace: Duration,
     slots: u32,
     look_again: Option<Moment>,
@@ -118,6 +120,7 @@ impl<R: 'static> Household<R> {
             ready: 0,
             boot_deaths: 0,
             boot_deadline: now + times.boot_timeout,
+            not_ready: None,
             grace: times.grace,
             slots,
             look_again: None,
@@ -133,9 +136,12 @@ impl<R: 'static> Household<R> {
         })
     }
 
-    /// What there is to tell since the last time.
+    /// What there is to tell since the last time. A start that has failed comes last: it ends the
+    /// daemon, perhaps at once.
     pub(crate) fn notices(&mut self) -> Vec<Notice> {
-        std::mem::take(&mut self.notices)
+        let mut notices = std::mem::take(&mut self.notices);
+        notices.extend(self.not_ready.take().map(Notice::NotReady));
+        notices
     }
 
     /// A session hands a request over.

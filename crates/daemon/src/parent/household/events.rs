@@ -80,11 +80,13 @@ impl<R: 'static> Household<R> {
         self.backoff.died(death, now);
         self.counters.exited(&exited.cause, exited.requests);
         if self.phase == Phase::Starting && self.boot_deaths >= BOOT_DEATHS_MAX && self.ready == 0 {
-            self.notices.push(Notice::NotReady(format!(
+            let why = format!(
                 "the initial children do not come up: {} in a row died before they were ready, \
                  the last by {}",
                 self.boot_deaths, exited.cause
-            )));
+            );
+            // More may have died at the same time.
+            self.not_ready.get_or_insert(why);
         }
         self.notices.push(Notice::Exited(exited));
     }

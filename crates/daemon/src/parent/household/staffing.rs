@@ -203,10 +203,11 @@ impl<R: 'static> Household<R> {
             self.phase = Phase::Running;
             self.notices.push(Notice::Up);
         } else if now >= self.boot_deadline {
-            self.notices.push(Notice::NotReady(format!(
+            let why = format!(
                 "the initial children are not up in time: {} of {} are ready",
                 self.ready, self.initial
-            )));
+            );
+            self.not_ready.get_or_insert(why);
             self.boot_deadline = now + Duration::from_secs(3600);
         }
     }
