@@ -343,7 +343,6 @@ impl<P: Program> Launched<P> {
             life,
             log,
             on_hup: settings.on_hup,
-            grace: settings.grace,
             readiness,
             pidfile,
             home,

@@ -28,7 +28,7 @@ use crate::program::Program;
 /// Exit code of a child that could not read its request: `EX_DATAERR` of sysexits(3).
 const EXIT_DATA: i32 = 65;
 
-/// What a child needs to know of the daemon.
+/// What each process of a daemon knows of it.
 #[derive(Debug, Clone)]
 pub(crate) struct Life {
     pub(crate) alias: String,

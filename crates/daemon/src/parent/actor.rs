@@ -6,7 +6,6 @@ mod telling;
 mod waking;
 
 use std::os::fd::AsFd;
-use std::time::Duration;
 
 use actix::{Actor, Addr, AsyncContext, Context, SpawnHandle};
 use daemon_core::{Manner, Moment};
@@ -36,7 +35,6 @@ pub(crate) struct Parent<R> {
     pub(crate) life: Life,
     pub(crate) log: Logger,
     pub(crate) on_hup: OnHup,
-    pub(crate) grace: Duration,
     pub(crate) readiness: Option<Readiness>,
     pub(crate) pidfile: Option<PidFile>,
     pub(crate) home: Option<Home<R>>,
@@ -57,7 +55,6 @@ pub struct DaemonActor<R: Handover> {
     pub(super) life: Life,
     pub(super) log: Logger,
     on_hup: OnHup,
-    pub(super) grace: Duration,
     pub(super) readiness: Option<Readiness>,
     pub(super) pidfile: Option<PidFile>,
     pub(super) home: Option<Home<R>>,
@@ -87,12 +84,11 @@ impl<R: Handover> std::fmt::Debug for DaemonActor<R> {
 
 impl<R: Handover + Send> DaemonActor<R> {
     pub(crate) fn new(parent: Parent<R>, control: Option<Control>) -> Self {
-        let Parent { life, log, on_hup, grace, readiness, pidfile, home, babysit } = parent;
+        let Parent { life, log, on_hup, readiness, pidfile, home, babysit } = parent;
         DaemonActor {
             life,
             log,
             on_hup,
-            grace,
             readiness,
             pidfile,
             home,

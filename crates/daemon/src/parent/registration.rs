@@ -72,7 +72,8 @@ impl<R: Handover + Send> Handler<RegisterWith> for DaemonActor<R> {
 
     fn handle(&mut self, RegisterWith(service): RegisterWith, ctx: &mut Context<Self>) {
         let daemon = ctx.address();
-        let link = Link::new(daemon.clone(), service.clone(), self.grace, self.log.clone()).start();
+        let link =
+            Link::new(daemon.clone(), service.clone(), self.life.grace, self.log.clone()).start();
         // It hears how things stand before it hears what the service wants.
         daemon.do_send(Subscribe::<DaemonPhase>::new(NAME, link.clone()));
         daemon.do_send(Subscribe::<DaemonHold>::new(NAME, link.clone()));

@@ -128,7 +128,7 @@ impl<R: Handover + Send> Handler<ForeignChild> for DaemonActor<R> {
         if self.stopping.is_some() {
             // It is late: it goes as all others were told to.
             self.foreign.signal_all(daemon_sys::Signal::Term);
-            ctx.run_later(self.grace, Self::lose_patience);
+            ctx.run_later(self.life.grace, Self::lose_patience);
         }
         Ok(())
     }

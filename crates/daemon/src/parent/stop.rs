@@ -58,7 +58,7 @@ impl<R: Handover + Send> DaemonActor<R> {
             Manner::AtOnce => ShutdownReason::AtOnce,
         };
         let grace = match manner {
-            Manner::Orderly => format!("{:?}", self.grace),
+            Manner::Orderly => format!("{:?}", self.life.grace),
             Manner::AtOnce => "none".to_owned(),
         };
         info!(
@@ -80,7 +80,7 @@ impl<R: Handover + Send> DaemonActor<R> {
             ctx.spawn(answers.map(move |()| address.do_send(FarewellsSaid)).into_actor(self));
             self.heed_foreign_ends();
             self.foreign.signal_all(Signal::Term);
-            ctx.run_later(self.grace, Self::lose_patience);
+            ctx.run_later(self.life.grace, Self::lose_patience);
         }
         if manner == Manner::AtOnce {
             self.lose_patience(ctx);
@@ -161,11 +161,11 @@ impl<R: Handover + Send> DaemonActor<R> {
         let gone = self.home.as_ref().is_none_or(|home| home.hands.nursery.bereaved_are_gone());
         let waited = BEREAVED_LOOK * looks;
         // After the KILL only zombies are left, of an init that does not reap them.
-        if gone || waited >= self.grace + GOODBYE_MAX {
+        if gone || waited >= self.life.grace + GOODBYE_MAX {
             self.over(ctx);
             return;
         }
-        if waited >= self.grace {
+        if waited >= self.life.grace {
             self.signal_bereaved(Signal::Kill);
             self.foreign.signal_all(Signal::Kill);
         }
