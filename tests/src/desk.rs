@@ -139,27 +139,7 @@ async fn adopt<R: Handover + Send>(command: &str, daemon: &Addr<DaemonActor<R>>)
     }
 }
 
-/// Has every broadcast of the parent logged as `told: NAME`.
-pub fn subscribe<R: Handover + Send>(daemon: &Addr<DaemonActor<R>>) {
-    let herald = Herald.start();
-    macro_rules! subscribe {
-        ($($message:ty),*) => {
-            $(daemon.do_send(Subscribe::<$message>::new("herald", herald.clone()));)*
-        };
-    }
-    subscribe!(
-        DaemonStart,
-        DaemonParent,
-        DaemonAccept,
-        DaemonPause,
-        DaemonHup,
-        DaemonShutdown,
-        ChildExited,
-        RogueChild,
-        ForeignExited
-    );
-}
-
+/// Logs broadcasts as `told: NAME` and what is told with it.
 struct Herald;
 
 impl Actor for Herald {
@@ -167,16 +147,22 @@ impl Actor for Herald {
 }
 
 macro_rules! herald {
-    ($($message:ty: $told:expr;)*) => {$(
-        impl Handler<$message> for Herald {
+    ($($message:ty: $told:expr;)*) => {
+        /// Has the parent's broadcasts that tests ask about logged.
+        pub fn subscribe<R: Handover + Send>(daemon: &Addr<DaemonActor<R>>) {
+            let herald = Herald.start();
+            $(daemon.do_send(Subscribe::<$message>::new("herald", herald.clone()));)*
+        }
+
+        $(impl Handler<$message> for Herald {
             type Result = ();
 
             fn handle(&mut self, message: $message, _ctx: &mut Context<Self>) {
                 let told: fn(&$message) -> String = $told;
                 slog::info!(logger(), "told: {}", told(&message));
             }
-        }
-    )*};
+        })*
+    };
 }
 
 herald! {

@@ -27,30 +27,26 @@ impl<R: Handover + Send> Listener<R> {
     }
 }
 
-impl<R: Handover + Send> Actor for Listener<R> {
-    type Context = Context<Self>;
-
-    fn started(&mut self, ctx: &mut Self::Context) {
-        self.daemon.do_send(Subscribe::<ChildBorn>::new(NAME, ctx.address()));
-        self.daemon.do_send(Subscribe::<ChildExited>::new(NAME, ctx.address()));
-        self.daemon.do_send(Subscribe::<DaemonAccept>::new(NAME, ctx.address()));
-        self.daemon.do_send(Subscribe::<DaemonPause>::new(NAME, ctx.address()));
-        self.daemon.do_send(Subscribe::<DaemonPhase>::new(NAME, ctx.address()));
-        self.daemon.do_send(Subscribe::<RogueChild>::new(NAME, ctx.address()));
-    }
-}
-
+/// Has it subscribe to these broadcasts, in this order, and make an event of each.
 macro_rules! events {
-    ($($message:ty: $event:expr;)*) => {$(
-        impl<R: Handover + Send> Handler<$message> for Listener<R> {
+    ($($message:ty: $event:expr;)*) => {
+        impl<R: Handover + Send> Actor for Listener<R> {
+            type Context = Context<Self>;
+
+            fn started(&mut self, ctx: &mut Self::Context) {
+                $(self.daemon.do_send(Subscribe::<$message>::new(NAME, ctx.address()));)*
+            }
+        }
+
+        $(impl<R: Handover + Send> Handler<$message> for Listener<R> {
             type Result = ();
 
             fn handle(&mut self, message: $message, _ctx: &mut Self::Context) {
                 let event: fn($message) -> Event = $event;
                 self.feed.push(event(message));
             }
-        }
-    )*};
+        })*
+    };
 }
 
 events! {
