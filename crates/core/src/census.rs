@@ -1,6 +1,6 @@
 //! How many children there are of each status.
 
-use crate::status::Status;
+use crate::status::{Standing, Status};
 
 /// The counts of a daemon's children by status, as its parent has last seen them.
 ///
@@ -61,43 +61,40 @@ impl Census {
     /// Tells how many children there are, those on their way in and out included.
     #[must_use]
     pub fn children(&self) -> u32 {
-        self.sum(|_any| true)
+        self.counts.iter().sum()
     }
 
     /// Tells how many children are not ready yet.
     #[must_use]
     pub fn starting(&self) -> u32 {
-        self.sum(Status::is_starting)
+        self.sum(Standing::Starting)
     }
 
     /// Tells how many children wait for a request.
     #[must_use]
     pub fn idle(&self) -> u32 {
-        self.sum(Status::is_idle)
+        self.sum(Standing::Idle)
     }
 
     /// Tells how many children have a request in hand.
     #[must_use]
     pub fn busy(&self) -> u32 {
-        self.sum(Status::is_busy)
+        self.sum(Standing::Busy)
     }
 
     /// Tells how many children are going.
     #[must_use]
     pub fn leaving(&self) -> u32 {
-        self.of(Status::Leaving)
+        self.sum(Standing::Leaving)
     }
 
     fn count(&mut self, status: Status) -> &mut u32 {
         &mut self.counts[status as usize]
     }
 
-    fn sum(&self, counted: impl Fn(Status) -> bool) -> u32 {
-        Status::ALL
-            .into_iter()
-            .filter(|status| counted(*status))
-            .map(|status| self.of(status))
-            .sum()
+    fn sum(&self, standing: Standing) -> u32 {
+        let counted = Status::ALL.into_iter().filter(|status| status.standing() == standing);
+        counted.map(|status| self.of(status)).sum()
     }
 }
 

@@ -4,7 +4,7 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use crate::status::Status;
+use crate::status::{Standing, Status};
 
 /// How a process has ended, as waitpid(2) tells it.
 #[derive(Copy, Clone, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
@@ -166,29 +166,19 @@ pub fn explain(exit: Exit, last: Status, dismissed: Option<Dismissal>, calling: 
 }
 
 fn by_itself(exit: Exit, last: Status, calling: Calling) -> Cause {
-    match (last, exit) {
+    match (last.standing(), exit) {
         (_whatever_it_did, Exit::Unknown) => Cause::Missing,
-        (Status::Forking | Status::Born, exit) => Cause::FailedToBoot(exit),
-        (Status::Leaving, Exit::Code(0)) => match calling {
+        (Standing::Starting, exit) => Cause::FailedToBoot(exit),
+        (Standing::Leaving, Exit::Code(0)) => match calling {
             Calling::Pool => Cause::Recycled(Spent::Requests),
             Calling::OneRequest => Cause::Done,
         },
         (
-            Status::Empty
-            | Status::Fresh
-            | Status::Waiting
-            | Status::Serving
-            | Status::Long
-            | Status::Leaving,
+            Standing::Vacant | Standing::Idle | Standing::Busy | Standing::Leaving,
             Exit::Code(code),
         ) => Cause::Exited(code),
         (
-            Status::Empty
-            | Status::Fresh
-            | Status::Waiting
-            | Status::Serving
-            | Status::Long
-            | Status::Leaving,
+            Standing::Vacant | Standing::Idle | Standing::Busy | Standing::Leaving,
             Exit::Signal { number: signal, core },
         ) => Cause::Killed { signal, core },
     }

@@ -83,7 +83,7 @@
 //! | what | names |
 //! | --- | --- |
 //! | time | [`Moment`] |
-//! | what a child does | [`Status`], [`Step`], [`Refused`] |
+//! | what a child does | [`Status`], [`Standing`], [`Step`], [`Refused`] |
 //! | the scoreboard: memory | [`Line`], [`lines_for`], [`slots_for`], [`MAX_SLOTS`], [`LABEL_MAX`] |
 //! | read by anyone | [`Board`], [`Entry`], [`Label`], [`Fault`] |
 //! | written by the parent | [`Scoreboard`], [`Armed`] |
@@ -155,4 +155,4 @@ pub use rollover::{Turn, Turnover, away_at_once};
 pub use scoreboard::{Armed, Scoreboard};
 pub use seat::{Bell, ReportError, Seat};
 pub use signals::{ChildIntention, Manner, ParentIntention, Signal, in_child, in_parent};
-pub use status::{Refused, Status, Step};
+pub use status::{Refused, Standing, Status, Step};

@@ -4,12 +4,14 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-/// Makes the statuses from their table, so that each is said once: its code, its letter, its word.
+/// Makes the statuses from their table, so that each is said once: its code, its letter, its word, how
+/// it counts.
 macro_rules! statuses {
     (
         $(#[$about:meta])*
         pub enum Status {
-            $($(#[$what:meta])* $status:ident = $code:literal, $letter:literal, $word:literal;)+
+            $($(#[$what:meta])* $status:ident =
+                $code:literal, $letter:literal, $word:literal, $standing:ident;)+
         }
     ) => {
         $(#[$about])*
@@ -41,6 +43,14 @@ macro_rules! statuses {
                     $(Status::$status => $word,)+
                 }
             }
+
+            /// Tells how a child of this status counts.
+            #[must_use]
+            pub const fn standing(self) -> Standing {
+                match self {
+                    $(Status::$status => Standing::$standing,)+
+                }
+            }
         }
     };
 }
@@ -61,22 +71,37 @@ statuses! {
     /// ```
     pub enum Status {
         /// No child is here.
-        Empty = 0, ' ', "empty";
+        Empty = 0, ' ', "empty", Vacant;
         /// The parent has ordered a fork.
-        Forking = 1, 'F', "forking";
+        Forking = 1, 'F', "forking", Starting;
         /// The child lives, and is not ready yet.
-        Born = 2, 'f', "born";
+        Born = 2, 'f', "born", Starting;
         /// The child is ready, and waits for its first request.
-        Fresh = 3, '.', "fresh";
+        Fresh = 3, '.', "fresh", Idle;
         /// The child waits for the next request.
-        Waiting = 4, 'w', "waiting";
+        Waiting = 4, 'w', "waiting", Idle;
         /// The child handles a request.
-        Serving = 5, 'r', "serving";
+        Serving = 5, 'r', "serving", Busy;
         /// The child handles a request that takes long.
-        Long = 6, 'l', "long";
+        Long = 6, 'l', "long", Busy;
         /// The child is going.
-        Leaving = 7, 'e', "leaving";
+        Leaving = 7, 'e', "leaving", Leaving;
     }
+}
+
+/// How a child counts, by its status: to most rules that is all there is to know of it.
+#[derive(Copy, Clone, PartialEq, Eq, Hash, Debug)]
+pub enum Standing {
+    /// There is none.
+    Vacant,
+    /// It is on its way to being ready.
+    Starting,
+    /// It waits for a request.
+    Idle,
+    /// It has a request in hand.
+    Busy,
+    /// It is going.
+    Leaving,
 }
 
 /// What a legal move means.
@@ -134,42 +159,32 @@ impl Status {
     /// Tells whether a child waits for a request.
     #[must_use]
     pub const fn is_idle(self) -> bool {
-        match self {
-            Status::Fresh | Status::Waiting => true,
-            Status::Empty
-            | Status::Forking
-            | Status::Born
-            | Status::Serving
-            | Status::Long
-            | Status::Leaving => false,
-        }
+        matches!(self.standing(), Standing::Idle)
     }
 
     /// Tells whether a child has a request in hand.
     #[must_use]
     pub const fn is_busy(self) -> bool {
-        match self {
-            Status::Serving | Status::Long => true,
-            Status::Empty
-            | Status::Forking
-            | Status::Born
-            | Status::Fresh
-            | Status::Waiting
-            | Status::Leaving => false,
-        }
+        matches!(self.standing(), Standing::Busy)
     }
 
     /// Tells whether a child is on its way to being ready.
     #[must_use]
     pub const fn is_starting(self) -> bool {
+        matches!(self.standing(), Standing::Starting)
+    }
+
+    /// Tells whether a process sits in the slot: before that a child is only ordered.
+    #[must_use]
+    pub const fn is_seated(self) -> bool {
         match self {
-            Status::Forking | Status::Born => true,
-            Status::Empty
+            Status::Empty | Status::Forking => false,
+            Status::Born
             | Status::Fresh
             | Status::Waiting
             | Status::Serving
             | Status::Long
-            | Status::Leaving => false,
+            | Status::Leaving => true,
         }
     }
 

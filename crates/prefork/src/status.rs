@@ -1,6 +1,6 @@
 //! A worker's status as one character.
 
-use daemon_core::{Entry, Label, Status};
+use daemon_core::{Entry, Label, Standing, Status};
 
 use crate::worker::{STATUS_IDLE, STATUS_NEXIST};
 
@@ -10,12 +10,10 @@ const ACTIVE: char = 'A';
 
 /// Tells a slot's status as the worker has set it.
 pub(crate) fn status_of(entry: &Entry) -> char {
-    match entry.status {
-        None | Some(Status::Empty) => STATUS_NEXIST,
-        Some(
-            Status::Forking | Status::Born | Status::Fresh | Status::Waiting | Status::Leaving,
-        ) => STATUS_IDLE,
-        Some(Status::Serving | Status::Long) => match &entry.label {
+    match entry.status.map(Status::standing) {
+        None | Some(Standing::Vacant) => STATUS_NEXIST,
+        Some(Standing::Starting | Standing::Idle | Standing::Leaving) => STATUS_IDLE,
+        Some(Standing::Busy) => match &entry.label {
             Label::Text(text) => str::from_utf8(text.as_bytes())
                 .ok()
                 .and_then(|text| text.chars().next())

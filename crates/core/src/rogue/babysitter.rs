@@ -189,17 +189,9 @@ impl Babysitter {
         let mut errands = Vec::new();
         let mut seen = HashMap::with_capacity(self.charges.len());
         for Looked { entry, presence } in children {
-            match entry.status {
-                // Nobody is there yet, or what is there cannot be read.
-                Some(Status::Empty | Status::Forking) | None => continue,
-                Some(
-                    Status::Born
-                    | Status::Fresh
-                    | Status::Waiting
-                    | Status::Serving
-                    | Status::Long
-                    | Status::Leaving,
-                ) => {}
+            // Nobody is there yet, or what is there cannot be read.
+            if !entry.status.is_some_and(Status::is_seated) {
+                continue;
             }
             let known = self.charges.remove(&entry.slot);
             let known = known.filter(|charge| charge.generation == entry.generation);

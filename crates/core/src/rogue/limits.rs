@@ -117,9 +117,8 @@ impl Limits {
             if past(usage.memory, self.hard_memory) {
                 return Finding::Rogue(Offence::Memory);
             }
-            if longer(usage.cpu_of_request, self.cpu_limit(entry.status))
-                || longer(usage.cpu, self.total_cpu)
-            {
+            let cpu = entry.status.and_then(|status| of_request(status, self.cpu, self.long_cpu));
+            if longer(usage.cpu_of_request, cpu) || longer(usage.cpu, self.total_cpu) {
                 return Finding::Rogue(Offence::Cpu);
             }
         }
@@ -180,30 +179,8 @@ impl Limits {
         times.into_iter().flatten().min()
     }
 
-    fn cpu_limit(&self, status: Option<Status>) -> Option<Duration> {
-        match status? {
-            Status::Serving => self.cpu,
-            Status::Long => self.long_cpu,
-            Status::Empty
-            | Status::Forking
-            | Status::Born
-            | Status::Fresh
-            | Status::Waiting
-            | Status::Leaving => None,
-        }
-    }
-
     fn late_at(&self, entry: &Entry, floor: Moment) -> Option<Moment> {
-        let timeout = match entry.status? {
-            Status::Serving => self.request_timeout?,
-            Status::Long => self.long_timeout?,
-            Status::Empty
-            | Status::Forking
-            | Status::Born
-            | Status::Fresh
-            | Status::Waiting
-            | Status::Leaving => return None,
-        };
+        let timeout = of_request(entry.status?, self.request_timeout, self.long_timeout)?;
         let due = entry.since.max(floor) + timeout;
         Some(entry.deadline.map_or(due, |deadline| due.max(deadline)))
     }
@@ -211,15 +188,8 @@ impl Limits {
     /// A child that has not begun to beat counts from its birth: its start may hang as well.
     fn hung_at(&self, entry: &Entry, floor: Moment) -> Option<Moment> {
         let timeout = self.heartbeat_timeout?;
-        match entry.status? {
-            Status::Empty | Status::Forking => None,
-            Status::Born
-            | Status::Fresh
-            | Status::Waiting
-            | Status::Serving
-            | Status::Long
-            | Status::Leaving => Some(entry.heartbeat.unwrap_or(entry.born).max(floor) + timeout),
-        }
+        let last = entry.heartbeat.unwrap_or(entry.born).max(floor);
+        entry.status?.is_seated().then(|| last + timeout)
     }
 
     fn old_at(&self, entry: &Entry, birth: u64) -> Option<Moment> {
@@ -236,6 +206,20 @@ impl Limits {
     fn slow_at(&self, entry: &Entry) -> Option<Moment> {
         let after = self.slowlog_after?;
         entry.status?.is_busy().then(|| entry.since + after)
+    }
+}
+
+/// Which limit holds: that of a request, or that of a long one; none holds between requests.
+fn of_request(status: Status, usual: Option<Duration>, long: Option<Duration>) -> Option<Duration> {
+    match status {
+        Status::Serving => usual,
+        Status::Long => long,
+        Status::Empty
+        | Status::Forking
+        | Status::Born
+        | Status::Fresh
+        | Status::Waiting
+        | Status::Leaving => None,
     }
 }
 

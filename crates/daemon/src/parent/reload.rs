@@ -1,6 +1,6 @@
 //! A reload under way: which children are old, and the next turn of replacing them.
 
-use daemon_core::{Status, Turn, Turnover, away_at_once};
+use daemon_core::{Standing, Turn, Turnover, away_at_once};
 use daemon_nursery::ChildId;
 
 use super::registry::Registry;
@@ -53,16 +53,12 @@ impl Reloaded {
             away: away_at_once(target),
         };
         for record in registry.records() {
-            match (record.seen, record.vintage < self.vintage) {
-                (Status::Leaving | Status::Empty, _) => turnover.leaving += 1,
-                (Status::Fresh | Status::Waiting, true) => idle.push(record.child),
-                (Status::Forking | Status::Born | Status::Serving | Status::Long, true) => {
-                    busy.push(record.child);
-                }
-                (Status::Forking | Status::Born, false) => turnover.starting += 1,
-                (Status::Fresh | Status::Waiting | Status::Serving | Status::Long, false) => {
-                    turnover.ready += 1;
-                }
+            match (record.seen.standing(), record.vintage < self.vintage) {
+                (Standing::Leaving | Standing::Vacant, _) => turnover.leaving += 1,
+                (Standing::Idle, true) => idle.push(record.child),
+                (Standing::Starting | Standing::Busy, true) => busy.push(record.child),
+                (Standing::Starting, false) => turnover.starting += 1,
+                (Standing::Idle | Standing::Busy, false) => turnover.ready += 1,
             }
         }
         turnover.old_idle = u32::try_from(idle.len()).unwrap_or(u32::MAX);
