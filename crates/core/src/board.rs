@@ -138,6 +138,14 @@ pub struct Entry {
     pub fault: Option<Fault>,
 }
 
+impl Entry {
+    /// Tells the letter of its status; `?` if the line was damaged.
+    #[must_use]
+    pub fn letter(&self) -> char {
+        letter(self.status)
+    }
+}
+
 /// What can be wrong with a slot's line.
 #[derive(Copy, Clone, PartialEq, Eq, Hash, Debug, Serialize, thiserror::Error)]
 #[non_exhaustive]
@@ -257,8 +265,7 @@ impl Board {
     /// a child; `?` for a damaged one.
     #[must_use]
     pub fn letters(&self) -> String {
-        let status = |line: &Line| status(line).map_or('?', Status::letter);
-        let letters = self.slots.iter().map(status).collect::<String>();
+        let letters = self.slots.iter().map(|line| letter(status(line))).collect::<String>();
         let (shown, beyond) = letters.split_at(self.shown() as usize);
         let mut shown = shown.to_owned();
         shown.push_str(beyond.trim_end_matches(' '));
@@ -287,6 +294,10 @@ impl Board {
 
 fn status(line: &Line) -> Option<Status> {
     State::unpack(line.words[slot_word::STATE].load(Ordering::Acquire)).status()
+}
+
+fn letter(status: Option<Status>) -> char {
+    status.map_or('?', Status::letter)
 }
 
 fn moment(nanos: u64) -> Option<Moment> {

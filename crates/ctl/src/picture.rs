@@ -126,7 +126,7 @@ impl Picture {
             slot: entry.slot,
             generation: entry.generation.get(),
             pid: (entry.pid > 0).then_some(entry.pid),
-            letter: entry.status.map_or('?', Status::letter),
+            letter: entry.letter(),
             age: now.saturating_since(entry.born),
             since: now.saturating_since(entry.since),
             requests: entry.requests,

@@ -10,7 +10,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::time::Duration;
 
-use daemon_core::{Board, Cause, Door, Entry, Label, Moment, Phase, SlotNumber};
+use daemon_core::{Board, Cause, Door, Entry, Label, Moment, Phase, SlotNumber, Standing, Status};
 use serde::{Deserialize, Serialize};
 
 use crate::model::Kind;
@@ -207,7 +207,7 @@ impl ChildReport {
         ChildReport {
             slot: entry.slot,
             pid: (entry.pid > 0).then_some(entry.pid),
-            letter: entry.status.map_or('?', daemon_core::Status::letter),
+            letter: entry.letter(),
             age: now.saturating_since(entry.born),
             since: now.saturating_since(entry.since),
             requests: entry.requests,
@@ -224,6 +224,11 @@ impl ChildReport {
             causes: Vec::new(),
         }
     }
+
+    /// How it counts; none if its line on the scoreboard is damaged.
+    pub(crate) fn standing(&self) -> Option<Standing> {
+        Status::from_letter(self.letter).map(Status::standing)
+    }
 }
 
 impl Report {
@@ -239,7 +244,7 @@ impl Report {
         let entries = board.map(|board| board.entries().collect::<Vec<_>>()).unwrap_or_default();
         let children = entries
             .iter()
-            .filter(|entry| entry.status != Some(daemon_core::Status::Empty))
+            .filter(|entry| entry.status != Some(Status::Empty))
             .map(|entry| ChildReport {
                 causes: board.map(|board| board.causes(entry.slot)).unwrap_or_default(),
                 ..ChildReport::of(entry, now)

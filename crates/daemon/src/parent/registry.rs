@@ -246,11 +246,11 @@ impl Registry {
             let entry = board.read(record.child.slot);
             let pid =
                 record.pid.map_or_else(|| "not born yet".to_owned(), |pid| format!("pid {pid}"));
-            let letter = entry.status.map_or('?', Status::letter);
             let since = now.saturating_since(entry.since).as_secs();
             Some(format!(
-                "    {}, {pid}: told to go ({told:?}), [{letter}] for {since} s",
-                record.child
+                "    {}, {pid}: told to go ({told:?}), [{}] for {since} s",
+                record.child,
+                entry.letter()
             ))
         };
         self.records().filter_map(line).collect()

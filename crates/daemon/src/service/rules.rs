@@ -2,7 +2,7 @@
 
 use std::fmt::Write;
 
-use daemon_core::{Hold, Phase};
+use daemon_core::{Hold, Phase, Standing};
 use daemon_service::{Callback, Control, Health, Stage};
 
 use crate::model::Kind;
@@ -141,9 +141,7 @@ impl Known {
 pub(crate) fn health(report: &Report) -> Health {
     match (report.model, report.phase) {
         (Kind::PreFork, Phase::Running) => {
-            let ready =
-                report.children.iter().filter(|child| ".wrl".contains(child.letter)).count();
-            if ready > 0 {
+            if count(report, Standing::Idle) + count(report, Standing::Busy) > 0 {
                 Health::Well
             } else {
                 Health::Ill("no child of the pool is ready or serves".to_owned())
@@ -156,16 +154,13 @@ pub(crate) fn health(report: &Report) -> Health {
 
 /// The daemon's counts in one line.
 pub(crate) fn counts(report: &Report) -> String {
-    let count = |letters: &str| {
-        report.children.iter().filter(|child| letters.contains(child.letter)).count()
-    };
     let mut line = match report.model {
         Kind::Solo => return String::new(),
         Kind::PreFork | Kind::PostFork => format!(
             "{} children, {} busy, {} idle",
             report.children.len(),
-            count("rl"),
-            count(".w")
+            count(report, Standing::Busy),
+            count(report, Standing::Idle)
         ),
     };
     if report.waiting > 0 {
@@ -176,6 +171,10 @@ pub(crate) fn counts(report: &Report) -> String {
         let _infallible = write!(line, "; {requests} requests");
     }
     line
+}
+
+fn count(report: &Report, standing: Standing) -> usize {
+    report.children.iter().filter(|child| child.standing() == Some(standing)).count()
 }
 
 #[cfg(test)]
