@@ -41,6 +41,6 @@ pub enum ServiceError {
     #[error("the service's actor has ended before the service had stopped")]
     ActorLost,
     /// A service of this process runs already: its service manager knows one.
-    #[error("cannot run a second service in this process")]
+    #[error("cannot run the service: this process runs one already")]
     Second,
 }

@@ -32,7 +32,7 @@ sentences! {
         ServiceError::ActorLost => ServiceError::ActorLost,
             "the service's actor has ended before the service had stopped";
         ServiceError::Second => ServiceError::Second,
-            "cannot run a second service in this process";
+            "cannot run the service: this process runs one already";
     }
     a_state: IllegalState {
         IllegalState { .. } =>
