@@ -129,17 +129,7 @@ impl<R: Handover + Send> Desk<R> {
                 let reloading = self.ask(Reload).await??;
                 Ok(done(format!("{} children are being replaced", reloading.children)))
             }
-            Command::Resize { to } => {
-                let resized = self.ask(Resize::To(to)).await??;
-                let Resized { min_spare, max_spare, max_children } = resized;
-                Ok(done(match max_spare {
-                    // Where there is no pool nobody is spare.
-                    0 => format!("at most {max_children} children now"),
-                    _ => format!(
-                        "{min_spare} to {max_spare} spare children now, at most {max_children} in all"
-                    ),
-                }))
-            }
+            Command::Resize { to } => Ok(done(sizes(self.ask(Resize::To(to)).await??))),
             Command::Retire { pid } => {
                 let child = self.ask(Retire(process(pid)?)).await??;
                 Ok(done(format!("{child} (process {pid}) leaves after the request in hand")))
@@ -167,6 +157,15 @@ impl<R: Handover + Send> Desk<R> {
             Command::Events => Ok(Reply::Listening),
         }
     }
+}
+
+fn sizes(resized: Resized) -> String {
+    let Resized { min_spare, max_spare, max_children } = resized;
+    // Where there is no pool nobody is spare.
+    if max_spare == 0 {
+        return format!("at most {max_children} children now");
+    }
+    format!("{min_spare} to {max_spare} spare children now, at most {max_children} in all")
 }
 
 fn process(pid: u32) -> Result<Pid, Fault> {
