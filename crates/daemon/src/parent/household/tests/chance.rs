@@ -99,20 +99,8 @@ impl<R: 'static> Stage<R> {
             while !self.hands.orders.is_empty() {
                 self.born();
             }
-            let told: Vec<ChildId> = self
-                .hands
-                .alive
-                .keys()
-                .copied()
-                .filter(|child| {
-                    self.house
-                        .registry()
-                        .records()
-                        .any(|record| record.child == *child && record.seen == Status::Leaving)
-                })
-                .collect();
             let starting: Vec<ChildId> = self.hands.alive.keys().copied().collect();
-            for child in told {
+            for child in self.told_to_go() {
                 self.leaves(child);
             }
             for child in starting {
@@ -121,7 +109,8 @@ impl<R: 'static> Stage<R> {
                     self.does(child, Status::Waiting);
                 }
             }
-            if self.hands.orders.is_empty() {
+            // Who was told to go just now is still there.
+            if self.hands.orders.is_empty() && self.told_to_go().is_empty() {
                 match self.house.next_wake() {
                     None => return,
                     Some(_due) => self.wake(),
@@ -129,6 +118,13 @@ impl<R: 'static> Stage<R> {
             }
         }
         panic!("it does not come to rest");
+    }
+
+    fn told_to_go(&self) -> Vec<ChildId> {
+        let records = self.house.registry().records();
+        let leaving = records.filter(|record| record.seen == Status::Leaving);
+        let told = leaving.map(|record| record.child);
+        told.filter(|child| self.hands.alive.contains_key(child)).collect()
     }
 
     fn ends(&mut self, manner: Manner) {
