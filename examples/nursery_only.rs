@@ -95,7 +95,8 @@ fn take_in(events: Vec<Event<TcpStream>>, waiting: &mut VecDeque<TcpStream>) {
                 // The system is short of something: give it a moment.
                 std::thread::sleep(Duration::from_millis(100));
             }
-            _ => {}
+            // It is not sent a hangup.
+            Event::HangUpFailed { error } => println!("{error}"),
         }
     }
 }

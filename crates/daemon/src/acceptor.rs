@@ -147,7 +147,14 @@ impl<L: Listen> Handler<DaemonShutdown> for ChildAcceptor<L> {
                 ctx.run_later(OTHERS_FIRST, |acceptor, _ctx| acceptor.intake.take_the_rest());
                 Box::pin(async move { answer.await.unwrap_or(()) })
             }
-            _ => {
+            (ShutdownReason::Stopping, None)
+            | (
+                ShutdownReason::AtOnce
+                | ShutdownReason::Retired
+                | ShutdownReason::Recycled
+                | ShutdownReason::Done,
+                _,
+            ) => {
                 self.intake.close();
                 Box::pin(ready(()))
             }

@@ -7,9 +7,8 @@ use super::{ChildId, Nursery};
 use crate::handover::Handover;
 use crate::orders::{ForkRefusal, Report};
 
-/// What the nursery has to tell.
+/// What the nursery has to tell. Nobody may pass over any of it.
 #[derive(Debug)]
-#[non_exhaustive]
 pub enum Event<R> {
     /// A child lives. The parent's copy of its request has been dropped.
     Born {

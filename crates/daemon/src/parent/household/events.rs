@@ -42,7 +42,6 @@ impl<R: 'static> Household<R> {
                 self.gone(child, pid, exit, &last, hands, now);
             }
             Event::HangUpFailed { error } => self.notices.push(Notice::HangUpFailed(error)),
-            _ => {}
         }
     }
 
