@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::tree::{read, root, sources};
+use crate::tree::{documents, read, root, sources};
 
 /// What the document says of a crate.
 #[derive(Debug)]
@@ -83,7 +83,8 @@ fn may_not_know(cell: &str) -> Vec<String> {
 #[test]
 fn every_file_and_function_that_the_document_names_is_there() {
     let mut looked_for = 0;
-    let tables = ["## Where to begin reading", "## Where it happens"].map(below);
+    let tables = ["## Where to begin reading", "## Where it happens", "## What a change touches"];
+    let tables = tables.map(below);
     for line in tables.concat().into_iter().filter(|line| line.starts_with('|')) {
         let cells: Vec<&str> = line.trim_matches('|').split('|').map(str::trim).collect();
         let [_for, reading] = cells[..] else { continue };
@@ -116,9 +117,9 @@ fn every_file_and_function_that_the_document_names_is_there() {
 
 #[test]
 fn every_link_of_the_documents_leads_to_something() {
-    for document in ["README.md", "docs/ARCHITECTURE.md"] {
-        let folder = root().join(document).parent().unwrap().to_owned();
-        let text = read(document);
+    for document in documents() {
+        let folder = root().join(&document).parent().unwrap().to_owned();
+        let text = read(&document);
         for link in text.split("](").skip(1).filter_map(|rest| rest.split(')').next()) {
             let place = link.split('#').next().unwrap();
             if !place.is_empty() && !place.contains("://") {
@@ -126,6 +127,38 @@ fn every_link_of_the_documents_leads_to_something() {
             }
         }
     }
+}
+
+#[test]
+fn every_setting_is_in_the_document_of_settings() {
+    let document = read("docs/configuration.md");
+    let mut settings = 0;
+    for room in ["builder.rs", "model.rs", "babysitter/settings.rs"] {
+        let text = read(&format!("crates/daemon/src/{room}"));
+        let steps = text.lines().filter_map(|line| line.trim().strip_prefix("pub fn "));
+        for step in steps.filter_map(|step| step.split_once("(mut self")) {
+            let told = [format!("`{}(", step.0), format!("`.{}(", step.0)];
+            let is_told = told.iter().any(|told| document.contains(told));
+            assert!(is_told, "{room} has a step that the document does not tell: {}", step.0);
+            settings += 1;
+        }
+    }
+    assert!(settings > 40, "{settings} settings were found");
+}
+
+#[test]
+fn every_decision_is_in_their_index_by_its_title() {
+    let index = read("docs/adr/README.md");
+    let mut decisions = 0;
+    for path in documents() {
+        let Some(page) = path.strip_prefix("docs/adr/0") else { continue };
+        let text = read(&path);
+        let (number, title) = text.lines().next().and_then(|line| line.split_once(": ")).unwrap();
+        let row = format!("| [{}](0{page}) | {title} |", number.trim_start_matches("# "));
+        assert!(index.contains(&row), "the index has no line {row}");
+        decisions += 1;
+    }
+    assert!(decisions >= 19, "{decisions} decisions were found");
 }
 
 /// A file is a room: past so many lines it is several.

@@ -21,22 +21,32 @@ pub(crate) fn read(path: &str) -> String {
 pub(crate) fn sources() -> Vec<String> {
     let mut found = Vec::new();
     for room in ["crates", "examples", "tests"] {
-        walk(&root().join(room), &mut found);
+        walk(&root().join(room), "rs", &mut found);
     }
     assert!(found.len() > 100, "the walk has found {} files", found.len());
     found.sort();
     found
 }
 
-fn walk(folder: &Path, found: &mut Vec<String>) {
+/// All documents of the repository, by their path from its root.
+pub(crate) fn documents() -> Vec<String> {
+    let mut found = vec!["README.md".to_owned(), "CHANGELOG.md".to_owned()];
+    for room in ["crates", "docs", "examples", "tests"] {
+        walk(&root().join(room), "md", &mut found);
+    }
+    assert!(found.len() > 30, "the walk has found {} documents", found.len());
+    found
+}
+
+fn walk(folder: &Path, kind: &str, found: &mut Vec<String>) {
     for entry in fs::read_dir(folder).unwrap() {
         let path = entry.unwrap().path();
         if path.is_dir() {
             // What cargo has built below a crate that stands apart is no source.
             if path.file_name().is_some_and(|name| name != "target") {
-                walk(&path, found);
+                walk(&path, kind, found);
             }
-        } else if path.extension().is_some_and(|extension| extension == "rs") {
+        } else if path.extension().is_some_and(|extension| extension == kind) {
             found.push(path.strip_prefix(root()).unwrap().to_str().unwrap().to_owned());
         }
     }
