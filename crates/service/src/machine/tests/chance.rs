@@ -40,6 +40,73 @@ fn event() -> impl Strategy<Value = Event> {
     ]
 }
 
+/// What was seen of a machine so far.
+struct Seen {
+    reported: Stage,
+    ends: u32,
+    tickets: Vec<Ticket>,
+    listeners: Vec<Listener>,
+}
+
+impl Seen {
+    fn note(&mut self, acts: Vec<Act>) -> Result<(), TestCaseError> {
+        for act in acts {
+            match act {
+                Act::Report(status) => {
+                    prop_assert!(
+                        status.stage == self.reported || self.reported.enter(status.stage).is_ok(),
+                        "{:?} was followed by {:?}",
+                        self.reported,
+                        status.stage
+                    );
+                    prop_assert_eq!(status.stage.is_pending(), status.wait_hint > Duration::ZERO);
+                    self.reported = status.stage;
+                }
+                Act::Call(call) => self.tickets.extend(call.ticket),
+                Act::End => self.ends += 1,
+            }
+        }
+        Ok(())
+    }
+
+    /// Has something happen to the machine. What is refused changes nothing.
+    fn happen(
+        &mut self,
+        event: Event,
+        machine: &mut Machine,
+        now: Moment,
+    ) -> Result<Vec<Act>, TestCaseError> {
+        let before = machine.clone();
+        let acts = match event {
+            Event::Control(control) => machine.control(control, now).ok(),
+            Event::Answer => Some(machine.next_state(None, None, now).1),
+            Event::Ticket(back) => {
+                let ticket = self.tickets.iter().rev().nth(back).copied();
+                let answer = |ticket| machine.next_state(Some(ticket), None, now).1;
+                Some(ticket.map(answer).unwrap_or_default())
+            }
+            Event::Set(stage) => {
+                let setting = Setting { stage, wait_hint: None, checkpoint: None, exit_code: None };
+                machine.set(setting, now).ok()
+            }
+            Event::Wait => Some(machine.tick(now)),
+            Event::Register => {
+                let (listener, acts) = machine.register(now);
+                self.listeners.push(listener);
+                Some(acts)
+            }
+            Event::Lose => {
+                let lost = self.listeners.pop().map(|listener| machine.lost(listener, now));
+                Some(lost.unwrap_or_default())
+            }
+        };
+        if acts.is_none() {
+            prop_assert_eq!(&*machine, &before);
+        }
+        Ok(acts.unwrap_or_default())
+    }
+}
+
 proptest! {
     #[test]
     fn reports_follow_the_table_and_the_end_comes_once(
@@ -51,64 +118,14 @@ proptest! {
             .filter(|callback| wants & 1 << *callback as u16 != 0)
             .fold(Wants::NONE, Wants::with);
         let mut machine = machine(wants);
-        let mut reported = Stage::NotReady;
-        let mut ends = 0;
-        let mut tickets = Vec::new();
-        let mut listeners = Vec::new();
-        let mut acts = machine.begin(at(0));
+        let (reported, ends) = (Stage::NotReady, 0);
+        let mut seen = Seen { reported, ends, tickets: Vec::new(), listeners: Vec::new() };
+        seen.note(machine.begin(at(0)))?;
         for (second, event) in (1..).zip(events) {
-            for act in acts.drain(..) {
-                match act {
-                    Act::Report(status) => {
-                        prop_assert!(
-                            status.stage == reported || reported.enter(status.stage).is_ok(),
-                            "{reported:?} was followed by {:?}", status.stage
-                        );
-                        prop_assert_eq!(status.stage.is_pending(), status.wait_hint > Duration::ZERO);
-                        reported = status.stage;
-                    }
-                    Act::Call(call) => tickets.extend(call.ticket),
-                    Act::End => ends += 1,
-                }
-            }
-            let before = machine.clone();
-            let now = at(second);
-            acts = match event {
-                Event::Control(control) => match machine.control(control, now) {
-                    Ok(acts) => acts,
-                    Err(_refused) => {
-                        prop_assert_eq!(&machine, &before);
-                        Vec::new()
-                    }
-                },
-                Event::Answer => machine.next_state(None, None, now).1,
-                Event::Ticket(back) => {
-                    let ticket = tickets.iter().rev().nth(back).copied();
-                    ticket.map_or_else(Vec::new, |ticket| {
-                        machine.next_state(Some(ticket), None, now).1
-                    })
-                }
-                Event::Set(stage) => match machine.set(
-                    Setting { stage, wait_hint: None, checkpoint: None, exit_code: None }, now,
-                ) {
-                    Ok(acts) => acts,
-                    Err(_illegal) => {
-                        prop_assert_eq!(&machine, &before);
-                        Vec::new()
-                    }
-                },
-                Event::Wait => machine.tick(now),
-                Event::Register => {
-                    let (listener, acts) = machine.register(now);
-                    listeners.push(listener);
-                    acts
-                }
-                Event::Lose => listeners.pop().map_or_else(Vec::new, |listener| {
-                    machine.lost(listener, now)
-                }),
-            };
+            let acts = seen.happen(event, &mut machine, at(second))?;
+            seen.note(acts)?;
         }
-        prop_assert!(ends <= 1);
+        prop_assert!(seen.ends <= 1);
         prop_assert!(machine.next_wake().is_none() || machine.stage() != Stage::Stopped);
     }
 }
