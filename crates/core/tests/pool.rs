@@ -4,7 +4,7 @@
 
 use std::time::Duration;
 
-use daemon_core::{Census, Moment, Pool, PoolRules, PoolVerdict, Status};
+use daemon_core::{Census, Moment, Pool, PoolRules, PoolVerdict, Standing, Status};
 use proptest::prelude::*;
 
 /// What chance does to one of the children, chosen by number.
@@ -83,14 +83,10 @@ impl World {
             let verdict = self.settle();
             let moved = self.children.iter().any(|it| it.is_starting() || *it == Status::Leaving);
             for status in &mut self.children {
-                match *status {
-                    Status::Forking | Status::Born => *status = Status::Fresh,
-                    Status::Leaving => *status = Status::Empty,
-                    Status::Empty
-                    | Status::Fresh
-                    | Status::Waiting
-                    | Status::Serving
-                    | Status::Long => {}
+                match status.standing() {
+                    Standing::Starting => *status = Status::Fresh,
+                    Standing::Leaving => *status = Status::Empty,
+                    Standing::Vacant | Standing::Idle | Standing::Busy => {}
                 }
             }
             self.children.retain(|status| *status != Status::Empty);
