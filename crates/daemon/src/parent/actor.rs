@@ -132,7 +132,7 @@ impl<R: Handover + Send> DaemonActor<R> {
             self.tell(notice, ctx);
         }
         // After what has led to it: who hears that all has ended has heard of each child's end.
-        self.tell_the_phase();
+        self.tell_the_phase(ctx);
         if let Some(lost) = lost {
             self.nursery_lost(&lost, ctx);
         }
@@ -210,7 +210,7 @@ impl<R: Handover + Send> Actor for DaemonActor<R> {
         self.start_the_babysitter(ctx);
         self.news.start = Some(DaemonStart);
         if self.home.is_none() {
-            self.tell_the_phase();
+            self.tell_the_phase(ctx);
             self.up();
         }
     }

@@ -57,12 +57,10 @@ impl<R: Handover + Send> DaemonActor<R> {
     }
 
     /// The daemon's life takes a turn: what counts is told with it, and is not a second old.
-    pub(super) fn tell_the_counts_at_a_turn(&self) {
+    pub(super) fn tell_the_counts_at_a_turn(&mut self, ctx: &mut Context<Self>) {
         match &self.counting {
-            Counting::Nobody => {}
-            Counting::Ready(service) | Counting::Resting(service) => {
-                self.send_the_counts(service);
-            }
+            Counting::Resting(service) => self.send_the_counts(service),
+            Counting::Ready(_) | Counting::Nobody => self.tell_the_counts(ctx),
         }
     }
 }

@@ -65,7 +65,7 @@ impl<R: Handover + Send> DaemonActor<R> {
             self.log, "{} is stopping", self.life.alias;
             "by" => %by, "children" => self.children(), "grace" => grace
         );
-        self.tell_the_phase();
+        self.tell_the_phase(ctx);
         if let Some(home) = &self.home {
             // Children read on the scoreboard why they get their TERM.
             home.hands.nursery.scoreboard().set_phase(Phase::Stopping);
@@ -213,7 +213,7 @@ impl<R: Handover + Send> DaemonActor<R> {
             return;
         }
         self.ending = Ending::Over;
-        self.tell_the_phase();
+        self.tell_the_phase(ctx);
         if let Some(control) = self.control.take() {
             control.close();
         }

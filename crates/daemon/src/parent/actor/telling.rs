@@ -14,11 +14,11 @@ use crate::parent::household::Notice;
 
 impl<R: Handover + Send> DaemonActor<R> {
     /// Tells the phase, if it is another than was told last.
-    pub(in crate::parent) fn tell_the_phase(&mut self) {
+    pub(in crate::parent) fn tell_the_phase(&mut self, ctx: &mut Context<Self>) {
         let phase = DaemonPhase(self.phase());
         if self.news.phase != Some(phase) {
             self.news.phase = Some(phase);
-            self.tell_the_counts_at_a_turn();
+            self.tell_the_counts_at_a_turn(ctx);
             self.sessions.phase.tell(&phase);
         }
     }
@@ -70,7 +70,7 @@ impl<R: Handover + Send> DaemonActor<R> {
             }
             Notice::Reloaded => {
                 info!(self.log, "reloaded: all that serve are new");
-                self.tell_the_counts_at_a_turn();
+                self.tell_the_counts_at_a_turn(ctx);
                 self.sessions.reload.tell(&DaemonReload::Done);
             }
             Notice::Overdue(children) => {
