@@ -157,7 +157,7 @@
 //! | [`Program`], [`Launched`] | what you write, and how it is run, here or in a System of yours |
 //! | [`messages`] | all that is said between the daemon and sessions |
 //! | [`DaemonActor`], [`ChildActor`], [`ChildHandle`] | the daemon in the parent and in a child |
-//! | [`Babysit`], [`BabysitterActor`], [`Evidence`] | rogue and missing children: limits, the ladder, what is known of them |
+//! | [`Babysit`], [`BabysitterActor`] | rogue and missing children: limits, the ladder |
 //! | [`ChildAcceptor`], [`ParentAcceptor`], [`Listen`], [`Connection`] | accepting and serving TCP and Unix connections |
 //! | [`Report`] | the state of the daemon, as text, table, JSON and OpenMetrics |
 //! | [`Evidence`] | what is known of a child that is slow or out of hand, as text and as JSON |
