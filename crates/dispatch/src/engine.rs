@@ -252,6 +252,12 @@ impl Engine {
                 ));
                 daemon.do_send(Condemn { pid, offence: Offence::Time });
             }
+            Killing::Deaf => {
+                self.voice.warn(format_args!(
+                    "Worker {pid} is killed: it does not begin what it is sent"
+                ));
+                daemon.do_send(Condemn { pid, offence: Offence::Hung });
+            }
             Killing::Cancelled => {
                 self.voice.say(format_args!("Worker {pid} is killed: its task was cancelled"));
                 daemon.do_send(Kill(pid));

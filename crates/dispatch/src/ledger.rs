@@ -47,6 +47,10 @@ const AHEAD_MAX: Duration = Duration::from_millis(1);
 /// How long a task may run before what was sent behind it is taken back.
 const STALL: Duration = Duration::from_millis(2);
 
+/// How long a worker that does nothing else has to begin what it is sent, before others are given it.
+/// One that is stopped, or whose event loop is blocked, does not.
+const DEAF: Duration = Duration::from_secs(1);
+
 /// The cells in which it is settled whose a task is.
 pub(crate) trait Claims {
     fn offer(&self, slot: usize, turn: u64);
@@ -84,6 +88,8 @@ pub(crate) enum Killing {
     Overtime,
     /// Its task was cancelled.
     Cancelled,
+    /// It does not begin what it is sent.
+    Deaf,
 }
 
 /// Whether requests are taken and sent.
@@ -294,8 +300,8 @@ impl<T, C: Claims> Ledger<T, C> {
     }
 
     #[cfg(test)]
-    pub(crate) fn ahead(&self) -> (usize, usize) {
-        self.workers.ahead()
+    pub(crate) fn counts(&self) -> [(usize, usize); 2] {
+        self.workers.counts()
     }
 }
 

@@ -12,8 +12,11 @@ impl<T, C: Claims> Ledger<T, C> {
             return;
         }
         while let Some(slot) = self.workers.longest_idle() {
+            if !self.workers.is_deaf(slot) && self.take_back(&self.workers.with_the_deaf(), now) {
+                continue;
+            }
             let Some(key) = self.queue_next() else {
-                if self.take_from_another(now) { continue } else { break }
+                if self.take_back(&self.workers.sent_ahead(), now) { continue } else { break }
             };
             self.send(slot, key, now);
         }
@@ -77,10 +80,9 @@ impl<T, C: Claims> Ledger<T, C> {
         self.workers.give_back(turns);
     }
 
-    /// A worker is idle and nothing waits: the oldest task that was sent ahead to another, and not
-    /// begun, waits again.
-    fn take_from_another(&mut self, now: Moment) -> bool {
-        for (slot, Sent { turn, key, .. }) in self.workers.sent_ahead() {
+    /// A worker is idle: the first of these tasks that was not begun waits again.
+    fn take_back(&mut self, sent: &[(usize, Sent)], now: Moment) -> bool {
+        for &(slot, Sent { turn, key, .. }) in sent {
             if self.records.get(key).is_none() {
                 continue;
             }

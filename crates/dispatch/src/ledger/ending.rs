@@ -4,7 +4,7 @@
 use daemon_core::{Condemned, Hold, Manner, Moment, Owner, TakenBack};
 
 use super::workers::Sent;
-use super::{Act, Cancelling, Claims, Key, Killing, Ledger, STALL, Stance, State};
+use super::{Act, Cancelling, Claims, DEAF, Key, Killing, Ledger, STALL, Stance, State};
 use crate::answer::{Failure, Limit, Rejection, When};
 use crate::request::{RequestId, Running};
 
@@ -64,6 +64,17 @@ impl<T, C: Claims> Ledger<T, C> {
         condemned
     }
 
+    /// Gives up a worker that begins nothing; what it was sent is others'.
+    fn give_up(&mut self, slot: usize, now: Moment) {
+        self.take_back_all(slot, now);
+        // It may have begun just now.
+        if self.workers.in_hand(slot) == 0
+            && let Some(pid) = self.workers.condemned(slot)
+        {
+            self.acts.push_back(Act::Kill { pid, why: Killing::Deaf });
+        }
+    }
+
     pub(super) fn take_back_all(&mut self, slot: usize, now: Moment) {
         for Sent { turn, key, .. } in self.workers.hand(slot) {
             if self.claims.take_back(slot, turn) == TakenBack::Yes {
@@ -78,17 +89,28 @@ impl<T, C: Claims> Ledger<T, C> {
         for slot in self.workers.stalled(now, STALL) {
             self.take_back_all(slot, now);
         }
+        for (slot, front) in self.workers.fronts() {
+            if self.workers.waits_for(slot, now) >= DEAF
+                && self.claims.owner(slot, front.turn) == Owner::Sender
+            {
+                self.workers.note_deaf(slot);
+            }
+        }
         if self.limited > 0 {
             for (slot, front) in self.workers.fronts() {
                 let Some(limit) = self.records.get(front.key).and_then(|record| record.order.hard)
                 else {
                     continue;
                 };
-                if let Owner::Worker(begun) = self.claims.owner(slot, front.turn)
-                    && now.saturating_since(begun) >= limit
-                {
-                    let failure = Failure::TimedOut { kind: Limit::Hard, limit };
-                    let _ = self.condemn(slot, front.turn, Killing::Overtime, failure, now);
+                match self.claims.owner(slot, front.turn) {
+                    Owner::Worker(begun) if now.saturating_since(begun) >= limit => {
+                        let failure = Failure::TimedOut { kind: Limit::Hard, limit };
+                        let _ = self.condemn(slot, front.turn, Killing::Overtime, failure, now);
+                    }
+                    Owner::Sender if self.workers.waits_for(slot, now) >= limit.max(DEAF) => {
+                        self.give_up(slot, now);
+                    }
+                    Owner::Worker(_) | Owner::Sender => {}
                 }
             }
         }
@@ -103,7 +125,9 @@ impl<T, C: Claims> Ledger<T, C> {
 
     /// What this worker has in hand has changed: when it is to be looked at if nothing more is heard.
     pub(super) fn expect(&mut self, slot: usize, now: Moment) {
-        self.wake = self.wake.into_iter().chain(self.due(slot, now)).min();
+        // Whether it has begun by then is looked at then.
+        let deaf = self.workers.front(slot).map(|_front| now + DEAF);
+        self.wake = self.wake.into_iter().chain(self.due(slot, now)).chain(deaf).min();
     }
 
     /// When it is to be looked what this worker does.
@@ -123,9 +147,19 @@ impl<T, C: Claims> Ledger<T, C> {
         overtime.into_iter().chain(stall).min()
     }
 
+    /// When this worker is deaf, if it has not begun by then. One that is already has been looked at, and
+    /// is again when another is idle.
+    fn deaf(&self, slot: usize, now: Moment) -> Option<Moment> {
+        let front = self.workers.front(slot)?;
+        let left = DEAF.saturating_sub(self.workers.waits_for(slot, now));
+        let is_due = !left.is_zero() && self.claims.owner(slot, front.turn) == Owner::Sender;
+        is_due.then(|| now + left)
+    }
+
     /// The same of all workers, which is what [`wake`](Ledger::wake) is after each tick.
     pub(super) fn next_due(&self, now: Moment) -> Option<Moment> {
-        self.workers.slots().into_iter().filter_map(|slot| self.due(slot, now)).min()
+        let slots = self.workers.slots().into_iter();
+        slots.flat_map(|slot| [self.due(slot, now), self.deaf(slot, now)]).flatten().min()
     }
 
     /// Takes a task out of a worker's hand that it does not do.

@@ -41,6 +41,16 @@ struct Worker {
     /// How many in hand nobody knows the pace of.
     unknown: usize,
     answered_lately: bool,
+    /// Whether it has begun what it was sent last, for all that is known.
+    ears: Ears,
+}
+
+/// Whether a worker is to be sent anything while others are idle.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Ears {
+    Open,
+    /// It did not begin what it was sent, in all the time that it had.
+    Deaf,
 }
 
 impl Worker {
@@ -78,6 +88,8 @@ pub(super) struct Workers {
     working: usize,
     /// How many tasks are with workers that have something else before them.
     ahead: usize,
+    /// How many workers are deaf.
+    deaf: usize,
 }
 
 impl Workers {
@@ -89,6 +101,7 @@ impl Workers {
             lately: Vec::new(),
             working: 0,
             ahead: 0,
+            deaf: 0,
         }
     }
 
@@ -116,6 +129,7 @@ impl Workers {
             load: Duration::ZERO,
             unknown: 0,
             answered_lately: false,
+            ears: Ears::Open,
         });
         self.working += 1;
         self.idle.push_back(slot);
@@ -151,6 +165,7 @@ impl Workers {
             return None;
         }
         self.retire(slot, Stage::Leaving);
+        self.hears(slot, Ears::Open);
         let hand = self.places.get_mut(slot)?.take()?.hand;
         self.ahead -= hand.len().saturating_sub(1);
         Some(hand)
@@ -162,6 +177,7 @@ impl Workers {
         if let Some(worker) = self.get_mut(slot) {
             worker.since = now;
         }
+        self.hears(slot, Ears::Open);
         self.note_answer(slot);
         Some(key)
     }
@@ -219,8 +235,28 @@ impl Workers {
         Some((turn, pid))
     }
 
+    /// Who has waited longest; one that is deaf only if nobody else waits.
     pub(super) fn longest_idle(&self) -> Option<usize> {
-        self.idle.front().copied()
+        let hears = |slot: &&usize| !self.is_deaf(**slot);
+        self.idle.iter().find(hears).or(self.idle.front()).copied()
+    }
+
+    fn hears(&mut self, slot: usize, ears: Ears) {
+        let Some(worker) = self.get_mut(slot) else { return };
+        match (std::mem::replace(&mut worker.ears, ears), ears) {
+            (Ears::Open, Ears::Deaf) => self.deaf += 1,
+            (Ears::Deaf, Ears::Open) => self.deaf -= 1,
+            (Ears::Open, Ears::Open) | (Ears::Deaf, Ears::Deaf) => {}
+        }
+    }
+
+    /// It has not begun what it was sent in all the time that it had.
+    pub(super) fn note_deaf(&mut self, slot: usize) {
+        self.hears(slot, Ears::Deaf);
+    }
+
+    pub(super) fn is_deaf(&self, slot: usize) -> bool {
+        self.get(slot).is_some_and(|worker| worker.ears == Ears::Deaf)
     }
 
     pub(super) fn hand(&self, slot: usize) -> Vec<Sent> {
@@ -254,11 +290,13 @@ impl Workers {
         self.get(slot).map(|worker| worker.pid)
     }
 
-    /// How many tasks are with workers that have something else before them: as counted, and as found.
+    /// How many tasks are with workers that have something else before them, and how many workers are
+    /// deaf: as counted, and as found.
     #[cfg(test)]
-    pub(super) fn ahead(&self) -> (usize, usize) {
+    pub(super) fn counts(&self) -> [(usize, usize); 2] {
         let extra = |(_, worker): (usize, &Worker)| worker.hand.len().saturating_sub(1);
-        (self.ahead, self.all().map(extra).sum())
+        let deaf = self.all().filter(|(_, worker)| worker.ears == Ears::Deaf);
+        [(self.ahead, self.deaf), (self.all().map(extra).sum(), deaf.count())]
     }
 
     #[cfg(test)]
@@ -283,15 +321,31 @@ impl Workers {
     /// What was sent to workers that have something else before it, the oldest first. Nobody is looked
     /// at if there is none.
     pub(super) fn sent_ahead(&self) -> Vec<(usize, Sent)> {
-        if self.ahead == 0 {
-            return Vec::new();
-        }
-        let mut ahead: Vec<(usize, Sent)> = self
-            .all()
-            .flat_map(|(slot, worker)| worker.hand.iter().skip(1).map(move |sent| (slot, *sent)))
-            .collect();
-        ahead.sort_by_key(|(_slot, sent)| sent.key.id);
-        ahead
+        if self.ahead == 0 { Vec::new() } else { self.sent(|_any| 1) }
+    }
+
+    /// What deaf workers have in hand, the oldest first. Nobody is looked at if there is none.
+    pub(super) fn with_the_deaf(&self) -> Vec<(usize, Sent)> {
+        let from = |worker: &Worker| match worker.ears {
+            Ears::Open => IN_HAND_MAX,
+            Ears::Deaf => 0,
+        };
+        if self.deaf == 0 { Vec::new() } else { self.sent(from) }
+    }
+
+    /// What is in hands, from this place on, the oldest first.
+    fn sent(&self, from: impl Fn(&Worker) -> usize) -> Vec<(usize, Sent)> {
+        let hands = self.all().flat_map(|(slot, worker)| {
+            worker.hand.iter().skip(from(worker)).map(move |sent| (slot, *sent))
+        });
+        let mut sent: Vec<(usize, Sent)> = hands.collect();
+        sent.sort_by_key(|(_slot, sent)| sent.key.id);
+        sent
+    }
+
+    /// For how long the first in hand has been the first.
+    pub(super) fn waits_for(&self, slot: usize, now: Moment) -> Duration {
+        self.get(slot).map_or(Duration::ZERO, |worker| now.saturating_since(worker.since))
     }
 
     /// Who does one thing for so long while others wait behind it.

@@ -4,6 +4,8 @@ use std::path::Path;
 use std::time::Duration;
 
 use actix_dispatch::{Call, Cancel, Cancelling, Failure, Limit, NewRequest, Running, When};
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
 
 use super::play::{Notes, Stage, builder, mark, play, until};
 use crate::scenarios::Scenario;
@@ -13,6 +15,8 @@ pub(crate) const SCENARIOS: &[Scenario] = &[
     ("an_async_handler_waits_for_its_limit", soft_async),
     ("a_hard_limit_kills_the_worker_and_the_next_task_runs", hard),
     ("the_hard_limit_runs_from_when_the_task_is_begun", hard_queued),
+    ("a_stopped_worker_holds_up_no_request", stopped),
+    ("a_stopped_worker_that_is_alone_is_replaced_for_a_request_with_a_hard_limit", stopped_alone),
     ("dropping_a_future_cancels_what_is_queued_and_not_what_runs", dropped),
     ("a_running_task_is_terminated_when_its_future_is_dropped_if_so_asked", terminated),
     ("a_task_is_cancelled_by_its_number_in_each_state", cancelled),
@@ -80,6 +84,33 @@ fn hard_queued() {
         let quick = stage.0.dispatcher.send(quick);
         slow.await.unwrap().unwrap();
         quick.await.unwrap().unwrap();
+    });
+}
+
+fn signal(worker: u32, signal: Signal) {
+    kill(Pid::from_raw(i32::try_from(worker).unwrap()), signal).unwrap();
+}
+
+fn stopped() {
+    play(builder(2), async |stage| {
+        until("both are there", async || stage.workers().await.len() == 2).await;
+        let stopped: u32 = stage.ask("pid", ()).await.unwrap();
+        signal(stopped, Signal::SIGSTOP);
+        for _time in 0..3 {
+            let other: u32 = stage.ask("pid", ()).await.unwrap();
+            assert_ne!(stopped, other);
+        }
+        signal(stopped, Signal::SIGCONT);
+    });
+}
+
+fn stopped_alone() {
+    play(builder(1), async |stage| {
+        let stopped: u32 = stage.ask("pid", ()).await.unwrap();
+        signal(stopped, Signal::SIGSTOP);
+        let limited = NewRequest::to("pid").hard_limit(Duration::from_millis(30));
+        let other: u32 = stage.send(limited).await.unwrap().value().unwrap();
+        assert_ne!(stopped, other);
     });
 }
 

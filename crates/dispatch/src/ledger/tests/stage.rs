@@ -253,7 +253,7 @@ impl Stage {
         let due = self.ledger.next_due(self.now);
         assert!(due.is_none_or(|due| self.ledger.wake().is_some_and(|wake| wake <= due)));
         // Who does not look when none is counted misses nothing either.
-        let (counted, found) = self.ledger.ahead();
-        assert_eq!(counted, found, "tasks ahead");
+        let [counted, found] = self.ledger.counts();
+        assert_eq!(counted, found, "tasks ahead, and deaf workers");
     }
 }

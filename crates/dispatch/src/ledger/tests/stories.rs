@@ -125,16 +125,16 @@ fn a_task_that_kills_its_workers_is_tried_as_often_as_it_may_and_put_aside() {
 #[test]
 fn a_hard_limit_kills_the_worker_and_answers_at_once() {
     let mut stage = Stage::new(100);
-    let hard = Some(Duration::from_secs(1));
-    let key = stage.admit(Order { hard, ..Stage::order() });
+    let limit = DEAF / 10;
+    let key = stage.admit(Order { hard: Some(limit), ..Stage::order() });
     stage.join(0);
     assert!(stage.ledger.wake().is_some());
-    stage.later(Duration::from_secs(5));
+    stage.later(DEAF / 2);
     assert!(stage.answers.is_empty(), "its time runs from when it is begun");
     stage.begin(0);
     let due = stage.ledger.next_due(stage.now).unwrap();
-    assert_eq!(due, stage.now + Duration::from_secs(1));
-    stage.later(Duration::from_secs(1));
+    assert_eq!(due, stage.now + limit);
+    stage.later(limit);
     assert!(matches!(failure(&stage, key), Failure::TimedOut { kind: Limit::Hard, .. }));
     assert_eq!(stage.killed.len(), 1);
     assert_eq!(stage.ledger.stage_of(0), Some(workers::Stage::Condemned));
@@ -276,4 +276,61 @@ fn a_task_keeps_its_claim_however_many_are_sent_behind_it_and_taken_back() {
     assert!(stage.ledger.tally().taken_back > 2 * IN_HAND_MAX as u64);
     assert!(stage.end(0).is_some(), "nobody has condemned it");
     assert_eq!(stage.answers[&keys[1].id], Answered::Value);
+}
+
+#[test]
+fn what_a_worker_does_not_begin_is_given_to_one_that_is_idle() {
+    let mut stage = Stage::new(100);
+    stage.join(0);
+    let key = stage.admit(Stage::order());
+    stage.join(1);
+    stage.later(DEAF - Duration::from_millis(1));
+    assert_eq!(stage.begin(1), None, "it may still begin");
+    stage.later(Duration::from_millis(1));
+    assert_eq!(stage.begin(1), Some(key.id));
+    assert_eq!(stage.begin(0), None, "it is another's now");
+    stage.end(1);
+    assert_eq!(stage.answers[&key.id], Answered::Value);
+    assert!(stage.killed.is_empty());
+    // It has waited longer, but nobody has heard of it.
+    let next = stage.admit(Stage::order());
+    assert_eq!(stage.begin(1), Some(next.id));
+    let last = stage.admit(Stage::order());
+    assert_eq!(stage.begin(0), Some(last.id), "nobody else is idle");
+    stage.end(0);
+    stage.end(1);
+    let next = stage.admit(Stage::order());
+    assert_eq!(stage.begin(0), Some(next.id), "it has answered");
+}
+
+#[test]
+fn a_worker_that_begins_nothing_is_given_up_for_a_task_with_a_hard_limit_which_is_done_by_another()
+{
+    let hard = DEAF * 2;
+    let mut stage = Stage::new(100);
+    stage.join(0);
+    let limited = stage.admit(Order { hard: Some(hard), ..Stage::order() });
+    stage.later(DEAF);
+    assert!(stage.killed.is_empty(), "nobody else is there, and there is time left");
+    stage.later(DEAF);
+    assert_eq!(stage.killed.len(), 1);
+    assert!(stage.answers.is_empty(), "it has not had its time");
+    stage.dies(0);
+    stage.join(0);
+    assert_eq!(stage.begin(0), Some(limited.id));
+    stage.end(0);
+    assert_eq!(stage.answers[&limited.id], Answered::Value);
+}
+
+#[test]
+fn a_worker_that_begins_just_as_it_is_given_up_goes_on() {
+    let mut stage = Stage::new(100);
+    stage.join(0);
+    let limited = stage.admit(Order { hard: Some(DEAF), ..Stage::order() });
+    stage.now = stage.now + DEAF;
+    stage.begin(0);
+    stage.later(Duration::ZERO);
+    assert!(stage.killed.is_empty());
+    stage.end(0);
+    assert_eq!(stage.answers[&limited.id], Answered::Value);
 }
