@@ -134,6 +134,8 @@ pub(crate) struct Engine {
     aside: VecDeque<PutAside>,
     /// Transactions and calls in place that are not answered yet.
     elsewhere: usize,
+    /// Those that are.
+    answered_elsewhere: u64,
     growth: Growth,
     demand_told: u32,
     /// When the timer wakes.
@@ -194,6 +196,7 @@ impl Engine {
             early: Early::default(),
             aside: VecDeque::new(),
             elsewhere: 0,
+            answered_elsewhere: 0,
             growth: Growth::default(),
             demand_told: 0,
             armed: None,
@@ -208,7 +211,10 @@ impl Engine {
     }
 
     pub(crate) fn tally(&self) -> crate::ledger::Tally {
-        self.ledger.tally()
+        let mut tally = self.ledger.tally();
+        tally.admitted += self.answered_elsewhere + self.elsewhere as u64;
+        tally.answered += self.answered_elsewhere;
+        tally
     }
 
     pub(crate) fn aside(&self) -> Vec<PutAside> {

@@ -18,6 +18,7 @@ use crate::dispatcher::DispatcherActor;
 use crate::engine::{self, Engine, Setup};
 use crate::link::{Linker, NewLinks};
 use crate::methods::Methods;
+use crate::panics;
 use crate::steward::{Cancel, Steward};
 use crate::talkback::Detail;
 use crate::worker::{self, Endowed};
@@ -144,6 +145,10 @@ impl Launched {
     pub fn start(self) -> Result<Started, DaemonError> {
         let Launched { daemon, links, setup, outside } = self;
         let daemon = daemon.start()?;
+        if setup.max_forks == 0 {
+            // Methods run here.
+            panics::note();
+        }
         let shared = Rc::new(RefCell::new(Engine::new(setup, daemon.clone())));
         engine::run(&shared, &links);
         let dispatcher = DispatcherActor::begin(&shared);

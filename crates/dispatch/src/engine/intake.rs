@@ -234,6 +234,7 @@ fn conclude(shared: &Shared, cargo: Cargo, begun: Moment, outcome: Outcome) {
     let worked = now().saturating_since(begun);
     let run = Run { elapsed: worked, worked, attempts: 0, pid: None };
     engine.elsewhere -= 1;
+    engine.answered_elsewhere += 1;
     engine.deliver(cargo, run, outcome);
     engine.pump();
 }

@@ -18,9 +18,9 @@ pub enum Cancelling {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 #[non_exhaustive]
 pub struct Tally {
-    /// Taken into the queue.
+    /// Taken: into the queue, to be run in place, or by the fallback.
     pub admitted: u64,
-    /// Answered by a method: with a value, an error, a panic.
+    /// Answered by a method, or by the fallback: with a value, an error, a panic.
     pub answered: u64,
     /// Answered otherwise: lost, put aside, timed out, cancelled, rejected when they waited.
     pub failed: u64,

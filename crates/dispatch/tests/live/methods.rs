@@ -239,7 +239,11 @@ fn in_place() {
         let failed = stage.ask::<()>("fail", "here").await.unwrap_err();
         assert_eq!(failed.to_string(), "here");
         let panicked = stage.ask::<()>("panic", "here").await.unwrap_err();
-        assert!(matches!(panicked, Failure::Panicked { .. }), "{panicked:?}");
+        let Failure::Panicked { message, backtrace } = panicked else { panic!("{panicked:?}") };
+        assert!(message.starts_with("here, at "), "{message}");
+        assert!(backtrace.contains("play"), "{backtrace}");
+        let tally = stage.tally().await;
+        assert_eq!((tally.admitted, tally.answered, tally.failed), (4, 4, 0), "{tally:?}");
         let (own, told) = Notes::start();
         stage.0.dispatcher.do_send(NewRequest::to("pid").upon_result(own.recipient()));
         super::play::until("it is delivered", async || told.borrow().len() == 1).await;
