@@ -187,3 +187,24 @@ pub enum Rejection {
         value: String,
     },
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_field_that_is_left_out_does_not_move_the_others() {
+        #[derive(Debug, Default, PartialEq, serde::Serialize, serde::Deserialize)]
+        #[serde(default)]
+        struct Resize {
+            #[serde(skip_serializing_if = "Option::is_none")]
+            width: Option<u32>,
+            #[serde(skip_serializing_if = "Option::is_none")]
+            height: Option<u32>,
+            times: u32,
+        }
+        let by_height = Resize { height: Some(640), times: 2, ..Resize::default() };
+        let reply = Reply { body: Body::of(&by_height).unwrap() };
+        assert_eq!(reply.value(), Ok(by_height));
+    }
+}

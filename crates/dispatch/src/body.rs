@@ -74,7 +74,9 @@ impl Body {
     /// Encodes a value that may have so many bytes.
     fn within<T: Serialize + ?Sized>(value: &T, most: usize) -> Result<Body, EncodeError> {
         let mut spill = Spill::new(most);
-        let encoded = value.serialize(&mut rmp_serde::Serializer::new(&mut spill));
+        // Fields go by name: one that is left out must not move the others.
+        let mut serializer = rmp_serde::Serializer::new(&mut spill).with_struct_map();
+        let encoded = value.serialize(&mut serializer);
         if let Some(why) = spill.trouble {
             return Err(EncodeError::Memory(why));
         }
