@@ -210,6 +210,23 @@ fn events_tell_births_departures_the_door_and_the_phase() {
 }
 
 #[test]
+fn who_listens_hears_of_each_departure_and_of_the_end() {
+    for _time in 0..5 {
+        let mut daemon = up(Start::pool(), "start=3 min=1 max=4");
+        let mut events = control(&daemon);
+        events.ask("events", "");
+        daemon.until_children(3);
+        control(&daemon).done("stop", "");
+        for _child in 0..3 {
+            events.event("a departure", |event| event["event"] == "gone");
+        }
+        events.event("it has stopped", |event| event["phase"] == "stopped");
+        events.is_closed();
+        daemon.ended();
+    }
+}
+
+#[test]
 fn it_answers_while_a_child_holds_up_the_end_and_while_the_pool_is_broken() {
     let mut daemon = up(Start::pool(), "start=2 min=1 max=4 stillborn_while=DIR/stillborn");
     let mut events = control(&daemon);

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use daemon_core::Phase;
 use daemon_nursery::Handover;
 use futures::future::{Either, select};
 use tokio::io::{AsyncWriteExt, BufReader};
@@ -13,7 +14,7 @@ use super::commands::{Desk, fault, parse};
 use super::feed::Feed;
 use super::lines::{self, Read};
 use super::listener::{Enough, Listener};
-use super::protocol::{ASK_MAX, Answer, Command, FaultKind, Outcome, Reply};
+use super::protocol::{ASK_MAX, Answer, Command, Event, FaultKind, Outcome, Reply};
 use super::server::Present;
 
 /// So long may a client say nothing, be in the middle of a line, or not read its answer.
@@ -40,10 +41,7 @@ pub(super) async fn serve<R: Handover + Send>(stream: UnixStream, desk: Desk<R>)
         };
         let answering = Present::come(&desk.answers);
         let said = match command {
-            Ok(Command::Events) => {
-                drop(answering);
-                return tell_events(read, write, desk).await;
-            }
+            Ok(Command::Events) => return tell_events(read, write, desk, answering).await,
             Ok(command) => say(&mut write, desk.answer(command).await).await,
             Err(fault) => say(&mut write, Outcome::Error(fault)).await,
         };
@@ -54,11 +52,13 @@ pub(super) async fn serve<R: Handover + Send>(stream: UnixStream, desk: Desk<R>)
     }
 }
 
-/// Tells events until the client closes. One that does not read keeps only itself waiting.
+/// Tells events until the daemon has stopped or the client closes. One that does not read keeps only
+/// itself waiting.
 async fn tell_events<R: Handover + Send>(
     mut read: BufReader<OwnedReadHalf>,
     mut write: OwnedWriteHalf,
     desk: Desk<R>,
+    _answering: Present,
 ) {
     if say(&mut write, Outcome::Ok(Reply::Listening)).await.is_err() {
         return;
@@ -67,8 +67,9 @@ async fn tell_events<R: Handover + Send>(
     let listener = Listener::start(desk.daemon, feed.clone());
     let telling = std::pin::pin!(async {
         loop {
-            let line = line(Outcome::Event(feed.next().await));
-            if write.write_all(&line).await.is_err() {
+            let event = feed.next().await;
+            let is_last = matches!(event, Event::Phase { phase: Phase::Stopped });
+            if write.write_all(&line(Outcome::Event(event))).await.is_err() || is_last {
                 return;
             }
         }

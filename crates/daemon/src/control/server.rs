@@ -68,7 +68,7 @@ impl Control {
         format!("Control socket: {}, {clients} clients", self.place.path().display())
     }
 
-    /// Whether a client's answer is under way.
+    /// Whether a client's answer is under way, or one that listens has not heard the last event.
     pub(crate) fn is_answering(&self) -> bool {
         self.answers.get() > 0
     }

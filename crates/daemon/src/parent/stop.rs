@@ -37,8 +37,6 @@ pub(crate) enum Ending {
     Nursery,
     /// The nursery is gone before its time; its children are being ended.
     Bereaved { looks: u32 },
-    /// Nothing is left but to hear it, for those who have asked.
-    Answers,
     /// Nothing is left.
     Over,
 }
@@ -141,7 +139,7 @@ impl<R: Handover + Send> DaemonActor<R> {
                 self.signal_bereaved(Signal::Term);
                 self.look_after_the_bereaved(ctx);
             }
-            Ending::Bereaved { .. } | Ending::Answers | Ending::Over => {}
+            Ending::Bereaved { .. } | Ending::Over => {}
         }
     }
 
@@ -193,11 +191,7 @@ impl<R: Handover + Send> DaemonActor<R> {
                     }
                 }
             }
-            Ending::Not
-            | Ending::Children
-            | Ending::Bereaved { .. }
-            | Ending::Answers
-            | Ending::Over => {}
+            Ending::Not | Ending::Children | Ending::Bereaved { .. } | Ending::Over => {}
         }
     }
 
@@ -205,15 +199,18 @@ impl<R: Handover + Send> DaemonActor<R> {
         if self.ending == Ending::Over {
             return;
         }
-        // Who has asked for the end is to hear that it comes.
-        let until = *self.last_answers.get_or_insert(now() + LAST_ANSWERS_MAX);
-        if self.control.as_ref().is_some_and(Control::is_answering) && now() < until {
-            self.ending = Ending::Answers;
-            ctx.run_later(Duration::from_millis(2), Self::over);
-            return;
-        }
         self.ending = Ending::Over;
         self.tell_the_phase(ctx);
+        self.part(ctx);
+    }
+
+    /// Ends the actor, once who has asked for the end, or listens to events, has heard that it has come.
+    fn part(&mut self, ctx: &mut Context<Self>) {
+        let until = *self.last_answers.get_or_insert(now() + LAST_ANSWERS_MAX);
+        if self.control.as_ref().is_some_and(Control::is_answering) && now() < until {
+            ctx.run_later(Duration::from_millis(2), Self::part);
+            return;
+        }
         if let Some(control) = self.control.take() {
             control.close();
         }
@@ -256,7 +253,6 @@ impl<R: Handover + Send> DaemonActor<R> {
             Ending::Bereaved { .. } => {
                 "Stopping: waits for the children of a lost nursery".to_owned()
             }
-            Ending::Answers => "Stopping: waits for answers that are under way".to_owned(),
             Ending::Over => "Has stopped".to_owned(),
         }
     }
