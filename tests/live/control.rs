@@ -53,6 +53,8 @@ fn the_status_tells_of_every_process_what_it_uses() {
     let roles: Vec<_> =
         report["processes"].as_array().unwrap().iter().map(|p| &p["role"]).collect();
     assert_eq!(roles, ["parent", "nursery"]);
+    // Those of the living are counted.
+    assert_eq!(report["counters"]["requests"], 1, "{report}");
 }
 
 #[test]

@@ -156,8 +156,8 @@ impl Picture {
 
     /// Requests begun, by all children that are known of.
     pub(crate) fn requests(&self) -> u64 {
-        let gone = self.counters.as_ref().map_or(0, |counters| counters.requests);
-        self.children.iter().fold(gone, |sum, child| sum.saturating_add(child.requests))
+        let of_these = || self.children.iter().map(|child| child.requests).sum();
+        self.counters.as_ref().map_or_else(of_these, |counters| counters.requests)
     }
 }
 

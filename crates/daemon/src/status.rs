@@ -166,7 +166,7 @@ pub struct Counters {
     pub forks: u64,
     /// Forks that failed.
     pub failed_forks: u64,
-    /// Requests begun by children that are gone.
+    /// Requests begun.
     pub requests: u64,
     /// Times that the door was shut.
     pub pauses: u64,
@@ -232,10 +232,11 @@ impl ChildReport {
 }
 
 impl Report {
-    /// Requests begun by all children that are and were.
-    pub(crate) fn requests_begun(&self, counters: &Counters) -> u64 {
+    /// Takes in what the parent has counted, which knows the requests of those alone that are gone.
+    pub(crate) fn take_counts(&mut self, counters: Counters) {
         let begun = self.children.iter().map(|child| child.requests);
-        begun.fold(counters.requests, u64::saturating_add)
+        let requests = begun.fold(counters.requests, u64::saturating_add);
+        self.counters = Some(Counters { requests, ..counters });
     }
 
     /// What the scoreboard shows now.

@@ -15,10 +15,10 @@ pub(crate) fn busy() -> Picture {
     picture.phase = Phase::Running;
     picture.up = Duration::from_secs(11_520);
     picture.waiting = Some(0);
-    let mut counters = Counters::default();
+    let mut counters = picture.counters.take().unwrap_or_default();
     counters.forks = 120;
     counters.failed_forks = 2;
-    counters.requests = 98_765;
+    counters.requests += 98_765;
     counters.at_the_cap = 1;
     counters.left = 103;
     counters.died = 3;
@@ -57,6 +57,10 @@ pub(crate) fn board_only() -> Picture {
 pub(crate) fn bare(alias: &str, model: &str, board: &str, max_children: u32) -> Picture {
     let width = max_children as usize;
     let model = serde_json::from_value(json!(model)).expect("a model");
+    let letters = board.chars().zip(0_u32..).filter(|(letter, _slot)| *letter != ' ');
+    let children: Vec<Child> = letters.map(|(letter, slot)| child(letter, slot)).collect();
+    let mut counters = Counters::default();
+    counters.requests = children.iter().map(|child| child.requests).sum();
     Picture {
         alias: Some(alias.to_owned()),
         model: Some(model),
@@ -67,13 +71,8 @@ pub(crate) fn bare(alias: &str, model: &str, board: &str, max_children: u32) -> 
         board: format!("{board:<width$}"),
         max_children,
         waiting: Some(0),
-        children: board
-            .chars()
-            .zip(0_u32..)
-            .filter(|(letter, _slot)| *letter != ' ')
-            .map(|(letter, slot)| child(letter, slot))
-            .collect(),
-        counters: Some(Counters::default()),
+        children,
+        counters: Some(counters),
     }
 }
 
@@ -109,6 +108,9 @@ pub(crate) fn later(picture: &Picture, by: Duration, requests: u64) -> Picture {
         child.since += by;
         if matches!(child.letter, 'r' | 'l') {
             child.requests += requests;
+            if let Some(counters) = &mut picture.counters {
+                counters.requests += requests;
+            }
             child.cpu = child.cpu.map(|cpu| cpu + by / 4);
         }
     }

@@ -139,7 +139,7 @@ pub(crate) fn report() -> Report {
         "slots": 4, "free": 2, "max_children": 4, "waiting": 0,
         "children": [child(0, "w", None), child(1, "r", Some("GET /"))],
         "counters": {
-            "forks": 5, "failed_forks": 1, "requests": 100, "pauses": 0, "at_the_cap": 2,
+            "forks": 5, "failed_forks": 1, "requests": 124, "pauses": 0, "at_the_cap": 2,
             "left": 2, "died": 1, "exits": { "retired": 2, "killed": 1 }, "handed_back": 0,
         },
     });

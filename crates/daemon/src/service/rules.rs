@@ -167,8 +167,7 @@ pub(crate) fn counts(report: &Report) -> String {
         let _infallible = write!(line, ", {} requests wait", report.waiting);
     }
     if let Some(counters) = &report.counters {
-        let requests = report.requests_begun(counters);
-        let _infallible = write!(line, "; {requests} requests");
+        let _infallible = write!(line, "; {} requests", counters.requests);
     }
     line
 }

@@ -84,8 +84,7 @@ impl Report {
             counter.inc_by(value);
             counter
         };
-        let requests = self.requests_begun(counters);
-        registry.register("requests", "Requests begun", counter(requests));
+        registry.register("requests", "Requests begun", counter(counters.requests));
         registry.register("forks", "Children born", counter(counters.forks));
         registry.register("fork_failures", "Forks that failed", counter(counters.failed_forks));
         registry.register("pauses", "Times that the door was shut", counter(counters.pauses));

@@ -75,7 +75,7 @@ fn head(report: &Report, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         writeln!(
             f,
             "{} requests, {} forks ({} failed), {} left, {} died, {} pauses, {} handed back",
-            report.requests_begun(counters),
+            counters.requests,
             counters.forks,
             counters.failed_forks,
             counters.left,

@@ -128,7 +128,7 @@ fn full() -> Report {
     counters.handed_back = 4;
     counters.exited(&Cause::Retired, 100);
     counters.exited(&Cause::Killed { signal: 11, core: false }, 7);
-    report.counters = Some(counters);
+    report.take_counts(counters);
     let usages = [99, 100, 701, 702].map(|pid| {
         let cpu = Some(Duration::from_millis(u64::from(pid) * 10));
         (pid, Usage { cpu, rss: Some(u64::from(pid) << 13), pss: Some(u64::from(pid) << 12) })

@@ -30,7 +30,7 @@ impl<R: Handover + Send> DaemonActor<R> {
         if let Some(home) = &self.home {
             report.door = Some(home.household.door().into());
             report.waiting = u32::try_from(home.household.waiting()).unwrap_or(u32::MAX);
-            report.counters = Some(home.household.counters());
+            report.take_counts(home.household.counters());
         }
         report
     }

@@ -144,8 +144,8 @@ fn a_pool_is_healthy_while_somebody_in_it_is_ready_or_serves() {
 #[test]
 fn counts_are_one_line() {
     let line = counts(&report(Kind::PreFork, "r.wle"));
-    assert_eq!(line, "5 children, 2 busy, 2 idle; 20 requests");
+    assert_eq!(line, "5 children, 2 busy, 2 idle; 10 requests");
     let crowded = Report { waiting: 3, ..report(Kind::PostFork, "r") };
-    assert_eq!(counts(&crowded), "1 children, 1 busy, 0 idle, 3 requests wait; 12 requests");
+    assert_eq!(counts(&crowded), "1 children, 1 busy, 0 idle, 3 requests wait; 10 requests");
     assert_eq!(counts(&report(Kind::Solo, "")), "");
 }
