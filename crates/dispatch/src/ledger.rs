@@ -15,6 +15,7 @@
 
 mod assigning;
 mod ending;
+mod paces;
 mod queue;
 mod records;
 mod returning;
@@ -29,13 +30,14 @@ use daemon_core::{Condemned, Hold, Moment, Owner, TakenBack};
 
 use crate::answer::Failure;
 use crate::request::{RequestId, Run, Running};
+use paces::Paces;
 pub use queue::Lane;
 pub(crate) use queue::LaneId;
 use queue::{Place, Queue};
 pub(crate) use records::Key;
 use records::{Record, Records, State};
 pub use tally::{Cancelling, Tally};
-use workers::{Paces, Workers};
+use workers::Workers;
 
 /// How many tasks a worker may have in hand.
 pub(crate) const IN_HAND_MAX: usize = 64;

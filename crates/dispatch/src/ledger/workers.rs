@@ -1,4 +1,4 @@
-//! The workers as the ledger knows them: who waits, who has what in hand, how fast methods are.
+//! The workers as the ledger knows them: who waits, who has what in hand, who begins nothing.
 
 use std::collections::VecDeque;
 use std::time::Duration;
@@ -376,29 +376,5 @@ impl Workers {
         if self.lately.is_empty() {
             self.lately = empty;
         }
-    }
-}
-
-/// How long methods take, by their numbers.
-#[derive(Debug)]
-pub(super) struct Paces(Vec<Option<Duration>>);
-
-impl Paces {
-    pub(super) fn new(methods: usize) -> Paces {
-        Paces(vec![None; methods])
-    }
-
-    /// What is to be expected of a method; none if it was never seen.
-    pub(super) fn of(&self, method: u16) -> Option<Duration> {
-        self.0.get(usize::from(method)).copied().flatten()
-    }
-
-    /// A call took so long. A slow one counts at once, fast ones little by little.
-    pub(super) fn note(&mut self, method: u16, took: Duration) {
-        let Some(pace) = self.0.get_mut(usize::from(method)) else { return };
-        *pace = Some(match *pace {
-            Some(before) if took < before => before - (before - took) / 8,
-            Some(_) | None => took,
-        });
     }
 }

@@ -304,6 +304,24 @@ fn what_a_worker_does_not_begin_is_given_to_one_that_is_idle() {
 }
 
 #[test]
+fn what_a_worker_does_not_begin_comes_before_what_has_come_later() {
+    let mut stage = Stage::new(100);
+    stage.join(0);
+    let first = stage.admit(Stage::order());
+    stage.join(1);
+    let second = stage.admit(Stage::order());
+    assert_eq!(stage.begin(1), Some(second.id));
+    stage.later(DEAF);
+    let third = stage.admit(Stage::order());
+    stage.end(1);
+    assert_eq!(stage.begin(1), Some(first.id));
+    stage.end(1);
+    assert_eq!(stage.begin(1), Some(third.id));
+    stage.end(1);
+    assert_eq!(stage.answers.len(), 3);
+}
+
+#[test]
 fn a_worker_that_begins_nothing_is_given_up_for_a_task_with_a_hard_limit_which_is_done_by_another()
 {
     let hard = DEAF * 2;
