@@ -248,14 +248,12 @@ impl Screen {
 }
 
 fn summary(report: &Report) -> String {
-    let gone = report.counters.as_ref().map_or(0, |count| count.requests);
-    let died = report.counters.as_ref().map_or(0, |count| count.died);
-    let requests: u64 = report.children.iter().map(|child| child.requests).sum();
+    let (requests, died) =
+        report.counters.as_ref().map_or((0, 0), |counts| (counts.requests, counts.died));
     format!(
-        "{} of {} children, {} requests, {died} crashes",
+        "{} of {} children, {requests} requests, {died} crashes",
         report.children.len(),
         report.max_children,
-        gone + requests,
     )
 }
 

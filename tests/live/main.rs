@@ -4,6 +4,7 @@
 #![expect(clippy::unwrap_used, reason = "a test that unwraps what is not there has failed")]
 
 mod babysitting;
+mod board;
 mod company;
 mod control;
 mod day;

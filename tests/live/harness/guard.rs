@@ -25,7 +25,7 @@ impl Guard {
         Guard::program(example(name), arguments)
     }
 
-    /// Starts a program; `DIR` in its arguments is the test's directory.
+    /// Starts a program; `DIR` in its arguments is the test's directory, where an example logs too.
     pub(crate) fn program(program: impl AsRef<Path>, arguments: &[&str]) -> Self {
         let dir = tempfile::tempdir().expect("a directory for the test");
         let here = dir.path().display().to_string();
@@ -34,6 +34,7 @@ impl Guard {
             .arg(dir.path().join("warden"))
             .arg(program.as_ref())
             .args(arguments.iter().map(|argument| argument.replace("DIR", &here)))
+            .env("EXAMPLE_LOG_DIR", dir.path())
             .stdin(Stdio::piped())
             .stdout(file("stdout"))
             .stderr(file("stderr"))
