@@ -90,28 +90,20 @@ impl<T, C: Claims> Ledger<T, C> {
             self.take_back_all(slot, now);
         }
         for (slot, front) in self.workers.fronts() {
-            if self.workers.waits_for(slot, now) >= DEAF
-                && self.claims.owner(slot, front.turn) == Owner::Sender
-            {
-                self.workers.note_deaf(slot);
-            }
-        }
-        if self.limited > 0 {
-            for (slot, front) in self.workers.fronts() {
-                let Some(limit) = self.records.get(front.key).and_then(|record| record.order.hard)
-                else {
-                    continue;
-                };
-                match self.claims.owner(slot, front.turn) {
-                    Owner::Worker(begun) if now.saturating_since(begun) >= limit => {
-                        let failure = Failure::TimedOut { kind: Limit::Hard, limit };
-                        let _ = self.condemn(slot, front.turn, Killing::Overtime, failure, now);
-                    }
-                    Owner::Sender if self.workers.waits_for(slot, now) >= limit.max(DEAF) => {
+            let limit = self.records.get(front.key).and_then(|record| record.order.hard);
+            let waited = self.workers.waits_for(slot, now);
+            match (self.claims.owner(slot, front.turn), limit) {
+                (Owner::Worker(begun), Some(limit)) if now.saturating_since(begun) >= limit => {
+                    let failure = Failure::TimedOut { kind: Limit::Hard, limit };
+                    let _ = self.condemn(slot, front.turn, Killing::Overtime, failure, now);
+                }
+                (Owner::Sender, limit) if waited >= DEAF => {
+                    self.workers.note_deaf(slot);
+                    if limit.is_some_and(|limit| waited >= limit) {
                         self.give_up(slot, now);
                     }
-                    Owner::Worker(_) | Owner::Sender => {}
                 }
+                (Owner::Worker(_) | Owner::Sender, _) => {}
             }
         }
         self.assign(now);
