@@ -34,9 +34,9 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let log = examples::logfile("babysit")?;
     Daemon::builder()
         .alias("babysit")
-        .model(PreFork::start_children(2).max_children(8))
+        .model(PreFork::new(2).max_children(8))
         .babysit(
-            Babysit::every(SECOND / 2)
+            Babysit::new(SECOND / 2)
                 .cpu(2 * SECOND)
                 .request_timeout(8 * SECOND)
                 .heartbeat_timeout(2 * SECOND)

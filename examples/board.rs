@@ -25,7 +25,7 @@ use actix::fut::ActorFutureExt;
 use actix::{Actor, Addr, AsyncContext, Context, Handler, Recipient, WrapFuture};
 use actix_daemon::{
     Accepted, ChildAcceptor, ChildActor, ChildHandle, ChildReport, Daemon, DaemonActor,
-    DaemonChild, PreFork, Program, Report, Status, UpdateStatus,
+    DaemonChild, GetStatus, PreFork, Program, Report, UpdateStatus,
 };
 use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
 use tokio::net::TcpStream;
@@ -39,7 +39,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     // Standard output becomes the log file's at the launch; the board keeps the terminal.
     let screen = File::from(io::stdout().as_fd().try_clone_to_owned()?);
     let mut goodbye = screen.try_clone()?;
-    let pool = PreFork::start_children(4).min_spare(2).max_spare(5).max_children(12).requests(100);
+    let pool = PreFork::new(4).min_spare(2).max_spare(5).max_children(12).requests(100);
     let board =
         Board { address: listener.local_addr()?, logfile: logfile.clone(), screen, listener };
     Daemon::builder()
@@ -186,7 +186,7 @@ impl Actor for Screen {
 
 impl Screen {
     fn look(&mut self, ctx: &mut Context<Self>) {
-        let report = self.daemon.send(Status::Board).into_actor(self);
+        let report = self.daemon.send(GetStatus::Board).into_actor(self);
         ctx.spawn(report.map(|report, screen, _ctx| {
             if let Ok(report) = report {
                 // A terminal that is gone does not end the daemon.

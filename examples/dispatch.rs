@@ -22,7 +22,7 @@
 use std::error::Error;
 use std::time::Duration;
 
-use actix_daemon::{Daemon, DaemonError, Manner, Shutdown};
+use actix_daemon::{Daemon, DaemonError, Shutdown, StopMode};
 use actix_dispatch::{Call, Dispatcher, Do, NewRequest, Started, Task};
 use futures::future::join_all;
 use serde::{Deserialize, Serialize};
@@ -74,7 +74,7 @@ fn main() -> Result<(), DaemonError> {
                     println!("failed: {error}");
                 }
                 if !stays {
-                    daemon.do_send(Shutdown(Manner::Orderly));
+                    daemon.do_send(Shutdown(StopMode::Graceful));
                 }
             });
         })

@@ -17,8 +17,8 @@ use std::path::PathBuf;
 
 use actix::{Actor, Addr, AsyncContext, Context, Handler, Recipient, WrapFuture};
 use actix_daemon::{
-    ChildActor, Daemon, DaemonActor, DaemonChild, ParentAcceptor, PostFork, Program, Report,
-    Status, UpdateStatus,
+    ChildActor, Daemon, DaemonActor, DaemonChild, GetStatus, ParentAcceptor, PostFork, Program,
+    Report, UpdateStatus,
 };
 use examples::protocol::{self, Answers};
 
@@ -26,7 +26,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let listener = examples::listen()?;
     let logfile = examples::logfile("forking")?;
     Daemon::builder()
-        .model(PostFork::max_children(3))
+        .model(PostFork::new(3))
         .alias("Daemon")
         .title("forking")
         .logfile(&logfile)
@@ -75,7 +75,7 @@ impl Handler<DaemonChild<TcpStream>> for Session {
         let logfile = self.logfile.clone();
         let talk = async move {
             if let Ok(mut stream) = tokio::net::TcpStream::from_std(child.request)
-                && let Ok(report) = daemon.send(Status::Board).await
+                && let Ok(report) = daemon.send(GetStatus::Board).await
             {
                 let answers = Child { daemon: daemon.clone(), report, logfile };
                 // A client that is gone needs no answer.
@@ -108,7 +108,7 @@ impl Answers for Child {
     }
 
     async fn status(&self) -> String {
-        let report = self.daemon.send(Status::Board).await.map(|report| report.to_string());
+        let report = self.daemon.send(GetStatus::Board).await.map(|report| report.to_string());
         report.unwrap_or_default().trim_end().to_owned()
     }
 

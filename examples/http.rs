@@ -28,7 +28,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let listener = examples::listen()?;
     Daemon::builder()
         .alias("http")
-        .model(PreFork::start_children(4).min_spare(2).max_spare(8).max_children(32).requests(1000))
+        .model(PreFork::new(4).min_spare(2).max_spare(8).max_children(32).requests(1000))
         .serve(listener, serve)?;
     Ok(())
 }

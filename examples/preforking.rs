@@ -16,8 +16,8 @@ use std::path::PathBuf;
 
 use actix::{Actor, Addr, AsyncContext, Context, Handler, Recipient, WrapFuture};
 use actix_daemon::{
-    Accepted, ChildAcceptor, ChildActor, Daemon, DaemonChild, Detail, Peek, PreFork, Program,
-    Report, Status, UpdateStatus,
+    Accepted, ChildAcceptor, ChildActor, Daemon, DaemonChild, Detail, GetStatus, Peek, PreFork,
+    Program, Report, UpdateStatus,
 };
 use examples::protocol::{self, Answers};
 
@@ -25,7 +25,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let listener = examples::listen()?;
     let logfile = examples::logfile("preforking")?;
     Daemon::builder()
-        .model(PreFork::start_children(1).min_spare(2).max_children(10).requests(1))
+        .model(PreFork::new(1).min_spare(2).max_children(10).requests(1))
         .alias("Daemon")
         .title("preforking")
         .logfile(&logfile)
@@ -83,7 +83,7 @@ impl Handler<Accepted<TcpStream>> for Session {
         let logfile = self.logfile.clone();
         let talk = async move {
             if let Ok(mut stream) = tokio::net::TcpStream::from_std(stream)
-                && let Ok(report) = daemon.send(Status::Board).await
+                && let Ok(report) = daemon.send(GetStatus::Board).await
             {
                 let answers = Child { daemon: daemon.clone(), report, logfile };
                 // A client that is gone needs no answer; the next one waits.
@@ -116,7 +116,7 @@ impl Answers for Child {
     }
 
     async fn status(&self) -> String {
-        let report = self.daemon.send(Status::Board).await.map(|report| report.to_string());
+        let report = self.daemon.send(GetStatus::Board).await.map(|report| report.to_string());
         line_by_line(&report.unwrap_or_default())
     }
 

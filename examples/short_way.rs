@@ -21,7 +21,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     Daemon::builder()
         .alias("short_way")
         .supervised()
-        .model(PreFork::start_children(4).max_children(32).requests(1000))
+        .model(PreFork::new(4).max_children(32).requests(1000))
         .serve(listener, echo)
         .map_err(|error: DaemonError| error.into())
 }

@@ -63,14 +63,14 @@ fn run() -> Result<u32, Box<dyn std::error::Error>> {
     let listener = listener()?;
     let kept = OwnedFd::from(listener.try_clone()?);
     let mut builder = Daemon::builder()
-        .model(PreFork::start_children(2).min_spare(1).max_spare(4).max_children(8))
+        .model(PreFork::new(2).min_spare(1).max_spare(4).max_children(8))
         .alias("service")
         .on_hup(OnHup::Reload)
         .grace(Duration::from_secs(10));
     if let Some(control) = &options.control {
         builder = builder.control(control);
     }
-    // The nursery comes before any runtime.
+    // The fork server comes before any runtime.
     let launched = builder.launch(Echo { listener })?;
     let exit_code = daemon_service::run_here(move || {
         let log = logger();

@@ -70,7 +70,7 @@ pub(crate) fn rows() -> BTreeMap<String, Row> {
     rows
 }
 
-/// What stands behind "know": `actix, tokio or the nursery`.
+/// What stands behind "know": `actix, tokio or the fork server`.
 fn may_not_know(cell: &str) -> Vec<String> {
     let Some((_before, names)) = cell.split_once("know ") else { return Vec::new() };
     names

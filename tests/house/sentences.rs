@@ -4,7 +4,7 @@ use crate::tree::{read, root, sources};
 
 /// The crates whose errors are read by operators, by folder.
 fn crates_with_a_list() -> Vec<String> {
-    let folders = ["core", "sys", "nursery", "daemon", "prefork", "service", "dispatch", "ctl"];
+    let folders = ["core", "sys", "forkserver", "daemon", "prefork", "service", "dispatch", "ctl"];
     let listed = folders.iter().map(|name| format!("crates/{name}"));
     listed.filter(|folder| root().join(folder).join("src/sentences.rs").exists()).collect()
 }

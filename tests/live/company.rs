@@ -33,7 +33,7 @@ fn a_system_with_two_more_arbiters_and_a_web_server_serves_and_stops() {
         let page = get(&mut Client::of(web), "/").unwrap();
         assert!(page.contains("Forking server, we are a parent"), "{page}");
     });
-    for process in [daemon.client().pid(), daemon.nursery()] {
+    for process in [daemon.client().pid(), daemon.fork_server()] {
         assert_eq!(process.status("Threads"), ["1"]);
     }
     let parent = daemon.parent();

@@ -39,7 +39,7 @@ fn the_status_tells_of_every_process_what_it_uses() {
         report["board"].as_str()?.contains('r').then_some(report)
     });
     assert_eq!(report["parent"], daemon.parent().0);
-    assert_eq!(report["nursery"], daemon.nursery().0);
+    assert_eq!(report["fork_server"], daemon.fork_server().0);
     assert_eq!(report["phase"], "running");
     assert_eq!(report["door"], "open");
     let children = report["children"].as_array().unwrap();
@@ -52,7 +52,7 @@ fn the_status_tells_of_every_process_what_it_uses() {
     }
     let roles: Vec<_> =
         report["processes"].as_array().unwrap().iter().map(|p| &p["role"]).collect();
-    assert_eq!(roles, ["parent", "nursery"]);
+    assert_eq!(roles, ["parent", "fork-server"]);
     // Those of the living are counted.
     assert_eq!(report["counters"]["requests"], 1, "{report}");
 }

@@ -62,7 +62,7 @@ fn a_full_house_and_the_end(daemon: &mut Daemon, full: usize) {
 fn a_day_of_a_pool() {
     let options = "start=2 min=1 max_spare=3 max=3 requests=1 grace=60000";
     let mut daemon = Start::pool().logged().options(options).up();
-    let (Process(parent), Process(nursery)) = (daemon.parent(), daemon.nursery());
+    let (Process(parent), Process(fork_server)) = (daemon.parent(), daemon.fork_server());
     let (slot, Process(crashed)) = a_crash_and_a_request(&daemon);
     a_full_house_and_the_end(&mut daemon, 3);
     let mut log = log_of(&daemon);
@@ -72,7 +72,7 @@ fn a_day_of_a_pool() {
     assert!(last.starts_with(&begins) && last.ends_with(", requests: 5"), "{last}");
     let expected = [
         format!(
-            "INFO pool is up, role: parent, pid: {parent}, model: Pre-forking, nursery: {nursery}, children: 2, max_children: 3"
+            "INFO pool is up, role: parent, pid: {parent}, model: Pre-forking, fork_server: {fork_server}, children: 2, max_children: 3"
         ),
         format!(
             "WARN child gone: signal 6 (ABRT), role: parent, pid: {parent}, slot: {slot}, child: {crashed}, requests: 1"
@@ -94,12 +94,12 @@ fn a_day_of_a_pool() {
 #[test]
 fn a_day_of_a_forking_daemon() {
     let mut daemon = Start::each().logged().options("max=2 grace=60000").up();
-    let (Process(parent), Process(nursery)) = (daemon.parent(), daemon.nursery());
+    let (Process(parent), Process(fork_server)) = (daemon.parent(), daemon.fork_server());
     let (slot, Process(crashed)) = a_crash_and_a_request(&daemon);
     a_full_house_and_the_end(&mut daemon, 2);
     let expected = [
         format!(
-            "INFO each is up, role: parent, pid: {parent}, model: Forking, nursery: {nursery}, children: 0, max_children: 2"
+            "INFO each is up, role: parent, pid: {parent}, model: Forking, fork_server: {fork_server}, children: 0, max_children: 2"
         ),
         format!(
             "WARN child gone: signal 6 (ABRT), role: parent, pid: {parent}, slot: {slot}, child: {crashed}, requests: 1"
@@ -121,7 +121,7 @@ fn a_day_of_a_forking_daemon() {
 fn a_day_of_orders() {
     let options = "start=2 min=1 max_spare=2 max=4 reload_on_hup control=DIR/control";
     let mut daemon = Start::pool().logged().options(options).up();
-    let (Process(parent), Process(nursery)) = (daemon.parent(), daemon.nursery());
+    let (Process(parent), Process(fork_server)) = (daemon.parent(), daemon.fork_server());
     daemon.parent().signal(Signal::SIGHUP);
     daemon.until_logged("reloaded");
     let mut control = Control::at(&daemon.dir().join("control"));
@@ -138,7 +138,7 @@ fn a_day_of_orders() {
     assert!(end[0].starts_with(&begins), "{end:?}");
     let expected = [
         format!(
-            "INFO pool is up, role: parent, pid: {parent}, model: Pre-forking, nursery: {nursery}, children: 2, max_children: 4"
+            "INFO pool is up, role: parent, pid: {parent}, model: Pre-forking, fork_server: {fork_server}, children: 2, max_children: 4"
         ),
         format!("INFO hangup: reopening logs, and replacing children, role: parent, pid: {parent}"),
         format!(

@@ -45,26 +45,26 @@ fn a_killed_parent_leaves_no_process_and_no_kernel_object() {
 }
 
 #[test]
-fn a_killed_nursery_leaves_no_process_and_no_kernel_object() {
+fn a_killed_fork_server_leaves_no_process_and_no_kernel_object() {
     for start in [Start::pool, Start::each] {
         leaves_nothing(start, |daemon| {
             let parent = daemon.parent();
-            assert!(daemon.nursery().signal(Signal::SIGKILL));
+            assert!(daemon.fork_server().signal(Signal::SIGKILL));
             assert_eq!(daemon.ended()[&parent], "code 1");
-            daemon.until_logged("the nursery (pid ");
+            daemon.until_logged("the fork server (pid ");
         });
     }
 }
 
 #[test]
-fn children_without_parent_and_nursery_finish_what_they_have_in_hand_and_leave() {
+fn children_without_parent_and_fork_server_finish_what_they_have_in_hand_and_leave() {
     for start in [Start::pool, Start::each] {
         let mut daemon = start().logged().options("start=3 max=4").up();
         let mut client = daemon.client();
         client.pid();
-        let (parent, nursery) = (daemon.parent(), daemon.nursery());
+        let (parent, fork_server) = (daemon.parent(), daemon.fork_server());
         assert!(parent.signal(Signal::SIGKILL));
-        nursery.signal(Signal::SIGKILL);
+        fork_server.signal(Signal::SIGKILL);
         daemon.until_logged("told: DaemonShutdown");
         assert_eq!(client.ask("echo still here"), "still here");
         assert_eq!(client.ask("done"), "ok");
@@ -202,8 +202,8 @@ fn a_start_whose_children_die_is_given_up_with_the_reason() {
 }
 
 #[test]
-fn the_nursery_alone_ends_its_children_when_its_parent_is_killed() {
-    let mut daemon = Start::example("nursery_only").up();
+fn the_fork_server_alone_ends_its_children_when_its_parent_is_killed() {
+    let mut daemon = Start::example("forkserver_only").up();
     let mut client = daemon.client();
     let child = until("a child is born", || daemon.children().first().copied());
     assert!(daemon.parent().signal(Signal::SIGKILL));
@@ -213,8 +213,8 @@ fn the_nursery_alone_ends_its_children_when_its_parent_is_killed() {
 }
 
 #[test]
-fn the_nursery_alone_serves_each_client_in_a_process_of_its_own() {
-    let daemon = Start::example("nursery_only").up();
+fn the_fork_server_alone_serves_each_client_in_a_process_of_its_own() {
+    let daemon = Start::example("forkserver_only").up();
     let mut served = BTreeSet::new();
     for _client in 0..5 {
         let answer = daemon.client().ask("hello");

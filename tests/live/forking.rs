@@ -97,13 +97,13 @@ fn a_hundred_connections_at_once_are_all_answered_right() {
 #[test]
 fn there_are_never_more_children_than_max_children() {
     let daemon = forking();
-    let nursery = daemon.nursery();
+    let fork_server = daemon.fork_server();
     let done = AtomicBool::new(false);
     std::thread::scope(|scope| {
         let watch = scope.spawn(|| {
             let mut most = 0;
             while !done.load(Ordering::Relaxed) {
-                most = most.max(nursery.children().len());
+                most = most.max(fork_server.children().len());
             }
             most
         });

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use crate::harness::{Daemon, Process, Start, crowd, until};
 
 fn descriptors(daemon: &Daemon) -> BTreeMap<Process, usize> {
-    [daemon.parent(), daemon.nursery()]
+    [daemon.parent(), daemon.fork_server()]
         .into_iter()
         .map(|process| (process, process.descriptors().len()))
         .collect()

@@ -9,7 +9,7 @@ use crate::harness::{Daemon, Process, Start, until};
 
 fn all(daemon: &Daemon) -> Vec<Process> {
     let family = daemon.family();
-    assert!(family.len() >= 3, "parent, nursery, child: {family:?}");
+    assert!(family.len() >= 3, "parent, fork server, child: {family:?}");
     family
 }
 
@@ -34,7 +34,7 @@ fn umask_workdir_and_limits_hold_in_every_process() {
 fn titles_tell_name_role_slot_status_and_label() {
     let daemon = Start::pool().options("start=1 min=1 max=2 title=teller").up();
     assert_eq!(daemon.parent().title(), "teller: parent");
-    assert_eq!(daemon.nursery().title(), "teller: nursery");
+    assert_eq!(daemon.fork_server().title(), "teller: fork server");
     let child = daemon.children()[0];
     until("a fresh child waits", || (child.title() == "teller: child 0 [.]").then_some(()));
     let mut client = daemon.client();

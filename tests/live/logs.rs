@@ -85,7 +85,7 @@ fn a_new_file_that_cannot_be_opened_leaves_the_old_one_in_use_and_is_told() {
         });
     };
     told("the parent tells", "the old log stays in use");
-    told("the nursery's is told", "the nursery's old log");
+    told("the fork server's is told", "the fork server's old log");
     told("the child tells", &format!("role: child, pid: {}", child.0));
     assert_eq!(client.ask("log still here"), "ok");
     assert!(fs::read_to_string(&old).unwrap().contains("still here"));
@@ -140,7 +140,7 @@ fn usr2_shows_the_inside_of_the_parent_and_of_a_child_in_the_log() {
         let child = client.pid();
         daemon.parent().signal(Signal::SIGUSR2);
         daemon.until_logged("Stays alive: the daemon runs");
-        daemon.until_logged(&format!("Nursery: pid {}", daemon.nursery().0));
+        daemon.until_logged(&format!("Fork server: pid {}", daemon.fork_server().0));
         daemon.until_logged("session 2 (herald)");
         assert!(child.signal(Signal::SIGUSR2));
         daemon.until_logged("Scoreboard: r");

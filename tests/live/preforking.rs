@@ -105,13 +105,13 @@ fn a_hundred_connections_at_once_are_all_answered_right() {
 #[test]
 fn there_are_never_more_children_than_max_children() {
     let daemon = Start::pool().options("start=4 min=4 max=4 requests=3").up();
-    let nursery = daemon.nursery();
+    let fork_server = daemon.fork_server();
     let done = std::sync::atomic::AtomicBool::new(false);
     std::thread::scope(|scope| {
         let watch = scope.spawn(|| {
             let mut most = 0;
             while !done.load(std::sync::atomic::Ordering::Relaxed) {
-                most = most.max(nursery.children().len());
+                most = most.max(fork_server.children().len());
             }
             most
         });

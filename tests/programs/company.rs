@@ -7,7 +7,8 @@ use std::time::Duration;
 
 use actix::{Actor, Addr, Arbiter, Recipient};
 use actix_daemon::{
-    ChildActor, DaemonActor, DaemonChild, Launched, ParentAcceptor, Program, Status, UntilStopped,
+    ChildActor, DaemonActor, DaemonChild, GetStatus, Launched, ParentAcceptor, Program,
+    UntilStopped,
 };
 use actix_web::{App, HttpServer, web};
 use live_tests::{Options, Session, open_desk, subscribe};
@@ -38,7 +39,7 @@ async fn in_own_system(
         let daemon = daemon.clone();
         // Each asks now and then, from its own thread.
         arbiter.spawn(async move {
-            while daemon.send(Status::Board).await.is_ok() {
+            while daemon.send(GetStatus::Board).await.is_ok() {
                 tokio::time::sleep(Duration::from_millis(10)).await;
             }
         });
@@ -64,7 +65,7 @@ async fn in_own_system(
 }
 
 async fn status(daemon: web::Data<Daemon>) -> String {
-    match daemon.send(Status::Board).await {
+    match daemon.send(GetStatus::Board).await {
         Ok(report) => report.to_string(),
         Err(gone) => gone.to_string(),
     }

@@ -8,8 +8,8 @@ use std::process::Command;
 use actix::{Actor, Addr, Context, Handler};
 use actix_daemon::{
     ChildExited, DaemonAccept, DaemonActor, DaemonHup, DaemonParent, DaemonPause, DaemonShutdown,
-    DaemonStart, Detail, ForeignChild, ForeignExited, HandOver, Handover, Manner, Peek, Pid,
-    Reload, Resize, RogueChild, Shutdown, Status, Subscribe, TraceChild, UpdateStatus, logger,
+    DaemonStart, Detail, ForeignChild, ForeignExited, GetStatus, HandOver, Peek, Pid, Reload,
+    Resize, RogueChild, Shutdown, StopMode, Subscribe, TraceChild, Transfer, UpdateStatus, logger,
 };
 use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
 use tokio::net::{UnixListener, UnixStream};
@@ -26,7 +26,7 @@ pub type Ask<R> = fn(&Addr<DaemonActor<R>>, &str) -> Option<HandOver<R>>;
 /// When the socket cannot be bound.
 pub fn open_desk<R>(place: &Path, daemon: Addr<DaemonActor<R>>, ask: Ask<R>) -> io::Result<()>
 where
-    R: Handover + Send,
+    R: Transfer + Send,
 {
     // Who starts anew in the same place finds the last one's socket there.
     let _ = std::fs::remove_file(place);
@@ -39,7 +39,7 @@ where
     Ok(())
 }
 
-async fn serve<R: Handover + Send>(
+async fn serve<R: Transfer + Send>(
     mut stream: UnixStream,
     daemon: Addr<DaemonActor<R>>,
     ask: Ask<R>,
@@ -65,15 +65,15 @@ async fn serve<R: Handover + Send>(
     }
 }
 
-async fn answer<R: Handover + Send>(
+async fn answer<R: Transfer + Send>(
     line: &str,
     daemon: &Addr<DaemonActor<R>>,
     ask: Ask<R>,
 ) -> String {
     let (word, rest) = line.split_once(' ').unwrap_or((line, ""));
     match word {
-        "status" => told(daemon.send(Status::Board).await, |report| report.to_string()),
-        "json" => told(daemon.send(Status::Board).await, |report| {
+        "status" => told(daemon.send(GetStatus::Board).await, |report| report.to_string()),
+        "json" => told(daemon.send(GetStatus::Board).await, |report| {
             serde_json::to_string(&report).unwrap_or_else(|error| error.to_string())
         }),
         "peek" => {
@@ -90,7 +90,7 @@ async fn answer<R: Handover + Send>(
             told(daemon.send(resize).await, shown)
         }
         "shutdown" => {
-            told(daemon.send(Shutdown(Manner::Orderly)).await, |begun| format!("{begun:?}"))
+            told(daemon.send(Shutdown(StopMode::Graceful)).await, |begun| format!("{begun:?}"))
         }
         "wait" => told(daemon.send(UpdateStatus::Wait).await, shown),
         "trace" => {
@@ -124,7 +124,7 @@ fn shown<T: std::fmt::Debug, E: std::fmt::Display>(result: Result<T, E>) -> Stri
 }
 
 /// Starts a process of the program's own, and has the daemon watch over it.
-async fn adopt<R: Handover + Send>(command: &str, daemon: &Addr<DaemonActor<R>>) -> String {
+async fn adopt<R: Transfer + Send>(command: &str, daemon: &Addr<DaemonActor<R>>) -> String {
     let started = Command::new("sh").args(["-c", command]).spawn();
     let pid = match started {
         Ok(child) => i32::try_from(child.id()).ok().and_then(Pid::from_raw),
@@ -149,7 +149,7 @@ impl Actor for Herald {
 macro_rules! herald {
     ($($message:ty: $told:expr;)*) => {
         /// Has the parent's broadcasts that tests ask about logged.
-        pub fn subscribe<R: Handover + Send>(daemon: &Addr<DaemonActor<R>>) {
+        pub fn subscribe<R: Transfer + Send>(daemon: &Addr<DaemonActor<R>>) {
             let herald = Herald.start();
             $(daemon.do_send(Subscribe::<$message>::new("herald", herald.clone()));)*
         }

@@ -7,7 +7,7 @@ use std::str::FromStr;
 use std::time::Duration;
 
 use actix_daemon::{
-    Babysit, Builder, Daemon, MemoryMeasure, OnHup, PostFork, PreFork, Resource, Solo,
+    Babysit, Daemon, DaemonBuilder, MemoryMeasure, OnHup, PostFork, PreFork, Resource, Solo,
 };
 
 /// What the test has asked for.
@@ -82,7 +82,7 @@ impl Options {
     /// The model of a pool.
     #[must_use]
     pub fn pool(&self) -> PreFork {
-        let mut model = PreFork::start_children(self.number("start").unwrap_or(2));
+        let mut model = PreFork::new(self.number("start").unwrap_or(2));
         if let Some(children) = self.number("min") {
             model = model.min_spare(children);
         }
@@ -104,7 +104,7 @@ impl Options {
     /// The model of a child for each request.
     #[must_use]
     pub fn each(&self) -> PostFork {
-        let mut model = PostFork::max_children(self.number("max").unwrap_or(3));
+        let mut model = PostFork::new(self.number("max").unwrap_or(3));
         if let Some(requests) = self.number("backlog") {
             model = model.backlog(requests);
         }
@@ -112,7 +112,7 @@ impl Options {
     }
 
     /// All settings but the model.
-    pub fn builder(&self) -> Builder<Solo> {
+    pub fn builder(&self) -> DaemonBuilder<Solo> {
         let mut daemon = Daemon::builder();
         if let Some(babysit) = self.babysit() {
             daemon = daemon.babysit(babysit);
@@ -147,7 +147,7 @@ impl Options {
 
     /// How children are watched, where a test says so.
     fn babysit(&self) -> Option<Babysit> {
-        let mut babysit = Babysit::every(self.number("babysit").map(Duration::from_millis)?);
+        let mut babysit = Babysit::new(self.number("babysit").map(Duration::from_millis)?);
         for (name, _) in &self.0 {
             babysit = match name.as_str() {
                 "cpu" => babysit.cpu(self.millis(name)),

@@ -5,7 +5,7 @@ use std::io;
 use std::path::Path;
 use std::time::Duration;
 
-use actix_daemon::{ChildHandle, Detail, Peek, Status, logger};
+use actix_daemon::{ChildHandle, Detail, GetStatus, Peek, logger};
 use tokio::io::{AsyncBufReadExt, AsyncRead, AsyncWrite, AsyncWriteExt, BufReader};
 
 use crate::mischief::mischief;
@@ -55,7 +55,7 @@ async fn answer(word: &str, rest: &str, child: &ChildHandle) -> String {
             slog::info!(logger(), "{}", rest);
             "ok".to_owned()
         }
-        "json" => match child.daemon().send(Status::Board).await {
+        "json" => match child.daemon().send(GetStatus::Board).await {
             Ok(report) => serde_json::to_string(&report).unwrap_or_else(|error| error.to_string()),
             Err(gone) => gone.to_string(),
         },

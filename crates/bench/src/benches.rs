@@ -25,7 +25,7 @@ const BENCHES: [Bench; 17] = [
     Bench { name: "report", about: "a child's status report", run: report::run },
     Bench {
         name: "memory",
-        about: "memory of parent, nursery and 4 idle children",
+        about: "memory of parent, fork server and 4 idle children",
         run: memory::run,
     },
     Bench {

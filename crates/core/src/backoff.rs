@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use crate::moment::Moment;
+use crate::monotonic::MonotonicTime;
 
 mod streak;
 
@@ -40,34 +40,34 @@ pub enum Death {
     /// It was never ready.
     BeforeReady,
     /// It was ready, had begun no request, and was younger than [`BackoffRules::young`].
-    Young,
+    Early,
     /// It had lived: whatever it died of, a new one is worth a try at once.
-    Grown,
+    Late,
 }
 
 /// What goes wrong in a row.
 #[derive(Copy, Clone, PartialEq, Eq, Hash, Debug, Serialize)]
 #[serde(rename_all = "kebab-case")]
-pub enum TroubleKind {
+pub enum FailureKind {
     /// The system refuses to fork.
-    ForksFail,
+    ForkFailed,
     /// Children die before they are ready.
     NeverReady,
     /// Children die when they have just become ready.
-    DieYoung,
+    DiedEarly,
 }
 
 /// What there is to tell an operator of what goes wrong.
 #[derive(Copy, Clone, PartialEq, Eq, Debug, Serialize)]
-pub struct Trouble {
+pub struct BackoffState {
     /// What it is.
-    pub kind: TroubleKind,
+    pub kind: FailureKind,
     /// How often in a row.
     pub in_a_row: u32,
     /// The delay that the last time has cost; zero while it is free.
     pub delay: Duration,
     /// When the next try may be made.
-    pub until: Moment,
+    pub until: MonotonicTime,
 }
 
 /// Delays forks after failures, so that a broken child is no fork bomb and a full process table no
@@ -91,13 +91,13 @@ pub struct Trouble {
 ///
 /// ```
 /// use std::time::Duration;
-/// use daemon_core::{Backoff, BackoffRules, Moment};
+/// use daemon_core::{Backoff, BackoffRules, MonotonicTime};
 ///
 /// let mut backoff = Backoff::new(BackoffRules::default());
-/// let now = Moment::from_since_boot(Duration::from_secs(5));
+/// let now = MonotonicTime::from_since_boot(Duration::from_secs(5));
 /// backoff.fork_failed(now);
-/// assert_eq!(backoff.forbidden_until(now), Some(now + Duration::from_millis(100)));
-/// assert_eq!(backoff.forbidden_until(now + Duration::from_millis(100)), None);
+/// assert_eq!(backoff.blocked_until(now), Some(now + Duration::from_millis(100)));
+/// assert_eq!(backoff.blocked_until(now + Duration::from_millis(100)), None);
 /// ```
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Backoff {
@@ -126,7 +126,7 @@ impl Backoff {
     /// It is when to ask again. How many may be forked then is for [`allowed`](Backoff::allowed) to
     /// say: a pool that refills all its places after each delay forks as many times as much.
     #[must_use]
-    pub fn forbidden_until(&self, now: Moment) -> Option<Moment> {
+    pub fn blocked_until(&self, now: MonotonicTime) -> Option<MonotonicTime> {
         self.streaks()
             .map(|(_kind, streak)| streak.until())
             .into_iter()
@@ -140,8 +140,8 @@ impl Backoff {
     /// None while a delay runs, all when nothing is wrong. In between, one at a time: it tries
     /// whether things have become better, and the others wait for how it fares.
     #[must_use]
-    pub fn allowed(&self, wanted: u32, starting: u32, now: Moment) -> u32 {
-        if self.forbidden_until(now).is_some() {
+    pub fn allowed(&self, wanted: u32, starting: u32, now: MonotonicTime) -> u32 {
+        if self.blocked_until(now).is_some() {
             return 0;
         }
         let costs = |streak: &Streak| streak.is_remembered(&self.rules, now) && streak.costs();
@@ -152,7 +152,7 @@ impl Backoff {
     }
 
     /// Notes that the system has refused to fork.
-    pub fn fork_failed(&mut self, now: Moment) {
+    pub fn fork_failed(&mut self, now: MonotonicTime) {
         self.forks.add(&self.rules, 0, Burst::CountsOnce, now);
     }
 
@@ -162,12 +162,12 @@ impl Backoff {
     }
 
     /// Notes that a child is gone that was not told to go.
-    pub fn died(&mut self, death: Death, now: Moment) {
+    pub fn died(&mut self, death: Death, now: MonotonicTime) {
         let free = self.rules.free;
         match death {
             Death::BeforeReady => self.boots.add(&self.rules, free, Burst::UpToYoung, now),
-            Death::Young => self.youth.add(&self.rules, free, Burst::UpToYoung, now),
-            Death::Grown => {}
+            Death::Early => self.youth.add(&self.rules, free, Burst::UpToYoung, now),
+            Death::Late => {}
         }
     }
 
@@ -179,7 +179,7 @@ impl Backoff {
 
     /// Tells what goes wrong in a row, the worst first; `None` if nothing does.
     #[must_use]
-    pub fn tell(&self, now: Moment) -> Option<Trouble> {
+    pub fn tell(&self, now: MonotonicTime) -> Option<BackoffState> {
         self.streaks()
             .into_iter()
             .filter(|(_kind, streak)| streak.is_remembered(&self.rules, now))
@@ -187,11 +187,11 @@ impl Backoff {
             .max_by_key(|trouble| (trouble.until, trouble.in_a_row))
     }
 
-    fn streaks(&self) -> [(TroubleKind, &Streak); 3] {
+    fn streaks(&self) -> [(FailureKind, &Streak); 3] {
         [
-            (TroubleKind::ForksFail, &self.forks),
-            (TroubleKind::NeverReady, &self.boots),
-            (TroubleKind::DieYoung, &self.youth),
+            (FailureKind::ForkFailed, &self.forks),
+            (FailureKind::NeverReady, &self.boots),
+            (FailureKind::DiedEarly, &self.youth),
         ]
     }
 }

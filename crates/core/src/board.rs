@@ -6,13 +6,13 @@ use std::fmt;
 
 use serde::Serialize;
 
+use crate::accepting::OperatorPause;
 use crate::atomics::{Ordering, fence};
-use crate::departure::Cause;
 use crate::dirty::{self, Dirty};
-use crate::door::Hold;
+use crate::exit_cause::ExitCause;
 use crate::label::{self, Label};
 use crate::line::{Generation, Line, MAX_SLOTS, SlotNumber, State, slot_word};
-use crate::moment::Moment;
+use crate::monotonic::MonotonicTime;
 use crate::phase::Phase;
 use crate::status::Status;
 
@@ -123,17 +123,17 @@ pub struct Entry {
     /// Which of the slot's owners it is; in an empty slot the last one.
     pub generation: Generation,
     /// When the child took its seat; before that, when it was ordered.
-    pub born: Moment,
+    pub born: MonotonicTime,
     /// When it became what it is.
-    pub since: Moment,
+    pub since: MonotonicTime,
     /// How many requests it has begun.
     pub requests: u64,
     /// What it says that it does.
     pub label: Label,
     /// The last beat of its heart; none if it has none.
-    pub heartbeat: Option<Moment>,
+    pub heartbeat: Option<MonotonicTime>,
     /// Until when the request in hand has asked to be let alone.
-    pub deadline: Option<Moment>,
+    pub deadline: Option<MonotonicTime>,
     /// What is wrong with the line.
     pub fault: Option<Fault>,
 }
@@ -218,17 +218,17 @@ impl Board {
 
     /// Tells whether the operator has paused the daemon: children of a pool then take no request.
     #[must_use]
-    pub fn hold(&self) -> Hold {
+    pub fn hold(&self) -> OperatorPause {
         match self.header.words[header_word::HOLD].load(Ordering::Acquire) {
-            0 => Hold::No,
-            _held => Hold::Yes,
+            0 => OperatorPause::Off,
+            _held => OperatorPause::On,
         }
     }
 
     /// Tells when the daemon was started.
     #[must_use]
-    pub fn started(&self) -> Moment {
-        Moment::from_nanos(self.header.words[header_word::STARTED].load(Ordering::Relaxed))
+    pub fn started(&self) -> MonotonicTime {
+        MonotonicTime::from_nanos(self.header.words[header_word::STARTED].load(Ordering::Relaxed))
     }
 
     /// Reads a slot's line.
@@ -247,12 +247,12 @@ impl Board {
 
     /// Tells why the last owners of a slot are gone, four at most, the last one first.
     #[must_use]
-    pub fn causes(&self, slot: SlotNumber) -> Vec<Cause> {
+    pub fn causes(&self, slot: SlotNumber) -> Vec<ExitCause> {
         let Some(line) = self.line(slot) else {
             return Vec::new();
         };
         let word = line.words[slot_word::CAUSES].load(Ordering::Relaxed);
-        (0..4).filter_map(|past| Cause::unpack((word >> (16 * past)) as u16)).collect()
+        (0..4).filter_map(|past| ExitCause::unpack((word >> (16 * past)) as u16)).collect()
     }
 
     /// Reads all lines, one after the other: they need not be of the same moment.
@@ -300,8 +300,8 @@ fn letter(status: Option<Status>) -> char {
     status.map_or('?', Status::letter)
 }
 
-fn moment(nanos: u64) -> Option<Moment> {
-    (nanos != 0).then(|| Moment::from_nanos(nanos))
+fn moment(nanos: u64) -> Option<MonotonicTime> {
+    (nanos != 0).then(|| MonotonicTime::from_nanos(nanos))
 }
 
 fn entry(slot: SlotNumber, state: State) -> Entry {
@@ -310,10 +310,10 @@ fn entry(slot: SlotNumber, state: State) -> Entry {
         status: state.status(),
         pid: state.pid,
         generation: state.generation,
-        born: Moment::ZERO,
-        since: Moment::ZERO,
+        born: MonotonicTime::ZERO,
+        since: MonotonicTime::ZERO,
         requests: 0,
-        label: Label::Text(label::Text::EMPTY),
+        label: Label::Text(label::LabelText::EMPTY),
         heartbeat: None,
         deadline: None,
         fault: match state.status() {
@@ -330,8 +330,8 @@ fn read(slot: SlotNumber, line: &Line) -> Entry {
         // Acquire: what the writer stored before it changed the state is seen below.
         let before = line.words[slot_word::STATE].load(Ordering::Acquire);
         let read = Entry {
-            born: Moment::from_nanos(word(slot_word::BORN)),
-            since: Moment::from_nanos(word(slot_word::SINCE)),
+            born: MonotonicTime::from_nanos(word(slot_word::BORN)),
+            since: MonotonicTime::from_nanos(word(slot_word::SINCE)),
             requests: word(slot_word::REQUESTS),
             label: label::read(line),
             heartbeat: moment(word(slot_word::HEARTBEAT)),

@@ -7,7 +7,7 @@
 //! before the worker was condemned for it: who is condemned begins nothing more.
 
 use crate::atomics::{AtomicU64, Ordering};
-use crate::moment::Moment;
+use crate::monotonic::MonotonicTime;
 
 /// A cell of shared memory, for one piece of work at a time.
 ///
@@ -17,15 +17,15 @@ use crate::moment::Moment;
 /// # Examples
 ///
 /// ```
-/// use daemon_core::{Begun, Claim, Moment, Owner, TakenBack};
+/// use daemon_core::{Begun, Claim, MonotonicTime, Owner, TakenBack};
 ///
 /// let cell = Claim::new();
 /// cell.offer(1);
-/// assert_eq!(cell.begin(1, Moment::from_nanos(5)), Begun::Yes);
+/// assert_eq!(cell.begin(1, MonotonicTime::from_nanos(5)), Begun::Yes);
 /// assert_eq!(cell.take_back(1), TakenBack::TooLate);
 /// cell.offer(2);
 /// assert_eq!(cell.take_back(2), TakenBack::Yes);
-/// assert_eq!(cell.begin(2, Moment::from_nanos(9)), Begun::TakenBack);
+/// assert_eq!(cell.begin(2, MonotonicTime::from_nanos(9)), Begun::TakenBack);
 /// assert_eq!(cell.owner(2), Owner::Sender);
 /// ```
 #[repr(C)]
@@ -64,7 +64,7 @@ pub enum Owner {
     /// The sender's: it was not begun.
     Sender,
     /// The worker's, since this moment.
-    Worker(Moment),
+    Worker(MonotonicTime),
 }
 
 /// Whether a worker may tell what it has done.
@@ -110,7 +110,7 @@ impl Claim {
 
     /// The worker begins the work of this turn, unless it was taken back. A cell that was offered
     /// for another turn by now tells the same.
-    pub fn begin(&self, turn: u64, now: Moment) -> Begun {
+    pub fn begin(&self, turn: u64, now: MonotonicTime) -> Begun {
         // Before the state, so that who sees it begun sees since when.
         self.begun.store(now.as_nanos(), Ordering::Relaxed);
         match self.swap(turn, OFFERED, BEGUN) {
@@ -165,7 +165,7 @@ impl Claim {
         if found == word(turn, OFFERED) || found == word(turn, TAKEN_BACK) {
             Owner::Sender
         } else {
-            Owner::Worker(Moment::from_nanos(self.begun.load(Ordering::Relaxed)))
+            Owner::Worker(MonotonicTime::from_nanos(self.begun.load(Ordering::Relaxed)))
         }
     }
 
@@ -189,8 +189,8 @@ fn word(turn: u64, state: u64) -> u64 {
 mod tests {
     use super::*;
 
-    fn at(nanos: u64) -> Moment {
-        Moment::from_nanos(nanos)
+    fn at(nanos: u64) -> MonotonicTime {
+        MonotonicTime::from_nanos(nanos)
     }
 
     #[test]

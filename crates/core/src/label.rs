@@ -22,27 +22,27 @@ const LENGTH_BITS: u32 = 8;
 #[derive(Copy, Clone, PartialEq, Eq, Debug)]
 pub enum Label {
     /// What the child has written; empty if it has written none.
-    Text(Text),
+    Text(LabelText),
     /// It is being written: each time one looked, or by a child that was killed over it.
     BeingWritten,
 }
 
 /// The bytes of a label, as they were written: they need not be UTF-8.
 #[derive(Copy, Clone, PartialEq, Eq)]
-pub struct Text {
+pub struct LabelText {
     bytes: [u8; LABEL_MAX],
     length: usize,
 }
 
-impl Text {
+impl LabelText {
     /// The text without any bytes.
-    pub const EMPTY: Text = Text { bytes: [0; LABEL_MAX], length: 0 };
+    pub const EMPTY: LabelText = LabelText { bytes: [0; LABEL_MAX], length: 0 };
 
     /// Takes as much of these bytes as fits, without cutting a UTF-8 character in two.
     #[must_use]
-    pub fn cut(bytes: &[u8]) -> Text {
+    pub fn cut(bytes: &[u8]) -> LabelText {
         let length = cut_at(bytes);
-        let mut text = Text { length, ..Text::EMPTY };
+        let mut text = LabelText { length, ..LabelText::EMPTY };
         for (to, from) in text.bytes.iter_mut().zip(bytes).take(length) {
             *to = *from;
         }
@@ -73,26 +73,26 @@ fn cut_at(bytes: &[u8]) -> usize {
     }
 }
 
-impl Default for Text {
-    fn default() -> Text {
-        Text::EMPTY
+impl Default for LabelText {
+    fn default() -> LabelText {
+        LabelText::EMPTY
     }
 }
 
-impl fmt::Display for Text {
+impl fmt::Display for LabelText {
     /// Shows what is no UTF-8 as U+FFFD.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.pad(&String::from_utf8_lossy(self.as_bytes()))
     }
 }
 
-impl fmt::Debug for Text {
+impl fmt::Debug for LabelText {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "\"{}\"", self.as_bytes().escape_ascii())
     }
 }
 
-impl Serialize for Text {
+impl Serialize for LabelText {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         serializer.serialize_str(&String::from_utf8_lossy(self.as_bytes()))
     }
@@ -123,7 +123,7 @@ pub(crate) fn guard(line: &Line) -> Guard {
 }
 
 /// Writes a label. Only who may write to the line may call it.
-pub(crate) fn write(line: &Line, text: Text) {
+pub(crate) fn write(line: &Line, text: LabelText) {
     let guard = &line.words[slot_word::GUARD];
     // From an odd number, which a killed writer has left, this goes on to the same odd number.
     let odd = sequence(guard.load(Ordering::Relaxed)) | 1;
@@ -149,7 +149,7 @@ pub(crate) fn read(line: &Line) -> Label {
             std::hint::spin_loop();
             continue;
         }
-        let mut text = Text { length: length(before), ..Text::EMPTY };
+        let mut text = LabelText { length: length(before), ..LabelText::EMPTY };
         let words = &line.words[slot_word::LABEL];
         for (bytes, word) in text.bytes.chunks_exact_mut(8).zip(words) {
             bytes.copy_from_slice(&word.load(Ordering::Relaxed).to_ne_bytes());
@@ -180,7 +180,7 @@ mod tests {
 
     fn round_trip(bytes: &[u8]) -> Vec<u8> {
         let line = Line::new();
-        write(&line, Text::cut(bytes));
+        write(&line, LabelText::cut(bytes));
         match read(&line) {
             Label::Text(text) => text.as_bytes().to_vec(),
             Label::BeingWritten => panic!("nobody writes"),
@@ -219,8 +219,8 @@ mod tests {
         line.words[slot_word::GUARD].store(7 << LENGTH_BITS, Ordering::Relaxed);
         assert_eq!(read(&line), Label::BeingWritten);
         assert_eq!(guard(&line), Guard::Torn);
-        write(&line, Text::cut(b"well"));
-        assert_eq!(read(&line), Label::Text(Text::cut(b"well")));
+        write(&line, LabelText::cut(b"well"));
+        assert_eq!(read(&line), Label::Text(LabelText::cut(b"well")));
         assert_eq!(guard(&line), Guard::Whole);
     }
 
@@ -237,7 +237,7 @@ mod tests {
 
     #[test]
     fn a_text_shows_what_is_no_character_as_such() {
-        let text = Text::cut(b"caf\xe9");
+        let text = LabelText::cut(b"caf\xe9");
         assert_eq!(text.to_string(), "caf\u{fffd}");
         assert_eq!(format!("{text:?}"), "\"caf\\xe9\"");
     }

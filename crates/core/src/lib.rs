@@ -11,11 +11,11 @@
 //! Parent and children share a **scoreboard**: memory with a slot for each child. The parent
 //! *orders* a child into an empty slot, the child takes its *seat* there and *reports* each change
 //! of its [`Status`]; when it is gone, the parent *closes* the slot. Each report marks the slot, so
-//! that the parent finds changes without looking at all slots, and rings a [`Bell`] if the parent
+//! that the parent finds changes without looking at all slots, and rings a [`WakeParent`] if the parent
 //! has said that it is going to sleep.
 //!
-//! From what it reads, the parent keeps a [`Census`] and puts it to its rules: a [`Pool`] of
-//! standing children says how many to fork and to retire, the [`Door`] of a post-forking daemon
+//! From what it reads, the parent keeps a [`Counts`] and puts it to its rules: a [`Pool`] of
+//! standing children says how many to fork and to retire, the [`AcceptState`] of a post-forking daemon
 //! whether to take requests, a [`Backoff`] whether to fork at all.
 //!
 //! All rules are asked anew whenever something has changed, and compare what there is with what
@@ -26,24 +26,24 @@
 //! use std::time::Duration;
 //!
 //! use daemon_core::{
-//!     Bell, Census, Jitter, Left, Line, Moment, Pool, PoolRules, Quota, Requests, Scoreboard,
+//!     WakeParent, Counts, Jitter, Left, Line, MonotonicTime, Pool, PoolRules, Quota, RequestLimit, Scoreboard,
 //!     Seat, SlotNumber, Status, Step, lines_for,
 //! };
 //!
 //! struct NoBell;
-//! impl Bell for NoBell {
+//! impl WakeParent for NoBell {
 //!     fn ring(&self) {}
 //! }
 //!
 //! # fn main() -> Result<(), Box<dyn std::error::Error>> {
 //! // In a daemon this is shared memory, and the time comes from a clock.
 //! let lines: Vec<Line> = (0..lines_for(8)?).map(|_| Line::new()).collect();
-//! let now = Moment::from_since_boot(Duration::from_secs(1));
+//! let now = MonotonicTime::from_since_boot(Duration::from_secs(1));
 //! let scoreboard = Scoreboard::format(lines.leak(), 8, now)?;
 //!
 //! // The parent asks its pool, and orders what is missing.
 //! let mut pool = Pool::new(PoolRules::from_parts(2, Some(1), Some(2), Some(8))?);
-//! let mut census = Census::default();
+//! let mut census = Counts::default();
 //! let verdict = pool.decide(&census, now);
 //! assert_eq!((verdict.fork, verdict.retire), (2, 0));
 //! let mut seats = Vec::new();
@@ -55,7 +55,7 @@
 //! }
 //!
 //! // The children report.
-//! let mut quota = Quota::deal(Requests::Of(NonZeroU32::MIN), Jitter::NONE, 0);
+//! let mut quota = Quota::deal(RequestLimit::Of(NonZeroU32::MIN), Jitter::NONE, 0);
 //! assert_eq!(seats[0].report(Status::Fresh, now)?, Step::Readied);
 //! assert_eq!(seats[1].report(Status::Serving, now)?, Step::RequestBegun);
 //! seats[1].label(b"GET /");
@@ -82,22 +82,22 @@
 //!
 //! | what | names |
 //! | --- | --- |
-//! | time | [`Moment`] |
-//! | what a child does | [`Status`], [`Standing`], [`Step`], [`Refused`] |
+//! | time | [`MonotonicTime`] |
+//! | what a child does | [`Status`], [`StatusKind`], [`Step`], [`Refused`] |
 //! | the scoreboard: memory | [`Line`], [`lines_for`], [`slots_for`], [`MAX_SLOTS`], [`LABEL_MAX`] |
 //! | read by anyone | [`Board`], [`Entry`], [`Label`], [`Fault`] |
 //! | written by the parent | [`Scoreboard`], [`Armed`] |
-//! | written by a child | [`Seat`], [`Bell`], [`ReportError`] |
-//! | how many children there are | [`Census`] |
-//! | how many there shall be | [`Pool`], [`PoolRules`], [`PoolVerdict`], [`Resize`] |
-//! | how many where work is given to each | [`Growth`], [`GrowthRules`] |
+//! | written by a child | [`Seat`], [`WakeParent`], [`ReportError`] |
+//! | how many children there are | [`Counts`] |
+//! | how many there shall be | [`Pool`], [`PoolRules`], [`PoolDecision`], [`Resize`] |
+//! | how many where work is given to each | [`DemandScaler`], [`DemandRules`] |
 //! | whose a piece of work is that was sent ahead | [`Claim`], [`Begun`], [`TakenBack`], [`Ended`], [`Condemned`], [`Owner`] |
-//! | replacing them all | [`Turnover`], [`Turn`] |
-//! | taking requests in a post-forking daemon | [`Door`], [`Traffic`], [`admit`] |
-//! | requests of one child | [`Quota`], [`Requests`], [`Jitter`] |
-//! | when things go wrong | [`Backoff`], [`Death`], [`Trouble`] |
-//! | why a child is gone | [`explain`], [`Exit`], [`Cause`], [`Dismissal`], [`Calling`] |
-//! | the daemon's life | [`Phase`], [`Signal`], [`in_parent`], [`in_child`], [`Manner`] |
+//! | replacing them all | [`RollingReplace`], [`RollingStep`] |
+//! | taking requests in a post-forking daemon | [`AcceptState`], [`Traffic`], [`admit`] |
+//! | requests of one child | [`Quota`], [`RequestLimit`], [`Jitter`] |
+//! | when things go wrong | [`Backoff`], [`Death`], [`BackoffState`] |
+//! | why a child is gone | [`explain`], [`Exit`], [`ExitCause`], [`StopReason`], [`ChildKind`] |
+//! | the daemon's life | [`Phase`], [`Signal`], [`in_parent`], [`in_child`], [`StopMode`] |
 //!
 //! `docs/scoreboard.md` in the repository shows the scoreboard's layout and its table of moves.
 //!
@@ -110,23 +110,23 @@
 //! - It keeps honest writers apart. A child that scribbles over shared memory is noticed if it hits
 //!   a status, and harms what is shown, but makes no reader panic.
 
+mod accepting;
 mod atomics;
 mod backoff;
 mod board;
-mod census;
 mod claim;
-mod departure;
+mod counts;
+mod demand;
 mod dirty;
-mod door;
-mod growth;
+mod exit_cause;
 mod label;
 mod line;
-mod moment;
+mod monotonic;
 mod phase;
 mod pool;
 mod quota;
 mod rogue;
-mod rollover;
+mod rolling;
 mod scoreboard;
 mod seat;
 #[cfg(test)]
@@ -134,25 +134,27 @@ mod sentences;
 mod signals;
 mod status;
 
-pub use backoff::{Backoff, BackoffRules, Death, Trouble, TroubleKind};
+pub use accepting::{AcceptChange, AcceptState, Admission, OperatorPause, Traffic, admit};
+pub use backoff::{Backoff, BackoffRules, BackoffState, Death, FailureKind};
 pub use board::{Board, BoardError, Entry, Fault, lines_for, slots_for};
-pub use census::Census;
 pub use claim::{Begun, Claim, Condemned, Ended, Owner, TakenBack};
-pub use departure::{Calling, Cause, Dismissal, Exit, Killing, Offence, Spent, explain};
-pub use door::{Admission, Door, Hold, Swing, Traffic, admit};
-pub use growth::{Growth, GrowthRules};
-pub use label::{LABEL_MAX, Label, Text};
-pub use line::{Generation, Line, MAX_SLOTS, SlotNumber};
-pub use moment::Moment;
-pub use phase::{IllegalPhase, Phase};
-pub use pool::{Pool, PoolError, PoolRules, PoolVerdict, Resize};
-pub use quota::{Jitter, JitterError, Left, Quota, Requests};
-pub use rogue::{
-    Babysitter, Confirmed, Errand, Finding, Ladder, LadderError, Limits, Looked, Measure, Presence,
-    Sample, Usage, Why,
+pub use counts::Counts;
+pub use demand::{DemandRules, DemandScaler};
+pub use exit_cause::{
+    ChildKind, Exit, ExitCause, KillReason, RecycleReason, StopReason, Violation, explain,
 };
-pub use rollover::{Turn, Turnover, away_at_once};
+pub use label::{LABEL_MAX, Label, LabelText};
+pub use line::{Generation, Line, MAX_SLOTS, SlotNumber};
+pub use monotonic::MonotonicTime;
+pub use phase::{IllegalPhaseChange, Phase};
+pub use pool::{Pool, PoolDecision, PoolError, PoolRules, Resize};
+pub use quota::{Jitter, JitterError, Left, Quota, RequestLimit};
+pub use rogue::{
+    Action, Babysitter, Confirmed, Finding, Ladder, LadderError, LadderStep, Limits, Presence,
+    Sample, ScanResult, Usage, Why,
+};
+pub use rolling::{RollingReplace, RollingStep, max_unavailable};
 pub use scoreboard::{Armed, Scoreboard};
-pub use seat::{Bell, ReportError, Seat};
-pub use signals::{ChildIntention, Manner, ParentIntention, Signal, in_child, in_parent};
-pub use status::{Refused, Standing, Status, Step};
+pub use seat::{ReportError, Seat, WakeParent};
+pub use signals::{ChildAction, ParentAction, Signal, StopMode, in_child, in_parent};
+pub use status::{Refused, Status, StatusKind, Step};

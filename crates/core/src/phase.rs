@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 /// let phase = Phase::Starting.enter(Phase::Running)?;
 /// assert_eq!(phase, Phase::Running);
 /// assert!(phase.enter(Phase::Starting).is_err());
-/// # Ok::<(), daemon_core::IllegalPhase>(())
+/// # Ok::<(), daemon_core::IllegalPhaseChange>(())
 /// ```
 #[derive(Copy, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize)]
 #[repr(u8)]
@@ -31,7 +31,7 @@ pub enum Phase {
 /// A phase that does not follow on the present one.
 #[derive(Copy, Clone, PartialEq, Eq, Hash, Debug, thiserror::Error)]
 #[error("a daemon that is {} cannot become {}", from.word(), wanted.word())]
-pub struct IllegalPhase {
+pub struct IllegalPhaseChange {
     /// The present phase.
     pub from: Phase,
     /// The one that was to be entered.
@@ -49,8 +49,8 @@ impl Phase {
     ///
     /// # Errors
     ///
-    /// [`IllegalPhase`] if `next` does not follow on this one; a phase does not follow on itself.
-    pub const fn enter(self, next: Phase) -> Result<Phase, IllegalPhase> {
+    /// [`IllegalPhaseChange`] if `next` does not follow on this one; a phase does not follow on itself.
+    pub const fn enter(self, next: Phase) -> Result<Phase, IllegalPhaseChange> {
         use Phase::{Running, Starting, Stopped, Stopping};
 
         match (self, next) {
@@ -61,7 +61,7 @@ impl Phase {
             | (Running, Starting | Running | Stopped)
             | (Stopping, Starting | Running | Stopping)
             | (Stopped, Starting | Running | Stopping | Stopped) => {
-                Err(IllegalPhase { from: self, wanted: next })
+                Err(IllegalPhaseChange { from: self, wanted: next })
             }
         }
     }
@@ -106,7 +106,8 @@ mod tests {
         ];
         for (from, row) in Phase::ALL.into_iter().zip(table) {
             for (wanted, legal) in Phase::ALL.into_iter().zip(row) {
-                let expected = if legal { Ok(wanted) } else { Err(IllegalPhase { from, wanted }) };
+                let expected =
+                    if legal { Ok(wanted) } else { Err(IllegalPhaseChange { from, wanted }) };
                 assert_eq!(from.enter(wanted), expected);
             }
         }

@@ -1,7 +1,7 @@
 //! How many standing children a pre-forking daemon has: when to fork, and when to retire.
 
-use crate::census::Census;
-use crate::moment::Moment;
+use crate::counts::Counts;
+use crate::monotonic::MonotonicTime;
 
 mod rules;
 
@@ -15,14 +15,14 @@ pub use rules::{PoolError, PoolRules};
 /// # Examples
 ///
 /// ```
-/// use daemon_core::{Census, Moment, Pool, PoolRules, Status};
+/// use daemon_core::{Counts, MonotonicTime, Pool, PoolRules, Status};
 ///
 /// let mut pool = Pool::new(PoolRules::from_parts(2, Some(1), Some(3), Some(4))?);
-/// let mut census = Census::default();
-/// assert_eq!(pool.decide(&census, Moment::ZERO).fork, 2);
+/// let mut census = Counts::default();
+/// assert_eq!(pool.decide(&census, MonotonicTime::ZERO).fork, 2);
 /// census.opened();
 /// census.opened();
-/// assert_eq!(pool.decide(&census, Moment::ZERO).fork, 0);
+/// assert_eq!(pool.decide(&census, MonotonicTime::ZERO).fork, 0);
 /// # Ok::<(), daemon_core::PoolError>(())
 /// ```
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -34,13 +34,13 @@ pub struct Pool {
 
 /// What a pool's parent is to do now.
 #[derive(Copy, Clone, PartialEq, Eq, Debug, Default)]
-pub struct PoolVerdict {
+pub struct PoolDecision {
     /// So many children are to be forked.
     pub fork: u32,
     /// So many idle children are to be retired. They count as leaving from now on.
     pub retire: u32,
     /// When to ask again even if nothing changes; `None` if that needs no timer.
-    pub look_again: Option<Moment>,
+    pub recheck_at: Option<MonotonicTime>,
 }
 
 /// Another size of a pool.
@@ -84,7 +84,7 @@ enum Start {
 /// More idle children than there shall be, until when that is watched, and the fewest seen.
 #[derive(Copy, Clone, PartialEq, Eq, Debug)]
 struct Surplus {
-    until: Moment,
+    until: MonotonicTime,
     fewest: u32,
 }
 
@@ -123,11 +123,11 @@ impl Pool {
     /// - When more than `max_spare` children are idle, the difference is retired, but only those
     ///   that were too many all through `linger`: a burst that has just ended often comes again.
     #[must_use = "what is to be done is not done by itself"]
-    pub fn decide(&mut self, census: &Census, now: Moment) -> PoolVerdict {
+    pub fn decide(&mut self, census: &Counts, now: MonotonicTime) -> PoolDecision {
         let room = self.rules.max_children.saturating_sub(census.children());
         if self.start == Start::Due {
             self.start = Start::Done;
-            return PoolVerdict { fork: self.rules.start.min(room), ..PoolVerdict::default() };
+            return PoolDecision { fork: self.rules.start.min(room), ..PoolDecision::default() };
         }
         let spare = census.idle() + census.starting();
         let needed = match spare + census.busy() {
@@ -136,10 +136,10 @@ impl Pool {
         };
         let fork = needed.saturating_sub(spare).min(room);
         let retire = self.retire(census.idle(), now);
-        PoolVerdict { fork, retire, look_again: self.surplus.map(|surplus| surplus.until) }
+        PoolDecision { fork, retire, recheck_at: self.surplus.map(|surplus| surplus.until) }
     }
 
-    fn retire(&mut self, idle: u32, now: Moment) -> u32 {
+    fn retire(&mut self, idle: u32, now: MonotonicTime) -> u32 {
         if idle <= self.rules.max_spare {
             self.surplus = None;
             return 0;

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 /// How many requests a child serves at most.
 #[derive(Copy, Clone, PartialEq, Eq, Hash, Debug, Default, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
-pub enum Requests {
+pub enum RequestLimit {
     /// As many as come.
     #[default]
     Unlimited,
@@ -15,11 +15,11 @@ pub enum Requests {
     Of(NonZeroU32),
 }
 
-impl Requests {
+impl RequestLimit {
     /// Makes it of a number as users write it: 0 is no limit.
     #[must_use]
-    pub fn of(requests: u32) -> Requests {
-        NonZeroU32::new(requests).map_or(Requests::Unlimited, Requests::Of)
+    pub fn of(requests: u32) -> RequestLimit {
+        NonZeroU32::new(requests).map_or(RequestLimit::Unlimited, RequestLimit::Of)
     }
 }
 
@@ -90,9 +90,9 @@ impl Default for Jitter {
 /// # Examples
 ///
 /// ```
-/// use daemon_core::{Jitter, Left, Quota, Requests};
+/// use daemon_core::{Jitter, Left, Quota, RequestLimit};
 ///
-/// let mut quota = Quota::deal(Requests::of(2), Jitter::NONE, 0);
+/// let mut quota = Quota::deal(RequestLimit::of(2), Jitter::NONE, 0);
 /// assert_eq!(quota.spend(), Left::More);
 /// assert_eq!(quota.spend(), Left::Nothing);
 /// ```
@@ -116,10 +116,10 @@ impl Quota {
     ///
     /// The share is between `requests` less the jitter and `requests`, see [`Jitter::shorten`].
     #[must_use]
-    pub fn deal(requests: Requests, jitter: Jitter, birth: u64) -> Quota {
+    pub fn deal(requests: RequestLimit, jitter: Jitter, birth: u64) -> Quota {
         match requests {
-            Requests::Unlimited => Quota { left: None },
-            Requests::Of(requests) => {
+            RequestLimit::Unlimited => Quota { left: None },
+            RequestLimit::Of(requests) => {
                 let share = jitter.shorten(requests.get().into(), birth);
                 Quota { left: Some(u32::try_from(share).unwrap_or(u32::MAX)) }
             }
@@ -152,8 +152,8 @@ mod tests {
     use super::*;
     use std::collections::HashSet;
 
-    fn of(requests: u32) -> Requests {
-        Requests::Of(NonZeroU32::new(requests).unwrap())
+    fn of(requests: u32) -> RequestLimit {
+        RequestLimit::Of(NonZeroU32::new(requests).unwrap())
     }
 
     fn share(requests: u32, jitter: Jitter, birth: u64) -> u32 {
@@ -207,7 +207,7 @@ mod tests {
 
     #[test]
     fn a_child_without_a_limit_goes_on_for_ever() {
-        let mut quota = Quota::deal(Requests::Unlimited, Jitter::MAX, 3);
+        let mut quota = Quota::deal(RequestLimit::Unlimited, Jitter::MAX, 3);
         assert!((0..1000).all(|_request| quota.spend() == Left::More));
         assert_eq!(quota.left(), None);
     }

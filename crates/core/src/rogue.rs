@@ -8,6 +8,6 @@ mod babysitter;
 mod ladder;
 mod limits;
 
-pub use babysitter::{Babysitter, Confirmed, Errand, Looked, Presence, Sample, Why};
-pub use ladder::{Ladder, LadderError, Measure};
+pub use babysitter::{Action, Babysitter, Confirmed, Presence, Sample, ScanResult, Why};
+pub use ladder::{Ladder, LadderError, LadderStep};
 pub use limits::{Finding, Limits, Usage};

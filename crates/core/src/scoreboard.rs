@@ -6,13 +6,13 @@ use std::fmt;
 use std::marker::PhantomData;
 use std::ops::Deref;
 
+use crate::accepting::OperatorPause;
 use crate::atomics::{Ordering, fence};
 use crate::board::{Board, BoardError, Entry, Fault, MAGIC, header_word};
-use crate::departure::Cause;
-use crate::door::Hold;
-use crate::label::{self, Guard, Text};
+use crate::exit_cause::ExitCause;
+use crate::label::{self, Guard, LabelText};
 use crate::line::{Generation, Line, SlotNumber, State, slot_word};
-use crate::moment::Moment;
+use crate::monotonic::MonotonicTime;
 use crate::phase::Phase;
 use crate::seat::ReportError;
 use crate::status::Status;
@@ -25,14 +25,14 @@ use crate::status::Status;
 /// # Examples
 ///
 /// ```
-/// use daemon_core::{Line, Moment, Scoreboard, SlotNumber, Status, lines_for};
+/// use daemon_core::{Line, MonotonicTime, Scoreboard, SlotNumber, Status, lines_for};
 ///
 /// let lines = Box::leak((0..lines_for(4)?).map(|_| Line::new()).collect());
-/// let scoreboard = Scoreboard::format(lines, 4, Moment::ZERO)?;
+/// let scoreboard = Scoreboard::format(lines, 4, MonotonicTime::ZERO)?;
 /// let slot = SlotNumber::new(0);
-/// scoreboard.order(slot, Moment::from_nanos(1))?;
+/// scoreboard.order(slot, MonotonicTime::from_nanos(1))?;
 /// assert_eq!(scoreboard.letters(), "F   ");
-/// assert_eq!(scoreboard.close(slot, Moment::from_nanos(2)).status, Some(Status::Forking));
+/// assert_eq!(scoreboard.close(slot, MonotonicTime::from_nanos(2)).status, Some(Status::Forking));
 /// assert_eq!(scoreboard.free(), 4);
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
@@ -61,7 +61,7 @@ impl Scoreboard {
     pub fn format(
         lines: &'static [Line],
         slots: u32,
-        now: Moment,
+        now: MonotonicTime,
     ) -> Result<Scoreboard, BoardError> {
         let board = Board::over(lines, slots)?;
         let header = board.header();
@@ -90,7 +90,7 @@ impl Scoreboard {
     /// # Errors
     ///
     /// [`ReportError`] if there is no such slot, or if it is not empty.
-    pub fn order(&self, slot: SlotNumber, now: Moment) -> Result<Generation, ReportError> {
+    pub fn order(&self, slot: SlotNumber, now: MonotonicTime) -> Result<Generation, ReportError> {
         let line = self.line(slot).ok_or(ReportError::NoSuchSlot { slot })?;
         let state = State::unpack(line.words[slot_word::STATE].load(Ordering::Relaxed));
         let status = state.status().ok_or(ReportError::Damaged { slot, code: state.code })?;
@@ -112,7 +112,7 @@ impl Scoreboard {
     ///
     /// The child must not write any more: [reap it](https://man7.org/linux/man-pages/man2/waitpid.2.html)
     /// first.
-    pub fn close(&self, slot: SlotNumber, now: Moment) -> Entry {
+    pub fn close(&self, slot: SlotNumber, now: MonotonicTime) -> Entry {
         let last = self.read(slot);
         let Some(line) = self.line(slot) else {
             return last;
@@ -135,7 +135,7 @@ impl Scoreboard {
     }
 
     /// Notes why an owner of this slot is gone, for [`Board::causes`].
-    pub fn departed(&self, slot: SlotNumber, cause: Cause) {
+    pub fn departed(&self, slot: SlotNumber, cause: ExitCause) {
         if let Some(line) = self.line(slot) {
             let causes = &line.words[slot_word::CAUSES];
             let earlier = causes.load(Ordering::Relaxed) << 16;
@@ -149,10 +149,10 @@ impl Scoreboard {
     }
 
     /// Writes whether the operator has paused the daemon, see [`Board::hold`].
-    pub fn set_hold(&self, hold: Hold) {
+    pub fn set_operator_pause(&self, hold: OperatorPause) {
         let word = match hold {
-            Hold::No => 0,
-            Hold::Yes => 1,
+            OperatorPause::Off => 0,
+            OperatorPause::On => 1,
         };
         self.header().words[header_word::HOLD].store(word, Ordering::Release);
     }
@@ -218,13 +218,13 @@ fn disarm(header: &Line) {
 }
 
 /// Writes the fields of a slot that nobody sits in.
-fn wipe(line: &Line, now: Moment) {
+fn wipe(line: &Line, now: MonotonicTime) {
     line.words[slot_word::BORN].store(now.as_nanos(), Ordering::Relaxed);
     line.words[slot_word::SINCE].store(now.as_nanos(), Ordering::Relaxed);
     line.words[slot_word::REQUESTS].store(0, Ordering::Relaxed);
     line.words[slot_word::HEARTBEAT].store(0, Ordering::Relaxed);
     line.words[slot_word::DEADLINE].store(0, Ordering::Relaxed);
-    label::write(line, Text::EMPTY);
+    label::write(line, LabelText::EMPTY);
 }
 
 impl Deref for Scoreboard {

@@ -6,18 +6,18 @@ use std::marker::PhantomData;
 
 use crate::atomics::{Ordering, fence};
 use crate::board::{Board, header_word};
-use crate::label::{self, Text};
+use crate::label::{self, LabelText};
 use crate::line::{Generation, Line, SlotNumber, State, slot_word};
-use crate::moment::Moment;
+use crate::monotonic::MonotonicTime;
 use crate::status::{Refused, Status, Step};
 
 /// What wakes a parent that sleeps.
 ///
 /// How it does so is the system's matter: an eventfd(2), a pipe. Ringing must neither block nor
 /// fail.
-pub trait Bell {
+pub trait WakeParent {
     /// Rings.
-    fn ring(&self);
+    fn wake(&self);
 }
 
 /// Why a slot was not written to. Nothing was changed.
@@ -61,7 +61,7 @@ pub enum ReportError {
 /// # Examples
 ///
 /// See the [crate's front page](crate).
-pub struct Seat<B: Bell> {
+pub struct Seat<B: WakeParent> {
     board: Board,
     line: &'static Line,
     slot: SlotNumber,
@@ -70,7 +70,7 @@ pub struct Seat<B: Bell> {
     one_thread: PhantomData<Cell<()>>,
 }
 
-impl<B: Bell> Seat<B> {
+impl<B: WakeParent> Seat<B> {
     /// Takes the seat that the parent has ordered for this child: it is Born, under this pid.
     ///
     /// # Errors
@@ -82,7 +82,7 @@ impl<B: Bell> Seat<B> {
         slot: SlotNumber,
         generation: Generation,
         pid: u32,
-        now: Moment,
+        now: MonotonicTime,
         bell: B,
     ) -> Result<Seat<B>, ReportError> {
         let line = board.line(slot).ok_or(ReportError::NoSuchSlot { slot })?;
@@ -104,7 +104,7 @@ impl<B: Bell> Seat<B> {
     ///
     /// [`ReportError::Refused`] if the rules forbid the move, the others if the seat is not this
     /// child's any more. The line is left as it was.
-    pub fn report(&self, wanted: Status, now: Moment) -> Result<Step, ReportError> {
+    pub fn report(&self, wanted: Status, now: MonotonicTime) -> Result<Step, ReportError> {
         self.change(wanted, |state, step| {
             match step {
                 Step::RequestBegun => {
@@ -130,12 +130,12 @@ impl<B: Bell> Seat<B> {
     /// is UTF-8. Nobody is woken for it, and a seat that is another's is left alone.
     pub fn label(&self, label: &[u8]) {
         if self.state().generation == self.generation {
-            label::write(self.line, Text::cut(label));
+            label::write(self.line, LabelText::cut(label));
         }
     }
 
     /// Notes that the child's event loop turns. Nobody is woken for it.
-    pub fn beat(&self, now: Moment) {
+    pub fn beat(&self, now: MonotonicTime) {
         if self.state().generation == self.generation {
             self.store(slot_word::HEARTBEAT, now.as_nanos());
         }
@@ -143,7 +143,7 @@ impl<B: Bell> Seat<B> {
 
     /// Asks to be let alone with the request in hand until then: a time limit that ends earlier
     /// does not count. It ends with the request.
-    pub fn extend(&self, until: Moment) {
+    pub fn extend(&self, until: MonotonicTime) {
         if self.state().generation == self.generation {
             self.store(slot_word::DEADLINE, until.as_nanos());
         }
@@ -240,7 +240,7 @@ impl<B: Bell> Seat<B> {
         // It rings before it disarms: a child that is stopped or killed in between has rung, and
         // costs the parent no more than a look. It disarms only what it has seen armed: if the
         // parent has meanwhile woken and armed it again, the number is another one.
-        self.bell.ring();
+        self.bell.wake();
         let _ = armed.compare_exchange(
             word,
             word.wrapping_add(1),
@@ -264,7 +264,7 @@ fn child_step(status: Status, wanted: Status) -> Result<Step, Refused> {
     }
 }
 
-impl<B: Bell> fmt::Debug for Seat<B> {
+impl<B: WakeParent> fmt::Debug for Seat<B> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Seat")
             .field("slot", &self.slot)

@@ -5,7 +5,7 @@
 mod table;
 
 use crate::{
-    BoardError, Fault, Generation, IllegalPhase, Jitter, JitterError, LadderError, Phase,
+    BoardError, Fault, Generation, IllegalPhaseChange, Jitter, JitterError, LadderError, Phase,
     PoolError, Refused, ReportError, SlotNumber, Status,
 };
 
@@ -38,8 +38,8 @@ sentences! {
         LadderError::AfterGivingUp => LadderError::AfterGivingUp,
             "nothing is done after giving up: it must be the last step";
     }
-    a_phase: IllegalPhase {
-        IllegalPhase { .. } => Phase::Stopped.enter(Phase::Running).unwrap_err(),
+    a_phase: IllegalPhaseChange {
+        IllegalPhaseChange { .. } => Phase::Stopped.enter(Phase::Running).unwrap_err(),
             "a daemon that is stopped cannot become running";
     }
     a_status: Refused {

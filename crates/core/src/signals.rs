@@ -26,18 +26,18 @@ pub enum Signal {
 
 /// How a process goes.
 #[derive(Copy, Clone, PartialEq, Eq, Hash, Debug)]
-pub enum Manner {
+pub enum StopMode {
     /// What is in hand is finished first.
-    Orderly,
+    Graceful,
     /// What is in hand is lost.
-    AtOnce,
+    Immediate,
 }
 
 /// What a signal asks of the parent.
 #[derive(Copy, Clone, PartialEq, Eq, Hash, Debug)]
-pub enum ParentIntention {
+pub enum ParentAction {
     /// Stop the daemon.
-    Stop(Manner),
+    Stop(StopMode),
     /// Reopen the logs everywhere, or reload if so configured.
     Hangup,
     /// Write the inside of the process to the log.
@@ -56,9 +56,9 @@ pub enum ParentIntention {
 
 /// What a signal asks of a child.
 #[derive(Copy, Clone, PartialEq, Eq, Hash, Debug)]
-pub enum ChildIntention {
+pub enum ChildAction {
     /// Leave.
-    Leave(Manner),
+    Leave(StopMode),
     /// Reopen the log.
     Hangup,
     /// Write the inside of the process to the log.
@@ -111,29 +111,33 @@ impl Signal {
 /// # Examples
 ///
 /// ```
-/// use daemon_core::{Manner, ParentIntention, Signal, in_parent};
+/// use daemon_core::{StopMode, ParentAction, Signal, in_parent};
 ///
-/// assert_eq!(in_parent(Signal::Int, None), ParentIntention::Stop(Manner::Orderly));
-/// let again = in_parent(Signal::Int, Some(Manner::Orderly));
-/// assert_eq!(again, ParentIntention::Stop(Manner::AtOnce));
+/// assert_eq!(in_parent(Signal::Int, None), ParentAction::Stop(StopMode::Graceful));
+/// let again = in_parent(Signal::Int, Some(StopMode::Graceful));
+/// assert_eq!(again, ParentAction::Stop(StopMode::Immediate));
 /// ```
 #[must_use]
-pub const fn in_parent(signal: Signal, stopping: Option<Manner>) -> ParentIntention {
+pub const fn in_parent(signal: Signal, stopping: Option<StopMode>) -> ParentAction {
     match (signal, stopping) {
-        (Signal::Term | Signal::Int, None) => ParentIntention::Stop(Manner::Orderly),
-        (Signal::Term | Signal::Int, Some(Manner::Orderly | Manner::AtOnce))
-        | (Signal::Quit, None | Some(Manner::Orderly | Manner::AtOnce)) => {
-            ParentIntention::Stop(Manner::AtOnce)
+        (Signal::Term | Signal::Int, None) => ParentAction::Stop(StopMode::Graceful),
+        (Signal::Term | Signal::Int, Some(StopMode::Graceful | StopMode::Immediate))
+        | (Signal::Quit, None | Some(StopMode::Graceful | StopMode::Immediate)) => {
+            ParentAction::Stop(StopMode::Immediate)
         }
-        (Signal::Hup, None | Some(Manner::Orderly | Manner::AtOnce)) => ParentIntention::Hangup,
-        (Signal::Usr2, None | Some(Manner::Orderly | Manner::AtOnce)) => ParentIntention::Peek,
-        (Signal::Cont, None) => ParentIntention::Resume,
-        (Signal::Tstp, None) => ParentIntention::Pause,
-        (Signal::Cont | Signal::Tstp, Some(Manner::Orderly | Manner::AtOnce)) => {
-            ParentIntention::Ignore
+        (Signal::Hup, None | Some(StopMode::Graceful | StopMode::Immediate)) => {
+            ParentAction::Hangup
         }
-        (Signal::Ttin, None | Some(Manner::Orderly | Manner::AtOnce)) => ParentIntention::More,
-        (Signal::Ttou, None | Some(Manner::Orderly | Manner::AtOnce)) => ParentIntention::Fewer,
+        (Signal::Usr2, None | Some(StopMode::Graceful | StopMode::Immediate)) => ParentAction::Peek,
+        (Signal::Cont, None) => ParentAction::Resume,
+        (Signal::Tstp, None) => ParentAction::Pause,
+        (Signal::Cont | Signal::Tstp, Some(StopMode::Graceful | StopMode::Immediate)) => {
+            ParentAction::Ignore
+        }
+        (Signal::Ttin, None | Some(StopMode::Graceful | StopMode::Immediate)) => ParentAction::More,
+        (Signal::Ttou, None | Some(StopMode::Graceful | StopMode::Immediate)) => {
+            ParentAction::Fewer
+        }
     }
 }
 
@@ -141,14 +145,14 @@ pub const fn in_parent(signal: Signal, stopping: Option<Manner>) -> ParentIntent
 ///
 /// A second TERM does not hurry it: the parent decides when the grace is over.
 #[must_use]
-pub const fn in_child(signal: Signal) -> ChildIntention {
+pub const fn in_child(signal: Signal) -> ChildAction {
     match signal {
-        Signal::Term | Signal::Int => ChildIntention::Leave(Manner::Orderly),
-        Signal::Quit => ChildIntention::Leave(Manner::AtOnce),
-        Signal::Hup => ChildIntention::Hangup,
-        Signal::Usr2 => ChildIntention::Peek,
-        Signal::Cont => ChildIntention::Look,
-        Signal::Tstp | Signal::Ttin | Signal::Ttou => ChildIntention::Ignore,
+        Signal::Term | Signal::Int => ChildAction::Leave(StopMode::Graceful),
+        Signal::Quit => ChildAction::Leave(StopMode::Immediate),
+        Signal::Hup => ChildAction::Hangup,
+        Signal::Usr2 => ChildAction::Peek,
+        Signal::Cont => ChildAction::Look,
+        Signal::Tstp | Signal::Ttin | Signal::Ttou => ChildAction::Ignore,
     }
 }
 
@@ -158,23 +162,23 @@ mod tests {
 
     #[test]
     fn each_signal_asks_of_each_process_what_the_table_says() {
-        use Manner::{AtOnce, Orderly};
-        use ParentIntention::{Fewer, Hangup, Ignore, More, Pause, Peek, Resume, Stop};
+        use ParentAction::{Fewer, Hangup, Ignore, More, Pause, Peek, Resume, Stop};
+        use StopMode::{Graceful, Immediate};
         let table = [
-            (Signal::Term, Stop(Orderly), Stop(AtOnce), ChildIntention::Leave(Orderly)),
-            (Signal::Int, Stop(Orderly), Stop(AtOnce), ChildIntention::Leave(Orderly)),
-            (Signal::Quit, Stop(AtOnce), Stop(AtOnce), ChildIntention::Leave(AtOnce)),
-            (Signal::Hup, Hangup, Hangup, ChildIntention::Hangup),
-            (Signal::Usr2, Peek, Peek, ChildIntention::Peek),
-            (Signal::Cont, Resume, Ignore, ChildIntention::Look),
-            (Signal::Tstp, Pause, Ignore, ChildIntention::Ignore),
-            (Signal::Ttin, More, More, ChildIntention::Ignore),
-            (Signal::Ttou, Fewer, Fewer, ChildIntention::Ignore),
+            (Signal::Term, Stop(Graceful), Stop(Immediate), ChildAction::Leave(Graceful)),
+            (Signal::Int, Stop(Graceful), Stop(Immediate), ChildAction::Leave(Graceful)),
+            (Signal::Quit, Stop(Immediate), Stop(Immediate), ChildAction::Leave(Immediate)),
+            (Signal::Hup, Hangup, Hangup, ChildAction::Hangup),
+            (Signal::Usr2, Peek, Peek, ChildAction::Peek),
+            (Signal::Cont, Resume, Ignore, ChildAction::Look),
+            (Signal::Tstp, Pause, Ignore, ChildAction::Ignore),
+            (Signal::Ttin, More, More, ChildAction::Ignore),
+            (Signal::Ttou, Fewer, Fewer, ChildAction::Ignore),
         ];
         assert_eq!(table.map(|row| row.0), Signal::ALL);
         for (signal, first, again, child) in table {
             assert_eq!(in_parent(signal, None), first, "{}", signal.name());
-            for manner in [Orderly, AtOnce] {
+            for manner in [Graceful, Immediate] {
                 assert_eq!(in_parent(signal, Some(manner)), again, "{}", signal.name());
             }
             assert_eq!(in_child(signal), child, "{}", signal.name());
@@ -185,7 +189,7 @@ mod tests {
     fn a_child_listens_to_just_those_signals_that_it_does_not_ignore() {
         let heard = Signal::ALL
             .into_iter()
-            .filter(|signal| in_child(*signal) != ChildIntention::Ignore)
+            .filter(|signal| in_child(*signal) != ChildAction::Ignore)
             .collect::<Vec<_>>();
         assert_eq!(heard, Signal::OF_A_CHILD);
     }

@@ -46,9 +46,9 @@ macro_rules! statuses {
 
             /// Tells how a child of this status counts.
             #[must_use]
-            pub const fn standing(self) -> Standing {
+            pub const fn standing(self) -> StatusKind {
                 match self {
-                    $(Status::$status => Standing::$standing,)+
+                    $(Status::$status => StatusKind::$standing,)+
                 }
             }
         }
@@ -91,7 +91,7 @@ statuses! {
 
 /// How a child counts, by its status: to most rules that is all there is to know of it.
 #[derive(Copy, Clone, PartialEq, Eq, Hash, Debug)]
-pub enum Standing {
+pub enum StatusKind {
     /// There is none.
     Vacant,
     /// It is on its way to being ready.
@@ -159,19 +159,19 @@ impl Status {
     /// Tells whether a child waits for a request.
     #[must_use]
     pub const fn is_idle(self) -> bool {
-        matches!(self.standing(), Standing::Idle)
+        matches!(self.standing(), StatusKind::Idle)
     }
 
     /// Tells whether a child has a request in hand.
     #[must_use]
     pub const fn is_busy(self) -> bool {
-        matches!(self.standing(), Standing::Busy)
+        matches!(self.standing(), StatusKind::Busy)
     }
 
     /// Tells whether a child is on its way to being ready.
     #[must_use]
     pub const fn is_starting(self) -> bool {
-        matches!(self.standing(), Standing::Starting)
+        matches!(self.standing(), StatusKind::Starting)
     }
 
     /// Tells whether a process sits in the slot: before that a child is only ordered.

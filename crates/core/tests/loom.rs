@@ -4,8 +4,8 @@
 #![cfg(loom)]
 
 use daemon_core::{
-    Armed, Begun, Bell, Claim, Fault, LABEL_MAX, Label, Line, Moment, Owner, Scoreboard, Seat,
-    SlotNumber, Status, TakenBack, Text, lines_for,
+    Armed, Begun, Claim, Fault, LABEL_MAX, Label, LabelText, Line, MonotonicTime, Owner,
+    Scoreboard, Seat, SlotNumber, Status, TakenBack, WakeParent, lines_for,
 };
 use loom::model::Builder;
 use loom::sync::Arc;
@@ -26,14 +26,14 @@ impl Counter {
     }
 }
 
-impl Bell for Counter {
-    fn ring(&self) {
+impl WakeParent for Counter {
+    fn wake(&self) {
         self.0.fetch_add(1, Ordering::Relaxed);
     }
 }
 
-fn at(nanos: u64) -> Moment {
-    Moment::from_nanos(nanos)
+fn at(nanos: u64) -> MonotonicTime {
+    MonotonicTime::from_nanos(nanos)
 }
 
 fn slot(number: u32) -> SlotNumber {
@@ -111,7 +111,8 @@ fn a_reader_never_sees_half_a_label() {
         let write = move || seat.label(&[b'b'; LABEL_MAX - 4]);
         let read = move || match board.read(slot(0)).label {
             Label::Text(text) => {
-                let whole = [Text::cut(&[b'a'; LABEL_MAX]), Text::cut(&[b'b'; LABEL_MAX - 4])];
+                let whole =
+                    [LabelText::cut(&[b'a'; LABEL_MAX]), LabelText::cut(&[b'b'; LABEL_MAX - 4])];
                 assert!(whole.contains(&text), "half a label: {text:?}");
             }
             Label::BeingWritten => {}
@@ -267,7 +268,7 @@ fn a_close_in_the_middle_of_a_label_tells_it_and_leaves_a_line_that_can_be_used(
             match (last.label, last.fault) {
                 (Label::Text(text), None) => {
                     assert!(
-                        text.is_empty() || text == Text::cut(&[b'b'; LABEL_MAX]),
+                        text.is_empty() || text == LabelText::cut(&[b'b'; LABEL_MAX]),
                         "half a label"
                     );
                 }
@@ -281,7 +282,7 @@ fn a_close_in_the_middle_of_a_label_tells_it_and_leaves_a_line_that_can_be_used(
         let scoreboard = both(place, write, close);
         let next = sit(&scoreboard, 0, &Counter::new());
         next.label(b"next");
-        assert_eq!(scoreboard.read(slot(0)).label, Label::Text(Text::cut(b"next")));
+        assert_eq!(scoreboard.read(slot(0)).label, Label::Text(LabelText::cut(b"next")));
     });
 }
 

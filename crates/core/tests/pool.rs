@@ -4,7 +4,7 @@
 
 use std::time::Duration;
 
-use daemon_core::{Census, Moment, Pool, PoolRules, PoolVerdict, Standing, Status};
+use daemon_core::{Counts, MonotonicTime, Pool, PoolDecision, PoolRules, Status, StatusKind};
 use proptest::prelude::*;
 
 /// What chance does to one of the children, chosen by number.
@@ -21,20 +21,20 @@ enum Event {
 struct World {
     pool: Pool,
     children: Vec<Status>,
-    now: Moment,
+    now: MonotonicTime,
 }
 
 impl World {
     fn new(rules: PoolRules) -> World {
-        World { pool: Pool::new(rules), children: Vec::new(), now: Moment::ZERO }
+        World { pool: Pool::new(rules), children: Vec::new(), now: MonotonicTime::ZERO }
     }
 
-    fn census(&self) -> Census {
+    fn census(&self) -> Counts {
         self.children.iter().copied().collect()
     }
 
     /// Asks for the verdict, checks it, and carries it out.
-    fn settle(&mut self) -> PoolVerdict {
+    fn settle(&mut self) -> PoolDecision {
         let before = self.census();
         let rules = *self.pool.rules();
         let verdict = self.pool.decide(&before, self.now);
@@ -44,7 +44,7 @@ impl World {
             assert!(before.idle() - verdict.retire >= rules.min_spare, "{verdict:?}");
             assert!(before.idle() - verdict.retire >= rules.max_spare, "{verdict:?}");
         }
-        if let Some(moment) = verdict.look_again {
+        if let Some(moment) = verdict.recheck_at {
             assert!(moment > self.now, "{verdict:?}");
         }
         for _fork in 0..verdict.fork {
@@ -84,15 +84,15 @@ impl World {
             let moved = self.children.iter().any(|it| it.is_starting() || *it == Status::Leaving);
             for status in &mut self.children {
                 match status.standing() {
-                    Standing::Starting => *status = Status::Fresh,
-                    Standing::Leaving => *status = Status::Empty,
-                    Standing::Vacant | Standing::Idle | Standing::Busy => {}
+                    StatusKind::Starting => *status = Status::Fresh,
+                    StatusKind::Leaving => *status = Status::Empty,
+                    StatusKind::Vacant | StatusKind::Idle | StatusKind::Busy => {}
                 }
             }
             self.children.retain(|status| *status != Status::Empty);
-            match verdict.look_again {
+            match verdict.recheck_at {
                 Some(moment) => self.now = self.now.max(moment),
-                None if moved || verdict != PoolVerdict::default() => {}
+                None if moved || verdict != PoolDecision::default() => {}
                 None => return,
             }
         }

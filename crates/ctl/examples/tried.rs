@@ -28,7 +28,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     std::fs::create_dir_all(&directory)?;
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, port.parse()?))?;
     std::fs::write(directory.join("port"), listener.local_addr()?.port().to_string())?;
-    let pool = PreFork::start_children(3).min_spare(2).max_spare(4).max_children(8);
+    let pool = PreFork::new(3).min_spare(2).max_spare(4).max_children(8);
     Daemon::builder()
         .alias("tried")
         .model(pool)

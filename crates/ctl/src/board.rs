@@ -4,7 +4,7 @@ use std::fs;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
-use daemon_core::{Board, Moment};
+use daemon_core::{Board, MonotonicTime};
 use daemon_sys::shared;
 
 use crate::failure::Failure;
@@ -32,7 +32,7 @@ impl BoardFile {
     /// # Errors
     ///
     /// If it is not there, may not be read, or is no scoreboard of this version.
-    pub(crate) fn look(&mut self, now: Moment) -> Result<Picture, Failure> {
+    pub(crate) fn look(&mut self, now: MonotonicTime) -> Result<Picture, Failure> {
         let board = self.board()?;
         Ok(Picture::of_board(&board, now))
     }
@@ -56,6 +56,6 @@ impl BoardFile {
 }
 
 /// Now, on the clock that scoreboards are written by.
-pub(crate) fn now() -> Moment {
-    Moment::from_since_boot(daemon_sys::clock::monotonic())
+pub(crate) fn now() -> MonotonicTime {
+    MonotonicTime::from_since_boot(daemon_sys::clock::monotonic())
 }

@@ -59,7 +59,7 @@ fn parts(event: &Event) -> (&'static str, &'static str, String) {
             let (step, text) = (text::clean(step), text::clean(text));
             ("rogue", BAD, format!("slot {slot} pid {pid}: {step}: {text}"))
         }
-        Event::Door { state } => ("door", NOTED, picture::door(*state).replace("door ", "")),
+        Event::AcceptState { state } => ("door", NOTED, picture::door(*state).replace("door ", "")),
         Event::Phase { phase } => ("phase", NOTED, phase.word().to_owned()),
         Event::Missed { events } => {
             ("missed", BAD, format!("{events} events: this reader was too slow"))
@@ -76,7 +76,7 @@ fn parts(event: &Event) -> (&'static str, &'static str, String) {
 mod tests {
     use std::time::Duration;
 
-    use actix_daemon::{Cause, DoorState};
+    use actix_daemon::{DoorState, ExitCause};
     use daemon_core::{Phase, SlotNumber};
 
     use super::*;
@@ -92,7 +92,7 @@ mod tests {
         let gone = Event::Gone {
             slot,
             pid: 4711,
-            cause: Cause::Killed { signal: 11, core: false },
+            cause: ExitCause::Killed { signal: 11, core: false },
             text: "signal 11 (SEGV)\n\x1b[2J".to_owned(),
             requests: 12,
             lived: Duration::from_secs(185),
@@ -107,7 +107,7 @@ mod tests {
             Event::Born { slot, pid: 4711 },
             gone,
             rogue,
-            Event::Door { state: DoorState::Shut },
+            Event::AcceptState { state: DoorState::Shut },
             Event::Phase { phase: Phase::Stopping },
             Event::Missed { events: 12 },
         ];

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use actix_daemon::{ChildReport, Counters, DoorState, Kind, Report};
-use daemon_core::{Board, Cause, Label, Moment, Phase, SlotNumber, Status};
+use daemon_core::{Board, ExitCause, Label, MonotonicTime, Phase, SlotNumber, Status};
 use serde::{Serialize, Serializer};
 
 use crate::text;
@@ -66,7 +66,7 @@ pub(crate) struct Child {
     #[serde(skip)]
     pub(crate) pss: Option<u64>,
     /// Why the slot's former owners are gone, the last one first.
-    pub(crate) causes: Vec<Cause>,
+    pub(crate) causes: Vec<ExitCause>,
     /// What it says that it does.
     pub(crate) label: String,
 }
@@ -120,7 +120,7 @@ impl From<&ChildReport> for Child {
 
 impl Picture {
     /// What a scoreboard shows by itself.
-    pub(crate) fn of_board(board: &Board, now: Moment) -> Picture {
+    pub(crate) fn of_board(board: &Board, now: MonotonicTime) -> Picture {
         let entries = board.entries().filter(|entry| entry.status != Some(Status::Empty));
         let child = |entry: daemon_core::Entry| Child {
             slot: entry.slot,

@@ -10,7 +10,7 @@ use actix::fut::{ActorFutureExt, WrapFuture};
 use actix::{
     Actor, Addr, AsyncContext, Context, Handler, Message, Recipient, ResponseFuture, SpawnHandle,
 };
-use daemon_nursery::Handover;
+use daemon_forkserver::Transfer;
 use futures::channel::oneshot;
 use futures::future::ready;
 use slog::Logger;
@@ -19,8 +19,8 @@ use crate::child::{ChildActor, ChildHandle};
 use crate::listen::{Gate, Intake, Listen, OTHERS_FIRST};
 use crate::log::logger;
 use crate::messages::{
-    DaemonAccept, DaemonPause, DaemonShutdown, HandBack, HandBackReason, HandOver, Handed,
-    ShutdownReason, Subscribe, UpdateStatus,
+    DaemonAccept, DaemonPause, DaemonShutdown, HandOver, HandOverError, HandOverErrorReason,
+    HandedOver, ShutdownReason, Subscribe, UpdateStatus,
 };
 use crate::parent::DaemonActor;
 
@@ -149,7 +149,7 @@ impl<L: Listen> Handler<DaemonShutdown> for ChildAcceptor<L> {
             }
             (ShutdownReason::Stopping, None)
             | (
-                ShutdownReason::AtOnce
+                ShutdownReason::StoppingNow
                 | ShutdownReason::Retired
                 | ShutdownReason::Recycled
                 | ShutdownReason::Done,
@@ -167,7 +167,7 @@ impl<L: Listen> Handler<DaemonShutdown> for ChildAcceptor<L> {
 /// It pauses on [`DaemonPause`] and goes on on [`DaemonAccept`]. A request that comes back because
 /// the backlog is full is kept and handed over again. When the daemon stops it takes what waits in
 /// the listener's queue before it closes.
-pub struct ParentAcceptor<L: Listen, R: Handover + Send> {
+pub struct ParentAcceptor<L: Listen, R: Transfer + Send> {
     gate: Option<Rc<Gate<L>>>,
     daemon: Addr<DaemonActor<R>>,
     request: fn(L::Socket) -> R,
@@ -186,13 +186,13 @@ enum Paused {
 /// How long a request that came back waits before it is handed over again.
 const AGAIN: Duration = Duration::from_millis(5);
 
-impl<L: Listen, R: Handover + Send> std::fmt::Debug for ParentAcceptor<L, R> {
+impl<L: Listen, R: Transfer + Send> std::fmt::Debug for ParentAcceptor<L, R> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("ParentAcceptor").field("returned", &self.returned.len()).finish()
     }
 }
 
-impl<L: Listen, R: Handover + Send> ParentAcceptor<L, R> {
+impl<L: Listen, R: Transfer + Send> ParentAcceptor<L, R> {
     /// Starts an acceptor whose connections become requests by this function.
     ///
     /// # Errors
@@ -241,15 +241,15 @@ impl<L: Listen, R: Handover + Send> ParentAcceptor<L, R> {
     fn hand_over(&mut self, request: R, ctx: &mut Context<Self>) {
         let answer = self.daemon.send(HandOver(request));
         ctx.spawn(answer.into_actor(self).map(|answer, acceptor, ctx| {
-            if let Ok(Err(HandBack { request, why })) = answer {
+            if let Ok(Err(HandOverError { request, why })) = answer {
                 acceptor.came_back(request, &why, ctx);
             }
         }));
     }
 
-    fn came_back(&mut self, request: R, why: &HandBackReason, ctx: &mut Context<Self>) {
+    fn came_back(&mut self, request: R, why: &HandOverErrorReason, ctx: &mut Context<Self>) {
         match why {
-            HandBackReason::Full { .. } => {
+            HandOverErrorReason::Full { .. } => {
                 self.returned.push_back(request);
                 ctx.run_later(AGAIN, |acceptor, ctx| {
                     if let Some(request) = acceptor.returned.pop_front() {
@@ -262,7 +262,7 @@ impl<L: Listen, R: Handover + Send> ParentAcceptor<L, R> {
     }
 }
 
-impl<L: Listen, R: Handover + Send> Actor for ParentAcceptor<L, R> {
+impl<L: Listen, R: Transfer + Send> Actor for ParentAcceptor<L, R> {
     type Context = Context<Self>;
 
     fn started(&mut self, ctx: &mut Self::Context) {
@@ -274,7 +274,7 @@ impl<L: Listen, R: Handover + Send> Actor for ParentAcceptor<L, R> {
     }
 }
 
-impl<L: Listen, R: Handover + Send> Handler<DaemonAccept> for ParentAcceptor<L, R> {
+impl<L: Listen, R: Transfer + Send> Handler<DaemonAccept> for ParentAcceptor<L, R> {
     type Result = ();
 
     fn handle(&mut self, _accept: DaemonAccept, ctx: &mut Self::Context) {
@@ -283,7 +283,7 @@ impl<L: Listen, R: Handover + Send> Handler<DaemonAccept> for ParentAcceptor<L, 
     }
 }
 
-impl<L: Listen, R: Handover + Send> Handler<DaemonPause> for ParentAcceptor<L, R> {
+impl<L: Listen, R: Transfer + Send> Handler<DaemonPause> for ParentAcceptor<L, R> {
     type Result = ();
 
     fn handle(&mut self, _pause: DaemonPause, ctx: &mut Self::Context) {
@@ -294,7 +294,7 @@ impl<L: Listen, R: Handover + Send> Handler<DaemonPause> for ParentAcceptor<L, R
     }
 }
 
-impl<L: Listen, R: Handover + Send> Handler<DaemonShutdown> for ParentAcceptor<L, R> {
+impl<L: Listen, R: Transfer + Send> Handler<DaemonShutdown> for ParentAcceptor<L, R> {
     type Result = ResponseFuture<()>;
 
     fn handle(&mut self, shutdown: DaemonShutdown, ctx: &mut Self::Context) -> Self::Result {
@@ -312,20 +312,23 @@ impl<L: Listen, R: Handover + Send> Handler<DaemonShutdown> for ParentAcceptor<L
 }
 
 /// Hands over what was accepted before the end, each when there is room for it.
-async fn hand_over_the_last<R: Handover + Send>(
+async fn hand_over_the_last<R: Transfer + Send>(
     mut last: VecDeque<R>,
     daemon: Addr<DaemonActor<R>>,
     log: Logger,
 ) {
     while let Some(request) = last.pop_front() {
-        let answer: Result<Result<Handed, HandBack<R>>, _> = daemon.send(HandOver(request)).await;
+        let answer: Result<Result<HandedOver, HandOverError<R>>, _> =
+            daemon.send(HandOver(request)).await;
         match answer {
             Ok(Ok(_handed)) => {}
-            Ok(Err(HandBack { request, why: HandBackReason::Full { .. } })) => {
+            Ok(Err(HandOverError { request, why: HandOverErrorReason::Full { .. } })) => {
                 last.push_front(request);
                 tokio::time::sleep(AGAIN).await;
             }
-            Ok(Err(HandBack { why, .. })) => slog::warn!(log, "a connection is closed: {}", why),
+            Ok(Err(HandOverError { why, .. })) => {
+                slog::warn!(log, "a connection is closed: {}", why)
+            }
             Err(gone) => slog::warn!(log, "a connection is closed: {}", gone),
         }
     }

@@ -16,10 +16,10 @@ use actix::{
     Actor, ActorFutureExt, AsyncContext, Context, Handler, Message, Recipient, ResponseActFuture,
 };
 use daemon_core::{
-    Babysitter, Board, Confirmed, Entry, Errand, Looked, Measure, Moment, Offence, Phase, Presence,
-    Sample, Spent, Status, Why,
+    Action, Babysitter, Board, Confirmed, Entry, LadderStep, MonotonicTime, Phase, Presence,
+    RecycleReason, Sample, ScanResult, Status, Violation, Why,
 };
-use daemon_nursery::{ChildId, now};
+use daemon_forkserver::{ChildId, now};
 use daemon_sys::process::Pid;
 use daemon_sys::trace::Asker;
 use futures::executor::block_on;
@@ -43,7 +43,7 @@ const PATIENCE: Duration = Duration::from_millis(100);
 /// How long it may take to read the process table before that is told, and tried again.
 const SAMPLE_PATIENCE: Duration = Duration::from_secs(10);
 
-/// What the babysitter wants done: the daemon does it, by way of the nursery.
+/// What the babysitter wants done: the daemon does it, by way of the fork server.
 #[derive(Message, Debug)]
 #[rtype(result = "()")]
 pub(crate) enum Verdict {
@@ -51,14 +51,14 @@ pub(crate) enum Verdict {
     Step {
         child: ChildId,
         pid: Pid,
-        offence: Offence,
-        measure: Measure,
+        offence: Violation,
+        measure: LadderStep,
         evidence: Option<Arc<Evidence>>,
     },
     /// It has come back to normal.
-    Recovered { child: ChildId, pid: Pid, offence: Offence },
+    Recovered { child: ChildId, pid: Pid, offence: Violation },
     /// It is recycled after the request in hand.
-    Recycle { child: ChildId, spent: Spent },
+    Recycle { child: ChildId, spent: RecycleReason },
     /// Its request is slow.
     Slow { child: ChildId, pid: Pid, evidence: Arc<Evidence> },
     /// It is gone, and nobody has reported its end.
@@ -71,7 +71,7 @@ pub(crate) enum Verdict {
 
 /// Polls the process table, and deals with rogue and missing children.
 ///
-/// The daemon starts it, see [`Builder::babysit`](crate::Builder::babysit). It looks at the daemon's
+/// The daemon starts it, see [`DaemonBuilder::babysit`](crate::DaemonBuilder::babysit). It looks at the daemon's
 /// own children only.
 #[derive(Debug)]
 pub struct BabysitterActor {
@@ -83,7 +83,7 @@ pub struct BabysitterActor {
     told: Told,
     sampling: Sampling,
     interval: Option<Duration>,
-    next_sample: Moment,
+    next_sample: MonotonicTime,
     witness: Witness,
     slowlog: SlowLog,
     log: Logger,
@@ -200,7 +200,7 @@ impl BabysitterActor {
                 Presence::Seen(Sample { memory: None, .. }) if is_limited => {
                     self.tell_once("it does not tell the memory of all children");
                 }
-                Presence::Seen(_) | Presence::Gone | Presence::NotAsked => {}
+                Presence::Seen(_) | Presence::Gone | Presence::NotChecked => {}
             }
         }
     }
@@ -221,16 +221,16 @@ impl BabysitterActor {
         presences: &HashMap<u32, Presence>,
         ctx: &mut Context<Self>,
     ) {
-        let looked = entries.iter().map(|entry| Looked {
+        let looked = entries.iter().map(|entry| ScanResult {
             entry: *entry,
-            presence: presences.get(&entry.pid).copied().unwrap_or(Presence::NotAsked),
+            presence: presences.get(&entry.pid).copied().unwrap_or(Presence::NotChecked),
         });
         for errand in self.babysitter.look(looked, self.board.slots(), now()) {
             self.run(errand, ctx);
         }
     }
 
-    fn run(&mut self, errand: Errand, ctx: &mut Context<Self>) {
+    fn run(&mut self, errand: Action, ctx: &mut Context<Self>) {
         let Some(pid) = i32::try_from(errand.pid).ok().and_then(Pid::from_raw) else {
             return;
         };

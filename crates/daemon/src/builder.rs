@@ -19,27 +19,27 @@ use crate::settings::{OnHup, Settings, Stay, Supervised};
 pub struct Daemon;
 
 impl Daemon {
-    /// Begins to configure a daemon; without a [`model`](Builder::model) it has no children.
-    pub fn builder() -> Builder<Solo> {
-        Builder { model: Solo, settings: Settings::default() }
+    /// Begins to configure a daemon; without a [`model`](DaemonBuilder::model) it has no children.
+    pub fn builder() -> DaemonBuilder<Solo> {
+        DaemonBuilder { model: Solo, settings: Settings::default() }
     }
 }
 
 /// A daemon that is being configured.
 ///
-/// Nothing happens before [`launch`](Builder::launch), and there everything is checked before
+/// Nothing happens before [`launch`](DaemonBuilder::launch), and there everything is checked before
 /// anything forks.
 #[derive(Debug, Clone)]
 #[must_use = "nothing happens before launch"]
-pub struct Builder<M> {
+pub struct DaemonBuilder<M> {
     model: M,
     settings: Settings,
 }
 
-impl<M> Builder<M> {
+impl<M> DaemonBuilder<M> {
     /// Sets the model: [`PreFork`](crate::PreFork), [`PostFork`](crate::PostFork) or [`Solo`].
-    pub fn model<N>(self, model: N) -> Builder<N> {
-        Builder { model, settings: self.settings }
+    pub fn model<N>(self, model: N) -> DaemonBuilder<N> {
+        DaemonBuilder { model, settings: self.settings }
     }
 
     /// Names the daemon, in logs, status and process titles. By default it is called what the program was
@@ -63,7 +63,7 @@ impl<M> Builder<M> {
     /// Leaves the terminal: the launching process exits 0 once the daemon is ready, that is, once
     /// the initial children are up; otherwise it prints the daemon's error and exits 1.
     ///
-    /// It needs a [`logfile`](Builder::logfile), or a [`logger`](Builder::logger) of yours.
+    /// It needs a [`logfile`](DaemonBuilder::logfile), or a [`logger`](DaemonBuilder::logger) of yours.
     pub fn detach(mut self) -> Self {
         self.settings.stay = Stay::Detach;
         self
@@ -91,7 +91,7 @@ impl<M> Builder<M> {
     }
 
     /// Runs as this user, by name or number, once the housework that needs root is done: with its
-    /// primary and supplementary groups unless a [`group`](Builder::group) is set. The original's
+    /// primary and supplementary groups unless a [`group`](DaemonBuilder::group) is set. The original's
     /// `UID`.
     pub fn user(mut self, user: impl Into<String>) -> Self {
         self.settings.user = Some(user.into());
@@ -197,7 +197,7 @@ impl<M> Builder<M> {
         self
     }
 
-    /// Does the housework, forks the nursery, and answers in the parent, before any runtime.
+    /// Does the housework, forks the fork server, and answers in the parent, before any runtime.
     ///
     /// # Errors
     ///
@@ -205,7 +205,7 @@ impl<M> Builder<M> {
     /// - [`DaemonError::InsideRuntime`] when a runtime is running in this thread.
     /// - [`DaemonError::System`] when the process has other threads, or a piece of housework is
     ///   refused.
-    /// - [`DaemonError::Nursery`] when the program's preload step fails.
+    /// - [`DaemonError::ForkServer`] when the program's preload step fails.
     pub fn launch<P>(self, program: P) -> Result<Launched<P>, DaemonError>
     where
         P: Program,

@@ -11,12 +11,12 @@ use std::os::unix::net::UnixStream;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
-use daemon_nursery::Handover;
+use daemon_forkserver::Transfer;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::task::coop;
 
 /// A connected socket: std's [`TcpStream`] or [`UnixStream`].
-pub trait Socket: Handover + From<OwnedFd> + AsFd + Read + Write + Send + sealed::Sealed {
+pub trait Socket: Transfer + From<OwnedFd> + AsFd + Read + Write + Send + sealed::Sealed {
     /// The same, watched by a tokio runtime.
     type Watched: AsyncRead + AsyncWrite + AsFd + Unpin + std::fmt::Debug + 'static;
 
@@ -50,7 +50,7 @@ mod sealed {
     impl Sealed for std::os::unix::net::UnixStream {}
 }
 
-/// A connection that [`serve`](crate::Builder::serve) has accepted.
+/// A connection that [`serve`](crate::DaemonBuilder::serve) has accepted.
 ///
 /// It reads and writes as tokio's streams do; [`into_tokio`](Connection::into_tokio) makes one of
 /// those of it. The runtime watches it from the first time that it has to be waited for.

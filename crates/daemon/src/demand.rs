@@ -6,8 +6,8 @@ use std::io;
 use std::rc::Rc;
 use std::time::Duration;
 
-use daemon_core::{GrowthRules, Jitter, Requests};
-use daemon_nursery::ChildId;
+use daemon_core::{DemandRules, Jitter, RequestLimit};
+use daemon_forkserver::ChildId;
 
 use crate::error::ConfigError;
 use crate::model::{Checked, Model, Rules};
@@ -15,7 +15,7 @@ use crate::model::{Checked, Model, Rules};
 /// Makes what each child of an [`OnDemand`] pool is born with: one end of a link to it, for one.
 ///
 /// It runs in the parent, right before a fork is ordered.
-pub trait Endow<R>: 'static {
+pub trait RequestFactory<R>: 'static {
     /// Makes the request for the next child.
     ///
     /// # Errors
@@ -30,10 +30,10 @@ pub trait Endow<R>: 'static {
 }
 
 /// The daemon's share in who makes requests for its children.
-pub(crate) struct Endowment<R>(Rc<RefCell<dyn Endow<R>>>);
+pub(crate) struct Endowment<R>(Rc<RefCell<dyn RequestFactory<R>>>);
 
 impl<R: 'static> Endowment<R> {
-    pub(crate) fn new(endow: impl Endow<R>) -> Self {
+    pub(crate) fn new(endow: impl RequestFactory<R>) -> Self {
         Endowment(Rc::new(RefCell::new(endow)))
     }
 
@@ -61,7 +61,7 @@ impl<R> fmt::Debug for Endowment<R> {
 /// What children of a pool that accepts by itself are born with.
 pub(crate) struct Nothing;
 
-impl Endow<()> for Nothing {
+impl RequestFactory<()> for Nothing {
     fn endow(&mut self) -> io::Result<()> {
         Ok(())
     }
@@ -79,7 +79,7 @@ pub struct OnDemand<R> {
     start_children: u32,
     max_children: u32,
     interval: Duration,
-    requests: Requests,
+    requests: RequestLimit,
     jitter: Jitter,
     endowment: Endowment<R>,
 }
@@ -87,12 +87,12 @@ pub struct OnDemand<R> {
 impl<R: 'static> OnDemand<R> {
     /// Sets how many children there may be at any instant, and who makes what they are born with.
     #[must_use]
-    pub fn max_children(children: u32, endow: impl Endow<R>) -> Self {
+    pub fn new(children: u32, endow: impl RequestFactory<R>) -> Self {
         OnDemand {
             start_children: 0,
             max_children: children,
             interval: Duration::ZERO,
-            requests: Requests::Unlimited,
+            requests: RequestLimit::Unlimited,
             jitter: Jitter::default(),
             endowment: Endowment::new(endow),
         }
@@ -116,7 +116,7 @@ impl<R: 'static> OnDemand<R> {
     /// Sets after how many requests a child is replaced; 0 means never, which is the default.
     #[must_use]
     pub fn requests(mut self, requests: u32) -> Self {
-        self.requests = Requests::of(requests);
+        self.requests = RequestLimit::of(requests);
         self
     }
 
@@ -132,7 +132,7 @@ impl<R: 'static> OnDemand<R> {
 impl<R: 'static> Model<R> for OnDemand<R> {
     fn check(self) -> Result<Checked<R>, ConfigError> {
         let OnDemand { start_children, max_children, interval, requests, jitter, endowment } = self;
-        let rules = GrowthRules { start: start_children, max_children, interval }.check()?;
+        let rules = DemandRules { start: start_children, max_children, interval }.check()?;
         Ok(Checked(Rules::OnDemand { rules, requests, jitter, endowment }))
     }
 }

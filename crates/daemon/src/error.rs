@@ -4,7 +4,7 @@ use std::fmt;
 use std::io;
 
 use daemon_core::PoolError;
-use daemon_nursery::NurseryError;
+use daemon_forkserver::ForkServerError;
 
 /// Why a daemon did not start, or did not end well.
 ///
@@ -18,10 +18,10 @@ pub enum DaemonError {
     /// The system refused a piece of housework.
     #[error(transparent)]
     System(#[from] daemon_sys::Error),
-    /// The nursery could not be founded.
+    /// The fork server could not be founded.
     #[error(transparent)]
-    Nursery(#[from] NurseryError),
-    /// [`launch`](crate::Builder::launch) was called inside a runtime.
+    ForkServer(#[from] ForkServerError),
+    /// [`launch`](crate::DaemonBuilder::launch) was called inside a runtime.
     #[error(
         "cannot launch inside an actix System or a tokio runtime: a forked child would share its \
          event queue. Launch first, then start the runtime"
@@ -38,15 +38,15 @@ pub enum DaemonError {
         /// What the system answered.
         source: io::Error,
     },
-    /// The supervisor of a [supervised](crate::Builder::supervised) daemon cannot be told of it.
+    /// The supervisor of a [supervised](crate::DaemonBuilder::supervised) daemon cannot be told of it.
     #[error(transparent)]
     Service(#[from] daemon_service::ServiceError),
     /// The initial children did not come up.
     #[error("{0}")]
     NotReady(String),
-    /// The daemon's nursery was lost while it ran; its children have been ended.
+    /// The daemon's fork server was lost while it ran; its children have been ended.
     #[error("{0}; its children were ended")]
-    NurseryLost(String),
+    ForkServerLost(String),
     /// The daemon has ended with an error that another asker was told in full.
     #[error("the daemon has ended: {0}")]
     Ended(String),

@@ -1,4 +1,4 @@
-//! From a configuration to a daemon: the housework in its order, the nursery, the System.
+//! From a configuration to a daemon: the housework in its order, the fork server, the System.
 //!
 //! Everything here comes before any runtime, but for [`Launched::run`] and [`Launched::start`].
 
@@ -9,8 +9,8 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use actix::{Actor, Addr, AsyncContext, System};
-use daemon_core::{Calling, Jitter, Requests, Signal};
-use daemon_nursery::{Birth, Brood, Nursery, Plan, now};
+use daemon_core::{ChildKind, Jitter, RequestLimit, Signal};
+use daemon_forkserver::{ChildProgram, ChildStart, ForkServer, ForkServerBuilder, now};
 use daemon_sys::detach::{Readiness, detach};
 use daemon_sys::pidfile::PidFile;
 use daemon_sys::privileges::{self, Privileges};
@@ -30,16 +30,16 @@ use crate::log;
 use crate::messages::{RegisterWith, UntilStopped};
 use crate::model::{Kind, Rules};
 use crate::parent::{
-    DaemonActor, Home, Household, NurseryHands, OutOfMemoryKills, Parent, Signalled, Times,
+    DaemonActor, ForkServerHands, Home, Household, OutOfMemoryKills, Parent, Signalled, Times,
 };
 use crate::program::Program;
 use crate::service;
 use crate::settings::{Settings, Stay, Supervised};
-use crate::signals::Ears;
+use crate::signals::SignalListener;
 
-/// A daemon whose housework is done and whose nursery stands; its actor is still to be started.
+/// A daemon whose housework is done and whose fork server stands; its actor is still to be started.
 ///
-/// It holds the process' place in the world: dropped, the nursery goes, and the pid file's lock.
+/// It holds the process' place in the world: dropped, the fork server goes, and the pid file's lock.
 #[derive(Debug)]
 #[must_use = "the daemon runs only when it is run or started"]
 pub struct Launched<P: Program> {
@@ -49,13 +49,13 @@ pub struct Launched<P: Program> {
     life: Life,
     log: Logger,
     parents: Rc<RefCell<ParentsOwn>>,
-    nursery: Option<Nursery<P::Request>>,
+    fork_server: Option<ForkServer<P::Request>>,
     /// The right to ask children where they are.
     asker: Option<Asker>,
     slowlog: SlowLog,
 }
 
-/// What the parent alone holds on to. The nursery and its children drop their copies of it.
+/// What the parent alone holds on to. The fork server and its children drop their copies of it.
 #[derive(Debug, Default)]
 struct ParentsOwn {
     readiness: Option<Readiness>,
@@ -75,7 +75,7 @@ struct DaemonBrood<P> {
     inquiry: Option<Inquiry>,
 }
 
-impl<P: Program> Brood for DaemonBrood<P> {
+impl<P: Program> ChildProgram for DaemonBrood<P> {
     type Request = P::Request;
 
     fn preload(&mut self) -> Result<(), Box<dyn Error>> {
@@ -83,7 +83,7 @@ impl<P: Program> Brood for DaemonBrood<P> {
         drop((readiness, control, terminal));
         // A copy of the descriptor would hold the lock after the parent is gone.
         if let Some(pidfile) = pidfile {
-            pidfile.let_go();
+            pidfile.close();
         }
         if let Some(inquiry) = self.inquiry.take() {
             // Children inherit the handler.
@@ -95,16 +95,16 @@ impl<P: Program> Brood for DaemonBrood<P> {
         Ok(())
     }
 
-    fn hang_up(&mut self) -> Result<(), Box<dyn Error>> {
+    fn reopen_logs(&mut self) -> Result<(), Box<dyn Error>> {
         Ok(self.life.reopen_log()?)
     }
 
-    fn live(self, birth: Birth<P::Request>) -> i32 {
+    fn live(self, birth: ChildStart<P::Request>) -> i32 {
         live(self.program, self.life, self.sign, birth)
     }
 }
 
-/// What of a thread's own the first to ask for sets up: once in the nursery, or else in every child.
+/// What of a thread's own the first to ask for sets up: once in the fork server, or else in every child.
 fn set_up_this_thread() {
     let _ = std::thread::current();
     let _ = tokio::runtime::Handle::try_current();
@@ -125,7 +125,7 @@ pub(crate) fn launch<P: Program>(
         return Err(DaemonError::InsideRuntime);
     }
     if let Some(company) = fork::company()? {
-        return Err(daemon_sys::Error::Company(company).into());
+        return Err(daemon_sys::Error::OtherThreads(company).into());
     }
     let mut files = Files::open(&settings)?;
     let mut own = ParentsOwn { pidfile: files.pidfile.take(), ..ParentsOwn::default() };
@@ -134,7 +134,7 @@ pub(crate) fn launch<P: Program>(
     }
     let own = Rc::new(RefCell::new(own));
     let done = housework(&settings, &files, privileges.as_ref(), &mut own.borrow_mut());
-    let launched = done.and_then(|()| found(rules, settings, files, program, Rc::clone(&own)));
+    let launched = done.and_then(|()| spawn(rules, settings, files, program, Rc::clone(&own)));
     if let Err(error) = &launched {
         let ParentsOwn { readiness, control, terminal, .. } = own.take();
         if let Some(control) = control {
@@ -228,8 +228,8 @@ fn housework(
     Ok(())
 }
 
-/// Founds the nursery, where the model needs one.
-fn found<P: Program>(
+/// Founds the fork server, where the model needs one.
+fn spawn<P: Program>(
     rules: Rules<P::Request>,
     settings: Settings,
     files: Files,
@@ -243,10 +243,10 @@ fn found<P: Program>(
     let name = settings.title.clone().unwrap_or_else(|| settings.alias.clone());
     let (calling, requests, jitter) = match &rules {
         Rules::Solo | Rules::PostFork { .. } => {
-            (Calling::OneRequest, Requests::Unlimited, Jitter::default())
+            (ChildKind::OneRequest, RequestLimit::Unlimited, Jitter::default())
         }
         Rules::PreFork { requests, jitter, .. } | Rules::OnDemand { requests, jitter, .. } => {
-            (Calling::Pool, *requests, *jitter)
+            (ChildKind::Pool, *requests, *jitter)
         }
     };
     let life = Life {
@@ -261,12 +261,12 @@ fn found<P: Program>(
         heartbeat: settings.babysit.heartbeat(),
         log_file,
     };
-    let (program, nursery, asker) = match rules.kind() {
+    let (program, fork_server, asker) = match rules.kind() {
         Kind::Solo => (program, None, None),
         Kind::PostFork | Kind::PreFork => {
-            let mut plan = Plan::for_children(rules.slots())
+            let mut plan = ForkServerBuilder::new(rules.slots())
                 .grace(settings.grace)
-                .title(Rc::clone(&title), format!("{name}: nursery"));
+                .title(Rc::clone(&title), format!("{name}: fork server"));
             if let Some(path) = board_file {
                 plan = plan.board_file(path);
             }
@@ -277,13 +277,13 @@ fn found<P: Program>(
             let inquiry = Some(Inquiry::open()?);
             let sign = Sign::new(Rc::clone(&title), &name);
             let brood = DaemonBrood { program, life, sign, parents, inquiry };
-            let (nursery, brood) = plan.found(brood)?;
-            (brood.program, Some(nursery), brood.inquiry.map(Inquiry::asker))
+            let (fork_server, brood) = plan.spawn(brood)?;
+            (brood.program, Some(fork_server), brood.inquiry.map(Inquiry::asker))
         }
     };
     title.set(&format!("{name}: parent"));
     let log = log::of_parent(&logger);
-    Ok(Launched { program, rules, settings, life, log, parents, nursery, asker, slowlog })
+    Ok(Launched { program, rules, settings, life, log, parents, fork_server, asker, slowlog })
 }
 
 impl<P: Program> Launched<P> {
@@ -292,7 +292,7 @@ impl<P: Program> Launched<P> {
     /// # Errors
     ///
     /// - [`DaemonError::NotReady`] when the initial children do not come up.
-    /// - [`DaemonError::NurseryLost`] when the nursery has died; its children have been ended.
+    /// - [`DaemonError::ForkServerLost`] when the fork server has died; its children have been ended.
     /// - [`DaemonError::Runtime`] when no runtime can be made.
     pub fn run(self) -> Result<(), DaemonError> {
         System::new().block_on(async move {
@@ -310,10 +310,10 @@ impl<P: Program> Launched<P> {
     ///
     /// - [`DaemonError::NoSystem`] outside of an actix System.
     /// - [`DaemonError::Runtime`] when signals cannot be listened to.
-    /// - [`DaemonError::Service`] when it is [supervised](crate::Builder::supervised) and the
+    /// - [`DaemonError::Service`] when it is [supervised](crate::DaemonBuilder::supervised) and the
     ///   environment that a supervisor has set makes no sense.
     pub fn start(self) -> Result<Addr<DaemonActor<P::Request>>, DaemonError> {
-        let Launched { program, rules, settings, life, log, parents, nursery, asker, slowlog } =
+        let Launched { program, rules, settings, life, log, parents, fork_server, asker, slowlog } =
             self;
         let ParentsOwn { readiness, pidfile, control, terminal } = parents.take();
         drop(terminal);
@@ -324,7 +324,7 @@ impl<P: Program> Launched<P> {
             }
             return Err(error);
         }
-        let ears = Ears::open(&Signal::ALL)
+        let ears = SignalListener::open(&Signal::ALL)
             .map_err(|source| DaemonError::Runtime { act: "listen to signals", source })?;
         let control = control
             .map(Socket::open)
@@ -335,10 +335,11 @@ impl<P: Program> Launched<P> {
             Supervised::No => None,
         };
         let times = Times { grace: settings.grace, boot_timeout: settings.boot_timeout };
-        let home = Household::new(rules, times, now()).zip(nursery).map(|(household, nursery)| {
-            let kills = OutOfMemoryKills::of_this_cgroup();
-            Home { household, hands: NurseryHands { nursery, lost: None, kills } }
-        });
+        let home =
+            Household::new(rules, times, now()).zip(fork_server).map(|(household, fork_server)| {
+                let kills = OutOfMemoryKills::of_this_cgroup();
+                Home { household, hands: ForkServerHands { fork_server, lost: None, kills } }
+            });
         let parent = Parent {
             life,
             log,

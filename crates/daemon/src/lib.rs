@@ -4,14 +4,14 @@
 //! # Theory of operation
 //!
 //! A process that runs an async runtime must not fork: parent and child would share one event
-//! queue. So nothing forks but the *nursery*, a process with one thread and no runtime that is born
+//! queue. So nothing forks but the *fork server*, a process with one thread and no runtime that is born
 //! at the launch. Every child is born clean from it and makes an actix System of its own.
 //!
 //! ```text
 //! $ mydaemon
 //!   |- parent        one actix System: DaemonActor, your sessions
-//!   |     |  orders: Fork, Signal, GoHome      ^ reports: ChildBorn, ForkFailed, ChildGone
-//!   |- nursery       one thread, no runtime: forks, reaps, signals
+//!   |     |  orders: Fork, Signal, ShutDown      ^ reports: ChildBorn, ForkFailed, ChildGone
+//!   |- fork server       one thread, no runtime: forks, reaps, signals
 //!   |     |- child 0   a fresh actix System: ChildActor on its seat, your session
 //!   |     |- child 1   ...
 //!   |- scoreboard    shared memory, a line for each child: [wr.l  ]
@@ -21,8 +21,8 @@
 //! standing children that accept connections themselves. [`PostFork`] has a child forked for each
 //! request that the parent hands over. [`Solo`] has no children: the housework alone.
 //!
-//! A [`Program`] is bound to its listener before the launch; [`launch`](Builder::launch) checks
-//! everything, detaches, drops privileges and founds the nursery, and then
+//! A [`Program`] is bound to its listener before the launch; [`launch`](DaemonBuilder::launch) checks
+//! everything, detaches, drops privileges and founds the fork server, and then
 //! [`run`](Launched::run) makes a System with a [`DaemonActor`] in it. Each process has its copy
 //! of the program, and starts its part of it: [`Program::parent`] here, [`Program::child`] there.
 //!
@@ -44,7 +44,7 @@
 //! use actix::prelude::*;
 //! use actix_daemon::{
 //!     Accepted, ChildAcceptor, ChildActor, Daemon, DaemonActor, DaemonChild, DaemonError,
-//!     DaemonParent, Manner, PreFork, Program, Shutdown, Subscribe, UpdateStatus,
+//!     DaemonParent, StopMode, PreFork, Program, Shutdown, Subscribe, UpdateStatus,
 //! };
 //!
 //! struct Echo {
@@ -130,20 +130,20 @@
 //!         let mut answer = String::new();
 //!         stream.read_to_string(&mut answer).expect("it answers");
 //!         assert_eq!(answer, "hello");
-//!         self.daemon.do_send(Shutdown(Manner::Orderly));
+//!         self.daemon.do_send(Shutdown(StopMode::Graceful));
 //!     }
 //! }
 //!
 //! fn main() -> Result<(), DaemonError> {
 //!     let listener = TcpListener::bind("127.0.0.1:0").expect("a port is free");
 //!     Daemon::builder()
-//!         .model(PreFork::start_children(2).max_children(4).requests(1000))
-//!         .launch(Echo { listener })? // housework, scoreboard, nursery: before any runtime
+//!         .model(PreFork::new(2).max_children(4).requests(1000))
+//!         .launch(Echo { listener })? // housework, scoreboard, fork server: before any runtime
 //!         .run() // a System with a DaemonActor in it, until it has stopped
 //! }
 //! ```
 //!
-//! Where a connection is all there is to it, [`serve`](Builder#method.serve) takes the listener
+//! Where a connection is all there is to it, [`serve`](DaemonBuilder#method.serve) takes the listener
 //! and an async function, and does accepting, pausing and reporting by itself.
 //!
 //! # Map
@@ -151,9 +151,9 @@
 //! | rooms | for |
 //! | --- | --- |
 //! | [`prelude`] | what most daemons use, to be imported beside actix's |
-//! | [`Daemon::builder`], [`Builder`] | configuring: every setting, its default and refusal |
+//! | [`Daemon::builder`], [`DaemonBuilder`] | configuring: every setting, its default and refusal |
 //! | [`PreFork`], [`PostFork`], [`Solo`] | the models and their numbers |
-//! | [`OnDemand`], [`Endow`], [`Demand`] | a pool whose work the parent gives to it, as `actix-dispatch` does |
+//! | [`OnDemand`], [`RequestFactory`], [`Demand`] | a pool whose work the parent gives to it, as `actix-dispatch` does |
 //! | [`Program`], [`Launched`] | what you write, and how it is run, here or in a System of yours |
 //! | [`messages`] | all that is said between the daemon and sessions |
 //! | [`DaemonActor`], [`ChildActor`], [`ChildHandle`] | the daemon in the parent and in a child |
@@ -163,22 +163,22 @@
 //! | [`Evidence`] | what is known of a child that is slow or out of hand, as text and as JSON |
 //! | [`control`] | the operator's socket, and what is said there |
 //! | [`service`], [`RegisterWith`] | the daemon as a service of systemd |
-//! | [`Handover`], [`Serde`], [`Parcel`], [`Delivery`] | what can be handed to a child, and how a type of yours is |
+//! | [`Transfer`], [`Serde`], [`Encoder`], [`Decoder`] | what can be handed to a child, and how a type of yours is |
 //! | [`logger`] | the daemon's log in this process |
 //!
 //! # Limitations
 //!
 //! - Unix only, and built and tested on Linux. Elsewhere some housework is plainer, see
 //!   `daemon_sys`.
-//! - [`launch`](Builder::launch) wants a process with one thread and no runtime. Threads, arbiters
+//! - [`launch`](DaemonBuilder::launch) wants a process with one thread and no runtime. Threads, arbiters
 //!   and other Systems come after it.
 //! - A request crosses to its child as descriptors and bytes. A value that is neither, an open
 //!   TLS session say, cannot be handed over.
-//! - A [`logger`](Builder::logger) of yours must not have a thread of its own: children would
+//! - A [`logger`](DaemonBuilder::logger) of yours must not have a thread of its own: children would
 //!   inherit it without.
 //! - A child is one process with one System; a session that blocks, blocks its own child only,
 //!   and the child's signals with it. It is killed when a stop outlasts its
-//!   [`grace`](Builder::grace), and before that only by limits that are set: see [`Babysit`].
+//!   [`grace`](DaemonBuilder::grace), and before that only by limits that are set: see [`Babysit`].
 
 mod acceptor;
 mod aside;
@@ -213,10 +213,10 @@ mod watch;
 
 pub use acceptor::{Accepted, ChildAcceptor, ParentAcceptor};
 pub use babysitter::{Babysit, BabysitterActor, MemoryMeasure};
-pub use builder::{Builder, Daemon};
+pub use builder::{Daemon, DaemonBuilder};
 pub use child::{ChildActor, ChildHandle};
 pub use connection::{Connection, Socket};
-pub use demand::{Endow, OnDemand};
+pub use demand::{OnDemand, RequestFactory};
 pub use error::{ConfigError, DaemonError};
 pub use evidence::{Evidence, Frame, Trace};
 pub use launch::Launched;
@@ -226,15 +226,15 @@ pub use messages::*;
 pub use model::{Checked, Kind, Model, PostFork, PreFork, Solo};
 pub use parent::DaemonActor;
 pub use program::Program;
-pub use serve::Outcome;
+pub use serve::HandlerResult;
 pub use sessions::Broadcast;
 pub use settings::OnHup;
 pub use status::{ChildReport, Counters, DoorState, ProcessReport, Report, Reporter, Role, Table};
 
 pub use daemon_core::{
-    Cause, Exit, Hold, Jitter, Killing, Ladder, LadderError, Measure, Offence, Phase, ReportError,
-    SlotNumber, Spent,
+    Exit, ExitCause, Jitter, KillReason, Ladder, LadderError, LadderStep, OperatorPause, Phase,
+    RecycleReason, ReportError, SlotNumber, Violation,
 };
-pub use daemon_nursery::{ChildId, Delivery, Handover, HandoverError, Parcel, Serde};
+pub use daemon_forkserver::{ChildId, Decoder, Encoder, Serde, Transfer, TransferError};
 pub use daemon_sys::limits::Resource;
 pub use daemon_sys::process::Pid;

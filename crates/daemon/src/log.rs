@@ -86,7 +86,7 @@ pub(crate) fn of_parent(log: &Logger) -> Logger {
 static SLOT: AtomicU32 = AtomicU32::new(0);
 
 /// The logger of all children, from now on that of this process and its children. It is made once, in the
-/// nursery: what tells them apart is looked up when there is something to log.
+/// fork server: what tells them apart is looked up when there is something to log.
 pub(crate) fn of_children(log: &Logger) -> Logger {
     let slot = FnValue(|_record| SLOT.load(Ordering::Relaxed));
     let pid = FnValue(|_record| std::process::id());

@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use daemon_core::{GrowthRules, Jitter, MAX_SLOTS, PoolRules, Requests, slots_for};
+use daemon_core::{DemandRules, Jitter, MAX_SLOTS, PoolRules, RequestLimit, slots_for};
 
 use crate::demand::{Endowment, Nothing, OnDemand};
 use crate::error::ConfigError;
@@ -24,7 +24,7 @@ use crate::error::ConfigError;
 /// ```
 /// use actix_daemon::PreFork;
 ///
-/// let model = PreFork::start_children(4).min_spare(2).max_spare(8).max_children(32).requests(1000);
+/// let model = PreFork::new(4).min_spare(2).max_spare(8).max_children(32).requests(1000);
 /// ```
 #[derive(Debug, Clone)]
 pub struct PreFork {
@@ -32,7 +32,7 @@ pub struct PreFork {
     min_spare: Option<u32>,
     max_spare: Option<u32>,
     max_children: Option<u32>,
-    requests: Requests,
+    requests: RequestLimit,
     jitter: Jitter,
     linger: Option<Duration>,
 }
@@ -40,16 +40,23 @@ pub struct PreFork {
 impl PreFork {
     /// Starts with this many children; at least one.
     #[must_use]
-    pub fn start_children(children: u32) -> Self {
+    pub fn new(start_children: u32) -> Self {
         PreFork {
-            start_children: children,
+            start_children,
             min_spare: None,
             max_spare: None,
             max_children: None,
-            requests: Requests::Unlimited,
+            requests: RequestLimit::Unlimited,
             jitter: Jitter::default(),
             linger: None,
         }
+    }
+
+    /// Sets the number of children to start with; at least one.
+    #[must_use]
+    pub fn start_children(mut self, children: u32) -> Self {
+        self.start_children = children;
+        self
     }
 
     /// Sets how many children shall at least wait for a request; 0 lets the last of them be busy.
@@ -79,7 +86,7 @@ impl PreFork {
     /// [`jitter`](PreFork::jitter).
     #[must_use]
     pub fn requests(mut self, requests: u32) -> Self {
-        self.requests = Requests::of(requests);
+        self.requests = RequestLimit::of(requests);
         self
     }
 
@@ -117,7 +124,7 @@ impl PreFork {
 /// ```
 /// use actix_daemon::PostFork;
 ///
-/// let model = PostFork::max_children(64).backlog(256);
+/// let model = PostFork::new(64).backlog(256);
 /// ```
 #[derive(Debug, Clone)]
 pub struct PostFork {
@@ -128,8 +135,15 @@ pub struct PostFork {
 impl PostFork {
     /// Sets how many children there may be at any instant; at least one.
     #[must_use]
-    pub fn max_children(children: u32) -> Self {
-        PostFork { max_children: children, backlog: 128 }
+    pub fn new(max_children: u32) -> Self {
+        PostFork { max_children, backlog: 128 }
+    }
+
+    /// Sets how many children may exist at any instant; at least one.
+    #[must_use]
+    pub fn max_children(mut self, children: u32) -> Self {
+        self.max_children = children;
+        self
     }
 
     /// Sets how many requests may wait for a child when all are taken; past that they are returned
@@ -166,8 +180,8 @@ pub struct Checked<R>(pub(crate) Rules<R>);
 pub(crate) enum Rules<R> {
     Solo,
     PostFork { max_children: u32, backlog: u32 },
-    PreFork { pool: PoolRules, requests: Requests, jitter: Jitter, endowment: Endowment<R> },
-    OnDemand { rules: GrowthRules, requests: Requests, jitter: Jitter, endowment: Endowment<R> },
+    PreFork { pool: PoolRules, requests: RequestLimit, jitter: Jitter, endowment: Endowment<R> },
+    OnDemand { rules: DemandRules, requests: RequestLimit, jitter: Jitter, endowment: Endowment<R> },
 }
 
 impl<R> Rules<R> {
@@ -275,21 +289,21 @@ mod tests {
                 unreachable!("it is a pool")
             }
         };
-        assert_eq!(pool(PreFork::start_children(10)), (10, 20, 30));
-        assert_eq!(pool(PreFork::start_children(3).max_children(10)), (2, 8, 10));
-        assert_eq!(pool(PreFork::start_children(1).max_children(4)).0, 1);
-        assert_eq!(pool(PreFork::start_children(1).max_spare(6).max_children(9)).0, 3);
+        assert_eq!(pool(PreFork::new(10)), (10, 20, 30));
+        assert_eq!(pool(PreFork::new(3).max_children(10)), (2, 8, 10));
+        assert_eq!(pool(PreFork::new(1).max_children(4)).0, 1);
+        assert_eq!(pool(PreFork::new(1).max_spare(6).max_children(9)).0, 3);
     }
 
     #[test]
     fn a_max_spare_below_min_spare_is_refused_with_both_numbers() {
-        let sentence = refusal(PreFork::start_children(1).min_spare(5).max_spare(3));
+        let sentence = refusal(PreFork::new(1).min_spare(5).max_spare(3));
         assert!(sentence.contains("max_spare") && sentence.contains('5') && sentence.contains('3'));
     }
 
     #[test]
     fn no_children_at_all_are_refused_by_name_and_value() {
-        assert!(refusal::<Vec<u8>>(PostFork::max_children(0)).contains("max_children is 0"));
-        assert!(refusal(PreFork::start_children(0)).contains("start_children"));
+        assert!(refusal::<Vec<u8>>(PostFork::new(0)).contains("max_children is 0"));
+        assert!(refusal(PreFork::new(0)).contains("start_children"));
     }
 }

@@ -9,7 +9,7 @@
 pub use crate::{
     Accepted, Babysit, ChildAcceptor, ChildActor, ChildExited, ChildHandle, Connection, Daemon,
     DaemonAccept, DaemonActor, DaemonChild, DaemonError, DaemonHup, DaemonParent, DaemonPause,
-    DaemonShutdown, DaemonStart, Detail, ForeignChild, HandOver, Handover, Label, Manner, OnHup,
-    ParentAcceptor, Peek, PostFork, PreFork, Program, RegisterWith, Serde, Shutdown, Solo, Status,
-    Subscribe, UpdateStatus,
+    DaemonShutdown, DaemonStart, Detail, ForeignChild, GetStatus, HandOver, OnHup, ParentAcceptor,
+    Peek, PostFork, PreFork, Program, RegisterWith, Serde, SetLabel, Shutdown, Solo, StopMode,
+    Subscribe, Transfer, UpdateStatus,
 };

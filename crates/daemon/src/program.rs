@@ -3,7 +3,7 @@
 use std::error::Error;
 
 use actix::{Addr, Recipient};
-use daemon_nursery::Handover;
+use daemon_forkserver::Transfer;
 
 use crate::child::ChildActor;
 use crate::messages::DaemonChild;
@@ -20,14 +20,14 @@ use crate::parent::DaemonActor;
 /// See the [crate's front page](crate).
 pub trait Program: Sized + 'static {
     /// What a post-forked child is handed; `()` in the other models.
-    type Request: Handover + Send;
+    type Request: Transfer + Send;
 
     /// Runs once in the process that forks, before the first child: load here what all children
     /// share, and the parent stays small. It must not start threads.
     ///
     /// # Errors
     ///
-    /// An error ends the launch, and [`Builder::launch`](crate::Builder::launch) answers with it.
+    /// An error ends the launch, and [`DaemonBuilder::launch`](crate::DaemonBuilder::launch) answers with it.
     fn preload(&mut self) -> Result<(), Box<dyn Error>> {
         Ok(())
     }

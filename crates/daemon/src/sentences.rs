@@ -7,14 +7,14 @@ mod table;
 use std::io;
 
 use daemon_core::{Phase, PoolError, ReportError, SlotNumber};
-use daemon_nursery::{HandoverError, NurseryError};
+use daemon_forkserver::{ForkServerError, TransferError};
 use daemon_service::ServiceError;
 use daemon_sys::process::Pid;
 
 use crate::control::protocol::{Fault, FaultKind};
 use crate::{
-    ConfigError, DaemonError, ForeignChildError, HandBack, HandBackReason, Refusal, ReopenError,
-    StatusError, TraceError,
+    ConfigError, DaemonError, ForeignChildError, HandOverError, HandOverErrorReason, Refusal,
+    ReopenError, StatusError, TraceError,
 };
 
 fn pid() -> Pid {
@@ -31,7 +31,7 @@ sentences! {
             "grace is 0 s: no time";
         DaemonError::System(_) => DaemonError::System(denied()),
             "cannot open log file /var/log/x.log: permission denied";
-        DaemonError::Nursery(_) => DaemonError::Nursery(NurseryError::PreloadFailed {
+        DaemonError::ForkServer(_) => DaemonError::ForkServer(ForkServerError::PreloadFailed {
                 error: "no such table: tariffs".to_owned(),
             }),
             "cannot preload: no such table: tariffs";
@@ -40,10 +40,10 @@ sentences! {
         DaemonError::NoSystem => DaemonError::NoSystem,
             "cannot start the daemon: there is no actix System in this thread";
         DaemonError::Runtime { .. } => DaemonError::Runtime {
-                act: "watch the nursery",
+                act: "watch the fork server",
                 source: io::Error::from_raw_os_error(24),
             },
-            "cannot watch the nursery: Too many open files (os error 24)";
+            "cannot watch the fork server: Too many open files (os error 24)";
         DaemonError::Service(_) => DaemonError::Service(ServiceError::Environment {
                 variable: "WATCHDOG_USEC",
                 value: "soon".to_owned(),
@@ -52,11 +52,11 @@ sentences! {
             "cannot heed WATCHDOG_USEC=\"soon\": it is no number";
         DaemonError::NotReady(_) => DaemonError::NotReady("the initial children do not come up: 5 in a row died before they were ready, the last by exit code 1".to_owned()),
             "the initial children do not come up: 5 in a row died before they were ready, the last by exit code 1";
-        DaemonError::NurseryLost(_) =>
-            DaemonError::NurseryLost("the nursery (pid 12) is lost: killed by signal 9".to_owned()),
-            "the nursery (pid 12) is lost: killed by signal 9; its children were ended";
-        DaemonError::Ended(_) => DaemonError::Ended("the nursery (pid 12) is lost".to_owned()),
-            "the daemon has ended: the nursery (pid 12) is lost";
+        DaemonError::ForkServerLost(_) =>
+            DaemonError::ForkServerLost("the fork server (pid 12) is lost: killed by signal 9".to_owned()),
+            "the fork server (pid 12) is lost: killed by signal 9; its children were ended";
+        DaemonError::Ended(_) => DaemonError::Ended("the fork server (pid 12) is lost".to_owned()),
+            "the daemon has ended: the fork server (pid 12) is lost";
         DaemonError::ActorLost => DaemonError::ActorLost,
             "the daemon's actor has ended before the daemon was stopped: it has panicked";
     }
@@ -87,20 +87,20 @@ sentences! {
         ForeignChildError { .. } => ForeignChildError { pid: pid(), source: denied() },
             "cannot watch over process 4711: cannot open log file /var/log/x.log: permission denied";
     }
-    a_request: HandBack<()> {
-        HandBack { .. } => HandBack { request: (), why: HandBackReason::Stopping },
+    a_request: HandOverError<()> {
+        HandOverError { .. } => HandOverError { request: (), why: HandOverErrorReason::Stopping },
             "the request is handed back: the daemon is stopping";
     }
-    a_request_s_way_back: HandBackReason {
-        HandBackReason::Full { .. } => HandBackReason::Full { max_children: 4, backlog: 2 },
+    a_request_s_way_back: HandOverErrorReason {
+        HandOverErrorReason::Full { .. } => HandOverErrorReason::Full { max_children: 4, backlog: 2 },
             "all 4 children are busy (max_children), and 2 requests wait already (backlog)";
-        HandBackReason::Stopping => HandBackReason::Stopping, "the daemon is stopping";
-        HandBackReason::NotPostForking => HandBackReason::NotPostForking,
+        HandOverErrorReason::Stopping => HandOverErrorReason::Stopping, "the daemon is stopping";
+        HandOverErrorReason::NotPostForking => HandOverErrorReason::NotPostForking,
             "the daemon is not post-forking: its children take their requests themselves";
-        HandBackReason::Handover(_) => HandBackReason::Handover(HandoverError::NotText),
+        HandOverErrorReason::Transfer(_) => HandOverErrorReason::Transfer(TransferError::NotText),
             "cannot unpack the request: its text is not UTF-8";
-        HandBackReason::CannotFork(_) =>
-            HandBackReason::CannotFork("cannot fork: cannot allocate memory".to_owned()),
+        HandOverErrorReason::CannotFork(_) =>
+            HandOverErrorReason::CannotFork("cannot fork: cannot allocate memory".to_owned()),
             "cannot fork: cannot allocate memory";
     }
     a_status: StatusError {

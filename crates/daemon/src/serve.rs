@@ -9,7 +9,7 @@ use futures::future::{Either, pending, select};
 use slog::{Logger, debug, error};
 
 use crate::acceptor::ParentAcceptor;
-use crate::builder::Builder;
+use crate::builder::DaemonBuilder;
 use crate::child::{ChildActor, ChildHandle, Next};
 use crate::connection::Connection;
 use crate::error::DaemonError;
@@ -22,24 +22,24 @@ use crate::program::Program;
 
 /// What a handler of connections may return: nothing, or a result whose error is logged with
 /// `verbose`.
-pub trait Outcome {
+pub trait HandlerResult {
     /// What went wrong, in words.
     fn failure(self) -> Option<String>;
 }
 
-impl Outcome for () {
+impl HandlerResult for () {
     fn failure(self) -> Option<String> {
         None
     }
 }
 
-impl<E: Display> Outcome for Result<(), E> {
+impl<E: Display> HandlerResult for Result<(), E> {
     fn failure(self) -> Option<String> {
         self.err().map(|error| error.to_string())
     }
 }
 
-impl Builder<PreFork> {
+impl DaemonBuilder<PreFork> {
     /// Launches and runs a daemon whose children accept from this listener and serve one
     /// connection at a time with this function, until it has stopped.
     ///
@@ -48,7 +48,7 @@ impl Builder<PreFork> {
     ///
     /// # Errors
     ///
-    /// As [`launch`](Builder::launch) and [`run`](crate::Launched::run).
+    /// As [`launch`](DaemonBuilder::launch) and [`run`](crate::Launched::run).
     ///
     /// # Examples
     ///
@@ -60,7 +60,7 @@ impl Builder<PreFork> {
     /// fn main() -> Result<(), DaemonError> {
     ///     let listener = TcpListener::bind("127.0.0.1:7070").expect("a free port");
     ///     Daemon::builder()
-    ///         .model(PreFork::start_children(4).max_children(32))
+    ///         .model(PreFork::new(4).max_children(32))
     ///         .serve(listener, async |mut stream: Connection<TcpStream>, child: ChildHandle| {
     ///             let mut line = [0; 512];
     ///             let read = stream.read(&mut line).await?;
@@ -73,24 +73,24 @@ impl Builder<PreFork> {
     where
         L: Listen,
         F: AsyncFn(Connection<L::Socket>, ChildHandle) -> O + 'static,
-        O: Outcome,
+        O: HandlerResult,
     {
         self.launch(Pool { listener, handler })?.run()
     }
 }
 
-impl Builder<PostFork> {
+impl DaemonBuilder<PostFork> {
     /// Launches and runs a daemon whose parent accepts from this listener and has each connection
     /// served with this function by a child of its own, until it has stopped.
     ///
     /// # Errors
     ///
-    /// As [`launch`](Builder::launch) and [`run`](crate::Launched::run).
+    /// As [`launch`](DaemonBuilder::launch) and [`run`](crate::Launched::run).
     pub fn serve<L, F, O>(self, listener: L, handler: F) -> Result<(), DaemonError>
     where
         L: Listen,
         F: AsyncFn(Connection<L::Socket>, ChildHandle) -> O + 'static,
-        O: Outcome,
+        O: HandlerResult,
     {
         self.launch(ForEach { listener, handler })?.run()
     }
@@ -106,7 +106,7 @@ impl<L, F, O> Program for Pool<L, F>
 where
     L: Listen,
     F: AsyncFn(Connection<L::Socket>, ChildHandle) -> O + 'static,
-    O: Outcome,
+    O: HandlerResult,
 {
     type Request = ();
 
@@ -127,7 +127,7 @@ impl<L, F, O> Program for ForEach<L, F>
 where
     L: Listen,
     F: AsyncFn(Connection<L::Socket>, ChildHandle) -> O + 'static,
-    O: Outcome,
+    O: HandlerResult,
 {
     type Request = L::Socket;
 
@@ -135,7 +135,7 @@ where
         let started = ParentAcceptor::start(self.listener, daemon.clone(), |stream| stream);
         if let Err(error) = started {
             error!(logger(), "cannot accept connections: {}", error);
-            daemon.do_send(crate::messages::Shutdown(daemon_core::Manner::AtOnce));
+            daemon.do_send(crate::messages::Shutdown(daemon_core::StopMode::Immediate));
         }
     }
 
@@ -184,7 +184,7 @@ async fn serve_pool<L, F, O>(pool: Pool<L, F>, child: ChildHandle)
 where
     L: Listen,
     F: AsyncFn(Connection<L::Socket>, ChildHandle) -> O + 'static,
-    O: Outcome,
+    O: HandlerResult,
 {
     let Pool { listener, handler } = pool;
     let log = logger();
@@ -218,7 +218,7 @@ async fn stopping(child: &ChildHandle) {
     match child.told_to_leave().await {
         ShutdownReason::Stopping => tokio::time::sleep(OTHERS_FIRST).await,
         // Others go on accepting: the listener is closed when the request in hand is done.
-        ShutdownReason::AtOnce
+        ShutdownReason::StoppingNow
         | ShutdownReason::Retired
         | ShutdownReason::Recycled
         | ShutdownReason::Done => pending().await,
@@ -240,7 +240,7 @@ async fn take_one<L: Listen>(intake: &mut Intake<L>, child: &ChildHandle) -> Opt
             gate.shrink();
             intake.next_waiting()
         }
-        ShutdownReason::AtOnce
+        ShutdownReason::StoppingNow
         | ShutdownReason::Retired
         | ShutdownReason::Recycled
         | ShutdownReason::Done => None,
@@ -251,7 +251,7 @@ async fn serve_stream<L, F, O>(handler: &F, stream: L::Socket, child: &ChildHand
 where
     L: Listen,
     F: AsyncFn(Connection<L::Socket>, ChildHandle) -> O + 'static,
-    O: Outcome,
+    O: HandlerResult,
 {
     let failure = handler(Connection::new(stream), child.clone()).await.failure();
     if let Some(failure) = failure {

@@ -1,7 +1,7 @@
 //! The daemon as a service: its phase drives the states of a service, and what the service is told
 //! reaches the daemon.
 //!
-//! A daemon that is [supervised](crate::Builder::supervised) does all that by itself. One with callbacks
+//! A daemon that is [supervised](crate::DaemonBuilder::supervised) does all that by itself. One with callbacks
 //! of its own spawns the service, and one line in [`Program::parent`](crate::Program::parent) registers it:
 //! `daemon.do_send(RegisterWith(service))`. The service is spawned so that it
 //! [awaits](daemon_service::Settings::await_registration) that. Then

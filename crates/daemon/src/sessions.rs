@@ -7,9 +7,9 @@ use futures::FutureExt;
 use futures::future::{BoxFuture, join_all};
 
 use crate::messages::{
-    ChildBorn, ChildExited, DaemonAccept, DaemonHold, DaemonHup, DaemonParent, DaemonPause,
-    DaemonPhase, DaemonReload, DaemonShutdown, DaemonStart, ForeignExited, RogueChild, SessionId,
-    Subscribe,
+    ChildBorn, ChildExited, DaemonAccept, DaemonHup, DaemonOperatorPause, DaemonParent,
+    DaemonPause, DaemonPhase, DaemonReload, DaemonShutdown, DaemonStart, ForeignExited, RogueChild,
+    SessionId, Subscribe,
 };
 
 /// One subscription.
@@ -185,7 +185,7 @@ pub(crate) struct News {
     pub(crate) accept: Option<DaemonAccept>,
     pub(crate) shutdown: Option<DaemonShutdown>,
     pub(crate) phase: Option<DaemonPhase>,
-    pub(crate) hold: Option<DaemonHold>,
+    pub(crate) hold: Option<DaemonOperatorPause>,
 }
 
 macro_rules! broadcasts {
@@ -233,7 +233,7 @@ broadcasts! {
     RogueChild: rogue, |_news| None;
     ForeignExited: foreign, |_news| None;
     DaemonPhase: phase, |news| news.phase;
-    DaemonHold: hold, |news| news.hold;
+    DaemonOperatorPause: hold, |news| news.hold;
     DaemonReload: reload, |_news| None;
 }
 

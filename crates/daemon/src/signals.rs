@@ -8,15 +8,15 @@ use daemon_core::Signal;
 use tokio::signal::unix::{SignalKind, signal};
 
 /// Handlers that are installed: from now on none of these signals has its default effect.
-pub(crate) struct Ears(Vec<(Signal, tokio::signal::unix::Signal)>);
+pub(crate) struct SignalListener(Vec<(Signal, tokio::signal::unix::Signal)>);
 
-impl Ears {
+impl SignalListener {
     pub(crate) fn open(signals: &[Signal]) -> io::Result<Self> {
         signals
             .iter()
             .map(|known| Ok((*known, signal(kind(*known))?)))
             .collect::<io::Result<_>>()
-            .map(Ears)
+            .map(SignalListener)
     }
 
     /// Tells each signal that comes, until the recipient has ended.

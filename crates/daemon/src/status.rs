@@ -10,7 +10,10 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::time::Duration;
 
-use daemon_core::{Board, Cause, Door, Entry, Label, Moment, Phase, SlotNumber, Standing, Status};
+use daemon_core::{
+    AcceptState, Board, Entry, ExitCause, Label, MonotonicTime, Phase, SlotNumber, Status,
+    StatusKind,
+};
 use serde::{Deserialize, Serialize};
 
 use crate::model::Kind;
@@ -35,9 +38,9 @@ pub struct Report {
     pub reporter: Reporter,
     /// The pid of the parent.
     pub parent: u32,
-    /// The pid of the nursery; none in a daemon without children.
+    /// The pid of the fork server; none in a daemon without children.
     #[serde(default)]
-    pub nursery: Option<u32>,
+    pub fork_server: Option<u32>,
     /// Where in its life the daemon is.
     pub phase: Phase,
     /// Whether requests are taken: a post-forking daemon's door follows its traffic, a pool's is
@@ -89,7 +92,7 @@ pub enum Role {
     /// It holds the sessions, and decides.
     Parent,
     /// It forks.
-    Nursery,
+    ForkServer,
 }
 
 /// A process of the daemon.
@@ -115,11 +118,11 @@ pub enum DoorState {
     Shut,
 }
 
-impl From<Door> for DoorState {
-    fn from(door: Door) -> Self {
+impl From<AcceptState> for DoorState {
+    fn from(door: AcceptState) -> Self {
         match door {
-            Door::Open => DoorState::Open,
-            Door::Shut => DoorState::Shut,
+            AcceptState::Accepting => DoorState::Open,
+            AcceptState::Paused => DoorState::Shut,
         }
     }
 }
@@ -155,7 +158,7 @@ pub struct ChildReport {
     /// process table was asked, and the system tells it.
     pub pss: Option<u64>,
     /// Why the slot's former owners are gone, the last one first.
-    pub causes: Vec<Cause>,
+    pub causes: Vec<ExitCause>,
 }
 
 /// What the parent counts since its start.
@@ -183,7 +186,7 @@ pub struct Counters {
 }
 
 impl Counters {
-    pub(crate) fn exited(&mut self, cause: &Cause, requests: u64) {
+    pub(crate) fn exited(&mut self, cause: &ExitCause, requests: u64) {
         self.requests += requests;
         *self.exits.entry(cause.kind().to_owned()).or_default() += 1;
         if cause.is_regular() { self.left += 1 } else { self.died += 1 }
@@ -197,13 +200,13 @@ pub(crate) struct View {
     pub(crate) model: Kind,
     pub(crate) reporter: Reporter,
     pub(crate) parent: u32,
-    pub(crate) nursery: Option<u32>,
+    pub(crate) fork_server: Option<u32>,
     pub(crate) phase: Phase,
 }
 
 impl ChildReport {
     /// What a line of the scoreboard says.
-    pub(crate) fn of(entry: &Entry, now: Moment) -> ChildReport {
+    pub(crate) fn of(entry: &Entry, now: MonotonicTime) -> ChildReport {
         ChildReport {
             slot: entry.slot,
             pid: (entry.pid > 0).then_some(entry.pid),
@@ -226,7 +229,7 @@ impl ChildReport {
     }
 
     /// How it counts; none if its line on the scoreboard is damaged.
-    pub(crate) fn standing(&self) -> Option<Standing> {
+    pub(crate) fn standing(&self) -> Option<StatusKind> {
         Status::from_letter(self.letter).map(Status::standing)
     }
 }
@@ -240,8 +243,8 @@ impl Report {
     }
 
     /// What the scoreboard shows now.
-    pub(crate) fn of(view: View, board: Option<Board>, now: Moment) -> Self {
-        let View { alias, model, reporter, parent, nursery, phase } = view;
+    pub(crate) fn of(view: View, board: Option<Board>, now: MonotonicTime) -> Self {
+        let View { alias, model, reporter, parent, fork_server, phase } = view;
         let entries = board.map(|board| board.entries().collect::<Vec<_>>()).unwrap_or_default();
         let children = entries
             .iter()
@@ -263,7 +266,7 @@ impl Report {
             model,
             reporter,
             parent,
-            nursery,
+            fork_server,
             phase,
             door: None,
             up: Duration::ZERO,

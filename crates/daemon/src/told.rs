@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use daemon_core::Moment;
+use daemon_core::MonotonicTime;
 
 /// So long what comes and goes must have been away to be told again.
 pub(crate) const CALM: Duration = Duration::from_secs(60);
@@ -18,12 +18,12 @@ pub(crate) enum Told {
 /// after a time of [`CALM`].
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(crate) struct Recurring {
-    last: Option<Moment>,
+    last: Option<MonotonicTime>,
 }
 
 impl Recurring {
     /// It is so now: whether that is to be told.
-    pub(crate) fn is_news(&mut self, now: Moment) -> bool {
+    pub(crate) fn is_news(&mut self, now: MonotonicTime) -> bool {
         let last = self.last.replace(now);
         last.is_none_or(|last| now.saturating_since(last) >= CALM)
     }
@@ -37,7 +37,7 @@ mod tests {
     fn what_recurs_is_told_at_first_and_then_after_a_time_of_calm() {
         let second = Duration::from_secs(1);
         let mut full = Recurring::default();
-        let start = Moment::from_since_boot(second);
+        let start = MonotonicTime::from_since_boot(second);
         assert!(full.is_news(start));
         // As long as it keeps coming back it is the same story, however long.
         assert!(!full.is_news(start + (CALM - second)));

@@ -2,13 +2,13 @@
 
 use std::time::Duration;
 
-use daemon_core::Cause;
+use daemon_core::ExitCause;
 use serde::de::DeserializeOwned;
 
 use crate::body::Body;
 
 /// The one answer to a request.
-pub type Outcome = Result<Reply, Failure>;
+pub type TaskResult = Result<Reply, Failure>;
 
 /// A method's value, as it came.
 #[derive(Debug, Clone)]
@@ -66,15 +66,15 @@ pub enum Failure {
     #[error("lost: its worker is gone: {cause}")]
     Lost {
         /// Why the worker is gone.
-        cause: Cause,
+        cause: ExitCause,
     },
     /// Several workers in a row died over it: it is put aside, and not tried again.
     #[error("put aside: {attempts} workers died over it, the last by {cause}")]
-    PutAside {
+    DeadLettered {
         /// How often it was tried.
         attempts: u32,
         /// Why the last worker is gone.
-        cause: Cause,
+        cause: ExitCause,
     },
     /// It was cancelled.
     #[error("cancelled {}", .when.word())]

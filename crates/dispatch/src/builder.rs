@@ -7,7 +7,7 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use actix::{Addr, Recipient};
-use actix_daemon::{Builder as DaemonBuilder, ConfigError, Daemon, Jitter, Pid, Solo};
+use actix_daemon::{ConfigError, Daemon, DaemonBuilder, Jitter, Pid, Solo};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
@@ -26,10 +26,10 @@ use crate::transaction::Transaction;
 pub struct Dispatcher;
 
 impl Dispatcher {
-    /// Begins to configure a dispatcher; without [`max_forks`](Builder::max_forks) it runs methods
+    /// Begins to configure a dispatcher; without [`max_forks`](DispatcherBuilder::max_forks) it runs methods
     /// in place.
-    pub fn builder() -> Builder {
-        Builder {
+    pub fn builder() -> DispatcherBuilder {
+        DispatcherBuilder {
             daemon: Daemon::builder(),
             max_forks: 0,
             pre_fork: 0,
@@ -62,10 +62,10 @@ pub(crate) struct Outside {
 
 /// A dispatcher that is being configured.
 ///
-/// Nothing happens before [`launch`](Builder::launch), and there everything is checked before
+/// Nothing happens before [`launch`](DispatcherBuilder::launch), and there everything is checked before
 /// anything forks.
 #[must_use = "nothing happens before launch"]
-pub struct Builder {
+pub struct DispatcherBuilder {
     pub(crate) daemon: DaemonBuilder<Solo>,
     pub(crate) max_forks: u32,
     pub(crate) pre_fork: u32,
@@ -83,7 +83,7 @@ pub struct Builder {
     pub(crate) outside: Outside,
 }
 
-impl fmt::Debug for Builder {
+impl fmt::Debug for DispatcherBuilder {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Builder")
             .field("alias", &self.alias)
@@ -93,7 +93,7 @@ impl fmt::Debug for Builder {
     }
 }
 
-impl Builder {
+impl DispatcherBuilder {
     /// Sets how many workers there may be. 0, the default, means none: methods run in place, in the
     /// parent, one after the other, before the sender goes on.
     pub fn max_forks(mut self, workers: u32) -> Self {

@@ -4,8 +4,8 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use actix_daemon::{ChildHandle, UpdateStatus};
-use daemon_core::Moment;
-use daemon_nursery::now;
+use daemon_core::MonotonicTime;
+use daemon_forkserver::now;
 
 use crate::request::RequestId;
 
@@ -21,7 +21,7 @@ struct Inner {
     name: String,
     from: String,
     attempt: u32,
-    begun: Moment,
+    begun: MonotonicTime,
     soft: Option<Duration>,
     child: Option<ChildHandle>,
 }
@@ -33,7 +33,7 @@ impl Call {
         from: &str,
         attempt: u32,
         soft: Option<Duration>,
-        begun: Moment,
+        begun: MonotonicTime,
         child: Option<ChildHandle>,
     ) -> Call {
         let (name, from) = (name.to_owned(), from.to_owned());

@@ -1,6 +1,6 @@
 //! The claims of all workers: memory that is shared with them from before the launch.
 
-use daemon_core::{Begun, Claim, Condemned, Ended, Moment, Owner, TakenBack};
+use daemon_core::{Begun, Claim, Condemned, Ended, MonotonicTime, Owner, TakenBack};
 use daemon_sys::shared;
 
 use crate::ledger::{Claims, IN_HAND_MAX};
@@ -28,7 +28,7 @@ impl Board {
     }
 
     /// The worker in this slot begins the task of this turn, if it may.
-    pub(crate) fn begin(&self, slot: usize, turn: u64, now: Moment) -> Begun {
+    pub(crate) fn begin(&self, slot: usize, turn: u64, now: MonotonicTime) -> Begun {
         self.cell(slot, turn).map_or(Begun::TakenBack, |cell| cell.begin(turn, now))
     }
 

@@ -6,9 +6,9 @@ use actix::dev::{MessageResponse, OneshotSender};
 use actix::fut::WrapFuture;
 use actix::{Actor, Addr, AsyncContext, Context, Handler, Message, MessageResult};
 
-use crate::answer::Outcome;
-use crate::engine::{PutAside, Shared, Taken, take};
-use crate::ledger::Tally;
+use crate::answer::TaskResult;
+use crate::engine::{DeadLetter, Shared, Taken, take};
+use crate::ledger::Stats;
 use crate::reply::Reply;
 use crate::request::{NewRequest, RequestId};
 
@@ -91,7 +91,7 @@ impl std::fmt::Debug for Later {
 }
 
 impl MessageResponse<DispatcherActor, NewRequest> for Later {
-    fn handle(self, ctx: &mut Context<DispatcherActor>, sender: Option<OneshotSender<Outcome>>) {
+    fn handle(self, ctx: &mut Context<DispatcherActor>, sender: Option<OneshotSender<TaskResult>>) {
         let Later { request, mut dispatcher } = self;
         let reply = sender.map_or(Reply::Nobody, Reply::Plain);
         dispatcher.take(request, reply, ctx);
@@ -113,26 +113,26 @@ impl Handler<Passed> for DispatcherActor {
 
 /// Asks the dispatcher how many requests there were, and what has become of them.
 #[derive(Message, Debug, Clone, Copy, PartialEq, Eq)]
-#[rtype(result = "Tally")]
-pub struct Tallied;
+#[rtype(result = "Stats")]
+pub struct GetStats;
 
-impl Handler<Tallied> for DispatcherActor {
-    type Result = MessageResult<Tallied>;
+impl Handler<GetStats> for DispatcherActor {
+    type Result = MessageResult<GetStats>;
 
-    fn handle(&mut self, _tallied: Tallied, _ctx: &mut Self::Context) -> Self::Result {
+    fn handle(&mut self, _tallied: GetStats, _ctx: &mut Self::Context) -> Self::Result {
         MessageResult(self.shared.borrow().tally())
     }
 }
 
 /// Asks the dispatcher for the tasks that were put aside, the last hundred of them.
 #[derive(Message, Debug, Clone, Copy, PartialEq, Eq)]
-#[rtype(result = "Vec<PutAside>")]
-pub struct Aside;
+#[rtype(result = "Vec<DeadLetter>")]
+pub struct GetDeadLetters;
 
-impl Handler<Aside> for DispatcherActor {
-    type Result = MessageResult<Aside>;
+impl Handler<GetDeadLetters> for DispatcherActor {
+    type Result = MessageResult<GetDeadLetters>;
 
-    fn handle(&mut self, _aside: Aside, _ctx: &mut Self::Context) -> Self::Result {
+    fn handle(&mut self, _aside: GetDeadLetters, _ctx: &mut Self::Context) -> Self::Result {
         MessageResult(self.shared.borrow().aside())
     }
 }

@@ -15,9 +15,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use actix::{Addr, Recipient};
-use actix_daemon::{Condemn, Demand, Kill, Offence, Pid};
-use daemon_core::{Cause, Hold, Manner, Moment};
-use daemon_nursery::now;
+use actix_daemon::{Kill, KillRogue, Pid, SetQueueDepth, Violation};
+use daemon_core::{ExitCause, MonotonicTime, OperatorPause, StopMode};
+use daemon_forkserver::now;
 use futures::channel::oneshot;
 use tokio::sync::Notify;
 
@@ -25,7 +25,7 @@ use crate::answer::Failure;
 use crate::body::Body;
 use crate::claims::Board;
 use crate::launch::WorkersDaemon;
-use crate::ledger::{Act, Killing, Lane, Ledger};
+use crate::ledger::{Act, KillReason, Lane, Ledger};
 use crate::link::Link;
 use crate::methods::Methods;
 use crate::reply::{Hangups, Reply};
@@ -90,11 +90,11 @@ impl Cargo {
 /// A task that has killed its workers as often as it may.
 #[derive(Debug, Clone)]
 #[non_exhaustive]
-pub struct PutAside {
+pub struct DeadLetter {
     /// The request.
     pub request: Request,
     /// Why its last worker is gone.
-    pub cause: Cause,
+    pub cause: ExitCause,
 }
 
 /// A dispatcher's engine, in the hands of its actors and tasks, all of one thread.
@@ -131,7 +131,7 @@ pub(crate) struct Engine {
     pub(crate) hangups: Arc<Hangups>,
     /// Cancelled before they have come.
     early: Early,
-    aside: VecDeque<PutAside>,
+    aside: VecDeque<DeadLetter>,
     /// Transactions and calls in place that are not answered yet.
     elsewhere: usize,
     /// Those that are.
@@ -139,7 +139,7 @@ pub(crate) struct Engine {
     growth: Growth,
     demand_told: u32,
     /// When the timer wakes.
-    armed: Option<Moment>,
+    armed: Option<MonotonicTime>,
     signals: Rc<Signals>,
     drained: Vec<oneshot::Sender<()>>,
     /// For tasks that it starts.
@@ -210,14 +210,14 @@ impl Engine {
         Rc::clone(&self.signals)
     }
 
-    pub(crate) fn tally(&self) -> crate::ledger::Tally {
+    pub(crate) fn tally(&self) -> crate::ledger::Stats {
         let mut tally = self.ledger.tally();
         tally.admitted += self.answered_elsewhere + self.elsewhere as u64;
         tally.answered += self.answered_elsewhere;
         tally
     }
 
-    pub(crate) fn aside(&self) -> Vec<PutAside> {
+    pub(crate) fn aside(&self) -> Vec<DeadLetter> {
         self.aside.iter().cloned().collect()
     }
 
@@ -249,22 +249,22 @@ impl Engine {
         }
     }
 
-    fn kill(&self, pid: Pid, why: Killing) {
+    fn kill(&self, pid: Pid, why: KillReason) {
         let Staff::Workers { daemon, .. } = &self.staff else { return };
         match why {
-            Killing::Overtime => {
+            KillReason::Overtime => {
                 self.voice.warn(format_args!(
                     "Worker {pid} is killed: its task has passed the hard limit"
                 ));
-                daemon.do_send(Condemn { pid, offence: Offence::Time });
+                daemon.do_send(KillRogue { pid, offence: Violation::Time });
             }
-            Killing::Deaf => {
+            KillReason::Deaf => {
                 self.voice.warn(format_args!(
                     "Worker {pid} is killed: it does not begin what it is sent"
                 ));
-                daemon.do_send(Condemn { pid, offence: Offence::Hung });
+                daemon.do_send(KillRogue { pid, offence: Violation::Hung });
             }
-            Killing::Cancelled => {
+            KillReason::Cancelled => {
                 self.voice.say(format_args!("Worker {pid} is killed: its task was cancelled"));
                 daemon.do_send(Kill(pid));
             }
@@ -292,7 +292,7 @@ impl Engine {
             && wanted != self.demand_told
         {
             self.demand_told = wanted;
-            daemon.do_send(Demand(wanted));
+            daemon.do_send(SetQueueDepth(wanted));
         }
     }
 
@@ -306,13 +306,13 @@ impl Engine {
     }
 
     /// The operator's word.
-    pub(crate) fn hold(&mut self, hold: Hold) {
+    pub(crate) fn hold(&mut self, hold: OperatorPause) {
         self.ledger.hold(hold, now());
         self.pump();
     }
 
     /// The end begins. Answers when all that was taken is answered.
-    pub(crate) fn stop(&mut self, manner: Manner) -> oneshot::Receiver<()> {
+    pub(crate) fn stop(&mut self, manner: StopMode) -> oneshot::Receiver<()> {
         let (drained, told) = oneshot::channel();
         self.ledger.stop(manner, now());
         self.drained.push(drained);
@@ -327,17 +327,17 @@ impl Engine {
             && self.links.iter().all(Option::is_none)
             && self.former.is_empty()
         {
-            self.ledger.stop(Manner::AtOnce, now());
+            self.ledger.stop(StopMode::Immediate, now());
         }
     }
 
     /// The daemon has ended, whatever was still to come: all that is left is lost.
     pub(crate) fn bereave(&mut self) {
-        self.ledger.stop(Manner::AtOnce, now());
+        self.ledger.stop(StopMode::Immediate, now());
         let links = self.links.iter().flatten().chain(&self.former);
         let children: Vec<_> = links.map(|link| link.child).collect();
         for child in children {
-            self.worker_gone(child, Cause::Missing, 0);
+            self.worker_gone(child, ExitCause::Missing, 0);
         }
         self.pump();
     }
@@ -353,7 +353,7 @@ impl Engine {
             let _ = drained.send(());
         }
         for link in self.links.iter_mut().flatten() {
-            link.hang_up();
+            link.reopen_logs();
         }
     }
 

@@ -12,7 +12,7 @@ use std::io::{self, IoSlice};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::time::Duration;
 
-use daemon_sys::link::{End, FDS_MAX};
+use daemon_sys::link::{FDS_MAX, LinkEnd};
 use daemon_sys::memfd::read_exactly;
 use serde::{Deserialize, Serialize};
 
@@ -166,7 +166,7 @@ impl Inbox {
     const ROOM: usize = 64 * 1024;
 
     /// Takes in once what has come.
-    pub(crate) fn receive(&mut self, link: &End) -> io::Result<Received> {
+    pub(crate) fn receive(&mut self, link: &LinkEnd) -> io::Result<Received> {
         self.make_room();
         let room = &mut self.bytes[self.filled..];
         let before = self.descriptors.len();
@@ -305,7 +305,7 @@ impl Outbox {
     }
 
     /// Sends as much as the link takes.
-    pub(crate) fn flush(&mut self, link: &End) -> io::Result<Flushed> {
+    pub(crate) fn flush(&mut self, link: &LinkEnd) -> io::Result<Flushed> {
         while !self.is_empty() {
             match self.send(link) {
                 Ok(()) => {}
@@ -320,7 +320,7 @@ impl Outbox {
         Ok(Flushed::All)
     }
 
-    fn send(&mut self, link: &End) -> io::Result<()> {
+    fn send(&mut self, link: &LinkEnd) -> io::Result<()> {
         if self.sent < self.covered {
             // No more descriptors before all frames of those that are sent have gone: there is a most
             // that may wait at the other end.

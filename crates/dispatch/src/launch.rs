@@ -12,7 +12,7 @@ use actix_daemon::{
 
 use daemon_core::slots_for;
 
-use crate::builder::{Builder, Outside};
+use crate::builder::{DispatcherBuilder, Outside};
 use crate::claims::Board;
 use crate::dispatcher::DispatcherActor;
 use crate::engine::{self, Engine, Setup};
@@ -23,18 +23,18 @@ use crate::steward::{Cancel, Steward};
 use crate::talkback::Detail;
 use crate::worker::{self, Endowed};
 
-impl Builder {
-    /// Does the housework and forks the nursery, before any runtime. The soft limit of open files
+impl DispatcherBuilder {
+    /// Does the housework and forks the fork server, before any runtime. The soft limit of open files
     /// is raised to the hard one, unless the daemon was given a
     /// [limit](actix_daemon::Builder::limit) of its own.
     ///
     /// # Errors
     ///
-    /// As [`actix_daemon::Builder::launch`]; [`DaemonError::Config`] also when numbers or names of
+    /// As [`actix_daemon::DispatcherBuilder::launch`]; [`DaemonError::Config`] also when numbers or names of
     /// the dispatcher do not go together, and nothing has happened then.
-    pub fn launch(mut self) -> Result<Launched, DaemonError> {
+    pub fn launch(mut self) -> Result<LaunchedDispatcher, DaemonError> {
         self.check()?;
-        let Builder {
+        let DispatcherBuilder {
             daemon,
             max_forks,
             pre_fork,
@@ -67,7 +67,7 @@ impl Builder {
             daemon.model(Solo).launch(program)?
         } else {
             let linker = Linker::new(Rc::clone(&methods), Rc::clone(&links));
-            let model = OnDemand::max_children(max_forks, linker)
+            let model = OnDemand::new(max_forks, linker)
                 .start_children(pre_fork)
                 .interval(fork_interval)
                 .requests(max_requests)
@@ -85,7 +85,7 @@ impl Builder {
             pre_fork,
             fork_interval,
         };
-        Ok(Launched { daemon, links, setup, outside })
+        Ok(LaunchedDispatcher { daemon, links, setup, outside })
     }
 
     /// Launches the dispatcher and runs it in a System of its own until it has stopped; this is
@@ -93,7 +93,7 @@ impl Builder {
     ///
     /// # Errors
     ///
-    /// As [`launch`](Builder::launch) and [`actix_daemon::Launched::run`].
+    /// As [`launch`](DispatcherBuilder::launch) and [`actix_daemon::Launched::run`].
     pub fn run(self, start: impl FnOnce(Started)) -> Result<(), DaemonError> {
         let launched = self.launch()?;
         System::new().block_on(async move {
@@ -105,19 +105,19 @@ impl Builder {
     }
 }
 
-/// A dispatcher whose housework is done and whose nursery stands; its actors are still to be
+/// A dispatcher whose housework is done and whose fork server stands; its actors are still to be
 /// started.
 #[must_use = "the dispatcher works only when it is started"]
-pub struct Launched {
+pub struct LaunchedDispatcher {
     daemon: LaunchedDaemon<Workers>,
     links: Rc<NewLinks>,
     setup: Setup,
     outside: Outside,
 }
 
-impl fmt::Debug for Launched {
+impl fmt::Debug for LaunchedDispatcher {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Launched").field("daemon", &self.daemon).finish_non_exhaustive()
+        f.debug_struct("LaunchedDispatcher").field("daemon", &self.daemon).finish_non_exhaustive()
     }
 }
 
@@ -136,14 +136,14 @@ pub struct Started {
     pub daemon: Addr<WorkersDaemon>,
 }
 
-impl Launched {
+impl LaunchedDispatcher {
     /// Starts the dispatcher's actors, and the daemon's, in the System of this thread.
     ///
     /// # Errors
     ///
     /// As [`actix_daemon::Launched::start`].
     pub fn start(self) -> Result<Started, DaemonError> {
-        let Launched { daemon, links, setup, outside } = self;
+        let LaunchedDispatcher { daemon, links, setup, outside } = self;
         let daemon = daemon.start()?;
         if setup.max_forks == 0 {
             // Methods run here.

@@ -26,7 +26,7 @@ use std::collections::VecDeque;
 use std::time::Duration;
 
 use actix_daemon::{ChildId, Pid};
-use daemon_core::{Condemned, Hold, Moment, Owner, TakenBack};
+use daemon_core::{Condemned, MonotonicTime, OperatorPause, Owner, TakenBack};
 
 use crate::answer::Failure;
 use crate::request::{RequestId, Run, Running};
@@ -36,7 +36,7 @@ pub(crate) use queue::LaneId;
 use queue::{Place, Queue};
 pub(crate) use records::Key;
 use records::{Record, Records, State};
-pub use tally::{Cancelling, Tally};
+pub use tally::{Cancelling, Stats};
 use workers::Workers;
 
 /// How many tasks a worker may have in hand.
@@ -80,12 +80,12 @@ pub(crate) enum Act<T> {
     /// This is the answer.
     Answer { cargo: T, failure: Failure, run: Run },
     /// A worker is to be killed.
-    Kill { pid: Pid, why: Killing },
+    Kill { pid: Pid, why: KillReason },
 }
 
 /// Why a worker is killed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Killing {
+pub(crate) enum KillReason {
     /// Its task has passed the hard limit.
     Overtime,
     /// Its task was cancelled.
@@ -117,12 +117,12 @@ pub(crate) struct Ledger<T, C> {
     paces: Paces,
     claims: C,
     stance: Stance,
-    hold: Hold,
+    hold: OperatorPause,
     /// How many tasks that are sent have a hard limit.
     limited: usize,
     /// When it is to be looked again though nothing has come. Before that there is nothing to see.
-    wake: Option<Moment>,
-    tally: Tally,
+    wake: Option<MonotonicTime>,
+    tally: Stats,
     acts: VecDeque<Act<T>>,
 }
 
@@ -144,10 +144,10 @@ impl<T, C: Claims> Ledger<T, C> {
             paces: Paces::new(methods),
             claims,
             stance: Stance::Open,
-            hold: Hold::No,
+            hold: OperatorPause::Off,
             limited: 0,
             wake: None,
-            tally: Tally::default(),
+            tally: Stats::default(),
             acts: VecDeque::new(),
         }
     }
@@ -175,17 +175,17 @@ impl<T, C: Claims> Ledger<T, C> {
         self.queue.lane(name)
     }
 
-    pub(crate) fn tally(&self) -> Tally {
+    pub(crate) fn tally(&self) -> Stats {
         let queued = self.queued;
         let sent = self.records.count() - queued;
-        Tally { queued, sent, ..self.tally }
+        Stats { queued, sent, ..self.tally }
     }
 
     /// How many requests have nobody to do them.
     pub(crate) fn waiting(&self) -> usize {
         match (self.stance, self.hold) {
-            (Stance::Open | Stance::Draining, Hold::No) => self.queued,
-            (Stance::Closed, _) | (_, Hold::Yes) => 0,
+            (Stance::Open | Stance::Draining, OperatorPause::Off) => self.queued,
+            (Stance::Closed, _) | (_, OperatorPause::On) => 0,
         }
     }
 
@@ -195,7 +195,13 @@ impl<T, C: Claims> Ledger<T, C> {
     }
 
     /// Takes a request into the queue.
-    pub(crate) fn admit(&mut self, id: RequestId, cargo: T, order: Order, now: Moment) -> Key {
+    pub(crate) fn admit(
+        &mut self,
+        id: RequestId,
+        cargo: T,
+        order: Order,
+        now: MonotonicTime,
+    ) -> Key {
         let turn = self.next_turn;
         self.next_turn += 1;
         self.tally.admitted += 1;
@@ -221,7 +227,7 @@ impl<T, C: Claims> Ledger<T, C> {
     }
 
     /// A worker is there and ready for work.
-    pub(crate) fn worker_ready(&mut self, child: ChildId, pid: Pid, now: Moment) {
+    pub(crate) fn worker_ready(&mut self, child: ChildId, pid: Pid, now: MonotonicTime) {
         self.workers.ready(child, pid, now);
         self.assign(now);
     }
@@ -231,7 +237,7 @@ impl<T, C: Claims> Ledger<T, C> {
         self.limited -= usize::from(order.hard.is_some());
     }
 
-    fn fail(&mut self, key: Key, failure: Failure, now: Moment) {
+    fn fail(&mut self, key: Key, failure: Failure, now: MonotonicTime) {
         let Some(record) = self.records.get(key) else { return };
         match record.state {
             State::Queued => self.queued -= 1,
@@ -240,7 +246,7 @@ impl<T, C: Claims> Ledger<T, C> {
         self.fail_unsent(key, failure, now);
     }
 
-    fn fail_unsent(&mut self, key: Key, failure: Failure, now: Moment) {
+    fn fail_unsent(&mut self, key: Key, failure: Failure, now: MonotonicTime) {
         if let Some(record) = self.records.remove(key) {
             self.tally.failed += 1;
             let run = record.run(Duration::ZERO, now);
@@ -256,7 +262,7 @@ impl<T, C: Claims> Ledger<T, C> {
         id: u64,
         attempt: u32,
         took: Duration,
-        now: Moment,
+        now: MonotonicTime,
     ) -> Option<(T, Run)> {
         let Some(key) = self.workers.done(slot, turn, now) else {
             self.tally.late += 1;

@@ -3,10 +3,10 @@
 //!
 //! # Theory of operation
 //!
-//! A dispatcher is a daemon whose children are workers: the same nursery, scoreboard, babysitter and
+//! A dispatcher is a daemon whose children are workers: the same fork server, scoreboard, babysitter and
 //! control socket as of any [`actix_daemon`]. Its model is a pool on demand
 //! ([`OnDemand`](actix_daemon::OnDemand)): each worker is born with one end of a link, and there are
-//! as many workers as waiting requests ask for, up to [`max_forks`](Builder::max_forks).
+//! as many workers as waiting requests ask for, up to [`max_forks`](DispatcherBuilder::max_forks).
 //!
 //! ```text
 //! your sessions -- NewRequest --> DispatcherActor     parent
@@ -18,7 +18,7 @@
 //!                                  worker 1: ...
 //! ```
 //!
-//! Every request gets **exactly one answer** ([`Outcome`]): a value, or a [`Failure`] that says which
+//! Every request gets **exactly one answer** ([`TaskResult`]): a value, or a [`Failure`] that says which
 //! of the ways it went. What a request can be refused for is found out before a worker is bothered.
 //! The rule of it is a state machine without I/O or clock; actors carry it out.
 //!
@@ -30,7 +30,7 @@
 //! # Examples
 //!
 //! ```standalone_crate
-//! use actix_daemon::{DaemonError, Manner, Shutdown};
+//! use actix_daemon::{DaemonError, StopMode, Shutdown};
 //! use actix_dispatch::{Dispatcher, NewRequest};
 //!
 //! fn main() -> Result<(), DaemonError> {
@@ -49,7 +49,7 @@
 //!                 assert_eq!(line, "a.png is 640 wide");
 //!                 let crash = dispatcher.send(NewRequest::to("crash")).await.expect("it is there");
 //!                 assert!(crash.unwrap_err().to_string().starts_with("lost: "));
-//!                 started.daemon.do_send(Shutdown(Manner::Orderly));
+//!                 started.daemon.do_send(Shutdown(StopMode::Graceful));
 //!             });
 //!         })
 //! }
@@ -59,15 +59,15 @@
 //!
 //! | rooms | for |
 //! | --- | --- |
-//! | [`Dispatcher::builder`], [`Builder`] | configuring: numbers, methods, hooks, recipients |
-//! | [`Launched`], [`Started`], [`WorkersDaemon`] | how it is run, here or in a System of yours |
+//! | [`Dispatcher::builder`], [`DispatcherBuilder`] | configuring: numbers, methods, hooks, recipients |
+//! | [`LaunchedDispatcher`], [`Started`], [`WorkersDaemon`] | how it is run, here or in a System of yours |
 //! | [`NewRequest`], [`Do`], [`Task`], [`Bytes`] | what is asked for |
-//! | [`Outcome`], [`Reply`], [`Failure`], [`Rejection`] | the one answer |
+//! | [`TaskResult`], [`Reply`], [`Failure`], [`Rejection`] | the one answer |
 //! | [`RequestDone`], [`Request`] | the same, delivered to a recipient |
 //! | [`Call`] | what a handler knows of the call that it serves |
 //! | [`Class`], [`OwnMethod`], [`Transaction`] | methods of a namespace, of a request, of nobody |
 //! | [`Lane`] | a queue of its own within the queue |
-//! | [`Cancel`], [`Tallied`], [`Aside`] | what the dispatcher is asked for besides |
+//! | [`Cancel`], [`GetStats`], [`GetDeadLetters`] | what the dispatcher is asked for besides |
 //! | [`Talkback`] | what it says, and what workers print |
 //!
 //! # Limitations
@@ -107,14 +107,14 @@ mod task;
 mod transaction;
 mod worker;
 
-pub use answer::{Failure, Limit, Outcome, Rejection, Reply, When};
+pub use answer::{Failure, Limit, Rejection, Reply, TaskResult, When};
 pub use body::Bytes;
-pub use builder::{Builder, Dispatcher};
+pub use builder::{Dispatcher, DispatcherBuilder};
 pub use call::Call;
-pub use dispatcher::{Aside, DispatcherActor, Tallied};
-pub use engine::PutAside;
-pub use launch::{Launched, Started, WorkersDaemon};
-pub use ledger::{Cancelling, Lane, Tally};
+pub use dispatcher::{DispatcherActor, GetDeadLetters, GetStats};
+pub use engine::DeadLetter;
+pub use launch::{LaunchedDispatcher, Started, WorkersDaemon};
+pub use ledger::{Cancelling, Lane, Stats};
 pub use methods::{Class, OwnMethod};
 pub use request::{NewRequest, Request, RequestDone, RequestId, Running};
 pub use steward::Cancel;

@@ -6,8 +6,8 @@ use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::rc::Rc;
 
-use actix_daemon::{ChildId, Endow, Pid};
-use daemon_sys::link::{self, End};
+use actix_daemon::{ChildId, Pid, RequestFactory};
+use daemon_sys::link::{self, LinkEnd};
 use daemon_sys::stdio::print_pipe;
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
@@ -22,7 +22,7 @@ use crate::worker::Endowed;
 /// woken by what comes next, and need not look in vain.
 pub(crate) fn receive(
     inbox: &mut Inbox,
-    end: &End,
+    end: &LinkEnd,
     watch: &AsyncFd<OwnedFd>,
 ) -> io::Result<Received> {
     let received = inbox.receive(end)?;
@@ -38,7 +38,7 @@ pub(crate) fn receive(
 }
 
 /// Waits until the link takes more.
-pub(crate) async fn room(end: &End) -> io::Result<()> {
+pub(crate) async fn room(end: &LinkEnd) -> io::Result<()> {
     let copy = end.as_fd().try_clone_to_owned()?;
     let watch = daemon_sys::watch::writable(copy).map_err(io::Error::other)?;
     drop(watch.writable().await?);
@@ -55,7 +55,7 @@ pub(crate) struct NewLink {
 /// The link, and what the worker prints.
 #[derive(Debug)]
 pub(crate) struct Near {
-    pub(crate) end: End,
+    pub(crate) end: LinkEnd,
     pub(crate) out: OwnedFd,
     pub(crate) err: OwnedFd,
 }
@@ -98,7 +98,7 @@ impl fmt::Debug for Linker {
     }
 }
 
-impl Endow<Endowed> for Linker {
+impl RequestFactory<Endowed> for Linker {
     fn endow(&mut self) -> io::Result<Endowed> {
         if let Some(preinit) = &self.methods.hooks.fork_preinit {
             preinit();
@@ -122,7 +122,7 @@ impl Endow<Endowed> for Linker {
 #[derive(Debug)]
 pub(crate) struct Link {
     pub(crate) child: ChildId,
-    pub(crate) end: Rc<End>,
+    pub(crate) end: Rc<LinkEnd>,
     pub(crate) watch: Rc<AsyncFd<OwnedFd>>,
     pub(crate) inbox: Inbox,
     pub(crate) outbox: Outbox,
@@ -152,7 +152,7 @@ pub(crate) enum Writer {
 }
 
 impl Link {
-    pub(crate) fn new(child: ChildId, end: End) -> io::Result<Link> {
+    pub(crate) fn new(child: ChildId, end: LinkEnd) -> io::Result<Link> {
         let copy = end.as_fd().try_clone_to_owned()?;
         let watch = daemon_sys::watch::readable(copy).map_err(io::Error::other)?;
         Ok(Link {

@@ -129,7 +129,7 @@ impl Class {
         Class { name: name.into(), methods: Vec::new() }
     }
 
-    /// Adds a method, as [`Builder::method`](crate::Builder::method).
+    /// Adds a method, as [`DispatcherBuilder::method`](crate::DispatcherBuilder::method).
     #[must_use]
     pub fn method<P, T, E>(
         mut self,
@@ -145,7 +145,7 @@ impl Class {
         self
     }
 
-    /// Adds an async method, as [`Builder::async_method`](crate::Builder::async_method).
+    /// Adds an async method, as [`DispatcherBuilder::async_method`](crate::DispatcherBuilder::async_method).
     #[must_use]
     pub fn async_method<P, T, E>(
         mut self,
@@ -165,7 +165,7 @@ impl Class {
 /// A method that has no name: a request brings it along, and it comes before any that has one.
 ///
 /// Code cannot cross to a process that is there already, so it is shown to the dispatcher before the
-/// launch ([`Builder::own_method`](crate::Builder::own_method)); what a request brings is this mark
+/// launch ([`DispatcherBuilder::own_method`](crate::DispatcherBuilder::own_method)); what a request brings is this mark
 /// of it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct OwnMethod(pub(crate) u16);
@@ -318,7 +318,7 @@ mod tests {
     }
 
     fn call() -> Call {
-        Call::new(1, "test", "local", 1, None, daemon_nursery::now(), None)
+        Call::new(1, "test", "local", 1, None, daemon_forkserver::now(), None)
     }
 
     fn value(methods: &Methods, found: u16, params: &Body) -> Result<u32, Done> {
@@ -372,7 +372,7 @@ mod tests {
         methods.hooks.postcall = Some(Rc::new(move |_call| after()));
         assert_eq!(value(&methods, 0, &Body::of(&()).unwrap()).unwrap(), 1);
         assert_eq!(*told.borrow(), ["before", "during", "after"]);
-        let stranger = Call::new(1, "a", "stranger", 1, None, daemon_nursery::now(), None);
+        let stranger = Call::new(1, "a", "stranger", 1, None, daemon_forkserver::now(), None);
         match methods.start(0, &stranger, Body::NONE) {
             Started::Done(Done::Failed(why)) => assert_eq!(why, "not you"),
             _ => panic!("it is refused"),

@@ -9,13 +9,13 @@ use std::task::{Context, Poll, Wake, Waker};
 use actix::dev::OneshotSender;
 use tokio::sync::Notify;
 
-use crate::answer::Outcome;
+use crate::answer::TaskResult;
 use crate::ledger::Key;
 
 /// Who waits for an answer in a future.
 pub(crate) trait Waits {
     /// Tells it.
-    fn tell(self: Box<Self>, outcome: Outcome);
+    fn tell(self: Box<Self>, outcome: TaskResult);
     /// Whether it is gone; if not, this waker is woken when it goes.
     fn poll_gone(&mut self, cx: &mut Context<'_>) -> Poll<()>;
 }
@@ -25,7 +25,7 @@ pub(crate) enum Reply {
     /// Nobody waits in a future.
     Nobody,
     /// The future of a [`NewRequest`](crate::NewRequest).
-    Plain(OneshotSender<Outcome>),
+    Plain(OneshotSender<TaskResult>),
     /// The future of another message.
     Other(Box<dyn Waits>),
 }
@@ -41,7 +41,7 @@ impl fmt::Debug for Reply {
 }
 
 impl Reply {
-    pub(crate) fn tell(self, outcome: Outcome) {
+    pub(crate) fn tell(self, outcome: TaskResult) {
         match self {
             Reply::Nobody => {}
             // Who has gone has said that nothing is to be told.

@@ -9,7 +9,7 @@ use actix_daemon::Pid;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use crate::answer::{Outcome, Rejection};
+use crate::answer::{Rejection, TaskResult};
 use crate::body::{Body, EncodeError};
 use crate::methods::OwnMethod;
 
@@ -33,7 +33,7 @@ impl RequestId {
 
 /// Asks the dispatcher to have a method run. The original's `new_request`.
 ///
-/// Sent with `addr.send` it is answered with a future of the [`Outcome`]; dropping that future
+/// Sent with `addr.send` it is answered with a future of the [`TaskResult`]; dropping that future
 /// cancels what has not begun. Sent with `do_send` its outcome goes to the recipient that
 /// [`upon_result`](NewRequest::upon_result) names, or to the dispatcher's.
 ///
@@ -49,7 +49,7 @@ impl RequestId {
 ///     .attempts(3);
 /// ```
 #[derive(Message)]
-#[rtype(result = "Outcome")]
+#[rtype(result = "TaskResult")]
 pub struct NewRequest {
     pub(crate) id: RequestId,
     pub(crate) name: Name,
@@ -342,5 +342,5 @@ pub struct RequestDone {
     /// What was asked for.
     pub request: Request,
     /// What has become of it.
-    pub outcome: Outcome,
+    pub outcome: TaskResult,
 }

@@ -6,7 +6,7 @@ mod table;
 
 use std::time::Duration;
 
-use daemon_core::Cause;
+use daemon_core::ExitCause;
 
 use crate::{Failure, Limit, Rejection, When};
 
@@ -23,10 +23,10 @@ sentences! {
             Failure::TimedOut { kind: Limit::Hard, limit: Duration::from_secs(5) },
             "timed out after 5s (its worker was killed)";
         Failure::Lost { .. } =>
-            Failure::Lost { cause: Cause::Killed { signal: 11, core: false } },
+            Failure::Lost { cause: ExitCause::Killed { signal: 11, core: false } },
             "lost: its worker is gone: signal 11 (SEGV)";
-        Failure::PutAside { .. } =>
-            Failure::PutAside { attempts: 3, cause: Cause::Exited(7) },
+        Failure::DeadLettered { .. } =>
+            Failure::DeadLettered { attempts: 3, cause: ExitCause::Exited(7) },
             "put aside: 3 workers died over it, the last by exit code 7";
         Failure::Cancelled { .. } => Failure::Cancelled { when: When::Queued },
             "cancelled before it began";

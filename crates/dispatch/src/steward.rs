@@ -8,8 +8,8 @@ use actix_daemon::{
     ChildBorn, ChildExited, DaemonAccept, DaemonActor, DaemonPause, DaemonPhase, DaemonShutdown,
     ShutdownReason, Subscribe,
 };
-use daemon_core::{Hold, Manner, Phase};
-use daemon_nursery::Handover;
+use daemon_core::{OperatorPause, Phase, StopMode};
+use daemon_forkserver::Transfer;
 
 use crate::dispatcher::{DispatcherActor, Passed};
 use crate::engine::{Cancelled, Shared};
@@ -55,7 +55,7 @@ pub(crate) struct Steward {
 
 impl Steward {
     /// Starts it. What it answers with is where requests are cancelled.
-    pub(crate) fn begin<R: Handover + Send>(
+    pub(crate) fn begin<R: Transfer + Send>(
         shared: &Shared,
         daemon: &Addr<DaemonActor<R>>,
         dispatcher: Addr<DispatcherActor>,
@@ -96,7 +96,7 @@ impl Handler<DaemonPause> for Steward {
     type Result = ();
 
     fn handle(&mut self, _pause: DaemonPause, _ctx: &mut Self::Context) {
-        self.shared.borrow_mut().hold(Hold::Yes);
+        self.shared.borrow_mut().hold(OperatorPause::On);
     }
 }
 
@@ -104,7 +104,7 @@ impl Handler<DaemonAccept> for Steward {
     type Result = ();
 
     fn handle(&mut self, _accept: DaemonAccept, _ctx: &mut Self::Context) {
-        self.shared.borrow_mut().hold(Hold::No);
+        self.shared.borrow_mut().hold(OperatorPause::Off);
     }
 }
 
@@ -125,11 +125,11 @@ impl Handler<DaemonShutdown> for Steward {
     /// The farewell is said when all is answered; the daemon's grace is the most it waits.
     fn handle(&mut self, shutdown: DaemonShutdown, _ctx: &mut Self::Context) -> Self::Result {
         let manner = match shutdown.reason {
-            ShutdownReason::AtOnce => Manner::AtOnce,
+            ShutdownReason::StoppingNow => StopMode::Immediate,
             ShutdownReason::Stopping
             | ShutdownReason::Retired
             | ShutdownReason::Recycled
-            | ShutdownReason::Done => Manner::Orderly,
+            | ShutdownReason::Done => StopMode::Graceful,
         };
         let drained = self.shared.borrow_mut().stop(manner);
         Box::pin(async move {

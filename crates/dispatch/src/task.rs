@@ -9,7 +9,7 @@ use actix::{Context, Handler, Message};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use crate::answer::{Failure, Outcome};
+use crate::answer::{Failure, TaskResult};
 use crate::call::Call;
 use crate::dispatcher::DispatcherActor;
 use crate::reply::{Reply, Waits};
@@ -131,7 +131,7 @@ impl<T: Task> MessageResponse<DispatcherActor, Do<T>> for TaskLater<T> {
 struct Typed<T: Task>(OneshotSender<Result<T::Output, Failure>>);
 
 impl<T: Task> Waits for Typed<T> {
-    fn tell(self: Box<Self>, outcome: Outcome) {
+    fn tell(self: Box<Self>, outcome: TaskResult) {
         // Who has gone has said that nothing is to be told.
         let _ = self.0.send(outcome.and_then(|reply| reply.value()));
     }

@@ -6,7 +6,7 @@ use actix::Message;
 use futures::channel::oneshot;
 use serde::Serialize;
 
-use crate::answer::{Failure, Outcome, Reply};
+use crate::answer::{Failure, Reply, TaskResult};
 use crate::body::Body;
 use crate::request::Request;
 
@@ -18,7 +18,7 @@ use crate::request::Request;
 #[rtype(result = "()")]
 pub struct Transaction {
     pub(crate) request: Request,
-    pub(crate) reply: Option<oneshot::Sender<Outcome>>,
+    pub(crate) reply: Option<oneshot::Sender<TaskResult>>,
 }
 
 impl Transaction {
@@ -42,7 +42,7 @@ impl Transaction {
         self.answer(Err(Failure::Failed { message: message.to_string() }));
     }
 
-    fn answer(mut self, outcome: Outcome) {
+    fn answer(mut self, outcome: TaskResult) {
         if let Some(reply) = self.reply.take() {
             // The dispatcher is gone, and who has asked knows.
             let _ = reply.send(outcome);

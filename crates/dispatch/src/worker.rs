@@ -8,8 +8,8 @@ use std::rc::Rc;
 
 use actix_daemon::{ChildHandle, ShutdownReason, UpdateStatus, Updated};
 use daemon_core::{Begun, Ended};
-use daemon_nursery::now;
-use daemon_sys::link::End;
+use daemon_forkserver::now;
+use daemon_sys::link::LinkEnd;
 use daemon_sys::watch;
 use futures::{FutureExt, select_biased};
 use serde::Serialize;
@@ -63,7 +63,7 @@ struct Worker {
     slot: usize,
     methods: Rc<Methods>,
     board: Board,
-    end: End,
+    end: LinkEnd,
     watch: AsyncFd<OwnedFd>,
     inbox: Inbox,
     outbox: Outbox,
@@ -125,7 +125,7 @@ impl Worker {
             child,
             methods,
             board,
-            end: End::from(link),
+            end: LinkEnd::from(link),
             watch,
             inbox: Inbox::default(),
             outbox: Outbox::default(),

@@ -5,12 +5,12 @@ use std::io::Write;
 use std::os::fd::AsFd;
 use std::time::Duration;
 
-use daemon_core::{Armed, Moment, Phase, Scoreboard, SlotNumber, Status};
-use daemon_sys::bell::Bell;
-use daemon_sys::fork::{Fork, flush_c_streams, fork};
+use daemon_core::{Armed, MonotonicTime, Phase, Scoreboard, SlotNumber, Status};
+use daemon_sys::fork::{ForkResult, flush_c_streams, fork};
 use daemon_sys::poll::{Interest, Ready, wait};
 use daemon_sys::reap::Children;
-use daemon_sys::signals::{Ears, block_all, unblock};
+use daemon_sys::signals::{SignalListener, block_all, unblock};
+use daemon_sys::wakeup::Wakeup;
 use daemon_sys::{Pid, Signal};
 use slog::{Logger, debug, warn};
 
@@ -20,14 +20,14 @@ use crate::forward::{Traps, take_gravest};
 use crate::hooks::{Hooks, Overview};
 use crate::reign::Reign;
 use crate::rolling::{Place, Rolling};
-use crate::settings::{Builder, Paces, Size};
+use crate::settings::{Paces, PreforkBuilder, Size};
 use crate::staff::{Staff, Step};
 
 mod birth;
 mod ends;
 mod signalling;
 
-pub(crate) use birth::Newborn;
+pub(crate) use birth::ForkedChild;
 
 /// How long the manager is deaf to reports after it has heard one: so it wakes a bounded number of
 /// times a second, however busy the workers are.
@@ -48,14 +48,14 @@ pub(crate) struct Crew {
     pub(crate) board: Scoreboard,
     size: Size,
     paces: Paces,
-    doorbell: Bell,
+    doorbell: Wakeup,
     /// When reports may ring again.
-    listen_from: Moment,
+    listen_from: MonotonicTime,
     /// Whether somebody has ended since it was looked last.
     ended: Departures,
     children: Children,
     slots: HashMap<Pid, SlotNumber>,
-    ears: Ears,
+    ears: SignalListener,
     come: Vec<Signal>,
     traps: Traps,
     /// Signals on their way from worker to worker, one of each kind.
@@ -64,7 +64,7 @@ pub(crate) struct Crew {
     grace: Option<Duration>,
     ending: Ending,
     /// Who is killed if it has not left by then, in the order of time.
-    overdue: VecDeque<(Moment, Place)>,
+    overdue: VecDeque<(MonotonicTime, Place)>,
     generation: u32,
     reign: Reign,
     hooks: Hooks,
@@ -85,7 +85,7 @@ pub(crate) enum Kept {
     /// This trapped signal has come, and was passed on.
     Signal(Signal),
     /// This process is a new worker.
-    Newborn(Newborn),
+    ForkedChild(ForkedChild),
 }
 
 /// Which side of a fork this is.
@@ -93,29 +93,29 @@ enum Forked {
     /// The manager's: there is a worker more, or it will be tried again.
     InManager,
     /// The new worker's.
-    InWorker(Newborn),
+    InWorker(ForkedChild),
 }
 
 impl Crew {
     pub(crate) fn new(
-        builder: Builder,
+        builder: PreforkBuilder,
         size: Size,
         board: Scoreboard,
         reign: Reign,
     ) -> Result<Crew, ConfigError> {
-        let Builder { paces, traps, death_signal, grace, hooks, log, .. } = builder;
+        let PreforkBuilder { paces, traps, death_signal, grace, hooks, log, .. } = builder;
         board.show(size.max_workers());
         let crew = Crew {
             staff: Staff::new(size, paces, board.slots()),
             board,
             size,
             paces,
-            doorbell: Bell::new()?,
-            listen_from: Moment::ZERO,
+            doorbell: Wakeup::new()?,
+            listen_from: MonotonicTime::ZERO,
             ended: Departures::None,
             children: Children::new()?,
             slots: HashMap::new(),
-            ears: Ears::new()?,
+            ears: SignalListener::new()?,
             come: Vec::new(),
             traps,
             rolling: Vec::new(),
@@ -137,7 +137,7 @@ impl Crew {
     fn listen(&self) -> Result<(), daemon_sys::Error> {
         let mut signals = self.traps.signals();
         signals.push(Signal::Child);
-        self.ears.heed(&signals)?;
+        self.ears.handle(&signals)?;
         unblock(&signals)
     }
 
@@ -171,7 +171,7 @@ impl Crew {
         let former = std::mem::replace(&mut self.traps, traps).signals();
         self.listen()?;
         let dropped = former.into_iter().filter(|signal| !trapped.contains(signal));
-        self.ears.forgo(&dropped.collect::<Vec<_>>());
+        self.ears.restore_default(&dropped.collect::<Vec<_>>());
         self.come.retain(|signal| trapped.contains(signal));
         Ok(())
     }
@@ -197,7 +197,7 @@ impl Crew {
                 Step::Rest(until) => self.rest(until)?,
                 Step::Fork(slot) => match self.fork(slot)? {
                     Forked::InManager => {}
-                    Forked::InWorker(newborn) => return Ok(Kept::Newborn(newborn)),
+                    Forked::InWorker(newborn) => return Ok(Kept::ForkedChild(newborn)),
                 },
             }
         }
@@ -253,7 +253,7 @@ impl Crew {
 
     /// Waits until something happens or is due, at the latest until then; to
     /// [hear](Crew::hear) what has happened is the caller's next act.
-    pub(crate) fn rest(&mut self, until: Option<Moment>) -> Result<(), Error> {
+    pub(crate) fn rest(&mut self, until: Option<MonotonicTime>) -> Result<(), Error> {
         let due = self.rolling.iter().filter_map(Rolling::due);
         let mut until = until.into_iter().chain(due).min();
         let start = now();
@@ -270,7 +270,7 @@ impl Crew {
             self.board.disarm();
         }
         if doorbell.can_read() {
-            self.doorbell.hush();
+            self.doorbell.clear();
             self.listen_from = now() + DEAF;
         }
         // Where they tell by themselves, it does not take the signal, which a library may have taken.
@@ -326,8 +326,8 @@ impl Crew {
         self.staff.ordered(slot, owner, self.generation, time);
         let blocked = block_all()?;
         match fork() {
-            Ok(Fork::Child) => Ok(Forked::InWorker(Newborn { slot, owner, blocked })),
-            Ok(Fork::Parent(pid)) => {
+            Ok(ForkResult::Child) => Ok(Forked::InWorker(ForkedChild { slot, owner, blocked })),
+            Ok(ForkResult::Parent(pid)) => {
                 self.children.add(pid);
                 self.slots.insert(pid, slot);
                 drop(blocked);

@@ -111,7 +111,7 @@ pub enum Error {
     InWorker(#[from] InWorker),
     /// The system refuses, for good: other threads run in this process (they are named), for one.
     /// What it may grant later is tried again instead, see
-    /// [`err_respawn_interval`](crate::Builder::err_respawn_interval).
+    /// [`err_respawn_interval`](crate::PreforkBuilder::err_respawn_interval).
     #[error(transparent)]
     System(#[from] daemon_sys::Error),
 }

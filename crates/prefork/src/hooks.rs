@@ -3,7 +3,7 @@
 use std::fmt;
 use std::time::Duration;
 
-use daemon_core::{Cause, SlotNumber};
+use daemon_core::{ExitCause, SlotNumber};
 use daemon_sys::Pid;
 use daemon_sys::reap::Exit;
 
@@ -35,7 +35,7 @@ pub struct Reaped {
     /// How it ended; none if somebody else has reaped it.
     pub exit: Option<Exit>,
     /// Why it is gone.
-    pub cause: Cause,
+    pub cause: ExitCause,
     /// How long it lived.
     pub lived: Duration,
 }

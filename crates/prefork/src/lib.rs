@@ -6,7 +6,7 @@
 //! A *manager* forks *workers*, each a copy of the program as it stands, and replaces those that end.
 //! It has one thread and no runtime, so it may fork by itself; with other threads about it refuses,
 //! and names them. [`start`](Prefork::start) returns in the manager when a signal has come that is
-//! [trapped](Builder::trap_signals) and was passed on to the workers: on TERM the program waits for
+//! [trapped](PreforkBuilder::trap_signals) and was passed on to the workers: on TERM the program waits for
 //! them and ends, on HUP it loads its configuration anew and starts again, while the old workers
 //! finish what they have in hand. Each start is a *generation*.
 //!
@@ -23,7 +23,7 @@
 //! - **Everything is an event**: a worker that ends is replaced within a millisecond or so, and an
 //!   idle manager does not wake.
 //! - **A worker that fails** is replaced at once if it had lived for
-//!   [`err_respawn_interval`](Builder::err_respawn_interval), else when that has passed since its birth.
+//!   [`err_respawn_interval`](PreforkBuilder::err_respawn_interval), else when that has passed since its birth.
 //!   The other slots do not wait for it.
 //! - **A worker is told to leave** by a signal. It dies of it, or
 //!   [asks](Worker::should_stop) for it and leaves when it has done what it has in hand. When the
@@ -76,10 +76,10 @@
 //!
 //! | what | names |
 //! | --- | --- |
-//! | the manager | [`Prefork`], [`Builder`], [`Started`] |
+//! | the manager | [`Prefork`], [`PreforkBuilder`], [`Started`] |
 //! | signals | [`Signal`], [`Forward`] |
-//! | a worker, in its own process | [`Worker`], [`Wake`], [`Outcome`], [`STATUS_IDLE`], [`STATUS_NEXIST`] |
-//! | what hooks are told | [`Overview`], [`Reaped`], [`Cause`], [`Exit`], [`Pid`] |
+//! | a worker, in its own process | [`Worker`], [`Wake`], [`WorkerResult`], [`STATUS_IDLE`], [`STATUS_NEXIST`] |
+//! | what hooks are told | [`Overview`], [`Reaped`], [`ExitCause`], [`Exit`], [`Pid`] |
 //! | the scoreboard | [`Board`], [`SlotNumber`] |
 //! | what goes wrong | [`ConfigError`], [`Error`], [`InWorker`], [`StatusError`] |
 //!
@@ -92,7 +92,7 @@
 //! - One manager a process, since it sets the handlers of the signals it traps and of CHLD. A second one
 //!   is refused.
 //! - The manager's memory is the workers' too, until one of them writes to it: a large manager forks
-//!   slowly. `daemon-nursery` forks from a process that stays small, and `actix-daemon` has a runtime
+//!   slowly. `daemon-forkserver` forks from a process that stays small, and `actix-daemon` has a runtime
 //!   beside it.
 
 mod clock;
@@ -115,10 +115,10 @@ pub use error::{ConfigError, Error, InWorker, StatusError};
 pub use forward::Forward;
 pub use hooks::{Overview, Reaped};
 pub use manager::{Prefork, Started};
-pub use outcome::Outcome;
-pub use settings::Builder;
+pub use outcome::WorkerResult;
+pub use settings::PreforkBuilder;
 pub use worker::{STATUS_IDLE, STATUS_NEXIST, Wake, Worker};
 
-pub use daemon_core::{Board, Cause, SlotNumber};
+pub use daemon_core::{Board, ExitCause, SlotNumber};
 pub use daemon_sys::reap::Exit;
 pub use daemon_sys::{Pid, Signal};

@@ -11,9 +11,9 @@ use crate::clock::now;
 use crate::crew::{Crew, Kept};
 use crate::error::{ConfigError, Error, InWorker};
 use crate::forward::{Forward, Traps, decisive};
-use crate::outcome::Outcome;
+use crate::outcome::WorkerResult;
 use crate::reign::Reign;
-use crate::settings::{Builder, Paces, Size, checked_traps};
+use crate::settings::{Paces, PreforkBuilder, Size, checked_traps};
 use crate::status::status_of;
 use crate::worker::{STATUS_NEXIST, Worker};
 
@@ -48,12 +48,12 @@ pub enum Started {
 
 impl Prefork {
     /// Begins with the settings by default: 10 workers, TERM trapped.
-    pub fn builder() -> Builder {
-        Builder::default()
+    pub fn builder() -> PreforkBuilder {
+        PreforkBuilder::default()
     }
 
     pub(crate) fn assemble(
-        builder: Builder,
+        builder: PreforkBuilder,
         size: Size,
         file: Option<PathBuf>,
     ) -> Result<Prefork, ConfigError> {
@@ -70,7 +70,7 @@ impl Prefork {
 
     /// Forks workers, which each do `work`, replaces those that end, and returns in the manager when
     /// a trapped signal has come: the signal, which was passed on as
-    /// [`trap_signals`](Builder::trap_signals) says. The workers may still live then.
+    /// [`trap_signals`](PreforkBuilder::trap_signals) says. The workers may still live then.
     ///
     /// Each call is a generation: workers of earlier ones are replaced when they end, and count
     /// towards `max_workers` until then; how they end slows nothing. A signal that has come before
@@ -84,7 +84,10 @@ impl Prefork {
     ///
     /// If other threads run in this process: the error names them. If this process is a worker.
     /// Where the system refuses a fork for want of processes or memory, it is tried again.
-    pub fn start<O: Outcome>(&mut self, work: impl FnOnce(&Worker) -> O) -> Result<Signal, Error> {
+    pub fn start<O: WorkerResult>(
+        &mut self,
+        work: impl FnOnce(&Worker) -> O,
+    ) -> Result<Signal, Error> {
         match self.start_fork()? {
             Started::Manager(signal) => Ok(signal),
             Started::Worker(worker) => worker.live(work),
@@ -121,7 +124,7 @@ impl Prefork {
     pub fn start_fork(&mut self) -> Result<Started, Error> {
         let crew = self.role.manager("start workers")?;
         if let Some(company) = company()? {
-            return Err(Error::System(SystemError::Company(company)));
+            return Err(Error::System(SystemError::OtherThreads(company)));
         }
         self.signal_received = None;
         self.manager_pid = Pid::this();
@@ -130,7 +133,7 @@ impl Prefork {
                 self.signal_received = Some(signal);
                 Ok(Started::Manager(signal))
             }
-            Kept::Newborn(newborn) => match std::mem::replace(&mut self.role, Role::Worker) {
+            Kept::ForkedChild(newborn) => match std::mem::replace(&mut self.role, Role::Worker) {
                 Role::Manager(crew) => Ok(Started::Worker(crew.become_worker(newborn))),
                 Role::Worker => Err(InWorker { act: "become a worker" }.into()),
             },
@@ -144,7 +147,7 @@ impl Prefork {
     /// [received](Prefork::signal_received); but TERM, INT or QUIT, once received, is not undone by one
     /// that ends no service.
     ///
-    /// After [`grace`](Builder::grace), if that is set, those that were told to leave get KILL. One
+    /// After [`grace`](PreforkBuilder::grace), if that is set, those that were told to leave get KILL. One
     /// that nobody has told is waited for.
     ///
     /// # Errors
@@ -298,7 +301,7 @@ impl Prefork {
         crew.set_size(Size::Spare { min_spare_workers, max_spare_workers, max_workers })
     }
 
-    /// Changes [`spawn_interval`](Builder::spawn_interval).
+    /// Changes [`spawn_interval`](PreforkBuilder::spawn_interval).
     ///
     /// # Errors
     ///
@@ -309,7 +312,7 @@ impl Prefork {
         Ok(())
     }
 
-    /// Changes [`err_respawn_interval`](Builder::err_respawn_interval).
+    /// Changes [`err_respawn_interval`](PreforkBuilder::err_respawn_interval).
     ///
     /// # Errors
     ///
@@ -320,7 +323,7 @@ impl Prefork {
         Ok(())
     }
 
-    /// Changes [`trap_signals`](Builder::trap_signals). A signal that is trapped no more does what it
+    /// Changes [`trap_signals`](PreforkBuilder::trap_signals). A signal that is trapped no more does what it
     /// does by default.
     ///
     /// # Errors

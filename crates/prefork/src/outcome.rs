@@ -6,25 +6,25 @@ use slog::{Logger, error};
 
 /// What the closure of [`start`](crate::Prefork::start) may return: nothing, an exit code, or a
 /// result, whose error is logged and exits with 1.
-pub trait Outcome {
+pub trait WorkerResult {
     /// Tells the exit code, and logs why if it is a failure.
     fn exit_code(self, log: &Logger) -> i32;
 }
 
-impl Outcome for () {
+impl WorkerResult for () {
     fn exit_code(self, _: &Logger) -> i32 {
         0
     }
 }
 
 /// The code itself, of which the system keeps the lower 8 bits (exit(3)).
-impl Outcome for i32 {
+impl WorkerResult for i32 {
     fn exit_code(self, _: &Logger) -> i32 {
         self
     }
 }
 
-impl<O: Outcome, E: fmt::Display> Outcome for Result<O, E> {
+impl<O: WorkerResult, E: fmt::Display> WorkerResult for Result<O, E> {
     fn exit_code(self, log: &Logger) -> i32 {
         match self {
             Ok(outcome) => outcome.exit_code(log),
@@ -37,7 +37,7 @@ impl<O: Outcome, E: fmt::Display> Outcome for Result<O, E> {
 }
 
 /// For work that never returns.
-impl Outcome for std::convert::Infallible {
+impl WorkerResult for std::convert::Infallible {
     fn exit_code(self, _: &Logger) -> i32 {
         match self {}
     }

@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 use std::time::Duration;
 
-use daemon_core::{Generation, Moment, SlotNumber};
+use daemon_core::{Generation, MonotonicTime, SlotNumber};
 use daemon_sys::Signal;
 
 /// A worker by its place: a slot, and which of the slot's owners.
@@ -15,7 +15,7 @@ pub(crate) struct Rolling {
     signal: Signal,
     interval: Duration,
     left: VecDeque<Place>,
-    due: Moment,
+    due: MonotonicTime,
 }
 
 impl Rolling {
@@ -24,7 +24,7 @@ impl Rolling {
         signal: Signal,
         interval: Duration,
         workers: impl IntoIterator<Item = Place>,
-        now: Moment,
+        now: MonotonicTime,
     ) -> Rolling {
         Rolling { signal, interval, left: workers.into_iter().collect(), due: now }
     }
@@ -44,13 +44,17 @@ impl Rolling {
     }
 
     /// Tells when the next is due; none if none is left.
-    pub(crate) fn due(&self) -> Option<Moment> {
+    pub(crate) fn due(&self) -> Option<MonotonicTime> {
         (!self.left.is_empty()).then_some(self.due)
     }
 
     /// Takes the worker that is to get the signal now. One that is gone by now costs no wait: the
     /// next one that is alive gets it.
-    pub(crate) fn take(&mut self, now: Moment, is_alive: impl Fn(Place) -> bool) -> Option<Place> {
+    pub(crate) fn take(
+        &mut self,
+        now: MonotonicTime,
+        is_alive: impl Fn(Place) -> bool,
+    ) -> Option<Place> {
         if now < self.due {
             return None;
         }
@@ -72,8 +76,8 @@ mod tests {
         (SlotNumber::new(slot), Generation::new(1))
     }
 
-    fn at(seconds: u64) -> Moment {
-        Moment::from_since_boot(Duration::from_secs(seconds))
+    fn at(seconds: u64) -> MonotonicTime {
+        MonotonicTime::from_since_boot(Duration::from_secs(seconds))
     }
 
     fn rolling() -> Rolling {

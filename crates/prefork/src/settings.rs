@@ -47,7 +47,7 @@ impl Default for Paces {
 /// See the [crate's front page](crate).
 #[must_use = "it forks nothing before it is built and started"]
 #[derive(Debug)]
-pub struct Builder {
+pub struct PreforkBuilder {
     max_workers: u32,
     min_spare_workers: Option<u32>,
     max_spare_workers: Option<u32>,
@@ -60,9 +60,9 @@ pub struct Builder {
     pub(crate) log: Logger,
 }
 
-impl Default for Builder {
-    fn default() -> Builder {
-        Builder {
+impl Default for PreforkBuilder {
+    fn default() -> PreforkBuilder {
+        PreforkBuilder {
             max_workers: 10,
             min_spare_workers: None,
             max_spare_workers: None,
@@ -77,8 +77,8 @@ impl Default for Builder {
     }
 }
 
-impl Builder {
-    /// Sets how many workers there are; with [`min_spare_workers`](Builder::min_spare_workers), how
+impl PreforkBuilder {
+    /// Sets how many workers there are; with [`min_spare_workers`](PreforkBuilder::min_spare_workers), how
     /// many at most. 10 by default, at least 1.
     pub fn max_workers(mut self, workers: u32) -> Self {
         self.max_workers = workers;
@@ -87,7 +87,7 @@ impl Builder {
 
     /// Sets how many workers shall at least be idle, by the [status](crate::Worker::set_status) that
     /// they report: then there are as many workers as that takes, up to
-    /// [`max_workers`](Builder::max_workers). Not set by default: then there always are
+    /// [`max_workers`](PreforkBuilder::max_workers). Not set by default: then there always are
     /// `max_workers`. The original's class `SpareWorkers`, where it is mandatory.
     pub fn min_spare_workers(mut self, workers: u32) -> Self {
         self.min_spare_workers = Some(workers);
@@ -95,7 +95,7 @@ impl Builder {
     }
 
     /// Sets how many workers may be idle: those that are too many for a whole
-    /// [`heartbeat`](Builder::heartbeat) are told to leave. `max_workers` by default.
+    /// [`heartbeat`](PreforkBuilder::heartbeat) are told to leave. `max_workers` by default.
     pub fn max_spare_workers(mut self, workers: u32) -> Self {
         self.max_spare_workers = Some(workers);
         self
@@ -293,7 +293,7 @@ fn ends(setting: &'static str, signal: Signal) -> Result<(), ConfigError> {
 mod tests {
     use super::*;
 
-    fn refusal(builder: Builder) -> String {
+    fn refusal(builder: PreforkBuilder) -> String {
         builder.build().expect_err("refused").to_string()
     }
 

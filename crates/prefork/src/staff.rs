@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use daemon_core::{
-    Census, Dismissal, Generation, MAX_SLOTS, Moment, Pool, PoolRules, SlotNumber, Status,
+    Counts, Generation, MAX_SLOTS, MonotonicTime, Pool, PoolRules, SlotNumber, Status, StopReason,
 };
 use daemon_sys::{Pid, Signal};
 
@@ -19,13 +19,13 @@ const BREATH: Duration = Duration::from_millis(100);
 pub(crate) struct Staff {
     size: Sizing,
     paces: Paces,
-    census: Census,
+    census: Counts,
     desks: Vec<Option<Desk>>,
     /// Slots that may be taken, by when they may.
-    free: BTreeSet<(Moment, SlotNumber)>,
+    free: BTreeSet<(MonotonicTime, SlotNumber)>,
     idle: BTreeSet<SlotNumber>,
     /// When the next fork may be, by the interval between two.
-    next_fork: Moment,
+    next_fork: MonotonicTime,
 }
 
 /// The rule for how many.
@@ -45,7 +45,7 @@ pub(crate) struct Desk {
     /// Which start of the manager's it is of.
     pub(crate) generation: u32,
     /// When it was forked.
-    pub(crate) born: Moment,
+    pub(crate) born: MonotonicTime,
     /// Why and how it was told to go, if it was.
     pub(crate) dismissed: Option<Told>,
     counted: Status,
@@ -54,7 +54,7 @@ pub(crate) struct Desk {
 /// That a worker was told to go.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Told {
-    pub(crate) why: Dismissal,
+    pub(crate) why: StopReason,
     /// The signal that has told it.
     pub(crate) by: Signal,
 }
@@ -67,7 +67,7 @@ pub(crate) enum Step {
     /// These are to be told to go.
     Retire(Vec<SlotNumber>),
     /// Nothing until something happens, or until this moment.
-    Rest(Option<Moment>),
+    Rest(Option<MonotonicTime>),
 }
 
 /// What a worker's end means for its slot.
@@ -84,11 +84,11 @@ impl Staff {
         let mut staff = Staff {
             size: Sizing::new(size, paces),
             paces,
-            census: Census::default(),
+            census: Counts::default(),
             desks: vec![None; slots.min(MAX_SLOTS) as usize],
             free: BTreeSet::new(),
             idle: BTreeSet::new(),
-            next_fork: Moment::ZERO,
+            next_fork: MonotonicTime::ZERO,
         };
         staff.list_free();
         staff
@@ -98,7 +98,7 @@ impl Staff {
     pub(crate) fn set(&mut self, size: Size, paces: Paces) {
         self.size.set(size, paces);
         self.paces = paces;
-        self.next_fork = Moment::ZERO;
+        self.next_fork = MonotonicTime::ZERO;
         self.list_free();
     }
 
@@ -110,14 +110,14 @@ impl Staff {
         let free = (0..).map(SlotNumber::new).zip(&self.desks).take(most);
         self.free = free
             .filter(|(_, desk)| desk.is_none())
-            .map(|(slot, _)| (listed.get(&slot).copied().unwrap_or(Moment::ZERO), slot))
+            .map(|(slot, _)| (listed.get(&slot).copied().unwrap_or(MonotonicTime::ZERO), slot))
             .collect();
     }
 
     /// A new generation begins: that those before it failed holds no slot of its up. What the system
     /// has refused is still waited for.
     pub(crate) fn begin(&mut self) {
-        self.free = self.free.iter().map(|(_, slot)| (Moment::ZERO, *slot)).collect();
+        self.free = self.free.iter().map(|(_, slot)| (MonotonicTime::ZERO, *slot)).collect();
     }
 
     fn max_slots(&self) -> u32 {
@@ -147,29 +147,29 @@ impl Staff {
     }
 
     /// Says what is to be done next. It is asked again after it is done.
-    pub(crate) fn next(&mut self, now: Moment) -> Step {
+    pub(crate) fn next(&mut self, now: MonotonicTime) -> Step {
         let here = self.census.children();
         let too_many = (here - self.census.leaving()).saturating_sub(self.max_workers());
-        let (wanted, retire, look_again) = match &mut self.size {
+        let (wanted, retire, recheck_at) = match &mut self.size {
             Sizing::Fixed { max_workers } => (max_workers.saturating_sub(here), too_many, None),
             Sizing::Spare { pool } => {
                 let verdict = pool.decide(&self.census, now);
-                (verdict.fork, verdict.retire.max(too_many), verdict.look_again)
+                (verdict.fork, verdict.retire.max(too_many), verdict.recheck_at)
             }
         };
         if retire > 0 {
             return Step::Retire(self.least_wanted(retire as usize));
         }
         if wanted == 0 {
-            return Step::Rest(look_again);
+            return Step::Rest(recheck_at);
         }
         // There are fewer workers than may be, so one of the slots is free.
         let Some((from, slot)) = self.free.first().copied() else {
-            return Step::Rest(look_again);
+            return Step::Rest(recheck_at);
         };
         let from = from.max(self.next_fork);
         if now < from {
-            return Step::Rest(Some(look_again.map_or(from, |look| look.min(from))));
+            return Step::Rest(Some(recheck_at.map_or(from, |look| look.min(from))));
         }
         Step::Fork(slot)
     }
@@ -191,7 +191,7 @@ impl Staff {
         slot: SlotNumber,
         owner: Generation,
         generation: u32,
-        now: Moment,
+        now: MonotonicTime,
     ) {
         // It is the first of them, if it was asked for.
         match self.free.first().copied() {
@@ -215,8 +215,8 @@ impl Staff {
     }
 
     /// Notes that the system has refused: nobody is forked for a while.
-    pub(crate) fn refused(&mut self, slot: SlotNumber, now: Moment) {
-        self.leave(slot, Moment::ZERO);
+    pub(crate) fn refused(&mut self, slot: SlotNumber, now: MonotonicTime) {
+        self.leave(slot, MonotonicTime::ZERO);
         self.next_fork = now + self.paces.err_respawn_interval.max(BREATH);
     }
 
@@ -250,19 +250,19 @@ impl Staff {
     }
 
     /// Notes that a worker is gone and reaped.
-    pub(crate) fn gone(&mut self, slot: SlotNumber, end: End, now: Moment) {
+    pub(crate) fn gone(&mut self, slot: SlotNumber, end: End, now: MonotonicTime) {
         let Some(desk) = self.desk(slot) else {
             return;
         };
         let from = match end {
-            End::Good => Moment::ZERO,
+            End::Good => MonotonicTime::ZERO,
             End::Bad => desk.born + self.paces.err_respawn_interval,
         };
         // A slot that may be taken now stands in line by its number alone.
-        self.leave(slot, if now < from { from } else { Moment::ZERO });
+        self.leave(slot, if now < from { from } else { MonotonicTime::ZERO });
     }
 
-    fn leave(&mut self, slot: SlotNumber, from: Moment) {
+    fn leave(&mut self, slot: SlotNumber, from: MonotonicTime) {
         let left = self.desks.get_mut(slot.index()).and_then(Option::take);
         if let Some(desk) = left {
             self.census.moved(desk.counted, Status::Empty);

@@ -1,6 +1,6 @@
 //! A worker's status as one character.
 
-use daemon_core::{Entry, Label, Standing, Status};
+use daemon_core::{Entry, Label, Status, StatusKind};
 
 use crate::worker::{STATUS_IDLE, STATUS_NEXIST};
 
@@ -11,9 +11,9 @@ const ACTIVE: char = 'A';
 /// Tells a slot's status as the worker has set it.
 pub(crate) fn status_of(entry: &Entry) -> char {
     match entry.status.map(Status::standing) {
-        None | Some(Standing::Vacant) => STATUS_NEXIST,
-        Some(Standing::Starting | Standing::Idle | Standing::Leaving) => STATUS_IDLE,
-        Some(Standing::Busy) => match &entry.label {
+        None | Some(StatusKind::Vacant) => STATUS_NEXIST,
+        Some(StatusKind::Starting | StatusKind::Idle | StatusKind::Leaving) => STATUS_IDLE,
+        Some(StatusKind::Busy) => match &entry.label {
             Label::Text(text) => str::from_utf8(text.as_bytes())
                 .ok()
                 .and_then(|text| text.chars().next())

@@ -7,17 +7,17 @@ use std::os::fd::{AsFd, BorrowedFd};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use daemon_core::{Seat, SlotNumber, Status, Step};
-use daemon_sys::bell::Bell;
 use daemon_sys::fork::flush_c_streams;
 use daemon_sys::poll::{Interest, wait};
 use daemon_sys::process::{die_with_parent, exit_now};
-use daemon_sys::signals::Ears;
+use daemon_sys::signals::SignalListener;
+use daemon_sys::wakeup::Wakeup;
 use daemon_sys::{Pid, Signal};
 use slog::{Logger, crit, o};
 
 use crate::clock::now;
 use crate::error::StatusError;
-use crate::outcome::Outcome;
+use crate::outcome::WorkerResult;
 
 /// The status of a worker that waits for something to do. The original's `STATUS_IDLE`.
 pub const STATUS_IDLE: char = '_';
@@ -52,12 +52,12 @@ const EXIT_PANIC: i32 = 101;
 /// }
 /// ```
 pub struct Worker {
-    seat: Seat<Doorbell>,
+    seat: Seat<ParentWakeup>,
     generation: u32,
     manager: Pid,
     death_signal: Signal,
     hints: Vec<Signal>,
-    ears: Ears,
+    ears: SignalListener,
     heed: Cell<Heed>,
     log: Logger,
 }
@@ -81,20 +81,20 @@ enum Heed {
 
 /// What a worker is made of.
 #[derive(Debug)]
-pub(crate) struct Birth {
-    pub(crate) seat: Seat<Doorbell>,
+pub(crate) struct ChildStart {
+    pub(crate) seat: Seat<ParentWakeup>,
     pub(crate) generation: u32,
     pub(crate) manager: Pid,
     pub(crate) death_signal: Signal,
     /// The signals by which it hears that it shall leave.
     pub(crate) hints: Vec<Signal>,
-    pub(crate) ears: Ears,
+    pub(crate) ears: SignalListener,
     pub(crate) log: Logger,
 }
 
 impl Worker {
-    pub(crate) fn new(birth: Birth) -> Worker {
-        let Birth { seat, generation, manager, death_signal, hints, ears, log } = birth;
+    pub(crate) fn new(birth: ChildStart) -> Worker {
+        let ChildStart { seat, generation, manager, death_signal, hints, ears, log } = birth;
         let heed = Cell::new(Heed::NotYet);
         Worker { seat, generation, manager, death_signal, hints, ears, heed, log }
     }
@@ -118,7 +118,7 @@ impl Worker {
     }
 
     /// Asks the kernel anew for the signal that comes when the manager ends
-    /// ([`death_signal`](crate::Builder::death_signal)). A worker does so after it has changed its user
+    /// ([`death_signal`](crate::PreforkBuilder::death_signal)). A worker does so after it has changed its user
     /// or group, since the kernel drops it then (prctl(2), `PR_SET_PDEATHSIG`). Elsewhere than on Linux
     /// it only looks whether the manager is still there.
     ///
@@ -136,16 +136,16 @@ impl Worker {
     /// [Stopping](Worker#stopping). Later ones make no system call.
     #[must_use]
     pub fn should_stop(&self) -> bool {
-        self.heed();
-        self.ears.has_come()
+        self.listen();
+        self.ears.is_pending()
     }
 
-    fn heed(&self) {
+    fn listen(&self) {
         match self.heed.replace(Heed::Heeds) {
             Heed::Heeds => {}
             // They are signals that a manager can trap or send, so they can be handled; of KILL
             // nobody hears.
-            Heed::NotYet => drop(self.ears.heed(&self.hints)),
+            Heed::NotYet => drop(self.ears.handle(&self.hints)),
         }
     }
 
@@ -181,7 +181,7 @@ impl Worker {
         let fds = [(self.as_fd(), Interest::Read), (descriptor.as_fd(), Interest::Read)];
         let [stop, _ready] = wait(&fds, None)?;
         // The signal may have come after the one was looked at and before the other was.
-        Ok(if stop.is_quiet() && !self.ears.has_come() { Wake::Ready } else { Wake::Stop })
+        Ok(if stop.is_quiet() && !self.ears.is_pending() { Wake::Ready } else { Wake::Stop })
     }
 
     /// Says what the worker does, in one character of its choice: it is active then. With
@@ -231,7 +231,7 @@ impl Worker {
     }
 
     /// Does the work, and ends with what it returns.
-    pub(crate) fn live<O: Outcome>(self, work: impl FnOnce(&Worker) -> O) -> ! {
+    pub(crate) fn live<O: WorkerResult>(self, work: impl FnOnce(&Worker) -> O) -> ! {
         let code = match catch_unwind(AssertUnwindSafe(|| work(&self))) {
             Ok(outcome) => outcome.exit_code(&self.log.new(o!("slot" => self.slot().get()))),
             Err(_told_on_stderr) => {
@@ -248,7 +248,7 @@ impl Worker {
 /// [`should_stop`](Worker::should_stop).
 impl AsFd for Worker {
     fn as_fd(&self) -> BorrowedFd<'_> {
-        self.heed();
+        self.listen();
         self.ears.as_fd()
     }
 }
@@ -265,10 +265,10 @@ impl fmt::Debug for Worker {
 
 /// The bell on which a worker's report wakes a manager that sleeps.
 #[derive(Debug)]
-pub(crate) struct Doorbell(pub(crate) Bell);
+pub(crate) struct ParentWakeup(pub(crate) Wakeup);
 
-impl daemon_core::Bell for Doorbell {
-    fn ring(&self) {
-        self.0.ring();
+impl daemon_core::WakeParent for ParentWakeup {
+    fn wake(&self) {
+        self.0.wake();
     }
 }

@@ -8,7 +8,7 @@ use actix::{
     Actor, ActorContext, ActorFutureExt, Addr, AsyncContext, Context, Handler, MessageResult,
     Recipient, ResponseFuture, SpawnHandle, System,
 };
-use daemon_core::Moment;
+use daemon_core::MonotonicTime;
 use futures::channel::oneshot;
 use futures::future::join_all;
 use slog::{Logger, debug, error, info, o, warn};
@@ -49,7 +49,7 @@ pub struct ServiceActor {
     pub(crate) master: Master,
     last_call: Vec<Recipient<ServiceState>>,
     waiting: Vec<oneshot::Sender<u32>>,
-    timer: Option<(Moment, SpawnHandle)>,
+    timer: Option<(MonotonicTime, SpawnHandle)>,
     begun: Instant,
     /// The state that the log was told of last.
     logged: Option<Stage>,
@@ -95,8 +95,8 @@ impl ServiceActor {
         }))
     }
 
-    fn now(&self) -> Moment {
-        Moment::from_since_boot(self.begun.elapsed())
+    fn now(&self) -> MonotonicTime {
+        MonotonicTime::from_since_boot(self.begun.elapsed())
     }
 
     fn recipient(&self, call: &Call) -> Option<Recipient<ServiceState>> {

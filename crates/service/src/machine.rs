@@ -4,7 +4,7 @@ mod acts;
 
 use std::time::Duration;
 
-use daemon_core::Moment;
+use daemon_core::MonotonicTime;
 
 use crate::callback::{Callback, Wants};
 use crate::control::{Control, Refused};
@@ -19,7 +19,7 @@ struct Asked {
     number: u64,
     callback: Callback,
     unanswered: Vec<Listener>,
-    again: Moment,
+    again: MonotonicTime,
 }
 
 /// The machine.
@@ -63,7 +63,7 @@ impl Machine {
     }
 
     /// Begins.
-    pub fn begin(&mut self, now: Moment) -> Vec<Act> {
+    pub fn begin(&mut self, now: MonotonicTime) -> Vec<Act> {
         let mut acts = Vec::new();
         self.ask(Callback::NotReady, now, &mut acts);
         acts
@@ -89,12 +89,12 @@ impl Machine {
 
     /// When somebody is to be called again.
     #[must_use]
-    pub fn next_wake(&self) -> Option<Moment> {
+    pub fn next_wake(&self) -> Option<MonotonicTime> {
         self.asked.as_ref().map(|asked| asked.again)
     }
 
     /// Takes in a listener who is told of all states. It is asked what the others are being asked.
-    pub fn register(&mut self, now: Moment) -> (Listener, Vec<Act>) {
+    pub fn register(&mut self, now: MonotonicTime) -> (Listener, Vec<Act>) {
         self.registered += 1;
         let listener = Listener(self.registered);
         self.listeners.retain(|(known, _wants)| *known != Listener::AWAITED);
@@ -115,7 +115,7 @@ impl Machine {
     }
 
     /// A listener is gone: nobody waits for its answer.
-    pub fn lost(&mut self, listener: Listener, now: Moment) -> Vec<Act> {
+    pub fn lost(&mut self, listener: Listener, now: MonotonicTime) -> Vec<Act> {
         let mut acts = Vec::new();
         self.listeners.retain(|(known, _wants)| *known != listener);
         self.answered_by(listener, now, &mut acts);
@@ -127,7 +127,7 @@ impl Machine {
     /// # Errors
     ///
     /// [`Refused`] if it does not fit the state; nothing changes then.
-    pub fn control(&mut self, control: Control, now: Moment) -> Result<Vec<Act>, Refused> {
+    pub fn control(&mut self, control: Control, now: MonotonicTime) -> Result<Vec<Act>, Refused> {
         let mut acts = Vec::new();
         match self.stage.respond(control) {
             Response::Enter(stage) => {
@@ -169,7 +169,7 @@ impl Machine {
         &mut self,
         ticket: Option<Ticket>,
         delay: Option<Duration>,
-        now: Moment,
+        now: MonotonicTime,
     ) -> (Answered, Vec<Act>) {
         let mut acts = Vec::new();
         let listener = ticket.map_or(Listener::CALLBACKS, |ticket| ticket.listener);
@@ -199,7 +199,7 @@ impl Machine {
     /// # Errors
     ///
     /// [`IllegalState`] if it is no successor; nothing changes then.
-    pub fn set(&mut self, setting: Setting, now: Moment) -> Result<Vec<Act>, IllegalState> {
+    pub fn set(&mut self, setting: Setting, now: MonotonicTime) -> Result<Vec<Act>, IllegalState> {
         let Setting { stage, wait_hint, checkpoint, exit_code } = setting;
         let mut acts = Vec::new();
         if stage != self.stage {
@@ -229,7 +229,7 @@ impl Machine {
     }
 
     /// The time has come to call those again who have not answered.
-    pub fn tick(&mut self, now: Moment) -> Vec<Act> {
+    pub fn tick(&mut self, now: MonotonicTime) -> Vec<Act> {
         let mut acts = Vec::new();
         let Some(asked) = &mut self.asked else { return acts };
         if now < asked.again {
@@ -256,7 +256,7 @@ impl Machine {
     }
 
     /// Asks all who want this callback. What was asked before needs no answer any more.
-    fn ask(&mut self, callback: Callback, now: Moment, acts: &mut Vec<Act>) {
+    fn ask(&mut self, callback: Callback, now: MonotonicTime, acts: &mut Vec<Act>) {
         self.calls += 1;
         let number = self.calls;
         let unanswered = self.who_wants(callback);
@@ -271,7 +271,12 @@ impl Machine {
         self.move_on_if_answered(now, acts);
     }
 
-    fn answered_by(&mut self, listener: Listener, now: Moment, acts: &mut Vec<Act>) -> Answered {
+    fn answered_by(
+        &mut self,
+        listener: Listener,
+        now: MonotonicTime,
+        acts: &mut Vec<Act>,
+    ) -> Answered {
         let Some(asked) = &mut self.asked else { return Answered::Late };
         asked.unanswered.retain(|unanswered| *unanswered != listener);
         self.move_on_if_answered(now, acts);
@@ -279,7 +284,7 @@ impl Machine {
     }
 
     /// Goes where the answers lead, once all are there.
-    fn move_on_if_answered(&mut self, now: Moment, acts: &mut Vec<Act>) {
+    fn move_on_if_answered(&mut self, now: MonotonicTime, acts: &mut Vec<Act>) {
         let Some(asked) = self.asked.take_if(|asked| asked.unanswered.is_empty()) else { return };
         match asked.callback {
             Callback::Shutdown => self.ask(Callback::StopPending, now, acts),
@@ -308,7 +313,7 @@ impl Machine {
         acts.push(Act::Report(self.status()));
     }
 
-    fn enter(&mut self, stage: Stage, now: Moment, acts: &mut Vec<Act>) {
+    fn enter(&mut self, stage: Stage, now: MonotonicTime, acts: &mut Vec<Act>) {
         self.arrive(stage, acts);
         match stage {
             Stage::Stopped => {

@@ -16,7 +16,7 @@ use std::io::{self, PipeReader, PipeWriter, Read, Write};
 use std::os::fd::AsFd;
 
 use crate::error::{Error, Result};
-use crate::fork::{Fork, company, flush_c_streams, fork};
+use crate::fork::{ForkResult, company, flush_c_streams, fork};
 use crate::poll::{Interest, wait};
 use crate::process::{Pid, Signal, exit_now};
 use crate::reap::{Exit, reap, wait_for};
@@ -73,28 +73,28 @@ impl Readiness {
 ///
 /// # Errors
 ///
-/// In the launching process, before anything was done: [`Error::Company`] if there are other
+/// In the launching process, before anything was done: [`Error::OtherThreads`] if there are other
 /// threads, [`Error::Os`] if the system can't fork or has no descriptor left. In the daemon: if there is
 /// no `/dev/null`; the error is then told to the launcher as well.
 pub fn detach() -> Result<Readiness> {
     if let Some(company) = company()? {
-        return Err(Error::Company(company));
+        return Err(Error::OtherThreads(company));
     }
     let (ear, wire) = io::pipe().map_err(|error| Error::os("open a pipe to detach by", error))?;
     flush_c_streams();
     // What can't be flushed now would only be written twice.
     let _ = io::stdout().flush();
     match fork()? {
-        Fork::Parent(go_between) => launcher(go_between),
-        Fork::Child => {
+        ForkResult::Parent(go_between) => launcher(go_between),
+        ForkResult::Child => {
             // A new child leads no group, so it may always open a session (setsid(2)).
             let _ = nix::unistd::setsid();
             match fork() {
-                Ok(Fork::Parent(daemon)) => {
+                Ok(ForkResult::Parent(daemon)) => {
                     drop(wire);
                     exit_now(go_between(ear, daemon));
                 }
-                Ok(Fork::Child) => daemon(wire),
+                Ok(ForkResult::Child) => daemon(wire),
                 Err(error) => {
                     tell(&error.to_string());
                     exit_now(1);
@@ -161,7 +161,7 @@ fn verdict(mut ear: PipeReader, daemon: Pid) -> Result<Option<String>> {
         } else {
             wait(&[queue], None)?;
         }
-        children.hush()?;
+        children.clear()?;
     }
 }
 

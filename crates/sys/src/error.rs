@@ -4,7 +4,7 @@ use std::fmt;
 use std::io;
 use std::path::PathBuf;
 
-use crate::fork::Company;
+use crate::fork::OtherThreads;
 use crate::process::Pid;
 
 /// Result of a call on the operating system.
@@ -18,7 +18,7 @@ pub type Result<T> = std::result::Result<T, Error>;
 #[non_exhaustive]
 pub enum Error {
     /// A system call failed.
-    #[error("cannot {act}: {}", Cause(.source))]
+    #[error("cannot {act}: {}", ExitCause(.source))]
     Os {
         /// What was tried, with its object: `open log file /var/log/x.log`.
         act: String,
@@ -27,7 +27,7 @@ pub enum Error {
     },
     /// The process has other threads, so a fork would copy locks that nobody ever releases.
     #[error("{0}")]
-    Company(Company),
+    OtherThreads(OtherThreads),
     /// The act is root's alone.
     #[error("cannot {act}: only root may, and this process runs as uid {uid}")]
     NotRoot {
@@ -148,9 +148,9 @@ impl Error {
 }
 
 /// Writes a system error as a lowercase fragment: `permission denied`.
-struct Cause<'a>(&'a io::Error);
+struct ExitCause<'a>(&'a io::Error);
 
-impl fmt::Display for Cause<'_> {
+impl fmt::Display for ExitCause<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Some(number) = self.0.raw_os_error() else {
             return self.0.fmt(f);

@@ -35,7 +35,7 @@ const LEAVING: Duration = Duration::from_millis(5);
 /// Which of the two processes this is, after a fork.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[must_use]
-pub enum Fork {
+pub enum ForkResult {
     /// The process that forked; here is its new child's pid.
     Parent(Pid),
     /// The new process.
@@ -53,12 +53,12 @@ pub struct Thread {
 
 /// The other threads that stand in the way of a fork.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Company {
+pub struct OtherThreads {
     /// Who they are. Empty if the system tells that there are some, but not which.
     pub threads: Vec<Thread>,
 }
 
-impl fmt::Display for Company {
+impl fmt::Display for OtherThreads {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.threads.len() {
             0 => return f.write_str("refusing to fork: other threads are running"),
@@ -81,7 +81,7 @@ impl fmt::Display for Company {
 ///
 /// # Errors
 ///
-/// - [`Error::Company`] if the process has another thread, named in the error.
+/// - [`Error::OtherThreads`] if the process has another thread, named in the error.
 /// - [`Error::Os`] if the system can't: [`Error::is_shortage`] tells whether it may later. Also if
 ///   the threads can't be counted, on Linux if neither `/proc` nor unshare(2) is at hand: not
 ///   knowing is no leave to fork.
@@ -101,18 +101,18 @@ impl fmt::Display for Company {
 /// # }
 /// ```
 #[inline]
-pub fn fork() -> Result<Fork> {
+pub fn fork() -> Result<ForkResult> {
     if let Some(company) = company()? {
-        return Err(Error::Company(company));
+        return Err(Error::OtherThreads(company));
     }
     // SAFETY: fork's condition is that the child of a process with several threads calls only
     // async-signal-safe functions. This process has one thread, counted just above, and nobody but
     // that thread, which is here, could start a second.
     match unsafe { libc::fork() } {
         -1 => Err(Error::last("fork")),
-        0 => Ok(Fork::Child),
+        0 => Ok(ForkResult::Child),
         child => match Pid::from_raw(child) {
-            Some(pid) => Ok(Fork::Parent(pid)),
+            Some(pid) => Ok(ForkResult::Parent(pid)),
             None => Err(Error::os("fork", io::Error::other("the child has no number"))),
         },
     }
@@ -125,7 +125,7 @@ pub fn fork() -> Result<Fork> {
 /// # Errors
 ///
 /// If the threads can't be counted.
-pub fn company() -> Result<Option<Company>> {
+pub fn company() -> Result<Option<OtherThreads>> {
     if platform::is_alone()? {
         return Ok(None);
     }
@@ -136,7 +136,7 @@ pub fn company() -> Result<Option<Company>> {
             return Ok(None);
         }
     }
-    Ok(Some(Company { threads: platform::others() }))
+    Ok(Some(OtherThreads { threads: platform::others() }))
 }
 
 /// Writes out all buffers of C's `stdio`, so that a fork does not make two copies of what a C
@@ -150,10 +150,10 @@ pub fn flush_c_streams() {
 mod tests {
     use super::*;
 
-    fn company_of(names: &[&str]) -> Company {
+    fn company_of(names: &[&str]) -> OtherThreads {
         let thread =
             |(i, name): (usize, &&str)| Thread { tid: 12 + i as i32, name: (*name).into() };
-        Company { threads: names.iter().enumerate().map(thread).collect() }
+        OtherThreads { threads: names.iter().enumerate().map(thread).collect() }
     }
 
     #[test]

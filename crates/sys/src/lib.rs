@@ -1,7 +1,7 @@
 //! What a forking daemon asks of the operating system, one system call a wrapper.
 //!
 //! All unsafe code of the workspace is here, each block one call with the reason why it is sound;
-//! what is above sees values: a [`Pid`] that can't be 0, a [`Fork`](fork::Fork) that is one of two
+//! what is above sees values: a [`Pid`] that can't be 0, a [`ForkResult`](fork::Fork) that is one of two
 //! processes, [`Blocked`](signals::Blocked) signals that are unblocked when the value goes.
 //!
 //! # Limitations
@@ -38,14 +38,13 @@
 //! | rooms | for |
 //! | --- | --- |
 //! | [`fork`](mod@fork), [`reap`], [`process`], [`pidfd`] | children: to make, take, signal and hold them |
-//! | [`signals`], [`poll`], [`bell`], [`clock`] | loops: what to wait for, and for how long |
+//! | [`signals`], [`poll`], [`wakeup`], [`clock`] | loops: what to wait for, and for how long |
 //! | [`link`], [`memfd`], [`shared`] | what two processes share |
 //! | [`trace`] | where another process is, told by itself |
 //! | [`detach`](mod@detach), [`stdio`], [`pidfile`], [`privileges`], [`limits`], [`title`] | the housework of a launch |
 //! | [`listen`], [`socketfile`], [`fds`] | sockets that stop in order, a Unix socket at its place, descriptors that are open |
 //! | [`error`] | what goes wrong |
 
-pub mod bell;
 pub mod clock;
 pub mod detach;
 pub mod error;
@@ -69,6 +68,7 @@ pub mod socketfile;
 pub mod stdio;
 pub mod title;
 pub mod trace;
+pub mod wakeup;
 #[cfg(feature = "tokio")]
 pub mod watch;
 

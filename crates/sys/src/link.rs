@@ -18,7 +18,7 @@ use linux as platform;
 #[cfg(any(not(target_os = "linux"), plain_means))]
 use plain as platform;
 
-/// The most descriptors that [`End::send`] takes in one call. Linux's own limit is 253 (unix(7)).
+/// The most descriptors that [`LinkEnd::send`] takes in one call. Linux's own limit is 253 (unix(7)).
 pub const FDS_MAX: usize = 64;
 
 /// Room for a control message of `FDS_MAX` descriptors and its header, in units that have the
@@ -30,7 +30,7 @@ type Control = [u64; (FDS_MAX * size_of::<RawFd>() + 64) / size_of::<u64>()];
 /// Nonblocking, and closed by an exec. Dropped, it tells the other end that nobody is here any
 /// more, unless a forked process holds a copy: close what a child must not keep.
 #[derive(Debug)]
-pub struct End {
+pub struct LinkEnd {
     socket: OwnedFd,
 }
 
@@ -39,12 +39,12 @@ pub struct End {
 /// # Errors
 ///
 /// If no descriptors are left.
-pub fn pair() -> Result<(End, End)> {
+pub fn pair() -> Result<(LinkEnd, LinkEnd)> {
     let make = || {
         let (one, other) = UnixStream::pair()?;
         one.set_nonblocking(true)?;
         other.set_nonblocking(true)?;
-        Ok((End::from(OwnedFd::from(one)), End::from(OwnedFd::from(other))))
+        Ok((LinkEnd::from(OwnedFd::from(one)), LinkEnd::from(OwnedFd::from(other))))
     };
     make().map_err(|error: io::Error| Error::os("open a link", error))
 }
@@ -55,12 +55,12 @@ pub fn pair() -> Result<(End, End)> {
 /// # Errors
 ///
 /// If the other end is gone already.
-pub fn shut(end: &End) -> Result<()> {
+pub fn shut(end: &LinkEnd) -> Result<()> {
     use nix::sys::socket::{Shutdown, shutdown};
     shutdown(end.raw(), Shutdown::Write).map_err(|errno| Error::os("shut a link", errno))
 }
 
-impl End {
+impl LinkEnd {
     /// Sends bytes, and with the first of them copies of these descriptors; returns how many bytes
     /// went.
     ///
@@ -204,21 +204,21 @@ fn take(message: &libc::msghdr, fds: &mut VecDeque<OwnedFd>) -> io::Result<()> {
     Ok(())
 }
 
-impl AsFd for End {
+impl AsFd for LinkEnd {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.socket.as_fd()
     }
 }
 
 /// Takes a stream socket of the Unix family that is nonblocking already.
-impl From<OwnedFd> for End {
-    fn from(socket: OwnedFd) -> End {
-        End { socket }
+impl From<OwnedFd> for LinkEnd {
+    fn from(socket: OwnedFd) -> LinkEnd {
+        LinkEnd { socket }
     }
 }
 
-impl From<End> for OwnedFd {
-    fn from(end: End) -> OwnedFd {
+impl From<LinkEnd> for OwnedFd {
+    fn from(end: LinkEnd) -> OwnedFd {
         end.socket
     }
 }
@@ -229,7 +229,7 @@ mod tests {
 
     use super::*;
 
-    fn receive(end: &End, room: usize) -> (Vec<u8>, VecDeque<OwnedFd>) {
+    fn receive(end: &LinkEnd, room: usize) -> (Vec<u8>, VecDeque<OwnedFd>) {
         let (mut buf, mut fds) = (vec![0; room], VecDeque::new());
         let length = end.receive(&mut buf, &mut fds).expect("something came");
         buf.truncate(length);

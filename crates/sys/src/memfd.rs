@@ -11,7 +11,7 @@ use nix::sys::uio::pread;
 use crate::error::{Error, Result};
 
 mod area;
-pub use area::Area;
+pub use area::MemorySegment;
 
 #[cfg(all(any(target_os = "linux", target_os = "freebsd"), not(plain_means)))]
 mod sealed;

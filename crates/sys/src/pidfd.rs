@@ -20,19 +20,19 @@ use plain as platform;
 /// On Linux it is a pidfd (pidfd_open(2)). Elsewhere it is the number alone, with the risk that
 /// brings, and its descriptor is never readable.
 #[derive(Debug)]
-pub struct Handle {
+pub struct PidFd {
     pid: Pid,
     hold: platform::Hold,
 }
 
-impl Handle {
+impl PidFd {
     /// Opens a handle on the process that has this pid now.
     ///
     /// # Errors
     ///
     /// `ESRCH` if there is none.
-    pub fn open(pid: Pid) -> Result<Handle> {
-        platform::Hold::open(pid).map(|hold| Handle { pid, hold })
+    pub fn open(pid: Pid) -> Result<PidFd> {
+        platform::Hold::open(pid).map(|hold| PidFd { pid, hold })
     }
 
     /// Returns the pid that it was opened by.
@@ -62,7 +62,7 @@ impl Handle {
 }
 
 /// The descriptor is readable when the process has ended.
-impl AsFd for Handle {
+impl AsFd for PidFd {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.hold.as_fd()
     }
@@ -78,7 +78,7 @@ mod tests {
     fn a_process_that_has_ended_is_gone_and_can_be_signalled_no_more() {
         let mut child = Command::new("sleep").arg("60").spawn().expect("sleep starts");
         let pid = Pid::from_raw(child.id() as i32).expect("a pid");
-        let handle = Handle::open(pid).expect("opens");
+        let handle = PidFd::open(pid).expect("opens");
         assert!(!handle.is_gone().expect("answers"));
         assert_eq!(handle.signal(Signal::Kill).expect("ours"), Sent::Delivered);
         child.wait().expect("reaped");
@@ -89,7 +89,7 @@ mod tests {
     #[test]
     fn nobody_can_be_held() {
         let nobody = Pid::from_raw(i32::MAX).expect("positive");
-        let error = Handle::open(nobody).expect_err("refused");
+        let error = PidFd::open(nobody).expect_err("refused");
         assert_eq!(error.to_string(), "cannot hold process 2147483647: no such process");
     }
 }

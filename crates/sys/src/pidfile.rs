@@ -14,7 +14,7 @@ use crate::process::Pid;
 /// A pid file that this process has locked.
 ///
 /// Processes forked from now on share the lock, and hold it as long as they have their copy: each
-/// calls [`let_go`](PidFile::let_go), or a daemon that died can't be started anew. Dropped, it
+/// calls [`close`](PidFile::close), or a daemon that died can't be started anew. Dropped, it
 /// stays where it is, with its lock gone.
 #[derive(Debug)]
 pub struct PidFile {
@@ -86,7 +86,7 @@ impl PidFile {
     }
 
     /// Closes this process's copy; the lock stays with the others that have one.
-    pub fn let_go(self) {
+    pub fn close(self) {
         drop(self);
     }
 

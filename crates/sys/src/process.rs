@@ -196,7 +196,7 @@ pub enum Sent {
 /// Sends a signal to a process.
 ///
 /// A pid is only safe to signal while its number can't be used again: by its parent, before it
-/// reaps it. For any other process use [`Handle`](crate::pidfd::Handle).
+/// reaps it. For any other process use [`PidFd`](crate::pidfd::Handle).
 ///
 /// # Errors
 ///

@@ -7,7 +7,7 @@ mod table;
 use std::io;
 use std::path::PathBuf;
 
-use crate::fork::{Company, Thread};
+use crate::fork::{OtherThreads, Thread};
 use crate::{Error, Pid};
 
 fn denied() -> io::Error {
@@ -18,7 +18,7 @@ sentences! {
     a_call: Error {
         Error::Os { .. } => Error::os("open log file /var/log/x.log", denied()),
             "cannot open log file /var/log/x.log: permission denied";
-        Error::Company(_) => Error::Company(Company {
+        Error::OtherThreads(_) => Error::OtherThreads(OtherThreads {
                 threads: vec![Thread { tid: 12, name: "logger".to_owned() }],
             }),
             "refusing to fork: 1 other thread is running: \"logger\" (tid 12)";

@@ -4,12 +4,12 @@
 //! Nothing here runs a program's code in a signal handler.
 
 mod action;
-mod ears;
+mod listener;
 mod mask;
 mod queue;
 
 pub(crate) use action::handle_with_context;
 pub use action::{ignore, restore_all_defaults, restore_default};
-pub use ears::Ears;
+pub use listener::SignalListener;
 pub use mask::{Blocked, block_all, unblock};
 pub use queue::SignalQueue;

@@ -27,7 +27,7 @@ use plain as platform;
 /// ```
 #[derive(Debug)]
 pub struct Title {
-    area: platform::Area,
+    area: platform::MemorySegment,
 }
 
 impl Title {
@@ -39,7 +39,7 @@ impl Title {
     /// run, gets a title that is not shown.
     #[must_use]
     pub fn claim() -> Title {
-        Title { area: platform::Area::claim() }
+        Title { area: platform::MemorySegment::claim() }
     }
 
     /// Shows this title, cut at a zero byte and at [`capacity`](Title::capacity). It copies bytes

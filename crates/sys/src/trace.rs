@@ -21,11 +21,11 @@ use std::sync::atomic::{AtomicPtr, Ordering};
 use libc::{c_int, siginfo_t};
 use nix::errno::Errno;
 
-use crate::bell::Bell;
 use crate::error::{Error, Result};
 use crate::process::{Pid, Signal};
 use crate::shared;
 use crate::signals::handle_with_context;
+use crate::wakeup::Wakeup;
 
 mod page;
 mod symbols;
@@ -88,7 +88,7 @@ pub use symbols::{Frame, symbolise};
 #[derive(Debug)]
 pub struct Inquiry {
     page: &'static Page,
-    bell: Bell,
+    bell: Wakeup,
 }
 
 impl Inquiry {
@@ -103,7 +103,7 @@ impl Inquiry {
             let (object, why) = ("a page for backtraces".into(), "it is not one".into());
             return Err(Error::Layout { object, why });
         };
-        Ok(Inquiry { page, bell: Bell::new()? })
+        Ok(Inquiry { page, bell: Wakeup::new()? })
     }
 
     /// Has this process, and all that it forks from now on, answer when it is asked: installs the
@@ -148,7 +148,7 @@ extern "C" fn answer(_: c_int, _: *mut siginfo_t, context: *mut c_void) {
     if let Some(mut writer) = witness.page.take_up(std::process::id()) {
         platform::walk(context, |address| writer.add(address));
         writer.finish();
-        witness.bell.ring();
+        witness.bell.wake();
     }
     Errno::set_raw(errno);
 }
@@ -160,7 +160,7 @@ extern "C" fn answer(_: c_int, _: *mut siginfo_t, context: *mut c_void) {
 #[derive(Debug)]
 pub struct Asker {
     page: &'static Page,
-    bell: Bell,
+    bell: Wakeup,
     last: u32,
 }
 
@@ -174,7 +174,7 @@ impl Asker {
         // Zero is the page's number before the first question.
         self.last = self.last.checked_add(1).unwrap_or(1);
         self.page.ask(self.last, pid.as_raw().unsigned_abs());
-        self.bell.hush();
+        self.bell.clear();
         Question { number: self.last, pid }
     }
 
@@ -189,8 +189,8 @@ impl Asker {
     }
 
     /// Silences the bell. Take after it, not before.
-    pub fn hush(&self) {
-        self.bell.hush();
+    pub fn clear(&self) {
+        self.bell.clear();
     }
 }
 

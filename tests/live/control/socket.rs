@@ -117,8 +117,8 @@ fn nobody_but_the_parent_holds_the_socket() {
         assert!(!inode.is_empty(), "{place} in {list}");
         let holds = |process: Process| sockets(process).iter().any(|open| inode.contains(open));
         assert!(holds(daemon.parent()));
-        let nursery = daemon.nursery();
-        for process in std::iter::once(nursery).chain(nursery.children()) {
+        let fork_server = daemon.fork_server();
+        for process in std::iter::once(fork_server).chain(fork_server.children()) {
             assert!(!holds(process), "{} holds it", process.title());
         }
     }

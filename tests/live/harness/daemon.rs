@@ -19,7 +19,7 @@ use super::process::Process;
 const FAREWELL: Duration = Duration::from_secs(60);
 
 /// How each process that the warden has reaped has ended: `code 0`, `signal SIGKILL`. Children of
-/// the nursery are the nursery's to reap, and not in it.
+/// the fork server are the fork server's to reap, and not in it.
 pub(crate) type Ended = BTreeMap<Process, String>;
 
 /// A place at a parent's desk.
@@ -119,7 +119,7 @@ impl Daemon {
 
     /// Before its title says so, it may be one that detaches. Without actix there is no title.
     fn is_parent(&self, process: Process) -> bool {
-        self.name == "nursery_only" || process.title().contains(": parent")
+        self.name == "forkserver_only" || process.title().contains(": parent")
     }
 
     /// The parent, while it lives.
@@ -128,28 +128,28 @@ impl Daemon {
         until("there is a parent", || self.find_parent())
     }
 
-    /// The nursery: the child of the parent that leads its own group.
+    /// The fork server: the child of the parent that leads its own group.
     #[track_caller]
-    pub(crate) fn nursery(&self) -> Process {
+    pub(crate) fn fork_server(&self) -> Process {
         let parent = self.parent();
-        until("there is a nursery", || {
+        until("there is a fork server", || {
             let mut children = parent.children().into_iter();
             children.find(|child| child.group() == Some(child.0))
         })
     }
 
-    /// The children of the nursery.
+    /// The children of the fork server.
     #[track_caller]
     pub(crate) fn children(&self) -> Vec<Process> {
-        self.nursery().children()
+        self.fork_server().children()
     }
 
     /// Waits until there are so many children, and returns them.
     #[track_caller]
     pub(crate) fn until_children(&self, count: usize) -> Vec<Process> {
-        let nursery = self.nursery();
+        let fork_server = self.fork_server();
         until(&format!("there are {count} children"), || {
-            Some(nursery.children()).filter(|children| children.len() == count)
+            Some(fork_server.children()).filter(|children| children.len() == count)
         })
     }
 

@@ -36,7 +36,7 @@ impl Activated {
 
 impl Drop for Activated {
     fn drop(&mut self) {
-        // Its nursery ends its children.
+        // Its fork server ends its children.
         let _ = self.0.kill();
         let _ = self.0.wait();
     }

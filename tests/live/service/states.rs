@@ -202,7 +202,7 @@ fn a_supervisor_that_makes_no_sense_is_refused() {
 fn a_daemon_that_fails_ends_its_service_with_exit_code_1() {
     let (mut supervisor, mut daemon) = started(&[]);
     let parent = daemon.parent();
-    assert!(daemon.nursery().signal(Signal::SIGKILL));
+    assert!(daemon.fork_server().signal(Signal::SIGKILL));
     assert_eq!(daemon.ended()[&parent], "code 1");
     supervisor.until_after(0, "STOPPING", Some("1"));
     let last = supervisor.told().last().expect("told");

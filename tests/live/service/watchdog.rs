@@ -17,14 +17,14 @@ fn the_watchdog_is_fed_while_the_pool_is_healthy_and_no_longer() {
         let fed = supervisor.told().len();
         supervisor.until_after(fed, "WATCHDOG", Some("1"));
     }
-    // A nursery that stands still replaces nobody.
-    let nursery = daemon.nursery();
-    assert!(nursery.signal(Signal::SIGSTOP));
-    for child in nursery.children() {
+    // A fork server that stands still replaces nobody.
+    let fork_server = daemon.fork_server();
+    assert!(fork_server.signal(Signal::SIGSTOP));
+    for child in fork_server.children() {
         assert!(child.signal(Signal::SIGTERM));
     }
     daemon.until_logged("the watchdog is told nothing: no child of the pool");
-    assert!(nursery.signal(Signal::SIGCONT));
+    assert!(fork_server.signal(Signal::SIGCONT));
     let fed = supervisor.told().len();
     supervisor.until_after(fed, "WATCHDOG", Some("1"));
 }

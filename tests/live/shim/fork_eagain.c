@@ -1,7 +1,7 @@
 /* fork(2) that fails with EAGAIN while a file is there. Preloaded by a live test.
  *
  * FORK_EAGAIN names the file. Only a process that was itself forked is refused: the parent's fork of
- * its nursery is not what the tests are about. */
+ * its fork server is not what the tests are about. */
 #define _GNU_SOURCE
 #include <dlfcn.h>
 #include <errno.h>

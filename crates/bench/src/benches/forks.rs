@@ -1,4 +1,4 @@
-//! A fork for each connection: a bare loop, the nursery alone, and the daemon, in turns.
+//! A fork for each connection: a bare loop, the fork server alone, and the daemon, in turns.
 
 use crate::Measured;
 use crate::duel::{Fighter, fight};
@@ -7,7 +7,7 @@ use crate::table::{Bar, Row};
 
 const CLIENTS: usize = 16;
 
-/// What bare loop and nursery do with little memory.
+/// What bare loop and fork server do with little memory.
 pub(crate) fn small(bench: &'static str) -> Measured<Vec<Row>> {
     let mut fighters = [
         Fighter::enter(Home::Loops, &["bare-fork", "0"], 0)?,

@@ -19,14 +19,14 @@ pub(crate) fn run(bench: &'static str) -> Measured<Vec<Row>> {
     let parent = server.pid();
     let family = server.family()?;
     // The first that the parent has made.
-    let nursery = *family.first().ok_or("there is no nursery")?;
+    let fork_server = *family.first().ok_or("there is no fork server")?;
     let count = || -> Measured<[f64; 3]> {
         let mut children = 0;
-        for pid in family.iter().filter(|pid| **pid != nursery) {
+        for pid in family.iter().filter(|pid| **pid != fork_server) {
             children += proc::switches(*pid)?;
         }
-        let (parent, nursery) = (proc::switches(parent)?, proc::switches(nursery)?);
-        Ok([parent, nursery, children].map(|count| count as f64))
+        let (parent, fork_server) = (proc::switches(parent)?, proc::switches(fork_server)?);
+        Ok([parent, fork_server, children].map(|count| count as f64))
     };
     let before = count()?;
     thread::sleep(TIME);
@@ -34,7 +34,7 @@ pub(crate) fn run(bench: &'static str) -> Measured<Vec<Row>> {
     let row = |name: &str, who: usize| Row::new(bench, name, "in 10 s", after[who] - before[who]);
     Ok(vec![
         row("wake-ups, parent of 100 idle children", 0).bar(Bar::AtMost(0.0)),
-        row("wake-ups, their nursery", 1),
+        row("wake-ups, their fork server", 1),
         row("wake-ups, the 100 children together", 2),
     ])
 }

@@ -22,7 +22,7 @@ pub(crate) fn run(bench: &'static str) -> Measured<Vec<Row>> {
     }
     let used = megabytes(&mut server)?;
     Ok(vec![
-        Row::new(bench, "memory (PSS) of parent, nursery, 4 idle children", "MB", idle.0)
+        Row::new(bench, "memory (PSS) of parent, fork server, 4 idle children", "MB", idle.0)
             .against("Apache", 3.8)
             .bar(Bar::AtMost(4.0))
             .note(idle.1),

@@ -9,7 +9,7 @@ use std::net::SocketAddr;
 use std::path::Path;
 
 use daemon_core::{Board, Entry, Line, Status};
-use daemon_nursery::now;
+use daemon_forkserver::now;
 use daemon_sys::process::Signal;
 use daemon_sys::shared;
 
@@ -72,7 +72,8 @@ fn replace(board: Board, which: usize) -> Measured<Times> {
         Ok(new.is_some())
     })?;
     let new = new.ok_or("there is no new child")?;
-    let since = |moment: daemon_core::Moment| moment.saturating_since(killed).as_secs_f64() * 1e3;
+    let since =
+        |moment: daemon_core::MonotonicTime| moment.saturating_since(killed).as_secs_f64() * 1e3;
     Ok(Times { born: since(new.born), ready: since(new.since) })
 }
 

@@ -3,8 +3,8 @@
 use std::fs;
 use std::process::{self, Command};
 
-use daemon_core::Moment;
-use daemon_nursery::now;
+use daemon_core::MonotonicTime;
+use daemon_forkserver::now;
 
 use crate::figures::median;
 use crate::running::SERVE;
@@ -20,7 +20,7 @@ pub(crate) fn run(bench: &'static str) -> Measured<Vec<Row>> {
     let name = "a report, reading the clock too";
     let mut rows = vec![
         Row::new(bench, name, "ns", nanoseconds(&desk, now)?).bar(Bar::AtMost(100.0)),
-        Row::new(bench, "a report", "ns", nanoseconds(&desk, || Moment::ZERO)?),
+        Row::new(bench, "a report", "ns", nanoseconds(&desk, || MonotonicTime::ZERO)?),
     ];
     match system_calls()? {
         Some(calls) => {
@@ -31,7 +31,7 @@ pub(crate) fn run(bench: &'static str) -> Measured<Vec<Row>> {
     Ok(rows)
 }
 
-fn nanoseconds(desk: &Desk, clock: impl Fn() -> Moment + Copy) -> Measured<f64> {
+fn nanoseconds(desk: &Desk, clock: impl Fn() -> MonotonicTime + Copy) -> Measured<f64> {
     let mut batches = Vec::new();
     for _batch in 0..BATCHES {
         let before = proc::own_time(process::id())?;

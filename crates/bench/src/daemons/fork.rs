@@ -26,7 +26,7 @@ fn main() -> ExitCode {
 fn serve() -> Measured<()> {
     let listener = listen()?;
     Daemon::builder()
-        .model(PostFork::max_children(CHILDREN))
+        .model(PostFork::new(CHILDREN))
         .alias("bench")
         .serve(listener, |mut stream, _child| async move { echo::waiting(&mut stream).await })?;
     Ok(())

@@ -36,7 +36,7 @@ fn main() -> ExitCode {
 fn serve(megabytes: usize) -> Measured<()> {
     let listener = listen()?;
     Daemon::builder()
-        .model(PostFork::max_children(CHILDREN))
+        .model(PostFork::new(CHILDREN))
         .alias("bench")
         .launch(Large { megabytes, listener })?
         .run()?;

@@ -13,8 +13,8 @@ use std::time::Instant;
 
 use actix::{Actor, Addr, AsyncContext, Context, Handler, Recipient};
 use actix_daemon::{
-    Accepted, ChildAcceptor, ChildActor, Daemon, DaemonActor, DaemonChild, DaemonParent, Manner,
-    PreFork, Program, Shutdown, Subscribe, UpdateStatus,
+    Accepted, ChildAcceptor, ChildActor, Daemon, DaemonActor, DaemonChild, DaemonParent, PreFork,
+    Program, Shutdown, StopMode, Subscribe, UpdateStatus,
 };
 
 use announce::tell;
@@ -32,10 +32,8 @@ fn main() -> ExitCode {
 /// from `launch`, and until all were up.
 fn until_up(children: u32) -> Measured<()> {
     let listener = listen()?;
-    let model = PreFork::start_children(children)
-        .min_spare(children)
-        .max_spare(children)
-        .max_children(children);
+    let model =
+        PreFork::new(children).min_spare(children).max_spare(children).max_children(children);
     let begun = Instant::now();
     let launched =
         Daemon::builder().model(model).alias("bench").launch(Timed { begun, listener })?;
@@ -82,7 +80,7 @@ impl Handler<DaemonParent> for Watch {
     fn handle(&mut self, _up: DaemonParent, _ctx: &mut Context<Self>) {
         let up = self.begun.elapsed().as_secs_f64() * 1e3;
         tell("UP", up).expect("who measures listens");
-        self.daemon.do_send(Shutdown(Manner::AtOnce));
+        self.daemon.do_send(Shutdown(StopMode::Immediate));
     }
 }
 

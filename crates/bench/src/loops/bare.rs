@@ -2,7 +2,7 @@
 
 use std::net::TcpListener;
 
-use daemon_sys::fork::{Fork, fork};
+use daemon_sys::fork::{ForkResult, fork};
 use daemon_sys::process::{Pid, Signal, die_with_parent, exit_now};
 use daemon_sys::reap::{reap_any, wait_for};
 
@@ -15,8 +15,8 @@ pub(super) fn fork_for_each(megabytes: usize) -> Measured<()> {
     loop {
         let (stream, _peer) = listener.accept()?;
         match fork()? {
-            Fork::Child => exit_now(echo::blocking(&stream).is_err().into()),
-            Fork::Parent(_child) => drop(stream),
+            ForkResult::Child => exit_now(echo::blocking(&stream).is_err().into()),
+            ForkResult::Parent(_child) => drop(stream),
         }
         while reap_any()?.is_some() {}
     }
@@ -29,12 +29,12 @@ pub(super) fn pool(children: usize) -> Measured<()> {
     let mut pids = Vec::new();
     for _child in 0..children {
         match fork()? {
-            Fork::Child => {
+            ForkResult::Child => {
                 die_with_parent(Signal::Kill, parent)?;
                 tell_up()?;
                 serve(&listener);
             }
-            Fork::Parent(pid) => pids.push(pid),
+            ForkResult::Parent(pid) => pids.push(pid),
         }
     }
     for pid in pids {

@@ -1,10 +1,12 @@
-//! The nursery without actix: a parent that accepts and hands over, children that are a function.
+//! The fork server without actix: a parent that accepts and hands over, children that are a function.
 
 use std::net::TcpStream;
 use std::os::fd::AsFd;
 
-use daemon_nursery::core::Status;
-use daemon_nursery::{Birth, Brood, NurseryError, Plan, Unforked, now};
+use daemon_forkserver::core::Status;
+use daemon_forkserver::{
+    ChildProgram, ChildStart, ForkError, ForkServerBuilder, ForkServerError, now,
+};
 use daemon_sys::poll::{Interest, wait};
 
 use crate::{Measured, echo, listen, touch};
@@ -14,10 +16,10 @@ const CHILDREN: u32 = 64;
 
 struct Echo;
 
-impl Brood for Echo {
+impl ChildProgram for Echo {
     type Request = TcpStream;
 
-    fn live(self, birth: Birth<TcpStream>) -> i32 {
+    fn live(self, birth: ChildStart<TcpStream>) -> i32 {
         birth.signals.release();
         // Nothing here depends on the line on the scoreboard.
         let _ = birth.seat.report(Status::Serving, now());
@@ -28,37 +30,39 @@ impl Brood for Echo {
 
 /// Accepts in the parent, and has a child echo.
 pub(super) fn fork_for_each(megabytes: usize) -> Measured<()> {
-    let (mut nursery, Echo) = Plan::for_children(CHILDREN).found(Echo)?;
+    let (mut fork_server, Echo) = ForkServerBuilder::new(CHILDREN).spawn(Echo)?;
     touch(megabytes);
     let listener = listen()?;
     let mut events = Vec::new();
     loop {
         // Both are waited for: a connection ends when the parent's copy of it is dropped too, and
         // that is when its child is reported born.
-        let ready =
-            wait(&[(listener.as_fd(), Interest::Read), (nursery.as_fd(), Interest::Read)], None)?;
+        let ready = wait(
+            &[(listener.as_fd(), Interest::Read), (fork_server.as_fd(), Interest::Read)],
+            None,
+        )?;
         if ready[1].can_read() {
-            nursery.collect(&mut events)?;
+            fork_server.collect(&mut events)?;
             events.clear();
         }
         if ready[0].can_read() {
-            hand_over(&mut nursery, listener.accept()?.0)?;
+            hand_over(&mut fork_server, listener.accept()?.0)?;
         }
     }
 }
 
 fn hand_over(
-    nursery: &mut daemon_nursery::Nursery<TcpStream>,
+    fork_server: &mut daemon_forkserver::ForkServer<TcpStream>,
     mut stream: TcpStream,
 ) -> Measured<()> {
     loop {
-        match nursery.fork(stream) {
+        match fork_server.fork(stream) {
             Ok(_child) => return Ok(()),
-            Err(Unforked { request, why: NurseryError::Full { .. } }) => {
+            Err(ForkError { request, why: ForkServerError::Full { .. } }) => {
                 stream = request;
-                drop(nursery.wait(None)?);
+                drop(fork_server.wait(None)?);
             }
-            Err(Unforked { why, .. }) => return Err(why.into()),
+            Err(ForkError { why, .. }) => return Err(why.into()),
         }
     }
 }

@@ -6,9 +6,9 @@ use std::os::unix::net::UnixStream;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
-use actix_daemon::{Manner, Shutdown};
-use actix_dispatch::{Builder, Bytes, Dispatcher, Failure, NewRequest, Started};
-use daemon_sys::fork::{Fork, fork};
+use actix_daemon::{Shutdown, StopMode};
+use actix_dispatch::{Bytes, Dispatcher, DispatcherBuilder, Failure, NewRequest, Started};
+use daemon_sys::fork::{ForkResult, fork};
 use daemon_sys::process::{Signal, exit_now};
 use daemon_sys::reap::wait_for;
 use futures::StreamExt;
@@ -23,7 +23,7 @@ const WORKERS: u32 = 4;
 /// From here on a task is one that takes no time.
 const WARM_UP: usize = 2000;
 
-fn builder() -> Builder {
+fn builder() -> DispatcherBuilder {
     Dispatcher::builder()
         .max_forks(WORKERS)
         .pre_fork(WORKERS)
@@ -45,7 +45,7 @@ fn measure(act: impl AsyncFnOnce(&Started) -> Measured<()> + 'static) -> Measure
     builder().run(move |started| {
         actix_rt::spawn(async move {
             *note.borrow_mut() = act(&started).await;
-            started.daemon.do_send(Shutdown(Manner::AtOnce));
+            started.daemon.do_send(Shutdown(StopMode::Immediate));
         });
     })?;
     result.replace(Ok(()))
@@ -94,7 +94,7 @@ pub(crate) fn rate(method: &str, bytes: usize, tasks: usize, outstanding: usize)
 pub(crate) fn latency(tasks: usize, placement: Placement) -> Measured<()> {
     measure(async move |started| {
         many(started, "nop", 64, 100, 8).await?;
-        let report = started.daemon.send(actix_daemon::Status::Board).await?;
+        let report = started.daemon.send(actix_daemon::GetStatus::Board).await?;
         let workers: Vec<u32> = report.children.iter().filter_map(|child| child.pid).collect();
         placement.take(&workers)?;
         let payload = Bytes::from(vec![7; 64]);
@@ -126,7 +126,7 @@ pub(crate) fn queue(tasks: usize) -> Measured<()> {
             waiting.extend(
                 (0..more).map(|_task| dispatcher.send(NewRequest::to("nop").params(&payload))),
             );
-            dispatcher.send(actix_dispatch::Tallied).await?;
+            dispatcher.send(actix_dispatch::GetStats).await?;
         }
         let kept = proc::proportional_memory(pid)?.saturating_sub(before);
         let each = kept as f64 * 1024.0 / tasks as f64;
@@ -153,7 +153,7 @@ pub(crate) fn kill(times: usize) -> Measured<()> {
             many(started, "nop", 64, 100, 8).await?;
             let mut hanging = Box::pin(started.dispatcher.send(NewRequest::to("hang")));
             let victim = loop {
-                let report = started.daemon.send(actix_daemon::Status::Board).await?;
+                let report = started.daemon.send(actix_daemon::GetStatus::Board).await?;
                 let hangs = |child: &&actix_daemon::ChildReport| {
                     child.label.as_deref() == Some("hang") && child.letter == 'r'
                 };
@@ -203,12 +203,12 @@ pub(crate) fn ping_pong(bytes: usize, trips: usize, placement: Option<Placement>
     let (mut near, mut far) = UnixStream::pair()?;
     let mut buffer = vec![7; bytes];
     match fork()? {
-        Fork::Child => {
+        ForkResult::Child => {
             drop(near);
             while far.read_exact(&mut buffer).is_ok() && far.write_all(&buffer).is_ok() {}
             exit_now(0)
         }
-        Fork::Parent(child) => {
+        ForkResult::Parent(child) => {
             drop(far);
             if let Some(placement) = placement {
                 placement.take(&[u32::try_from(child.as_raw())?])?;

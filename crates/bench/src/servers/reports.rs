@@ -3,8 +3,10 @@
 use std::cell::Cell;
 use std::process;
 
-use daemon_core::{Bell, Line, Moment, Scoreboard, Seat, SlotNumber, Status, lines_for};
-use daemon_nursery::now;
+use daemon_core::{
+    Line, MonotonicTime, Scoreboard, Seat, SlotNumber, Status, WakeParent, lines_for,
+};
+use daemon_forkserver::now;
 use daemon_sys::shared;
 
 use crate::Measured;
@@ -15,8 +17,8 @@ pub(crate) struct Counting {
     rung: Cell<u64>,
 }
 
-impl Bell for &'static Counting {
-    fn ring(&self) {
+impl WakeParent for &'static Counting {
+    fn wake(&self) {
         self.rung.set(self.rung.get() + 1);
     }
 }
@@ -43,7 +45,7 @@ impl Desk {
     }
 
     /// Reports twice so often, a request done and the next begun, at times that `clock` tells.
-    pub(crate) fn report(&self, times: u64, clock: impl Fn() -> Moment) -> Measured<()> {
+    pub(crate) fn report(&self, times: u64, clock: impl Fn() -> MonotonicTime) -> Measured<()> {
         for _pair in 0..times {
             self.seat.report(Status::Waiting, clock())?;
             self.seat.report(Status::Serving, clock())?;

@@ -2,15 +2,15 @@
 
 use std::time::Duration;
 
-use super::{BackoffRules, Trouble, TroubleKind};
-use crate::moment::Moment;
+use super::{BackoffRules, BackoffState, FailureKind};
+use crate::monotonic::MonotonicTime;
 
 /// A row of failures.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub(super) struct Streak {
     count: u32,
     delay: Duration,
-    until: Moment,
+    until: MonotonicTime,
 }
 
 /// What failures do that come while a delay runs.
@@ -23,7 +23,13 @@ pub(super) enum Burst {
 }
 
 impl Streak {
-    pub(super) fn add(&mut self, rules: &BackoffRules, free: u32, burst: Burst, now: Moment) {
+    pub(super) fn add(
+        &mut self,
+        rules: &BackoffRules,
+        free: u32,
+        burst: Burst,
+        now: MonotonicTime,
+    ) {
         if !self.is_remembered(rules, now) {
             *self = Streak::default();
         }
@@ -42,7 +48,7 @@ impl Streak {
     }
 
     /// Whether the row goes on, or is so old that the next failure begins another.
-    pub(super) fn is_remembered(&self, rules: &BackoffRules, now: Moment) -> bool {
+    pub(super) fn is_remembered(&self, rules: &BackoffRules, now: MonotonicTime) -> bool {
         self.count > 0 && now.saturating_since(self.until) <= rules.most
     }
 
@@ -51,11 +57,11 @@ impl Streak {
         self.delay > Duration::ZERO
     }
 
-    pub(super) fn until(&self) -> Moment {
+    pub(super) fn until(&self) -> MonotonicTime {
         self.until
     }
 
-    pub(super) fn tell(&self, kind: TroubleKind) -> Trouble {
-        Trouble { kind, in_a_row: self.count, delay: self.delay, until: self.until }
+    pub(super) fn tell(&self, kind: FailureKind) -> BackoffState {
+        BackoffState { kind, in_a_row: self.count, delay: self.delay, until: self.until }
     }
 }

@@ -6,8 +6,8 @@ fn ms(ms: u64) -> Duration {
     Duration::from_millis(ms)
 }
 
-fn at(millis: u64) -> Moment {
-    Moment::from_since_boot(Duration::from_secs(1000) + ms(millis))
+fn at(millis: u64) -> MonotonicTime {
+    MonotonicTime::from_since_boot(Duration::from_secs(1000) + ms(millis))
 }
 
 fn backoff() -> Backoff {
@@ -49,7 +49,7 @@ fn four_children_that_all_die_at_boot_cost_at_most_twelve_forks_in_ten_seconds()
 fn a_grown_child_that_is_killed_costs_no_delay() {
     let mut backoff = backoff();
     for now in 0..100 {
-        backoff.died(Death::Grown, at(now));
+        backoff.died(Death::Late, at(now));
         assert_eq!(backoff.allowed(4, 0, at(now)), 4);
     }
     assert_eq!(backoff.tell(at(100)), None);
@@ -61,7 +61,7 @@ fn the_delays_of_failed_forks_double_up_to_the_longest() {
     let mut now = at(0);
     for expected in [100, 200, 400, 800, 1600, 3200, 6400, 12_800, 25_600, 30_000, 30_000] {
         backoff.fork_failed(now);
-        let until = backoff.forbidden_until(now).unwrap();
+        let until = backoff.blocked_until(now).unwrap();
         assert_eq!(until.saturating_since(now), ms(expected));
         now = until;
     }
@@ -88,7 +88,7 @@ fn forks_that_fail_together_count_once() {
     for _fork in 0..4 {
         backoff.fork_failed(at(0));
     }
-    assert_eq!(backoff.forbidden_until(at(0)), Some(at(100)));
+    assert_eq!(backoff.blocked_until(at(0)), Some(at(100)));
 }
 
 #[test]
@@ -97,7 +97,7 @@ fn a_large_pool_whose_children_die_together_tries_again_within_a_second() {
     for _child in 0..200 {
         backoff.died(Death::BeforeReady, at(0));
     }
-    assert_eq!(backoff.forbidden_until(at(0)), Some(at(800)));
+    assert_eq!(backoff.blocked_until(at(0)), Some(at(800)));
     assert_eq!(backoff.tell(at(0)).unwrap().in_a_row, 200);
 }
 
@@ -120,12 +120,12 @@ fn children_that_become_ready_and_die_at_once_are_delayed_all_the_same() {
         if backoff.allowed(1, 0, at(now)) == 1 {
             backoff.forked();
             backoff.thrived();
-            backoff.died(Death::Young, at(now));
+            backoff.died(Death::Early, at(now));
             deaths += 1;
         }
     }
     assert!(deaths <= 12, "{deaths}");
-    assert_eq!(backoff.tell(at(10_000)).unwrap().kind, TroubleKind::DieYoung);
+    assert_eq!(backoff.tell(at(10_000)).unwrap().kind, FailureKind::DiedEarly);
 }
 
 #[test]
@@ -133,7 +133,7 @@ fn a_young_death_every_minute_is_bad_luck_and_costs_nothing() {
     let mut backoff = backoff();
     for minute in 0..50 {
         let now = at(minute * 60_000);
-        backoff.died(Death::Young, now);
+        backoff.died(Death::Early, now);
         assert_eq!(backoff.allowed(4, 0, now), 4);
         assert_eq!(backoff.tell(now).unwrap().in_a_row, 1);
     }

@@ -12,16 +12,16 @@ fn pool(start: u32, min: u32, max: u32, children: u32) -> Pool {
 /// A pool that has started.
 fn running(start: u32, min: u32, max: u32, children: u32) -> Pool {
     let mut pool = pool(start, min, max, children);
-    let _ = pool.decide(&Census::default(), at(0));
+    let _ = pool.decide(&Counts::default(), at(0));
     pool
 }
 
-fn at(millis: u64) -> Moment {
-    Moment::from_since_boot(Duration::from_millis(1_000_000 + millis))
+fn at(millis: u64) -> MonotonicTime {
+    MonotonicTime::from_since_boot(Duration::from_millis(1_000_000 + millis))
 }
 
 /// A letter a child.
-fn census(letters: &str) -> Census {
+fn census(letters: &str) -> Counts {
     letters.chars().map(|letter| Status::from_letter(letter).unwrap()).collect()
 }
 
@@ -72,30 +72,30 @@ fn a_pool_that_wants_no_spare_child_still_has_one_child() {
 fn only_who_was_too_many_all_through_the_window_is_retired() {
     let mut pool = running(1, 1, 2, 10);
     let verdict = pool.decide(&census("......"), at(0));
-    assert_eq!(verdict, PoolVerdict { fork: 0, retire: 0, look_again: Some(at(1000)) });
+    assert_eq!(verdict, PoolDecision { fork: 0, retire: 0, recheck_at: Some(at(1000)) });
     let verdict = pool.decide(&census("....rr"), at(400));
-    assert_eq!(verdict, PoolVerdict { fork: 0, retire: 0, look_again: Some(at(1000)) });
+    assert_eq!(verdict, PoolDecision { fork: 0, retire: 0, recheck_at: Some(at(1000)) });
     let verdict = pool.decide(&census("......"), at(1000));
-    assert_eq!(verdict, PoolVerdict { fork: 0, retire: 2, look_again: Some(at(2000)) });
+    assert_eq!(verdict, PoolDecision { fork: 0, retire: 2, recheck_at: Some(at(2000)) });
     let verdict = pool.decide(&census("....ee"), at(1500));
-    assert_eq!(verdict, PoolVerdict { fork: 0, retire: 0, look_again: Some(at(2000)) });
+    assert_eq!(verdict, PoolDecision { fork: 0, retire: 0, recheck_at: Some(at(2000)) });
     let verdict = pool.decide(&census("...."), at(2000));
-    assert_eq!(verdict, PoolVerdict { fork: 0, retire: 2, look_again: None });
+    assert_eq!(verdict, PoolDecision { fork: 0, retire: 2, recheck_at: None });
 }
 
 #[test]
 fn a_surplus_that_ends_within_the_window_is_forgotten() {
     let mut pool = running(1, 1, 2, 10);
-    assert!(pool.decide(&census("..."), at(0)).look_again.is_some());
-    assert_eq!(pool.decide(&census("..r"), at(999)).look_again, None);
-    assert_eq!(pool.decide(&census("..."), at(1000)).look_again, Some(at(2000)));
+    assert!(pool.decide(&census("..."), at(0)).recheck_at.is_some());
+    assert_eq!(pool.decide(&census("..r"), at(999)).recheck_at, None);
+    assert_eq!(pool.decide(&census("..."), at(1000)).recheck_at, Some(at(2000)));
 }
 
 #[test]
 fn a_pool_at_rest_needs_no_timer() {
     let mut pool = running(1, 1, 2, 10);
     for letters in [".", "..", "..r", "r.F", "rrrrrrrrrr"] {
-        assert_eq!(pool.decide(&census(letters), at(0)).look_again, None, "[{letters}]");
+        assert_eq!(pool.decide(&census(letters), at(0)).recheck_at, None, "[{letters}]");
     }
 }
 

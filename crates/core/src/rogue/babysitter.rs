@@ -3,12 +3,12 @@
 use std::collections::HashMap;
 use std::time::Duration;
 
-use super::ladder::{Climb, Ladder, Measure};
+use super::ladder::{Climb, Ladder, LadderStep};
 use super::limits::{Finding, Limits, Usage};
 use crate::board::Entry;
-use crate::departure::{Offence, Spent};
+use crate::exit_cause::{RecycleReason, Violation};
 use crate::line::{Generation, SlotNumber};
-use crate::moment::Moment;
+use crate::monotonic::MonotonicTime;
 use crate::status::Status;
 
 /// Looks are at least so far apart, however many things are due.
@@ -33,7 +33,7 @@ pub struct Sample {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Presence {
     /// It was not looked for.
-    NotAsked,
+    NotChecked,
     /// It is in the process table.
     Seen(Sample),
     /// It is there, and the process table hides it: nothing is known of it.
@@ -44,7 +44,7 @@ pub enum Presence {
 
 /// A child that was looked at.
 #[derive(Debug, Clone, Copy)]
-pub struct Looked {
+pub struct ScanResult {
     /// Its line on the scoreboard.
     pub entry: Entry,
     /// What the process table says.
@@ -53,7 +53,7 @@ pub struct Looked {
 
 /// What is to be done about a child.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Errand {
+pub struct Action {
     /// Its slot.
     pub slot: SlotNumber,
     /// Which of the slot's owners it is.
@@ -70,13 +70,13 @@ pub struct Errand {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Why {
     /// It is a rogue and has had its time: evidence first, then this step.
-    First(Offence, Measure),
+    First(Violation, LadderStep),
     /// It still is: the next step.
-    Next(Offence, Measure),
+    Next(Violation, LadderStep),
     /// It has come back to normal: no more steps.
-    Recovered(Offence),
+    Recovered(Violation),
     /// It is recycled after the request in hand.
-    Recycle(Spent),
+    Recycle(RecycleReason),
     /// Its request is slow: evidence, nothing else.
     Slow,
     /// It is gone, twice in a row, and nobody has reported its end.
@@ -99,9 +99,9 @@ pub struct Babysitter {
     limits: Limits,
     ladder: Ladder,
     charges: HashMap<SlotNumber, Charge>,
-    floor: Moment,
+    floor: MonotonicTime,
     /// When the next look is due.
-    due: Option<Moment>,
+    due: Option<MonotonicTime>,
 }
 
 /// What is remembered of a child.
@@ -114,8 +114,8 @@ struct Charge {
     usage: Option<Usage>,
     climb: Option<Climb>,
     /// When its heart was first missed: it is missed twice before anything is done.
-    missed: Option<Moment>,
-    dismissed: Option<Spent>,
+    missed: Option<MonotonicTime>,
+    dismissed: Option<RecycleReason>,
     /// The slow request that evidence was taken of.
     slow: Option<u64>,
     absences: u32,
@@ -146,7 +146,7 @@ impl Charge {
             }
         }
         match presence {
-            Presence::NotAsked => {}
+            Presence::NotChecked => {}
             Presence::Hidden => self.absences = 0,
             Presence::Gone => self.absences += 1,
             Presence::Seen(Sample { cpu, memory }) => {
@@ -164,7 +164,7 @@ impl Charge {
 impl Babysitter {
     /// Begins to watch.
     #[must_use]
-    pub fn new(limits: Limits, ladder: Ladder, now: Moment) -> Babysitter {
+    pub fn new(limits: Limits, ladder: Ladder, now: MonotonicTime) -> Babysitter {
         Babysitter { limits, ladder, charges: HashMap::new(), floor: now, due: None }
     }
 
@@ -181,14 +181,14 @@ impl Babysitter {
     /// child until it has lasted anew.
     pub fn look(
         &mut self,
-        children: impl IntoIterator<Item = Looked>,
+        children: impl IntoIterator<Item = ScanResult>,
         slots: u32,
-        now: Moment,
-    ) -> Vec<Errand> {
+        now: MonotonicTime,
+    ) -> Vec<Action> {
         self.notice_a_sleep(now);
         let mut errands = Vec::new();
         let mut seen = HashMap::with_capacity(self.charges.len());
-        for Looked { entry, presence } in children {
+        for ScanResult { entry, presence } in children {
             // Nobody is there yet, or what is there cannot be read.
             if !entry.status.is_some_and(Status::is_seated) {
                 continue;
@@ -198,7 +198,7 @@ impl Babysitter {
             let mut charge = known.unwrap_or_else(|| Charge::new(entry.generation));
             charge.note(&entry, presence);
             if let Some(why) = self.judge(&entry, &mut charge, slots, now) {
-                errands.push(Errand {
+                errands.push(Action {
                     slot: entry.slot,
                     generation: entry.generation,
                     pid: entry.pid,
@@ -212,7 +212,13 @@ impl Babysitter {
         errands
     }
 
-    fn judge(&self, entry: &Entry, charge: &mut Charge, slots: u32, now: Moment) -> Option<Why> {
+    fn judge(
+        &self,
+        entry: &Entry,
+        charge: &mut Charge,
+        slots: u32,
+        now: MonotonicTime,
+    ) -> Option<Why> {
         if charge.absences >= 2 {
             charge.absences = 0;
             return Some(Why::Missing);
@@ -229,16 +235,16 @@ impl Babysitter {
                 climb.worsen(&self.ladder, offence, now);
                 climb.step(&self.ladder, now).map(|measure| Why::Next(offence, measure))
             }
-            (Finding::Spent(_) | Finding::Normal, Some(climb)) => {
+            (Finding::Recycle(_) | Finding::Normal, Some(climb)) => {
                 let offence = climb.offence;
                 charge.climb = None;
                 Some(Why::Recovered(offence))
             }
-            (Finding::Spent(spent), None) if charge.dismissed.is_none() => {
+            (Finding::Recycle(spent), None) if charge.dismissed.is_none() => {
                 charge.dismissed = Some(spent);
                 Some(Why::Recycle(spent))
             }
-            (Finding::Spent(_) | Finding::Normal, None) => {
+            (Finding::Recycle(_) | Finding::Normal, None) => {
                 let is_news = charge.slow != Some(entry.requests);
                 (is_news && self.limits.is_slow(entry, now)).then(|| {
                     charge.slow = Some(entry.requests);
@@ -249,10 +255,10 @@ impl Babysitter {
     }
 
     /// Judges, and takes a missing heartbeat for what it is only at the second look.
-    fn find(&self, entry: &Entry, charge: &mut Charge, slots: u32, now: Moment) -> Finding {
+    fn find(&self, entry: &Entry, charge: &mut Charge, slots: u32, now: MonotonicTime) -> Finding {
         let usage = charge.usage.as_ref();
         let finding = self.limits.judge(entry, usage, birth(entry, slots), now, self.floor);
-        if finding != Finding::Rogue(Offence::Hung) {
+        if finding != Finding::Rogue(Violation::Hung) {
             charge.missed = None;
             return finding;
         }
@@ -267,10 +273,10 @@ impl Babysitter {
     /// the child may have come back to normal, or gone. Then its ladder is forgotten.
     pub fn confirm(
         &mut self,
-        errand: &Errand,
+        errand: &Action,
         entry: &Entry,
         slots: u32,
-        now: Moment,
+        now: MonotonicTime,
     ) -> Confirmed {
         let limits = &self.limits;
         let charge = self.charges.get_mut(&errand.slot);
@@ -286,7 +292,7 @@ impl Babysitter {
         let same_child = entry.generation == errand.generation && entry.pid == errand.pid;
         match finding {
             Finding::Rogue(_) if same_child => Confirmed::Yes,
-            Finding::Rogue(_) | Finding::Spent(_) | Finding::Normal => {
+            Finding::Rogue(_) | Finding::Recycle(_) | Finding::Normal => {
                 charge.climb = None;
                 charge.missed = None;
                 Confirmed::No
@@ -294,7 +300,7 @@ impl Babysitter {
         }
     }
 
-    fn notice_a_sleep(&mut self, now: Moment) {
+    fn notice_a_sleep(&mut self, now: MonotonicTime) {
         let Some(due) = self.due.take() else { return };
         let late = now.saturating_since(due);
         if late > TOLERANCE {
@@ -314,9 +320,9 @@ impl Babysitter {
         &mut self,
         children: impl IntoIterator<Item = Entry>,
         slots: u32,
-        sample: Moment,
-        now: Moment,
-    ) -> Moment {
+        sample: MonotonicTime,
+        now: MonotonicTime,
+    ) -> MonotonicTime {
         let (limits, ladder, floor) = (&self.limits, &self.ladder, self.floor);
         let dues = children.into_iter().flat_map(|entry| {
             let charge = self.charges.get(&entry.slot);
@@ -326,7 +332,7 @@ impl Babysitter {
             [climb, second, limits.next_due(&entry, birth(&entry, slots), now, floor)]
         });
         let soon = limits.shortest().map(|time| now + time);
-        let due = dues.chain([soon]).flatten().fold(sample, Moment::min).max(now + SPACING);
+        let due = dues.chain([soon]).flatten().fold(sample, MonotonicTime::min).max(now + SPACING);
         self.due = Some(due);
         due
     }

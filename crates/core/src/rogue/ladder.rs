@@ -5,13 +5,13 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use crate::departure::Offence;
-use crate::moment::Moment;
+use crate::exit_cause::Violation;
+use crate::monotonic::MonotonicTime;
 
 /// A step against a rogue.
 #[derive(Copy, Clone, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
-pub enum Measure {
+pub enum LadderStep {
     /// It is told to go after the request in hand.
     Int,
     /// It is told once more.
@@ -31,7 +31,7 @@ pub enum Measure {
 /// Whoever cannot hear, a [hung](Offence::Hung) child, and whoever must not go on, one past its
 /// [hard limit of memory](Offence::Memory), begins with KILL.
 #[derive(Clone, PartialEq, Eq, Hash, Debug)]
-pub struct Ladder(Vec<(Measure, Duration)>);
+pub struct Ladder(Vec<(LadderStep, Duration)>);
 
 /// Steps that make no ladder.
 #[derive(Copy, Clone, PartialEq, Eq, Hash, Debug, thiserror::Error)]
@@ -57,25 +57,25 @@ impl Ladder {
     ///
     /// ```
     /// use std::time::Duration;
-    /// use daemon_core::{Ladder, LadderError, Measure};
+    /// use daemon_core::{Ladder, LadderError, LadderStep};
     ///
     /// let gentle = Ladder::new([
-    ///     (Measure::Term, Duration::from_secs(60)),
-    ///     (Measure::Kill, Duration::from_secs(10)),
+    ///     (LadderStep::Term, Duration::from_secs(60)),
+    ///     (LadderStep::Kill, Duration::from_secs(10)),
     /// ]);
     /// assert!(gentle.is_ok());
     /// assert_eq!(Ladder::new([]), Err(LadderError::Empty));
     /// ```
     pub fn new(
-        steps: impl IntoIterator<Item = (Measure, Duration)>,
+        steps: impl IntoIterator<Item = (LadderStep, Duration)>,
     ) -> Result<Ladder, LadderError> {
         let mut steps: Vec<_> = steps.into_iter().collect();
-        let given_up = steps.iter().position(|(measure, _)| *measure == Measure::GiveUp);
+        let given_up = steps.iter().position(|(measure, _)| *measure == LadderStep::GiveUp);
         match (given_up, steps.len()) {
             (_, 0) => return Err(LadderError::Empty),
             (Some(place), length) if place + 1 < length => return Err(LadderError::AfterGivingUp),
             (Some(_last), _) => {}
-            (None, _) => steps.push((Measure::GiveUp, Duration::ZERO)),
+            (None, _) => steps.push((LadderStep::GiveUp, Duration::ZERO)),
         }
         Ok(Ladder(steps))
     }
@@ -84,43 +84,43 @@ impl Ladder {
     #[must_use]
     pub fn of_interval(interval: Duration) -> Ladder {
         let wait = interval.saturating_mul(2);
-        let steps = [Measure::Int, Measure::Term, Measure::Kill];
-        let last = (Measure::GiveUp, Duration::ZERO);
+        let steps = [LadderStep::Int, LadderStep::Term, LadderStep::Kill];
+        let last = (LadderStep::GiveUp, Duration::ZERO);
         Ladder(steps.into_iter().map(|step| (step, wait)).chain([last]).collect())
     }
 
     /// The steps, lowest first.
     #[must_use]
-    pub fn steps(&self) -> &[(Measure, Duration)] {
+    pub fn steps(&self) -> &[(LadderStep, Duration)] {
         &self.0
     }
 
     /// Where one begins who has done this.
-    fn first_rung(&self, offence: Offence) -> usize {
+    fn first_rung(&self, offence: Violation) -> usize {
         match offence {
-            Offence::Cpu | Offence::Time => 0,
-            Offence::Memory | Offence::Hung => {
-                self.0.iter().position(|(measure, _)| *measure == Measure::Kill).unwrap_or(0)
+            Violation::Cpu | Violation::Time => 0,
+            Violation::Memory | Violation::Hung => {
+                self.0.iter().position(|(measure, _)| *measure == LadderStep::Kill).unwrap_or(0)
             }
         }
     }
 }
 
-impl Measure {
+impl LadderStep {
     /// Tells its word: `int`, `term`, `quit`, `kill`, `given-up`.
     #[must_use]
     pub const fn word(self) -> &'static str {
         match self {
-            Measure::Int => "int",
-            Measure::Term => "term",
-            Measure::Quit => "quit",
-            Measure::Kill => "kill",
-            Measure::GiveUp => "given-up",
+            LadderStep::Int => "int",
+            LadderStep::Term => "term",
+            LadderStep::Quit => "quit",
+            LadderStep::Kill => "kill",
+            LadderStep::GiveUp => "given-up",
         }
     }
 }
 
-impl fmt::Display for Measure {
+impl fmt::Display for LadderStep {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.word())
     }
@@ -129,18 +129,18 @@ impl fmt::Display for Measure {
 /// A rogue's way up the ladder.
 #[derive(Copy, Clone, PartialEq, Eq, Debug)]
 pub(super) struct Climb {
-    pub(super) offence: Offence,
+    pub(super) offence: Violation,
     rung: usize,
-    due: Moment,
+    due: MonotonicTime,
 }
 
 impl Climb {
-    pub(super) fn begin(ladder: &Ladder, offence: Offence, now: Moment) -> Climb {
+    pub(super) fn begin(ladder: &Ladder, offence: Violation, now: MonotonicTime) -> Climb {
         Climb { offence, rung: ladder.first_rung(offence), due: now }
     }
 
     /// Takes the step that is due, if one is.
-    pub(super) fn step(&mut self, ladder: &Ladder, now: Moment) -> Option<Measure> {
+    pub(super) fn step(&mut self, ladder: &Ladder, now: MonotonicTime) -> Option<LadderStep> {
         let (measure, wait) = *ladder.0.get(self.rung)?;
         if now < self.due {
             return None;
@@ -151,12 +151,12 @@ impl Climb {
     }
 
     /// When the next step is due; none if there is none.
-    pub(super) fn due(&self, ladder: &Ladder) -> Option<Moment> {
+    pub(super) fn due(&self, ladder: &Ladder) -> Option<MonotonicTime> {
         (self.rung < ladder.0.len()).then_some(self.due)
     }
 
     /// A worse offence begins further up, and at once; nobody goes down by doing something else.
-    pub(super) fn worsen(&mut self, ladder: &Ladder, offence: Offence, now: Moment) {
+    pub(super) fn worsen(&mut self, ladder: &Ladder, offence: Violation, now: MonotonicTime) {
         if offence == self.offence {
             return;
         }
@@ -180,18 +180,22 @@ mod tests {
 
     const SECOND: Duration = Duration::from_secs(1);
 
-    fn at(secs: u64) -> Moment {
-        Moment::from_since_boot(Duration::from_secs(1000 + secs))
+    fn at(secs: u64) -> MonotonicTime {
+        MonotonicTime::from_since_boot(Duration::from_secs(1000 + secs))
     }
 
     #[test]
     fn int_term_kill_and_giving_up_come_two_intervals_apart() {
         let ladder = Ladder::of_interval(10 * SECOND);
-        let mut climb = Climb::begin(&ladder, Offence::Cpu, at(0));
+        let mut climb = Climb::begin(&ladder, Violation::Cpu, at(0));
         let taken: Vec<_> =
             (0..100).filter_map(|secs| Some((secs, climb.step(&ladder, at(secs))?))).collect();
-        let expected =
-            [(0, Measure::Int), (20, Measure::Term), (40, Measure::Kill), (60, Measure::GiveUp)];
+        let expected = [
+            (0, LadderStep::Int),
+            (20, LadderStep::Term),
+            (40, LadderStep::Kill),
+            (60, LadderStep::GiveUp),
+        ];
         assert_eq!(taken, expected);
         assert_eq!(climb.due(&ladder), None);
     }
@@ -199,30 +203,30 @@ mod tests {
     #[test]
     fn who_cannot_hear_or_must_not_go_on_is_killed_first() {
         let ladder = Ladder::of_interval(SECOND);
-        for offence in [Offence::Hung, Offence::Memory] {
+        for offence in [Violation::Hung, Violation::Memory] {
             let mut climb = Climb::begin(&ladder, offence, at(0));
-            assert_eq!(climb.step(&ladder, at(0)), Some(Measure::Kill));
+            assert_eq!(climb.step(&ladder, at(0)), Some(LadderStep::Kill));
         }
-        let mut climb = Climb::begin(&ladder, Offence::Time, at(0));
-        assert_eq!(climb.step(&ladder, at(0)), Some(Measure::Int));
-        climb.worsen(&ladder, Offence::Hung, at(1));
-        assert_eq!(climb.step(&ladder, at(1)), Some(Measure::Kill));
-        climb.worsen(&ladder, Offence::Time, at(2));
+        let mut climb = Climb::begin(&ladder, Violation::Time, at(0));
+        assert_eq!(climb.step(&ladder, at(0)), Some(LadderStep::Int));
+        climb.worsen(&ladder, Violation::Hung, at(1));
+        assert_eq!(climb.step(&ladder, at(1)), Some(LadderStep::Kill));
+        climb.worsen(&ladder, Violation::Time, at(2));
         assert_eq!(climb.step(&ladder, at(2)), None, "nobody goes down by another offence");
-        let mut climb = Climb::begin(&ladder, Offence::Time, at(0));
-        assert_eq!(climb.step(&ladder, at(0)), Some(Measure::Int));
-        assert_eq!(climb.step(&ladder, at(2)), Some(Measure::Term));
-        climb.worsen(&ladder, Offence::Hung, at(3));
+        let mut climb = Climb::begin(&ladder, Violation::Time, at(0));
+        assert_eq!(climb.step(&ladder, at(0)), Some(LadderStep::Int));
+        assert_eq!(climb.step(&ladder, at(2)), Some(LadderStep::Term));
+        climb.worsen(&ladder, Violation::Hung, at(3));
         assert_eq!(
             climb.step(&ladder, at(3)),
-            Some(Measure::Kill),
+            Some(LadderStep::Kill),
             "a step that is next comes now"
         );
     }
 
     #[test]
     fn steps_that_make_no_ladder_are_refused() {
-        use Measure::{GiveUp, Kill, Term};
+        use LadderStep::{GiveUp, Kill, Term};
         assert_eq!(Ladder::new([]), Err(LadderError::Empty));
         let after = [(Term, SECOND), (GiveUp, SECOND), (Kill, SECOND)];
         assert_eq!(Ladder::new(after), Err(LadderError::AfterGivingUp));

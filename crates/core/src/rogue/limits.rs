@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use crate::board::Entry;
-use crate::departure::{Offence, Spent};
-use crate::moment::Moment;
+use crate::exit_cause::{RecycleReason, Violation};
+use crate::monotonic::MonotonicTime;
 use crate::quota::Jitter;
 use crate::status::Status;
 
@@ -69,9 +69,9 @@ pub struct Usage {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Finding {
     /// It does what no child may.
-    Rogue(Offence),
+    Rogue(Violation),
     /// Its share is used up: it may finish what it does.
-    Spent(Spent),
+    Recycle(RecycleReason),
     /// Nothing.
     Normal,
 }
@@ -87,11 +87,11 @@ impl Limits {
     ///
     /// ```
     /// use std::time::Duration;
-    /// use daemon_core::{Board, Entry, Finding, Limits, Moment, Offence};
+    /// use daemon_core::{Board, Entry, Finding, Limits, MonotonicTime, Violation};
     ///
-    /// fn is_late(limits: &Limits, entry: &Entry, now: Moment) -> bool {
-    ///     let finding = limits.judge(entry, None, 0, now, Moment::ZERO);
-    ///     finding == Finding::Rogue(Offence::Time)
+    /// fn is_late(limits: &Limits, entry: &Entry, now: MonotonicTime) -> bool {
+    ///     let finding = limits.judge(entry, None, 0, now, MonotonicTime::ZERO);
+    ///     finding == Finding::Rogue(Violation::Time)
     /// }
     /// # let _ = is_late;
     /// ```
@@ -101,12 +101,12 @@ impl Limits {
         entry: &Entry,
         usage: Option<&Usage>,
         birth: u64,
-        now: Moment,
-        floor: Moment,
+        now: MonotonicTime,
+        floor: MonotonicTime,
     ) -> Finding {
-        let over = |due: Option<Moment>| due.is_some_and(|due| now >= due);
+        let over = |due: Option<MonotonicTime>| due.is_some_and(|due| now >= due);
         if over(self.hung_at(entry, floor)) {
-            return Finding::Rogue(Offence::Hung);
+            return Finding::Rogue(Violation::Hung);
         }
         if let Some(usage) = usage {
             let past = |used: Option<u64>, limit: Option<u64>| {
@@ -115,29 +115,29 @@ impl Limits {
             let longer =
                 |used: Duration, limit: Option<Duration>| limit.is_some_and(|limit| used > limit);
             if past(usage.memory, self.hard_memory) {
-                return Finding::Rogue(Offence::Memory);
+                return Finding::Rogue(Violation::Memory);
             }
             let cpu = entry.status.and_then(|status| of_request(status, self.cpu, self.long_cpu));
             if longer(usage.cpu_of_request, cpu) || longer(usage.cpu, self.total_cpu) {
-                return Finding::Rogue(Offence::Cpu);
+                return Finding::Rogue(Violation::Cpu);
             }
         }
         if over(self.late_at(entry, floor)) {
-            return Finding::Rogue(Offence::Time);
+            return Finding::Rogue(Violation::Time);
         }
         let memory = usage.and_then(|usage| usage.memory);
         if memory.zip(self.soft_memory).is_some_and(|(used, limit)| used > limit) {
-            return Finding::Spent(Spent::Memory);
+            return Finding::Recycle(RecycleReason::Memory);
         }
         if over(self.old_at(entry, birth)) {
-            return Finding::Spent(Spent::Lifetime);
+            return Finding::Recycle(RecycleReason::Lifetime);
         }
         Finding::Normal
     }
 
     /// Says whether the request in hand is slow, whatever else is found.
     #[must_use]
-    pub fn is_slow(&self, entry: &Entry, now: Moment) -> bool {
+    pub fn is_slow(&self, entry: &Entry, now: MonotonicTime) -> bool {
         self.slow_at(entry).is_some_and(|due| now >= due)
     }
 
@@ -148,9 +148,9 @@ impl Limits {
         &self,
         entry: &Entry,
         birth: u64,
-        now: Moment,
-        floor: Moment,
-    ) -> Option<Moment> {
+        now: MonotonicTime,
+        floor: MonotonicTime,
+    ) -> Option<MonotonicTime> {
         [
             self.hung_at(entry, floor),
             self.late_at(entry, floor),
@@ -179,20 +179,20 @@ impl Limits {
         times.into_iter().flatten().min()
     }
 
-    fn late_at(&self, entry: &Entry, floor: Moment) -> Option<Moment> {
+    fn late_at(&self, entry: &Entry, floor: MonotonicTime) -> Option<MonotonicTime> {
         let timeout = of_request(entry.status?, self.request_timeout, self.long_timeout)?;
         let due = entry.since.max(floor) + timeout;
         Some(entry.deadline.map_or(due, |deadline| due.max(deadline)))
     }
 
     /// A child that has not begun to beat counts from its birth: its start may hang as well.
-    fn hung_at(&self, entry: &Entry, floor: Moment) -> Option<Moment> {
+    fn hung_at(&self, entry: &Entry, floor: MonotonicTime) -> Option<MonotonicTime> {
         let timeout = self.heartbeat_timeout?;
         let last = entry.heartbeat.unwrap_or(entry.born).max(floor);
         entry.status?.is_seated().then(|| last + timeout)
     }
 
-    fn old_at(&self, entry: &Entry, birth: u64) -> Option<Moment> {
+    fn old_at(&self, entry: &Entry, birth: u64) -> Option<MonotonicTime> {
         let whole = u64::try_from(self.max_lifetime?.as_nanos()).unwrap_or(u64::MAX);
         match entry.status? {
             Status::Empty | Status::Forking | Status::Leaving => None,
@@ -203,7 +203,7 @@ impl Limits {
         }
     }
 
-    fn slow_at(&self, entry: &Entry) -> Option<Moment> {
+    fn slow_at(&self, entry: &Entry) -> Option<MonotonicTime> {
         let after = self.slowlog_after?;
         entry.status?.is_busy().then(|| entry.since + after)
     }

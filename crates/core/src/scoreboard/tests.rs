@@ -9,7 +9,7 @@ use super::*;
 use crate::board::lines_for;
 use crate::label::Label;
 use crate::line::MAX_SLOTS;
-use crate::seat::{Bell, Seat};
+use crate::seat::{Seat, WakeParent};
 use crate::status::{Refused, Step};
 
 mod changes;
@@ -24,8 +24,8 @@ impl Counter {
     }
 }
 
-impl Bell for &Counter {
-    fn ring(&self) {
+impl WakeParent for &Counter {
+    fn wake(&self) {
         self.0.fetch_add(1, Ordering::Relaxed);
     }
 }
@@ -39,8 +39,8 @@ fn scoreboard(slots: u32) -> Scoreboard {
     Scoreboard::format(lines(count), slots, at(0)).expect("the lines are enough")
 }
 
-fn at(secs: u64) -> Moment {
-    Moment::from_since_boot(Duration::from_secs(1000 + secs))
+fn at(secs: u64) -> MonotonicTime {
+    MonotonicTime::from_since_boot(Duration::from_secs(1000 + secs))
 }
 
 const fn slot(number: u32) -> SlotNumber {
@@ -64,7 +64,7 @@ fn changes(scoreboard: &Scoreboard) -> Vec<u32> {
 }
 
 fn text(label: &[u8]) -> Label {
-    Label::Text(Text::cut(label))
+    Label::Text(LabelText::cut(label))
 }
 
 fn damage(scoreboard: &Scoreboard, number: u32, word: usize, value: u64) {
@@ -330,22 +330,22 @@ fn a_deadline_ends_with_its_request_and_a_heartbeat_with_its_child() {
 
 #[test]
 fn the_last_four_causes_outlive_the_owners_of_a_slot() {
-    use crate::departure::{Cause, Spent};
+    use crate::exit_cause::{ExitCause, RecycleReason};
     let scoreboard = scoreboard(2);
     assert_eq!(scoreboard.causes(slot(0)), []);
     let causes = [
-        Cause::Done,
-        Cause::Retired,
-        Cause::OutOfMemory,
-        Cause::Exited(70),
-        Cause::Recycled(Spent::Memory),
+        ExitCause::Done,
+        ExitCause::Retired,
+        ExitCause::OutOfMemory,
+        ExitCause::Exited(70),
+        ExitCause::Recycled(RecycleReason::Memory),
     ];
     for cause in causes {
         scoreboard.order(slot(0), at(1)).expect("it is empty");
         scoreboard.close(slot(0), at(2));
         scoreboard.departed(slot(0), cause);
     }
-    let last_first: Vec<Cause> = causes.into_iter().rev().take(4).collect();
+    let last_first: Vec<ExitCause> = causes.into_iter().rev().take(4).collect();
     assert_eq!(scoreboard.causes(slot(0)), last_first);
     assert_eq!(scoreboard.causes(slot(1)), []);
     assert_eq!(scoreboard.causes(slot(2)), [], "there is no such slot");

@@ -2,7 +2,7 @@
 
 use std::cmp::Ordering;
 
-use daemon_core::{Cause, Exit, Killing, Offence, Spent, Status};
+use daemon_core::{Exit, ExitCause, KillReason, RecycleReason, Status, Violation};
 
 use super::rates::Rates;
 use crate::picture::Child;
@@ -259,9 +259,9 @@ impl Column {
 fn cause(child: &Child) -> Option<(&'static str, i32)> {
     let cause = child.causes.first()?;
     let number = match *cause {
-        Cause::Exited(code) | Cause::FailedToBoot(Exit::Code(code)) => code,
-        Cause::Killed { signal, .. } => signal,
-        Cause::FailedToBoot(Exit::Signal { number, .. }) => number,
+        ExitCause::Exited(code) | ExitCause::FailedToBoot(Exit::Code(code)) => code,
+        ExitCause::Killed { signal, .. } => signal,
+        ExitCause::FailedToBoot(Exit::Signal { number, .. }) => number,
         // The others have none.
         _without_number => 0,
     };
@@ -269,7 +269,7 @@ fn cause(child: &Child) -> Option<(&'static str, i32)> {
 }
 
 /// In at most twelve characters.
-fn in_short(cause: Cause) -> String {
+fn in_short(cause: ExitCause) -> String {
     let of_exit = |exit: Exit| match exit {
         Exit::Code(code) => format!("exit {code}"),
         Exit::Signal { number, core: false } => format!("signal {number}"),
@@ -277,23 +277,25 @@ fn in_short(cause: Cause) -> String {
         Exit::Unknown => "unknown".to_owned(),
     };
     let words = match cause {
-        Cause::Done => "done",
-        Cause::Recycled(Spent::Requests) => "quota",
-        Cause::Recycled(Spent::Lifetime) => "lifetime",
-        Cause::Recycled(Spent::Memory) => "soft limit",
-        Cause::Retired => "retired",
-        Cause::Shutdown => "shutdown",
-        Cause::KilledByUs(Killing::Overdue) => "overdue",
-        Cause::KilledByUs(Killing::Asked) => "operator",
-        Cause::KilledByUs(Killing::Rogue(Offence::Cpu)) => "rogue cpu",
-        Cause::KilledByUs(Killing::Rogue(Offence::Time)) => "rogue time",
-        Cause::KilledByUs(Killing::Rogue(Offence::Memory)) => "rogue memory",
-        Cause::KilledByUs(Killing::Rogue(Offence::Hung)) => "rogue hung",
-        Cause::OutOfMemory => "no memory",
-        Cause::Missing => "missing",
-        Cause::FailedToBoot(_) => "boot failed",
-        Cause::Exited(code) => return of_exit(Exit::Code(code)),
-        Cause::Killed { signal, core } => return of_exit(Exit::Signal { number: signal, core }),
+        ExitCause::Done => "done",
+        ExitCause::Recycled(RecycleReason::Requests) => "quota",
+        ExitCause::Recycled(RecycleReason::Lifetime) => "lifetime",
+        ExitCause::Recycled(RecycleReason::Memory) => "soft limit",
+        ExitCause::Retired => "retired",
+        ExitCause::Shutdown => "shutdown",
+        ExitCause::KilledByUs(KillReason::GraceExpired) => "overdue",
+        ExitCause::KilledByUs(KillReason::Requested) => "operator",
+        ExitCause::KilledByUs(KillReason::Rogue(Violation::Cpu)) => "rogue cpu",
+        ExitCause::KilledByUs(KillReason::Rogue(Violation::Time)) => "rogue time",
+        ExitCause::KilledByUs(KillReason::Rogue(Violation::Memory)) => "rogue memory",
+        ExitCause::KilledByUs(KillReason::Rogue(Violation::Hung)) => "rogue hung",
+        ExitCause::OutOfMemory => "no memory",
+        ExitCause::Missing => "missing",
+        ExitCause::FailedToBoot(_) => "boot failed",
+        ExitCause::Exited(code) => return of_exit(Exit::Code(code)),
+        ExitCause::Killed { signal, core } => {
+            return of_exit(Exit::Signal { number: signal, core });
+        }
         // What a later daemon may know of.
         added_later => added_later.kind(),
     };

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, VecDeque};
 
-use daemon_core::Moment;
+use daemon_core::MonotonicTime;
 
 use crate::picture::{Picture, Who};
 
@@ -19,13 +19,13 @@ pub(crate) struct Rates {
 
 #[derive(Debug)]
 struct Look {
-    at: Moment,
+    at: MonotonicTime,
     picture: Picture,
 }
 
 impl Rates {
     /// Takes in a picture.
-    pub(crate) fn on_picture(&mut self, picture: &Picture, now: Moment) {
+    pub(crate) fn on_picture(&mut self, picture: &Picture, now: MonotonicTime) {
         let look = Look { at: now, picture: picture.clone() };
         let Some(last) = self.last.replace(look) else { return };
         let seconds = now.saturating_since(last.at).as_secs_f64();

@@ -7,7 +7,7 @@ mod rows;
 use std::time::Duration;
 
 use actix_daemon::Report;
-use daemon_core::Moment;
+use daemon_core::MonotonicTime;
 
 use super::columns::{Column, Direction};
 use super::rates::Rates;
@@ -21,7 +21,7 @@ const NOTICE: Duration = Duration::from_secs(15);
 pub(crate) struct Screen {
     pub(super) means: Means,
     pub(super) palette: Palette,
-    pub(super) now: Moment,
+    pub(super) now: MonotonicTime,
     pub(super) picture: Option<Picture>,
     pub(super) link: Link,
     pub(super) pace: Pace,
@@ -65,7 +65,7 @@ pub(crate) enum Link {
     /// Not any more.
     Lost {
         /// Since when.
-        since: Moment,
+        since: MonotonicTime,
         /// What is wrong.
         why: String,
         /// What is shown meanwhile.
@@ -153,12 +153,12 @@ pub(crate) enum Told {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Notice {
     pub(super) told: Told,
-    at: Moment,
+    at: MonotonicTime,
 }
 
 impl Screen {
     /// An empty screen.
-    pub(crate) fn new(means: Means, palette: Palette, now: Moment) -> Screen {
+    pub(crate) fn new(means: Means, palette: Palette, now: MonotonicTime) -> Screen {
         Screen {
             means,
             palette,
@@ -180,20 +180,20 @@ impl Screen {
     }
 
     /// Time goes by.
-    pub(crate) fn on_tick(&mut self, now: Moment) {
+    pub(crate) fn on_tick(&mut self, now: MonotonicTime) {
         self.now = now;
         self.notice.take_if(|notice| now.saturating_since(notice.at) > NOTICE);
     }
 
     /// The daemon has answered.
-    pub(crate) fn on_report(&mut self, report: &Report, now: Moment) {
+    pub(crate) fn on_report(&mut self, report: &Report, now: MonotonicTime) {
         self.on_tick(now);
         self.link = Link::Well;
         self.show(Picture::from(report), now);
     }
 
     /// The scoreboard was read. It is looked at only while the daemon does not answer.
-    pub(crate) fn on_board(&mut self, picture: Picture, now: Moment) {
+    pub(crate) fn on_board(&mut self, picture: Picture, now: MonotonicTime) {
         self.on_tick(now);
         match (self.means, &mut self.link) {
             (Means::Daemon, Link::Well) => {}
@@ -210,7 +210,7 @@ impl Screen {
     }
 
     /// The daemon does not answer, or its scoreboard cannot be read.
-    pub(crate) fn on_lost(&mut self, why: String, now: Moment) {
+    pub(crate) fn on_lost(&mut self, why: String, now: MonotonicTime) {
         self.on_tick(now);
         match &mut self.link {
             Link::Lost { why: last, .. } => *last = why,
@@ -221,7 +221,7 @@ impl Screen {
     }
 
     /// A deed has ended.
-    pub(crate) fn on_told(&mut self, told: Told, now: Moment) {
+    pub(crate) fn on_told(&mut self, told: Told, now: MonotonicTime) {
         self.on_tick(now);
         match told {
             Told::Text { title, text } => {
@@ -233,7 +233,7 @@ impl Screen {
         }
     }
 
-    fn show(&mut self, picture: Picture, now: Moment) {
+    fn show(&mut self, picture: Picture, now: MonotonicTime) {
         match self.pace {
             Pace::Paused => {}
             Pace::Running => {

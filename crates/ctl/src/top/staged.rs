@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use actix_daemon::{Cause, Counters, Report};
-use daemon_core::{Killing, Offence, Phase, SlotNumber};
+use actix_daemon::{Counters, ExitCause, Report};
+use daemon_core::{KillReason, Phase, SlotNumber, Violation};
 use serde_json::{Value, json};
 
 use crate::picture::{Child, Picture};
@@ -25,10 +25,10 @@ pub(crate) fn busy() -> Picture {
     counters.exits = [("killed".to_owned(), 3), ("recycled-requests".to_owned(), 103)].into();
     picture.counters = Some(counters);
     let causes = [
-        Cause::Killed { signal: 11, core: true },
-        Cause::KilledByUs(Killing::Rogue(Offence::Cpu)),
-        Cause::OutOfMemory,
-        Cause::Exited(3),
+        ExitCause::Killed { signal: 11, core: true },
+        ExitCause::KilledByUs(KillReason::Rogue(Violation::Cpu)),
+        ExitCause::OutOfMemory,
+        ExitCause::Exited(3),
     ];
     for (child, cause) in picture.children.iter_mut().zip(causes.into_iter().cycle()) {
         if child.slot.get() % 3 == 0 {

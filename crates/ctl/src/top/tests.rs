@@ -6,7 +6,7 @@ mod looks;
 
 use std::time::Duration;
 
-use daemon_core::Moment;
+use daemon_core::MonotonicTime;
 use ratatui::Terminal;
 use ratatui::backend::TestBackend;
 use ratatui::crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
@@ -16,8 +16,8 @@ use super::staged;
 use crate::picture::Picture;
 
 /// When all this happens.
-fn at(seconds: u64) -> Moment {
-    Moment::from_since_boot(Duration::from_secs(1_000 + seconds))
+fn at(seconds: u64) -> MonotonicTime {
+    MonotonicTime::from_since_boot(Duration::from_secs(1_000 + seconds))
 }
 
 /// The screen of a daemon that has answered three times, five seconds apart.

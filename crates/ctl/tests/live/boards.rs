@@ -4,7 +4,9 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use daemon_core::{Bell, Line, Moment, Scoreboard, Seat, SlotNumber, Status, lines_for};
+use daemon_core::{
+    Line, MonotonicTime, Scoreboard, Seat, SlotNumber, Status, WakeParent, lines_for,
+};
 use serde_json::Value;
 use tempfile::TempDir;
 
@@ -19,12 +21,12 @@ pub(crate) struct Kept {
 
 pub(crate) struct NoBell;
 
-impl Bell for NoBell {
-    fn ring(&self) {}
+impl WakeParent for NoBell {
+    fn wake(&self) {}
 }
 
-pub(crate) fn now() -> Moment {
-    Moment::from_since_boot(daemon_sys::clock::monotonic())
+pub(crate) fn now() -> MonotonicTime {
+    MonotonicTime::from_since_boot(daemon_sys::clock::monotonic())
 }
 
 impl Kept {
@@ -33,7 +35,7 @@ impl Kept {
         let count = lines_for(8).expect("a board");
         let path = directory.path().join("board");
         let lines = daemon_sys::shared::in_file::<Line>(&path, count).expect("it maps");
-        let started = Moment::from_since_boot(
+        let started = MonotonicTime::from_since_boot(
             daemon_sys::clock::monotonic().saturating_sub(Duration::from_secs(1)),
         );
         let board = Scoreboard::format(lines, 8, started).expect("a board");

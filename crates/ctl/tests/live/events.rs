@@ -4,7 +4,7 @@ use std::io::{BufRead, BufReader, Read};
 use std::process::Stdio;
 use std::sync::{Mutex, mpsc};
 
-use actix_daemon::Cause;
+use actix_daemon::ExitCause;
 use actix_daemon::control::protocol::{Event, FaultKind, Outcome, Reply};
 use daemon_core::{Phase, SlotNumber};
 use serde_json::{Value, json};
@@ -66,7 +66,7 @@ fn events_for_programs_are_json() {
     send.send(Event::Gone {
         slot: SlotNumber::new(2),
         pid: 12,
-        cause: Cause::Retired,
+        cause: ExitCause::Retired,
         text: "retired".to_owned(),
         requests: 9,
         lived: std::time::Duration::from_secs(3),

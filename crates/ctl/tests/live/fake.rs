@@ -135,7 +135,7 @@ pub(crate) fn report() -> Report {
     };
     let report = json!({
         "alias": "web", "model": "pre-fork", "reporter": "parent", "parent": 4700,
-        "nursery": 4701, "phase": "running", "door": null, "up": 75.0, "board": "wr  ",
+        "fork_server": 4701, "phase": "running", "door": null, "up": 75.0, "board": "wr  ",
         "slots": 4, "free": 2, "max_children": 4, "waiting": 0,
         "children": [child(0, "w", None), child(1, "r", Some("GET /"))],
         "counters": {

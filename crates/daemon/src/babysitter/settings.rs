@@ -19,7 +19,7 @@ pub enum MemoryMeasure {
     Pss,
 }
 
-/// How children are watched, and what they may use: see [`Builder::babysit`](crate::Builder::babysit).
+/// How children are watched, and what they may use: see [`DaemonBuilder::babysit`](crate::DaemonBuilder::babysit).
 ///
 /// # Examples
 ///
@@ -27,8 +27,8 @@ pub enum MemoryMeasure {
 /// use std::time::Duration;
 /// use actix_daemon::{Babysit, Daemon, PreFork};
 ///
-/// let _daemon = Daemon::builder().model(PreFork::start_children(4)).babysit(
-///     Babysit::every(Duration::from_secs(10))
+/// let _daemon = Daemon::builder().model(PreFork::new(4)).babysit(
+///     Babysit::new(Duration::from_secs(10))
 ///         .request_timeout(Duration::from_secs(60))
 ///         .heartbeat_timeout(Duration::from_secs(30))
 ///         .soft_memory(256 << 20)
@@ -49,7 +49,7 @@ pub struct Babysit {
 impl Default for Babysit {
     /// Every 30 seconds.
     fn default() -> Self {
-        Babysit::every(Duration::from_secs(30))
+        Babysit::new(Duration::from_secs(30))
     }
 }
 
@@ -60,7 +60,7 @@ impl Babysit {
     /// A child may use 10 minutes of processor time in a request, 1 hour in a
     /// [`Long`](crate::UpdateStatus::Long) one, and all else without limit, unless it is said.
     #[must_use]
-    pub fn every(interval: Duration) -> Babysit {
+    pub fn new(interval: Duration) -> Babysit {
         Babysit {
             interval: Some(interval),
             limits: Limits::default(),
@@ -72,7 +72,7 @@ impl Babysit {
 
     /// Never looks at anything.
     #[must_use]
-    pub fn never() -> Babysit {
+    pub fn disabled() -> Babysit {
         Babysit { interval: None, ..Babysit::default() }
     }
 
@@ -238,10 +238,10 @@ mod tests {
         let second = Duration::from_secs(1);
         let refusal = |babysit: Babysit| babysit.check().unwrap_err().to_string();
         assert_eq!(
-            refusal(Babysit::every(Duration::ZERO)),
+            refusal(Babysit::new(Duration::ZERO)),
             "babysit is 0ns: it must be at least 10 ms"
         );
-        let every = Babysit::every(second);
+        let every = Babysit::new(second);
         assert_eq!(
             refusal(every.clone().request_timeout(Duration::from_millis(9))),
             "request_timeout is 9ms: it must be at least 10 ms"
@@ -255,6 +255,6 @@ mod tests {
             "hard_memory is 0: no child lives on no memory"
         );
         assert!(every.soft_memory(100).hard_memory(100).check().is_ok());
-        assert!(Babysit::default().check().is_ok() && Babysit::never().check().is_ok());
+        assert!(Babysit::default().check().is_ok() && Babysit::disabled().check().is_ok());
     }
 }

@@ -60,7 +60,7 @@ impl Witness {
                                 return Some(addresses);
                             }
                             watch.readable().await.ok()?.clear_ready();
-                            asker.hush();
+                            asker.clear();
                         }
                     };
                     timeout(PATIENCE, answered).await.ok().flatten()

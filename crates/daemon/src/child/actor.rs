@@ -9,10 +9,10 @@ use std::rc::Rc;
 
 use actix::fut::WrapFuture;
 use actix::{Actor, ActorContext, AsyncContext, Context, StreamHandler};
-use daemon_core::{Calling, ChildIntention, Hold, Manner, Phase, Signal, in_child};
-use daemon_nursery::{EXIT_SOFTWARE, now};
+use daemon_core::{ChildAction, ChildKind, OperatorPause, Phase, Signal, StopMode, in_child};
+use daemon_forkserver::{EXIT_SOFTWARE, now};
 use daemon_sys::process::{Pid, end_after};
-use daemon_sys::signals::Ears;
+use daemon_sys::signals::SignalListener;
 use futures::FutureExt;
 use futures::channel::oneshot;
 use slog::{debug, error, info};
@@ -49,8 +49,8 @@ pub(super) const HEARD: [(daemon_sys::Signal, Signal); 6] = [
 #[derive(Debug)]
 pub struct ChildActor {
     desk: Rc<RefCell<Desk>>,
-    ears: &'static Ears,
-    nursery: Option<Pid>,
+    ears: &'static SignalListener,
+    fork_server: Option<Pid>,
     life: Life,
     sessions: Sessions,
     news: News,
@@ -59,7 +59,7 @@ pub struct ChildActor {
     inside: u32,
     leaving: watch::Sender<Option<ShutdownReason>>,
     /// The operator's word, as it was on the scoreboard at the last look.
-    hold: watch::Sender<Hold>,
+    hold: watch::Sender<OperatorPause>,
     end: Option<oneshot::Sender<i32>>,
 }
 
@@ -74,16 +74,16 @@ enum Farewell {
 impl ChildActor {
     pub(crate) fn new(
         desk: Rc<RefCell<Desk>>,
-        ears: &'static Ears,
+        ears: &'static SignalListener,
         leaving: watch::Sender<Option<ShutdownReason>>,
-        hold: watch::Sender<Hold>,
+        hold: watch::Sender<OperatorPause>,
         life: Life,
         end: oneshot::Sender<i32>,
     ) -> Self {
         ChildActor {
             desk,
             ears,
-            nursery: Pid::of_parent(),
+            fork_server: Pid::of_parent(),
             life,
             sessions: Sessions::default(),
             news: News::default(),
@@ -135,13 +135,13 @@ impl ChildActor {
     }
 
     fn is_held(&self) -> bool {
-        *self.hold.borrow() == Hold::Yes && self.desk.borrow().leaving().is_none()
+        *self.hold.borrow() == OperatorPause::On && self.desk.borrow().leaving().is_none()
     }
 
     /// A child that was held while it was ready takes what waits in the listener's queue when the
     /// daemon stops, as the others do.
     fn release_for_the_last(&mut self, reason: ShutdownReason) {
-        let is_held = *self.hold.borrow() == Hold::Yes;
+        let is_held = *self.hold.borrow() == OperatorPause::On;
         if reason == ShutdownReason::Stopping && is_held && self.desk.borrow().status().is_idle() {
             self.sessions.accept.tell(&DaemonAccept);
         }
@@ -151,17 +151,17 @@ impl ChildActor {
     fn look_at_the_hold(&mut self) {
         let hold = self.desk.borrow().board().hold();
         let is_news = self.hold.send_if_modified(|known| std::mem::replace(known, hold) != hold);
-        if !is_news || self.life.calling == Calling::OneRequest {
+        if !is_news || self.life.calling == ChildKind::OneRequest {
             return;
         }
         match hold {
-            Hold::Yes => {
+            OperatorPause::On => {
                 debug!(self.life.log, "paused");
                 self.news.accept = None;
                 self.news.pause = Some(DaemonPause);
                 self.sessions.pause.tell(&DaemonPause);
             }
-            Hold::No => {
+            OperatorPause::Off => {
                 debug!(self.life.log, "resumed");
                 self.news.pause = None;
                 let desk = self.desk.borrow();
@@ -173,7 +173,7 @@ impl ChildActor {
         }
     }
 
-    fn hang_up(&mut self) {
+    fn reopen_logs(&mut self) {
         self.sessions.hup.tell(&DaemonHup);
         if let Err(error) = self.life.reopen_log() {
             error!(self.life.log, "the old log stays in use: {}", error);
@@ -205,7 +205,7 @@ impl ChildActor {
             model: self.life.kind,
             reporter: Reporter::Child { slot: desk.slot() },
             parent: self.life.parent,
-            nursery: self.nursery.map(|pid| pid.as_raw().unsigned_abs()),
+            fork_server: self.fork_server.map(|pid| pid.as_raw().unsigned_abs()),
             phase: desk.board().phase(),
         };
         Report::of(view, Some(desk.board()), now())
@@ -242,7 +242,7 @@ impl StreamHandler<Signalled> for ChildActor {
     fn handle(&mut self, _signalled: Signalled, ctx: &mut Self::Context) {
         let come = self.ears.drain();
         for (_, signal) in HEARD.into_iter().filter(|(heard, _)| come.contains(heard)) {
-            self.heed(in_child(signal), ctx);
+            self.handle(in_child(signal), ctx);
         }
     }
 
@@ -250,25 +250,25 @@ impl StreamHandler<Signalled> for ChildActor {
 }
 
 impl ChildActor {
-    fn heed(&mut self, intention: ChildIntention, ctx: &mut Context<Self>) {
+    fn handle(&mut self, intention: ChildAction, ctx: &mut Context<Self>) {
         match intention {
-            ChildIntention::Leave(Manner::Orderly) => {
+            ChildAction::Leave(StopMode::Graceful) => {
                 // The parent says on the scoreboard whether it is all of us or only this one.
                 let reason = match self.desk.borrow().board().phase() {
                     Phase::Stopping | Phase::Stopped => ShutdownReason::Stopping,
                     Phase::Starting | Phase::Running => ShutdownReason::Retired,
                 };
-                if Pid::of_parent() != self.nursery {
+                if Pid::of_parent() != self.fork_server {
                     // Nobody is left who would end this child when its time is over.
                     end_after(self.life.grace);
                 }
                 self.dismiss(reason, ctx);
             }
-            ChildIntention::Leave(Manner::AtOnce) => self.end(0, ctx),
-            ChildIntention::Hangup => self.hang_up(),
-            ChildIntention::Peek => info!(self.life.log, "peek\n{}", self.peek(Detail::Verbose)),
-            ChildIntention::Look => self.look_at_the_hold(),
-            ChildIntention::Ignore => {}
+            ChildAction::Leave(StopMode::Immediate) => self.end(0, ctx),
+            ChildAction::Hangup => self.reopen_logs(),
+            ChildAction::Peek => info!(self.life.log, "peek\n{}", self.peek(Detail::Verbose)),
+            ChildAction::Look => self.look_at_the_hold(),
+            ChildAction::Ignore => {}
         }
     }
 }

@@ -1,7 +1,9 @@
 //! A child's own rules: what a status update leads to, and when it is time to go.
 
-use daemon_core::{Bell, Calling, Left, Moment, Quota, ReportError, Seat, SlotNumber, Status};
-use daemon_nursery::Doorbell;
+use daemon_core::{
+    ChildKind, Left, MonotonicTime, Quota, ReportError, Seat, SlotNumber, Status, WakeParent,
+};
+use daemon_forkserver::ParentWakeup;
 
 use super::sign::Sign;
 use crate::messages::{ShutdownReason, UpdateStatus};
@@ -27,16 +29,16 @@ enum Stage {
 
 /// A seated child: its line on the scoreboard, its share of requests, its stage.
 #[derive(Debug)]
-pub(crate) struct Desk<B: Bell = Doorbell> {
+pub(crate) struct Desk<B: WakeParent = ParentWakeup> {
     seat: Seat<B>,
-    calling: Calling,
+    calling: ChildKind,
     quota: Quota,
     stage: Stage,
     sign: Sign,
 }
 
-impl<B: Bell> Desk<B> {
-    pub(crate) fn new(seat: Seat<B>, calling: Calling, quota: Quota, mut sign: Sign) -> Self {
+impl<B: WakeParent> Desk<B> {
+    pub(crate) fn new(seat: Seat<B>, calling: ChildKind, quota: Quota, mut sign: Sign) -> Self {
         sign.seat(seat.slot());
         sign.show(seat.status());
         Desk { seat, calling, quota, stage: Stage::Working, sign }
@@ -55,7 +57,7 @@ impl<B: Bell> Desk<B> {
     }
 
     /// The event loop turns.
-    pub(crate) fn beat(&self, now: Moment) {
+    pub(crate) fn beat(&self, now: MonotonicTime) {
         self.seat.beat(now);
     }
 
@@ -72,7 +74,7 @@ impl<B: Bell> Desk<B> {
         self.sign.label(text);
     }
 
-    fn report(&mut self, status: Status, now: Moment) -> Result<(), ReportError> {
+    fn report(&mut self, status: Status, now: MonotonicTime) -> Result<(), ReportError> {
         self.seat.report(status, now)?;
         self.sign.show(status);
         Ok(())
@@ -82,7 +84,7 @@ impl<B: Bell> Desk<B> {
     pub(crate) fn update(
         &mut self,
         update: UpdateStatus,
-        now: Moment,
+        now: MonotonicTime,
     ) -> Result<Next, ReportError> {
         let status = self.seat.status();
         match update {
@@ -93,15 +95,15 @@ impl<B: Bell> Desk<B> {
                 Ok(Next::GoOn)
             }
             UpdateStatus::Wait | UpdateStatus::Done => match (self.calling, status) {
-                (Calling::OneRequest, _) => {
+                (ChildKind::OneRequest, _) => {
                     self.report(Status::Leaving, now)?;
                     Ok(self.leave(ShutdownReason::Done))
                 }
-                (Calling::Pool, Status::Born) => {
+                (ChildKind::Pool, Status::Born) => {
                     self.report(Status::Fresh, now)?;
                     Ok(self.ready())
                 }
-                (Calling::Pool, _) => {
+                (ChildKind::Pool, _) => {
                     self.report(Status::Waiting, now)?;
                     Ok(self.ready())
                 }
@@ -109,7 +111,7 @@ impl<B: Bell> Desk<B> {
         }
     }
 
-    fn begin(&mut self, wanted: Status, now: Moment) -> Result<Next, ReportError> {
+    fn begin(&mut self, wanted: Status, now: MonotonicTime) -> Result<Next, ReportError> {
         let was_busy = self.seat.status().is_busy();
         // An acceptor has noted the request already: to say so again is no mistake.
         if self.seat.status() != wanted {
@@ -149,7 +151,7 @@ impl<B: Bell> Desk<B> {
     }
 
     /// The last report.
-    pub(crate) fn gone(&mut self, now: Moment) {
+    pub(crate) fn gone(&mut self, now: MonotonicTime) {
         if self.seat.status() != Status::Leaving {
             // A slot that says otherwise by now is the parent's to judge.
             let _ = self.report(Status::Leaving, now);

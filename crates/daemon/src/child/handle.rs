@@ -9,8 +9,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use actix::Addr;
-use daemon_core::{Hold, SlotNumber};
-use daemon_nursery::now;
+use daemon_core::{OperatorPause, SlotNumber};
+use daemon_forkserver::now;
 use daemon_sys::stdio::{self, LogFile};
 use futures::FutureExt;
 use futures::future::{Either, select};
@@ -24,14 +24,14 @@ use crate::messages::{ShutdownReason, StatusError, UpdateStatus, Updated};
 
 /// A handle on the child's own line of the scoreboard, cheap to clone.
 ///
-/// A handler of [`serve`](crate::Builder::serve) gets one. What it reports costs a few atomic
+/// A handler of [`serve`](crate::DaemonBuilder::serve) gets one. What it reports costs a few atomic
 /// stores.
 #[derive(Clone, Debug)]
 pub struct ChildHandle {
     desk: Rc<RefCell<Desk>>,
     daemon: Addr<ChildActor>,
     leaving: watch::Receiver<Option<ShutdownReason>>,
-    hold: watch::Receiver<Hold>,
+    hold: watch::Receiver<OperatorPause>,
     log_file: Option<Arc<LogFile>>,
 }
 
@@ -54,7 +54,7 @@ impl ChildHandle {
         desk: Rc<RefCell<Desk>>,
         daemon: Addr<ChildActor>,
         leaving: watch::Receiver<Option<ShutdownReason>>,
-        hold: watch::Receiver<Hold>,
+        hold: watch::Receiver<OperatorPause>,
         log_file: Option<Arc<LogFile>>,
     ) -> Self {
         ChildHandle { desk, daemon, leaving, hold, log_file }
@@ -106,21 +106,21 @@ impl ChildHandle {
         match leaving.wait_for(Option::is_some).await.map(|reason| *reason) {
             Ok(Some(reason)) => reason,
             // The daemon's actor has ended, and with it the child.
-            Ok(None) | Err(_) => ShutdownReason::AtOnce,
+            Ok(None) | Err(_) => ShutdownReason::StoppingNow,
         }
     }
 
     /// Whether the operator holds the daemon at this moment, told of it yet or not.
     fn is_held(&self) -> bool {
-        self.desk.borrow().board().hold() == Hold::Yes
+        self.desk.borrow().board().hold() == OperatorPause::On
     }
 
     /// Waits for a connection, and takes none from the moment that the operator holds the daemon.
     pub(crate) async fn accept<L: Listen>(&self, gate: &Gate<L>) -> L::Socket {
         loop {
-            self.until_hold_is(Hold::No).await;
+            self.until_hold_is(OperatorPause::Off).await;
             let accepted = gate.accept_while(|| !self.is_held());
-            match select(pin!(accepted), pin!(self.until_hold_is(Hold::Yes))).await {
+            match select(pin!(accepted), pin!(self.until_hold_is(OperatorPause::On))).await {
                 Either::Left((Some(stream), _)) => return stream,
                 // The signal that tells of it may still be on its way: then the daemon hears of it by this.
                 Either::Left((None, _)) => drop(self.daemon.send(Look).await),
@@ -130,7 +130,7 @@ impl ChildHandle {
     }
 
     /// Waits until the operator's word is this one. Who waits in vain is told to leave meanwhile.
-    async fn until_hold_is(&self, wanted: Hold) {
+    async fn until_hold_is(&self, wanted: OperatorPause) {
         let mut hold = self.hold.clone();
         if hold.wait_for(|hold| *hold == wanted).await.is_err() {
             std::future::pending::<()>().await;

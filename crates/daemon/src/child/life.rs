@@ -1,4 +1,4 @@
-//! A child's life, from its birth in the nursery to its exit code.
+//! A child's life, from its birth in the fork server to its exit code.
 
 use std::backtrace::{Backtrace, BacktraceStatus};
 use std::cell::RefCell;
@@ -8,9 +8,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use actix::{Actor, Addr, Recipient, System};
-use daemon_core::{Calling, Hold, Jitter, Quota, Requests};
-use daemon_nursery::{Birth, EXIT_PANIC, EXIT_SOFTWARE};
-use daemon_sys::signals::Ears;
+use daemon_core::{ChildKind, Jitter, OperatorPause, Quota, RequestLimit};
+use daemon_forkserver::{ChildStart, EXIT_PANIC, EXIT_SOFTWARE};
+use daemon_sys::signals::SignalListener;
 use daemon_sys::stdio::LogFile;
 use futures::channel::oneshot;
 use slog::{Logger, crit, debug};
@@ -36,8 +36,8 @@ pub(crate) struct Life {
     pub(crate) parent: u32,
     pub(crate) grace: Duration,
     pub(crate) kind: Kind,
-    pub(crate) calling: Calling,
-    pub(crate) requests: Requests,
+    pub(crate) calling: ChildKind,
+    pub(crate) requests: RequestLimit,
     pub(crate) jitter: Jitter,
     pub(crate) log: Logger,
     /// The pause between two beats of a child's heart; none if it has none.
@@ -61,9 +61,9 @@ pub(crate) fn live<P: Program>(
     program: P,
     life: Life,
     sign: Sign,
-    birth: Birth<P::Request>,
+    birth: ChildStart<P::Request>,
 ) -> i32 {
-    let Birth { seat, request, signals, .. } = birth;
+    let ChildStart { seat, request, signals, .. } = birth;
     log::become_child(seat.slot().get());
     let log = life.log.clone();
     let request = match request {
@@ -83,7 +83,7 @@ pub(crate) fn live<P: Program>(
     // The last who can speak to it would wake it as it goes, when what it is woken by is gone.
     std::mem::forget(System::current());
     let code = system.block_on(async move {
-        let ears = match Ears::open(&HEARD.map(|(heard, _)| heard)) {
+        let ears = match SignalListener::open(&HEARD.map(|(heard, _)| heard)) {
             // Until the process ends, and with it: nothing is to be taken apart then.
             Ok(ears) => &*Box::leak(Box::new(ears)),
             Err(error) => {
@@ -97,12 +97,12 @@ pub(crate) fn live<P: Program>(
         let (end, ended) = oneshot::channel();
         let desk = Rc::new(RefCell::new(desk));
         let (leaving, told) = watch::channel(None);
-        let (hold, held) = watch::channel(Hold::No);
+        let (hold, held) = watch::channel(OperatorPause::Off);
         let log_file = life.log_file.clone();
         let daemon = ChildActor::new(Rc::clone(&desk), ears, leaving, hold, life, end).start();
         ChildHandle::new(desk, daemon.clone(), told, held, log_file).make_current();
         debug!(log, "born");
-        if calling == Calling::OneRequest {
+        if calling == ChildKind::OneRequest {
             daemon.do_send(UpdateStatus::Req);
         }
         let session = program.child(daemon.clone());

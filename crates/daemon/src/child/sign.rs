@@ -13,7 +13,7 @@ const SHOWN: &str = " ]";
 
 /// A child's process title. Setting it is a copy within memory.
 ///
-/// It is made in the nursery, with room for all that comes: a child makes nothing, it fills in.
+/// It is made in the fork server, with room for all that comes: a child makes nothing, it fills in.
 #[derive(Debug)]
 pub(crate) struct Sign {
     title: Rc<Title>,

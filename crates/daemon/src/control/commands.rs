@@ -7,14 +7,14 @@ use std::rc::Rc;
 
 use actix::dev::ToEnvelope;
 use actix::{Actor, Addr, Handler, MailboxError, Message};
-use daemon_core::Manner;
-use daemon_nursery::Handover;
+use daemon_core::StopMode;
+use daemon_forkserver::Transfer;
 use daemon_sys::process::Pid;
 
 use super::protocol::{Ask, Command, Fault, FaultKind, Outcome, Reply, VERSION};
 use crate::messages::{
-    Detail, Held, Kill, Pause, Peek, Refusal, Reload, Reopen, Resize, Resized, Resume, Retire,
-    Shutdown, ShutdownBegun, Status, TraceChild, TraceError,
+    Detail, GetStatus, Kill, Pause, PauseOutcome, Peek, Refusal, Reload, Reopen, Resize, Resized,
+    Resume, Retire, Shutdown, ShutdownStarted, TraceChild, TraceError,
 };
 use crate::parent::DaemonActor;
 
@@ -73,19 +73,19 @@ impl From<MailboxError> for Fault {
 
 /// The daemon, as its clients ask it.
 #[derive(Debug)]
-pub(super) struct Desk<R: Handover + Send> {
+pub(super) struct Desk<R: Transfer + Send> {
     pub(super) daemon: Addr<DaemonActor<R>>,
     /// Answers that are under way.
     pub(super) answers: Rc<Cell<usize>>,
 }
 
-impl<R: Handover + Send> Clone for Desk<R> {
+impl<R: Transfer + Send> Clone for Desk<R> {
     fn clone(&self) -> Self {
         Desk { daemon: self.daemon.clone(), answers: Rc::clone(&self.answers) }
     }
 }
 
-impl<R: Handover + Send> Desk<R> {
+impl<R: Transfer + Send> Desk<R> {
     /// Does what is asked for.
     pub(super) async fn answer(&self, command: Command) -> Outcome {
         match self.carry_out(command).await {
@@ -107,7 +107,7 @@ impl<R: Handover + Send> Desk<R> {
     async fn carry_out(&self, command: Command) -> Result<Reply, Fault> {
         match command {
             Command::Status => {
-                let report = Box::new(self.ask(Status::Processes).await?);
+                let report = Box::new(self.ask(GetStatus::Processes).await?);
                 Ok(Reply::Status { report })
             }
             Command::Peek { verbose } => {
@@ -115,10 +115,10 @@ impl<R: Handover + Send> Desk<R> {
                 Ok(Reply::Peek { text: self.ask(Peek { detail }).await? })
             }
             Command::Stop { now } => {
-                let manner = if now { Manner::AtOnce } else { Manner::Orderly };
+                let manner = if now { StopMode::Immediate } else { StopMode::Graceful };
                 Ok(done(match self.ask(Shutdown(manner)).await? {
-                    ShutdownBegun::Now => "the daemon is stopping",
-                    ShutdownBegun::Already => "the daemon was stopping already",
+                    ShutdownStarted::Now => "the daemon is stopping",
+                    ShutdownStarted::Already => "the daemon was stopping already",
                 }))
             }
             Command::Reopen => match self.ask(Reopen).await? {
@@ -147,12 +147,12 @@ impl<R: Handover + Send> Desk<R> {
                 }
             }
             Command::Pause => Ok(done(match self.ask(Pause).await?? {
-                Held::Now => "paused: no more requests are taken",
-                Held::Already => "was paused already",
+                PauseOutcome::Now => "paused: no more requests are taken",
+                PauseOutcome::Already => "was paused already",
             })),
             Command::Resume => Ok(done(match self.ask(Resume).await?? {
-                Held::Now => "resumed: requests are taken again",
-                Held::Already => "was not paused",
+                PauseOutcome::Now => "resumed: requests are taken again",
+                PauseOutcome::Already => "was not paused",
             })),
             Command::Events => Ok(Reply::Listening),
         }

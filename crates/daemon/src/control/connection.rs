@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use daemon_core::Phase;
-use daemon_nursery::Handover;
+use daemon_forkserver::Transfer;
 use futures::future::{Either, select};
 use tokio::io::{AsyncWriteExt, BufReader};
 use tokio::net::UnixStream;
@@ -24,7 +24,7 @@ const IDLE_MAX: Duration = Duration::from_secs(60);
 struct Closed;
 
 /// Serves one client until it closes.
-pub(super) async fn serve<R: Handover + Send>(stream: UnixStream, desk: Desk<R>) {
+pub(super) async fn serve<R: Transfer + Send>(stream: UnixStream, desk: Desk<R>) {
     let (read, mut write) = stream.into_split();
     let mut read = BufReader::new(read);
     loop {
@@ -54,7 +54,7 @@ pub(super) async fn serve<R: Handover + Send>(stream: UnixStream, desk: Desk<R>)
 
 /// Tells events until the daemon has stopped or the client closes. One that does not read keeps only
 /// itself waiting.
-async fn tell_events<R: Handover + Send>(
+async fn tell_events<R: Transfer + Send>(
     mut read: BufReader<OwnedReadHalf>,
     mut write: OwnedWriteHalf,
     desk: Desk<R>,

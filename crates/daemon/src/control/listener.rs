@@ -2,7 +2,7 @@
 //! none, and nothing is done for an event.
 
 use actix::{Actor, Addr, AsyncContext, Context, Handler, Message};
-use daemon_nursery::Handover;
+use daemon_forkserver::Transfer;
 
 use super::feed::Feed;
 use super::protocol::Event;
@@ -16,12 +16,12 @@ use crate::status::DoorState;
 const NAME: &str = "Control";
 
 /// One client's ear.
-pub(super) struct Listener<R: Handover + Send> {
+pub(super) struct Listener<R: Transfer + Send> {
     daemon: Addr<DaemonActor<R>>,
     feed: Feed,
 }
 
-impl<R: Handover + Send> Listener<R> {
+impl<R: Transfer + Send> Listener<R> {
     pub(super) fn start(daemon: Addr<DaemonActor<R>>, feed: Feed) -> Addr<Self> {
         Actor::start(Listener { daemon, feed })
     }
@@ -30,7 +30,7 @@ impl<R: Handover + Send> Listener<R> {
 /// Has it subscribe to these broadcasts, in this order, and make an event of each.
 macro_rules! events {
     ($($message:ty: $event:expr;)*) => {
-        impl<R: Handover + Send> Actor for Listener<R> {
+        impl<R: Transfer + Send> Actor for Listener<R> {
             type Context = Context<Self>;
 
             fn started(&mut self, ctx: &mut Self::Context) {
@@ -38,7 +38,7 @@ macro_rules! events {
             }
         }
 
-        $(impl<R: Handover + Send> Handler<$message> for Listener<R> {
+        $(impl<R: Transfer + Send> Handler<$message> for Listener<R> {
             type Result = ();
 
             fn handle(&mut self, message: $message, _ctx: &mut Self::Context) {
@@ -62,8 +62,8 @@ events! {
         requests: exited.requests,
         lived: exited.lived,
     };
-    DaemonAccept: |_accept| Event::Door { state: DoorState::Open };
-    DaemonPause: |_pause| Event::Door { state: DoorState::Shut };
+    DaemonAccept: |_accept| Event::AcceptState { state: DoorState::Open };
+    DaemonPause: |_pause| Event::AcceptState { state: DoorState::Shut };
     DaemonPhase: |DaemonPhase(phase)| Event::Phase { phase };
     RogueChild: |rogue| Event::Rogue {
         slot: rogue.child.slot,
@@ -78,7 +78,7 @@ events! {
 #[rtype(result = "()")]
 pub(super) struct Enough;
 
-impl<R: Handover + Send> Handler<Enough> for Listener<R> {
+impl<R: Transfer + Send> Handler<Enough> for Listener<R> {
     type Result = ();
 
     fn handle(&mut self, _enough: Enough, ctx: &mut Self::Context) {

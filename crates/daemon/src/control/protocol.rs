@@ -15,7 +15,7 @@
 
 use std::time::Duration;
 
-use daemon_core::{Cause, Phase, SlotNumber};
+use daemon_core::{ExitCause, Phase, SlotNumber};
 use serde::{Deserialize, Serialize};
 
 use crate::status::{DoorState, Report};
@@ -206,7 +206,7 @@ pub enum Event {
         /// Its process.
         pid: u32,
         /// Why.
-        cause: Cause,
+        cause: ExitCause,
         /// The same for people.
         text: String,
         /// Requests that it had begun.
@@ -227,7 +227,7 @@ pub enum Event {
         text: String,
     },
     /// The door has moved.
-    Door {
+    AcceptState {
         /// How it stands now.
         state: DoorState,
     },

@@ -6,7 +6,7 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use actix::Addr;
-use daemon_nursery::Handover;
+use daemon_forkserver::Transfer;
 use daemon_sys::socketfile::{Place, SocketFile};
 use slog::{Logger, info, warn};
 use tokio::net::{UnixListener, UnixStream};
@@ -48,7 +48,7 @@ impl Socket {
     }
 
     /// Begins to answer, in the System of this thread.
-    pub(crate) fn answer<R: Handover + Send>(
+    pub(crate) fn answer<R: Transfer + Send>(
         self,
         daemon: Addr<DaemonActor<R>>,
         log: Logger,
@@ -83,7 +83,7 @@ impl Control {
     }
 }
 
-async fn accept<R: Handover + Send>(
+async fn accept<R: Transfer + Send>(
     listener: UnixListener,
     desk: Desk<R>,
     present: Rc<Cell<usize>>,

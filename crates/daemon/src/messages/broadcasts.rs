@@ -5,8 +5,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use actix::Message;
-use daemon_core::{Cause, Hold, Measure, Offence, Phase};
-use daemon_nursery::ChildId;
+use daemon_core::{ExitCause, LadderStep, OperatorPause, Phase, Violation};
+use daemon_forkserver::ChildId;
 use daemon_sys::process::Pid;
 use serde::Serialize;
 
@@ -81,7 +81,7 @@ pub enum ShutdownReason {
     /// The whole daemon stops. What waits in a listener's queue is still taken.
     Stopping,
     /// The daemon stops at once: requests in hand are lost.
-    AtOnce,
+    StoppingNow,
     /// This child is one too many, or is replaced; others go on accepting.
     Retired,
     /// This child has served its number of requests.
@@ -99,7 +99,7 @@ pub struct DaemonPhase(pub Phase);
 /// [`Pause`](super::Pause) and [`Resume`](super::Resume), or by TSTP and CONT.
 #[derive(Message, Debug, Clone, Copy, PartialEq, Eq)]
 #[rtype(result = "()")]
-pub struct DaemonHold(pub Hold);
+pub struct DaemonOperatorPause(pub OperatorPause);
 
 /// Broadcast in the parent as the children of a pool are replaced.
 #[derive(Message, Debug, Clone, Copy, PartialEq, Eq)]
@@ -132,7 +132,7 @@ pub struct ChildExited {
     /// Which process it was.
     pub pid: Pid,
     /// Why it is gone.
-    pub cause: Cause,
+    pub cause: ExitCause,
     /// How many requests it had begun.
     pub requests: u64,
     /// How long it lived.
@@ -149,7 +149,7 @@ pub struct RogueChild {
     /// Its process.
     pub pid: Pid,
     /// What it does that no child may; none where its request is only slow.
-    pub offence: Option<Offence>,
+    pub offence: Option<Violation>,
     /// What is done about it.
     pub step: RogueStep,
     /// What was known of it before the first step. Steps after that bring none.
@@ -162,7 +162,7 @@ pub struct RogueChild {
 #[non_exhaustive]
 pub enum RogueStep {
     /// A step up the ladder.
-    Measure(Measure),
+    Escalated(LadderStep),
     /// It has come back to normal.
     Recovered,
     /// Nothing but evidence: its request is slow.
@@ -174,7 +174,7 @@ impl RogueStep {
     #[must_use]
     pub const fn word(self) -> &'static str {
         match self {
-            RogueStep::Measure(measure) => measure.word(),
+            RogueStep::Escalated(measure) => measure.word(),
             RogueStep::Recovered => "recovered",
             RogueStep::Slow => "slow",
         }

@@ -1,7 +1,7 @@
 //! A request on its way from a session in the parent to a child of its own.
 
 use actix::Message;
-use daemon_nursery::{ChildId, HandoverError};
+use daemon_forkserver::{ChildId, TransferError};
 use daemon_sys::process::Pid;
 
 /// Asks a post-forking parent to have this request handled by a child of its own. The original's
@@ -10,7 +10,7 @@ use daemon_sys::process::Pid;
 /// Answered when the child is born. The request is never lost: until then the parent keeps it,
 /// and an error gives it back.
 #[derive(Message, Debug)]
-#[rtype(result = "Result<Handed, HandBack<R>>")]
+#[rtype(result = "Result<HandedOver, HandOverError<R>>")]
 pub struct HandOver<R: 'static>(pub R);
 
 impl<R> From<R> for HandOver<R> {
@@ -22,7 +22,7 @@ impl<R> From<R> for HandOver<R> {
 /// The child that has got a request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
-pub struct Handed {
+pub struct HandedOver {
     /// Which child.
     pub child: ChildId,
     /// Its process.
@@ -32,18 +32,18 @@ pub struct Handed {
 /// A request that could not be handed over, untouched.
 #[derive(Debug, thiserror::Error)]
 #[error("the request is handed back: {why}")]
-pub struct HandBack<R> {
+pub struct HandOverError<R> {
     /// The request.
     pub request: R,
     /// Why.
     #[source]
-    pub why: HandBackReason,
+    pub why: HandOverErrorReason,
 }
 
 /// Why a request comes back.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
-pub enum HandBackReason {
+pub enum HandOverErrorReason {
     /// All children are busy and the backlog is full.
     #[error(
         "all {max_children} children are busy (max_children), and {backlog} requests wait already \
@@ -63,7 +63,7 @@ pub enum HandBackReason {
     NotPostForking,
     /// It cannot cross.
     #[error(transparent)]
-    Handover(#[from] HandoverError),
+    Transfer(#[from] TransferError),
     /// No child can be forked, now or later.
     #[error("{0}")]
     CannotFork(String),

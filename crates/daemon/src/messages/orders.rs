@@ -1,20 +1,20 @@
 //! What can be asked of the daemon to do.
 
 use actix::Message;
-use daemon_core::{Offence, Phase};
-use daemon_nursery::ChildId;
+use daemon_core::{Phase, Violation};
+use daemon_forkserver::ChildId;
 use daemon_sys::process::Pid;
 
-pub use daemon_core::Manner;
+pub use daemon_core::StopMode;
 
 /// Asks this process to go, and in the parent the whole daemon. The original's `shutdown`.
 #[derive(Message, Debug, Clone, Copy)]
-#[rtype(result = "ShutdownBegun")]
-pub struct Shutdown(pub Manner);
+#[rtype(result = "ShutdownStarted")]
+pub struct Shutdown(pub StopMode);
 
 /// What a [`Shutdown`] found.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum ShutdownBegun {
+pub enum ShutdownStarted {
     /// It begins now.
     Now,
     /// It had begun before; asked for again, it hurries.
@@ -28,17 +28,17 @@ pub enum ShutdownBegun {
 /// ready are not told [`DaemonAccept`](super::DaemonAccept). What was accepted before is served.
 /// Connections wait in the listener's queue.
 #[derive(Message, Debug, Clone, Copy, PartialEq, Eq)]
-#[rtype(result = "Result<Held, Refusal>")]
+#[rtype(result = "Result<PauseOutcome, Refusal>")]
 pub struct Pause;
 
 /// Asks the parent to take requests again, after [`Pause`].
 #[derive(Message, Debug, Clone, Copy, PartialEq, Eq)]
-#[rtype(result = "Result<Held, Refusal>")]
+#[rtype(result = "Result<PauseOutcome, Refusal>")]
 pub struct Resume;
 
 /// What [`Pause`] and [`Resume`] have found.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Held {
+pub enum PauseOutcome {
     /// It is so now.
     Now,
     /// It was so before.
@@ -47,13 +47,13 @@ pub enum Held {
 
 /// Asks a pre-forking parent to replace all children, a few at a time, by ones born anew.
 #[derive(Message, Debug, Clone, Copy)]
-#[rtype(result = "Result<Reloading, Refusal>")]
+#[rtype(result = "Result<ReloadStarted, Refusal>")]
 pub struct Reload;
 
 /// A reload has begun.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
-pub struct Reloading {
+pub struct ReloadStarted {
     /// How many children will be replaced.
     pub children: u32,
 }
@@ -89,7 +89,7 @@ pub struct Resized {
 /// do them. It holds until another number is told; the other models do not heed it.
 #[derive(Message, Debug, Clone, Copy, PartialEq, Eq)]
 #[rtype(result = "()")]
-pub struct Demand(pub u32);
+pub struct SetQueueDepth(pub u32);
 
 /// Asks the parent to have this child leave after the request in hand.
 #[derive(Message, Debug, Clone, Copy, PartialEq, Eq)]
@@ -106,11 +106,11 @@ pub struct Kill(pub Pid);
 /// parent has found out by itself, and does not wait for the babysitter.
 #[derive(Message, Debug, Clone, Copy, PartialEq, Eq)]
 #[rtype(result = "Result<ChildId, Refusal>")]
-pub struct Condemn {
+pub struct KillRogue {
     /// Which child.
     pub pid: Pid,
     /// What it does that no child may.
-    pub offence: Offence,
+    pub offence: Violation,
 }
 
 /// Asks the parent to have the logs reopened in all processes, as HUP does with
@@ -119,7 +119,7 @@ pub struct Condemn {
 #[rtype(result = "Result<(), ReopenError>")]
 pub struct Reopen;
 
-/// The parent's log could not be reopened: the old one stays in use there. The nursery and the
+/// The parent's log could not be reopened: the old one stays in use there. The fork server and the
 /// children have been told all the same.
 #[derive(Debug, thiserror::Error)]
 #[error("the old log stays in use: {source}")]

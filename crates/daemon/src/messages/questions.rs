@@ -11,7 +11,7 @@ use crate::status::Report;
 /// Asks for the state of the daemon. The original's `status`.
 #[derive(Message, Debug, Clone, Copy, PartialEq, Eq)]
 #[rtype(result = "Report")]
-pub enum Status {
+pub enum GetStatus {
     /// What scoreboard and counters tell: memory is read, no system call made for a child.
     Board,
     /// And processor time and memory of each process, from the process table, which the parent has

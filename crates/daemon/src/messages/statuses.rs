@@ -31,7 +31,7 @@ pub enum Updated {
     Accepting,
     /// The operator has paused the daemon: [`DaemonAccept`](super::DaemonAccept) is broadcast when
     /// it goes on.
-    Held,
+    Paused,
     /// The status is noted.
     Noted,
     /// The child is leaving.
@@ -58,4 +58,4 @@ pub enum StatusError {
 /// Cut after [`daemon_core::LABEL_MAX`] bytes.
 #[derive(Message, Debug, Clone)]
 #[rtype(result = "()")]
-pub struct Label(pub String);
+pub struct SetLabel(pub String);

@@ -7,7 +7,7 @@ use daemon_service::ServiceActor;
 ///
 /// What has already happened and still holds is told at once: [`DaemonStart`](super::DaemonStart),
 /// [`DaemonParent`](super::DaemonParent), [`DaemonPhase`](super::DaemonPhase),
-/// [`DaemonHold`](super::DaemonHold), [`DaemonPause`](super::DaemonPause) while the door is shut,
+/// [`DaemonOperatorPause`](super::DaemonOperatorPause), [`DaemonPause`](super::DaemonPause) while the door is shut,
 /// [`DaemonShutdown`](super::DaemonShutdown).
 #[derive(Message, Debug)]
 #[rtype(result = "SessionId")]
@@ -35,7 +35,7 @@ where
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct SessionId(pub u32);
 
-/// Asks to be told when the daemon has stopped: all children gone, the nursery too.
+/// Asks to be told when the daemon has stopped: all children gone, the fork server too.
 #[derive(Message, Debug, Clone, Copy)]
 #[rtype(result = "Result<(), crate::DaemonError>")]
 pub struct UntilStopped;

@@ -8,8 +8,8 @@ mod waking;
 use std::os::fd::AsFd;
 
 use actix::{Actor, Addr, AsyncContext, Context, SpawnHandle};
-use daemon_core::{Manner, Moment};
-use daemon_nursery::{Handover, now};
+use daemon_core::{MonotonicTime, StopMode};
+use daemon_forkserver::{Transfer, now};
 use daemon_sys::detach::Readiness;
 use daemon_sys::pidfile::PidFile;
 use futures::channel::oneshot;
@@ -17,7 +17,7 @@ use slog::{Logger, error, info};
 
 use super::asker::Asker;
 use super::foreign::ForeignChildren;
-use super::hands::NurseryHands;
+use super::hands::ForkServerHands;
 use super::household::Household;
 use super::registration::Counting;
 use crate::babysitter::{BabysitterActor, Babysitting};
@@ -44,14 +44,14 @@ pub(crate) struct Parent<R> {
 /// The household, and its hands.
 pub(crate) struct Home<R> {
     pub(crate) household: Household<R>,
-    pub(crate) hands: NurseryHands<R>,
+    pub(crate) hands: ForkServerHands<R>,
 }
 
 /// The daemon in the parent process.
 ///
-/// It owns the registry of children and the nursery that forks them. It stops when it is asked to
+/// It owns the registry of children and the fork server that forks them. It stops when it is asked to
 /// ([`Shutdown`](crate::Shutdown), TERM, INT) and all children are gone.
-pub struct DaemonActor<R: Handover> {
+pub struct DaemonActor<R: Transfer> {
     pub(super) life: Life,
     pub(super) log: Logger,
     on_hup: OnHup,
@@ -63,26 +63,26 @@ pub struct DaemonActor<R: Handover> {
     pub(super) foreign: ForeignChildren,
     pub(super) babysitting: Option<Babysitting>,
     pub(super) babysitter: Option<Addr<BabysitterActor>>,
-    pub(super) stopping: Option<Manner>,
+    pub(super) stopping: Option<StopMode>,
     pub(super) ending: super::stop::Ending,
     /// When answers that are under way are waited for no longer.
-    pub(super) last_answers: Option<Moment>,
+    pub(super) last_answers: Option<MonotonicTime>,
     pub(super) failure: Option<DaemonError>,
     pub(super) waiting_for_stop: Vec<oneshot::Sender<Result<(), DaemonError>>>,
     pub(super) control: Option<Control>,
     /// The service that is told of the daemon's counts.
     pub(super) counting: Counting,
-    timer: Option<(Moment, SpawnHandle)>,
-    started: Moment,
+    timer: Option<(MonotonicTime, SpawnHandle)>,
+    started: MonotonicTime,
 }
 
-impl<R: Handover> std::fmt::Debug for DaemonActor<R> {
+impl<R: Transfer> std::fmt::Debug for DaemonActor<R> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("DaemonActor").field("alias", &self.life.alias).finish_non_exhaustive()
     }
 }
 
-impl<R: Handover + Send> DaemonActor<R> {
+impl<R: Transfer + Send> DaemonActor<R> {
     pub(crate) fn new(parent: Parent<R>, control: Option<Control>) -> Self {
         let Parent { life, log, on_hup, readiness, pidfile, home, babysit } = parent;
         DaemonActor {
@@ -113,7 +113,7 @@ impl<R: Handover + Send> DaemonActor<R> {
     pub(super) fn with_home<T>(
         &mut self,
         ctx: &mut Context<Self>,
-        act: impl FnOnce(&mut Household<R>, &mut NurseryHands<R>, Moment) -> T,
+        act: impl FnOnce(&mut Household<R>, &mut ForkServerHands<R>, MonotonicTime) -> T,
     ) -> Option<T> {
         let home = self.home.as_mut()?;
         let result = act(&mut home.household, &mut home.hands, now());
@@ -123,7 +123,7 @@ impl<R: Handover + Send> DaemonActor<R> {
 
     pub(super) fn after(&mut self, ctx: &mut Context<Self>) {
         let Some(home) = &mut self.home else { return };
-        let scoreboard = home.hands.nursery.scoreboard();
+        let scoreboard = home.hands.fork_server.scoreboard();
         scoreboard.set_phase(home.household.phase());
         scoreboard.show(home.household.max_children());
         let notices = home.household.notices();
@@ -134,7 +134,7 @@ impl<R: Handover + Send> DaemonActor<R> {
         // After what has led to it: who hears that all has ended has heard of each child's end.
         self.tell_the_phase(ctx);
         if let Some(lost) = lost {
-            self.nursery_lost(&lost, ctx);
+            self.fork_server_lost(&lost, ctx);
         }
         self.set_timer(ctx);
         self.tell_the_counts(ctx);
@@ -147,7 +147,7 @@ impl<R: Handover + Send> DaemonActor<R> {
             readiness.failed(&error.to_string());
         }
         self.failure.get_or_insert(error);
-        self.stop(Manner::AtOnce, Asker::Failure, ctx);
+        self.stop(StopMode::Immediate, Asker::Failure, ctx);
     }
 
     fn set_timer(&mut self, ctx: &mut Context<Self>) {
@@ -169,7 +169,7 @@ impl<R: Handover + Send> DaemonActor<R> {
         }
     }
 
-    pub(super) fn hang_up(&mut self, ctx: &mut Context<Self>) {
+    pub(super) fn reopen_logs(&mut self, ctx: &mut Context<Self>) {
         match self.on_hup {
             OnHup::ReopenLogs => info!(self.log, "hangup: reopening logs"),
             OnHup::Reload => {
@@ -183,22 +183,23 @@ impl<R: Handover + Send> DaemonActor<R> {
     }
 }
 
-impl<R: Handover + Send> Actor for DaemonActor<R> {
+impl<R: Transfer + Send> Actor for DaemonActor<R> {
     type Context = Context<Self>;
 
     fn started(&mut self, ctx: &mut Self::Context) {
         if let Some(home) = &self.home {
-            let nursery = &home.hands.nursery;
-            let watches = Watch::readable(nursery.as_fd(), Woken::ByNursery).and_then(|link| {
-                Ok((link, Watch::readable(nursery.bell().as_fd(), Woken::ByBell)?))
-            });
+            let fork_server = &home.hands.fork_server;
+            let watches =
+                Watch::readable(fork_server.as_fd(), Woken::ByForkServer).and_then(|link| {
+                    Ok((link, Watch::readable(fork_server.bell().as_fd(), Woken::ByBell)?))
+                });
             match watches {
                 Ok((link, bell)) => {
                     ctx.add_stream(link);
                     ctx.add_stream(bell);
                 }
                 Err(source) => {
-                    let act = "watch the nursery";
+                    let act = "watch the fork server";
                     self.fail(DaemonError::Runtime { act, source }, ctx);
                     return;
                 }

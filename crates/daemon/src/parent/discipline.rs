@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use actix::{Actor, AsyncContext, Context, Handler, ResponseFuture};
-use daemon_nursery::{ChildId, Handover};
+use daemon_forkserver::{ChildId, Transfer};
 use daemon_sys::Signal;
 use slog::{Logger, debug, error, info, o, warn};
 
@@ -13,14 +13,14 @@ use crate::babysitter::{BabysitterActor, Verdict};
 use crate::evidence::Evidence;
 use crate::messages::{RogueChild, RogueStep, TraceChild, TraceError};
 
-impl<R: Handover + Send> DaemonActor<R> {
+impl<R: Transfer + Send> DaemonActor<R> {
     /// Has somebody watch over the children, where there are some.
     pub(super) fn start_the_babysitter(&mut self, ctx: &Context<Self>) {
         let (Some(home), Some(babysitting)) = (&self.home, self.babysitting.take()) else { return };
         let babysitter = BabysitterActor::new(
             babysitting,
             ctx.address().recipient(),
-            home.hands.nursery.board(),
+            home.hands.fork_server.board(),
             self.log.clone(),
         );
         self.babysitter = Some(babysitter.start());
@@ -39,10 +39,10 @@ impl<R: Handover + Send> DaemonActor<R> {
     fn log_a_rogue(&self, rogue: &RogueChild, log: &Logger) {
         let offence = rogue.offence.map_or_else(String::new, |offence| offence.to_string());
         match rogue.step {
-            RogueStep::Measure(daemon_core::Measure::GiveUp) => {
+            RogueStep::Escalated(daemon_core::LadderStep::GiveUp) => {
                 error!(log, "rogue child is given up: {}", offence);
             }
-            RogueStep::Measure(measure) => {
+            RogueStep::Escalated(measure) => {
                 let step = measure.word().to_uppercase();
                 warn!(log, "rogue child: {}", offence; "step" => step);
             }
@@ -52,7 +52,7 @@ impl<R: Handover + Send> DaemonActor<R> {
     }
 }
 
-impl<R: Handover + Send> Handler<Verdict> for DaemonActor<R> {
+impl<R: Transfer + Send> Handler<Verdict> for DaemonActor<R> {
     type Result = ();
 
     fn handle(&mut self, verdict: Verdict, ctx: &mut Self::Context) {
@@ -66,7 +66,7 @@ impl<R: Handover + Send> Handler<Verdict> for DaemonActor<R> {
                     child,
                     pid,
                     offence: Some(offence),
-                    step: RogueStep::Measure(measure),
+                    step: RogueStep::Escalated(measure),
                     evidence,
                 });
                 self.with_home(ctx, |household, hands, now| {
@@ -88,8 +88,8 @@ impl<R: Handover + Send> Handler<Verdict> for DaemonActor<R> {
             }
             Verdict::Missing { child, pid } => {
                 let facts = o!("slot" => child.slot.get(), "child" => pid.as_raw());
-                warn!(self.log, "a child is not to be seen: the nursery looks for it"; facts);
-                self.with_home(ctx, |_household, hands, _now| hands.look_for(child));
+                warn!(self.log, "a child is not to be seen: the fork server looks for it"; facts);
+                self.with_home(ctx, |_household, hands, _now| hands.check_child(child));
             }
             Verdict::Sampled => {
                 if let Some(home) = &mut self.home {
@@ -103,7 +103,7 @@ impl<R: Handover + Send> Handler<Verdict> for DaemonActor<R> {
     }
 }
 
-impl<R: Handover + Send> Handler<TraceChild> for DaemonActor<R> {
+impl<R: Transfer + Send> Handler<TraceChild> for DaemonActor<R> {
     type Result = ResponseFuture<Result<Arc<Evidence>, TraceError>>;
 
     fn handle(&mut self, trace: TraceChild, _ctx: &mut Self::Context) -> Self::Result {

@@ -1,18 +1,18 @@
 //! Processes that the program has started itself: signalled at the end, by identity.
 
-use daemon_sys::pidfd::Handle;
+use daemon_sys::pidfd::PidFd;
 use daemon_sys::process::{Pid, Signal};
 
 use crate::messages::ForeignChildError;
 
 /// The foreign children that are still there.
 #[derive(Debug, Default)]
-pub(crate) struct ForeignChildren(Vec<Handle>);
+pub(crate) struct ForeignChildren(Vec<PidFd>);
 
 impl ForeignChildren {
     /// Takes one in. Its handle means this very process, even when its number is used again.
-    pub(crate) fn adopt(&mut self, pid: Pid) -> Result<&Handle, ForeignChildError> {
-        let handle = Handle::open(pid).map_err(|source| ForeignChildError { pid, source })?;
+    pub(crate) fn adopt(&mut self, pid: Pid) -> Result<&PidFd, ForeignChildError> {
+        let handle = PidFd::open(pid).map_err(|source| ForeignChildError { pid, source })?;
         self.0.retain(|known| known.pid() != pid);
         self.0.push(handle);
         Ok(&self.0[self.0.len() - 1])
@@ -28,7 +28,7 @@ impl ForeignChildren {
 
     /// Forgets those that are gone, and answers who.
     pub(crate) fn forget_the_gone(&mut self) -> Vec<Pid> {
-        let gone = |handle: &mut Handle| handle.is_gone().unwrap_or(false);
+        let gone = |handle: &mut PidFd| handle.is_gone().unwrap_or(false);
         self.0.extract_if(.., gone).map(|handle| handle.pid()).collect()
     }
 
@@ -37,6 +37,6 @@ impl ForeignChildren {
     }
 
     pub(crate) fn pids(&self) -> Vec<Pid> {
-        self.0.iter().map(Handle::pid).collect()
+        self.0.iter().map(PidFd::pid).collect()
     }
 }

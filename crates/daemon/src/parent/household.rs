@@ -12,7 +12,10 @@ mod state;
 
 use std::time::Duration;
 
-use daemon_core::{Backoff, BackoffRules, Calling, Growth, Hold, Moment, Phase, Pool, Swing};
+use daemon_core::{
+    AcceptChange, Backoff, BackoffRules, ChildKind, DemandScaler, MonotonicTime, OperatorPause,
+    Phase, Pool,
+};
 
 pub(crate) use notice::Notice;
 
@@ -29,7 +32,7 @@ use crate::told::{Recurring, Told};
 
 /// How long children have after QUIT before they are killed.
 const LAST_GRACE: Duration = Duration::from_millis(500);
-/// How long the nursery has to report the end of children that it was told to kill.
+/// How long the fork server has to report the end of children that it was told to kill.
 const SILENCE_MAX: Duration = Duration::from_secs(5);
 
 /// Who orders children, and when.
@@ -44,10 +47,10 @@ enum Strategy<R> {
 enum Ending {
     Not,
     /// TERM was sent; at this time it is KILL.
-    Grace(Moment),
-    /// KILL was sent; a nursery that has not done it by this time does nothing any more.
-    Killed(Moment),
-    /// The nursery was found silent, and was told of.
+    Grace(MonotonicTime),
+    /// KILL was sent; a fork server that has not done it by this time does nothing any more.
+    Killed(MonotonicTime),
+    /// The fork server was found silent, and was told of.
     Silent,
     /// All was told.
     Over,
@@ -65,20 +68,20 @@ pub(crate) struct Household<R> {
     initial: u32,
     ready: u32,
     boot_deaths: u32,
-    boot_deadline: Moment,
+    boot_deadline: MonotonicTime,
     /// Why the initial children do not come up, until it is told.
     not_ready: Option<String>,
     grace: Duration,
     slots: u32,
-    look_again: Option<Moment>,
-    retry: Option<Moment>,
+    recheck_at: Option<MonotonicTime>,
+    retry: Option<MonotonicTime>,
     /// The end of the delay that was told last.
-    delay_told: Moment,
+    delay_told: MonotonicTime,
     cap_told: Told,
     /// All children are busy.
     full: Recurring,
-    nursery_told: Told,
-    hold: Hold,
+    fork_server_told: Told,
+    hold: OperatorPause,
     reloaded: Reloaded,
     pub(crate) counters: Counters,
     notices: Vec<Notice>,
@@ -93,20 +96,22 @@ pub(crate) struct Times {
 
 impl<R: 'static> Household<R> {
     /// A household for a forking model; `None` for one without children.
-    pub(crate) fn new(rules: Rules<R>, times: Times, now: Moment) -> Option<Self> {
+    pub(crate) fn new(rules: Rules<R>, times: Times, now: MonotonicTime) -> Option<Self> {
         let slots = rules.slots();
         let (strategy, calling, initial) = match rules {
             Rules::Solo => return None,
-            Rules::PostFork { max_children, backlog } => {
-                (Strategy::PostFork(Reception::new(max_children, backlog)), Calling::OneRequest, 0)
-            }
+            Rules::PostFork { max_children, backlog } => (
+                Strategy::PostFork(Reception::new(max_children, backlog)),
+                ChildKind::OneRequest,
+                0,
+            ),
             Rules::PreFork { pool, endowment, .. } => {
                 let sizing = Sizing::Spares(Pool::new(pool));
-                (Strategy::PreFork { sizing, endowment }, Calling::Pool, pool.start)
+                (Strategy::PreFork { sizing, endowment }, ChildKind::Pool, pool.start)
             }
             Rules::OnDemand { rules, endowment, .. } => {
-                let sizing = Sizing::Demand { growth: Growth::new(rules), waiting: 0 };
-                (Strategy::PreFork { sizing, endowment }, Calling::Pool, rules.start)
+                let sizing = Sizing::Demand { growth: DemandScaler::new(rules), waiting: 0 };
+                (Strategy::PreFork { sizing, endowment }, ChildKind::Pool, rules.start)
             }
         };
         Some(Household {
@@ -123,13 +128,13 @@ impl<R: 'static> Household<R> {
             not_ready: None,
             grace: times.grace,
             slots,
-            look_again: None,
+            recheck_at: None,
             retry: None,
-            delay_told: Moment::ZERO,
+            delay_told: MonotonicTime::ZERO,
             cap_told: Told::No,
             full: Recurring::default(),
-            nursery_told: Told::No,
-            hold: Hold::No,
+            fork_server_told: Told::No,
+            hold: OperatorPause::Off,
             reloaded: Reloaded::default(),
             counters: Counters::default(),
             notices: Vec::new(),
@@ -145,12 +150,17 @@ impl<R: 'static> Household<R> {
     }
 
     /// A session hands a request over.
-    pub(crate) fn hand_over(&mut self, guest: Guest<R>, hands: &mut impl Hands<R>, now: Moment) {
+    pub(crate) fn hand_over(
+        &mut self,
+        guest: Guest<R>,
+        hands: &mut impl Hands<R>,
+        now: MonotonicTime,
+    ) {
         let children = self.registry.census().children();
         match &mut self.strategy {
             Strategy::PreFork { .. } => {
                 self.counters.handed_back += 1;
-                guest.hand_back(crate::messages::HandBackReason::NotPostForking);
+                guest.hand_back(crate::messages::HandOverErrorReason::NotPostForking);
             }
             Strategy::PostFork(reception) => {
                 reception.come_in(guest, children, self.phase, self.drained);
@@ -168,8 +178,8 @@ impl<R: 'static> Household<R> {
 
     /// Brings what is in line with what shall be. Every event ends here, so that nothing depends
     /// on having seen an edge.
-    pub(crate) fn settle(&mut self, hands: &mut impl Hands<R>, now: Moment) {
-        self.look_again = None;
+    pub(crate) fn settle(&mut self, hands: &mut impl Hands<R>, now: MonotonicTime) {
+        self.recheck_at = None;
         self.retry = None;
         match self.phase {
             Phase::Starting | Phase::Running => {
@@ -186,13 +196,13 @@ impl<R: 'static> Household<R> {
         if let Strategy::PostFork(reception) = &mut self.strategy
             && let Some(swing) = reception.settle(children, self.phase)
         {
-            self.notices.push(Notice::Swing(swing));
+            self.notices.push(Notice::AcceptChange(swing));
             match swing {
-                Swing::Accept => {}
-                Swing::Pause => {
+                AcceptChange::Resume => {}
+                AcceptChange::Pause => {
                     let most = reception.max_children;
                     self.counters.pauses += 1;
-                    if self.hold == Hold::No && self.phase == Phase::Running {
+                    if self.hold == OperatorPause::Off && self.phase == Phase::Running {
                         self.tell_that_too_few_are_spare(most, 0, 1, now);
                     }
                 }

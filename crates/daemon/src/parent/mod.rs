@@ -20,7 +20,7 @@ mod stop;
 pub use actor::DaemonActor;
 
 pub(crate) use actor::{Home, Parent};
-pub(crate) use hands::NurseryHands;
+pub(crate) use hands::ForkServerHands;
 pub(crate) use household::{Household, Times};
 pub(crate) use kills::OutOfMemoryKills;
 pub(crate) use requests::Signalled;

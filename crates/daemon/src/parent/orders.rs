@@ -2,25 +2,27 @@
 
 use actix::Context;
 use actix::Handler;
-use daemon_core::{Dismissal, Hold};
-use daemon_nursery::{ChildId, Handover};
+use daemon_core::{OperatorPause, StopReason};
+use daemon_forkserver::{ChildId, Transfer};
 use slog::info;
 
 use super::actor::{DaemonActor, Home};
 use super::asker::Asker;
 use crate::messages::{
-    Condemn, DaemonHold, DaemonHup, Demand, Held, Kill, Pause, Refusal, Reopen, ReopenError,
-    Resume, Retire,
+    DaemonHup, DaemonOperatorPause, Kill, KillRogue, Pause, PauseOutcome, Refusal, Reopen,
+    ReopenError, Resume, Retire, SetQueueDepth,
 };
 
-impl<R: Handover + Send> DaemonActor<R> {
-    /// Has the logs reopened here, in the nursery and in every child, and tells sessions.
+impl<R: Transfer + Send> DaemonActor<R> {
+    /// Has the logs reopened here, in the fork server and in every child, and tells sessions.
     pub(super) fn reopen(&mut self, ctx: &mut Context<Self>) -> Result<(), ReopenError> {
         self.sessions.hup.tell(&DaemonHup);
         let reopened = self.life.reopen_log().map_err(|source| ReopenError { source });
         if let Some(Home { hands, .. }) = &mut self.home {
-            let nursery = &mut hands.nursery;
-            let told = nursery.hang_up().and_then(|()| nursery.signal_all(daemon_sys::Signal::Hup));
+            let fork_server = &mut hands.fork_server;
+            let told = fork_server
+                .reopen_logs()
+                .and_then(|()| fork_server.signal_all(daemon_sys::Signal::Hup));
             if let Err(error) = told {
                 hands.lost.get_or_insert(error);
             }
@@ -32,33 +34,37 @@ impl<R: Handover + Send> DaemonActor<R> {
     /// Holds the door shut, or lets it go, and tells sessions if that is news.
     pub(super) fn hold(
         &mut self,
-        hold: Hold,
+        hold: OperatorPause,
         by: Asker,
         ctx: &mut Context<Self>,
-    ) -> Result<Held, Refusal> {
+    ) -> Result<PauseOutcome, Refusal> {
         let act = match hold {
-            Hold::Yes => "pause",
-            Hold::No => "resume",
+            OperatorPause::On => "pause",
+            OperatorPause::Off => "resume",
         };
         let Some(home) = &self.home else { return Err(Refusal::NoChildren { act }) };
-        let scoreboard = home.hands.nursery.scoreboard();
+        let scoreboard = home.hands.fork_server.scoreboard();
         // Before the children are told to look; and back, if it is refused.
         let former = scoreboard.hold();
-        scoreboard.set_hold(hold);
+        scoreboard.set_operator_pause(hold);
         let held = self.with_home(ctx, |household, hands, now| {
             let held = household.hold(hold, hands, now);
             if held.is_err() {
-                hands.nursery.scoreboard().set_hold(former);
+                hands.fork_server.scoreboard().set_operator_pause(former);
             }
             held
         });
         let held = held.unwrap_or(Err(Refusal::NoChildren { act }))?;
-        if held == Held::Now {
+        if held == PauseOutcome::Now {
             match hold {
-                Hold::Yes => info!(self.log, "paused: no more requests are taken"; "by" => %by),
-                Hold::No => info!(self.log, "resumed: requests are taken again"; "by" => %by),
+                OperatorPause::On => {
+                    info!(self.log, "paused: no more requests are taken"; "by" => %by)
+                }
+                OperatorPause::Off => {
+                    info!(self.log, "resumed: requests are taken again"; "by" => %by)
+                }
             }
-            let told = DaemonHold(hold);
+            let told = DaemonOperatorPause(hold);
             self.news.hold = Some(told);
             self.sessions.hold.tell(&told);
         }
@@ -66,7 +72,7 @@ impl<R: Handover + Send> DaemonActor<R> {
     }
 }
 
-impl<R: Handover + Send> Handler<Reopen> for DaemonActor<R> {
+impl<R: Transfer + Send> Handler<Reopen> for DaemonActor<R> {
     type Result = Result<(), ReopenError>;
 
     fn handle(&mut self, _reopen: Reopen, ctx: &mut Self::Context) -> Self::Result {
@@ -75,7 +81,7 @@ impl<R: Handover + Send> Handler<Reopen> for DaemonActor<R> {
     }
 }
 
-impl<R: Handover + Send> Handler<Retire> for DaemonActor<R> {
+impl<R: Transfer + Send> Handler<Retire> for DaemonActor<R> {
     type Result = Result<ChildId, Refusal>;
 
     fn handle(&mut self, Retire(pid): Retire, ctx: &mut Self::Context) -> Self::Result {
@@ -87,7 +93,7 @@ impl<R: Handover + Send> Handler<Retire> for DaemonActor<R> {
     }
 }
 
-impl<R: Handover + Send> Handler<Kill> for DaemonActor<R> {
+impl<R: Transfer + Send> Handler<Kill> for DaemonActor<R> {
     type Result = Result<ChildId, Refusal>;
 
     fn handle(&mut self, Kill(pid): Kill, ctx: &mut Self::Context) -> Self::Result {
@@ -99,38 +105,38 @@ impl<R: Handover + Send> Handler<Kill> for DaemonActor<R> {
     }
 }
 
-impl<R: Handover + Send> Handler<Condemn> for DaemonActor<R> {
+impl<R: Transfer + Send> Handler<KillRogue> for DaemonActor<R> {
     type Result = Result<ChildId, Refusal>;
 
-    fn handle(&mut self, condemn: Condemn, ctx: &mut Self::Context) -> Self::Result {
-        let Condemn { pid, offence } = condemn;
+    fn handle(&mut self, condemn: KillRogue, ctx: &mut Self::Context) -> Self::Result {
+        let KillRogue { pid, offence } = condemn;
         let killed = self.with_home(ctx, |household, hands, now| {
-            household.condemn_one(pid, Dismissal::Rogue(offence), hands, now)
+            household.condemn_one(pid, StopReason::Rogue(offence), hands, now)
         });
         killed.unwrap_or(Err(Refusal::NoChildren { act: "kill one" }))
     }
 }
 
-impl<R: Handover + Send> Handler<Demand> for DaemonActor<R> {
+impl<R: Transfer + Send> Handler<SetQueueDepth> for DaemonActor<R> {
     type Result = ();
 
-    fn handle(&mut self, Demand(waiting): Demand, ctx: &mut Self::Context) {
+    fn handle(&mut self, SetQueueDepth(waiting): SetQueueDepth, ctx: &mut Self::Context) {
         self.with_home(ctx, |household, hands, now| household.demand(waiting, hands, now));
     }
 }
 
-impl<R: Handover + Send> Handler<Pause> for DaemonActor<R> {
-    type Result = Result<Held, Refusal>;
+impl<R: Transfer + Send> Handler<Pause> for DaemonActor<R> {
+    type Result = Result<PauseOutcome, Refusal>;
 
     fn handle(&mut self, _pause: Pause, ctx: &mut Self::Context) -> Self::Result {
-        self.hold(Hold::Yes, Asker::Message, ctx)
+        self.hold(OperatorPause::On, Asker::Message, ctx)
     }
 }
 
-impl<R: Handover + Send> Handler<Resume> for DaemonActor<R> {
-    type Result = Result<Held, Refusal>;
+impl<R: Transfer + Send> Handler<Resume> for DaemonActor<R> {
+    type Result = Result<PauseOutcome, Refusal>;
 
     fn handle(&mut self, _resume: Resume, ctx: &mut Self::Context) -> Self::Result {
-        self.hold(Hold::No, Asker::Message, ctx)
+        self.hold(OperatorPause::Off, Asker::Message, ctx)
     }
 }

@@ -2,15 +2,15 @@
 
 use std::collections::{HashMap, VecDeque};
 
-use daemon_core::{Admission, Door, Hold, Phase, Swing, Traffic, admit};
-use daemon_nursery::{ChildId, ForkRefusal, NurseryError, Unforked};
+use daemon_core::{AcceptChange, AcceptState, Admission, OperatorPause, Phase, Traffic, admit};
+use daemon_forkserver::{ChildId, ForkError, ForkRefusal, ForkServerError};
 use daemon_sys::process::Pid;
 use futures::channel::oneshot;
 
-use crate::messages::{HandBack, HandBackReason, Handed};
+use crate::messages::{HandOverError, HandOverErrorReason, HandedOver};
 
 /// Where the answer to a `HandOver` goes.
-pub(crate) type Reply<R> = oneshot::Sender<Result<Handed, HandBack<R>>>;
+pub(crate) type Reply<R> = oneshot::Sender<Result<HandedOver, HandOverError<R>>>;
 
 /// A request and who waits for word of it.
 #[derive(Debug)]
@@ -27,17 +27,17 @@ impl<R> Guest<R> {
     }
 
     /// Gives the request back.
-    pub(crate) fn hand_back(self, why: HandBackReason) {
+    pub(crate) fn hand_back(self, why: HandOverErrorReason) {
         // Who has dropped the answer has dropped its interest in the request.
-        let _ = self.reply.send(Err(HandBack { request: self.request, why }));
+        let _ = self.reply.send(Err(HandOverError { request: self.request, why }));
     }
 }
 
 /// The door, and who waits behind it.
 #[derive(Debug)]
 pub(crate) struct Reception<R> {
-    door: Door,
-    pub(crate) hold: Hold,
+    door: AcceptState,
+    pub(crate) hold: OperatorPause,
     pub(crate) max_children: u32,
     pub(crate) backlog: u32,
     /// In order of their turns.
@@ -60,8 +60,8 @@ pub(crate) enum Line {
 impl<R> Reception<R> {
     pub(crate) fn new(max_children: u32, backlog: u32) -> Self {
         Reception {
-            door: Door::Open,
-            hold: Hold::No,
+            door: AcceptState::Accepting,
+            hold: OperatorPause::Off,
             max_children,
             backlog,
             waiting: VecDeque::new(),
@@ -71,7 +71,7 @@ impl<R> Reception<R> {
         }
     }
 
-    pub(crate) fn door(&self) -> Door {
+    pub(crate) fn door(&self) -> AcceptState {
         self.door
     }
 
@@ -84,7 +84,7 @@ impl<R> Reception<R> {
         self.handed_back
     }
 
-    fn hand_back(&mut self, guest: Guest<R>, why: HandBackReason) {
+    fn hand_back(&mut self, guest: Guest<R>, why: HandOverErrorReason) {
         self.handed_back += 1;
         guest.hand_back(why);
     }
@@ -125,9 +125,9 @@ impl<R> Reception<R> {
             Admission::Fork | Admission::Wait => self.waiting.push_back(guest),
             Admission::Full => {
                 let (max_children, backlog) = (self.max_children, self.backlog);
-                self.hand_back(guest, HandBackReason::Full { max_children, backlog });
+                self.hand_back(guest, HandOverErrorReason::Full { max_children, backlog });
             }
-            Admission::Stopping => self.hand_back(guest, HandBackReason::Stopping),
+            Admission::Stopping => self.hand_back(guest, HandOverErrorReason::Stopping),
         }
     }
 
@@ -142,21 +142,21 @@ impl<R> Reception<R> {
     }
 
     /// The order could not even be given.
-    pub(crate) fn unforked(&mut self, unforked: Unforked<R>, reply: Reply<R>, turn: u64) -> Line {
-        let Unforked { request, why } = unforked;
+    pub(crate) fn unforked(&mut self, unforked: ForkError<R>, reply: Reply<R>, turn: u64) -> Line {
+        let ForkError { request, why } = unforked;
         let guest = Guest { request, reply, turn };
         match why {
             // The child that leaves its seat is still on the way out: it is this guest's turn next.
-            NurseryError::Full { .. } => {
+            ForkServerError::Full { .. } => {
                 self.wait_again(guest);
                 Line::Stops
             }
-            NurseryError::Handover(error) => {
+            ForkServerError::Transfer(error) => {
                 self.hand_back(guest, error.into());
                 Line::GoesOn
             }
             other => {
-                self.hand_back(guest, HandBackReason::CannotFork(other.to_string()));
+                self.hand_back(guest, HandOverErrorReason::CannotFork(other.to_string()));
                 Line::Stops
             }
         }
@@ -165,7 +165,7 @@ impl<R> Reception<R> {
     /// The child lives.
     pub(crate) fn born(&mut self, child: ChildId, pid: Pid) {
         if let Some((reply, _turn)) = self.replies.remove(&child) {
-            let _ = reply.send(Ok(Handed { child, pid }));
+            let _ = reply.send(Ok(HandedOver { child, pid }));
         }
     }
 
@@ -176,7 +176,7 @@ impl<R> Reception<R> {
         if refusal.is_passing() {
             self.wait_again(guest);
         } else {
-            self.hand_back(guest, HandBackReason::CannotFork(refusal.to_string()));
+            self.hand_back(guest, HandOverErrorReason::CannotFork(refusal.to_string()));
         }
     }
 
@@ -185,23 +185,23 @@ impl<R> Reception<R> {
         self.waiting.insert(place, guest);
     }
 
-    /// The nursery is lost before it could tell of this child.
+    /// The fork server is lost before it could tell of this child.
     pub(crate) fn unborn(&mut self, child: ChildId, request: R, why: &str) {
         if let Some((reply, turn)) = self.replies.remove(&child) {
             let guest = Guest { request, reply, turn };
-            self.hand_back(guest, HandBackReason::CannotFork(why.to_owned()));
+            self.hand_back(guest, HandOverErrorReason::CannotFork(why.to_owned()));
         }
     }
 
     /// Gives back all that wait.
     pub(crate) fn clear(&mut self) {
         while let Some(guest) = self.waiting.pop_front() {
-            self.hand_back(guest, HandBackReason::Stopping);
+            self.hand_back(guest, HandOverErrorReason::Stopping);
         }
     }
 
     /// Opens or shuts the door as the traffic asks.
-    pub(crate) fn settle(&mut self, children: u32, phase: Phase) -> Option<Swing> {
+    pub(crate) fn settle(&mut self, children: u32, phase: Phase) -> Option<AcceptChange> {
         let (door, swing) = self.door.settle(&self.traffic(children, phase));
         self.door = door;
         swing

@@ -3,13 +3,13 @@
 use std::time::Duration;
 
 use actix::{Actor, Addr, AsyncContext, Context, Handler};
-use daemon_nursery::Handover;
+use daemon_forkserver::Transfer;
 use daemon_service::{Register, ServiceActor, Signals, StatusText};
 
 use super::actor::DaemonActor;
 use crate::messages::{
-    ChildBorn, ChildExited, DaemonHold, DaemonHup, DaemonPhase, DaemonReload, RegisterWith,
-    Subscribe,
+    ChildBorn, ChildExited, DaemonHup, DaemonOperatorPause, DaemonPhase, DaemonReload,
+    RegisterWith, Subscribe,
 };
 use crate::service::{Link, counts};
 
@@ -30,7 +30,7 @@ pub(crate) enum Counting {
     Resting(Addr<ServiceActor>),
 }
 
-impl<R: Handover + Send> DaemonActor<R> {
+impl<R: Transfer + Send> DaemonActor<R> {
     /// Something may have changed: what counts is told now, or when the pause is over. While nothing
     /// changes nothing is told, and no timer runs.
     pub(super) fn tell_the_counts(&mut self, ctx: &mut Context<Self>) {
@@ -65,7 +65,7 @@ impl<R: Handover + Send> DaemonActor<R> {
     }
 }
 
-impl<R: Handover + Send> Handler<RegisterWith> for DaemonActor<R> {
+impl<R: Transfer + Send> Handler<RegisterWith> for DaemonActor<R> {
     type Result = ();
 
     fn handle(&mut self, RegisterWith(service): RegisterWith, ctx: &mut Context<Self>) {
@@ -74,7 +74,7 @@ impl<R: Handover + Send> Handler<RegisterWith> for DaemonActor<R> {
             Link::new(daemon.clone(), service.clone(), self.life.grace, self.log.clone()).start();
         // It hears how things stand before it hears what the service wants.
         daemon.do_send(Subscribe::<DaemonPhase>::new(NAME, link.clone()));
-        daemon.do_send(Subscribe::<DaemonHold>::new(NAME, link.clone()));
+        daemon.do_send(Subscribe::<DaemonOperatorPause>::new(NAME, link.clone()));
         daemon.do_send(Subscribe::<DaemonReload>::new(NAME, link.clone()));
         daemon.do_send(Subscribe::<DaemonHup>::new(NAME, link.clone()));
         daemon.do_send(Subscribe::<ChildBorn>::new(NAME, link.clone()));

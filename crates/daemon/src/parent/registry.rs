@@ -2,8 +2,10 @@
 
 use std::time::Duration;
 
-use daemon_core::{Calling, Cause, Census, Dismissal, Entry, Exit, Moment, Status, explain};
-use daemon_nursery::ChildId;
+use daemon_core::{
+    ChildKind, Counts, Entry, Exit, ExitCause, MonotonicTime, Status, StopReason, explain,
+};
+use daemon_forkserver::ChildId;
 use daemon_sys::process::Pid;
 
 use crate::messages::ChildExited;
@@ -16,8 +18,8 @@ pub(crate) struct Record {
     /// The status that the census counts it under. A dismissed child counts as leaving, whatever
     /// it still does.
     pub(crate) seen: Status,
-    pub(crate) dismissed: Option<Dismissal>,
-    pub(crate) ordered: Moment,
+    pub(crate) dismissed: Option<StopReason>,
+    pub(crate) ordered: MonotonicTime,
     /// How often the pool had been reloaded when it was ordered.
     pub(crate) vintage: u32,
     readiness: Readiness,
@@ -53,17 +55,17 @@ pub(crate) enum Age {
 #[derive(Debug)]
 pub(crate) struct Registry {
     records: Vec<Option<Record>>,
-    census: Census,
-    calling: Calling,
+    census: Counts,
+    calling: ChildKind,
 }
 
 impl Registry {
-    pub(crate) fn new(slots: u32, calling: Calling) -> Self {
+    pub(crate) fn new(slots: u32, calling: ChildKind) -> Self {
         let records = (0..slots).map(|_slot| None).collect();
-        Registry { records, census: Census::default(), calling }
+        Registry { records, census: Counts::default(), calling }
     }
 
-    pub(crate) fn census(&self) -> &Census {
+    pub(crate) fn census(&self) -> &Counts {
         &self.census
     }
 
@@ -82,7 +84,7 @@ impl Registry {
     }
 
     /// A child has been ordered.
-    pub(crate) fn ordered(&mut self, child: ChildId, vintage: u32, now: Moment) {
+    pub(crate) fn ordered(&mut self, child: ChildId, vintage: u32, now: MonotonicTime) {
         if let Some(place) = self.records.get_mut(child.slot.index()) {
             debug_assert!(place.is_none(), "{child} is ordered into a seat that is taken");
             *place = Some(Record {
@@ -135,7 +137,7 @@ impl Registry {
         }
         if record.readiness == Readiness::Booting && (status.is_idle() || status.is_busy()) {
             record.readiness = Readiness::Ready;
-            // The nursery's word of its birth may come later than its own.
+            // The fork server's word of its birth may come later than its own.
             let its_own = || i32::try_from(entry.pid).ok().and_then(Pid::from_raw);
             record.pid = record.pid.or_else(its_own);
             return Sight::BecameReady;
@@ -144,18 +146,18 @@ impl Registry {
     }
 
     /// A child is told to go: from now on it is counted as leaving.
-    pub(crate) fn dismiss(&mut self, child: ChildId, why: Dismissal) {
+    pub(crate) fn dismiss(&mut self, child: ChildId, why: StopReason) {
         let Some(record) = self.get_mut(child) else {
             return;
         };
         let before = std::mem::replace(&mut record.seen, Status::Leaving);
         match why {
             // Who does not go, or must not go on, is remembered by that.
-            Dismissal::Rogue(_) | Dismissal::Killed => record.dismissed = Some(why),
-            Dismissal::Retired
-            | Dismissal::Recycled(_)
-            | Dismissal::Stopping
-            | Dismissal::AtOnce => {
+            StopReason::Rogue(_) | StopReason::Killed => record.dismissed = Some(why),
+            StopReason::Retired
+            | StopReason::Recycled(_)
+            | StopReason::Stopping
+            | StopReason::StoppedNow => {
                 record.dismissed.get_or_insert(why);
             }
         }
@@ -165,7 +167,7 @@ impl Registry {
     }
 
     /// This child is to be killed for this reason, whatever it was told before.
-    pub(crate) fn condemn(&mut self, child: ChildId, why: Dismissal) {
+    pub(crate) fn condemn(&mut self, child: ChildId, why: StopReason) {
         self.dismiss(child, why);
         if let Some(record) = self.get_mut(child) {
             record.dismissed = Some(why);
@@ -188,7 +190,7 @@ impl Registry {
     }
 
     /// All children are told to go; a stronger word replaces an earlier one.
-    pub(crate) fn dismiss_all(&mut self, why: Dismissal) {
+    pub(crate) fn dismiss_all(&mut self, why: StopReason) {
         for record in self.records.iter_mut().flatten() {
             if record.seen == Status::Empty {
                 continue;
@@ -196,7 +198,7 @@ impl Registry {
             let before = std::mem::replace(&mut record.seen, Status::Leaving);
             match record.dismissed {
                 // That is what is remembered of it, whatever comes.
-                Some(Dismissal::Rogue(_) | Dismissal::Killed) => {}
+                Some(StopReason::Rogue(_) | StopReason::Killed) => {}
                 Some(_) | None => record.dismissed = Some(why),
             }
             if before != Status::Leaving {
@@ -212,7 +214,7 @@ impl Registry {
         pid: Pid,
         exit: Exit,
         last: &Entry,
-        now: Moment,
+        now: MonotonicTime,
     ) -> Option<(ChildExited, Age)> {
         let record = self.take(child)?;
         self.census.moved(record.seen, Status::Empty);
@@ -221,14 +223,14 @@ impl Registry {
         let cause = explain(exit, status, record.dismissed, self.calling);
         let lived = now.saturating_since(record.ordered);
         let went_as_told = match record.dismissed {
-            Some(Dismissal::Rogue(_) | Dismissal::Killed) => false,
+            Some(StopReason::Rogue(_) | StopReason::Killed) => false,
             Some(
-                Dismissal::Retired
-                | Dismissal::Recycled(_)
-                | Dismissal::Stopping
-                | Dismissal::AtOnce,
+                StopReason::Retired
+                | StopReason::Recycled(_)
+                | StopReason::Stopping
+                | StopReason::StoppedNow,
             ) => true,
-            None => matches!(cause, Cause::Recycled(_) | Cause::Done),
+            None => matches!(cause, ExitCause::Recycled(_) | ExitCause::Done),
         };
         let age = match (was_ready || status.is_idle(), last.requests) {
             _told if went_as_told => Age::Served,
@@ -240,7 +242,7 @@ impl Registry {
     }
 
     /// Lines that tell what the children that were told to go still do.
-    pub(crate) fn told_to_go(&self, board: daemon_core::Board, now: Moment) -> Vec<String> {
+    pub(crate) fn told_to_go(&self, board: daemon_core::Board, now: MonotonicTime) -> Vec<String> {
         let line = |record: &Record| {
             let told = record.dismissed?;
             let entry = board.read(record.child.slot);
@@ -262,7 +264,7 @@ impl Registry {
 
     /// The children that wait, with those that have waited longest first.
     pub(crate) fn longest_idle(&self, board: daemon_core::Board) -> Vec<ChildId> {
-        let mut idle: Vec<(Moment, ChildId)> = self
+        let mut idle: Vec<(MonotonicTime, ChildId)> = self
             .records()
             .filter(|record| record.seen.is_idle())
             .map(|record| (board.read(record.child.slot).since, record.child))

@@ -1,7 +1,7 @@
 //! A reload under way: which children are old, and the next turn of replacing them.
 
-use daemon_core::{Standing, Turn, Turnover, away_at_once};
-use daemon_nursery::ChildId;
+use daemon_core::{RollingReplace, RollingStep, StatusKind, max_unavailable};
+use daemon_forkserver::ChildId;
 
 use super::registry::Registry;
 
@@ -42,7 +42,7 @@ impl Reloaded {
         };
         let mut idle = Vec::new();
         let mut busy = Vec::new();
-        let mut turnover = Turnover {
+        let mut turnover = RollingReplace {
             old_idle: 0,
             old_busy: 0,
             starting: 0,
@@ -50,26 +50,26 @@ impl Reloaded {
             leaving: 0,
             target,
             max_children,
-            away: away_at_once(target),
+            away: max_unavailable(target),
         };
         for record in registry.records() {
             match (record.seen.standing(), record.vintage < self.vintage) {
-                (Standing::Leaving | Standing::Vacant, _) => turnover.leaving += 1,
-                (Standing::Idle, true) => idle.push(record.child),
-                (Standing::Starting | Standing::Busy, true) => busy.push(record.child),
-                (Standing::Starting, false) => turnover.starting += 1,
-                (Standing::Idle | Standing::Busy, false) => turnover.ready += 1,
+                (StatusKind::Leaving | StatusKind::Vacant, _) => turnover.leaving += 1,
+                (StatusKind::Idle, true) => idle.push(record.child),
+                (StatusKind::Starting | StatusKind::Busy, true) => busy.push(record.child),
+                (StatusKind::Starting, false) => turnover.starting += 1,
+                (StatusKind::Idle | StatusKind::Busy, false) => turnover.ready += 1,
             }
         }
         turnover.old_idle = u32::try_from(idle.len()).unwrap_or(u32::MAX);
         turnover.old_busy = u32::try_from(busy.len()).unwrap_or(u32::MAX);
         match turnover.turn() {
-            Turn::Fork(children) => Step::Fork(children),
-            Turn::Retire(children) => {
+            RollingStep::Fork(children) => Step::Fork(children),
+            RollingStep::Retire(children) => {
                 Step::Retire(idle.into_iter().chain(busy).take(children as usize).collect())
             }
-            Turn::Wait => Step::Nothing,
-            Turn::Done => {
+            RollingStep::Wait => Step::Nothing,
+            RollingStep::Done => {
                 self.target = None;
                 Step::Done
             }

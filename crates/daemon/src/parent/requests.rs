@@ -6,8 +6,8 @@ use std::time::Duration;
 use actix::{
     AsyncContext, Context, Handler, Message, MessageResult, ResponseFuture, StreamHandler,
 };
-use daemon_core::{Hold, ParentIntention, Signal, in_parent};
-use daemon_nursery::Handover;
+use daemon_core::{OperatorPause, ParentAction, Signal, in_parent};
+use daemon_forkserver::Transfer;
 use futures::FutureExt;
 use futures::channel::oneshot;
 use futures::future::ready;
@@ -19,9 +19,9 @@ use super::reception::Guest;
 use crate::aside::aside;
 use crate::error::DaemonError;
 use crate::messages::{
-    Detail, ForeignChild, ForeignChildError, ForeignExited, HandBack, HandBackReason, HandOver,
-    Handed, Peek, Refusal, Reload, Reloading, Resize, Resized, Shutdown, ShutdownBegun, Status,
-    StatusError, Subscribe, UntilStopped, UpdateStatus, Updated,
+    Detail, ForeignChild, ForeignChildError, ForeignExited, GetStatus, HandOver, HandOverError,
+    HandOverErrorReason, HandedOver, Peek, Refusal, Reload, ReloadStarted, Resize, Resized,
+    Shutdown, ShutdownStarted, StatusError, Subscribe, UntilStopped, UpdateStatus, Updated,
 };
 use crate::sessions::Broadcast;
 use crate::status::{Report, Usages};
@@ -30,8 +30,8 @@ use crate::watch::Watch;
 /// How long a status waits for the process table before it does without.
 const PATIENCE: Duration = Duration::from_secs(2);
 
-impl<R: Handover + Send> Handler<HandOver<R>> for DaemonActor<R> {
-    type Result = ResponseFuture<Result<Handed, HandBack<R>>>;
+impl<R: Transfer + Send> Handler<HandOver<R>> for DaemonActor<R> {
+    type Result = ResponseFuture<Result<HandedOver, HandOverError<R>>>;
 
     fn handle(&mut self, HandOver(request): HandOver<R>, ctx: &mut Self::Context) -> Self::Result {
         let (reply, answer) = oneshot::channel();
@@ -42,7 +42,7 @@ impl<R: Handover + Send> Handler<HandOver<R>> for DaemonActor<R> {
             }
         });
         if let Some(guest) = guest {
-            guest.hand_back(HandBackReason::NotPostForking);
+            guest.hand_back(HandOverErrorReason::NotPostForking);
         }
         Box::pin(async move {
             match answer.await {
@@ -54,7 +54,7 @@ impl<R: Handover + Send> Handler<HandOver<R>> for DaemonActor<R> {
     }
 }
 
-impl<R: Handover + Send> Handler<UpdateStatus> for DaemonActor<R> {
+impl<R: Transfer + Send> Handler<UpdateStatus> for DaemonActor<R> {
     type Result = Result<Updated, StatusError>;
 
     fn handle(&mut self, _update: UpdateStatus, _ctx: &mut Self::Context) -> Self::Result {
@@ -63,7 +63,7 @@ impl<R: Handover + Send> Handler<UpdateStatus> for DaemonActor<R> {
     }
 }
 
-impl<R: Handover + Send, M: Broadcast> Handler<Subscribe<M>> for DaemonActor<R> {
+impl<R: Transfer + Send, M: Broadcast> Handler<Subscribe<M>> for DaemonActor<R> {
     type Result = MessageResult<Subscribe<M>>;
 
     fn handle(&mut self, subscribe: Subscribe<M>, _ctx: &mut Self::Context) -> Self::Result {
@@ -71,14 +71,14 @@ impl<R: Handover + Send, M: Broadcast> Handler<Subscribe<M>> for DaemonActor<R> 
     }
 }
 
-impl<R: Handover + Send> Handler<Status> for DaemonActor<R> {
+impl<R: Transfer + Send> Handler<GetStatus> for DaemonActor<R> {
     type Result = ResponseFuture<Report>;
 
-    fn handle(&mut self, status: Status, _ctx: &mut Self::Context) -> Self::Result {
+    fn handle(&mut self, status: GetStatus, _ctx: &mut Self::Context) -> Self::Result {
         let report = self.report();
         match status {
-            Status::Board => Box::pin(ready(report)),
-            Status::Processes => Box::pin(async move {
+            GetStatus::Board => Box::pin(ready(report)),
+            GetStatus::Processes => Box::pin(async move {
                 let pids = report.pids();
                 // The kernel adds up each page for it: nobody shall wait for that but who asks.
                 let looked = aside(PATIENCE, move || Usages::of(&pids)).await;
@@ -88,7 +88,7 @@ impl<R: Handover + Send> Handler<Status> for DaemonActor<R> {
     }
 }
 
-impl<R: Handover + Send> Handler<Peek> for DaemonActor<R> {
+impl<R: Transfer + Send> Handler<Peek> for DaemonActor<R> {
     type Result = String;
 
     fn handle(&mut self, peek: Peek, _ctx: &mut Self::Context) -> Self::Result {
@@ -96,8 +96,8 @@ impl<R: Handover + Send> Handler<Peek> for DaemonActor<R> {
     }
 }
 
-impl<R: Handover + Send> Handler<Reload> for DaemonActor<R> {
-    type Result = Result<Reloading, Refusal>;
+impl<R: Transfer + Send> Handler<Reload> for DaemonActor<R> {
+    type Result = Result<ReloadStarted, Refusal>;
 
     fn handle(&mut self, _reload: Reload, ctx: &mut Self::Context) -> Self::Result {
         self.with_home(ctx, super::household::Household::reload)
@@ -105,7 +105,7 @@ impl<R: Handover + Send> Handler<Reload> for DaemonActor<R> {
     }
 }
 
-impl<R: Handover + Send> Handler<Resize> for DaemonActor<R> {
+impl<R: Transfer + Send> Handler<Resize> for DaemonActor<R> {
     type Result = Result<Resized, Refusal>;
 
     fn handle(&mut self, resize: Resize, ctx: &mut Self::Context) -> Self::Result {
@@ -113,7 +113,7 @@ impl<R: Handover + Send> Handler<Resize> for DaemonActor<R> {
     }
 }
 
-impl<R: Handover + Send> Handler<ForeignChild> for DaemonActor<R> {
+impl<R: Transfer + Send> Handler<ForeignChild> for DaemonActor<R> {
     type Result = Result<(), ForeignChildError>;
 
     fn handle(&mut self, ForeignChild(pid): ForeignChild, ctx: &mut Self::Context) -> Self::Result {
@@ -134,20 +134,20 @@ impl<R: Handover + Send> Handler<ForeignChild> for DaemonActor<R> {
     }
 }
 
-impl<R: Handover + Send> Handler<Shutdown> for DaemonActor<R> {
+impl<R: Transfer + Send> Handler<Shutdown> for DaemonActor<R> {
     type Result = MessageResult<Shutdown>;
 
     fn handle(&mut self, Shutdown(manner): Shutdown, ctx: &mut Self::Context) -> Self::Result {
         let begun = match self.stopping {
-            None => ShutdownBegun::Now,
-            Some(_) => ShutdownBegun::Already,
+            None => ShutdownStarted::Now,
+            Some(_) => ShutdownStarted::Already,
         };
         self.stop(manner, Asker::Message, ctx);
         MessageResult(begun)
     }
 }
 
-impl<R: Handover + Send> Handler<UntilStopped> for DaemonActor<R> {
+impl<R: Transfer + Send> Handler<UntilStopped> for DaemonActor<R> {
     type Result = ResponseFuture<Result<(), DaemonError>>;
 
     fn handle(&mut self, _until: UntilStopped, _ctx: &mut Self::Context) -> Self::Result {
@@ -162,26 +162,26 @@ impl<R: Handover + Send> Handler<UntilStopped> for DaemonActor<R> {
 #[rtype(result = "()")]
 pub(crate) struct Signalled(pub(crate) Signal);
 
-impl<R: Handover + Send> Handler<Signalled> for DaemonActor<R> {
+impl<R: Transfer + Send> Handler<Signalled> for DaemonActor<R> {
     type Result = ();
 
     fn handle(&mut self, Signalled(signal): Signalled, ctx: &mut Self::Context) {
         debug!(self.log, "signal {}", signal.name());
         let by = Asker::Signal(signal);
         match in_parent(signal, self.stopping) {
-            ParentIntention::Stop(manner) => self.stop(manner, by, ctx),
-            ParentIntention::Hangup => self.hang_up(ctx),
-            ParentIntention::Peek => info!(self.log, "peek\n{}", self.peek(Detail::Verbose)),
-            ParentIntention::More => self.resize_by_signal(Resize::More, by, ctx),
-            ParentIntention::Fewer => self.resize_by_signal(Resize::Fewer, by, ctx),
-            ParentIntention::Pause => self.hold_by_signal(Hold::Yes, by, ctx),
-            ParentIntention::Resume => self.hold_by_signal(Hold::No, by, ctx),
-            ParentIntention::Ignore => {}
+            ParentAction::Stop(manner) => self.stop(manner, by, ctx),
+            ParentAction::Hangup => self.reopen_logs(ctx),
+            ParentAction::Peek => info!(self.log, "peek\n{}", self.peek(Detail::Verbose)),
+            ParentAction::More => self.resize_by_signal(Resize::More, by, ctx),
+            ParentAction::Fewer => self.resize_by_signal(Resize::Fewer, by, ctx),
+            ParentAction::Pause => self.hold_by_signal(OperatorPause::On, by, ctx),
+            ParentAction::Resume => self.hold_by_signal(OperatorPause::Off, by, ctx),
+            ParentAction::Ignore => {}
         }
     }
 }
 
-impl<R: Handover + Send> DaemonActor<R> {
+impl<R: Transfer + Send> DaemonActor<R> {
     fn resize(
         &mut self,
         resize: Resize,
@@ -212,14 +212,14 @@ impl<R: Handover + Send> DaemonActor<R> {
         }
     }
 
-    fn hold_by_signal(&mut self, hold: Hold, by: Asker, ctx: &mut Context<Self>) {
+    fn hold_by_signal(&mut self, hold: OperatorPause, by: Asker, ctx: &mut Context<Self>) {
         if let Err(refusal) = self.hold(hold, by, ctx) {
             warn!(self.log, "{}", refusal; "by" => %by);
         }
     }
 }
 
-impl<R: Handover + Send> DaemonActor<R> {
+impl<R: Transfer + Send> DaemonActor<R> {
     /// Tells of foreign children that are gone.
     pub(super) fn heed_foreign_ends(&mut self) {
         for pid in self.foreign.forget_the_gone() {
@@ -233,7 +233,7 @@ impl<R: Handover + Send> DaemonActor<R> {
 #[derive(Debug, Clone, Copy)]
 struct ForeignGone;
 
-impl<R: Handover + Send> StreamHandler<ForeignGone> for DaemonActor<R> {
+impl<R: Transfer + Send> StreamHandler<ForeignGone> for DaemonActor<R> {
     fn handle(&mut self, _gone: ForeignGone, ctx: &mut Self::Context) {
         self.heed_foreign_ends();
         self.end_if_all_are_gone(ctx);

@@ -1,7 +1,7 @@
 //! What another number of children means: for a pool, for one that is sized by demand, and for a
 //! post-forking daemon.
 
-use daemon_core::{Growth, Pool};
+use daemon_core::{DemandScaler, Pool};
 
 use crate::messages::{Refusal, Resize, Resized};
 
@@ -14,7 +14,11 @@ fn in_terms_of_rules(resize: Resize) -> daemon_core::Resize {
 }
 
 /// Changes how large a pool may grow that is sized by demand, as far as its scoreboard has slots.
-pub(crate) fn growth(growth: &mut Growth, slots: u32, resize: Resize) -> Result<Resized, Refusal> {
+pub(crate) fn growth(
+    growth: &mut DemandScaler,
+    slots: u32,
+    resize: Resize,
+) -> Result<Resized, Refusal> {
     let resize = in_terms_of_rules(resize);
     let wanted = resize.of(growth.rules().max_children);
     let rules = growth

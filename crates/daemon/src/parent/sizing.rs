@@ -1,6 +1,6 @@
 //! How the size of a pool is decided: by its spare children, or by what is asked of it.
 
-use daemon_core::{Census, Growth, Moment, Pool, PoolVerdict};
+use daemon_core::{Counts, DemandScaler, MonotonicTime, Pool, PoolDecision};
 
 use crate::messages::{Refusal, Resize, Resized};
 
@@ -12,14 +12,14 @@ pub(crate) enum Sizing {
     /// As many as are asked for.
     Demand {
         /// The rule.
-        growth: Growth,
+        growth: DemandScaler,
         /// How many pieces of work have nobody to do them, as was told last.
         waiting: u32,
     },
 }
 
 impl Sizing {
-    pub(crate) fn decide(&mut self, census: &Census, now: Moment) -> PoolVerdict {
+    pub(crate) fn decide(&mut self, census: &Counts, now: MonotonicTime) -> PoolDecision {
         match self {
             Sizing::Spares(pool) => pool.decide(census, now),
             Sizing::Demand { growth, waiting } => growth.decide(census, *waiting, now),

@@ -1,9 +1,9 @@
-//! How the parent ends: sessions first, children next, the nursery last.
+//! How the parent ends: sessions first, children next, the fork server last.
 
 use actix::fut::WrapFuture;
 use actix::{ActorContext, AsyncContext, Context, Handler, Message};
-use daemon_core::{Manner, Phase};
-use daemon_nursery::{Handover, NurseryError, now};
+use daemon_core::{Phase, StopMode};
+use daemon_forkserver::{ForkServerError, Transfer, now};
 use daemon_sys::process::Signal;
 use futures::FutureExt;
 use slog::{error, info, warn};
@@ -16,11 +16,11 @@ use crate::control::Control;
 use crate::error::DaemonError;
 use crate::messages::{DaemonShutdown, ShutdownReason};
 
-/// How often it is looked whether the bereaved children of a lost nursery are gone. Nobody can
+/// How often it is looked whether the bereaved children of a lost fork server are gone. Nobody can
 /// tell: they are not this process's children.
 const BEREAVED_LOOK: Duration = Duration::from_millis(20);
 
-/// How long a nursery without children has to go home.
+/// How long a fork server without children has to go home.
 const GOODBYE_MAX: Duration = Duration::from_secs(5);
 
 /// How long answers on the control socket may hold up the end.
@@ -33,31 +33,31 @@ pub(crate) enum Ending {
     Not,
     /// Sessions were told, children are going.
     Children,
-    /// All children are gone; the nursery was sent home.
-    Nursery,
-    /// The nursery is gone before its time; its children are being ended.
+    /// All children are gone; the fork server was sent home.
+    ForkServer,
+    /// The fork server is gone before its time; its children are being ended.
     Bereaved { looks: u32 },
     /// Nothing is left.
     Over,
 }
 
-impl<R: Handover + Send> DaemonActor<R> {
+impl<R: Transfer + Send> DaemonActor<R> {
     /// Begins to stop, or hurries.
-    pub(super) fn stop(&mut self, manner: Manner, by: Asker, ctx: &mut Context<Self>) {
+    pub(super) fn stop(&mut self, manner: StopMode, by: Asker, ctx: &mut Context<Self>) {
         let begun = self.stopping;
         let manner = match (begun, manner) {
-            (Some(Manner::AtOnce), _) => return,
-            (Some(Manner::Orderly), Manner::Orderly) => return,
-            (Some(Manner::Orderly), Manner::AtOnce) | (None, _) => manner,
+            (Some(StopMode::Immediate), _) => return,
+            (Some(StopMode::Graceful), StopMode::Graceful) => return,
+            (Some(StopMode::Graceful), StopMode::Immediate) | (None, _) => manner,
         };
         self.stopping = Some(manner);
         let reason = match manner {
-            Manner::Orderly => ShutdownReason::Stopping,
-            Manner::AtOnce => ShutdownReason::AtOnce,
+            StopMode::Graceful => ShutdownReason::Stopping,
+            StopMode::Immediate => ShutdownReason::StoppingNow,
         };
         let grace = match manner {
-            Manner::Orderly => format!("{:?}", self.life.grace),
-            Manner::AtOnce => "none".to_owned(),
+            StopMode::Graceful => format!("{:?}", self.life.grace),
+            StopMode::Immediate => "none".to_owned(),
         };
         info!(
             self.log, "{} is stopping", self.life.alias;
@@ -66,7 +66,7 @@ impl<R: Handover + Send> DaemonActor<R> {
         self.tell_the_phase(ctx);
         if let Some(home) = &self.home {
             // Children read on the scoreboard why they get their TERM.
-            home.hands.nursery.scoreboard().set_phase(Phase::Stopping);
+            home.hands.fork_server.scoreboard().set_phase(Phase::Stopping);
         }
         if begun.is_none() {
             self.ending = Ending::Children;
@@ -80,7 +80,7 @@ impl<R: Handover + Send> DaemonActor<R> {
             self.foreign.signal_all(Signal::Term);
             ctx.run_later(self.life.grace, Self::lose_patience);
         }
-        if manner == Manner::AtOnce {
+        if manner == StopMode::Immediate {
             self.lose_patience(ctx);
         }
         self.with_home(ctx, |household, hands, now| household.stop(manner, hands, now));
@@ -96,56 +96,56 @@ impl<R: Handover + Send> DaemonActor<R> {
         }
     }
 
-    /// All children are gone: the nursery goes home.
+    /// All children are gone: the fork server goes home.
     pub(super) fn children_gone(&mut self, ctx: &mut Context<Self>) {
-        self.ending = Ending::Nursery;
+        self.ending = Ending::ForkServer;
         if let Some(home) = &mut self.home
-            && let Err(error) = home.hands.nursery.go_home()
+            && let Err(error) = home.hands.fork_server.shut_down()
         {
             home.hands.lost.get_or_insert(error);
         }
         ctx.run_later(GOODBYE_MAX, |daemon, _ctx| {
-            if daemon.ending == Ending::Nursery {
-                daemon.kill_the_nursery();
+            if daemon.ending == Ending::ForkServer {
+                daemon.kill_the_fork_server();
             }
         });
         self.end_if_all_are_gone(ctx);
     }
 
-    /// Ends a nursery that does not answer, and whatever is in its process group.
-    pub(super) fn kill_the_nursery(&self) {
-        self.signal_bereaved(Signal::Kill);
+    /// Ends a fork server that does not answer, and whatever is in its process group.
+    pub(super) fn kill_the_fork_server(&self) {
+        self.signal_orphaned(Signal::Kill);
     }
 
-    /// The link has ended: at the very end that is the nursery's good-bye, before it a loss.
-    pub(super) fn nursery_lost(&mut self, lost: &NurseryError, ctx: &mut Context<Self>) {
+    /// The link has ended: at the very end that is the fork server's good-bye, before it a loss.
+    pub(super) fn fork_server_lost(&mut self, lost: &ForkServerError, ctx: &mut Context<Self>) {
         match self.ending {
-            Ending::Nursery => self.end_if_all_are_gone(ctx),
+            Ending::ForkServer => self.end_if_all_are_gone(ctx),
             Ending::Not | Ending::Children => {
                 error!(self.log, "{}; its children are ended", lost);
-                self.failure.get_or_insert(DaemonError::NurseryLost(lost.to_string()));
+                self.failure.get_or_insert(DaemonError::ForkServerLost(lost.to_string()));
                 if let Some(readiness) = self.readiness.take() {
                     readiness.failed(&lost.to_string());
                 }
                 if let Some(Home { household, hands }) = &mut self.home {
-                    household.bereave(hands.nursery.take_unborn(), &lost.to_string());
+                    household.bereave(hands.fork_server.take_pending(), &lost.to_string());
                 }
                 self.ending = Ending::Bereaved { looks: 0 };
-                self.stopping.get_or_insert(Manner::AtOnce);
-                let shutdown = DaemonShutdown { reason: ShutdownReason::AtOnce };
+                self.stopping.get_or_insert(StopMode::Immediate);
+                let shutdown = DaemonShutdown { reason: ShutdownReason::StoppingNow };
                 self.news.shutdown = Some(shutdown);
                 self.sessions.shutdown.tell(&shutdown);
                 self.foreign.signal_all(Signal::Term);
-                self.signal_bereaved(Signal::Term);
+                self.signal_orphaned(Signal::Term);
                 self.look_after_the_bereaved(ctx);
             }
             Ending::Bereaved { .. } | Ending::Over => {}
         }
     }
 
-    fn signal_bereaved(&self, signal: Signal) {
+    fn signal_orphaned(&self, signal: Signal) {
         if let Some(home) = &self.home
-            && let Err(error) = home.hands.nursery.signal_bereaved(signal)
+            && let Err(error) = home.hands.fork_server.signal_orphaned(signal)
         {
             warn!(self.log, "{}", error);
         }
@@ -156,7 +156,7 @@ impl<R: Handover + Send> DaemonActor<R> {
         let Ending::Bereaved { looks } = self.ending else {
             return;
         };
-        let gone = self.home.as_ref().is_none_or(|home| home.hands.nursery.bereaved_are_gone());
+        let gone = self.home.as_ref().is_none_or(|home| home.hands.fork_server.orphaned_are_gone());
         let waited = BEREAVED_LOOK * looks;
         // After the KILL only zombies are left, of an init that does not reap them.
         if gone || waited >= self.life.grace + GOODBYE_MAX {
@@ -164,7 +164,7 @@ impl<R: Handover + Send> DaemonActor<R> {
             return;
         }
         if waited >= self.life.grace {
-            self.signal_bereaved(Signal::Kill);
+            self.signal_orphaned(Signal::Kill);
             self.foreign.signal_all(Signal::Kill);
         }
         self.ending = Ending::Bereaved { looks: looks.saturating_add(1) };
@@ -177,8 +177,8 @@ impl<R: Handover + Send> DaemonActor<R> {
             return;
         }
         match self.ending {
-            Ending::Nursery => {
-                let buried = self.home.as_ref().map(|home| home.hands.nursery.bury());
+            Ending::ForkServer => {
+                let buried = self.home.as_ref().map(|home| home.hands.fork_server.reap());
                 match buried {
                     None | Some(Ok(Some(_))) => self.over(ctx),
                     Some(Ok(None)) => {
@@ -246,12 +246,12 @@ impl<R: Handover + Send> DaemonActor<R> {
         match self.ending {
             Ending::Not => "Stays alive: the daemon runs".to_owned(),
             Ending::Children => "Stopping: waits for children and sessions".to_owned(),
-            Ending::Nursery if !self.foreign.is_empty() => {
+            Ending::ForkServer if !self.foreign.is_empty() => {
                 format!("Stopping: waits for foreign children {:?}", self.foreign.pids())
             }
-            Ending::Nursery => "Stopping: waits for the nursery".to_owned(),
+            Ending::ForkServer => "Stopping: waits for the fork server".to_owned(),
             Ending::Bereaved { .. } => {
-                "Stopping: waits for the children of a lost nursery".to_owned()
+                "Stopping: waits for the children of a lost fork server".to_owned()
             }
             Ending::Over => "Has stopped".to_owned(),
         }
@@ -263,7 +263,7 @@ impl<R: Handover + Send> DaemonActor<R> {
 #[rtype(result = "()")]
 struct FarewellsSaid;
 
-impl<R: Handover + Send> Handler<FarewellsSaid> for DaemonActor<R> {
+impl<R: Transfer + Send> Handler<FarewellsSaid> for DaemonActor<R> {
     type Result = ();
 
     fn handle(&mut self, _said: FarewellsSaid, ctx: &mut Self::Context) {

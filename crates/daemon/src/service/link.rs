@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use actix::fut::WrapFuture;
 use actix::{Actor, ActorFutureExt, Addr, AsyncContext, Context, Handler, ResponseFuture};
-use daemon_core::{Hold, Manner, Phase, Signal};
-use daemon_nursery::Handover;
+use daemon_core::{OperatorPause, Phase, Signal, StopMode};
+use daemon_forkserver::Transfer;
 use daemon_service::{
     AskHealth, Callback, Control, Health, ServiceActor, ServiceState, Stage, State,
 };
@@ -14,12 +14,12 @@ use slog::{Logger, warn};
 
 use super::rules::{End, Known, Order, Renewal, Step, health};
 use crate::messages::{
-    ChildBorn, ChildExited, DaemonHold, DaemonHup, DaemonPhase, DaemonReload, Pause, Resume,
-    Shutdown, Status, UntilStopped,
+    ChildBorn, ChildExited, DaemonHup, DaemonOperatorPause, DaemonPhase, DaemonReload, GetStatus,
+    Pause, Resume, Shutdown, UntilStopped,
 };
 use crate::parent::{DaemonActor, Signalled};
 
-/// What the end takes beyond the grace: the nursery goes home.
+/// What the end takes beyond the grace: the fork server goes home.
 const BEYOND_GRACE: Duration = Duration::from_secs(5);
 
 /// The exit code of a service whose daemon has failed.
@@ -33,7 +33,7 @@ enum Passed<T> {
 }
 
 /// It takes part in the service's states for the daemon.
-pub(crate) struct Link<R: Handover + Send> {
+pub(crate) struct Link<R: Transfer + Send> {
     daemon: Addr<DaemonActor<R>>,
     service: Addr<ServiceActor>,
     grace: Duration,
@@ -47,7 +47,7 @@ pub(crate) struct Link<R: Handover + Send> {
     led: Passed<Control>,
 }
 
-impl<R: Handover + Send> Link<R> {
+impl<R: Transfer + Send> Link<R> {
     pub(crate) fn new(
         daemon: Addr<DaemonActor<R>>,
         service: Addr<ServiceActor>,
@@ -56,7 +56,7 @@ impl<R: Handover + Send> Link<R> {
     ) -> Self {
         let known = Known {
             phase: Phase::Starting,
-            hold: Hold::No,
+            hold: OperatorPause::Off,
             renewal: Renewal::None,
             end: End::NotYet,
         };
@@ -108,21 +108,21 @@ impl<R: Handover + Send> Link<R> {
 
     fn order(&mut self, order: Order, ctx: &mut Context<Self>) {
         match order {
-            Order::Pause => self.hold(Hold::Yes, ctx),
-            Order::Resume => self.hold(Hold::No, ctx),
+            Order::Pause => self.hold(OperatorPause::On, ctx),
+            Order::Resume => self.hold(OperatorPause::Off, ctx),
             Order::Renew => {
                 self.known.renewal = Renewal::Begun;
                 self.daemon.do_send(Signalled(Signal::Hup));
             }
-            Order::Stop => self.daemon.do_send(Shutdown(Manner::Orderly)),
+            Order::Stop => self.daemon.do_send(Shutdown(StopMode::Graceful)),
         }
     }
 
     /// A daemon that cannot be held, having no children, does not hold up the service either.
-    fn hold(&mut self, hold: Hold, ctx: &mut Context<Self>) {
+    fn hold(&mut self, hold: OperatorPause, ctx: &mut Context<Self>) {
         let asked: LocalBoxFuture<'static, _> = match hold {
-            Hold::Yes => Box::pin(self.daemon.send(Pause)),
-            Hold::No => Box::pin(self.daemon.send(Resume)),
+            OperatorPause::On => Box::pin(self.daemon.send(Pause)),
+            OperatorPause::Off => Box::pin(self.daemon.send(Resume)),
         };
         ctx.spawn(asked.into_actor(self).map(move |held, link, ctx| {
             match held {
@@ -162,7 +162,7 @@ impl<R: Handover + Send> Link<R> {
     }
 }
 
-impl<R: Handover + Send> Actor for Link<R> {
+impl<R: Transfer + Send> Actor for Link<R> {
     type Context = Context<Self>;
 
     fn started(&mut self, ctx: &mut Context<Self>) {
@@ -177,7 +177,7 @@ impl<R: Handover + Send> Actor for Link<R> {
     }
 }
 
-impl<R: Handover + Send> Handler<ServiceState> for Link<R> {
+impl<R: Transfer + Send> Handler<ServiceState> for Link<R> {
     type Result = ();
 
     fn handle(&mut self, call: ServiceState, ctx: &mut Context<Self>) {
@@ -194,11 +194,11 @@ impl<R: Handover + Send> Handler<ServiceState> for Link<R> {
     }
 }
 
-impl<R: Handover + Send> Handler<AskHealth> for Link<R> {
+impl<R: Transfer + Send> Handler<AskHealth> for Link<R> {
     type Result = ResponseFuture<Health>;
 
     fn handle(&mut self, _ask: AskHealth, _ctx: &mut Context<Self>) -> Self::Result {
-        let report = self.daemon.send(Status::Board);
+        let report = self.daemon.send(GetStatus::Board);
         Box::pin(async move {
             match report.await {
                 Ok(report) => health(&report),
@@ -208,7 +208,7 @@ impl<R: Handover + Send> Handler<AskHealth> for Link<R> {
     }
 }
 
-impl<R: Handover + Send> Handler<DaemonPhase> for Link<R> {
+impl<R: Transfer + Send> Handler<DaemonPhase> for Link<R> {
     type Result = ();
 
     fn handle(&mut self, DaemonPhase(phase): DaemonPhase, ctx: &mut Context<Self>) {
@@ -217,17 +217,17 @@ impl<R: Handover + Send> Handler<DaemonPhase> for Link<R> {
     }
 }
 
-impl<R: Handover + Send> Handler<DaemonHold> for Link<R> {
+impl<R: Transfer + Send> Handler<DaemonOperatorPause> for Link<R> {
     type Result = ();
 
-    fn handle(&mut self, DaemonHold(hold): DaemonHold, ctx: &mut Context<Self>) {
+    fn handle(&mut self, DaemonOperatorPause(hold): DaemonOperatorPause, ctx: &mut Context<Self>) {
         self.known.hold = hold;
         self.led = Passed::Nothing;
         self.settle(ctx);
     }
 }
 
-impl<R: Handover + Send> Handler<DaemonReload> for Link<R> {
+impl<R: Transfer + Send> Handler<DaemonReload> for Link<R> {
     type Result = ();
 
     fn handle(&mut self, reload: DaemonReload, ctx: &mut Context<Self>) {
@@ -241,7 +241,7 @@ impl<R: Handover + Send> Handler<DaemonReload> for Link<R> {
     }
 }
 
-impl<R: Handover + Send> Handler<DaemonHup> for Link<R> {
+impl<R: Transfer + Send> Handler<DaemonHup> for Link<R> {
     type Result = ();
 
     /// The logs are reopened. Where children are replaced too, their end is waited for.
@@ -253,7 +253,7 @@ impl<R: Handover + Send> Handler<DaemonHup> for Link<R> {
     }
 }
 
-impl<R: Handover + Send> Handler<ChildBorn> for Link<R> {
+impl<R: Transfer + Send> Handler<ChildBorn> for Link<R> {
     type Result = ();
 
     fn handle(&mut self, _born: ChildBorn, _ctx: &mut Context<Self>) {
@@ -261,7 +261,7 @@ impl<R: Handover + Send> Handler<ChildBorn> for Link<R> {
     }
 }
 
-impl<R: Handover + Send> Handler<ChildExited> for Link<R> {
+impl<R: Transfer + Send> Handler<ChildExited> for Link<R> {
     type Result = ();
 
     fn handle(&mut self, _exited: ChildExited, _ctx: &mut Context<Self>) {

@@ -2,7 +2,7 @@
 
 use std::fmt::Write;
 
-use daemon_core::{Hold, Phase, Standing};
+use daemon_core::{OperatorPause, Phase, StatusKind};
 use daemon_service::{Callback, Control, Health, Stage};
 
 use crate::model::Kind;
@@ -33,7 +33,7 @@ pub(crate) enum Renewal {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Known {
     pub(crate) phase: Phase,
-    pub(crate) hold: Hold,
+    pub(crate) hold: OperatorPause,
     pub(crate) renewal: Renewal,
     pub(crate) end: End,
 }
@@ -70,12 +70,12 @@ impl Known {
                 Phase::Starting | Phase::Stopping | Phase::Stopped => Step::Wait,
             },
             Callback::PausePending => match self.hold {
-                Hold::Yes => Step::Answer,
-                Hold::No => Step::Order(Order::Pause),
+                OperatorPause::On => Step::Answer,
+                OperatorPause::Off => Step::Order(Order::Pause),
             },
             Callback::ContinuePending => match self.hold {
-                Hold::No => Step::Answer,
-                Hold::Yes => Step::Order(Order::Resume),
+                OperatorPause::Off => Step::Answer,
+                OperatorPause::On => Step::Order(Order::Resume),
             },
             Callback::Unhandled => match self.renewal {
                 Renewal::None => Step::Order(Order::Renew),
@@ -112,8 +112,8 @@ impl Known {
                     (_, _, Renewal::Begun | Renewal::Replacing | Renewal::Done) => {
                         Some(Control::ParamChange)
                     }
-                    (Stage::Running, Hold::Yes, Renewal::None) => Some(Control::Pause),
-                    (Stage::Paused, Hold::No, Renewal::None) => Some(Control::Continue),
+                    (Stage::Running, OperatorPause::On, Renewal::None) => Some(Control::Pause),
+                    (Stage::Paused, OperatorPause::Off, Renewal::None) => Some(Control::Continue),
                     (
                         Stage::NotReady
                         | Stage::Stopped
@@ -123,7 +123,7 @@ impl Known {
                         | Stage::ContinuePending
                         | Stage::PausePending
                         | Stage::Paused,
-                        Hold::No | Hold::Yes,
+                        OperatorPause::Off | OperatorPause::On,
                         Renewal::None,
                     ) => None,
                 }
@@ -141,7 +141,7 @@ impl Known {
 pub(crate) fn health(report: &Report) -> Health {
     match (report.model, report.phase) {
         (Kind::PreFork, Phase::Running) => {
-            if count(report, Standing::Idle) + count(report, Standing::Busy) > 0 {
+            if count(report, StatusKind::Idle) + count(report, StatusKind::Busy) > 0 {
                 Health::Well
             } else {
                 Health::Ill("no child of the pool is ready or serves".to_owned())
@@ -159,8 +159,8 @@ pub(crate) fn counts(report: &Report) -> String {
         Kind::PreFork | Kind::PostFork => format!(
             "{} children, {} busy, {} idle",
             report.children.len(),
-            count(report, Standing::Busy),
-            count(report, Standing::Idle)
+            count(report, StatusKind::Busy),
+            count(report, StatusKind::Idle)
         ),
     };
     if report.waiting > 0 {
@@ -172,7 +172,7 @@ pub(crate) fn counts(report: &Report) -> String {
     line
 }
 
-fn count(report: &Report, standing: Standing) -> usize {
+fn count(report: &Report, standing: StatusKind) -> usize {
     report.children.iter().filter(|child| child.standing() == Some(standing)).count()
 }
 

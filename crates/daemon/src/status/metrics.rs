@@ -22,7 +22,7 @@ struct Ended {
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct Held {
+struct PauseOutcome {
     kind: &'static str,
     role: &'static str,
 }
@@ -98,12 +98,12 @@ impl Report {
     }
 
     fn memory(&self, registry: &mut Registry) {
-        let memory = Family::<Held, Gauge>::default();
+        let memory = Family::<PauseOutcome, Gauge>::default();
         let add = |role: &'static str, rss: Option<u64>, pss: Option<u64>| {
             for (kind, bytes) in [("rss", rss), ("pss", pss)] {
                 if let Some(bytes) = bytes {
                     let bytes = i64::try_from(bytes).unwrap_or(i64::MAX);
-                    let held = memory.get_or_create(&Held { kind, role });
+                    let held = memory.get_or_create(&PauseOutcome { kind, role });
                     held.set(held.get().saturating_add(bytes));
                 }
             }
@@ -111,7 +111,7 @@ impl Report {
         for process in &self.processes {
             let role = match process.role {
                 Role::Parent => "parent",
-                Role::Nursery => "nursery",
+                Role::ForkServer => "fork-server",
             };
             add(role, process.rss, process.pss);
         }

@@ -41,7 +41,7 @@ impl Report {
     /// The processes that the report is about.
     pub(crate) fn pids(&self) -> Vec<u32> {
         let children = self.children.iter().filter_map(|child| child.pid);
-        std::iter::once(self.parent).chain(self.nursery).chain(children).collect()
+        std::iter::once(self.parent).chain(self.fork_server).chain(children).collect()
     }
 
     /// Adds what the process table says.
@@ -50,8 +50,8 @@ impl Report {
             let Usage { cpu, rss, pss } = child.pid.map(|pid| usages.get(pid)).unwrap_or_default();
             (child.cpu, child.rss, child.pss) = (cpu, rss, pss);
         }
-        let nursery = self.nursery.map(|pid| (Role::Nursery, pid));
-        let others = std::iter::once((Role::Parent, self.parent)).chain(nursery);
+        let fork_server = self.fork_server.map(|pid| (Role::ForkServer, pid));
+        let others = std::iter::once((Role::Parent, self.parent)).chain(fork_server);
         self.processes = others
             .map(|(role, pid)| {
                 let Usage { cpu, rss, pss } = usages.get(pid);

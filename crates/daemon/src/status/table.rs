@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::{ChildReport, DoorState, ProcessReport, Report, Role};
 
-/// A report that prints as a table: a head, a line for each child, and for parent and nursery where
+/// A report that prints as a table: a head, a line for each child, and for parent and fork server where
 /// the process table was asked. What is not known is `-`.
 #[derive(Debug, Clone, Copy)]
 pub struct Table<'a>(&'a Report);
@@ -106,7 +106,7 @@ fn child(child: &ChildReport) -> Row {
 fn other(process: &ProcessReport) -> Row {
     let role = match process.role {
         Role::Parent => "parent",
-        Role::Nursery => "nursery",
+        Role::ForkServer => "fork server",
     };
     [
         unknown(),

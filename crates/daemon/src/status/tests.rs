@@ -1,18 +1,18 @@
 //! The report of a made-up scoreboard: its text is the original's, its JSON says the same.
 
-use daemon_core::{Bell, Line, Scoreboard, Seat, Status, lines_for};
+use daemon_core::{Line, Scoreboard, Seat, Status, WakeParent, lines_for};
 
 use super::processes::Usage;
 use super::*;
 
 struct Silent;
 
-impl Bell for Silent {
-    fn ring(&self) {}
+impl WakeParent for Silent {
+    fn wake(&self) {}
 }
 
-fn at(secs: u64) -> Moment {
-    Moment::from_since_boot(Duration::from_secs(1000 + secs))
+fn at(secs: u64) -> MonotonicTime {
+    MonotonicTime::from_since_boot(Duration::from_secs(1000 + secs))
 }
 
 /// Six slots, of which four are shown; the second child serves, and says what.
@@ -43,7 +43,7 @@ fn report(reporter: Reporter) -> Report {
         model: Kind::PreFork,
         reporter,
         parent: 99,
-        nursery: Some(100),
+        fork_server: Some(100),
         phase: Phase::Running,
     };
     Report::of(view, Some(board()), at(9))
@@ -102,7 +102,7 @@ fn a_daemon_without_children_has_no_scoreboard() {
         model: Kind::Solo,
         reporter: Reporter::Parent,
         parent: 99,
-        nursery: Some(100),
+        fork_server: Some(100),
         phase: Phase::Running,
     };
     let report = Report::of(view, None, at(9));
@@ -113,8 +113,8 @@ fn a_daemon_without_children_has_no_scoreboard() {
 #[test]
 fn ends_are_counted_by_whether_they_were_in_order() {
     let mut counters = Counters::default();
-    counters.exited(&Cause::Recycled(daemon_core::Spent::Requests), 10);
-    counters.exited(&Cause::Exited(1), 3);
+    counters.exited(&ExitCause::Recycled(daemon_core::RecycleReason::Requests), 10);
+    counters.exited(&ExitCause::Exited(1), 3);
     assert_eq!((counters.left, counters.died, counters.requests), (1, 1, 13));
 }
 
@@ -126,8 +126,8 @@ fn full() -> Report {
     report.waiting = 2;
     let mut counters = Counters { forks: 12, failed_forks: 1, pauses: 3, ..Counters::default() };
     counters.handed_back = 4;
-    counters.exited(&Cause::Retired, 100);
-    counters.exited(&Cause::Killed { signal: 11, core: false }, 7);
+    counters.exited(&ExitCause::Retired, 100);
+    counters.exited(&ExitCause::Killed { signal: 11, core: false }, 7);
     report.take_counts(counters);
     let usages = [99, 100, 701, 702].map(|pid| {
         let cpu = Some(Duration::from_millis(u64::from(pid) * 10));
@@ -143,7 +143,7 @@ fn the_table_is_aligned() {
         "108 requests, 12 forks (1 failed), 1 left, 1 died, 3 pauses, 4 handed back",
         "SLOT  PID  S  AGE  SINCE  REQS    CPU   RSS   PSS  LABEL",
         "   -   99  -    -      -     -  0.99s  792K  396K  parent",
-        "   -  100  -    -      -     -  1.00s  800K  400K  nursery",
+        "   -  100  -    -      -     -  1.00s  800K  400K  fork server",
         "   0    -  F   8s     8s     0      -     -     -",
         "   1  701  r   7s     4s     1  7.01s  5.4M  2.7M  GET /",
         "   2  702  .   7s     4s     0  7.02s  5.4M  2.7M",
@@ -194,14 +194,14 @@ fn times_are_numbers_of_seconds_as_json() {
     assert_eq!(json["children"][1]["age"], 7.0);
     assert_eq!(json["children"][1]["cpu"], 7.01);
     assert_eq!(json["children"][0]["cpu"], serde_json::Value::Null);
-    assert_eq!(json["processes"][1]["role"], "nursery");
+    assert_eq!(json["processes"][1]["role"], "fork-server");
     assert_eq!(serde_json::from_value::<Report>(json).unwrap(), full());
 }
 
 #[test]
 fn a_report_of_before_the_processes_were_told_is_still_read() {
     let mut json = serde_json::to_value(full()).unwrap();
-    for later in ["processes", "nursery"] {
+    for later in ["processes", "fork_server"] {
         json.as_object_mut().unwrap().remove(later);
     }
     assert!(serde_json::from_value::<Report>(json).unwrap().processes.is_empty());
@@ -219,16 +219,16 @@ mod any {
         (0..3_200_000_000_000_000_u64).prop_map(Duration::from_micros)
     }
 
-    fn cause() -> impl Strategy<Value = Cause> {
-        use daemon_core::{Exit, Killing, Offence, Spent};
+    fn cause() -> impl Strategy<Value = ExitCause> {
+        use daemon_core::{Exit, KillReason, RecycleReason, Violation};
         prop_oneof![
-            Just(Cause::Done),
-            Just(Cause::Recycled(Spent::Memory)),
-            Just(Cause::KilledByUs(Killing::Rogue(Offence::Hung))),
-            Just(Cause::OutOfMemory),
-            any::<i32>().prop_map(Cause::Exited),
-            any::<i32>().prop_map(|code| Cause::FailedToBoot(Exit::Code(code))),
-            any::<(i32, bool)>().prop_map(|(signal, core)| Cause::Killed { signal, core }),
+            Just(ExitCause::Done),
+            Just(ExitCause::Recycled(RecycleReason::Memory)),
+            Just(ExitCause::KilledByUs(KillReason::Rogue(Violation::Hung))),
+            Just(ExitCause::OutOfMemory),
+            any::<i32>().prop_map(ExitCause::Exited),
+            any::<i32>().prop_map(|code| ExitCause::FailedToBoot(Exit::Code(code))),
+            any::<(i32, bool)>().prop_map(|(signal, core)| ExitCause::Killed { signal, core }),
         ]
     }
 
@@ -281,17 +281,17 @@ mod any {
             counters in option::of(counters()),
             memory in option::of(any::<u64>()),
         ) -> Report {
-            let [parent, nursery, slots, free, max_children, waiting] = numbers;
+            let [parent, fork_server, slots, free, max_children, waiting] = numbers;
             let reporter = slot.map_or(Reporter::Parent, |slot| {
                 Reporter::Child { slot: SlotNumber::new(slot) }
             });
-            let nursery_process = ProcessReport {
-                role: Role::Nursery, pid: nursery, cpu: Some(up), rss: memory, pss: None,
+            let fork_server_process = ProcessReport {
+                role: Role::ForkServer, pid: fork_server, cpu: Some(up), rss: memory, pss: None,
             };
             Report {
-                alias, model, reporter, parent, nursery: Some(nursery), phase, door, up, board,
+                alias, model, reporter, parent, fork_server: Some(fork_server), phase, door, up, board,
                 slots, free, max_children, waiting, children, counters,
-                processes: vec![nursery_process],
+                processes: vec![fork_server_process],
             }
         }
     }

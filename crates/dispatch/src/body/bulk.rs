@@ -74,7 +74,7 @@ impl<'de> Deserialize<'de> for Bytes {
             }
 
             fn visit_bytes<E>(self, bytes: &[u8]) -> Result<Bytes, E> {
-                Ok(if SKIM.get() { Bytes::default() } else { found(bytes) })
+                Ok(if SKIM.get() { Bytes::default() } else { wrap(bytes) })
             }
 
             fn visit_byte_buf<E>(self, bytes: Vec<u8>) -> Result<Bytes, E> {
@@ -116,9 +116,9 @@ pub(super) fn sharing<T>(source: &bytes::Bytes, decode: impl FnOnce(&[u8]) -> T)
     decode(source)
 }
 
-/// Bulk that was found in what is decoded: a share in it, if it is most of it; else a copy, so that
+/// Bulk that was wrap in what is decoded: a share in it, if it is most of it; else a copy, so that
 /// a little does not keep much.
-fn found(bytes: &[u8]) -> Bytes {
+fn wrap(bytes: &[u8]) -> Bytes {
     let share = SOURCE.with_borrow(|source| {
         let source = source.as_ref().filter(|source| bytes.len() > source.len() / 2)?;
         let at = (bytes.as_ptr() as usize).checked_sub(source.as_ptr() as usize)?;
@@ -139,8 +139,7 @@ mod tests {
     #[test]
     fn most_of_what_is_decoded_is_shared_and_a_little_of_it_is_copied() {
         let source = bytes::Bytes::from(vec![7; 100]);
-        let (most, little) =
-            sharing(&source, |bytes| (found(&bytes[20..80]), found(&bytes[10..30])));
+        let (most, little) = sharing(&source, |bytes| (wrap(&bytes[20..80]), wrap(&bytes[10..30])));
         assert_eq!((&*most, &*little), (&[7; 60][..], &[7; 20][..]));
         assert!(is_within(&most, &source) && !is_within(&little, &source));
     }
@@ -161,18 +160,18 @@ mod tests {
     #[test]
     fn what_lies_elsewhere_is_copied() {
         let (source, other) = (bytes::Bytes::from(vec![1; 100]), vec![2; 90]);
-        let copied = sharing(&source, |_bytes| found(&other));
+        let copied = sharing(&source, |_bytes| wrap(&other));
         assert_eq!(&*copied, &other);
         assert!(!is_within(&copied, &other));
-        assert_eq!(&*found(&other), &other);
+        assert_eq!(&*wrap(&other), &other);
     }
 
     #[test]
     fn who_decodes_within_a_decoding_shares_in_what_is_his() {
         let (outer, inner) = (bytes::Bytes::from(vec![1; 10]), bytes::Bytes::from(vec![2; 10]));
         let (first, second) = sharing(&outer, |bytes| {
-            let second = sharing(&inner, found);
-            (found(bytes), second)
+            let second = sharing(&inner, wrap);
+            (wrap(bytes), second)
         });
         assert!(is_within(&first, &outer) && is_within(&second, &inner));
     }

@@ -11,8 +11,8 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use daemon_core::Moment;
-use daemon_nursery::now;
+use daemon_core::MonotonicTime;
+use daemon_forkserver::now;
 use daemon_sys::limits::open_files_limit;
 use daemon_sys::memfd;
 use tokio::sync::Notify;
@@ -42,7 +42,7 @@ static HELD: AtomicUsize = AtomicUsize::new(0);
 
 /// A memory file, counted for as long as it is there.
 #[derive(Debug)]
-pub(super) struct Area(memfd::Area);
+pub(super) struct Area(memfd::MemorySegment);
 
 impl Area {
     /// Makes one, if another may be had: who cannot have one keeps its bytes in plain memory.
@@ -52,7 +52,7 @@ impl Area {
         if HELD.fetch_update(Ordering::Relaxed, Ordering::Relaxed, counted).is_err() {
             return Ok(None);
         }
-        match memfd::Area::make("task", room) {
+        match memfd::MemorySegment::make("task", room) {
             Ok(area) => Ok(Some(Area(area))),
             Err(error) => {
                 HELD.fetch_sub(1, Ordering::Relaxed);
@@ -69,15 +69,15 @@ impl Drop for Area {
 }
 
 impl Deref for Area {
-    type Target = memfd::Area;
+    type Target = memfd::MemorySegment;
 
-    fn deref(&self) -> &memfd::Area {
+    fn deref(&self) -> &memfd::MemorySegment {
         &self.0
     }
 }
 
 impl DerefMut for Area {
-    fn deref_mut(&mut self) -> &mut memfd::Area {
+    fn deref_mut(&mut self) -> &mut memfd::MemorySegment {
         &mut self.0
     }
 }
@@ -102,7 +102,7 @@ impl Room for Area {
 /// Files, those last used last: they are taken first, and are still in the processor's caches.
 #[derive(Debug)]
 struct Shelf<A> {
-    kept: Vec<(Moment, A)>,
+    kept: Vec<(MonotonicTime, A)>,
     bytes: usize,
 }
 
@@ -119,7 +119,7 @@ impl<A: Room> Shelf<A> {
     }
 
     /// Keeps this one, or gives it back if there is no place for it.
-    fn put(&mut self, area: A, now: Moment) -> Option<A> {
+    fn put(&mut self, area: A, now: MonotonicTime) -> Option<A> {
         if self.bytes + area.room() > KEPT_MAX {
             return Some(area);
         }
@@ -129,8 +129,8 @@ impl<A: Room> Shelf<A> {
     }
 
     /// Gives up those that nobody has used for so long.
-    fn tidy(&mut self, now: Moment) -> Vec<A> {
-        let is_old = |since: Moment| now.saturating_since(since) >= LINGER;
+    fn tidy(&mut self, now: MonotonicTime) -> Vec<A> {
+        let is_old = |since: MonotonicTime| now.saturating_since(since) >= LINGER;
         // They were put in the order of time.
         let old = self.kept.partition_point(|(since, _area)| is_old(*since));
         let old: Vec<A> = self.kept.drain(..old).map(|(_since, area)| area).collect();
@@ -223,8 +223,8 @@ mod tests {
         }
     }
 
-    fn at(millis: u64) -> Moment {
-        Moment::from_nanos(millis * 1_000_000)
+    fn at(millis: u64) -> MonotonicTime {
+        MonotonicTime::from_nanos(millis * 1_000_000)
     }
 
     #[test]

@@ -4,9 +4,9 @@ use std::time::Duration;
 
 use actix_daemon::ConfigError;
 
-use super::Builder;
+use super::DispatcherBuilder;
 
-impl Builder {
+impl DispatcherBuilder {
     pub(crate) fn check(&mut self) -> Result<(), ConfigError> {
         if let Some(trouble) = self.trouble.take() {
             return Err(trouble);

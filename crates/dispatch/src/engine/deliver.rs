@@ -1,9 +1,9 @@
 //! The one answer of each request, on its way to who waits for it.
 
-use daemon_core::Cause;
+use daemon_core::ExitCause;
 
-use super::{ASIDE_MAX, Cargo, Engine, PutAside};
-use crate::answer::{Failure, Limit, Outcome, Rejection, Reply as Value};
+use super::{ASIDE_MAX, Cargo, DeadLetter, Engine};
+use crate::answer::{Failure, Limit, Rejection, Reply as Value, TaskResult};
 use crate::body::Body;
 use crate::frame::Ending;
 use crate::methods::Done;
@@ -12,7 +12,7 @@ use crate::request::{Asked, Request, RequestDone, Run};
 impl Engine {
     /// Delivers an answer: to the request's own recipient, to its future, to the dispatcher's
     /// recipient if nobody else waits.
-    pub(super) fn deliver(&mut self, cargo: Cargo, run: Run, outcome: Outcome) {
+    pub(super) fn deliver(&mut self, cargo: Cargo, run: Run, outcome: TaskResult) {
         let Cargo { asked, reply, upon_result, .. } = cargo;
         let recipient = match upon_result {
             Some(recipient) => Some(recipient),
@@ -37,7 +37,7 @@ impl Engine {
     }
 
     pub(super) fn remember_if_put_aside(&mut self, cargo: &Cargo, failure: &Failure, run: Run) {
-        let Failure::PutAside { cause, attempts } = failure else { return };
+        let Failure::DeadLettered { cause, attempts } = failure else { return };
         let asked = cargo.asked.clone();
         let Asked { id, name, .. } = &asked;
         self.voice.warn(format_args!(
@@ -47,8 +47,8 @@ impl Engine {
             self.aside.pop_front();
         }
         let request = Request { asked, run };
-        let cause: Cause = *cause;
-        self.aside.push_back(PutAside { request, cause });
+        let cause: ExitCause = *cause;
+        self.aside.push_back(DeadLetter { request, cause });
     }
 }
 
@@ -69,7 +69,7 @@ pub(super) fn done(ending: Ending, body: Body) -> Done {
 }
 
 /// What a handler's end means to who has asked.
-pub(super) fn outcome(done: Done, cargo: &Cargo) -> Outcome {
+pub(super) fn outcome(done: Done, cargo: &Cargo) -> TaskResult {
     Err(match done {
         Done::Value(body) => return Ok(Value { body }),
         Done::Failed(message) => Failure::Failed { message },

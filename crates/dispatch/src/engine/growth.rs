@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use daemon_core::Moment;
-use daemon_nursery::now;
+use daemon_core::MonotonicTime;
+use daemon_forkserver::now;
 
 use super::{Engine, Staff};
 use crate::link::Said;
@@ -55,7 +55,7 @@ impl Staffing {
 pub(super) struct Growth {
     forked: u32,
     /// When the last was forked that was not forked before there was work.
-    grown: Option<Moment>,
+    grown: Option<MonotonicTime>,
     shortage: Shortage,
 }
 

@@ -3,14 +3,14 @@
 
 use std::rc::Rc;
 
-use daemon_core::Moment;
-use daemon_nursery::now;
+use daemon_core::MonotonicTime;
+use daemon_forkserver::now;
 use futures::channel::oneshot;
 
 use super::deliver::outcome;
 use super::early::Expected;
 use super::{Cargo, Engine, Shared, Staff};
-use crate::answer::{Failure, Outcome, Rejection, When};
+use crate::answer::{Failure, Rejection, TaskResult, When};
 use crate::call::Call;
 use crate::ledger::{Cancelling, LaneId, Order};
 use crate::methods::{Found, Started};
@@ -116,7 +116,7 @@ impl Engine {
     }
 
     /// Futures were dropped: nobody waits for these.
-    pub(super) fn hang_ups(&mut self, time: Moment) {
+    pub(super) fn hang_ups(&mut self, time: MonotonicTime) {
         let hangups = std::sync::Arc::clone(&self.hangups);
         for key in hangups.take() {
             let Some((cargo, _attempts)) = self.ledger.cargo(key) else { continue };
@@ -229,7 +229,7 @@ fn in_place(shared: &Shared, request: NewRequest, reply: Reply, number: u16) {
 }
 
 /// What was done elsewhere than in a worker is answered.
-fn conclude(shared: &Shared, cargo: Cargo, begun: Moment, outcome: Outcome) {
+fn conclude(shared: &Shared, cargo: Cargo, begun: MonotonicTime, outcome: TaskResult) {
     let mut engine = shared.borrow_mut();
     let worked = now().saturating_since(begun);
     let run = Run { elapsed: worked, worked, attempts: 0, pid: None };

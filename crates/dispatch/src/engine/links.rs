@@ -3,8 +3,8 @@
 use std::io;
 
 use actix_daemon::{ChildExited, ChildId, Pid};
-use daemon_core::{Cause, Spent};
-use daemon_nursery::now;
+use daemon_core::{ExitCause, RecycleReason};
+use daemon_forkserver::now;
 
 use super::deliver::{done, outcome};
 use super::{Cargo, Engine};
@@ -15,7 +15,7 @@ use crate::request::Asked;
 
 impl Link {
     /// Tells the worker that nothing more comes.
-    pub(super) fn hang_up(&mut self) {
+    pub(super) fn reopen_logs(&mut self) {
         // It may be gone already.
         let _ = daemon_sys::link::shut(&self.end);
     }
@@ -63,7 +63,7 @@ impl Engine {
     }
 
     /// A child is gone that had begun so many requests. What it has said before is heard first.
-    pub(super) fn worker_gone(&mut self, child: ChildId, cause: Cause, requests: u64) {
+    pub(super) fn worker_gone(&mut self, child: ChildId, cause: ExitCause, requests: u64) {
         let slot = child.slot.index();
         if self.link_of(child).is_none() {
             return;
@@ -76,7 +76,7 @@ impl Engine {
                 break;
             }
         }
-        if cause == Cause::Recycled(Spent::Requests) {
+        if cause == ExitCause::Recycled(RecycleReason::Requests) {
             self.voice.detail(format_args!(
                 "Closing fork {slot} as requests {requests} >= max {requests}"
             ));

@@ -5,7 +5,7 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use actix_daemon::{ChildId, Kill};
-use daemon_nursery::now;
+use daemon_forkserver::now;
 use futures::future::{Either, select};
 use std::pin::pin;
 use tokio::time::sleep;

@@ -174,7 +174,7 @@ fn descriptors_that_no_frame_wants_are_an_error_and_are_closed() {
 fn half_a_frame_waits_for_the_other_half() {
     let (one, other) = UnixStream::pair().expect("a link");
     other.set_nonblocking(true).expect("nonblocking");
-    let far = End::from(OwnedFd::from(other));
+    let far = LinkEnd::from(OwnedFd::from(other));
     let bytes = order(9, "half", &Body::Here(b"body".to_vec().into()));
     let mut inbox = Inbox::default();
     for byte in bytes.chunks(1) {

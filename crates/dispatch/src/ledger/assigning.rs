@@ -1,14 +1,14 @@
 //! Who gets what: the next that waits, to who has waited longest; and some ahead.
 
-use daemon_core::{Hold, Moment, TakenBack};
+use daemon_core::{MonotonicTime, OperatorPause, TakenBack};
 
 use super::workers::Sent;
 use super::{AHEAD_MAX, Act, Claims, IN_HAND_MAX, Key, Ledger, Stance, State};
 
 impl<T, C: Claims> Ledger<T, C> {
     /// Sends what waits to who waits.
-    pub(crate) fn assign(&mut self, now: Moment) {
-        if self.hold == Hold::Yes || self.stance == Stance::Closed {
+    pub(crate) fn assign(&mut self, now: MonotonicTime) {
+        if self.hold == OperatorPause::On || self.stance == Stance::Closed {
             return;
         }
         while let Some(slot) = self.workers.longest_idle() {
@@ -35,7 +35,7 @@ impl<T, C: Claims> Ledger<T, C> {
         }
     }
 
-    fn send(&mut self, slot: usize, key: Key, now: Moment) {
+    fn send(&mut self, slot: usize, key: Key, now: MonotonicTime) {
         let pace = self.records.get(key).map(|record| self.paces.of(record.order.method));
         let Some((turn, pid)) = self.workers.take(slot, key, pace.flatten(), now) else {
             return;
@@ -55,7 +55,7 @@ impl<T, C: Claims> Ledger<T, C> {
 
     /// Workers that have just answered, and have little left, are sent some of what is known to be
     /// short.
-    fn send_ahead(&mut self, now: Moment) {
+    fn send_ahead(&mut self, now: MonotonicTime) {
         let mut turns = self.workers.answered_lately();
         while let Some(slot) = turns.pop() {
             let share = self.queued / self.workers.count().max(1);
@@ -81,7 +81,7 @@ impl<T, C: Claims> Ledger<T, C> {
     }
 
     /// A worker is idle: the first of these tasks that was not begun waits again.
-    fn take_back(&mut self, sent: &[(usize, Sent)], now: Moment) -> bool {
+    fn take_back(&mut self, sent: &[(usize, Sent)], now: MonotonicTime) -> bool {
         for &(slot, Sent { turn, key, .. }) in sent {
             if self.records.get(key).is_none() {
                 continue;

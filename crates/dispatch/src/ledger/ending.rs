@@ -1,16 +1,21 @@
 //! How requests end before their time: cancelled, overdue, refused at the end of it all; and the
 //! operator's hold.
 
-use daemon_core::{Condemned, Hold, Manner, Moment, Owner, TakenBack};
+use daemon_core::{Condemned, MonotonicTime, OperatorPause, Owner, StopMode, TakenBack};
 
 use super::workers::Sent;
-use super::{Act, Cancelling, Claims, DEAF, Key, Killing, Ledger, STALL, Stance, State};
+use super::{Act, Cancelling, Claims, DEAF, Key, KillReason, Ledger, STALL, Stance, State};
 use crate::answer::{Failure, Limit, Rejection, When};
 use crate::request::{RequestId, Running};
 
 impl<T, C: Claims> Ledger<T, C> {
     /// Nobody waits for this request any more, or somebody wants it ended.
-    pub(crate) fn cancel(&mut self, key: Key, running: Option<Running>, now: Moment) -> Cancelling {
+    pub(crate) fn cancel(
+        &mut self,
+        key: Key,
+        running: Option<Running>,
+        now: MonotonicTime,
+    ) -> Cancelling {
         let Some(record) = self.records.get(key) else { return Cancelling::Unknown };
         let State::Sent { slot, turn } = record.state else {
             self.fail(key, Failure::Cancelled { when: When::Queued }, now);
@@ -27,7 +32,7 @@ impl<T, C: Claims> Ledger<T, C> {
             (TakenBack::TooLate, Running::LetEnd) => Cancelling::RunsOn,
             (TakenBack::TooLate, Running::Terminate) => {
                 let failure = Failure::Cancelled { when: When::Running };
-                match self.condemn(slot, turn, Killing::Cancelled, failure, now) {
+                match self.condemn(slot, turn, KillReason::Cancelled, failure, now) {
                     Condemned::Yes => Cancelling::Terminated,
                     Condemned::No => Cancelling::RunsOn,
                 }
@@ -45,9 +50,9 @@ impl<T, C: Claims> Ledger<T, C> {
         &mut self,
         slot: usize,
         turn: u64,
-        why: Killing,
+        why: KillReason,
         failure: Failure,
-        now: Moment,
+        now: MonotonicTime,
     ) -> Condemned {
         // Who is condemned begins nothing more, and one that has ended it has its answer under way.
         let condemned = self.claims.condemn(slot, turn);
@@ -65,17 +70,17 @@ impl<T, C: Claims> Ledger<T, C> {
     }
 
     /// Gives up a worker that begins nothing; what it was sent is others'.
-    fn give_up(&mut self, slot: usize, now: Moment) {
+    fn give_up(&mut self, slot: usize, now: MonotonicTime) {
         self.take_back_all(slot, now);
         // It may have begun just now.
         if self.workers.in_hand(slot) == 0
             && let Some(pid) = self.workers.condemned(slot)
         {
-            self.acts.push_back(Act::Kill { pid, why: Killing::Deaf });
+            self.acts.push_back(Act::Kill { pid, why: KillReason::Deaf });
         }
     }
 
-    pub(super) fn take_back_all(&mut self, slot: usize, now: Moment) {
+    pub(super) fn take_back_all(&mut self, slot: usize, now: MonotonicTime) {
         for Sent { turn, key, .. } in self.workers.hand(slot) {
             if self.claims.take_back(slot, turn) == TakenBack::Yes {
                 self.take_out(slot, turn, now);
@@ -85,7 +90,7 @@ impl<T, C: Claims> Ledger<T, C> {
     }
 
     /// The time is now: who is overdue is given up, and what waits behind a long task is taken back.
-    pub(crate) fn tick(&mut self, now: Moment) {
+    pub(crate) fn tick(&mut self, now: MonotonicTime) {
         for slot in self.workers.stalled(now, STALL) {
             self.take_back_all(slot, now);
         }
@@ -95,7 +100,7 @@ impl<T, C: Claims> Ledger<T, C> {
             match (self.claims.owner(slot, front.turn), limit) {
                 (Owner::Worker(begun), Some(limit)) if now.saturating_since(begun) >= limit => {
                     let failure = Failure::TimedOut { kind: Limit::Hard, limit };
-                    let _ = self.condemn(slot, front.turn, Killing::Overtime, failure, now);
+                    let _ = self.condemn(slot, front.turn, KillReason::Overtime, failure, now);
                 }
                 (Owner::Sender, limit) if waited >= DEAF => {
                     self.workers.note_deaf(slot);
@@ -111,19 +116,19 @@ impl<T, C: Claims> Ledger<T, C> {
     }
 
     /// When it is to be looked again though nothing has come; it may turn out to be too early.
-    pub(crate) fn wake(&self) -> Option<Moment> {
+    pub(crate) fn wake(&self) -> Option<MonotonicTime> {
         self.wake
     }
 
     /// What this worker has in hand has changed: when it is to be looked at if nothing more is heard.
-    pub(super) fn expect(&mut self, slot: usize, now: Moment) {
+    pub(super) fn expect(&mut self, slot: usize, now: MonotonicTime) {
         // Whether it has begun by then is looked at then.
         let deaf = self.workers.front(slot).map(|_front| now + DEAF);
         self.wake = self.wake.into_iter().chain(self.due(slot, now)).chain(deaf).min();
     }
 
     /// When it is to be looked what this worker does.
-    fn due(&self, slot: usize, now: Moment) -> Option<Moment> {
+    fn due(&self, slot: usize, now: MonotonicTime) -> Option<MonotonicTime> {
         let stall = self.workers.stall(slot, STALL);
         if self.limited == 0 {
             return stall;
@@ -141,7 +146,7 @@ impl<T, C: Claims> Ledger<T, C> {
 
     /// When this worker is deaf, if it has not begun by then. One that is already has been looked at, and
     /// is again when another is idle.
-    fn deaf(&self, slot: usize, now: Moment) -> Option<Moment> {
+    fn deaf(&self, slot: usize, now: MonotonicTime) -> Option<MonotonicTime> {
         let front = self.workers.front(slot)?;
         let left = DEAF.saturating_sub(self.workers.waits_for(slot, now));
         let is_due = !left.is_zero() && self.claims.owner(slot, front.turn) == Owner::Sender;
@@ -149,22 +154,22 @@ impl<T, C: Claims> Ledger<T, C> {
     }
 
     /// The same of all workers, which is what [`wake`](Ledger::wake) is after each tick.
-    pub(super) fn next_due(&self, now: Moment) -> Option<Moment> {
+    pub(super) fn next_due(&self, now: MonotonicTime) -> Option<MonotonicTime> {
         let slots = self.workers.slots().into_iter();
         slots.flat_map(|slot| [self.due(slot, now), self.deaf(slot, now)]).flatten().min()
     }
 
     /// Takes a task out of a worker's hand that it does not do.
-    pub(super) fn take_out(&mut self, slot: usize, turn: u64, now: Moment) -> Option<Key> {
+    pub(super) fn take_out(&mut self, slot: usize, turn: u64, now: MonotonicTime) -> Option<Key> {
         let key = self.workers.take_out(slot, turn)?;
         self.expect(slot, now);
         Some(key)
     }
 
     /// The operator's word: nothing is sent while it is held.
-    pub(crate) fn hold(&mut self, hold: Hold, now: Moment) {
+    pub(crate) fn hold(&mut self, hold: OperatorPause, now: MonotonicTime) {
         self.hold = hold;
-        if hold == Hold::Yes {
+        if hold == OperatorPause::On {
             for slot in self.workers.slots() {
                 self.take_back_all(slot, now);
             }
@@ -173,16 +178,16 @@ impl<T, C: Claims> Ledger<T, C> {
     }
 
     /// The end begins: orderly, what was taken is still done; at once, what waits is refused.
-    pub(crate) fn stop(&mut self, manner: Manner, now: Moment) {
+    pub(crate) fn stop(&mut self, manner: StopMode, now: MonotonicTime) {
         match manner {
-            Manner::Orderly => {
+            StopMode::Graceful => {
                 if self.stance == Stance::Open {
                     self.stance = Stance::Draining;
                 }
-                self.hold = Hold::No;
+                self.hold = OperatorPause::Off;
                 self.assign(now);
             }
-            Manner::AtOnce => {
+            StopMode::Immediate => {
                 self.stance = Stance::Closed;
                 for slot in self.workers.slots() {
                     self.take_back_all(slot, now);
@@ -193,7 +198,7 @@ impl<T, C: Claims> Ledger<T, C> {
     }
 
     /// All that wait are refused, the first first.
-    fn refuse_the_waiting(&mut self, now: Moment) {
+    fn refuse_the_waiting(&mut self, now: MonotonicTime) {
         let waiting = self.records.iter().filter(|(_key, record)| record.state == State::Queued);
         let mut keys: Vec<(u64, Key)> = waiting.map(|(key, record)| (record.turn, key)).collect();
         keys.sort_by_key(|(turn, _key)| *turn);

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use actix_daemon::Pid;
-use daemon_core::Moment;
+use daemon_core::MonotonicTime;
 
 use super::Order;
 use crate::request::{RequestId, Run};
@@ -23,7 +23,7 @@ pub(super) struct Record<T> {
     pub(super) order: Order,
     /// Its place among all that were admitted.
     pub(super) turn: u64,
-    pub(super) admitted: Moment,
+    pub(super) admitted: MonotonicTime,
     pub(super) attempts: u32,
     pub(super) pid: Option<Pid>,
     pub(super) state: State,
@@ -36,7 +36,7 @@ pub(super) enum State {
 }
 
 impl<T> Record<T> {
-    pub(super) fn run(&self, worked: Duration, now: Moment) -> Run {
+    pub(super) fn run(&self, worked: Duration, now: MonotonicTime) -> Run {
         Run {
             elapsed: now.saturating_since(self.admitted),
             worked,

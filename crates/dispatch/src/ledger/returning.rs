@@ -1,7 +1,7 @@
 //! What comes back from workers without an answer: to be sent to others, tried again, or lost.
 
 use actix_daemon::ChildId;
-use daemon_core::{Cause, Moment, Owner};
+use daemon_core::{ExitCause, MonotonicTime, Owner};
 
 use super::queue::Place;
 use super::workers::Sent;
@@ -10,7 +10,7 @@ use crate::answer::{Failure, Rejection};
 
 impl<T, C: Claims> Ledger<T, C> {
     /// A worker begins nothing more: what was sent ahead to it is others'.
-    pub(crate) fn worker_leaves(&mut self, slot: usize, now: Moment) {
+    pub(crate) fn worker_leaves(&mut self, slot: usize, now: MonotonicTime) {
         self.workers.leaves(slot);
         self.take_back_all(slot, now);
         self.assign(now);
@@ -18,7 +18,7 @@ impl<T, C: Claims> Ledger<T, C> {
 
     /// A worker is gone. What it had begun is lost with it, or tried again; the rest is sent to
     /// others.
-    pub(crate) fn worker_gone(&mut self, child: ChildId, cause: Cause, now: Moment) {
+    pub(crate) fn worker_gone(&mut self, child: ChildId, cause: ExitCause, now: MonotonicTime) {
         let slot = child.slot.index();
         let Some(hand) = self.workers.gone(child) else { return };
         for Sent { turn, key, .. } in hand {
@@ -34,7 +34,7 @@ impl<T, C: Claims> Ledger<T, C> {
         self.assign(now);
     }
 
-    fn lost(&mut self, key: Key, cause: Cause, now: Moment) {
+    fn lost(&mut self, key: Key, cause: ExitCause, now: MonotonicTime) {
         let Some(record) = self.records.get(key) else { return };
         let attempts = record.attempts;
         if attempts < record.order.attempts && self.stance != Stance::Closed {
@@ -44,13 +44,13 @@ impl<T, C: Claims> Ledger<T, C> {
         }
         let failure = match attempts {
             0 | 1 => Failure::Lost { cause },
-            attempts => Failure::PutAside { attempts, cause },
+            attempts => Failure::DeadLettered { attempts, cause },
         };
         self.fail(key, failure, now);
     }
 
     /// A task that was sent and not begun waits again, where it had waited.
-    pub(super) fn back_to_queue(&mut self, key: Key, now: Moment) {
+    pub(super) fn back_to_queue(&mut self, key: Key, now: MonotonicTime) {
         self.tally.taken_back += 1;
         if let Some(record) = self.records.get_mut(key) {
             // It was nobody's attempt.
@@ -59,7 +59,7 @@ impl<T, C: Claims> Ledger<T, C> {
         self.requeue(key, now);
     }
 
-    fn requeue(&mut self, key: Key, now: Moment) {
+    fn requeue(&mut self, key: Key, now: MonotonicTime) {
         let Some(record) = self.records.get_mut(key) else { return };
         record.state = State::Queued;
         let (order, turn) = (record.order, record.turn);

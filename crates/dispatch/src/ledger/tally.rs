@@ -17,7 +17,7 @@ pub enum Cancelling {
 /// How many requests there were, and what has become of them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 #[non_exhaustive]
-pub struct Tally {
+pub struct Stats {
     /// Taken: into the queue, to be run in place, or by the fallback.
     pub admitted: u64,
     /// Answered by a method, or by the fallback: with a value, an error, a panic.

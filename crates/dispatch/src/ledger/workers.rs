@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 use std::time::Duration;
 
 use actix_daemon::{ChildId, Pid};
-use daemon_core::Moment;
+use daemon_core::MonotonicTime;
 
 use super::{IN_HAND_MAX, Key};
 
@@ -36,25 +36,25 @@ struct Worker {
     /// In the order of sending, in which it works.
     hand: VecDeque<Sent>,
     /// Since when the first in hand is the first.
-    since: Moment,
+    since: MonotonicTime,
     load: Duration,
     /// How many in hand nobody knows the pace of.
     unknown: usize,
     answered_lately: bool,
     /// Whether it has begun what it was sent last, for all that is known.
-    ears: Ears,
+    ears: SignalListener,
 }
 
 /// Whether a worker is to be sent anything while others are idle.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Ears {
+enum SignalListener {
     Open,
     /// It did not begin what it was sent, in all the time that it had.
     Deaf,
 }
 
 impl Worker {
-    fn put(&mut self, sent: Sent, now: Moment) {
+    fn put(&mut self, sent: Sent, now: MonotonicTime) {
         if self.hand.is_empty() {
             self.since = now;
         }
@@ -113,7 +113,7 @@ impl Workers {
         self.places.get_mut(slot)?.as_mut()
     }
 
-    pub(super) fn ready(&mut self, child: ChildId, pid: Pid, now: Moment) {
+    pub(super) fn ready(&mut self, child: ChildId, pid: Pid, now: MonotonicTime) {
         let slot = child.slot.index();
         let Some(place) = self.places.get_mut(slot) else { return };
         if place.is_some() {
@@ -129,7 +129,7 @@ impl Workers {
             load: Duration::ZERO,
             unknown: 0,
             answered_lately: false,
-            ears: Ears::Open,
+            ears: SignalListener::Open,
         });
         self.working += 1;
         self.idle.push_back(slot);
@@ -165,19 +165,19 @@ impl Workers {
             return None;
         }
         self.retire(slot, Stage::Leaving);
-        self.hears(slot, Ears::Open);
+        self.hears(slot, SignalListener::Open);
         let hand = self.places.get_mut(slot)?.take()?.hand;
         self.ahead -= hand.len().saturating_sub(1);
         Some(hand)
     }
 
     /// It has answered this task, which is out of its hand now.
-    pub(super) fn done(&mut self, slot: usize, turn: u64, now: Moment) -> Option<Key> {
+    pub(super) fn done(&mut self, slot: usize, turn: u64, now: MonotonicTime) -> Option<Key> {
         let key = self.take_out(slot, turn)?;
         if let Some(worker) = self.get_mut(slot) {
             worker.since = now;
         }
-        self.hears(slot, Ears::Open);
+        self.hears(slot, SignalListener::Open);
         self.note_answer(slot);
         Some(key)
     }
@@ -209,7 +209,7 @@ impl Workers {
         slot: usize,
         key: Key,
         pace: Option<Duration>,
-        now: Moment,
+        now: MonotonicTime,
     ) -> Option<(u64, Pid)> {
         let mut turn = *self.next_turn.get(slot)?;
         let worker = self.get_mut(slot)?;
@@ -241,22 +241,23 @@ impl Workers {
         self.idle.iter().find(hears).or(self.idle.front()).copied()
     }
 
-    fn hears(&mut self, slot: usize, ears: Ears) {
+    fn hears(&mut self, slot: usize, ears: SignalListener) {
         let Some(worker) = self.get_mut(slot) else { return };
         match (std::mem::replace(&mut worker.ears, ears), ears) {
-            (Ears::Open, Ears::Deaf) => self.deaf += 1,
-            (Ears::Deaf, Ears::Open) => self.deaf -= 1,
-            (Ears::Open, Ears::Open) | (Ears::Deaf, Ears::Deaf) => {}
+            (SignalListener::Open, SignalListener::Deaf) => self.deaf += 1,
+            (SignalListener::Deaf, SignalListener::Open) => self.deaf -= 1,
+            (SignalListener::Open, SignalListener::Open)
+            | (SignalListener::Deaf, SignalListener::Deaf) => {}
         }
     }
 
     /// It has not begun what it was sent in all the time that it had.
     pub(super) fn note_deaf(&mut self, slot: usize) {
-        self.hears(slot, Ears::Deaf);
+        self.hears(slot, SignalListener::Deaf);
     }
 
     pub(super) fn is_deaf(&self, slot: usize) -> bool {
-        self.get(slot).is_some_and(|worker| worker.ears == Ears::Deaf)
+        self.get(slot).is_some_and(|worker| worker.ears == SignalListener::Deaf)
     }
 
     pub(super) fn hand(&self, slot: usize) -> Vec<Sent> {
@@ -295,7 +296,7 @@ impl Workers {
     #[cfg(test)]
     pub(super) fn counts(&self) -> [(usize, usize); 2] {
         let extra = |(_, worker): (usize, &Worker)| worker.hand.len().saturating_sub(1);
-        let deaf = self.all().filter(|(_, worker)| worker.ears == Ears::Deaf);
+        let deaf = self.all().filter(|(_, worker)| worker.ears == SignalListener::Deaf);
         [(self.ahead, self.deaf), (self.all().map(extra).sum(), deaf.count())]
     }
 
@@ -327,8 +328,8 @@ impl Workers {
     /// What deaf workers have in hand, the oldest first. Nobody is looked at if there is none.
     pub(super) fn with_the_deaf(&self) -> Vec<(usize, Sent)> {
         let from = |worker: &Worker| match worker.ears {
-            Ears::Open => IN_HAND_MAX,
-            Ears::Deaf => 0,
+            SignalListener::Open => IN_HAND_MAX,
+            SignalListener::Deaf => 0,
         };
         if self.deaf == 0 { Vec::new() } else { self.sent(from) }
     }
@@ -344,19 +345,19 @@ impl Workers {
     }
 
     /// For how long the first in hand has been the first.
-    pub(super) fn waits_for(&self, slot: usize, now: Moment) -> Duration {
+    pub(super) fn waits_for(&self, slot: usize, now: MonotonicTime) -> Duration {
         self.get(slot).map_or(Duration::ZERO, |worker| now.saturating_since(worker.since))
     }
 
     /// Who does one thing for so long while others wait behind it.
-    pub(super) fn stalled(&self, now: Moment, most: Duration) -> Vec<usize> {
+    pub(super) fn stalled(&self, now: MonotonicTime, most: Duration) -> Vec<usize> {
         let is_stalled =
             |worker: &Worker| worker.hand.len() > 1 && now.saturating_since(worker.since) >= most;
         self.all().filter(|(_, worker)| is_stalled(worker)).map(|(slot, _)| slot).collect()
     }
 
     /// When this one will have done one thing for so long while others wait behind it.
-    pub(super) fn stall(&self, slot: usize, most: Duration) -> Option<Moment> {
+    pub(super) fn stall(&self, slot: usize, most: Duration) -> Option<MonotonicTime> {
         self.get(slot).filter(|worker| worker.hand.len() > 1).map(|worker| worker.since + most)
     }
 

@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use actix_daemon::{Cause, Status};
-use actix_dispatch::{Aside, Failure, NewRequest};
+use actix_daemon::{ExitCause, GetStatus};
+use actix_dispatch::{Failure, GetDeadLetters, NewRequest};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
@@ -27,7 +27,7 @@ fn pid(worker: u32) -> Pid {
     Pid::from_raw(i32::try_from(worker).unwrap())
 }
 
-fn lost(outcome: Result<(), Failure>) -> Cause {
+fn lost(outcome: Result<(), Failure>) -> ExitCause {
     match outcome.unwrap_err() {
         Failure::Lost { cause } => cause,
         other => panic!("it is lost: {other:?}"),
@@ -45,7 +45,7 @@ async fn is_up(stage: &Stage, workers: usize) {
 fn in_the_handler() {
     play(builder(1), async |stage| {
         let before: u32 = stage.ask("pid", ()).await.unwrap();
-        assert_eq!(lost(stage.ask("exit", 7).await), Cause::Exited(7));
+        assert_eq!(lost(stage.ask("exit", 7).await), ExitCause::Exited(7));
         let after: u32 = stage.ask("pid", ()).await.unwrap();
         assert_ne!(before, after);
     });
@@ -86,7 +86,7 @@ fn in_the_frame() {
     });
     play(builder, async |stage| {
         let cause = lost(stage.ask("half", ()).await);
-        assert!(matches!(cause, Cause::Killed { signal: 6, .. }), "{cause:?}");
+        assert!(matches!(cause, ExitCause::Killed { signal: 6, .. }), "{cause:?}");
         assert_eq!(stage.ask::<String>("echo", "next").await.unwrap(), "next");
     });
 }
@@ -127,17 +127,17 @@ fn in_the_destructor() {
     });
     play(builder, async |stage| {
         let cause = lost(stage.ask::<String>("bomb", ()).await.map(drop));
-        assert!(matches!(cause, Cause::Killed { signal: 6, .. }), "{cause:?}");
+        assert!(matches!(cause, ExitCause::Killed { signal: 6, .. }), "{cause:?}");
         assert_eq!(stage.ask::<String>("echo", "next").await.unwrap(), "next");
     });
 }
 
 fn causes() {
     play(builder(1), async |stage| {
-        assert_eq!(lost(stage.ask("exit", 0).await), Cause::Exited(0));
-        assert_eq!(lost(stage.ask("exit", 3).await), Cause::Exited(3));
+        assert_eq!(lost(stage.ask("exit", 0).await), ExitCause::Exited(0));
+        assert_eq!(lost(stage.ask("exit", 3).await), ExitCause::Exited(3));
         let aborted = lost(stage.ask("abort", ()).await);
-        assert!(matches!(aborted, Cause::Killed { signal: 6, .. }), "{aborted:?}");
+        assert!(matches!(aborted, ExitCause::Killed { signal: 6, .. }), "{aborted:?}");
         let file = std::env::temp_dir().join(format!("dispatch-causes-{}", std::process::id()));
         let file = file.display().to_string();
         let hanging = stage.0.dispatcher.send(NewRequest::to("hang").params(Some(&file)));
@@ -146,7 +146,7 @@ fn causes() {
         let victim = stage.workers().await[0];
         kill(pid(victim), Signal::SIGKILL).unwrap();
         let outcome = hanging.await.unwrap().unwrap();
-        assert_eq!(lost(outcome.map(drop)), Cause::Killed { signal: 9, core: false });
+        assert_eq!(lost(outcome.map(drop)), ExitCause::Killed { signal: 9, core: false });
         std::fs::remove_file(file).unwrap();
     });
 }
@@ -175,7 +175,7 @@ fn sent_ahead() {
             let outcome = answer.await.unwrap();
             match word {
                 Some(word) => assert_eq!(outcome.unwrap().value::<String>().unwrap(), word),
-                None => assert_eq!(lost(outcome.map(drop)), Cause::Exited(1)),
+                None => assert_eq!(lost(outcome.map(drop)), ExitCause::Exited(1)),
             }
         }
         let after = stage.tally().await;
@@ -211,9 +211,9 @@ fn retried() {
 fn poison() {
     play(builder(2), async |stage| {
         let poison = stage.send(NewRequest::to("exit").params(5).attempts(4)).await;
-        let expected = Failure::PutAside { attempts: 4, cause: Cause::Exited(5) };
+        let expected = Failure::DeadLettered { attempts: 4, cause: ExitCause::Exited(5) };
         assert_eq!(poison.unwrap_err(), expected);
-        let aside = stage.0.dispatcher.send(Aside).await.unwrap();
+        let aside = stage.0.dispatcher.send(GetDeadLetters).await.unwrap();
         assert_eq!(aside.len(), 1);
         assert_eq!(aside[0].request.method_name(), "exit");
         assert_eq!(aside[0].request.params::<i32>().unwrap(), 5);
@@ -231,7 +231,7 @@ fn others() {
             actix_rt::spawn(stage.0.dispatcher.send(NewRequest::to("until").params(&path)))
         });
         for _time in 0..5 {
-            assert!(matches!(lost(stage.ask("abort", ()).await), Cause::Killed { .. }));
+            assert!(matches!(lost(stage.ask("abort", ()).await), ExitCause::Killed { .. }));
         }
         mark(&path);
         let mut pids = Vec::new();
@@ -239,7 +239,7 @@ fn others() {
             pids.push(running.await.unwrap().unwrap().unwrap().value::<u32>().unwrap());
         }
         assert_ne!(pids[0], pids[1]);
-        let report = stage.0.daemon.send(Status::Board).await.unwrap();
+        let report = stage.0.daemon.send(GetStatus::Board).await.unwrap();
         let there: Vec<_> = report.children.iter().filter_map(|child| child.pid).collect();
         assert!(pids.iter().all(|pid| there.contains(pid)), "{pids:?} of {there:?}");
         std::fs::remove_file(file).unwrap();

@@ -1,12 +1,12 @@
-//! The end: orderly, at once, with a nursery that is lost; and a daemon beside it.
+//! The end: orderly, at once, with a fork server that is lost; and a daemon beside it.
 
 use std::cell::RefCell;
 use std::rc::Rc;
 
 use actix::{Actor, Addr, Recipient, System};
 use actix_daemon::{
-    ChildActor, Daemon, DaemonActor, DaemonChild, HandOver, Manner, PostFork, Program, Shutdown,
-    Status, UntilStopped,
+    ChildActor, Daemon, DaemonActor, DaemonChild, GetStatus, HandOver, PostFork, Program, Shutdown,
+    StopMode, UntilStopped,
 };
 use actix_dispatch::{Failure, NewRequest, Rejection};
 use nix::sys::signal::{Signal, kill};
@@ -21,13 +21,13 @@ pub(crate) const SCENARIOS: &[Scenario] = &[
     ("a_hurried_end_is_told_to_who_awaits_it", hurried_and_awaited),
     ("the_end_of_each_worker_is_known_at_an_orderly_end", each_end_is_known),
     ("the_log_of_an_ordinary_life_tells_each_fact_once", logged),
-    ("a_nursery_that_is_lost_loses_what_runs_and_refuses_what_waits", bereaved),
+    ("a_fork_server_that_is_lost_loses_what_runs_and_refuses_what_waits", bereaved),
     ("a_dispatcher_and_a_daemon_live_in_one_process", beside_a_daemon),
     ("nonsense_is_refused_before_anything_forks", nonsense),
 ];
 
 /// Tells a story that ends the dispatcher itself: the System goes on until it is told.
-fn to_the_end(builder: actix_dispatch::Builder, story: impl AsyncFnOnce(Stage)) {
+fn to_the_end(builder: actix_dispatch::DispatcherBuilder, story: impl AsyncFnOnce(Stage)) {
     let launched = builder.launch().unwrap();
     System::new().block_on(async move {
         let started = launched.start().unwrap();
@@ -45,7 +45,7 @@ fn orderly() {
             .map(|_| stage.0.dispatcher.send(NewRequest::to("sleep").params(5_u64)))
             .collect();
         until("all are taken", async || stage.tally().await.admitted == 20).await;
-        stage.0.daemon.do_send(Shutdown(Manner::Orderly));
+        stage.0.daemon.do_send(Shutdown(StopMode::Graceful));
         until("it stops", async || {
             let late = stage.ask::<u32>("pid", ()).await;
             late == Err(Failure::Rejected(Rejection::ShuttingDown))
@@ -90,7 +90,7 @@ async fn one_is_lost_and_two_are_refused(asked: [actix_rt::task::JoinHandle<Fail
 fn at_once() {
     play(builder(1), async |stage| {
         let asked = in_trouble(&stage).await;
-        stage.0.daemon.do_send(Shutdown(Manner::AtOnce));
+        stage.0.daemon.do_send(Shutdown(StopMode::Immediate));
         one_is_lost_and_two_are_refused(asked).await;
     });
 }
@@ -98,7 +98,7 @@ fn at_once() {
 fn hurried_and_awaited() {
     to_the_end(builder(1), async |stage| {
         let asked = in_trouble(&stage).await;
-        stage.0.daemon.do_send(Shutdown(Manner::AtOnce));
+        stage.0.daemon.do_send(Shutdown(StopMode::Immediate));
         one_is_lost_and_two_are_refused(asked).await;
     });
 }
@@ -114,7 +114,7 @@ fn each_end_is_known() {
         let stopped = started.daemon.send(UntilStopped);
         let stage = Stage(started);
         stage.ask::<String>("echo", "x").await.unwrap();
-        stage.0.daemon.do_send(Shutdown(Manner::Orderly));
+        stage.0.daemon.do_send(Shutdown(StopMode::Graceful));
         stopped.await.unwrap().unwrap();
         let said = |begin: &str| {
             told.borrow().iter().filter(|line| line.starts_with(begin)).cloned().collect::<Vec<_>>()
@@ -147,7 +147,7 @@ fn logged() {
         for answer in asked {
             answer.await.unwrap().unwrap();
         }
-        stage.0.daemon.do_send(Shutdown(Manner::Orderly));
+        stage.0.daemon.do_send(Shutdown(StopMode::Graceful));
     });
     let log = std::fs::read_to_string(&file).unwrap();
     let facts: Vec<String> = log.lines().map(fact).collect();
@@ -169,14 +169,14 @@ fn bereaved() {
         let daemon = started.daemon.clone();
         let stage = Stage(started);
         let asked = in_trouble(&stage).await;
-        let report = daemon.send(Status::Board).await.unwrap();
-        let nursery = i32::try_from(report.nursery.unwrap()).unwrap();
+        let report = daemon.send(GetStatus::Board).await.unwrap();
+        let fork_server = i32::try_from(report.fork_server.unwrap()).unwrap();
         let until_stopped = daemon.send(UntilStopped);
-        kill(Pid::from_raw(nursery), Signal::SIGKILL).unwrap();
+        kill(Pid::from_raw(fork_server), Signal::SIGKILL).unwrap();
         one_is_lost_and_two_are_refused(asked).await;
         until_stopped.await
     });
-    assert!(ended.unwrap().is_err(), "the nursery is lost");
+    assert!(ended.unwrap().is_err(), "the fork server is lost");
 }
 
 /// A post-forking daemon whose children write what they were handed into a file.
@@ -209,7 +209,7 @@ impl actix::Handler<DaemonChild<(String, String)>> for Writer {
 }
 
 fn beside_a_daemon() {
-    let daemon = Daemon::builder().model(PostFork::max_children(2)).launch(Writes).unwrap();
+    let daemon = Daemon::builder().model(PostFork::new(2)).launch(Writes).unwrap();
     let dispatcher = builder(2).launch().unwrap();
     System::new().block_on(async move {
         let daemon: Addr<DaemonActor<(String, String)>> = daemon.start().unwrap();
@@ -224,17 +224,18 @@ fn beside_a_daemon() {
         .await;
         std::fs::remove_file(&file).unwrap();
         let (both, ended) = (daemon.send(UntilStopped), stage.0.daemon.send(UntilStopped));
-        daemon.do_send(Shutdown(Manner::Orderly));
+        daemon.do_send(Shutdown(StopMode::Graceful));
         both.await.unwrap().unwrap();
         assert_eq!(stage.ask::<String>("echo", "alone").await.unwrap(), "alone");
-        stage.0.daemon.do_send(Shutdown(Manner::Orderly));
+        stage.0.daemon.do_send(Shutdown(StopMode::Graceful));
         ended.await.unwrap().unwrap();
     });
 }
 
 fn nonsense() {
     use actix_dispatch::Lane;
-    let refusal = |builder: actix_dispatch::Builder| builder.launch().unwrap_err().to_string();
+    let refusal =
+        |builder: actix_dispatch::DispatcherBuilder| builder.launch().unwrap_err().to_string();
     assert_eq!(
         refusal(builder(2).pre_fork(3)),
         "pre_fork is 3: it must not be more than max_forks, which is 2"

@@ -17,7 +17,7 @@ pub(crate) const SCENARIOS: &[Scenario] = &[
     ("large_parameters_that_do_not_fit_are_refused_before_a_worker_sees_them", unfit),
 ];
 
-fn with_reverse(workers: u32) -> actix_dispatch::Builder {
+fn with_reverse(workers: u32) -> actix_dispatch::DispatcherBuilder {
     builder(workers).method("reverse", |_call, (bytes, word): (Bytes, String)| {
         let mut bytes = bytes.into_vec();
         bytes.reverse();

@@ -6,10 +6,10 @@ use std::rc::Rc;
 use std::time::{Duration, Instant};
 
 use actix::{Actor, Addr, Context, Handler};
-use actix_daemon::{Manner, Shutdown, Status};
+use actix_daemon::{GetStatus, Shutdown, StopMode};
 use actix_dispatch::{
-    Builder, Call, Dispatcher, Failure, NewRequest, Outcome, RequestDone, Started, Talkback,
-    Tallied, Tally, Transaction,
+    Call, Dispatcher, DispatcherBuilder, Failure, GetStats, NewRequest, RequestDone, Started,
+    Stats, Talkback, TaskResult, Transaction,
 };
 use futures::FutureExt;
 use nix::sys::signal::kill;
@@ -23,7 +23,7 @@ use crate::scenarios::eventually;
 const PATIENCE: Duration = Duration::from_secs(60);
 
 /// A dispatcher with what most stories need.
-pub(crate) fn builder(workers: u32) -> Builder {
+pub(crate) fn builder(workers: u32) -> DispatcherBuilder {
     Dispatcher::builder()
         .max_forks(workers)
         .pre_fork(workers)
@@ -59,7 +59,7 @@ pub(crate) fn mark(file: &str) {
 }
 
 /// Tells a story to a dispatcher, and ends it. A story that fails fails the scenario.
-pub(crate) fn play(builder: Builder, story: impl AsyncFnOnce(Stage) + 'static) {
+pub(crate) fn play(builder: DispatcherBuilder, story: impl AsyncFnOnce(Stage) + 'static) {
     let failed = Rc::new(RefCell::new(true));
     let note = Rc::clone(&failed);
     let family = Rc::new(RefCell::new(Vec::new()));
@@ -70,12 +70,12 @@ pub(crate) fn play(builder: Builder, story: impl AsyncFnOnce(Stage) + 'static) {
             let stage = Stage(started);
             let told = AssertUnwindSafe(story(stage.clone())).catch_unwind().await;
             // It may have stopped already.
-            if let Ok(report) = daemon.send(Status::Board).await {
+            if let Ok(report) = daemon.send(GetStatus::Board).await {
                 let pids = report.children.iter().filter_map(|child| child.pid);
                 seen.borrow_mut().extend(pids);
             }
             *note.borrow_mut() = told.is_err();
-            let manner = if told.is_ok() { Manner::Orderly } else { Manner::AtOnce };
+            let manner = if told.is_ok() { StopMode::Graceful } else { StopMode::Immediate };
             daemon.do_send(Shutdown(manner));
         });
     });
@@ -92,7 +92,7 @@ pub(crate) fn play(builder: Builder, story: impl AsyncFnOnce(Stage) + 'static) {
 pub(crate) struct Stage(pub(crate) Started);
 
 impl Stage {
-    pub(crate) async fn send(&self, request: NewRequest) -> Outcome {
+    pub(crate) async fn send(&self, request: NewRequest) -> TaskResult {
         self.0.dispatcher.send(request).await.expect("the dispatcher is there")
     }
 
@@ -104,20 +104,20 @@ impl Stage {
         self.send(NewRequest::to(method).params(params)).await?.value()
     }
 
-    pub(crate) async fn tally(&self) -> Tally {
-        self.0.dispatcher.send(Tallied).await.expect("the dispatcher is there")
+    pub(crate) async fn tally(&self) -> Stats {
+        self.0.dispatcher.send(GetStats).await.expect("the dispatcher is there")
     }
 
     /// The scoreboard, as letters, and the labels of those who are there.
     pub(crate) async fn board(&self) -> (String, Vec<String>) {
-        let report = self.0.daemon.send(Status::Board).await.expect("the daemon is there");
+        let report = self.0.daemon.send(GetStatus::Board).await.expect("the daemon is there");
         let labels = report.children.iter().filter_map(|child| child.label.clone()).collect();
         (report.board.clone(), labels)
     }
 
     /// The workers that are there.
     pub(crate) async fn workers(&self) -> Vec<u32> {
-        let report = self.0.daemon.send(Status::Board).await.expect("the daemon is there");
+        let report = self.0.daemon.send(GetStatus::Board).await.expect("the daemon is there");
         report.children.iter().filter_map(|child| child.pid).collect()
     }
 }

@@ -28,7 +28,7 @@ fn place(name: &str) -> String {
 }
 
 /// A dispatcher whose one worker notes in which order it begins what.
-fn noting(queue: usize) -> actix_dispatch::Builder {
+fn noting(queue: usize) -> actix_dispatch::DispatcherBuilder {
     let noted = std::cell::RefCell::new(Vec::<u32>::new());
     let noted = std::rc::Rc::new(noted);
     let all = std::rc::Rc::clone(&noted);

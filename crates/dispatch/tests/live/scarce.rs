@@ -49,7 +49,7 @@ fn many() {
     });
 }
 
-fn limit_of(builder: actix_dispatch::Builder, expected: u64) {
+fn limit_of(builder: actix_dispatch::DispatcherBuilder, expected: u64) {
     let builder = builder.method("limit", |_call, (): ()| open_files_limit());
     play(builder, async move |stage| {
         assert_eq!(open_files_limit().unwrap(), expected);

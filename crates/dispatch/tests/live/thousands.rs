@@ -4,7 +4,7 @@ use std::cell::RefCell;
 use std::collections::HashMap;
 use std::rc::Rc;
 
-use actix_daemon::Status;
+use actix_daemon::GetStatus;
 use actix_dispatch::{Failure, NewRequest, RequestDone};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
@@ -76,7 +76,7 @@ fn killed_at_random() {
 }
 
 async fn kill_one(stage: &super::play::Stage, chance: &mut Chance) -> usize {
-    let report = stage.0.daemon.send(Status::Board).await.unwrap();
+    let report = stage.0.daemon.send(GetStatus::Board).await.unwrap();
     // Workers that die before they have done anything are replaced later and later.
     let grown = report.children.iter().filter(|child| child.requests > 0);
     let workers: Vec<u32> = grown.filter_map(|child| child.pid).collect();

@@ -1,6 +1,6 @@
 //! How workers end, by themselves and at the end of all.
 
-use daemon_core::{Calling, Dismissal, Exit, Moment, Phase, SlotNumber, Status, explain};
+use daemon_core::{ChildKind, Exit, MonotonicTime, Phase, SlotNumber, Status, StopReason, explain};
 use daemon_sys::reap::{self, Ended};
 use daemon_sys::{Pid, Signal};
 use slog::{debug, warn};
@@ -34,7 +34,7 @@ impl Crew {
         };
         let dismissed = desk.dismissed.map(|told| told.why);
         let exit_told = in_terms_of_rules(exit, desk.dismissed);
-        let cause = explain(exit_told, last, dismissed, Calling::OneRequest);
+        let cause = explain(exit_told, last, dismissed, ChildKind::OneRequest);
         self.board.departed(slot, cause);
         let is_good =
             cause.is_regular() || dismissed.is_some() || desk.generation != self.generation;
@@ -67,7 +67,7 @@ impl Crew {
         self.board.set_phase(Phase::Stopping);
         let told = self.staff.living().filter_map(|(slot, desk, _)| Some((slot, desk.dismissed?)));
         for (slot, told) in told.collect::<Vec<_>>() {
-            self.staff.dismissed(slot, Told { why: Dismissal::Stopping, ..told });
+            self.staff.dismissed(slot, Told { why: StopReason::Stopping, ..told });
             self.expect_gone(slot);
         }
     }
@@ -82,7 +82,7 @@ impl Crew {
     }
 
     /// Kills those whose time is over; tells until when the next one has.
-    pub(crate) fn kill_overdue(&mut self) -> Option<Moment> {
+    pub(crate) fn kill_overdue(&mut self) -> Option<MonotonicTime> {
         let time = now();
         let mut killed = 0;
         while let Some((until, (slot, owner))) = self.overdue.front().copied() {
@@ -92,7 +92,7 @@ impl Crew {
             self.overdue.pop_front();
             if self.staff.desk(slot).is_some_and(|desk| desk.owner == owner) {
                 self.signal(slot, Signal::Kill);
-                let told = Told { why: Dismissal::Stopping, by: Signal::Kill };
+                let told = Told { why: StopReason::Stopping, by: Signal::Kill };
                 self.staff.dismissed(slot, told);
                 killed += 1;
             }
@@ -131,7 +131,7 @@ mod tests {
 
     #[test]
     fn who_ends_by_the_signal_that_told_it_to_has_done_as_told() {
-        let told = |by| Some(Told { why: Dismissal::Stopping, by });
+        let told = |by| Some(Told { why: StopReason::Stopping, by });
         let end =
             |signal: Signal| Some(reap::Exit::Signal { number: signal.number(), core: false });
         let by = |signal: Signal| Exit::Signal { number: signal.number(), core: false };

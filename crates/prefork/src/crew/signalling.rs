@@ -1,6 +1,6 @@
 //! What the manager sends its workers.
 
-use daemon_core::{Dismissal, SlotNumber};
+use daemon_core::{SlotNumber, StopReason};
 use daemon_sys::Signal;
 use slog::{debug, info, warn};
 
@@ -16,7 +16,7 @@ impl Crew {
         let farewell = self.traps.farewell();
         for slot in slots {
             self.signal(*slot, farewell);
-            self.staff.dismissed(*slot, Told { why: Dismissal::Retired, by: farewell });
+            self.staff.dismissed(*slot, Told { why: StopReason::Retired, by: farewell });
         }
         debug!(self.log, "{} workers too many: {farewell}", slots.len());
     }
@@ -82,8 +82,8 @@ impl Crew {
         self.signal(slot, signal);
         if self.traps.dismisses(signal) {
             let why = match self.ending {
-                Ending::NotYet => Dismissal::Retired,
-                Ending::Waiting => Dismissal::Stopping,
+                Ending::NotYet => StopReason::Retired,
+                Ending::Waiting => StopReason::Stopping,
             };
             self.staff.dismissed(slot, Told { why, by: signal });
             self.expect_gone(slot);

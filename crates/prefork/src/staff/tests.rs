@@ -1,6 +1,6 @@
 use std::time::Duration;
 
-use daemon_core::{Dismissal, Generation, Moment, SlotNumber, Status};
+use daemon_core::{Generation, MonotonicTime, SlotNumber, Status, StopReason};
 use daemon_sys::{Pid, Signal};
 use proptest::prelude::*;
 
@@ -10,10 +10,10 @@ use crate::settings::{Paces, Size};
 const FIXED: Size = Size::Fixed { max_workers: 3 };
 const SPARE: Size = Size::Spare { min_spare_workers: 3, max_spare_workers: 5, max_workers: 10 };
 
-const RETIRED: Told = Told { why: Dismissal::Retired, by: Signal::Term };
+const RETIRED: Told = Told { why: StopReason::Retired, by: Signal::Term };
 
-fn at(milliseconds: u64) -> Moment {
-    Moment::from_since_boot(Duration::from_millis(1_000_000 + milliseconds))
+fn at(milliseconds: u64) -> MonotonicTime {
+    MonotonicTime::from_since_boot(Duration::from_millis(1_000_000 + milliseconds))
 }
 
 fn ms(milliseconds: u64) -> Duration {
@@ -29,14 +29,14 @@ fn staff(size: Size) -> Staff {
 }
 
 /// A worker in its slot, which idles.
-fn seat(staff: &mut Staff, slot: SlotNumber, now: Moment) {
+fn seat(staff: &mut Staff, slot: SlotNumber, now: MonotonicTime) {
     staff.ordered(slot, Generation::new(1), 1, now);
     staff.forked(slot, Pid::from_raw(1000 + slot.get() as i32).expect("positive"));
     staff.seen(slot, Status::Fresh);
 }
 
 /// Forks what is wanted, and tells the first step that is no fork.
-fn fill(staff: &mut Staff, now: Moment) -> Step {
+fn fill(staff: &mut Staff, now: MonotonicTime) -> Step {
     loop {
         match staff.next(now) {
             Step::Fork(slot) => seat(staff, slot, now),

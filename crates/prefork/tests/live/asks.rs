@@ -7,8 +7,8 @@ use std::sync::atomic::{AtomicU32, Ordering::SeqCst};
 use std::time::Duration;
 
 use daemon_core::{Board, Entry, Line, Status};
-use daemon_prefork::{Builder, Pid, Prefork, Reaped, Signal, Worker};
-use daemon_sys::fork::{Fork, fork};
+use daemon_prefork::{Pid, Prefork, PreforkBuilder, Reaped, Signal, Worker};
+use daemon_sys::fork::{ForkResult, fork};
 use daemon_sys::poll::{Interest, wait};
 use daemon_sys::process::{Sent, exists, exit_now, signal};
 use daemon_sys::reap::{Exit, wait_for};
@@ -46,8 +46,8 @@ impl Counters {
 /// Runs a part of the scenario in a process of its own.
 pub(crate) fn aside(run: impl FnOnce()) -> Pid {
     match fork().expect("forks") {
-        Fork::Parent(pid) => pid,
-        Fork::Child => {
+        ForkResult::Parent(pid) => pid,
+        ForkResult::Child => {
             let done = std::panic::catch_unwind(std::panic::AssertUnwindSafe(run));
             exit_now(done.is_err().into());
         }
@@ -55,7 +55,7 @@ pub(crate) fn aside(run: impl FnOnce()) -> Pid {
 }
 
 /// Has each worker that is gone noted.
-pub(crate) fn reaped_by(pm: Builder) -> (Builder, Rc<RefCell<Vec<Reaped>>>) {
+pub(crate) fn reaped_by(pm: PreforkBuilder) -> (PreforkBuilder, Rc<RefCell<Vec<Reaped>>>) {
     let reaped: Rc<RefCell<Vec<Reaped>>> = Rc::default();
     let pm = pm.on_child_reap({
         let reaped = Rc::clone(&reaped);

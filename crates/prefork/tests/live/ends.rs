@@ -4,7 +4,7 @@ use std::cell::RefCell;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
-use daemon_prefork::{Cause, Pid, Prefork, Signal, Worker};
+use daemon_prefork::{ExitCause, Pid, Prefork, Signal, Worker};
 use daemon_sys::reap::wait_for;
 use daemon_sys::signals::ignore;
 
@@ -51,7 +51,7 @@ fn left() {
 
 fn killed_after_grace() {
     let counters = Counters::new();
-    let causes: Rc<RefCell<Vec<Cause>>> = Rc::default();
+    let causes: Rc<RefCell<Vec<ExitCause>>> = Rc::default();
     let grace = Duration::from_millis(50);
     let mut pm = Prefork::builder()
         .max_workers(3)
@@ -67,7 +67,7 @@ fn killed_after_grace() {
     let begun = Instant::now();
     assert_eq!(pm.wait_all_children().expect("waits"), 0);
     assert!(begun.elapsed() >= grace);
-    let overdue = Cause::KilledByUs(daemon_core::Killing::Overdue);
+    let overdue = ExitCause::KilledByUs(daemon_core::KillReason::GraceExpired);
     assert_eq!(causes.take(), [overdue; 3]);
 }
 

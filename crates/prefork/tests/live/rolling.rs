@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use daemon_prefork::Forward::{OneByOne, To};
-use daemon_prefork::{Cause, Pid, Prefork, Signal};
+use daemon_prefork::{ExitCause, Pid, Prefork, Signal};
 use daemon_sys::signals::ignore;
 
 use super::asks::{Counters, aside, ended_well, quiet, reaped_by, send, until_term, wait_for_stop};
@@ -98,7 +98,7 @@ fn told_late() {
         }
         wait_for_stop(worker);
     });
-    let causes: Vec<Cause> = reaped.take().iter().map(|gone| gone.cause).collect();
+    let causes: Vec<ExitCause> = reaped.take().iter().map(|gone| gone.cause).collect();
     assert_eq!(causes.len(), 3);
-    assert!(causes.iter().all(Cause::is_regular), "{causes:?}");
+    assert!(causes.iter().all(ExitCause::is_regular), "{causes:?}");
 }

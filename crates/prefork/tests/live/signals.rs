@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use daemon_prefork::Forward::{Nothing, To};
-use daemon_prefork::{Cause, Pid, Prefork, Signal, Worker};
+use daemon_prefork::{ExitCause, Pid, Prefork, Signal, Worker};
 use daemon_sys::process::{Sent, exists, signal_group};
 use daemon_sys::signals::{Blocked, ignore, restore_default};
 
@@ -124,8 +124,8 @@ fn term_storm() {
     });
     counters.add(1);
     ended_well(storm);
-    let causes: Vec<Cause> = reaped.take().iter().map(|gone| gone.cause).collect();
-    assert_eq!(causes, [Cause::Shutdown; 20]);
+    let causes: Vec<ExitCause> = reaped.take().iter().map(|gone| gone.cause).collect();
+    assert_eq!(causes, [ExitCause::Shutdown; 20]);
 }
 
 fn not_asked() {
@@ -141,7 +141,7 @@ fn not_asked() {
     let reaped = reaped.take();
     assert_eq!(reaped.len(), 3);
     for gone in reaped {
-        assert_eq!(gone.cause, Cause::Shutdown);
+        assert_eq!(gone.cause, ExitCause::Shutdown);
         assert!(gone.exit.is_some_and(|exit| exit == Signal::Term));
         assert!(!exists(gone.pid));
     }
@@ -282,7 +282,7 @@ fn left_by_quit(work: impl FnOnce(&Worker)) {
     pm.signal_all_children(Signal::Kill).expect("sent");
     pm.wait_all_children().expect("waits");
     assert_eq!(left, 0, "it has not left by itself");
-    assert_eq!(reaped.take()[0].cause, Cause::Shutdown);
+    assert_eq!(reaped.take()[0].cause, ExitCause::Shutdown);
 }
 
 fn ignored() {

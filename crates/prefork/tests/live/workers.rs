@@ -11,7 +11,7 @@ use std::thread;
 use std::time::Duration;
 
 use daemon_prefork::Forward::{Nothing, To};
-use daemon_prefork::{Cause, ConfigError, Exit, Pid, Prefork, Reaped, Signal, Started};
+use daemon_prefork::{ConfigError, Exit, ExitCause, Pid, Prefork, Reaped, Signal, Started};
 
 use super::asks::{Counters, aside, board, ended_well, send, until_term, wait_for_stop, workers};
 use crate::scenarios::{Scenario, again, eventually};
@@ -239,16 +239,16 @@ fn causes() {
     pm.wait_all_children().expect("waits");
     let mut reaped = reaped.take();
     reaped.sort_by_key(|gone| gone.slot);
-    let causes: Vec<Cause> = reaped.iter().map(|gone| gone.cause).collect();
+    let causes: Vec<ExitCause> = reaped.iter().map(|gone| gone.cause).collect();
     assert_eq!(
         causes,
         [
-            Cause::Exited(7),
-            Cause::Exited(1),
-            Cause::Exited(101),
-            Cause::Killed { signal: 9, core: false },
-            Cause::Exited(3),
-            Cause::Shutdown,
+            ExitCause::Exited(7),
+            ExitCause::Exited(1),
+            ExitCause::Exited(101),
+            ExitCause::Killed { signal: 9, core: false },
+            ExitCause::Exited(3),
+            ExitCause::Shutdown,
         ]
     );
     assert_eq!(reaped[0].exit, Some(Exit::Code(7)));

@@ -7,8 +7,8 @@ const CYCLE: Duration = Duration::from_secs(1);
 const HINT: Duration = Duration::from_secs(30);
 
 /// The second that the test is in.
-fn at(second: u64) -> Moment {
-    Moment::from_since_boot(Duration::from_secs(second))
+fn at(second: u64) -> MonotonicTime {
+    MonotonicTime::from_since_boot(Duration::from_secs(second))
 }
 
 fn machine(wants: Wants) -> Machine {

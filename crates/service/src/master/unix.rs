@@ -25,7 +25,7 @@ pub(crate) struct Master {
 }
 
 /// Handlers that are installed: from now on none of these signals has its default effect.
-pub(crate) struct Ears(Vec<(Control, Signal)>);
+pub(crate) struct SignalListener(Vec<(Control, Signal)>);
 
 impl Master {
     pub(crate) fn find() -> Result<Master, ServiceError> {
@@ -50,7 +50,7 @@ impl Master {
         })
     }
 
-    pub(crate) fn ears(&self) -> Result<Ears, ServiceError> {
+    pub(crate) fn ears(&self) -> Result<SignalListener, ServiceError> {
         let meanings = [
             (SignalKind::terminate(), Control::Stop),
             (SignalKind::interrupt(), Control::Stop),
@@ -60,10 +60,15 @@ impl Master {
         ];
         let ears = meanings.into_iter().map(|(kind, control)| Ok((control, signal(kind)?)));
         let ears = ears.collect::<io::Result<_>>();
-        ears.map(Ears).map_err(|source| ServiceError::System { act: "listen to signals", source })
+        ears.map(SignalListener)
+            .map_err(|source| ServiceError::System { act: "listen to signals", source })
     }
 
-    pub(crate) fn listen(&mut self, Ears(ears): Ears, service: Recipient<Control>) {
+    pub(crate) fn listen(
+        &mut self,
+        SignalListener(ears): SignalListener,
+        service: Recipient<Control>,
+    ) {
         for (control, mut stream) in ears {
             let service = service.clone();
             self.listening.push(actix_rt::spawn(async move {

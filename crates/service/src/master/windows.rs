@@ -128,7 +128,7 @@ pub(crate) struct Master {
 }
 
 /// What a console is listened to by.
-pub(crate) struct Ears(Option<Console>);
+pub(crate) struct SignalListener(Option<Console>);
 
 struct Console {
     c: windows::CtrlC,
@@ -164,17 +164,21 @@ impl Master {
         Ok(Master { handle, controls, listening: Vec::new() })
     }
 
-    pub(crate) fn ears(&self) -> Result<Ears, ServiceError> {
+    pub(crate) fn ears(&self) -> Result<SignalListener, ServiceError> {
         if self.handle.is_some() {
-            return Ok(Ears(None));
+            return Ok(SignalListener(None));
         }
         let console = Console::open();
         let console = console
             .map_err(|source| ServiceError::System { act: "listen to the console", source })?;
-        Ok(Ears(Some(console)))
+        Ok(SignalListener(Some(console)))
     }
 
-    pub(crate) fn listen(&mut self, Ears(console): Ears, service: Recipient<Control>) {
+    pub(crate) fn listen(
+        &mut self,
+        SignalListener(console): SignalListener,
+        service: Recipient<Control>,
+    ) {
         if let Some(mut controls) = self.controls.take() {
             let service = service.clone();
             self.listening.push(actix_rt::spawn(async move {

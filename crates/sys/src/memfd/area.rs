@@ -36,12 +36,12 @@ use plain::Memory;
 /// # Ok(())
 /// # }
 /// ```
-pub struct Area {
+pub struct MemorySegment {
     memory: Memory,
     capacity: usize,
 }
 
-impl Area {
+impl MemorySegment {
     /// Makes one of so many bytes, all zero. `name` is for people who look at `/proc`. It takes
     /// memory only where it is written.
     ///
@@ -49,9 +49,9 @@ impl Area {
     ///
     /// If no descriptor or address space is left, or the name is too long (249 bytes on Linux) or
     /// holds a zero byte.
-    pub fn make(name: &str, capacity: usize) -> Result<Area> {
+    pub fn make(name: &str, capacity: usize) -> Result<MemorySegment> {
         let act = |error| Error::os(format!("make memory file {name} of {capacity} bytes"), error);
-        Ok(Area { memory: Memory::make(name, capacity).map_err(act)?, capacity })
+        Ok(MemorySegment { memory: Memory::make(name, capacity).map_err(act)?, capacity })
     }
 
     /// Tells how many bytes it has.
@@ -80,13 +80,13 @@ impl Area {
     }
 }
 
-impl AsFd for Area {
+impl AsFd for MemorySegment {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.memory.fd()
     }
 }
 
-impl fmt::Debug for Area {
+impl fmt::Debug for MemorySegment {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Area").field("capacity", &self.capacity).finish_non_exhaustive()
     }
@@ -99,7 +99,7 @@ mod tests {
 
     #[test]
     fn what_is_written_is_read_by_the_descriptor_and_may_be_written_over() {
-        let mut area = Area::make("test", 200_000).expect("room");
+        let mut area = MemorySegment::make("test", 200_000).expect("room");
         area.write(0, &[1; 150_000]).expect("room");
         area.write(100_000, &[2; 100_000]).expect("room");
         let read = read_exactly(&area, 200_000).expect("readable");
@@ -113,7 +113,7 @@ mod tests {
 
     #[test]
     fn what_does_not_fit_in_is_refused() {
-        let mut area = Area::make("test", 4096).expect("room");
+        let mut area = MemorySegment::make("test", 4096).expect("room");
         area.write(4090, b"sixsix").expect("room");
         for (at, length) in [(4091, 6), (0, 4097), (usize::MAX, 2), (5000, 1)] {
             let refused = area.write(at, &vec![7; length]).expect_err("refused").to_string();

@@ -58,8 +58,8 @@ impl SignalQueue {
     /// # Errors
     ///
     /// As [`drain`](SignalQueue::drain).
-    pub fn hush(&self) -> Result<()> {
-        self.source.hush().map_err(|error| Error::os("read the queue of signals", error))
+    pub fn clear(&self) -> Result<()> {
+        self.source.clear().map_err(|error| Error::os("read the queue of signals", error))
     }
 }
 

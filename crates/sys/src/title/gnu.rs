@@ -34,7 +34,7 @@ unsafe extern "C" {
 }
 
 #[derive(Debug)]
-pub(super) struct Area(RefCell<Claimed>);
+pub(super) struct MemorySegment(RefCell<Claimed>);
 
 #[derive(Debug)]
 struct Claimed {
@@ -45,9 +45,13 @@ struct Claimed {
     shown: usize,
 }
 
-impl Area {
-    pub(super) fn claim() -> Area {
-        Area(RefCell::new(claim().unwrap_or(Claimed { memory: &mut [], mark: 0, shown: 0 })))
+impl MemorySegment {
+    pub(super) fn claim() -> MemorySegment {
+        MemorySegment(RefCell::new(claim().unwrap_or(Claimed {
+            memory: &mut [],
+            mark: 0,
+            shown: 0,
+        })))
     }
 
     #[inline]

@@ -3,11 +3,11 @@
 use std::ffi::CStr;
 
 #[derive(Debug)]
-pub(super) struct Area;
+pub(super) struct MemorySegment;
 
-impl Area {
-    pub(super) fn claim() -> Area {
-        Area
+impl MemorySegment {
+    pub(super) fn claim() -> MemorySegment {
+        MemorySegment
     }
 
     #[expect(clippy::unused_self, reason = "the same signature as on Linux")]

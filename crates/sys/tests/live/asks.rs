@@ -4,14 +4,14 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::{Duration, Instant};
 
 use daemon_sys::Pid;
-use daemon_sys::fork::{Fork, fork};
+use daemon_sys::fork::{ForkResult, fork};
 use daemon_sys::process::exit_now;
 
 /// Forks a child that runs the closure and exits with its answer, or with 101 if it panics.
 pub(crate) fn child(run: impl FnOnce() -> i32) -> Pid {
     match fork().expect("forks") {
-        Fork::Parent(pid) => pid,
-        Fork::Child => exit_now(catch_unwind(AssertUnwindSafe(run)).unwrap_or(101)),
+        ForkResult::Parent(pid) => pid,
+        ForkResult::Child => exit_now(catch_unwind(AssertUnwindSafe(run)).unwrap_or(101)),
     }
 }
 

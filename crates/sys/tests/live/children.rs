@@ -8,7 +8,6 @@ use std::sync::mpsc::channel;
 use std::thread;
 use std::time::Duration;
 
-use daemon_sys::bell::Bell;
 use daemon_sys::fork::{company, fork};
 use daemon_sys::poll::{Interest, wait};
 use daemon_sys::process::{
@@ -16,8 +15,9 @@ use daemon_sys::process::{
 };
 use daemon_sys::reap::{Children, Ended, Exit, peek_exit, reap, reap_any, wait_for};
 use daemon_sys::signals::{
-    Blocked, Ears, SignalQueue, block_all, ignore, restore_default, unblock,
+    Blocked, SignalListener, SignalQueue, block_all, ignore, restore_default, unblock,
 };
+use daemon_sys::wakeup::Wakeup;
 use daemon_sys::{Error, Pid, Signal};
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 
@@ -55,7 +55,7 @@ fn a_fork_in_company_is_refused_with_names() {
         .expect("starts");
     is_here.recv().expect("it is here");
     let refusal = fork().expect_err("refused");
-    let Error::Company(company) = &refusal else { panic!("{refusal}") };
+    let Error::OtherThreads(company) = &refusal else { panic!("{refusal}") };
     assert_eq!(company.threads.len(), 1);
     assert_eq!(company.threads[0].name, "companion");
     let tid = company.threads[0].tid;
@@ -261,9 +261,9 @@ fn a_guard_leaves_the_queue_alone() {
 }
 
 fn heard_once() {
-    let error = Ears::open(&[Signal::Kill]).expect_err("refused").to_string();
+    let error = SignalListener::open(&[Signal::Kill]).expect_err("refused").to_string();
     assert!(error.starts_with("cannot handle SIGKILL"), "{error}");
-    let ears = Ears::open(&[Signal::Usr1, Signal::Usr2]).expect("ears");
+    let ears = SignalListener::open(&[Signal::Usr1, Signal::Usr2]).expect("ears");
     for _ in 0..2 {
         assert_eq!(signal(Pid::this(), Signal::Usr2).expect("ours"), Sent::Delivered);
     }
@@ -288,14 +288,14 @@ fn ignored_until_restored() {
 }
 
 fn a_bell_is_heard() {
-    let bell = Bell::new().expect("hung up");
+    let bell = Wakeup::new().expect("hung up");
     let ringer = child(|| {
-        (0..100_000).for_each(|_| bell.ring());
+        (0..100_000).for_each(|_| bell.wake());
         0
     });
     let ear = [(bell.as_fd(), Interest::Read)];
     assert!(wait(&ear, Some(Duration::from_secs(10))).expect("waits")[0].can_read());
     assert_eq!(wait_for(ringer).expect("reaped"), Exit::Code(0));
-    bell.hush();
+    bell.clear();
     assert!(wait(&ear, Some(Duration::ZERO)).expect("waits")[0].is_quiet());
 }

@@ -146,7 +146,7 @@ fn a_daemon_s_surroundings() {
 fn to_detach_in_company_is_refused() {
     let (leave, stay) = std::sync::mpsc::channel::<()>();
     let companion = thread::spawn(move || stay.recv().expect_err("hung up"));
-    assert!(matches!(detach(), Err(Error::Company(_))));
+    assert!(matches!(detach(), Err(Error::OtherThreads(_))));
     drop(leave);
     companion.join().expect("ends");
 }
@@ -220,7 +220,7 @@ fn a_stale_pid_file() {
         claimed.write(Pid::this()).expect("room");
         sleep_until_killed()
     });
-    claimed.let_go();
+    claimed.close();
     wait_for_claim_of(&path, first);
     signal(first, Signal::Kill).map(|_| ()).expect("ours");
     assert_eq!(wait_for(first).expect("reaped"), Signal::Kill);
@@ -235,7 +235,7 @@ fn a_child_that_lets_go() {
     let has_let_go = &anonymous::<AtomicU8>(1).expect("maps")[0];
     let mut held = Some(PidFile::claim(&path).expect("free"));
     let worker = child(|| {
-        held.take().expect("a copy").let_go();
+        held.take().expect("a copy").close();
         has_let_go.store(1, SeqCst);
         sleep_until_killed()
     });

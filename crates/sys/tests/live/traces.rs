@@ -7,7 +7,7 @@ use std::os::fd::AsFd;
 use std::sync::atomic::{AtomicU64, Ordering::SeqCst};
 use std::time::{Duration, Instant};
 
-use daemon_sys::fork::{Fork, fork};
+use daemon_sys::fork::{ForkResult, fork};
 use daemon_sys::poll::{Interest, wait};
 use daemon_sys::process::{Sent, end_after, exit_now, signal};
 use daemon_sys::reap::{Exit, wait_for};
@@ -21,7 +21,7 @@ use crate::scenarios::{Scenario, eventually};
 pub(crate) const SCENARIOS: &[Scenario] = &[
     ("a_child_that_spins_tells_the_function_it_spins_in", a_child_that_spins_is_found),
     ("a_child_that_waits_in_read_tells_so_and_reads_on", a_child_that_reads_is_found_and_reads_on),
-    ("a_handler_of_the_nursery_s_answers_for_its_children", a_handler_is_inherited),
+    ("a_handler_of_the_fork_server_s_answers_for_its_children", a_handler_is_inherited),
     ("a_stopped_child_answers_no_question_but_one_asked_when_it_goes_on", a_stopped_child),
     ("a_child_that_blocks_the_signal_does_not_answer", a_child_that_blocks_the_signal),
     ("a_child_without_a_handler_is_not_hurt", a_child_without_a_handler_is_not_hurt),
@@ -40,11 +40,11 @@ fn answering(run: impl FnOnce() -> i32) -> (Pid, Asker) {
     let (mut up, mut tell) = io::pipe().expect("a pipe");
     let inquiry = Inquiry::open().expect("opens");
     match fork().expect("forks") {
-        Fork::Parent(pid) => {
+        ForkResult::Parent(pid) => {
             up_and_ready(&mut up);
             (pid, inquiry.asker())
         }
-        Fork::Child => {
+        ForkResult::Child => {
             inquiry.answer().expect("a handler");
             // A scenario that fails leaves nobody behind.
             end_after(Duration::from_secs(60));
@@ -67,7 +67,7 @@ fn ask(asker: &mut Asker, pid: Pid) -> Vec<usize> {
     loop {
         assert!(Instant::now() < deadline, "process {pid} does not answer");
         wait(&[(asker.as_fd(), Interest::Read)], Some(Duration::from_secs(10))).expect("waits");
-        asker.hush();
+        asker.clear();
         if let Some(answer) = asker.take(&question) {
             return answer;
         }
@@ -154,9 +154,9 @@ fn a_handler_is_inherited() {
     }
     let (mut told, mut tell) = io::pipe().expect("a pipe");
     let inquiry = Inquiry::open().expect("opens");
-    let nursery = match fork().expect("forks") {
-        Fork::Parent(nursery) => nursery,
-        Fork::Child => {
+    let fork_server = match fork().expect("forks") {
+        ForkResult::Parent(fork_server) => fork_server,
+        ForkResult::Child => {
             inquiry.answer().expect("a handler");
             let spinning = child(spins_for_a_minute);
             tell.write_all(&spinning.as_raw().to_ne_bytes()).expect("told");
@@ -168,10 +168,10 @@ fn a_handler_is_inherited() {
     let spinning = Pid::from_raw(i32::from_ne_bytes(number)).expect("a pid");
     let mut asker = inquiry.asker();
     assert!(!ask_until(&mut asker, spinning, "::spins_for_a_minute").is_empty());
-    let waiting = ask_until(&mut asker, nursery, "a_handler_is_inherited");
+    let waiting = ask_until(&mut asker, fork_server, "a_handler_is_inherited");
     assert!(!waiting.iter().any(|frame| is(frame, "::spins_for_a_minute")), "{waiting:#?}");
     assert_eq!(signal(spinning, Signal::Kill).expect("ours"), Sent::Delivered);
-    assert_eq!(wait_for(nursery).expect("reaped"), Exit::Code(0));
+    assert_eq!(wait_for(fork_server).expect("reaped"), Exit::Code(0));
 }
 
 fn a_stopped_child() {
@@ -180,9 +180,9 @@ fn a_stopped_child() {
     }
     let (mut up, mut tell) = io::pipe().expect("a pipe");
     let inquiry = Inquiry::open().expect("opens");
-    let nursery = match fork().expect("forks") {
-        Fork::Parent(nursery) => nursery,
-        Fork::Child => {
+    let fork_server = match fork().expect("forks") {
+        ForkResult::Parent(fork_server) => fork_server,
+        ForkResult::Child => {
             inquiry.answer().expect("a handler");
             let others = [child(spins_for_a_minute), child(spins_for_a_minute)];
             for other in others {
@@ -216,7 +216,7 @@ fn a_stopped_child() {
     for pid in [stopped, other] {
         assert_eq!(signal(pid, Signal::Kill).expect("ours"), Sent::Delivered);
     }
-    assert_eq!(wait_for(nursery).expect("reaped"), Exit::Code(0));
+    assert_eq!(wait_for(fork_server).expect("reaped"), Exit::Code(0));
 }
 
 fn a_child_that_blocks_the_signal() {

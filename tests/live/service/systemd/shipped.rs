@@ -101,7 +101,7 @@ fn the_shipped_service_serves_within_its_hardening() {
     assert!(status.starts_with("running: 2 children, 0 busy, 2 idle"), "{status}");
     let parent = unit.parent();
     let all = [vec![parent], parent.descendants()].concat();
-    assert_eq!(all.len(), 4, "parent, nursery, two children");
+    assert_eq!(all.len(), 4, "parent, fork server, two children");
     for process in all {
         assert_eq!(process.status("Seccomp"), ["2"]);
         assert_eq!(process.status("NoNewPrivs"), ["1"]);
@@ -139,14 +139,14 @@ fn a_reload_is_over_when_all_that_serve_are_new() {
     }
     let unit = started();
     let parent = unit.parent();
-    let before = unit.nursery().children();
+    let before = unit.fork_server().children();
     let is_old = |child: &Process| before.contains(child);
     let mut client = Client::of(PORT);
     assert_eq!(client.ask("hello"), "hello");
     // systemd waits for its end, by RELOADING and READY.
     unit.command(&["reload"]);
     assert_eq!((unit.show("ActiveState"), unit.parent()), ("active".into(), parent));
-    let new = unit.nursery().children().into_iter().filter(|child| !is_old(child));
+    let new = unit.fork_server().children().into_iter().filter(|child| !is_old(child));
     assert_eq!(new.count(), 2);
     assert!(unit.journal().contains("reloaded: all that serve are new"));
     // An old one has a request in hand, and goes when that is done.
@@ -154,7 +154,7 @@ fn a_reload_is_over_when_all_that_serve_are_new() {
     assert_eq!(Client::of(PORT).ask("to a new one"), "to a new one");
     drop(client);
     until("no child is an old one", || {
-        (!unit.nursery().children().iter().any(is_old)).then_some(())
+        (!unit.fork_server().children().iter().any(is_old)).then_some(())
     });
     unit.until("StatusText", "running: 2 children, 0 busy, 2 idle");
 }
@@ -169,9 +169,9 @@ fn a_pool_that_is_ill_is_ended_by_the_watchdog_and_started_again() {
     let first = unit.parent();
     // While it is well nothing happens to it.
     during(Duration::from_millis(2500), || assert!(first.is_alive(), "{}", unit.journal()));
-    let nursery = unit.nursery();
-    assert!(nursery.signal(Signal::SIGSTOP));
-    for child in nursery.children() {
+    let fork_server = unit.fork_server();
+    assert!(fork_server.signal(Signal::SIGSTOP));
+    for child in fork_server.children() {
         assert!(child.signal(Signal::SIGTERM));
     }
     unit.until("NRestarts", "1");
@@ -181,7 +181,7 @@ fn a_pool_that_is_ill_is_ended_by_the_watchdog_and_started_again() {
     assert!(journal.contains("the watchdog is told nothing: no child of the pool"), "{journal}");
     assert!(journal.contains("Watchdog timeout"), "{journal}");
     assert_eq!(unit.show("NRestarts"), "1", "{journal}");
-    assert!(!nursery.is_alive());
+    assert!(!fork_server.is_alive());
     assert_eq!(Client::of(PORT).ask("hello"), "hello");
 }
 

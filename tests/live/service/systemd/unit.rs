@@ -106,12 +106,12 @@ impl Unit {
         Process(pid)
     }
 
-    /// The nursery: the parent's one child.
+    /// The fork server: the parent's one child.
     #[track_caller]
-    pub(super) fn nursery(&self) -> Process {
-        let nursery = self.parent().children();
-        assert_eq!(nursery.len(), 1, "{nursery:?}");
-        nursery[0]
+    pub(super) fn fork_server(&self) -> Process {
+        let fork_server = self.parent().children();
+        assert_eq!(fork_server.len(), 1, "{fork_server:?}");
+        fork_server[0]
     }
 
     /// What was said by it and of it since the test began.

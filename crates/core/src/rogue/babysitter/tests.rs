@@ -3,14 +3,14 @@
 use proptest::prelude::*;
 
 use super::*;
-use crate::label::{Label, Text};
+use crate::label::{Label, LabelText};
 use crate::quota::Jitter;
 
 const SECOND: Duration = Duration::from_secs(1);
 const SLOTS: u32 = 4;
 
-fn at(tenths: u64) -> Moment {
-    Moment::from_since_boot(Duration::from_millis(1_000_000 + tenths * 100))
+fn at(tenths: u64) -> MonotonicTime {
+    MonotonicTime::from_since_boot(Duration::from_millis(1_000_000 + tenths * 100))
 }
 
 fn entry(status: Status, since: u64, requests: u64) -> Entry {
@@ -22,7 +22,7 @@ fn entry(status: Status, since: u64, requests: u64) -> Entry {
         born: at(0),
         since: at(since),
         requests,
-        label: Label::Text(Text::EMPTY),
+        label: Label::Text(LabelText::EMPTY),
         heartbeat: None,
         deadline: None,
         fault: None,
@@ -38,7 +38,7 @@ fn babysitter(limits: Limits) -> Babysitter {
 }
 
 fn look(babysitter: &mut Babysitter, entry: Entry, presence: Presence, now: u64) -> Vec<Why> {
-    let errands = babysitter.look([Looked { entry, presence }], SLOTS, at(now));
+    let errands = babysitter.look([ScanResult { entry, presence }], SLOTS, at(now));
     errands.into_iter().map(|errand| errand.why).collect()
 }
 
@@ -52,15 +52,15 @@ fn a_rogue_climbs_the_ladder_until_it_is_given_up() {
     let serving = entry(Status::Serving, 0, 1);
     let mut steps = Vec::new();
     for now in 0..100 {
-        let whys = look(&mut babysitter, serving, Presence::NotAsked, now);
+        let whys = look(&mut babysitter, serving, Presence::NotChecked, now);
         steps.extend(whys.into_iter().map(|why| (now, why)));
     }
-    use Offence::Time;
+    use Violation::Time;
     let expected = [
-        (10, Why::First(Time, Measure::Int)),
-        (30, Why::Next(Time, Measure::Term)),
-        (50, Why::Next(Time, Measure::Kill)),
-        (70, Why::Next(Time, Measure::GiveUp)),
+        (10, Why::First(Time, LadderStep::Int)),
+        (30, Why::Next(Time, LadderStep::Term)),
+        (50, Why::Next(Time, LadderStep::Kill)),
+        (70, Why::Next(Time, LadderStep::GiveUp)),
     ];
     assert_eq!(steps, expected);
 }
@@ -68,25 +68,25 @@ fn a_rogue_climbs_the_ladder_until_it_is_given_up() {
 #[test]
 fn a_child_that_comes_back_to_normal_climbs_down_and_begins_below_again() {
     let mut babysitter = babysitter(Limits { request_timeout: Some(SECOND), ..free() });
-    let look = |babysitter: &mut _, entry, now| look(babysitter, entry, Presence::NotAsked, now);
+    let look = |babysitter: &mut _, entry, now| look(babysitter, entry, Presence::NotChecked, now);
     let first = entry(Status::Serving, 0, 1);
-    assert_eq!(look(&mut babysitter, first, 10), [Why::First(Offence::Time, Measure::Int)]);
+    assert_eq!(look(&mut babysitter, first, 10), [Why::First(Violation::Time, LadderStep::Int)]);
     let waiting = entry(Status::Waiting, 12, 1);
-    assert_eq!(look(&mut babysitter, waiting, 15), [Why::Recovered(Offence::Time)]);
+    assert_eq!(look(&mut babysitter, waiting, 15), [Why::Recovered(Violation::Time)]);
     assert_eq!(look(&mut babysitter, waiting, 40), []);
     let second = entry(Status::Serving, 40, 2);
-    assert_eq!(look(&mut babysitter, second, 50), [Why::First(Offence::Time, Measure::Int)]);
+    assert_eq!(look(&mut babysitter, second, 50), [Why::First(Violation::Time, LadderStep::Int)]);
 }
 
 #[test]
 fn a_slot_s_next_owner_does_not_inherit_the_ladder() {
     let mut babysitter = babysitter(Limits { request_timeout: Some(SECOND), ..free() });
     let serving = entry(Status::Serving, 0, 1);
-    assert_eq!(look(&mut babysitter, serving, Presence::NotAsked, 10).len(), 1);
+    assert_eq!(look(&mut babysitter, serving, Presence::NotChecked, 10).len(), 1);
     let next = Entry { generation: Generation::new(2), ..entry(Status::Serving, 30, 1) };
-    assert_eq!(look(&mut babysitter, next, Presence::NotAsked, 39), []);
-    let whys = look(&mut babysitter, next, Presence::NotAsked, 40);
-    assert_eq!(whys, [Why::First(Offence::Time, Measure::Int)]);
+    assert_eq!(look(&mut babysitter, next, Presence::NotChecked, 39), []);
+    let whys = look(&mut babysitter, next, Presence::NotChecked, 40);
+    assert_eq!(whys, [Why::First(Violation::Time, LadderStep::Int)]);
 }
 
 #[test]
@@ -98,11 +98,11 @@ fn processor_time_counts_from_the_first_sample_in_the_request() {
     assert_eq!(look(&mut babysitter, first, sample(510, 0), 11), [], "a second is allowed");
     assert_eq!(look(&mut babysitter, second, sample(519, 0), 31), [], "another request");
     assert_eq!(look(&mut babysitter, second, sample(529, 0), 41), []);
-    let rogue = [Why::First(Offence::Cpu, Measure::Int)];
+    let rogue = [Why::First(Violation::Cpu, LadderStep::Int)];
     assert_eq!(look(&mut babysitter, second, sample(530, 0), 42), rogue);
     let idle = entry(Status::Waiting, 43, 2);
-    let recovered = [Why::Recovered(Offence::Cpu)];
-    assert_eq!(look(&mut babysitter, idle, Presence::NotAsked, 44), recovered);
+    let recovered = [Why::Recovered(Violation::Cpu)];
+    assert_eq!(look(&mut babysitter, idle, Presence::NotChecked, 44), recovered);
 }
 
 #[test]
@@ -110,10 +110,10 @@ fn memory_recycles_once_and_kills_at_the_hard_limit() {
     let limits = Limits { soft_memory: Some(10), hard_memory: Some(20), ..free() };
     let mut babysitter = babysitter(limits);
     let waiting = entry(Status::Waiting, 0, 0);
-    let recycle = [Why::Recycle(Spent::Memory)];
+    let recycle = [Why::Recycle(RecycleReason::Memory)];
     assert_eq!(look(&mut babysitter, waiting, sample(0, 11), 1), recycle);
     assert_eq!(look(&mut babysitter, waiting, sample(0, 12), 2), []);
-    let kill = [Why::First(Offence::Memory, Measure::Kill)];
+    let kill = [Why::First(Violation::Memory, LadderStep::Kill)];
     assert_eq!(look(&mut babysitter, waiting, sample(0, 21), 3), kill);
 }
 
@@ -122,10 +122,10 @@ fn a_slow_request_is_told_once() {
     let mut babysitter = babysitter(Limits { slowlog_after: Some(SECOND), ..free() });
     let first = entry(Status::Serving, 0, 1);
     let told: usize =
-        (0..50).map(|now| look(&mut babysitter, first, Presence::NotAsked, now).len()).sum();
+        (0..50).map(|now| look(&mut babysitter, first, Presence::NotChecked, now).len()).sum();
     assert_eq!(told, 1);
     let second = entry(Status::Serving, 50, 2);
-    assert_eq!(look(&mut babysitter, second, Presence::NotAsked, 60), [Why::Slow]);
+    assert_eq!(look(&mut babysitter, second, Presence::NotChecked, 60), [Why::Slow]);
 }
 
 #[test]
@@ -138,8 +138,8 @@ fn a_child_is_missing_when_two_samples_in_a_row_do_not_find_it_and_never_when_it
         (Presence::Gone, 0),
         (Presence::Hidden, 0),
         (Presence::Gone, 0),
-        (Presence::NotAsked, 0),
-        (Presence::NotAsked, 0),
+        (Presence::NotChecked, 0),
+        (Presence::NotChecked, 0),
         (Presence::Gone, 1),
     ];
     for (now, (presence, errands)) in looks.into_iter().enumerate() {
@@ -157,13 +157,13 @@ fn after_a_sleep_of_its_own_the_babysitter_kills_nobody_who_goes_on() {
     let due = babysitter.next_look([serving], SLOTS, at(300), at(5));
     assert_eq!(due, at(10));
     // Five seconds late: the machine was suspended, and nobody's heart has beaten.
-    assert_eq!(look(&mut babysitter, serving, Presence::NotAsked, 60), []);
+    assert_eq!(look(&mut babysitter, serving, Presence::NotChecked, 60), []);
     let due = babysitter.next_look([serving], SLOTS, at(300), at(60));
     assert_eq!(due, at(70), "it has its whole time again");
-    assert_eq!(look(&mut babysitter, serving, Presence::NotAsked, 70), []);
+    assert_eq!(look(&mut babysitter, serving, Presence::NotChecked, 70), []);
     assert_eq!(babysitter.next_look([serving], SLOTS, at(300), at(70)), at(72), "a second look");
-    let whys = look(&mut babysitter, serving, Presence::NotAsked, 72);
-    assert_eq!(whys, [Why::First(Offence::Hung, Measure::Kill)]);
+    let whys = look(&mut babysitter, serving, Presence::NotChecked, 72);
+    assert_eq!(whys, [Why::First(Violation::Hung, LadderStep::Kill)]);
 }
 
 #[test]
@@ -175,7 +175,7 @@ fn the_next_look_is_when_something_is_due_or_could_be_by_then() {
     assert_eq!(timed.next_look([waiting], SLOTS, at(300), at(1)), at(21));
     let serving = entry(Status::Serving, 0, 1);
     assert_eq!(timed.next_look([serving], SLOTS, at(300), at(1)), at(20));
-    look(&mut timed, serving, Presence::NotAsked, 20);
+    look(&mut timed, serving, Presence::NotChecked, 20);
     assert_eq!(timed.next_look([serving], SLOTS, at(300), at(20)), at(40), "the next rung");
 }
 
@@ -183,20 +183,20 @@ fn the_next_look_is_when_something_is_due_or_could_be_by_then() {
 fn a_heart_is_missed_twice_before_anything_is_done() {
     let mut babysitter = babysitter(Limits { heartbeat_timeout: Some(SECOND), ..free() });
     let beat = |now| Entry { heartbeat: Some(at(now)), ..entry(Status::Waiting, 0, 0) };
-    assert_eq!(look(&mut babysitter, beat(0), Presence::NotAsked, 10), []);
+    assert_eq!(look(&mut babysitter, beat(0), Presence::NotChecked, 10), []);
     // A machine that was frozen just before the look was due: its children beat as they wake.
-    assert_eq!(look(&mut babysitter, beat(11), Presence::NotAsked, 12), []);
-    assert_eq!(look(&mut babysitter, beat(11), Presence::NotAsked, 21), []);
-    assert_eq!(look(&mut babysitter, beat(11), Presence::NotAsked, 22), []);
-    let killed = [Why::First(Offence::Hung, Measure::Kill)];
-    assert_eq!(look(&mut babysitter, beat(11), Presence::NotAsked, 23), killed);
+    assert_eq!(look(&mut babysitter, beat(11), Presence::NotChecked, 12), []);
+    assert_eq!(look(&mut babysitter, beat(11), Presence::NotChecked, 21), []);
+    assert_eq!(look(&mut babysitter, beat(11), Presence::NotChecked, 22), []);
+    let killed = [Why::First(Violation::Hung, LadderStep::Kill)];
+    assert_eq!(look(&mut babysitter, beat(11), Presence::NotChecked, 23), killed);
 }
 
 #[test]
 fn a_step_is_confirmed_only_if_the_same_child_still_does_the_same() {
     let mut babysitter = babysitter(Limits { request_timeout: Some(SECOND), ..free() });
     let late = entry(Status::Serving, 0, 1);
-    let looked = Looked { entry: late, presence: Presence::NotAsked };
+    let looked = ScanResult { entry: late, presence: Presence::NotChecked };
     let errands = babysitter.look([looked], SLOTS, at(10));
     let errand = errands[0];
     assert_eq!(babysitter.confirm(&errand, &late, SLOTS, at(11)), Confirmed::Yes);
@@ -209,8 +209,8 @@ fn a_step_is_confirmed_only_if_the_same_child_still_does_the_same() {
     for other in others {
         assert_eq!(babysitter.confirm(&errand, &other, SLOTS, at(12)), Confirmed::No, "{other:?}");
         // Forgotten: what it does next begins below again.
-        let next = look(&mut babysitter, late, Presence::NotAsked, 13);
-        assert_eq!(next, [Why::First(Offence::Time, Measure::Int)]);
+        let next = look(&mut babysitter, late, Presence::NotChecked, 13);
+        assert_eq!(next, [Why::First(Violation::Time, LadderStep::Int)]);
     }
 }
 
@@ -219,9 +219,9 @@ fn a_request_is_slow_also_in_a_child_that_was_told_to_go() {
     let limits = Limits { slowlog_after: Some(3 * SECOND), max_lifetime: Some(SECOND), ..free() };
     let mut babysitter = babysitter(limits);
     let serving = entry(Status::Serving, 0, 1);
-    let recycle = [Why::Recycle(Spent::Lifetime)];
-    assert_eq!(look(&mut babysitter, serving, Presence::NotAsked, 10), recycle);
-    assert_eq!(look(&mut babysitter, serving, Presence::NotAsked, 30), [Why::Slow]);
+    let recycle = [Why::Recycle(RecycleReason::Lifetime)];
+    assert_eq!(look(&mut babysitter, serving, Presence::NotChecked, 10), recycle);
+    assert_eq!(look(&mut babysitter, serving, Presence::NotChecked, 30), [Why::Slow]);
 }
 
 fn any_status() -> impl Strategy<Value = Status> {
@@ -244,7 +244,7 @@ proptest! {
         };
         let mut babysitter = babysitter(limits);
         let mut now = 0;
-        let mut last: Option<Measure> = None;
+        let mut last: Option<LadderStep> = None;
         for (status, pause, memory) in looks {
             now += pause;
             let beat = Some(at(now.saturating_sub(pause)));
@@ -257,10 +257,10 @@ proptest! {
                     }
                     Why::Next(_, measure) => {
                         let rank = |measure| match measure {
-                            Measure::Int => 0,
-                            Measure::Term => 1,
-                            Measure::Quit | Measure::Kill => 2,
-                            Measure::GiveUp => 3,
+                            LadderStep::Int => 0,
+                            LadderStep::Term => 1,
+                            LadderStep::Quit | LadderStep::Kill => 2,
+                            LadderStep::GiveUp => 3,
                         };
                         prop_assert!(last.is_some_and(|last| rank(last) < rank(measure)));
                         last = Some(measure);

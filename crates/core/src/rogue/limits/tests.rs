@@ -1,13 +1,13 @@
 //! Each rule by itself, at its edge; and which of two comes first.
 
 use super::*;
-use crate::label::{Label, Text};
+use crate::label::{Label, LabelText};
 use crate::line::{Generation, SlotNumber};
 
 const SECOND: Duration = Duration::from_secs(1);
 
-fn at(secs: u64) -> Moment {
-    Moment::from_since_boot(Duration::from_secs(1000 + secs))
+fn at(secs: u64) -> MonotonicTime {
+    MonotonicTime::from_since_boot(Duration::from_secs(1000 + secs))
 }
 
 fn entry(status: Status) -> Entry {
@@ -19,7 +19,7 @@ fn entry(status: Status) -> Entry {
         born: at(0),
         since: at(10),
         requests: 1,
-        label: Label::Text(Text::EMPTY),
+        label: Label::Text(LabelText::EMPTY),
         heartbeat: None,
         deadline: None,
         fault: None,
@@ -31,7 +31,7 @@ fn free() -> Limits {
 }
 
 fn judge(limits: &Limits, entry: &Entry, now: u64) -> Finding {
-    limits.judge(entry, None, 0, at(now), Moment::ZERO)
+    limits.judge(entry, None, 0, at(now), MonotonicTime::ZERO)
 }
 
 fn used(cpu: u64, cpu_of_request: u64, memory: u64) -> Usage {
@@ -56,7 +56,7 @@ fn who_serves_longer_than_it_may_is_late_and_nobody_else() {
         };
         for now in [10, 14, 15, 59, 60, 10_000] {
             let late = late_from.is_some_and(|from| now >= from);
-            let expected = if late { Finding::Rogue(Offence::Time) } else { Finding::Normal };
+            let expected = if late { Finding::Rogue(Violation::Time) } else { Finding::Normal };
             assert_eq!(judge(&limits, &entry(status), now), expected, "{status} at {now}");
         }
     }
@@ -68,8 +68,8 @@ fn a_request_is_let_alone_until_its_own_deadline_if_that_is_later() {
     for (deadline, late_from) in [(12, 15), (15, 15), (40, 40)] {
         let entry = Entry { deadline: Some(at(deadline)), ..entry(Status::Serving) };
         assert_eq!(judge(&limits, &entry, late_from - 1), Finding::Normal);
-        assert_eq!(judge(&limits, &entry, late_from), Finding::Rogue(Offence::Time));
-        let due = limits.next_due(&entry, 0, at(10), Moment::ZERO);
+        assert_eq!(judge(&limits, &entry, late_from), Finding::Rogue(Violation::Time));
+        let due = limits.next_due(&entry, 0, at(10), MonotonicTime::ZERO);
         assert_eq!(due, Some(at(late_from)));
     }
 }
@@ -79,7 +79,7 @@ fn a_heart_that_does_not_beat_is_found_idle_or_busy_and_from_birth_on() {
     let limits = Limits { heartbeat_timeout: Some(3 * SECOND), ..free() };
     for status in Status::ALL {
         let lives = !matches!(status, Status::Empty | Status::Forking);
-        let expected = if lives { Finding::Rogue(Offence::Hung) } else { Finding::Normal };
+        let expected = if lives { Finding::Rogue(Violation::Hung) } else { Finding::Normal };
         let beaten = Entry { heartbeat: Some(at(20)), ..entry(status) };
         assert_eq!(judge(&limits, &beaten, 22), Finding::Normal);
         assert_eq!(judge(&limits, &beaten, 23), expected, "{status}");
@@ -96,16 +96,16 @@ fn what_lasted_while_the_judge_slept_is_not_held_against_anybody() {
     let judge = |now, floor| limits.judge(&entry, None, 0, at(now), at(floor));
     assert_eq!(judge(100, 100), Finding::Normal);
     assert_eq!(judge(102, 100), Finding::Normal);
-    assert_eq!(judge(103, 100), Finding::Rogue(Offence::Hung));
+    assert_eq!(judge(103, 100), Finding::Rogue(Violation::Hung));
 }
 
 #[test]
 fn processor_time_is_limited_in_a_request_by_its_kind_and_in_a_life() {
     let limits = Limits { cpu: Some(SECOND), long_cpu: Some(2 * SECOND), ..free() };
     let judge = |limits: &Limits, status, usage| {
-        limits.judge(&entry(status), Some(&usage), 0, at(11), Moment::ZERO)
+        limits.judge(&entry(status), Some(&usage), 0, at(11), MonotonicTime::ZERO)
     };
-    let rogue = Finding::Rogue(Offence::Cpu);
+    let rogue = Finding::Rogue(Violation::Cpu);
     assert_eq!(judge(&limits, Status::Serving, used(99, 10, 0)), Finding::Normal);
     assert_eq!(judge(&limits, Status::Serving, used(99, 11, 0)), rogue);
     assert_eq!(judge(&limits, Status::Long, used(99, 20, 0)), Finding::Normal);
@@ -121,12 +121,12 @@ fn memory_past_the_soft_limit_recycles_and_past_the_hard_limit_kills() {
     let limits = Limits { soft_memory: Some(100), hard_memory: Some(200), ..free() };
     let judge = |memory| {
         let usage = used(0, 0, memory);
-        limits.judge(&entry(Status::Waiting), Some(&usage), 0, at(11), Moment::ZERO)
+        limits.judge(&entry(Status::Waiting), Some(&usage), 0, at(11), MonotonicTime::ZERO)
     };
     assert_eq!(judge(100), Finding::Normal);
-    assert_eq!(judge(101), Finding::Spent(Spent::Memory));
-    assert_eq!(judge(200), Finding::Spent(Spent::Memory));
-    assert_eq!(judge(201), Finding::Rogue(Offence::Memory));
+    assert_eq!(judge(101), Finding::Recycle(RecycleReason::Memory));
+    assert_eq!(judge(200), Finding::Recycle(RecycleReason::Memory));
+    assert_eq!(judge(201), Finding::Rogue(Violation::Memory));
 }
 
 #[test]
@@ -134,12 +134,12 @@ fn a_lifetime_is_over_at_its_end_and_shorter_by_the_jitter_at_most() {
     let limits = Limits { max_lifetime: Some(100 * SECOND), ..free() };
     let waiting = entry(Status::Waiting);
     assert_eq!(judge(&limits, &waiting, 99), Finding::Normal);
-    assert_eq!(judge(&limits, &waiting, 100), Finding::Spent(Spent::Lifetime));
+    assert_eq!(judge(&limits, &waiting, 100), Finding::Recycle(RecycleReason::Lifetime));
     assert_eq!(judge(&limits, &entry(Status::Leaving), 1000), Finding::Normal);
     let jitter = Jitter::of_percent(20).expect("a jitter");
     let limits = Limits { lifetime_jitter: jitter, ..limits };
     let ends: Vec<_> = (0..100)
-        .map(|birth| limits.next_due(&waiting, birth, at(0), Moment::ZERO).expect("an end"))
+        .map(|birth| limits.next_due(&waiting, birth, at(0), MonotonicTime::ZERO).expect("an end"))
         .collect();
     assert!(ends.iter().all(|end| (at(80)..=at(100)).contains(end)), "{ends:?}");
     let (first, last) = (ends.iter().min(), ends.iter().max());
@@ -157,8 +157,8 @@ fn whatever_is_worse_is_found_first_and_slowness_beside_it() {
     let findings = [
         (11, Finding::Normal, false),
         (12, Finding::Normal, true),
-        (14, Finding::Spent(Spent::Lifetime), true),
-        (15, Finding::Rogue(Offence::Time), true),
+        (14, Finding::Recycle(RecycleReason::Lifetime), true),
+        (15, Finding::Rogue(Violation::Time), true),
     ];
     for (now, finding, slow) in findings {
         assert_eq!(judge(&limits, &entry(Status::Serving), now), finding, "at {now}");
@@ -171,7 +171,8 @@ fn whatever_is_worse_is_found_first_and_slowness_beside_it() {
 fn memory_that_the_system_does_not_tell_is_within_all_limits() {
     let limits = Limits { soft_memory: Some(1), hard_memory: Some(2), ..free() };
     let usage = Usage { memory: None, ..used(0, 0, 0) };
-    let finding = limits.judge(&entry(Status::Waiting), Some(&usage), 0, at(11), Moment::ZERO);
+    let finding =
+        limits.judge(&entry(Status::Waiting), Some(&usage), 0, at(11), MonotonicTime::ZERO);
     assert_eq!(finding, Finding::Normal);
 }
 
@@ -188,9 +189,10 @@ fn a_look_is_due_within_the_shortest_of_all_times() {
 fn without_limits_nobody_does_wrong() {
     for status in Status::ALL {
         let usage = used(1_000_000, 1_000_000, u64::MAX);
-        let finding = free().judge(&entry(status), Some(&usage), 9, at(1_000_000), Moment::ZERO);
+        let finding =
+            free().judge(&entry(status), Some(&usage), 9, at(1_000_000), MonotonicTime::ZERO);
         assert_eq!(finding, Finding::Normal);
-        assert_eq!(free().next_due(&entry(status), 9, at(0), Moment::ZERO), None);
+        assert_eq!(free().next_due(&entry(status), 9, at(0), MonotonicTime::ZERO), None);
     }
     assert_eq!(free().shortest(), None);
 }

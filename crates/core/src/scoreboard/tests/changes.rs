@@ -80,8 +80,8 @@ fn no_change_is_lost_between_children_in_threads_and_a_parent_that_sleeps_on_a_b
     use std::sync::mpsc::{Sender, channel};
 
     struct Post(Sender<()>);
-    impl Bell for Post {
-        fn ring(&self) {
+    impl WakeParent for Post {
+        fn wake(&self) {
             // The parent has left when nobody listens.
             let _ = self.0.send(());
         }

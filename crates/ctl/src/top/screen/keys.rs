@@ -1,6 +1,6 @@
 //! What keys do to the screen.
 
-use daemon_core::Moment;
+use daemon_core::MonotonicTime;
 use ratatui::crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
 
 use super::{Deed, Means, Mode, Notice, Pace, Screen, Told, Wish};
@@ -8,7 +8,7 @@ use crate::top::columns::Column;
 
 impl Screen {
     /// A key was pressed.
-    pub(crate) fn on_key(&mut self, key: KeyEvent, now: Moment) -> Option<Wish> {
+    pub(crate) fn on_key(&mut self, key: KeyEvent, now: MonotonicTime) -> Option<Wish> {
         self.on_tick(now);
         // It was read, or is in the way.
         self.notice = None;

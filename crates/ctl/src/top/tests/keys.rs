@@ -123,7 +123,7 @@ fn the_order_of_each_column_is_that_of_its_cells() {
     press(&mut screen, "SSSSSSS");
     assert_eq!(screen.column, Column::Cause);
     let causes = screen.rows().into_iter().filter_map(|child| child.causes.first());
-    let causes: Vec<&str> = causes.map(daemon_core::Cause::kind).collect();
+    let causes: Vec<&str> = causes.map(daemon_core::ExitCause::kind).collect();
     assert_eq!(causes, ["exited", "exited", "killed", "out-of-memory", "rogue-cpu"]);
 }
 

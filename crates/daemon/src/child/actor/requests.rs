@@ -1,15 +1,15 @@
 //! What sessions ask of the daemon in their child.
 
 use actix::{Handler, MessageResult};
-use daemon_core::Manner;
-use daemon_nursery::now;
+use daemon_core::StopMode;
+use daemon_forkserver::now;
 use slog::debug;
 
 use super::super::desk::Next;
 use super::{ChildActor, Farewell};
 use crate::messages::{
-    DaemonAccept, Label, Peek, Shutdown, ShutdownBegun, ShutdownReason, Status, StatusError,
-    Subscribe, UpdateStatus, Updated,
+    DaemonAccept, GetStatus, Peek, SetLabel, Shutdown, ShutdownReason, ShutdownStarted,
+    StatusError, Subscribe, UpdateStatus, Updated,
 };
 use crate::sessions::Broadcast;
 
@@ -24,7 +24,7 @@ impl Handler<UpdateStatus> for ChildActor {
                 Ok(Updated::Leaving(ShutdownReason::Stopping))
             }
             // One that leaves still takes what waits in the listener's queue.
-            Ok(Next::Accept) if self.is_held() => Ok(Updated::Held),
+            Ok(Next::Accept) if self.is_held() => Ok(Updated::Paused),
             Ok(Next::Accept) => {
                 self.sessions.accept.tell(&DaemonAccept);
                 self.news.accept = Some(DaemonAccept);
@@ -46,10 +46,10 @@ impl Handler<UpdateStatus> for ChildActor {
     }
 }
 
-impl Handler<Label> for ChildActor {
+impl Handler<SetLabel> for ChildActor {
     type Result = ();
 
-    fn handle(&mut self, label: Label, _ctx: &mut Self::Context) {
+    fn handle(&mut self, label: SetLabel, _ctx: &mut Self::Context) {
         self.desk.borrow_mut().label(&label.0);
     }
 }
@@ -67,22 +67,22 @@ impl Handler<Shutdown> for ChildActor {
 
     fn handle(&mut self, Shutdown(manner): Shutdown, ctx: &mut Self::Context) -> Self::Result {
         let begun = match self.desk.borrow().leaving() {
-            None => ShutdownBegun::Now,
-            Some(_) => ShutdownBegun::Already,
+            None => ShutdownStarted::Now,
+            Some(_) => ShutdownStarted::Already,
         };
         match manner {
-            Manner::Orderly => self.dismiss(ShutdownReason::Retired, ctx),
-            Manner::AtOnce => self.end(0, ctx),
+            StopMode::Graceful => self.dismiss(ShutdownReason::Retired, ctx),
+            StopMode::Immediate => self.end(0, ctx),
         }
         MessageResult(begun)
     }
 }
 
-impl Handler<Status> for ChildActor {
-    type Result = MessageResult<Status>;
+impl Handler<GetStatus> for ChildActor {
+    type Result = MessageResult<GetStatus>;
 
     /// To look at all processes is the parent's: here it would keep a request waiting.
-    fn handle(&mut self, _status: Status, _ctx: &mut Self::Context) -> Self::Result {
+    fn handle(&mut self, _status: GetStatus, _ctx: &mut Self::Context) -> Self::Result {
         MessageResult(self.report())
     }
 }

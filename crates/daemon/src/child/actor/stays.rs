@@ -1,7 +1,7 @@
 //! What a child is asked to look at, what it waits for before it leaves, and what ends it at once.
 
 use actix::{Handler, Message};
-use daemon_nursery::{EXIT_PANIC, now};
+use daemon_forkserver::{EXIT_PANIC, now};
 use slog::error;
 
 use super::{ChildActor, Farewell};

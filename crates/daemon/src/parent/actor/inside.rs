@@ -1,7 +1,7 @@
 //! What can be seen of the daemon: its phase, its report, its peek.
 
 use daemon_core::Phase;
-use daemon_nursery::{Handover, now};
+use daemon_forkserver::{Transfer, now};
 
 use super::DaemonActor;
 use crate::control::Control;
@@ -10,18 +10,18 @@ use crate::parent::stop::Ending;
 use crate::peek;
 use crate::status::{Report, Reporter, View};
 
-impl<R: Handover + Send> DaemonActor<R> {
+impl<R: Transfer + Send> DaemonActor<R> {
     pub(in crate::parent) fn report(&self) -> Report {
-        let board = self.home.as_ref().map(|home| home.hands.nursery.board());
+        let board = self.home.as_ref().map(|home| home.hands.fork_server.board());
         let view = View {
             alias: self.life.alias.clone(),
             model: self.life.kind,
             reporter: Reporter::Parent,
             parent: self.life.parent,
-            nursery: self
+            fork_server: self
                 .home
                 .as_ref()
-                .map(|home| home.hands.nursery.pid().as_raw().unsigned_abs()),
+                .map(|home| home.hands.fork_server.pid().as_raw().unsigned_abs()),
             phase: self.phase(),
         };
         let now = now();
@@ -62,17 +62,19 @@ impl<R: Handover + Send> DaemonActor<R> {
                 census.busy(),
                 census.leaving()
             ));
-            lines.extend(home.household.registry().told_to_go(home.hands.nursery.board(), now()));
+            lines.extend(
+                home.household.registry().told_to_go(home.hands.fork_server.board(), now()),
+            );
             lines.push(format!("Requests that wait for a child: {}", home.household.waiting()));
             lines.push(format!(
                 "Door: {:?}, held: {:?}",
                 home.household.door(),
                 home.household.held()
             ));
-            lines.push(format!("Nursery: pid {}", home.hands.nursery.pid()));
+            lines.push(format!("Fork server: pid {}", home.hands.fork_server.pid()));
             lines.push(format!(
                 "Orders that wait for the link: {}",
-                home.hands.nursery.is_waiting_to_send()
+                home.hands.fork_server.is_waiting_to_send()
             ));
         }
         lines.push(match &self.timer {

@@ -1,8 +1,8 @@
 //! What the household has to tell, as broadcasts and log lines.
 
 use actix::Context;
-use daemon_core::{Cause, Spent, Swing};
-use daemon_nursery::Handover;
+use daemon_core::{AcceptChange, ExitCause, RecycleReason};
+use daemon_forkserver::Transfer;
 use slog::{debug, error, info, o, warn};
 
 use super::DaemonActor;
@@ -12,7 +12,7 @@ use crate::messages::{
 };
 use crate::parent::household::Notice;
 
-impl<R: Handover + Send> DaemonActor<R> {
+impl<R: Transfer + Send> DaemonActor<R> {
     /// Tells the phase, if it is another than was told last.
     pub(in crate::parent) fn tell_the_phase(&mut self, ctx: &mut Context<Self>) {
         let phase = DaemonPhase(self.phase());
@@ -26,12 +26,12 @@ impl<R: Handover + Send> DaemonActor<R> {
     pub(super) fn tell(&mut self, notice: Notice, ctx: &mut Context<Self>) {
         match notice {
             Notice::Up => self.up(),
-            Notice::Swing(Swing::Pause) => {
+            Notice::AcceptChange(AcceptChange::Pause) => {
                 debug!(self.log, "pausing");
                 self.news.pause = Some(DaemonPause);
                 self.sessions.pause.tell(&DaemonPause);
             }
-            Notice::Swing(Swing::Accept) => {
+            Notice::AcceptChange(AcceptChange::Resume) => {
                 debug!(self.log, "accepting again");
                 self.news.pause = None;
                 self.sessions.accept.tell(&DaemonAccept);
@@ -42,7 +42,7 @@ impl<R: Handover + Send> DaemonActor<R> {
             }
             Notice::Exited(exited) => {
                 if let Some(home) = &self.home {
-                    home.hands.nursery.scoreboard().departed(exited.child.slot, exited.cause);
+                    home.hands.fork_server.scoreboard().departed(exited.child.slot, exited.cause);
                 }
                 self.log_exit(&exited);
                 self.sessions.exited.tell(&exited);
@@ -64,7 +64,7 @@ impl<R: Handover + Send> DaemonActor<R> {
                 );
             }
             Notice::NotReady(why) => self.fail(DaemonError::NotReady(why), ctx),
-            Notice::Reloading(children) => {
+            Notice::ReloadStarted(children) => {
                 info!(self.log, "reloading: all children are replaced"; "children" => children);
                 self.sessions.reload.tell(&DaemonReload::Begun);
             }
@@ -76,12 +76,15 @@ impl<R: Handover + Send> DaemonActor<R> {
             Notice::Overdue(children) => {
                 warn!(self.log, "the grace period is over: {} children are killed", children);
             }
-            Notice::NurserySilent => {
-                error!(self.log, "the nursery does not answer: it is killed with all its children");
-                self.kill_the_nursery();
+            Notice::ForkServerSilent => {
+                error!(
+                    self.log,
+                    "the fork server does not answer: it is killed with all its children"
+                );
+                self.kill_the_fork_server();
             }
-            Notice::HangUpFailed(error) => {
-                error!(self.log, "the nursery's old log stays in use: {}", error);
+            Notice::ReopenLogsFailed(error) => {
+                error!(self.log, "the fork server's old log stays in use: {}", error);
             }
             Notice::AllGone => self.children_gone(ctx),
         }
@@ -95,7 +98,7 @@ impl<R: Handover + Send> DaemonActor<R> {
         );
         match exited.cause {
             // A leak is worth to be known of, though the child has left in order.
-            Cause::Recycled(Spent::Memory) => {
+            ExitCause::Recycled(RecycleReason::Memory) => {
                 info!(self.log, "child gone: {}", exited.cause; facts);
             }
             cause if cause.is_regular() => debug!(self.log, "child gone: {}", cause; facts),
@@ -112,7 +115,7 @@ impl<R: Handover + Send> DaemonActor<R> {
             Some(home) => info!(
                 self.log, "{} is up", self.life.alias;
                 "model" => self.life.kind.word(),
-                "nursery" => home.hands.nursery.pid().as_raw(),
+                "fork_server" => home.hands.fork_server.pid().as_raw(),
                 "children" => self.children(),
                 "max_children" => home.household.max_children()
             ),

@@ -1,23 +1,23 @@
-//! What wakes the parent: the link to the nursery, and the bell that children ring.
+//! What wakes the parent: the link to the fork server, and the bell that children ring.
 
 use actix::{AsyncContext, Context, StreamHandler};
-use daemon_nursery::Handover;
+use daemon_forkserver::Transfer;
 
 use super::DaemonActor;
-use crate::parent::hands::NurseryHands;
+use crate::parent::hands::ForkServerHands;
 use crate::parent::household::Household;
 
 /// What the parent was woken by.
 #[derive(Debug, Clone, Copy)]
 pub(super) enum Woken {
-    ByNursery,
+    ByForkServer,
     ByBell,
 }
 
-impl<R: Handover + Send> StreamHandler<Woken> for DaemonActor<R> {
+impl<R: Transfer + Send> StreamHandler<Woken> for DaemonActor<R> {
     fn handle(&mut self, woken: Woken, ctx: &mut Self::Context) {
         match woken {
-            Woken::ByNursery => self.heed_the_nursery(ctx),
+            Woken::ByForkServer => self.heed_the_fork_server(ctx),
             Woken::ByBell => self.heed_the_bell(ctx),
         }
     }
@@ -25,12 +25,12 @@ impl<R: Handover + Send> StreamHandler<Woken> for DaemonActor<R> {
     fn finished(&mut self, _ctx: &mut Self::Context) {}
 }
 
-impl<R: Handover + Send> DaemonActor<R> {
+impl<R: Transfer + Send> DaemonActor<R> {
     /// Takes in what children have reported, and listens for the bell again after a pause, so
     /// that the parent's wake-ups are bounded, whatever the load.
     fn heed_the_bell(&mut self, ctx: &mut Context<Self>) {
         let Some(home) = &mut self.home else { return };
-        home.hands.nursery.bell().hush();
+        home.hands.fork_server.bell().clear();
         match self.take_in_changes(ctx) {
             Changes::Some => self.heed_the_bell_later(ctx),
             Changes::None => self.arm_the_bell(ctx),
@@ -46,7 +46,7 @@ impl<R: Handover + Send> DaemonActor<R> {
         let Some(home) = self.home.as_ref().filter(|home| home.household.heeds_statuses()) else {
             return;
         };
-        match home.hands.nursery.scoreboard().arm() {
+        match home.hands.fork_server.scoreboard().arm() {
             daemon_core::Armed::Asleep => {}
             daemon_core::Armed::ChangesWaiting => self.heed_the_bell_later(ctx),
         }
@@ -63,15 +63,15 @@ impl<R: Handover + Send> DaemonActor<R> {
         taken_in.unwrap_or(Changes::None)
     }
 
-    /// Takes in what the nursery has reported, and what children have: what follows from the one
+    /// Takes in what the fork server has reported, and what children have: what follows from the one
     /// depends on the other.
-    fn heed_the_nursery(&mut self, ctx: &mut Context<Self>) {
+    fn heed_the_fork_server(&mut self, ctx: &mut Context<Self>) {
         self.with_home(ctx, |household, hands, now| {
             take_in(household, hands);
             let mut events = Vec::new();
             // What was reported before a loss counts, so the one is tried whatever the other says.
-            let flushed = hands.nursery.flush();
-            let collected = hands.nursery.collect(&mut events);
+            let flushed = hands.fork_server.flush();
+            let collected = hands.fork_server.collect(&mut events);
             for event in events {
                 household.report(event, hands, now);
             }
@@ -90,10 +90,10 @@ enum Changes {
 }
 
 /// Reads the lines of the scoreboard that have changed, and no others.
-fn take_in<R: Handover>(household: &mut Household<R>, hands: &NurseryHands<R>) -> Changes {
+fn take_in<R: Transfer>(household: &mut Household<R>, hands: &ForkServerHands<R>) -> Changes {
     let mut changes = Changes::None;
-    let board = hands.nursery.board();
-    hands.nursery.scoreboard().drain_changes(|slot| {
+    let board = hands.fork_server.board();
+    hands.fork_server.scoreboard().drain_changes(|slot| {
         changes = Changes::Some;
         household.changed(&board.read(slot));
     });

@@ -1,7 +1,7 @@
 //! What the babysitter's verdicts lead to, and what the operator asks of a single child.
 
-use daemon_core::{Dismissal, Measure, Moment, Offence, Spent};
-use daemon_nursery::ChildId;
+use daemon_core::{LadderStep, MonotonicTime, RecycleReason, StopReason, Violation};
+use daemon_forkserver::ChildId;
 use daemon_sys::process::Signal;
 
 use super::Household;
@@ -13,18 +13,18 @@ impl<R: 'static> Household<R> {
     pub(crate) fn discipline(
         &mut self,
         child: ChildId,
-        offence: Offence,
-        measure: Measure,
+        offence: Violation,
+        measure: LadderStep,
         hands: &mut impl Hands<R>,
-        now: Moment,
+        now: MonotonicTime,
     ) {
-        self.registry.dismiss(child, Dismissal::Rogue(offence));
+        self.registry.dismiss(child, StopReason::Rogue(offence));
         match measure {
-            Measure::Int => hands.signal(child, Signal::Int),
-            Measure::Term => hands.signal(child, Signal::Term),
-            Measure::Quit => hands.signal(child, Signal::Quit),
-            Measure::Kill => hands.signal(child, Signal::Kill),
-            Measure::GiveUp => self.registry.give_up(child),
+            LadderStep::Int => hands.signal(child, Signal::Int),
+            LadderStep::Term => hands.signal(child, Signal::Term),
+            LadderStep::Quit => hands.signal(child, Signal::Quit),
+            LadderStep::Kill => hands.signal(child, Signal::Kill),
+            LadderStep::GiveUp => self.registry.give_up(child),
         }
         self.settle(hands, now);
     }
@@ -33,11 +33,11 @@ impl<R: 'static> Household<R> {
     pub(crate) fn recycle(
         &mut self,
         child: ChildId,
-        spent: Spent,
+        spent: RecycleReason,
         hands: &mut impl Hands<R>,
-        now: Moment,
+        now: MonotonicTime,
     ) {
-        self.send_away(child, Dismissal::Recycled(spent), hands);
+        self.send_away(child, StopReason::Recycled(spent), hands);
         self.settle(hands, now);
     }
 }

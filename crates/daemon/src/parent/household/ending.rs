@@ -1,7 +1,7 @@
 //! How a household ends: TERM, the grace, KILL; and what was accepted before still gets its child.
 
-use daemon_core::{Dismissal, Manner, Moment, Phase};
-use daemon_nursery::ChildId;
+use daemon_core::{MonotonicTime, Phase, StopMode, StopReason};
+use daemon_forkserver::ChildId;
 use daemon_sys::process::Signal;
 
 use super::{Ending, Household, LAST_GRACE, Notice, SILENCE_MAX, Strategy};
@@ -11,46 +11,46 @@ use crate::told::Told;
 
 impl<R: 'static> Household<R> {
     /// Sessions have answered to the shutdown: no request comes any more.
-    pub(crate) fn drained(&mut self, hands: &mut impl Hands<R>, now: Moment) {
+    pub(crate) fn drained(&mut self, hands: &mut impl Hands<R>, now: MonotonicTime) {
         self.drained = Drained::Yes;
         self.settle(hands, now);
     }
 
     /// The end begins, or is hurried.
-    pub(crate) fn stop(&mut self, manner: Manner, hands: &mut impl Hands<R>, now: Moment) {
+    pub(crate) fn stop(&mut self, manner: StopMode, hands: &mut impl Hands<R>, now: MonotonicTime) {
         self.phase = Phase::Stopping;
         match manner {
-            Manner::Orderly => {
-                self.registry.dismiss_all(Dismissal::Stopping);
+            StopMode::Graceful => {
+                self.registry.dismiss_all(StopReason::Stopping);
                 hands.signal_all(Signal::Term);
                 self.ending = Ending::Grace(now + self.grace);
             }
-            Manner::AtOnce => {
+            StopMode::Immediate => {
                 if let Strategy::PostFork(reception) = &mut self.strategy {
                     reception.clear();
                 }
                 self.drained = Drained::Yes;
-                self.registry.dismiss_all(Dismissal::AtOnce);
+                self.registry.dismiss_all(StopReason::StoppedNow);
                 hands.signal_all(Signal::Quit);
                 self.ending = Ending::Grace(now + LAST_GRACE);
             }
         }
         if let Strategy::PreFork { .. } = self.strategy {
-            self.let_go(hands);
+            self.release(hands);
         }
         self.settle(hands, now);
     }
 
-    /// No more child is needed, nor the nursery's copy of any listener.
-    pub(super) fn let_go(&mut self, hands: &mut impl Hands<R>) {
-        if self.nursery_told == Told::No {
-            self.nursery_told = Told::Yes;
-            hands.let_go();
+    /// No more child is needed, nor the fork server's copy of any listener.
+    pub(super) fn release(&mut self, hands: &mut impl Hands<R>) {
+        if self.fork_server_told == Told::No {
+            self.fork_server_told = Told::Yes;
+            hands.release();
         }
     }
 
     /// Requests that were accepted before the end began still get their child.
-    pub(super) fn staff_the_last(&mut self, hands: &mut impl Hands<R>, now: Moment) {
+    pub(super) fn staff_the_last(&mut self, hands: &mut impl Hands<R>, now: MonotonicTime) {
         if let Strategy::PreFork { .. } = self.strategy {
             return;
         }
@@ -59,12 +59,12 @@ impl<R: 'static> Household<R> {
         {
             reception.clear();
         }
-        match self.backoff.forbidden_until(now) {
+        match self.backoff.blocked_until(now) {
             Some(until) if self.waiting() > 0 => self.retry = Some(until),
             Some(_) | None => {
                 self.serve_the_waiting(hands, now);
                 if self.is_served() && self.drained == Drained::Yes {
-                    self.let_go(hands);
+                    self.release(hands);
                 }
             }
         }
@@ -78,7 +78,7 @@ impl<R: 'static> Household<R> {
         }
     }
 
-    pub(super) fn finish(&mut self, hands: &mut impl Hands<R>, now: Moment) {
+    pub(super) fn finish(&mut self, hands: &mut impl Hands<R>, now: MonotonicTime) {
         let children = self.registry.census().children();
         if children == 0 && self.waiting() == 0 && self.drained == Drained::Yes {
             if !matches!(self.ending, Ending::Over) {
@@ -100,14 +100,14 @@ impl<R: 'static> Household<R> {
                 self.finish(hands, now);
             }
             Ending::Killed(time) if now >= time => {
-                self.notices.push(Notice::NurserySilent);
+                self.notices.push(Notice::ForkServerSilent);
                 self.ending = Ending::Silent;
             }
             Ending::Grace(_) | Ending::Killed(_) | Ending::Not | Ending::Silent | Ending::Over => {}
         }
     }
 
-    /// The nursery is lost: nothing can be forked any more, and what waits goes back.
+    /// The fork server is lost: nothing can be forked any more, and what waits goes back.
     pub(crate) fn bereave(&mut self, unborn: Vec<(ChildId, R)>, why: &str) {
         self.phase = Phase::Stopped;
         self.ending = Ending::Over;

@@ -1,7 +1,7 @@
-//! What the nursery and the children report: births, deaths, statuses.
+//! What the fork server and the children report: births, deaths, statuses.
 
-use daemon_core::{BackoffRules, Cause, Death, Entry, Exit, Moment, Phase};
-use daemon_nursery::{ChildId, Event};
+use daemon_core::{BackoffRules, Death, Entry, Exit, ExitCause, MonotonicTime, Phase};
+use daemon_forkserver::{ChildId, Event};
 use daemon_sys::process::Pid;
 
 use super::{Household, Notice, Strategy};
@@ -15,8 +15,13 @@ const KILL: i32 = 9;
 const BOOT_DEATHS_MAX: u32 = 5;
 
 impl<R: 'static> Household<R> {
-    /// The nursery has reported.
-    pub(crate) fn report(&mut self, event: Event<R>, hands: &mut impl Hands<R>, now: Moment) {
+    /// The fork server has reported.
+    pub(crate) fn report(
+        &mut self,
+        event: Event<R>,
+        hands: &mut impl Hands<R>,
+        now: MonotonicTime,
+    ) {
         match event {
             Event::Born { child, pid } => {
                 self.counters.forks += 1;
@@ -41,7 +46,7 @@ impl<R: 'static> Household<R> {
             Event::Gone { child, pid, exit, last } => {
                 self.gone(child, pid, exit, &last, hands, now);
             }
-            Event::HangUpFailed { error } => self.notices.push(Notice::HangUpFailed(error)),
+            Event::ReopenLogsFailed { error } => self.notices.push(Notice::ReopenLogsFailed(error)),
         }
     }
 
@@ -52,28 +57,28 @@ impl<R: 'static> Household<R> {
         exit: daemon_core::Exit,
         last: &Entry,
         hands: &mut impl Hands<R>,
-        now: Moment,
+        now: MonotonicTime,
     ) {
         let Some((mut exited, age)) = self.registry.gone(child, pid, exit, last, now) else {
             return;
         };
         // The kernel kills by the same signal as anybody.
-        if let Cause::Killed { signal: KILL, .. }
-        | Cause::FailedToBoot(Exit::Signal { number: KILL, .. }) = exited.cause
+        if let ExitCause::Killed { signal: KILL, .. }
+        | ExitCause::FailedToBoot(Exit::Signal { number: KILL, .. }) = exited.cause
             && hands.memory() == Memory::HasRunOut
         {
-            exited.cause = Cause::OutOfMemory;
+            exited.cause = ExitCause::OutOfMemory;
         }
         let death = match age {
             Age::BeforeReady => {
                 self.boot_deaths += 1;
                 Death::BeforeReady
             }
-            Age::Unused(lived) if lived < BackoffRules::default().young => Death::Young,
-            Age::Unused(_) => Death::Grown,
+            Age::Unused(lived) if lived < BackoffRules::default().young => Death::Early,
+            Age::Unused(_) => Death::Late,
             Age::Served => {
                 self.backoff.thrived();
-                Death::Grown
+                Death::Late
             }
         };
         self.backoff.died(death, now);

@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use daemon_core::Swing;
-use daemon_nursery::ChildId;
+use daemon_core::AcceptChange;
+use daemon_forkserver::ChildId;
 use daemon_sys::process::Pid;
 
 use crate::messages::ChildExited;
@@ -14,7 +14,7 @@ pub(crate) enum Notice {
     /// The initial children are up.
     Up,
     /// A broadcast of the door.
-    Swing(Swing),
+    AcceptChange(AcceptChange),
     /// A child lives.
     Born(ChildId, Pid),
     /// A child is gone.
@@ -36,12 +36,12 @@ pub(crate) enum Notice {
     NotReady(String),
     /// The grace period is over for so many children.
     Overdue(u32),
-    /// The nursery does not do what it is told.
-    NurserySilent,
-    /// The nursery could not reopen its log.
-    HangUpFailed(String),
+    /// The fork server does not do what it is told.
+    ForkServerSilent,
+    /// The fork server could not reopen its log.
+    ReopenLogsFailed(String),
     /// So many children, all that there are, are to be replaced.
-    Reloading(u32),
+    ReloadStarted(u32),
     /// All children of before the reload are gone or going.
     Reloaded,
     /// All children are gone, and no more will come.

@@ -1,11 +1,11 @@
 //! What the operator orders: one child gone, the whole daemon held.
 
-use daemon_core::{Dismissal, Hold, Moment, Phase, Swing};
-use daemon_nursery::ChildId;
+use daemon_core::{AcceptChange, MonotonicTime, OperatorPause, Phase, StopReason};
+use daemon_forkserver::ChildId;
 use daemon_sys::process::{Pid, Signal};
 
 use super::{Household, Notice, Strategy};
-use crate::messages::{Held, Refusal};
+use crate::messages::{PauseOutcome, Refusal};
 use crate::parent::hands::Hands;
 
 impl<R: 'static> Household<R> {
@@ -14,11 +14,11 @@ impl<R: 'static> Household<R> {
         &mut self,
         pid: Pid,
         hands: &mut impl Hands<R>,
-        now: Moment,
+        now: MonotonicTime,
     ) -> Result<ChildId, Refusal> {
         self.changeable()?;
         let child = self.child(pid)?;
-        self.send_away(child, Dismissal::Retired, hands);
+        self.send_away(child, StopReason::Retired, hands);
         self.settle(hands, now);
         Ok(child)
     }
@@ -28,18 +28,18 @@ impl<R: 'static> Household<R> {
         &mut self,
         pid: Pid,
         hands: &mut impl Hands<R>,
-        now: Moment,
+        now: MonotonicTime,
     ) -> Result<ChildId, Refusal> {
-        self.condemn_one(pid, Dismissal::Killed, hands, now)
+        self.condemn_one(pid, StopReason::Killed, hands, now)
     }
 
     /// Kills a child for this reason, which is told of it when it is gone.
     pub(crate) fn condemn_one(
         &mut self,
         pid: Pid,
-        why: Dismissal,
+        why: StopReason,
         hands: &mut impl Hands<R>,
-        now: Moment,
+        now: MonotonicTime,
     ) -> Result<ChildId, Refusal> {
         let child = self.child(pid)?;
         self.registry.condemn(child, why);
@@ -56,13 +56,13 @@ impl<R: 'static> Household<R> {
     /// it must have been written before, and are told to look.
     pub(crate) fn hold(
         &mut self,
-        hold: Hold,
+        hold: OperatorPause,
         hands: &mut impl Hands<R>,
-        now: Moment,
-    ) -> Result<Held, Refusal> {
+        now: MonotonicTime,
+    ) -> Result<PauseOutcome, Refusal> {
         self.changeable()?;
         if self.hold == hold {
-            return Ok(Held::Already);
+            return Ok(PauseOutcome::Already);
         }
         self.hold = hold;
         match &mut self.strategy {
@@ -70,22 +70,22 @@ impl<R: 'static> Household<R> {
             Strategy::PreFork { .. } => {
                 hands.signal_all(Signal::Cont);
                 let swing = match hold {
-                    Hold::Yes => Swing::Pause,
-                    Hold::No => Swing::Accept,
+                    OperatorPause::On => AcceptChange::Pause,
+                    OperatorPause::Off => AcceptChange::Resume,
                 };
-                self.counters.pauses += u64::from(swing == Swing::Pause);
-                self.notices.push(Notice::Swing(swing));
+                self.counters.pauses += u64::from(swing == AcceptChange::Pause);
+                self.notices.push(Notice::AcceptChange(swing));
             }
         }
         self.settle(hands, now);
-        Ok(Held::Now)
+        Ok(PauseOutcome::Now)
     }
 
     /// Whether the operator holds the daemon. One that stops takes what waits, and is held no more.
-    pub(crate) fn held(&self) -> Hold {
+    pub(crate) fn held(&self) -> OperatorPause {
         match self.phase {
             Phase::Starting | Phase::Running => self.hold,
-            Phase::Stopping | Phase::Stopped => Hold::No,
+            Phase::Stopping | Phase::Stopped => OperatorPause::Off,
         }
     }
 }

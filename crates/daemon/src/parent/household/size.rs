@@ -1,9 +1,9 @@
 //! How many children there shall be, and of which vintage: what changes it from outside.
 
-use daemon_core::Moment;
+use daemon_core::MonotonicTime;
 
 use super::{Household, Notice, Strategy};
-use crate::messages::{Refusal, Reloading, Resize, Resized};
+use crate::messages::{Refusal, ReloadStarted, Resize, Resized};
 use crate::parent::hands::Hands;
 use crate::parent::resize;
 use crate::parent::sizing::Sizing;
@@ -11,7 +11,7 @@ use crate::parent::sizing::Sizing;
 impl<R: 'static> Household<R> {
     /// So many pieces of work have nobody to do them. A pool that is not sized by demand does not
     /// care.
-    pub(crate) fn demand(&mut self, wanted: u32, hands: &mut impl Hands<R>, now: Moment) {
+    pub(crate) fn demand(&mut self, wanted: u32, hands: &mut impl Hands<R>, now: MonotonicTime) {
         if let Strategy::PreFork { sizing: Sizing::Demand { waiting, .. }, .. } = &mut self.strategy
         {
             *waiting = wanted;
@@ -23,17 +23,17 @@ impl<R: 'static> Household<R> {
     pub(crate) fn reload(
         &mut self,
         hands: &mut impl Hands<R>,
-        now: Moment,
-    ) -> Result<Reloading, Refusal> {
+        now: MonotonicTime,
+    ) -> Result<ReloadStarted, Refusal> {
         self.changeable()?;
         if let Strategy::PostFork(_) = self.strategy {
             return Err(Refusal::NoPool { act: "reload" });
         }
         let children = self.registry.census().children() - self.registry.census().leaving();
         self.reloaded.begin(children);
-        self.notices.push(Notice::Reloading(children));
+        self.notices.push(Notice::ReloadStarted(children));
         self.settle(hands, now);
-        Ok(Reloading { children })
+        Ok(ReloadStarted { children })
     }
 
     /// Changes the number of children.
@@ -41,7 +41,7 @@ impl<R: 'static> Household<R> {
         &mut self,
         resize: Resize,
         hands: &mut impl Hands<R>,
-        now: Moment,
+        now: MonotonicTime,
     ) -> Result<Resized, Refusal> {
         self.changeable()?;
         let resized = match &mut self.strategy {

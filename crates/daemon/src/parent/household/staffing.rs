@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use daemon_core::{Dismissal, Moment, Phase, PoolVerdict};
-use daemon_nursery::ChildId;
+use daemon_core::{MonotonicTime, Phase, PoolDecision, StopReason};
+use daemon_forkserver::ChildId;
 use daemon_sys::process::Signal;
 
 use super::{Household, Notice, Strategy};
@@ -15,8 +15,8 @@ use crate::parent::sizing::Sizing;
 use crate::told::Told;
 
 impl<R: 'static> Household<R> {
-    pub(super) fn staff(&mut self, hands: &mut impl Hands<R>, now: Moment) {
-        if let Some(until) = self.backoff.forbidden_until(now) {
+    pub(super) fn staff(&mut self, hands: &mut impl Hands<R>, now: MonotonicTime) {
+        if let Some(until) = self.backoff.blocked_until(now) {
             if until > self.delay_told {
                 self.delay_told = until;
                 self.notices.push(Notice::Delayed(until.saturating_since(now)));
@@ -29,9 +29,9 @@ impl<R: 'static> Household<R> {
             Strategy::PreFork { sizing, endowment } => {
                 let endowment = endowment.clone();
                 let verdict = sizing.decide(self.registry.census(), now);
-                let PoolVerdict { fork, retire, look_again } = verdict;
+                let PoolDecision { fork, retire, recheck_at } = verdict;
                 let (most, least) = (sizing.max_children(), sizing.least_idle());
-                self.look_again = look_again;
+                self.recheck_at = recheck_at;
                 let census = self.registry.census();
                 let starting = census.starting();
                 // A pool that starts is owed its first children, also those that failed to come.
@@ -55,7 +55,7 @@ impl<R: 'static> Household<R> {
         children: u32,
         endowment: &Endowment<R>,
         hands: &mut impl Hands<R>,
-        now: Moment,
+        now: MonotonicTime,
     ) -> u32 {
         for ordered in 0..children {
             let request = match endowment.endow() {
@@ -64,7 +64,7 @@ impl<R: 'static> Household<R> {
                     let why = format!("cannot make what a child is born with: {error}");
                     self.notices.push(Notice::ForkFailed(why));
                     self.backoff.fork_failed(now);
-                    self.retry = self.backoff.forbidden_until(now);
+                    self.retry = self.backoff.blocked_until(now);
                     return ordered;
                 }
             };
@@ -87,12 +87,12 @@ impl<R: 'static> Household<R> {
             return;
         }
         for child in self.registry.longest_idle(hands.board()).into_iter().take(children as usize) {
-            self.send_away(child, Dismissal::Retired, hands);
+            self.send_away(child, StopReason::Retired, hands);
         }
     }
 
     /// Has a child leave after the request in hand; from now on it counts as leaving.
-    pub(super) fn send_away(&mut self, child: ChildId, why: Dismissal, hands: &mut impl Hands<R>) {
+    pub(super) fn send_away(&mut self, child: ChildId, why: StopReason, hands: &mut impl Hands<R>) {
         self.registry.dismiss(child, why);
         hands.signal(child, Signal::Term);
     }
@@ -103,7 +103,7 @@ impl<R: 'static> Household<R> {
         endowment: &Endowment<R>,
         most: u32,
         hands: &mut impl Hands<R>,
-        now: Moment,
+        now: MonotonicTime,
     ) {
         loop {
             match self.reloaded.step(&self.registry, most) {
@@ -117,7 +117,7 @@ impl<R: 'static> Household<R> {
                 }
                 Step::Retire(children) => {
                     for child in children {
-                        self.send_away(child, Dismissal::Retired, hands);
+                        self.send_away(child, StopReason::Retired, hands);
                     }
                 }
                 Step::Done => {
@@ -130,7 +130,7 @@ impl<R: 'static> Household<R> {
     }
 
     /// Tells that the pool is as large as may be, and too small.
-    pub(super) fn tell_the_cap(&mut self, most: u32, least: u32, now: Moment) {
+    pub(super) fn tell_the_cap(&mut self, most: u32, least: u32, now: MonotonicTime) {
         let census = self.registry.census();
         let spare = census.idle() + census.starting();
         let short = census.children() >= most && spare < least;
@@ -158,14 +158,14 @@ impl<R: 'static> Household<R> {
         most: u32,
         spare: u32,
         min_spare: u32,
-        now: Moment,
+        now: MonotonicTime,
     ) {
         if self.full.is_news(now) {
             self.notices.push(Notice::AtTheCap { most, spare, min_spare });
         }
     }
 
-    pub(super) fn serve_the_waiting(&mut self, hands: &mut impl Hands<R>, now: Moment) {
+    pub(super) fn serve_the_waiting(&mut self, hands: &mut impl Hands<R>, now: MonotonicTime) {
         let Strategy::PostFork(reception) = &mut self.strategy else {
             return;
         };
@@ -195,7 +195,7 @@ impl<R: 'static> Household<R> {
     }
 
     /// Goes from Starting to Running once the initial children are up.
-    pub(super) fn come_up(&mut self, now: Moment) {
+    pub(super) fn come_up(&mut self, now: MonotonicTime) {
         if self.phase != Phase::Starting {
             return;
         }

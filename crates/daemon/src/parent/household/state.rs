@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use daemon_core::{Door, Hold, Moment, Phase};
+use daemon_core::{AcceptState, MonotonicTime, OperatorPause, Phase};
 
 use super::{Ending, Household, Strategy};
 use crate::parent::registry::Registry;
@@ -31,10 +31,10 @@ impl<R: 'static> Household<R> {
     }
 
     /// The door. A pool's is shut when the operator holds it.
-    pub(crate) fn door(&self) -> Door {
+    pub(crate) fn door(&self) -> AcceptState {
         match (&self.strategy, self.hold) {
-            (Strategy::PreFork { .. }, Hold::No) => Door::Open,
-            (Strategy::PreFork { .. }, Hold::Yes) => Door::Shut,
+            (Strategy::PreFork { .. }, OperatorPause::Off) => AcceptState::Accepting,
+            (Strategy::PreFork { .. }, OperatorPause::On) => AcceptState::Paused,
             (Strategy::PostFork(reception), _) => reception.door(),
         }
     }
@@ -57,13 +57,13 @@ impl<R: 'static> Household<R> {
     }
 
     /// When something is due that no event announces.
-    pub(crate) fn next_wake(&self) -> Option<Moment> {
+    pub(crate) fn next_wake(&self) -> Option<MonotonicTime> {
         let ending = match self.ending {
             Ending::Grace(time) | Ending::Killed(time) => Some(time),
             Ending::Not | Ending::Silent | Ending::Over => None,
         };
         let boot = (self.phase == Phase::Starting).then_some(self.boot_deadline);
-        [ending, boot, self.look_again, self.retry].into_iter().flatten().min()
+        [ending, boot, self.recheck_at, self.retry].into_iter().flatten().min()
     }
 
     /// Whether a change of a child's status can change anything here: the size of a pool depends

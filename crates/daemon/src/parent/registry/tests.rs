@@ -1,17 +1,17 @@
 //! What is known of a child from its order to its end, and how early it is said to have died.
 
-use daemon_core::{Bell, Generation, Line, Scoreboard, Seat, SlotNumber, lines_for};
+use daemon_core::{Generation, Line, Scoreboard, Seat, SlotNumber, WakeParent, lines_for};
 
 use super::*;
 
 struct Silent;
 
-impl Bell for Silent {
-    fn ring(&self) {}
+impl WakeParent for Silent {
+    fn wake(&self) {}
 }
 
-fn at(millis: u64) -> Moment {
-    Moment::from_since_boot(Duration::from_millis(1_000_000 + millis))
+fn at(millis: u64) -> MonotonicTime {
+    MonotonicTime::from_since_boot(Duration::from_millis(1_000_000 + millis))
 }
 
 /// A child that was ordered at 0, on a scoreboard of its own.
@@ -22,13 +22,13 @@ fn ordered() -> (Scoreboard, Registry, ChildId) {
     let slot = SlotNumber::new(0);
     let generation = scoreboard.order(slot, at(0)).unwrap();
     let child = ChildId { slot, generation };
-    let mut registry = Registry::new(1, Calling::Pool);
+    let mut registry = Registry::new(1, ChildKind::Pool);
     registry.ordered(child, 0, at(0));
     (scoreboard, registry, child)
 }
 
 /// A child that was ordered at 0, did this on its line, was dismissed if so, and ended at 300.
-fn ends(does: &[Status], told: Option<Dismissal>, exit: Exit) -> (ChildExited, Age) {
+fn ends(does: &[Status], told: Option<StopReason>, exit: Exit) -> (ChildExited, Age) {
     let (scoreboard, mut registry, child) = ordered();
     let ChildId { slot, generation } = child;
     let pid = Pid::from_raw(7).unwrap();
@@ -55,15 +55,15 @@ const CRASH: Exit = Exit::Signal { number: 11, core: false };
 fn how_early_a_child_died_is_said_by_what_it_had_done() {
     use Status::{Fresh, Leaving, Serving, Waiting};
     let unused = Age::Unused(Duration::from_millis(300));
-    let table: [(&[Status], Option<Dismissal>, Exit, Age); 8] = [
+    let table: [(&[Status], Option<StopReason>, Exit, Age); 8] = [
         (&[], None, CRASH, Age::BeforeReady),
         (&[], None, Exit::Code(0), Age::BeforeReady),
         (&[Fresh], None, CRASH, unused),
         (&[Fresh, Serving], None, CRASH, Age::Served),
         (&[Fresh, Serving, Waiting], None, CRASH, Age::Served),
         (&[Fresh, Serving, Leaving], None, Exit::Code(0), Age::Served),
-        (&[Fresh], Some(Dismissal::Retired), Exit::Code(0), Age::Served),
-        (&[], Some(Dismissal::Stopping), Exit::Code(0), Age::Served),
+        (&[Fresh], Some(StopReason::Retired), Exit::Code(0), Age::Served),
+        (&[], Some(StopReason::Stopping), Exit::Code(0), Age::Served),
     ];
     for (does, told, exit, age) in table {
         assert_eq!(ends(does, told, exit).1, age, "{does:?} {told:?} {exit:?}");
@@ -75,26 +75,26 @@ fn an_end_is_told_with_its_cause_its_requests_and_its_length() {
     use Status::{Fresh, Serving, Waiting};
     let (exited, _age) = ends(&[Fresh, Serving, Waiting, Serving], None, CRASH);
     assert_eq!((exited.requests, exited.lived), (2, Duration::from_millis(300)));
-    let killed = Cause::Killed { signal: 11, core: false };
+    let killed = ExitCause::Killed { signal: 11, core: false };
     assert_eq!(exited.cause, killed);
-    let (exited, _age) = ends(&[Fresh], Some(Dismissal::Retired), Exit::Code(0));
-    assert_eq!(exited.cause, Cause::Retired);
+    let (exited, _age) = ends(&[Fresh], Some(StopReason::Retired), Exit::Code(0));
+    assert_eq!(exited.cause, ExitCause::Retired);
 }
 
 #[test]
 fn a_stronger_word_to_all_replaces_an_earlier_one_to_one() {
-    let mut registry = Registry::new(2, Calling::Pool);
+    let mut registry = Registry::new(2, ChildKind::Pool);
     let child = |slot: u32| ChildId { slot: SlotNumber::new(slot), generation: Generation::new(1) };
     registry.ordered(child(0), 0, at(0));
     registry.ordered(child(1), 0, at(0));
-    registry.dismiss(child(0), Dismissal::Retired);
-    registry.dismiss(child(0), Dismissal::Recycled(daemon_core::Spent::Memory));
+    registry.dismiss(child(0), StopReason::Retired);
+    registry.dismiss(child(0), StopReason::Recycled(daemon_core::RecycleReason::Memory));
     let told = |registry: &Registry| -> Vec<_> {
         registry.records().map(|record| record.dismissed).collect()
     };
-    assert_eq!(told(&registry), [Some(Dismissal::Retired), None]);
-    registry.dismiss_all(Dismissal::AtOnce);
-    assert_eq!(told(&registry), [Some(Dismissal::AtOnce); 2]);
+    assert_eq!(told(&registry), [Some(StopReason::Retired), None]);
+    registry.dismiss_all(StopReason::StoppedNow);
+    assert_eq!(told(&registry), [Some(StopReason::StoppedNow); 2]);
     assert_eq!(registry.census().leaving(), 2);
     registry.unmade(child(1));
     assert_eq!(registry.census().children(), 1);
@@ -102,13 +102,13 @@ fn a_stronger_word_to_all_replaces_an_earlier_one_to_one() {
 
 #[test]
 fn word_of_another_owner_of_the_slot_changes_nothing() {
-    let mut registry = Registry::new(1, Calling::Pool);
+    let mut registry = Registry::new(1, ChildKind::Pool);
     let child = |generation: u32| ChildId {
         slot: SlotNumber::new(0),
         generation: Generation::new(generation),
     };
     registry.ordered(child(2), 0, at(0));
-    registry.dismiss(child(1), Dismissal::Retired);
+    registry.dismiss(child(1), StopReason::Retired);
     registry.born(child(1), Pid::from_raw(7).unwrap());
     registry.unmade(child(1));
     let record = registry.records().next().unwrap();
@@ -118,7 +118,7 @@ fn word_of_another_owner_of_the_slot_changes_nothing() {
 }
 
 #[test]
-fn a_child_that_is_ready_is_known_by_its_pid_before_the_nursery_has_told_of_its_birth() {
+fn a_child_that_is_ready_is_known_by_its_pid_before_the_fork_server_has_told_of_its_birth() {
     let (scoreboard, mut registry, child) = ordered();
     let ChildId { slot, generation } = child;
     let seat = Seat::take(scoreboard.board(), slot, generation, 7, at(1), Silent).unwrap();

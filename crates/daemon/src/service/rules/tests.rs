@@ -4,15 +4,19 @@ use std::time::Duration;
 use super::*;
 use crate::status::{ChildReport, Counters, Reporter};
 
-const CALM: Known =
-    Known { phase: Phase::Running, hold: Hold::No, renewal: Renewal::None, end: End::NotYet };
+const CALM: Known = Known {
+    phase: Phase::Running,
+    hold: OperatorPause::Off,
+    renewal: Renewal::None,
+    end: End::NotYet,
+};
 
 #[test]
 fn a_call_leads_to_what_the_table_says() {
     use super::Order::{Pause, Renew, Resume, Stop};
     use Step::{Answer, Order, Wait};
     let starting = Known { phase: Phase::Starting, ..CALM };
-    let held = Known { hold: Hold::Yes, ..CALM };
+    let held = Known { hold: OperatorPause::On, ..CALM };
     let begun = Known { renewal: Renewal::Begun, ..CALM };
     let replacing = Known { renewal: Renewal::Replacing, ..CALM };
     let renewed = Known { renewal: Renewal::Done, ..CALM };
@@ -57,7 +61,7 @@ fn a_call_leads_to_what_the_table_says() {
 fn a_service_is_led_where_the_daemon_has_gone() {
     for stage in Stage::ALL {
         for phase in Phase::ALL {
-            for hold in [Hold::No, Hold::Yes] {
+            for hold in [OperatorPause::Off, OperatorPause::On] {
                 for renewal in [Renewal::None, Renewal::Begun, Renewal::Replacing, Renewal::Done] {
                     let known = Known { phase, hold, renewal, end: End::NotYet };
                     let led = known.lead(stage);
@@ -72,7 +76,7 @@ fn a_service_is_led_where_the_daemon_has_gone() {
                     }
                     let settled = matches!(
                         (stage, hold),
-                        (Stage::Running, Hold::No) | (Stage::Paused, Hold::Yes)
+                        (Stage::Running, OperatorPause::Off) | (Stage::Paused, OperatorPause::On)
                     );
                     if settled && phase == Phase::Running && renewal == Renewal::None {
                         assert_eq!(led, None);
@@ -81,7 +85,7 @@ fn a_service_is_led_where_the_daemon_has_gone() {
             }
         }
     }
-    let held = Known { hold: Hold::Yes, ..CALM };
+    let held = Known { hold: OperatorPause::On, ..CALM };
     assert_eq!(held.lead(Stage::Running), Some(Control::Pause));
     assert_eq!(CALM.lead(Stage::Paused), Some(Control::Continue));
     let reloading = Known { renewal: Renewal::Replacing, ..CALM };
@@ -111,7 +115,7 @@ fn report(model: Kind, letters: &str) -> Report {
         model,
         reporter: Reporter::Parent,
         parent: 1,
-        nursery: None,
+        fork_server: None,
         phase: Phase::Running,
         door: None,
         up: Duration::ZERO,

@@ -2,7 +2,7 @@
 
 use proptest::prelude::*;
 
-use daemon_core::Manner;
+use daemon_core::StopMode;
 
 use super::super::*;
 use super::stage::{Answered, SLOTS, Stage};
@@ -27,7 +27,7 @@ enum Event {
         terminate: Option<bool>,
     },
     Later(u64),
-    Hold(bool),
+    OperatorPause(bool),
     /// An answer that was given is given again.
     Again(usize),
     Drain,
@@ -49,7 +49,7 @@ fn event() -> impl Strategy<Value = Event> {
         2 => (any::<usize>(), any::<Option<bool>>())
             .prop_map(|(which, terminate)| Event::Cancel { which, terminate }),
         3 => (0_u64..5_000_000).prop_map(Event::Later),
-        1 => any::<bool>().prop_map(Event::Hold),
+        1 => any::<bool>().prop_map(Event::OperatorPause),
         1 => slot.prop_map(Event::Again),
         1 => Just(Event::Drain),
     ]
@@ -91,14 +91,16 @@ fn play(events: Vec<Event>) -> Stage {
                 }
             }
             Event::Later(nanos) => stage.later(Duration::from_nanos(nanos)),
-            Event::Hold(hold) => stage.hold(if hold { Hold::Yes } else { Hold::No }),
+            Event::OperatorPause(hold) => {
+                stage.hold(if hold { OperatorPause::On } else { OperatorPause::Off })
+            }
             Event::Again(slot) => {
                 if let Some(task) = last[slot] {
                     stage.tell(slot, task);
                 }
             }
             Event::Drain => {
-                stage.hold(Hold::No);
+                stage.hold(OperatorPause::Off);
                 for slot in 0..SLOTS {
                     stage.begin(slot);
                     stage.end(slot);
@@ -117,7 +119,7 @@ fn play(events: Vec<Event>) -> Stage {
 
 /// The end: what is begun is done, then everything goes.
 fn finish(stage: &mut Stage) {
-    stage.stop(Manner::AtOnce);
+    stage.stop(StopMode::Immediate);
     for slot in 0..SLOTS {
         stage.end(slot);
         stage.dies(slot);
@@ -164,7 +166,7 @@ proptest! {
         for (id, answered) in &stage.answers {
             let is_lost = matches!(
                 answered,
-                Answered::Failure(Failure::Lost { .. } | Failure::PutAside { .. })
+                Answered::Failure(Failure::Lost { .. } | Failure::DeadLettered { .. })
             );
             prop_assert!(!is_lost || stage.died_over.contains_key(id), "{id} is {answered:?}");
         }
@@ -175,7 +177,7 @@ proptest! {
         events in proptest::collection::vec(event(), 0..200),
     ) {
         let mut stage = play(events);
-        stage.hold(Hold::No);
+        stage.hold(OperatorPause::Off);
         for slot in 0..SLOTS {
             stage.dies(slot);
             stage.join(slot);

@@ -4,7 +4,7 @@ use std::collections::{HashMap, HashSet, VecDeque};
 use std::rc::Rc;
 
 use actix_daemon::{ChildId, Pid};
-use daemon_core::{Begun, Cause, Claim, Ended, Generation, Manner, SlotNumber};
+use daemon_core::{Begun, Claim, Ended, ExitCause, Generation, SlotNumber, StopMode};
 
 use super::super::*;
 
@@ -41,7 +41,7 @@ pub(super) struct Task {
     pub(super) turn: u64,
     pub(super) id: RequestId,
     pub(super) attempt: u32,
-    begun: Moment,
+    begun: MonotonicTime,
 }
 
 #[derive(Debug)]
@@ -66,7 +66,7 @@ pub(super) struct Stage {
     cells: Cells,
     pub(super) workers: Vec<Option<Worker>>,
     generation: u32,
-    pub(super) now: Moment,
+    pub(super) now: MonotonicTime,
     pub(super) admitted: Vec<Key>,
     pub(super) answers: HashMap<RequestId, Answered>,
     /// In the order in which they were begun.
@@ -87,7 +87,7 @@ impl Stage {
             cells,
             workers: (0..SLOTS).map(|_slot| None).collect(),
             generation: 0,
-            now: Moment::from_nanos(1_000_000_000),
+            now: MonotonicTime::from_nanos(1_000_000_000),
             admitted: Vec::new(),
             answers: HashMap::new(),
             begun: Vec::new(),
@@ -200,7 +200,7 @@ impl Stage {
         if let Some(task) = worker.doing {
             *self.died_over.entry(task.id).or_default() += 1;
         }
-        let cause = Cause::Killed { signal: 9, core: false };
+        let cause = ExitCause::Killed { signal: 9, core: false };
         self.ledger.worker_gone(worker.child, cause, self.now);
         self.act();
     }
@@ -217,12 +217,12 @@ impl Stage {
         self.act();
     }
 
-    pub(super) fn hold(&mut self, hold: Hold) {
+    pub(super) fn hold(&mut self, hold: OperatorPause) {
         self.ledger.hold(hold, self.now);
         self.act();
     }
 
-    pub(super) fn stop(&mut self, manner: Manner) {
+    pub(super) fn stop(&mut self, manner: StopMode) {
         self.ledger.stop(manner, self.now);
         self.act();
     }
@@ -237,7 +237,7 @@ impl Stage {
             match act {
                 Act::Send { slot, turn, key } => {
                     let (cargo, attempt) = self.ledger.cargo(key).expect("it is there");
-                    let task = Task { turn, id: *cargo, attempt, begun: Moment::ZERO };
+                    let task = Task { turn, id: *cargo, attempt, begun: MonotonicTime::ZERO };
                     let worker = self.workers[slot].as_mut().expect("nothing is sent to nobody");
                     worker.inbox.push_back(task);
                 }

@@ -1,6 +1,6 @@
 //! Stories that are to go so, and not otherwise.
 
-use daemon_core::Manner;
+use daemon_core::StopMode;
 
 use super::super::*;
 use super::stage::{Answered, SLOTS, Stage};
@@ -116,7 +116,7 @@ fn a_task_that_kills_its_workers_is_tried_as_often_as_it_may_and_put_aside() {
         assert_eq!(stage.begin(0), Some(poison.id));
         stage.dies(0);
     }
-    assert!(matches!(failure(&stage, poison), Failure::PutAside { attempts: 3, .. }));
+    assert!(matches!(failure(&stage, poison), Failure::DeadLettered { attempts: 3, .. }));
     stage.join(0);
     assert_eq!(stage.begin(0), Some(other.id));
     assert_eq!(stage.ledger.tally().retried, 2);
@@ -221,11 +221,11 @@ fn while_it_is_held_nothing_is_sent_and_what_was_sent_waits() {
     let mut stage = Stage::new(100);
     stage.join(0);
     let first = stage.admit(Stage::order());
-    stage.hold(Hold::Yes);
+    stage.hold(OperatorPause::On);
     let second = stage.admit(Stage::order());
     assert_eq!(stage.begin(0), None);
     assert_eq!(stage.ledger.waiting(), 0, "nobody is to be forked for it");
-    stage.hold(Hold::No);
+    stage.hold(OperatorPause::Off);
     assert_eq!(stage.begin(0), Some(first.id));
     stage.end(0);
     assert_eq!(stage.begin(0), Some(second.id));
@@ -237,12 +237,12 @@ fn an_orderly_end_does_what_was_taken_and_a_hurried_one_refuses_it() {
     stage.join(0);
     let [running, waiting] = [(); 2].map(|()| stage.admit(Stage::order()));
     stage.begin(0);
-    stage.stop(Manner::Orderly);
+    stage.stop(StopMode::Graceful);
     assert!(!stage.ledger.is_open());
     stage.end(0);
     assert_eq!(stage.begin(0), Some(waiting.id));
     assert_eq!(stage.answers[&running.id], Answered::Value);
-    stage.stop(Manner::AtOnce);
+    stage.stop(StopMode::Immediate);
     stage.dies(0);
     assert!(matches!(failure(&stage, waiting), Failure::Lost { .. }));
     assert!(stage.ledger.is_empty());
@@ -269,9 +269,9 @@ fn a_task_keeps_its_claim_however_many_are_sent_behind_it_and_taken_back() {
     assert_eq!(stage.begin(0), Some(keys[1].id));
     for _time in 0..20 {
         // Sent ahead and taken back, again and again: turns go by.
-        stage.hold(Hold::Yes);
+        stage.hold(OperatorPause::On);
         stage.ledger.workers.note_answer(0);
-        stage.hold(Hold::No);
+        stage.hold(OperatorPause::Off);
     }
     assert!(stage.ledger.tally().taken_back > 2 * IN_HAND_MAX as u64);
     assert!(stage.end(0).is_some(), "nobody has condemned it");

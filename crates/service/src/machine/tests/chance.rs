@@ -74,7 +74,7 @@ impl Seen {
         &mut self,
         event: Event,
         machine: &mut Machine,
-        now: Moment,
+        now: MonotonicTime,
     ) -> Result<Vec<Act>, TestCaseError> {
         let before = machine.clone();
         let acts = match event {

@@ -7,7 +7,7 @@ use nix::errno::Errno;
 use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags, EpollTimeout};
 
 use crate::error::{Error, Result};
-use crate::pidfd::Handle;
+use crate::pidfd::PidFd;
 use crate::process::{Pid, Sent, Signal};
 
 /// How many ends are told at a time.
@@ -16,7 +16,7 @@ const AT_ONCE: usize = 64;
 #[derive(Debug)]
 pub(super) struct Watched {
     epoll: Epoll,
-    handles: HashMap<Pid, Handle>,
+    handles: HashMap<Pid, PidFd>,
 }
 
 impl Watched {
@@ -28,7 +28,7 @@ impl Watched {
     }
 
     pub(super) fn add(&mut self, pid: Pid) -> Result<()> {
-        let handle = Handle::open(pid)?;
+        let handle = PidFd::open(pid)?;
         let event = EpollEvent::new(EpollFlags::EPOLLIN, u64::from(pid.as_raw().unsigned_abs()));
         match self.epoll.add(&handle, event) {
             Ok(()) => {

@@ -38,7 +38,7 @@ impl Source {
         Ok(come)
     }
 
-    pub(super) fn hush(&self) -> io::Result<()> {
+    pub(super) fn clear(&self) -> io::Result<()> {
         self.take(drop)
     }
 

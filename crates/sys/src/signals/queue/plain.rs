@@ -4,16 +4,16 @@ use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
 
 use crate::process::Signal;
-use crate::signals::{Ears, unblock};
+use crate::signals::{SignalListener, unblock};
 
 #[derive(Debug)]
 pub(super) struct Source {
-    ears: Ears,
+    ears: SignalListener,
 }
 
 impl Source {
     pub(super) fn of(signals: &[Signal]) -> io::Result<Source> {
-        let ears = Ears::open(signals).map_err(io::Error::other)?;
+        let ears = SignalListener::open(signals).map_err(io::Error::other)?;
         unblock(signals).map_err(io::Error::other)?;
         Ok(Source { ears })
     }
@@ -22,7 +22,7 @@ impl Source {
         Ok(self.ears.drain())
     }
 
-    pub(super) fn hush(&self) -> io::Result<()> {
+    pub(super) fn clear(&self) -> io::Result<()> {
         self.ears.drain();
         Ok(())
     }

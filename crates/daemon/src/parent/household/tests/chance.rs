@@ -2,8 +2,8 @@
 //!
 //! What must hold at any time is checked by the stage at every step.
 
-use daemon_core::{Exit, Manner, Phase, Status, Swing};
-use daemon_nursery::ChildId;
+use daemon_core::{AcceptChange, Exit, Phase, Status, StopMode};
+use daemon_forkserver::ChildId;
 use proptest::prelude::*;
 use proptest::sample::Index;
 
@@ -127,7 +127,7 @@ impl<R: 'static> Stage<R> {
         told.filter(|child| self.hands.alive.contains_key(child)).collect()
     }
 
-    fn ends(&mut self, manner: Manner) {
+    fn ends(&mut self, manner: StopMode) {
         self.told.clear();
         self.stop(manner);
         self.drained();
@@ -143,13 +143,13 @@ impl<R: 'static> Stage<R> {
         }
         assert_eq!(self.house.phase(), Phase::Stopped);
         assert_eq!(self.hands.children(), 0);
-        assert_eq!(self.hands.let_go, 1);
+        assert_eq!(self.hands.release, 1);
         assert_eq!(self.all_gone(), 1);
     }
 }
 
-fn manner() -> impl Strategy<Value = Manner> {
-    prop_oneof![Just(Manner::Orderly), Just(Manner::AtOnce)]
+fn manner() -> impl Strategy<Value = StopMode> {
+    prop_oneof![Just(StopMode::Graceful), Just(StopMode::Immediate)]
 }
 
 proptest! {
@@ -161,7 +161,7 @@ proptest! {
         manner in manner(),
     ) {
         let mut stage = Stage::of(
-            PreFork::start_children(4).min_spare(2).max_spare(5).max_children(8),
+            PreFork::new(4).min_spare(2).max_spare(5).max_children(8),
         );
         stage.settle();
         for chance in &chances {
@@ -181,11 +181,11 @@ proptest! {
         chances in prop::collection::vec(chance(), 0..120),
         manner in manner(),
     ) {
-        let mut stage = Stage::of(PostFork::max_children(3).backlog(4));
+        let mut stage = Stage::of(PostFork::new(3).backlog(4));
         stage.settle();
         let mut answers: Vec<Answer<u32>> = Vec::new();
         let mut next = 0;
-        let mut paused = Swing::Accept;
+        let mut paused = AcceptChange::Resume;
         for chance in &chances {
             if let Chance::Request = chance {
                 answers.push(stage.hand_over(next));

@@ -5,12 +5,12 @@ use std::cell::RefCell;
 use std::io;
 use std::rc::Rc;
 
-use daemon_core::{Cause, Killing, Offence, Phase, Status};
-use daemon_nursery::ChildId;
+use daemon_core::{ExitCause, KillReason, Phase, Status, Violation};
+use daemon_forkserver::ChildId;
 use daemon_sys::process::Signal;
 
 use super::stage::Stage;
-use crate::demand::{Endow, OnDemand};
+use crate::demand::{OnDemand, RequestFactory};
 use crate::messages::Resize;
 use crate::parent::household::Notice;
 
@@ -22,7 +22,7 @@ struct Numbers {
     spent: Rc<RefCell<bool>>,
 }
 
-impl Endow<String> for Numbers {
+impl RequestFactory<String> for Numbers {
     fn endow(&mut self) -> io::Result<String> {
         if *self.spent.borrow() {
             return Err(io::Error::from_raw_os_error(24));
@@ -37,7 +37,7 @@ impl Endow<String> for Numbers {
 }
 
 fn pool(numbers: &Numbers) -> Stage<String> {
-    let model = OnDemand::max_children(4, numbers.clone()).start_children(2);
+    let model = OnDemand::new(4, numbers.clone()).start_children(2);
     let mut stage = Stage::of(model);
     stage.settle();
     stage
@@ -120,7 +120,7 @@ fn a_child_that_is_condemned_is_told_gone_by_its_offence() {
     let child = stage.all_ready()[0];
     stage.does(child, Status::Serving);
     let pid = stage.hands.alive[&child].0;
-    let why = daemon_core::Dismissal::Rogue(Offence::Time);
+    let why = daemon_core::StopReason::Rogue(Violation::Time);
     stage.act(|house, hands, now| house.condemn_one(pid, why, hands, now)).unwrap();
     assert_eq!(stage.signalled(Signal::Kill), [child]);
     stage.is_killed(child);
@@ -128,7 +128,7 @@ fn a_child_that_is_condemned_is_told_gone_by_its_offence() {
         Notice::Exited(exited) => Some(exited.cause),
         _ => None,
     });
-    assert_eq!(causes, [Cause::KilledByUs(Killing::Rogue(Offence::Time))]);
+    assert_eq!(causes, [ExitCause::KilledByUs(KillReason::Rogue(Violation::Time))]);
 }
 
 #[test]

@@ -1,15 +1,15 @@
 //! A child for each request: who is forked for, who waits, who goes back.
 
-use daemon_core::{Cause, Exit, Phase, Status, Swing};
-use daemon_nursery::ForkRefusal;
+use daemon_core::{AcceptChange, Exit, ExitCause, Phase, Status};
+use daemon_forkserver::ForkRefusal;
 
 use super::stage::{AGAIN, Answer, Stage};
-use crate::messages::{HandBackReason, Resize};
+use crate::messages::{HandOverErrorReason, Resize};
 use crate::model::PostFork;
 use crate::parent::household::{Household, Notice};
 
 pub(super) fn stage(max_children: u32, backlog: u32) -> Stage<u32> {
-    let mut stage = Stage::of(PostFork::max_children(max_children).backlog(backlog));
+    let mut stage = Stage::of(PostFork::new(max_children).backlog(backlog));
     stage.settle();
     assert_eq!(stage.house.phase(), Phase::Running);
     stage.told.clear();
@@ -21,15 +21,15 @@ fn ordered(stage: &Stage<u32>) -> Vec<u32> {
     stage.hands.orders.iter().map(|(_, request)| *request).collect()
 }
 
-pub(super) fn swings(stage: &mut Stage<u32>) -> Vec<Swing> {
+pub(super) fn swings(stage: &mut Stage<u32>) -> Vec<AcceptChange> {
     stage.told(|notice| match notice {
-        Notice::Swing(swing) => Some(*swing),
+        Notice::AcceptChange(swing) => Some(*swing),
         _ => None,
     })
 }
 
 /// The request that came back, and why.
-pub(super) fn back(answer: &mut Answer<u32>) -> (u32, HandBackReason) {
+pub(super) fn back(answer: &mut Answer<u32>) -> (u32, HandOverErrorReason) {
     let back = answer
         .try_recv()
         .expect("somebody answers")
@@ -70,7 +70,7 @@ fn requests_that_wait_are_served_first_come_first_served() {
         Notice::Exited(exited) => Some(exited.cause),
         _ => None,
     });
-    assert_eq!(causes, [Cause::Done, Cause::Done]);
+    assert_eq!(causes, [ExitCause::Done, ExitCause::Done]);
 }
 
 #[test]
@@ -92,14 +92,14 @@ fn the_door_is_shut_with_the_last_child_and_opened_when_nobody_waits() {
     let _first = stage.hand_over(0);
     assert_eq!(swings(&mut stage), []);
     let _second = stage.hand_over(1);
-    assert_eq!(swings(&mut stage), [Swing::Pause]);
+    assert_eq!(swings(&mut stage), [AcceptChange::Pause]);
     let _third = stage.hand_over(2);
     let one = stage.born();
     let two = stage.born();
     stage.leaves(one);
     assert_eq!(swings(&mut stage), [], "the third takes the place");
     stage.leaves(two);
-    assert_eq!(swings(&mut stage), [Swing::Accept]);
+    assert_eq!(swings(&mut stage), [AcceptChange::Resume]);
     assert_eq!(stage.house.counters.pauses, 1);
 }
 
@@ -130,7 +130,7 @@ fn a_fork_that_fails_for_now_puts_its_request_first() {
 fn a_fork_that_fails_for_good_gives_the_request_back() {
     let mut stage = stage(2, 10);
     let mut answer = stage.hand_over(7);
-    stage.fork_fails(ForkRefusal::Company("refusing to fork".into()));
+    stage.fork_fails(ForkRefusal::OtherThreads("refusing to fork".into()));
     let (request, why) = back(&mut answer);
     assert_eq!((request, why.to_string().as_str()), (7, "refusing to fork"));
     assert_eq!(stage.house.waiting(), 0);

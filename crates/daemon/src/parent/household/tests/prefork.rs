@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use daemon_core::{Cause, Exit, Phase, Status};
+use daemon_core::{Exit, ExitCause, Phase, Status};
 use daemon_sys::process::Signal;
 
 use super::stage::{AGAIN, BOOT_TIMEOUT, Stage};
@@ -11,7 +11,7 @@ use crate::model::PreFork;
 use crate::parent::household::Notice;
 
 fn pool() -> PreFork {
-    PreFork::start_children(3).min_spare(2).max_spare(4).max_children(6)
+    PreFork::new(3).min_spare(2).max_spare(4).max_children(6)
 }
 
 fn running() -> Stage<()> {
@@ -95,7 +95,7 @@ fn a_killed_child_is_replaced_at_once() {
         Notice::Exited(exited) => Some(exited.cause),
         _ => None,
     });
-    let killed = Cause::Killed { signal: 9, core: false };
+    let killed = ExitCause::Killed { signal: 9, core: false };
     assert_eq!(causes, [killed, killed]);
 }
 
@@ -188,7 +188,7 @@ fn a_delay_is_told_once() {
 
 #[test]
 fn five_children_in_a_row_that_die_before_they_are_ready_are_too_many() {
-    let mut stage = Stage::of(PreFork::start_children(1).max_children(2));
+    let mut stage = Stage::of(PreFork::new(1).max_children(2));
     stage.settle();
     for death in 1..=5 {
         let child = stage.born();
@@ -199,7 +199,7 @@ fn five_children_in_a_row_that_die_before_they_are_ready_are_too_many() {
 
 #[test]
 fn deaths_after_the_fifth_are_spaced_further_and_further() {
-    let mut stage = Stage::of(PreFork::start_children(1).max_children(1));
+    let mut stage = Stage::of(PreFork::new(1).max_children(1));
     stage.settle();
     let mut pauses = Vec::new();
     for _death in 0..9 {

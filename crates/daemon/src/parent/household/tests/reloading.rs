@@ -11,8 +11,7 @@ use crate::parent::household::{Household, Notice};
 
 /// Reloads a pool of which so many are busy; answers how many fewer served at the worst.
 fn dip(max_children: u32, busy: usize) -> u32 {
-    let mut stage =
-        Stage::of(PreFork::start_children(4).min_spare(1).max_spare(4).max_children(max_children));
+    let mut stage = Stage::of(PreFork::new(4).min_spare(1).max_spare(4).max_children(max_children));
     stage.settle();
     let mut old = stage.all_ready();
     for child in old.iter().take(busy) {

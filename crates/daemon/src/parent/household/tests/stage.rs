@@ -1,23 +1,24 @@
-//! A household on a stage: a nursery of notes, made-up pids, a clock that is moved by hand.
+//! A household on a stage: a fork server of notes, made-up pids, a clock that is moved by hand.
 
 use std::cmp::Reverse;
 use std::collections::{BinaryHeap, HashMap, VecDeque};
 use std::time::Duration;
 
 use daemon_core::{
-    Bell, Board, Census, Exit, Line, Moment, Scoreboard, Seat, SlotNumber, Status, lines_for,
+    Board, Counts, Exit, Line, MonotonicTime, Scoreboard, Seat, SlotNumber, Status, WakeParent,
+    lines_for,
 };
-use daemon_nursery::{ChildId, Event, ForkRefusal, NurseryError, Unforked};
+use daemon_forkserver::{ChildId, Event, ForkError, ForkRefusal, ForkServerError};
 use daemon_sys::process::{Pid, Signal};
 use futures::channel::oneshot;
 
-use crate::messages::{HandBack, Handed};
+use crate::messages::{HandOverError, HandedOver};
 use crate::model::Model;
 use crate::parent::hands::{Hands, Memory};
 use crate::parent::household::{Household, Notice, Times};
 use crate::parent::reception::Guest;
 
-/// EAGAIN, as the nursery tells it.
+/// EAGAIN, as the fork server tells it.
 pub(super) const AGAIN: ForkRefusal = ForkRefusal::System(11);
 pub(super) const GRACE: Duration = Duration::from_secs(7);
 pub(super) const BOOT_TIMEOUT: Duration = Duration::from_secs(30);
@@ -26,11 +27,11 @@ pub(super) const BOOT_TIMEOUT: Duration = Duration::from_secs(30);
 #[derive(Debug)]
 pub(super) struct Silent;
 
-impl Bell for Silent {
-    fn ring(&self) {}
+impl WakeParent for Silent {
+    fn wake(&self) {}
 }
 
-/// What was ordered, and a nursery's bookkeeping of seats.
+/// What was ordered, and a fork server's bookkeeping of seats.
 pub(super) struct Notes<R> {
     scoreboard: Scoreboard,
     free: BinaryHeap<Reverse<u32>>,
@@ -42,13 +43,13 @@ pub(super) struct Notes<R> {
     pub(super) signals: Vec<(ChildId, Signal)>,
     /// Signals to all, since the last look.
     pub(super) to_all: Vec<Signal>,
-    pub(super) let_go: u32,
+    pub(super) release: u32,
     pub(super) looked_for: Vec<ChildId>,
     pub(super) memory: Memory,
 }
 
 impl<R> Notes<R> {
-    fn new(slots: u32, now: Moment) -> Self {
+    fn new(slots: u32, now: MonotonicTime) -> Self {
         let lines = lines_for(slots).unwrap();
         let lines = Box::leak((0..lines).map(|_line| Line::new()).collect::<Box<[Line]>>());
         Notes {
@@ -59,7 +60,7 @@ impl<R> Notes<R> {
             alive: HashMap::new(),
             signals: Vec::new(),
             to_all: Vec::new(),
-            let_go: 0,
+            release: 0,
             looked_for: Vec::new(),
             memory: Memory::Lasts,
         }
@@ -72,14 +73,14 @@ impl<R> Notes<R> {
 }
 
 impl<R> Hands<R> for Notes<R> {
-    fn fork(&mut self, request: R) -> Result<ChildId, Unforked<R>> {
+    fn fork(&mut self, request: R) -> Result<ChildId, ForkError<R>> {
         let Some(Reverse(slot)) = self.free.pop() else {
             let slots = self.scoreboard.slots();
-            let why = NurseryError::Full { slots };
-            return Err(Unforked { request, why });
+            let why = ForkServerError::Full { slots };
+            return Err(ForkError { request, why });
         };
         let slot = SlotNumber::new(slot);
-        let generation = self.scoreboard.order(slot, Moment::ZERO).unwrap();
+        let generation = self.scoreboard.order(slot, MonotonicTime::ZERO).unwrap();
         let child = ChildId { slot, generation };
         self.orders.push_back((child, request));
         Ok(child)
@@ -93,11 +94,11 @@ impl<R> Hands<R> for Notes<R> {
         self.to_all.push(signal);
     }
 
-    fn let_go(&mut self) {
-        self.let_go += 1;
+    fn release(&mut self) {
+        self.release += 1;
     }
 
-    fn look_for(&mut self, child: ChildId) {
+    fn check_child(&mut self, child: ChildId) {
         self.looked_for.push(child);
     }
 
@@ -111,20 +112,20 @@ impl<R> Hands<R> for Notes<R> {
 }
 
 /// The answer to a request that was handed over.
-pub(super) type Answer<R> = oneshot::Receiver<Result<Handed, HandBack<R>>>;
+pub(super) type Answer<R> = oneshot::Receiver<Result<HandedOver, HandOverError<R>>>;
 
 /// A household, its hands and its clock; and what it has told.
 pub(super) struct Stage<R> {
     pub(super) house: Household<R>,
     pub(super) hands: Notes<R>,
-    pub(super) now: Moment,
+    pub(super) now: MonotonicTime,
     pub(super) told: Vec<Notice>,
 }
 
 impl<R: 'static> Stage<R> {
     /// Sets up a household that has not been settled yet.
     pub(super) fn of(model: impl Model<R>) -> Self {
-        let now = Moment::from_since_boot(Duration::from_secs(1000));
+        let now = MonotonicTime::from_since_boot(Duration::from_secs(1000));
         let rules = model.check().unwrap().0;
         let hands = Notes::new(rules.slots(), now);
         let times = Times { grace: GRACE, boot_timeout: BOOT_TIMEOUT };
@@ -134,7 +135,7 @@ impl<R: 'static> Stage<R> {
     /// Has the household act, checks what must hold at any time, and keeps what it told.
     pub(super) fn act<T>(
         &mut self,
-        act: impl FnOnce(&mut Household<R>, &mut Notes<R>, Moment) -> T,
+        act: impl FnOnce(&mut Household<R>, &mut Notes<R>, MonotonicTime) -> T,
     ) -> T {
         let before = self.hands.children();
         let result = act(&mut self.house, &mut self.hands, self.now);
@@ -144,7 +145,7 @@ impl<R: 'static> Stage<R> {
         let counted = self.hands.children() - u32::try_from(given_up).unwrap();
         let most = self.house.max_children().max(before);
         assert!(counted <= most, "more children than may be");
-        let seen: Census = registry.records().map(|record| record.seen).collect();
+        let seen: Counts = registry.records().map(|record| record.seen).collect();
         assert_eq!(registry.census(), &seen);
         assert_eq!(registry.census().children(), counted);
         result

@@ -1,0 +1,155 @@
+//! How many children there are of each status.
+
+use crate::status::{Status, StatusKind};
+
+/// The counts of a daemon's children by status, as its parent has last seen them.
+///
+/// It is kept by moves, so that asking costs nothing however large the scoreboard is; or counted
+/// anew by collecting statuses. Slots without a child are not counted.
+///
+/// # Examples
+///
+/// ```
+/// use daemon_core::{Counts, Status};
+///
+/// let mut census = Counts::default();
+/// census.opened();
+/// census.moved(Status::Forking, Status::Fresh);
+/// assert_eq!((census.children(), census.idle()), (1, 1));
+/// let again: Counts = [Status::Empty, Status::Fresh].into_iter().collect();
+/// assert_eq!(census, again);
+/// ```
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct Counts {
+    counts: [u32; Status::ALL.len()],
+}
+
+impl Counts {
+    /// Counts a child that has been ordered.
+    pub fn opened(&mut self) {
+        self.moved(Status::Empty, Status::Forking);
+    }
+
+    /// Counts a child under another status than before; from or to [`Empty`](Status::Empty) it
+    /// comes or goes.
+    ///
+    /// It asks for no permission: a parent that takes in changes late may see a child move from
+    /// anywhere to anywhere.
+    ///
+    /// # Panics
+    ///
+    /// In builds with debug assertions, if no child is counted under `from`. In others the child
+    /// is then counted under `to` all the same, and no count falls below zero.
+    pub fn moved(&mut self, from: Status, to: Status) {
+        if from != Status::Empty {
+            debug_assert!(self.of(from) > 0, "no child is counted as {from}");
+            let count = self.count(from);
+            *count = count.saturating_sub(1);
+        }
+        if to != Status::Empty {
+            let count = self.count(to);
+            *count = count.saturating_add(1);
+        }
+    }
+
+    /// Tells how many children have this status; of empty slots it knows nothing, and tells 0.
+    #[must_use]
+    pub fn of(&self, status: Status) -> u32 {
+        self.counts[status as usize]
+    }
+
+    /// Tells how many children there are, those on their way in and out included.
+    #[must_use]
+    pub fn children(&self) -> u32 {
+        self.counts.iter().sum()
+    }
+
+    /// Tells how many children are not ready yet.
+    #[must_use]
+    pub fn starting(&self) -> u32 {
+        self.sum(StatusKind::Starting)
+    }
+
+    /// Tells how many children wait for a request.
+    #[must_use]
+    pub fn idle(&self) -> u32 {
+        self.sum(StatusKind::Idle)
+    }
+
+    /// Tells how many children have a request in hand.
+    #[must_use]
+    pub fn busy(&self) -> u32 {
+        self.sum(StatusKind::Busy)
+    }
+
+    /// Tells how many children are going.
+    #[must_use]
+    pub fn leaving(&self) -> u32 {
+        self.sum(StatusKind::Leaving)
+    }
+
+    fn count(&mut self, status: Status) -> &mut u32 {
+        &mut self.counts[status as usize]
+    }
+
+    fn sum(&self, standing: StatusKind) -> u32 {
+        let counted = Status::ALL.into_iter().filter(|status| status.standing() == standing);
+        counted.map(|status| self.of(status)).sum()
+    }
+}
+
+impl FromIterator<Status> for Counts {
+    fn from_iter<I: IntoIterator<Item = Status>>(statuses: I) -> Counts {
+        let mut census = Counts::default();
+        for status in statuses {
+            census.moved(Status::Empty, status);
+        }
+        census
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_child_is_counted_once_from_its_order_to_its_end() {
+        let mut census = Counts::default();
+        census.opened();
+        let life = [
+            Status::Forking,
+            Status::Born,
+            Status::Fresh,
+            Status::Serving,
+            Status::Long,
+            Status::Waiting,
+            Status::Leaving,
+        ];
+        for step in life.windows(2) {
+            census.moved(step[0], step[1]);
+            assert_eq!(census, [step[1]].into_iter().collect());
+            assert_eq!(census.children(), 1);
+        }
+        census.moved(Status::Leaving, Status::Empty);
+        assert_eq!(census, Counts::default());
+    }
+
+    #[test]
+    fn each_status_is_counted_in_its_group() {
+        let census: Counts = Status::ALL.into_iter().chain(Status::ALL).collect();
+        assert_eq!(census.children(), 14);
+        assert_eq!(census.starting(), 4);
+        assert_eq!(census.idle(), 4);
+        assert_eq!(census.busy(), 4);
+        assert_eq!(census.leaving(), 2);
+        assert_eq!(census.of(Status::Empty), 0);
+    }
+
+    #[test]
+    #[cfg_attr(debug_assertions, should_panic(expected = "no child is counted as Long (l)"))]
+    fn a_move_of_a_child_that_is_not_counted_is_found_in_tests_and_survived_elsewhere() {
+        let mut census = Counts::default();
+        census.moved(Status::Long, Status::Waiting);
+        assert_eq!((census.children(), census.idle()), (1, 1));
+    }
+}

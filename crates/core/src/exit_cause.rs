@@ -1,0 +1,390 @@
+//! Why a child is gone, by how it ended, what it did last, and what it had been told.
+
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+use crate::status::{Status, StatusKind};
+
+/// How a process has ended, as waitpid(2) tells it.
+#[derive(Copy, Clone, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Exit {
+    /// It has left with this code.
+    Code(i32),
+    /// It was ended by a signal.
+    Signal {
+        /// Which one.
+        number: i32,
+        /// Whether its memory was written to a core file.
+        core: bool,
+    },
+    /// Nobody knows: something else has collected it.
+    Unknown,
+}
+
+/// What children of a daemon are for.
+#[derive(Copy, Clone, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum ChildKind {
+    /// To stand in a pool and serve until their quota is spent.
+    Pool,
+    /// To serve the one request that they were forked for.
+    OneRequest,
+}
+
+/// Why the parent has told a child to go.
+#[derive(Copy, Clone, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum StopReason {
+    /// It was one too many, or is replaced.
+    Retired,
+    /// It has used up its share.
+    Recycled(RecycleReason),
+    /// The daemon stops.
+    Stopping,
+    /// The daemon stops at once.
+    StoppedNow,
+    /// The operator wants it killed.
+    Killed,
+    /// It does what no child may.
+    Rogue(Violation),
+}
+
+/// What a recycled child has used up.
+#[derive(Copy, Clone, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum RecycleReason {
+    /// Its number of requests.
+    Requests,
+    /// Its lifetime.
+    Lifetime,
+    /// The memory that it may hold between two requests: the soft limit.
+    Memory,
+}
+
+/// What makes a child a rogue.
+#[derive(Copy, Clone, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Violation {
+    /// More processor time than it may use.
+    Cpu,
+    /// A request that takes longer than it may.
+    Time,
+    /// More memory than the hard limit.
+    Memory,
+    /// No heartbeat: it is stopped, or its event loop is blocked.
+    Hung,
+}
+
+/// Why the daemon has killed a child.
+#[derive(Copy, Clone, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum KillReason {
+    /// It was told to go, and did not in time.
+    GraceExpired,
+    /// The operator has asked for it.
+    Requested,
+    /// It was a rogue.
+    Rogue(Violation),
+}
+
+/// Why a child is gone.
+#[derive(Copy, Clone, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+#[non_exhaustive]
+pub enum ExitCause {
+    /// It has done the request that it was forked for.
+    Done,
+    /// It has used up its share.
+    Recycled(RecycleReason),
+    /// It was one too many, or is replaced.
+    Retired,
+    /// The daemon stops.
+    Shutdown,
+    /// The daemon has ended it: it did not go in time when the daemon stopped, it was a rogue, or
+    /// the operator wanted so. The kernel, when memory runs out, kills by the same signal: there the
+    /// two cannot be told apart.
+    KilledByUs(KillReason),
+    /// The kernel has killed it, since memory ran out: the counter of such kills of its cgroup has
+    /// gone up.
+    OutOfMemory,
+    /// It is gone, and nobody has reported its end.
+    Missing,
+    /// It has ended before it was ready.
+    FailedToBoot(Exit),
+    /// It has left by itself, or with a code that tells of a failure.
+    Exited(i32),
+    /// A signal has ended it that the daemon has not sent.
+    Killed {
+        /// Which one.
+        signal: i32,
+        /// Whether its memory was written to a core file.
+        core: bool,
+    },
+}
+
+/// Says why a child is gone, by how it ended, the last status on its line, why it had been told to
+/// go, if it had, and what it was for.
+///
+/// - A child that leaves by itself in good order says so with [`Leaving`](Status::Leaving) and code
+///   0. Without either it is a failure, code 0 or not: the program has left behind the daemon's
+///   back.
+/// - A child that was told to go and ends by the very signal that told it, because it had no
+///   handler yet, has done as told.
+///
+/// # Examples
+///
+/// ```
+/// use daemon_core::{ChildKind, ExitCause, Exit, RecycleReason, Status, explain};
+///
+/// let cause = explain(Exit::Code(0), Status::Leaving, None, ChildKind::Pool);
+/// assert_eq!(cause, ExitCause::Recycled(RecycleReason::Requests));
+/// let oom = Exit::Signal { number: 9, core: false };
+/// let cause = explain(oom, Status::Serving, None, ChildKind::Pool);
+/// assert_eq!(cause.to_string(), "signal 9 (KILL)");
+/// ```
+#[must_use]
+pub fn explain(
+    exit: Exit,
+    last: Status,
+    dismissed: Option<StopReason>,
+    calling: ChildKind,
+) -> ExitCause {
+    match (dismissed, exit) {
+        (_told_or_not, Exit::Unknown) => ExitCause::Missing,
+        (None, exit) => by_itself(exit, last, calling),
+        (Some(StopReason::Rogue(offence)), _whatever_it_has_led_to) => {
+            ExitCause::KilledByUs(KillReason::Rogue(offence))
+        }
+        (Some(dismissal), Exit::Code(0)) => dismissal.cause(),
+        (Some(dismissal), Exit::Signal { number: TERM | QUIT, core: false }) => dismissal.cause(),
+        (Some(StopReason::Killed), Exit::Signal { number: KILL, .. }) => {
+            ExitCause::KilledByUs(KillReason::Requested)
+        }
+        (
+            Some(StopReason::Stopping | StopReason::StoppedNow),
+            Exit::Signal { number: KILL, .. },
+        ) => ExitCause::KilledByUs(KillReason::GraceExpired),
+        (Some(_told), Exit::Code(code)) => ExitCause::Exited(code),
+        (Some(_told), Exit::Signal { number: signal, core }) => ExitCause::Killed { signal, core },
+    }
+}
+
+fn by_itself(exit: Exit, last: Status, calling: ChildKind) -> ExitCause {
+    match (last.standing(), exit) {
+        (_whatever_it_did, Exit::Unknown) => ExitCause::Missing,
+        (StatusKind::Starting, exit) => ExitCause::FailedToBoot(exit),
+        (StatusKind::Leaving, Exit::Code(0)) => match calling {
+            ChildKind::Pool => ExitCause::Recycled(RecycleReason::Requests),
+            ChildKind::OneRequest => ExitCause::Done,
+        },
+        (
+            StatusKind::Vacant | StatusKind::Idle | StatusKind::Busy | StatusKind::Leaving,
+            Exit::Code(code),
+        ) => ExitCause::Exited(code),
+        (
+            StatusKind::Vacant | StatusKind::Idle | StatusKind::Busy | StatusKind::Leaving,
+            Exit::Signal { number: signal, core },
+        ) => ExitCause::Killed { signal, core },
+    }
+}
+
+impl StopReason {
+    fn cause(self) -> ExitCause {
+        match self {
+            StopReason::Retired => ExitCause::Retired,
+            StopReason::Recycled(spent) => ExitCause::Recycled(spent),
+            StopReason::Stopping | StopReason::StoppedNow => ExitCause::Shutdown,
+            StopReason::Killed => ExitCause::KilledByUs(KillReason::Requested),
+            StopReason::Rogue(offence) => ExitCause::KilledByUs(KillReason::Rogue(offence)),
+        }
+    }
+}
+
+impl ExitCause {
+    /// Tells whether the child left as it should: told to, or having done its share.
+    #[must_use]
+    pub const fn is_regular(&self) -> bool {
+        match self {
+            ExitCause::Done | ExitCause::Recycled(_) | ExitCause::Retired | ExitCause::Shutdown => {
+                true
+            }
+            ExitCause::KilledByUs(_)
+            | ExitCause::OutOfMemory
+            | ExitCause::Missing
+            | ExitCause::FailedToBoot(_)
+            | ExitCause::Exited(_)
+            | ExitCause::Killed { .. } => false,
+        }
+    }
+
+    /// Tells its kind in one word, for counters and filters: `done`, `recycled-requests`,
+    /// `recycled-lifetime`, `recycled-memory`, `retired`, `shutdown`, `killed-overdue`,
+    /// `killed-asked`, `rogue-cpu`, `rogue-time`, `rogue-memory`, `rogue-hung`, `out-of-memory`,
+    /// `missing`, `failed-to-boot`, `exited`, `killed`.
+    #[must_use]
+    pub const fn kind(&self) -> &'static str {
+        match self {
+            ExitCause::Done => "done",
+            ExitCause::Recycled(RecycleReason::Requests) => "recycled-requests",
+            ExitCause::Recycled(RecycleReason::Lifetime) => "recycled-lifetime",
+            ExitCause::Recycled(RecycleReason::Memory) => "recycled-memory",
+            ExitCause::Retired => "retired",
+            ExitCause::Shutdown => "shutdown",
+            ExitCause::KilledByUs(KillReason::GraceExpired) => "killed-overdue",
+            ExitCause::KilledByUs(KillReason::Requested) => "killed-asked",
+            ExitCause::KilledByUs(KillReason::Rogue(Violation::Cpu)) => "rogue-cpu",
+            ExitCause::KilledByUs(KillReason::Rogue(Violation::Time)) => "rogue-time",
+            ExitCause::KilledByUs(KillReason::Rogue(Violation::Memory)) => "rogue-memory",
+            ExitCause::KilledByUs(KillReason::Rogue(Violation::Hung)) => "rogue-hung",
+            ExitCause::OutOfMemory => "out-of-memory",
+            ExitCause::Missing => "missing",
+            ExitCause::FailedToBoot(_) => "failed-to-boot",
+            ExitCause::Exited(_) => "exited",
+            ExitCause::Killed { .. } => "killed",
+        }
+    }
+
+    /// All causes, with the numbers that `exit` gives; for tables.
+    const fn of_number(number: u8, exit: Exit) -> Option<ExitCause> {
+        Some(match number {
+            1 => ExitCause::Done,
+            2 => ExitCause::Recycled(RecycleReason::Requests),
+            3 => ExitCause::Recycled(RecycleReason::Lifetime),
+            4 => ExitCause::Recycled(RecycleReason::Memory),
+            5 => ExitCause::Retired,
+            6 => ExitCause::Shutdown,
+            7 => ExitCause::KilledByUs(KillReason::GraceExpired),
+            8 => ExitCause::KilledByUs(KillReason::Requested),
+            9 => ExitCause::KilledByUs(KillReason::Rogue(Violation::Cpu)),
+            10 => ExitCause::KilledByUs(KillReason::Rogue(Violation::Time)),
+            11 => ExitCause::KilledByUs(KillReason::Rogue(Violation::Memory)),
+            12 => ExitCause::KilledByUs(KillReason::Rogue(Violation::Hung)),
+            13 => ExitCause::OutOfMemory,
+            14 => ExitCause::Missing,
+            15 => ExitCause::FailedToBoot(exit),
+            16 => match exit {
+                Exit::Code(code) => ExitCause::Exited(code),
+                Exit::Signal { number, core } => ExitCause::Killed { signal: number, core },
+                Exit::Unknown => ExitCause::Missing,
+            },
+            _no_cause => return None,
+        })
+    }
+
+    /// Packs it into the 16 bits that it has on the scoreboard; never 0. A code or signal past 127
+    /// keeps its lower bits, as exit codes do.
+    pub(crate) fn pack(self) -> u16 {
+        let exit = match self {
+            ExitCause::FailedToBoot(exit) => exit,
+            ExitCause::Exited(code) => Exit::Code(code),
+            ExitCause::Killed { signal, core } => Exit::Signal { number: signal, core },
+            ExitCause::Done
+            | ExitCause::Recycled(_)
+            | ExitCause::Retired
+            | ExitCause::Shutdown
+            | ExitCause::KilledByUs(_)
+            | ExitCause::OutOfMemory
+            | ExitCause::Missing => Exit::Code(0),
+        };
+        // 5 bits of number, 1 of signal or code, 1 of core, 8 of value.
+        let number = (1..32).find(|number| ExitCause::of_number(*number, exit) == Some(self));
+        let (is_signal, core, value) = match exit {
+            Exit::Unknown => (0, 0, 0),
+            Exit::Code(code) => (0, 0, code),
+            Exit::Signal { number, core } => (1, u16::from(core), number),
+        };
+        u16::from(number.unwrap_or(0)) << 11 | is_signal << 10 | core << 9 | (value & 0xff) as u16
+    }
+
+    /// Unpacks it; `None` if nothing was packed.
+    pub(crate) fn unpack(bits: u16) -> Option<ExitCause> {
+        let value = i32::from(bits & 0xff);
+        let exit = match bits >> 10 & 1 {
+            0 => Exit::Code(value),
+            _signal => Exit::Signal { number: value, core: bits >> 9 & 1 == 1 },
+        };
+        ExitCause::of_number(u8::try_from(bits >> 11).unwrap_or(0), exit)
+    }
+}
+
+const QUIT: i32 = 3;
+const KILL: i32 = 9;
+const TERM: i32 = 15;
+
+/// The name of a signal whose number is the same on all systems that we know.
+fn name(signal: i32) -> Option<&'static str> {
+    match signal {
+        1 => Some("HUP"),
+        2 => Some("INT"),
+        QUIT => Some("QUIT"),
+        4 => Some("ILL"),
+        5 => Some("TRAP"),
+        6 => Some("ABRT"),
+        8 => Some("FPE"),
+        KILL => Some("KILL"),
+        11 => Some("SEGV"),
+        13 => Some("PIPE"),
+        14 => Some("ALRM"),
+        TERM => Some("TERM"),
+        24 => Some("XCPU"),
+        25 => Some("XFSZ"),
+        _other => None,
+    }
+}
+
+impl fmt::Display for Exit {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match *self {
+            Exit::Code(code) => write!(f, "exit code {code}"),
+            Exit::Signal { number, core } => {
+                write!(f, "signal {number}")?;
+                if let Some(name) = name(number) {
+                    write!(f, " ({name})")?;
+                }
+                f.write_str(if core { ", core dumped" } else { "" })
+            }
+            Exit::Unknown => f.write_str("an end that nobody knows"),
+        }
+    }
+}
+
+impl fmt::Display for Violation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Violation::Cpu => "too much processor time",
+            Violation::Time => "a request that takes too long",
+            Violation::Memory => "too much memory",
+            Violation::Hung => "no heartbeat",
+        })
+    }
+}
+
+impl fmt::Display for ExitCause {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match *self {
+            ExitCause::Done => f.write_str("request done"),
+            ExitCause::Recycled(RecycleReason::Requests) => f.write_str("share of requests served"),
+            ExitCause::Recycled(RecycleReason::Lifetime) => f.write_str("lifetime over"),
+            ExitCause::Recycled(RecycleReason::Memory) => {
+                f.write_str("soft limit of memory passed")
+            }
+            ExitCause::Retired => f.write_str("retired"),
+            ExitCause::Shutdown => f.write_str("shutdown"),
+            ExitCause::KilledByUs(KillReason::GraceExpired) => {
+                f.write_str("told to go, then killed")
+            }
+            ExitCause::KilledByUs(KillReason::Requested) => f.write_str("killed on request"),
+            ExitCause::KilledByUs(KillReason::Rogue(offence)) => write!(f, "rogue: {offence}"),
+            ExitCause::OutOfMemory => f.write_str("killed by the kernel: out of memory"),
+            ExitCause::Missing => f.write_str("gone, and nobody has reported its end"),
+            ExitCause::FailedToBoot(exit) => write!(f, "{exit} before it was ready"),
+            ExitCause::Exited(code) => Exit::Code(code).fmt(f),
+            ExitCause::Killed { signal, core } => Exit::Signal { number: signal, core }.fmt(f),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,109 @@
+//! A reload of a pool in a simulated world: it ends, and does not dip more than it may.
+
+#![cfg(not(loom))]
+
+use daemon_core::{RollingReplace, RollingStep, max_unavailable};
+use proptest::prelude::*;
+
+fn pool(old_idle: u32, target: u32, max_children: u32) -> RollingReplace {
+    RollingReplace {
+        old_idle,
+        old_busy: 0,
+        starting: 0,
+        ready: 0,
+        leaving: 0,
+        target,
+        max_children,
+        away: max_unavailable(target),
+    }
+}
+
+#[test]
+fn a_quarter_is_away_at_once_and_at_least_one() {
+    let table = [(0, 1), (1, 1), (4, 1), (7, 1), (8, 2), (100, 25)];
+    for (target, away) in table {
+        assert_eq!(max_unavailable(target), away);
+    }
+}
+
+#[test]
+fn a_turn_is_as_the_table_says() {
+    let of8 = pool(8, 8, 12);
+    let full = pool(8, 8, 8);
+    let table = [
+        (pool(0, 8, 8), RollingStep::Done),
+        (of8, RollingStep::Fork(2)),
+        (RollingReplace { starting: 1, ..of8 }, RollingStep::Fork(1)),
+        (RollingReplace { starting: 2, ..of8 }, RollingStep::Wait),
+        (RollingReplace { ready: 1, starting: 1, ..of8 }, RollingStep::Retire(1)),
+        (RollingReplace { ready: 2, ..of8 }, RollingStep::Retire(2)),
+        (RollingReplace { old_idle: 6, ready: 2, leaving: 2, ..of8 }, RollingStep::Fork(2)),
+        (RollingReplace { old_idle: 1, ready: 7, ..of8 }, RollingStep::Fork(1)),
+        (full, RollingStep::Retire(2)),
+        (RollingReplace { old_idle: 6, leaving: 2, ..full }, RollingStep::Wait),
+        (RollingReplace { old_idle: 6, leaving: 1, ..full }, RollingStep::Fork(1)),
+        (RollingReplace { old_idle: 6, starting: 2, ..full }, RollingStep::Wait),
+        (RollingReplace { old_idle: 6, ready: 1, leaving: 1, ..full }, RollingStep::Retire(1)),
+        (RollingReplace { old_idle: 0, old_busy: 8, ..full }, RollingStep::Retire(2)),
+    ];
+    for (turnover, turn) in table {
+        assert_eq!(turnover.turn(), turn, "{turnover:?}");
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
+    #[test]
+    fn a_reload_ends_within_its_bounds(
+        target in 1_u32..40,
+        room in 0_u32..10,
+        busy in 0_u32..40,
+        steps in prop::collection::vec(0_u8..4, 2000),
+    ) {
+        let busy = busy.min(target);
+        let mut world = RollingReplace { old_busy: busy, ..pool(target - busy, target, target + room) };
+        let mut done = false;
+        for step in steps {
+            // Turns until it waits.
+            for turn_number in 0.. {
+                prop_assert!(turn_number < 100, "it turns for ever: {world:?}");
+                match world.turn() {
+                    RollingStep::Fork(n) => {
+                        prop_assert!(n > 0);
+                        world.starting += n;
+                    }
+                    RollingStep::Retire(n) => {
+                        prop_assert!(n > 0 && n <= world.old_idle + world.old_busy);
+                        let idle = n.min(world.old_idle);
+                        world.old_idle -= idle;
+                        world.old_busy -= n - idle;
+                        world.leaving += n;
+                    }
+                    RollingStep::Wait => break,
+                    RollingStep::Done => {
+                        done = true;
+                        break;
+                    }
+                }
+                let serving = world.old_idle + world.old_busy + world.ready;
+                let children = serving + world.starting + world.leaving;
+                prop_assert!(children <= world.max_children, "{world:?}");
+                let least = if room > 0 { target } else { target - world.away.min(target) };
+                prop_assert!(serving >= least, "{world:?}");
+            }
+            if done {
+                break;
+            }
+            // What is under way goes on, one child at a time, in any order.
+            prop_assert!(world.starting + world.leaving > 0, "nothing goes on: {world:?}");
+            if world.leaving == 0 || (step < 2 && world.starting > 0) {
+                world.starting -= 1;
+                world.ready += 1;
+            } else {
+                world.leaving -= 1;
+            }
+        }
+        prop_assert!(done, "it does not end: {world:?}");
+        prop_assert!(world.ready + world.starting + world.away >= target, "{world:?}");
+    }
+}

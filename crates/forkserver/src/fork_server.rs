@@ -1,0 +1,340 @@
+//! The parent's end: orders out, events in, a request kept until its child is born.
+
+mod child;
+mod error;
+mod event;
+mod orphaned;
+
+use std::cmp::Reverse;
+use std::collections::BinaryHeap;
+use std::fmt;
+use std::os::fd::{AsFd, BorrowedFd};
+use std::time::Duration;
+
+use daemon_core::{Board, Entry, Scoreboard, SlotNumber};
+use daemon_sys::poll::{Interest, wait};
+use daemon_sys::process::{Pid, Signal};
+use daemon_sys::wakeup::Wakeup;
+use daemon_sys::{memfd, reap};
+
+use crate::child_program::now;
+use crate::orders::{Order, Packed, Report};
+use crate::transfer::{Encoder, Transfer, TransferError};
+use crate::wire::{Received, Wire};
+
+pub use child::ChildId;
+pub use error::{ForkError, ForkServerError};
+pub use event::Event;
+
+/// A request up to this size travels in the order itself; a longer one in a memory file, so that
+/// the fork server never holds it and stays small.
+const INLINE_MAX: usize = 4 * 1024;
+
+/// The handle on the process that forks.
+///
+/// It hands out seats, sends orders and turns reports into [`Event`]s. Nothing here blocks but
+/// [`wait`](Fork server::wait). Dropping it ends the link: the fork server then sends TERM to its
+/// children, waits its grace, sends KILL, and goes.
+pub struct ForkServer<R> {
+    pid: Pid,
+    wire: Wire<Order, Report>,
+    scoreboard: Scoreboard,
+    bell: Wakeup,
+    request_limit: usize,
+    free: BinaryHeap<Reverse<u32>>,
+    /// By slot: what a child is being born with, until it is.
+    unborn: Vec<Option<R>>,
+}
+
+impl<R> fmt::Debug for ForkServer<R> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ForkServer")
+            .field("pid", &self.pid)
+            .field("free", &self.free.len())
+            .finish_non_exhaustive()
+    }
+}
+
+impl<R: Transfer> ForkServer<R> {
+    pub(crate) fn new(
+        pid: Pid,
+        wire: Wire<Order, Report>,
+        scoreboard: Scoreboard,
+        bell: Wakeup,
+        request_limit: usize,
+    ) -> Self {
+        let slots = scoreboard.slots();
+        ForkServer {
+            pid,
+            wire,
+            scoreboard,
+            bell,
+            request_limit,
+            free: (0..slots).map(Reverse).collect(),
+            unborn: (0..slots).map(|_slot| None).collect(),
+        }
+    }
+
+    /// Waits for the fork server's first word.
+    pub(crate) fn when_ready(mut self) -> Result<Self, ForkServerError> {
+        loop {
+            wait(&[(self.wire.as_fd(), Interest::Read)], None)?;
+            let received = self.receive();
+            match self.next_report()? {
+                Some(Report::Ready) => return Ok(self),
+                Some(Report::PreloadFailed { error }) => {
+                    reap::wait_for(self.pid)?;
+                    return Err(ForkServerError::PreloadFailed { error });
+                }
+                Some(other) => return Err(self.lost(format!("its first word is {other:?}"))),
+                None if received? == Received::Hangup => {
+                    let exit = reap::wait_for(self.pid)?;
+                    return Err(self.lost(format!("{exit:?} before it was ready")));
+                }
+                None => {}
+            }
+        }
+    }
+
+    /// Orders a child with this request into the lowest free seat.
+    ///
+    /// The request stays here until [`Event::Born`]; [`Event::ForkFailed`] gives it back.
+    ///
+    /// # Errors
+    ///
+    /// [`ForkError`] gives it back at once when all seats are taken, when it cannot be packed, or
+    /// when the fork server is lost.
+    pub fn fork(&mut self, request: R) -> Result<ChildId, ForkError<R>> {
+        let parcel = match Encoder::of(&request, self.request_limit) {
+            Ok(parcel) => parcel,
+            Err(error) => {
+                return Err(ForkError { why: error.into(), request });
+            }
+        };
+        let Some(child) = self.take_seat() else {
+            let why = ForkServerError::Full { slots: self.scoreboard.slots() };
+            return Err(ForkError { why, request });
+        };
+        let sent = send_fork(&mut self.wire, child, &parcel);
+        if let Err(error) = sent {
+            let why = match error {
+                Unsent::Memory(error) => TransferError::from(error).into(),
+                Unsent::Link(error) => self.lost(error.to_string()),
+            };
+            self.leave_seat(child.slot);
+            return Err(ForkError { why, request });
+        }
+        if let Some(place) = self.unborn.get_mut(child.slot.index()) {
+            *place = Some(request);
+        }
+        Ok(child)
+    }
+
+    fn take_seat(&mut self) -> Option<ChildId> {
+        let Reverse(slot) = self.free.pop()?;
+        let slot = SlotNumber::new(slot);
+        // A free slot is Empty: only this handle opens and closes slots.
+        let generation = self.scoreboard.order(slot, now()).ok()?;
+        Some(ChildId { slot, generation })
+    }
+
+    fn leave_seat(&mut self, slot: SlotNumber) -> Entry {
+        let last = self.scoreboard.close(slot, now());
+        self.free.push(Reverse(slot.get()));
+        last
+    }
+
+    /// Sends a signal to one child, if it is still there.
+    ///
+    /// # Errors
+    ///
+    /// [`ForkServerError::Lost`] when the fork server is.
+    pub fn signal(&mut self, child: ChildId, signal: Signal) -> Result<(), ForkServerError> {
+        let (slot, generation) = (child.slot.get(), child.generation.get());
+        self.order(&Order::Signal { slot, generation, signal: signal.number() })
+    }
+
+    /// Sends a signal to all children that are there.
+    ///
+    /// # Errors
+    ///
+    /// [`ForkServerError::Lost`] when the fork server is.
+    pub fn signal_all(&mut self, signal: Signal) -> Result<(), ForkServerError> {
+        self.order(&Order::SignalAll { signal: signal.number() })
+    }
+
+    /// Has the fork server see whether a child is still there that cannot be seen from here. If it is
+    /// gone, and something else in the fork server has collected its end, [`Event::Gone`] follows with
+    /// [`Exit::Unknown`](daemon_core::Exit::Unknown).
+    ///
+    /// # Errors
+    ///
+    /// [`ForkServerError::Lost`] when the fork server is.
+    pub fn check_child(&mut self, child: ChildId) -> Result<(), ForkServerError> {
+        let (slot, generation) = (child.slot.get(), child.generation.get());
+        self.order(&Order::LookFor { slot, generation })
+    }
+
+    /// Has the fork server do its part of a hangup, see [`ChildProgram::reopen_logs`](crate::Brood::reopen_logs).
+    ///
+    /// # Errors
+    ///
+    /// [`ForkServerError::Lost`] when the fork server is.
+    pub fn reopen_logs(&mut self) -> Result<(), ForkServerError> {
+        self.order(&Order::ReopenLogs)
+    }
+
+    /// Has the fork server drop its brood, and with it any listener: no more child is needed.
+    ///
+    /// # Errors
+    ///
+    /// [`ForkServerError::Lost`] when the fork server is.
+    pub fn release(&mut self) -> Result<(), ForkServerError> {
+        self.order(&Order::Released)
+    }
+
+    /// Sends the fork server home: children that are left get TERM, the grace period, KILL.
+    /// [`collect`](Fork server::collect) answers with [`ForkServerError::Lost`] when it is gone, and
+    /// [`bury`](Fork server::bury) with its exit.
+    ///
+    /// # Errors
+    ///
+    /// [`ForkServerError::Lost`] when the fork server is gone already.
+    pub fn shut_down(&mut self) -> Result<(), ForkServerError> {
+        self.order(&Order::ShutDown)
+    }
+
+    fn order(&mut self, order: &Order) -> Result<(), ForkServerError> {
+        let sent = self.wire.queue(order).and_then(|()| self.wire.flush());
+        sent.map(drop).map_err(|error| self.lost(error.to_string()))
+    }
+
+    /// Takes in what the fork server has reported up to now, without blocking.
+    ///
+    /// # Errors
+    ///
+    /// [`ForkServerError::Lost`] when the link has ended; events that came before are in `events`.
+    pub fn collect(&mut self, events: &mut Vec<Event<R>>) -> Result<(), ForkServerError> {
+        loop {
+            let received = self.receive();
+            while let Some(report) = self.next_report()? {
+                events.extend(self.event(report));
+            }
+            match received? {
+                Received::More => {}
+                Received::Drained => return Ok(()),
+                Received::Hangup => return Err(self.lost("its end of the link is closed".into())),
+            }
+        }
+    }
+
+    /// Waits until there is an event or a child has reported, or the time is over; for programs
+    /// without an event loop of their own.
+    ///
+    /// # Errors
+    ///
+    /// As [`collect`](Fork server::collect).
+    pub fn wait(&mut self, patience: Option<Duration>) -> Result<Vec<Event<R>>, ForkServerError> {
+        let interest = if self.wire.is_waiting() { Interest::ReadWrite } else { Interest::Read };
+        let ready =
+            wait(&[(self.wire.as_fd(), interest), (self.bell.as_fd(), Interest::Read)], patience)?;
+        if !ready[1].is_quiet() {
+            self.bell.clear();
+        }
+        let mut events = Vec::new();
+        if !ready[0].is_quiet() {
+            // What was told before a loss is answered first; the loss is found again next time.
+            let flushed = self.flush();
+            let told = self.collect(&mut events).and(flushed);
+            if events.is_empty() {
+                told?;
+            }
+        }
+        Ok(events)
+    }
+
+    /// Sends what the link did not take at once.
+    ///
+    /// # Errors
+    ///
+    /// [`ForkServerError::Lost`] when the fork server is.
+    pub fn flush(&mut self) -> Result<(), ForkServerError> {
+        self.wire.flush().map(drop).map_err(|error| self.lost(error.to_string()))
+    }
+
+    /// Whether orders wait for the link to take them.
+    #[must_use]
+    pub fn is_waiting_to_send(&self) -> bool {
+        self.wire.is_waiting()
+    }
+
+    fn receive(&mut self) -> Result<Received, ForkServerError> {
+        self.wire.receive().map_err(|error| self.lost(error.to_string()))
+    }
+
+    fn next_report(&mut self) -> Result<Option<Report>, ForkServerError> {
+        match self.wire.next() {
+            Ok(frame) => Ok(frame.map(|(report, _no_descriptors)| report)),
+            Err(error) => Err(self.lost(error.to_string())),
+        }
+    }
+
+    fn lost(&self, why: String) -> ForkServerError {
+        ForkServerError::Lost { pid: self.pid, why }
+    }
+
+    /// The scoreboard, for writing the parent's part.
+    #[must_use]
+    pub fn scoreboard(&self) -> &Scoreboard {
+        &self.scoreboard
+    }
+
+    /// The scoreboard, for reading.
+    #[must_use]
+    pub fn board(&self) -> Board {
+        self.scoreboard.board()
+    }
+
+    /// The bell that children ring when the scoreboard is armed; readable once it has rung.
+    #[must_use]
+    pub fn bell(&self) -> &Wakeup {
+        &self.bell
+    }
+
+    /// The fork server's process, and the process group of all children.
+    #[must_use]
+    pub fn pid(&self) -> Pid {
+        self.pid
+    }
+}
+
+impl<R> AsFd for ForkServer<R> {
+    /// The link: readable when there is something to [`collect`](Fork server::collect).
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.wire.as_fd()
+    }
+}
+
+enum Unsent {
+    Memory(daemon_sys::Error),
+    Link(std::io::Error),
+}
+
+fn send_fork(
+    wire: &mut Wire<Order, Report>,
+    child: ChildId,
+    parcel: &Encoder<'_>,
+) -> Result<(), Unsent> {
+    let (slot, generation) = (child.slot.get(), child.generation.get());
+    let bytes = parcel.bytes();
+    if bytes.len() <= INLINE_MAX {
+        let request = Packed::Inline(bytes.to_vec());
+        let order = Order::Fork { slot, generation, request };
+        return wire.send(&order, parcel.descriptors()).map_err(Unsent::Link);
+    }
+    let memory = memfd::memfd_with("request", bytes).map_err(Unsent::Memory)?;
+    let order = Order::Fork { slot, generation, request: Packed::InMemory };
+    let descriptors: Vec<BorrowedFd<'_>> =
+        std::iter::once(memory.as_fd()).chain(parcel.descriptors().iter().copied()).collect();
+    wire.send(&order, &descriptors).map_err(Unsent::Link)
+}

@@ -1,0 +1,109 @@
+//! A request under way: packed in the parent, opened in the child.
+
+use std::collections::VecDeque;
+use std::os::fd::{BorrowedFd, OwnedFd};
+
+use super::{DESCRIPTORS_MAX, Transfer, TransferError};
+
+/// Up to so many bytes a delivery is not worth freeing.
+const SMALL: usize = 4096;
+
+/// What is being sent: bytes in order, and borrowed descriptors in order.
+#[derive(Debug, Default)]
+pub struct Encoder<'a> {
+    bytes: Vec<u8>,
+    descriptors: Vec<BorrowedFd<'a>>,
+}
+
+impl<'a> Encoder<'a> {
+    /// Packs a whole request.
+    pub(crate) fn of<R: Transfer>(request: &'a R, limit: usize) -> Result<Self, TransferError> {
+        let mut parcel = Encoder::default();
+        request.pack(&mut parcel)?;
+        if parcel.bytes.len() > limit {
+            return Err(TransferError::TooLarge { size: parcel.bytes.len(), limit });
+        }
+        if parcel.descriptors.len() > DESCRIPTORS_MAX {
+            return Err(TransferError::TooManyDescriptors { count: parcel.descriptors.len() });
+        }
+        Ok(parcel)
+    }
+
+    /// Adds bytes, after their length.
+    pub fn put_bytes(&mut self, bytes: &[u8]) {
+        self.bytes.extend_from_slice(&(bytes.len() as u64).to_le_bytes());
+        self.bytes.extend_from_slice(bytes);
+    }
+
+    /// Adds a descriptor.
+    pub fn put_descriptor(&mut self, descriptor: BorrowedFd<'a>) {
+        self.descriptors.push(descriptor);
+    }
+
+    pub(crate) fn bytes(&self) -> &[u8] {
+        &self.bytes
+    }
+
+    pub(crate) fn descriptors(&self) -> &[BorrowedFd<'a>] {
+        &self.descriptors
+    }
+}
+
+/// What has arrived: the same bytes and descriptors, owned by the child now.
+#[derive(Debug)]
+pub struct Decoder {
+    bytes: Vec<u8>,
+    read: usize,
+    descriptors: VecDeque<OwnedFd>,
+}
+
+impl Decoder {
+    pub(crate) fn new(bytes: Vec<u8>, descriptors: VecDeque<OwnedFd>) -> Self {
+        Decoder { bytes, read: 0, descriptors }
+    }
+
+    /// Unpacks a whole request, and sees to it that nothing is left over.
+    pub(crate) fn open<R: Transfer>(mut self) -> Result<R, TransferError> {
+        let request = R::unpack(&mut self)?;
+        let (bytes, descriptors) = (self.bytes.len() - self.read, self.descriptors.len());
+        if bytes > 0 || descriptors > 0 {
+            return Err(TransferError::LeftOver { bytes, descriptors });
+        }
+        if self.bytes.capacity() <= SMALL {
+            // In a child that has just been forked, to free a little memory is to copy its page.
+            std::mem::forget(self);
+        }
+        Ok(request)
+    }
+
+    /// Takes the next bytes.
+    ///
+    /// # Errors
+    ///
+    /// [`TransferError::Truncated`] when fewer are left than their length says.
+    pub fn take_bytes(&mut self) -> Result<&[u8], TransferError> {
+        let length = self.take(size_of::<u64>())?;
+        let length = length.try_into().map(u64::from_le_bytes).unwrap_or(u64::MAX);
+        self.take(usize::try_from(length).unwrap_or(usize::MAX))
+    }
+
+    /// Takes the next descriptor.
+    ///
+    /// # Errors
+    ///
+    /// [`TransferError::MissingDescriptor`] when there is none.
+    #[inline]
+    pub fn take_descriptor(&mut self) -> Result<OwnedFd, TransferError> {
+        self.descriptors.pop_front().ok_or_else(|| TransferError::MissingDescriptor)
+    }
+
+    fn take(&mut self, wanted: usize) -> Result<&[u8], TransferError> {
+        let left = self.bytes.len() - self.read;
+        if wanted > left {
+            return Err(TransferError::Truncated { wanted, left });
+        }
+        let start = self.read;
+        self.read += wanted;
+        Ok(&self.bytes[start..self.read])
+    }
+}

@@ -1,0 +1,140 @@
+//! What can be handed over without more ado.
+
+use std::fs::File;
+use std::net::{TcpListener, TcpStream, UdpSocket};
+use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::net::{UnixDatagram, UnixListener, UnixStream};
+
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+use super::{Decoder, Encoder, Transfer, TransferError};
+
+/// Any serde value, in the postcard format.
+///
+/// # Examples
+///
+/// ```
+/// # use serde::{Deserialize, Serialize};
+/// use std::net::TcpStream;
+/// use daemon_forkserver::Serde;
+///
+/// #[derive(Serialize, Deserialize)]
+/// struct Ticket { tenant: String, attempt: u32 }
+///
+/// // a connection and what the parent has found out about it
+/// type Request = (TcpStream, Serde<Ticket>);
+/// ```
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Serde<T>(pub T);
+
+impl<T: Serialize + DeserializeOwned + Unpin + 'static> Transfer for Serde<T> {
+    fn pack<'a>(&'a self, parcel: &mut Encoder<'a>) -> Result<(), TransferError> {
+        let bytes =
+            postcard::to_stdvec(&self.0).map_err(|error| TransferError::Encode(error.into()))?;
+        parcel.put_bytes(&bytes);
+        Ok(())
+    }
+
+    fn unpack(delivery: &mut Decoder) -> Result<Self, TransferError> {
+        postcard::from_bytes(delivery.take_bytes()?)
+            .map(Serde)
+            .map_err(|error| TransferError::Decode(error.into()))
+    }
+}
+
+impl Transfer for Vec<u8> {
+    fn pack<'a>(&'a self, parcel: &mut Encoder<'a>) -> Result<(), TransferError> {
+        parcel.put_bytes(self);
+        Ok(())
+    }
+
+    fn unpack(delivery: &mut Decoder) -> Result<Self, TransferError> {
+        Ok(delivery.take_bytes()?.to_vec())
+    }
+}
+
+impl Transfer for String {
+    fn pack<'a>(&'a self, parcel: &mut Encoder<'a>) -> Result<(), TransferError> {
+        parcel.put_bytes(self.as_bytes());
+        Ok(())
+    }
+
+    fn unpack(delivery: &mut Decoder) -> Result<Self, TransferError> {
+        let bytes = delivery.take_bytes()?.to_vec();
+        String::from_utf8(bytes).map_err(|_not_utf8| TransferError::NotText)
+    }
+}
+
+impl<T: Transfer> Transfer for Option<T> {
+    fn pack<'a>(&'a self, parcel: &mut Encoder<'a>) -> Result<(), TransferError> {
+        match self {
+            None => parcel.put_bytes(&[]),
+            Some(value) => {
+                parcel.put_bytes(&[1]);
+                value.pack(parcel)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn unpack(delivery: &mut Decoder) -> Result<Self, TransferError> {
+        if delivery.take_bytes()?.is_empty() { Ok(None) } else { T::unpack(delivery).map(Some) }
+    }
+}
+
+macro_rules! descriptors {
+    ($($kind:ty),*) => {$(
+        impl Transfer for $kind {
+            fn pack<'a>(&'a self, parcel: &mut Encoder<'a>) -> Result<(), TransferError> {
+                parcel.put_descriptor(self.as_fd());
+                Ok(())
+            }
+
+            #[inline]
+            fn unpack(delivery: &mut Decoder) -> Result<Self, TransferError> {
+                Ok(Self::from(delivery.take_descriptor()?))
+            }
+        }
+    )*};
+}
+
+descriptors!(
+    OwnedFd,
+    File,
+    TcpStream,
+    TcpListener,
+    UdpSocket,
+    UnixStream,
+    UnixListener,
+    UnixDatagram
+);
+
+impl Transfer for () {
+    fn pack<'a>(&'a self, _parcel: &mut Encoder<'a>) -> Result<(), TransferError> {
+        Ok(())
+    }
+
+    fn unpack(_delivery: &mut Decoder) -> Result<Self, TransferError> {
+        Ok(())
+    }
+}
+
+macro_rules! tuples {
+    ($(($($name:ident),*)),*) => {$(
+        impl<$($name: Transfer),*> Transfer for ($($name,)*) {
+            #[expect(non_snake_case, reason = "the type parameters' names serve for the fields")]
+            fn pack<'a>(&'a self, parcel: &mut Encoder<'a>) -> Result<(), TransferError> {
+                let ($($name,)*) = self;
+                $($name.pack(parcel)?;)*
+                Ok(())
+            }
+
+            fn unpack(delivery: &mut Decoder) -> Result<Self, TransferError> {
+                Ok(($($name::unpack(delivery)?,)*))
+            }
+        }
+    )*};
+}
+
+tuples!((A), (A, B), (A, B, C), (A, B, C, D));

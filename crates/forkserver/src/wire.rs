@@ -1,0 +1,329 @@
+//! One end of the link between parent and fork server: frames with descriptors over a stream socket.
+//!
+//! A frame is its body's length (u32), the number of its descriptors (u8), and the body in
+//! postcard. The descriptors travel with the frame's first byte, so they are there when it is.
+
+use std::collections::VecDeque;
+use std::io::{self, IoSlice};
+use std::marker::PhantomData;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+
+use daemon_sys::link::LinkEnd;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+/// Longest body that is taken; past it the other end is not speaking our language.
+const BODY_MAX: usize = 64 * 1024;
+const HEADER: usize = size_of::<u32>() + size_of::<u8>();
+/// How much is read at once: some eighty reports, or an order and its small request. After each
+/// fork every page that the fork server writes to is copied, so it writes to few.
+const READ: usize = 1024;
+
+/// Sends `Out`, receives `In`; the other end has them the other way round.
+///
+/// Nothing blocks: what the socket does not take now is kept and sent by [`Wire::flush`].
+#[derive(Debug)]
+pub(crate) struct Wire<Out, In> {
+    end: LinkEnd,
+    outgoing: VecDeque<Chunk>,
+    incoming: Vec<u8>,
+    read: usize,
+    descriptors: VecDeque<OwnedFd>,
+    /// The memory of what was sent last, for what is sent next.
+    spare: Vec<u8>,
+    kinds: PhantomData<fn(Out) -> In>,
+}
+
+/// Bytes that go in one message, with the descriptors that belong to the first of them.
+#[derive(Debug, Default)]
+struct Chunk {
+    bytes: Vec<u8>,
+    sent: usize,
+    descriptors: Vec<OwnedFd>,
+}
+
+/// What a look at the socket found.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Received {
+    /// Something, and there may be more at once.
+    More,
+    /// All there was for now.
+    Drained,
+    /// The other end is gone.
+    Hangup,
+}
+
+impl<Out: Serialize, In: DeserializeOwned> Wire<Out, In> {
+    pub(crate) fn new(end: LinkEnd) -> Self {
+        Wire {
+            end,
+            outgoing: VecDeque::new(),
+            incoming: Vec::new(),
+            read: 0,
+            descriptors: VecDeque::new(),
+            spare: Vec::new(),
+            kinds: PhantomData,
+        }
+    }
+
+    /// Puts a frame in line without a system call; [`Wire::flush`] sends all of them in one.
+    pub(crate) fn queue(&mut self, message: &Out) -> io::Result<()> {
+        if !self.outgoing.back().is_some_and(|chunk| chunk.descriptors.is_empty()) {
+            let bytes = std::mem::take(&mut self.spare);
+            self.outgoing.push_back(Chunk { bytes, ..Chunk::default() });
+        }
+        if let Some(chunk) = self.outgoing.back_mut() {
+            encode(message, 0, &mut chunk.bytes)?;
+        }
+        Ok(())
+    }
+
+    /// Sends a frame with descriptors, at once if nothing is in line before it.
+    ///
+    /// The descriptors are only borrowed: they are duplicated if the frame has to wait.
+    pub(crate) fn send(&mut self, message: &Out, descriptors: &[BorrowedFd<'_>]) -> io::Result<()> {
+        let mut bytes = Vec::with_capacity(64);
+        encode(message, descriptors.len(), &mut bytes)?;
+        let mut sent = 0;
+        if self.flush()? == Flushed::All {
+            sent = match self.end.send(&[IoSlice::new(&bytes)], descriptors) {
+                Ok(sent) => sent,
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => 0,
+                Err(error) => return Err(error),
+            };
+        }
+        if sent < bytes.len() {
+            let descriptors = if sent == 0 { descriptors } else { &[] };
+            let descriptors = descriptors
+                .iter()
+                .map(BorrowedFd::try_clone_to_owned)
+                .collect::<io::Result<_>>()?;
+            self.outgoing.push_back(Chunk { bytes, sent, descriptors });
+        }
+        Ok(())
+    }
+
+    /// Sends what is in line, as far as the socket takes it.
+    pub(crate) fn flush(&mut self) -> io::Result<Flushed> {
+        while let Some(chunk) = self.outgoing.front_mut() {
+            let borrowed: Vec<BorrowedFd<'_>> = chunk.descriptors.iter().map(AsFd::as_fd).collect();
+            match self.end.send(&[IoSlice::new(&chunk.bytes[chunk.sent..])], &borrowed) {
+                Ok(sent) => {
+                    chunk.sent += sent;
+                    chunk.descriptors.clear();
+                }
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                    return Ok(Flushed::InPart);
+                }
+                Err(error) => return Err(error),
+            }
+            if chunk.sent == chunk.bytes.len()
+                && let Some(sent) = self.outgoing.pop_front()
+            {
+                self.spare = sent.bytes;
+                self.spare.clear();
+                self.spare.shrink_to(READ);
+            }
+        }
+        Ok(Flushed::All)
+    }
+
+    /// Whether something is still to be sent.
+    pub(crate) fn is_waiting(&self) -> bool {
+        !self.outgoing.is_empty()
+    }
+
+    /// Reads once from the socket.
+    pub(crate) fn receive(&mut self) -> io::Result<Received> {
+        if self.read == self.incoming.len() {
+            self.incoming.clear();
+        } else {
+            self.incoming.drain(..self.read);
+        }
+        self.read = 0;
+        let kept = self.incoming.len();
+        self.incoming.resize(kept + READ, 0);
+        let received = self.end.receive(&mut self.incoming[kept..], &mut self.descriptors);
+        self.incoming.truncate(kept + received.as_ref().map_or(0, |read| *read));
+        match received {
+            Ok(0) => Ok(Received::Hangup),
+            // A message with descriptors ends a read early, so only a read without any tells by
+            // its length that the socket is empty.
+            Ok(read) if read < READ && self.descriptors.is_empty() => Ok(Received::Drained),
+            Ok(_more) => Ok(Received::More),
+            Err(error) => match error.kind() {
+                io::ErrorKind::WouldBlock => Ok(Received::Drained),
+                io::ErrorKind::ConnectionReset => Ok(Received::Hangup),
+                io::ErrorKind::Interrupted => Ok(Received::More),
+                _other => Err(error),
+            },
+        }
+    }
+
+    /// Takes the next whole frame out of what has been read.
+    pub(crate) fn next(&mut self) -> io::Result<Option<(In, VecDeque<OwnedFd>)>> {
+        let unread = &self.incoming[self.read..];
+        let Some((header, rest)) = unread.split_first_chunk::<HEADER>() else {
+            return Ok(None);
+        };
+        let [a, b, c, d, count] = *header;
+        let length = u32::from_le_bytes([a, b, c, d]) as usize;
+        if length > BODY_MAX {
+            return Err(garbage(format!("a frame of {length} bytes")));
+        }
+        let Some(body) = rest.get(..length) else {
+            return Ok(None);
+        };
+        let count = usize::from(count);
+        if self.descriptors.len() < count {
+            return Err(garbage(format!("{count} descriptors, of which some are missing")));
+        }
+        let message = postcard::from_bytes(body).map_err(|error| garbage(error.to_string()))?;
+        self.read += HEADER + length;
+        let descriptors = if count == self.descriptors.len() {
+            std::mem::take(&mut self.descriptors)
+        } else {
+            self.descriptors.drain(..count).collect()
+        };
+        Ok(Some((message, descriptors)))
+    }
+}
+
+impl<Out, In> Wire<Out, In> {
+    /// Closes descriptors that came with a frame, and keeps their memory for the next.
+    pub(crate) fn close(&mut self, mut descriptors: VecDeque<OwnedFd>) {
+        descriptors.clear();
+        if self.descriptors.is_empty() {
+            self.descriptors = descriptors;
+        }
+    }
+
+    /// Closes this end and what came with frames that nobody will read, in a process that is about
+    /// to do something else: memory is left as it is, since to free it is to copy its pages.
+    pub(crate) fn put_down(self) {
+        let Wire { end, outgoing, incoming, mut descriptors, spare, .. } = self;
+        drop(end);
+        while let Some(unread) = descriptors.pop_front() {
+            drop(unread);
+        }
+        std::mem::forget((outgoing, incoming, descriptors, spare));
+    }
+}
+
+impl<Out, In> AsFd for Wire<Out, In> {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.end.as_fd()
+    }
+}
+
+/// How far a flush came.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Flushed {
+    All,
+    InPart,
+}
+
+fn encode<M: Serialize>(message: &M, descriptors: usize, bytes: &mut Vec<u8>) -> io::Result<()> {
+    let count = u8::try_from(descriptors).map_err(|_too_many| {
+        io::Error::new(io::ErrorKind::InvalidInput, format!("{descriptors} descriptors"))
+    })?;
+    let start = bytes.len();
+    bytes.extend_from_slice(&[0; HEADER]);
+    let written = postcard::to_io(message, &mut *bytes).map_err(io::Error::other);
+    let length = written
+        .and_then(|bytes| u32::try_from(bytes.len() - start - HEADER).map_err(io::Error::other));
+    match length {
+        Ok(length) => {
+            bytes[start..start + 4].copy_from_slice(&length.to_le_bytes());
+            bytes[start + 4] = count;
+            Ok(())
+        }
+        Err(error) => {
+            bytes.truncate(start);
+            Err(error)
+        }
+    }
+}
+
+fn garbage(what: String) -> io::Error {
+    io::Error::new(io::ErrorKind::InvalidData, format!("the other end of the link sent {what}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::io::{Read, Write};
+    use std::os::unix::net::UnixStream;
+
+    type Ends = (Wire<String, u32>, Wire<u32, String>);
+
+    fn ends() -> Ends {
+        let (a, b) = daemon_sys::link::pair().unwrap();
+        (Wire::new(a), Wire::new(b))
+    }
+
+    #[test]
+    fn frames_arrive_whole_and_in_order_with_their_own_descriptors() {
+        let (mut near, mut far) = ends();
+        let (kept, sent) = UnixStream::pair().unwrap();
+        near.queue(&"first".to_owned()).unwrap();
+        near.send(&"second".to_owned(), &[sent.as_fd()]).unwrap();
+        near.queue(&"third".to_owned()).unwrap();
+        near.flush().unwrap();
+        drop(sent);
+        let mut heard = Vec::new();
+        while heard.len() < 3 {
+            assert_ne!(far.receive().unwrap(), Received::Hangup);
+            while let Some((message, fds)) = far.next().unwrap() {
+                heard.push((message, fds));
+            }
+        }
+        let counts: Vec<_> = heard.iter().map(|(text, fds)| (text.as_str(), fds.len())).collect();
+        assert_eq!(counts, [("first", 0), ("second", 1), ("third", 0)]);
+        let mut came = UnixStream::from(heard[1].1.pop_front().unwrap());
+        came.write_all(b"!").unwrap();
+        drop((came, heard));
+        let mut said = String::new();
+        (&kept).read_to_string(&mut said).unwrap();
+        assert_eq!(said, "!");
+    }
+
+    #[test]
+    fn what_the_socket_does_not_take_waits_and_is_not_lost() {
+        let (mut near, mut far) = ends();
+        let text = "x".repeat(40_000);
+        let (_kept, sent) = UnixStream::pair().unwrap();
+        for _ in 0..50 {
+            near.send(&text, &[sent.as_fd()]).unwrap();
+        }
+        assert!(near.is_waiting());
+        let mut arrived = 0;
+        while arrived < 50 {
+            near.flush().unwrap();
+            far.receive().unwrap();
+            while let Some((message, fds)) = far.next().unwrap() {
+                assert_eq!((message.len(), fds.len()), (40_000, 1));
+                arrived += 1;
+            }
+        }
+        assert!(!near.is_waiting());
+    }
+
+    #[test]
+    fn an_end_that_is_gone_is_a_hangup() {
+        let (near, mut far) = ends();
+        drop(near);
+        assert_eq!(far.receive().unwrap(), Received::Hangup);
+    }
+
+    #[test]
+    fn garbage_is_an_error_and_never_a_panic() {
+        for bytes in [&[255_u8; 40][..], &[4, 0, 0, 0, 0, 9, 9, 9, 9], &[1, 0, 0, 0, 7, 0]] {
+            let (raw, end) = daemon_sys::link::pair().unwrap();
+            let mut wire: Wire<u32, String> = Wire::new(end);
+            raw.send(&[IoSlice::new(bytes)], &[]).unwrap();
+            wire.receive().unwrap();
+            assert!(wire.next().is_err(), "{bytes:?}");
+        }
+    }
+}

@@ -1,0 +1,48 @@
+//! A bell by a pipe: any Unix.
+
+use std::io::{self, PipeReader, PipeWriter};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, RawFd};
+
+use nix::errno::Errno;
+
+use crate::listen::set_nonblocking;
+
+#[derive(Debug)]
+pub(super) struct Wire {
+    reader: PipeReader,
+    writer: PipeWriter,
+}
+
+impl Wire {
+    pub(super) fn new() -> io::Result<Wire> {
+        let (reader, writer) = io::pipe()?;
+        set_nonblocking(reader.as_fd(), true).map_err(io::Error::other)?;
+        set_nonblocking(writer.as_fd(), true).map_err(io::Error::other)?;
+        Ok(Wire { reader, writer })
+    }
+
+    pub(super) fn wake(&self) {
+        while nix::unistd::write(&self.writer, &[1]) == Err(Errno::EINTR) {}
+    }
+
+    pub(super) fn mouth(&self) -> RawFd {
+        self.writer.as_raw_fd()
+    }
+
+    pub(super) fn clear(&self) {
+        let mut rings = [0_u8; 4096];
+        loop {
+            match nix::unistd::read(&self.reader, &mut rings) {
+                Ok(length) if length == rings.len() => {}
+                Err(Errno::EINTR) => {}
+                Ok(_) | Err(_) => return,
+            }
+        }
+    }
+}
+
+impl AsFd for Wire {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.reader.as_fd()
+    }
+}
