@@ -23,7 +23,7 @@ use std::error::Error;
 use std::time::Duration;
 
 use actix_daemon::{Daemon, DaemonError, Shutdown, StopMode};
-use actix_dispatch::{Call, Dispatcher, Do, NewRequest, Started, Task};
+use actix_dispatch::{Call, Dispatcher, NewRequest, RunTask, RunningDispatcher, Task};
 use futures::future::join_all;
 use serde::{Deserialize, Serialize};
 
@@ -80,15 +80,17 @@ fn main() -> Result<(), DaemonError> {
         })
 }
 
-async fn tell(Started { dispatcher, .. }: Started) -> Result<(), Box<dyn Error>> {
+async fn tell(
+    RunningDispatcher { dispatcher, .. }: RunningDispatcher,
+) -> Result<(), Box<dyn Error>> {
     let text = "what a crash costs one process";
     let counted = dispatcher.send(NewRequest::to("count").params(text)).await??;
     let (words, process): (usize, u32) = counted.value()?;
     println!("counted: {words} words, in process {process}");
 
-    let divided = dispatcher.send(Do::task(Divide { what: 42, by: 7 })).await??;
+    let divided = dispatcher.send(RunTask::new(Divide { what: 42, by: 7 })).await??;
     println!("divided: {divided} by Task, its types known at both ends");
-    if let Err(error) = dispatcher.send(Do::task(Divide { what: 42, by: 0 })).await? {
+    if let Err(error) = dispatcher.send(RunTask::new(Divide { what: 42, by: 0 })).await? {
         println!("error: {error}");
     }
     if let Err(lost) = dispatcher.send(NewRequest::to("crash")).await? {

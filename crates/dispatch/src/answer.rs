@@ -21,9 +21,9 @@ impl Reply {
     ///
     /// # Errors
     ///
-    /// [`Failure::Unreadable`] when it is of another type.
+    /// [`Failure::Decode`] when it is of another type.
     pub fn value<T: DeserializeOwned>(&self) -> Result<T, Failure> {
-        self.body.decode().map_err(|why| Failure::Unreadable { why })
+        self.body.decode().map_err(|reason| Failure::Decode { reason })
     }
 
     /// How many bytes the encoded value has.
@@ -58,13 +58,13 @@ pub enum Failure {
     #[error("timed out after {limit:?} ({kind})", kind = .kind.word())]
     TimedOut {
         /// Which limit was passed.
-        kind: Limit,
+        kind: LimitKind,
         /// The limit.
         limit: Duration,
     },
     /// Its worker died over it.
     #[error("lost: its worker is gone: {cause}")]
-    Lost {
+    WorkerLost {
         /// Why the worker is gone.
         cause: ExitCause,
     },
@@ -77,54 +77,54 @@ pub enum Failure {
         cause: ExitCause,
     },
     /// It was cancelled.
-    #[error("cancelled {}", .when.word())]
+    #[error("cancelled {}", .state.word())]
     Cancelled {
         /// In which state.
-        when: When,
+        state: RequestState,
     },
     /// It was refused, and no worker has seen it.
     #[error(transparent)]
     Rejected(#[from] Rejection),
     /// There is a value, but not of the type that is asked for.
-    #[error("cannot decode the value: {why}")]
-    Unreadable {
+    #[error("cannot decode the value: {reason}")]
+    Decode {
         /// What is wrong with it.
-        why: String,
+        reason: String,
     },
 }
 
 /// Which limit of time was passed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Limit {
+pub enum LimitKind {
     /// The handler was told, and has given up.
     Soft,
     /// The worker was killed.
     Hard,
 }
 
-impl Limit {
+impl LimitKind {
     fn word(self) -> &'static str {
         match self {
-            Limit::Soft => "the handler was told and gave up",
-            Limit::Hard => "its worker was killed",
+            LimitKind::Soft => "the handler was told and gave up",
+            LimitKind::Hard => "its worker was killed",
         }
     }
 }
 
 /// In which state a request was cancelled.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum When {
+pub enum RequestState {
     /// It had not begun.
     Queued,
     /// It was running: its worker was killed.
     Running,
 }
 
-impl When {
+impl RequestState {
     fn word(self) -> &'static str {
         match self {
-            When::Queued => "before it began",
-            When::Running => "while it ran: its worker was killed",
+            RequestState::Queued => "before it began",
+            RequestState::Running => "while it ran: its worker was killed",
         }
     }
 }
@@ -149,20 +149,20 @@ pub enum Rejection {
         name: String,
     },
     /// The parameters are not those of the method.
-    #[error("rejected: the parameters of method {name:?} don't fit: {why}")]
-    BadParams {
+    #[error("rejected: the parameters of method {name:?} don't fit: {reason}")]
+    InvalidParams {
         /// The method.
         name: String,
         /// What is wrong with them.
-        why: String,
+        reason: String,
     },
     /// The system has no memory for the parameters.
-    #[error("rejected: there is no room for the parameters of method {name:?}: {why}")]
-    NoMemory {
+    #[error("rejected: there is no room for the parameters of method {name:?}: {reason}")]
+    OutOfMemory {
         /// The method.
         name: String,
         /// What was tried, and what the system says.
-        why: String,
+        reason: String,
     },
     /// No lane has this name.
     #[error("rejected: unknown lane {name:?}")]
@@ -172,7 +172,7 @@ pub enum Rejection {
     },
     /// The name, or who it is from, is longer than a frame's head takes.
     #[error("rejected: a name of {length} bytes, the longest has {limit}")]
-    LongName {
+    NameTooLong {
         /// How long it is, in bytes.
         length: usize,
         /// How long it may be.
@@ -180,7 +180,7 @@ pub enum Rejection {
     },
     /// A time limit of zero, or fewer attempts than one.
     #[error("rejected: {field} is {value}: it must be more than nothing")]
-    BadTerms {
+    InvalidOption {
         /// Which of the request's terms.
         field: &'static str,
         /// What it is.

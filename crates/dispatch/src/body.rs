@@ -49,12 +49,12 @@ pub(crate) enum EncodeError {
 impl EncodeError {
     /// Why a request for this method is refused, whose parameters it were.
     pub(crate) fn rejection(&self, method: &str) -> Rejection {
-        let (name, why) = (method.to_owned(), self.to_string());
+        let (name, reason) = (method.to_owned(), self.to_string());
         match self {
             EncodeError::Value(_) | EncodeError::TooLong { .. } => {
-                Rejection::BadParams { name, why }
+                Rejection::InvalidParams { name, reason }
             }
-            EncodeError::Memory(_) => Rejection::NoMemory { name, why },
+            EncodeError::Memory(_) => Rejection::OutOfMemory { name, reason },
         }
     }
 }
@@ -331,12 +331,12 @@ mod tests {
         // A size that no other test has: they run beside this one.
         let value = |byte| Bytes::from(vec![byte; 5_000_000]);
         let first = Body::of(&value(1)).unwrap();
-        let (twin, used) = (first.clone(), file(&first));
+        let (handle, used) = (first.clone(), file(&first));
         drop(first);
         let second = Body::of(&value(2)).unwrap();
         assert_ne!(file(&second), used, "somebody still has it");
-        assert_eq!(twin.decode::<Bytes>().unwrap(), value(1));
-        drop(twin);
+        assert_eq!(handle.decode::<Bytes>().unwrap(), value(1));
+        drop(handle);
         let third = Body::of(&value(3)).unwrap();
         assert_eq!(file(&third), used);
         assert_eq!(third.decode::<Bytes>().unwrap(), value(3));

@@ -14,12 +14,12 @@ use serde::de::DeserializeOwned;
 use crate::call::Call;
 use crate::dispatcher::DispatcherActor;
 use crate::engine::Defaults;
+use crate::fallback::FallbackRequest;
 use crate::ledger::Lane;
-use crate::methods::{Class, Method, Methods, OwnMethod, Unfit};
+use crate::methods::{AnonymousMethod, Class, Method, Methods, Unfit};
 use crate::request::RequestDone;
-use crate::talkback::{Detail, Talkback};
+use crate::talkback::{Talkback, Verbosity};
 use crate::task::Task;
-use crate::transaction::Transaction;
 
 /// The way to a dispatcher: see [`Dispatcher::builder`].
 #[derive(Debug, Clone, Copy)]
@@ -38,26 +38,26 @@ impl Dispatcher {
             fork_interval: Duration::ZERO,
             fork_name: None,
             alias: "PreforkDispatch".to_owned(),
-            detail: Detail::default(),
+            detail: Verbosity::default(),
             queue: 10_000,
             lanes: Vec::new(),
             defaults: Defaults { attempts: 1, ..Defaults::default() },
             methods: Methods::default(),
             trouble: None,
-            outside: Outside::default(),
+            outside: Recipients::default(),
         }
     }
 }
 
 /// Makes a recipient, once there is a System and the dispatcher's address.
-pub(crate) type Make<M> = Box<dyn FnOnce(Addr<DispatcherActor>) -> Recipient<M>>;
+pub(crate) type MakeRecipient<M> = Box<dyn FnOnce(Addr<DispatcherActor>) -> Recipient<M>>;
 
 /// Who hears of things in the parent.
 #[derive(Default)]
-pub(crate) struct Outside {
-    pub(crate) upon_result: Option<Make<RequestDone>>,
-    pub(crate) fallback: Option<Make<Transaction>>,
-    pub(crate) talkback: Option<Make<Talkback>>,
+pub(crate) struct Recipients {
+    pub(crate) upon_result: Option<MakeRecipient<RequestDone>>,
+    pub(crate) fallback: Option<MakeRecipient<FallbackRequest>>,
+    pub(crate) talkback: Option<MakeRecipient<Talkback>>,
 }
 
 /// A dispatcher that is being configured.
@@ -74,13 +74,13 @@ pub struct DispatcherBuilder {
     pub(crate) fork_interval: Duration,
     pub(crate) fork_name: Option<String>,
     pub(crate) alias: String,
-    pub(crate) detail: Detail,
+    pub(crate) detail: Verbosity,
     pub(crate) queue: usize,
     pub(crate) lanes: Vec<Lane>,
     pub(crate) defaults: Defaults,
     pub(crate) methods: Methods,
     pub(crate) trouble: Option<ConfigError>,
-    pub(crate) outside: Outside,
+    pub(crate) outside: Recipients,
 }
 
 impl fmt::Debug for DispatcherBuilder {
@@ -143,7 +143,7 @@ impl DispatcherBuilder {
 
     /// Talks of each request and each fork too.
     pub fn verbose(mut self) -> Self {
-        self.detail = Detail::Verbose;
+        self.detail = Verbosity::Verbose;
         self
     }
 
@@ -155,7 +155,7 @@ impl DispatcherBuilder {
     }
 
     /// Sets how many requests may wait; 10,000 by default, at least one. Past that `send` waits.
-    pub fn queue(mut self, requests: usize) -> Self {
+    pub fn queue_capacity(mut self, requests: usize) -> Self {
         self.queue = requests;
         self
     }
@@ -280,13 +280,13 @@ impl DispatcherBuilder {
     /// use actix_dispatch::{Dispatcher, NewRequest};
     ///
     /// let mut builder = Dispatcher::builder().max_forks(2);
-    /// let double = builder.own_method(|_call, n: u32| Ok::<_, String>(2 * n));
-    /// let request = NewRequest::with(double).params(21_u32);
+    /// let double = builder.anonymous_method(|_call, n: u32| Ok::<_, String>(2 * n));
+    /// let request = NewRequest::to_anonymous(double).params(21_u32);
     /// ```
-    pub fn own_method<P, T, E>(
+    pub fn anonymous_method<P, T, E>(
         &mut self,
         act: impl Fn(&Call, P) -> Result<T, E> + 'static,
-    ) -> OwnMethod
+    ) -> AnonymousMethod
     where
         P: DeserializeOwned,
         T: Serialize,
@@ -294,7 +294,7 @@ impl DispatcherBuilder {
     {
         self.methods.add_own(Method::now(act)).unwrap_or_else(|unfit| {
             self.noted("anonymous method", Err(unfit));
-            OwnMethod(u16::MAX)
+            AnonymousMethod(u16::MAX)
         })
     }
 
@@ -344,7 +344,7 @@ impl DispatcherBuilder {
     /// Sets who gets requests that no method is found for. It is made when the dispatcher starts.
     pub fn fallback(
         mut self,
-        make: impl FnOnce(Addr<DispatcherActor>) -> Recipient<Transaction> + 'static,
+        make: impl FnOnce(Addr<DispatcherActor>) -> Recipient<FallbackRequest> + 'static,
     ) -> Self {
         self.outside.fallback = Some(Box::new(make));
         self

@@ -90,7 +90,7 @@ impl Call {
     }
 
     /// Says that it takes long: `l` on the scoreboard.
-    pub fn long(&self) {
+    pub fn mark_long(&self) {
         if let Some(child) = &self.inner.child {
             // Who serves may always say so.
             let _ = child.update_status(UpdateStatus::Long);

@@ -16,7 +16,7 @@ use crate::request::{NewRequest, RequestId};
 /// refuses.
 const MAILBOX: usize = 256;
 
-/// The dispatcher in the parent process: send it [`NewRequest`]s, or [`Do`](crate::Do) a task.
+/// The dispatcher in the parent process: send it [`NewRequest`]s, or [`RunTask`](crate::Do) a task.
 pub struct DispatcherActor {
     shared: Shared,
 }
@@ -38,7 +38,7 @@ impl DispatcherActor {
     }
 
     /// The same dispatcher, for an answer that is under way.
-    pub(crate) fn twin(&self) -> DispatcherActor {
+    pub(crate) fn share(&self) -> DispatcherActor {
         DispatcherActor { shared: Rc::clone(&self.shared) }
     }
 
@@ -71,28 +71,28 @@ impl Actor for DispatcherActor {
 }
 
 impl Handler<NewRequest> for DispatcherActor {
-    type Result = Later;
+    type Result = RequestResponse;
 
     fn handle(&mut self, request: NewRequest, _ctx: &mut Self::Context) -> Self::Result {
-        Later { request, dispatcher: self.twin() }
+        RequestResponse { request, dispatcher: self.share() }
     }
 }
 
 /// A request that is about to be taken: its answer comes when it is done.
-pub struct Later {
+pub struct RequestResponse {
     request: NewRequest,
     dispatcher: DispatcherActor,
 }
 
-impl std::fmt::Debug for Later {
+impl std::fmt::Debug for RequestResponse {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_tuple("Later").field(&self.request).finish()
     }
 }
 
-impl MessageResponse<DispatcherActor, NewRequest> for Later {
+impl MessageResponse<DispatcherActor, NewRequest> for RequestResponse {
     fn handle(self, ctx: &mut Context<DispatcherActor>, sender: Option<OneshotSender<TaskResult>>) {
-        let Later { request, mut dispatcher } = self;
+        let RequestResponse { request, mut dispatcher } = self;
         let reply = sender.map_or(Reply::Nobody, Reply::Plain);
         dispatcher.take(request, reply, ctx);
     }
@@ -101,12 +101,12 @@ impl MessageResponse<DispatcherActor, NewRequest> for Later {
 /// Everything that was sent before this has come: so had a request of this number, if it were to.
 #[derive(Message)]
 #[rtype(result = "()")]
-pub(crate) struct Passed(pub(crate) RequestId);
+pub(crate) struct ForgetCancelled(pub(crate) RequestId);
 
-impl Handler<Passed> for DispatcherActor {
+impl Handler<ForgetCancelled> for DispatcherActor {
     type Result = ();
 
-    fn handle(&mut self, Passed(id): Passed, _ctx: &mut Self::Context) {
+    fn handle(&mut self, ForgetCancelled(id): ForgetCancelled, _ctx: &mut Self::Context) {
         self.shared.borrow_mut().forget(id);
     }
 }

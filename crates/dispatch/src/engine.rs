@@ -24,14 +24,14 @@ use tokio::sync::Notify;
 use crate::answer::Failure;
 use crate::body::Body;
 use crate::claims::Board;
-use crate::launch::WorkersDaemon;
+use crate::fallback::FallbackRequest;
+use crate::launch::WorkerDaemon;
 use crate::ledger::{Act, KillReason, Lane, Ledger};
 use crate::link::Link;
 use crate::methods::Methods;
-use crate::reply::{Hangups, Reply};
-use crate::request::{Asked, NewRequest, Request, RequestDone, Run};
-use crate::talkback::{Detail, Voice};
-use crate::transaction::Transaction;
+use crate::reply::{DroppedFutures, Reply};
+use crate::request::{NewRequest, Request, RequestDone, RequestParts, RunInfo};
+use crate::talkback::{EventLog, Verbosity};
 
 use early::Early;
 use growth::Growth;
@@ -56,7 +56,7 @@ pub(crate) enum Staff {
         pre_fork: u32,
         /// For work that waits one is forked, and the next after so long.
         interval: Duration,
-        daemon: Addr<WorkersDaemon>,
+        daemon: Addr<WorkerDaemon>,
     },
 }
 
@@ -71,7 +71,7 @@ pub(crate) struct Defaults {
 /// A request on its way through the ledger.
 #[derive(Debug)]
 pub(crate) struct Cargo {
-    pub(crate) asked: Asked,
+    pub(crate) parts: RequestParts,
     pub(crate) method: u16,
     pub(crate) soft: Option<Duration>,
     pub(crate) reply: Reply,
@@ -82,8 +82,8 @@ impl Cargo {
     fn of(request: NewRequest, method: u16, soft: Option<Duration>, reply: Reply) -> Cargo {
         let NewRequest { id, name, from, params, upon_result, .. } = request;
         // Those that could not be encoded are refused before anybody reads them.
-        let asked = Asked { id, name, from, params: params.unwrap_or(Body::NONE) };
-        Cargo { asked, method, soft, reply, upon_result }
+        let parts = RequestParts { id, name, from, params: params.unwrap_or(Body::NONE) };
+        Cargo { parts, method, soft, reply, upon_result }
     }
 }
 
@@ -107,7 +107,7 @@ pub(crate) struct Setup {
     pub(crate) lanes: Vec<Lane>,
     pub(crate) queue_max: usize,
     pub(crate) defaults: Defaults,
-    pub(crate) detail: Detail,
+    pub(crate) detail: Verbosity,
     pub(crate) max_forks: usize,
     pub(crate) pre_fork: u32,
     pub(crate) fork_interval: Duration,
@@ -124,11 +124,11 @@ pub(crate) struct Engine {
     /// Slots of links that have something to send.
     dirty: Vec<usize>,
     staff: Staff,
-    pub(crate) voice: Voice,
+    pub(crate) events: EventLog,
     defaults: Defaults,
     pub(crate) upon_result: Option<Recipient<RequestDone>>,
-    pub(crate) fallback: Option<Recipient<Transaction>>,
-    pub(crate) hangups: Arc<Hangups>,
+    pub(crate) fallback: Option<Recipient<FallbackRequest>>,
+    pub(crate) hangups: Arc<DroppedFutures>,
     /// Cancelled before they have come.
     early: Early,
     aside: VecDeque<DeadLetter>,
@@ -161,7 +161,7 @@ impl std::fmt::Debug for Engine {
 }
 
 impl Engine {
-    pub(crate) fn new(setup: Setup, daemon: Addr<WorkersDaemon>) -> Engine {
+    pub(crate) fn new(setup: Setup, daemon: Addr<WorkerDaemon>) -> Engine {
         let Setup {
             methods,
             board,
@@ -177,7 +177,7 @@ impl Engine {
             0 => Staff::Parent,
             most => Staff::Workers { most, pre_fork, interval, daemon },
         };
-        let voice = Voice { log: actix_daemon::logger(), recipient: None, detail };
+        let events = EventLog { log: actix_daemon::logger(), recipient: None, detail };
         let slots = board.slots();
         let ledger = Ledger::new(slots, methods.len(), lanes, queue_max, board);
         Engine {
@@ -188,7 +188,7 @@ impl Engine {
             former: Vec::new(),
             dirty: Vec::new(),
             staff,
-            voice,
+            events,
             defaults,
             upon_result: None,
             fallback: None,
@@ -229,7 +229,7 @@ impl Engine {
                 Act::Answer { cargo, failure, run } => {
                     if run.attempts > 0 {
                         // A worker that is given up may still be about to read them.
-                        cargo.asked.params.withdraw();
+                        cargo.parts.params.withdraw();
                     }
                     self.remember_if_put_aside(&cargo, &failure, run);
                     self.deliver(cargo, run, Err(failure));
@@ -253,19 +253,19 @@ impl Engine {
         let Staff::Workers { daemon, .. } = &self.staff else { return };
         match why {
             KillReason::Overtime => {
-                self.voice.warn(format_args!(
+                self.events.warn(format_args!(
                     "Worker {pid} is killed: its task has passed the hard limit"
                 ));
                 daemon.do_send(KillRogue { pid, offence: Violation::Time });
             }
             KillReason::Deaf => {
-                self.voice.warn(format_args!(
+                self.events.warn(format_args!(
                     "Worker {pid} is killed: it does not begin what it is sent"
                 ));
                 daemon.do_send(KillRogue { pid, offence: Violation::Hung });
             }
             KillReason::Cancelled => {
-                self.voice.say(format_args!("Worker {pid} is killed: its task was cancelled"));
+                self.events.say(format_args!("Worker {pid} is killed: its task was cancelled"));
                 daemon.do_send(Kill(pid));
             }
         }
@@ -359,6 +359,6 @@ impl Engine {
 
     /// Answers a refusal before anything else has happened.
     fn refuse(&mut self, request: NewRequest, reply: Reply, why: Failure) {
-        self.deliver(Cargo::of(request, 0, None, reply), Run::default(), Err(why));
+        self.deliver(Cargo::of(request, 0, None, reply), RunInfo::default(), Err(why));
     }
 }

@@ -12,7 +12,7 @@ use actix_daemon::{
 
 use daemon_core::slots_for;
 
-use crate::builder::{DispatcherBuilder, Outside};
+use crate::builder::{DispatcherBuilder, Recipients};
 use crate::claims::Board;
 use crate::dispatcher::DispatcherActor;
 use crate::engine::{self, Engine, Setup};
@@ -20,8 +20,8 @@ use crate::link::{Linker, NewLinks};
 use crate::methods::Methods;
 use crate::panics;
 use crate::steward::{Cancel, Steward};
-use crate::talkback::Detail;
-use crate::worker::{self, Endowed};
+use crate::talkback::Verbosity;
+use crate::worker::{self, WorkerFds};
 
 impl DispatcherBuilder {
     /// Does the housework and forks the fork server, before any runtime. The soft limit of open files
@@ -55,7 +55,7 @@ impl DispatcherBuilder {
         let _ = daemon_sys::limits::raise_open_files_limit();
         let title = fork_name.unwrap_or_else(|| alias.clone());
         let mut daemon = daemon.alias(alias).title(title);
-        if detail == Detail::Verbose {
+        if detail == Verbosity::Verbose {
             daemon = daemon.verbose();
         }
         let methods = Rc::new(methods);
@@ -94,7 +94,7 @@ impl DispatcherBuilder {
     /// # Errors
     ///
     /// As [`launch`](DispatcherBuilder::launch) and [`actix_daemon::Launched::run`].
-    pub fn run(self, start: impl FnOnce(Started)) -> Result<(), DaemonError> {
+    pub fn run(self, start: impl FnOnce(RunningDispatcher)) -> Result<(), DaemonError> {
         let launched = self.launch()?;
         System::new().block_on(async move {
             let started = launched.start()?;
@@ -112,7 +112,7 @@ pub struct LaunchedDispatcher {
     daemon: LaunchedDaemon<Workers>,
     links: Rc<NewLinks>,
     setup: Setup,
-    outside: Outside,
+    outside: Recipients,
 }
 
 impl fmt::Debug for LaunchedDispatcher {
@@ -122,18 +122,18 @@ impl fmt::Debug for LaunchedDispatcher {
 }
 
 /// The daemon whose children are a dispatcher's workers, for who keeps its address.
-pub type WorkersDaemon = DaemonActor<Endowed>;
+pub type WorkerDaemon = DaemonActor<WorkerFds>;
 
 /// A dispatcher that runs.
 #[derive(Debug, Clone)]
 #[non_exhaustive]
-pub struct Started {
+pub struct RunningDispatcher {
     /// Where requests go.
     pub dispatcher: Addr<DispatcherActor>,
     /// Where requests are cancelled: not behind those that wait for room.
     pub cancel: Recipient<Cancel>,
     /// The daemon that its workers are children of: it is asked for status, reload, shutdown.
-    pub daemon: Addr<WorkersDaemon>,
+    pub daemon: Addr<WorkerDaemon>,
 }
 
 impl LaunchedDispatcher {
@@ -142,7 +142,7 @@ impl LaunchedDispatcher {
     /// # Errors
     ///
     /// As [`actix_daemon::Launched::start`].
-    pub fn start(self) -> Result<Started, DaemonError> {
+    pub fn start(self) -> Result<RunningDispatcher, DaemonError> {
         let LaunchedDispatcher { daemon, links, setup, outside } = self;
         let daemon = daemon.start()?;
         if setup.max_forks == 0 {
@@ -154,16 +154,16 @@ impl LaunchedDispatcher {
         let dispatcher = DispatcherActor::begin(&shared);
         let cancel = Steward::begin(&shared, &daemon, dispatcher.clone());
         // Each may send requests at once: the engine is not held meanwhile.
-        let Outside { upon_result, fallback, talkback } = outside;
+        let Recipients { upon_result, fallback, talkback } = outside;
         let upon_result = upon_result.map(|make| make(dispatcher.clone()));
         let fallback = fallback.map(|make| make(dispatcher.clone()));
         let talkback = talkback.map(|make| make(dispatcher.clone()));
         let mut engine = shared.borrow_mut();
         (engine.upon_result, engine.fallback) = (upon_result, fallback);
-        engine.voice.recipient = talkback;
-        engine.voice.say(format_args!("Started prefork dispatcher"));
+        engine.events.recipient = talkback;
+        engine.events.say(format_args!("Started prefork dispatcher"));
         drop(engine);
-        Ok(Started { dispatcher, cancel, daemon })
+        Ok(RunningDispatcher { dispatcher, cancel, daemon })
     }
 }
 
@@ -175,9 +175,9 @@ pub(crate) struct Workers {
 }
 
 impl Program for Workers {
-    type Request = Endowed;
+    type Request = WorkerFds;
 
-    fn child(self, _daemon: Addr<ChildActor>) -> Recipient<DaemonChild<Endowed>> {
+    fn child(self, _daemon: Addr<ChildActor>) -> Recipient<DaemonChild<WorkerFds>> {
         Session { workers: Some(self) }.start().recipient()
     }
 }
@@ -191,10 +191,10 @@ impl Actor for Session {
     type Context = actix::Context<Self>;
 }
 
-impl actix::Handler<DaemonChild<Endowed>> for Session {
+impl actix::Handler<DaemonChild<WorkerFds>> for Session {
     type Result = ();
 
-    fn handle(&mut self, born: DaemonChild<Endowed>, _ctx: &mut Self::Context) {
+    fn handle(&mut self, born: DaemonChild<WorkerFds>, _ctx: &mut Self::Context) {
         let (Some(workers), Some(child)) = (self.workers.take(), ChildHandle::current()) else {
             return;
         };

@@ -29,14 +29,14 @@ use actix_daemon::{ChildId, Pid};
 use daemon_core::{Condemned, MonotonicTime, OperatorPause, Owner, TakenBack};
 
 use crate::answer::Failure;
-use crate::request::{RequestId, Run, Running};
+use crate::request::{IfRunning, RequestId, RunInfo};
 use paces::Paces;
 pub use queue::Lane;
 pub(crate) use queue::LaneId;
 use queue::{Place, Queue};
 pub(crate) use records::Key;
 use records::{Record, Records, State};
-pub use tally::{Cancelling, Stats};
+pub use tally::{CancelOutcome, Stats};
 use workers::Workers;
 
 /// How many tasks a worker may have in hand.
@@ -69,7 +69,7 @@ pub(crate) struct Order {
     pub(crate) lane: LaneId,
     pub(crate) hard: Option<Duration>,
     pub(crate) attempts: u32,
-    pub(crate) abandoned: Running,
+    pub(crate) if_dropped: IfRunning,
 }
 
 /// What is to be done.
@@ -78,7 +78,7 @@ pub(crate) enum Act<T> {
     /// A worker is to be sent this.
     Send { slot: usize, turn: u64, key: Key },
     /// This is the answer.
-    Answer { cargo: T, failure: Failure, run: Run },
+    Answer { cargo: T, failure: Failure, run: RunInfo },
     /// A worker is to be killed.
     Kill { pid: Pid, why: KillReason },
 }
@@ -177,8 +177,8 @@ impl<T, C: Claims> Ledger<T, C> {
 
     pub(crate) fn tally(&self) -> Stats {
         let queued = self.queued;
-        let sent = self.records.count() - queued;
-        Stats { queued, sent, ..self.tally }
+        let in_flight = self.records.count() - queued;
+        Stats { queued, in_flight, ..self.tally }
     }
 
     /// How many requests have nobody to do them.
@@ -263,7 +263,7 @@ impl<T, C: Claims> Ledger<T, C> {
         attempt: u32,
         took: Duration,
         now: MonotonicTime,
-    ) -> Option<(T, Run)> {
+    ) -> Option<(T, RunInfo)> {
         let Some(key) = self.workers.done(slot, turn, now) else {
             self.tally.late += 1;
             return None;

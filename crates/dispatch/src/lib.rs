@@ -60,12 +60,12 @@
 //! | rooms | for |
 //! | --- | --- |
 //! | [`Dispatcher::builder`], [`DispatcherBuilder`] | configuring: numbers, methods, hooks, recipients |
-//! | [`LaunchedDispatcher`], [`Started`], [`WorkersDaemon`] | how it is run, here or in a System of yours |
-//! | [`NewRequest`], [`Do`], [`Task`], [`Bytes`] | what is asked for |
+//! | [`LaunchedDispatcher`], [`RunningDispatcher`], [`WorkerDaemon`] | how it is run, here or in a System of yours |
+//! | [`NewRequest`], [`RunTask`], [`Task`], [`Bytes`] | what is asked for |
 //! | [`TaskResult`], [`Reply`], [`Failure`], [`Rejection`] | the one answer |
 //! | [`RequestDone`], [`Request`] | the same, delivered to a recipient |
 //! | [`Call`] | what a handler knows of the call that it serves |
-//! | [`Class`], [`OwnMethod`], [`Transaction`] | methods of a namespace, of a request, of nobody |
+//! | [`Class`], [`AnonymousMethod`], [`FallbackRequest`] | methods of a namespace, of a request, of nobody |
 //! | [`Lane`] | a queue of its own within the queue |
 //! | [`Cancel`], [`GetStats`], [`GetDeadLetters`] | what the dispatcher is asked for besides |
 //! | [`Talkback`] | what it says, and what workers print |
@@ -88,6 +88,7 @@ mod call;
 mod claims;
 mod dispatcher;
 mod engine;
+mod fallback;
 mod frame;
 #[cfg(feature = "fuzz")]
 pub mod fuzz;
@@ -104,20 +105,19 @@ mod sentences;
 mod steward;
 mod talkback;
 mod task;
-mod transaction;
 mod worker;
 
-pub use answer::{Failure, Limit, Rejection, Reply, TaskResult, When};
+pub use answer::{Failure, LimitKind, Rejection, Reply, RequestState, TaskResult};
 pub use body::Bytes;
 pub use builder::{Dispatcher, DispatcherBuilder};
 pub use call::Call;
 pub use dispatcher::{DispatcherActor, GetDeadLetters, GetStats};
 pub use engine::DeadLetter;
-pub use launch::{LaunchedDispatcher, Started, WorkersDaemon};
-pub use ledger::{Cancelling, Lane, Stats};
-pub use methods::{Class, OwnMethod};
-pub use request::{NewRequest, Request, RequestDone, RequestId, Running};
+pub use fallback::FallbackRequest;
+pub use launch::{LaunchedDispatcher, RunningDispatcher, WorkerDaemon};
+pub use ledger::{CancelOutcome, Lane, Stats};
+pub use methods::{AnonymousMethod, Class};
+pub use request::{IfRunning, NewRequest, Request, RequestDone, RequestId};
 pub use steward::Cancel;
 pub use talkback::Talkback;
-pub use task::{Do, Task};
-pub use transaction::Transaction;
+pub use task::{RunTask, Task};

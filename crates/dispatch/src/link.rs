@@ -15,8 +15,8 @@ use tokio::sync::Notify;
 
 use crate::frame::{Inbox, Outbox, Received};
 use crate::methods::Methods;
-use crate::request::Name;
-use crate::worker::Endowed;
+use crate::request::CowStr;
+use crate::worker::WorkerFds;
 
 /// Takes in what has come. When that was all, the watch forgets that there was something: it is
 /// woken by what comes next, and need not look in vain.
@@ -98,8 +98,8 @@ impl fmt::Debug for Linker {
     }
 }
 
-impl RequestFactory<Endowed> for Linker {
-    fn endow(&mut self) -> io::Result<Endowed> {
+impl RequestFactory<WorkerFds> for Linker {
+    fn endow(&mut self) -> io::Result<WorkerFds> {
         if let Some(preinit) = &self.methods.hooks.fork_preinit {
             preinit();
         }
@@ -129,7 +129,7 @@ pub(crate) struct Link {
     pub(crate) pid: Option<Pid>,
     pub(crate) said: Said,
     /// What it does or did last: what it prints is of that.
-    pub(crate) last: Name,
+    pub(crate) last: CowStr,
     /// Whether somebody waits for the link to take more.
     pub(crate) writer: Writer,
     /// How often in a row it could not be sent to, for want of something that is no worker's fault.
@@ -163,7 +163,7 @@ impl Link {
             outbox: Outbox::default(),
             pid: None,
             said: Said::Nothing,
-            last: Name::Borrowed("-"),
+            last: CowStr::Borrowed("-"),
             writer: Writer::None,
             vain: 0,
             dirty: false,

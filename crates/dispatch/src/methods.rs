@@ -27,28 +27,28 @@ pub(crate) enum Done {
     Unfit(String),
 }
 
-type Now = dyn Fn(&Call, Body) -> Done;
-type Later = dyn Fn(Call, Body) -> LocalBoxFuture<'static, Done>;
+type SyncMethodFn = dyn Fn(&Call, Body) -> Done;
+type AsyncMethodFn = dyn Fn(Call, Body) -> LocalBoxFuture<'static, Done>;
 
 /// A method's code.
 #[derive(Clone)]
-enum Code {
-    Now(Rc<Now>),
-    Later(Rc<Later>),
+enum MethodCode {
+    Sync(Rc<SyncMethodFn>),
+    Async(Rc<AsyncMethodFn>),
 }
 
 /// A method: its code, and how its parameters are told from others.
 #[derive(Clone)]
 pub(crate) struct Method {
-    code: Code,
+    code: MethodCode,
     check: fn(&[u8]) -> Result<(), String>,
 }
 
 impl fmt::Debug for Method {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self.code {
-            Code::Now(_) => "Method",
-            Code::Later(_) => "Method (async)",
+            MethodCode::Sync(_) => "Method",
+            MethodCode::Async(_) => "Method (async)",
         })
     }
 }
@@ -64,7 +64,7 @@ impl Method {
             Ok(params) => conclude(call, act(call, params)),
             Err(why) => Done::Unfit(why),
         };
-        Method { code: Code::Now(Rc::new(code)), check: fits::<P> }
+        Method { code: MethodCode::Sync(Rc::new(code)), check: fits::<P> }
     }
 
     pub(crate) fn later<P, T, E>(act: impl AsyncFn(Call, P) -> Result<T, E> + 'static) -> Method
@@ -81,7 +81,7 @@ impl Method {
             }
             Err(why) => std::future::ready(Done::Unfit(why)).boxed_local(),
         };
-        Method { code: Code::Later(Rc::new(code)), check: fits::<P> }
+        Method { code: MethodCode::Async(Rc::new(code)), check: fits::<P> }
     }
 
     /// Tells whether parameters are the method's.
@@ -165,14 +165,14 @@ impl Class {
 /// A method that has no name: a request brings it along, and it comes before any that has one.
 ///
 /// Code cannot cross to a process that is there already, so it is shown to the dispatcher before the
-/// launch ([`DispatcherBuilder::own_method`](crate::DispatcherBuilder::own_method)); what a request brings is this mark
+/// launch ([`DispatcherBuilder::anonymous_method`](crate::DispatcherBuilder::anonymous_method)); what a request brings is this mark
 /// of it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub struct OwnMethod(pub(crate) u16);
+pub struct AnonymousMethod(pub(crate) u16);
 
 /// What a name has led to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Found {
+pub(crate) enum MethodTarget {
     Method(u16),
     Fallback,
 }
@@ -234,8 +234,8 @@ impl Methods {
         self.classes.insert(name, number).map_or(Ok(()), |_former| Err(Unfit::Twice))
     }
 
-    pub(crate) fn add_own(&mut self, method: Method) -> Result<OwnMethod, Unfit> {
-        self.push(method).map(OwnMethod)
+    pub(crate) fn add_own(&mut self, method: Method) -> Result<AnonymousMethod, Unfit> {
+        self.push(method).map(AnonymousMethod)
     }
 
     pub(crate) fn len(&self) -> usize {
@@ -243,9 +243,9 @@ impl Methods {
     }
 
     /// Finds what is called: the request's own method, a method of this name, one of a class.
-    pub(crate) fn find(&self, own: Option<OwnMethod>, name: &str) -> Option<u16> {
+    pub(crate) fn find(&self, own: Option<AnonymousMethod>, name: &str) -> Option<u16> {
         match own {
-            Some(OwnMethod(number)) => Some(number),
+            Some(AnonymousMethod(number)) => Some(number),
             None => self.plain.get(name).or_else(|| self.classes.get(name)).copied(),
         }
     }
@@ -255,26 +255,26 @@ impl Methods {
     }
 
     /// Calls a method with its hooks around it. What panics is caught.
-    pub(crate) fn start(&self, number: u16, call: &Call, params: Body) -> Started {
+    pub(crate) fn start(&self, number: u16, call: &Call, params: Body) -> Invocation {
         let Some(method) = self.get(number) else {
-            return Started::Done(Done::Unfit("there is no such method".into()));
+            return Invocation::Finished(Done::Unfit("there is no such method".into()));
         };
         if let Some(precall) = &self.hooks.precall {
             match panics::caught(|| precall(call)) {
                 Ok(Ok(())) => {}
-                Ok(Err(refused)) => return Started::Done(Done::Failed(refused)),
-                Err(panicked) => return Started::Done(panicked),
+                Ok(Err(refused)) => return Invocation::Finished(Done::Failed(refused)),
+                Err(panicked) => return Invocation::Finished(panicked),
             }
         }
         match &method.code {
-            Code::Now(code) => {
+            MethodCode::Sync(code) => {
                 let done =
                     panics::caught(|| code(call, params)).unwrap_or_else(|panicked| panicked);
-                Started::Done(self.finish(call, done))
+                Invocation::Finished(self.finish(call, done))
             }
-            Code::Later(code) => match panics::caught(|| code(call.clone(), params)) {
-                Ok(future) => Started::Running(future),
-                Err(panicked) => Started::Done(self.finish(call, panicked)),
+            MethodCode::Async(code) => match panics::caught(|| code(call.clone(), params)) {
+                Ok(future) => Invocation::Pending(future),
+                Err(panicked) => Invocation::Finished(self.finish(call, panicked)),
             },
         }
     }
@@ -304,9 +304,9 @@ impl Methods {
 }
 
 /// A method that was called.
-pub(crate) enum Started {
-    Done(Done),
-    Running(LocalBoxFuture<'static, Done>),
+pub(crate) enum Invocation {
+    Finished(Done),
+    Pending(LocalBoxFuture<'static, Done>),
 }
 
 #[cfg(test)]
@@ -323,9 +323,9 @@ mod tests {
 
     fn value(methods: &Methods, found: u16, params: &Body) -> Result<u32, Done> {
         match methods.start(found, &call(), params.clone()) {
-            Started::Done(Done::Value(body)) => Ok(body.decode().unwrap()),
-            Started::Done(other) => Err(other),
-            Started::Running(_) => unreachable!("it is not async"),
+            Invocation::Finished(Done::Value(body)) => Ok(body.decode().unwrap()),
+            Invocation::Finished(other) => Err(other),
+            Invocation::Pending(_) => unreachable!("it is not async"),
         }
     }
 
@@ -374,7 +374,7 @@ mod tests {
         assert_eq!(*told.borrow(), ["before", "during", "after"]);
         let stranger = Call::new(1, "a", "stranger", 1, None, daemon_forkserver::now(), None);
         match methods.start(0, &stranger, Body::NONE) {
-            Started::Done(Done::Failed(why)) => assert_eq!(why, "not you"),
+            Invocation::Finished(Done::Failed(why)) => assert_eq!(why, "not you"),
             _ => panic!("it is refused"),
         }
         assert_eq!(told.borrow().len(), 4, "neither called nor told after it");

@@ -13,11 +13,11 @@ use crate::answer::TaskResult;
 use crate::ledger::Key;
 
 /// Who waits for an answer in a future.
-pub(crate) trait Waits {
+pub(crate) trait AnswerSender {
     /// Tells it.
     fn tell(self: Box<Self>, outcome: TaskResult);
     /// Whether it is gone; if not, this waker is woken when it goes.
-    fn poll_gone(&mut self, cx: &mut Context<'_>) -> Poll<()>;
+    fn poll_closed(&mut self, cx: &mut Context<'_>) -> Poll<()>;
 }
 
 /// Where an answer goes.
@@ -27,7 +27,7 @@ pub(crate) enum Reply {
     /// The future of a [`NewRequest`](crate::NewRequest).
     Plain(OneshotSender<TaskResult>),
     /// The future of another message.
-    Other(Box<dyn Waits>),
+    Other(Box<dyn AnswerSender>),
 }
 
 impl fmt::Debug for Reply {
@@ -59,17 +59,17 @@ impl Reply {
     }
 
     /// Whether the future is gone; if not, the hangups hear of it when it goes.
-    pub(crate) fn is_gone(&mut self, key: Key, hangups: &Arc<Hangups>) -> bool {
+    pub(crate) fn is_gone(&mut self, key: Key, hangups: &Arc<DroppedFutures>) -> bool {
         let waker = match self {
             Reply::Nobody => return false,
             Reply::Plain(_) | Reply::Other(_) => {
-                Waker::from(Arc::new(Hangup { key, hangups: Arc::clone(hangups) }))
+                Waker::from(Arc::new(DropWaker { key, hangups: Arc::clone(hangups) }))
             }
         };
         let gone = poll_fn(|cx| match self {
             Reply::Nobody => Poll::Pending,
             Reply::Plain(sender) => sender.poll_closed(cx),
-            Reply::Other(other) => other.poll_gone(cx),
+            Reply::Other(other) => other.poll_closed(cx),
         });
         // Or else the runtime might wake it to have others go on first.
         let gone = pin!(tokio::task::unconstrained(gone));
@@ -79,12 +79,12 @@ impl Reply {
 
 /// Requests whose futures were dropped, from whatever thread.
 #[derive(Debug, Default)]
-pub(crate) struct Hangups {
+pub(crate) struct DroppedFutures {
     keys: Mutex<Vec<Key>>,
     bell: Notify,
 }
 
-impl Hangups {
+impl DroppedFutures {
     /// Waits until there are some.
     pub(crate) async fn come(&self) {
         self.bell.notified().await;
@@ -97,12 +97,12 @@ impl Hangups {
 }
 
 /// What is woken when a future is dropped.
-struct Hangup {
+struct DropWaker {
     key: Key,
-    hangups: Arc<Hangups>,
+    hangups: Arc<DroppedFutures>,
 }
 
-impl Wake for Hangup {
+impl Wake for DropWaker {
     fn wake(self: Arc<Self>) {
         self.hangups.keys.lock().unwrap_or_else(PoisonError::into_inner).push(self.key);
         self.hangups.bell.notify_one();

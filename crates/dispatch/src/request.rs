@@ -11,7 +11,7 @@ use serde::de::DeserializeOwned;
 
 use crate::answer::{Rejection, TaskResult};
 use crate::body::{Body, EncodeError};
-use crate::methods::OwnMethod;
+use crate::methods::AnonymousMethod;
 
 /// The number of a request, given once in a process.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -52,11 +52,11 @@ impl RequestId {
 #[rtype(result = "TaskResult")]
 pub struct NewRequest {
     pub(crate) id: RequestId,
-    pub(crate) name: Name,
-    pub(crate) own: Option<OwnMethod>,
-    pub(crate) from: Name,
+    pub(crate) name: CowStr,
+    pub(crate) own: Option<AnonymousMethod>,
+    pub(crate) from: CowStr,
     pub(crate) params: Result<Body, EncodeError>,
-    pub(crate) terms: Terms,
+    pub(crate) options: RequestOptions,
     pub(crate) upon_result: Option<Recipient<RequestDone>>,
     pub(crate) if_full: IfFull,
 }
@@ -72,26 +72,26 @@ pub(crate) enum IfFull {
 }
 
 /// A name: most are known when the program is built.
-pub(crate) type Name = std::borrow::Cow<'static, str>;
+pub(crate) type CowStr = std::borrow::Cow<'static, str>;
 
 /// How a request wants to be treated.
 #[derive(Debug, Clone)]
-pub(crate) struct Terms {
+pub(crate) struct RequestOptions {
     pub(crate) priority: i8,
-    pub(crate) lane: Option<Name>,
+    pub(crate) lane: Option<CowStr>,
     pub(crate) soft: Option<Duration>,
     pub(crate) hard: Option<Duration>,
     pub(crate) attempts: Option<u32>,
     /// What becomes of it, if it runs, when nobody waits for it any more.
-    pub(crate) abandoned: Running,
+    pub(crate) if_dropped: IfRunning,
 }
 
 /// What becomes of a cancelled request that runs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum Running {
+pub enum IfRunning {
     /// It runs to its end, and is answered.
     #[default]
-    LetEnd,
+    LetFinish,
     /// Its worker is killed.
     Terminate,
 }
@@ -99,20 +99,20 @@ pub enum Running {
 impl NewRequest {
     /// Asks for the method of this name; of a class as `Class::method`.
     #[must_use]
-    pub fn to(method: impl Into<Name>) -> NewRequest {
+    pub fn to(method: impl Into<CowStr>) -> NewRequest {
         NewRequest {
             id: RequestId::next(),
             name: method.into(),
             own: None,
-            from: Name::Borrowed("local"),
+            from: CowStr::Borrowed("local"),
             params: Ok(Body::UNIT),
-            terms: Terms {
+            options: RequestOptions {
                 priority: 0,
                 lane: None,
                 soft: None,
                 hard: None,
                 attempts: None,
-                abandoned: Running::default(),
+                if_dropped: IfRunning::default(),
             },
             upon_result: None,
             if_full: IfFull::default(),
@@ -120,16 +120,16 @@ impl NewRequest {
     }
 
     /// Asks for a method of its own, which comes before any of the dispatcher's; see
-    /// [`OwnMethod`].
+    /// [`AnonymousMethod`].
     #[must_use]
-    pub fn with(method: OwnMethod) -> NewRequest {
+    pub fn to_anonymous(method: AnonymousMethod) -> NewRequest {
         NewRequest::to("anonymous method").method(method)
     }
 
     /// Sets the request's own method: the name then is only what it is called. The original's
     /// `method`.
     #[must_use]
-    pub fn method(mut self, method: OwnMethod) -> Self {
+    pub fn method(mut self, method: AnonymousMethod) -> Self {
         self.own = Some(method);
         self
     }
@@ -153,7 +153,7 @@ impl NewRequest {
 
     /// Says who asks, for hooks and handlers. `local` by default, as the original.
     #[must_use]
-    pub fn from(mut self, from: impl Into<Name>) -> Self {
+    pub fn from(mut self, from: impl Into<CowStr>) -> Self {
         self.from = from.into();
         self
     }
@@ -161,14 +161,14 @@ impl NewRequest {
     /// Sets the priority: of those that wait, one of a higher comes first. 0 by default.
     #[must_use]
     pub fn priority(mut self, priority: i8) -> Self {
-        self.terms.priority = priority;
+        self.options.priority = priority;
         self
     }
 
     /// Has it wait in the lane of this name, which the dispatcher was built with.
     #[must_use]
-    pub fn lane(mut self, lane: impl Into<Name>) -> Self {
-        self.terms.lane = Some(lane.into());
+    pub fn lane(mut self, lane: impl Into<CowStr>) -> Self {
+        self.options.lane = Some(lane.into());
         self
     }
 
@@ -176,21 +176,21 @@ impl NewRequest {
     /// [`Call::is_overdue`](crate::Call::is_overdue). The dispatcher's by default.
     #[must_use]
     pub fn soft_limit(mut self, limit: Duration) -> Self {
-        self.terms.soft = Some(limit);
+        self.options.soft = Some(limit);
         self
     }
 
     /// Sets after how long its worker is killed. The dispatcher's by default.
     #[must_use]
     pub fn hard_limit(mut self, limit: Duration) -> Self {
-        self.terms.hard = Some(limit);
+        self.options.hard = Some(limit);
         self
     }
 
     /// Sets how often it is tried when its worker dies over it; once by default.
     #[must_use]
     pub fn attempts(mut self, attempts: u32) -> Self {
-        self.terms.attempts = Some(attempts);
+        self.options.attempts = Some(attempts);
         self
     }
 
@@ -198,7 +198,7 @@ impl NewRequest {
     /// its end.
     #[must_use]
     pub fn terminate_if_dropped(mut self) -> Self {
-        self.terms.abandoned = Running::Terminate;
+        self.options.if_dropped = IfRunning::Terminate;
         self
     }
 
@@ -228,15 +228,15 @@ impl NewRequest {
     pub(crate) fn check(&self) -> Result<(), Rejection> {
         for name in [&self.name, &self.from] {
             if name.len() > NAME_MAX {
-                return Err(Rejection::LongName { length: name.len(), limit: NAME_MAX });
+                return Err(Rejection::NameTooLong { length: name.len(), limit: NAME_MAX });
             }
         }
-        let limits = [("soft_limit", self.terms.soft), ("hard_limit", self.terms.hard)];
+        let limits = [("soft_limit", self.options.soft), ("hard_limit", self.options.hard)];
         if let Some((field, _)) = limits.iter().find(|(_, limit)| *limit == Some(Duration::ZERO)) {
-            return Err(Rejection::BadTerms { field, value: "0s".into() });
+            return Err(Rejection::InvalidOption { field, value: "0s".into() });
         }
-        match self.terms.attempts {
-            Some(0) => Err(Rejection::BadTerms { field: "attempts", value: "0".into() }),
+        match self.options.attempts {
+            Some(0) => Err(Rejection::InvalidOption { field: "attempts", value: "0".into() }),
             Some(_) | None => Ok(()),
         }
     }
@@ -251,32 +251,32 @@ impl fmt::Debug for NewRequest {
             .field("id", &self.id)
             .field("name", &self.name)
             .field("from", &self.from)
-            .field("terms", &self.terms)
+            .field("terms", &self.options)
             .finish_non_exhaustive()
     }
 }
 
 /// What is asked for.
 #[derive(Debug, Clone)]
-pub(crate) struct Asked {
+pub(crate) struct RequestParts {
     pub(crate) id: RequestId,
-    pub(crate) name: Name,
-    pub(crate) from: Name,
+    pub(crate) name: CowStr,
+    pub(crate) from: CowStr,
     pub(crate) params: Body,
 }
 
 /// A request: as it comes back with its outcome, or as the fallback gets it.
 #[derive(Debug, Clone)]
 pub struct Request {
-    pub(crate) asked: Asked,
-    pub(crate) run: Run,
+    pub(crate) parts: RequestParts,
+    pub(crate) run: RunInfo,
 }
 
 /// What is known of a request's run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub(crate) struct Run {
+pub(crate) struct RunInfo {
     pub(crate) elapsed: Duration,
-    pub(crate) worked: Duration,
+    pub(crate) run_time: Duration,
     pub(crate) attempts: u32,
     pub(crate) pid: Option<Pid>,
 }
@@ -285,19 +285,19 @@ impl Request {
     /// Its number.
     #[must_use]
     pub fn id(&self) -> RequestId {
-        self.asked.id
+        self.parts.id
     }
 
     /// What it asked for. The original's `method_name`.
     #[must_use]
     pub fn method_name(&self) -> &str {
-        &self.asked.name
+        &self.parts.name
     }
 
     /// Who has asked.
     #[must_use]
     pub fn from(&self) -> &str {
-        &self.asked.from
+        &self.parts.from
     }
 
     /// Decodes its parameters.
@@ -306,7 +306,7 @@ impl Request {
     ///
     /// In words, when they are of another type.
     pub fn params<P: DeserializeOwned>(&self) -> Result<P, String> {
-        self.asked.params.decode()
+        self.parts.params.decode()
     }
 
     /// How long it took, from when it was taken into the queue until its answer was there.
@@ -317,8 +317,8 @@ impl Request {
 
     /// How long its handler ran in the worker that has answered; zero if none has.
     #[must_use]
-    pub fn worked(&self) -> Duration {
-        self.run.worked
+    pub fn run_time(&self) -> Duration {
+        self.run.run_time
     }
 
     /// How often it was sent to a worker; 0 if never.

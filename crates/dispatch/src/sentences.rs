@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use daemon_core::ExitCause;
 
-use crate::{Failure, Limit, Rejection, When};
+use crate::{Failure, LimitKind, Rejection, RequestState};
 
 sentences! {
     a_failure: Failure {
@@ -20,19 +20,19 @@ sentences! {
             },
             "method panicked: index out of bounds at src/main.rs:7";
         Failure::TimedOut { .. } =>
-            Failure::TimedOut { kind: Limit::Hard, limit: Duration::from_secs(5) },
+            Failure::TimedOut { kind: LimitKind::Hard, limit: Duration::from_secs(5) },
             "timed out after 5s (its worker was killed)";
-        Failure::Lost { .. } =>
-            Failure::Lost { cause: ExitCause::Killed { signal: 11, core: false } },
+        Failure::WorkerLost { .. } =>
+            Failure::WorkerLost { cause: ExitCause::Killed { signal: 11, core: false } },
             "lost: its worker is gone: signal 11 (SEGV)";
         Failure::DeadLettered { .. } =>
             Failure::DeadLettered { attempts: 3, cause: ExitCause::Exited(7) },
             "put aside: 3 workers died over it, the last by exit code 7";
-        Failure::Cancelled { .. } => Failure::Cancelled { when: When::Queued },
+        Failure::Cancelled { .. } => Failure::Cancelled { state: RequestState::Queued },
             "cancelled before it began";
         Failure::Rejected(_) => Failure::Rejected(Rejection::ShuttingDown),
             "rejected: the dispatcher is shutting down";
-        Failure::Unreadable { .. } => Failure::Unreadable { why: "it is no number".to_owned() },
+        Failure::Decode { .. } => Failure::Decode { reason: "it is no number".to_owned() },
             "cannot decode the value: it is no number";
     }
     a_rejection: Rejection {
@@ -42,22 +42,22 @@ sentences! {
             "rejected: the dispatcher is shutting down";
         Rejection::UnknownMethod { .. } => Rejection::UnknownMethod { name: "fly".to_owned() },
             "rejected: unknown method \"fly\"";
-        Rejection::BadParams { .. } => Rejection::BadParams {
+        Rejection::InvalidParams { .. } => Rejection::InvalidParams {
                 name: "add".to_owned(),
-                why: "two numbers are wanted".to_owned(),
+                reason: "two numbers are wanted".to_owned(),
             },
             "rejected: the parameters of method \"add\" don't fit: two numbers are wanted";
-        Rejection::NoMemory { .. } => Rejection::NoMemory {
+        Rejection::OutOfMemory { .. } => Rejection::OutOfMemory {
                 name: "add".to_owned(),
-                why: "cannot keep 9 bytes: out of memory".to_owned(),
+                reason: "cannot keep 9 bytes: out of memory".to_owned(),
             },
             "rejected: there is no room for the parameters of method \"add\": cannot keep 9 bytes: out of memory";
         Rejection::UnknownLane { .. } => Rejection::UnknownLane { name: "fast".to_owned() },
             "rejected: unknown lane \"fast\"";
-        Rejection::LongName { .. } => Rejection::LongName { length: 900, limit: 255 },
+        Rejection::NameTooLong { .. } => Rejection::NameTooLong { length: 900, limit: 255 },
             "rejected: a name of 900 bytes, the longest has 255";
-        Rejection::BadTerms { .. } =>
-            Rejection::BadTerms { field: "attempts", value: "0".to_owned() },
+        Rejection::InvalidOption { .. } =>
+            Rejection::InvalidOption { field: "attempts", value: "0".to_owned() },
             "rejected: attempts is 0: it must be more than nothing";
     }
 }

@@ -11,35 +11,35 @@ use actix_daemon::{
 use daemon_core::{OperatorPause, Phase, StopMode};
 use daemon_forkserver::Transfer;
 
-use crate::dispatcher::{DispatcherActor, Passed};
+use crate::dispatcher::{DispatcherActor, ForgetCancelled};
 use crate::engine::{Cancelled, Shared};
-use crate::ledger::Cancelling;
-use crate::request::{RequestId, Running};
+use crate::ledger::CancelOutcome;
+use crate::request::{IfRunning, RequestId};
 
-/// Asks for the end of a request, by [`Started::cancel`](crate::Started::cancel): one that has not
+/// Asks for the end of a request, by [`RunningDispatcher::cancel`](crate::RunningDispatcher::cancel): one that has not
 /// begun is not begun; of one that runs the worker is killed, or it goes on.
 ///
 /// It never stands in line behind requests that wait for room, and may come before the very request
 /// that it means: that is answered as cancelled when it comes.
 #[derive(Message, Debug, Clone, Copy, PartialEq, Eq)]
-#[rtype(result = "Cancelling")]
+#[rtype(result = "CancelOutcome")]
 pub struct Cancel {
     /// Which request.
     pub id: RequestId,
     /// What becomes of it if it runs.
-    pub running: Running,
+    pub if_running: IfRunning,
 }
 
 impl Handler<Cancel> for Steward {
     type Result = MessageResult<Cancel>;
 
     fn handle(&mut self, cancel: Cancel, _ctx: &mut Self::Context) -> Self::Result {
-        let cancelled = self.shared.borrow_mut().cancel(cancel.id, cancel.running);
+        let cancelled = self.shared.borrow_mut().cancel(cancel.id, cancel.if_running);
         MessageResult(match cancelled {
             Cancelled::Early => {
                 // It is remembered until all that is on its way has come.
-                self.dispatcher.do_send(Passed(cancel.id));
-                Cancelling::Unknown
+                self.dispatcher.do_send(ForgetCancelled(cancel.id));
+                CancelOutcome::Unknown
             }
             Cancelled::Told(cancelling) => cancelling,
         })

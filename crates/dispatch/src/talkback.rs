@@ -16,15 +16,15 @@ pub struct Talkback {
 }
 
 /// Who is talked to.
-pub(crate) struct Voice {
+pub(crate) struct EventLog {
     pub(crate) log: Logger,
     pub(crate) recipient: Option<Recipient<Talkback>>,
-    pub(crate) detail: Detail,
+    pub(crate) detail: Verbosity,
 }
 
 /// How much is said.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub(crate) enum Detail {
+pub(crate) enum Verbosity {
     /// What an operator wants on an ordinary day.
     #[default]
     Normal,
@@ -32,13 +32,13 @@ pub(crate) enum Detail {
     Verbose,
 }
 
-impl fmt::Debug for Voice {
+impl fmt::Debug for EventLog {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Voice").field("detail", &self.detail).finish_non_exhaustive()
     }
 }
 
-impl Voice {
+impl EventLog {
     /// Says it to whoever wants what would be logged; answers with whether there is somebody.
     pub(crate) fn talk(&self, line: &fmt::Arguments<'_>) -> bool {
         match &self.recipient {
@@ -68,13 +68,13 @@ impl Voice {
     /// Something that is only said to who wants to hear it all.
     pub(crate) fn detail(&self, line: fmt::Arguments<'_>) {
         match self.detail {
-            Detail::Normal => {}
-            Detail::Verbose if self.talk(&line) => {}
-            Detail::Verbose => debug!(self.log, "{}", line),
+            Verbosity::Normal => {}
+            Verbosity::Verbose if self.talk(&line) => {}
+            Verbosity::Verbose => debug!(self.log, "{}", line),
         }
     }
 
     pub(crate) fn is_verbose(&self) -> bool {
-        self.detail == Detail::Verbose
+        self.detail == Verbosity::Verbose
     }
 }

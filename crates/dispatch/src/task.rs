@@ -12,7 +12,7 @@ use serde::de::DeserializeOwned;
 use crate::answer::{Failure, TaskResult};
 use crate::call::Call;
 use crate::dispatcher::DispatcherActor;
-use crate::reply::{Reply, Waits};
+use crate::reply::{AnswerSender, Reply};
 use crate::request::NewRequest;
 
 /// A piece of work that is its own parameters: the compiler sees to it that both ends speak of the
@@ -74,46 +74,46 @@ pub trait Task: Serialize + DeserializeOwned + Send + 'static {
 /// # }
 /// ```
 #[derive(Debug)]
-pub struct Do<T> {
+pub struct RunTask<T> {
     request: NewRequest,
     task: PhantomData<fn() -> T>,
 }
 
-impl<T: Task> Do<T> {
+impl<T: Task> RunTask<T> {
     /// The request for this task.
     #[must_use]
-    pub fn task(task: T) -> Do<T> {
-        Do { request: NewRequest::to(T::NAME).params(&task), task: PhantomData }
+    pub fn new(task: T) -> RunTask<T> {
+        RunTask { request: NewRequest::to(T::NAME).params(&task), task: PhantomData }
     }
 
     /// Sets the request's limits, priority and the like.
     #[must_use]
-    pub fn with(self, terms: impl FnOnce(NewRequest) -> NewRequest) -> Do<T> {
-        Do { request: terms(self.request), task: PhantomData }
+    pub fn with(self, options: impl FnOnce(NewRequest) -> NewRequest) -> RunTask<T> {
+        RunTask { request: options(self.request), task: PhantomData }
     }
 }
 
-impl<T: Task> Message for Do<T> {
+impl<T: Task> Message for RunTask<T> {
     type Result = Result<T::Output, Failure>;
 }
 
-impl<T: Task> Handler<Do<T>> for DispatcherActor {
-    type Result = TaskLater<T>;
+impl<T: Task> Handler<RunTask<T>> for DispatcherActor {
+    type Result = TaskResponse<T>;
 
-    fn handle(&mut self, task: Do<T>, _ctx: &mut Self::Context) -> Self::Result {
-        TaskLater { request: task.request, actor: self.twin(), task: PhantomData }
+    fn handle(&mut self, task: RunTask<T>, _ctx: &mut Self::Context) -> Self::Result {
+        TaskResponse { request: task.request, actor: self.share(), task: PhantomData }
     }
 }
 
 /// A task that is about to be taken: its answer comes when it is done.
 #[derive(Debug)]
-pub struct TaskLater<T> {
+pub struct TaskResponse<T> {
     request: NewRequest,
     actor: DispatcherActor,
     task: PhantomData<fn() -> T>,
 }
 
-impl<T: Task> MessageResponse<DispatcherActor, Do<T>> for TaskLater<T> {
+impl<T: Task> MessageResponse<DispatcherActor, RunTask<T>> for TaskResponse<T> {
     fn handle(
         mut self,
         ctx: &mut Context<DispatcherActor>,
@@ -130,13 +130,13 @@ impl<T: Task> MessageResponse<DispatcherActor, Do<T>> for TaskLater<T> {
 /// Who waits for an output and not for bytes.
 struct Typed<T: Task>(OneshotSender<Result<T::Output, Failure>>);
 
-impl<T: Task> Waits for Typed<T> {
+impl<T: Task> AnswerSender for Typed<T> {
     fn tell(self: Box<Self>, outcome: TaskResult) {
         // Who has gone has said that nothing is to be told.
         let _ = self.0.send(outcome.and_then(|reply| reply.value()));
     }
 
-    fn poll_gone(&mut self, cx: &mut TaskContext<'_>) -> Poll<()> {
+    fn poll_closed(&mut self, cx: &mut TaskContext<'_>) -> Poll<()> {
         self.0.poll_closed(cx)
     }
 }

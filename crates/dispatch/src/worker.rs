@@ -24,16 +24,16 @@ use crate::frame::{
     Answer, Ending, Flushed, Inbox, Order, Outbox, Place, Received, Trouble, Word, pause,
 };
 use crate::link;
-use crate::methods::{Done, Methods, Started};
+use crate::methods::{Done, Invocation, Methods};
 use crate::panics;
 
 /// What a worker is born with: its end of the link, and where its standard output and error go.
-pub(crate) type Endowed = (OwnedFd, OwnedFd, OwnedFd);
+pub(crate) type WorkerFds = (OwnedFd, OwnedFd, OwnedFd);
 
 /// Lives a worker's life.
 pub(crate) async fn live(
     child: ChildHandle,
-    endowed: Endowed,
+    endowed: WorkerFds,
     methods: Rc<Methods>,
     board: Board,
     log: Logger,
@@ -224,8 +224,8 @@ impl Worker {
         }
         self.use_again_what_was_heard();
         let done = match self.methods.start(method, &call, body) {
-            Started::Done(done) => done,
-            Started::Running(running) => self.methods.finish_later(&call, running).await,
+            Invocation::Finished(done) => done,
+            Invocation::Pending(running) => self.methods.finish_later(&call, running).await,
         };
         // What is printed without an end of line is printed now, while it is this method's.
         let _ = io::stdout().flush();

@@ -7,7 +7,9 @@ use std::rc::Rc;
 use std::time::{Duration, Instant};
 
 use actix_daemon::{Shutdown, StopMode};
-use actix_dispatch::{Bytes, Dispatcher, DispatcherBuilder, Failure, NewRequest, Started};
+use actix_dispatch::{
+    Bytes, Dispatcher, DispatcherBuilder, Failure, NewRequest, RunningDispatcher,
+};
 use daemon_sys::fork::{ForkResult, fork};
 use daemon_sys::process::{Signal, exit_now};
 use daemon_sys::reap::wait_for;
@@ -27,7 +29,7 @@ fn builder() -> DispatcherBuilder {
     Dispatcher::builder()
         .max_forks(WORKERS)
         .pre_fork(WORKERS)
-        .queue(2_000_000)
+        .queue_capacity(2_000_000)
         .method("nop", |_call, _bytes: Bytes| Ok::<_, String>(()))
         .method("echo", |_call, bytes: Bytes| Ok::<_, String>(bytes))
         .method("hang", |_call, (): ()| -> Result<(), String> {
@@ -39,7 +41,7 @@ fn builder() -> DispatcherBuilder {
 }
 
 /// Runs a measure in a dispatcher of its own.
-fn measure(act: impl AsyncFnOnce(&Started) -> Measured<()> + 'static) -> Measured<()> {
+fn measure(act: impl AsyncFnOnce(&RunningDispatcher) -> Measured<()> + 'static) -> Measured<()> {
     let result = Rc::new(RefCell::new(Err("the measure has not ended".into())));
     let note = Rc::clone(&result);
     builder().run(move |started| {
@@ -52,7 +54,7 @@ fn measure(act: impl AsyncFnOnce(&Started) -> Measured<()> + 'static) -> Measure
 }
 
 async fn many(
-    started: &Started,
+    started: &RunningDispatcher,
     method: &'static str,
     bytes: usize,
     tasks: usize,
@@ -168,7 +170,9 @@ pub(crate) fn kill(times: usize) -> Measured<()> {
             let begun = Instant::now();
             crate::running::send(victim, Signal::Kill)?;
             match hanging.await? {
-                Err(Failure::Lost { .. }) => tell("TOLD", begun.elapsed().as_secs_f64() * 1e3)?,
+                Err(Failure::WorkerLost { .. }) => {
+                    tell("TOLD", begun.elapsed().as_secs_f64() * 1e3)?
+                }
                 other => return Err(format!("it was lost: {other:?}").into()),
             }
         }

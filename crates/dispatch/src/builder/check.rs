@@ -35,7 +35,7 @@ impl DispatcherBuilder {
                 let why = "it must be a name, and no other lane's";
                 return Err(ConfigError::value("lane", format_args!("{:?}", lane.name), why));
             }
-            if lane.at_most == Some(0) {
+            if lane.max_running == Some(0) {
                 let why = "nothing would ever get through";
                 return Err(ConfigError::value(
                     "at_most",

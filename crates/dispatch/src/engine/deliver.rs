@@ -3,17 +3,17 @@
 use daemon_core::ExitCause;
 
 use super::{ASIDE_MAX, Cargo, DeadLetter, Engine};
-use crate::answer::{Failure, Limit, Rejection, Reply as Value, TaskResult};
+use crate::answer::{Failure, LimitKind, Rejection, Reply as Value, TaskResult};
 use crate::body::Body;
 use crate::frame::Ending;
 use crate::methods::Done;
-use crate::request::{Asked, Request, RequestDone, Run};
+use crate::request::{Request, RequestDone, RequestParts, RunInfo};
 
 impl Engine {
     /// Delivers an answer: to the request's own recipient, to its future, to the dispatcher's
     /// recipient if nobody else waits.
-    pub(super) fn deliver(&mut self, cargo: Cargo, run: Run, outcome: TaskResult) {
-        let Cargo { asked, reply, upon_result, .. } = cargo;
+    pub(super) fn deliver(&mut self, cargo: Cargo, run: RunInfo, outcome: TaskResult) {
+        let Cargo { parts, reply, upon_result, .. } = cargo;
         let recipient = match upon_result {
             Some(recipient) => Some(recipient),
             None if reply.is_awaited() => None,
@@ -21,14 +21,14 @@ impl Engine {
         };
         let Some(recipient) = recipient else {
             if let (false, Err(failure)) = (reply.is_awaited(), &outcome) {
-                let Asked { id, name, .. } = &asked;
-                self.voice
+                let RequestParts { id, name, .. } = &parts;
+                self.events
                     .warn(format_args!("Request {id} ({name}) that nobody waits for: {failure}"));
             }
             reply.tell(outcome);
             return;
         };
-        let request = Request { asked, run };
+        let request = Request { parts, run };
         if reply.is_awaited() {
             reply.tell(outcome.clone());
         }
@@ -36,17 +36,17 @@ impl Engine {
         recipient.do_send(RequestDone { request, outcome });
     }
 
-    pub(super) fn remember_if_put_aside(&mut self, cargo: &Cargo, failure: &Failure, run: Run) {
+    pub(super) fn remember_if_put_aside(&mut self, cargo: &Cargo, failure: &Failure, run: RunInfo) {
         let Failure::DeadLettered { cause, attempts } = failure else { return };
-        let asked = cargo.asked.clone();
-        let Asked { id, name, .. } = &asked;
-        self.voice.warn(format_args!(
+        let parts = cargo.parts.clone();
+        let RequestParts { id, name, .. } = &parts;
+        self.events.warn(format_args!(
             "Request {id} ({name}) is put aside: {attempts} workers died over it, the last by {cause}"
         ));
         if self.aside.len() == ASIDE_MAX {
             self.aside.pop_front();
         }
-        let request = Request { asked, run };
+        let request = Request { parts, run };
         let cause: ExitCause = *cause;
         self.aside.push_back(DeadLetter { request, cause });
     }
@@ -75,8 +75,10 @@ pub(super) fn outcome(done: Done, cargo: &Cargo) -> TaskResult {
         Done::Failed(message) => Failure::Failed { message },
         Done::Panicked { message, backtrace } => Failure::Panicked { message, backtrace },
         Done::TimedOut(_words) => {
-            Failure::TimedOut { kind: Limit::Soft, limit: cargo.soft.unwrap_or_default() }
+            Failure::TimedOut { kind: LimitKind::Soft, limit: cargo.soft.unwrap_or_default() }
         }
-        Done::Unfit(why) => Rejection::BadParams { name: cargo.asked.name.to_string(), why }.into(),
+        Done::Unfit(reason) => {
+            Rejection::InvalidParams { name: cargo.parts.name.to_string(), reason }.into()
+        }
     })
 }

@@ -65,16 +65,16 @@ impl Engine {
         let Staff::Workers { pre_fork, .. } = self.staff else { return };
         if self.growth.forked < pre_fork {
             self.growth.forked += 1;
-            self.voice.detail(format_args!("Pre spawning fork {slot}"));
+            self.events.detail(format_args!("Pre spawning fork {slot}"));
         } else {
             self.growth.grown = Some(now());
-            self.voice.detail(format_args!("Creating new fork {slot}"));
+            self.events.detail(format_args!("Creating new fork {slot}"));
         }
     }
 
     /// Says why what waits has to wait, once for each time that it is so.
     pub(super) fn talk_of_shortage(&mut self) {
-        if !self.voice.is_verbose() {
+        if !self.events.is_verbose() {
             return;
         }
         let Staff::Workers { most, interval, .. } = self.staff else { return };
@@ -93,10 +93,10 @@ impl Engine {
         }
         match shortage {
             Shortage::None => {}
-            Shortage::AllBusy => self.voice.detail(format_args!(
+            Shortage::AllBusy => self.events.detail(format_args!(
                 "All forks are busy; will wait to handle request after a fork returns"
             )),
-            Shortage::TooSoon => self.voice.detail(format_args!(
+            Shortage::TooSoon => self.events.detail(format_args!(
                 "Delaying {} sec on creating another fork",
                 interval.as_secs_f64()
             )),

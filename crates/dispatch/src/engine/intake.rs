@@ -10,14 +10,14 @@ use futures::channel::oneshot;
 use super::deliver::outcome;
 use super::early::Expected;
 use super::{Cargo, Engine, Shared, Staff};
-use crate::answer::{Failure, Rejection, TaskResult, When};
+use crate::answer::{Failure, Rejection, RequestState, TaskResult};
 use crate::call::Call;
-use crate::ledger::{Cancelling, LaneId, Order};
-use crate::methods::{Found, Started};
+use crate::fallback::FallbackRequest;
+use crate::ledger::{CancelOutcome, LaneId, Order};
+use crate::methods::{Invocation, MethodTarget};
 use crate::panics;
 use crate::reply::Reply;
-use crate::request::{Asked, IfFull, NewRequest, Request, RequestId, Run, Running};
-use crate::transaction::Transaction;
+use crate::request::{IfFull, IfRunning, NewRequest, Request, RequestId, RequestParts, RunInfo};
 
 /// What has become of a request that came in.
 #[derive(Debug)]
@@ -31,31 +31,32 @@ pub(crate) enum Taken {
 /// What has become of a request that was cancelled.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Cancelled {
-    Told(Cancelling),
+    Told(CancelOutcome),
     /// It has not come yet: that it is cancelled is remembered until all that is on its way has.
     Early,
 }
 
 impl Engine {
     /// What is known of a request before a worker is bothered.
-    fn judge(&self, request: &NewRequest) -> Result<(Found, LaneId), Rejection> {
+    fn judge(&self, request: &NewRequest) -> Result<(MethodTarget, LaneId), Rejection> {
         if !self.ledger.is_open() {
             return Err(Rejection::ShuttingDown);
         }
         request.check()?;
-        let lane = match &request.terms.lane {
+        let lane = match &request.options.lane {
             None => LaneId::COMMON,
             Some(name) => self
                 .ledger
                 .lane(name)
                 .ok_or_else(|| Rejection::UnknownLane { name: name.to_string() })?,
         };
-        let unfit = |why: String| Rejection::BadParams { name: request.name.to_string(), why };
+        let unfit =
+            |reason: String| Rejection::InvalidParams { name: request.name.to_string(), reason };
         let params = request.params.as_ref().map_err(|error| error.rejection(&request.name))?;
         let unknown = || Rejection::UnknownMethod { name: request.name.to_string() };
         let Some(number) = self.methods.find(request.own, &request.name) else {
             return if self.fallback.is_some() {
-                Ok((Found::Fallback, lane))
+                Ok((MethodTarget::Fallback, lane))
             } else {
                 Err(unknown())
             };
@@ -65,21 +66,21 @@ impl Engine {
         panics::or_words(|| method.check(params))
             .map_err(|words| unfit(format!("to decode them panics: {words}")))?
             .map_err(unfit)?;
-        Ok((Found::Method(number), lane))
+        Ok((MethodTarget::Method(number), lane))
     }
 
     fn admit(&mut self, request: NewRequest, reply: Reply, method: u16, lane: LaneId) {
-        let (id, terms) = (request.id, request.terms.clone());
+        let (id, options) = (request.id, request.options.clone());
         let is_cancelled_by_dropping = request.upon_result.is_none() && reply.is_awaited();
         let order = Order {
             method,
-            priority: terms.priority,
+            priority: options.priority,
             lane,
-            hard: terms.hard.or(self.defaults.hard),
-            attempts: terms.attempts.unwrap_or(self.defaults.attempts),
-            abandoned: terms.abandoned,
+            hard: options.hard.or(self.defaults.hard),
+            attempts: options.attempts.unwrap_or(self.defaults.attempts),
+            if_dropped: options.if_dropped,
         };
-        let soft = terms.soft.or(self.defaults.soft);
+        let soft = options.soft.or(self.defaults.soft);
         let cargo = Cargo::of(request, method, soft, reply);
         let time = now();
         let key = self.ledger.admit(id, cargo, order, time);
@@ -94,7 +95,7 @@ impl Engine {
     }
 
     /// Ends a request of this number.
-    pub(crate) fn cancel(&mut self, id: RequestId, running: Running) -> Cancelled {
+    pub(crate) fn cancel(&mut self, id: RequestId, running: IfRunning) -> Cancelled {
         let Some(key) = self.ledger.find(id) else {
             return match self.early.cancel(id) {
                 Expected::Remembered => {
@@ -102,7 +103,7 @@ impl Engine {
                     self.signals.room.notify_waiters();
                     Cancelled::Early
                 }
-                Expected::Known | Expected::Past => Cancelled::Told(Cancelling::Unknown),
+                Expected::Known | Expected::Past => Cancelled::Told(CancelOutcome::Unknown),
             };
         };
         let cancelled = self.ledger.cancel(key, Some(running), now());
@@ -143,7 +144,7 @@ pub(crate) fn take(shared: &Shared, request: NewRequest, reply: Reply) -> Taken 
 fn look(shared: &Shared, request: NewRequest, reply: Reply) -> Taken {
     let mut engine = shared.borrow_mut();
     if engine.early.is_cancelled(request.id) {
-        engine.refuse(request, reply, Failure::Cancelled { when: When::Queued });
+        engine.refuse(request, reply, Failure::Cancelled { state: RequestState::Queued });
         return Taken::Yes;
     }
     let found = match engine.judge(&request) {
@@ -154,17 +155,17 @@ fn look(shared: &Shared, request: NewRequest, reply: Reply) -> Taken {
         }
     };
     match (found, &engine.staff) {
-        ((Found::Fallback, _lane), _) => {
+        ((MethodTarget::Fallback, _lane), _) => {
             transact(shared, &mut engine, request, reply);
             Taken::Yes
         }
-        ((Found::Method(number), _lane), Staff::Parent) => {
+        ((MethodTarget::Method(number), _lane), Staff::Parent) => {
             engine.elsewhere += 1;
             drop(engine);
             in_place(shared, request, reply, number);
             Taken::Yes
         }
-        ((Found::Method(number), lane), Staff::Workers { .. }) => {
+        ((MethodTarget::Method(number), lane), Staff::Workers { .. }) => {
             if engine.ledger.has_room() {
                 engine.admit(request, reply, number, lane);
                 return Taken::Yes;
@@ -185,8 +186,8 @@ fn look(shared: &Shared, request: NewRequest, reply: Reply) -> Taken {
 fn transact(shared: &Shared, engine: &mut Engine, request: NewRequest, reply: Reply) {
     let cargo = Cargo::of(request, 0, None, reply);
     let (answer, answered) = oneshot::channel();
-    let request = Request { asked: cargo.asked.clone(), run: Run::default() };
-    let transaction = Transaction { request, reply: Some(answer) };
+    let request = Request { parts: cargo.parts.clone(), run: RunInfo::default() };
+    let transaction = FallbackRequest { request, reply: Some(answer) };
     let begun = now();
     if let Some(fallback) = &engine.fallback {
         fallback.do_send(transaction);
@@ -206,18 +207,18 @@ fn transact(shared: &Shared, engine: &mut Engine, request: NewRequest, reply: Re
 fn in_place(shared: &Shared, request: NewRequest, reply: Reply, number: u16) {
     let methods = Rc::clone(&shared.borrow().methods);
     let defaults = shared.borrow().defaults;
-    let soft = request.terms.soft.or(defaults.soft);
+    let soft = request.options.soft.or(defaults.soft);
     let cargo = Cargo::of(request, number, soft, reply);
     let begun = now();
-    let Asked { id, name, from, params } = &cargo.asked;
+    let RequestParts { id, name, from, params } = &cargo.parts;
     let call = Call::new(id.0, name, from, 1, soft, begun, None);
     let started = methods.start(number, &call, params.clone());
     match started {
-        Started::Done(done) => {
+        Invocation::Finished(done) => {
             let answer = outcome(done, &cargo);
             conclude(shared, cargo, begun, answer);
         }
-        Started::Running(running) => {
+        Invocation::Pending(running) => {
             let shared = Rc::clone(shared);
             actix_rt::spawn(async move {
                 let done = methods.finish_later(&call, running).await;
@@ -231,8 +232,8 @@ fn in_place(shared: &Shared, request: NewRequest, reply: Reply, number: u16) {
 /// What was done elsewhere than in a worker is answered.
 fn conclude(shared: &Shared, cargo: Cargo, begun: MonotonicTime, outcome: TaskResult) {
     let mut engine = shared.borrow_mut();
-    let worked = now().saturating_since(begun);
-    let run = Run { elapsed: worked, worked, attempts: 0, pid: None };
+    let run_time = now().saturating_since(begun);
+    let run = RunInfo { elapsed: run_time, run_time, attempts: 0, pid: None };
     engine.elsewhere -= 1;
     engine.answered_elsewhere += 1;
     engine.deliver(cargo, run, outcome);

@@ -11,7 +11,7 @@ use super::{Cargo, Engine};
 use crate::frame::{Answer, Flushed, Order, Place, Received, Trouble, Word};
 use crate::ledger::Key;
 use crate::link::{self, Link, Said, Writer};
-use crate::request::Asked;
+use crate::request::RequestParts;
 
 impl Link {
     /// Tells the worker that nothing more comes.
@@ -77,14 +77,14 @@ impl Engine {
             }
         }
         if cause == ExitCause::Recycled(RecycleReason::Requests) {
-            self.voice.detail(format_args!(
+            self.events.detail(format_args!(
                 "Closing fork {slot} as requests {requests} >= max {requests}"
             ));
         }
-        self.voice.detail(format_args!("Fork {slot} closed"));
+        self.events.detail(format_args!("Fork {slot} closed"));
         if !cause.is_regular() {
             // The daemon has logged it, with all there is to know of the process.
-            self.voice.talk(&format_args!("Child of fork {slot} exited: {cause}"));
+            self.events.talk(&format_args!("Child of fork {slot} exited: {cause}"));
         }
         self.former.retain(|link| link.child != child);
         if let Some(place) = self.links.get_mut(slot) {
@@ -155,7 +155,7 @@ impl Engine {
         // The slot may be another's already: then this one is gone, and what it is sent comes back.
         let link = self.links.get_mut(slot).and_then(Option::as_mut);
         let Some(link) = link.filter(|link| link.child == child) else { return };
-        let Cargo { asked: Asked { name, from, params, .. }, method, soft, .. } = &*cargo;
+        let Cargo { parts: RequestParts { name, from, params, .. }, method, soft, .. } = &*cargo;
         let order = Order {
             turn,
             id: key.id.0,
@@ -168,14 +168,14 @@ impl Engine {
         };
         if let Err(error) = link.outbox.push(&order, params) {
             // Nothing that is sent cannot be written; the worker would wait for it in vain.
-            self.voice.warn(format_args!("Request {} cannot be written: {error}", key.id));
+            self.events.warn(format_args!("Request {} cannot be written: {error}", key.id));
         }
         link.last.clone_from(name);
         if !std::mem::replace(&mut link.dirty, true) {
             self.dirty.push(slot);
         }
-        if self.voice.is_verbose() {
-            self.voice.detail(format_args!("Handling request {} with fork {slot}", key.id));
+        if self.events.is_verbose() {
+            self.events.detail(format_args!("Handling request {} with fork {slot}", key.id));
         }
     }
 
@@ -213,15 +213,15 @@ impl Engine {
     /// A worker has printed a line.
     pub(super) fn printed(&mut self, child: ChildId, stream: &str, last: &str, line: &str) {
         let slot = child.slot.index();
-        self.voice.say(format_args!("{stream}:{slot} {last}: {line}"));
+        self.events.say(format_args!("{stream}:{slot} {last}: {line}"));
     }
 
     /// The method that a worker does, or did last.
-    pub(super) fn method_of(&mut self, child: ChildId) -> Option<crate::request::Name> {
+    pub(super) fn method_of(&mut self, child: ChildId) -> Option<crate::request::CowStr> {
         let slot = child.slot.index();
         self.link_of(child)?;
         if let Some(cargo) = self.ledger.method_of(slot) {
-            return Some(cargo.asked.name.clone());
+            return Some(cargo.parts.name.clone());
         }
         self.link_of(child).map(|link| link.last.clone())
     }

@@ -42,8 +42,8 @@ async fn welcome(shared: Shared, links: Rc<NewLinks>) {
                 }
                 // It finds its link closed, and goes.
                 Err(error) => {
-                    let voice = &shared.borrow().voice;
-                    voice.warn(format_args!("Fork {} cannot be linked: {error}", child.slot));
+                    let events = &shared.borrow().events;
+                    events.warn(format_args!("Fork {} cannot be linked: {error}", child.slot));
                 }
             }
         }
@@ -74,15 +74,15 @@ fn print(shared: &Shared, child: ChildId, pipe: OwnedFd, stream: Stream) {
     let mut printed = match Printed::new(pipe) {
         Ok(printed) => printed,
         Err(error) => {
-            let voice = &shared.borrow().voice;
-            voice.warn(format_args!("What fork {} prints is lost: {error}", child.slot));
+            let events = &shared.borrow().events;
+            events.warn(format_args!("What fork {} prints is lost: {error}", child.slot));
             return;
         }
     };
     let shared = Rc::clone(shared);
     actix_rt::spawn(async move {
         // Of a worker that is gone the last method is what its children print for.
-        let mut last = crate::request::Name::Borrowed("-");
+        let mut last = crate::request::CowStr::Borrowed("-");
         while printed.come().await.is_ok() {
             let mut engine = shared.borrow_mut();
             last = engine.method_of(child).unwrap_or(last);
@@ -176,7 +176,7 @@ impl Engine {
         let (child, vain) = (link.child, link.vain);
         link.vain = vain.saturating_add(1);
         if vain == 0 {
-            self.voice.warn(format_args!(
+            self.events.warn(format_args!(
                 "Fork {slot} cannot be sent to at present, and it is tried again: {error}"
             ));
         }
@@ -188,12 +188,12 @@ impl Engine {
         let slot = child.slot.index();
         if error.kind() == std::io::ErrorKind::InvalidData {
             // It is healthy; but what it says next cannot be put in order any more.
-            self.voice.warn(format_args!(
+            self.events.warn(format_args!(
                 "This process may have no more descriptors, and fork {slot}, whose answers are lost \
                  by that, is killed: {error}"
             ));
         } else {
-            self.voice.warn(format_args!("Fork {slot} is not understood, and killed: {error}"));
+            self.events.warn(format_args!("Fork {slot} is not understood, and killed: {error}"));
         }
         self.ledger.worker_leaves(slot, now());
         if let (Some(pid), Staff::Workers { daemon, .. }) = (self.ledger.pid_of(slot), &self.staff)

@@ -4,37 +4,37 @@
 use daemon_core::{Condemned, MonotonicTime, OperatorPause, Owner, StopMode, TakenBack};
 
 use super::workers::Sent;
-use super::{Act, Cancelling, Claims, DEAF, Key, KillReason, Ledger, STALL, Stance, State};
-use crate::answer::{Failure, Limit, Rejection, When};
-use crate::request::{RequestId, Running};
+use super::{Act, CancelOutcome, Claims, DEAF, Key, KillReason, Ledger, STALL, Stance, State};
+use crate::answer::{Failure, LimitKind, Rejection, RequestState};
+use crate::request::{IfRunning, RequestId};
 
 impl<T, C: Claims> Ledger<T, C> {
     /// Nobody waits for this request any more, or somebody wants it ended.
     pub(crate) fn cancel(
         &mut self,
         key: Key,
-        running: Option<Running>,
+        running: Option<IfRunning>,
         now: MonotonicTime,
-    ) -> Cancelling {
-        let Some(record) = self.records.get(key) else { return Cancelling::Unknown };
+    ) -> CancelOutcome {
+        let Some(record) = self.records.get(key) else { return CancelOutcome::Unknown };
         let State::Sent { slot, turn } = record.state else {
-            self.fail(key, Failure::Cancelled { when: When::Queued }, now);
-            return Cancelling::Queued;
+            self.fail(key, Failure::Cancelled { state: RequestState::Queued }, now);
+            return CancelOutcome::Dequeued;
         };
-        let running = running.unwrap_or(record.order.abandoned);
+        let running = running.unwrap_or(record.order.if_dropped);
         match (self.claims.take_back(slot, turn), running) {
             (TakenBack::Yes, _) => {
                 self.take_out(slot, turn, now);
-                self.fail(key, Failure::Cancelled { when: When::Queued }, now);
+                self.fail(key, Failure::Cancelled { state: RequestState::Queued }, now);
                 self.assign(now);
-                Cancelling::Queued
+                CancelOutcome::Dequeued
             }
-            (TakenBack::TooLate, Running::LetEnd) => Cancelling::RunsOn,
-            (TakenBack::TooLate, Running::Terminate) => {
-                let failure = Failure::Cancelled { when: When::Running };
+            (TakenBack::TooLate, IfRunning::LetFinish) => CancelOutcome::StillRunning,
+            (TakenBack::TooLate, IfRunning::Terminate) => {
+                let failure = Failure::Cancelled { state: RequestState::Running };
                 match self.condemn(slot, turn, KillReason::Cancelled, failure, now) {
-                    Condemned::Yes => Cancelling::Terminated,
-                    Condemned::No => Cancelling::RunsOn,
+                    Condemned::Yes => CancelOutcome::Terminated,
+                    Condemned::No => CancelOutcome::StillRunning,
                 }
             }
         }
@@ -99,7 +99,7 @@ impl<T, C: Claims> Ledger<T, C> {
             let waited = self.workers.waits_for(slot, now);
             match (self.claims.owner(slot, front.turn), limit) {
                 (Owner::Worker(begun), Some(limit)) if now.saturating_since(begun) >= limit => {
-                    let failure = Failure::TimedOut { kind: Limit::Hard, limit };
+                    let failure = Failure::TimedOut { kind: LimitKind::Hard, limit };
                     let _ = self.condemn(slot, front.turn, KillReason::Overtime, failure, now);
                 }
                 (Owner::Sender, limit) if waited >= DEAF => {

@@ -14,25 +14,25 @@ use super::Key;
 /// use actix_dispatch::Lane;
 ///
 /// // changes to the books, strictly one after the other
-/// let books = Lane::named("books").at_most(1);
+/// let books = Lane::new("books").max_running(1);
 /// ```
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Lane {
     pub(crate) name: String,
-    pub(crate) at_most: Option<usize>,
+    pub(crate) max_running: Option<usize>,
 }
 
 impl Lane {
     /// A lane of this name.
     #[must_use]
-    pub fn named(name: impl Into<String>) -> Lane {
-        Lane { name: name.into(), at_most: None }
+    pub fn new(name: impl Into<String>) -> Lane {
+        Lane { name: name.into(), max_running: None }
     }
 
     /// Sets how many of its requests may be with workers at a time; no limit by default.
     #[must_use]
-    pub fn at_most(mut self, requests: usize) -> Lane {
-        self.at_most = Some(requests);
+    pub fn max_running(mut self, requests: usize) -> Lane {
+        self.max_running = Some(requests);
         self
     }
 }
@@ -71,7 +71,7 @@ struct Traffic {
 
 impl Traffic {
     fn has_room(&self) -> bool {
-        self.lane.at_most.is_none_or(|most| self.running < most)
+        self.lane.max_running.is_none_or(|most| self.running < most)
     }
 }
 
@@ -97,7 +97,7 @@ impl Level {
 impl Queue {
     /// A queue with these lanes beside the common one.
     pub(super) fn new(lanes: Vec<Lane>) -> Queue {
-        let lanes = [Lane::named("")].into_iter().chain(lanes);
+        let lanes = [Lane::new("")].into_iter().chain(lanes);
         let lanes = lanes.map(|lane| Traffic { lane, running: 0 }).collect();
         Queue { lanes, levels: BTreeMap::new() }
     }
@@ -200,7 +200,7 @@ mod tests {
 
     #[test]
     fn lanes_take_turns() {
-        let mut queue = Queue::new(vec![Lane::named("mail")]);
+        let mut queue = Queue::new(vec![Lane::new("mail")]);
         let mail = queue.lane("mail").unwrap();
         (0..4).for_each(|turn| queue.push(0, LaneId::COMMON, place(turn)));
         (10..12).for_each(|turn| queue.push(0, mail, place(turn)));
@@ -211,7 +211,7 @@ mod tests {
 
     #[test]
     fn a_lane_with_a_most_waits_for_its_own() {
-        let mut queue = Queue::new(vec![Lane::named("books").at_most(1)]);
+        let mut queue = Queue::new(vec![Lane::new("books").max_running(1)]);
         let books = queue.lane("books").unwrap();
         (0..2).for_each(|turn| queue.push(9, books, place(turn)));
         queue.push(0, LaneId::COMMON, place(5));

@@ -6,7 +6,7 @@ use actix_daemon::Pid;
 use daemon_core::MonotonicTime;
 
 use super::Order;
-use crate::request::{RequestId, Run};
+use crate::request::{RequestId, RunInfo};
 
 /// Where a request is in the ledger; its number tells it from others that were there before.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -36,10 +36,10 @@ pub(super) enum State {
 }
 
 impl<T> Record<T> {
-    pub(super) fn run(&self, worked: Duration, now: MonotonicTime) -> Run {
-        Run {
+    pub(super) fn run(&self, run_time: Duration, now: MonotonicTime) -> RunInfo {
+        RunInfo {
             elapsed: now.saturating_since(self.admitted),
-            worked,
+            run_time,
             attempts: self.attempts,
             pid: self.pid,
         }

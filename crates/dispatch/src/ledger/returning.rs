@@ -43,7 +43,7 @@ impl<T, C: Claims> Ledger<T, C> {
             return;
         }
         let failure = match attempts {
-            0 | 1 => Failure::Lost { cause },
+            0 | 1 => Failure::WorkerLost { cause },
             attempts => Failure::DeadLettered { attempts, cause },
         };
         self.fail(key, failure, now);
@@ -51,7 +51,7 @@ impl<T, C: Claims> Ledger<T, C> {
 
     /// A task that was sent and not begun waits again, where it had waited.
     pub(super) fn back_to_queue(&mut self, key: Key, now: MonotonicTime) {
-        self.tally.taken_back += 1;
+        self.tally.reclaimed += 1;
         if let Some(record) = self.records.get_mut(key) {
             // It was nobody's attempt.
             record.attempts = record.attempts.saturating_sub(1);

@@ -2,13 +2,13 @@
 
 /// What has become of a wish to cancel.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Cancelling {
+pub enum CancelOutcome {
     /// It had not begun, and will not.
-    Queued,
+    Dequeued,
     /// It ran: its worker is being killed.
     Terminated,
     /// It runs, and goes on.
-    RunsOn,
+    StillRunning,
     /// It is answered already, or was never there; or it is still on its way, and is answered as
     /// cancelled when it comes.
     Unknown,
@@ -27,11 +27,11 @@ pub struct Stats {
     /// Tried again because a worker died.
     pub retried: u64,
     /// Sent ahead to a worker, and taken back before it began them.
-    pub taken_back: u64,
+    pub reclaimed: u64,
     /// Answers that came when nobody waited for them any more.
     pub late: u64,
     /// How many wait now.
     pub queued: usize,
     /// How many are with workers now.
-    pub sent: usize,
+    pub in_flight: usize,
 }

@@ -29,7 +29,7 @@ fn pid(worker: u32) -> Pid {
 
 fn lost(outcome: Result<(), Failure>) -> ExitCause {
     match outcome.unwrap_err() {
-        Failure::Lost { cause } => cause,
+        Failure::WorkerLost { cause } => cause,
         other => panic!("it is lost: {other:?}"),
     }
 }

@@ -41,7 +41,7 @@ fn orderly() {
     let told: Rc<RefCell<Vec<Result<u32, Failure>>>> = Rc::default();
     let results = Rc::clone(&told);
     to_the_end(builder(2), async move |stage| {
-        let asked: Vec<_> = (0..20)
+        let parts: Vec<_> = (0..20)
             .map(|_| stage.0.dispatcher.send(NewRequest::to("sleep").params(5_u64)))
             .collect();
         until("all are taken", async || stage.tally().await.admitted == 20).await;
@@ -51,7 +51,7 @@ fn orderly() {
             late == Err(Failure::Rejected(Rejection::ShuttingDown))
         })
         .await;
-        for answer in asked {
+        for answer in parts {
             let result = answer.await.unwrap().and_then(|reply| reply.value());
             results.borrow_mut().push(result);
         }
@@ -63,23 +63,23 @@ fn orderly() {
 /// One task that hangs and two that wait.
 async fn in_trouble(stage: &Stage) -> [actix_rt::task::JoinHandle<Failure>; 3] {
     let hang = || NewRequest::to("hang").params(None::<String>);
-    let asked = [(); 3].map(|()| {
+    let parts = [(); 3].map(|()| {
         let answer = stage.0.dispatcher.send(hang());
         actix_rt::spawn(async move { answer.await.unwrap().unwrap_err() })
     });
     until("one runs and two wait", async || {
         let tally = stage.tally().await;
-        (tally.sent, tally.queued) == (1, 2) && stage.board().await.0.contains('r')
+        (tally.in_flight, tally.queued) == (1, 2) && stage.board().await.0.contains('r')
     })
     .await;
-    asked
+    parts
 }
 
-async fn one_is_lost_and_two_are_refused(asked: [actix_rt::task::JoinHandle<Failure>; 3]) {
+async fn one_is_lost_and_two_are_refused(parts: [actix_rt::task::JoinHandle<Failure>; 3]) {
     let (mut lost, mut refused) = (0, 0);
-    for failure in asked {
+    for failure in parts {
         match failure.await.unwrap() {
-            Failure::Lost { .. } => lost += 1,
+            Failure::WorkerLost { .. } => lost += 1,
             Failure::Rejected(Rejection::ShuttingDown) => refused += 1,
             other => panic!("{other:?}"),
         }
@@ -89,17 +89,17 @@ async fn one_is_lost_and_two_are_refused(asked: [actix_rt::task::JoinHandle<Fail
 
 fn at_once() {
     play(builder(1), async |stage| {
-        let asked = in_trouble(&stage).await;
+        let parts = in_trouble(&stage).await;
         stage.0.daemon.do_send(Shutdown(StopMode::Immediate));
-        one_is_lost_and_two_are_refused(asked).await;
+        one_is_lost_and_two_are_refused(parts).await;
     });
 }
 
 fn hurried_and_awaited() {
     to_the_end(builder(1), async |stage| {
-        let asked = in_trouble(&stage).await;
+        let parts = in_trouble(&stage).await;
         stage.0.daemon.do_send(Shutdown(StopMode::Immediate));
-        one_is_lost_and_two_are_refused(asked).await;
+        one_is_lost_and_two_are_refused(parts).await;
     });
 }
 
@@ -141,10 +141,10 @@ fn logged() {
     let builder = builder(2).max_requests(5).daemon(Daemon::builder().logfile(&file));
     to_the_end(builder, async |stage| {
         // More than there are workers, so that all are busy, and more than a worker's share.
-        let asked: Vec<_> = (0..30)
+        let parts: Vec<_> = (0..30)
             .map(|_| stage.0.dispatcher.send(NewRequest::to("sleep").params(2_u64)))
             .collect();
-        for answer in asked {
+        for answer in parts {
             answer.await.unwrap().unwrap();
         }
         stage.0.daemon.do_send(Shutdown(StopMode::Graceful));
@@ -168,12 +168,12 @@ fn bereaved() {
         let started = launched.start().unwrap();
         let daemon = started.daemon.clone();
         let stage = Stage(started);
-        let asked = in_trouble(&stage).await;
+        let parts = in_trouble(&stage).await;
         let report = daemon.send(GetStatus::Board).await.unwrap();
         let fork_server = i32::try_from(report.fork_server.unwrap()).unwrap();
         let until_stopped = daemon.send(UntilStopped);
         kill(Pid::from_raw(fork_server), Signal::SIGKILL).unwrap();
-        one_is_lost_and_two_are_refused(asked).await;
+        one_is_lost_and_two_are_refused(parts).await;
         until_stopped.await
     });
     assert!(ended.unwrap().is_err(), "the fork server is lost");
@@ -240,13 +240,13 @@ fn nonsense() {
         refusal(builder(2).pre_fork(3)),
         "pre_fork is 3: it must not be more than max_forks, which is 2"
     );
-    assert_eq!(refusal(builder(1).queue(0)), "queue is 0: it must be more than nothing");
+    assert_eq!(refusal(builder(1).queue_capacity(0)), "queue is 0: it must be more than nothing");
     assert_eq!(refusal(builder(1).attempts(0)), "attempts is 0: it must be more than nothing");
     let twice = builder(1).method("echo", |_call, (): ()| Ok::<_, String>(()));
     assert_eq!(refusal(twice), "method is echo: it is there twice");
-    let lane = builder(1).lane(Lane::named("a")).lane(Lane::named("a"));
+    let lane = builder(1).lane(Lane::new("a")).lane(Lane::new("a"));
     assert_eq!(refusal(lane), "lane is \"a\": it must be a name, and no other lane's");
-    let shut = builder(1).lane(Lane::named("a").at_most(0));
+    let shut = builder(1).lane(Lane::new("a").max_running(0));
     assert_eq!(refusal(shut), "at_most is 0 in lane a: nothing would ever get through");
     let never = builder(1).hard_limit(std::time::Duration::ZERO);
     assert_eq!(refusal(never), "hard_limit is 0s: it must be more than nothing");

@@ -3,7 +3,9 @@
 use std::path::Path;
 use std::time::Duration;
 
-use actix_dispatch::{Call, Cancel, Cancelling, Failure, Limit, NewRequest, Running, When};
+use actix_dispatch::{
+    Call, Cancel, CancelOutcome, Failure, IfRunning, LimitKind, NewRequest, RequestState,
+};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
@@ -38,7 +40,7 @@ fn soft() {
         let limit = Duration::from_millis(30);
         let slow = |stubborn: bool| NewRequest::to("slow").params(stubborn).soft_limit(limit);
         let gave_up = stage.send(slow(false)).await.unwrap_err();
-        assert_eq!(gave_up, Failure::TimedOut { kind: Limit::Soft, limit });
+        assert_eq!(gave_up, Failure::TimedOut { kind: LimitKind::Soft, limit });
         let stubborn = stage.send(slow(true)).await.unwrap();
         assert_eq!(stubborn.value::<String>().unwrap(), "after all");
     });
@@ -54,7 +56,7 @@ fn soft_async() {
     );
     play(builder, async |stage| {
         let gave_up = stage.ask::<()>("slow", ()).await.unwrap_err();
-        assert!(matches!(gave_up, Failure::TimedOut { kind: Limit::Soft, .. }), "{gave_up:?}");
+        assert!(matches!(gave_up, Failure::TimedOut { kind: LimitKind::Soft, .. }), "{gave_up:?}");
         assert_eq!(stage.ask::<String>("echo", "x").await.unwrap(), "x");
     });
 }
@@ -68,7 +70,7 @@ fn hard() {
             let hang = stage.0.dispatcher.send(hang);
             let next = stage.0.dispatcher.send(NewRequest::to("pid"));
             let failure = hang.await.unwrap().unwrap_err();
-            assert_eq!(failure, Failure::TimedOut { kind: Limit::Hard, limit });
+            assert_eq!(failure, Failure::TimedOut { kind: LimitKind::Hard, limit });
             let after: u32 = next.await.unwrap().unwrap().value().unwrap();
             assert_ne!(before, after);
         }
@@ -172,16 +174,17 @@ fn cancelled() {
         let queued = echo.id();
         let echo = stage.0.dispatcher.send(echo);
         is_there(&begun).await;
-        let cancel = async |id, running| stage.0.cancel.send(Cancel { id, running }).await.unwrap();
-        assert_eq!(cancel(queued, Running::LetEnd).await, Cancelling::Queued);
+        let cancel =
+            async |id, if_running| stage.0.cancel.send(Cancel { id, if_running }).await.unwrap();
+        assert_eq!(cancel(queued, IfRunning::LetFinish).await, CancelOutcome::Dequeued);
         let failure = echo.await.unwrap().unwrap_err();
-        assert_eq!(failure, Failure::Cancelled { when: When::Queued });
-        assert_eq!(cancel(queued, Running::LetEnd).await, Cancelling::Unknown);
-        assert_eq!(cancel(running, Running::LetEnd).await, Cancelling::RunsOn);
-        assert_eq!(cancel(running, Running::Terminate).await, Cancelling::Terminated);
+        assert_eq!(failure, Failure::Cancelled { state: RequestState::Queued });
+        assert_eq!(cancel(queued, IfRunning::LetFinish).await, CancelOutcome::Unknown);
+        assert_eq!(cancel(running, IfRunning::LetFinish).await, CancelOutcome::StillRunning);
+        assert_eq!(cancel(running, IfRunning::Terminate).await, CancelOutcome::Terminated);
         until("it is told", async || !told.borrow().is_empty()).await;
         let outcome = told.borrow_mut().remove(0).outcome;
-        assert_eq!(outcome.unwrap_err(), Failure::Cancelled { when: When::Running });
+        assert_eq!(outcome.unwrap_err(), Failure::Cancelled { state: RequestState::Running });
         assert_ne!(pid(&stage).await, before);
         std::fs::remove_file(begun).unwrap();
     });

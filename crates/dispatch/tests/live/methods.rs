@@ -5,7 +5,7 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use actix::Actor;
-use actix_dispatch::{Call, Class, Do, Failure, NewRequest, Rejection, Task};
+use actix_dispatch::{Call, Class, Failure, NewRequest, Rejection, RunTask, Task};
 use serde::{Deserialize, Serialize};
 
 use super::play::{Knows, Notes, builder, play};
@@ -48,7 +48,7 @@ fn errors() {
         let after: u32 = stage.ask("pid", ()).await.unwrap();
         assert_eq!(before, after, "a panic costs no worker");
         let other_type = stage.ask::<Vec<u64>>("echo", "word").await.unwrap_err();
-        assert!(matches!(other_type, Failure::Unreadable { .. }), "{other_type:?}");
+        assert!(matches!(other_type, Failure::Decode { .. }), "{other_type:?}");
     });
 }
 
@@ -72,18 +72,18 @@ fn refusals() {
         let unknown = refused(NewRequest::to("unheard of")).await;
         assert_eq!(unknown, Rejection::UnknownMethod { name: "unheard of".into() });
         let unfit = refused(NewRequest::to("echo").params((1_u64, 2_u64, 3.5_f64))).await;
-        assert!(matches!(unfit, Rejection::BadParams { .. }), "{unfit:?}");
+        assert!(matches!(unfit, Rejection::InvalidParams { .. }), "{unfit:?}");
         let explodes = refused(NewRequest::to("explode").params("x")).await;
-        let Rejection::BadParams { why, .. } = &explodes else { panic!("{explodes:?}") };
-        assert!(why.contains("to decode them panics: as it shall"), "{why}");
+        let Rejection::InvalidParams { reason, .. } = &explodes else { panic!("{explodes:?}") };
+        assert!(reason.contains("to decode them panics: as it shall"), "{reason}");
         let lane = refused(NewRequest::to("echo").params("x").lane("none")).await;
         assert_eq!(lane, Rejection::UnknownLane { name: "none".into() });
         let long = refused(NewRequest::to("echo").from("x".repeat(2000))).await;
-        assert_eq!(long, Rejection::LongName { length: 2000, limit: 1024 });
+        assert_eq!(long, Rejection::NameTooLong { length: 2000, limit: 1024 });
         let never = refused(NewRequest::to("echo").params("x").attempts(0)).await;
-        assert!(matches!(never, Rejection::BadTerms { field: "attempts", .. }), "{never:?}");
+        assert!(matches!(never, Rejection::InvalidOption { field: "attempts", .. }), "{never:?}");
         let at_once = NewRequest::to("echo").params("x").hard_limit(Duration::ZERO);
-        assert!(matches!(refused(at_once).await, Rejection::BadTerms { .. }));
+        assert!(matches!(refused(at_once).await, Rejection::InvalidOption { .. }));
         assert!(stage.workers().await.is_empty(), "nobody was forked for it");
     });
 }
@@ -98,8 +98,8 @@ fn order() {
                 })
                 .async_method("turn", async |_call, (): ()| Ok::<_, String>("turned")),
         );
-    let own =
-        builder.own_method(|call, (): ()| Ok::<_, String>(format!("own {}", call.method_name())));
+    let own = builder
+        .anonymous_method(|call, (): ()| Ok::<_, String>(format!("own {}", call.method_name())));
     play(builder, async move |stage| {
         let own = stage.send(NewRequest::to("Image::flip").method(own).params(())).await;
         assert_eq!(own.unwrap().value::<String>().unwrap(), "own Image::flip");
@@ -146,8 +146,9 @@ impl Task for Divide {
 
 fn task() {
     play(builder(1).task::<Divide>(), async |stage| {
-        let divide =
-            async |by| stage.0.dispatcher.send(Do::task(Divide { by, what: 42 })).await.unwrap();
+        let divide = async |by| {
+            stage.0.dispatcher.send(RunTask::new(Divide { by, what: 42 })).await.unwrap()
+        };
         assert_eq!(divide(2).await.unwrap(), 21);
         assert_eq!(divide(0).await.unwrap_err().to_string(), "cannot be divided");
         assert_eq!(stage.ask::<i64>("divide", (6_i64, 42_i64)).await.unwrap(), 7);
@@ -221,7 +222,7 @@ fn recipients() {
         assert_eq!(done.request.params::<String>().unwrap(), "both");
         let pid = done.request.pid().unwrap().as_raw().unsigned_abs();
         assert!(stage.workers().await.contains(&pid));
-        assert!(done.request.elapsed() >= done.request.worked());
+        assert!(done.request.elapsed() >= done.request.run_time());
         assert_eq!(done.outcome.unwrap().value::<String>().unwrap(), "both");
         // Nobody waits, and no recipient of its own: the dispatcher's gets it.
         stage.0.dispatcher.do_send(NewRequest::to("fail").params("alone"));

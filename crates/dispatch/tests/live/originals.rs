@@ -145,7 +145,7 @@ fn talk_of_forks() {
         let until_go = || stage.0.dispatcher.send(NewRequest::to("until").params(&file));
         let place = |wanted: &str| told.borrow().iter().position(|line| line == wanted);
         let mut running = vec![until_go()];
-        until("it runs", async || stage.tally().await.sent == 1).await;
+        until("it runs", async || stage.tally().await.in_flight == 1).await;
         // The second worker is forked at once, and no third; the second also serves two.
         running.extend((0..3).map(|_| until_go()));
         let busy = "All forks are busy; will wait to handle request after a fork returns";

@@ -60,10 +60,10 @@ fn many() {
         stage.ask::<(String, Bytes)>("reverse", one()).await.unwrap();
         let before = descriptors();
         for _round in 0..3 {
-            let asked: Vec<_> = (0..100)
+            let parts: Vec<_> = (0..100)
                 .map(|_task| stage.0.dispatcher.send(NewRequest::to("reverse").params(one())))
                 .collect();
-            for answer in asked {
+            for answer in parts {
                 let (_word, bytes) =
                     answer.await.unwrap().unwrap().value::<(String, Bytes)>().unwrap();
                 assert_eq!(bytes.len(), 100_000);
@@ -101,11 +101,11 @@ fn each_its_own() {
             let stuck = NewRequest::to("stuck").params(filled(255));
             let stuck = stuck.hard_limit(Duration::from_millis(5));
             let stuck = stage.0.dispatcher.send(stuck);
-            let asked: Vec<_> = (0..30_u8)
+            let parts: Vec<_> = (0..30_u8)
                 .map(|nth| NewRequest::to("whose").params(filled(round * 30 + nth)).attempts(2))
                 .map(|request| stage.0.dispatcher.send(request))
                 .collect();
-            for (nth, answer) in (0..).zip(asked) {
+            for (nth, answer) in (0..).zip(parts) {
                 let bytes: Bytes = answer.await.unwrap().unwrap().value().unwrap();
                 assert!(bytes.iter().all(|byte| *byte == round * 30 + nth), "request {nth}");
             }
@@ -131,7 +131,9 @@ fn killed_in_a_large_answer() {
             match stage.ask::<Bytes>("dies", ()).await {
                 // It may just have got there.
                 Ok(bytes) => assert_eq!(bytes.len(), 30_000_000),
-                Err(failure) => assert!(matches!(failure, Failure::Lost { .. }), "{failure:?}"),
+                Err(failure) => {
+                    assert!(matches!(failure, Failure::WorkerLost { .. }), "{failure:?}")
+                }
             }
             let params = (Bytes::from(vec![9; 100_000]), "w");
             // Its first worker may be the one that is being killed.
@@ -146,7 +148,7 @@ fn unfit() {
     play(with_reverse(0).max_forks(1), async |stage| {
         let params = (7_u8, Bytes::from(vec![1; 100_000]));
         let refused = stage.send(NewRequest::to("reverse").params(params)).await.unwrap_err();
-        let is_unfit = matches!(&refused, Failure::Rejected(Rejection::BadParams { .. }));
+        let is_unfit = matches!(&refused, Failure::Rejected(Rejection::InvalidParams { .. }));
         assert!(is_unfit, "{refused:?}");
         assert!(stage.workers().await.is_empty());
     });

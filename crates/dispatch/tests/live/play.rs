@@ -8,8 +8,8 @@ use std::time::{Duration, Instant};
 use actix::{Actor, Addr, Context, Handler};
 use actix_daemon::{GetStatus, Shutdown, StopMode};
 use actix_dispatch::{
-    Call, Dispatcher, DispatcherBuilder, Failure, GetStats, NewRequest, RequestDone, Started,
-    Stats, Talkback, TaskResult, Transaction,
+    Call, Dispatcher, DispatcherBuilder, Failure, FallbackRequest, GetStats, NewRequest,
+    RequestDone, RunningDispatcher, Stats, Talkback, TaskResult,
 };
 use futures::FutureExt;
 use nix::sys::signal::kill;
@@ -89,7 +89,7 @@ pub(crate) fn play(builder: DispatcherBuilder, story: impl AsyncFnOnce(Stage) + 
 
 /// A dispatcher that runs.
 #[derive(Clone)]
-pub(crate) struct Stage(pub(crate) Started);
+pub(crate) struct Stage(pub(crate) RunningDispatcher);
 
 impl Stage {
     pub(crate) async fn send(&self, request: NewRequest) -> TaskResult {
@@ -176,10 +176,10 @@ impl Actor for Knows {
     type Context = Context<Self>;
 }
 
-impl Handler<Transaction> for Knows {
+impl Handler<FallbackRequest> for Knows {
     type Result = ();
 
-    fn handle(&mut self, transaction: Transaction, _ctx: &mut Self::Context) {
+    fn handle(&mut self, transaction: FallbackRequest, _ctx: &mut Self::Context) {
         match transaction.request().method_name() {
             "twice" => match transaction.request().params::<u32>() {
                 Ok(number) => transaction.return_value(&(2 * number)),

@@ -4,7 +4,9 @@ use std::path::Path;
 use std::time::Duration;
 
 use actix_daemon::{Pause, Resize, Resume};
-use actix_dispatch::{Cancel, Cancelling, Failure, Lane, NewRequest, Rejection, Running, When};
+use actix_dispatch::{
+    Cancel, CancelOutcome, Failure, IfRunning, Lane, NewRequest, Rejection, RequestState,
+};
 
 use super::play::{Stage, builder, mark, play, until};
 use crate::scenarios::Scenario;
@@ -33,7 +35,7 @@ fn noting(queue: usize) -> actix_dispatch::DispatcherBuilder {
     let noted = std::rc::Rc::new(noted);
     let all = std::rc::Rc::clone(&noted);
     builder(1)
-        .queue(queue)
+        .queue_capacity(queue)
         .method("note", move |_call, number: u32| {
             noted.borrow_mut().push(number);
             Ok::<_, String>(())
@@ -70,28 +72,30 @@ fn order() {
 }
 
 fn lanes() {
-    let builder =
-        builder(3).lane(Lane::named("books").at_most(1)).method("alone", |_call, place: String| {
+    let builder = builder(3).lane(Lane::new("books").max_running(1)).method(
+        "alone",
+        |_call, place: String| {
             let is_alone = !Path::new(&place).exists();
             mark(&place);
             std::thread::sleep(Duration::from_millis(5));
             std::fs::remove_file(&place).map_err(|error| error.to_string())?;
             Ok::<_, String>(is_alone)
-        });
+        },
+    );
     play(builder, async |stage| {
         let place = place("lanes");
-        let asked: Vec<_> = (0..20)
+        let parts: Vec<_> = (0..20)
             .map(|_| NewRequest::to("alone").params(&place).lane("books"))
             .map(|request| stage.0.dispatcher.send(request))
             .collect();
-        for answer in asked {
+        for answer in parts {
             assert!(answer.await.unwrap().unwrap().value::<bool>().unwrap());
         }
     });
 }
 
 fn full() {
-    play(builder(1).queue(3), async |stage| {
+    play(builder(1).queue_capacity(3), async |stage| {
         let go = place("full");
         let dispatcher = &stage.0.dispatcher;
         let mut waiting = vec![dispatcher.send(NewRequest::to("until").params(&go))];
@@ -121,8 +125,9 @@ fn full() {
 }
 
 fn cancelled_when_full() {
-    play(builder(1).queue(1), async |stage| {
-        let cancel = async |id, running| stage.0.cancel.send(Cancel { id, running }).await.unwrap();
+    play(builder(1).queue_capacity(1), async |stage| {
+        let cancel =
+            async |id, if_running| stage.0.cancel.send(Cancel { id, if_running }).await.unwrap();
         let has_begun = async |name| {
             let file = place(name);
             until("it has begun", async || Path::new(&file).exists()).await;
@@ -143,25 +148,28 @@ fn cancelled_when_full() {
                 _mailed => {}
             }
         }
-        let cancelled = |when| Failure::Cancelled { when };
+        let cancelled = |state| Failure::Cancelled { state };
         for nth in [3, 2] {
             // Whether it will ever come is not known.
-            assert_eq!(cancel(ids[nth], Running::LetEnd).await, Cancelling::Unknown);
+            assert_eq!(cancel(ids[nth], IfRunning::LetFinish).await, CancelOutcome::Unknown);
         }
         for nth in [2, 3] {
             let answer = answers[nth].as_mut().await.unwrap();
-            assert_eq!(answer.unwrap_err(), cancelled(When::Queued));
+            assert_eq!(answer.unwrap_err(), cancelled(RequestState::Queued));
         }
-        assert_eq!(cancel(ids[0], Running::Terminate).await, Cancelling::Terminated);
+        assert_eq!(cancel(ids[0], IfRunning::Terminate).await, CancelOutcome::Terminated);
         let answer = answers[0].as_mut().await.unwrap();
-        assert_eq!(answer.unwrap_err(), cancelled(When::Running));
+        assert_eq!(answer.unwrap_err(), cancelled(RequestState::Running));
         // The second runs now, and there is room for the last.
         until("the last waits", async || stage.tally().await.queued == 1).await;
-        assert_eq!(cancel(ids[4], Running::LetEnd).await, Cancelling::Queued);
-        assert_eq!(answers[4].as_mut().await.unwrap().unwrap_err(), cancelled(When::Queued));
+        assert_eq!(cancel(ids[4], IfRunning::LetFinish).await, CancelOutcome::Dequeued);
+        assert_eq!(
+            answers[4].as_mut().await.unwrap().unwrap_err(),
+            cancelled(RequestState::Queued)
+        );
         has_begun("cancel-1").await;
-        assert_eq!(cancel(ids[1], Running::Terminate).await, Cancelling::Terminated);
-        assert_eq!(cancel(ids[1], Running::Terminate).await, Cancelling::Unknown);
+        assert_eq!(cancel(ids[1], IfRunning::Terminate).await, CancelOutcome::Terminated);
+        assert_eq!(cancel(ids[1], IfRunning::Terminate).await, CancelOutcome::Unknown);
     });
 }
 
@@ -171,7 +179,7 @@ fn growth() {
         let until_go = || stage.0.dispatcher.send(NewRequest::to("until").params(&go));
         let running: Vec<_> = (0..8).map(|_| until_go()).collect();
         until("there are three", async || stage.workers().await.len() == 3).await;
-        until("all are busy", async || stage.tally().await.sent == 3).await;
+        until("all are busy", async || stage.tally().await.in_flight == 3).await;
         assert_eq!(stage.workers().await.len(), 3);
         mark(&go);
         for answer in running {
@@ -188,12 +196,12 @@ fn interval() {
     play(builder, async |stage| {
         let go = place("interval");
         let begun = std::time::Instant::now();
-        let asked: Vec<_> =
+        let parts: Vec<_> =
             (0..6).map(|_| stage.0.dispatcher.send(NewRequest::to("until").params(&go))).collect();
         until("there are three", async || stage.workers().await.len() == 3).await;
         assert!(begun.elapsed() >= Duration::from_millis(800), "{:?}", begun.elapsed());
         mark(&go);
-        for answer in asked {
+        for answer in parts {
             answer.await.unwrap().unwrap();
         }
         std::fs::remove_file(go).unwrap();
@@ -207,15 +215,15 @@ fn no_holding_up() {
             stage.ask::<String>("echo", "warm").await.unwrap();
         }
         // `echo` is known to be short and is sent ahead; the long one is among them.
-        let mut asked = Vec::new();
+        let mut parts = Vec::new();
         for nth in 0..500 {
             if nth == 200 {
-                asked.push((true, stage.0.dispatcher.send(NewRequest::to("until").params(&go))));
+                parts.push((true, stage.0.dispatcher.send(NewRequest::to("until").params(&go))));
             }
-            asked.push((false, stage.0.dispatcher.send(NewRequest::to("echo").params("x"))));
+            parts.push((false, stage.0.dispatcher.send(NewRequest::to("echo").params("x"))));
         }
         let mut long = None;
-        for (is_long, answer) in asked {
+        for (is_long, answer) in parts {
             if is_long {
                 long = Some(answer);
             } else {
@@ -230,10 +238,10 @@ fn no_holding_up() {
 
 fn recycled() {
     play(builder(2).max_requests(10), async |stage| {
-        let asked: Vec<_> =
+        let parts: Vec<_> =
             (0..200).map(|_| stage.0.dispatcher.send(NewRequest::to("pid"))).collect();
         let mut served = std::collections::HashMap::<u32, u32>::new();
-        for answer in asked {
+        for answer in parts {
             let pid = answer.await.unwrap().unwrap().value().unwrap();
             *served.entry(pid).or_default() += 1;
         }
@@ -246,13 +254,13 @@ fn recycled() {
 fn paused() {
     play(noting(100), async |stage| {
         stage.0.daemon.send(Pause).await.unwrap().unwrap();
-        let asked: Vec<_> = (0..5_u32)
+        let parts: Vec<_> = (0..5_u32)
             .map(|number| stage.0.dispatcher.send(NewRequest::to("note").params(number)))
             .collect();
         until("all wait", async || stage.tally().await.queued == 5).await;
         assert!(!stage.board().await.0.contains('r'));
         stage.0.daemon.send(Resume).await.unwrap().unwrap();
-        for answer in asked {
+        for answer in parts {
             answer.await.unwrap().unwrap();
         }
     });

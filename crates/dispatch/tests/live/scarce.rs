@@ -28,22 +28,22 @@ fn many() {
         until("both workers are there", async || stage.workers().await.len() == 2).await;
         let before = stage.workers().await;
         let (notes, told) = Notes::start();
-        let mut asked = HashMap::new();
+        let mut parts = HashMap::new();
         for number in 0..REQUESTS {
             let bulk = Bytes::from(vec![number as u8; BULK]);
             let request = NewRequest::to("back").params((number, bulk));
-            asked.insert(request.id(), number);
+            parts.insert(request.id(), number);
             // What is told keeps the parameters: their files are not used again meanwhile.
             stage.0.dispatcher.do_send(request.upon_result(notes.clone().recipient()));
         }
-        until("all are answered", async || told.borrow().len() >= asked.len()).await;
+        until("all are answered", async || told.borrow().len() >= parts.len()).await;
         for done in told.borrow_mut().drain(..) {
-            let number = asked.remove(&done.request.id()).expect("it is told once");
+            let number = parts.remove(&done.request.id()).expect("it is told once");
             let (back, bulk): (u64, Bytes) = done.outcome.unwrap().value().unwrap();
             assert_eq!((back, bulk.len()), (number, BULK));
             assert!(bulk.iter().all(|byte| *byte == number as u8), "request {number}");
         }
-        assert!(asked.is_empty());
+        assert!(parts.is_empty());
         assert_eq!(stage.tally().await.answered, REQUESTS);
         assert_eq!(stage.workers().await, before, "none was killed");
     });

@@ -35,13 +35,14 @@ impl Chance {
 fn killed_at_random() {
     let told: Rc<RefCell<Vec<RequestDone>>> = Rc::default();
     let notes = Rc::clone(&told);
-    let builder = builder(4).queue(REQUESTS).upon_result(move |_| Notes::into(notes).recipient());
+    let builder =
+        builder(4).queue_capacity(REQUESTS).upon_result(move |_| Notes::into(notes).recipient());
     play(builder, async move |stage| {
-        let mut asked = HashMap::new();
+        let mut parts = HashMap::new();
         let (mut chance, mut kills) = (Chance(0x5eed), 0);
         for nth in 0..REQUESTS {
             let request = NewRequest::to("echo").params(nth.to_string());
-            asked.insert(request.id(), nth);
+            parts.insert(request.id(), nth);
             stage.0.dispatcher.do_send(request);
             if nth % 1000 == 999 {
                 tokio::task::yield_now().await;
@@ -60,14 +61,14 @@ fn killed_at_random() {
         }
         let mut lost = 0;
         for RequestDone { request, outcome, .. } in told.take() {
-            let nth = asked.remove(&request.id()).expect("it is answered once");
+            let nth = parts.remove(&request.id()).expect("it is answered once");
             match outcome {
                 Ok(reply) => assert_eq!(reply.value::<String>().unwrap(), nth.to_string()),
-                Err(Failure::Lost { .. }) => lost += 1,
+                Err(Failure::WorkerLost { .. }) => lost += 1,
                 Err(other) => panic!("request {nth}: {other}"),
             }
         }
-        assert!(asked.is_empty());
+        assert!(parts.is_empty());
         assert!(lost <= kills, "{lost} are lost to {kills} kills");
         let tally = stage.tally().await;
         assert_eq!(tally.answered + tally.failed, REQUESTS as u64);

@@ -55,8 +55,8 @@ fn event() -> impl Strategy<Value = Event> {
     ]
 }
 
-fn abandoned(terminate: bool) -> Running {
-    if terminate { Running::Terminate } else { Running::LetEnd }
+fn if_dropped(terminate: bool) -> IfRunning {
+    if terminate { IfRunning::Terminate } else { IfRunning::LetFinish }
 }
 
 fn play(events: Vec<Event>) -> Stage {
@@ -74,7 +74,7 @@ fn play(events: Vec<Event>) -> Stage {
                         lane: lanes[usize::from(lane)],
                         hard: hard.then_some(Duration::from_millis(4)),
                         attempts,
-                        abandoned: abandoned(terminate),
+                        if_dropped: if_dropped(terminate),
                     });
                     attempts_of.insert(key.id, attempts);
                 }
@@ -87,7 +87,7 @@ fn play(events: Vec<Event>) -> Stage {
             Event::Cancel { which, terminate } => {
                 if !stage.admitted.is_empty() {
                     let key = stage.admitted[which % stage.admitted.len()];
-                    stage.cancel(key, terminate.map(abandoned));
+                    stage.cancel(key, terminate.map(if_dropped));
                 }
             }
             Event::Later(nanos) => stage.later(Duration::from_nanos(nanos)),
@@ -109,7 +109,7 @@ fn play(events: Vec<Event>) -> Stage {
         }
         let tally = stage.ledger.tally();
         let answered = stage.answers.len();
-        assert_eq!(stage.admitted.len(), answered + tally.queued + tally.sent, "{tally:?}");
+        assert_eq!(stage.admitted.len(), answered + tally.queued + tally.in_flight, "{tally:?}");
     }
     for (id, died) in &stage.died_over {
         assert!(died <= &attempts_of[id], "it was tried more often than it may");
@@ -166,7 +166,7 @@ proptest! {
         for (id, answered) in &stage.answers {
             let is_lost = matches!(
                 answered,
-                Answered::Failure(Failure::Lost { .. } | Failure::DeadLettered { .. })
+                Answered::Failure(Failure::WorkerLost { .. } | Failure::DeadLettered { .. })
             );
             prop_assert!(!is_lost || stage.died_over.contains_key(id), "{id} is {answered:?}");
         }

@@ -81,7 +81,7 @@ impl Stage {
     pub(super) fn new(queue_max: usize) -> Stage {
         let cells = (0..SLOTS * IN_HAND_MAX).map(|_cell| Claim::new()).collect();
         let cells = Cells(Rc::new(cells));
-        let lanes = vec![Lane::named("books").at_most(1), Lane::named("mail")];
+        let lanes = vec![Lane::new("books").max_running(1), Lane::new("mail")];
         Stage {
             ledger: Ledger::new(SLOTS, 3, lanes, queue_max, cells.clone()),
             cells,
@@ -104,7 +104,7 @@ impl Stage {
             lane: LaneId::COMMON,
             hard: None,
             attempts: 1,
-            abandoned: Running::LetEnd,
+            if_dropped: IfRunning::LetFinish,
         }
     }
 
@@ -205,7 +205,7 @@ impl Stage {
         self.act();
     }
 
-    pub(super) fn cancel(&mut self, key: Key, running: Option<Running>) -> Cancelling {
+    pub(super) fn cancel(&mut self, key: Key, running: Option<IfRunning>) -> CancelOutcome {
         let cancelled = self.ledger.cancel(key, running, self.now);
         self.act();
         cancelled

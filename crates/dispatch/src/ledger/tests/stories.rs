@@ -4,7 +4,7 @@ use daemon_core::StopMode;
 
 use super::super::*;
 use super::stage::{Answered, SLOTS, Stage};
-use crate::answer::{Limit, When};
+use crate::answer::{LimitKind, RequestState};
 
 fn ids(keys: &[Key]) -> Vec<RequestId> {
     keys.iter().map(|key| key.id).collect()
@@ -45,11 +45,11 @@ fn nothing_is_sent_ahead_of_which_nobody_knows_how_long_it_takes() {
     for _request in 0..10 {
         stage.admit(Stage::order());
     }
-    assert_eq!(stage.ledger.tally().sent, 1);
+    assert_eq!(stage.ledger.tally().in_flight, 1);
     stage.begin(0);
     stage.later(Duration::from_millis(5));
     stage.end(0);
-    assert_eq!(stage.ledger.tally().sent, 1, "it takes long");
+    assert_eq!(stage.ledger.tally().in_flight, 1, "it takes long");
 }
 
 #[test]
@@ -62,14 +62,14 @@ fn what_is_short_is_sent_ahead_and_taken_back_from_behind_a_long_one() {
     }
     stage.begin(0);
     stage.end(0);
-    let ahead = stage.ledger.tally().sent;
+    let ahead = stage.ledger.tally().in_flight;
     assert!(ahead > 10, "{ahead} are sent ahead");
     stage.begin(0);
     stage.later(STALL);
-    assert_eq!(stage.ledger.tally().sent, 1);
+    assert_eq!(stage.ledger.tally().in_flight, 1);
     stage.join(1);
     assert!(stage.begin(1).is_some());
-    assert_eq!(stage.ledger.tally().taken_back, ahead as u64 - 1);
+    assert_eq!(stage.ledger.tally().reclaimed, ahead as u64 - 1);
 }
 
 #[test]
@@ -95,7 +95,7 @@ fn a_worker_s_death_costs_what_it_had_begun_and_nothing_else() {
     stage.end(0);
     assert_eq!(stage.begin(0), Some(keys[1].id));
     stage.dies(0);
-    assert!(matches!(failure(&stage, keys[1]), Failure::Lost { .. }));
+    assert!(matches!(failure(&stage, keys[1]), Failure::WorkerLost { .. }));
     assert_eq!(stage.answers.len(), 3);
     stage.join(1);
     let mut order = Vec::new();
@@ -135,7 +135,7 @@ fn a_hard_limit_kills_the_worker_and_answers_at_once() {
     let due = stage.ledger.next_due(stage.now).unwrap();
     assert_eq!(due, stage.now + limit);
     stage.later(limit);
-    assert!(matches!(failure(&stage, key), Failure::TimedOut { kind: Limit::Hard, .. }));
+    assert!(matches!(failure(&stage, key), Failure::TimedOut { kind: LimitKind::Hard, .. }));
     assert_eq!(stage.killed.len(), 1);
     assert_eq!(stage.ledger.stage_of(0), Some(workers::Stage::Condemned));
     assert!(stage.end(0).is_none(), "what it has to say is heard no more");
@@ -159,29 +159,29 @@ fn the_limit_of_what_was_sent_ahead_is_looked_at_in_time() {
     assert_eq!(stage.begin(0), Some(keys[2].id));
     assert_eq!(stage.ledger.wake(), Some(stage.now + STALL / 2));
     stage.later(STALL / 2);
-    assert!(matches!(failure(&stage, keys[2]), Failure::TimedOut { kind: Limit::Hard, .. }));
+    assert!(matches!(failure(&stage, keys[2]), Failure::TimedOut { kind: LimitKind::Hard, .. }));
 }
 
 #[test]
 fn a_task_is_cancelled_in_each_state() {
     let mut stage = Stage::new(100);
     let queued = stage.admit(Stage::order());
-    assert_eq!(stage.cancel(queued, None), Cancelling::Queued);
-    assert_eq!(failure(&stage, queued), &Failure::Cancelled { when: When::Queued });
-    assert_eq!(stage.cancel(queued, None), Cancelling::Unknown);
+    assert_eq!(stage.cancel(queued, None), CancelOutcome::Dequeued);
+    assert_eq!(failure(&stage, queued), &Failure::Cancelled { state: RequestState::Queued });
+    assert_eq!(stage.cancel(queued, None), CancelOutcome::Unknown);
     stage.join(0);
     let sent = stage.admit(Stage::order());
-    assert_eq!(stage.cancel(sent, None), Cancelling::Queued);
+    assert_eq!(stage.cancel(sent, None), CancelOutcome::Dequeued);
     assert_eq!(stage.begin(0), None, "it finds that it was taken back");
     let running = stage.admit(Stage::order());
     stage.begin(0);
-    assert_eq!(stage.cancel(running, None), Cancelling::RunsOn);
+    assert_eq!(stage.cancel(running, None), CancelOutcome::StillRunning);
     stage.end(0);
     assert_eq!(stage.answers[&running.id], Answered::Value);
     let ended = stage.admit(Stage::order());
     stage.begin(0);
-    assert_eq!(stage.cancel(ended, Some(Running::Terminate)), Cancelling::Terminated);
-    assert_eq!(failure(&stage, ended), &Failure::Cancelled { when: When::Running });
+    assert_eq!(stage.cancel(ended, Some(IfRunning::Terminate)), CancelOutcome::Terminated);
+    assert_eq!(failure(&stage, ended), &Failure::Cancelled { state: RequestState::Running });
     assert_eq!(stage.killed.len(), 1);
 }
 
@@ -244,7 +244,7 @@ fn an_orderly_end_does_what_was_taken_and_a_hurried_one_refuses_it() {
     assert_eq!(stage.answers[&running.id], Answered::Value);
     stage.stop(StopMode::Immediate);
     stage.dies(0);
-    assert!(matches!(failure(&stage, waiting), Failure::Lost { .. }));
+    assert!(matches!(failure(&stage, waiting), Failure::WorkerLost { .. }));
     assert!(stage.ledger.is_empty());
 }
 
@@ -273,7 +273,7 @@ fn a_task_keeps_its_claim_however_many_are_sent_behind_it_and_taken_back() {
         stage.ledger.workers.note_answer(0);
         stage.hold(OperatorPause::Off);
     }
-    assert!(stage.ledger.tally().taken_back > 2 * IN_HAND_MAX as u64);
+    assert!(stage.ledger.tally().reclaimed > 2 * IN_HAND_MAX as u64);
     assert!(stage.end(0).is_some(), "nobody has condemned it");
     assert_eq!(stage.answers[&keys[1].id], Answered::Value);
 }

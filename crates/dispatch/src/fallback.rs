@@ -16,12 +16,12 @@ use crate::request::Request;
 /// It is answered once. Dropped without an answer it fails, and the failure says so.
 #[derive(Message)]
 #[rtype(result = "()")]
-pub struct Transaction {
+pub struct FallbackRequest {
     pub(crate) request: Request,
     pub(crate) reply: Option<oneshot::Sender<TaskResult>>,
 }
 
-impl Transaction {
+impl FallbackRequest {
     /// What is asked for, and by whom.
     #[must_use]
     pub fn request(&self) -> &Request {
@@ -50,7 +50,7 @@ impl Transaction {
     }
 }
 
-impl fmt::Debug for Transaction {
+impl fmt::Debug for FallbackRequest {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Transaction").field("request", &self.request).finish_non_exhaustive()
     }
