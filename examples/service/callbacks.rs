@@ -1,84 +1,87 @@
-//! The callbacks: the same under each master.
+//! The callbacks: the same on Windows and under systemd.
 
 use std::time::Duration;
 
 use actix::{Actor, Addr, AsyncContext, Context, Handler, Message};
-use daemon_service::{Callback, Control, ServiceActor, ServiceState, Stage, State};
+use daemon_service::{Callback, Control, ServiceActor, ServiceState, SetState, StateCallback};
 use slog::{Logger, info};
 
-/// What the program does in its states, where the system makes a difference.
-pub(crate) trait Work: Unpin + 'static {
-    /// Begins to take connections, at the start and after a pause.
+/// The part of the program that depends on the platform.
+pub(crate) trait Workload: Unpin + 'static {
+    /// Starts to accept connections, at the start and after a pause.
     ///
     /// # Errors
     ///
-    /// Why it cannot.
-    fn open(&mut self) -> std::io::Result<()>;
+    /// The error of the listener.
+    fn start_accepting(&mut self) -> std::io::Result<()>;
 
-    /// Takes no more connections.
-    fn shut(&mut self);
+    /// Stops accepting connections.
+    fn stop_accepting(&mut self);
 }
 
-/// Hears of the service's states, and answers when the step is taken.
-pub(crate) struct Session<W> {
-    work: W,
-    /// How long a step takes, for who wants to see the pending states.
+/// Receives the service's callbacks, and answers each when its work is done.
+pub(crate) struct ServiceSession<W> {
+    workload: W,
+    /// How long each step takes, to make the pending states visible.
     step: Duration,
     service: Option<Addr<ServiceActor>>,
     log: Logger,
 }
 
-impl<W: Work> Session<W> {
-    pub(crate) fn new(work: W, step: Duration, log: Logger) -> Self {
-        Session { work, step, service: None, log }
+impl<W: Workload> ServiceSession<W> {
+    pub(crate) fn new(workload: W, step: Duration, log: Logger) -> Self {
+        ServiceSession { workload, step, service: None, log }
     }
 }
 
-impl<W: Work> Actor for Session<W> {
+impl<W: Workload> Actor for ServiceSession<W> {
     type Context = Context<Self>;
 }
 
-/// Tells the session which service it is of.
+/// Sets the service that the session belongs to.
 #[derive(Message)]
 #[rtype(result = "()")]
-pub(crate) struct Serves(pub(crate) Addr<ServiceActor>);
+pub(crate) struct SetService(pub(crate) Addr<ServiceActor>);
 
-impl<W: Work> Handler<Serves> for Session<W> {
+impl<W: Workload> Handler<SetService> for ServiceSession<W> {
     type Result = ();
 
-    fn handle(&mut self, Serves(service): Serves, _ctx: &mut Context<Self>) {
+    fn handle(&mut self, SetService(service): SetService, _ctx: &mut Context<Self>) {
         self.service = Some(service);
     }
 }
 
-/// A control of our own: stop, and say that something was wrong.
+/// A user-defined control: stop with a failure.
 const FAIL: u8 = 131;
 
-/// The exit code that tells it.
+/// The exit code of a failure.
 const FAILED: u32 = 3;
 
-/// A control of our own: end as if the program had crashed.
+/// A user-defined control: exit as if the program had crashed.
 const CRASH: u8 = 200;
 
-impl<W: Work> Handler<ServiceState> for Session<W> {
+impl<W: Workload> Handler<StateCallback> for ServiceSession<W> {
     type Result = ();
 
-    fn handle(&mut self, told: ServiceState, ctx: &mut Context<Self>) {
-        let message =
-            told.message.map_or_else(|| "none".to_owned(), |control| format!("{control:?}"));
-        info!(self.log, "callback {:?}", told.callback; "state" => told.state.word(), "message" => message);
-        let Some(service) = self.service.clone() else { return }; // it is told again
-        match (told.callback, told.message) {
+    fn handle(&mut self, call: StateCallback, ctx: &mut Context<Self>) {
+        let control =
+            call.control.map_or_else(|| "none".to_owned(), |control| format!("{control:?}"));
+        info!(
+            self.log, "service callback";
+            "callback" => ?call.callback, "state" => call.state.word(), "control" => control
+        );
+        let Some(service) = self.service.clone() else { return }; // it is called again
+        match (call.callback, call.control) {
             (Callback::Running, _) => {
-                if let Err(error) = self.work.open() {
-                    info!(self.log, "cannot take connections: {}", error);
-                    service.do_send(State::set(Stage::StopPending).exit_code(FAILED));
+                if let Err(error) = self.workload.start_accepting() {
+                    info!(self.log, "cannot accept connections"; "error" => %error);
+                    service.do_send(SetState::new(ServiceState::StopPending).exit_code(FAILED));
                     return;
                 }
             }
-            (Callback::PausePending | Callback::StopPending, _) => self.work.shut(),
+            (Callback::PausePending | Callback::StopPending, _) => self.workload.stop_accepting(),
             (Callback::Unhandled, Some(Control::User(user))) if user.get() == FAIL => {
-                service.do_send(State::set(Stage::StopPending).exit_code(FAILED));
+                service.do_send(SetState::new(ServiceState::StopPending).exit_code(FAILED));
                 return;
             }
             (Callback::Unhandled, Some(Control::User(user))) if user.get() == CRASH => {
@@ -95,9 +98,9 @@ impl<W: Work> Handler<ServiceState> for Session<W> {
                 _,
             ) => {}
         }
-        // What is still under way when it is asked again is answered once: by its ticket.
-        let answer = told.next();
-        match told.callback {
+        // A call that is repeated while its step is in progress is answered once: by its call id.
+        let answer = call.next();
+        match call.callback {
             Callback::Shutdown => {
                 service.do_send(answer.delay(self.step + Duration::from_secs(20)));
             }

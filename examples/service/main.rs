@@ -1,17 +1,17 @@
-//! One program for two masters: an echo server that is a Windows service, and a service of systemd
-//! with a pool of children.
+//! An echo server that is a Windows service and a systemd service: one program with one set of
+//! callbacks. Under systemd it has a pool of children.
 //!
-//! On Linux type
+//! On Linux run
 //!
 //! ```sh
 //! cargo run --release --example service -- 7075
 //! nc 127.0.0.1 7075
 //! ```
 //!
-//! What you type comes back. `kill -TSTP` to the pid that its log tells pauses it: connections wait;
-//! `kill -CONT` lets it go on, HUP replaces its children, TERM or Ctrl-C stop it. Each state is
-//! logged by the callbacks. Under systemd ([docs/systemd/](../../docs/systemd)) `systemctl status`
-//! tells its states and counts.
+//! The server sends back what you type. Its log shows its pid: `kill -TSTP` pauses it, and connections
+//! wait; `kill -CONT` continues it, HUP replaces its children, TERM or Ctrl-C stop it. The callbacks
+//! log each state. Under systemd ([docs/systemd/](../../docs/systemd)) `systemctl status` shows its
+//! state and counts.
 //!
 //! On Windows, as an administrator,
 //!
@@ -26,7 +26,7 @@
 //! ```
 //!
 //! It logs to `service.log` beside the program and to the event log. `service console --port 7075`
-//! runs it in a console. `service` alone lists what there is.
+//! runs it in a console. `service` without arguments prints its usage.
 
 mod callbacks;
 #[cfg(unix)]

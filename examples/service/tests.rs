@@ -1,7 +1,7 @@
-//! The service under a real service manager: that of Windows, or wine's.
+//! The service under a real service manager, that of Windows or that of wine.
 //!
-//! `make test-windows` runs them. `WINE` in the environment says that it is wine, which differs in a
-//! few things: assertions about those stand behind it.
+//! `make test-windows` runs them. The environment variable `WINE` marks wine, whose few
+//! differences the tests allow for.
 
 #![cfg(windows)]
 #![expect(clippy::unwrap_used, reason = "a test that unwraps what is not there has failed")]

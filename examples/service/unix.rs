@@ -11,15 +11,15 @@ use actix_daemon::{
     Accepted, ChildAcceptor, ChildActor, Daemon, DaemonChild, OnHup, PreFork, Program,
     RegisterWith, UpdateStatus, logger,
 };
-use daemon_service::supervisor::{Store, inherited};
-use daemon_service::{Callbacks, ServiceActor, Settings};
+use daemon_service::systemd::{StoreFd, inherited_fds};
+use daemon_service::{Callbacks, ServiceActor, ServiceSettings};
 
-use crate::callbacks::{Serves, Session, Work};
+use crate::callbacks::{ServiceSession, SetService, Workload};
 
-/// The name that the listener is kept under.
+/// The name of the listener in systemd's descriptor store.
 const NAME: &str = "echo";
 
-#[expect(clippy::print_stderr, reason = "who starts it is told why it does not")]
+#[expect(clippy::print_stderr, reason = "errors of the start go to standard error")]
 pub(crate) fn main() -> ExitCode {
     match run() {
         Ok(code) => ExitCode::from(u8::try_from(code).unwrap_or(u8::MAX)),
@@ -40,20 +40,20 @@ fn options() -> Result<Options, Box<dyn std::error::Error>> {
     let mut options = Options { step: Duration::ZERO, control: None };
     let mut arguments = std::env::args().skip(2);
     while let Some(option) = arguments.next() {
-        let value = arguments.next().ok_or_else(|| format!("{option} wants a value"))?;
+        let value = arguments.next().ok_or_else(|| format!("option {option} needs a value"))?;
         match option.as_str() {
             "--step" => options.step = Duration::from_millis(value.parse()?),
             "--control" => options.control = Some(PathBuf::from(value)),
-            other => return Err(format!("there is no option {other}").into()),
+            other => return Err(format!("unknown option {other}").into()),
         }
     }
     Ok(options)
 }
 
-/// The supervisor's listener if it has one for us, ours otherwise.
+/// Returns the listener that systemd passes, or opens a new one.
 fn listener() -> Result<TcpListener, Box<dyn std::error::Error>> {
-    match inherited()?.into_iter().next() {
-        Some(kept) => Ok(TcpListener::from(kept.fd)),
+    match inherited_fds()?.into_iter().next() {
+        Some(inherited) => Ok(TcpListener::from(inherited.fd)),
         None => Ok(examples::listen()?),
     }
 }
@@ -61,7 +61,7 @@ fn listener() -> Result<TcpListener, Box<dyn std::error::Error>> {
 fn run() -> Result<u32, Box<dyn std::error::Error>> {
     let options = options()?;
     let listener = listener()?;
-    let kept = OwnedFd::from(listener.try_clone()?);
+    let stored = OwnedFd::from(listener.try_clone()?);
     let mut builder = Daemon::builder()
         .model(PreFork::new(2).min_spare(1).max_spare(4).max_children(8))
         .alias("service")
@@ -70,32 +70,32 @@ fn run() -> Result<u32, Box<dyn std::error::Error>> {
     if let Some(control) = &options.control {
         builder = builder.control(control);
     }
-    // The fork server comes before any runtime.
+    // The fork server must be launched before any runtime starts.
     let launched = builder.launch(Echo { listener })?;
     let exit_code = daemon_service::run_here(move || {
         let log = logger();
         let daemon = launched.start()?;
-        let session = Session::new(Children, options.step, log.clone()).start();
-        let settings = Settings::new(Callbacks::all(session.clone()));
+        let session = ServiceSession::new(ChildPool, options.step, log.clone()).start();
+        let settings = ServiceSettings::new(Callbacks::all(session.clone()));
         let settings = settings.alias("service").logger(log).await_registration();
         let service = ServiceActor::spawn(settings)?;
-        session.do_send(Serves(service.clone()));
-        service.do_send(Store { name: NAME.to_owned(), fd: kept });
+        session.do_send(SetService(service.clone()));
+        service.do_send(StoreFd { name: NAME.to_owned(), fd: stored });
         daemon.do_send(RegisterWith(service.clone()));
         Ok(service)
     })?;
     Ok(exit_code)
 }
 
-/// The daemon opens and shuts its own door: it has registered.
-struct Children;
+/// The daemon pauses and resumes its pool itself, as a registered participant.
+struct ChildPool;
 
-impl Work for Children {
-    fn open(&mut self) -> std::io::Result<()> {
+impl Workload for ChildPool {
+    fn start_accepting(&mut self) -> std::io::Result<()> {
         Ok(())
     }
 
-    fn shut(&mut self) {}
+    fn stop_accepting(&mut self) {}
 }
 
 struct Echo {
@@ -110,7 +110,7 @@ impl Program for Echo {
     }
 }
 
-/// A child: one connection at a time.
+/// A child, which serves one connection at a time.
 struct Child {
     daemon: Addr<ChildActor>,
     listener: Option<TcpListener>,
@@ -126,7 +126,7 @@ impl Handler<DaemonChild<()>> for Child {
     fn handle(&mut self, _child: DaemonChild<()>, ctx: &mut Context<Self>) {
         if let Some(listener) = self.listener.take() {
             ChildAcceptor::start(listener, self.daemon.clone(), ctx.address().recipient())
-                .expect("the runtime can watch a listener");
+                .expect("cannot watch the listener");
         }
         self.daemon.do_send(UpdateStatus::Wait);
     }
@@ -140,7 +140,7 @@ impl Handler<Accepted<TcpStream>> for Child {
         let echo = async move {
             if let Ok(mut stream) = tokio::net::TcpStream::from_std(stream) {
                 let (mut from, mut to) = stream.split();
-                // A client that is gone needs no answer; the next one waits.
+                // An error means that the client has disconnected.
                 let _ = tokio::io::copy(&mut from, &mut to).await;
             }
             daemon.do_send(UpdateStatus::Done);

@@ -47,9 +47,9 @@ sentences! {
         DaemonError::Service(_) => DaemonError::Service(ServiceError::Environment {
                 variable: "WATCHDOG_USEC",
                 value: "soon".to_owned(),
-                why: "it is no number".to_owned(),
+                reason: "not a number".to_owned(),
             }),
-            "cannot heed WATCHDOG_USEC=\"soon\": it is no number";
+            "invalid environment variable WATCHDOG_USEC=\"soon\": not a number";
         DaemonError::NotReady(_) => DaemonError::NotReady("the initial children do not come up: 5 in a row died before they were ready, the last by exit code 1".to_owned()),
             "the initial children do not come up: 5 in a row died before they were ready, the last by exit code 1";
         DaemonError::ForkServerLost(_) =>

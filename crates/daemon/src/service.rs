@@ -4,7 +4,7 @@
 //! A daemon that is [supervised](crate::DaemonBuilder::supervised) does all that by itself. One with callbacks
 //! of its own spawns the service, and one line in [`Program::parent`](crate::Program::parent) registers it:
 //! `daemon.do_send(RegisterWith(service))`. The service is spawned so that it
-//! [awaits](daemon_service::Settings::await_registration) that. Then
+//! [awaits](daemon_service::ServiceSettings::await_registration) that. Then
 //!
 //! | the service | while the daemon |
 //! | --- | --- |
@@ -21,7 +21,7 @@ mod link;
 mod rules;
 
 use actix::Addr;
-use daemon_service::{Callbacks, ServiceActor, ServiceError, Settings};
+use daemon_service::{Callbacks, ServiceActor, ServiceError, ServiceSettings};
 use slog::Logger;
 
 pub(crate) use link::Link;
@@ -29,6 +29,6 @@ pub(crate) use rules::counts;
 
 /// The service of a daemon that has no callbacks of its own: it waits for the daemon to register.
 pub(crate) fn spawn(alias: &str, log: &Logger) -> Result<Addr<ServiceActor>, ServiceError> {
-    let settings = Settings::new(Callbacks::none()).alias(alias).logger(log.clone());
+    let settings = ServiceSettings::new(Callbacks::none()).alias(alias).logger(log.clone());
     ServiceActor::spawn(settings.await_registration())
 }

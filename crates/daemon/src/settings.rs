@@ -110,7 +110,7 @@ impl Settings {
     pub(crate) fn check(&self) -> Result<Option<Privileges>, DaemonError> {
         self.check_values()?;
         match self.supervised {
-            Supervised::Yes => daemon_service::supervisor::check()?,
+            Supervised::Yes => daemon_service::systemd::check_environment()?,
             Supervised::No => {}
         }
         let privileges = self.privileges()?;

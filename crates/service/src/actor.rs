@@ -1,6 +1,6 @@
-//! The actor that carries the machine out: it calls callbacks and tells the master.
+//! The actor that carries out the state machine: it calls the callbacks and reports to the service
+//! manager.
 
-use std::io;
 use std::time::{Duration, Instant};
 
 use actix::fut::WrapFuture;
@@ -14,166 +14,171 @@ use futures::future::join_all;
 use slog::{Logger, debug, error, info, o, warn};
 
 use crate::callback::{Callback, Callbacks};
-use crate::control::{Control, Refused};
+use crate::control::{Control, ControlRefused};
 use crate::error::ServiceError;
-use crate::machine::{Act, Call, Listener, Machine, Status, Times};
-use crate::master::Master;
 use crate::messages::{
-    Answered, AskHealth, Health, NextState, Register, ServiceState, Signals, State, StatusText,
-    UntilStopped,
+    AwaitExit, CheckHealth, GetState, Health, NextState, NextStateResult, Register, SetState,
+    SetStatusText, SignalOwner, StateCallback,
 };
-use crate::settings::{Registration, Settings};
-use crate::stage::{IllegalState, Stage};
+use crate::service_manager::ServiceManager;
+use crate::settings::{Registration, ServiceSettings};
+use crate::state::{IllegalStateChange, ServiceState};
+use crate::state_machine::{Call, Effect, ParticipantId, ServiceStatus, StateMachine, Timing};
 
-/// How long who is told of the end may take.
-const LAST_CALL_MAX: Duration = Duration::from_secs(5);
+/// How long the recipients of the `Stopped` callback may take to handle it.
+const STOPPED_CALLBACK_MAX: Duration = Duration::from_secs(5);
 
-/// One who has registered.
+/// A registered participant.
 #[derive(Debug)]
-struct Registered {
-    listener: Listener,
-    recipient: Recipient<ServiceState>,
-    health: Option<Recipient<AskHealth>>,
+struct Participant {
+    id: ParticipantId,
+    recipient: Recipient<StateCallback>,
+    health: Option<Recipient<CheckHealth>>,
 }
 
-/// A service: it holds the state, calls who is to act on it, and tells the master.
+/// A service: it holds the state, calls the callbacks, and reports to the service manager.
 ///
-/// The master is the service manager of Windows, a supervisor that speaks sd_notify, or nobody: in a
-/// console Ctrl-C stops the service.
+/// The service manager is that of Windows, or one that speaks sd_notify such as systemd. Without one
+/// the service runs in a console, and Ctrl-C stops it.
 #[derive(Debug)]
 pub struct ServiceActor {
     log: Logger,
-    machine: Machine,
+    state_machine: StateMachine,
     callbacks: Callbacks,
-    registered: Vec<Registered>,
-    pub(crate) master: Master,
-    last_call: Vec<Recipient<ServiceState>>,
-    waiting: Vec<oneshot::Sender<u32>>,
+    participants: Vec<Participant>,
+    pub(crate) service_manager: ServiceManager,
+    stopped_recipients: Vec<Recipient<StateCallback>>,
+    exit_waiters: Vec<oneshot::Sender<u32>>,
     timer: Option<(MonotonicTime, SpawnHandle)>,
-    begun: Instant,
-    /// The state that the log was told of last.
-    logged: Option<Stage>,
+    started_at: Instant,
+    /// The state that was logged last.
+    logged: Option<ServiceState>,
 }
 
 impl ServiceActor {
-    /// Spawns a service in the System of this thread. The original's `spawn`.
+    /// Spawns a service in the actix System of this thread. The original's `spawn`.
     ///
     /// # Errors
     ///
-    /// - [`ServiceError::NoAlias`], [`ServiceError::NoInterval`] when it is set up wrongly.
+    /// - [`ServiceError::EmptyAlias`], [`ServiceError::ZeroPollInterval`] if the settings are invalid.
     /// - [`ServiceError::NoSystem`] outside of an actix System.
-    /// - [`ServiceError::Environment`] when `NOTIFY_SOCKET` or `WATCHDOG_USEC` make no sense.
-    /// - [`ServiceError::System`] when signals cannot be listened to, or no socket be opened.
-    pub fn spawn(settings: Settings) -> Result<Addr<ServiceActor>, ServiceError> {
+    /// - [`ServiceError::Environment`] if `NOTIFY_SOCKET` or `WATCHDOG_USEC` have an invalid value.
+    /// - [`ServiceError::System`] if signal handlers cannot be installed, or a socket cannot be opened.
+    pub fn spawn(settings: ServiceSettings) -> Result<Addr<ServiceActor>, ServiceError> {
         settings.check()?;
         if !System::is_registered() {
             return Err(ServiceError::NoSystem);
         }
         let log = settings.log().new(o!("service" => settings.alias.clone()));
-        let mut master = Master::find()?;
-        let ears = master.ears()?;
-        let times = Times { cycle: settings.poll_interval, wait_hint: settings.wait_hint };
-        let mut machine = Machine::new(times, settings.callbacks.wants());
+        let mut service_manager = ServiceManager::from_env()?;
+        let signals = service_manager.open_signals()?;
+        let timing =
+            Timing { poll_interval: settings.poll_interval, wait_hint: settings.wait_hint };
+        let mut state_machine = StateMachine::new(timing, settings.callbacks.callback_set());
         match settings.registration {
             Registration::None => {}
-            Registration::Awaited => machine.await_registration(),
+            Registration::Awaited => state_machine.await_registration(),
         }
         Ok(ServiceActor::create(|ctx| {
-            master.listen(ears, ctx.address().recipient());
+            service_manager.listen(signals, ctx.address().recipient());
             ServiceActor {
                 log,
-                machine,
+                state_machine,
                 callbacks: settings.callbacks,
-                registered: Vec::new(),
-                master,
-                last_call: Vec::new(),
-                waiting: Vec::new(),
+                participants: Vec::new(),
+                service_manager,
+                stopped_recipients: Vec::new(),
+                exit_waiters: Vec::new(),
                 timer: None,
-                begun: Instant::now(),
+                started_at: Instant::now(),
                 logged: None,
             }
         }))
     }
 
     fn now(&self) -> MonotonicTime {
-        MonotonicTime::from_since_boot(self.begun.elapsed())
+        MonotonicTime::from_since_boot(self.started_at.elapsed())
     }
 
-    fn recipient(&self, call: &Call) -> Option<Recipient<ServiceState>> {
-        if call.listener == Listener::CALLBACKS {
-            return self.callbacks.of(call.callback).cloned();
+    fn recipient(&self, call: &Call) -> Option<Recipient<StateCallback>> {
+        if call.participant == ParticipantId::CALLBACKS {
+            return self.callbacks.recipient(call.callback).cloned();
         }
-        let mut registered = self.registered.iter();
-        let registered = registered.find(|registered| registered.listener == call.listener);
-        registered.map(|registered| registered.recipient.clone())
+        let mut participants = self.participants.iter();
+        let participant = participants.find(|participant| participant.id == call.participant);
+        participant.map(|participant| participant.recipient.clone())
     }
 
-    fn carry_out(&mut self, acts: Vec<Act>, ctx: &mut Context<Self>) {
-        for act in acts {
-            match act {
-                Act::Report(status) => self.report(&status),
-                Act::Call(call) => self.call(&call),
-                Act::End => self.end(ctx),
+    fn carry_out(&mut self, effects: Vec<Effect>, ctx: &mut Context<Self>) {
+        for effect in effects {
+            match effect {
+                Effect::Report(status) => self.report(&status),
+                Effect::Call(call) => self.call(&call),
+                Effect::End => self.end(ctx),
             }
         }
         self.set_timer(ctx);
     }
 
-    fn report(&mut self, status: &Status) {
-        let (state, checkpoint) = (status.stage.word(), status.checkpoint);
-        match self.logged.replace(status.stage) {
-            // Still on its way: at each child that leaves, for one.
-            Some(before) if before == status.stage && checkpoint > 0 => {
-                debug!(self.log, "{}", state; "checkpoint" => checkpoint);
+    fn report(&mut self, status: &ServiceStatus) {
+        let (state, checkpoint) = (status.state.word(), status.checkpoint);
+        match self.logged.replace(status.state) {
+            // The progress of a pending state: a daemon reports it for each child that exits.
+            Some(before) if before == status.state && checkpoint > 0 => {
+                debug!(self.log, "state pending"; "state" => state, "checkpoint" => checkpoint);
             }
-            Some(_) | None => info!(self.log, "{}", state),
+            Some(_) | None => info!(self.log, "service state"; "state" => state),
         }
-        if let Err(error) = self.master.report(status) {
-            warn!(self.log, "the master does not hear: {}", error);
+        if let Err(error) = self.service_manager.report(status) {
+            warn!(self.log, "cannot notify the service manager"; "error" => %error);
         }
     }
 
     fn call(&mut self, call: &Call) {
         let Some(recipient) = self.recipient(call) else { return };
-        let told = ServiceState {
-            state: call.stage,
-            message: call.message,
-            callback: call.callback,
-            ticket: call.ticket,
-        };
-        if call.stage == Stage::Stopped {
-            self.last_call.push(recipient);
+        if call.state == ServiceState::Stopped {
+            self.stopped_recipients.push(recipient);
         } else {
-            recipient.do_send(told);
+            recipient.do_send(StateCallback {
+                state: call.state,
+                control: call.control,
+                callback: call.callback,
+                call_id: call.call_id,
+            });
         }
     }
 
-    /// Tells of the end, and ends when it was heard.
+    /// Calls the `Stopped` callbacks, and ends when their recipients have handled them.
     fn end(&mut self, ctx: &mut Context<Self>) {
-        let told = ServiceState {
-            state: Stage::Stopped,
-            message: None,
+        let last_call = StateCallback {
+            state: ServiceState::Stopped,
+            control: None,
             callback: Callback::Stopped,
-            ticket: None,
+            call_id: None,
         };
-        let heard = join_all(self.last_call.drain(..).map(|recipient| recipient.send(told)));
-        let heard = tokio::time::timeout(LAST_CALL_MAX, heard);
-        ctx.spawn(heard.into_actor(self).map(|heard, service, ctx| {
-            if heard.is_err() {
-                warn!(service.log, "who is told of the end has not come back");
+        let recipients = self.stopped_recipients.drain(..);
+        let handled = join_all(recipients.map(|recipient| recipient.send(last_call)));
+        let handled = tokio::time::timeout(STOPPED_CALLBACK_MAX, handled);
+        ctx.spawn(handled.into_actor(self).map(|handled, service, ctx| {
+            if handled.is_err() {
+                warn!(
+                    service.log,
+                    "the stopped callback was not handled in time";
+                    "timeout" => ?STOPPED_CALLBACK_MAX
+                );
             }
-            let exit_code = service.machine.status().exit_code;
-            service.master.close();
-            for waiting in service.waiting.drain(..) {
-                // Who has asked may have gone meanwhile.
-                let _ = waiting.send(exit_code);
+            let exit_code = service.state_machine.status().exit_code;
+            service.service_manager.close();
+            for waiter in service.exit_waiters.drain(..) {
+                // The sender of the message may have ended in the meantime.
+                let _ = waiter.send(exit_code);
             }
             ctx.stop();
         }));
     }
 
     fn set_timer(&mut self, ctx: &mut Context<Self>) {
-        let wake = self.machine.next_wake();
+        let wake = self.state_machine.next_wake();
         if wake == self.timer.as_ref().map(|(time, _handle)| *time) {
             return;
         }
@@ -181,43 +186,45 @@ impl ServiceActor {
             ctx.cancel_future(handle);
         }
         if let Some(time) = wake {
-            let pause = time.saturating_since(self.now());
-            let handle = ctx.run_later(pause, |service, ctx| {
+            let delay = time.saturating_since(self.now());
+            let handle = ctx.run_later(delay, |service, ctx| {
                 service.timer = None;
-                service.forget_the_lost(ctx);
-                let acts = service.machine.tick(service.now());
-                service.carry_out(acts, ctx);
+                service.remove_ended_participants(ctx);
+                let effects = service.state_machine.tick(service.now());
+                service.carry_out(effects, ctx);
             });
             self.timer = Some((time, handle));
         }
     }
 
-    /// Those whose actors have ended can answer no more.
-    fn forget_the_lost(&mut self, ctx: &mut Context<Self>) {
-        let (kept, lost): (Vec<_>, Vec<_>) = std::mem::take(&mut self.registered)
+    /// Removes the participants whose actors have ended: they cannot answer any more.
+    fn remove_ended_participants(&mut self, ctx: &mut Context<Self>) {
+        let (connected, ended): (Vec<_>, Vec<_>) = std::mem::take(&mut self.participants)
             .into_iter()
-            .partition(|registered| registered.recipient.connected());
-        self.registered = kept;
-        for registered in lost {
-            warn!(self.log, "one who had registered is gone");
-            let acts = self.machine.lost(registered.listener, self.now());
-            self.carry_out(acts, ctx);
+            .partition(|participant| participant.recipient.connected());
+        self.participants = connected;
+        for participant in ended {
+            warn!(self.log, "removing a registered participant: its actor has ended");
+            let effects = self.state_machine.remove(participant.id, self.now());
+            self.carry_out(effects, ctx);
         }
     }
 
-    /// Asks all who have registered, and tells the watchdog if all are well.
-    fn feed_the_watchdog(&mut self, ctx: &mut Context<Self>) {
-        let asked = self.registered.iter().filter_map(|registered| registered.health.as_ref());
-        let answers = join_all(asked.map(|health| health.send(AskHealth)).collect::<Vec<_>>());
+    /// Checks the health of all participants, and notifies the watchdog if they are healthy.
+    fn check_health(&mut self, ctx: &mut Context<Self>) {
+        let checked =
+            self.participants.iter().filter_map(|participant| participant.health.as_ref());
+        let answers = join_all(checked.map(|health| health.send(CheckHealth)).collect::<Vec<_>>());
         ctx.spawn(answers.into_actor(self).map(|answers, service, _ctx| {
-            let ill = answers.into_iter().find_map(|answer| match answer {
-                Ok(Health::Well) => None,
-                Ok(Health::Ill(why)) => Some(why),
+            let reason = answers.into_iter().find_map(|answer| match answer {
+                Ok(Health::Healthy) => None,
+                Ok(Health::Unhealthy(reason)) => Some(reason),
                 Err(error) => Some(error.to_string()),
             });
-            match ill.map_or_else(|| service.master.alive(), |why| Err(io::Error::other(why))) {
-                Ok(()) => {}
-                Err(why) => error!(service.log, "the watchdog is told nothing: {}", why),
+            if let Some(reason) = reason {
+                error!(service.log, "not notifying the watchdog: unhealthy"; "reason" => reason);
+            } else if let Err(error) = service.service_manager.notify_watchdog() {
+                error!(service.log, "cannot notify the watchdog"; "error" => %error);
             }
         }));
     }
@@ -227,26 +234,30 @@ impl Actor for ServiceActor {
     type Context = Context<Self>;
 
     fn started(&mut self, ctx: &mut Self::Context) {
-        if let Some(limit) = self.master.watchdog() {
-            ctx.run_interval(limit / 2, Self::feed_the_watchdog);
+        if let Some(timeout) = self.service_manager.watchdog_timeout() {
+            ctx.run_interval(timeout / 2, Self::check_health);
         }
-        let acts = self.machine.begin(self.now());
-        self.carry_out(acts, ctx);
+        let effects = self.state_machine.start(self.now());
+        self.carry_out(effects, ctx);
     }
 }
 
 impl Handler<Control> for ServiceActor {
-    type Result = Result<(), Refused>;
+    type Result = Result<(), ControlRefused>;
 
     fn handle(&mut self, control: Control, ctx: &mut Self::Context) -> Self::Result {
-        match self.machine.control(control, self.now()) {
-            Ok(acts) => {
-                info!(self.log, "told to {}", control);
-                self.carry_out(acts, ctx);
+        match self.state_machine.control(control, self.now()) {
+            Ok(effects) => {
+                info!(self.log, "control accepted"; "control" => %control);
+                self.carry_out(effects, ctx);
                 Ok(())
             }
             Err(refused) => {
-                warn!(self.log, "{}", refused);
+                let ControlRefused { state, control } = refused;
+                warn!(
+                    self.log, "control refused";
+                    "control" => %control, "state" => state.word()
+                );
                 Err(refused)
             }
         }
@@ -257,22 +268,29 @@ impl Handler<NextState> for ServiceActor {
     type Result = MessageResult<NextState>;
 
     fn handle(&mut self, next: NextState, ctx: &mut Self::Context) -> Self::Result {
-        let NextState { ticket, delay } = next;
-        let (answered, acts): (Answered, _) = self.machine.next_state(ticket, delay, self.now());
-        self.carry_out(acts, ctx);
-        MessageResult(answered)
+        let NextState { call_id, delay } = next;
+        let (result, effects): (NextStateResult, _) =
+            self.state_machine.next_state(call_id, delay, self.now());
+        self.carry_out(effects, ctx);
+        MessageResult(result)
     }
 }
 
-impl Handler<State> for ServiceActor {
-    type Result = Result<Status, IllegalState>;
+impl Handler<GetState> for ServiceActor {
+    type Result = MessageResult<GetState>;
 
-    fn handle(&mut self, state: State, ctx: &mut Self::Context) -> Self::Result {
-        if let Some(setting) = state.setting {
-            let acts = self.machine.set(setting, self.now())?;
-            self.carry_out(acts, ctx);
-        }
-        Ok(self.machine.status())
+    fn handle(&mut self, _get: GetState, _ctx: &mut Self::Context) -> Self::Result {
+        MessageResult(self.state_machine.status())
+    }
+}
+
+impl Handler<SetState> for ServiceActor {
+    type Result = Result<ServiceStatus, IllegalStateChange>;
+
+    fn handle(&mut self, set: SetState, ctx: &mut Self::Context) -> Self::Result {
+        let effects = self.state_machine.set(set, self.now())?;
+        self.carry_out(effects, ctx);
+        Ok(self.state_machine.status())
     }
 }
 
@@ -282,35 +300,35 @@ impl Handler<Register> for ServiceActor {
     fn handle(&mut self, register: Register, ctx: &mut Self::Context) {
         let Register { recipient, health, signals } = register;
         match signals {
-            Signals::Service => {}
-            Signals::Registered => self.master.stop_listening(),
+            SignalOwner::Service => {}
+            SignalOwner::Participant => self.service_manager.stop_listening(),
         }
-        let (listener, acts) = self.machine.register(self.now());
-        self.registered.push(Registered { listener, recipient, health });
-        self.carry_out(acts, ctx);
+        let (id, effects) = self.state_machine.register(self.now());
+        self.participants.push(Participant { id, recipient, health });
+        self.carry_out(effects, ctx);
     }
 }
 
-impl Handler<StatusText> for ServiceActor {
+impl Handler<SetStatusText> for ServiceActor {
     type Result = ();
 
-    fn handle(&mut self, StatusText(text): StatusText, _ctx: &mut Self::Context) {
-        if let Err(error) = self.master.text(self.machine.stage(), text) {
-            warn!(self.log, "the master does not hear: {}", error);
+    fn handle(&mut self, SetStatusText(text): SetStatusText, _ctx: &mut Self::Context) {
+        if let Err(error) = self.service_manager.set_text(self.state_machine.state(), text) {
+            warn!(self.log, "cannot notify the service manager"; "error" => %error);
         }
     }
 }
 
-impl Handler<UntilStopped> for ServiceActor {
+impl Handler<AwaitExit> for ServiceActor {
     type Result = ResponseFuture<u32>;
 
-    fn handle(&mut self, _until: UntilStopped, _ctx: &mut Self::Context) -> Self::Result {
-        let (stopped, answer) = oneshot::channel();
-        self.waiting.push(stopped);
+    fn handle(&mut self, _await: AwaitExit, _ctx: &mut Self::Context) -> Self::Result {
+        let (waiter, exit_code) = oneshot::channel();
+        self.exit_waiters.push(waiter);
         Box::pin(async move {
-            match answer.await {
+            match exit_code.await {
                 Ok(exit_code) => exit_code,
-                // The actor has ended otherwise; its mailbox tells who has asked.
+                // The actor ended in another way; its closed mailbox is the sender's error.
                 Err(oneshot::Canceled) => std::future::pending().await,
             }
         })

@@ -2,8 +2,8 @@
 
 use actix::Recipient;
 
-use crate::messages::ServiceState;
-use crate::stage::Stage;
+use crate::messages::StateCallback;
+use crate::state::ServiceState;
 
 /// The kinds of callbacks.
 #[derive(Copy, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
@@ -11,29 +11,29 @@ use crate::stage::Stage;
 pub enum Callback {
     /// The service has not begun to start.
     NotReady,
-    /// It shall start.
+    /// Start.
     StartPending,
-    /// It runs.
+    /// The service runs.
     Running,
-    /// It shall come to rest.
+    /// Pause.
     PausePending,
-    /// It rests.
+    /// The service is paused.
     Paused,
-    /// It shall go on.
+    /// Continue after a pause.
     ContinuePending,
-    /// It shall stop.
+    /// Stop.
     StopPending,
-    /// It has stopped. Nothing is to be answered.
+    /// The service has stopped. Needs no answer.
     Stopped,
-    /// The machine goes down; `StopPending` follows.
+    /// The system shuts down; `StopPending` follows.
     Shutdown,
-    /// What has no callback of its own: parameters that are to be read anew, which is answered, and
-    /// the service's own controls, which are told once.
+    /// A control without a callback of its own: [`ParamChange`](crate::Control::ParamChange), which
+    /// needs an answer, and user-defined controls, which are delivered once and need none.
     Unhandled,
 }
 
 impl Callback {
-    /// All of them.
+    /// All callbacks.
     pub const ALL: [Callback; 10] = [
         Callback::NotReady,
         Callback::StartPending,
@@ -47,79 +47,84 @@ impl Callback {
         Callback::Unhandled,
     ];
 
-    /// The callback of a state.
+    /// Returns the callback for a state.
     #[must_use]
-    pub const fn of(stage: Stage) -> Callback {
-        match stage {
-            Stage::NotReady => Callback::NotReady,
-            Stage::Stopped => Callback::Stopped,
-            Stage::StartPending => Callback::StartPending,
-            Stage::StopPending => Callback::StopPending,
-            Stage::Running => Callback::Running,
-            Stage::ContinuePending => Callback::ContinuePending,
-            Stage::PausePending => Callback::PausePending,
-            Stage::Paused => Callback::Paused,
+    pub const fn for_state(state: ServiceState) -> Callback {
+        match state {
+            ServiceState::NotReady => Callback::NotReady,
+            ServiceState::Stopped => Callback::Stopped,
+            ServiceState::StartPending => Callback::StartPending,
+            ServiceState::StopPending => Callback::StopPending,
+            ServiceState::Running => Callback::Running,
+            ServiceState::ContinuePending => Callback::ContinuePending,
+            ServiceState::PausePending => Callback::PausePending,
+            ServiceState::Paused => Callback::Paused,
         }
     }
 }
 
 /// A set of callbacks.
 #[derive(Copy, Clone, PartialEq, Eq, Debug)]
-pub struct Wants(u16);
+pub struct CallbackSet(u16);
 
-impl Wants {
-    /// All of them.
-    pub const ALL: Wants = Wants((1 << Callback::ALL.len()) - 1);
-    /// None.
-    pub const NONE: Wants = Wants(0);
-    pub(crate) const START: Wants = Wants::NONE.with(Callback::StartPending);
+impl CallbackSet {
+    /// All callbacks.
+    pub const ALL: CallbackSet = CallbackSet((1 << Callback::ALL.len()) - 1);
+    /// The empty set.
+    pub const NONE: CallbackSet = CallbackSet(0);
+    pub(crate) const START: CallbackSet = CallbackSet::NONE.with(Callback::StartPending);
 
-    /// With this one too.
+    /// Returns the set with this callback added.
     #[must_use]
-    pub const fn with(self, callback: Callback) -> Wants {
-        Wants(self.0 | 1 << callback as u16)
+    pub const fn with(self, callback: Callback) -> CallbackSet {
+        CallbackSet(self.0 | 1 << callback as u16)
     }
 
-    /// Whether this one is in it.
+    /// Returns whether the set contains this callback.
     #[must_use]
-    pub const fn has(self, callback: Callback) -> bool {
+    pub const fn contains(self, callback: Callback) -> bool {
         self.0 & 1 << callback as u16 != 0
     }
 }
 
-/// Who is told of the service's states.
+/// The recipients of a service's callbacks.
 #[derive(Debug, Default)]
 pub struct Callbacks {
-    each: [Option<Recipient<ServiceState>>; Callback::ALL.len()],
+    recipients: [Option<Recipient<StateCallback>>; Callback::ALL.len()],
 }
 
 impl Callbacks {
-    /// One recipient for all of them.
-    pub fn all(recipient: impl Into<Recipient<ServiceState>>) -> Callbacks {
+    /// Uses one recipient for all callbacks.
+    pub fn all(recipient: impl Into<Recipient<StateCallback>>) -> Callbacks {
         let recipient = recipient.into();
-        Callbacks { each: Callback::ALL.map(|_callback| Some(recipient.clone())) }
+        Callbacks { recipients: Callback::ALL.map(|_callback| Some(recipient.clone())) }
     }
 
-    /// No recipient: each state moves on by itself, or as one who registers wants it to. Add some
-    /// by [`on`](Callbacks::on).
+    /// Uses no recipients: the service enters the next state immediately, or when its participants
+    /// have answered. Add recipients with [`on`](Callbacks::on).
     #[must_use]
     pub fn none() -> Callbacks {
         Callbacks::default()
     }
 
-    /// With this recipient for this callback.
+    /// Sets the recipient for one callback.
     #[must_use]
-    pub fn on(mut self, callback: Callback, recipient: impl Into<Recipient<ServiceState>>) -> Self {
-        self.each[callback as usize] = Some(recipient.into());
+    pub fn on(
+        mut self,
+        callback: Callback,
+        recipient: impl Into<Recipient<StateCallback>>,
+    ) -> Self {
+        self.recipients[callback as usize] = Some(recipient.into());
         self
     }
 
-    pub(crate) fn wants(&self) -> Wants {
-        let given = Callback::ALL.into_iter().filter(|callback| self.of(*callback).is_some());
-        given.fold(Wants::NONE, Wants::with)
+    pub(crate) fn callback_set(&self) -> CallbackSet {
+        let given =
+            Callback::ALL.into_iter().filter(|callback| self.recipient(*callback).is_some());
+        given.fold(CallbackSet::NONE, CallbackSet::with)
     }
 
-    pub(crate) fn of(&self, callback: Callback) -> Option<&Recipient<ServiceState>> {
-        self.each[callback as usize].as_ref()
+    pub(crate) fn recipient(&self, callback: Callback) -> Option<&Recipient<StateCallback>> {
+        self.recipients[callback as usize].as_ref()
     }
 }

@@ -1,64 +1,64 @@
-//! What a service is told by its master.
+//! The controls that a service receives from its service manager.
 
 use actix::Message;
 
-use crate::stage::Stage;
+use crate::state::ServiceState;
 
-/// What a service is told to do, by the service manager, by a signal, or by a message.
+/// A control for a service, sent by the service manager, by a signal, or as a message.
 #[derive(Message, Copy, Clone, PartialEq, Eq, Hash, Debug)]
-#[rtype(result = "Result<(), Refused>")]
+#[rtype(result = "Result<(), ControlRefused>")]
 pub enum Control {
-    /// Stop. TERM and INT under a supervisor, Ctrl-C in a console.
+    /// Stop. SIGTERM and SIGINT on Unix, Ctrl-C in a console.
     Stop,
-    /// Rest. TSTP.
+    /// Pause. SIGTSTP.
     Pause,
-    /// Go on. CONT.
+    /// Continue after a pause. SIGCONT.
     Continue,
     /// Report the state again.
     Interrogate,
-    /// Stop, since the machine goes down.
+    /// Stop, because the system shuts down.
     Shutdown,
-    /// Stop before other services do, since the machine goes down.
+    /// Stop before other services do, because the system shuts down.
     Preshutdown,
-    /// Read the parameters anew. HUP.
+    /// Read the parameters again. SIGHUP.
     ParamChange,
-    /// A control of the service's own.
+    /// A user-defined control.
     User(UserControl),
 }
 
-/// The number of a control of the service's own: 128 to 255.
+/// The code of a user-defined control: 128 to 255.
 #[derive(Copy, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub struct UserControl(u8);
 
 impl UserControl {
-    /// Takes a number.
+    /// Creates a user-defined control with this code.
     ///
     /// # Errors
     ///
-    /// [`NoUserControl`] if it is less than 128: those are the system's.
-    pub const fn new(code: u8) -> Result<UserControl, NoUserControl> {
-        if code < 128 { Err(NoUserControl(code)) } else { Ok(UserControl(code)) }
+    /// [`InvalidUserControl`] if the code is less than 128: those codes are reserved for the system.
+    pub const fn new(code: u8) -> Result<UserControl, InvalidUserControl> {
+        if code < 128 { Err(InvalidUserControl(code)) } else { Ok(UserControl(code)) }
     }
 
-    /// Tells the number.
+    /// Returns the code.
     #[must_use]
     pub const fn get(self) -> u8 {
         self.0
     }
 }
 
-/// A number that is not of the service's own controls.
+/// The error for a code that is reserved for the system.
 #[derive(Copy, Clone, PartialEq, Eq, Debug, thiserror::Error)]
-#[error("{0} is no control of a service's own: those are 128 to 255")]
-pub struct NoUserControl(pub u8);
+#[error("{0} is not a user-defined control: the code must be between 128 and 255")]
+pub struct InvalidUserControl(pub u8);
 
-/// A control that does not fit the service's state.
+/// The error for a control that the service does not accept in its present state.
 #[derive(Copy, Clone, PartialEq, Eq, Hash, Debug, thiserror::Error)]
-#[error("a service that is {} cannot {control}", stage.word())]
-pub struct Refused {
+#[error("cannot {control} while the service is {}", state.word())]
+pub struct ControlRefused {
     /// The service's state.
-    pub stage: Stage,
-    /// What it was told.
+    pub state: ServiceState,
+    /// The control.
     pub control: Control,
 }
 
@@ -68,11 +68,11 @@ impl std::fmt::Display for Control {
             Control::Stop => f.write_str("stop"),
             Control::Pause => f.write_str("pause"),
             Control::Continue => f.write_str("continue"),
-            Control::Interrogate => f.write_str("report itself"),
+            Control::Interrogate => f.write_str("interrogate"),
             Control::Shutdown => f.write_str("shut down"),
-            Control::Preshutdown => f.write_str("shut down early"),
-            Control::ParamChange => f.write_str("read its parameters anew"),
-            Control::User(user) => write!(f, "heed control {}", user.0),
+            Control::Preshutdown => f.write_str("pre-shut down"),
+            Control::ParamChange => f.write_str("reload"),
+            Control::User(user) => write!(f, "handle user control {}", user.0),
         }
     }
 }

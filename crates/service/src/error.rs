@@ -1,46 +1,46 @@
-//! What goes wrong.
+//! The errors of a service.
 
 use std::io;
 
-/// Why a service does not start, or cannot do something.
+/// The reason why a service cannot start or run.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum ServiceError {
-    /// The alias names nothing.
-    #[error("cannot spawn a service: its alias is empty")]
-    NoAlias,
-    /// A cycle without length would never rest.
-    #[error("cannot spawn a service: its poll interval is zero")]
-    NoInterval,
-    /// There is no actix System in this thread.
-    #[error("cannot spawn a service: there is no actix System in this thread")]
+    /// The alias is empty.
+    #[error("cannot spawn the service: its alias is empty")]
+    EmptyAlias,
+    /// The poll interval is zero, so an unanswered callback would be called in a busy loop.
+    #[error("cannot spawn the service: poll_interval must be greater than 0")]
+    ZeroPollInterval,
+    /// This thread has no actix System.
+    #[error("cannot spawn the service: no actix System is running in this thread")]
     NoSystem,
-    /// The supervisor has said where to notify it, and it cannot be done.
-    #[error("cannot {act}: {source}")]
+    /// A system call or a call to the service manager failed.
+    #[error("cannot {action}: {source}")]
     System {
-        /// What was tried.
-        act: &'static str,
-        /// Why it cannot be.
+        /// What was attempted.
+        action: &'static str,
+        /// Why it failed.
         #[source]
         source: io::Error,
     },
-    /// The environment says something about the supervisor that makes no sense.
-    #[error("cannot heed {variable}={value:?}: {why}")]
+    /// An environment variable that the service manager sets has an invalid value.
+    #[error("invalid environment variable {variable}={value:?}: {reason}")]
     Environment {
-        /// Which variable.
+        /// The name of the variable.
         variable: &'static str,
-        /// What it says.
+        /// Its value.
         value: String,
-        /// Why it makes no sense.
-        why: String,
+        /// Why the value is invalid.
+        reason: String,
     },
-    /// The program has not started its service.
+    /// The program's `start` function failed.
     #[error("cannot start the service: {0}")]
     Program(String),
-    /// The service's actor has ended before the service had stopped.
-    #[error("the service's actor has ended before the service had stopped")]
+    /// The service's actor ended before the service had stopped.
+    #[error("the service's actor ended before the service had stopped")]
     ActorLost,
-    /// A service of this process runs already: its service manager knows one.
-    #[error("cannot run the service: this process runs one already")]
-    Second,
+    /// This process runs a service already; Windows allows one per process.
+    #[error("cannot run the service: this process already runs one")]
+    AlreadyRunning,
 }

@@ -1,33 +1,36 @@
-//! One service, two masters: the states of a service as actors, under the service manager of Windows
-//! and under systemd.
+//! The states of a service as actix actors: one set of callbacks for the Windows service manager and
+//! for systemd.
 //!
 //! # Theory of operation
 //!
-//! A service has eight [`Stage`]s, those of Windows, and a pure [`Machine`](machine::Machine) knows
-//! which may follow on which. A [`ServiceActor`] carries it out. [`Control`]s come from the master or
-//! by message; the actor calls the service's [`Callbacks`] with [`ServiceState`], and goes on when
-//! they have answered with [`NextState`]. Each change is told to the master at once:
+//! A service has eight [`ServiceState`]s, those of Windows, and a pure
+//! [`StateMachine`](state_machine::StateMachine) with the legal changes between them. A
+//! [`ServiceActor`] carries it out. [`Control`]s arrive from the service manager or as messages; the
+//! actor calls the service's [`Callbacks`] with [`StateCallback`], and enters the next state when they
+//! have answered with [`NextState`]. It reports each change to the service manager at once:
 //!
 //! | | Windows | systemd | console |
 //! | --- | --- | --- | --- |
 //! | stop | `STOP` | TERM | Ctrl-C, TERM |
 //! | pause, continue | `PAUSE`, `CONTINUE` | TSTP, CONT | TSTP, CONT |
-//! | parameters anew | `PARAMCHANGE` | HUP | HUP |
-//! | the machine goes down | `SHUTDOWN`, `PRESHUTDOWN` | TERM | |
-//! | it starts, it runs | `START_PENDING`, `RUNNING` | `EXTEND_TIMEOUT_USEC`, `READY` | |
-//! | it stops, it has stopped | `STOP_PENDING`, `STOPPED` | `STOPPING`, `EXTEND_TIMEOUT_USEC` | |
+//! | reload | `PARAMCHANGE` | HUP | HUP |
+//! | the system shuts down | `SHUTDOWN`, `PRESHUTDOWN` | TERM | |
+//! | reported: starting, running | `START_PENDING`, `RUNNING` | `EXTEND_TIMEOUT_USEC`, `READY` | |
+//! | reported: stopping, stopped | `STOP_PENDING`, `STOPPED` | `STOPPING`, `EXTEND_TIMEOUT_USEC` | |
 //!
-//! A callback that does not answer is called again each cycle until it does. Where there is none the
-//! state moves on by itself.
+//! A callback that does not answer is called again at each poll interval until it does. A state
+//! without a callback is left at once.
 //!
 //! # Examples
 //!
-//! A service that stops as soon as it runs. [`run`] makes the System, inside the service manager or
-//! outside of it, and returns with the exit code:
+//! A service that stops as soon as it runs. [`run`] starts the actix System, inside or outside of the
+//! service manager, and returns the exit code:
 //!
 //! ```
 //! use actix::prelude::*;
-//! use daemon_service::{Callbacks, Control, ServiceActor, ServiceState, Settings, Stage};
+//! use daemon_service::{
+//!     Callbacks, Control, ServiceActor, ServiceSettings, ServiceState, StateCallback,
+//! };
 //!
 //! struct Work {
 //!     service: Option<Addr<ServiceActor>>,
@@ -39,21 +42,21 @@
 //!
 //! #[derive(Message)]
 //! #[rtype(result = "()")]
-//! struct Serves(Addr<ServiceActor>);
+//! struct SetService(Addr<ServiceActor>);
 //!
-//! impl Handler<Serves> for Work {
+//! impl Handler<SetService> for Work {
 //!     type Result = ();
-//!     fn handle(&mut self, Serves(service): Serves, _: &mut Context<Self>) {
+//!     fn handle(&mut self, SetService(service): SetService, _: &mut Context<Self>) {
 //!         self.service = Some(service);
 //!     }
 //! }
 //!
-//! impl Handler<ServiceState> for Work {
+//! impl Handler<StateCallback> for Work {
 //!     type Result = ();
-//!     fn handle(&mut self, told: ServiceState, _: &mut Context<Self>) {
-//!         let Some(service) = &self.service else { return }; // it is told again
-//!         service.do_send(told.next());
-//!         if told.state == Stage::Running {
+//!     fn handle(&mut self, call: StateCallback, _: &mut Context<Self>) {
+//!         let Some(service) = &self.service else { return }; // it is called again
+//!         service.do_send(call.next());
+//!         if call.state == ServiceState::Running {
 //!             service.do_send(Control::Stop);
 //!         }
 //!     }
@@ -62,8 +65,8 @@
 //! # fn main() -> Result<(), daemon_service::ServiceError> {
 //! let exit_code = daemon_service::run("work", || {
 //!     let work = Work { service: None }.start();
-//!     let service = ServiceActor::spawn(Settings::new(Callbacks::all(work.clone())))?;
-//!     work.do_send(Serves(service.clone()));
+//!     let service = ServiceActor::spawn(ServiceSettings::new(Callbacks::all(work.clone())))?;
+//!     work.do_send(SetService(service.clone()));
 //!     Ok(service)
 //! })?;
 //! assert_eq!(exit_code, 0);
@@ -71,52 +74,53 @@
 //! # }
 //! ```
 //!
-//! # Map
+//! # Overview
 //!
-//! | rooms | for |
+//! | items | purpose |
 //! | --- | --- |
-//! | [`ServiceActor`], [`Settings`], [`Callbacks`], [`run`], [`run_here`] | spawning a service |
-//! | [`ServiceState`], [`NextState`], [`State`], [`StatusText`], [`UntilStopped`] | talking with it |
-//! | [`Control`], [`UserControl`] | what it is told |
-//! | [`Register`], [`AskHealth`] | taking part in its states: a daemon does |
-//! | [`Stage`], [`machine`] | the rules |
-//! | [`notification`] | what a supervisor is told |
+//! | [`ServiceActor`], [`ServiceSettings`], [`Callbacks`], [`run`], [`run_here`] | spawning a service |
+//! | [`StateCallback`], [`NextState`], [`GetState`], [`SetState`], [`SetStatusText`], [`AwaitExit`] | messages |
+//! | [`Control`], [`UserControl`] | controls from the service manager |
+//! | [`Register`], [`CheckHealth`] | participating in the states, as a daemon does |
+//! | [`ServiceState`], [`state_machine`] | the rules |
+//! | [`notification`] | the sd_notify messages |
 //!
 //! # Limitations
 //!
-//! - A process has one service: Windows could have several share one.
-//! - systemd knows no pause: a service that is paused is active, and its status says so.
+//! - A process has one service, although Windows allows several services in one process.
+//! - systemd has no paused state: a paused service is active, and its status text says that it is
+//!   paused.
 
 mod actor;
 mod callback;
 mod control;
 mod error;
-pub mod machine;
-#[cfg(unix)]
-#[path = "master/unix.rs"]
-mod master;
-#[cfg(windows)]
-#[path = "master/windows.rs"]
-mod master;
 mod messages;
 pub mod notification;
 mod run;
 #[cfg(test)]
 mod sentences;
-mod settings;
-mod stage;
 #[cfg(unix)]
-pub mod supervisor;
+#[path = "service_manager/unix.rs"]
+mod service_manager;
+#[cfg(windows)]
+#[path = "service_manager/windows.rs"]
+mod service_manager;
+mod settings;
+mod state;
+pub mod state_machine;
+#[cfg(unix)]
+pub mod systemd;
 
 pub use actor::ServiceActor;
-pub use callback::{Callback, Callbacks, Wants};
-pub use control::{Control, NoUserControl, Refused, UserControl};
+pub use callback::{Callback, CallbackSet, Callbacks};
+pub use control::{Control, ControlRefused, InvalidUserControl, UserControl};
 pub use error::ServiceError;
-pub use machine::{Reloading, Status};
 pub use messages::{
-    Answered, AskHealth, Health, NextState, Register, ServiceState, Setting, Signals, State,
-    StatusText, Ticket, UntilStopped,
+    AwaitExit, CallId, CheckHealth, GetState, Health, NextState, NextStateResult, Register,
+    SetState, SetStatusText, SignalOwner, StateCallback,
 };
 pub use run::{run, run_here};
-pub use settings::Settings;
-pub use stage::{IllegalState, Response, Stage};
+pub use settings::ServiceSettings;
+pub use state::{ControlResponse, IllegalStateChange, ServiceState};
+pub use state_machine::{Reloading, ServiceStatus};

@@ -1,4 +1,4 @@
-//! What is said between a service, its callbacks and who registers with it.
+//! The messages between a service, its callbacks and its participants.
 
 use std::time::Duration;
 
@@ -6,171 +6,164 @@ use actix::{Message, Recipient};
 
 use crate::callback::Callback;
 use crate::control::Control;
-use crate::machine::{Listener, Status};
-use crate::stage::{IllegalState, Stage};
+use crate::state::{IllegalStateChange, ServiceState};
+use crate::state_machine::{ParticipantId, ServiceStatus};
 
-/// Tells a callback the service's state. The original's events `service_running` and the like.
+/// Calls a callback with the service's state. The original's events `service_running` and so on.
 ///
-/// It is told again each cycle until it is answered, by [`NextState`].
+/// The service sends it again at each [poll interval](crate::ServiceSettings::poll_interval) until
+/// the callback answers with [`NextState`].
 #[derive(Message, Debug, Clone, Copy, PartialEq, Eq)]
 #[rtype(result = "()")]
 #[non_exhaustive]
-pub struct ServiceState {
+pub struct StateCallback {
     /// The state.
-    pub state: Stage,
-    /// The control that has led to it, if one has.
-    pub message: Option<Control>,
-    /// As what it is called.
+    pub state: ServiceState,
+    /// The control that caused the state change, if there was one. The original's `message`.
+    pub control: Option<Control>,
+    /// The callback that is called.
     pub callback: Callback,
-    /// By what the answer is known; none where nothing is to be answered.
-    pub ticket: Option<Ticket>,
+    /// Identifies the call in its answer; `None` if the call needs no answer.
+    pub call_id: Option<CallId>,
 }
 
-impl ServiceState {
-    /// The answer to this call and no other: said twice, or late, it does no harm.
+impl StateCallback {
+    /// Returns the answer to this call only: a duplicate or late answer has no effect.
     #[must_use]
     pub fn next(&self) -> NextState {
-        NextState { ticket: self.ticket, delay: None }
+        NextState { call_id: self.call_id, delay: None }
     }
 }
 
-/// Which call an answer belongs to.
+/// Identifies the call that an answer belongs to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Ticket {
+pub struct CallId {
     pub(crate) number: u64,
-    pub(crate) listener: Listener,
+    pub(crate) participant: ParticipantId,
 }
 
-/// Answers a callback: what it was called for is done, and the service goes on to the next state.
-/// The original's `next_state`.
+/// Answers a callback: its work is done, and the service may enter the next state. The original's
+/// `next_state`.
 ///
-/// `NextState::default()` answers whatever the service's callbacks are being asked;
-/// [`ServiceState::next`] answers one call.
+/// `NextState::default()` answers the call that is pending for the service's callbacks, whichever it
+/// is; [`StateCallback::next`] answers one call.
 #[derive(Message, Debug, Clone, Copy, PartialEq, Eq, Default)]
-#[rtype(result = "Answered")]
+#[rtype(result = "NextStateResult")]
 pub struct NextState {
-    pub(crate) ticket: Option<Ticket>,
+    pub(crate) call_id: Option<CallId>,
     pub(crate) delay: Option<Duration>,
 }
 
 impl NextState {
-    /// With this delay: what is still pending, a stop after a shutdown say, may last so long. The
-    /// master is told. Without it, 30 seconds unless the service is
-    /// [set otherwise](crate::Settings::wait_hint).
+    /// Sets how long a state that is still pending may take, for example the stop after a shutdown.
+    /// The service manager receives it as the wait hint. Default: the service's
+    /// [wait hint](crate::ServiceSettings::wait_hint), 30 seconds.
     #[must_use]
     pub fn delay(self, delay: Duration) -> NextState {
         NextState { delay: Some(delay), ..self }
     }
 }
 
-/// What an answer has led to.
+/// The effect of an answer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Answered {
-    /// The service is in this state now.
-    Now(Stage),
-    /// It is noted; the state is the same, or others are yet to answer.
-    Noted,
-    /// Nobody waits for this answer any more.
-    Late,
+pub enum NextStateResult {
+    /// The service has entered this state.
+    Entered(ServiceState),
+    /// The answer is recorded. The state is the same, or other participants have not answered yet.
+    Recorded,
+    /// The call has been answered already, or is no longer pending. The answer is ignored.
+    Stale,
 }
 
-/// Reads or sets the state. The original's `state`.
+/// Returns the service's status. The original's `state`, without arguments.
 #[derive(Message, Debug, Clone, Copy, PartialEq, Eq)]
-#[rtype(result = "Result<Status, IllegalState>")]
-pub struct State {
-    pub(crate) setting: Option<Setting>,
-}
+#[rtype(result = "ServiceStatus")]
+pub struct GetState;
 
-/// A state that is set, and what the master is told of it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Setting {
-    /// The state: the present one, or one that may follow.
-    pub stage: Stage,
-    /// How long it may last, while it is pending.
+/// Sets the service's state, and returns the new status. The original's `state`, with arguments.
+///
+/// Setting the present state again reports progress to the service manager.
+#[derive(Message, Debug, Clone, Copy, PartialEq, Eq)]
+#[rtype(result = "Result<ServiceStatus, IllegalStateChange>")]
+pub struct SetState {
+    /// The state: the present one, or a legal successor.
+    pub state: ServiceState,
+    /// How long the state may take, if it is pending.
     pub wait_hint: Option<Duration>,
-    /// How far it is, while it is pending; unless said, one more than before.
+    /// The progress of a pending state. Default: one more than before.
     pub checkpoint: Option<u32>,
     /// The exit code that the service will end with.
     pub exit_code: Option<u32>,
 }
 
-impl State {
-    /// Reads the state.
+impl SetState {
+    /// Sets this state, with the default wait hint and checkpoint.
     #[must_use]
-    pub const fn read() -> State {
-        State { setting: None }
+    pub const fn new(state: ServiceState) -> SetState {
+        SetState { state, wait_hint: None, checkpoint: None, exit_code: None }
     }
 
-    /// Sets the state.
+    /// Sets the wait hint.
     #[must_use]
-    pub const fn set(stage: Stage) -> State {
-        let setting = Setting { stage, wait_hint: None, checkpoint: None, exit_code: None };
-        State { setting: Some(setting) }
+    pub const fn wait_hint(self, wait_hint: Duration) -> SetState {
+        SetState { wait_hint: Some(wait_hint), ..self }
     }
 
-    /// With this wait hint; what only reads stays as it is.
+    /// Sets the checkpoint.
     #[must_use]
-    pub fn wait_hint(self, wait_hint: Duration) -> State {
-        let set = |setting| Setting { wait_hint: Some(wait_hint), ..setting };
-        State { setting: self.setting.map(set) }
+    pub const fn checkpoint(self, checkpoint: u32) -> SetState {
+        SetState { checkpoint: Some(checkpoint), ..self }
     }
 
-    /// With this checkpoint.
+    /// Sets the exit code; 0 means success.
     #[must_use]
-    pub fn checkpoint(self, checkpoint: u32) -> State {
-        let set = |setting| Setting { checkpoint: Some(checkpoint), ..setting };
-        State { setting: self.setting.map(set) }
-    }
-
-    /// With this exit code: 0 for a good end.
-    #[must_use]
-    pub fn exit_code(self, exit_code: u32) -> State {
-        let set = |setting| Setting { exit_code: Some(exit_code), ..setting };
-        State { setting: self.setting.map(set) }
+    pub const fn exit_code(self, exit_code: u32) -> SetState {
+        SetState { exit_code: Some(exit_code), ..self }
     }
 }
 
-/// Registers one who takes part in all states: the service goes on when it has answered too.
+/// Registers a participant in all states: the service enters the next state only after the
+/// participant has answered too.
 #[derive(Message, Debug)]
 #[rtype(result = "()")]
 pub struct Register {
-    /// Who is told.
-    pub recipient: Recipient<ServiceState>,
-    /// Who is asked before the master hears that the service is alive.
-    pub health: Option<Recipient<AskHealth>>,
-    /// Who listens to signals.
-    pub signals: Signals,
+    /// Receives the callbacks.
+    pub recipient: Recipient<StateCallback>,
+    /// Checks its health before the service notifies the watchdog.
+    pub health: Option<Recipient<CheckHealth>>,
+    /// The owner of the process's signal handlers.
+    pub signals: SignalOwner,
 }
 
-/// Who listens to the signals of this process.
+/// Which actor listens to the signals of this process.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Signals {
-    /// The service does.
+pub enum SignalOwner {
+    /// The service.
     Service,
-    /// Who registers does, and passes on what they mean.
-    Registered,
+    /// The participant. It sends the service the matching [`Control`]s.
+    Participant,
 }
 
-/// Asks whether all is well, before a watchdog is told so.
+/// Asks a participant whether it is healthy, before the service notifies the watchdog.
 #[derive(Message, Debug, Clone, Copy, PartialEq, Eq)]
 #[rtype(result = "Health")]
-pub struct AskHealth;
+pub struct CheckHealth;
 
-/// How one who has registered is.
+/// The health of a participant.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Health {
-    /// All is well.
-    Well,
-    /// It is not: the watchdog is told nothing.
-    Ill(String),
+    /// It works.
+    Healthy,
+    /// It does not work, for this reason: the service does not notify the watchdog.
+    Unhealthy(String),
 }
 
-/// Tells the master in a few words how the service is doing.
+/// Sets the text that the service manager shows beside the state.
 #[derive(Message, Debug, Clone, PartialEq, Eq)]
 #[rtype(result = "()")]
-pub struct StatusText(pub String);
+pub struct SetStatusText(pub String);
 
-/// Asks to be told when the service has stopped, and with which exit code.
+/// Waits until the service has stopped, and returns its exit code.
 #[derive(Message, Debug, Clone, Copy, PartialEq, Eq)]
 #[rtype(result = "u32")]
-pub struct UntilStopped;
+pub struct AwaitExit;

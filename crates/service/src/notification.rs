@@ -1,100 +1,114 @@
-//! What a supervisor is told, in the words of sd_notify(3).
+//! The messages for systemd, as sd_notify(3) defines them.
 
 use std::time::Duration;
 
-use crate::machine::{Reloading, Status};
-use crate::stage::Stage;
+use crate::state::ServiceState;
+use crate::state_machine::{Reloading, ServiceStatus};
 
-/// Says what a supervisor is told of a status, after the one before it; `text` is how the service is
-/// doing, and `now` the time of the monotonic clock.
+/// Returns the sd_notify lines for a status that follows the status `before`. `text` is the status
+/// text, and `now` the time of the monotonic clock.
 ///
-/// READY comes when the service first runs, and when it has read its parameters anew, or does
-/// something else instead. A pending state asks for the time that it may still last. A pause is told as
-/// text: systemd has no word for it.
+/// `READY=1` is sent when the service first runs, and when a reload ends: because the parameters have
+/// been read, or because the service pauses or continues before that. A pending state asks for more
+/// time with its wait hint. A pause appears only in `STATUS=`: systemd has no state for it.
 ///
 /// # Examples
 ///
 /// ```
 /// use std::time::Duration;
-/// use daemon_service::Stage;
-/// use daemon_service::machine::{Machine, Times};
+/// use daemon_service::ServiceState;
 /// use daemon_service::notification::notification;
+/// use daemon_service::state_machine::{StateMachine, Timing};
 ///
-/// let times = Times { cycle: Duration::from_secs(1), wait_hint: Duration::from_secs(30) };
-/// let status = Machine::new(times, daemon_service::Wants::NONE).status();
+/// let timing =
+///     Timing { poll_interval: Duration::from_secs(1), wait_hint: Duration::from_secs(30) };
+/// let status = StateMachine::new(timing, daemon_service::CallbackSet::NONE).status();
 /// assert_eq!(notification(None, &status, "", Duration::ZERO), "STATUS=not ready\n");
 /// ```
 #[must_use]
-pub fn notification(before: Option<&Status>, status: &Status, text: &str, now: Duration) -> String {
-    let mut told = String::new();
-    let was = before.map_or((Stage::NotReady, Reloading::No), |was| (was.stage, was.reloading));
-    match (was, (status.stage, status.reloading)) {
-        (_, (Stage::Running | Stage::Paused, Reloading::Yes)) => {
-            told.push_str(&format!("RELOADING=1\nMONOTONIC_USEC={}\n", now.as_micros()));
+pub fn notification(
+    before: Option<&ServiceStatus>,
+    status: &ServiceStatus,
+    text: &str,
+    now: Duration,
+) -> String {
+    let mut lines = String::new();
+    let was =
+        before.map_or((ServiceState::NotReady, Reloading::No), |was| (was.state, was.reloading));
+    match (was, (status.state, status.reloading)) {
+        (_, (ServiceState::Running | ServiceState::Paused, Reloading::Yes)) => {
+            lines.push_str(&format!("RELOADING=1\nMONOTONIC_USEC={}\n", now.as_micros()));
         }
-        ((Stage::StopPending, _), (Stage::StopPending, _)) => {}
-        (_, (Stage::StopPending, _)) => told.push_str("STOPPING=1\n"),
-        ((Stage::NotReady | Stage::StartPending, _), (Stage::Running, Reloading::No))
+        ((ServiceState::StopPending, _), (ServiceState::StopPending, _)) => {}
+        (_, (ServiceState::StopPending, _)) => lines.push_str("STOPPING=1\n"),
+        (
+            (ServiceState::NotReady | ServiceState::StartPending, _),
+            (ServiceState::Running, Reloading::No),
+        )
         | (
             (_, Reloading::Yes),
             (
-                Stage::Running | Stage::PausePending | Stage::Paused | Stage::ContinuePending,
+                ServiceState::Running
+                | ServiceState::PausePending
+                | ServiceState::Paused
+                | ServiceState::ContinuePending,
                 Reloading::No,
             ),
-        ) => told.push_str("READY=1\n"),
+        ) => lines.push_str("READY=1\n"),
         (
             _,
             (
-                Stage::NotReady
-                | Stage::Stopped
-                | Stage::StartPending
-                | Stage::Running
-                | Stage::ContinuePending
-                | Stage::PausePending
-                | Stage::Paused,
+                ServiceState::NotReady
+                | ServiceState::Stopped
+                | ServiceState::StartPending
+                | ServiceState::Running
+                | ServiceState::ContinuePending
+                | ServiceState::PausePending
+                | ServiceState::Paused,
                 Reloading::No | Reloading::Yes,
             ),
         ) => {}
     }
-    match status.stage {
-        Stage::StartPending | Stage::StopPending => {
-            told.push_str(&format!("EXTEND_TIMEOUT_USEC={}\n", status.wait_hint.as_micros()));
+    match status.state {
+        ServiceState::StartPending | ServiceState::StopPending => {
+            lines.push_str(&format!("EXTEND_TIMEOUT_USEC={}\n", status.wait_hint.as_micros()));
         }
-        Stage::NotReady
-        | Stage::Stopped
-        | Stage::Running
-        | Stage::ContinuePending
-        | Stage::PausePending
-        | Stage::Paused => {}
+        ServiceState::NotReady
+        | ServiceState::Stopped
+        | ServiceState::Running
+        | ServiceState::ContinuePending
+        | ServiceState::PausePending
+        | ServiceState::Paused => {}
     }
-    let text = if status.stage == Stage::Stopped { "" } else { text };
-    told.push_str(&status_line(status.stage, text));
-    told
+    let text = if status.state == ServiceState::Stopped { "" } else { text };
+    lines.push_str(&status_line(status.state, text));
+    lines
 }
 
-/// How the service is doing, as one line.
+/// Returns the `STATUS=` line of a state and a status text.
 #[must_use]
-pub fn status_line(stage: Stage, text: &str) -> String {
-    let word = stage.word();
-    // A line's end would begin another variable.
+pub fn status_line(state: ServiceState, text: &str) -> String {
+    let word = state.word();
+    // A line break would start another variable.
     let text = text.replace(['\n', '\r'], " ");
     if text.is_empty() { format!("STATUS={word}\n") } else { format!("STATUS={word}: {text}\n") }
 }
 
-/// Reads `WATCHDOG_USEC` and `WATCHDOG_PID`: within which time the supervisor wants to hear of us.
-/// None if nothing is said, or said to another process.
+/// Returns the watchdog timeout from the values of `WATCHDOG_USEC` and `WATCHDOG_PID`: the service
+/// must notify systemd within this time. Returns `None` if the variables are not set, or are meant for
+/// another process.
 ///
 /// # Errors
 ///
-/// The variable's value if it is no number, or zero.
-pub fn watchdog(
+/// The value that is not a number, or zero.
+pub fn watchdog_timeout(
     usec: Option<&str>,
-    watched: Option<&str>,
+    pid: Option<&str>,
     own: u32,
 ) -> Result<Option<Duration>, String> {
     let Some(usec) = usec.filter(|usec| !usec.is_empty()) else { return Ok(None) };
-    if let Some(watched) = watched.filter(|watched| !watched.is_empty())
-        && watched.parse::<u32>().map_err(|_no_number| watched.to_owned())? != own
+    if let Some(pid) = pid.filter(|pid| !pid.is_empty())
+        && pid.parse::<u32>().map_err(|_not_a_number| pid.to_owned())? != own
     {
         return Ok(None);
     }

@@ -1,4 +1,5 @@
-//! A service's System: where the service manager calls for it, or here and now.
+//! Runs a service in its own actix System: in a thread of the Windows service manager, or in the
+//! calling thread.
 
 use std::error::Error;
 
@@ -6,7 +7,7 @@ use actix::{Addr, System};
 
 use crate::actor::ServiceActor;
 use crate::error::ServiceError;
-use crate::messages::UntilStopped;
+use crate::messages::AwaitExit;
 
 #[cfg(unix)]
 mod unix;
@@ -17,19 +18,20 @@ use unix as platform;
 #[cfg(windows)]
 use windows as platform;
 
-/// Runs a service of this name in a System of its own, until it has stopped; returns with its exit
-/// code, which `main` hands on.
+/// Runs the service with this name in its own actix System until it has stopped, and returns its exit
+/// code, which `main` returns in turn.
 ///
-/// `start` runs inside the System: it starts the program's actors, and spawns the service. That is in
-/// the service manager's thread where there is one, and the manager hears of the end after the
-/// System has ended. In a console it is here.
+/// `start` runs inside the System: it starts the program's actors and spawns the service. Under the
+/// Windows service manager it runs in a thread of the service manager, and the service manager
+/// receives the end of the service after the System has ended. Otherwise it runs in the calling
+/// thread.
 ///
 /// # Errors
 ///
 /// - [`ServiceError::Program`] when `start` fails.
 /// - [`ServiceError::ActorLost`] when the System ends before the service has stopped.
-/// - [`ServiceError::Second`] when this process runs a service already (Windows).
-/// - [`ServiceError::System`] when the service manager does not answer (Windows).
+/// - [`ServiceError::AlreadyRunning`] when this process already runs a service (Windows).
+/// - [`ServiceError::System`] when the service manager does not respond (Windows).
 pub fn run<F>(name: &str, start: F) -> Result<u32, ServiceError>
 where
     F: FnOnce() -> Result<Addr<ServiceActor>, Box<dyn Error>> + Send + 'static,
@@ -37,8 +39,8 @@ where
     platform::run(name, start)
 }
 
-/// Runs a service in this thread: under a supervisor, or in a console, where Ctrl-C stops it. No
-/// service manager of Windows is asked.
+/// Runs a service in the calling thread: under systemd, or in a console, where Ctrl-C stops it. It
+/// does not contact the Windows service manager.
 ///
 /// # Errors
 ///
@@ -56,6 +58,6 @@ where
 {
     System::new().block_on(async move {
         let service = start().map_err(|error| ServiceError::Program(error.to_string()))?;
-        service.send(UntilStopped).await.map_err(|_mailbox| ServiceError::ActorLost)
+        service.send(AwaitExit).await.map_err(|_mailbox| ServiceError::ActorLost)
     })
 }

@@ -1,4 +1,4 @@
-//! What the errors of a service say, each once.
+//! The error messages of a service, each at least once.
 
 #[path = "../../../tests/sentences.rs"]
 #[macro_use]
@@ -6,45 +6,49 @@ mod table;
 
 use std::io;
 
-use crate::{Control, IllegalState, NoUserControl, Refused, ServiceError, Stage, UserControl};
+use crate::{
+    Control, ControlRefused, IllegalStateChange, InvalidUserControl, ServiceError, ServiceState,
+    UserControl,
+};
 
 sentences! {
-    a_service: ServiceError {
-        ServiceError::NoAlias => ServiceError::NoAlias,
-            "cannot spawn a service: its alias is empty";
-        ServiceError::NoInterval => ServiceError::NoInterval,
-            "cannot spawn a service: its poll interval is zero";
+    service_error: ServiceError {
+        ServiceError::EmptyAlias => ServiceError::EmptyAlias,
+            "cannot spawn the service: its alias is empty";
+        ServiceError::ZeroPollInterval => ServiceError::ZeroPollInterval,
+            "cannot spawn the service: poll_interval must be greater than 0";
         ServiceError::NoSystem => ServiceError::NoSystem,
-            "cannot spawn a service: there is no actix System in this thread";
+            "cannot spawn the service: no actix System is running in this thread";
         ServiceError::System { .. } => ServiceError::System {
-                act: "notify the supervisor",
-                source: io::Error::other("no such socket"),
+                action: "open the notification socket",
+                source: io::Error::other("too many open files"),
             },
-            "cannot notify the supervisor: no such socket";
+            "cannot open the notification socket: too many open files";
         ServiceError::Environment { .. } => ServiceError::Environment {
                 variable: "WATCHDOG_USEC",
                 value: "soon".to_owned(),
-                why: "it is no number".to_owned(),
+                reason: "not a number".to_owned(),
             },
-            "cannot heed WATCHDOG_USEC=\"soon\": it is no number";
-        ServiceError::Program(_) => ServiceError::Program("no port is free".to_owned()),
-            "cannot start the service: no port is free";
+            "invalid environment variable WATCHDOG_USEC=\"soon\": not a number";
+        ServiceError::Program(_) => ServiceError::Program("no free port".to_owned()),
+            "cannot start the service: no free port";
         ServiceError::ActorLost => ServiceError::ActorLost,
-            "the service's actor has ended before the service had stopped";
-        ServiceError::Second => ServiceError::Second,
-            "cannot run the service: this process runs one already";
+            "the service's actor ended before the service had stopped";
+        ServiceError::AlreadyRunning => ServiceError::AlreadyRunning,
+            "cannot run the service: this process already runs one";
     }
-    a_state: IllegalState {
-        IllegalState { .. } =>
-            IllegalState { from: Stage::Stopped, wanted: Stage::Paused },
-            "a service that is stopped cannot become paused";
+    illegal_state_change: IllegalStateChange {
+        IllegalStateChange { .. } =>
+            IllegalStateChange { from: ServiceState::Stopped, to: ServiceState::Paused },
+            "cannot change the service from stopped to paused";
     }
-    a_control: Refused {
-        Refused { .. } => Refused { stage: Stage::Stopped, control: Control::Pause },
-            "a service that is stopped cannot pause";
+    control_refused: ControlRefused {
+        ControlRefused { .. } =>
+            ControlRefused { state: ServiceState::Stopped, control: Control::Pause },
+            "cannot pause while the service is stopped";
     }
-    a_number: NoUserControl {
-        NoUserControl(_) => UserControl::new(5).unwrap_err(),
-            "5 is no control of a service's own: those are 128 to 255";
+    invalid_user_control: InvalidUserControl {
+        InvalidUserControl(_) => UserControl::new(5).unwrap_err(),
+            "5 is not a user-defined control: the code must be between 128 and 255";
     }
 }

@@ -1,5 +1,6 @@
-//! What a service is spawned with.
+//! The settings of a service.
 
+use std::path::Path;
 use std::time::Duration;
 
 use slog::{Level, Logger};
@@ -7,16 +8,19 @@ use slog::{Level, Logger};
 use crate::callback::Callbacks;
 use crate::error::ServiceError;
 
-/// Whether somebody will register, and is waited for.
+/// The alias if the program's own name is unknown.
+const FALLBACK_ALIAS: &str = "service";
+
+/// Whether the service waits for a participant to register before it runs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Registration {
     None,
     Awaited,
 }
 
-/// What a service is spawned with. The original's parameters of `spawn`.
+/// The settings of a service. The original's parameters of `spawn`.
 #[derive(Debug)]
-pub struct Settings {
+pub struct ServiceSettings {
     pub(crate) callbacks: Callbacks,
     pub(crate) alias: String,
     pub(crate) poll_interval: Duration,
@@ -25,13 +29,13 @@ pub struct Settings {
     pub(crate) logger: Option<Logger>,
 }
 
-impl Settings {
-    /// A service with these callbacks.
+impl ServiceSettings {
+    /// Creates the settings of a service with these callbacks.
     #[must_use]
-    pub fn new(callbacks: Callbacks) -> Settings {
-        Settings {
+    pub fn new(callbacks: Callbacks) -> ServiceSettings {
+        ServiceSettings {
             callbacks,
-            alias: "win32daemon".to_owned(),
+            alias: program_name(),
             poll_interval: Duration::from_secs(1),
             wait_hint: Duration::from_secs(30),
             registration: Registration::None,
@@ -39,46 +43,48 @@ impl Settings {
         }
     }
 
-    /// The name of the service, `service` in each record of its log. Default: `win32daemon`. The
-    /// original's sessions post to it by this name; here they hold the address that
-    /// [`spawn`](crate::ServiceActor::spawn) returns.
+    /// Sets the name of the service, the key `service` of each of its log records. Default: the file
+    /// name of the running program, without `.exe`.
+    ///
+    /// Actors send messages to the address that [`spawn`](crate::ServiceActor::spawn) returns, not
+    /// to this name.
     #[must_use]
     pub fn alias(self, alias: impl Into<String>) -> Self {
-        Settings { alias: alias.into(), ..self }
+        ServiceSettings { alias: alias.into(), ..self }
     }
 
-    /// The time between two calls of a callback that has not answered. Default: 1 s. Nothing else
-    /// waits for it: states change as controls and answers come.
+    /// Sets the time between two calls of a callback that has not answered. Default: 1 s. Nothing
+    /// else depends on it: the state changes as soon as controls and answers arrive.
     #[must_use]
     pub fn poll_interval(self, poll_interval: Duration) -> Self {
-        Settings { poll_interval, ..self }
+        ServiceSettings { poll_interval, ..self }
     }
 
-    /// How long a pending state may last unless its callback says otherwise. Default: 30 s.
+    /// Sets how long a pending state may take unless its callback sets a delay. Default: 30 s.
     #[must_use]
     pub fn wait_hint(self, wait_hint: Duration) -> Self {
-        Settings { wait_hint, ..self }
+        ServiceSettings { wait_hint, ..self }
     }
 
-    /// The service starts, but does not run before somebody has [registered](crate::Register) and
+    /// Keeps the service in `StartPending` until a participant has [registered](crate::Register) and
     /// answered. Without it, a service that has no callback for its start runs at once.
     #[must_use]
     pub fn await_registration(self) -> Self {
-        Settings { registration: Registration::Awaited, ..self }
+        ServiceSettings { registration: Registration::Awaited, ..self }
     }
 
-    /// Where it logs. Default: to standard error.
+    /// Sets the logger. Default: standard error.
     #[must_use]
     pub fn logger(self, logger: Logger) -> Self {
-        Settings { logger: Some(logger), ..self }
+        ServiceSettings { logger: Some(logger), ..self }
     }
 
     pub(crate) fn check(&self) -> Result<(), ServiceError> {
         if self.alias.is_empty() {
-            return Err(ServiceError::NoAlias);
+            return Err(ServiceError::EmptyAlias);
         }
         if self.poll_interval.is_zero() {
-            return Err(ServiceError::NoInterval);
+            return Err(ServiceError::ZeroPollInterval);
         }
         Ok(())
     }
@@ -86,5 +92,31 @@ impl Settings {
     pub(crate) fn log(&self) -> Logger {
         let default = || daemon_log::logger(daemon_log::to_stderr, Level::Info);
         self.logger.clone().unwrap_or_else(default)
+    }
+}
+
+fn program_name() -> String {
+    let first = std::env::args_os().next().unwrap_or_default();
+    name_of(Path::new(&first)).unwrap_or_else(|| FALLBACK_ALIAS.to_owned())
+}
+
+fn name_of(program: &Path) -> Option<String> {
+    let name = program.file_name()?.to_string_lossy().into_owned();
+    let name = name.strip_suffix(".exe").unwrap_or(&name);
+    (!name.is_empty()).then(|| name.to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_default_alias_is_the_name_of_the_program() {
+        let named = |program: &str| name_of(Path::new(program));
+        assert_eq!(named("/usr/sbin/echo"), Some("echo".to_owned()));
+        assert_eq!(named("echo.exe"), Some("echo".to_owned()));
+        assert_eq!(named("./my.service"), Some("my.service".to_owned()));
+        assert_eq!(named(""), None);
+        assert_eq!(named(".exe"), None);
     }
 }

@@ -1,4 +1,4 @@
-//! The service's actor with real callbacks, in a System of its own.
+//! The service actor with real callbacks, each test in its own actix System.
 
 #![expect(clippy::unwrap_used, reason = "a test that unwraps what is not there has failed")]
 
@@ -6,106 +6,106 @@ use std::time::Duration;
 
 use actix::{Actor, ActorContext, Addr, Context, Handler, Message, System};
 use daemon_service::{
-    Answered, Callback, Callbacks, Control, IllegalState, Refused, Register, Reloading,
-    ServiceActor, ServiceError, ServiceState, Settings, Signals, Stage, State, UntilStopped,
-    UserControl, run_here,
+    AwaitExit, Callback, Callbacks, Control, ControlRefused, GetState, IllegalStateChange,
+    NextStateResult, Register, Reloading, ServiceActor, ServiceError, ServiceSettings,
+    ServiceState, SetState, SignalOwner, StateCallback, UserControl, run_here,
 };
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 
-/// Passes on what it is told.
-struct Listener(UnboundedSender<ServiceState>);
+/// Forwards the callbacks to the test.
+struct Forwarder(UnboundedSender<StateCallback>);
 
-impl Actor for Listener {
+impl Actor for Forwarder {
     type Context = Context<Self>;
 }
 
-impl Handler<ServiceState> for Listener {
+impl Handler<StateCallback> for Forwarder {
     type Result = ();
 
-    fn handle(&mut self, told: ServiceState, _ctx: &mut Context<Self>) {
-        // The test may have seen enough.
-        let _ = self.0.send(told);
+    fn handle(&mut self, call: StateCallback, _ctx: &mut Context<Self>) {
+        // The test may have ended.
+        let _ = self.0.send(call);
     }
 }
 
 #[derive(Message)]
 #[rtype(result = "()")]
-struct Leave;
+struct StopActor;
 
-impl Handler<Leave> for Listener {
+impl Handler<StopActor> for Forwarder {
     type Result = ();
 
-    fn handle(&mut self, _leave: Leave, ctx: &mut Context<Self>) {
+    fn handle(&mut self, _stop: StopActor, ctx: &mut Context<Self>) {
         ctx.stop();
     }
 }
 
-/// How long anything may take on a busy machine before it counts as never.
+/// The time limit of each step, long enough for a busy machine.
 const PATIENCE: Duration = Duration::from_secs(20);
 
-/// A service, and what its callbacks are told.
-struct Bench {
+/// A service, and the calls of its callbacks.
+struct Fixture {
     service: Addr<ServiceActor>,
-    told: UnboundedReceiver<ServiceState>,
+    calls: UnboundedReceiver<StateCallback>,
 }
 
-impl Bench {
-    fn with(callbacks: impl FnOnce(Addr<Listener>) -> Callbacks) -> Bench {
-        let (tell, told) = unbounded_channel();
-        let settings = Settings::new(callbacks(Listener(tell).start()));
+impl Fixture {
+    fn with(callbacks: impl FnOnce(Addr<Forwarder>) -> Callbacks) -> Fixture {
+        let (sender, calls) = unbounded_channel();
+        let settings = ServiceSettings::new(callbacks(Forwarder(sender).start()));
         let settings = settings.poll_interval(Duration::from_millis(5)).logger(quiet());
-        Bench { service: ServiceActor::spawn(settings).unwrap(), told }
+        Fixture { service: ServiceActor::spawn(settings).unwrap(), calls }
     }
 
-    async fn next(&mut self) -> ServiceState {
-        tokio::time::timeout(PATIENCE, self.told.recv()).await.unwrap().unwrap()
+    async fn next(&mut self) -> StateCallback {
+        tokio::time::timeout(PATIENCE, self.calls.recv()).await.unwrap().unwrap()
     }
 
-    /// Waits for this callback; what was called again before is skipped.
-    async fn until(&mut self, callback: Callback) -> ServiceState {
+    /// Waits for this callback, and skips repeated calls of others.
+    async fn until(&mut self, callback: Callback) -> StateCallback {
         loop {
-            let told = self.next().await;
-            if told.callback == callback {
-                return told;
+            let call = self.next().await;
+            if call.callback == callback {
+                return call;
             }
         }
     }
 
-    async fn answer(&self, told: ServiceState) -> Answered {
-        self.service.send(told.next()).await.unwrap()
+    async fn answer(&self, call: StateCallback) -> NextStateResult {
+        self.service.send(call.next()).await.unwrap()
     }
 
-    async fn stage(&self) -> Stage {
-        self.service.send(State::read()).await.unwrap().unwrap().stage
+    async fn state(&self) -> ServiceState {
+        self.service.send(GetState).await.unwrap().state
     }
 
-    /// Answers what comes until the service runs.
-    async fn runs(&mut self) {
+    /// Answers the callbacks until the service runs.
+    async fn run_service(&mut self) {
         for callback in [Callback::NotReady, Callback::StartPending, Callback::Running] {
-            let told = self.until(callback).await;
-            self.answer(told).await;
+            let call = self.until(callback).await;
+            self.answer(call).await;
         }
     }
 }
 
-/// Passes on what each record calls the service.
-struct Names(UnboundedSender<String>);
+/// Forwards the value of the key `service` of each log record.
+struct ServiceKeyDrain(UnboundedSender<String>);
 
-impl slog::Drain for Names {
+impl slog::Drain for ServiceKeyDrain {
     type Ok = ();
     type Err = slog::Error;
 
     fn log(&self, record: &slog::Record<'_>, pairs: &slog::OwnedKVList) -> slog::Result {
-        slog::KV::serialize(pairs, record, &mut Name(&self.0))
+        slog::KV::serialize(pairs, record, &mut ServiceKeySerializer(&self.0))
     }
 }
 
-struct Name<'a>(&'a UnboundedSender<String>);
+struct ServiceKeySerializer<'a>(&'a UnboundedSender<String>);
 
-impl slog::Serializer for Name<'_> {
+impl slog::Serializer for ServiceKeySerializer<'_> {
     fn emit_arguments(&mut self, key: slog::Key, value: &std::fmt::Arguments<'_>) -> slog::Result {
         if key == "service" {
-            // The test may have seen enough.
+            // The test may have ended.
             let _ = self.0.send(value.to_string());
         }
         Ok(())
@@ -121,26 +121,27 @@ fn in_a_system<T>(test: impl Future<Output = T>) -> T {
 }
 
 #[test]
-fn a_service_is_called_by_its_alias_in_the_log_and_has_that_of_the_original() {
-    for (alias, name) in [(None, "win32daemon"), (Some("echo"), "echo")] {
-        let (tell, mut told) = unbounded_channel();
+fn log_records_contain_the_alias_which_is_the_program_name_by_default() {
+    let program = std::env::current_exe().unwrap();
+    let program = program.file_stem().unwrap().to_str().unwrap();
+    for (alias, name) in [(None, program), (Some("echo"), "echo")] {
+        let (sender, mut names) = unbounded_channel();
         let code = run_here(move || {
-            let settings = Settings::new(Callbacks::none());
-            let log = slog::Drain::ignore_res(Names(tell));
+            let settings = ServiceSettings::new(Callbacks::none());
+            let log = slog::Drain::ignore_res(ServiceKeyDrain(sender));
             let settings = settings.logger(slog::Logger::root(log, slog::o!()));
             let settings = match alias {
                 Some(alias) => settings.alias(alias),
                 None => settings,
             };
             let service = ServiceActor::spawn(settings)?;
-            // Who has its address talks with it.
             service.do_send(Control::Stop);
             Ok(service)
         });
         assert_eq!(code.unwrap(), 0);
         let mut records = 0;
-        while let Ok(told) = told.try_recv() {
-            assert_eq!(told, name);
+        while let Ok(logged) = names.try_recv() {
+            assert_eq!(logged, name);
             records += 1;
         }
         assert!(records > 0);
@@ -150,144 +151,150 @@ fn a_service_is_called_by_its_alias_in_the_log_and_has_that_of_the_original() {
 #[test]
 fn a_callback_is_called_again_until_it_answers() {
     in_a_system(async {
-        let mut bench = Bench::with(|all| Callbacks::none().on(Callback::StartPending, all));
-        let first = bench.next().await;
+        let mut fixture = Fixture::with(|all| Callbacks::none().on(Callback::StartPending, all));
+        let first = fixture.next().await;
         for _cycle in 0..3 {
-            assert_eq!(bench.next().await, first);
+            assert_eq!(fixture.next().await, first);
         }
-        assert_eq!(bench.answer(first).await, Answered::Now(Stage::Running));
-        assert_eq!(bench.answer(first).await, Answered::Late);
+        assert_eq!(fixture.answer(first).await, NextStateResult::Entered(ServiceState::Running));
+        assert_eq!(fixture.answer(first).await, NextStateResult::Stale);
     });
 }
 
 #[test]
-fn one_recipient_hears_of_all_states_in_their_order() {
+fn one_recipient_receives_all_callbacks_in_order() {
     in_a_system(async {
-        let mut bench = Bench::with(Callbacks::all);
-        bench.runs().await;
-        let way = [
+        let mut fixture = Fixture::with(Callbacks::all);
+        fixture.run_service().await;
+        let steps = [
             (Control::Pause, Callback::PausePending, Callback::Paused),
             (Control::Continue, Callback::ContinuePending, Callback::Running),
         ];
-        for (control, pending, settled) in way {
-            bench.service.send(control).await.unwrap().unwrap();
-            let told = bench.until(pending).await;
-            assert_eq!(told.message, Some(control));
-            bench.answer(told).await;
-            let told = bench.until(settled).await;
-            bench.answer(told).await;
+        for (control, pending, settled) in steps {
+            fixture.service.send(control).await.unwrap().unwrap();
+            let call = fixture.until(pending).await;
+            assert_eq!(call.control, Some(control));
+            fixture.answer(call).await;
+            let call = fixture.until(settled).await;
+            fixture.answer(call).await;
         }
-        let stopped = bench.service.send(UntilStopped);
-        bench.service.send(Control::Stop).await.unwrap().unwrap();
-        let told = bench.until(Callback::StopPending).await;
-        bench.answer(told).await;
-        let last = bench.until(Callback::Stopped).await;
-        assert_eq!((last.state, last.ticket), (Stage::Stopped, None));
+        let stopped = fixture.service.send(AwaitExit);
+        fixture.service.send(Control::Stop).await.unwrap().unwrap();
+        let call = fixture.until(Callback::StopPending).await;
+        fixture.answer(call).await;
+        let last = fixture.until(Callback::Stopped).await;
+        assert_eq!((last.state, last.call_id), (ServiceState::Stopped, None));
         assert_eq!(stopped.await.unwrap(), 0);
     });
 }
 
 #[test]
-fn a_shutdown_tells_the_wait_hint_that_its_answer_asks_for() {
+fn the_delay_of_an_answer_becomes_the_wait_hint_of_the_shutdown() {
     in_a_system(async {
-        let mut bench = Bench::with(|all| {
+        let mut fixture = Fixture::with(|all| {
             Callbacks::none().on(Callback::Shutdown, all.clone()).on(Callback::StopPending, all)
         });
-        bench.service.send(Control::Preshutdown).await.unwrap().unwrap();
-        let told = bench.until(Callback::Shutdown).await;
-        assert_eq!((told.state, told.message), (Stage::StopPending, Some(Control::Preshutdown)));
-        let status = bench.service.send(State::read()).await.unwrap().unwrap();
+        fixture.service.send(Control::Preshutdown).await.unwrap().unwrap();
+        let call = fixture.until(Callback::Shutdown).await;
+        assert_eq!(
+            (call.state, call.control),
+            (ServiceState::StopPending, Some(Control::Preshutdown))
+        );
+        let status = fixture.service.send(GetState).await.unwrap();
         assert_eq!(status.wait_hint, Duration::from_secs(30));
         let minute = Duration::from_secs(60);
-        let answered = bench.service.send(told.next().delay(minute)).await.unwrap();
-        assert_eq!(answered, Answered::Noted);
-        let status = bench.service.send(State::read()).await.unwrap().unwrap();
+        let answered = fixture.service.send(call.next().delay(minute)).await.unwrap();
+        assert_eq!(answered, NextStateResult::Recorded);
+        let status = fixture.service.send(GetState).await.unwrap();
         assert_eq!((status.wait_hint, status.checkpoint), (minute, 2));
-        let told = bench.until(Callback::StopPending).await;
-        assert_eq!(bench.answer(told).await, Answered::Now(Stage::Stopped));
+        let call = fixture.until(Callback::StopPending).await;
+        assert_eq!(fixture.answer(call).await, NextStateResult::Entered(ServiceState::Stopped));
     });
 }
 
 #[test]
-fn controls_without_a_callback_of_their_own_are_unhandled() {
+fn controls_without_their_own_callback_call_unhandled() {
     in_a_system(async {
-        let mut bench = Bench::with(|all| Callbacks::none().on(Callback::Unhandled, all));
+        let mut fixture = Fixture::with(|all| Callbacks::none().on(Callback::Unhandled, all));
         let user = Control::User(UserControl::new(128).unwrap());
-        bench.service.send(user).await.unwrap().unwrap();
-        let told = bench.next().await;
-        assert_eq!((told.message, told.ticket), (Some(user), None));
-        bench.service.send(Control::ParamChange).await.unwrap().unwrap();
-        let told = bench.next().await;
-        assert_eq!(told.message, Some(Control::ParamChange));
-        let reloading = bench.service.send(State::read()).await.unwrap().unwrap().reloading;
+        fixture.service.send(user).await.unwrap().unwrap();
+        let call = fixture.next().await;
+        assert_eq!((call.control, call.call_id), (Some(user), None));
+        fixture.service.send(Control::ParamChange).await.unwrap().unwrap();
+        let call = fixture.next().await;
+        assert_eq!(call.control, Some(Control::ParamChange));
+        let reloading = fixture.service.send(GetState).await.unwrap().reloading;
         assert_eq!(reloading, Reloading::Yes);
-        bench.answer(told).await;
-        let reloading = bench.service.send(State::read()).await.unwrap().unwrap().reloading;
+        fixture.answer(call).await;
+        let reloading = fixture.service.send(GetState).await.unwrap().reloading;
         assert_eq!(reloading, Reloading::No);
     });
 }
 
 #[test]
-fn what_does_not_fit_the_state_is_refused() {
+fn controls_and_states_that_do_not_fit_are_refused() {
     in_a_system(async {
-        let bench = Bench::with(|_nobody| Callbacks::none());
-        let (stage, control) = (Stage::Running, Control::Continue);
-        assert_eq!(bench.stage().await, stage);
-        let refused = bench.service.send(control).await.unwrap();
-        assert_eq!(refused, Err(Refused { stage, control }));
-        let illegal = bench.service.send(State::set(Stage::Paused)).await.unwrap();
-        assert_eq!(illegal, Err(IllegalState { from: stage, wanted: Stage::Paused }));
-        let name = refused.unwrap_err().to_string();
-        assert_eq!(name, "a service that is running cannot continue");
+        let fixture = Fixture::with(|_listener| Callbacks::none());
+        let (state, control) = (ServiceState::Running, Control::Continue);
+        assert_eq!(fixture.state().await, state);
+        let refused = fixture.service.send(control).await.unwrap();
+        assert_eq!(refused, Err(ControlRefused { state, control }));
+        let illegal = fixture.service.send(SetState::new(ServiceState::Paused)).await.unwrap();
+        assert_eq!(illegal, Err(IllegalStateChange { from: state, to: ServiceState::Paused }));
+        let message = refused.unwrap_err().to_string();
+        assert_eq!(message, "cannot continue while the service is running");
     });
 }
 
 #[test]
-fn who_has_registered_is_waited_for_until_it_is_gone() {
+fn the_service_waits_for_a_participant_until_it_answers_or_ends() {
     in_a_system(async {
-        let (tell, mut told) = unbounded_channel();
-        let settings = Settings::new(Callbacks::none()).await_registration().logger(quiet());
+        let (sender, mut calls) = unbounded_channel();
+        let settings = ServiceSettings::new(Callbacks::none()).await_registration().logger(quiet());
         let settings = settings.poll_interval(Duration::from_millis(5));
         let service = ServiceActor::spawn(settings).unwrap();
-        let stage = async || service.send(State::read()).await.unwrap().unwrap().stage;
-        assert_eq!(stage().await, Stage::StartPending);
-        let listener = Listener(tell).start();
+        let state = async || service.send(GetState).await.unwrap().state;
+        assert_eq!(state().await, ServiceState::StartPending);
+        let listener = Forwarder(sender).start();
         let recipient = listener.clone().recipient();
-        let signals = Signals::Registered;
+        let signals = SignalOwner::Participant;
         service.send(Register { recipient, health: None, signals }).await.unwrap();
-        let call = told.recv().await.unwrap();
+        let call = calls.recv().await.unwrap();
         assert_eq!(call.callback, Callback::StartPending);
-        assert_eq!(stage().await, Stage::StartPending);
-        assert_eq!(service.send(call.next()).await.unwrap(), Answered::Now(Stage::Running));
-        let stopped = service.send(UntilStopped);
+        assert_eq!(state().await, ServiceState::StartPending);
+        assert_eq!(
+            service.send(call.next()).await.unwrap(),
+            NextStateResult::Entered(ServiceState::Running)
+        );
+        let stopped = service.send(AwaitExit);
         service.send(Control::Stop).await.unwrap().unwrap();
-        assert_eq!(stage().await, Stage::StopPending);
-        listener.do_send(Leave);
+        assert_eq!(state().await, ServiceState::StopPending);
+        listener.do_send(StopActor);
         assert_eq!(tokio::time::timeout(PATIENCE, stopped).await.unwrap().unwrap(), 0);
     });
 }
 
 #[test]
-fn a_service_returns_with_its_exit_code() {
+fn run_here_returns_the_exit_code() {
     let code = run_here(|| {
-        let service = ServiceActor::spawn(Settings::new(Callbacks::none()).logger(quiet()))?;
-        service.do_send(State::set(Stage::StopPending).exit_code(7));
+        let service = ServiceActor::spawn(ServiceSettings::new(Callbacks::none()).logger(quiet()))?;
+        service.do_send(SetState::new(ServiceState::StopPending).exit_code(7));
         Ok(service)
     });
     assert_eq!(code.unwrap(), 7);
 }
 
 #[test]
-fn a_service_that_is_set_up_wrongly_is_refused() {
-    let settings = || Settings::new(Callbacks::none());
+fn invalid_settings_are_refused() {
+    let settings = || ServiceSettings::new(Callbacks::none());
     let outside = ServiceActor::spawn(settings());
     assert!(matches!(outside, Err(ServiceError::NoSystem)));
     in_a_system(async {
-        let no_alias = ServiceActor::spawn(settings().alias(""));
-        assert!(matches!(no_alias, Err(ServiceError::NoAlias)));
-        let no_interval = ServiceActor::spawn(settings().poll_interval(Duration::ZERO));
-        assert!(matches!(no_interval, Err(ServiceError::NoInterval)));
+        let empty_alias = ServiceActor::spawn(settings().alias(""));
+        assert!(matches!(empty_alias, Err(ServiceError::EmptyAlias)));
+        let zero_interval = ServiceActor::spawn(settings().poll_interval(Duration::ZERO));
+        assert!(matches!(zero_interval, Err(ServiceError::ZeroPollInterval)));
     });
-    let failed = run_here(|| Err("there is no work".into()));
-    assert_eq!(failed.unwrap_err().to_string(), "cannot start the service: there is no work");
+    let failed = run_here(|| Err("no free port".into()));
+    assert_eq!(failed.unwrap_err().to_string(), "cannot start the service: no free port");
 }

@@ -1,4 +1,4 @@
-//! The example's commands.
+//! The commands of the example.
 
 use std::time::Duration;
 
@@ -10,7 +10,7 @@ use windows_service::service_manager::{ServiceManager, ServiceManagerAccess};
 use super::harness::{Installed, is_wine, number, reached, registered};
 
 #[test]
-fn a_service_is_installed_as_its_options_say_and_uninstalled() {
+fn install_uses_its_options_and_uninstall_removes_everything() {
     let installed = Installed::with(Duration::ZERO, &["--start", "auto"]);
     let service = installed.open();
     let config = service.query_config().unwrap();
@@ -22,14 +22,14 @@ fn a_service_is_installed_as_its_options_say_and_uninstalled() {
     // 30 s, in milliseconds.
     assert!(registered(&installed.name, "PreshutdownTimeout").unwrap().contains("0x7530"));
     let description = registered(&installed.name, "Description").unwrap();
-    assert!(description.contains("Says what it is told"), "{description}");
-    // Its records in the event log are shown as they were written.
+    assert!(description.contains("An echo server"), "{description}");
+    // The event log shows its records as they were written.
     let source = format!(r"EventLog\Application\{}", installed.name);
     let messages = registered(&source, "EventMessageFile").unwrap();
     assert!(messages.contains("EventCreate.exe"), "{messages}");
     assert!(registered(&source, "TypesSupported").unwrap().contains("0x7"));
     if !is_wine() {
-        // Wine takes them, and keeps them nowhere.
+        // Wine accepts failure actions but does not store them.
         let actions = service.get_failure_actions().unwrap().actions.unwrap();
         assert_eq!(actions.len(), 3);
         assert!(actions.iter().all(|action| action.action_type == ServiceActionType::Restart));
@@ -44,7 +44,7 @@ fn a_service_is_installed_as_its_options_say_and_uninstalled() {
 }
 
 #[test]
-fn an_account_is_the_services_and_its_password_is_nowhere_to_be_read() {
+fn the_account_is_stored_and_the_password_is_not_readable() {
     let account = r"NT AUTHORITY\LocalService";
     let installed = Installed::with(Duration::ZERO, &["--account", account]);
     let config = installed.open().query_config().unwrap();
@@ -52,7 +52,7 @@ fn an_account_is_the_services_and_its_password_is_nowhere_to_be_read() {
     assert!(registered(&installed.name, "ObjectName").unwrap().contains(account));
     drop(installed);
     if is_wine() {
-        // Windows would want them to be right.
+        // Windows checks the account and the password.
         let options = ["--account", r".\echo", "--password", "open-sesame"];
         let installed = Installed::with(Duration::ZERO, &options);
         let config = installed.open().query_config().unwrap();
@@ -62,7 +62,7 @@ fn an_account_is_the_services_and_its_password_is_nowhere_to_be_read() {
 }
 
 #[test]
-fn an_installation_that_fails_says_as_which_account_and_why() {
+fn a_failed_installation_reports_the_account_and_the_reason() {
     let installed = Installed::new(Duration::ZERO);
     let fails = |options: &[&str]| {
         let output = installed.command("install", options);
@@ -71,17 +71,17 @@ fn an_installation_that_fails_says_as_which_account_and_why() {
     };
     let (code, error) = fails(&["--account", r".\echo", "--password", "open-sesame"]);
     assert_eq!(code, Some(1));
-    let told = format!(r"cannot install {} as .\echo: ", installed.name);
-    // 1073: there is one of this name.
-    assert!(error.contains(&told) && error.contains("1073"), "{error}");
+    let expected = format!(r"cannot install {} as .\echo: ", installed.name);
+    // 1073: a service with this name exists.
+    assert!(error.contains(&expected) && error.contains("1073"), "{error}");
     assert!(!error.contains("sesame"), "{error}");
     let (code, error) = fails(&["--password", "open-sesame"]);
     assert_eq!(code, Some(64));
-    assert!(error.contains("a password is that of an account"), "{error}");
+    assert!(error.contains("--password needs --account"), "{error}");
     if !is_wine() {
-        // Wine takes any account. 1057: there is no such account.
+        // Wine accepts any account. 1057: the account does not exist.
         let name = format!("{}-stranger", installed.name);
-        let options = ["--name", &name, "--account", r".\nobody-of-this-name"];
+        let options = ["--name", &name, "--account", r".\no-such-account"];
         let (code, error) = fails(&options);
         assert_eq!(code, Some(1));
         assert!(error.contains("1057"), "{error}");
@@ -89,9 +89,9 @@ fn an_installation_that_fails_says_as_which_account_and_why() {
 }
 
 #[test]
-fn what_is_logged_is_in_the_event_log() {
+fn log_records_are_written_to_the_event_log() {
     if is_wine() {
-        eprintln!("skipped: wine keeps no event log; `make test-windows` reads what it is told");
+        eprintln!("skipped: wine stores no event log; `make test-windows` reads its trace");
         return;
     }
     let installed = Installed::new(Duration::ZERO);
@@ -103,12 +103,12 @@ fn what_is_logged_is_in_the_event_log() {
     let output = std::process::Command::new("wevtutil").args(arguments).output().unwrap();
     let records = String::from_utf8_lossy(&output.stdout).into_owned();
     for callback in ["StartPending", "Running", "StopPending"] {
-        assert!(records.contains(&format!("callback {callback}")), "{records}");
+        assert!(records.contains(&format!("callback: {callback}")), "{records}");
     }
 }
 
 #[test]
-fn a_service_is_driven_by_its_commands() {
+fn the_commands_control_the_service() {
     let installed = Installed::new(Duration::from_millis(50));
     assert!(installed.succeeds("query", &[]).starts_with("stopped "));
     assert!(installed.succeeds("start", &[]).starts_with("running "));
@@ -119,22 +119,22 @@ fn a_service_is_driven_by_its_commands() {
     assert!(installed.succeeds("control 130", &[]).starts_with("running "));
     assert!(installed.succeeds("stop", &[]).starts_with("stopped "));
     for callback in ["NotReady", "StartPending", "Running", "PausePending", "Paused"] {
-        installed.until_logged(&format!("callback {callback},"));
+        installed.until_logged(&format!("callback: {callback},"));
     }
     for callback in ["ContinuePending", "StopPending", "Stopped"] {
-        installed.until_logged(&format!("callback {callback},"));
+        installed.until_logged(&format!("callback: {callback},"));
     }
     reached(&installed.open(), ServiceState::Stopped);
 }
 
 #[test]
-fn a_command_that_fails_says_why() {
+fn a_failed_command_reports_the_reason() {
     let installed = Installed::new(Duration::ZERO);
     let output = installed.command("stop", &[]);
     assert_eq!(output.status.code(), Some(1));
     let error = String::from_utf8_lossy(&output.stderr).into_owned();
-    let told = format!("cannot stop {}: ", installed.name);
-    assert!(error.contains(&told) && error.contains("1062"), "{error}");
+    let expected = format!("cannot stop {}: ", installed.name);
+    assert!(error.contains(&expected) && error.contains("1062"), "{error}");
     assert_eq!(installed.command("levitate", &[]).status.code(), Some(64));
     assert_eq!(installed.command("control many", &[]).status.code(), Some(64));
 }

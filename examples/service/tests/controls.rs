@@ -1,4 +1,4 @@
-//! States, controls and refusals.
+//! States, controls and refused controls.
 
 use std::sync::mpsc::{Receiver, channel};
 use std::thread::park_timeout;
@@ -17,12 +17,12 @@ const SHUTDOWN: u32 = 5;
 const PARAMCHANGE: u32 = 6;
 const NETBINDADD: u32 = 7;
 
-/// Looks at the service until it has stopped, and tells each change.
-fn watched(installed: &Installed) -> Receiver<ServiceStatus> {
-    let (tell, told) = channel();
+/// Queries the service until it has stopped, and sends each change of its state.
+fn watch_states(installed: &Installed) -> Receiver<ServiceStatus> {
+    let (sender, changes) = channel();
     let name = installed.name.clone();
     std::thread::spawn(move || {
-        // A handle is its thread's own.
+        // Handles cannot be shared between threads.
         let access = ServiceManagerAccess::CONNECT;
         let manager = ServiceManager::local_computer(None::<&str>, access).unwrap();
         let service = manager.open_service(name, ServiceAccess::QUERY_STATUS).unwrap();
@@ -31,7 +31,7 @@ fn watched(installed: &Installed) -> Receiver<ServiceStatus> {
             let status = service.query_status().unwrap();
             if seen.last().is_none_or(|last| last.current_state != status.current_state) {
                 seen.push(status.clone());
-                tell.send(status).unwrap();
+                sender.send(status).unwrap();
                 if seen.len() > 1 && seen.last().unwrap().current_state == ServiceState::Stopped {
                     return;
                 }
@@ -39,16 +39,16 @@ fn watched(installed: &Installed) -> Receiver<ServiceStatus> {
             park_timeout(Duration::from_millis(2));
         }
     });
-    told
+    changes
 }
 
 #[test]
-fn every_state_is_reported_with_its_hint_and_with_what_it_accepts() {
+fn every_state_is_reported_with_its_wait_hint_and_accepted_controls() {
     let installed = Installed::new(Duration::from_millis(400));
-    let watched = watched(&installed);
-    let mut seen = vec![watched.recv().unwrap()];
-    let mut see = |state: ServiceState| loop {
-        let status = watched.recv().unwrap();
+    let changes = watch_states(&installed);
+    let mut seen = vec![changes.recv().unwrap()];
+    let mut wait_for = |state: ServiceState| loop {
+        let status = changes.recv().unwrap();
         let current = status.current_state;
         seen.push(status);
         if current == state {
@@ -57,13 +57,13 @@ fn every_state_is_reported_with_its_hint_and_with_what_it_accepts() {
     };
     let service = installed.open();
     service.start::<&str>(&[]).unwrap();
-    see(ServiceState::Running);
+    wait_for(ServiceState::Running);
     service.pause().unwrap();
-    see(ServiceState::Paused);
+    wait_for(ServiceState::Paused);
     service.resume().unwrap();
-    see(ServiceState::Running);
+    wait_for(ServiceState::Running);
     service.stop().unwrap();
-    see(ServiceState::Stopped);
+    wait_for(ServiceState::Stopped);
     let states: Vec<_> = seen.iter().map(|status| status.current_state).collect();
     assert_eq!(
         states,
@@ -102,30 +102,30 @@ fn every_state_is_reported_with_its_hint_and_with_what_it_accepts() {
 }
 
 #[test]
-fn a_service_hears_every_control() {
+fn a_service_receives_every_control() {
     let installed = Installed::new(Duration::ZERO);
     let service = installed.started();
     control(&service, INTERROGATE).unwrap();
-    installed.until_logged("told to report itself");
+    installed.until_logged("control accepted, control: interrogate");
     control(&service, PARAMCHANGE).unwrap();
-    installed.until_logged("callback Unhandled, state: running, message: ParamChange");
+    installed.until_logged("callback: Unhandled, state: running, control: ParamChange");
     for code in [128, 130, 255] {
         service.notify(UserEventCode::from_raw(code).unwrap()).unwrap();
-        installed.until_logged(&format!("message: User(UserControl({code}))"));
+        installed.until_logged(&format!("control: User(UserControl({code}))"));
     }
     service.pause().unwrap();
-    installed.until_logged("callback PausePending, state: pausing, message: Pause");
+    installed.until_logged("callback: PausePending, state: pausing, control: Pause");
     reached(&service, ServiceState::Paused);
     service.resume().unwrap();
-    installed.until_logged("callback ContinuePending, state: continuing, message: Continue");
+    installed.until_logged("callback: ContinuePending, state: continuing, control: Continue");
     reached(&service, ServiceState::Running);
     service.stop().unwrap();
-    installed.until_logged("callback StopPending, state: stopping, message: Stop");
+    installed.until_logged("callback: StopPending, state: stopping, control: Stop");
     reached(&service, ServiceState::Stopped);
 }
 
 #[test]
-fn what_does_not_fit_the_state_is_refused() {
+fn controls_that_do_not_fit_the_state_are_refused() {
     let code = |result: std::io::Result<u32>| result.unwrap_err().raw_os_error().unwrap();
     let installed = Installed::new(Duration::from_millis(1500));
     let service = installed.open();
@@ -136,13 +136,13 @@ fn what_does_not_fit_the_state_is_refused() {
     assert_eq!(number(service.start::<&str>(&[])), 1056);
     reached(&service, ServiceState::Running);
     assert_eq!(code(control(&service, NETBINDADD)), 1052);
-    assert!(control(&service, SHUTDOWN).is_err(), "clients may not");
-    installed.until_logged("callback Running");
+    assert!(control(&service, SHUTDOWN).is_err(), "only Windows may send SHUTDOWN");
+    installed.until_logged("callback: Running");
     service.stop().unwrap();
-    // Wine ends a process that is told anything between its stop and its report of it.
-    installed.until_logged("callback StopPending");
+    // Wine kills a process that receives a control between STOP and its report of STOP_PENDING.
+    installed.until_logged("callback: StopPending");
     if is_wine() {
-        // Windows answers with the state.
+        // Windows returns the state.
         assert_eq!(code(control(&service, INTERROGATE)), 1061);
     }
     assert_eq!(number(service.pause()), 1061);

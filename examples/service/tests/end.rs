@@ -1,4 +1,4 @@
-//! How a service ends, and how it does not begin.
+//! The end of a service, and failures of its start.
 
 use std::ffi::OsString;
 use std::process::{Command, Stdio};
@@ -13,7 +13,7 @@ use windows_service::service_manager::{ServiceManager, ServiceManagerAccess};
 use super::harness::{Installed, is_wine, number, program, reached, until};
 
 #[test]
-fn a_good_end_has_exit_code_0() {
+fn a_regular_stop_has_exit_code_0() {
     let installed = Installed::new(Duration::ZERO);
     let service = installed.started();
     service.stop().unwrap();
@@ -23,7 +23,7 @@ fn a_good_end_has_exit_code_0() {
 }
 
 #[test]
-fn a_service_that_fails_tells_its_own_exit_code() {
+fn a_failed_service_reports_its_exit_code() {
     let installed = Installed::new(Duration::ZERO);
     let service = installed.started();
     service.notify(UserEventCode::from_raw(131).unwrap()).unwrap();
@@ -32,20 +32,20 @@ fn a_service_that_fails_tells_its_own_exit_code() {
 }
 
 #[test]
-fn a_service_that_crashes_is_known_to_have_ended() {
+fn a_crash_is_detected() {
     let installed = Installed::new(Duration::ZERO);
     let service = installed.started();
     let process = service.query_status().unwrap().process_id;
     assert!(process.is_some());
-    // It may be gone before it has answered.
+    // The process may exit before it answers.
     let _ = service.notify(UserEventCode::from_raw(200).unwrap());
-    installed.until_logged("message: User(UserControl(200))");
+    installed.until_logged("control: User(UserControl(200))");
     if is_wine() {
-        // Wine goes on to tell the last state; a control finds nobody.
-        until("nobody hears", || service.stop().is_err().then_some(()));
+        // Wine still reports the last state, but a control fails.
+        until("controls fail", || service.stop().is_err().then_some(()));
     } else {
-        // It is started again, as its failure actions say.
-        until("it has ended", || {
+        // The failure actions restart the service.
+        until("the process has ended", || {
             let status = service.query_status().unwrap();
             (status.process_id != process).then_some(())
         });
@@ -53,7 +53,12 @@ fn a_service_that_crashes_is_known_to_have_ended() {
     }
 }
 
-fn other(name: &str, program: &str, arguments: &[&str], start: ServiceStartType) -> Service {
+fn create_service(
+    name: &str,
+    program: &str,
+    arguments: &[&str],
+    start: ServiceStartType,
+) -> Service {
     let access = ServiceManagerAccess::CONNECT | ServiceManagerAccess::CREATE_SERVICE;
     let manager = ServiceManager::local_computer(None::<&str>, access).unwrap();
     let info = ServiceInfo {
@@ -72,18 +77,18 @@ fn other(name: &str, program: &str, arguments: &[&str], start: ServiceStartType)
 }
 
 #[test]
-fn what_cannot_start_is_told() {
-    let absent = other("absent", r"C:\nowhere.exe", &[], ServiceStartType::OnDemand);
+fn a_service_that_cannot_start_is_an_error() {
+    let absent = create_service("absent", r"C:\nowhere.exe", &[], ServiceStartType::OnDemand);
     assert_eq!(number(absent.start::<&str>(&[])), 2);
     absent.delete().unwrap();
     let disabled = program().display().to_string();
-    let disabled = other("disabled", &disabled, &["run"], ServiceStartType::Disabled);
+    let disabled = create_service("disabled", &disabled, &["run"], ServiceStartType::Disabled);
     assert_eq!(number(disabled.start::<&str>(&[])), 1058);
     disabled.delete().unwrap();
 }
 
 #[test]
-fn a_program_that_no_manager_has_started_serves_in_its_console() {
+fn a_program_started_in_a_console_serves_there() {
     let dir = tempfile::tempdir().unwrap();
     let log = dir.path().join("service.log");
     let mut child = Command::new(program())
@@ -92,11 +97,11 @@ fn a_program_that_no_manager_has_started_serves_in_its_console() {
         .stdin(Stdio::null())
         .spawn()
         .unwrap();
-    until("it runs", || {
+    until("the service runs", || {
         let log = std::fs::read_to_string(&log).unwrap_or_default();
-        log.contains("callback Running, state: running, message: none").then_some(())
+        log.contains("callback: Running, state: running, control: none").then_some(())
     });
-    // How Ctrl-C stops it is tried in a terminal, by `make test-windows`.
+    // `make test-windows` tests Ctrl-C, in a terminal.
     child.kill().unwrap();
     child.wait().unwrap();
 }

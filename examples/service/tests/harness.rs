@@ -1,4 +1,4 @@
-//! What the tests stand on: a service that is installed for a test, and goes with it.
+//! The test harness: a service that is installed for a test, and uninstalled after it.
 
 use std::path::PathBuf;
 use std::process::{Command, Output};
@@ -13,12 +13,12 @@ use windows_service::service_manager::{ServiceManager, ServiceManagerAccess};
 mod patience;
 pub(crate) use patience::until;
 
-/// Whether this is wine.
+/// Returns whether the tests run under wine.
 pub(crate) fn is_wine() -> bool {
     std::env::var_os("WINE").is_some()
 }
 
-/// The example's program.
+/// Returns the path of the example's program.
 pub(crate) fn program() -> PathBuf {
     let test = std::env::current_exe().unwrap();
     let profile = test.parent().and_then(std::path::Path::parent).unwrap();
@@ -27,14 +27,14 @@ pub(crate) fn program() -> PathBuf {
     program
 }
 
-/// A service of the test's own.
+/// An installed service. Dropping it uninstalls the service.
 pub(crate) struct Installed {
     pub(crate) name: String,
     dir: TempDir,
 }
 
 impl Installed {
-    /// Installs one whose steps take so long.
+    /// Installs a service whose steps take this long.
     #[track_caller]
     pub(crate) fn new(step: Duration) -> Installed {
         Installed::with(step, &[])
@@ -68,7 +68,7 @@ impl Installed {
         });
     }
 
-    /// Runs a command of the example's.
+    /// Runs a command of the example.
     #[track_caller]
     pub(crate) fn command(&self, command: &str, options: &[&str]) -> Output {
         self.try_command(command, options).unwrap()
@@ -98,7 +98,7 @@ impl Installed {
         manager.open_service(&self.name, ServiceAccess::ALL_ACCESS)
     }
 
-    /// Starts it, and waits until it runs.
+    /// Starts the service, and waits until it runs.
     #[track_caller]
     pub(crate) fn started(&self) -> Service {
         let service = self.open();
@@ -111,10 +111,10 @@ impl Installed {
 impl Drop for Installed {
     fn drop(&mut self) {
         if std::thread::panicking() {
-            // What it has said goes with the test's directory.
+            // The log is deleted with the test's directory.
             println!("{}", self.log());
         }
-        // It may not have been installed, or have stopped, or not have begun.
+        // The service may not be installed, or may not run.
         if let Ok(service) = self.try_open() {
             let _ = service.stop();
             if !std::thread::panicking() && !self.log().contains("User(UserControl(200))") {
@@ -135,29 +135,29 @@ pub(crate) fn reached(service: &Service, state: ServiceState) -> ServiceStatus {
     })
 }
 
-/// Runs a program to its end.
+/// Runs a program, and returns its output.
 pub(crate) fn output(line: &mut Command) -> std::io::Result<Output> {
     const INTERNAL_ERROR: i32 = 1359;
     match line.output() {
-        // Of some thousand programs wine loses one before it has begun.
+        // Wine fails to start about one in some thousand programs.
         Err(error) if is_wine() && error.raw_os_error() == Some(INTERNAL_ERROR) => line.output(),
         output => output,
     }
 }
 
-/// What the registry keeps of a service under this key, as text; none if there is no such value.
+/// Returns the text of a value in the registry key of a service; `None` if the value does not exist.
 pub(crate) fn registered(key: &str, value: &str) -> Option<String> {
     let key = format!(r"HKLM\SYSTEM\CurrentControlSet\Services\{key}");
     let output = output(Command::new("reg").args(["query", &key, "/v", value])).unwrap();
     output.status.success().then(|| String::from_utf8_lossy(&output.stdout).into_owned())
 }
 
-/// The number of an error of the system's.
+/// Returns the number of a system error; 0 for success.
 #[track_caller]
 pub(crate) fn number<T>(result: Result<T, windows_service::Error>) -> i32 {
     match result {
         Err(windows_service::Error::Winapi(error)) => error.raw_os_error().unwrap(),
-        Err(other) => panic!("no error of the system's: {other}"),
+        Err(other) => panic!("not a system error: {other}"),
         Ok(_) => 0,
     }
 }

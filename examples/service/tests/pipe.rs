@@ -1,6 +1,6 @@
-//! The service manager's end of a service's control pipe, as wine's own speaks it (`svcctl.idl` of
-//! its sechost). The real one sends SHUTDOWN and PRESHUTDOWN only when the machine goes down, and
-//! refuses them to clients.
+//! The service manager's end of a service's control pipe, with the protocol of wine (`svcctl.idl` of
+//! its sechost). The real service manager sends SHUTDOWN and PRESHUTDOWN only when the system shuts
+//! down, and does not accept them from clients.
 
 use std::process::{Child, Command};
 
@@ -10,18 +10,18 @@ use tokio::net::windows::named_pipe::{NamedPipeServer, ServerOptions};
 use super::harness::{Installed, output, program};
 
 const KEY: &str = r"HKLM\SYSTEM\CurrentControlSet\Control\ServiceCurrent";
-/// What a message begins with.
+/// The start of each message.
 const MAGIC: u32 = 0x5749_4e45;
 const START: u32 = 0;
 
-/// A service that was started by this test in the manager's place.
-pub(crate) struct Fake {
+/// A service that this test has started in place of the service manager.
+pub(crate) struct FakeManager {
     name: String,
     pipe: NamedPipeServer,
     pub(crate) child: Child,
 }
 
-/// The number of the pipe that the next service opens.
+/// Returns the number of the pipe that the next service opens.
 fn current() -> u32 {
     let output = output(Command::new("reg").args(["query", KEY, "/ve"])).unwrap();
     let text = String::from_utf8_lossy(&output.stdout).into_owned();
@@ -36,9 +36,9 @@ fn set_current(number: u32) {
     assert!(output.status.success(), "{output:?}");
 }
 
-impl Fake {
-    /// Starts the service's program, and the service in it.
-    pub(crate) async fn start(installed: &Installed, log: &str) -> Fake {
+impl FakeManager {
+    /// Starts the program of the service, and the service in it.
+    pub(crate) async fn start(installed: &Installed, log: &str) -> FakeManager {
         let before = current();
         let number = 900_000 + std::process::id();
         let path = format!(r"\\.\pipe\net\NtControlPipe{number}");
@@ -50,15 +50,15 @@ impl Fake {
             .unwrap();
         pipe.connect().await.unwrap();
         set_current(before);
-        let mut fake = Fake { name: installed.name.clone(), pipe, child };
+        let mut fake = FakeManager { name: installed.name.clone(), pipe, child };
         let mut arguments = wide(&installed.name);
         arguments.push(0);
-        assert_eq!(fake.tell(START, &arguments).await, 0);
+        assert_eq!(fake.send(START, &arguments).await, 0);
         fake
     }
 
     /// Sends a control, and returns the handler's answer.
-    pub(crate) async fn tell(&mut self, control: u32, data: &[u16]) -> u32 {
+    pub(crate) async fn send(&mut self, control: u32, data: &[u16]) -> u32 {
         let name = wide(&self.name);
         let units = u32::try_from(name.len() + data.len()).unwrap();
         let header = [MAGIC, 16 + 2 * units, u32::try_from(name.len()).unwrap(), control];

@@ -1,15 +1,15 @@
-//! The commands: what is typed, and what the service manager is asked for.
+//! The command line, and the requests to the service control manager (SCM).
 
 use std::ffi::OsString;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
-use daemon_service::Stage;
+use daemon_service::ServiceState;
 use daemon_winsys::{control, eventlog};
 use windows_service::service::{
     Service, ServiceAccess, ServiceAction, ServiceActionType, ServiceErrorControl,
-    ServiceFailureActions, ServiceFailureResetPeriod, ServiceInfo, ServiceStartType, ServiceState,
-    ServiceType, UserEventCode,
+    ServiceFailureActions, ServiceFailureResetPeriod, ServiceInfo, ServiceStartType,
+    ServiceState as ScmState, ServiceType, UserEventCode,
 };
 use windows_service::service_manager::{ServiceManager, ServiceManagerAccess};
 
@@ -20,38 +20,40 @@ service uninstall|start|stop|pause|continue|query|interrogate|paramchange [--nam
 service control CODE [--name NAME]
 service console [--port PORT] [--step MS] [--log FILE]";
 
-/// How long a state that was asked for may take.
-const PATIENCE: Duration = Duration::from_secs(60);
+/// How long the service may take to reach a requested state.
+const STATE_TIMEOUT: Duration = Duration::from_secs(60);
 
-/// How often the manager is asked for it: it has no event for programs that wait.
-const LOOK: Duration = Duration::from_millis(50);
+/// The interval between two queries of the state: the SCM cannot notify a waiting program.
+const QUERY_INTERVAL: Duration = Duration::from_millis(50);
 
 const CONTROL_INTERROGATE: u32 = 4;
 const CONTROL_PARAMCHANGE: u32 = 6;
 
-type Outcome = Result<(), Box<dyn std::error::Error>>;
+type CommandResult = Result<(), Box<dyn std::error::Error>>;
 
-/// Where and how it serves.
+/// The options of the server.
 #[derive(Debug, Clone)]
-pub(super) struct Place {
+pub(super) struct ServeOptions {
     pub(super) name: String,
     pub(super) port: u16,
     pub(super) step: Duration,
     pub(super) log: PathBuf,
 }
 
-/// What was asked for.
-pub(super) enum Command {
-    /// The service manager has started us.
-    Run(Place),
-    Console(Place),
-    Manage(Deed, String),
+/// The parsed command line.
+pub(super) enum CommandLine {
+    /// Serve as a service: the SCM has started this process.
+    Run(ServeOptions),
+    /// Serve in a console.
+    Console(ServeOptions),
+    /// Send a request about the service with this name to the SCM.
+    Manage(ScmRequest, String),
 }
 
-/// What the service manager is asked for.
-pub(super) enum Deed {
+/// A request to the SCM.
+pub(super) enum ScmRequest {
     Install {
-        place: Place,
+        options: ServeOptions,
         account: Option<OsString>,
         password: Option<OsString>,
         start: ServiceStartType,
@@ -65,50 +67,50 @@ pub(super) enum Deed {
     Send(u32),
 }
 
-impl Deed {
-    /// In words, with what it is done to.
-    fn act(&self, name: &str) -> String {
+impl ScmRequest {
+    /// Returns the request in words, with the name of the service.
+    fn describe(&self, name: &str) -> String {
         match self {
-            Deed::Install { account: Some(account), .. } => {
+            ScmRequest::Install { account: Some(account), .. } => {
                 format!("install {name} as {}", account.display())
             }
-            Deed::Install { account: None, .. } => format!("install {name}"),
-            Deed::Uninstall => format!("uninstall {name}"),
-            Deed::Start => format!("start {name}"),
-            Deed::Stop => format!("stop {name}"),
-            Deed::Pause => format!("pause {name}"),
-            Deed::Continue => format!("continue {name}"),
-            Deed::Query => format!("query {name}"),
-            Deed::Send(code) => format!("send {name} control {code}"),
+            ScmRequest::Install { account: None, .. } => format!("install {name}"),
+            ScmRequest::Uninstall => format!("uninstall {name}"),
+            ScmRequest::Start => format!("start {name}"),
+            ScmRequest::Stop => format!("stop {name}"),
+            ScmRequest::Pause => format!("pause {name}"),
+            ScmRequest::Continue => format!("continue {name}"),
+            ScmRequest::Query => format!("query {name}"),
+            ScmRequest::Send(code) => format!("send {name} control {code}"),
         }
     }
 }
 
-/// What could not be done, and why.
+/// The error of a failed request.
 #[derive(Debug, thiserror::Error)]
-#[error("cannot {act}")]
-struct Undone {
-    act: String,
+#[error("cannot {action}")]
+struct RequestError {
+    action: String,
     source: Box<dyn std::error::Error>,
 }
 
-/// Reads the command line.
+/// Parses the command line.
 ///
 /// # Errors
 ///
-/// What is wrong with it.
-pub(super) fn parse(arguments: impl Iterator<Item = String>) -> Result<Command, String> {
+/// A message about the invalid argument.
+pub(super) fn parse(arguments: impl Iterator<Item = String>) -> Result<CommandLine, String> {
     let mut arguments = arguments;
-    let word = arguments.next().ok_or("what shall it do?")?;
+    let word = arguments.next().ok_or("a command is required")?;
     let code = match word.as_str() {
         "control" => {
-            let code = arguments.next().ok_or("which control?")?;
-            code.parse().map_err(|_no_number| format!("{code:?} is no control"))?
+            let code = arguments.next().ok_or("control needs a code")?;
+            code.parse().map_err(|_not_a_number| format!("invalid control code {code:?}"))?
         }
         _other => 0,
     };
     let beside = std::env::current_exe().map_err(|error| error.to_string())?;
-    let mut place = Place {
+    let mut options = ServeOptions {
         name: "service".to_owned(),
         port: 0,
         step: Duration::ZERO,
@@ -116,16 +118,19 @@ pub(super) fn parse(arguments: impl Iterator<Item = String>) -> Result<Command, 
     };
     let (mut account, mut password, mut start) = (None, None, ServiceStartType::OnDemand);
     while let Some(option) = arguments.next() {
-        let value = arguments.next().ok_or_else(|| format!("{option} wants a value"))?;
-        let number =
-            || value.parse::<u64>().map_err(|_no_number| format!("{value:?} is no number"));
+        let value = arguments.next().ok_or_else(|| format!("option {option} needs a value"))?;
+        let number = || {
+            value
+                .parse::<u64>()
+                .map_err(|_not_a_number| format!("{option} needs a number, not {value:?}"))
+        };
         match option.as_str() {
-            "--name" => place.name = value,
+            "--name" => options.name = value,
             "--port" => {
-                place.port = u16::try_from(number()?).map_err(|error| error.to_string())?;
+                options.port = u16::try_from(number()?).map_err(|error| error.to_string())?;
             }
-            "--step" => place.step = Duration::from_millis(number()?),
-            "--log" => place.log = PathBuf::from(value),
+            "--step" => options.step = Duration::from_millis(number()?),
+            "--log" => options.log = PathBuf::from(value),
             "--account" => account = Some(OsString::from(value)),
             "--password" => password = Some(OsString::from(value)),
             "--start" => {
@@ -133,90 +138,95 @@ pub(super) fn parse(arguments: impl Iterator<Item = String>) -> Result<Command, 
                     "auto" => ServiceStartType::AutoStart,
                     "demand" => ServiceStartType::OnDemand,
                     "disabled" => ServiceStartType::Disabled,
-                    other => return Err(format!("a service does not start {other:?}")),
+                    other => {
+                        return Err(format!(
+                            "--start must be auto, demand or disabled, not {other:?}"
+                        ));
+                    }
                 }
             }
-            other => return Err(format!("there is no option {other}")),
+            other => return Err(format!("unknown option {other}")),
         }
     }
     if password.is_some() && account.is_none() {
-        return Err("a password is that of an account: --account".to_owned());
+        return Err("--password needs --account".to_owned());
     }
-    let name = place.name.clone();
-    let deed = match word.as_str() {
-        "run" => return Ok(Command::Run(place)),
-        "console" => return Ok(Command::Console(place)),
-        "install" => Deed::Install { place, account, password, start },
-        "uninstall" => Deed::Uninstall,
-        "start" => Deed::Start,
-        "stop" => Deed::Stop,
-        "pause" => Deed::Pause,
-        "continue" => Deed::Continue,
-        "query" => Deed::Query,
-        "interrogate" => Deed::Send(CONTROL_INTERROGATE),
-        "paramchange" => Deed::Send(CONTROL_PARAMCHANGE),
-        "control" => Deed::Send(code),
-        other => return Err(format!("there is no command {other}")),
+    let name = options.name.clone();
+    let request = match word.as_str() {
+        "run" => return Ok(CommandLine::Run(options)),
+        "console" => return Ok(CommandLine::Console(options)),
+        "install" => ScmRequest::Install { options, account, password, start },
+        "uninstall" => ScmRequest::Uninstall,
+        "start" => ScmRequest::Start,
+        "stop" => ScmRequest::Stop,
+        "pause" => ScmRequest::Pause,
+        "continue" => ScmRequest::Continue,
+        "query" => ScmRequest::Query,
+        "interrogate" => ScmRequest::Send(CONTROL_INTERROGATE),
+        "paramchange" => ScmRequest::Send(CONTROL_PARAMCHANGE),
+        "control" => ScmRequest::Send(code),
+        other => return Err(format!("unknown command {other}")),
     };
-    Ok(Command::Manage(deed, name))
+    Ok(CommandLine::Manage(request, name))
 }
 
-/// Does what the service manager is asked for.
+/// Carries out a request.
 ///
 /// # Errors
 ///
-/// What could not be done, to which service and, where one was named, as which account; and what the
-/// service manager says.
-pub(super) fn manage(deed: Deed, name: &str) -> Outcome {
-    let act = deed.act(name);
-    carry_out(deed, name).map_err(|source| Undone { act, source }.into())
+/// The request that failed, with the service and the account if one was given; its source is the error
+/// of the SCM.
+pub(super) fn manage(request: ScmRequest, name: &str) -> CommandResult {
+    let action = request.describe(name);
+    carry_out(request, name).map_err(|source| RequestError { action, source }.into())
 }
 
-fn carry_out(deed: Deed, name: &str) -> Outcome {
-    match deed {
-        Deed::Install { place, account, password, start } => {
-            install(&place, account, password, start)
+fn carry_out(request: ScmRequest, name: &str) -> CommandResult {
+    match request {
+        ScmRequest::Install { options, account, password, start } => {
+            install(&options, account, password, start)
         }
-        Deed::Uninstall => {
-            opened(name, ServiceAccess::DELETE)?.delete()?;
+        ScmRequest::Uninstall => {
+            open_service(name, ServiceAccess::DELETE)?.delete()?;
             eventlog::forget_source(name)?;
-            say(&format!("{name} is uninstalled"))
+            print(&format!("{name} is uninstalled"))
         }
-        Deed::Start => {
-            let service = opened(name, ServiceAccess::START | ServiceAccess::QUERY_STATUS)?;
+        ScmRequest::Start => {
+            let service = open_service(name, ServiceAccess::START | ServiceAccess::QUERY_STATUS)?;
             service.start::<&str>(&[])?;
-            until(&service, Stage::Running)
+            wait_for(&service, ServiceState::Running)
         }
-        Deed::Stop => {
-            let service = opened(name, ServiceAccess::STOP | ServiceAccess::QUERY_STATUS)?;
+        ScmRequest::Stop => {
+            let service = open_service(name, ServiceAccess::STOP | ServiceAccess::QUERY_STATUS)?;
             service.stop()?;
-            until(&service, Stage::Stopped)
+            wait_for(&service, ServiceState::Stopped)
         }
-        Deed::Pause => {
+        ScmRequest::Pause => {
             let service =
-                opened(name, ServiceAccess::PAUSE_CONTINUE | ServiceAccess::QUERY_STATUS)?;
+                open_service(name, ServiceAccess::PAUSE_CONTINUE | ServiceAccess::QUERY_STATUS)?;
             service.pause()?;
-            until(&service, Stage::Paused)
+            wait_for(&service, ServiceState::Paused)
         }
-        Deed::Continue => {
+        ScmRequest::Continue => {
             let service =
-                opened(name, ServiceAccess::PAUSE_CONTINUE | ServiceAccess::QUERY_STATUS)?;
+                open_service(name, ServiceAccess::PAUSE_CONTINUE | ServiceAccess::QUERY_STATUS)?;
             service.resume()?;
-            until(&service, Stage::Running)
+            wait_for(&service, ServiceState::Running)
         }
-        Deed::Query => query(&opened(name, ServiceAccess::QUERY_STATUS)?),
-        Deed::Send(code) => {
+        ScmRequest::Query => query(&open_service(name, ServiceAccess::QUERY_STATUS)?),
+        ScmRequest::Send(code) => {
             let access = ServiceAccess::INTERROGATE
                 | ServiceAccess::PAUSE_CONTINUE
                 | ServiceAccess::QUERY_STATUS
                 | ServiceAccess::USER_DEFINED_CONTROL;
-            let service = opened(name, access)?;
-            // What it answers is its state, which is told below.
+            let service = open_service(name, access)?;
+            // The returned state is only checked: `query` prints it below.
             let _state = match UserEventCode::from_raw(code) {
-                Ok(user) => stage_of(service.notify(user)?.current_state),
+                Ok(user) => state_of(service.notify(user)?.current_state),
                 Err(_system) => {
                     let code = u8::try_from(control::control(&service, code)?)?;
-                    Stage::from_code(code).ok_or("the manager tells a state that there is not")?
+                    ServiceState::from_code(code)
+                        .ok_or("the service manager returned an unknown state")?
                 }
             };
             query(&service)
@@ -224,34 +234,34 @@ fn carry_out(deed: Deed, name: &str) -> Outcome {
     }
 }
 
-fn opened(name: &str, access: ServiceAccess) -> Result<Service, windows_service::Error> {
+fn open_service(name: &str, access: ServiceAccess) -> Result<Service, windows_service::Error> {
     ServiceManager::local_computer(None::<&str>, ServiceManagerAccess::CONNECT)?
         .open_service(name, access)
 }
 
 fn install(
-    place: &Place,
+    options: &ServeOptions,
     account: Option<OsString>,
     password: Option<OsString>,
     start: ServiceStartType,
-) -> Outcome {
+) -> CommandResult {
     let access = ServiceManagerAccess::CONNECT | ServiceManagerAccess::CREATE_SERVICE;
     let manager = ServiceManager::local_computer(None::<&str>, access)?;
-    let step = place.step.as_millis().to_string();
+    let step = options.step.as_millis().to_string();
     let arguments = [
         "run".into(),
         "--name".into(),
-        OsString::from(&place.name),
+        OsString::from(&options.name),
         "--port".into(),
-        place.port.to_string().into(),
+        options.port.to_string().into(),
         "--step".into(),
         step.into(),
         "--log".into(),
-        place.log.clone().into(),
+        options.log.clone().into(),
     ];
     let info = ServiceInfo {
-        name: OsString::from(&place.name),
-        display_name: OsString::from(format!("Echo ({})", place.name)),
+        name: OsString::from(&options.name),
+        display_name: OsString::from(format!("Echo ({})", options.name)),
         service_type: ServiceType::OWN_PROCESS,
         start_type: start,
         error_control: ServiceErrorControl::Normal,
@@ -262,17 +272,17 @@ fn install(
         account_password: password,
     };
     let service = manager.create_service(&info, ServiceAccess::ALL_ACCESS)?;
-    if let Err(error) = set_up(&service, &place.name) {
-        // What is installed in part would start in part.
+    if let Err(error) = configure(&service, &options.name) {
+        // A partly configured service must not stay installed.
         service.delete()?;
         return Err(error);
     }
-    say(&format!("{} is installed", place.name))
+    print(&format!("{} is installed", options.name))
 }
 
-fn set_up(service: &Service, name: &str) -> Outcome {
-    service.set_description("Says what it is told, as an example of daemon-service")?;
-    let again = |delay| ServiceAction {
+fn configure(service: &Service, name: &str) -> CommandResult {
+    service.set_description("An echo server, the example of daemon-service")?;
+    let restart_after = |delay| ServiceAction {
         action_type: ServiceActionType::Restart,
         delay: Duration::from_secs(delay),
     };
@@ -280,55 +290,55 @@ fn set_up(service: &Service, name: &str) -> Outcome {
         reset_period: ServiceFailureResetPeriod::After(Duration::from_secs(24 * 3600)),
         reboot_msg: None,
         command: None,
-        actions: Some(vec![again(1), again(5), again(60)]),
+        actions: Some(vec![restart_after(1), restart_after(5), restart_after(60)]),
     })?;
     if let Err(error) = service.set_failure_actions_on_non_crash_failures(true) {
-        say(&format!("it is started again after a crash alone: {error}"))?;
+        print(&format!("restarts after crashes only, not after failures: {error}"))?;
     }
     service.set_preshutdown_timeout(Duration::from_secs(30))?;
     eventlog::register_source(name)?;
     Ok(())
 }
 
-fn stage(service: &Service) -> Result<Stage, windows_service::Error> {
-    Ok(stage_of(service.query_status()?.current_state))
+fn state(service: &Service) -> Result<ServiceState, windows_service::Error> {
+    Ok(state_of(service.query_status()?.current_state))
 }
 
-fn stage_of(state: ServiceState) -> Stage {
+fn state_of(state: ScmState) -> ServiceState {
     match state {
-        ServiceState::Stopped => Stage::Stopped,
-        ServiceState::StartPending => Stage::StartPending,
-        ServiceState::StopPending => Stage::StopPending,
-        ServiceState::Running => Stage::Running,
-        ServiceState::ContinuePending => Stage::ContinuePending,
-        ServiceState::PausePending => Stage::PausePending,
-        ServiceState::Paused => Stage::Paused,
+        ScmState::Stopped => ServiceState::Stopped,
+        ScmState::StartPending => ServiceState::StartPending,
+        ScmState::StopPending => ServiceState::StopPending,
+        ScmState::Running => ServiceState::Running,
+        ScmState::ContinuePending => ServiceState::ContinuePending,
+        ScmState::PausePending => ServiceState::PausePending,
+        ScmState::Paused => ServiceState::Paused,
     }
 }
 
-fn until(service: &Service, wanted: Stage) -> Outcome {
-    let deadline = Instant::now() + PATIENCE;
+fn wait_for(service: &Service, target: ServiceState) -> CommandResult {
+    let deadline = Instant::now() + STATE_TIMEOUT;
     loop {
         let status = service.query_status()?;
-        let stage = stage(service)?;
-        if stage == wanted {
+        let state = state(service)?;
+        if state == target {
             return query(service);
         }
-        if stage == Stage::Stopped {
-            return Err(format!("it has stopped: {:?}", status.exit_code).into());
+        if state == ServiceState::Stopped {
+            return Err(format!("the service has stopped: {:?}", status.exit_code).into());
         }
         if Instant::now() > deadline {
-            return Err(format!("it is {} still", stage.word()).into());
+            return Err(format!("timeout: the service is still {}", state.word()).into());
         }
-        std::thread::park_timeout(LOOK);
+        std::thread::park_timeout(QUERY_INTERVAL);
     }
 }
 
-fn query(service: &Service) -> Outcome {
+fn query(service: &Service) -> CommandResult {
     let status = service.query_status()?;
-    say(&format!(
+    print(&format!(
         "{} checkpoint={} wait_hint={}ms exit_code={:?} accepts={:?} pid={}",
-        stage(service)?.word(),
+        state(service)?.word(),
         status.checkpoint,
         status.wait_hint.as_millis(),
         status.exit_code,
@@ -337,8 +347,8 @@ fn query(service: &Service) -> Outcome {
     ))
 }
 
-#[expect(clippy::print_stdout, reason = "it is what was asked for")]
-fn say(text: &str) -> Outcome {
+#[expect(clippy::print_stdout, reason = "the output of the command")]
+fn print(text: &str) -> CommandResult {
     println!("{text}");
     Ok(())
 }

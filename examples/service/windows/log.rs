@@ -1,34 +1,35 @@
-//! The log: a file beside the program, and what is grave to the event log too.
+//! The log: a file beside the program, and the event log of Windows.
 
+use std::fmt::{self, Write};
 use std::fs::File;
 use std::io::{self, LineWriter};
 use std::sync::Mutex;
 
 use daemon_winsys::eventlog::{EventLog, Gravity};
-use slog::{Drain, Duplicate, Level, Logger, OwnedKVList, Record, o};
+use slog::{Drain, Duplicate, KV, Key, Level, Logger, OwnedKVList, Record, Serializer, o};
 use slog_term::{FullFormat, PlainSyncDecorator};
 
-use super::commands::Place;
+use super::commands::ServeOptions;
 
-/// Opens both.
+/// Opens both logs.
 ///
 /// # Errors
 ///
-/// Why one of them cannot be opened.
-pub(super) fn open(place: &Place) -> io::Result<Logger> {
-    let file = File::options().create(true).append(true).open(&place.log)?;
+/// The error of the log that cannot be opened.
+pub(super) fn open(options: &ServeOptions) -> io::Result<Logger> {
+    let file = File::options().create(true).append(true).open(&options.log)?;
     let lines = FullFormat::new(PlainSyncDecorator::new(LineWriter::new(file)));
     let lines = lines.use_utc_timestamp().use_original_order().build();
-    let events = Events(EventLog::open(&place.name)?);
-    // A record that cannot be written has nowhere else to go, and must not end the service.
+    let events = EventLogDrain(EventLog::open(&options.name)?);
+    // A record that cannot be written is lost: it must not end the service.
     let both = Duplicate::new(lines.ignore_res(), events.ignore_res());
     Ok(Logger::root(Mutex::new(both).ignore_res(), o!()))
 }
 
-/// The event log as a drain.
-struct Events(EventLog);
+/// Writes records to the event log: the message and its keys, from level info on.
+struct EventLogDrain(EventLog);
 
-impl Drain for Events {
+impl Drain for EventLogDrain {
     type Ok = ();
     type Err = io::Error;
 
@@ -39,6 +40,18 @@ impl Drain for Events {
             Level::Info => Gravity::Information,
             Level::Debug | Level::Trace => return Ok(()),
         };
-        self.0.report(gravity, &record.msg().to_string())
+        let mut text = EventText(record.msg().to_string());
+        record.kv().serialize(record, &mut text).map_err(io::Error::other)?;
+        self.0.report(gravity, &text.0)
+    }
+}
+
+/// The text of an event: the message, followed by `, key: value` for each key.
+struct EventText(String);
+
+impl Serializer for EventText {
+    fn emit_arguments(&mut self, key: Key, value: &fmt::Arguments<'_>) -> slog::Result {
+        write!(self.0, ", {key}: {value}")?;
+        Ok(())
     }
 }

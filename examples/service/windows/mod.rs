@@ -1,4 +1,4 @@
-//! On Windows: one process, and the commands for the service manager.
+//! On Windows: the service in one process, and the commands for the service control manager (SCM).
 
 mod commands;
 mod log;
@@ -8,25 +8,25 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use actix::Actor;
-use daemon_service::{Callbacks, ServiceActor, Settings};
+use daemon_service::{Callbacks, ServiceActor, ServiceSettings};
 use tokio::task::JoinHandle;
 
-use crate::callbacks::{Serves, Session, Work};
-use commands::{Command, Place};
+use crate::callbacks::{ServiceSession, SetService, Workload};
+use commands::{CommandLine, ServeOptions};
 
-#[expect(clippy::print_stderr, reason = "who starts it is told what is wrong")]
+#[expect(clippy::print_stderr, reason = "errors go to standard error")]
 pub(crate) fn main() -> ExitCode {
     let command = match commands::parse(std::env::args().skip(1)) {
         Ok(command) => command,
-        Err(why) => {
-            eprintln!("service: {why}\n\n{}", commands::USAGE);
+        Err(error) => {
+            eprintln!("service: {error}\n\n{}", commands::USAGE);
             return ExitCode::from(64);
         }
     };
     let done = match command {
-        Command::Run(place) => serve(place, Master::Manager),
-        Command::Console(place) => serve(place, Master::Console),
-        Command::Manage(deed, name) => commands::manage(deed, &name).map(|()| 0),
+        CommandLine::Run(options) => serve(options, RunMode::Service),
+        CommandLine::Console(options) => serve(options, RunMode::Console),
+        CommandLine::Manage(request, name) => commands::manage(request, &name).map(|()| 0),
     };
     match done {
         Ok(code) => ExitCode::from(u8::try_from(code).unwrap_or(u8::MAX)),
@@ -43,39 +43,40 @@ pub(crate) fn main() -> ExitCode {
     }
 }
 
-enum Master {
-    Manager,
+enum RunMode {
+    Service,
     Console,
 }
 
-fn serve(place: Place, master: Master) -> Result<u32, Box<dyn std::error::Error>> {
-    let name = place.name.clone();
+fn serve(options: ServeOptions, mode: RunMode) -> Result<u32, Box<dyn std::error::Error>> {
+    let name = options.name.clone();
     let start = move || -> Result<_, Box<dyn std::error::Error>> {
-        let log = log::open(&place)?;
-        let work = Echo { port: place.port, listener: None, serving: None };
-        let session = Session::new(work, place.step, log.clone()).start();
-        let settings = Settings::new(Callbacks::all(session.clone())).alias(&place.name);
+        let log = log::open(&options)?;
+        let workload = Echo { port: options.port, listener: None, serving: None };
+        let session = ServiceSession::new(workload, options.step, log.clone()).start();
+        let settings = ServiceSettings::new(Callbacks::all(session.clone()));
+        let settings = settings.alias(&options.name);
         let settings = settings.poll_interval(Duration::from_secs(1)).logger(log);
         let service = ServiceActor::spawn(settings)?;
-        session.do_send(Serves(service.clone()));
+        session.do_send(SetService(service.clone()));
         Ok(service)
     };
-    Ok(match master {
-        Master::Manager => daemon_service::run(&name, start)?,
-        Master::Console => daemon_service::run_here(start)?,
+    Ok(match mode {
+        RunMode::Service => daemon_service::run(&name, start)?,
+        RunMode::Console => daemon_service::run_here(start)?,
     })
 }
 
 /// An echo server in this process.
 struct Echo {
     port: u16,
-    /// Kept while the service is paused: connections wait in its queue.
+    /// Stays open while the service is paused: connections wait in its backlog.
     listener: Option<TcpListener>,
     serving: Option<JoinHandle<()>>,
 }
 
-impl Work for Echo {
-    fn open(&mut self) -> std::io::Result<()> {
+impl Workload for Echo {
+    fn start_accepting(&mut self) -> std::io::Result<()> {
         if self.serving.is_some() {
             return Ok(());
         }
@@ -90,7 +91,7 @@ impl Work for Echo {
             while let Ok((mut stream, _peer)) = listener.accept().await {
                 actix_rt::spawn(async move {
                     let (mut from, mut to) = stream.split();
-                    // A client that is gone needs no answer.
+                    // An error means that the client has disconnected.
                     let _ = tokio::io::copy(&mut from, &mut to).await;
                 });
             }
@@ -98,7 +99,7 @@ impl Work for Echo {
         Ok(())
     }
 
-    fn shut(&mut self) {
+    fn stop_accepting(&mut self) {
         if let Some(serving) = self.serving.take() {
             serving.abort();
         }

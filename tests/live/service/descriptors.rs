@@ -80,5 +80,5 @@ fn descriptors_that_are_announced_and_not_there_are_refused() {
         .unwrap();
     assert_eq!(output.status.code(), Some(1));
     let error = String::from_utf8_lossy(&output.stderr).into_owned();
-    assert!(error.contains("cannot take over the supervisor's descriptors"), "{error}");
+    assert!(error.contains("cannot take the inherited descriptors"), "{error}");
 }

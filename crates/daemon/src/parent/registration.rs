@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use actix::{Actor, Addr, AsyncContext, Context, Handler};
 use daemon_forkserver::Transfer;
-use daemon_service::{Register, ServiceActor, Signals, StatusText};
+use daemon_service::{Register, ServiceActor, SetStatusText, SignalOwner};
 
 use super::actor::DaemonActor;
 use crate::messages::{
@@ -53,7 +53,7 @@ impl<R: Transfer + Send> DaemonActor<R> {
     }
 
     fn send_the_counts(&self, service: &Addr<ServiceActor>) {
-        service.do_send(StatusText(counts(&self.report())));
+        service.do_send(SetStatusText(counts(&self.report())));
     }
 
     /// The daemon's life takes a turn: what counts is told with it, and is not a second old.
@@ -82,7 +82,7 @@ impl<R: Transfer + Send> Handler<RegisterWith> for DaemonActor<R> {
         service.do_send(Register {
             recipient: link.clone().recipient(),
             health: Some(link.recipient()),
-            signals: Signals::Registered,
+            signals: SignalOwner::Participant,
         });
         self.counting = Counting::Ready(service);
         self.tell_the_counts(ctx);

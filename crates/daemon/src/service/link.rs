@@ -7,7 +7,7 @@ use actix::{Actor, ActorFutureExt, Addr, AsyncContext, Context, Handler, Respons
 use daemon_core::{OperatorPause, Phase, Signal, StopMode};
 use daemon_forkserver::Transfer;
 use daemon_service::{
-    AskHealth, Callback, Control, Health, ServiceActor, ServiceState, Stage, State,
+    Callback, CheckHealth, Control, Health, ServiceActor, ServiceState, SetState, StateCallback,
 };
 use futures::future::LocalBoxFuture;
 use slog::{Logger, warn};
@@ -40,9 +40,9 @@ pub(crate) struct Link<R: Transfer + Send> {
     log: Logger,
     known: Known,
     /// Where the service is.
-    stage: Stage,
+    state: ServiceState,
     /// What it waits for.
-    call: Option<ServiceState>,
+    call: Option<StateCallback>,
     ordered: Passed<Order>,
     led: Passed<Control>,
 }
@@ -66,7 +66,7 @@ impl<R: Transfer + Send> Link<R> {
             grace,
             log,
             known,
-            stage: Stage::NotReady,
+            state: ServiceState::NotReady,
             call: None,
             ordered: Passed::Nothing,
             led: Passed::Nothing,
@@ -84,7 +84,7 @@ impl<R: Transfer + Send> Link<R> {
                         self.known.renewal = Renewal::None;
                     }
                     if (call.callback, self.known.end) == (Callback::StopPending, End::Failed) {
-                        self.service.do_send(State::set(call.state).exit_code(FAILED));
+                        self.service.do_send(SetState::new(call.state).exit_code(FAILED));
                     }
                     self.service.do_send(call.next());
                 }
@@ -95,7 +95,7 @@ impl<R: Transfer + Send> Link<R> {
                 Step::Order(_) | Step::Wait => {}
             }
         }
-        match (self.known.lead(self.stage), self.call.map(|call| call.callback)) {
+        match (self.known.lead(self.state), self.call.map(|call| call.callback)) {
             // The service is at it.
             (Some(Control::ParamChange), Some(Callback::Unhandled)) => {}
             (Some(control), _) if self.led != Passed::On(control) => {
@@ -146,18 +146,18 @@ impl<R: Transfer + Send> Link<R> {
 
     /// More time is asked for while something comes or goes.
     fn extend(&self) {
-        match self.stage {
-            Stage::StopPending => {
+        match self.state {
+            ServiceState::StopPending => {
                 let hint = self.grace + BEYOND_GRACE;
-                self.service.do_send(State::set(self.stage).wait_hint(hint));
+                self.service.do_send(SetState::new(self.state).wait_hint(hint));
             }
-            Stage::StartPending => self.service.do_send(State::set(self.stage)),
-            Stage::NotReady
-            | Stage::Stopped
-            | Stage::Running
-            | Stage::ContinuePending
-            | Stage::PausePending
-            | Stage::Paused => {}
+            ServiceState::StartPending => self.service.do_send(SetState::new(self.state)),
+            ServiceState::NotReady
+            | ServiceState::Stopped
+            | ServiceState::Running
+            | ServiceState::ContinuePending
+            | ServiceState::PausePending
+            | ServiceState::Paused => {}
         }
     }
 }
@@ -177,32 +177,32 @@ impl<R: Transfer + Send> Actor for Link<R> {
     }
 }
 
-impl<R: Transfer + Send> Handler<ServiceState> for Link<R> {
+impl<R: Transfer + Send> Handler<StateCallback> for Link<R> {
     type Result = ();
 
-    fn handle(&mut self, call: ServiceState, ctx: &mut Context<Self>) {
-        if self.stage != call.state {
-            self.stage = call.state;
+    fn handle(&mut self, call: StateCallback, ctx: &mut Context<Self>) {
+        if self.state != call.state {
+            self.state = call.state;
             self.ordered = Passed::Nothing;
             self.led = Passed::Nothing;
-            if call.state == Stage::StopPending {
+            if call.state == ServiceState::StopPending {
                 self.extend();
             }
         }
-        self.call = call.ticket.map(|_ticket| call);
+        self.call = call.call_id.map(|_call_id| call);
         self.settle(ctx);
     }
 }
 
-impl<R: Transfer + Send> Handler<AskHealth> for Link<R> {
+impl<R: Transfer + Send> Handler<CheckHealth> for Link<R> {
     type Result = ResponseFuture<Health>;
 
-    fn handle(&mut self, _ask: AskHealth, _ctx: &mut Context<Self>) -> Self::Result {
+    fn handle(&mut self, _check: CheckHealth, _ctx: &mut Context<Self>) -> Self::Result {
         let report = self.daemon.send(GetStatus::Board);
         Box::pin(async move {
             match report.await {
                 Ok(report) => health(&report),
-                Err(gone) => Health::Ill(format!("the daemon is gone: {gone}")),
+                Err(gone) => Health::Unhealthy(format!("the daemon is gone: {gone}")),
             }
         })
     }

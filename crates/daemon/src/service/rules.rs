@@ -3,7 +3,7 @@
 use std::fmt::Write;
 
 use daemon_core::{OperatorPause, Phase, StatusKind};
-use daemon_service::{Callback, Control, Health, Stage};
+use daemon_service::{Callback, Control, Health, ServiceState};
 
 use crate::model::Kind;
 use crate::status::Report;
@@ -96,40 +96,46 @@ impl Known {
     }
 
     /// What the service is to be told, where the daemon has gone ahead of it.
-    pub(crate) fn lead(&self, stage: Stage) -> Option<Control> {
-        match (stage, self.phase) {
-            (Stage::NotReady | Stage::StopPending | Stage::Stopped, _) => None,
+    pub(crate) fn lead(&self, state: ServiceState) -> Option<Control> {
+        match (state, self.phase) {
+            (ServiceState::NotReady | ServiceState::StopPending | ServiceState::Stopped, _) => None,
             (
-                Stage::StartPending
-                | Stage::Running
-                | Stage::ContinuePending
-                | Stage::PausePending
-                | Stage::Paused,
+                ServiceState::StartPending
+                | ServiceState::Running
+                | ServiceState::ContinuePending
+                | ServiceState::PausePending
+                | ServiceState::Paused,
                 Phase::Stopping | Phase::Stopped,
             ) => Some(Control::Stop),
-            (Stage::Running | Stage::Paused, Phase::Starting | Phase::Running) => {
-                match (stage, self.hold, self.renewal) {
+            (ServiceState::Running | ServiceState::Paused, Phase::Starting | Phase::Running) => {
+                match (state, self.hold, self.renewal) {
                     (_, _, Renewal::Begun | Renewal::Replacing | Renewal::Done) => {
                         Some(Control::ParamChange)
                     }
-                    (Stage::Running, OperatorPause::On, Renewal::None) => Some(Control::Pause),
-                    (Stage::Paused, OperatorPause::Off, Renewal::None) => Some(Control::Continue),
+                    (ServiceState::Running, OperatorPause::On, Renewal::None) => {
+                        Some(Control::Pause)
+                    }
+                    (ServiceState::Paused, OperatorPause::Off, Renewal::None) => {
+                        Some(Control::Continue)
+                    }
                     (
-                        Stage::NotReady
-                        | Stage::Stopped
-                        | Stage::StartPending
-                        | Stage::StopPending
-                        | Stage::Running
-                        | Stage::ContinuePending
-                        | Stage::PausePending
-                        | Stage::Paused,
+                        ServiceState::NotReady
+                        | ServiceState::Stopped
+                        | ServiceState::StartPending
+                        | ServiceState::StopPending
+                        | ServiceState::Running
+                        | ServiceState::ContinuePending
+                        | ServiceState::PausePending
+                        | ServiceState::Paused,
                         OperatorPause::Off | OperatorPause::On,
                         Renewal::None,
                     ) => None,
                 }
             }
             (
-                Stage::StartPending | Stage::ContinuePending | Stage::PausePending,
+                ServiceState::StartPending
+                | ServiceState::ContinuePending
+                | ServiceState::PausePending,
                 Phase::Starting | Phase::Running,
             ) => None,
         }
@@ -142,13 +148,13 @@ pub(crate) fn health(report: &Report) -> Health {
     match (report.model, report.phase) {
         (Kind::PreFork, Phase::Running) => {
             if count(report, StatusKind::Idle) + count(report, StatusKind::Busy) > 0 {
-                Health::Well
+                Health::Healthy
             } else {
-                Health::Ill("no child of the pool is ready or serves".to_owned())
+                Health::Unhealthy("no child of the pool is ready or serves".to_owned())
             }
         }
         (Kind::PreFork, Phase::Starting | Phase::Stopping | Phase::Stopped)
-        | (Kind::Solo | Kind::PostFork, _) => Health::Well,
+        | (Kind::Solo | Kind::PostFork, _) => Health::Healthy,
     }
 }
 

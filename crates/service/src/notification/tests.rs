@@ -1,81 +1,89 @@
 use super::*;
-use crate::callback::Wants;
-use crate::machine::{Machine, Times};
+use crate::callback::CallbackSet;
+use crate::state_machine::{StateMachine, Timing};
 
 const NOW: Duration = Duration::from_micros(123);
 
-fn status(stage: Stage, reloading: Reloading) -> Status {
-    let times = Times { cycle: Duration::from_secs(1), wait_hint: Duration::from_secs(30) };
-    let status = Machine::new(times, Wants::NONE).status();
-    Status { stage, reloading, wait_hint: Duration::from_secs(3), ..status }
+fn status(state: ServiceState, reloading: Reloading) -> ServiceStatus {
+    let timing =
+        Timing { poll_interval: Duration::from_secs(1), wait_hint: Duration::from_secs(30) };
+    let status = StateMachine::new(timing, CallbackSet::NONE).status();
+    ServiceStatus { state, reloading, wait_hint: Duration::from_secs(3), ..status }
 }
 
 #[test]
-fn a_supervisor_is_told_what_the_table_says() {
+fn each_state_has_its_lines() {
     use Reloading::{No, Yes};
     let reload = "RELOADING=1\nMONOTONIC_USEC=123\n";
     let table = [
-        (Stage::NotReady, No, "STATUS=not ready\n".to_owned()),
-        (Stage::StartPending, No, "EXTEND_TIMEOUT_USEC=3000000\nSTATUS=starting\n".to_owned()),
-        (Stage::Running, No, "READY=1\nSTATUS=running\n".to_owned()),
-        (Stage::Running, Yes, format!("{reload}STATUS=running\n")),
-        (Stage::PausePending, No, "STATUS=pausing\n".to_owned()),
-        (Stage::Paused, No, "STATUS=paused\n".to_owned()),
-        (Stage::Paused, Yes, format!("{reload}STATUS=paused\n")),
-        (Stage::ContinuePending, No, "STATUS=continuing\n".to_owned()),
+        (ServiceState::NotReady, No, "STATUS=not ready\n".to_owned()),
         (
-            Stage::StopPending,
+            ServiceState::StartPending,
+            No,
+            "EXTEND_TIMEOUT_USEC=3000000\nSTATUS=starting\n".to_owned(),
+        ),
+        (ServiceState::Running, No, "READY=1\nSTATUS=running\n".to_owned()),
+        (ServiceState::Running, Yes, format!("{reload}STATUS=running\n")),
+        (ServiceState::PausePending, No, "STATUS=pausing\n".to_owned()),
+        (ServiceState::Paused, No, "STATUS=paused\n".to_owned()),
+        (ServiceState::Paused, Yes, format!("{reload}STATUS=paused\n")),
+        (ServiceState::ContinuePending, No, "STATUS=continuing\n".to_owned()),
+        (
+            ServiceState::StopPending,
             No,
             "STOPPING=1\nEXTEND_TIMEOUT_USEC=3000000\nSTATUS=stopping\n".to_owned(),
         ),
-        (Stage::Stopped, No, "STATUS=stopped\n".to_owned()),
+        (ServiceState::Stopped, No, "STATUS=stopped\n".to_owned()),
     ];
-    for (stage, reloading, expected) in table {
-        assert_eq!(notification(None, &status(stage, reloading), "", NOW), expected);
+    for (state, reloading, expected) in table {
+        assert_eq!(notification(None, &status(state, reloading), "", NOW), expected);
     }
 }
 
 #[test]
-fn a_supervisor_that_waits_for_a_reload_hears_of_its_end_in_every_state_but_the_last() {
+fn the_end_of_a_reload_is_reported_in_every_state_except_stop_pending() {
     let table = [
-        (Stage::Running, "READY=1\nSTATUS=running\n"),
-        (Stage::PausePending, "READY=1\nSTATUS=pausing\n"),
-        (Stage::Paused, "READY=1\nSTATUS=paused\n"),
-        (Stage::ContinuePending, "READY=1\nSTATUS=continuing\n"),
-        (Stage::StopPending, "STOPPING=1\nEXTEND_TIMEOUT_USEC=3000000\nSTATUS=stopping\n"),
+        (ServiceState::Running, "READY=1\nSTATUS=running\n"),
+        (ServiceState::PausePending, "READY=1\nSTATUS=pausing\n"),
+        (ServiceState::Paused, "READY=1\nSTATUS=paused\n"),
+        (ServiceState::ContinuePending, "READY=1\nSTATUS=continuing\n"),
+        (ServiceState::StopPending, "STOPPING=1\nEXTEND_TIMEOUT_USEC=3000000\nSTATUS=stopping\n"),
     ];
-    for (stage, expected) in table {
-        let before = status(Stage::Running, Reloading::Yes);
-        let told = notification(Some(&before), &status(stage, Reloading::No), "", NOW);
-        assert_eq!(told, expected);
+    for (state, expected) in table {
+        let before = status(ServiceState::Running, Reloading::Yes);
+        let lines = notification(Some(&before), &status(state, Reloading::No), "", NOW);
+        assert_eq!(lines, expected);
     }
 }
 
 #[test]
-fn what_was_told_once_is_not_told_again() {
-    let told = |before, after| {
+fn ready_and_stopping_are_sent_once() {
+    let lines = |before, after| {
         let before = status(before, Reloading::No);
         notification(Some(&before), &status(after, Reloading::No), "", NOW)
     };
-    assert_eq!(told(Stage::ContinuePending, Stage::Running), "STATUS=running\n");
-    assert_eq!(told(Stage::StartPending, Stage::Running), "READY=1\nSTATUS=running\n");
+    assert_eq!(lines(ServiceState::ContinuePending, ServiceState::Running), "STATUS=running\n");
+    assert_eq!(
+        lines(ServiceState::StartPending, ServiceState::Running),
+        "READY=1\nSTATUS=running\n"
+    );
     let again = "EXTEND_TIMEOUT_USEC=3000000\nSTATUS=stopping\n";
-    assert_eq!(told(Stage::StopPending, Stage::StopPending), again);
+    assert_eq!(lines(ServiceState::StopPending, ServiceState::StopPending), again);
 }
 
 #[test]
-fn a_text_stays_on_its_line() {
-    let told = status_line(Stage::Running, "2 children\nREADY=1");
-    assert_eq!(told, "STATUS=running: 2 children READY=1\n");
+fn a_status_text_stays_on_one_line() {
+    let lines = status_line(ServiceState::Running, "2 children\nREADY=1");
+    assert_eq!(lines, "STATUS=running: 2 children READY=1\n");
 }
 
 #[test]
-fn a_watchdog_is_heeded_by_whom_it_watches() {
-    assert_eq!(watchdog(None, None, 7), Ok(None));
-    assert_eq!(watchdog(Some("2000000"), None, 7), Ok(Some(Duration::from_secs(2))));
-    assert_eq!(watchdog(Some("2000000"), Some("7"), 7), Ok(Some(Duration::from_secs(2))));
-    assert_eq!(watchdog(Some("2000000"), Some("8"), 7), Ok(None));
-    assert_eq!(watchdog(Some("0"), None, 7), Err("0".to_owned()));
-    assert_eq!(watchdog(Some("soon"), None, 7), Err("soon".to_owned()));
-    assert_eq!(watchdog(Some("5"), Some("me"), 7), Err("me".to_owned()));
+fn a_watchdog_timeout_applies_to_the_process_that_it_names() {
+    assert_eq!(watchdog_timeout(None, None, 7), Ok(None));
+    assert_eq!(watchdog_timeout(Some("2000000"), None, 7), Ok(Some(Duration::from_secs(2))));
+    assert_eq!(watchdog_timeout(Some("2000000"), Some("7"), 7), Ok(Some(Duration::from_secs(2))));
+    assert_eq!(watchdog_timeout(Some("2000000"), Some("8"), 7), Ok(None));
+    assert_eq!(watchdog_timeout(Some("0"), None, 7), Err("0".to_owned()));
+    assert_eq!(watchdog_timeout(Some("soon"), None, 7), Err("soon".to_owned()));
+    assert_eq!(watchdog_timeout(Some("5"), Some("me"), 7), Err("me".to_owned()));
 }

@@ -1,4 +1,4 @@
-//! There is no manager that calls for a service by its name: it is made here and now.
+//! Runs a service on Unix, where no service manager calls it by its name: in the calling thread.
 
 use std::error::Error;
 

@@ -1,4 +1,4 @@
-//! In the thread that the service manager calls, or in a console.
+//! Runs a service on Windows: in a thread of the service control manager (SCM), or in a console.
 
 use std::error::Error;
 use std::sync::{Condvar, Mutex, PoisonError};
@@ -10,47 +10,50 @@ use windows_service::service_dispatcher;
 use super::serve;
 use crate::actor::ServiceActor;
 use crate::error::ServiceError;
-use crate::master;
+use crate::service_manager;
 
-/// What Windows says to a program that its service manager has not started.
-const NO_MANAGER: i32 = 1063;
+/// `ERROR_FAILED_SERVICE_CONTROLLER_CONNECT`: the SCM has not started this process.
+const NOT_A_SERVICE: i32 = 1063;
 
-/// The exit code of a service that could not start, when nothing better is known.
+/// The exit code of a service that could not start.
 const FAILED: u32 = 1;
 
 type Start = Box<dyn FnOnce() -> Result<Addr<ServiceActor>, Box<dyn Error>> + Send>;
 
-/// What the manager's thread is to run, and what came of it.
-static JOB: Mutex<Job> = Mutex::new(Job::None);
+/// The run of the service, shared with the SCM's thread.
+static RUN: Mutex<ServiceRun> = Mutex::new(ServiceRun::None);
 
-enum Job {
+enum ServiceRun {
     None,
-    Given { name: String, start: Start },
+    Requested { name: String, start: Start },
     Running,
     Done(Result<u32, ServiceError>),
 }
 
-/// Rung as the job changes.
+/// Notified when `RUN` changes.
 static CHANGED: Condvar = Condvar::new();
 
-/// How long the manager's thread may take to end after the manager has let go of the process.
+/// How long the SCM's thread may take to end after the SCM has released the process.
 const END_MAX: Duration = Duration::from_secs(60);
 
-fn put(job: Job) -> Job {
-    let former = std::mem::replace(&mut *JOB.lock().unwrap_or_else(PoisonError::into_inner), job);
+fn set(run: ServiceRun) -> ServiceRun {
+    let former = std::mem::replace(&mut *RUN.lock().unwrap_or_else(PoisonError::into_inner), run);
     CHANGED.notify_all();
     former
 }
 
-/// What came of it, which may be a moment later than the manager's letting go.
-fn outcome() -> Result<u32, ServiceError> {
-    let job = JOB.lock().unwrap_or_else(PoisonError::into_inner);
-    let is_open = |job: &mut Job| !matches!(job, Job::Done(_));
-    let (mut job, _time) =
-        CHANGED.wait_timeout_while(job, END_MAX, is_open).unwrap_or_else(PoisonError::into_inner);
-    match std::mem::replace(&mut *job, Job::Running) {
-        Job::Done(outcome) => outcome,
-        Job::None | Job::Given { .. } | Job::Running => Err(ServiceError::ActorLost),
+/// Waits for the result: it may arrive shortly after the SCM has released the process.
+fn wait_for_result() -> Result<u32, ServiceError> {
+    let run = RUN.lock().unwrap_or_else(PoisonError::into_inner);
+    let is_unfinished = |run: &mut ServiceRun| !matches!(run, ServiceRun::Done(_));
+    let (mut run, _time) = CHANGED
+        .wait_timeout_while(run, END_MAX, is_unfinished)
+        .unwrap_or_else(PoisonError::into_inner);
+    match std::mem::replace(&mut *run, ServiceRun::Running) {
+        ServiceRun::Done(result) => result,
+        ServiceRun::None | ServiceRun::Requested { .. } | ServiceRun::Running => {
+            Err(ServiceError::ActorLost)
+        }
     }
 }
 
@@ -58,47 +61,51 @@ pub(super) fn run<F>(name: &str, start: F) -> Result<u32, ServiceError>
 where
     F: FnOnce() -> Result<Addr<ServiceActor>, Box<dyn Error>> + Send + 'static,
 {
-    match put(Job::Given { name: name.to_owned(), start: Box::new(start) }) {
-        Job::None => {}
-        other @ (Job::Given { .. } | Job::Running | Job::Done(_)) => {
-            let _mine = put(other);
-            return Err(ServiceError::Second);
+    match set(ServiceRun::Requested { name: name.to_owned(), start: Box::new(start) }) {
+        ServiceRun::None => {}
+        other @ (ServiceRun::Requested { .. } | ServiceRun::Running | ServiceRun::Done(_)) => {
+            let _own_request = set(other);
+            return Err(ServiceError::AlreadyRunning);
         }
     }
     match service_dispatcher::start(name, service_main) {
-        Ok(()) => outcome(),
-        Err(windows_service::Error::Winapi(error)) if error.raw_os_error() == Some(NO_MANAGER) => {
-            match put(Job::Running) {
-                Job::Given { start, .. } => serve(start),
-                Job::None | Job::Running | Job::Done(_) => Err(ServiceError::Second),
+        Ok(()) => wait_for_result(),
+        Err(windows_service::Error::Winapi(error))
+            if error.raw_os_error() == Some(NOT_A_SERVICE) =>
+        {
+            match set(ServiceRun::Running) {
+                ServiceRun::Requested { start, .. } => serve(start),
+                ServiceRun::None | ServiceRun::Running | ServiceRun::Done(_) => {
+                    Err(ServiceError::AlreadyRunning)
+                }
             }
         }
-        Err(error) => Err(manager(error)),
+        Err(error) => Err(scm_error(error)),
     }
 }
 
-fn manager(error: windows_service::Error) -> ServiceError {
+fn scm_error(error: windows_service::Error) -> ServiceError {
     let source = std::io::Error::other(error);
-    ServiceError::System { act: "talk with the service manager", source }
+    ServiceError::System { action: "communicate with the service manager", source }
 }
 
-/// What the service manager calls. The arguments of the start are not read: those of the installation
-/// are on the command line.
+/// The entry point that the SCM calls. It ignores the arguments of the start: the arguments of the
+/// installation are on the command line.
 extern "system" fn service_main(_count: u32, _arguments: *mut *mut u16) {
-    let Job::Given { name, start } = put(Job::Running) else { return };
-    let farewell = match master::take_up(&name) {
-        Ok(farewell) => farewell,
+    let ServiceRun::Requested { name, start } = set(ServiceRun::Running) else { return };
+    let reporter = match service_manager::connect(&name) {
+        Ok(reporter) => reporter,
         Err(error) => {
-            let _running = put(Job::Done(Err(manager(error))));
+            let _running = set(ServiceRun::Done(Err(scm_error(error))));
             return;
         }
     };
-    let outcome = serve(start);
-    let exit_code = *outcome.as_ref().unwrap_or(&FAILED);
-    // The process ends when the outcome is there: the manager hears of the end before.
-    let outcome = match farewell.stopped(exit_code) {
-        Ok(()) => outcome,
-        Err(error) => outcome.and(Err(manager(error))),
+    let result = serve(start);
+    let exit_code = *result.as_ref().unwrap_or(&FAILED);
+    // The process ends as soon as the result is set, so the SCM must receive the end before.
+    let result = match reporter.report(exit_code) {
+        Ok(()) => result,
+        Err(error) => result.and(Err(scm_error(error))),
     };
-    let _running = put(Job::Done(outcome));
+    let _running = set(ServiceRun::Done(result));
 }

@@ -59,24 +59,25 @@ fn a_call_leads_to_what_the_table_says() {
 
 #[test]
 fn a_service_is_led_where_the_daemon_has_gone() {
-    for stage in Stage::ALL {
+    for state in ServiceState::ALL {
         for phase in Phase::ALL {
             for hold in [OperatorPause::Off, OperatorPause::On] {
                 for renewal in [Renewal::None, Renewal::Begun, Renewal::Replacing, Renewal::Done] {
                     let known = Known { phase, hold, renewal, end: End::NotYet };
-                    let led = known.lead(stage);
+                    let led = known.lead(state);
                     // It is never told what it would refuse, and nothing while all is as it shall be.
                     if let Some(control) = led {
-                        let response = stage.respond(control);
+                        let response = state.respond(control);
                         assert_ne!(
                             response,
-                            daemon_service::Response::Refuse,
-                            "{known:?} {stage:?}"
+                            daemon_service::ControlResponse::Refuse,
+                            "{known:?} {state:?}"
                         );
                     }
                     let settled = matches!(
-                        (stage, hold),
-                        (Stage::Running, OperatorPause::Off) | (Stage::Paused, OperatorPause::On)
+                        (state, hold),
+                        (ServiceState::Running, OperatorPause::Off)
+                            | (ServiceState::Paused, OperatorPause::On)
                     );
                     if settled && phase == Phase::Running && renewal == Renewal::None {
                         assert_eq!(led, None);
@@ -86,13 +87,13 @@ fn a_service_is_led_where_the_daemon_has_gone() {
         }
     }
     let held = Known { hold: OperatorPause::On, ..CALM };
-    assert_eq!(held.lead(Stage::Running), Some(Control::Pause));
-    assert_eq!(CALM.lead(Stage::Paused), Some(Control::Continue));
+    assert_eq!(held.lead(ServiceState::Running), Some(Control::Pause));
+    assert_eq!(CALM.lead(ServiceState::Paused), Some(Control::Continue));
     let reloading = Known { renewal: Renewal::Replacing, ..CALM };
-    assert_eq!(reloading.lead(Stage::Running), Some(Control::ParamChange));
+    assert_eq!(reloading.lead(ServiceState::Running), Some(Control::ParamChange));
     let stopping = Known { phase: Phase::Stopping, ..held };
-    assert_eq!(stopping.lead(Stage::PausePending), Some(Control::Stop));
-    assert_eq!(stopping.lead(Stage::StopPending), None);
+    assert_eq!(stopping.lead(ServiceState::PausePending), Some(Control::Stop));
+    assert_eq!(stopping.lead(ServiceState::StopPending), None);
 }
 
 fn report(model: Kind, letters: &str) -> Report {
@@ -133,16 +134,16 @@ fn report(model: Kind, letters: &str) -> Report {
 #[test]
 fn a_pool_is_healthy_while_somebody_in_it_is_ready_or_serves() {
     for letters in [".", "w", "r", "l", "ffe."] {
-        assert_eq!(health(&report(Kind::PreFork, letters)), Health::Well, "{letters}");
+        assert_eq!(health(&report(Kind::PreFork, letters)), Health::Healthy, "{letters}");
     }
     for letters in ["", "f", "F", "e", "ffe"] {
         let ill = health(&report(Kind::PreFork, letters));
-        assert!(matches!(ill, Health::Ill(_)), "{letters}");
-        assert_eq!(health(&report(Kind::PostFork, letters)), Health::Well);
+        assert!(matches!(ill, Health::Unhealthy(_)), "{letters}");
+        assert_eq!(health(&report(Kind::PostFork, letters)), Health::Healthy);
         let starting = Report { phase: Phase::Starting, ..report(Kind::PreFork, letters) };
-        assert_eq!(health(&starting), Health::Well);
+        assert_eq!(health(&starting), Health::Healthy);
     }
-    assert_eq!(health(&report(Kind::Solo, "")), Health::Well);
+    assert_eq!(health(&report(Kind::Solo, "")), Health::Healthy);
 }
 
 #[test]

@@ -1,4 +1,4 @@
-//! Descriptors that a supervisor hands over: sd_listen_fds(3).
+//! Descriptors inherited from systemd, as sd_listen_fds(3) defines them.
 
 use std::env;
 use std::os::fd::OwnedFd;
@@ -7,80 +7,80 @@ use nix::sys::socket::{Backlog, getsockopt, listen, sockopt};
 
 use crate::error::ServiceError;
 
-/// The first of them.
+/// The first inherited descriptor.
 const FIRST: i32 = 3;
 
-/// The most that are believed: nobody has more listeners.
-const MOST: i32 = 4096;
+/// The upper limit for `LISTEN_FDS`: a larger value is an error, not a list of listeners.
+const MAX_COUNT: i32 = 4096;
 
-/// A descriptor that was handed over.
+/// An inherited descriptor.
 #[derive(Debug)]
-pub struct Inherited {
-    /// Its name: `FileDescriptorName=` of a socket unit, `FDNAME` of a stored one, `unknown` if
-    /// nothing was said.
+pub struct InheritedFd {
+    /// Its name: `FileDescriptorName=` of a socket unit, `FDNAME` of a stored descriptor, `unknown`
+    /// if it has none.
     pub name: String,
-    /// The descriptor. It is not inherited by programs that this one starts.
+    /// The descriptor. It is close-on-exec: programs that this one starts do not inherit it.
     pub fd: OwnedFd,
 }
 
-/// What the environment says of them: a name for each, `FIRST` and on.
+/// The names of the inherited descriptors, starting with descriptor `FIRST`.
 #[derive(Debug, PartialEq, Eq)]
-struct Announced(Vec<String>);
+struct FdNames(Vec<String>);
 
-/// Takes the descriptors that the supervisor has handed over by `LISTEN_FDS`, with the names that
-/// `LISTEN_FDNAMES` gives them: none if there are none for this process.
+/// Takes the descriptors that systemd passes with `LISTEN_FDS`, with their names from
+/// `LISTEN_FDNAMES`. The list is empty if the variables are not set, or meant for another process.
 ///
-/// They are there once: whoever asks again is refused. Those that listen have the longest queue there
-/// is from now on.
+/// The descriptors can be taken once; a second call fails. Listening sockets get the longest backlog
+/// that the system allows.
 ///
 /// # Errors
 ///
-/// - [`ServiceError::Environment`] if the variables make no sense.
+/// - [`ServiceError::Environment`] if the variables have invalid values.
 /// - [`ServiceError::System`] if one of the descriptors is not open.
-pub fn inherited() -> Result<Vec<Inherited>, ServiceError> {
+pub fn inherited_fds() -> Result<Vec<InheritedFd>, ServiceError> {
     let variable = |name| env::var_os(name).map(|value| value.to_string_lossy().into_owned());
-    let announced = announced(
+    let names = fd_names(
         variable("LISTEN_PID").as_deref(),
         variable("LISTEN_FDS").as_deref(),
         variable("LISTEN_FDNAMES").as_deref(),
         std::process::id(),
     )?;
-    let Announced(names) = announced;
+    let FdNames(names) = names;
     let descriptors = daemon_sys::fds::take_inherited(FIRST, names.len()).map_err(|error| {
         let source = std::io::Error::other(error);
-        ServiceError::System { act: "take over the supervisor's descriptors", source }
+        ServiceError::System { action: "take the inherited descriptors (LISTEN_FDS)", source }
     })?;
     for descriptor in &descriptors {
-        // One that this program has stopped with before has a queue for nobody: it shrank it.
+        // A previous run of this program shrank the backlog to nothing when it stopped.
         if getsockopt(descriptor, sockopt::AcceptConn) == Ok(true) {
             listen(descriptor, Backlog::MAXCONN).map_err(|error| ServiceError::System {
-                act: "listen on the supervisor's descriptors",
+                action: "listen on the inherited descriptors (LISTEN_FDS)",
                 source: error.into(),
             })?;
         }
     }
-    Ok(names.into_iter().zip(descriptors).map(|(name, fd)| Inherited { name, fd }).collect())
+    Ok(names.into_iter().zip(descriptors).map(|(name, fd)| InheritedFd { name, fd }).collect())
 }
 
-fn announced(
+fn fd_names(
     pid: Option<&str>,
     count: Option<&str>,
     names: Option<&str>,
-    own: u32,
-) -> Result<Announced, ServiceError> {
-    let (Some(pid), Some(count)) = (pid, count) else { return Ok(Announced(Vec::new())) };
-    let wrong = |variable, value: &str, why: &str| ServiceError::Environment {
+    own_pid: u32,
+) -> Result<FdNames, ServiceError> {
+    let (Some(pid), Some(count)) = (pid, count) else { return Ok(FdNames(Vec::new())) };
+    let invalid = |variable, value: &str, reason: &str| ServiceError::Environment {
         variable,
         value: value.to_owned(),
-        why: why.to_owned(),
+        reason: reason.to_owned(),
     };
-    let meant: u32 = pid.parse().map_err(|_error| wrong("LISTEN_PID", pid, "it is no process"))?;
-    if meant != own {
-        return Ok(Announced(Vec::new()));
+    let target: u32 =
+        pid.parse().map_err(|_error| invalid("LISTEN_PID", pid, "not a process id"))?;
+    if target != own_pid {
+        return Ok(FdNames(Vec::new()));
     }
-    let number = count.parse::<i32>().ok().filter(|number| (0..=MOST).contains(number));
-    let number =
-        number.ok_or_else(|| wrong("LISTEN_FDS", count, "it is no number of descriptors"))?;
+    let number = count.parse::<i32>().ok().filter(|number| (0..=MAX_COUNT).contains(number));
+    let number = number.ok_or_else(|| invalid("LISTEN_FDS", count, "not a number up to 4096"))?;
     let number = usize::try_from(number).unwrap_or(0);
     let mut given: Vec<String> = match names {
         None | Some("") => Vec::new(),
@@ -88,10 +88,10 @@ fn announced(
     };
     if given.len() > number {
         let names = names.unwrap_or_default();
-        return Err(wrong("LISTEN_FDNAMES", names, "there are fewer descriptors than names"));
+        return Err(invalid("LISTEN_FDNAMES", names, "more names than descriptors"));
     }
     given.resize(number, "unknown".to_owned());
-    Ok(Announced(given))
+    Ok(FdNames(given))
 }
 
 #[cfg(test)]
@@ -99,11 +99,11 @@ mod tests {
     use super::*;
 
     fn names(pid: Option<&str>, count: Option<&str>, names: Option<&str>) -> Option<Vec<String>> {
-        announced(pid, count, names, 7).ok().map(|announced| announced.0)
+        fd_names(pid, count, names, 7).ok().map(|names| names.0)
     }
 
     #[test]
-    fn descriptors_are_taken_by_whom_they_are_meant_for() {
+    fn descriptors_belong_to_the_process_in_listen_pid() {
         assert_eq!(names(None, None, None), Some(vec![]));
         assert_eq!(names(Some("8"), Some("2"), None), Some(vec![]));
         let unknown = || Some(vec!["unknown".to_owned(); 2]);
@@ -114,7 +114,7 @@ mod tests {
     }
 
     #[test]
-    fn an_environment_that_makes_no_sense_is_refused() {
+    fn invalid_variables_are_errors() {
         for (pid, count, given) in
             [("me", "1", None), ("7", "many", None), ("7", "-1", None), ("7", "5000", None)]
         {

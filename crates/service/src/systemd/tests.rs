@@ -7,44 +7,44 @@ use nix::sys::socket::{ControlMessageOwned, recvmsg};
 
 use super::*;
 
-fn told(by: &UnixDatagram) -> String {
+fn received(socket: &UnixDatagram) -> String {
     let mut bytes = [0; 512];
-    let length = by.recv(&mut bytes).expect("told");
-    String::from_utf8(bytes[..length].to_vec()).expect("a text")
+    let length = socket.recv(&mut bytes).expect("a notification");
+    String::from_utf8(bytes[..length].to_vec()).expect("valid UTF-8")
 }
 
 #[test]
-fn a_supervisor_is_told_at_its_path() {
+fn a_notification_is_sent_to_a_path() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("notify");
-    let supervisor = UnixDatagram::bind(&path).unwrap();
-    Socket::to(path.as_os_str()).unwrap().tell("READY=1\n").unwrap();
-    assert_eq!(told(&supervisor), "READY=1\n");
+    let manager = UnixDatagram::bind(&path).unwrap();
+    NotifySocket::open(path.as_os_str()).unwrap().send("READY=1\n").unwrap();
+    assert_eq!(received(&manager), "READY=1\n");
 }
 
 #[test]
-fn a_supervisor_is_told_at_its_abstract_name() {
+fn a_notification_is_sent_to_an_abstract_address() {
     let name = format!("daemon-service-{}", std::process::id());
     let address = SocketAddr::from_abstract_name(&name).unwrap();
-    let supervisor = UnixDatagram::bind_addr(&address).unwrap();
+    let manager = UnixDatagram::bind_addr(&address).unwrap();
     let address = OsString::from(format!("@{name}"));
-    Socket::to(&address).unwrap().tell("STOPPING=1\n").unwrap();
-    assert_eq!(told(&supervisor), "STOPPING=1\n");
+    NotifySocket::open(&address).unwrap().send("STOPPING=1\n").unwrap();
+    assert_eq!(received(&manager), "STOPPING=1\n");
 }
 
 #[test]
-fn a_descriptor_comes_along() {
+fn a_descriptor_is_sent_with_a_notification() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("notify");
-    let supervisor = UnixDatagram::bind(&path).unwrap();
+    let manager = UnixDatagram::bind(&path).unwrap();
     let (kept, other) = UnixDatagram::pair().unwrap();
-    let socket = Socket::to(path.as_os_str()).unwrap();
-    socket.tell_with("FDSTORE=1\nFDNAME=pair\n", &[kept.as_fd()]).unwrap();
+    let socket = NotifySocket::open(path.as_os_str()).unwrap();
+    socket.send_with_fds("FDSTORE=1\nFDNAME=pair\n", &[kept.as_fd()]).unwrap();
     let mut bytes = [0; 64];
     let mut room = nix::cmsg_space!([RawFd; 1]);
     let mut buffers = [IoSliceMut::new(&mut bytes)];
     let received = recvmsg::<()>(
-        supervisor.as_raw_fd(),
+        manager.as_raw_fd(),
         &mut buffers,
         Some(&mut room),
         MsgFlags::MSG_CMSG_CLOEXEC,
@@ -59,23 +59,23 @@ fn a_descriptor_comes_along() {
         })
         .collect();
     let [descriptor] = descriptors[..] else { panic!("one descriptor: {descriptors:?}") };
-    // By its own entry in /proc: it is the very socket that was sent.
+    // /proc shows that it is the same socket as the one that was sent.
     let link = |fd: RawFd| std::fs::read_link(format!("/proc/self/fd/{fd}")).unwrap();
     assert_eq!(link(descriptor), link(kept.as_raw_fd()));
     drop(OwnedFd::from(other));
 }
 
 #[test]
-fn an_address_that_is_none_is_refused() {
+fn an_invalid_address_is_an_error() {
     for address in ["notify", "vsock:1:2"] {
-        let refused = Socket::to(OsStr::new(address)).unwrap_err().to_string();
-        assert!(refused.starts_with("cannot heed NOTIFY_SOCKET="), "{refused}");
+        let error = NotifySocket::open(OsStr::new(address)).unwrap_err().to_string();
+        assert!(error.starts_with("invalid environment variable NOTIFY_SOCKET="), "{error}");
     }
-    assert!(Socket::to(OsStr::new(&format!("/{}", "a".repeat(200)))).is_err());
+    assert!(NotifySocket::open(OsStr::new(&format!("/{}", "a".repeat(200)))).is_err());
 }
 
 #[test]
-fn a_supervisor_that_is_gone_is_an_error_and_no_more() {
-    let socket = Socket::to(OsStr::new("/nowhere/at/all")).unwrap();
-    assert!(socket.tell("READY=1\n").is_err());
+fn a_notification_to_a_missing_socket_is_an_error() {
+    let socket = NotifySocket::open(OsStr::new("/nowhere/at/all")).unwrap();
+    assert!(socket.send("READY=1\n").is_err());
 }

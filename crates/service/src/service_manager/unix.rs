@@ -1,0 +1,121 @@
+//! The service manager on Unix: systemd, or any other that speaks sd_notify(3), and signals.
+
+use std::io;
+use std::time::Duration;
+
+use actix::Recipient;
+use actix_rt::task::JoinHandle;
+use tokio::signal::unix::{Signal, SignalKind, signal};
+
+use crate::control::Control;
+use crate::error::ServiceError;
+use crate::notification::{notification, status_line, watchdog_timeout};
+use crate::state::ServiceState;
+use crate::state_machine::ServiceStatus;
+use crate::systemd::NotifySocket;
+
+/// The connection to the service manager, and the signal listeners.
+#[derive(Debug)]
+pub(crate) struct ServiceManager {
+    socket: Option<NotifySocket>,
+    watchdog_timeout: Option<Duration>,
+    reported: Option<ServiceStatus>,
+    text: String,
+    listeners: Vec<JoinHandle<()>>,
+}
+
+/// Installed signal handlers: none of these signals has its default effect any more.
+pub(crate) struct ControlSignals(Vec<(Control, Signal)>);
+
+impl ServiceManager {
+    pub(crate) fn from_env() -> Result<ServiceManager, ServiceError> {
+        let variable =
+            |name| std::env::var_os(name).map(|value| value.to_string_lossy().into_owned());
+        let timeout = watchdog_timeout(
+            variable("WATCHDOG_USEC").as_deref(),
+            variable("WATCHDOG_PID").as_deref(),
+            std::process::id(),
+        );
+        let timeout = timeout.map_err(|value| ServiceError::Environment {
+            variable: "WATCHDOG_USEC",
+            value,
+            reason: "not a number of microseconds greater than 0".to_owned(),
+        })?;
+        Ok(ServiceManager {
+            socket: NotifySocket::from_env()?,
+            watchdog_timeout: timeout,
+            reported: None,
+            text: String::new(),
+            listeners: Vec::new(),
+        })
+    }
+
+    pub(crate) fn open_signals(&self) -> Result<ControlSignals, ServiceError> {
+        let controls = [
+            (SignalKind::terminate(), Control::Stop),
+            (SignalKind::interrupt(), Control::Stop),
+            (SignalKind::hangup(), Control::ParamChange),
+            (SignalKind::from_raw(daemon_sys::Signal::Tstp.number()), Control::Pause),
+            (SignalKind::from_raw(daemon_sys::Signal::Cont.number()), Control::Continue),
+        ];
+        let signals = controls.into_iter().map(|(kind, control)| Ok((control, signal(kind)?)));
+        let signals = signals.collect::<io::Result<_>>();
+        signals
+            .map(ControlSignals)
+            .map_err(|source| ServiceError::System { action: "listen to signals", source })
+    }
+
+    pub(crate) fn listen(
+        &mut self,
+        ControlSignals(signals): ControlSignals,
+        service: Recipient<Control>,
+    ) {
+        for (control, mut stream) in signals {
+            let service = service.clone();
+            self.listeners.push(actix_rt::spawn(async move {
+                while stream.recv().await.is_some() && service.connected() {
+                    service.do_send(control);
+                }
+            }));
+        }
+    }
+
+    pub(crate) fn stop_listening(&mut self) {
+        for task in self.listeners.drain(..) {
+            task.abort();
+        }
+    }
+
+    pub(crate) fn report(&mut self, status: &ServiceStatus) -> io::Result<()> {
+        let now = daemon_sys::clock::monotonic();
+        let lines = notification(self.reported.as_ref(), status, &self.text, now);
+        self.reported = Some(*status);
+        self.socket.as_ref().map_or(Ok(()), |socket| socket.send(&lines))
+    }
+
+    pub(crate) fn set_text(&mut self, state: ServiceState, text: String) -> io::Result<()> {
+        if self.text == text {
+            return Ok(());
+        }
+        self.text = text;
+        let line = status_line(state, &self.text);
+        self.socket.as_ref().map_or(Ok(()), |socket| socket.send(&line))
+    }
+
+    pub(crate) fn watchdog_timeout(&self) -> Option<Duration> {
+        self.socket.as_ref().and(self.watchdog_timeout)
+    }
+
+    pub(crate) fn notify_watchdog(&mut self) -> io::Result<()> {
+        self.socket.as_ref().map_or(Ok(()), |socket| socket.send("WATCHDOG=1\n"))
+    }
+
+    /// Closes the connection: the service has stopped, and its signal listeners end.
+    pub(crate) fn close(&mut self) {
+        self.stop_listening();
+    }
+
+    pub(crate) fn socket(&self) -> Option<&NotifySocket> {
+        self.socket.as_ref()
+    }
+}

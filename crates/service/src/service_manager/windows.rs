@@ -1,0 +1,238 @@
+//! The service manager on Windows: the service control manager (SCM), or a console without one.
+
+use std::io;
+use std::sync::{Mutex, OnceLock, PoisonError};
+use std::time::Duration;
+
+use actix::Recipient;
+use actix_rt::task::JoinHandle;
+use tokio::signal::windows;
+use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
+use windows_service::service::{
+    ServiceControl, ServiceControlAccept, ServiceExitCode, ServiceState as ScmState,
+    ServiceStatus as ScmStatus, ServiceType,
+};
+use windows_service::service_control_handler::{
+    self, ServiceControlHandlerResult, ServiceStatusHandle,
+};
+
+use crate::control::{Control, UserControl};
+use crate::error::ServiceError;
+use crate::state::ServiceState;
+use crate::state_machine::ServiceStatus;
+
+/// The channel for the SCM's controls. It is static because the handler must not capture anything:
+/// windows-service frees the handler after the first STOP, and the SCM may send more controls.
+static CONTROLS: OnceLock<UnboundedSender<Control>> = OnceLock::new();
+
+/// The connection to the SCM that started this process, until the service takes it.
+static CONNECTION: Mutex<Option<ScmConnection>> = Mutex::new(None);
+
+/// A connection to the SCM.
+#[derive(Debug)]
+struct ScmConnection {
+    handle: ServiceStatusHandle,
+    controls: UnboundedReceiver<Control>,
+}
+
+/// Reports to the SCM that the service has stopped.
+#[derive(Debug)]
+pub(crate) struct StoppedReporter(ServiceStatusHandle);
+
+impl StoppedReporter {
+    pub(crate) fn report(self, exit_code: u32) -> windows_service::Result<()> {
+        let exit_code = match exit_code {
+            0 => ServiceExitCode::NO_ERROR,
+            code => ServiceExitCode::ServiceSpecific(code),
+        };
+        let status = status(ScmState::Stopped, ServiceControlAccept::empty());
+        self.0.set_service_status(ScmStatus { exit_code, ..status })
+    }
+}
+
+/// Connects to the SCM that started this process.
+pub(crate) fn connect(name: &str) -> windows_service::Result<StoppedReporter> {
+    let (sender, controls) = unbounded_channel();
+    let _first = CONTROLS.set(sender);
+    let handle = service_control_handler::register(name, handle_control)?;
+    let starting = status(ScmState::StartPending, ServiceControlAccept::empty());
+    let wait_hint = Duration::from_secs(30);
+    handle.set_service_status(ScmStatus { checkpoint: 1, wait_hint, ..starting })?;
+    let connection = ScmConnection { handle, controls };
+    *CONNECTION.lock().unwrap_or_else(PoisonError::into_inner) = Some(connection);
+    Ok(StoppedReporter(handle))
+}
+
+fn handle_control(control: ServiceControl) -> ServiceControlHandlerResult {
+    let control = match control {
+        ServiceControl::Stop => Control::Stop,
+        ServiceControl::Pause => Control::Pause,
+        ServiceControl::Continue => Control::Continue,
+        ServiceControl::Interrogate => Control::Interrogate,
+        ServiceControl::Shutdown => Control::Shutdown,
+        ServiceControl::Preshutdown => Control::Preshutdown,
+        ServiceControl::ParamChange => Control::ParamChange,
+        ServiceControl::UserEvent(event) => {
+            match u8::try_from(event.to_raw()).ok().and_then(|code| UserControl::new(code).ok()) {
+                Some(user) => Control::User(user),
+                None => return ServiceControlHandlerResult::NotImplemented,
+            }
+        }
+        // Controls that the service has not registered for, and those of later versions of Windows.
+        _other => return ServiceControlHandlerResult::NotImplemented,
+    };
+    match CONTROLS.get().map(|controls| controls.send(control)) {
+        Some(Ok(())) => ServiceControlHandlerResult::NoError,
+        // The service has stopped: nothing receives its controls any more.
+        Some(Err(_)) | None => ServiceControlHandlerResult::NotImplemented,
+    }
+}
+
+fn status(current_state: ScmState, controls_accepted: ServiceControlAccept) -> ScmStatus {
+    ScmStatus {
+        service_type: ServiceType::OWN_PROCESS,
+        current_state,
+        controls_accepted,
+        exit_code: ServiceExitCode::NO_ERROR,
+        checkpoint: 0,
+        wait_hint: Duration::ZERO,
+        process_id: None,
+    }
+}
+
+/// Returns the SCM's name of a state, and the accepted controls. Returns `None` for `Stopped`, which is
+/// reported after the System has ended.
+fn scm_state(state: ServiceState) -> Option<(ScmState, ServiceControlAccept)> {
+    let end = ServiceControlAccept::STOP
+        | ServiceControlAccept::SHUTDOWN
+        | ServiceControlAccept::PRESHUTDOWN;
+    let all = end | ServiceControlAccept::PAUSE_CONTINUE | ServiceControlAccept::PARAM_CHANGE;
+    match state {
+        ServiceState::NotReady | ServiceState::StartPending => {
+            Some((ScmState::StartPending, ServiceControlAccept::empty()))
+        }
+        ServiceState::Running => Some((ScmState::Running, all)),
+        ServiceState::PausePending => Some((ScmState::PausePending, end)),
+        ServiceState::Paused => Some((ScmState::Paused, all)),
+        ServiceState::ContinuePending => Some((ScmState::ContinuePending, end)),
+        ServiceState::StopPending => Some((ScmState::StopPending, ServiceControlAccept::empty())),
+        ServiceState::Stopped => None,
+    }
+}
+
+/// The connection to the service manager, and the listeners for controls.
+#[derive(Debug)]
+pub(crate) struct ServiceManager {
+    handle: Option<ServiceStatusHandle>,
+    controls: Option<UnboundedReceiver<Control>>,
+    listeners: Vec<JoinHandle<()>>,
+}
+
+/// The console's event handlers; `None` under the SCM.
+pub(crate) struct ControlSignals(Option<ConsoleEvents>);
+
+struct ConsoleEvents {
+    c: windows::CtrlC,
+    r#break: windows::CtrlBreak,
+    close: windows::CtrlClose,
+    shutdown: windows::CtrlShutdown,
+}
+
+impl ConsoleEvents {
+    fn open() -> io::Result<ConsoleEvents> {
+        Ok(ConsoleEvents {
+            c: windows::ctrl_c()?,
+            r#break: windows::ctrl_break()?,
+            close: windows::ctrl_close()?,
+            shutdown: windows::ctrl_shutdown()?,
+        })
+    }
+
+    async fn next(&mut self) -> Option<Control> {
+        tokio::select! {
+            event = self.c.recv() => event.map(|()| Control::Stop),
+            event = self.r#break.recv() => event.map(|()| Control::Stop),
+            event = self.close.recv() => event.map(|()| Control::Stop),
+            event = self.shutdown.recv() => event.map(|()| Control::Shutdown),
+        }
+    }
+}
+
+impl ServiceManager {
+    pub(crate) fn from_env() -> Result<ServiceManager, ServiceError> {
+        let connection = CONNECTION.lock().unwrap_or_else(PoisonError::into_inner).take();
+        let (handle, controls) =
+            connection.map(|connection| (connection.handle, connection.controls)).unzip();
+        Ok(ServiceManager { handle, controls, listeners: Vec::new() })
+    }
+
+    pub(crate) fn open_signals(&self) -> Result<ControlSignals, ServiceError> {
+        if self.handle.is_some() {
+            return Ok(ControlSignals(None));
+        }
+        let console = ConsoleEvents::open();
+        let console = console.map_err(|source| ServiceError::System {
+            action: "listen to console events",
+            source,
+        })?;
+        Ok(ControlSignals(Some(console)))
+    }
+
+    pub(crate) fn listen(
+        &mut self,
+        ControlSignals(console): ControlSignals,
+        service: Recipient<Control>,
+    ) {
+        if let Some(mut controls) = self.controls.take() {
+            let service = service.clone();
+            self.listeners.push(actix_rt::spawn(async move {
+                while let Some(control) = controls.recv().await {
+                    service.do_send(control);
+                }
+            }));
+        }
+        if let Some(mut console) = console {
+            self.listeners.push(actix_rt::spawn(async move {
+                while let Some(control) = console.next().await {
+                    service.do_send(control);
+                }
+            }));
+        }
+    }
+
+    /// Does nothing: Windows has no signals, and the controls of the SCM are always received.
+    pub(crate) fn stop_listening(&mut self) {}
+
+    pub(crate) fn report(&mut self, reported: &ServiceStatus) -> io::Result<()> {
+        let (Some(handle), Some((state, accepted))) = (&self.handle, scm_state(reported.state))
+        else {
+            return Ok(());
+        };
+        let status = ScmStatus {
+            checkpoint: reported.checkpoint,
+            wait_hint: reported.wait_hint,
+            ..status(state, accepted)
+        };
+        handle.set_service_status(status).map_err(io::Error::other)
+    }
+
+    /// Does nothing: the SCM has no status text.
+    pub(crate) fn set_text(&mut self, _state: ServiceState, _text: String) -> io::Result<()> {
+        Ok(())
+    }
+
+    pub(crate) fn watchdog_timeout(&self) -> Option<Duration> {
+        None
+    }
+
+    pub(crate) fn notify_watchdog(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+
+    /// Closes the connection: the service has stopped, and its listeners end.
+    pub(crate) fn close(&mut self) {
+        for task in self.listeners.drain(..) {
+            task.abort();
+        }
+    }
+}

@@ -1,0 +1,388 @@
+//! The pure state machine of a service: each input returns the effects that its owner carries out.
+
+mod effects;
+
+use std::time::Duration;
+
+use daemon_core::MonotonicTime;
+
+use crate::callback::{Callback, CallbackSet};
+use crate::control::{Control, ControlRefused};
+use crate::messages::{CallId, NextStateResult, SetState};
+use crate::state::{ControlResponse, IllegalStateChange, ServiceState};
+
+pub use effects::{Call, Effect, ParticipantId, Reloading, ServiceStatus, Timing};
+
+/// A call that has not been answered by all participants.
+#[derive(Clone, PartialEq, Eq, Debug)]
+struct PendingCall {
+    number: u64,
+    callback: Callback,
+    unanswered: Vec<ParticipantId>,
+    retry_at: MonotonicTime,
+}
+
+/// The state machine of a service.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct StateMachine {
+    state: ServiceState,
+    last_control: Option<Control>,
+    timing: Timing,
+    participants: Vec<(ParticipantId, CallbackSet)>,
+    pending: Option<PendingCall>,
+    call_count: u64,
+    registrations: u32,
+    checkpoint: u32,
+    wait_hint: Duration,
+    reloading: Reloading,
+    exit_code: u32,
+}
+
+impl StateMachine {
+    /// Creates the state machine of a service that has not started and has these callbacks.
+    #[must_use]
+    pub fn new(timing: Timing, callbacks: CallbackSet) -> StateMachine {
+        StateMachine {
+            state: ServiceState::NotReady,
+            last_control: None,
+            timing,
+            participants: vec![(ParticipantId::CALLBACKS, callbacks)],
+            pending: None,
+            call_count: 0,
+            registrations: 0,
+            checkpoint: 0,
+            wait_hint: Duration::ZERO,
+            reloading: Reloading::No,
+            exit_code: 0,
+        }
+    }
+
+    /// Makes the service wait in `StartPending` until a participant has registered.
+    pub fn await_registration(&mut self) {
+        self.participants.push((ParticipantId::AWAITED, CallbackSet::START));
+    }
+
+    /// Starts the service.
+    pub fn start(&mut self, now: MonotonicTime) -> Vec<Effect> {
+        let mut effects = Vec::new();
+        self.call_all(Callback::NotReady, now, &mut effects);
+        effects
+    }
+
+    /// Returns the state.
+    #[must_use]
+    pub fn state(&self) -> ServiceState {
+        self.state
+    }
+
+    /// Returns the status, as the service manager receives it.
+    #[must_use]
+    pub fn status(&self) -> ServiceStatus {
+        ServiceStatus {
+            state: self.state,
+            checkpoint: self.checkpoint,
+            wait_hint: self.wait_hint,
+            reloading: self.reloading,
+            exit_code: self.exit_code,
+        }
+    }
+
+    /// Returns the time of the next [`tick`](StateMachine::tick), if a call is pending.
+    #[must_use]
+    pub fn next_wake(&self) -> Option<MonotonicTime> {
+        self.pending.as_ref().map(|pending| pending.retry_at)
+    }
+
+    /// Adds a participant that receives all callbacks. If a call is pending, it receives that call too.
+    pub fn register(&mut self, now: MonotonicTime) -> (ParticipantId, Vec<Effect>) {
+        self.registrations += 1;
+        let participant = ParticipantId(self.registrations);
+        self.participants.retain(|(known, _callbacks)| *known != ParticipantId::AWAITED);
+        self.participants.push((participant, CallbackSet::ALL));
+        let mut effects = Vec::new();
+        match &mut self.pending {
+            Some(pending) => {
+                pending.unanswered.retain(|unanswered| *unanswered != ParticipantId::AWAITED);
+                pending.unanswered.push(participant);
+                let (number, callback) = (pending.number, pending.callback);
+                effects.push(self.call(
+                    callback,
+                    participant,
+                    Some(CallId { number, participant }),
+                ));
+            }
+            // It receives the present state, which needs no answer.
+            None => effects.push(self.call(Callback::for_state(self.state), participant, None)),
+        }
+        self.advance_if_answered(now, &mut effects);
+        (participant, effects)
+    }
+
+    /// Removes a participant: the service no longer waits for its answer.
+    pub fn remove(&mut self, participant: ParticipantId, now: MonotonicTime) -> Vec<Effect> {
+        let mut effects = Vec::new();
+        self.participants.retain(|(known, _callbacks)| *known != participant);
+        self.record_answer(participant, now, &mut effects);
+        effects
+    }
+
+    /// Handles a control.
+    ///
+    /// # Errors
+    ///
+    /// [`ControlRefused`] if the service does not accept it in its present state; nothing changes then.
+    pub fn control(
+        &mut self,
+        control: Control,
+        now: MonotonicTime,
+    ) -> Result<Vec<Effect>, ControlRefused> {
+        let mut effects = Vec::new();
+        match self.state.respond(control) {
+            ControlResponse::Enter(state) => {
+                self.last_control = Some(control);
+                self.enter(state, now, &mut effects);
+            }
+            ControlResponse::ShutDown => {
+                self.last_control = Some(control);
+                self.set_state(ServiceState::StopPending, &mut effects);
+                self.call_all(Callback::Shutdown, now, &mut effects);
+            }
+            ControlResponse::Reload => {
+                self.last_control = Some(control);
+                self.reloading = Reloading::Yes;
+                effects.push(Effect::Report(self.status()));
+                self.call_all(Callback::Unhandled, now, &mut effects);
+            }
+            ControlResponse::Notify => {
+                for participant in self.participants_for(Callback::Unhandled) {
+                    let call = Call {
+                        callback: Callback::Unhandled,
+                        state: self.state,
+                        control: Some(control),
+                        participant,
+                        call_id: None,
+                    };
+                    effects.push(Effect::Call(call));
+                }
+            }
+            ControlResponse::Report => effects.push(Effect::Report(self.status())),
+            ControlResponse::Refuse => return Err(ControlRefused { state: self.state, control }),
+        }
+        Ok(effects)
+    }
+
+    /// Handles an answer. An answer without a call id is the answer of the service's own callbacks to
+    /// the pending call, whichever it is.
+    pub fn next_state(
+        &mut self,
+        call_id: Option<CallId>,
+        delay: Option<Duration>,
+        now: MonotonicTime,
+    ) -> (NextStateResult, Vec<Effect>) {
+        let mut effects = Vec::new();
+        let participant = call_id.map_or(ParticipantId::CALLBACKS, |call_id| call_id.participant);
+        let is_awaited = self.pending.as_ref().is_some_and(|pending| {
+            pending.unanswered.contains(&participant)
+                && call_id.is_none_or(|call_id| call_id.number == pending.number)
+        });
+        if !is_awaited {
+            return (NextStateResult::Stale, effects);
+        }
+        if let Some(delay) = delay
+            && self.state.is_pending()
+        {
+            self.progress(Some(delay), None, &mut effects);
+        }
+        let before = self.state;
+        let answered = self.record_answer(participant, now, &mut effects);
+        let answered = match answered {
+            NextStateResult::Recorded if self.state != before => {
+                NextStateResult::Entered(self.state)
+            }
+            NextStateResult::Recorded | NextStateResult::Stale | NextStateResult::Entered(_) => {
+                answered
+            }
+        };
+        (answered, effects)
+    }
+
+    /// Sets the state: the present one, to report progress, or a legal successor.
+    ///
+    /// # Errors
+    ///
+    /// [`IllegalStateChange`] if the state is not a legal successor; nothing changes then.
+    pub fn set(
+        &mut self,
+        set: SetState,
+        now: MonotonicTime,
+    ) -> Result<Vec<Effect>, IllegalStateChange> {
+        let SetState { state, wait_hint, checkpoint, exit_code } = set;
+        let mut effects = Vec::new();
+        if state != self.state {
+            self.state.enter(state)?;
+        }
+        if let Some(exit_code) = exit_code {
+            self.exit_code = exit_code;
+        }
+        if state == self.state {
+            self.progress(wait_hint, checkpoint, &mut effects);
+        } else {
+            self.last_control = None;
+            self.enter(state, now, &mut effects);
+            if state == self.state && state.is_pending() {
+                self.wait_hint = wait_hint.unwrap_or(self.wait_hint);
+                self.checkpoint = checkpoint.unwrap_or(self.checkpoint);
+                // The first report of the state already contains these values.
+                let status = self.status();
+                for effect in &mut effects {
+                    if matches!(effect, Effect::Report(reported) if reported.state == state) {
+                        *effect = Effect::Report(status);
+                    }
+                }
+            }
+        }
+        Ok(effects)
+    }
+
+    /// Calls the participants again that have not answered, if it is time.
+    pub fn tick(&mut self, now: MonotonicTime) -> Vec<Effect> {
+        let mut effects = Vec::new();
+        let Some(pending) = &mut self.pending else { return effects };
+        if now < pending.retry_at {
+            return effects;
+        }
+        pending.retry_at = now + self.timing.poll_interval;
+        let (number, callback, unanswered) =
+            (pending.number, pending.callback, pending.unanswered.clone());
+        for participant in unanswered {
+            if participant != ParticipantId::AWAITED {
+                effects.push(self.call(
+                    callback,
+                    participant,
+                    Some(CallId { number, participant }),
+                ));
+            }
+        }
+        effects
+    }
+
+    fn participants_for(&self, callback: Callback) -> Vec<ParticipantId> {
+        let called =
+            self.participants.iter().filter(|(_id, callbacks)| callbacks.contains(callback));
+        called.map(|(participant, _callbacks)| *participant).collect()
+    }
+
+    fn call(
+        &self,
+        callback: Callback,
+        participant: ParticipantId,
+        call_id: Option<CallId>,
+    ) -> Effect {
+        Effect::Call(Call {
+            callback,
+            state: self.state,
+            control: self.last_control,
+            participant,
+            call_id,
+        })
+    }
+
+    /// Calls all participants that have this callback. The call replaces the pending one, which needs
+    /// no answer any more.
+    fn call_all(&mut self, callback: Callback, now: MonotonicTime, effects: &mut Vec<Effect>) {
+        self.call_count += 1;
+        let number = self.call_count;
+        let unanswered = self.participants_for(callback);
+        for participant in &unanswered {
+            if *participant != ParticipantId::AWAITED {
+                let call_id = CallId { number, participant: *participant };
+                effects.push(self.call(callback, *participant, Some(call_id)));
+            }
+        }
+        let retry_at = now + self.timing.poll_interval;
+        self.pending = Some(PendingCall { number, callback, unanswered, retry_at });
+        self.advance_if_answered(now, effects);
+    }
+
+    fn record_answer(
+        &mut self,
+        participant: ParticipantId,
+        now: MonotonicTime,
+        effects: &mut Vec<Effect>,
+    ) -> NextStateResult {
+        let Some(pending) = &mut self.pending else { return NextStateResult::Stale };
+        pending.unanswered.retain(|unanswered| *unanswered != participant);
+        self.advance_if_answered(now, effects);
+        NextStateResult::Recorded
+    }
+
+    /// Enters the next state if all participants have answered.
+    fn advance_if_answered(&mut self, now: MonotonicTime, effects: &mut Vec<Effect>) {
+        let Some(pending) = self.pending.take_if(|pending| pending.unanswered.is_empty()) else {
+            return;
+        };
+        match pending.callback {
+            Callback::Shutdown => self.call_all(Callback::StopPending, now, effects),
+            Callback::Unhandled => {
+                self.reloading = Reloading::No;
+                effects.push(Effect::Report(self.status()));
+            }
+            Callback::NotReady
+            | Callback::StartPending
+            | Callback::PausePending
+            | Callback::ContinuePending
+            | Callback::StopPending => {
+                if let Some(next) = self.state.next() {
+                    self.enter(next, now, effects);
+                }
+            }
+            Callback::Running | Callback::Paused | Callback::Stopped => {}
+        }
+    }
+
+    fn set_state(&mut self, state: ServiceState, effects: &mut Vec<Effect>) {
+        self.state = state;
+        self.reloading = Reloading::No;
+        self.checkpoint = u32::from(state.is_pending());
+        self.wait_hint = if state.is_pending() { self.timing.wait_hint } else { Duration::ZERO };
+        effects.push(Effect::Report(self.status()));
+    }
+
+    fn enter(&mut self, state: ServiceState, now: MonotonicTime, effects: &mut Vec<Effect>) {
+        self.set_state(state, effects);
+        match state {
+            ServiceState::Stopped => {
+                // The last callback needs no answer.
+                self.pending = None;
+                for participant in self.participants_for(Callback::Stopped) {
+                    effects.push(self.call(Callback::Stopped, participant, None));
+                }
+                effects.push(Effect::End);
+            }
+            ServiceState::NotReady
+            | ServiceState::StartPending
+            | ServiceState::StopPending
+            | ServiceState::Running
+            | ServiceState::ContinuePending
+            | ServiceState::PausePending
+            | ServiceState::Paused => self.call_all(Callback::for_state(state), now, effects),
+        }
+    }
+
+    /// Reports the progress of a pending state.
+    fn progress(
+        &mut self,
+        wait_hint: Option<Duration>,
+        checkpoint: Option<u32>,
+        effects: &mut Vec<Effect>,
+    ) {
+        if self.state.is_pending() {
+            self.wait_hint = wait_hint.unwrap_or(self.wait_hint);
+            self.checkpoint = checkpoint.unwrap_or(self.checkpoint.saturating_add(1));
+        }
+        effects.push(Effect::Report(self.status()));
+    }
+}
+
+#[cfg(test)]
+mod tests;
