@@ -48,7 +48,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         workers.parse().map_err(|why| format!("cannot have {workers:?} workers: {why}"))
     })?;
     if workers == 0 {
-        let stop = SignalQueue::of(&[Signal::Term, Signal::Int])?;
+        let stop = SignalQueue::new(&[Signal::Term, Signal::Int])?;
         return work(&server, stop.as_fd());
     }
     let leave = To(Signal::Term);

@@ -242,7 +242,7 @@ impl Worker {
             // What has come along with an earlier response is no event any more.
             if !connection.has_unread() {
                 let server = doze(self.patience.sleep, connection, stop).map_err(Broken::Wait)?;
-                if !server.can_read() {
+                if !server.is_readable() {
                     return Ok(());
                 }
             }

@@ -19,7 +19,7 @@ use nix::unistd::Pid;
 #[path = "warden/linux.rs"]
 mod orphans;
 #[cfg(not(target_os = "linux"))]
-#[path = "warden/plain.rs"]
+#[path = "warden/fallback.rs"]
 mod orphans;
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {

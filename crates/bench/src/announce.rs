@@ -8,7 +8,7 @@ use crate::Measured;
 
 /// Sees to it that nothing is left when whoever measures is interrupted.
 pub(crate) fn mortal() -> Measured<()> {
-    if let Some(parent) = Pid::of_parent() {
+    if let Some(parent) = Pid::parent() {
         die_with_parent(Signal::Term, parent)?;
     }
     Ok(())

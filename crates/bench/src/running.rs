@@ -11,7 +11,7 @@ use std::process::{Child, ChildStdout, Command, ExitStatus, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use daemon_sys::process::{Pid, Sent, Signal, signal};
+use daemon_sys::process::{Pid, Signal, SignalOutcome, signal};
 
 use crate::{Measured, clients, proc, table};
 
@@ -174,7 +174,7 @@ impl Drop for Running {
 pub(crate) fn send(pid: u32, what: Signal) -> Measured<()> {
     let pid = i32::try_from(pid).ok().and_then(Pid::from_raw);
     match signal(pid.ok_or("no pid")?, what)? {
-        Sent::Delivered | Sent::NoSuchProcess => Ok(()),
+        SignalOutcome::Delivered | SignalOutcome::NoSuchProcess => Ok(()),
     }
 }
 

@@ -215,7 +215,7 @@ fn code_of(kind: FaultKind) -> Code {
 
 fn is_denied(error: &daemon_sys::Error) -> bool {
     error
-        .number()
+        .raw_os_error()
         .map(io::Error::from_raw_os_error)
         .is_some_and(|error| error.kind() == io::ErrorKind::PermissionDenied)
 }

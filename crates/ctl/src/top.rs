@@ -81,7 +81,7 @@ pub(crate) fn run(
     }
     let first = first_look(&source, timeout)?;
     // All threads inherit it: the signals are the queue's alone.
-    let signals = SignalQueue::of(&ENDING)?;
+    let signals = SignalQueue::new(&ENDING)?;
     let (send, news) = mpsc::channel();
     let (orders, deeds) = mpsc::channel();
     let means = match &source {

@@ -21,7 +21,7 @@ use daemon_core::{
 };
 use daemon_forkserver::{ChildId, now};
 use daemon_sys::process::Pid;
-use daemon_sys::trace::Asker;
+use daemon_sys::trace::BacktraceRequester;
 use futures::executor::block_on;
 use slog::{Logger, warn};
 use tokio::task::spawn_blocking;
@@ -103,7 +103,7 @@ enum Sampling {
 #[derive(Debug)]
 pub(crate) struct Babysitting {
     pub(crate) babysit: Babysit,
-    pub(crate) asker: Option<Asker>,
+    pub(crate) asker: Option<BacktraceRequester>,
     pub(crate) slowlog: SlowLog,
 }
 

@@ -9,14 +9,14 @@ use serde::{Deserialize, Serialize};
 
 use crate::status::ChildReport;
 
+#[cfg(not(target_os = "linux"))]
+mod fallback;
 #[cfg(target_os = "linux")]
 mod linux;
 #[cfg(not(target_os = "linux"))]
-mod plain;
+use fallback as platform;
 #[cfg(target_os = "linux")]
 use linux as platform;
-#[cfg(not(target_os = "linux"))]
-use plain as platform;
 
 /// What is known of a child at one moment: what the scoreboard, the system and it itself tell.
 ///
@@ -100,8 +100,8 @@ impl Frame {
     }
 }
 
-impl From<daemon_sys::trace::Frame> for Frame {
-    fn from(frame: daemon_sys::trace::Frame) -> Self {
+impl From<daemon_sys::trace::StackFrame> for Frame {
+    fn from(frame: daemon_sys::trace::StackFrame) -> Self {
         let address = frame.address as u64;
         Frame { address, function: frame.function, file: frame.file, line: frame.line }
     }

@@ -11,14 +11,14 @@ use std::sync::Arc;
 use actix::{Actor, Addr, AsyncContext, System};
 use daemon_core::{ChildKind, Jitter, RequestLimit, Signal};
 use daemon_forkserver::{ChildProgram, ChildStart, ForkServer, ForkServerBuilder, now};
-use daemon_sys::detach::{Readiness, detach};
+use daemon_sys::detach::{ReadinessNotifier, detach};
 use daemon_sys::pidfile::PidFile;
 use daemon_sys::privileges::{self, Privileges};
 use daemon_sys::process::Pid;
 use daemon_sys::socketfile::SocketFile;
-use daemon_sys::stdio::{self, LogFile, Terminal};
+use daemon_sys::stdio::{self, LogFile, SavedStderr};
 use daemon_sys::title::Title;
-use daemon_sys::trace::{Asker, Inquiry};
+use daemon_sys::trace::{BacktraceChannel, BacktraceRequester};
 use daemon_sys::{fork, limits};
 use slog::Logger;
 
@@ -51,19 +51,19 @@ pub struct Launched<P: Program> {
     parents: Rc<RefCell<ParentsOwn>>,
     fork_server: Option<ForkServer<P::Request>>,
     /// The right to ask children where they are.
-    asker: Option<Asker>,
+    asker: Option<BacktraceRequester>,
     slowlog: SlowLog,
 }
 
 /// What the parent alone holds on to. The fork server and its children drop their copies of it.
 #[derive(Debug, Default)]
 struct ParentsOwn {
-    readiness: Option<Readiness>,
+    readiness: Option<ReadinessNotifier>,
     pidfile: Option<PidFile>,
     /// Its clients are the parent's alone.
     control: Option<SocketFile>,
     /// Where a launch that fails says so, when standard error leads to the log already.
-    terminal: Option<Terminal>,
+    terminal: Option<SavedStderr>,
 }
 
 /// What children are made of: the program, and what a child must know of the daemon.
@@ -72,7 +72,7 @@ struct DaemonBrood<P> {
     life: Life,
     sign: Sign,
     parents: Rc<RefCell<ParentsOwn>>,
-    inquiry: Option<Inquiry>,
+    inquiry: Option<BacktraceChannel>,
 }
 
 impl<P: Program> ChildProgram for DaemonBrood<P> {
@@ -87,7 +87,7 @@ impl<P: Program> ChildProgram for DaemonBrood<P> {
         }
         if let Some(inquiry) = self.inquiry.take() {
             // Children inherit the handler.
-            inquiry.answer()?;
+            inquiry.install_handler()?;
         }
         set_up_this_thread();
         self.program.preload()?;
@@ -124,8 +124,8 @@ pub(crate) fn launch<P: Program>(
     if System::is_registered() || tokio::runtime::Handle::try_current().is_ok() {
         return Err(DaemonError::InsideRuntime);
     }
-    if let Some(company) = fork::company()? {
-        return Err(daemon_sys::Error::OtherThreads(company).into());
+    if let Some(other_threads) = fork::other_threads()? {
+        return Err(daemon_sys::Error::OtherThreads(other_threads).into());
     }
     let mut files = Files::open(&settings)?;
     let mut own = ParentsOwn { pidfile: files.pidfile.take(), ..ParentsOwn::default() };
@@ -142,7 +142,7 @@ pub(crate) fn launch<P: Program>(
             let _ = control.release();
         }
         if let Some(readiness) = readiness {
-            readiness.failed(&error.to_string());
+            readiness.notify_failure(&error.to_string());
         }
         if let Some(terminal) = terminal {
             // The error itself is answered all the same, whatever becomes of its sentence.
@@ -186,7 +186,7 @@ fn housework(
     own: &mut ParentsOwn,
 ) -> Result<(), DaemonError> {
     if let (Some(slowlog), Some(privileges)) = (&files.slowlog, privileges) {
-        slowlog.give_to(privileges)?;
+        slowlog.chown(privileges)?;
     }
     if let Some(pidfile) = &mut own.pidfile {
         pidfile.write(Pid::this())?;
@@ -206,10 +206,10 @@ fn housework(
     match (&files.log_file, settings.stay) {
         (Some(log_file), _) => {
             if let Some(privileges) = privileges {
-                log_file.give_to(privileges)?;
+                log_file.chown(privileges)?;
             }
             if settings.stay == Stay::Attached {
-                own.terminal = Terminal::keep().ok();
+                own.terminal = SavedStderr::save().ok();
             }
             log_file.redirect()?;
         }
@@ -274,11 +274,11 @@ fn spawn<P: Program>(
                 plan = plan.request_limit(bytes);
             }
             let (life, parents) = (life.clone(), Rc::clone(&parents));
-            let inquiry = Some(Inquiry::open()?);
+            let inquiry = Some(BacktraceChannel::open()?);
             let sign = Sign::new(Rc::clone(&title), &name);
             let brood = DaemonBrood { program, life, sign, parents, inquiry };
             let (fork_server, brood) = plan.spawn(brood)?;
-            (brood.program, Some(fork_server), brood.inquiry.map(Inquiry::asker))
+            (brood.program, Some(fork_server), brood.inquiry.map(BacktraceChannel::into_requester))
         }
     };
     title.set(&format!("{name}: parent"));
@@ -320,7 +320,7 @@ impl<P: Program> Launched<P> {
         if !System::is_registered() {
             let error = DaemonError::NoSystem;
             if let Some(readiness) = readiness {
-                readiness.failed(&error.to_string());
+                readiness.notify_failure(&error.to_string());
             }
             return Err(error);
         }

@@ -10,7 +10,7 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use daemon_sys::listen;
-use daemon_sys::watch::{self, Queue};
+use daemon_sys::watch::{self, SharedListener};
 use slog::{Logger, info, warn};
 use tokio::io::unix::AsyncFd;
 
@@ -57,7 +57,7 @@ enum Place {
     /// It is the only one.
     Alone(AsyncFd<OwnedFd>),
     /// Others wait there too, and a connection wakes one of them.
-    InLine(Queue),
+    InLine(SharedListener),
 }
 
 impl<L: Listen> Gate<L> {
@@ -68,7 +68,7 @@ impl<L: Listen> Gate<L> {
 
     /// Watches a listener that the children of a pool share.
     pub(crate) fn in_line(listener: L) -> io::Result<Self> {
-        Self::new(listener, |listener| Queue::at(listener).map(Place::InLine))
+        Self::new(listener, |listener| SharedListener::new(listener).map(Place::InLine))
     }
 
     /// The listener becomes nonblocking, in all processes that hold it.
@@ -131,7 +131,7 @@ impl<L: Listen> Gate<L> {
             }
             match &self.place {
                 Place::Alone(watch) => watch.readable().await?.clear_ready(),
-                Place::InLine(queue) => queue.turn().await?,
+                Place::InLine(queue) => queue.readable().await?,
             }
         }
     }

@@ -7,7 +7,7 @@ use std::io::{self, Write};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
-use daemon_sys::stdio::{LogFile, Terminal};
+use daemon_sys::stdio::{LogFile, SavedStderr};
 use slog::{FnValue, Level, Logger, o};
 
 /// How much the default logger tells.
@@ -51,7 +51,7 @@ static APART: OnceLock<Apart> = OnceLock::new();
 pub(crate) fn keep_apart(log_file: Option<&Arc<LogFile>>) -> Result<(), daemon_sys::Error> {
     let apart = match log_file {
         Some(file) => Apart::File(Arc::clone(file)),
-        None => Apart::Terminal(Terminal::keep()?.into()),
+        None => Apart::Terminal(SavedStderr::save()?.into()),
     };
     // A second time it is kept apart already.
     let _ = APART.set(apart);

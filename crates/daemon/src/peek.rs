@@ -67,12 +67,12 @@ fn kind(target: &str) -> &str {
 }
 
 fn threads() -> String {
-    match daemon_sys::fork::company() {
+    match daemon_sys::fork::other_threads() {
         Err(error) => format!("Threads: {error}"),
         Ok(None) => "Threads: 1".to_owned(),
-        Ok(Some(company)) => {
+        Ok(Some(other_threads)) => {
             let names: Vec<&str> =
-                company.threads.iter().map(|thread| thread.name.as_str()).collect();
+                other_threads.threads.iter().map(|thread| thread.name.as_str()).collect();
             format!("Threads: {} more ({})", names.len(), names.join(", "))
         }
     }

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use daemon_sys::limits::Resource;
 use daemon_sys::privileges::{Group, Privileges, User};
-use daemon_sys::socketfile::PLACE_MAX;
+use daemon_sys::socketfile::SOCKET_PATH_MAX;
 use slog::Logger;
 
 use crate::babysitter::Babysit;
@@ -209,9 +209,10 @@ fn check_place(field: &'static str, path: &Path) -> Result<(), ConfigError> {
 /// A socket's path has little room in the system, counted from the root.
 fn check_length(path: &Path) -> Result<(), ConfigError> {
     let length = std::path::absolute(path).map_or(0, |path| path.as_os_str().len());
-    if length > PLACE_MAX {
-        let why =
-            format!("it has {length} bytes from the root; a socket's has at most {PLACE_MAX}");
+    if length > SOCKET_PATH_MAX {
+        let why = format!(
+            "it has {length} bytes from the root; a socket's has at most {SOCKET_PATH_MAX}"
+        );
         return Err(ConfigError::value("control", path.display(), why));
     }
     Ok(())
@@ -286,8 +287,8 @@ mod tests {
     #[test]
     fn a_socket_s_path_must_fit() {
         let at = |length: usize| PathBuf::from(format!("/{}", "x".repeat(length - 1)));
-        assert!(check_length(&at(PLACE_MAX)).is_ok());
-        let error = check_length(&at(PLACE_MAX + 1)).unwrap_err().to_string();
+        assert!(check_length(&at(SOCKET_PATH_MAX)).is_ok());
+        let error = check_length(&at(SOCKET_PATH_MAX + 1)).unwrap_err().to_string();
         assert!(error.contains("108 bytes") && error.contains("at most 107"), "{error}");
     }
 

@@ -8,7 +8,7 @@ use std::rc::Rc;
 
 use actix_daemon::{ChildId, Pid, RequestFactory};
 use daemon_sys::link::{self, LinkEnd};
-use daemon_sys::stdio::print_pipe;
+use daemon_sys::stdio::output_pipe;
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
 use tokio::sync::Notify;
@@ -104,8 +104,8 @@ impl RequestFactory<WorkerFds> for Linker {
             preinit();
         }
         let (near, far) = link::pair().map_err(io::Error::other)?;
-        let (out, far_out) = print_pipe().map_err(io::Error::other)?;
-        let (err, far_err) = print_pipe().map_err(io::Error::other)?;
+        let (out, far_out) = output_pipe().map_err(io::Error::other)?;
+        let (err, far_err) = output_pipe().map_err(io::Error::other)?;
         self.made = Some(Near { end: near, out, err });
         Ok((far.into(), far_out, far_err))
     }

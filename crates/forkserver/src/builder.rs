@@ -10,7 +10,7 @@ use std::time::Duration;
 use daemon_core::{Line, Scoreboard, lines_for};
 use daemon_sys::fork::{ForkResult, flush_c_streams, fork};
 use daemon_sys::process::{self, Pid, Signal};
-use daemon_sys::signals::{Blocked, SignalQueue, block_all, ignore, restore_default};
+use daemon_sys::signals::{SignalBlockGuard, SignalQueue, block_all, ignore, restore_default};
 use daemon_sys::title::Title;
 use daemon_sys::wakeup::Wakeup;
 use daemon_sys::{link, shared};
@@ -147,7 +147,7 @@ impl ForkServerBuilder {
 /// Leads a process group of its own, in which no terminal stops anybody: a process in the background
 /// that writes to a terminal may be stopped by TTOU otherwise. Children inherit both.
 fn leave_the_terminal() -> Result<(), daemon_sys::Error> {
-    process::lead_own_group()?;
+    process::become_group_leader()?;
     ignore(Signal::Ttin)?;
     ignore(Signal::Ttou)
 }
@@ -165,14 +165,14 @@ fn inside<B: ChildProgram>(
     mut brood: B,
     cradle: SlotResources,
     mut wire: Wire<Report, crate::orders::Order>,
-    mask: Blocked,
+    mask: SignalBlockGuard,
 ) -> i32 {
     let fork_server = leave_the_terminal()
         .map_err(Box::<dyn Error>::from)
         .and_then(|()| brood.preload())
         // Where it is ignored, children end unseen: a library may have meant well.
         .and_then(|()| Ok(restore_default(Signal::Child)?))
-        .and_then(|()| Ok(SignalQueue::of(&[Signal::Child])?));
+        .and_then(|()| Ok(SignalQueue::new(&[Signal::Child])?));
     let deaths = match fork_server {
         Ok(deaths) => deaths,
         Err(error) => {

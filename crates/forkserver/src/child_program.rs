@@ -4,7 +4,7 @@ use std::error::Error;
 
 use daemon_core::{Board, MonotonicTime, Seat};
 use daemon_sys::process::{Pid, Signal};
-use daemon_sys::signals::Blocked;
+use daemon_sys::signals::SignalBlockGuard;
 use daemon_sys::wakeup::Wakeup;
 
 use crate::transfer::{Transfer, TransferError};
@@ -67,7 +67,7 @@ pub struct ChildStart<R> {
 #[derive(Debug)]
 #[must_use = "a child that never releases its signals can only be killed"]
 pub struct BlockedSignals {
-    pub(crate) blocked: Blocked,
+    pub(crate) blocked: SignalBlockGuard,
 }
 
 impl BlockedSignals {

@@ -238,11 +238,11 @@ impl<R: Transfer> ForkServer<R> {
         let interest = if self.wire.is_waiting() { Interest::ReadWrite } else { Interest::Read };
         let ready =
             wait(&[(self.wire.as_fd(), interest), (self.bell.as_fd(), Interest::Read)], patience)?;
-        if !ready[1].is_quiet() {
+        if !ready[1].is_empty() {
             self.bell.clear();
         }
         let mut events = Vec::new();
-        if !ready[0].is_quiet() {
+        if !ready[0].is_empty() {
             // What was told before a loss is answered first; the loss is found again next time.
             let flushed = self.flush();
             let told = self.collect(&mut events).and(flushed);

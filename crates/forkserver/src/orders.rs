@@ -74,7 +74,7 @@ impl ForkRefusal {
 
 impl From<daemon_sys::Error> for ForkRefusal {
     fn from(error: daemon_sys::Error) -> Self {
-        match error.number() {
+        match error.raw_os_error() {
             Some(errno) => ForkRefusal::System(errno),
             None => ForkRefusal::OtherThreads(error.to_string()),
         }
@@ -95,7 +95,7 @@ fn refused(errno: i32) -> daemon_sys::Error {
 
 /// Where to look when the system is short of processes or memory.
 fn hint(errno: i32) -> &'static str {
-    if refused(errno).is_shortage() {
+    if refused(errno).is_resource_shortage() {
         "; look at the limit of processes (ulimit -u, pids.max of the cgroup) and at free memory"
     } else {
         ""

@@ -13,7 +13,7 @@ use daemon_sys::memfd;
 use daemon_sys::poll::{Interest, Ready, wait};
 use daemon_sys::process::{self, Pid, Signal};
 use daemon_sys::reap::{peek_exit, reap, reap_any};
-use daemon_sys::signals::{Blocked, SignalQueue};
+use daemon_sys::signals::{SignalBlockGuard, SignalQueue};
 
 use crate::builder::Settings;
 use crate::child_program::{BlockedSignals, ChildProgram, ChildStart, SlotResources, now};
@@ -31,7 +31,7 @@ pub(crate) struct Server<B: ChildProgram> {
     cradle: SlotResources,
     wire: Wire<Report, Order>,
     deaths: SignalQueue,
-    mask: Blocked,
+    mask: SignalBlockGuard,
     seats: HashMap<u32, ChildEntry>,
     pids: HashMap<Pid, u32>,
     leaving: Leaving,
@@ -90,7 +90,7 @@ impl<B: ChildProgram> Server<B> {
         cradle: SlotResources,
         wire: Wire<Report, Order>,
         deaths: SignalQueue,
-        mask: Blocked,
+        mask: SignalBlockGuard,
     ) -> Self {
         Server {
             settings,
@@ -114,16 +114,16 @@ impl<B: ChildProgram> Server<B> {
             {
                 self.flush();
                 // What was sent to the fork server meanwhile is ignored to the end.
-                self.mask.forget();
+                self.mask.leave_blocked();
                 return Ok(Ended::Home);
             }
             self.flush();
             let ready = self.wait()?;
-            if !ready.deaths.is_quiet() {
+            if !ready.deaths.is_empty() {
                 self.deaths.clear()?;
                 self.reap()?;
             }
-            if !ready.link.is_quiet() {
+            if !ready.link.is_empty() {
                 match self.take_orders() {
                     Next::Order => {}
                     Next::Leave => self.begin_leaving(),

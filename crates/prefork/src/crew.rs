@@ -8,7 +8,7 @@ use std::time::Duration;
 use daemon_core::{Armed, MonotonicTime, Phase, Scoreboard, SlotNumber, Status};
 use daemon_sys::fork::{ForkResult, flush_c_streams, fork};
 use daemon_sys::poll::{Interest, Ready, wait};
-use daemon_sys::reap::Children;
+use daemon_sys::reap::ChildSet;
 use daemon_sys::signals::{SignalListener, block_all, unblock};
 use daemon_sys::wakeup::Wakeup;
 use daemon_sys::{Pid, Signal};
@@ -53,7 +53,7 @@ pub(crate) struct Crew {
     listen_from: MonotonicTime,
     /// Whether somebody has ended since it was looked last.
     ended: Departures,
-    children: Children,
+    children: ChildSet,
     slots: HashMap<Pid, SlotNumber>,
     ears: SignalListener,
     come: Vec<Signal>,
@@ -113,7 +113,7 @@ impl Crew {
             doorbell: Wakeup::new()?,
             listen_from: MonotonicTime::ZERO,
             ended: Departures::None,
-            children: Children::new()?,
+            children: ChildSet::new()?,
             slots: HashMap::new(),
             ears: SignalListener::new()?,
             come: Vec::new(),
@@ -269,12 +269,12 @@ impl Crew {
         if self.reports_matter() {
             self.board.disarm();
         }
-        if doorbell.can_read() {
+        if doorbell.is_readable() {
             self.doorbell.clear();
             self.listen_from = now() + DEAF;
         }
         // Where they tell by themselves, it does not take the signal, which a library may have taken.
-        if children.can_read() {
+        if children.is_readable() {
             self.ended = Departures::Some;
         }
         Ok(())
@@ -343,7 +343,7 @@ impl Crew {
                 let time = now();
                 self.board.close(slot, time);
                 self.staff.refused(slot, time);
-                if refusal.is_shortage() {
+                if refusal.is_resource_shortage() {
                     warn!(self.log, "{refusal}: it will be tried again");
                     Ok(Forked::InManager)
                 } else {

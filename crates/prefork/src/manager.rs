@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use daemon_core::{Board, Line, Scoreboard, lines_for};
-use daemon_sys::fork::company;
+use daemon_sys::fork::other_threads;
 use daemon_sys::{Error as SystemError, Pid, Signal, shared};
 
 use crate::clock::now;
@@ -123,8 +123,8 @@ impl Prefork {
     /// ```
     pub fn start_fork(&mut self) -> Result<Started, Error> {
         let crew = self.role.manager("start workers")?;
-        if let Some(company) = company()? {
-            return Err(Error::System(SystemError::OtherThreads(company)));
+        if let Some(other_threads) = other_threads()? {
+            return Err(Error::System(SystemError::OtherThreads(other_threads)));
         }
         self.signal_received = None;
         self.manager_pid = Pid::this();

@@ -124,7 +124,7 @@ impl Worker {
     ///
     /// # Errors
     ///
-    /// [`ParentIsGone`](daemon_sys::Error::ParentIsGone) if the manager has ended meanwhile: then it
+    /// [`ParentExited`](daemon_sys::Error::ParentExited) if the manager has ended meanwhile: then it
     /// is time to leave.
     pub fn watch_manager(&self) -> Result<(), daemon_sys::Error> {
         die_with_parent(self.death_signal, self.manager)
@@ -181,7 +181,7 @@ impl Worker {
         let fds = [(self.as_fd(), Interest::Read), (descriptor.as_fd(), Interest::Read)];
         let [stop, _ready] = wait(&fds, None)?;
         // The signal may have come after the one was looked at and before the other was.
-        Ok(if stop.is_quiet() && !self.ears.is_pending() { Wake::Ready } else { Wake::Stop })
+        Ok(if stop.is_empty() && !self.ears.is_pending() { Wake::Ready } else { Wake::Stop })
     }
 
     /// Says what the worker does, in one character of its choice: it is active then. With

@@ -10,7 +10,7 @@ mod live {
     #[path = "limit/apple.rs"]
     pub(crate) mod limit;
     #[cfg(not(target_vendor = "apple"))]
-    #[path = "limit/wide.rs"]
+    #[path = "limit/other.rs"]
     pub(crate) mod limit;
     pub(crate) mod originals;
     pub(crate) mod rolling;

@@ -1,102 +1,104 @@
-//! Leaving the terminal: the launching process waits until the daemon says that it is ready.
+//! Detaches from the terminal. The launching process waits until the daemon reports that it is ready.
 //!
-//! Not here: the log (`stdio`), the working directory and the umask (`limits`).
+//! The log is in `stdio`, the working directory and the umask are in `limits`.
 //!
 //! ```text
-//! launcher ---- forks ----> go-between ---- setsid, forks ----> daemon
-//!    waits for it              waits for a verdict,               says "ready"
-//!    exits with its code       or for the daemon's end            or "failed: why"
+//! launcher ---- forks ----> intermediate ---- setsid, forks ----> daemon
+//!    waits for it              waits for the report,               reports "ready"
+//!    exits with its code       or for the daemon's exit            or "failed: reason"
 //! ```
 //!
-//! The daemon is no session leader, so it can't get a terminal again by opening one. The go-between
-//! is its parent, so it learns how the daemon ended if it ends without a word.
+//! The daemon is not a session leader, so opening a terminal does not give it a controlling terminal. The
+//! intermediate process is its parent, so it can report the daemon's exit status if the daemon exits
+//! without a report.
 
 use std::env;
 use std::io::{self, PipeReader, PipeWriter, Read, Write};
 use std::os::fd::AsFd;
 
 use crate::error::{Error, Result};
-use crate::fork::{ForkResult, company, flush_c_streams, fork};
+use crate::fork::{ForkResult, flush_c_streams, fork, other_threads};
 use crate::poll::{Interest, wait};
 use crate::process::{Pid, Signal, exit_now};
 use crate::reap::{Exit, reap, wait_for};
 use crate::signals::SignalQueue;
 use crate::stdio::stdin_from_null;
 
-/// The most bytes of a verdict, so that it is written and read in one piece (`PIPE_BUF` of pipe(7);
-/// POSIX promises 512).
-const VERDICT_MAX: usize = 512;
+/// The maximum length of a report in bytes. Writes up to this length are atomic (`PIPE_BUF` of pipe(7);
+/// POSIX guarantees 512).
+const REPORT_MAX: usize = 512;
 const READY: u8 = b'R';
 const FAILED: u8 = b'F';
 
-/// The daemon's word that it owes to the process that launched it.
+/// Reports to the launching process whether the daemon is ready.
 ///
-/// Dropped without one it says nothing; the launcher then waits for the daemon's end. A forked
-/// process that has a copy may drop it.
+/// If it is dropped without a report, the launcher waits for the daemon's exit. A forked process can
+/// drop its copy.
 #[derive(Debug)]
-#[must_use = "the launching process waits for a word"]
-pub struct Readiness {
-    wire: PipeWriter,
+#[must_use = "the launching process waits for the report"]
+pub struct ReadinessNotifier {
+    writer: PipeWriter,
 }
 
-impl Readiness {
-    /// Says that the daemon is ready: the launching process exits with code 0.
-    pub fn ready(self) {
-        self.say(READY, "");
+impl ReadinessNotifier {
+    /// Reports that the daemon is ready: the launching process exits with code 0.
+    pub fn notify_ready(self) {
+        self.report(READY, "");
     }
 
-    /// Says why the daemon can't start: the launching process prints it and exits with code 1.
-    /// About 500 bytes of it are told.
-    pub fn failed(self, why: &str) {
-        self.say(FAILED, why);
+    /// Reports why the daemon cannot start: the launching process prints the reason and exits with code
+    /// 1. The reason is truncated to 511 bytes.
+    pub fn notify_failure(self, reason: &str) {
+        self.report(FAILED, reason);
     }
 
-    fn say(mut self, verdict: u8, why: &str) {
-        let end = why.floor_char_boundary(VERDICT_MAX - 1);
-        let mut words = vec![verdict];
-        words.extend_from_slice(&why.as_bytes()[..end]);
-        // Nobody listens any more: then nobody needs to know.
-        let _ = self.wire.write_all(&words);
+    fn report(mut self, kind: u8, reason: &str) {
+        let end = reason.floor_char_boundary(REPORT_MAX - 1);
+        let mut report = vec![kind];
+        report.extend_from_slice(&reason.as_bytes()[..end]);
+        // The only error is that the launcher is gone, and then the report is not needed.
+        let _ = self.writer.write_all(&report);
     }
 }
 
-/// Detaches from the terminal and from the process that launched us; returns in the daemon, whose
-/// standard input is then `/dev/null`.
+/// Detaches from the terminal and from the launching process. Returns in the daemon, whose standard
+/// input is then `/dev/null`.
 ///
-/// In the launching process it never returns. That one ends when the daemon has said a word by
-/// [`Readiness`]: with code 0, or with the error on standard error, as `NAME: why`, and code 1. If
-/// the daemon ends before that, it says so, and how. It ends without running `atexit` functions,
-/// which are the daemon's to run.
+/// It never returns in the launching process, which exits when the daemon sends its report with
+/// [`ReadinessNotifier`]: with code 0, or after printing `NAME: reason` to standard error with code 1. If
+/// the daemon exits before that, it prints the daemon's exit status. It runs no `atexit` functions,
+/// because the daemon runs them.
 ///
-/// Standard output and error stay, so that errors of the start are seen: lead them to a log, or to
-/// `/dev/null`, before the word is given.
+/// Standard output and error are not redirected, so that errors of the start are visible: redirect them
+/// to a log or to `/dev/null` before sending the report.
 ///
 /// # Errors
 ///
-/// In the launching process, before anything was done: [`Error::OtherThreads`] if there are other
-/// threads, [`Error::Os`] if the system can't fork or has no descriptor left. In the daemon: if there is
-/// no `/dev/null`; the error is then told to the launcher as well.
-pub fn detach() -> Result<Readiness> {
-    if let Some(company) = company()? {
-        return Err(Error::OtherThreads(company));
+/// In the launching process, before any change: [`Error::OtherThreads`] if there are other threads,
+/// [`Error::Os`] if the fork fails or the system is out of descriptors. In the daemon: if there is no
+/// `/dev/null`; the launcher prints the error too.
+pub fn detach() -> Result<ReadinessNotifier> {
+    if let Some(other_threads) = other_threads()? {
+        return Err(Error::OtherThreads(other_threads));
     }
-    let (ear, wire) = io::pipe().map_err(|error| Error::os("open a pipe to detach by", error))?;
+    let (reader, writer) =
+        io::pipe().map_err(|error| Error::os("create a pipe for detaching", error))?;
     flush_c_streams();
-    // What can't be flushed now would only be written twice.
+    // After an error the daemon and the launcher may both write the buffer.
     let _ = io::stdout().flush();
     match fork()? {
-        ForkResult::Parent(go_between) => launcher(go_between),
+        ForkResult::Parent(intermediate) => launcher(intermediate),
         ForkResult::Child => {
-            // A new child leads no group, so it may always open a session (setsid(2)).
+            // A new child is not a group leader, so setsid(2) cannot fail.
             let _ = nix::unistd::setsid();
             match fork() {
                 Ok(ForkResult::Parent(daemon)) => {
-                    drop(wire);
-                    exit_now(go_between(ear, daemon));
+                    drop(writer);
+                    exit_now(intermediate(reader, daemon));
                 }
-                Ok(ForkResult::Child) => daemon(wire),
+                Ok(ForkResult::Child) => daemon(writer),
                 Err(error) => {
-                    tell(&error.to_string());
+                    print_error(&error.to_string());
                     exit_now(1);
                 }
             }
@@ -104,60 +106,65 @@ pub fn detach() -> Result<Readiness> {
     }
 }
 
-fn launcher(go_between: Pid) -> ! {
-    match wait_for(go_between) {
+fn launcher(intermediate: Pid) -> ! {
+    match wait_for(intermediate) {
         Ok(Exit::Code(code)) => exit_now(code),
-        Ok(exit) => tell(&format!("cannot detach: the go-between ended by {exit}")),
-        Err(error) => tell(&error.to_string()),
+        Ok(exit) => {
+            print_error(&format!("cannot detach: the intermediate process ended with {exit}"))
+        }
+        Err(error) => print_error(&error.to_string()),
     }
     exit_now(1)
 }
 
-fn daemon(wire: PipeWriter) -> Result<Readiness> {
-    let readiness = Readiness { wire };
+fn daemon(writer: PipeWriter) -> Result<ReadinessNotifier> {
+    let readiness = ReadinessNotifier { writer };
     match stdin_from_null() {
         Ok(()) => Ok(readiness),
         Err(error) => {
-            readiness.failed(&error.to_string());
+            readiness.notify_failure(&error.to_string());
             Err(error)
         }
     }
 }
 
-fn go_between(ear: PipeReader, daemon: Pid) -> i32 {
-    match verdict(ear, daemon) {
+fn intermediate(reader: PipeReader, daemon: Pid) -> i32 {
+    match wait_for_report(reader, daemon) {
         Ok(None) => return 0,
-        Ok(Some(why)) => tell(&why),
-        Err(error) => tell(&error.to_string()),
+        Ok(Some(reason)) => print_error(&reason),
+        Err(error) => print_error(&error.to_string()),
     }
     1
 }
 
-/// Waits for the daemon's word or its end; the end alone of the pipe would not do, since a process
-/// that the daemon forked may hold a copy of the other end.
-fn verdict(mut ear: PipeReader, daemon: Pid) -> Result<Option<String>> {
-    let children = SignalQueue::of(&[Signal::Child])?;
-    let mut listens = true;
+/// Waits for the daemon's report or exit, and returns the reason of a failure. Waiting for the end of the
+/// pipe is not enough, since a process that the daemon forked may hold a copy of the other end.
+fn wait_for_report(mut reader: PipeReader, daemon: Pid) -> Result<Option<String>> {
+    let children = SignalQueue::new(&[Signal::Child])?;
+    let mut is_open = true;
     loop {
         let exit = reap(daemon)?;
-        let mut words = [0; VERDICT_MAX];
+        let mut report = [0; REPORT_MAX];
         let mut length = 0;
-        let heard = [(ear.as_fd(), Interest::Read)];
-        if listens && wait(&heard, Some(std::time::Duration::ZERO))?[0].can_read() {
-            length = ear.read(&mut words).map_err(|e| Error::os("hear the daemon's word", e))?;
-            listens = length > 0;
+        let readable = [(reader.as_fd(), Interest::Read)];
+        if is_open && wait(&readable, Some(std::time::Duration::ZERO))?[0].is_readable() {
+            length =
+                reader.read(&mut report).map_err(|e| Error::os("read the daemon's report", e))?;
+            is_open = length > 0;
         }
-        match (words[..length].split_first(), exit) {
+        match (report[..length].split_first(), exit) {
             (Some((&READY, _)), _) => return Ok(None),
-            (Some((_, why)), _) => return Ok(Some(String::from_utf8_lossy(why).into_owned())),
+            (Some((_, reason)), _) => {
+                return Ok(Some(String::from_utf8_lossy(reason).into_owned()));
+            }
             (None, Some(exit)) => {
-                return Ok(Some(format!("the daemon ended before it was ready: {exit}")));
+                return Ok(Some(format!("the daemon exited before it was ready: {exit}")));
             }
             (None, None) => {}
         }
         let queue = (children.as_fd(), Interest::Read);
-        if listens {
-            wait(&[queue, (ear.as_fd(), Interest::Read)], None)?;
+        if is_open {
+            wait(&[queue, (reader.as_fd(), Interest::Read)], None)?;
         } else {
             wait(&[queue], None)?;
         }
@@ -165,9 +172,9 @@ fn verdict(mut ear: PipeReader, daemon: Pid) -> Result<Option<String>> {
     }
 }
 
-fn tell(why: &str) {
+fn print_error(message: &str) {
     let program = env::args_os().next().unwrap_or_default();
     let name = std::path::Path::new(&program).file_name().unwrap_or(&program);
-    // There is nowhere else to say it.
-    let _ = writeln!(io::stderr(), "{}: {why}", name.display());
+    // There is no other place to report an error.
+    let _ = writeln!(io::stderr(), "{}: {message}", name.display());
 }

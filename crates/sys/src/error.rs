@@ -1,4 +1,4 @@
-//! What can go wrong here: one enum, whose every sentence names the act, the object and the cause.
+//! The error type of this crate. Each message names the attempted action, its object and the cause.
 
 use std::fmt;
 use std::io;
@@ -7,168 +7,169 @@ use std::path::PathBuf;
 use crate::fork::OtherThreads;
 use crate::process::Pid;
 
-/// Result of a call on the operating system.
+/// Result of an operating system call.
 pub type Result<T> = std::result::Result<T, Error>;
 
-/// Why the operating system, or this crate on its behalf, refuses.
+/// A failed or refused operating system call.
 ///
-/// Its `Display` is the whole sentence for an operator; [`source`](std::error::Error::source) keeps
+/// `Display` prints a complete message for an operator. [`source`](std::error::Error::source) returns
 /// the system's own error for programs.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
     /// A system call failed.
-    #[error("cannot {act}: {}", ExitCause(.source))]
+    #[error("cannot {action}: {}", LowercaseMessage(.source))]
     Os {
-        /// What was tried, with its object: `open log file /var/log/x.log`.
-        act: String,
-        /// What the system answered.
+        /// The attempted action and its object: `open log file /var/log/x.log`.
+        action: String,
+        /// The error that the system returned.
         source: io::Error,
     },
-    /// The process has other threads, so a fork would copy locks that nobody ever releases.
+    /// The process has other threads, so a forked child could have locks that no thread releases.
     #[error("{0}")]
     OtherThreads(OtherThreads),
-    /// The act is root's alone.
-    #[error("cannot {act}: only root may, and this process runs as uid {uid}")]
+    /// Only root is allowed to do this.
+    #[error("cannot {action}: only root is allowed to, and this process runs as uid {uid}")]
     NotRoot {
-        /// What was tried.
-        act: String,
+        /// The attempted action.
+        action: String,
         /// Effective user id of this process.
         uid: u32,
     },
     /// The user database has no such user.
     #[error("cannot look up user {name}: the user database has no such user")]
     NoSuchUser {
-        /// Name or number that was looked for.
+        /// The name or number that was looked up.
         name: String,
     },
     /// The group database has no such group.
     #[error("cannot look up group {name}: the group database has no such group")]
     NoSuchGroup {
-        /// Name or number that was looked for.
+        /// The name or number that was looked up.
         name: String,
     },
-    /// A user is known by number only, so that it has no primary group.
+    /// The user is not in the user database, so it has a uid but no primary group.
     #[error(
-        "cannot tell the primary group of user {user}: it is known by number only; name a group"
+        "cannot look up the primary group of user {user}: the user database has no such uid; set a group"
     )]
     NoPrimaryGroup {
         /// Name or number of the user.
         user: String,
     },
-    /// Another living process holds the pid file.
-    #[error("already running{}: pid file {} is locked", Whose(.pid), .file.display())]
+    /// Another running process holds the lock of the pid file.
+    #[error("already running{}: pid file {} is locked", HolderSuffix(.pid), .file.display())]
     AlreadyRunning {
         /// The pid file.
         file: PathBuf,
-        /// What the file says of the holder, if it can be read as a pid.
+        /// The pid of the lock's holder, if the file contains one.
         pid: Option<Pid>,
     },
-    /// A living process answers on the socket that stands at this place.
-    #[error("already running: somebody answers on socket {}", .place.display())]
-    SocketTaken {
-        /// Where the socket stands.
-        place: PathBuf,
+    /// A running process accepts connections on the socket at this path.
+    #[error("already running: another process is listening on socket {}", .path.display())]
+    SocketInUse {
+        /// The path of the socket.
+        path: PathBuf,
     },
-    /// At the place of a socket stands something else, which is not ours to remove.
-    #[error("cannot bind socket {}: a file that is no socket stands there", .place.display())]
-    NoSocket {
-        /// The place.
-        place: PathBuf,
+    /// A file that is not a socket exists at the socket's path. This crate does not remove it.
+    #[error("cannot bind socket {}: the existing file is not a socket", .path.display())]
+    NotASocket {
+        /// The path.
+        path: PathBuf,
     },
-    /// Dropped privileges could be taken back: the process must not go on.
-    #[error("cannot drop privileges for good: they come back: {how}")]
-    PrivilegesComeBack {
-        /// Which check found it.
-        how: String,
+    /// The check after dropping privileges failed: the process must exit.
+    #[error("cannot drop privileges permanently: {reason}")]
+    PrivilegesNotDropped {
+        /// The check that failed.
+        reason: String,
     },
-    /// The expected parent has already ended, so its death will signal nobody.
-    #[error("cannot ask for a signal at the end of parent {expected}: it is gone already")]
-    ParentIsGone {
-        /// The process that should have been the parent.
+    /// The expected parent has already exited, so no parent death signal would be sent.
+    #[error("cannot set a parent death signal: parent process {expected} has already exited")]
+    ParentExited {
+        /// The expected parent process.
         expected: Pid,
     },
-    /// A mapping can't hold the asked for type.
-    #[error("cannot map {object}: {why}")]
+    /// A mapping cannot hold the requested type.
+    #[error("cannot map {object}: {reason}")]
     Layout {
-        /// What was to be mapped.
+        /// The object to map.
         object: String,
-        /// What does not fit.
-        why: String,
+        /// Why the type does not fit.
+        reason: String,
     },
-    /// There is more to read than the caller accepts.
+    /// The data is longer than the caller's limit.
     #[error("cannot read {object}: it is longer than {limit} bytes")]
     TooLong {
-        /// What was read.
+        /// The object that was read.
         object: String,
         /// The limit, in bytes.
         limit: usize,
     },
-    /// This operating system has no such thing.
-    #[error("cannot {act}: not known on this operating system")]
+    /// This operating system does not support the action.
+    #[error("cannot {action}: not supported on this operating system")]
     Unsupported {
-        /// What was tried.
-        act: String,
+        /// The attempted action.
+        action: String,
     },
 }
 
 impl Error {
-    /// Makes the error of a failed system call from what was tried and what was answered.
-    pub fn os(act: impl Into<String>, source: impl Into<io::Error>) -> Error {
-        Error::Os { act: act.into(), source: source.into() }
+    /// Creates the error of a failed system call from the attempted action and the system's error.
+    pub fn os(action: impl Into<String>, source: impl Into<io::Error>) -> Error {
+        Error::Os { action: action.into(), source: source.into() }
     }
 
-    /// Makes the error of a failed system call from what was tried and the thread's `errno`.
-    pub(crate) fn last(act: impl Into<String>) -> Error {
-        Error::os(act, io::Error::last_os_error())
+    /// Creates the error of a failed system call from the attempted action and the thread's `errno`.
+    pub(crate) fn last(action: impl Into<String>) -> Error {
+        Error::os(action, io::Error::last_os_error())
     }
 
-    /// Returns the system's error number, if a system call is to blame.
+    /// Returns the system's error number, if a system call failed.
     #[must_use]
-    pub fn number(&self) -> Option<i32> {
+    pub fn raw_os_error(&self) -> Option<i32> {
         match self {
             Error::Os { source, .. } => source.raw_os_error(),
             _ => None,
         }
     }
 
-    /// Says whether the system is only short of processes or memory (`EAGAIN`, `ENOMEM`), so that
-    /// the same call may succeed later: fork(2) names no other passing cause.
+    /// Returns whether the system is short of processes or memory (`EAGAIN`, `ENOMEM`), so that the
+    /// same call may succeed later. fork(2) has no other temporary errors.
     #[must_use]
-    pub fn is_shortage(&self) -> bool {
-        matches!(self.number(), Some(libc::EAGAIN | libc::ENOMEM))
+    pub fn is_resource_shortage(&self) -> bool {
+        matches!(self.raw_os_error(), Some(libc::EAGAIN | libc::ENOMEM))
     }
 
-    /// Says whether the system has no more descriptors, for this process (`EMFILE`) or for all
-    /// (`ENFILE`), or no memory to map a file (`ENOMEM`), so that what needs none may still be done.
+    /// Returns whether the system has no more descriptors, for this process (`EMFILE`) or for all
+    /// (`ENFILE`), or no memory to map a file (`ENOMEM`). Calls that need no descriptor may still
+    /// succeed.
     #[must_use]
-    pub fn is_shortage_of_files(&self) -> bool {
-        matches!(self.number(), Some(libc::EMFILE | libc::ENFILE | libc::ENOMEM))
+    pub fn is_descriptor_shortage(&self) -> bool {
+        matches!(self.raw_os_error(), Some(libc::EMFILE | libc::ENFILE | libc::ENOMEM))
     }
 }
 
 /// Writes a system error as a lowercase fragment: `permission denied`.
-struct ExitCause<'a>(&'a io::Error);
+struct LowercaseMessage<'a>(&'a io::Error);
 
-impl fmt::Display for ExitCause<'_> {
+impl fmt::Display for LowercaseMessage<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Some(number) = self.0.raw_os_error() else {
             return self.0.fmt(f);
         };
-        let words = nix::errno::Errno::from_raw(number).desc();
-        let mut rest = words.chars();
-        match (rest.next(), words.chars().nth(1)) {
+        let description = nix::errno::Errno::from_raw(number).desc();
+        let mut rest = description.chars();
+        match (rest.next(), description.chars().nth(1)) {
             (Some(first), Some(second)) if second.is_lowercase() => {
                 write!(f, "{}{}", first.to_ascii_lowercase(), rest.as_str())
             }
-            _ => f.write_str(words),
+            _ => f.write_str(description),
         }
     }
 }
 
-struct Whose<'a>(&'a Option<Pid>);
+struct HolderSuffix<'a>(&'a Option<Pid>);
 
-impl fmt::Display for Whose<'_> {
+impl fmt::Display for HolderSuffix<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.0 {
             Some(pid) => write!(f, " as process {pid}"),
@@ -184,7 +185,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_failed_call_names_the_act_the_object_and_the_cause() {
+    fn a_failed_call_names_the_action_the_object_and_the_cause() {
         let denied = io::Error::from_raw_os_error(libc::EACCES);
         let error = Error::os("open log file /var/log/x.log", denied);
         assert_eq!(error.to_string(), "cannot open log file /var/log/x.log: permission denied");
@@ -198,7 +199,7 @@ mod tests {
     }
 
     #[test]
-    fn a_running_daemon_is_named_with_its_pid_and_its_file() {
+    fn already_running_names_the_pid_and_the_file() {
         let file = PathBuf::from("/run/x.pid");
         let named = Error::AlreadyRunning { file: file.clone(), pid: Pid::from_raw(12) };
         assert_eq!(
@@ -210,8 +211,9 @@ mod tests {
     }
 
     #[test]
-    fn only_want_of_processes_or_memory_is_a_shortage() {
-        let of = |number| Error::os("fork", io::Error::from_raw_os_error(number)).is_shortage();
+    fn only_missing_processes_or_memory_are_a_resource_shortage() {
+        let of =
+            |number| Error::os("fork", io::Error::from_raw_os_error(number)).is_resource_shortage();
         assert!(of(libc::EAGAIN) && of(libc::ENOMEM));
         assert!(!of(libc::ENOSYS));
     }

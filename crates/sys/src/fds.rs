@@ -5,15 +5,15 @@ use std::os::fd::RawFd;
 
 use crate::error::{Error, Result};
 
+#[cfg(any(not(target_os = "linux"), fallback))]
+mod fallback;
 mod inherited;
-#[cfg(all(target_os = "linux", not(plain_means)))]
+#[cfg(all(target_os = "linux", not(fallback)))]
 mod linux;
-#[cfg(any(not(target_os = "linux"), plain_means))]
-mod plain;
-#[cfg(all(target_os = "linux", not(plain_means)))]
+#[cfg(any(not(target_os = "linux"), fallback))]
+use fallback as platform;
+#[cfg(all(target_os = "linux", not(fallback)))]
 use linux as platform;
-#[cfg(any(not(target_os = "linux"), plain_means))]
-use plain as platform;
 
 pub use inherited::take_inherited;
 

@@ -1,7 +1,8 @@
-//! Forking, and the refusal to fork in company.
+//! Forking, which is refused while other threads are running.
 //!
-//! A fork copies one thread and every lock. A lock that another thread held, the allocator's for
-//! one, stays locked in the child for ever. So [`fork`] counts threads itself, and is safe to call.
+//! A fork copies one thread and every lock. A lock that another thread holds, for example the
+//! allocator's, stays locked in the child forever. So [`fork`] counts the threads itself, which makes
+//! it safe to call.
 
 use std::fmt;
 use std::io;
@@ -11,6 +12,8 @@ use std::time::{Duration, Instant};
 use crate::error::{Error, Result};
 use crate::process::Pid;
 
+#[cfg(not(any(target_os = "linux", target_os = "freebsd", target_os = "macos")))]
+mod fallback;
 #[cfg(target_os = "freebsd")]
 mod freebsd;
 #[cfg(target_os = "linux")]
@@ -18,43 +21,41 @@ mod linux;
 #[cfg(target_os = "macos")]
 mod macos;
 #[cfg(not(any(target_os = "linux", target_os = "freebsd", target_os = "macos")))]
-mod plain;
+use fallback as platform;
 #[cfg(target_os = "freebsd")]
 use freebsd as platform;
 #[cfg(target_os = "linux")]
 use linux as platform;
 #[cfg(target_os = "macos")]
 use macos as platform;
-#[cfg(not(any(target_os = "linux", target_os = "freebsd", target_os = "macos")))]
-use plain as platform;
 
-/// How long a thread that is found beside ours may take to leave. `pthread_join` returns a moment
-/// before the kernel takes the joined thread off its list.
-const LEAVING: Duration = Duration::from_millis(5);
+/// How long to wait for another thread to exit. `pthread_join` returns shortly before the kernel removes
+/// the joined thread from its list.
+const THREAD_EXIT_TIMEOUT: Duration = Duration::from_millis(5);
 
-/// Which of the two processes this is, after a fork.
+/// The result of a fork: which of the two processes this is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[must_use]
 pub enum ForkResult {
-    /// The process that forked; here is its new child's pid.
+    /// The forking process, with the pid of the new child.
     Parent(Pid),
-    /// The new process.
+    /// The new child process.
     Child,
 }
 
-/// A thread of this process, other than the one that asks.
+/// A thread of this process other than the calling thread.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Thread {
-    /// The kernel's number for it.
+    /// The kernel's thread id.
     pub tid: i32,
-    /// Its name, at most 15 bytes; empty if it ended while we looked.
+    /// The thread's name, at most 15 bytes; empty if it exited before its name was read.
     pub name: String,
 }
 
-/// The other threads that stand in the way of a fork.
+/// The other threads that prevent a fork.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct OtherThreads {
-    /// Who they are. Empty if the system tells that there are some, but not which.
+    /// The threads. Empty if the system reports that there are some, but not which.
     pub threads: Vec<Thread>,
 }
 
@@ -75,61 +76,61 @@ impl fmt::Display for OtherThreads {
 
 /// Forks this process.
 ///
-/// It is the C library's fork, so that what was registered with `pthread_atfork` runs. The child
-/// has a copy of all descriptors, of the signal mask and of unwritten buffers: see
+/// It calls the C library's fork, which runs the functions registered with `pthread_atfork`. The child
+/// has copies of all descriptors, of the signal mask and of unwritten buffers: see
 /// [`flush_c_streams`]. Counting the threads costs one system call.
 ///
 /// # Errors
 ///
-/// - [`Error::OtherThreads`] if the process has another thread, named in the error.
-/// - [`Error::Os`] if the system can't: [`Error::is_shortage`] tells whether it may later. Also if
-///   the threads can't be counted, on Linux if neither `/proc` nor unshare(2) is at hand: not
-///   knowing is no leave to fork.
+/// - [`Error::OtherThreads`] if the process has other threads. The error names them.
+/// - [`Error::Os`] if the fork fails; it may succeed later if [`Error::is_resource_shortage`] returns
+///   true. Also if the threads cannot be counted, on Linux if neither `/proc` nor unshare(2) is
+///   available.
 ///
 /// # Examples
 ///
 /// ```standalone_crate
-/// use daemon_sys::{fork::{Fork, fork}, process::exit_now, reap::{Exit, wait_for}};
+/// use daemon_sys::{fork::{ForkResult, fork}, process::exit_now, reap::{Exit, wait_for}};
 ///
 /// # fn main() -> Result<(), daemon_sys::error::Error> {
 /// match fork() {
-///     Ok(Fork::Child) => exit_now(7),
-///     Ok(Fork::Parent(child)) => assert_eq!(wait_for(child)?, Exit::Code(7)),
-///     Err(refusal) => println!("{refusal}"),
+///     Ok(ForkResult::Child) => exit_now(7),
+///     Ok(ForkResult::Parent(child)) => assert_eq!(wait_for(child)?, Exit::Code(7)),
+///     Err(error) => println!("{error}"),
 /// }
 /// # Ok(())
 /// # }
 /// ```
 #[inline]
 pub fn fork() -> Result<ForkResult> {
-    if let Some(company) = company()? {
-        return Err(Error::OtherThreads(company));
+    if let Some(other_threads) = other_threads()? {
+        return Err(Error::OtherThreads(other_threads));
     }
     // SAFETY: fork's condition is that the child of a process with several threads calls only
-    // async-signal-safe functions. This process has one thread, counted just above, and nobody but
-    // that thread, which is here, could start a second.
+    // async-signal-safe functions. This process has one thread, counted just above, and only that
+    // thread, which is here, could start a second.
     match unsafe { libc::fork() } {
         -1 => Err(Error::last("fork")),
         0 => Ok(ForkResult::Child),
         child => match Pid::from_raw(child) {
             Some(pid) => Ok(ForkResult::Parent(pid)),
-            None => Err(Error::os("fork", io::Error::other("the child has no number"))),
+            None => Err(Error::os("fork", io::Error::other("the system returned an invalid pid"))),
         },
     }
 }
 
-/// Looks for other threads of this process; `None` if the caller is alone.
+/// Returns the other threads of this process; `None` if the calling thread is the only one.
 ///
-/// A thread that is on its way out is given a few milliseconds to leave.
+/// It waits a few milliseconds for threads that are exiting.
 ///
 /// # Errors
 ///
-/// If the threads can't be counted.
-pub fn company() -> Result<Option<OtherThreads>> {
+/// If the threads cannot be counted.
+pub fn other_threads() -> Result<Option<OtherThreads>> {
     if platform::is_alone()? {
         return Ok(None);
     }
-    let deadline = Instant::now() + LEAVING;
+    let deadline = Instant::now() + THREAD_EXIT_TIMEOUT;
     while Instant::now() < deadline {
         thread::sleep(Duration::from_micros(100));
         if platform::is_alone()? {
@@ -139,8 +140,8 @@ pub fn company() -> Result<Option<OtherThreads>> {
     Ok(Some(OtherThreads { threads: platform::others() }))
 }
 
-/// Writes out all buffers of C's `stdio`, so that a fork does not make two copies of what a C
-/// library has printed and not yet written. Rust's own `stdout` is flushed by its `flush`.
+/// Flushes all buffers of C's `stdio`, so that a fork does not duplicate buffered output of a C
+/// library. It does not flush Rust's own `stdout`.
 pub fn flush_c_streams() {
     // SAFETY: fflush takes a null pointer, which means every output stream (fflush(3)).
     unsafe { libc::fflush(std::ptr::null_mut()) };
@@ -150,23 +151,23 @@ pub fn flush_c_streams() {
 mod tests {
     use super::*;
 
-    fn company_of(names: &[&str]) -> OtherThreads {
+    fn threads_named(names: &[&str]) -> OtherThreads {
         let thread =
             |(i, name): (usize, &&str)| Thread { tid: 12 + i as i32, name: (*name).into() };
         OtherThreads { threads: names.iter().enumerate().map(thread).collect() }
     }
 
     #[test]
-    fn the_refusal_names_every_thread() {
+    fn the_error_names_every_thread() {
         assert_eq!(
-            company_of(&["tokio-runtime-w", "log"]).to_string(),
+            threads_named(&["tokio-runtime-w", "log"]).to_string(),
             "refusing to fork: 2 other threads are running: \
              \"tokio-runtime-w\" (tid 12), \"log\" (tid 13)"
         );
         assert_eq!(
-            company_of(&["log"]).to_string(),
+            threads_named(&["log"]).to_string(),
             "refusing to fork: 1 other thread is running: \"log\" (tid 12)"
         );
-        assert_eq!(company_of(&[]).to_string(), "refusing to fork: other threads are running");
+        assert_eq!(threads_named(&[]).to_string(), "refusing to fork: other threads are running");
     }
 }

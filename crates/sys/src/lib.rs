@@ -1,31 +1,34 @@
-//! What a forking daemon asks of the operating system, one system call a wrapper.
+//! The operating system calls that a forking daemon needs, in safe wrappers.
 //!
-//! All unsafe code of the workspace is here, each block one call with the reason why it is sound;
-//! what is above sees values: a [`Pid`] that can't be 0, a [`ForkResult`](fork::Fork) that is one of two
-//! processes, [`Blocked`](signals::Blocked) signals that are unblocked when the value goes.
+//! All unsafe code of the workspace for Unix is in this crate. Each unsafe block is one call, with the
+//! reason why it is sound. Callers get safe values: a [`Pid`] that cannot be 0, a
+//! [`ForkResult`](fork::ForkResult) that is one of two processes, a
+//! [`SignalBlockGuard`](signals::SignalBlockGuard) that unblocks its signals when it is dropped.
 //!
 //! # Limitations
 //!
-//! - Unix only. Linux first; FreeBSD and macOS by plainer means, which do less: no parent death
-//!   signal, pids instead of pidfds, no title, company without names, no backtraces. Built and tested on Linux
-//!   (`--cfg plain_means` there builds the plainer rooms).
-//! - Only a process with one thread forks ([`fork::fork`] refuses any other).
-//! - Nothing here decides anything: when to fork, whom to signal and how long to wait is for others.
+//! - Unix only, and Linux first. FreeBSD and macOS use fallback implementations that do less: no
+//!   parent death signal, pids instead of pidfds, no process title, no names of other threads, no
+//!   backtraces. The crate is built and tested on Linux; `--cfg fallback` builds the fallback
+//!   implementations there.
+//! - Only a process with one thread can fork: [`fork::fork`] returns an error in any other.
+//! - The crate makes no decisions. The caller decides when to fork, which process to signal and how
+//!   long to wait.
 //!
 //! # Examples
 //!
-//! A child that ends, and a parent that learns how:
+//! A child exits, and the parent reads its exit status:
 //!
 //! ```standalone_crate
-//! use daemon_sys::fork::{Fork, fork};
-//! use daemon_sys::process::{Signal, Sent, exit_now, signal};
+//! use daemon_sys::fork::{ForkResult, fork};
+//! use daemon_sys::process::{Signal, SignalOutcome, exit_now, signal};
 //! use daemon_sys::reap::{Exit, wait_for};
 //!
 //! # fn main() -> Result<(), daemon_sys::Error> {
 //! match fork()? {
-//!     Fork::Child => exit_now(7),
-//!     Fork::Parent(child) => {
-//!         assert_eq!(signal(child, Signal::Cont)?, Sent::Delivered);
+//!     ForkResult::Child => exit_now(7),
+//!     ForkResult::Parent(child) => {
+//!         assert_eq!(signal(child, Signal::Cont)?, SignalOutcome::Delivered);
 //!         assert_eq!(wait_for(child)?, Exit::Code(7));
 //!     }
 //! }
@@ -33,17 +36,17 @@
 //! # }
 //! ```
 //!
-//! # Map
+//! # Modules
 //!
-//! | rooms | for |
+//! | modules | purpose |
 //! | --- | --- |
-//! | [`fork`](mod@fork), [`reap`], [`process`], [`pidfd`] | children: to make, take, signal and hold them |
-//! | [`signals`], [`poll`], [`wakeup`], [`clock`] | loops: what to wait for, and for how long |
-//! | [`link`], [`memfd`], [`shared`] | what two processes share |
-//! | [`trace`] | where another process is, told by itself |
-//! | [`detach`](mod@detach), [`stdio`], [`pidfile`], [`privileges`], [`limits`], [`title`] | the housework of a launch |
-//! | [`listen`], [`socketfile`], [`fds`] | sockets that stop in order, a Unix socket at its place, descriptors that are open |
-//! | [`error`] | what goes wrong |
+//! | [`fork`](mod@fork), [`reap`], [`process`], [`pidfd`] | forking, reaping, signalling and watching processes |
+//! | [`signals`], [`poll`], [`wakeup`], [`clock`] | event loops: receiving signals, polling descriptors, waking a loop, reading the clock |
+//! | [`link`], [`memfd`], [`shared`] | socket pairs and memory shared by two processes |
+//! | [`trace`] | backtraces of other processes |
+//! | [`detach`](mod@detach), [`stdio`], [`pidfile`], [`privileges`], [`limits`], [`title`] | steps of a daemon's launch |
+//! | [`listen`], [`socketfile`], [`fds`] | listening sockets, Unix socket files, open and inherited descriptors |
+//! | [`error`] | the error type |
 
 pub mod clock;
 pub mod detach;

@@ -1,4 +1,4 @@
-//! What a daemon sets for itself at launch: its directory, its umask, its limits and its weight.
+//! Process settings of a daemon's launch: working directory, umask, resource limits, niceness and OOM score.
 
 use std::path::Path;
 
@@ -14,44 +14,44 @@ mod names;
 #[path = "limits/names/freebsd.rs"]
 mod names;
 #[cfg(not(any(target_os = "freebsd", target_vendor = "apple")))]
-#[path = "limits/names/wide.rs"]
+#[path = "limits/names/other.rs"]
 mod names;
 
-#[cfg(all(target_os = "linux", not(plain_means)))]
+#[cfg(any(not(target_os = "linux"), fallback))]
+mod fallback;
+#[cfg(all(target_os = "linux", not(fallback)))]
 mod linux;
-#[cfg(any(not(target_os = "linux"), plain_means))]
-mod plain;
-#[cfg(all(target_os = "linux", not(plain_means)))]
+#[cfg(any(not(target_os = "linux"), fallback))]
+use fallback as platform;
+#[cfg(all(target_os = "linux", not(fallback)))]
 use linux as platform;
-#[cfg(any(not(target_os = "linux"), plain_means))]
-use plain as platform;
 
 /// No limit, for [`set_limit`].
 pub const UNLIMITED: u64 = u64::MAX;
 
-/// What the system limits for a process (getrlimit(2)).
+/// A resource limit of a process (getrlimit(2)).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Resource {
-    /// One more than the highest descriptor.
+    /// The number of open descriptors.
     OpenFiles,
-    /// Processes, and on Linux threads, of the user.
+    /// Processes of the user; on Linux threads too.
     Processes,
-    /// Bytes of a core dump.
+    /// Size of a core dump, in bytes.
     Core,
-    /// Bytes of address space.
+    /// Size of the address space, in bytes.
     AddressSpace,
-    /// Bytes of a file written.
+    /// Size of a written file, in bytes.
     FileSize,
-    /// Bytes of the stack.
+    /// Size of the stack, in bytes.
     Stack,
-    /// Seconds of processor time.
+    /// CPU time, in seconds.
     Cpu,
-    /// Bytes of memory locked.
+    /// Size of locked memory, in bytes.
     LockedMemory,
 }
 
 impl Resource {
-    /// What this system calls it; none if it has no such limit.
+    /// Returns the system's constant; none if the system has no such limit.
     fn nix(self) -> Option<resource::Resource> {
         match self {
             Resource::OpenFiles => Some(resource::Resource::RLIMIT_NOFILE),
@@ -66,62 +66,62 @@ impl Resource {
     }
 }
 
-/// Sets the umask, and returns the former one. Bits past 0777 are dropped.
+/// Sets the umask and returns the previous one. Bits above 0777 are ignored.
 pub fn umask(mode: u32) -> u32 {
     let mask = Mode::from_bits_truncate((mode & 0o777) as libc::mode_t);
     let former: libc::mode_t = nix::sys::stat::umask(mask).bits();
     former as u32
 }
 
-/// Changes the working directory, so that the daemon does not hold the one it was launched in.
+/// Changes the working directory, so that the daemon does not keep the launch directory in use.
 ///
 /// # Errors
 ///
-/// If there is no such directory, or it may not be entered.
+/// If the directory does not exist, or this process is not permitted to enter it.
 pub fn change_dir(path: impl AsRef<Path>) -> Result<()> {
     let path = path.as_ref();
     std::env::set_current_dir(path)
         .map_err(|error| Error::os(format!("change to directory {}", path.display()), error))
 }
 
-/// Limits this process, and what it forks: `soft` counts, and may be raised up to `hard` later.
-/// [`UNLIMITED`] is none.
+/// Sets a limit of this process and of the processes that it forks. The `soft` limit is enforced and can
+/// be raised up to `hard` later. [`UNLIMITED`] removes a limit.
 ///
 /// # Errors
 ///
-/// If `hard` would be raised by other than root, or `soft` is above it; [`Error::Unsupported`] for
-/// processes and locked memory on macOS.
+/// If a process other than root raises `hard`, or `soft` is greater than `hard`;
+/// [`Error::Unsupported`] for processes and locked memory on macOS.
 pub fn set_limit(resource: Resource, soft: u64, hard: u64) -> Result<()> {
-    let act = || format!("limit {resource:?} to {soft} of {hard}");
-    let known = resource.nix().ok_or_else(|| Error::Unsupported { act: act() })?;
-    setrlimit(known, raw(soft), raw(hard)).map_err(|errno| Error::os(act(), errno))
+    let action = || format!("set limit {resource:?} to {soft} (hard limit {hard})");
+    let constant = resource.nix().ok_or_else(|| Error::Unsupported { action: action() })?;
+    setrlimit(constant, raw(soft), raw(hard)).map_err(|errno| Error::os(action(), errno))
 }
 
 fn raw(limit: u64) -> libc::rlim_t {
     libc::rlim_t::try_from(limit).unwrap_or(libc::RLIM_INFINITY)
 }
 
-/// Returns how many descriptors this process may have open (the soft limit), or [`UNLIMITED`].
+/// Returns the soft limit of open descriptors of this process, or [`UNLIMITED`].
 ///
 /// # Errors
 ///
-/// None that getrlimit(2) names for this call.
+/// getrlimit(2) documents no error for this call.
 pub fn open_files_limit() -> Result<u64> {
     let (soft, _) = getrlimit(resource::Resource::RLIMIT_NOFILE)
         .map_err(|errno| Error::os("read the limit of open files", errno))?;
     if soft == libc::RLIM_INFINITY {
         return Ok(UNLIMITED);
     }
-    // By way of i128, since FreeBSD's limits are signed.
+    // Converted through i128, since FreeBSD's limits are signed.
     Ok(u64::try_from(i128::from(soft)).unwrap_or(UNLIMITED))
 }
 
-/// Raises how many descriptors this process may have open to the most that it may choose itself (from
-/// the soft limit to the hard one), and returns how many that are, or [`UNLIMITED`].
+/// Raises the soft limit of open descriptors of this process to the hard limit, and returns it, or
+/// [`UNLIMITED`].
 ///
 /// # Errors
 ///
-/// If the system gives less than its hard limit says, as macOS does where that is none.
+/// If the system refuses the value of its hard limit, as macOS does if that is unlimited.
 pub fn raise_open_files_limit() -> Result<u64> {
     let (_, hard) = getrlimit(resource::Resource::RLIMIT_NOFILE)
         .map_err(|errno| Error::os("read the limit of open files", errno))?;
@@ -130,12 +130,12 @@ pub fn raise_open_files_limit() -> Result<u64> {
     open_files_limit()
 }
 
-/// Gives this process a niceness: from -20, the most favoured, to 19; 0 is usual. Only root may
-/// lower it.
+/// Sets the niceness of this process, from -20 (highest priority) to 19 (lowest priority); the default
+/// is 0. Only root is allowed to lower it.
 ///
 /// # Errors
 ///
-/// If this process may not.
+/// If this process is not permitted to lower it.
 pub fn nice(niceness: i32) -> Result<()> {
     // SAFETY: setpriority takes three numbers and touches no memory of ours; process 0 is this one.
     match unsafe { libc::setpriority(libc::PRIO_PROCESS, 0, niceness) } {
@@ -144,12 +144,12 @@ pub fn nice(niceness: i32) -> Result<()> {
     }
 }
 
-/// Sets how willingly the kernel kills this process when memory runs out: from -1000, never, to
-/// 1000, first. Only root may lower it (proc_pid_oom_score_adj(5)).
+/// Sets the preference of the kernel's OOM killer for this process, from -1000 (never killed) to 1000
+/// (killed first). Only root is allowed to lower it (proc_pid_oom_score_adj(5)).
 ///
 /// # Errors
 ///
-/// If this process may not; [`Error::Unsupported`] elsewhere than on Linux.
+/// If this process is not permitted to lower it; [`Error::Unsupported`] on systems other than Linux.
 pub fn oom_score_adj(score: i32) -> Result<()> {
     platform::oom_score_adj(score)
 }
@@ -159,27 +159,27 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_directory_that_is_not_there_is_named() {
+    fn the_error_names_a_missing_directory() {
         let error = change_dir("/nonexistent").expect_err("refused").to_string();
         assert_eq!(error, "cannot change to directory /nonexistent: no such file or directory");
     }
 
     #[test]
-    fn the_limit_of_open_files_is_raised_to_the_hard_one() {
-        let (soft, hard) = getrlimit(resource::Resource::RLIMIT_NOFILE).expect("readable");
+    fn the_limit_of_open_files_is_raised_to_the_hard_limit() {
+        let (soft, hard) = getrlimit(resource::Resource::RLIMIT_NOFILE).expect("read");
         setrlimit(resource::Resource::RLIMIT_NOFILE, soft.min(512), hard).expect("lowered");
         let raised = raise_open_files_limit().expect("raised");
-        assert_eq!(getrlimit(resource::Resource::RLIMIT_NOFILE).expect("readable"), (hard, hard));
-        assert_eq!(open_files_limit().expect("readable"), raised);
+        assert_eq!(getrlimit(resource::Resource::RLIMIT_NOFILE).expect("read"), (hard, hard));
+        assert_eq!(open_files_limit().expect("read"), raised);
     }
 
     #[test]
-    fn a_limit_is_read_as_it_was_set() {
-        let limit = open_files_limit().expect("readable");
+    fn a_limit_is_read_back_as_it_was_set() {
+        let limit = open_files_limit().expect("read");
         assert!(limit >= 16);
         set_limit(Resource::Core, 0, 0).expect("lowered");
-        assert_eq!(getrlimit(resource::Resource::RLIMIT_CORE).expect("readable"), (0, 0));
+        assert_eq!(getrlimit(resource::Resource::RLIMIT_CORE).expect("read"), (0, 0));
         let error = set_limit(Resource::Cpu, 2, 1).expect_err("refused").to_string();
-        assert_eq!(error, "cannot limit Cpu to 2 of 1: invalid argument");
+        assert_eq!(error, "cannot set limit Cpu to 2 (hard limit 1): invalid argument");
     }
 }

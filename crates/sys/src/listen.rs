@@ -12,7 +12,7 @@ use crate::error::{Error, Result};
 #[path = "listen/flags.rs"]
 mod platform;
 #[cfg(not(any(target_os = "linux", target_os = "freebsd")))]
-#[path = "listen/plain.rs"]
+#[path = "listen/fallback.rs"]
 mod platform;
 
 /// Shrinks the queue of a listening socket to the least the system has, so that new connections
@@ -42,12 +42,12 @@ pub fn shrink_backlog(listener: BorrowedFd<'_>) -> Result<()> {
 ///
 /// None that fcntl(2) names for an open descriptor.
 pub fn set_nonblocking(fd: BorrowedFd<'_>, on: bool) -> Result<()> {
-    let act = || format!("set descriptor {} nonblocking", fd.as_raw_fd());
-    let flags = fcntl(fd, FcntlArg::F_GETFL).map_err(|errno| Error::os(act(), errno))?;
+    let action = || format!("set descriptor {} nonblocking", fd.as_raw_fd());
+    let flags = fcntl(fd, FcntlArg::F_GETFL).map_err(|errno| Error::os(action(), errno))?;
     let mut flags = OFlag::from_bits_retain(flags);
     flags.set(OFlag::O_NONBLOCK, on);
     fcntl(fd, FcntlArg::F_SETFL(flags))
-        .map_err(|errno| Error::os(act(), io::Error::from(errno)))?;
+        .map_err(|errno| Error::os(action(), io::Error::from(errno)))?;
     Ok(())
 }
 

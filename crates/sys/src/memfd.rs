@@ -10,16 +10,16 @@ use nix::sys::uio::pread;
 
 use crate::error::{Error, Result};
 
-mod area;
-pub use area::MemorySegment;
+mod segment;
+pub use segment::MemorySegment;
 
-#[cfg(all(any(target_os = "linux", target_os = "freebsd"), not(plain_means)))]
+#[cfg(all(any(target_os = "linux", target_os = "freebsd"), not(fallback)))]
 mod sealed;
-#[cfg(any(not(any(target_os = "linux", target_os = "freebsd")), plain_means))]
+#[cfg(any(not(any(target_os = "linux", target_os = "freebsd")), fallback))]
 mod unlinked;
-#[cfg(all(any(target_os = "linux", target_os = "freebsd"), not(plain_means)))]
+#[cfg(all(any(target_os = "linux", target_os = "freebsd"), not(fallback)))]
 use sealed as platform;
-#[cfg(any(not(any(target_os = "linux", target_os = "freebsd")), plain_means))]
+#[cfg(any(not(any(target_os = "linux", target_os = "freebsd")), fallback))]
 use unlinked as platform;
 
 /// Makes a descriptor that holds these bytes. `name` is for people who look at `/proc`.
@@ -45,8 +45,8 @@ use unlinked as platform;
 /// # }
 /// ```
 pub fn memfd_with(name: &str, bytes: &[u8]) -> Result<OwnedFd> {
-    let act = || format!("put {} bytes in memory file {name}", bytes.len());
-    platform::filled(name, bytes).map_err(|error| Error::os(act(), error))
+    let action = || format!("put {} bytes in memory file {name}", bytes.len());
+    platform::filled(name, bytes).map_err(|error| Error::os(action(), error))
 }
 
 /// Reads all bytes of such a descriptor, from its begin, wherever another process has read to.
@@ -57,8 +57,8 @@ pub fn memfd_with(name: &str, bytes: &[u8]) -> Result<OwnedFd> {
 /// to decide how much memory we take. [`Error::Os`] if it can't be read.
 pub fn read_all(fd: impl AsFd, limit: usize) -> Result<Vec<u8>> {
     let fd = fd.as_fd();
-    let act = |errno: Errno| Error::os("read memory file", errno);
-    let told = nix::sys::stat::fstat(fd).map_err(act)?.st_size;
+    let action = |errno: Errno| Error::os("read memory file", errno);
+    let told = nix::sys::stat::fstat(fd).map_err(action)?.st_size;
     let told = usize::try_from(told).unwrap_or(0).min(limit);
     let mut bytes = vec![0; told.saturating_add(1)];
     let mut length = 0;
@@ -67,7 +67,7 @@ pub fn read_all(fd: impl AsFd, limit: usize) -> Result<Vec<u8>> {
             Ok(0) => break,
             Ok(read) => length += read,
             Err(Errno::EINTR) => {}
-            Err(errno) => return Err(act(errno)),
+            Err(errno) => return Err(action(errno)),
         }
         if length > limit {
             return Err(Error::TooLong { object: "memory file".into(), limit });
@@ -102,14 +102,14 @@ pub fn read_all(fd: impl AsFd, limit: usize) -> Result<Vec<u8>> {
 /// ```
 pub fn read_exactly(fd: impl AsFd, length: usize) -> Result<Vec<u8>> {
     let fd = fd.as_fd();
-    let act = |error: io::Error| Error::os(format!("read {length} bytes of memory file"), error);
+    let action = |error: io::Error| Error::os(format!("read {length} bytes of memory file"), error);
     // Before room is made: how much that is says another process.
-    let told = nix::sys::stat::fstat(fd).map_err(|errno| act(errno.into()))?.st_size;
+    let told = nix::sys::stat::fstat(fd).map_err(|errno| action(errno.into()))?.st_size;
     if usize::try_from(told).unwrap_or(0) < length {
-        return Err(act(io::ErrorKind::UnexpectedEof.into()));
+        return Err(action(io::ErrorKind::UnexpectedEof.into()));
     }
     let mut bytes = Vec::new();
-    bytes.try_reserve_exact(length).map_err(|_full| act(io::ErrorKind::OutOfMemory.into()))?;
+    bytes.try_reserve_exact(length).map_err(|_full| action(io::ErrorKind::OutOfMemory.into()))?;
     while bytes.len() < length {
         let before = bytes.len();
         let room: &mut [MaybeUninit<u8>] = bytes.spare_capacity_mut();
@@ -118,14 +118,14 @@ pub fn read_exactly(fd: impl AsFd, length: usize) -> Result<Vec<u8>> {
         // SAFETY: the place is room of ours for at least `most` bytes, which are only written to.
         let read = unsafe { libc::pread(fd.as_raw_fd(), place, most, at) };
         match usize::try_from(read) {
-            Ok(0) => return Err(act(io::ErrorKind::UnexpectedEof.into())),
+            Ok(0) => return Err(action(io::ErrorKind::UnexpectedEof.into())),
             Ok(read) => {
                 // SAFETY: pread has filled so many bytes after those that were there.
                 unsafe { bytes.set_len(before + read) };
             }
             Err(_negative) => match io::Error::last_os_error() {
                 error if error.kind() == io::ErrorKind::Interrupted => {}
-                error => return Err(act(error)),
+                error => return Err(action(error)),
             },
         }
     }

@@ -3,16 +3,16 @@
 use std::os::fd::{AsFd, BorrowedFd};
 
 use crate::error::Result;
-use crate::process::{Pid, Sent, Signal};
+use crate::process::{Pid, Signal, SignalOutcome};
 
-#[cfg(all(target_os = "linux", not(plain_means)))]
+#[cfg(any(not(target_os = "linux"), fallback))]
+mod fallback;
+#[cfg(all(target_os = "linux", not(fallback)))]
 mod linux;
-#[cfg(any(not(target_os = "linux"), plain_means))]
-mod plain;
-#[cfg(all(target_os = "linux", not(plain_means)))]
+#[cfg(any(not(target_os = "linux"), fallback))]
+use fallback as platform;
+#[cfg(all(target_os = "linux", not(fallback)))]
 use linux as platform;
-#[cfg(any(not(target_os = "linux"), plain_means))]
-use plain as platform;
 
 /// A handle on a process, any process: it means the one that had the pid when it was opened, and
 /// never another that gets the number later.
@@ -22,7 +22,7 @@ use plain as platform;
 #[derive(Debug)]
 pub struct PidFd {
     pid: Pid,
-    hold: platform::Hold,
+    handle: platform::ProcessHandle,
 }
 
 impl PidFd {
@@ -32,7 +32,7 @@ impl PidFd {
     ///
     /// `ESRCH` if there is none.
     pub fn open(pid: Pid) -> Result<PidFd> {
-        platform::Hold::open(pid).map(|hold| PidFd { pid, hold })
+        platform::ProcessHandle::open(pid).map(|handle| PidFd { pid, handle })
     }
 
     /// Returns the pid that it was opened by.
@@ -47,8 +47,8 @@ impl PidFd {
     /// # Errors
     ///
     /// If the process is another user's.
-    pub fn signal(&self, signal: Signal) -> Result<Sent> {
-        self.hold.signal(self.pid, signal)
+    pub fn signal(&self, signal: Signal) -> Result<SignalOutcome> {
+        self.handle.signal(self.pid, signal)
     }
 
     /// Says whether the process has ended. On Linux a zombie has; elsewhere only a reaped one.
@@ -56,15 +56,15 @@ impl PidFd {
     /// # Errors
     ///
     /// None that poll(2) names, but want of memory.
-    pub fn is_gone(&self) -> Result<bool> {
-        self.hold.is_gone(self.pid)
+    pub fn has_exited(&self) -> Result<bool> {
+        self.handle.has_exited(self.pid)
     }
 }
 
 /// The descriptor is readable when the process has ended.
 impl AsFd for PidFd {
     fn as_fd(&self) -> BorrowedFd<'_> {
-        self.hold.as_fd()
+        self.handle.as_fd()
     }
 }
 
@@ -79,11 +79,11 @@ mod tests {
         let mut child = Command::new("sleep").arg("60").spawn().expect("sleep starts");
         let pid = Pid::from_raw(child.id() as i32).expect("a pid");
         let handle = PidFd::open(pid).expect("opens");
-        assert!(!handle.is_gone().expect("answers"));
-        assert_eq!(handle.signal(Signal::Kill).expect("ours"), Sent::Delivered);
+        assert!(!handle.has_exited().expect("answers"));
+        assert_eq!(handle.signal(Signal::Kill).expect("ours"), SignalOutcome::Delivered);
         child.wait().expect("reaped");
-        assert!(handle.is_gone().expect("answers"));
-        assert_eq!(handle.signal(Signal::Kill).expect("answers"), Sent::NoSuchProcess);
+        assert!(handle.has_exited().expect("answers"));
+        assert_eq!(handle.signal(Signal::Kill).expect("answers"), SignalOutcome::NoSuchProcess);
     }
 
     #[test]

@@ -35,17 +35,17 @@ impl PidFile {
     /// be opened.
     pub fn claim(path: impl AsRef<Path>) -> Result<PidFile> {
         let given = path.as_ref();
-        let act = || format!("claim pid file {}", given.display());
-        let path = std::path::absolute(given).map_err(|error| Error::os(act(), error))?;
+        let action = || format!("claim pid file {}", given.display());
+        let path = std::path::absolute(given).map_err(|error| Error::os(action(), error))?;
         loop {
-            let mut file = open(&path).map_err(|error| Error::os(act(), error))?;
+            let mut file = open(&path).map_err(|error| Error::os(action(), error))?;
             match file.try_lock() {
                 Ok(()) => {}
                 Err(TryLockError::WouldBlock) => {
                     let pid = written(&mut file);
                     return Err(Error::AlreadyRunning { file: path, pid });
                 }
-                Err(TryLockError::Error(error)) => return Err(Error::os(act(), error)),
+                Err(TryLockError::Error(error)) => return Err(Error::os(action(), error)),
             }
             // Its former holder may have removed it after we opened it and before we had the lock.
             let claimed = PidFile { path: path.clone(), file };
@@ -81,8 +81,8 @@ impl PidFile {
         if !self.is_in_place() || fs::remove_file(&self.path).is_ok() {
             return Ok(());
         }
-        let act = || format!("empty pid file {}", self.path.display());
-        self.file.set_len(0).map_err(|error| Error::os(act(), error))
+        let action = || format!("empty pid file {}", self.path.display());
+        self.file.set_len(0).map_err(|error| Error::os(action(), error))
     }
 
     /// Closes this process's copy; the lock stays with the others that have one.

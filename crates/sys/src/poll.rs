@@ -48,26 +48,26 @@ impl Ready {
     /// Says whether a read would not wait. The end of the stream and an error count: the read tells
     /// which.
     #[must_use]
-    pub fn can_read(self) -> bool {
+    pub fn is_readable(self) -> bool {
         self.0.intersects(PollFlags::POLLIN.union(Ready::UNASKED))
     }
 
     /// Says whether a write would not wait. An error counts: the write tells which.
     #[must_use]
-    pub fn can_write(self) -> bool {
+    pub fn is_writable(self) -> bool {
         self.0.intersects(PollFlags::POLLOUT.union(Ready::UNASKED))
     }
 
     /// Says whether the other end is gone, or the descriptor of no use; there may still be bytes
     /// to read.
     #[must_use]
-    pub fn has_ended(self) -> bool {
+    pub fn is_closed(self) -> bool {
         self.0.intersects(Ready::UNASKED)
     }
 
     /// Says whether there is nothing to do here.
     #[must_use]
-    pub fn is_quiet(self) -> bool {
+    pub fn is_empty(self) -> bool {
         self.0.is_empty()
     }
 }
@@ -127,9 +127,9 @@ mod tests {
             (voice.as_fd(), Interest::Write),
         ];
         let ready = wait(&fds, None).expect("waits");
-        assert!(ready[0].is_quiet());
-        assert!(ready[1].can_read() && !ready[1].has_ended());
-        assert!(ready[2].can_write());
+        assert!(ready[0].is_empty());
+        assert!(ready[1].is_readable() && !ready[1].is_closed());
+        assert!(ready[2].is_writable());
     }
 
     #[test]
@@ -138,7 +138,7 @@ mod tests {
         let begun = Instant::now();
         let timeout = Duration::from_micros(2_500);
         let ready = wait(&[(quiet.as_fd(), Interest::Read)], Some(timeout)).expect("waits");
-        assert!(ready[0].is_quiet());
+        assert!(ready[0].is_empty());
         assert!(begun.elapsed() >= timeout);
     }
 
@@ -147,7 +147,7 @@ mod tests {
         let (reader, writer) = io::pipe().expect("a pipe");
         drop(writer);
         let ready = wait(&[(reader.as_fd(), Interest::Read)], None).expect("waits");
-        assert!(ready[0].can_read() && ready[0].has_ended());
+        assert!(ready[0].is_readable() && ready[0].is_closed());
     }
 
     #[test]

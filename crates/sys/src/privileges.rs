@@ -1,4 +1,4 @@
-//! From root to somebody else, for good, and the proof of it.
+//! Drops root privileges permanently, and verifies the result.
 
 use nix::unistd::{self, Gid, Uid};
 
@@ -7,36 +7,36 @@ use crate::error::{Error, Result};
 #[cfg(any(target_os = "macos", target_os = "ios"))]
 mod apple;
 #[cfg(not(any(target_os = "macos", target_os = "ios")))]
-mod wide;
+mod other;
 #[cfg(any(target_os = "macos", target_os = "ios"))]
 use apple as platform;
 #[cfg(not(any(target_os = "macos", target_os = "ios")))]
-use wide as platform;
+use other as platform;
 
-/// A user of this system.
+/// A user of the system.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct User {
-    /// His name; his number if the user database does not know him.
+    /// The user's name, or its uid if the user database does not have it.
     pub name: String,
-    /// His number.
+    /// The uid.
     pub uid: u32,
-    /// The number of his primary group, if the user database knows him.
+    /// The gid of the primary group, if the user database has the user.
     pub primary: Option<u32>,
 }
 
 impl User {
-    /// Looks up a user by name, or by number. A number that the user database does not have is a
-    /// user without a primary group, as containers have them.
+    /// Looks up a user by name or uid. A uid that the user database does not have, as is common in
+    /// containers, is a user without a primary group.
     ///
     /// # Errors
     ///
-    /// [`Error::NoSuchUser`]; [`Error::Os`] if the database can't be read.
+    /// [`Error::NoSuchUser`]; [`Error::Os`] if the database cannot be read.
     pub fn named(name: &str) -> Result<User> {
-        let act = |errno| Error::os(format!("look up user {name}"), errno);
-        let mut found = unistd::User::from_name(name).map_err(act)?;
+        let action = |errno| Error::os(format!("look up user {name}"), errno);
+        let mut found = unistd::User::from_name(name).map_err(action)?;
         let number = name.parse().ok();
         if let (None, Some(uid)) = (&found, number) {
-            found = unistd::User::from_uid(Uid::from_raw(uid)).map_err(act)?;
+            found = unistd::User::from_uid(Uid::from_raw(uid)).map_err(action)?;
         }
         match (found, number) {
             (Some(user), _) => Ok(User {
@@ -50,24 +50,24 @@ impl User {
     }
 }
 
-/// A group of this system.
+/// A group of the system.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Group {
-    /// Its name; its number if the group database does not know it.
+    /// The group's name, or its gid if the group database does not have it.
     pub name: String,
-    /// Its number.
+    /// The gid.
     pub gid: u32,
 }
 
 impl Group {
-    /// Looks up a group by name, or by number.
+    /// Looks up a group by name or gid.
     ///
     /// # Errors
     ///
-    /// [`Error::NoSuchGroup`]; [`Error::Os`] if the database can't be read.
+    /// [`Error::NoSuchGroup`]; [`Error::Os`] if the database cannot be read.
     pub fn named(name: &str) -> Result<Group> {
-        let act = |errno| Error::os(format!("look up group {name}"), errno);
-        if let Some(group) = unistd::Group::from_name(name).map_err(act)? {
+        let action = |errno| Error::os(format!("look up group {name}"), errno);
+        if let Some(group) = unistd::Group::from_name(name).map_err(action)? {
             return Ok(Group { name: group.name, gid: group.gid.as_raw() });
         }
         let Ok(gid) = name.parse() else {
@@ -83,24 +83,23 @@ impl Group {
     }
 }
 
-/// Whom a process becomes: a user, a group, and the other groups he is in.
+/// The user, group and supplementary groups of a process.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Privileges {
     /// The user.
     pub user: User,
     /// The group.
     pub group: Group,
-    /// Numbers of the other groups.
+    /// The gids of the supplementary groups.
     pub supplementary: Vec<u32>,
 }
 
 impl Privileges {
-    /// Makes the privileges that a login of this user would have: his primary group and his
-    /// supplementary groups.
+    /// Returns the privileges of a login of this user: the primary group and the supplementary groups.
     ///
     /// # Errors
     ///
-    /// [`Error::NoPrimaryGroup`] if he is known by number only, and so has no primary group.
+    /// [`Error::NoPrimaryGroup`] if the user database does not have the user.
     pub fn of(user: User) -> Result<Privileges> {
         match user.primary {
             Some(gid) => Privileges::with_group(user, Group::numbered(gid)?),
@@ -108,17 +107,17 @@ impl Privileges {
         }
     }
 
-    /// Makes the privileges of this user in this group, instead of his primary one; his
-    /// supplementary groups stay.
+    /// Returns the privileges of this user with this group instead of the primary one, and with the
+    /// user's supplementary groups.
     ///
     /// # Errors
     ///
-    /// If the group database can't be read.
+    /// If the group database cannot be read.
     pub fn with_group(user: User, group: Group) -> Result<Privileges> {
-        let act = || format!("look up the groups of user {}", user.name);
+        let action = || format!("look up the groups of user {}", user.name);
         let supplementary = match user.primary {
             Some(_) => platform::groups_of(&user.name, group.gid)
-                .map_err(|error| Error::os(act(), error))?,
+                .map_err(|error| Error::os(action(), error))?,
             None => vec![group.gid],
         };
         Ok(Privileges { user, group, supplementary })
@@ -126,7 +125,7 @@ impl Privileges {
 }
 
 impl Privileges {
-    /// Refuses at once what [`drop_to`] would refuse later: to become another without being root.
+    /// Checks early whether [`drop_to`] would fail because this process is not root.
     ///
     /// # Errors
     ///
@@ -137,52 +136,51 @@ impl Privileges {
             return Ok(());
         }
         Err(Error::NotRoot {
-            act: format!("become user {} and group {}", self.user.name, self.group.name),
+            action: format!("become user {} and group {}", self.user.name, self.group.name),
             uid: uid.as_raw(),
         })
     }
 }
 
-/// Tells the number of the effective user of this process.
+/// Returns the effective uid of this process.
 #[must_use]
-pub fn effective_user() -> u32 {
+pub fn effective_uid() -> u32 {
     unistd::geteuid().as_raw()
 }
 
-/// Becomes this user and group, in all threads and for good, and proves it.
+/// Changes to this user and group, permanently and in all threads, and verifies the result.
 ///
-/// The parent death signal is lost by it (see
-/// [`die_with_parent`](crate::process::die_with_parent)), and core dumps are off afterwards
-/// (prctl(2), `PR_SET_DUMPABLE`).
+/// It resets the parent death signal (see [`die_with_parent`](crate::process::die_with_parent)) and
+/// disables core dumps (prctl(2), `PR_SET_DUMPABLE`).
 ///
 /// # Errors
 ///
-/// - [`Error::NotRoot`] if this process isn't root. Nothing was done.
-/// - [`Error::Os`] if a step fails: part may be done, the process should not go on.
-/// - [`Error::PrivilegesComeBack`] if the proof fails: the process must not go on. To become user 0
-///   is no drop, and then only the groups are proven.
+/// - [`Error::NotRoot`] if this process is not root. Nothing has changed.
+/// - [`Error::Os`] if a system call fails. Some ids may have changed: the process should exit.
+/// - [`Error::PrivilegesNotDropped`] if the verification fails: the process must exit. Changing to user
+///   0 drops no privileges; then only the groups are verified.
 pub fn drop_to(new: &Privileges) -> Result<()> {
     let Privileges { user, group, supplementary } = new;
-    let act = || format!("become user {} and group {}", user.name, group.name);
+    let action = || format!("become user {} and group {}", user.name, group.name);
     let root = unistd::geteuid();
     if !root.is_root() {
-        return Err(Error::NotRoot { act: act(), uid: root.as_raw() });
+        return Err(Error::NotRoot { action: action(), uid: root.as_raw() });
     }
     let (uid, gid) = (Uid::from_raw(user.uid), Gid::from_raw(group.gid));
     let groups: Vec<Gid> = supplementary.iter().copied().map(Gid::from_raw).collect();
-    platform::become_all(uid, gid, &groups).map_err(|error| Error::os(act(), error))?;
-    platform::prove_ids(uid, gid)?;
-    prove_groups(&groups)?;
+    platform::become_all(uid, gid, &groups).map_err(|error| Error::os(action(), error))?;
+    platform::verify_ids(uid, gid)?;
+    verify_groups(&groups)?;
     if gid.as_raw() != 0 && !uid.is_root() && unistd::setegid(Gid::from_raw(0)).is_ok() {
-        return comes_back("group 0 can be had again");
+        return not_dropped("changing back to group 0 succeeds");
     }
     if !uid.is_root() && (unistd::setuid(root).is_ok() || unistd::seteuid(root).is_ok()) {
-        return comes_back("user 0 can be had again");
+        return not_dropped("changing back to user 0 succeeds");
     }
     Ok(())
 }
 
-fn prove_groups(wanted: &[Gid]) -> Result<()> {
+fn verify_groups(wanted: &[Gid]) -> Result<()> {
     let sorted = |groups: &[Gid]| {
         let mut groups: Vec<u32> = groups.iter().map(|gid| gid.as_raw()).collect();
         groups.sort_unstable();
@@ -191,13 +189,13 @@ fn prove_groups(wanted: &[Gid]) -> Result<()> {
     };
     match platform::groups() {
         Ok(groups) if sorted(&groups) == sorted(wanted) => Ok(()),
-        Ok(groups) => comes_back(&format!("the groups are {:?}", sorted(&groups))),
+        Ok(groups) => not_dropped(&format!("the groups are {:?}", sorted(&groups))),
         Err(error) => Err(Error::os("read the groups of this process", error)),
     }
 }
 
-fn comes_back(how: &str) -> Result<()> {
-    Err(Error::PrivilegesComeBack { how: how.into() })
+fn not_dropped(reason: &str) -> Result<()> {
+    Err(Error::PrivilegesNotDropped { reason: reason.into() })
 }
 
 #[cfg(test)]
@@ -205,15 +203,15 @@ mod tests {
     use super::*;
 
     #[test]
-    fn root_is_known_by_name_and_by_number() {
-        let by_name = User::named("root").expect("there");
+    fn root_is_found_by_name_and_by_number() {
+        let by_name = User::named("root").expect("found");
         assert_eq!((by_name.uid, by_name.primary), (0, Some(0)));
-        assert_eq!(User::named("0").expect("there"), by_name);
-        assert_eq!(Group::named("0").expect("there").gid, 0);
+        assert_eq!(User::named("0").expect("found"), by_name);
+        assert_eq!(Group::named("0").expect("found").gid, 0);
     }
 
     #[test]
-    fn nobody_knows_a_made_up_name() {
+    fn unknown_names_are_refused() {
         let user = User::named("no-such-user").expect_err("refused");
         assert_eq!(
             user.to_string(),
@@ -228,15 +226,15 @@ mod tests {
 
     #[test]
     fn a_number_without_an_entry_needs_a_group() {
-        let user = User::named("3999999").expect("a number will do");
+        let user = User::named("3999999").expect("a number is accepted");
         assert_eq!(user.primary, None);
         let alone = Privileges::of(user.clone()).expect_err("refused").to_string();
         assert_eq!(
             alone,
-            "cannot tell the primary group of user 3999999: it is known by number only; name a group"
+            "cannot look up the primary group of user 3999999: the user database has no such uid; set a group"
         );
-        let group = Group::named("3999998").expect("a number will do");
-        let both = Privileges::with_group(user, group).expect("enough");
+        let group = Group::named("3999998").expect("a number is accepted");
+        let both = Privileges::with_group(user, group).expect("privileges");
         assert_eq!(both.supplementary, [3_999_998]);
     }
 }

@@ -1,6 +1,6 @@
-//! Processes by number: who we are, signals to others, groups, and the ways to end.
+//! Pids, sending signals, process groups, and exiting.
 //!
-//! Not here: waiting for a child (`reap`), receiving signals (`signals`).
+//! Waiting for a child is in `reap`, receiving signals in `signals`.
 
 use std::fmt;
 use std::num::NonZeroI32;
@@ -12,22 +12,22 @@ use nix::unistd;
 
 use crate::error::{Error, Result};
 
-#[cfg(all(target_os = "linux", not(plain_means)))]
+#[cfg(any(not(target_os = "linux"), fallback))]
+mod fallback;
+#[cfg(all(target_os = "linux", not(fallback)))]
 mod linux;
-#[cfg(any(not(target_os = "linux"), plain_means))]
-mod plain;
-#[cfg(all(target_os = "linux", not(plain_means)))]
+#[cfg(any(not(target_os = "linux"), fallback))]
+use fallback as platform;
+#[cfg(all(target_os = "linux", not(fallback)))]
 use linux as platform;
-#[cfg(any(not(target_os = "linux"), plain_means))]
-use plain as platform;
 
-/// A process id: always positive, so that it can't be taken for "everybody" or "my group" by
-/// kill(2).
+/// A process id. It is always positive, so that kill(2) cannot take it for "all processes" or "my
+/// process group".
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Pid(NonZeroI32);
 
 impl Pid {
-    /// Makes a pid of a number; `None` unless it is positive.
+    /// Creates a pid from a number; `None` unless it is positive.
     #[must_use]
     pub fn from_raw(number: i32) -> Option<Pid> {
         if number > 0 { NonZeroI32::new(number).map(Pid) } else { None }
@@ -43,18 +43,18 @@ impl Pid {
     ///
     /// # Panics
     ///
-    /// Never: getpid(2) always answers a positive number.
+    /// Never: getpid(2) always returns a positive number.
     #[must_use]
     #[inline]
     pub fn this() -> Pid {
-        Pid::from_raw(unistd::getpid().as_raw()).expect("getpid answers a positive number")
+        Pid::from_raw(unistd::getpid().as_raw()).expect("getpid returns a positive number")
     }
 
-    /// Returns the pid of the parent of this process; `None` if the parent is outside our pid
+    /// Returns the pid of this process's parent; `None` if the parent is outside our pid
     /// namespace, which getppid(2) reports as 0.
     #[must_use]
     #[inline]
-    pub fn of_parent() -> Option<Pid> {
+    pub fn parent() -> Option<Pid> {
         Pid::from_raw(unistd::getppid().as_raw())
     }
 
@@ -69,44 +69,44 @@ impl fmt::Display for Pid {
     }
 }
 
-/// The signals that a daemon sends or listens to.
+/// The signals that a daemon sends or handles.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Signal {
-    /// `SIGHUP`: reopen the logs, or reload.
+    /// `SIGHUP`: reopen the logs or reload.
     Hup,
-    /// `SIGINT`: finish, from the terminal.
+    /// `SIGINT`: stop, from the terminal.
     Int,
-    /// `SIGQUIT`: finish at once.
+    /// `SIGQUIT`: stop immediately.
     Quit,
-    /// `SIGABRT`: abort, with a core.
+    /// `SIGABRT`: abort with a core dump.
     Abort,
-    /// `SIGKILL`: the end, which can't be caught.
+    /// `SIGKILL`: kill, which cannot be caught.
     Kill,
-    /// `SIGUSR1`: free for the program.
+    /// `SIGUSR1`: not used by the daemon.
     Usr1,
     /// `SIGUSR2`: a verbose peek.
     Usr2,
-    /// `SIGPIPE`: a write to nobody.
+    /// `SIGPIPE`: a write to a closed pipe or socket.
     Pipe,
     /// `SIGALRM`: a timer of alarm(2).
     Alarm,
-    /// `SIGTERM`: finish in order.
+    /// `SIGTERM`: stop gracefully.
     Term,
-    /// `SIGCHLD`: a child ended.
+    /// `SIGCHLD`: a child exited.
     Child,
-    /// `SIGCONT`: go on after a stop.
+    /// `SIGCONT`: continue after a stop.
     Cont,
-    /// `SIGSTOP`: stop, which can't be caught.
+    /// `SIGSTOP`: suspend, which cannot be caught.
     Stop,
-    /// `SIGTSTP`: stop, from the terminal.
+    /// `SIGTSTP`: suspend, from the terminal.
     Tstp,
-    /// `SIGTTIN`: one child more.
+    /// `SIGTTIN`: add a child.
     Ttin,
-    /// `SIGTTOU`: one child fewer.
+    /// `SIGTTOU`: remove a child.
     Ttou,
-    /// `SIGWINCH`: the terminal changed its size.
+    /// `SIGWINCH`: the terminal's size changed.
     Winch,
-    /// `SIGURG`: where is it? Ignored by who does not answer, see [`trace`](crate::trace).
+    /// `SIGURG`: a request for a backtrace, see [`trace`](crate::trace). Ignored by default.
     Urg,
 }
 
@@ -157,20 +157,20 @@ impl Signal {
         }
     }
 
-    /// Returns the name as the manual writes it: `SIGTERM`.
+    /// Returns the name as in the manual: `SIGTERM`.
     #[must_use]
     pub fn name(self) -> &'static str {
         self.nix().as_str()
     }
 
-    /// Returns the number that this system gives it.
+    /// Returns the signal's number on this system.
     #[must_use]
     #[inline]
     pub fn number(self) -> i32 {
         self.nix() as i32
     }
 
-    /// Finds the signal of a number; `None` for those that a daemon has no name for.
+    /// Returns the signal with this number; `None` for signals that are not in this enum.
     #[must_use]
     pub fn from_number(number: i32) -> Option<Signal> {
         Signal::ALL.into_iter().find(|signal| signal.number() == number)
@@ -183,122 +183,123 @@ impl fmt::Display for Signal {
     }
 }
 
-/// What became of a signal.
+/// The outcome of sending a signal.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[must_use]
-pub enum Sent {
-    /// The process (or one of the group) exists and the signal is pending for it. A zombie counts.
+pub enum SignalOutcome {
+    /// The signal is pending for the process, or for a process of the group. A zombie counts.
     Delivered,
-    /// There is no such process or group.
+    /// No such process or group exists.
     NoSuchProcess,
 }
 
 /// Sends a signal to a process.
 ///
-/// A pid is only safe to signal while its number can't be used again: by its parent, before it
-/// reaps it. For any other process use [`PidFd`](crate::pidfd::Handle).
+/// Signalling a pid is only safe while the system cannot reuse the number: in the parent, before it
+/// reaps the process. For any other process use [`PidFd`](crate::pidfd::PidFd).
 ///
 /// # Errors
 ///
-/// If the process is another user's. A process that is gone is no error but
-/// [`Sent::NoSuchProcess`].
-pub fn signal(pid: Pid, signal: Signal) -> Result<Sent> {
-    sent(nix::sys::signal::kill(pid.nix(), signal.nix()))
+/// If the process belongs to another user. A process that has exited is not an error: the result is
+/// [`SignalOutcome::NoSuchProcess`].
+pub fn signal(pid: Pid, signal: Signal) -> Result<SignalOutcome> {
+    outcome(nix::sys::signal::kill(pid.nix(), signal.nix()))
         .map_err(|errno| Error::os(format!("send {signal} to process {pid}"), errno))
 }
 
-/// Sends a signal to every process of the group that `leader` leads, or led.
+/// Sends a signal to every process of the group that `leader` created.
 ///
 /// # Errors
 ///
-/// If not one of its processes may be signalled by us.
-pub fn signal_group(leader: Pid, signal: Signal) -> Result<Sent> {
-    sent(nix::sys::signal::killpg(leader.nix(), signal.nix()))
+/// If this process is not permitted to signal any process of the group.
+pub fn signal_group(leader: Pid, signal: Signal) -> Result<SignalOutcome> {
+    outcome(nix::sys::signal::killpg(leader.nix(), signal.nix()))
         .map_err(|errno| Error::os(format!("send {signal} to process group {leader}"), errno))
 }
 
-/// Says whether the group that `leader` led has no process left.
+/// Returns whether the group that `leader` created has no processes left.
 ///
-/// A zombie is still of its group: an unreaped leader keeps the answer at `false`, and keeps the
-/// number from being used again. After the leader is reaped the kernel keeps the number reserved as
-/// long as the group has a member, so `false` is then about the same group.
+/// A zombie is still a member of its group: until the leader is reaped the result is `false` and the
+/// number cannot be reused. After that the kernel keeps the number reserved as long as the group has a
+/// member, so `false` always refers to the same group.
 ///
 /// # Errors
 ///
-/// If the system answers anything but yes, no, or "not yours".
+/// If kill(2) fails with an error other than `ESRCH` or `EPERM`.
 pub fn group_is_empty(leader: Pid) -> Result<bool> {
     match nix::sys::signal::killpg(leader.nix(), None) {
         Ok(()) | Err(Errno::EPERM) => Ok(false),
         Err(Errno::ESRCH) => Ok(true),
-        Err(errno) => Err(Error::os(format!("look at process group {leader}"), errno)),
+        Err(errno) => Err(Error::os(format!("check process group {leader}"), errno)),
     }
 }
 
-fn sent(answer: nix::Result<()>) -> nix::Result<Sent> {
-    match answer {
-        Ok(()) => Ok(Sent::Delivered),
-        Err(Errno::ESRCH) => Ok(Sent::NoSuchProcess),
+fn outcome(result: nix::Result<()>) -> nix::Result<SignalOutcome> {
+    match result {
+        Ok(()) => Ok(SignalOutcome::Delivered),
+        Err(Errno::ESRCH) => Ok(SignalOutcome::NoSuchProcess),
         Err(errno) => Err(errno),
     }
 }
 
-/// Says whether there is a process of this number: a zombie counts, and another user's does.
+/// Returns whether a process with this pid exists, including zombies and processes of other users.
 #[must_use]
 pub fn exists(pid: Pid) -> bool {
     !matches!(nix::sys::signal::kill(pid.nix(), None), Err(Errno::ESRCH))
 }
 
-/// Tells which process group a process is in, by the pid of its leader: `None` if there is no such
-/// process, or it is in a session that may not be asked.
+/// Returns the process group of a process, as the pid of the group's leader. `None` if there is no such
+/// process, or it is in a session that this process cannot query.
 #[must_use]
 pub fn group_of(pid: Pid) -> Option<Pid> {
     let group = nix::unistd::getpgid(Some(nix::unistd::Pid::from_raw(pid.as_raw()))).ok()?;
     Pid::from_raw(group.as_raw())
 }
 
-/// Makes this process the leader of a process group of its own, so that it and all that it starts
-/// can be signalled together and the terminal's signals pass it by.
+/// Makes this process the leader of a new process group. It and the processes that it starts can be
+/// signalled together, and do not receive the terminal's signals.
 ///
 /// # Errors
 ///
-/// If this process leads a session already (setpgid(2)).
-pub fn lead_own_group() -> Result<()> {
+/// If this process is a session leader already (setpgid(2)).
+pub fn become_group_leader() -> Result<()> {
     let this = unistd::Pid::from_raw(0);
-    unistd::setpgid(this, this).map_err(|errno| Error::os("lead a process group", errno))
+    unistd::setpgid(this, this).map_err(|errno| Error::os("create a process group", errno))
 }
 
-/// Has the system end this process by `SIGALRM` when the time is over, whatever it does then: the
-/// clock of alarm(2), in whole seconds, rounded up.
-pub fn end_after(time: Duration) {
+/// Sets an alarm(2) that terminates this process with `SIGALRM` after this time, whatever the process
+/// is doing then. The time is rounded up to whole seconds.
+pub fn terminate_after(time: Duration) {
     let seconds = u32::try_from(time.as_secs()).unwrap_or(u32::MAX).saturating_add(1);
     nix::unistd::alarm::set(seconds);
 }
 
-/// Ends this process at once: no destructor, no `atexit` function, no flush of buffers runs.
+/// Exits this process immediately: it runs no destructors and no `atexit` functions, and flushes no
+/// buffers.
 ///
-/// For a child that must not run what its parent registered.
+/// For a child that must not run functions that its parent registered.
 pub fn exit_now(code: i32) -> ! {
     // SAFETY: _exit(2) takes any number and does not return; it touches no memory of ours.
     unsafe { libc::_exit(code) }
 }
 
-/// Has the kernel send this process `signal` when its parent ends.
+/// Sets the signal that the kernel sends to this process when its parent exits.
 ///
-/// Then looks whether the parent still is `expected`: one that ended before this call signals
-/// nobody. The setting is lost by a fork, and by a change of user or group (prctl(2),
-/// `PR_SET_PDEATHSIG`): call it after both. The kernel watches the *thread* that forked, so the
-/// parent must fork from one that stays.
+/// It then checks that the parent is still `expected`, because a parent that exited before this call
+/// causes no signal. A fork and a change of user or group reset the setting (prctl(2),
+/// `PR_SET_PDEATHSIG`): call it after both. The kernel watches the *thread* that forked, so the parent
+/// must fork from a thread that does not exit.
 ///
-/// Elsewhere than on Linux nothing is set, only the parent is checked: watch a link for its end
-/// instead.
+/// On systems other than Linux it sets no signal and only checks the parent: detect the closed end of a
+/// link instead.
 ///
 /// # Errors
 ///
-/// [`Error::ParentIsGone`] if the parent is not `expected` any more.
+/// [`Error::ParentExited`] if the parent is not `expected`.
 #[inline]
 pub fn die_with_parent(signal: Signal, expected: Pid) -> Result<()> {
-    platform::ask_for_signal(signal)?;
-    if Pid::of_parent() == Some(expected) { Ok(()) } else { Err(Error::ParentIsGone { expected }) }
+    platform::set_parent_death_signal(signal)?;
+    if Pid::parent() == Some(expected) { Ok(()) } else { Err(Error::ParentExited { expected }) }
 }
 
 #[cfg(test)]
@@ -323,10 +324,13 @@ mod tests {
     }
 
     #[test]
-    fn a_pid_past_the_last_is_nobody() {
-        let nobody = Pid::from_raw(i32::MAX).expect("positive");
-        assert_eq!(signal(nobody, Signal::Term).expect("answers"), Sent::NoSuchProcess);
-        assert_eq!(signal_group(nobody, Signal::Term).expect("answers"), Sent::NoSuchProcess);
-        assert!(group_is_empty(nobody).expect("answers"));
+    fn a_pid_above_the_maximum_is_no_process() {
+        let unused = Pid::from_raw(i32::MAX).expect("positive");
+        assert_eq!(signal(unused, Signal::Term).expect("a result"), SignalOutcome::NoSuchProcess);
+        assert_eq!(
+            signal_group(unused, Signal::Term).expect("a result"),
+            SignalOutcome::NoSuchProcess
+        );
+        assert!(group_is_empty(unused).expect("a result"));
     }
 }

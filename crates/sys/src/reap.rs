@@ -10,7 +10,7 @@ use crate::process::{Pid, Signal};
 
 mod children;
 
-pub use children::{Children, Ended};
+pub use children::{ChildSet, ExitedChild};
 
 /// How a process ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -166,8 +166,8 @@ mod tests {
     #[test]
     fn a_stranger_is_no_child_of_ours() {
         let stranger = Pid::from_raw(i32::MAX).expect("positive");
-        assert_eq!(reap(stranger).expect_err("refused").number(), Some(libc::ECHILD));
-        assert_eq!(peek_exit(stranger).expect_err("refused").number(), Some(libc::ECHILD));
-        assert_eq!(wait_for(stranger).expect_err("refused").number(), Some(libc::ECHILD));
+        assert_eq!(reap(stranger).expect_err("refused").raw_os_error(), Some(libc::ECHILD));
+        assert_eq!(peek_exit(stranger).expect_err("refused").raw_os_error(), Some(libc::ECHILD));
+        assert_eq!(wait_for(stranger).expect_err("refused").raw_os_error(), Some(libc::ECHILD));
     }
 }

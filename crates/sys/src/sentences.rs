@@ -1,4 +1,4 @@
-//! What this crate's error says, each of its variants once.
+//! The message of every error variant of this crate.
 
 #[path = "../../../tests/sentences.rs"]
 #[macro_use]
@@ -23,37 +23,37 @@ sentences! {
             }),
             "refusing to fork: 1 other thread is running: \"logger\" (tid 12)";
         Error::NotRoot { .. } =>
-            Error::NotRoot { act: "become user www-data".to_owned(), uid: 1000 },
-            "cannot become user www-data: only root may, and this process runs as uid 1000";
+            Error::NotRoot { action: "become user www-data".to_owned(), uid: 1000 },
+            "cannot become user www-data: only root is allowed to, and this process runs as uid 1000";
         Error::NoSuchUser { .. } => Error::NoSuchUser { name: "ghost".to_owned() },
             "cannot look up user ghost: the user database has no such user";
         Error::NoSuchGroup { .. } => Error::NoSuchGroup { name: "ghosts".to_owned() },
             "cannot look up group ghosts: the group database has no such group";
         Error::NoPrimaryGroup { .. } => Error::NoPrimaryGroup { user: "3999999".to_owned() },
-            "cannot tell the primary group of user 3999999: it is known by number only; name a group";
+            "cannot look up the primary group of user 3999999: the user database has no such uid; set a group";
         Error::AlreadyRunning { .. } => Error::AlreadyRunning {
                 file: PathBuf::from("/run/x.pid"),
                 pid: Pid::from_raw(12),
             },
             "already running as process 12: pid file /run/x.pid is locked";
-        Error::SocketTaken { .. } => Error::SocketTaken { place: PathBuf::from("/run/x.sock") },
-            "already running: somebody answers on socket /run/x.sock";
-        Error::NoSocket { .. } => Error::NoSocket { place: PathBuf::from("/run/x.sock") },
-            "cannot bind socket /run/x.sock: a file that is no socket stands there";
-        Error::PrivilegesComeBack { .. } =>
-            Error::PrivilegesComeBack { how: "setuid(0) succeeds".to_owned() },
-            "cannot drop privileges for good: they come back: setuid(0) succeeds";
-        Error::ParentIsGone { .. } => Error::ParentIsGone { expected: Pid::from_raw(12).unwrap() },
-            "cannot ask for a signal at the end of parent 12: it is gone already";
+        Error::SocketInUse { .. } => Error::SocketInUse { path: PathBuf::from("/run/x.sock") },
+            "already running: another process is listening on socket /run/x.sock";
+        Error::NotASocket { .. } => Error::NotASocket { path: PathBuf::from("/run/x.sock") },
+            "cannot bind socket /run/x.sock: the existing file is not a socket";
+        Error::PrivilegesNotDropped { .. } =>
+            Error::PrivilegesNotDropped { reason: "setuid(0) still succeeds".to_owned() },
+            "cannot drop privileges permanently: setuid(0) still succeeds";
+        Error::ParentExited { .. } => Error::ParentExited { expected: Pid::from_raw(12).unwrap() },
+            "cannot set a parent death signal: parent process 12 has already exited";
         Error::Layout { .. } => Error::Layout {
                 object: "the scoreboard".to_owned(),
-                why: "64 bytes are too few".to_owned(),
+                reason: "it is smaller than one page".to_owned(),
             },
-            "cannot map the scoreboard: 64 bytes are too few";
+            "cannot map the scoreboard: it is smaller than one page";
         Error::TooLong { .. } =>
             Error::TooLong { object: "pid file /run/x.pid".to_owned(), limit: 64 },
             "cannot read pid file /run/x.pid: it is longer than 64 bytes";
-        Error::Unsupported { .. } => Error::Unsupported { act: "count descriptors".to_owned() },
-            "cannot count descriptors: not known on this operating system";
+        Error::Unsupported { .. } => Error::Unsupported { action: "count descriptors".to_owned() },
+            "cannot count descriptors: not supported on this operating system";
     }
 }

@@ -105,8 +105,8 @@ pub fn open_file<T: FromBytes + Sync + 'static>(path: impl AsRef<Path>) -> Resul
     let length = usize::try_from(length).unwrap_or(usize::MAX);
     let count = length.checked_div(size_of::<T>()).unwrap_or(0);
     if length_of::<T>(count, &object)? != length {
-        let why = format!("its {length} bytes are no multiple of {}", size_of::<T>());
-        return Err(Error::Layout { object, why });
+        let reason = format!("its {length} bytes are no multiple of {}", size_of::<T>());
+        return Err(Error::Layout { object, reason });
     }
     let start = map(length, libc::MAP_PRIVATE, file.as_raw_fd())
         .map_err(|error| unmapped(&object, length, error))?;
@@ -133,7 +133,7 @@ fn beside(path: &Path) -> PathBuf {
 }
 
 fn length_of<T>(count: usize, object: &str) -> Result<usize> {
-    let refuse = |why: &str| Err(Error::Layout { object: object.into(), why: why.into() });
+    let refuse = |reason: &str| Err(Error::Layout { object: object.into(), reason: reason.into() });
     let page = 4096;
     match size_of::<T>().checked_mul(count) {
         Some(0) => refuse("it would be empty"),

@@ -1,7 +1,7 @@
-//! A Unix socket at its place in the file system, for its owner alone.
+//! A listening Unix socket at a path, accessible to its owner only.
 //!
-//! Whether somebody answers is what counts, so a socket that a dead process left behind is no
-//! obstacle. Nothing but a socket is ever removed.
+//! A socket that a dead process left behind is replaced: the path counts as in use only if a process
+//! is listening on the socket. Files that are not sockets are never removed.
 
 use std::fs::{self, Metadata};
 use std::io::{self, ErrorKind};
@@ -16,49 +16,49 @@ use crate::error::{Error, Result};
 use crate::limits::umask;
 use crate::privileges::Privileges;
 
-/// The longest path of a socket in bytes: `sun_path` of unix(7), less its final zero.
-pub const PLACE_MAX: usize = 107;
+/// The maximum length of a socket's path in bytes: `sun_path` of unix(7), without its final zero.
+pub const SOCKET_PATH_MAX: usize = 107;
 
-/// The mask that leaves a new socket (mode 0777 otherwise) readable and writable for its owner alone.
+/// The umask that makes a new socket (mode 0777 otherwise) accessible to its owner only.
 const OWNER_ONLY: u32 = 0o177;
 
-/// A Unix socket that listens at its place.
+/// A listening Unix socket and its path.
 ///
-/// Processes forked from now on share the listener: each drops its copy, or clients would wait for
-/// an answer of a daemon that is gone. Dropped, the socket stays where it is and answers nobody.
+/// Forked processes share the listener. Each must drop its copy, or clients wait for a reply of a
+/// daemon that has exited. Dropping closes the listener but does not remove the file.
 #[derive(Debug)]
 pub struct SocketFile {
     listener: UnixListener,
-    place: Place,
+    path: SocketPath,
 }
 
-/// Where a socket stands, and which one it is.
+/// The path of a bound socket, and the identity of its file.
 #[derive(Debug)]
-pub struct Place {
+pub struct SocketPath {
     path: PathBuf,
     identity: (u64, u64),
 }
 
 impl SocketFile {
-    /// Binds a socket at this path, with mode 0600 from the first instant, and gives it to a new
-    /// owner, if there is one. What a dead process has left there is replaced.
+    /// Binds a socket at this path, with mode 0600 from the beginning, and changes its owner if one is
+    /// given. Replaces a socket that a dead process left behind.
     ///
-    /// It changes the process's umask for that instant: call it while there is one thread. Two
-    /// processes that replace the same socket at the same time are for a
-    /// [`PidFile`](crate::pidfile::PidFile) to keep apart.
+    /// It changes the process's umask while it binds: call it while there is only one thread. It does
+    /// not prevent two processes from replacing the same socket at the same time: use a
+    /// [`PidFile`](crate::pidfile::PidFile) for that.
     ///
     /// # Errors
     ///
-    /// - [`Error::SocketTaken`] if a living process answers there.
-    /// - [`Error::NoSocket`] if another kind of file stands there, a symbolic link for one.
-    /// - [`Error::Os`] if the system refuses.
+    /// - [`Error::SocketInUse`] if a running process is listening there.
+    /// - [`Error::NotASocket`] if another kind of file exists there, for example a symbolic link.
+    /// - [`Error::Os`] if a system call fails.
     pub fn claim(path: &Path, owner: Option<&Privileges>) -> Result<SocketFile> {
-        let act = || format!("bind socket {}", path.display());
+        let action = || format!("bind socket {}", path.display());
         remove_if_dead(path)?;
         let former = umask(OWNER_ONLY);
         let bound = UnixListener::bind(path);
         umask(former);
-        let listener = bound.map_err(|error| Error::os(act(), error))?;
+        let listener = bound.map_err(|error| Error::os(action(), error))?;
         let ready = || {
             if let Some(owner) = owner {
                 lchown(path, Some(owner.user.uid), Some(owner.group.gid))?;
@@ -68,52 +68,51 @@ impl SocketFile {
         };
         match ready() {
             Ok(file) => {
-                let place = Place { path: path.to_owned(), identity: identity(&file) };
-                Ok(SocketFile { listener, place })
+                let path = SocketPath { path: path.to_owned(), identity: identity(&file) };
+                Ok(SocketFile { listener, path })
             }
             Err(error) => {
-                // It has stood there for an instant: nobody else's can be there.
+                // It was created just now, so it cannot be another process's socket.
                 let _ = fs::remove_file(path);
-                Err(Error::os(act(), error))
+                Err(Error::os(action(), error))
             }
         }
     }
 
-    /// Parts the listener, which does not block, from its place.
+    /// Returns the nonblocking listener and its path.
     #[must_use]
-    pub fn into_parts(self) -> (OwnedFd, Place) {
-        (self.listener.into(), self.place)
+    pub fn into_parts(self) -> (OwnedFd, SocketPath) {
+        (self.listener.into(), self.path)
     }
 
-    /// Removes the socket: see [`Place::release`].
+    /// Removes the socket: see [`SocketPath::release`].
     ///
     /// # Errors
     ///
-    /// As [`Place::release`].
+    /// As [`SocketPath::release`].
     pub fn release(self) -> Result<()> {
-        self.place.release()
+        self.path.release()
     }
 }
 
-impl Place {
-    /// Tells where it is.
+impl SocketPath {
+    /// Returns the path.
     #[must_use]
     pub fn path(&self) -> &Path {
         &self.path
     }
 
-    /// Removes the socket from its place, if it is still the one that was bound there.
+    /// Removes the socket file, if it is still the one that was bound there.
     ///
     /// # Errors
     ///
-    /// If the system refuses, as in a directory of root's after privileges were dropped.
+    /// If the file cannot be removed, as in a directory of root after privileges were dropped.
     pub fn release(self) -> Result<()> {
         match fs::symlink_metadata(&self.path) {
-            Ok(there) if identity(&there) == self.identity => {
-                fs::remove_file(&self.path).map_err(|error| {
+            Ok(existing) if identity(&existing) == self.identity => fs::remove_file(&self.path)
+                .map_err(|error| {
                     Error::os(format!("remove socket {}", self.path.display()), error)
-                })
-            }
+                }),
             Ok(_) | Err(_) => Ok(()),
         }
     }
@@ -123,42 +122,44 @@ fn identity(file: &Metadata) -> (u64, u64) {
     (file.dev(), file.ino())
 }
 
-/// Removes a socket on which nobody answers.
+/// Removes a socket that no process is listening on.
 fn remove_if_dead(path: &Path) -> Result<()> {
-    let act = |act: &str| format!("{act} socket {}", path.display());
-    let there = match fs::symlink_metadata(path) {
-        Ok(there) => there,
+    let action = |action: &str| format!("{action} socket {}", path.display());
+    let existing = match fs::symlink_metadata(path) {
+        Ok(existing) => existing,
         Err(error) if error.kind() == ErrorKind::NotFound => return Ok(()),
-        Err(error) => return Err(Error::os(act("look at"), error)),
+        Err(error) => return Err(Error::os(action("check"), error)),
     };
-    if !there.file_type().is_socket() {
-        return Err(Error::NoSocket { place: path.to_owned() });
+    if !existing.file_type().is_socket() {
+        return Err(Error::NotASocket { path: path.to_owned() });
     }
-    match knock(path) {
-        Knock::Dead => fs::remove_file(path).map_err(|error| Error::os(act("replace"), error)),
-        Knock::Alive => Err(Error::SocketTaken { place: path.to_owned() }),
-        Knock::Unknown(error) => Err(Error::os(act("try out"), error)),
+    match probe(path) {
+        ProbeResult::Dead => {
+            fs::remove_file(path).map_err(|error| Error::os(action("replace"), error))
+        }
+        ProbeResult::Alive => Err(Error::SocketInUse { path: path.to_owned() }),
+        ProbeResult::Unknown(error) => Err(Error::os(action("connect to"), error)),
     }
 }
 
-enum Knock {
+enum ProbeResult {
     Alive,
     Dead,
     Unknown(io::Error),
 }
 
-fn knock(path: &Path) -> Knock {
-    match connect_at_once(path) {
-        Ok(()) => Knock::Alive,
-        Err(error) if error.kind() == ErrorKind::ConnectionRefused => Knock::Dead,
-        // Its queue is full: somebody holds it.
-        Err(error) if error.kind() == ErrorKind::WouldBlock => Knock::Alive,
-        Err(error) => Knock::Unknown(error),
+fn probe(path: &Path) -> ProbeResult {
+    match connect_nonblocking(path) {
+        Ok(()) => ProbeResult::Alive,
+        Err(error) if error.kind() == ErrorKind::ConnectionRefused => ProbeResult::Dead,
+        // Its backlog is full, so a process has it open.
+        Err(error) if error.kind() == ErrorKind::WouldBlock => ProbeResult::Alive,
+        Err(error) => ProbeResult::Unknown(error),
     }
 }
 
-/// Connects, or does not: a daemon that hangs may keep who connects waiting for ever.
-fn connect_at_once(path: &Path) -> io::Result<()> {
+/// Connects without blocking: a hanging daemon could block a connect forever.
+fn connect_nonblocking(path: &Path) -> io::Result<()> {
     let address = UnixAddr::new(path)?;
     let socket = socket(AddressFamily::Unix, SockType::Stream, SockFlag::empty(), None)?;
     let socket = UnixStream::from(socket);
@@ -172,68 +173,68 @@ mod tests {
 
     use super::*;
 
-    fn place() -> (tempfile::TempDir, PathBuf) {
+    fn socket_path() -> (tempfile::TempDir, PathBuf) {
         let dir = tempfile::tempdir().expect("a directory");
         let path = dir.path().join("control");
         (dir, path)
     }
 
     #[test]
-    fn it_is_its_owner_s_alone_and_gone_when_released() {
-        let (_dir, path) = place();
-        let socket = SocketFile::claim(&path, None).expect("free");
-        let mode = fs::symlink_metadata(&path).expect("there").permissions().mode();
+    fn the_socket_has_mode_0600_and_release_removes_it() {
+        let (_dir, path) = socket_path();
+        let socket = SocketFile::claim(&path, None).expect("claimed");
+        let mode = fs::symlink_metadata(&path).expect("the file exists").permissions().mode();
         assert_eq!(mode & 0o777, 0o600);
-        UnixStream::connect(&path).expect("somebody listens");
+        UnixStream::connect(&path).expect("connected");
         socket.release().expect("removed");
         assert!(!path.exists());
     }
 
     #[test]
-    fn a_socket_on_which_somebody_answers_is_refused_and_a_dead_one_replaced() {
-        let (_dir, path) = place();
-        let first = SocketFile::claim(&path, None).expect("free");
+    fn a_socket_in_use_is_refused_and_a_dead_one_is_replaced() {
+        let (_dir, path) = socket_path();
+        let first = SocketFile::claim(&path, None).expect("claimed");
         let error = SocketFile::claim(&path, None).expect_err("refused");
         assert_eq!(
             error.to_string(),
-            format!("already running: somebody answers on socket {}", path.display())
+            format!("already running: another process is listening on socket {}", path.display())
         );
         drop(first);
         assert!(path.exists());
-        SocketFile::claim(&path, None).expect("free again").release().expect("removed");
+        SocketFile::claim(&path, None).expect("claimed again").release().expect("removed");
     }
 
     #[test]
-    fn a_daemon_that_hangs_with_a_full_queue_is_alive_all_the_same() {
-        let (_dir, path) = place();
-        let _hangs = SocketFile::claim(&path, None).expect("free");
-        // Who connects stays in the queue, gone or not.
-        let waiting = (0..100_000).take_while(|_| connect_at_once(&path).is_ok()).count();
-        assert!(waiting < 100_000, "the queue has an end");
+    fn a_hanging_daemon_with_a_full_backlog_counts_as_alive() {
+        let (_dir, path) = socket_path();
+        let _hangs = SocketFile::claim(&path, None).expect("claimed");
+        // A connection stays in the backlog even after the client has closed it.
+        let waiting = (0..100_000).take_while(|_| connect_nonblocking(&path).is_ok()).count();
+        assert!(waiting < 100_000, "the backlog is limited");
         let error = SocketFile::claim(&path, None).expect_err("refused");
-        assert!(matches!(error, Error::SocketTaken { .. }), "{error}");
+        assert!(matches!(error, Error::SocketInUse { .. }), "{error}");
     }
 
     #[test]
-    fn what_is_no_socket_is_never_removed() {
-        let (dir, path) = place();
-        fs::write(&path, "precious").expect("room");
+    fn files_that_are_not_sockets_are_never_removed() {
+        let (dir, path) = socket_path();
+        fs::write(&path, "precious").expect("written");
         let error = SocketFile::claim(&path, None).expect_err("refused");
-        assert!(matches!(error, Error::NoSocket { .. }), "{error}");
+        assert!(matches!(error, Error::NotASocket { .. }), "{error}");
         let link = dir.path().join("link");
-        std::os::unix::fs::symlink(&path, &link).expect("a link");
+        std::os::unix::fs::symlink(&path, &link).expect("linked");
         SocketFile::claim(&link, None).expect_err("refused");
-        assert_eq!(fs::read_to_string(&path).expect("there"), "precious");
+        assert_eq!(fs::read_to_string(&path).expect("the file exists"), "precious");
         assert!(link.is_symlink());
     }
 
     #[test]
-    fn another_s_socket_stays_when_the_former_one_is_released() {
-        let (_dir, path) = place();
-        let former = SocketFile::claim(&path, None).expect("free");
-        fs::remove_file(&path).expect("there");
-        let _present = SocketFile::claim(&path, None).expect("free");
-        former.release().expect("nothing to do");
+    fn releasing_a_replaced_socket_keeps_the_new_one() {
+        let (_dir, path) = socket_path();
+        let former = SocketFile::claim(&path, None).expect("claimed");
+        fs::remove_file(&path).expect("the file exists");
+        let _present = SocketFile::claim(&path, None).expect("claimed");
+        former.release().expect("released");
         assert!(path.exists());
     }
 }

@@ -1,4 +1,4 @@
-//! Where standard input, output and error of a daemon lead: to its log, or nowhere.
+//! Redirects a daemon's standard input, output and error to its log or to `/dev/null`.
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, Write};
@@ -12,10 +12,9 @@ use nix::unistd::{dup2_stderr, dup2_stdin, dup2_stdout};
 use crate::error::{Error, Result};
 use crate::privileges::Privileges;
 
-/// A log file that standard output and error can be led to, and that can be opened anew after it
-/// was renamed by whoever rotates logs.
+/// A log file for standard output and error. It can be reopened after a log rotation has renamed it.
 ///
-/// It is opened for appending: what several processes write to it at once does not overlap.
+/// It is opened for appending: concurrent writes of several processes do not overlap.
 #[derive(Debug)]
 pub struct LogFile {
     path: PathBuf,
@@ -23,16 +22,16 @@ pub struct LogFile {
 }
 
 impl LogFile {
-    /// Opens the file, and makes it (mode 0640, less the umask) if it isn't there.
+    /// Opens the file, or creates it with mode 0640, reduced by the umask.
     ///
-    /// The path is made absolute now: a daemon that changes its directory still finds it.
+    /// A relative path is resolved now, so the daemon can change its directory later.
     ///
     /// # Errors
     ///
-    /// If it can't be opened; the path in the error is the absolute one.
+    /// If the file cannot be opened. The error contains the absolute path.
     pub fn open(path: impl AsRef<Path>) -> Result<LogFile> {
         let given = path.as_ref();
-        let path = std::path::absolute(given).map_err(|error| unopened(given, error))?;
+        let path = std::path::absolute(given).map_err(|error| open_error(given, error))?;
         let file = open(&path)?;
         Ok(LogFile { path, file })
     }
@@ -43,43 +42,42 @@ impl LogFile {
         &self.path
     }
 
-    /// Leads standard output and error to the file. What Rust has buffered for the former output is
-    /// written there first.
+    /// Redirects standard output and error to the file. Rust's buffered output is flushed to the former
+    /// standard output first.
     ///
     /// # Errors
     ///
     /// None that dup2(2) names for open descriptors.
     pub fn redirect(&self) -> Result<()> {
-        outputs_to(&self.file)
+        redirect_to(&self.file)
             .map_err(|error| Error::os(format!("log to {}", self.path.display()), error))
     }
 
-    /// Opens the path anew and leads standard output and error there: after the file was renamed,
-    /// lines go to a new one.
+    /// Reopens the path and redirects standard output and error to it. After the file was renamed,
+    /// output goes to a new file.
     ///
-    /// Each descriptor moves in one step, so no line that is written meanwhile is lost: it goes to
-    /// the old file or the new.
+    /// Each descriptor is replaced atomically, so no concurrently written line is lost: it goes to the
+    /// old file or to the new one.
     ///
     /// # Errors
     ///
-    /// If the new one can't be opened: the old stays in use.
+    /// If the new file cannot be opened: the old one stays in use.
     pub fn reopen(&self) -> Result<()> {
         let new = open(&self.path)?;
-        self.turn_to(&new).and_then(|()| outputs_to(&new)).map_err(|error| self.unlogged(error))
+        self.switch_to(&new).and_then(|()| redirect_to(&new)).map_err(|error| self.log_error(error))
     }
 
-    /// Opens the path anew for what is [appended](LogFile::append), and leaves standard output and
-    /// error alone: they lead elsewhere.
+    /// Reopens the path for [`append`](LogFile::append) only. Standard output and error are not changed.
     ///
     /// # Errors
     ///
-    /// If the new one can't be opened: the old stays in use.
-    pub fn reopen_apart(&self) -> Result<()> {
+    /// If the new file cannot be opened: the old one stays in use.
+    pub fn reopen_without_redirect(&self) -> Result<()> {
         let new = open(&self.path)?;
-        self.turn_to(&new).map_err(|error| self.unlogged(error))
+        self.switch_to(&new).map_err(|error| self.log_error(error))
     }
 
-    /// Writes to the file itself, wherever standard error leads.
+    /// Writes to the file, whether or not standard error is redirected to it.
     ///
     /// # Errors
     ///
@@ -88,9 +86,9 @@ impl LogFile {
         (&self.file).write_all(bytes)
     }
 
-    fn turn_to(&self, new: &File) -> io::Result<()> {
+    fn switch_to(&self, new: &File) -> io::Result<()> {
         // SAFETY: both numbers are of files that are open and ours; `self.file` keeps its number,
-        // which leads elsewhere from now on.
+        // which refers to the new file from now on.
         if unsafe { libc::dup2(new.as_raw_fd(), self.file.as_raw_fd()) } < 0 {
             return Err(io::Error::last_os_error());
         }
@@ -98,20 +96,20 @@ impl LogFile {
         Ok(())
     }
 
-    fn unlogged(&self, error: io::Error) -> Error {
+    fn log_error(&self, error: io::Error) -> Error {
         Error::os(format!("log to {}", self.path.display()), error)
     }
 
-    /// Makes the file that user's and group's, so that it can be opened anew after privileges are
-    /// dropped. To make a new one there he must also be let write the directory.
+    /// Changes the file's owner and group, so that it can be reopened after privileges are dropped. To
+    /// create a new file there, the user also needs write permission for the directory.
     ///
     /// # Errors
     ///
-    /// If this process may not.
-    pub fn give_to(&self, new: &Privileges) -> Result<()> {
+    /// If this process is not permitted to change the owner.
+    pub fn chown(&self, new: &Privileges) -> Result<()> {
         fchown(&self.file, Some(new.user.uid), Some(new.group.gid)).map_err(|error| {
             let (file, user) = (self.path.display(), &new.user.name);
-            Error::os(format!("give log file {file} to user {user}"), error)
+            Error::os(format!("change owner of log file {file} to {user}"), error)
         })
     }
 }
@@ -122,24 +120,24 @@ impl AsFd for LogFile {
     }
 }
 
-/// Where standard error went before it was redirected, to tell there that something has failed.
+/// A copy of standard error from before its redirection, for reporting errors of the launch.
 #[derive(Debug)]
-pub struct Terminal(OwnedFd);
+pub struct SavedStderr(OwnedFd);
 
-impl Terminal {
-    /// Keeps a copy of standard error, closed by an exec.
+impl SavedStderr {
+    /// Duplicates standard error. The copy is close-on-exec.
     ///
     /// # Errors
     ///
-    /// If standard error is not open, or no descriptor is left.
-    pub fn keep() -> Result<Terminal> {
+    /// If standard error is not open, or the system is out of descriptors.
+    pub fn save() -> Result<SavedStderr> {
         match io::stderr().as_fd().try_clone_to_owned() {
-            Ok(copy) => Ok(Terminal(copy)),
-            Err(error) => Err(Error::os("keep standard error", error)),
+            Ok(copy) => Ok(SavedStderr(copy)),
+            Err(error) => Err(Error::os("duplicate standard error", error)),
         }
     }
 
-    /// Makes it standard error again.
+    /// Redirects standard error to the saved descriptor.
     ///
     /// # Errors
     ///
@@ -149,80 +147,80 @@ impl Terminal {
     }
 }
 
-impl From<Terminal> for File {
-    fn from(terminal: Terminal) -> File {
-        File::from(terminal.0)
+impl From<SavedStderr> for File {
+    fn from(saved: SavedStderr) -> File {
+        File::from(saved.0)
     }
 }
 
-/// Makes a pipe for what a process prints, to be read without blocking: reading end first. Both are
-/// closed by an exec; the writing end is not once it is standard output.
+/// Creates a pipe for a process's output and returns its nonblocking reading end and its writing end.
+/// Both are close-on-exec; standard output that is redirected to the writing end is not.
 ///
 /// # Errors
 ///
-/// If no descriptors are left.
-pub fn print_pipe() -> Result<(OwnedFd, OwnedFd)> {
+/// If the system is out of descriptors.
+pub fn output_pipe() -> Result<(OwnedFd, OwnedFd)> {
     let make = || {
         let (reader, writer) = io::pipe()?;
         let reader = OwnedFd::from(reader);
         fcntl(&reader, FcntlArg::F_SETFL(OFlag::O_NONBLOCK))?;
         Ok((reader, OwnedFd::from(writer)))
     };
-    make().map_err(|error: io::Error| Error::os("make a pipe", error))
+    make().map_err(|error: io::Error| Error::os("create a pipe", error))
 }
 
-/// Leads standard output and error to two other descriptors: pipes, for one. What Rust has buffered
-/// for the former output is written there first.
+/// Redirects standard output and error to two other descriptors, for example pipes. Rust's buffered
+/// output is flushed to the former standard output first.
 ///
 /// # Errors
 ///
 /// None that dup2(2) names for open descriptors.
-pub fn outputs_apart(out: OwnedFd, err: OwnedFd) -> Result<()> {
-    // A failing flush is of the former output, which is being left.
+pub fn redirect_outputs(out: OwnedFd, err: OwnedFd) -> Result<()> {
+    // A flush error is of the former output, which is no longer used.
     let _ = io::stdout().flush();
     dup2_stdout(&out)
         .and_then(|()| dup2_stderr(&err))
-        .map_err(|errno| Error::os("lead standard output and error elsewhere", errno))
+        .map_err(|errno| Error::os("redirect standard output and error", errno))
 }
 
-/// Leads standard input to `/dev/null`, where a read finds the end at once.
+/// Redirects standard input to `/dev/null`, where a read returns the end of file.
 ///
 /// # Errors
 ///
 /// If there is no `/dev/null`, as in a bare chroot.
 pub fn stdin_from_null() -> Result<()> {
-    let null = null()?;
-    dup2_stdin(&null).map_err(|errno| Error::os("take standard input from /dev/null", errno))
+    let null = open_null()?;
+    dup2_stdin(&null).map_err(|errno| Error::os("redirect standard input to /dev/null", errno))
 }
 
-/// Leads standard input, output and error to `/dev/null`.
+/// Redirects standard input, output and error to `/dev/null`.
 ///
 /// # Errors
 ///
 /// If there is no `/dev/null`.
 pub fn all_to_null() -> Result<()> {
     stdin_from_null()?;
-    let null = null()?;
-    outputs_to(&null)
-        .map_err(|error| Error::os("lead standard output and error to /dev/null", error))
+    let null = open_null()?;
+    redirect_to(&null)
+        .map_err(|error| Error::os("redirect standard output and error to /dev/null", error))
 }
 
-fn null() -> Result<File> {
+fn open_null() -> Result<File> {
     let mut options = OpenOptions::new();
     options.read(true).write(true).open("/dev/null").map_err(|e| Error::os("open /dev/null", e))
 }
 
 fn open(path: &Path) -> Result<File> {
     let mut options = OpenOptions::new();
-    options.append(true).create(true).mode(0o640).open(path).map_err(|e| unopened(path, e))
+    options.append(true).create(true).mode(0o640).open(path).map_err(|e| open_error(path, e))
 }
 
-fn unopened(path: &Path, error: io::Error) -> Error {
+fn open_error(path: &Path, error: io::Error) -> Error {
     Error::os(format!("open log file {}", path.display()), error)
 }
 
-fn outputs_to(file: &File) -> io::Result<()> {
-    // A failing flush is of the former output, which is being left.
+fn redirect_to(file: &File) -> io::Result<()> {
+    // A flush error is of the former output, which is no longer used.
     let _ = io::stdout().flush();
     dup2_stdout(file)?;
     dup2_stderr(file)?;
@@ -234,7 +232,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_log_that_cant_be_opened_is_named() {
+    fn the_error_names_a_log_that_cannot_be_opened() {
         let error = LogFile::open("/nonexistent/x.log").expect_err("refused").to_string();
         assert_eq!(error, "cannot open log file /nonexistent/x.log: no such file or directory");
     }

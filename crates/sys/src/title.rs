@@ -1,21 +1,22 @@
-//! The title under which `ps` shows a process: a child says what it is doing there.
+//! The process title, which `ps` shows.
 
 use std::ffi::CString;
 
-#[cfg(all(target_os = "linux", target_env = "gnu", not(plain_means)))]
+#[cfg(any(not(all(target_os = "linux", target_env = "gnu")), fallback))]
+mod fallback;
+#[cfg(all(target_os = "linux", target_env = "gnu", not(fallback)))]
 mod gnu;
-#[cfg(any(not(all(target_os = "linux", target_env = "gnu")), plain_means))]
-mod plain;
-#[cfg(all(target_os = "linux", target_env = "gnu", not(plain_means)))]
+#[cfg(any(not(all(target_os = "linux", target_env = "gnu")), fallback))]
+use fallback as platform;
+#[cfg(all(target_os = "linux", target_env = "gnu", not(fallback)))]
 use gnu as platform;
-#[cfg(any(not(all(target_os = "linux", target_env = "gnu")), plain_means))]
-use plain as platform;
 
-/// The right to set the title of this process.
+/// Sets the title of this process.
 ///
-/// It goes on in forked children: each sets its own by its copy. On Linux with the GNU C library
-/// the title stands where the arguments and the environment were at launch, as setproctitle(3) has
-/// it, so it can be as long as both were; longer ones are cut. Elsewhere it is not shown.
+/// It remains valid in forked children: each sets its own title with its copy. On Linux with the GNU C
+/// library the title is written over the original arguments and environment, as setproctitle(3) does,
+/// so it can be as long as both together; longer titles are truncated. On other systems no title is
+/// shown.
 ///
 /// # Examples
 ///
@@ -27,40 +28,40 @@ use plain as platform;
 /// ```
 #[derive(Debug)]
 pub struct Title {
-    area: platform::MemorySegment,
+    memory: platform::TitleMemory,
 }
 
 impl Title {
-    /// Claims the memory of the arguments and the environment, once, after moving both elsewhere:
-    /// `std::env` goes on reading them.
+    /// Claims the memory of the arguments and the environment, once, after copying both to other memory:
+    /// `std::env` still returns them.
     ///
-    /// To be called first thing at launch: what a C library remembers of that memory, a pointer of
-    /// getenv(3) for one, shows the title afterwards. A second claim, or one while other threads
-    /// run, gets a title that is not shown.
+    /// Call it first at launch: pointers into that memory that a C library has kept, for example from
+    /// getenv(3), refer to the title afterwards. A second call, or a call while other threads are running,
+    /// returns a title that is not shown.
     #[must_use]
     pub fn claim() -> Title {
-        Title { area: platform::MemorySegment::claim() }
+        Title { memory: platform::TitleMemory::claim() }
     }
 
-    /// Shows this title, cut at a zero byte and at [`capacity`](Title::capacity). It copies bytes
-    /// and makes no system call.
+    /// Sets the title, truncated at a zero byte and at [`capacity`](Title::capacity). It copies bytes and
+    /// makes no system call.
     #[inline]
     pub fn set(&self, title: &str) {
         let end = title.bytes().position(|byte| byte == 0).unwrap_or(title.len());
         let end = title[..end].floor_char_boundary(self.capacity());
-        self.area.show(&title[..end]);
+        self.memory.show(&title[..end]);
     }
 
-    /// Returns how many bytes of a title are shown: 0 if none is.
+    /// Returns the maximum length of the title in bytes: 0 if no title is shown.
     #[inline]
     #[must_use]
     pub fn capacity(&self) -> usize {
-        self.area.capacity()
+        self.memory.capacity()
     }
 }
 
-/// Names the calling thread, and so the process if it is its first: what `top` shows, and
-/// `/proc/PID/comm`. 15 bytes on Linux; elsewhere nothing is done.
+/// Sets the name of the calling thread, which is the name of the process in the main thread. `top` and
+/// `/proc/PID/comm` show it. At most 15 bytes on Linux; does nothing on other systems.
 pub fn set_comm(name: &str) {
     let end = name.find('\0').unwrap_or(name.len());
     let end = name[..end].floor_char_boundary(15);

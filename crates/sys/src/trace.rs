@@ -1,17 +1,18 @@
-//! A child's backtrace on request: where is it, while it runs or waits?
+//! Backtraces of child processes on request, while they run or block.
 //!
-//! Who asks writes the child's pid to a page of shared memory, and has `SIGURG` sent to it. The
-//! child's handler walks its own stack, writes the addresses to the page and rings a bell. Names are
-//! found by who asked: all are forked from one process, so an address means the same in each.
+//! The requester writes the child's pid to a page of shared memory and sends `SIGURG` to the child.
+//! The child's signal handler walks its own stack, writes the addresses to the page and wakes the
+//! requester. The requester resolves the addresses to names: all processes are forked from the same
+//! one, so an address means the same in each.
 //!
-//! The handler is installed before the fork and inherited, so a child that is never asked pays
-//! nothing. It does what may be done at any instant (signal-safety(7)): atomics, getpid(2), the walk,
-//! write(2). The walk is the unwinder's (`_Unwind_Backtrace`). With GNU's C library from 2.35 on
-//! and GCC's unwinder from 12 on it finds its tables by `_dl_find_object`, which takes no lock. With
-//! others it is `dl_iterate_phdr`, which takes one: a child that is asked just while it loads or
-//! unloads a library may hang in its answer.
+//! The handler is installed before the fork and inherited, so a child that is never traced has no
+//! cost. The handler makes only async-signal-safe calls (signal-safety(7)): atomics, getpid(2), the
+//! stack walk, write(2). The stack walk is the unwinder's `_Unwind_Backtrace`. With the GNU C library
+//! 2.35 or later and GCC's unwinder 12 or later it finds its tables with `_dl_find_object`, which
+//! takes no lock. Other versions use `dl_iterate_phdr`, which takes one: a child that receives a
+//! request while it loads or unloads a library may deadlock in the handler.
 //!
-//! Elsewhere than on Linux nobody answers.
+//! On systems other than Linux no process responds to a request.
 
 use std::ffi::c_void;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, RawFd};
@@ -30,192 +31,197 @@ use crate::wakeup::Wakeup;
 mod page;
 mod symbols;
 
-#[cfg(all(target_os = "linux", not(plain_means)))]
+#[cfg(any(not(target_os = "linux"), fallback))]
+mod fallback;
+#[cfg(all(target_os = "linux", not(fallback)))]
 mod linux;
-#[cfg(any(not(target_os = "linux"), plain_means))]
-mod plain;
-#[cfg(all(target_os = "linux", not(plain_means)))]
+#[cfg(any(not(target_os = "linux"), fallback))]
+use fallback as platform;
+#[cfg(all(target_os = "linux", not(fallback)))]
 use linux as platform;
-#[cfg(any(not(target_os = "linux"), plain_means))]
-use plain as platform;
 
-pub use page::FRAMES;
-use page::Page;
-pub use symbols::{Frame, symbolise};
+use page::BacktracePage;
+pub use page::MAX_FRAMES;
+pub use symbols::{StackFrame, symbolise};
 
-/// What who asks and who answers share, before it is settled who is which: to be opened before the
-/// fork, and used in one way on either side of it.
+/// The shared memory and the wakeup of a backtrace requester and its targets.
+///
+/// Open it before the fork. After the fork, call [`install_handler`](Self::install_handler) in the
+/// traced process and [`into_requester`](Self::into_requester) in the other.
 ///
 /// # Examples
 ///
-/// A child is asked where it is:
+/// A parent requests its child's backtrace:
 ///
 /// ```standalone_crate
 /// use std::os::fd::AsFd;
 /// use std::time::Duration;
-/// use daemon_sys::fork::{Fork, fork};
+/// use daemon_sys::fork::{ForkResult, fork};
 /// use daemon_sys::poll::{Interest, wait};
-/// use daemon_sys::process::{Signal, Sent, exit_now, signal};
+/// use daemon_sys::process::{Signal, SignalOutcome, exit_now, signal};
 /// use daemon_sys::reap::wait_for;
-/// use daemon_sys::trace::{Inquiry, symbolise};
+/// use daemon_sys::trace::{BacktraceChannel, symbolise};
 ///
 /// # fn main() -> Result<(), daemon_sys::Error> {
-/// let (up, tell) = std::io::pipe().expect("a pipe");
-/// let inquiry = Inquiry::open()?;
+/// let (reader, writer) = std::io::pipe().expect("a pipe");
+/// let channel = BacktraceChannel::open()?;
 /// let child = match fork()? {
-///     Fork::Parent(child) => child,
-///     Fork::Child => {
-///         inquiry.answer()?;
-///         drop(tell);
+///     ForkResult::Parent(child) => child,
+///     ForkResult::Child => {
+///         channel.install_handler()?;
+///         drop(writer);
 ///         std::thread::sleep(Duration::from_secs(60));
 ///         exit_now(0)
 ///     }
 /// };
-/// drop(tell);
-/// wait(&[(up.as_fd(), Interest::Read)], None)?;
-/// let mut asker = inquiry.asker();
-/// let question = asker.ask(child);
-/// assert_eq!(signal(child, Signal::Urg)?, Sent::Delivered);
-/// wait(&[(asker.as_fd(), Interest::Read)], Some(Duration::from_millis(100)))?;
-/// for frame in symbolise(&asker.take(&question).unwrap_or_default()) {
+/// drop(writer);
+/// wait(&[(reader.as_fd(), Interest::Read)], None)?;
+/// let mut requester = channel.into_requester();
+/// let request = requester.request(child);
+/// assert_eq!(signal(child, Signal::Urg)?, SignalOutcome::Delivered);
+/// wait(&[(requester.as_fd(), Interest::Read)], Some(Duration::from_millis(100)))?;
+/// for frame in symbolise(&requester.response(&request).unwrap_or_default()) {
 ///     println!("{frame}");
 /// }
-/// assert_eq!(signal(child, Signal::Kill)?, Sent::Delivered);
+/// assert_eq!(signal(child, Signal::Kill)?, SignalOutcome::Delivered);
 /// wait_for(child)?;
 /// # Ok(())
 /// # }
 /// ```
 #[derive(Debug)]
-pub struct Inquiry {
-    page: &'static Page,
-    bell: Wakeup,
+pub struct BacktraceChannel {
+    page: &'static BacktracePage,
+    wakeup: Wakeup,
 }
 
-impl Inquiry {
-    /// Maps the page and hangs up the bell.
+impl BacktraceChannel {
+    /// Maps the shared page and creates the wakeup.
     ///
     /// # Errors
     ///
-    /// If there is no memory, or no descriptor is left.
-    pub fn open() -> Result<Inquiry> {
-        let pages = shared::anonymous::<Page>(1)?;
+    /// If the system is out of memory or descriptors.
+    pub fn open() -> Result<BacktraceChannel> {
+        let pages = shared::anonymous::<BacktracePage>(1)?;
         let [page] = pages else {
-            let (object, why) = ("a page for backtraces".into(), "it is not one".into());
-            return Err(Error::Layout { object, why });
+            let (object, reason) = (
+                "a page for backtraces".into(),
+                "the mapping does not have exactly one page".into(),
+            );
+            return Err(Error::Layout { object, reason });
         };
-        Ok(Inquiry { page, bell: Wakeup::new()? })
+        Ok(BacktraceChannel { page, wakeup: Wakeup::new()? })
     }
 
-    /// Has this process, and all that it forks from now on, answer when it is asked: installs the
-    /// handler of `SIGURG`, which restarts the system calls that it interrupts and does nothing
-    /// unless it is this very process that is asked.
+    /// Installs the handler of `SIGURG` in this process and, by inheritance, in all processes that it
+    /// forks from now on. The handler restarts the system calls that it interrupts, and does nothing
+    /// unless the request is for this process.
     ///
-    /// The unwinder is not tried out first: what it prepares at its first use is one table of constants,
-    /// and to walk a stack here would keep pages of the program in memory that nobody needs. The bell's
-    /// descriptor stays open for good. A later inquiry takes over from an earlier one. Where
-    /// no stack can be walked nothing is installed, and nobody answers.
+    /// The unwinder is not used once in advance: its first use initialises only one table of
+    /// constants, and a stack walk here would load pages of the program that are not needed
+    /// otherwise. The descriptor of the wakeup is never closed. A later channel replaces an earlier
+    /// one. On systems without a stack walk no handler is installed, and no process responds.
     ///
     /// # Errors
     ///
     /// None that sigaction(2) names for this signal.
-    pub fn answer(self) -> Result<()> {
+    pub fn install_handler(self) -> Result<()> {
         platform::install(|| {
-            // Never freed: a handler may be reading it.
-            WITNESS.store(Box::leak(Box::new(self)), Ordering::Release);
-            handle_with_context(Signal::Urg, answer)
+            // Never freed: the handler may be reading it.
+            CHANNEL.store(Box::leak(Box::new(self)), Ordering::Release);
+            handle_with_context(Signal::Urg, on_request)
         })
         .map_err(|error| Error::os(format!("handle {}", Signal::Urg), error))
     }
 
-    /// Has this process be the one that asks.
+    /// Turns this process into the requester.
     #[must_use]
-    pub fn asker(self) -> Asker {
-        Asker { page: self.page, bell: self.bell, last: 0 }
+    pub fn into_requester(self) -> BacktraceRequester {
+        BacktraceRequester { page: self.page, wakeup: self.wakeup, last: 0 }
     }
 }
 
-/// What the handler answers with; null as long as nobody answers here.
-static WITNESS: AtomicPtr<Inquiry> = AtomicPtr::new(ptr::null_mut());
+/// The channel that the handler uses; null if this process does not respond.
+static CHANNEL: AtomicPtr<BacktraceChannel> = AtomicPtr::new(ptr::null_mut());
 
-/// The handler. `context` is what the kernel keeps of the interrupted thread, on that thread's
+/// The signal handler. `context` is the saved context of the interrupted thread, on that thread's
 /// stack.
-extern "C" fn answer(_: c_int, _: *mut siginfo_t, context: *mut c_void) {
-    // SAFETY: it is null, or what `Inquiry::answer` has leaked and nobody changes.
-    let Some(witness) = (unsafe { WITNESS.load(Ordering::Acquire).as_ref() }) else {
+extern "C" fn on_request(_: c_int, _: *mut siginfo_t, context: *mut c_void) {
+    // SAFETY: it is null, or what `BacktraceChannel::install_handler` has leaked and no code changes.
+    let Some(channel) = (unsafe { CHANNEL.load(Ordering::Acquire).as_ref() }) else {
         return;
     };
     let errno = Errno::last_raw();
-    if let Some(mut writer) = witness.page.take_up(std::process::id()) {
+    if let Some(mut writer) = channel.page.accept(std::process::id()) {
         platform::walk(context, |address| writer.add(address));
         writer.finish();
-        witness.bell.wake();
+        channel.wakeup.wake();
     }
     Errno::set_raw(errno);
 }
 
-/// The right to ask processes where they are, one at a time.
+/// Requests backtraces of other processes, one at a time.
 ///
-/// Its descriptor is readable when an answer has come: [`hush`](Asker::hush), then
-/// [`take`](Asker::take).
+/// Its descriptor is readable when a response has arrived: call
+/// [`clear`](BacktraceRequester::clear), then [`response`](BacktraceRequester::response).
 #[derive(Debug)]
-pub struct Asker {
-    page: &'static Page,
-    bell: Wakeup,
+pub struct BacktraceRequester {
+    page: &'static BacktracePage,
+    wakeup: Wakeup,
     last: u32,
 }
 
-impl Asker {
-    /// Asks a process, and forgets the question before. It is not told: [`Signal::Urg`] has to be
-    /// sent to it by whoever may.
+impl BacktraceRequester {
+    /// Writes a request for this process to the shared page, and discards the previous request. It
+    /// sends no signal: the caller must send [`Signal::Urg`] to the process.
     ///
-    /// A process that is stopped, has the signal blocked, or waits in the kernel without hearing
-    /// signals (state `D`) answers later or never: set a time for it.
-    pub fn ask(&mut self, pid: Pid) -> Question {
-        // Zero is the page's number before the first question.
+    /// A process that is stopped, blocks the signal, or is in an uninterruptible sleep (state `D`)
+    /// responds later or never: wait with a timeout.
+    pub fn request(&mut self, pid: Pid) -> BacktraceRequest {
+        // Zero is the number in the page before the first request.
         self.last = self.last.checked_add(1).unwrap_or(1);
-        self.page.ask(self.last, pid.as_raw().unsigned_abs());
-        self.bell.clear();
-        Question { number: self.last, pid }
+        self.page.request(self.last, pid.as_raw().unsigned_abs());
+        self.wakeup.clear();
+        BacktraceRequest { number: self.last, pid }
     }
 
-    /// Takes the answer to this question: the address at which the process was, then the return
-    /// addresses of its callers, at most [`FRAMES`]. `None` as long as it has not come; for good, if
-    /// something else was asked since.
+    /// Returns the response to this request: the address that the process was executing, then the
+    /// return addresses of its callers, at most [`MAX_FRAMES`]. Returns `None` until the response has
+    /// arrived, and always if there was a later request.
     ///
-    /// The bytes are another process's: an address may be any number.
+    /// Another process wrote the bytes: an address may be any number.
     #[must_use]
-    pub fn take(&self, question: &Question) -> Option<Vec<usize>> {
-        self.page.answer_to(question.number)
+    pub fn response(&self, request: &BacktraceRequest) -> Option<Vec<usize>> {
+        self.page.response(request.number)
     }
 
-    /// Silences the bell. Take after it, not before.
+    /// Makes the descriptor unreadable again. Call it before [`response`](Self::response), not after.
     pub fn clear(&self) {
-        self.bell.clear();
+        self.wakeup.clear();
     }
 }
 
-impl AsFd for Asker {
+impl AsFd for BacktraceRequester {
     fn as_fd(&self) -> BorrowedFd<'_> {
-        self.bell.as_fd()
+        self.wakeup.as_fd()
     }
 }
 
-impl AsRawFd for Asker {
+impl AsRawFd for BacktraceRequester {
     fn as_raw_fd(&self) -> RawFd {
-        self.bell.as_raw_fd()
+        self.wakeup.as_raw_fd()
     }
 }
 
-/// A question that was asked: by it the answer is told from a late one to another.
+/// The id of a request, which distinguishes its response from a late response to another request.
 #[derive(Debug, PartialEq, Eq)]
-#[must_use = "without it the answer cannot be taken"]
-pub struct Question {
+#[must_use = "the response cannot be read without it"]
+pub struct BacktraceRequest {
     number: u32,
     pid: Pid,
 }
 
-impl Question {
-    /// Returns who was asked.
+impl BacktraceRequest {
+    /// Returns the pid of the requested process.
     #[must_use]
     pub fn pid(&self) -> Pid {
         self.pid

@@ -4,14 +4,14 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd, RawFd};
 
 use crate::error::{Error, Result};
 
-#[cfg(all(target_os = "linux", not(plain_means)))]
+#[cfg(any(not(target_os = "linux"), fallback))]
+mod fallback;
+#[cfg(all(target_os = "linux", not(fallback)))]
 mod linux;
-#[cfg(any(not(target_os = "linux"), plain_means))]
-mod plain;
-#[cfg(all(target_os = "linux", not(plain_means)))]
+#[cfg(any(not(target_os = "linux"), fallback))]
+use fallback as platform;
+#[cfg(all(target_os = "linux", not(fallback)))]
 use linux as platform;
-#[cfg(any(not(target_os = "linux"), plain_means))]
-use plain as platform;
 
 /// A bell: its descriptor is readable from the first ring until it is hushed.
 ///
@@ -38,7 +38,7 @@ use plain as platform;
 /// ```
 #[derive(Debug)]
 pub struct Wakeup {
-    wire: platform::Wire,
+    wire: platform::WakeupFd,
 }
 
 impl Wakeup {
@@ -49,7 +49,7 @@ impl Wakeup {
     /// If no descriptor is left.
     #[inline]
     pub fn new() -> Result<Wakeup> {
-        match platform::Wire::new() {
+        match platform::WakeupFd::new() {
             Ok(wire) => Ok(Wakeup { wire }),
             Err(error) => Err(Error::os("hang up a bell", error)),
         }

@@ -1,5 +1,6 @@
-//! Descriptors that a tokio runtime watches. The one place that knows of a runtime, and only with
-//! the feature `tokio`: to register a descriptor is a promise that it stays open, so it is here.
+//! Descriptors watched by a tokio runtime, with the feature `tokio`. This is the only module that
+//! depends on a runtime. It is in this crate because registering a descriptor is a promise that it
+//! stays open.
 
 use std::io;
 use std::os::fd::{AsRawFd, OwnedFd};
@@ -9,32 +10,33 @@ use tokio::io::unix::AsyncFd;
 
 use crate::error::{Error, Result};
 
+#[cfg(not(target_os = "linux"))]
+mod fallback;
 #[cfg(target_os = "linux")]
 mod linux;
 #[cfg(not(target_os = "linux"))]
-mod plain;
+use fallback as platform;
 #[cfg(target_os = "linux")]
 use linux as platform;
-#[cfg(not(target_os = "linux"))]
-use plain as platform;
 
-/// Has the runtime of this thread watch the descriptor for something to read.
+/// Registers the descriptor for reading with the runtime of the current thread.
 ///
-/// The descriptor is owned by the watch, and closed with it.
+/// The returned value owns the descriptor and closes it when dropped.
 ///
 /// # Errors
 ///
-/// If the system cannot watch it: epoll_ctl(2) refuses plain files, for one.
+/// If the system cannot watch it. For example, epoll_ctl(2) refuses regular files.
 ///
 /// # Panics
 ///
-/// Outside of a tokio runtime with its I/O enabled.
+/// Outside of a tokio runtime with I/O enabled.
 pub fn readable(descriptor: OwnedFd) -> Result<AsyncFd<OwnedFd>> {
     watch(descriptor, Interest::READABLE)
 }
 
-/// Has the runtime of this thread watch the descriptor for room to write. Only while somebody waits for
-/// it: a socket that is read at its other end has room anew each time, and wakes for that.
+/// Registers the descriptor for writing with the runtime of the current thread. Keep the
+/// registration only while a write is blocked: a socket becomes writable after each read at its other
+/// end, and wakes the runtime each time.
 ///
 /// # Errors
 ///
@@ -58,19 +60,19 @@ fn watch(descriptor: OwnedFd, interest: Interest) -> Result<AsyncFd<OwnedFd>> {
     })
 }
 
-/// A listener that many processes share, and of which each wants to be woken only when it is its
-/// turn: a connection wakes one of those that wait, not all of them.
+/// A listening socket shared by several processes. A new connection wakes only one of the waiting
+/// processes, not all of them.
 ///
-/// On Linux that is `EPOLLEXCLUSIVE` (epoll_ctl(2)), where the runtime's own event queue can be
-/// found in `/proc`; otherwise all are woken, one accepts, and the others wait again.
+/// On Linux this uses `EPOLLEXCLUSIVE` (epoll_ctl(2)) if the runtime's epoll instance can be found in
+/// `/proc`. Otherwise all waiting processes are woken, one accepts, and the others wait again.
 #[derive(Debug)]
-pub struct Queue {
+pub struct SharedListener {
     watch: AsyncFd<OwnedFd>,
-    place: platform::Place,
+    registration: platform::EpollRegistration,
 }
 
-impl Queue {
-    /// Has the runtime of this thread watch the listener, while somebody waits for it.
+impl SharedListener {
+    /// Registers the listener with the runtime of the current thread.
     ///
     /// # Errors
     ///
@@ -79,29 +81,29 @@ impl Queue {
     /// # Panics
     ///
     /// As [`readable`].
-    pub fn at(listener: OwnedFd) -> Result<Queue> {
+    pub fn new(listener: OwnedFd) -> Result<SharedListener> {
         let watch = readable(listener)?;
-        let place = platform::Place::of(watch.get_ref());
-        Ok(Queue { watch, place })
+        let registration = platform::EpollRegistration::of(watch.get_ref());
+        Ok(SharedListener { watch, registration })
     }
 
-    /// Shows the listener.
+    /// Returns the listening socket.
     #[must_use]
     pub fn listener(&self) -> &OwnedFd {
         self.watch.get_ref()
     }
 
-    /// Waits until it is this process' turn to accept. The connection may be gone by then: accept
-    /// without waiting, and wait again.
+    /// Waits until this process is woken for a connection. Another process may have accepted the
+    /// connection by then: accept without blocking, and wait again.
     ///
-    /// A process that is busy stands in no line, and takes no turn from one that waits. To give up
-    /// waiting, drop the future.
+    /// A process that does not call this is never woken, so it does not delay connections that a
+    /// waiting process could accept. Drop the future to stop waiting.
     ///
     /// # Errors
     ///
     /// If the runtime shuts down.
-    pub async fn turn(&self) -> io::Result<()> {
-        let _in_line = self.place.stand(self.watch.get_ref());
+    pub async fn readable(&self) -> io::Result<()> {
+        let _wait = self.registration.wait(self.watch.get_ref());
         self.watch.readable().await?.clear_ready();
         Ok(())
     }

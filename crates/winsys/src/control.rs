@@ -1,16 +1,16 @@
-//! Controls of every number.
+//! Service controls with any control code.
 
 use std::io;
 
 use windows_service::service::Service;
 use windows_sys::Win32::System::Services::{ControlService, SERVICE_STATUS};
 
-/// Sends a control to a service, and returns the code of the state that it was in.
+/// Sends a control to a service and returns the state code that the service last reported.
 ///
 /// # Errors
 ///
-/// What the service manager says: 1052 if the service does not accept it, 1061 if it cannot now,
-/// 1062 if it is not running, 5 if the handle does not allow for it.
+/// The service manager's error: 1052 if the service does not accept the control, 1061 if it cannot
+/// accept it at the moment, 1062 if it is not running, 5 if the handle lacks the access right.
 pub fn control(service: &Service, code: u32) -> io::Result<u32> {
     let mut status = SERVICE_STATUS {
         dwServiceType: 0,
@@ -21,7 +21,7 @@ pub fn control(service: &Service, code: u32) -> io::Result<u32> {
         dwCheckPoint: 0,
         dwWaitHint: 0,
     };
-    // SAFETY: the handle is that of an open service, and the status is there to be written to.
+    // SAFETY: the handle is that of an open service, and the status is a valid place to write to.
     let done = unsafe { ControlService(service.raw_handle(), code, &raw mut status) };
     if done == 0 { Err(io::Error::last_os_error()) } else { Ok(status.dwCurrentState) }
 }

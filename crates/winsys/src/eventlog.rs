@@ -1,4 +1,4 @@
-//! The event log of Windows.
+//! The Windows event log.
 
 use std::io;
 use std::ptr;
@@ -14,41 +14,41 @@ use windows_sys::Win32::System::Registry::{
 
 use crate::wide;
 
-/// A file of every Windows whose messages 1 to 1000 are nothing but the record's own text.
+/// A file of every Windows installation. Its messages 1 to 1000 are only the record's own text.
 const MESSAGES: &str = r"%SystemRoot%\System32\EventCreate.exe";
 
-/// The number of all our records.
-const EVENT: u32 = 1;
+/// The event id of all records of this crate.
+const EVENT_ID: u32 = 1;
 
-/// How grave a record is.
+/// The severity of a record.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Gravity {
-    /// Something has failed.
+pub enum Severity {
+    /// An operation failed.
     Error,
-    /// Something is amiss.
+    /// A problem that does not stop the service.
     Warning,
-    /// All is well.
+    /// Normal operation.
     Information,
 }
 
-/// A source of records in the event log.
+/// An open event source.
 #[derive(Debug)]
 pub struct EventLog(HANDLE);
 
 // SAFETY: a handle to the event log may be used by any thread.
 unsafe impl Send for EventLog {}
-// SAFETY: and by several at once.
+// SAFETY: a handle to the event log may be used by several threads at once.
 unsafe impl Sync for EventLog {}
 
 impl EventLog {
-    /// Opens the log for records of this source.
+    /// Opens the event log for records of this source.
     ///
     /// # Errors
     ///
-    /// What Windows says.
+    /// The error of Windows.
     pub fn open(source: &str) -> io::Result<EventLog> {
         let source = wide(source);
-        // SAFETY: null is this machine, and the name ends in a zero.
+        // SAFETY: null means this machine, and the name ends in a zero.
         let handle = unsafe { RegisterEventSourceW(ptr::null(), source.as_ptr()) };
         if handle.is_null() { Err(io::Error::last_os_error()) } else { Ok(EventLog(handle)) }
     }
@@ -57,18 +57,28 @@ impl EventLog {
     ///
     /// # Errors
     ///
-    /// What Windows says: the log may be full.
-    pub fn report(&self, gravity: Gravity, text: &str) -> io::Result<()> {
-        let kind = match gravity {
-            Gravity::Error => EVENTLOG_ERROR_TYPE,
-            Gravity::Warning => EVENTLOG_WARNING_TYPE,
-            Gravity::Information => EVENTLOG_INFORMATION_TYPE,
+    /// The error of Windows, for example if the log is full.
+    pub fn report(&self, severity: Severity, text: &str) -> io::Result<()> {
+        let kind = match severity {
+            Severity::Error => EVENTLOG_ERROR_TYPE,
+            Severity::Warning => EVENTLOG_WARNING_TYPE,
+            Severity::Information => EVENTLOG_INFORMATION_TYPE,
         };
         let text = wide(text);
         let texts = [text.as_ptr()];
-        // SAFETY: the handle is open, and there is one text, which ends in a zero; no user, no bytes.
+        // SAFETY: the handle is open, and there is one text, which ends in a zero; no user and no bytes are passed.
         let done = unsafe {
-            ReportEventW(self.0, kind, 0, EVENT, ptr::null_mut(), 1, 0, texts.as_ptr(), ptr::null())
+            ReportEventW(
+                self.0,
+                kind,
+                0,
+                EVENT_ID,
+                ptr::null_mut(),
+                1,
+                0,
+                texts.as_ptr(),
+                ptr::null(),
+            )
         };
         if done == 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
     }
@@ -76,7 +86,7 @@ impl EventLog {
 
 impl Drop for EventLog {
     fn drop(&mut self) {
-        // SAFETY: the handle is open, and this is its end.
+        // SAFETY: the handle is open, and not used afterwards.
         let _closed = unsafe { DeregisterEventSource(self.0) };
     }
 }
@@ -85,12 +95,12 @@ fn key(source: &str) -> Vec<u16> {
     wide(&format!(r"SYSTEM\CurrentControlSet\Services\EventLog\Application\{source}"))
 }
 
-/// Makes a source known, so that its records are shown as they were written. For who installs a
-/// service; it needs an administrator.
+/// Registers a source, so that the event viewer shows its records as they were written. An installer
+/// calls it; it requires administrator rights.
 ///
 /// # Errors
 ///
-/// What Windows says.
+/// The error of Windows.
 pub fn register_source(source: &str) -> io::Result<()> {
     let key = key(source);
     let messages = wide(MESSAGES);
@@ -99,14 +109,14 @@ pub fn register_source(source: &str) -> io::Result<()> {
     set(&key, "TypesSupported", REG_DWORD, &kinds.to_le_bytes())
 }
 
-/// Forgets a source; one that is not known is none.
+/// Removes a source's registration. Succeeds if the source is not registered.
 ///
 /// # Errors
 ///
-/// What Windows says.
-pub fn forget_source(source: &str) -> io::Result<()> {
+/// The error of Windows.
+pub fn unregister_source(source: &str) -> io::Result<()> {
     let key = key(source);
-    // SAFETY: the root is one of the system's own, and the key's path ends in a zero.
+    // SAFETY: the root key is predefined by the system, and the key's path ends in a zero.
     match unsafe { RegDeleteKeyW(HKEY_LOCAL_MACHINE, key.as_ptr()) } {
         0 | ERROR_FILE_NOT_FOUND => Ok(()),
         error => Err(io::Error::from_raw_os_error(error.cast_signed())),
@@ -120,8 +130,8 @@ fn bytes(units: &[u16]) -> Vec<u8> {
 fn set(key: &[u16], name: &str, kind: u32, value: &[u8]) -> io::Result<()> {
     let name = wide(name);
     let length = u32::try_from(value.len()).map_err(io::Error::other)?;
-    // SAFETY: the root is one of the system's own, both names end in a zero, and the value is as long
-    // as is said.
+    // SAFETY: the root key is predefined by the system, both names end in a zero, and the value has
+    // the stated length.
     let error = unsafe {
         RegSetKeyValueW(
             HKEY_LOCAL_MACHINE,

@@ -1,17 +1,17 @@
-//! What a Windows service asks of the operating system beyond its service manager, one call a
-//! wrapper. Elsewhere the crate is empty.
+//! The Windows calls that a Windows service needs and the `windows-service` crate does not have, in
+//! safe wrappers. On other systems the crate is empty.
 //!
-//! | rooms | for |
+//! | module | purpose |
 //! | --- | --- |
-//! | `control` | sending a service any control, INTERROGATE and PARAMCHANGE too |
-//! | `eventlog` | the event log: its sources, and records |
+//! | `control` | sends any control code to a service, including INTERROGATE and PARAMCHANGE |
+//! | `eventlog` | registers event sources and writes records to the event log |
 
 #![cfg(windows)]
 
 pub mod control;
 pub mod eventlog;
 
-/// A text as Windows takes it.
+/// Returns the text as a zero-terminated UTF-16 string.
 fn wide(text: &str) -> Vec<u16> {
     text.encode_utf16().filter(|unit| *unit != 0).chain([0]).collect()
 }

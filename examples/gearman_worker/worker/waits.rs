@@ -20,7 +20,7 @@ pub(super) fn within(time: Duration, stop: Option<BorrowedFd<'_>>) -> daemon_sys
         Some(stop) => wait(&[(stop, Interest::Read)], Some(time))?[0],
         None => wait(&[], Some(time)).map(|[]| Ready::default())?,
     };
-    Ok(if ready.can_read() { Stop::Asked } else { Stop::NotYet })
+    Ok(if ready.is_readable() { Stop::Asked } else { Stop::NotYet })
 }
 
 /// Waits for so long, or until the server says something, or it is to stop; tells about the server.

@@ -188,7 +188,7 @@ fn carry_out(request: ScmRequest, name: &str) -> CommandResult {
         }
         ScmRequest::Uninstall => {
             open_service(name, ServiceAccess::DELETE)?.delete()?;
-            eventlog::forget_source(name)?;
+            eventlog::unregister_source(name)?;
             print(&format!("{name} is uninstalled"))
         }
         ScmRequest::Start => {

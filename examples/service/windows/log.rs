@@ -5,7 +5,7 @@ use std::fs::File;
 use std::io::{self, LineWriter};
 use std::sync::Mutex;
 
-use daemon_winsys::eventlog::{EventLog, Gravity};
+use daemon_winsys::eventlog::{EventLog, Severity};
 use slog::{Drain, Duplicate, KV, Key, Level, Logger, OwnedKVList, Record, Serializer, o};
 use slog_term::{FullFormat, PlainSyncDecorator};
 
@@ -34,15 +34,15 @@ impl Drain for EventLogDrain {
     type Err = io::Error;
 
     fn log(&self, record: &Record<'_>, _values: &OwnedKVList) -> io::Result<()> {
-        let gravity = match record.level() {
-            Level::Critical | Level::Error => Gravity::Error,
-            Level::Warning => Gravity::Warning,
-            Level::Info => Gravity::Information,
+        let severity = match record.level() {
+            Level::Critical | Level::Error => Severity::Error,
+            Level::Warning => Severity::Warning,
+            Level::Info => Severity::Information,
             Level::Debug | Level::Trace => return Ok(()),
         };
         let mut text = EventText(record.msg().to_string());
         record.kv().serialize(record, &mut text).map_err(io::Error::other)?;
-        self.0.report(gravity, &text.0)
+        self.0.report(severity, &text.0)
     }
 }
 

@@ -75,7 +75,7 @@ fn where_a_daemon_answers_a_second_is_refused_and_the_first_goes_on() {
     let first = up(Start::pool(), "start=1 min=0 max=2");
     let second = Start::pool().options(&format!("control={}", place(&first).display())).fails();
     assert_eq!(second.status, "code 1");
-    assert!(second.error.contains("somebody answers on socket"), "{}", second.error);
+    assert!(second.error.contains("another process is listening on socket"), "{}", second.error);
     assert_eq!(control(&first).report()["phase"], "running");
 }
 
@@ -85,7 +85,7 @@ fn what_is_no_socket_is_not_replaced() {
     let file = tempfile::NamedTempFile::new().unwrap();
     let refused = start.options(&format!("control={}", file.path().display())).fails();
     assert_eq!(refused.status, "code 1");
-    assert!(refused.error.contains("a file that is no socket stands there"), "{}", refused.error);
+    assert!(refused.error.contains("the existing file is not a socket"), "{}", refused.error);
     assert!(file.path().exists());
 }
 

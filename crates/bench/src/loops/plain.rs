@@ -41,11 +41,11 @@ pub(super) fn fork_for_each(megabytes: usize) -> Measured<()> {
             &[(listener.as_fd(), Interest::Read), (fork_server.as_fd(), Interest::Read)],
             None,
         )?;
-        if ready[1].can_read() {
+        if ready[1].is_readable() {
             fork_server.collect(&mut events)?;
             events.clear();
         }
-        if ready[0].can_read() {
+        if ready[0].is_readable() {
             hand_over(&mut fork_server, listener.accept()?.0)?;
         }
     }

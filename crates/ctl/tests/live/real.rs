@@ -62,7 +62,7 @@ impl Daemon {
     fn signal(&self, signal: Signal) {
         let pid = i32::try_from(self.process.id()).ok().and_then(daemon_sys::Pid::from_raw);
         let sent = process::signal(pid.expect("a process"), signal);
-        assert_eq!(sent.expect("it is ours"), process::Sent::Delivered);
+        assert_eq!(sent.expect("it is ours"), process::SignalOutcome::Delivered);
     }
 }
 

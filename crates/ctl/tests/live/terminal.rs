@@ -188,7 +188,7 @@ fn a_signal_ends_the_screen_and_the_terminal_is_as_it_was() {
     terminal.shows("GET /");
     let pid = daemon_sys::Pid::from_raw(terminal.process()).expect("a process");
     let sent = daemon_sys::process::signal(pid, daemon_sys::Signal::Term);
-    assert_eq!(sent.expect("it is ours"), daemon_sys::process::Sent::Delivered);
+    assert_eq!(sent.expect("it is ours"), daemon_sys::process::SignalOutcome::Delivered);
     terminal.is_restored_after(128 + 15);
 }
 

@@ -6,7 +6,7 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use daemon_sys::process::Pid;
-use daemon_sys::trace::Asker;
+use daemon_sys::trace::BacktraceRequester;
 use tokio::time::timeout;
 
 /// How long a child has to answer: its handler runs at once, or it runs no code at all.
@@ -26,11 +26,11 @@ pub(super) enum Answer {
 /// The right to ask, shared by those who wait for an answer.
 #[derive(Debug, Clone)]
 pub(crate) struct Witness {
-    asker: Rc<RefCell<Option<Asker>>>,
+    asker: Rc<RefCell<Option<BacktraceRequester>>>,
 }
 
 impl Witness {
-    pub(crate) fn new(asker: Option<Asker>) -> Witness {
+    pub(crate) fn new(asker: Option<BacktraceRequester>) -> Witness {
         Witness { asker: Rc::new(RefCell::new(asker)) }
     }
 
@@ -43,7 +43,7 @@ impl Witness {
     ) -> impl Future<Output = Answer> + use<F> {
         let shared = Rc::clone(&self.asker);
         let asked = self.asker.take().map(|mut asker| {
-            let question = asker.ask(pid);
+            let question = asker.request(pid);
             signal();
             (asker, question)
         });
@@ -56,7 +56,7 @@ impl Witness {
                 Ok(Ok(watch)) => {
                     let answered = async {
                         loop {
-                            if let Some(addresses) = asker.take(&question) {
+                            if let Some(addresses) = asker.response(&question) {
                                 return Some(addresses);
                             }
                             watch.readable().await.ok()?.clear_ready();

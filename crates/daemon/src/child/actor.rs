@@ -11,7 +11,7 @@ use actix::fut::WrapFuture;
 use actix::{Actor, ActorContext, AsyncContext, Context, StreamHandler};
 use daemon_core::{ChildAction, ChildKind, OperatorPause, Phase, Signal, StopMode, in_child};
 use daemon_forkserver::{EXIT_SOFTWARE, now};
-use daemon_sys::process::{Pid, end_after};
+use daemon_sys::process::{Pid, terminate_after};
 use daemon_sys::signals::SignalListener;
 use futures::FutureExt;
 use futures::channel::oneshot;
@@ -83,7 +83,7 @@ impl ChildActor {
         ChildActor {
             desk,
             ears,
-            fork_server: Pid::of_parent(),
+            fork_server: Pid::parent(),
             life,
             sessions: Sessions::default(),
             news: News::default(),
@@ -258,9 +258,9 @@ impl ChildActor {
                     Phase::Stopping | Phase::Stopped => ShutdownReason::Stopping,
                     Phase::Starting | Phase::Running => ShutdownReason::Retired,
                 };
-                if Pid::of_parent() != self.fork_server {
+                if Pid::parent() != self.fork_server {
                     // Nobody is left who would end this child when its time is over.
-                    end_after(self.life.grace);
+                    terminate_after(self.life.grace);
                 }
                 self.dismiss(reason, ctx);
             }

@@ -182,7 +182,7 @@ impl ChildHandle {
     /// If no descriptor is left.
     pub fn divert_output(&self, out: OwnedFd, err: OwnedFd) -> Result<(), daemon_sys::Error> {
         log::keep_apart(self.log_file.as_ref())?;
-        stdio::outputs_apart(out, err)
+        stdio::redirect_outputs(out, err)
     }
 
     pub(crate) fn update(&self, update: UpdateStatus) -> Result<Next, StatusError> {

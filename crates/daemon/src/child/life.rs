@@ -51,7 +51,7 @@ impl Life {
         match (self.log_file.as_deref(), log::is_kept_apart()) {
             (None, _) => Ok(()),
             (Some(file), false) => file.reopen(),
-            (Some(file), true) => file.reopen_apart(),
+            (Some(file), true) => file.reopen_without_redirect(),
         }
     }
 }

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use actix::Addr;
 use daemon_forkserver::Transfer;
-use daemon_sys::socketfile::{Place, SocketFile};
+use daemon_sys::socketfile::{SocketFile, SocketPath};
 use slog::{Logger, info, warn};
 use tokio::net::{UnixListener, UnixStream};
 use tokio::task::{JoinHandle, JoinSet};
@@ -27,7 +27,7 @@ const SICK_PAUSE: Duration = Duration::from_millis(100);
 /// The control socket of a daemon that runs.
 #[derive(Debug)]
 pub(crate) struct Control {
-    place: Place,
+    place: SocketPath,
     serving: JoinHandle<()>,
     clients: Rc<Cell<usize>>,
     answers: Rc<Cell<usize>>,
@@ -37,7 +37,7 @@ pub(crate) struct Control {
 /// A socket that the runtime watches already, before there is anybody to answer.
 #[derive(Debug)]
 pub(crate) struct Socket {
-    place: Place,
+    place: SocketPath,
     listener: UnixListener,
 }
 
@@ -146,7 +146,7 @@ fn admit(stream: &UnixStream, clients: usize) -> Result<(), Fault> {
         fault(FaultKind::Failed, format!("cannot find out whose process it is: {error}"))
     })?;
     let uid = peer.uid();
-    if uid != 0 && uid != daemon_sys::privileges::effective_user() {
+    if uid != 0 && uid != daemon_sys::privileges::effective_uid() {
         return Err(fault(FaultKind::Forbidden, format!("user {uid} may not control the daemon")));
     }
     if clients >= CLIENTS_MAX {

@@ -10,7 +10,7 @@ use std::os::fd::AsFd;
 use actix::{Actor, Addr, AsyncContext, Context, SpawnHandle};
 use daemon_core::{MonotonicTime, StopMode};
 use daemon_forkserver::{Transfer, now};
-use daemon_sys::detach::Readiness;
+use daemon_sys::detach::ReadinessNotifier;
 use daemon_sys::pidfile::PidFile;
 use futures::channel::oneshot;
 use slog::{Logger, error, info};
@@ -35,7 +35,7 @@ pub(crate) struct Parent<R> {
     pub(crate) life: Life,
     pub(crate) log: Logger,
     pub(crate) on_hup: OnHup,
-    pub(crate) readiness: Option<Readiness>,
+    pub(crate) readiness: Option<ReadinessNotifier>,
     pub(crate) pidfile: Option<PidFile>,
     pub(crate) home: Option<Home<R>>,
     pub(crate) babysit: Babysitting,
@@ -55,7 +55,7 @@ pub struct DaemonActor<R: Transfer> {
     pub(super) life: Life,
     pub(super) log: Logger,
     on_hup: OnHup,
-    pub(super) readiness: Option<Readiness>,
+    pub(super) readiness: Option<ReadinessNotifier>,
     pub(super) pidfile: Option<PidFile>,
     pub(super) home: Option<Home<R>>,
     pub(super) sessions: Sessions,
@@ -144,7 +144,7 @@ impl<R: Transfer + Send> DaemonActor<R> {
     pub(super) fn fail(&mut self, error: DaemonError, ctx: &mut Context<Self>) {
         error!(self.log, "{}", error);
         if let Some(readiness) = self.readiness.take() {
-            readiness.failed(&error.to_string());
+            readiness.notify_failure(&error.to_string());
         }
         self.failure.get_or_insert(error);
         self.stop(StopMode::Immediate, Asker::Failure, ctx);

@@ -2,14 +2,14 @@
 
 use super::hands::Memory;
 
+#[cfg(not(target_os = "linux"))]
+mod fallback;
 #[cfg(target_os = "linux")]
 mod linux;
 #[cfg(not(target_os = "linux"))]
-mod plain;
+use fallback as platform;
 #[cfg(target_os = "linux")]
 use linux as platform;
-#[cfg(not(target_os = "linux"))]
-use plain as platform;
 
 /// The counter, and where it stood at the last look.
 #[derive(Debug)]

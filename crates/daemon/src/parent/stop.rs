@@ -125,7 +125,7 @@ impl<R: Transfer + Send> DaemonActor<R> {
                 error!(self.log, "{}; its children are ended", lost);
                 self.failure.get_or_insert(DaemonError::ForkServerLost(lost.to_string()));
                 if let Some(readiness) = self.readiness.take() {
-                    readiness.failed(&lost.to_string());
+                    readiness.notify_failure(&lost.to_string());
                 }
                 if let Some(Home { household, hands }) = &mut self.home {
                     household.bereave(hands.fork_server.take_pending(), &lost.to_string());

@@ -52,11 +52,11 @@ impl Area {
         if HELD.fetch_update(Ordering::Relaxed, Ordering::Relaxed, counted).is_err() {
             return Ok(None);
         }
-        match memfd::MemorySegment::make("task", room) {
+        match memfd::MemorySegment::new("task", room) {
             Ok(area) => Ok(Some(Area(area))),
             Err(error) => {
                 HELD.fetch_sub(1, Ordering::Relaxed);
-                if error.is_shortage_of_files() { Ok(None) } else { Err(error) }
+                if error.is_descriptor_shortage() { Ok(None) } else { Err(error) }
             }
         }
     }

@@ -17,7 +17,7 @@ impl Link {
     /// Tells the worker that nothing more comes.
     pub(super) fn reopen_logs(&mut self) {
         // It may be gone already.
-        let _ = daemon_sys::link::shut(&self.end);
+        let _ = daemon_sys::link::shutdown_write(&self.end);
     }
 }
 

@@ -36,7 +36,7 @@ impl Memory {
             }
             Memory::Plain(bytes) => match memfd_with("task", bytes) {
                 Ok(fd) => Ok(Descriptor::Made(fd)),
-                Err(error) => Err(match error.number() {
+                Err(error) => Err(match error.raw_os_error() {
                     Some(number) => io::Error::from_raw_os_error(number),
                     None => io::Error::other(error),
                 }),

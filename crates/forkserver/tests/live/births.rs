@@ -71,7 +71,7 @@ fn a_child_is_the_fork_server_s() {
     let mut house = House::of(
         1,
         lives(|birth: ChildStart<()>| {
-            let mine = Pid::of_parent() == Some(birth.fork_server);
+            let mine = Pid::parent() == Some(birth.fork_server);
             let grouped = group_of(Pid::this()) == Some(birth.fork_server);
             i32::from(!(mine && grouped))
         }),

@@ -80,7 +80,7 @@ fn a_held_signal_is_read() {
         1,
         lives(|birth: ChildStart<UnixStream>| {
             assert!(hears(&birth.request.expect("unpacked")));
-            let queue = SignalQueue::of(&[Signal::Hup, Signal::Term]).expect("opened");
+            let queue = SignalQueue::new(&[Signal::Hup, Signal::Term]).expect("opened");
             birth.signals.release();
             let mut read = queue.drain().expect("read");
             read.sort();

@@ -2,7 +2,7 @@
 
 use daemon_core::{Generation, Seat, SlotNumber, Status};
 use daemon_sys::process::{die_with_parent, exit_now};
-use daemon_sys::signals::{Blocked, SignalListener, restore_default, unblock};
+use daemon_sys::signals::{SignalBlockGuard, SignalListener, restore_default, unblock};
 use daemon_sys::{Pid, Signal};
 use slog::error;
 
@@ -19,7 +19,7 @@ pub(crate) struct ForkedChild {
     pub(super) slot: SlotNumber,
     pub(super) owner: Generation,
     /// Signals are held back until it has put down what is the manager's.
-    pub(super) blocked: Blocked,
+    pub(super) blocked: SignalBlockGuard,
 }
 
 impl Crew {

@@ -1,7 +1,7 @@
 //! How workers end, by themselves and at the end of all.
 
 use daemon_core::{ChildKind, Exit, MonotonicTime, Phase, SlotNumber, Status, StopReason, explain};
-use daemon_sys::reap::{self, Ended};
+use daemon_sys::reap::{self, ExitedChild};
 use daemon_sys::{Pid, Signal};
 use slog::{debug, warn};
 
@@ -14,7 +14,7 @@ use crate::staff::{Desk, End, Told};
 impl Crew {
     /// Reaps the workers that have ended, and no other child of this process.
     pub(super) fn reap(&mut self) -> Result<(), Error> {
-        for Ended { pid, exit } in self.children.take_ended()? {
+        for ExitedChild { pid, exit } in self.children.reap_exited()? {
             let slot = self.slots.remove(&pid);
             let desk = slot.and_then(|slot| self.staff.desk(slot).copied());
             if let (Some(slot), Some(desk)) = (slot, desk) {

@@ -10,7 +10,7 @@ use daemon_core::{Board, Entry, Line, Status};
 use daemon_prefork::{Pid, Prefork, PreforkBuilder, Reaped, Signal, Worker};
 use daemon_sys::fork::{ForkResult, fork};
 use daemon_sys::poll::{Interest, wait};
-use daemon_sys::process::{Sent, exists, exit_now, signal};
+use daemon_sys::process::{SignalOutcome, exists, exit_now, signal};
 use daemon_sys::reap::{Exit, wait_for};
 use daemon_sys::shared;
 
@@ -75,7 +75,7 @@ pub(crate) fn ended_well(pid: Pid) {
 }
 
 pub(crate) fn send(pid: Pid, what: Signal) {
-    assert_eq!(signal(pid, what).expect("ours"), Sent::Delivered);
+    assert_eq!(signal(pid, what).expect("ours"), SignalOutcome::Delivered);
 }
 
 /// Until a signal is sent to it by somebody.
@@ -92,7 +92,7 @@ pub(crate) fn wait_for_stop(worker: &Worker) {
             .map(|(worker, interest)| (std::os::fd::AsFd::as_fd(worker), interest)),
         None,
     );
-    assert!(told.expect("waits")[0].can_read() && worker.should_stop());
+    assert!(told.expect("waits")[0].is_readable() && worker.should_stop());
 }
 
 /// Starts over and over until TERM, and waits for all.
@@ -124,7 +124,7 @@ pub(crate) fn pids(board: Board) -> Vec<Pid> {
 /// Whether the system tells workers that their manager was killed; where it does not it says that the
 /// scenario is skipped.
 pub(crate) fn orphans_are_told() -> bool {
-    let told = cfg!(all(target_os = "linux", not(plain_means)));
+    let told = cfg!(all(target_os = "linux", not(fallback)));
     if !told {
         println!("skipped: only Linux tells workers that their manager was killed");
     }

@@ -206,7 +206,7 @@ fn wait_with_timeout() {
         .build()
         .expect("built");
     let work = |worker: &daemon_prefork::Worker| {
-        let queue = SignalQueue::of(&[Signal::Term]).expect("opens");
+        let queue = SignalQueue::new(&[Signal::Term]).expect("opens");
         let number = counters.add(0);
         if number == 30 {
             send(worker.manager_pid(), Signal::Term);
@@ -214,7 +214,7 @@ fn wait_with_timeout() {
         let mut received = 0;
         while received * 10 < number {
             let ready = wait(&[(std::os::fd::AsFd::as_fd(&queue), Interest::Read)], None);
-            assert!(ready.expect("waits")[0].can_read());
+            assert!(ready.expect("waits")[0].is_readable());
             received += queue.drain().expect("read").len() as u32;
         }
     };

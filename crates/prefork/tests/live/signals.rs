@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use daemon_prefork::Forward::{Nothing, To};
 use daemon_prefork::{ExitCause, Pid, Prefork, Signal, Worker};
-use daemon_sys::process::{Sent, exists, signal_group};
-use daemon_sys::signals::{Blocked, ignore, restore_default};
+use daemon_sys::process::{SignalOutcome, exists, signal_group};
+use daemon_sys::signals::{SignalBlockGuard, ignore, restore_default};
 
 use super::asks::{
     Counters, aside, ended_well, quiet, reaped_by, send, sleep_until_killed, until_term,
@@ -155,7 +155,7 @@ fn another_signal() {
         .build()
         .expect("built");
     until_term(&mut pm, |worker| {
-        let queue = daemon_sys::signals::SignalQueue::of(&[Signal::Usr2]).expect("opens");
+        let queue = daemon_sys::signals::SignalQueue::new(&[Signal::Usr2]).expect("opens");
         assert!(!worker.should_stop());
         if counters.add(0) == 3 {
             send(worker.manager_pid(), Signal::Hup);
@@ -192,7 +192,7 @@ fn interrupted() {
         assert_eq!(pm.wait_all_children().expect("waits"), 0);
     });
     counters.until(0, 3);
-    assert_eq!(signal_group(manager, Signal::Int).expect("sent"), Sent::Delivered);
+    assert_eq!(signal_group(manager, Signal::Int).expect("sent"), SignalOutcome::Delivered);
     ended_well(manager);
     assert_eq!(counters.get(2), 3, "each that was begun was ended");
 }
@@ -255,7 +255,7 @@ fn detached() {
     let detached = aside(|| {
         until_term(&mut pm, |worker| {
             assert!(!worker.should_stop());
-            assert_eq!(Pid::of_parent(), Some(worker.manager_pid()));
+            assert_eq!(Pid::parent(), Some(worker.manager_pid()));
             counters.add(0);
             send(worker.manager_pid(), Signal::Term);
             wait_for_stop(worker);
@@ -295,7 +295,7 @@ fn ignored() {
 }
 
 fn blocked() {
-    Blocked::all_of(&[Signal::Quit]).expect("blocked").forget();
+    SignalBlockGuard::block(&[Signal::Quit]).expect("blocked").leave_blocked();
     left_by_quit(|worker| {
         assert!(!worker.should_stop());
         send(worker.manager_pid(), Signal::Hup);
@@ -304,7 +304,7 @@ fn blocked() {
 }
 
 fn no_child_signal() {
-    if cfg!(any(not(target_os = "linux"), plain_means)) {
+    if cfg!(any(not(target_os = "linux"), fallback)) {
         println!("skipped: only on Linux an end is told by more than a signal");
         return;
     }

@@ -20,8 +20,8 @@ static TAKING: Mutex<()> = Mutex::new(());
 pub fn take_inherited(first: RawFd, count: usize) -> Result<Vec<OwnedFd>> {
     let taking = TAKING.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
     let end = RawFd::try_from(count).ok().and_then(|count| first.checked_add(count));
-    let act = || format!("take {count} inherited descriptors from {first} on");
-    let end = end.ok_or_else(|| Error::os(act(), nix::Error::EBADF))?;
+    let action = || format!("take {count} inherited descriptors from {first} on");
+    let end = end.ok_or_else(|| Error::os(action(), nix::Error::EBADF))?;
     let wanted = first..end;
     for fd in wanted.clone() {
         let flags = flags(fd)?;

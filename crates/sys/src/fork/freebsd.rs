@@ -1,4 +1,4 @@
-//! Counting threads on FreeBSD: by what sysctl(3) tells of our process. It names none of them.
+//! Counts threads on FreeBSD with sysctl(3), which does not return their names.
 
 use std::mem::MaybeUninit;
 
@@ -8,14 +8,14 @@ use crate::process::Pid;
 
 pub(super) fn is_alone() -> Result<bool> {
     let name = [libc::CTL_KERN, libc::KERN_PROC, libc::KERN_PROC_PID, Pid::this().as_raw()];
-    let mut told = MaybeUninit::<libc::kinfo_proc>::zeroed();
+    let mut info = MaybeUninit::<libc::kinfo_proc>::zeroed();
     let mut length = size_of::<libc::kinfo_proc>();
-    // SAFETY: `name` has as many numbers as is said, `told` as many bytes; nothing is set.
+    // SAFETY: `name` has the stated number of entries, `info` the stated number of bytes; no new value is passed.
     let answer = unsafe {
         libc::sysctl(
             name.as_ptr(),
             name.len() as libc::c_uint,
-            told.as_mut_ptr().cast(),
+            info.as_mut_ptr().cast(),
             &raw mut length,
             std::ptr::null(),
             0,
@@ -25,8 +25,8 @@ pub(super) fn is_alone() -> Result<bool> {
         return Err(Error::last("count the threads of this process"));
     }
     // SAFETY: kinfo_proc is made of integers and pointers; it was zeroed and then filled in.
-    let told = unsafe { told.assume_init() };
-    Ok(told.ki_numthreads == 1)
+    let info = unsafe { info.assume_init() };
+    Ok(info.ki_numthreads == 1)
 }
 
 pub(super) fn others() -> Vec<Thread> {

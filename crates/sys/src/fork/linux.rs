@@ -1,9 +1,8 @@
-//! Counting threads on Linux: by unshare(2), a system call that looks nothing up. It refuses
-//! `CLONE_THREAD` with `EINVAL` to a process with several threads and does nothing in a process with
-//! one.
+//! Counts threads on Linux with unshare(2), which needs no file lookup. For `CLONE_THREAD` it returns
+//! `EINVAL` in a process with several threads and does nothing in a process with one.
 //!
-//! Where it is forbidden, as in some containers, the link count of `/proc/self/task` tells: a
-//! directory has two links and one for each directory in it, and `task` holds a directory for each
+//! Where unshare is forbidden, as in some containers, the link count of `/proc/self/task` is used: a
+//! directory has two links plus one for each subdirectory, and `task` has a subdirectory for each
 //! thread (proc_pid_task(5)).
 
 use std::fs;
@@ -19,7 +18,7 @@ const TASKS: &str = "/proc/self/task";
 
 pub(super) fn is_alone() -> Result<bool> {
     // SAFETY: with CLONE_THREAD alone unshare changes nothing: it fails, or the process has one
-    // thread and shares nothing that could be taken apart (unshare(2)).
+    // thread and shares nothing that could be unshared (unshare(2)).
     if unsafe { libc::unshare(libc::CLONE_THREAD) } == 0 {
         return Ok(true);
     }
@@ -28,15 +27,15 @@ pub(super) fn is_alone() -> Result<bool> {
         return Ok(false);
     }
     by_tasks().map_err(|error| {
-        let why = io::Error::new(error.kind(), format!("{error}, and unshare: {refusal}"));
-        Error::os(format!("count the threads of this process in {TASKS}"), why)
+        let source = io::Error::new(error.kind(), format!("{error}, and unshare: {refusal}"));
+        Error::os(format!("count the threads of this process in {TASKS}"), source)
     })
 }
 
 fn by_tasks() -> io::Result<bool> {
     match fs::metadata(TASKS)?.nlink() {
         links if links >= 3 => Ok(links == 3),
-        // Some emulations of /proc count no links of directories.
+        // Some emulations of /proc do not count the links of directories.
         _ => Ok(fs::read_dir(TASKS)?.count() == 1),
     }
 }
@@ -65,8 +64,8 @@ mod tests {
     use super::*;
 
     #[test]
-    fn both_ways_see_the_threads_of_the_tests() {
-        // A runner of tests has a thread besides that of the test; this is one more.
+    fn both_methods_see_other_threads() {
+        // The test runner has a thread besides that of the test; this adds another.
         std::thread::scope(|threads| {
             threads.spawn(|| {
                 assert!(!is_alone().expect("it counts"));

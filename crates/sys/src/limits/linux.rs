@@ -1,4 +1,4 @@
-//! The out-of-memory score, by `/proc`.
+//! Sets the OOM score in `/proc`.
 
 use std::fs;
 

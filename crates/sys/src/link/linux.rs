@@ -1,4 +1,4 @@
-//! Flags of sendmsg(2) and recvmsg(2) that Linux has: no signal, and closed by an exec from birth.
+//! Flags of sendmsg(2) and recvmsg(2) on Linux: no `SIGPIPE`, and close-on-exec descriptors.
 
 use std::io;
 use std::os::fd::OwnedFd;
@@ -8,7 +8,7 @@ use libc::c_int;
 pub(super) const SEND: c_int = libc::MSG_NOSIGNAL;
 pub(super) const RECEIVE: c_int = libc::MSG_CMSG_CLOEXEC;
 
-#[expect(clippy::unnecessary_wraps, reason = "the same signature as elsewhere")]
+#[expect(clippy::unnecessary_wraps, reason = "the same signature as on other systems")]
 pub(super) fn close_on_exec(_: &OwnedFd) -> io::Result<()> {
     Ok(())
 }

@@ -6,13 +6,13 @@ use std::time::Duration;
 
 use crate::error::{Error, Result};
 use crate::poll::{Interest, wait};
-use crate::process::{Pid, Sent, Signal};
+use crate::process::{Pid, Signal, SignalOutcome};
 
 #[derive(Debug)]
-pub(super) struct Hold(OwnedFd);
+pub(super) struct ProcessHandle(OwnedFd);
 
-impl Hold {
-    pub(super) fn open(pid: Pid) -> Result<Hold> {
+impl ProcessHandle {
+    pub(super) fn open(pid: Pid) -> Result<ProcessHandle> {
         // SAFETY: pidfd_open takes two numbers; a pid that is nobody's is only an error.
         let answer = unsafe { libc::syscall(libc::SYS_pidfd_open, pid.as_raw(), 0_u32) };
         if answer < 0 {
@@ -20,10 +20,10 @@ impl Hold {
         }
         // SAFETY: the kernel opened this descriptor for us, close-on-exec, and nobody else knows
         // of it.
-        Ok(Hold(unsafe { OwnedFd::from_raw_fd(answer as RawFd) }))
+        Ok(ProcessHandle(unsafe { OwnedFd::from_raw_fd(answer as RawFd) }))
     }
 
-    pub(super) fn signal(&self, pid: Pid, signal: Signal) -> Result<Sent> {
+    pub(super) fn signal(&self, pid: Pid, signal: Signal) -> Result<SignalOutcome> {
         let siginfo = std::ptr::null::<libc::siginfo_t>();
         let (fd, number) = (self.0.as_raw_fd(), signal.number());
         // SAFETY: the descriptor is a pidfd; a null siginfo means that of kill(2)
@@ -31,22 +31,22 @@ impl Hold {
         let answer =
             unsafe { libc::syscall(libc::SYS_pidfd_send_signal, fd, number, siginfo, 0_u32) };
         if answer == 0 {
-            return Ok(Sent::Delivered);
+            return Ok(SignalOutcome::Delivered);
         }
         let error = io::Error::last_os_error();
         if error.raw_os_error() == Some(libc::ESRCH) {
-            return Ok(Sent::NoSuchProcess);
+            return Ok(SignalOutcome::NoSuchProcess);
         }
         Err(Error::os(format!("send {signal} to process {pid}"), error))
     }
 
-    pub(super) fn is_gone(&self, _: Pid) -> Result<bool> {
+    pub(super) fn has_exited(&self, _: Pid) -> Result<bool> {
         let ready = wait(&[(self.0.as_fd(), Interest::Read)], Some(Duration::ZERO))?;
-        Ok(ready.iter().any(|ready| ready.can_read()))
+        Ok(ready.iter().any(|ready| ready.is_readable()))
     }
 }
 
-impl AsFd for Hold {
+impl AsFd for ProcessHandle {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.0.as_fd()
     }
@@ -62,10 +62,10 @@ mod tests {
     fn the_descriptor_tells_the_end_before_the_process_is_reaped() {
         let mut child = Command::new("true").spawn().expect("true starts");
         let pid = Pid::from_raw(child.id() as i32).expect("a pid");
-        let hold = Hold::open(pid).expect("opens");
+        let hold = ProcessHandle::open(pid).expect("opens");
         let limit = Some(Duration::from_secs(10));
         let ready = wait(&[(hold.as_fd(), Interest::Read)], limit).expect("waits");
-        assert!(ready[0].can_read() && hold.is_gone(pid).expect("answers"));
+        assert!(ready[0].is_readable() && hold.has_exited(pid).expect("answers"));
         child.wait().expect("reaped");
     }
 }

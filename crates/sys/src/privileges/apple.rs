@@ -1,12 +1,12 @@
-//! Changing user and group ids on macOS: root's setuid and setgid change all three.
+//! Changes user and group ids on macOS: root's setuid and setgid change all three.
 //!
-//! It keeps groups with its directory service: only the one group is set.
+//! macOS keeps supplementary groups in its directory service, so only the one group is set.
 
 use std::io;
 
 use nix::unistd::{self, Gid, Uid};
 
-use super::comes_back;
+use super::not_dropped;
 use crate::error::Result;
 
 #[expect(clippy::unnecessary_wraps, reason = "the same signature as elsewhere")]
@@ -16,9 +16,9 @@ pub(super) fn groups_of(_: &str, gid: u32) -> io::Result<Vec<u32>> {
 
 pub(super) fn groups() -> io::Result<Vec<Gid>> {
     let mut groups = [0; 16];
-    // SAFETY: getgroups writes at most as many numbers as it is told that there is room for.
-    let answer = unsafe { libc::getgroups(16, groups.as_mut_ptr()) };
-    match usize::try_from(answer) {
+    // SAFETY: getgroups writes at most as many numbers as its first argument allows.
+    let count = unsafe { libc::getgroups(16, groups.as_mut_ptr()) };
+    match usize::try_from(count) {
         Ok(count) => Ok(groups[..count].iter().copied().map(Gid::from_raw).collect()),
         Err(_) => Err(io::Error::last_os_error()),
     }
@@ -26,7 +26,7 @@ pub(super) fn groups() -> io::Result<Vec<Gid>> {
 
 pub(super) fn become_all(uid: Uid, gid: Gid, groups: &[Gid]) -> io::Result<()> {
     let numbers: Vec<libc::gid_t> = groups.iter().map(|gid| gid.as_raw()).collect();
-    // SAFETY: setgroups reads as many numbers as it is told that there are.
+    // SAFETY: setgroups reads as many numbers as its first argument states.
     if unsafe { libc::setgroups(numbers.len() as libc::c_int, numbers.as_ptr()) } != 0 {
         return Err(io::Error::last_os_error());
     }
@@ -35,12 +35,12 @@ pub(super) fn become_all(uid: Uid, gid: Gid, groups: &[Gid]) -> io::Result<()> {
     Ok(())
 }
 
-pub(super) fn prove_ids(uid: Uid, gid: Gid) -> Result<()> {
+pub(super) fn verify_ids(uid: Uid, gid: Gid) -> Result<()> {
     if [unistd::getuid(), unistd::geteuid()] != [uid; 2] {
-        return comes_back("the user ids differ");
+        return not_dropped("the user ids differ");
     }
     if [unistd::getgid(), unistd::getegid()] != [gid; 2] {
-        return comes_back("the group ids differ");
+        return not_dropped("the group ids differ");
     }
     Ok(())
 }

@@ -5,16 +5,16 @@ use std::os::fd::BorrowedFd;
 
 use super::{Exit, reap};
 use crate::error::Result;
-use crate::process::{Pid, Sent, Signal};
+use crate::process::{Pid, Signal, SignalOutcome};
 
-#[cfg(all(target_os = "linux", not(plain_means)))]
+#[cfg(any(not(target_os = "linux"), fallback))]
+mod fallback;
+#[cfg(all(target_os = "linux", not(fallback)))]
 mod linux;
-#[cfg(any(not(target_os = "linux"), plain_means))]
-mod plain;
-#[cfg(all(target_os = "linux", not(plain_means)))]
+#[cfg(any(not(target_os = "linux"), fallback))]
+use fallback as platform;
+#[cfg(all(target_os = "linux", not(fallback)))]
 use linux as platform;
-#[cfg(any(not(target_os = "linux"), plain_means))]
-use plain as platform;
 
 /// Children of this process that it forked itself, and no others: a child that a library has
 /// started is not reaped under that library's hands.
@@ -40,36 +40,36 @@ use plain as platform;
 /// }
 /// let mut ended = Vec::new();
 /// while ended.is_empty() {
-///     ended = children.take_ended()?;
+///     ended = children.reap_exited()?;
 /// }
-/// assert!(matches!(ended[..], [Ended { exit: Some(Exit::Code(7)), .. }]));
+/// assert!(matches!(ended[..], [ExitedChild { exit: Some(Exit::Code(7)), .. }]));
 /// # Ok(())
 /// # }
 /// ```
 #[derive(Debug)]
-pub struct Children {
-    watched: platform::Watched,
+pub struct ChildSet {
+    watched: platform::PidFdSet,
     /// Those that must be asked one by one.
     unwatched: BTreeSet<Pid>,
 }
 
 /// A child that has ended, and is reaped.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Ended {
+pub struct ExitedChild {
     /// Who it was.
     pub pid: Pid,
     /// How it ended; none if somebody else has reaped it.
     pub exit: Option<Exit>,
 }
 
-impl Children {
+impl ChildSet {
     /// Makes a set of none.
     ///
     /// # Errors
     ///
     /// If no descriptor is left.
-    pub fn new() -> Result<Children> {
-        Ok(Children { watched: platform::Watched::new()?, unwatched: BTreeSet::new() })
+    pub fn new() -> Result<ChildSet> {
+        Ok(ChildSet { watched: platform::PidFdSet::new()?, unwatched: BTreeSet::new() })
     }
 
     /// Adds a child that this process has just forked.
@@ -79,7 +79,7 @@ impl Children {
         }
     }
 
-    /// A descriptor that can be read from while one has ended and is not [taken](Self::take_ended);
+    /// A descriptor that can be read from while one has ended and is not [taken](Self::reap_exited);
     /// none where the system has no such. Of a child for which no descriptor was left only `SIGCHLD`
     /// tells.
     #[must_use]
@@ -92,7 +92,7 @@ impl Children {
     /// # Errors
     ///
     /// None that epoll_wait(2) names for this call.
-    pub fn take_ended(&mut self) -> Result<Vec<Ended>> {
+    pub fn reap_exited(&mut self) -> Result<Vec<ExitedChild>> {
         let mut ended = Vec::new();
         for pid in self.watched.ended()? {
             ended.extend(taken(pid));
@@ -100,7 +100,7 @@ impl Children {
         for pid in &self.unwatched {
             ended.extend(taken(*pid));
         }
-        for Ended { pid, .. } in &ended {
+        for ExitedChild { pid, .. } in &ended {
             self.watched.forget(*pid);
             self.unwatched.remove(pid);
         }
@@ -112,12 +112,12 @@ impl Children {
     /// # Errors
     ///
     /// If it has become another user's.
-    pub fn signal(&self, pid: Pid, signal: Signal) -> Result<Sent> {
+    pub fn signal(&self, pid: Pid, signal: Signal) -> Result<SignalOutcome> {
         if self.unwatched.contains(&pid) {
             // It is not reaped yet, so the number is still its own, unless another has reaped it.
             return match super::peek_exit(pid) {
                 Ok(None) => crate::process::signal(pid, signal),
-                Ok(Some(_)) | Err(_) => Ok(Sent::NoSuchProcess),
+                Ok(Some(_)) | Err(_) => Ok(SignalOutcome::NoSuchProcess),
             };
         }
         self.watched.signal(pid, signal)
@@ -125,10 +125,10 @@ impl Children {
 }
 
 /// Takes a child if it has ended. That it is no child of ours any more is an end too.
-fn taken(pid: Pid) -> Option<Ended> {
+fn taken(pid: Pid) -> Option<ExitedChild> {
     match reap(pid) {
         Ok(None) => None,
-        Ok(exit) => Some(Ended { pid, exit }),
-        Err(_not_ours_to_take) => Some(Ended { pid, exit: None }),
+        Ok(exit) => Some(ExitedChild { pid, exit }),
+        Err(_not_ours_to_take) => Some(ExitedChild { pid, exit: None }),
     }
 }

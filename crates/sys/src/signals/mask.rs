@@ -18,24 +18,24 @@ use crate::signals::queue::{give_up, is_kept, keeps_any};
 /// the next one would kill instead of being read.
 #[derive(Debug)]
 #[must_use = "dropped at once, it blocks nothing"]
-pub struct Blocked {
+pub struct SignalBlockGuard {
     former: SigSet,
     of_this_thread: PhantomData<*const ()>,
 }
 
-impl Blocked {
+impl SignalBlockGuard {
     /// Blocks these signals, besides those that are blocked already.
     ///
     /// # Errors
     ///
     /// None that pthread_sigmask(3) names for this call.
-    pub fn all_of(signals: &[Signal]) -> Result<Blocked> {
-        Blocked::add(set_of(signals))
+    pub fn block(signals: &[Signal]) -> Result<SignalBlockGuard> {
+        SignalBlockGuard::add(set_of(signals))
     }
 
-    fn add(set: SigSet) -> Result<Blocked> {
+    fn add(set: SigSet) -> Result<SignalBlockGuard> {
         match set.thread_swap_mask(nix::sys::signal::SigmaskHow::SIG_BLOCK) {
-            Ok(former) => Ok(Blocked { former, of_this_thread: PhantomData }),
+            Ok(former) => Ok(SignalBlockGuard { former, of_this_thread: PhantomData }),
             Err(errno) => Err(Error::os("block signals", errno)),
         }
     }
@@ -54,12 +54,12 @@ impl Blocked {
     }
 
     /// Leaves the signals blocked for good.
-    pub fn forget(self) {
+    pub fn leave_blocked(self) {
         std::mem::forget(self);
     }
 }
 
-impl Drop for Blocked {
+impl Drop for SignalBlockGuard {
     fn drop(&mut self) {
         let mut mask = self.former;
         if keeps_any() {
@@ -76,8 +76,8 @@ impl Drop for Blocked {
 /// # Errors
 ///
 /// None that pthread_sigmask(3) names for this call.
-pub fn block_all() -> Result<Blocked> {
-    Blocked::add(SigSet::all())
+pub fn block_all() -> Result<SignalBlockGuard> {
+    SignalBlockGuard::add(SigSet::all())
 }
 
 /// Unblocks these signals in the calling thread; those that are pending are delivered at once.
@@ -102,7 +102,7 @@ mod tests {
     fn the_former_mask_comes_back() {
         let blocks =
             |signal: Signal| SigSet::thread_get_mask().expect("mask").contains(signal.nix());
-        let outer = Blocked::all_of(&[Signal::Usr1]).expect("blocks");
+        let outer = SignalBlockGuard::block(&[Signal::Usr1]).expect("blocks");
         assert!(!outer.was_blocked(Signal::Usr1));
         {
             let inner = block_all().expect("blocks");
@@ -116,7 +116,7 @@ mod tests {
 
     #[test]
     fn forgotten_signals_stay_blocked_until_unblocked() {
-        Blocked::all_of(&[Signal::Winch]).expect("blocks").forget();
+        SignalBlockGuard::block(&[Signal::Winch]).expect("blocks").leave_blocked();
         let mask = || SigSet::thread_get_mask().expect("mask");
         assert!(mask().contains(Signal::Winch.nix()));
         unblock(&[Signal::Winch]).expect("unblocks");

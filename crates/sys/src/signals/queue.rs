@@ -5,14 +5,14 @@ use std::os::fd::{AsFd, BorrowedFd};
 use crate::error::{Error, Result};
 use crate::process::Signal;
 
-#[cfg(all(target_os = "linux", not(plain_means)))]
+#[cfg(any(not(target_os = "linux"), fallback))]
+mod fallback;
+#[cfg(all(target_os = "linux", not(fallback)))]
 mod linux;
-#[cfg(any(not(target_os = "linux"), plain_means))]
-mod plain;
-#[cfg(all(target_os = "linux", not(plain_means)))]
+#[cfg(any(not(target_os = "linux"), fallback))]
+use fallback as platform;
+#[cfg(all(target_os = "linux", not(fallback)))]
 use linux as platform;
-#[cfg(any(not(target_os = "linux"), plain_means))]
-use plain as platform;
 
 /// A descriptor that is readable when one of its signals has come.
 ///
@@ -20,13 +20,13 @@ use plain as platform;
 /// several times before it is read is told once, as signals are.
 ///
 /// On Linux the signals are blocked in the calling thread and stay so when a
-/// [`Blocked`](super::Blocked) or the queue is dropped, since an unblocked one that is pending would
+/// [`SignalBlockGuard`](super::Blocked) or the queue is dropped, since an unblocked one that is pending would
 /// kill: restore or ignore them, then [`unblock`](super::unblock). Elsewhere they are unblocked, so
 /// that the handler runs. A forked child that keeps the descriptor reads its own signals by
 /// it, not its parent's.
 #[derive(Debug)]
 pub struct SignalQueue {
-    source: platform::Source,
+    source: platform::SignalSource,
 }
 
 impl SignalQueue {
@@ -37,8 +37,8 @@ impl SignalQueue {
     /// # Errors
     ///
     /// If no descriptor is left.
-    pub fn of(signals: &[Signal]) -> Result<SignalQueue> {
-        match platform::Source::of(signals) {
+    pub fn new(signals: &[Signal]) -> Result<SignalQueue> {
+        match platform::SignalSource::new(signals) {
             Ok(source) => Ok(SignalQueue { source }),
             Err(error) => Err(Error::os("open a queue of signals", error)),
         }

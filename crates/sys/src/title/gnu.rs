@@ -1,8 +1,8 @@
-//! The title on Linux: written over the strings of the arguments and the environment.
+//! The process title on Linux, written over the strings of the arguments and the environment.
 //!
-//! The kernel lays them end to end. `/proc/PID/cmdline` shows the arguments; but if the last byte of
-//! their memory is not zero it shows all up to the first zero byte, into the environment's
-//! (`get_mm_proctitle` in its `fs/proc/base.c`), at most a page.
+//! The strings are contiguous. `/proc/PID/cmdline` shows the arguments. But if the last byte of their
+//! memory is not zero, it shows everything up to the first zero byte, including the environment's memory
+//! (`get_mm_proctitle` in the kernel's `fs/proc/base.c`), at most a page.
 
 use std::cell::RefCell;
 use std::ffi::{CStr, c_char, c_int};
@@ -10,22 +10,22 @@ use std::ptr;
 use std::slice;
 use std::sync::atomic::{AtomicBool, AtomicPtr, Ordering};
 
-use crate::fork::company;
+use crate::fork::other_threads;
 
-/// The kernel shows no more of a title than this.
+/// The maximum length that the kernel shows.
 const PAGE: usize = 4096;
 
 static ARGUMENTS: AtomicPtr<*mut c_char> = AtomicPtr::new(ptr::null_mut());
 static CLAIMED: AtomicBool = AtomicBool::new(false);
 
-/// Runs before `main`. The GNU C library hands every such function what it hands `main`, and no
-/// other library does: hence `target_env = "gnu"`.
+/// Runs before `main`. The GNU C library passes `main`'s arguments to every such function. Other C
+/// libraries do not, so this requires `target_env = "gnu"`.
 // SAFETY: the section is a list of pointers to functions of this signature, which this is.
 #[used]
 #[unsafe(link_section = ".init_array")]
-static REMEMBER: extern "C" fn(c_int, *mut *mut c_char, *mut *mut c_char) = remember;
+static SAVE_ARGUMENTS: extern "C" fn(c_int, *mut *mut c_char, *mut *mut c_char) = save_arguments;
 
-extern "C" fn remember(_: c_int, arguments: *mut *mut c_char, _: *mut *mut c_char) {
+extern "C" fn save_arguments(_: c_int, arguments: *mut *mut c_char, _: *mut *mut c_char) {
     ARGUMENTS.store(arguments, Ordering::Relaxed);
 }
 
@@ -34,23 +34,23 @@ unsafe extern "C" {
 }
 
 #[derive(Debug)]
-pub(super) struct MemorySegment(RefCell<Claimed>);
+pub(super) struct TitleMemory(RefCell<Claimed>);
 
 #[derive(Debug)]
 struct Claimed {
     memory: &'static mut [u8],
-    /// Where the memory of the arguments ends.
-    mark: usize,
-    /// How many bytes the title had that is shown now.
-    shown: usize,
+    /// The length of the arguments' memory.
+    arguments_end: usize,
+    /// The length of the current title.
+    length: usize,
 }
 
-impl MemorySegment {
-    pub(super) fn claim() -> MemorySegment {
-        MemorySegment(RefCell::new(claim().unwrap_or(Claimed {
+impl TitleMemory {
+    pub(super) fn claim() -> TitleMemory {
+        TitleMemory(RefCell::new(claim().unwrap_or(Claimed {
             memory: &mut [],
-            mark: 0,
-            shown: 0,
+            arguments_end: 0,
+            length: 0,
         })))
     }
 
@@ -61,54 +61,56 @@ impl MemorySegment {
 
     #[inline]
     pub(super) fn show(&self, title: &str) {
-        let Claimed { memory, mark, shown } = &mut *self.0.borrow_mut();
+        let Claimed { memory, arguments_end, length } = &mut *self.0.borrow_mut();
         if memory.is_empty() {
             return;
         }
-        let former = (*shown).max(title.len());
-        memory[title.len()..=former].fill(0);
+        let end = (*length).max(title.len());
+        memory[title.len()..=end].fill(0);
         memory[..title.len()].copy_from_slice(title.as_bytes());
-        // Past a short title, where nothing is shown any more, it tells the kernel that this is one.
-        if title.len() + 1 < *mark {
-            memory[*mark - 1] = b'.';
+        // The last byte of the arguments' memory must not be zero, or the kernel shows no title. After
+        // a short title it is not shown.
+        if title.len() + 1 < *arguments_end {
+            memory[*arguments_end - 1] = b'.';
         }
-        *shown = title.len();
+        *length = title.len();
     }
 }
 
 fn claim() -> Option<Claimed> {
     let arguments = ARGUMENTS.load(Ordering::Relaxed);
-    let alone = matches!(company(), Ok(None));
-    if arguments.is_null() || !alone || CLAIMED.swap(true, Ordering::Relaxed) {
+    let is_single_threaded = matches!(other_threads(), Ok(None));
+    if arguments.is_null() || !is_single_threaded || CLAIMED.swap(true, Ordering::Relaxed) {
         return None;
     }
     // SAFETY: a read of a pointer; no other thread runs that could write it.
     let environment = unsafe { environ };
     // SAFETY: the first argument's pointer, or the null that ends the list.
     let start = unsafe { *arguments }.cast::<u8>();
-    // SAFETY: `arguments` is the list that the C library gave, ended by a null.
-    let mark = unsafe { length_from(start, arguments) };
+    // SAFETY: `arguments` is the list that the C library passed, terminated by a null.
+    let arguments_end = unsafe { length_from(start, arguments) };
     // SAFETY: `environ` is null or such a list.
-    let length = mark + unsafe { length_from(start.wrapping_add(mark), environment) };
-    if mark < 2 {
+    let length =
+        arguments_end + unsafe { length_from(start.wrapping_add(arguments_end), environment) };
+    if arguments_end < 2 {
         return None;
     }
     // SAFETY: as above; no other thread reads the list meanwhile.
     unsafe { move_out(arguments) };
     // SAFETY: as above.
     unsafe { move_out(environment) };
-    // SAFETY: `length` bytes from `start` are strings that lie end to end in one mapping, the
-    // stack's, which is writable and stays. Neither list leads there any more.
+    // SAFETY: the `length` bytes from `start` are contiguous strings in one mapping, the stack's, which
+    // is writable and never unmapped. Neither list points there any more.
     let memory = unsafe { slice::from_raw_parts_mut(start, length) };
-    memory[mark - 1..].fill(0);
-    Some(Claimed { shown: mark - 1, memory, mark })
+    memory[arguments_end - 1..].fill(0);
+    Some(Claimed { length: arguments_end - 1, memory, arguments_end })
 }
 
-/// Counts the bytes of the strings that lie end to end from `start` on, in the order of the list.
+/// Returns the total length of the strings that are contiguous from `start`, in the order of the list.
 ///
 /// # Safety
 ///
-/// `list` is null, or a list of pointers to strings, ended by a null.
+/// `list` is null, or a list of pointers to strings, terminated by a null.
 unsafe fn length_from(start: *mut u8, list: *mut *mut c_char) -> usize {
     let mut length = 0;
     // SAFETY: the caller's promise.
@@ -123,7 +125,7 @@ unsafe fn length_from(start: *mut u8, list: *mut *mut c_char) -> usize {
     length
 }
 
-/// Puts copies, which stay for ever, in place of the strings of the list.
+/// Replaces the strings of the list by copies that are never freed.
 ///
 /// # Safety
 ///
@@ -139,18 +141,18 @@ unsafe fn move_out(list: *mut *mut c_char) {
 
 /// # Safety
 ///
-/// As [`length_from`]; and nobody else uses the list meanwhile.
+/// As [`length_from`]; and no other code uses the list meanwhile.
 unsafe fn entries<'a>(list: *mut *mut c_char) -> &'a mut [*mut c_char] {
     if list.is_null() {
         return &mut [];
     }
     let mut count = 0;
     loop {
-        // SAFETY: the list goes on up to its null, which was not met yet.
+        // SAFETY: the list extends to its null, which has not been reached yet.
         let entry = unsafe { list.add(count) };
         // SAFETY: as above.
         if unsafe { *entry }.is_null() {
-            // SAFETY: so many entries are there, and nobody else uses them.
+            // SAFETY: the list has `count` entries, and no other code uses them.
             return unsafe { slice::from_raw_parts_mut(list, count) };
         }
         count += 1;
@@ -158,6 +160,6 @@ unsafe fn entries<'a>(list: *mut *mut c_char) -> &'a mut [*mut c_char] {
 }
 
 pub(super) fn set_comm(name: &CStr) {
-    // prctl(2) names no error for it but a bad pointer.
+    // The only error in prctl(2) is an invalid pointer.
     let _ = nix::sys::prctl::set_name(name);
 }

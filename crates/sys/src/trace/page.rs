@@ -1,52 +1,53 @@
-//! The page that questions and answers are written to.
+//! The shared page that holds a request and its response.
 //!
-//! Every word bears the number of its question in its upper half. A child that is stopped over its
-//! answer, and goes on when another has long been asked, can spoil the other's answer but not be
-//! taken for it: a word of another number is seen for what it is.
+//! Every word contains the number of its request in its upper half. A child that is stopped while it
+//! writes its response, and continues after a request for another child, can make the other's
+//! response invalid but cannot be mistaken for it: a word with another number is recognised.
 
 use std::ops::ControlFlow;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use zerocopy::FromBytes;
 
-/// The most addresses of an answer; what called them is left out.
-pub const FRAMES: usize = 64;
+/// The maximum number of addresses in a response; the outermost callers are left out.
+pub const MAX_FRAMES: usize = 64;
 
-/// The page, all zero before the first question.
+/// The page, all zero before the first request.
 #[repr(C)]
 #[derive(Debug, FromBytes)]
-pub(super) struct Page {
-    /// Number and pid of who is asked; pid 0 once it has taken the question up.
-    asked: AtomicU64,
-    /// Number, and how many addresses the answer has. Written last.
-    answered: AtomicU64,
-    /// An address each, in two words: number and upper half, number and lower half.
-    addresses: [[AtomicU64; 2]; FRAMES],
+pub(super) struct BacktracePage {
+    /// The request's number and the pid of its process; pid 0 once the process has accepted it.
+    request: AtomicU64,
+    /// The request's number and the count of addresses in the response. Written last.
+    response: AtomicU64,
+    /// Each address is in two words: number and upper half, number and lower half.
+    addresses: [[AtomicU64; 2]; MAX_FRAMES],
 }
 
-impl Page {
-    pub(super) fn ask(&self, number: u32, pid: u32) {
-        self.asked.store(tagged(number, pid), Ordering::Release);
+impl BacktracePage {
+    pub(super) fn request(&self, number: u32, pid: u32) {
+        self.request.store(tagged(number, pid), Ordering::Release);
     }
 
-    /// Takes up the question, if it is for this process. One thread does, however many are
-    /// interrupted.
-    pub(super) fn take_up(&self, pid: u32) -> Option<Writer<'_>> {
-        let asked = self.asked.load(Ordering::Acquire);
-        let (number, whom) = parts(asked);
-        let taken = tagged(number, 0);
-        let claim =
-            || self.asked.compare_exchange(asked, taken, Ordering::AcqRel, Ordering::Relaxed);
-        (whom == pid && pid != 0 && claim().is_ok()).then_some(Writer {
+    /// Accepts the request if it is for this process. Only one of several interrupted threads
+    /// succeeds.
+    pub(super) fn accept(&self, pid: u32) -> Option<ResponseWriter<'_>> {
+        let request = self.request.load(Ordering::Acquire);
+        let (number, target) = parts(request);
+        let accepted = tagged(number, 0);
+        let claim = || {
+            self.request.compare_exchange(request, accepted, Ordering::AcqRel, Ordering::Relaxed)
+        };
+        (target == pid && pid != 0 && claim().is_ok()).then_some(ResponseWriter {
             page: self,
             number,
             length: 0,
         })
     }
 
-    /// Reads the answer to the question of this number, if all of it is there.
-    pub(super) fn answer_to(&self, number: u32) -> Option<Vec<usize>> {
-        let length = half(&self.answered, number, Ordering::Acquire)?;
+    /// Returns the response to the request of this number, if it is complete.
+    pub(super) fn response(&self, number: u32) -> Option<Vec<usize>> {
+        let length = half(&self.response, number, Ordering::Acquire)?;
         let addresses = self.addresses.get(..usize::try_from(length).ok()?)?;
         addresses
             .iter()
@@ -59,20 +60,20 @@ impl Page {
     }
 }
 
-/// An answer that is being written, from within a signal handler.
+/// Writes a response from within a signal handler.
 #[derive(Debug)]
-pub(super) struct Writer<'a> {
-    page: &'a Page,
+pub(super) struct ResponseWriter<'a> {
+    page: &'a BacktracePage,
     number: u32,
     length: u32,
 }
 
-impl Writer<'_> {
-    /// Adds an address, unless there are enough of them or something else has been asked.
+impl ResponseWriter<'_> {
+    /// Adds an address, unless the response is full or there was another request.
     pub(super) fn add(&mut self, address: usize) -> ControlFlow<()> {
-        let asked = self.page.asked.load(Ordering::Relaxed);
-        let place = self.page.addresses.get(self.length as usize);
-        let (Some([upper, lower]), true) = (place, asked == tagged(self.number, 0)) else {
+        let request = self.page.request.load(Ordering::Relaxed);
+        let words = self.page.addresses.get(self.length as usize);
+        let (Some([upper, lower]), true) = (words, request == tagged(self.number, 0)) else {
             return ControlFlow::Break(());
         };
         let address = address as u64;
@@ -82,9 +83,9 @@ impl Writer<'_> {
         ControlFlow::Continue(())
     }
 
-    /// Makes the answer valid.
+    /// Makes the response valid.
     pub(super) fn finish(self) {
-        self.page.answered.store(tagged(self.number, self.length), Ordering::Release);
+        self.page.response.store(tagged(self.number, self.length), Ordering::Release);
     }
 }
 
@@ -96,10 +97,10 @@ fn parts(word: u64) -> (u32, u32) {
     ((word >> 32) as u32, word as u32)
 }
 
-/// Reads a word's lower half, if its upper half is this number.
+/// Returns a word's lower half if its upper half is this number.
 fn half(word: &AtomicU64, number: u32, order: Ordering) -> Option<u32> {
-    let (its, half) = parts(word.load(order));
-    (its == number).then_some(half)
+    let (upper, half) = parts(word.load(order));
+    (upper == number).then_some(half)
 }
 
 #[cfg(test)]
@@ -109,84 +110,85 @@ mod tests {
     const OURS: u32 = 4711;
     const THEIRS: u32 = 4712;
 
-    fn page() -> Page {
-        Page::read_from_bytes(&[0; size_of::<Page>()]).expect("as long as a page")
+    fn page() -> BacktracePage {
+        BacktracePage::read_from_bytes(&[0; size_of::<BacktracePage>()]).expect("a page of bytes")
     }
 
-    fn answer(mut writer: Writer<'_>, addresses: impl IntoIterator<Item = usize>) {
+    fn respond(mut writer: ResponseWriter<'_>, addresses: impl IntoIterator<Item = usize>) {
         let _ = addresses.into_iter().try_for_each(|address| writer.add(address));
         writer.finish();
     }
 
     #[test]
-    fn an_answer_comes_out_as_it_went_in_and_only_for_its_question() {
+    fn a_response_is_returned_unchanged_and_only_for_its_request() {
         let page = page();
-        page.ask(1, OURS);
-        assert_eq!(page.answer_to(1), None);
+        page.request(1, OURS);
+        assert_eq!(page.response(1), None);
         let addresses = [0, 1, usize::MAX, 0x7fff_ffff_f123];
-        answer(page.take_up(OURS).expect("it is asked"), addresses);
-        assert_eq!(page.answer_to(1), Some(addresses.to_vec()));
-        assert_eq!(page.answer_to(2), None);
+        respond(page.accept(OURS).expect("a request"), addresses);
+        assert_eq!(page.response(1), Some(addresses.to_vec()));
+        assert_eq!(page.response(2), None);
     }
 
     #[test]
-    fn a_question_is_taken_up_once_and_by_who_is_asked() {
+    fn a_request_is_accepted_once_and_only_by_its_process() {
         let page = page();
-        assert!(page.take_up(OURS).is_none() && page.take_up(0).is_none());
-        page.ask(1, OURS);
-        assert!(page.take_up(THEIRS).is_none());
-        assert!(page.take_up(OURS).is_some());
-        assert!(page.take_up(OURS).is_none() && page.take_up(0).is_none());
+        assert!(page.accept(OURS).is_none() && page.accept(0).is_none());
+        page.request(1, OURS);
+        assert!(page.accept(THEIRS).is_none());
+        assert!(page.accept(OURS).is_some());
+        assert!(page.accept(OURS).is_none() && page.accept(0).is_none());
     }
 
     #[test]
-    fn a_long_stack_is_cut() {
+    fn a_long_stack_is_truncated() {
         let page = page();
-        page.ask(1, OURS);
-        answer(page.take_up(OURS).expect("it is asked"), 0..1000);
-        assert_eq!(page.answer_to(1), Some((0..FRAMES).collect()));
+        page.request(1, OURS);
+        respond(page.accept(OURS).expect("a request"), 0..1000);
+        assert_eq!(page.response(1), Some((0..MAX_FRAMES).collect()));
     }
 
     #[test]
-    fn a_late_answer_is_never_taken_for_another_s() {
+    fn a_late_response_is_never_mistaken_for_another() {
         let page = page();
-        page.ask(1, THEIRS);
-        let mut late = page.take_up(THEIRS).expect("it is asked");
+        page.request(1, THEIRS);
+        let mut late = page.accept(THEIRS).expect("a request");
         assert!(late.add(10).is_continue());
-        page.ask(2, OURS);
-        assert!(late.add(11).is_break(), "it sees that something else was asked");
-        let ours = page.take_up(OURS).expect("it is asked");
-        answer(ours, [20, 21]);
-        assert_eq!(page.answer_to(2), Some(vec![20, 21]));
+        page.request(2, OURS);
+        assert!(late.add(11).is_break(), "the late writer sees the other request");
+        let ours = page.accept(OURS).expect("a request");
+        respond(ours, [20, 21]);
+        assert_eq!(page.response(2), Some(vec![20, 21]));
         late.finish();
-        assert_eq!(page.answer_to(2), None, "its answer is gone, not another's");
-        assert_eq!(page.answer_to(1), None, "and the late one is not whole");
+        assert_eq!(page.response(2), None, "the response is invalid, not replaced by the late one");
+        assert_eq!(page.response(1), None, "the late response is incomplete");
     }
 
     #[test]
-    fn a_single_word_of_a_late_writer_spoils_the_answer() {
+    fn a_single_word_of_a_late_writer_invalidates_the_response() {
         let page = page();
-        page.ask(2, OURS);
-        answer(page.take_up(OURS).expect("it is asked"), [20, 21]);
+        page.request(2, OURS);
+        respond(page.accept(OURS).expect("a request"), [20, 21]);
         page.addresses[1][0].store(tagged(1, 0), Ordering::Relaxed);
-        assert_eq!(page.answer_to(2), None);
+        assert_eq!(page.response(2), None);
     }
 
     #[test]
     fn any_bytes_can_be_read() {
         for byte in 0..=u8::MAX {
-            let page = Page::read_from_bytes(&[byte; size_of::<Page>()]).expect("a page");
+            let page = BacktracePage::read_from_bytes(&[byte; size_of::<BacktracePage>()])
+                .expect("a page");
             let number = u32::from_ne_bytes([byte; 4]);
             for number in [number, 0, 1, u32::MAX] {
-                let addresses = page.answer_to(number).unwrap_or_default();
-                assert!(addresses.len() <= FRAMES);
+                let addresses = page.response(number).unwrap_or_default();
+                assert!(addresses.len() <= MAX_FRAMES);
             }
-            let _ = page.take_up(number).map(|writer| answer(writer, [1]));
+            let _ = page.accept(number).map(|writer| respond(writer, [1]));
         }
         let page = page();
-        for length in [FRAMES as u32 + 1, u32::MAX] {
-            page.answered.store(tagged(1, length), Ordering::Relaxed);
-            assert_eq!(page.answer_to(1), None, "{length} addresses");
+        for length in [MAX_FRAMES as u32 + 1, u32::MAX] {
+            page.response.store(tagged(1, length), Ordering::Relaxed);
+            assert_eq!(page.response(1), None, "{length} addresses");
         }
     }
 }

@@ -1,24 +1,24 @@
-//! The names of addresses, found in this process's own image and its debug information.
+//! Resolves addresses to names with this process's own image and its debug information.
 
 use std::ffi::c_void;
 use std::fmt;
 
-/// A frame of a backtrace: a function that was running, or had called the one before it.
+/// A frame of a backtrace: the function that was running, or the caller of the previous frame.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
-pub struct Frame {
-    /// Where it was, or where the one before it returns to.
+pub struct StackFrame {
+    /// The executed address, or the return address of the previous frame.
     pub address: usize,
-    /// The function's name, demangled and without the compiler's hash; `None` if nothing tells it.
+    /// The function's name, demangled and without the compiler's hash; `None` if it is unknown.
     pub function: Option<String>,
     /// The source file; `None` without debug information.
     pub file: Option<String>,
-    /// The line in it, from 1 on.
+    /// The line number, starting at 1.
     pub line: Option<u32>,
 }
 
-impl fmt::Display for Frame {
-    /// Writes `function at file:line`, without what is not known.
+impl fmt::Display for StackFrame {
+    /// Writes `function at file:line`, without the unknown parts.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.function {
             Some(function) => f.write_str(function)?,
@@ -32,26 +32,27 @@ impl fmt::Display for Frame {
     }
 }
 
-/// Finds the names of a backtrace's addresses, the first of which is where the process was and the
-/// others where calls return to, as [`Asker::take`](super::Asker::take) gives them.
+/// Resolves the addresses of a backtrace to names. The first address is the executed one and the
+/// others are return addresses, as
+/// [`BacktraceRequester::response`](super::BacktraceRequester::response) returns them.
 ///
-/// An address has a frame for the function and one for each that is inlined there, innermost first;
-/// one that nothing is known of has a frame with the address alone. That holds for a process that is
-/// forked from the same one as this: what it has loaded since (dlopen(3)) is unknown here.
+/// An address has one frame for the function and one for each function inlined there, innermost
+/// first. An unknown address has a frame with the address only. This works for a process that is
+/// forked from the same one as this; libraries that it has loaded since (dlopen(3)) are unknown.
 ///
-/// It reads the program's debug information, which may take a second and, while it does, memory of
-/// some times its size: call it where waiting is no harm. It takes a lock and allocates: never call
-/// it in a signal handler.
+/// It reads the program's debug information, which may take a second and temporarily several times
+/// its size in memory: call it where blocking is acceptable. It takes a lock and allocates: never
+/// call it in a signal handler.
 #[must_use]
-pub fn symbolise(addresses: &[usize]) -> Vec<Frame> {
+pub fn symbolise(addresses: &[usize]) -> Vec<StackFrame> {
     let mut frames = Vec::with_capacity(addresses.len());
     for (index, &address) in addresses.iter().enumerate() {
-        // The crate takes every address for one that a call returns to, and looks at the byte before
-        // it. The first is not: it may be the first of its function.
+        // The backtrace crate treats every address as a return address and looks up the byte before
+        // it. The first address is not one: it may be the first byte of its function.
         let looked_up = if index == 0 { address.saturating_add(1) } else { address };
         let before = frames.len();
         backtrace::resolve(looked_up as *mut c_void, |symbol| {
-            frames.push(Frame {
+            frames.push(StackFrame {
                 address,
                 function: symbol.name().map(|name| format!("{name:#}")),
                 file: symbol.filename().map(|file| file.display().to_string()),
@@ -59,10 +60,10 @@ pub fn symbolise(addresses: &[usize]) -> Vec<Frame> {
             });
         });
         if frames.len() == before {
-            frames.push(Frame { address, function: None, file: None, line: None });
+            frames.push(StackFrame { address, function: None, file: None, line: None });
         }
     }
-    // It keeps debug information mapped, and the list of libraries as it is now.
+    // The cache keeps debug information mapped, and an outdated list of libraries.
     backtrace::clear_symbol_cache();
     frames
 }
@@ -74,11 +75,11 @@ mod tests {
     fn frame(function: Option<&str>, file: Option<&str>, line: Option<u32>) -> String {
         let owned = |text: Option<&str>| text.map(str::to_owned);
         let (function, file) = (owned(function), owned(file));
-        Frame { address: 0x1f, function, file, line }.to_string()
+        StackFrame { address: 0x1f, function, file, line }.to_string()
     }
 
     #[test]
-    fn a_frame_tells_what_is_known_of_it() {
+    fn a_frame_displays_its_known_parts() {
         assert_eq!(frame(Some("main"), Some("src/main.rs"), Some(7)), "main at src/main.rs:7");
         assert_eq!(frame(Some("main"), Some("src/main.rs"), None), "main at src/main.rs");
         assert_eq!(frame(Some("read"), None, Some(7)), "read");
@@ -86,10 +87,10 @@ mod tests {
     }
 
     #[test]
-    fn the_first_byte_of_a_function_is_the_function_s() {
-        let address = symbolise as fn(&[usize]) -> Vec<Frame> as usize;
+    fn the_first_byte_of_a_function_resolves_to_it() {
+        let address = symbolise as fn(&[usize]) -> Vec<StackFrame> as usize;
         let frames = symbolise(&[address]);
-        let named = |frame: &Frame| {
+        let named = |frame: &StackFrame| {
             frame.function.as_deref().is_some_and(|name| name.ends_with("symbols::symbolise"))
         };
         assert!(frames.iter().any(named), "{frames:#?}");
@@ -97,7 +98,7 @@ mod tests {
     }
 
     #[test]
-    fn addresses_of_nothing_are_frames_without_a_name() {
+    fn unknown_addresses_are_frames_without_a_name() {
         let nowhere = [0, 1, 4096, usize::MAX - 1, usize::MAX];
         let frames = symbolise(&nowhere);
         let of_frames: Vec<usize> = frames.iter().map(|frame| frame.address).collect();

@@ -7,12 +7,12 @@ use nix::errno::Errno;
 use nix::sys::eventfd::{EfdFlags, EventFd};
 
 #[derive(Debug)]
-pub(super) struct Wire(EventFd);
+pub(super) struct WakeupFd(EventFd);
 
-impl Wire {
-    pub(super) fn new() -> io::Result<Wire> {
+impl WakeupFd {
+    pub(super) fn new() -> io::Result<WakeupFd> {
         let flags = EfdFlags::EFD_CLOEXEC | EfdFlags::EFD_NONBLOCK;
-        Ok(Wire(EventFd::from_value_and_flags(0, flags)?))
+        Ok(WakeupFd(EventFd::from_value_and_flags(0, flags)?))
     }
 
     pub(super) fn wake(&self) {
@@ -28,7 +28,7 @@ impl Wire {
     }
 }
 
-impl AsFd for Wire {
+impl AsFd for WakeupFd {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.0.as_fd()
     }

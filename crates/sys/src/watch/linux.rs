@@ -1,82 +1,82 @@
-//! Waiting in line by `EPOLLEXCLUSIVE`.
+//! Exclusive wakeups with `EPOLLEXCLUSIVE`.
 //!
-//! tokio registers a descriptor for all that happens to it and has no word for "wake only one of
-//! us". The kernel tells in `/proc/self/fdinfo` which event queue the registration is in, and the
-//! token that it carries (proc(5)); the registration is then taken out, and put back with the same
-//! token and the flag for as long as this process waits. `EPOLL_CTL_MOD` does not take the flag.
+//! tokio registers a descriptor for all waiters and has no option to wake only one of them. The kernel
+//! lists in `/proc/self/fdinfo` which epoll instance contains the registration, and its token (proc(5)).
+//! The registration is then removed, and added again with the same token and the flag while this process
+//! waits. `EPOLL_CTL_MOD` does not accept the flag.
 
 use std::fs;
 use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd, RawFd};
 
 use nix::sys::epoll::{Epoll, EpollEvent, EpollFlags};
 
-/// Where in the runtime's event queue the listener is registered; none if it was not found.
+/// The listener's registration with the runtime's epoll instance; none if it was not found.
 #[derive(Debug)]
-pub(super) struct Place(Option<Registration>);
+pub(super) struct EpollRegistration(Option<Registration>);
 
 #[derive(Debug)]
 struct Registration {
-    queue: Epoll,
+    epoll: Epoll,
     token: u64,
 }
 
-impl Place {
-    pub(super) fn of(listener: &OwnedFd) -> Place {
-        let place = Place(find(listener.as_raw_fd()));
-        place.leave(listener);
-        place
+impl EpollRegistration {
+    pub(super) fn of(listener: &OwnedFd) -> EpollRegistration {
+        let registration = EpollRegistration(find(listener.as_raw_fd()));
+        registration.remove(listener);
+        registration
     }
 
-    /// Stands in line until the answer is dropped.
-    pub(super) fn stand<'a>(&'a self, listener: &'a OwnedFd) -> InLine<'a> {
-        if let Some(Registration { queue, token }) = &self.0 {
+    /// Registers the listener until the returned guard is dropped.
+    pub(super) fn wait<'a>(&'a self, listener: &'a OwnedFd) -> WaitGuard<'a> {
+        if let Some(Registration { epoll, token }) = &self.0 {
             let flags = EpollFlags::EPOLLIN | EpollFlags::EPOLLET | EpollFlags::EPOLLEXCLUSIVE;
-            // It was registered here before with the same token, so there is room for it.
-            let _ = queue.add(listener, EpollEvent::new(flags, *token));
+            // It was registered before with the same token, so this cannot fail for lack of space.
+            let _ = epoll.add(listener, EpollEvent::new(flags, *token));
         }
-        InLine { place: self, listener }
+        WaitGuard { registration: self, listener }
     }
 
-    fn leave(&self, listener: &OwnedFd) {
-        if let Some(Registration { queue, .. }) = &self.0 {
-            // That it stands there no more is what is asked for.
-            let _ = queue.delete(listener);
+    fn remove(&self, listener: &OwnedFd) {
+        if let Some(Registration { epoll, .. }) = &self.0 {
+            // The only error is that it is not registered any more.
+            let _ = epoll.delete(listener);
         }
     }
 }
 
-/// Somebody who waits for a turn.
+/// Removes the registration when dropped.
 #[derive(Debug)]
-pub(super) struct InLine<'a> {
-    place: &'a Place,
+pub(super) struct WaitGuard<'a> {
+    registration: &'a EpollRegistration,
     listener: &'a OwnedFd,
 }
 
-impl Drop for InLine<'_> {
+impl Drop for WaitGuard<'_> {
     fn drop(&mut self) {
-        self.place.leave(self.listener);
+        self.registration.remove(self.listener);
     }
 }
 
-/// Looks for the event queue of this process that watches the listener.
+/// Finds the epoll instance of this process that watches the listener.
 fn find(listener: RawFd) -> Option<Registration> {
     let entries = fs::read_dir("/proc/self/fd").ok()?;
     entries.flatten().find_map(|entry| {
-        let queue: RawFd = entry.file_name().to_str()?.parse().ok()?;
+        let epoll: RawFd = entry.file_name().to_str()?.parse().ok()?;
         let target = fs::read_link(entry.path()).ok()?;
         if target.as_os_str() != "anon_inode:[eventpoll]" {
             return None;
         }
-        let info = fs::read_to_string(format!("/proc/self/fdinfo/{queue}")).ok()?;
+        let info = fs::read_to_string(format!("/proc/self/fdinfo/{epoll}")).ok()?;
         let token = info.lines().find_map(|line| token_of(line, listener))?;
         // SAFETY: the descriptor is in the list of this process' open ones, and it is the runtime's
-        // of this very thread, so nobody closes it while it is duplicated here.
-        let queue = unsafe { BorrowedFd::borrow_raw(queue) };
-        Some(Registration { queue: Epoll(queue.try_clone_to_owned().ok()?), token })
+        // of this very thread, so no other thread closes it while it is duplicated here.
+        let epoll = unsafe { BorrowedFd::borrow_raw(epoll) };
+        Some(Registration { epoll: Epoll(epoll.try_clone_to_owned().ok()?), token })
     })
 }
 
-/// Reads the token from a line of fdinfo, if it is this descriptor's:
+/// Returns the token in a line of fdinfo, if the line is about this descriptor:
 /// `tfd:        7 events: 80002019 data:     7f3ff0a01180  pos:0 ino:5 sdev:8`.
 fn token_of(line: &str, wanted: RawFd) -> Option<u64> {
     let rest = line.strip_prefix("tfd:")?;

@@ -8,14 +8,15 @@ use std::sync::mpsc::channel;
 use std::thread;
 use std::time::Duration;
 
-use daemon_sys::fork::{company, fork};
+use daemon_sys::fork::{fork, other_threads};
 use daemon_sys::poll::{Interest, wait};
 use daemon_sys::process::{
-    Sent, die_with_parent, exit_now, group_is_empty, lead_own_group, signal, signal_group,
+    SignalOutcome, become_group_leader, die_with_parent, exit_now, group_is_empty, signal,
+    signal_group,
 };
-use daemon_sys::reap::{Children, Ended, Exit, peek_exit, reap, reap_any, wait_for};
+use daemon_sys::reap::{ChildSet, Exit, ExitedChild, peek_exit, reap, reap_any, wait_for};
 use daemon_sys::signals::{
-    Blocked, SignalListener, SignalQueue, block_all, ignore, restore_default, unblock,
+    SignalBlockGuard, SignalListener, SignalQueue, block_all, ignore, restore_default, unblock,
 };
 use daemon_sys::wakeup::Wakeup;
 use daemon_sys::{Error, Pid, Signal};
@@ -55,10 +56,10 @@ fn a_fork_in_company_is_refused_with_names() {
         .expect("starts");
     is_here.recv().expect("it is here");
     let refusal = fork().expect_err("refused");
-    let Error::OtherThreads(company) = &refusal else { panic!("{refusal}") };
-    assert_eq!(company.threads.len(), 1);
-    assert_eq!(company.threads[0].name, "companion");
-    let tid = company.threads[0].tid;
+    let Error::OtherThreads(other_threads) = &refusal else { panic!("{refusal}") };
+    assert_eq!(other_threads.threads.len(), 1);
+    assert_eq!(other_threads.threads[0].name, "companion");
+    let tid = other_threads.threads[0].tid;
     assert_eq!(
         refusal.to_string(),
         format!("refusing to fork: 1 other thread is running: \"companion\" (tid {tid})")
@@ -70,7 +71,7 @@ fn a_fork_in_company_is_refused_with_names() {
 fn a_joined_thread_is_no_company() {
     for _ in 0..200 {
         thread::spawn(|| {}).join().expect("ends");
-        assert_eq!(company().expect("counted"), None);
+        assert_eq!(other_threads().expect("counted"), None);
     }
 }
 
@@ -93,60 +94,63 @@ fn a_peeked_exit_can_still_be_reaped() {
     let sleeper = child(|| sleep_until_killed());
     assert_eq!(peek_exit(sleeper).expect("answers"), None);
     assert_eq!(reap(sleeper).expect("answers"), None);
-    assert_eq!(signal(sleeper, Signal::Kill).expect("ours"), Sent::Delivered);
+    assert_eq!(signal(sleeper, Signal::Kill).expect("ours"), SignalOutcome::Delivered);
     let killed = Exit::Signal { number: Signal::Kill.number(), core: false };
     eventually("it is dead", || peek_exit(sleeper).expect("answers") == Some(killed));
-    assert_eq!(signal(sleeper, Signal::Kill).expect("a zombie"), Sent::Delivered);
+    assert_eq!(signal(sleeper, Signal::Kill).expect("a zombie"), SignalOutcome::Delivered);
     assert_eq!(reap(sleeper).expect("answers"), Some(killed));
-    assert_eq!(signal(sleeper, Signal::Kill).expect("answers"), Sent::NoSuchProcess);
+    assert_eq!(signal(sleeper, Signal::Kill).expect("answers"), SignalOutcome::NoSuchProcess);
 }
 
 /// Takes those that end until there are so many.
-fn taken(children: &mut Children, how_many: usize) -> Vec<Ended> {
+fn taken(children: &mut ChildSet, how_many: usize) -> Vec<ExitedChild> {
     let mut taken = Vec::new();
     eventually("all have ended", || {
-        taken.extend(children.take_ended().expect("looked"));
+        taken.extend(children.reap_exited().expect("looked"));
         taken.len() >= how_many
     });
     taken
 }
 
 fn of_many_children() {
-    let mut children = Children::new().expect("a set");
+    let mut children = ChildSet::new().expect("a set");
     let mut stranger = Command::new("true").spawn().expect("true starts");
     let pids: Vec<Pid> = (0..100).map(|_child| child(|| sleep_until_killed())).collect();
     pids.iter().for_each(|pid| children.add(*pid));
-    assert_eq!(children.take_ended().expect("looked"), []);
+    assert_eq!(children.reap_exited().expect("looked"), []);
     // This one inherits copies of all descriptors, and keeps them.
     let heir = child(|| sleep_until_killed());
     for pid in &pids[..70] {
-        assert_eq!(children.signal(*pid, Signal::Kill).expect("ours"), Sent::Delivered);
+        assert_eq!(children.signal(*pid, Signal::Kill).expect("ours"), SignalOutcome::Delivered);
     }
     let mut ended = taken(&mut children, 70);
     ended.sort_by_key(|ended| ended.pid);
     assert!(ended.iter().map(|ended| ended.pid).eq(pids[..70].iter().copied()));
     assert!(ended.iter().all(|ended| ended.exit.is_some_and(|exit| exit == Signal::Kill)));
-    assert_eq!(children.take_ended().expect("looked"), []);
-    assert_eq!(children.signal(pids[0], Signal::Kill).expect("answers"), Sent::NoSuchProcess);
+    assert_eq!(children.reap_exited().expect("looked"), []);
+    assert_eq!(
+        children.signal(pids[0], Signal::Kill).expect("answers"),
+        SignalOutcome::NoSuchProcess
+    );
     assert!(stranger.wait().expect("it was not reaped by us").success());
     for pid in pids[70..].iter().chain([&heir]) {
-        assert_eq!(signal(*pid, Signal::Kill).expect("ours"), Sent::Delivered);
+        assert_eq!(signal(*pid, Signal::Kill).expect("ours"), SignalOutcome::Delivered);
     }
     taken(&mut children, 30);
     wait_for(heir).expect("reaped");
 }
 
 fn reaped_by_another() {
-    let mut children = Children::new().expect("a set");
+    let mut children = ChildSet::new().expect("a set");
     let pid = child(|| 3);
     children.add(pid);
     wait_for(pid).expect("reaped");
-    assert_eq!(taken(&mut children, 1), [Ended { pid, exit: None }]);
-    assert_eq!(children.take_ended().expect("looked"), []);
+    assert_eq!(taken(&mut children, 1), [ExitedChild { pid, exit: None }]);
+    assert_eq!(children.reap_exited().expect("looked"), []);
 }
 
 fn without_a_descriptor() {
-    let mut children = Children::new().expect("a set");
+    let mut children = ChildSet::new().expect("a set");
     let mut hoard = Vec::new();
     let (_, most) = getrlimit(Resource::RLIMIT_NOFILE).expect("a limit");
     setrlimit(Resource::RLIMIT_NOFILE, 64, most).expect("lowered");
@@ -155,8 +159,8 @@ fn without_a_descriptor() {
     }
     let pid = child(|| sleep_until_killed());
     children.add(pid);
-    assert_eq!(children.take_ended().expect("looked"), []);
-    assert_eq!(children.signal(pid, Signal::Term).expect("ours"), Sent::Delivered);
+    assert_eq!(children.reap_exited().expect("looked"), []);
+    assert_eq!(children.signal(pid, Signal::Term).expect("ours"), SignalOutcome::Delivered);
     let ended = taken(&mut children, 1);
     assert!(ended[0].pid == pid && ended[0].exit.is_some_and(|exit| exit == Signal::Term));
 }
@@ -164,7 +168,7 @@ fn without_a_descriptor() {
 fn a_group_is_empty() {
     let (mut told, mut tell) = io::pipe().expect("a pipe");
     let leader = child(|| {
-        lead_own_group().expect("leads");
+        become_group_leader().expect("leads");
         let member = child(|| sleep_until_killed());
         tell.write_all(&member.as_raw().to_ne_bytes()).expect("told");
         0
@@ -172,13 +176,13 @@ fn a_group_is_empty() {
     told.read_exact(&mut [0; 4]).expect("told");
     assert_eq!(wait_for(leader).expect("reaped"), Exit::Code(0));
     assert!(!group_is_empty(leader).expect("answers"));
-    assert_eq!(signal_group(leader, Signal::Kill).expect("ours"), Sent::Delivered);
+    assert_eq!(signal_group(leader, Signal::Kill).expect("ours"), SignalOutcome::Delivered);
     eventually("the group is empty", || group_is_empty(leader).expect("answers"));
-    assert_eq!(signal_group(leader, Signal::Kill).expect("answers"), Sent::NoSuchProcess);
+    assert_eq!(signal_group(leader, Signal::Kill).expect("answers"), SignalOutcome::NoSuchProcess);
 }
 
 fn a_child_dies_with_its_parent() {
-    if !cfg!(all(target_os = "linux", not(plain_means))) {
+    if !cfg!(all(target_os = "linux", not(fallback))) {
         return println!("skipped: no parent death signal here");
     }
     let (end, alive) = io::pipe().expect("a pipe");
@@ -194,10 +198,10 @@ fn a_child_dies_with_its_parent() {
     });
     drop(alive);
     told.read_exact(&mut [0]).expect("told");
-    assert_eq!(signal(parent, Signal::Kill).expect("ours"), Sent::Delivered);
+    assert_eq!(signal(parent, Signal::Kill).expect("ours"), SignalOutcome::Delivered);
     let limit = Some(Duration::from_secs(10));
     let ends = wait(&[(end.as_fd(), Interest::Read)], limit).expect("waits");
-    assert!(ends[0].has_ended(), "all copies are closed");
+    assert!(ends[0].is_closed(), "all copies are closed");
     assert_eq!(wait_for(parent).expect("reaped"), Signal::Kill);
 }
 
@@ -206,32 +210,32 @@ fn a_parent_that_is_gone_already_is_told() {
     let error = die_with_parent(Signal::Term, other).expect_err("refused").to_string();
     assert_eq!(
         error,
-        "cannot ask for a signal at the end of parent 2147483647: it is gone already"
+        "cannot set a parent death signal: parent process 2147483647 has already exited"
     );
 }
 
 fn no_signal_is_lost() {
     let blocked = block_all().expect("blocks");
     let early = child(|| {
-        let queue = SignalQueue::of(&[Signal::Term]).expect("opens");
+        let queue = SignalQueue::new(&[Signal::Term]).expect("opens");
         wait(&[(queue.as_fd(), Interest::Read)], Some(Duration::from_secs(10))).expect("waits");
         i32::from(queue.drain().expect("read") != [Signal::Term])
     });
-    assert_eq!(signal(early, Signal::Term).expect("ours"), Sent::Delivered);
+    assert_eq!(signal(early, Signal::Term).expect("ours"), SignalOutcome::Delivered);
     assert_eq!(wait_for(early).expect("reaped"), Exit::Code(0));
     let unready = child(|| {
         drop(blocked);
         sleep_until_killed()
     });
-    assert_eq!(signal(unready, Signal::Term).expect("ours"), Sent::Delivered);
+    assert_eq!(signal(unready, Signal::Term).expect("ours"), SignalOutcome::Delivered);
     assert_eq!(wait_for(unready).expect("reaped"), Signal::Term);
 }
 
 fn signals_are_read_from_the_queue() {
-    let queue = SignalQueue::of(&[Signal::Hup, Signal::Usr1, Signal::Child]).expect("opens");
+    let queue = SignalQueue::new(&[Signal::Hup, Signal::Usr1, Signal::Child]).expect("opens");
     assert_eq!(queue.drain().expect("read"), []);
     for _ in 0..3 {
-        assert_eq!(signal(Pid::this(), Signal::Hup).expect("ours"), Sent::Delivered);
+        assert_eq!(signal(Pid::this(), Signal::Hup).expect("ours"), SignalOutcome::Delivered);
     }
     let ended = child(|| 0);
     let mut come = Vec::new();
@@ -247,14 +251,14 @@ fn signals_are_read_from_the_queue() {
 
 fn a_guard_leaves_the_queue_alone() {
     let blocked = block_all().expect("blocks");
-    let queue = SignalQueue::of(&[Signal::Term]).expect("opens");
+    let queue = SignalQueue::new(&[Signal::Term]).expect("opens");
     drop(blocked);
-    assert_eq!(signal(Pid::this(), Signal::Term).expect("ours"), Sent::Delivered);
+    assert_eq!(signal(Pid::this(), Signal::Term).expect("ours"), SignalOutcome::Delivered);
     assert_eq!(queue.drain().expect("read"), [Signal::Term]);
     let killed = child(|| {
         restore_default(Signal::Term).expect("restored");
         unblock(&[Signal::Term]).expect("unblocks");
-        assert_eq!(signal(Pid::this(), Signal::Term).expect("ours"), Sent::Delivered);
+        assert_eq!(signal(Pid::this(), Signal::Term).expect("ours"), SignalOutcome::Delivered);
         exit_now(0)
     });
     assert_eq!(wait_for(killed).expect("reaped"), Signal::Term);
@@ -265,21 +269,21 @@ fn heard_once() {
     assert!(error.starts_with("cannot handle SIGKILL"), "{error}");
     let ears = SignalListener::open(&[Signal::Usr1, Signal::Usr2]).expect("ears");
     for _ in 0..2 {
-        assert_eq!(signal(Pid::this(), Signal::Usr2).expect("ours"), Sent::Delivered);
+        assert_eq!(signal(Pid::this(), Signal::Usr2).expect("ours"), SignalOutcome::Delivered);
     }
     let ready = wait(&[(ears.as_fd(), Interest::Read)], None).expect("waits");
-    assert!(ready[0].can_read());
+    assert!(ready[0].is_readable());
     assert_eq!(ears.drain(), [Signal::Usr2]);
     assert_eq!(ears.drain(), []);
 }
 
 fn ignored_until_restored() {
     ignore(Signal::Usr1).expect("ignored");
-    assert_eq!(signal(Pid::this(), Signal::Usr1).expect("ours"), Sent::Delivered);
-    let blocked = Blocked::all_of(&[Signal::Usr1]).expect("blocks");
+    assert_eq!(signal(Pid::this(), Signal::Usr1).expect("ours"), SignalOutcome::Delivered);
+    let blocked = SignalBlockGuard::block(&[Signal::Usr1]).expect("blocks");
     let default = child(|| {
         restore_default(Signal::Usr1).expect("restored");
-        assert_eq!(signal(Pid::this(), Signal::Usr1).expect("ours"), Sent::Delivered);
+        assert_eq!(signal(Pid::this(), Signal::Usr1).expect("ours"), SignalOutcome::Delivered);
         unblock(&[Signal::Usr1]).expect("unblocks");
         exit_now(0)
     });
@@ -294,8 +298,8 @@ fn a_bell_is_heard() {
         0
     });
     let ear = [(bell.as_fd(), Interest::Read)];
-    assert!(wait(&ear, Some(Duration::from_secs(10))).expect("waits")[0].can_read());
+    assert!(wait(&ear, Some(Duration::from_secs(10))).expect("waits")[0].is_readable());
     assert_eq!(wait_for(ringer).expect("reaped"), Exit::Code(0));
     bell.clear();
-    assert!(wait(&ear, Some(Duration::ZERO)).expect("waits")[0].is_quiet());
+    assert!(wait(&ear, Some(Duration::ZERO)).expect("waits")[0].is_empty());
 }

@@ -9,7 +9,7 @@ use std::process::{Output, Stdio};
 use std::sync::atomic::{AtomicU8, Ordering::SeqCst};
 use std::thread;
 
-use daemon_sys::detach::{Readiness, detach};
+use daemon_sys::detach::{ReadinessNotifier, detach};
 use daemon_sys::limits::change_dir;
 use daemon_sys::pidfile::PidFile;
 use daemon_sys::privileges::{Group, Privileges, User, drop_to};
@@ -41,7 +41,7 @@ const AS_LAUNCHER: &str = "LIVE_AS_LAUNCHER";
 
 /// Runs the same scenario again as a launching process, whose daemon runs the closure; answers, in
 /// the first process only, with what the launcher left.
-fn launch(name: &str, daemon: impl FnOnce(Readiness)) -> Option<Output> {
+fn launch(name: &str, daemon: impl FnOnce(ReadinessNotifier)) -> Option<Output> {
     if env::var_os(AS_LAUNCHER).is_none() {
         let mut launcher = again(name);
         launcher.env(AS_LAUNCHER, "1").stdin(Stdio::null());
@@ -55,7 +55,7 @@ fn the_launcher_succeeds() {
     let launched = launch("the_launcher_succeeds_when_the_daemon_is_ready", |readiness| {
         println!("daemon {}", Pid::this());
         all_to_null().expect("quiet");
-        readiness.ready();
+        readiness.notify_ready();
         sleep_until_killed();
     });
     let Some(Output { status, stdout, stderr }) = launched else {
@@ -79,7 +79,7 @@ fn program() -> String {
 
 fn the_launcher_prints_why() {
     let launched = launch("the_launcher_prints_why_the_daemon_failed", |readiness| {
-        readiness.failed("cannot bind 0.0.0.0:80: permission denied");
+        readiness.notify_failure("cannot bind 0.0.0.0:80: permission denied");
         exit_now(0);
     });
     let Some(Output { status, stderr, .. }) = launched else {
@@ -96,7 +96,7 @@ fn the_launcher_tells_how_the_daemon_died() {
         return;
     };
     assert_eq!(status.code(), Some(1));
-    let told = format!("{}: the daemon ended before it was ready: exit code 101\n", program());
+    let told = format!("{}: the daemon exited before it was ready: exit code 101\n", program());
     assert_eq!(String::from_utf8_lossy(&stderr), told);
 }
 
@@ -118,7 +118,7 @@ fn a_death_is_told_while_a_child_lives() {
     let orphan = orphan.parse().ok().and_then(Pid::from_raw).expect("a pid");
     signal(orphan, Signal::Kill).map(|_| ()).expect("ours");
     assert_eq!(status.code(), Some(1));
-    assert_eq!(told, format!("{}: the daemon ended before it was ready: SIGKILL\n", program()));
+    assert_eq!(told, format!("{}: the daemon exited before it was ready: SIGKILL\n", program()));
 }
 
 fn a_daemon_s_surroundings() {
@@ -131,9 +131,10 @@ fn a_daemon_s_surroundings() {
             let (session, terminal) = (fields[3], fields[4]);
             let leads = session == Pid::this().to_string();
             if read == 0 && !leads && terminal == "0" {
-                readiness.ready();
+                readiness.notify_ready();
             } else {
-                readiness.failed(&format!("read {read}, session {session}, tty {terminal}"));
+                readiness
+                    .notify_failure(&format!("read {read}, session {session}, tty {terminal}"));
             }
             exit_now(0);
         });
@@ -297,7 +298,10 @@ fn only_root_drops_privileges() {
         }
         let error = drop_to(&nobody).expect_err("refused").to_string();
         assert!(error.starts_with("cannot become user nobody and group "), "{error}");
-        assert!(error.contains(": only root may, and this process runs as uid "), "{error}");
+        assert!(
+            error.contains(": only root is allowed to, and this process runs as uid "),
+            "{error}"
+        );
         0
     });
     assert_eq!(wait_for(refused).expect("reaped"), Exit::Code(0));

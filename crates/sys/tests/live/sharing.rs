@@ -79,7 +79,7 @@ fn a_dead_peer_ends_the_link() {
     let (ours, theirs) = pair().expect("a link");
     let peer = child(|| 0);
     drop(theirs);
-    assert!(wait(&[(ours.as_fd(), Interest::Read)], LIMIT).expect("waits")[0].has_ended());
+    assert!(wait(&[(ours.as_fd(), Interest::Read)], LIMIT).expect("waits")[0].is_closed());
     assert_eq!(ours.receive(&mut [0; 8], &mut VecDeque::new()).expect("the end"), 0);
     assert_eq!(wait_for(peer).expect("reaped"), Exit::Code(0));
 }

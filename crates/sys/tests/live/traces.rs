@@ -9,10 +9,10 @@ use std::time::{Duration, Instant};
 
 use daemon_sys::fork::{ForkResult, fork};
 use daemon_sys::poll::{Interest, wait};
-use daemon_sys::process::{Sent, end_after, exit_now, signal};
+use daemon_sys::process::{SignalOutcome, exit_now, signal, terminate_after};
 use daemon_sys::reap::{Exit, wait_for};
-use daemon_sys::signals::Blocked;
-use daemon_sys::trace::{Asker, FRAMES, Frame, Inquiry, symbolise};
+use daemon_sys::signals::SignalBlockGuard;
+use daemon_sys::trace::{BacktraceChannel, BacktraceRequester, MAX_FRAMES, StackFrame, symbolise};
 use daemon_sys::{Pid, Signal, shared};
 
 use super::asks::{child, sleep_until_killed};
@@ -30,24 +30,24 @@ pub(crate) const SCENARIOS: &[Scenario] = &[
 ];
 
 fn none_answers_here() -> bool {
-    !cfg!(all(target_os = "linux", not(plain_means)))
+    !cfg!(all(target_os = "linux", not(fallback)))
 }
 
 const SKIPPED: &str = "skipped: nobody answers here";
 
 /// Forks a child that answers, and says when its handler is there.
-fn answering(run: impl FnOnce() -> i32) -> (Pid, Asker) {
+fn answering(run: impl FnOnce() -> i32) -> (Pid, BacktraceRequester) {
     let (mut up, mut tell) = io::pipe().expect("a pipe");
-    let inquiry = Inquiry::open().expect("opens");
+    let inquiry = BacktraceChannel::open().expect("opens");
     match fork().expect("forks") {
         ForkResult::Parent(pid) => {
             up_and_ready(&mut up);
-            (pid, inquiry.asker())
+            (pid, inquiry.into_requester())
         }
         ForkResult::Child => {
-            inquiry.answer().expect("a handler");
+            inquiry.install_handler().expect("a handler");
             // A scenario that fails leaves nobody behind.
-            end_after(Duration::from_secs(60));
+            terminate_after(Duration::from_secs(60));
             tell.write_all(b".").expect("told");
             exit_now(run())
         }
@@ -59,23 +59,23 @@ fn up_and_ready(up: &mut PipeReader) {
 }
 
 /// Asks until there is an answer, of a child that is known to give one.
-fn ask(asker: &mut Asker, pid: Pid) -> Vec<usize> {
-    let question = asker.ask(pid);
+fn ask(asker: &mut BacktraceRequester, pid: Pid) -> Vec<usize> {
+    let question = asker.request(pid);
     assert_eq!(question.pid(), pid);
-    assert_eq!(signal(pid, Signal::Urg).expect("ours"), Sent::Delivered);
+    assert_eq!(signal(pid, Signal::Urg).expect("ours"), SignalOutcome::Delivered);
     let deadline = Instant::now() + Duration::from_secs(10);
     loop {
         assert!(Instant::now() < deadline, "process {pid} does not answer");
         wait(&[(asker.as_fd(), Interest::Read)], Some(Duration::from_secs(10))).expect("waits");
         asker.clear();
-        if let Some(answer) = asker.take(&question) {
+        if let Some(answer) = asker.response(&question) {
             return answer;
         }
     }
 }
 
 /// Asks until one of the functions has this in its name, and returns them from that one on.
-fn ask_until(asker: &mut Asker, pid: Pid, part: &str) -> Vec<Frame> {
+fn ask_until(asker: &mut BacktraceRequester, pid: Pid, part: &str) -> Vec<StackFrame> {
     let mut frames = Vec::new();
     eventually(part, || {
         frames = symbolise(&ask(asker, pid));
@@ -86,12 +86,12 @@ fn ask_until(asker: &mut Asker, pid: Pid, part: &str) -> Vec<Frame> {
     frames
 }
 
-fn is(frame: &Frame, part: &str) -> bool {
+fn is(frame: &StackFrame, part: &str) -> bool {
     frame.function.as_deref().is_some_and(|function| function.contains(part))
 }
 
 fn kill(pid: Pid) {
-    assert_eq!(signal(pid, Signal::Kill).expect("ours"), Sent::Delivered);
+    assert_eq!(signal(pid, Signal::Kill).expect("ours"), SignalOutcome::Delivered);
     assert_eq!(wait_for(pid).expect("reaped"), Signal::Kill);
 }
 
@@ -121,7 +121,7 @@ fn a_child_that_spins_is_found() {
     let (pid, mut asker) = answering(spins_for_a_minute);
     let spinning = &ask_until(&mut asker, pid, "::spins_for_a_minute")[0];
     let frames = symbolise(&ask(&mut asker, pid));
-    let of_ours = ["linux::walk", "trace::answer", "restore_rt", "sigreturn"];
+    let of_ours = ["linux::walk", "trace::on_request", "restore_rt", "sigreturn"];
     for part in of_ours {
         assert!(!frames.iter().any(|frame| is(frame, part)), "{part} in {frames:#?}");
     }
@@ -153,11 +153,11 @@ fn a_handler_is_inherited() {
         return println!("{SKIPPED}");
     }
     let (mut told, mut tell) = io::pipe().expect("a pipe");
-    let inquiry = Inquiry::open().expect("opens");
+    let inquiry = BacktraceChannel::open().expect("opens");
     let fork_server = match fork().expect("forks") {
         ForkResult::Parent(fork_server) => fork_server,
         ForkResult::Child => {
-            inquiry.answer().expect("a handler");
+            inquiry.install_handler().expect("a handler");
             let spinning = child(spins_for_a_minute);
             tell.write_all(&spinning.as_raw().to_ne_bytes()).expect("told");
             exit_now(i32::from(wait_for(spinning).expect("reaped") != Signal::Kill))
@@ -166,11 +166,11 @@ fn a_handler_is_inherited() {
     let mut number = [0; 4];
     told.read_exact(&mut number).expect("told");
     let spinning = Pid::from_raw(i32::from_ne_bytes(number)).expect("a pid");
-    let mut asker = inquiry.asker();
+    let mut asker = inquiry.into_requester();
     assert!(!ask_until(&mut asker, spinning, "::spins_for_a_minute").is_empty());
     let waiting = ask_until(&mut asker, fork_server, "a_handler_is_inherited");
     assert!(!waiting.iter().any(|frame| is(frame, "::spins_for_a_minute")), "{waiting:#?}");
-    assert_eq!(signal(spinning, Signal::Kill).expect("ours"), Sent::Delivered);
+    assert_eq!(signal(spinning, Signal::Kill).expect("ours"), SignalOutcome::Delivered);
     assert_eq!(wait_for(fork_server).expect("reaped"), Exit::Code(0));
 }
 
@@ -179,11 +179,11 @@ fn a_stopped_child() {
         return println!("{SKIPPED}");
     }
     let (mut up, mut tell) = io::pipe().expect("a pipe");
-    let inquiry = Inquiry::open().expect("opens");
+    let inquiry = BacktraceChannel::open().expect("opens");
     let fork_server = match fork().expect("forks") {
         ForkResult::Parent(fork_server) => fork_server,
         ForkResult::Child => {
-            inquiry.answer().expect("a handler");
+            inquiry.install_handler().expect("a handler");
             let others = [child(spins_for_a_minute), child(spins_for_a_minute)];
             for other in others {
                 tell.write_all(&other.as_raw().to_ne_bytes()).expect("told");
@@ -198,30 +198,30 @@ fn a_stopped_child() {
         Pid::from_raw(i32::from_ne_bytes(number)).expect("a pid")
     };
     let (stopped, other) = (next(), next());
-    let mut asker = inquiry.asker();
-    assert_eq!(signal(stopped, Signal::Stop).expect("ours"), Sent::Delivered);
+    let mut asker = inquiry.into_requester();
+    assert_eq!(signal(stopped, Signal::Stop).expect("ours"), SignalOutcome::Delivered);
     eventually("it is stopped", || state(stopped) == 'T');
-    let unanswered = asker.ask(stopped);
-    assert_eq!(signal(stopped, Signal::Urg).expect("ours"), Sent::Delivered);
+    let unanswered = asker.request(stopped);
+    assert_eq!(signal(stopped, Signal::Urg).expect("ours"), SignalOutcome::Delivered);
     let quiet = wait(&[(asker.as_fd(), Interest::Read)], Some(Duration::from_millis(100)));
-    assert!(quiet.expect("waits")[0].is_quiet());
-    assert_eq!(asker.take(&unanswered), None);
+    assert!(quiet.expect("waits")[0].is_empty());
+    assert_eq!(asker.response(&unanswered), None);
 
     assert!(!ask(&mut asker, other).is_empty());
-    assert_eq!(signal(stopped, Signal::Cont).expect("ours"), Sent::Delivered);
+    assert_eq!(signal(stopped, Signal::Cont).expect("ours"), SignalOutcome::Delivered);
     eventually("it goes on", || state(stopped) == 'R');
     assert!(!ask(&mut asker, other).is_empty());
-    assert_eq!(asker.take(&unanswered), None, "a question of before is answered no more");
+    assert_eq!(asker.response(&unanswered), None, "a question of before is answered no more");
     assert!(!ask_until(&mut asker, stopped, "::spins_for_a_minute").is_empty());
     for pid in [stopped, other] {
-        assert_eq!(signal(pid, Signal::Kill).expect("ours"), Sent::Delivered);
+        assert_eq!(signal(pid, Signal::Kill).expect("ours"), SignalOutcome::Delivered);
     }
     assert_eq!(wait_for(fork_server).expect("reaped"), Exit::Code(0));
 }
 
 fn a_child_that_blocks_the_signal() {
     let (pid, mut asker) = answering(|| {
-        Blocked::all_of(&[Signal::Urg]).expect("blocks").forget();
+        SignalBlockGuard::block(&[Signal::Urg]).expect("blocks").leave_blocked();
         spins_for_a_minute()
     });
     let blocked = format!("{:016x}", 1_u64 << (Signal::Urg.number() - 1));
@@ -232,20 +232,20 @@ fn a_child_that_blocks_the_signal() {
     if cfg!(target_os = "linux") {
         eventually("it is blocked", is_blocked);
     }
-    let question = asker.ask(pid);
-    assert_eq!(signal(pid, Signal::Urg).expect("ours"), Sent::Delivered);
+    let question = asker.request(pid);
+    assert_eq!(signal(pid, Signal::Urg).expect("ours"), SignalOutcome::Delivered);
     let quiet = wait(&[(asker.as_fd(), Interest::Read)], Some(Duration::from_millis(100)));
-    assert!(quiet.expect("waits")[0].is_quiet());
-    assert_eq!(asker.take(&question), None);
+    assert!(quiet.expect("waits")[0].is_empty());
+    assert_eq!(asker.response(&question), None);
     kill(pid);
 }
 
 fn a_child_without_a_handler_is_not_hurt() {
     let sleeper = child(|| sleep_until_killed());
-    let mut asker = Inquiry::open().expect("opens").asker();
-    let question = asker.ask(sleeper);
-    assert_eq!(signal(sleeper, Signal::Urg).expect("ours"), Sent::Delivered);
-    assert_eq!(asker.take(&question), None);
+    let mut asker = BacktraceChannel::open().expect("opens").into_requester();
+    let question = asker.request(sleeper);
+    assert_eq!(signal(sleeper, Signal::Urg).expect("ours"), SignalOutcome::Delivered);
+    assert_eq!(asker.response(&question), None);
     kill(sleeper);
 }
 
@@ -262,7 +262,7 @@ fn a_deep_stack_is_cut() {
     let (pid, mut asker) = answering(|| goes_deeper(200));
     let frames = ask_until(&mut asker, pid, "::spins_for_a_minute");
     assert!(frames.iter().skip(1).all(|frame| is(frame, "::goes_deeper")), "{frames:#?}");
-    assert_eq!(ask(&mut asker, pid).len(), FRAMES);
+    assert_eq!(ask(&mut asker, pid).len(), MAX_FRAMES);
     kill(pid);
 }
 

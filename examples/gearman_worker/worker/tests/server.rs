@@ -34,7 +34,7 @@ impl Server {
     /// Takes a connection.
     pub(super) fn of(listener: &TcpListener) -> Self {
         let ready = wait(&[(listener.as_fd(), Interest::Read)], Some(DEADLINE)).expect("it waits");
-        assert!(ready[0].can_read(), "the worker does not connect");
+        assert!(ready[0].is_readable(), "the worker does not connect");
         let (stream, _worker) = listener.accept().expect("the worker connects");
         stream.set_read_timeout(Some(DEADLINE)).expect("a socket takes a timeout");
         Server(stream)

@@ -123,7 +123,7 @@ impl<R: Transfer + Send> DaemonActor<R> {
         self.news.parent = Some(DaemonParent);
         self.sessions.parent.tell(&DaemonParent);
         if let Some(readiness) = self.readiness.take() {
-            readiness.ready();
+            readiness.notify_ready();
         }
     }
 }

@@ -1,4 +1,4 @@
-//! On macOS nix knows fewer limits.
+//! nix has fewer limits on macOS.
 
 use nix::sys::resource::Resource;
 

@@ -1,4 +1,4 @@
-//! FreeBSD has an older name for the limit of address space.
+//! FreeBSD has an older name for the address space limit.
 
 use nix::sys::resource::Resource;
 

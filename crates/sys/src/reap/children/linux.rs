@@ -8,21 +8,21 @@ use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags, EpollTime
 
 use crate::error::{Error, Result};
 use crate::pidfd::PidFd;
-use crate::process::{Pid, Sent, Signal};
+use crate::process::{Pid, Signal, SignalOutcome};
 
 /// How many ends are told at a time.
 const AT_ONCE: usize = 64;
 
 #[derive(Debug)]
-pub(super) struct Watched {
+pub(super) struct PidFdSet {
     epoll: Epoll,
     handles: HashMap<Pid, PidFd>,
 }
 
-impl Watched {
-    pub(super) fn new() -> Result<Watched> {
+impl PidFdSet {
+    pub(super) fn new() -> Result<PidFdSet> {
         match Epoll::new(EpollCreateFlags::EPOLL_CLOEXEC) {
-            Ok(epoll) => Ok(Watched { epoll, handles: HashMap::new() }),
+            Ok(epoll) => Ok(PidFdSet { epoll, handles: HashMap::new() }),
             Err(errno) => Err(Error::os("watch children", errno)),
         }
     }
@@ -72,10 +72,10 @@ impl Watched {
         }
     }
 
-    pub(super) fn signal(&self, pid: Pid, signal: Signal) -> Result<Sent> {
+    pub(super) fn signal(&self, pid: Pid, signal: Signal) -> Result<SignalOutcome> {
         match self.handles.get(&pid) {
             Some(handle) => handle.signal(signal),
-            None => Ok(Sent::NoSuchProcess),
+            None => Ok(SignalOutcome::NoSuchProcess),
         }
     }
 }

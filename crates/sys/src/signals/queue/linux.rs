@@ -21,15 +21,15 @@ thread_local! {
 }
 
 #[derive(Debug)]
-pub(super) struct Source(SignalFd);
+pub(super) struct SignalSource(SignalFd);
 
-impl Source {
-    pub(super) fn of(signals: &[Signal]) -> io::Result<Source> {
+impl SignalSource {
+    pub(super) fn new(signals: &[Signal]) -> io::Result<SignalSource> {
         let set = set_of(signals);
         let queue = SignalFd::with_flags(&set, SfdFlags::SFD_CLOEXEC | SfdFlags::SFD_NONBLOCK)?;
         KEPT.set(KEPT.get() | bits(signals));
         set.thread_block()?;
-        Ok(Source(queue))
+        Ok(SignalSource(queue))
     }
 
     pub(super) fn drain(&self) -> io::Result<Vec<Signal>> {
@@ -82,7 +82,7 @@ fn signal(record: &[u8]) -> Option<Signal> {
     Signal::from_number(i32::try_from(number).ok()?)
 }
 
-impl AsFd for Source {
+impl AsFd for SignalSource {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.0.as_fd()
     }

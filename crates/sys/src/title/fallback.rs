@@ -1,13 +1,13 @@
-//! The title where no memory for it is known: not shown.
+//! Process titles are not supported.
 
 use std::ffi::CStr;
 
 #[derive(Debug)]
-pub(super) struct MemorySegment;
+pub(super) struct TitleMemory;
 
-impl MemorySegment {
-    pub(super) fn claim() -> MemorySegment {
-        MemorySegment
+impl TitleMemory {
+    pub(super) fn claim() -> TitleMemory {
+        TitleMemory
     }
 
     #[expect(clippy::unused_self, reason = "the same signature as on Linux")]

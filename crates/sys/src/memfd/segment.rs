@@ -6,14 +6,14 @@ use std::os::fd::{AsFd, BorrowedFd};
 
 use crate::error::{Error, Result};
 
-#[cfg(all(target_os = "linux", not(plain_means)))]
+#[cfg(any(not(target_os = "linux"), fallback))]
+mod fallback;
+#[cfg(all(target_os = "linux", not(fallback)))]
 mod linux;
-#[cfg(any(not(target_os = "linux"), plain_means))]
-mod plain;
-#[cfg(all(target_os = "linux", not(plain_means)))]
-use linux::Memory;
-#[cfg(any(not(target_os = "linux"), plain_means))]
-use plain::Memory;
+#[cfg(any(not(target_os = "linux"), fallback))]
+use fallback::SegmentMemory;
+#[cfg(all(target_os = "linux", not(fallback)))]
+use linux::SegmentMemory;
 
 /// Memory that is written here and read elsewhere by its descriptor, with
 /// [`read_exactly`](super::read_exactly).
@@ -37,7 +37,7 @@ use plain::Memory;
 /// # }
 /// ```
 pub struct MemorySegment {
-    memory: Memory,
+    memory: SegmentMemory,
     capacity: usize,
 }
 
@@ -49,9 +49,10 @@ impl MemorySegment {
     ///
     /// If no descriptor or address space is left, or the name is too long (249 bytes on Linux) or
     /// holds a zero byte.
-    pub fn make(name: &str, capacity: usize) -> Result<MemorySegment> {
-        let act = |error| Error::os(format!("make memory file {name} of {capacity} bytes"), error);
-        Ok(MemorySegment { memory: Memory::make(name, capacity).map_err(act)?, capacity })
+    pub fn new(name: &str, capacity: usize) -> Result<MemorySegment> {
+        let action =
+            |error| Error::os(format!("make memory file {name} of {capacity} bytes"), error);
+        Ok(MemorySegment { memory: SegmentMemory::new(name, capacity).map_err(action)?, capacity })
     }
 
     /// Tells how many bytes it has.
@@ -66,10 +67,11 @@ impl MemorySegment {
     ///
     /// [`Error::Os`] if they do not fit in, or there is no memory left.
     pub fn write(&mut self, at: usize, bytes: &[u8]) -> Result<()> {
-        let act = |error| Error::os(format!("write {} bytes to memory file", bytes.len()), error);
+        let action =
+            |error| Error::os(format!("write {} bytes to memory file", bytes.len()), error);
         match at.checked_add(bytes.len()) {
-            Some(end) if end <= self.capacity => self.memory.write(at, bytes).map_err(act),
-            Some(_) | None => Err(act(io::ErrorKind::FileTooLarge.into())),
+            Some(end) if end <= self.capacity => self.memory.write(at, bytes).map_err(action),
+            Some(_) | None => Err(action(io::ErrorKind::FileTooLarge.into())),
         }
     }
 
@@ -99,7 +101,7 @@ mod tests {
 
     #[test]
     fn what_is_written_is_read_by_the_descriptor_and_may_be_written_over() {
-        let mut area = MemorySegment::make("test", 200_000).expect("room");
+        let mut area = MemorySegment::new("test", 200_000).expect("room");
         area.write(0, &[1; 150_000]).expect("room");
         area.write(100_000, &[2; 100_000]).expect("room");
         let read = read_exactly(&area, 200_000).expect("readable");
@@ -113,7 +115,7 @@ mod tests {
 
     #[test]
     fn what_does_not_fit_in_is_refused() {
-        let mut area = MemorySegment::make("test", 4096).expect("room");
+        let mut area = MemorySegment::new("test", 4096).expect("room");
         area.write(4090, b"sixsix").expect("room");
         for (at, length) in [(4091, 6), (0, 4097), (usize::MAX, 2), (5000, 1)] {
             let refused = area.write(at, &vec![7; length]).expect_err("refused").to_string();

@@ -7,40 +7,40 @@ use nix::errno::Errno;
 use nix::sys::signal::kill;
 
 use crate::error::{Error, Result};
-use crate::process::{self, Pid, Sent, Signal};
+use crate::process::{self, Pid, Signal, SignalOutcome};
 
 #[derive(Debug)]
-pub(super) struct Hold {
+pub(super) struct ProcessHandle {
     silent: PipeReader,
     _keeps_it_silent: PipeWriter,
 }
 
-impl Hold {
-    pub(super) fn open(pid: Pid) -> Result<Hold> {
-        let act = || format!("hold process {pid}");
-        if is_gone(pid) {
-            return Err(Error::os(act(), Errno::ESRCH));
+impl ProcessHandle {
+    pub(super) fn open(pid: Pid) -> Result<ProcessHandle> {
+        let action = || format!("hold process {pid}");
+        if has_exited(pid) {
+            return Err(Error::os(action(), Errno::ESRCH));
         }
-        let (silent, _keeps_it_silent) = io::pipe().map_err(|error| Error::os(act(), error))?;
-        Ok(Hold { silent, _keeps_it_silent })
+        let (silent, _keeps_it_silent) = io::pipe().map_err(|error| Error::os(action(), error))?;
+        Ok(ProcessHandle { silent, _keeps_it_silent })
     }
 
     #[expect(clippy::unused_self, reason = "the same signature as on Linux")]
-    pub(super) fn signal(&self, pid: Pid, signal: Signal) -> Result<Sent> {
+    pub(super) fn signal(&self, pid: Pid, signal: Signal) -> Result<SignalOutcome> {
         process::signal(pid, signal)
     }
 
     #[expect(clippy::unused_self, clippy::unnecessary_wraps, reason = "as on Linux")]
-    pub(super) fn is_gone(&self, pid: Pid) -> Result<bool> {
-        Ok(is_gone(pid))
+    pub(super) fn has_exited(&self, pid: Pid) -> Result<bool> {
+        Ok(has_exited(pid))
     }
 }
 
-fn is_gone(pid: Pid) -> bool {
+fn has_exited(pid: Pid) -> bool {
     kill(pid.nix(), None) == Err(Errno::ESRCH)
 }
 
-impl AsFd for Hold {
+impl AsFd for ProcessHandle {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.silent.as_fd()
     }

@@ -1,10 +1,10 @@
-//! Counting threads where no way is known: not knowing is no leave to fork.
+//! Counting threads is not supported, so every fork is refused.
 
 use super::Thread;
 use crate::error::{Error, Result};
 
 pub(super) fn is_alone() -> Result<bool> {
-    Err(Error::Unsupported { act: "count the threads of this process".into() })
+    Err(Error::Unsupported { action: "count the threads of this process".into() })
 }
 
 pub(super) fn others() -> Vec<Thread> {

@@ -3,19 +3,19 @@
 use std::os::fd::BorrowedFd;
 
 use crate::error::{Error, Result};
-use crate::process::{Pid, Sent, Signal};
+use crate::process::{Pid, Signal, SignalOutcome};
 
 #[derive(Debug)]
-pub(super) struct Watched;
+pub(super) struct PidFdSet;
 
-impl Watched {
-    pub(super) fn new() -> Result<Watched> {
-        Ok(Watched)
+impl PidFdSet {
+    pub(super) fn new() -> Result<PidFdSet> {
+        Ok(PidFdSet)
     }
 
     pub(super) fn add(&mut self, pid: Pid) -> Result<()> {
         let why = std::io::ErrorKind::Unsupported.into();
-        Err(Error::Os { act: format!("watch child {pid}"), source: why })
+        Err(Error::Os { action: format!("watch child {pid}"), source: why })
     }
 
     pub(super) fn descriptor(&self) -> Option<BorrowedFd<'_>> {
@@ -28,7 +28,7 @@ impl Watched {
 
     pub(super) fn forget(&mut self, _: Pid) {}
 
-    pub(super) fn signal(&self, _: Pid, _: Signal) -> Result<Sent> {
-        Ok(Sent::NoSuchProcess)
+    pub(super) fn signal(&self, _: Pid, _: Signal) -> Result<SignalOutcome> {
+        Ok(SignalOutcome::NoSuchProcess)
     }
 }

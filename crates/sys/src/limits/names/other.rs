@@ -1,4 +1,4 @@
-//! What the less common limits are called where there are all of them.
+//! The names of the less common limits on systems that have all of them.
 
 use nix::sys::resource::Resource;
 

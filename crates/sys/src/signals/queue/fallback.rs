@@ -7,15 +7,15 @@ use crate::process::Signal;
 use crate::signals::{SignalListener, unblock};
 
 #[derive(Debug)]
-pub(super) struct Source {
+pub(super) struct SignalSource {
     ears: SignalListener,
 }
 
-impl Source {
-    pub(super) fn of(signals: &[Signal]) -> io::Result<Source> {
+impl SignalSource {
+    pub(super) fn new(signals: &[Signal]) -> io::Result<SignalSource> {
         let ears = SignalListener::open(signals).map_err(io::Error::other)?;
         unblock(signals).map_err(io::Error::other)?;
-        Ok(Source { ears })
+        Ok(SignalSource { ears })
     }
 
     pub(super) fn drain(&self) -> io::Result<Vec<Signal>> {
@@ -28,7 +28,7 @@ impl Source {
     }
 }
 
-impl AsFd for Source {
+impl AsFd for SignalSource {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.ears.as_fd()
     }

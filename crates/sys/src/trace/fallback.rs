@@ -1,4 +1,4 @@
-//! No walk along the stack: nobody answers.
+//! No stack walk: no process responds.
 
 use std::ffi::c_void;
 use std::io;

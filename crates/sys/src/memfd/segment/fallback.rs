@@ -8,14 +8,14 @@ use nix::sys::uio::pwrite;
 
 use super::super::platform;
 
-pub(super) struct Memory {
+pub(super) struct SegmentMemory {
     fd: OwnedFd,
     copy: Vec<u8>,
 }
 
-impl Memory {
-    pub(super) fn make(name: &str, capacity: usize) -> io::Result<Memory> {
-        Ok(Memory { fd: platform::empty(name)?, copy: vec![0; capacity] })
+impl SegmentMemory {
+    pub(super) fn new(name: &str, capacity: usize) -> io::Result<SegmentMemory> {
+        Ok(SegmentMemory { fd: platform::empty(name)?, copy: vec![0; capacity] })
     }
 
     /// Writes within the capacity, as the caller has seen to.

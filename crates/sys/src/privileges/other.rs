@@ -1,11 +1,11 @@
-//! Changing all three user and group ids at once, as Linux and the BSDs have it.
+//! Changes all three user and group ids at once, on Linux and the BSDs.
 
 use std::ffi::CString;
 use std::io;
 
 use nix::unistd::{self, Gid, Uid};
 
-use super::comes_back;
+use super::not_dropped;
 use crate::error::{Error, Result};
 
 pub(super) fn groups_of(name: &str, gid: u32) -> io::Result<Vec<u32>> {
@@ -24,14 +24,14 @@ pub(super) fn become_all(uid: Uid, gid: Gid, groups: &[Gid]) -> io::Result<()> {
     Ok(())
 }
 
-pub(super) fn prove_ids(uid: Uid, gid: Gid) -> Result<()> {
+pub(super) fn verify_ids(uid: Uid, gid: Gid) -> Result<()> {
     let users = unistd::getresuid().map_err(|e| Error::os("read the user ids", e))?;
     if [users.real, users.effective, users.saved] != [uid; 3] {
-        return comes_back(&format!("the user ids are {users:?}"));
+        return not_dropped(&format!("the user ids are {users:?}"));
     }
     let groups = unistd::getresgid().map_err(|e| Error::os("read the group ids", e))?;
     if [groups.real, groups.effective, groups.saved] != [gid; 3] {
-        return comes_back(&format!("the group ids are {groups:?}"));
+        return not_dropped(&format!("the group ids are {groups:?}"));
     }
     Ok(())
 }

@@ -8,17 +8,17 @@ use nix::errno::Errno;
 use crate::listen::set_nonblocking;
 
 #[derive(Debug)]
-pub(super) struct Wire {
+pub(super) struct WakeupFd {
     reader: PipeReader,
     writer: PipeWriter,
 }
 
-impl Wire {
-    pub(super) fn new() -> io::Result<Wire> {
+impl WakeupFd {
+    pub(super) fn new() -> io::Result<WakeupFd> {
         let (reader, writer) = io::pipe()?;
         set_nonblocking(reader.as_fd(), true).map_err(io::Error::other)?;
         set_nonblocking(writer.as_fd(), true).map_err(io::Error::other)?;
-        Ok(Wire { reader, writer })
+        Ok(WakeupFd { reader, writer })
     }
 
     pub(super) fn wake(&self) {
@@ -41,7 +41,7 @@ impl Wire {
     }
 }
 
-impl AsFd for Wire {
+impl AsFd for WakeupFd {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.reader.as_fd()
     }

@@ -10,7 +10,7 @@ use nix::unistd::ftruncate;
 
 use super::super::platform;
 
-pub(super) struct Memory {
+pub(super) struct SegmentMemory {
     fd: OwnedFd,
     start: NonNull<u8>,
     capacity: usize,
@@ -19,12 +19,12 @@ pub(super) struct Memory {
 }
 
 // SAFETY: the mapping is this value's alone; it is written only by who has it exclusively.
-unsafe impl Send for Memory {}
+unsafe impl Send for SegmentMemory {}
 // SAFETY: as above; who shares it only reads.
-unsafe impl Sync for Memory {}
+unsafe impl Sync for SegmentMemory {}
 
-impl Memory {
-    pub(super) fn make(name: &str, capacity: usize) -> io::Result<Memory> {
+impl SegmentMemory {
+    pub(super) fn new(name: &str, capacity: usize) -> io::Result<SegmentMemory> {
         let fd = platform::empty(name)?;
         let length = libc::off_t::try_from(capacity).map_err(|_| io::ErrorKind::InvalidInput)?;
         ftruncate(&fd, length)?;
@@ -36,7 +36,7 @@ impl Memory {
             Some(start) if start.as_ptr() != libc::MAP_FAILED => start.cast(),
             _ => return Err(io::Error::last_os_error()),
         };
-        let memory = Memory { fd, start, capacity, touched: 0 };
+        let memory = SegmentMemory { fd, start, capacity, touched: 0 };
         // From now on this mapping alone writes, and nobody can shorten the file under it.
         let seals = SealFlag::F_SEAL_SHRINK
             | SealFlag::F_SEAL_GROW
@@ -97,7 +97,7 @@ impl Memory {
     }
 }
 
-impl Drop for Memory {
+impl Drop for SegmentMemory {
     fn drop(&mut self) {
         // SAFETY: it is a mapping of that length, and nobody has a reference into it any more.
         unsafe { libc::munmap(self.start.as_ptr().cast(), self.capacity) };
@@ -110,7 +110,7 @@ mod tests {
 
     #[test]
     fn nobody_else_can_write_to_it_or_shorten_it() {
-        let mut memory = Memory::make("test", 8192).expect("room");
+        let mut memory = SegmentMemory::new("test", 8192).expect("room");
         memory.write(0, b"said").expect("room");
         let refused = nix::unistd::write(memory.fd(), b"unsaid").expect_err("refused");
         assert_eq!(refused, nix::errno::Errno::EPERM);

@@ -1,0 +1,21 @@
+//! No exclusive wakeups: all waiting processes are woken.
+
+use std::os::fd::OwnedFd;
+
+/// Stores nothing.
+#[derive(Debug)]
+pub(super) struct EpollRegistration;
+
+impl EpollRegistration {
+    pub(super) fn of(_listener: &OwnedFd) -> EpollRegistration {
+        EpollRegistration
+    }
+
+    pub(super) fn wait(&self, _listener: &OwnedFd) -> WaitGuard {
+        WaitGuard
+    }
+}
+
+/// Does nothing when dropped.
+#[derive(Debug)]
+pub(super) struct WaitGuard;
