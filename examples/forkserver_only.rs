@@ -20,7 +20,7 @@ use std::time::Duration;
 use daemon_forkserver::core::Status;
 use daemon_forkserver::sys::poll::{Interest, wait};
 use daemon_forkserver::{
-    ChildProgram, ChildStart, Event, ForkError, ForkServerBuilder, ForkServerError, now,
+    ChildProgram, ChildStart, ForkError, ForkServerBuilder, ForkServerError, ForkServerEvent, now,
 };
 
 /// What every child is made of: here, nothing but its life.
@@ -29,12 +29,12 @@ struct Echo;
 impl ChildProgram for Echo {
     type Request = TcpStream;
 
-    fn live(self, birth: ChildStart<TcpStream>) -> i32 {
+    fn run_child(self, start: ChildStart<TcpStream>) -> i32 {
         // No handlers here: TERM may end this child at any time.
-        birth.signals.release();
+        start.signals.release();
         // The line on the scoreboard is for who looks; nothing depends on it in this program.
-        let _ = birth.seat.report(Status::Serving, now());
-        match birth.request.map_err(io::Error::other).and_then(echo) {
+        let _ = start.seat.report(Status::Serving, now());
+        match start.request.map_err(io::Error::other).and_then(echo) {
             Ok(()) => 0,
             Err(_the_client_is_gone) => 1,
         }
@@ -64,11 +64,11 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         while let Some(stream) = waiting.pop_front() {
             match fork_server.fork(stream) {
                 Ok(_child) => {}
-                Err(ForkError { request: stream, why: ForkServerError::Full { .. } }) => {
+                Err(ForkError { request: stream, reason: ForkServerError::Full { .. } }) => {
                     waiting.push_front(stream);
                     break;
                 }
-                Err(ForkError { why, .. }) => return Err(why.into()),
+                Err(ForkError { reason, .. }) => return Err(reason.into()),
             }
         }
     }
@@ -87,19 +87,21 @@ fn accept(listener: &TcpListener) -> io::Result<Option<TcpStream>> {
 }
 
 #[expect(clippy::print_stdout, reason = "it talks to the person who starts it")]
-fn take_in(events: Vec<Event<TcpStream>>, waiting: &mut VecDeque<TcpStream>) {
+fn take_in(events: Vec<ForkServerEvent<TcpStream>>, waiting: &mut VecDeque<TcpStream>) {
     for event in events {
         match event {
-            Event::Born { child, pid } => println!("{child} (pid {pid}) born"),
-            Event::Gone { child, pid, exit, .. } => println!("{child} (pid {pid}) gone: {exit}"),
-            Event::ForkFailed { request, refusal, .. } => {
+            ForkServerEvent::Born { child, pid } => println!("{child} (pid {pid}) born"),
+            ForkServerEvent::Exited { child, pid, exit, .. } => {
+                println!("{child} (pid {pid}) gone: {exit}")
+            }
+            ForkServerEvent::ForkFailed { request, refusal, .. } => {
                 println!("{refusal}: its client waits");
                 waiting.push_front(request);
                 // The system is short of something: give it a moment.
                 std::thread::sleep(Duration::from_millis(100));
             }
             // It is not sent a hangup.
-            Event::ReopenLogsFailed { error } => println!("{error}"),
+            ForkServerEvent::ReopenLogsFailed { error } => println!("{error}"),
         }
     }
 }

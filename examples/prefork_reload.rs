@@ -25,8 +25,8 @@ use std::net::{Shutdown, TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use daemon_prefork::Forward::To;
-use daemon_prefork::{Prefork, STATUS_IDLE, Signal, Wake, Worker};
+use daemon_prefork::SignalForward::ToAll;
+use daemon_prefork::{Prefork, STATUS_IDLE, Signal, WaitResult, Worker};
 use socket2::SockRef;
 
 /// What can be configured.
@@ -71,7 +71,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     let listener = TcpListener::bind(("127.0.0.1", port))?;
     // Several workers wait for the same connection, and one gets it.
     listener.set_nonblocking(true)?;
-    let leave = To(Signal::Term);
+    let leave = ToAll(Signal::Term);
     let mut pm = Prefork::builder()
         .max_workers(config.workers)
         .trap_signals([Signal::Term, Signal::Int, Signal::Hup].map(|signal| (signal, leave)))
@@ -97,7 +97,7 @@ fn main() -> Result<(), Box<dyn Error>> {
 }
 
 fn serve(worker: &Worker, listener: &TcpListener, config: &Config) -> Result<(), Box<dyn Error>> {
-    while worker.wait_for(listener)? == Wake::Ready {
+    while worker.wait_for(listener)? == WaitResult::Ready {
         match listener.accept() {
             Ok((connection, _peer)) => {
                 worker.set_status('G')?;

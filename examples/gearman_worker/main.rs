@@ -28,7 +28,7 @@
 use std::error::Error;
 use std::os::fd::{AsFd, BorrowedFd};
 
-use daemon_prefork::Forward::To;
+use daemon_prefork::SignalForward::ToAll;
 use daemon_prefork::{Prefork, Signal};
 use daemon_sys::signals::SignalQueue;
 
@@ -51,7 +51,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         let stop = SignalQueue::new(&[Signal::Term, Signal::Int])?;
         return work(&server, stop.as_fd());
     }
-    let leave = To(Signal::Term);
+    let leave = ToAll(Signal::Term);
     let mut pm = Prefork::builder()
         .max_workers(workers)
         .trap_signals([Signal::Term, Signal::Int, Signal::Hup].map(|signal| (signal, leave)))

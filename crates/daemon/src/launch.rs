@@ -99,8 +99,8 @@ impl<P: Program> ChildProgram for DaemonBrood<P> {
         Ok(self.life.reopen_log()?)
     }
 
-    fn live(self, birth: ChildStart<P::Request>) -> i32 {
-        live(self.program, self.life, self.sign, birth)
+    fn run_child(self, start: ChildStart<P::Request>) -> i32 {
+        live(self.program, self.life, self.sign, start)
     }
 }
 

@@ -17,8 +17,8 @@ use daemon_sys::{link, shared};
 
 use crate::child_program::{ChildProgram, ParentWakeup, SlotResources, now};
 use crate::fork_server::{ForkServer, ForkServerError};
-use crate::orders::Report;
-use crate::server::{Ended, Server};
+use crate::protocol::Report;
+use crate::server_loop::{LoopExit, ServerLoop};
 use crate::wire::Wire;
 
 /// Exit code of a fork server or child that could not do what it is for, as `EX_SOFTWARE` of
@@ -37,12 +37,12 @@ pub struct ForkServerBuilder {
     slots: u32,
     board_file: Option<PathBuf>,
     request_limit: usize,
-    settings: Settings,
+    settings: ServerSettings,
 }
 
 /// What the fork server's own process needs to know.
 #[derive(Debug, Clone)]
-pub(crate) struct Settings {
+pub(crate) struct ServerSettings {
     pub(crate) grace: Duration,
     pub(crate) title: Option<(Rc<Title>, String)>,
     pub(crate) fork_server: Pid,
@@ -56,7 +56,7 @@ impl ForkServerBuilder {
             slots,
             board_file: None,
             request_limit: 64 * 1024 * 1024,
-            settings: Settings {
+            settings: ServerSettings {
                 grace: Duration::from_secs(30),
                 title: None,
                 fork_server: Pid::this(),
@@ -107,7 +107,7 @@ impl ForkServerBuilder {
     /// - [`ForkServerError::Board`] when the number of children is zero or too large.
     pub fn spawn<B: ChildProgram>(
         mut self,
-        brood: B,
+        program: B,
     ) -> Result<(ForkServer<B::Request>, B), ForkServerError> {
         let lines = lines_for(self.slots)?;
         let lines: &'static [Line] = match &self.board_file {
@@ -115,7 +115,7 @@ impl ForkServerBuilder {
             Some(path) => shared::in_file(path, lines)?,
         };
         let scoreboard = Scoreboard::format(lines, self.slots, now())?;
-        let bell = Wakeup::new()?;
+        let wakeup = Wakeup::new()?;
         let (near, far) = link::pair()?;
         flush_streams();
         let mask = block_all()?;
@@ -124,17 +124,18 @@ impl ForkServerBuilder {
                 drop(far);
                 drop(mask);
                 let wire = Wire::new(near);
-                ForkServer::new(pid, wire, scoreboard, bell, self.request_limit)
-                    .when_ready()
-                    .map(|fork_server| (fork_server, brood))
+                ForkServer::new(pid, wire, scoreboard, wakeup, self.request_limit)
+                    .wait_until_ready()
+                    .map(|fork_server| (fork_server, program))
             }
             ForkResult::Child => {
                 drop(near);
                 self.settings.fork_server = Pid::this();
-                let cradle =
-                    SlotResources { board: scoreboard.board(), doorbell: ParentWakeup { bell } };
-                let life =
-                    AssertUnwindSafe(|| inside(self.settings, brood, cradle, Wire::new(far), mask));
+                let resources =
+                    SlotResources { board: scoreboard.board(), wakeup: ParentWakeup { wakeup } };
+                let life = AssertUnwindSafe(|| {
+                    run_fork_server(self.settings, program, resources, Wire::new(far), mask)
+                });
                 let code = catch_unwind(life).unwrap_or(EXIT_PANIC);
                 // Exit handlers that were registered before the fork are the parent's to run.
                 flush_streams();
@@ -146,7 +147,7 @@ impl ForkServerBuilder {
 
 /// Leads a process group of its own, in which no terminal stops anybody: a process in the background
 /// that writes to a terminal may be stopped by TTOU otherwise. Children inherit both.
-fn leave_the_terminal() -> Result<(), daemon_sys::Error> {
+fn detach_from_terminal() -> Result<(), daemon_sys::Error> {
     process::become_group_leader()?;
     ignore(Signal::Ttin)?;
     ignore(Signal::Ttou)
@@ -160,21 +161,21 @@ fn flush_streams() {
 }
 
 /// The life of the fork server, and from a fork on of each child. Returns the exit code.
-fn inside<B: ChildProgram>(
-    settings: Settings,
-    mut brood: B,
-    cradle: SlotResources,
-    mut wire: Wire<Report, crate::orders::Order>,
+fn run_fork_server<B: ChildProgram>(
+    settings: ServerSettings,
+    mut program: B,
+    resources: SlotResources,
+    mut wire: Wire<Report, crate::protocol::ForkServerCommand>,
     mask: SignalBlockGuard,
 ) -> i32 {
-    let fork_server = leave_the_terminal()
+    let fork_server = detach_from_terminal()
         .map_err(Box::<dyn Error>::from)
-        .and_then(|()| brood.preload())
+        .and_then(|()| program.preload())
         // Where it is ignored, children end unseen: a library may have meant well.
         .and_then(|()| Ok(restore_default(Signal::Child)?))
         .and_then(|()| Ok(SignalQueue::new(&[Signal::Child])?));
-    let deaths = match fork_server {
-        Ok(deaths) => deaths,
+    let child_exits = match fork_server {
+        Ok(child_exits) => child_exits,
         Err(error) => {
             // The parent waits for one of two words, and reads the end of the link as a third.
             let _ = wire.queue(&Report::PreloadFailed { error: error.to_string() });
@@ -185,9 +186,9 @@ fn inside<B: ChildProgram>(
     if let Some((title, text)) = &settings.title {
         title.set(text);
     }
-    match Server::new(settings, brood, cradle, wire, deaths, mask).keep() {
-        Ok(Ended::Home) => 0,
-        Ok(Ended::Born(brood, birth)) => brood.live(birth),
+    match ServerLoop::new(settings, program, resources, wire, child_exits, mask).run() {
+        Ok(LoopExit::Finished) => 0,
+        Ok(LoopExit::Child(program, start)) => program.run_child(start),
         Err(_unborn) => EXIT_SOFTWARE,
     }
 }

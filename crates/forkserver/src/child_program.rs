@@ -34,7 +34,7 @@ pub trait ChildProgram: Sized + 'static {
     ///
     /// # Errors
     ///
-    /// An error is reported to the parent as [`Event::ReopenLogsFailed`](crate::Event::ReopenLogsFailed).
+    /// An error is reported to the parent as [`ForkServerEvent::ReopenLogsFailed`](crate::Event::ReopenLogsFailed).
     fn reopen_logs(&mut self) -> Result<(), Box<dyn Error>> {
         Ok(())
     }
@@ -43,7 +43,7 @@ pub trait ChildProgram: Sized + 'static {
     ///
     /// The child has one thread, no signal handler and nothing of the fork server's but this value
     /// and its birth. It is the whole life: when it returns, the process exits.
-    fn live(self, birth: ChildStart<Self::Request>) -> i32;
+    fn run_child(self, start: ChildStart<Self::Request>) -> i32;
 }
 
 /// What a child is born with.
@@ -81,12 +81,12 @@ impl BlockedSignals {
 /// The bell on which a child's report wakes a parent that sleeps.
 #[derive(Debug)]
 pub struct ParentWakeup {
-    pub(crate) bell: Wakeup,
+    pub(crate) wakeup: Wakeup,
 }
 
 impl daemon_core::WakeParent for ParentWakeup {
     fn wake(&self) {
-        self.bell.wake();
+        self.wakeup.wake();
     }
 }
 
@@ -100,5 +100,5 @@ pub fn now() -> MonotonicTime {
 #[derive(Debug)]
 pub(crate) struct SlotResources {
     pub(crate) board: Board,
-    pub(crate) doorbell: ParentWakeup,
+    pub(crate) wakeup: ParentWakeup,
 }

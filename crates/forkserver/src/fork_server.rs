@@ -18,13 +18,13 @@ use daemon_sys::wakeup::Wakeup;
 use daemon_sys::{memfd, reap};
 
 use crate::child_program::now;
-use crate::orders::{Order, Packed, Report};
+use crate::protocol::{ForkServerCommand, Report, RequestBody};
 use crate::transfer::{Encoder, Transfer, TransferError};
 use crate::wire::{Received, Wire};
 
 pub use child::ChildId;
 pub use error::{ForkError, ForkServerError};
-pub use event::Event;
+pub use event::ForkServerEvent;
 
 /// A request up to this size travels in the order itself; a longer one in a memory file, so that
 /// the fork server never holds it and stays small.
@@ -32,18 +32,18 @@ const INLINE_MAX: usize = 4 * 1024;
 
 /// The handle on the process that forks.
 ///
-/// It hands out seats, sends orders and turns reports into [`Event`]s. Nothing here blocks but
+/// It hands out seats, sends orders and turns reports into [`ForkServerEvent`]s. Nothing here blocks but
 /// [`wait`](Fork server::wait). Dropping it ends the link: the fork server then sends TERM to its
 /// children, waits its grace, sends KILL, and goes.
 pub struct ForkServer<R> {
     pid: Pid,
-    wire: Wire<Order, Report>,
+    wire: Wire<ForkServerCommand, Report>,
     scoreboard: Scoreboard,
-    bell: Wakeup,
+    wakeup: Wakeup,
     request_limit: usize,
     free: BinaryHeap<Reverse<u32>>,
     /// By slot: what a child is being born with, until it is.
-    unborn: Vec<Option<R>>,
+    pending: Vec<Option<R>>,
 }
 
 impl<R> fmt::Debug for ForkServer<R> {
@@ -58,9 +58,9 @@ impl<R> fmt::Debug for ForkServer<R> {
 impl<R: Transfer> ForkServer<R> {
     pub(crate) fn new(
         pid: Pid,
-        wire: Wire<Order, Report>,
+        wire: Wire<ForkServerCommand, Report>,
         scoreboard: Scoreboard,
-        bell: Wakeup,
+        wakeup: Wakeup,
         request_limit: usize,
     ) -> Self {
         let slots = scoreboard.slots();
@@ -68,15 +68,15 @@ impl<R: Transfer> ForkServer<R> {
             pid,
             wire,
             scoreboard,
-            bell,
+            wakeup,
             request_limit,
             free: (0..slots).map(Reverse).collect(),
-            unborn: (0..slots).map(|_slot| None).collect(),
+            pending: (0..slots).map(|_slot| None).collect(),
         }
     }
 
     /// Waits for the fork server's first word.
-    pub(crate) fn when_ready(mut self) -> Result<Self, ForkServerError> {
+    pub(crate) fn wait_until_ready(mut self) -> Result<Self, ForkServerError> {
         loop {
             wait(&[(self.wire.as_fd(), Interest::Read)], None)?;
             let received = self.receive();
@@ -98,39 +98,39 @@ impl<R: Transfer> ForkServer<R> {
 
     /// Orders a child with this request into the lowest free seat.
     ///
-    /// The request stays here until [`Event::Born`]; [`Event::ForkFailed`] gives it back.
+    /// The request stays here until [`ForkServerEvent::Born`]; [`ForkServerEvent::ForkFailed`] gives it back.
     ///
     /// # Errors
     ///
     /// [`ForkError`] gives it back at once when all seats are taken, when it cannot be packed, or
     /// when the fork server is lost.
     pub fn fork(&mut self, request: R) -> Result<ChildId, ForkError<R>> {
-        let parcel = match Encoder::of(&request, self.request_limit) {
-            Ok(parcel) => parcel,
+        let encoder = match Encoder::of(&request, self.request_limit) {
+            Ok(encoder) => encoder,
             Err(error) => {
-                return Err(ForkError { why: error.into(), request });
+                return Err(ForkError { reason: error.into(), request });
             }
         };
-        let Some(child) = self.take_seat() else {
-            let why = ForkServerError::Full { slots: self.scoreboard.slots() };
-            return Err(ForkError { why, request });
+        let Some(child) = self.take_slot() else {
+            let reason = ForkServerError::Full { slots: self.scoreboard.slots() };
+            return Err(ForkError { reason, request });
         };
-        let sent = send_fork(&mut self.wire, child, &parcel);
+        let sent = send_fork(&mut self.wire, child, &encoder);
         if let Err(error) = sent {
-            let why = match error {
-                Unsent::Memory(error) => TransferError::from(error).into(),
-                Unsent::Link(error) => self.lost(error.to_string()),
+            let reason = match error {
+                SendError::Memory(error) => TransferError::from(error).into(),
+                SendError::Link(error) => self.lost(error.to_string()),
             };
-            self.leave_seat(child.slot);
-            return Err(ForkError { why, request });
+            self.free_slot(child.slot);
+            return Err(ForkError { reason, request });
         }
-        if let Some(place) = self.unborn.get_mut(child.slot.index()) {
+        if let Some(place) = self.pending.get_mut(child.slot.index()) {
             *place = Some(request);
         }
         Ok(child)
     }
 
-    fn take_seat(&mut self) -> Option<ChildId> {
+    fn take_slot(&mut self) -> Option<ChildId> {
         let Reverse(slot) = self.free.pop()?;
         let slot = SlotNumber::new(slot);
         // A free slot is Empty: only this handle opens and closes slots.
@@ -138,7 +138,7 @@ impl<R: Transfer> ForkServer<R> {
         Some(ChildId { slot, generation })
     }
 
-    fn leave_seat(&mut self, slot: SlotNumber) -> Entry {
+    fn free_slot(&mut self, slot: SlotNumber) -> Entry {
         let last = self.scoreboard.close(slot, now());
         self.free.push(Reverse(slot.get()));
         last
@@ -151,7 +151,7 @@ impl<R: Transfer> ForkServer<R> {
     /// [`ForkServerError::Lost`] when the fork server is.
     pub fn signal(&mut self, child: ChildId, signal: Signal) -> Result<(), ForkServerError> {
         let (slot, generation) = (child.slot.get(), child.generation.get());
-        self.order(&Order::Signal { slot, generation, signal: signal.number() })
+        self.order(&ForkServerCommand::Signal { slot, generation, signal: signal.number() })
     }
 
     /// Sends a signal to all children that are there.
@@ -160,11 +160,11 @@ impl<R: Transfer> ForkServer<R> {
     ///
     /// [`ForkServerError::Lost`] when the fork server is.
     pub fn signal_all(&mut self, signal: Signal) -> Result<(), ForkServerError> {
-        self.order(&Order::SignalAll { signal: signal.number() })
+        self.order(&ForkServerCommand::SignalAll { signal: signal.number() })
     }
 
     /// Has the fork server see whether a child is still there that cannot be seen from here. If it is
-    /// gone, and something else in the fork server has collected its end, [`Event::Gone`] follows with
+    /// gone, and something else in the fork server has collected its end, [`ForkServerEvent::Exited`] follows with
     /// [`Exit::Unknown`](daemon_core::Exit::Unknown).
     ///
     /// # Errors
@@ -172,7 +172,7 @@ impl<R: Transfer> ForkServer<R> {
     /// [`ForkServerError::Lost`] when the fork server is.
     pub fn check_child(&mut self, child: ChildId) -> Result<(), ForkServerError> {
         let (slot, generation) = (child.slot.get(), child.generation.get());
-        self.order(&Order::LookFor { slot, generation })
+        self.order(&ForkServerCommand::CheckChild { slot, generation })
     }
 
     /// Has the fork server do its part of a hangup, see [`ChildProgram::reopen_logs`](crate::Brood::reopen_logs).
@@ -181,7 +181,7 @@ impl<R: Transfer> ForkServer<R> {
     ///
     /// [`ForkServerError::Lost`] when the fork server is.
     pub fn reopen_logs(&mut self) -> Result<(), ForkServerError> {
-        self.order(&Order::ReopenLogs)
+        self.order(&ForkServerCommand::ReopenLogs)
     }
 
     /// Has the fork server drop its brood, and with it any listener: no more child is needed.
@@ -190,7 +190,7 @@ impl<R: Transfer> ForkServer<R> {
     ///
     /// [`ForkServerError::Lost`] when the fork server is.
     pub fn release(&mut self) -> Result<(), ForkServerError> {
-        self.order(&Order::Released)
+        self.order(&ForkServerCommand::Release)
     }
 
     /// Sends the fork server home: children that are left get TERM, the grace period, KILL.
@@ -201,10 +201,10 @@ impl<R: Transfer> ForkServer<R> {
     ///
     /// [`ForkServerError::Lost`] when the fork server is gone already.
     pub fn shut_down(&mut self) -> Result<(), ForkServerError> {
-        self.order(&Order::ShutDown)
+        self.order(&ForkServerCommand::ShutDown)
     }
 
-    fn order(&mut self, order: &Order) -> Result<(), ForkServerError> {
+    fn order(&mut self, order: &ForkServerCommand) -> Result<(), ForkServerError> {
         let sent = self.wire.queue(order).and_then(|()| self.wire.flush());
         sent.map(drop).map_err(|error| self.lost(error.to_string()))
     }
@@ -214,7 +214,7 @@ impl<R: Transfer> ForkServer<R> {
     /// # Errors
     ///
     /// [`ForkServerError::Lost`] when the link has ended; events that came before are in `events`.
-    pub fn collect(&mut self, events: &mut Vec<Event<R>>) -> Result<(), ForkServerError> {
+    pub fn collect(&mut self, events: &mut Vec<ForkServerEvent<R>>) -> Result<(), ForkServerError> {
         loop {
             let received = self.receive();
             while let Some(report) = self.next_report()? {
@@ -234,20 +234,23 @@ impl<R: Transfer> ForkServer<R> {
     /// # Errors
     ///
     /// As [`collect`](Fork server::collect).
-    pub fn wait(&mut self, patience: Option<Duration>) -> Result<Vec<Event<R>>, ForkServerError> {
-        let interest = if self.wire.is_waiting() { Interest::ReadWrite } else { Interest::Read };
+    pub fn wait(
+        &mut self,
+        timeout: Option<Duration>,
+    ) -> Result<Vec<ForkServerEvent<R>>, ForkServerError> {
+        let interest = if self.wire.has_unsent() { Interest::ReadWrite } else { Interest::Read };
         let ready =
-            wait(&[(self.wire.as_fd(), interest), (self.bell.as_fd(), Interest::Read)], patience)?;
+            wait(&[(self.wire.as_fd(), interest), (self.wakeup.as_fd(), Interest::Read)], timeout)?;
         if !ready[1].is_empty() {
-            self.bell.clear();
+            self.wakeup.clear();
         }
         let mut events = Vec::new();
         if !ready[0].is_empty() {
             // What was told before a loss is answered first; the loss is found again next time.
             let flushed = self.flush();
-            let told = self.collect(&mut events).and(flushed);
+            let to_core_exit = self.collect(&mut events).and(flushed);
             if events.is_empty() {
-                told?;
+                to_core_exit?;
             }
         }
         Ok(events)
@@ -264,8 +267,8 @@ impl<R: Transfer> ForkServer<R> {
 
     /// Whether orders wait for the link to take them.
     #[must_use]
-    pub fn is_waiting_to_send(&self) -> bool {
-        self.wire.is_waiting()
+    pub fn has_unsent_commands(&self) -> bool {
+        self.wire.has_unsent()
     }
 
     fn receive(&mut self) -> Result<Received, ForkServerError> {
@@ -279,8 +282,8 @@ impl<R: Transfer> ForkServer<R> {
         }
     }
 
-    fn lost(&self, why: String) -> ForkServerError {
-        ForkServerError::Lost { pid: self.pid, why }
+    fn lost(&self, reason: String) -> ForkServerError {
+        ForkServerError::Lost { pid: self.pid, reason }
     }
 
     /// The scoreboard, for writing the parent's part.
@@ -297,8 +300,8 @@ impl<R: Transfer> ForkServer<R> {
 
     /// The bell that children ring when the scoreboard is armed; readable once it has rung.
     #[must_use]
-    pub fn bell(&self) -> &Wakeup {
-        &self.bell
+    pub fn wakeup(&self) -> &Wakeup {
+        &self.wakeup
     }
 
     /// The fork server's process, and the process group of all children.
@@ -315,26 +318,26 @@ impl<R> AsFd for ForkServer<R> {
     }
 }
 
-enum Unsent {
+enum SendError {
     Memory(daemon_sys::Error),
     Link(std::io::Error),
 }
 
 fn send_fork(
-    wire: &mut Wire<Order, Report>,
+    wire: &mut Wire<ForkServerCommand, Report>,
     child: ChildId,
-    parcel: &Encoder<'_>,
-) -> Result<(), Unsent> {
+    encoder: &Encoder<'_>,
+) -> Result<(), SendError> {
     let (slot, generation) = (child.slot.get(), child.generation.get());
-    let bytes = parcel.bytes();
+    let bytes = encoder.bytes();
     if bytes.len() <= INLINE_MAX {
-        let request = Packed::Inline(bytes.to_vec());
-        let order = Order::Fork { slot, generation, request };
-        return wire.send(&order, parcel.descriptors()).map_err(Unsent::Link);
+        let request = RequestBody::Inline(bytes.to_vec());
+        let order = ForkServerCommand::Fork { slot, generation, request };
+        return wire.send(&order, encoder.descriptors()).map_err(SendError::Link);
     }
-    let memory = memfd::memfd_with("request", bytes).map_err(Unsent::Memory)?;
-    let order = Order::Fork { slot, generation, request: Packed::InMemory };
+    let memory = memfd::memfd_with("request", bytes).map_err(SendError::Memory)?;
+    let order = ForkServerCommand::Fork { slot, generation, request: RequestBody::MemoryFile };
     let descriptors: Vec<BorrowedFd<'_>> =
-        std::iter::once(memory.as_fd()).chain(parcel.descriptors().iter().copied()).collect();
-    wire.send(&order, &descriptors).map_err(Unsent::Link)
+        std::iter::once(memory.as_fd()).chain(encoder.descriptors().iter().copied()).collect();
+    wire.send(&order, &descriptors).map_err(SendError::Link)
 }

@@ -62,7 +62,7 @@
 //!     let mut gone = false;
 //!     while !gone {
 //!         for event in fork server.wait(None)? {
-//!             gone |= matches!(event, Event::Gone { child: who, .. } if who == child);
+//!             gone |= matches!(event, Event::Exited { child: who, .. } if who == child);
 //!         }
 //!     }
 //!     let mut word = String::new();
@@ -77,7 +77,7 @@
 //! | rooms | for |
 //! | --- | --- |
 //! | [`ForkServerBuilder`] | founding a fork server: its settings, its fork, its first word |
-//! | [`ForkServer`], [`Event`], [`ChildId`] | the parent's end: orders out, events in |
+//! | [`ForkServer`], [`ForkServerEvent`], [`ChildId`] | the parent's end: orders out, events in |
 //! | [`ChildProgram`], [`ChildStart`], [`BlockedSignals`] | a child: what it is made of and born with |
 //! | [`Transfer`], [`Encoder`], [`Decoder`], [`Serde`] | what a request is, on its way |
 //! | [`ForkRefusal`], [`ForkServerError`], [`TransferError`] | what goes wrong |
@@ -96,17 +96,17 @@
 mod builder;
 mod child_program;
 mod fork_server;
-mod orders;
+mod protocol;
 #[cfg(test)]
 mod sentences;
-mod server;
+mod server_loop;
 mod transfer;
 mod wire;
 
 pub use builder::{EXIT_PANIC, EXIT_SOFTWARE, ForkServerBuilder};
 pub use child_program::{BlockedSignals, ChildProgram, ChildStart, ParentWakeup, now};
-pub use fork_server::{ChildId, Event, ForkError, ForkServer, ForkServerError};
-pub use orders::ForkRefusal;
+pub use fork_server::{ChildId, ForkError, ForkServer, ForkServerError, ForkServerEvent};
+pub use protocol::ForkRefusal;
 pub use transfer::{DESCRIPTORS_MAX, Decoder, Encoder, Serde, Transfer, TransferError};
 
 pub use daemon_core as core;

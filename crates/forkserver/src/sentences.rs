@@ -28,7 +28,7 @@ sentences! {
             "cannot unpack the request: its text is not UTF-8";
         ForkServerError::Lost { .. } => ForkServerError::Lost {
                 pid: Pid::from_raw(12).unwrap(),
-                why: "its end of the link is closed".to_owned(),
+                reason: "its end of the link is closed".to_owned(),
             },
             "the fork server (pid 12) is lost: its end of the link is closed";
     }

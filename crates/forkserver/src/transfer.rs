@@ -47,14 +47,14 @@ pub trait Transfer: Sized + Unpin + 'static {
     /// # Errors
     ///
     /// When the value does not fit: too many descriptors, or serde refuses it.
-    fn pack<'a>(&'a self, parcel: &mut Encoder<'a>) -> Result<(), TransferError>;
+    fn encode<'a>(&'a self, encoder: &mut Encoder<'a>) -> Result<(), TransferError>;
 
     /// Takes the value out again, in the child.
     ///
     /// # Errors
     ///
     /// When the delivery does not hold such a value.
-    fn unpack(delivery: &mut Decoder) -> Result<Self, TransferError>;
+    fn decode(decoder: &mut Decoder) -> Result<Self, TransferError>;
 }
 
 /// Why a value could not be handed over.

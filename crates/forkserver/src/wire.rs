@@ -85,7 +85,7 @@ impl<Out: Serialize, In: DeserializeOwned> Wire<Out, In> {
         let mut bytes = Vec::with_capacity(64);
         encode(message, descriptors.len(), &mut bytes)?;
         let mut sent = 0;
-        if self.flush()? == Flushed::All {
+        if self.flush()? == FlushProgress::Complete {
             sent = match self.end.send(&[IoSlice::new(&bytes)], descriptors) {
                 Ok(sent) => sent,
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => 0,
@@ -104,7 +104,7 @@ impl<Out: Serialize, In: DeserializeOwned> Wire<Out, In> {
     }
 
     /// Sends what is in line, as far as the socket takes it.
-    pub(crate) fn flush(&mut self) -> io::Result<Flushed> {
+    pub(crate) fn flush(&mut self) -> io::Result<FlushProgress> {
         while let Some(chunk) = self.outgoing.front_mut() {
             let borrowed: Vec<BorrowedFd<'_>> = chunk.descriptors.iter().map(AsFd::as_fd).collect();
             match self.end.send(&[IoSlice::new(&chunk.bytes[chunk.sent..])], &borrowed) {
@@ -113,7 +113,7 @@ impl<Out: Serialize, In: DeserializeOwned> Wire<Out, In> {
                     chunk.descriptors.clear();
                 }
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                    return Ok(Flushed::InPart);
+                    return Ok(FlushProgress::Partial);
                 }
                 Err(error) => return Err(error),
             }
@@ -125,11 +125,11 @@ impl<Out: Serialize, In: DeserializeOwned> Wire<Out, In> {
                 self.spare.shrink_to(READ);
             }
         }
-        Ok(Flushed::All)
+        Ok(FlushProgress::Complete)
     }
 
     /// Whether something is still to be sent.
-    pub(crate) fn is_waiting(&self) -> bool {
+    pub(crate) fn has_unsent(&self) -> bool {
         !self.outgoing.is_empty()
     }
 
@@ -169,16 +169,17 @@ impl<Out: Serialize, In: DeserializeOwned> Wire<Out, In> {
         let [a, b, c, d, count] = *header;
         let length = u32::from_le_bytes([a, b, c, d]) as usize;
         if length > BODY_MAX {
-            return Err(garbage(format!("a frame of {length} bytes")));
+            return Err(invalid_data(format!("a frame of {length} bytes")));
         }
         let Some(body) = rest.get(..length) else {
             return Ok(None);
         };
         let count = usize::from(count);
         if self.descriptors.len() < count {
-            return Err(garbage(format!("{count} descriptors, of which some are missing")));
+            return Err(invalid_data(format!("{count} descriptors, of which some are missing")));
         }
-        let message = postcard::from_bytes(body).map_err(|error| garbage(error.to_string()))?;
+        let message =
+            postcard::from_bytes(body).map_err(|error| invalid_data(error.to_string()))?;
         self.read += HEADER + length;
         let descriptors = if count == self.descriptors.len() {
             std::mem::take(&mut self.descriptors)
@@ -200,7 +201,7 @@ impl<Out, In> Wire<Out, In> {
 
     /// Closes this end and what came with frames that nobody will read, in a process that is about
     /// to do something else: memory is left as it is, since to free it is to copy its pages.
-    pub(crate) fn put_down(self) {
+    pub(crate) fn close_without_freeing(self) {
         let Wire { end, outgoing, incoming, mut descriptors, spare, .. } = self;
         drop(end);
         while let Some(unread) = descriptors.pop_front() {
@@ -218,9 +219,9 @@ impl<Out, In> AsFd for Wire<Out, In> {
 
 /// How far a flush came.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Flushed {
-    All,
-    InPart,
+pub(crate) enum FlushProgress {
+    Complete,
+    Partial,
 }
 
 fn encode<M: Serialize>(message: &M, descriptors: usize, bytes: &mut Vec<u8>) -> io::Result<()> {
@@ -245,7 +246,7 @@ fn encode<M: Serialize>(message: &M, descriptors: usize, bytes: &mut Vec<u8>) ->
     }
 }
 
-fn garbage(what: String) -> io::Error {
+fn invalid_data(what: String) -> io::Error {
     io::Error::new(io::ErrorKind::InvalidData, format!("the other end of the link sent {what}"))
 }
 
@@ -255,9 +256,9 @@ mod tests {
     use std::io::{Read, Write};
     use std::os::unix::net::UnixStream;
 
-    type Ends = (Wire<String, u32>, Wire<u32, String>);
+    type WirePair = (Wire<String, u32>, Wire<u32, String>);
 
-    fn ends() -> Ends {
+    fn ends() -> WirePair {
         let (a, b) = daemon_sys::link::pair().unwrap();
         (Wire::new(a), Wire::new(b))
     }
@@ -296,7 +297,7 @@ mod tests {
         for _ in 0..50 {
             near.send(&text, &[sent.as_fd()]).unwrap();
         }
-        assert!(near.is_waiting());
+        assert!(near.has_unsent());
         let mut arrived = 0;
         while arrived < 50 {
             near.flush().unwrap();
@@ -306,7 +307,7 @@ mod tests {
                 arrived += 1;
             }
         }
-        assert!(!near.is_waiting());
+        assert!(!near.has_unsent());
     }
 
     #[test]

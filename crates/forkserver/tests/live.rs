@@ -3,12 +3,12 @@
 #![expect(clippy::print_stdout, reason = "a program that reports")]
 
 mod live {
-    pub(crate) mod asks;
-    pub(crate) mod births;
     pub(crate) mod descriptors;
-    pub(crate) mod ends;
-    pub(crate) mod preloads;
+    pub(crate) mod lifecycle;
+    pub(crate) mod preload;
+    pub(crate) mod shutdown;
     pub(crate) mod signals;
+    pub(crate) mod support;
     pub(crate) mod transfers;
 }
 #[path = "../../../tests/scenarios.rs"]
@@ -16,15 +16,15 @@ mod scenarios;
 
 use std::process::ExitCode;
 
-use live::{births, descriptors, ends, preloads, signals, transfers};
+use live::{descriptors, lifecycle, preload, shutdown, signals, transfers};
 
 fn main() -> ExitCode {
     scenarios::run(&[
         transfers::SCENARIOS,
-        preloads::SCENARIOS,
-        births::SCENARIOS,
+        preload::SCENARIOS,
+        lifecycle::SCENARIOS,
         signals::SCENARIOS,
         descriptors::SCENARIOS,
-        ends::SCENARIOS,
+        shutdown::SCENARIOS,
     ])
 }

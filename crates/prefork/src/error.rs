@@ -18,7 +18,7 @@ pub enum ConfigError {
         "max_workers is {max_workers}: a scoreboard has at most {} slots",
         daemon_core::MAX_SLOTS
     )]
-    TooMany {
+    TooManyWorkers {
         /// The number.
         max_workers: u32,
     },
@@ -27,7 +27,7 @@ pub enum ConfigError {
         "max_workers is {max_workers}: the scoreboard was made with {slots} slots, for twice the \
          number at first"
     )]
-    NoRoom {
+    TooFewSlots {
         /// The number.
         max_workers: u32,
         /// How many slots there are.
@@ -35,7 +35,7 @@ pub enum ConfigError {
     },
     /// A limit of spare workers without the other.
     #[error("max_spare_workers is {max_spare_workers}, but min_spare_workers is not set")]
-    NoMinSpare {
+    MinSpareNotSet {
         /// The limit that is set.
         max_spare_workers: u32,
     },
@@ -44,7 +44,7 @@ pub enum ConfigError {
         "min_spare_workers is {min_spare_workers}: it must not be more than max_workers, which is \
          {max_workers}"
     )]
-    SparePastMost {
+    MinSpareAboveMax {
         /// The number that is too large.
         min_spare_workers: u32,
         /// How many there may be.
@@ -55,21 +55,21 @@ pub enum ConfigError {
         "max_spare_workers is {max_spare_workers}: it must not be less than min_spare_workers, which \
          is {min_spare_workers}"
     )]
-    Crossed {
+    MaxSpareBelowMinSpare {
         /// The larger number.
         min_spare_workers: u32,
         /// The smaller one.
         max_spare_workers: u32,
     },
     /// The signal is none that a manager can trap.
-    #[error("cannot trap {signal}: {}", why_not(*.signal))]
+    #[error("cannot trap {signal}: {}", trap_refusal_reason(*.signal))]
     CannotTrap {
         /// Which one.
         signal: Signal,
     },
     /// A worker that gets the signal goes on, or stands still.
     #[error("{setting} is {signal}: that ends no process, so no worker would leave")]
-    EndsNobody {
+    NotTerminating {
         /// Which setting: `death_signal`, or what TERM is forwarded as.
         setting: &'static str,
         /// The signal.
@@ -83,10 +83,10 @@ pub enum ConfigError {
     AlreadyManaged,
     /// `start` returns when a trapped signal has come.
     #[error("cannot start: no signal is trapped, so start would never return")]
-    NoTrap,
+    NoTrappedSignal,
     /// This process is a worker.
     #[error(transparent)]
-    InWorker(#[from] InWorker),
+    InWorker(#[from] InWorkerError),
     /// The scoreboard cannot be made.
     #[error("cannot make the scoreboard: {0}")]
     Scoreboard(#[source] Box<dyn std::error::Error + Send + Sync>),
@@ -95,7 +95,7 @@ pub enum ConfigError {
     System(#[from] daemon_sys::Error),
 }
 
-fn why_not(signal: Signal) -> &'static str {
+fn trap_refusal_reason(signal: Signal) -> &'static str {
     match signal {
         Signal::Child => "the manager learns by it that a worker has ended",
         _another => "no process can",
@@ -108,7 +108,7 @@ fn why_not(signal: Signal) -> &'static str {
 pub enum Error {
     /// This process is a worker.
     #[error(transparent)]
-    InWorker(#[from] InWorker),
+    InWorker(#[from] InWorkerError),
     /// The system refuses, for good: other threads run in this process (they are named), for one.
     /// What it may grant later is tried again instead, see
     /// [`err_respawn_interval`](crate::PreforkBuilder::err_respawn_interval).
@@ -119,10 +119,10 @@ pub enum Error {
 /// The act is the manager's, and this process is a worker: it has nothing to fork or to wait for.
 /// The original dies.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("cannot {act} in a worker: only the manager may")]
-pub struct InWorker {
+#[error("cannot {operation} in a worker: only the manager may")]
+pub struct InWorkerError {
     /// What was tried.
-    pub act: &'static str,
+    pub operation: &'static str,
 }
 
 /// Why a status was not set. The former one stands.

@@ -37,7 +37,7 @@ pub struct Reaped {
     /// Why it is gone.
     pub cause: ExitCause,
     /// How long it lived.
-    pub lived: Duration,
+    pub lifetime: Duration,
 }
 
 type BeforeFork = Box<dyn FnMut(&Overview)>;
@@ -53,7 +53,7 @@ pub(crate) struct Hooks {
 }
 
 impl Hooks {
-    pub(crate) fn are_told_of_forks(&self) -> bool {
+    pub(crate) fn has_fork_hooks(&self) -> bool {
         self.before_fork.is_some() || self.after_fork.is_some()
     }
 }

@@ -39,7 +39,7 @@
 //! use std::io::Write;
 //! use std::net::TcpListener;
 //!
-//! use daemon_prefork::Forward::{Nothing, To};
+//! use daemon_prefork::SignalForward::{Nothing, ToAll};
 //! use daemon_prefork::{Prefork, Signal};
 //!
 //! fn main() -> Result<(), Box<dyn Error>> {
@@ -47,8 +47,8 @@
 //!     let mut pm = Prefork::builder()
 //!         .max_workers(10)
 //!         .trap_signals([
-//!             (Signal::Term, To(Signal::Term)),
-//!             (Signal::Hup, To(Signal::Term)),
+//!             (Signal::Term, ToAll(Signal::Term)),
+//!             (Signal::Hup, ToAll(Signal::Term)),
 //!             (Signal::Usr1, Nothing),
 //!         ])
 //!         .build()?;
@@ -76,12 +76,12 @@
 //!
 //! | what | names |
 //! | --- | --- |
-//! | the manager | [`Prefork`], [`PreforkBuilder`], [`Started`] |
-//! | signals | [`Signal`], [`Forward`] |
-//! | a worker, in its own process | [`Worker`], [`Wake`], [`WorkerResult`], [`STATUS_IDLE`], [`STATUS_NEXIST`] |
+//! | the manager | [`Prefork`], [`PreforkBuilder`], [`StartResult`] |
+//! | signals | [`Signal`], [`SignalForward`] |
+//! | a worker, in its own process | [`Worker`], [`WaitResult`], [`WorkerResult`], [`STATUS_IDLE`], [`STATUS_NEXIST`] |
 //! | what hooks are told | [`Overview`], [`Reaped`], [`ExitCause`], [`Exit`], [`Pid`] |
 //! | the scoreboard | [`Board`], [`SlotNumber`] |
-//! | what goes wrong | [`ConfigError`], [`Error`], [`InWorker`], [`StatusError`] |
+//! | what goes wrong | [`ConfigError`], [`Error`], [`InWorkerError`], [`StatusError`] |
 //!
 //! # Limitations
 //!
@@ -96,28 +96,28 @@
 //!   beside it.
 
 mod clock;
-mod crew;
 mod error;
-mod forward;
 mod hooks;
 mod manager;
-mod outcome;
-mod reign;
-mod rolling;
+mod manager_pid;
+mod pool;
+mod prefork;
+mod rolling_signal;
 #[cfg(test)]
 mod sentences;
 mod settings;
-mod staff;
+mod signal_forward;
 mod status;
 mod worker;
+mod worker_result;
 
-pub use error::{ConfigError, Error, InWorker, StatusError};
-pub use forward::Forward;
+pub use error::{ConfigError, Error, InWorkerError, StatusError};
 pub use hooks::{Overview, Reaped};
-pub use manager::{Prefork, Started};
-pub use outcome::WorkerResult;
+pub use prefork::{Prefork, StartResult};
 pub use settings::PreforkBuilder;
-pub use worker::{STATUS_IDLE, STATUS_NEXIST, Wake, Worker};
+pub use signal_forward::SignalForward;
+pub use worker::{STATUS_IDLE, STATUS_NEXIST, WaitResult, Worker};
+pub use worker_result::WorkerResult;
 
 pub use daemon_core::{Board, ExitCause, SlotNumber};
 pub use daemon_sys::reap::Exit;

@@ -1,362 +1,355 @@
-//! The manager: what carries out the rules of `staff`, and the face that programs see.
+//! What the manager holds of its workers, and all that it does to them.
 
-use std::path::PathBuf;
+use std::collections::{HashMap, VecDeque};
+use std::io::Write;
+use std::os::fd::AsFd;
 use std::time::Duration;
 
-use daemon_core::{Board, Line, Scoreboard, lines_for};
-use daemon_sys::fork::other_threads;
-use daemon_sys::{Error as SystemError, Pid, Signal, shared};
+use daemon_core::{Armed, MonotonicTime, Phase, Scoreboard, SlotNumber, Status};
+use daemon_sys::fork::{ForkResult, flush_c_streams, fork};
+use daemon_sys::poll::{Interest, Ready, wait};
+use daemon_sys::reap::ChildSet;
+use daemon_sys::signals::{SignalListener, block_all, unblock};
+use daemon_sys::wakeup::Wakeup;
+use daemon_sys::{Pid, Signal};
+use slog::{Logger, debug, warn};
 
 use crate::clock::now;
-use crate::crew::{Crew, Kept};
-use crate::error::{ConfigError, Error, InWorker};
-use crate::forward::{Forward, Traps, decisive};
-use crate::outcome::WorkerResult;
-use crate::reign::Reign;
-use crate::settings::{Paces, PreforkBuilder, Size, checked_traps};
-use crate::status::status_of;
-use crate::worker::{STATUS_NEXIST, Worker};
+use crate::error::{ConfigError, Error};
+use crate::hooks::{Hooks, Overview};
+use crate::manager_pid::ManagerPid;
+use crate::pool::{PoolAction, WorkerPool};
+use crate::rolling_signal::{RollingSignal, WorkerId};
+use crate::settings::{Intervals, PreforkBuilder, Size};
+use crate::signal_forward::{Traps, take_most_severe};
 
-/// The manager of workers: it forks them, replaces those that end, and passes signals on.
-///
-/// # Examples
-///
-/// See the [crate's front page](crate).
-#[derive(Debug)]
-pub struct Prefork {
-    role: Role,
-    manager_pid: Pid,
-    signal_received: Option<Signal>,
+mod exits;
+mod signalling;
+mod start_worker;
+
+pub(crate) use start_worker::ForkedWorker;
+
+/// How long the manager is deaf to reports after it has heard one: so it wakes a bounded number of
+/// times a second, however busy the workers are.
+const REPORT_THROTTLE: Duration = Duration::from_millis(5);
+
+/// Whether workers have ended that are not reaped yet.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+enum PendingExits {
+    #[default]
+    None,
+    Some,
 }
 
-/// Which side of the fork this is.
+/// The manager's side: the workers, and what is due.
 #[derive(Debug)]
-enum Role {
-    Manager(Box<Crew>),
-    Worker,
+pub(crate) struct PreforkManager {
+    pub(crate) pool: WorkerPool,
+    pub(crate) board: Scoreboard,
+    size: Size,
+    intervals: Intervals,
+    wakeup: Wakeup,
+    /// When reports may ring again.
+    ignore_reports_until: MonotonicTime,
+    /// Whether somebody has ended since it was looked last.
+    ended: PendingExits,
+    children: ChildSet,
+    slots: HashMap<Pid, SlotNumber>,
+    signals: SignalListener,
+    pending_signals: Vec<Signal>,
+    traps: Traps,
+    /// Signals on their way from worker to worker, one of each kind.
+    rolling_signals: Vec<RollingSignal>,
+    death_signal: Option<Signal>,
+    grace: Option<Duration>,
+    ending: ManagerPhase,
+    /// Who is killed if it has not left by then, in the order of time.
+    kill_deadlines: VecDeque<(MonotonicTime, WorkerId)>,
+    generation: u32,
+    manager_pid: ManagerPid,
+    hooks: Hooks,
+    log: Logger,
 }
 
-/// Which process returns from [`Prefork::start_fork`], and why.
-#[derive(Debug)]
-#[must_use = "manager and worker both return: they must not do the same"]
-pub enum Started {
-    /// The manager, since this trapped signal has come and was passed on.
-    Manager(Signal),
-    /// A new worker. It does its work and then [finishes](Worker::finish).
-    Worker(Worker),
+/// Whether workers are started, or waited for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum ManagerPhase {
+    /// They are started.
+    Running,
+    /// They are waited for.
+    Waiting,
 }
 
-impl Prefork {
-    /// Begins with the settings by default: 10 workers, TERM trapped.
-    pub fn builder() -> PreforkBuilder {
-        PreforkBuilder::default()
-    }
+/// Why the number of workers is kept up no longer.
+pub(crate) enum MaintainResult {
+    /// This trapped signal has come, and was passed on.
+    Signal(Signal),
+    /// This process is a new worker.
+    NewWorker(ForkedWorker),
+}
 
-    pub(crate) fn assemble(
+/// Which side of a fork this is.
+enum ForkSide {
+    /// The manager's: there is a worker more, or it will be tried again.
+    Manager,
+    /// The new worker's.
+    Worker(ForkedWorker),
+}
+
+impl PreforkManager {
+    pub(crate) fn new(
         builder: PreforkBuilder,
         size: Size,
-        file: Option<PathBuf>,
-    ) -> Result<Prefork, ConfigError> {
-        let reign = Reign::begin()?;
-        let slots = size.slots();
-        let board = scoreboard(slots, file).map_err(ConfigError::Scoreboard)?;
-        let crew = Crew::new(builder, size, board, reign)?;
-        Ok(Prefork {
-            role: Role::Manager(Box::new(crew)),
-            manager_pid: Pid::this(),
-            signal_received: None,
-        })
+        board: Scoreboard,
+        manager_pid: ManagerPid,
+    ) -> Result<PreforkManager, ConfigError> {
+        let PreforkBuilder { intervals, traps, death_signal, grace, hooks, log, .. } = builder;
+        board.show(size.max_workers());
+        let manager = PreforkManager {
+            pool: WorkerPool::new(size, intervals, board.slots()),
+            board,
+            size,
+            intervals,
+            wakeup: Wakeup::new()?,
+            ignore_reports_until: MonotonicTime::ZERO,
+            ended: PendingExits::None,
+            children: ChildSet::new()?,
+            slots: HashMap::new(),
+            signals: SignalListener::new()?,
+            pending_signals: Vec::new(),
+            traps,
+            rolling_signals: Vec::new(),
+            death_signal,
+            grace,
+            ending: ManagerPhase::Running,
+            kill_deadlines: VecDeque::new(),
+            generation: 0,
+            manager_pid,
+            hooks,
+            log,
+        };
+        manager.listen()?;
+        Ok(manager)
     }
 
-    /// Forks workers, which each do `work`, replaces those that end, and returns in the manager when
-    /// a trapped signal has come: the signal, which was passed on as
-    /// [`trap_signals`](PreforkBuilder::trap_signals) says. The workers may still live then.
-    ///
-    /// Each call is a generation: workers of earlier ones are replaced when they end, and count
-    /// towards `max_workers` until then; how they end slows nothing. A signal that has come before
-    /// the call, after the last one, makes it return at once; of several, one that ends the service
-    /// comes first.
-    ///
-    /// Work that never returns names a type that it would return, `|worker| -> () { loop { .. } }`, for
-    /// the compiler to know one.
-    ///
-    /// # Errors
-    ///
-    /// If other threads run in this process: the error names them. If this process is a worker.
-    /// Where the system refuses a fork for want of processes or memory, it is tried again.
-    pub fn start<O: WorkerResult>(
-        &mut self,
-        work: impl FnOnce(&Worker) -> O,
-    ) -> Result<Signal, Error> {
-        match self.start_fork()? {
-            Started::Manager(signal) => Ok(signal),
-            Started::Worker(worker) => worker.live(work),
+    /// Sets the handlers, and lets the signals through: who started this process may have blocked
+    /// some.
+    fn listen(&self) -> Result<(), daemon_sys::Error> {
+        let mut signals = self.traps.signals();
+        signals.push(Signal::Child);
+        self.signals.handle(&signals)?;
+        unblock(&signals)
+    }
+
+    pub(crate) fn size(&self) -> Size {
+        self.size
+    }
+
+    pub(crate) fn set_size(&mut self, size: Size) -> Result<(), ConfigError> {
+        let max_workers = size.checked()?.max_workers();
+        let slots = self.board.slots();
+        if max_workers > slots {
+            return Err(ConfigError::TooFewSlots { max_workers, slots });
         }
+        self.size = size;
+        self.pool.set(size, self.intervals);
+        self.board.show(max_workers);
+        Ok(())
     }
 
-    /// As [`start`](Prefork::start), for programs that go on in the worker where they were, in the
-    /// manner of fork(2): it returns in each worker too.
-    ///
-    /// # Errors
-    ///
-    /// As [`start`](Prefork::start).
-    ///
-    /// # Examples
-    ///
-    /// ```no_run
-    /// use daemon_prefork::{Prefork, Signal, Started};
-    ///
-    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
-    /// let mut pm = Prefork::builder().max_workers(4).build()?;
-    /// while pm.signal_received() != Some(Signal::Term) {
-    ///     match pm.start_fork()? {
-    ///         Started::Manager(_signal) => continue,
-    ///         Started::Worker(worker) => {
-    ///             println!("I am worker {} of {}", worker.slot(), worker.manager_pid());
-    ///             worker.finish(0);
-    ///         }
-    ///     }
-    /// }
-    /// pm.wait_all_children()?;
-    /// # Ok(())
-    /// # }
-    /// ```
-    pub fn start_fork(&mut self) -> Result<Started, Error> {
-        let crew = self.role.manager("start workers")?;
-        if let Some(other_threads) = other_threads()? {
-            return Err(Error::System(SystemError::OtherThreads(other_threads)));
-        }
-        self.signal_received = None;
-        self.manager_pid = Pid::this();
-        match crew.keep_up()? {
-            Kept::Signal(signal) => {
-                self.signal_received = Some(signal);
-                Ok(Started::Manager(signal))
-            }
-            Kept::ForkedChild(newborn) => match std::mem::replace(&mut self.role, Role::Worker) {
-                Role::Manager(crew) => Ok(Started::Worker(crew.become_worker(newborn))),
-                Role::Worker => Err(InWorker { act: "become a worker" }.into()),
-            },
-        }
+    pub(crate) fn intervals(&self) -> Intervals {
+        self.intervals
     }
 
-    /// Waits until all workers are gone, and returns how many are left: none. Nobody is forked
-    /// meanwhile, and nobody told to leave: that is for the signal that ended
-    /// [`start`](Prefork::start), or for [`signal_all_children`](Prefork::signal_all_children).
-    /// Trapped signals that come are passed on, and the last one is
-    /// [received](Prefork::signal_received); but TERM, INT or QUIT, once received, is not undone by one
-    /// that ends no service.
-    ///
-    /// After [`grace`](PreforkBuilder::grace), if that is set, those that were told to leave get KILL. One
-    /// that nobody has told is waited for.
-    ///
-    /// # Errors
-    ///
-    /// If this process is a worker.
-    pub fn wait_all_children(&mut self) -> Result<u32, Error> {
-        self.wait_until(None)
+    pub(crate) fn set_paces(&mut self, intervals: Intervals) {
+        self.intervals = intervals;
+        self.pool.set(self.size, intervals);
     }
 
-    /// Waits as [`wait_all_children`](Prefork::wait_all_children), but no longer than this, and
-    /// returns how many workers are left.
-    ///
-    /// # Errors
-    ///
-    /// If this process is a worker.
-    pub fn wait_all_children_for(&mut self, time: Duration) -> Result<u32, Error> {
-        self.wait_until(Some(time))
+    pub(crate) fn set_traps(&mut self, traps: Traps) -> Result<(), ConfigError> {
+        let trapped = traps.signals();
+        let former = std::mem::replace(&mut self.traps, traps).signals();
+        self.listen()?;
+        let dropped = former.into_iter().filter(|signal| !trapped.contains(signal));
+        self.signals.restore_default(&dropped.collect::<Vec<_>>());
+        self.pending_signals.retain(|signal| trapped.contains(signal));
+        Ok(())
     }
 
-    fn wait_until(&mut self, time: Option<Duration>) -> Result<u32, Error> {
-        let crew = self.role.manager("wait for workers")?;
-        let deadline = time.map(|time| now() + time);
-        crew.begin_ending();
+    /// Keeps the number of workers up until a trapped signal has come, and passes it on; in a worker
+    /// that is born meanwhile it ends with that.
+    pub(crate) fn maintain_workers(&mut self) -> Result<MaintainResult, Error> {
+        self.generation = self.generation.wrapping_add(1);
+        // The program may have detached since the last time.
+        self.manager_pid.update();
+        self.ending = ManagerPhase::Running;
+        self.kill_deadlines.clear();
+        self.pool.begin_generation();
+        self.board.set_phase(Phase::Running);
         loop {
-            crew.hear()?;
-            while let Some(signal) = crew.take_signal() {
-                self.signal_received = Some(decisive(self.signal_received, signal));
-                crew.forward(signal);
+            self.collect_events()?;
+            if let Some(signal) = self.take_signal() {
+                self.forward(signal);
+                return Ok(MaintainResult::Signal(signal));
             }
-            let left = crew.staff.workers();
-            if left == 0 || deadline.is_some_and(|deadline| deadline <= now()) {
-                crew.note_end();
-                return Ok(left);
+            match self.pool.next(now()) {
+                PoolAction::Stop(slots) => self.retire(&slots),
+                PoolAction::Wait(until) => self.wait(until)?,
+                PoolAction::Fork(slot) => match self.fork(slot)? {
+                    ForkSide::Manager => {}
+                    ForkSide::Worker(forked) => return Ok(MaintainResult::NewWorker(forked)),
+                },
             }
-            let until = crew.kill_overdue().into_iter().chain(deadline).min();
-            crew.rest(until)?;
         }
     }
 
-    /// Sends all workers a signal.
-    ///
-    /// # Errors
-    ///
-    /// If this process is a worker.
-    pub fn signal_all_children(&mut self, signal: Signal) -> Result<(), Error> {
-        let crew = self.role.manager("signal workers")?;
-        crew.signal_all(signal);
+    pub(crate) fn count_active(&self) -> u32 {
+        let is_busy = |status: &Status| status.is_busy();
+        let busy = self.board.entries().filter(|entry| entry.status.as_ref().is_some_and(is_busy));
+        u32::try_from(busy.count()).unwrap_or(u32::MAX)
+    }
+
+    fn overview(&self) -> Overview {
+        Overview {
+            manager_pid: self.manager_pid.get(),
+            generation: self.generation,
+            num_workers: self.pool.workers(),
+            num_active_workers: self.count_active(),
+        }
+    }
+
+    /// Takes a trapped signal that has come, the gravest first.
+    pub(crate) fn take_signal(&mut self) -> Option<Signal> {
+        take_most_severe(&mut self.pending_signals)
+    }
+
+    /// Takes in all that has happened, and does what is due. It does not wait.
+    pub(crate) fn collect_events(&mut self) -> Result<(), Error> {
+        let mut ended = std::mem::take(&mut self.ended);
+        for signal in self.signals.drain() {
+            if signal == Signal::Child {
+                ended = PendingExits::Some;
+            } else if !self.pending_signals.contains(&signal) {
+                self.pending_signals.push(signal);
+            }
+        }
+        match ended {
+            PendingExits::Some => self.reap()?,
+            PendingExits::None => {}
+        }
+        self.read_reports();
+        self.send_due_signals();
         Ok(())
     }
 
-    /// Tells how many workers there are, those that were told to leave and have not yet included. In a
-    /// worker, none.
-    #[must_use]
-    pub fn num_workers(&self) -> u32 {
-        match &self.role {
-            Role::Manager(crew) => crew.staff.workers(),
-            Role::Worker => 0,
+    fn read_reports(&mut self) {
+        let PreforkManager { board, pool, .. } = self;
+        board.drain_changes(|slot| {
+            if let Some(status) = board.read(slot).status {
+                pool.set_status(slot, status);
+            }
+        });
+    }
+
+    /// Waits until something happens or is due, at the latest until then; to
+    /// [hear](Crew::hear) what has happened is the caller's next act.
+    pub(crate) fn wait(&mut self, until: Option<MonotonicTime>) -> Result<(), Error> {
+        let due = self.rolling_signals.iter().filter_map(RollingSignal::due);
+        let mut until = until.into_iter().chain(due).min();
+        let start = now();
+        if self.reports_matter() {
+            if start < self.ignore_reports_until {
+                until = until.into_iter().chain([self.ignore_reports_until]).min();
+            } else if self.board.arm() == Armed::ChangesWaiting {
+                return Ok(());
+            }
         }
-    }
-
-    /// Tells how many workers are doing something, by the [status](Worker::set_status) they report.
-    #[must_use]
-    pub fn num_active_workers(&self) -> u32 {
-        match &self.role {
-            Role::Manager(crew) => crew.count_active(),
-            Role::Worker => 0,
+        let timeout = until.map(|until| until.saturating_since(start));
+        let (wakeup, children) = self.sleep(timeout)?;
+        if self.reports_matter() {
+            self.board.disarm();
         }
-    }
-
-    /// Tells each slot's status, a character a slot for as many slots as there may be workers:
-    /// that which the worker has [set](Worker::set_status), or [`STATUS_NEXIST`] where there is none.
-    #[must_use]
-    pub fn statuses(&self) -> String {
-        let Some(board) = self.board() else { return String::new() };
-        let mut statuses: Vec<char> = board.entries().map(|entry| status_of(&entry)).collect();
-        let last = statuses.iter().rposition(|status| *status != STATUS_NEXIST);
-        let most = usize::try_from(self.max_workers()).unwrap_or(usize::MAX);
-        statuses.truncate(last.map_or(0, |last| last + 1).max(most));
-        statuses.into_iter().collect()
-    }
-
-    /// Copies the scoreboard's reading view, with all that it knows of each worker; none in a worker.
-    #[must_use]
-    pub fn board(&self) -> Option<Board> {
-        match &self.role {
-            Role::Manager(crew) => Some(crew.board.board()),
-            Role::Worker => None,
+        if wakeup.is_readable() {
+            self.wakeup.clear();
+            self.ignore_reports_until = now() + REPORT_THROTTLE;
         }
-    }
-
-    /// Tells the manager's process, in a worker too.
-    #[must_use]
-    pub fn manager_pid(&self) -> Pid {
-        self.manager_pid
-    }
-
-    /// Tells the signal that has ended the last [`start`](Prefork::start), or come in the wait after
-    /// it; none before, and while it runs.
-    #[must_use]
-    pub fn signal_received(&self) -> Option<Signal> {
-        self.signal_received
-    }
-
-    /// Sets it, for a loop that is to end without a signal.
-    pub fn set_signal_received(&mut self, signal: Option<Signal>) {
-        self.signal_received = signal;
-    }
-
-    /// Tells how many workers there are to be, or may be at most.
-    #[must_use]
-    pub fn max_workers(&self) -> u32 {
-        match &self.role {
-            Role::Manager(crew) => crew.staff.max_workers(),
-            Role::Worker => 0,
+        // Where they tell by themselves, it does not take the signal, which a library may have taken.
+        if children.is_readable() {
+            self.ended = PendingExits::Some;
         }
+        Ok(())
     }
 
-    /// Changes that number from the next [`start`](Prefork::start) on. Workers that are too many are
-    /// told to leave then, idle ones first (in the original they stay).
-    ///
-    /// # Errors
-    ///
-    /// [`ConfigError`] if the numbers do not go together, or the scoreboard has too few slots: it has
-    /// twice as many as there were to be workers when it was made, and at least 16.
-    pub fn set_max_workers(&mut self, workers: u32) -> Result<(), ConfigError> {
-        let crew = self.role.manager("set max_workers")?;
-        crew.set_size(match crew.size() {
-            Size::Fixed { .. } => Size::Fixed { max_workers: workers },
-            Size::Spare { min_spare_workers, max_spare_workers, max_workers } => Size::Spare {
-                min_spare_workers,
-                // That it was the same says that nobody is too many.
-                max_spare_workers: match max_spare_workers == max_workers {
-                    true => workers,
-                    false => max_spare_workers,
-                },
-                max_workers: workers,
-            },
+    /// Sleeps until a signal comes, the doorbell rings or a child ends; tells of the latter two.
+    fn sleep(&self, timeout: Option<Duration>) -> Result<(Ready, Ready), Error> {
+        let signals = (self.signals.as_fd(), Interest::Read);
+        let wakeup = (self.wakeup.as_fd(), Interest::Read);
+        Ok(match self.children.descriptor() {
+            Some(children) => {
+                let children = (children, Interest::Read);
+                let [_ears, wakeup, children] = wait(&[signals, wakeup, children], timeout)?;
+                (wakeup, children)
+            }
+            None => {
+                let [_ears, wakeup] = wait(&[signals, wakeup], timeout)?;
+                (wakeup, Ready::default())
+            }
         })
     }
 
-    /// Changes how many workers shall be idle at least and at most, from the next
-    /// [`start`](Prefork::start) on.
-    ///
-    /// # Errors
-    ///
-    /// As [`set_max_workers`](Prefork::set_max_workers).
-    pub fn set_spare_workers(&mut self, min: u32, max: u32) -> Result<(), ConfigError> {
-        let crew = self.role.manager("set spare workers")?;
-        let max_workers = crew.staff.max_workers();
-        let (min_spare_workers, max_spare_workers) = (min, max);
-        crew.set_size(Size::Spare { min_spare_workers, max_spare_workers, max_workers })
-    }
-
-    /// Changes [`spawn_interval`](PreforkBuilder::spawn_interval).
-    ///
-    /// # Errors
-    ///
-    /// If this process is a worker.
-    pub fn set_spawn_interval(&mut self, interval: Duration) -> Result<(), InWorker> {
-        let crew = self.role.manager("set spawn_interval")?;
-        crew.set_paces(Paces { spawn_interval: interval, ..crew.paces() });
-        Ok(())
-    }
-
-    /// Changes [`err_respawn_interval`](PreforkBuilder::err_respawn_interval).
-    ///
-    /// # Errors
-    ///
-    /// If this process is a worker.
-    pub fn set_err_respawn_interval(&mut self, interval: Duration) -> Result<(), InWorker> {
-        let crew = self.role.manager("set err_respawn_interval")?;
-        crew.set_paces(Paces { err_respawn_interval: interval, ..crew.paces() });
-        Ok(())
-    }
-
-    /// Changes [`trap_signals`](PreforkBuilder::trap_signals). A signal that is trapped no more does what it
-    /// does by default.
-    ///
-    /// # Errors
-    ///
-    /// [`ConfigError`] for a signal that cannot be trapped, or if there is none.
-    pub fn set_trap_signals(
-        &mut self,
-        traps: impl IntoIterator<Item = (Signal, Forward)>,
-    ) -> Result<(), ConfigError> {
-        let crew = self.role.manager("trap signals")?;
-        let traps = Traps::of(traps);
-        checked_traps(&traps)?;
-        crew.set_traps(traps)
-    }
-}
-
-impl Role {
-    fn manager(&mut self, act: &'static str) -> Result<&mut Crew, InWorker> {
-        match self {
-            Role::Manager(crew) => Ok(crew),
-            Role::Worker => Err(InWorker { act }),
+    /// Whether how many are idle decides on how many there are, and is to be decided.
+    fn reports_matter(&self) -> bool {
+        match (self.size, self.ending) {
+            (Size::Spare { .. }, ManagerPhase::Running) => true,
+            (Size::Fixed { .. }, _) | (Size::Spare { .. }, ManagerPhase::Waiting) => false,
         }
     }
-}
 
-fn scoreboard(
-    slots: u32,
-    file: Option<PathBuf>,
-) -> Result<Scoreboard, Box<dyn std::error::Error + Send + Sync>> {
-    let count = lines_for(slots)?;
-    let lines: &'static [Line] = match file {
-        Some(path) => shared::in_file(path, count)?,
-        None => shared::anonymous(count)?,
-    };
-    Ok(Scoreboard::format(lines, slots, now())?)
+    fn fork(&mut self, slot: SlotNumber) -> Result<ForkSide, Error> {
+        let overview = self.hooks.has_fork_hooks().then(|| self.overview());
+        if let (Some(hook), Some(overview)) = (&mut self.hooks.before_fork, &overview) {
+            hook(overview);
+        }
+        // What is printed and not written yet would be written by both.
+        let _ = std::io::stdout().flush();
+        flush_c_streams();
+        let time = now();
+        let owner = match self.board.order(slot, time) {
+            Ok(owner) => owner,
+            Err(report) => {
+                // Something has written over a line that nobody has: it is wiped, and tried again.
+                warn!(self.log, "{report}");
+                self.board.close(slot, time);
+                return Ok(ForkSide::Manager);
+            }
+        };
+        self.pool.set_forking(slot, owner, self.generation, time);
+        let blocked = block_all()?;
+        match fork() {
+            Ok(ForkResult::Child) => Ok(ForkSide::Worker(ForkedWorker { slot, owner, blocked })),
+            Ok(ForkResult::Parent(pid)) => {
+                self.children.add(pid);
+                self.slots.insert(pid, slot);
+                drop(blocked);
+                if let (Some(hook), Some(overview)) = (&mut self.hooks.after_fork, &overview) {
+                    hook(overview, pid);
+                }
+                self.pool.set_forked(slot, pid);
+                debug!(self.log, "worker {pid} is born"; "slot" => slot.get());
+                Ok(ForkSide::Manager)
+            }
+            Err(refusal) => {
+                drop(blocked);
+                let time = now();
+                self.board.close(slot, time);
+                self.pool.set_fork_failed(slot, time);
+                if refusal.is_resource_shortage() {
+                    warn!(self.log, "{refusal}: it will be tried again");
+                    Ok(ForkSide::Manager)
+                } else {
+                    Err(refusal.into())
+                }
+            }
+        }
+    }
 }

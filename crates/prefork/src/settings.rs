@@ -8,9 +8,9 @@ use daemon_sys::{Pid, Signal};
 use slog::{Level, Logger};
 
 use crate::error::ConfigError;
-use crate::forward::{Forward, Traps};
 use crate::hooks::{Hooks, Overview, Reaped};
-use crate::manager::Prefork;
+use crate::prefork::Prefork;
+use crate::signal_forward::{SignalForward, Traps};
 
 /// How many workers there are.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -23,15 +23,15 @@ pub(crate) enum Size {
 
 /// How fast things are done.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Paces {
+pub(crate) struct Intervals {
     pub(crate) spawn_interval: Duration,
     pub(crate) err_respawn_interval: Duration,
     pub(crate) heartbeat: Duration,
 }
 
-impl Default for Paces {
-    fn default() -> Paces {
-        Paces {
+impl Default for Intervals {
+    fn default() -> Intervals {
+        Intervals {
             spawn_interval: Duration::ZERO,
             err_respawn_interval: Duration::from_secs(1),
             heartbeat: Duration::from_millis(250),
@@ -52,7 +52,7 @@ pub struct PreforkBuilder {
     min_spare_workers: Option<u32>,
     max_spare_workers: Option<u32>,
     scoreboard_file: Option<PathBuf>,
-    pub(crate) paces: Paces,
+    pub(crate) intervals: Intervals,
     pub(crate) traps: Traps,
     pub(crate) death_signal: Option<Signal>,
     pub(crate) grace: Option<Duration>,
@@ -67,7 +67,7 @@ impl Default for PreforkBuilder {
             min_spare_workers: None,
             max_spare_workers: None,
             scoreboard_file: None,
-            paces: Paces::default(),
+            intervals: Intervals::default(),
             traps: Traps::default(),
             death_signal: None,
             grace: None,
@@ -105,13 +105,13 @@ impl PreforkBuilder {
     /// default. (In the original it is how often the workers are counted; here a change of status
     /// wakes the manager.)
     pub fn heartbeat(mut self, heartbeat: Duration) -> Self {
-        self.paces.heartbeat = heartbeat;
+        self.intervals.heartbeat = heartbeat;
         self
     }
 
     /// Sets the least time between two forks. None by default.
     pub fn spawn_interval(mut self, interval: Duration) -> Self {
-        self.paces.spawn_interval = interval;
+        self.intervals.spawn_interval = interval;
         self
     }
 
@@ -123,13 +123,16 @@ impl PreforkBuilder {
     /// replaced at once, and a new [start](Prefork::start) waits for no slot. After a fork that the
     /// system has refused it is a tenth of a second at least.
     pub fn err_respawn_interval(mut self, interval: Duration) -> Self {
-        self.paces.err_respawn_interval = interval;
+        self.intervals.err_respawn_interval = interval;
         self
     }
 
     /// Sets which signals make [`start`](Prefork::start) return, and what each is forwarded as to the
     /// workers. TERM, forwarded as TERM, by default.
-    pub fn trap_signals(mut self, traps: impl IntoIterator<Item = (Signal, Forward)>) -> Self {
+    pub fn trap_signals(
+        mut self,
+        traps: impl IntoIterator<Item = (Signal, SignalForward)>,
+    ) -> Self {
         self.traps = Traps::of(traps);
         self
     }
@@ -194,7 +197,7 @@ impl PreforkBuilder {
         let size = self.size()?;
         checked_traps(&self.traps)?;
         if let Some(signal) = self.death_signal {
-            ends("death_signal", signal)?;
+            check_terminates("death_signal", signal)?;
         }
         let path = self.scoreboard_file.clone();
         Prefork::assemble(self, size, path)
@@ -208,7 +211,9 @@ impl PreforkBuilder {
                 let max_spare_workers = max.unwrap_or(max_workers);
                 Size::Spare { min_spare_workers, max_spare_workers, max_workers }.checked()
             }
-            (None, Some(max_spare_workers)) => Err(ConfigError::NoMinSpare { max_spare_workers }),
+            (None, Some(max_spare_workers)) => {
+                Err(ConfigError::MinSpareNotSet { max_spare_workers })
+            }
         }
     }
 }
@@ -221,7 +226,7 @@ impl Size {
             return Err(ConfigError::Zero { setting: "max_workers" });
         }
         if most > MAX_SLOTS {
-            return Err(ConfigError::TooMany { max_workers: most });
+            return Err(ConfigError::TooManyWorkers { max_workers: most });
         }
         match self {
             Size::Fixed { .. } => {}
@@ -230,10 +235,13 @@ impl Size {
             }
             Size::Spare { min_spare_workers, max_spare_workers, max_workers } => {
                 if min_spare_workers > max_workers {
-                    return Err(ConfigError::SparePastMost { min_spare_workers, max_workers });
+                    return Err(ConfigError::MinSpareAboveMax { min_spare_workers, max_workers });
                 }
                 if min_spare_workers > max_spare_workers {
-                    return Err(ConfigError::Crossed { min_spare_workers, max_spare_workers });
+                    return Err(ConfigError::MaxSpareBelowMinSpare {
+                        min_spare_workers,
+                        max_spare_workers,
+                    });
                 }
             }
         }
@@ -260,13 +268,13 @@ pub(crate) fn checked_traps(traps: &Traps) -> Result<(), ConfigError> {
         signals.iter().find(|signal| matches!(signal, Signal::Kill | Signal::Stop | Signal::Child));
     match odd {
         Some(signal) => Err(ConfigError::CannotTrap { signal: *signal }),
-        None if signals.is_empty() => Err(ConfigError::NoTrap),
-        None => ends("what TERM is forwarded as", traps.farewell()),
+        None if signals.is_empty() => Err(ConfigError::NoTrappedSignal),
+        None => check_terminates("what TERM is forwarded as", traps.stop_signal()),
     }
 }
 
 /// Refuses signals by which no process ends unless it has a handler.
-fn ends(setting: &'static str, signal: Signal) -> Result<(), ConfigError> {
+fn check_terminates(setting: &'static str, signal: Signal) -> Result<(), ConfigError> {
     match signal {
         Signal::Child
         | Signal::Cont
@@ -275,7 +283,7 @@ fn ends(setting: &'static str, signal: Signal) -> Result<(), ConfigError> {
         | Signal::Ttin
         | Signal::Ttou
         | Signal::Winch
-        | Signal::Urg => Err(ConfigError::EndsNobody { setting, signal }),
+        | Signal::Urg => Err(ConfigError::NotTerminating { setting, signal }),
         Signal::Hup
         | Signal::Int
         | Signal::Quit
@@ -325,14 +333,17 @@ mod tests {
 
     #[test]
     fn signals_that_cannot_be_trapped_are_refused() {
-        let traps = |signal| Prefork::builder().trap_signals([(signal, Forward::Nothing)]);
+        let traps = |signal| Prefork::builder().trap_signals([(signal, SignalForward::Nothing)]);
         assert_eq!(refusal(traps(Signal::Kill)), "cannot trap SIGKILL: no process can");
         assert_eq!(
             refusal(traps(Signal::Child)),
             "cannot trap SIGCHLD: the manager learns by it that a worker has ended"
         );
         assert_eq!(
-            refusal(Prefork::builder().trap_signals([(Signal::Term, Forward::To(Signal::Stop))])),
+            refusal(
+                Prefork::builder()
+                    .trap_signals([(Signal::Term, SignalForward::ToAll(Signal::Stop))])
+            ),
             "what TERM is forwarded as is SIGSTOP: that ends no process, so no worker would leave"
         );
         assert_eq!(

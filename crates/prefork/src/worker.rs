@@ -17,7 +17,7 @@ use slog::{Logger, crit, o};
 
 use crate::clock::now;
 use crate::error::StatusError;
-use crate::outcome::WorkerResult;
+use crate::worker_result::WorkerResult;
 
 /// The status of a worker that waits for something to do. The original's `STATUS_IDLE`.
 pub const STATUS_IDLE: char = '_';
@@ -52,20 +52,20 @@ const EXIT_PANIC: i32 = 101;
 /// }
 /// ```
 pub struct Worker {
-    seat: Seat<ParentWakeup>,
+    seat: Seat<ManagerWakeup>,
     generation: u32,
     manager: Pid,
     death_signal: Signal,
-    hints: Vec<Signal>,
-    ears: SignalListener,
-    heed: Cell<Heed>,
+    stop_signals: Vec<Signal>,
+    signals: SignalListener,
+    listening: Cell<ListenState>,
     log: Logger,
 }
 
 /// Why a [wait](Worker::wait_for) is over.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[must_use]
-pub enum Wake {
+pub enum WaitResult {
     /// There is something to read or to accept, or the end.
     Ready,
     /// The worker was told to leave.
@@ -74,29 +74,30 @@ pub enum Wake {
 
 /// Whether the worker has asked to be told.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Heed {
-    NotYet,
-    Heeds,
+enum ListenState {
+    NotListening,
+    Listening,
 }
 
 /// What a worker is made of.
 #[derive(Debug)]
-pub(crate) struct ChildStart {
-    pub(crate) seat: Seat<ParentWakeup>,
+pub(crate) struct WorkerParts {
+    pub(crate) seat: Seat<ManagerWakeup>,
     pub(crate) generation: u32,
     pub(crate) manager: Pid,
     pub(crate) death_signal: Signal,
     /// The signals by which it hears that it shall leave.
-    pub(crate) hints: Vec<Signal>,
-    pub(crate) ears: SignalListener,
+    pub(crate) stop_signals: Vec<Signal>,
+    pub(crate) signals: SignalListener,
     pub(crate) log: Logger,
 }
 
 impl Worker {
-    pub(crate) fn new(birth: ChildStart) -> Worker {
-        let ChildStart { seat, generation, manager, death_signal, hints, ears, log } = birth;
-        let heed = Cell::new(Heed::NotYet);
-        Worker { seat, generation, manager, death_signal, hints, ears, heed, log }
+    pub(crate) fn new(parts: WorkerParts) -> Worker {
+        let WorkerParts { seat, generation, manager, death_signal, stop_signals, signals, log } =
+            parts;
+        let listening = Cell::new(ListenState::NotListening);
+        Worker { seat, generation, manager, death_signal, stop_signals, signals, listening, log }
     }
 
     /// Tells its place on the scoreboard, counted from 0. No other worker that lives has it.
@@ -137,15 +138,15 @@ impl Worker {
     #[must_use]
     pub fn should_stop(&self) -> bool {
         self.listen();
-        self.ears.is_pending()
+        self.signals.is_pending()
     }
 
     fn listen(&self) {
-        match self.heed.replace(Heed::Heeds) {
-            Heed::Heeds => {}
+        match self.listening.replace(ListenState::Listening) {
+            ListenState::Listening => {}
             // They are signals that a manager can trap or send, so they can be handled; of KILL
             // nobody hears.
-            Heed::NotYet => drop(self.ears.handle(&self.hints)),
+            ListenState::NotListening => drop(self.signals.handle(&self.stop_signals)),
         }
     }
 
@@ -164,10 +165,10 @@ impl Worker {
     /// ```
     /// use std::io;
     /// use std::net::TcpListener;
-    /// use daemon_prefork::{Wake, Worker};
+    /// use daemon_prefork::{WaitResult, Worker};
     ///
     /// fn serve(worker: &Worker, listener: &TcpListener) -> Result<(), Box<dyn std::error::Error>> {
-    ///     while worker.wait_for(listener)? == Wake::Ready {
+    ///     while worker.wait_for(listener)? == WaitResult::Ready {
     ///         match listener.accept() {
     ///             Ok((connection, _peer)) => println!("from {}", connection.peer_addr()?),
     ///             Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
@@ -177,11 +178,15 @@ impl Worker {
     ///     Ok(())
     /// }
     /// ```
-    pub fn wait_for(&self, descriptor: impl AsFd) -> Result<Wake, daemon_sys::Error> {
+    pub fn wait_for(&self, descriptor: impl AsFd) -> Result<WaitResult, daemon_sys::Error> {
         let fds = [(self.as_fd(), Interest::Read), (descriptor.as_fd(), Interest::Read)];
         let [stop, _ready] = wait(&fds, None)?;
         // The signal may have come after the one was looked at and before the other was.
-        Ok(if stop.is_empty() && !self.ears.is_pending() { Wake::Ready } else { Wake::Stop })
+        Ok(if stop.is_empty() && !self.signals.is_pending() {
+            WaitResult::Ready
+        } else {
+            WaitResult::Stop
+        })
     }
 
     /// Says what the worker does, in one character of its choice: it is active then. With
@@ -249,7 +254,7 @@ impl Worker {
 impl AsFd for Worker {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.listen();
-        self.ears.as_fd()
+        self.signals.as_fd()
     }
 }
 
@@ -265,9 +270,9 @@ impl fmt::Debug for Worker {
 
 /// The bell on which a worker's report wakes a manager that sleeps.
 #[derive(Debug)]
-pub(crate) struct ParentWakeup(pub(crate) Wakeup);
+pub(crate) struct ManagerWakeup(pub(crate) Wakeup);
 
-impl daemon_core::WakeParent for ParentWakeup {
+impl daemon_core::WakeParent for ManagerWakeup {
     fn wake(&self) {
         self.0.wake();
     }

@@ -3,8 +3,6 @@
 #![expect(clippy::print_stdout, reason = "a program that reports")]
 
 mod live {
-    pub(crate) mod asks;
-    pub(crate) mod ends;
     pub(crate) mod failures;
     #[cfg(target_vendor = "apple")]
     #[path = "limit/apple.rs"]
@@ -14,8 +12,10 @@ mod live {
     pub(crate) mod limit;
     pub(crate) mod originals;
     pub(crate) mod rolling;
+    pub(crate) mod shutdown;
     pub(crate) mod signals;
     pub(crate) mod statuses;
+    pub(crate) mod support;
     pub(crate) mod workers;
 }
 #[path = "../../../tests/scenarios.rs"]
@@ -23,7 +23,7 @@ mod scenarios;
 
 use std::process::ExitCode;
 
-use live::{ends, failures, originals, rolling, signals, statuses, workers};
+use live::{failures, originals, rolling, shutdown, signals, statuses, workers};
 
 fn main() -> ExitCode {
     scenarios::run(&[
@@ -33,6 +33,6 @@ fn main() -> ExitCode {
         rolling::SCENARIOS,
         statuses::SCENARIOS,
         failures::SCENARIOS,
-        ends::SCENARIOS,
+        shutdown::SCENARIOS,
     ])
 }

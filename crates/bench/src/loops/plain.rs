@@ -19,11 +19,11 @@ struct Echo;
 impl ChildProgram for Echo {
     type Request = TcpStream;
 
-    fn live(self, birth: ChildStart<TcpStream>) -> i32 {
-        birth.signals.release();
+    fn run_child(self, start: ChildStart<TcpStream>) -> i32 {
+        start.signals.release();
         // Nothing here depends on the line on the scoreboard.
-        let _ = birth.seat.report(Status::Serving, now());
-        let done = birth.request.map_err(std::io::Error::other);
+        let _ = start.seat.report(Status::Serving, now());
+        let done = start.request.map_err(std::io::Error::other);
         done.and_then(|stream| echo::blocking(&stream)).is_err().into()
     }
 }
@@ -58,11 +58,11 @@ fn hand_over(
     loop {
         match fork_server.fork(stream) {
             Ok(_child) => return Ok(()),
-            Err(ForkError { request, why: ForkServerError::Full { .. } }) => {
+            Err(ForkError { request, reason: ForkServerError::Full { .. } }) => {
                 stream = request;
                 drop(fork_server.wait(None)?);
             }
-            Err(ForkError { why, .. }) => return Err(why.into()),
+            Err(ForkError { reason, .. }) => return Err(reason.into()),
         }
     }
 }

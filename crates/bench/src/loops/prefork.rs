@@ -2,8 +2,8 @@
 
 use std::io::ErrorKind;
 
-use daemon_prefork::Forward::To;
-use daemon_prefork::{Prefork, STATUS_IDLE, Signal, Wake, Worker};
+use daemon_prefork::SignalForward::ToAll;
+use daemon_prefork::{Prefork, STATUS_IDLE, Signal, WaitResult, Worker};
 
 use crate::{Measured, echo, listen, tell_up};
 
@@ -31,7 +31,7 @@ pub(super) fn polite_pool(workers: u32) -> Measured<()> {
     listener.set_nonblocking(true)?;
     manage(workers, |worker| -> Measured<()> {
         tell_up()?;
-        while worker.wait_for(&listener)? == Wake::Ready {
+        while worker.wait_for(&listener)? == WaitResult::Ready {
             match listener.accept() {
                 Ok((stream, _peer)) => {
                     worker.set_status(SERVING)?;
@@ -50,7 +50,7 @@ pub(super) fn polite_pool(workers: u32) -> Measured<()> {
 fn manage(workers: u32, work: impl Fn(&Worker) -> Measured<()>) -> Measured<()> {
     let mut pm = Prefork::builder()
         .max_workers(workers)
-        .trap_signals([(Signal::Term, To(Signal::Term))])
+        .trap_signals([(Signal::Term, ToAll(Signal::Term))])
         .build()?;
     while pm.signal_received() != Some(Signal::Term) {
         pm.start(&work)?;

@@ -191,7 +191,7 @@ impl<R: Transfer + Send> Actor for DaemonActor<R> {
             let fork_server = &home.hands.fork_server;
             let watches =
                 Watch::readable(fork_server.as_fd(), Woken::ByForkServer).and_then(|link| {
-                    Ok((link, Watch::readable(fork_server.bell().as_fd(), Woken::ByBell)?))
+                    Ok((link, Watch::readable(fork_server.wakeup().as_fd(), Woken::ByBell)?))
                 });
             match watches {
                 Ok((link, bell)) => {

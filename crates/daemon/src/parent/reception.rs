@@ -143,9 +143,9 @@ impl<R> Reception<R> {
 
     /// The order could not even be given.
     pub(crate) fn unforked(&mut self, unforked: ForkError<R>, reply: Reply<R>, turn: u64) -> Line {
-        let ForkError { request, why } = unforked;
+        let ForkError { request, reason } = unforked;
         let guest = Guest { request, reply, turn };
-        match why {
+        match reason {
             // The child that leaves its seat is still on the way out: it is this guest's turn next.
             ForkServerError::Full { .. } => {
                 self.wait_again(guest);
@@ -173,7 +173,7 @@ impl<R> Reception<R> {
     pub(crate) fn fork_failed(&mut self, child: ChildId, request: R, refusal: &ForkRefusal) {
         let Some((reply, turn)) = self.replies.remove(&child) else { return };
         let guest = Guest { request, reply, turn };
-        if refusal.is_passing() {
+        if refusal.is_temporary() {
             self.wait_again(guest);
         } else {
             self.hand_back(guest, HandOverErrorReason::CannotFork(refusal.to_string()));

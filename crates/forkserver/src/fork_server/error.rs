@@ -30,12 +30,12 @@ pub enum ForkServerError {
     #[error(transparent)]
     Transfer(#[from] TransferError),
     /// The fork server is gone, or does not speak our language.
-    #[error("the fork server (pid {pid}) is lost: {why}")]
+    #[error("the fork server (pid {pid}) is lost: {reason}")]
     Lost {
         /// Which process it was.
         pid: Pid,
         /// How that showed.
-        why: String,
+        reason: String,
     },
 }
 
@@ -45,5 +45,5 @@ pub struct ForkError<R> {
     /// The request, untouched.
     pub request: R,
     /// Why no fork was ordered.
-    pub why: ForkServerError,
+    pub reason: ForkServerError,
 }

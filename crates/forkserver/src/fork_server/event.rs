@@ -4,12 +4,12 @@ use daemon_core::{Entry, Exit, Generation, SlotNumber};
 use daemon_sys::process::Pid;
 
 use super::{ChildId, ForkServer};
-use crate::orders::{ForkRefusal, Report};
+use crate::protocol::{ForkRefusal, Report};
 use crate::transfer::Transfer;
 
 /// What the fork server has to tell. Nobody may pass over any of it.
 #[derive(Debug)]
-pub enum Event<R> {
+pub enum ForkServerEvent<R> {
     /// A child lives. The parent's copy of its request has been dropped.
     Born {
         /// Which child.
@@ -27,7 +27,7 @@ pub enum Event<R> {
         refusal: ForkRefusal,
     },
     /// A child is gone and reaped; its slot is free again.
-    Gone {
+    Exited {
         /// Which child.
         child: ChildId,
         /// Which process it was.
@@ -47,30 +47,30 @@ pub enum Event<R> {
 impl<R: Transfer> ForkServer<R> {
     /// Turns a report into an event, and keeps the seats in order. A report about a seat that is
     /// not what it says is nobody's event.
-    pub(super) fn event(&mut self, report: Report) -> Option<Event<R>> {
+    pub(super) fn event(&mut self, report: Report) -> Option<ForkServerEvent<R>> {
         match report {
             Report::ChildBorn { slot, generation, pid } => {
-                let child = self.known(slot, generation)?;
-                self.unborn.get_mut(child.slot.index())?.take()?;
-                Some(Event::Born { child, pid: Pid::from_raw(pid)? })
+                let child = self.child_in_slot(slot, generation)?;
+                self.pending.get_mut(child.slot.index())?.take()?;
+                Some(ForkServerEvent::Born { child, pid: Pid::from_raw(pid)? })
             }
             Report::ForkFailed { slot, generation, error } => {
-                let child = self.known(slot, generation)?;
-                let request = self.unborn.get_mut(child.slot.index())?.take()?;
-                self.leave_seat(child.slot);
-                Some(Event::ForkFailed { child, request, refusal: error })
+                let child = self.child_in_slot(slot, generation)?;
+                let request = self.pending.get_mut(child.slot.index())?.take()?;
+                self.free_slot(child.slot);
+                Some(ForkServerEvent::ForkFailed { child, request, refusal: error })
             }
-            Report::ChildGone { slot, generation, pid, exit } => {
-                let child = self.known(slot, generation)?;
-                let last = self.leave_seat(child.slot);
-                Some(Event::Gone { child, pid: Pid::from_raw(pid)?, exit, last })
+            Report::ChildExited { slot, generation, pid, exit } => {
+                let child = self.child_in_slot(slot, generation)?;
+                let last = self.free_slot(child.slot);
+                Some(ForkServerEvent::Exited { child, pid: Pid::from_raw(pid)?, exit, last })
             }
-            Report::ReopenLogsFailed { error } => Some(Event::ReopenLogsFailed { error }),
+            Report::ReopenLogsFailed { error } => Some(ForkServerEvent::ReopenLogsFailed { error }),
             Report::Ready | Report::PreloadFailed { .. } => None,
         }
     }
 
-    fn known(&self, slot: u32, generation: u32) -> Option<ChildId> {
+    fn child_in_slot(&self, slot: u32, generation: u32) -> Option<ChildId> {
         if slot >= self.scoreboard.slots() {
             return None;
         }

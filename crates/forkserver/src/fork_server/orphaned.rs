@@ -5,7 +5,7 @@ use daemon_sys::process::{self, Pid, Signal};
 use daemon_sys::reap;
 
 use super::{ChildId, ForkServer, ForkServerError};
-use crate::orders::told;
+use crate::protocol::to_core_exit;
 use crate::transfer::Transfer;
 
 impl<R: Transfer> ForkServer<R> {
@@ -17,10 +17,10 @@ impl<R: Transfer> ForkServer<R> {
         let board = self.scoreboard.board();
         (0..)
             .map(SlotNumber::new)
-            .zip(&mut self.unborn)
-            .filter_map(|(slot, unborn)| {
+            .zip(&mut self.pending)
+            .filter_map(|(slot, pending)| {
                 let child = ChildId { slot, generation: board.read(slot).generation };
-                Some((child, unborn.take()?))
+                Some((child, pending.take()?))
             })
             .collect()
     }
@@ -58,6 +58,6 @@ impl<R: Transfer> ForkServer<R> {
     ///
     /// When somebody else has reaped it.
     pub fn reap(&self) -> Result<Option<Exit>, ForkServerError> {
-        Ok(reap::reap(self.pid)?.map(told))
+        Ok(reap::reap(self.pid)?.map(to_core_exit))
     }
 }

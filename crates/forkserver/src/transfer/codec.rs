@@ -18,15 +18,15 @@ pub struct Encoder<'a> {
 impl<'a> Encoder<'a> {
     /// Packs a whole request.
     pub(crate) fn of<R: Transfer>(request: &'a R, limit: usize) -> Result<Self, TransferError> {
-        let mut parcel = Encoder::default();
-        request.pack(&mut parcel)?;
-        if parcel.bytes.len() > limit {
-            return Err(TransferError::TooLarge { size: parcel.bytes.len(), limit });
+        let mut encoder = Encoder::default();
+        request.encode(&mut encoder)?;
+        if encoder.bytes.len() > limit {
+            return Err(TransferError::TooLarge { size: encoder.bytes.len(), limit });
         }
-        if parcel.descriptors.len() > DESCRIPTORS_MAX {
-            return Err(TransferError::TooManyDescriptors { count: parcel.descriptors.len() });
+        if encoder.descriptors.len() > DESCRIPTORS_MAX {
+            return Err(TransferError::TooManyDescriptors { count: encoder.descriptors.len() });
         }
-        Ok(parcel)
+        Ok(encoder)
     }
 
     /// Adds bytes, after their length.
@@ -63,8 +63,8 @@ impl Decoder {
     }
 
     /// Unpacks a whole request, and sees to it that nothing is left over.
-    pub(crate) fn open<R: Transfer>(mut self) -> Result<R, TransferError> {
-        let request = R::unpack(&mut self)?;
+    pub(crate) fn decode_request<R: Transfer>(mut self) -> Result<R, TransferError> {
+        let request = R::decode(&mut self)?;
         let (bytes, descriptors) = (self.bytes.len() - self.read, self.descriptors.len());
         if bytes > 0 || descriptors > 0 {
             return Err(TransferError::LeftOver { bytes, descriptors });

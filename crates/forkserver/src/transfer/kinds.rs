@@ -29,71 +29,71 @@ use super::{Decoder, Encoder, Transfer, TransferError};
 pub struct Serde<T>(pub T);
 
 impl<T: Serialize + DeserializeOwned + Unpin + 'static> Transfer for Serde<T> {
-    fn pack<'a>(&'a self, parcel: &mut Encoder<'a>) -> Result<(), TransferError> {
+    fn encode<'a>(&'a self, encoder: &mut Encoder<'a>) -> Result<(), TransferError> {
         let bytes =
             postcard::to_stdvec(&self.0).map_err(|error| TransferError::Encode(error.into()))?;
-        parcel.put_bytes(&bytes);
+        encoder.put_bytes(&bytes);
         Ok(())
     }
 
-    fn unpack(delivery: &mut Decoder) -> Result<Self, TransferError> {
-        postcard::from_bytes(delivery.take_bytes()?)
+    fn decode(decoder: &mut Decoder) -> Result<Self, TransferError> {
+        postcard::from_bytes(decoder.take_bytes()?)
             .map(Serde)
             .map_err(|error| TransferError::Decode(error.into()))
     }
 }
 
 impl Transfer for Vec<u8> {
-    fn pack<'a>(&'a self, parcel: &mut Encoder<'a>) -> Result<(), TransferError> {
-        parcel.put_bytes(self);
+    fn encode<'a>(&'a self, encoder: &mut Encoder<'a>) -> Result<(), TransferError> {
+        encoder.put_bytes(self);
         Ok(())
     }
 
-    fn unpack(delivery: &mut Decoder) -> Result<Self, TransferError> {
-        Ok(delivery.take_bytes()?.to_vec())
+    fn decode(decoder: &mut Decoder) -> Result<Self, TransferError> {
+        Ok(decoder.take_bytes()?.to_vec())
     }
 }
 
 impl Transfer for String {
-    fn pack<'a>(&'a self, parcel: &mut Encoder<'a>) -> Result<(), TransferError> {
-        parcel.put_bytes(self.as_bytes());
+    fn encode<'a>(&'a self, encoder: &mut Encoder<'a>) -> Result<(), TransferError> {
+        encoder.put_bytes(self.as_bytes());
         Ok(())
     }
 
-    fn unpack(delivery: &mut Decoder) -> Result<Self, TransferError> {
-        let bytes = delivery.take_bytes()?.to_vec();
+    fn decode(decoder: &mut Decoder) -> Result<Self, TransferError> {
+        let bytes = decoder.take_bytes()?.to_vec();
         String::from_utf8(bytes).map_err(|_not_utf8| TransferError::NotText)
     }
 }
 
 impl<T: Transfer> Transfer for Option<T> {
-    fn pack<'a>(&'a self, parcel: &mut Encoder<'a>) -> Result<(), TransferError> {
+    fn encode<'a>(&'a self, encoder: &mut Encoder<'a>) -> Result<(), TransferError> {
         match self {
-            None => parcel.put_bytes(&[]),
+            None => encoder.put_bytes(&[]),
             Some(value) => {
-                parcel.put_bytes(&[1]);
-                value.pack(parcel)?;
+                encoder.put_bytes(&[1]);
+                value.encode(encoder)?;
             }
         }
         Ok(())
     }
 
-    fn unpack(delivery: &mut Decoder) -> Result<Self, TransferError> {
-        if delivery.take_bytes()?.is_empty() { Ok(None) } else { T::unpack(delivery).map(Some) }
+    fn decode(decoder: &mut Decoder) -> Result<Self, TransferError> {
+        if decoder.take_bytes()?.is_empty() { Ok(None) } else { T::decode(decoder).map(Some) }
     }
 }
 
 macro_rules! descriptors {
     ($($kind:ty),*) => {$(
         impl Transfer for $kind {
-            fn pack<'a>(&'a self, parcel: &mut Encoder<'a>) -> Result<(), TransferError> {
-                parcel.put_descriptor(self.as_fd());
+            fn encode<'a>(&'a self, encoder: &mut Encoder<'a>) -> Result<(), TransferError> {
+                encoder.put_descriptor(self.as_fd());
                 Ok(())
             }
 
             #[inline]
-            fn unpack(delivery: &mut Decoder) -> Result<Self, TransferError> {
-                Ok(Self::from(delivery.take_descriptor()?))
+            fn decode(decoder: &mut Decoder) -> Result<Self, TransferError> {
+                Ok(Self::from(decoder.take_descriptor()?))
             }
         }
     )*};
@@ -111,11 +111,11 @@ descriptors!(
 );
 
 impl Transfer for () {
-    fn pack<'a>(&'a self, _parcel: &mut Encoder<'a>) -> Result<(), TransferError> {
+    fn encode<'a>(&'a self, _parcel: &mut Encoder<'a>) -> Result<(), TransferError> {
         Ok(())
     }
 
-    fn unpack(_delivery: &mut Decoder) -> Result<Self, TransferError> {
+    fn decode(_delivery: &mut Decoder) -> Result<Self, TransferError> {
         Ok(())
     }
 }
@@ -124,14 +124,14 @@ macro_rules! tuples {
     ($(($($name:ident),*)),*) => {$(
         impl<$($name: Transfer),*> Transfer for ($($name,)*) {
             #[expect(non_snake_case, reason = "the type parameters' names serve for the fields")]
-            fn pack<'a>(&'a self, parcel: &mut Encoder<'a>) -> Result<(), TransferError> {
+            fn encode<'a>(&'a self, encoder: &mut Encoder<'a>) -> Result<(), TransferError> {
                 let ($($name,)*) = self;
-                $($name.pack(parcel)?;)*
+                $($name.encode(encoder)?;)*
                 Ok(())
             }
 
-            fn unpack(delivery: &mut Decoder) -> Result<Self, TransferError> {
-                Ok(($($name::unpack(delivery)?,)*))
+            fn decode(decoder: &mut Decoder) -> Result<Self, TransferError> {
+                Ok(($($name::decode(decoder)?,)*))
             }
         }
     )*};

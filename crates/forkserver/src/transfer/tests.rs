@@ -7,13 +7,13 @@ use std::os::unix::net::UnixStream;
 use super::*;
 
 fn across<R: Transfer>(request: &R) -> Result<R, TransferError> {
-    let parcel = Encoder::of(request, 1 << 20)?;
-    let descriptors = parcel
+    let encoder = Encoder::of(request, 1 << 20)?;
+    let descriptors = encoder
         .descriptors()
         .iter()
         .map(|fd| fd.as_fd().try_clone_to_owned().expect("a spare descriptor"))
         .collect();
-    Decoder::new(parcel.bytes().to_vec(), descriptors).open()
+    Decoder::new(encoder.bytes().to_vec(), descriptors).decode_request()
 }
 
 #[test]
@@ -46,14 +46,17 @@ fn garbage_is_an_error_and_never_a_panic() {
     for bytes in [vec![], vec![1], vec![255; 8], vec![255; 20], vec![3, 0, 0, 0, 0, 0, 0, 0, b'x']]
     {
         let open = |bytes: &Vec<u8>| Decoder::new(bytes.clone(), VecDeque::new());
-        assert!(open(&bytes).open::<String>().is_err(), "{bytes:?}");
-        assert!(open(&bytes).open::<Serde<(u64, String)>>().is_err(), "{bytes:?}");
-        assert!(open(&bytes).open::<TcpStream>().is_err(), "{bytes:?}");
+        assert!(open(&bytes).decode_request::<String>().is_err(), "{bytes:?}");
+        assert!(open(&bytes).decode_request::<Serde<(u64, String)>>().is_err(), "{bytes:?}");
+        assert!(open(&bytes).decode_request::<TcpStream>().is_err(), "{bytes:?}");
     }
 }
 
 #[test]
 fn what_is_left_over_is_told() {
-    let delivery = Decoder::new(vec![0; 8], VecDeque::new());
-    assert!(matches!(delivery.open::<()>(), Err(TransferError::LeftOver { bytes: 8, .. })));
+    let decoder = Decoder::new(vec![0; 8], VecDeque::new());
+    assert!(matches!(
+        decoder.decode_request::<()>(),
+        Err(TransferError::LeftOver { bytes: 8, .. })
+    ));
 }

@@ -7,9 +7,9 @@ use std::os::fd::{OwnedFd, RawFd};
 use daemon_forkserver::core::Exit;
 use daemon_forkserver::sys::fds::{count, open_fds};
 use daemon_forkserver::sys::process::{Pid, Signal, signal};
-use daemon_forkserver::{ChildStart, Event};
+use daemon_forkserver::{ChildStart, ForkServerEvent};
 
-use super::asks::{House, lives};
+use super::support::{TestServer, closure_program};
 use crate::scenarios::Scenario;
 
 pub(crate) const SCENARIOS: &[Scenario] = &[
@@ -37,34 +37,34 @@ fn beside(former: &[(RawFd, String)]) -> String {
 fn a_child_holds_only_what_it_must() {
     let former = open_fds().expect("listed");
     let listener = TcpListener::bind("127.0.0.1:0").expect("bound");
-    let mut house = House::of(
+    let mut server = TestServer::of(
         5,
-        lives(move |birth: ChildStart<OwnedFd>| {
-            let mut tell = io::PipeWriter::from(birth.request.expect("unpacked"));
+        closure_program(move |start: ChildStart<OwnedFd>| {
+            let mut tell = io::PipeWriter::from(start.request.expect("unpacked"));
             write!(tell, "{}", beside(&former)).expect("told");
             drop(listener);
             0
         }),
     );
     // Stopped, it finds all five orders at once, each with its descriptor.
-    assert!(signal(house.fork_server.pid(), Signal::Stop).is_ok());
+    assert!(signal(server.fork_server.pid(), Signal::Stop).is_ok());
     let told: Vec<PipeReader> = (0..5)
         .map(|_each| {
             let (told, tell) = io::pipe().expect("a pipe");
-            house.fork(tell.into());
+            server.fork(tell.into());
             told
         })
         .collect();
-    assert!(signal(house.fork_server.pid(), Signal::Cont).is_ok());
+    assert!(signal(server.fork_server.pid(), Signal::Cont).is_ok());
     for _event in 0..10 {
-        assert!(!matches!(house.next(), Event::ForkFailed { .. }));
+        assert!(!matches!(server.next(), ForkServerEvent::ForkFailed { .. }));
     }
     for mut told in told {
         let mut heard = String::new();
         told.read_to_string(&mut heard).expect("the end");
         assert_eq!(heard, "anon_inode pipe socket");
     }
-    house.goes_home();
+    server.shut_down();
 }
 
 /// How many descriptors another process has open.
@@ -73,46 +73,47 @@ fn count_of(pid: Pid) -> usize {
 }
 
 fn handovers_leak_no_descriptor() {
-    let mut house = House::of(
+    let mut server = TestServer::of(
         16,
-        lives(|birth: ChildStart<(OwnedFd, Vec<u8>)>| {
-            let (_fd, bytes) = birth.request.expect("unpacked");
+        closure_program(|start: ChildStart<(OwnedFd, Vec<u8>)>| {
+            let (_fd, bytes) = start.request.expect("unpacked");
             i32::from(bytes.is_empty())
         }),
     );
     let (told, tell) = io::pipe().expect("a pipe");
-    let before = (count().expect("counted"), count_of(house.fork_server.pid()));
+    let before = (count().expect("counted"), count_of(server.fork_server.pid()));
     let (mut ordered, mut gone) = (0_usize, 0);
     while gone < 1000 {
-        while ordered < 1000 && house.fork_server.board().free() > 0 {
+        while ordered < 1000 && server.fork_server.board().free() > 0 {
             let fd = tell.try_clone().expect("a spare descriptor");
             // Every tenth by memory file.
             let size = if ordered.is_multiple_of(10) { 10_000 } else { 1 };
-            house.fork((fd.into(), vec![1; size]));
+            server.fork((fd.into(), vec![1; size]));
             ordered += 1;
         }
-        if let Event::Gone { exit, .. } = house.next() {
+        if let ForkServerEvent::Exited { exit, .. } = server.next() {
             assert_eq!(exit, Exit::Code(0));
             gone += 1;
         }
     }
-    assert_eq!((count().expect("counted"), count_of(house.fork_server.pid())), before);
+    assert_eq!((count().expect("counted"), count_of(server.fork_server.pid())), before);
     drop(told);
-    house.goes_home();
+    server.shut_down();
 }
 
 fn refusals_leak_no_descriptor() {
-    let mut house = House::of(16, lives(|_birth: ChildStart<(OwnedFd, Vec<u8>)>| 0));
+    let mut server =
+        TestServer::of(16, closure_program(|_birth: ChildStart<(OwnedFd, Vec<u8>)>| 0));
     let (told, tell) = io::pipe().expect("a pipe");
-    let before = (count().expect("counted"), count_of(house.fork_server.pid()));
-    house.fork_server.release().expect("sent");
+    let before = (count().expect("counted"), count_of(server.fork_server.pid()));
+    server.fork_server.release().expect("sent");
     for each in 0..100_usize {
         let fd = tell.try_clone().expect("a spare descriptor");
         let size = if each.is_multiple_of(2) { 10_000 } else { 1 };
-        house.fork((fd.into(), vec![1; size]));
-        assert!(matches!(house.next(), Event::ForkFailed { .. }));
+        server.fork((fd.into(), vec![1; size]));
+        assert!(matches!(server.next(), ForkServerEvent::ForkFailed { .. }));
     }
-    assert_eq!((count().expect("counted"), count_of(house.fork_server.pid())), before);
+    assert_eq!((count().expect("counted"), count_of(server.fork_server.pid())), before);
     drop(told);
-    house.goes_home();
+    server.shut_down();
 }

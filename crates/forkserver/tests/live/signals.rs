@@ -5,9 +5,11 @@ use std::os::unix::net::UnixStream;
 use daemon_forkserver::core::Exit;
 use daemon_forkserver::sys::process::{Signal, signal};
 use daemon_forkserver::sys::signals::SignalQueue;
-use daemon_forkserver::{ChildStart, Event};
+use daemon_forkserver::{ChildStart, ForkServerEvent};
 
-use super::asks::{House, ended_by, hears, lives, say, sleep_until_killed};
+use super::support::{
+    TestServer, closure_program, exit_by, receive_byte, send_byte, sleep_until_killed,
+};
 use crate::scenarios::Scenario;
 
 pub(crate) const SCENARIOS: &[Scenario] = &[
@@ -26,76 +28,76 @@ pub(crate) const SCENARIOS: &[Scenario] = &[
 ];
 
 fn a_term_waits_until_it_is_released() {
-    let mut house = House::of(
+    let mut server = TestServer::of(
         1,
-        lives(|birth: ChildStart<UnixStream>| {
-            let line = birth.request.expect("unpacked");
-            assert!(hears(&line));
-            say(&line);
-            assert!(hears(&line));
-            birth.signals.release();
+        closure_program(|start: ChildStart<UnixStream>| {
+            let line = start.request.expect("unpacked");
+            assert!(receive_byte(&line));
+            send_byte(&line);
+            assert!(receive_byte(&line));
+            start.signals.release();
             1
         }),
     );
     let (near, far) = UnixStream::pair().expect("a pair");
-    let child = house.fork(near);
-    house.fork_server.signal(child, Signal::Term).expect("sent");
-    house.born();
+    let child = server.fork(near);
+    server.fork_server.signal(child, Signal::Term).expect("sent");
+    server.born();
     // Whoever answers is alive, and the signal was sent before.
-    say(&far);
-    assert!(hears(&far));
-    say(&far);
-    assert_eq!(house.gone().1, ended_by(Signal::Term));
-    house.goes_home();
+    send_byte(&far);
+    assert!(receive_byte(&far));
+    send_byte(&far);
+    assert_eq!(server.gone().1, exit_by(Signal::Term));
+    server.shut_down();
 }
 
 fn no_term_of_a_hundred_is_lost() {
-    let mut house = House::of(
+    let mut server = TestServer::of(
         100,
-        lives(|birth: ChildStart<()>| {
-            birth.signals.release();
+        closure_program(|start: ChildStart<()>| {
+            start.signals.release();
             sleep_until_killed()
         }),
     );
     for _each in 0..100 {
-        let child = house.fork(());
-        house.fork_server.signal(child, Signal::Term).expect("sent");
+        let child = server.fork(());
+        server.fork_server.signal(child, Signal::Term).expect("sent");
     }
     let mut gone = 0;
     while gone < 100 {
-        match house.next() {
-            Event::Born { .. } => {}
-            Event::Gone { exit, .. } => {
-                assert_eq!(exit, ended_by(Signal::Term));
+        match server.next() {
+            ForkServerEvent::Born { .. } => {}
+            ForkServerEvent::Exited { exit, .. } => {
+                assert_eq!(exit, exit_by(Signal::Term));
                 gone += 1;
             }
             _ => panic!("a fork failed"),
         }
     }
-    house.goes_home();
+    server.shut_down();
 }
 
 fn a_held_signal_is_read() {
-    let mut house = House::of(
+    let mut server = TestServer::of(
         1,
-        lives(|birth: ChildStart<UnixStream>| {
-            assert!(hears(&birth.request.expect("unpacked")));
+        closure_program(|start: ChildStart<UnixStream>| {
+            assert!(receive_byte(&start.request.expect("unpacked")));
             let queue = SignalQueue::new(&[Signal::Hup, Signal::Term]).expect("opened");
-            birth.signals.release();
+            start.signals.release();
             let mut read = queue.drain().expect("read");
             read.sort();
             i32::from(read != [Signal::Hup, Signal::Term])
         }),
     );
     let (near, far) = UnixStream::pair().expect("a pair");
-    let child = house.fork(near);
-    house.fork_server.signal(child, Signal::Term).expect("sent");
-    house.fork_server.signal_all(Signal::Hup).expect("sent");
-    let (_child, pid) = house.born();
+    let child = server.fork(near);
+    server.fork_server.signal(child, Signal::Term).expect("sent");
+    server.fork_server.signal_all(Signal::Hup).expect("sent");
+    let (_child, pid) = server.born();
     crate::scenarios::eventually("both are pending", || pending(pid.as_raw()) == 2);
-    say(&far);
-    assert_eq!(house.gone().1, Exit::Code(0));
-    house.goes_home();
+    send_byte(&far);
+    assert_eq!(server.gone().1, Exit::Code(0));
+    server.shut_down();
 }
 
 /// How many signals wait for a process.
@@ -110,10 +112,10 @@ fn pending(pid: i32) -> u32 {
 }
 
 fn a_child_hears_of_its_own_children() {
-    let mut house = House::of(
+    let mut server = TestServer::of(
         1,
-        lives(|birth: ChildStart<()>| {
-            birth.signals.release();
+        closure_program(|start: ChildStart<()>| {
+            start.signals.release();
             let status = std::fs::read_to_string("/proc/self/status").expect("there");
             let blocked = status
                 .lines()
@@ -122,38 +124,38 @@ fn a_child_hears_of_its_own_children() {
             i32::from(blocked != Some(0))
         }),
     );
-    house.fork(());
-    assert_eq!(house.lived(), Exit::Code(0));
-    house.goes_home();
+    server.fork(());
+    assert_eq!(server.exit_of_next_child(), Exit::Code(0));
+    server.shut_down();
 }
 
 fn a_signal_to_a_former_owner() {
-    let mut house = House::of(
+    let mut server = TestServer::of(
         1,
-        lives(|birth: ChildStart<UnixStream>| {
-            birth.signals.release();
-            let line = birth.request.expect("unpacked");
-            assert!(hears(&line));
+        closure_program(|start: ChildStart<UnixStream>| {
+            start.signals.release();
+            let line = start.request.expect("unpacked");
+            assert!(receive_byte(&line));
             0
         }),
     );
     let (near, far) = UnixStream::pair().expect("a pair");
-    let former = house.fork(near);
-    say(&far);
-    assert_eq!(house.lived(), Exit::Code(0));
+    let former = server.fork(near);
+    send_byte(&far);
+    assert_eq!(server.exit_of_next_child(), Exit::Code(0));
     let (near, far) = UnixStream::pair().expect("a pair");
-    let owner = house.fork(near);
+    let owner = server.fork(near);
     assert_eq!(owner.slot, former.slot);
-    house.fork_server.signal(former, Signal::Kill).expect("sent");
-    house.born();
-    say(&far);
-    assert_eq!(house.gone().1, Exit::Code(0));
-    house.goes_home();
+    server.fork_server.signal(former, Signal::Kill).expect("sent");
+    server.born();
+    send_byte(&far);
+    assert_eq!(server.gone().1, Exit::Code(0));
+    server.shut_down();
 }
 
 fn the_fork_server_ignores_signals() {
-    let mut house = House::of(1, lives(|_birth: ChildStart<()>| 0));
-    let fork_server = house.fork_server.pid();
+    let mut server = TestServer::of(1, closure_program(|_birth: ChildStart<()>| 0));
+    let fork_server = server.fork_server.pid();
     for told in [
         Signal::Hup,
         Signal::Int,
@@ -168,7 +170,7 @@ fn the_fork_server_ignores_signals() {
     ] {
         assert!(signal(fork_server, told).is_ok());
     }
-    house.fork(());
-    assert_eq!(house.lived(), Exit::Code(0));
-    house.goes_home();
+    server.fork(());
+    assert_eq!(server.exit_of_next_child(), Exit::Code(0));
+    server.shut_down();
 }

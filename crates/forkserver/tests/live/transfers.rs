@@ -9,11 +9,11 @@ use daemon_forkserver::core::{Exit, Status};
 use daemon_forkserver::sys::limits::{Resource, set_limit};
 use daemon_forkserver::sys::process::{Signal, signal};
 use daemon_forkserver::{
-    ChildStart, DESCRIPTORS_MAX, Decoder, Encoder, Event, ForkError, ForkServerBuilder,
-    ForkServerError, Serde, Transfer, TransferError,
+    ChildStart, DESCRIPTORS_MAX, Decoder, Encoder, ForkError, ForkServerBuilder, ForkServerError,
+    ForkServerEvent, Serde, Transfer, TransferError,
 };
 
-use super::asks::{GRACE, House, lives, say, sleep_until_killed};
+use super::support::{GRACE, TestServer, closure_program, send_byte, sleep_until_killed};
 use crate::scenarios::{Scenario, eventually};
 
 pub(crate) const SCENARIOS: &[Scenario] = &[
@@ -31,48 +31,48 @@ pub(crate) const SCENARIOS: &[Scenario] = &[
 ];
 
 fn a_connection_reaches_its_child() {
-    let mut house = House::of(
+    let mut server = TestServer::of(
         1,
-        lives(|birth: ChildStart<TcpStream>| {
-            let mut stream = birth.request.expect("unpacked");
+        closure_program(|start: ChildStart<TcpStream>| {
+            let mut stream = start.request.expect("unpacked");
             write!(stream, "{}", std::process::id()).map_or(1, |()| 0)
         }),
     );
     let listener = TcpListener::bind("127.0.0.1:0").expect("bound");
     let mut client = TcpStream::connect(listener.local_addr().expect("bound")).expect("connects");
     let (stream, _peer) = listener.accept().expect("accepted");
-    house.fork(stream);
-    let (_child, pid) = house.born();
+    server.fork(stream);
+    let (_child, pid) = server.born();
     let mut heard = String::new();
     // It ends only when the parent's copy and the fork server's are closed too.
     client.read_to_string(&mut heard).expect("the end");
     assert_eq!(heard, pid.to_string());
-    assert_eq!(house.gone().1, Exit::Code(0));
-    house.goes_home();
+    assert_eq!(server.gone().1, Exit::Code(0));
+    server.shut_down();
 }
 
 fn a_mixed_request_crosses() {
     type Request = (OwnedFd, Vec<u8>, Serde<(u32, String)>, Option<UnixStream>);
-    let mut house = House::of(
+    let mut server = TestServer::of(
         1,
-        lives(|birth: ChildStart<Request>| {
-            let (fd, bytes, Serde((number, name)), line) = birth.request.expect("unpacked");
+        closure_program(|start: ChildStart<Request>| {
+            let (fd, bytes, Serde((number, name)), line) = start.request.expect("unpacked");
             let mut tell = io::PipeWriter::from(fd);
             write!(tell, "{bytes:?} {number} {name}").expect("told");
-            say(&line.expect("it was sent"));
+            send_byte(&line.expect("it was sent"));
             0
         }),
     );
     let (mut told, tell) = io::pipe().expect("a pipe");
     let (near, far) = UnixStream::pair().expect("a pair");
     let value = Serde((7, "seven".to_owned()));
-    house.fork((tell.into(), vec![1, 2, 3], value, Some(near)));
-    assert_eq!(house.lived(), Exit::Code(0));
+    server.fork((tell.into(), vec![1, 2, 3], value, Some(near)));
+    assert_eq!(server.exit_of_next_child(), Exit::Code(0));
     let mut heard = String::new();
     told.read_to_string(&mut heard).expect("the end");
     assert_eq!(heard, "[1, 2, 3] 7 seven");
-    assert!(super::asks::hears(&far));
-    house.goes_home();
+    assert!(super::support::receive_byte(&far));
+    server.shut_down();
 }
 
 /// Bytes that are wrong if any is lost or moved.
@@ -82,18 +82,18 @@ fn pattern(length: usize) -> Vec<u8> {
 
 fn ten_megabytes_cross() {
     const SIZE: usize = 10 << 20;
-    let mut house = House::of(
+    let mut server = TestServer::of(
         2,
-        lives(|birth: ChildStart<Vec<u8>>| {
-            let bytes = birth.request.expect("unpacked");
+        closure_program(|start: ChildStart<Vec<u8>>| {
+            let bytes = start.request.expect("unpacked");
             i32::from(bytes != pattern(SIZE))
         }),
     );
     for _twice in 0..2 {
-        house.fork(pattern(SIZE));
-        assert_eq!(house.lived(), Exit::Code(0));
+        server.fork(pattern(SIZE));
+        assert_eq!(server.exit_of_next_child(), Exit::Code(0));
     }
-    let status = format!("/proc/{}/status", house.fork_server.pid());
+    let status = format!("/proc/{}/status", server.fork_server.pid());
     let status = std::fs::read_to_string(status).expect("it is there");
     let peak: usize = status
         .lines()
@@ -101,38 +101,41 @@ fn ten_megabytes_cross() {
         .and_then(|line| line.split_whitespace().next()?.parse().ok())
         .expect("a peak");
     assert!(peak < SIZE / 1024, "the fork server held the request: {peak} kB");
-    house.goes_home();
+    server.shut_down();
 }
 
 fn a_request_over_the_limit_comes_back() {
-    let plan = ForkServerBuilder::new(1).grace(GRACE).request_limit(1000);
-    let mut house = House::spawn(plan, lives(|_birth: ChildStart<Vec<u8>>| 0));
-    let Err(ForkError { request, why }) = house.fork_server.fork(pattern(1001)) else {
+    let builder = ForkServerBuilder::new(1).grace(GRACE).request_limit(1000);
+    let mut server = TestServer::spawn(builder, closure_program(|_birth: ChildStart<Vec<u8>>| 0));
+    let Err(ForkError { request, reason }) = server.fork_server.fork(pattern(1001)) else {
         panic!("it was ordered");
     };
     assert_eq!(request, pattern(1001));
     assert_eq!(
-        why.to_string(),
+        reason.to_string(),
         "cannot hand over a request of 1009 bytes: the limit is 1000 bytes"
     );
-    assert_eq!(house.fork_server.board().free(), 1);
-    house.fork(pattern(900));
-    assert_eq!(house.lived(), Exit::Code(0));
-    house.goes_home();
+    assert_eq!(server.fork_server.board().free(), 1);
+    server.fork(pattern(900));
+    assert_eq!(server.exit_of_next_child(), Exit::Code(0));
+    server.shut_down();
 }
 
 /// As many descriptors as one likes.
-struct Many(Vec<OwnedFd>);
+struct ManyDescriptors(Vec<OwnedFd>);
 
-impl Transfer for Many {
-    fn pack<'a>(&'a self, parcel: &mut Encoder<'a>) -> Result<(), TransferError> {
-        parcel.put_bytes(&[u8::try_from(self.0.len()).expect("few")]);
-        self.0.iter().try_for_each(|fd| fd.pack(parcel))
+impl Transfer for ManyDescriptors {
+    fn encode<'a>(&'a self, encoder: &mut Encoder<'a>) -> Result<(), TransferError> {
+        encoder.put_bytes(&[u8::try_from(self.0.len()).expect("few")]);
+        self.0.iter().try_for_each(|fd| fd.encode(encoder))
     }
 
-    fn unpack(delivery: &mut Decoder) -> Result<Self, TransferError> {
-        let count = delivery.take_bytes()?.first().copied().unwrap_or(0);
-        (0..count).map(|_each| delivery.take_descriptor()).collect::<Result<_, _>>().map(Many)
+    fn decode(decoder: &mut Decoder) -> Result<Self, TransferError> {
+        let count = decoder.take_bytes()?.first().copied().unwrap_or(0);
+        (0..count)
+            .map(|_each| decoder.take_descriptor())
+            .collect::<Result<_, _>>()
+            .map(ManyDescriptors)
     }
 }
 
@@ -140,78 +143,78 @@ fn too_many_descriptors_come_back() {
     let (told, tell) = io::pipe().expect("a pipe");
     let copies = |count: usize| {
         let copy = |_each| OwnedFd::from(tell.try_clone().expect("a spare descriptor"));
-        Many((0..count).map(copy).collect())
+        ManyDescriptors((0..count).map(copy).collect())
     };
-    let mut house = House::of(
+    let mut server = TestServer::of(
         1,
-        lives(|birth: ChildStart<Many>| {
-            let Many(fds) = birth.request.expect("unpacked");
+        closure_program(|start: ChildStart<ManyDescriptors>| {
+            let ManyDescriptors(fds) = start.request.expect("unpacked");
             i32::try_from(fds.len()).expect("few")
         }),
     );
-    let Err(ForkError { request, why }) = house.fork_server.fork(copies(DESCRIPTORS_MAX + 1))
+    let Err(ForkError { request, reason }) = server.fork_server.fork(copies(DESCRIPTORS_MAX + 1))
     else {
         panic!("it was ordered");
     };
     assert_eq!(request.0.len(), DESCRIPTORS_MAX + 1);
     assert!(matches!(
-        why,
+        reason,
         ForkServerError::Transfer(TransferError::TooManyDescriptors { count: 61 })
     ));
-    house.fork(copies(DESCRIPTORS_MAX));
-    assert_eq!(house.lived(), Exit::Code(60));
+    server.fork(copies(DESCRIPTORS_MAX));
+    assert_eq!(server.exit_of_next_child(), Exit::Code(60));
     drop(told);
-    house.goes_home();
+    server.shut_down();
 }
 
 fn a_request_that_finds_no_seat_comes_back() {
-    let mut house = House::of(
+    let mut server = TestServer::of(
         1,
-        lives(|birth: ChildStart<String>| {
-            birth.signals.release();
+        closure_program(|start: ChildStart<String>| {
+            start.signals.release();
             sleep_until_killed()
         }),
     );
-    let first = house.fork("first".into());
-    let Err(ForkError { request, why }) = house.fork_server.fork("second".into()) else {
+    let first = server.fork("first".into());
+    let Err(ForkError { request, reason }) = server.fork_server.fork("second".into()) else {
         panic!("it was ordered");
     };
     assert_eq!(request, "second");
-    assert_eq!(why.to_string(), "cannot fork: all 1 slots of the scoreboard are taken");
-    house.born();
-    house.fork_server.signal(first, Signal::Term).expect("sent");
-    house.gone();
-    let second = house.fork(request);
+    assert_eq!(reason.to_string(), "cannot fork: all 1 slots of the scoreboard are taken");
+    server.born();
+    server.fork_server.signal(first, Signal::Term).expect("sent");
+    server.gone();
+    let second = server.fork(request);
     assert_eq!(second.slot, first.slot);
     assert_ne!(second.generation, first.generation);
-    house.goes_home();
+    server.shut_down();
 }
 
 /// What says more when it is packed than it takes when it is unpacked.
-struct Liar;
+struct ExtraBytes;
 
-impl Transfer for Liar {
-    fn pack<'a>(&'a self, parcel: &mut Encoder<'a>) -> Result<(), TransferError> {
-        parcel.put_bytes(b"and more");
+impl Transfer for ExtraBytes {
+    fn encode<'a>(&'a self, encoder: &mut Encoder<'a>) -> Result<(), TransferError> {
+        encoder.put_bytes(b"and more");
         Ok(())
     }
 
-    fn unpack(_delivery: &mut Decoder) -> Result<Self, TransferError> {
-        Ok(Liar)
+    fn decode(_delivery: &mut Decoder) -> Result<Self, TransferError> {
+        Ok(ExtraBytes)
     }
 }
 
 fn garbage_is_told_to_the_child() {
-    let mut house = House::of(
+    let mut server = TestServer::of(
         1,
-        lives(|birth: ChildStart<Liar>| match birth.request {
+        closure_program(|start: ChildStart<ExtraBytes>| match start.request {
             Err(TransferError::LeftOver { bytes: 16, .. }) => 0,
             Err(_) | Ok(_) => 1,
         }),
     );
-    house.fork(Liar);
-    assert_eq!(house.lived(), Exit::Code(0));
-    house.goes_home();
+    server.fork(ExtraBytes);
+    assert_eq!(server.exit_of_next_child(), Exit::Code(0));
+    server.shut_down();
 }
 
 fn a_thousand_orders_wait() {
@@ -219,30 +222,30 @@ fn a_thousand_orders_wait() {
     if set_limit(Resource::OpenFiles, 4096, 4096).is_err() {
         return println!("skipped: too few descriptors");
     }
-    let mut house = House::of(
+    let mut server = TestServer::of(
         CHILDREN,
-        lives(|birth: ChildStart<(OwnedFd, Serde<u32>)>| {
-            let (fd, Serde(number)) = birth.request.expect("unpacked");
+        closure_program(|start: ChildStart<(OwnedFd, Serde<u32>)>| {
+            let (fd, Serde(number)) = start.request.expect("unpacked");
             let mut tell = io::PipeWriter::from(fd);
             i32::from(tell.write_all(&number.to_ne_bytes()).is_err())
         }),
     );
     let (mut told, tell) = io::pipe().expect("a pipe");
-    let fork_server = house.fork_server.pid();
+    let fork_server = server.fork_server.pid();
     assert!(signal(fork_server, Signal::Stop).is_ok());
     for number in 0..CHILDREN {
         let fd = tell.try_clone().expect("a spare descriptor");
-        house.fork((fd.into(), Serde(number)));
+        server.fork((fd.into(), Serde(number)));
     }
     drop(tell);
-    assert!(house.fork_server.is_waiting_to_send());
-    assert_eq!(house.fork_server.board().letters(), "F".repeat(1000));
+    assert!(server.fork_server.has_unsent_commands());
+    assert_eq!(server.fork_server.board().letters(), "F".repeat(1000));
     assert!(signal(fork_server, Signal::Cont).is_ok());
     let (mut born, mut gone) = (0, 0);
     while gone < CHILDREN {
-        match house.next() {
-            Event::Born { .. } => born += 1,
-            Event::Gone { exit, last, .. } => {
+        match server.next() {
+            ForkServerEvent::Born { .. } => born += 1,
+            ForkServerEvent::Exited { exit, last, .. } => {
                 assert_eq!((exit, last.status), (Exit::Code(0), Some(Status::Born)));
                 gone += 1;
             }
@@ -256,6 +259,6 @@ fn a_thousand_orders_wait() {
         heard.as_chunks::<4>().0.iter().map(|bytes| u32::from_ne_bytes(*bytes)).collect();
     numbers.sort_unstable();
     assert!(numbers.into_iter().eq(0..CHILDREN));
-    eventually("all seats are free", || house.fork_server.board().free() == CHILDREN);
-    house.goes_home();
+    eventually("all seats are free", || server.fork_server.board().free() == CHILDREN);
+    server.shut_down();
 }

@@ -4,13 +4,13 @@ use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
-use daemon_prefork::Forward::{Nothing, To};
+use daemon_prefork::SignalForward::{Nothing, ToAll};
 use daemon_prefork::{Prefork, Signal};
 use nix::sys::resource::{getrlimit, setrlimit};
 use nix::unistd::{Uid, setuid};
 
-use super::asks::{Counters, quiet, send, sleep_until_killed, until_term, wait_for_stop};
 use super::limit::PROCESSES;
+use super::support::{Counters, quiet, send, sleep_until_killed, until_term, wait_for_stop};
 use crate::scenarios::Scenario;
 
 pub(crate) const SCENARIOS: &[Scenario] = &[
@@ -74,7 +74,7 @@ fn old_generation() {
     let mut pm = Prefork::builder()
         .max_workers(1)
         .err_respawn_interval(Duration::from_secs(3600))
-        .trap_signals([(Signal::Term, To(Signal::Term)), (Signal::Hup, To(Signal::Usr1))])
+        .trap_signals([(Signal::Term, ToAll(Signal::Term)), (Signal::Hup, ToAll(Signal::Usr1))])
         .logger(quiet())
         .build()
         .expect("built");
@@ -83,7 +83,7 @@ fn old_generation() {
             if worker.generation() == 1 {
                 // HUP is passed on as a signal that it dies of, with a bad exit.
                 send(worker.manager_pid(), Signal::Hup);
-                super::asks::sleep_until_killed()
+                super::support::sleep_until_killed()
             }
             assert!(!worker.should_stop());
             counters.add(0);
@@ -101,7 +101,7 @@ fn in_the_wait() {
     let mut pm = Prefork::builder()
         .max_workers(1)
         .err_respawn_interval(Duration::from_secs(3600))
-        .trap_signals([(Signal::Term, To(Signal::Term)), (Signal::Hup, Nothing)])
+        .trap_signals([(Signal::Term, ToAll(Signal::Term)), (Signal::Hup, Nothing)])
         .logger(quiet())
         .build()
         .expect("built");

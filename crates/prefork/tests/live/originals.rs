@@ -5,12 +5,14 @@ use std::rc::Rc;
 use std::time::{Duration, Instant};
 
 use daemon_core::Status;
-use daemon_prefork::Forward::{Nothing, OneByOne, To};
-use daemon_prefork::{Pid, Prefork, STATUS_IDLE, Signal, Started};
+use daemon_prefork::SignalForward::{Nothing, OneByOne, ToAll};
+use daemon_prefork::{Pid, Prefork, STATUS_IDLE, Signal, StartResult};
 use daemon_sys::poll::{Interest, wait};
 use daemon_sys::signals::SignalQueue;
 
-use super::asks::{Counters, aside, board, ended_well, send, until_term, wait_for_stop, workers};
+use super::support::{
+    Counters, aside, board, ended_well, send, until_term, wait_for_stop, workers,
+};
 use crate::scenarios::{Scenario, eventually};
 
 pub(crate) const SCENARIOS: &[Scenario] = &[
@@ -35,8 +37,8 @@ fn base() {
         .expect("built");
     while pm.signal_received().is_none() {
         match pm.start_fork().expect("starts") {
-            Started::Manager(_) => {}
-            Started::Worker(worker) => {
+            StartResult::Manager(_) => {}
+            StartResult::Worker(worker) => {
                 assert!(!worker.should_stop());
                 if counters.add(0) == 10 {
                     send(worker.manager_pid(), Signal::Term);
@@ -54,7 +56,7 @@ fn base() {
 fn reconfigure() {
     let mut pm = Prefork::builder()
         .max_workers(1)
-        .trap_signals([(Signal::Term, To(Signal::Term)), (Signal::Hup, To(Signal::Term))])
+        .trap_signals([(Signal::Term, ToAll(Signal::Term)), (Signal::Hup, ToAll(Signal::Term))])
         .build()
         .expect("built");
     let mut starts = 0;
@@ -102,7 +104,7 @@ fn spare_workers() {
         .max_workers(10)
         .err_respawn_interval(Duration::ZERO)
         .scoreboard_file(&file)
-        .trap_signals([(Signal::Term, To(Signal::Term)), (Signal::Usr1, Nothing)])
+        .trap_signals([(Signal::Term, ToAll(Signal::Term)), (Signal::Usr1, Nothing)])
         .build()
         .expect("built");
     assert_eq!(pm.num_active_workers(), 0);
@@ -140,7 +142,7 @@ fn interval() {
         .spawn_interval(SPAWN)
         .trap_signals([
             (Signal::Term, OneByOne(Signal::Term, SIGNAL)),
-            (Signal::Hup, To(Signal::Term)),
+            (Signal::Hup, ToAll(Signal::Term)),
         ])
         .before_fork(move |_| note_born())
         .on_child_reap(move |_, _| note_gone())

@@ -2,11 +2,13 @@
 
 use std::time::Duration;
 
-use daemon_prefork::Forward::{OneByOne, To};
+use daemon_prefork::SignalForward::{OneByOne, ToAll};
 use daemon_prefork::{ExitCause, Pid, Prefork, Signal};
 use daemon_sys::signals::ignore;
 
-use super::asks::{Counters, aside, ended_well, quiet, reaped_by, send, until_term, wait_for_stop};
+use super::support::{
+    Counters, aside, ended_well, quiet, reaped_by, send, until_term, wait_for_stop,
+};
 use crate::scenarios::{Scenario, eventually};
 
 pub(crate) const SCENARIOS: &[Scenario] = &[
@@ -22,7 +24,7 @@ fn goes_on() {
     let mut pm = Prefork::builder()
         .max_workers(3)
         .trap_signals([
-            (Signal::Term, To(Signal::Term)),
+            (Signal::Term, ToAll(Signal::Term)),
             (Signal::Hup, OneByOne(Signal::Term, INTERVAL)),
             (Signal::Usr1, OneByOne(Signal::Usr2, INTERVAL)),
         ])
@@ -54,7 +56,7 @@ fn again_and_again() {
     let mut pm = Prefork::builder()
         .max_workers(3)
         .trap_signals([
-            (Signal::Term, To(Signal::Term)),
+            (Signal::Term, ToAll(Signal::Term)),
             (Signal::Hup, OneByOne(Signal::Term, INTERVAL)),
         ])
         .logger(quiet())

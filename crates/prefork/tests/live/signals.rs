@@ -2,12 +2,12 @@
 
 use std::time::Duration;
 
-use daemon_prefork::Forward::{Nothing, To};
+use daemon_prefork::SignalForward::{Nothing, ToAll};
 use daemon_prefork::{ExitCause, Pid, Prefork, Signal, Worker};
 use daemon_sys::process::{SignalOutcome, exists, signal_group};
 use daemon_sys::signals::{SignalBlockGuard, ignore, restore_default};
 
-use super::asks::{
+use super::support::{
     Counters, aside, ended_well, quiet, reaped_by, send, sleep_until_killed, until_term,
     wait_for_stop,
 };
@@ -32,7 +32,7 @@ pub(crate) const SCENARIOS: &[Scenario] = &[
 
 fn before_the_start() {
     let mut pm = Prefork::builder()
-        .trap_signals([(Signal::Term, To(Signal::Term)), (Signal::Hup, To(Signal::Term))])
+        .trap_signals([(Signal::Term, ToAll(Signal::Term)), (Signal::Hup, ToAll(Signal::Term))])
         .build()
         .expect("built");
     send(Pid::this(), Signal::Hup);
@@ -74,7 +74,7 @@ fn hup_storm() {
     let (builder, reaped) = reaped_by(
         Prefork::builder()
             .max_workers(20)
-            .trap_signals([(Signal::Term, To(Signal::Term)), (Signal::Hup, To(Signal::Term))])
+            .trap_signals([(Signal::Term, ToAll(Signal::Term)), (Signal::Hup, ToAll(Signal::Term))])
             .logger(quiet()),
     );
     let mut pm = builder.build().expect("built");
@@ -151,7 +151,7 @@ fn another_signal() {
     let counters = Counters::new();
     let mut pm = Prefork::builder()
         .max_workers(3)
-        .trap_signals([(Signal::Term, To(Signal::Term)), (Signal::Hup, To(Signal::Usr2))])
+        .trap_signals([(Signal::Term, ToAll(Signal::Term)), (Signal::Hup, ToAll(Signal::Usr2))])
         .build()
         .expect("built");
     until_term(&mut pm, |worker| {
@@ -175,7 +175,7 @@ fn interrupted() {
         nix::unistd::setsid().expect("a session, and so a group");
         let mut pm = Prefork::builder()
             .max_workers(3)
-            .trap_signals([Signal::Term, Signal::Int].map(|signal| (signal, To(Signal::Term))))
+            .trap_signals([Signal::Term, Signal::Int].map(|signal| (signal, ToAll(Signal::Term))))
             .logger(quiet())
             .build()
             .expect("built");
@@ -203,8 +203,8 @@ fn two_in_the_wait() {
         .max_workers(2)
         .trap_signals([
             (Signal::Usr1, Nothing),
-            (Signal::Int, To(Signal::Int)),
-            (Signal::Quit, To(Signal::Quit)),
+            (Signal::Int, ToAll(Signal::Int)),
+            (Signal::Quit, ToAll(Signal::Quit)),
         ])
         .logger(quiet())
         .build()
@@ -229,8 +229,8 @@ fn term_and_hup_in_the_wait() {
         .max_workers(2)
         .trap_signals([
             (Signal::Usr1, Nothing),
-            (Signal::Term, To(Signal::Term)),
-            (Signal::Hup, To(Signal::Term)),
+            (Signal::Term, ToAll(Signal::Term)),
+            (Signal::Hup, ToAll(Signal::Term)),
         ])
         .logger(quiet())
         .build()
@@ -268,7 +268,7 @@ fn detached() {
 
 /// Has HUP forwarded as QUIT, and waits until the one worker has left by that.
 fn left_by_quit(work: impl FnOnce(&Worker)) {
-    let leave = To(Signal::Quit);
+    let leave = ToAll(Signal::Quit);
     let (builder, reaped) = reaped_by(
         Prefork::builder()
             .max_workers(1)

@@ -3,10 +3,10 @@
 use std::time::Duration;
 
 use daemon_core::{Phase, Status};
-use daemon_prefork::Forward::{Nothing, To};
+use daemon_prefork::SignalForward::{Nothing, ToAll};
 use daemon_prefork::{Pid, Prefork, STATUS_IDLE, STATUS_NEXIST, Signal};
 
-use super::asks::{
+use super::support::{
     Counters, aside, board, ended_well, orphans_are_told, pids, send, sleep_until_killed,
     until_gone, until_term, wait_for_stop, workers,
 };
@@ -42,7 +42,7 @@ fn shown() {
     let counters = Counters::new();
     let mut pm = Prefork::builder()
         .max_workers(4)
-        .trap_signals([(Signal::Term, To(Signal::Term)), (Signal::Usr1, Nothing)])
+        .trap_signals([(Signal::Term, ToAll(Signal::Term)), (Signal::Usr1, Nothing)])
         .build()
         .expect("built");
     assert_eq!(pm.statuses(), "....");

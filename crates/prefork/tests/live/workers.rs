@@ -10,10 +10,12 @@ use std::sync::mpsc::channel;
 use std::thread;
 use std::time::Duration;
 
-use daemon_prefork::Forward::{Nothing, To};
-use daemon_prefork::{ConfigError, Exit, ExitCause, Pid, Prefork, Reaped, Signal, Started};
+use daemon_prefork::SignalForward::{Nothing, ToAll};
+use daemon_prefork::{ConfigError, Exit, ExitCause, Pid, Prefork, Reaped, Signal, StartResult};
 
-use super::asks::{Counters, aside, board, ended_well, send, until_term, wait_for_stop, workers};
+use super::support::{
+    Counters, aside, board, ended_well, send, until_term, wait_for_stop, workers,
+};
 use crate::scenarios::{Scenario, again, eventually};
 
 pub(crate) const SCENARIOS: &[Scenario] = &[
@@ -81,7 +83,7 @@ fn more_and_fewer() {
     let mut pm = Prefork::builder()
         .max_workers(3)
         .scoreboard_file(&file)
-        .trap_signals([(Signal::Term, To(Signal::Term)), (Signal::Usr1, Nothing)])
+        .trap_signals([(Signal::Term, ToAll(Signal::Term)), (Signal::Usr1, Nothing)])
         .build()
         .expect("built");
     let mut sizes = [7, 2, 5].into_iter();
@@ -127,7 +129,7 @@ fn settings() {
         .max_workers(8)
         .min_spare_workers(2)
         .max_spare_workers(3)
-        .trap_signals([(Signal::Term, To(Signal::Term)), (Signal::Usr1, Nothing)])
+        .trap_signals([(Signal::Term, ToAll(Signal::Term)), (Signal::Usr1, Nothing)])
         .build()
         .expect("built");
     let manager = Pid::this();
@@ -179,8 +181,8 @@ fn not_in_a_worker() {
     let mut pm = Prefork::builder().max_workers(1).build().expect("built");
     while pm.signal_received() != Some(Signal::Term) {
         match pm.start_fork().expect("starts") {
-            Started::Manager(_) => {}
-            Started::Worker(worker) => {
+            StartResult::Manager(_) => {}
+            StartResult::Worker(worker) => {
                 let error = pm.start(|_worker| ()).expect_err("refused").to_string();
                 assert_eq!(error, "cannot start workers in a worker: only the manager may");
                 let error = pm.wait_all_children().expect_err("refused").to_string();
@@ -272,14 +274,14 @@ fn descriptors() {
 }
 
 fn hooks_are_the_manager_s() {
-    struct Tells(Counters);
-    impl Drop for Tells {
+    struct DropCounter(Counters);
+    impl Drop for DropCounter {
         fn drop(&mut self) {
             self.0.add(0);
         }
     }
     let memory = Counters::new();
-    let tells = Tells(memory.clone());
+    let tells = DropCounter(memory.clone());
     let mut pm = Prefork::builder()
         .max_workers(5)
         .before_fork(move |_| {

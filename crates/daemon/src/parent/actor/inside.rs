@@ -74,7 +74,7 @@ impl<R: Transfer + Send> DaemonActor<R> {
             lines.push(format!("Fork server: pid {}", home.hands.fork_server.pid()));
             lines.push(format!(
                 "Orders that wait for the link: {}",
-                home.hands.fork_server.is_waiting_to_send()
+                home.hands.fork_server.has_unsent_commands()
             ));
         }
         lines.push(match &self.timer {

@@ -30,7 +30,7 @@ impl<R: Transfer + Send> DaemonActor<R> {
     /// that the parent's wake-ups are bounded, whatever the load.
     fn heed_the_bell(&mut self, ctx: &mut Context<Self>) {
         let Some(home) = &mut self.home else { return };
-        home.hands.fork_server.bell().clear();
+        home.hands.fork_server.wakeup().clear();
         match self.take_in_changes(ctx) {
             Changes::Some => self.heed_the_bell_later(ctx),
             Changes::None => self.arm_the_bell(ctx),

@@ -1,7 +1,7 @@
 //! What the fork server and the children report: births, deaths, statuses.
 
 use daemon_core::{BackoffRules, Death, Entry, Exit, ExitCause, MonotonicTime, Phase};
-use daemon_forkserver::{ChildId, Event};
+use daemon_forkserver::{ChildId, ForkServerEvent};
 use daemon_sys::process::Pid;
 
 use super::{Household, Notice, Strategy};
@@ -18,12 +18,12 @@ impl<R: 'static> Household<R> {
     /// The fork server has reported.
     pub(crate) fn report(
         &mut self,
-        event: Event<R>,
+        event: ForkServerEvent<R>,
         hands: &mut impl Hands<R>,
         now: MonotonicTime,
     ) {
         match event {
-            Event::Born { child, pid } => {
+            ForkServerEvent::Born { child, pid } => {
                 self.counters.forks += 1;
                 self.backoff.forked();
                 self.registry.born(child, pid);
@@ -34,7 +34,7 @@ impl<R: 'static> Household<R> {
                 }
                 self.notices.push(Notice::Born(child, pid));
             }
-            Event::ForkFailed { child, request, refusal } => {
+            ForkServerEvent::ForkFailed { child, request, refusal } => {
                 self.counters.failed_forks += 1;
                 self.registry.unmade(child);
                 self.backoff.fork_failed(now);
@@ -43,10 +43,12 @@ impl<R: 'static> Household<R> {
                     reception.fork_failed(child, request, &refusal);
                 }
             }
-            Event::Gone { child, pid, exit, last } => {
+            ForkServerEvent::Exited { child, pid, exit, last } => {
                 self.gone(child, pid, exit, &last, hands, now);
             }
-            Event::ReopenLogsFailed { error } => self.notices.push(Notice::ReopenLogsFailed(error)),
+            ForkServerEvent::ReopenLogsFailed { error } => {
+                self.notices.push(Notice::ReopenLogsFailed(error))
+            }
         }
     }
 

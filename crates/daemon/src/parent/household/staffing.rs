@@ -74,7 +74,7 @@ impl<R: 'static> Household<R> {
                     endowment.ordered(child);
                 }
                 Err(unforked) => {
-                    self.notices.push(Notice::ForkFailed(unforked.why.to_string()));
+                    self.notices.push(Notice::ForkFailed(unforked.reason.to_string()));
                     return ordered;
                 }
             }
@@ -185,7 +185,7 @@ impl<R: 'static> Household<R> {
                     reception.ordered(child, reply, turn);
                 }
                 Err(unforked) => {
-                    self.notices.push(Notice::ForkFailed(unforked.why.to_string()));
+                    self.notices.push(Notice::ForkFailed(unforked.reason.to_string()));
                     if reception.unforked(unforked, reply, turn) == Line::Stops {
                         return;
                     }

@@ -8,7 +8,7 @@ use daemon_core::{
     Board, Counts, Exit, Line, MonotonicTime, Scoreboard, Seat, SlotNumber, Status, WakeParent,
     lines_for,
 };
-use daemon_forkserver::{ChildId, Event, ForkError, ForkRefusal, ForkServerError};
+use daemon_forkserver::{ChildId, ForkError, ForkRefusal, ForkServerError, ForkServerEvent};
 use daemon_sys::process::{Pid, Signal};
 use futures::channel::oneshot;
 
@@ -76,8 +76,8 @@ impl<R> Hands<R> for Notes<R> {
     fn fork(&mut self, request: R) -> Result<ChildId, ForkError<R>> {
         let Some(Reverse(slot)) = self.free.pop() else {
             let slots = self.scoreboard.slots();
-            let why = ForkServerError::Full { slots };
-            return Err(ForkError { request, why });
+            let reason = ForkServerError::Full { slots };
+            return Err(ForkError { request, reason });
         };
         let slot = SlotNumber::new(slot);
         let generation = self.scoreboard.order(slot, MonotonicTime::ZERO).unwrap();
@@ -167,7 +167,7 @@ impl<R: 'static> Stage<R> {
         self.settle();
     }
 
-    fn event(&mut self, event: Event<R>) {
+    fn event(&mut self, event: ForkServerEvent<R>) {
         self.act(|house, hands, now| {
             house.report(event, hands, now);
             house.settle(hands, now);
@@ -189,7 +189,7 @@ impl<R: 'static> Stage<R> {
         )
         .unwrap();
         self.hands.alive.insert(child, (pid, seat));
-        self.event(Event::Born { child, pid });
+        self.event(ForkServerEvent::Born { child, pid });
         child
     }
 
@@ -198,7 +198,7 @@ impl<R: 'static> Stage<R> {
         let (child, request) = self.hands.orders.pop_front().expect("an order");
         self.hands.scoreboard.close(child.slot, self.now);
         self.hands.free.push(Reverse(child.slot.get()));
-        self.event(Event::ForkFailed { child, request, refusal });
+        self.event(ForkServerEvent::ForkFailed { child, request, refusal });
     }
 
     /// A child reports on its line, if it may, and the parent takes it in.
@@ -217,7 +217,7 @@ impl<R: 'static> Stage<R> {
         let (pid, _seat) = self.hands.alive.remove(&child).expect("it lives");
         let last = self.hands.scoreboard.close(child.slot, self.now);
         self.hands.free.push(Reverse(child.slot.get()));
-        self.event(Event::Gone { child, pid, exit, last });
+        self.event(ForkServerEvent::Exited { child, pid, exit, last });
     }
 
     /// A child leaves as it should.

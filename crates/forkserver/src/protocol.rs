@@ -6,30 +6,30 @@ use serde::{Deserialize, Serialize};
 
 /// Parent to fork server, in the imperative.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) enum Order {
+pub(crate) enum ForkServerCommand {
     /// Fork a child into this seat. The request's descriptors come with the frame.
-    Fork { slot: u32, generation: u32, request: Packed },
+    Fork { slot: u32, generation: u32, request: RequestBody },
     /// Send a signal to one child, if it is still there.
     Signal { slot: u32, generation: u32, signal: i32 },
     /// Send a signal to all children there are now.
     SignalAll { signal: i32 },
     /// See whether this child is still there, and report its end if it is not.
-    LookFor { slot: u32, generation: u32 },
+    CheckChild { slot: u32, generation: u32 },
     /// Do what is done on a hangup: reopen the log.
     ReopenLogs,
     /// Drop the brood, and with it every listener: no more child will need it.
-    Released,
+    Release,
     /// Leave, children first.
     ShutDown,
 }
 
 /// Where the bytes of a request are.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) enum Packed {
+pub(crate) enum RequestBody {
     /// In the order itself.
     Inline(Vec<u8>),
     /// In a memory file, the first of the frame's descriptors.
-    InMemory,
+    MemoryFile,
 }
 
 /// Fork server to parent, in the past tense.
@@ -44,7 +44,7 @@ pub(crate) enum Report {
     /// A fork failed; nothing of it is left.
     ForkFailed { slot: u32, generation: u32, error: ForkRefusal },
     /// A child has been reaped.
-    ChildGone { slot: u32, generation: u32, pid: i32, exit: Exit },
+    ChildExited { slot: u32, generation: u32, pid: i32, exit: Exit },
     /// The hangup could not be done.
     ReopenLogsFailed { error: String },
 }
@@ -67,7 +67,7 @@ pub enum ForkRefusal {
 impl ForkRefusal {
     /// Tells whether the same order may succeed later.
     #[must_use]
-    pub fn is_passing(&self) -> bool {
+    pub fn is_temporary(&self) -> bool {
         matches!(self, ForkRefusal::System(_))
     }
 }
@@ -82,7 +82,7 @@ impl From<daemon_sys::Error> for ForkRefusal {
 }
 
 /// A process' end as it was reaped, in the words of the rules.
-pub(crate) fn told(exit: reap::Exit) -> Exit {
+pub(crate) fn to_core_exit(exit: reap::Exit) -> Exit {
     match exit {
         reap::Exit::Code(code) => Exit::Code(code),
         reap::Exit::Signal { number, core } => Exit::Signal { number, core },

@@ -11,10 +11,11 @@ use daemon_forkserver::sys::privileges::{Group, Privileges, User, drop_to};
 use daemon_forkserver::sys::process::{self, Signal};
 use daemon_forkserver::sys::signals::ignore;
 use daemon_forkserver::{
-    ChildProgram, ChildStart, Event, ForkRefusal, ForkServerBuilder, ForkServerError, Serde,
+    ChildProgram, ChildStart, ForkRefusal, ForkServerBuilder, ForkServerError, ForkServerEvent,
+    Serde,
 };
 
-use super::asks::{GRACE, House, hears, say};
+use super::support::{GRACE, TestServer, receive_byte, send_byte};
 use crate::scenarios::{Scenario, eventually};
 
 pub(crate) const SCENARIOS: &[Scenario] = &[
@@ -32,12 +33,12 @@ pub(crate) const SCENARIOS: &[Scenario] = &[
 ];
 
 /// Loads a table, and says so.
-struct Table {
+struct PreloadedTable {
     rows: Vec<u32>,
     loaded: Option<PipeWriter>,
 }
 
-impl ChildProgram for Table {
+impl ChildProgram for PreloadedTable {
     type Request = Serde<u32>;
 
     fn preload(&mut self) -> Result<(), Box<dyn Error>> {
@@ -48,8 +49,8 @@ impl ChildProgram for Table {
         Ok(())
     }
 
-    fn live(self, birth: ChildStart<Serde<u32>>) -> i32 {
-        let Ok(Serde(row)) = birth.request else {
+    fn run_child(self, start: ChildStart<Serde<u32>>) -> i32 {
+        let Ok(Serde(row)) = start.request else {
             return 1;
         };
         i32::from(self.rows.get(row as usize) != Some(&row))
@@ -58,9 +59,9 @@ impl ChildProgram for Table {
 
 fn preload_runs_once() {
     let (mut told, loaded) = io::pipe().expect("a pipe");
-    let table = Table { rows: Vec::new(), loaded: Some(loaded) };
-    let plan = ForkServerBuilder::new(4).grace(GRACE);
-    let (mut fork_server, Table { rows, loaded }) = plan.spawn(table).expect("founded");
+    let table = PreloadedTable { rows: Vec::new(), loaded: Some(loaded) };
+    let builder = ForkServerBuilder::new(4).grace(GRACE);
+    let (mut fork_server, PreloadedTable { rows, loaded }) = builder.spawn(table).expect("founded");
     drop(loaded);
     assert!(rows.is_empty(), "the parent stays small");
     let mut heard = String::new();
@@ -72,7 +73,7 @@ fn preload_runs_once() {
     let mut gone = 0;
     while gone < 3 {
         for event in fork_server.wait(None).expect("it is there") {
-            if let Event::Gone { exit, .. } = event {
+            if let ForkServerEvent::Exited { exit, .. } = event {
                 assert_eq!(exit, Exit::Code(0));
                 gone += 1;
             }
@@ -81,23 +82,23 @@ fn preload_runs_once() {
 }
 
 /// A preload step that is a closure; its children say that they live.
-struct Step<F>(F);
+struct PreloadClosure<F>(F);
 
-impl<F: FnMut() -> Result<(), Box<dyn Error>> + 'static> ChildProgram for Step<F> {
+impl<F: FnMut() -> Result<(), Box<dyn Error>> + 'static> ChildProgram for PreloadClosure<F> {
     type Request = UnixStream;
 
     fn preload(&mut self) -> Result<(), Box<dyn Error>> {
         (self.0)()
     }
 
-    fn live(self, birth: ChildStart<UnixStream>) -> i32 {
-        say(&birth.request.expect("unpacked"));
+    fn run_child(self, start: ChildStart<UnixStream>) -> i32 {
+        send_byte(&start.request.expect("unpacked"));
         0
     }
 }
 
 fn an_error_of_preload_is_the_answer() {
-    let step = Step(|| Err("the table is empty".into()));
+    let step = PreloadClosure(|| Err("the table is empty".into()));
     let error = ForkServerBuilder::new(1).spawn(step).map(|_founded| ()).expect_err("refused");
     assert!(matches!(error, ForkServerError::PreloadFailed { .. }));
     assert_eq!(error.to_string(), "cannot preload: the table is empty");
@@ -105,7 +106,7 @@ fn an_error_of_preload_is_the_answer() {
 }
 
 fn a_panic_in_preload_is_the_answer() {
-    let step = Step(|| panic!("in preload"));
+    let step = PreloadClosure(|| panic!("in preload"));
     let error = ForkServerBuilder::new(1).spawn(step).map(|_founded| ()).expect_err("refused");
     let sentence = error.to_string();
     assert!(matches!(error, ForkServerError::Lost { .. }), "{sentence}");
@@ -120,21 +121,21 @@ fn nobody_is_left() {
 }
 
 /// A fork is ordered and refused: its request is back and works. Answers with the refusal.
-fn is_refused(house: &mut House<UnixStream>) -> ForkRefusal {
+fn is_refused(server: &mut TestServer<UnixStream>) -> ForkRefusal {
     let (near, far) = UnixStream::pair().expect("a pair");
-    let ordered = house.fork(near);
-    let Event::ForkFailed { child, request, refusal } = house.next() else {
+    let ordered = server.fork(near);
+    let ForkServerEvent::ForkFailed { child, request, refusal } = server.next() else {
         panic!("it was forked");
     };
     assert_eq!(child, ordered);
-    assert_eq!(house.fork_server.board().free(), house.fork_server.board().slots());
-    say(&request);
-    assert!(hears(&far));
+    assert_eq!(server.fork_server.board().free(), server.fork_server.board().slots());
+    send_byte(&request);
+    assert!(receive_byte(&far));
     refusal
 }
 
 fn a_thread_is_named() {
-    let step = Step(|| {
+    let step = PreloadClosure(|| {
         thread::Builder::new().name("companion".into()).spawn(|| {
             loop {
                 thread::park();
@@ -142,16 +143,16 @@ fn a_thread_is_named() {
         })?;
         Ok(())
     });
-    let mut house = House::of(2, step);
-    let refusal = is_refused(&mut house);
-    assert!(!refusal.is_passing());
+    let mut server = TestServer::of(2, step);
+    let refusal = is_refused(&mut server);
+    assert!(!refusal.is_temporary());
     let sentence = refusal.to_string();
     assert!(
         sentence.starts_with("refusing to fork: 1 other thread is running: \"companion\""),
         "{sentence}"
     );
-    assert_eq!(is_refused(&mut house), refusal);
-    house.goes_home();
+    assert_eq!(is_refused(&mut server), refusal);
+    server.shut_down();
 }
 
 /// Makes this process one that may not fork: another user's, if it is root, and at his limit.
@@ -165,25 +166,25 @@ fn become_unable_to_fork() -> Result<(), Box<dyn Error>> {
 }
 
 fn a_refused_fork_gives_back() {
-    let mut house = House::of(2, Step(become_unable_to_fork));
+    let mut server = TestServer::of(2, PreloadClosure(become_unable_to_fork));
     for _again in 0..2 {
-        let refusal = is_refused(&mut house);
-        assert!(refusal.is_passing());
+        let refusal = is_refused(&mut server);
+        assert!(refusal.is_temporary());
         let again = std::io::ErrorKind::WouldBlock;
         let ForkRefusal::System(errno) = refusal else {
             panic!("{refusal}");
         };
         assert_eq!(io::Error::from_raw_os_error(errno).kind(), again);
     }
-    house.goes_home();
+    server.shut_down();
 }
 
 /// A log that can be reopened once.
-struct Log {
+struct ReopenableLog {
     reopened: u32,
 }
 
-impl ChildProgram for Log {
+impl ChildProgram for ReopenableLog {
     type Request = ();
 
     fn reopen_logs(&mut self) -> Result<(), Box<dyn Error>> {
@@ -194,42 +195,42 @@ impl ChildProgram for Log {
         }
     }
 
-    fn live(self, _birth: ChildStart<()>) -> i32 {
+    fn run_child(self, _birth: ChildStart<()>) -> i32 {
         i32::try_from(self.reopened).unwrap_or(-1)
     }
 }
 
 fn a_failed_hangup_is_told() {
-    let mut house = House::of(1, Log { reopened: 0 });
-    house.fork_server.reopen_logs().expect("sent");
-    house.fork(());
-    assert_eq!(house.lived(), Exit::Code(1));
-    house.fork_server.reopen_logs().expect("sent");
-    let Event::ReopenLogsFailed { error } = house.next() else {
+    let mut server = TestServer::of(1, ReopenableLog { reopened: 0 });
+    server.fork_server.reopen_logs().expect("sent");
+    server.fork(());
+    assert_eq!(server.exit_of_next_child(), Exit::Code(1));
+    server.fork_server.reopen_logs().expect("sent");
+    let ForkServerEvent::ReopenLogsFailed { error } = server.next() else {
         panic!("something else");
     };
     assert_eq!(error, "the disk is full");
-    house.goes_home();
+    server.shut_down();
 }
 
 /// Ignores the ends of children from its preload step, or from a hangup on.
-struct Careless {
-    from: Since,
+struct IgnoresChildSignal {
+    from: IgnoredSince,
 }
 
 #[derive(PartialEq, Eq)]
-enum Since {
+enum IgnoredSince {
     Preload,
-    Hangup,
+    ReopenLogs,
 }
 
-impl ChildProgram for Careless {
+impl ChildProgram for IgnoresChildSignal {
     type Request = ();
 
     fn preload(&mut self) -> Result<(), Box<dyn Error>> {
         match self.from {
-            Since::Preload => Ok(ignore(Signal::Child)?),
-            Since::Hangup => Ok(()),
+            IgnoredSince::Preload => Ok(ignore(Signal::Child)?),
+            IgnoredSince::ReopenLogs => Ok(()),
         }
     }
 
@@ -237,11 +238,11 @@ impl ChildProgram for Careless {
         Ok(ignore(Signal::Child)?)
     }
 
-    fn live(self, birth: ChildStart<()>) -> i32 {
-        birth.signals.release();
+    fn run_child(self, start: ChildStart<()>) -> i32 {
+        start.signals.release();
         match self.from {
-            Since::Preload => 7,
-            Since::Hangup => loop {
+            IgnoredSince::Preload => 7,
+            IgnoredSince::ReopenLogs => loop {
                 std::thread::park();
             },
         }
@@ -249,29 +250,29 @@ impl ChildProgram for Careless {
 }
 
 fn ends_are_seen_whatever_a_library_has_ignored() {
-    let mut house = House::of(1, Careless { from: Since::Preload });
-    house.fork(());
-    assert_eq!(house.lived(), Exit::Code(7));
-    house.goes_home();
+    let mut server = TestServer::of(1, IgnoresChildSignal { from: IgnoredSince::Preload });
+    server.fork(());
+    assert_eq!(server.exit_of_next_child(), Exit::Code(7));
+    server.shut_down();
 }
 
 fn an_end_that_somebody_else_has_collected_is_found() {
-    let mut house = House::of(2, Careless { from: Since::Hangup });
-    let (lost, alive) = (house.fork(()), house.fork(()));
-    let (_, pid) = house.born();
-    house.born();
-    house.fork_server.reopen_logs().expect("sent");
-    house.fork_server.signal(lost, Signal::Kill).expect("sent");
+    let mut server = TestServer::of(2, IgnoresChildSignal { from: IgnoredSince::ReopenLogs });
+    let (lost, alive) = (server.fork(()), server.fork(()));
+    let (_, pid) = server.born();
+    server.born();
+    server.fork_server.reopen_logs().expect("sent");
+    server.fork_server.signal(lost, Signal::Kill).expect("sent");
     eventually("the kernel has cleared it away", || !process::exists(pid));
     // Of the one that is there nothing is told.
-    house.fork_server.check_child(alive).expect("sent");
-    house.fork_server.check_child(lost).expect("sent");
-    let (gone, exit, _last) = house.gone();
+    server.fork_server.check_child(alive).expect("sent");
+    server.fork_server.check_child(lost).expect("sent");
+    let (gone, exit, _last) = server.gone();
     assert_eq!((gone, exit), (lost, Exit::Unknown));
     // Its slot is free again.
-    house.fork_server.check_child(lost).expect("sent");
-    let next = house.fork(());
-    let (born, _pid) = house.born();
+    server.fork_server.check_child(lost).expect("sent");
+    let next = server.fork(());
+    let (born, _pid) = server.born();
     assert_eq!((born, born.slot), (next, lost.slot));
-    house.goes_home();
+    server.shut_down();
 }

@@ -6,59 +6,69 @@ use daemon_sys::signals::{SignalBlockGuard, SignalListener, restore_default, unb
 use daemon_sys::{Pid, Signal};
 use slog::error;
 
-use super::Crew;
+use super::PreforkManager;
 use crate::clock::now;
-use crate::worker::{ChildStart, ParentWakeup, Worker};
+use crate::worker::{ManagerWakeup, Worker, WorkerParts};
 
 /// The exit code of a worker that cannot begin (`EX_OSERR` of sysexits.h).
-const EXIT_UNBORN: i32 = 71;
+const EXIT_START_FAILED: i32 = 71;
 
 /// What a new worker knows of itself.
 #[derive(Debug)]
-pub(crate) struct ForkedChild {
+pub(crate) struct ForkedWorker {
     pub(super) slot: SlotNumber,
     pub(super) owner: Generation,
     /// Signals are held back until it has put down what is the manager's.
     pub(super) blocked: SignalBlockGuard,
 }
 
-impl Crew {
+impl PreforkManager {
     /// The worker's side of a fork: everything of the manager's is put down.
-    pub(crate) fn become_worker(self: Box<Crew>, newborn: ForkedChild) -> Worker {
+    pub(crate) fn become_worker(self: Box<PreforkManager>, forked: ForkedWorker) -> Worker {
         let death_signal = self.death_signal();
-        let hints = self.traps.hints();
+        let stop_signals = self.traps.stop_signals();
         let sent: Vec<Signal> = self.traps.sent().into_iter().chain([death_signal]).collect();
-        let Crew { board, doorbell, children, ears, hooks, log, generation, reign, .. } = *self;
-        let ForkedChild { slot, owner, blocked } = newborn;
-        let manager = reign.pid();
+        let PreforkManager {
+            board,
+            wakeup,
+            children,
+            signals,
+            hooks,
+            log,
+            generation,
+            manager_pid,
+            ..
+        } = *self;
+        let ForkedWorker { slot, owner, blocked } = forked;
+        let manager = manager_pid.get();
         // What they hold is the program's, and the manager's to drop.
         std::mem::forget(hooks);
         drop(children);
-        drop(ears);
-        reign.hand_over();
-        let birth = || -> Result<ChildStart, Box<dyn std::error::Error>> {
+        drop(signals);
+        manager_pid.transfer_to_worker();
+        let parts = || -> Result<WorkerParts, Box<dyn std::error::Error>> {
             die_with_parent(death_signal, manager)?;
             let pid = Pid::this().as_raw().unsigned_abs();
-            let bell = ParentWakeup(doorbell);
-            let seat = Seat::take(board.board(), slot, owner, pid, now(), bell)?;
-            let ears = SignalListener::new()?;
+            let wakeup = ManagerWakeup(wakeup);
+            let seat = Seat::take(board.board(), slot, owner, pid, now(), wakeup)?;
+            let signals = SignalListener::new()?;
             seat.report(Status::Fresh, now())?;
             let log = log.clone();
-            Ok(ChildStart {
+            Ok(WorkerParts {
                 seat,
                 generation,
                 manager,
                 death_signal,
-                hints: hints.clone(),
-                ears,
+                stop_signals: stop_signals.clone(),
+                signals,
                 log,
             })
         };
-        let birth = match birth() {
-            Ok(birth) => birth,
-            Err(why) => {
-                error!(log, "a worker cannot begin: {why}"; "slot" => slot.get());
-                exit_now(EXIT_UNBORN);
+        let parts = match parts() {
+            Ok(parts) => parts,
+            Err(reason) => {
+                error!(log, "a worker cannot begin: {reason}"; "slot" => slot.get());
+                exit_now(EXIT_START_FAILED);
             }
         };
         let caught = |signal: &&Signal| !matches!(signal, Signal::Kill | Signal::Stop);
@@ -68,11 +78,11 @@ impl Crew {
             let _ = restore_default(*signal);
         }
         drop(blocked);
-        let _ = unblock(&[sent, hints].concat());
-        Worker::new(birth)
+        let _ = unblock(&[sent, stop_signals].concat());
+        Worker::new(parts)
     }
 
     fn death_signal(&self) -> Signal {
-        self.death_signal.unwrap_or_else(|| self.traps.farewell())
+        self.death_signal.unwrap_or_else(|| self.traps.stop_signal())
     }
 }

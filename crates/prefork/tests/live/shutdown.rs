@@ -8,7 +8,7 @@ use daemon_prefork::{ExitCause, Pid, Prefork, Signal, Worker};
 use daemon_sys::reap::wait_for;
 use daemon_sys::signals::ignore;
 
-use super::asks::{
+use super::support::{
     Counters, aside, board, orphans_are_told, pids, send, sleep_until_killed, until_gone,
     wait_for_stop, workers,
 };

@@ -12,7 +12,7 @@ use daemon_forkserver::core::{Entry, Exit};
 use daemon_forkserver::sys::fork::{ForkResult, fork};
 use daemon_forkserver::sys::process::{Pid, Signal, exit_now};
 use daemon_forkserver::{
-    ChildId, ChildProgram, ChildStart, Event, ForkServer, ForkServerBuilder, Transfer,
+    ChildId, ChildProgram, ChildStart, ForkServer, ForkServerBuilder, ForkServerEvent, Transfer,
 };
 
 use crate::scenarios::eventually;
@@ -24,52 +24,55 @@ const PATIENCE: Duration = Duration::from_secs(10);
 pub(crate) const GRACE: Duration = Duration::from_millis(300);
 
 /// Children whose life is a closure.
-pub(crate) struct Lives<R, F> {
-    live: F,
+pub(crate) struct ClosureProgram<R, F> {
+    run: F,
     request: PhantomData<fn(R)>,
 }
 
 /// Makes a brood of a closure, which each child has a copy of.
-pub(crate) fn lives<R: Transfer, F: FnOnce(ChildStart<R>) -> i32 + 'static>(
-    live: F,
-) -> Lives<R, F> {
-    Lives { live, request: PhantomData }
+pub(crate) fn closure_program<R: Transfer, F: FnOnce(ChildStart<R>) -> i32 + 'static>(
+    run: F,
+) -> ClosureProgram<R, F> {
+    ClosureProgram { run, request: PhantomData }
 }
 
-impl<R: Transfer, F: FnOnce(ChildStart<R>) -> i32 + 'static> ChildProgram for Lives<R, F> {
+impl<R: Transfer, F: FnOnce(ChildStart<R>) -> i32 + 'static> ChildProgram for ClosureProgram<R, F> {
     type Request = R;
 
-    fn live(self, birth: ChildStart<R>) -> i32 {
-        (self.live)(birth)
+    fn run_child(self, start: ChildStart<R>) -> i32 {
+        (self.run)(start)
     }
 }
 
 /// A fork server, and those of its events that nobody has asked for yet.
-pub(crate) struct House<R> {
+pub(crate) struct TestServer<R> {
     pub(crate) fork_server: ForkServer<R>,
-    events: VecDeque<Event<R>>,
+    events: VecDeque<ForkServerEvent<R>>,
 }
 
-impl<R: Transfer> House<R> {
+impl<R: Transfer> TestServer<R> {
     /// Founds a fork server for so many children, without keeping a copy of the brood.
-    pub(crate) fn of<B: ChildProgram<Request = R>>(slots: u32, brood: B) -> Self {
-        House::spawn(ForkServerBuilder::new(slots).grace(GRACE), brood)
+    pub(crate) fn of<B: ChildProgram<Request = R>>(slots: u32, program: B) -> Self {
+        TestServer::spawn(ForkServerBuilder::new(slots).grace(GRACE), program)
     }
 
-    pub(crate) fn spawn<B: ChildProgram<Request = R>>(plan: ForkServerBuilder, brood: B) -> Self {
-        let (fork_server, _brood) = plan.spawn(brood).expect("founded");
-        House { fork_server, events: VecDeque::new() }
+    pub(crate) fn spawn<B: ChildProgram<Request = R>>(
+        builder: ForkServerBuilder,
+        program: B,
+    ) -> Self {
+        let (fork_server, _brood) = builder.spawn(program).expect("founded");
+        TestServer { fork_server, events: VecDeque::new() }
     }
 
     pub(crate) fn fork(&mut self, request: R) -> ChildId {
         match self.fork_server.fork(request) {
             Ok(child) => child,
-            Err(unforked) => panic!("{}", unforked.why),
+            Err(fork_error) => panic!("{}", fork_error.reason),
         }
     }
 
     /// The next event, whatever it is.
-    pub(crate) fn next(&mut self) -> Event<R> {
+    pub(crate) fn next(&mut self) -> ForkServerEvent<R> {
         let deadline = Instant::now() + PATIENCE;
         loop {
             if let Some(event) = self.events.pop_front() {
@@ -82,20 +85,20 @@ impl<R: Transfer> House<R> {
 
     pub(crate) fn born(&mut self) -> (ChildId, Pid) {
         match self.next() {
-            Event::Born { child, pid } => (child, pid),
+            ForkServerEvent::Born { child, pid } => (child, pid),
             _ => panic!("no birth"),
         }
     }
 
     pub(crate) fn gone(&mut self) -> (ChildId, Exit, Entry) {
         match self.next() {
-            Event::Gone { child, exit, last, .. } => (child, exit, last),
+            ForkServerEvent::Exited { child, exit, last, .. } => (child, exit, last),
             _ => panic!("no end"),
         }
     }
 
     /// A child that is born and gone: how it ended.
-    pub(crate) fn lived(&mut self) -> Exit {
+    pub(crate) fn exit_of_next_child(&mut self) -> Exit {
         let (child, _pid) = self.born();
         let (gone, exit, _last) = self.gone();
         assert_eq!(gone, child);
@@ -117,7 +120,7 @@ impl<R: Transfer> House<R> {
     }
 
     /// Sends the fork server home, with all who are still there.
-    pub(crate) fn goes_home(mut self) {
+    pub(crate) fn shut_down(mut self) {
         self.fork_server.shut_down().expect("it is there");
         assert_eq!(self.lost(), Exit::Code(0));
     }
@@ -128,7 +131,7 @@ pub(crate) const fn killed_by(signal: i32) -> Exit {
 }
 
 /// The exit by this signal.
-pub(crate) fn ended_by(signal: Signal) -> Exit {
+pub(crate) fn exit_by(signal: Signal) -> Exit {
     killed_by(signal.number())
 }
 
@@ -143,7 +146,7 @@ pub(crate) fn sleep_until_killed() -> ! {
 }
 
 /// Forks a process that runs the closure: a program of its own, for scenarios in which one is killed.
-pub(crate) fn program(run: impl FnOnce()) -> Pid {
+pub(crate) fn run_in_process(run: impl FnOnce()) -> Pid {
     match fork().expect("forks") {
         ForkResult::Parent(pid) => pid,
         ForkResult::Child => {
@@ -153,18 +156,18 @@ pub(crate) fn program(run: impl FnOnce()) -> Pid {
 }
 
 /// Says one byte.
-pub(crate) fn say(mut line: &UnixStream) {
+pub(crate) fn send_byte(mut line: &UnixStream) {
     line.write_all(b".").expect("said");
 }
 
 /// Hears one byte, or that the other end is closed.
-pub(crate) fn hears(mut line: &UnixStream) -> bool {
+pub(crate) fn receive_byte(mut line: &UnixStream) -> bool {
     line.set_read_timeout(Some(PATIENCE)).expect("set");
     line.read(&mut [0]).expect("within the time") == 1
 }
 
 /// Whether a process is gone, or a zombie that its parent has not reaped.
-pub(crate) fn is_over(pid: Pid) -> bool {
+pub(crate) fn has_exited(pid: Pid) -> bool {
     match fs::read_to_string(format!("/proc/{pid}/stat")) {
         Ok(stat) => {
             stat.rsplit(')').next().is_some_and(|rest| rest.trim_start().starts_with(['Z', 'X']))

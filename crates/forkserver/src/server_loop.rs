@@ -15,26 +15,26 @@ use daemon_sys::process::{self, Pid, Signal};
 use daemon_sys::reap::{peek_exit, reap, reap_any};
 use daemon_sys::signals::{SignalBlockGuard, SignalQueue};
 
-use crate::builder::Settings;
+use crate::builder::ServerSettings;
 use crate::child_program::{BlockedSignals, ChildProgram, ChildStart, SlotResources, now};
-use crate::orders::{ForkRefusal, Order, Packed, Report, told};
+use crate::protocol::{ForkRefusal, ForkServerCommand, Report, RequestBody, to_core_exit};
 use crate::transfer::{Decoder, Transfer, TransferError};
 use crate::wire::{Received, Wire};
 
 /// How often children that were killed are looked for, one by one.
-const LOOK_AGAIN: Duration = Duration::from_millis(100);
+const CHECK_INTERVAL: Duration = Duration::from_millis(100);
 
 /// The loop's state: who sits where, and the way to the parent.
-pub(crate) struct Server<B: ChildProgram> {
-    settings: Settings,
-    brood: Option<B>,
-    cradle: SlotResources,
-    wire: Wire<Report, Order>,
-    deaths: SignalQueue,
+pub(crate) struct ServerLoop<B: ChildProgram> {
+    settings: ServerSettings,
+    program: Option<B>,
+    resources: SlotResources,
+    wire: Wire<Report, ForkServerCommand>,
+    child_exits: SignalQueue,
     mask: SignalBlockGuard,
     seats: HashMap<u32, ChildEntry>,
     pids: HashMap<Pid, u32>,
-    leaving: Leaving,
+    shutdown_phase: ShutdownPhase,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -45,9 +45,9 @@ struct ChildEntry {
 
 /// How near the fork server is to its end.
 #[derive(Debug, Clone, Copy)]
-enum Leaving {
+enum ShutdownPhase {
     /// It takes orders.
-    NotYet,
+    Running,
     /// Its children were sent TERM; those that are left at this time are killed.
     KillAt(MonotonicTime),
     /// They were killed; what is left is to reap them.
@@ -59,165 +59,171 @@ enum Leaving {
     clippy::large_enum_variant,
     reason = "it is moved once in a life, and a box would be one more thing on the way to it"
 )]
-pub(crate) enum Ended<B: ChildProgram> {
+pub(crate) enum LoopExit<B: ChildProgram> {
     /// In the fork server: its children are gone, and the need for it.
-    Home,
+    Finished,
     /// In a new child: its life begins.
-    Born(B, ChildStart<B::Request>),
+    Child(B, ChildStart<B::Request>),
 }
 
 /// What there is to do.
 #[derive(Debug, Clone, Copy, Default)]
-struct Woken {
-    deaths: Ready,
+struct ReadySources {
+    child_exits: Ready,
     link: Ready,
 }
 
 /// What an order led to.
-enum Next {
-    /// The next order.
-    Order,
-    /// The way home: told so, or the parent is gone.
-    Leave,
-    /// This is the child, and the time of its birth.
+enum AfterCommand {
+    /// Take the next command.
+    Continue,
+    /// Shut down: on command, or because the parent is gone.
+    ShutDown,
+    /// This process is the new child, forked at this time.
     Child(ForkedChild, MonotonicTime),
 }
 
-impl<B: ChildProgram> Server<B> {
+impl<B: ChildProgram> ServerLoop<B> {
     pub(crate) fn new(
-        settings: Settings,
-        brood: B,
-        cradle: SlotResources,
-        wire: Wire<Report, Order>,
-        deaths: SignalQueue,
+        settings: ServerSettings,
+        program: B,
+        resources: SlotResources,
+        wire: Wire<Report, ForkServerCommand>,
+        child_exits: SignalQueue,
         mask: SignalBlockGuard,
     ) -> Self {
-        Server {
+        ServerLoop {
             settings,
-            brood: Some(brood),
-            cradle,
+            program: Some(program),
+            resources,
             wire,
-            deaths,
+            child_exits,
             mask,
             seats: HashMap::new(),
             pids: HashMap::new(),
-            leaving: Leaving::NotYet,
+            shutdown_phase: ShutdownPhase::Running,
         }
     }
 
     /// Keeps children until the parent sends it home or is gone.
-    pub(crate) fn keep(mut self) -> Result<Ended<B>, Unborn> {
+    pub(crate) fn run(mut self) -> Result<LoopExit<B>, ChildStartError> {
         self.report(&Report::Ready);
         loop {
-            if let Leaving::KillAt(_) | Leaving::Killed = self.leaving
+            if let ShutdownPhase::KillAt(_) | ShutdownPhase::Killed = self.shutdown_phase
                 && self.pids.is_empty()
             {
                 self.flush();
                 // What was sent to the fork server meanwhile is ignored to the end.
                 self.mask.leave_blocked();
-                return Ok(Ended::Home);
+                return Ok(LoopExit::Finished);
             }
             self.flush();
             let ready = self.wait()?;
-            if !ready.deaths.is_empty() {
-                self.deaths.clear()?;
+            if !ready.child_exits.is_empty() {
+                self.child_exits.clear()?;
                 self.reap()?;
             }
             if !ready.link.is_empty() {
-                match self.take_orders() {
-                    Next::Order => {}
-                    Next::Leave => self.begin_leaving(),
-                    Next::Child(newborn, time) => return self.deliver(newborn, time),
+                match self.receive_commands() {
+                    AfterCommand::Continue => {}
+                    AfterCommand::ShutDown => self.begin_shutdown(),
+                    AfterCommand::Child(forked, time) => return self.into_child(forked, time),
                 }
             }
-            self.kill_what_is_late();
+            self.kill_overdue();
         }
     }
 
     /// Waits for deaths, and for orders while they are taken: a link that has ended is readable
     /// for ever.
-    fn wait(&self) -> Result<Woken, daemon_sys::Error> {
-        let deaths = (self.deaths.as_fd(), Interest::Read);
-        let interest = if self.wire.is_waiting() { Interest::ReadWrite } else { Interest::Read };
+    fn wait(&self) -> Result<ReadySources, daemon_sys::Error> {
+        let child_exits = (self.child_exits.as_fd(), Interest::Read);
+        let interest = if self.wire.has_unsent() { Interest::ReadWrite } else { Interest::Read };
         let link = (self.wire.as_fd(), interest);
-        Ok(match self.leaving {
-            Leaving::NotYet => {
-                let [deaths, link] = wait(&[deaths, link], None)?;
-                Woken { deaths, link }
+        Ok(match self.shutdown_phase {
+            ShutdownPhase::Running => {
+                let [child_exits, link] = wait(&[child_exits, link], None)?;
+                ReadySources { child_exits, link }
             }
-            Leaving::KillAt(_) | Leaving::Killed => {
-                let [deaths] = wait(&[deaths], self.patience())?;
-                Woken { deaths, ..Woken::default() }
+            ShutdownPhase::KillAt(_) | ShutdownPhase::Killed => {
+                let [child_exits] = wait(&[child_exits], self.timeout())?;
+                ReadySources { child_exits, ..ReadySources::default() }
             }
         })
     }
 
-    fn patience(&self) -> Option<Duration> {
-        match self.leaving {
-            Leaving::KillAt(time) => Some(time.saturating_since(now())),
-            Leaving::NotYet => None,
-            Leaving::Killed => Some(LOOK_AGAIN),
+    fn timeout(&self) -> Option<Duration> {
+        match self.shutdown_phase {
+            ShutdownPhase::KillAt(time) => Some(time.saturating_since(now())),
+            ShutdownPhase::Running => None,
+            ShutdownPhase::Killed => Some(CHECK_INTERVAL),
         }
     }
 
-    fn take_orders(&mut self) -> Next {
+    fn receive_commands(&mut self) -> AfterCommand {
         let Ok(received) = self.wire.receive() else {
-            return Next::Leave;
+            return AfterCommand::ShutDown;
         };
         loop {
             match self.wire.next() {
-                Ok(Some((order, descriptors))) => match self.carry_out(order, descriptors) {
-                    Next::Order => {}
+                Ok(Some((order, descriptors))) => match self.execute(order, descriptors) {
+                    AfterCommand::Continue => {}
                     next => return next,
                 },
-                Ok(None) if received == Received::Hangup => return Next::Leave,
-                Ok(None) => return Next::Order,
-                Err(_no_parent_of_ours) => return Next::Leave,
+                Ok(None) if received == Received::Hangup => return AfterCommand::ShutDown,
+                Ok(None) => return AfterCommand::Continue,
+                Err(_no_parent_of_ours) => return AfterCommand::ShutDown,
             }
         }
     }
 
-    fn carry_out(&mut self, order: Order, descriptors: VecDeque<OwnedFd>) -> Next {
+    fn execute(
+        &mut self,
+        order: ForkServerCommand,
+        descriptors: VecDeque<OwnedFd>,
+    ) -> AfterCommand {
         match order {
-            Order::Fork { slot, generation, request } => {
+            ForkServerCommand::Fork { slot, generation, request } => {
                 return self.fork(ForkedChild { slot, generation, request, descriptors });
             }
-            Order::Signal { slot, generation, signal } => {
-                let found = self.seats.get(&slot).filter(|sitter| sitter.generation == generation);
-                if let (Some(sitter), Some(signal)) = (found.copied(), Signal::from_number(signal))
-                    && send(sitter.pid, signal) == Ours::No
+            ForkServerCommand::Signal { slot, generation, signal } => {
+                let found = self.seats.get(&slot).filter(|entry| entry.generation == generation);
+                if let (Some(entry), Some(signal)) = (found.copied(), Signal::from_number(signal))
+                    && send(entry.pid, signal) == SignalTarget::NotAChild
                 {
                     self.check_child(slot, generation);
                 }
             }
-            Order::SignalAll { signal } => {
+            ForkServerCommand::SignalAll { signal } => {
                 if let Some(signal) = Signal::from_number(signal) {
                     self.signal_all(signal);
                 }
             }
-            Order::LookFor { slot, generation } => self.check_child(slot, generation),
-            Order::ReopenLogs => {
-                if let Some(Err(error)) = self.brood.as_mut().map(ChildProgram::reopen_logs) {
+            ForkServerCommand::CheckChild { slot, generation } => {
+                self.check_child(slot, generation)
+            }
+            ForkServerCommand::ReopenLogs => {
+                if let Some(Err(error)) = self.program.as_mut().map(ChildProgram::reopen_logs) {
                     self.report(&Report::ReopenLogsFailed { error: error.to_string() });
                 }
             }
-            Order::Released => self.brood = None,
-            Order::ShutDown => return Next::Leave,
+            ForkServerCommand::Release => self.program = None,
+            ForkServerCommand::ShutDown => return AfterCommand::ShutDown,
         }
-        Next::Order
+        AfterCommand::Continue
     }
 
-    fn fork(&mut self, newborn: ForkedChild) -> Next {
-        let (slot, generation) = (newborn.slot, newborn.generation);
-        if self.brood.is_none() {
+    fn fork(&mut self, forked: ForkedChild) -> AfterCommand {
+        let (slot, generation) = (forked.slot, forked.generation);
+        if self.program.is_none() {
             self.report(&Report::ForkFailed { slot, generation, error: ForkRefusal::Released });
-            return Next::Order;
+            return AfterCommand::Continue;
         }
         let time = now();
         match fork() {
-            Ok(ForkResult::Child) => return Next::Child(newborn, time),
+            Ok(ForkResult::Child) => return AfterCommand::Child(forked, time),
             Ok(ForkResult::Parent(pid)) => {
-                self.wire.close(newborn.descriptors);
+                self.wire.close(forked.descriptors);
                 self.seats.insert(slot, ChildEntry { pid, generation });
                 self.pids.insert(pid, slot);
                 self.report(&Report::ChildBorn { slot, generation, pid: pid.as_raw() });
@@ -227,7 +233,7 @@ impl<B: ChildProgram> Server<B> {
                 self.report(&Report::ForkFailed { slot, generation, error });
             }
         }
-        Next::Order
+        AfterCommand::Continue
     }
 
     fn reap(&mut self) -> Result<(), daemon_sys::Error> {
@@ -236,10 +242,10 @@ impl<B: ChildProgram> Server<B> {
             let Some(slot) = self.pids.remove(&pid) else {
                 continue;
             };
-            let Some(sitter) = self.seats.remove(&slot) else {
+            let Some(entry) = self.seats.remove(&slot) else {
                 continue;
             };
-            self.report_gone(slot, sitter, told(exit));
+            self.report_gone(slot, entry, to_core_exit(exit));
             if self.pids.is_empty() {
                 break;
             }
@@ -250,44 +256,44 @@ impl<B: ChildProgram> Server<B> {
     /// A child whose end was collected by somebody else, a library of a preload step for one, is
     /// never found by [`reap`](Self::reap).
     fn check_child(&mut self, slot: u32, generation: u32) {
-        let found = self.seats.get(&slot).filter(|sitter| sitter.generation == generation);
-        let Some(sitter) = found.copied() else {
+        let found = self.seats.get(&slot).filter(|entry| entry.generation == generation);
+        let Some(entry) = found.copied() else {
             return;
         };
-        let exit = match reap(sitter.pid) {
+        let exit = match reap(entry.pid) {
             Ok(None) => return,
-            Ok(Some(exit)) => told(exit),
+            Ok(Some(exit)) => to_core_exit(exit),
             Err(_not_ours_to_collect) => Exit::Unknown,
         };
         self.seats.remove(&slot);
-        self.pids.remove(&sitter.pid);
-        self.report_gone(slot, sitter, exit);
+        self.pids.remove(&entry.pid);
+        self.report_gone(slot, entry, exit);
     }
 
-    fn report_gone(&mut self, slot: u32, sitter: ChildEntry, exit: Exit) {
-        let ChildEntry { pid, generation } = sitter;
-        self.report(&Report::ChildGone { slot, generation, pid: pid.as_raw(), exit });
+    fn report_gone(&mut self, slot: u32, entry: ChildEntry, exit: Exit) {
+        let ChildEntry { pid, generation } = entry;
+        self.report(&Report::ChildExited { slot, generation, pid: pid.as_raw(), exit });
     }
 
-    fn begin_leaving(&mut self) {
-        self.brood = None;
+    fn begin_shutdown(&mut self) {
+        self.program = None;
         self.signal_all(Signal::Term);
-        self.leaving = Leaving::KillAt(now() + self.settings.grace);
+        self.shutdown_phase = ShutdownPhase::KillAt(now() + self.settings.grace);
     }
 
-    fn kill_what_is_late(&mut self) {
-        match self.leaving {
-            Leaving::NotYet => {}
-            Leaving::KillAt(time) if now() < time => {}
-            Leaving::KillAt(_) => {
+    fn kill_overdue(&mut self) {
+        match self.shutdown_phase {
+            ShutdownPhase::Running => {}
+            ShutdownPhase::KillAt(time) if now() < time => {}
+            ShutdownPhase::KillAt(_) => {
                 self.signal_all(Signal::Kill);
-                self.leaving = Leaving::Killed;
+                self.shutdown_phase = ShutdownPhase::Killed;
             }
             // It does not wait for an end that somebody else has collected.
-            Leaving::Killed => {
-                let sitters: Vec<_> =
+            ShutdownPhase::Killed => {
+                let entries: Vec<_> =
                     self.seats.iter().map(|(s, at)| (*s, at.generation)).collect();
-                for (slot, generation) in sitters {
+                for (slot, generation) in entries {
                     self.check_child(slot, generation);
                 }
             }
@@ -311,29 +317,43 @@ impl<B: ChildProgram> Server<B> {
     }
 
     /// A child's first steps: everything of the fork server's is put down, then the seat is taken.
-    fn deliver(self, newborn: ForkedChild, time: MonotonicTime) -> Result<Ended<B>, Unborn> {
-        let Server { settings, brood, cradle, wire, deaths, mask, seats, pids, leaving: _ } = self;
-        wire.put_down();
-        drop(deaths);
+    fn into_child(
+        self,
+        forked: ForkedChild,
+        time: MonotonicTime,
+    ) -> Result<LoopExit<B>, ChildStartError> {
+        let ServerLoop {
+            settings,
+            program,
+            resources,
+            wire,
+            child_exits,
+            mask,
+            seats,
+            pids,
+            shutdown_phase: _,
+        } = self;
+        wire.close_without_freeing();
+        drop(child_exits);
         // To free memory is to write to pages that are still shared with the fork server.
         std::mem::forget((seats, pids));
-        let Some(brood) = brood else {
-            return Err(Unborn::Released);
+        let Some(program) = program else {
+            return Err(ChildStartError::Released);
         };
         process::die_with_parent(Signal::Term, settings.fork_server)?;
-        let slot = SlotNumber::new(newborn.slot);
-        let generation = Generation::new(newborn.generation);
+        let slot = SlotNumber::new(forked.slot);
+        let generation = Generation::new(forked.generation);
         let pid = Pid::this().as_raw().unsigned_abs();
-        let SlotResources { board, doorbell } = cradle;
-        let seat = Seat::take(board, slot, generation, pid, time, doorbell)?;
-        let birth = ChildStart {
+        let SlotResources { board, wakeup } = resources;
+        let seat = Seat::take(board, slot, generation, pid, time, wakeup)?;
+        let start = ChildStart {
             seat,
-            request: unpack(newborn.request, newborn.descriptors),
+            request: decode(forked.request, forked.descriptors),
             signals: BlockedSignals { blocked: mask },
             fork_server: settings.fork_server,
         };
         std::mem::forget(settings);
-        Ok(Ended::Born(brood, birth))
+        Ok(LoopExit::Child(program, start))
     }
 }
 
@@ -342,13 +362,13 @@ impl<B: ChildProgram> Server<B> {
 struct ForkedChild {
     slot: u32,
     generation: u32,
-    request: Packed,
+    request: RequestBody,
     descriptors: VecDeque<OwnedFd>,
 }
 
 /// Why a forked process did not become a child.
 #[derive(Debug, thiserror::Error)]
-pub(crate) enum Unborn {
+pub(crate) enum ChildStartError {
     #[error("the fork server has let go of the program")]
     Released,
     #[error(transparent)]
@@ -357,34 +377,34 @@ pub(crate) enum Unborn {
     Seat(#[from] daemon_core::ReportError),
 }
 
-fn unpack<R: Transfer>(
-    request: Packed,
+fn decode<R: Transfer>(
+    request: RequestBody,
     mut descriptors: VecDeque<OwnedFd>,
 ) -> Result<R, TransferError> {
     let bytes = match request {
-        Packed::Inline(bytes) => bytes,
-        Packed::InMemory => {
+        RequestBody::Inline(bytes) => bytes,
+        RequestBody::MemoryFile => {
             let memory = descriptors.pop_front().ok_or(TransferError::MissingDescriptor)?;
             memfd::read_all(&memory, usize::MAX)?
         }
     };
-    Decoder::new(bytes, descriptors).open()
+    Decoder::new(bytes, descriptors).decode_request()
 }
 
 /// Whether a process is still a child of this one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Ours {
-    Yes,
-    No,
+enum SignalTarget {
+    Child,
+    NotAChild,
 }
 
 /// Signals a child. One whose end somebody else has collected is none any more, and its number may
 /// be a stranger's: that is looked at first, and until this thread reaps, nothing of it can change but
 /// by such a somebody in this very process. That it is a zombie already is no error.
-fn send(pid: Pid, signal: Signal) -> Ours {
+fn send(pid: Pid, signal: Signal) -> SignalTarget {
     if peek_exit(pid).is_err() {
-        return Ours::No;
+        return SignalTarget::NotAChild;
     }
     let _ = process::signal(pid, signal);
-    Ours::Yes
+    SignalTarget::Child
 }

@@ -28,8 +28,8 @@ impl<O: WorkerResult, E: fmt::Display> WorkerResult for Result<O, E> {
     fn exit_code(self, log: &Logger) -> i32 {
         match self {
             Ok(outcome) => outcome.exit_code(log),
-            Err(why) => {
-                error!(log, "worker failed: {why}");
+            Err(reason) => {
+                error!(log, "worker failed: {reason}");
                 1
             }
         }
