@@ -177,7 +177,7 @@ herald! {
         "RogueChild {} {} {}",
         rogue.pid,
         rogue.step.word(),
-        rogue.offence.map_or_else(String::new, |offence| offence.to_string())
+        rogue.violation.map_or_else(String::new, |violation| violation.to_string())
     );
     ForeignExited: |exited| format!("ForeignExited {}", exited.pid);
 }

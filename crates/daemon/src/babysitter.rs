@@ -1,11 +1,11 @@
 //! The babysitter: it looks at the process table and the scoreboard, has the rules judge, takes
 //! evidence, and tells the daemon what to do. It does nothing to a child itself.
 
+mod collected;
+mod evidence_collector;
+mod presence;
 mod settings;
 mod slowlog;
-mod table;
-mod taken;
-mod witness;
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -26,37 +26,36 @@ use futures::executor::block_on;
 use slog::{Logger, warn};
 use tokio::task::spawn_blocking;
 
+use collected::CollectedEvidence;
+use evidence_collector::EvidenceCollector;
 pub use settings::{Babysit, MemoryMeasure};
 pub(crate) use slowlog::SlowLog;
-use taken::Taken;
-use witness::Witness;
 
-use crate::aside::aside;
-use crate::evidence::{Evidence, sight};
+use crate::blocking::blocking;
+use crate::evidence::{Evidence, inspect};
 use crate::messages::{TraceChild, TraceError};
 use crate::status::ChildReport;
-use crate::told::Told;
 
 /// How long a look at a process, or at its names, may take before a step goes on without.
-const PATIENCE: Duration = Duration::from_millis(100);
+const TIMEOUT: Duration = Duration::from_millis(100);
 
 /// How long it may take to read the process table before that is told, and tried again.
-const SAMPLE_PATIENCE: Duration = Duration::from_secs(10);
+const SAMPLE_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// What the babysitter wants done: the daemon does it, by way of the fork server.
 #[derive(Message, Debug)]
 #[rtype(result = "()")]
-pub(crate) enum Verdict {
+pub(crate) enum BabysitterAction {
     /// A step against a rogue.
     Step {
         child: ChildId,
         pid: Pid,
-        offence: Violation,
-        measure: LadderStep,
+        violation: Violation,
+        step: LadderStep,
         evidence: Option<Arc<Evidence>>,
     },
     /// It has come back to normal.
-    Recovered { child: ChildId, pid: Pid, offence: Violation },
+    Recovered { child: ChildId, pid: Pid, violation: Violation },
     /// It is recycled after the request in hand.
     Recycle { child: ChildId, spent: RecycleReason },
     /// Its request is slow.
@@ -66,7 +65,7 @@ pub(crate) enum Verdict {
     /// The process table was read, and all children were judged by it.
     Sampled,
     /// It is asked for its backtrace.
-    Ask { child: ChildId },
+    RequestBacktrace { child: ChildId },
 }
 
 /// Polls the process table, and deals with rogue and missing children.
@@ -75,16 +74,16 @@ pub(crate) enum Verdict {
 /// own children only.
 #[derive(Debug)]
 pub struct BabysitterActor {
-    daemon: Recipient<Verdict>,
+    daemon: Recipient<BabysitterAction>,
     board: Board,
     babysitter: Babysitter,
-    measure: MemoryMeasure,
+    step: MemoryMeasure,
     /// What could not be read of the process table was told.
-    told: Told,
-    sampling: Sampling,
+    has_warned: bool,
+    sampling: SampleState,
     interval: Option<Duration>,
     next_sample: MonotonicTime,
-    witness: Witness,
+    collector: EvidenceCollector,
     slowlog: SlowLog,
     log: Logger,
 }
@@ -94,14 +93,14 @@ type Read = Result<HashMap<u32, Presence>, sysinfo::Error>;
 
 /// Whether the process table is being read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Sampling {
-    Not,
-    UnderWay,
+enum SampleState {
+    Idle,
+    Running,
 }
 
 /// What there is to watch with.
 #[derive(Debug)]
-pub(crate) struct Babysitting {
+pub(crate) struct BabysitterConfig {
     pub(crate) babysit: Babysit,
     pub(crate) asker: Option<BacktraceRequester>,
     pub(crate) slowlog: SlowLog,
@@ -109,12 +108,12 @@ pub(crate) struct Babysitting {
 
 impl BabysitterActor {
     pub(crate) fn new(
-        babysitting: Babysitting,
-        daemon: Recipient<Verdict>,
+        babysitting: BabysitterConfig,
+        daemon: Recipient<BabysitterAction>,
         board: Board,
         log: Logger,
     ) -> Self {
-        let Babysitting { babysit, asker, slowlog } = babysitting;
+        let BabysitterConfig { babysit, asker, slowlog } = babysitting;
         let interval = babysit.interval;
         let ladder = babysit
             .ladder
@@ -124,12 +123,12 @@ impl BabysitterActor {
             daemon,
             board,
             babysitter: Babysitter::new(babysit.limits.clone(), ladder, now()),
-            measure: babysit.measure,
-            told: Told::No,
-            sampling: Sampling::Not,
+            step: babysit.step,
+            has_warned: false,
+            sampling: SampleState::Idle,
             interval,
             next_sample: now() + interval.unwrap_or_default(),
-            witness: Witness::new(asker),
+            collector: EvidenceCollector::new(asker),
             slowlog,
             log,
         }
@@ -141,7 +140,7 @@ impl BabysitterActor {
 
     /// Looks at all children, has done what is to be done, and plans the next look.
     fn look(&mut self, interval: Duration, ctx: &mut Context<Self>) {
-        if self.rests() {
+        if self.is_stopping() {
             return;
         }
         let time = now();
@@ -158,56 +157,56 @@ impl BabysitterActor {
     }
 
     /// The end of the daemon has its own grace, for all children.
-    fn rests(&self) -> bool {
+    fn is_stopping(&self) -> bool {
         matches!(self.board.phase(), Phase::Stopping | Phase::Stopped)
     }
 
     /// Reads the process table, aside: it may take its time. What it tells is judged then.
     fn sample(&mut self, ctx: &mut Context<Self>) {
-        if let Sampling::UnderWay = self.sampling {
+        if let SampleState::Running = self.sampling {
             return;
         }
-        self.sampling = Sampling::UnderWay;
+        self.sampling = SampleState::Running;
         let pids: Vec<u32> = self.children().iter().map(|entry| entry.pid).collect();
-        let measure = self.measure;
-        let read = aside(SAMPLE_PATIENCE, move || table::presences(&pids, measure));
+        let step = self.step;
+        let read = blocking(SAMPLE_TIMEOUT, move || presence::presences(&pids, step));
         let judged =
             read.into_actor(self).map(|read, babysitter, ctx| babysitter.sampled(read, ctx));
         ctx.spawn(judged);
     }
 
     fn sampled(&mut self, read: Option<Read>, ctx: &mut Context<Self>) {
-        self.sampling = Sampling::Not;
+        self.sampling = SampleState::Idle;
         match read {
             Some(Ok(presences)) => {
-                if !self.rests() {
-                    self.tell_what_is_hidden(&presences);
+                if !self.is_stopping() {
+                    self.warn_of_hidden_children(&presences);
                     self.judge(&self.children(), &presences, ctx);
-                    self.daemon.do_send(Verdict::Sampled);
+                    self.daemon.do_send(BabysitterAction::Sampled);
                 }
             }
-            Some(Err(error)) => self.tell_once(&error.to_string()),
-            None => self.tell_once("it does not answer"),
+            Some(Err(error)) => self.warn_once(&error.to_string()),
+            None => self.warn_once("it does not answer"),
         }
     }
 
-    fn tell_what_is_hidden(&mut self, presences: &HashMap<u32, Presence>) {
+    fn warn_of_hidden_children(&mut self, presences: &HashMap<u32, Presence>) {
         let is_limited = self.babysitter.limits().soft_memory.is_some()
             || self.babysitter.limits().hard_memory.is_some();
         for presence in presences.values() {
             match presence {
-                Presence::Hidden => self.tell_once("it does not show all children"),
+                Presence::Hidden => self.warn_once("it does not show all children"),
                 Presence::Seen(Sample { memory: None, .. }) if is_limited => {
-                    self.tell_once("it does not tell the memory of all children");
+                    self.warn_once("it does not tell the memory of all children");
                 }
                 Presence::Seen(_) | Presence::Gone | Presence::NotChecked => {}
             }
         }
     }
 
-    fn tell_once(&mut self, why: &str) {
-        if self.told == Told::No {
-            self.told = Told::Yes;
+    fn warn_once(&mut self, why: &str) {
+        if !self.has_warned {
+            self.has_warned = true;
             warn!(
                 self.log,
                 "the process table tells too little, and limits that need it do not hold: {}", why
@@ -225,57 +224,57 @@ impl BabysitterActor {
             entry: *entry,
             presence: presences.get(&entry.pid).copied().unwrap_or(Presence::NotChecked),
         });
-        for errand in self.babysitter.look(looked, self.board.slots(), now()) {
-            self.run(errand, ctx);
+        for action in self.babysitter.look(looked, self.board.slots(), now()) {
+            self.run(action, ctx);
         }
     }
 
-    fn run(&mut self, errand: Action, ctx: &mut Context<Self>) {
-        let Some(pid) = i32::try_from(errand.pid).ok().and_then(Pid::from_raw) else {
+    fn run(&mut self, action: Action, ctx: &mut Context<Self>) {
+        let Some(pid) = i32::try_from(action.pid).ok().and_then(Pid::from_raw) else {
             return;
         };
-        let child = ChildId { slot: errand.slot, generation: errand.generation };
-        match errand.why {
-            Why::First(offence, measure) => {
-                let taken = self.evidence(child, pid, errand.cpu_of_request);
+        let child = ChildId { slot: action.slot, generation: action.generation };
+        match action.why {
+            Why::First(violation, step) => {
+                let taken = self.evidence(child, pid, action.cpu_of_request);
                 let step = taken.into_actor(self).map(move |taken, babysitter, _ctx| {
-                    let entry = babysitter.board.read(errand.slot);
+                    let entry = babysitter.board.read(action.slot);
                     let slots = babysitter.board.slots();
-                    let confirmed = babysitter.babysitter.confirm(&errand, &entry, slots, now());
-                    if babysitter.rests() || confirmed == Confirmed::No {
+                    let confirmed = babysitter.babysitter.confirm(&action, &entry, slots, now());
+                    if babysitter.is_stopping() || confirmed == Confirmed::No {
                         return;
                     }
                     let evidence = Some(Arc::new(taken.evidence.clone()));
-                    let step = Verdict::Step { child, pid, offence, measure, evidence };
+                    let step = BabysitterAction::Step { child, pid, violation, step, evidence };
                     babysitter.daemon.do_send(step);
-                    babysitter.record(taken, format!("rogue: {offence}"));
+                    babysitter.record(taken, format!("rogue: {violation}"));
                 });
                 ctx.spawn(step);
             }
-            Why::Next(offence, measure) => {
-                let step = Verdict::Step { child, pid, offence, measure, evidence: None };
+            Why::Next(violation, step) => {
+                let step = BabysitterAction::Step { child, pid, violation, step, evidence: None };
                 self.daemon.do_send(step);
             }
-            Why::Recovered(offence) => {
-                self.daemon.do_send(Verdict::Recovered { child, pid, offence });
+            Why::Recovered(violation) => {
+                self.daemon.do_send(BabysitterAction::Recovered { child, pid, violation });
             }
-            Why::Recycle(spent) => self.daemon.do_send(Verdict::Recycle { child, spent }),
+            Why::Recycle(spent) => self.daemon.do_send(BabysitterAction::Recycle { child, spent }),
             Why::Slow => {
-                let taken = self.evidence(child, pid, errand.cpu_of_request);
+                let taken = self.evidence(child, pid, action.cpu_of_request);
                 let told = taken.into_actor(self).map(move |taken, babysitter, _ctx| {
                     let evidence = Arc::new(taken.evidence.clone());
-                    babysitter.daemon.do_send(Verdict::Slow { child, pid, evidence });
+                    babysitter.daemon.do_send(BabysitterAction::Slow { child, pid, evidence });
                     babysitter.record(taken, "a slow request".to_owned());
                 });
                 ctx.spawn(told);
             }
-            Why::Missing => self.daemon.do_send(Verdict::Missing { child, pid }),
+            Why::Missing => self.daemon.do_send(BabysitterAction::Missing { child, pid }),
         }
     }
 
     /// Writes the evidence to the slow log, once all of it has its names. On a thread of the runtime,
     /// which waits for it when it ends: no record is lost.
-    fn record(&self, taken: Taken, why: String) {
+    fn record(&self, taken: CollectedEvidence, why: String) {
         let (slowlog, log) = (self.slowlog.clone(), self.log.clone());
         spawn_blocking(move || slowlog.write(&block_on(taken.named()), &why, &log));
     }
@@ -286,18 +285,20 @@ impl BabysitterActor {
         child: ChildId,
         pid: Pid,
         cpu_of_request: Option<Duration>,
-    ) -> impl Future<Output = Taken> + use<> {
+    ) -> impl Future<Output = CollectedEvidence> + use<> {
         let seen = ChildReport::of(&self.board.read(child.slot), now());
-        let (witness, daemon) = (self.witness.clone(), self.daemon.clone());
+        let (collector, daemon) = (self.collector.clone(), self.daemon.clone());
         async move {
             let number = pid.as_raw().unsigned_abs();
             // Before the child is asked, which may wake it: what it waits for is part of it. And on
             // another thread: to look at a process that the kernel is busy with may take for ever.
-            let sight = aside(PATIENCE, move || sight(number)).await;
-            let (sight, taken) = (sight.unwrap_or_default(), SystemTime::now());
-            let evidence = Evidence::of(&seen, sight, cpu_of_request, taken);
-            let answer = witness.trace(pid, || daemon.do_send(Verdict::Ask { child })).await;
-            Taken::of(evidence, answer).await
+            let inspect = blocking(TIMEOUT, move || inspect(number)).await;
+            let (inspect, taken) = (inspect.unwrap_or_default(), SystemTime::now());
+            let evidence = Evidence::of(&seen, inspect, cpu_of_request, taken);
+            let answer = collector
+                .trace(pid, || daemon.do_send(BabysitterAction::RequestBacktrace { child }))
+                .await;
+            CollectedEvidence::of(evidence, answer).await
         }
     }
 }

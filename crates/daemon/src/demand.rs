@@ -22,7 +22,7 @@ pub trait RequestFactory<R>: 'static {
     ///
     /// If it cannot be made: no descriptor is left, say. It counts as a fork that failed, and is
     /// tried again after a while.
-    fn endow(&mut self) -> io::Result<R>;
+    fn make_request(&mut self) -> io::Result<R>;
 
     /// The child that gets what was made last is ordered. It may still fail to be born: then the
     /// request is dropped.
@@ -30,15 +30,15 @@ pub trait RequestFactory<R>: 'static {
 }
 
 /// The daemon's share in who makes requests for its children.
-pub(crate) struct Endowment<R>(Rc<RefCell<dyn RequestFactory<R>>>);
+pub(crate) struct SharedRequestFactory<R>(Rc<RefCell<dyn RequestFactory<R>>>);
 
-impl<R: 'static> Endowment<R> {
-    pub(crate) fn new(endow: impl RequestFactory<R>) -> Self {
-        Endowment(Rc::new(RefCell::new(endow)))
+impl<R: 'static> SharedRequestFactory<R> {
+    pub(crate) fn new(make_request: impl RequestFactory<R>) -> Self {
+        SharedRequestFactory(Rc::new(RefCell::new(make_request)))
     }
 
-    pub(crate) fn endow(&self) -> io::Result<R> {
-        self.0.borrow_mut().endow()
+    pub(crate) fn make_request(&self) -> io::Result<R> {
+        self.0.borrow_mut().make_request()
     }
 
     pub(crate) fn ordered(&self, child: ChildId) {
@@ -46,13 +46,13 @@ impl<R: 'static> Endowment<R> {
     }
 }
 
-impl<R> Clone for Endowment<R> {
+impl<R> Clone for SharedRequestFactory<R> {
     fn clone(&self) -> Self {
-        Endowment(Rc::clone(&self.0))
+        SharedRequestFactory(Rc::clone(&self.0))
     }
 }
 
-impl<R> fmt::Debug for Endowment<R> {
+impl<R> fmt::Debug for SharedRequestFactory<R> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("Endowment")
     }
@@ -62,7 +62,7 @@ impl<R> fmt::Debug for Endowment<R> {
 pub(crate) struct Nothing;
 
 impl RequestFactory<()> for Nothing {
-    fn endow(&mut self) -> io::Result<()> {
+    fn make_request(&mut self) -> io::Result<()> {
         Ok(())
     }
 
@@ -81,20 +81,20 @@ pub struct OnDemand<R> {
     interval: Duration,
     requests: RequestLimit,
     jitter: Jitter,
-    endowment: Endowment<R>,
+    request_factory: SharedRequestFactory<R>,
 }
 
 impl<R: 'static> OnDemand<R> {
     /// Sets how many children there may be at any instant, and who makes what they are born with.
     #[must_use]
-    pub fn new(children: u32, endow: impl RequestFactory<R>) -> Self {
+    pub fn new(children: u32, make_request: impl RequestFactory<R>) -> Self {
         OnDemand {
             start_children: 0,
             max_children: children,
             interval: Duration::ZERO,
             requests: RequestLimit::Unlimited,
             jitter: Jitter::default(),
-            endowment: Endowment::new(endow),
+            request_factory: SharedRequestFactory::new(make_request),
         }
     }
 
@@ -131,8 +131,9 @@ impl<R: 'static> OnDemand<R> {
 
 impl<R: 'static> Model<R> for OnDemand<R> {
     fn check(self) -> Result<Checked<R>, ConfigError> {
-        let OnDemand { start_children, max_children, interval, requests, jitter, endowment } = self;
+        let OnDemand { start_children, max_children, interval, requests, jitter, request_factory } =
+            self;
         let rules = DemandRules { start: start_children, max_children, interval }.check()?;
-        Ok(Checked(Rules::OnDemand { rules, requests, jitter, endowment }))
+        Ok(Checked(Rules::OnDemand { rules, requests, jitter, request_factory }))
     }
 }

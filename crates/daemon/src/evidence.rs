@@ -109,7 +109,7 @@ impl From<daemon_sys::trace::StackFrame> for Frame {
 
 /// What the system tells of a process; what cannot be read, or is not known to this system, is none.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub(crate) struct ProcSight {
+pub(crate) struct ProcessInfo {
     pub(crate) cpu: Option<Duration>,
     pub(crate) rss: Option<u64>,
     pub(crate) pss: Option<u64>,
@@ -123,8 +123,8 @@ pub(crate) struct ProcSight {
 ///
 /// For the PSS the kernel walks all of the process' pages: milliseconds for a large one, and its
 /// memory is locked meanwhile.
-pub(crate) fn sight(pid: u32) -> ProcSight {
-    platform::sight(pid)
+pub(crate) fn inspect(pid: u32) -> ProcessInfo {
+    platform::inspect(pid)
 }
 
 /// Tells a process' share of memory in bytes: what it has alone, and its part of what it shares.
@@ -136,11 +136,11 @@ impl Evidence {
     /// Puts together what the scoreboard and the system tell of a child that has not been asked.
     pub(crate) fn of(
         child: &ChildReport,
-        sight: ProcSight,
+        inspect: ProcessInfo,
         cpu_of_request: Option<Duration>,
         taken: SystemTime,
     ) -> Self {
-        let ProcSight { cpu, rss, pss, state, wchan, syscall, kernel_stack } = sight;
+        let ProcessInfo { cpu, rss, pss, state, wchan, syscall, kernel_stack } = inspect;
         Evidence {
             taken,
             slot: child.slot,
@@ -163,7 +163,7 @@ impl Evidence {
         }
     }
 
-    fn of_the_process(&self) -> Vec<String> {
+    fn process_facts(&self) -> Vec<String> {
         let known = [
             self.cpu.map(|cpu| format!("cpu {}", Seconds(cpu))),
             self.cpu_of_request.map(|cpu| format!("{} of it for this request", Seconds(cpu))),
@@ -173,7 +173,7 @@ impl Evidence {
         known.into_iter().flatten().collect()
     }
 
-    fn of_the_kernel(&self) -> Vec<String> {
+    fn kernel_facts(&self) -> Vec<String> {
         let known = [
             self.state.map(|state| format!("state {}", state.escape_debug())),
             self.wchan.as_ref().map(|wchan| format!("waits in {}", OneLine(wchan))),
@@ -201,7 +201,7 @@ impl fmt::Display for Evidence {
         }
         writeln!(f)?;
         writeln!(f, "    age {}, {} requests", Seconds(self.age), self.requests)?;
-        for known in [self.of_the_process(), self.of_the_kernel()] {
+        for known in [self.process_facts(), self.kernel_facts()] {
             if !known.is_empty() {
                 writeln!(f, "    {}", known.join(", "))?;
             }

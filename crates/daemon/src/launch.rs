@@ -22,7 +22,7 @@ use daemon_sys::trace::{BacktraceChannel, BacktraceRequester};
 use daemon_sys::{fork, limits};
 use slog::Logger;
 
-use crate::babysitter::{Babysitting, SlowLog};
+use crate::babysitter::{BabysitterConfig, SlowLog};
 use crate::child::{ChildHandle, Life, Sign, live};
 use crate::control::Socket;
 use crate::error::DaemonError;
@@ -30,7 +30,8 @@ use crate::log;
 use crate::messages::{RegisterWith, UntilStopped};
 use crate::model::{Kind, Rules};
 use crate::parent::{
-    DaemonActor, ForkServerHands, Home, Household, OutOfMemoryKills, Parent, Signalled, Times,
+    DaemonActor, ForkServerControl, OomKillCounter, Parent, SignalReceived, Supervision,
+    Supervisor, SupervisorTimeouts,
 };
 use crate::program::Program;
 use crate::service;
@@ -334,27 +335,32 @@ impl<P: Program> Launched<P> {
             Supervised::Yes => Some(service::spawn(&life.alias, &log)?),
             Supervised::No => None,
         };
-        let times = Times { grace: settings.grace, boot_timeout: settings.boot_timeout };
-        let home =
-            Household::new(rules, times, now()).zip(fork_server).map(|(household, fork_server)| {
-                let kills = OutOfMemoryKills::of_this_cgroup();
-                Home { household, hands: ForkServerHands { fork_server, lost: None, kills } }
-            });
+        let times =
+            SupervisorTimeouts { grace: settings.grace, boot_timeout: settings.boot_timeout };
+        let supervision = Supervisor::new(rules, times, now()).zip(fork_server).map(
+            |(supervisor, fork_server)| {
+                let oom_kills = OomKillCounter::of_this_cgroup();
+                Supervision {
+                    supervisor,
+                    processes: ForkServerControl { fork_server, lost: None, oom_kills },
+                }
+            },
+        );
         let parent = Parent {
             life,
             log,
             on_hup: settings.on_hup,
             readiness,
             pidfile,
-            home,
-            babysit: Babysitting { babysit: settings.babysit, asker, slowlog },
+            supervision,
+            babysit: BabysitterConfig { babysit: settings.babysit, asker, slowlog },
         };
         let daemon = DaemonActor::create(|ctx| {
             let log = parent.log.clone();
             let control = control.map(|socket| socket.answer(ctx.address(), log));
             DaemonActor::new(parent, control)
         });
-        ears.tell(daemon.clone().recipient(), Signalled);
+        ears.tell(daemon.clone().recipient(), SignalReceived);
         if let Some(service) = service {
             daemon.do_send(RegisterWith(service));
         }

@@ -181,8 +181,8 @@
 //!   [`grace`](DaemonBuilder::grace), and before that only by limits that are set: see [`Babysit`].
 
 mod acceptor;
-mod aside;
 mod babysitter;
+mod blocking;
 mod builder;
 mod child;
 mod connection;
@@ -193,12 +193,13 @@ mod evidence;
 mod launch;
 mod listen;
 mod log;
+mod log_throttle;
 pub mod messages;
 mod model;
 mod parent;
 mod peek;
 pub mod prelude;
-mod processes;
+mod process_table;
 mod program;
 #[cfg(test)]
 mod sentences;
@@ -208,7 +209,6 @@ mod sessions;
 mod settings;
 mod signals;
 mod status;
-mod told;
 mod watch;
 
 pub use acceptor::{Accepted, ChildAcceptor, ParentAcceptor};

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use daemon_core::{DemandRules, Jitter, MAX_SLOTS, PoolRules, RequestLimit, slots_for};
 
-use crate::demand::{Endowment, Nothing, OnDemand};
+use crate::demand::{Nothing, OnDemand, SharedRequestFactory};
 use crate::error::ConfigError;
 
 /// A pool of standing children, between a least and a most number of spare ones.
@@ -179,9 +179,22 @@ pub struct Checked<R>(pub(crate) Rules<R>);
 #[derive(Debug, Clone)]
 pub(crate) enum Rules<R> {
     Solo,
-    PostFork { max_children: u32, backlog: u32 },
-    PreFork { pool: PoolRules, requests: RequestLimit, jitter: Jitter, endowment: Endowment<R> },
-    OnDemand { rules: DemandRules, requests: RequestLimit, jitter: Jitter, endowment: Endowment<R> },
+    PostFork {
+        max_children: u32,
+        backlog: u32,
+    },
+    PreFork {
+        pool: PoolRules,
+        requests: RequestLimit,
+        jitter: Jitter,
+        request_factory: SharedRequestFactory<R>,
+    },
+    OnDemand {
+        rules: DemandRules,
+        requests: RequestLimit,
+        jitter: Jitter,
+        request_factory: SharedRequestFactory<R>,
+    },
 }
 
 impl<R> Rules<R> {
@@ -243,8 +256,8 @@ impl Model<()> for PreFork {
             pool.linger = linger;
         }
         let (requests, jitter) = (self.requests, self.jitter);
-        let endowment = Endowment::new(Nothing);
-        Ok(Checked(Rules::PreFork { pool, requests, jitter, endowment }))
+        let request_factory = SharedRequestFactory::new(Nothing);
+        Ok(Checked(Rules::PreFork { pool, requests, jitter, request_factory }))
     }
 }
 

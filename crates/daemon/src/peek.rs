@@ -6,7 +6,7 @@ use crate::messages::Detail;
 use crate::status::Report;
 
 /// Adds descriptors, threads and the report, if they are asked for.
-pub(crate) fn finish(mut lines: Vec<String>, detail: Detail, report: &Report) -> String {
+pub(crate) fn with_details(mut lines: Vec<String>, detail: Detail, report: &Report) -> String {
     match detail {
         Detail::Brief => {}
         Detail::Verbose => {
@@ -23,7 +23,7 @@ pub(crate) fn finish(mut lines: Vec<String>, detail: Detail, report: &Report) ->
 const MAILBOXES: &str = "Mailboxes: their lengths are not known, actix does not tell them";
 
 /// A line of who has not answered to the shutdown, if there are any.
-pub(crate) fn farewells(unanswered: &[String]) -> Option<String> {
+pub(crate) fn unanswered(unanswered: &[String]) -> Option<String> {
     (!unanswered.is_empty())
         .then(|| format!("Have not answered to DaemonShutdown: {}", unanswered.join(", ")))
 }

@@ -103,7 +103,7 @@ impl Sessions {
             let session = SessionId(u32::try_from(index).unwrap_or(u32::MAX).saturating_add(2));
             let state = if self.is_alive(session) { "" } else { ", has ended" };
             lines.push(format!("session {} ({name}){state}", session.0));
-            let wanted = self.wanted_by(session);
+            let wanted = self.subscriptions_of(session);
             lines.push(format!("    Signals: {}", wanted.join(" ")));
         }
         lines
@@ -125,10 +125,10 @@ impl Sessions {
 
     /// Whether any actor that has subscribed under this number still takes messages.
     fn is_alive(&self, session: SessionId) -> bool {
-        self.lists().any(|(_name, list)| list.lives(session))
+        self.lists().any(|(_name, list)| list.is_connected(session))
     }
 
-    fn wanted_by(&self, session: SessionId) -> Vec<&'static str> {
+    fn subscriptions_of(&self, session: SessionId) -> Vec<&'static str> {
         self.lists().filter_map(|(name, list)| list.has(session).then_some(name)).collect()
     }
 
@@ -144,7 +144,7 @@ trait List {
     /// Whether this session is in it.
     fn has(&self, session: SessionId) -> bool;
     /// Whether it is, and still takes messages.
-    fn lives(&self, session: SessionId) -> bool;
+    fn is_connected(&self, session: SessionId) -> bool;
 }
 
 impl<M: Message<Result = ()> + Send + 'static> List for Subscribers<M> {
@@ -156,7 +156,7 @@ impl<M: Message<Result = ()> + Send + 'static> List for Subscribers<M> {
         self.0.iter().any(|known| known.session == session)
     }
 
-    fn lives(&self, session: SessionId) -> bool {
+    fn is_connected(&self, session: SessionId) -> bool {
         self.0.iter().any(|known| known.session == session && known.recipient.connected())
     }
 }
@@ -172,24 +172,24 @@ mod sealed {
         #[expect(private_interfaces, reason = "sealed: nobody outside can name or call it")]
         fn subscribers(sessions: &mut Sessions) -> &mut Subscribers<Self>;
         #[expect(private_interfaces, reason = "sealed: nobody outside can name or call it")]
-        fn still_true(news: &super::News) -> Option<Self>;
+        fn retained(retained: &super::RetainedEvents) -> Option<Self>;
     }
 }
 
 /// What has been broadcast and still holds.
 #[derive(Debug, Default, Clone, Copy)]
-pub(crate) struct News {
+pub(crate) struct RetainedEvents {
     pub(crate) start: Option<DaemonStart>,
     pub(crate) parent: Option<DaemonParent>,
     pub(crate) pause: Option<DaemonPause>,
     pub(crate) accept: Option<DaemonAccept>,
     pub(crate) shutdown: Option<DaemonShutdown>,
     pub(crate) phase: Option<DaemonPhase>,
-    pub(crate) hold: Option<DaemonOperatorPause>,
+    pub(crate) operator_pause: Option<DaemonOperatorPause>,
 }
 
 macro_rules! broadcasts {
-    ($($message:ident: $list:ident, $news:expr;)*) => {
+    ($($message:ident: $list:ident, $retained:expr;)*) => {
         /// All subscriptions of a process.
         #[derive(Debug, Default)]
         pub(crate) struct Sessions {
@@ -212,9 +212,9 @@ macro_rules! broadcasts {
                 &mut sessions.$list
             }
             #[expect(private_interfaces, reason = "sealed: nobody outside can name or call it")]
-            fn still_true(news: &News) -> Option<Self> {
-                let told: fn(&News) -> Option<Self> = $news;
-                told(news)
+            fn retained(retained: &RetainedEvents) -> Option<Self> {
+                let told: fn(&RetainedEvents) -> Option<Self> = $retained;
+                told(retained)
             }
         }
         )*
@@ -222,18 +222,18 @@ macro_rules! broadcasts {
 }
 
 broadcasts! {
-    DaemonStart: start, |news| news.start;
-    DaemonParent: parent, |news| news.parent;
-    DaemonAccept: accept, |news| news.accept;
-    DaemonPause: pause, |news| news.pause;
+    DaemonStart: start, |retained| retained.start;
+    DaemonParent: parent, |retained| retained.parent;
+    DaemonAccept: accept, |retained| retained.accept;
+    DaemonPause: pause, |retained| retained.pause;
     DaemonHup: hup, |_news| None;
-    DaemonShutdown: shutdown, |news| news.shutdown;
+    DaemonShutdown: shutdown, |retained| retained.shutdown;
     ChildBorn: born, |_news| None;
     ChildExited: exited, |_news| None;
     RogueChild: rogue, |_news| None;
     ForeignExited: foreign, |_news| None;
-    DaemonPhase: phase, |news| news.phase;
-    DaemonOperatorPause: hold, |news| news.hold;
+    DaemonPhase: phase, |retained| retained.phase;
+    DaemonOperatorPause: operator_pause, |retained| retained.operator_pause;
     DaemonReload: reload, |_news| None;
 }
 
@@ -242,11 +242,11 @@ impl Sessions {
     pub(crate) fn subscribe<M: Broadcast>(
         &mut self,
         subscribe: Subscribe<M>,
-        news: &News,
+        retained: &RetainedEvents,
     ) -> SessionId {
         let Subscribe { recipient, name } = subscribe;
         let session = self.session(&name);
-        if let Some(missed) = M::still_true(news) {
+        if let Some(missed) = M::retained(retained) {
             recipient.do_send(missed);
         }
         let subscribers = &mut M::subscribers(self).0;

@@ -256,13 +256,13 @@ impl Engine {
                 self.events.warn(format_args!(
                     "Worker {pid} is killed: its task has passed the hard limit"
                 ));
-                daemon.do_send(KillRogue { pid, offence: Violation::Time });
+                daemon.do_send(KillRogue { pid, violation: Violation::Time });
             }
             KillReason::Deaf => {
                 self.events.warn(format_args!(
                     "Worker {pid} is killed: it does not begin what it is sent"
                 ));
-                daemon.do_send(KillRogue { pid, offence: Violation::Hung });
+                daemon.do_send(KillRogue { pid, violation: Violation::Hung });
             }
             KillReason::Cancelled => {
                 self.events.say(format_args!("Worker {pid} is killed: its task was cancelled"));

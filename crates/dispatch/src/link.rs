@@ -99,7 +99,7 @@ impl fmt::Debug for Linker {
 }
 
 impl RequestFactory<WorkerFds> for Linker {
-    fn endow(&mut self) -> io::Result<WorkerFds> {
+    fn make_request(&mut self) -> io::Result<WorkerFds> {
         if let Some(preinit) = &self.methods.hooks.fork_preinit {
             preinit();
         }

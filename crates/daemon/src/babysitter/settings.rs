@@ -41,7 +41,7 @@ pub enum MemoryMeasure {
 pub struct Babysit {
     pub(crate) interval: Option<Duration>,
     pub(crate) limits: Limits,
-    pub(crate) measure: MemoryMeasure,
+    pub(crate) step: MemoryMeasure,
     pub(crate) ladder: Option<Ladder>,
     pub(crate) slowlog: Option<PathBuf>,
 }
@@ -64,7 +64,7 @@ impl Babysit {
         Babysit {
             interval: Some(interval),
             limits: Limits::default(),
-            measure: MemoryMeasure::default(),
+            step: MemoryMeasure::default(),
             ladder: None,
             slowlog: None,
         }
@@ -135,8 +135,8 @@ impl Babysit {
 
     /// Sets by which measure memory is judged. [`Rss`](MemoryMeasure::Rss) by default.
     #[must_use]
-    pub fn memory_measure(mut self, measure: MemoryMeasure) -> Self {
-        self.measure = measure;
+    pub fn memory_measure(mut self, step: MemoryMeasure) -> Self {
+        self.step = step;
         self
     }
 

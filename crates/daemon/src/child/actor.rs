@@ -24,7 +24,7 @@ use crate::messages::{
     DaemonAccept, DaemonHup, DaemonPause, DaemonShutdown, Detail, ShutdownReason,
 };
 use crate::peek;
-use crate::sessions::{News, Sessions};
+use crate::sessions::{RetainedEvents, Sessions};
 use crate::status::{Report, Reporter, View};
 use crate::watch::Watch;
 
@@ -53,7 +53,7 @@ pub struct ChildActor {
     fork_server: Option<Pid>,
     life: Life,
     sessions: Sessions,
-    news: News,
+    retained: RetainedEvents,
     farewell: Farewell,
     /// Pieces of code that must end before the child does.
     inside: u32,
@@ -86,7 +86,7 @@ impl ChildActor {
             fork_server: Pid::parent(),
             life,
             sessions: Sessions::default(),
-            news: News::default(),
+            retained: RetainedEvents::default(),
             farewell: Farewell::Not,
             inside: 0,
             leaving,
@@ -105,7 +105,7 @@ impl ChildActor {
         if self.farewell == Farewell::Not {
             self.farewell = Farewell::Asked;
             let shutdown = DaemonShutdown { reason };
-            self.news.shutdown = Some(shutdown);
+            self.retained.shutdown = Some(shutdown);
             let address = ctx.address();
             let answers = self.sessions.shutdown.ask(&shutdown);
             // By way of the mailbox: what a session has said before it answered comes first.
@@ -157,16 +157,16 @@ impl ChildActor {
         match hold {
             OperatorPause::On => {
                 debug!(self.life.log, "paused");
-                self.news.accept = None;
-                self.news.pause = Some(DaemonPause);
+                self.retained.accept = None;
+                self.retained.pause = Some(DaemonPause);
                 self.sessions.pause.tell(&DaemonPause);
             }
             OperatorPause::Off => {
                 debug!(self.life.log, "resumed");
-                self.news.pause = None;
+                self.retained.pause = None;
                 let desk = self.desk.borrow();
                 if desk.status().is_idle() && desk.leaving().is_none() {
-                    self.news.accept = Some(DaemonAccept);
+                    self.retained.accept = Some(DaemonAccept);
                     self.sessions.accept.tell(&DaemonAccept);
                 }
             }
@@ -194,8 +194,8 @@ impl ChildActor {
                 self.desk.borrow().status().is_busy()
             ),
         });
-        lines.extend(peek::farewells(&self.sessions.unanswered()));
-        peek::finish(lines, detail, &self.report())
+        lines.extend(peek::unanswered(&self.sessions.unanswered()));
+        peek::with_details(lines, detail, &self.report())
     }
 
     fn report(&self) -> Report {

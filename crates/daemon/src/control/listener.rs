@@ -69,7 +69,7 @@ events! {
         slot: rogue.child.slot,
         pid: rogue.pid.as_raw().unsigned_abs(),
         step: rogue.step.word().to_owned(),
-        text: rogue.offence.map_or_else(|| "a slow request".to_owned(), |why| why.to_string()),
+        text: rogue.violation.map_or_else(|| "a slow request".to_owned(), |why| why.to_string()),
     };
 }
 

@@ -16,7 +16,6 @@ use super::commands::{Desk, fault};
 use super::connection::{line, serve};
 use super::protocol::{Fault, FaultKind, Outcome};
 use crate::parent::DaemonActor;
-use crate::told::Told;
 
 /// So many clients at a time.
 const CLIENTS_MAX: usize = 128;
@@ -91,11 +90,11 @@ async fn accept<R: Transfer + Send>(
 ) {
     // Dropped, it ends them all.
     let mut clients = JoinSet::new();
-    let mut told = Told::No;
+    let mut is_error_logged = false;
     loop {
         match listener.accept().await {
             Ok((stream, _nameless)) => {
-                told = Told::No;
+                is_error_logged = false;
                 while clients.try_join_next().is_some() {}
                 match admit(&stream, present.get()) {
                     Ok(()) => {
@@ -113,9 +112,9 @@ async fn accept<R: Transfer + Send>(
                 }
             }
             Err(error) => {
-                if told == Told::No {
+                if !is_error_logged {
                     warn!(log, "cannot accept on the control socket: {}", error);
-                    told = Told::Yes;
+                    is_error_logged = true;
                 }
                 tokio::time::sleep(SICK_PAUSE).await;
             }

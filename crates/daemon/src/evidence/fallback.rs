@@ -1,9 +1,9 @@
 //! A process on a system that does not show it in files: nothing is told.
 
-use super::ProcSight;
+use super::ProcessInfo;
 
-pub(super) fn sight(_: u32) -> ProcSight {
-    ProcSight::default()
+pub(super) fn inspect(_: u32) -> ProcessInfo {
+    ProcessInfo::default()
 }
 
 pub(super) fn pss(_: u32) -> Option<u64> {

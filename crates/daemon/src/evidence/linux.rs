@@ -6,17 +6,17 @@ use std::time::Duration;
 use procfs::WithCurrentSystemInfo;
 use procfs::process::Process;
 
-use super::ProcSight;
+use super::ProcessInfo;
 
 /// The most that is read of a file that is a few lines long.
 const LIMIT: u64 = 16 * 1024;
 
-pub(super) fn sight(pid: u32) -> ProcSight {
+pub(super) fn inspect(pid: u32) -> ProcessInfo {
     let Some(process) = process(pid) else {
-        return ProcSight::default();
+        return ProcessInfo::default();
     };
     let stat = process.stat().ok();
-    ProcSight {
+    ProcessInfo {
         cpu: stat.as_ref().map(|stat| ticks(stat.utime.saturating_add(stat.stime))),
         rss: stat.as_ref().map(|stat| stat.rss_bytes().get()),
         state: stat.as_ref().map(|stat| stat.state),

@@ -32,7 +32,7 @@ fn frame(function: Option<&str>, file: Option<&str>, line: Option<u32>) -> Frame
 }
 
 fn full() -> Evidence {
-    let sight = ProcSight {
+    let inspect = ProcessInfo {
         cpu: Some(Duration::from_millis(9400)),
         rss: Some(40 << 20),
         pss: Some(12_900_000),
@@ -47,7 +47,7 @@ fn full() -> Evidence {
         frame(Some("echo::slow"), Some("src/main.rs"), Some(42)),
         frame(None, None, None),
     ]);
-    let evidence = Evidence::of(&child(), sight, of_request, at());
+    let evidence = Evidence::of(&child(), inspect, of_request, at());
     Evidence { backtrace, ..evidence }
 }
 
@@ -74,7 +74,7 @@ fn a_record_tells_who_then_what_then_where() {
 fn what_is_not_known_is_left_out() {
     let mut born = ChildReport { pid: None, label: None, ..child() };
     born.letter = 'F';
-    let mut evidence = Evidence::of(&born, ProcSight::default(), Some(born.age), at());
+    let mut evidence = Evidence::of(&born, ProcessInfo::default(), Some(born.age), at());
     let known = "2026-11-21 09:15:29 UTC: child in slot 3 (no process yet, generation 2) is \
                  Forking (F) for 12.35 s\n    age 312.50 s, 17 requests\n";
     assert_eq!(evidence.to_string(), known);
@@ -132,10 +132,10 @@ fn this_very_process_is_seen_with_its_memory() {
     }
     let begun = Instant::now();
     let spent = |cpu: Option<Duration>| cpu.is_some_and(|cpu| cpu >= Duration::from_millis(20));
-    let mut seen = sight(std::process::id());
+    let mut seen = inspect(std::process::id());
     while !spent(seen.cpu) {
         assert!(begun.elapsed() < Duration::from_secs(20), "{seen:?}");
-        seen = sight(std::process::id());
+        seen = inspect(std::process::id());
     }
     assert!(matches!(seen.state, Some('R' | 'S')), "{seen:?}");
     assert!(seen.rss.is_some_and(|rss| rss > 500_000), "{seen:?}");
@@ -151,14 +151,14 @@ fn a_process_that_waits_shows_its_state_and_one_that_is_gone_nothing() {
     let mut waiting =
         Command::new("cat").stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
     let begun = Instant::now();
-    let mut seen = sight(waiting.id());
+    let mut seen = inspect(waiting.id());
     while seen.state != Some('S') {
         assert!(begun.elapsed() < Duration::from_secs(10), "{seen:?}");
-        seen = sight(waiting.id());
+        seen = inspect(waiting.id());
     }
     assert_eq!(seen.cpu.map(|cpu| cpu < Duration::from_secs(1)), Some(true));
     drop(waiting.stdin.take());
     assert!(waiting.wait().unwrap().success());
-    assert_eq!(sight(waiting.id()), ProcSight::default());
-    assert_eq!(sight(u32::MAX), ProcSight::default());
+    assert_eq!(inspect(waiting.id()), ProcessInfo::default());
+    assert_eq!(inspect(u32::MAX), ProcessInfo::default());
 }

@@ -149,7 +149,7 @@ pub struct RogueChild {
     /// Its process.
     pub pid: Pid,
     /// What it does that no child may; none where its request is only slow.
-    pub offence: Option<Violation>,
+    pub violation: Option<Violation>,
     /// What is done about it.
     pub step: RogueStep,
     /// What was known of it before the first step. Steps after that bring none.

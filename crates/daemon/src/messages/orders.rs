@@ -102,7 +102,7 @@ pub struct Retire(pub Pid);
 #[rtype(result = "Result<ChildId, Refusal>")]
 pub struct Kill(pub Pid);
 
-/// Asks the parent to have this child killed as a rogue, for this offence: its session in the
+/// Asks the parent to have this child killed as a rogue, for this violation: its session in the
 /// parent has found out by itself, and does not wait for the babysitter.
 #[derive(Message, Debug, Clone, Copy, PartialEq, Eq)]
 #[rtype(result = "Result<ChildId, Refusal>")]
@@ -110,7 +110,7 @@ pub struct KillRogue {
     /// Which child.
     pub pid: Pid,
     /// What it does that no child may.
-    pub offence: Violation,
+    pub violation: Violation,
 }
 
 /// Asks the parent to have the logs reopened in all processes, as HUP does with

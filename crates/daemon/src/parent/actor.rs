@@ -1,9 +1,9 @@
 //! The daemon's actor in the parent: it turns what comes into events for the household, and what
 //! the household has to tell into broadcasts, answers and log lines.
 
-mod inside;
-mod telling;
-mod waking;
+mod events;
+mod report;
+mod wakeups;
 
 use std::os::fd::AsFd;
 
@@ -15,20 +15,20 @@ use daemon_sys::pidfile::PidFile;
 use futures::channel::oneshot;
 use slog::{Logger, error, info};
 
-use super::asker::Asker;
 use super::foreign::ForeignChildren;
-use super::hands::ForkServerHands;
-use super::household::Household;
-use super::registration::Counting;
-use crate::babysitter::{BabysitterActor, Babysitting};
+use super::origin::Origin;
+use super::process_control::ForkServerControl;
+use super::registration::StatusUpdates;
+use super::supervisor::Supervisor;
+use crate::babysitter::{BabysitterActor, BabysitterConfig};
 use crate::child::Life;
 use crate::control::Control;
 use crate::error::DaemonError;
 use crate::messages::DaemonStart;
-use crate::sessions::{News, Sessions};
+use crate::sessions::{RetainedEvents, Sessions};
 use crate::settings::OnHup;
 use crate::watch::Watch;
-use waking::Woken;
+use wakeups::WakeSource;
 
 /// What the parent's actor is made of.
 pub(crate) struct Parent<R> {
@@ -37,14 +37,14 @@ pub(crate) struct Parent<R> {
     pub(crate) on_hup: OnHup,
     pub(crate) readiness: Option<ReadinessNotifier>,
     pub(crate) pidfile: Option<PidFile>,
-    pub(crate) home: Option<Home<R>>,
-    pub(crate) babysit: Babysitting,
+    pub(crate) supervision: Option<Supervision<R>>,
+    pub(crate) babysit: BabysitterConfig,
 }
 
 /// The household, and its hands.
-pub(crate) struct Home<R> {
-    pub(crate) household: Household<R>,
-    pub(crate) hands: ForkServerHands<R>,
+pub(crate) struct Supervision<R> {
+    pub(crate) supervisor: Supervisor<R>,
+    pub(crate) processes: ForkServerControl<R>,
 }
 
 /// The daemon in the parent process.
@@ -57,21 +57,21 @@ pub struct DaemonActor<R: Transfer> {
     on_hup: OnHup,
     pub(super) readiness: Option<ReadinessNotifier>,
     pub(super) pidfile: Option<PidFile>,
-    pub(super) home: Option<Home<R>>,
+    pub(super) supervision: Option<Supervision<R>>,
     pub(super) sessions: Sessions,
-    pub(super) news: News,
+    pub(super) retained: RetainedEvents,
     pub(super) foreign: ForeignChildren,
-    pub(super) babysitting: Option<Babysitting>,
+    pub(super) babysitting: Option<BabysitterConfig>,
     pub(super) babysitter: Option<Addr<BabysitterActor>>,
     pub(super) stopping: Option<StopMode>,
-    pub(super) ending: super::stop::Ending,
+    pub(super) shutdown_stage: super::stop::ShutdownStage,
     /// When answers that are under way are waited for no longer.
-    pub(super) last_answers: Option<MonotonicTime>,
+    pub(super) answers_deadline: Option<MonotonicTime>,
     pub(super) failure: Option<DaemonError>,
     pub(super) waiting_for_stop: Vec<oneshot::Sender<Result<(), DaemonError>>>,
     pub(super) control: Option<Control>,
     /// The service that is told of the daemon's counts.
-    pub(super) counting: Counting,
+    pub(super) status_updates: StatusUpdates,
     timer: Option<(MonotonicTime, SpawnHandle)>,
     started: MonotonicTime,
 }
@@ -84,60 +84,60 @@ impl<R: Transfer> std::fmt::Debug for DaemonActor<R> {
 
 impl<R: Transfer + Send> DaemonActor<R> {
     pub(crate) fn new(parent: Parent<R>, control: Option<Control>) -> Self {
-        let Parent { life, log, on_hup, readiness, pidfile, home, babysit } = parent;
+        let Parent { life, log, on_hup, readiness, pidfile, supervision, babysit } = parent;
         DaemonActor {
             life,
             log,
             on_hup,
             readiness,
             pidfile,
-            home,
+            supervision,
             sessions: Sessions::default(),
-            news: News::default(),
+            retained: RetainedEvents::default(),
             foreign: ForeignChildren::default(),
             babysitting: Some(babysit),
             babysitter: None,
             stopping: None,
-            ending: super::stop::Ending::Not,
-            last_answers: None,
+            shutdown_stage: super::stop::ShutdownStage::NotStopping,
+            answers_deadline: None,
             failure: None,
             waiting_for_stop: Vec::new(),
             control,
-            counting: Counting::Nobody,
+            status_updates: StatusUpdates::Off,
             timer: None,
             started: now(),
         }
     }
 
     /// Has the household act, then tells what there is to tell.
-    pub(super) fn with_home<T>(
+    pub(super) fn with_supervisor<T>(
         &mut self,
         ctx: &mut Context<Self>,
-        act: impl FnOnce(&mut Household<R>, &mut ForkServerHands<R>, MonotonicTime) -> T,
+        act: impl FnOnce(&mut Supervisor<R>, &mut ForkServerControl<R>, MonotonicTime) -> T,
     ) -> Option<T> {
-        let home = self.home.as_mut()?;
-        let result = act(&mut home.household, &mut home.hands, now());
-        self.after(ctx);
+        let supervision = self.supervision.as_mut()?;
+        let result = act(&mut supervision.supervisor, &mut supervision.processes, now());
+        self.process_events(ctx);
         Some(result)
     }
 
-    pub(super) fn after(&mut self, ctx: &mut Context<Self>) {
-        let Some(home) = &mut self.home else { return };
-        let scoreboard = home.hands.fork_server.scoreboard();
-        scoreboard.set_phase(home.household.phase());
-        scoreboard.show(home.household.max_children());
-        let notices = home.household.notices();
-        let lost = home.hands.lost.take();
-        for notice in notices {
-            self.tell(notice, ctx);
+    pub(super) fn process_events(&mut self, ctx: &mut Context<Self>) {
+        let Some(supervision) = &mut self.supervision else { return };
+        let scoreboard = supervision.processes.fork_server.scoreboard();
+        scoreboard.set_phase(supervision.supervisor.phase());
+        scoreboard.show(supervision.supervisor.max_children());
+        let events = supervision.supervisor.take_events();
+        let lost = supervision.processes.lost.take();
+        for event in events {
+            self.emit(event, ctx);
         }
         // After what has led to it: who hears that all has ended has heard of each child's end.
-        self.tell_the_phase(ctx);
+        self.broadcast_phase(ctx);
         if let Some(lost) = lost {
-            self.fork_server_lost(&lost, ctx);
+            self.on_fork_server_lost(&lost, ctx);
         }
         self.set_timer(ctx);
-        self.tell_the_counts(ctx);
+        self.update_service_status(ctx);
     }
 
     /// The daemon cannot go on: it stops, and its end will say why.
@@ -147,11 +147,12 @@ impl<R: Transfer + Send> DaemonActor<R> {
             readiness.notify_failure(&error.to_string());
         }
         self.failure.get_or_insert(error);
-        self.stop(StopMode::Immediate, Asker::Failure, ctx);
+        self.stop(StopMode::Immediate, Origin::Failure, ctx);
     }
 
     fn set_timer(&mut self, ctx: &mut Context<Self>) {
-        let wake = self.home.as_ref().and_then(|home| home.household.next_wake());
+        let wake =
+            self.supervision.as_ref().and_then(|supervision| supervision.supervisor.next_wake());
         let set = self.timer.as_ref().map(|(time, _handle)| *time);
         if wake == set {
             return;
@@ -163,7 +164,7 @@ impl<R: Transfer + Send> DaemonActor<R> {
             let pause = time.saturating_since(now());
             let handle = ctx.run_later(pause, |daemon, ctx| {
                 daemon.timer = None;
-                daemon.with_home(ctx, Household::settle);
+                daemon.with_supervisor(ctx, Supervisor::reconcile);
             });
             self.timer = Some((time, handle));
         }
@@ -174,7 +175,7 @@ impl<R: Transfer + Send> DaemonActor<R> {
             OnHup::ReopenLogs => info!(self.log, "hangup: reopening logs"),
             OnHup::Reload => {
                 info!(self.log, "hangup: reopening logs, and replacing children");
-                self.with_home(ctx, Household::reload);
+                self.with_supervisor(ctx, Supervisor::reload);
             }
         }
         if let Err(error) = self.reopen(ctx) {
@@ -187,11 +188,11 @@ impl<R: Transfer + Send> Actor for DaemonActor<R> {
     type Context = Context<Self>;
 
     fn started(&mut self, ctx: &mut Self::Context) {
-        if let Some(home) = &self.home {
-            let fork_server = &home.hands.fork_server;
+        if let Some(supervision) = &self.supervision {
+            let fork_server = &supervision.processes.fork_server;
             let watches =
-                Watch::readable(fork_server.as_fd(), Woken::ByForkServer).and_then(|link| {
-                    Ok((link, Watch::readable(fork_server.wakeup().as_fd(), Woken::ByBell)?))
+                Watch::readable(fork_server.as_fd(), WakeSource::ForkServer).and_then(|link| {
+                    Ok((link, Watch::readable(fork_server.wakeup().as_fd(), WakeSource::Children)?))
                 });
             match watches {
                 Ok((link, bell)) => {
@@ -206,12 +207,12 @@ impl<R: Transfer + Send> Actor for DaemonActor<R> {
             }
         }
         // The first children are ordered before sessions are told, so that both go on at once.
-        self.with_home(ctx, Household::settle);
-        self.arm_the_bell(ctx);
-        self.start_the_babysitter(ctx);
-        self.news.start = Some(DaemonStart);
-        if self.home.is_none() {
-            self.tell_the_phase(ctx);
+        self.with_supervisor(ctx, Supervisor::reconcile);
+        self.arm_wakeup(ctx);
+        self.start_babysitter(ctx);
+        self.retained.start = Some(DaemonStart);
+        if self.supervision.is_none() {
+            self.broadcast_phase(ctx);
             self.up();
         }
     }

@@ -27,7 +27,7 @@ impl ForeignChildren {
     }
 
     /// Forgets those that are gone, and answers who.
-    pub(crate) fn forget_the_gone(&mut self) -> Vec<Pid> {
+    pub(crate) fn remove_gone(&mut self) -> Vec<Pid> {
         let gone = |handle: &mut PidFd| handle.has_exited().unwrap_or(false);
         self.0.extract_if(.., gone).map(|handle| handle.pid()).collect()
     }

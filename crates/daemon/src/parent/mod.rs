@@ -1,14 +1,13 @@
 //! The parent's side: its rules, apart from its actor, and what the two stand on.
 
 mod actor;
-mod asker;
-mod discipline;
+mod backlog;
+mod enforcement;
 mod foreign;
-mod hands;
-mod household;
-mod kills;
-mod orders;
-mod reception;
+mod oom_kills;
+mod operator;
+mod origin;
+mod process_control;
 mod registration;
 mod registry;
 mod reload;
@@ -16,11 +15,12 @@ mod requests;
 mod resize;
 mod sizing;
 mod stop;
+mod supervisor;
 
 pub use actor::DaemonActor;
 
-pub(crate) use actor::{Home, Parent};
-pub(crate) use hands::ForkServerHands;
-pub(crate) use household::{Household, Times};
-pub(crate) use kills::OutOfMemoryKills;
-pub(crate) use requests::Signalled;
+pub(crate) use actor::{Parent, Supervision};
+pub(crate) use oom_kills::OomKillCounter;
+pub(crate) use process_control::ForkServerControl;
+pub(crate) use requests::SignalReceived;
+pub(crate) use supervisor::{Supervisor, SupervisorTimeouts};

@@ -21,46 +21,48 @@ const PAUSE: Duration = Duration::from_secs(1);
 
 /// Who is told, and when again.
 #[derive(Debug)]
-pub(crate) enum Counting {
+pub(crate) enum StatusUpdates {
     /// Nobody.
-    Nobody,
+    Off,
     /// This service, at the next change.
     Ready(Addr<ServiceActor>),
     /// This service, when the pause is over.
-    Resting(Addr<ServiceActor>),
+    Throttled(Addr<ServiceActor>),
 }
 
 impl<R: Transfer + Send> DaemonActor<R> {
     /// Something may have changed: what counts is told now, or when the pause is over. While nothing
     /// changes nothing is told, and no timer runs.
-    pub(super) fn tell_the_counts(&mut self, ctx: &mut Context<Self>) {
-        match std::mem::replace(&mut self.counting, Counting::Nobody) {
-            Counting::Nobody => {}
-            Counting::Resting(service) => self.counting = Counting::Resting(service),
-            Counting::Ready(service) => {
-                self.send_the_counts(&service);
-                self.counting = Counting::Resting(service);
+    pub(super) fn update_service_status(&mut self, ctx: &mut Context<Self>) {
+        match std::mem::replace(&mut self.status_updates, StatusUpdates::Off) {
+            StatusUpdates::Off => {}
+            StatusUpdates::Throttled(service) => {
+                self.status_updates = StatusUpdates::Throttled(service)
+            }
+            StatusUpdates::Ready(service) => {
+                self.send_service_status(&service);
+                self.status_updates = StatusUpdates::Throttled(service);
                 ctx.run_later(PAUSE, |daemon, _ctx| {
-                    if let Counting::Resting(service) =
-                        std::mem::replace(&mut daemon.counting, Counting::Nobody)
+                    if let StatusUpdates::Throttled(service) =
+                        std::mem::replace(&mut daemon.status_updates, StatusUpdates::Off)
                     {
-                        daemon.send_the_counts(&service);
-                        daemon.counting = Counting::Ready(service);
+                        daemon.send_service_status(&service);
+                        daemon.status_updates = StatusUpdates::Ready(service);
                     }
                 });
             }
         }
     }
 
-    fn send_the_counts(&self, service: &Addr<ServiceActor>) {
+    fn send_service_status(&self, service: &Addr<ServiceActor>) {
         service.do_send(SetStatusText(counts(&self.report())));
     }
 
     /// The daemon's life takes a turn: what counts is told with it, and is not a second old.
-    pub(super) fn tell_the_counts_at_a_turn(&mut self, ctx: &mut Context<Self>) {
-        match &self.counting {
-            Counting::Resting(service) => self.send_the_counts(service),
-            Counting::Ready(_) | Counting::Nobody => self.tell_the_counts(ctx),
+    pub(super) fn send_service_status_now(&mut self, ctx: &mut Context<Self>) {
+        match &self.status_updates {
+            StatusUpdates::Throttled(service) => self.send_service_status(service),
+            StatusUpdates::Ready(_) | StatusUpdates::Off => self.update_service_status(ctx),
         }
     }
 }
@@ -84,7 +86,7 @@ impl<R: Transfer + Send> Handler<RegisterWith> for DaemonActor<R> {
             health: Some(link.recipient()),
             signals: SignalOwner::Participant,
         });
-        self.counting = Counting::Ready(service);
-        self.tell_the_counts(ctx);
+        self.status_updates = StatusUpdates::Ready(service);
+        self.update_service_status(ctx);
     }
 }

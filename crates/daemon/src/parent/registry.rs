@@ -18,10 +18,10 @@ pub(crate) struct Record {
     /// The status that the census counts it under. A dismissed child counts as leaving, whatever
     /// it still does.
     pub(crate) seen: Status,
-    pub(crate) dismissed: Option<StopReason>,
+    pub(crate) stop_reason: Option<StopReason>,
     pub(crate) ordered: MonotonicTime,
     /// How often the pool had been reloaded when it was ordered.
-    pub(crate) vintage: u32,
+    pub(crate) reload_generation: u32,
     readiness: Readiness,
 }
 
@@ -33,7 +33,7 @@ enum Readiness {
 
 /// What a look at a child's status has shown.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Sight {
+pub(crate) enum StatusChange {
     /// It is ready, for the first time.
     BecameReady,
     /// Something else, or nothing new.
@@ -55,18 +55,18 @@ pub(crate) enum Age {
 #[derive(Debug)]
 pub(crate) struct Registry {
     records: Vec<Option<Record>>,
-    census: Counts,
-    calling: ChildKind,
+    counts: Counts,
+    child_kind: ChildKind,
 }
 
 impl Registry {
-    pub(crate) fn new(slots: u32, calling: ChildKind) -> Self {
+    pub(crate) fn new(slots: u32, child_kind: ChildKind) -> Self {
         let records = (0..slots).map(|_slot| None).collect();
-        Registry { records, census: Counts::default(), calling }
+        Registry { records, counts: Counts::default(), child_kind }
     }
 
-    pub(crate) fn census(&self) -> &Counts {
-        &self.census
+    pub(crate) fn counts(&self) -> &Counts {
+        &self.counts
     }
 
     pub(crate) fn records(&self) -> impl Iterator<Item = &Record> {
@@ -74,7 +74,7 @@ impl Registry {
     }
 
     /// Whether this very child is there.
-    pub(crate) fn knows(&self, child: ChildId) -> bool {
+    pub(crate) fn contains(&self, child: ChildId) -> bool {
         let record = self.records.get(child.slot.index()).and_then(Option::as_ref);
         record.is_some_and(|record| record.child == child)
     }
@@ -84,26 +84,26 @@ impl Registry {
     }
 
     /// A child has been ordered.
-    pub(crate) fn ordered(&mut self, child: ChildId, vintage: u32, now: MonotonicTime) {
+    pub(crate) fn ordered(&mut self, child: ChildId, reload_generation: u32, now: MonotonicTime) {
         if let Some(place) = self.records.get_mut(child.slot.index()) {
             debug_assert!(place.is_none(), "{child} is ordered into a seat that is taken");
             *place = Some(Record {
                 child,
                 pid: None,
                 seen: Status::Forking,
-                dismissed: None,
+                stop_reason: None,
                 ordered: now,
-                vintage,
+                reload_generation,
                 readiness: Readiness::Booting,
             });
-            self.census.opened();
+            self.counts.opened();
         }
     }
 
     /// The order for a child has failed: it never was.
-    pub(crate) fn unmade(&mut self, child: ChildId) {
+    pub(crate) fn remove_failed(&mut self, child: ChildId) {
         if let Some(record) = self.take(child) {
-            self.census.moved(record.seen, Status::Empty);
+            self.counts.moved(record.seen, Status::Empty);
         }
     }
 
@@ -114,25 +114,25 @@ impl Registry {
     }
 
     /// A post-forked child is at work.
-    pub(crate) fn serves(&mut self, child: ChildId) {
+    pub(crate) fn mark_serving(&mut self, child: ChildId) {
         let Some(record) = self.get_mut(child) else { return };
-        if record.dismissed.is_none() {
+        if record.stop_reason.is_none() {
             let before = std::mem::replace(&mut record.seen, Status::Serving);
-            self.census.moved(before, Status::Serving);
+            self.counts.moved(before, Status::Serving);
         }
     }
 
     /// The scoreboard's line of this slot has changed.
-    pub(crate) fn saw(&mut self, entry: &Entry) -> Sight {
+    pub(crate) fn update_status(&mut self, entry: &Entry) -> StatusChange {
         let Some(record) = self.records.get_mut(entry.slot.index()).and_then(Option::as_mut) else {
-            return Sight::Other;
+            return StatusChange::Other;
         };
         // An empty slot is seen only when a report of its end is under way: that will count it.
         let Some(status) = entry.status.filter(|status| *status != Status::Empty) else {
-            return Sight::Other;
+            return StatusChange::Other;
         };
-        if record.dismissed.is_none() {
-            self.census.moved(record.seen, status);
+        if record.stop_reason.is_none() {
+            self.counts.moved(record.seen, status);
             record.seen = status;
         }
         if record.readiness == Readiness::Booting && (status.is_idle() || status.is_busy()) {
@@ -140,42 +140,42 @@ impl Registry {
             // The fork server's word of its birth may come later than its own.
             let its_own = || i32::try_from(entry.pid).ok().and_then(Pid::from_raw);
             record.pid = record.pid.or_else(its_own);
-            return Sight::BecameReady;
+            return StatusChange::BecameReady;
         }
-        Sight::Other
+        StatusChange::Other
     }
 
     /// A child is told to go: from now on it is counted as leaving.
-    pub(crate) fn dismiss(&mut self, child: ChildId, why: StopReason) {
+    pub(crate) fn mark_stopping(&mut self, child: ChildId, why: StopReason) {
         let Some(record) = self.get_mut(child) else {
             return;
         };
         let before = std::mem::replace(&mut record.seen, Status::Leaving);
         match why {
             // Who does not go, or must not go on, is remembered by that.
-            StopReason::Rogue(_) | StopReason::Killed => record.dismissed = Some(why),
+            StopReason::Rogue(_) | StopReason::Killed => record.stop_reason = Some(why),
             StopReason::Retired
             | StopReason::Recycled(_)
             | StopReason::Stopping
             | StopReason::StoppedNow => {
-                record.dismissed.get_or_insert(why);
+                record.stop_reason.get_or_insert(why);
             }
         }
         if before != Status::Leaving {
-            self.census.moved(before, Status::Leaving);
+            self.counts.moved(before, Status::Leaving);
         }
     }
 
     /// This child is to be killed for this reason, whatever it was told before.
-    pub(crate) fn condemn(&mut self, child: ChildId, why: StopReason) {
-        self.dismiss(child, why);
+    pub(crate) fn mark_killed(&mut self, child: ChildId, why: StopReason) {
+        self.mark_stopping(child, why);
         if let Some(record) = self.get_mut(child) {
-            record.dismissed = Some(why);
+            record.stop_reason = Some(why);
         }
     }
 
     /// The child that is this process, if it is one.
-    pub(crate) fn of_process(&self, pid: Pid) -> Option<ChildId> {
+    pub(crate) fn find_by_pid(&self, pid: Pid) -> Option<ChildId> {
         self.records().find(|record| record.pid == Some(pid)).map(|record| record.child)
     }
 
@@ -186,23 +186,23 @@ impl Registry {
             return;
         };
         let before = std::mem::replace(&mut record.seen, Status::Empty);
-        self.census.moved(before, Status::Empty);
+        self.counts.moved(before, Status::Empty);
     }
 
     /// All children are told to go; a stronger word replaces an earlier one.
-    pub(crate) fn dismiss_all(&mut self, why: StopReason) {
+    pub(crate) fn mark_all_stopping(&mut self, why: StopReason) {
         for record in self.records.iter_mut().flatten() {
             if record.seen == Status::Empty {
                 continue;
             }
             let before = std::mem::replace(&mut record.seen, Status::Leaving);
-            match record.dismissed {
+            match record.stop_reason {
                 // That is what is remembered of it, whatever comes.
                 Some(StopReason::Rogue(_) | StopReason::Killed) => {}
-                Some(_) | None => record.dismissed = Some(why),
+                Some(_) | None => record.stop_reason = Some(why),
             }
             if before != Status::Leaving {
-                self.census.moved(before, Status::Leaving);
+                self.counts.moved(before, Status::Leaving);
             }
         }
     }
@@ -217,12 +217,12 @@ impl Registry {
         now: MonotonicTime,
     ) -> Option<(ChildExited, Age)> {
         let record = self.take(child)?;
-        self.census.moved(record.seen, Status::Empty);
+        self.counts.moved(record.seen, Status::Empty);
         let was_ready = record.readiness == Readiness::Ready || last.requests > 0;
         let status = last.status.unwrap_or(Status::Empty);
-        let cause = explain(exit, status, record.dismissed, self.calling);
+        let cause = explain(exit, status, record.stop_reason, self.child_kind);
         let lived = now.saturating_since(record.ordered);
-        let went_as_told = match record.dismissed {
+        let went_as_told = match record.stop_reason {
             Some(StopReason::Rogue(_) | StopReason::Killed) => false,
             Some(
                 StopReason::Retired
@@ -242,9 +242,13 @@ impl Registry {
     }
 
     /// Lines that tell what the children that were told to go still do.
-    pub(crate) fn told_to_go(&self, board: daemon_core::Board, now: MonotonicTime) -> Vec<String> {
+    pub(crate) fn peek_stopping(
+        &self,
+        board: daemon_core::Board,
+        now: MonotonicTime,
+    ) -> Vec<String> {
         let line = |record: &Record| {
-            let told = record.dismissed?;
+            let told = record.stop_reason?;
             let entry = board.read(record.child.slot);
             let pid =
                 record.pid.map_or_else(|| "not born yet".to_owned(), |pid| format!("pid {pid}"));

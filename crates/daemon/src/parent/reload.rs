@@ -7,15 +7,15 @@ use super::registry::Registry;
 
 /// How often the pool was reloaded, and the reload that goes on.
 #[derive(Debug, Default)]
-pub(crate) struct Reloaded {
-    vintage: u32,
+pub(crate) struct ReloadState {
+    reload_generation: u32,
     /// How many children there were when it began; none while nothing goes on.
     target: Option<u32>,
 }
 
 /// What is to be done for the reload now.
 #[derive(Debug, PartialEq, Eq)]
-pub(crate) enum Step {
+pub(crate) enum ReloadStep {
     Fork(u32),
     Retire(Vec<ChildId>),
     Nothing,
@@ -23,22 +23,22 @@ pub(crate) enum Step {
     Done,
 }
 
-impl Reloaded {
+impl ReloadState {
     /// Counts reloads: what a child ordered now is marked with.
-    pub(crate) fn vintage(&self) -> u32 {
-        self.vintage
+    pub(crate) fn reload_generation(&self) -> u32 {
+        self.reload_generation
     }
 
     /// Begins a reload, or begins anew.
     pub(crate) fn begin(&mut self, children: u32) {
-        self.vintage += 1;
+        self.reload_generation += 1;
         self.target = Some(children);
     }
 
     /// The next step; the whole pool is looked at only while a reload goes on.
-    pub(crate) fn step(&mut self, registry: &Registry, max_children: u32) -> Step {
+    pub(crate) fn step(&mut self, registry: &Registry, max_children: u32) -> ReloadStep {
         let Some(target) = self.target else {
-            return Step::Nothing;
+            return ReloadStep::Nothing;
         };
         let mut idle = Vec::new();
         let mut busy = Vec::new();
@@ -53,7 +53,7 @@ impl Reloaded {
             away: max_unavailable(target),
         };
         for record in registry.records() {
-            match (record.seen.standing(), record.vintage < self.vintage) {
+            match (record.seen.standing(), record.reload_generation < self.reload_generation) {
                 (StatusKind::Leaving | StatusKind::Vacant, _) => turnover.leaving += 1,
                 (StatusKind::Idle, true) => idle.push(record.child),
                 (StatusKind::Starting | StatusKind::Busy, true) => busy.push(record.child),
@@ -64,14 +64,14 @@ impl Reloaded {
         turnover.old_idle = u32::try_from(idle.len()).unwrap_or(u32::MAX);
         turnover.old_busy = u32::try_from(busy.len()).unwrap_or(u32::MAX);
         match turnover.turn() {
-            RollingStep::Fork(children) => Step::Fork(children),
+            RollingStep::Fork(children) => ReloadStep::Fork(children),
             RollingStep::Retire(children) => {
-                Step::Retire(idle.into_iter().chain(busy).take(children as usize).collect())
+                ReloadStep::Retire(idle.into_iter().chain(busy).take(children as usize).collect())
             }
-            RollingStep::Wait => Step::Nothing,
+            RollingStep::Wait => ReloadStep::Nothing,
             RollingStep::Done => {
                 self.target = None;
-                Step::Done
+                ReloadStep::Done
             }
         }
     }

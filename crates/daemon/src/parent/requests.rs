@@ -14,9 +14,9 @@ use futures::future::ready;
 use slog::{debug, info, warn};
 
 use super::actor::DaemonActor;
-use super::asker::Asker;
-use super::reception::Guest;
-use crate::aside::aside;
+use super::backlog::PendingRequest;
+use super::origin::Origin;
+use crate::blocking::blocking;
 use crate::error::DaemonError;
 use crate::messages::{
     Detail, ForeignChild, ForeignChildError, ForeignExited, GetStatus, HandOver, HandOverError,
@@ -28,21 +28,21 @@ use crate::status::{Report, Usages};
 use crate::watch::Watch;
 
 /// How long a status waits for the process table before it does without.
-const PATIENCE: Duration = Duration::from_secs(2);
+const TIMEOUT: Duration = Duration::from_secs(2);
 
 impl<R: Transfer + Send> Handler<HandOver<R>> for DaemonActor<R> {
     type Result = ResponseFuture<Result<HandedOver, HandOverError<R>>>;
 
     fn handle(&mut self, HandOver(request): HandOver<R>, ctx: &mut Self::Context) -> Self::Result {
         let (reply, answer) = oneshot::channel();
-        let mut guest = Some(Guest::new(request, reply));
-        self.with_home(ctx, |household, hands, now| {
-            if let Some(guest) = guest.take() {
-                household.hand_over(guest, hands, now);
+        let mut pending = Some(PendingRequest::new(request, reply));
+        self.with_supervisor(ctx, |supervisor, processes, now| {
+            if let Some(pending) = pending.take() {
+                supervisor.hand_over(pending, processes, now);
             }
         });
-        if let Some(guest) = guest {
-            guest.hand_back(HandOverErrorReason::NotPostForking);
+        if let Some(pending) = pending {
+            pending.hand_back(HandOverErrorReason::NotPostForking);
         }
         Box::pin(async move {
             match answer.await {
@@ -67,7 +67,7 @@ impl<R: Transfer + Send, M: Broadcast> Handler<Subscribe<M>> for DaemonActor<R> 
     type Result = MessageResult<Subscribe<M>>;
 
     fn handle(&mut self, subscribe: Subscribe<M>, _ctx: &mut Self::Context) -> Self::Result {
-        MessageResult::<Subscribe<M>>(self.sessions.subscribe(subscribe, &self.news))
+        MessageResult::<Subscribe<M>>(self.sessions.subscribe(subscribe, &self.retained))
     }
 }
 
@@ -81,7 +81,7 @@ impl<R: Transfer + Send> Handler<GetStatus> for DaemonActor<R> {
             GetStatus::Processes => Box::pin(async move {
                 let pids = report.pids();
                 // The kernel adds up each page for it: nobody shall wait for that but who asks.
-                let looked = aside(PATIENCE, move || Usages::of(&pids)).await;
+                let looked = blocking(TIMEOUT, move || Usages::of(&pids)).await;
                 report.with(&looked.unwrap_or_default())
             }),
         }
@@ -100,7 +100,7 @@ impl<R: Transfer + Send> Handler<Reload> for DaemonActor<R> {
     type Result = Result<ReloadStarted, Refusal>;
 
     fn handle(&mut self, _reload: Reload, ctx: &mut Self::Context) -> Self::Result {
-        self.with_home(ctx, super::household::Household::reload)
+        self.with_supervisor(ctx, super::supervisor::Supervisor::reload)
             .unwrap_or(Err(Refusal::NoPool { act: "reload" }))
     }
 }
@@ -109,7 +109,7 @@ impl<R: Transfer + Send> Handler<Resize> for DaemonActor<R> {
     type Result = Result<Resized, Refusal>;
 
     fn handle(&mut self, resize: Resize, ctx: &mut Self::Context) -> Self::Result {
-        self.resize(resize, Asker::Message, ctx)
+        self.resize(resize, Origin::Message, ctx)
     }
 }
 
@@ -128,7 +128,7 @@ impl<R: Transfer + Send> Handler<ForeignChild> for DaemonActor<R> {
         if self.stopping.is_some() {
             // It is late: it goes as all others were told to.
             self.foreign.signal_all(daemon_sys::Signal::Term);
-            ctx.run_later(self.life.grace, Self::lose_patience);
+            ctx.run_later(self.life.grace, Self::on_grace_expired);
         }
         Ok(())
     }
@@ -137,12 +137,12 @@ impl<R: Transfer + Send> Handler<ForeignChild> for DaemonActor<R> {
 impl<R: Transfer + Send> Handler<Shutdown> for DaemonActor<R> {
     type Result = MessageResult<Shutdown>;
 
-    fn handle(&mut self, Shutdown(manner): Shutdown, ctx: &mut Self::Context) -> Self::Result {
+    fn handle(&mut self, Shutdown(mode): Shutdown, ctx: &mut Self::Context) -> Self::Result {
         let begun = match self.stopping {
             None => ShutdownStarted::Now,
             Some(_) => ShutdownStarted::Already,
         };
-        self.stop(manner, Asker::Message, ctx);
+        self.stop(mode, Origin::Message, ctx);
         MessageResult(begun)
     }
 }
@@ -160,22 +160,22 @@ impl<R: Transfer + Send> Handler<UntilStopped> for DaemonActor<R> {
 /// A signal has come.
 #[derive(Message, Debug, Clone, Copy)]
 #[rtype(result = "()")]
-pub(crate) struct Signalled(pub(crate) Signal);
+pub(crate) struct SignalReceived(pub(crate) Signal);
 
-impl<R: Transfer + Send> Handler<Signalled> for DaemonActor<R> {
+impl<R: Transfer + Send> Handler<SignalReceived> for DaemonActor<R> {
     type Result = ();
 
-    fn handle(&mut self, Signalled(signal): Signalled, ctx: &mut Self::Context) {
+    fn handle(&mut self, SignalReceived(signal): SignalReceived, ctx: &mut Self::Context) {
         debug!(self.log, "signal {}", signal.name());
-        let by = Asker::Signal(signal);
+        let by = Origin::Signal(signal);
         match in_parent(signal, self.stopping) {
-            ParentAction::Stop(manner) => self.stop(manner, by, ctx),
+            ParentAction::Stop(mode) => self.stop(mode, by, ctx),
             ParentAction::Hangup => self.reopen_logs(ctx),
             ParentAction::Peek => info!(self.log, "peek\n{}", self.peek(Detail::Verbose)),
             ParentAction::More => self.resize_by_signal(Resize::More, by, ctx),
             ParentAction::Fewer => self.resize_by_signal(Resize::Fewer, by, ctx),
-            ParentAction::Pause => self.hold_by_signal(OperatorPause::On, by, ctx),
-            ParentAction::Resume => self.hold_by_signal(OperatorPause::Off, by, ctx),
+            ParentAction::Pause => self.pause_by_signal(OperatorPause::On, by, ctx),
+            ParentAction::Resume => self.pause_by_signal(OperatorPause::Off, by, ctx),
             ParentAction::Ignore => {}
         }
     }
@@ -185,11 +185,12 @@ impl<R: Transfer + Send> DaemonActor<R> {
     fn resize(
         &mut self,
         resize: Resize,
-        by: Asker,
+        by: Origin,
         ctx: &mut Context<Self>,
     ) -> Result<Resized, Refusal> {
-        let resized =
-            self.with_home(ctx, |household, hands, now| household.resize(resize, hands, now));
+        let resized = self.with_supervisor(ctx, |supervisor, processes, now| {
+            supervisor.resize(resize, processes, now)
+        });
         let resized = resized.unwrap_or(Err(Refusal::NoPool { act: "resize" }))?;
         let Resized { min_spare, max_spare, max_children } = resized;
         // Only a pool has spares.
@@ -206,14 +207,14 @@ impl<R: Transfer + Send> DaemonActor<R> {
     }
 
     /// Nobody waits for the answer to a signal: a refusal is logged.
-    fn resize_by_signal(&mut self, resize: Resize, by: Asker, ctx: &mut Context<Self>) {
+    fn resize_by_signal(&mut self, resize: Resize, by: Origin, ctx: &mut Context<Self>) {
         if let Err(refusal) = self.resize(resize, by, ctx) {
             warn!(self.log, "{}", refusal; "by" => %by);
         }
     }
 
-    fn hold_by_signal(&mut self, hold: OperatorPause, by: Asker, ctx: &mut Context<Self>) {
-        if let Err(refusal) = self.hold(hold, by, ctx) {
+    fn pause_by_signal(&mut self, pause: OperatorPause, by: Origin, ctx: &mut Context<Self>) {
+        if let Err(refusal) = self.set_operator_pause(pause, by, ctx) {
             warn!(self.log, "{}", refusal; "by" => %by);
         }
     }
@@ -221,8 +222,8 @@ impl<R: Transfer + Send> DaemonActor<R> {
 
 impl<R: Transfer + Send> DaemonActor<R> {
     /// Tells of foreign children that are gone.
-    pub(super) fn heed_foreign_ends(&mut self) {
-        for pid in self.foreign.forget_the_gone() {
+    pub(super) fn reap_foreign_children(&mut self) {
+        for pid in self.foreign.remove_gone() {
             info!(self.log, "foreign child gone"; "process" => pid.as_raw());
             self.sessions.foreign.tell(&ForeignExited { pid });
         }
@@ -235,8 +236,8 @@ struct ForeignGone;
 
 impl<R: Transfer + Send> StreamHandler<ForeignGone> for DaemonActor<R> {
     fn handle(&mut self, _gone: ForeignGone, ctx: &mut Self::Context) {
-        self.heed_foreign_ends();
-        self.end_if_all_are_gone(ctx);
+        self.reap_foreign_children();
+        self.finish_if_all_gone(ctx);
     }
 
     fn finished(&mut self, _ctx: &mut Self::Context) {}

@@ -5,7 +5,7 @@ use daemon_core::{DemandScaler, Pool};
 
 use crate::messages::{Refusal, Resize, Resized};
 
-fn in_terms_of_rules(resize: Resize) -> daemon_core::Resize {
+fn to_core(resize: Resize) -> daemon_core::Resize {
     match resize {
         Resize::More => daemon_core::Resize::More,
         Resize::Fewer => daemon_core::Resize::Fewer,
@@ -19,7 +19,7 @@ pub(crate) fn growth(
     slots: u32,
     resize: Resize,
 ) -> Result<Resized, Refusal> {
-    let resize = in_terms_of_rules(resize);
+    let resize = to_core(resize);
     let wanted = resize.of(growth.rules().max_children);
     let rules = growth
         .resize(resize, slots)
@@ -29,7 +29,7 @@ pub(crate) fn growth(
 
 /// Moves a pool's spares.
 pub(crate) fn pool(pool: &mut Pool, resize: Resize) -> Result<Resized, Refusal> {
-    let resize = in_terms_of_rules(resize);
+    let resize = to_core(resize);
     let wanted = resize.of(pool.rules().max_spare);
     let rules =
         pool.resize(resize).map_err(|error| Refusal::Size { wanted, why: error.to_string() })?;
@@ -42,7 +42,7 @@ pub(crate) fn pool(pool: &mut Pool, resize: Resize) -> Result<Resized, Refusal> 
 
 /// The new `max_children` of a post-forking daemon, as far as its scoreboard has slots.
 pub(crate) fn max_children(now: u32, slots: u32, resize: Resize) -> Result<u32, Refusal> {
-    let wanted = in_terms_of_rules(resize).of(now);
+    let wanted = to_core(resize).of(now);
     if wanted == 0 {
         return Err(Refusal::Size { wanted, why: "a forking daemon needs one child".into() });
     }

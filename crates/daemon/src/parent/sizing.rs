@@ -19,10 +19,10 @@ pub(crate) enum Sizing {
 }
 
 impl Sizing {
-    pub(crate) fn decide(&mut self, census: &Counts, now: MonotonicTime) -> PoolDecision {
+    pub(crate) fn decide(&mut self, counts: &Counts, now: MonotonicTime) -> PoolDecision {
         match self {
-            Sizing::Spares(pool) => pool.decide(census, now),
-            Sizing::Demand { growth, waiting } => growth.decide(census, *waiting, now),
+            Sizing::Spares(pool) => pool.decide(counts, now),
+            Sizing::Demand { growth, waiting } => growth.decide(counts, *waiting, now),
         }
     }
 
@@ -34,7 +34,7 @@ impl Sizing {
     }
 
     /// How many children shall be idle at least.
-    pub(crate) fn least_idle(&self) -> u32 {
+    pub(crate) fn min_idle(&self) -> u32 {
         match self {
             Sizing::Spares(pool) => pool.rules().min_spare,
             Sizing::Demand { waiting, .. } => u32::from(*waiting > 0),

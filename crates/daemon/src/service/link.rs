@@ -17,7 +17,7 @@ use crate::messages::{
     ChildBorn, ChildExited, DaemonHup, DaemonOperatorPause, DaemonPhase, DaemonReload, GetStatus,
     Pause, Resume, Shutdown, UntilStopped,
 };
-use crate::parent::{DaemonActor, Signalled};
+use crate::parent::{DaemonActor, SignalReceived};
 
 /// What the end takes beyond the grace: the fork server goes home.
 const BEYOND_GRACE: Duration = Duration::from_secs(5);
@@ -112,7 +112,7 @@ impl<R: Transfer + Send> Link<R> {
             Order::Resume => self.hold(OperatorPause::Off, ctx),
             Order::Renew => {
                 self.known.renewal = Renewal::Begun;
-                self.daemon.do_send(Signalled(Signal::Hup));
+                self.daemon.do_send(SignalReceived(Signal::Hup));
             }
             Order::Stop => self.daemon.do_send(Shutdown(StopMode::Graceful)),
         }

@@ -48,13 +48,13 @@ fn subscribe<M: Broadcast>(
     sessions: &mut Sessions,
     name: &str,
     actor: &Addr<Notes>,
-    news: &News,
+    retained: &RetainedEvents,
 ) -> SessionId
 where
     Notes: Handler<M>,
     <Notes as Actor>::Context: actix::dev::ToEnvelope<Notes, M>,
 {
-    sessions.subscribe(Subscribe::<M>::new(name, actor.clone().recipient()), news)
+    sessions.subscribe(Subscribe::<M>::new(name, actor.clone().recipient()), retained)
 }
 
 #[test]
@@ -63,9 +63,9 @@ fn a_late_subscriber_is_told_what_still_holds_and_nothing_else() {
         let mut sessions = Sessions::default();
         let notes = Notes::default();
         let actor = notes.clone().start();
-        let news = News { pause: Some(DaemonPause), ..News::default() };
-        subscribe::<DaemonPause>(&mut sessions, "late", &actor, &news);
-        subscribe::<DaemonShutdown>(&mut sessions, "late", &actor, &news);
+        let retained = RetainedEvents { pause: Some(DaemonPause), ..RetainedEvents::default() };
+        subscribe::<DaemonPause>(&mut sessions, "late", &actor, &retained);
+        subscribe::<DaemonShutdown>(&mut sessions, "late", &actor, &retained);
         sessions.pause.ask(&DaemonPause).await;
         assert_eq!(*notes.0.borrow(), ["pause", "pause"]);
     });
@@ -78,7 +78,7 @@ fn all_are_asked_and_the_answer_waits_for_all() {
         let both = [Notes::default(), Notes::default()];
         for notes in &both {
             let actor = notes.clone().start();
-            subscribe::<DaemonShutdown>(&mut sessions, "one", &actor, &News::default());
+            subscribe::<DaemonShutdown>(&mut sessions, "one", &actor, &RetainedEvents::default());
         }
         sessions.shutdown.ask(&SHUTDOWN).await;
         for notes in &both {
@@ -92,7 +92,7 @@ fn a_session_that_has_ended_is_forgotten_and_keeps_nobody_waiting() {
     System::new().block_on(async {
         let mut sessions = Sessions::default();
         let actor = Notes::default().start();
-        subscribe::<DaemonHup>(&mut sessions, "short", &actor, &News::default());
+        subscribe::<DaemonHup>(&mut sessions, "short", &actor, &RetainedEvents::default());
         assert_eq!(sessions.count(), 1);
         sessions.hup.ask(&DaemonHup).await;
         while actor.connected() {
@@ -108,10 +108,10 @@ fn a_peek_lists_sessions_by_number_with_what_they_want() {
     System::new().block_on(async {
         let mut sessions = Sessions::default();
         let actor = Notes::default().start();
-        let news = News::default();
-        let one = subscribe::<DaemonPause>(&mut sessions, "one", &actor, &news);
-        let two = subscribe::<DaemonHup>(&mut sessions, "two", &actor, &news);
-        let again = subscribe::<DaemonShutdown>(&mut sessions, "one", &actor, &news);
+        let retained = RetainedEvents::default();
+        let one = subscribe::<DaemonPause>(&mut sessions, "one", &actor, &retained);
+        let two = subscribe::<DaemonHup>(&mut sessions, "two", &actor, &retained);
+        let again = subscribe::<DaemonShutdown>(&mut sessions, "one", &actor, &retained);
         assert_eq!((one, two, again), (SessionId(2), SessionId(3), SessionId(2)));
         assert_eq!(
             sessions.peek("Daemon"),
@@ -149,12 +149,12 @@ impl Handler<DaemonShutdown> for Slow {
 #[test]
 fn who_has_not_answered_to_the_shutdown_is_named() {
     System::new().block_on(async {
-        let (mut sessions, news) = (Sessions::default(), News::default());
+        let (mut sessions, retained) = (Sessions::default(), RetainedEvents::default());
         let (answer, wait) = futures::channel::oneshot::channel();
         let slow = Slow(Some(wait)).start();
         let quick = Notes::default().start();
-        subscribe::<DaemonShutdown>(&mut sessions, "quick", &quick, &news);
-        sessions.subscribe(Subscribe::<DaemonShutdown>::new("slow", slow.recipient()), &news);
+        subscribe::<DaemonShutdown>(&mut sessions, "quick", &quick, &retained);
+        sessions.subscribe(Subscribe::<DaemonShutdown>::new("slow", slow.recipient()), &retained);
         assert!(sessions.unanswered().is_empty());
         let answers = actix_rt::spawn(sessions.shutdown.ask(&SHUTDOWN));
         while sessions.unanswered().len() > 1 {

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::{ProcessReport, Report, Role};
 use crate::evidence::pss;
-use crate::processes;
+use crate::process_table;
 
 /// What one process has used and holds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -25,8 +25,8 @@ impl Usages {
     /// Looks at these processes, and no others. Who is gone by now is left out.
     pub(crate) fn of(pids: &[u32]) -> Self {
         // Where the system has no process table that can be read, nothing is known.
-        let used = processes::read(pids).unwrap_or_default();
-        let usage = |(pid, used): (u32, processes::Used)| {
+        let used = process_table::read(pids).unwrap_or_default();
+        let usage = |(pid, used): (u32, process_table::Used)| {
             (pid, Usage { cpu: Some(used.cpu), rss: Some(used.rss), pss: pss(pid) })
         };
         Usages(used.into_iter().map(usage).collect())

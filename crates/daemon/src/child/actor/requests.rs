@@ -27,11 +27,11 @@ impl Handler<UpdateStatus> for ChildActor {
             Ok(Next::Accept) if self.is_held() => Ok(Updated::Paused),
             Ok(Next::Accept) => {
                 self.sessions.accept.tell(&DaemonAccept);
-                self.news.accept = Some(DaemonAccept);
+                self.retained.accept = Some(DaemonAccept);
                 Ok(Updated::Accepting)
             }
             Ok(Next::GoOn) => {
-                self.news.accept = None;
+                self.retained.accept = None;
                 Ok(Updated::Noted)
             }
             Ok(Next::Leave(reason)) => {
@@ -58,7 +58,7 @@ impl<M: Broadcast> Handler<Subscribe<M>> for ChildActor {
     type Result = MessageResult<Subscribe<M>>;
 
     fn handle(&mut self, subscribe: Subscribe<M>, _ctx: &mut Self::Context) -> Self::Result {
-        MessageResult::<Subscribe<M>>(self.sessions.subscribe(subscribe, &self.news))
+        MessageResult::<Subscribe<M>>(self.sessions.subscribe(subscribe, &self.retained))
     }
 }
 

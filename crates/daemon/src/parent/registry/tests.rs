@@ -36,15 +36,15 @@ fn ends(does: &[Status], told: Option<StopReason>, exit: Exit) -> (ChildExited, 
     let seat = Seat::take(scoreboard.board(), slot, generation, 7, at(1), Silent).unwrap();
     for status in does {
         seat.report(*status, at(2)).unwrap();
-        registry.saw(&scoreboard.read(slot));
+        registry.update_status(&scoreboard.read(slot));
     }
     if let Some(why) = told {
-        registry.dismiss(child, why);
-        assert_eq!(registry.census().leaving(), 1);
+        registry.mark_stopping(child, why);
+        assert_eq!(registry.counts().leaving(), 1);
     }
     let last = scoreboard.close(slot, at(300));
     let end = registry.gone(child, pid, exit, &last, at(300)).unwrap();
-    assert_eq!(registry.census().children(), 0);
+    assert_eq!(registry.counts().children(), 0);
     assert!(registry.gone(child, pid, exit, &last, at(300)).is_none());
     end
 }
@@ -87,17 +87,17 @@ fn a_stronger_word_to_all_replaces_an_earlier_one_to_one() {
     let child = |slot: u32| ChildId { slot: SlotNumber::new(slot), generation: Generation::new(1) };
     registry.ordered(child(0), 0, at(0));
     registry.ordered(child(1), 0, at(0));
-    registry.dismiss(child(0), StopReason::Retired);
-    registry.dismiss(child(0), StopReason::Recycled(daemon_core::RecycleReason::Memory));
+    registry.mark_stopping(child(0), StopReason::Retired);
+    registry.mark_stopping(child(0), StopReason::Recycled(daemon_core::RecycleReason::Memory));
     let told = |registry: &Registry| -> Vec<_> {
-        registry.records().map(|record| record.dismissed).collect()
+        registry.records().map(|record| record.stop_reason).collect()
     };
     assert_eq!(told(&registry), [Some(StopReason::Retired), None]);
-    registry.dismiss_all(StopReason::StoppedNow);
+    registry.mark_all_stopping(StopReason::StoppedNow);
     assert_eq!(told(&registry), [Some(StopReason::StoppedNow); 2]);
-    assert_eq!(registry.census().leaving(), 2);
-    registry.unmade(child(1));
-    assert_eq!(registry.census().children(), 1);
+    assert_eq!(registry.counts().leaving(), 2);
+    registry.remove_failed(child(1));
+    assert_eq!(registry.counts().children(), 1);
 }
 
 #[test]
@@ -108,13 +108,13 @@ fn word_of_another_owner_of_the_slot_changes_nothing() {
         generation: Generation::new(generation),
     };
     registry.ordered(child(2), 0, at(0));
-    registry.dismiss(child(1), StopReason::Retired);
+    registry.mark_stopping(child(1), StopReason::Retired);
     registry.born(child(1), Pid::from_raw(7).unwrap());
-    registry.unmade(child(1));
+    registry.remove_failed(child(1));
     let record = registry.records().next().unwrap();
     assert_eq!((record.child, record.pid), (child(2), None));
-    assert_eq!(record.dismissed, None);
-    assert_eq!(registry.census().starting(), 1);
+    assert_eq!(record.stop_reason, None);
+    assert_eq!(registry.counts().starting(), 1);
 }
 
 #[test]
@@ -123,9 +123,9 @@ fn a_child_that_is_ready_is_known_by_its_pid_before_the_fork_server_has_told_of_
     let ChildId { slot, generation } = child;
     let seat = Seat::take(scoreboard.board(), slot, generation, 7, at(1), Silent).unwrap();
     let pid = Pid::from_raw(7).unwrap();
-    registry.saw(&scoreboard.read(slot));
-    assert_eq!(registry.of_process(pid), None);
+    registry.update_status(&scoreboard.read(slot));
+    assert_eq!(registry.find_by_pid(pid), None);
     seat.report(Status::Fresh, at(2)).unwrap();
-    assert_eq!(registry.saw(&scoreboard.read(slot)), Sight::BecameReady);
-    assert_eq!(registry.of_process(pid), Some(child));
+    assert_eq!(registry.update_status(&scoreboard.read(slot)), StatusChange::BecameReady);
+    assert_eq!(registry.find_by_pid(pid), Some(child));
 }

@@ -1,0 +1,40 @@
+//! Limits how often a recurring condition is logged.
+
+use std::time::Duration;
+
+use daemon_core::MonotonicTime;
+
+/// How long a recurring condition must be absent before it is logged again.
+pub(crate) const QUIET_PERIOD: Duration = Duration::from_secs(60);
+
+/// Decides whether a condition that recurs many times a minute is logged: the first time, and again
+/// when it recurs after a [`QUIET_PERIOD`] without it.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) struct LogThrottle {
+    last: Option<MonotonicTime>,
+}
+
+impl LogThrottle {
+    /// Records that the condition holds now, and returns whether to log it.
+    pub(crate) fn should_log(&mut self, now: MonotonicTime) -> bool {
+        let last = self.last.replace(now);
+        last.is_none_or(|last| now.saturating_since(last) >= QUIET_PERIOD)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_recurring_condition_is_logged_first_and_then_after_a_quiet_period() {
+        let second = Duration::from_secs(1);
+        let mut throttle = LogThrottle::default();
+        let start = MonotonicTime::from_since_boot(second);
+        assert!(throttle.should_log(start));
+        // Each recurrence within the period extends it, however long that takes.
+        assert!(!throttle.should_log(start + (QUIET_PERIOD - second)));
+        assert!(!throttle.should_log(start + QUIET_PERIOD));
+        assert!(throttle.should_log(start + QUIET_PERIOD + QUIET_PERIOD));
+    }
+}

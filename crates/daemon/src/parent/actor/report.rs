@@ -1,0 +1,101 @@
+//! What can be seen of the daemon: its phase, its report, its peek.
+
+use daemon_core::Phase;
+use daemon_forkserver::{Transfer, now};
+
+use super::DaemonActor;
+use crate::control::Control;
+use crate::messages::Detail;
+use crate::parent::stop::ShutdownStage;
+use crate::peek;
+use crate::status::{Report, Reporter, View};
+
+impl<R: Transfer + Send> DaemonActor<R> {
+    pub(in crate::parent) fn report(&self) -> Report {
+        let board =
+            self.supervision.as_ref().map(|supervision| supervision.processes.fork_server.board());
+        let view = View {
+            alias: self.life.alias.clone(),
+            model: self.life.kind,
+            reporter: Reporter::Parent,
+            parent: self.life.parent,
+            fork_server: self
+                .supervision
+                .as_ref()
+                .map(|supervision| supervision.processes.fork_server.pid().as_raw().unsigned_abs()),
+            phase: self.phase(),
+        };
+        let now = now();
+        let mut report = Report::of(view, board, now);
+        report.up = now.saturating_since(self.started);
+        if let Some(supervision) = &self.supervision {
+            report.door = Some(supervision.supervisor.accept_state().into());
+            report.waiting = u32::try_from(supervision.supervisor.waiting()).unwrap_or(u32::MAX);
+            report.take_counts(supervision.supervisor.counters());
+        }
+        report
+    }
+
+    /// How many children there are.
+    pub(in crate::parent) fn children(&self) -> u32 {
+        self.supervision
+            .as_ref()
+            .map_or(0, |supervision| supervision.supervisor.registry().counts().children())
+    }
+
+    pub(in crate::parent) fn phase(&self) -> Phase {
+        match (&self.supervision, self.stopping) {
+            (Some(supervision), _) => supervision.supervisor.phase(),
+            (None, None) => Phase::Running,
+            (None, Some(_)) if self.shutdown_stage == ShutdownStage::Stopped => Phase::Stopped,
+            (None, Some(_)) => Phase::Stopping,
+        }
+    }
+
+    pub(in crate::parent) fn peek(&self, detail: Detail) -> String {
+        let mut lines = self.sessions.peek(&self.life.alias);
+        lines.push(format!("Subscriptions: {}", self.sessions.count()));
+        if let Some(supervision) = &self.supervision {
+            let counts = supervision.supervisor.registry().counts();
+            lines.push(format!(
+                "Children: {} ({} starting, {} idle, {} busy, {} leaving)",
+                counts.children(),
+                counts.starting(),
+                counts.idle(),
+                counts.busy(),
+                counts.leaving()
+            ));
+            lines.extend(
+                supervision
+                    .supervisor
+                    .registry()
+                    .peek_stopping(supervision.processes.fork_server.board(), now()),
+            );
+            lines.push(format!(
+                "Requests that wait for a child: {}",
+                supervision.supervisor.waiting()
+            ));
+            lines.push(format!(
+                "Door: {:?}, held: {:?}",
+                supervision.supervisor.accept_state(),
+                supervision.supervisor.operator_pause()
+            ));
+            lines.push(format!("Fork server: pid {}", supervision.processes.fork_server.pid()));
+            lines.push(format!(
+                "Orders that wait for the link: {}",
+                supervision.processes.fork_server.has_unsent_commands()
+            ));
+        }
+        lines.push(match &self.timer {
+            None => "Timer: none".to_owned(),
+            Some((time, _handle)) => {
+                format!("Timer: due in {:?}", time.saturating_since(now()))
+            }
+        });
+        lines.push(format!("Foreign children: {:?}", self.foreign.pids()));
+        lines.extend(self.control.as_ref().map(Control::peek));
+        lines.push(self.describe_stop());
+        lines.extend(peek::unanswered(&self.sessions.unanswered()));
+        peek::with_details(lines, detail, &self.report())
+    }
+}

@@ -1,0 +1,106 @@
+//! What wakes the parent: the link to the fork server, and the bell that children ring.
+
+use actix::{AsyncContext, Context, StreamHandler};
+use daemon_forkserver::Transfer;
+
+use super::DaemonActor;
+use crate::parent::process_control::ForkServerControl;
+use crate::parent::supervisor::Supervisor;
+
+/// What the parent was woken by.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum WakeSource {
+    ForkServer,
+    Children,
+}
+
+impl<R: Transfer + Send> StreamHandler<WakeSource> for DaemonActor<R> {
+    fn handle(&mut self, woken: WakeSource, ctx: &mut Self::Context) {
+        match woken {
+            WakeSource::ForkServer => self.handle_fork_server_wakeup(ctx),
+            WakeSource::Children => self.handle_child_wakeup(ctx),
+        }
+    }
+
+    fn finished(&mut self, _ctx: &mut Self::Context) {}
+}
+
+impl<R: Transfer + Send> DaemonActor<R> {
+    /// Takes in what children have reported, and listens for the bell again after a pause, so
+    /// that the parent's wake-ups are bounded, whatever the load.
+    fn handle_child_wakeup(&mut self, ctx: &mut Context<Self>) {
+        let Some(supervision) = &mut self.supervision else { return };
+        supervision.processes.fork_server.wakeup().clear();
+        match self.read_status_changes(ctx) {
+            Changes::Some => self.handle_child_wakeup_later(ctx),
+            Changes::None => self.arm_wakeup(ctx),
+        }
+    }
+
+    fn handle_child_wakeup_later(&mut self, ctx: &mut Context<Self>) {
+        let Some(supervision) = &self.supervision else { return };
+        ctx.run_later(supervision.supervisor.wakeup_delay(), Self::handle_child_wakeup);
+    }
+
+    pub(super) fn arm_wakeup(&mut self, ctx: &mut Context<Self>) {
+        let Some(supervision) =
+            self.supervision.as_ref().filter(|supervision| supervision.supervisor.uses_statuses())
+        else {
+            return;
+        };
+        match supervision.processes.fork_server.scoreboard().arm() {
+            daemon_core::Armed::Asleep => {}
+            daemon_core::Armed::ChangesWaiting => self.handle_child_wakeup_later(ctx),
+        }
+    }
+
+    fn read_status_changes(&mut self, ctx: &mut Context<Self>) -> Changes {
+        let taken_in = self.with_supervisor(ctx, |supervisor, processes, now| {
+            let changes = read_changes(supervisor, processes);
+            if changes == Changes::Some {
+                supervisor.reconcile(processes, now);
+            }
+            changes
+        });
+        taken_in.unwrap_or(Changes::None)
+    }
+
+    /// Takes in what the fork server has reported, and what children have: what follows from the one
+    /// depends on the other.
+    fn handle_fork_server_wakeup(&mut self, ctx: &mut Context<Self>) {
+        self.with_supervisor(ctx, |supervisor, processes, now| {
+            read_changes(supervisor, processes);
+            let mut events = Vec::new();
+            // What was reported before a loss counts, so the one is tried whatever the other says.
+            let flushed = processes.fork_server.flush();
+            let collected = processes.fork_server.collect(&mut events);
+            for event in events {
+                supervisor.report(event, processes, now);
+            }
+            supervisor.reconcile(processes, now);
+            if let Err(error) = collected.and(flushed) {
+                processes.lost.get_or_insert(error);
+            }
+        });
+    }
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Changes {
+    None,
+    Some,
+}
+
+/// Reads the lines of the scoreboard that have changed, and no others.
+fn read_changes<R: Transfer>(
+    supervisor: &mut Supervisor<R>,
+    processes: &ForkServerControl<R>,
+) -> Changes {
+    let mut changes = Changes::None;
+    let board = processes.fork_server.board();
+    processes.fork_server.scoreboard().drain_changes(|slot| {
+        changes = Changes::Some;
+        supervisor.on_status_change(&board.read(slot));
+    });
+    changes
+}

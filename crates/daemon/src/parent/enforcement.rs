@@ -1,0 +1,128 @@
+//! What the babysitter wants done, and what it is told of.
+
+use std::sync::Arc;
+
+use actix::{Actor, AsyncContext, Context, Handler, ResponseFuture};
+use daemon_forkserver::{ChildId, Transfer};
+use daemon_sys::Signal;
+use slog::{Logger, debug, error, info, o, warn};
+
+use super::actor::DaemonActor;
+use super::process_control::ProcessControl;
+use crate::babysitter::{BabysitterAction, BabysitterActor};
+use crate::evidence::Evidence;
+use crate::messages::{RogueChild, RogueStep, TraceChild, TraceError};
+
+impl<R: Transfer + Send> DaemonActor<R> {
+    /// Has somebody watch over the children, where there are some.
+    pub(super) fn start_babysitter(&mut self, ctx: &Context<Self>) {
+        let (Some(supervision), Some(babysitting)) = (&self.supervision, self.babysitting.take())
+        else {
+            return;
+        };
+        let babysitter = BabysitterActor::new(
+            babysitting,
+            ctx.address().recipient(),
+            supervision.processes.fork_server.board(),
+            self.log.clone(),
+        );
+        self.babysitter = Some(babysitter.start());
+    }
+
+    fn contains(&self, child: ChildId) -> bool {
+        self.supervision
+            .as_ref()
+            .is_some_and(|supervision| supervision.supervisor.registry().contains(child))
+    }
+
+    fn report_rogue(&mut self, rogue: &RogueChild) {
+        let facts = o!("slot" => rogue.child.slot.get(), "child" => rogue.pid.as_raw());
+        self.log_rogue(rogue, &self.log.new(facts));
+        self.sessions.rogue.tell(rogue);
+    }
+
+    fn log_rogue(&self, rogue: &RogueChild, log: &Logger) {
+        let violation = rogue.violation.map_or_else(String::new, |violation| violation.to_string());
+        match rogue.step {
+            RogueStep::Escalated(daemon_core::LadderStep::GiveUp) => {
+                error!(log, "rogue child is given up: {}", violation);
+            }
+            RogueStep::Escalated(step) => {
+                let step = step.word().to_uppercase();
+                warn!(log, "rogue child: {}", violation; "step" => step);
+            }
+            RogueStep::Recovered => info!(log, "no rogue any more: {}", violation),
+            RogueStep::Slow => warn!(log, "slow request"),
+        }
+    }
+}
+
+impl<R: Transfer + Send> Handler<BabysitterAction> for DaemonActor<R> {
+    type Result = ();
+
+    fn handle(&mut self, verdict: BabysitterAction, ctx: &mut Self::Context) {
+        match verdict {
+            BabysitterAction::Step { child, .. } if !self.contains(child) => {
+                debug!(self.log, "a rogue is gone before its step"; "slot" => child.slot.get());
+            }
+            BabysitterAction::Step { child, pid, violation, step, evidence } => {
+                // Told first: the step's consequences are told after it.
+                self.report_rogue(&RogueChild {
+                    child,
+                    pid,
+                    violation: Some(violation),
+                    step: RogueStep::Escalated(step),
+                    evidence,
+                });
+                self.with_supervisor(ctx, |supervisor, processes, now| {
+                    supervisor.enforce(child, violation, step, processes, now);
+                });
+            }
+            BabysitterAction::Recovered { child, pid, violation } => {
+                let (violation, step) = (Some(violation), RogueStep::Recovered);
+                self.report_rogue(&RogueChild { child, pid, violation, step, evidence: None });
+            }
+            BabysitterAction::Slow { child, pid, evidence } => {
+                let (step, evidence) = (RogueStep::Slow, Some(evidence));
+                self.report_rogue(&RogueChild { child, pid, violation: None, step, evidence });
+            }
+            BabysitterAction::Recycle { child, spent } => {
+                self.with_supervisor(ctx, |supervisor, processes, now| {
+                    supervisor.recycle(child, spent, processes, now);
+                });
+            }
+            BabysitterAction::Missing { child, pid } => {
+                let facts = o!("slot" => child.slot.get(), "child" => pid.as_raw());
+                warn!(self.log, "a child is not to be seen: the fork server looks for it"; facts);
+                self.with_supervisor(ctx, |_household, processes, _now| {
+                    processes.check_child(child)
+                });
+            }
+            BabysitterAction::Sampled => {
+                if let Some(supervision) = &mut self.supervision {
+                    supervision.processes.oom_kills.expire();
+                }
+            }
+            BabysitterAction::RequestBacktrace { child } => {
+                self.with_supervisor(ctx, |_household, processes, _now| {
+                    processes.signal(child, Signal::Urg)
+                });
+            }
+        }
+    }
+}
+
+impl<R: Transfer + Send> Handler<TraceChild> for DaemonActor<R> {
+    type Result = ResponseFuture<Result<Arc<Evidence>, TraceError>>;
+
+    fn handle(&mut self, trace: TraceChild, _ctx: &mut Self::Context) -> Self::Result {
+        let answer = self.babysitter.as_ref().map(|babysitter| babysitter.send(trace));
+        Box::pin(async move {
+            let nobody = || Err(TraceError::NoBabysitter(trace.0));
+            match answer {
+                None => nobody(),
+                Some(answer) => answer.await.unwrap_or_else(|_mailbox| nobody()),
+            }
+        })
+    }
+}

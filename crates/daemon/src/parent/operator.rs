@@ -1,0 +1,146 @@
+//! What the operator orders, by message; the control socket sends them, sessions may.
+
+use actix::Context;
+use actix::Handler;
+use daemon_core::{OperatorPause, StopReason};
+use daemon_forkserver::{ChildId, Transfer};
+use slog::info;
+
+use super::actor::{DaemonActor, Supervision};
+use super::origin::Origin;
+use crate::messages::{
+    DaemonHup, DaemonOperatorPause, Kill, KillRogue, Pause, PauseOutcome, Refusal, Reopen,
+    ReopenError, Resume, Retire, SetQueueDepth,
+};
+
+impl<R: Transfer + Send> DaemonActor<R> {
+    /// Has the logs reopened here, in the fork server and in every child, and tells sessions.
+    pub(super) fn reopen(&mut self, ctx: &mut Context<Self>) -> Result<(), ReopenError> {
+        self.sessions.hup.tell(&DaemonHup);
+        let reopened = self.life.reopen_log().map_err(|source| ReopenError { source });
+        if let Some(Supervision { processes, .. }) = &mut self.supervision {
+            let fork_server = &mut processes.fork_server;
+            let told = fork_server
+                .reopen_logs()
+                .and_then(|()| fork_server.signal_all(daemon_sys::Signal::Hup));
+            if let Err(error) = told {
+                processes.lost.get_or_insert(error);
+            }
+        }
+        self.process_events(ctx);
+        reopened
+    }
+
+    /// Holds the door shut, or lets it go, and tells sessions if that is news.
+    pub(super) fn set_operator_pause(
+        &mut self,
+        pause: OperatorPause,
+        by: Origin,
+        ctx: &mut Context<Self>,
+    ) -> Result<PauseOutcome, Refusal> {
+        let act = match pause {
+            OperatorPause::On => "pause",
+            OperatorPause::Off => "resume",
+        };
+        let Some(supervision) = &self.supervision else { return Err(Refusal::NoChildren { act }) };
+        let scoreboard = supervision.processes.fork_server.scoreboard();
+        // Before the children are told to look; and back, if it is refused.
+        let former = scoreboard.hold();
+        scoreboard.set_operator_pause(pause);
+        let outcome = self.with_supervisor(ctx, |supervisor, processes, now| {
+            let outcome = supervisor.set_operator_pause(pause, processes, now);
+            if outcome.is_err() {
+                processes.fork_server.scoreboard().set_operator_pause(former);
+            }
+            outcome
+        });
+        let outcome = outcome.unwrap_or(Err(Refusal::NoChildren { act }))?;
+        if outcome == PauseOutcome::Now {
+            match pause {
+                OperatorPause::On => {
+                    info!(self.log, "paused: no more requests are taken"; "by" => %by)
+                }
+                OperatorPause::Off => {
+                    info!(self.log, "resumed: requests are taken again"; "by" => %by)
+                }
+            }
+            let broadcast = DaemonOperatorPause(pause);
+            self.retained.operator_pause = Some(broadcast);
+            self.sessions.operator_pause.tell(&broadcast);
+        }
+        Ok(outcome)
+    }
+}
+
+impl<R: Transfer + Send> Handler<Reopen> for DaemonActor<R> {
+    type Result = Result<(), ReopenError>;
+
+    fn handle(&mut self, _reopen: Reopen, ctx: &mut Self::Context) -> Self::Result {
+        info!(self.log, "reopening logs"; "by" => %Origin::Message);
+        self.reopen(ctx)
+    }
+}
+
+impl<R: Transfer + Send> Handler<Retire> for DaemonActor<R> {
+    type Result = Result<ChildId, Refusal>;
+
+    fn handle(&mut self, Retire(pid): Retire, ctx: &mut Self::Context) -> Self::Result {
+        let retired = self.with_supervisor(ctx, |supervisor, processes, now| {
+            supervisor.retire_child(pid, processes, now)
+        });
+        let child = retired.unwrap_or(Err(Refusal::NoChildren { act: "retire one" }))?;
+        info!(self.log, "a child is retired"; "by" => %Origin::Message, "slot" => child.slot.get(), "child" => pid.as_raw());
+        Ok(child)
+    }
+}
+
+impl<R: Transfer + Send> Handler<Kill> for DaemonActor<R> {
+    type Result = Result<ChildId, Refusal>;
+
+    fn handle(&mut self, Kill(pid): Kill, ctx: &mut Self::Context) -> Self::Result {
+        let killed = self.with_supervisor(ctx, |supervisor, processes, now| {
+            supervisor.kill_child(pid, processes, now)
+        });
+        let child = killed.unwrap_or(Err(Refusal::NoChildren { act: "kill one" }))?;
+        info!(self.log, "a child is killed"; "by" => %Origin::Message, "slot" => child.slot.get(), "child" => pid.as_raw());
+        Ok(child)
+    }
+}
+
+impl<R: Transfer + Send> Handler<KillRogue> for DaemonActor<R> {
+    type Result = Result<ChildId, Refusal>;
+
+    fn handle(&mut self, condemn: KillRogue, ctx: &mut Self::Context) -> Self::Result {
+        let KillRogue { pid, violation } = condemn;
+        let killed = self.with_supervisor(ctx, |supervisor, processes, now| {
+            supervisor.kill_child_because(pid, StopReason::Rogue(violation), processes, now)
+        });
+        killed.unwrap_or(Err(Refusal::NoChildren { act: "kill one" }))
+    }
+}
+
+impl<R: Transfer + Send> Handler<SetQueueDepth> for DaemonActor<R> {
+    type Result = ();
+
+    fn handle(&mut self, SetQueueDepth(waiting): SetQueueDepth, ctx: &mut Self::Context) {
+        self.with_supervisor(ctx, |supervisor, processes, now| {
+            supervisor.set_queue_depth(waiting, processes, now)
+        });
+    }
+}
+
+impl<R: Transfer + Send> Handler<Pause> for DaemonActor<R> {
+    type Result = Result<PauseOutcome, Refusal>;
+
+    fn handle(&mut self, _pause: Pause, ctx: &mut Self::Context) -> Self::Result {
+        self.set_operator_pause(OperatorPause::On, Origin::Message, ctx)
+    }
+}
+
+impl<R: Transfer + Send> Handler<Resume> for DaemonActor<R> {
+    type Result = Result<PauseOutcome, Refusal>;
+
+    fn handle(&mut self, _resume: Resume, ctx: &mut Self::Context) -> Self::Result {
+        self.set_operator_pause(OperatorPause::Off, Origin::Message, ctx)
+    }
+}

@@ -1,0 +1,139 @@
+//! How a household ends: TERM, the grace, KILL; and what was accepted before still gets its child.
+
+use daemon_core::{MonotonicTime, Phase, StopMode, StopReason};
+use daemon_forkserver::ChildId;
+use daemon_sys::process::Signal;
+
+use super::{
+    FORK_SERVER_RESPONSE_MAX, QUIT_GRACE, StopProgress, Strategy, Supervisor, SupervisorEvent,
+};
+use crate::parent::backlog::Drained;
+use crate::parent::process_control::ProcessControl;
+
+impl<R: 'static> Supervisor<R> {
+    /// Sessions have answered to the shutdown: no request comes any more.
+    pub(crate) fn drained(&mut self, processes: &mut impl ProcessControl<R>, now: MonotonicTime) {
+        self.drained = Drained::Yes;
+        self.reconcile(processes, now);
+    }
+
+    /// The end begins, or is hurried.
+    pub(crate) fn stop(
+        &mut self,
+        mode: StopMode,
+        processes: &mut impl ProcessControl<R>,
+        now: MonotonicTime,
+    ) {
+        self.phase = Phase::Stopping;
+        match mode {
+            StopMode::Graceful => {
+                self.registry.mark_all_stopping(StopReason::Stopping);
+                processes.signal_all(Signal::Term);
+                self.stop_progress = StopProgress::Grace(now + self.grace);
+            }
+            StopMode::Immediate => {
+                if let Strategy::PostFork(backlog) = &mut self.strategy {
+                    backlog.clear();
+                }
+                self.drained = Drained::Yes;
+                self.registry.mark_all_stopping(StopReason::StoppedNow);
+                processes.signal_all(Signal::Quit);
+                self.stop_progress = StopProgress::Grace(now + QUIT_GRACE);
+            }
+        }
+        if let Strategy::PreFork { .. } = self.strategy {
+            self.release(processes);
+        }
+        self.reconcile(processes, now);
+    }
+
+    /// No more child is needed, nor the fork server's copy of any listener.
+    pub(super) fn release(&mut self, processes: &mut impl ProcessControl<R>) {
+        if !self.is_released {
+            self.is_released = true;
+            processes.release();
+        }
+    }
+
+    /// Requests that were accepted before the end began still get their child.
+    pub(super) fn serve_remaining(
+        &mut self,
+        processes: &mut impl ProcessControl<R>,
+        now: MonotonicTime,
+    ) {
+        if let Strategy::PreFork { .. } = self.strategy {
+            return;
+        }
+        if let StopProgress::KillSent(_) | StopProgress::Unresponsive = self.stop_progress
+            && let Strategy::PostFork(backlog) = &mut self.strategy
+        {
+            backlog.clear();
+        }
+        match self.backoff.blocked_until(now) {
+            Some(until) if self.waiting() > 0 => self.retry = Some(until),
+            Some(_) | None => {
+                self.fork_for_pending(processes, now);
+                if self.is_served() && self.drained == Drained::Yes {
+                    self.release(processes);
+                }
+            }
+        }
+    }
+
+    /// Whether no request waits, and no fork is under way that could fail and give one back.
+    pub(super) fn is_served(&self) -> bool {
+        match &self.strategy {
+            Strategy::PreFork { .. } => true,
+            Strategy::PostFork(backlog) => backlog.is_served(),
+        }
+    }
+
+    pub(super) fn check_stopped(
+        &mut self,
+        processes: &mut impl ProcessControl<R>,
+        now: MonotonicTime,
+    ) {
+        let children = self.registry.counts().children();
+        if children == 0 && self.waiting() == 0 && self.drained == Drained::Yes {
+            if !matches!(self.stop_progress, StopProgress::Stopped) {
+                self.stop_progress = StopProgress::Stopped;
+                self.phase = Phase::Stopped;
+                self.events.push(SupervisorEvent::AllChildrenGone);
+            }
+            return;
+        }
+        match self.stop_progress {
+            StopProgress::Grace(time) if now >= time => {
+                self.events.push(SupervisorEvent::GraceExpired(children));
+                if let Strategy::PostFork(backlog) = &mut self.strategy {
+                    backlog.clear();
+                }
+                self.drained = Drained::Yes;
+                processes.signal_all(Signal::Kill);
+                self.stop_progress = StopProgress::KillSent(now + FORK_SERVER_RESPONSE_MAX);
+                self.check_stopped(processes, now);
+            }
+            StopProgress::KillSent(time) if now >= time => {
+                self.events.push(SupervisorEvent::ForkServerUnresponsive);
+                self.stop_progress = StopProgress::Unresponsive;
+            }
+            StopProgress::Grace(_)
+            | StopProgress::KillSent(_)
+            | StopProgress::NotStopping
+            | StopProgress::Unresponsive
+            | StopProgress::Stopped => {}
+        }
+    }
+
+    /// The fork server is lost: nothing can be forked any more, and what waits goes back.
+    pub(crate) fn on_fork_server_lost(&mut self, pending: Vec<(ChildId, R)>, why: &str) {
+        self.phase = Phase::Stopped;
+        self.stop_progress = StopProgress::Stopped;
+        if let Strategy::PostFork(backlog) = &mut self.strategy {
+            for (child, request) in pending {
+                backlog.pending(child, request, why);
+            }
+            backlog.clear();
+        }
+    }
+}

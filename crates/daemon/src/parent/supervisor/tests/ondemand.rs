@@ -1,0 +1,146 @@
+//! A pool that is sized by demand: its first children, its growth, who is replaced, what children
+//! are born with.
+
+use std::cell::RefCell;
+use std::io;
+use std::rc::Rc;
+
+use daemon_core::{ExitCause, KillReason, Phase, Status, Violation};
+use daemon_forkserver::ChildId;
+use daemon_sys::process::Signal;
+
+use super::simulator::Simulator;
+use crate::demand::{OnDemand, RequestFactory};
+use crate::messages::Resize;
+use crate::parent::supervisor::SupervisorEvent;
+
+/// Numbers what children are born with, and notes who gets which.
+#[derive(Clone, Default)]
+struct Numbers {
+    made: Rc<RefCell<u32>>,
+    ordered: Rc<RefCell<Vec<(u32, ChildId)>>>,
+    spent: Rc<RefCell<bool>>,
+}
+
+impl RequestFactory<String> for Numbers {
+    fn make_request(&mut self) -> io::Result<String> {
+        if *self.spent.borrow() {
+            return Err(io::Error::from_raw_os_error(24));
+        }
+        *self.made.borrow_mut() += 1;
+        Ok(self.made.borrow().to_string())
+    }
+
+    fn ordered(&mut self, child: ChildId) {
+        self.ordered.borrow_mut().push((*self.made.borrow(), child));
+    }
+}
+
+fn pool(numbers: &Numbers) -> Simulator<String> {
+    let model = OnDemand::new(4, numbers.clone()).start_children(2);
+    let mut sim = Simulator::of(model);
+    sim.reconcile();
+    sim
+}
+
+#[test]
+fn each_child_is_born_with_what_was_made_for_it() {
+    let numbers = Numbers::default();
+    let mut sim = pool(&numbers);
+    let made: Vec<_> =
+        sim.processes.orders.iter().map(|(child, made)| (made.parse().unwrap(), *child)).collect();
+    assert_eq!(made, *numbers.ordered.borrow());
+    assert_eq!(made.len(), 2);
+    sim.all_ready();
+    assert_eq!(sim.supervisor.phase(), Phase::Running);
+}
+
+#[test]
+fn work_that_waits_makes_it_grow_up_to_its_most() {
+    let mut sim = pool(&Numbers::default());
+    let first = sim.all_ready();
+    sim.act(|supervisor, processes, now| supervisor.set_queue_depth(2, processes, now));
+    assert!(sim.processes.orders.is_empty(), "two are idle: they will take it");
+    first.iter().for_each(|child| sim.report_status(*child, Status::Serving));
+    assert_eq!(sim.processes.orders.len(), 2);
+    sim.act(|supervisor, processes, now| supervisor.set_queue_depth(100, processes, now));
+    assert_eq!(sim.all_ready().len(), 2);
+}
+
+#[test]
+fn that_all_are_busy_is_counted_and_is_nothing_to_warn_of() {
+    let mut sim = pool(&Numbers::default());
+    let mut busy = sim.all_ready();
+    sim.act(|supervisor, processes, now| supervisor.set_queue_depth(3, processes, now));
+    busy.iter().for_each(|child| sim.report_status(*child, Status::Serving));
+    busy = sim.all_ready();
+    busy.iter().for_each(|child| sim.report_status(*child, Status::Serving));
+    sim.act(|supervisor, processes, now| supervisor.set_queue_depth(5, processes, now));
+    assert_eq!(sim.supervisor.counters().at_the_cap, 1);
+    let warned = sim.take_events_of(|event| match event {
+        SupervisorEvent::MaxChildrenReached { most, .. } => Some(*most),
+        _ => None,
+    });
+    assert_eq!(warned, [0_u32; 0]);
+}
+
+#[test]
+fn a_child_that_is_killed_is_replaced_only_if_it_is_owed() {
+    let mut sim = pool(&Numbers::default());
+    let first = sim.all_ready();
+    first.iter().for_each(|child| sim.report_status(*child, Status::Serving));
+    sim.act(|supervisor, processes, now| supervisor.set_queue_depth(1, processes, now));
+    let third = sim.all_ready()[0];
+    sim.act(|supervisor, processes, now| supervisor.set_queue_depth(0, processes, now));
+    sim.kill(third);
+    assert!(sim.processes.orders.is_empty(), "nobody asks for it");
+    sim.kill(first[0]);
+    assert_eq!(sim.processes.orders.len(), 1);
+}
+
+#[test]
+fn what_cannot_be_made_counts_as_a_fork_that_failed_and_is_tried_again() {
+    let numbers = Numbers::default();
+    *numbers.spent.borrow_mut() = true;
+    let mut sim = pool(&numbers);
+    assert!(sim.processes.orders.is_empty());
+    let failed = sim.take_events_of(|event| match event {
+        SupervisorEvent::ForkFailed(why) => Some(why.clone()),
+        _ => None,
+    });
+    assert!(failed[0].starts_with("cannot make what a child is born with: "), "{failed:?}");
+    *numbers.spent.borrow_mut() = false;
+    sim.wake();
+    assert!(!sim.processes.orders.is_empty());
+}
+
+#[test]
+fn a_child_that_is_condemned_is_told_gone_by_its_offence() {
+    let mut sim = pool(&Numbers::default());
+    let child = sim.all_ready()[0];
+    sim.report_status(child, Status::Serving);
+    let pid = sim.processes.alive[&child].0;
+    let why = daemon_core::StopReason::Rogue(Violation::Time);
+    sim.act(|supervisor, processes, now| supervisor.kill_child_because(pid, why, processes, now))
+        .unwrap();
+    assert_eq!(sim.signalled(Signal::Kill), [child]);
+    sim.kill(child);
+    let causes = sim.take_events_of(|event| match event {
+        SupervisorEvent::ChildExited(exited) => Some(exited.cause),
+        _ => None,
+    });
+    assert_eq!(causes, [ExitCause::KilledByUs(KillReason::Rogue(Violation::Time))]);
+}
+
+#[test]
+fn it_is_resized_by_its_most_children() {
+    let mut sim = pool(&Numbers::default());
+    sim.all_ready();
+    let resize = |sim: &mut Simulator<String>, to| {
+        sim.act(|supervisor, processes, now| supervisor.resize(Resize::To(to), processes, now))
+    };
+    assert_eq!(resize(&mut sim, 1).unwrap().max_children, 1);
+    assert_eq!(sim.signalled(Signal::Term).len(), 1);
+    let refused = resize(&mut sim, 17).unwrap_err().to_string();
+    assert_eq!(refused, "cannot resize to 17: the scoreboard has 16 slots");
+}

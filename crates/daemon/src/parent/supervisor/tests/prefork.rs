@@ -1,0 +1,247 @@
+//! A pool: how it starts, grows, shrinks and bears failures.
+
+use std::time::Duration;
+
+use daemon_core::{Exit, ExitCause, Phase, Status};
+use daemon_sys::process::Signal;
+
+use super::simulator::{AGAIN, BOOT_TIMEOUT, Simulator};
+use crate::messages::Resize;
+use crate::model::PreFork;
+use crate::parent::supervisor::SupervisorEvent;
+
+fn pool() -> PreFork {
+    PreFork::new(3).min_spare(2).max_spare(4).max_children(6)
+}
+
+fn running() -> Simulator<()> {
+    let mut sim = Simulator::of(pool());
+    sim.reconcile();
+    sim.all_ready();
+    assert_eq!(sim.supervisor.phase(), Phase::Running);
+    sim.events.clear();
+    sim
+}
+
+fn up(event: &SupervisorEvent) -> Option<()> {
+    matches!(event, SupervisorEvent::Ready).then_some(())
+}
+
+fn not_ready(event: &SupervisorEvent) -> Option<String> {
+    match event {
+        SupervisorEvent::StartFailed(why) => Some(why.clone()),
+        _ => None,
+    }
+}
+
+fn delays(event: &SupervisorEvent) -> Option<Duration> {
+    match event {
+        SupervisorEvent::ForkBackoff(delay) => Some(*delay),
+        _ => None,
+    }
+}
+
+#[test]
+fn it_is_up_when_the_last_of_its_first_children_is_ready() {
+    let mut sim = Simulator::of(pool());
+    sim.reconcile();
+    assert_eq!(sim.processes.orders.len(), 3);
+    for _child in 0..2 {
+        let child = sim.fork_next();
+        sim.report_status(child, Status::Fresh);
+    }
+    assert_eq!(sim.supervisor.phase(), Phase::Starting);
+    let last = sim.fork_next();
+    assert_eq!(sim.take_events_of(up), []);
+    sim.report_status(last, Status::Fresh);
+    assert_eq!(sim.supervisor.phase(), Phase::Running);
+    assert_eq!(sim.take_events_of(up), [()]);
+    assert_eq!(sim.supervisor.next_wake(), None, "nothing is due");
+}
+
+#[test]
+fn it_keeps_min_spare_and_grows_no_further_than_max_children() {
+    let mut sim = running();
+    let first = sim.processes.alive.keys().copied().collect::<Vec<_>>();
+    sim.report_status(first[0], Status::Serving);
+    assert_eq!(sim.processes.orders.len(), 0, "two are idle");
+    sim.report_status(first[1], Status::Serving);
+    assert_eq!(sim.processes.orders.len(), 1);
+    sim.report_status(first[2], Status::Serving);
+    assert_eq!(sim.processes.orders.len(), 2);
+    for child in sim.all_ready() {
+        sim.report_status(child, Status::Long);
+    }
+    for child in sim.all_ready() {
+        sim.report_status(child, Status::Long);
+    }
+    assert_eq!(sim.processes.children(), 6);
+    let caps = sim.take_events_of(|event| match event {
+        SupervisorEvent::MaxChildrenReached { most, spare, min_spare } => {
+            Some((*most, *spare, *min_spare))
+        }
+        _ => None,
+    });
+    assert_eq!(caps, [(6, 1, 2)], "it is told once, as one of six is still to spare");
+}
+
+#[test]
+fn a_killed_child_is_replaced_at_once() {
+    let mut sim = running();
+    let children: Vec<_> = sim.processes.alive.keys().copied().collect();
+    sim.kill(children[0]);
+    assert_eq!(sim.processes.orders.len(), 0, "two are enough");
+    sim.kill(children[1]);
+    assert_eq!(sim.processes.orders.len(), 1);
+    let causes = sim.take_events_of(|event| match event {
+        SupervisorEvent::ChildExited(exited) => Some(exited.cause),
+        _ => None,
+    });
+    let killed = ExitCause::Killed { signal: 9, core: false };
+    assert_eq!(causes, [killed, killed]);
+}
+
+#[test]
+fn the_longest_idle_are_retired_once_they_were_too_many_for_a_while() {
+    let mut sim = Simulator::of(pool().linger(Duration::from_secs(2)));
+    sim.reconcile();
+    let mut all = sim.all_ready();
+    for child in all.clone() {
+        sim.report_status(child, Status::Serving);
+    }
+    all.extend(sim.all_ready());
+    for child in &all[3..] {
+        sim.report_status(*child, Status::Serving);
+    }
+    all.extend(sim.all_ready());
+    assert_eq!(all.len(), 6);
+    for child in &all {
+        sim.now = sim.now + Duration::from_millis(1);
+        sim.report_status(*child, Status::Serving);
+        sim.report_status(*child, Status::Waiting);
+    }
+    assert_eq!(sim.signalled(Signal::Term), []);
+    sim.wake();
+    assert_eq!(sim.signalled(Signal::Term), all[..1], "five were idle");
+    sim.wake();
+    assert_eq!(sim.signalled(Signal::Term), all[1..2]);
+    sim.wake_or_reconcile();
+    assert_eq!(sim.signalled(Signal::Term), []);
+    for child in &all[..2] {
+        sim.leave(*child);
+    }
+    assert_eq!(sim.processes.children(), 4);
+    assert_eq!(sim.supervisor.counters.left, 2);
+}
+
+#[test]
+fn a_fork_that_fails_is_tried_again_alone_and_later() {
+    let mut sim = Simulator::of(pool());
+    sim.reconcile();
+    sim.fork_fails(AGAIN);
+    sim.fork_fails(AGAIN);
+    sim.fork_fails(AGAIN);
+    assert_eq!(sim.processes.orders.len(), 0);
+    sim.wake();
+    assert_eq!(sim.processes.orders.len(), 1, "one tries it out");
+    sim.reconcile();
+    assert_eq!(sim.processes.orders.len(), 1);
+    sim.all_ready();
+    assert_eq!(sim.processes.children(), 3);
+    assert_eq!(sim.take_events_of(up), [()]);
+}
+
+#[test]
+fn the_start_bears_one_fork_that_fails() {
+    let mut sim = Simulator::of(pool());
+    sim.reconcile();
+    sim.fork_fails(AGAIN);
+    sim.all_ready();
+    if sim.supervisor.phase() == Phase::Starting {
+        sim.wake();
+        sim.all_ready();
+    }
+    assert_eq!(sim.supervisor.phase(), Phase::Running);
+    assert_eq!(sim.processes.children(), 3);
+}
+
+#[test]
+fn the_start_bears_one_child_that_dies_before_it_is_ready() {
+    let mut sim = Simulator::of(pool());
+    sim.reconcile();
+    let child = sim.fork_next();
+    sim.die(child, Exit::Code(1));
+    sim.all_ready();
+    assert_eq!(sim.supervisor.phase(), Phase::Running);
+    assert_eq!(sim.processes.children(), 3);
+}
+
+#[test]
+fn a_delay_is_told_once() {
+    let mut sim = Simulator::of(pool());
+    sim.reconcile();
+    sim.fork_fails(AGAIN);
+    for _each in 0..10 {
+        sim.reconcile();
+    }
+    assert_eq!(sim.take_events_of(delays), [Duration::from_millis(100)]);
+    sim.processes.orders.clear();
+}
+
+#[test]
+fn five_children_in_a_row_that_die_before_they_are_ready_are_too_many() {
+    let mut sim = Simulator::of(PreFork::new(1).max_children(2));
+    sim.reconcile();
+    for death in 1..=5 {
+        let child = sim.fork_next();
+        sim.die(child, Exit::Code(7));
+        assert_eq!(sim.take_events_of(not_ready).len(), usize::from(death == 5));
+    }
+}
+
+#[test]
+fn deaths_after_the_fifth_are_spaced_further_and_further() {
+    let mut sim = Simulator::of(PreFork::new(1).max_children(1));
+    sim.reconcile();
+    let mut pauses = Vec::new();
+    for _death in 0..9 {
+        if sim.processes.orders.is_empty() {
+            let before = sim.now;
+            sim.wake();
+            pauses.push(sim.now.saturating_since(before).as_millis());
+        }
+        let child = sim.fork_next();
+        sim.die(child, Exit::Code(7));
+    }
+    assert_eq!(pauses, [100, 200, 400]);
+}
+
+#[test]
+fn children_that_are_not_up_in_time_are_told_of_once() {
+    let mut sim = Simulator::of(pool());
+    sim.reconcile();
+    let child = sim.fork_next();
+    sim.report_status(child, Status::Fresh);
+    sim.advance(BOOT_TIMEOUT);
+    sim.reconcile();
+    assert_eq!(
+        sim.take_events_of(not_ready),
+        ["the initial children are not up in time: 1 of 3 are ready"]
+    );
+}
+
+#[test]
+fn another_size_is_followed_at_once() {
+    let mut sim = running();
+    let resized =
+        sim.act(|supervisor, processes, now| supervisor.resize(Resize::To(5), processes, now));
+    assert_eq!(resized.unwrap().min_spare, 5);
+    assert_eq!(sim.processes.orders.len(), 2);
+    sim.all_ready();
+    let refused =
+        sim.act(|supervisor, processes, now| supervisor.resize(Resize::To(7), processes, now));
+    assert_eq!(
+        refused.unwrap_err().to_string(),
+        "cannot resize to 7: there may be 6 children at most, by max_children"
+    );
+}

@@ -1,0 +1,213 @@
+//! Whatever happens in whatever order: never too many children, no request lost, an end that comes.
+//!
+//! What must hold at any time is checked by the stage at every step.
+
+use daemon_core::{AcceptChange, Exit, Phase, Status, StopMode};
+use daemon_forkserver::ChildId;
+use proptest::prelude::*;
+use proptest::sample::Index;
+
+use super::postfork::accept_changes;
+use super::simulator::{AGAIN, Reply, Simulator};
+use crate::messages::Resize;
+use crate::model::{PostFork, PreFork};
+use crate::parent::supervisor::{Supervisor, SupervisorEvent};
+
+/// Something that happens.
+#[derive(Debug, Clone)]
+enum RandomEvent {
+    ChildBorn,
+    ForkFails,
+    ReportStatus(Index, Status),
+    Leave(Index),
+    Die(Index),
+    Sleep(u16),
+    WakeUp,
+    Request,
+    Resize(u32),
+    Reload,
+}
+
+fn random_event() -> impl Strategy<Value = RandomEvent> {
+    let status = prop_oneof![
+        Just(Status::Fresh),
+        Just(Status::Waiting),
+        Just(Status::Serving),
+        Just(Status::Long),
+    ];
+    prop_oneof![
+        6 => Just(RandomEvent::ChildBorn),
+        1 => Just(RandomEvent::ForkFails),
+        8 => (any::<Index>(), status).prop_map(|(index, status)| RandomEvent::ReportStatus(index, status)),
+        2 => any::<Index>().prop_map(RandomEvent::Leave),
+        1 => any::<Index>().prop_map(RandomEvent::Die),
+        2 => (0..3000_u16).prop_map(RandomEvent::Sleep),
+        2 => Just(RandomEvent::WakeUp),
+        6 => Just(RandomEvent::Request),
+        1 => (1..9_u32).prop_map(RandomEvent::Resize),
+        1 => Just(RandomEvent::Reload),
+    ]
+}
+
+impl<R: 'static> Simulator<R> {
+    fn any_child(&self, index: &Index) -> Option<ChildId> {
+        let mut alive: Vec<ChildId> = self.processes.alive.keys().copied().collect();
+        alive.sort_by_key(|child| child.slot);
+        (!alive.is_empty()).then(|| *index.get(&alive))
+    }
+
+    fn apply(&mut self, random_event: &RandomEvent) {
+        match random_event {
+            RandomEvent::ChildBorn if !self.processes.orders.is_empty() => {
+                self.fork_next();
+            }
+            RandomEvent::ForkFails if !self.processes.orders.is_empty() => self.fork_fails(AGAIN),
+            RandomEvent::ChildBorn | RandomEvent::ForkFails | RandomEvent::Request => {}
+            RandomEvent::ReportStatus(index, status) => {
+                if let Some(child) = self.any_child(index) {
+                    self.report_status(child, *status);
+                }
+            }
+            RandomEvent::Leave(index) => {
+                if let Some(child) = self.any_child(index) {
+                    self.leave(child);
+                }
+            }
+            RandomEvent::Die(index) => {
+                if let Some(child) = self.any_child(index) {
+                    self.die(child, Exit::Code(1));
+                }
+            }
+            RandomEvent::Sleep(millis) => {
+                self.advance(std::time::Duration::from_millis((*millis).into()));
+            }
+            RandomEvent::WakeUp => self.wake_or_reconcile(),
+            RandomEvent::Resize(children) => {
+                // A refusal is an answer too.
+                let _ = self.act(|supervisor, processes, now| {
+                    supervisor.resize(Resize::To(*children), processes, now)
+                });
+            }
+            RandomEvent::Reload => {
+                let _ = self.act(Supervisor::reload);
+            }
+        }
+    }
+
+    /// From now on all goes well: forks succeed, who is told to go goes, time passes.
+    fn settle_down(&mut self) {
+        for _turn in 0..200 {
+            while !self.processes.orders.is_empty() {
+                self.fork_next();
+            }
+            let starting: Vec<ChildId> = self.processes.alive.keys().copied().collect();
+            for child in self.peek_stopping() {
+                self.leave(child);
+            }
+            for child in starting {
+                if self.processes.alive.contains_key(&child) {
+                    self.report_status(child, Status::Fresh);
+                    self.report_status(child, Status::Waiting);
+                }
+            }
+            // Who was told to go just now is still there.
+            if self.processes.orders.is_empty() && self.peek_stopping().is_empty() {
+                match self.supervisor.next_wake() {
+                    None => return,
+                    Some(_due) => self.wake(),
+                }
+            }
+        }
+        panic!("it does not come to rest");
+    }
+
+    fn peek_stopping(&self) -> Vec<ChildId> {
+        let records = self.supervisor.registry().records();
+        let leaving = records.filter(|record| record.seen == Status::Leaving);
+        let told = leaving.map(|record| record.child);
+        told.filter(|child| self.processes.alive.contains_key(child)).collect()
+    }
+
+    fn ends(&mut self, mode: StopMode) {
+        self.events.clear();
+        self.stop(mode);
+        self.drained();
+        for _turn in 0..100 {
+            if self.supervisor.phase() == Phase::Stopped {
+                break;
+            }
+            while !self.processes.orders.is_empty() {
+                self.fork_next();
+            }
+            self.all_leave();
+            self.wake_or_reconcile();
+        }
+        assert_eq!(self.supervisor.phase(), Phase::Stopped);
+        assert_eq!(self.processes.children(), 0);
+        assert_eq!(self.processes.release, 1);
+        assert_eq!(self.all_gone(), 1);
+    }
+}
+
+fn mode() -> impl Strategy<Value = StopMode> {
+    prop_oneof![Just(StopMode::Graceful), Just(StopMode::Immediate)]
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 120, failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn a_pool_comes_to_rest_between_its_spares_and_ends(
+        random_events in prop::collection::vec(random_event(), 0..120),
+        mode in mode(),
+    ) {
+        let mut sim = Simulator::of(
+            PreFork::new(4).min_spare(2).max_spare(5).max_children(8),
+        );
+        sim.reconcile();
+        for random_event in &random_events {
+            sim.apply(random_event);
+        }
+        sim.settle_down();
+        prop_assert_eq!(sim.supervisor.phase(), Phase::Running);
+        let children = sim.processes.children();
+        let resized = random_events.iter().any(|random_event| matches!(random_event, RandomEvent::Resize(_)));
+        let rest = if resized { 1..=8 } else { 2..=5 };
+        prop_assert!(rest.contains(&children), "{} children", children);
+        sim.ends(mode);
+    }
+
+    #[test]
+    fn no_request_is_lost_and_none_is_served_twice(
+        random_events in prop::collection::vec(random_event(), 0..120),
+        mode in mode(),
+    ) {
+        let mut sim = Simulator::of(PostFork::new(3).backlog(4));
+        sim.reconcile();
+        let mut answers: Vec<Reply<u32>> = Vec::new();
+        let mut next = 0;
+        let mut paused = AcceptChange::Resume;
+        for random_event in &random_events {
+            if let RandomEvent::Request = random_event {
+                answers.push(sim.hand_over(next));
+                next += 1;
+            }
+            sim.apply(random_event);
+            for change in accept_changes(&mut sim) {
+                prop_assert_ne!(change, paused, "pause and accept alternate");
+                paused = change;
+            }
+        }
+        sim.ends(mode);
+        let mut served = std::collections::HashSet::new();
+        for (request, answer) in (0_u32..).zip(&mut answers) {
+            match answer.try_recv() {
+                Ok(Some(Ok(handed))) => prop_assert!(served.insert(handed.pid)),
+                Ok(Some(Err(back))) => prop_assert_eq!(back.request, request),
+                Ok(None) | Err(_) => prop_assert!(false, "request {} is lost", request),
+            }
+        }
+        let births = sim.take_events_of(|event| matches!(event, SupervisorEvent::ChildBorn(..)).then_some(())).len();
+        prop_assert!(births <= served.len());
+    }
+}

@@ -1,0 +1,59 @@
+//! A reload: every child is replaced, and the pool does not dip.
+
+use std::collections::HashSet;
+
+use daemon_core::Status;
+use daemon_sys::process::Signal;
+
+use super::simulator::Simulator;
+use crate::model::PreFork;
+use crate::parent::supervisor::{Supervisor, SupervisorEvent};
+
+/// Reloads a pool of which so many are busy; answers how many fewer served at the worst.
+fn dip(max_children: u32, busy: usize) -> u32 {
+    let mut sim =
+        Simulator::of(PreFork::new(4).min_spare(1).max_spare(4).max_children(max_children));
+    sim.reconcile();
+    let mut old = sim.all_ready();
+    for child in old.iter().take(busy) {
+        sim.report_status(*child, Status::Serving);
+    }
+    old.extend(sim.all_ready());
+    let before = sim.processes.children();
+    sim.events.clear();
+    let reloading = sim.act(Supervisor::reload);
+    assert_eq!(reloading.unwrap().children, before);
+    let mut worst = before;
+    let mut left: HashSet<_> = old.into_iter().collect();
+    for _turn in 0..100 {
+        let counts = sim.supervisor.registry().counts();
+        worst = worst.min(counts.idle() + counts.busy());
+        for child in sim.signalled(Signal::Term) {
+            assert!(left.remove(&child), "a new child is retired");
+            sim.leave(child);
+        }
+        sim.all_ready();
+        if left.is_empty() {
+            break;
+        }
+    }
+    assert!(left.is_empty(), "{left:?} were not replaced");
+    let done =
+        sim.take_events_of(|event| matches!(event, SupervisorEvent::ReloadFinished).then_some(()));
+    assert_eq!(done, [()], "it is told once");
+    before - worst
+}
+
+#[test]
+fn with_room_as_many_serve_all_the_while() {
+    for busy in 0..=4 {
+        assert_eq!(dip(8, busy), 0, "{busy} are busy");
+    }
+}
+
+#[test]
+fn without_room_one_is_away_at_a_time() {
+    for busy in 0..=4 {
+        assert_eq!(dip(4, busy), 1, "{busy} are busy");
+    }
+}

@@ -1,0 +1,276 @@
+//! A household on a stage: a fork server of notes, made-up pids, a clock that is moved by hand.
+
+use std::cmp::Reverse;
+use std::collections::{BinaryHeap, HashMap, VecDeque};
+use std::time::Duration;
+
+use daemon_core::{
+    Board, Counts, Exit, Line, MonotonicTime, Scoreboard, Seat, SlotNumber, Status, WakeParent,
+    lines_for,
+};
+use daemon_forkserver::{ChildId, ForkError, ForkRefusal, ForkServerError, ForkServerEvent};
+use daemon_sys::process::{Pid, Signal};
+use futures::channel::oneshot;
+
+use crate::messages::{HandOverError, HandedOver};
+use crate::model::Model;
+use crate::parent::backlog::PendingRequest;
+use crate::parent::process_control::{OomKills, ProcessControl};
+use crate::parent::supervisor::{Supervisor, SupervisorEvent, SupervisorTimeouts};
+
+/// EAGAIN, as the fork server tells it.
+pub(super) const AGAIN: ForkRefusal = ForkRefusal::System(11);
+pub(super) const GRACE: Duration = Duration::from_secs(7);
+pub(super) const BOOT_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// Who hears nothing.
+#[derive(Debug)]
+pub(super) struct NoWakeup;
+
+impl WakeParent for NoWakeup {
+    fn wake(&self) {}
+}
+
+/// What was ordered, and a fork server's bookkeeping of seats.
+pub(super) struct FakeProcesses<R> {
+    scoreboard: Scoreboard,
+    free: BinaryHeap<Reverse<u32>>,
+    next_pid: i32,
+    /// Orders that were not answered yet, the oldest first.
+    pub(super) orders: VecDeque<(ChildId, R)>,
+    pub(super) alive: HashMap<ChildId, (Pid, Seat<NoWakeup>)>,
+    /// Signals to one child, since the last look.
+    pub(super) signals: Vec<(ChildId, Signal)>,
+    /// Signals to all, since the last look.
+    pub(super) to_all: Vec<Signal>,
+    pub(super) release: u32,
+    pub(super) checked: Vec<ChildId>,
+    pub(super) memory: OomKills,
+}
+
+impl<R> FakeProcesses<R> {
+    fn new(slots: u32, now: MonotonicTime) -> Self {
+        let lines = lines_for(slots).unwrap();
+        let lines = Box::leak((0..lines).map(|_line| Line::new()).collect::<Box<[Line]>>());
+        FakeProcesses {
+            scoreboard: Scoreboard::format(lines, slots, now).unwrap(),
+            free: (0..slots).map(Reverse).collect(),
+            next_pid: 1000,
+            orders: VecDeque::new(),
+            alive: HashMap::new(),
+            signals: Vec::new(),
+            to_all: Vec::new(),
+            release: 0,
+            checked: Vec::new(),
+            memory: OomKills::Unchanged,
+        }
+    }
+
+    /// Children that are ordered or alive.
+    pub(super) fn children(&self) -> u32 {
+        u32::try_from(self.orders.len() + self.alive.len()).unwrap()
+    }
+}
+
+impl<R> ProcessControl<R> for FakeProcesses<R> {
+    fn fork(&mut self, request: R) -> Result<ChildId, ForkError<R>> {
+        let Some(Reverse(slot)) = self.free.pop() else {
+            let slots = self.scoreboard.slots();
+            let reason = ForkServerError::Full { slots };
+            return Err(ForkError { request, reason });
+        };
+        let slot = SlotNumber::new(slot);
+        let generation = self.scoreboard.order(slot, MonotonicTime::ZERO).unwrap();
+        let child = ChildId { slot, generation };
+        self.orders.push_back((child, request));
+        Ok(child)
+    }
+
+    fn signal(&mut self, child: ChildId, signal: Signal) {
+        self.signals.push((child, signal));
+    }
+
+    fn signal_all(&mut self, signal: Signal) {
+        self.to_all.push(signal);
+    }
+
+    fn release(&mut self) {
+        self.release += 1;
+    }
+
+    fn check_child(&mut self, child: ChildId) {
+        self.checked.push(child);
+    }
+
+    fn memory(&mut self) -> OomKills {
+        std::mem::replace(&mut self.memory, OomKills::Unchanged)
+    }
+
+    fn board(&self) -> Board {
+        self.scoreboard.board()
+    }
+}
+
+/// The answer to a request that was handed over.
+pub(super) type Reply<R> = oneshot::Receiver<Result<HandedOver, HandOverError<R>>>;
+
+/// A household, its hands and its clock; and what it has told.
+pub(super) struct Simulator<R> {
+    pub(super) supervisor: Supervisor<R>,
+    pub(super) processes: FakeProcesses<R>,
+    pub(super) now: MonotonicTime,
+    pub(super) events: Vec<SupervisorEvent>,
+}
+
+impl<R: 'static> Simulator<R> {
+    /// Sets up a household that has not been settled yet.
+    pub(super) fn of(model: impl Model<R>) -> Self {
+        let now = MonotonicTime::from_since_boot(Duration::from_secs(1000));
+        let rules = model.check().unwrap().0;
+        let processes = FakeProcesses::new(rules.slots(), now);
+        let times = SupervisorTimeouts { grace: GRACE, boot_timeout: BOOT_TIMEOUT };
+        Simulator {
+            supervisor: Supervisor::new(rules, times, now).unwrap(),
+            processes,
+            now,
+            events: Vec::new(),
+        }
+    }
+
+    /// Has the household act, checks what must hold at any time, and keeps what it told.
+    pub(super) fn act<T>(
+        &mut self,
+        act: impl FnOnce(&mut Supervisor<R>, &mut FakeProcesses<R>, MonotonicTime) -> T,
+    ) -> T {
+        let before = self.processes.children();
+        let result = act(&mut self.supervisor, &mut self.processes, self.now);
+        self.events.extend(self.supervisor.take_events());
+        let registry = self.supervisor.registry();
+        let given_up = registry.records().filter(|record| record.seen == Status::Empty).count();
+        let counted = self.processes.children() - u32::try_from(given_up).unwrap();
+        let most = self.supervisor.max_children().max(before);
+        assert!(counted <= most, "more children than may be");
+        let seen: Counts = registry.records().map(|record| record.seen).collect();
+        assert_eq!(registry.counts(), &seen);
+        assert_eq!(registry.counts().children(), counted);
+        result
+    }
+
+    pub(super) fn reconcile(&mut self) {
+        self.act(Supervisor::reconcile);
+    }
+
+    pub(super) fn advance(&mut self, time: Duration) {
+        self.now = self.now + time;
+        self.reconcile();
+    }
+
+    /// Moves on to when the household wants to be asked again.
+    pub(super) fn wake(&mut self) {
+        let wake = self.supervisor.next_wake().expect("it waits for something");
+        self.now = self.now.max(wake);
+        self.reconcile();
+    }
+
+    fn event(&mut self, event: ForkServerEvent<R>) {
+        self.act(|supervisor, processes, now| {
+            supervisor.report(event, processes, now);
+            supervisor.reconcile(processes, now);
+        });
+    }
+
+    /// The oldest order is carried out.
+    pub(super) fn fork_next(&mut self) -> ChildId {
+        let (child, _request) = self.processes.orders.pop_front().expect("an order");
+        self.processes.next_pid += 1;
+        let pid = Pid::from_raw(self.processes.next_pid).unwrap();
+        let seat = Seat::take(
+            self.processes.board(),
+            child.slot,
+            child.generation,
+            pid.as_raw().unsigned_abs(),
+            self.now,
+            NoWakeup,
+        )
+        .unwrap();
+        self.processes.alive.insert(child, (pid, seat));
+        self.event(ForkServerEvent::Born { child, pid });
+        child
+    }
+
+    /// The oldest order fails.
+    pub(super) fn fork_fails(&mut self, refusal: ForkRefusal) {
+        let (child, request) = self.processes.orders.pop_front().expect("an order");
+        self.processes.scoreboard.close(child.slot, self.now);
+        self.processes.free.push(Reverse(child.slot.get()));
+        self.event(ForkServerEvent::ForkFailed { child, request, refusal });
+    }
+
+    /// A child reports on its line, if it may, and the parent takes it in.
+    pub(super) fn report_status(&mut self, child: ChildId, status: Status) {
+        let (_pid, seat) = &self.processes.alive[&child];
+        if seat.report(status, self.now).is_ok() {
+            let entry = self.processes.board().read(child.slot);
+            self.act(|supervisor, processes, now| {
+                supervisor.on_status_change(&entry);
+                supervisor.reconcile(processes, now);
+            });
+        }
+    }
+
+    pub(super) fn die(&mut self, child: ChildId, exit: Exit) {
+        let (pid, _seat) = self.processes.alive.remove(&child).expect("it lives");
+        let last = self.processes.scoreboard.close(child.slot, self.now);
+        self.processes.free.push(Reverse(child.slot.get()));
+        self.event(ForkServerEvent::Exited { child, pid, exit, last });
+    }
+
+    /// A child leaves as it should.
+    pub(super) fn leave(&mut self, child: ChildId) {
+        self.report_status(child, Status::Leaving);
+        self.die(child, Exit::Code(0));
+    }
+
+    pub(super) fn kill(&mut self, child: ChildId) {
+        self.die(child, Exit::Signal { number: 9, core: false });
+    }
+
+    /// All orders are carried out, and the children become ready.
+    pub(super) fn all_ready(&mut self) -> Vec<ChildId> {
+        let mut ready = Vec::new();
+        while !self.processes.orders.is_empty() {
+            let child = self.fork_next();
+            self.report_status(child, Status::Fresh);
+            ready.push(child);
+        }
+        ready
+    }
+
+    pub(super) fn hand_over(&mut self, request: R) -> Reply<R> {
+        let (reply, answer) = oneshot::channel();
+        self.act(|supervisor, processes, now| {
+            supervisor.hand_over(PendingRequest::new(request, reply), processes, now)
+        });
+        answer
+    }
+
+    /// Takes the notices of one kind out of those that were told.
+    pub(super) fn take_events_of<T>(
+        &mut self,
+        kind: impl Fn(&SupervisorEvent) -> Option<T>,
+    ) -> Vec<T> {
+        let all = std::mem::take(&mut self.events);
+        all.iter().filter_map(kind).collect()
+    }
+
+    /// The children that were signalled since the last look.
+    pub(super) fn signalled(&mut self, wanted: Signal) -> Vec<ChildId> {
+        std::mem::take(&mut self.processes.signals)
+            .into_iter()
+            .map(|(child, signal)| {
+                assert_eq!(signal, wanted);
+                child
+            })
+            .collect()
+    }
+}
