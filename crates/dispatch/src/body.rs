@@ -3,9 +3,9 @@
 //! They are in the MessagePack format, which tells types apart and holds numbers by their value: who
 //! sends `640` need not say whether that is an `i32` or a `u32`, and what does not fit is found out.
 
+mod buffer_pool;
 mod bulk;
-mod letter;
-mod shelf;
+mod shared_buffer;
 
 use std::io;
 use std::sync::Arc;
@@ -14,10 +14,10 @@ use serde::de::{DeserializeOwned, IgnoredAny};
 use serde::{Deserialize, Serialize};
 
 use crate::answer::Rejection;
+pub(crate) use buffer_pool::{IDLE_MAX, trim};
 pub use bulk::Bytes;
-pub(crate) use letter::Letter;
-use letter::{Added, Draft};
-pub(crate) use shelf::{LINGER, tidy};
+pub(crate) use shared_buffer::SharedBuffer;
+use shared_buffer::{Appended, SharedBufferWriter};
 
 /// From so many bytes on a body goes by a memory file.
 pub(crate) const SHARED_FROM: usize = 64 * 1024;
@@ -30,9 +30,9 @@ pub(crate) const BODY_MAX: usize = u32::MAX as usize;
 pub(crate) enum Body {
     /// In memory of this process: few enough to go in a frame, come from another process, or as many
     /// as they are because no memory file could be had.
-    Here(bytes::Bytes),
+    Heap(bytes::Bytes),
     /// In memory that can be passed on by its descriptor.
-    Shared(Arc<Letter>),
+    Shared(Arc<SharedBuffer>),
 }
 
 /// Why a value could not be encoded.
@@ -43,28 +43,28 @@ pub(crate) enum EncodeError {
     #[error("{0}")]
     Memory(String),
     #[error("too large: {length} bytes, the most is {limit}")]
-    TooLong { length: usize, limit: usize },
+    TooLarge { length: usize, limit: usize },
 }
 
 impl EncodeError {
     /// Why a request for this method is refused, whose parameters it were.
     pub(crate) fn rejection(&self, method: &str) -> Rejection {
-        let (name, reason) = (method.to_owned(), self.to_string());
+        let (name, error) = (method.to_owned(), self.to_string());
         match self {
-            EncodeError::Value(_) | EncodeError::TooLong { .. } => {
-                Rejection::InvalidParams { name, reason }
+            EncodeError::Value(_) | EncodeError::TooLarge { .. } => {
+                Rejection::InvalidParams { name, reason: error }
             }
-            EncodeError::Memory(_) => Rejection::OutOfMemory { name, reason },
+            EncodeError::Memory(_) => Rejection::OutOfMemory { name, reason: error },
         }
     }
 }
 
 impl Body {
     /// No bytes at all.
-    pub(crate) const NONE: Body = Body::Here(bytes::Bytes::new());
+    pub(crate) const EMPTY: Body = Body::Heap(bytes::Bytes::new());
 
     /// The value `()`: MessagePack's nil.
-    pub(crate) const UNIT: Body = Body::Here(bytes::Bytes::from_static(&[0xc0]));
+    pub(crate) const UNIT: Body = Body::Heap(bytes::Bytes::from_static(&[0xc0]));
 
     /// Encodes a value; a large one straight into a memory file.
     pub(crate) fn of<T: Serialize + ?Sized>(value: &T) -> Result<Body, EncodeError> {
@@ -72,16 +72,16 @@ impl Body {
     }
 
     /// Encodes a value that may have so many bytes.
-    fn within<T: Serialize + ?Sized>(value: &T, most: usize) -> Result<Body, EncodeError> {
-        let mut spill = Spill::new(most);
+    fn within<T: Serialize + ?Sized>(value: &T, segments_max: usize) -> Result<Body, EncodeError> {
+        let mut writer = OverflowWriter::new(segments_max);
         // Fields go by name: one that is left out must not move the others.
-        let mut serializer = rmp_serde::Serializer::new(&mut spill).with_struct_map();
+        let mut serializer = rmp_serde::Serializer::new(&mut writer).with_struct_map();
         let encoded = value.serialize(&mut serializer);
-        if let Some(why) = spill.trouble {
-            return Err(EncodeError::Memory(why));
+        if let Some(error) = writer.error {
+            return Err(EncodeError::Memory(error));
         }
         encoded.map_err(|error| EncodeError::Value(error.to_string()))?;
-        spill.end()
+        writer.finish()
     }
 
     /// A body from bytes that were encoded elsewhere.
@@ -89,19 +89,19 @@ impl Body {
         Body::raw_within(bytes, BODY_MAX)
     }
 
-    fn raw_within(bytes: Vec<u8>, most: usize) -> Result<Body, EncodeError> {
-        let mut spill = Spill::new(most);
-        if bytes.len() < SHARED_FROM.min(most) {
-            return Ok(Body::Here(bytes.into()));
+    fn raw_within(bytes: Vec<u8>, segments_max: usize) -> Result<Body, EncodeError> {
+        let mut writer = OverflowWriter::new(segments_max);
+        if bytes.len() < SHARED_FROM.min(segments_max) {
+            return Ok(Body::Heap(bytes.into()));
         }
-        spill.take(&bytes).map_err(|error| EncodeError::Memory(error.to_string()))?;
-        spill.end()
+        writer.append(&bytes).map_err(|error| EncodeError::Memory(error.to_string()))?;
+        writer.finish()
     }
 
     /// Whether it goes in its frame: else memory goes beside that.
-    pub(crate) fn goes_in_its_frame(&self) -> bool {
+    pub(crate) fn fits_in_frame(&self) -> bool {
         match self {
-            Body::Here(bytes) => bytes.len() < SHARED_FROM,
+            Body::Heap(bytes) => bytes.len() < SHARED_FROM,
             Body::Shared(_) => false,
         }
     }
@@ -109,32 +109,32 @@ impl Body {
     /// Its bytes.
     pub(crate) fn bytes(&self) -> &[u8] {
         match self {
-            Body::Here(bytes) => bytes,
-            Body::Shared(letter) => letter.bytes(),
+            Body::Heap(bytes) => bytes,
+            Body::Shared(buffer) => buffer.bytes(),
         }
     }
 
     /// Decodes the value. What is bulk in it may keep a share in these bytes.
     pub(crate) fn decode<T: DeserializeOwned>(&self) -> Result<T, String> {
         match self {
-            Body::Here(bytes) => bulk::sharing(bytes, decode::<T>),
-            Body::Shared(letter) => decode(letter.bytes()),
+            Body::Heap(bytes) => bulk::sharing(bytes, decode::<T>),
+            Body::Shared(buffer) => decode(buffer.bytes()),
         }
     }
 
     /// Whether what it is in is to be written again, once nobody reads it any more.
-    pub(crate) fn is_used_again(&self) -> bool {
+    pub(crate) fn is_pooled(&self) -> bool {
         match self {
-            Body::Here(_) => false,
-            Body::Shared(letter) => letter.is_used_again(),
+            Body::Heap(_) => false,
+            Body::Shared(buffer) => buffer.is_pooled(),
         }
     }
 
     /// Who was sent it may still read it, though nobody waits for that any more.
-    pub(crate) fn withdraw(&self) {
+    pub(crate) fn prevent_reuse(&self) {
         match self {
-            Body::Here(_) => {}
-            Body::Shared(letter) => letter.withdraw(),
+            Body::Heap(_) => {}
+            Body::Shared(buffer) => buffer.prevent_reuse(),
         }
     }
 }
@@ -152,89 +152,91 @@ fn decode<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, String> {
 
 /// Finds out whether bytes are such a value, without copying what is bulk in it.
 pub(crate) fn fits<T: DeserializeOwned>(bytes: &[u8]) -> Result<(), String> {
-    bulk::skimming(|| decode::<T>(bytes).map(drop))
+    bulk::validating(|| decode::<T>(bytes).map(drop))
 }
 
 /// Bytes of a value: kept until they are many, then put into a memory file as they come, or kept all
 /// the same if there is none to be had. Of too many only the number is kept.
-struct Spill {
-    kept: Kept,
+struct OverflowWriter {
+    storage: Storage,
     length: usize,
-    most: usize,
-    trouble: Option<String>,
+    segments_max: usize,
+    error: Option<String>,
 }
 
 /// Where bytes are kept.
-enum Kept {
+enum Storage {
     /// Here, as long as they are few.
-    Few(Vec<u8>),
-    File(Draft),
+    Small(Vec<u8>),
+    Segment(SharedBufferWriter),
     /// Here, however many they are.
-    Many(Vec<u8>),
-    Nowhere,
+    Large(Vec<u8>),
+    Discarded,
 }
 
-impl Spill {
-    fn new(most: usize) -> Spill {
-        Spill { kept: Kept::Few(Vec::new()), length: 0, most, trouble: None }
+impl OverflowWriter {
+    fn new(segments_max: usize) -> OverflowWriter {
+        OverflowWriter { storage: Storage::Small(Vec::new()), length: 0, segments_max, error: None }
     }
 
-    fn take(&mut self, data: &[u8]) -> Result<(), daemon_sys::Error> {
+    fn append(&mut self, data: &[u8]) -> Result<(), daemon_sys::Error> {
         self.length = self.length.saturating_add(data.len());
-        if self.length > self.most {
-            self.kept = Kept::Nowhere;
+        if self.length > self.segments_max {
+            self.storage = Storage::Discarded;
             return Ok(());
         }
-        match &mut self.kept {
-            Kept::Few(bytes) if self.length < SHARED_FROM => bytes.extend_from_slice(data),
-            Kept::Few(bytes) => match Draft::begin(bytes, data.len())? {
-                Some(mut draft) => {
+        match &mut self.storage {
+            Storage::Small(bytes) if self.length < SHARED_FROM => bytes.extend_from_slice(data),
+            Storage::Small(bytes) => match SharedBufferWriter::start(bytes, data.len())? {
+                Some(mut buffer) => {
                     let bytes = std::mem::take(bytes);
-                    self.kept = match draft.append(data)? {
-                        Added::Yes => Kept::File(draft),
-                        Added::No => many(bytes, data)?,
+                    self.storage = match buffer.append(data)? {
+                        Appended::Yes => Storage::Segment(buffer),
+                        Appended::NoSegment => append_large(bytes, data)?,
                     };
                 }
-                None => self.kept = many(std::mem::take(bytes), data)?,
+                None => self.storage = append_large(std::mem::take(bytes), data)?,
             },
-            Kept::File(draft) => match draft.append(data)? {
-                Added::Yes => {}
-                Added::No => self.kept = many(draft.bytes().to_vec(), data)?,
+            Storage::Segment(buffer) => match buffer.append(data)? {
+                Appended::Yes => {}
+                Appended::NoSegment => self.storage = append_large(buffer.bytes().to_vec(), data)?,
             },
-            Kept::Many(bytes) => {
+            Storage::Large(bytes) => {
                 let before = std::mem::take(bytes);
-                self.kept = many(before, data)?;
+                self.storage = append_large(before, data)?;
             }
-            Kept::Nowhere => {}
+            Storage::Discarded => {}
         }
         Ok(())
     }
 
-    fn end(self) -> Result<Body, EncodeError> {
-        match self.kept {
-            Kept::Few(bytes) | Kept::Many(bytes) => Ok(Body::Here(bytes.into())),
-            Kept::File(draft) => Ok(Body::Shared(Arc::new(draft.end()))),
-            Kept::Nowhere => Err(EncodeError::TooLong { length: self.length, limit: self.most }),
+    fn finish(self) -> Result<Body, EncodeError> {
+        match self.storage {
+            Storage::Small(bytes) | Storage::Large(bytes) => Ok(Body::Heap(bytes.into())),
+            Storage::Segment(buffer) => Ok(Body::Shared(Arc::new(buffer.finish()))),
+            Storage::Discarded => {
+                Err(EncodeError::TooLarge { length: self.length, limit: self.segments_max })
+            }
         }
     }
 }
 
 /// Keeps these bytes too. There may be no memory for so many.
-fn many(mut bytes: Vec<u8>, data: &[u8]) -> Result<Kept, daemon_sys::Error> {
+fn append_large(mut bytes: Vec<u8>, data: &[u8]) -> Result<Storage, daemon_sys::Error> {
     if bytes.try_reserve(data.len()).is_err() {
         let act = format!("keep {} bytes", bytes.len().saturating_add(data.len()));
         return Err(daemon_sys::Error::os(act, io::ErrorKind::OutOfMemory));
     }
     bytes.extend_from_slice(data);
-    Ok(Kept::Many(bytes))
+    Ok(Storage::Large(bytes))
 }
 
-impl io::Write for Spill {
+impl io::Write for OverflowWriter {
     fn write(&mut self, data: &[u8]) -> io::Result<usize> {
-        match self.take(data) {
+        match self.append(data) {
             Ok(()) => Ok(data.len()),
             Err(error) => {
-                self.trouble = Some(error.to_string());
+                self.error = Some(error.to_string());
                 Err(io::Error::other("no memory"))
             }
         }
@@ -254,7 +256,7 @@ mod tests {
     #[test]
     fn what_is_small_goes_in_a_frame_and_what_is_large_by_memory() {
         let small = Body::of(&Bytes::from(vec![1; SHARED_FROM - 4])).unwrap();
-        assert!(matches!(small, Body::Here(_)), "{small:?}");
+        assert!(matches!(small, Body::Heap(_)), "{small:?}");
         let large = Body::of(&("name", Bytes::from(vec![7; SHARED_FROM]), 9_u32)).unwrap();
         assert!(matches!(large, Body::Shared(_)), "{large:?}");
         let (name, bulk, number): (String, Bytes, u32) = large.decode().unwrap();
@@ -277,7 +279,7 @@ mod tests {
         }
         for limit in [10, SHARED_FROM, SHARED_FROM + 50_000] {
             let length = limit + 100_000;
-            let expected = EncodeError::TooLong { length, limit };
+            let expected = EncodeError::TooLarge { length, limit };
             let value = Bytes::from(vec![1; length - 5]);
             assert_eq!(Body::within(&value, limit).unwrap_err(), expected);
             assert_eq!(Body::raw_within(vec![1; length], limit).unwrap_err(), expected);
@@ -319,9 +321,9 @@ mod tests {
     /// The memory file in which a body is, by its inode.
     fn file(body: &Body) -> u64 {
         match body {
-            Body::Here(_) => panic!("it is in no file"),
-            Body::Shared(letter) => {
-                nix::sys::stat::fstat(letter.fd().unwrap()).unwrap().st_ino as u64
+            Body::Heap(_) => panic!("it is in no file"),
+            Body::Shared(buffer) => {
+                nix::sys::stat::fstat(buffer.fd().unwrap()).unwrap().st_ino as u64
             }
         }
     }
@@ -340,7 +342,7 @@ mod tests {
         let third = Body::of(&value(3)).unwrap();
         assert_eq!(file(&third), used);
         assert_eq!(third.decode::<Bytes>().unwrap(), value(3));
-        third.withdraw();
+        third.prevent_reuse();
         drop(third);
         assert_ne!(file(&Body::of(&value(4)).unwrap()), used);
     }
@@ -362,7 +364,7 @@ mod tests {
     #[test]
     fn bulk_that_has_come_is_not_copied_again() {
         let encoded = bytes(Body::of(&Bytes::from(vec![5; 1000])).unwrap());
-        let come = Body::Here(encoded.into());
+        let come = Body::Heap(encoded.into());
         let decoded: Bytes = come.decode().unwrap();
         assert!(come.bytes().as_ptr_range().contains(&decoded.as_ptr()));
         assert_eq!(decoded.into_vec(), vec![5; 1000]);

@@ -13,11 +13,11 @@ use serde::de::DeserializeOwned;
 
 use crate::call::Call;
 use crate::dispatcher::DispatcherActor;
-use crate::engine::Defaults;
+use crate::engine::RequestDefaults;
 use crate::fallback::FallbackRequest;
-use crate::ledger::Lane;
 use crate::methods::{AnonymousMethod, Class, Method, Methods, Unfit};
 use crate::request::RequestDone;
+use crate::scheduler::Lane;
 use crate::talkback::{Talkback, Verbosity};
 use crate::task::Task;
 
@@ -41,7 +41,7 @@ impl Dispatcher {
             detail: Verbosity::default(),
             queue: 10_000,
             lanes: Vec::new(),
-            defaults: Defaults { attempts: 1, ..Defaults::default() },
+            defaults: RequestDefaults { attempts: 1, ..RequestDefaults::default() },
             methods: Methods::default(),
             trouble: None,
             outside: Recipients::default(),
@@ -77,7 +77,7 @@ pub struct DispatcherBuilder {
     pub(crate) detail: Verbosity,
     pub(crate) queue: usize,
     pub(crate) lanes: Vec<Lane>,
-    pub(crate) defaults: Defaults,
+    pub(crate) defaults: RequestDefaults,
     pub(crate) methods: Methods,
     pub(crate) trouble: Option<ConfigError>,
     pub(crate) outside: Recipients,

@@ -3,28 +3,28 @@
 use daemon_core::{Begun, Claim, Condemned, Ended, MonotonicTime, Owner, TakenBack};
 use daemon_sys::shared;
 
-use crate::ledger::{Claims, IN_HAND_MAX};
+use crate::scheduler::{Claims, IN_FLIGHT_MAX};
 
 /// So many cells for each slot of the scoreboard: as many as a worker has in hand at most.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Board {
+pub(crate) struct SharedClaims {
     cells: &'static [Claim],
 }
 
-impl Board {
+impl SharedClaims {
     /// Makes it, for so many slots; before the first fork.
-    pub(crate) fn make(slots: usize) -> Result<Board, daemon_sys::Error> {
-        Ok(Board { cells: shared::anonymous(slots.max(1) * IN_HAND_MAX)? })
+    pub(crate) fn make(slots: usize) -> Result<SharedClaims, daemon_sys::Error> {
+        Ok(SharedClaims { cells: shared::anonymous(slots.max(1) * IN_FLIGHT_MAX)? })
     }
 
     /// For how many slots it is.
     pub(crate) fn slots(&self) -> usize {
-        self.cells.len() / IN_HAND_MAX
+        self.cells.len() / IN_FLIGHT_MAX
     }
 
     fn cell(&self, slot: usize, turn: u64) -> Option<&'static Claim> {
-        let within = usize::try_from(turn % IN_HAND_MAX as u64).ok()?;
-        self.cells.get(slot * IN_HAND_MAX + within)
+        let within = usize::try_from(turn % IN_FLIGHT_MAX as u64).ok()?;
+        self.cells.get(slot * IN_FLIGHT_MAX + within)
     }
 
     /// The worker in this slot begins the task of this turn, if it may.
@@ -50,7 +50,7 @@ impl Board {
     }
 }
 
-impl Claims for Board {
+impl Claims for SharedClaims {
     fn offer(&self, slot: usize, turn: u64) {
         if let Some(cell) = self.cell(slot, turn) {
             cell.offer(turn);

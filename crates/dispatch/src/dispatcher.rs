@@ -7,10 +7,10 @@ use actix::fut::WrapFuture;
 use actix::{Actor, Addr, AsyncContext, Context, Handler, Message, MessageResult};
 
 use crate::answer::TaskResult;
-use crate::engine::{DeadLetter, Shared, Taken, take};
-use crate::ledger::Stats;
+use crate::engine::{DeadLetter, SharedEngine, SubmitResult, take};
 use crate::reply::Reply;
 use crate::request::{NewRequest, RequestId};
+use crate::scheduler::Stats;
 
 /// How many requests wait in the mailbox when the queue is full: then `send` waits, and `try_send`
 /// refuses.
@@ -18,7 +18,7 @@ const MAILBOX: usize = 256;
 
 /// The dispatcher in the parent process: send it [`NewRequest`]s, or [`RunTask`](crate::Do) a task.
 pub struct DispatcherActor {
-    shared: Shared,
+    shared: SharedEngine,
 }
 
 impl std::fmt::Debug for DispatcherActor {
@@ -29,7 +29,7 @@ impl std::fmt::Debug for DispatcherActor {
 
 impl DispatcherActor {
     /// Starts it, with its mailbox as large from the first request on.
-    pub(crate) fn begin(shared: &Shared) -> Addr<DispatcherActor> {
+    pub(crate) fn begin(shared: &SharedEngine) -> Addr<DispatcherActor> {
         let shared = Rc::clone(shared);
         DispatcherActor::create(|ctx| {
             ctx.set_mailbox_capacity(MAILBOX);
@@ -44,7 +44,7 @@ impl DispatcherActor {
 
     /// Takes a request; where there is no room it and all that come after it wait.
     pub(crate) fn take(&mut self, request: NewRequest, reply: Reply, ctx: &mut Context<Self>) {
-        let Taken::Full(waiting) = take(&self.shared, request, reply) else { return };
+        let SubmitResult::QueueFull(waiting) = take(&self.shared, request, reply) else { return };
         let shared = Rc::clone(&self.shared);
         let signals = shared.borrow().signals();
         ctx.wait(
@@ -52,11 +52,11 @@ impl DispatcherActor {
                 let mut waiting = waiting;
                 loop {
                     // Before it is looked again, so that no word is missed.
-                    let room = signals.room.notified();
+                    let room = signals.queue_room.notified();
                     let (request, reply) = *waiting;
                     match take(&shared, request, reply) {
-                        Taken::Yes => return,
-                        Taken::Full(still) => waiting = still,
+                        SubmitResult::Accepted => return,
+                        SubmitResult::QueueFull(still) => waiting = still,
                     }
                     room.await;
                 }
@@ -120,7 +120,7 @@ impl Handler<GetStats> for DispatcherActor {
     type Result = MessageResult<GetStats>;
 
     fn handle(&mut self, _tallied: GetStats, _ctx: &mut Self::Context) -> Self::Result {
-        MessageResult(self.shared.borrow().tally())
+        MessageResult(self.shared.borrow().stats())
     }
 }
 
@@ -133,6 +133,6 @@ impl Handler<GetDeadLetters> for DispatcherActor {
     type Result = MessageResult<GetDeadLetters>;
 
     fn handle(&mut self, _aside: GetDeadLetters, _ctx: &mut Self::Context) -> Self::Result {
-        MessageResult(self.shared.borrow().aside())
+        MessageResult(self.shared.borrow().dead_letters())
     }
 }

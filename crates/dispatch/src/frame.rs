@@ -4,8 +4,8 @@
 //! of whatever length is left. Where a body is in a memory file its descriptor comes no later than
 //! the first byte of its frame.
 
-mod memory;
-mod trouble;
+mod send_failure;
+mod shared_body;
 
 use std::collections::VecDeque;
 use std::io::{self, IoSlice};
@@ -17,8 +17,8 @@ use daemon_sys::memfd::read_exactly;
 use serde::{Deserialize, Serialize};
 
 use crate::body::{BODY_MAX, Body, SHARED_FROM};
-use memory::{Memory, descriptors};
-pub(crate) use trouble::{Trouble, pause};
+pub(crate) use send_failure::{SendFailure, retry_delay};
+use shared_body::{SharedBody, descriptors};
 
 /// The longest frame that is taken: a body that is just not worth a memory file, and a head.
 pub(crate) const FRAME_MAX: usize = SHARED_FROM + 64 * 1024;
@@ -35,7 +35,7 @@ const LENGTH: usize = 4;
 
 /// Parent to worker: do this.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) struct Order<'a> {
+pub(crate) struct TaskOrder<'a> {
     /// The claim by which it may be taken back.
     pub(crate) turn: u64,
     pub(crate) id: u64,
@@ -48,62 +48,62 @@ pub(crate) struct Order<'a> {
     pub(crate) from: &'a str,
     /// After how long the handler is told that it takes too long.
     pub(crate) soft: Option<Duration>,
-    pub(crate) body: Place,
+    pub(crate) body: BodyLocation,
 }
 
 /// Worker to parent.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) enum Word {
+pub(crate) enum WorkerMessage {
     /// It is set up, and takes orders.
     Ready,
     /// It begins nothing more than what it does now.
     Leaving,
     /// The order of this turn is done.
-    Answer(Answer),
+    Finished(FinishedTask),
 }
 
 /// How an order was done.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) struct Answer {
+pub(crate) struct FinishedTask {
     pub(crate) turn: u64,
     pub(crate) id: u64,
     pub(crate) attempt: u32,
     /// How long it took.
     pub(crate) took: Duration,
-    pub(crate) end: Ending,
-    pub(crate) body: Place,
+    pub(crate) end: CompletionKind,
+    pub(crate) body: BodyLocation,
 }
 
 /// How a handler has ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) enum Ending {
+pub(crate) enum CompletionKind {
     /// With a value, which is the body.
     Value,
     /// With an error; its words are the body.
-    Failed,
+    Error,
     /// It has panicked; words and backtrace are the body.
     Panicked,
     /// It has given up when it was told that it takes too long; its words are the body.
     TimedOut,
     /// The parameters were not its own; why is the body.
-    Unfit,
+    BadParams,
 }
 
 /// Where a body is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) enum Place {
+pub(crate) enum BodyLocation {
     /// It is the rest of the frame.
-    Here,
+    InFrame,
     /// In a memory file: its first bytes, so many.
     Shared(u64),
 }
 
-impl Place {
-    pub(crate) fn of(body: &Body) -> Place {
-        if body.goes_in_its_frame() {
-            Place::Here
+impl BodyLocation {
+    pub(crate) fn of(body: &Body) -> BodyLocation {
+        if body.fits_in_frame() {
+            BodyLocation::InFrame
         } else {
-            Place::Shared(body.bytes().len() as u64)
+            BodyLocation::Shared(body.bytes().len() as u64)
         }
     }
 }
@@ -122,27 +122,27 @@ pub(crate) enum FrameError {
     Head(#[source] postcard::Error),
     /// Its body's descriptor has not come.
     #[error("a frame whose memory is missing")]
-    NoMemory,
+    MissingDescriptor,
     /// More descriptors have come than frames can want.
     #[error("{count} descriptors without their frames: {WAITING_MAX} may wait")]
-    Unwanted {
+    ExtraDescriptors {
         /// How many there are.
         count: usize,
     },
     /// Its body's memory is not what it says.
     #[error("a frame whose memory cannot be had: {0}")]
-    Memory(#[source] daemon_sys::Error),
+    SharedMemory(#[source] daemon_sys::Error),
     /// Its body would be longer than any that is taken.
-    #[error("a frame whose body has {told} bytes: the longest has {BODY_MAX}")]
-    LongBody {
+    #[error("a frame whose body has {length} bytes: the longest has {BODY_MAX}")]
+    BodyTooLong {
         /// What it says.
-        told: u64,
+        length: u64,
     },
 }
 
 /// What has come over a link, and is made into frames.
 #[derive(Debug, Default)]
-pub(crate) struct Inbox {
+pub(crate) struct FrameReader {
     bytes: Vec<u8>,
     /// Where what is not read yet begins and ends.
     read: usize,
@@ -156,12 +156,12 @@ pub(crate) enum Received {
     /// Bytes, and there may be more.
     More,
     /// All there was.
-    All,
+    Drained,
     /// The other end is closed.
-    Hangup,
+    Closed,
 }
 
-impl Inbox {
+impl FrameReader {
     /// How much is asked of the system at once.
     const ROOM: usize = 64 * 1024;
 
@@ -171,7 +171,7 @@ impl Inbox {
         let room = &mut self.bytes[self.filled..];
         let before = self.descriptors.len();
         match link.receive(room, &mut self.descriptors) {
-            Ok(0) => Ok(Received::Hangup),
+            Ok(0) => Ok(Received::Closed),
             Ok(length) => {
                 // The system stops where descriptors are, whatever comes after them.
                 let is_cut = length == room.len() || self.descriptors.len() > before;
@@ -179,13 +179,13 @@ impl Inbox {
                 let count = self.descriptors.len();
                 if count > WAITING_MAX {
                     self.descriptors.clear();
-                    return Err(io::Error::other(FrameError::Unwanted { count }));
+                    return Err(io::Error::other(FrameError::ExtraDescriptors { count }));
                 }
-                Ok(if is_cut { Received::More } else { Received::All })
+                Ok(if is_cut { Received::More } else { Received::Drained })
             }
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(Received::All),
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(Received::Drained),
             // It was closed with something unread.
-            Err(error) if error.kind() == io::ErrorKind::ConnectionReset => Ok(Received::Hangup),
+            Err(error) if error.kind() == io::ErrorKind::ConnectionReset => Ok(Received::Closed),
             Err(error) => Err(error),
         }
     }
@@ -214,7 +214,7 @@ impl Inbox {
     /// Takes the next whole frame: its head and what follows it.
     pub(crate) fn next<'a, H: Deserialize<'a>>(
         &'a mut self,
-    ) -> Result<Option<(H, Rest<'a>)>, FrameError> {
+    ) -> Result<Option<(H, FrameBody<'a>)>, FrameError> {
         let left = self.bytes.get(self.read..self.filled).unwrap_or_default();
         let Some((length, rest)) = left.split_first_chunk::<LENGTH>() else { return Ok(None) };
         let length = u32::from_le_bytes(*length) as usize;
@@ -224,39 +224,39 @@ impl Inbox {
         let Some(frame) = rest.get(..length) else { return Ok(None) };
         self.read += LENGTH + length;
         let (head, bytes) = postcard::take_from_bytes(frame).map_err(FrameError::Head)?;
-        Ok(Some((head, Rest { bytes, descriptors: &mut self.descriptors })))
+        Ok(Some((head, FrameBody { bytes, descriptors: &mut self.descriptors })))
     }
 }
 
 /// What follows a head.
 #[derive(Debug)]
-pub(crate) struct Rest<'a> {
+pub(crate) struct FrameBody<'a> {
     bytes: &'a [u8],
     descriptors: &'a mut VecDeque<OwnedFd>,
 }
 
-impl Rest<'_> {
+impl FrameBody<'_> {
     /// Does without the body.
-    pub(crate) fn discard(self, place: Place) {
+    pub(crate) fn discard(self, place: BodyLocation) {
         match place {
-            Place::Here => {}
-            Place::Shared(_) => drop(self.descriptors.pop_front()),
+            BodyLocation::InFrame => {}
+            BodyLocation::Shared(_) => drop(self.descriptors.pop_front()),
         }
     }
 
     /// Takes the body from where the head says that it is. What is in a memory file is copied before
     /// anybody looks at it: who has sent it could write on.
-    pub(crate) fn body(self, place: Place) -> Result<Body, FrameError> {
+    pub(crate) fn body(self, place: BodyLocation) -> Result<Body, FrameError> {
         match place {
-            Place::Here => Ok(Body::Here(self.bytes.to_vec().into())),
-            Place::Shared(told) => {
-                let fd = self.descriptors.pop_front().ok_or(FrameError::NoMemory)?;
-                let length = usize::try_from(told).unwrap_or(usize::MAX);
+            BodyLocation::InFrame => Ok(Body::Heap(self.bytes.to_vec().into())),
+            BodyLocation::Shared(claimed) => {
+                let fd = self.descriptors.pop_front().ok_or(FrameError::MissingDescriptor)?;
+                let length = usize::try_from(claimed).unwrap_or(usize::MAX);
                 if length > BODY_MAX {
-                    return Err(FrameError::LongBody { told });
+                    return Err(FrameError::BodyTooLong { length: claimed });
                 }
-                let bytes = read_exactly(fd, length).map_err(FrameError::Memory)?;
-                Ok(Body::Here(bytes.into()))
+                let bytes = read_exactly(fd, length).map_err(FrameError::SharedMemory)?;
+                Ok(Body::Heap(bytes.into()))
             }
         }
     }
@@ -264,13 +264,13 @@ impl Rest<'_> {
 
 /// What is to go over a link.
 #[derive(Debug, Default)]
-pub(crate) struct Outbox {
+pub(crate) struct FrameWriter {
     bytes: Vec<u8>,
     sent: usize,
     /// Up to here the descriptors of frames are sent already.
     covered: usize,
     /// Memory, and where the frame that it belongs to begins.
-    memories: VecDeque<(usize, Memory)>,
+    shared_bodies: VecDeque<(usize, SharedBody)>,
 }
 
 /// What has become of it.
@@ -279,18 +279,18 @@ pub(crate) enum Flushed {
     /// All is sent.
     All,
     /// The link takes no more at present.
-    Waiting,
+    WouldBlock,
 }
 
-impl Outbox {
+impl FrameWriter {
     /// Adds a frame.
     pub(crate) fn push<H: Serialize>(&mut self, head: &H, body: &Body) -> postcard::Result<()> {
         let begin = self.bytes.len();
         self.bytes.extend_from_slice(&[0; LENGTH]);
         self.bytes = postcard::to_extend(head, std::mem::take(&mut self.bytes))?;
-        match Memory::of(body) {
+        match SharedBody::of(body) {
             None => self.bytes.extend_from_slice(body.bytes()),
-            Some(memory) => self.memories.push_back((begin, memory)),
+            Some(shared) => self.shared_bodies.push_back((begin, shared)),
         }
         let length = self.bytes.len() - begin - LENGTH;
         let length = u32::try_from(length).unwrap_or(u32::MAX);
@@ -310,7 +310,7 @@ impl Outbox {
             match self.send(link) {
                 Ok(()) => {}
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                    return Ok(Flushed::Waiting);
+                    return Ok(Flushed::WouldBlock);
                 }
                 Err(error) => return Err(error),
             }
@@ -329,16 +329,16 @@ impl Outbox {
             return Ok(());
         }
         // A descriptor goes with the first byte that is sent now, which is not after its frame's.
-        let most = self.memories.iter().take(DESCRIPTORS_AT_ONCE);
-        let found = descriptors(most.map(|(_begin, memory)| memory))?;
+        let most = self.shared_bodies.iter().take(DESCRIPTORS_AT_ONCE);
+        let found = descriptors(most.map(|(_begin, shared)| shared))?;
         let now = found.len();
-        let until = self.memories.get(now).map_or(self.bytes.len(), |(begin, _memory)| *begin);
+        let until = self.shared_bodies.get(now).map_or(self.bytes.len(), |(begin, _memory)| *begin);
         let bytes = self.bytes.get(self.sent..until).unwrap_or_default();
         let bytes = IoSlice::new(bytes);
         let fds: Vec<BorrowedFd<'_>> = found.iter().map(AsFd::as_fd).collect();
         let sent = link.send(&[bytes], &fds)?;
         drop(found);
-        self.memories.drain(..now);
+        self.shared_bodies.drain(..now);
         self.covered = if now == 0 { self.sent } else { until };
         self.sent += sent;
         Ok(())

@@ -13,13 +13,13 @@ use actix_daemon::{
 use daemon_core::slots_for;
 
 use crate::builder::{DispatcherBuilder, Recipients};
-use crate::claims::Board;
+use crate::claims::SharedClaims;
+use crate::control_actor::{Cancel, ControlActor};
 use crate::dispatcher::DispatcherActor;
-use crate::engine::{self, Engine, Setup};
-use crate::link::{Linker, NewLinks};
+use crate::engine::{self, Engine, EngineConfig};
+use crate::link::{LinkFactory, NewLinks};
 use crate::methods::Methods;
 use crate::panics;
-use crate::steward::{Cancel, Steward};
 use crate::talkback::Verbosity;
 use crate::worker::{self, WorkerFds};
 
@@ -61,12 +61,12 @@ impl DispatcherBuilder {
         let methods = Rc::new(methods);
         let links = Rc::new(NewLinks::default());
         // As many as the daemon's scoreboard has.
-        let board = Board::make(slots_for(max_forks) as usize)?;
-        let program = Workers { methods: Rc::clone(&methods), board };
+        let claims = SharedClaims::make(slots_for(max_forks) as usize)?;
+        let program = Workers { methods: Rc::clone(&methods), claims };
         let daemon = if max_forks == 0 {
             daemon.model(Solo).launch(program)?
         } else {
-            let linker = Linker::new(Rc::clone(&methods), Rc::clone(&links));
+            let linker = LinkFactory::new(Rc::clone(&methods), Rc::clone(&links));
             let model = OnDemand::new(max_forks, linker)
                 .start_children(pre_fork)
                 .interval(fork_interval)
@@ -74,9 +74,9 @@ impl DispatcherBuilder {
                 .jitter(jitter);
             daemon.model(model).launch(program)?
         };
-        let setup = Setup {
+        let setup = EngineConfig {
             methods,
-            board,
+            claims,
             lanes,
             queue_max: queue,
             defaults,
@@ -111,7 +111,7 @@ impl DispatcherBuilder {
 pub struct LaunchedDispatcher {
     daemon: LaunchedDaemon<Workers>,
     links: Rc<NewLinks>,
-    setup: Setup,
+    setup: EngineConfig,
     outside: Recipients,
 }
 
@@ -152,7 +152,7 @@ impl LaunchedDispatcher {
         let shared = Rc::new(RefCell::new(Engine::new(setup, daemon.clone())));
         engine::run(&shared, &links);
         let dispatcher = DispatcherActor::begin(&shared);
-        let cancel = Steward::begin(&shared, &daemon, dispatcher.clone());
+        let cancel = ControlActor::begin(&shared, &daemon, dispatcher.clone());
         // Each may send requests at once: the engine is not held meanwhile.
         let Recipients { upon_result, fallback, talkback } = outside;
         let upon_result = upon_result.map(|make| make(dispatcher.clone()));
@@ -171,7 +171,7 @@ impl LaunchedDispatcher {
 #[derive(Debug)]
 pub(crate) struct Workers {
     methods: Rc<Methods>,
-    board: Board,
+    claims: SharedClaims,
 }
 
 impl Program for Workers {
@@ -198,8 +198,8 @@ impl actix::Handler<DaemonChild<WorkerFds>> for Session {
         let (Some(workers), Some(child)) = (self.workers.take(), ChildHandle::current()) else {
             return;
         };
-        let Workers { methods, board } = workers;
+        let Workers { methods, claims } = workers;
         let log = actix_daemon::logger();
-        child.work(worker::live(child.clone(), born.request, methods, board, log));
+        child.work(worker::live(child.clone(), born.request, methods, claims, log));
     }
 }

@@ -10,7 +10,7 @@
 //!
 //! ```text
 //! your sessions -- NewRequest --> DispatcherActor     parent
-//!       ^                              |  Ledger: queue, workers, claims
+//!       ^                              |  Scheduler: queue, workers, claims
 //!       +-- future, RequestDone -------+
 //!                                      |  link: frames, memory   ^ answers
 //!                                      v                         |
@@ -86,6 +86,7 @@ mod body;
 mod builder;
 mod call;
 mod claims;
+mod control_actor;
 mod dispatcher;
 mod engine;
 mod fallback;
@@ -93,31 +94,30 @@ mod frame;
 #[cfg(feature = "fuzz")]
 pub mod fuzz;
 mod launch;
-mod ledger;
 mod link;
 mod methods;
 mod panics;
-mod printed;
 mod reply;
 mod request;
+mod scheduler;
 #[cfg(test)]
 mod sentences;
-mod steward;
 mod talkback;
 mod task;
 mod worker;
+mod worker_output;
 
 pub use answer::{Failure, LimitKind, Rejection, Reply, RequestState, TaskResult};
 pub use body::Bytes;
 pub use builder::{Dispatcher, DispatcherBuilder};
 pub use call::Call;
+pub use control_actor::Cancel;
 pub use dispatcher::{DispatcherActor, GetDeadLetters, GetStats};
 pub use engine::DeadLetter;
 pub use fallback::FallbackRequest;
 pub use launch::{LaunchedDispatcher, RunningDispatcher, WorkerDaemon};
-pub use ledger::{CancelOutcome, Lane, Stats};
 pub use methods::{AnonymousMethod, Class};
 pub use request::{IfRunning, NewRequest, Request, RequestDone, RequestId};
-pub use steward::Cancel;
+pub use scheduler::{CancelOutcome, Lane, Stats};
 pub use talkback::Talkback;
 pub use task::{RunTask, Task};

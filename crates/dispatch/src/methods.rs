@@ -373,7 +373,7 @@ mod tests {
         assert_eq!(value(&methods, 0, &Body::of(&()).unwrap()).unwrap(), 1);
         assert_eq!(*told.borrow(), ["before", "during", "after"]);
         let stranger = Call::new(1, "a", "stranger", 1, None, daemon_forkserver::now(), None);
-        match methods.start(0, &stranger, Body::NONE) {
+        match methods.start(0, &stranger, Body::EMPTY) {
             Invocation::Finished(Done::Failed(why)) => assert_eq!(why, "not you"),
             _ => panic!("it is refused"),
         }

@@ -10,7 +10,7 @@ use actix::dev::OneshotSender;
 use tokio::sync::Notify;
 
 use crate::answer::TaskResult;
-use crate::ledger::Key;
+use crate::scheduler::JobKey;
 
 /// Who waits for an answer in a future.
 pub(crate) trait AnswerSender {
@@ -59,7 +59,7 @@ impl Reply {
     }
 
     /// Whether the future is gone; if not, the hangups hear of it when it goes.
-    pub(crate) fn is_gone(&mut self, key: Key, hangups: &Arc<DroppedFutures>) -> bool {
+    pub(crate) fn is_gone(&mut self, key: JobKey, hangups: &Arc<DroppedFutures>) -> bool {
         let waker = match self {
             Reply::Nobody => return false,
             Reply::Plain(_) | Reply::Other(_) => {
@@ -80,7 +80,7 @@ impl Reply {
 /// Requests whose futures were dropped, from whatever thread.
 #[derive(Debug, Default)]
 pub(crate) struct DroppedFutures {
-    keys: Mutex<Vec<Key>>,
+    keys: Mutex<Vec<JobKey>>,
     bell: Notify,
 }
 
@@ -91,14 +91,14 @@ impl DroppedFutures {
     }
 
     /// Takes those that there are.
-    pub(crate) fn take(&self) -> Vec<Key> {
+    pub(crate) fn take(&self) -> Vec<JobKey> {
         std::mem::take(&mut *self.keys.lock().unwrap_or_else(PoisonError::into_inner))
     }
 }
 
 /// What is woken when a future is dropped.
 struct DropWaker {
-    key: Key,
+    key: JobKey,
     hangups: Arc<DroppedFutures>,
 }
 

@@ -19,9 +19,10 @@ use tokio::time::sleep;
 
 use crate::body::{self, Body};
 use crate::call::Call;
-use crate::claims::Board;
+use crate::claims::SharedClaims;
 use crate::frame::{
-    Answer, Ending, Flushed, Inbox, Order, Outbox, Place, Received, Trouble, Word, pause,
+    BodyLocation, CompletionKind, FinishedTask, Flushed, FrameReader, FrameWriter, Received,
+    SendFailure, TaskOrder, WorkerMessage, retry_delay,
 };
 use crate::link;
 use crate::methods::{Done, Invocation, Methods};
@@ -35,7 +36,7 @@ pub(crate) async fn live(
     child: ChildHandle,
     endowed: WorkerFds,
     methods: Rc<Methods>,
-    board: Board,
+    claims: SharedClaims,
     log: Logger,
 ) {
     let (link, out, err) = endowed;
@@ -43,11 +44,11 @@ pub(crate) async fn live(
         error!(log, "what is printed stays where it was: {}", why);
     }
     panics::note();
-    actix_rt::spawn(body::tidy());
+    actix_rt::spawn(body::trim());
     if let Some(init) = &methods.hooks.fork_init {
         init();
     }
-    match Worker::new(child, link, methods, board, log.clone()) {
+    match Worker::new(child, link, methods, claims, log.clone()) {
         Ok(mut worker) => {
             // The parent is gone, or the link is broken: there is nothing to stay for.
             if let Err(error) = worker.work().await {
@@ -62,11 +63,11 @@ struct Worker {
     child: ChildHandle,
     slot: usize,
     methods: Rc<Methods>,
-    board: Board,
+    claims: SharedClaims,
     end: LinkEnd,
     watch: AsyncFd<OwnedFd>,
-    inbox: Inbox,
-    outbox: Outbox,
+    inbox: FrameReader,
+    outbox: FrameWriter,
     /// Answers that the parent may still be about to read, by their turns.
     told: VecDeque<(u64, Body)>,
     /// What the scoreboard says that it does.
@@ -116,7 +117,7 @@ impl Worker {
         child: ChildHandle,
         link: OwnedFd,
         methods: Rc<Methods>,
-        board: Board,
+        claims: SharedClaims,
         log: Logger,
     ) -> io::Result<Worker> {
         let watch = watch::readable(link.try_clone()?).map_err(broken)?;
@@ -124,11 +125,11 @@ impl Worker {
             slot: child.slot().index(),
             child,
             methods,
-            board,
+            claims,
             end: LinkEnd::from(link),
             watch,
-            inbox: Inbox::default(),
-            outbox: Outbox::default(),
+            inbox: FrameReader::default(),
+            outbox: FrameWriter::default(),
             told: VecDeque::new(),
             label: String::new(),
             farewell: Told::No,
@@ -139,7 +140,7 @@ impl Worker {
     async fn work(&mut self) -> io::Result<()> {
         // A seat that is another's by now is found out by the parent.
         let _ = self.child.update_status(UpdateStatus::Wait);
-        self.tell(&Word::Ready, &Body::NONE).await?;
+        self.tell(&WorkerMessage::Ready, &Body::EMPTY).await?;
         let child = self.child.clone();
         let mut leaving = pin!(child.told_to_leave().fuse());
         loop {
@@ -162,7 +163,7 @@ impl Worker {
             };
             match woken {
                 Woken::Come => {
-                    if link::receive(&mut self.inbox, &self.end, &self.watch)? == Received::Hangup {
+                    if link::receive(&mut self.inbox, &self.end, &self.watch)? == Received::Closed {
                         return Ok(());
                     }
                 }
@@ -182,19 +183,19 @@ impl Worker {
         if self.told.is_empty() {
             std::future::pending::<()>().await;
         } else {
-            sleep(body::LINGER).await;
+            sleep(body::IDLE_MAX).await;
         }
     }
 
     /// The next order that was not taken back.
     fn next_task(&mut self) -> io::Result<Option<Task>> {
         loop {
-            let Some((order, rest)) = self.inbox.next::<Order<'_>>().map_err(broken)? else {
+            let Some((order, rest)) = self.inbox.next::<TaskOrder<'_>>().map_err(broken)? else {
                 return Ok(None);
             };
-            let Order { turn, id, attempt, method, name, from, soft, body } = order;
+            let TaskOrder { turn, id, attempt, method, name, from, soft, body } = order;
             let begun = now();
-            let claimed = self.board.begin(self.slot, turn, begun);
+            let claimed = self.claims.begin(self.slot, turn, begun);
             let (name, from, place) = match claimed {
                 Begun::Yes => (name, from, body),
                 Begun::TakenBack => {
@@ -233,17 +234,17 @@ impl Worker {
         let (end, body) = match told(done) {
             Ok(told) => told,
             // Its words are few.
-            Err(error) => (Ending::Failed, Body::of(&error.to_string()).map_err(broken)?),
+            Err(error) => (CompletionKind::Error, Body::of(&error.to_string()).map_err(broken)?),
         };
-        match self.board.end(self.slot, turn) {
+        match self.claims.end(self.slot, turn) {
             Ended::Yes => {}
             // It is being killed for what it did; nobody waits for the answer.
             Ended::Condemned => std::future::pending().await,
         }
         let id = call.id().0;
-        let answer = Answer { turn, id, attempt, took, end, body: Place::of(&body) };
-        self.tell(&Word::Answer(answer), &body).await?;
-        if body.is_used_again() {
+        let answer = FinishedTask { turn, id, attempt, took, end, body: BodyLocation::of(&body) };
+        self.tell(&WorkerMessage::Finished(answer), &body).await?;
+        if body.is_pooled() {
             self.told.push_back((turn, body));
         }
         Ok(match self.child.update_status(UpdateStatus::Done) {
@@ -255,7 +256,7 @@ impl Worker {
 
     /// The parent hears answers in the order in which they were told.
     fn use_again_what_was_heard(&mut self) {
-        let is_heard = |(turn, _): &(u64, Body)| self.board.is_heard(self.slot, *turn);
+        let is_heard = |(turn, _): &(u64, Body)| self.claims.is_heard(self.slot, *turn);
         let heard = self.told.iter().take_while(|told| is_heard(told)).count();
         drop(self.told.drain(..heard));
     }
@@ -263,7 +264,7 @@ impl Worker {
     fn tell_leaving(&mut self) -> io::Result<()> {
         match std::mem::replace(&mut self.farewell, Told::Yes) {
             Told::Yes => Ok(()),
-            Told::No => self.push(&Word::Leaving, &Body::NONE),
+            Told::No => self.push(&WorkerMessage::Leaving, &Body::EMPTY),
         }
     }
 
@@ -271,7 +272,7 @@ impl Worker {
         self.outbox.push(word, body).map_err(broken)
     }
 
-    async fn tell(&mut self, word: &Word, body: &Body) -> io::Result<()> {
+    async fn tell(&mut self, word: &WorkerMessage, body: &Body) -> io::Result<()> {
         self.push(word, body)?;
         self.flush().await
     }
@@ -283,36 +284,36 @@ impl Worker {
         loop {
             let trouble = match self.outbox.flush(&self.end) {
                 Ok(Flushed::All) => return Ok(()),
-                Ok(Flushed::Waiting) => match link::room(&self.end).await {
+                Ok(Flushed::WouldBlock) => match link::writable(&self.end).await {
                     Ok(()) => continue,
                     Err(error) => error,
                 },
                 Err(error) => error,
             };
-            match Trouble::of(&trouble) {
-                Trouble::Gone => return Err(trouble),
-                Trouble::Passing if vain == 0 => {
+            match SendFailure::of(&trouble) {
+                SendFailure::PeerClosed => return Err(trouble),
+                SendFailure::Transient if vain == 0 => {
                     warn!(
                         self.log,
                         "an answer cannot be sent at present, and it is tried again: {}", trouble
                     );
                 }
-                Trouble::Passing => {}
+                SendFailure::Transient => {}
             }
-            sleep(pause(vain)).await;
+            sleep(retry_delay(vain)).await;
             vain = vain.saturating_add(1);
         }
     }
 }
 
-fn told(done: Done) -> Result<(Ending, Body), crate::body::EncodeError> {
+fn told(done: Done) -> Result<(CompletionKind, Body), crate::body::EncodeError> {
     Ok(match done {
-        Done::Value(body) => (Ending::Value, body),
-        Done::Failed(message) => (Ending::Failed, Body::of(&message)?),
-        Done::TimedOut(message) => (Ending::TimedOut, Body::of(&message)?),
-        Done::Unfit(why) => (Ending::Unfit, Body::of(&why)?),
+        Done::Value(body) => (CompletionKind::Value, body),
+        Done::Failed(message) => (CompletionKind::Error, Body::of(&message)?),
+        Done::TimedOut(message) => (CompletionKind::TimedOut, Body::of(&message)?),
+        Done::Unfit(why) => (CompletionKind::BadParams, Body::of(&why)?),
         Done::Panicked { message, backtrace } => {
-            (Ending::Panicked, Body::of(&(message, backtrace))?)
+            (CompletionKind::Panicked, Body::of(&(message, backtrace))?)
         }
     })
 }

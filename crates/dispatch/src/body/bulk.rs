@@ -74,7 +74,7 @@ impl<'de> Deserialize<'de> for Bytes {
             }
 
             fn visit_bytes<E>(self, bytes: &[u8]) -> Result<Bytes, E> {
-                Ok(if SKIM.get() { Bytes::default() } else { wrap(bytes) })
+                Ok(if VALIDATE_ONLY.get() { Bytes::default() } else { share_or_copy(bytes) })
             }
 
             fn visit_byte_buf<E>(self, bytes: Vec<u8>) -> Result<Bytes, E> {
@@ -88,37 +88,37 @@ impl<'de> Deserialize<'de> for Bytes {
 
 thread_local! {
     /// Whether values are decoded only to see whether they can be.
-    static SKIM: Cell<bool> = const { Cell::new(false) };
+    static VALIDATE_ONLY: Cell<bool> = const { Cell::new(false) };
     /// What is being decoded, if shares in it may be kept.
     static SOURCE: RefCell<Option<bytes::Bytes>> = const { RefCell::new(None) };
 }
 
 /// Puts back what was, when the decoding ends: also by a panic of a value's own code.
-struct Before<F: FnMut()>(F);
+struct Restore<F: FnMut()>(F);
 
-impl<F: FnMut()> Drop for Before<F> {
+impl<F: FnMut()> Drop for Restore<F> {
     fn drop(&mut self) {
         (self.0)();
     }
 }
 
 /// Decodes without copying what is bulk: it is not to be kept.
-pub(super) fn skimming<T>(decode: impl FnOnce() -> T) -> T {
-    let before = SKIM.replace(true);
-    let _before = Before(|| SKIM.set(before));
+pub(super) fn validating<T>(decode: impl FnOnce() -> T) -> T {
+    let before = VALIDATE_ONLY.replace(true);
+    let _before = Restore(|| VALIDATE_ONLY.set(before));
     decode()
 }
 
 /// Decodes these bytes, in which what is bulk may keep a share.
 pub(super) fn sharing<T>(source: &bytes::Bytes, decode: impl FnOnce(&[u8]) -> T) -> T {
     let mut before = SOURCE.replace(Some(source.clone()));
-    let _before = Before(|| drop(SOURCE.replace(before.take())));
+    let _before = Restore(|| drop(SOURCE.replace(before.take())));
     decode(source)
 }
 
 /// Bulk that was wrap in what is decoded: a share in it, if it is most of it; else a copy, so that
 /// a little does not keep much.
-fn wrap(bytes: &[u8]) -> Bytes {
+fn share_or_copy(bytes: &[u8]) -> Bytes {
     let share = SOURCE.with_borrow(|source| {
         let source = source.as_ref().filter(|source| bytes.len() > source.len() / 2)?;
         let at = (bytes.as_ptr() as usize).checked_sub(source.as_ptr() as usize)?;
@@ -139,9 +139,11 @@ mod tests {
     #[test]
     fn most_of_what_is_decoded_is_shared_and_a_little_of_it_is_copied() {
         let source = bytes::Bytes::from(vec![7; 100]);
-        let (most, little) = sharing(&source, |bytes| (wrap(&bytes[20..80]), wrap(&bytes[10..30])));
-        assert_eq!((&*most, &*little), (&[7; 60][..], &[7; 20][..]));
-        assert!(is_within(&most, &source) && !is_within(&little, &source));
+        let (segments_max, little) = sharing(&source, |bytes| {
+            (share_or_copy(&bytes[20..80]), share_or_copy(&bytes[10..30]))
+        });
+        assert_eq!((&*segments_max, &*little), (&[7; 60][..], &[7; 20][..]));
+        assert!(is_within(&segments_max, &source) && !is_within(&little, &source));
     }
 
     #[test]
@@ -151,27 +153,27 @@ mod tests {
             let act = std::panic::AssertUnwindSafe(act);
             assert!(std::panic::catch_unwind(act).is_err());
         };
-        panics(&|| skimming(|| panic!("as it shall")));
+        panics(&|| validating(|| panic!("as it shall")));
         panics(&|| sharing(&source, |_bytes| panic!("as it shall")));
-        assert!(!SKIM.get());
+        assert!(!VALIDATE_ONLY.get());
         assert!(SOURCE.with_borrow(Option::is_none));
     }
 
     #[test]
     fn what_lies_elsewhere_is_copied() {
         let (source, other) = (bytes::Bytes::from(vec![1; 100]), vec![2; 90]);
-        let copied = sharing(&source, |_bytes| wrap(&other));
+        let copied = sharing(&source, |_bytes| share_or_copy(&other));
         assert_eq!(&*copied, &other);
         assert!(!is_within(&copied, &other));
-        assert_eq!(&*wrap(&other), &other);
+        assert_eq!(&*share_or_copy(&other), &other);
     }
 
     #[test]
     fn who_decodes_within_a_decoding_shares_in_what_is_his() {
         let (outer, inner) = (bytes::Bytes::from(vec![1; 10]), bytes::Bytes::from(vec![2; 10]));
         let (first, second) = sharing(&outer, |bytes| {
-            let second = sharing(&inner, wrap);
-            (wrap(bytes), second)
+            let second = sharing(&inner, share_or_copy);
+            (share_or_copy(bytes), second)
         });
         assert!(is_within(&first, &outer) && is_within(&second, &inner));
     }

@@ -7,46 +7,46 @@ use daemon_core::MonotonicTime;
 use daemon_forkserver::now;
 use futures::channel::oneshot;
 
-use super::deliver::outcome;
-use super::early::Expected;
-use super::{Cargo, Engine, Shared, Staff};
+use super::cancelled_ids::CancelStatus;
+use super::deliver::task_result;
+use super::{DispatchJob, Engine, ExecutionMode, SharedEngine};
 use crate::answer::{Failure, Rejection, RequestState, TaskResult};
 use crate::call::Call;
 use crate::fallback::FallbackRequest;
-use crate::ledger::{CancelOutcome, LaneId, Order};
 use crate::methods::{Invocation, MethodTarget};
 use crate::panics;
 use crate::reply::Reply;
 use crate::request::{IfFull, IfRunning, NewRequest, Request, RequestId, RequestParts, RunInfo};
+use crate::scheduler::{CancelOutcome, JobTerms, LaneId};
 
 /// What has become of a request that came in.
 #[derive(Debug)]
-pub(crate) enum Taken {
+pub(crate) enum SubmitResult {
     /// It is taken, or answered.
-    Yes,
+    Accepted,
     /// There is no room: it waits before the queue.
-    Full(Box<(NewRequest, Reply)>),
+    QueueFull(Box<(NewRequest, Reply)>),
 }
 
 /// What has become of a request that was cancelled.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Cancelled {
-    Told(CancelOutcome),
+pub(crate) enum CancelLookup {
+    Found(CancelOutcome),
     /// It has not come yet: that it is cancelled is remembered until all that is on its way has.
-    Early,
+    NotArrived,
 }
 
 impl Engine {
     /// What is known of a request before a worker is bothered.
-    fn judge(&self, request: &NewRequest) -> Result<(MethodTarget, LaneId), Rejection> {
-        if !self.ledger.is_open() {
+    fn validate(&self, request: &NewRequest) -> Result<(MethodTarget, LaneId), Rejection> {
+        if !self.scheduler.is_accepting() {
             return Err(Rejection::ShuttingDown);
         }
         request.check()?;
         let lane = match &request.options.lane {
             None => LaneId::COMMON,
             Some(name) => self
-                .ledger
+                .scheduler
                 .lane(name)
                 .ok_or_else(|| Rejection::UnknownLane { name: name.to_string() })?,
         };
@@ -72,7 +72,7 @@ impl Engine {
     fn admit(&mut self, request: NewRequest, reply: Reply, method: u16, lane: LaneId) {
         let (id, options) = (request.id, request.options.clone());
         let is_cancelled_by_dropping = request.upon_result.is_none() && reply.is_awaited();
-        let order = Order {
+        let job_terms = JobTerms {
             method,
             priority: options.priority,
             lane,
@@ -81,49 +81,51 @@ impl Engine {
             if_dropped: options.if_dropped,
         };
         let soft = options.soft.or(self.defaults.soft);
-        let cargo = Cargo::of(request, method, soft, reply);
+        let job = DispatchJob::of(request, method, soft, reply);
         let time = now();
-        let key = self.ledger.admit(id, cargo, order, time);
+        let key = self.scheduler.admit(id, job, job_terms, time);
         if is_cancelled_by_dropping
-            && let Some((cargo, _attempts)) = self.ledger.cargo(key)
-            && cargo.reply.is_gone(key, &self.hangups)
+            && let Some((job, _attempts)) = self.scheduler.job(key)
+            && job.reply.is_gone(key, &self.hangups)
         {
-            self.ledger.cancel(key, None, time);
+            self.scheduler.cancel(key, None, time);
         }
-        self.ledger.assign(time);
+        self.scheduler.assign(time);
         self.pump();
     }
 
     /// Ends a request of this number.
-    pub(crate) fn cancel(&mut self, id: RequestId, running: IfRunning) -> Cancelled {
-        let Some(key) = self.ledger.find(id) else {
-            return match self.early.cancel(id) {
-                Expected::Remembered => {
+    pub(crate) fn cancel(&mut self, id: RequestId, running: IfRunning) -> CancelLookup {
+        let Some(key) = self.scheduler.find(id) else {
+            return match self.cancelled_ids.cancel(id) {
+                CancelStatus::Recorded => {
                     // It may be the one that waits for room.
-                    self.signals.room.notify_waiters();
-                    Cancelled::Early
+                    self.signals.queue_room.notify_waiters();
+                    CancelLookup::NotArrived
                 }
-                Expected::Known | Expected::Past => Cancelled::Told(CancelOutcome::Unknown),
+                CancelStatus::AlreadyRecorded | CancelStatus::AlreadyTaken => {
+                    CancelLookup::Found(CancelOutcome::Unknown)
+                }
             };
         };
-        let cancelled = self.ledger.cancel(key, Some(running), now());
+        let cancelled = self.scheduler.cancel(key, Some(running), now());
         self.pump();
-        Cancelled::Told(cancelled)
+        CancelLookup::Found(cancelled)
     }
 
     /// A request of this number will not come any more.
     pub(crate) fn forget(&mut self, id: RequestId) {
-        let _was_cancelled = self.early.is_cancelled(id);
+        let _was_cancelled = self.cancelled_ids.is_cancelled(id);
     }
 
     /// Futures were dropped: nobody waits for these.
-    pub(super) fn hang_ups(&mut self, time: MonotonicTime) {
+    pub(super) fn cancel_dropped(&mut self, time: MonotonicTime) {
         let hangups = std::sync::Arc::clone(&self.hangups);
         for key in hangups.take() {
-            let Some((cargo, _attempts)) = self.ledger.cargo(key) else { continue };
+            let Some((job, _attempts)) = self.scheduler.job(key) else { continue };
             // The waker may have been woken for another reason.
-            if cargo.reply.is_gone(key, &hangups) {
-                self.ledger.cancel(key, None, time);
+            if job.reply.is_gone(key, &hangups) {
+                self.scheduler.cancel(key, None, time);
             }
         }
         self.pump();
@@ -131,51 +133,51 @@ impl Engine {
 }
 
 /// Takes a request in. It may run in place, so nobody may hold the engine.
-pub(crate) fn take(shared: &Shared, request: NewRequest, reply: Reply) -> Taken {
+pub(crate) fn take(shared: &SharedEngine, request: NewRequest, reply: Reply) -> SubmitResult {
     let id = request.id;
-    let taken = look(shared, request, reply);
+    let taken = accept(shared, request, reply);
     match &taken {
-        Taken::Yes => shared.borrow_mut().early.taken(id),
-        Taken::Full(_) => {}
+        SubmitResult::Accepted => shared.borrow_mut().cancelled_ids.note_taken(id),
+        SubmitResult::QueueFull(_) => {}
     }
     taken
 }
 
-fn look(shared: &Shared, request: NewRequest, reply: Reply) -> Taken {
+fn accept(shared: &SharedEngine, request: NewRequest, reply: Reply) -> SubmitResult {
     let mut engine = shared.borrow_mut();
-    if engine.early.is_cancelled(request.id) {
-        engine.refuse(request, reply, Failure::Cancelled { state: RequestState::Queued });
-        return Taken::Yes;
+    if engine.cancelled_ids.is_cancelled(request.id) {
+        engine.reject(request, reply, Failure::Cancelled { state: RequestState::Queued });
+        return SubmitResult::Accepted;
     }
-    let found = match engine.judge(&request) {
+    let found = match engine.validate(&request) {
         Ok(found) => found,
         Err(why) => {
-            engine.refuse(request, reply, why.into());
-            return Taken::Yes;
+            engine.reject(request, reply, why.into());
+            return SubmitResult::Accepted;
         }
     };
-    match (found, &engine.staff) {
+    match (found, &engine.execution) {
         ((MethodTarget::Fallback, _lane), _) => {
-            transact(shared, &mut engine, request, reply);
-            Taken::Yes
+            run_fallback(shared, &mut engine, request, reply);
+            SubmitResult::Accepted
         }
-        ((MethodTarget::Method(number), _lane), Staff::Parent) => {
-            engine.elsewhere += 1;
+        ((MethodTarget::Method(number), _lane), ExecutionMode::InProcess) => {
+            engine.outside_workers += 1;
             drop(engine);
-            in_place(shared, request, reply, number);
-            Taken::Yes
+            run_in_process(shared, request, reply, number);
+            SubmitResult::Accepted
         }
-        ((MethodTarget::Method(number), lane), Staff::Workers { .. }) => {
-            if engine.ledger.has_room() {
+        ((MethodTarget::Method(number), lane), ExecutionMode::Workers { .. }) => {
+            if engine.scheduler.has_capacity() {
                 engine.admit(request, reply, number, lane);
-                return Taken::Yes;
+                return SubmitResult::Accepted;
             }
             match request.if_full {
-                IfFull::Wait => Taken::Full(Box::new((request, reply))),
+                IfFull::Wait => SubmitResult::QueueFull(Box::new((request, reply))),
                 IfFull::Refuse => {
-                    let limit = engine.ledger.queue_max();
-                    engine.refuse(request, reply, Rejection::QueueFull { limit }.into());
-                    Taken::Yes
+                    let limit = engine.scheduler.queue_max();
+                    engine.reject(request, reply, Rejection::QueueFull { limit }.into());
+                    SubmitResult::Accepted
                 }
             }
         }
@@ -183,59 +185,64 @@ fn look(shared: &Shared, request: NewRequest, reply: Reply) -> Taken {
 }
 
 /// Hands a request to the fallback.
-fn transact(shared: &Shared, engine: &mut Engine, request: NewRequest, reply: Reply) {
-    let cargo = Cargo::of(request, 0, None, reply);
+fn run_fallback(shared: &SharedEngine, engine: &mut Engine, request: NewRequest, reply: Reply) {
+    let job = DispatchJob::of(request, 0, None, reply);
     let (answer, answered) = oneshot::channel();
-    let request = Request { parts: cargo.parts.clone(), run: RunInfo::default() };
+    let request = Request { parts: job.parts.clone(), run: RunInfo::default() };
     let transaction = FallbackRequest { request, reply: Some(answer) };
     let begun = now();
     if let Some(fallback) = &engine.fallback {
         fallback.do_send(transaction);
     }
-    engine.elsewhere += 1;
+    engine.outside_workers += 1;
     let shared = Rc::clone(shared);
     actix_rt::spawn(async move {
-        let outcome = answered.await.unwrap_or_else(|_dropped| {
+        let task_result = answered.await.unwrap_or_else(|_dropped| {
             let message = "the fallback has dropped the transaction without an answer".to_owned();
             Err(Failure::Failed { message })
         });
-        conclude(&shared, cargo, begun, outcome);
+        complete_outside_workers(&shared, job, begun, task_result);
     });
 }
 
 /// Runs a method here: at once, or, if it is async, in this thread's System.
-fn in_place(shared: &Shared, request: NewRequest, reply: Reply, number: u16) {
+fn run_in_process(shared: &SharedEngine, request: NewRequest, reply: Reply, number: u16) {
     let methods = Rc::clone(&shared.borrow().methods);
     let defaults = shared.borrow().defaults;
     let soft = request.options.soft.or(defaults.soft);
-    let cargo = Cargo::of(request, number, soft, reply);
+    let job = DispatchJob::of(request, number, soft, reply);
     let begun = now();
-    let RequestParts { id, name, from, params } = &cargo.parts;
+    let RequestParts { id, name, from, params } = &job.parts;
     let call = Call::new(id.0, name, from, 1, soft, begun, None);
     let started = methods.start(number, &call, params.clone());
     match started {
-        Invocation::Finished(done) => {
-            let answer = outcome(done, &cargo);
-            conclude(shared, cargo, begun, answer);
+        Invocation::Finished(completion) => {
+            let answer = task_result(completion, &job);
+            complete_outside_workers(shared, job, begun, answer);
         }
         Invocation::Pending(running) => {
             let shared = Rc::clone(shared);
             actix_rt::spawn(async move {
-                let done = methods.finish_later(&call, running).await;
-                let answer = outcome(done, &cargo);
-                conclude(&shared, cargo, begun, answer);
+                let completion = methods.finish_later(&call, running).await;
+                let answer = task_result(completion, &job);
+                complete_outside_workers(&shared, job, begun, answer);
             });
         }
     }
 }
 
 /// What was done elsewhere than in a worker is answered.
-fn conclude(shared: &Shared, cargo: Cargo, begun: MonotonicTime, outcome: TaskResult) {
+fn complete_outside_workers(
+    shared: &SharedEngine,
+    job: DispatchJob,
+    begun: MonotonicTime,
+    task_result: TaskResult,
+) {
     let mut engine = shared.borrow_mut();
     let run_time = now().saturating_since(begun);
     let run = RunInfo { elapsed: run_time, run_time, attempts: 0, pid: None };
-    engine.elsewhere -= 1;
-    engine.answered_elsewhere += 1;
-    engine.deliver(cargo, run, outcome);
+    engine.outside_workers -= 1;
+    engine.answered_outside_workers += 1;
+    engine.deliver(job, run, task_result);
     engine.pump();
 }

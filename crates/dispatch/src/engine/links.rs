@@ -6,14 +6,16 @@ use actix_daemon::{ChildExited, ChildId, Pid};
 use daemon_core::{ExitCause, RecycleReason};
 use daemon_forkserver::now;
 
-use super::deliver::{done, outcome};
-use super::{Cargo, Engine};
-use crate::frame::{Answer, Flushed, Order, Place, Received, Trouble, Word};
-use crate::ledger::Key;
-use crate::link::{self, Link, Said, Writer};
+use super::deliver::{decode_completion, task_result};
+use super::{DispatchJob, Engine};
+use crate::frame::{
+    BodyLocation, FinishedTask, Flushed, Received, SendFailure, TaskOrder, WorkerMessage,
+};
+use crate::link::{self, SendRetry, SetupState, WorkerLink};
 use crate::request::RequestParts;
+use crate::scheduler::JobKey;
 
-impl Link {
+impl WorkerLink {
     /// Tells the worker that nothing more comes.
     pub(super) fn reopen_logs(&mut self) {
         // It may be gone already.
@@ -23,15 +25,15 @@ impl Link {
 
 impl Engine {
     /// A worker is ordered, and this is the link to it.
-    pub(super) fn linked(&mut self, link: Link) {
+    pub(super) fn add_link(&mut self, link: WorkerLink) {
         let slot = link.child.slot.index();
-        self.talk_of_fork(slot);
+        self.log_new_worker(slot);
         if let Some(place) = self.links.get_mut(slot) {
             self.former.extend(place.replace(link));
         }
     }
 
-    fn link_of(&mut self, child: ChildId) -> Option<&mut Link> {
+    fn link_of(&mut self, child: ChildId) -> Option<&mut WorkerLink> {
         let link = self.links.get_mut(child.slot.index())?.as_mut();
         let former = self.former.iter_mut();
         link.into_iter().chain(former).find(|link| link.child == child)
@@ -45,14 +47,16 @@ impl Engine {
         if let Some(postinit) = self.methods.hooks.fork_postinit.clone() {
             postinit(pid);
         }
-        self.introduce(child);
+        self.register_worker(child);
     }
 
     /// A worker that is born and ready takes part.
-    fn introduce(&mut self, child: ChildId) {
-        if let Some(Link { pid: Some(pid), said: Said::Ready, .. }) = self.link_of(child) {
+    fn register_worker(&mut self, child: ChildId) {
+        if let Some(WorkerLink { pid: Some(pid), setup: SetupState::Ready, .. }) =
+            self.link_of(child)
+        {
             let pid = *pid;
-            self.ledger.worker_ready(child, pid, now());
+            self.scheduler.worker_ready(child, pid, now());
             self.pump();
         }
     }
@@ -71,8 +75,8 @@ impl Engine {
         loop {
             let received = self.receive(child);
             // What is no word ends what it has to say.
-            let heard = self.hear(child);
-            if !matches!((received, heard), (Ok(Received::More), Ok(_))) {
+            let handled = self.handle_messages(child);
+            if !matches!((received, handled), (Ok(Received::More), Ok(_))) {
                 break;
             }
         }
@@ -90,22 +94,22 @@ impl Engine {
         if let Some(place) = self.links.get_mut(slot) {
             place.take_if(|link| link.child == child);
         }
-        self.ledger.worker_gone(child, cause, now());
-        self.refuse_if_nobody_is_left();
+        self.scheduler.worker_gone(child, cause, now());
+        self.reject_if_no_workers_left();
         self.pump();
     }
 
     fn receive(&mut self, child: ChildId) -> io::Result<Received> {
-        let Some(link) = self.link_of(child) else { return Ok(Received::Hangup) };
-        let Link { inbox, end, watch, .. } = link;
+        let Some(link) = self.link_of(child) else { return Ok(Received::Closed) };
+        let WorkerLink { inbox, end, watch, .. } = link;
         link::receive(inbox, end, watch)
     }
 
     /// Something has come over a link. Answers with whether there may be more.
-    pub(super) fn come(&mut self, child: ChildId) -> io::Result<Received> {
+    pub(super) fn readable(&mut self, child: ChildId) -> io::Result<Received> {
         loop {
             let received = self.receive(child)?;
-            self.hear(child)?;
+            self.handle_messages(child)?;
             if received != Received::More {
                 self.pump();
                 return Ok(received);
@@ -114,49 +118,50 @@ impl Engine {
     }
 
     /// Heeds all words that have come whole.
-    fn hear(&mut self, child: ChildId) -> io::Result<Received> {
+    fn handle_messages(&mut self, child: ChildId) -> io::Result<Received> {
         let slot = child.slot.index();
         let time = now();
         let mut answered = 0;
         loop {
-            let Some(link) = self.link_of(child) else { return Ok(Received::Hangup) };
-            let next = link.inbox.next::<Word>().map_err(io::Error::other)?;
+            let Some(link) = self.link_of(child) else { return Ok(Received::Closed) };
+            let next = link.inbox.next::<WorkerMessage>().map_err(io::Error::other)?;
             let Some((word, rest)) = next else { break };
             match word {
-                Word::Ready => {
-                    link.said = Said::Ready;
-                    self.introduce(child);
+                WorkerMessage::Ready => {
+                    link.setup = SetupState::Ready;
+                    self.register_worker(child);
                 }
-                Word::Leaving => self.ledger.worker_leaves(slot, time),
-                Word::Answer(Answer { turn, id, attempt, took, end, body }) => {
+                WorkerMessage::Leaving => self.scheduler.worker_draining(slot, time),
+                WorkerMessage::Finished(FinishedTask { turn, id, attempt, took, end, body }) => {
                     let body = rest.body(body).map_err(io::Error::other)?;
-                    self.board.hear(slot, turn);
+                    self.claims.hear(slot, turn);
                     answered += 1;
-                    let Some((cargo, run)) =
-                        self.ledger.answered(slot, turn, id, attempt, took, time)
+                    let Some((job, run)) =
+                        self.scheduler.answered(slot, turn, id, attempt, took, time)
                     else {
                         continue;
                     };
-                    let outcome = outcome(done(end, body), &cargo);
-                    self.deliver(cargo, run, outcome);
+                    let task_result = task_result(decode_completion(end, body), &job);
+                    self.deliver(job, run, task_result);
                 }
             }
         }
         if answered > 0 {
-            self.ledger.assign(time);
+            self.scheduler.assign(time);
         }
-        Ok(Received::All)
+        Ok(Received::Drained)
     }
 
     /// Puts an order on its link.
-    pub(super) fn send(&mut self, slot: usize, turn: u64, key: Key) {
-        let Some(child) = self.ledger.child_of(slot) else { return };
-        let Some((cargo, attempt)) = self.ledger.cargo(key) else { return };
+    pub(super) fn send(&mut self, slot: usize, turn: u64, key: JobKey) {
+        let Some(child) = self.scheduler.child_of(slot) else { return };
+        let Some((job, attempt)) = self.scheduler.job(key) else { return };
         // The slot may be another's already: then this one is gone, and what it is sent comes back.
         let link = self.links.get_mut(slot).and_then(Option::as_mut);
         let Some(link) = link.filter(|link| link.child == child) else { return };
-        let Cargo { parts: RequestParts { name, from, params, .. }, method, soft, .. } = &*cargo;
-        let order = Order {
+        let DispatchJob { parts: RequestParts { name, from, params, .. }, method, soft, .. } =
+            &*job;
+        let terms = TaskOrder {
             turn,
             id: key.id.0,
             attempt,
@@ -164,9 +169,9 @@ impl Engine {
             name,
             from,
             soft: *soft,
-            body: Place::of(params),
+            body: BodyLocation::of(params),
         };
-        if let Err(error) = link.outbox.push(&order, params) {
+        if let Err(error) = link.outbox.push(&terms, params) {
             // Nothing that is sent cannot be written; the worker would wait for it in vain.
             self.events.warn(format_args!("Request {} cannot be written: {error}", key.id));
         }
@@ -186,15 +191,15 @@ impl Engine {
             let Some(Some(link)) = self.links.get_mut(slot) else { continue };
             link.dirty = false;
             match link.outbox.flush(&link.end) {
-                Ok(Flushed::All) => link.vain = 0,
-                Ok(Flushed::Waiting) => {
-                    link.vain = 0;
-                    self.wait_for_room(slot);
+                Ok(Flushed::All) => link.failed_sends = 0,
+                Ok(Flushed::WouldBlock) => {
+                    link.failed_sends = 0;
+                    self.flush_when_writable(slot);
                 }
-                Err(error) => match Trouble::of(&error) {
+                Err(error) => match SendFailure::of(&error) {
                     // Its end is reported, and what it has not begun goes to others then.
-                    Trouble::Gone => {}
-                    Trouble::Passing => self.try_later(slot, &error),
+                    SendFailure::PeerClosed => {}
+                    SendFailure::Transient => self.retry_later(slot, &error),
                 },
             }
         }
@@ -202,16 +207,16 @@ impl Engine {
     }
 
     /// There is room on a link again.
-    pub(super) fn room(&mut self, child: ChildId) {
+    pub(super) fn queue_room(&mut self, child: ChildId) {
         if let Some(link) = self.link_of(child) {
-            link.writer = Writer::None;
+            link.writer = SendRetry::Idle;
             self.dirty.push(child.slot.index());
             self.flush();
         }
     }
 
     /// A worker has printed a line.
-    pub(super) fn printed(&mut self, child: ChildId, stream: &str, last: &str, line: &str) {
+    pub(super) fn log_output(&mut self, child: ChildId, stream: &str, last: &str, line: &str) {
         let slot = child.slot.index();
         self.events.say(format_args!("{stream}:{slot} {last}: {line}"));
     }
@@ -220,8 +225,8 @@ impl Engine {
     pub(super) fn method_of(&mut self, child: ChildId) -> Option<crate::request::CowStr> {
         let slot = child.slot.index();
         self.link_of(child)?;
-        if let Some(cargo) = self.ledger.method_of(slot) {
-            return Some(cargo.parts.name.clone());
+        if let Some(job) = self.scheduler.method_of(slot) {
+            return Some(job.parts.name.clone());
         }
         self.link_of(child).map(|link| link.last.clone())
     }

@@ -10,35 +10,35 @@ use futures::future::{Either, select};
 use std::pin::pin;
 use tokio::time::sleep;
 
-use super::{DEMAND_LINGER, Engine, Shared, Staff};
+use super::{DEMAND_DELAY, Engine, ExecutionMode, SharedEngine};
 use crate::body;
-use crate::frame::{Received, pause};
-use crate::link::{self, Link, Near, NewLink, NewLinks, Writer};
-use crate::printed::{Looked, Printed, Stream};
+use crate::frame::{Received, retry_delay};
+use crate::link::{self, NewLink, NewLinks, ParentEnds, SendRetry, WorkerLink};
+use crate::worker_output::{OutputStream, PipeState, WorkerOutput};
 
 /// Starts what an engine lives by. The tasks end with the System.
-pub(crate) fn run(shared: &Shared, links: &Rc<NewLinks>) {
-    actix_rt::spawn(welcome(Rc::clone(shared), Rc::clone(links)));
+pub(crate) fn run(shared: &SharedEngine, links: &Rc<NewLinks>) {
+    actix_rt::spawn(accept_links(Rc::clone(shared), Rc::clone(links)));
     actix_rt::spawn(tick(Rc::clone(shared)));
-    actix_rt::spawn(hang_ups(Rc::clone(shared)));
-    actix_rt::spawn(ask_for_less(Rc::clone(shared)));
-    actix_rt::spawn(body::tidy());
+    actix_rt::spawn(cancel_dropped(Rc::clone(shared)));
+    actix_rt::spawn(report_lower_demand(Rc::clone(shared)));
+    actix_rt::spawn(body::trim());
     shared.borrow_mut().me = Rc::downgrade(shared);
 }
 
 /// Takes over the links to workers that are ordered.
-async fn welcome(shared: Shared, links: Rc<NewLinks>) {
+async fn accept_links(shared: SharedEngine, links: Rc<NewLinks>) {
     loop {
-        links.come().await;
-        for NewLink { child, near } in links.take() {
-            let Near { end, out, err } = near;
-            match Link::new(child, end) {
+        links.changed().await;
+        for NewLink { child, parent } in links.take() {
+            let ParentEnds { end, out, err } = parent;
+            match WorkerLink::new(child, end) {
                 Ok(link) => {
                     let watch = Rc::clone(&link.watch);
-                    shared.borrow_mut().linked(link);
-                    actix_rt::spawn(listen(Rc::clone(&shared), child, watch));
-                    print(&shared, child, out, Stream::Out);
-                    print(&shared, child, err, Stream::Err);
+                    shared.borrow_mut().add_link(link);
+                    actix_rt::spawn(read_messages(Rc::clone(&shared), child, watch));
+                    forward_output(&shared, child, out, OutputStream::Stdout);
+                    forward_output(&shared, child, err, OutputStream::Stderr);
                 }
                 // It finds its link closed, and goes.
                 Err(error) => {
@@ -51,18 +51,22 @@ async fn welcome(shared: Shared, links: Rc<NewLinks>) {
 }
 
 /// Heeds what a worker says, until its link is closed.
-async fn listen(shared: Shared, child: ChildId, watch: Rc<tokio::io::unix::AsyncFd<OwnedFd>>) {
+async fn read_messages(
+    shared: SharedEngine,
+    child: ChildId,
+    watch: Rc<tokio::io::unix::AsyncFd<OwnedFd>>,
+) {
     loop {
         match watch.readable().await {
             Ok(ready) => drop(ready),
             Err(_the_runtime_ends) => return,
         }
-        let come = shared.borrow_mut().come(child);
+        let come = shared.borrow_mut().readable(child);
         match come {
-            Ok(Received::Hangup) => return,
-            Ok(Received::More | Received::All) => {}
+            Ok(Received::Closed) => return,
+            Ok(Received::More | Received::Drained) => {}
             Err(error) => {
-                shared.borrow_mut().broken(child, &error);
+                shared.borrow_mut().link_failed(child, &error);
                 return;
             }
         }
@@ -70,9 +74,9 @@ async fn listen(shared: Shared, child: ChildId, watch: Rc<tokio::io::unix::Async
 }
 
 /// Tells what a worker prints, for as long as somebody can print.
-fn print(shared: &Shared, child: ChildId, pipe: OwnedFd, stream: Stream) {
-    let mut printed = match Printed::new(pipe) {
-        Ok(printed) => printed,
+fn forward_output(shared: &SharedEngine, child: ChildId, pipe: OwnedFd, stream: OutputStream) {
+    let mut output = match WorkerOutput::new(pipe) {
+        Ok(output) => output,
         Err(error) => {
             let events = &shared.borrow().events;
             events.warn(format_args!("What fork {} prints is lost: {error}", child.slot));
@@ -83,11 +87,12 @@ fn print(shared: &Shared, child: ChildId, pipe: OwnedFd, stream: Stream) {
     actix_rt::spawn(async move {
         // Of a worker that is gone the last method is what its children print for.
         let mut last = crate::request::CowStr::Borrowed("-");
-        while printed.come().await.is_ok() {
+        while output.readable().await.is_ok() {
             let mut engine = shared.borrow_mut();
             last = engine.method_of(child).unwrap_or(last);
-            let looked = printed.look(|line| engine.printed(child, stream.word(), &last, line));
-            if looked == Looked::Closed {
+            let looked =
+                output.read_lines(|line| engine.log_output(child, stream.word(), &last, line));
+            if looked == PipeState::Closed {
                 return;
             }
         }
@@ -95,21 +100,21 @@ fn print(shared: &Shared, child: ChildId, pipe: OwnedFd, stream: Stream) {
 }
 
 /// Wakes the ledger when time has passed that it waits for.
-async fn tick(shared: Shared) {
+async fn tick(shared: SharedEngine) {
     let signals = shared.borrow().signals();
     loop {
-        let armed = shared.borrow().armed;
-        let Some(armed) = armed else {
+        let timer_at = shared.borrow().timer_at;
+        let Some(timer_at) = timer_at else {
             signals.timer.notified().await;
             continue;
         };
         // The runtime's timer counts in whole milliseconds, and may be early by less.
-        let left = armed.saturating_since(now()).max(Duration::from_micros(200));
+        let left = timer_at.saturating_since(now()).max(Duration::from_micros(200));
         match select(pin!(sleep(left)), pin!(signals.timer.notified())).await {
             Either::Left(((), _)) => {
                 let mut engine = shared.borrow_mut();
-                engine.armed = None;
-                engine.ledger.tick(now());
+                engine.timer_at = None;
+                engine.scheduler.tick(now());
                 engine.pump();
             }
             Either::Right(((), _)) => {}
@@ -118,73 +123,73 @@ async fn tick(shared: Shared) {
 }
 
 /// Cancels what nobody waits for any more.
-async fn hang_ups(shared: Shared) {
+async fn cancel_dropped(shared: SharedEngine) {
     let hangups = std::sync::Arc::clone(&shared.borrow().hangups);
     loop {
         hangups.come().await;
-        shared.borrow_mut().hang_ups(now());
+        shared.borrow_mut().cancel_dropped(now());
     }
 }
 
 /// Tells that less is asked for, once that has lasted.
-async fn ask_for_less(shared: Shared) {
+async fn report_lower_demand(shared: SharedEngine) {
     let signals = shared.borrow().signals();
     loop {
         signals.demand.notified().await;
-        sleep(DEMAND_LINGER).await;
+        sleep(DEMAND_DELAY).await;
         let mut engine = shared.borrow_mut();
-        if let Some(wanted) = engine.wanted() {
-            engine.demand(wanted);
+        if let Some(demand) = engine.demand() {
+            engine.set_demand(demand);
         }
     }
 }
 
 impl Engine {
     /// Has somebody wait until a link takes more.
-    pub(super) fn wait_for_room(&mut self, slot: usize) {
-        let Some(link) = self.unawaited(slot) else { return };
+    pub(super) fn flush_when_writable(&mut self, slot: usize) {
+        let Some(link) = self.start_retry(slot) else { return };
         let (child, end) = (link.child, Rc::clone(&link.end));
-        self.send_after(child, async move {
-            if link::room(&end).await.is_err() {
+        self.flush_after(child, async move {
+            if link::writable(&end).await.is_err() {
                 // Without a watch it is tried again; what is wrong then is told by the link.
-                sleep(pause(0)).await;
+                sleep(retry_delay(0)).await;
             }
         });
     }
 
     /// The link of a slot, if nobody waits yet to send over it again: from now on somebody does.
-    fn unawaited(&mut self, slot: usize) -> Option<&mut Link> {
+    fn start_retry(&mut self, slot: usize) -> Option<&mut WorkerLink> {
         let link = self.links.get_mut(slot)?.as_mut()?;
-        match std::mem::replace(&mut link.writer, Writer::Waits) {
-            Writer::Waits => None,
-            Writer::None => Some(link),
+        match std::mem::replace(&mut link.writer, SendRetry::Waiting) {
+            SendRetry::Waiting => None,
+            SendRetry::Idle => Some(link),
         }
     }
 
     /// Sends over a link again when this has come about.
-    fn send_after(&self, child: ChildId, wait: impl Future<Output = ()> + 'static) {
+    fn flush_after(&self, child: ChildId, wait: impl Future<Output = ()> + 'static) {
         let Some(shared) = self.me.upgrade() else { return };
         actix_rt::spawn(async move {
             wait.await;
-            shared.borrow_mut().room(child);
+            shared.borrow_mut().queue_room(child);
         });
     }
 
     /// A link takes nothing, and that is not its worker's fault: it is tried again after a pause.
-    pub(super) fn try_later(&mut self, slot: usize, error: &std::io::Error) {
-        let Some(link) = self.unawaited(slot) else { return };
-        let (child, vain) = (link.child, link.vain);
-        link.vain = vain.saturating_add(1);
-        if vain == 0 {
+    pub(super) fn retry_later(&mut self, slot: usize, error: &std::io::Error) {
+        let Some(link) = self.start_retry(slot) else { return };
+        let (child, failed_sends) = (link.child, link.failed_sends);
+        link.failed_sends = failed_sends.saturating_add(1);
+        if failed_sends == 0 {
             self.events.warn(format_args!(
                 "Fork {slot} cannot be sent to at present, and it is tried again: {error}"
             ));
         }
-        self.send_after(child, sleep(pause(vain)));
+        self.flush_after(child, sleep(retry_delay(failed_sends)));
     }
 
     /// What a worker says cannot be understood: its link is of no more use.
-    pub(super) fn broken(&mut self, child: ChildId, error: &std::io::Error) {
+    pub(super) fn link_failed(&mut self, child: ChildId, error: &std::io::Error) {
         let slot = child.slot.index();
         if error.kind() == std::io::ErrorKind::InvalidData {
             // It is healthy; but what it says next cannot be put in order any more.
@@ -195,8 +200,9 @@ impl Engine {
         } else {
             self.events.warn(format_args!("Fork {slot} is not understood, and killed: {error}"));
         }
-        self.ledger.worker_leaves(slot, now());
-        if let (Some(pid), Staff::Workers { daemon, .. }) = (self.ledger.pid_of(slot), &self.staff)
+        self.scheduler.worker_draining(slot, now());
+        if let (Some(pid), ExecutionMode::Workers { daemon, .. }) =
+            (self.scheduler.pid_of(slot), &self.execution)
         {
             daemon.do_send(Kill(pid));
         }

@@ -11,29 +11,29 @@ use super::*;
 use crate::body::Bytes;
 
 fn order(turn: u64, name: &str, body: &Body) -> Vec<u8> {
-    let mut outbox = Outbox::default();
+    let mut outbox = FrameWriter::default();
     push(&mut outbox, turn, name, body);
     outbox.bytes
 }
 
-fn push(outbox: &mut Outbox, turn: u64, name: &str, body: &Body) {
-    let place = Place::of(body);
+fn push(outbox: &mut FrameWriter, turn: u64, name: &str, body: &Body) {
+    let place = BodyLocation::of(body);
     let soft = Some(Duration::from_millis(turn));
     let order =
-        Order { turn, id: turn, attempt: 1, method: 7, name, from: "test", soft, body: place };
+        TaskOrder { turn, id: turn, attempt: 1, method: 7, name, from: "test", soft, body: place };
     outbox.push(&order, body).expect("it can be written");
 }
 
-fn read(inbox: &mut Inbox) -> Option<(u64, String, Body)> {
-    let (order, rest) = inbox.next::<Order<'_>>().expect("a frame")?;
+fn read(inbox: &mut FrameReader) -> Option<(u64, String, Body)> {
+    let (order, rest) = inbox.next::<TaskOrder<'_>>().expect("a frame")?;
     let (turn, name, place) = (order.turn, order.name.to_owned(), order.body);
     Some((turn, name, rest.body(place).expect("a body")))
 }
 
 /// Sends all that is there, and reads it at the other end: so many frames, in their order.
-fn carry(outbox: &mut Outbox, frames: u64, mut come: impl FnMut(u64, &Body)) {
+fn carry(outbox: &mut FrameWriter, frames: u64, mut come: impl FnMut(u64, &Body)) {
     let (near, far) = link::pair().expect("a link");
-    let (mut inbox, mut next) = (Inbox::default(), 0);
+    let (mut inbox, mut next) = (FrameReader::default(), 0);
     while next < frames {
         outbox.flush(&near).expect("the other end is there");
         inbox.receive(&far).expect("no more than may wait");
@@ -45,12 +45,12 @@ fn carry(outbox: &mut Outbox, frames: u64, mut come: impl FnMut(u64, &Body)) {
         // Those of whole sendings that have not come whole.
         assert!(inbox.descriptors.len() <= DESCRIPTORS_AT_ONCE);
     }
-    assert!(outbox.is_empty() && outbox.memories.is_empty());
+    assert!(outbox.is_empty() && outbox.shared_bodies.is_empty());
 }
 
 #[test]
 fn frames_with_and_without_memory_come_in_their_order() {
-    let mut outbox = Outbox::default();
+    let mut outbox = FrameWriter::default();
     // They are kept until they are read: their files would be used again, by tests beside this one.
     let mut kept = Vec::new();
     for turn in 0..200 {
@@ -68,13 +68,13 @@ fn frames_with_and_without_memory_come_in_their_order() {
 
 #[test]
 fn large_bodies_that_no_file_was_had_for_get_one_when_they_are_sent() {
-    let mut outbox = Outbox::default();
+    let mut outbox = FrameWriter::default();
     let mut kept = Vec::new();
     for turn in 0..100_u64 {
         // Each third is in a file already, each third is small.
         let bytes = Bytes::from(vec![turn as u8; if turn % 3 == 0 { 10 } else { 70_000 }]);
         let body = Body::of(&bytes).expect("room");
-        let plain = Body::Here(body.bytes().to_vec().into());
+        let plain = Body::Heap(body.bytes().to_vec().into());
         push(&mut outbox, turn, "some", if turn % 3 == 1 { &plain } else { &body });
         kept.push(body);
     }
@@ -88,10 +88,10 @@ fn large_bodies_that_no_file_was_had_for_get_one_when_they_are_sent() {
 #[test]
 fn a_link_that_is_full_takes_the_rest_later() {
     let (near, far) = link::pair().expect("a link");
-    let (mut outbox, mut inbox) = (Outbox::default(), Inbox::default());
-    let body = Body::Here(vec![1; 60_000].into());
+    let (mut outbox, mut inbox) = (FrameWriter::default(), FrameReader::default());
+    let body = Body::Heap(vec![1; 60_000].into());
     (0..50).for_each(|turn| push(&mut outbox, turn, "large", &body));
-    assert_eq!(outbox.flush(&near).expect("room"), Flushed::Waiting);
+    assert_eq!(outbox.flush(&near).expect("room"), Flushed::WouldBlock);
     let mut come = 0;
     while come < 50 {
         outbox.flush(&near).expect("the other end is there");
@@ -106,17 +106,17 @@ fn a_link_that_is_full_takes_the_rest_later() {
 fn a_closed_link_is_told() {
     let (near, far) = link::pair().expect("a link");
     drop(far);
-    let mut outbox = Outbox::default();
-    push(&mut outbox, 1, "x", &Body::NONE);
+    let mut outbox = FrameWriter::default();
+    push(&mut outbox, 1, "x", &Body::EMPTY);
     assert!(outbox.flush(&near).is_err());
-    assert_eq!(Inbox::default().receive(&near).expect("told"), Received::Hangup);
+    assert_eq!(FrameReader::default().receive(&near).expect("told"), Received::Closed);
 }
 
 #[test]
 fn a_frame_that_is_too_long_is_refused_before_it_has_come() {
-    let mut inbox = Inbox::default();
+    let mut inbox = FrameReader::default();
     inbox.feed(&u32::MAX.to_le_bytes());
-    let error = inbox.next::<Word>().expect_err("refused").to_string();
+    let error = inbox.next::<WorkerMessage>().expect_err("refused").to_string();
     assert!(error.starts_with("a frame of 4294967295 bytes"), "{error}");
 }
 
@@ -125,24 +125,24 @@ fn memory_that_is_missing_or_too_short_is_an_error() {
     let (near, far) = link::pair().expect("a link");
     let body = Body::of(&Bytes::from(vec![1; SHARED_FROM])).expect("room");
     let bytes = order(1, "x", &body);
-    let mut inbox = Inbox::default();
+    let mut inbox = FrameReader::default();
     inbox.feed(&bytes);
-    let (head, rest) = inbox.next::<Order<'_>>().expect("a frame").expect("whole");
-    assert!(matches!(rest.body(head.body), Err(FrameError::NoMemory)));
+    let (head, rest) = inbox.next::<TaskOrder<'_>>().expect("a frame").expect("whole");
+    assert!(matches!(rest.body(head.body), Err(FrameError::MissingDescriptor)));
     let other = daemon_sys::memfd::memfd_with("other", b"short").expect("room");
     near.send(&[IoSlice::new(&bytes)], &[other.as_fd()]).expect("room");
-    let mut inbox = Inbox::default();
+    let mut inbox = FrameReader::default();
     inbox.receive(&far).expect("it came");
-    let (head, rest) = inbox.next::<Order<'_>>().expect("a frame").expect("whole");
+    let (head, rest) = inbox.next::<TaskOrder<'_>>().expect("a frame").expect("whole");
     let error = rest.body(head.body).expect_err("refused").to_string();
     assert!(error.starts_with("a frame whose memory cannot be had: cannot read 6"), "{error}");
 }
 
 #[test]
 fn no_more_descriptors_wait_than_may_however_little_room_a_link_has() {
-    let mut outbox = Outbox::default();
+    let mut outbox = FrameWriter::default();
     let (small, large) = (vec![3; 60_000], Bytes::from(vec![7; SHARED_FROM]));
-    let small = Body::Here(small.into());
+    let small = Body::Heap(small.into());
     let large = Body::of(&large).expect("room");
     for turn in 0..400 {
         push(&mut outbox, turn, "some", if turn % 2 == 0 { &large } else { &small });
@@ -153,7 +153,7 @@ fn no_more_descriptors_wait_than_may_however_little_room_a_link_has() {
 #[test]
 fn descriptors_that_no_frame_wants_are_an_error_and_are_closed() {
     let (near, far) = link::pair().expect("a link");
-    let mut inbox = Inbox::default();
+    let mut inbox = FrameReader::default();
     // The begin of a frame that never ends.
     near.send(&[IoSlice::new(&[0, 1, 0, 0])], &[]).expect("room");
     inbox.receive(&far).expect("half a frame");
@@ -161,7 +161,7 @@ fn descriptors_that_no_frame_wants_are_an_error_and_are_closed() {
     for waiting in [FDS_MAX, 2 * FDS_MAX] {
         near.send(&[IoSlice::new(&[0])], &many).expect("room");
         inbox.receive(&far).expect("so many may wait");
-        assert!(inbox.next::<Word>().expect("no error").is_none());
+        assert!(inbox.next::<WorkerMessage>().expect("no error").is_none());
         assert_eq!(inbox.descriptors.len(), waiting);
     }
     near.send(&[IoSlice::new(&[0])], &[near.as_fd()]).expect("room");
@@ -175,10 +175,10 @@ fn half_a_frame_waits_for_the_other_half() {
     let (one, other) = UnixStream::pair().expect("a link");
     other.set_nonblocking(true).expect("nonblocking");
     let far = LinkEnd::from(OwnedFd::from(other));
-    let bytes = order(9, "half", &Body::Here(b"body".to_vec().into()));
-    let mut inbox = Inbox::default();
+    let bytes = order(9, "half", &Body::Heap(b"body".to_vec().into()));
+    let mut inbox = FrameReader::default();
     for byte in bytes.chunks(1) {
-        assert!(inbox.next::<Order<'_>>().expect("no error").is_none());
+        assert!(inbox.next::<TaskOrder<'_>>().expect("no error").is_none());
         (&one).write_all(byte).expect("room");
         inbox.receive(&far).expect("it works");
     }
@@ -191,10 +191,10 @@ proptest! {
     fn any_bytes_are_frames_or_an_error_and_never_a_panic(
         bytes in proptest::collection::vec(any::<u8>(), 0..2000),
     ) {
-        let mut inbox = Inbox::default();
+        let mut inbox = FrameReader::default();
         inbox.feed(&bytes);
-        while let Ok(Some((word, rest))) = inbox.next::<Word>() {
-            if let Word::Answer(answer) = word {
+        while let Ok(Some((word, rest))) = inbox.next::<WorkerMessage>() {
+            if let WorkerMessage::Finished(answer) = word {
                 let _ = rest.body(answer.body);
             }
         }
@@ -204,12 +204,12 @@ proptest! {
     fn a_frame_with_a_flipped_byte_is_a_frame_or_an_error(
         at in 0_usize..200, flip in 1_u8..255, name in ".{0,30}",
     ) {
-        let mut bytes = order(3, &name, &Body::Here(vec![1; 50].into()));
+        let mut bytes = order(3, &name, &Body::Heap(vec![1; 50].into()));
         let at = at % bytes.len();
         bytes[at] ^= flip;
-        let mut inbox = Inbox::default();
+        let mut inbox = FrameReader::default();
         inbox.feed(&bytes);
-        while let Ok(Some((order, rest))) = inbox.next::<Order<'_>>() {
+        while let Ok(Some((order, rest))) = inbox.next::<TaskOrder<'_>>() {
             let place = order.body;
             let _ = rest.body(place);
         }
@@ -220,10 +220,10 @@ proptest! {
         lengths in proptest::collection::vec(0_usize..3000, 1..20), cut in 1_usize..5000,
     ) {
         let bodies: Vec<Body> =
-            lengths.iter().map(|length| Body::Here(vec![*length as u8; *length].into())).collect();
+            lengths.iter().map(|length| Body::Heap(vec![*length as u8; *length].into())).collect();
         let bytes: Vec<u8> =
             bodies.iter().zip(0..).flat_map(|(body, turn)| order(turn, "m", body)).collect();
-        let (mut inbox, mut come) = (Inbox::default(), Vec::new());
+        let (mut inbox, mut come) = (FrameReader::default(), Vec::new());
         for piece in bytes.chunks(cut) {
             inbox.feed(piece);
             while let Some((_turn, _name, body)) = read(&mut inbox) {

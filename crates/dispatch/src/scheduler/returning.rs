@@ -3,15 +3,15 @@
 use actix_daemon::ChildId;
 use daemon_core::{ExitCause, MonotonicTime, Owner};
 
-use super::queue::Place;
-use super::workers::Sent;
-use super::{Claims, Key, Ledger, Stance, State};
+use super::queue::QueueEntry;
+use super::workers::InFlight;
+use super::{Claims, IntakeState, JobKey, JobState, Scheduler};
 use crate::answer::{Failure, Rejection};
 
-impl<T, C: Claims> Ledger<T, C> {
+impl<T, C: Claims> Scheduler<T, C> {
     /// A worker begins nothing more: what was sent ahead to it is others'.
-    pub(crate) fn worker_leaves(&mut self, slot: usize, now: MonotonicTime) {
-        self.workers.leaves(slot);
+    pub(crate) fn worker_draining(&mut self, slot: usize, now: MonotonicTime) {
+        self.workers.drain(slot);
         self.take_back_all(slot, now);
         self.assign(now);
     }
@@ -20,25 +20,25 @@ impl<T, C: Claims> Ledger<T, C> {
     /// others.
     pub(crate) fn worker_gone(&mut self, child: ChildId, cause: ExitCause, now: MonotonicTime) {
         let slot = child.slot.index();
-        let Some(hand) = self.workers.gone(child) else { return };
-        for Sent { turn, key, .. } in hand {
+        let Some(in_flight) = self.workers.remove(child) else { return };
+        for InFlight { turn, key, .. } in in_flight {
             match self.claims.owner(slot, turn) {
                 Owner::Sender => {
                     // Nobody is left who could begin it, and nobody shall.
                     let _ = self.claims.take_back(slot, turn);
-                    self.back_to_queue(key, now);
+                    self.return_to_queue(key, now);
                 }
-                Owner::Worker(_since) => self.lost(key, cause, now),
+                Owner::Worker(_since) => self.worker_lost(key, cause, now),
             }
         }
         self.assign(now);
     }
 
-    fn lost(&mut self, key: Key, cause: ExitCause, now: MonotonicTime) {
+    fn worker_lost(&mut self, key: JobKey, cause: ExitCause, now: MonotonicTime) {
         let Some(record) = self.records.get(key) else { return };
         let attempts = record.attempts;
-        if attempts < record.order.attempts && self.stance != Stance::Closed {
-            self.tally.retried += 1;
+        if attempts < record.terms.attempts && self.stance != IntakeState::Closed {
+            self.stats.retried += 1;
             self.requeue(key, now);
             return;
         }
@@ -50,8 +50,8 @@ impl<T, C: Claims> Ledger<T, C> {
     }
 
     /// A task that was sent and not begun waits again, where it had waited.
-    pub(super) fn back_to_queue(&mut self, key: Key, now: MonotonicTime) {
-        self.tally.reclaimed += 1;
+    pub(super) fn return_to_queue(&mut self, key: JobKey, now: MonotonicTime) {
+        self.stats.reclaimed += 1;
         if let Some(record) = self.records.get_mut(key) {
             // It was nobody's attempt.
             record.attempts = record.attempts.saturating_sub(1);
@@ -59,16 +59,16 @@ impl<T, C: Claims> Ledger<T, C> {
         self.requeue(key, now);
     }
 
-    fn requeue(&mut self, key: Key, now: MonotonicTime) {
+    fn requeue(&mut self, key: JobKey, now: MonotonicTime) {
         let Some(record) = self.records.get_mut(key) else { return };
-        record.state = State::Queued;
-        let (order, turn) = (record.order, record.turn);
-        self.unsent(order);
-        if self.stance == Stance::Closed {
+        record.state = JobState::Queued;
+        let (terms, turn) = (record.terms, record.turn);
+        self.note_returned(terms);
+        if self.stance == IntakeState::Closed {
             self.fail_unsent(key, Rejection::ShuttingDown.into(), now);
         } else {
             self.queued += 1;
-            self.queue.put_back(order.priority, order.lane, Place { turn, key });
+            self.queue.put_back(terms.priority, terms.lane, QueueEntry { turn, key });
         }
     }
 }

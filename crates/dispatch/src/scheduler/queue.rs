@@ -3,7 +3,7 @@
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, VecDeque};
 
-use super::Key;
+use super::JobKey;
 
 /// A queue of its own within the queue: what waits in it is begun in its order, takes turns with
 /// other lanes of the same priority, and holds up none of them.
@@ -52,62 +52,63 @@ impl LaneId {
 
 /// Somebody who waits. Who was cancelled meanwhile is told apart by whoever takes the place.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Place {
+pub(super) struct QueueEntry {
     pub(super) turn: u64,
-    pub(super) key: Key,
+    pub(super) key: JobKey,
 }
 
 #[derive(Debug)]
-pub(super) struct Queue {
-    lanes: Vec<Traffic>,
-    levels: BTreeMap<Reverse<i8>, Level>,
+pub(super) struct JobQueue {
+    lanes: Vec<LaneState>,
+    levels: BTreeMap<Reverse<i8>, PriorityLevel>,
 }
 
 #[derive(Debug)]
-struct Traffic {
+struct LaneState {
     lane: Lane,
     running: usize,
 }
 
-impl Traffic {
-    fn has_room(&self) -> bool {
+impl LaneState {
+    fn has_capacity(&self) -> bool {
         self.lane.max_running.is_none_or(|most| self.running < most)
     }
 }
 
 /// All of one priority, by lane.
 #[derive(Debug, Default)]
-struct Level {
-    waiting: Vec<VecDeque<Place>>,
+struct PriorityLevel {
+    waiting: Vec<VecDeque<QueueEntry>>,
     /// The lane whose turn it is.
     next: usize,
 }
 
-impl Level {
+impl PriorityLevel {
     /// The lane that may send somebody, by turns.
-    fn lane(&self, lanes: &[Traffic]) -> Option<usize> {
+    fn lane(&self, lanes: &[LaneState]) -> Option<usize> {
         let count = self.waiting.len();
         (0..count).map(|step| (self.next + step) % count).find(|lane| {
             self.waiting.get(*lane).is_some_and(|waiting| !waiting.is_empty())
-                && lanes.get(*lane).is_some_and(Traffic::has_room)
+                && lanes.get(*lane).is_some_and(LaneState::has_capacity)
         })
     }
 }
 
-impl Queue {
+impl JobQueue {
     /// A queue with these lanes beside the common one.
-    pub(super) fn new(lanes: Vec<Lane>) -> Queue {
+    pub(super) fn new(lanes: Vec<Lane>) -> JobQueue {
         let lanes = [Lane::new("")].into_iter().chain(lanes);
-        let lanes = lanes.map(|lane| Traffic { lane, running: 0 }).collect();
-        Queue { lanes, levels: BTreeMap::new() }
+        let lanes = lanes.map(|lane| LaneState { lane, running: 0 }).collect();
+        JobQueue { lanes, levels: BTreeMap::new() }
     }
 
     pub(super) fn lane(&self, name: &str) -> Option<LaneId> {
-        let found = self.lanes.iter().skip(1).position(|traffic| traffic.lane.name == name)?;
+        let found =
+            self.lanes.iter().skip(1).position(|lane_state| lane_state.lane.name == name)?;
         u16::try_from(found + 1).ok().map(LaneId)
     }
 
-    fn waiting(&mut self, priority: i8, lane: LaneId) -> &mut VecDeque<Place> {
+    fn waiting(&mut self, priority: i8, lane: LaneId) -> &mut VecDeque<QueueEntry> {
         let level = self.levels.entry(Reverse(priority)).or_default();
         if level.waiting.len() <= lane.index() {
             level.waiting.resize_with(lane.index() + 1, VecDeque::new);
@@ -116,19 +117,19 @@ impl Queue {
     }
 
     /// Somebody comes last.
-    pub(super) fn push(&mut self, priority: i8, lane: LaneId, place: Place) {
-        self.waiting(priority, lane).push_back(place);
+    pub(super) fn push(&mut self, priority: i8, lane: LaneId, entry: QueueEntry) {
+        self.waiting(priority, lane).push_back(entry);
     }
 
     /// Somebody comes back to where he was.
-    pub(super) fn put_back(&mut self, priority: i8, lane: LaneId, place: Place) {
+    pub(super) fn put_back(&mut self, priority: i8, lane: LaneId, entry: QueueEntry) {
         let waiting = self.waiting(priority, lane);
-        let at = waiting.partition_point(|other| other.turn < place.turn);
-        waiting.insert(at, place);
+        let at = waiting.partition_point(|other| other.turn < entry.turn);
+        waiting.insert(at, entry);
     }
 
     /// Shows the next place, void or not.
-    pub(super) fn peek(&self) -> Option<Place> {
+    pub(super) fn peek(&self) -> Option<QueueEntry> {
         self.levels.values().find_map(|level| {
             let lane = level.lane(&self.lanes)?;
             level.waiting.get(lane)?.front().copied()
@@ -136,7 +137,7 @@ impl Queue {
     }
 
     /// Takes the next place, void or not.
-    pub(super) fn pop(&mut self) -> Option<Place> {
+    pub(super) fn pop(&mut self) -> Option<QueueEntry> {
         let lanes = &self.lanes;
         self.levels.values_mut().find_map(|level| {
             let lane = level.lane(lanes)?;
@@ -146,16 +147,16 @@ impl Queue {
     }
 
     /// One of this lane is with a worker.
-    pub(super) fn begun(&mut self, lane: LaneId) {
-        if let Some(traffic) = self.lanes.get_mut(lane.index()) {
-            traffic.running += 1;
+    pub(super) fn note_sent(&mut self, lane: LaneId) {
+        if let Some(lane_state) = self.lanes.get_mut(lane.index()) {
+            lane_state.running += 1;
         }
     }
 
     /// One of this lane is no more with a worker.
-    pub(super) fn ended(&mut self, lane: LaneId) {
-        if let Some(traffic) = self.lanes.get_mut(lane.index()) {
-            traffic.running = traffic.running.saturating_sub(1);
+    pub(super) fn note_returned(&mut self, lane: LaneId) {
+        if let Some(lane_state) = self.lanes.get_mut(lane.index()) {
+            lane_state.running = lane_state.running.saturating_sub(1);
         }
     }
 }
@@ -165,33 +166,33 @@ mod tests {
     use super::*;
     use crate::request::RequestId;
 
-    fn place(turn: u64) -> Place {
-        Place { turn, key: Key { index: 0, id: RequestId(turn) } }
+    fn entry(turn: u64) -> QueueEntry {
+        QueueEntry { turn, key: JobKey { index: 0, id: RequestId(turn) } }
     }
 
-    fn turns(queue: &mut Queue) -> Vec<u64> {
+    fn turns(queue: &mut JobQueue) -> Vec<u64> {
         std::iter::from_fn(|| {
             let seen = queue.peek();
             let popped = queue.pop();
             assert_eq!(seen, popped);
-            popped.map(|place| place.turn)
+            popped.map(|entry| entry.turn)
         })
         .collect()
     }
 
     #[test]
     fn first_come_is_first_served_and_a_higher_priority_comes_before() {
-        let mut queue = Queue::new(Vec::new());
+        let mut queue = JobQueue::new(Vec::new());
         for (turn, priority) in [(1, 0), (2, -5), (3, 0), (4, 7), (5, 7)] {
-            queue.push(priority, LaneId::COMMON, place(turn));
+            queue.push(priority, LaneId::COMMON, entry(turn));
         }
         assert_eq!(turns(&mut queue), [4, 5, 1, 3, 2]);
     }
 
     #[test]
     fn who_comes_back_stands_where_he_stood() {
-        let mut queue = Queue::new(Vec::new());
-        (0..4).for_each(|turn| queue.push(0, LaneId::COMMON, place(turn)));
+        let mut queue = JobQueue::new(Vec::new());
+        (0..4).for_each(|turn| queue.push(0, LaneId::COMMON, entry(turn)));
         let (zero, one) = (queue.pop().unwrap(), queue.pop().unwrap());
         queue.put_back(0, LaneId::COMMON, one);
         queue.put_back(0, LaneId::COMMON, zero);
@@ -200,10 +201,10 @@ mod tests {
 
     #[test]
     fn lanes_take_turns() {
-        let mut queue = Queue::new(vec![Lane::new("mail")]);
+        let mut queue = JobQueue::new(vec![Lane::new("mail")]);
         let mail = queue.lane("mail").unwrap();
-        (0..4).for_each(|turn| queue.push(0, LaneId::COMMON, place(turn)));
-        (10..12).for_each(|turn| queue.push(0, mail, place(turn)));
+        (0..4).for_each(|turn| queue.push(0, LaneId::COMMON, entry(turn)));
+        (10..12).for_each(|turn| queue.push(0, mail, entry(turn)));
         assert_eq!(turns(&mut queue), [0, 10, 1, 11, 2, 3]);
         assert_eq!(queue.lane("post"), None);
         assert_eq!(queue.lane(""), None, "the common lane has no name");
@@ -211,14 +212,14 @@ mod tests {
 
     #[test]
     fn a_lane_with_a_most_waits_for_its_own() {
-        let mut queue = Queue::new(vec![Lane::new("books").max_running(1)]);
+        let mut queue = JobQueue::new(vec![Lane::new("books").max_running(1)]);
         let books = queue.lane("books").unwrap();
-        (0..2).for_each(|turn| queue.push(9, books, place(turn)));
-        queue.push(0, LaneId::COMMON, place(5));
+        (0..2).for_each(|turn| queue.push(9, books, entry(turn)));
+        queue.push(0, LaneId::COMMON, entry(5));
         assert_eq!(queue.pop().unwrap().turn, 0);
-        queue.begun(books);
+        queue.note_sent(books);
         assert_eq!(turns(&mut queue), [5]);
-        queue.ended(books);
+        queue.note_returned(books);
         assert_eq!(turns(&mut queue), [1]);
     }
 }

@@ -12,9 +12,9 @@ use daemon_core::{OperatorPause, Phase, StopMode};
 use daemon_forkserver::Transfer;
 
 use crate::dispatcher::{DispatcherActor, ForgetCancelled};
-use crate::engine::{Cancelled, Shared};
-use crate::ledger::CancelOutcome;
+use crate::engine::{CancelLookup, SharedEngine};
 use crate::request::{IfRunning, RequestId};
+use crate::scheduler::CancelOutcome;
 
 /// Asks for the end of a request, by [`RunningDispatcher::cancel`](crate::RunningDispatcher::cancel): one that has not
 /// begun is not begun; of one that runs the worker is killed, or it goes on.
@@ -30,53 +30,53 @@ pub struct Cancel {
     pub if_running: IfRunning,
 }
 
-impl Handler<Cancel> for Steward {
+impl Handler<Cancel> for ControlActor {
     type Result = MessageResult<Cancel>;
 
     fn handle(&mut self, cancel: Cancel, _ctx: &mut Self::Context) -> Self::Result {
         let cancelled = self.shared.borrow_mut().cancel(cancel.id, cancel.if_running);
         MessageResult(match cancelled {
-            Cancelled::Early => {
+            CancelLookup::NotArrived => {
                 // It is remembered until all that is on its way has come.
                 self.dispatcher.do_send(ForgetCancelled(cancel.id));
                 CancelOutcome::Unknown
             }
-            Cancelled::Told(cancelling) => cancelling,
+            CancelLookup::Found(outcome) => outcome,
         })
     }
 }
 
 /// Who hears what the daemon has to tell, and what is to be cancelled: never behind requests that wait
 /// for room.
-pub(crate) struct Steward {
-    shared: Shared,
+pub(crate) struct ControlActor {
+    shared: SharedEngine,
     dispatcher: Addr<DispatcherActor>,
 }
 
-impl Steward {
+impl ControlActor {
     /// Starts it. What it answers with is where requests are cancelled.
     pub(crate) fn begin<R: Transfer + Send>(
-        shared: &Shared,
+        shared: &SharedEngine,
         daemon: &Addr<DaemonActor<R>>,
         dispatcher: Addr<DispatcherActor>,
     ) -> Recipient<Cancel> {
-        let steward = Steward { shared: Rc::clone(shared), dispatcher }.start();
+        let control = ControlActor { shared: Rc::clone(shared), dispatcher }.start();
         let name = "dispatcher";
-        daemon.do_send(Subscribe::<ChildBorn>::new(name, steward.clone()));
-        daemon.do_send(Subscribe::<ChildExited>::new(name, steward.clone()));
-        daemon.do_send(Subscribe::<DaemonPause>::new(name, steward.clone()));
-        daemon.do_send(Subscribe::<DaemonAccept>::new(name, steward.clone()));
-        daemon.do_send(Subscribe::<DaemonPhase>::new(name, steward.clone()));
-        daemon.do_send(Subscribe::<DaemonShutdown>::new(name, steward.clone()));
-        steward.recipient()
+        daemon.do_send(Subscribe::<ChildBorn>::new(name, control.clone()));
+        daemon.do_send(Subscribe::<ChildExited>::new(name, control.clone()));
+        daemon.do_send(Subscribe::<DaemonPause>::new(name, control.clone()));
+        daemon.do_send(Subscribe::<DaemonAccept>::new(name, control.clone()));
+        daemon.do_send(Subscribe::<DaemonPhase>::new(name, control.clone()));
+        daemon.do_send(Subscribe::<DaemonShutdown>::new(name, control.clone()));
+        control.recipient()
     }
 }
 
-impl Actor for Steward {
+impl Actor for ControlActor {
     type Context = Context<Self>;
 }
 
-impl Handler<ChildBorn> for Steward {
+impl Handler<ChildBorn> for ControlActor {
     type Result = ();
 
     fn handle(&mut self, born: ChildBorn, _ctx: &mut Self::Context) {
@@ -84,7 +84,7 @@ impl Handler<ChildBorn> for Steward {
     }
 }
 
-impl Handler<ChildExited> for Steward {
+impl Handler<ChildExited> for ControlActor {
     type Result = ();
 
     fn handle(&mut self, exited: ChildExited, _ctx: &mut Self::Context) {
@@ -92,34 +92,34 @@ impl Handler<ChildExited> for Steward {
     }
 }
 
-impl Handler<DaemonPause> for Steward {
+impl Handler<DaemonPause> for ControlActor {
     type Result = ();
 
     fn handle(&mut self, _pause: DaemonPause, _ctx: &mut Self::Context) {
-        self.shared.borrow_mut().hold(OperatorPause::On);
+        self.shared.borrow_mut().set_operator_pause(OperatorPause::On);
     }
 }
 
-impl Handler<DaemonAccept> for Steward {
+impl Handler<DaemonAccept> for ControlActor {
     type Result = ();
 
     fn handle(&mut self, _accept: DaemonAccept, _ctx: &mut Self::Context) {
-        self.shared.borrow_mut().hold(OperatorPause::Off);
+        self.shared.borrow_mut().set_operator_pause(OperatorPause::Off);
     }
 }
 
-impl Handler<DaemonPhase> for Steward {
+impl Handler<DaemonPhase> for ControlActor {
     type Result = ();
 
     fn handle(&mut self, DaemonPhase(phase): DaemonPhase, _ctx: &mut Self::Context) {
         match phase {
-            Phase::Stopped => self.shared.borrow_mut().bereave(),
+            Phase::Stopped => self.shared.borrow_mut().daemon_stopped(),
             Phase::Starting | Phase::Running | Phase::Stopping => {}
         }
     }
 }
 
-impl Handler<DaemonShutdown> for Steward {
+impl Handler<DaemonShutdown> for ControlActor {
     type Result = ResponseFuture<()>;
 
     /// The farewell is said when all is answered; the daemon's grace is the most it waits.

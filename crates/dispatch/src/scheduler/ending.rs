@@ -3,25 +3,28 @@
 
 use daemon_core::{Condemned, MonotonicTime, OperatorPause, Owner, StopMode, TakenBack};
 
-use super::workers::Sent;
-use super::{Act, CancelOutcome, Claims, DEAF, Key, KillReason, Ledger, STALL, Stance, State};
+use super::workers::InFlight;
+use super::{
+    CancelOutcome, Claims, IntakeState, JobKey, JobState, STALL_LIMIT, Scheduler, SchedulerAction,
+    UNRESPONSIVE_AFTER, WorkerKillReason,
+};
 use crate::answer::{Failure, LimitKind, Rejection, RequestState};
 use crate::request::{IfRunning, RequestId};
 
-impl<T, C: Claims> Ledger<T, C> {
+impl<T, C: Claims> Scheduler<T, C> {
     /// Nobody waits for this request any more, or somebody wants it ended.
     pub(crate) fn cancel(
         &mut self,
-        key: Key,
+        key: JobKey,
         running: Option<IfRunning>,
         now: MonotonicTime,
     ) -> CancelOutcome {
         let Some(record) = self.records.get(key) else { return CancelOutcome::Unknown };
-        let State::Sent { slot, turn } = record.state else {
+        let JobState::Sent { slot, turn } = record.state else {
             self.fail(key, Failure::Cancelled { state: RequestState::Queued }, now);
             return CancelOutcome::Dequeued;
         };
-        let running = running.unwrap_or(record.order.if_dropped);
+        let running = running.unwrap_or(record.terms.if_dropped);
         match (self.claims.take_back(slot, turn), running) {
             (TakenBack::Yes, _) => {
                 self.take_out(slot, turn, now);
@@ -32,7 +35,7 @@ impl<T, C: Claims> Ledger<T, C> {
             (TakenBack::TooLate, IfRunning::LetFinish) => CancelOutcome::StillRunning,
             (TakenBack::TooLate, IfRunning::Terminate) => {
                 let failure = Failure::Cancelled { state: RequestState::Running };
-                match self.condemn(slot, turn, KillReason::Cancelled, failure, now) {
+                match self.condemn(slot, turn, WorkerKillReason::Cancelled, failure, now) {
                     Condemned::Yes => CancelOutcome::Terminated,
                     Condemned::No => CancelOutcome::StillRunning,
                 }
@@ -41,7 +44,7 @@ impl<T, C: Claims> Ledger<T, C> {
     }
 
     /// Where the request of this number is, if it is not answered. It looks at all there are.
-    pub(crate) fn find(&self, id: RequestId) -> Option<Key> {
+    pub(crate) fn find(&self, id: RequestId) -> Option<JobKey> {
         self.records.iter().map(|(key, _record)| key).find(|key| key.id == id)
     }
 
@@ -50,7 +53,7 @@ impl<T, C: Claims> Ledger<T, C> {
         &mut self,
         slot: usize,
         turn: u64,
-        why: KillReason,
+        reason: WorkerKillReason,
         failure: Failure,
         now: MonotonicTime,
     ) -> Condemned {
@@ -61,8 +64,8 @@ impl<T, C: Claims> Ledger<T, C> {
                 self.fail(key, failure, now);
             }
             self.take_back_all(slot, now);
-            if let Some(pid) = self.workers.condemned(slot) {
-                self.acts.push_back(Act::Kill { pid, why });
+            if let Some(pid) = self.workers.condemn(slot) {
+                self.actions.push_back(SchedulerAction::Kill { pid, reason });
             }
             self.assign(now);
         }
@@ -70,71 +73,74 @@ impl<T, C: Claims> Ledger<T, C> {
     }
 
     /// Gives up a worker that begins nothing; what it was sent is others'.
-    fn give_up(&mut self, slot: usize, now: MonotonicTime) {
+    fn abandon_worker(&mut self, slot: usize, now: MonotonicTime) {
         self.take_back_all(slot, now);
         // It may have begun just now.
-        if self.workers.in_hand(slot) == 0
-            && let Some(pid) = self.workers.condemned(slot)
+        if self.workers.in_flight_count(slot) == 0
+            && let Some(pid) = self.workers.condemn(slot)
         {
-            self.acts.push_back(Act::Kill { pid, why: KillReason::Deaf });
+            self.actions
+                .push_back(SchedulerAction::Kill { pid, reason: WorkerKillReason::Unresponsive });
         }
     }
 
     pub(super) fn take_back_all(&mut self, slot: usize, now: MonotonicTime) {
-        for Sent { turn, key, .. } in self.workers.hand(slot) {
+        for InFlight { turn, key, .. } in self.workers.in_flight(slot) {
             if self.claims.take_back(slot, turn) == TakenBack::Yes {
                 self.take_out(slot, turn, now);
-                self.back_to_queue(key, now);
+                self.return_to_queue(key, now);
             }
         }
     }
 
     /// The time is now: who is overdue is given up, and what waits behind a long task is taken back.
     pub(crate) fn tick(&mut self, now: MonotonicTime) {
-        for slot in self.workers.stalled(now, STALL) {
+        for slot in self.workers.stalled(now, STALL_LIMIT) {
             self.take_back_all(slot, now);
         }
-        for (slot, front) in self.workers.fronts() {
-            let limit = self.records.get(front.key).and_then(|record| record.order.hard);
-            let waited = self.workers.waits_for(slot, now);
+        for (slot, front) in self.workers.oldest_in_flight() {
+            let limit = self.records.get(front.key).and_then(|record| record.terms.hard);
+            let waited = self.workers.oldest_for(slot, now);
             match (self.claims.owner(slot, front.turn), limit) {
                 (Owner::Worker(begun), Some(limit)) if now.saturating_since(begun) >= limit => {
                     let failure = Failure::TimedOut { kind: LimitKind::Hard, limit };
-                    let _ = self.condemn(slot, front.turn, KillReason::Overtime, failure, now);
+                    let _ =
+                        self.condemn(slot, front.turn, WorkerKillReason::HardLimit, failure, now);
                 }
-                (Owner::Sender, limit) if waited >= DEAF => {
-                    self.workers.note_deaf(slot);
+                (Owner::Sender, limit) if waited >= UNRESPONSIVE_AFTER => {
+                    self.workers.mark_unresponsive(slot);
                     if limit.is_some_and(|limit| waited >= limit) {
-                        self.give_up(slot, now);
+                        self.abandon_worker(slot, now);
                     }
                 }
                 (Owner::Worker(_) | Owner::Sender, _) => {}
             }
         }
         self.assign(now);
-        self.wake = self.next_due(now);
+        self.wake_at = self.next_check(now);
     }
 
     /// When it is to be looked again though nothing has come; it may turn out to be too early.
-    pub(crate) fn wake(&self) -> Option<MonotonicTime> {
-        self.wake
+    pub(crate) fn wake_at(&self) -> Option<MonotonicTime> {
+        self.wake_at
     }
 
     /// What this worker has in hand has changed: when it is to be looked at if nothing more is heard.
-    pub(super) fn expect(&mut self, slot: usize, now: MonotonicTime) {
+    pub(super) fn schedule_check(&mut self, slot: usize, now: MonotonicTime) {
         // Whether it has begun by then is looked at then.
-        let deaf = self.workers.front(slot).map(|_front| now + DEAF);
-        self.wake = self.wake.into_iter().chain(self.due(slot, now)).chain(deaf).min();
+        let unresponsive = self.workers.oldest(slot).map(|_front| now + UNRESPONSIVE_AFTER);
+        self.wake_at =
+            self.wake_at.into_iter().chain(self.check_at(slot, now)).chain(unresponsive).min();
     }
 
     /// When it is to be looked what this worker does.
-    fn due(&self, slot: usize, now: MonotonicTime) -> Option<MonotonicTime> {
-        let stall = self.workers.stall(slot, STALL);
-        if self.limited == 0 {
+    fn check_at(&self, slot: usize, now: MonotonicTime) -> Option<MonotonicTime> {
+        let stall = self.workers.stalled_at(slot, STALL_LIMIT);
+        if self.hard_limited == 0 {
             return stall;
         }
-        let overtime = self.workers.front(slot).and_then(|front| {
-            let limit = self.records.get(front.key)?.order.hard?;
+        let overtime = self.workers.oldest(slot).and_then(|front| {
+            let limit = self.records.get(front.key)?.terms.hard?;
             let begun = match self.claims.owner(slot, front.turn) {
                 Owner::Worker(begun) => begun,
                 Owner::Sender => now,
@@ -146,30 +152,38 @@ impl<T, C: Claims> Ledger<T, C> {
 
     /// When this worker is deaf, if it has not begun by then. One that is already has been looked at, and
     /// is again when another is idle.
-    fn deaf(&self, slot: usize, now: MonotonicTime) -> Option<MonotonicTime> {
-        let front = self.workers.front(slot)?;
-        let left = DEAF.saturating_sub(self.workers.waits_for(slot, now));
+    fn unresponsive(&self, slot: usize, now: MonotonicTime) -> Option<MonotonicTime> {
+        let front = self.workers.oldest(slot)?;
+        let left = UNRESPONSIVE_AFTER.saturating_sub(self.workers.oldest_for(slot, now));
         let is_due = !left.is_zero() && self.claims.owner(slot, front.turn) == Owner::Sender;
         is_due.then(|| now + left)
     }
 
-    /// The same of all workers, which is what [`wake`](Ledger::wake) is after each tick.
-    pub(super) fn next_due(&self, now: MonotonicTime) -> Option<MonotonicTime> {
+    /// The same of all workers, which is what [`wake_at`](Ledger::wake_at) is after each tick.
+    pub(super) fn next_check(&self, now: MonotonicTime) -> Option<MonotonicTime> {
         let slots = self.workers.slots().into_iter();
-        slots.flat_map(|slot| [self.due(slot, now), self.deaf(slot, now)]).flatten().min()
+        slots
+            .flat_map(|slot| [self.check_at(slot, now), self.unresponsive(slot, now)])
+            .flatten()
+            .min()
     }
 
     /// Takes a task out of a worker's hand that it does not do.
-    pub(super) fn take_out(&mut self, slot: usize, turn: u64, now: MonotonicTime) -> Option<Key> {
+    pub(super) fn take_out(
+        &mut self,
+        slot: usize,
+        turn: u64,
+        now: MonotonicTime,
+    ) -> Option<JobKey> {
         let key = self.workers.take_out(slot, turn)?;
-        self.expect(slot, now);
+        self.schedule_check(slot, now);
         Some(key)
     }
 
     /// The operator's word: nothing is sent while it is held.
-    pub(crate) fn hold(&mut self, hold: OperatorPause, now: MonotonicTime) {
-        self.hold = hold;
-        if hold == OperatorPause::On {
+    pub(crate) fn set_operator_pause(&mut self, operator_pause: OperatorPause, now: MonotonicTime) {
+        self.operator_pause = operator_pause;
+        if operator_pause == OperatorPause::On {
             for slot in self.workers.slots() {
                 self.take_back_all(slot, now);
             }
@@ -178,29 +192,30 @@ impl<T, C: Claims> Ledger<T, C> {
     }
 
     /// The end begins: orderly, what was taken is still done; at once, what waits is refused.
-    pub(crate) fn stop(&mut self, manner: StopMode, now: MonotonicTime) {
-        match manner {
+    pub(crate) fn stop(&mut self, mode: StopMode, now: MonotonicTime) {
+        match mode {
             StopMode::Graceful => {
-                if self.stance == Stance::Open {
-                    self.stance = Stance::Draining;
+                if self.stance == IntakeState::Accepting {
+                    self.stance = IntakeState::Draining;
                 }
-                self.hold = OperatorPause::Off;
+                self.operator_pause = OperatorPause::Off;
                 self.assign(now);
             }
             StopMode::Immediate => {
-                self.stance = Stance::Closed;
+                self.stance = IntakeState::Closed;
                 for slot in self.workers.slots() {
                     self.take_back_all(slot, now);
                 }
-                self.refuse_the_waiting(now);
+                self.reject_queued(now);
             }
         }
     }
 
     /// All that wait are refused, the first first.
-    fn refuse_the_waiting(&mut self, now: MonotonicTime) {
-        let waiting = self.records.iter().filter(|(_key, record)| record.state == State::Queued);
-        let mut keys: Vec<(u64, Key)> = waiting.map(|(key, record)| (record.turn, key)).collect();
+    fn reject_queued(&mut self, now: MonotonicTime) {
+        let waiting = self.records.iter().filter(|(_key, record)| record.state == JobState::Queued);
+        let mut keys: Vec<(u64, JobKey)> =
+            waiting.map(|(key, record)| (record.turn, key)).collect();
         keys.sort_by_key(|(turn, _key)| *turn);
         for (_turn, key) in keys {
             self.fail(key, Rejection::ShuttingDown.into(), now);

@@ -12,15 +12,15 @@ pub(super) const SLOTS: usize = 4;
 
 /// Claims in this process' own memory.
 #[derive(Debug, Clone)]
-pub(super) struct Cells(Rc<Vec<Claim>>);
+pub(super) struct LocalClaims(Rc<Vec<Claim>>);
 
-impl Cells {
+impl LocalClaims {
     fn cell(&self, slot: usize, turn: u64) -> &Claim {
-        &self.0[slot * IN_HAND_MAX + (turn as usize) % IN_HAND_MAX]
+        &self.0[slot * IN_FLIGHT_MAX + (turn as usize) % IN_FLIGHT_MAX]
     }
 }
 
-impl Claims for Cells {
+impl Claims for LocalClaims {
     fn offer(&self, slot: usize, turn: u64) {
         self.cell(slot, turn).offer(turn);
     }
@@ -37,7 +37,7 @@ impl Claims for Cells {
 
 /// A frame on its way to a worker, or a task that it does.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Task {
+pub(super) struct SimulatedTask {
     pub(super) turn: u64,
     pub(super) id: RequestId,
     pub(super) attempt: u32,
@@ -45,45 +45,45 @@ pub(super) struct Task {
 }
 
 #[derive(Debug)]
-pub(super) struct Worker {
+pub(super) struct SimulatedWorker {
     pub(super) child: ChildId,
-    pub(super) inbox: VecDeque<Task>,
-    pub(super) doing: Option<Task>,
+    pub(super) inbox: VecDeque<SimulatedTask>,
+    pub(super) running: Option<SimulatedTask>,
     /// It has been told to die, or found out that it is condemned: it does nothing more.
-    pub(super) doomed: bool,
+    pub(super) is_stopped: bool,
 }
 
 /// How a request was answered.
 #[derive(Debug, Clone, PartialEq)]
-pub(super) enum Answered {
+pub(super) enum Outcome {
     Value,
     Failure(Failure),
 }
 
 #[derive(Debug)]
-pub(super) struct Stage {
-    pub(super) ledger: Ledger<RequestId, Cells>,
-    cells: Cells,
-    pub(super) workers: Vec<Option<Worker>>,
+pub(super) struct Simulation {
+    pub(super) scheduler: Scheduler<RequestId, LocalClaims>,
+    cells: LocalClaims,
+    pub(super) workers: Vec<Option<SimulatedWorker>>,
     generation: u32,
     pub(super) now: MonotonicTime,
-    pub(super) admitted: Vec<Key>,
-    pub(super) answers: HashMap<RequestId, Answered>,
+    pub(super) admitted: Vec<JobKey>,
+    pub(super) answers: HashMap<RequestId, Outcome>,
     /// In the order in which they were begun.
     pub(super) begun: Vec<RequestId>,
     /// Those that were begun by a worker that has died since.
-    pub(super) died_over: HashMap<RequestId, u32>,
+    pub(super) exits_during: HashMap<RequestId, u32>,
     pub(super) killed: HashSet<i32>,
     next_id: u64,
 }
 
-impl Stage {
-    pub(super) fn new(queue_max: usize) -> Stage {
-        let cells = (0..SLOTS * IN_HAND_MAX).map(|_cell| Claim::new()).collect();
-        let cells = Cells(Rc::new(cells));
+impl Simulation {
+    pub(super) fn new(queue_max: usize) -> Simulation {
+        let cells = (0..SLOTS * IN_FLIGHT_MAX).map(|_cell| Claim::new()).collect();
+        let cells = LocalClaims(Rc::new(cells));
         let lanes = vec![Lane::new("books").max_running(1), Lane::new("mail")];
-        Stage {
-            ledger: Ledger::new(SLOTS, 3, lanes, queue_max, cells.clone()),
+        Simulation {
+            scheduler: Scheduler::new(SLOTS, 3, lanes, queue_max, cells.clone()),
             cells,
             workers: (0..SLOTS).map(|_slot| None).collect(),
             generation: 0,
@@ -91,14 +91,14 @@ impl Stage {
             admitted: Vec::new(),
             answers: HashMap::new(),
             begun: Vec::new(),
-            died_over: HashMap::new(),
+            exits_during: HashMap::new(),
             killed: HashSet::new(),
             next_id: 1,
         }
     }
 
-    pub(super) fn order() -> Order {
-        Order {
+    pub(super) fn default_terms() -> JobTerms {
+        JobTerms {
             method: 0,
             priority: 0,
             lane: LaneId::COMMON,
@@ -109,21 +109,21 @@ impl Stage {
     }
 
     pub(super) fn lane(&self, name: &str) -> LaneId {
-        self.ledger.lane(name).unwrap()
+        self.scheduler.lane(name).unwrap()
     }
 
-    pub(super) fn admit(&mut self, order: Order) -> Key {
+    pub(super) fn admit(&mut self, order: JobTerms) -> JobKey {
         let id = RequestId(self.next_id);
         self.next_id += 1;
-        let key = self.ledger.admit(id, id, order, self.now);
+        let key = self.scheduler.admit(id, id, order, self.now);
         self.admitted.push(key);
-        self.ledger.assign(self.now);
-        self.act();
+        self.scheduler.assign(self.now);
+        self.action();
         key
     }
 
     /// A worker comes to this slot, if nobody is there.
-    pub(super) fn join(&mut self, slot: usize) {
+    pub(super) fn start_worker(&mut self, slot: usize) {
         if self.workers[slot].is_some() {
             return;
         }
@@ -131,22 +131,23 @@ impl Stage {
         let generation = Generation::new(self.generation);
         let child = ChildId { slot: SlotNumber::new(slot as u32), generation };
         let inbox = VecDeque::new();
-        self.workers[slot] = Some(Worker { child, inbox, doing: None, doomed: false });
+        self.workers[slot] =
+            Some(SimulatedWorker { child, inbox, running: None, is_stopped: false });
         let pid = Pid::from_raw(1000 + self.generation as i32).unwrap();
-        self.ledger.worker_ready(child, pid, self.now);
-        self.act();
+        self.scheduler.worker_ready(child, pid, self.now);
+        self.action();
     }
 
     /// The worker begins the next that nobody has taken back; answers with what it is.
     pub(super) fn begin(&mut self, slot: usize) -> Option<RequestId> {
-        let worker = self.workers[slot].as_mut().filter(|worker| !worker.doomed)?;
-        if worker.doing.is_some() {
+        let worker = self.workers[slot].as_mut().filter(|worker| !worker.is_stopped)?;
+        if worker.running.is_some() {
             return None;
         }
         while let Some(task) = worker.inbox.pop_front() {
             match self.cells.cell(slot, task.turn).begin(task.turn, self.now) {
                 Begun::Yes => {
-                    worker.doing = Some(Task { begun: self.now, ..task });
+                    worker.running = Some(SimulatedTask { begun: self.now, ..task });
                     self.begun.push(task.id);
                     return Some(task.id);
                 }
@@ -157,103 +158,107 @@ impl Stage {
     }
 
     /// The worker has done what it does, and tells.
-    pub(super) fn end(&mut self, slot: usize) -> Option<Task> {
-        let worker = self.workers[slot].as_mut().filter(|worker| !worker.doomed)?;
-        let task = worker.doing.take()?;
+    pub(super) fn finish(&mut self, slot: usize) -> Option<SimulatedTask> {
+        let worker = self.workers[slot].as_mut().filter(|worker| !worker.is_stopped)?;
+        let task = worker.running.take()?;
         match self.cells.cell(slot, task.turn).end(task.turn) {
             Ended::Yes => {
-                self.tell(slot, task);
+                self.deliver(slot, task);
                 Some(task)
             }
             Ended::Condemned => {
                 let worker = self.workers[slot].as_mut()?;
-                worker.doomed = true;
-                worker.doing = Some(task);
+                worker.is_stopped = true;
+                worker.running = Some(task);
                 None
             }
         }
     }
 
     /// An answer comes, due or not.
-    pub(super) fn tell(&mut self, slot: usize, task: Task) {
+    pub(super) fn deliver(&mut self, slot: usize, task: SimulatedTask) {
         let took = self.now.saturating_since(task.begun);
-        let Task { turn, id, attempt, .. } = task;
-        if let Some((cargo, _run)) = self.ledger.answered(slot, turn, id.0, attempt, took, self.now)
+        let SimulatedTask { turn, id, attempt, .. } = task;
+        if let Some((job, _run)) =
+            self.scheduler.answered(slot, turn, id.0, attempt, took, self.now)
         {
-            assert_eq!(cargo, id, "it is the answer to another");
-            self.answer(id, Answered::Value);
+            assert_eq!(job, id, "it is the answer to another");
+            self.answer(id, Outcome::Value);
         }
-        self.ledger.assign(self.now);
-        self.act();
+        self.scheduler.assign(self.now);
+        self.action();
     }
 
-    pub(super) fn leaves(&mut self, slot: usize) {
+    pub(super) fn drain(&mut self, slot: usize) {
         if self.workers[slot].is_some() {
-            self.ledger.worker_leaves(slot, self.now);
-            self.act();
+            self.scheduler.worker_draining(slot, self.now);
+            self.action();
         }
     }
 
     /// The worker's process is gone.
-    pub(super) fn dies(&mut self, slot: usize) {
+    pub(super) fn exit(&mut self, slot: usize) {
         let Some(worker) = self.workers[slot].take() else { return };
-        if let Some(task) = worker.doing {
-            *self.died_over.entry(task.id).or_default() += 1;
+        if let Some(task) = worker.running {
+            *self.exits_during.entry(task.id).or_default() += 1;
         }
         let cause = ExitCause::Killed { signal: 9, core: false };
-        self.ledger.worker_gone(worker.child, cause, self.now);
-        self.act();
+        self.scheduler.worker_gone(worker.child, cause, self.now);
+        self.action();
     }
 
-    pub(super) fn cancel(&mut self, key: Key, running: Option<IfRunning>) -> CancelOutcome {
-        let cancelled = self.ledger.cancel(key, running, self.now);
-        self.act();
+    pub(super) fn cancel(&mut self, key: JobKey, running: Option<IfRunning>) -> CancelOutcome {
+        let cancelled = self.scheduler.cancel(key, running, self.now);
+        self.action();
         cancelled
     }
 
-    pub(super) fn later(&mut self, time: Duration) {
+    pub(super) fn advance(&mut self, time: Duration) {
         self.now = self.now + time;
-        self.ledger.tick(self.now);
-        self.act();
+        self.scheduler.tick(self.now);
+        self.action();
     }
 
-    pub(super) fn hold(&mut self, hold: OperatorPause) {
-        self.ledger.hold(hold, self.now);
-        self.act();
+    pub(super) fn set_operator_pause(&mut self, hold: OperatorPause) {
+        self.scheduler.set_operator_pause(hold, self.now);
+        self.action();
     }
 
-    pub(super) fn stop(&mut self, manner: StopMode) {
-        self.ledger.stop(manner, self.now);
-        self.act();
+    pub(super) fn stop(&mut self, mode: StopMode) {
+        self.scheduler.stop(mode, self.now);
+        self.action();
     }
 
-    fn answer(&mut self, id: RequestId, answered: Answered) {
+    fn answer(&mut self, id: RequestId, answered: Outcome) {
         let former = self.answers.insert(id, answered);
         assert_eq!(former, None, "request {id} is answered twice");
     }
 
-    fn act(&mut self) {
-        while let Some(act) = self.ledger.next_act() {
-            match act {
-                Act::Send { slot, turn, key } => {
-                    let (cargo, attempt) = self.ledger.cargo(key).expect("it is there");
-                    let task = Task { turn, id: *cargo, attempt, begun: MonotonicTime::ZERO };
+    fn action(&mut self) {
+        while let Some(action) = self.scheduler.next_action() {
+            match action {
+                SchedulerAction::Send { slot, turn, key } => {
+                    let (job, attempt) = self.scheduler.job(key).expect("it is there");
+                    let task =
+                        SimulatedTask { turn, id: *job, attempt, begun: MonotonicTime::ZERO };
                     let worker = self.workers[slot].as_mut().expect("nothing is sent to nobody");
                     worker.inbox.push_back(task);
                 }
-                Act::Answer { cargo: id, failure, .. } => {
-                    self.answer(id, Answered::Failure(failure));
+                SchedulerAction::Fail { job: id, failure, .. } => {
+                    self.answer(id, Outcome::Failure(failure));
                 }
-                Act::Kill { pid, .. } => {
+                SchedulerAction::Kill { pid, .. } => {
                     self.killed.insert(pid.as_raw());
                 }
             }
         }
         // Who looks when it is told to misses nothing.
-        let due = self.ledger.next_due(self.now);
-        assert!(due.is_none_or(|due| self.ledger.wake().is_some_and(|wake| wake <= due)));
+        let due = self.scheduler.next_check(self.now);
+        assert!(
+            due.is_none_or(|due| self.scheduler.wake_at().is_some_and(|wake_at| wake_at <= due))
+        );
         // Who does not look when none is counted misses nothing either.
-        let [counted, found] = self.ledger.counts();
+        let [counted, found] = self.scheduler.counts();
         assert_eq!(counted, found, "tasks ahead, and deaf workers");
     }
 }

@@ -15,11 +15,11 @@
 
 mod assigning;
 mod ending;
-mod paces;
+mod latency_estimates;
 mod queue;
 mod records;
 mod returning;
-mod tally;
+mod stats;
 mod workers;
 
 use std::collections::VecDeque;
@@ -30,28 +30,28 @@ use daemon_core::{Condemned, MonotonicTime, OperatorPause, Owner, TakenBack};
 
 use crate::answer::Failure;
 use crate::request::{IfRunning, RequestId, RunInfo};
-use paces::Paces;
+use latency_estimates::LatencyEstimates;
 pub use queue::Lane;
 pub(crate) use queue::LaneId;
-use queue::{Place, Queue};
-pub(crate) use records::Key;
-use records::{Record, Records, State};
-pub use tally::{CancelOutcome, Stats};
-use workers::Workers;
+use queue::{JobQueue, QueueEntry};
+pub(crate) use records::JobKey;
+use records::{JobRecord, JobRecords, JobState};
+pub use stats::{CancelOutcome, Stats};
+use workers::WorkerTable;
 
 /// How many tasks a worker may have in hand.
-pub(crate) const IN_HAND_MAX: usize = 64;
+pub(crate) const IN_FLIGHT_MAX: usize = 64;
 
 /// How much work may be sent ahead to a worker that is busy: so much is the most by which a task can
 /// be overtaken.
-const AHEAD_MAX: Duration = Duration::from_millis(1);
+const SEND_AHEAD_MAX: Duration = Duration::from_millis(1);
 
 /// How long a task may run before what was sent behind it is taken back.
-const STALL: Duration = Duration::from_millis(2);
+const STALL_LIMIT: Duration = Duration::from_millis(2);
 
 /// How long a worker that does nothing else has to begin what it is sent, before others are given it.
 /// One that is stopped, or whose event loop is blocked, does not.
-const DEAF: Duration = Duration::from_secs(1);
+const UNRESPONSIVE_AFTER: Duration = Duration::from_secs(1);
 
 /// The cells in which it is settled whose a task is.
 pub(crate) trait Claims {
@@ -63,7 +63,7 @@ pub(crate) trait Claims {
 
 /// How a request is to be treated, when its words are checked.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Order {
+pub(crate) struct JobTerms {
     pub(crate) method: u16,
     pub(crate) priority: i8,
     pub(crate) lane: LaneId,
@@ -74,30 +74,30 @@ pub(crate) struct Order {
 
 /// What is to be done.
 #[derive(Debug)]
-pub(crate) enum Act<T> {
+pub(crate) enum SchedulerAction<T> {
     /// A worker is to be sent this.
-    Send { slot: usize, turn: u64, key: Key },
+    Send { slot: usize, turn: u64, key: JobKey },
     /// This is the answer.
-    Answer { cargo: T, failure: Failure, run: RunInfo },
+    Fail { job: T, failure: Failure, run: RunInfo },
     /// A worker is to be killed.
-    Kill { pid: Pid, why: KillReason },
+    Kill { pid: Pid, reason: WorkerKillReason },
 }
 
 /// Why a worker is killed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum KillReason {
+pub(crate) enum WorkerKillReason {
     /// Its task has passed the hard limit.
-    Overtime,
+    HardLimit,
     /// Its task was cancelled.
     Cancelled,
     /// It does not begin what it is sent.
-    Deaf,
+    Unresponsive,
 }
 
 /// Whether requests are taken and sent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Stance {
-    Open,
+enum IntakeState {
+    Accepting,
     /// What was taken is done, no more is taken.
     Draining,
     /// Nothing is sent any more.
@@ -106,27 +106,27 @@ enum Stance {
 
 /// All requests that are not answered, and the workers that they are with.
 #[derive(Debug)]
-pub(crate) struct Ledger<T, C> {
-    records: Records<T>,
+pub(crate) struct Scheduler<T, C> {
+    records: JobRecords<T>,
     next_turn: u64,
-    queue: Queue,
+    queue: JobQueue,
     /// How many wait; places of those who were cancelled are not counted.
     queued: usize,
     queue_max: usize,
-    workers: Workers,
-    paces: Paces,
+    workers: WorkerTable,
+    latency_estimates: LatencyEstimates,
     claims: C,
-    stance: Stance,
-    hold: OperatorPause,
+    stance: IntakeState,
+    operator_pause: OperatorPause,
     /// How many tasks that are sent have a hard limit.
-    limited: usize,
+    hard_limited: usize,
     /// When it is to be looked again though nothing has come. Before that there is nothing to see.
-    wake: Option<MonotonicTime>,
-    tally: Stats,
-    acts: VecDeque<Act<T>>,
+    wake_at: Option<MonotonicTime>,
+    stats: Stats,
+    actions: VecDeque<SchedulerAction<T>>,
 }
 
-impl<T, C: Claims> Ledger<T, C> {
+impl<T, C: Claims> Scheduler<T, C> {
     pub(crate) fn new(
         slots: usize,
         methods: usize,
@@ -134,37 +134,37 @@ impl<T, C: Claims> Ledger<T, C> {
         queue_max: usize,
         claims: C,
     ) -> Self {
-        Ledger {
-            records: Records::new(),
+        Scheduler {
+            records: JobRecords::new(),
             next_turn: 0,
-            queue: Queue::new(lanes),
+            queue: JobQueue::new(lanes),
             queued: 0,
             queue_max,
-            workers: Workers::new(slots),
-            paces: Paces::new(methods),
+            workers: WorkerTable::new(slots),
+            latency_estimates: LatencyEstimates::new(methods),
             claims,
-            stance: Stance::Open,
-            hold: OperatorPause::Off,
-            limited: 0,
-            wake: None,
-            tally: Stats::default(),
-            acts: VecDeque::new(),
+            stance: IntakeState::Accepting,
+            operator_pause: OperatorPause::Off,
+            hard_limited: 0,
+            wake_at: None,
+            stats: Stats::default(),
+            actions: VecDeque::new(),
         }
     }
 
     /// The next thing to do.
-    pub(crate) fn next_act(&mut self) -> Option<Act<T>> {
-        self.acts.pop_front()
+    pub(crate) fn next_action(&mut self) -> Option<SchedulerAction<T>> {
+        self.actions.pop_front()
     }
 
     /// Whether another request may be admitted.
-    pub(crate) fn has_room(&self) -> bool {
+    pub(crate) fn has_capacity(&self) -> bool {
         self.queued < self.queue_max
     }
 
     /// Whether requests are taken at all.
-    pub(crate) fn is_open(&self) -> bool {
-        self.stance == Stance::Open
+    pub(crate) fn is_accepting(&self) -> bool {
+        self.stance == IntakeState::Accepting
     }
 
     pub(crate) fn queue_max(&self) -> usize {
@@ -175,17 +175,17 @@ impl<T, C: Claims> Ledger<T, C> {
         self.queue.lane(name)
     }
 
-    pub(crate) fn tally(&self) -> Stats {
+    pub(crate) fn stats(&self) -> Stats {
         let queued = self.queued;
         let in_flight = self.records.count() - queued;
-        Stats { queued, in_flight, ..self.tally }
+        Stats { queued, in_flight, ..self.stats }
     }
 
     /// How many requests have nobody to do them.
-    pub(crate) fn waiting(&self) -> usize {
-        match (self.stance, self.hold) {
-            (Stance::Open | Stance::Draining, OperatorPause::Off) => self.queued,
-            (Stance::Closed, _) | (_, OperatorPause::On) => 0,
+    pub(crate) fn unassigned(&self) -> usize {
+        match (self.stance, self.operator_pause) {
+            (IntakeState::Accepting | IntakeState::Draining, OperatorPause::Off) => self.queued,
+            (IntakeState::Closed, _) | (_, OperatorPause::On) => 0,
         }
     }
 
@@ -198,32 +198,32 @@ impl<T, C: Claims> Ledger<T, C> {
     pub(crate) fn admit(
         &mut self,
         id: RequestId,
-        cargo: T,
-        order: Order,
+        job: T,
+        terms: JobTerms,
         now: MonotonicTime,
-    ) -> Key {
+    ) -> JobKey {
         let turn = self.next_turn;
         self.next_turn += 1;
-        self.tally.admitted += 1;
-        let record = Record {
+        self.stats.admitted += 1;
+        let record = JobRecord {
             id,
-            cargo,
-            order,
+            job,
+            terms,
             turn,
             admitted: now,
             attempts: 0,
             pid: None,
-            state: State::Queued,
+            state: JobState::Queued,
         };
         let key = self.records.insert(record);
         self.queued += 1;
-        self.queue.push(order.priority, order.lane, Place { turn, key });
+        self.queue.push(terms.priority, terms.lane, QueueEntry { turn, key });
         key
     }
 
     /// What was admitted with a request.
-    pub(crate) fn cargo(&mut self, key: Key) -> Option<(&mut T, u32)> {
-        self.records.get_mut(key).map(|record| (&mut record.cargo, record.attempts))
+    pub(crate) fn job(&mut self, key: JobKey) -> Option<(&mut T, u32)> {
+        self.records.get_mut(key).map(|record| (&mut record.job, record.attempts))
     }
 
     /// A worker is there and ready for work.
@@ -232,25 +232,25 @@ impl<T, C: Claims> Ledger<T, C> {
         self.assign(now);
     }
 
-    fn unsent(&mut self, order: Order) {
-        self.queue.ended(order.lane);
-        self.limited -= usize::from(order.hard.is_some());
+    fn note_returned(&mut self, terms: JobTerms) {
+        self.queue.note_returned(terms.lane);
+        self.hard_limited -= usize::from(terms.hard.is_some());
     }
 
-    fn fail(&mut self, key: Key, failure: Failure, now: MonotonicTime) {
+    fn fail(&mut self, key: JobKey, failure: Failure, now: MonotonicTime) {
         let Some(record) = self.records.get(key) else { return };
         match record.state {
-            State::Queued => self.queued -= 1,
-            State::Sent { .. } => self.unsent(record.order),
+            JobState::Queued => self.queued -= 1,
+            JobState::Sent { .. } => self.note_returned(record.terms),
         }
         self.fail_unsent(key, failure, now);
     }
 
-    fn fail_unsent(&mut self, key: Key, failure: Failure, now: MonotonicTime) {
+    fn fail_unsent(&mut self, key: JobKey, failure: Failure, now: MonotonicTime) {
         if let Some(record) = self.records.remove(key) {
-            self.tally.failed += 1;
+            self.stats.failed += 1;
             let run = record.run(Duration::ZERO, now);
-            self.acts.push_back(Act::Answer { cargo: record.cargo, failure, run });
+            self.actions.push_back(SchedulerAction::Fail { job: record.job, failure, run });
         }
     }
 
@@ -264,32 +264,32 @@ impl<T, C: Claims> Ledger<T, C> {
         took: Duration,
         now: MonotonicTime,
     ) -> Option<(T, RunInfo)> {
-        let Some(key) = self.workers.done(slot, turn, now) else {
-            self.tally.late += 1;
+        let Some(key) = self.workers.complete(slot, turn, now) else {
+            self.stats.late += 1;
             return None;
         };
-        self.expect(slot, now);
+        self.schedule_check(slot, now);
         let fits = self.records.get(key).is_some_and(|record| {
             record.id.0 == id
                 && record.attempts == attempt
-                && record.state == State::Sent { slot, turn }
+                && record.state == JobState::Sent { slot, turn }
         });
         if !fits {
-            self.tally.late += 1;
+            self.stats.late += 1;
             return None;
         }
         let record = self.records.remove(key)?;
-        self.unsent(record.order);
-        self.paces.note(record.order.method, took);
-        self.tally.answered += 1;
+        self.note_returned(record.terms);
+        self.latency_estimates.record(record.terms.method, took);
+        self.stats.answered += 1;
         let run = record.run(took, now);
-        Some((record.cargo, run))
+        Some((record.job, run))
     }
 
     /// The method that a worker does, or did last: what it prints is of that.
     pub(crate) fn method_of(&self, slot: usize) -> Option<&T> {
-        let front = self.workers.front(slot)?;
-        self.records.get(front.key).map(|record| &record.cargo)
+        let front = self.workers.oldest(slot)?;
+        self.records.get(front.key).map(|record| &record.job)
     }
 
     /// Which child works in a slot.
@@ -303,8 +303,8 @@ impl<T, C: Claims> Ledger<T, C> {
     }
 
     #[cfg(test)]
-    pub(crate) fn stage_of(&self, slot: usize) -> Option<workers::Stage> {
-        self.workers.stage(slot)
+    pub(crate) fn state_of(&self, slot: usize) -> Option<workers::WorkerState> {
+        self.workers.state(slot)
     }
 
     #[cfg(test)]

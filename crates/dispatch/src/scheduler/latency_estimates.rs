@@ -4,11 +4,11 @@ use std::time::Duration;
 
 /// How long methods take, by their numbers.
 #[derive(Debug)]
-pub(super) struct Paces(Vec<Option<Duration>>);
+pub(super) struct LatencyEstimates(Vec<Option<Duration>>);
 
-impl Paces {
-    pub(super) fn new(methods: usize) -> Paces {
-        Paces(vec![None; methods])
+impl LatencyEstimates {
+    pub(super) fn new(methods: usize) -> LatencyEstimates {
+        LatencyEstimates(vec![None; methods])
     }
 
     /// What is to be expected of a method; none if it was never seen.
@@ -17,9 +17,9 @@ impl Paces {
     }
 
     /// A call took so long. A slow one counts at once, fast ones little by little.
-    pub(super) fn note(&mut self, method: u16, took: Duration) {
-        let Some(pace) = self.0.get_mut(usize::from(method)) else { return };
-        *pace = Some(match *pace {
+    pub(super) fn record(&mut self, method: u16, took: Duration) {
+        let Some(estimate) = self.0.get_mut(usize::from(method)) else { return };
+        *estimate = Some(match *estimate {
             Some(before) if took < before => before - (before - took) / 8,
             Some(_) | None => took,
         });

@@ -1,0 +1,200 @@
+//! Whatever happens, in whatever order: one answer each.
+
+use proptest::prelude::*;
+
+use daemon_core::StopMode;
+
+use super::super::*;
+use super::simulation::{Outcome, SLOTS, Simulation};
+
+#[derive(Debug, Clone)]
+enum RandomEvent {
+    Admit {
+        priority: i8,
+        lane: u8,
+        attempts: u32,
+        hard: bool,
+        terminate: bool,
+        method: u16,
+    },
+    Start(usize),
+    Begin(usize),
+    Finish(usize),
+    Exit(usize),
+    Drain(usize),
+    Cancel {
+        which: usize,
+        terminate: Option<bool>,
+    },
+    Advance(u64),
+    SetOperatorPause(bool),
+    /// An answer that was given is given again.
+    Repeat(usize),
+    Resume,
+}
+
+fn event() -> impl Strategy<Value = RandomEvent> {
+    let slot = 0..SLOTS;
+    prop_oneof![
+        8 => (-1_i8..2, 0_u8..3, 1_u32..4, any::<bool>(), any::<bool>(), 0_u16..3).prop_map(
+            |(priority, lane, attempts, hard, terminate, method)| {
+                RandomEvent::Admit { priority, lane, attempts, hard, terminate, method }
+            }
+        ),
+        3 => slot.clone().prop_map(RandomEvent::Start),
+        8 => slot.clone().prop_map(RandomEvent::Begin),
+        8 => slot.clone().prop_map(RandomEvent::Finish),
+        1 => slot.clone().prop_map(RandomEvent::Exit),
+        1 => slot.clone().prop_map(RandomEvent::Drain),
+        2 => (any::<usize>(), any::<Option<bool>>())
+            .prop_map(|(which, terminate)| RandomEvent::Cancel { which, terminate }),
+        3 => (0_u64..5_000_000).prop_map(RandomEvent::Advance),
+        1 => any::<bool>().prop_map(RandomEvent::SetOperatorPause),
+        1 => slot.prop_map(RandomEvent::Repeat),
+        1 => Just(RandomEvent::Resume),
+    ]
+}
+
+fn if_dropped(terminate: bool) -> IfRunning {
+    if terminate { IfRunning::Terminate } else { IfRunning::LetFinish }
+}
+
+fn run(events: Vec<RandomEvent>) -> Simulation {
+    let mut sim = Simulation::new(1000);
+    let lanes = [LaneId::COMMON, sim.lane("books"), sim.lane("mail")];
+    let mut attempts_of = std::collections::HashMap::new();
+    let mut last = [None; SLOTS];
+    for event in events {
+        match event {
+            RandomEvent::Admit { priority, lane, attempts, hard, terminate, method } => {
+                if sim.scheduler.is_accepting() {
+                    let key = sim.admit(JobTerms {
+                        method,
+                        priority,
+                        lane: lanes[usize::from(lane)],
+                        hard: hard.then_some(Duration::from_millis(4)),
+                        attempts,
+                        if_dropped: if_dropped(terminate),
+                    });
+                    attempts_of.insert(key.id, attempts);
+                }
+            }
+            RandomEvent::Start(slot) => sim.start_worker(slot),
+            RandomEvent::Begin(slot) => drop(sim.begin(slot)),
+            RandomEvent::Finish(slot) => last[slot] = sim.finish(slot).or(last[slot]),
+            RandomEvent::Exit(slot) => sim.exit(slot),
+            RandomEvent::Drain(slot) => sim.drain(slot),
+            RandomEvent::Cancel { which, terminate } => {
+                if !sim.admitted.is_empty() {
+                    let key = sim.admitted[which % sim.admitted.len()];
+                    sim.cancel(key, terminate.map(if_dropped));
+                }
+            }
+            RandomEvent::Advance(nanos) => sim.advance(Duration::from_nanos(nanos)),
+            RandomEvent::SetOperatorPause(hold) => {
+                sim.set_operator_pause(if hold { OperatorPause::On } else { OperatorPause::Off })
+            }
+            RandomEvent::Repeat(slot) => {
+                if let Some(task) = last[slot] {
+                    sim.deliver(slot, task);
+                }
+            }
+            RandomEvent::Resume => {
+                sim.set_operator_pause(OperatorPause::Off);
+                for slot in 0..SLOTS {
+                    sim.begin(slot);
+                    sim.finish(slot);
+                }
+            }
+        }
+        let stats = sim.scheduler.stats();
+        let answered = sim.answers.len();
+        assert_eq!(sim.admitted.len(), answered + stats.queued + stats.in_flight, "{stats:?}");
+    }
+    for (id, died) in &sim.exits_during {
+        assert!(died <= &attempts_of[id], "it was tried more often than it may");
+    }
+    sim
+}
+
+/// The end: what is begun is done, then everything goes.
+fn shut_down(sim: &mut Simulation) {
+    sim.stop(StopMode::Immediate);
+    for slot in 0..SLOTS {
+        sim.finish(slot);
+        sim.exit(slot);
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 150, ..ProptestConfig::default() })]
+
+    #[test]
+    fn each_request_is_answered_exactly_once(
+        events in proptest::collection::vec(event(), 0..200),
+    ) {
+        let mut sim = run(events);
+        shut_down(&mut sim);
+        for key in &sim.admitted {
+            prop_assert!(sim.answers.contains_key(&key.id), "{key:?} has no answer");
+        }
+        prop_assert_eq!(sim.answers.len(), sim.admitted.len());
+        prop_assert!(sim.scheduler.is_empty());
+    }
+
+    #[test]
+    fn nothing_is_begun_twice_unless_a_worker_has_died_over_it(
+        events in proptest::collection::vec(event(), 0..200),
+    ) {
+        let sim = run(events);
+        let mut times = std::collections::HashMap::<RequestId, u32>::new();
+        for id in &sim.begun {
+            *times.entry(*id).or_default() += 1;
+        }
+        for (id, begun) in times {
+            let died = sim.exits_during.get(&id).copied().unwrap_or_default();
+            prop_assert!(begun <= died + 1, "{id} was begun {begun} times, {died} died over it");
+        }
+    }
+
+    #[test]
+    fn what_was_begun_by_nobody_is_never_lost(
+        events in proptest::collection::vec(event(), 0..200),
+    ) {
+        let mut sim = run(events);
+        shut_down(&mut sim);
+        for (id, answered) in &sim.answers {
+            let is_lost = matches!(
+                answered,
+                Outcome::Failure(Failure::WorkerLost { .. } | Failure::DeadLettered { .. })
+            );
+            prop_assert!(!is_lost || sim.exits_during.contains_key(id), "{id} is {answered:?}");
+        }
+    }
+
+    #[test]
+    fn with_workers_that_work_everything_is_done(
+        events in proptest::collection::vec(event(), 0..200),
+    ) {
+        let mut sim = run(events);
+        sim.set_operator_pause(OperatorPause::Off);
+        for slot in 0..SLOTS {
+            sim.exit(slot);
+            sim.start_worker(slot);
+        }
+        let mut idle = 0;
+        while !sim.scheduler.is_empty() {
+            let before = sim.answers.len();
+            for slot in 0..SLOTS {
+                sim.begin(slot);
+                sim.finish(slot);
+                if sim.workers[slot].as_ref().is_some_and(|worker| worker.is_stopped) {
+                    sim.exit(slot);
+                    sim.start_worker(slot);
+                }
+            }
+            idle = if sim.answers.len() == before { idle + 1 } else { 0 };
+            prop_assert!(idle < 10, "nothing goes on: {:?}", sim.scheduler.stats());
+        }
+    }
+}

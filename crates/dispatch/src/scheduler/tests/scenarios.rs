@@ -1,0 +1,358 @@
+//! Stories that are to go so, and not otherwise.
+
+use daemon_core::StopMode;
+
+use super::super::*;
+use super::simulation::{Outcome, SLOTS, Simulation};
+use crate::answer::{LimitKind, RequestState};
+
+fn ids(keys: &[JobKey]) -> Vec<RequestId> {
+    keys.iter().map(|key| key.id).collect()
+}
+
+fn failure(sim: &Simulation, key: JobKey) -> &Failure {
+    match &sim.answers[&key.id] {
+        Outcome::Failure(failure) => failure,
+        Outcome::Value => panic!("it has a value"),
+    }
+}
+
+/// A method that is known to be short, so that it is sent ahead.
+fn warm(sim: &mut Simulation) {
+    sim.admit(Simulation::default_terms());
+    sim.begin(0);
+    sim.finish(0);
+}
+
+#[test]
+fn what_comes_first_is_begun_first_and_who_has_waited_longest_gets_it() {
+    let mut sim = Simulation::new(100);
+    (0..3).for_each(|slot| sim.start_worker(slot));
+    let keys: Vec<JobKey> = (0..3).map(|_request| sim.admit(Simulation::default_terms())).collect();
+    for (slot, key) in keys.iter().enumerate() {
+        assert_eq!(sim.begin(slot), Some(key.id));
+    }
+    sim.finish(1);
+    sim.finish(0);
+    let next = [sim.admit(Simulation::default_terms()), sim.admit(Simulation::default_terms())];
+    assert_eq!([sim.begin(1), sim.begin(0)].map(Option::unwrap).to_vec(), ids(&next));
+}
+
+#[test]
+fn nothing_is_sent_ahead_of_which_nobody_knows_how_long_it_takes() {
+    let mut sim = Simulation::new(100);
+    sim.start_worker(0);
+    for _request in 0..10 {
+        sim.admit(Simulation::default_terms());
+    }
+    assert_eq!(sim.scheduler.stats().in_flight, 1);
+    sim.begin(0);
+    sim.advance(Duration::from_millis(5));
+    sim.finish(0);
+    assert_eq!(sim.scheduler.stats().in_flight, 1, "it takes long");
+}
+
+#[test]
+fn what_is_short_is_sent_ahead_and_taken_back_from_behind_a_long_one() {
+    let mut sim = Simulation::new(1000);
+    sim.start_worker(0);
+    warm(&mut sim);
+    for _request in 0..40 {
+        sim.admit(Simulation::default_terms());
+    }
+    sim.begin(0);
+    sim.finish(0);
+    let ahead = sim.scheduler.stats().in_flight;
+    assert!(ahead > 10, "{ahead} are sent ahead");
+    sim.begin(0);
+    sim.advance(STALL_LIMIT);
+    assert_eq!(sim.scheduler.stats().in_flight, 1);
+    sim.start_worker(1);
+    assert!(sim.begin(1).is_some());
+    assert_eq!(sim.scheduler.stats().reclaimed, ahead as u64 - 1);
+}
+
+#[test]
+fn who_is_idle_gets_what_was_sent_ahead_to_another() {
+    let mut sim = Simulation::new(1000);
+    sim.start_worker(0);
+    warm(&mut sim);
+    let keys: Vec<JobKey> = (0..3).map(|_request| sim.admit(Simulation::default_terms())).collect();
+    sim.begin(0);
+    sim.finish(0);
+    sim.start_worker(1);
+    assert_eq!(sim.begin(0), Some(keys[1].id));
+    assert_eq!(sim.begin(1), Some(keys[2].id));
+}
+
+#[test]
+fn a_worker_s_death_costs_what_it_had_begun_and_nothing_else() {
+    let mut sim = Simulation::new(1000);
+    sim.start_worker(0);
+    warm(&mut sim);
+    let keys: Vec<JobKey> =
+        (0..20).map(|_request| sim.admit(Simulation::default_terms())).collect();
+    sim.begin(0);
+    sim.finish(0);
+    assert_eq!(sim.begin(0), Some(keys[1].id));
+    sim.exit(0);
+    assert!(matches!(failure(&sim, keys[1]), Failure::WorkerLost { .. }));
+    assert_eq!(sim.answers.len(), 3);
+    sim.start_worker(1);
+    let mut order = Vec::new();
+    while let Some(id) = sim.begin(1) {
+        order.push(id);
+        sim.finish(1);
+    }
+    assert_eq!(order, ids(&keys[2..]), "they stand where they stood");
+}
+
+#[test]
+fn a_task_that_kills_its_workers_is_tried_as_often_as_it_may_and_put_aside() {
+    let mut sim = Simulation::new(100);
+    let poison = sim.admit(JobTerms { attempts: 3, ..Simulation::default_terms() });
+    let other = sim.admit(Simulation::default_terms());
+    for _attempt in 0..3 {
+        sim.start_worker(0);
+        assert_eq!(sim.begin(0), Some(poison.id));
+        sim.exit(0);
+    }
+    assert!(matches!(failure(&sim, poison), Failure::DeadLettered { attempts: 3, .. }));
+    sim.start_worker(0);
+    assert_eq!(sim.begin(0), Some(other.id));
+    assert_eq!(sim.scheduler.stats().retried, 2);
+}
+
+#[test]
+fn a_hard_limit_kills_the_worker_and_answers_at_once() {
+    let mut sim = Simulation::new(100);
+    let limit = UNRESPONSIVE_AFTER / 10;
+    let key = sim.admit(JobTerms { hard: Some(limit), ..Simulation::default_terms() });
+    sim.start_worker(0);
+    assert!(sim.scheduler.wake_at().is_some());
+    sim.advance(UNRESPONSIVE_AFTER / 2);
+    assert!(sim.answers.is_empty(), "its time runs from when it is begun");
+    sim.begin(0);
+    let due = sim.scheduler.next_check(sim.now).unwrap();
+    assert_eq!(due, sim.now + limit);
+    sim.advance(limit);
+    assert!(matches!(failure(&sim, key), Failure::TimedOut { kind: LimitKind::Hard, .. }));
+    assert_eq!(sim.killed.len(), 1);
+    assert_eq!(sim.scheduler.state_of(0), Some(workers::WorkerState::Condemned));
+    assert!(sim.finish(0).is_none(), "what it has to say is heard no more");
+    let next = sim.admit(Simulation::default_terms());
+    sim.exit(0);
+    sim.start_worker(0);
+    assert_eq!(sim.begin(0), Some(next.id));
+}
+
+#[test]
+fn the_limit_of_what_was_sent_ahead_is_looked_at_in_time() {
+    let mut sim = Simulation::new(100);
+    sim.start_worker(0);
+    warm(&mut sim);
+    let hard = Some(STALL_LIMIT / 2);
+    let keys =
+        [None, None, hard].map(|hard| sim.admit(JobTerms { hard, ..Simulation::default_terms() }));
+    for _before in 0..2 {
+        sim.begin(0);
+        sim.finish(0);
+    }
+    assert_eq!(sim.begin(0), Some(keys[2].id));
+    assert_eq!(sim.scheduler.wake_at(), Some(sim.now + STALL_LIMIT / 2));
+    sim.advance(STALL_LIMIT / 2);
+    assert!(matches!(failure(&sim, keys[2]), Failure::TimedOut { kind: LimitKind::Hard, .. }));
+}
+
+#[test]
+fn a_task_is_cancelled_in_each_state() {
+    let mut sim = Simulation::new(100);
+    let queued = sim.admit(Simulation::default_terms());
+    assert_eq!(sim.cancel(queued, None), CancelOutcome::Dequeued);
+    assert_eq!(failure(&sim, queued), &Failure::Cancelled { state: RequestState::Queued });
+    assert_eq!(sim.cancel(queued, None), CancelOutcome::Unknown);
+    sim.start_worker(0);
+    let sent = sim.admit(Simulation::default_terms());
+    assert_eq!(sim.cancel(sent, None), CancelOutcome::Dequeued);
+    assert_eq!(sim.begin(0), None, "it finds that it was taken back");
+    let running = sim.admit(Simulation::default_terms());
+    sim.begin(0);
+    assert_eq!(sim.cancel(running, None), CancelOutcome::StillRunning);
+    sim.finish(0);
+    assert_eq!(sim.answers[&running.id], Outcome::Value);
+    let ended = sim.admit(Simulation::default_terms());
+    sim.begin(0);
+    assert_eq!(sim.cancel(ended, Some(IfRunning::Terminate)), CancelOutcome::Terminated);
+    assert_eq!(failure(&sim, ended), &Failure::Cancelled { state: RequestState::Running });
+    assert_eq!(sim.killed.len(), 1);
+}
+
+#[test]
+fn an_answer_that_comes_late_goes_to_nobody() {
+    let mut sim = Simulation::new(100);
+    sim.start_worker(0);
+    let first = sim.admit(JobTerms { attempts: 2, ..Simulation::default_terms() });
+    sim.begin(0);
+    let late = sim.workers[0].as_ref().unwrap().running.unwrap();
+    sim.exit(0);
+    sim.start_worker(0);
+    sim.begin(0);
+    sim.deliver(0, late);
+    assert!(sim.answers.is_empty());
+    assert_eq!(sim.scheduler.stats().late, 1);
+    sim.finish(0);
+    assert_eq!(sim.answers[&first.id], Outcome::Value);
+}
+
+#[test]
+fn a_lane_with_a_most_is_strictly_one_after_the_other() {
+    let mut sim = Simulation::new(100);
+    (0..SLOTS).for_each(|slot| sim.start_worker(slot));
+    let books = JobTerms { lane: sim.lane("books"), ..Simulation::default_terms() };
+    let keys: Vec<JobKey> = (0..3).map(|_request| sim.admit(books)).collect();
+    for key in keys {
+        let slots: Vec<usize> = (0..SLOTS).filter(|slot| sim.begin(*slot).is_some()).collect();
+        assert_eq!(slots.len(), 1);
+        assert_eq!(sim.begun.last(), Some(&key.id));
+        sim.finish(slots[0]);
+    }
+}
+
+#[test]
+fn while_it_is_held_nothing_is_sent_and_what_was_sent_waits() {
+    let mut sim = Simulation::new(100);
+    sim.start_worker(0);
+    let first = sim.admit(Simulation::default_terms());
+    sim.set_operator_pause(OperatorPause::On);
+    let second = sim.admit(Simulation::default_terms());
+    assert_eq!(sim.begin(0), None);
+    assert_eq!(sim.scheduler.unassigned(), 0, "nobody is to be forked for it");
+    sim.set_operator_pause(OperatorPause::Off);
+    assert_eq!(sim.begin(0), Some(first.id));
+    sim.finish(0);
+    assert_eq!(sim.begin(0), Some(second.id));
+}
+
+#[test]
+fn an_orderly_end_does_what_was_taken_and_a_hurried_one_refuses_it() {
+    let mut sim = Simulation::new(100);
+    sim.start_worker(0);
+    let [running, waiting] = [(); 2].map(|()| sim.admit(Simulation::default_terms()));
+    sim.begin(0);
+    sim.stop(StopMode::Graceful);
+    assert!(!sim.scheduler.is_accepting());
+    sim.finish(0);
+    assert_eq!(sim.begin(0), Some(waiting.id));
+    assert_eq!(sim.answers[&running.id], Outcome::Value);
+    sim.stop(StopMode::Immediate);
+    sim.exit(0);
+    assert!(matches!(failure(&sim, waiting), Failure::WorkerLost { .. }));
+    assert!(sim.scheduler.is_empty());
+}
+
+#[test]
+fn a_worker_that_leaves_is_given_nothing_more() {
+    let mut sim = Simulation::new(100);
+    sim.start_worker(0);
+    sim.start_worker(1);
+    sim.drain(0);
+    let key = sim.admit(Simulation::default_terms());
+    assert_eq!(sim.begin(1), Some(key.id));
+}
+
+#[test]
+fn a_task_keeps_its_claim_however_many_are_sent_behind_it_and_taken_back() {
+    let mut sim = Simulation::new(1000);
+    sim.start_worker(0);
+    warm(&mut sim);
+    let keys: Vec<JobKey> =
+        (0..40).map(|_request| sim.admit(Simulation::default_terms())).collect();
+    assert_eq!(sim.begin(0), Some(keys[0].id));
+    sim.finish(0);
+    assert_eq!(sim.begin(0), Some(keys[1].id));
+    for _time in 0..20 {
+        // Sent ahead and taken back, again and again: turns go by.
+        sim.set_operator_pause(OperatorPause::On);
+        sim.scheduler.workers.record_answer(0);
+        sim.set_operator_pause(OperatorPause::Off);
+    }
+    assert!(sim.scheduler.stats().reclaimed > 2 * IN_FLIGHT_MAX as u64);
+    assert!(sim.finish(0).is_some(), "nobody has condemned it");
+    assert_eq!(sim.answers[&keys[1].id], Outcome::Value);
+}
+
+#[test]
+fn what_a_worker_does_not_begin_is_given_to_one_that_is_idle() {
+    let mut sim = Simulation::new(100);
+    sim.start_worker(0);
+    let key = sim.admit(Simulation::default_terms());
+    sim.start_worker(1);
+    sim.advance(UNRESPONSIVE_AFTER - Duration::from_millis(1));
+    assert_eq!(sim.begin(1), None, "it may still begin");
+    sim.advance(Duration::from_millis(1));
+    assert_eq!(sim.begin(1), Some(key.id));
+    assert_eq!(sim.begin(0), None, "it is another's now");
+    sim.finish(1);
+    assert_eq!(sim.answers[&key.id], Outcome::Value);
+    assert!(sim.killed.is_empty());
+    // It has waited longer, but nobody has heard of it.
+    let next = sim.admit(Simulation::default_terms());
+    assert_eq!(sim.begin(1), Some(next.id));
+    let last = sim.admit(Simulation::default_terms());
+    assert_eq!(sim.begin(0), Some(last.id), "nobody else is idle");
+    sim.finish(0);
+    sim.finish(1);
+    let next = sim.admit(Simulation::default_terms());
+    assert_eq!(sim.begin(0), Some(next.id), "it has answered");
+}
+
+#[test]
+fn what_a_worker_does_not_begin_comes_before_what_has_come_later() {
+    let mut sim = Simulation::new(100);
+    sim.start_worker(0);
+    let first = sim.admit(Simulation::default_terms());
+    sim.start_worker(1);
+    let second = sim.admit(Simulation::default_terms());
+    assert_eq!(sim.begin(1), Some(second.id));
+    sim.advance(UNRESPONSIVE_AFTER);
+    let third = sim.admit(Simulation::default_terms());
+    sim.finish(1);
+    assert_eq!(sim.begin(1), Some(first.id));
+    sim.finish(1);
+    assert_eq!(sim.begin(1), Some(third.id));
+    sim.finish(1);
+    assert_eq!(sim.answers.len(), 3);
+}
+
+#[test]
+fn a_worker_that_begins_nothing_is_given_up_for_a_task_with_a_hard_limit_which_is_done_by_another()
+{
+    let hard = UNRESPONSIVE_AFTER * 2;
+    let mut sim = Simulation::new(100);
+    sim.start_worker(0);
+    let limited = sim.admit(JobTerms { hard: Some(hard), ..Simulation::default_terms() });
+    sim.advance(UNRESPONSIVE_AFTER);
+    assert!(sim.killed.is_empty(), "nobody else is there, and there is time left");
+    sim.advance(UNRESPONSIVE_AFTER);
+    assert_eq!(sim.killed.len(), 1);
+    assert!(sim.answers.is_empty(), "it has not had its time");
+    sim.exit(0);
+    sim.start_worker(0);
+    assert_eq!(sim.begin(0), Some(limited.id));
+    sim.finish(0);
+    assert_eq!(sim.answers[&limited.id], Outcome::Value);
+}
+
+#[test]
+fn a_worker_that_begins_just_as_it_is_given_up_goes_on() {
+    let mut sim = Simulation::new(100);
+    sim.start_worker(0);
+    let limited =
+        sim.admit(JobTerms { hard: Some(UNRESPONSIVE_AFTER), ..Simulation::default_terms() });
+    sim.now = sim.now + UNRESPONSIVE_AFTER;
+    sim.begin(0);
+    sim.advance(Duration::ZERO);
+    assert!(sim.killed.is_empty());
+    sim.finish(0);
+    assert_eq!(sim.answers[&limited.id], Outcome::Value);
+}
