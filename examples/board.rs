@@ -118,7 +118,7 @@ impl Handler<Accepted<std::net::TcpStream>> for Session {
                 tokio::select! {
                     // A client that is gone needs no answer; the next one waits.
                     _talked = talk(stream, &child) => {}
-                    _reason = child.told_to_leave() => {}
+                    _reason = child.wait_for_shutdown() => {}
                 }
                 child.label("");
             }
@@ -249,7 +249,7 @@ impl Screen {
 
 fn summary(report: &Report) -> String {
     let (requests, died) =
-        report.counters.as_ref().map_or((0, 0), |counts| (counts.requests, counts.died));
+        report.counters.as_ref().map_or((0, 0), |counts| (counts.requests, counts.failed_exits));
     format!(
         "{} of {} children, {requests} requests, {died} crashes",
         report.children.len(),

@@ -52,7 +52,7 @@ async fn serve(stream: Connection<TcpStream>, child: ChildHandle) -> Result<(), 
     let mut connection = pin!(connection);
     tokio::select! {
         served = connection.as_mut() => return served,
-        _reason = child.told_to_leave() => connection.as_mut().graceful_shutdown(),
+        _reason = child.wait_for_shutdown() => connection.as_mut().graceful_shutdown(),
     }
     connection.await
 }

@@ -41,7 +41,7 @@ fn the_status_tells_of_every_process_what_it_uses() {
     assert_eq!(report["parent"], daemon.parent().0);
     assert_eq!(report["fork_server"], daemon.fork_server().0);
     assert_eq!(report["phase"], "running");
-    assert_eq!(report["door"], "open");
+    assert_eq!(report["accepting"], "accepting");
     let children = report["children"].as_array().unwrap();
     assert_eq!(children.len(), 2, "{report}");
     assert!(children.iter().any(|child| pid(child) == busy && child["letter"] == "r"));
@@ -187,7 +187,7 @@ fn what_a_daemon_without_children_cannot_do_is_refused() {
 }
 
 #[test]
-fn events_tell_births_departures_the_door_and_the_phase() {
+fn events_report_births_exits_pauses_and_phases() {
     let mut daemon = up(Start::each(), "max=1");
     let mut events = control(&daemon);
     assert_eq!(events.ask("events", "")["ok"]["reply"], "listening");
@@ -197,15 +197,16 @@ fn events_tell_births_departures_the_door_and_the_phase() {
     let born = events.event("a birth", |event| event["event"] == "born");
     assert_eq!((pid(&born), &born["slot"]), (child, &0.into()));
     drop(client);
-    let gone = events.event("a departure", |event| event["event"] == "gone");
+    let gone = events.event("a departure", |event| event["event"] == "exited");
     assert_eq!(pid(&gone), child);
     assert_eq!((&gone["cause"], &gone["text"]), (&"done".into(), &"request done".into()));
-    assert!(gone["lived"].as_f64().unwrap() > 0.0);
+    assert!(gone["lifetime"].as_f64().unwrap() > 0.0);
     let mut operator = control(&daemon);
     operator.done("pause", "");
-    events.event("the door is shut", |event| event["state"] == "shut");
+    events.event("accepting stops", |event| event["state"] == "paused");
+    events.event("the operator is the reason", |event| event["event"] == "operator-pause");
     operator.done("resume", "");
-    events.event("the door is open", |event| event["state"] == "open");
+    events.event("accepting resumes", |event| event["state"] == "accepting");
     operator.done("stop", "");
     events.event("it stops", |event| event["phase"] == "stopping");
     daemon.ended();
@@ -220,7 +221,7 @@ fn who_listens_hears_of_each_departure_and_of_the_end() {
         daemon.until_children(3);
         control(&daemon).done("stop", "");
         for _child in 0..3 {
-            events.event("a departure", |event| event["event"] == "gone");
+            events.event("a departure", |event| event["event"] == "exited");
         }
         events.event("it has stopped", |event| event["phase"] == "stopped");
         events.is_closed();
@@ -274,7 +275,7 @@ fn a_child_is_traced_and_steps_against_rogues_are_events() {
     assert_eq!((pid(&step), &step["step"]), (child, &"int".into()));
     assert_eq!(step["text"], "a request that takes too long");
     drop(client);
-    let gone = events.event("a departure", |event| event["event"] == "gone");
+    let gone = events.event("a departure", |event| event["event"] == "exited");
     assert_eq!(gone["cause"]["killed-by-us"]["rogue"], "time");
 }
 

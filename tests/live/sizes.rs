@@ -128,14 +128,14 @@ fn a_full_daemon_pauses_and_resumes_again_and_again() {
         for client in &mut busy {
             client.pid();
         }
-        until("the door is shut", || (daemon.report()["door"] == "shut").then_some(()));
+        until("the daemon is full", || (daemon.report()["accepting"] == "paused").then_some(()));
         let mut waiting = daemon.client();
         waiting.send("echo served\n").unwrap();
         assert_eq!(busy[0].ask("done"), "ok");
         assert_eq!(waiting.read().unwrap(), "served");
         drop((busy, waiting));
         until("all children are gone", || daemon.children().is_empty().then_some(()));
-        until("the door is open", || (daemon.report()["door"] == "open").then_some(()));
+        until("it accepts again", || (daemon.report()["accepting"] == "accepting").then_some(()));
     }
     assert!(told("DaemonPause") >= 5);
     assert_eq!(told("DaemonAccept"), told("DaemonPause"));

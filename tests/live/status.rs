@@ -33,7 +33,7 @@ fn the_report_serialises_with_all_that_is_known() {
     assert_eq!(report["reporter"], "parent");
     assert_eq!(report["parent"], daemon.parent().0);
     assert_eq!(report["phase"], "running");
-    assert_eq!(report["door"], "open");
+    assert_eq!(report["accepting"], "accepting");
     assert_eq!(report["board"], "r  ");
     assert_eq!(report["max_children"], 3);
     assert_eq!(report["children"][0]["pid"], child.0);

@@ -8,7 +8,7 @@ use std::time::Duration;
 use actix::{Actor, Addr, Arbiter, Recipient};
 use actix_daemon::{
     ChildActor, DaemonActor, DaemonChild, GetStatus, Launched, ParentAcceptor, Program,
-    UntilStopped,
+    WaitUntilStopped,
 };
 use actix_web::{App, HttpServer, web};
 use live_tests::{Options, Session, open_desk, subscribe};
@@ -54,7 +54,7 @@ async fn in_own_system(
     .run();
     let handle = server.handle();
     let serving = actix_rt::spawn(server);
-    daemon.send(UntilStopped).await??;
+    daemon.send(WaitUntilStopped).await??;
     handle.stop(true).await;
     serving.await??;
     for arbiter in arbiters {

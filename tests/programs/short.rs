@@ -3,7 +3,7 @@
 use std::error::Error;
 use std::os::unix::net::UnixListener;
 
-use actix_daemon::{ChildHandle, Connection, Socket};
+use actix_daemon::{ChildHandle, Connection, StreamSocket};
 use live_tests::Options;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
@@ -21,7 +21,10 @@ fn main() -> Result<(), Box<dyn Error>> {
     Ok(())
 }
 
-async fn echo<S: Socket>(mut stream: Connection<S>, child: ChildHandle) -> std::io::Result<()> {
+async fn echo<S: StreamSocket>(
+    mut stream: Connection<S>,
+    child: ChildHandle,
+) -> std::io::Result<()> {
     child.label("echo");
     let mut bytes = [0; 1024];
     loop {

@@ -106,7 +106,7 @@ async fn answer<R: Transfer + Send>(
             None => "???".to_owned(),
             Some(hand_over) => told(daemon.send(hand_over).await, |handed| match handed {
                 Ok(handed) => format!("handed to {}", handed.pid),
-                Err(back) => format!("back: {}", back.why),
+                Err(back) => format!("back: {}", back.reason),
             }),
         },
     }

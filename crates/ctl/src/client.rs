@@ -7,7 +7,8 @@ use std::time::{Duration, Instant};
 
 use actix_daemon::Report;
 use actix_daemon::control::protocol::{
-    Answer, Ask, Command, Event, Fault, FaultKind, Outcome, Reply, VERSION,
+    ControlCommand, ControlError, ControlErrorKind, ControlEvent, ControlMessage, ControlReply,
+    ControlRequest, ResponseBody, VERSION,
 };
 use serde::Deserialize;
 use serde_json::Value;
@@ -39,14 +40,14 @@ struct Versioned {
 #[derive(Debug)]
 pub(crate) enum Happened {
     /// What this version knows.
-    Event(Event),
+    Event(ControlEvent),
     /// What a later daemon of the same version of the protocol may add.
     Added(Value),
 }
 
 /// An answer, as far as it is understood.
 enum Heard {
-    Outcome(Outcome),
+    Body(ResponseBody),
     Added(Value),
 }
 
@@ -78,14 +79,14 @@ impl Client {
     }
 
     /// Asks, and waits for the answer.
-    pub(crate) fn ask(&mut self, command: Command) -> Result<Reply, Failure> {
+    pub(crate) fn ask(&mut self, command: ControlCommand) -> Result<ControlReply, Failure> {
         let act = act(&command);
         let deadline = Instant::now().checked_add(self.timeout);
         self.send(&act, command)?;
         match self.answer(&act, deadline)? {
-            Some(Heard::Outcome(Outcome::Ok(reply))) => Ok(reply),
-            Some(Heard::Outcome(Outcome::Error(fault))) => Err(Failure::Daemon { act, fault }),
-            Some(Heard::Outcome(_) | Heard::Added(_)) => {
+            Some(Heard::Body(ResponseBody::Ok(reply))) => Ok(reply),
+            Some(Heard::Body(ResponseBody::Error(fault))) => Err(Failure::Daemon { act, fault }),
+            Some(Heard::Body(_) | Heard::Added(_)) => {
                 Err(self.senseless(&act, "it tells an event, unasked"))
             }
             None => Err(Failure::Closed { act, socket: self.socket.clone() }),
@@ -93,69 +94,69 @@ impl Client {
     }
 
     /// Asks for something that is done, and returns the sentence that says so.
-    pub(crate) fn order(&mut self, command: Command) -> Result<String, Failure> {
+    pub(crate) fn order(&mut self, command: ControlCommand) -> Result<String, Failure> {
         let act = act(&command);
         match self.ask(command)? {
-            Reply::Done { text } => Ok(text::clean(&text)),
+            ControlReply::Done { text } => Ok(text::clean(&text)),
             other => Err(self.other_reply(&act, &other)),
         }
     }
 
     /// Asks for the state.
     pub(crate) fn status(&mut self) -> Result<Report, Failure> {
-        match self.ask(Command::Status)? {
-            Reply::Status { report } => Ok(*report),
-            other => Err(self.other_reply(&act(&Command::Status), &other)),
+        match self.ask(ControlCommand::Status)? {
+            ControlReply::Status { report } => Ok(*report),
+            other => Err(self.other_reply(&act(&ControlCommand::Status), &other)),
         }
     }
 
     /// Asks for the inside of the parent.
     pub(crate) fn peek(&mut self, verbose: bool) -> Result<String, Failure> {
-        let command = Command::Peek { verbose };
+        let command = ControlCommand::Peek { verbose };
         let act = act(&command);
         match self.ask(command)? {
-            Reply::Peek { text } => Ok(text::clean_lines(&text)),
+            ControlReply::Peek { text } => Ok(text::clean_lines(&text)),
             other => Err(self.other_reply(&act, &other)),
         }
     }
 
     /// Asks for evidence: the text for people and the value for programs.
     pub(crate) fn trace(&mut self, pid: u32) -> Result<(String, Value), Failure> {
-        let command = Command::Trace { pid };
+        let command = ControlCommand::Trace { pid };
         let act = act(&command);
         match self.ask(command)? {
-            Reply::Trace { text, evidence } => Ok((text::clean_lines(&text), evidence)),
+            ControlReply::Trace { text, evidence } => Ok((text::clean_lines(&text), evidence)),
             other => Err(self.other_reply(&act, &other)),
         }
     }
 
     /// Asks for events: they can be taken from now on.
     pub(crate) fn listen(&mut self) -> Result<(), Failure> {
-        match self.ask(Command::Events)? {
-            Reply::Listening => Ok(()),
-            other => Err(self.other_reply(&act(&Command::Events), &other)),
+        match self.ask(ControlCommand::Events)? {
+            ControlReply::Listening => Ok(()),
+            other => Err(self.other_reply(&act(&ControlCommand::Events), &other)),
         }
     }
 
     /// Waits for the next event, for ever; `None` when the daemon has closed.
     pub(crate) fn event(&mut self) -> Result<Option<Happened>, Failure> {
-        let act = act(&Command::Events);
+        let act = act(&ControlCommand::Events);
         match self.answer(&act, None)? {
-            Some(Heard::Outcome(Outcome::Event(event))) => Ok(Some(Happened::Event(event))),
+            Some(Heard::Body(ResponseBody::Event(event))) => Ok(Some(Happened::Event(event))),
             Some(Heard::Added(event)) => Ok(Some(Happened::Added(event))),
-            Some(Heard::Outcome(Outcome::Error(fault))) => Err(Failure::Daemon { act, fault }),
-            Some(Heard::Outcome(_)) => Err(self.senseless(&act, "it answers what nobody asked")),
+            Some(Heard::Body(ResponseBody::Error(fault))) => Err(Failure::Daemon { act, fault }),
+            Some(Heard::Body(_)) => Err(self.senseless(&act, "it answers what nobody asked")),
             None => Ok(None),
         }
     }
 
     /// What an unexpected end of the events is.
     pub(crate) fn closed(&self) -> Failure {
-        Failure::Closed { act: act(&Command::Events), socket: self.socket.clone() }
+        Failure::Closed { act: act(&ControlCommand::Events), socket: self.socket.clone() }
     }
 
-    fn send(&mut self, act: &str, command: Command) -> Result<(), Failure> {
-        let mut line = serde_json::to_vec(&Ask::new(command))
+    fn send(&mut self, act: &str, command: ControlCommand) -> Result<(), Failure> {
+        let mut line = serde_json::to_vec(&ControlRequest::new(command))
             .map_err(|error| self.senseless(act, &error.to_string()))?;
         line.push(b'\n');
         match self.stream.write_all(&line) {
@@ -178,8 +179,8 @@ impl Client {
             let socket = self.socket.clone();
             return Err(Failure::OtherVersion { act: act.to_owned(), socket, theirs: version });
         }
-        match serde_json::from_slice::<Answer>(&line) {
-            Ok(answer) => Ok(Some(Heard::Outcome(answer.outcome))),
+        match serde_json::from_slice::<ControlMessage>(&line) {
+            Ok(answer) => Ok(Some(Heard::Body(answer.body))),
             Err(error) => match added(&line) {
                 Some(heard) => Ok(Some(heard)),
                 None => Err(self.senseless(act, &format!("{error}: {}", beginning(&line)))),
@@ -252,7 +253,7 @@ impl Client {
         Failure::Senseless { act: act.to_owned(), socket: self.socket.clone(), why: why.to_owned() }
     }
 
-    fn other_reply(&self, act: &str, reply: &Reply) -> Failure {
+    fn other_reply(&self, act: &str, reply: &ControlReply) -> Failure {
         let said = serde_json::to_vec(reply).unwrap_or_default();
         self.senseless(act, &format!("it answers another question: {}", beginning(&said)))
     }
@@ -266,7 +267,7 @@ fn added(line: &[u8]) -> Option<Heard> {
         return Some(Heard::Added(event.take()));
     }
     let text = value.get("error")?.get("text")?.as_str()?.to_owned();
-    Some(Heard::Outcome(Outcome::Error(Fault { kind: FaultKind::Failed, text })))
+    Some(Heard::Body(ResponseBody::Error(ControlError { kind: ControlErrorKind::Failed, text })))
 }
 
 fn connected(socket: &Path, timeout: Duration) -> io::Result<UnixStream> {
@@ -298,20 +299,20 @@ fn beginning(line: &[u8]) -> String {
 }
 
 /// What a command does, after "cannot".
-fn act(command: &Command) -> String {
+fn act(command: &ControlCommand) -> String {
     match command {
-        Command::Status => "get the status".to_owned(),
-        Command::Peek { .. } => "peek into the parent".to_owned(),
-        Command::Stop { .. } => "stop the daemon".to_owned(),
-        Command::Reopen => "reopen the logs".to_owned(),
-        Command::Reload => "reload".to_owned(),
-        Command::Resize { to } => format!("resize to {to}"),
-        Command::Retire { pid } => format!("retire process {pid}"),
-        Command::Kill { pid } => format!("kill process {pid}"),
-        Command::Trace { pid } => format!("trace process {pid}"),
-        Command::Pause => "pause".to_owned(),
-        Command::Resume => "resume".to_owned(),
-        Command::Events => "listen to events".to_owned(),
+        ControlCommand::Status => "get the status".to_owned(),
+        ControlCommand::Peek { .. } => "peek into the parent".to_owned(),
+        ControlCommand::Stop { .. } => "stop the daemon".to_owned(),
+        ControlCommand::Reopen => "reopen the logs".to_owned(),
+        ControlCommand::Reload => "reload".to_owned(),
+        ControlCommand::Resize { to } => format!("resize to {to}"),
+        ControlCommand::Retire { pid } => format!("retire process {pid}"),
+        ControlCommand::Kill { pid } => format!("kill process {pid}"),
+        ControlCommand::Trace { pid } => format!("trace process {pid}"),
+        ControlCommand::Pause => "pause".to_owned(),
+        ControlCommand::Resume => "resume".to_owned(),
+        ControlCommand::Events => "listen to events".to_owned(),
         // The protocol's list may grow.
         added_later => format!("{added_later:?}"),
     }

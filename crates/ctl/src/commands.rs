@@ -5,7 +5,7 @@ use std::path::Path;
 use std::process::ExitCode;
 use std::time::Duration;
 
-use actix_daemon::control::protocol::{Command as Ask, Event};
+use actix_daemon::control::protocol::{ControlCommand, ControlEvent};
 use daemon_core::Phase;
 
 use crate::board::{self, BoardFile};
@@ -34,14 +34,14 @@ pub(crate) fn carry_out(cli: &Cli) -> Result<ExitCode, Failure> {
             let text = connect(cli)?.peek(*verbose)?;
             print_lines(&text)?;
         }
-        Command::Stop { now } => order(cli, Ask::Stop { now: *now })?,
-        Command::Reopen => order(cli, Ask::Reopen)?,
-        Command::Reload => order(cli, Ask::Reload)?,
-        Command::Resize { to } => order(cli, Ask::Resize { to: *to })?,
-        Command::Retire { pid } => order(cli, Ask::Retire { pid: *pid })?,
-        Command::Kill { pid } => order(cli, Ask::Kill { pid: *pid })?,
-        Command::Pause => order(cli, Ask::Pause)?,
-        Command::Resume => order(cli, Ask::Resume)?,
+        Command::Stop { now } => order(cli, ControlCommand::Stop { now: *now })?,
+        Command::Reopen => order(cli, ControlCommand::Reopen)?,
+        Command::Reload => order(cli, ControlCommand::Reload)?,
+        Command::Resize { to } => order(cli, ControlCommand::Resize { to: *to })?,
+        Command::Retire { pid } => order(cli, ControlCommand::Retire { pid: *pid })?,
+        Command::Kill { pid } => order(cli, ControlCommand::Kill { pid: *pid })?,
+        Command::Pause => order(cli, ControlCommand::Pause)?,
+        Command::Resume => order(cli, ControlCommand::Resume)?,
         Command::Trace { pid, json } => {
             let (text, evidence) = connect(cli)?.trace(*pid)?;
             let text = if *json { pretty(&evidence)? } else { text };
@@ -85,7 +85,7 @@ fn connect(cli: &Cli) -> Result<Client, Failure> {
     Client::connect(&cli.socket(), cli.timeout())
 }
 
-fn order(cli: &Cli, ask: Ask) -> Result<(), Failure> {
+fn order(cli: &Cli, ask: ControlCommand) -> Result<(), Failure> {
     let done = connect(cli)?.order(ask)?;
     print_lines(&done)
 }
@@ -140,7 +140,7 @@ fn tell_events(mut client: Client, readers: Readers) -> Result<(), Failure> {
     client.listen()?;
     let mut phase = None;
     while let Some(happened) = client.event()? {
-        if let Happened::Event(Event::Phase { phase: entered }) = &happened {
+        if let Happened::Event(ControlEvent::Phase { phase: entered }) = &happened {
             phase = Some(*entered);
         }
         let line = match readers {

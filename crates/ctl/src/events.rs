@@ -1,10 +1,10 @@
 //! What happens, a line each.
 
-use actix_daemon::control::protocol::Event;
+use actix_daemon::control::protocol::ControlEvent;
+use actix_daemon::{AcceptState, OperatorPause};
 use jiff::Zoned;
 
 use crate::client::Happened;
-use crate::picture;
 use crate::text;
 
 const GOOD: &str = "32";
@@ -45,23 +45,34 @@ pub(crate) fn line(happened: &Happened, at: &Zoned, paint: Paint) -> String {
     format!("{} {word} {rest}", at.strftime("%H:%M:%S"))
 }
 
-fn parts(event: &Event) -> (&'static str, &'static str, String) {
+fn parts(event: &ControlEvent) -> (&'static str, &'static str, String) {
     match event {
-        Event::Born { slot, pid } => ("born", GOOD, format!("slot {slot} pid {pid}")),
-        Event::Gone { slot, pid, cause, text, requests, lived } => {
+        ControlEvent::Born { slot, pid } => ("born", GOOD, format!("slot {slot} pid {pid}")),
+        ControlEvent::Exited { slot, pid, cause, text, requests, lifetime } => {
             let colour = if cause.is_regular() { NOTED } else { BAD };
             let text = text::clean(text);
-            let lived = text::span(*lived);
-            let rest = format!("slot {slot} pid {pid}: {text}; {requests} requests in {lived}");
-            ("gone", colour, rest)
+            let lifetime = text::span(*lifetime);
+            let rest = format!("slot {slot} pid {pid}: {text}; {requests} requests in {lifetime}");
+            ("exited", colour, rest)
         }
-        Event::Rogue { slot, pid, step, text } => {
+        ControlEvent::Rogue { slot, pid, step, text } => {
             let (step, text) = (text::clean(step), text::clean(text));
             ("rogue", BAD, format!("slot {slot} pid {pid}: {step}: {text}"))
         }
-        Event::AcceptState { state } => ("door", NOTED, picture::door(*state).replace("door ", "")),
-        Event::Phase { phase } => ("phase", NOTED, phase.word().to_owned()),
-        Event::Missed { events } => {
+        ControlEvent::Accepting { state: AcceptState::Accepting } => {
+            ("accept", NOTED, "accepting requests".to_owned())
+        }
+        ControlEvent::Accepting { state: AcceptState::Paused } => {
+            ("accept", NOTED, "paused".to_owned())
+        }
+        ControlEvent::OperatorPause { state: OperatorPause::On } => {
+            ("pause", NOTED, "paused by operator".to_owned())
+        }
+        ControlEvent::OperatorPause { state: OperatorPause::Off } => {
+            ("pause", NOTED, "resumed by operator".to_owned())
+        }
+        ControlEvent::Phase { phase } => ("phase", NOTED, phase.word().to_owned()),
+        ControlEvent::Missed { events } => {
             ("missed", BAD, format!("{events} events: this reader was too slow"))
         }
         // The protocol's list may grow.
@@ -76,12 +87,12 @@ fn parts(event: &Event) -> (&'static str, &'static str, String) {
 mod tests {
     use std::time::Duration;
 
-    use actix_daemon::{DoorState, ExitCause};
+    use actix_daemon::ExitCause;
     use daemon_core::{Phase, SlotNumber};
 
     use super::*;
 
-    fn told(event: Event, paint: Paint) -> String {
+    fn told(event: ControlEvent, paint: Paint) -> String {
         let at: jiff::Timestamp = "2026-01-02T14:03:12Z".parse().expect("a moment");
         line(&Happened::Event(event), &at.to_zoned(jiff::tz::TimeZone::UTC), paint)
     }
@@ -89,36 +100,38 @@ mod tests {
     #[test]
     fn each_event_is_a_line_with_its_time_of_day() {
         let slot = SlotNumber::new(3);
-        let gone = Event::Gone {
+        let gone = ControlEvent::Exited {
             slot,
             pid: 4711,
             cause: ExitCause::Killed { signal: 11, core: false },
             text: "signal 11 (SEGV)\n\x1b[2J".to_owned(),
             requests: 12,
-            lived: Duration::from_secs(185),
+            lifetime: Duration::from_secs(185),
         };
-        let rogue = Event::Rogue {
+        let rogue = ControlEvent::Rogue {
             slot,
             pid: 4711,
             step: "term".to_owned(),
             text: "more processor time than it may use".to_owned(),
         };
         let events = [
-            Event::Born { slot, pid: 4711 },
+            ControlEvent::Born { slot, pid: 4711 },
             gone,
             rogue,
-            Event::AcceptState { state: DoorState::Shut },
-            Event::Phase { phase: Phase::Stopping },
-            Event::Missed { events: 12 },
+            ControlEvent::Accepting { state: AcceptState::Paused },
+            ControlEvent::OperatorPause { state: OperatorPause::On },
+            ControlEvent::Phase { phase: Phase::Stopping },
+            ControlEvent::Missed { events: 12 },
         ];
         let lines = events.map(|event| told(event, Paint::Plain));
         assert_eq!(
             lines,
             [
                 "14:03:12 born    slot 3 pid 4711",
-                "14:03:12 gone    slot 3 pid 4711: signal 11 (SEGV)??[2J; 12 requests in 3m05",
+                "14:03:12 exited  slot 3 pid 4711: signal 11 (SEGV)??[2J; 12 requests in 3m05",
                 "14:03:12 rogue   slot 3 pid 4711: term: more processor time than it may use",
-                "14:03:12 door    shut",
+                "14:03:12 accept  paused",
+                "14:03:12 pause   paused by operator",
                 "14:03:12 phase   stopping",
                 "14:03:12 missed  12 events: this reader was too slow",
             ]
@@ -127,7 +140,7 @@ mod tests {
 
     #[test]
     fn a_birth_is_green_where_colours_are_wanted() {
-        let born = Event::Born { slot: SlotNumber::new(0), pid: 1 };
+        let born = ControlEvent::Born { slot: SlotNumber::new(0), pid: 1 };
         let line = told(born, Paint::Coloured);
         assert_eq!(line, "14:03:12 \x1b[32mborn   \x1b[0m slot 0 pid 1");
     }

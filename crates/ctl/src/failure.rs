@@ -4,7 +4,7 @@ use std::io;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use actix_daemon::control::protocol::{Fault, FaultKind, VERSION};
+use actix_daemon::control::protocol::{ControlError, ControlErrorKind, VERSION};
 use daemon_core::BoardError;
 
 use crate::text;
@@ -115,7 +115,7 @@ pub(crate) enum Failure {
         /// What was wanted.
         act: String,
         /// What it says.
-        fault: Fault,
+        fault: ControlError,
     },
     /// The scoreboard's file cannot be mapped.
     #[error(transparent)]
@@ -202,12 +202,14 @@ fn refusal(act: &str, sentence: &str) -> String {
     if sentence.starts_with("cannot ") { sentence } else { format!("cannot {act}: {sentence}") }
 }
 
-fn code_of(kind: FaultKind) -> Code {
+fn code_of(kind: ControlErrorKind) -> Code {
     match kind {
-        FaultKind::NoSuchChild => Code::NoSuchChild,
-        FaultKind::Forbidden => Code::Forbidden,
-        FaultKind::Version => Code::Version,
-        FaultKind::Malformed | FaultKind::Refused | FaultKind::Failed => Code::Failed,
+        ControlErrorKind::NoSuchChild => Code::NoSuchChild,
+        ControlErrorKind::Forbidden => Code::Forbidden,
+        ControlErrorKind::Version => Code::Version,
+        ControlErrorKind::Malformed | ControlErrorKind::Refused | ControlErrorKind::Failed => {
+            Code::Failed
+        }
         // What a later daemon may say.
         _added_later => Code::Failed,
     }

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use actix_daemon::{ChildReport, Counters, DoorState, Kind, Report};
+use actix_daemon::{AcceptState, ChildReport, Counters, ModelKind, OperatorPause, Report};
 use daemon_core::{Board, ExitCause, Label, MonotonicTime, Phase, SlotNumber, Status};
 use serde::{Serialize, Serializer};
 
@@ -15,13 +15,15 @@ pub(crate) struct Picture {
     /// The daemon's name.
     pub(crate) alias: Option<String>,
     /// Which model it is.
-    pub(crate) model: Option<Kind>,
+    pub(crate) model: Option<ModelKind>,
     /// The pid of the parent.
     pub(crate) parent: Option<u32>,
     /// Where in its life it is.
     pub(crate) phase: Phase,
-    /// Whether it takes requests; `None` also where it has no door.
-    pub(crate) door: Option<DoorState>,
+    /// Whether it accepts requests; `None` also for a daemon without children.
+    pub(crate) accepting: Option<AcceptState>,
+    /// Whether the operator has paused it.
+    pub(crate) operator_pause: Option<OperatorPause>,
     /// How long it has been up.
     #[serde(serialize_with = "in_seconds")]
     pub(crate) up: Duration,
@@ -88,7 +90,8 @@ impl From<&Report> for Picture {
             model: Some(report.model),
             parent: Some(report.parent),
             phase: report.phase,
-            door: report.door,
+            accepting: report.accepting,
+            operator_pause: report.operator_pause,
             up: report.up,
             board: text::clean(&report.board),
             max_children: report.max_children,
@@ -144,7 +147,8 @@ impl Picture {
             model: None,
             parent: None,
             phase: board.phase(),
-            door: None,
+            accepting: None,
+            operator_pause: None,
             up: now.saturating_since(board.started()),
             board: board.letters(),
             max_children: board.shown(),
@@ -152,6 +156,11 @@ impl Picture {
             children: entries.map(child).collect(),
             counters: None,
         }
+    }
+
+    /// Returns in words whether requests are accepted, and why not.
+    pub(crate) fn accepting_words(&self) -> Option<&'static str> {
+        actix_daemon::accepting_words(self.accepting?, self.operator_pause, self.phase)
     }
 
     /// Requests begun, by all children that are known of.
@@ -162,19 +171,11 @@ impl Picture {
 }
 
 /// The word for a model.
-pub(crate) fn model(kind: Kind) -> &'static str {
+pub(crate) fn model(kind: ModelKind) -> &'static str {
     match kind {
-        Kind::Solo => "non-forking",
-        Kind::PostFork => "post-forking",
-        Kind::PreFork => "pre-forking",
-    }
-}
-
-/// The words for a door.
-pub(crate) fn door(door: DoorState) -> &'static str {
-    match door {
-        DoorState::Open => "door open",
-        DoorState::Shut => "door shut",
+        ModelKind::Solo => "non-forking",
+        ModelKind::PostFork => "post-forking",
+        ModelKind::PreFork => "pre-forking",
     }
 }
 

@@ -8,7 +8,7 @@ use std::io;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use actix_daemon::control::protocol::{Fault, FaultKind};
+use actix_daemon::control::protocol::{ControlError, ControlErrorKind};
 use daemon_core::BoardError;
 
 use crate::failure::Failure;
@@ -49,7 +49,7 @@ sentences! {
             "cannot retire process 4711: what /run/x.sock answers makes no sense: it is no JSON";
         Failure::OtherVersion { .. } => Failure::OtherVersion { act: act(), socket: socket(), theirs: 7 },
             "cannot retire process 4711: the daemon at /run/x.sock speaks version 7 of the protocol, this daemonctl version 1";
-        Failure::Daemon { .. } => Failure::Daemon { act: act(), fault: Fault { kind: FaultKind::Refused, text: "the daemon has no children".to_owned() } },
+        Failure::Daemon { .. } => Failure::Daemon { act: act(), fault: ControlError { kind: ControlErrorKind::Refused, text: "the daemon has no children".to_owned() } },
             "cannot retire process 4711: the daemon has no children";
         Failure::BoardFile(_) => Failure::BoardFile(daemon_sys::Error::os("open /run/x.board", denied())),
             "cannot open /run/x.board: permission denied";
@@ -69,6 +69,6 @@ sentences! {
 #[test]
 fn a_daemon_that_says_what_cannot_be_done_is_not_prompted() {
     let text = "cannot reload: the daemon has no pool of standing children".to_owned();
-    let fault = Fault { kind: FaultKind::Refused, text: text.clone() };
+    let fault = ControlError { kind: ControlErrorKind::Refused, text: text.clone() };
     assert_eq!(Failure::Daemon { act: "reload".to_owned(), fault }.to_string(), text);
 }

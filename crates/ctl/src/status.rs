@@ -49,8 +49,8 @@ pub(crate) fn totals(picture: &Picture) -> Vec<String> {
     }
     if let Some(counters) = &picture.counters {
         totals.push(format!("{} forks ({} failed)", counters.forks, counters.failed_forks));
-        totals.push(format!("{} died", counters.died));
-        totals.push(format!("{} at the cap", counters.at_the_cap));
+        totals.push(format!("{} failed exits", counters.failed_exits));
+        totals.push(format!("{} at max_children", counters.max_children_reached));
     }
     totals
 }

@@ -22,7 +22,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use actix_daemon::Report;
-use actix_daemon::control::protocol::Command as Ask;
+use actix_daemon::control::protocol::ControlCommand;
 use daemon_sys::Signal;
 use daemon_sys::poll::{self, Interest};
 use daemon_sys::signals::SignalQueue;
@@ -244,8 +244,8 @@ fn ask_daemon(
 fn carry_out(socket: &Path, timeout: Duration, deed: Deed) -> Result<Told, Failure> {
     let mut client = Client::connect(socket, timeout)?;
     match deed {
-        Deed::Retire(pid) => client.order(Ask::Retire { pid }).map(Told::Done),
-        Deed::Kill(pid) => client.order(Ask::Kill { pid }).map(Told::Done),
+        Deed::Retire(pid) => client.order(ControlCommand::Retire { pid }).map(Told::Done),
+        Deed::Kill(pid) => client.order(ControlCommand::Kill { pid }).map(Told::Done),
         Deed::Trace(pid) => {
             let (text, _for_programs) = client.trace(pid)?;
             Ok(Told::Text { title: format!("trace of process {pid}"), text })

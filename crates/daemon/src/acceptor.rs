@@ -16,7 +16,7 @@ use futures::future::ready;
 use slog::Logger;
 
 use crate::child::{ChildActor, ChildHandle};
-use crate::listen::{Gate, Intake, Listen, OTHERS_FIRST};
+use crate::listen::{ConnectionSource, DRAIN_DELAY, Listen, WatchedListener};
 use crate::log::logger;
 use crate::messages::{
     DaemonAccept, DaemonPause, DaemonShutdown, HandOver, HandOverError, HandOverErrorReason,
@@ -37,7 +37,7 @@ pub struct Accepted<S: 'static>(pub S);
 /// it takes what waits in the listener's queue before it closes.
 #[derive(Debug)]
 pub struct ChildAcceptor<L: Listen> {
-    intake: Intake<L>,
+    intake: ConnectionSource<L>,
     daemon: Addr<ChildActor>,
     session: Recipient<Accepted<L::Socket>>,
     accepting: Option<SpawnHandle>,
@@ -55,7 +55,7 @@ impl<L: Listen> ChildAcceptor<L> {
         daemon: Addr<ChildActor>,
         session: Recipient<Accepted<L::Socket>>,
     ) -> io::Result<Addr<Self>> {
-        let intake = Intake::from(listener)?;
+        let intake = ConnectionSource::from(listener)?;
         let acceptor = ChildAcceptor { intake, daemon, session, accepting: None, drained: None };
         Ok(Actor::start(acceptor))
     }
@@ -70,7 +70,7 @@ impl<L: Listen> ChildAcceptor<L> {
             self.drain();
             return;
         }
-        let Some(gate) = self.intake.gate() else { return };
+        let Some(gate) = self.intake.listener() else { return };
         if self.accepting.is_none() {
             // An acceptor in a thread of its own hears of a hold by the daemon's word alone.
             let accept = async move {
@@ -136,7 +136,7 @@ impl<L: Listen> Handler<DaemonShutdown> for ChildAcceptor<L> {
 
     fn handle(&mut self, shutdown: DaemonShutdown, ctx: &mut Self::Context) -> Self::Result {
         let was_accepting = self.accepting.take().is_some_and(|handle| ctx.cancel_future(handle));
-        match (shutdown.reason, self.intake.gate()) {
+        match (shutdown.reason, self.intake.listener()) {
             (ShutdownReason::Stopping, Some(gate)) => {
                 gate.shrink();
                 let (drained, answer) = oneshot::channel();
@@ -144,7 +144,7 @@ impl<L: Listen> Handler<DaemonShutdown> for ChildAcceptor<L> {
                 if was_accepting {
                     self.drain();
                 }
-                ctx.run_later(OTHERS_FIRST, |acceptor, _ctx| acceptor.intake.take_the_rest());
+                ctx.run_later(DRAIN_DELAY, |acceptor, _ctx| acceptor.intake.drain_backlog());
                 Box::pin(async move { answer.await.unwrap_or(()) })
             }
             (ShutdownReason::Stopping, None)
@@ -168,7 +168,7 @@ impl<L: Listen> Handler<DaemonShutdown> for ChildAcceptor<L> {
 /// the backlog is full is kept and handed over again. When the daemon stops it takes what waits in
 /// the listener's queue before it closes.
 pub struct ParentAcceptor<L: Listen, R: Transfer + Send> {
-    gate: Option<Rc<Gate<L>>>,
+    gate: Option<Rc<WatchedListener<L>>>,
     daemon: Addr<DaemonActor<R>>,
     request: fn(L::Socket) -> R,
     accepting: Option<SpawnHandle>,
@@ -203,7 +203,7 @@ impl<L: Listen, R: Transfer + Send> ParentAcceptor<L, R> {
         daemon: Addr<DaemonActor<R>>,
         request: fn(L::Socket) -> R,
     ) -> io::Result<Addr<Self>> {
-        let gate = Some(Rc::new(Gate::alone(listener)?));
+        let gate = Some(Rc::new(WatchedListener::exclusive(listener)?));
         Ok(Actor::start(ParentAcceptor {
             gate,
             daemon,
@@ -215,7 +215,7 @@ impl<L: Listen, R: Transfer + Send> ParentAcceptor<L, R> {
         }))
     }
 
-    fn go_on(&mut self, ctx: &mut Context<Self>) {
+    fn accept_next(&mut self, ctx: &mut Context<Self>) {
         let Some(gate) = self.gate.clone() else {
             return;
         };
@@ -234,20 +234,20 @@ impl<L: Listen, R: Transfer + Send> ParentAcceptor<L, R> {
             acceptor.accepting = None;
             let request = (acceptor.request)(stream);
             acceptor.hand_over(request, ctx);
-            acceptor.go_on(ctx);
+            acceptor.accept_next(ctx);
         })));
     }
 
     fn hand_over(&mut self, request: R, ctx: &mut Context<Self>) {
         let answer = self.daemon.send(HandOver(request));
         ctx.spawn(answer.into_actor(self).map(|answer, acceptor, ctx| {
-            if let Ok(Err(HandOverError { request, why })) = answer {
-                acceptor.came_back(request, &why, ctx);
+            if let Ok(Err(HandOverError { request, reason })) = answer {
+                acceptor.on_returned(request, &reason, ctx);
             }
         }));
     }
 
-    fn came_back(&mut self, request: R, why: &HandOverErrorReason, ctx: &mut Context<Self>) {
+    fn on_returned(&mut self, request: R, why: &HandOverErrorReason, ctx: &mut Context<Self>) {
         match why {
             HandOverErrorReason::Full { .. } => {
                 self.returned.push_back(request);
@@ -270,7 +270,7 @@ impl<L: Listen, R: Transfer + Send> Actor for ParentAcceptor<L, R> {
         self.daemon.do_send(Subscribe::<DaemonAccept>::new(name, ctx.address()));
         self.daemon.do_send(Subscribe::<DaemonPause>::new(name, ctx.address()));
         self.daemon.do_send(Subscribe::<DaemonShutdown>::new(name, ctx.address()));
-        self.go_on(ctx);
+        self.accept_next(ctx);
     }
 }
 
@@ -279,7 +279,7 @@ impl<L: Listen, R: Transfer + Send> Handler<DaemonAccept> for ParentAcceptor<L, 
 
     fn handle(&mut self, _accept: DaemonAccept, ctx: &mut Self::Context) {
         self.door = Paused::No;
-        self.go_on(ctx);
+        self.accept_next(ctx);
     }
 }
 
@@ -303,16 +303,16 @@ impl<L: Listen, R: Transfer + Send> Handler<DaemonShutdown> for ParentAcceptor<L
         }
         let mut last: VecDeque<R> = self.returned.drain(..).collect();
         if let (ShutdownReason::Stopping, Some(gate)) = (shutdown.reason, self.gate.take()) {
-            last.extend(gate.take_all().into_iter().map(self.request));
+            last.extend(gate.accept_pending().into_iter().map(self.request));
         }
         self.gate = None;
         let (daemon, log) = (self.daemon.clone(), self.log.clone());
-        Box::pin(hand_over_the_last(last, daemon, log))
+        Box::pin(hand_over_remaining(last, daemon, log))
     }
 }
 
 /// Hands over what was accepted before the end, each when there is room for it.
-async fn hand_over_the_last<R: Transfer + Send>(
+async fn hand_over_remaining<R: Transfer + Send>(
     mut last: VecDeque<R>,
     daemon: Addr<DaemonActor<R>>,
     log: Logger,
@@ -322,12 +322,12 @@ async fn hand_over_the_last<R: Transfer + Send>(
             daemon.send(HandOver(request)).await;
         match answer {
             Ok(Ok(_handed)) => {}
-            Ok(Err(HandOverError { request, why: HandOverErrorReason::Full { .. } })) => {
+            Ok(Err(HandOverError { request, reason: HandOverErrorReason::Full { .. } })) => {
                 last.push_front(request);
                 tokio::time::sleep(AGAIN).await;
             }
-            Ok(Err(HandOverError { why, .. })) => {
-                slog::warn!(log, "a connection is closed: {}", why)
+            Ok(Err(HandOverError { reason, .. })) => {
+                slog::warn!(log, "a connection is closed: {}", reason)
             }
             Err(gone) => slog::warn!(log, "a connection is closed: {}", gone),
         }

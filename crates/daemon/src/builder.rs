@@ -12,7 +12,7 @@ use crate::launch::{self, Launched};
 use crate::log::Verbosity;
 use crate::model::{Model, Solo};
 use crate::program::Program;
-use crate::settings::{OnHup, Settings, Stay, Supervised};
+use crate::settings::{DaemonSettings, OnHup, Supervised, TerminalMode};
 
 /// The way to a daemon: see [`Daemon::builder`].
 #[derive(Debug, Clone, Copy)]
@@ -21,7 +21,7 @@ pub struct Daemon;
 impl Daemon {
     /// Begins to configure a daemon; without a [`model`](DaemonBuilder::model) it has no children.
     pub fn builder() -> DaemonBuilder<Solo> {
-        DaemonBuilder { model: Solo, settings: Settings::default() }
+        DaemonBuilder { model: Solo, settings: DaemonSettings::default() }
     }
 }
 
@@ -33,7 +33,7 @@ impl Daemon {
 #[must_use = "nothing happens before launch"]
 pub struct DaemonBuilder<M> {
     model: M,
-    settings: Settings,
+    settings: DaemonSettings,
 }
 
 impl<M> DaemonBuilder<M> {
@@ -65,7 +65,7 @@ impl<M> DaemonBuilder<M> {
     ///
     /// It needs a [`logfile`](DaemonBuilder::logfile), or a [`logger`](DaemonBuilder::logger) of yours.
     pub fn detach(mut self) -> Self {
-        self.settings.stay = Stay::Detach;
+        self.settings.stay = TerminalMode::Detached;
         self
     }
 

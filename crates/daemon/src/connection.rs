@@ -16,7 +16,9 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::task::coop;
 
 /// A connected socket: std's [`TcpStream`] or [`UnixStream`].
-pub trait Socket: Transfer + From<OwnedFd> + AsFd + Read + Write + Send + sealed::Sealed {
+pub trait StreamSocket:
+    Transfer + From<OwnedFd> + AsFd + Read + Write + Send + sealed::Sealed
+{
     /// The same, watched by a tokio runtime.
     type Watched: AsyncRead + AsyncWrite + AsFd + Unpin + std::fmt::Debug + 'static;
 
@@ -28,7 +30,7 @@ pub trait Socket: Transfer + From<OwnedFd> + AsFd + Read + Write + Send + sealed
     fn watch(self) -> io::Result<Self::Watched>;
 }
 
-impl Socket for TcpStream {
+impl StreamSocket for TcpStream {
     type Watched = tokio::net::TcpStream;
 
     fn watch(self) -> io::Result<Self::Watched> {
@@ -36,7 +38,7 @@ impl Socket for TcpStream {
     }
 }
 
-impl Socket for UnixStream {
+impl StreamSocket for UnixStream {
     type Watched = tokio::net::UnixStream;
 
     fn watch(self) -> io::Result<Self::Watched> {
@@ -55,20 +57,20 @@ mod sealed {
 /// It reads and writes as tokio's streams do; [`into_tokio`](Connection::into_tokio) makes one of
 /// those of it. The runtime watches it from the first time that it has to be waited for.
 #[derive(Debug)]
-pub struct Connection<S: Socket>(State<S>);
+pub struct Connection<S: StreamSocket>(ConnectionState<S>);
 
 #[derive(Debug)]
-enum State<S: Socket> {
-    Tried(S),
+enum ConnectionState<S: StreamSocket> {
+    Direct(S),
     Watched(S::Watched),
     /// Registering it has failed, and was told.
-    Gone,
+    Failed,
 }
 
-impl<S: Socket> Connection<S> {
+impl<S: StreamSocket> Connection<S> {
     /// Takes a nonblocking socket.
     pub(crate) fn new(socket: S) -> Self {
-        Connection(State::Tried(socket))
+        Connection(ConnectionState::Direct(socket))
     }
 
     /// Makes it tokio's own kind of stream, for its methods.
@@ -78,20 +80,20 @@ impl<S: Socket> Connection<S> {
     /// When the runtime cannot watch it.
     pub fn into_tokio(self) -> io::Result<S::Watched> {
         match self.0 {
-            State::Tried(socket) => socket.watch(),
-            State::Watched(stream) => Ok(stream),
-            State::Gone => Err(gone()),
+            ConnectionState::Direct(socket) => socket.watch(),
+            ConnectionState::Watched(stream) => Ok(stream),
+            ConnectionState::Failed => Err(gone()),
         }
     }
 
     fn watched(&mut self) -> io::Result<Pin<&mut S::Watched>> {
-        self.0 = match std::mem::replace(&mut self.0, State::Gone) {
-            State::Tried(socket) => State::Watched(socket.watch()?),
-            known @ (State::Watched(_) | State::Gone) => known,
+        self.0 = match std::mem::replace(&mut self.0, ConnectionState::Failed) {
+            ConnectionState::Direct(socket) => ConnectionState::Watched(socket.watch()?),
+            known @ (ConnectionState::Watched(_) | ConnectionState::Failed) => known,
         };
         match &mut self.0 {
-            State::Watched(stream) => Ok(Pin::new(stream)),
-            State::Tried(_) | State::Gone => Err(gone()),
+            ConnectionState::Watched(stream) => Ok(Pin::new(stream)),
+            ConnectionState::Direct(_) | ConnectionState::Failed => Err(gone()),
         }
     }
 
@@ -101,7 +103,7 @@ impl<S: Socket> Connection<S> {
         cx: &mut Context<'_>,
         mut act: impl FnMut(&mut S) -> io::Result<T>,
     ) -> Poll<Option<io::Result<T>>> {
-        let State::Tried(socket) = &mut self.0 else { return Poll::Ready(None) };
+        let ConnectionState::Direct(socket) = &mut self.0 else { return Poll::Ready(None) };
         // A peer that always has more to say must not keep others from their turn.
         let progress = ready!(coop::poll_proceed(cx));
         loop {
@@ -127,9 +129,9 @@ impl Connection<TcpStream> {
     /// When the client is gone.
     pub fn peer_addr(&self) -> io::Result<SocketAddr> {
         match &self.0 {
-            State::Tried(socket) => socket.peer_addr(),
-            State::Watched(stream) => stream.peer_addr(),
-            State::Gone => Err(gone()),
+            ConnectionState::Direct(socket) => socket.peer_addr(),
+            ConnectionState::Watched(stream) => stream.peer_addr(),
+            ConnectionState::Failed => Err(gone()),
         }
     }
 
@@ -140,9 +142,9 @@ impl Connection<TcpStream> {
     /// When the system refuses.
     pub fn set_nodelay(&self, at_once: bool) -> io::Result<()> {
         match &self.0 {
-            State::Tried(socket) => socket.set_nodelay(at_once),
-            State::Watched(stream) => stream.set_nodelay(at_once),
-            State::Gone => Err(gone()),
+            ConnectionState::Direct(socket) => socket.set_nodelay(at_once),
+            ConnectionState::Watched(stream) => stream.set_nodelay(at_once),
+            ConnectionState::Failed => Err(gone()),
         }
     }
 }
@@ -151,7 +153,7 @@ fn gone() -> io::Error {
     io::Error::new(io::ErrorKind::NotConnected, "the runtime could not watch the connection")
 }
 
-impl<S: Socket> AsyncRead for Connection<S> {
+impl<S: StreamSocket> AsyncRead for Connection<S> {
     fn poll_read(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
@@ -167,7 +169,7 @@ impl<S: Socket> AsyncRead for Connection<S> {
     }
 }
 
-impl<S: Socket> AsyncWrite for Connection<S> {
+impl<S: StreamSocket> AsyncWrite for Connection<S> {
     fn poll_write(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
@@ -204,15 +206,15 @@ impl<S: Socket> AsyncWrite for Connection<S> {
     }
 }
 
-impl<S: Socket> AsFd for Connection<S> {
+impl<S: StreamSocket> AsFd for Connection<S> {
     /// # Panics
     ///
     /// When the runtime could not watch the connection: reading or writing has told so.
     fn as_fd(&self) -> BorrowedFd<'_> {
         match &self.0 {
-            State::Tried(socket) => socket.as_fd(),
-            State::Watched(stream) => stream.as_fd(),
-            State::Gone => panic!("{}", gone()),
+            ConnectionState::Direct(socket) => socket.as_fd(),
+            ConnectionState::Watched(stream) => stream.as_fd(),
+            ConnectionState::Failed => panic!("{}", gone()),
         }
     }
 }
@@ -240,7 +242,7 @@ mod tests {
             let mut heard = [0; 4];
             connection.read_exact(&mut heard).await.unwrap();
             connection.write_all(b"pong").await.unwrap();
-            assert!(matches!(connection.0, State::Tried(_)));
+            assert!(matches!(connection.0, ConnectionState::Direct(_)));
             far.read_exact(&mut heard).unwrap();
             assert_eq!(&heard, b"pong");
         });
@@ -258,7 +260,7 @@ mod tests {
             read.unwrap();
             written.unwrap();
             assert_eq!(&heard, b"late");
-            assert!(matches!(connection.0, State::Watched(_)));
+            assert!(matches!(connection.0, ConnectionState::Watched(_)));
         });
     }
 

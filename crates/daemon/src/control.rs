@@ -6,10 +6,10 @@
 
 mod commands;
 mod connection;
-mod feed;
 mod lines;
 mod listener;
 pub mod protocol;
+mod queue;
 mod server;
 
-pub(crate) use server::{Control, Socket};
+pub(crate) use server::{ControlServer, ControlSocket};

@@ -31,10 +31,10 @@ pub enum DaemonError {
     #[error("cannot start the daemon: there is no actix System in this thread")]
     NoSystem,
     /// The runtime could not be made, or signals not be watched.
-    #[error("cannot {act}: {source}")]
+    #[error("cannot {action}: {source}")]
     Runtime {
         /// What was tried.
-        act: &'static str,
+        action: &'static str,
         /// What the system answered.
         source: io::Error,
     },
@@ -69,21 +69,21 @@ pub enum ConfigError {
     #[error("{0}")]
     Pool(#[from] PoolError),
     /// A field has a value that makes no sense.
-    #[error("{field} is {value}: {why}")]
+    #[error("{field} is {value}: {reason}")]
     Value {
         /// The field's name.
         field: &'static str,
         /// What it was set to.
         value: String,
         /// What is wrong with that.
-        why: String,
+        reason: String,
     },
 }
 
 impl ConfigError {
     /// Says of a field that its value is wrong, and why: for who builds on the daemon, and checks
     /// settings of its own beside it.
-    pub fn value(field: &'static str, value: impl fmt::Display, why: impl fmt::Display) -> Self {
-        ConfigError::Value { field, value: value.to_string(), why: why.to_string() }
+    pub fn value(field: &'static str, value: impl fmt::Display, reason: impl fmt::Display) -> Self {
+        ConfigError::Value { field, value: value.to_string(), reason: reason.to_string() }
     }
 }

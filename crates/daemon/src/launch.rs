@@ -23,19 +23,19 @@ use daemon_sys::{fork, limits};
 use slog::Logger;
 
 use crate::babysitter::{BabysitterConfig, SlowLog};
-use crate::child::{ChildHandle, Life, Sign, live};
-use crate::control::Socket;
+use crate::child::{ChildHandle, ProcessContext, ProcessTitle, run_child};
+use crate::control::ControlSocket;
 use crate::error::DaemonError;
 use crate::log;
-use crate::messages::{RegisterWith, UntilStopped};
-use crate::model::{Kind, Rules};
+use crate::messages::{RegisterWith, WaitUntilStopped};
+use crate::model::{ModelKind, Rules};
 use crate::parent::{
     DaemonActor, ForkServerControl, OomKillCounter, Parent, SignalReceived, Supervision,
     Supervisor, SupervisorTimeouts,
 };
 use crate::program::Program;
 use crate::service;
-use crate::settings::{Settings, Stay, Supervised};
+use crate::settings::{DaemonSettings, Supervised, TerminalMode};
 use crate::signals::SignalListener;
 
 /// A daemon whose housework is done and whose fork server stands; its actor is still to be started.
@@ -46,10 +46,10 @@ use crate::signals::SignalListener;
 pub struct Launched<P: Program> {
     program: P,
     rules: Rules<P::Request>,
-    settings: Settings,
-    life: Life,
+    settings: DaemonSettings,
+    context: ProcessContext,
     log: Logger,
-    parents: Rc<RefCell<ParentsOwn>>,
+    parents: Rc<RefCell<ParentResources>>,
     fork_server: Option<ForkServer<P::Request>>,
     /// The right to ask children where they are.
     asker: Option<BacktraceRequester>,
@@ -58,7 +58,7 @@ pub struct Launched<P: Program> {
 
 /// What the parent alone holds on to. The fork server and its children drop their copies of it.
 #[derive(Debug, Default)]
-struct ParentsOwn {
+struct ParentResources {
     readiness: Option<ReadinessNotifier>,
     pidfile: Option<PidFile>,
     /// Its clients are the parent's alone.
@@ -68,19 +68,19 @@ struct ParentsOwn {
 }
 
 /// What children are made of: the program, and what a child must know of the daemon.
-struct DaemonBrood<P> {
+struct DaemonChildProgram<P> {
     program: P,
-    life: Life,
-    sign: Sign,
-    parents: Rc<RefCell<ParentsOwn>>,
+    context: ProcessContext,
+    process_title: ProcessTitle,
+    parents: Rc<RefCell<ParentResources>>,
     inquiry: Option<BacktraceChannel>,
 }
 
-impl<P: Program> ChildProgram for DaemonBrood<P> {
+impl<P: Program> ChildProgram for DaemonChildProgram<P> {
     type Request = P::Request;
 
     fn preload(&mut self) -> Result<(), Box<dyn Error>> {
-        let ParentsOwn { readiness, pidfile, control, terminal } = self.parents.take();
+        let ParentResources { readiness, pidfile, control, terminal } = self.parents.take();
         drop((readiness, control, terminal));
         // A copy of the descriptor would hold the lock after the parent is gone.
         if let Some(pidfile) = pidfile {
@@ -92,16 +92,16 @@ impl<P: Program> ChildProgram for DaemonBrood<P> {
         }
         set_up_this_thread();
         self.program.preload()?;
-        self.life.log = log::of_children(&self.life.log);
+        self.context.log = log::of_children(&self.context.log);
         Ok(())
     }
 
     fn reopen_logs(&mut self) -> Result<(), Box<dyn Error>> {
-        Ok(self.life.reopen_log()?)
+        Ok(self.context.reopen_log()?)
     }
 
     fn run_child(self, start: ChildStart<P::Request>) -> i32 {
-        live(self.program, self.life, self.sign, start)
+        run_child(self.program, self.context, self.process_title, start)
     }
 }
 
@@ -118,7 +118,7 @@ fn set_up_this_thread() {
 /// Checks everything, then does the housework. Nothing forks before all checks have passed.
 pub(crate) fn launch<P: Program>(
     rules: Rules<P::Request>,
-    settings: Settings,
+    settings: DaemonSettings,
     program: P,
 ) -> Result<Launched<P>, DaemonError> {
     let privileges = settings.check()?;
@@ -128,16 +128,16 @@ pub(crate) fn launch<P: Program>(
     if let Some(other_threads) = fork::other_threads()? {
         return Err(daemon_sys::Error::OtherThreads(other_threads).into());
     }
-    let mut files = Files::open(&settings)?;
-    let mut own = ParentsOwn { pidfile: files.pidfile.take(), ..ParentsOwn::default() };
-    if settings.stay == Stay::Detach {
+    let mut files = OpenFiles::open(&settings)?;
+    let mut own = ParentResources { pidfile: files.pidfile.take(), ..ParentResources::default() };
+    if settings.stay == TerminalMode::Detached {
         own.readiness = Some(detach()?);
     }
     let own = Rc::new(RefCell::new(own));
-    let done = housework(&settings, &files, privileges.as_ref(), &mut own.borrow_mut());
+    let done = set_up_process(&settings, &files, privileges.as_ref(), &mut own.borrow_mut());
     let launched = done.and_then(|()| spawn(rules, settings, files, program, Rc::clone(&own)));
     if let Err(error) = &launched {
-        let ParentsOwn { readiness, control, terminal, .. } = own.take();
+        let ParentResources { readiness, control, terminal, .. } = own.take();
         if let Some(control) = control {
             // If it stays, the next start replaces it.
             let _ = control.release();
@@ -155,7 +155,7 @@ pub(crate) fn launch<P: Program>(
 
 /// The files that are opened while paths still mean what the user meant, and errors still reach
 /// the terminal.
-struct Files {
+struct OpenFiles {
     log_file: Option<Arc<LogFile>>,
     pidfile: Option<PidFile>,
     board_file: Option<PathBuf>,
@@ -163,13 +163,13 @@ struct Files {
     slowlog: Option<LogFile>,
 }
 
-impl Files {
-    fn open(settings: &Settings) -> Result<Self, DaemonError> {
-        let absolute = |path: &Option<PathBuf>, act| {
+impl OpenFiles {
+    fn open(settings: &DaemonSettings) -> Result<Self, DaemonError> {
+        let absolute = |path: &Option<PathBuf>, action| {
             let path = path.as_ref().map(std::path::absolute).transpose();
-            path.map_err(|source| DaemonError::Runtime { act, source })
+            path.map_err(|source| DaemonError::Runtime { action, source })
         };
-        Ok(Files {
+        Ok(OpenFiles {
             log_file: settings.logfile.as_ref().map(LogFile::open).transpose()?.map(Arc::new),
             slowlog: settings.babysit.slowlog.as_ref().map(LogFile::open).transpose()?,
             pidfile: settings.pidfile.as_ref().map(PidFile::claim).transpose()?,
@@ -180,11 +180,11 @@ impl Files {
 }
 
 /// What is done once, in this order: what needs root comes before privileges are dropped.
-fn housework(
-    settings: &Settings,
-    files: &Files,
+fn set_up_process(
+    settings: &DaemonSettings,
+    files: &OpenFiles,
     privileges: Option<&Privileges>,
-    own: &mut ParentsOwn,
+    own: &mut ParentResources,
 ) -> Result<(), DaemonError> {
     if let (Some(slowlog), Some(privileges)) = (&files.slowlog, privileges) {
         slowlog.chown(privileges)?;
@@ -209,13 +209,13 @@ fn housework(
             if let Some(privileges) = privileges {
                 log_file.chown(privileges)?;
             }
-            if settings.stay == Stay::Attached {
+            if settings.stay == TerminalMode::Attached {
                 own.terminal = SavedStderr::save().ok();
             }
             log_file.redirect()?;
         }
-        (None, Stay::Detach) => stdio::all_to_null()?,
-        (None, Stay::Attached) => {}
+        (None, TerminalMode::Detached) => stdio::all_to_null()?,
+        (None, TerminalMode::Attached) => {}
     }
     if let Some(workdir) = &settings.workdir {
         limits::change_dir(workdir)?;
@@ -232,17 +232,17 @@ fn housework(
 /// Founds the fork server, where the model needs one.
 fn spawn<P: Program>(
     rules: Rules<P::Request>,
-    settings: Settings,
-    files: Files,
+    settings: DaemonSettings,
+    files: OpenFiles,
     program: P,
-    parents: Rc<RefCell<ParentsOwn>>,
+    parents: Rc<RefCell<ParentResources>>,
 ) -> Result<Launched<P>, DaemonError> {
-    let Files { log_file, board_file, slowlog, .. } = files;
+    let OpenFiles { log_file, board_file, slowlog, .. } = files;
     let slowlog = SlowLog::new(slowlog.map(|file| file.path().to_owned()));
     let logger = settings.log();
     let title = Rc::new(Title::claim());
     let name = settings.title.clone().unwrap_or_else(|| settings.alias.clone());
-    let (calling, requests, jitter) = match &rules {
+    let (child_kind, requests, jitter) = match &rules {
         Rules::Solo | Rules::PostFork { .. } => {
             (ChildKind::OneRequest, RequestLimit::Unlimited, Jitter::default())
         }
@@ -250,12 +250,12 @@ fn spawn<P: Program>(
             (ChildKind::Pool, *requests, *jitter)
         }
     };
-    let life = Life {
+    let context = ProcessContext {
         alias: settings.alias.clone(),
         parent: std::process::id(),
         grace: settings.grace,
-        kind: rules.kind(),
-        calling,
+        model: rules.kind(),
+        child_kind,
         requests,
         jitter,
         log: logger.clone(),
@@ -263,28 +263,33 @@ fn spawn<P: Program>(
         log_file,
     };
     let (program, fork_server, asker) = match rules.kind() {
-        Kind::Solo => (program, None, None),
-        Kind::PostFork | Kind::PreFork => {
-            let mut plan = ForkServerBuilder::new(rules.slots())
+        ModelKind::Solo => (program, None, None),
+        ModelKind::PostFork | ModelKind::PreFork => {
+            let mut builder = ForkServerBuilder::new(rules.slots())
                 .grace(settings.grace)
                 .title(Rc::clone(&title), format!("{name}: fork server"));
             if let Some(path) = board_file {
-                plan = plan.board_file(path);
+                builder = builder.board_file(path);
             }
             if let Some(bytes) = settings.request_limit {
-                plan = plan.request_limit(bytes);
+                builder = builder.request_limit(bytes);
             }
-            let (life, parents) = (life.clone(), Rc::clone(&parents));
+            let (context, parents) = (context.clone(), Rc::clone(&parents));
             let inquiry = Some(BacktraceChannel::open()?);
-            let sign = Sign::new(Rc::clone(&title), &name);
-            let brood = DaemonBrood { program, life, sign, parents, inquiry };
-            let (fork_server, brood) = plan.spawn(brood)?;
-            (brood.program, Some(fork_server), brood.inquiry.map(BacktraceChannel::into_requester))
+            let process_title = ProcessTitle::new(Rc::clone(&title), &name);
+            let child_program =
+                DaemonChildProgram { program, context, process_title, parents, inquiry };
+            let (fork_server, child_program) = builder.spawn(child_program)?;
+            (
+                child_program.program,
+                Some(fork_server),
+                child_program.inquiry.map(BacktraceChannel::into_requester),
+            )
         }
     };
     title.set(&format!("{name}: parent"));
     let log = log::of_parent(&logger);
-    Ok(Launched { program, rules, settings, life, log, parents, fork_server, asker, slowlog })
+    Ok(Launched { program, rules, settings, context, log, parents, fork_server, asker, slowlog })
 }
 
 impl<P: Program> Launched<P> {
@@ -298,14 +303,14 @@ impl<P: Program> Launched<P> {
     pub fn run(self) -> Result<(), DaemonError> {
         System::new().block_on(async move {
             let daemon = self.start()?;
-            daemon.send(UntilStopped).await.unwrap_or(Err(DaemonError::ActorLost))
+            daemon.send(WaitUntilStopped).await.unwrap_or(Err(DaemonError::ActorLost))
         })
     }
 
     /// Starts the daemon's actor in the System of this thread, and the program's parent sessions.
     ///
     /// Signals of the design's table are the daemon's from now on. The System goes on when the
-    /// daemon has stopped: wait for that with [`UntilStopped`].
+    /// daemon has stopped: wait for that with [`WaitUntilStopped`].
     ///
     /// # Errors
     ///
@@ -314,9 +319,18 @@ impl<P: Program> Launched<P> {
     /// - [`DaemonError::Service`] when it is [supervised](crate::DaemonBuilder::supervised) and the
     ///   environment that a supervisor has set makes no sense.
     pub fn start(self) -> Result<Addr<DaemonActor<P::Request>>, DaemonError> {
-        let Launched { program, rules, settings, life, log, parents, fork_server, asker, slowlog } =
-            self;
-        let ParentsOwn { readiness, pidfile, control, terminal } = parents.take();
+        let Launched {
+            program,
+            rules,
+            settings,
+            context,
+            log,
+            parents,
+            fork_server,
+            asker,
+            slowlog,
+        } = self;
+        let ParentResources { readiness, pidfile, control, terminal } = parents.take();
         drop(terminal);
         if !System::is_registered() {
             let error = DaemonError::NoSystem;
@@ -326,13 +340,13 @@ impl<P: Program> Launched<P> {
             return Err(error);
         }
         let ears = SignalListener::open(&Signal::ALL)
-            .map_err(|source| DaemonError::Runtime { act: "listen to signals", source })?;
+            .map_err(|source| DaemonError::Runtime { action: "listen to signals", source })?;
         let control = control
-            .map(Socket::open)
+            .map(ControlSocket::open)
             .transpose()
-            .map_err(|source| DaemonError::Runtime { act: "open the control socket", source })?;
+            .map_err(|source| DaemonError::Runtime { action: "open the control socket", source })?;
         let service = match settings.supervised {
-            Supervised::Yes => Some(service::spawn(&life.alias, &log)?),
+            Supervised::Yes => Some(service::spawn(&context.alias, &log)?),
             Supervised::No => None,
         };
         let times =
@@ -347,7 +361,7 @@ impl<P: Program> Launched<P> {
             },
         );
         let parent = Parent {
-            life,
+            life: context,
             log,
             on_hup: settings.on_hup,
             readiness,

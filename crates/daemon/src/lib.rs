@@ -187,7 +187,7 @@ mod builder;
 mod child;
 mod connection;
 pub mod control;
-mod demand;
+pub mod dispatching;
 mod error;
 mod evidence;
 mod launch;
@@ -215,25 +215,29 @@ pub use acceptor::{Accepted, ChildAcceptor, ParentAcceptor};
 pub use babysitter::{Babysit, BabysitterActor, MemoryMeasure};
 pub use builder::{Daemon, DaemonBuilder};
 pub use child::{ChildActor, ChildHandle};
-pub use connection::{Connection, Socket};
-pub use demand::{OnDemand, RequestFactory};
+pub use connection::{Connection, StreamSocket};
 pub use error::{ConfigError, DaemonError};
 pub use evidence::{Evidence, Frame, Trace};
 pub use launch::Launched;
 pub use listen::Listen;
 pub use log::logger;
 pub use messages::*;
-pub use model::{Checked, Kind, Model, PostFork, PreFork, Solo};
+#[doc(hidden)]
+pub use model::CheckedModel;
+pub use model::{Model, ModelKind, PostFork, PreFork, Solo};
 pub use parent::DaemonActor;
 pub use program::Program;
 pub use serve::HandlerResult;
 pub use sessions::Broadcast;
 pub use settings::OnHup;
-pub use status::{ChildReport, Counters, DoorState, ProcessReport, Report, Reporter, Role, Table};
+pub use status::{
+    ChildReport, Counters, ProcessReport, ProcessRole, Report, ReportTable, Reporter,
+    accepting_words,
+};
 
 pub use daemon_core::{
-    Exit, ExitCause, Jitter, KillReason, Ladder, LadderError, LadderStep, OperatorPause, Phase,
-    RecycleReason, ReportError, SlotNumber, Violation,
+    AcceptState, Exit, ExitCause, Jitter, KillReason, Ladder, LadderError, LadderStep,
+    OperatorPause, Phase, RecycleReason, ReportError, SlotNumber, Violation,
 };
 pub use daemon_forkserver::{ChildId, Decoder, Encoder, Serde, Transfer, TransferError};
 pub use daemon_sys::limits::Resource;

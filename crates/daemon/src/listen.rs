@@ -14,19 +14,19 @@ use daemon_sys::watch::{self, SharedListener};
 use slog::{Logger, info, warn};
 use tokio::io::unix::AsyncFd;
 
-use crate::connection::Socket;
+use crate::connection::StreamSocket;
 use crate::log::logger;
 
 /// How long children that wait have for a stopping daemon's queue, before one that is busy takes what
 /// is left, so that the port is free while it goes on.
-pub(crate) const OTHERS_FIRST: Duration = Duration::from_millis(10);
+pub(crate) const DRAIN_DELAY: Duration = Duration::from_millis(10);
 /// How long to wait before a process without descriptors or memory accepts again.
-const SICK_PAUSE: Duration = Duration::from_millis(100);
+const ACCEPT_RETRY: Duration = Duration::from_millis(100);
 
 /// A listener that a daemon can serve: std's [`TcpListener`] or [`UnixListener`].
 pub trait Listen: Into<OwnedFd> + Unpin + 'static + sealed::Sealed {
     /// What it accepts. As it comes from a listener of a daemon's it is nonblocking.
-    type Socket: Socket;
+    type Socket: StreamSocket;
 }
 
 impl Listen for TcpListener {
@@ -45,47 +45,47 @@ mod sealed {
 
 /// A listener that this process accepts from.
 #[derive(Debug)]
-pub(crate) struct Gate<L> {
-    place: Place,
+pub(crate) struct WatchedListener<L> {
+    place: WaitMode,
     log: Logger,
     kind: PhantomData<fn() -> L>,
 }
 
 /// How a process waits at a listener.
 #[derive(Debug)]
-enum Place {
+enum WaitMode {
     /// It is the only one.
-    Alone(AsyncFd<OwnedFd>),
+    Exclusive(AsyncFd<OwnedFd>),
     /// Others wait there too, and a connection wakes one of them.
-    InLine(SharedListener),
+    Queued(SharedListener),
 }
 
-impl<L: Listen> Gate<L> {
+impl<L: Listen> WatchedListener<L> {
     /// Watches a listener that no other process accepts from.
-    pub(crate) fn alone(listener: L) -> io::Result<Self> {
-        Self::new(listener, |listener| watch::readable(listener).map(Place::Alone))
+    pub(crate) fn exclusive(listener: L) -> io::Result<Self> {
+        Self::new(listener, |listener| watch::readable(listener).map(WaitMode::Exclusive))
     }
 
     /// Watches a listener that the children of a pool share.
-    pub(crate) fn in_line(listener: L) -> io::Result<Self> {
-        Self::new(listener, |listener| SharedListener::new(listener).map(Place::InLine))
+    pub(crate) fn queued(listener: L) -> io::Result<Self> {
+        Self::new(listener, |listener| SharedListener::new(listener).map(WaitMode::Queued))
     }
 
     /// The listener becomes nonblocking, in all processes that hold it.
     fn new(
         listener: L,
-        watched: fn(OwnedFd) -> Result<Place, daemon_sys::Error>,
+        watched: fn(OwnedFd) -> Result<WaitMode, daemon_sys::Error>,
     ) -> io::Result<Self> {
         let listener: OwnedFd = listener.into();
         listen::set_nonblocking(listener.as_fd(), true).map_err(io::Error::other)?;
         let place = watched(listener).map_err(io::Error::other)?;
-        Ok(Gate { place, log: logger(), kind: PhantomData })
+        Ok(WatchedListener { place, log: logger(), kind: PhantomData })
     }
 
     fn fd(&self) -> BorrowedFd<'_> {
         match &self.place {
-            Place::Alone(watch) => watch.get_ref().as_fd(),
-            Place::InLine(queue) => queue.listener().as_fd(),
+            WaitMode::Exclusive(watch) => watch.get_ref().as_fd(),
+            WaitMode::Queued(queue) => queue.listener().as_fd(),
         }
     }
 
@@ -101,21 +101,21 @@ impl<L: Listen> Gate<L> {
 
     /// The same, but nothing is taken from the queue once it is not to be; then there is none.
     pub(crate) async fn accept_while(&self, may: impl Fn() -> bool) -> Option<L::Socket> {
-        let mut health = Health::Well;
+        let mut health = AcceptHealth::Ok;
         loop {
             match self.accept_in_turn(&may).await {
                 Ok(stream) => {
-                    if health == Health::Sick && stream.is_some() {
+                    if health == AcceptHealth::Failing && stream.is_some() {
                         info!(self.log, "accepting connections again");
                     }
                     return stream;
                 }
                 Err(error) => {
-                    if health == Health::Well {
+                    if health == AcceptHealth::Ok {
                         warn!(self.log, "cannot accept a connection: {}", error);
-                        health = Health::Sick;
+                        health = AcceptHealth::Failing;
                     }
-                    tokio::time::sleep(SICK_PAUSE).await;
+                    tokio::time::sleep(ACCEPT_RETRY).await;
                 }
             }
         }
@@ -130,8 +130,8 @@ impl<L: Listen> Gate<L> {
                 return Ok(Some(connection.into()));
             }
             match &self.place {
-                Place::Alone(watch) => watch.readable().await?.clear_ready(),
-                Place::InLine(queue) => queue.readable().await?,
+                WaitMode::Exclusive(watch) => watch.readable().await?.clear_ready(),
+                WaitMode::Queued(queue) => queue.readable().await?,
             }
         }
     }
@@ -148,7 +148,7 @@ impl<L: Listen> Gate<L> {
     }
 
     /// Shrinks the queue and takes all that wait in it: after that the listener may be dropped.
-    pub(crate) fn take_all(&self) -> VecDeque<L::Socket> {
+    pub(crate) fn accept_pending(&self) -> VecDeque<L::Socket> {
         self.shrink();
         std::iter::from_fn(|| self.try_accept()).collect()
     }
@@ -163,27 +163,27 @@ impl<L: Listen> Gate<L> {
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Health {
-    Well,
-    Sick,
+enum AcceptHealth {
+    Ok,
+    Failing,
 }
 
 /// Where a child of a pool has its connections from: the listener that it shares and, once the
 /// daemon stops and it has closed that, what was left in the listener's queue.
 #[derive(Debug)]
-pub(crate) struct Intake<L: Listen> {
-    gate: Option<Rc<Gate<L>>>,
+pub(crate) struct ConnectionSource<L: Listen> {
+    gate: Option<Rc<WatchedListener<L>>>,
     taken: VecDeque<L::Socket>,
 }
 
-impl<L: Listen> Intake<L> {
+impl<L: Listen> ConnectionSource<L> {
     pub(crate) fn from(listener: L) -> io::Result<Self> {
-        let gate = Some(Rc::new(Gate::in_line(listener)?));
-        Ok(Intake { gate, taken: VecDeque::new() })
+        let gate = Some(Rc::new(WatchedListener::queued(listener)?));
+        Ok(ConnectionSource { gate, taken: VecDeque::new() })
     }
 
     /// The listener, until it is closed.
-    pub(crate) fn gate(&self) -> Option<Rc<Gate<L>>> {
+    pub(crate) fn listener(&self) -> Option<Rc<WatchedListener<L>>> {
         self.gate.clone()
     }
 
@@ -197,9 +197,9 @@ impl<L: Listen> Intake<L> {
 
     /// Takes all that are left and closes the listener, so that the port is free while this child
     /// is busy.
-    pub(crate) fn take_the_rest(&mut self) {
+    pub(crate) fn drain_backlog(&mut self) {
         if let Some(gate) = self.gate.take() {
-            self.taken.extend(gate.take_all());
+            self.taken.extend(gate.accept_pending());
         }
     }
 

@@ -31,36 +31,36 @@ pub(crate) fn default_logger(verbosity: Verbosity) -> Logger {
 /// Writes a whole line to standard error, or to where that led before it was led elsewhere; more
 /// than one write only if the system takes a part.
 fn write_line(line: &[u8]) -> io::Result<()> {
-    match APART.get() {
+    match REDIRECTED.get() {
         None => daemon_log::to_stderr(line),
-        Some(Apart::Terminal(file)) => (&*file).write_all(line),
-        Some(Apart::File(file)) => file.append(line),
+        Some(RedirectedLog::Terminal(file)) => (&*file).write_all(line),
+        Some(RedirectedLog::File(file)) => file.append(line),
     }
 }
 
 /// Where the log goes in a process whose standard error is not its any more.
-enum Apart {
+enum RedirectedLog {
     Terminal(File),
     File(Arc<LogFile>),
 }
 
-static APART: OnceLock<Apart> = OnceLock::new();
+static REDIRECTED: OnceLock<RedirectedLog> = OnceLock::new();
 
 /// Has the default logger of this process write where it writes now, whatever becomes of standard
 /// error.
-pub(crate) fn keep_apart(log_file: Option<&Arc<LogFile>>) -> Result<(), daemon_sys::Error> {
+pub(crate) fn keep_log_target(log_file: Option<&Arc<LogFile>>) -> Result<(), daemon_sys::Error> {
     let apart = match log_file {
-        Some(file) => Apart::File(Arc::clone(file)),
-        None => Apart::Terminal(SavedStderr::save()?.into()),
+        Some(file) => RedirectedLog::File(Arc::clone(file)),
+        None => RedirectedLog::Terminal(SavedStderr::save()?.into()),
     };
     // A second time it is kept apart already.
-    let _ = APART.set(apart);
+    let _ = REDIRECTED.set(apart);
     Ok(())
 }
 
 /// Whether standard error is not the log's any more.
-pub(crate) fn is_kept_apart() -> bool {
-    APART.get().is_some()
+pub(crate) fn is_redirected() -> bool {
+    REDIRECTED.get().is_some()
 }
 
 static CURRENT: Mutex<Option<Logger>> = Mutex::new(None);

@@ -10,21 +10,21 @@
 //! | [`HandOver`] | a request for a child of its own |
 //! | [`Shutdown`], [`Pause`], [`Reload`], [`Resize`], [`Retire`], … | asked for, to be done |
 //! | [`Status`], [`Peek`], [`TraceChild`] | asked about |
-//! | [`Subscribe`], [`UntilStopped`], [`RegisterWith`] | asked for, to be told |
+//! | [`Subscribe`], [`WaitUntilStopped`], [`RegisterWith`] | asked for, to be told |
 //! | [`ForeignChild`], [`ForeignExited`] | about a process of the program's own |
 
 mod broadcasts;
+mod commands;
 mod foreign;
-mod handing;
-mod orders;
-mod questions;
-mod statuses;
-mod subscribing;
+mod handover;
+mod queries;
+mod status;
+mod subscribe;
 
 pub use broadcasts::*;
+pub use commands::*;
 pub use foreign::*;
-pub use handing::*;
-pub use orders::*;
-pub use questions::*;
-pub use statuses::*;
-pub use subscribing::*;
+pub use handover::*;
+pub use queries::*;
+pub use status::*;
+pub use subscribe::*;

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use daemon_core::{DemandRules, Jitter, MAX_SLOTS, PoolRules, RequestLimit, slots_for};
 
-use crate::demand::{Nothing, OnDemand, SharedRequestFactory};
+use crate::dispatching::{NoRequest, OnDemand, SharedRequestFactory};
 use crate::error::ConfigError;
 
 /// A pool of standing children, between a least and a most number of spare ones.
@@ -169,12 +169,12 @@ pub trait Model<R>: sealed::Sealed {
     /// # Errors
     ///
     /// A [`ConfigError`] that names the field and its value.
-    fn check(self) -> Result<Checked<R>, ConfigError>;
+    fn check(self) -> Result<CheckedModel<R>, ConfigError>;
 }
 
 /// A model whose numbers have been found right.
 #[derive(Debug)]
-pub struct Checked<R>(pub(crate) Rules<R>);
+pub struct CheckedModel<R>(pub(crate) Rules<R>);
 
 #[derive(Debug, Clone)]
 pub(crate) enum Rules<R> {
@@ -212,11 +212,11 @@ impl<R> Rules<R> {
         slots_for(self.max_children())
     }
 
-    pub(crate) fn kind(&self) -> Kind {
+    pub(crate) fn kind(&self) -> ModelKind {
         match self {
-            Rules::Solo => Kind::Solo,
-            Rules::PostFork { .. } => Kind::PostFork,
-            Rules::PreFork { .. } | Rules::OnDemand { .. } => Kind::PreFork,
+            Rules::Solo => ModelKind::Solo,
+            Rules::PostFork { .. } => ModelKind::PostFork,
+            Rules::PreFork { .. } | Rules::OnDemand { .. } => ModelKind::PreFork,
         }
     }
 }
@@ -224,7 +224,7 @@ impl<R> Rules<R> {
 /// Which of the three models it is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 #[serde(rename_all = "kebab-case")]
-pub enum Kind {
+pub enum ModelKind {
     /// No children.
     Solo,
     /// A child for each request.
@@ -233,19 +233,19 @@ pub enum Kind {
     PreFork,
 }
 
-impl Kind {
+impl ModelKind {
     /// The word that the original's status has for it.
     pub(crate) fn word(self) -> &'static str {
         match self {
-            Kind::Solo => "Non-forking",
-            Kind::PostFork => "Forking",
-            Kind::PreFork => "Pre-forking",
+            ModelKind::Solo => "Non-forking",
+            ModelKind::PostFork => "Forking",
+            ModelKind::PreFork => "Pre-forking",
         }
     }
 }
 
 impl Model<()> for PreFork {
-    fn check(self) -> Result<Checked<()>, ConfigError> {
+    fn check(self) -> Result<CheckedModel<()>, ConfigError> {
         let mut pool = PoolRules::from_parts(
             self.start_children,
             self.min_spare,
@@ -256,25 +256,25 @@ impl Model<()> for PreFork {
             pool.linger = linger;
         }
         let (requests, jitter) = (self.requests, self.jitter);
-        let request_factory = SharedRequestFactory::new(Nothing);
-        Ok(Checked(Rules::PreFork { pool, requests, jitter, request_factory }))
+        let request_factory = SharedRequestFactory::new(NoRequest);
+        Ok(CheckedModel(Rules::PreFork { pool, requests, jitter, request_factory }))
     }
 }
 
 impl<R> Model<R> for PostFork {
-    fn check(self) -> Result<Checked<R>, ConfigError> {
+    fn check(self) -> Result<CheckedModel<R>, ConfigError> {
         let PostFork { max_children, backlog } = self;
         if max_children == 0 || max_children > MAX_SLOTS {
             let why = format!("it must be between 1 and {MAX_SLOTS}");
             return Err(ConfigError::value("max_children", max_children, why));
         }
-        Ok(Checked(Rules::PostFork { max_children, backlog }))
+        Ok(CheckedModel(Rules::PostFork { max_children, backlog }))
     }
 }
 
 impl<R> Model<R> for Solo {
-    fn check(self) -> Result<Checked<R>, ConfigError> {
-        Ok(Checked(Rules::Solo))
+    fn check(self) -> Result<CheckedModel<R>, ConfigError> {
+        Ok(CheckedModel(Rules::Solo))
     }
 }
 

@@ -11,9 +11,9 @@ use daemon_forkserver::{ForkServerError, TransferError};
 use daemon_service::ServiceError;
 use daemon_sys::process::Pid;
 
-use crate::control::protocol::{Fault, FaultKind};
+use crate::control::protocol::{ControlError, ControlErrorKind};
 use crate::{
-    ConfigError, DaemonError, ForeignChildError, HandOverError, HandOverErrorReason, Refusal,
+    CommandError, ConfigError, DaemonError, ForeignChildError, HandOverError, HandOverErrorReason,
     ReopenError, StatusError, TraceError,
 };
 
@@ -40,7 +40,7 @@ sentences! {
         DaemonError::NoSystem => DaemonError::NoSystem,
             "cannot start the daemon: there is no actix System in this thread";
         DaemonError::Runtime { .. } => DaemonError::Runtime {
-                act: "watch the fork server",
+                action: "watch the fork server",
                 source: io::Error::from_raw_os_error(24),
             },
             "cannot watch the fork server: Too many open files (os error 24)";
@@ -66,17 +66,17 @@ sentences! {
         ConfigError::Value { .. } => ConfigError::value("grace", "0 s", "no time"),
             "grace is 0 s: no time";
     }
-    an_order: Refusal {
-        Refusal::Phase(_) => Refusal::Phase(Phase::Stopping),
+    an_order: CommandError {
+        CommandError::Phase(_) => CommandError::Phase(Phase::Stopping),
             "cannot change the daemon any more: it is stopping";
-        Refusal::NoPool { .. } => Refusal::NoPool { act: "reload" },
+        CommandError::NoPool { .. } => CommandError::NoPool { action: "reload" },
             "cannot reload: the daemon has no pool of standing children";
-        Refusal::NoChildren { .. } => Refusal::NoChildren { act: "pause" },
+        CommandError::NoChildren { .. } => CommandError::NoChildren { action: "pause" },
             "cannot pause: the daemon has no children";
-        Refusal::NoSuchChild { .. } => Refusal::NoSuchChild { pid: pid() },
+        CommandError::NoSuchChild { .. } => CommandError::NoSuchChild { pid: pid() },
             "no child is process 4711: it is gone, not born yet, or not this daemon's";
-        Refusal::Size { .. } =>
-            Refusal::Size { wanted: 9, why: PoolError::AtMost { max_children: 8 }.to_string() },
+        CommandError::Size { .. } =>
+            CommandError::Size { wanted: 9, reason: PoolError::AtMost { max_children: 8 }.to_string() },
             "cannot resize to 9: there may be 8 children at most, by max_children";
     }
     a_log: ReopenError {
@@ -88,7 +88,7 @@ sentences! {
             "cannot watch over process 4711: cannot open log file /var/log/x.log: permission denied";
     }
     a_request: HandOverError<()> {
-        HandOverError { .. } => HandOverError { request: (), why: HandOverErrorReason::Stopping },
+        HandOverError { .. } => HandOverError { request: (), reason: HandOverErrorReason::Stopping },
             "the request is handed back: the daemon is stopping";
     }
     a_request_s_way_back: HandOverErrorReason {
@@ -116,8 +116,8 @@ sentences! {
         TraceError::NoBabysitter(_) => TraceError::NoBabysitter(pid()),
             "cannot trace process 4711: the daemon has no children, or has stopped";
     }
-    an_answer: Fault {
-        Fault { .. } => Fault { kind: FaultKind::Malformed, text: "no such command: fly".to_owned() },
+    an_answer: ControlError {
+        ControlError { .. } => ControlError { kind: ControlErrorKind::Malformed, text: "no such command: fly".to_owned() },
             "no such command: fly";
     }
 }

@@ -10,10 +10,10 @@ use slog::{Logger, debug, error};
 
 use crate::acceptor::ParentAcceptor;
 use crate::builder::DaemonBuilder;
-use crate::child::{ChildActor, ChildHandle, Next};
+use crate::child::{ChildActor, ChildHandle, NextAction};
 use crate::connection::Connection;
 use crate::error::DaemonError;
-use crate::listen::{Intake, Listen, OTHERS_FIRST};
+use crate::listen::{ConnectionSource, DRAIN_DELAY, Listen};
 use crate::log::logger;
 use crate::messages::{DaemonChild, ShutdownReason, UpdateStatus};
 use crate::model::{PostFork, PreFork};
@@ -75,7 +75,7 @@ impl DaemonBuilder<PreFork> {
         F: AsyncFn(Connection<L::Socket>, ChildHandle) -> O + 'static,
         O: HandlerResult,
     {
-        self.launch(Pool { listener, handler })?.run()
+        self.launch(PreForkServer { listener, handler })?.run()
     }
 }
 
@@ -92,17 +92,17 @@ impl DaemonBuilder<PostFork> {
         F: AsyncFn(Connection<L::Socket>, ChildHandle) -> O + 'static,
         O: HandlerResult,
     {
-        self.launch(ForEach { listener, handler })?.run()
+        self.launch(PostForkServer { listener, handler })?.run()
     }
 }
 
 /// The pre-forking program.
-struct Pool<L, F> {
+struct PreForkServer<L, F> {
     listener: L,
     handler: F,
 }
 
-impl<L, F, O> Program for Pool<L, F>
+impl<L, F, O> Program for PreForkServer<L, F>
 where
     L: Listen,
     F: AsyncFn(Connection<L::Socket>, ChildHandle) -> O + 'static,
@@ -111,19 +111,19 @@ where
     type Request = ();
 
     fn child(self, _daemon: Addr<ChildActor>) -> Recipient<DaemonChild<()>> {
-        Server { act: Some(async move |(), child| serve_pool(self, child).await) }
+        ServeSession { act: Some(async move |(), child| serve_pool(self, child).await) }
             .start()
             .recipient()
     }
 }
 
 /// The post-forking program.
-struct ForEach<L, F> {
+struct PostForkServer<L, F> {
     listener: L,
     handler: F,
 }
 
-impl<L, F, O> Program for ForEach<L, F>
+impl<L, F, O> Program for PostForkServer<L, F>
 where
     L: Listen,
     F: AsyncFn(Connection<L::Socket>, ChildHandle) -> O + 'static,
@@ -141,29 +141,29 @@ where
 
     fn child(self, _daemon: Addr<ChildActor>) -> Recipient<DaemonChild<L::Socket>> {
         // The listener is closed here, before the request comes.
-        let ForEach { handler, .. } = self;
+        let PostForkServer { handler, .. } = self;
         let act = async move |stream, child: ChildHandle| {
             serve_stream::<L, F, O>(&handler, stream, &child, &logger()).await;
             // A refusal would say that the child is leaving already.
             let _ = child.update(UpdateStatus::Done);
         };
-        Server { act: Some(act) }.start().recipient()
+        ServeSession { act: Some(act) }.start().recipient()
     }
 }
 
 /// A session that does one thing when its child begins, and checks out when it is done.
-struct Server<A> {
+struct ServeSession<A> {
     act: Option<A>,
 }
 
 // It is never pinned for its closure's sake: that is called by value.
-impl<A> Unpin for Server<A> {}
+impl<A> Unpin for ServeSession<A> {}
 
-impl<A: 'static> Actor for Server<A> {
+impl<A: 'static> Actor for ServeSession<A> {
     type Context = Context<Self>;
 }
 
-impl<A, R> Handler<DaemonChild<R>> for Server<A>
+impl<A, R> Handler<DaemonChild<R>> for ServeSession<A>
 where
     A: AsyncFnOnce(R, ChildHandle) + 'static,
     R: Send + 'static,
@@ -180,15 +180,15 @@ where
     }
 }
 
-async fn serve_pool<L, F, O>(pool: Pool<L, F>, child: ChildHandle)
+async fn serve_pool<L, F, O>(pool: PreForkServer<L, F>, child: ChildHandle)
 where
     L: Listen,
     F: AsyncFn(Connection<L::Socket>, ChildHandle) -> O + 'static,
     O: HandlerResult,
 {
-    let Pool { listener, handler } = pool;
+    let PreForkServer { listener, handler } = pool;
     let log = logger();
-    let mut intake = match Intake::from(listener) {
+    let mut intake = match ConnectionSource::from(listener) {
         Ok(intake) => intake,
         Err(error) => {
             error!(log, "cannot accept connections: {}", error);
@@ -196,7 +196,7 @@ where
         }
     };
     let mut next = child.update(UpdateStatus::Wait);
-    while let Ok(Next::Accept) = next {
+    while let Ok(NextAction::Accept) = next {
         let Some(stream) = take_one(&mut intake, &child).await else { return };
         if child.update(UpdateStatus::Req).is_err() {
             return;
@@ -205,7 +205,7 @@ where
         match select(served, pin!(stopping(&child))).await {
             Either::Left(((), _)) => {}
             Either::Right(((), served)) => {
-                intake.take_the_rest();
+                intake.drain_backlog();
                 served.await;
             }
         }
@@ -215,8 +215,8 @@ where
 
 /// Resolves when the daemon stops and others have had their chance at its listener's queue.
 async fn stopping(child: &ChildHandle) {
-    match child.told_to_leave().await {
-        ShutdownReason::Stopping => tokio::time::sleep(OTHERS_FIRST).await,
+    match child.wait_for_shutdown().await {
+        ShutdownReason::Stopping => tokio::time::sleep(DRAIN_DELAY).await,
         // Others go on accepting: the listener is closed when the request in hand is done.
         ShutdownReason::StoppingNow
         | ShutdownReason::Retired
@@ -226,11 +226,14 @@ async fn stopping(child: &ChildHandle) {
 }
 
 /// The next connection; none when the child is told to go, and nothing waits that it shall take.
-async fn take_one<L: Listen>(intake: &mut Intake<L>, child: &ChildHandle) -> Option<L::Socket> {
-    let Some(gate) = intake.gate() else { return intake.next_waiting() };
+async fn take_one<L: Listen>(
+    intake: &mut ConnectionSource<L>,
+    child: &ChildHandle,
+) -> Option<L::Socket> {
+    let Some(gate) = intake.listener() else { return intake.next_waiting() };
     let leaving = match child.leaving() {
         Some(reason) => reason,
-        None => match select(pin!(child.accept(&gate)), pin!(child.told_to_leave())).await {
+        None => match select(pin!(child.accept(&gate)), pin!(child.wait_for_shutdown())).await {
             Either::Left((stream, _)) => return Some(stream),
             Either::Right((reason, _)) => reason,
         },

@@ -24,7 +24,7 @@ use actix::Addr;
 use daemon_service::{Callbacks, ServiceActor, ServiceError, ServiceSettings};
 use slog::Logger;
 
-pub(crate) use link::Link;
+pub(crate) use link::ServiceLink;
 pub(crate) use rules::counts;
 
 /// The service of a daemon that has no callbacks of its own: it waits for the daemon to register.

@@ -25,9 +25,9 @@ pub enum OnHup {
 
 /// Whether the daemon leaves its terminal.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Stay {
+pub(crate) enum TerminalMode {
     Attached,
-    Detach,
+    Detached,
 }
 
 /// Whether the daemon tells a supervisor of its states.
@@ -39,9 +39,9 @@ pub(crate) enum Supervised {
 
 /// All settings but the model.
 #[derive(Debug, Clone)]
-pub(crate) struct Settings {
+pub(crate) struct DaemonSettings {
     pub(crate) alias: String,
-    pub(crate) stay: Stay,
+    pub(crate) stay: TerminalMode,
     pub(crate) supervised: Supervised,
     pub(crate) logfile: Option<PathBuf>,
     pub(crate) logger: Option<Logger>,
@@ -64,11 +64,11 @@ pub(crate) struct Settings {
     pub(crate) babysit: Babysit,
 }
 
-impl Default for Settings {
+impl Default for DaemonSettings {
     fn default() -> Self {
-        Settings {
+        DaemonSettings {
             alias: program_name(std::env::args_os().next()),
-            stay: Stay::Attached,
+            stay: TerminalMode::Attached,
             supervised: Supervised::No,
             logfile: None,
             logger: None,
@@ -104,7 +104,7 @@ fn is_name(alias: &str) -> bool {
     !alias.trim().is_empty() && !alias.contains(['\n', '\0'])
 }
 
-impl Settings {
+impl DaemonSettings {
     /// Checks what can be checked without doing anything, and answers with the privileges to drop
     /// to.
     pub(crate) fn check(&self) -> Result<Option<Privileges>, DaemonError> {
@@ -130,7 +130,7 @@ impl Settings {
             let value = format!("{:?}", self.alias);
             return Err(ConfigError::value("alias", &value, "it must be a name of one line"));
         }
-        if self.stay == Stay::Detach && self.logfile.is_none() && self.logger.is_none() {
+        if self.stay == TerminalMode::Detached && self.logfile.is_none() && self.logger.is_none() {
             let why = "a daemon that leaves its terminal needs a logfile, or a logger of yours";
             return Err(ConfigError::value("logfile", "not set", why));
         }
@@ -222,8 +222,8 @@ fn check_length(path: &Path) -> Result<(), ConfigError> {
 mod tests {
     use super::*;
 
-    fn refusal(change: impl FnOnce(&mut Settings)) -> String {
-        let mut settings = Settings::default();
+    fn refusal(change: impl FnOnce(&mut DaemonSettings)) -> String {
+        let mut settings = DaemonSettings::default();
         change(&mut settings);
         settings.check().unwrap_err().to_string()
     }
@@ -257,7 +257,7 @@ mod tests {
                 "boot_timeout is 0: no child can be ready in no time",
             ),
             (
-                refusal(|s| s.stay = Stay::Detach),
+                refusal(|s| s.stay = TerminalMode::Detached),
                 "logfile is not set: a daemon that leaves its terminal needs a logfile, or a \
                  logger of yours",
             ),

@@ -11,15 +11,15 @@ use std::fmt;
 use std::time::Duration;
 
 use daemon_core::{
-    AcceptState, Board, Entry, ExitCause, Label, MonotonicTime, Phase, SlotNumber, Status,
-    StatusKind,
+    AcceptState, Board, Entry, ExitCause, Label, MonotonicTime, OperatorPause, Phase, SlotNumber,
+    Status, StatusKind,
 };
 use serde::{Deserialize, Serialize};
 
-use crate::model::Kind;
+use crate::model::ModelKind;
 
 pub(crate) use processes::Usages;
-pub use table::Table;
+pub use table::ReportTable;
 
 /// The state of a daemon, as one of its processes sees it.
 ///
@@ -33,7 +33,7 @@ pub struct Report {
     /// The daemon's name.
     pub alias: String,
     /// Which model it is.
-    pub model: Kind,
+    pub model: ModelKind,
     /// Which process reports.
     pub reporter: Reporter,
     /// The pid of the parent.
@@ -43,9 +43,15 @@ pub struct Report {
     pub fork_server: Option<u32>,
     /// Where in its life the daemon is.
     pub phase: Phase,
-    /// Whether requests are taken: a post-forking daemon's door follows its traffic, a pool's is
-    /// shut only when the operator has paused it. None without children, and told by children.
-    pub door: Option<DoorState>,
+    /// Whether new requests are accepted. None in a daemon without children, and in a child's report.
+    ///
+    /// A post-forking daemon pauses when all its children are busy, and when the operator pauses it.
+    /// A pool pauses only when the operator pauses it.
+    pub accepting: Option<AcceptState>,
+    /// Whether the operator has paused the daemon. `accepting` can be
+    /// [`Paused`](AcceptState::Paused) without this: then the pool is full.
+    #[serde(default)]
+    pub operator_pause: Option<OperatorPause>,
     /// How long the daemon has been up.
     #[serde(with = "seconds")]
     pub up: Duration,
@@ -73,7 +79,7 @@ pub struct Report {
 #[non_exhaustive]
 pub struct ProcessReport {
     /// Which one it is.
-    pub role: Role,
+    pub role: ProcessRole,
     /// Its number.
     pub pid: u32,
     /// Processor time since its start.
@@ -88,7 +94,7 @@ pub struct ProcessReport {
 /// What a process that is not a child is for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
-pub enum Role {
+pub enum ProcessRole {
     /// It holds the sessions, and decides.
     Parent,
     /// It forks.
@@ -106,25 +112,6 @@ pub enum Reporter {
         /// Its slot.
         slot: SlotNumber,
     },
-}
-
-/// A door, for the report.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum DoorState {
-    /// Requests are taken.
-    Open,
-    /// They are not.
-    Shut,
-}
-
-impl From<AcceptState> for DoorState {
-    fn from(door: AcceptState) -> Self {
-        match door {
-            AcceptState::Accepting => DoorState::Open,
-            AcceptState::Paused => DoorState::Shut,
-        }
-    }
 }
 
 /// One child.
@@ -171,25 +158,27 @@ pub struct Counters {
     pub failed_forks: u64,
     /// Requests begun.
     pub requests: u64,
-    /// Times that the door was shut.
-    pub pauses: u64,
-    /// Times that the pool came to its maximum.
-    pub at_the_cap: u64,
-    /// Children that left as they should: told to, or having done their share.
-    pub left: u64,
-    /// Children that ended otherwise.
-    pub died: u64,
-    /// Children that are gone, by [kind of cause](Cause::kind).
+    /// Times that the operator paused the daemon.
+    pub operator_pauses: u64,
+    /// Times that a post-forking daemon paused because all its children were busy.
+    pub pool_full: u64,
+    /// Times that a pool needed more than `max_children` children.
+    pub max_children_reached: u64,
+    /// Children that exited in order: they were asked to, or had served their share of requests.
+    pub clean_exits: u64,
+    /// Children that ended in any other way.
+    pub failed_exits: u64,
+    /// Children that exited, by [kind of cause](ExitCause::kind).
     pub exits: BTreeMap<String, u64>,
-    /// Requests that were handed back to who had sent them.
-    pub handed_back: u64,
+    /// Requests that were returned to their senders.
+    pub returned: u64,
 }
 
 impl Counters {
     pub(crate) fn exited(&mut self, cause: &ExitCause, requests: u64) {
         self.requests += requests;
         *self.exits.entry(cause.kind().to_owned()).or_default() += 1;
-        if cause.is_regular() { self.left += 1 } else { self.died += 1 }
+        if cause.is_regular() { self.clean_exits += 1 } else { self.failed_exits += 1 }
     }
 }
 
@@ -197,7 +186,7 @@ impl Counters {
 #[derive(Debug, Clone)]
 pub(crate) struct View {
     pub(crate) alias: String,
-    pub(crate) model: Kind,
+    pub(crate) model: ModelKind,
     pub(crate) reporter: Reporter,
     pub(crate) parent: u32,
     pub(crate) fork_server: Option<u32>,
@@ -235,6 +224,12 @@ impl ChildReport {
 }
 
 impl Report {
+    /// Returns in words whether requests are accepted, and if not, why: see [`accepting_words`].
+    #[must_use]
+    pub fn accepting_words(&self) -> Option<&'static str> {
+        accepting_words(self.accepting?, self.operator_pause, self.phase)
+    }
+
     /// Takes in what the parent has counted, which knows the requests of those alone that are gone.
     pub(crate) fn take_counts(&mut self, counters: Counters) {
         let begun = self.children.iter().map(|child| child.requests);
@@ -268,7 +263,8 @@ impl Report {
             parent,
             fork_server,
             phase,
-            door: None,
+            accepting: None,
+            operator_pause: None,
             up: Duration::ZERO,
             board,
             slots: u32::try_from(shown).unwrap_or(slots),
@@ -282,6 +278,22 @@ impl Report {
     }
 }
 
+/// Returns in words whether a daemon accepts requests: `accepting`, `paused by operator` or `paused:
+/// pool full`. Returns nothing while the daemon stops.
+#[must_use]
+pub fn accepting_words(
+    accepting: AcceptState,
+    operator_pause: Option<OperatorPause>,
+    phase: Phase,
+) -> Option<&'static str> {
+    match (accepting, operator_pause, phase) {
+        (AcceptState::Accepting, _, _) => Some("accepting"),
+        (AcceptState::Paused, Some(OperatorPause::On), _) => Some("paused by operator"),
+        (AcceptState::Paused, _, Phase::Starting | Phase::Running) => Some("paused: pool full"),
+        (AcceptState::Paused, _, Phase::Stopping | Phase::Stopped) => None,
+    }
+}
+
 impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let who = match self.reporter {
@@ -290,8 +302,8 @@ impl fmt::Display for Report {
         };
         writeln!(f, "{}", self.alias)?;
         match self.model {
-            Kind::Solo => return writeln!(f, "    {} server", self.model.word()),
-            Kind::PostFork | Kind::PreFork => {
+            ModelKind::Solo => return writeln!(f, "    {} server", self.model.word()),
+            ModelKind::PostFork | ModelKind::PreFork => {
                 writeln!(f, "    {} server, we are a {who}", self.model.word())?;
             }
         }

@@ -15,7 +15,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use actix::{Addr, Recipient};
-use actix_daemon::{Kill, KillRogue, Pid, SetQueueDepth, Violation};
+use actix_daemon::dispatching::{KillRogue, SetQueueDepth};
+use actix_daemon::{Kill, Pid, Violation};
 use daemon_core::{ExitCause, MonotonicTime, OperatorPause, StopMode};
 use daemon_forkserver::now;
 use futures::channel::oneshot;

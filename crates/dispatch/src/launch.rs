@@ -5,9 +5,10 @@ use std::fmt;
 use std::rc::Rc;
 
 use actix::{Actor, Addr, Recipient, System};
+use actix_daemon::dispatching::OnDemand;
 use actix_daemon::{
     ChildActor, ChildHandle, DaemonActor, DaemonChild, DaemonError, Launched as LaunchedDaemon,
-    OnDemand, Program, Solo, UntilStopped,
+    Program, Solo, WaitUntilStopped,
 };
 
 use daemon_core::slots_for;
@@ -100,7 +101,7 @@ impl DispatcherBuilder {
             let started = launched.start()?;
             let daemon = started.daemon.clone();
             start(started);
-            daemon.send(UntilStopped).await.unwrap_or(Err(DaemonError::ActorLost))
+            daemon.send(WaitUntilStopped).await.unwrap_or(Err(DaemonError::ActorLost))
         })
     }
 }

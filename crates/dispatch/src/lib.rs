@@ -5,7 +5,7 @@
 //!
 //! A dispatcher is a daemon whose children are workers: the same fork server, scoreboard, babysitter and
 //! control socket as of any [`actix_daemon`]. Its model is a pool on demand
-//! ([`OnDemand`](actix_daemon::OnDemand)): each worker is born with one end of a link, and there are
+//! ([`OnDemand`](actix_daemon::dispatching::OnDemand)): each worker is born with one end of a link, and there are
 //! as many workers as waiting requests ask for, up to [`max_forks`](DispatcherBuilder::max_forks).
 //!
 //! ```text

@@ -6,7 +6,8 @@ use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::rc::Rc;
 
-use actix_daemon::{ChildId, Pid, RequestFactory};
+use actix_daemon::dispatching::RequestFactory;
+use actix_daemon::{ChildId, Pid};
 use daemon_sys::link::{self, LinkEnd};
 use daemon_sys::stdio::output_pipe;
 use tokio::io::Interest;
@@ -110,7 +111,7 @@ impl RequestFactory<WorkerFds> for LinkFactory {
         Ok((worker.into(), far_out, far_err))
     }
 
-    fn ordered(&mut self, child: ChildId) {
+    fn fork_requested(&mut self, child: ChildId) {
         if let Some(parent) = self.parent_ends.take() {
             self.links.waiting.borrow_mut().push(NewLink { child, parent });
             self.links.changed.notify_one();

@@ -40,7 +40,7 @@ pub(crate) async fn live(
     log: Logger,
 ) {
     let (link, out, err) = endowed;
-    if let Err(why) = child.divert_output(out, err) {
+    if let Err(why) = child.redirect_output(out, err) {
         error!(log, "what is printed stays where it was: {}", why);
     }
     panics::note();
@@ -142,7 +142,7 @@ impl Worker {
         let _ = self.child.update_status(UpdateStatus::Wait);
         self.tell(&WorkerMessage::Ready, &Body::EMPTY).await?;
         let child = self.child.clone();
-        let mut leaving = pin!(child.told_to_leave().fuse());
+        let mut leaving = pin!(child.wait_for_shutdown().fuse());
         loop {
             while let Some(task) = self.next_task()? {
                 if self.serve(task).await? == Next::Leave {

@@ -23,7 +23,8 @@ fn while_a_daemon_is_paused_connections_wait_and_then_they_are_served() {
         begun.read().unwrap();
         assert_eq!(operator.done("pause", ""), "paused: no more requests are taken");
         assert_eq!(operator.done("pause", ""), "was paused already");
-        assert_eq!(operator.report()["door"], "shut");
+        assert_eq!(operator.report()["accepting"], "paused");
+        assert_eq!(operator.report()["operator_pause"], "on");
         // What was begun goes on.
         begun.send("echo on\n").unwrap();
         assert!(begun.read().unwrap().contains("on"));
@@ -38,7 +39,7 @@ fn while_a_daemon_is_paused_connections_wait_and_then_they_are_served() {
         assert_eq!(operator.done("resume", ""), "resumed: requests are taken again");
         assert!(waiting.read().unwrap().contains("served"));
         assert_eq!(operator.done("resume", ""), "was not paused");
-        assert_eq!(operator.report()["door"], "open");
+        assert_eq!(operator.report()["accepting"], "accepting");
     }
 }
 

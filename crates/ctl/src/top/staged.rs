@@ -19,9 +19,9 @@ pub(crate) fn busy() -> Picture {
     counters.forks = 120;
     counters.failed_forks = 2;
     counters.requests += 98_765;
-    counters.at_the_cap = 1;
-    counters.left = 103;
-    counters.died = 3;
+    counters.max_children_reached = 1;
+    counters.clean_exits = 103;
+    counters.failed_exits = 3;
     counters.exits = [("killed".to_owned(), 3), ("recycled-requests".to_owned(), 103)].into();
     picture.counters = Some(counters);
     let causes = [
@@ -66,7 +66,8 @@ pub(crate) fn bare(alias: &str, model: &str, board: &str, max_children: u32) -> 
         model: Some(model),
         parent: Some(4_700),
         phase: Phase::Running,
-        door: None,
+        accepting: None,
+        operator_pause: None,
         up: Duration::from_secs(75),
         board: format!("{board:<width$}"),
         max_children,
@@ -132,7 +133,8 @@ pub(crate) fn report(picture: &Picture) -> Report {
     let children: Vec<Value> = picture.children.iter().map(child).collect();
     let report = json!({
         "alias": picture.alias, "model": picture.model, "reporter": "parent",
-        "parent": picture.parent, "phase": picture.phase, "door": picture.door,
+        "parent": picture.parent, "phase": picture.phase, "accepting": picture.accepting,
+        "operator_pause": picture.operator_pause,
         "up": picture.up.as_secs_f64(), "board": picture.board, "slots": picture.max_children,
         "free": 0, "max_children": picture.max_children, "waiting": picture.waiting,
         "children": children, "counters": picture.counters,

@@ -69,7 +69,7 @@ impl Screen {
             Some(picture) => {
                 words.extend(picture.model.map(|model| picture::model(model).to_owned()));
                 words.push(picture.phase.word().to_owned());
-                words.extend(picture.door.map(|door| picture::door(door).to_owned()));
+                words.extend(picture.accepting_words().map(str::to_owned));
                 words.extend(status::waiting(picture));
                 words.push(format!("up {}", text::span(picture.up)));
                 words.extend(picture.parent.map(|parent| format!("parent {parent}")));

@@ -9,7 +9,7 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
-use actix_daemon::control::protocol::{FaultKind, Outcome, Reply};
+use actix_daemon::control::protocol::{ControlErrorKind, ControlReply, ResponseBody};
 use serde_json::{Value, json};
 use socket2::{Domain, SockAddr, Socket, Type};
 
@@ -64,12 +64,15 @@ fn the_status_is_a_table_or_json_or_metrics() {
 #[test]
 fn the_inside_of_the_parent_and_the_evidence_are_printed_without_control_characters() {
     let text = "two sessions\n\x1b[2Jone timer\n".to_owned();
-    let fake = Fake::answering(Outcome::Ok(Reply::Peek { text }));
+    let fake = Fake::answering(ResponseBody::Ok(ControlReply::Peek { text }));
     assert_eq!(ask(&fake, &["peek", "-v"]).out, "two sessions\n?[2Jone timer\n");
     assert_eq!(fake.asked(), json!({"version": 1, "command": "peek", "verbose": true}));
 
     let text = "it waits in poll".to_owned();
-    let fake = Fake::answering(Outcome::Ok(Reply::Trace { text, evidence: json!({"wchan": 1}) }));
+    let fake = Fake::answering(ResponseBody::Ok(ControlReply::Trace {
+        text,
+        evidence: json!({"wchan": 1}),
+    }));
     assert_eq!(ask(&fake, &["trace", "4711"]).out, "it waits in poll\n");
     let evidence: Value =
         serde_json::from_str(&ask(&fake, &["trace", "4711", "--json"]).out).expect("JSON");
@@ -79,12 +82,12 @@ fn the_inside_of_the_parent_and_the_evidence_are_printed_without_control_charact
 #[test]
 fn each_fault_has_its_exit_code_and_says_what_could_not_be_done() {
     let faults = [
-        (FaultKind::Malformed, 1),
-        (FaultKind::Refused, 1),
-        (FaultKind::Failed, 1),
-        (FaultKind::NoSuchChild, 3),
-        (FaultKind::Forbidden, 5),
-        (FaultKind::Version, 6),
+        (ControlErrorKind::Malformed, 1),
+        (ControlErrorKind::Refused, 1),
+        (ControlErrorKind::Failed, 1),
+        (ControlErrorKind::NoSuchChild, 3),
+        (ControlErrorKind::Forbidden, 5),
+        (ControlErrorKind::Version, 6),
     ];
     for (kind, code) in faults {
         let said = ask(&Fake::answering(fault(kind, "it is not so")), &["kill", "12"]);
@@ -103,7 +106,7 @@ fn a_fault_of_a_kind_that_a_later_daemon_has_is_a_failure_like_others() {
 
 #[test]
 fn a_refusal_is_heard_though_the_daemon_does_not_wait_for_the_question() {
-    let forbidden = line(fault(FaultKind::Forbidden, "user 1000 may not"));
+    let forbidden = line(fault(ControlErrorKind::Forbidden, "user 1000 may not"));
     let fake = Fake::serving(move |mut client| {
         client.say(&forbidden);
     });

@@ -5,23 +5,23 @@ use std::process::Stdio;
 use std::sync::{Mutex, mpsc};
 
 use actix_daemon::ExitCause;
-use actix_daemon::control::protocol::{Event, FaultKind, Outcome, Reply};
+use actix_daemon::control::protocol::{ControlErrorKind, ControlEvent, ControlReply, ResponseBody};
 use daemon_core::{Phase, SlotNumber};
 use serde_json::{Value, json};
 
 use crate::fake::{Fake, event, fault};
 use crate::run::{daemonctl, said};
 
-fn born(pid: u32) -> Event {
-    Event::Born { slot: SlotNumber::new(1), pid }
+fn born(pid: u32) -> ControlEvent {
+    ControlEvent::Born { slot: SlotNumber::new(1), pid }
 }
 
 /// A daemon that tells what it is sent, and ends with the sender.
-fn telling() -> (mpsc::Sender<Event>, Fake) {
+fn telling() -> (mpsc::Sender<ControlEvent>, Fake) {
     let (send, events) = mpsc::channel();
     let events = Mutex::new(events);
     let fake = Fake::serving(move |mut client| {
-        if client.asked().is_none() || !client.answer(Outcome::Ok(Reply::Listening)) {
+        if client.asked().is_none() || !client.answer(ResponseBody::Ok(ControlReply::Listening)) {
             return;
         }
         let events = events.lock().expect("one client");
@@ -51,7 +51,7 @@ fn each_event_is_printed_as_it_happens_and_a_daemon_that_stops_ends_it_well() {
     let line = next();
     assert!(line.ends_with("born    slot 1 pid 4711\n"), "{line}");
     assert_eq!(line.find(' '), Some("14:03:12".len()), "{line}");
-    send.send(Event::Phase { phase: Phase::Stopping }).expect("it listens");
+    send.send(ControlEvent::Phase { phase: Phase::Stopping }).expect("it listens");
     assert!(next().ends_with("phase   stopping\n"));
     drop(send);
     assert_eq!(next(), "");
@@ -63,13 +63,13 @@ fn each_event_is_printed_as_it_happens_and_a_daemon_that_stops_ends_it_well() {
 #[test]
 fn events_for_programs_are_json() {
     let (send, fake) = telling();
-    send.send(Event::Gone {
+    send.send(ControlEvent::Exited {
         slot: SlotNumber::new(2),
         pid: 12,
         cause: ExitCause::Retired,
         text: "retired".to_owned(),
         requests: 9,
-        lived: std::time::Duration::from_secs(3),
+        lifetime: std::time::Duration::from_secs(3),
     })
     .expect("it listens");
     drop(send);
@@ -77,14 +77,14 @@ fn events_for_programs_are_json() {
     command.args(["events", "--json", "--socket"]).arg(fake.socket());
     let said = said(&command.output().expect("it runs"));
     let value: Value = serde_json::from_str(&said.out).expect("a line of JSON");
-    assert_eq!((&value["event"], &value["cause"]), (&json!("gone"), &json!("retired")));
+    assert_eq!((&value["event"], &value["cause"]), (&json!("exited"), &json!("retired")));
     // It was not stopping when the connection was lost.
     assert_eq!((said.code, said.err.contains("has closed the connection")), (4, true), "{said:?}");
 }
 
 #[test]
 fn what_a_later_daemon_tells_is_passed_on() {
-    let mut bytes = crate::fake::line(Outcome::Ok(Reply::Listening));
+    let mut bytes = crate::fake::line(ResponseBody::Ok(ControlReply::Listening));
     bytes
         .extend_from_slice(b"{\"version\":1,\"event\":{\"event\":\"moved\",\"to\":3},\"new\":0}\n");
     bytes.extend(crate::fake::line(event(born(7))));
@@ -123,7 +123,7 @@ fn a_reader_that_has_enough_ends_it_quietly() {
 
 #[test]
 fn who_may_not_listen_is_told_so() {
-    let fake = Fake::answering(fault(FaultKind::Forbidden, "user 12 may not"));
+    let fake = Fake::answering(fault(ControlErrorKind::Forbidden, "user 12 may not"));
     let mut command = daemonctl();
     command.arg("events").arg("--socket").arg(fake.socket());
     let said = said(&command.output().expect("it runs"));

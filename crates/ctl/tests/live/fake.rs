@@ -7,7 +7,9 @@ use std::sync::mpsc::{self, Receiver};
 use std::thread;
 
 use actix_daemon::Report;
-use actix_daemon::control::protocol::{Answer, Event, Fault, FaultKind, Outcome, Reply};
+use actix_daemon::control::protocol::{
+    ControlError, ControlErrorKind, ControlEvent, ControlMessage, ControlReply, ResponseBody,
+};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
@@ -44,7 +46,7 @@ impl Fake {
     }
 
     /// Answers everything so.
-    pub(crate) fn answering(outcome: Outcome) -> Fake {
+    pub(crate) fn answering(outcome: ResponseBody) -> Fake {
         Fake::saying(line(outcome))
     }
 
@@ -85,7 +87,7 @@ impl Client {
         self.stream.write_all(bytes).is_ok()
     }
 
-    pub(crate) fn answer(&mut self, outcome: Outcome) -> bool {
+    pub(crate) fn answer(&mut self, outcome: ResponseBody) -> bool {
         self.say(&line(outcome))
     }
 
@@ -102,26 +104,26 @@ impl Client {
     }
 }
 
-pub(crate) fn line(outcome: Outcome) -> Vec<u8> {
-    let mut line = serde_json::to_vec(&Answer::new(outcome)).expect("JSON");
+pub(crate) fn line(outcome: ResponseBody) -> Vec<u8> {
+    let mut line = serde_json::to_vec(&ControlMessage::new(outcome)).expect("JSON");
     line.push(b'\n');
     line
 }
 
-pub(crate) fn done(text: &str) -> Outcome {
-    Outcome::Ok(Reply::Done { text: text.to_owned() })
+pub(crate) fn done(text: &str) -> ResponseBody {
+    ResponseBody::Ok(ControlReply::Done { text: text.to_owned() })
 }
 
-pub(crate) fn fault(kind: FaultKind, text: &str) -> Outcome {
-    Outcome::Error(Fault { kind, text: text.to_owned() })
+pub(crate) fn fault(kind: ControlErrorKind, text: &str) -> ResponseBody {
+    ResponseBody::Error(ControlError { kind, text: text.to_owned() })
 }
 
-pub(crate) fn event(event: Event) -> Outcome {
-    Outcome::Event(event)
+pub(crate) fn event(event: ControlEvent) -> ResponseBody {
+    ResponseBody::Event(event)
 }
 
-pub(crate) fn status(report: Report) -> Outcome {
-    Outcome::Ok(Reply::Status { report: Box::new(report) })
+pub(crate) fn status(report: Report) -> ResponseBody {
+    ResponseBody::Ok(ControlReply::Status { report: Box::new(report) })
 }
 
 /// A pool of four with two children.
@@ -135,12 +137,12 @@ pub(crate) fn report() -> Report {
     };
     let report = json!({
         "alias": "web", "model": "pre-fork", "reporter": "parent", "parent": 4700,
-        "fork_server": 4701, "phase": "running", "door": null, "up": 75.0, "board": "wr  ",
+        "fork_server": 4701, "phase": "running", "accepting": null, "operator_pause": null, "up": 75.0, "board": "wr  ",
         "slots": 4, "free": 2, "max_children": 4, "waiting": 0,
         "children": [child(0, "w", None), child(1, "r", Some("GET /"))],
         "counters": {
-            "forks": 5, "failed_forks": 1, "requests": 124, "pauses": 0, "at_the_cap": 2,
-            "left": 2, "died": 1, "exits": { "retired": 2, "killed": 1 }, "handed_back": 0,
+            "forks": 5, "failed_forks": 1, "requests": 124, "operator_pauses": 0, "pool_full": 0, "at_the_cap": 2,
+            "clean_exits": 2, "failed_exits": 1, "exits": { "retired": 2, "killed": 1 }, "returned": 0,
         },
     });
     serde_json::from_value(report).expect("a report")

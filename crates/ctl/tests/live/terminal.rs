@@ -5,7 +5,7 @@ use std::process::Command;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, Ordering};
 
-use actix_daemon::control::protocol::{Outcome, Reply};
+use actix_daemon::control::protocol::{ControlReply, ResponseBody};
 use serde_json::json;
 use tempfile::TempDir;
 
@@ -126,7 +126,7 @@ fn serve(client: &mut Client) {
         Some("status") => status(report()),
         Some("trace") => {
             let text = "it waits in epoll_wait".to_owned();
-            Outcome::Ok(Reply::Trace { text, evidence: json!(null) })
+            ResponseBody::Ok(ControlReply::Trace { text, evidence: json!(null) })
         }
         Some("kill") => done("child 1 (process 4712) is killed"),
         other => panic!("{other:?} was not expected"),

@@ -1,7 +1,7 @@
 //! The daemon's actor in a child: it notes statuses, and sees to a good end.
 
 mod requests;
-mod stays;
+mod shutdown;
 
 use std::cell::RefCell;
 use std::os::fd::AsFd;
@@ -18,8 +18,8 @@ use futures::channel::oneshot;
 use slog::{debug, error, info};
 use tokio::sync::watch;
 
-use super::desk::{Desk, Next};
-use super::life::Life;
+use super::run::ProcessContext;
+use super::state::{ChildState, NextAction};
 use crate::messages::{
     DaemonAccept, DaemonHup, DaemonPause, DaemonShutdown, Detail, ShutdownReason,
 };
@@ -28,11 +28,11 @@ use crate::sessions::{RetainedEvents, Sessions};
 use crate::status::{Report, Reporter, View};
 use crate::watch::Watch;
 
-use stays::FarewellsSaid;
-pub(crate) use stays::{CheckIn, CheckOut, Look, SessionLost};
+use shutdown::ShutdownAcknowledged;
+pub(crate) use shutdown::{RecheckPause, SessionPanicked, WorkFinished, WorkStarted};
 
 /// The signals that mean something to a child, as the system and as the rules name them.
-pub(super) const HEARD: [(daemon_sys::Signal, Signal); 6] = [
+pub(super) const HANDLED_SIGNALS: [(daemon_sys::Signal, Signal); 6] = [
     (daemon_sys::Signal::Term, Signal::Term),
     (daemon_sys::Signal::Int, Signal::Int),
     (daemon_sys::Signal::Quit, Signal::Quit),
@@ -48,15 +48,15 @@ pub(super) const HEARD: [(daemon_sys::Signal, Signal); 6] = [
 /// with.
 #[derive(Debug)]
 pub struct ChildActor {
-    desk: Rc<RefCell<Desk>>,
+    state: Rc<RefCell<ChildState>>,
     ears: &'static SignalListener,
     fork_server: Option<Pid>,
-    life: Life,
+    context: ProcessContext,
     sessions: Sessions,
     retained: RetainedEvents,
-    farewell: Farewell,
+    shutdown_ack: ShutdownAck,
     /// Pieces of code that must end before the child does.
-    inside: u32,
+    in_flight: u32,
     leaving: watch::Sender<Option<ShutdownReason>>,
     /// The operator's word, as it was on the scoreboard at the last look.
     hold: watch::Sender<OperatorPause>,
@@ -65,30 +65,30 @@ pub struct ChildActor {
 
 /// How far the sessions have taken leave.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Farewell {
-    Not,
-    Asked,
-    Answered,
+enum ShutdownAck {
+    NotRequested,
+    Requested,
+    Received,
 }
 
 impl ChildActor {
     pub(crate) fn new(
-        desk: Rc<RefCell<Desk>>,
+        state: Rc<RefCell<ChildState>>,
         ears: &'static SignalListener,
         leaving: watch::Sender<Option<ShutdownReason>>,
         hold: watch::Sender<OperatorPause>,
-        life: Life,
+        context: ProcessContext,
         end: oneshot::Sender<i32>,
     ) -> Self {
         ChildActor {
-            desk,
+            state,
             ears,
             fork_server: Pid::parent(),
-            life,
+            context,
             sessions: Sessions::default(),
             retained: RetainedEvents::default(),
-            farewell: Farewell::Not,
-            inside: 0,
+            shutdown_ack: ShutdownAck::NotRequested,
+            in_flight: 0,
             leaving,
             hold,
             end: Some(end),
@@ -96,37 +96,39 @@ impl ChildActor {
     }
 
     /// The child is to go once its request is done.
-    fn dismiss(&mut self, reason: ShutdownReason, ctx: &mut Context<Self>) {
-        let Next::Leave(reason) = self.desk.borrow_mut().leave(reason) else {
+    fn request_leave(&mut self, reason: ShutdownReason, ctx: &mut Context<Self>) {
+        let NextAction::Leave(reason) = self.state.borrow_mut().leave(reason) else {
             return;
         };
-        debug!(self.life.log, "leaving"; "reason" => ?reason);
+        debug!(self.context.log, "leaving"; "reason" => ?reason);
         self.leaving.send_replace(Some(reason));
-        if self.farewell == Farewell::Not {
-            self.farewell = Farewell::Asked;
+        if self.shutdown_ack == ShutdownAck::NotRequested {
+            self.shutdown_ack = ShutdownAck::Requested;
             let shutdown = DaemonShutdown { reason };
             self.retained.shutdown = Some(shutdown);
             let address = ctx.address();
             let answers = self.sessions.shutdown.ask(&shutdown);
             // By way of the mailbox: what a session has said before it answered comes first.
-            ctx.spawn(answers.map(move |()| address.do_send(FarewellsSaid)).into_actor(self));
-            self.release_for_the_last(reason);
+            ctx.spawn(
+                answers.map(move |()| address.do_send(ShutdownAcknowledged)).into_actor(self),
+            );
+            self.accept_remaining(reason);
         }
         self.leave_if_done(ctx);
     }
 
     fn leave_if_done(&mut self, ctx: &mut Context<Self>) {
         let is_done = {
-            let desk = self.desk.borrow();
-            desk.leaving().is_some() && !desk.status().is_busy()
+            let state = self.state.borrow();
+            state.leaving().is_some() && !state.status().is_busy()
         };
-        if is_done && self.farewell == Farewell::Answered && self.inside == 0 {
+        if is_done && self.shutdown_ack == ShutdownAck::Received && self.in_flight == 0 {
             self.end(0, ctx);
         }
     }
 
     fn end(&mut self, code: i32, ctx: &mut Context<Self>) {
-        self.desk.borrow_mut().gone(now());
+        self.state.borrow_mut().gone(now());
         if let Some(end) = self.end.take() {
             // Who waits for the end is the child's main function; it cannot have gone.
             let _ = end.send(code);
@@ -134,38 +136,41 @@ impl ChildActor {
         ctx.stop();
     }
 
-    fn is_held(&self) -> bool {
-        *self.hold.borrow() == OperatorPause::On && self.desk.borrow().leaving().is_none()
+    fn is_paused_by_operator(&self) -> bool {
+        *self.hold.borrow() == OperatorPause::On && self.state.borrow().leaving().is_none()
     }
 
     /// A child that was held while it was ready takes what waits in the listener's queue when the
     /// daemon stops, as the others do.
-    fn release_for_the_last(&mut self, reason: ShutdownReason) {
-        let is_held = *self.hold.borrow() == OperatorPause::On;
-        if reason == ShutdownReason::Stopping && is_held && self.desk.borrow().status().is_idle() {
+    fn accept_remaining(&mut self, reason: ShutdownReason) {
+        let is_paused_by_operator = *self.hold.borrow() == OperatorPause::On;
+        if reason == ShutdownReason::Stopping
+            && is_paused_by_operator
+            && self.state.borrow().status().is_idle()
+        {
             self.sessions.accept.tell(&DaemonAccept);
         }
     }
 
     /// Looks on the scoreboard whether the operator has paused the daemon, and tells sessions.
-    fn look_at_the_hold(&mut self) {
-        let hold = self.desk.borrow().board().hold();
+    fn recheck_operator_pause(&mut self) {
+        let hold = self.state.borrow().board().hold();
         let is_news = self.hold.send_if_modified(|known| std::mem::replace(known, hold) != hold);
-        if !is_news || self.life.calling == ChildKind::OneRequest {
+        if !is_news || self.context.child_kind == ChildKind::OneRequest {
             return;
         }
         match hold {
             OperatorPause::On => {
-                debug!(self.life.log, "paused");
+                debug!(self.context.log, "paused");
                 self.retained.accept = None;
                 self.retained.pause = Some(DaemonPause);
                 self.sessions.pause.tell(&DaemonPause);
             }
             OperatorPause::Off => {
-                debug!(self.life.log, "resumed");
+                debug!(self.context.log, "resumed");
                 self.retained.pause = None;
-                let desk = self.desk.borrow();
-                if desk.status().is_idle() && desk.leaving().is_none() {
+                let state = self.state.borrow();
+                if state.status().is_idle() && state.leaving().is_none() {
                     self.retained.accept = Some(DaemonAccept);
                     self.sessions.accept.tell(&DaemonAccept);
                 }
@@ -175,23 +180,23 @@ impl ChildActor {
 
     fn reopen_logs(&mut self) {
         self.sessions.hup.tell(&DaemonHup);
-        if let Err(error) = self.life.reopen_log() {
-            error!(self.life.log, "the old log stays in use: {}", error);
+        if let Err(error) = self.context.reopen_log() {
+            error!(self.context.log, "the old log stays in use: {}", error);
         }
     }
 
     fn peek(&self, detail: Detail) -> String {
-        let mut lines = self.sessions.peek(&self.life.alias);
-        lines.push(format!("Scoreboard slot: {}", self.desk.borrow().slot()));
-        lines.push(format!("Scoreboard: {}", self.desk.borrow().status().letter()));
+        let mut lines = self.sessions.peek(&self.context.alias);
+        lines.push(format!("Scoreboard slot: {}", self.state.borrow().slot()));
+        lines.push(format!("Scoreboard: {}", self.state.borrow().status().letter()));
         lines.push(format!("Held by the operator: {:?}", *self.hold.borrow()));
-        lines.push(match self.desk.borrow().leaving() {
+        lines.push(match self.state.borrow().leaving() {
             None => "Stays alive: waits for requests".to_owned(),
             Some(reason) => format!(
                 "Leaving ({reason:?}): farewells {:?}, {} still inside, request in hand: {}",
-                self.farewell,
-                self.inside,
-                self.desk.borrow().status().is_busy()
+                self.shutdown_ack,
+                self.in_flight,
+                self.state.borrow().status().is_busy()
             ),
         });
         lines.extend(peek::unanswered(&self.sessions.unanswered()));
@@ -199,16 +204,16 @@ impl ChildActor {
     }
 
     fn report(&self) -> Report {
-        let desk = self.desk.borrow();
+        let state = self.state.borrow();
         let view = View {
-            alias: self.life.alias.clone(),
-            model: self.life.kind,
-            reporter: Reporter::Child { slot: desk.slot() },
-            parent: self.life.parent,
+            alias: self.context.alias.clone(),
+            model: self.context.model,
+            reporter: Reporter::Child { slot: state.slot() },
+            parent: self.context.parent,
             fork_server: self.fork_server.map(|pid| pid.as_raw().unsigned_abs()),
-            phase: desk.board().phase(),
+            phase: state.board().phase(),
         };
-        Report::of(view, Some(desk.board()), now())
+        Report::of(view, Some(state.board()), now())
     }
 }
 
@@ -216,18 +221,18 @@ impl Actor for ChildActor {
     type Context = Context<Self>;
 
     fn started(&mut self, ctx: &mut Self::Context) {
-        if let Some(pause) = self.life.heartbeat {
-            self.desk.borrow().beat(now());
-            ctx.run_interval(pause, |child, _ctx| child.desk.borrow().beat(now()));
+        if let Some(pause) = self.context.heartbeat {
+            self.state.borrow().beat(now());
+            ctx.run_interval(pause, |child, _ctx| child.state.borrow().beat(now()));
         }
         // Who is born while the daemon is paused gets no signal for it.
-        self.look_at_the_hold();
+        self.recheck_operator_pause();
         match Watch::readable(self.ears.as_fd(), Signalled) {
             Ok(watch) => {
                 ctx.add_stream(watch);
             }
             Err(error) => {
-                error!(self.life.log, "cannot listen to signals: {}", error);
+                error!(self.context.log, "cannot listen to signals: {}", error);
                 self.end(EXIT_SOFTWARE, ctx);
             }
         }
@@ -241,7 +246,7 @@ struct Signalled;
 impl StreamHandler<Signalled> for ChildActor {
     fn handle(&mut self, _signalled: Signalled, ctx: &mut Self::Context) {
         let come = self.ears.drain();
-        for (_, signal) in HEARD.into_iter().filter(|(heard, _)| come.contains(heard)) {
+        for (_, signal) in HANDLED_SIGNALS.into_iter().filter(|(heard, _)| come.contains(heard)) {
             self.handle(in_child(signal), ctx);
         }
     }
@@ -254,20 +259,20 @@ impl ChildActor {
         match intention {
             ChildAction::Leave(StopMode::Graceful) => {
                 // The parent says on the scoreboard whether it is all of us or only this one.
-                let reason = match self.desk.borrow().board().phase() {
+                let reason = match self.state.borrow().board().phase() {
                     Phase::Stopping | Phase::Stopped => ShutdownReason::Stopping,
                     Phase::Starting | Phase::Running => ShutdownReason::Retired,
                 };
                 if Pid::parent() != self.fork_server {
                     // Nobody is left who would end this child when its time is over.
-                    terminate_after(self.life.grace);
+                    terminate_after(self.context.grace);
                 }
-                self.dismiss(reason, ctx);
+                self.request_leave(reason, ctx);
             }
             ChildAction::Leave(StopMode::Immediate) => self.end(0, ctx),
             ChildAction::Hangup => self.reopen_logs(),
-            ChildAction::Peek => info!(self.life.log, "peek\n{}", self.peek(Detail::Verbose)),
-            ChildAction::Look => self.look_at_the_hold(),
+            ChildAction::Peek => info!(self.context.log, "peek\n{}", self.peek(Detail::Verbose)),
+            ChildAction::Look => self.recheck_operator_pause(),
             ChildAction::Ignore => {}
         }
     }

@@ -16,9 +16,9 @@ use futures::FutureExt;
 use futures::future::{Either, select};
 use tokio::sync::watch;
 
-use super::actor::{CheckIn, CheckOut, ChildActor, Look, SessionLost};
-use super::desk::{Desk, Next};
-use crate::listen::{Gate, Listen};
+use super::actor::{ChildActor, RecheckPause, SessionPanicked, WorkFinished, WorkStarted};
+use super::state::{ChildState, NextAction};
+use crate::listen::{Listen, WatchedListener};
 use crate::log;
 use crate::messages::{ShutdownReason, StatusError, UpdateStatus, Updated};
 
@@ -28,7 +28,7 @@ use crate::messages::{ShutdownReason, StatusError, UpdateStatus, Updated};
 /// stores.
 #[derive(Clone, Debug)]
 pub struct ChildHandle {
-    desk: Rc<RefCell<Desk>>,
+    state: Rc<RefCell<ChildState>>,
     daemon: Addr<ChildActor>,
     leaving: watch::Receiver<Option<ShutdownReason>>,
     hold: watch::Receiver<OperatorPause>,
@@ -51,18 +51,18 @@ impl ChildHandle {
     }
 
     pub(crate) fn new(
-        desk: Rc<RefCell<Desk>>,
+        state: Rc<RefCell<ChildState>>,
         daemon: Addr<ChildActor>,
         leaving: watch::Receiver<Option<ShutdownReason>>,
         hold: watch::Receiver<OperatorPause>,
         log_file: Option<Arc<LogFile>>,
     ) -> Self {
-        ChildHandle { desk, daemon, leaving, hold, log_file }
+        ChildHandle { state, daemon, leaving, hold, log_file }
     }
 
     /// Says in a few words what the child is doing, for the scoreboard and ps(1).
     pub fn label(&self, text: &str) {
-        self.desk.borrow_mut().label(text);
+        self.state.borrow_mut().label(text);
     }
 
     /// Says that the request in hand takes long: `l` on the scoreboard.
@@ -84,7 +84,7 @@ impl ChildHandle {
     /// The child's place on the scoreboard.
     #[must_use]
     pub fn slot(&self) -> SlotNumber {
-        self.desk.borrow().slot()
+        self.state.borrow().slot()
     }
 
     /// The child's daemon.
@@ -101,7 +101,7 @@ impl ChildHandle {
 
     /// Waits until the child is told to go: time to end a kept-alive connection after the request
     /// in hand.
-    pub async fn told_to_leave(&self) -> ShutdownReason {
+    pub async fn wait_for_shutdown(&self) -> ShutdownReason {
         let mut leaving = self.leaving.clone();
         match leaving.wait_for(Option::is_some).await.map(|reason| *reason) {
             Ok(Some(reason)) => reason,
@@ -111,26 +111,28 @@ impl ChildHandle {
     }
 
     /// Whether the operator holds the daemon at this moment, told of it yet or not.
-    fn is_held(&self) -> bool {
-        self.desk.borrow().board().hold() == OperatorPause::On
+    fn is_paused_by_operator(&self) -> bool {
+        self.state.borrow().board().hold() == OperatorPause::On
     }
 
     /// Waits for a connection, and takes none from the moment that the operator holds the daemon.
-    pub(crate) async fn accept<L: Listen>(&self, gate: &Gate<L>) -> L::Socket {
+    pub(crate) async fn accept<L: Listen>(&self, gate: &WatchedListener<L>) -> L::Socket {
         loop {
-            self.until_hold_is(OperatorPause::Off).await;
-            let accepted = gate.accept_while(|| !self.is_held());
-            match select(pin!(accepted), pin!(self.until_hold_is(OperatorPause::On))).await {
+            self.wait_for_operator_pause(OperatorPause::Off).await;
+            let accepted = gate.accept_while(|| !self.is_paused_by_operator());
+            match select(pin!(accepted), pin!(self.wait_for_operator_pause(OperatorPause::On)))
+                .await
+            {
                 Either::Left((Some(stream), _)) => return stream,
                 // The signal that tells of it may still be on its way: then the daemon hears of it by this.
-                Either::Left((None, _)) => drop(self.daemon.send(Look).await),
+                Either::Left((None, _)) => drop(self.daemon.send(RecheckPause).await),
                 Either::Right(((), _)) => {}
             }
         }
     }
 
     /// Waits until the operator's word is this one. Who waits in vain is told to leave meanwhile.
-    async fn until_hold_is(&self, wanted: OperatorPause) {
+    async fn wait_for_operator_pause(&self, wanted: OperatorPause) {
         let mut hold = self.hold.clone();
         if hold.wait_for(|hold| *hold == wanted).await.is_err() {
             std::future::pending::<()>().await;
@@ -148,9 +150,9 @@ impl ChildHandle {
     /// When the scoreboard's rules forbid the move.
     pub fn update_status(&self, update: UpdateStatus) -> Result<Updated, StatusError> {
         Ok(match self.update(update)? {
-            Next::Accept => Updated::Accepting,
-            Next::GoOn => Updated::Noted,
-            Next::Leave(reason) => Updated::Leaving(reason),
+            NextAction::Accept => Updated::Accepting,
+            NextAction::Continue => Updated::Recorded,
+            NextAction::Leave(reason) => Updated::Leaving(reason),
         })
     }
 
@@ -158,18 +160,18 @@ impl ChildHandle {
     /// the last of its share.
     #[must_use]
     pub fn will_leave(&self) -> Option<ShutdownReason> {
-        self.desk.borrow().leaving()
+        self.state.borrow().leaving()
     }
 
     /// Runs all that the child is for. The child waits for it, and leaves when it is done; if it
     /// panics the child leaves with exit code 101.
     pub fn work(&self, work: impl Future<Output = ()> + 'static) {
-        self.check_in();
+        self.start_work();
         let child = self.clone();
         actix_rt::spawn(async move {
             match AssertUnwindSafe(work).catch_unwind().await {
-                Ok(()) => child.check_out(),
-                Err(_told_by_the_panic_hook) => child.daemon.do_send(SessionLost),
+                Ok(()) => child.finish_work(),
+                Err(_told_by_the_panic_hook) => child.daemon.do_send(SessionPanicked),
             }
         });
     }
@@ -180,22 +182,22 @@ impl ChildHandle {
     /// # Errors
     ///
     /// If no descriptor is left.
-    pub fn divert_output(&self, out: OwnedFd, err: OwnedFd) -> Result<(), daemon_sys::Error> {
-        log::keep_apart(self.log_file.as_ref())?;
+    pub fn redirect_output(&self, out: OwnedFd, err: OwnedFd) -> Result<(), daemon_sys::Error> {
+        log::keep_log_target(self.log_file.as_ref())?;
         stdio::redirect_outputs(out, err)
     }
 
-    pub(crate) fn update(&self, update: UpdateStatus) -> Result<Next, StatusError> {
-        Ok(self.desk.borrow_mut().update(update, now())?)
+    pub(crate) fn update(&self, update: UpdateStatus) -> Result<NextAction, StatusError> {
+        Ok(self.state.borrow_mut().update(update, now())?)
     }
 
     /// A piece of code begins that the child must wait for before it leaves.
-    pub(crate) fn check_in(&self) {
-        self.daemon.do_send(CheckIn);
+    pub(crate) fn start_work(&self) {
+        self.daemon.do_send(WorkStarted);
     }
 
     /// That piece of code has ended.
-    pub(crate) fn check_out(&self) {
-        self.daemon.do_send(CheckOut);
+    pub(crate) fn finish_work(&self) {
+        self.daemon.do_send(WorkFinished);
     }
 }

@@ -1,14 +1,14 @@
 //! The child's side: its rules, its actor, its life from birth to exit.
 
 mod actor;
-mod desk;
 mod handle;
-mod life;
-mod sign;
+mod run;
+mod state;
+mod title;
 
 pub use actor::ChildActor;
 pub use handle::ChildHandle;
 
-pub(crate) use desk::Next;
-pub(crate) use life::{Life, live};
-pub(crate) use sign::Sign;
+pub(crate) use run::{ProcessContext, run_child};
+pub(crate) use state::NextAction;
+pub(crate) use title::ProcessTitle;

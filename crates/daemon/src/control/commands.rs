@@ -11,90 +11,94 @@ use daemon_core::StopMode;
 use daemon_forkserver::Transfer;
 use daemon_sys::process::Pid;
 
-use super::protocol::{Ask, Command, Fault, FaultKind, Outcome, Reply, VERSION};
+use super::protocol::{
+    ControlCommand, ControlError, ControlErrorKind, ControlReply, ControlRequest, ResponseBody,
+    VERSION,
+};
 use crate::messages::{
-    Detail, GetStatus, Kill, Pause, PauseOutcome, Peek, Refusal, Reload, Reopen, Resize, Resized,
-    Resume, Retire, Shutdown, ShutdownStarted, TraceChild, TraceError,
+    CommandError, Detail, GetStatus, Kill, Pause, PauseOutcome, Peek, Reload, Reopen, Resize,
+    Resized, Resume, Retire, Shutdown, ShutdownStarted, TraceChild, TraceError,
 };
 use crate::parent::DaemonActor;
 
 /// Reads a client's line. The version is looked at first: what another version asks for need not
 /// make sense in this one.
-pub(super) fn parse(line: &[u8]) -> Result<Command, Fault> {
-    let malformed =
-        |why: &dyn Display| fault(FaultKind::Malformed, format!("the line is no request: {why}"));
+pub(super) fn parse(line: &[u8]) -> Result<ControlCommand, ControlError> {
+    let malformed = |why: &dyn Display| {
+        fault(ControlErrorKind::Malformed, format!("the line is no request: {why}"))
+    };
     let value: serde_json::Value =
         serde_json::from_slice(line).map_err(|error| malformed(&error))?;
     let version = value.get("version").ok_or_else(|| malformed(&"it names no version"))?;
     if version.as_u64() != Some(u64::from(VERSION)) {
         let text = format!("the daemon speaks version {VERSION}, the client version {version}");
-        return Err(fault(FaultKind::Version, text));
+        return Err(fault(ControlErrorKind::Version, text));
     }
-    let ask: Ask = serde_json::from_value(value).map_err(|error| malformed(&error))?;
+    let ask: ControlRequest = serde_json::from_value(value).map_err(|error| malformed(&error))?;
     Ok(ask.command)
 }
 
-pub(super) fn fault(kind: FaultKind, text: impl Into<String>) -> Fault {
-    Fault { kind, text: text.into() }
+pub(super) fn fault(kind: ControlErrorKind, text: impl Into<String>) -> ControlError {
+    ControlError { kind, text: text.into() }
 }
 
-fn done(text: impl Into<String>) -> Reply {
-    Reply::Done { text: text.into() }
+fn done(text: impl Into<String>) -> ControlReply {
+    ControlReply::Done { text: text.into() }
 }
 
-impl From<Refusal> for Fault {
-    fn from(refusal: Refusal) -> Self {
+impl From<CommandError> for ControlError {
+    fn from(refusal: CommandError) -> Self {
         let kind = match &refusal {
-            Refusal::NoSuchChild { .. } => FaultKind::NoSuchChild,
-            Refusal::Phase(_)
-            | Refusal::NoPool { .. }
-            | Refusal::NoChildren { .. }
-            | Refusal::Size { .. } => FaultKind::Refused,
+            CommandError::NoSuchChild { .. } => ControlErrorKind::NoSuchChild,
+            CommandError::Phase(_)
+            | CommandError::NoPool { .. }
+            | CommandError::NoChildren { .. }
+            | CommandError::Size { .. } => ControlErrorKind::Refused,
         };
         fault(kind, refusal.to_string())
     }
 }
 
-impl From<TraceError> for Fault {
+impl From<TraceError> for ControlError {
     fn from(error: TraceError) -> Self {
         let kind = match &error {
-            TraceError::NoSuchChild(_) => FaultKind::NoSuchChild,
-            TraceError::NoBabysitter(_) => FaultKind::Refused,
+            TraceError::NoSuchChild(_) => ControlErrorKind::NoSuchChild,
+            TraceError::NoBabysitter(_) => ControlErrorKind::Refused,
         };
         fault(kind, error.to_string())
     }
 }
 
-impl From<MailboxError> for Fault {
+impl From<MailboxError> for ControlError {
     fn from(_gone: MailboxError) -> Self {
-        fault(FaultKind::Failed, "the daemon has stopped")
+        fault(ControlErrorKind::Failed, "the daemon has stopped")
     }
 }
 
 /// The daemon, as its clients ask it.
 #[derive(Debug)]
-pub(super) struct Desk<R: Transfer + Send> {
+pub(super) struct ChildState<R: Transfer + Send> {
     pub(super) daemon: Addr<DaemonActor<R>>,
     /// Answers that are under way.
     pub(super) answers: Rc<Cell<usize>>,
 }
 
-impl<R: Transfer + Send> Clone for Desk<R> {
+impl<R: Transfer + Send> Clone for ChildState<R> {
     fn clone(&self) -> Self {
-        Desk { daemon: self.daemon.clone(), answers: Rc::clone(&self.answers) }
+        ChildState { daemon: self.daemon.clone(), answers: Rc::clone(&self.answers) }
     }
 }
 
-impl<R: Transfer + Send> Desk<R> {
+impl<R: Transfer + Send> ChildState<R> {
     /// Does what is asked for.
-    pub(super) async fn answer(&self, command: Command) -> Outcome {
+    pub(super) async fn answer(&self, command: ControlCommand) -> ResponseBody {
         match self.carry_out(command).await {
-            Ok(reply) => Outcome::Ok(reply),
-            Err(fault) => Outcome::Error(fault),
+            Ok(reply) => ResponseBody::Ok(reply),
+            Err(fault) => ResponseBody::Error(fault),
         }
     }
 
-    async fn ask<M>(&self, message: M) -> Result<M::Result, Fault>
+    async fn ask<M>(&self, message: M) -> Result<M::Result, ControlError>
     where
         M: Message + Send + 'static,
         M::Result: Send,
@@ -104,57 +108,57 @@ impl<R: Transfer + Send> Desk<R> {
         Ok(self.daemon.send(message).await?)
     }
 
-    async fn carry_out(&self, command: Command) -> Result<Reply, Fault> {
+    async fn carry_out(&self, command: ControlCommand) -> Result<ControlReply, ControlError> {
         match command {
-            Command::Status => {
+            ControlCommand::Status => {
                 let report = Box::new(self.ask(GetStatus::Processes).await?);
-                Ok(Reply::Status { report })
+                Ok(ControlReply::Status { report })
             }
-            Command::Peek { verbose } => {
+            ControlCommand::Peek { verbose } => {
                 let detail = if verbose { Detail::Verbose } else { Detail::Brief };
-                Ok(Reply::Peek { text: self.ask(Peek { detail }).await? })
+                Ok(ControlReply::Peek { text: self.ask(Peek { detail }).await? })
             }
-            Command::Stop { now } => {
+            ControlCommand::Stop { now } => {
                 let manner = if now { StopMode::Immediate } else { StopMode::Graceful };
                 Ok(done(match self.ask(Shutdown(manner)).await? {
                     ShutdownStarted::Now => "the daemon is stopping",
                     ShutdownStarted::Already => "the daemon was stopping already",
                 }))
             }
-            Command::Reopen => match self.ask(Reopen).await? {
+            ControlCommand::Reopen => match self.ask(Reopen).await? {
                 Ok(()) => Ok(done("the logs are reopened")),
-                Err(error) => Err(fault(FaultKind::Failed, error.to_string())),
+                Err(error) => Err(fault(ControlErrorKind::Failed, error.to_string())),
             },
-            Command::Reload => {
+            ControlCommand::Reload => {
                 let reloading = self.ask(Reload).await??;
                 Ok(done(format!("{} children are being replaced", reloading.children)))
             }
-            Command::Resize { to } => Ok(done(sizes(self.ask(Resize::To(to)).await??))),
-            Command::Retire { pid } => {
+            ControlCommand::Resize { to } => Ok(done(sizes(self.ask(Resize::To(to)).await??))),
+            ControlCommand::Retire { pid } => {
                 let child = self.ask(Retire(process(pid)?)).await??;
                 Ok(done(format!("{child} (process {pid}) leaves after the request in hand")))
             }
-            Command::Kill { pid } => {
+            ControlCommand::Kill { pid } => {
                 let child = self.ask(Kill(process(pid)?)).await??;
                 Ok(done(format!("{child} (process {pid}) is killed")))
             }
-            Command::Trace { pid } => {
+            ControlCommand::Trace { pid } => {
                 let evidence = self.ask(TraceChild(process(pid)?)).await??;
                 let text = evidence.to_string();
                 match serde_json::to_value(evidence.as_ref()) {
-                    Ok(evidence) => Ok(Reply::Trace { text, evidence }),
-                    Err(error) => Err(fault(FaultKind::Failed, error.to_string())),
+                    Ok(evidence) => Ok(ControlReply::Trace { text, evidence }),
+                    Err(error) => Err(fault(ControlErrorKind::Failed, error.to_string())),
                 }
             }
-            Command::Pause => Ok(done(match self.ask(Pause).await?? {
+            ControlCommand::Pause => Ok(done(match self.ask(Pause).await?? {
                 PauseOutcome::Now => "paused: no more requests are taken",
                 PauseOutcome::Already => "was paused already",
             })),
-            Command::Resume => Ok(done(match self.ask(Resume).await?? {
+            ControlCommand::Resume => Ok(done(match self.ask(Resume).await?? {
                 PauseOutcome::Now => "resumed: requests are taken again",
                 PauseOutcome::Already => "was not paused",
             })),
-            Command::Events => Ok(Reply::Listening),
+            ControlCommand::Events => Ok(ControlReply::Listening),
         }
     }
 }
@@ -168,11 +172,11 @@ fn sizes(resized: Resized) -> String {
     format!("{min_spare} to {max_spare} spare children now, at most {max_children} in all")
 }
 
-fn process(pid: u32) -> Result<Pid, Fault> {
+fn process(pid: u32) -> Result<Pid, ControlError> {
     let process = i32::try_from(pid).ok().and_then(Pid::from_raw);
     process.ok_or_else(|| {
         fault(
-            FaultKind::NoSuchChild,
+            ControlErrorKind::NoSuchChild,
             format!("no child is process {pid}: no process has such a number"),
         )
     })
@@ -187,17 +191,17 @@ mod tests {
     #[test]
     fn a_line_is_a_command_of_our_version() {
         let parsed = parse(br#"{"version":1,"command":"resize","to":8}"#);
-        assert_eq!(parsed, Ok(Command::Resize { to: 8 }));
+        assert_eq!(parsed, Ok(ControlCommand::Resize { to: 8 }));
         assert_eq!(
             parse(br#"{"version":1,"command":"stop","added-later":true}"#),
-            Ok(Command::Stop { now: false })
+            Ok(ControlCommand::Stop { now: false })
         );
     }
 
     #[test]
     fn another_version_is_told_both_numbers_whatever_it_asks_for() {
         let fault = parse(br#"{"version":7,"command":"levitate"}"#).unwrap_err();
-        assert_eq!(fault.kind, FaultKind::Version);
+        assert_eq!(fault.kind, ControlErrorKind::Version);
         assert_eq!(fault.text, "the daemon speaks version 1, the client version 7");
     }
 
@@ -215,14 +219,14 @@ mod tests {
         ];
         for line in lines {
             let fault = parse(line.as_bytes()).unwrap_err();
-            assert_eq!(fault.kind, FaultKind::Malformed, "{line:?}: {fault}");
+            assert_eq!(fault.kind, ControlErrorKind::Malformed, "{line:?}: {fault}");
         }
     }
 
     #[test]
     fn a_number_that_no_process_has_is_no_child() {
         for pid in [0, u32::MAX] {
-            assert_eq!(process(pid).unwrap_err().kind, FaultKind::NoSuchChild);
+            assert_eq!(process(pid).unwrap_err().kind, ControlErrorKind::NoSuchChild);
         }
     }
 

@@ -7,7 +7,7 @@ use tokio::time::timeout;
 
 /// What was read.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) enum Read {
+pub(super) enum LineRead {
     /// A line, without its end. What comes before the end of the stream is one, too.
     Line(Vec<u8>),
     /// More bytes than a line may have, and no end of it.
@@ -18,25 +18,25 @@ pub(super) enum Read {
 
 /// Reads the next line, of at most so many bytes, from a client that has so long to say it. Who does
 /// not has come to its end, in the middle of a line or not.
-pub(super) async fn next_within<R>(reader: &mut R, most: usize, patience: Duration) -> Read
+pub(super) async fn next_within<R>(reader: &mut R, most: usize, patience: Duration) -> LineRead
 where
     R: AsyncBufRead + Unpin,
 {
-    timeout(patience, next(reader, most)).await.unwrap_or(Read::End)
+    timeout(patience, next(reader, most)).await.unwrap_or(LineRead::End)
 }
 
 /// Reads the next line, of at most so many bytes.
-pub(super) async fn next<R: AsyncBufRead + Unpin>(reader: &mut R, most: usize) -> Read {
+pub(super) async fn next<R: AsyncBufRead + Unpin>(reader: &mut R, most: usize) -> LineRead {
     let mut line = Vec::new();
     let room = most as u64 + 1;
     match reader.take(room).read_until(b'\n', &mut line).await {
-        Err(_broken) => Read::End,
-        Ok(0) => Read::End,
+        Err(_broken) => LineRead::End,
+        Ok(0) => LineRead::End,
         Ok(_bytes) => {
             if line.pop_if(|last| *last == b'\n').is_none() && line.len() > most {
-                return Read::TooLong;
+                return LineRead::TooLong;
             }
-            Read::Line(line)
+            LineRead::Line(line)
         }
     }
 }
@@ -45,12 +45,12 @@ pub(super) async fn next<R: AsyncBufRead + Unpin>(reader: &mut R, most: usize) -
 mod tests {
     use super::*;
 
-    fn read_all(mut bytes: &[u8]) -> Vec<Read> {
+    fn read_all(mut bytes: &[u8]) -> Vec<LineRead> {
         let mut read = Vec::new();
         futures::executor::block_on(async {
             loop {
                 read.push(next(&mut bytes, 4).await);
-                if matches!(read.last(), Some(Read::TooLong | Read::End)) {
+                if matches!(read.last(), Some(LineRead::TooLong | LineRead::End)) {
                     return;
                 }
             }
@@ -68,18 +68,18 @@ mod tests {
             client.write_all(b"whole\nhal").await.unwrap();
             let patience = Duration::from_millis(20);
             let whole = next_within(&mut daemon, 64, patience).await;
-            assert_eq!(whole, Read::Line(b"whole".to_vec()));
-            assert_eq!(next_within(&mut daemon, 64, patience).await, Read::End);
+            assert_eq!(whole, LineRead::Line(b"whole".to_vec()));
+            assert_eq!(next_within(&mut daemon, 64, patience).await, LineRead::End);
             client.write_all(b"f\n").await.expect("it is still connected");
         });
     }
 
     #[test]
     fn a_line_of_the_most_bytes_is_read_and_a_longer_one_is_not() {
-        let line = |text: &str| Read::Line(text.as_bytes().to_vec());
-        assert_eq!(read_all(b"abcd\n\nef"), [line("abcd"), line(""), line("ef"), Read::End]);
-        assert_eq!(read_all(b"abcde\n"), [Read::TooLong]);
-        assert_eq!(read_all(b"abcdefghijkl"), [Read::TooLong]);
-        assert_eq!(read_all(b""), [Read::End]);
+        let line = |text: &str| LineRead::Line(text.as_bytes().to_vec());
+        assert_eq!(read_all(b"abcd\n\nef"), [line("abcd"), line(""), line("ef"), LineRead::End]);
+        assert_eq!(read_all(b"abcde\n"), [LineRead::TooLong]);
+        assert_eq!(read_all(b"abcdefghijkl"), [LineRead::TooLong]);
+        assert_eq!(read_all(b""), [LineRead::End]);
     }
 }

@@ -2,35 +2,36 @@
 //! none, and nothing is done for an event.
 
 use actix::{Actor, Addr, AsyncContext, Context, Handler, Message};
+use daemon_core::AcceptState;
 use daemon_forkserver::Transfer;
 
-use super::feed::Feed;
-use super::protocol::Event;
+use super::protocol::ControlEvent;
+use super::queue::EventQueue;
 use crate::messages::{
-    ChildBorn, ChildExited, DaemonAccept, DaemonPause, DaemonPhase, RogueChild, Subscribe,
+    ChildBorn, ChildExited, DaemonAccept, DaemonOperatorPause, DaemonPause, DaemonPhase,
+    RogueChild, Subscribe,
 };
 use crate::parent::DaemonActor;
-use crate::status::DoorState;
 
 /// The name under which it shows in a peek.
 const NAME: &str = "Control";
 
 /// One client's ear.
-pub(super) struct Listener<R: Transfer + Send> {
+pub(super) struct EventListener<R: Transfer + Send> {
     daemon: Addr<DaemonActor<R>>,
-    feed: Feed,
+    queue: EventQueue,
 }
 
-impl<R: Transfer + Send> Listener<R> {
-    pub(super) fn start(daemon: Addr<DaemonActor<R>>, feed: Feed) -> Addr<Self> {
-        Actor::start(Listener { daemon, feed })
+impl<R: Transfer + Send> EventListener<R> {
+    pub(super) fn start(daemon: Addr<DaemonActor<R>>, queue: EventQueue) -> Addr<Self> {
+        Actor::start(EventListener { daemon, queue })
     }
 }
 
 /// Has it subscribe to these broadcasts, in this order, and make an event of each.
 macro_rules! events {
     ($($message:ty: $event:expr;)*) => {
-        impl<R: Transfer + Send> Actor for Listener<R> {
+        impl<R: Transfer + Send> Actor for EventListener<R> {
             type Context = Context<Self>;
 
             fn started(&mut self, ctx: &mut Self::Context) {
@@ -38,34 +39,35 @@ macro_rules! events {
             }
         }
 
-        $(impl<R: Transfer + Send> Handler<$message> for Listener<R> {
+        $(impl<R: Transfer + Send> Handler<$message> for EventListener<R> {
             type Result = ();
 
             fn handle(&mut self, message: $message, _ctx: &mut Self::Context) {
-                let event: fn($message) -> Event = $event;
-                self.feed.push(event(message));
+                let event: fn($message) -> ControlEvent = $event;
+                self.queue.push(event(message));
             }
         })*
     };
 }
 
 events! {
-    ChildBorn: |born| Event::Born {
+    ChildBorn: |born| ControlEvent::Born {
         slot: born.child.slot,
         pid: born.pid.as_raw().unsigned_abs(),
     };
-    ChildExited: |exited| Event::Gone {
+    ChildExited: |exited| ControlEvent::Exited {
         slot: exited.child.slot,
         pid: exited.pid.as_raw().unsigned_abs(),
         text: exited.cause.to_string(),
         cause: exited.cause,
         requests: exited.requests,
-        lived: exited.lived,
+        lifetime: exited.lifetime,
     };
-    DaemonAccept: |_accept| Event::AcceptState { state: DoorState::Open };
-    DaemonPause: |_pause| Event::AcceptState { state: DoorState::Shut };
-    DaemonPhase: |DaemonPhase(phase)| Event::Phase { phase };
-    RogueChild: |rogue| Event::Rogue {
+    DaemonAccept: |_accept| ControlEvent::Accepting { state: AcceptState::Accepting };
+    DaemonPause: |_pause| ControlEvent::Accepting { state: AcceptState::Paused };
+    DaemonOperatorPause: |DaemonOperatorPause(state)| ControlEvent::OperatorPause { state };
+    DaemonPhase: |DaemonPhase(phase)| ControlEvent::Phase { phase };
+    RogueChild: |rogue| ControlEvent::Rogue {
         slot: rogue.child.slot,
         pid: rogue.pid.as_raw().unsigned_abs(),
         step: rogue.step.word().to_owned(),
@@ -76,12 +78,12 @@ events! {
 /// The client listens no more.
 #[derive(Message)]
 #[rtype(result = "()")]
-pub(super) struct Enough;
+pub(super) struct Unsubscribe;
 
-impl<R: Transfer + Send> Handler<Enough> for Listener<R> {
+impl<R: Transfer + Send> Handler<Unsubscribe> for EventListener<R> {
     type Result = ();
 
-    fn handle(&mut self, _enough: Enough, ctx: &mut Self::Context) {
+    fn handle(&mut self, _enough: Unsubscribe, ctx: &mut Self::Context) {
         actix::ActorContext::stop(ctx);
     }
 }

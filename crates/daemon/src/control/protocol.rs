@@ -1,197 +1,201 @@
-//! What is said on the control socket: a JSON object a line, each way.
+//! The protocol of the control socket: one JSON object per line, in both directions.
 //!
-//! The client sends [`Ask`]s, one a line, and gets an [`Answer`] for each, in their order. After
-//! [`Command::Events`] the answers are [`Outcome::Event`]s without end, and nothing more is asked.
+//! The client sends [`ControlRequest`]s and receives one [`ControlMessage`] for each, in order. After
+//! [`ControlCommand::Events`] the daemon sends a [`ResponseBody::Event`] for everything that happens,
+//! until either side closes the connection, and reads no more requests.
 //!
 //! # Examples
 //!
 //! ```
-//! use actix_daemon::control::protocol::{Ask, Command};
+//! use actix_daemon::control::protocol::{ControlCommand, ControlRequest};
 //!
-//! let line = serde_json::to_string(&Ask::new(Command::Resize { to: 8 }))?;
+//! let line = serde_json::to_string(&ControlRequest::new(ControlCommand::Resize { to: 8 }))?;
 //! assert_eq!(line, r#"{"version":1,"command":"resize","to":8}"#);
 //! # Ok::<(), serde_json::Error>(())
 //! ```
 
 use std::time::Duration;
 
-use daemon_core::{ExitCause, Phase, SlotNumber};
+use daemon_core::{AcceptState, ExitCause, OperatorPause, Phase, SlotNumber};
 use serde::{Deserialize, Serialize};
 
-use crate::status::{DoorState, Report};
+use crate::status::Report;
 
-/// The version that both ends must speak. It goes up when something that is said means something
-/// else; what is only added leaves it alone.
+/// The version of the protocol. Both ends must use the same one.
+///
+/// It increases when the meaning of an existing command, field or event changes. Additions do not
+/// change it.
 pub const VERSION: u32 = 1;
 
-/// The longest line, in bytes, that the daemon reads: all commands are short.
-pub const ASK_MAX: usize = 4096;
+/// The longest request line, in bytes, that the daemon accepts.
+pub const REQUEST_MAX: usize = 4096;
 
-/// One request of a client.
+/// A request of a client.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Ask {
+pub struct ControlRequest {
     /// The client's [`VERSION`].
     pub version: u32,
-    /// What is asked for.
+    /// The command.
     #[serde(flatten)]
-    pub command: Command,
+    pub command: ControlCommand,
 }
 
-impl Ask {
-    /// Asks in this version.
+impl ControlRequest {
+    /// Creates a request in this [`VERSION`].
     #[must_use]
-    pub fn new(command: Command) -> Ask {
-        Ask { version: VERSION, command }
+    pub fn new(command: ControlCommand) -> ControlRequest {
+        ControlRequest { version: VERSION, command }
     }
 }
 
-/// What can be asked for.
+/// A command of a client.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "command", rename_all = "kebab-case")]
 #[non_exhaustive]
-pub enum Command {
-    /// The state of the daemon, with processor time and memory of each child: [`Reply::Status`].
+pub enum ControlCommand {
+    /// Returns the daemon's status, with processor time and memory of each process:
+    /// [`ControlReply::Status`].
     Status,
-    /// The inside of the parent: [`Reply::Peek`].
+    /// Returns the internal state of the parent: [`ControlReply::Peek`].
     Peek {
-        /// With descriptors, threads and sessions.
+        /// Includes descriptors, threads and sessions.
         #[serde(default)]
         verbose: bool,
     },
-    /// The daemon stops: [`Reply::Done`] as it begins to.
+    /// Stops the daemon. [`ControlReply::Done`] is sent when the shutdown starts.
     Stop {
-        /// At once: requests in hand are lost.
+        /// Stops immediately: requests in progress are lost.
         #[serde(default)]
         now: bool,
     },
-    /// All processes reopen their logs.
+    /// Reopens the logs in all processes.
     Reopen,
-    /// All children of a pool are replaced, a few at a time.
+    /// Replaces all children of a pool, a few at a time.
     Reload,
-    /// Another number of children.
+    /// Changes the number of children.
     Resize {
-        /// So many.
+        /// The new number.
         to: u32,
     },
-    /// This child leaves after the request in hand.
+    /// Retires a child: it exits after its current request.
     Retire {
-        /// Its process.
+        /// The child's process.
         pid: u32,
     },
-    /// This child is killed.
+    /// Kills a child.
     Kill {
-        /// Its process.
+        /// The child's process.
         pid: u32,
     },
-    /// The evidence of what this child does, now: [`Reply::Trace`].
+    /// Returns evidence of what a child is doing now: [`ControlReply::Trace`].
     Trace {
-        /// Its process.
+        /// The child's process.
         pid: u32,
     },
-    /// The door is shut until [`Resume`](Command::Resume): no more requests are taken.
+    /// Pauses the daemon: it accepts no requests until [`Resume`](ControlCommand::Resume).
     Pause,
-    /// The door opens again.
+    /// Resumes a paused daemon.
     Resume,
-    /// What happens from now on, as it happens: [`Outcome::Event`]s.
+    /// Subscribes to events: [`ControlReply::Listening`], then [`ResponseBody::Event`]s.
     Events,
 }
 
-/// One line of the daemon.
+/// A line that the daemon sends.
 #[derive(Debug, Clone, Serialize, Deserialize)]
-pub struct Answer {
+pub struct ControlMessage {
     /// The daemon's [`VERSION`].
     pub version: u32,
-    /// What it has to say.
+    /// The result of a request, or an event.
     #[serde(flatten)]
-    pub outcome: Outcome,
+    pub body: ResponseBody,
 }
 
-impl Answer {
-    /// Answers in this version.
+impl ControlMessage {
+    /// Creates a response in this [`VERSION`].
     #[must_use]
-    pub fn new(outcome: Outcome) -> Answer {
-        Answer { version: VERSION, outcome }
+    pub fn new(body: ResponseBody) -> ControlMessage {
+        ControlMessage { version: VERSION, body }
     }
 }
 
-/// What the daemon has to say.
+/// The result of a request, or an event.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 #[non_exhaustive]
-pub enum Outcome {
-    /// It was done, or is told.
-    Ok(Reply),
-    /// It was not.
-    Error(Fault),
-    /// Something has happened.
-    Event(Event),
+pub enum ResponseBody {
+    /// The request succeeded.
+    Ok(ControlReply),
+    /// The request failed.
+    Error(ControlError),
+    /// An event.
+    Event(ControlEvent),
 }
 
-/// A good answer.
+/// The reply to a request that succeeded.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(tag = "reply", rename_all = "kebab-case")]
 #[non_exhaustive]
-pub enum Reply {
-    /// The state of the daemon.
+pub enum ControlReply {
+    /// The daemon's status.
     Status {
-        /// As the daemon's own [`Status`](crate::Status) message answers it.
+        /// The report that the message [`GetStatus`](crate::GetStatus) returns.
         report: Box<Report>,
     },
-    /// The inside of the parent.
+    /// The internal state of the parent.
     Peek {
-        /// Several lines.
+        /// Several lines of text.
         text: String,
     },
-    /// The evidence of what a child does.
+    /// Evidence of what a child is doing.
     Trace {
-        /// For people: several lines.
+        /// The evidence as several lines of text.
         text: String,
-        /// For programs.
+        /// The evidence as JSON.
         evidence: serde_json::Value,
     },
-    /// It is done, or begun.
+    /// The command was carried out, or has been started.
     Done {
-        /// What, in a sentence without a full stop.
+        /// What was done: one sentence without a full stop.
         text: String,
     },
-    /// Events follow.
+    /// The subscription to events has started.
     Listening,
 }
 
-/// Why something was not done.
+/// Why a request failed.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
 #[error("{text}")]
-pub struct Fault {
-    /// For programs.
-    pub kind: FaultKind,
-    /// For people, in a sentence without a full stop.
+pub struct ControlError {
+    /// The kind of error, for programs.
+    pub kind: ControlErrorKind,
+    /// The message, for people: one sentence without a full stop.
     pub text: String,
 }
 
-/// The kinds of [`Fault`].
+/// The kind of a [`ControlError`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 #[non_exhaustive]
-pub enum FaultKind {
-    /// The line was no request: no JSON, too long, an unknown command.
+pub enum ControlErrorKind {
+    /// The line is not a request: it is not JSON, too long, or has an unknown command.
     Malformed,
-    /// The client speaks another version.
+    /// The client uses another version of the protocol.
     Version,
-    /// The user may not.
+    /// The user is not allowed to control the daemon.
     Forbidden,
-    /// There is no such child.
+    /// No child has this pid.
     NoSuchChild,
-    /// The daemon is not in a state to do it, or its model has no such thing.
+    /// The daemon's state or model does not permit the command.
     Refused,
-    /// The daemon could not.
+    /// The command was tried and failed.
     Failed,
 }
 
-/// Something that has happened.
+/// An event in the life of the daemon.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(tag = "event", rename_all = "kebab-case")]
 #[non_exhaustive]
-pub enum Event {
+pub enum ControlEvent {
     /// A child was born.
     Born {
         /// Its slot.
@@ -199,46 +203,51 @@ pub enum Event {
         /// Its process.
         pid: u32,
     },
-    /// A child is gone.
-    Gone {
+    /// A child has exited and was reaped.
+    Exited {
         /// Its slot.
         slot: SlotNumber,
         /// Its process.
         pid: u32,
-        /// Why.
+        /// Why it exited.
         cause: ExitCause,
-        /// The same for people.
+        /// The cause as text.
         text: String,
-        /// Requests that it had begun.
+        /// The number of requests that it started.
         requests: u64,
-        /// How long it lived, in seconds.
+        /// The time from the order to fork it until its exit, in seconds.
         #[serde(with = "crate::status::seconds")]
-        lived: Duration,
+        lifetime: Duration,
     },
-    /// A step was taken against a child, or only evidence of a slow request.
+    /// The babysitter took action against a child, or recorded evidence of a slow request.
     Rogue {
         /// Its slot.
         slot: SlotNumber,
         /// Its process.
         pid: u32,
-        /// What was done: `slow`, `int`, `term`, `kill`, `given-up`, `recovered`.
+        /// The action: `slow`, `int`, `term`, `quit`, `kill`, `given-up`, `recovered`.
         step: String,
-        /// Why, for people.
+        /// The reason as text.
         text: String,
     },
-    /// The door has moved.
-    AcceptState {
-        /// How it stands now.
-        state: DoorState,
+    /// The daemon has started or stopped accepting requests.
+    Accepting {
+        /// Whether it accepts requests now.
+        state: AcceptState,
     },
-    /// The daemon has come to another phase of its life.
+    /// The operator has paused or resumed the daemon.
+    OperatorPause {
+        /// Whether the daemon is paused by the operator now.
+        state: OperatorPause,
+    },
+    /// The daemon has entered another phase.
     Phase {
-        /// Which.
+        /// The new phase.
         phase: Phase,
     },
-    /// The client has read too slowly, and so many events were left out.
+    /// Events were dropped because the client reads too slowly.
     Missed {
-        /// How many.
+        /// The number of dropped events.
         events: u64,
     },
 }

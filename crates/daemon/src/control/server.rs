@@ -12,21 +12,21 @@ use slog::{Logger, info, warn};
 use tokio::net::{UnixListener, UnixStream};
 use tokio::task::{JoinHandle, JoinSet};
 
-use super::commands::{Desk, fault};
+use super::commands::{ChildState, fault};
 use super::connection::{line, serve};
-use super::protocol::{Fault, FaultKind, Outcome};
+use super::protocol::{ControlError, ControlErrorKind, ResponseBody};
 use crate::parent::DaemonActor;
 
 /// So many clients at a time.
-const CLIENTS_MAX: usize = 128;
+const MAX_CLIENTS: usize = 128;
 
 /// How long a daemon that is short of descriptors waits before it accepts again.
-const SICK_PAUSE: Duration = Duration::from_millis(100);
+const ACCEPT_RETRY: Duration = Duration::from_millis(100);
 
 /// The control socket of a daemon that runs.
 #[derive(Debug)]
-pub(crate) struct Control {
-    place: SocketPath,
+pub(crate) struct ControlServer {
+    path: SocketPath,
     serving: JoinHandle<()>,
     clients: Rc<Cell<usize>>,
     answers: Rc<Cell<usize>>,
@@ -35,15 +35,15 @@ pub(crate) struct Control {
 
 /// A socket that the runtime watches already, before there is anybody to answer.
 #[derive(Debug)]
-pub(crate) struct Socket {
-    place: SocketPath,
+pub(crate) struct ControlSocket {
+    path: SocketPath,
     listener: UnixListener,
 }
 
-impl Socket {
+impl ControlSocket {
     pub(crate) fn open(socket: SocketFile) -> io::Result<Self> {
-        let (listener, place) = socket.into_parts();
-        Ok(Socket { place, listener: UnixListener::from_std(listener.into())? })
+        let (listener, path) = socket.into_parts();
+        Ok(ControlSocket { path, listener: UnixListener::from_std(listener.into())? })
     }
 
     /// Begins to answer, in the System of this thread.
@@ -51,20 +51,20 @@ impl Socket {
         self,
         daemon: Addr<DaemonActor<R>>,
         log: Logger,
-    ) -> Control {
-        let Socket { place, listener } = self;
+    ) -> ControlServer {
+        let ControlSocket { path, listener } = self;
         let (clients, answers) = (Rc::new(Cell::new(0)), Rc::new(Cell::new(0)));
-        let desk = Desk { daemon, answers: Rc::clone(&answers) };
-        let serving = actix_rt::spawn(accept(listener, desk, Rc::clone(&clients), log.clone()));
-        Control { place, serving, clients, answers, log }
+        let handler = ChildState { daemon, answers: Rc::clone(&answers) };
+        let serving = actix_rt::spawn(accept(listener, handler, Rc::clone(&clients), log.clone()));
+        ControlServer { path, serving, clients, answers, log }
     }
 }
 
-impl Control {
+impl ControlServer {
     /// A line of a peek.
     pub(crate) fn peek(&self) -> String {
         let clients = self.clients.get();
-        format!("Control socket: {}, {clients} clients", self.place.path().display())
+        format!("Control socket: {}, {clients} clients", self.path.path().display())
     }
 
     /// Whether a client's answer is under way, or one that listens has not heard the last event.
@@ -72,10 +72,10 @@ impl Control {
         self.answers.get() > 0
     }
 
-    /// Answers no more: all connections are closed, and the socket is removed from its place.
+    /// Answers no more: all connections are closed, and the socket is removed from its path.
     pub(crate) fn close(self) {
         self.serving.abort();
-        if let Err(error) = self.place.release() {
+        if let Err(error) = self.path.release() {
             // The next start replaces it.
             info!(self.log, "the control socket stays: {}", error);
         }
@@ -84,7 +84,7 @@ impl Control {
 
 async fn accept<R: Transfer + Send>(
     listener: UnixListener,
-    desk: Desk<R>,
+    handler: ChildState<R>,
     present: Rc<Cell<usize>>,
     log: Logger,
 ) {
@@ -98,16 +98,16 @@ async fn accept<R: Transfer + Send>(
                 while clients.try_join_next().is_some() {}
                 match admit(&stream, present.get()) {
                     Ok(()) => {
-                        let (desk, present) = (desk.clone(), Present::come(&present));
+                        let (handler, present) = (handler.clone(), CountGuard::new(&present));
                         clients.spawn_local(async move {
-                            serve(stream, desk).await;
+                            serve(stream, handler).await;
                             drop(present);
                         });
                     }
                     Err(fault) => {
                         warn!(log, "on the control socket: {}", fault);
                         // One line fits into a new socket; whether it is read is not waited for.
-                        let _ = stream.try_write(&line(Outcome::Error(fault)));
+                        let _ = stream.try_write(&line(ResponseBody::Error(fault)));
                     }
                 }
             }
@@ -116,23 +116,23 @@ async fn accept<R: Transfer + Send>(
                     warn!(log, "cannot accept on the control socket: {}", error);
                     is_error_logged = true;
                 }
-                tokio::time::sleep(SICK_PAUSE).await;
+                tokio::time::sleep(ACCEPT_RETRY).await;
             }
         }
     }
 }
 
 /// A client, or its answer, that is counted until it leaves, however that happens.
-pub(super) struct Present(Rc<Cell<usize>>);
+pub(super) struct CountGuard(Rc<Cell<usize>>);
 
-impl Present {
-    pub(super) fn come(count: &Rc<Cell<usize>>) -> Self {
+impl CountGuard {
+    pub(super) fn new(count: &Rc<Cell<usize>>) -> Self {
         count.set(count.get() + 1);
-        Present(Rc::clone(count))
+        CountGuard(Rc::clone(count))
     }
 }
 
-impl Drop for Present {
+impl Drop for CountGuard {
     fn drop(&mut self) {
         self.0.set(self.0.get().saturating_sub(1));
     }
@@ -140,17 +140,20 @@ impl Drop for Present {
 
 /// Whether this client may come in. The mode of the socket keeps others out already; this counts
 /// also where somebody has changed it.
-fn admit(stream: &UnixStream, clients: usize) -> Result<(), Fault> {
+fn admit(stream: &UnixStream, clients: usize) -> Result<(), ControlError> {
     let peer = stream.peer_cred().map_err(|error| {
-        fault(FaultKind::Failed, format!("cannot find out whose process it is: {error}"))
+        fault(ControlErrorKind::Failed, format!("cannot find out whose process it is: {error}"))
     })?;
     let uid = peer.uid();
     if uid != 0 && uid != daemon_sys::privileges::effective_uid() {
-        return Err(fault(FaultKind::Forbidden, format!("user {uid} may not control the daemon")));
+        return Err(fault(
+            ControlErrorKind::Forbidden,
+            format!("user {uid} may not control the daemon"),
+        ));
     }
-    if clients >= CLIENTS_MAX {
-        let text = format!("{CLIENTS_MAX} clients are connected already");
-        return Err(fault(FaultKind::Refused, text));
+    if clients >= MAX_CLIENTS {
+        let text = format!("{MAX_CLIENTS} clients are connected already");
+        return Err(fault(ControlErrorKind::Refused, text));
     }
     Ok(())
 }

@@ -106,7 +106,7 @@ pub struct DaemonOperatorPause(pub OperatorPause);
 #[rtype(result = "()")]
 pub enum DaemonReload {
     /// It begins, or begins anew.
-    Begun,
+    Started,
     /// All children of before are gone or going.
     Done,
 }
@@ -136,7 +136,7 @@ pub struct ChildExited {
     /// How many requests it had begun.
     pub requests: u64,
     /// How long it lived.
-    pub lived: Duration,
+    pub lifetime: Duration,
 }
 
 /// Broadcast in the parent for each step against a rogue child, and for each slow request.

@@ -21,8 +21,8 @@ use super::process_control::ForkServerControl;
 use super::registration::StatusUpdates;
 use super::supervisor::Supervisor;
 use crate::babysitter::{BabysitterActor, BabysitterConfig};
-use crate::child::Life;
-use crate::control::Control;
+use crate::child::ProcessContext;
+use crate::control::ControlServer;
 use crate::error::DaemonError;
 use crate::messages::DaemonStart;
 use crate::sessions::{RetainedEvents, Sessions};
@@ -32,7 +32,7 @@ use wakeups::WakeSource;
 
 /// What the parent's actor is made of.
 pub(crate) struct Parent<R> {
-    pub(crate) life: Life,
+    pub(crate) life: ProcessContext,
     pub(crate) log: Logger,
     pub(crate) on_hup: OnHup,
     pub(crate) readiness: Option<ReadinessNotifier>,
@@ -52,7 +52,7 @@ pub(crate) struct Supervision<R> {
 /// It owns the registry of children and the fork server that forks them. It stops when it is asked to
 /// ([`Shutdown`](crate::Shutdown), TERM, INT) and all children are gone.
 pub struct DaemonActor<R: Transfer> {
-    pub(super) life: Life,
+    pub(super) life: ProcessContext,
     pub(super) log: Logger,
     on_hup: OnHup,
     pub(super) readiness: Option<ReadinessNotifier>,
@@ -69,7 +69,7 @@ pub struct DaemonActor<R: Transfer> {
     pub(super) answers_deadline: Option<MonotonicTime>,
     pub(super) failure: Option<DaemonError>,
     pub(super) waiting_for_stop: Vec<oneshot::Sender<Result<(), DaemonError>>>,
-    pub(super) control: Option<Control>,
+    pub(super) control: Option<ControlServer>,
     /// The service that is told of the daemon's counts.
     pub(super) status_updates: StatusUpdates,
     timer: Option<(MonotonicTime, SpawnHandle)>,
@@ -83,7 +83,7 @@ impl<R: Transfer> std::fmt::Debug for DaemonActor<R> {
 }
 
 impl<R: Transfer + Send> DaemonActor<R> {
-    pub(crate) fn new(parent: Parent<R>, control: Option<Control>) -> Self {
+    pub(crate) fn new(parent: Parent<R>, control: Option<ControlServer>) -> Self {
         let Parent { life, log, on_hup, readiness, pidfile, supervision, babysit } = parent;
         DaemonActor {
             life,
@@ -201,7 +201,7 @@ impl<R: Transfer + Send> Actor for DaemonActor<R> {
                 }
                 Err(source) => {
                     let act = "watch the fork server";
-                    self.fail(DaemonError::Runtime { act, source }, ctx);
+                    self.fail(DaemonError::Runtime { action: act, source }, ctx);
                     return;
                 }
             }

@@ -29,7 +29,7 @@ impl<R> PendingRequest<R> {
     /// Gives the request back.
     pub(crate) fn hand_back(self, why: HandOverErrorReason) {
         // Who has dropped the answer has dropped its interest in the request.
-        let _ = self.reply.send(Err(HandOverError { request: self.request, why }));
+        let _ = self.reply.send(Err(HandOverError { request: self.request, reason: why }));
     }
 }
 

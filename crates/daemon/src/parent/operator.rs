@@ -8,9 +8,10 @@ use slog::info;
 
 use super::actor::{DaemonActor, Supervision};
 use super::origin::Origin;
+use crate::dispatching::{KillRogue, SetQueueDepth};
 use crate::messages::{
-    DaemonHup, DaemonOperatorPause, Kill, KillRogue, Pause, PauseOutcome, Refusal, Reopen,
-    ReopenError, Resume, Retire, SetQueueDepth,
+    CommandError, DaemonHup, DaemonOperatorPause, Kill, Pause, PauseOutcome, Reopen, ReopenError,
+    Resume, Retire,
 };
 
 impl<R: Transfer + Send> DaemonActor<R> {
@@ -37,12 +38,14 @@ impl<R: Transfer + Send> DaemonActor<R> {
         pause: OperatorPause,
         by: Origin,
         ctx: &mut Context<Self>,
-    ) -> Result<PauseOutcome, Refusal> {
+    ) -> Result<PauseOutcome, CommandError> {
         let act = match pause {
             OperatorPause::On => "pause",
             OperatorPause::Off => "resume",
         };
-        let Some(supervision) = &self.supervision else { return Err(Refusal::NoChildren { act }) };
+        let Some(supervision) = &self.supervision else {
+            return Err(CommandError::NoChildren { action: act });
+        };
         let scoreboard = supervision.processes.fork_server.scoreboard();
         // Before the children are told to look; and back, if it is refused.
         let former = scoreboard.hold();
@@ -54,7 +57,7 @@ impl<R: Transfer + Send> DaemonActor<R> {
             }
             outcome
         });
-        let outcome = outcome.unwrap_or(Err(Refusal::NoChildren { act }))?;
+        let outcome = outcome.unwrap_or(Err(CommandError::NoChildren { action: act }))?;
         if outcome == PauseOutcome::Now {
             match pause {
                 OperatorPause::On => {
@@ -82,40 +85,40 @@ impl<R: Transfer + Send> Handler<Reopen> for DaemonActor<R> {
 }
 
 impl<R: Transfer + Send> Handler<Retire> for DaemonActor<R> {
-    type Result = Result<ChildId, Refusal>;
+    type Result = Result<ChildId, CommandError>;
 
     fn handle(&mut self, Retire(pid): Retire, ctx: &mut Self::Context) -> Self::Result {
         let retired = self.with_supervisor(ctx, |supervisor, processes, now| {
             supervisor.retire_child(pid, processes, now)
         });
-        let child = retired.unwrap_or(Err(Refusal::NoChildren { act: "retire one" }))?;
+        let child = retired.unwrap_or(Err(CommandError::NoChildren { action: "retire one" }))?;
         info!(self.log, "a child is retired"; "by" => %Origin::Message, "slot" => child.slot.get(), "child" => pid.as_raw());
         Ok(child)
     }
 }
 
 impl<R: Transfer + Send> Handler<Kill> for DaemonActor<R> {
-    type Result = Result<ChildId, Refusal>;
+    type Result = Result<ChildId, CommandError>;
 
     fn handle(&mut self, Kill(pid): Kill, ctx: &mut Self::Context) -> Self::Result {
         let killed = self.with_supervisor(ctx, |supervisor, processes, now| {
             supervisor.kill_child(pid, processes, now)
         });
-        let child = killed.unwrap_or(Err(Refusal::NoChildren { act: "kill one" }))?;
+        let child = killed.unwrap_or(Err(CommandError::NoChildren { action: "kill one" }))?;
         info!(self.log, "a child is killed"; "by" => %Origin::Message, "slot" => child.slot.get(), "child" => pid.as_raw());
         Ok(child)
     }
 }
 
 impl<R: Transfer + Send> Handler<KillRogue> for DaemonActor<R> {
-    type Result = Result<ChildId, Refusal>;
+    type Result = Result<ChildId, CommandError>;
 
     fn handle(&mut self, condemn: KillRogue, ctx: &mut Self::Context) -> Self::Result {
         let KillRogue { pid, violation } = condemn;
         let killed = self.with_supervisor(ctx, |supervisor, processes, now| {
             supervisor.kill_child_because(pid, StopReason::Rogue(violation), processes, now)
         });
-        killed.unwrap_or(Err(Refusal::NoChildren { act: "kill one" }))
+        killed.unwrap_or(Err(CommandError::NoChildren { action: "kill one" }))
     }
 }
 
@@ -130,7 +133,7 @@ impl<R: Transfer + Send> Handler<SetQueueDepth> for DaemonActor<R> {
 }
 
 impl<R: Transfer + Send> Handler<Pause> for DaemonActor<R> {
-    type Result = Result<PauseOutcome, Refusal>;
+    type Result = Result<PauseOutcome, CommandError>;
 
     fn handle(&mut self, _pause: Pause, ctx: &mut Self::Context) -> Self::Result {
         self.set_operator_pause(OperatorPause::On, Origin::Message, ctx)
@@ -138,7 +141,7 @@ impl<R: Transfer + Send> Handler<Pause> for DaemonActor<R> {
 }
 
 impl<R: Transfer + Send> Handler<Resume> for DaemonActor<R> {
-    type Result = Result<PauseOutcome, Refusal>;
+    type Result = Result<PauseOutcome, CommandError>;
 
     fn handle(&mut self, _resume: Resume, ctx: &mut Self::Context) -> Self::Result {
         self.set_operator_pause(OperatorPause::Off, Origin::Message, ctx)

@@ -11,7 +11,7 @@ use crate::messages::{
     ChildBorn, ChildExited, DaemonHup, DaemonOperatorPause, DaemonPhase, DaemonReload,
     RegisterWith, Subscribe,
 };
-use crate::service::{Link, counts};
+use crate::service::{ServiceLink, counts};
 
 /// What a peek calls the service.
 const NAME: &str = "service";
@@ -73,7 +73,8 @@ impl<R: Transfer + Send> Handler<RegisterWith> for DaemonActor<R> {
     fn handle(&mut self, RegisterWith(service): RegisterWith, ctx: &mut Context<Self>) {
         let daemon = ctx.address();
         let link =
-            Link::new(daemon.clone(), service.clone(), self.life.grace, self.log.clone()).start();
+            ServiceLink::new(daemon.clone(), service.clone(), self.life.grace, self.log.clone())
+                .start();
         // It hears how things stand before it hears what the service wants.
         daemon.do_send(Subscribe::<DaemonPhase>::new(NAME, link.clone()));
         daemon.do_send(Subscribe::<DaemonOperatorPause>::new(NAME, link.clone()));

@@ -238,7 +238,7 @@ impl Registry {
             (true, 0) => Age::Unused(lived),
             (true, _) => Age::Served,
         };
-        Some((ChildExited { child, pid, cause, requests: last.requests, lived }, age))
+        Some((ChildExited { child, pid, cause, requests: last.requests, lifetime: lived }, age))
     }
 
     /// Lines that tell what the children that were told to go still do.

@@ -19,9 +19,9 @@ use super::origin::Origin;
 use crate::blocking::blocking;
 use crate::error::DaemonError;
 use crate::messages::{
-    Detail, ForeignChild, ForeignChildError, ForeignExited, GetStatus, HandOver, HandOverError,
-    HandOverErrorReason, HandedOver, Peek, Refusal, Reload, ReloadStarted, Resize, Resized,
-    Shutdown, ShutdownStarted, StatusError, Subscribe, UntilStopped, UpdateStatus, Updated,
+    CommandError, Detail, ForeignChild, ForeignChildError, ForeignExited, GetStatus, HandOver,
+    HandOverError, HandOverErrorReason, HandedOver, Peek, Reload, ReloadStarted, Resize, Resized,
+    Shutdown, ShutdownStarted, StatusError, Subscribe, UpdateStatus, Updated, WaitUntilStopped,
 };
 use crate::sessions::Broadcast;
 use crate::status::{Report, Usages};
@@ -97,16 +97,16 @@ impl<R: Transfer + Send> Handler<Peek> for DaemonActor<R> {
 }
 
 impl<R: Transfer + Send> Handler<Reload> for DaemonActor<R> {
-    type Result = Result<ReloadStarted, Refusal>;
+    type Result = Result<ReloadStarted, CommandError>;
 
     fn handle(&mut self, _reload: Reload, ctx: &mut Self::Context) -> Self::Result {
         self.with_supervisor(ctx, super::supervisor::Supervisor::reload)
-            .unwrap_or(Err(Refusal::NoPool { act: "reload" }))
+            .unwrap_or(Err(CommandError::NoPool { action: "reload" }))
     }
 }
 
 impl<R: Transfer + Send> Handler<Resize> for DaemonActor<R> {
-    type Result = Result<Resized, Refusal>;
+    type Result = Result<Resized, CommandError>;
 
     fn handle(&mut self, resize: Resize, ctx: &mut Self::Context) -> Self::Result {
         self.resize(resize, Origin::Message, ctx)
@@ -147,10 +147,10 @@ impl<R: Transfer + Send> Handler<Shutdown> for DaemonActor<R> {
     }
 }
 
-impl<R: Transfer + Send> Handler<UntilStopped> for DaemonActor<R> {
+impl<R: Transfer + Send> Handler<WaitUntilStopped> for DaemonActor<R> {
     type Result = ResponseFuture<Result<(), DaemonError>>;
 
-    fn handle(&mut self, _until: UntilStopped, _ctx: &mut Self::Context) -> Self::Result {
+    fn handle(&mut self, _until: WaitUntilStopped, _ctx: &mut Self::Context) -> Self::Result {
         let (stopped, answer) = oneshot::channel();
         self.waiting_for_stop.push(stopped);
         answer.map(|answer| answer.unwrap_or(Err(DaemonError::ActorLost))).boxed_local()
@@ -187,11 +187,11 @@ impl<R: Transfer + Send> DaemonActor<R> {
         resize: Resize,
         by: Origin,
         ctx: &mut Context<Self>,
-    ) -> Result<Resized, Refusal> {
+    ) -> Result<Resized, CommandError> {
         let resized = self.with_supervisor(ctx, |supervisor, processes, now| {
             supervisor.resize(resize, processes, now)
         });
-        let resized = resized.unwrap_or(Err(Refusal::NoPool { act: "resize" }))?;
+        let resized = resized.unwrap_or(Err(CommandError::NoPool { action: "resize" }))?;
         let Resized { min_spare, max_spare, max_children } = resized;
         // Only a pool has spares.
         if max_spare > 0 {

@@ -3,7 +3,7 @@
 
 use daemon_core::{DemandScaler, Pool};
 
-use crate::messages::{Refusal, Resize, Resized};
+use crate::messages::{CommandError, Resize, Resized};
 
 fn to_core(resize: Resize) -> daemon_core::Resize {
     match resize {
@@ -18,21 +18,22 @@ pub(crate) fn growth(
     growth: &mut DemandScaler,
     slots: u32,
     resize: Resize,
-) -> Result<Resized, Refusal> {
+) -> Result<Resized, CommandError> {
     let resize = to_core(resize);
     let wanted = resize.of(growth.rules().max_children);
     let rules = growth
         .resize(resize, slots)
-        .map_err(|error| Refusal::Size { wanted, why: error.to_string() })?;
+        .map_err(|error| CommandError::Size { wanted, reason: error.to_string() })?;
     Ok(Resized { min_spare: 0, max_spare: 0, max_children: rules.max_children })
 }
 
 /// Moves a pool's spares.
-pub(crate) fn pool(pool: &mut Pool, resize: Resize) -> Result<Resized, Refusal> {
+pub(crate) fn pool(pool: &mut Pool, resize: Resize) -> Result<Resized, CommandError> {
     let resize = to_core(resize);
     let wanted = resize.of(pool.rules().max_spare);
-    let rules =
-        pool.resize(resize).map_err(|error| Refusal::Size { wanted, why: error.to_string() })?;
+    let rules = pool
+        .resize(resize)
+        .map_err(|error| CommandError::Size { wanted, reason: error.to_string() })?;
     Ok(Resized {
         min_spare: rules.min_spare,
         max_spare: rules.max_spare,
@@ -41,13 +42,19 @@ pub(crate) fn pool(pool: &mut Pool, resize: Resize) -> Result<Resized, Refusal> 
 }
 
 /// The new `max_children` of a post-forking daemon, as far as its scoreboard has slots.
-pub(crate) fn max_children(now: u32, slots: u32, resize: Resize) -> Result<u32, Refusal> {
+pub(crate) fn max_children(now: u32, slots: u32, resize: Resize) -> Result<u32, CommandError> {
     let wanted = to_core(resize).of(now);
     if wanted == 0 {
-        return Err(Refusal::Size { wanted, why: "a forking daemon needs one child".into() });
+        return Err(CommandError::Size {
+            wanted,
+            reason: "a forking daemon needs one child".into(),
+        });
     }
     if wanted > slots {
-        return Err(Refusal::Size { wanted, why: format!("the scoreboard has {slots} slots") });
+        return Err(CommandError::Size {
+            wanted,
+            reason: format!("the scoreboard has {slots} slots"),
+        });
     }
     Ok(wanted)
 }

@@ -2,7 +2,7 @@
 
 use daemon_core::{Counts, DemandScaler, MonotonicTime, Pool, PoolDecision};
 
-use crate::messages::{Refusal, Resize, Resized};
+use crate::messages::{CommandError, Resize, Resized};
 
 /// The rule of a pool's size.
 #[derive(Debug)]
@@ -41,7 +41,7 @@ impl Sizing {
         }
     }
 
-    pub(crate) fn resize(&mut self, resize: Resize, slots: u32) -> Result<Resized, Refusal> {
+    pub(crate) fn resize(&mut self, resize: Resize, slots: u32) -> Result<Resized, CommandError> {
         match self {
             Sizing::Spares(pool) => super::resize::pool(pool, resize),
             Sizing::Demand { growth, .. } => super::resize::growth(growth, slots, resize),

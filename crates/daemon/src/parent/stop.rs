@@ -12,7 +12,7 @@ use std::time::Duration;
 use super::actor::{DaemonActor, Supervision};
 use super::origin::Origin;
 use super::supervisor::Supervisor;
-use crate::control::Control;
+use crate::control::ControlServer;
 use crate::error::DaemonError;
 use crate::messages::{DaemonShutdown, ShutdownReason};
 
@@ -221,7 +221,7 @@ impl<R: Transfer + Send> DaemonActor<R> {
     /// Ends the actor, once who has asked for the end, or listens to events, has heard that it has come.
     fn close(&mut self, ctx: &mut Context<Self>) {
         let until = *self.answers_deadline.get_or_insert(now() + CONTROL_ANSWERS_MAX);
-        if self.control.as_ref().is_some_and(Control::is_answering) && now() < until {
+        if self.control.as_ref().is_some_and(ControlServer::is_answering) && now() < until {
             ctx.run_later(Duration::from_millis(2), Self::close);
             return;
         }

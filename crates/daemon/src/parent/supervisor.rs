@@ -24,9 +24,9 @@ use super::process_control::ProcessControl;
 use super::registry::Registry;
 use super::reload::ReloadState;
 use super::sizing::Sizing;
-use crate::demand::SharedRequestFactory;
+use crate::dispatching::SharedRequestFactory;
 use crate::log_throttle::LogThrottle;
-use crate::messages::Refusal;
+use crate::messages::CommandError;
 use crate::model::Rules;
 use crate::status::Counters;
 
@@ -161,7 +161,7 @@ impl<R: 'static> Supervisor<R> {
         let children = self.registry.counts().children();
         match &mut self.strategy {
             Strategy::PreFork { .. } => {
-                self.counters.handed_back += 1;
+                self.counters.returned += 1;
                 pending.hand_back(crate::messages::HandOverErrorReason::NotPostForking);
             }
             Strategy::PostFork(backlog) => {
@@ -171,10 +171,10 @@ impl<R: 'static> Supervisor<R> {
         }
     }
 
-    fn changeable(&self) -> Result<(), Refusal> {
+    fn changeable(&self) -> Result<(), CommandError> {
         match self.phase {
             Phase::Starting | Phase::Running => Ok(()),
-            phase @ (Phase::Stopping | Phase::Stopped) => Err(Refusal::Phase(phase)),
+            phase @ (Phase::Stopping | Phase::Stopped) => Err(CommandError::Phase(phase)),
         }
     }
 
@@ -203,7 +203,10 @@ impl<R: 'static> Supervisor<R> {
                 AcceptChange::Resume => {}
                 AcceptChange::Pause => {
                     let most = backlog.max_children;
-                    self.counters.pauses += 1;
+                    match self.operator_pause {
+                        OperatorPause::On => self.counters.operator_pauses += 1,
+                        OperatorPause::Off => self.counters.pool_full += 1,
+                    }
                     if self.operator_pause == OperatorPause::Off && self.phase == Phase::Running {
                         self.emit_max_children_reached(most, 0, 1, now);
                     }

@@ -12,55 +12,55 @@ use daemon_service::{
 use futures::future::LocalBoxFuture;
 use slog::{Logger, warn};
 
-use super::rules::{End, Known, Order, Renewal, Step, health};
+use super::rules::{CallStep, DaemonEnd, DaemonRequest, DaemonSnapshot, ReloadProgress, health};
 use crate::messages::{
     ChildBorn, ChildExited, DaemonHup, DaemonOperatorPause, DaemonPhase, DaemonReload, GetStatus,
-    Pause, Resume, Shutdown, UntilStopped,
+    Pause, Resume, Shutdown, WaitUntilStopped,
 };
 use crate::parent::{DaemonActor, SignalReceived};
 
 /// What the end takes beyond the grace: the fork server goes home.
-const BEYOND_GRACE: Duration = Duration::from_secs(5);
+const STOP_ALLOWANCE: Duration = Duration::from_secs(5);
 
 /// The exit code of a service whose daemon has failed.
 const FAILED: u32 = 1;
 
 /// What was passed on and is not yet answered, so that it is passed on once.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Passed<T> {
+enum Sent<T> {
     Nothing,
-    On(T),
+    Once(T),
 }
 
 /// It takes part in the service's states for the daemon.
-pub(crate) struct Link<R: Transfer + Send> {
+pub(crate) struct ServiceLink<R: Transfer + Send> {
     daemon: Addr<DaemonActor<R>>,
     service: Addr<ServiceActor>,
     grace: Duration,
     log: Logger,
-    known: Known,
+    known: DaemonSnapshot,
     /// Where the service is.
     state: ServiceState,
     /// What it waits for.
     call: Option<StateCallback>,
-    ordered: Passed<Order>,
-    led: Passed<Control>,
+    ordered: Sent<DaemonRequest>,
+    led: Sent<Control>,
 }
 
-impl<R: Transfer + Send> Link<R> {
+impl<R: Transfer + Send> ServiceLink<R> {
     pub(crate) fn new(
         daemon: Addr<DaemonActor<R>>,
         service: Addr<ServiceActor>,
         grace: Duration,
         log: Logger,
     ) -> Self {
-        let known = Known {
+        let known = DaemonSnapshot {
             phase: Phase::Starting,
-            hold: OperatorPause::Off,
-            renewal: Renewal::None,
-            end: End::NotYet,
+            operator_pause: OperatorPause::Off,
+            reload: ReloadProgress::None,
+            end: DaemonEnd::NotYet,
         };
-        Link {
+        ServiceLink {
             daemon,
             service,
             grace,
@@ -68,59 +68,60 @@ impl<R: Transfer + Send> Link<R> {
             known,
             state: ServiceState::NotReady,
             call: None,
-            ordered: Passed::Nothing,
-            led: Passed::Nothing,
+            ordered: Sent::Nothing,
+            led: Sent::Nothing,
         }
     }
 
     /// Compares what the service waits for with what is.
-    fn settle(&mut self, ctx: &mut Context<Self>) {
+    fn reconcile(&mut self, ctx: &mut Context<Self>) {
         if let Some(call) = self.call {
-            match self.known.heed(call.callback) {
-                Step::Answer => {
+            match self.known.on_callback(call.callback) {
+                CallStep::Answer => {
                     self.call = None;
-                    self.ordered = Passed::Nothing;
+                    self.ordered = Sent::Nothing;
                     if call.callback == Callback::Unhandled {
-                        self.known.renewal = Renewal::None;
+                        self.known.reload = ReloadProgress::None;
                     }
-                    if (call.callback, self.known.end) == (Callback::StopPending, End::Failed) {
+                    if (call.callback, self.known.end) == (Callback::StopPending, DaemonEnd::Failed)
+                    {
                         self.service.do_send(SetState::new(call.state).exit_code(FAILED));
                     }
                     self.service.do_send(call.next());
                 }
-                Step::Order(order) if self.ordered != Passed::On(order) => {
-                    self.ordered = Passed::On(order);
+                CallStep::Request(order) if self.ordered != Sent::Once(order) => {
+                    self.ordered = Sent::Once(order);
                     self.order(order, ctx);
                 }
-                Step::Order(_) | Step::Wait => {}
+                CallStep::Request(_) | CallStep::Wait => {}
             }
         }
-        match (self.known.lead(self.state), self.call.map(|call| call.callback)) {
+        match (self.known.control_for(self.state), self.call.map(|call| call.callback)) {
             // The service is at it.
             (Some(Control::ParamChange), Some(Callback::Unhandled)) => {}
-            (Some(control), _) if self.led != Passed::On(control) => {
-                self.led = Passed::On(control);
+            (Some(control), _) if self.led != Sent::Once(control) => {
+                self.led = Sent::Once(control);
                 self.service.do_send(control);
             }
             (Some(_) | None, _) => {}
         }
     }
 
-    fn order(&mut self, order: Order, ctx: &mut Context<Self>) {
+    fn order(&mut self, order: DaemonRequest, ctx: &mut Context<Self>) {
         match order {
-            Order::Pause => self.hold(OperatorPause::On, ctx),
-            Order::Resume => self.hold(OperatorPause::Off, ctx),
-            Order::Renew => {
-                self.known.renewal = Renewal::Begun;
+            DaemonRequest::Pause => self.operator_pause(OperatorPause::On, ctx),
+            DaemonRequest::Resume => self.operator_pause(OperatorPause::Off, ctx),
+            DaemonRequest::Reload => {
+                self.known.reload = ReloadProgress::Requested;
                 self.daemon.do_send(SignalReceived(Signal::Hup));
             }
-            Order::Stop => self.daemon.do_send(Shutdown(StopMode::Graceful)),
+            DaemonRequest::Stop => self.daemon.do_send(Shutdown(StopMode::Graceful)),
         }
     }
 
     /// A daemon that cannot be held, having no children, does not hold up the service either.
-    fn hold(&mut self, hold: OperatorPause, ctx: &mut Context<Self>) {
-        let asked: LocalBoxFuture<'static, _> = match hold {
+    fn operator_pause(&mut self, operator_pause: OperatorPause, ctx: &mut Context<Self>) {
+        let asked: LocalBoxFuture<'static, _> = match operator_pause {
             OperatorPause::On => Box::pin(self.daemon.send(Pause)),
             OperatorPause::Off => Box::pin(self.daemon.send(Resume)),
         };
@@ -130,25 +131,25 @@ impl<R: Transfer + Send> Link<R> {
                 Ok(Err(refusal)) => warn!(link.log, "{}", refusal),
                 Err(gone) => warn!(link.log, "the daemon is gone: {}", gone),
             }
-            link.known.hold = hold;
-            link.settle(ctx);
+            link.known.operator_pause = operator_pause;
+            link.reconcile(ctx);
         }));
     }
 
     /// Parameters are being read anew. The service is told so once, until it has its answer.
-    fn renewed(&mut self, renewal: Renewal, ctx: &mut Context<Self>) {
-        if self.known.renewal == Renewal::None {
-            self.led = Passed::Nothing;
+    fn set_reload_progress(&mut self, reload: ReloadProgress, ctx: &mut Context<Self>) {
+        if self.known.reload == ReloadProgress::None {
+            self.led = Sent::Nothing;
         }
-        self.known.renewal = renewal;
-        self.settle(ctx);
+        self.known.reload = reload;
+        self.reconcile(ctx);
     }
 
     /// More time is asked for while something comes or goes.
     fn extend(&self) {
         match self.state {
             ServiceState::StopPending => {
-                let hint = self.grace + BEYOND_GRACE;
+                let hint = self.grace + STOP_ALLOWANCE;
                 self.service.do_send(SetState::new(self.state).wait_hint(hint));
             }
             ServiceState::StartPending => self.service.do_send(SetState::new(self.state)),
@@ -162,42 +163,42 @@ impl<R: Transfer + Send> Link<R> {
     }
 }
 
-impl<R: Transfer + Send> Actor for Link<R> {
+impl<R: Transfer + Send> Actor for ServiceLink<R> {
     type Context = Context<Self>;
 
     fn started(&mut self, ctx: &mut Context<Self>) {
-        ctx.spawn(self.daemon.send(UntilStopped).into_actor(self).map(|end, link, ctx| {
+        ctx.spawn(self.daemon.send(WaitUntilStopped).into_actor(self).map(|end, link, ctx| {
             link.known.phase = Phase::Stopped;
             link.known.end = match end {
-                Ok(Ok(())) => End::Good,
-                Ok(Err(_)) | Err(_) => End::Failed,
+                Ok(Ok(())) => DaemonEnd::Good,
+                Ok(Err(_)) | Err(_) => DaemonEnd::Failed,
             };
-            link.settle(ctx);
+            link.reconcile(ctx);
         }));
     }
 }
 
-impl<R: Transfer + Send> Handler<StateCallback> for Link<R> {
+impl<R: Transfer + Send> Handler<StateCallback> for ServiceLink<R> {
     type Result = ();
 
     fn handle(&mut self, call: StateCallback, ctx: &mut Context<Self>) {
         if self.state != call.state {
             self.state = call.state;
-            self.ordered = Passed::Nothing;
-            self.led = Passed::Nothing;
+            self.ordered = Sent::Nothing;
+            self.led = Sent::Nothing;
             if call.state == ServiceState::StopPending {
                 self.extend();
             }
         }
         self.call = call.call_id.map(|_call_id| call);
-        self.settle(ctx);
+        self.reconcile(ctx);
     }
 }
 
-impl<R: Transfer + Send> Handler<CheckHealth> for Link<R> {
+impl<R: Transfer + Send> Handler<CheckHealth> for ServiceLink<R> {
     type Result = ResponseFuture<Health>;
 
-    fn handle(&mut self, _check: CheckHealth, _ctx: &mut Context<Self>) -> Self::Result {
+    fn handle(&mut self, _ask: CheckHealth, _ctx: &mut Context<Self>) -> Self::Result {
         let report = self.daemon.send(GetStatus::Board);
         Box::pin(async move {
             match report.await {
@@ -208,52 +209,58 @@ impl<R: Transfer + Send> Handler<CheckHealth> for Link<R> {
     }
 }
 
-impl<R: Transfer + Send> Handler<DaemonPhase> for Link<R> {
+impl<R: Transfer + Send> Handler<DaemonPhase> for ServiceLink<R> {
     type Result = ();
 
     fn handle(&mut self, DaemonPhase(phase): DaemonPhase, ctx: &mut Context<Self>) {
         self.known.phase = phase;
-        self.settle(ctx);
+        self.reconcile(ctx);
     }
 }
 
-impl<R: Transfer + Send> Handler<DaemonOperatorPause> for Link<R> {
+impl<R: Transfer + Send> Handler<DaemonOperatorPause> for ServiceLink<R> {
     type Result = ();
 
-    fn handle(&mut self, DaemonOperatorPause(hold): DaemonOperatorPause, ctx: &mut Context<Self>) {
-        self.known.hold = hold;
-        self.led = Passed::Nothing;
-        self.settle(ctx);
+    fn handle(
+        &mut self,
+        DaemonOperatorPause(operator_pause): DaemonOperatorPause,
+        ctx: &mut Context<Self>,
+    ) {
+        self.known.operator_pause = operator_pause;
+        self.led = Sent::Nothing;
+        self.reconcile(ctx);
     }
 }
 
-impl<R: Transfer + Send> Handler<DaemonReload> for Link<R> {
+impl<R: Transfer + Send> Handler<DaemonReload> for ServiceLink<R> {
     type Result = ();
 
     fn handle(&mut self, reload: DaemonReload, ctx: &mut Context<Self>) {
-        self.renewed(
+        self.set_reload_progress(
             match reload {
-                DaemonReload::Begun => Renewal::Replacing,
-                DaemonReload::Done => Renewal::Done,
+                DaemonReload::Started => ReloadProgress::Replacing,
+                DaemonReload::Done => ReloadProgress::Done,
             },
             ctx,
         );
     }
 }
 
-impl<R: Transfer + Send> Handler<DaemonHup> for Link<R> {
+impl<R: Transfer + Send> Handler<DaemonHup> for ServiceLink<R> {
     type Result = ();
 
     /// The logs are reopened. Where children are replaced too, their end is waited for.
     fn handle(&mut self, _hup: DaemonHup, ctx: &mut Context<Self>) {
-        match self.known.renewal {
-            Renewal::None | Renewal::Begun => self.renewed(Renewal::Done, ctx),
-            Renewal::Replacing | Renewal::Done => {}
+        match self.known.reload {
+            ReloadProgress::None | ReloadProgress::Requested => {
+                self.set_reload_progress(ReloadProgress::Done, ctx)
+            }
+            ReloadProgress::Replacing | ReloadProgress::Done => {}
         }
     }
 }
 
-impl<R: Transfer + Send> Handler<ChildBorn> for Link<R> {
+impl<R: Transfer + Send> Handler<ChildBorn> for ServiceLink<R> {
     type Result = ();
 
     fn handle(&mut self, _born: ChildBorn, _ctx: &mut Context<Self>) {
@@ -261,7 +268,7 @@ impl<R: Transfer + Send> Handler<ChildBorn> for Link<R> {
     }
 }
 
-impl<R: Transfer + Send> Handler<ChildExited> for Link<R> {
+impl<R: Transfer + Send> Handler<ChildExited> for ServiceLink<R> {
     type Result = ();
 
     fn handle(&mut self, _exited: ChildExited, _ctx: &mut Context<Self>) {

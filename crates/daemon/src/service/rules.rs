@@ -5,12 +5,12 @@ use std::fmt::Write;
 use daemon_core::{OperatorPause, Phase, StatusKind};
 use daemon_service::{Callback, Control, Health, ServiceState};
 
-use crate::model::Kind;
+use crate::model::ModelKind;
 use crate::status::Report;
 
 /// Whether the daemon has ended, and how.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum End {
+pub(crate) enum DaemonEnd {
     NotYet,
     Good,
     Failed,
@@ -18,11 +18,11 @@ pub(crate) enum End {
 
 /// How far the daemon is in reading its parameters anew.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Renewal {
+pub(crate) enum ReloadProgress {
     /// Nothing was asked for.
     None,
     /// It was told to.
-    Begun,
+    Requested,
     /// Children are being replaced.
     Replacing,
     /// It is done, and the service does not know yet.
@@ -31,72 +31,74 @@ pub(crate) enum Renewal {
 
 /// What is known of the daemon.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Known {
+pub(crate) struct DaemonSnapshot {
     pub(crate) phase: Phase,
-    pub(crate) hold: OperatorPause,
-    pub(crate) renewal: Renewal,
-    pub(crate) end: End,
+    pub(crate) operator_pause: OperatorPause,
+    pub(crate) reload: ReloadProgress,
+    pub(crate) end: DaemonEnd,
 }
 
 /// What the daemon is told.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Order {
+pub(crate) enum DaemonRequest {
     Pause,
     Resume,
-    Renew,
+    Reload,
     Stop,
 }
 
 /// What a call leads to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Step {
+pub(crate) enum CallStep {
     /// It is done: the service may go on.
     Answer,
     /// The daemon is to do it.
-    Order(Order),
+    Request(DaemonRequest),
     /// The daemon is at it.
     Wait,
 }
 
-impl Known {
+impl DaemonSnapshot {
     /// What a call of the service leads to.
-    pub(crate) fn heed(&self, callback: Callback) -> Step {
+    pub(crate) fn on_callback(&self, callback: Callback) -> CallStep {
         match callback {
             Callback::NotReady | Callback::Running | Callback::Paused | Callback::Stopped => {
-                Step::Answer
+                CallStep::Answer
             }
             Callback::StartPending => match self.phase {
-                Phase::Running => Step::Answer,
-                Phase::Starting | Phase::Stopping | Phase::Stopped => Step::Wait,
+                Phase::Running => CallStep::Answer,
+                Phase::Starting | Phase::Stopping | Phase::Stopped => CallStep::Wait,
             },
-            Callback::PausePending => match self.hold {
-                OperatorPause::On => Step::Answer,
-                OperatorPause::Off => Step::Order(Order::Pause),
+            Callback::PausePending => match self.operator_pause {
+                OperatorPause::On => CallStep::Answer,
+                OperatorPause::Off => CallStep::Request(DaemonRequest::Pause),
             },
-            Callback::ContinuePending => match self.hold {
-                OperatorPause::Off => Step::Answer,
-                OperatorPause::On => Step::Order(Order::Resume),
+            Callback::ContinuePending => match self.operator_pause {
+                OperatorPause::Off => CallStep::Answer,
+                OperatorPause::On => CallStep::Request(DaemonRequest::Resume),
             },
-            Callback::Unhandled => match self.renewal {
-                Renewal::None => Step::Order(Order::Renew),
-                Renewal::Begun | Renewal::Replacing => Step::Wait,
-                Renewal::Done => Step::Answer,
+            Callback::Unhandled => match self.reload {
+                ReloadProgress::None => CallStep::Request(DaemonRequest::Reload),
+                ReloadProgress::Requested | ReloadProgress::Replacing => CallStep::Wait,
+                ReloadProgress::Done => CallStep::Answer,
             },
             // The stop itself is answered when it is over.
             Callback::Shutdown => match self.phase {
-                Phase::Starting | Phase::Running => Step::Order(Order::Stop),
-                Phase::Stopping | Phase::Stopped => Step::Answer,
+                Phase::Starting | Phase::Running => CallStep::Request(DaemonRequest::Stop),
+                Phase::Stopping | Phase::Stopped => CallStep::Answer,
             },
             Callback::StopPending => match (self.end, self.phase) {
-                (End::Good | End::Failed, _) => Step::Answer,
-                (End::NotYet, Phase::Starting | Phase::Running) => Step::Order(Order::Stop),
-                (End::NotYet, Phase::Stopping | Phase::Stopped) => Step::Wait,
+                (DaemonEnd::Good | DaemonEnd::Failed, _) => CallStep::Answer,
+                (DaemonEnd::NotYet, Phase::Starting | Phase::Running) => {
+                    CallStep::Request(DaemonRequest::Stop)
+                }
+                (DaemonEnd::NotYet, Phase::Stopping | Phase::Stopped) => CallStep::Wait,
             },
         }
     }
 
     /// What the service is to be told, where the daemon has gone ahead of it.
-    pub(crate) fn lead(&self, state: ServiceState) -> Option<Control> {
+    pub(crate) fn control_for(&self, state: ServiceState) -> Option<Control> {
         match (state, self.phase) {
             (ServiceState::NotReady | ServiceState::StopPending | ServiceState::Stopped, _) => None,
             (
@@ -108,14 +110,18 @@ impl Known {
                 Phase::Stopping | Phase::Stopped,
             ) => Some(Control::Stop),
             (ServiceState::Running | ServiceState::Paused, Phase::Starting | Phase::Running) => {
-                match (state, self.hold, self.renewal) {
-                    (_, _, Renewal::Begun | Renewal::Replacing | Renewal::Done) => {
-                        Some(Control::ParamChange)
-                    }
-                    (ServiceState::Running, OperatorPause::On, Renewal::None) => {
+                match (state, self.operator_pause, self.reload) {
+                    (
+                        _,
+                        _,
+                        ReloadProgress::Requested
+                        | ReloadProgress::Replacing
+                        | ReloadProgress::Done,
+                    ) => Some(Control::ParamChange),
+                    (ServiceState::Running, OperatorPause::On, ReloadProgress::None) => {
                         Some(Control::Pause)
                     }
-                    (ServiceState::Paused, OperatorPause::Off, Renewal::None) => {
+                    (ServiceState::Paused, OperatorPause::Off, ReloadProgress::None) => {
                         Some(Control::Continue)
                     }
                     (
@@ -128,7 +134,7 @@ impl Known {
                         | ServiceState::PausePending
                         | ServiceState::Paused,
                         OperatorPause::Off | OperatorPause::On,
-                        Renewal::None,
+                        ReloadProgress::None,
                     ) => None,
                 }
             }
@@ -146,23 +152,23 @@ impl Known {
 /// request has nobody standing by, one without children has itself.
 pub(crate) fn health(report: &Report) -> Health {
     match (report.model, report.phase) {
-        (Kind::PreFork, Phase::Running) => {
+        (ModelKind::PreFork, Phase::Running) => {
             if count(report, StatusKind::Idle) + count(report, StatusKind::Busy) > 0 {
                 Health::Healthy
             } else {
                 Health::Unhealthy("no child of the pool is ready or serves".to_owned())
             }
         }
-        (Kind::PreFork, Phase::Starting | Phase::Stopping | Phase::Stopped)
-        | (Kind::Solo | Kind::PostFork, _) => Health::Healthy,
+        (ModelKind::PreFork, Phase::Starting | Phase::Stopping | Phase::Stopped)
+        | (ModelKind::Solo | ModelKind::PostFork, _) => Health::Healthy,
     }
 }
 
 /// The daemon's counts in one line.
 pub(crate) fn counts(report: &Report) -> String {
     let mut line = match report.model {
-        Kind::Solo => return String::new(),
-        Kind::PreFork | Kind::PostFork => format!(
+        ModelKind::Solo => return String::new(),
+        ModelKind::PreFork | ModelKind::PostFork => format!(
             "{} children, {} busy, {} idle",
             report.children.len(),
             count(report, StatusKind::Busy),

@@ -6,23 +6,28 @@ use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::registry::{Registry, Unit};
 
-use super::{Report, Role, seconds};
+use super::{ProcessRole, Report, seconds};
 
 /// A gauge of a fraction.
 type Fraction = Gauge<f64, std::sync::atomic::AtomicU64>;
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct Doing {
+struct StatusLabel {
     status: &'static str,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct Ended {
+struct ExitLabel {
     cause: String,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct PauseOutcome {
+struct PauseLabel {
+    reason: &'static str,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct MemoryLabel {
     kind: &'static str,
     role: &'static str,
 }
@@ -49,18 +54,18 @@ impl Report {
     }
 
     fn gauges(&self, registry: &mut Registry) {
-        let children = Family::<Doing, Gauge>::default();
+        let children = Family::<StatusLabel, Gauge>::default();
         // All of them, so that a series does not come and go.
         for status in daemon_core::Status::ALL {
             if let Some(status) = word(status.letter()) {
-                drop(children.get_or_create(&Doing { status }));
+                drop(children.get_or_create(&StatusLabel { status }));
             }
         }
         for child in &self.children {
             let status = word(child.letter).unwrap_or("damaged");
-            children.get_or_create(&Doing { status }).inc();
+            children.get_or_create(&StatusLabel { status }).inc();
         }
-        registry.register("children", "Children, by what they do", children);
+        registry.register("children", "Children, by status", children);
         let gauge = |value: u32| {
             let gauge = Gauge::<i64>::default();
             gauge.set(i64::from(value));
@@ -68,7 +73,7 @@ impl Report {
         };
         let waiting = "Requests that wait for a child";
         registry.register("waiting", waiting, gauge(self.waiting));
-        let most = "The most children there may be";
+        let most = "Largest number of children";
         registry.register("max_children", most, gauge(self.max_children));
         if self.up > std::time::Duration::ZERO {
             let up = Fraction::default();
@@ -84,41 +89,47 @@ impl Report {
             counter.inc_by(value);
             counter
         };
-        registry.register("requests", "Requests begun", counter(counters.requests));
-        registry.register("forks", "Children born", counter(counters.forks));
+        registry.register("requests", "Requests started", counter(counters.requests));
+        registry.register("forks", "Children forked", counter(counters.forks));
         registry.register("fork_failures", "Forks that failed", counter(counters.failed_forks));
-        registry.register("pauses", "Times that the door was shut", counter(counters.pauses));
-        let back = "Requests handed back to who had sent them";
-        registry.register("handed_back", back, counter(counters.handed_back));
-        let exits = Family::<Ended, Counter>::default();
-        for (cause, ended) in &counters.exits {
-            exits.get_or_create(&Ended { cause: escaped(cause) }).inc_by(*ended);
+        let pauses = Family::<PauseLabel, Counter>::default();
+        for (reason, count) in
+            [("operator", counters.operator_pauses), ("pool-full", counters.pool_full)]
+        {
+            pauses.get_or_create(&PauseLabel { reason }).inc_by(count);
         }
-        registry.register("exits", "Children that are gone, by cause", exits);
+        registry.register("pauses", "Times that accepting was paused, by reason", pauses);
+        let returned = "Requests returned to their senders";
+        registry.register("requests_returned", returned, counter(counters.returned));
+        let exits = Family::<ExitLabel, Counter>::default();
+        for (cause, ended) in &counters.exits {
+            exits.get_or_create(&ExitLabel { cause: escaped(cause) }).inc_by(*ended);
+        }
+        registry.register("exits", "Children that exited, by cause", exits);
     }
 
     fn memory(&self, registry: &mut Registry) {
-        let memory = Family::<PauseOutcome, Gauge>::default();
+        let memory = Family::<MemoryLabel, Gauge>::default();
         let add = |role: &'static str, rss: Option<u64>, pss: Option<u64>| {
             for (kind, bytes) in [("rss", rss), ("pss", pss)] {
                 if let Some(bytes) = bytes {
                     let bytes = i64::try_from(bytes).unwrap_or(i64::MAX);
-                    let held = memory.get_or_create(&PauseOutcome { kind, role });
+                    let held = memory.get_or_create(&MemoryLabel { kind, role });
                     held.set(held.get().saturating_add(bytes));
                 }
             }
         };
         for process in &self.processes {
             let role = match process.role {
-                Role::Parent => "parent",
-                Role::ForkServer => "fork-server",
+                ProcessRole::Parent => "parent",
+                ProcessRole::ForkServer => "fork-server",
             };
             add(role, process.rss, process.pss);
         }
         for child in &self.children {
             add("children", child.rss, child.pss);
         }
-        let held = "Memory held: rss as each process sees it, pss with what is shared divided";
+        let held = "Memory in use: rss is resident memory, pss is the proportional share";
         registry.register_with_unit("memory", held, Unit::Bytes, memory);
     }
 }

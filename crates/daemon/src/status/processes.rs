@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::time::Duration;
 
-use super::{ProcessReport, Report, Role};
+use super::{ProcessReport, ProcessRole, Report};
 use crate::evidence::pss;
 use crate::process_table;
 
@@ -50,8 +50,8 @@ impl Report {
             let Usage { cpu, rss, pss } = child.pid.map(|pid| usages.get(pid)).unwrap_or_default();
             (child.cpu, child.rss, child.pss) = (cpu, rss, pss);
         }
-        let fork_server = self.fork_server.map(|pid| (Role::ForkServer, pid));
-        let others = std::iter::once((Role::Parent, self.parent)).chain(fork_server);
+        let fork_server = self.fork_server.map(|pid| (ProcessRole::ForkServer, pid));
+        let others = std::iter::once((ProcessRole::Parent, self.parent)).chain(fork_server);
         self.processes = others
             .map(|(role, pid)| {
                 let Usage { cpu, rss, pss } = usages.get(pid);

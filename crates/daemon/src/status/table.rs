@@ -3,19 +3,19 @@
 use std::fmt;
 use std::time::Duration;
 
-use super::{ChildReport, DoorState, ProcessReport, Report, Role};
+use super::{ChildReport, ProcessReport, ProcessRole, Report};
 
 /// A report that prints as a table: a head, a line for each child, and for parent and fork server where
 /// the process table was asked. What is not known is `-`.
 #[derive(Debug, Clone, Copy)]
-pub struct Table<'a>(&'a Report);
+pub struct ReportTable<'a>(&'a Report);
 
 impl Report {
     /// Prints as a table for people, with aligned columns: slot, process, letter of the status (`S`),
     /// age, time since the status has changed, requests, processor time, memory, label.
     #[must_use]
-    pub fn table(&self) -> Table<'_> {
-        Table(self)
+    pub fn table(&self) -> ReportTable<'_> {
+        ReportTable(self)
     }
 }
 
@@ -27,7 +27,7 @@ const WORDS: [usize; 2] = [2, 9];
 
 type Row = [String; COLUMNS];
 
-impl fmt::Display for Table<'_> {
+impl fmt::Display for ReportTable<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         head(self.0, f)?;
         let others = self.0.processes.iter().map(other);
@@ -58,10 +58,8 @@ impl fmt::Display for Table<'_> {
 fn head(report: &Report, f: &mut fmt::Formatter<'_>) -> fmt::Result {
     let (model, phase) = (report.model.word(), report.phase.word());
     write!(f, "{}: {model} server, {phase}", report.alias)?;
-    match report.door {
-        Some(DoorState::Open) => f.write_str(", door open")?,
-        Some(DoorState::Shut) => f.write_str(", door shut")?,
-        None => {}
+    if let Some(words) = report.accepting_words() {
+        write!(f, ", {words}")?;
     }
     if report.up > Duration::ZERO {
         write!(f, ", up {}", time(report.up))?;
@@ -74,14 +72,16 @@ fn head(report: &Report, f: &mut fmt::Formatter<'_>) -> fmt::Result {
     if let Some(counters) = &report.counters {
         writeln!(
             f,
-            "{} requests, {} forks ({} failed), {} left, {} died, {} pauses, {} handed back",
+            "{} requests, {} forks ({} failed), {} clean exits, {} failed exits, paused {} times by the \
+             operator and {} times because the pool was full, {} requests returned",
             counters.requests,
             counters.forks,
             counters.failed_forks,
-            counters.left,
-            counters.died,
-            counters.pauses,
-            counters.handed_back
+            counters.clean_exits,
+            counters.failed_exits,
+            counters.operator_pauses,
+            counters.pool_full,
+            counters.returned
         )?;
     }
     Ok(())
@@ -105,8 +105,8 @@ fn child(child: &ChildReport) -> Row {
 
 fn other(process: &ProcessReport) -> Row {
     let role = match process.role {
-        Role::Parent => "parent",
-        Role::ForkServer => "fork server",
+        ProcessRole::Parent => "parent",
+        ProcessRole::ForkServer => "fork server",
     };
     [
         unknown(),

@@ -40,7 +40,7 @@ fn board() -> Board {
 fn report(reporter: Reporter) -> Report {
     let view = View {
         alias: "echo".to_owned(),
-        model: Kind::PreFork,
+        model: ModelKind::PreFork,
         reporter,
         parent: 99,
         fork_server: Some(100),
@@ -99,7 +99,7 @@ fn as_json_it_says_the_same() {
 fn a_daemon_without_children_has_no_scoreboard() {
     let view = View {
         alias: "solo".to_owned(),
-        model: Kind::Solo,
+        model: ModelKind::Solo,
         reporter: Reporter::Parent,
         parent: 99,
         fork_server: Some(100),
@@ -115,17 +115,24 @@ fn ends_are_counted_by_whether_they_were_in_order() {
     let mut counters = Counters::default();
     counters.exited(&ExitCause::Recycled(daemon_core::RecycleReason::Requests), 10);
     counters.exited(&ExitCause::Exited(1), 3);
-    assert_eq!((counters.left, counters.died, counters.requests), (1, 1, 13));
+    assert_eq!((counters.clean_exits, counters.failed_exits, counters.requests), (1, 1, 13));
 }
 
 /// All that can be known of a daemon.
 fn full() -> Report {
     let mut report = report(Reporter::Parent);
-    report.door = Some(DoorState::Open);
+    report.accepting = Some(AcceptState::Accepting);
+    report.operator_pause = Some(OperatorPause::Off);
     report.up = Duration::from_millis(7_500_250);
     report.waiting = 2;
-    let mut counters = Counters { forks: 12, failed_forks: 1, pauses: 3, ..Counters::default() };
-    counters.handed_back = 4;
+    let mut counters = Counters {
+        forks: 12,
+        failed_forks: 1,
+        operator_pauses: 1,
+        pool_full: 3,
+        ..Counters::default()
+    };
+    counters.returned = 4;
     counters.exited(&ExitCause::Retired, 100);
     counters.exited(&ExitCause::Killed { signal: 11, core: false }, 7);
     report.take_counts(counters);
@@ -139,8 +146,9 @@ fn full() -> Report {
 #[test]
 fn the_table_is_aligned() {
     let lines = [
-        "echo: Pre-forking server, running, door open, up 2h05m; 3 of 4 children, 2 requests wait",
-        "108 requests, 12 forks (1 failed), 1 left, 1 died, 3 pauses, 4 handed back",
+        "echo: Pre-forking server, running, accepting, up 2h05m; 3 of 4 children, 2 requests wait",
+        "108 requests, 12 forks (1 failed), 1 clean exits, 1 failed exits, paused 1 times by the \
+         operator and 3 times because the pool was full, 4 requests returned",
         "SLOT  PID  S  AGE  SINCE  REQS    CPU   RSS   PSS  LABEL",
         "   -   99  -    -      -     -  0.99s  792K  396K  parent",
         "   -  100  -    -      -     -  1.00s  800K  400K  fork server",
@@ -162,7 +170,7 @@ fn a_label_moves_no_cursor() {
 #[test]
 fn the_table_of_a_daemon_without_children_is_its_head() {
     let mut report = report(Reporter::Parent);
-    (report.model, report.children, report.max_children) = (Kind::Solo, Vec::new(), 0);
+    (report.model, report.children, report.max_children) = (ModelKind::Solo, Vec::new(), 0);
     assert_eq!(report.table().to_string(), "echo: Non-forking server, running\n");
 }
 
@@ -254,16 +262,17 @@ mod any {
 
     fn counters() -> impl Strategy<Value = Counters> {
         let exits = btree_map("[a-z-]{1,12}", any::<u64>(), 0..4);
-        (any::<[u64; 8]>(), exits).prop_map(|(counted, exits)| Counters {
+        (any::<[u64; 9]>(), exits).prop_map(|(counted, exits)| Counters {
             forks: counted[0],
             failed_forks: counted[1],
             requests: counted[2],
-            pauses: counted[3],
-            at_the_cap: counted[4],
-            left: counted[5],
-            died: counted[6],
+            operator_pauses: counted[3],
+            pool_full: counted[4],
+            max_children_reached: counted[5],
+            clean_exits: counted[6],
+            failed_exits: counted[7],
             exits,
-            handed_back: counted[7],
+            returned: counted[8],
         })
     }
 
@@ -272,9 +281,10 @@ mod any {
             alias: String,
             numbers: [u32; 6],
             slot in option::of(0..65_536_u32),
-            model in prop_oneof![Just(Kind::Solo), Just(Kind::PostFork), Just(Kind::PreFork)],
+            model in prop_oneof![Just(ModelKind::Solo), Just(ModelKind::PostFork), Just(ModelKind::PreFork)],
             phase in proptest::sample::select(Phase::ALL.to_vec()),
-            door in option::of(prop_oneof![Just(DoorState::Open), Just(DoorState::Shut)]),
+            accepting in option::of(prop_oneof![Just(AcceptState::Accepting), Just(AcceptState::Paused)]),
+            operator_pause in option::of(prop_oneof![Just(OperatorPause::Off), Just(OperatorPause::On)]),
             up in time(),
             board: String,
             children in vec(child(), 0..5),
@@ -286,10 +296,10 @@ mod any {
                 Reporter::Child { slot: SlotNumber::new(slot) }
             });
             let fork_server_process = ProcessReport {
-                role: Role::ForkServer, pid: fork_server, cpu: Some(up), rss: memory, pss: None,
+                role: ProcessRole::ForkServer, pid: fork_server, cpu: Some(up), rss: memory, pss: None,
             };
             Report {
-                alias, model, reporter, parent, fork_server: Some(fork_server), phase, door, up, board,
+                alias, model, reporter, parent, fork_server: Some(fork_server), phase, accepting, operator_pause, up, board,
                 slots, free, max_children, waiting, children, counters,
                 processes: vec![fork_server_process],
             }

@@ -6,7 +6,7 @@ use std::rc::Rc;
 use actix::{Actor, Addr, Recipient, System};
 use actix_daemon::{
     ChildActor, Daemon, DaemonActor, DaemonChild, GetStatus, HandOver, PostFork, Program, Shutdown,
-    StopMode, UntilStopped,
+    StopMode, WaitUntilStopped,
 };
 use actix_dispatch::{Failure, NewRequest, Rejection};
 use nix::sys::signal::{Signal, kill};
@@ -31,7 +31,7 @@ fn to_the_end(builder: actix_dispatch::DispatcherBuilder, story: impl AsyncFnOnc
     let launched = builder.launch().unwrap();
     System::new().block_on(async move {
         let started = launched.start().unwrap();
-        let stopped = started.daemon.send(UntilStopped);
+        let stopped = started.daemon.send(WaitUntilStopped);
         story(Stage(started)).await;
         stopped.await.unwrap().unwrap();
     });
@@ -111,7 +111,7 @@ fn each_end_is_known() {
     let launched = builder(3).verbose().talkback(talkback).launch().unwrap();
     System::new().block_on(async move {
         let started = launched.start().unwrap();
-        let stopped = started.daemon.send(UntilStopped);
+        let stopped = started.daemon.send(WaitUntilStopped);
         let stage = Stage(started);
         stage.ask::<String>("echo", "x").await.unwrap();
         stage.0.daemon.do_send(Shutdown(StopMode::Graceful));
@@ -171,7 +171,7 @@ fn bereaved() {
         let parts = in_trouble(&stage).await;
         let report = daemon.send(GetStatus::Board).await.unwrap();
         let fork_server = i32::try_from(report.fork_server.unwrap()).unwrap();
-        let until_stopped = daemon.send(UntilStopped);
+        let until_stopped = daemon.send(WaitUntilStopped);
         kill(Pid::from_raw(fork_server), Signal::SIGKILL).unwrap();
         one_is_lost_and_two_are_refused(parts).await;
         until_stopped.await
@@ -223,7 +223,7 @@ fn beside_a_daemon() {
         })
         .await;
         std::fs::remove_file(&file).unwrap();
-        let (both, ended) = (daemon.send(UntilStopped), stage.0.daemon.send(UntilStopped));
+        let (both, ended) = (daemon.send(WaitUntilStopped), stage.0.daemon.send(WaitUntilStopped));
         daemon.do_send(Shutdown(StopMode::Graceful));
         both.await.unwrap().unwrap();
         assert_eq!(stage.ask::<String>("echo", "alone").await.unwrap(), "alone");

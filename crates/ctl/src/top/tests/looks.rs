@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use actix_daemon::DoorState;
+use actix_daemon::AcceptState;
 use daemon_core::Phase;
 use insta::assert_snapshot;
 use ratatui::Terminal;
@@ -56,9 +56,9 @@ fn a_daemon_without_children() {
 }
 
 #[test]
-fn a_post_forking_daemon_with_its_door_shut() {
+fn a_post_forking_daemon_whose_pool_is_full() {
     let mut full = staged::bare("mail", "post-fork", "rrlrrrff", 8);
-    full.door = Some(DoorState::Shut);
+    full.accepting = Some(AcceptState::Paused);
     full.waiting = Some(17);
     assert_snapshot!(painted(&mut of_daemon(&full), 80, 24));
 }

@@ -5,8 +5,8 @@ use daemon_core::StopMode;
 use daemon_forkserver::now;
 use slog::debug;
 
-use super::super::desk::Next;
-use super::{ChildActor, Farewell};
+use super::super::state::NextAction;
+use super::{ChildActor, ShutdownAck};
 use crate::messages::{
     DaemonAccept, GetStatus, Peek, SetLabel, Shutdown, ShutdownReason, ShutdownStarted,
     StatusError, Subscribe, UpdateStatus, Updated,
@@ -17,29 +17,29 @@ impl Handler<UpdateStatus> for ChildActor {
     type Result = Result<Updated, StatusError>;
 
     fn handle(&mut self, update: UpdateStatus, ctx: &mut Self::Context) -> Self::Result {
-        let next = self.desk.borrow_mut().update(update, now());
+        let next = self.state.borrow_mut().update(update, now());
         match next {
-            Ok(Next::Accept) if self.farewell == Farewell::Answered => {
+            Ok(NextAction::Accept) if self.shutdown_ack == ShutdownAck::Received => {
                 self.leave_if_done(ctx);
                 Ok(Updated::Leaving(ShutdownReason::Stopping))
             }
             // One that leaves still takes what waits in the listener's queue.
-            Ok(Next::Accept) if self.is_held() => Ok(Updated::Paused),
-            Ok(Next::Accept) => {
+            Ok(NextAction::Accept) if self.is_paused_by_operator() => Ok(Updated::Paused),
+            Ok(NextAction::Accept) => {
                 self.sessions.accept.tell(&DaemonAccept);
                 self.retained.accept = Some(DaemonAccept);
                 Ok(Updated::Accepting)
             }
-            Ok(Next::GoOn) => {
+            Ok(NextAction::Continue) => {
                 self.retained.accept = None;
-                Ok(Updated::Noted)
+                Ok(Updated::Recorded)
             }
-            Ok(Next::Leave(reason)) => {
-                self.dismiss(reason, ctx);
+            Ok(NextAction::Leave(reason)) => {
+                self.request_leave(reason, ctx);
                 Ok(Updated::Leaving(reason))
             }
             Err(refused) => {
-                debug!(self.life.log, "a status is refused: {}", refused);
+                debug!(self.context.log, "a status is refused: {}", refused);
                 Err(refused.into())
             }
         }
@@ -50,7 +50,7 @@ impl Handler<SetLabel> for ChildActor {
     type Result = ();
 
     fn handle(&mut self, label: SetLabel, _ctx: &mut Self::Context) {
-        self.desk.borrow_mut().label(&label.0);
+        self.state.borrow_mut().label(&label.0);
     }
 }
 
@@ -66,12 +66,12 @@ impl Handler<Shutdown> for ChildActor {
     type Result = MessageResult<Shutdown>;
 
     fn handle(&mut self, Shutdown(manner): Shutdown, ctx: &mut Self::Context) -> Self::Result {
-        let begun = match self.desk.borrow().leaving() {
+        let begun = match self.state.borrow().leaving() {
             None => ShutdownStarted::Now,
             Some(_) => ShutdownStarted::Already,
         };
         match manner {
-            StopMode::Graceful => self.dismiss(ShutdownReason::Retired, ctx),
+            StopMode::Graceful => self.request_leave(ShutdownReason::Retired, ctx),
             StopMode::Immediate => self.end(0, ctx),
         }
         MessageResult(begun)

@@ -70,7 +70,7 @@ impl<R: Transfer + Send> DaemonActor<R> {
             SupervisorEvent::StartFailed(why) => self.fail(DaemonError::NotReady(why), ctx),
             SupervisorEvent::ReloadStarted(children) => {
                 info!(self.log, "reloading: all children are replaced"; "children" => children);
-                self.sessions.reload.tell(&DaemonReload::Begun);
+                self.sessions.reload.tell(&DaemonReload::Started);
             }
             SupervisorEvent::ReloadFinished => {
                 info!(self.log, "reloaded: all that serve are new");
@@ -114,11 +114,11 @@ impl<R: Transfer + Send> DaemonActor<R> {
     pub(super) fn up(&mut self) {
         match &self.supervision {
             None => {
-                info!(self.log, "{} is up", self.life.alias; "model" => self.life.kind.word());
+                info!(self.log, "{} is up", self.life.alias; "model" => self.life.model.word());
             }
             Some(supervision) => info!(
                 self.log, "{} is up", self.life.alias;
-                "model" => self.life.kind.word(),
+                "model" => self.life.model.word(),
                 "fork_server" => supervision.processes.fork_server.pid().as_raw(),
                 "children" => self.children(),
                 "max_children" => supervision.supervisor.max_children()

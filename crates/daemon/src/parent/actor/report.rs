@@ -4,7 +4,7 @@ use daemon_core::Phase;
 use daemon_forkserver::{Transfer, now};
 
 use super::DaemonActor;
-use crate::control::Control;
+use crate::control::ControlServer;
 use crate::messages::Detail;
 use crate::parent::stop::ShutdownStage;
 use crate::peek;
@@ -16,7 +16,7 @@ impl<R: Transfer + Send> DaemonActor<R> {
             self.supervision.as_ref().map(|supervision| supervision.processes.fork_server.board());
         let view = View {
             alias: self.life.alias.clone(),
-            model: self.life.kind,
+            model: self.life.model,
             reporter: Reporter::Parent,
             parent: self.life.parent,
             fork_server: self
@@ -29,7 +29,8 @@ impl<R: Transfer + Send> DaemonActor<R> {
         let mut report = Report::of(view, board, now);
         report.up = now.saturating_since(self.started);
         if let Some(supervision) = &self.supervision {
-            report.door = Some(supervision.supervisor.accept_state().into());
+            report.accepting = Some(supervision.supervisor.accept_state());
+            report.operator_pause = Some(supervision.supervisor.operator_pause());
             report.waiting = u32::try_from(supervision.supervisor.waiting()).unwrap_or(u32::MAX);
             report.take_counts(supervision.supervisor.counters());
         }
@@ -93,7 +94,7 @@ impl<R: Transfer + Send> DaemonActor<R> {
             }
         });
         lines.push(format!("Foreign children: {:?}", self.foreign.pids()));
-        lines.extend(self.control.as_ref().map(Control::peek));
+        lines.extend(self.control.as_ref().map(ControlServer::peek));
         lines.push(self.describe_stop());
         lines.extend(peek::unanswered(&self.sessions.unanswered()));
         peek::with_details(lines, detail, &self.report())

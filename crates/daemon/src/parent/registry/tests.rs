@@ -74,7 +74,7 @@ fn how_early_a_child_died_is_said_by_what_it_had_done() {
 fn an_end_is_told_with_its_cause_its_requests_and_its_length() {
     use Status::{Fresh, Serving, Waiting};
     let (exited, _age) = ends(&[Fresh, Serving, Waiting, Serving], None, CRASH);
-    assert_eq!((exited.requests, exited.lived), (2, Duration::from_millis(300)));
+    assert_eq!((exited.requests, exited.lifetime), (2, Duration::from_millis(300)));
     let killed = ExitCause::Killed { signal: 11, core: false };
     assert_eq!(exited.cause, killed);
     let (exited, _age) = ends(&[Fresh], Some(StopReason::Retired), Exit::Code(0));

@@ -5,7 +5,7 @@ use daemon_forkserver::ChildId;
 use daemon_sys::process::{Pid, Signal};
 
 use super::{Strategy, Supervisor, SupervisorEvent};
-use crate::messages::{PauseOutcome, Refusal};
+use crate::messages::{CommandError, PauseOutcome};
 use crate::parent::process_control::ProcessControl;
 
 impl<R: 'static> Supervisor<R> {
@@ -15,7 +15,7 @@ impl<R: 'static> Supervisor<R> {
         pid: Pid,
         processes: &mut impl ProcessControl<R>,
         now: MonotonicTime,
-    ) -> Result<ChildId, Refusal> {
+    ) -> Result<ChildId, CommandError> {
         self.changeable()?;
         let child = self.child(pid)?;
         self.stop_child(child, StopReason::Retired, processes);
@@ -29,7 +29,7 @@ impl<R: 'static> Supervisor<R> {
         pid: Pid,
         processes: &mut impl ProcessControl<R>,
         now: MonotonicTime,
-    ) -> Result<ChildId, Refusal> {
+    ) -> Result<ChildId, CommandError> {
         self.kill_child_because(pid, StopReason::Killed, processes, now)
     }
 
@@ -40,7 +40,7 @@ impl<R: 'static> Supervisor<R> {
         why: StopReason,
         processes: &mut impl ProcessControl<R>,
         now: MonotonicTime,
-    ) -> Result<ChildId, Refusal> {
+    ) -> Result<ChildId, CommandError> {
         let child = self.child(pid)?;
         self.registry.mark_killed(child, why);
         processes.signal(child, Signal::Kill);
@@ -48,8 +48,8 @@ impl<R: 'static> Supervisor<R> {
         Ok(child)
     }
 
-    fn child(&self, pid: Pid) -> Result<ChildId, Refusal> {
-        self.registry.find_by_pid(pid).ok_or(Refusal::NoSuchChild { pid })
+    fn child(&self, pid: Pid) -> Result<ChildId, CommandError> {
+        self.registry.find_by_pid(pid).ok_or(CommandError::NoSuchChild { pid })
     }
 
     /// Holds the door shut, or lets it go. A pool's children read on the scoreboard how it is, where
@@ -59,7 +59,7 @@ impl<R: 'static> Supervisor<R> {
         pause: OperatorPause,
         processes: &mut impl ProcessControl<R>,
         now: MonotonicTime,
-    ) -> Result<PauseOutcome, Refusal> {
+    ) -> Result<PauseOutcome, CommandError> {
         self.changeable()?;
         if self.operator_pause == pause {
             return Ok(PauseOutcome::Already);
@@ -73,7 +73,7 @@ impl<R: 'static> Supervisor<R> {
                     OperatorPause::On => AcceptChange::Pause,
                     OperatorPause::Off => AcceptChange::Resume,
                 };
-                self.counters.pauses += u64::from(change == AcceptChange::Pause);
+                self.counters.operator_pauses += u64::from(change == AcceptChange::Pause);
                 self.events.push(SupervisorEvent::AcceptChange(change));
             }
         }

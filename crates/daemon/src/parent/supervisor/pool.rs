@@ -7,7 +7,7 @@ use daemon_forkserver::ChildId;
 use daemon_sys::process::Signal;
 
 use super::{Strategy, Supervisor, SupervisorEvent};
-use crate::demand::SharedRequestFactory;
+use crate::dispatching::SharedRequestFactory;
 use crate::parent::backlog::{ForkLoop, PendingRequest};
 use crate::parent::process_control::ProcessControl;
 use crate::parent::reload::ReloadStep;
@@ -74,7 +74,7 @@ impl<R: 'static> Supervisor<R> {
             match processes.fork(request) {
                 Ok(child) => {
                     self.registry.ordered(child, self.reloaded.reload_generation(), now);
-                    request_factory.ordered(child);
+                    request_factory.fork_requested(child);
                 }
                 Err(unforked) => {
                     self.events.push(SupervisorEvent::ForkFailed(unforked.reason.to_string()));
@@ -146,7 +146,7 @@ impl<R: 'static> Supervisor<R> {
         let short = counts.children() >= most && spare < least;
         match (short, self.max_children_reported) {
             (true, false) => {
-                self.counters.at_the_cap += 1;
+                self.counters.max_children_reached += 1;
                 self.max_children_reported = true;
                 match &self.strategy {
                     // Who asks for children has said how many there may be, and knows who is busy:

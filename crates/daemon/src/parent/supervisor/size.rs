@@ -3,7 +3,7 @@
 use daemon_core::MonotonicTime;
 
 use super::{Strategy, Supervisor, SupervisorEvent};
-use crate::messages::{Refusal, ReloadStarted, Resize, Resized};
+use crate::messages::{CommandError, ReloadStarted, Resize, Resized};
 use crate::parent::process_control::ProcessControl;
 use crate::parent::resize;
 use crate::parent::sizing::Sizing;
@@ -29,10 +29,10 @@ impl<R: 'static> Supervisor<R> {
         &mut self,
         processes: &mut impl ProcessControl<R>,
         now: MonotonicTime,
-    ) -> Result<ReloadStarted, Refusal> {
+    ) -> Result<ReloadStarted, CommandError> {
         self.changeable()?;
         if let Strategy::PostFork(_) = self.strategy {
-            return Err(Refusal::NoPool { act: "reload" });
+            return Err(CommandError::NoPool { action: "reload" });
         }
         let children = self.registry.counts().children() - self.registry.counts().leaving();
         self.reloaded.begin(children);
@@ -47,7 +47,7 @@ impl<R: 'static> Supervisor<R> {
         resize: Resize,
         processes: &mut impl ProcessControl<R>,
         now: MonotonicTime,
-    ) -> Result<Resized, Refusal> {
+    ) -> Result<Resized, CommandError> {
         self.changeable()?;
         let resized = match &mut self.strategy {
             Strategy::PreFork { sizing, .. } => {

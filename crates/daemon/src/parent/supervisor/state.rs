@@ -43,7 +43,7 @@ impl<R: 'static> Supervisor<R> {
     pub(crate) fn counters(&self) -> Counters {
         let mut counters = self.counters.clone();
         if let Strategy::PostFork(backlog) = &self.strategy {
-            counters.handed_back += backlog.handed_back();
+            counters.returned += backlog.handed_back();
         }
         counters
     }

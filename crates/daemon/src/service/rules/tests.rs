@@ -4,26 +4,26 @@ use std::time::Duration;
 use super::*;
 use crate::status::{ChildReport, Counters, Reporter};
 
-const CALM: Known = Known {
+const CALM: DaemonSnapshot = DaemonSnapshot {
     phase: Phase::Running,
-    hold: OperatorPause::Off,
-    renewal: Renewal::None,
-    end: End::NotYet,
+    operator_pause: OperatorPause::Off,
+    reload: ReloadProgress::None,
+    end: DaemonEnd::NotYet,
 };
 
 #[test]
 fn a_call_leads_to_what_the_table_says() {
-    use super::Order::{Pause, Renew, Resume, Stop};
-    use Step::{Answer, Order, Wait};
-    let starting = Known { phase: Phase::Starting, ..CALM };
-    let held = Known { hold: OperatorPause::On, ..CALM };
-    let begun = Known { renewal: Renewal::Begun, ..CALM };
-    let replacing = Known { renewal: Renewal::Replacing, ..CALM };
-    let renewed = Known { renewal: Renewal::Done, ..CALM };
-    let stopping = Known { phase: Phase::Stopping, ..CALM };
-    let stopped = Known { phase: Phase::Stopped, ..CALM };
-    let ended = Known { end: End::Good, ..stopped };
-    let failed = Known { end: End::Failed, ..stopped };
+    use super::DaemonRequest::{Pause, Reload, Resume, Stop};
+    use CallStep::{Answer, Request, Wait};
+    let starting = DaemonSnapshot { phase: Phase::Starting, ..CALM };
+    let held = DaemonSnapshot { operator_pause: OperatorPause::On, ..CALM };
+    let begun = DaemonSnapshot { reload: ReloadProgress::Requested, ..CALM };
+    let replacing = DaemonSnapshot { reload: ReloadProgress::Replacing, ..CALM };
+    let renewed = DaemonSnapshot { reload: ReloadProgress::Done, ..CALM };
+    let stopping = DaemonSnapshot { phase: Phase::Stopping, ..CALM };
+    let stopped = DaemonSnapshot { phase: Phase::Stopped, ..CALM };
+    let ended = DaemonSnapshot { end: DaemonEnd::Good, ..stopped };
+    let failed = DaemonSnapshot { end: DaemonEnd::Failed, ..stopped };
     let table = [
         (Callback::NotReady, starting, Answer),
         (Callback::StartPending, starting, Wait),
@@ -31,21 +31,21 @@ fn a_call_leads_to_what_the_table_says() {
         (Callback::StartPending, stopping, Wait),
         (Callback::StartPending, stopped, Wait),
         (Callback::Running, CALM, Answer),
-        (Callback::PausePending, CALM, Order(Pause)),
+        (Callback::PausePending, CALM, Request(Pause)),
         (Callback::PausePending, held, Answer),
         (Callback::Paused, held, Answer),
-        (Callback::ContinuePending, held, Order(Resume)),
+        (Callback::ContinuePending, held, Request(Resume)),
         (Callback::ContinuePending, CALM, Answer),
-        (Callback::Unhandled, CALM, Order(Renew)),
+        (Callback::Unhandled, CALM, Request(Reload)),
         (Callback::Unhandled, begun, Wait),
         (Callback::Unhandled, replacing, Wait),
         (Callback::Unhandled, renewed, Answer),
-        (Callback::Shutdown, starting, Order(Stop)),
-        (Callback::Shutdown, CALM, Order(Stop)),
+        (Callback::Shutdown, starting, Request(Stop)),
+        (Callback::Shutdown, CALM, Request(Stop)),
         (Callback::Shutdown, stopping, Answer),
         (Callback::Shutdown, stopped, Answer),
-        (Callback::StopPending, starting, Order(Stop)),
-        (Callback::StopPending, CALM, Order(Stop)),
+        (Callback::StopPending, starting, Request(Stop)),
+        (Callback::StopPending, CALM, Request(Stop)),
         (Callback::StopPending, stopping, Wait),
         (Callback::StopPending, stopped, Wait),
         (Callback::StopPending, ended, Answer),
@@ -53,7 +53,7 @@ fn a_call_leads_to_what_the_table_says() {
         (Callback::Stopped, ended, Answer),
     ];
     for (callback, known, expected) in table {
-        assert_eq!(known.heed(callback), expected, "{callback:?} {known:?}");
+        assert_eq!(known.on_callback(callback), expected, "{callback:?} {known:?}");
     }
 }
 
@@ -61,10 +61,16 @@ fn a_call_leads_to_what_the_table_says() {
 fn a_service_is_led_where_the_daemon_has_gone() {
     for state in ServiceState::ALL {
         for phase in Phase::ALL {
-            for hold in [OperatorPause::Off, OperatorPause::On] {
-                for renewal in [Renewal::None, Renewal::Begun, Renewal::Replacing, Renewal::Done] {
-                    let known = Known { phase, hold, renewal, end: End::NotYet };
-                    let led = known.lead(state);
+            for operator_pause in [OperatorPause::Off, OperatorPause::On] {
+                for reload in [
+                    ReloadProgress::None,
+                    ReloadProgress::Requested,
+                    ReloadProgress::Replacing,
+                    ReloadProgress::Done,
+                ] {
+                    let known =
+                        DaemonSnapshot { phase, operator_pause, reload, end: DaemonEnd::NotYet };
+                    let led = known.control_for(state);
                     // It is never told what it would refuse, and nothing while all is as it shall be.
                     if let Some(control) = led {
                         let response = state.respond(control);
@@ -75,28 +81,28 @@ fn a_service_is_led_where_the_daemon_has_gone() {
                         );
                     }
                     let settled = matches!(
-                        (state, hold),
+                        (state, operator_pause),
                         (ServiceState::Running, OperatorPause::Off)
                             | (ServiceState::Paused, OperatorPause::On)
                     );
-                    if settled && phase == Phase::Running && renewal == Renewal::None {
+                    if settled && phase == Phase::Running && reload == ReloadProgress::None {
                         assert_eq!(led, None);
                     }
                 }
             }
         }
     }
-    let held = Known { hold: OperatorPause::On, ..CALM };
-    assert_eq!(held.lead(ServiceState::Running), Some(Control::Pause));
-    assert_eq!(CALM.lead(ServiceState::Paused), Some(Control::Continue));
-    let reloading = Known { renewal: Renewal::Replacing, ..CALM };
-    assert_eq!(reloading.lead(ServiceState::Running), Some(Control::ParamChange));
-    let stopping = Known { phase: Phase::Stopping, ..held };
-    assert_eq!(stopping.lead(ServiceState::PausePending), Some(Control::Stop));
-    assert_eq!(stopping.lead(ServiceState::StopPending), None);
+    let held = DaemonSnapshot { operator_pause: OperatorPause::On, ..CALM };
+    assert_eq!(held.control_for(ServiceState::Running), Some(Control::Pause));
+    assert_eq!(CALM.control_for(ServiceState::Paused), Some(Control::Continue));
+    let reloading = DaemonSnapshot { reload: ReloadProgress::Replacing, ..CALM };
+    assert_eq!(reloading.control_for(ServiceState::Running), Some(Control::ParamChange));
+    let stopping = DaemonSnapshot { phase: Phase::Stopping, ..held };
+    assert_eq!(stopping.control_for(ServiceState::PausePending), Some(Control::Stop));
+    assert_eq!(stopping.control_for(ServiceState::StopPending), None);
 }
 
-fn report(model: Kind, letters: &str) -> Report {
+fn report(model: ModelKind, letters: &str) -> Report {
     let child = |letter| ChildReport {
         slot: SlotNumber::new(0),
         pid: None,
@@ -118,7 +124,8 @@ fn report(model: Kind, letters: &str) -> Report {
         parent: 1,
         fork_server: None,
         phase: Phase::Running,
-        door: None,
+        accepting: None,
+        operator_pause: None,
         up: Duration::ZERO,
         board: letters.to_owned(),
         slots: 8,
@@ -134,23 +141,23 @@ fn report(model: Kind, letters: &str) -> Report {
 #[test]
 fn a_pool_is_healthy_while_somebody_in_it_is_ready_or_serves() {
     for letters in [".", "w", "r", "l", "ffe."] {
-        assert_eq!(health(&report(Kind::PreFork, letters)), Health::Healthy, "{letters}");
+        assert_eq!(health(&report(ModelKind::PreFork, letters)), Health::Healthy, "{letters}");
     }
     for letters in ["", "f", "F", "e", "ffe"] {
-        let ill = health(&report(Kind::PreFork, letters));
+        let ill = health(&report(ModelKind::PreFork, letters));
         assert!(matches!(ill, Health::Unhealthy(_)), "{letters}");
-        assert_eq!(health(&report(Kind::PostFork, letters)), Health::Healthy);
-        let starting = Report { phase: Phase::Starting, ..report(Kind::PreFork, letters) };
+        assert_eq!(health(&report(ModelKind::PostFork, letters)), Health::Healthy);
+        let starting = Report { phase: Phase::Starting, ..report(ModelKind::PreFork, letters) };
         assert_eq!(health(&starting), Health::Healthy);
     }
-    assert_eq!(health(&report(Kind::Solo, "")), Health::Healthy);
+    assert_eq!(health(&report(ModelKind::Solo, "")), Health::Healthy);
 }
 
 #[test]
 fn counts_are_one_line() {
-    let line = counts(&report(Kind::PreFork, "r.wle"));
+    let line = counts(&report(ModelKind::PreFork, "r.wle"));
     assert_eq!(line, "5 children, 2 busy, 2 idle; 10 requests");
-    let crowded = Report { waiting: 3, ..report(Kind::PostFork, "r") };
+    let crowded = Report { waiting: 3, ..report(ModelKind::PostFork, "r") };
     assert_eq!(counts(&crowded), "1 children, 1 busy, 0 idle, 3 requests wait; 10 requests");
-    assert_eq!(counts(&report(Kind::Solo, "")), "");
+    assert_eq!(counts(&report(ModelKind::Solo, "")), "");
 }

@@ -108,7 +108,7 @@ fn a_rogue_is_remembered_as_one_even_if_it_was_retired_before() {
     sim.kill(child);
     let expected = ExitCause::KilledByUs(KillReason::Rogue(Violation::Hung));
     assert_eq!(sim.take_events_of(cause), [expected]);
-    assert_eq!(sim.supervisor.counters.died, 1);
+    assert_eq!(sim.supervisor.counters.failed_exits, 1);
 }
 
 #[test]
@@ -121,7 +121,7 @@ fn a_recycled_child_is_told_to_go_and_its_going_is_regular() {
     assert_eq!(sim.processes.signals, [(child, Signal::Term)]);
     sim.leave(child);
     assert_eq!(sim.take_events_of(cause), [ExitCause::Recycled(RecycleReason::Lifetime)]);
-    assert_eq!((sim.supervisor.counters.left, sim.supervisor.counters.died), (1, 0));
+    assert_eq!((sim.supervisor.counters.clean_exits, sim.supervisor.counters.failed_exits), (1, 0));
 }
 
 #[test]

@@ -10,7 +10,7 @@ use daemon_forkserver::ChildId;
 use daemon_sys::process::Signal;
 
 use super::simulator::Simulator;
-use crate::demand::{OnDemand, RequestFactory};
+use crate::dispatching::{OnDemand, RequestFactory};
 use crate::messages::Resize;
 use crate::parent::supervisor::SupervisorEvent;
 
@@ -31,7 +31,7 @@ impl RequestFactory<String> for Numbers {
         Ok(self.made.borrow().to_string())
     }
 
-    fn ordered(&mut self, child: ChildId) {
+    fn fork_requested(&mut self, child: ChildId) {
         self.ordered.borrow_mut().push((*self.made.borrow(), child));
     }
 }
@@ -76,7 +76,7 @@ fn that_all_are_busy_is_counted_and_is_nothing_to_warn_of() {
     busy = sim.all_ready();
     busy.iter().for_each(|child| sim.report_status(*child, Status::Serving));
     sim.act(|supervisor, processes, now| supervisor.set_queue_depth(5, processes, now));
-    assert_eq!(sim.supervisor.counters().at_the_cap, 1);
+    assert_eq!(sim.supervisor.counters().max_children_reached, 1);
     let warned = sim.take_events_of(|event| match event {
         SupervisorEvent::MaxChildrenReached { most, .. } => Some(*most),
         _ => None,

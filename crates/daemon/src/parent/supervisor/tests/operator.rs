@@ -4,7 +4,7 @@ use daemon_core::{AcceptChange, Exit, ExitCause, KillReason, OperatorPause, Phas
 use daemon_sys::process::{Pid, Signal};
 
 use super::simulator::Simulator;
-use crate::messages::{PauseOutcome, Refusal};
+use crate::messages::{CommandError, PauseOutcome};
 use crate::model::{PostFork, PreFork};
 use crate::parent::supervisor::SupervisorEvent;
 
@@ -73,7 +73,7 @@ fn a_child_that_is_killed_is_killed_by_the_operator_whatever_it_was_told_before(
 fn who_is_no_child_is_neither_retired_nor_killed() {
     let mut sim = pool();
     let pid = Pid::from_raw(i32::MAX).unwrap();
-    let refused = Err(Refusal::NoSuchChild { pid });
+    let refused = Err(CommandError::NoSuchChild { pid });
     assert_eq!(
         sim.act(|supervisor, processes, now| supervisor.retire_child(pid, processes, now)),
         refused
@@ -94,10 +94,10 @@ fn a_daemon_that_stops_is_not_held_and_still_kills_who_is_in_its_way() {
     let refused = sim.act(|supervisor, processes, now| {
         supervisor.set_operator_pause(OperatorPause::On, processes, now)
     });
-    assert_eq!(refused, Err(Refusal::Phase(Phase::Stopping)));
+    assert_eq!(refused, Err(CommandError::Phase(Phase::Stopping)));
     let refused =
         sim.act(|supervisor, processes, now| supervisor.retire_child(pid, processes, now));
-    assert_eq!(refused, Err(Refusal::Phase(Phase::Stopping)));
+    assert_eq!(refused, Err(CommandError::Phase(Phase::Stopping)));
     assert_eq!(
         sim.act(|supervisor, processes, now| supervisor.kill_child(pid, processes, now)),
         Ok(child)
@@ -146,7 +146,7 @@ fn requests_that_go_back_are_counted() {
     let mut sim: Simulator<u32> = Simulator::of(PostFork::new(1).backlog(1));
     sim.reconcile();
     let _answers: Vec<_> = (0..4).map(|request| sim.hand_over(request)).collect();
-    assert_eq!(sim.supervisor.counters().handed_back, 2);
+    assert_eq!(sim.supervisor.counters().returned, 2);
     sim.act(|supervisor, processes, now| supervisor.stop(StopMode::Immediate, processes, now));
-    assert_eq!(sim.supervisor.counters().handed_back, 3);
+    assert_eq!(sim.supervisor.counters().returned, 3);
 }

@@ -35,7 +35,7 @@ pub(super) fn back(answer: &mut Reply<u32>) -> (u32, HandOverErrorReason) {
         .expect("somebody answers")
         .expect("it is answered")
         .expect_err("it came back");
-    (back.request, back.why)
+    (back.request, back.reason)
 }
 
 pub(super) fn is_answered(answer: &mut Reply<u32>) -> bool {
@@ -100,7 +100,7 @@ fn the_door_is_shut_with_the_last_child_and_opened_when_nobody_waits() {
     assert_eq!(accept_changes(&mut sim), [], "the third takes the place");
     sim.leave(two);
     assert_eq!(accept_changes(&mut sim), [AcceptChange::Resume]);
-    assert_eq!(sim.supervisor.counters.pauses, 1);
+    assert_eq!(sim.supervisor.counters.pool_full, 1);
 }
 
 #[test]
@@ -161,7 +161,7 @@ fn a_child_that_crashes_makes_room_as_one_that_leaves() {
     sim.report_status(child, Status::Serving);
     sim.die(child, Exit::Signal { number: 11, core: true });
     assert_eq!(ordered(&sim), [1]);
-    assert_eq!(sim.supervisor.counters.died, 1);
+    assert_eq!(sim.supervisor.counters.failed_exits, 1);
 }
 
 #[test]

@@ -131,7 +131,7 @@ fn the_longest_idle_are_retired_once_they_were_too_many_for_a_while() {
         sim.leave(*child);
     }
     assert_eq!(sim.processes.children(), 4);
-    assert_eq!(sim.supervisor.counters.left, 2);
+    assert_eq!(sim.supervisor.counters.clean_exits, 2);
 }
 
 #[test]

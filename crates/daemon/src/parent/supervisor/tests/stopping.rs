@@ -64,7 +64,7 @@ fn in_order_children_get_term_and_the_last_to_go_ends_it() {
     assert_eq!(sim.supervisor.phase(), Phase::Stopped);
     sim.reconcile();
     assert_eq!((sim.all_gone(), sim.processes.release), (0, 1));
-    assert_eq!(sim.supervisor.counters.left, 3);
+    assert_eq!(sim.supervisor.counters.clean_exits, 3);
 }
 
 #[test]

@@ -33,7 +33,7 @@ pub enum Updated {
     /// it goes on.
     Paused,
     /// The status is noted.
-    Noted,
+    Recorded,
     /// The child is leaving.
     Leaving(ShutdownReason),
 }

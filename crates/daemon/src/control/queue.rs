@@ -7,57 +7,58 @@ use std::rc::Rc;
 
 use tokio::sync::Notify;
 
-use super::protocol::Event;
+use super::protocol::ControlEvent;
 
 /// So many events wait for a client that reads slowly; the next are counted, and left out.
-pub(super) const FEED_MAX: usize = 1024;
+pub(super) const EVENT_QUEUE_MAX: usize = 1024;
 
 /// The two ends of the queue, in one System.
 #[derive(Debug, Clone, Default)]
-pub(super) struct Feed(Rc<Inside>);
+pub(super) struct EventQueue(Rc<SharedQueue>);
 
 #[derive(Debug, Default)]
-struct Inside {
-    queue: RefCell<Queue>,
+struct SharedQueue {
+    queue: RefCell<PendingEvents>,
     filled: Notify,
 }
 
 #[derive(Debug, Default)]
-struct Queue {
-    events: VecDeque<Event>,
+struct PendingEvents {
+    events: VecDeque<ControlEvent>,
     missed: u64,
 }
 
-impl Queue {
-    fn push(&mut self, event: Event) {
-        if self.events.len() >= FEED_MAX {
+impl PendingEvents {
+    fn push(&mut self, event: ControlEvent) {
+        if self.events.len() >= EVENT_QUEUE_MAX {
             self.missed += 1;
             return;
         }
         // What was left out stands where it would have been.
         if self.missed > 0 {
-            self.events.push_back(Event::Missed { events: std::mem::take(&mut self.missed) });
+            self.events
+                .push_back(ControlEvent::Missed { events: std::mem::take(&mut self.missed) });
         }
         self.events.push_back(event);
     }
 
-    fn pop(&mut self) -> Option<Event> {
+    fn pop(&mut self) -> Option<ControlEvent> {
         self.events.pop_front().or_else(|| {
             let missed = std::mem::take(&mut self.missed);
-            (missed > 0).then_some(Event::Missed { events: missed })
+            (missed > 0).then_some(ControlEvent::Missed { events: missed })
         })
     }
 }
 
-impl Feed {
+impl EventQueue {
     /// Adds an event; never waits.
-    pub(super) fn push(&self, event: Event) {
+    pub(super) fn push(&self, event: ControlEvent) {
         self.0.queue.borrow_mut().push(event);
         self.0.filled.notify_one();
     }
 
     /// Waits for the next event.
-    pub(super) async fn next(&self) -> Event {
+    pub(super) async fn next(&self) -> ControlEvent {
         loop {
             let event = self.0.queue.borrow_mut().pop();
             match event {
@@ -74,21 +75,21 @@ mod tests {
 
     use super::*;
 
-    fn born(pid: u32) -> Event {
-        Event::Born { slot: SlotNumber::new(0), pid }
+    fn born(pid: u32) -> ControlEvent {
+        ControlEvent::Born { slot: SlotNumber::new(0), pid }
     }
 
-    fn pid(event: Event) -> u32 {
+    fn pid(event: ControlEvent) -> u32 {
         match event {
-            Event::Born { pid, .. } => pid,
+            ControlEvent::Born { pid, .. } => pid,
             other => panic!("{other:?} is no birth"),
         }
     }
 
     #[test]
     fn what_does_not_fit_is_counted_and_told_in_its_place() {
-        let most = u32::try_from(FEED_MAX).unwrap();
-        let mut queue = Queue::default();
+        let most = u32::try_from(EVENT_QUEUE_MAX).unwrap();
+        let mut queue = PendingEvents::default();
         (0..most + 3).for_each(|pid| queue.push(born(pid)));
         assert_eq!(pid(queue.pop().unwrap()), 0);
         assert_eq!(pid(queue.pop().unwrap()), 1);
@@ -96,16 +97,16 @@ mod tests {
         for expected in 2..most {
             assert_eq!(pid(queue.pop().unwrap()), expected);
         }
-        assert!(matches!(queue.pop(), Some(Event::Missed { events: 3 })));
+        assert!(matches!(queue.pop(), Some(ControlEvent::Missed { events: 3 })));
         assert_eq!(pid(queue.pop().unwrap()), 7000);
         assert!(queue.pop().is_none());
     }
 
     #[test]
     fn what_was_missed_is_told_though_nothing_comes_after_it() {
-        let mut queue = Queue::default();
-        (0..=FEED_MAX).for_each(|_event| queue.push(born(1)));
+        let mut queue = PendingEvents::default();
+        (0..=EVENT_QUEUE_MAX).for_each(|_event| queue.push(born(1)));
         let told = std::iter::from_fn(|| queue.pop()).last();
-        assert!(matches!(told, Some(Event::Missed { events: 1 })));
+        assert!(matches!(told, Some(ControlEvent::Missed { events: 1 })));
     }
 }

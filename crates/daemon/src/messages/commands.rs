@@ -1,7 +1,7 @@
 //! What can be asked of the daemon to do.
 
 use actix::Message;
-use daemon_core::{Phase, Violation};
+use daemon_core::Phase;
 use daemon_forkserver::ChildId;
 use daemon_sys::process::Pid;
 
@@ -28,12 +28,12 @@ pub enum ShutdownStarted {
 /// ready are not told [`DaemonAccept`](super::DaemonAccept). What was accepted before is served.
 /// Connections wait in the listener's queue.
 #[derive(Message, Debug, Clone, Copy, PartialEq, Eq)]
-#[rtype(result = "Result<PauseOutcome, Refusal>")]
+#[rtype(result = "Result<PauseOutcome, CommandError>")]
 pub struct Pause;
 
 /// Asks the parent to take requests again, after [`Pause`].
 #[derive(Message, Debug, Clone, Copy, PartialEq, Eq)]
-#[rtype(result = "Result<PauseOutcome, Refusal>")]
+#[rtype(result = "Result<PauseOutcome, CommandError>")]
 pub struct Resume;
 
 /// What [`Pause`] and [`Resume`] have found.
@@ -47,7 +47,7 @@ pub enum PauseOutcome {
 
 /// Asks a pre-forking parent to replace all children, a few at a time, by ones born anew.
 #[derive(Message, Debug, Clone, Copy)]
-#[rtype(result = "Result<ReloadStarted, Refusal>")]
+#[rtype(result = "Result<ReloadStarted, CommandError>")]
 pub struct Reload;
 
 /// A reload has begun.
@@ -63,7 +63,7 @@ pub struct ReloadStarted {
 /// A pool moves its `min_spare` and `max_spare` together; a post-forking daemon its
 /// `max_children`.
 #[derive(Message, Debug, Clone, Copy, PartialEq, Eq)]
-#[rtype(result = "Result<Resized, Refusal>")]
+#[rtype(result = "Result<Resized, CommandError>")]
 pub enum Resize {
     /// One more: what TTIN asks for.
     More,
@@ -85,33 +85,16 @@ pub struct Resized {
     pub max_children: u32,
 }
 
-/// Tells the parent of an [`OnDemand`](crate::OnDemand) pool how many pieces of work have nobody to
-/// do them. It holds until another number is told; the other models do not heed it.
-#[derive(Message, Debug, Clone, Copy, PartialEq, Eq)]
-#[rtype(result = "()")]
-pub struct SetQueueDepth(pub u32);
-
 /// Asks the parent to have this child leave after the request in hand.
 #[derive(Message, Debug, Clone, Copy, PartialEq, Eq)]
-#[rtype(result = "Result<ChildId, Refusal>")]
+#[rtype(result = "Result<ChildId, CommandError>")]
 pub struct Retire(pub Pid);
 
 /// Asks the parent to have this child killed: the request in hand is lost. In a daemon that stops,
 /// too.
 #[derive(Message, Debug, Clone, Copy, PartialEq, Eq)]
-#[rtype(result = "Result<ChildId, Refusal>")]
+#[rtype(result = "Result<ChildId, CommandError>")]
 pub struct Kill(pub Pid);
-
-/// Asks the parent to have this child killed as a rogue, for this violation: its session in the
-/// parent has found out by itself, and does not wait for the babysitter.
-#[derive(Message, Debug, Clone, Copy, PartialEq, Eq)]
-#[rtype(result = "Result<ChildId, Refusal>")]
-pub struct KillRogue {
-    /// Which child.
-    pub pid: Pid,
-    /// What it does that no child may.
-    pub violation: Violation,
-}
 
 /// Asks the parent to have the logs reopened in all processes, as HUP does with
 /// [`OnHup::ReopenLogs`](crate::OnHup): [`DaemonHup`](super::DaemonHup) is broadcast in each.
@@ -133,21 +116,21 @@ pub struct ReopenError {
 /// Why the parent refuses a request.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
-pub enum Refusal {
+pub enum CommandError {
     /// The daemon is stopping.
     #[error("cannot change the daemon any more: it is {}", .0.word())]
     Phase(Phase),
     /// The model has no such thing.
-    #[error("cannot {act}: the daemon has no pool of standing children")]
+    #[error("cannot {action}: the daemon has no pool of standing children")]
     NoPool {
         /// What was asked for.
-        act: &'static str,
+        action: &'static str,
     },
     /// The model has no children.
-    #[error("cannot {act}: the daemon has no children")]
+    #[error("cannot {action}: the daemon has no children")]
     NoChildren {
         /// What was asked for.
-        act: &'static str,
+        action: &'static str,
     },
     /// No child has this process, or it is not born yet, or gone.
     #[error("no child is process {pid}: it is gone, not born yet, or not this daemon's")]
@@ -156,11 +139,11 @@ pub enum Refusal {
         pid: Pid,
     },
     /// The number is out of range.
-    #[error("cannot resize to {wanted}: {why}")]
+    #[error("cannot resize to {wanted}: {reason}")]
     Size {
         /// What was asked for.
         wanted: u32,
-        /// Why not.
-        why: String,
+        /// Why the number is refused.
+        reason: String,
     },
 }

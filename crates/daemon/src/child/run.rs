@@ -16,13 +16,13 @@ use futures::channel::oneshot;
 use slog::{Logger, crit, debug};
 use tokio::sync::{Notify, watch};
 
-use super::actor::{ChildActor, HEARD, SessionLost};
-use super::desk::Desk;
+use super::actor::{ChildActor, HANDLED_SIGNALS, SessionPanicked};
 use super::handle::ChildHandle;
-use super::sign::Sign;
+use super::state::ChildState;
+use super::title::ProcessTitle;
 use crate::log;
 use crate::messages::{DaemonChild, UpdateStatus};
-use crate::model::Kind;
+use crate::model::ModelKind;
 use crate::program::Program;
 
 /// Exit code of a child that could not read its request: `EX_DATAERR` of sysexits(3).
@@ -30,13 +30,13 @@ const EXIT_DATA: i32 = 65;
 
 /// What each process of a daemon knows of it.
 #[derive(Debug, Clone)]
-pub(crate) struct Life {
+pub(crate) struct ProcessContext {
     pub(crate) alias: String,
     /// The parent's pid.
     pub(crate) parent: u32,
     pub(crate) grace: Duration,
-    pub(crate) kind: Kind,
-    pub(crate) calling: ChildKind,
+    pub(crate) model: ModelKind,
+    pub(crate) child_kind: ChildKind,
     pub(crate) requests: RequestLimit,
     pub(crate) jitter: Jitter,
     pub(crate) log: Logger,
@@ -45,10 +45,10 @@ pub(crate) struct Life {
     pub(crate) log_file: Option<Arc<LogFile>>,
 }
 
-impl Life {
+impl ProcessContext {
     /// Reopens the log file, if there is one.
     pub(crate) fn reopen_log(&self) -> Result<(), daemon_sys::Error> {
-        match (self.log_file.as_deref(), log::is_kept_apart()) {
+        match (self.log_file.as_deref(), log::is_redirected()) {
             (None, _) => Ok(()),
             (Some(file), false) => file.reopen(),
             (Some(file), true) => file.reopen_without_redirect(),
@@ -57,15 +57,15 @@ impl Life {
 }
 
 /// Lives a child's life, and answers with its exit code.
-pub(crate) fn live<P: Program>(
+pub(crate) fn run_child<P: Program>(
     program: P,
-    life: Life,
-    sign: Sign,
+    context: ProcessContext,
+    title: ProcessTitle,
     birth: ChildStart<P::Request>,
 ) -> i32 {
     let ChildStart { seat, request, signals, .. } = birth;
     log::become_child(seat.slot().get());
-    let log = life.log.clone();
+    let log = context.log.clone();
     let request = match request {
         Ok(request) => request,
         Err(error) => {
@@ -76,14 +76,14 @@ pub(crate) fn live<P: Program>(
     // Children that were born together sit side by side: their slots count their births.
     let generation = u64::from(seat.generation().get());
     let birth = generation * u64::from(seat.board().slots()) + u64::from(seat.slot().get());
-    let quota = Quota::deal(life.requests, life.jitter, birth);
-    let desk = Desk::new(seat, life.calling, quota, sign);
+    let quota = Quota::deal(context.requests, context.jitter, birth);
+    let state = ChildState::new(seat, context.child_kind, quota, title);
     let system = System::new();
     // Code that ends the process by exit(3) has the thread's locals taken apart, this System among them.
     // The last who can speak to it would wake it as it goes, when what it is woken by is gone.
     std::mem::forget(System::current());
     let code = system.block_on(async move {
-        let ears = match SignalListener::open(&HEARD.map(|(heard, _)| heard)) {
+        let ears = match SignalListener::open(&HANDLED_SIGNALS.map(|(heard, _)| heard)) {
             // Until the process ends, and with it: nothing is to be taken apart then.
             Ok(ears) => &*Box::leak(Box::new(ears)),
             Err(error) => {
@@ -92,22 +92,22 @@ pub(crate) fn live<P: Program>(
             }
         };
         signals.release();
-        let panics = note_panics(&log);
-        let calling = life.calling;
+        let panics = log_panics(&log);
+        let child_kind = context.child_kind;
         let (end, ended) = oneshot::channel();
-        let desk = Rc::new(RefCell::new(desk));
+        let state = Rc::new(RefCell::new(state));
         let (leaving, told) = watch::channel(None);
         let (hold, held) = watch::channel(OperatorPause::Off);
-        let log_file = life.log_file.clone();
-        let daemon = ChildActor::new(Rc::clone(&desk), ears, leaving, hold, life, end).start();
-        ChildHandle::new(desk, daemon.clone(), told, held, log_file).make_current();
+        let log_file = context.log_file.clone();
+        let daemon = ChildActor::new(Rc::clone(&state), ears, leaving, hold, context, end).start();
+        ChildHandle::new(state, daemon.clone(), told, held, log_file).make_current();
         debug!(log, "born");
-        if calling == ChildKind::OneRequest {
+        if child_kind == ChildKind::OneRequest {
             daemon.do_send(UpdateStatus::Req);
         }
         let session = program.child(daemon.clone());
         session.do_send(DaemonChild { request });
-        actix_rt::spawn(mourn(session, daemon, panics));
+        actix_rt::spawn(on_session_panicked(session, daemon, panics));
         ended.await.unwrap_or(EXIT_PANIC)
     });
     // The process ends now, and with it everything at once: no need to take the runtime apart.
@@ -117,7 +117,7 @@ pub(crate) fn live<P: Program>(
 
 /// Has panics logged as one record, and noted: a panic that nobody catches ends an actor, and a
 /// child whose session has ended would sit there for ever.
-fn note_panics(log: &Logger) -> Arc<Notify> {
+fn log_panics(log: &Logger) -> Arc<Notify> {
     let noted = Arc::new(Notify::new());
     let (log, note) = (log.clone(), Arc::clone(&noted));
     panic::set_hook(Box::new(move |info| {
@@ -134,7 +134,7 @@ fn note_panics(log: &Logger) -> Arc<Notify> {
 }
 
 /// Ends the child if a panic has taken its session along. A panic that somebody caught has not.
-async fn mourn<R: Send + 'static>(
+async fn on_session_panicked<R: Send + 'static>(
     session: Recipient<DaemonChild<R>>,
     daemon: Addr<ChildActor>,
     panics: Arc<Notify>,
@@ -144,7 +144,7 @@ async fn mourn<R: Send + 'static>(
         // The panic is still unwinding when the hook runs; by the next turn it has arrived.
         tokio::task::yield_now().await;
         if !session.connected() {
-            daemon.do_send(SessionLost);
+            daemon.do_send(SessionPanicked);
             return;
         }
     }

@@ -38,7 +38,7 @@ pub struct SessionId(pub u32);
 /// Asks to be told when the daemon has stopped: all children gone, the fork server too.
 #[derive(Message, Debug, Clone, Copy)]
 #[rtype(result = "Result<(), crate::DaemonError>")]
-pub struct UntilStopped;
+pub struct WaitUntilStopped;
 
 /// Asks the parent to register with a service: its phase drives the service's states from now on,
 /// and the service's controls reach the daemon. See [`service`](crate::service).

@@ -15,20 +15,20 @@ const SHOWN: &str = " ]";
 ///
 /// It is made in the fork server, with room for all that comes: a child makes nothing, it fills in.
 #[derive(Debug)]
-pub(crate) struct Sign {
+pub(crate) struct ProcessTitle {
     title: Rc<Title>,
     text: String,
     /// Where the status stands in the text.
     status_at: usize,
 }
 
-impl Sign {
+impl ProcessTitle {
     /// The sign of a child that has no slot yet.
     pub(crate) fn new(title: Rc<Title>, name: &str) -> Self {
         let begin = [name, ": child "].concat();
         let mut text = String::with_capacity(begin.len() + ROOM);
         text.push_str(&begin);
-        Sign { title, text, status_at: begin.len() }
+        ProcessTitle { title, text, status_at: begin.len() }
     }
 
     /// Fills in the slot.

@@ -31,13 +31,13 @@ pub struct HandedOver {
 
 /// A request that could not be handed over, untouched.
 #[derive(Debug, thiserror::Error)]
-#[error("the request is handed back: {why}")]
+#[error("the request is handed back: {reason}")]
 pub struct HandOverError<R> {
     /// The request.
     pub request: R,
     /// Why.
     #[source]
-    pub why: HandOverErrorReason,
+    pub reason: HandOverErrorReason,
 }
 
 /// Why a request comes back.

@@ -5,23 +5,23 @@ use daemon_core::{
 };
 use daemon_forkserver::ParentWakeup;
 
-use super::sign::Sign;
+use super::title::ProcessTitle;
 use crate::messages::{ShutdownReason, UpdateStatus};
 
 /// What follows from an update.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Next {
+pub(crate) enum NextAction {
     /// A request may be taken.
     Accept,
     /// Nothing; the child is busy.
-    GoOn,
+    Continue,
     /// The child has no more to do.
     Leave(ShutdownReason),
 }
 
 /// Why and how far a child is on its way out.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Stage {
+enum LeaveState {
     Working,
     /// Told to go. In `Stopping` it still takes what waits in the listener's queue.
     Leaving(ShutdownReason),
@@ -29,19 +29,24 @@ enum Stage {
 
 /// A seated child: its line on the scoreboard, its share of requests, its stage.
 #[derive(Debug)]
-pub(crate) struct Desk<B: WakeParent = ParentWakeup> {
+pub(crate) struct ChildState<B: WakeParent = ParentWakeup> {
     seat: Seat<B>,
-    calling: ChildKind,
+    kind: ChildKind,
     quota: Quota,
-    stage: Stage,
-    sign: Sign,
+    stage: LeaveState,
+    title: ProcessTitle,
 }
 
-impl<B: WakeParent> Desk<B> {
-    pub(crate) fn new(seat: Seat<B>, calling: ChildKind, quota: Quota, mut sign: Sign) -> Self {
-        sign.seat(seat.slot());
-        sign.show(seat.status());
-        Desk { seat, calling, quota, stage: Stage::Working, sign }
+impl<B: WakeParent> ChildState<B> {
+    pub(crate) fn new(
+        seat: Seat<B>,
+        kind: ChildKind,
+        quota: Quota,
+        mut title: ProcessTitle,
+    ) -> Self {
+        title.seat(seat.slot());
+        title.show(seat.status());
+        ChildState { seat, kind, quota, stage: LeaveState::Working, title }
     }
 
     pub(crate) fn slot(&self) -> SlotNumber {
@@ -64,19 +69,19 @@ impl<B: WakeParent> Desk<B> {
     /// Why the child is leaving, if it is.
     pub(crate) fn leaving(&self) -> Option<ShutdownReason> {
         match self.stage {
-            Stage::Working => None,
-            Stage::Leaving(reason) => Some(reason),
+            LeaveState::Working => None,
+            LeaveState::Leaving(reason) => Some(reason),
         }
     }
 
     pub(crate) fn label(&mut self, text: &str) {
         self.seat.label(text.as_bytes());
-        self.sign.label(text);
+        self.title.label(text);
     }
 
     fn report(&mut self, status: Status, now: MonotonicTime) -> Result<(), ReportError> {
         self.seat.report(status, now)?;
-        self.sign.show(status);
+        self.title.show(status);
         Ok(())
     }
 
@@ -85,16 +90,16 @@ impl<B: WakeParent> Desk<B> {
         &mut self,
         update: UpdateStatus,
         now: MonotonicTime,
-    ) -> Result<Next, ReportError> {
+    ) -> Result<NextAction, ReportError> {
         let status = self.seat.status();
         match update {
             UpdateStatus::Req => self.begin(Status::Serving, now),
             UpdateStatus::Long => self.begin(Status::Long, now),
             UpdateStatus::Extend(time) => {
                 self.seat.extend(now + time);
-                Ok(Next::GoOn)
+                Ok(NextAction::Continue)
             }
-            UpdateStatus::Wait | UpdateStatus::Done => match (self.calling, status) {
+            UpdateStatus::Wait | UpdateStatus::Done => match (self.kind, status) {
                 (ChildKind::OneRequest, _) => {
                     self.report(Status::Leaving, now)?;
                     Ok(self.leave(ShutdownReason::Done))
@@ -111,7 +116,7 @@ impl<B: WakeParent> Desk<B> {
         }
     }
 
-    fn begin(&mut self, wanted: Status, now: MonotonicTime) -> Result<Next, ReportError> {
+    fn begin(&mut self, wanted: Status, now: MonotonicTime) -> Result<NextAction, ReportError> {
         let was_busy = self.seat.status().is_busy();
         // An acceptor has noted the request already: to say so again is no mistake.
         if self.seat.status() != wanted {
@@ -119,34 +124,36 @@ impl<B: WakeParent> Desk<B> {
         }
         if !was_busy && self.quota.spend() == Left::Nothing {
             self.stage = match self.stage {
-                Stage::Working => Stage::Leaving(ShutdownReason::Recycled),
-                leaving @ Stage::Leaving(_) => leaving,
+                LeaveState::Working => LeaveState::Leaving(ShutdownReason::Recycled),
+                leaving @ LeaveState::Leaving(_) => leaving,
             };
         }
-        Ok(Next::GoOn)
+        Ok(NextAction::Continue)
     }
 
     /// The child is idle: it may take a request, or it goes.
-    fn ready(&self) -> Next {
+    fn ready(&self) -> NextAction {
         match self.stage {
-            Stage::Working | Stage::Leaving(ShutdownReason::Stopping) => Next::Accept,
-            Stage::Leaving(reason) => Next::Leave(reason),
+            LeaveState::Working | LeaveState::Leaving(ShutdownReason::Stopping) => {
+                NextAction::Accept
+            }
+            LeaveState::Leaving(reason) => NextAction::Leave(reason),
         }
     }
 
     /// The child shall go once it has done what it does.
-    pub(crate) fn leave(&mut self, reason: ShutdownReason) -> Next {
+    pub(crate) fn leave(&mut self, reason: ShutdownReason) -> NextAction {
         self.stage = match self.stage {
-            Stage::Working => Stage::Leaving(reason),
+            LeaveState::Working => LeaveState::Leaving(reason),
             // The whole daemon's end comes after a retirement: what is queued is to be taken.
-            Stage::Leaving(ShutdownReason::Retired) if reason == ShutdownReason::Stopping => {
-                Stage::Leaving(reason)
+            LeaveState::Leaving(ShutdownReason::Retired) if reason == ShutdownReason::Stopping => {
+                LeaveState::Leaving(reason)
             }
-            leaving @ Stage::Leaving(_) => leaving,
+            leaving @ LeaveState::Leaving(_) => leaving,
         };
         match self.stage {
-            Stage::Leaving(reason) => Next::Leave(reason),
-            Stage::Working => Next::GoOn,
+            LeaveState::Leaving(reason) => NextAction::Leave(reason),
+            LeaveState::Working => NextAction::Continue,
         }
     }
 

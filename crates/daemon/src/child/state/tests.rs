@@ -1,0 +1,145 @@
+//! A desk on a real scoreboard: what each update leads to, in both callings.
+
+use std::rc::Rc;
+use std::time::Duration;
+
+use daemon_core::{Jitter, Line, RequestLimit, Scoreboard, lines_for};
+use daemon_sys::title::Title;
+
+use super::*;
+
+#[derive(Debug)]
+struct Silent;
+
+impl WakeParent for Silent {
+    fn wake(&self) {}
+}
+
+fn now() -> MonotonicTime {
+    MonotonicTime::from_since_boot(Duration::from_secs(1000))
+}
+
+fn state(kind: ChildKind, requests: u32) -> ChildState<Silent> {
+    let lines = lines_for(1).unwrap();
+    let lines = Box::leak((0..lines).map(|_line| Line::new()).collect::<Box<[Line]>>());
+    let scoreboard = Scoreboard::format(lines, 1, now()).unwrap();
+    let slot = SlotNumber::new(0);
+    let generation = scoreboard.order(slot, now()).unwrap();
+    let seat = Seat::take(scoreboard.board(), slot, generation, 7, now(), Silent).unwrap();
+    let quota = Quota::deal(RequestLimit::of(requests), Jitter::NONE, 0);
+    let title = ProcessTitle::new(Rc::new(Title::claim()), "test");
+    ChildState::new(seat, kind, quota, title)
+}
+
+/// Sends these updates; answers what each led to, with the letter that the board then shows.
+fn story(state: &mut ChildState<Silent>, updates: &[UpdateStatus]) -> Vec<(NextAction, char)> {
+    updates
+        .iter()
+        .map(|update| {
+            let next = state.update(*update, now()).unwrap();
+            (next, state.status().letter())
+        })
+        .collect()
+}
+
+use UpdateStatus::{Done, Long, Req, Wait};
+
+#[test]
+fn a_pool_s_child_waits_and_serves_in_turn() {
+    let mut state = state(ChildKind::Pool, 0);
+    assert_eq!(
+        story(&mut state, &[Wait, Req, Done, Long, Req, Wait]),
+        [
+            (NextAction::Accept, '.'),
+            (NextAction::Continue, 'r'),
+            (NextAction::Accept, 'w'),
+            (NextAction::Continue, 'l'),
+            (NextAction::Continue, 'r'),
+            (NextAction::Accept, 'w'),
+        ]
+    );
+    assert_eq!(state.board().read(state.slot()).requests, 2);
+}
+
+#[test]
+fn a_request_said_twice_is_one() {
+    let mut state = state(ChildKind::Pool, 2);
+    story(&mut state, &[Wait, Req, Req, Long, Long, Done]);
+    assert_eq!(state.board().read(state.slot()).requests, 1);
+    assert_eq!(state.leaving(), None);
+}
+
+#[test]
+fn the_last_request_of_its_share_is_finished_and_then_it_goes() {
+    let mut state = state(ChildKind::Pool, 2);
+    let recycled = ShutdownReason::Recycled;
+    assert_eq!(
+        story(&mut state, &[Wait, Req, Done, Req]).last(),
+        Some(&(NextAction::Continue, 'r'))
+    );
+    assert_eq!(state.leaving(), Some(recycled));
+    assert_eq!(story(&mut state, &[Done]), [(NextAction::Leave(recycled), 'w')]);
+    state.gone(now());
+    assert_eq!(state.status(), Status::Leaving);
+}
+
+#[test]
+fn a_child_of_one_request_leaves_when_it_is_done() {
+    let done = NextAction::Leave(ShutdownReason::Done);
+    for updates in [&[Req, Done][..], &[Req, Long, Done], &[Long, Wait], &[Done]] {
+        let mut state = state(ChildKind::OneRequest, 0);
+        assert_eq!(story(&mut state, updates).last(), Some(&(done, 'e')));
+    }
+}
+
+#[test]
+fn a_retired_child_takes_no_more_and_one_of_a_daemon_that_stops_takes_what_waits() {
+    let mut state = state(ChildKind::Pool, 0);
+    story(&mut state, &[Wait, Req]);
+    state.leave(ShutdownReason::Retired);
+    let retired = NextAction::Leave(ShutdownReason::Retired);
+    assert_eq!(story(&mut state, &[Done]), [(retired, 'w')]);
+    state.leave(ShutdownReason::Stopping);
+    assert_eq!(state.leaving(), Some(ShutdownReason::Stopping));
+    assert_eq!(story(&mut state, &[Req, Done]).last(), Some(&(NextAction::Accept, 'w')));
+}
+
+#[test]
+fn the_first_reason_to_go_stays_but_for_the_daemon_s_end() {
+    use ShutdownReason::{Recycled, Retired, Stopping, StoppingNow};
+    for (first, then, stays) in [
+        (Stopping, Retired, Stopping),
+        (Recycled, Retired, Recycled),
+        (Retired, Recycled, Retired),
+        (Retired, Stopping, Stopping),
+        (StoppingNow, Stopping, StoppingNow),
+    ] {
+        let mut state = state(ChildKind::Pool, 0);
+        assert_eq!(state.leave(first), NextAction::Leave(first));
+        assert_eq!(state.leave(then), NextAction::Leave(stays), "{first:?}, {then:?}");
+    }
+}
+
+#[test]
+fn an_illegal_update_is_refused_and_changes_nothing() {
+    let mut state = state(ChildKind::Pool, 0);
+    story(&mut state, &[Wait]);
+    state.gone(now());
+    let refused = state.update(Req, now()).unwrap_err();
+    assert_eq!(refused.to_string(), "a child that is Leaving (e) cannot become Serving (r)");
+    assert_eq!(state.status(), Status::Leaving);
+    assert_eq!(state.board().read(state.slot()).requests, 0);
+}
+
+#[test]
+fn the_sign_shows_name_slot_status_and_label() {
+    let mut state = state(ChildKind::Pool, 0);
+    assert_eq!(state.title.text(), "test: child 0 [f]");
+    story(&mut state, &[Wait, Req]);
+    state.label("GET /");
+    assert_eq!(state.title.text(), "test: child 0 [r] GET /");
+    story(&mut state, &[Done]);
+    assert_eq!(state.title.text(), "test: child 0 [w] GET /");
+    state.label("");
+    assert_eq!(state.title.text(), "test: child 0 [w]");
+}

@@ -1,0 +1,174 @@
+//! For crates that hand work to children, as `actix-dispatch` does: a pool whose size follows the
+//! length of a queue.
+//!
+//! Most daemons do not need this module. In an [`OnDemand`] pool the parent queues the work and gives
+//! it to children over links of its own:
+//!
+//! - [`RequestFactory`] makes the request that each child starts with, one end of a link for example.
+//! - [`SetQueueDepth`] sets how many tasks wait for a child. The pool grows by that.
+//! - [`KillRogue`] has a child killed that the parent's own session has found misbehaving.
+//!
+//! In the child, [`ChildHandle::work`](crate::ChildHandle::work) runs the loop that takes the work, and
+//! [`ChildHandle::update_status`](crate::ChildHandle::update_status) reports what it does.
+
+use std::cell::RefCell;
+use std::fmt;
+use std::io;
+use std::rc::Rc;
+use std::time::Duration;
+
+use actix::Message;
+use daemon_core::{DemandRules, Jitter, RequestLimit, Violation};
+use daemon_forkserver::ChildId;
+use daemon_sys::process::Pid;
+
+use crate::error::ConfigError;
+use crate::messages::CommandError;
+use crate::model::{CheckedModel, Model, Rules};
+
+/// Sets how many tasks wait for a child of an [`OnDemand`] pool.
+///
+/// The number stays in force until the next message. The other models ignore it.
+#[derive(Message, Debug, Clone, Copy, PartialEq, Eq)]
+#[rtype(result = "()")]
+pub struct SetQueueDepth(pub u32);
+
+/// Asks the parent to kill a child as a rogue.
+///
+/// It is for a session in the parent that detects a violation itself and does not wait for the
+/// babysitter.
+#[derive(Message, Debug, Clone, Copy, PartialEq, Eq)]
+#[rtype(result = "Result<ChildId, CommandError>")]
+pub struct KillRogue {
+    /// The child's process.
+    pub pid: Pid,
+    /// What the child did wrong.
+    pub violation: Violation,
+}
+
+/// Makes the request that each child of an [`OnDemand`] pool starts with.
+///
+/// It runs in the parent, right before the parent asks the fork server for the child.
+pub trait RequestFactory<R>: 'static {
+    /// Makes the request for the next child.
+    ///
+    /// # Errors
+    ///
+    /// If it cannot be made, for example because the process has no descriptor left. The daemon counts
+    /// it as a failed fork and tries again after a delay.
+    fn make_request(&mut self) -> io::Result<R>;
+
+    /// Called when the fork server has been asked for the child that gets the last request made.
+    ///
+    /// The fork may still fail; then the request is dropped.
+    fn fork_requested(&mut self, child: ChildId);
+}
+
+/// A [`RequestFactory`] that the daemon can clone.
+pub(crate) struct SharedRequestFactory<R>(Rc<RefCell<dyn RequestFactory<R>>>);
+
+impl<R: 'static> SharedRequestFactory<R> {
+    pub(crate) fn new(factory: impl RequestFactory<R>) -> Self {
+        SharedRequestFactory(Rc::new(RefCell::new(factory)))
+    }
+
+    pub(crate) fn make_request(&self) -> io::Result<R> {
+        self.0.borrow_mut().make_request()
+    }
+
+    pub(crate) fn fork_requested(&self, child: ChildId) {
+        self.0.borrow_mut().fork_requested(child);
+    }
+}
+
+impl<R> Clone for SharedRequestFactory<R> {
+    fn clone(&self) -> Self {
+        SharedRequestFactory(Rc::clone(&self.0))
+    }
+}
+
+impl<R> fmt::Debug for SharedRequestFactory<R> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("SharedRequestFactory")
+    }
+}
+
+/// The request of a child that accepts its requests itself.
+pub(crate) struct NoRequest;
+
+impl RequestFactory<()> for NoRequest {
+    fn make_request(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+
+    fn fork_requested(&mut self, _child: ChildId) {}
+}
+
+/// A model: a pool of children that grows with the queue of the parent.
+///
+/// Each child starts with a request from a [`RequestFactory`]. The parent reports the length of its
+/// queue with [`SetQueueDepth`], and the pool grows up to `max_children`. It does not shrink because
+/// the queue is empty.
+#[derive(Debug, Clone)]
+pub struct OnDemand<R> {
+    start_children: u32,
+    max_children: u32,
+    interval: Duration,
+    requests: RequestLimit,
+    jitter: Jitter,
+    request_factory: SharedRequestFactory<R>,
+}
+
+impl<R: 'static> OnDemand<R> {
+    /// Creates a pool of at most `max_children` children that start with requests from this factory.
+    #[must_use]
+    pub fn new(max_children: u32, factory: impl RequestFactory<R>) -> Self {
+        OnDemand {
+            start_children: 0,
+            max_children,
+            interval: Duration::ZERO,
+            requests: RequestLimit::Unlimited,
+            jitter: Jitter::default(),
+            request_factory: SharedRequestFactory::new(factory),
+        }
+    }
+
+    /// Sets the number of children to start with, which is also the lowest number. 0 by default.
+    #[must_use]
+    pub fn start_children(mut self, children: u32) -> Self {
+        self.start_children = children;
+        self
+    }
+
+    /// Sets the shortest time between two forks that the queue causes. Zero by default: all children
+    /// that are needed are forked at once.
+    #[must_use]
+    pub fn interval(mut self, interval: Duration) -> Self {
+        self.interval = interval;
+        self
+    }
+
+    /// Sets after how many requests a child is replaced. 0 means never, which is the default.
+    #[must_use]
+    pub fn requests(mut self, requests: u32) -> Self {
+        self.requests = RequestLimit::of(requests);
+        self
+    }
+
+    /// Sets by how many percent at most a child's share of `requests` is reduced, so that
+    /// children are not all replaced at the same time. 10 by default, at most 50.
+    #[must_use]
+    pub fn jitter(mut self, jitter: Jitter) -> Self {
+        self.jitter = jitter;
+        self
+    }
+}
+
+impl<R: 'static> Model<R> for OnDemand<R> {
+    fn check(self) -> Result<CheckedModel<R>, ConfigError> {
+        let OnDemand { start_children, max_children, interval, requests, jitter, request_factory } =
+            self;
+        let rules = DemandRules { start: start_children, max_children, interval }.check()?;
+        Ok(CheckedModel(Rules::OnDemand { rules, requests, jitter, request_factory }))
+    }
+}
