@@ -1,18 +1,18 @@
-//! The clock that never jumps, and that all processes of a machine read alike.
+//! The monotonic clock, which has the same value in all processes of a machine.
 
 use std::time::Duration;
 
 use nix::time::{ClockId, clock_gettime};
 
-/// Returns the time since some moment before this process began, `CLOCK_MONOTONIC` of
-/// clock_gettime(2): on Linux since boot, without the time spent suspended.
+/// Returns the time of `CLOCK_MONOTONIC` (clock_gettime(2)): on Linux the time since boot, without the
+/// time spent suspended.
 ///
-/// Two processes get comparable times, which `std::time::Instant` can't be made to give: it may be
-/// written to shared memory. A reading makes no system call and costs about 25 ns.
+/// Times of different processes can be compared and stored in shared memory, unlike
+/// `std::time::Instant`. A call makes no system call and takes about 25 ns.
 ///
 /// # Panics
 ///
-/// If the system has no such clock, which POSIX demands of every one.
+/// If the system has no such clock, which POSIX requires.
 ///
 /// # Examples
 ///

@@ -1,5 +1,5 @@
-//! The descriptors that this process has open, for a peek and for proofs that none leaks; and those
-//! that it was started with.
+//! The open descriptors of this process, for diagnostics and tests for leaks, and the descriptors that
+//! it inherited from its parent.
 
 use std::os::fd::RawFd;
 
@@ -17,12 +17,12 @@ use linux as platform;
 
 pub use inherited::take_inherited;
 
-/// Lists the open descriptors, lowest first, each with what it leads to: a path, or as
-/// `socket:[4711]`. Elsewhere than on Linux that is empty.
+/// Returns the open descriptors in ascending order, each with its target: a path, or a description such
+/// as `socket:[4711]`. On systems other than Linux the target is empty.
 ///
 /// # Errors
 ///
-/// If `/proc` (elsewhere `/dev/fd`) is not there.
+/// If `/proc` (on other systems `/dev/fd`) is not available.
 pub fn open_fds() -> Result<Vec<(RawFd, String)>> {
     let mut fds =
         platform::list().map_err(|error| Error::os("list the open descriptors", error))?;
@@ -30,7 +30,7 @@ pub fn open_fds() -> Result<Vec<(RawFd, String)>> {
     Ok(fds)
 }
 
-/// Counts the open descriptors.
+/// Returns the number of open descriptors.
 ///
 /// # Errors
 ///
@@ -49,7 +49,7 @@ mod tests {
     #[test]
     fn an_open_file_is_listed_and_a_closed_one_is_not() {
         let dir = tempfile::tempdir().expect("a directory");
-        let file = File::create(dir.path().join("open")).expect("made");
+        let file = File::create(dir.path().join("open")).expect("created");
         let fd = file.as_raw_fd();
         assert!(open_fds().expect("listed").iter().any(|(open, _)| *open == fd));
         assert!(count().expect("counted") > 3);

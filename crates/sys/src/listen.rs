@@ -1,4 +1,4 @@
-//! What a listening socket needs besides what std gives it.
+//! Operations on listening sockets that std does not provide.
 
 use std::io;
 use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd};
@@ -15,32 +15,32 @@ mod platform;
 #[path = "listen/fallback.rs"]
 mod platform;
 
-/// Shrinks the queue of a listening socket to the least the system has, so that new connections
-/// are refused, or tried again by their client, instead of waiting for nobody.
+/// Reduces the backlog of a listening socket to the system's minimum, so that new connections are
+/// refused, or retried by the client, instead of waiting in the backlog.
 ///
-/// Those that wait in it already stay and can be accepted. It is the first step of a stop that
-/// drops no client: shrink, take what is there, close.
+/// Connections that are in the backlog already can still be accepted. It is the first step of a stop
+/// that drops no client: reduce the backlog, accept the remaining connections, close.
 ///
 /// # Errors
 ///
-/// If the descriptor is no socket that listens.
+/// If the descriptor is not a listening socket.
 pub fn shrink_backlog(listener: BorrowedFd<'_>) -> Result<()> {
-    // SAFETY: listen takes any number for a descriptor and touches no memory of ours; the borrow
+    // SAFETY: listen accepts any number as a descriptor and touches no memory of ours; the borrow
     // keeps the descriptor open.
     match unsafe { libc::listen(listener.as_raw_fd(), 0) } {
         0 => Ok(()),
-        _ => Err(Error::last(format!("shrink the backlog of descriptor {}", listener.as_raw_fd()))),
+        _ => Err(Error::last(format!("reduce the backlog of descriptor {}", listener.as_raw_fd()))),
     }
 }
 
-/// Makes calls on the descriptor return at once (`true`), or wait (`false`).
+/// Sets the descriptor nonblocking (`true`) or blocking (`false`).
 ///
-/// The setting belongs to the open file, not to the descriptor: every process that inherited it
-/// sees the change.
+/// The setting belongs to the open file description, so it changes for every process that inherited the
+/// descriptor.
 ///
 /// # Errors
 ///
-/// None that fcntl(2) names for an open descriptor.
+/// fcntl(2) documents no error for an open descriptor.
 pub fn set_nonblocking(fd: BorrowedFd<'_>, on: bool) -> Result<()> {
     let action = || format!("set descriptor {} nonblocking", fd.as_raw_fd());
     let flags = fcntl(fd, FcntlArg::F_GETFL).map_err(|errno| Error::os(action(), errno))?;
@@ -51,14 +51,14 @@ pub fn set_nonblocking(fd: BorrowedFd<'_>, on: bool) -> Result<()> {
     Ok(())
 }
 
-/// Accepts one connection that waits, without waiting for one: `None` when there is none.
+/// Accepts one pending connection without blocking. Returns `None` if there is none.
 ///
-/// The new descriptor is nonblocking and closed by an exec.
+/// The new descriptor is nonblocking and close-on-exec.
 ///
 /// # Errors
 ///
-/// accept4(2)'s own, such as `EMFILE`. A connection that its client has given up meanwhile
-/// (`ECONNABORTED`) and the like are none: the next one is tried.
+/// The errors of accept4(2), such as `EMFILE`. Errors of a single connection, such as one that its client
+/// has aborted (`ECONNABORTED`), are not returned: it tries the next connection.
 pub fn accept(listener: BorrowedFd<'_>) -> io::Result<Option<OwnedFd>> {
     loop {
         match platform::accept(listener) {

@@ -1,4 +1,4 @@
-//! A process held by a descriptor, so that its number can't be used again under our hands.
+//! A process handle that stays valid when the system reuses the process's pid.
 
 use std::os::fd::{AsFd, BorrowedFd};
 
@@ -14,11 +14,11 @@ use fallback as platform;
 #[cfg(all(target_os = "linux", not(fallback)))]
 use linux as platform;
 
-/// A handle on a process, any process: it means the one that had the pid when it was opened, and
-/// never another that gets the number later.
+/// A handle for any process. It refers to the process that had the pid when the handle was opened, and
+/// never to a later process with the same pid.
 ///
-/// On Linux it is a pidfd (pidfd_open(2)). Elsewhere it is the number alone, with the risk that
-/// brings, and its descriptor is never readable.
+/// On Linux it is a pidfd (pidfd_open(2)). On other systems it is the pid only, which the system can
+/// reuse, and its descriptor is never readable.
 #[derive(Debug)]
 pub struct PidFd {
     pid: Pid,
@@ -26,16 +26,16 @@ pub struct PidFd {
 }
 
 impl PidFd {
-    /// Opens a handle on the process that has this pid now.
+    /// Opens a handle for the process with this pid.
     ///
     /// # Errors
     ///
-    /// `ESRCH` if there is none.
+    /// `ESRCH` if there is no such process.
     pub fn open(pid: Pid) -> Result<PidFd> {
         platform::ProcessHandle::open(pid).map(|handle| PidFd { pid, handle })
     }
 
-    /// Returns the pid that it was opened by.
+    /// Returns the pid that the handle was opened with.
     #[must_use]
     pub fn pid(&self) -> Pid {
         self.pid
@@ -51,17 +51,18 @@ impl PidFd {
         self.handle.signal(self.pid, signal)
     }
 
-    /// Says whether the process has ended. On Linux a zombie has; elsewhere only a reaped one.
+    /// Returns whether the process has exited. On Linux this includes zombies; on other systems only
+    /// reaped processes.
     ///
     /// # Errors
     ///
-    /// None that poll(2) names, but want of memory.
+    /// If the system is out of memory (poll(2)).
     pub fn has_exited(&self) -> Result<bool> {
         self.handle.has_exited(self.pid)
     }
 }
 
-/// The descriptor is readable when the process has ended.
+/// The descriptor is readable when the process has exited.
 impl AsFd for PidFd {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.handle.as_fd()
@@ -75,21 +76,21 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_process_that_has_ended_is_gone_and_can_be_signalled_no_more() {
+    fn an_exited_process_is_detected_and_cannot_be_signalled() {
         let mut child = Command::new("sleep").arg("60").spawn().expect("sleep starts");
         let pid = Pid::from_raw(child.id() as i32).expect("a pid");
         let handle = PidFd::open(pid).expect("opens");
-        assert!(!handle.has_exited().expect("answers"));
-        assert_eq!(handle.signal(Signal::Kill).expect("ours"), SignalOutcome::Delivered);
+        assert!(!handle.has_exited().expect("a result"));
+        assert_eq!(handle.signal(Signal::Kill).expect("permitted"), SignalOutcome::Delivered);
         child.wait().expect("reaped");
-        assert!(handle.has_exited().expect("answers"));
-        assert_eq!(handle.signal(Signal::Kill).expect("answers"), SignalOutcome::NoSuchProcess);
+        assert!(handle.has_exited().expect("a result"));
+        assert_eq!(handle.signal(Signal::Kill).expect("a result"), SignalOutcome::NoSuchProcess);
     }
 
     #[test]
-    fn nobody_can_be_held() {
-        let nobody = Pid::from_raw(i32::MAX).expect("positive");
-        let error = PidFd::open(nobody).expect_err("refused");
-        assert_eq!(error.to_string(), "cannot hold process 2147483647: no such process");
+    fn a_pid_without_a_process_is_refused() {
+        let unused = Pid::from_raw(i32::MAX).expect("positive");
+        let error = PidFd::open(unused).expect_err("refused");
+        assert_eq!(error.to_string(), "cannot open process 2147483647: no such process");
     }
 }

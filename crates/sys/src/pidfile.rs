@@ -1,7 +1,7 @@
-//! The pid file: a lock that says that a daemon runs, and a number that says which.
+//! The pid file: a lock that marks a daemon as running, and the daemon's pid.
 //!
-//! The lock is what counts. It goes with its holder, however that one ends, so a file that was left
-//! behind is no obstacle.
+//! Only the lock decides whether a daemon is running. It is released when its holder exits, in whatever
+//! way, so a stale file does not prevent a start.
 
 use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io::{self, Read};
@@ -13,9 +13,9 @@ use crate::process::Pid;
 
 /// A pid file that this process has locked.
 ///
-/// Processes forked from now on share the lock, and hold it as long as they have their copy: each
-/// calls [`close`](PidFile::close), or a daemon that died can't be started anew. Dropped, it
-/// stays where it is, with its lock gone.
+/// Forked processes share the lock and hold it as long as they have a copy. Each must call
+/// [`close`](PidFile::close), or a daemon that died cannot be restarted. Dropping it releases the lock
+/// but does not remove the file.
 #[derive(Debug)]
 pub struct PidFile {
     path: PathBuf,
@@ -23,15 +23,15 @@ pub struct PidFile {
 }
 
 impl PidFile {
-    /// Opens and locks the file, and makes it (mode 0644, less the umask) if it isn't there. What
-    /// stands in it stays until [`write`](PidFile::write).
+    /// Opens and locks the file, or creates it with mode 0644, reduced by the umask. Its contents do not
+    /// change until [`write`](PidFile::write).
     ///
-    /// Claim it before detaching, so that the refusal reaches the terminal. A symbolic link is not
-    /// followed: in a directory that others may write it would lead root to any file.
+    /// Claim it before detaching, so that an error is printed to the terminal. Symbolic links are not
+    /// followed: in a directory that other users can write to, a link could make root write to any file.
     ///
     /// # Errors
     ///
-    /// [`Error::AlreadyRunning`] if another process holds the lock; [`Error::Os`] if the file can't
+    /// [`Error::AlreadyRunning`] if another process holds the lock; [`Error::Os`] if the file cannot
     /// be opened.
     pub fn claim(path: impl AsRef<Path>) -> Result<PidFile> {
         let given = path.as_ref();
@@ -42,12 +42,12 @@ impl PidFile {
             match file.try_lock() {
                 Ok(()) => {}
                 Err(TryLockError::WouldBlock) => {
-                    let pid = written(&mut file);
+                    let pid = read_pid(&mut file);
                     return Err(Error::AlreadyRunning { file: path, pid });
                 }
                 Err(TryLockError::Error(error)) => return Err(Error::os(action(), error)),
             }
-            // Its former holder may have removed it after we opened it and before we had the lock.
+            // The previous holder may have removed the file between the open and the lock.
             let claimed = PidFile { path: path.clone(), file };
             if claimed.is_in_place() {
                 return Ok(claimed);
@@ -55,11 +55,11 @@ impl PidFile {
         }
     }
 
-    /// Writes this number, in place of what stands there.
+    /// Replaces the file's contents by this pid.
     ///
     /// # Errors
     ///
-    /// If the disk is full, for one.
+    /// If the write fails, for example because the disk is full.
     pub fn write(&mut self, pid: Pid) -> Result<()> {
         let line = format!("{pid}\n");
         let write = || {
@@ -71,21 +71,21 @@ impl PidFile {
         })
     }
 
-    /// Removes the file, at the daemon's end. If that is not permitted, as in a directory of root's
-    /// after privileges were dropped, it is emptied instead.
+    /// Removes the file, when the daemon exits. If that is not permitted, as in a directory of root after
+    /// privileges were dropped, it truncates the file instead.
     ///
     /// # Errors
     ///
-    /// If it can't be emptied either.
+    /// If the file cannot be truncated either.
     pub fn release(self) -> Result<()> {
         if !self.is_in_place() || fs::remove_file(&self.path).is_ok() {
             return Ok(());
         }
-        let action = || format!("empty pid file {}", self.path.display());
+        let action = || format!("truncate pid file {}", self.path.display());
         self.file.set_len(0).map_err(|error| Error::os(action(), error))
     }
 
-    /// Closes this process's copy; the lock stays with the others that have one.
+    /// Closes this process's copy. The lock is held as long as another process has a copy.
     pub fn close(self) {
         drop(self);
     }
@@ -93,7 +93,7 @@ impl PidFile {
     fn is_in_place(&self) -> bool {
         let identity = |file: fs::Metadata| (file.dev(), file.ino());
         match (fs::symlink_metadata(&self.path), self.file.metadata()) {
-            (Ok(there), Ok(ours)) => identity(there) == identity(ours),
+            (Ok(at_path), Ok(open)) => identity(at_path) == identity(open),
             (Err(_), _) | (_, Err(_)) => false,
         }
     }
@@ -105,7 +105,7 @@ fn open(path: &Path) -> io::Result<File> {
     options.custom_flags(libc::O_NOFOLLOW).open(path)
 }
 
-fn written(file: &mut File) -> Option<Pid> {
+fn read_pid(file: &mut File) -> Option<Pid> {
     let mut text = String::new();
     file.take(32).read_to_string(&mut text).ok()?;
     Pid::from_raw(text.trim().parse().ok()?)
@@ -115,54 +115,57 @@ fn written(file: &mut File) -> Option<Pid> {
 mod tests {
     use super::*;
 
-    fn place() -> (tempfile::TempDir, PathBuf) {
+    fn pid_path() -> (tempfile::TempDir, PathBuf) {
         let dir = tempfile::tempdir().expect("a directory");
         let path = dir.path().join("x.pid");
         (dir, path)
     }
 
     #[test]
-    fn a_second_claim_is_refused_with_the_pid_of_the_first() {
-        let (_dir, path) = place();
-        let mut first = PidFile::claim(&path).expect("free");
+    fn a_second_claim_is_refused_with_the_pid_of_the_holder() {
+        let (_dir, path) = pid_path();
+        let mut first = PidFile::claim(&path).expect("claimed");
         let early = PidFile::claim(&path).expect_err("refused");
         assert!(matches!(early, Error::AlreadyRunning { pid: None, .. }), "{early}");
-        first.write(Pid::this()).expect("room");
+        first.write(Pid::this()).expect("written");
         let error = PidFile::claim(&path).expect_err("refused").to_string();
         let (pid, file) = (Pid::this(), path.display());
         assert_eq!(error, format!("already running as process {pid}: pid file {file} is locked"));
     }
 
     #[test]
-    fn a_file_left_behind_is_taken_over_and_garbage_in_it_is_no_pid() {
-        let (_dir, path) = place();
-        fs::write(&path, "12345678 and more than a number").expect("room");
-        let mut claimed = PidFile::claim(&path).expect("free");
+    fn a_stale_file_is_claimed_and_invalid_contents_are_not_a_pid() {
+        let (_dir, path) = pid_path();
+        fs::write(&path, "12345678 and more than a number").expect("written");
+        let mut claimed = PidFile::claim(&path).expect("claimed");
         let error = PidFile::claim(&path).expect_err("refused");
         assert!(matches!(error, Error::AlreadyRunning { pid: None, .. }), "{error}");
-        claimed.write(Pid::this()).expect("room");
-        assert_eq!(fs::read_to_string(&path).expect("there"), format!("{}\n", Pid::this()));
+        claimed.write(Pid::this()).expect("written");
+        assert_eq!(
+            fs::read_to_string(&path).expect("the file exists"),
+            format!("{}\n", Pid::this())
+        );
         drop(claimed);
         assert!(path.exists());
-        PidFile::claim(&path).expect("free again");
+        PidFile::claim(&path).expect("claimed again");
     }
 
     #[test]
-    fn released_it_is_gone_unless_it_is_another_s() {
-        let (_dir, path) = place();
-        PidFile::claim(&path).expect("free").release().expect("removed");
+    fn release_removes_the_file_unless_it_was_replaced() {
+        let (_dir, path) = pid_path();
+        PidFile::claim(&path).expect("claimed").release().expect("removed");
         assert!(!path.exists());
-        let former = PidFile::claim(&path).expect("free");
-        fs::remove_file(&path).expect("there");
-        let _present = PidFile::claim(&path).expect("free");
-        former.release().expect("nothing to do");
+        let former = PidFile::claim(&path).expect("claimed");
+        fs::remove_file(&path).expect("the file exists");
+        let _present = PidFile::claim(&path).expect("claimed");
+        former.release().expect("released");
         assert!(path.exists());
     }
 
     #[test]
     fn a_symbolic_link_is_not_followed() {
-        let (dir, path) = place();
-        std::os::unix::fs::symlink(dir.path().join("precious"), &path).expect("a link");
+        let (dir, path) = pid_path();
+        std::os::unix::fs::symlink(dir.path().join("precious"), &path).expect("linked");
         PidFile::claim(&path).expect_err("refused");
         assert!(!dir.path().join("precious").exists());
     }

@@ -1,4 +1,4 @@
-//! Waiting on a handful of descriptors at once, for loops without a runtime.
+//! Polls a few descriptors, for event loops without an async runtime.
 
 use std::os::fd::BorrowedFd;
 use std::time::{Duration, Instant};
@@ -8,14 +8,14 @@ use nix::poll::{PollFd, PollFlags, PollTimeout};
 
 use crate::error::{Error, Result};
 
-/// What is waited for on a descriptor.
+/// The events to wait for on a descriptor.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Interest {
-    /// Bytes to read, or a connection to accept, or the end.
+    /// Readable: data, a connection to accept, or the end of the stream.
     Read,
-    /// Room to write.
+    /// Writable.
     Write,
-    /// Either.
+    /// Readable or writable.
     ReadWrite,
 }
 
@@ -29,74 +29,75 @@ impl Interest {
     }
 }
 
-/// What a descriptor is ready for.
+/// The events that occurred on a descriptor.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Ready(PollFlags);
 
 impl Default for Ready {
-    /// Ready for nothing.
+    /// No events.
     fn default() -> Self {
         Ready(PollFlags::empty())
     }
 }
 
 impl Ready {
-    /// What poll(2) tells unasked: an error, a peer that hung up, a descriptor that is not open.
-    const UNASKED: PollFlags =
+    /// The events that poll(2) always reports: an error, a hangup of the peer, a descriptor that is not open.
+    const ALWAYS_REPORTED: PollFlags =
         PollFlags::POLLERR.union(PollFlags::POLLHUP).union(PollFlags::POLLNVAL);
 
-    /// Says whether a read would not wait. The end of the stream and an error count: the read tells
-    /// which.
+    /// Returns whether a read would not block. This includes the end of the stream and an error, which
+    /// the read returns.
     #[must_use]
     pub fn is_readable(self) -> bool {
-        self.0.intersects(PollFlags::POLLIN.union(Ready::UNASKED))
+        self.0.intersects(PollFlags::POLLIN.union(Ready::ALWAYS_REPORTED))
     }
 
-    /// Says whether a write would not wait. An error counts: the write tells which.
+    /// Returns whether a write would not block. This includes an error, which the write returns.
     #[must_use]
     pub fn is_writable(self) -> bool {
-        self.0.intersects(PollFlags::POLLOUT.union(Ready::UNASKED))
+        self.0.intersects(PollFlags::POLLOUT.union(Ready::ALWAYS_REPORTED))
     }
 
-    /// Says whether the other end is gone, or the descriptor of no use; there may still be bytes
-    /// to read.
+    /// Returns whether the other end is closed or the descriptor is invalid. There may still be data to
+    /// read.
     #[must_use]
     pub fn is_closed(self) -> bool {
-        self.0.intersects(Ready::UNASKED)
+        self.0.intersects(Ready::ALWAYS_REPORTED)
     }
 
-    /// Says whether there is nothing to do here.
+    /// Returns whether no event occurred.
     #[must_use]
     pub fn is_empty(self) -> bool {
         self.0.is_empty()
     }
 }
 
-/// Waits until a descriptor is ready or the time is over; answers for each, in the order asked.
+/// Waits until a descriptor is ready or the timeout has elapsed. Returns the events of each descriptor,
+/// in the given order.
 ///
-/// `None` waits for ever. A signal does not end the wait, nor make it longer. The time is rounded
-/// up to a whole millisecond, so that a deadline has passed when the wait ends. After it all are
-/// quiet. It allocates nothing.
+/// `None` waits without a timeout. A signal neither ends nor extends the wait. The timeout is rounded up
+/// to a whole millisecond, so that a deadline has passed when the wait ends; then all results are empty.
+/// It does not allocate.
 ///
 /// # Errors
 ///
-/// None that poll(2) names, but want of memory.
+/// If the system is out of memory (poll(2)).
 pub fn wait<const N: usize>(
     fds: &[(BorrowedFd<'_>, Interest); N],
     timeout: Option<Duration>,
 ) -> Result<[Ready; N]> {
     let deadline = timeout.and_then(|timeout| Instant::now().checked_add(timeout));
-    let mut asked = fds.map(|(fd, interest)| PollFd::new(fd, interest.flags()));
+    let mut pollfds = fds.map(|(fd, interest)| PollFd::new(fd, interest.flags()));
     loop {
         let left = match deadline {
             Some(deadline) => in_milliseconds(deadline.saturating_duration_since(Instant::now())),
             None => PollTimeout::NONE,
         };
-        match nix::poll::poll(&mut asked, left) {
+        match nix::poll::poll(&mut pollfds, left) {
             Ok(0) if deadline.is_none_or(|deadline| Instant::now() < deadline) => {}
             Ok(_) => {
                 let ready = |fd: PollFd<'_>| Ready(fd.revents().unwrap_or(PollFlags::POLLERR));
-                return Ok(asked.map(ready));
+                return Ok(pollfds.map(ready));
             }
             Err(Errno::EINTR) => {}
             Err(errno) => return Err(Error::os("wait for descriptors", errno)),
@@ -117,14 +118,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_answers_stand_in_the_order_asked() {
-        let (quiet, _keeps_it_open) = io::pipe().expect("a pipe");
-        let (heard, mut voice) = io::pipe().expect("a pipe");
-        voice.write_all(b"x").expect("room");
+    fn the_results_are_in_the_order_of_the_descriptors() {
+        let (idle, _writer) = io::pipe().expect("a pipe");
+        let (reader, mut writer) = io::pipe().expect("a pipe");
+        writer.write_all(b"x").expect("written");
         let fds = [
-            (quiet.as_fd(), Interest::Read),
-            (heard.as_fd(), Interest::Read),
-            (voice.as_fd(), Interest::Write),
+            (idle.as_fd(), Interest::Read),
+            (reader.as_fd(), Interest::Read),
+            (writer.as_fd(), Interest::Write),
         ];
         let ready = wait(&fds, None).expect("waits");
         assert!(ready[0].is_empty());
@@ -133,17 +134,17 @@ mod tests {
     }
 
     #[test]
-    fn the_deadline_has_passed_when_all_are_quiet() {
-        let (quiet, _keeps_it_open) = io::pipe().expect("a pipe");
-        let begun = Instant::now();
+    fn the_deadline_has_passed_when_all_results_are_empty() {
+        let (idle, _writer) = io::pipe().expect("a pipe");
+        let start = Instant::now();
         let timeout = Duration::from_micros(2_500);
-        let ready = wait(&[(quiet.as_fd(), Interest::Read)], Some(timeout)).expect("waits");
+        let ready = wait(&[(idle.as_fd(), Interest::Read)], Some(timeout)).expect("waits");
         assert!(ready[0].is_empty());
-        assert!(begun.elapsed() >= timeout);
+        assert!(start.elapsed() >= timeout);
     }
 
     #[test]
-    fn an_end_can_be_read() {
+    fn the_end_of_a_stream_is_readable() {
         let (reader, writer) = io::pipe().expect("a pipe");
         drop(writer);
         let ready = wait(&[(reader.as_fd(), Interest::Read)], None).expect("waits");

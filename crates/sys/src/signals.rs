@@ -1,7 +1,7 @@
-//! Signals that come to this process: which are blocked, which ignored, and a queue to read them
-//! from. Sending is in `process`.
+//! Receiving signals: dispositions, the signal mask, and descriptors to read signals from. Sending
+//! signals is in `process`.
 //!
-//! Nothing here runs a program's code in a signal handler.
+//! No code of the program runs in a signal handler.
 
 mod action;
 mod listener;

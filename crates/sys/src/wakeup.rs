@@ -1,4 +1,4 @@
-//! A doorbell between processes: many may ring, one hears it in its loop.
+//! Wakes an event loop from other threads or processes.
 
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, RawFd};
 
@@ -13,10 +13,10 @@ use fallback as platform;
 #[cfg(all(target_os = "linux", not(fallback)))]
 use linux as platform;
 
-/// A bell: its descriptor is readable from the first ring until it is hushed.
+/// A descriptor that [`wake`](Self::wake) makes readable and [`clear`](Self::clear) resets.
 ///
-/// Made before a fork it is shared by both processes. On Linux it is an eventfd(2), elsewhere a
-/// pipe.
+/// If it is created before a fork, both processes share it. On Linux it is an eventfd(2), on other
+/// systems a pipe.
 ///
 /// # Examples
 ///
@@ -26,58 +26,58 @@ use linux as platform;
 /// use daemon_sys::{wakeup::Wakeup, poll::{Interest, wait}};
 ///
 /// # fn main() -> Result<(), daemon_sys::error::Error> {
-/// let bell = WakeParent::new()?;
-/// bell.ring();
-/// bell.ring();
-/// assert!(wait(&[(bell.as_fd(), Interest::Read)], None)?[0].can_read());
-/// bell.hush();
-/// let quiet = wait(&[(bell.as_fd(), Interest::Read)], Some(Duration::ZERO))?;
-/// assert!(!quiet[0].can_read());
+/// let wakeup = Wakeup::new()?;
+/// wakeup.wake();
+/// wakeup.wake();
+/// assert!(wait(&[(wakeup.as_fd(), Interest::Read)], None)?[0].is_readable());
+/// wakeup.clear();
+/// let ready = wait(&[(wakeup.as_fd(), Interest::Read)], Some(Duration::ZERO))?;
+/// assert!(!ready[0].is_readable());
 /// # Ok(())
 /// # }
 /// ```
 #[derive(Debug)]
 pub struct Wakeup {
-    wire: platform::WakeupFd,
+    fd: platform::WakeupFd,
 }
 
 impl Wakeup {
-    /// Hangs up a bell that is silent.
+    /// Creates a wakeup.
     ///
     /// # Errors
     ///
-    /// If no descriptor is left.
+    /// If the system is out of descriptors.
     #[inline]
     pub fn new() -> Result<Wakeup> {
         match platform::WakeupFd::new() {
-            Ok(wire) => Ok(Wakeup { wire }),
-            Err(error) => Err(Error::os("hang up a bell", error)),
+            Ok(fd) => Ok(Wakeup { fd }),
+            Err(error) => Err(Error::os("create a wakeup descriptor", error)),
         }
     }
 
-    /// Rings. It never waits.
+    /// Makes the descriptor readable. It never blocks.
     ///
-    /// It can't fail in a way that matters: the one error of such a write is that the bell has been
-    /// rung so often that no more fits, and then it is ringing.
+    /// Errors are ignored: the only error of such a write is that the counter or the pipe is full, and
+    /// then the descriptor is readable already.
     pub fn wake(&self) {
-        self.wire.wake();
+        self.fd.wake();
     }
 
-    /// The descriptor that rings it when eight bytes are written, for a signal handler.
-    pub(crate) fn mouth(&self) -> RawFd {
-        self.wire.mouth()
+    /// Returns the descriptor that a signal handler writes eight bytes to for a wakeup.
+    pub(crate) fn writer(&self) -> RawFd {
+        self.fd.writer()
     }
 
-    /// Silences the bell, however often it was rung. Look for work after it, not before: what is
-    /// rung in between would be lost.
+    /// Makes the descriptor unreadable again, whatever the number of wakeups. Check for work after this
+    /// call, not before: a wakeup in between would be lost.
     pub fn clear(&self) {
-        self.wire.clear();
+        self.fd.clear();
     }
 }
 
 impl AsFd for Wakeup {
     fn as_fd(&self) -> BorrowedFd<'_> {
-        self.wire.as_fd()
+        self.fd.as_fd()
     }
 }
 

@@ -1,5 +1,5 @@
-//! Open descriptors by `/dev/fd`. On FreeBSD it shows the first three only, unless fdescfs is
-//! mounted.
+//! Lists open descriptors with `/dev/fd`. On FreeBSD it contains only the first three, unless fdescfs
+//! is mounted.
 
 use std::fs;
 use std::io;
@@ -8,19 +8,19 @@ use std::os::fd::{BorrowedFd, RawFd};
 use nix::fcntl::{FcntlArg, fcntl};
 
 pub(super) fn list() -> io::Result<Vec<(RawFd, String)>> {
-    // An entry keeps the directory open: what it is read by is closed once all names are there.
+    // An entry keeps the directory open: its descriptor is closed after all names have been read.
     let names = fs::read_dir("/dev/fd")?.map(|entry| Ok(entry?.file_name()));
     let names: Vec<_> = names.collect::<io::Result<_>>()?;
     let fds = names.iter().filter_map(|name| name.to_str()?.parse().ok());
     Ok(fds.filter(|fd| is_open(*fd)).map(|fd| (fd, String::new())).collect())
 }
 
-/// Leaves out the descriptor that the directory was read by, which is closed now.
+/// Returns whether the descriptor is open. The descriptor of the directory is closed by now.
 fn is_open(fd: RawFd) -> bool {
     if fd < 0 {
         return false;
     }
-    // SAFETY: the number is not -1, and is only asked about: F_GETFD of a closed one is an error.
+    // SAFETY: the number is not -1, and is only queried: F_GETFD of a closed one is an error.
     let fd = unsafe { BorrowedFd::borrow_raw(fd) };
     fcntl(fd, FcntlArg::F_GETFD).is_ok()
 }

@@ -1,4 +1,4 @@
-//! Descriptors that whoever started this program has left open for it.
+//! Descriptors that this program's parent has left open for it.
 
 use std::os::fd::{FromRawFd, OwnedFd, RawFd};
 use std::sync::Mutex;
@@ -7,29 +7,30 @@ use nix::fcntl::{FcntlArg, FdFlag, fcntl};
 
 use crate::error::{Error, Result};
 
-/// One at a time, so that none is taken twice.
+/// Serialises calls, so that no descriptor is taken twice.
 static TAKING: Mutex<()> = Mutex::new(());
 
-/// Takes `count` descriptors from `first` on that this program was started with. They are closed on
-/// exec from now on, by which is known whose they are: one that a program opens itself is so from the
-/// beginning, and one that was taken already is so too.
+/// Takes ownership of `count` inherited descriptors, starting at `first`, and sets them close-on-exec.
+///
+/// Inherited descriptors are recognised by the missing close-on-exec flag: descriptors that this program
+/// has opened itself, or has taken already, have it.
 ///
 /// # Errors
 ///
-/// If one of them is not open, or was not inherited, or was taken before: then none is taken.
+/// If one of them is not open, was not inherited, or was taken before. Then none is taken.
 pub fn take_inherited(first: RawFd, count: usize) -> Result<Vec<OwnedFd>> {
     let taking = TAKING.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
     let end = RawFd::try_from(count).ok().and_then(|count| first.checked_add(count));
-    let action = || format!("take {count} inherited descriptors from {first} on");
+    let action = || format!("take {count} inherited descriptors from {first}");
     let end = end.ok_or_else(|| Error::os(action(), nix::Error::EBADF))?;
     let wanted = first..end;
     for fd in wanted.clone() {
         let flags = flags(fd)?;
         if flags.contains(FdFlag::FD_CLOEXEC) {
-            let why = "this program has opened it itself, or taken it before";
+            let reason = "this program has opened it itself, or taken it before";
             return Err(Error::os(
                 format!("take inherited descriptor {fd}"),
-                std::io::Error::other(why),
+                std::io::Error::other(reason),
             ));
         }
     }
@@ -38,7 +39,7 @@ pub fn take_inherited(first: RawFd, count: usize) -> Result<Vec<OwnedFd>> {
         // this program owns it, and it is taken once, since from here on it is close-on-exec.
         let owned = unsafe { OwnedFd::from_raw_fd(fd) };
         fcntl(&owned, FcntlArg::F_SETFD(FdFlag::FD_CLOEXEC))
-            .map_err(|error| Error::os("close an inherited descriptor on exec", error))?;
+            .map_err(|error| Error::os("set an inherited descriptor close-on-exec", error))?;
         Ok(owned)
     });
     let taken = taken.collect();
@@ -47,7 +48,7 @@ pub fn take_inherited(first: RawFd, count: usize) -> Result<Vec<OwnedFd>> {
 }
 
 fn flags(fd: RawFd) -> Result<FdFlag> {
-    // SAFETY: fcntl(2) takes any number, and answers EBADF to one that is no open descriptor.
+    // SAFETY: fcntl(2) accepts any number, and returns EBADF if it is not an open descriptor.
     let flags = unsafe { libc::fcntl(fd, libc::F_GETFD) };
     nix::Error::result(flags)
         .map(FdFlag::from_bits_truncate)
@@ -63,10 +64,10 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_descriptor_that_was_inherited_is_taken_once() {
+    fn an_inherited_descriptor_is_taken_once() {
         let file = File::open("/etc/hostname").or_else(|_none| File::open("/etc/passwd"));
         let file = file.expect("a file");
-        let own = take_inherited(file.as_raw_fd(), 1).expect_err("it is this program's own");
+        let own = take_inherited(file.as_raw_fd(), 1).expect_err("opened by this program");
         assert_eq!(
             own.to_string(),
             format!(
@@ -77,23 +78,23 @@ mod tests {
         );
         fcntl(&file, FcntlArg::F_SETFD(FdFlag::empty())).expect("changed");
         let fd = file.into_raw_fd();
-        let taken = take_inherited(fd, 1).expect("it is there");
+        let taken = take_inherited(fd, 1).expect("taken");
         assert_eq!(taken.iter().map(AsRawFd::as_raw_fd).collect::<Vec<_>>(), [fd]);
-        let again = take_inherited(fd, 1).expect_err("it was taken");
+        let again = take_inherited(fd, 1).expect_err("taken already");
         assert_eq!(again.to_string(), own.to_string());
         for descriptor in taken {
-            File::from(descriptor).read_to_end(&mut Vec::new()).expect("it is open");
+            File::from(descriptor).read_to_end(&mut Vec::new()).expect("readable");
         }
     }
 
     #[test]
-    fn one_that_is_not_open_is_refused() {
-        let closed = take_inherited(100_000, 1).expect_err("it is not open").to_string();
+    fn a_descriptor_that_is_not_open_is_refused() {
+        let closed = take_inherited(100_000, 1).expect_err("not open").to_string();
         let sentence = "cannot take inherited descriptor 100000: bad file ";
         assert!(closed.starts_with(sentence), "{closed}");
-        let endless = take_inherited(RawFd::MAX, 7).expect_err("there are no such").to_string();
-        let sentence = "cannot take 7 inherited descriptors from 2147483647 on: bad file ";
-        assert!(endless.starts_with(sentence), "{endless}");
-        assert_eq!(take_inherited(100_000, 0).expect("none was asked for").len(), 0);
+        let overflow = take_inherited(RawFd::MAX, 7).expect_err("out of range").to_string();
+        let sentence = "cannot take 7 inherited descriptors from 2147483647: bad file ";
+        assert!(overflow.starts_with(sentence), "{overflow}");
+        assert_eq!(take_inherited(100_000, 0).expect("nothing to take").len(), 0);
     }
 }

@@ -1,4 +1,4 @@
-//! A process by its number, where there are no pidfds. The descriptor is a pipe that stays silent.
+//! Process handles without pidfds: the pid, and the reading end of an empty pipe as the descriptor.
 
 use std::io::{self, PipeReader, PipeWriter};
 use std::os::fd::{AsFd, BorrowedFd};
@@ -11,18 +11,18 @@ use crate::process::{self, Pid, Signal, SignalOutcome};
 
 #[derive(Debug)]
 pub(super) struct ProcessHandle {
-    silent: PipeReader,
-    _keeps_it_silent: PipeWriter,
+    reader: PipeReader,
+    _writer: PipeWriter,
 }
 
 impl ProcessHandle {
     pub(super) fn open(pid: Pid) -> Result<ProcessHandle> {
-        let action = || format!("hold process {pid}");
+        let action = || format!("open process {pid}");
         if has_exited(pid) {
             return Err(Error::os(action(), Errno::ESRCH));
         }
-        let (silent, _keeps_it_silent) = io::pipe().map_err(|error| Error::os(action(), error))?;
-        Ok(ProcessHandle { silent, _keeps_it_silent })
+        let (reader, _writer) = io::pipe().map_err(|error| Error::os(action(), error))?;
+        Ok(ProcessHandle { reader, _writer })
     }
 
     #[expect(clippy::unused_self, reason = "the same signature as on Linux")]
@@ -42,6 +42,6 @@ fn has_exited(pid: Pid) -> bool {
 
 impl AsFd for ProcessHandle {
     fn as_fd(&self) -> BorrowedFd<'_> {
-        self.silent.as_fd()
+        self.reader.as_fd()
     }
 }

@@ -1,4 +1,4 @@
-//! A process held by pidfd_open(2). Neither nix nor the C library of every system wraps it.
+//! Process handles with pidfd_open(2), which neither nix nor every C library wraps.
 
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
@@ -13,14 +13,14 @@ pub(super) struct ProcessHandle(OwnedFd);
 
 impl ProcessHandle {
     pub(super) fn open(pid: Pid) -> Result<ProcessHandle> {
-        // SAFETY: pidfd_open takes two numbers; a pid that is nobody's is only an error.
-        let answer = unsafe { libc::syscall(libc::SYS_pidfd_open, pid.as_raw(), 0_u32) };
-        if answer < 0 {
-            return Err(Error::last(format!("hold process {pid}")));
+        // SAFETY: pidfd_open takes two numbers; a pid without a process is only an error.
+        let result = unsafe { libc::syscall(libc::SYS_pidfd_open, pid.as_raw(), 0_u32) };
+        if result < 0 {
+            return Err(Error::last(format!("open process {pid}")));
         }
-        // SAFETY: the kernel opened this descriptor for us, close-on-exec, and nobody else knows
-        // of it.
-        Ok(ProcessHandle(unsafe { OwnedFd::from_raw_fd(answer as RawFd) }))
+        // SAFETY: the kernel opened this descriptor for us, close-on-exec, and no other code owns
+        // it.
+        Ok(ProcessHandle(unsafe { OwnedFd::from_raw_fd(result as RawFd) }))
     }
 
     pub(super) fn signal(&self, pid: Pid, signal: Signal) -> Result<SignalOutcome> {
@@ -28,9 +28,9 @@ impl ProcessHandle {
         let (fd, number) = (self.0.as_raw_fd(), signal.number());
         // SAFETY: the descriptor is a pidfd; a null siginfo means that of kill(2)
         // (pidfd_send_signal(2)).
-        let answer =
+        let result =
             unsafe { libc::syscall(libc::SYS_pidfd_send_signal, fd, number, siginfo, 0_u32) };
-        if answer == 0 {
+        if result == 0 {
             return Ok(SignalOutcome::Delivered);
         }
         let error = io::Error::last_os_error();
@@ -59,13 +59,13 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_descriptor_tells_the_end_before_the_process_is_reaped() {
+    fn the_descriptor_is_readable_before_the_process_is_reaped() {
         let mut child = Command::new("true").spawn().expect("true starts");
         let pid = Pid::from_raw(child.id() as i32).expect("a pid");
-        let hold = ProcessHandle::open(pid).expect("opens");
+        let handle = ProcessHandle::open(pid).expect("opens");
         let limit = Some(Duration::from_secs(10));
-        let ready = wait(&[(hold.as_fd(), Interest::Read)], limit).expect("waits");
-        assert!(ready[0].is_readable() && hold.has_exited(pid).expect("answers"));
+        let ready = wait(&[(handle.as_fd(), Interest::Read)], limit).expect("waits");
+        assert!(ready[0].is_readable() && handle.has_exited(pid).expect("a result"));
         child.wait().expect("reaped");
     }
 }

@@ -57,7 +57,7 @@ impl SignalListener {
     ///
     /// For a signal that cannot be handled: KILL and STOP.
     pub fn handle(&self, signals: &[Signal]) -> Result<()> {
-        BELL.store(self.bell.mouth(), Ordering::SeqCst);
+        BELL.store(self.bell.writer(), Ordering::SeqCst);
         for signal in signals {
             handle(*signal, note).map_err(|error| Error::os(format!("handle {signal}"), error))?;
             self.heeded.fetch_or(bit(signal.number()), Ordering::SeqCst);
@@ -98,7 +98,7 @@ impl SignalListener {
 /// child that drops its copy does not take its parent's for its own.
 impl Drop for SignalListener {
     fn drop(&mut self) {
-        let ours = self.bell.mouth();
+        let ours = self.bell.writer();
         // Later ears may have taken the signals over.
         if BELL.compare_exchange(ours, -1, Ordering::SeqCst, Ordering::SeqCst).is_ok() {
             COME.fetch_and(!self.heeded.load(Ordering::SeqCst), Ordering::SeqCst);

@@ -1,4 +1,4 @@
-//! A bell by a pipe: any Unix.
+//! Wakeups with a pipe, on any Unix.
 
 use std::io::{self, PipeReader, PipeWriter};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, RawFd};
@@ -25,15 +25,15 @@ impl WakeupFd {
         while nix::unistd::write(&self.writer, &[1]) == Err(Errno::EINTR) {}
     }
 
-    pub(super) fn mouth(&self) -> RawFd {
+    pub(super) fn writer(&self) -> RawFd {
         self.writer.as_raw_fd()
     }
 
     pub(super) fn clear(&self) {
-        let mut rings = [0_u8; 4096];
+        let mut bytes = [0_u8; 4096];
         loop {
-            match nix::unistd::read(&self.reader, &mut rings) {
-                Ok(length) if length == rings.len() => {}
+            match nix::unistd::read(&self.reader, &mut bytes) {
+                Ok(length) if length == bytes.len() => {}
                 Err(Errno::EINTR) => {}
                 Ok(_) | Err(_) => return,
             }

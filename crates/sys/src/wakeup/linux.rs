@@ -1,4 +1,4 @@
-//! A bell by eventfd(2): one descriptor, eight bytes.
+//! Wakeups with eventfd(2), which has one descriptor and an eight-byte counter.
 
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, RawFd};
@@ -19,7 +19,7 @@ impl WakeupFd {
         while self.0.write(1) == Err(Errno::EINTR) {}
     }
 
-    pub(super) fn mouth(&self) -> RawFd {
+    pub(super) fn writer(&self) -> RawFd {
         self.0.as_fd().as_raw_fd()
     }
 
