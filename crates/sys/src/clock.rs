@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use nix::time::{ClockId, clock_gettime};
 
-/// Returns the time of `CLOCK_MONOTONIC` (clock_gettime(2)): on Linux the time since boot, without the
-/// time spent suspended.
+/// Returns the time of `CLOCK_MONOTONIC` (clock_gettime(2)): on Linux the time since boot, without
+/// the time spent suspended.
 ///
 /// Times of different processes can be compared and stored in shared memory, unlike
 /// `std::time::Instant`. A call makes no system call and takes about 25 ns.

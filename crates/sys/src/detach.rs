@@ -1,4 +1,5 @@
-//! Detaches from the terminal. The launching process waits until the daemon reports that it is ready.
+//! Detaches from the terminal. The launching process waits until the daemon reports that it is
+//! ready.
 //!
 //! The log is in `stdio`, the working directory and the umask are in `limits`.
 //!
@@ -8,9 +9,9 @@
 //!    exits with its code       or for the daemon's exit            or "failed: reason"
 //! ```
 //!
-//! The daemon is not a session leader, so opening a terminal does not give it a controlling terminal. The
-//! intermediate process is its parent, so it can report the daemon's exit status if the daemon exits
-//! without a report.
+//! The daemon is not a session leader, so opening a terminal does not give it a controlling
+//! terminal. The intermediate process is its parent, so it can report the daemon's exit status if
+//! the daemon exits without a report.
 
 use std::env;
 use std::io::{self, PipeReader, PipeWriter, Read, Write};
@@ -24,16 +25,16 @@ use crate::reap::{Exit, reap, wait_for};
 use crate::signals::SignalQueue;
 use crate::stdio::stdin_from_null;
 
-/// The maximum length of a report in bytes. Writes up to this length are atomic (`PIPE_BUF` of pipe(7);
-/// POSIX guarantees 512).
+/// The maximum length of a report in bytes. Writes up to this length are atomic (`PIPE_BUF` of
+/// pipe(7); POSIX guarantees 512).
 const REPORT_MAX: usize = 512;
 const READY: u8 = b'R';
 const FAILED: u8 = b'F';
 
 /// Reports to the launching process whether the daemon is ready.
 ///
-/// If it is dropped without a report, the launcher waits for the daemon's exit. A forked process can
-/// drop its copy.
+/// If it is dropped without a report, the launcher waits for the daemon's exit. A forked process
+/// can drop its copy.
 #[derive(Debug)]
 #[must_use = "the launching process waits for the report"]
 pub struct ReadinessNotifier {
@@ -46,7 +47,8 @@ impl ReadinessNotifier {
         self.report(READY, "");
     }
 
-    /// Reports why the daemon cannot start: the launching process prints the reason and exits with code
+    /// Reports why the daemon cannot start: the launching process prints the reason and exits with
+    /// code
     /// 1. The reason is truncated to 511 bytes.
     pub fn notify_failure(self, reason: &str) {
         self.report(FAILED, reason);
@@ -65,18 +67,18 @@ impl ReadinessNotifier {
 /// input is then `/dev/null`.
 ///
 /// It never returns in the launching process, which exits when the daemon sends its report with
-/// [`ReadinessNotifier`]: with code 0, or after printing `NAME: reason` to standard error with code 1. If
-/// the daemon exits before that, it prints the daemon's exit status. It runs no `atexit` functions,
-/// because the daemon runs them.
+/// [`ReadinessNotifier`]: with code 0, or after printing `NAME: reason` to standard error with code
+/// 1. If the daemon exits before that, it prints the daemon's exit status. It runs no `atexit`
+/// functions, because the daemon runs them.
 ///
-/// Standard output and error are not redirected, so that errors of the start are visible: redirect them
-/// to a log or to `/dev/null` before sending the report.
+/// Standard output and error are not redirected, so that errors of the start are visible: redirect
+/// them to a log or to `/dev/null` before sending the report.
 ///
 /// # Errors
 ///
 /// In the launching process, before any change: [`Error::OtherThreads`] if there are other threads,
-/// [`Error::Os`] if the fork fails or the system is out of descriptors. In the daemon: if there is no
-/// `/dev/null`; the launcher prints the error too.
+/// [`Error::Os`] if the fork fails or the system is out of descriptors. In the daemon: if there is
+/// no `/dev/null`; the launcher prints the error too.
 pub fn detach() -> Result<ReadinessNotifier> {
     if let Some(other_threads) = other_threads()? {
         return Err(Error::OtherThreads(other_threads));
@@ -137,8 +139,9 @@ fn intermediate(reader: PipeReader, daemon: Pid) -> i32 {
     1
 }
 
-/// Waits for the daemon's report or exit, and returns the reason of a failure. Waiting for the end of the
-/// pipe is not enough, since a process that the daemon forked may hold a copy of the other end.
+/// Waits for the daemon's report or exit, and returns the reason of a failure. Waiting for the end
+/// of the pipe is not enough, since a process that the daemon forked may hold a copy of the other
+/// end.
 fn wait_for_report(mut reader: PipeReader, daemon: Pid) -> Result<Option<String>> {
     let children = SignalQueue::new(&[Signal::Child])?;
     let mut is_open = true;

@@ -12,8 +12,8 @@ pub type Result<T> = std::result::Result<T, Error>;
 
 /// A failed or refused operating system call.
 ///
-/// `Display` prints a complete message for an operator. [`source`](std::error::Error::source) returns
-/// the system's own error for programs.
+/// `Display` prints a complete message for an operator. [`source`](std::error::Error::source)
+/// returns the system's own error for programs.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
@@ -118,7 +118,8 @@ impl Error {
         Error::Os { action: action.into(), source: source.into() }
     }
 
-    /// Creates the error of a failed system call from the attempted action and the thread's `errno`.
+    /// Creates the error of a failed system call from the attempted action and the thread's
+    /// `errno`.
     pub(crate) fn last(action: impl Into<String>) -> Error {
         Error::os(action, io::Error::last_os_error())
     }

@@ -1,5 +1,5 @@
-//! The open descriptors of this process, for diagnostics and tests for leaks, and the descriptors that
-//! it inherited from its parent.
+//! The open descriptors of this process, for diagnostics and tests for leaks, and the descriptors
+//! that it inherited from its parent.
 
 use std::os::fd::RawFd;
 
@@ -17,8 +17,8 @@ use linux as platform;
 
 pub use inherited::take_inherited;
 
-/// Returns the open descriptors in ascending order, each with its target: a path, or a description such
-/// as `socket:[4711]`. On systems other than Linux the target is empty.
+/// Returns the open descriptors in ascending order, each with its target: a path, or a description
+/// such as `socket:[4711]`. On systems other than Linux the target is empty.
 ///
 /// # Errors
 ///

@@ -1,8 +1,8 @@
 //! Forking, which is refused while other threads are running.
 //!
 //! A fork copies one thread and every lock. A lock that another thread holds, for example the
-//! allocator's, stays locked in the child forever. So [`fork`] counts the threads itself, which makes
-//! it safe to call.
+//! allocator's, stays locked in the child forever. So [`fork`] counts the threads itself, which
+//! makes it safe to call.
 
 use std::fmt;
 use std::io;
@@ -29,8 +29,8 @@ use linux as platform;
 #[cfg(target_os = "macos")]
 use macos as platform;
 
-/// How long to wait for another thread to exit. `pthread_join` returns shortly before the kernel removes
-/// the joined thread from its list.
+/// How long to wait for another thread to exit. `pthread_join` returns shortly before the kernel
+/// removes the joined thread from its list.
 const THREAD_EXIT_TIMEOUT: Duration = Duration::from_millis(5);
 
 /// The result of a fork: which of the two processes this is.
@@ -76,16 +76,16 @@ impl fmt::Display for OtherThreads {
 
 /// Forks this process.
 ///
-/// It calls the C library's fork, which runs the functions registered with `pthread_atfork`. The child
-/// has copies of all descriptors, of the signal mask and of unwritten buffers: see
+/// It calls the C library's fork, which runs the functions registered with `pthread_atfork`. The
+/// child has copies of all descriptors, of the signal mask and of unwritten buffers: see
 /// [`flush_c_streams`]. Counting the threads costs one system call.
 ///
 /// # Errors
 ///
 /// - [`Error::OtherThreads`] if the process has other threads. The error names them.
-/// - [`Error::Os`] if the fork fails; it may succeed later if [`Error::is_resource_shortage`] returns
-///   true. Also if the threads cannot be counted, on Linux if neither `/proc` nor unshare(2) is
-///   available.
+/// - [`Error::Os`] if the fork fails; it may succeed later if [`Error::is_resource_shortage`]
+///   returns true. Also if the threads cannot be counted, on Linux if neither `/proc` nor
+///   unshare(2) is available.
 ///
 /// # Examples
 ///

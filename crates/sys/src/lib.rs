@@ -1,7 +1,7 @@
 //! The operating system calls that a forking daemon needs, in safe wrappers.
 //!
-//! All unsafe code of the workspace for Unix is in this crate. Each unsafe block is one call, with the
-//! reason why it is sound. Callers get safe values: a [`Pid`] that cannot be 0, a
+//! All unsafe code of the workspace for Unix is in this crate. Each unsafe block is one call, with
+//! the reason why it is sound. Callers get safe values: a [`Pid`] that cannot be 0, a
 //! [`ForkResult`](fork::ForkResult) that is one of two processes, a
 //! [`SignalBlockGuard`](signals::SignalBlockGuard) that unblocks its signals when it is dropped.
 //!

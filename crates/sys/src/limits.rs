@@ -1,4 +1,5 @@
-//! Process settings of a daemon's launch: working directory, umask, resource limits, niceness and OOM score.
+//! Process settings of a daemon's launch: working directory, umask, resource limits, niceness and
+//! OOM score.
 
 use std::path::Path;
 
@@ -84,8 +85,8 @@ pub fn change_dir(path: impl AsRef<Path>) -> Result<()> {
         .map_err(|error| Error::os(format!("change to directory {}", path.display()), error))
 }
 
-/// Sets a limit of this process and of the processes that it forks. The `soft` limit is enforced and can
-/// be raised up to `hard` later. [`UNLIMITED`] removes a limit.
+/// Sets a limit of this process and of the processes that it forks. The `soft` limit is enforced
+/// and can be raised up to `hard` later. [`UNLIMITED`] removes a limit.
 ///
 /// # Errors
 ///
@@ -130,8 +131,8 @@ pub fn raise_open_files_limit() -> Result<u64> {
     open_files_limit()
 }
 
-/// Sets the niceness of this process, from -20 (highest priority) to 19 (lowest priority); the default
-/// is 0. Only root is allowed to lower it.
+/// Sets the niceness of this process, from -20 (highest priority) to 19 (lowest priority); the
+/// default is 0. Only root is allowed to lower it.
 ///
 /// # Errors
 ///
@@ -144,12 +145,13 @@ pub fn nice(niceness: i32) -> Result<()> {
     }
 }
 
-/// Sets the preference of the kernel's OOM killer for this process, from -1000 (never killed) to 1000
-/// (killed first). Only root is allowed to lower it (proc_pid_oom_score_adj(5)).
+/// Sets the preference of the kernel's OOM killer for this process, from -1000 (never killed) to
+/// 1000 (killed first). Only root is allowed to lower it (proc_pid_oom_score_adj(5)).
 ///
 /// # Errors
 ///
-/// If this process is not permitted to lower it; [`Error::Unsupported`] on systems other than Linux.
+/// If this process is not permitted to lower it; [`Error::Unsupported`] on systems other than
+/// Linux.
 pub fn oom_score_adj(score: i32) -> Result<()> {
     platform::oom_score_adj(score)
 }

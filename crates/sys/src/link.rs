@@ -18,7 +18,8 @@ use fallback as platform;
 #[cfg(all(target_os = "linux", not(fallback)))]
 use linux as platform;
 
-/// The maximum number of descriptors in one call of [`LinkEnd::send`]. Linux's limit is 253 (unix(7)).
+/// The maximum number of descriptors in one call of [`LinkEnd::send`]. Linux's limit is 253
+/// (unix(7)).
 pub const FDS_MAX: usize = 64;
 
 /// Space for a control message of `FDS_MAX` descriptors and its header, in units with the header's
@@ -27,8 +28,8 @@ type ControlBuffer = [u64; (FDS_MAX * size_of::<RawFd>() + 64) / size_of::<u64>(
 
 /// One end of a link.
 ///
-/// It is nonblocking and close-on-exec. When it is dropped, the other end reads the end of the stream,
-/// unless a forked process holds a copy: a child must close the ends that it does not use.
+/// It is nonblocking and close-on-exec. When it is dropped, the other end reads the end of the
+/// stream, unless a forked process holds a copy: a child must close the ends that it does not use.
 #[derive(Debug)]
 pub struct LinkEnd {
     socket: OwnedFd,
@@ -49,8 +50,8 @@ pub fn pair() -> Result<(LinkEnd, LinkEnd)> {
     make().map_err(|error: io::Error| Error::os("create a socket pair", error))
 }
 
-/// Shuts down writing on this end and all its copies: the other end reads the end of the stream. Data
-/// from the other end can still be received.
+/// Shuts down writing on this end and all its copies: the other end reads the end of the stream.
+/// Data from the other end can still be received.
 ///
 /// # Errors
 ///
@@ -61,8 +62,8 @@ pub fn shutdown_write(end: &LinkEnd) -> Result<()> {
 }
 
 impl LinkEnd {
-    /// Sends bytes, with copies of these descriptors attached to the first byte. Returns the number of
-    /// bytes sent.
+    /// Sends bytes, with copies of these descriptors attached to the first byte. Returns the number
+    /// of bytes sent.
     ///
     /// After a partial send all descriptors have been sent: send the remaining bytes without them.
     ///
@@ -103,12 +104,12 @@ impl LinkEnd {
         })
     }
 
-    /// Receives bytes into `buf`, appends the received descriptors to `fds`, and returns the number of
-    /// bytes: 0 if the other end is closed (or `buf` is empty).
+    /// Receives bytes into `buf`, appends the received descriptors to `fds`, and returns the number
+    /// of bytes: 0 if the other end is closed (or `buf` is empty).
     ///
-    /// Descriptors are received together with the first byte that they were sent with, in the order of
-    /// sending. The same call may receive earlier bytes too, but never the descriptors of two sends.
-    /// The descriptors are close-on-exec.
+    /// Descriptors are received together with the first byte that they were sent with, in the order
+    /// of sending. The same call may receive earlier bytes too, but never the descriptors of two
+    /// sends. The descriptors are close-on-exec.
     ///
     /// # Errors
     ///

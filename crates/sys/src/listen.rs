@@ -18,8 +18,8 @@ mod platform;
 /// Reduces the backlog of a listening socket to the system's minimum, so that new connections are
 /// refused, or retried by the client, instead of waiting in the backlog.
 ///
-/// Connections that are in the backlog already can still be accepted. It is the first step of a stop
-/// that drops no client: reduce the backlog, accept the remaining connections, close.
+/// Connections that are in the backlog already can still be accepted. It is the first step of a
+/// stop that drops no client: reduce the backlog, accept the remaining connections, close.
 ///
 /// # Errors
 ///
@@ -35,8 +35,8 @@ pub fn shrink_backlog(listener: BorrowedFd<'_>) -> Result<()> {
 
 /// Sets the descriptor nonblocking (`true`) or blocking (`false`).
 ///
-/// The setting belongs to the open file description, so it changes for every process that inherited the
-/// descriptor.
+/// The setting belongs to the open file description, so it changes for every process that inherited
+/// the descriptor.
 ///
 /// # Errors
 ///
@@ -57,8 +57,8 @@ pub fn set_nonblocking(fd: BorrowedFd<'_>, on: bool) -> Result<()> {
 ///
 /// # Errors
 ///
-/// The errors of accept4(2), such as `EMFILE`. Errors of a single connection, such as one that its client
-/// has aborted (`ECONNABORTED`), are not returned: it tries the next connection.
+/// The errors of accept4(2), such as `EMFILE`. Errors of a single connection, such as one that its
+/// client has aborted (`ECONNABORTED`), are not returned: it tries the next connection.
 pub fn accept(listener: BorrowedFd<'_>) -> io::Result<Option<OwnedFd>> {
     loop {
         match platform::accept(listener) {

@@ -1,5 +1,5 @@
-//! Bytes in a descriptor: what is too long for a message crosses to another process as a file
-//! without a name.
+//! Memory files: data that is too long for a message is passed to another process as a descriptor
+//! of an unnamed file.
 
 use std::io;
 use std::mem::MaybeUninit;
@@ -22,15 +22,15 @@ use sealed as platform;
 #[cfg(any(not(any(target_os = "linux", target_os = "freebsd")), fallback))]
 use unlinked as platform;
 
-/// Makes a descriptor that holds these bytes. `name` is for people who look at `/proc`.
+/// Creates a memory file with these contents. `name` is shown in `/proc`.
 ///
-/// On Linux and FreeBSD it is memory that is sealed: nobody can change or shorten it, so a receiver
-/// may even map it. Elsewhere it is a temporary file without a name. Closed by an exec.
+/// On Linux and FreeBSD the file is sealed: no process can change or truncate it, so a receiver can
+/// also map it. On other systems it is an unnamed temporary file. The descriptor is close-on-exec.
 ///
 /// # Errors
 ///
-/// If no descriptor or memory is left, or the name is too long (249 bytes on Linux) or holds a zero
-/// byte.
+/// If the system is out of descriptors or memory, or the name is too long (249 bytes on Linux) or
+/// contains a zero byte.
 ///
 /// # Examples
 ///
@@ -38,29 +38,30 @@ use unlinked as platform;
 /// use daemon_sys::memfd::{memfd_with, read_all};
 ///
 /// # fn main() -> Result<(), daemon_sys::error::Error> {
-/// let letter = memfd_with("letter", b"a long request")?;
-/// assert_eq!(read_all(&letter, 100)?, b"a long request");
-/// assert!(read_all(&letter, 5).is_err());
+/// let file = memfd_with("request", b"a long request")?;
+/// assert_eq!(read_all(&file, 100)?, b"a long request");
+/// assert!(read_all(&file, 5).is_err());
 /// # Ok(())
 /// # }
 /// ```
 pub fn memfd_with(name: &str, bytes: &[u8]) -> Result<OwnedFd> {
-    let action = || format!("put {} bytes in memory file {name}", bytes.len());
+    let action = || format!("write {} bytes to memory file {name}", bytes.len());
     platform::filled(name, bytes).map_err(|error| Error::os(action(), error))
 }
 
-/// Reads all bytes of such a descriptor, from its begin, wherever another process has read to.
+/// Reads a whole memory file from its start. It does not use or change the file position, which
+/// other processes share.
 ///
 /// # Errors
 ///
-/// [`Error::TooLong`] if there are more than `limit`: the sender is another process, which is not
-/// to decide how much memory we take. [`Error::Os`] if it can't be read.
+/// [`Error::TooLong`] if the file is longer than `limit`, which protects against a sender that
+/// would use up this process's memory. [`Error::Os`] if the file cannot be read.
 pub fn read_all(fd: impl AsFd, limit: usize) -> Result<Vec<u8>> {
     let fd = fd.as_fd();
     let action = |errno: Errno| Error::os("read memory file", errno);
-    let told = nix::sys::stat::fstat(fd).map_err(action)?.st_size;
-    let told = usize::try_from(told).unwrap_or(0).min(limit);
-    let mut bytes = vec![0; told.saturating_add(1)];
+    let size = nix::sys::stat::fstat(fd).map_err(action)?.st_size;
+    let size = usize::try_from(size).unwrap_or(0).min(limit);
+    let mut bytes = vec![0; size.saturating_add(1)];
     let mut length = 0;
     loop {
         match pread(fd, &mut bytes[length..], length as libc::off_t) {
@@ -80,13 +81,14 @@ pub fn read_all(fd: impl AsFd, limit: usize) -> Result<Vec<u8>> {
     Ok(bytes)
 }
 
-/// Reads the first bytes of such a descriptor, exactly so many, into memory of our own.
+/// Reads exactly this many bytes from the start of a memory file.
 ///
-/// What another process does to the file meanwhile cannot harm: that it was shortened is an error.
+/// The bytes are copied, so concurrent changes by another process are harmless. A truncated file is
+/// an error.
 ///
 /// # Errors
 ///
-/// [`Error::Os`] if it has fewer bytes, it can't be read, or there is no memory left.
+/// [`Error::Os`] if the file is shorter, it cannot be read, or the system is out of memory.
 ///
 /// # Examples
 ///
@@ -94,33 +96,34 @@ pub fn read_all(fd: impl AsFd, limit: usize) -> Result<Vec<u8>> {
 /// use daemon_sys::memfd::{memfd_with, read_exactly};
 ///
 /// # fn main() -> Result<(), daemon_sys::error::Error> {
-/// let letter = memfd_with("letter", b"a long request")?;
-/// assert_eq!(read_exactly(&letter, 6)?, b"a long");
-/// assert!(read_exactly(&letter, 15).is_err());
+/// let file = memfd_with("request", b"a long request")?;
+/// assert_eq!(read_exactly(&file, 6)?, b"a long");
+/// assert!(read_exactly(&file, 15).is_err());
 /// # Ok(())
 /// # }
 /// ```
 pub fn read_exactly(fd: impl AsFd, length: usize) -> Result<Vec<u8>> {
     let fd = fd.as_fd();
     let action = |error: io::Error| Error::os(format!("read {length} bytes of memory file"), error);
-    // Before room is made: how much that is says another process.
-    let told = nix::sys::stat::fstat(fd).map_err(|errno| action(errno.into()))?.st_size;
-    if usize::try_from(told).unwrap_or(0) < length {
+    // Checked before the allocation, because another process has chosen the length.
+    let size = nix::sys::stat::fstat(fd).map_err(|errno| action(errno.into()))?.st_size;
+    if usize::try_from(size).unwrap_or(0) < length {
         return Err(action(io::ErrorKind::UnexpectedEof.into()));
     }
     let mut bytes = Vec::new();
     bytes.try_reserve_exact(length).map_err(|_full| action(io::ErrorKind::OutOfMemory.into()))?;
     while bytes.len() < length {
         let before = bytes.len();
-        let room: &mut [MaybeUninit<u8>] = bytes.spare_capacity_mut();
-        let most = room.len().min(length - before);
-        let (place, at) = (room.as_mut_ptr().cast(), before as libc::off_t);
-        // SAFETY: the place is room of ours for at least `most` bytes, which are only written to.
-        let read = unsafe { libc::pread(fd.as_raw_fd(), place, most, at) };
+        let spare: &mut [MaybeUninit<u8>] = bytes.spare_capacity_mut();
+        let count = spare.len().min(length - before);
+        let (start, offset) = (spare.as_mut_ptr().cast(), before as libc::off_t);
+        // SAFETY: `start` points to our own memory for at least `count` bytes, which are only
+        // written to.
+        let read = unsafe { libc::pread(fd.as_raw_fd(), start, count, offset) };
         match usize::try_from(read) {
             Ok(0) => return Err(action(io::ErrorKind::UnexpectedEof.into())),
             Ok(read) => {
-                // SAFETY: pread has filled so many bytes after those that were there.
+                // SAFETY: pread has filled `read` bytes after the existing ones.
                 unsafe { bytes.set_len(before + read) };
             }
             Err(_negative) => match io::Error::last_os_error() {
@@ -150,40 +153,40 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_put_in_comes_out_more_than_once() {
+    fn a_memory_file_can_be_read_more_than_once() {
         let bytes: Vec<u8> = (0..1_000_000_u32).map(|i| i as u8).collect();
-        let fd = memfd_with("test", &bytes).expect("room");
+        let fd = memfd_with("test", &bytes).expect("created");
         for _ in 0..2 {
-            assert_eq!(read_all(&fd, bytes.len()).expect("readable"), bytes);
+            assert_eq!(read_all(&fd, bytes.len()).expect("read"), bytes);
         }
-        let empty = memfd_with("test", b"").expect("room");
-        assert_eq!(read_all(&empty, 0).expect("readable"), b"");
+        let empty = memfd_with("test", b"").expect("created");
+        assert_eq!(read_all(&empty, 0).expect("read"), b"");
     }
 
     #[test]
-    fn more_than_the_limit_is_refused() {
-        let fd = memfd_with("test", &[0; 10]).expect("room");
+    fn a_file_longer_than_the_limit_is_refused() {
+        let fd = memfd_with("test", &[0; 10]).expect("created");
         let refused = read_all(&fd, 9).expect_err("refused").to_string();
         assert_eq!(refused, "cannot read memory file: it is longer than 9 bytes");
     }
 
     #[test]
-    fn so_many_bytes_are_read_and_a_file_that_is_shorter_is_an_error() {
+    fn read_exactly_fails_if_the_file_is_shorter() {
         let bytes: Vec<u8> = (0..300_000_u32).map(|i| i as u8).collect();
-        let fd = memfd_with("test", &bytes).expect("room");
-        assert!(read_exactly(&fd, 300_000).expect("readable") == bytes);
-        assert!(read_exactly(&fd, 100_000).expect("readable") == bytes[..100_000]);
-        assert_eq!(read_exactly(&fd, 0).expect("readable"), b"");
+        let fd = memfd_with("test", &bytes).expect("created");
+        assert!(read_exactly(&fd, 300_000).expect("read") == bytes);
+        assert!(read_exactly(&fd, 100_000).expect("read") == bytes[..100_000]);
+        assert_eq!(read_exactly(&fd, 0).expect("read"), b"");
         for length in [300_001, usize::MAX] {
-            let short = read_exactly(&fd, length).expect_err("short").to_string();
+            let short = read_exactly(&fd, length).expect_err("too short").to_string();
             assert!(short.starts_with(&format!("cannot read {length} bytes of memory")), "{short}");
         }
     }
 
     #[test]
-    fn a_file_that_tells_no_length_is_read_to_its_end() {
-        let file = File::open("/proc/self/status").expect("there");
-        let status = read_all(&file, 1 << 20).expect("readable");
+    fn a_file_without_a_size_is_read_to_its_end() {
+        let file = File::open("/proc/self/status").expect("the file exists");
+        let status = read_all(&file, 1 << 20).expect("read");
         assert!(String::from_utf8_lossy(&status).contains("VmSize"));
         let refused = read_all(&file, 10).expect_err("refused").to_string();
         assert_eq!(refused, "cannot read memory file: it is longer than 10 bytes");

@@ -14,11 +14,11 @@ use fallback as platform;
 #[cfg(all(target_os = "linux", not(fallback)))]
 use linux as platform;
 
-/// A handle for any process. It refers to the process that had the pid when the handle was opened, and
-/// never to a later process with the same pid.
+/// A handle for any process. It refers to the process that had the pid when the handle was opened,
+/// and never to a later process with the same pid.
 ///
-/// On Linux it is a pidfd (pidfd_open(2)). On other systems it is the pid only, which the system can
-/// reuse, and its descriptor is never readable.
+/// On Linux it is a pidfd (pidfd_open(2)). On other systems it is the pid only, which the system
+/// can reuse, and its descriptor is never readable.
 #[derive(Debug)]
 pub struct PidFd {
     pid: Pid,
@@ -41,18 +41,18 @@ impl PidFd {
         self.pid
     }
 
-    /// Sends the process a signal. Once it is reaped the answer is
-    /// [`NoSuchProcess`](Sent::NoSuchProcess), whoever has its number.
+    /// Sends the process a signal. After it is reaped the result is
+    /// [`NoSuchProcess`](SignalOutcome::NoSuchProcess), even if the pid is reused.
     ///
     /// # Errors
     ///
-    /// If the process is another user's.
+    /// If the process belongs to another user.
     pub fn signal(&self, signal: Signal) -> Result<SignalOutcome> {
         self.handle.signal(self.pid, signal)
     }
 
-    /// Returns whether the process has exited. On Linux this includes zombies; on other systems only
-    /// reaped processes.
+    /// Returns whether the process has exited. On Linux this includes zombies; on other systems
+    /// only reaped processes.
     ///
     /// # Errors
     ///

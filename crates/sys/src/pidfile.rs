@@ -1,7 +1,7 @@
 //! The pid file: a lock that marks a daemon as running, and the daemon's pid.
 //!
-//! Only the lock decides whether a daemon is running. It is released when its holder exits, in whatever
-//! way, so a stale file does not prevent a start.
+//! Only the lock decides whether a daemon is running. It is released when its holder exits, in
+//! whatever way, so a stale file does not prevent a start.
 
 use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io::{self, Read};
@@ -14,8 +14,8 @@ use crate::process::Pid;
 /// A pid file that this process has locked.
 ///
 /// Forked processes share the lock and hold it as long as they have a copy. Each must call
-/// [`close`](PidFile::close), or a daemon that died cannot be restarted. Dropping it releases the lock
-/// but does not remove the file.
+/// [`close`](PidFile::close), or a daemon that died cannot be restarted. Dropping it releases the
+/// lock but does not remove the file.
 #[derive(Debug)]
 pub struct PidFile {
     path: PathBuf,
@@ -23,16 +23,17 @@ pub struct PidFile {
 }
 
 impl PidFile {
-    /// Opens and locks the file, or creates it with mode 0644, reduced by the umask. Its contents do not
-    /// change until [`write`](PidFile::write).
+    /// Opens and locks the file, or creates it with mode 0644, reduced by the umask. Its contents
+    /// do not change until [`write`](PidFile::write).
     ///
-    /// Claim it before detaching, so that an error is printed to the terminal. Symbolic links are not
-    /// followed: in a directory that other users can write to, a link could make root write to any file.
+    /// Claim it before detaching, so that an error is printed to the terminal. Symbolic links are
+    /// not followed: in a directory that other users can write to, a link could make root write to
+    /// any file.
     ///
     /// # Errors
     ///
-    /// [`Error::AlreadyRunning`] if another process holds the lock; [`Error::Os`] if the file cannot
-    /// be opened.
+    /// [`Error::AlreadyRunning`] if another process holds the lock; [`Error::Os`] if the file
+    /// cannot be opened.
     pub fn claim(path: impl AsRef<Path>) -> Result<PidFile> {
         let given = path.as_ref();
         let action = || format!("claim pid file {}", given.display());
@@ -71,8 +72,8 @@ impl PidFile {
         })
     }
 
-    /// Removes the file, when the daemon exits. If that is not permitted, as in a directory of root after
-    /// privileges were dropped, it truncates the file instead.
+    /// Removes the file, when the daemon exits. If that is not permitted, as in a directory of root
+    /// after privileges were dropped, it truncates the file instead.
     ///
     /// # Errors
     ///

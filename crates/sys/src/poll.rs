@@ -41,12 +41,13 @@ impl Default for Ready {
 }
 
 impl Ready {
-    /// The events that poll(2) always reports: an error, a hangup of the peer, a descriptor that is not open.
+    /// The events that poll(2) always reports: an error, a hangup of the peer, a descriptor that is
+    /// not open.
     const ALWAYS_REPORTED: PollFlags =
         PollFlags::POLLERR.union(PollFlags::POLLHUP).union(PollFlags::POLLNVAL);
 
-    /// Returns whether a read would not block. This includes the end of the stream and an error, which
-    /// the read returns.
+    /// Returns whether a read would not block. This includes the end of the stream and an error,
+    /// which the read returns.
     #[must_use]
     pub fn is_readable(self) -> bool {
         self.0.intersects(PollFlags::POLLIN.union(Ready::ALWAYS_REPORTED))
@@ -58,8 +59,8 @@ impl Ready {
         self.0.intersects(PollFlags::POLLOUT.union(Ready::ALWAYS_REPORTED))
     }
 
-    /// Returns whether the other end is closed or the descriptor is invalid. There may still be data to
-    /// read.
+    /// Returns whether the other end is closed or the descriptor is invalid. There may still be
+    /// data to read.
     #[must_use]
     pub fn is_closed(self) -> bool {
         self.0.intersects(Ready::ALWAYS_REPORTED)
@@ -72,12 +73,12 @@ impl Ready {
     }
 }
 
-/// Waits until a descriptor is ready or the timeout has elapsed. Returns the events of each descriptor,
-/// in the given order.
+/// Waits until a descriptor is ready or the timeout has elapsed. Returns the events of each
+/// descriptor, in the given order.
 ///
-/// `None` waits without a timeout. A signal neither ends nor extends the wait. The timeout is rounded up
-/// to a whole millisecond, so that a deadline has passed when the wait ends; then all results are empty.
-/// It does not allocate.
+/// `None` waits without a timeout. A signal neither ends nor extends the wait. The timeout is
+/// rounded up to a whole millisecond, so that a deadline has passed when the wait ends; then all
+/// results are empty. It does not allocate.
 ///
 /// # Errors
 ///

@@ -95,7 +95,8 @@ pub struct Privileges {
 }
 
 impl Privileges {
-    /// Returns the privileges of a login of this user: the primary group and the supplementary groups.
+    /// Returns the privileges of a login of this user: the primary group and the supplementary
+    /// groups.
     ///
     /// # Errors
     ///
@@ -157,8 +158,8 @@ pub fn effective_uid() -> u32 {
 ///
 /// - [`Error::NotRoot`] if this process is not root. Nothing has changed.
 /// - [`Error::Os`] if a system call fails. Some ids may have changed: the process should exit.
-/// - [`Error::PrivilegesNotDropped`] if the verification fails: the process must exit. Changing to user
-///   0 drops no privileges; then only the groups are verified.
+/// - [`Error::PrivilegesNotDropped`] if the verification fails: the process must exit. Changing to
+///   user 0 drops no privileges; then only the groups are verified.
 pub fn drop_to(new: &Privileges) -> Result<()> {
     let Privileges { user, group, supplementary } = new;
     let action = || format!("become user {} and group {}", user.name, group.name);

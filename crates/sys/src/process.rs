@@ -219,9 +219,9 @@ pub fn signal_group(leader: Pid, signal: Signal) -> Result<SignalOutcome> {
 
 /// Returns whether the group that `leader` created has no processes left.
 ///
-/// A zombie is still a member of its group: until the leader is reaped the result is `false` and the
-/// number cannot be reused. After that the kernel keeps the number reserved as long as the group has a
-/// member, so `false` always refers to the same group.
+/// A zombie is still a member of its group: until the leader is reaped the result is `false` and
+/// the number cannot be reused. After that the kernel keeps the number reserved as long as the
+/// group has a member, so `false` always refers to the same group.
 ///
 /// # Errors
 ///
@@ -248,8 +248,8 @@ pub fn exists(pid: Pid) -> bool {
     !matches!(nix::sys::signal::kill(pid.nix(), None), Err(Errno::ESRCH))
 }
 
-/// Returns the process group of a process, as the pid of the group's leader. `None` if there is no such
-/// process, or it is in a session that this process cannot query.
+/// Returns the process group of a process, as the pid of the group's leader. `None` if there is no
+/// such process, or it is in a session that this process cannot query.
 #[must_use]
 pub fn group_of(pid: Pid) -> Option<Pid> {
     let group = nix::unistd::getpgid(Some(nix::unistd::Pid::from_raw(pid.as_raw()))).ok()?;
@@ -267,8 +267,8 @@ pub fn become_group_leader() -> Result<()> {
     unistd::setpgid(this, this).map_err(|errno| Error::os("create a process group", errno))
 }
 
-/// Sets an alarm(2) that terminates this process with `SIGALRM` after this time, whatever the process
-/// is doing then. The time is rounded up to whole seconds.
+/// Sets an alarm(2) that terminates this process with `SIGALRM` after this time, whatever the
+/// process is doing then. The time is rounded up to whole seconds.
 pub fn terminate_after(time: Duration) {
     let seconds = u32::try_from(time.as_secs()).unwrap_or(u32::MAX).saturating_add(1);
     nix::unistd::alarm::set(seconds);
@@ -285,13 +285,13 @@ pub fn exit_now(code: i32) -> ! {
 
 /// Sets the signal that the kernel sends to this process when its parent exits.
 ///
-/// It then checks that the parent is still `expected`, because a parent that exited before this call
-/// causes no signal. A fork and a change of user or group reset the setting (prctl(2),
-/// `PR_SET_PDEATHSIG`): call it after both. The kernel watches the *thread* that forked, so the parent
-/// must fork from a thread that does not exit.
+/// It then checks that the parent is still `expected`, because a parent that exited before this
+/// call causes no signal. A fork and a change of user or group reset the setting (prctl(2),
+/// `PR_SET_PDEATHSIG`): call it after both. The kernel watches the *thread* that forked, so the
+/// parent must fork from a thread that does not exit.
 ///
-/// On systems other than Linux it sets no signal and only checks the parent: detect the closed end of a
-/// link instead.
+/// On systems other than Linux it sets no signal and only checks the parent: detect the closed end
+/// of a link instead.
 ///
 /// # Errors
 ///

@@ -1,4 +1,4 @@
-//! How children end: waiting for one, for any, and looking without taking.
+//! Waits for children and returns how they exited.
 
 use std::fmt;
 use std::io;
@@ -12,16 +12,16 @@ mod children;
 
 pub use children::{ChildSet, ExitedChild};
 
-/// How a process ended.
+/// How a process exited.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Exit {
-    /// It exited by itself, with this code; 0 is success.
+    /// It exited with this code; 0 is success.
     Code(i32),
-    /// A signal ended it. The number is kept raw, since it may be one we have no name for.
+    /// A signal killed it. The number is kept, since it may not be in [`Signal`](crate::Signal).
     Signal {
         /// The signal's number.
         number: i32,
-        /// Whether a core was dumped.
+        /// Whether it dumped core.
         core: bool,
     },
 }
@@ -51,39 +51,39 @@ impl fmt::Display for Exit {
     }
 }
 
-/// Takes one child that has ended, whichever it is; `None` if none has, or there are no children.
+/// Reaps any one child that has exited. Returns `None` if none has, or there are no children.
 ///
-/// Signals of several children that end together are merged into one: call it until `None`.
+/// The `SIGCHLD`s of several children can be merged into one: call it until it returns `None`.
 ///
 /// # Errors
 ///
-/// None that wait(2) names for this call; one that it doesn't is passed on.
+/// wait(2) documents no error for this call.
 pub fn reap_any() -> Result<Option<(Pid, Exit)>> {
     match wait(-1, libc::WNOHANG) {
-        Ok(answer) => Ok(answer),
+        Ok(reaped) => Ok(reaped),
         Err(error) if error.raw_os_error() == Some(libc::ECHILD) => Ok(None),
         Err(error) => Err(Error::os("wait for any child", error)),
     }
 }
 
-/// Takes this child if it has ended; `None` if it is alive.
+/// Reaps this child if it has exited; `None` if it is running.
 ///
 /// # Errors
 ///
-/// `ECHILD` if it is no child of ours, or was taken before.
+/// `ECHILD` if it is not a child of this process, or was reaped before.
 pub fn reap(child: Pid) -> Result<Option<Exit>> {
     match wait(child.as_raw(), libc::WNOHANG) {
-        Ok(answer) => Ok(answer.map(|(_, exit)| exit)),
+        Ok(reaped) => Ok(reaped.map(|(_, exit)| exit)),
         Err(error) => Err(Error::os(format!("wait for child {child}"), error)),
     }
 }
 
-/// Waits until this child ends, however long, and takes it. Signals do not disturb it.
+/// Waits without a timeout until this child exits, and reaps it. Signals do not interrupt it.
 ///
 /// # Errors
 ///
-/// `ECHILD` if it is no child of ours, or was taken before, or `SIGCHLD` is ignored in this process
-/// (waitpid(2)).
+/// `ECHILD` if it is not a child of this process, was reaped before, or `SIGCHLD` is ignored in
+/// this process (waitpid(2)).
 pub fn wait_for(child: Pid) -> Result<Exit> {
     loop {
         match wait(child.as_raw(), 0) {
@@ -94,13 +94,13 @@ pub fn wait_for(child: Pid) -> Result<Exit> {
     }
 }
 
-fn wait(whom: libc::pid_t, options: c_int) -> io::Result<Option<(Pid, Exit)>> {
+fn wait(pid: libc::pid_t, options: c_int) -> io::Result<Option<(Pid, Exit)>> {
     loop {
         let mut status: c_int = 0;
-        // SAFETY: waitpid takes any number, and writes one int to a pointer that is valid for it.
-        let answer = unsafe { libc::waitpid(whom, &raw mut status, options) };
-        if answer >= 0 {
-            return Ok(Pid::from_raw(answer).map(|pid| (pid, Exit::from_status(status))));
+        // SAFETY: waitpid accepts any number, and writes one int to a pointer that is valid for it.
+        let result = unsafe { libc::waitpid(pid, &raw mut status, options) };
+        if result >= 0 {
+            return Ok(Pid::from_raw(result).map(|pid| (pid, Exit::from_status(status))));
         }
         let error = io::Error::last_os_error();
         if error.kind() != io::ErrorKind::Interrupted {
@@ -109,26 +109,26 @@ fn wait(whom: libc::pid_t, options: c_int) -> io::Result<Option<(Pid, Exit)>> {
     }
 }
 
-/// Looks how this child ended, and leaves it unreaped; `None` if it is alive.
+/// Returns how this child exited without reaping it; `None` if it is running.
 ///
-/// As long as it is not reaped its pid can't be used again, nor the number of the group it led: the
-/// group can be signalled in the meantime. [`reap`] then takes it.
+/// Until it is reaped its pid and its process group's number cannot be reused, so the group can be
+/// signalled in the meantime. Then call [`reap`].
 ///
 /// # Errors
 ///
-/// `ECHILD` if it is no child of ours, or was taken before.
+/// `ECHILD` if it is not a child of this process, or was reaped before.
 pub fn peek_exit(child: Pid) -> Result<Option<Exit>> {
     let options = libc::WEXITED | libc::WNOHANG | libc::WNOWAIT;
     // SAFETY: siginfo_t is made of integers and pointers, for which zeroes are a value; waitid(2)
-    // leaves it untouched when nobody has ended, so it must be zero before.
+    // does not change it if no child has exited, so it must be zero before.
     let mut info: libc::siginfo_t = unsafe { std::mem::zeroed() };
     // SAFETY: waitid writes one siginfo_t to a pointer that is valid for it.
-    let answer =
+    let result =
         unsafe { libc::waitid(libc::P_PID, child.as_raw() as libc::id_t, &raw mut info, options) };
-    if answer != 0 {
-        return Err(Error::last(format!("look at child {child}")));
+    if result != 0 {
+        return Err(Error::last(format!("wait for child {child} without reaping it")));
     }
-    // SAFETY: the field is valid for what waitid fills in, and zero if it filled in nothing.
+    // SAFETY: the field is valid for a result of waitid, and zero if there was no result.
     let pid = unsafe { info.si_pid() };
     // SAFETY: as above.
     let status = unsafe { info.si_status() };
@@ -141,7 +141,7 @@ pub fn peek_exit(child: Pid) -> Result<Option<Exit>> {
     }))
 }
 
-/// Says whether a signal by that name ended the process.
+/// Compares the exit with a signal: equal if that signal killed the process.
 impl PartialEq<Signal> for Exit {
     fn eq(&self, signal: &Signal) -> bool {
         matches!(self, Exit::Signal { number, .. } if *number == signal.number())
@@ -153,7 +153,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_exit_says_its_code_or_its_signal() {
+    fn an_exit_displays_its_code_or_its_signal() {
         assert_eq!(Exit::Code(3).to_string(), "exit code 3");
         let killed = Exit::Signal { number: libc::SIGKILL, core: false };
         assert_eq!(killed.to_string(), "SIGKILL");
@@ -164,10 +164,10 @@ mod tests {
     }
 
     #[test]
-    fn a_stranger_is_no_child_of_ours() {
-        let stranger = Pid::from_raw(i32::MAX).expect("positive");
-        assert_eq!(reap(stranger).expect_err("refused").raw_os_error(), Some(libc::ECHILD));
-        assert_eq!(peek_exit(stranger).expect_err("refused").raw_os_error(), Some(libc::ECHILD));
-        assert_eq!(wait_for(stranger).expect_err("refused").raw_os_error(), Some(libc::ECHILD));
+    fn waiting_for_a_process_that_is_not_a_child_is_refused() {
+        let other = Pid::from_raw(i32::MAX).expect("positive");
+        assert_eq!(reap(other).expect_err("refused").raw_os_error(), Some(libc::ECHILD));
+        assert_eq!(peek_exit(other).expect_err("refused").raw_os_error(), Some(libc::ECHILD));
+        assert_eq!(wait_for(other).expect_err("refused").raw_os_error(), Some(libc::ECHILD));
     }
 }

@@ -1,7 +1,7 @@
-//! Memory that processes share: made before a fork, or kept in a file that others can look at.
+//! Shared memory: created before a fork, or in a file that other programs can map.
 //!
-//! Mappings live as long as the process, on purpose: they are made once, at launch, and a
-//! reference that can't dangle is worth a leak that never grows.
+//! Mappings are never unmapped, on purpose: they are created once, at launch, so the leak does not
+//! grow, and references to them cannot dangle.
 
 use std::ffi::c_void;
 use std::fs::{self, File, OpenOptions};
@@ -17,16 +17,17 @@ use zerocopy::FromBytes;
 use crate::error::{Error, Result};
 use crate::process::Pid;
 
-/// Maps `count` zeroed values that this process and all that it forks from now on share.
+/// Maps `count` zeroed values that this process shares with all processes that it forks from now
+/// on.
 ///
-/// `T` is to be made of atomics, or of cells with a protocol of their own: any process may change
-/// it at any time. It can hold no pointer, which another process could not follow: `FromBytes`
-/// sees to it. The mapping begins on a page.
+/// `T` must consist of atomics, or of cells with their own protocol: any process can change it at
+/// any time. It cannot contain pointers, which would be invalid in another process: `FromBytes`
+/// ensures that. The mapping starts on a page.
 ///
 /// # Errors
 ///
-/// [`Error::Layout`] if `T` has no size, or a larger alignment than a page, or there are too many;
-/// [`Error::Os`] if there is no memory.
+/// [`Error::Layout`] if the size of `T` is zero, its alignment is greater than a page, or `count`
+/// is too large; [`Error::Os`] if the system is out of memory.
 ///
 /// # Examples
 ///
@@ -44,23 +45,23 @@ pub fn anonymous<T: FromBytes + Sync + 'static>(count: usize) -> Result<&'static
     let object = "shared memory";
     let length = length_of::<T>(count, object)?;
     let flags = libc::MAP_SHARED | libc::MAP_ANON;
-    let start = map(length, flags, -1).map_err(|error| unmapped(object, length, error))?;
+    let start = map(length, flags, -1).map_err(|error| map_error(object, length, error))?;
     // SAFETY: `start` is a new mapping of that length, zeroed, that is never unmapped.
     Ok(unsafe { values(start, count) })
 }
 
-/// Maps `count` zeroed values that are kept in a file, so that another program can look at them.
+/// Maps `count` zeroed values in a file, so that another program can read them.
 ///
-/// The file is written anew under another name, readable by its owner only (mode 0600), and
-/// renamed to `path`: who has the former one mapped goes on seeing that. It is not removed at the
-/// end of the process.
+/// A new file is written under another name, accessible to its owner only (mode 0600), and renamed
+/// to `path`. A process that has mapped the previous file still sees that one. The file is not
+/// removed when the process exits.
 ///
-/// The rules of [`anonymous`] for `T` hold; the file must not be shortened, or the next touch is a
-/// `SIGBUS`.
+/// `T` must meet the conditions of [`anonymous`]. The file must not be truncated, or the next
+/// access raises `SIGBUS`.
 ///
 /// # Errors
 ///
-/// As [`anonymous`], and if the file can't be written.
+/// As [`anonymous`], and if the file cannot be written.
 pub fn in_file<T: FromBytes + Sync + 'static>(
     path: impl AsRef<Path>,
     count: usize,
@@ -68,31 +69,31 @@ pub fn in_file<T: FromBytes + Sync + 'static>(
     let path = path.as_ref();
     let object = path.display().to_string();
     let length = length_of::<T>(count, &object)?;
-    let fresh = beside(path);
-    let made = make(&fresh, path, length);
-    if made.is_err() {
-        // It may never have been made; the first error is the one to tell.
-        let _ = fs::remove_file(&fresh);
+    let temporary = temporary_path(path);
+    let created = create(&temporary, path, length);
+    if created.is_err() {
+        // The file may not exist. The first error is returned.
+        let _ = fs::remove_file(&temporary);
     }
-    let file = made.map_err(|error| Error::os(format!("write shared file {object}"), error))?;
+    let file = created.map_err(|error| Error::os(format!("write shared file {object}"), error))?;
     let start = map(length, libc::MAP_SHARED, file.as_raw_fd())
-        .map_err(|error| unmapped(&object, length, error))?;
+        .map_err(|error| map_error(&object, length, error))?;
     // SAFETY: `start` is a new mapping of that length, zeroed, that is never unmapped.
     Ok(unsafe { values(start, count) })
 }
 
-/// Maps the values that another process keeps in a file by [`in_file`], to look at; how many is
-/// told by the file's length.
+/// Maps the values of a file that another process has created with [`in_file`], for reading. The
+/// file's length determines their number.
 ///
-/// What is stored through it stays in this process: the mapping is private. It is writable all the
-/// same, because an atomic load from a read-only page is only defined for relaxed loads (std's
-/// `atomic` module). Linux shows the other's changes on every page that was not written to here;
-/// POSIX leaves it open.
+/// The mapping is private: stores to it are not visible to other processes. It is writable because
+/// atomic loads from read-only pages are only defined for relaxed loads (std's `atomic` module). On
+/// Linux the other process's changes are visible on every page that this process has not written
+/// to; POSIX does not specify it.
 ///
 /// # Errors
 ///
-/// If the file can't be opened, or [`Error::Layout`] if its length is no multiple of the size of
-/// `T`, or nothing.
+/// If the file cannot be opened, or [`Error::Layout`] if its length is zero or not a multiple of
+/// the size of `T`.
 pub fn open_file<T: FromBytes + Sync + 'static>(path: impl AsRef<Path>) -> Result<&'static [T]> {
     let object = path.as_ref().display().to_string();
     let open = || {
@@ -105,28 +106,29 @@ pub fn open_file<T: FromBytes + Sync + 'static>(path: impl AsRef<Path>) -> Resul
     let length = usize::try_from(length).unwrap_or(usize::MAX);
     let count = length.checked_div(size_of::<T>()).unwrap_or(0);
     if length_of::<T>(count, &object)? != length {
-        let reason = format!("its {length} bytes are no multiple of {}", size_of::<T>());
+        let reason =
+            format!("its length of {length} bytes is not a multiple of {}", size_of::<T>());
         return Err(Error::Layout { object, reason });
     }
     let start = map(length, libc::MAP_PRIVATE, file.as_raw_fd())
-        .map_err(|error| unmapped(&object, length, error))?;
+        .map_err(|error| map_error(&object, length, error))?;
     // SAFETY: `start` is a new mapping of that length, that is never unmapped.
     Ok(unsafe { values(start, count) })
 }
 
-fn make(fresh: &Path, path: &Path, length: usize) -> io::Result<File> {
-    // Left behind by a process that had our pid and was killed just here.
-    let _ = fs::remove_file(fresh);
+fn create(temporary: &Path, path: &Path, length: usize) -> io::Result<File> {
+    // A process with the same pid may have left the file behind when it was killed.
+    let _ = fs::remove_file(temporary);
     let mut file =
-        OpenOptions::new().read(true).write(true).create_new(true).mode(0o600).open(fresh)?;
-    // A file that is only said to be so long has no room on a full disk: writing to it through the
-    // mapping would be the process' death (SIGBUS, mmap(2)).
+        OpenOptions::new().read(true).write(true).create_new(true).mode(0o600).open(temporary)?;
+    // Setting only the length would allocate no disk blocks. On a full disk a write through the
+    // mapping would kill the process (SIGBUS, mmap(2)).
     io::copy(&mut io::repeat(0).take(length as u64), &mut file)?;
-    fs::rename(fresh, path)?;
+    fs::rename(temporary, path)?;
     Ok(file)
 }
 
-fn beside(path: &Path) -> PathBuf {
+fn temporary_path(path: &Path) -> PathBuf {
     let mut name = path.as_os_str().to_owned();
     name.push(format!(".{}.new", Pid::this()));
     PathBuf::from(name)
@@ -136,20 +138,22 @@ fn length_of<T>(count: usize, object: &str) -> Result<usize> {
     let refuse = |reason: &str| Err(Error::Layout { object: object.into(), reason: reason.into() });
     let page = 4096;
     match size_of::<T>().checked_mul(count) {
-        Some(0) => refuse("it would be empty"),
-        Some(_) if align_of::<T>() > page => refuse("its values are aligned to more than a page"),
+        Some(0) => refuse("its size is zero"),
+        Some(_) if align_of::<T>() > page => {
+            refuse("the alignment of its values is greater than a page")
+        }
         Some(length) if isize::try_from(length).is_ok() => Ok(length),
-        Some(_) | None => refuse("it would be larger than the address space"),
+        Some(_) | None => refuse("it is larger than the address space"),
     }
 }
 
-fn unmapped(object: &str, length: usize, error: io::Error) -> Error {
+fn map_error(object: &str, length: usize, error: io::Error) -> Error {
     Error::os(format!("map {length} bytes of {object}"), error)
 }
 
 fn map(length: usize, flags: c_int, fd: c_int) -> io::Result<NonNull<c_void>> {
     let access = libc::PROT_READ | libc::PROT_WRITE;
-    // SAFETY: with no address asked for, mmap lays the mapping where nothing is.
+    // SAFETY: without a requested address mmap places the mapping in unused address space.
     let start = unsafe { libc::mmap(std::ptr::null_mut(), length, access, flags, fd, 0) };
     match NonNull::new(start) {
         Some(start) if start.as_ptr() != libc::MAP_FAILED => Ok(start),
@@ -157,18 +161,18 @@ fn map(length: usize, flags: c_int, fd: c_int) -> io::Result<NonNull<c_void>> {
     }
 }
 
-/// Sees a mapping as values.
+/// Returns a mapping as a slice of values.
 ///
 /// # Safety
 ///
-/// `start` is that of a readable and writable mapping, never unmapped, of at least `count` times
-/// the size of `T`.
+/// `start` is the start of a readable and writable mapping of at least `count` times the size of
+/// `T`, which is never unmapped.
 unsafe fn values<T: FromBytes + Sync + 'static>(
     start: NonNull<c_void>,
     count: usize,
 ) -> &'static [T] {
-    // SAFETY: the mapping is as long as the caller promises, on a page boundary and so aligned, and
-    // any bytes are a `T` (`FromBytes`). Changes by other processes are of `T`'s own kind.
+    // SAFETY: the mapping has the length that the caller guarantees, is aligned to a page, and any
+    // bytes are a valid `T` (`FromBytes`). `T` is designed for changes by other processes.
     unsafe { std::slice::from_raw_parts(start.as_ptr().cast_const().cast(), count) }
 }
 
@@ -180,10 +184,10 @@ mod tests {
     use super::*;
 
     #[test]
-    fn who_opens_the_file_sees_what_is_stored_and_harms_nothing() {
+    fn a_reader_of_the_file_sees_stores_and_cannot_change_it() {
         let dir = tempfile::tempdir().expect("a directory");
-        let path = dir.path().join("board");
-        let ours = in_file::<AtomicU64>(&path, 1000).expect("maps");
+        let path = dir.path().join("counters");
+        let ours = in_file::<AtomicU64>(&path, 1000).expect("mapped");
         ours[999].store(7, SeqCst);
         let theirs = open_file::<AtomicU64>(&path).expect("opens");
         assert_eq!((theirs.len(), theirs[999].load(SeqCst)), (1000, 7));
@@ -191,44 +195,44 @@ mod tests {
         assert_eq!(theirs[999].load(SeqCst), 8);
         theirs[0].store(9, SeqCst);
         assert_eq!(ours[0].load(SeqCst), 0);
-        let mode = fs::metadata(&path).expect("there").permissions().mode();
+        let mode = fs::metadata(&path).expect("the file exists").permissions().mode();
         assert_eq!(mode & 0o777, 0o600);
     }
 
     #[test]
-    fn the_file_has_its_room_on_the_disk_before_it_is_mapped() {
+    fn the_disk_blocks_are_allocated_before_the_file_is_mapped() {
         let dir = tempfile::tempdir().expect("a directory");
-        let path = dir.path().join("board");
-        in_file::<AtomicU64>(&path, 4096).expect("maps");
-        let made = fs::metadata(&path).expect("there");
-        assert_eq!(made.size(), 32 * 1024);
-        assert!(made.blocks() * 512 >= made.size(), "{} blocks", made.blocks());
+        let path = dir.path().join("counters");
+        in_file::<AtomicU64>(&path, 4096).expect("mapped");
+        let metadata = fs::metadata(&path).expect("the file exists");
+        assert_eq!(metadata.size(), 32 * 1024);
+        assert!(metadata.blocks() * 512 >= metadata.size(), "{} blocks", metadata.blocks());
     }
 
     #[test]
-    fn a_new_file_replaces_the_former_which_stays_mapped() {
+    fn a_new_file_replaces_the_previous_one_which_stays_mapped() {
         let dir = tempfile::tempdir().expect("a directory");
-        let path = dir.path().join("board");
-        let former = in_file::<AtomicU8>(&path, 10).expect("maps");
-        former[0].store(1, SeqCst);
-        let new = in_file::<AtomicU8>(&path, 20).expect("maps");
-        assert_eq!((former[0].load(SeqCst), new[0].load(SeqCst)), (1, 0));
+        let path = dir.path().join("counters");
+        let previous = in_file::<AtomicU8>(&path, 10).expect("mapped");
+        previous[0].store(1, SeqCst);
+        let new = in_file::<AtomicU8>(&path, 20).expect("mapped");
+        assert_eq!((previous[0].load(SeqCst), new[0].load(SeqCst)), (1, 0));
         assert_eq!(fs::read_dir(dir.path()).expect("readable").count(), 1);
     }
 
     #[test]
-    fn what_does_not_fit_is_refused_with_its_reason() {
+    fn invalid_sizes_are_refused_with_a_reason() {
         let dir = tempfile::tempdir().expect("a directory");
-        let path = dir.path().join("board");
-        in_file::<AtomicU8>(&path, 9).expect("maps");
+        let path = dir.path().join("counters");
+        in_file::<AtomicU8>(&path, 9).expect("mapped");
         let odd = open_file::<AtomicU64>(&path).expect_err("refused").to_string();
-        assert!(odd.ends_with("its 9 bytes are no multiple of 8"), "{odd}");
+        assert!(odd.ends_with("its length of 9 bytes is not a multiple of 8"), "{odd}");
         let none = anonymous::<AtomicU64>(0).expect_err("refused").to_string();
-        assert_eq!(none, "cannot map shared memory: it would be empty");
-        let endless = anonymous::<AtomicU64>(usize::MAX / 4).expect_err("refused").to_string();
-        assert!(endless.starts_with("cannot map shared memory: "), "{endless}");
-        let nowhere = in_file::<AtomicU8>("/nonexistent/board", 1).expect_err("refused");
-        let nowhere = nowhere.to_string();
-        assert!(nowhere.starts_with("cannot write shared file /nonexistent/board: no such"));
+        assert_eq!(none, "cannot map shared memory: its size is zero");
+        let too_large = anonymous::<AtomicU64>(usize::MAX / 4).expect_err("refused").to_string();
+        assert!(too_large.starts_with("cannot map shared memory: "), "{too_large}");
+        let missing = in_file::<AtomicU8>("/nonexistent/counters", 1).expect_err("refused");
+        let missing = missing.to_string();
+        assert!(missing.starts_with("cannot write shared file /nonexistent/counters: no such"));
     }
 }

@@ -1,7 +1,7 @@
 //! A listening Unix socket at a path, accessible to its owner only.
 //!
-//! A socket that a dead process left behind is replaced: the path counts as in use only if a process
-//! is listening on the socket. Files that are not sockets are never removed.
+//! A socket that a dead process left behind is replaced: the path counts as in use only if a
+//! process is listening on the socket. Files that are not sockets are never removed.
 
 use std::fs::{self, Metadata};
 use std::io::{self, ErrorKind};
@@ -40,11 +40,11 @@ pub struct SocketPath {
 }
 
 impl SocketFile {
-    /// Binds a socket at this path, with mode 0600 from the beginning, and changes its owner if one is
-    /// given. Replaces a socket that a dead process left behind.
+    /// Binds a socket at this path, with mode 0600 from the beginning, and changes its owner if one
+    /// is given. Replaces a socket that a dead process left behind.
     ///
-    /// It changes the process's umask while it binds: call it while there is only one thread. It does
-    /// not prevent two processes from replacing the same socket at the same time: use a
+    /// It changes the process's umask while it binds: call it while there is only one thread. It
+    /// does not prevent two processes from replacing the same socket at the same time: use a
     /// [`PidFile`](crate::pidfile::PidFile) for that.
     ///
     /// # Errors

@@ -12,7 +12,8 @@ use nix::unistd::{dup2_stderr, dup2_stdin, dup2_stdout};
 use crate::error::{Error, Result};
 use crate::privileges::Privileges;
 
-/// A log file for standard output and error. It can be reopened after a log rotation has renamed it.
+/// A log file for standard output and error. It can be reopened after a log rotation has renamed
+/// it.
 ///
 /// It is opened for appending: concurrent writes of several processes do not overlap.
 #[derive(Debug)]
@@ -42,8 +43,8 @@ impl LogFile {
         &self.path
     }
 
-    /// Redirects standard output and error to the file. Rust's buffered output is flushed to the former
-    /// standard output first.
+    /// Redirects standard output and error to the file. Rust's buffered output is flushed to the
+    /// former standard output first.
     ///
     /// # Errors
     ///
@@ -56,8 +57,8 @@ impl LogFile {
     /// Reopens the path and redirects standard output and error to it. After the file was renamed,
     /// output goes to a new file.
     ///
-    /// Each descriptor is replaced atomically, so no concurrently written line is lost: it goes to the
-    /// old file or to the new one.
+    /// Each descriptor is replaced atomically, so no concurrently written line is lost: it goes to
+    /// the old file or to the new one.
     ///
     /// # Errors
     ///
@@ -67,7 +68,8 @@ impl LogFile {
         self.switch_to(&new).and_then(|()| redirect_to(&new)).map_err(|error| self.log_error(error))
     }
 
-    /// Reopens the path for [`append`](LogFile::append) only. Standard output and error are not changed.
+    /// Reopens the path for [`append`](LogFile::append) only. Standard output and error are not
+    /// changed.
     ///
     /// # Errors
     ///
@@ -100,8 +102,8 @@ impl LogFile {
         Error::os(format!("log to {}", self.path.display()), error)
     }
 
-    /// Changes the file's owner and group, so that it can be reopened after privileges are dropped. To
-    /// create a new file there, the user also needs write permission for the directory.
+    /// Changes the file's owner and group, so that it can be reopened after privileges are dropped.
+    /// To create a new file there, the user also needs write permission for the directory.
     ///
     /// # Errors
     ///
@@ -153,8 +155,8 @@ impl From<SavedStderr> for File {
     }
 }
 
-/// Creates a pipe for a process's output and returns its nonblocking reading end and its writing end.
-/// Both are close-on-exec; standard output that is redirected to the writing end is not.
+/// Creates a pipe for a process's output and returns its nonblocking reading end and its writing
+/// end. Both are close-on-exec; standard output that is redirected to the writing end is not.
 ///
 /// # Errors
 ///

@@ -13,10 +13,10 @@ use gnu as platform;
 
 /// Sets the title of this process.
 ///
-/// It remains valid in forked children: each sets its own title with its copy. On Linux with the GNU C
-/// library the title is written over the original arguments and environment, as setproctitle(3) does,
-/// so it can be as long as both together; longer titles are truncated. On other systems no title is
-/// shown.
+/// It remains valid in forked children: each sets its own title with its copy. On Linux with the
+/// GNU C library the title is written over the original arguments and environment, as
+/// setproctitle(3) does, so it can be as long as both together; longer titles are truncated. On
+/// other systems no title is shown.
 ///
 /// # Examples
 ///
@@ -32,19 +32,19 @@ pub struct Title {
 }
 
 impl Title {
-    /// Claims the memory of the arguments and the environment, once, after copying both to other memory:
-    /// `std::env` still returns them.
+    /// Claims the memory of the arguments and the environment, once, after copying both to other
+    /// memory: `std::env` still returns them.
     ///
-    /// Call it first at launch: pointers into that memory that a C library has kept, for example from
-    /// getenv(3), refer to the title afterwards. A second call, or a call while other threads are running,
-    /// returns a title that is not shown.
+    /// Call it first at launch: pointers into that memory that a C library has kept, for example
+    /// from getenv(3), refer to the title afterwards. A second call, or a call while other threads
+    /// are running, returns a title that is not shown.
     #[must_use]
     pub fn claim() -> Title {
         Title { memory: platform::TitleMemory::claim() }
     }
 
-    /// Sets the title, truncated at a zero byte and at [`capacity`](Title::capacity). It copies bytes and
-    /// makes no system call.
+    /// Sets the title, truncated at a zero byte and at [`capacity`](Title::capacity). It copies
+    /// bytes and makes no system call.
     #[inline]
     pub fn set(&self, title: &str) {
         let end = title.bytes().position(|byte| byte == 0).unwrap_or(title.len());
@@ -60,8 +60,8 @@ impl Title {
     }
 }
 
-/// Sets the name of the calling thread, which is the name of the process in the main thread. `top` and
-/// `/proc/PID/comm` show it. At most 15 bytes on Linux; does nothing on other systems.
+/// Sets the name of the calling thread, which is the name of the process in the main thread. `top`
+/// and `/proc/PID/comm` show it. At most 15 bytes on Linux; does nothing on other systems.
 pub fn set_comm(name: &str) {
     let end = name.find('\0').unwrap_or(name.len());
     let end = name[..end].floor_char_boundary(15);

@@ -7,10 +7,10 @@
 //!
 //! The handler is installed before the fork and inherited, so a child that is never traced has no
 //! cost. The handler makes only async-signal-safe calls (signal-safety(7)): atomics, getpid(2), the
-//! stack walk, write(2). The stack walk is the unwinder's `_Unwind_Backtrace`. With the GNU C library
-//! 2.35 or later and GCC's unwinder 12 or later it finds its tables with `_dl_find_object`, which
-//! takes no lock. Other versions use `dl_iterate_phdr`, which takes one: a child that receives a
-//! request while it loads or unloads a library may deadlock in the handler.
+//! stack walk, write(2). The stack walk is the unwinder's `_Unwind_Backtrace`. With the GNU C
+//! library 2.35 or later and GCC's unwinder 12 or later it finds its tables with `_dl_find_object`,
+//! which takes no lock. Other versions use `dl_iterate_phdr`, which takes one: a child that
+//! receives a request while it loads or unloads a library may deadlock in the handler.
 //!
 //! On systems other than Linux no process responds to a request.
 
@@ -112,9 +112,9 @@ impl BacktraceChannel {
         Ok(BacktraceChannel { page, wakeup: Wakeup::new()? })
     }
 
-    /// Installs the handler of `SIGURG` in this process and, by inheritance, in all processes that it
-    /// forks from now on. The handler restarts the system calls that it interrupts, and does nothing
-    /// unless the request is for this process.
+    /// Installs the handler of `SIGURG` in this process and, by inheritance, in all processes that
+    /// it forks from now on. The handler restarts the system calls that it interrupts, and does
+    /// nothing unless the request is for this process.
     ///
     /// The unwinder is not used once in advance: its first use initialises only one table of
     /// constants, and a stack walk here would load pages of the program that are not needed
@@ -146,7 +146,8 @@ static CHANNEL: AtomicPtr<BacktraceChannel> = AtomicPtr::new(ptr::null_mut());
 /// The signal handler. `context` is the saved context of the interrupted thread, on that thread's
 /// stack.
 extern "C" fn on_request(_: c_int, _: *mut siginfo_t, context: *mut c_void) {
-    // SAFETY: it is null, or what `BacktraceChannel::install_handler` has leaked and no code changes.
+    // SAFETY: it is null, or what `BacktraceChannel::install_handler` has leaked and no code
+    // changes.
     let Some(channel) = (unsafe { CHANNEL.load(Ordering::Acquire).as_ref() }) else {
         return;
     };
@@ -185,8 +186,8 @@ impl BacktraceRequester {
     }
 
     /// Returns the response to this request: the address that the process was executing, then the
-    /// return addresses of its callers, at most [`MAX_FRAMES`]. Returns `None` until the response has
-    /// arrived, and always if there was a later request.
+    /// return addresses of its callers, at most [`MAX_FRAMES`]. Returns `None` until the response
+    /// has arrived, and always if there was a later request.
     ///
     /// Another process wrote the bytes: an address may be any number.
     #[must_use]
@@ -194,7 +195,8 @@ impl BacktraceRequester {
         self.page.response(request.number)
     }
 
-    /// Makes the descriptor unreadable again. Call it before [`response`](Self::response), not after.
+    /// Makes the descriptor unreadable again. Call it before [`response`](Self::response), not
+    /// after.
     pub fn clear(&self) {
         self.wakeup.clear();
     }

@@ -57,8 +57,8 @@ impl Wakeup {
 
     /// Makes the descriptor readable. It never blocks.
     ///
-    /// Errors are ignored: the only error of such a write is that the counter or the pipe is full, and
-    /// then the descriptor is readable already.
+    /// Errors are ignored: the only error of such a write is that the counter or the pipe is full,
+    /// and then the descriptor is readable already.
     pub fn wake(&self) {
         self.fd.wake();
     }
@@ -68,8 +68,8 @@ impl Wakeup {
         self.fd.writer()
     }
 
-    /// Makes the descriptor unreadable again, whatever the number of wakeups. Check for work after this
-    /// call, not before: a wakeup in between would be lost.
+    /// Makes the descriptor unreadable again, whatever the number of wakeups. Check for work after
+    /// this call, not before: a wakeup in between would be lost.
     pub fn clear(&self) {
         self.fd.clear();
     }

@@ -35,8 +35,8 @@ pub fn readable(descriptor: OwnedFd) -> Result<AsyncFd<OwnedFd>> {
 }
 
 /// Registers the descriptor for writing with the runtime of the current thread. Keep the
-/// registration only while a write is blocked: a socket becomes writable after each read at its other
-/// end, and wakes the runtime each time.
+/// registration only while a write is blocked: a socket becomes writable after each read at its
+/// other end, and wakes the runtime each time.
 ///
 /// # Errors
 ///
@@ -63,8 +63,8 @@ fn watch(descriptor: OwnedFd, interest: Interest) -> Result<AsyncFd<OwnedFd>> {
 /// A listening socket shared by several processes. A new connection wakes only one of the waiting
 /// processes, not all of them.
 ///
-/// On Linux this uses `EPOLLEXCLUSIVE` (epoll_ctl(2)) if the runtime's epoll instance can be found in
-/// `/proc`. Otherwise all waiting processes are woken, one accepts, and the others wait again.
+/// On Linux this uses `EPOLLEXCLUSIVE` (epoll_ctl(2)) if the runtime's epoll instance can be found
+/// in `/proc`. Otherwise all waiting processes are woken, one accepts, and the others wait again.
 #[derive(Debug)]
 pub struct SharedListener {
     watch: AsyncFd<OwnedFd>,

@@ -1,10 +1,10 @@
-//! What needs real processes.
+//! Tests with real processes.
 
 #![expect(clippy::print_stdout, clippy::print_stderr, reason = "a program that reports")]
 
 mod live {
-    pub(crate) mod asks;
     pub(crate) mod children;
+    pub(crate) mod helpers;
     pub(crate) mod launch;
     pub(crate) mod sharing;
     pub(crate) mod traces;

@@ -66,7 +66,8 @@ impl EventLog {
         };
         let text = wide(text);
         let texts = [text.as_ptr()];
-        // SAFETY: the handle is open, and there is one text, which ends in a zero; no user and no bytes are passed.
+        // SAFETY: the handle is open, and there is one text, which ends in a zero; no user and no
+        // bytes are passed.
         let done = unsafe {
             ReportEventW(
                 self.0,
@@ -95,8 +96,8 @@ fn key(source: &str) -> Vec<u16> {
     wide(&format!(r"SYSTEM\CurrentControlSet\Services\EventLog\Application\{source}"))
 }
 
-/// Registers a source, so that the event viewer shows its records as they were written. An installer
-/// calls it; it requires administrator rights.
+/// Registers a source, so that the event viewer shows its records as they were written. An
+/// installer calls it; it requires administrator rights.
 ///
 /// # Errors
 ///

@@ -1,5 +1,5 @@
-//! Lists open descriptors with `/dev/fd`. On FreeBSD it contains only the first three, unless fdescfs
-//! is mounted.
+//! Lists open descriptors with `/dev/fd`. On FreeBSD it contains only the first three, unless
+//! fdescfs is mounted.
 
 use std::fs;
 use std::io;

@@ -10,10 +10,11 @@ use crate::error::{Error, Result};
 /// Serialises calls, so that no descriptor is taken twice.
 static TAKING: Mutex<()> = Mutex::new(());
 
-/// Takes ownership of `count` inherited descriptors, starting at `first`, and sets them close-on-exec.
+/// Takes ownership of `count` inherited descriptors, starting at `first`, and sets them
+/// close-on-exec.
 ///
-/// Inherited descriptors are recognised by the missing close-on-exec flag: descriptors that this program
-/// has opened itself, or has taken already, have it.
+/// Inherited descriptors are recognised by the missing close-on-exec flag: descriptors that this
+/// program has opened itself, or has taken already, have it.
 ///
 /// # Errors
 ///

@@ -10,7 +10,8 @@ pub(super) fn is_alone() -> Result<bool> {
     let name = [libc::CTL_KERN, libc::KERN_PROC, libc::KERN_PROC_PID, Pid::this().as_raw()];
     let mut info = MaybeUninit::<libc::kinfo_proc>::zeroed();
     let mut length = size_of::<libc::kinfo_proc>();
-    // SAFETY: `name` has the stated number of entries, `info` the stated number of bytes; no new value is passed.
+    // SAFETY: `name` has the stated number of entries, `info` the stated number of bytes; no new
+    // value is passed.
     let answer = unsafe {
         libc::sysctl(
             name.as_ptr(),

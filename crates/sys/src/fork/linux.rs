@@ -1,8 +1,8 @@
-//! Counts threads on Linux with unshare(2), which needs no file lookup. For `CLONE_THREAD` it returns
-//! `EINVAL` in a process with several threads and does nothing in a process with one.
+//! Counts threads on Linux with unshare(2), which needs no file lookup. For `CLONE_THREAD` it
+//! returns `EINVAL` in a process with several threads and does nothing in a process with one.
 //!
-//! Where unshare is forbidden, as in some containers, the link count of `/proc/self/task` is used: a
-//! directory has two links plus one for each subdirectory, and `task` has a subdirectory for each
+//! Where unshare is forbidden, as in some containers, the link count of `/proc/self/task` is used:
+//! a directory has two links plus one for each subdirectory, and `task` has a subdirectory for each
 //! thread (proc_pid_task(5)).
 
 use std::fs;

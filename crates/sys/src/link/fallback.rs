@@ -1,4 +1,5 @@
-//! Sets close-on-exec after the call, without Linux's flags. Rust's runtime ignores `SIGPIPE` already.
+//! Sets close-on-exec after the call, without Linux's flags. Rust's runtime ignores `SIGPIPE`
+//! already.
 
 use std::io;
 use std::os::fd::OwnedFd;

@@ -1,4 +1,4 @@
-//! A file without a name by memfd_create(2), sealed.
+//! Sealed memory files with memfd_create(2).
 
 use std::io;
 use std::os::fd::OwnedFd;
@@ -24,9 +24,9 @@ mod tests {
     use super::*;
 
     #[test]
-    fn nobody_can_change_it_any_more() {
-        let fd = filled("test", b"said").expect("room");
-        let refused = super::super::write_all(fd.as_fd(), b"unsaid").expect_err("refused");
+    fn a_sealed_file_cannot_be_changed() {
+        let fd = filled("test", b"data").expect("created");
+        let refused = super::super::write_all(fd.as_fd(), b"other").expect_err("refused");
         assert_eq!(refused.kind(), io::ErrorKind::PermissionDenied);
         assert_eq!(nix::unistd::ftruncate(&fd, 0), Err(nix::errno::Errno::EPERM));
     }

@@ -1,4 +1,4 @@
-//! A memory file of a fixed size that this process fills, time and again, for others to read.
+//! A memory file of fixed size that this process writes repeatedly and other processes read.
 
 use std::fmt;
 use std::io;
@@ -15,24 +15,25 @@ use fallback::SegmentMemory;
 #[cfg(all(target_os = "linux", not(fallback)))]
 use linux::SegmentMemory;
 
-/// Memory that is written here and read elsewhere by its descriptor, with
+/// Memory that this process writes and other processes read through its descriptor, with
 /// [`read_exactly`](super::read_exactly).
 ///
-/// Nobody else changes what is in it: on Linux (from 5.1 on) its file is sealed so that only this
-/// mapping can write, and never shrinks; elsewhere what [`bytes`](Area::bytes) shows is a copy of what
-/// went into the file. A process that is forked has the mapping too, and is not to write.
+/// No other process can change it. On Linux 5.1 or later its file is sealed, so that only this
+/// mapping can write to it and it cannot shrink. On other systems [`bytes`](MemorySegment::bytes)
+/// returns a copy of the written data. A forked process inherits the mapping and must not write to
+/// it.
 ///
 /// # Examples
 ///
 /// ```
-/// use daemon_sys::memfd::{Area, read_exactly};
+/// use daemon_sys::memfd::{MemorySegment, read_exactly};
 ///
 /// # fn main() -> Result<(), daemon_sys::error::Error> {
-/// let mut area = Area::make("letter", 4096)?;
-/// area.write(0, b"a request")?;
-/// assert_eq!(read_exactly(&area, 9)?, b"a request");
-/// area.write(0, b"another!!")?;
-/// assert_eq!(area.bytes(9), b"another!!");
+/// let mut segment = MemorySegment::new("request", 4096)?;
+/// segment.write(0, b"a request")?;
+/// assert_eq!(read_exactly(&segment, 9)?, b"a request");
+/// segment.write(0, b"another!!")?;
+/// assert_eq!(segment.bytes(9), b"another!!");
 /// # Ok(())
 /// # }
 /// ```
@@ -42,40 +43,40 @@ pub struct MemorySegment {
 }
 
 impl MemorySegment {
-    /// Makes one of so many bytes, all zero. `name` is for people who look at `/proc`. It takes
-    /// memory only where it is written.
+    /// Creates a zeroed segment of this size in bytes. `name` is shown in `/proc`. It uses memory
+    /// only where it has been written.
     ///
     /// # Errors
     ///
-    /// If no descriptor or address space is left, or the name is too long (249 bytes on Linux) or
-    /// holds a zero byte.
+    /// If the system is out of descriptors or address space, or the name is too long (249 bytes on
+    /// Linux) or contains a zero byte.
     pub fn new(name: &str, capacity: usize) -> Result<MemorySegment> {
         let action =
-            |error| Error::os(format!("make memory file {name} of {capacity} bytes"), error);
+            |error| Error::os(format!("create memory file {name} of {capacity} bytes"), error);
         Ok(MemorySegment { memory: SegmentMemory::new(name, capacity).map_err(action)?, capacity })
     }
 
-    /// Tells how many bytes it has.
+    /// Returns the size in bytes.
     #[must_use]
     pub fn capacity(&self) -> usize {
         self.capacity
     }
 
-    /// Writes these bytes, from this place on.
+    /// Writes these bytes at this offset.
     ///
     /// # Errors
     ///
-    /// [`Error::Os`] if they do not fit in, or there is no memory left.
-    pub fn write(&mut self, at: usize, bytes: &[u8]) -> Result<()> {
+    /// [`Error::Os`] if they do not fit, or the system is out of memory.
+    pub fn write(&mut self, offset: usize, bytes: &[u8]) -> Result<()> {
         let action =
             |error| Error::os(format!("write {} bytes to memory file", bytes.len()), error);
-        match at.checked_add(bytes.len()) {
-            Some(end) if end <= self.capacity => self.memory.write(at, bytes).map_err(action),
+        match offset.checked_add(bytes.len()) {
+            Some(end) if end <= self.capacity => self.memory.write(offset, bytes).map_err(action),
             Some(_) | None => Err(action(io::ErrorKind::FileTooLarge.into())),
         }
     }
 
-    /// Shows its first bytes, so many or all.
+    /// Returns the first `length` bytes, or all if there are fewer.
     #[must_use]
     pub fn bytes(&self, length: usize) -> &[u8] {
         self.memory.bytes(length.min(self.capacity))
@@ -90,7 +91,7 @@ impl AsFd for MemorySegment {
 
 impl fmt::Debug for MemorySegment {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Area").field("capacity", &self.capacity).finish_non_exhaustive()
+        f.debug_struct("MemorySegment").field("capacity", &self.capacity).finish_non_exhaustive()
     }
 }
 
@@ -100,25 +101,25 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_written_is_read_by_the_descriptor_and_may_be_written_over() {
-        let mut area = MemorySegment::new("test", 200_000).expect("room");
-        area.write(0, &[1; 150_000]).expect("room");
-        area.write(100_000, &[2; 100_000]).expect("room");
-        let read = read_exactly(&area, 200_000).expect("readable");
+    fn written_data_is_read_through_the_descriptor_and_can_be_overwritten() {
+        let mut segment = MemorySegment::new("test", 200_000).expect("created");
+        segment.write(0, &[1; 150_000]).expect("written");
+        segment.write(100_000, &[2; 100_000]).expect("written");
+        let read = read_exactly(&segment, 200_000).expect("read");
         assert!(read[..100_000].iter().all(|byte| *byte == 1));
         assert!(read[100_000..].iter().all(|byte| *byte == 2));
-        assert!(area.bytes(200_000) == read);
-        area.write(0, b"again").expect("room");
-        assert_eq!(read_exactly(&area, 6).expect("readable"), b"again\x01");
-        assert_eq!(area.bytes(usize::MAX).len(), 200_000);
+        assert!(segment.bytes(200_000) == read);
+        segment.write(0, b"again").expect("written");
+        assert_eq!(read_exactly(&segment, 6).expect("read"), b"again\x01");
+        assert_eq!(segment.bytes(usize::MAX).len(), 200_000);
     }
 
     #[test]
-    fn what_does_not_fit_in_is_refused() {
-        let mut area = MemorySegment::new("test", 4096).expect("room");
-        area.write(4090, b"sixsix").expect("room");
+    fn data_that_does_not_fit_is_refused() {
+        let mut segment = MemorySegment::new("test", 4096).expect("created");
+        segment.write(4090, b"sixsix").expect("written");
         for (at, length) in [(4091, 6), (0, 4097), (usize::MAX, 2), (5000, 1)] {
-            let refused = area.write(at, &vec![7; length]).expect_err("refused").to_string();
+            let refused = segment.write(at, &vec![7; length]).expect_err("refused").to_string();
             assert_eq!(
                 refused,
                 format!("cannot write {length} bytes to memory file: file too large")

@@ -1,4 +1,4 @@
-//! A file without a name by making one and removing it at once.
+//! Memory files as temporary files that are unlinked immediately.
 
 use std::env;
 use std::fs::{self, OpenOptions};
@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 
 use crate::process::Pid;
 
-static MADE: AtomicU32 = AtomicU32::new(0);
+static CREATED: AtomicU32 = AtomicU32::new(0);
 
 pub(super) fn filled(name: &str, bytes: &[u8]) -> io::Result<OwnedFd> {
     let file = empty(name)?;
@@ -21,7 +21,7 @@ pub(super) fn empty(name: &str) -> io::Result<OwnedFd> {
     if name.contains(['/', '\0']) {
         return Err(io::Error::from(io::ErrorKind::InvalidInput));
     }
-    let number = MADE.fetch_add(1, Ordering::Relaxed);
+    let number = CREATED.fetch_add(1, Ordering::Relaxed);
     let path = env::temp_dir().join(format!(".{name}.{}.{number}", Pid::this()));
     let file =
         OpenOptions::new().read(true).write(true).create_new(true).mode(0o600).open(&path)?;

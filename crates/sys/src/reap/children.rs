@@ -1,4 +1,4 @@
-//! A set of children, of which one learns who has ended without asking each of them.
+//! A set of children that reports the exited ones without a wait call for each child.
 
 use std::collections::BTreeSet;
 use std::os::fd::BorrowedFd;
@@ -16,58 +16,59 @@ use fallback as platform;
 #[cfg(all(target_os = "linux", not(fallback)))]
 use linux as platform;
 
-/// Children of this process that it forked itself, and no others: a child that a library has
-/// started is not reaped under that library's hands.
+/// Children that this process forked itself. Other children are not reaped, so it does not
+/// interfere with libraries that start processes.
 ///
-/// On Linux each is held by a pidfd(2) and all are watched by one epoll(7), so that it costs as much
-/// to learn who has ended as there are such, however many live. Elsewhere, and where no descriptor
-/// is left for one, they are asked one by one. `SIGCHLD` tells when to look.
+/// On Linux each child has a pidfd and one epoll(7) instance watches all of them, so the cost of
+/// finding the exited children depends on their number only, not on the number of running ones. On
+/// other systems, and for children without a descriptor because the limit was reached, it makes a
+/// wait call for each child. Call it after a `SIGCHLD`.
 ///
-/// A child forked meanwhile inherits a copy, which it drops.
+/// A forked child inherits a copy, which it must drop.
 ///
 /// # Examples
 ///
 /// ```standalone_crate
-/// use daemon_sys::fork::{Fork, fork};
+/// use daemon_sys::fork::{ForkResult, fork};
 /// use daemon_sys::process::exit_now;
-/// use daemon_sys::reap::{Children, Ended, Exit};
+/// use daemon_sys::reap::{ChildSet, ExitedChild, Exit};
 ///
 /// # fn main() -> Result<(), daemon_sys::Error> {
-/// let mut children = Children::new()?;
+/// let mut children = ChildSet::new()?;
 /// match fork()? {
-///     Fork::Child => exit_now(7),
-///     Fork::Parent(pid) => children.add(pid),
+///     ForkResult::Child => exit_now(7),
+///     ForkResult::Parent(pid) => children.add(pid),
 /// }
-/// let mut ended = Vec::new();
-/// while ended.is_empty() {
-///     ended = children.reap_exited()?;
+/// let mut exited = Vec::new();
+/// while exited.is_empty() {
+///     exited = children.reap_exited()?;
 /// }
-/// assert!(matches!(ended[..], [ExitedChild { exit: Some(Exit::Code(7)), .. }]));
+/// assert!(matches!(exited[..], [ExitedChild { exit: Some(Exit::Code(7)), .. }]));
 /// # Ok(())
 /// # }
 /// ```
 #[derive(Debug)]
 pub struct ChildSet {
     watched: platform::PidFdSet,
-    /// Those that must be asked one by one.
+    /// Children without a pidfd, which need a wait call each.
     unwatched: BTreeSet<Pid>,
 }
 
-/// A child that has ended, and is reaped.
+/// A child that has exited and been reaped.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ExitedChild {
-    /// Who it was.
+    /// The child's pid.
     pub pid: Pid,
-    /// How it ended; none if somebody else has reaped it.
+    /// How the child exited; none if other code has reaped it.
     pub exit: Option<Exit>,
 }
 
 impl ChildSet {
-    /// Makes a set of none.
+    /// Creates an empty set.
     ///
     /// # Errors
     ///
-    /// If no descriptor is left.
+    /// If the system is out of descriptors.
     pub fn new() -> Result<ChildSet> {
         Ok(ChildSet { watched: platform::PidFdSet::new()?, unwatched: BTreeSet::new() })
     }
@@ -79,42 +80,42 @@ impl ChildSet {
         }
     }
 
-    /// A descriptor that can be read from while one has ended and is not [taken](Self::reap_exited);
-    /// none where the system has no such. Of a child for which no descriptor was left only `SIGCHLD`
-    /// tells.
+    /// Returns a descriptor that is readable while a child has exited and is not
+    /// [reaped](Self::reap_exited); none if the system does not support it. The exit of a child
+    /// without a pidfd is only reported by `SIGCHLD`.
     #[must_use]
     pub fn descriptor(&self) -> Option<BorrowedFd<'_>> {
         self.watched.descriptor()
     }
 
-    /// Reaps those that have ended. It does not wait.
+    /// Reaps the children that have exited. It does not block.
     ///
     /// # Errors
     ///
-    /// None that epoll_wait(2) names for this call.
+    /// epoll_wait(2) documents no error for this call.
     pub fn reap_exited(&mut self) -> Result<Vec<ExitedChild>> {
-        let mut ended = Vec::new();
-        for pid in self.watched.ended()? {
-            ended.extend(taken(pid));
+        let mut exited = Vec::new();
+        for pid in self.watched.exited()? {
+            exited.extend(reap_one(pid));
         }
         for pid in &self.unwatched {
-            ended.extend(taken(*pid));
+            exited.extend(reap_one(*pid));
         }
-        for ExitedChild { pid, .. } in &ended {
-            self.watched.forget(*pid);
+        for ExitedChild { pid, .. } in &exited {
+            self.watched.remove(*pid);
             self.unwatched.remove(pid);
         }
-        Ok(ended)
+        Ok(exited)
     }
 
-    /// Sends a child a signal. One that has ended, reaped or not, gets none.
+    /// Sends a child a signal. A child that has exited receives none, whether it is reaped or not.
     ///
     /// # Errors
     ///
-    /// If it has become another user's.
+    /// If the child has changed to another user.
     pub fn signal(&self, pid: Pid, signal: Signal) -> Result<SignalOutcome> {
         if self.unwatched.contains(&pid) {
-            // It is not reaped yet, so the number is still its own, unless another has reaped it.
+            // It is not reaped yet, so the pid cannot be reused, unless other code has reaped it.
             return match super::peek_exit(pid) {
                 Ok(None) => crate::process::signal(pid, signal),
                 Ok(Some(_)) | Err(_) => Ok(SignalOutcome::NoSuchProcess),
@@ -124,11 +125,11 @@ impl ChildSet {
     }
 }
 
-/// Takes a child if it has ended. That it is no child of ours any more is an end too.
-fn taken(pid: Pid) -> Option<ExitedChild> {
+/// Reaps a child if it has exited. A process that is not a child any more counts as exited.
+fn reap_one(pid: Pid) -> Option<ExitedChild> {
     match reap(pid) {
         Ok(None) => None,
         Ok(exit) => Some(ExitedChild { pid, exit }),
-        Err(_not_ours_to_take) => Some(ExitedChild { pid, exit: None }),
+        Err(_not_a_child) => Some(ExitedChild { pid, exit: None }),
     }
 }

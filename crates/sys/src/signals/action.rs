@@ -1,4 +1,4 @@
-//! What a signal does when it comes: ignored, the system's default, or one of this crate's handlers.
+//! Signal dispositions: ignore, the default action, or one of this crate's handlers.
 
 use std::ffi::c_void;
 use std::io;
@@ -8,27 +8,28 @@ use libc::{c_int, siginfo_t};
 use crate::error::{Error, Result};
 use crate::process::Signal;
 
-/// Signals whose disposition Rust's runtime owns: it ignores `SIGPIPE`, so that a write to nobody is
-/// an error and not a death, and catches the other two to report an overflown stack.
-const RUNTIMES: [c_int; 3] = [libc::SIGPIPE, libc::SIGSEGV, libc::SIGBUS];
+/// Signals whose disposition Rust's runtime sets: it ignores `SIGPIPE`, so that a write to a closed
+/// pipe is an error instead of killing the process, and handles the other two to report stack
+/// overflows.
+const RUST_RUNTIME_SIGNALS: [c_int; 3] = [libc::SIGPIPE, libc::SIGSEGV, libc::SIGBUS];
 
-/// The highest signal number on the systems we know: Linux has 64, FreeBSD 128 with gaps.
-const LAST: c_int = 128;
+/// The highest signal number of all supported systems: Linux has 64, FreeBSD 128 with gaps.
+const MAX_SIGNAL: c_int = 128;
 
-/// Ignores the signal in this process, and in what it forks or executes.
+/// Ignores the signal in this process, and in the processes that it forks or the programs that it
+/// executes.
 ///
-/// Beware of [`Signal::Child`]: ignored, children are reaped by the kernel and nobody learns how
-/// they ended.
+/// Do not ignore [`Signal::Child`]: the kernel then reaps children, and their exit status is lost.
 ///
 /// # Errors
 ///
-/// For [`Signal::Kill`] and [`Signal::Stop`], which can't be.
+/// For [`Signal::Kill`] and [`Signal::Stop`], which cannot be ignored.
 pub fn ignore(signal: Signal) -> Result<()> {
     set(signal.number(), libc::SIG_IGN)
         .map_err(|error| Error::os(format!("ignore {signal}"), error))
 }
 
-/// Gives the signal its default effect again.
+/// Restores the signal's default action.
 ///
 /// # Errors
 ///
@@ -38,25 +39,26 @@ pub fn restore_default(signal: Signal) -> Result<()> {
         .map_err(|error| Error::os(format!("restore the default of {signal}"), error))
 }
 
-/// Gives every signal its default effect again, as a child needs that must not run its parent's
-/// handlers, save the three that are Rust's own (`SIGPIPE`, `SIGSEGV`, `SIGBUS`).
+/// Restores the default action of every signal except the three that Rust's runtime uses
+/// (`SIGPIPE`, `SIGSEGV`, `SIGBUS`). For a child that must not run its parent's handlers.
 ///
-/// Costs a system call for each signal number, about 10 us in all.
+/// It makes one system call for each signal number, which takes about 10 us in total.
 pub fn restore_all_defaults() {
-    for number in (1..=LAST).filter(|number| !RUNTIMES.contains(number)) {
-        // Numbers that are no signal, or the two that can't be changed, are refused: no matter.
+    for number in (1..=MAX_SIGNAL).filter(|number| !RUST_RUNTIME_SIGNALS.contains(number)) {
+        // Invalid numbers, and the two signals that cannot be changed, are errors that do not
+        // matter.
         if set(number, libc::SIG_DFL).is_err() && number > 64 {
             return;
         }
     }
 }
 
-/// Has the signal run a handler, which restarts what it interrupts.
+/// Installs a handler that restarts interrupted system calls.
 pub(super) fn handle(signal: Signal, handler: extern "C" fn(c_int)) -> io::Result<()> {
     set(signal.number(), handler as *const () as libc::sighandler_t)
 }
 
-/// Has the signal run a handler that is shown what it interrupts, and restarts it.
+/// Installs a handler that receives the interrupted context and restarts interrupted system calls.
 pub(crate) fn handle_with_context(
     signal: Signal,
     handler: extern "C" fn(c_int, *mut siginfo_t, *mut c_void),
@@ -75,8 +77,8 @@ fn set_with(number: c_int, disposition: libc::sighandler_t, flags: c_int) -> io:
     action.sa_sigaction = disposition;
     action.sa_flags = flags;
     // SAFETY: the pointer is to a whole sigaction; SIG_IGN and SIG_DFL run no code of ours, and
-    // `handle` and `handle_with_context` take only a handler's function, each with the flags that go
-    // with its arguments; null means that the former one is not wanted.
+    // `handle` and `handle_with_context` pass only a handler's function, each with the flags that
+    // match its arguments; null means that the previous action is not returned.
     match unsafe { libc::sigaction(number, &raw const action, std::ptr::null_mut()) } {
         0 => Ok(()),
         _ => Err(io::Error::last_os_error()),
@@ -88,7 +90,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_last_signal_can_be_neither_ignored_nor_restored() {
+    fn kill_cannot_be_ignored_and_stop_cannot_be_restored() {
         let refused = ignore(Signal::Kill).expect_err("refused");
         assert_eq!(refused.to_string(), "cannot ignore SIGKILL: invalid argument");
         let refused = restore_default(Signal::Stop).expect_err("refused").to_string();

@@ -1,4 +1,5 @@
-//! Signals as a descriptor to wait for, by handlers that ring a bell: any Unix, and no mask.
+//! A descriptor that becomes readable when a signal arrives, with handlers on any Unix and without
+//! the signal mask.
 
 use std::os::fd::{AsFd, BorrowedFd};
 use std::sync::atomic::{AtomicI32, AtomicU64, Ordering};
@@ -11,97 +12,100 @@ use crate::error::{Error, Result};
 use crate::process::Signal;
 use crate::wakeup::Wakeup;
 
-/// Which signals have come, a bit each by number.
-static COME: AtomicU64 = AtomicU64::new(0);
-/// What the handler rings; -1 while nobody listens.
-static BELL: AtomicI32 = AtomicI32::new(-1);
+/// The signals that have arrived: one bit for each number.
+static PENDING: AtomicU64 = AtomicU64::new(0);
+/// The descriptor that the handler writes to; -1 if there is no listener.
+static WAKEUP_FD: AtomicI32 = AtomicI32::new(-1);
 
-/// Handlers for some signals, and a descriptor that is readable when one of them has come.
+/// Handlers for some signals, and a descriptor that is readable when one of them has arrived.
 ///
-/// A signal that comes several times before it is read is told once, as signals are. Unlike a
-/// [`SignalQueue`](super::SignalQueue) it leaves the mask alone: a program that this process starts
-/// has its signals as ever. A process has one at a time: a second takes the signals over. Others
-/// may set handlers for them later; then those count.
+/// A signal that arrives several times before it is read is reported once, as usual for signals.
+/// Unlike a [`SignalQueue`](super::SignalQueue) it does not change the signal mask, which programs
+/// started by this process would inherit. A process has one listener at a time: a second one
+/// replaces the first. Handlers that other code installs for these signals later replace these.
 #[derive(Debug)]
 pub struct SignalListener {
-    bell: Wakeup,
-    /// The signals it has set handlers for, a bit each by number.
-    heeded: AtomicU64,
+    wakeup: Wakeup,
+    /// The signals that it handles: one bit for each number.
+    handled: AtomicU64,
 }
 
 impl SignalListener {
-    /// Makes ears that heed no signal yet: all go on doing what they did.
+    /// Creates a listener that handles no signals yet.
     ///
     /// # Errors
     ///
-    /// If no descriptor is left.
+    /// If the system is out of descriptors.
     pub fn new() -> Result<SignalListener> {
-        Ok(SignalListener { bell: Wakeup::new()?, heeded: AtomicU64::new(0) })
+        Ok(SignalListener { wakeup: Wakeup::new()?, handled: AtomicU64::new(0) })
     }
 
-    /// Makes ears that heed these signals.
+    /// Creates a listener that handles these signals.
     ///
     /// # Errors
     ///
-    /// Those of [`new`](Ears::new) and [`heed`](Ears::heed).
+    /// The errors of [`new`](SignalListener::new) and [`handle`](SignalListener::handle).
     pub fn open(signals: &[Signal]) -> Result<SignalListener> {
-        let ears = SignalListener::new()?;
-        ears.handle(signals)?;
-        Ok(ears)
+        let listener = SignalListener::new()?;
+        listener.handle(signals)?;
+        Ok(listener)
     }
 
-    /// Sets the handlers for these signals too. Those that are blocked stay so, and come when they
+    /// Installs handlers for these signals too. Blocked signals stay blocked, and arrive when they
     /// are unblocked.
     ///
     /// # Errors
     ///
-    /// For a signal that cannot be handled: KILL and STOP.
+    /// For [`Signal::Kill`] and [`Signal::Stop`], which cannot be handled.
     pub fn handle(&self, signals: &[Signal]) -> Result<()> {
-        BELL.store(self.bell.writer(), Ordering::SeqCst);
+        WAKEUP_FD.store(self.wakeup.writer(), Ordering::SeqCst);
         for signal in signals {
-            handle(*signal, note).map_err(|error| Error::os(format!("handle {signal}"), error))?;
-            self.heeded.fetch_or(bit(signal.number()), Ordering::SeqCst);
+            handle(*signal, on_signal)
+                .map_err(|error| Error::os(format!("handle {signal}"), error))?;
+            self.handled.fetch_or(bit(signal.number()), Ordering::SeqCst);
         }
         Ok(())
     }
 
-    /// Gives these signals their default effect again.
+    /// Restores the default action of these signals.
     pub fn restore_default(&self, signals: &[Signal]) {
-        for signal in self.heeded().filter(|heeded| signals.contains(heeded)) {
-            // It was set before, so it can be set again.
+        for signal in self.handled().filter(|handled| signals.contains(handled)) {
+            // Its action was changed before, so it can be changed again.
             let _ = restore_default(signal);
-            self.heeded.fetch_and(!bit(signal.number()), Ordering::SeqCst);
+            self.handled.fetch_and(!bit(signal.number()), Ordering::SeqCst);
         }
     }
 
-    /// Takes the signals that have come; empty if none has. It does not wait.
+    /// Returns and clears the signals that have arrived; empty if there are none. It does not
+    /// block.
     pub fn drain(&self) -> Vec<Signal> {
-        self.bell.clear();
-        let come = COME.swap(0, Ordering::SeqCst);
-        self.heeded().filter(|signal| come & bit(signal.number()) != 0).collect()
+        self.wakeup.clear();
+        let pending = PENDING.swap(0, Ordering::SeqCst);
+        self.handled().filter(|signal| pending & bit(signal.number()) != 0).collect()
     }
 
-    /// Says whether a signal has come that was not taken yet, and leaves it there: the descriptor
-    /// stays readable. It makes no system call.
+    /// Returns whether a signal has arrived that [`drain`](SignalListener::drain) has not returned
+    /// yet. It does not clear the signal, so the descriptor stays readable. It makes no system
+    /// call.
     #[must_use]
     pub fn is_pending(&self) -> bool {
-        COME.load(Ordering::SeqCst) & self.heeded.load(Ordering::SeqCst) != 0
+        PENDING.load(Ordering::SeqCst) & self.handled.load(Ordering::SeqCst) != 0
     }
 
-    fn heeded(&self) -> impl Iterator<Item = Signal> + use<> {
-        let heeded = self.heeded.load(Ordering::SeqCst);
-        Signal::ALL.into_iter().filter(move |signal| heeded & bit(signal.number()) != 0)
+    fn handled(&self) -> impl Iterator<Item = Signal> + use<> {
+        let handled = self.handled.load(Ordering::SeqCst);
+        Signal::ALL.into_iter().filter(move |signal| handled & bit(signal.number()) != 0)
     }
 }
 
-/// Gives the signals their default effect again, and forgets those that were not taken: a forked
-/// child that drops its copy does not take its parent's for its own.
+/// Restores the default action of the signals and discards those that have not been returned, so
+/// that a forked child that drops its copy does not handle its parent's signals.
 impl Drop for SignalListener {
     fn drop(&mut self) {
-        let ours = self.bell.writer();
-        // Later ears may have taken the signals over.
-        if BELL.compare_exchange(ours, -1, Ordering::SeqCst, Ordering::SeqCst).is_ok() {
-            COME.fetch_and(!self.heeded.load(Ordering::SeqCst), Ordering::SeqCst);
+        let fd = self.wakeup.writer();
+        // A later listener may have replaced this one.
+        if WAKEUP_FD.compare_exchange(fd, -1, Ordering::SeqCst, Ordering::SeqCst).is_ok() {
+            PENDING.fetch_and(!self.handled.load(Ordering::SeqCst), Ordering::SeqCst);
             self.restore_default(&Signal::ALL);
         }
     }
@@ -109,7 +113,7 @@ impl Drop for SignalListener {
 
 impl AsFd for SignalListener {
     fn as_fd(&self) -> BorrowedFd<'_> {
-        self.bell.as_fd()
+        self.wakeup.as_fd()
     }
 }
 
@@ -117,14 +121,20 @@ const fn bit(number: c_int) -> u64 {
     1 << (number & 63)
 }
 
-/// The handler. All that it does may be done at any instant (signal-safety(7)): two atomics and a
-/// write(2), and it leaves `errno` as it was.
-extern "C" fn note(number: c_int) {
-    COME.fetch_or(bit(number), Ordering::SeqCst);
-    let ring = 1_u64.to_ne_bytes();
+/// The signal handler. It makes only async-signal-safe calls (signal-safety(7)): two atomics and a
+/// write(2). It preserves `errno`.
+extern "C" fn on_signal(number: c_int) {
+    PENDING.fetch_or(bit(number), Ordering::SeqCst);
+    let increment = 1_u64.to_ne_bytes();
     let errno = Errno::last_raw();
     // SAFETY: write(2) is async-signal-safe, the pointer is to eight bytes, and a descriptor that
     // is closed or full is only an error.
-    unsafe { libc::write(BELL.load(Ordering::SeqCst), (&raw const ring).cast(), ring.len()) };
+    unsafe {
+        libc::write(
+            WAKEUP_FD.load(Ordering::SeqCst),
+            (&raw const increment).cast(),
+            increment.len(),
+        )
+    };
     Errno::set_raw(errno);
 }

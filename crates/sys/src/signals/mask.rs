@@ -1,4 +1,4 @@
-//! The signal mask of the calling thread, changed for a while by a value that is held.
+//! The signal mask of the calling thread, changed by a guard.
 
 use std::marker::PhantomData;
 
@@ -6,54 +6,54 @@ use nix::sys::signal::SigSet;
 
 use crate::error::{Error, Result};
 use crate::process::Signal;
-use crate::signals::queue::{give_up, is_kept, keeps_any};
+use crate::signals::queue::{has_reserved, is_reserved, release};
 
-/// Signals that are blocked as long as this value lives; dropped, it puts the former mask back.
+/// Blocks signals until it is dropped, which restores the previous mask.
 ///
-/// The mask is the thread's, so the value can't be sent to another. A child forked meanwhile
-/// inherits mask and value: it drops its own copy when it is ready for signals, and those that came
-/// in between are delivered then. None is lost.
+/// The mask belongs to the thread, so the guard cannot be sent to another thread. A forked child
+/// inherits the mask and the guard: it drops its copy when it is ready for signals, and the signals
+/// that arrived until then are delivered. No signal is lost.
 ///
-/// Signals of a [`SignalQueue`](super::SignalQueue) that was made in the meantime stay blocked, or
-/// the next one would kill instead of being read.
+/// Signals of a [`SignalQueue`](super::SignalQueue) that was created in the meantime stay blocked,
+/// or the next one would kill the process instead of being read.
 #[derive(Debug)]
-#[must_use = "dropped at once, it blocks nothing"]
+#[must_use = "the signals are unblocked when the guard is dropped"]
 pub struct SignalBlockGuard {
-    former: SigSet,
-    of_this_thread: PhantomData<*const ()>,
+    previous: SigSet,
+    not_send: PhantomData<*const ()>,
 }
 
 impl SignalBlockGuard {
-    /// Blocks these signals, besides those that are blocked already.
+    /// Blocks these signals, in addition to those that are blocked already.
     ///
     /// # Errors
     ///
-    /// None that pthread_sigmask(3) names for this call.
+    /// pthread_sigmask(3) documents no error for this call.
     pub fn block(signals: &[Signal]) -> Result<SignalBlockGuard> {
         SignalBlockGuard::add(set_of(signals))
     }
 
     fn add(set: SigSet) -> Result<SignalBlockGuard> {
         match set.thread_swap_mask(nix::sys::signal::SigmaskHow::SIG_BLOCK) {
-            Ok(former) => Ok(SignalBlockGuard { former, of_this_thread: PhantomData }),
+            Ok(previous) => Ok(SignalBlockGuard { previous, not_send: PhantomData }),
             Err(errno) => Err(Error::os("block signals", errno)),
         }
     }
 
-    /// Says whether the signal was blocked before, and so will be after.
+    /// Returns whether the signal was blocked before, and so stays blocked afterwards.
     #[must_use]
     pub fn was_blocked(&self, signal: Signal) -> bool {
-        self.former.contains(signal.nix())
+        self.previous.contains(signal.nix())
     }
 
-    /// Puts the former mask back, also for the signals of a queue that this process will not read:
-    /// a forked child, of a queue of its parent's.
+    /// Restores the previous mask, including these signals of a queue that this process does not
+    /// read: for a forked child and a queue of its parent.
     pub fn restore_without_queue(self, signals: &[Signal]) {
-        give_up(signals);
+        release(signals);
         drop(self);
     }
 
-    /// Leaves the signals blocked for good.
+    /// Drops the guard without unblocking the signals.
     pub fn leave_blocked(self) {
         std::mem::forget(self);
     }
@@ -61,32 +61,32 @@ impl SignalBlockGuard {
 
 impl Drop for SignalBlockGuard {
     fn drop(&mut self) {
-        let mut mask = self.former;
-        if keeps_any() {
-            let kept = Signal::ALL.into_iter().filter(|signal| is_kept(*signal));
-            mask.extend(kept.map(Signal::nix));
+        let mut mask = self.previous;
+        if has_reserved() {
+            let reserved = Signal::ALL.into_iter().filter(|signal| is_reserved(*signal));
+            mask.extend(reserved.map(Signal::nix));
         }
-        // The only error of pthread_sigmask is an unknown way of changing, which this is not.
+        // The only error of pthread_sigmask is an invalid operation, which this is not.
         let _ = mask.thread_set_mask();
     }
 }
 
-/// Blocks every signal that can be, around a fork for one.
+/// Blocks every signal that can be blocked, for example around a fork.
 ///
 /// # Errors
 ///
-/// None that pthread_sigmask(3) names for this call.
+/// pthread_sigmask(3) documents no error for this call.
 pub fn block_all() -> Result<SignalBlockGuard> {
     SignalBlockGuard::add(SigSet::all())
 }
 
-/// Unblocks these signals in the calling thread; those that are pending are delivered at once.
+/// Unblocks these signals in the calling thread. Pending signals are delivered immediately.
 ///
 /// # Errors
 ///
-/// None that pthread_sigmask(3) names for this call.
+/// pthread_sigmask(3) documents no error for this call.
 pub fn unblock(signals: &[Signal]) -> Result<()> {
-    give_up(signals);
+    release(signals);
     set_of(signals).thread_unblock().map_err(|errno| Error::os("unblock signals", errno))
 }
 
@@ -99,23 +99,23 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_former_mask_comes_back() {
-        let blocks =
+    fn dropping_the_guard_restores_the_previous_mask() {
+        let is_blocked =
             |signal: Signal| SigSet::thread_get_mask().expect("mask").contains(signal.nix());
         let outer = SignalBlockGuard::block(&[Signal::Usr1]).expect("blocks");
         assert!(!outer.was_blocked(Signal::Usr1));
         {
             let inner = block_all().expect("blocks");
             assert!(inner.was_blocked(Signal::Usr1));
-            assert!(blocks(Signal::Usr2));
+            assert!(is_blocked(Signal::Usr2));
         }
-        assert!(blocks(Signal::Usr1) && !blocks(Signal::Usr2));
+        assert!(is_blocked(Signal::Usr1) && !is_blocked(Signal::Usr2));
         drop(outer);
-        assert!(!blocks(Signal::Usr1));
+        assert!(!is_blocked(Signal::Usr1));
     }
 
     #[test]
-    fn forgotten_signals_stay_blocked_until_unblocked() {
+    fn signals_left_blocked_stay_blocked_until_unblocked() {
         SignalBlockGuard::block(&[Signal::Winch]).expect("blocks").leave_blocked();
         let mask = || SigSet::thread_get_mask().expect("mask");
         assert!(mask().contains(Signal::Winch.nix()));

@@ -1,4 +1,4 @@
-//! Signals as bytes to read, so that a loop hears them where it hears all else.
+//! Signals read from a descriptor, so that an event loop handles them like other events.
 
 use std::os::fd::{AsFd, BorrowedFd};
 
@@ -14,68 +14,71 @@ use fallback as platform;
 #[cfg(all(target_os = "linux", not(fallback)))]
 use linux as platform;
 
-/// A descriptor that is readable when one of its signals has come.
+/// A descriptor that is readable when one of its signals has arrived.
 ///
-/// On Linux it is a signalfd(2), elsewhere a pipe that a handler writes to. A signal that comes
-/// several times before it is read is told once, as signals are.
+/// On Linux it is a signalfd(2), on other systems a pipe that a handler writes to. A signal that
+/// arrives several times before it is read is reported once, as usual for signals.
 ///
-/// On Linux the signals are blocked in the calling thread and stay so when a
-/// [`SignalBlockGuard`](super::Blocked) or the queue is dropped, since an unblocked one that is pending would
-/// kill: restore or ignore them, then [`unblock`](super::unblock). Elsewhere they are unblocked, so
-/// that the handler runs. A forked child that keeps the descriptor reads its own signals by
-/// it, not its parent's.
+/// On Linux the signals are blocked in the calling thread. They stay blocked when a
+/// [`SignalBlockGuard`](super::SignalBlockGuard) or the queue is dropped, since a pending signal
+/// would kill the process when it is unblocked: restore or ignore the signals, then
+/// [`unblock`](super::unblock) them. On other systems they are unblocked, so that the handler runs.
+/// A forked child that keeps the descriptor reads its own signals from it, not its parent's.
 #[derive(Debug)]
 pub struct SignalQueue {
     source: platform::SignalSource,
 }
 
 impl SignalQueue {
-    /// Makes the queue of these signals.
+    /// Creates a queue of these signals.
     ///
-    /// Elsewhere than on Linux a process has one queue at a time: a second takes the signals over.
+    /// On systems other than Linux a process has one queue at a time: a second one replaces the
+    /// first.
     ///
     /// # Errors
     ///
-    /// If no descriptor is left.
+    /// If the system is out of descriptors.
     pub fn new(signals: &[Signal]) -> Result<SignalQueue> {
         match platform::SignalSource::new(signals) {
             Ok(source) => Ok(SignalQueue { source }),
-            Err(error) => Err(Error::os("open a queue of signals", error)),
+            Err(error) => Err(Error::os("create a signal queue", error)),
         }
     }
 
-    /// Takes the signals that have come; empty if none has. It does not wait.
+    /// Returns and removes the signals that have arrived; empty if there are none. It does not
+    /// block.
     ///
     /// # Errors
     ///
-    /// None that read(2) names for such a descriptor.
+    /// read(2) documents no error for such a descriptor.
     pub fn drain(&self) -> Result<Vec<Signal>> {
-        self.source.drain().map_err(|error| Error::os("read the queue of signals", error))
+        self.source.drain().map_err(|error| Error::os("read the signal queue", error))
     }
 
-    /// Takes the signals that have come without saying which: enough for a queue of one.
+    /// Removes the signals that have arrived without returning them, for a queue of one signal.
     ///
     /// # Errors
     ///
     /// As [`drain`](SignalQueue::drain).
     pub fn clear(&self) -> Result<()> {
-        self.source.clear().map_err(|error| Error::os("read the queue of signals", error))
+        self.source.clear().map_err(|error| Error::os("read the signal queue", error))
     }
 }
 
-/// Says whether a queue needs the signal blocked, so that no mask that comes back may unblock it.
-pub(super) fn is_kept(signal: Signal) -> bool {
-    platform::is_kept(signal)
+/// Returns whether a queue requires the signal to be blocked, so that restoring a mask must not
+/// unblock it.
+pub(super) fn is_reserved(signal: Signal) -> bool {
+    platform::is_reserved(signal)
 }
 
-/// Says whether any is.
-pub(super) fn keeps_any() -> bool {
-    platform::keeps_any()
+/// Returns whether a queue requires any signal to be blocked.
+pub(super) fn has_reserved() -> bool {
+    platform::has_reserved()
 }
 
-/// Lets go of what [`is_kept`]: the program unblocks these signals by will.
-pub(super) fn give_up(signals: &[Signal]) {
-    platform::give_up(signals);
+/// Allows these signals to be unblocked again.
+pub(super) fn release(signals: &[Signal]) {
+    platform::release(signals);
 }
 
 impl AsFd for SignalQueue {

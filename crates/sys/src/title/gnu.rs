@@ -1,8 +1,8 @@
 //! The process title on Linux, written over the strings of the arguments and the environment.
 //!
-//! The strings are contiguous. `/proc/PID/cmdline` shows the arguments. But if the last byte of their
-//! memory is not zero, it shows everything up to the first zero byte, including the environment's memory
-//! (`get_mm_proctitle` in the kernel's `fs/proc/base.c`), at most a page.
+//! The strings are contiguous. `/proc/PID/cmdline` shows the arguments. But if the last byte of
+//! their memory is not zero, it shows everything up to the first zero byte, including the
+//! environment's memory (`get_mm_proctitle` in the kernel's `fs/proc/base.c`), at most a page.
 
 use std::cell::RefCell;
 use std::ffi::{CStr, c_char, c_int};
@@ -68,8 +68,8 @@ impl TitleMemory {
         let end = (*length).max(title.len());
         memory[title.len()..=end].fill(0);
         memory[..title.len()].copy_from_slice(title.as_bytes());
-        // The last byte of the arguments' memory must not be zero, or the kernel shows no title. After
-        // a short title it is not shown.
+        // The last byte of the arguments' memory must not be zero, or the kernel shows no title.
+        // After a short title it is not shown.
         if title.len() + 1 < *arguments_end {
             memory[*arguments_end - 1] = b'.';
         }
@@ -99,14 +99,15 @@ fn claim() -> Option<Claimed> {
     unsafe { move_out(arguments) };
     // SAFETY: as above.
     unsafe { move_out(environment) };
-    // SAFETY: the `length` bytes from `start` are contiguous strings in one mapping, the stack's, which
-    // is writable and never unmapped. Neither list points there any more.
+    // SAFETY: the `length` bytes from `start` are contiguous strings in one mapping, the stack's,
+    // which is writable and never unmapped. Neither list points there any more.
     let memory = unsafe { slice::from_raw_parts_mut(start, length) };
     memory[arguments_end - 1..].fill(0);
     Some(Claimed { length: arguments_end - 1, memory, arguments_end })
 }
 
-/// Returns the total length of the strings that are contiguous from `start`, in the order of the list.
+/// Returns the total length of the strings that are contiguous from `start`, in the order of the
+/// list.
 ///
 /// # Safety
 ///

@@ -1,7 +1,7 @@
 //! The shared page that holds a request and its response.
 //!
-//! Every word contains the number of its request in its upper half. A child that is stopped while it
-//! writes its response, and continues after a request for another child, can make the other's
+//! Every word contains the number of its request in its upper half. A child that is stopped while
+//! it writes its response, and continues after a request for another child, can make the other's
 //! response invalid but cannot be mistaken for it: a word with another number is recognised.
 
 use std::ops::ControlFlow;

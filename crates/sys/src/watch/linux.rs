@@ -1,9 +1,9 @@
 //! Exclusive wakeups with `EPOLLEXCLUSIVE`.
 //!
-//! tokio registers a descriptor for all waiters and has no option to wake only one of them. The kernel
-//! lists in `/proc/self/fdinfo` which epoll instance contains the registration, and its token (proc(5)).
-//! The registration is then removed, and added again with the same token and the flag while this process
-//! waits. `EPOLL_CTL_MOD` does not accept the flag.
+//! tokio registers a descriptor for all waiters and has no option to wake only one of them. The
+//! kernel lists in `/proc/self/fdinfo` which epoll instance contains the registration, and its
+//! token (proc(5)). The registration is then removed, and added again with the same token and the
+//! flag while this process waits. `EPOLL_CTL_MOD` does not accept the flag.
 
 use std::fs;
 use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd, RawFd};

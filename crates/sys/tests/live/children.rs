@@ -1,4 +1,4 @@
-//! Scenarios of forking, reaping and signalling.
+//! Live tests of forking, reaping and signalling.
 
 use std::fs::File;
 use std::io::{self, Read, Write};
@@ -22,190 +22,196 @@ use daemon_sys::wakeup::Wakeup;
 use daemon_sys::{Error, Pid, Signal};
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 
-use super::asks::{child, sleep_until_killed};
+use super::helpers::{child, sleep_until_killed};
 use crate::scenarios::{Scenario, eventually};
 
 pub(crate) const SCENARIOS: &[Scenario] = &[
-    ("a_fork_in_company_is_refused_with_names", a_fork_in_company_is_refused_with_names),
-    ("a_joined_thread_is_no_company", a_joined_thread_is_no_company),
+    (
+        "forking_with_other_threads_is_refused_with_their_names",
+        forking_with_other_threads_is_refused,
+    ),
+    ("a_joined_thread_does_not_count", a_joined_thread_does_not_count),
     ("children_are_reaped_one_by_one_until_none_is_left", children_are_reaped_until_none_is_left),
     ("a_peeked_exit_can_still_be_reaped", a_peeked_exit_can_still_be_reaped),
-    ("of_many_children_those_that_have_ended_are_taken_and_no_others", of_many_children),
-    ("a_child_that_somebody_else_has_reaped_is_told_as_such", reaped_by_another),
-    ("a_child_for_which_no_descriptor_is_left_is_asked_by_its_number", without_a_descriptor),
+    ("only_the_exited_children_of_a_set_are_reaped", only_exited_children_are_reaped),
+    ("a_child_reaped_by_other_code_is_reported_without_an_exit", reaped_by_other_code),
+    ("a_child_without_a_pidfd_is_reaped_by_its_pid", without_a_descriptor),
     ("a_group_is_empty_when_its_last_process_is_reaped", a_group_is_empty),
     ("a_child_dies_with_its_parent", a_child_dies_with_its_parent),
-    ("a_parent_that_is_gone_already_is_told", a_parent_that_is_gone_already_is_told),
+    ("an_exited_parent_is_an_error", an_exited_parent_is_an_error),
     ("a_signal_sent_to_a_child_before_it_listens_is_not_lost", no_signal_is_lost),
     ("signals_are_read_from_the_queue", signals_are_read_from_the_queue),
-    ("a_guard_that_goes_leaves_the_queue_s_signals_to_the_queue", a_guard_leaves_the_queue_alone),
-    ("a_signal_that_came_twice_is_heard_once_and_kill_never", heard_once),
+    ("dropping_a_guard_keeps_the_signals_of_a_queue_blocked", a_guard_keeps_queue_signals_blocked),
+    ("a_signal_sent_twice_is_reported_once_and_kill_is_refused", reported_once),
     ("an_ignored_signal_is_ignored_until_its_default_is_restored", ignored_until_restored),
-    ("a_bell_rung_by_a_child_is_heard_by_its_parent", a_bell_is_heard),
+    ("a_wakeup_of_a_child_wakes_its_parent", a_child_wakes_its_parent),
 ];
 
-fn a_fork_in_company_is_refused_with_names() {
-    let (leave, stay) = channel::<()>();
-    let (here, is_here) = channel();
-    let companion = thread::Builder::new()
-        .name("companion".into())
+fn forking_with_other_threads_is_refused() {
+    let (stop, stopped) = channel::<()>();
+    let (start, started) = channel();
+    let other = thread::Builder::new()
+        .name("other".into())
         .spawn(move || {
-            here.send(()).expect("heard");
-            stay.recv().expect_err("hung up");
+            start.send(()).expect("sent");
+            stopped.recv().expect_err("the sender is dropped");
         })
-        .expect("starts");
-    is_here.recv().expect("it is here");
-    let refusal = fork().expect_err("refused");
-    let Error::OtherThreads(other_threads) = &refusal else { panic!("{refusal}") };
+        .expect("spawned");
+    started.recv().expect("started");
+    let error = fork().expect_err("refused");
+    let Error::OtherThreads(other_threads) = &error else { panic!("{error}") };
     assert_eq!(other_threads.threads.len(), 1);
-    assert_eq!(other_threads.threads[0].name, "companion");
+    assert_eq!(other_threads.threads[0].name, "other");
     let tid = other_threads.threads[0].tid;
     assert_eq!(
-        refusal.to_string(),
-        format!("refusing to fork: 1 other thread is running: \"companion\" (tid {tid})")
+        error.to_string(),
+        format!("refusing to fork: 1 other thread is running: \"other\" (tid {tid})")
     );
-    drop(leave);
-    companion.join().expect("ends");
+    drop(stop);
+    other.join().expect("joined");
 }
 
-fn a_joined_thread_is_no_company() {
+fn a_joined_thread_does_not_count() {
     for _ in 0..200 {
-        thread::spawn(|| {}).join().expect("ends");
+        thread::spawn(|| {}).join().expect("joined");
         assert_eq!(other_threads().expect("counted"), None);
     }
 }
 
 fn children_are_reaped_until_none_is_left() {
     assert_eq!(reap_any().expect("no children, no error"), None);
-    let mut born: Vec<(Pid, Exit)> =
+    let mut forked: Vec<(Pid, Exit)> =
         (0..5).map(|code| (child(|| code), Exit::Code(code))).collect();
-    let mut gone = Vec::new();
-    eventually("all are reaped", || {
-        gone.extend(reap_any().expect("answers"));
-        gone.len() == 5
+    let mut reaped = Vec::new();
+    eventually("all children are reaped", || {
+        reaped.extend(reap_any().expect("a result"));
+        reaped.len() == 5
     });
-    born.sort_by_key(|(pid, _)| *pid);
-    gone.sort_by_key(|(pid, _)| *pid);
-    assert_eq!(born, gone);
-    assert_eq!(reap_any().expect("answers"), None);
+    forked.sort_by_key(|(pid, _)| *pid);
+    reaped.sort_by_key(|(pid, _)| *pid);
+    assert_eq!(forked, reaped);
+    assert_eq!(reap_any().expect("a result"), None);
 }
 
 fn a_peeked_exit_can_still_be_reaped() {
     let sleeper = child(|| sleep_until_killed());
-    assert_eq!(peek_exit(sleeper).expect("answers"), None);
-    assert_eq!(reap(sleeper).expect("answers"), None);
-    assert_eq!(signal(sleeper, Signal::Kill).expect("ours"), SignalOutcome::Delivered);
+    assert_eq!(peek_exit(sleeper).expect("a result"), None);
+    assert_eq!(reap(sleeper).expect("a result"), None);
+    assert_eq!(signal(sleeper, Signal::Kill).expect("permitted"), SignalOutcome::Delivered);
     let killed = Exit::Signal { number: Signal::Kill.number(), core: false };
-    eventually("it is dead", || peek_exit(sleeper).expect("answers") == Some(killed));
+    eventually("the child is dead", || peek_exit(sleeper).expect("a result") == Some(killed));
     assert_eq!(signal(sleeper, Signal::Kill).expect("a zombie"), SignalOutcome::Delivered);
-    assert_eq!(reap(sleeper).expect("answers"), Some(killed));
-    assert_eq!(signal(sleeper, Signal::Kill).expect("answers"), SignalOutcome::NoSuchProcess);
+    assert_eq!(reap(sleeper).expect("a result"), Some(killed));
+    assert_eq!(signal(sleeper, Signal::Kill).expect("a result"), SignalOutcome::NoSuchProcess);
 }
 
-/// Takes those that end until there are so many.
-fn taken(children: &mut ChildSet, how_many: usize) -> Vec<ExitedChild> {
-    let mut taken = Vec::new();
-    eventually("all have ended", || {
-        taken.extend(children.reap_exited().expect("looked"));
-        taken.len() >= how_many
+/// Reaps exited children until there are `count`.
+fn reap_some(children: &mut ChildSet, count: usize) -> Vec<ExitedChild> {
+    let mut exited = Vec::new();
+    eventually("the children have exited", || {
+        exited.extend(children.reap_exited().expect("reaped"));
+        exited.len() >= count
     });
-    taken
+    exited
 }
 
-fn of_many_children() {
-    let mut children = ChildSet::new().expect("a set");
-    let mut stranger = Command::new("true").spawn().expect("true starts");
+fn only_exited_children_are_reaped() {
+    let mut children = ChildSet::new().expect("created");
+    let mut unrelated = Command::new("true").spawn().expect("true starts");
     let pids: Vec<Pid> = (0..100).map(|_child| child(|| sleep_until_killed())).collect();
     pids.iter().for_each(|pid| children.add(*pid));
-    assert_eq!(children.reap_exited().expect("looked"), []);
-    // This one inherits copies of all descriptors, and keeps them.
-    let heir = child(|| sleep_until_killed());
+    assert_eq!(children.reap_exited().expect("reaped"), []);
+    // This child inherits copies of all descriptors and keeps them open.
+    let keeper = child(|| sleep_until_killed());
     for pid in &pids[..70] {
-        assert_eq!(children.signal(*pid, Signal::Kill).expect("ours"), SignalOutcome::Delivered);
+        assert_eq!(
+            children.signal(*pid, Signal::Kill).expect("permitted"),
+            SignalOutcome::Delivered
+        );
     }
-    let mut ended = taken(&mut children, 70);
-    ended.sort_by_key(|ended| ended.pid);
-    assert!(ended.iter().map(|ended| ended.pid).eq(pids[..70].iter().copied()));
-    assert!(ended.iter().all(|ended| ended.exit.is_some_and(|exit| exit == Signal::Kill)));
-    assert_eq!(children.reap_exited().expect("looked"), []);
+    let mut exited = reap_some(&mut children, 70);
+    exited.sort_by_key(|child| child.pid);
+    assert!(exited.iter().map(|child| child.pid).eq(pids[..70].iter().copied()));
+    assert!(exited.iter().all(|child| child.exit.is_some_and(|exit| exit == Signal::Kill)));
+    assert_eq!(children.reap_exited().expect("reaped"), []);
     assert_eq!(
-        children.signal(pids[0], Signal::Kill).expect("answers"),
+        children.signal(pids[0], Signal::Kill).expect("a result"),
         SignalOutcome::NoSuchProcess
     );
-    assert!(stranger.wait().expect("it was not reaped by us").success());
-    for pid in pids[70..].iter().chain([&heir]) {
-        assert_eq!(signal(*pid, Signal::Kill).expect("ours"), SignalOutcome::Delivered);
+    assert!(unrelated.wait().expect("not reaped by the set").success());
+    for pid in pids[70..].iter().chain([&keeper]) {
+        assert_eq!(signal(*pid, Signal::Kill).expect("permitted"), SignalOutcome::Delivered);
     }
-    taken(&mut children, 30);
-    wait_for(heir).expect("reaped");
+    reap_some(&mut children, 30);
+    wait_for(keeper).expect("reaped");
 }
 
-fn reaped_by_another() {
-    let mut children = ChildSet::new().expect("a set");
+fn reaped_by_other_code() {
+    let mut children = ChildSet::new().expect("created");
     let pid = child(|| 3);
     children.add(pid);
     wait_for(pid).expect("reaped");
-    assert_eq!(taken(&mut children, 1), [ExitedChild { pid, exit: None }]);
-    assert_eq!(children.reap_exited().expect("looked"), []);
+    assert_eq!(reap_some(&mut children, 1), [ExitedChild { pid, exit: None }]);
+    assert_eq!(children.reap_exited().expect("reaped"), []);
 }
 
 fn without_a_descriptor() {
-    let mut children = ChildSet::new().expect("a set");
-    let mut hoard = Vec::new();
-    let (_, most) = getrlimit(Resource::RLIMIT_NOFILE).expect("a limit");
-    setrlimit(Resource::RLIMIT_NOFILE, 64, most).expect("lowered");
+    let mut children = ChildSet::new().expect("created");
+    let mut files = Vec::new();
+    let (_, hard) = getrlimit(Resource::RLIMIT_NOFILE).expect("a limit");
+    setrlimit(Resource::RLIMIT_NOFILE, 64, hard).expect("lowered");
     while let Ok(file) = File::open("/dev/null") {
-        hoard.push(file);
+        files.push(file);
     }
     let pid = child(|| sleep_until_killed());
     children.add(pid);
-    assert_eq!(children.reap_exited().expect("looked"), []);
-    assert_eq!(children.signal(pid, Signal::Term).expect("ours"), SignalOutcome::Delivered);
-    let ended = taken(&mut children, 1);
-    assert!(ended[0].pid == pid && ended[0].exit.is_some_and(|exit| exit == Signal::Term));
+    assert_eq!(children.reap_exited().expect("reaped"), []);
+    assert_eq!(children.signal(pid, Signal::Term).expect("permitted"), SignalOutcome::Delivered);
+    let exited = reap_some(&mut children, 1);
+    assert!(exited[0].pid == pid && exited[0].exit.is_some_and(|exit| exit == Signal::Term));
 }
 
 fn a_group_is_empty() {
-    let (mut told, mut tell) = io::pipe().expect("a pipe");
+    let (mut reader, mut writer) = io::pipe().expect("a pipe");
     let leader = child(|| {
-        become_group_leader().expect("leads");
+        become_group_leader().expect("a new group");
         let member = child(|| sleep_until_killed());
-        tell.write_all(&member.as_raw().to_ne_bytes()).expect("told");
+        writer.write_all(&member.as_raw().to_ne_bytes()).expect("transferred");
         0
     });
-    told.read_exact(&mut [0; 4]).expect("told");
+    reader.read_exact(&mut [0; 4]).expect("transferred");
     assert_eq!(wait_for(leader).expect("reaped"), Exit::Code(0));
-    assert!(!group_is_empty(leader).expect("answers"));
-    assert_eq!(signal_group(leader, Signal::Kill).expect("ours"), SignalOutcome::Delivered);
-    eventually("the group is empty", || group_is_empty(leader).expect("answers"));
-    assert_eq!(signal_group(leader, Signal::Kill).expect("answers"), SignalOutcome::NoSuchProcess);
+    assert!(!group_is_empty(leader).expect("a result"));
+    assert_eq!(signal_group(leader, Signal::Kill).expect("permitted"), SignalOutcome::Delivered);
+    eventually("the group is empty", || group_is_empty(leader).expect("a result"));
+    assert_eq!(signal_group(leader, Signal::Kill).expect("a result"), SignalOutcome::NoSuchProcess);
 }
 
 fn a_child_dies_with_its_parent() {
     if !cfg!(all(target_os = "linux", not(fallback))) {
-        return println!("skipped: no parent death signal here");
+        return println!("skipped: this system has no parent death signal");
     }
-    let (end, alive) = io::pipe().expect("a pipe");
-    let (mut told, mut tell) = io::pipe().expect("a pipe");
+    let (end, open) = io::pipe().expect("a pipe");
+    let (mut reader, mut writer) = io::pipe().expect("a pipe");
     let parent = child(|| {
         let parent = Pid::this();
         child(|| {
             die_with_parent(Signal::Kill, parent).expect("set");
-            tell.write_all(b".").expect("told");
+            writer.write_all(b".").expect("transferred");
             sleep_until_killed()
         });
         sleep_until_killed()
     });
-    drop(alive);
-    told.read_exact(&mut [0]).expect("told");
-    assert_eq!(signal(parent, Signal::Kill).expect("ours"), SignalOutcome::Delivered);
+    drop(open);
+    reader.read_exact(&mut [0]).expect("transferred");
+    assert_eq!(signal(parent, Signal::Kill).expect("permitted"), SignalOutcome::Delivered);
     let limit = Some(Duration::from_secs(10));
-    let ends = wait(&[(end.as_fd(), Interest::Read)], limit).expect("waits");
+    let ends = wait(&[(end.as_fd(), Interest::Read)], limit).expect("polled");
     assert!(ends[0].is_closed(), "all copies are closed");
     assert_eq!(wait_for(parent).expect("reaped"), Signal::Kill);
 }
 
-fn a_parent_that_is_gone_already_is_told() {
+fn an_exited_parent_is_an_error() {
     let other = Pid::from_raw(i32::MAX).expect("positive");
     let error = die_with_parent(Signal::Term, other).expect_err("refused").to_string();
     assert_eq!(
@@ -215,91 +221,94 @@ fn a_parent_that_is_gone_already_is_told() {
 }
 
 fn no_signal_is_lost() {
-    let blocked = block_all().expect("blocks");
-    let early = child(|| {
-        let queue = SignalQueue::new(&[Signal::Term]).expect("opens");
-        wait(&[(queue.as_fd(), Interest::Read)], Some(Duration::from_secs(10))).expect("waits");
+    let blocked = block_all().expect("blocked");
+    let not_listening_yet = child(|| {
+        let queue = SignalQueue::new(&[Signal::Term]).expect("opened");
+        wait(&[(queue.as_fd(), Interest::Read)], Some(Duration::from_secs(10))).expect("polled");
         i32::from(queue.drain().expect("read") != [Signal::Term])
     });
-    assert_eq!(signal(early, Signal::Term).expect("ours"), SignalOutcome::Delivered);
-    assert_eq!(wait_for(early).expect("reaped"), Exit::Code(0));
-    let unready = child(|| {
+    assert_eq!(
+        signal(not_listening_yet, Signal::Term).expect("permitted"),
+        SignalOutcome::Delivered
+    );
+    assert_eq!(wait_for(not_listening_yet).expect("reaped"), Exit::Code(0));
+    let masked = child(|| {
         drop(blocked);
         sleep_until_killed()
     });
-    assert_eq!(signal(unready, Signal::Term).expect("ours"), SignalOutcome::Delivered);
-    assert_eq!(wait_for(unready).expect("reaped"), Signal::Term);
+    assert_eq!(signal(masked, Signal::Term).expect("permitted"), SignalOutcome::Delivered);
+    assert_eq!(wait_for(masked).expect("reaped"), Signal::Term);
 }
 
 fn signals_are_read_from_the_queue() {
-    let queue = SignalQueue::new(&[Signal::Hup, Signal::Usr1, Signal::Child]).expect("opens");
+    let queue = SignalQueue::new(&[Signal::Hup, Signal::Usr1, Signal::Child]).expect("opened");
     assert_eq!(queue.drain().expect("read"), []);
     for _ in 0..3 {
-        assert_eq!(signal(Pid::this(), Signal::Hup).expect("ours"), SignalOutcome::Delivered);
+        assert_eq!(signal(Pid::this(), Signal::Hup).expect("permitted"), SignalOutcome::Delivered);
     }
-    let ended = child(|| 0);
-    let mut come = Vec::new();
-    eventually("both have come", || {
-        wait(&[(queue.as_fd(), Interest::Read)], Some(Duration::from_secs(1))).expect("waits");
-        come.extend(queue.drain().expect("read"));
-        come.len() >= 2
+    let exiting = child(|| 0);
+    let mut received = Vec::new();
+    eventually("both signals have arrived", || {
+        wait(&[(queue.as_fd(), Interest::Read)], Some(Duration::from_secs(1))).expect("polled");
+        received.extend(queue.drain().expect("read"));
+        received.len() >= 2
     });
-    come.sort();
-    assert_eq!(come, [Signal::Hup, Signal::Child]);
-    assert_eq!(wait_for(ended).expect("reaped"), Exit::Code(0));
+    received.sort();
+    assert_eq!(received, [Signal::Hup, Signal::Child]);
+    assert_eq!(wait_for(exiting).expect("reaped"), Exit::Code(0));
 }
 
-fn a_guard_leaves_the_queue_alone() {
-    let blocked = block_all().expect("blocks");
-    let queue = SignalQueue::new(&[Signal::Term]).expect("opens");
+fn a_guard_keeps_queue_signals_blocked() {
+    let blocked = block_all().expect("blocked");
+    let queue = SignalQueue::new(&[Signal::Term]).expect("opened");
     drop(blocked);
-    assert_eq!(signal(Pid::this(), Signal::Term).expect("ours"), SignalOutcome::Delivered);
+    assert_eq!(signal(Pid::this(), Signal::Term).expect("permitted"), SignalOutcome::Delivered);
     assert_eq!(queue.drain().expect("read"), [Signal::Term]);
     let killed = child(|| {
         restore_default(Signal::Term).expect("restored");
-        unblock(&[Signal::Term]).expect("unblocks");
-        assert_eq!(signal(Pid::this(), Signal::Term).expect("ours"), SignalOutcome::Delivered);
+        unblock(&[Signal::Term]).expect("unblocked");
+        assert_eq!(signal(Pid::this(), Signal::Term).expect("permitted"), SignalOutcome::Delivered);
         exit_now(0)
     });
     assert_eq!(wait_for(killed).expect("reaped"), Signal::Term);
 }
 
-fn heard_once() {
+fn reported_once() {
     let error = SignalListener::open(&[Signal::Kill]).expect_err("refused").to_string();
     assert!(error.starts_with("cannot handle SIGKILL"), "{error}");
-    let ears = SignalListener::open(&[Signal::Usr1, Signal::Usr2]).expect("ears");
+    let listener = SignalListener::open(&[Signal::Usr1, Signal::Usr2]).expect("listener");
     for _ in 0..2 {
-        assert_eq!(signal(Pid::this(), Signal::Usr2).expect("ours"), SignalOutcome::Delivered);
+        assert_eq!(signal(Pid::this(), Signal::Usr2).expect("permitted"), SignalOutcome::Delivered);
     }
-    let ready = wait(&[(ears.as_fd(), Interest::Read)], None).expect("waits");
+    let ready = wait(&[(listener.as_fd(), Interest::Read)], None).expect("polled");
     assert!(ready[0].is_readable());
-    assert_eq!(ears.drain(), [Signal::Usr2]);
-    assert_eq!(ears.drain(), []);
+    assert_eq!(listener.drain(), [Signal::Usr2]);
+    assert_eq!(listener.drain(), []);
 }
 
 fn ignored_until_restored() {
     ignore(Signal::Usr1).expect("ignored");
-    assert_eq!(signal(Pid::this(), Signal::Usr1).expect("ours"), SignalOutcome::Delivered);
-    let blocked = SignalBlockGuard::block(&[Signal::Usr1]).expect("blocks");
+    assert_eq!(signal(Pid::this(), Signal::Usr1).expect("permitted"), SignalOutcome::Delivered);
+    let blocked = SignalBlockGuard::block(&[Signal::Usr1]).expect("blocked");
     let default = child(|| {
         restore_default(Signal::Usr1).expect("restored");
-        assert_eq!(signal(Pid::this(), Signal::Usr1).expect("ours"), SignalOutcome::Delivered);
-        unblock(&[Signal::Usr1]).expect("unblocks");
+        assert_eq!(signal(Pid::this(), Signal::Usr1).expect("permitted"), SignalOutcome::Delivered);
+        unblock(&[Signal::Usr1]).expect("unblocked");
         exit_now(0)
     });
     assert_eq!(wait_for(default).expect("reaped"), Signal::Usr1);
     drop(blocked);
 }
 
-fn a_bell_is_heard() {
-    let bell = Wakeup::new().expect("hung up");
-    let ringer = child(|| {
-        (0..100_000).for_each(|_| bell.wake());
+fn a_child_wakes_its_parent() {
+    let wakeup = Wakeup::new().expect("created");
+    let waker = child(|| {
+        (0..100_000).for_each(|_| wakeup.wake());
         0
     });
-    let ear = [(bell.as_fd(), Interest::Read)];
-    assert!(wait(&ear, Some(Duration::from_secs(10))).expect("waits")[0].is_readable());
-    assert_eq!(wait_for(ringer).expect("reaped"), Exit::Code(0));
-    bell.clear();
-    assert!(wait(&ear, Some(Duration::ZERO)).expect("waits")[0].is_empty());
+    let fds = [(wakeup.as_fd(), Interest::Read)];
+    assert!(wait(&fds, Some(Duration::from_secs(10))).expect("polled")[0].is_readable());
+    assert_eq!(wait_for(waker).expect("reaped"), Exit::Code(0));
+    wakeup.clear();
+    assert!(wait(&fds, Some(Duration::ZERO)).expect("polled")[0].is_empty());
 }

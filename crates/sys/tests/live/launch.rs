@@ -1,4 +1,4 @@
-//! Scenarios of the housework of a launch: detaching, logs, the pid file, privileges.
+//! Live tests of launch steps: detaching, logs, the pid file, privileges.
 
 use std::env;
 use std::fs;
@@ -19,42 +19,42 @@ use daemon_sys::shared::anonymous;
 use daemon_sys::stdio::{LogFile, all_to_null};
 use daemon_sys::{Error, Pid, Signal};
 
-use super::asks::{child, sleep_until_killed};
+use super::helpers::{child, sleep_until_killed};
 use crate::scenarios::{Scenario, again, eventually};
 
 pub(crate) const SCENARIOS: &[Scenario] = &[
     ("the_launcher_succeeds_when_the_daemon_is_ready", the_launcher_succeeds),
-    ("the_launcher_prints_why_the_daemon_failed", the_launcher_prints_why),
-    ("the_launcher_tells_how_the_daemon_died", the_launcher_tells_how_the_daemon_died),
-    ("a_daemon_s_death_is_told_while_its_child_lives", a_death_is_told_while_a_child_lives),
-    ("a_detached_daemon_is_no_session_leader_and_reads_nothing", a_daemon_s_surroundings),
-    ("to_detach_in_company_is_refused", to_detach_in_company_is_refused),
+    ("the_launcher_prints_the_reason_of_a_failure", the_launcher_prints_the_reason),
+    ("the_launcher_prints_the_daemon_s_exit", the_launcher_prints_the_daemon_s_exit),
+    ("a_daemon_s_exit_is_reported_while_its_child_runs", an_exit_is_reported_while_a_child_runs),
+    ("a_detached_daemon_is_not_a_session_leader_and_reads_nothing", a_detached_daemon),
+    ("detaching_with_other_threads_is_refused", detaching_with_other_threads_is_refused),
     ("reopening_the_log_loses_no_line", reopening_the_log_loses_no_line),
-    ("a_log_that_cant_be_reopened_stays_in_use", a_log_that_cant_be_reopened_stays),
+    ("a_log_that_cannot_be_reopened_stays_in_use", a_log_that_cannot_be_reopened),
     ("a_killed_daemon_leaves_a_pid_file_that_can_be_claimed", a_stale_pid_file),
-    ("a_child_that_lets_go_does_not_hold_the_pid_file", a_child_that_lets_go),
-    ("privileges_are_dropped_and_do_not_come_back", privileges_are_dropped),
+    ("a_child_that_closes_its_copy_does_not_lock_the_pid_file", a_child_that_closes_its_copy),
+    ("privileges_are_dropped_permanently", privileges_are_dropped),
     ("only_root_drops_privileges", only_root_drops_privileges),
 ];
 
 const AS_LAUNCHER: &str = "LIVE_AS_LAUNCHER";
 
-/// Runs the same scenario again as a launching process, whose daemon runs the closure; answers, in
-/// the first process only, with what the launcher left.
+/// Runs the same test again as a launching process whose daemon runs the closure. Returns the
+/// launcher's output, in the first process only.
 fn launch(name: &str, daemon: impl FnOnce(ReadinessNotifier)) -> Option<Output> {
     if env::var_os(AS_LAUNCHER).is_none() {
         let mut launcher = again(name);
         launcher.env(AS_LAUNCHER, "1").stdin(Stdio::null());
-        return Some(launcher.output().expect("it starts"));
+        return Some(launcher.output().expect("started"));
     }
-    daemon(detach().expect("detaches"));
+    daemon(detach().expect("detached"));
     None
 }
 
 fn the_launcher_succeeds() {
     let launched = launch("the_launcher_succeeds_when_the_daemon_is_ready", |readiness| {
         println!("daemon {}", Pid::this());
-        all_to_null().expect("quiet");
+        all_to_null().expect("redirected");
         readiness.notify_ready();
         sleep_until_killed();
     });
@@ -65,11 +65,11 @@ fn the_launcher_succeeds() {
     assert_eq!(String::from_utf8_lossy(&stderr), "");
     let stdout = String::from_utf8_lossy(&stdout);
     let number = stdout.trim().strip_prefix("daemon ").and_then(|pid| pid.parse().ok());
-    let daemon = number.and_then(Pid::from_raw).expect("it told its pid");
-    let stat = fs::read_to_string(format!("/proc/{daemon}/stat")).expect("it lives");
+    let daemon = number.and_then(Pid::from_raw).expect("a pid");
+    let stat = fs::read_to_string(format!("/proc/{daemon}/stat")).expect("the daemon is running");
     let fields: Vec<&str> = stat.rsplit(") ").next().expect("fields").split(' ').collect();
-    signal(daemon, Signal::Kill).map(|_| ()).expect("ours");
-    assert_ne!(fields[3], daemon.to_string(), "it leads no session");
+    signal(daemon, Signal::Kill).map(|_| ()).expect("permitted");
+    assert_ne!(fields[3], daemon.to_string(), "it is not a session leader");
 }
 
 fn program() -> String {
@@ -77,8 +77,8 @@ fn program() -> String {
     program.file_name().expect("named").display().to_string()
 }
 
-fn the_launcher_prints_why() {
-    let launched = launch("the_launcher_prints_why_the_daemon_failed", |readiness| {
+fn the_launcher_prints_the_reason() {
+    let launched = launch("the_launcher_prints_the_reason_of_a_failure", |readiness| {
         readiness.notify_failure("cannot bind 0.0.0.0:80: permission denied");
         exit_now(0);
     });
@@ -86,51 +86,51 @@ fn the_launcher_prints_why() {
         return;
     };
     assert_eq!(status.code(), Some(1));
-    let told = format!("{}: cannot bind 0.0.0.0:80: permission denied\n", program());
-    assert_eq!(String::from_utf8_lossy(&stderr), told);
+    let expected = format!("{}: cannot bind 0.0.0.0:80: permission denied\n", program());
+    assert_eq!(String::from_utf8_lossy(&stderr), expected);
 }
 
-fn the_launcher_tells_how_the_daemon_died() {
-    let launched = launch("the_launcher_tells_how_the_daemon_died", |_readiness| exit_now(101));
+fn the_launcher_prints_the_daemon_s_exit() {
+    let launched = launch("the_launcher_prints_the_daemon_s_exit", |_readiness| exit_now(101));
     let Some(Output { status, stderr, .. }) = launched else {
         return;
     };
     assert_eq!(status.code(), Some(1));
-    let told = format!("{}: the daemon exited before it was ready: exit code 101\n", program());
-    assert_eq!(String::from_utf8_lossy(&stderr), told);
+    let expected = format!("{}: the daemon exited before it was ready: exit code 101\n", program());
+    assert_eq!(String::from_utf8_lossy(&stderr), expected);
 }
 
-fn a_death_is_told_while_a_child_lives() {
-    let launched = launch("a_daemon_s_death_is_told_while_its_child_lives", |_readiness| {
+fn an_exit_is_reported_while_a_child_runs() {
+    let launched = launch("a_daemon_s_exit_is_reported_while_its_child_runs", |_readiness| {
         let orphan = child(|| {
-            all_to_null().expect("quiet");
+            all_to_null().expect("redirected");
             sleep_until_killed()
         });
         eprintln!("{orphan}");
-        signal(Pid::this(), Signal::Kill).map(|_| ()).expect("ours");
+        signal(Pid::this(), Signal::Kill).map(|_| ()).expect("permitted");
         sleep_until_killed();
     });
     let Some(Output { status, stderr, .. }) = launched else {
         return;
     };
     let stderr = String::from_utf8_lossy(&stderr);
-    let (orphan, told) = stderr.split_once('\n').expect("two lines");
+    let (orphan, error) = stderr.split_once('\n').expect("two lines");
     let orphan = orphan.parse().ok().and_then(Pid::from_raw).expect("a pid");
-    signal(orphan, Signal::Kill).map(|_| ()).expect("ours");
+    signal(orphan, Signal::Kill).map(|_| ()).expect("permitted");
     assert_eq!(status.code(), Some(1));
-    assert_eq!(told, format!("{}: the daemon exited before it was ready: SIGKILL\n", program()));
+    assert_eq!(error, format!("{}: the daemon exited before it was ready: SIGKILL\n", program()));
 }
 
-fn a_daemon_s_surroundings() {
+fn a_detached_daemon() {
     let launched =
-        launch("a_detached_daemon_is_no_session_leader_and_reads_nothing", |readiness| {
+        launch("a_detached_daemon_is_not_a_session_leader_and_reads_nothing", |readiness| {
             let mut input = String::new();
-            let read = std::io::stdin().read_to_string(&mut input).expect("readable");
-            let stat = fs::read_to_string("/proc/self/stat").expect("there");
+            let read = std::io::stdin().read_to_string(&mut input).expect("read");
+            let stat = fs::read_to_string("/proc/self/stat").expect("found");
             let fields: Vec<&str> = stat.rsplit(") ").next().expect("fields").split(' ').collect();
             let (session, terminal) = (fields[3], fields[4]);
-            let leads = session == Pid::this().to_string();
-            if read == 0 && !leads && terminal == "0" {
+            let is_leader = session == Pid::this().to_string();
+            if read == 0 && !is_leader && terminal == "0" {
                 readiness.notify_ready();
             } else {
                 readiness
@@ -144,12 +144,12 @@ fn a_daemon_s_surroundings() {
     assert_eq!((status.code(), String::from_utf8_lossy(&stderr).as_ref()), (Some(0), ""));
 }
 
-fn to_detach_in_company_is_refused() {
-    let (leave, stay) = std::sync::mpsc::channel::<()>();
-    let companion = thread::spawn(move || stay.recv().expect_err("hung up"));
+fn detaching_with_other_threads_is_refused() {
+    let (stop, stopped) = std::sync::mpsc::channel::<()>();
+    let other = thread::spawn(move || stopped.recv().expect_err("the sender is dropped"));
     assert!(matches!(detach(), Err(Error::OtherThreads(_))));
-    drop(leave);
-    companion.join().expect("ends");
+    drop(stop);
+    other.join().expect("joined");
 }
 
 fn reopening_the_log_loses_no_line() {
@@ -157,57 +157,59 @@ fn reopening_the_log_loses_no_line() {
     let dir = tempfile::tempdir().expect("a directory");
     let path = dir.path().join("x.log");
     let writer = child(|| {
-        let log = LogFile::open(&path).expect("opens");
+        let log = LogFile::open(&path).expect("opened");
         log.redirect().expect("redirected");
-        let scribe = thread::spawn(|| (0..LINES).for_each(|line| println!("line {line}")));
-        for turn in 0..30 {
-            fs::rename(&path, path.with_extension(turn.to_string())).expect("renamed");
+        let printer = thread::spawn(|| (0..LINES).for_each(|line| println!("line {line}")));
+        for rotation in 0..30 {
+            fs::rename(&path, path.with_extension(rotation.to_string())).expect("renamed");
             log.reopen().expect("reopened");
             thread::yield_now();
         }
-        scribe.join().expect("ends");
+        printer.join().expect("joined");
         0
     });
     assert_eq!(wait_for(writer).expect("reaped"), Exit::Code(0));
-    let files: Vec<_> = fs::read_dir(&dir).expect("readable").map(|e| e.expect("entry")).collect();
+    let files: Vec<_> = fs::read_dir(&dir).expect("read").map(|e| e.expect("entry")).collect();
     assert_eq!(files.len(), 31);
     let text: String =
         files.iter().map(|file| fs::read_to_string(file.path()).expect("text")).collect();
     let mut lines: Vec<usize> = text
         .lines()
-        .map(|line| line.strip_prefix("line ").expect("whole").parse().expect("whole"))
+        .map(|line| {
+            line.strip_prefix("line ").expect("a complete line").parse().expect("a complete line")
+        })
         .collect();
     lines.sort_unstable();
     assert!(lines.iter().copied().eq(0..LINES), "{} of {LINES} lines", lines.len());
 }
 
-fn a_log_that_cant_be_reopened_stays() {
+fn a_log_that_cannot_be_reopened() {
     let dir = tempfile::tempdir().expect("a directory");
-    let home = dir.path().join("logs");
-    fs::create_dir(&home).expect("made");
-    let path = home.join("x.log");
+    let logs = dir.path().join("logs");
+    fs::create_dir(&logs).expect("created");
+    let path = logs.join("x.log");
     let writer = child(|| {
-        change_dir(&home).expect("there");
-        let log = LogFile::open("x.log").expect("opens");
-        change_dir("/").expect("there");
+        change_dir(&logs).expect("found");
+        let log = LogFile::open("x.log").expect("opened");
+        change_dir("/").expect("found");
         log.redirect().expect("redirected");
         assert_eq!(log.path(), path);
-        fs::rename(&home, dir.path().join("moved")).expect("renamed");
+        fs::rename(&logs, dir.path().join("moved")).expect("renamed");
         let error = log.reopen().expect_err("no such directory");
         println!("{error}");
         0
     });
     assert_eq!(wait_for(writer).expect("reaped"), Exit::Code(0));
     let log = dir.path().join("moved/x.log");
-    let told = fs::read_to_string(&log).expect("there");
+    let contents = fs::read_to_string(&log).expect("found");
     let expected = format!("cannot open log file {}: no such file or directory\n", path.display());
-    assert_eq!(told, expected);
-    assert_eq!(fs::metadata(log).expect("there").permissions().mode() & 0o027, 0);
+    assert_eq!(contents, expected);
+    assert_eq!(fs::metadata(log).expect("found").permissions().mode() & 0o027, 0);
 }
 
-fn wait_for_claim_of(path: &Path, holder: Pid) {
+fn wait_until_claimed_by(path: &Path, holder: Pid) {
     eventually(
-        "the other has written its pid",
+        "the holder has written its pid",
         || matches!(PidFile::claim(path), Err(Error::AlreadyRunning { pid: Some(pid), .. }) if pid == holder),
     );
 }
@@ -215,47 +217,48 @@ fn wait_for_claim_of(path: &Path, holder: Pid) {
 fn a_stale_pid_file() {
     let dir = tempfile::tempdir().expect("a directory");
     let path = dir.path().join("x.pid");
-    // Claimed here, so that the other's claim can't meet a trial of `wait_for_claim_of`.
-    let mut claimed = PidFile::claim(&path).expect("free");
+    // Claimed here, so that the child's claim cannot collide with a claim of
+    // `wait_until_claimed_by`.
+    let mut claimed = PidFile::claim(&path).expect("claimed");
     let first = child(|| {
-        claimed.write(Pid::this()).expect("room");
+        claimed.write(Pid::this()).expect("written");
         sleep_until_killed()
     });
     claimed.close();
-    wait_for_claim_of(&path, first);
-    signal(first, Signal::Kill).map(|_| ()).expect("ours");
+    wait_until_claimed_by(&path, first);
+    signal(first, Signal::Kill).map(|_| ()).expect("permitted");
     assert_eq!(wait_for(first).expect("reaped"), Signal::Kill);
     assert_eq!(fs::read_to_string(&path).expect("left behind"), format!("{first}\n"));
-    PidFile::claim(&path).expect("free again").release().expect("removed");
+    PidFile::claim(&path).expect("claimed again").release().expect("removed");
     assert!(!path.exists());
 }
 
-fn a_child_that_lets_go() {
+fn a_child_that_closes_its_copy() {
     let dir = tempfile::tempdir().expect("a directory");
     let path = dir.path().join("x.pid");
-    let has_let_go = &anonymous::<AtomicU8>(1).expect("maps")[0];
-    let mut held = Some(PidFile::claim(&path).expect("free"));
-    let worker = child(|| {
-        held.take().expect("a copy").close();
-        has_let_go.store(1, SeqCst);
+    let is_closed = &anonymous::<AtomicU8>(1).expect("mapped")[0];
+    let mut claimed = Some(PidFile::claim(&path).expect("claimed"));
+    let holder = child(|| {
+        claimed.take().expect("a copy").close();
+        is_closed.store(1, SeqCst);
         sleep_until_killed()
     });
-    eventually("the child has let go", || has_let_go.load(SeqCst) == 1);
-    let refused = PidFile::claim(&path).expect_err("the parent still has it").to_string();
+    eventually("the child has closed its copy", || is_closed.load(SeqCst) == 1);
+    let refused = PidFile::claim(&path).expect_err("locked by the parent").to_string();
     assert!(refused.starts_with("already running: pid file "), "{refused}");
-    drop(held);
-    PidFile::claim(&path).expect("free, though the child lives");
-    signal(worker, Signal::Kill).map(|_| ()).expect("ours");
-    assert_eq!(wait_for(worker).expect("reaped"), Signal::Kill);
+    drop(claimed);
+    PidFile::claim(&path).expect("claimed while the child is running");
+    signal(holder, Signal::Kill).map(|_| ()).expect("permitted");
+    assert_eq!(wait_for(holder).expect("reaped"), Signal::Kill);
 }
 
 fn is_root() -> bool {
-    fs::metadata("/proc/self").expect("there").uid() == 0
+    fs::metadata("/proc/self").expect("found").uid() == 0
 }
 
 fn nobody() -> Privileges {
-    let user = User::named("nobody").expect("there");
-    Privileges::of(user).expect("his groups")
+    let user = User::named("nobody").expect("found");
+    Privileges::of(user).expect("the groups")
 }
 
 fn privileges_are_dropped() {
@@ -265,7 +268,7 @@ fn privileges_are_dropped() {
     let nobody = nobody();
     let dropped = child(|| {
         drop_to(&nobody).expect("dropped");
-        let status = fs::read_to_string("/proc/self/status").expect("there");
+        let status = fs::read_to_string("/proc/self/status").expect("found");
         let ids = |key: &str| {
             let line = status.lines().find_map(|line| line.strip_prefix(key)).expect("a line");
             line.split_whitespace().map(str::to_owned).collect::<Vec<_>>()
@@ -274,7 +277,7 @@ fn privileges_are_dropped() {
         assert_eq!(ids("Gid:"), vec![nobody.group.gid.to_string(); 4]);
         assert_eq!(ids("Groups:").len(), nobody.supplementary.len());
         assert_eq!(ids("CapEff:"), ["0000000000000000"]);
-        fs::read("/etc/shadow").expect_err("root's alone");
+        fs::read("/etc/shadow").expect_err("only root can read it");
         let again = drop_to(&nobody).expect_err("refused");
         assert!(matches!(again, Error::NotRoot { .. }));
         0

@@ -1,4 +1,4 @@
-//! Scenarios of what two processes share: memory, links, memory files, the title's memory.
+//! Live tests of shared memory, links, memory files and the process title.
 
 use std::collections::VecDeque;
 use std::env;
@@ -17,27 +17,27 @@ use daemon_sys::reap::{Exit, wait_for};
 use daemon_sys::shared;
 use daemon_sys::title::{Title, set_comm};
 
-use super::asks::child;
+use super::helpers::child;
 use crate::scenarios::Scenario;
 
 pub(crate) const SCENARIOS: &[Scenario] = &[
-    ("what_a_child_stores_in_shared_memory_is_seen", what_a_child_stores_is_seen),
-    ("a_long_letter_crosses_a_link_and_is_answered", a_long_letter_crosses_a_link),
+    ("a_child_s_stores_to_shared_memory_are_visible", a_child_s_stores_are_visible),
+    ("a_memory_file_is_sent_and_answered_over_a_link", a_memory_file_is_sent_over_a_link),
     ("a_dead_peer_ends_the_link", a_dead_peer_ends_the_link),
     ("a_link_leaves_no_descriptor_behind", a_link_leaves_no_descriptor_behind),
+    ("the_descriptor_of_the_listing_is_not_listed", the_descriptor_of_the_listing_is_not_listed),
+    ("a_title_longer_than_the_arguments_is_shown_completely", a_long_title_is_shown),
     (
-        "what_descriptors_are_listed_by_is_not_among_them",
-        what_descriptors_are_listed_by_is_not_among_them,
+        "arguments_and_environment_are_unchanged_after_setting_the_title",
+        arguments_and_environment_stay,
     ),
-    ("a_title_longer_than_the_arguments_is_shown_whole", a_long_title_is_shown),
-    ("arguments_and_environment_are_read_after_the_title", arguments_and_environment_stay),
     ("a_second_title_is_not_shown", a_second_title_is_not_shown),
 ];
 
 const LIMIT: Option<Duration> = Some(Duration::from_secs(10));
 
-fn what_a_child_stores_is_seen() {
-    let counters = shared::anonymous::<AtomicU64>(1000).expect("maps");
+fn a_child_s_stores_are_visible() {
+    let counters = shared::anonymous::<AtomicU64>(1000).expect("mapped");
     assert!(counters.iter().all(|counter| counter.load(SeqCst) == 0));
     let children: Vec<Pid> = (0..4)
         .map(|_| {
@@ -55,31 +55,31 @@ fn what_a_child_stores_is_seen() {
     assert!(counters.iter().all(|counter| counter.load(SeqCst) == 4));
 }
 
-fn a_long_letter_crosses_a_link() {
-    let (ours, theirs) = pair().expect("a link");
+fn a_memory_file_is_sent_over_a_link() {
+    let (ours, theirs) = pair().expect("a socket pair");
     let echo = child(|| {
         let (mut byte, mut fds) = ([0; 1], VecDeque::new());
-        wait(&[(theirs.as_fd(), Interest::Read)], LIMIT).expect("waits");
-        assert_eq!(theirs.receive(&mut byte, &mut fds).expect("came"), 1);
-        let letter = read_all(fds.pop_front().expect("a letter"), 1 << 20).expect("readable");
-        let answer = memfd_with("answer", &letter.repeat(2)).expect("room");
-        theirs.send(&[IoSlice::new(&byte)], &[answer.as_fd()]).expect("room");
+        wait(&[(theirs.as_fd(), Interest::Read)], LIMIT).expect("polled");
+        assert_eq!(theirs.receive(&mut byte, &mut fds).expect("received"), 1);
+        let request = read_all(fds.pop_front().expect("a file"), 1 << 20).expect("read");
+        let reply = memfd_with("reply", &request.repeat(2)).expect("created");
+        theirs.send(&[IoSlice::new(&byte)], &[reply.as_fd()]).expect("sent");
         0
     });
-    let letter = memfd_with("letter", b"ding").expect("room");
-    ours.send(&[IoSlice::new(b"!")], &[letter.as_fd()]).expect("room");
+    let request = memfd_with("request", b"ding").expect("created");
+    ours.send(&[IoSlice::new(b"!")], &[request.as_fd()]).expect("sent");
     let (mut byte, mut fds) = ([0; 8], VecDeque::new());
-    wait(&[(ours.as_fd(), Interest::Read)], LIMIT).expect("waits");
-    assert_eq!(ours.receive(&mut byte, &mut fds).expect("came"), 1);
-    assert_eq!(read_all(&fds[0], 100).expect("readable"), b"dingding");
+    wait(&[(ours.as_fd(), Interest::Read)], LIMIT).expect("polled");
+    assert_eq!(ours.receive(&mut byte, &mut fds).expect("received"), 1);
+    assert_eq!(read_all(&fds[0], 100).expect("read"), b"dingding");
     assert_eq!(wait_for(echo).expect("reaped"), Exit::Code(0));
 }
 
 fn a_dead_peer_ends_the_link() {
-    let (ours, theirs) = pair().expect("a link");
+    let (ours, theirs) = pair().expect("a socket pair");
     let peer = child(|| 0);
     drop(theirs);
-    assert!(wait(&[(ours.as_fd(), Interest::Read)], LIMIT).expect("waits")[0].is_closed());
+    assert!(wait(&[(ours.as_fd(), Interest::Read)], LIMIT).expect("polled")[0].is_closed());
     assert_eq!(ours.receive(&mut [0; 8], &mut VecDeque::new()).expect("the end"), 0);
     assert_eq!(wait_for(peer).expect("reaped"), Exit::Code(0));
 }
@@ -87,23 +87,23 @@ fn a_dead_peer_ends_the_link() {
 fn a_link_leaves_no_descriptor_behind() {
     let before = fds::open_fds().expect("listed");
     for _ in 0..100 {
-        let (one, other) = pair().expect("a link");
-        one.send(&[IoSlice::new(b"x")], &[one.as_fd(), other.as_fd()]).expect("room");
+        let (one, other) = pair().expect("a socket pair");
+        one.send(&[IoSlice::new(b"x")], &[one.as_fd(), other.as_fd()]).expect("sent");
         let mut fds = VecDeque::new();
-        other.receive(&mut [0; 8], &mut fds).expect("came");
-        one.send(&[IoSlice::new(b"never read")], &[one.as_fd()]).expect("room");
+        other.receive(&mut [0; 8], &mut fds).expect("received");
+        one.send(&[IoSlice::new(b"never read")], &[one.as_fd()]).expect("sent");
     }
     assert_eq!(fds::open_fds().expect("listed"), before);
 }
 
 fn cmdline(pid: Pid) -> String {
-    fs::read_to_string(format!("/proc/{pid}/cmdline")).expect("there")
+    fs::read_to_string(format!("/proc/{pid}/cmdline")).expect("the file exists")
 }
 
 fn a_long_title_is_shown() {
     let title = Title::claim();
     if title.capacity() == 0 {
-        return println!("skipped: no title here");
+        return println!("skipped: this system has no process title");
     }
     let arguments: usize = env::args().map(|argument| argument.len() + 1).sum();
     assert!(title.capacity() > arguments + 10, "{} bytes are too few", title.capacity());
@@ -121,7 +121,7 @@ fn a_long_title_is_shown() {
     let named = child(|| {
         title.set("child 3");
         set_comm("child-with-a-long-name");
-        let comm = fs::read_to_string("/proc/self/comm").expect("there");
+        let comm = fs::read_to_string("/proc/self/comm").expect("the file exists");
         i32::from(cmdline(Pid::this()) != "child 3\0" || comm != "child-with-a-lo\n")
     });
     assert_eq!(wait_for(named).expect("reaped"), Exit::Code(0));
@@ -129,11 +129,11 @@ fn a_long_title_is_shown() {
 }
 
 fn arguments_and_environment_stay() {
-    let now = || (env::args_os().collect::<Vec<_>>(), env::vars_os().collect::<Vec<_>>());
-    let before = now();
+    let current = || (env::args_os().collect::<Vec<_>>(), env::vars_os().collect::<Vec<_>>());
+    let before = current();
     let title = Title::claim();
     title.set(&"x".repeat(title.capacity()));
-    assert_eq!(now(), before);
+    assert_eq!(current(), before);
     assert!(env::current_exe().expect("known").exists());
 }
 
@@ -146,7 +146,7 @@ fn a_second_title_is_not_shown() {
     assert!(!cmdline(Pid::this()).contains("second"));
 }
 
-fn what_descriptors_are_listed_by_is_not_among_them() {
+fn the_descriptor_of_the_listing_is_not_listed() {
     let open = fds::open_fds().expect("listed");
     assert!(open.iter().all(|(_, target)| !target.ends_with("/fd")), "{open:?}");
 }

@@ -1,4 +1,5 @@
-//! An area as a file and a copy of what is in it: others may do with the file what they want.
+//! A memory segment as a file and a copy of its contents, since other processes can change the
+//! file.
 
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -18,11 +19,11 @@ impl SegmentMemory {
         Ok(SegmentMemory { fd: platform::empty(name)?, copy: vec![0; capacity] })
     }
 
-    /// Writes within the capacity, as the caller has seen to.
-    pub(super) fn write(&mut self, at: usize, bytes: &[u8]) -> io::Result<()> {
-        let end = at + bytes.len();
-        self.copy.get_mut(at..end).ok_or(io::ErrorKind::InvalidInput)?.copy_from_slice(bytes);
-        let mut written = at;
+    /// Writes within the capacity, which the caller has checked.
+    pub(super) fn write(&mut self, offset: usize, bytes: &[u8]) -> io::Result<()> {
+        let end = offset + bytes.len();
+        self.copy.get_mut(offset..end).ok_or(io::ErrorKind::InvalidInput)?.copy_from_slice(bytes);
+        let mut written = offset;
         while let Some(rest) = self.copy.get(written..end).filter(|rest| !rest.is_empty()) {
             match pwrite(&self.fd, rest, written as libc::off_t) {
                 Ok(more) => written += more,
@@ -33,7 +34,7 @@ impl SegmentMemory {
         Ok(())
     }
 
-    /// Its first bytes, within the capacity, as the caller has seen to.
+    /// Returns the first bytes, within the capacity, which the caller has checked.
     pub(super) fn bytes(&self, length: usize) -> &[u8] {
         self.copy.get(..length).unwrap_or(&self.copy)
     }

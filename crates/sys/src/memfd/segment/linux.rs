@@ -1,4 +1,4 @@
-//! An area as a mapping of a sealed memory file.
+//! A memory segment as a mapping of a sealed memory file.
 
 use std::ffi::c_void;
 use std::io;
@@ -14,13 +14,13 @@ pub(super) struct SegmentMemory {
     fd: OwnedFd,
     start: NonNull<u8>,
     capacity: usize,
-    /// Up to here its pages are there.
-    touched: usize,
+    /// The end of the allocated pages.
+    allocated: usize,
 }
 
-// SAFETY: the mapping is this value's alone; it is written only by who has it exclusively.
+// SAFETY: the mapping belongs to this value alone; it is written only through an exclusive borrow.
 unsafe impl Send for SegmentMemory {}
-// SAFETY: as above; who shares it only reads.
+// SAFETY: as above; a shared borrow only reads.
 unsafe impl Sync for SegmentMemory {}
 
 impl SegmentMemory {
@@ -30,14 +30,14 @@ impl SegmentMemory {
         ftruncate(&fd, length)?;
         let access = libc::PROT_READ | libc::PROT_WRITE;
         let (null, number) = (std::ptr::null_mut(), fd.as_raw_fd());
-        // SAFETY: with no address asked for, mmap lays the mapping where nothing is.
+        // SAFETY: without a requested address mmap places the mapping in unused address space.
         let start = unsafe { libc::mmap(null, capacity, access, libc::MAP_SHARED, number, 0) };
         let start = match NonNull::new(start) {
             Some(start) if start.as_ptr() != libc::MAP_FAILED => start.cast(),
             _ => return Err(io::Error::last_os_error()),
         };
-        let memory = SegmentMemory { fd, start, capacity, touched: 0 };
-        // From now on this mapping alone writes, and nobody can shorten the file under it.
+        let memory = SegmentMemory { fd, start, capacity, allocated: 0 };
+        // From now on only this mapping can write, and no process can truncate the file.
         let seals = SealFlag::F_SEAL_SHRINK
             | SealFlag::F_SEAL_GROW
             | SealFlag::F_SEAL_FUTURE_WRITE
@@ -46,23 +46,24 @@ impl SegmentMemory {
         Ok(memory)
     }
 
-    /// Writes within the capacity, as the caller has seen to.
-    pub(super) fn write(&mut self, at: usize, bytes: &[u8]) -> io::Result<()> {
-        let end = at + bytes.len();
-        if end > self.touched {
-            self.provide(end)?;
-            self.touched = end;
+    /// Writes within the capacity, which the caller has checked.
+    pub(super) fn write(&mut self, offset: usize, bytes: &[u8]) -> io::Result<()> {
+        let end = offset + bytes.len();
+        if end > self.allocated {
+            self.allocate(end)?;
+            self.allocated = end;
         }
-        self.all().get_mut(at..end).ok_or(io::ErrorKind::InvalidInput)?.copy_from_slice(bytes);
+        self.all().get_mut(offset..end).ok_or(io::ErrorKind::InvalidInput)?.copy_from_slice(bytes);
         Ok(())
     }
 
-    /// Has the memory allotted that is written for the first time: for want of it a touch would be a
-    /// SIGBUS. Then has its pages mapped: all at once is cheaper than one by one. Where the system does
-    /// not know how (before Linux 5.14), it maps them as they are touched.
-    fn provide(&mut self, end: usize) -> io::Result<()> {
+    /// Allocates the memory that is written for the first time: without it an access would raise
+    /// `SIGBUS` if the system is out of memory. Then maps the pages, because one call is cheaper
+    /// than a page fault for each page. Linux before 5.14 does not support that and maps each page
+    /// on access.
+    fn allocate(&mut self, end: usize) -> io::Result<()> {
         let page = 4096;
-        let begin = self.touched / page * page;
+        let begin = self.allocated / page * page;
         let range = (libc::off_t::try_from(begin), libc::off_t::try_from(end - begin));
         let (Ok(at), Ok(length)) = range else {
             return Err(io::ErrorKind::InvalidInput.into());
@@ -72,23 +73,24 @@ impl SegmentMemory {
             && let Some(first) = self.all().get_mut(begin..end)
         {
             let first: *mut c_void = first.as_mut_ptr().cast();
-            // SAFETY: the range is of this mapping, from a page's begin on; its contents stay.
+            // SAFETY: the range is within this mapping and starts on a page; its contents are not
+            // changed.
             let _ = unsafe { libc::madvise(first, end - begin, libc::MADV_POPULATE_WRITE) };
         }
         Ok(())
     }
 
     fn all(&mut self) -> &mut [u8] {
-        // SAFETY: the mapping is that long and lives as long as this value, which is borrowed
-        // exclusively; nobody else writes to it.
+        // SAFETY: the mapping has that length and lives as long as this value, which is borrowed
+        // exclusively; no other code writes to it.
         unsafe { std::slice::from_raw_parts_mut(self.start.as_ptr(), self.capacity) }
     }
 
-    /// Its first bytes, within the capacity, as the caller has seen to.
+    /// Returns the first bytes, within the capacity, which the caller has checked.
     pub(super) fn bytes(&self, length: usize) -> &[u8] {
         let length = length.min(self.capacity);
-        // SAFETY: the mapping is longer and lives as long as this value; nobody writes to it while
-        // it is borrowed, since only this value can.
+        // SAFETY: the mapping is longer and lives as long as this value; it is not written while it
+        // is borrowed, since only this value can write to it.
         unsafe { std::slice::from_raw_parts(self.start.as_ptr(), length) }
     }
 
@@ -99,7 +101,7 @@ impl SegmentMemory {
 
 impl Drop for SegmentMemory {
     fn drop(&mut self) {
-        // SAFETY: it is a mapping of that length, and nobody has a reference into it any more.
+        // SAFETY: it is a mapping of that length, and no references into it exist any more.
         unsafe { libc::munmap(self.start.as_ptr().cast(), self.capacity) };
     }
 }
@@ -109,18 +111,18 @@ mod tests {
     use super::*;
 
     #[test]
-    fn nobody_else_can_write_to_it_or_shorten_it() {
-        let mut memory = SegmentMemory::new("test", 8192).expect("room");
-        memory.write(0, b"said").expect("room");
-        let refused = nix::unistd::write(memory.fd(), b"unsaid").expect_err("refused");
+    fn no_other_writer_can_change_or_truncate_it() {
+        let mut memory = SegmentMemory::new("test", 8192).expect("created");
+        memory.write(0, b"data").expect("written");
+        let refused = nix::unistd::write(memory.fd(), b"other").expect_err("refused");
         assert_eq!(refused, nix::errno::Errno::EPERM);
         assert!(ftruncate(memory.fd(), 0).is_err());
         let access = libc::PROT_READ | libc::PROT_WRITE;
         let (null, number) = (std::ptr::null_mut(), memory.fd.as_raw_fd());
-        // SAFETY: with no address asked for, mmap lays the mapping where nothing is.
+        // SAFETY: without a requested address mmap places the mapping in unused address space.
         let again = unsafe { libc::mmap(null, 8192, access, libc::MAP_SHARED, number, 0) };
         assert_eq!(again, libc::MAP_FAILED);
-        memory.write(4, b" again").expect("its own mapping writes on");
-        assert_eq!(memory.bytes(10), b"said again");
+        memory.write(4, b" again").expect("the mapping is still writable");
+        assert_eq!(memory.bytes(10), b"data again");
     }
 }

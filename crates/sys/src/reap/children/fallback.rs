@@ -1,4 +1,4 @@
-//! No way to watch children: all are asked one by one.
+//! Watching children is not supported: a wait call is made for each child.
 
 use std::os::fd::BorrowedFd;
 
@@ -14,19 +14,19 @@ impl PidFdSet {
     }
 
     pub(super) fn add(&mut self, pid: Pid) -> Result<()> {
-        let why = std::io::ErrorKind::Unsupported.into();
-        Err(Error::Os { action: format!("watch child {pid}"), source: why })
+        let source = std::io::ErrorKind::Unsupported.into();
+        Err(Error::Os { action: format!("watch child {pid}"), source })
     }
 
     pub(super) fn descriptor(&self) -> Option<BorrowedFd<'_>> {
         None
     }
 
-    pub(super) fn ended(&self) -> Result<Vec<Pid>> {
+    pub(super) fn exited(&self) -> Result<Vec<Pid>> {
         Ok(Vec::new())
     }
 
-    pub(super) fn forget(&mut self, _: Pid) {}
+    pub(super) fn remove(&mut self, _: Pid) {}
 
     pub(super) fn signal(&self, _: Pid, _: Signal) -> Result<SignalOutcome> {
         Ok(SignalOutcome::NoSuchProcess)

@@ -1,4 +1,4 @@
-//! Children watched by epoll(7) on their pidfds.
+//! Watches children with epoll(7) on their pidfds.
 
 use std::collections::HashMap;
 use std::os::fd::{AsFd, BorrowedFd};
@@ -10,8 +10,8 @@ use crate::error::{Error, Result};
 use crate::pidfd::PidFd;
 use crate::process::{Pid, Signal, SignalOutcome};
 
-/// How many ends are told at a time.
-const AT_ONCE: usize = 64;
+/// The maximum number of events of one epoll_wait(2) call.
+const EVENTS_MAX: usize = 64;
 
 #[derive(Debug)]
 pub(super) struct PidFdSet {
@@ -43,31 +43,33 @@ impl PidFdSet {
         Some(self.epoll.0.as_fd())
     }
 
-    pub(super) fn ended(&self) -> Result<Vec<Pid>> {
-        let mut events = [EpollEvent::empty(); AT_ONCE];
-        let mut ended: Vec<Pid> = Vec::new();
+    pub(super) fn exited(&self) -> Result<Vec<Pid>> {
+        let mut events = [EpollEvent::empty(); EVENTS_MAX];
+        let mut exited: Vec<Pid> = Vec::new();
         loop {
-            let told = match self.epoll.wait(&mut events, EpollTimeout::ZERO) {
-                Ok(told) => told,
+            let count = match self.epoll.wait(&mut events, EpollTimeout::ZERO) {
+                Ok(count) => count,
                 Err(Errno::EINTR) => continue,
-                Err(errno) => return Err(Error::os("look for children that have ended", errno)),
+                Err(errno) => return Err(Error::os("wait for exited children", errno)),
             };
             let pid = |event: &EpollEvent| i32::try_from(event.data()).ok().and_then(Pid::from_raw);
-            ended.extend(events[..told].iter().filter_map(pid));
-            // Full, there may be more: epoll tells the others first, but not only them.
-            if told < AT_ONCE || ended.len() >= self.handles.len() {
-                ended.sort_unstable();
-                ended.dedup();
-                return Ok(ended);
+            exited.extend(events[..count].iter().filter_map(pid));
+            // A full result may be incomplete. The next call returns the others first, but also
+            // repeats some.
+            if count < EVENTS_MAX || exited.len() >= self.handles.len() {
+                exited.sort_unstable();
+                exited.dedup();
+                return Ok(exited);
             }
         }
     }
 
-    /// Takes the child off the list by hand: a child forked since holds copies of the descriptors,
-    /// and epoll goes on telling of one until its last copy is closed (epoll(7)).
-    pub(super) fn forget(&mut self, pid: Pid) {
+    /// Removes the child from the epoll instance. Closing the pidfd is not enough: children forked
+    /// since have copies of it, and epoll reports a descriptor until its last copy is closed
+    /// (epoll(7)).
+    pub(super) fn remove(&mut self, pid: Pid) {
         if let Some(handle) = self.handles.remove(&pid) {
-            // It was added, so it can be taken off.
+            // It was added before, so it can be removed.
             let _ = self.epoll.delete(&handle);
         }
     }

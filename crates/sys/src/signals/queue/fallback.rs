@@ -1,4 +1,4 @@
-//! A queue of signals by handlers that ring a bell: any Unix.
+//! A signal queue with handlers, on any Unix.
 
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
@@ -8,39 +8,39 @@ use crate::signals::{SignalListener, unblock};
 
 #[derive(Debug)]
 pub(super) struct SignalSource {
-    ears: SignalListener,
+    listener: SignalListener,
 }
 
 impl SignalSource {
     pub(super) fn new(signals: &[Signal]) -> io::Result<SignalSource> {
-        let ears = SignalListener::open(signals).map_err(io::Error::other)?;
+        let listener = SignalListener::open(signals).map_err(io::Error::other)?;
         unblock(signals).map_err(io::Error::other)?;
-        Ok(SignalSource { ears })
+        Ok(SignalSource { listener })
     }
 
     pub(super) fn drain(&self) -> io::Result<Vec<Signal>> {
-        Ok(self.ears.drain())
+        Ok(self.listener.drain())
     }
 
     pub(super) fn clear(&self) -> io::Result<()> {
-        self.ears.drain();
+        self.listener.drain();
         Ok(())
     }
 }
 
 impl AsFd for SignalSource {
     fn as_fd(&self) -> BorrowedFd<'_> {
-        self.ears.as_fd()
+        self.listener.as_fd()
     }
 }
 
-/// The handler runs only if the signal is not blocked: none is kept so.
-pub(super) fn is_kept(_: Signal) -> bool {
+/// The handler runs only if the signal is not blocked, so no signal is reserved.
+pub(super) fn is_reserved(_: Signal) -> bool {
     false
 }
 
-pub(super) fn keeps_any() -> bool {
+pub(super) fn has_reserved() -> bool {
     false
 }
 
-pub(super) fn give_up(_: &[Signal]) {}
+pub(super) fn release(_: &[Signal]) {}

@@ -1,4 +1,4 @@
-//! A queue of signals by signalfd(2).
+//! A signal queue with signalfd(2).
 
 use std::cell::Cell;
 use std::io;
@@ -10,14 +10,15 @@ use nix::sys::signalfd::{SfdFlags, SignalFd};
 use crate::process::Signal;
 use crate::signals::mask::set_of;
 
-/// Bytes of a record; the kernel gives whole ones only. Its first four are the signal's number.
+/// The size of a record; the kernel returns whole records only. The first four bytes are the
+/// signal's number.
 const RECORD: usize = size_of::<libc::signalfd_siginfo>();
-const ROOM: usize = 16;
+const RECORDS: usize = 16;
 
 thread_local! {
-    /// Signals that were blocked for a queue, in the thread that this was done in, as a mask is a
-    /// thread's: a bit for each number. A forked child that changes it copies no page for that.
-    static KEPT: Cell<u64> = const { Cell::new(0) };
+    /// The signals that queues of this thread require to be blocked: one bit for each number. It is
+    /// thread-local like the mask, so a forked child that changes it does not copy another page.
+    static RESERVED: Cell<u64> = const { Cell::new(0) };
 }
 
 #[derive(Debug)]
@@ -27,23 +28,23 @@ impl SignalSource {
     pub(super) fn new(signals: &[Signal]) -> io::Result<SignalSource> {
         let set = set_of(signals);
         let queue = SignalFd::with_flags(&set, SfdFlags::SFD_CLOEXEC | SfdFlags::SFD_NONBLOCK)?;
-        KEPT.set(KEPT.get() | bits(signals));
+        RESERVED.set(RESERVED.get() | bits(signals));
         set.thread_block()?;
         Ok(SignalSource(queue))
     }
 
     pub(super) fn drain(&self) -> io::Result<Vec<Signal>> {
-        let mut come = Vec::new();
-        self.take(|signal| come.push(signal))?;
-        Ok(come)
+        let mut signals = Vec::new();
+        self.read(|signal| signals.push(signal))?;
+        Ok(signals)
     }
 
     pub(super) fn clear(&self) -> io::Result<()> {
-        self.take(drop)
+        self.read(drop)
     }
 
-    fn take(&self, mut each: impl FnMut(Signal)) -> io::Result<()> {
-        let mut records = [0_u8; RECORD * ROOM];
+    fn read(&self, mut each: impl FnMut(Signal)) -> io::Result<()> {
+        let mut records = [0_u8; RECORD * RECORDS];
         loop {
             match nix::unistd::read(&self.0, &mut records) {
                 Ok(length) => {
@@ -60,16 +61,16 @@ impl SignalSource {
     }
 }
 
-pub(super) fn is_kept(signal: Signal) -> bool {
-    KEPT.get() & bits(&[signal]) != 0
+pub(super) fn is_reserved(signal: Signal) -> bool {
+    RESERVED.get() & bits(&[signal]) != 0
 }
 
-pub(super) fn keeps_any() -> bool {
-    KEPT.get() != 0
+pub(super) fn has_reserved() -> bool {
+    RESERVED.get() != 0
 }
 
-pub(super) fn give_up(signals: &[Signal]) {
-    KEPT.set(KEPT.get() & !bits(signals));
+pub(super) fn release(signals: &[Signal]) {
+    RESERVED.set(RESERVED.get() & !bits(signals));
 }
 
 fn bits(signals: &[Signal]) -> u64 {
