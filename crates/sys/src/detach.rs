@@ -47,9 +47,8 @@ impl ReadinessNotifier {
         self.report(READY, "");
     }
 
-    /// Reports why the daemon cannot start: the launching process prints the reason and exits with
-    /// code
-    /// 1. The reason is truncated to 511 bytes.
+    /// Reports why the daemon cannot start. The launching process prints the reason and exits with
+    /// code 1. The reason is truncated to 511 bytes.
     pub fn notify_failure(self, reason: &str) {
         self.report(FAILED, reason);
     }
@@ -66,10 +65,10 @@ impl ReadinessNotifier {
 /// Detaches from the terminal and from the launching process. Returns in the daemon, whose standard
 /// input is then `/dev/null`.
 ///
-/// It never returns in the launching process, which exits when the daemon sends its report with
-/// [`ReadinessNotifier`]: with code 0, or after printing `NAME: reason` to standard error with code
-/// 1. If the daemon exits before that, it prints the daemon's exit status. It runs no `atexit`
-/// functions, because the daemon runs them.
+/// It never returns in the launching process. That process exits when the daemon sends its report
+/// with [`ReadinessNotifier`]: either with code 0, or with code 1 after printing `NAME: reason` to
+/// standard error. If the daemon exits without a report, the launching process prints the daemon's
+/// exit status. It runs no `atexit` functions, because the daemon runs them.
 ///
 /// Standard output and error are not redirected, so that errors of the start are visible: redirect
 /// them to a log or to `/dev/null` before sending the report.
@@ -112,7 +111,7 @@ fn launcher(intermediate: Pid) -> ! {
     match wait_for(intermediate) {
         Ok(Exit::Code(code)) => exit_now(code),
         Ok(exit) => {
-            print_error(&format!("cannot detach: the intermediate process ended with {exit}"))
+            print_error(&format!("cannot detach: the intermediate process ended with {exit}"));
         }
         Err(error) => print_error(&error.to_string()),
     }

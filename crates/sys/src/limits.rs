@@ -70,8 +70,8 @@ impl Resource {
 /// Sets the umask and returns the previous one. Bits above 0777 are ignored.
 pub fn umask(mode: u32) -> u32 {
     let mask = Mode::from_bits_truncate((mode & 0o777) as libc::mode_t);
-    let former: libc::mode_t = nix::sys::stat::umask(mask).bits();
-    former as u32
+    let previous: libc::mode_t = nix::sys::stat::umask(mask).bits();
+    previous as u32
 }
 
 /// Changes the working directory, so that the daemon does not keep the launch directory in use.

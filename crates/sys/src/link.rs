@@ -232,8 +232,8 @@ mod tests {
 
     use super::*;
 
-    fn receive(end: &LinkEnd, room: usize) -> (Vec<u8>, VecDeque<OwnedFd>) {
-        let (mut buf, mut fds) = (vec![0; room], VecDeque::new());
+    fn receive(end: &LinkEnd, capacity: usize) -> (Vec<u8>, VecDeque<OwnedFd>) {
+        let (mut buf, mut fds) = (vec![0; capacity], VecDeque::new());
         let length = end.receive(&mut buf, &mut fds).expect("data");
         buf.truncate(length);
         (buf, fds)

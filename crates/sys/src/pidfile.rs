@@ -156,10 +156,10 @@ mod tests {
         let (_dir, path) = pid_path();
         PidFile::claim(&path).expect("claimed").release().expect("removed");
         assert!(!path.exists());
-        let former = PidFile::claim(&path).expect("claimed");
+        let previous = PidFile::claim(&path).expect("claimed");
         fs::remove_file(&path).expect("the file exists");
         let _present = PidFile::claim(&path).expect("claimed");
-        former.release().expect("released");
+        previous.release().expect("released");
         assert!(path.exists());
     }
 

@@ -17,7 +17,7 @@ pub use children::{ChildSet, ExitedChild};
 pub enum Exit {
     /// It exited with this code; 0 is success.
     Code(i32),
-    /// A signal killed it. The number is kept, since it may not be in [`Signal`](crate::Signal).
+    /// A signal killed it. The number is kept, since it may not be in [`Signal`].
     Signal {
         /// The signal's number.
         number: i32,

@@ -55,9 +55,9 @@ impl SocketFile {
     pub fn claim(path: &Path, owner: Option<&Privileges>) -> Result<SocketFile> {
         let action = || format!("bind socket {}", path.display());
         remove_if_dead(path)?;
-        let former = umask(OWNER_ONLY);
+        let previous = umask(OWNER_ONLY);
         let bound = UnixListener::bind(path);
-        umask(former);
+        umask(previous);
         let listener = bound.map_err(|error| Error::os(action(), error))?;
         let ready = || {
             if let Some(owner) = owner {
@@ -231,10 +231,10 @@ mod tests {
     #[test]
     fn releasing_a_replaced_socket_keeps_the_new_one() {
         let (_dir, path) = socket_path();
-        let former = SocketFile::claim(&path, None).expect("claimed");
+        let previous = SocketFile::claim(&path, None).expect("claimed");
         fs::remove_file(&path).expect("the file exists");
         let _present = SocketFile::claim(&path, None).expect("claimed");
-        former.release().expect("released");
+        previous.release().expect("released");
         assert!(path.exists());
     }
 }

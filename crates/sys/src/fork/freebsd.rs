@@ -12,7 +12,7 @@ pub(super) fn is_alone() -> Result<bool> {
     let mut length = size_of::<libc::kinfo_proc>();
     // SAFETY: `name` has the stated number of entries, `info` the stated number of bytes; no new
     // value is passed.
-    let answer = unsafe {
+    let result = unsafe {
         libc::sysctl(
             name.as_ptr(),
             name.len() as libc::c_uint,
@@ -22,7 +22,7 @@ pub(super) fn is_alone() -> Result<bool> {
             0,
         )
     };
-    if answer != 0 {
+    if result != 0 {
         return Err(Error::last("count the threads of this process"));
     }
     // SAFETY: kinfo_proc is made of integers and pointers; it was zeroed and then filled in.

@@ -11,10 +11,10 @@ pub(super) fn is_alone() -> Result<bool> {
     let length = size_of::<libc::proc_taskinfo>() as libc::c_int;
     let this = Pid::this().as_raw();
     // SAFETY: `info` has the stated number of bytes.
-    let answer = unsafe {
+    let result = unsafe {
         libc::proc_pidinfo(this, libc::PROC_PIDTASKINFO, 0, info.as_mut_ptr().cast(), length)
     };
-    if answer != length {
+    if result != length {
         return Err(Error::last("count the threads of this process"));
     }
     // SAFETY: proc_taskinfo is made of integers; it was zeroed and then filled in.
