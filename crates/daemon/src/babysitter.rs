@@ -1,5 +1,5 @@
-//! The babysitter: it looks at the process table and the scoreboard, has the rules judge, takes
-//! evidence, and tells the daemon what to do. It does nothing to a child itself.
+//! The babysitter reads the process table and the scoreboard, applies the rules to them, takes
+//! evidence, and sends the daemon the actions to take. It never acts on a child itself.
 
 mod collected;
 mod evidence_collector;
@@ -36,17 +36,17 @@ use crate::evidence::{Evidence, inspect};
 use crate::messages::{TraceChild, TraceError};
 use crate::status::ChildReport;
 
-/// How long a look at a process, or at its names, may take before a step goes on without.
+/// How long inspecting a process, or looking up function names, may delay a step.
 const TIMEOUT: Duration = Duration::from_millis(100);
 
-/// How long it may take to read the process table before that is told, and tried again.
+/// How long reading the process table may take before the babysitter logs that and tries again.
 const SAMPLE_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// What the babysitter wants done: the daemon does it, by way of the fork server.
+/// An action that the babysitter requests. The daemon carries it out through the fork server.
 #[derive(Message, Debug)]
 #[rtype(result = "()")]
 pub(crate) enum BabysitterAction {
-    /// A step against a rogue.
+    /// Takes a step against a rogue.
     Step {
         child: ChildId,
         pid: Pid,
@@ -54,31 +54,31 @@ pub(crate) enum BabysitterAction {
         step: LadderStep,
         evidence: Option<Arc<Evidence>>,
     },
-    /// It has come back to normal.
+    /// A rogue has returned to normal.
     Recovered { child: ChildId, pid: Pid, violation: Violation },
-    /// It is recycled after the request in hand.
+    /// Recycles a child after its current request.
     Recycle { child: ChildId, spent: RecycleReason },
-    /// Its request is slow.
+    /// A request is slow.
     Slow { child: ChildId, pid: Pid, evidence: Arc<Evidence> },
-    /// It is gone, and nobody has reported its end.
+    /// A child is missing from the process table, and its exit was not reported.
     Missing { child: ChildId, pid: Pid },
-    /// The process table was read, and all children were judged by it.
+    /// The process table was read, and the rules were applied to all children.
     Sampled,
-    /// It is asked for its backtrace.
+    /// Sends a child the signal that requests its backtrace.
     RequestBacktrace { child: ChildId },
 }
 
-/// Polls the process table, and deals with rogue and missing children.
+/// Polls the process table, and handles rogue and missing children.
 ///
-/// The daemon starts it, see [`DaemonBuilder::babysit`](crate::DaemonBuilder::babysit). It looks at the daemon's
-/// own children only.
+/// The daemon starts it, see [`DaemonBuilder::babysit`](crate::DaemonBuilder::babysit). It checks only the
+/// daemon's own children.
 #[derive(Debug)]
 pub struct BabysitterActor {
     daemon: Recipient<BabysitterAction>,
     board: Board,
     babysitter: Babysitter,
-    step: MemoryMeasure,
-    /// What could not be read of the process table was told.
+    measure: MemoryMeasure,
+    /// Whether a problem with the process table was logged.
     has_warned: bool,
     sampling: SampleState,
     interval: Option<Duration>,
@@ -88,8 +88,8 @@ pub struct BabysitterActor {
     log: Logger,
 }
 
-/// What was read of the process table.
-type Read = Result<HashMap<u32, Presence>, sysinfo::Error>;
+/// The result of reading the process table.
+type TableResult = Result<HashMap<u32, Presence>, sysinfo::Error>;
 
 /// Whether the process table is being read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -98,7 +98,7 @@ enum SampleState {
     Running,
 }
 
-/// What there is to watch with.
+/// The configuration of a babysitter.
 #[derive(Debug)]
 pub(crate) struct BabysitterConfig {
     pub(crate) babysit: Babysit,
@@ -123,7 +123,7 @@ impl BabysitterActor {
             daemon,
             board,
             babysitter: Babysitter::new(babysit.limits.clone(), ladder, now()),
-            step: babysit.step,
+            measure: babysit.measure,
             has_warned: false,
             sampling: SampleState::Idle,
             interval,
@@ -138,7 +138,7 @@ impl BabysitterActor {
         self.board.entries().filter(|entry| entry.pid != 0).collect()
     }
 
-    /// Looks at all children, has done what is to be done, and plans the next look.
+    /// Checks all children, sends the actions that are due, and schedules the next check.
     fn look(&mut self, interval: Duration, ctx: &mut Context<Self>) {
         if self.is_stopping() {
             return;
@@ -156,26 +156,26 @@ impl BabysitterActor {
         ctx.run_later(pause, move |babysitter, ctx| babysitter.look(interval, ctx));
     }
 
-    /// The end of the daemon has its own grace, for all children.
+    /// Returns whether the daemon is stopping. Then the daemon's grace period applies to all children.
     fn is_stopping(&self) -> bool {
         matches!(self.board.phase(), Phase::Stopping | Phase::Stopped)
     }
 
-    /// Reads the process table, aside: it may take its time. What it tells is judged then.
+    /// Reads the process table on another thread, because it may block, and then applies the rules.
     fn sample(&mut self, ctx: &mut Context<Self>) {
         if let SampleState::Running = self.sampling {
             return;
         }
         self.sampling = SampleState::Running;
         let pids: Vec<u32> = self.children().iter().map(|entry| entry.pid).collect();
-        let step = self.step;
-        let read = blocking(SAMPLE_TIMEOUT, move || presence::presences(&pids, step));
+        let measure = self.measure;
+        let read = blocking(SAMPLE_TIMEOUT, move || presence::presences(&pids, measure));
         let judged =
             read.into_actor(self).map(|read, babysitter, ctx| babysitter.sampled(read, ctx));
         ctx.spawn(judged);
     }
 
-    fn sampled(&mut self, read: Option<Read>, ctx: &mut Context<Self>) {
+    fn sampled(&mut self, read: Option<TableResult>, ctx: &mut Context<Self>) {
         self.sampling = SampleState::Idle;
         match read {
             Some(Ok(presences)) => {
@@ -186,7 +186,7 @@ impl BabysitterActor {
                 }
             }
             Some(Err(error)) => self.warn_once(&error.to_string()),
-            None => self.warn_once("it does not answer"),
+            None => self.warn_once("it cannot be read in time"),
         }
     }
 
@@ -195,21 +195,21 @@ impl BabysitterActor {
             || self.babysitter.limits().hard_memory.is_some();
         for presence in presences.values() {
             match presence {
-                Presence::Hidden => self.warn_once("it does not show all children"),
+                Presence::Hidden => self.warn_once("some children are hidden"),
                 Presence::Seen(Sample { memory: None, .. }) if is_limited => {
-                    self.warn_once("it does not tell the memory of all children");
+                    self.warn_once("the memory of some children is hidden");
                 }
                 Presence::Seen(_) | Presence::Gone | Presence::NotChecked => {}
             }
         }
     }
 
-    fn warn_once(&mut self, why: &str) {
+    fn warn_once(&mut self, reason: &str) {
         if !self.has_warned {
             self.has_warned = true;
             warn!(
-                self.log,
-                "the process table tells too little, and limits that need it do not hold: {}", why
+                self.log, "process table is incomplete, so some limits are not enforced";
+                "reason" => reason
             );
         }
     }
@@ -237,7 +237,7 @@ impl BabysitterActor {
         match action.why {
             Why::First(violation, step) => {
                 let taken = self.evidence(child, pid, action.cpu_of_request);
-                let step = taken.into_actor(self).map(move |taken, babysitter, _ctx| {
+                let take_step = taken.into_actor(self).map(move |taken, babysitter, _ctx| {
                     let entry = babysitter.board.read(action.slot);
                     let slots = babysitter.board.slots();
                     let confirmed = babysitter.babysitter.confirm(&action, &entry, slots, now());
@@ -245,15 +245,26 @@ impl BabysitterActor {
                         return;
                     }
                     let evidence = Some(Arc::new(taken.evidence.clone()));
-                    let step = BabysitterAction::Step { child, pid, violation, step, evidence };
-                    babysitter.daemon.do_send(step);
+                    babysitter.daemon.do_send(BabysitterAction::Step {
+                        child,
+                        pid,
+                        violation,
+                        step,
+                        evidence,
+                    });
                     babysitter.record(taken, format!("rogue: {violation}"));
                 });
-                ctx.spawn(step);
+                ctx.spawn(take_step);
             }
             Why::Next(violation, step) => {
-                let step = BabysitterAction::Step { child, pid, violation, step, evidence: None };
-                self.daemon.do_send(step);
+                let evidence = None;
+                self.daemon.do_send(BabysitterAction::Step {
+                    child,
+                    pid,
+                    violation,
+                    step,
+                    evidence,
+                });
             }
             Why::Recovered(violation) => {
                 self.daemon.do_send(BabysitterAction::Recovered { child, pid, violation });
@@ -261,40 +272,41 @@ impl BabysitterActor {
             Why::Recycle(spent) => self.daemon.do_send(BabysitterAction::Recycle { child, spent }),
             Why::Slow => {
                 let taken = self.evidence(child, pid, action.cpu_of_request);
-                let told = taken.into_actor(self).map(move |taken, babysitter, _ctx| {
+                let slow = taken.into_actor(self).map(move |taken, babysitter, _ctx| {
                     let evidence = Arc::new(taken.evidence.clone());
                     babysitter.daemon.do_send(BabysitterAction::Slow { child, pid, evidence });
-                    babysitter.record(taken, "a slow request".to_owned());
+                    babysitter.record(taken, "slow request".to_owned());
                 });
-                ctx.spawn(told);
+                ctx.spawn(slow);
             }
             Why::Missing => self.daemon.do_send(BabysitterAction::Missing { child, pid }),
         }
     }
 
-    /// Writes the evidence to the slow log, once all of it has its names. On a thread of the runtime,
-    /// which waits for it when it ends: no record is lost.
-    fn record(&self, taken: CollectedEvidence, why: String) {
+    /// Writes the evidence to the slow log once its function names are known. This runs on a thread of
+    /// the runtime, which waits for it when it shuts down, so no record is lost.
+    fn record(&self, taken: CollectedEvidence, reason: String) {
         let (slowlog, log) = (self.slowlog.clone(), self.log.clone());
-        spawn_blocking(move || slowlog.write(&block_on(taken.named()), &why, &log));
+        spawn_blocking(move || slowlog.write(&block_on(taken.with_symbols()), &reason, &log));
     }
 
-    /// Takes the evidence of what a child does, its own backtrace among it if it answers in time.
+    /// Takes evidence of a child, including its backtrace if it answers in time.
     fn evidence(
         &self,
         child: ChildId,
         pid: Pid,
         cpu_of_request: Option<Duration>,
     ) -> impl Future<Output = CollectedEvidence> + use<> {
-        let seen = ChildReport::of(&self.board.read(child.slot), now());
+        let report = ChildReport::of(&self.board.read(child.slot), now());
         let (collector, daemon) = (self.collector.clone(), self.daemon.clone());
         async move {
             let number = pid.as_raw().unsigned_abs();
-            // Before the child is asked, which may wake it: what it waits for is part of it. And on
-            // another thread: to look at a process that the kernel is busy with may take for ever.
-            let inspect = blocking(TIMEOUT, move || inspect(number)).await;
-            let (inspect, taken) = (inspect.unwrap_or_default(), SystemTime::now());
-            let evidence = Evidence::of(&seen, inspect, cpu_of_request, taken);
+            // Inspect the child before requesting its backtrace, because the signal may interrupt what
+            // it waits for. Inspect it on another thread, because that can block for as long as the
+            // kernel is busy with the process.
+            let info = blocking(TIMEOUT, move || inspect(number)).await;
+            let (info, taken) = (info.unwrap_or_default(), SystemTime::now());
+            let evidence = Evidence::of(&report, info, cpu_of_request, taken);
             let answer = collector
                 .trace(pid, || daemon.do_send(BabysitterAction::RequestBacktrace { child }))
                 .await;
@@ -330,7 +342,7 @@ impl Handler<TraceChild> for BabysitterActor {
         let answer = async move {
             match taken {
                 None => Err(TraceError::NoSuchChild(pid)),
-                Some(taken) => Ok(Arc::new(taken.await.named().await)),
+                Some(taken) => Ok(Arc::new(taken.await.with_symbols().await)),
             }
         };
         Box::pin(answer.into_actor(self))

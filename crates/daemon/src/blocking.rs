@@ -1,7 +1,7 @@
-//! Looks at the system that may take for ever, on threads of their own that nobody waits for.
+//! Runs blocking calls that may never return on separate threads, with a timeout.
 //!
-//! To read of a process that the kernel is busy with can block for as long as the kernel is. A
-//! runtime waits for its own threads when it ends, so this is not for them.
+//! Reading `/proc/PID` can block for as long as the kernel is busy with that process. A tokio runtime
+//! waits for the threads of its blocking pool when it shuts down, so that pool must not run them.
 
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::thread;
@@ -10,32 +10,33 @@ use std::time::Duration;
 use futures::channel::oneshot;
 use tokio::time::timeout;
 
-/// So many looks may be stuck; then no more are begun.
-const MOST: u32 = 8;
+/// The most calls that may be running or stuck. Further calls are not started.
+const MAX_THREADS: u32 = 8;
 
-static BEGUN: AtomicU32 = AtomicU32::new(0);
+static RUNNING: AtomicU32 = AtomicU32::new(0);
 
-/// Looks, and answers in time or not at all.
-pub(crate) async fn blocking<T, F>(patience: Duration, look: F) -> Option<T>
+/// Runs `call` on a new thread. Returns its result, or `None` if it does not return within `limit`
+/// or cannot be started.
+pub(crate) async fn blocking<T, F>(limit: Duration, call: F) -> Option<T>
 where
     T: Send + 'static,
     F: FnOnce() -> T + Send + 'static,
 {
-    if BEGUN.fetch_add(1, Ordering::Relaxed) >= MOST {
-        BEGUN.fetch_sub(1, Ordering::Relaxed);
+    if RUNNING.fetch_add(1, Ordering::Relaxed) >= MAX_THREADS {
+        RUNNING.fetch_sub(1, Ordering::Relaxed);
         return None;
     }
-    let (found, answer) = oneshot::channel();
-    let thread = thread::Builder::new().name("look".to_owned()).spawn(move || {
-        // Who has asked may have lost patience.
-        let _ = found.send(look());
-        BEGUN.fetch_sub(1, Ordering::Relaxed);
+    let (sender, result) = oneshot::channel();
+    let thread = thread::Builder::new().name("blocking-call".to_owned()).spawn(move || {
+        // The caller may have timed out.
+        let _ = sender.send(call());
+        RUNNING.fetch_sub(1, Ordering::Relaxed);
     });
     if thread.is_err() {
-        BEGUN.fetch_sub(1, Ordering::Relaxed);
+        RUNNING.fetch_sub(1, Ordering::Relaxed);
         return None;
     }
-    timeout(patience, answer).await.ok()?.ok()
+    timeout(limit, result).await.ok()?.ok()
 }
 
 #[cfg(test)]
@@ -45,18 +46,18 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_look_that_is_stuck_is_not_waited_for_and_a_few_of_them_are_enough() {
+    fn a_stuck_call_times_out_and_the_number_of_stuck_calls_is_limited() {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build();
-        let (stuck, looks) = (Duration::from_millis(5), MOST + 3);
-        let mut ends = Vec::new();
-        runtime.expect("a runtime").block_on(async {
+        let (limit, calls) = (Duration::from_millis(5), MAX_THREADS + 3);
+        let mut senders = Vec::new();
+        runtime.expect("build a runtime").block_on(async {
             assert_eq!(blocking(Duration::from_secs(60), || 7).await, Some(7));
-            for _look in 0..looks {
-                let (end, waits) = mpsc::channel::<()>();
-                ends.push(end);
-                assert_eq!(blocking(stuck, move || waits.recv().is_ok()).await, None);
+            for _call in 0..calls {
+                let (sender, receiver) = mpsc::channel::<()>();
+                senders.push(sender);
+                assert_eq!(blocking(limit, move || receiver.recv().is_ok()).await, None);
             }
         });
-        assert!(BEGUN.load(Ordering::Relaxed) <= MOST);
+        assert!(RUNNING.load(Ordering::Relaxed) <= MAX_THREADS);
     }
 }

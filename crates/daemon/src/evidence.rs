@@ -1,5 +1,5 @@
-//! What is known of a child at the moment that something is wrong with it: taken before the first
-//! step against it, and for a request that takes too long.
+//! Evidence: the state of a child, recorded before the first step against a rogue and when a request
+//! takes too long.
 
 use std::fmt::{self, Write as _};
 use std::time::{Duration, SystemTime};
@@ -18,83 +18,85 @@ use fallback as platform;
 #[cfg(target_os = "linux")]
 use linux as platform;
 
-/// What is known of a child at one moment: what the scoreboard, the system and it itself tell.
+/// The state of a child at one instant, from the scoreboard, the operating system and the child
+/// itself.
 ///
-/// `Display` gives a record of several lines: who and since when, then what is known of it, then a
-/// line for each frame of its backtrace, where it was first. What is not known is left out.
+/// `Display` writes several lines: the child and its status, its resource usage and kernel state, then
+/// one line for each frame of its backtrace, innermost first. Unknown values are left out.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct Evidence {
-    /// When it was taken; serialised as seconds since 1970, UTC.
+    /// When the evidence was taken, serialised as seconds since 1970, UTC.
     #[serde(with = "epoch")]
     pub taken: SystemTime,
     /// The child's slot.
     pub slot: SlotNumber,
-    /// Which of the slot's children it is.
+    /// The generation of the slot: which of its children this is.
     pub generation: Generation,
-    /// Its process, once it lives.
+    /// Its pid; `None` until it is forked.
     pub pid: Option<u32>,
-    /// The letter of its status; `?` when the line on the scoreboard is damaged.
+    /// The letter of its status; `?` if its line on the scoreboard is damaged.
     pub letter: char,
-    /// What it says that it does.
+    /// The label that the child set.
     pub label: Option<String>,
-    /// Since its birth.
+    /// The time since it was forked.
     pub age: Duration,
-    /// Since its status has changed.
+    /// The time since its status last changed.
     pub since: Duration,
-    /// Requests begun.
+    /// The number of requests that it has begun.
     pub requests: u64,
-    /// Processor time of its life, in user and kernel mode and of all its threads, to 10 ms.
+    /// CPU time since it was forked, in user and kernel mode, of all its threads, to 10 ms.
     pub cpu: Option<Duration>,
-    /// The part of it that was used since the request in hand began.
+    /// CPU time since its current request began.
     pub cpu_of_request: Option<Duration>,
-    /// Bytes of memory that are in RAM, shared ones too, as proc(5) counts them: not quite exactly.
+    /// Resident memory in bytes, including shared pages. proc(5) notes that it is not exact.
     pub rss: Option<u64>,
-    /// Bytes of memory in RAM, shared ones by its share. Dear to find out, and so not always asked.
+    /// Proportional set size in bytes: each shared page is divided by the number of processes that
+    /// share it. Reading it is expensive, so it is not always read.
     pub pss: Option<u64>,
-    /// What the kernel says of it: `R` runs, `S` sleeps, `D` waits for a device and hears no signal,
-    /// `T` is stopped, `t` is traced, `Z` has ended. Other letters are in proc(5).
+    /// The kernel's process state: `R` running, `S` sleeping, `D` in uninterruptible sleep, which no
+    /// signal ends, `T` stopped, `t` traced, `Z` zombie. proc(5) lists the others.
     pub state: Option<char>,
-    /// The kernel's function in which its first thread waits; none if it runs, or for who may not
-    /// know.
+    /// The kernel function in which its main thread waits; `None` if it runs, or without permission
+    /// to read it.
     pub wchan: Option<String>,
-    /// The system call in which its first thread waits: its number, and six arguments whether it
-    /// takes as many or not. For the child's own user or root.
+    /// The system call in which its main thread waits: its number and six arguments, even if the call
+    /// takes fewer. Readable by the child's own user and root.
     pub syscall: Option<String>,
-    /// The kernel's stack of its first thread, innermost first; empty for all but root.
+    /// The kernel stack of its main thread, innermost frame first; empty unless read by root.
     pub kernel_stack: Vec<String>,
-    /// Its own stack.
+    /// Its user-space backtrace.
     pub backtrace: Trace,
 }
 
-/// A child's own stack, as it tells it when it is asked.
+/// A child's user-space backtrace, which the child takes itself on request.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Trace {
-    /// Where it was, then who called that.
+    /// The frames, innermost first.
     Frames(Vec<Frame>),
-    /// It did not answer in time: it is stopped, waits in the kernel, or has no handler.
+    /// The child did not answer in time: it is stopped, waits in the kernel, or has no handler.
     NoAnswer,
-    /// It was not asked.
+    /// No backtrace was requested.
     NotAsked,
 }
 
-/// A frame of a backtrace: a function that was running, or had called the one before it.
+/// A frame of a backtrace.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct Frame {
-    /// Where it was, or where the one before it returns to.
+    /// The instruction address: the current one in the first frame, a return address in the others.
     pub address: u64,
-    /// The function's name; none if nothing tells it.
+    /// The function's name; `None` if it is unknown.
     pub function: Option<String>,
-    /// The source file; none without debug information.
+    /// The source file; `None` without debug information.
     pub file: Option<String>,
-    /// The line in it, from 1 on.
+    /// The line in the source file, counted from 1.
     pub line: Option<u32>,
 }
 
 impl Frame {
-    /// A frame of which nothing but its place is known.
+    /// A frame of which only the address is known.
     pub(crate) fn at(address: usize) -> Frame {
         Frame { address: address as u64, function: None, file: None, line: None }
     }
@@ -107,7 +109,7 @@ impl From<daemon_sys::trace::StackFrame> for Frame {
     }
 }
 
-/// What the system tells of a process; what cannot be read, or is not known to this system, is none.
+/// What the operating system reports about a process. Values that cannot be read are `None`.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct ProcessInfo {
     pub(crate) cpu: Option<Duration>,
@@ -119,28 +121,29 @@ pub(crate) struct ProcessInfo {
     pub(crate) kernel_stack: Vec<String>,
 }
 
-/// Looks at a process from outside, on Linux by `/proc`. Of one that is gone nothing is told.
+/// Reads what the operating system reports about a process, on Linux from `/proc`. All values are
+/// `None` if the process is gone.
 ///
-/// For the PSS the kernel walks all of the process' pages: milliseconds for a large one, and its
-/// memory is locked meanwhile.
+/// For the PSS the kernel walks all pages of the process. That takes milliseconds for a large
+/// process, and its memory map is locked meanwhile.
 pub(crate) fn inspect(pid: u32) -> ProcessInfo {
     platform::inspect(pid)
 }
 
-/// Tells a process' share of memory in bytes: what it has alone, and its part of what it shares.
+/// Returns the proportional set size of a process in bytes.
 pub(crate) fn pss(pid: u32) -> Option<u64> {
     platform::pss(pid)
 }
 
 impl Evidence {
-    /// Puts together what the scoreboard and the system tell of a child that has not been asked.
+    /// Combines the data of the scoreboard and of the operating system, without a backtrace.
     pub(crate) fn of(
         child: &ChildReport,
-        inspect: ProcessInfo,
+        info: ProcessInfo,
         cpu_of_request: Option<Duration>,
         taken: SystemTime,
     ) -> Self {
-        let ProcessInfo { cpu, rss, pss, state, wchan, syscall, kernel_stack } = inspect;
+        let ProcessInfo { cpu, rss, pss, state, wchan, syscall, kernel_stack } = info;
         Evidence {
             taken,
             slot: child.slot,
@@ -166,7 +169,7 @@ impl Evidence {
     fn process_facts(&self) -> Vec<String> {
         let known = [
             self.cpu.map(|cpu| format!("cpu {}", Seconds(cpu))),
-            self.cpu_of_request.map(|cpu| format!("{} of it for this request", Seconds(cpu))),
+            self.cpu_of_request.map(|cpu| format!("{} of it in this request", Seconds(cpu))),
             self.rss.map(|bytes| format!("rss {}", Bytes(bytes))),
             self.pss.map(|bytes| format!("pss {}", Bytes(bytes))),
         ];
@@ -176,7 +179,7 @@ impl Evidence {
     fn kernel_facts(&self) -> Vec<String> {
         let known = [
             self.state.map(|state| format!("state {}", state.escape_debug())),
-            self.wchan.as_ref().map(|wchan| format!("waits in {}", OneLine(wchan))),
+            self.wchan.as_ref().map(|wchan| format!("waiting in {}", OneLine(wchan))),
             self.syscall.as_ref().map(|syscall| format!("system call {}", OneLine(syscall))),
         ];
         known.into_iter().flatten().collect()
@@ -217,7 +220,7 @@ impl fmt::Display for Evidence {
 }
 
 impl fmt::Display for Trace {
-    /// Writes a line for each frame, or one that tells why there is none.
+    /// Writes a line for each frame, or a line with the reason why there are none.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Trace::Frames(frames) => {
@@ -227,14 +230,14 @@ impl fmt::Display for Trace {
                 }
                 Ok(())
             }
-            Trace::NoAnswer => writeln!(f, "    no backtrace: it does not answer"),
+            Trace::NoAnswer => writeln!(f, "    no backtrace: the child did not answer"),
             Trace::NotAsked => Ok(()),
         }
     }
 }
 
 impl fmt::Display for Frame {
-    /// Writes `function at file:line`, without what is not known.
+    /// Writes `function at file:line`, without the parts that are unknown.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.function {
             Some(function) => OneLine(function).fmt(f)?,
@@ -248,7 +251,7 @@ impl fmt::Display for Frame {
     }
 }
 
-/// A text of which nothing ends the line: a label may be a client's words.
+/// A text with control characters escaped, because a label can contain input of a client.
 struct OneLine<'a>(&'a str);
 
 impl fmt::Display for OneLine<'_> {
@@ -282,7 +285,7 @@ impl fmt::Display for Bytes {
     }
 }
 
-/// A time as a date, by the clock of Greenwich: the log's own lines may be by another.
+/// A time as a date in UTC. The log's own timestamps can be in another time zone.
 struct Utc(SystemTime);
 
 impl fmt::Display for Utc {
@@ -301,7 +304,7 @@ impl fmt::Display for Utc {
     }
 }
 
-/// A time as seconds since 1970, with a fraction.
+/// Serialises a time as seconds since 1970, with a fraction.
 mod epoch {
     use std::time::{Duration, SystemTime};
 
@@ -312,7 +315,7 @@ mod epoch {
         time: &SystemTime,
         serializer: S,
     ) -> Result<S::Ok, S::Error> {
-        // A clock that was set before 1970 is a clock that was never set.
+        // A clock before 1970 was never set.
         let since = time.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
         serializer.serialize_f64(since.as_secs_f64())
     }
@@ -323,7 +326,7 @@ mod epoch {
         let seconds = f64::deserialize(deserializer)?;
         let since = Duration::try_from_secs_f64(seconds).map_err(D::Error::custom)?;
         let time = SystemTime::UNIX_EPOCH.checked_add(since);
-        time.ok_or_else(|| D::Error::custom(format!("{seconds} s after 1970 is out of reach")))
+        time.ok_or_else(|| D::Error::custom(format!("{seconds} s after 1970 is out of range")))
     }
 }
 

@@ -374,7 +374,7 @@ impl<P: Program> Launched<P> {
             let control = control.map(|socket| socket.answer(ctx.address(), log));
             DaemonActor::new(parent, control)
         });
-        ears.tell(daemon.clone().recipient(), SignalReceived);
+        ears.forward(daemon.clone().recipient(), SignalReceived);
         if let Some(service) = service {
             daemon.do_send(RegisterWith(service));
         }

@@ -1,4 +1,4 @@
-//! Who has subscribed to what. One list for each kind of broadcast, typed; no map of anything.
+//! The subscriptions of sessions: one typed list for each broadcast message.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -23,7 +23,7 @@ where
     session: SessionId,
 }
 
-/// The sessions that were asked, and have neither answered nor ended yet.
+/// The sessions that received a message and have not yet answered it or stopped.
 #[derive(Debug, Clone, Default)]
 struct Unanswered(Arc<Mutex<Vec<SessionId>>>);
 
@@ -34,13 +34,13 @@ impl Unanswered {
 
     fn answered(&self, session: SessionId) {
         let mut sessions = self.sessions();
-        if let Some(place) = sessions.iter().position(|asked| *asked == session) {
-            sessions.swap_remove(place);
+        if let Some(index) = sessions.iter().position(|waiting| *waiting == session) {
+            sessions.swap_remove(index);
         }
     }
 }
 
-/// A list of those who want one kind of broadcast.
+/// The subscribers of one broadcast message.
 #[derive(Debug)]
 pub(crate) struct Subscribers<M>(Vec<Subscription<M>>, Unanswered)
 where
@@ -61,16 +61,16 @@ impl<M> Subscribers<M>
 where
     M: Message<Result = ()> + Clone + Send + 'static,
 {
-    /// Tells all. Sessions that have ended are forgotten.
-    pub(crate) fn tell(&mut self, message: &M) {
+    /// Sends the message to all subscribers. Removes the subscriptions of actors that have stopped.
+    pub(crate) fn broadcast(&mut self, message: &M) {
         self.0.retain(|subscription| subscription.recipient.connected());
         for subscription in &self.0 {
             subscription.recipient.do_send(message.clone());
         }
     }
 
-    /// Tells all, and answers when all have answered or ended.
-    pub(crate) fn ask(&mut self, message: &M) -> BoxFuture<'static, ()> {
+    /// Sends the message to all subscribers. The future completes when each has answered or stopped.
+    pub(crate) fn broadcast_and_wait(&mut self, message: &M) -> BoxFuture<'static, ()> {
         self.0.retain(|subscription| subscription.recipient.connected());
         let answers: Vec<_> = self
             .0
@@ -79,7 +79,7 @@ where
                 let (unanswered, session) = (self.1.clone(), *session);
                 unanswered.sessions().push(session);
                 let answer = recipient.send(message.clone());
-                answer.map(move |_answered_or_ended| unanswered.answered(session))
+                answer.map(move |_answered_or_stopped| unanswered.answered(session))
             })
             .collect();
         join_all(answers).map(drop).boxed()
@@ -87,7 +87,8 @@ where
 }
 
 impl Sessions {
-    /// The number of a session; the daemon is the first.
+    /// Returns the number of the session with this name, a new one if the name is new. The daemon itself
+    /// is session 1.
     fn session(&mut self, name: &str) -> SessionId {
         let position = self.names.iter().position(|known| known == name).unwrap_or_else(|| {
             self.names.push(name.to_owned());
@@ -96,20 +97,20 @@ impl Sessions {
         SessionId(u32::try_from(position).unwrap_or(u32::MAX).saturating_add(2))
     }
 
-    /// Lines that tell who has subscribed to what.
+    /// Returns the lines of a peek that list the sessions and their subscriptions.
     pub(crate) fn peek(&self, alias: &str) -> Vec<String> {
         let mut lines = vec![format!("session 1 ({alias})")];
         for (index, name) in self.names.iter().enumerate() {
             let session = SessionId(u32::try_from(index).unwrap_or(u32::MAX).saturating_add(2));
-            let state = if self.is_alive(session) { "" } else { ", has ended" };
+            let state = if self.is_alive(session) { "" } else { ", stopped" };
             lines.push(format!("session {} ({name}){state}", session.0));
-            let wanted = self.subscriptions_of(session);
-            lines.push(format!("    Signals: {}", wanted.join(" ")));
+            let subscriptions = self.subscriptions_of(session);
+            lines.push(format!("    Signals: {}", subscriptions.join(" ")));
         }
         lines
     }
 
-    /// Those that have not answered to the shutdown yet, as a peek calls them.
+    /// Returns the sessions that have not yet answered `DaemonShutdown`, named as in a peek.
     pub(crate) fn unanswered(&self) -> Vec<String> {
         let mut sessions: Vec<u32> =
             self.shutdown.1.sessions().iter().map(|session| session.0).collect();
@@ -123,7 +124,7 @@ impl Sessions {
         sessions.into_iter().map(name).collect()
     }
 
-    /// Whether any actor that has subscribed under this number still takes messages.
+    /// Returns whether an actor that subscribed under this number still accepts messages.
     fn is_alive(&self, session: SessionId) -> bool {
         self.lists().any(|(_name, list)| list.is_connected(session))
     }
@@ -132,22 +133,22 @@ impl Sessions {
         self.lists().filter_map(|(name, list)| list.has(session).then_some(name)).collect()
     }
 
-    /// How many subscriptions there are.
+    /// Returns the number of subscriptions.
     pub(crate) fn count(&self) -> usize {
         self.lists().map(|(_name, list)| list.count()).sum()
     }
 }
 
-/// A list of subscribers, whatever they want.
-trait List {
+/// The subscribers of any message.
+trait SubscriberList {
     fn count(&self) -> usize;
-    /// Whether this session is in it.
+    /// Returns whether this session has subscribed.
     fn has(&self, session: SessionId) -> bool;
-    /// Whether it is, and still takes messages.
+    /// Returns whether this session has subscribed and still accepts messages.
     fn is_connected(&self, session: SessionId) -> bool;
 }
 
-impl<M: Message<Result = ()> + Send + 'static> List for Subscribers<M> {
+impl<M: Message<Result = ()> + Send + 'static> SubscriberList for Subscribers<M> {
     fn count(&self) -> usize {
         self.0.len()
     }
@@ -161,22 +162,22 @@ impl<M: Message<Result = ()> + Send + 'static> List for Subscribers<M> {
     }
 }
 
-/// A kind of broadcast: where its subscribers are kept, and what a late one is told.
-pub trait Broadcast: Message<Result = ()> + Clone + Send + sealed::Kept {}
+/// A message that is broadcast to subscribed sessions. This trait is sealed.
+pub trait Broadcast: Message<Result = ()> + Clone + Send + sealed::Retained {}
 
 mod sealed {
     use super::{Sessions, Subscribers};
     use actix::Message;
 
-    pub trait Kept: Message<Result = ()> + Clone + Send + Sized + 'static {
-        #[expect(private_interfaces, reason = "sealed: nobody outside can name or call it")]
+    pub trait Retained: Message<Result = ()> + Clone + Send + Sized + 'static {
+        #[expect(private_interfaces, reason = "sealed: not callable from outside")]
         fn subscribers(sessions: &mut Sessions) -> &mut Subscribers<Self>;
-        #[expect(private_interfaces, reason = "sealed: nobody outside can name or call it")]
+        #[expect(private_interfaces, reason = "sealed: not callable from outside")]
         fn retained(retained: &super::RetainedEvents) -> Option<Self>;
     }
 }
 
-/// What has been broadcast and still holds.
+/// The last broadcast of each event that still holds: late subscribers receive it.
 #[derive(Debug, Default, Clone, Copy)]
 pub(crate) struct RetainedEvents {
     pub(crate) start: Option<DaemonStart>,
@@ -190,7 +191,7 @@ pub(crate) struct RetainedEvents {
 
 macro_rules! broadcasts {
     ($($message:ident: $list:ident, $retained:expr;)*) => {
-        /// All subscriptions of a process.
+        /// All subscriptions in this process.
         #[derive(Debug, Default)]
         pub(crate) struct Sessions {
             names: Vec<String>,
@@ -198,23 +199,23 @@ macro_rules! broadcasts {
         }
 
         impl Sessions {
-            /// All lists, by the names of what they are for.
-            fn lists(&self) -> impl Iterator<Item = (&'static str, &dyn List)> {
-                [$((stringify!($message), &self.$list as &dyn List),)*].into_iter()
+            /// Returns each list with the name of its message.
+            fn lists(&self) -> impl Iterator<Item = (&'static str, &dyn SubscriberList)> {
+                [$((stringify!($message), &self.$list as &dyn SubscriberList),)*].into_iter()
             }
         }
 
         $(
         impl Broadcast for $message {}
-        impl sealed::Kept for $message {
-            #[expect(private_interfaces, reason = "sealed: nobody outside can name or call it")]
+        impl sealed::Retained for $message {
+            #[expect(private_interfaces, reason = "sealed: not callable from outside")]
             fn subscribers(sessions: &mut Sessions) -> &mut Subscribers<Self> {
                 &mut sessions.$list
             }
-            #[expect(private_interfaces, reason = "sealed: nobody outside can name or call it")]
+            #[expect(private_interfaces, reason = "sealed: not callable from outside")]
             fn retained(retained: &RetainedEvents) -> Option<Self> {
-                let told: fn(&RetainedEvents) -> Option<Self> = $retained;
-                told(retained)
+                let event: fn(&RetainedEvents) -> Option<Self> = $retained;
+                event(retained)
             }
         }
         )*
@@ -238,7 +239,7 @@ broadcasts! {
 }
 
 impl Sessions {
-    /// Adds a subscriber, and tells it what it has missed.
+    /// Adds a subscriber and sends it the retained event, if there is one.
     pub(crate) fn subscribe<M: Broadcast>(
         &mut self,
         subscribe: Subscribe<M>,
@@ -246,11 +247,11 @@ impl Sessions {
     ) -> SessionId {
         let Subscribe { recipient, name } = subscribe;
         let session = self.session(&name);
-        if let Some(missed) = M::retained(retained) {
-            recipient.do_send(missed);
+        if let Some(event) = M::retained(retained) {
+            recipient.do_send(event);
         }
         let subscribers = &mut M::subscribers(self).0;
-        // Those who come and go shall not pile up.
+        // Remove stopped subscribers, so that short-lived sessions do not accumulate.
         subscribers.retain(|subscription| subscription.recipient.connected());
         subscribers.push(Subscription { recipient, session });
         session

@@ -1,5 +1,5 @@
-//! The parent's signals as messages to its daemon: by tokio's handlers, which leave other
-//! listeners of the program theirs.
+//! Forwards the parent's signals as messages to its daemon actor. It uses tokio's handlers, so other
+//! listeners in the program still receive their signals.
 
 use std::io;
 
@@ -7,7 +7,7 @@ use actix::{Message, Recipient};
 use daemon_core::Signal;
 use tokio::signal::unix::{SignalKind, signal};
 
-/// Handlers that are installed: from now on none of these signals has its default effect.
+/// Installed signal handlers. While they exist, none of these signals has its default effect.
 pub(crate) struct SignalListener(Vec<(Signal, tokio::signal::unix::Signal)>);
 
 impl SignalListener {
@@ -19,8 +19,8 @@ impl SignalListener {
             .map(SignalListener)
     }
 
-    /// Tells each signal that comes, until the recipient has ended.
-    pub(crate) fn tell<M>(self, recipient: Recipient<M>, message: fn(Signal) -> M)
+    /// Sends a message for each received signal, until the recipient stops.
+    pub(crate) fn forward<M>(self, recipient: Recipient<M>, message: fn(Signal) -> M)
     where
         M: Message<Result = ()> + Send + 'static,
     {

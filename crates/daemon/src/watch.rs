@@ -1,4 +1,4 @@
-//! A descriptor as a stream of wake-ups, for an actor that reads it itself.
+//! A stream of readiness events of a file descriptor, for an actor that reads the descriptor itself.
 
 use std::io;
 use std::os::fd::{BorrowedFd, OwnedFd};
@@ -11,18 +11,18 @@ use tokio::io::unix::AsyncFd;
 
 /// Yields `T` each time the descriptor becomes readable.
 ///
-/// The readiness is cleared before the item is yielded, so what comes while the actor reads wakes
-/// it again: it must read until the descriptor is empty. A descriptor whose other end is closed is
-/// readable for ever: that is yielded once, and then the stream ends.
+/// The readiness is cleared before the item is yielded, so data that arrives while the actor reads
+/// wakes it again. The actor must read until the descriptor is empty. A descriptor whose other end is
+/// closed stays readable: the stream yields that once and then ends.
 #[derive(Debug)]
 pub(crate) struct Watch<T> {
-    /// None when there is nothing more to come.
+    /// `None` once the other end is closed.
     fd: Option<AsyncFd<OwnedFd>>,
     item: T,
 }
 
 impl<T: Copy> Watch<T> {
-    /// Watches a duplicate of the descriptor, so that its owner stays its owner.
+    /// Watches a duplicate of the descriptor. The original stays with its owner.
     pub(crate) fn readable(fd: BorrowedFd<'_>, item: T) -> io::Result<Self> {
         let fd = watch::readable(fd.try_clone_to_owned()?).map_err(io::Error::other)?;
         Ok(Watch { fd: Some(fd), item })
@@ -62,14 +62,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_end_of_the_other_side_is_told_once() {
+    fn a_closed_peer_wakes_the_stream_once_and_ends_it() {
         actix::System::new().block_on(async {
             let (mut theirs, ours) = UnixStream::pair().unwrap();
             let mut watch = Watch::readable(ours.as_fd(), "woken").unwrap();
-            assert_eq!(watch.next().now_or_never(), None, "nothing has come");
+            assert_eq!(watch.next().now_or_never(), None, "nothing was written");
             theirs.write_all(b"word").unwrap();
             assert_eq!(watch.next().await, Some("woken"));
-            assert_eq!(watch.next().now_or_never(), None, "it was told");
+            assert_eq!(watch.next().now_or_never(), None, "the readiness is cleared");
             drop(theirs);
             assert_eq!(watch.next().await, Some("woken"));
             assert_eq!(watch.next().await, None);

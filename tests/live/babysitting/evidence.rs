@@ -13,7 +13,7 @@ fn a_slow_request_leaves_evidence_with_its_backtrace_and_goes_on() {
     step(&daemon, child, "slow");
     let record = until("the record is whole", || {
         let record = fs::read_to_string(daemon.dir().join("slow.log")).ok()?;
-        record.contains("why: ").then_some(record)
+        record.contains("reason: ").then_some(record)
     });
     assert!(record.contains(&format!("process {}", child.0)), "{record}");
     assert!(record.contains("slow work"), "{record}");
@@ -31,7 +31,7 @@ fn without_a_slow_log_the_log_takes_the_evidence() {
     let child = client.pid();
     tell(&mut client, "block /no/such/file");
     daemon.until_logged(&format!("process {}", child.0));
-    daemon.until_logged("a slow request");
+    daemon.until_logged("slow request");
     assert!(child.signal(Signal::SIGKILL));
 }
 
@@ -48,7 +48,7 @@ fn a_child_can_be_traced_at_any_time_and_only_a_child() {
     assert!(stopped.signal(Signal::SIGSTOP));
     until("it is stopped", || (stopped.state() == Some('T')).then_some(()));
     let trace = daemon.ask(&format!("trace {}", stopped.0));
-    assert!(trace.contains("it does not answer") && trace.contains("state T"), "{trace}");
+    assert!(trace.contains("the child did not answer") && trace.contains("state T"), "{trace}");
     assert!(stopped.signal(Signal::SIGCONT));
     let nobody = daemon.ask("trace 1");
     assert_eq!(nobody, "cannot trace process 1: no child of the daemon has this pid");
@@ -63,5 +63,5 @@ fn evidence_whose_names_are_still_looked_up_is_written_before_the_daemon_is_gone
     daemon.until_logged("told: RogueChild");
     daemon.stop();
     let record = fs::read_to_string(daemon.dir().join("slow.log")).unwrap();
-    assert!(record.contains("why: a slow request"), "{record}");
+    assert!(record.contains("reason: slow request"), "{record}");
 }

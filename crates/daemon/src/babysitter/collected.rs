@@ -1,4 +1,4 @@
-//! Evidence on its way to the slow log.
+//! Collected evidence, before it is written to the slow log.
 
 use daemon_sys::trace::symbolise;
 use tokio::task::{JoinHandle, spawn_blocking};
@@ -8,41 +8,41 @@ use super::TIMEOUT;
 use super::evidence_collector::Answer;
 use crate::evidence::{Evidence, Frame, Trace};
 
-/// Evidence, of which some names may still be looked up: that is done in the program's debug
-/// information and takes its time, for which no step is to wait.
+/// Evidence whose frames may still lack function names. The names are looked up in the program's
+/// debug information, which is slow, so steps against a rogue do not wait for it.
 #[derive(Debug)]
 pub(super) struct CollectedEvidence {
     pub(super) evidence: Evidence,
-    naming: Option<JoinHandle<Vec<Frame>>>,
+    symbols: Option<JoinHandle<Vec<Frame>>>,
 }
 
 impl CollectedEvidence {
     pub(super) async fn of(evidence: Evidence, answer: Answer) -> CollectedEvidence {
-        let (backtrace, naming) = match answer {
-            Answer::NotAsked => (Trace::NotAsked, None),
+        let (backtrace, symbols) = match answer {
+            Answer::NotRequested => (Trace::NotAsked, None),
             Answer::None => (Trace::NoAnswer, None),
             Answer::At(addresses) => {
-                let nameless = addresses.iter().copied().map(Frame::at).collect();
-                let mut naming = spawn_blocking(move || {
+                let unnamed = addresses.iter().copied().map(Frame::at).collect();
+                let mut symbols = spawn_blocking(move || {
                     symbolise(&addresses).into_iter().map(Frame::from).collect::<Vec<_>>()
                 });
-                match timeout(TIMEOUT, &mut naming).await {
+                match timeout(TIMEOUT, &mut symbols).await {
                     Ok(Ok(frames)) => (Trace::Frames(frames), None),
-                    Ok(Err(_panicked)) => (Trace::Frames(nameless), None),
-                    Err(_not_yet) => (Trace::Frames(nameless), Some(naming)),
+                    Ok(Err(_panicked)) => (Trace::Frames(unnamed), None),
+                    Err(_not_yet) => (Trace::Frames(unnamed), Some(symbols)),
                 }
             }
         };
-        CollectedEvidence { evidence: Evidence { backtrace, ..evidence }, naming }
+        CollectedEvidence { evidence: Evidence { backtrace, ..evidence }, symbols }
     }
 
-    /// Waits for the names.
-    pub(super) async fn named(self) -> Evidence {
-        let CollectedEvidence { evidence, naming } = self;
-        let Some(naming) = naming else {
+    /// Waits for the function names and returns the complete evidence.
+    pub(super) async fn with_symbols(self) -> Evidence {
+        let CollectedEvidence { evidence, symbols } = self;
+        let Some(symbols) = symbols else {
             return evidence;
         };
-        match naming.await {
+        match symbols.await {
             Ok(frames) => Evidence { backtrace: Trace::Frames(frames), ..evidence },
             Err(_panicked) => evidence,
         }

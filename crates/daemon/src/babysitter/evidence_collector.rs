@@ -1,4 +1,4 @@
-//! How a child is asked for its own backtrace: one child at a time, and not for long.
+//! Requests the backtrace of a child, from one child at a time and with a timeout.
 
 use std::cell::RefCell;
 use std::os::fd::AsFd;
@@ -9,21 +9,21 @@ use daemon_sys::process::Pid;
 use daemon_sys::trace::BacktraceRequester;
 use tokio::time::timeout;
 
-/// How long a child has to answer: its handler runs at once, or it runs no code at all.
+/// How long a child has to answer. Its signal handler runs at once, unless the child runs no code.
 const TIMEOUT: Duration = Duration::from_millis(100);
 
-/// What a child has answered.
+/// The result of a backtrace request.
 #[derive(Debug)]
 pub(super) enum Answer {
-    /// It is at the first of these addresses, called from the others.
+    /// The addresses of its frames, innermost first.
     At(Vec<usize>),
-    /// Nothing, in time.
+    /// The child did not answer in time.
     None,
-    /// Another was being asked.
-    NotAsked,
+    /// Another request was pending.
+    NotRequested,
 }
 
-/// The right to ask, shared by those who wait for an answer.
+/// Requests backtraces. Only one request can be pending at a time.
 #[derive(Debug, Clone)]
 pub(crate) struct EvidenceCollector {
     requester: Rc<RefCell<Option<BacktraceRequester>>>,
@@ -34,22 +34,22 @@ impl EvidenceCollector {
         EvidenceCollector { requester: Rc::new(RefCell::new(requester)) }
     }
 
-    /// Asks a process where it is, and has it signalled. Where another is being asked, it is left at
-    /// that: evidence must not make steps wait for each other.
+    /// Requests the backtrace of a process: `signal` must send it the signal. Does nothing if another
+    /// request is pending, so that steps against different rogues do not wait for each other.
     pub(super) fn trace<F: FnOnce()>(
         &self,
         pid: Pid,
         signal: F,
     ) -> impl Future<Output = Answer> + use<F> {
         let shared = Rc::clone(&self.requester);
-        let asked = self.requester.take().map(|mut requester| {
+        let pending = self.requester.take().map(|mut requester| {
             let request = requester.request(pid);
             signal();
             (requester, request)
         });
         async move {
-            let Some((requester, request)) = asked else {
-                return Answer::NotAsked;
+            let Some((requester, request)) = pending else {
+                return Answer::NotRequested;
             };
             let watch = requester.as_fd().try_clone_to_owned().map(daemon_sys::watch::readable);
             let answer = match watch {

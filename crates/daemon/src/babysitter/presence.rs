@@ -1,4 +1,4 @@
-//! Who of our children is in the process table.
+//! Looks for the children in the process table.
 
 use std::collections::HashMap;
 
@@ -9,24 +9,24 @@ use super::settings::MemoryMeasure;
 use crate::evidence::pss;
 use crate::process_table;
 
-/// Looks for these processes.
+/// Returns whether each of these processes exists, and its resource usage.
 ///
-/// One that is not in the table may be hidden, by mount options of proc(5) for one: it is gone only if
-/// the system says so.
+/// A process that is not in the table may be hidden, for example by mount options of proc(5). It is
+/// gone only if kill(2) with signal 0 does not find it.
 ///
 /// # Errors
 ///
 /// If the process table cannot be read at all.
 pub(super) fn presences(
     pids: &[u32],
-    step: MemoryMeasure,
+    measure: MemoryMeasure,
 ) -> Result<HashMap<u32, Presence>, sysinfo::Error> {
     let used = process_table::read(pids)?;
     let presence = |pid: u32| match used.get(&pid) {
-        None => unseen(pid),
+        None => presence_of_unlisted(pid),
         Some(used) => Presence::Seen(Sample {
             cpu: used.cpu,
-            memory: match step {
+            memory: match measure {
                 MemoryMeasure::Rss => Some(used.rss),
                 MemoryMeasure::Pss => pss(pid),
             },
@@ -35,7 +35,7 @@ pub(super) fn presences(
     Ok(pids.iter().map(|pid| (*pid, presence(*pid))).collect())
 }
 
-fn unseen(pid: u32) -> Presence {
+fn presence_of_unlisted(pid: u32) -> Presence {
     let number = i32::try_from(pid).ok().and_then(Pid::from_raw);
     match number.map(exists) {
         Some(true) => Presence::Hidden,
@@ -49,18 +49,18 @@ mod tests {
 
     #[test]
     fn this_process_is_seen_and_one_that_has_ended_is_gone() {
-        let mut ended = std::process::Command::new("true").spawn().expect("it starts");
+        let mut ended = std::process::Command::new("true").spawn().expect("spawn true");
         let (this, gone) = (std::process::id(), ended.id());
-        ended.wait().expect("it ends");
-        for step in [MemoryMeasure::Rss, MemoryMeasure::Pss] {
-            let presences = presences(&[this, gone], step).expect("a process table");
+        ended.wait().expect("wait for it");
+        for measure in [MemoryMeasure::Rss, MemoryMeasure::Pss] {
+            let presences = presences(&[this, gone], measure).expect("read the process table");
             let Presence::Seen(sample) = presences[&this] else {
                 panic!("this process is not seen: {presences:?}");
             };
             assert!(sample.memory.is_some_and(|bytes| bytes > 100_000), "{sample:?}");
             assert_eq!(presences[&gone], Presence::Gone);
         }
-        // One that is there and not in a table.
-        assert_eq!(unseen(1), Presence::Hidden);
+        // A process that exists and is not in the table.
+        assert_eq!(presence_of_unlisted(1), Presence::Hidden);
     }
 }

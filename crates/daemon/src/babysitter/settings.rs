@@ -1,4 +1,4 @@
-//! How children are watched: what they may use, how often it is looked, and what is done.
+//! The settings of the babysitter: limits, intervals and the steps against rogues.
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -7,19 +7,21 @@ use daemon_core::{Jitter, Ladder, Limits};
 
 use crate::error::ConfigError;
 
-/// By which measure a child's memory is judged.
+/// How the memory of a child is measured.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 #[non_exhaustive]
 pub enum MemoryMeasure {
-    /// What of it is in memory, with everything that it shares with others: cheap to read.
+    /// Resident set size: all resident pages, including those shared with other processes. Cheap to read.
     #[default]
     Rss,
-    /// Its share: what it has alone, and its part of what it shares. The fairer measure of forked
-    /// children, and dearer to read: the kernel walks all pages of the process.
+    /// Proportional set size: each shared page is divided by the number of processes that share it.
+    /// More accurate for forked children, but expensive to read: the kernel walks all pages of the
+    /// process.
     Pss,
 }
 
-/// How children are watched, and what they may use: see [`DaemonBuilder::babysit`](crate::DaemonBuilder::babysit).
+/// The limits of children and how they are enforced, see
+/// [`DaemonBuilder::babysit`](crate::DaemonBuilder::babysit).
 ///
 /// # Examples
 ///
@@ -41,60 +43,60 @@ pub enum MemoryMeasure {
 pub struct Babysit {
     pub(crate) interval: Option<Duration>,
     pub(crate) limits: Limits,
-    pub(crate) step: MemoryMeasure,
+    pub(crate) measure: MemoryMeasure,
     pub(crate) ladder: Option<Ladder>,
     pub(crate) slowlog: Option<PathBuf>,
 }
 
 impl Default for Babysit {
-    /// Every 30 seconds.
+    /// Returns settings with an interval of 30 seconds.
     fn default() -> Self {
         Babysit::new(Duration::from_secs(30))
     }
 }
 
 impl Babysit {
-    /// Looks at the process table at this interval: the original's `babysit`. What the scoreboard
-    /// tells, how long a request lasts and whether a heart beats, is looked at when it is due.
+    /// Reads the process table at this interval: the original's `babysit`. Limits that need only the
+    /// scoreboard, the duration of a request and the heartbeat, are checked when they are due.
     ///
-    /// A child may use 10 minutes of processor time in a request, 1 hour in a
-    /// [`Long`](crate::UpdateStatus::Long) one, and all else without limit, unless it is said.
+    /// By default, a child may use 10 minutes of CPU time in a request and 1 hour in a
+    /// [`Long`](crate::UpdateStatus::Long) request. Nothing else is limited.
     #[must_use]
     pub fn new(interval: Duration) -> Babysit {
         Babysit {
             interval: Some(interval),
             limits: Limits::default(),
-            step: MemoryMeasure::default(),
+            measure: MemoryMeasure::default(),
             ladder: None,
             slowlog: None,
         }
     }
 
-    /// Never looks at anything.
+    /// Disables the babysitter.
     #[must_use]
     pub fn disabled() -> Babysit {
         Babysit { interval: None, ..Babysit::default() }
     }
 
-    /// Sets how much processor time a child may use in one request; `None` for any. 10 minutes by
+    /// Sets how much CPU time a child may use in one request, or `None` for no limit. 10 minutes by
     /// default.
     ///
-    /// It is counted from the first look at the process table in the request, so up to an interval
-    /// of it is left out.
+    /// CPU time is counted from the first reading of the process table during the request, so CPU
+    /// time of up to one interval is not counted.
     #[must_use]
     pub fn cpu(mut self, limit: impl Into<Option<Duration>>) -> Self {
         self.limits.cpu = limit.into();
         self
     }
 
-    /// The same for a [`Long`](crate::UpdateStatus::Long) request. 1 hour by default.
+    /// Sets the same limit for a [`Long`](crate::UpdateStatus::Long) request. 1 hour by default.
     #[must_use]
     pub fn long_cpu(mut self, limit: impl Into<Option<Duration>>) -> Self {
         self.limits.long_cpu = limit.into();
         self
     }
 
-    /// Sets how much processor time a child may use in its life: the original's rule. None by
+    /// Sets how much CPU time a child may use in its lifetime: the original's rule. No limit by
     /// default.
     #[must_use]
     pub fn total_cpu(mut self, limit: Duration) -> Self {
@@ -102,91 +104,92 @@ impl Babysit {
         self
     }
 
-    /// Sets how long a request may take. None by default.
+    /// Sets how long a request may take. No limit by default.
     ///
-    /// The request itself may ask for more: [`UpdateStatus::Extend`](crate::UpdateStatus::Extend).
+    /// A request can extend its own time: [`UpdateStatus::Extend`](crate::UpdateStatus::Extend).
     #[must_use]
     pub fn request_timeout(mut self, timeout: Duration) -> Self {
         self.limits.request_timeout = Some(timeout);
         self
     }
 
-    /// Sets how long a [`Long`](crate::UpdateStatus::Long) request may take, from when it was said to
-    /// be long. None by default.
+    /// Sets how long a [`Long`](crate::UpdateStatus::Long) request may take, counted from the update
+    /// that marked it as long. No limit by default.
     #[must_use]
     pub fn long_timeout(mut self, timeout: Duration) -> Self {
         self.limits.long_timeout = Some(timeout);
         self
     }
 
-    /// Recycles a child that uses more memory, in bytes, after the request in hand. None by default.
+    /// Recycles a child that uses more than this many bytes of memory, after its current request. No
+    /// limit by default.
     #[must_use]
     pub fn soft_memory(mut self, bytes: u64) -> Self {
         self.limits.soft_memory = Some(bytes);
         self
     }
 
-    /// Kills a child that uses more memory, in bytes. None by default.
+    /// Kills a child that uses more than this many bytes of memory. No limit by default.
     #[must_use]
     pub fn hard_memory(mut self, bytes: u64) -> Self {
         self.limits.hard_memory = Some(bytes);
         self
     }
 
-    /// Sets by which measure memory is judged. [`Rss`](MemoryMeasure::Rss) by default.
+    /// Sets how memory is measured. [`Rss`](MemoryMeasure::Rss) by default.
     #[must_use]
-    pub fn memory_measure(mut self, step: MemoryMeasure) -> Self {
-        self.step = step;
+    pub fn memory_measure(mut self, measure: MemoryMeasure) -> Self {
+        self.measure = measure;
         self
     }
 
-    /// Has each child note on the scoreboard, four times in this time, that its event loop turns, and
-    /// kills one that has not for so long, idle or busy: stopped, or blocked. None by default, since
-    /// a child may well block its loop with a request.
+    /// Sets the heartbeat timeout. Each child writes a heartbeat to the scoreboard from its event loop,
+    /// four times in this period. A child without a heartbeat for this long, idle or busy, is stopped
+    /// or blocked, and is killed. Off by default, because a request may block the event loop.
     #[must_use]
     pub fn heartbeat_timeout(mut self, timeout: Duration) -> Self {
         self.limits.heartbeat_timeout = Some(timeout);
         self
     }
 
-    /// Recycles a child after so long a life, after the request in hand. None by default.
+    /// Recycles a child that is older than this, after its current request. No limit by default.
     #[must_use]
     pub fn max_lifetime(mut self, lifetime: Duration) -> Self {
         self.limits.max_lifetime = Some(lifetime);
         self
     }
 
-    /// Sets by how much lifetimes are shortened at most, so that children who were born together do
-    /// not leave together. 10 % by default.
+    /// Sets by how much lifetimes are shortened at most, so that children forked together are not
+    /// recycled together. 10 % by default.
     #[must_use]
     pub fn lifetime_jitter(mut self, jitter: Jitter) -> Self {
         self.limits.lifetime_jitter = jitter;
         self
     }
 
-    /// Takes evidence of a request that takes longer, and does nothing to it. None by default.
+    /// Takes evidence of a request that takes longer than this, without stopping it. Off by default.
     #[must_use]
     pub fn slowlog_after(mut self, time: Duration) -> Self {
         self.limits.slowlog_after = Some(time);
         self
     }
 
-    /// Appends evidence to this file instead of the log. It is opened anew for each record, so it
-    /// may be moved away at any time.
+    /// Appends evidence to this file instead of the log. The file is opened for each record, so it can
+    /// be rotated at any time.
     #[must_use]
     pub fn slowlog(mut self, path: impl Into<PathBuf>) -> Self {
         self.slowlog = Some(path.into());
         self
     }
 
-    /// Sets the steps against a rogue. INT, TERM, KILL and giving up by default, two intervals apart.
+    /// Sets the steps against a rogue. By default INT, TERM, KILL, then giving up, two intervals apart.
     #[must_use]
     pub fn ladder(mut self, ladder: Ladder) -> Self {
         self.ladder = Some(ladder);
         self
     }
 
-    /// The pause between two beats of a child's heart; none if nobody listens to them.
+    /// Returns the interval of the heartbeats, or `None` if they are not checked.
     pub(crate) fn heartbeat(&self) -> Option<Duration> {
         self.interval.and(self.limits.heartbeat_timeout).map(|timeout| timeout / 4)
     }
@@ -212,21 +215,21 @@ impl Babysit {
         if let (Some(soft), Some(hard)) = (self.limits.soft_memory, self.limits.hard_memory)
             && soft > hard
         {
-            let why = format!("it must not be above hard_memory, which is {hard}");
-            return Err(ConfigError::value("soft_memory", soft, &why));
+            let reason = format!("it must not be greater than hard_memory, which is {hard}");
+            return Err(ConfigError::value("soft_memory", soft, &reason));
         }
         for (field, bytes) in
             [("soft_memory", self.limits.soft_memory), ("hard_memory", self.limits.hard_memory)]
         {
             if bytes == Some(0) {
-                return Err(ConfigError::value(field, 0, "no child lives on no memory"));
+                return Err(ConfigError::value(field, 0, "it must be greater than 0"));
             }
         }
         Ok(())
     }
 }
 
-/// Shorter times than this are mistakes, and would have the parent do nothing else.
+/// The shortest allowed time. Shorter ones are mistakes and would keep the parent busy.
 const SHORTEST: Duration = Duration::from_millis(10);
 
 #[cfg(test)]
@@ -234,25 +237,25 @@ mod tests {
     use super::*;
 
     #[test]
-    fn limits_that_cannot_be_meant_are_refused_by_name() {
+    fn invalid_limits_are_rejected_by_name() {
         let second = Duration::from_secs(1);
-        let refusal = |babysit: Babysit| babysit.check().unwrap_err().to_string();
+        let error = |babysit: Babysit| babysit.check().unwrap_err().to_string();
         assert_eq!(
-            refusal(Babysit::new(Duration::ZERO)),
+            error(Babysit::new(Duration::ZERO)),
             "babysit is 0ns: it must be at least 10 ms"
         );
         let every = Babysit::new(second);
         assert_eq!(
-            refusal(every.clone().request_timeout(Duration::from_millis(9))),
+            error(every.clone().request_timeout(Duration::from_millis(9))),
             "request_timeout is 9ms: it must be at least 10 ms"
         );
         assert_eq!(
-            refusal(every.clone().soft_memory(200).hard_memory(100)),
-            "soft_memory is 200: it must not be above hard_memory, which is 100"
+            error(every.clone().soft_memory(200).hard_memory(100)),
+            "soft_memory is 200: it must not be greater than hard_memory, which is 100"
         );
         assert_eq!(
-            refusal(every.clone().hard_memory(0)),
-            "hard_memory is 0: no child lives on no memory"
+            error(every.clone().hard_memory(0)),
+            "hard_memory is 0: it must be greater than 0"
         );
         assert!(every.soft_memory(100).hard_memory(100).check().is_ok());
         assert!(Babysit::default().check().is_ok() && Babysit::disabled().check().is_ok());

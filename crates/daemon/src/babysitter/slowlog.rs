@@ -1,4 +1,4 @@
-//! Where evidence is written: a file of its own, or the log.
+//! The slow log: a file that evidence is appended to, or the log if none is configured.
 
 use std::fs::OpenOptions;
 use std::io::Write;
@@ -19,18 +19,23 @@ impl SlowLog {
         SlowLog { path }
     }
 
-    /// Writes one record. The file is opened each time: such records are rare, and whoever moves
-    /// the file away need not tell. What the file does not take, the log gets: no record is lost.
-    pub(super) fn write(&self, evidence: &Evidence, why: &str, log: &Logger) {
+    /// Writes one record. The file is opened for each record: records are rare, and the file can be
+    /// rotated at any time. If the file cannot be written, the record goes to the log.
+    pub(super) fn write(&self, evidence: &Evidence, reason: &str, log: &Logger) {
         let Some(path) = &self.path else {
-            warn!(log, "{}\n{}", why, evidence);
+            log_evidence(evidence, reason, log);
             return;
         };
-        let record = format!("{evidence}why: {why}\n\n");
+        let record = format!("{evidence}reason: {reason}\n\n");
         let opened = OpenOptions::new().append(true).create(true).open(path);
         if let Err(error) = opened.and_then(|mut file| file.write_all(record.as_bytes())) {
-            warn!(log, "cannot append to the slow log {}: {}", path.display(), error);
-            warn!(log, "{}\n{}", why, evidence);
+            let path = path.display().to_string();
+            warn!(log, "cannot append to the slow log"; "path" => path, "error" => error.to_string());
+            log_evidence(evidence, reason, log);
         }
     }
+}
+
+fn log_evidence(evidence: &Evidence, reason: &str, log: &Logger) {
+    warn!(log, "evidence"; "reason" => reason, "evidence" => evidence.to_string());
 }

@@ -107,7 +107,7 @@ impl ChildActor {
             let shutdown = DaemonShutdown { reason };
             self.retained.shutdown = Some(shutdown);
             let address = ctx.address();
-            let answers = self.sessions.shutdown.ask(&shutdown);
+            let answers = self.sessions.shutdown.broadcast_and_wait(&shutdown);
             // By way of the mailbox: what a session has said before it answered comes first.
             ctx.spawn(
                 answers.map(move |()| address.do_send(ShutdownAcknowledged)).into_actor(self),
@@ -148,7 +148,7 @@ impl ChildActor {
             && is_paused_by_operator
             && self.state.borrow().status().is_idle()
         {
-            self.sessions.accept.tell(&DaemonAccept);
+            self.sessions.accept.broadcast(&DaemonAccept);
         }
     }
 
@@ -164,7 +164,7 @@ impl ChildActor {
                 debug!(self.context.log, "paused");
                 self.retained.accept = None;
                 self.retained.pause = Some(DaemonPause);
-                self.sessions.pause.tell(&DaemonPause);
+                self.sessions.pause.broadcast(&DaemonPause);
             }
             OperatorPause::Off => {
                 debug!(self.context.log, "resumed");
@@ -172,14 +172,14 @@ impl ChildActor {
                 let state = self.state.borrow();
                 if state.status().is_idle() && state.leaving().is_none() {
                     self.retained.accept = Some(DaemonAccept);
-                    self.sessions.accept.tell(&DaemonAccept);
+                    self.sessions.accept.broadcast(&DaemonAccept);
                 }
             }
         }
     }
 
     fn reopen_logs(&mut self) {
-        self.sessions.hup.tell(&DaemonHup);
+        self.sessions.hup.broadcast(&DaemonHup);
         if let Err(error) = self.context.reopen_log() {
             error!(self.context.log, "the old log stays in use: {}", error);
         }

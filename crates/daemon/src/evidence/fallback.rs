@@ -1,4 +1,4 @@
-//! A process on a system that does not show it in files: nothing is told.
+//! Systems without `/proc`: nothing is known about a process.
 
 use super::ProcessInfo;
 

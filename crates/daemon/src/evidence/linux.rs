@@ -1,4 +1,4 @@
-//! A process as Linux shows it in `/proc/PID` (proc(5)).
+//! Reads a process from `/proc/PID`, see proc(5).
 
 use std::io::Read;
 use std::time::Duration;
@@ -8,7 +8,7 @@ use procfs::process::Process;
 
 use super::ProcessInfo;
 
-/// The most that is read of a file that is a few lines long.
+/// The most bytes read of a file, which is normally a few lines long.
 const LIMIT: u64 = 16 * 1024;
 
 pub(super) fn inspect(pid: u32) -> ProcessInfo {
@@ -22,16 +22,17 @@ pub(super) fn inspect(pid: u32) -> ProcessInfo {
         state: stat.as_ref().map(|stat| stat.state),
         wchan: text(&process, "wchan").as_deref().and_then(waiting_in),
         syscall: text(&process, "syscall").as_deref().and_then(system_call),
-        kernel_stack: text(&process, "stack").as_deref().map(places).unwrap_or_default(),
-        // Last: of all this it alone waits for a lock that a stuck process may hold.
-        pss: share(&process),
+        kernel_stack: text(&process, "stack").as_deref().map(stack_frames).unwrap_or_default(),
+        // Last, because only this read waits for a lock that a stuck process may hold.
+        pss: read_pss(&process),
     }
 }
 
 fn ticks(ticks: u64) -> Duration {
-    let a_second = procfs::ticks_per_second().max(1);
-    let (whole, rest) = (ticks / a_second, ticks % a_second);
-    Duration::from_secs(whole) + Duration::from_secs(rest) / u32::try_from(a_second).unwrap_or(100)
+    let per_second = procfs::ticks_per_second().max(1);
+    let (whole, rest) = (ticks / per_second, ticks % per_second);
+    Duration::from_secs(whole)
+        + Duration::from_secs(rest) / u32::try_from(per_second).unwrap_or(100)
 }
 
 fn process(pid: u32) -> Option<Process> {
@@ -39,30 +40,30 @@ fn process(pid: u32) -> Option<Process> {
 }
 
 pub(super) fn pss(pid: u32) -> Option<u64> {
-    share(&process(pid)?)
+    read_pss(&process(pid)?)
 }
 
-fn share(process: &Process) -> Option<u64> {
+fn read_pss(process: &Process) -> Option<u64> {
     let rollup = process.smaps_rollup().ok()?;
     rollup.memory_map_rollup.iter().find_map(|map| map.extension.map.get("Pss")).copied()
 }
 
-/// Reads one of the process' files: none if it is gone, or not for us to read.
+/// Reads one of the process' files. Returns `None` if it is gone or not readable.
 fn text(process: &Process, file: &str) -> Option<String> {
     let mut text = String::new();
     process.open_relative(file).ok()?.take(LIMIT).read_to_string(&mut text).ok()?;
     Some(text)
 }
 
-/// `0` stands for a process that does not wait, or for one that is no business of ours.
+/// `0` means that the process does not wait, or that we may not see where it waits.
 fn waiting_in(wchan: &str) -> Option<String> {
     let wchan = wchan.trim();
     (!matches!(wchan, "" | "0")).then(|| wchan.to_owned())
 }
 
-/// The number, the six arguments, and then the stack pointer and the program counter, which tell
-/// nothing here. A process that runs is `running`; one that waits outside of a call has the number
-/// -1.
+/// Formats the number and the six arguments. The stack pointer and the program counter follow them
+/// and are left out. The line is `running` if the process runs, and the number is -1 if it waits
+/// outside of a system call.
 fn system_call(line: &str) -> Option<String> {
     let mut words = line.split_ascii_whitespace();
     let number: u32 = words.next()?.parse().ok()?;
@@ -70,11 +71,13 @@ fn system_call(line: &str) -> Option<String> {
     Some(format!("{number} ({})", arguments.join(", ")))
 }
 
-/// Each line is an address, hidden as `[<0>]`, and a place.
-fn places(stack: &str) -> Vec<String> {
+/// Each line is an address, hidden as `[<0>]`, and a function with an offset.
+fn stack_frames(stack: &str) -> Vec<String> {
     stack
         .lines()
-        .map(|line| line.split_once("] ").map_or(line, |(_address, place)| place).trim().to_owned())
+        .map(|line| {
+            line.split_once("] ").map_or(line, |(_address, function)| function).trim().to_owned()
+        })
         .collect()
 }
 
@@ -83,7 +86,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_system_call_is_told_by_number_and_arguments_and_a_running_process_makes_none() {
+    fn a_system_call_has_its_number_and_arguments_and_a_running_process_has_none() {
         assert_eq!(
             system_call("0 0x3 0x7ff2 0x20000 0x22 0xffffffff 0x0 0x7ffd 0x7ff23\n").as_deref(),
             Some("0 (0x3, 0x7ff2, 0x20000, 0x22, 0xffffffff, 0x0)")
@@ -94,22 +97,25 @@ mod tests {
     }
 
     #[test]
-    fn who_waits_nowhere_waits_in_nothing() {
+    fn a_process_that_does_not_wait_has_no_wait_channel() {
         assert_eq!(waiting_in("futex_wait_queue").as_deref(), Some("futex_wait_queue"));
         assert_eq!((waiting_in("0"), waiting_in("")), (None, None));
     }
 
     #[test]
-    fn places_are_told_without_the_hidden_addresses() {
+    fn stack_frames_are_listed_without_the_hidden_addresses() {
         let stack = "[<0>] hrtimer_nanosleep+0x74/0xf0\n[<0>] do_syscall_64+0x71/0x280\n";
-        assert_eq!(places(stack), ["hrtimer_nanosleep+0x74/0xf0", "do_syscall_64+0x71/0x280"]);
-        assert_eq!(places("odd\n"), ["odd"]);
+        assert_eq!(
+            stack_frames(stack),
+            ["hrtimer_nanosleep+0x74/0xf0", "do_syscall_64+0x71/0x280"]
+        );
+        assert_eq!(stack_frames("odd\n"), ["odd"]);
     }
 
     #[test]
-    fn ticks_are_parts_of_a_second() {
-        let a_second = procfs::ticks_per_second();
-        assert_eq!(ticks(a_second * 3 + a_second / 2), Duration::from_millis(3500));
+    fn ticks_are_fractions_of_per_second() {
+        let per_second = procfs::ticks_per_second();
+        assert_eq!(ticks(per_second * 3 + per_second / 2), Duration::from_millis(3500));
         assert!(ticks(u64::MAX) > Duration::from_secs(1 << 40));
     }
 }

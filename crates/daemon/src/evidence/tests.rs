@@ -1,4 +1,4 @@
-//! The record of a made-up child, and a look at this very process and at children of it.
+//! The record of an example child, and evidence of this process and of its own children.
 
 use std::process::{Command, Stdio};
 use std::time::Instant;
@@ -32,7 +32,7 @@ fn frame(function: Option<&str>, file: Option<&str>, line: Option<u32>) -> Frame
 }
 
 fn full() -> Evidence {
-    let inspect = ProcessInfo {
+    let info = ProcessInfo {
         cpu: Some(Duration::from_millis(9400)),
         rss: Some(40 << 20),
         pss: Some(12_900_000),
@@ -47,19 +47,19 @@ fn full() -> Evidence {
         frame(Some("echo::slow"), Some("src/main.rs"), Some(42)),
         frame(None, None, None),
     ]);
-    let evidence = Evidence::of(&child(), inspect, of_request, at());
+    let evidence = Evidence::of(&child(), info, of_request, at());
     Evidence { backtrace, ..evidence }
 }
 
 #[test]
-fn a_record_tells_who_then_what_then_where() {
+fn a_record_has_the_child_then_its_resources_then_its_stack() {
     assert_eq!(
         full().to_string(),
         "2026-11-21 09:15:29 UTC: child in slot 3 (process 4711, generation 2) is Long (l) for 12.35 s: \
          GET /slow\n    \
          age 312.50 s, 17 requests\n    \
-         cpu 9.40 s, 0.25 s of it for this request, rss 40.0 MiB, pss 12.3 MiB\n    \
-         state S, waits in pipe_read, system call 0 (0x5, 0x7ffd12, 0x1, 0x0, 0x0, 0x0)\n    \
+         cpu 9.40 s, 0.25 s of it in this request, rss 40.0 MiB, pss 12.3 MiB\n    \
+         state S, waiting in pipe_read, system call 0 (0x5, 0x7ffd12, 0x1, 0x0, 0x0, 0x0)\n    \
          kernel stack\n        \
          #0 pipe_read+0x39e/0x4a0\n        \
          #1 ksys_read+0x66/0xe0\n    \
@@ -71,7 +71,7 @@ fn a_record_tells_who_then_what_then_where() {
 }
 
 #[test]
-fn what_is_not_known_is_left_out() {
+fn unknown_values_are_left_out() {
     let mut born = ChildReport { pid: None, label: None, ..child() };
     born.letter = 'F';
     let mut evidence = Evidence::of(&born, ProcessInfo::default(), Some(born.age), at());
@@ -79,19 +79,19 @@ fn what_is_not_known_is_left_out() {
                  Forking (F) for 12.35 s\n    age 312.50 s, 17 requests\n";
     assert_eq!(evidence.to_string(), known);
     evidence.backtrace = Trace::NoAnswer;
-    let silent = format!("{known}    no backtrace: it does not answer\n");
+    let silent = format!("{known}    no backtrace: the child did not answer\n");
     assert_eq!(evidence.to_string(), silent);
 }
 
 #[test]
-fn a_damaged_line_is_told_as_such() {
+fn a_damaged_line_is_reported_as_damaged() {
     let mut evidence = full();
     evidence.letter = '?';
     assert!(evidence.to_string().contains("generation 2) is damaged (?) for 12.35 s"));
 }
 
 #[test]
-fn a_client_s_words_make_no_lines_of_their_own() {
+fn control_characters_of_a_label_add_no_lines() {
     let mut evidence = full();
     let lines = evidence.to_string().lines().count();
     evidence.label = Some("GET /\r\n2026-11-21: all is well\u{1b}[2J é".to_owned());
@@ -101,7 +101,7 @@ fn a_client_s_words_make_no_lines_of_their_own() {
 }
 
 #[test]
-fn as_json_it_says_the_same_and_comes_back() {
+fn json_has_the_same_values_and_deserialises() {
     let evidence = full();
     let json = serde_json::to_value(&evidence).unwrap();
     assert_eq!(json["taken"], 1_795_252_529.5);
@@ -114,7 +114,7 @@ fn as_json_it_says_the_same_and_comes_back() {
 }
 
 #[test]
-fn a_time_that_is_none_is_refused_and_a_far_one_still_printed() {
+fn an_invalid_time_is_rejected_and_a_distant_one_is_printed() {
     let mut json = serde_json::to_value(full()).unwrap();
     for nonsense in [-1.0, 1e300] {
         json["taken"] = nonsense.into();
@@ -126,37 +126,37 @@ fn a_time_that_is_none_is_refused_and_a_far_one_still_printed() {
 }
 
 #[test]
-fn this_very_process_is_seen_with_its_memory() {
+fn this_process_is_inspected_with_its_memory() {
     if !cfg!(target_os = "linux") {
         return;
     }
-    let begun = Instant::now();
+    let start = Instant::now();
     let spent = |cpu: Option<Duration>| cpu.is_some_and(|cpu| cpu >= Duration::from_millis(20));
-    let mut seen = inspect(std::process::id());
-    while !spent(seen.cpu) {
-        assert!(begun.elapsed() < Duration::from_secs(20), "{seen:?}");
-        seen = inspect(std::process::id());
+    let mut info = inspect(std::process::id());
+    while !spent(info.cpu) {
+        assert!(start.elapsed() < Duration::from_secs(20), "{info:?}");
+        info = inspect(std::process::id());
     }
-    assert!(matches!(seen.state, Some('R' | 'S')), "{seen:?}");
-    assert!(seen.rss.is_some_and(|rss| rss > 500_000), "{seen:?}");
-    assert!(seen.pss.is_some_and(|pss| pss > 100_000), "{seen:?}");
+    assert!(matches!(info.state, Some('R' | 'S')), "{info:?}");
+    assert!(info.rss.is_some_and(|rss| rss > 500_000), "{info:?}");
+    assert!(info.pss.is_some_and(|pss| pss > 100_000), "{info:?}");
     assert!(pss(std::process::id()).is_some_and(|pss| pss > 100_000));
 }
 
 #[test]
-fn a_process_that_waits_shows_its_state_and_one_that_is_gone_nothing() {
+fn a_sleeping_process_has_its_state_and_a_dead_process_has_none() {
     if !cfg!(target_os = "linux") {
         return;
     }
     let mut waiting =
         Command::new("cat").stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
-    let begun = Instant::now();
-    let mut seen = inspect(waiting.id());
-    while seen.state != Some('S') {
-        assert!(begun.elapsed() < Duration::from_secs(10), "{seen:?}");
-        seen = inspect(waiting.id());
+    let start = Instant::now();
+    let mut info = inspect(waiting.id());
+    while info.state != Some('S') {
+        assert!(start.elapsed() < Duration::from_secs(10), "{info:?}");
+        info = inspect(waiting.id());
     }
-    assert_eq!(seen.cpu.map(|cpu| cpu < Duration::from_secs(1)), Some(true));
+    assert_eq!(info.cpu.map(|cpu| cpu < Duration::from_secs(1)), Some(true));
     drop(waiting.stdin.take());
     assert!(waiting.wait().unwrap().success());
     assert_eq!(inspect(waiting.id()), ProcessInfo::default());

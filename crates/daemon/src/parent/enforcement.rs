@@ -38,7 +38,7 @@ impl<R: Transfer + Send> DaemonActor<R> {
     fn report_rogue(&mut self, rogue: &RogueChild) {
         let facts = o!("slot" => rogue.child.slot.get(), "child" => rogue.pid.as_raw());
         self.log_rogue(rogue, &self.log.new(facts));
-        self.sessions.rogue.tell(rogue);
+        self.sessions.rogue.broadcast(rogue);
     }
 
     fn log_rogue(&self, rogue: &RogueChild, log: &Logger) {

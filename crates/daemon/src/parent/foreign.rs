@@ -1,16 +1,17 @@
-//! Processes that the program has started itself: signalled at the end, by identity.
+//! Foreign children: processes that the program started itself. The daemon signals them through
+//! pidfds when it stops.
 
 use daemon_sys::pidfd::PidFd;
 use daemon_sys::process::{Pid, Signal};
 
 use crate::messages::ForeignChildError;
 
-/// The foreign children that are still there.
+/// The foreign children that are still running.
 #[derive(Debug, Default)]
 pub(crate) struct ForeignChildren(Vec<PidFd>);
 
 impl ForeignChildren {
-    /// Takes one in. Its handle means this very process, even when its number is used again.
+    /// Adds a foreign child. The pidfd keeps referring to this process even if its pid is reused.
     pub(crate) fn adopt(&mut self, pid: Pid) -> Result<&PidFd, ForeignChildError> {
         let handle = PidFd::open(pid).map_err(|source| ForeignChildError { pid, source })?;
         self.0.retain(|known| known.pid() != pid);
@@ -18,18 +19,18 @@ impl ForeignChildren {
         Ok(&self.0[self.0.len() - 1])
     }
 
-    /// Signals all that are still there.
+    /// Signals all foreign children that are still running.
     pub(crate) fn signal_all(&self, signal: Signal) {
         for handle in &self.0 {
-            // It may go between the look and the signal; then there is nothing to do.
+            // The process may have exited meanwhile.
             let _ = handle.signal(signal);
         }
     }
 
-    /// Forgets those that are gone, and answers who.
+    /// Removes the foreign children that have exited and returns their pids.
     pub(crate) fn remove_gone(&mut self) -> Vec<Pid> {
-        let gone = |handle: &mut PidFd| handle.has_exited().unwrap_or(false);
-        self.0.extract_if(.., gone).map(|handle| handle.pid()).collect()
+        let has_exited = |handle: &mut PidFd| handle.has_exited().unwrap_or(false);
+        self.0.extract_if(.., has_exited).map(|handle| handle.pid()).collect()
     }
 
     pub(crate) fn is_empty(&self) -> bool {

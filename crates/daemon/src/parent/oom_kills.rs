@@ -1,4 +1,4 @@
-//! The kernel's kills for want of memory, told from others by the counter of the cgroup.
+//! Detects kills by the kernel's OOM killer, from the cgroup's counter.
 
 use super::process_control::OomKills;
 
@@ -11,12 +11,12 @@ use fallback as platform;
 #[cfg(target_os = "linux")]
 use linux as platform;
 
-/// The counter, and where it stood at the last look.
+/// The cgroup's counter of OOM kills, and how many of them are accounted for.
 #[derive(Debug)]
 pub(crate) struct OomKillCounter {
     counter: Option<platform::Counter>,
     seen: u64,
-    /// Where it stood when the process table was read last.
+    /// The value when the process table was last read.
     sampled: u64,
 }
 
@@ -28,8 +28,8 @@ impl OomKillCounter {
         OomKillCounter { counter, seen, sampled: seen }
     }
 
-    /// What the counter showed at the time before and nobody has claimed since was not one of ours:
-    /// a process that a child has started, or a neighbour's.
+    /// Discards the kills that were counted before the last sample and that no child's exit has claimed.
+    /// They killed other processes: one that a child started, or a neighbour in the cgroup.
     pub(crate) fn expire(&mut self) {
         self.seen = self.seen.max(self.sampled);
         if let Some(count) = self.counter.as_ref().and_then(platform::Counter::read) {
@@ -37,9 +37,8 @@ impl OomKillCounter {
         }
     }
 
-    /// Says whether it has gone up since the last look. One step is taken at a time: each kill is
-    /// one child's.
-    pub(crate) fn look(&mut self) -> OomKills {
+    /// Claims one OOM kill, if there is an unclaimed one. Each kill accounts for one child.
+    pub(crate) fn claim(&mut self) -> OomKills {
         let count = self.counter.as_ref().and_then(platform::Counter::read);
         match count {
             Some(count) if count > self.seen => {

@@ -17,7 +17,7 @@ use crate::messages::{
 impl<R: Transfer + Send> DaemonActor<R> {
     /// Has the logs reopened here, in the fork server and in every child, and tells sessions.
     pub(super) fn reopen(&mut self, ctx: &mut Context<Self>) -> Result<(), ReopenError> {
-        self.sessions.hup.tell(&DaemonHup);
+        self.sessions.hup.broadcast(&DaemonHup);
         let reopened = self.life.reopen_log().map_err(|source| ReopenError { source });
         if let Some(Supervision { processes, .. }) = &mut self.supervision {
             let fork_server = &mut processes.fork_server;
@@ -69,7 +69,7 @@ impl<R: Transfer + Send> DaemonActor<R> {
             }
             let broadcast = DaemonOperatorPause(pause);
             self.retained.operator_pause = Some(broadcast);
-            self.sessions.operator_pause.tell(&broadcast);
+            self.sessions.operator_pause.broadcast(&broadcast);
         }
         Ok(outcome)
     }

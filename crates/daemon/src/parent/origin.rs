@@ -1,17 +1,17 @@
-//! Who has asked for what the daemon does, for the log.
+//! The origin of a request to the daemon, for the log.
 
 use std::fmt;
 
 use daemon_core::Signal;
 
-/// Who has asked.
+/// What caused an action.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Origin {
-    /// Who has sent this signal.
+    /// This signal.
     Signal(Signal),
-    /// A message: a session, the control socket, a service's master.
+    /// A message of a session, of the control socket or of the service manager.
     Message,
-    /// Nobody: the daemon cannot go on.
+    /// A failure: the daemon cannot continue.
     Failure,
 }
 

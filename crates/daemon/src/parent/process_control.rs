@@ -1,5 +1,5 @@
-//! What the parent's rules can have done: the fork server's orders, seen as a trait so that the rules
-//! are tried out with hands that only take notes.
+//! The commands that the supervisor sends to the fork server. They are a trait, so that tests can run
+//! the supervisor with a fake that only records them.
 
 use daemon_core::Board;
 use daemon_forkserver::{ChildId, ForkError, ForkServer, ForkServerError, Transfer};
@@ -7,34 +7,34 @@ use daemon_sys::process::Signal;
 
 use super::oom_kills::OomKillCounter;
 
-/// The orders of the parent.
+/// Carries out what the supervisor decides.
 pub(crate) trait ProcessControl<R> {
-    /// Orders a child with this request.
+    /// Requests a fork of a child with this request.
     fn fork(&mut self, request: R) -> Result<ChildId, ForkError<R>>;
     /// Signals one child.
     fn signal(&mut self, child: ChildId, signal: Signal);
     /// Signals all children.
     fn signal_all(&mut self, signal: Signal);
-    /// Tells the fork server that no more child is needed.
+    /// Notifies the fork server that no more children will be forked.
     fn release(&mut self);
-    /// Has the fork server see whether a child is still there, and report its end if not.
+    /// Has the fork server check whether a child still exists, and report its exit if it does not.
     fn check_child(&mut self, child: ChildId);
-    /// Whether the kernel has killed for want of memory since it was last asked.
-    fn memory(&mut self) -> OomKills;
-    /// The scoreboard.
+    /// Returns whether the OOM killer has killed a process since the last call.
+    fn oom_kills(&mut self) -> OomKills;
+    /// Returns the scoreboard.
     fn board(&self) -> Board;
 }
 
-/// Whether memory has run out, by the counter of the kernel's oom_kills.
+/// Whether there is an OOM kill that no exit accounts for yet.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum OomKills {
-    /// The counter has gone up.
+    /// The counter of OOM kills has increased.
     New,
-    /// It has not, or nobody may read it.
+    /// The counter has not increased, or cannot be read.
     Unchanged,
 }
 
-/// The real hands: a fork server, and the first loss of it, kept until somebody asks.
+/// The real implementation: a fork server. `lost` keeps its first failure until the actor takes it.
 #[derive(Debug)]
 pub(crate) struct ForkServerControl<R> {
     pub(crate) fork_server: ForkServer<R>,
@@ -43,7 +43,7 @@ pub(crate) struct ForkServerControl<R> {
 }
 
 impl<R: Transfer> ForkServerControl<R> {
-    fn note(&mut self, done: Result<(), ForkServerError>) {
+    fn keep_error(&mut self, done: Result<(), ForkServerError>) {
         if let Err(error) = done {
             self.lost.get_or_insert(error);
         }
@@ -57,26 +57,26 @@ impl<R: Transfer> ProcessControl<R> for ForkServerControl<R> {
 
     fn signal(&mut self, child: ChildId, signal: Signal) {
         let done = self.fork_server.signal(child, signal);
-        self.note(done);
+        self.keep_error(done);
     }
 
     fn signal_all(&mut self, signal: Signal) {
         let done = self.fork_server.signal_all(signal);
-        self.note(done);
+        self.keep_error(done);
     }
 
     fn release(&mut self) {
         let done = self.fork_server.release();
-        self.note(done);
+        self.keep_error(done);
     }
 
     fn check_child(&mut self, child: ChildId) {
         let done = self.fork_server.check_child(child);
-        self.note(done);
+        self.keep_error(done);
     }
 
-    fn memory(&mut self) -> OomKills {
-        self.oom_kills.look()
+    fn oom_kills(&mut self) -> OomKills {
+        self.oom_kills.claim()
     }
 
     fn board(&self) -> Board {

@@ -225,7 +225,7 @@ impl<R: Transfer + Send> DaemonActor<R> {
     pub(super) fn reap_foreign_children(&mut self) {
         for pid in self.foreign.remove_gone() {
             info!(self.log, "foreign child gone"; "process" => pid.as_raw());
-            self.sessions.foreign.tell(&ForeignExited { pid });
+            self.sessions.foreign.broadcast(&ForeignExited { pid });
         }
     }
 }

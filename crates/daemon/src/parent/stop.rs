@@ -73,7 +73,7 @@ impl<R: Transfer + Send> DaemonActor<R> {
             let shutdown = DaemonShutdown { reason };
             self.retained.shutdown = Some(shutdown);
             let address = ctx.address();
-            let answers = self.sessions.shutdown.ask(&shutdown);
+            let answers = self.sessions.shutdown.broadcast_and_wait(&shutdown);
             // By way of the mailbox: a request that a session has sent before comes first.
             ctx.spawn(answers.map(move |()| address.do_send(SessionsDrained)).into_actor(self));
             self.reap_foreign_children();
@@ -139,7 +139,7 @@ impl<R: Transfer + Send> DaemonActor<R> {
                 self.stopping.get_or_insert(StopMode::Immediate);
                 let shutdown = DaemonShutdown { reason: ShutdownReason::StoppingNow };
                 self.retained.shutdown = Some(shutdown);
-                self.sessions.shutdown.tell(&shutdown);
+                self.sessions.shutdown.broadcast(&shutdown);
                 self.foreign.signal_all(Signal::Term);
                 self.signal_orphaned(Signal::Term);
                 self.wait_for_orphans(ctx);

@@ -8,15 +8,15 @@ use actix::{Actor, ActorContext, Addr, AsyncContext, Context, Handler, System};
 use super::*;
 use crate::messages::ShutdownReason;
 
-/// Notes what it is told.
+/// Records the messages that it receives.
 #[derive(Default, Clone)]
-struct Notes(Rc<RefCell<Vec<&'static str>>>);
+struct Recorder(Rc<RefCell<Vec<&'static str>>>);
 
-impl Actor for Notes {
+impl Actor for Recorder {
     type Context = Context<Self>;
 }
 
-impl Handler<DaemonPause> for Notes {
+impl Handler<DaemonPause> for Recorder {
     type Result = ();
 
     fn handle(&mut self, _pause: DaemonPause, _ctx: &mut Self::Context) {
@@ -24,7 +24,7 @@ impl Handler<DaemonPause> for Notes {
     }
 }
 
-impl Handler<DaemonHup> for Notes {
+impl Handler<DaemonHup> for Recorder {
     type Result = ();
 
     fn handle(&mut self, _hup: DaemonHup, ctx: &mut Self::Context) {
@@ -33,7 +33,7 @@ impl Handler<DaemonHup> for Notes {
     }
 }
 
-impl Handler<DaemonShutdown> for Notes {
+impl Handler<DaemonShutdown> for Recorder {
     type Result = ();
 
     fn handle(&mut self, _shutdown: DaemonShutdown, ctx: &mut Self::Context) {
@@ -47,67 +47,67 @@ const SHUTDOWN: DaemonShutdown = DaemonShutdown { reason: ShutdownReason::Stoppi
 fn subscribe<M: Broadcast>(
     sessions: &mut Sessions,
     name: &str,
-    actor: &Addr<Notes>,
+    actor: &Addr<Recorder>,
     retained: &RetainedEvents,
 ) -> SessionId
 where
-    Notes: Handler<M>,
-    <Notes as Actor>::Context: actix::dev::ToEnvelope<Notes, M>,
+    Recorder: Handler<M>,
+    <Recorder as Actor>::Context: actix::dev::ToEnvelope<Recorder, M>,
 {
     sessions.subscribe(Subscribe::<M>::new(name, actor.clone().recipient()), retained)
 }
 
 #[test]
-fn a_late_subscriber_is_told_what_still_holds_and_nothing_else() {
+fn late_subscribers_receive_only_retained_events() {
     System::new().block_on(async {
         let mut sessions = Sessions::default();
-        let notes = Notes::default();
-        let actor = notes.clone().start();
+        let recorder = Recorder::default();
+        let actor = recorder.clone().start();
         let retained = RetainedEvents { pause: Some(DaemonPause), ..RetainedEvents::default() };
         subscribe::<DaemonPause>(&mut sessions, "late", &actor, &retained);
         subscribe::<DaemonShutdown>(&mut sessions, "late", &actor, &retained);
-        sessions.pause.ask(&DaemonPause).await;
-        assert_eq!(*notes.0.borrow(), ["pause", "pause"]);
+        sessions.pause.broadcast_and_wait(&DaemonPause).await;
+        assert_eq!(*recorder.0.borrow(), ["pause", "pause"]);
     });
 }
 
 #[test]
-fn all_are_asked_and_the_answer_waits_for_all() {
+fn broadcast_and_wait_waits_for_all_subscribers() {
     System::new().block_on(async {
         let mut sessions = Sessions::default();
-        let both = [Notes::default(), Notes::default()];
-        for notes in &both {
-            let actor = notes.clone().start();
+        let both = [Recorder::default(), Recorder::default()];
+        for recorder in &both {
+            let actor = recorder.clone().start();
             subscribe::<DaemonShutdown>(&mut sessions, "one", &actor, &RetainedEvents::default());
         }
-        sessions.shutdown.ask(&SHUTDOWN).await;
-        for notes in &both {
-            assert_eq!(notes.0.borrow().first(), Some(&"shutdown"));
+        sessions.shutdown.broadcast_and_wait(&SHUTDOWN).await;
+        for recorder in &both {
+            assert_eq!(recorder.0.borrow().first(), Some(&"shutdown"));
         }
     });
 }
 
 #[test]
-fn a_session_that_has_ended_is_forgotten_and_keeps_nobody_waiting() {
+fn a_stopped_session_is_removed_and_not_waited_for() {
     System::new().block_on(async {
         let mut sessions = Sessions::default();
-        let actor = Notes::default().start();
+        let actor = Recorder::default().start();
         subscribe::<DaemonHup>(&mut sessions, "short", &actor, &RetainedEvents::default());
         assert_eq!(sessions.count(), 1);
-        sessions.hup.ask(&DaemonHup).await;
+        sessions.hup.broadcast_and_wait(&DaemonHup).await;
         while actor.connected() {
             tokio::task::yield_now().await;
         }
-        sessions.hup.ask(&DaemonHup).await;
+        sessions.hup.broadcast_and_wait(&DaemonHup).await;
         assert_eq!(sessions.count(), 0);
     });
 }
 
 #[test]
-fn a_peek_lists_sessions_by_number_with_what_they_want() {
+fn a_peek_lists_sessions_by_number_with_their_subscriptions() {
     System::new().block_on(async {
         let mut sessions = Sessions::default();
-        let actor = Notes::default().start();
+        let actor = Recorder::default().start();
         let retained = RetainedEvents::default();
         let one = subscribe::<DaemonPause>(&mut sessions, "one", &actor, &retained);
         let two = subscribe::<DaemonHup>(&mut sessions, "two", &actor, &retained);
@@ -126,7 +126,7 @@ fn a_peek_lists_sessions_by_number_with_what_they_want() {
     });
 }
 
-/// Answers to the shutdown when it is let.
+/// Answers `DaemonShutdown` once the test allows it.
 struct Slow(Option<futures::channel::oneshot::Receiver<()>>);
 
 impl Actor for Slow {
@@ -147,16 +147,16 @@ impl Handler<DaemonShutdown> for Slow {
 }
 
 #[test]
-fn who_has_not_answered_to_the_shutdown_is_named() {
+fn sessions_that_have_not_answered_the_shutdown_are_named() {
     System::new().block_on(async {
         let (mut sessions, retained) = (Sessions::default(), RetainedEvents::default());
         let (answer, wait) = futures::channel::oneshot::channel();
         let slow = Slow(Some(wait)).start();
-        let quick = Notes::default().start();
+        let quick = Recorder::default().start();
         subscribe::<DaemonShutdown>(&mut sessions, "quick", &quick, &retained);
         sessions.subscribe(Subscribe::<DaemonShutdown>::new("slow", slow.recipient()), &retained);
         assert!(sessions.unanswered().is_empty());
-        let answers = actix_rt::spawn(sessions.shutdown.ask(&SHUTDOWN));
+        let answers = actix_rt::spawn(sessions.shutdown.broadcast_and_wait(&SHUTDOWN));
         while sessions.unanswered().len() > 1 {
             tokio::task::yield_now().await;
         }

@@ -26,7 +26,7 @@ impl Handler<UpdateStatus> for ChildActor {
             // One that leaves still takes what waits in the listener's queue.
             Ok(NextAction::Accept) if self.is_paused_by_operator() => Ok(Updated::Paused),
             Ok(NextAction::Accept) => {
-                self.sessions.accept.tell(&DaemonAccept);
+                self.sessions.accept.broadcast(&DaemonAccept);
                 self.retained.accept = Some(DaemonAccept);
                 Ok(Updated::Accepting)
             }

@@ -19,7 +19,7 @@ impl<R: Transfer + Send> DaemonActor<R> {
         if self.retained.phase != Some(phase) {
             self.retained.phase = Some(phase);
             self.send_service_status_now(ctx);
-            self.sessions.phase.tell(&phase);
+            self.sessions.phase.broadcast(&phase);
         }
     }
 
@@ -29,16 +29,16 @@ impl<R: Transfer + Send> DaemonActor<R> {
             SupervisorEvent::AcceptChange(AcceptChange::Pause) => {
                 debug!(self.log, "pausing");
                 self.retained.pause = Some(DaemonPause);
-                self.sessions.pause.tell(&DaemonPause);
+                self.sessions.pause.broadcast(&DaemonPause);
             }
             SupervisorEvent::AcceptChange(AcceptChange::Resume) => {
                 debug!(self.log, "accepting again");
                 self.retained.pause = None;
-                self.sessions.accept.tell(&DaemonAccept);
+                self.sessions.accept.broadcast(&DaemonAccept);
             }
             SupervisorEvent::ChildBorn(child, pid) => {
                 debug!(self.log, "child born"; "slot" => child.slot.get(), "child" => pid.as_raw());
-                self.sessions.born.tell(&ChildBorn { child, pid });
+                self.sessions.born.broadcast(&ChildBorn { child, pid });
             }
             SupervisorEvent::ChildExited(exited) => {
                 if let Some(supervision) = &self.supervision {
@@ -49,7 +49,7 @@ impl<R: Transfer + Send> DaemonActor<R> {
                         .departed(exited.child.slot, exited.cause);
                 }
                 self.log_exit(&exited);
-                self.sessions.exited.tell(&exited);
+                self.sessions.exited.broadcast(&exited);
             }
             SupervisorEvent::ForkFailed(error) => warn!(self.log, "{}", error),
             SupervisorEvent::ForkBackoff(time) => {
@@ -70,12 +70,12 @@ impl<R: Transfer + Send> DaemonActor<R> {
             SupervisorEvent::StartFailed(why) => self.fail(DaemonError::NotReady(why), ctx),
             SupervisorEvent::ReloadStarted(children) => {
                 info!(self.log, "reloading: all children are replaced"; "children" => children);
-                self.sessions.reload.tell(&DaemonReload::Started);
+                self.sessions.reload.broadcast(&DaemonReload::Started);
             }
             SupervisorEvent::ReloadFinished => {
                 info!(self.log, "reloaded: all that serve are new");
                 self.send_service_status_now(ctx);
-                self.sessions.reload.tell(&DaemonReload::Done);
+                self.sessions.reload.broadcast(&DaemonReload::Done);
             }
             SupervisorEvent::GraceExpired(children) => {
                 warn!(self.log, "the grace period is over: {} children are killed", children);
@@ -125,7 +125,7 @@ impl<R: Transfer + Send> DaemonActor<R> {
             ),
         }
         self.retained.parent = Some(DaemonParent);
-        self.sessions.parent.tell(&DaemonParent);
+        self.sessions.parent.broadcast(&DaemonParent);
         if let Some(readiness) = self.readiness.take() {
             readiness.notify_ready();
         }

@@ -1,4 +1,4 @@
-//! No such counter.
+//! Systems without a counter of OOM kills.
 
 #[derive(Debug)]
 pub(super) struct Counter;

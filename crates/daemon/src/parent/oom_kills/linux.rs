@@ -1,5 +1,5 @@
-//! `oom_kill` of `memory.events`, see "Memory Interface Files" in the kernel's cgroup-v2 manual; of
-//! `memory.oom_control` where memory is still a controller of version 1.
+//! Reads `oom_kill` from `memory.events` (see "Memory Interface Files" in the kernel's cgroup-v2
+//! manual), or from `memory.oom_control` if the memory controller is version 1.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -25,7 +25,8 @@ impl Counter {
     }
 }
 
-/// Where the counter may be, by cgroups(7)'s `/proc/self/cgroup`: lines of `number:controllers:path`.
+/// Returns the files that may have the counter, from the lines of `/proc/self/cgroup`. Each line is
+/// `number:controllers:path`, see cgroups(7).
 fn candidates(groups: &str) -> Vec<PathBuf> {
     groups
         .lines()
@@ -51,7 +52,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_counter_is_found_by_either_version_of_cgroups() {
+    fn the_counter_is_found_with_both_cgroup_versions() {
         let groups =
             "3:cpu,memory:/old/group\n1:name=systemd:/other\n0::/system.slice/echo.service\n";
         let files = [
@@ -63,7 +64,7 @@ mod tests {
     }
 
     #[test]
-    fn kills_are_read_among_other_counters_and_garbage_is_none() {
+    fn kills_are_read_among_other_counters_and_garbage_is_ignored() {
         assert_eq!(count("low 0\noom 3\noom_kill 2\noom_group_kill 0\n"), Some(2));
         assert_eq!(count("oom_kill_disable 0\nunder_oom 0\noom_kill 7\n"), Some(7));
         assert_eq!(count("oom_kill many\n"), None);

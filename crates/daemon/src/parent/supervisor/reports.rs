@@ -67,7 +67,7 @@ impl<R: 'static> Supervisor<R> {
         // The kernel kills by the same signal as anybody.
         if let ExitCause::Killed { signal: KILL, .. }
         | ExitCause::FailedToBoot(Exit::Signal { number: KILL, .. }) = exited.cause
-            && processes.memory() == OomKills::New
+            && processes.oom_kills() == OomKills::New
         {
             exited.cause = ExitCause::OutOfMemory;
         }

@@ -134,7 +134,7 @@ fn a_kill_that_is_nobody_s_of_us_is_the_kernel_s_if_its_counter_has_gone_up() {
     ] {
         let mut sim = running();
         let child = *sim.processes.alive.keys().next().expect("two are there");
-        sim.processes.memory = memory;
+        sim.processes.oom_kills = memory;
         if told_to_go {
             sim.act(|supervisor, processes, now| {
                 supervisor.recycle(child, RecycleReason::Memory, processes, now)
@@ -151,7 +151,7 @@ fn memory_that_runs_out_before_a_child_is_ready_is_told_too() {
     let child = *sim.processes.alive.keys().next().expect("two are there");
     sim.report_status(child, Status::Serving);
     let newborn = sim.fork_next();
-    sim.processes.memory = OomKills::New;
+    sim.processes.oom_kills = OomKills::New;
     sim.kill(newborn);
     assert_eq!(sim.take_events_of(cause), [ExitCause::OutOfMemory]);
 }

@@ -45,7 +45,7 @@ pub(super) struct FakeProcesses<R> {
     pub(super) to_all: Vec<Signal>,
     pub(super) release: u32,
     pub(super) checked: Vec<ChildId>,
-    pub(super) memory: OomKills,
+    pub(super) oom_kills: OomKills,
 }
 
 impl<R> FakeProcesses<R> {
@@ -62,7 +62,7 @@ impl<R> FakeProcesses<R> {
             to_all: Vec::new(),
             release: 0,
             checked: Vec::new(),
-            memory: OomKills::Unchanged,
+            oom_kills: OomKills::Unchanged,
         }
     }
 
@@ -102,8 +102,8 @@ impl<R> ProcessControl<R> for FakeProcesses<R> {
         self.checked.push(child);
     }
 
-    fn memory(&mut self) -> OomKills {
-        std::mem::replace(&mut self.memory, OomKills::Unchanged)
+    fn oom_kills(&mut self) -> OomKills {
+        std::mem::replace(&mut self.oom_kills, OomKills::Unchanged)
     }
 
     fn board(&self) -> Board {
