@@ -47,7 +47,7 @@ fn a_preload_that_fails_ends_the_start_with_its_words() {
     for start in [Start::pool(), Start::pool().logged().options("detach")] {
         let failed = start.options("preload_fails=no_table").fails();
         assert_eq!(failed.status, "code 1");
-        assert!(failed.error.contains("cannot preload: no_table"), "{}", failed.error);
+        assert!(failed.error.contains("preload failed: no_table"), "{}", failed.error);
     }
 }
 

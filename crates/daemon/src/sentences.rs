@@ -34,7 +34,7 @@ sentences! {
         DaemonError::ForkServer(_) => DaemonError::ForkServer(ForkServerError::PreloadFailed {
                 error: "no such table: tariffs".to_owned(),
             }),
-            "cannot preload: no such table: tariffs";
+            "preload failed: no such table: tariffs";
         DaemonError::InsideRuntime => DaemonError::InsideRuntime,
             "cannot launch inside an actix System or a tokio runtime: a forked child would share its event queue. Launch first, then start the runtime";
         DaemonError::NoSystem => DaemonError::NoSystem,
@@ -98,7 +98,7 @@ sentences! {
         HandOverErrorReason::NotPostForking => HandOverErrorReason::NotPostForking,
             "the daemon is not post-forking: its children take their requests themselves";
         HandOverErrorReason::Transfer(_) => HandOverErrorReason::Transfer(TransferError::NotText),
-            "cannot unpack the request: its text is not UTF-8";
+            "cannot decode the request: a string is not valid UTF-8";
         HandOverErrorReason::CannotFork(_) =>
             HandOverErrorReason::CannotFork("cannot fork: cannot allocate memory".to_owned()),
             "cannot fork: cannot allocate memory";

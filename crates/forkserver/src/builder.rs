@@ -1,4 +1,4 @@
-//! How a fork server is founded: its settings, the fork that makes it, and the first word from it.
+//! Settings of a fork server, and how it is forked.
 
 use std::error::Error;
 use std::io::Write;
@@ -21,13 +21,12 @@ use crate::protocol::Report;
 use crate::server_loop::{LoopExit, ServerLoop};
 use crate::wire::Wire;
 
-/// Exit code of a fork server or child that could not do what it is for, as `EX_SOFTWARE` of
-/// sysexits(3).
+/// Exit code of a fork server or child that could not start: `EX_SOFTWARE` of sysexits(3).
 pub const EXIT_SOFTWARE: i32 = 70;
-/// Exit code of a fork server or child that panicked, as Rust's own.
+/// Exit code of a fork server or child that panicked, the same as Rust's default.
 pub const EXIT_PANIC: i32 = 101;
 
-/// The settings of a fork server, before there is one.
+/// Settings of a fork server.
 ///
 /// # Examples
 ///
@@ -40,7 +39,7 @@ pub struct ForkServerBuilder {
     settings: ServerSettings,
 }
 
-/// What the fork server's own process needs to know.
+/// Settings that the fork server's own process uses.
 #[derive(Debug, Clone)]
 pub(crate) struct ServerSettings {
     pub(crate) grace: Duration,
@@ -49,7 +48,7 @@ pub(crate) struct ServerSettings {
 }
 
 impl ForkServerBuilder {
-    /// Plans a fork server for at most this many children at a time.
+    /// Creates settings for a fork server with at most this many children at a time.
     #[must_use]
     pub fn new(slots: u32) -> Self {
         ForkServerBuilder {
@@ -64,15 +63,15 @@ impl ForkServerBuilder {
         }
     }
 
-    /// Sets how long children have between TERM and KILL when the fork server goes home or the parent
-    /// is gone. 30 seconds by default.
+    /// Sets the time between TERM and KILL for children that are left when the fork server shuts down
+    /// or the parent has exited. Default: 30 seconds.
     #[must_use]
     pub fn grace(mut self, grace: Duration) -> Self {
         self.settings.grace = grace;
         self
     }
 
-    /// Sets the size in bytes of the largest request, without its descriptors. 64 MiB by default.
+    /// Sets the size in bytes of the largest request, without its descriptors. Default: 64 MiB.
     #[must_use]
     pub fn request_limit(mut self, bytes: usize) -> Self {
         self.request_limit = bytes;
@@ -80,31 +79,30 @@ impl ForkServerBuilder {
     }
 
     /// Keeps the scoreboard in this file, where other programs can read it while the daemon runs
-    /// and after it is gone. By default it is in memory and leaves no trace.
+    /// and after it has exited. By default the scoreboard is in memory only.
     #[must_use]
     pub fn board_file(mut self, path: impl Into<PathBuf>) -> Self {
         self.board_file = Some(path.into());
         self
     }
 
-    /// Shows this text as the fork server's title in ps(1).
+    /// Sets the process title that ps(1) shows for the fork server.
     #[must_use]
     pub fn title(mut self, title: Rc<Title>, text: impl Into<String>) -> Self {
         self.settings.title = Some((title, text.into()));
         self
     }
 
-    /// Forks the fork server, and returns in the parent with its handle and the parent's copy of the
-    /// brood.
+    /// Forks the fork server, and returns its handle and the parent's copy of the program.
     ///
-    /// In the fork server and in its children this call does not return: they end in it.
+    /// The call returns in the parent only. The fork server and its children exit inside it.
     ///
     /// # Errors
     ///
-    /// - [`ForkServerError::System`] with [`OtherThreads`](daemon_sys::Error::OtherThreads) when this process
-    ///   has other threads: fork first, start threads and runtimes later.
-    /// - [`ForkServerError::PreloadFailed`] when the brood's preload step did.
-    /// - [`ForkServerError::Board`] when the number of children is zero or too large.
+    /// - [`ForkServerError::System`] with [`OtherThreads`](daemon_sys::Error::OtherThreads) if this process
+    ///   has other threads: spawn the fork server first, and start threads and runtimes later.
+    /// - [`ForkServerError::PreloadFailed`] if the program's preload step failed.
+    /// - [`ForkServerError::Board`] if the number of children is zero or too large.
     pub fn spawn<B: ChildProgram>(
         mut self,
         program: B,
@@ -137,7 +135,7 @@ impl ForkServerBuilder {
                     run_fork_server(self.settings, program, resources, Wire::new(far), mask)
                 });
                 let code = catch_unwind(life).unwrap_or(EXIT_PANIC);
-                // Exit handlers that were registered before the fork are the parent's to run.
+                // Exit handlers that were registered before the fork must run in the parent only.
                 flush_streams();
                 process::exit_now(code)
             }
@@ -145,22 +143,22 @@ impl ForkServerBuilder {
     }
 }
 
-/// Leads a process group of its own, in which no terminal stops anybody: a process in the background
-/// that writes to a terminal may be stopped by TTOU otherwise. Children inherit both.
+/// Creates a process group and ignores TTIN and TTOU, because the terminal could stop a background
+/// process that reads or writes it. Children inherit both.
 fn detach_from_terminal() -> Result<(), daemon_sys::Error> {
     process::become_group_leader()?;
     ignore(Signal::Ttin)?;
     ignore(Signal::Ttou)
 }
 
-/// What is still in a buffer would be written twice, by both processes.
+/// Flushes the output buffers: otherwise both processes would write the same bytes.
 fn flush_streams() {
-    // What cannot be written now is written when the process ends, or is lost as it would be then.
+    // If it fails now, the bytes are written, or lost, when the process exits.
     let _ = std::io::stdout().flush();
     flush_c_streams();
 }
 
-/// The life of the fork server, and from a fork on of each child. Returns the exit code.
+/// Runs the fork server, and after a fork the child. Returns the exit code.
 fn run_fork_server<B: ChildProgram>(
     settings: ServerSettings,
     mut program: B,
@@ -171,13 +169,13 @@ fn run_fork_server<B: ChildProgram>(
     let fork_server = detach_from_terminal()
         .map_err(Box::<dyn Error>::from)
         .and_then(|()| program.preload())
-        // Where it is ignored, children end unseen: a library may have meant well.
+        // A library may have ignored CHLD during preload; the exits of children would then go unnoticed.
         .and_then(|()| Ok(restore_default(Signal::Child)?))
         .and_then(|()| Ok(SignalQueue::new(&[Signal::Child])?));
     let child_exits = match fork_server {
         Ok(child_exits) => child_exits,
         Err(error) => {
-            // The parent waits for one of two words, and reads the end of the link as a third.
+            // The parent waits for `Ready`, for `PreloadFailed`, or for the end of the link.
             let _ = wire.queue(&Report::PreloadFailed { error: error.to_string() });
             let _ = wire.flush();
             return EXIT_SOFTWARE;

@@ -1,4 +1,4 @@
-//! What children are made of, and what a child is born with.
+//! The program that children run, and what a child starts with.
 
 use std::error::Error;
 
@@ -9,61 +9,63 @@ use daemon_sys::wakeup::Wakeup;
 
 use crate::transfer::{Transfer, TransferError};
 
-/// A program's other life: what its children do.
+/// The program that children run.
 ///
-/// The value is there when the fork server is founded, and each child owns a copy of it, as fork(2)
-/// copies memory: a bound listener, a loaded table. What a child does not need it drops.
+/// The value exists when the fork server is spawned, and each child owns a copy of it, because fork(2)
+/// copies memory: a bound listener, a loaded table. A child drops what it does not need.
 pub trait ChildProgram: Sized + 'static {
-    /// What a child is handed at birth; `()` where it needs nothing.
+    /// The request that is passed to a child when it is forked; `()` if it needs none.
     type Request: Transfer;
 
-    /// Runs once in the fork server before the first child: load here what all children share, and
-    /// the parent stays small.
+    /// Runs once in the fork server before the first child. Load here the data that all children
+    /// share; the parent's memory then stays small.
     ///
-    /// It must not start threads: the fork server could not fork any more, and says so.
+    /// It must not start threads: every later fork would fail with [`ForkRefusal::OtherThreads`](crate::ForkRefusal::OtherThreads).
     ///
     /// # Errors
     ///
-    /// An error ends the fork server, and [`ForkServerBuilder::found`](crate::Plan::found) answers with it.
+    /// The fork server exits, and [`ForkServerBuilder::spawn`](crate::ForkServerBuilder::spawn) returns the error.
     fn preload(&mut self) -> Result<(), Box<dyn Error>> {
         Ok(())
     }
 
-    /// Runs in the fork server when the parent orders a [`reopen_logs`](crate::Fork server::reopen_logs): reopen
-    /// the log.
+    /// Reopens the logs. Runs in the fork server when the parent calls
+    /// [`reopen_logs`](crate::ForkServer::reopen_logs).
     ///
     /// # Errors
     ///
-    /// An error is reported to the parent as [`ForkServerEvent::ReopenLogsFailed`](crate::Event::ReopenLogsFailed).
+    /// The error is reported to the parent as
+    /// [`ForkServerEvent::ReopenLogsFailed`](crate::ForkServerEvent::ReopenLogsFailed).
     fn reopen_logs(&mut self) -> Result<(), Box<dyn Error>> {
         Ok(())
     }
 
-    /// Lives a child's life, and returns its exit code.
+    /// Runs in the child, and returns its exit code.
     ///
-    /// The child has one thread, no signal handler and nothing of the fork server's but this value
-    /// and its birth. It is the whole life: when it returns, the process exits.
+    /// The child has one thread and no signal handlers. Of the fork server's state it has only this
+    /// value and its [`ChildStart`]. The process exits when this function returns.
     fn run_child(self, start: ChildStart<Self::Request>) -> i32;
 }
 
-/// What a child is born with.
+/// What a child starts with.
 #[derive(Debug)]
 #[non_exhaustive]
 pub struct ChildStart<R> {
-    /// Its line on the scoreboard. A child holds a seat; it has nothing to fork with.
+    /// The child's seat: the write handle on its scoreboard slot.
     pub seat: Seat<ParentWakeup>,
-    /// What it was handed.
+    /// The request, or why it could not be decoded.
     pub request: Result<R, TransferError>,
-    /// The signals that are held back until the child listens.
+    /// The signals that are blocked until the child releases them.
     pub signals: BlockedSignals,
     /// The fork server's pid: the child's parent process.
     pub fork_server: Pid,
 }
 
-/// Signals held back since before the fork, so that none finds a child without a handler.
+/// Signals that have been blocked since before the fork, so that none arrives before the child has
+/// installed its handlers.
 ///
-/// Install handlers, if any, then [`release`](BlockedSignals::release): a TERM that came meanwhile
-/// is delivered then. While they are held nothing but KILL and STOP reaches the child.
+/// Install handlers, if any, then call [`release`](BlockedSignals::release): a TERM that arrived
+/// meanwhile is delivered then. Until then only KILL and STOP reach the child.
 #[derive(Debug)]
 #[must_use = "a child that never releases its signals can only be killed"]
 pub struct BlockedSignals {
@@ -71,14 +73,14 @@ pub struct BlockedSignals {
 }
 
 impl BlockedSignals {
-    /// Lets signals through from now on, those that wait first.
+    /// Unblocks the signals. Pending signals are delivered at once.
     pub fn release(self) {
-        // The fork server reads its children's ends from a queue, and this child does not.
+        // The fork server reads CHLD from a signal queue; this child does not.
         self.blocked.restore_without_queue(&[Signal::Child]);
     }
 }
 
-/// The bell on which a child's report wakes a parent that sleeps.
+/// Wakes a sleeping parent when a child writes to the scoreboard.
 #[derive(Debug)]
 pub struct ParentWakeup {
     pub(crate) wakeup: Wakeup,
@@ -90,13 +92,13 @@ impl daemon_core::WakeParent for ParentWakeup {
     }
 }
 
-/// The time on the monotonic clock, as the scoreboard counts it.
+/// Returns the current time of the monotonic clock that the scoreboard uses.
 #[must_use]
 pub fn now() -> MonotonicTime {
     MonotonicTime::from_since_boot(daemon_sys::clock::monotonic())
 }
 
-/// Everything that a process needs to take a seat.
+/// What a new child needs in order to take its seat.
 #[derive(Debug)]
 pub(crate) struct SlotResources {
     pub(crate) board: Board,

@@ -1,4 +1,4 @@
-//! The parent's end: orders out, events in, a request kept until its child is born.
+//! The parent's handle: sends commands, returns events, and keeps each request until its child is born.
 
 mod child;
 mod error;
@@ -26,15 +26,15 @@ pub use child::ChildId;
 pub use error::{ForkError, ForkServerError};
 pub use event::ForkServerEvent;
 
-/// A request up to this size travels in the order itself; a longer one in a memory file, so that
-/// the fork server never holds it and stays small.
+/// A request up to this size is part of the command. A longer one is sent in a memory file, so that
+/// the fork server never copies it and stays small.
 const INLINE_MAX: usize = 4 * 1024;
 
-/// The handle on the process that forks.
+/// The parent's handle of the fork server.
 ///
-/// It hands out seats, sends orders and turns reports into [`ForkServerEvent`]s. Nothing here blocks but
-/// [`wait`](Fork server::wait). Dropping it ends the link: the fork server then sends TERM to its
-/// children, waits its grace, sends KILL, and goes.
+/// It assigns slots, sends commands and turns reports into [`ForkServerEvent`]s. Only
+/// [`wait`](ForkServer::wait) blocks. Dropping the handle closes the link: the fork server then sends
+/// TERM to its children, waits for the grace period, sends KILL, and exits.
 pub struct ForkServer<R> {
     pid: Pid,
     wire: Wire<ForkServerCommand, Report>,
@@ -42,7 +42,7 @@ pub struct ForkServer<R> {
     wakeup: Wakeup,
     request_limit: usize,
     free: BinaryHeap<Reverse<u32>>,
-    /// By slot: what a child is being born with, until it is.
+    /// By slot: the request of a child that has been ordered and is not yet reported born.
     pending: Vec<Option<R>>,
 }
 
@@ -75,7 +75,7 @@ impl<R: Transfer> ForkServer<R> {
         }
     }
 
-    /// Waits for the fork server's first word.
+    /// Waits for the fork server's first report.
     pub(crate) fn wait_until_ready(mut self) -> Result<Self, ForkServerError> {
         loop {
             wait(&[(self.wire.as_fd(), Interest::Read)], None)?;
@@ -86,24 +86,24 @@ impl<R: Transfer> ForkServer<R> {
                     reap::wait_for(self.pid)?;
                     return Err(ForkServerError::PreloadFailed { error });
                 }
-                Some(other) => return Err(self.lost(format!("its first word is {other:?}"))),
+                Some(other) => return Err(self.lost(format!("its first report is {other:?}"))),
                 None if received? == Received::Hangup => {
                     let exit = reap::wait_for(self.pid)?;
-                    return Err(self.lost(format!("{exit:?} before it was ready")));
+                    return Err(self.lost(format!("it exited before it was ready: {exit}")));
                 }
                 None => {}
             }
         }
     }
 
-    /// Orders a child with this request into the lowest free seat.
+    /// Requests a child with this request in the lowest free slot.
     ///
-    /// The request stays here until [`ForkServerEvent::Born`]; [`ForkServerEvent::ForkFailed`] gives it back.
+    /// The request is kept until [`ForkServerEvent::Born`]; [`ForkServerEvent::ForkFailed`] returns it.
     ///
     /// # Errors
     ///
-    /// [`ForkError`] gives it back at once when all seats are taken, when it cannot be packed, or
-    /// when the fork server is lost.
+    /// [`ForkError`] returns the request at once if all slots are taken, if it cannot be encoded, or
+    /// if the fork server is lost.
     pub fn fork(&mut self, request: R) -> Result<ChildId, ForkError<R>> {
         let encoder = match Encoder::of(&request, self.request_limit) {
             Ok(encoder) => encoder,
@@ -133,7 +133,7 @@ impl<R: Transfer> ForkServer<R> {
     fn take_slot(&mut self) -> Option<ChildId> {
         let Reverse(slot) = self.free.pop()?;
         let slot = SlotNumber::new(slot);
-        // A free slot is Empty: only this handle opens and closes slots.
+        // A free slot is `Empty`: only this handle opens and closes slots.
         let generation = self.scoreboard.order(slot, now()).ok()?;
         Some(ChildId { slot, generation })
     }
@@ -144,62 +144,63 @@ impl<R: Transfer> ForkServer<R> {
         last
     }
 
-    /// Sends a signal to one child, if it is still there.
+    /// Sends a signal to a child, if it still exists.
     ///
     /// # Errors
     ///
-    /// [`ForkServerError::Lost`] when the fork server is.
+    /// [`ForkServerError::Lost`] if the fork server is lost.
     pub fn signal(&mut self, child: ChildId, signal: Signal) -> Result<(), ForkServerError> {
         let (slot, generation) = (child.slot.get(), child.generation.get());
         self.order(&ForkServerCommand::Signal { slot, generation, signal: signal.number() })
     }
 
-    /// Sends a signal to all children that are there.
+    /// Sends a signal to all children.
     ///
     /// # Errors
     ///
-    /// [`ForkServerError::Lost`] when the fork server is.
+    /// [`ForkServerError::Lost`] if the fork server is lost.
     pub fn signal_all(&mut self, signal: Signal) -> Result<(), ForkServerError> {
         self.order(&ForkServerCommand::SignalAll { signal: signal.number() })
     }
 
-    /// Has the fork server see whether a child is still there that cannot be seen from here. If it is
-    /// gone, and something else in the fork server has collected its end, [`ForkServerEvent::Exited`] follows with
+    /// Makes the fork server check whether a child still exists. If other code in the fork server has
+    /// reaped it, [`ForkServerEvent::Exited`] follows with
     /// [`Exit::Unknown`](daemon_core::Exit::Unknown).
     ///
     /// # Errors
     ///
-    /// [`ForkServerError::Lost`] when the fork server is.
+    /// [`ForkServerError::Lost`] if the fork server is lost.
     pub fn check_child(&mut self, child: ChildId) -> Result<(), ForkServerError> {
         let (slot, generation) = (child.slot.get(), child.generation.get());
         self.order(&ForkServerCommand::CheckChild { slot, generation })
     }
 
-    /// Has the fork server do its part of a hangup, see [`ChildProgram::reopen_logs`](crate::Brood::reopen_logs).
+    /// Makes the fork server reopen its logs, see
+    /// [`ChildProgram::reopen_logs`](crate::ChildProgram::reopen_logs).
     ///
     /// # Errors
     ///
-    /// [`ForkServerError::Lost`] when the fork server is.
+    /// [`ForkServerError::Lost`] if the fork server is lost.
     pub fn reopen_logs(&mut self) -> Result<(), ForkServerError> {
         self.order(&ForkServerCommand::ReopenLogs)
     }
 
-    /// Has the fork server drop its brood, and with it any listener: no more child is needed.
+    /// Makes the fork server drop its program, and any listener with it. No more children can be forked.
     ///
     /// # Errors
     ///
-    /// [`ForkServerError::Lost`] when the fork server is.
+    /// [`ForkServerError::Lost`] if the fork server is lost.
     pub fn release(&mut self) -> Result<(), ForkServerError> {
         self.order(&ForkServerCommand::Release)
     }
 
-    /// Sends the fork server home: children that are left get TERM, the grace period, KILL.
-    /// [`collect`](Fork server::collect) answers with [`ForkServerError::Lost`] when it is gone, and
-    /// [`bury`](Fork server::bury) with its exit.
+    /// Shuts the fork server down. Children that are left receive TERM, and KILL after the grace period.
+    /// When the fork server has exited, [`collect`](ForkServer::collect) returns
+    /// [`ForkServerError::Lost`] and [`reap`](ForkServer::reap) returns how it exited.
     ///
     /// # Errors
     ///
-    /// [`ForkServerError::Lost`] when the fork server is gone already.
+    /// [`ForkServerError::Lost`] if the fork server has exited already.
     pub fn shut_down(&mut self) -> Result<(), ForkServerError> {
         self.order(&ForkServerCommand::ShutDown)
     }
@@ -209,11 +210,11 @@ impl<R: Transfer> ForkServer<R> {
         sent.map(drop).map_err(|error| self.lost(error.to_string()))
     }
 
-    /// Takes in what the fork server has reported up to now, without blocking.
+    /// Appends the events that the fork server has reported up to now, without blocking.
     ///
     /// # Errors
     ///
-    /// [`ForkServerError::Lost`] when the link has ended; events that came before are in `events`.
+    /// [`ForkServerError::Lost`] if the link is closed. Earlier events are in `events`.
     pub fn collect(&mut self, events: &mut Vec<ForkServerEvent<R>>) -> Result<(), ForkServerError> {
         loop {
             let received = self.receive();
@@ -223,17 +224,17 @@ impl<R: Transfer> ForkServer<R> {
             match received? {
                 Received::More => {}
                 Received::Drained => return Ok(()),
-                Received::Hangup => return Err(self.lost("its end of the link is closed".into())),
+                Received::Hangup => return Err(self.lost("it closed the link".into())),
             }
         }
     }
 
-    /// Waits until there is an event or a child has reported, or the time is over; for programs
-    /// without an event loop of their own.
+    /// Waits until there is an event, a child has written to the armed scoreboard, or the timeout has
+    /// passed. For programs without an event loop.
     ///
     /// # Errors
     ///
-    /// As [`collect`](Fork server::collect).
+    /// The same as [`collect`](ForkServer::collect).
     pub fn wait(
         &mut self,
         timeout: Option<Duration>,
@@ -246,7 +247,7 @@ impl<R: Transfer> ForkServer<R> {
         }
         let mut events = Vec::new();
         if !ready[0].is_empty() {
-            // What was told before a loss is answered first; the loss is found again next time.
+            // Events that were reported before a loss are returned first; the next call finds the loss again.
             let flushed = self.flush();
             let to_core_exit = self.collect(&mut events).and(flushed);
             if events.is_empty() {
@@ -256,16 +257,16 @@ impl<R: Transfer> ForkServer<R> {
         Ok(events)
     }
 
-    /// Sends what the link did not take at once.
+    /// Sends commands that the link has not accepted yet.
     ///
     /// # Errors
     ///
-    /// [`ForkServerError::Lost`] when the fork server is.
+    /// [`ForkServerError::Lost`] if the fork server is lost.
     pub fn flush(&mut self) -> Result<(), ForkServerError> {
         self.wire.flush().map(drop).map_err(|error| self.lost(error.to_string()))
     }
 
-    /// Whether orders wait for the link to take them.
+    /// Returns whether commands wait until the link accepts them.
     #[must_use]
     pub fn has_unsent_commands(&self) -> bool {
         self.wire.has_unsent()
@@ -286,25 +287,25 @@ impl<R: Transfer> ForkServer<R> {
         ForkServerError::Lost { pid: self.pid, reason }
     }
 
-    /// The scoreboard, for writing the parent's part.
+    /// Returns the scoreboard, for writing the parent's part.
     #[must_use]
     pub fn scoreboard(&self) -> &Scoreboard {
         &self.scoreboard
     }
 
-    /// The scoreboard, for reading.
+    /// Returns the scoreboard for reading.
     #[must_use]
     pub fn board(&self) -> Board {
         self.scoreboard.board()
     }
 
-    /// The bell that children ring when the scoreboard is armed; readable once it has rung.
+    /// Returns the wakeup that children trigger while the scoreboard is armed. It is readable then.
     #[must_use]
     pub fn wakeup(&self) -> &Wakeup {
         &self.wakeup
     }
 
-    /// The fork server's process, and the process group of all children.
+    /// Returns the fork server's pid, which is also the process group of all children.
     #[must_use]
     pub fn pid(&self) -> Pid {
         self.pid
@@ -312,7 +313,7 @@ impl<R: Transfer> ForkServer<R> {
 }
 
 impl<R> AsFd for ForkServer<R> {
-    /// The link: readable when there is something to [`collect`](Fork server::collect).
+    /// Returns the link. It is readable when there is something to [`collect`](ForkServer::collect).
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.wire.as_fd()
     }

@@ -1,68 +1,71 @@
-//! The process that forks, so that its parent never does.
+//! A fork server: a process that forks children on behalf of its parent.
 //!
 //! # Theory of operation
 //!
-//! fork(2) copies a process as it stands: its memory map, which takes long when it is large; one of
-//! its threads, with whatever locks the others held; its runtime's event queue, which parent and
-//! child then share. A *fork server* has none of these. It is forked once, from a process that has one
-//! thread and no runtime yet, and then forks every child on its parent's orders. The parent may grow
-//! threads, runtimes and gigabytes; children are born as fast and as clean as the first.
+//! fork(2) copies the calling process as it is: its memory map, which takes long if it is large; one of
+//! its threads, together with the locks that the other threads held; and its runtime's event queue,
+//! which parent and child then share. A *fork server* avoids all three. It is forked once, while the
+//! process still has one thread and no runtime, and then forks every child on its parent's command. The
+//! parent may start threads and runtimes and use gigabytes of memory; a fork stays as fast and as clean
+//! as the first one.
 //!
 //! ```text
-//! parent   Fork server       -- Fork, Signal, ReopenLogs, Released, ShutDown -->   fork server   forks
-//!          its events    <-- ChildBorn, ForkFailed, ChildGone ----              reaps
-//!             ^                                                                 signals
-//!             |  scoreboard, doorbell                                              |
-//!             +------------------------------------------------------------   child: ChildProgram::live
+//! parent   ForkServer        -- Fork, Signal, ReopenLogs, Release, ShutDown -->   fork server   forks
+//!          ForkServerEvent  <-- ChildBorn, ForkFailed, ChildExited ----------                   reaps
+//!             ^                                                                                 signals
+//!             |  scoreboard, wakeup                                                                |
+//!             +------------------------------------------------------ child: ChildProgram::run_child
 //! ```
 //!
-//! - **A request crosses as descriptors and bytes** ([`Transfer`]). The parent keeps its own copy
-//!   until the child is reported [`Born`](Event::Born): a fork that fails gives it back.
-//! - **Who forks also reaps and signals**, so a pid in the fork server's hands cannot be another's.
-//! - **One thread writes the link**, so `Born` always comes before `Gone`.
-//! - **The parent dies**: the fork server reads the end of the link, sends TERM to its children, waits
-//!   its grace, sends KILL, and goes. **The fork server dies**: its children get TERM by the parent
-//!   death signal (on Linux), and the parent is told that it is [lost](ForkServerError::Lost).
+//! - **A request is sent as descriptors and bytes** ([`Transfer`]). The parent keeps its own copy
+//!   until the child is reported [`Born`](ForkServerEvent::Born), and gets it back if the fork fails.
+//! - **The process that forks also reaps and signals**, so a pid that the fork server uses cannot belong
+//!   to another process.
+//! - **One thread writes to the link**, so `Born` always comes before `Exited`.
+//! - **If the parent dies**, the fork server reads the end of the link, sends TERM to its children, waits
+//!   for the grace period, sends KILL, and exits. **If the fork server dies**, its children receive TERM as
+//!   their parent death signal (on Linux), and the parent gets [`Lost`](ForkServerError::Lost).
 //! - **Signals are blocked** in the fork server, and in a child until it
-//!   [releases](BlockedSignals::release) them: none finds a child without its handlers.
-//! - The fork server holds what the [`ChildProgram`] holds, a listener too, until it is told to
-//!   [let go](Fork server::release).
+//!   [releases](BlockedSignals::release) them, so no signal arrives before the child has installed its
+//!   handlers.
+//! - The fork server keeps everything that the [`ChildProgram`] holds, a listening socket too, until the
+//!   parent [releases](ForkServer::release) it.
 //!
 //! # Examples
 //!
-//! A child for each word, which goes back through a socket that crossed with it:
+//! Forks a child that returns a word in upper case, through a socket that is part of its request:
 //!
 //! ```standalone_crate
 //! use std::io::{Read, Write};
 //! use std::os::unix::net::UnixStream;
 //!
-//! use daemon_forkserver::{ChildStart, ChildProgram, Event, ForkServerBuilder};
+//! use daemon_forkserver::{ChildProgram, ChildStart, ForkServerBuilder, ForkServerEvent};
 //!
-//! /// What every child is made of.
+//! /// The program that every child runs.
 //! struct Shout;
 //!
 //! impl ChildProgram for Shout {
 //!     type Request = (UnixStream, String);
 //!
-//!     fn live(self, birth: ChildStart<Self::Request>) -> i32 {
-//!         birth.signals.release();
-//!         let Ok((mut stream, word)) = birth.request else { return 65 };
+//!     fn run_child(self, start: ChildStart<Self::Request>) -> i32 {
+//!         start.signals.release();
+//!         let Ok((mut stream, word)) = start.request else { return 65 };
 //!         match write!(stream, "{}!", word.to_uppercase()) {
 //!             Ok(()) => 0,
-//!             Err(_the_parent_is_gone) => 1,
+//!             Err(_parent_exited) => 1,
 //!         }
 //!     }
 //! }
 //!
 //! fn main() -> Result<(), Box<dyn std::error::Error>> {
-//!     let (mut fork server, Shout) = ForkServerBuilder::new(8).spawn(Shout)?;
+//!     let (mut fork_server, Shout) = ForkServerBuilder::new(8).spawn(Shout)?;
 //!     // From here on this process may have threads and a runtime.
 //!     let (mut near, far) = UnixStream::pair()?;
-//!     let child = fork server.fork((far, "hello".to_owned())).map_err(|unforked| unforked.why)?;
-//!     let mut gone = false;
-//!     while !gone {
-//!         for event in fork server.wait(None)? {
-//!             gone |= matches!(event, Event::Exited { child: who, .. } if who == child);
+//!     let child = fork_server.fork((far, "hello".to_owned())).map_err(|error| error.reason)?;
+//!     let mut has_exited = false;
+//!     while !has_exited {
+//!         for event in fork_server.wait(None)? {
+//!             has_exited |= matches!(event, ForkServerEvent::Exited { child: id, .. } if id == child);
 //!         }
 //!     }
 //!     let mut word = String::new();
@@ -74,24 +77,24 @@
 //!
 //! # Map
 //!
-//! | rooms | for |
+//! | types | purpose |
 //! | --- | --- |
-//! | [`ForkServerBuilder`] | founding a fork server: its settings, its fork, its first word |
-//! | [`ForkServer`], [`ForkServerEvent`], [`ChildId`] | the parent's end: orders out, events in |
-//! | [`ChildProgram`], [`ChildStart`], [`BlockedSignals`] | a child: what it is made of and born with |
-//! | [`Transfer`], [`Encoder`], [`Decoder`], [`Serde`] | what a request is, on its way |
-//! | [`ForkRefusal`], [`ForkServerError`], [`TransferError`] | what goes wrong |
+//! | [`ForkServerBuilder`] | settings, and forking the fork server |
+//! | [`ForkServer`], [`ForkServerEvent`], [`ChildId`] | the parent's handle: sends commands, returns events |
+//! | [`ChildProgram`], [`ChildStart`], [`BlockedSignals`] | a child: the code that it runs and what it starts with |
+//! | [`Transfer`], [`Encoder`], [`Decoder`], [`Serde`] | how a request is sent to its child |
+//! | [`ForkRefusal`], [`ForkServerError`], [`TransferError`] | errors |
 //!
 //! # Limitations
 //!
-//! - [`found`](Plan::found) wants a process with one thread, and a [`preload`](Brood::preload) that
-//!   starts none.
-//! - It decides nothing: how many children there shall be, whom to replace and how long to wait
-//!   after a failed fork are the parent's to know. The rules of `daemon_core` do.
-//! - A child's process group and session are the fork server's; a child that starts processes of its own
-//!   answers for them.
-//! - A request has at most [`DESCRIPTORS_MAX`] descriptors, and as many bytes as
-//!   [`request_limit`](Plan::request_limit) says.
+//! - [`spawn`](ForkServerBuilder::spawn) requires a process with one thread, and a
+//!   [`preload`](ChildProgram::preload) step that starts no threads.
+//! - The fork server makes no decisions. How many children to run, which to replace and how long to wait
+//!   after a failed fork is decided by the parent, with the rules of `daemon_core` for example.
+//! - Children share the fork server's process group and session. A child that starts processes is
+//!   responsible for them.
+//! - A request has at most [`DESCRIPTORS_MAX`] descriptors, and at most
+//!   [`request_limit`](ForkServerBuilder::request_limit) bytes.
 
 mod builder;
 mod child_program;

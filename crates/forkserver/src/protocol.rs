@@ -1,51 +1,51 @@
-//! What the parent and the fork server say to each other: orders go down, reports come up.
+//! Messages between parent and fork server: commands to the fork server, reports to the parent.
 
 use daemon_core::Exit;
 use daemon_sys::reap;
 use serde::{Deserialize, Serialize};
 
-/// Parent to fork server, in the imperative.
+/// A command from the parent to the fork server.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) enum ForkServerCommand {
-    /// Fork a child into this seat. The request's descriptors come with the frame.
+    /// Fork a child into this slot. The request's descriptors come with the frame.
     Fork { slot: u32, generation: u32, request: RequestBody },
-    /// Send a signal to one child, if it is still there.
+    /// Send a signal to one child, if it still exists.
     Signal { slot: u32, generation: u32, signal: i32 },
-    /// Send a signal to all children there are now.
+    /// Send a signal to all children.
     SignalAll { signal: i32 },
-    /// See whether this child is still there, and report its end if it is not.
+    /// Check whether this child still exists, and report its exit if not.
     CheckChild { slot: u32, generation: u32 },
-    /// Do what is done on a hangup: reopen the log.
+    /// Reopen the logs.
     ReopenLogs,
-    /// Drop the brood, and with it every listener: no more child will need it.
+    /// Drop the program, and every listener with it. No more children are forked.
     Release,
-    /// Leave, children first.
+    /// Stop the children, then exit.
     ShutDown,
 }
 
-/// Where the bytes of a request are.
+/// Where the bytes of a request are stored.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) enum RequestBody {
-    /// In the order itself.
+    /// In the command itself.
     Inline(Vec<u8>),
     /// In a memory file, the first of the frame's descriptors.
     MemoryFile,
 }
 
-/// Fork server to parent, in the past tense.
+/// A report from the fork server to the parent.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) enum Report {
-    /// The preload step is over; orders are taken.
+    /// The preload step has finished; commands are accepted.
     Ready,
-    /// The preload step failed; the fork server has left.
+    /// The preload step failed; the fork server exits.
     PreloadFailed { error: String },
     /// A fork succeeded.
     ChildBorn { slot: u32, generation: u32, pid: i32 },
-    /// A fork failed; nothing of it is left.
+    /// A fork failed.
     ForkFailed { slot: u32, generation: u32, error: ForkRefusal },
     /// A child has been reaped.
     ChildExited { slot: u32, generation: u32, pid: i32, exit: Exit },
-    /// The hangup could not be done.
+    /// The logs could not be reopened.
     ReopenLogsFailed { error: String },
 }
 
@@ -53,19 +53,19 @@ pub(crate) enum Report {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
 #[non_exhaustive]
 pub enum ForkRefusal {
-    /// The system refused, with this errno: usually EAGAIN (a limit of processes) or ENOMEM.
+    /// fork(2) failed with this errno: usually EAGAIN (a process limit) or ENOMEM.
     #[error("{}{}", refused(*.0), hint(*.0))]
     System(i32),
-    /// A thread was started in the fork server, by a preload step or a C library.
+    /// The fork server has other threads, started by a preload step or a C library.
     #[error("{0}")]
     OtherThreads(String),
-    /// The fork server has let go of the program already: the daemon is stopping.
+    /// The fork server has released the program: the daemon is stopping.
     #[error("cannot fork: the daemon is stopping")]
     Released,
 }
 
 impl ForkRefusal {
-    /// Tells whether the same order may succeed later.
+    /// Returns whether the same command may succeed later.
     #[must_use]
     pub fn is_temporary(&self) -> bool {
         matches!(self, ForkRefusal::System(_))
@@ -81,7 +81,7 @@ impl From<daemon_sys::Error> for ForkRefusal {
     }
 }
 
-/// A process' end as it was reaped, in the words of the rules.
+/// Converts a reaped exit into the type of `daemon_core`.
 pub(crate) fn to_core_exit(exit: reap::Exit) -> Exit {
     match exit {
         reap::Exit::Code(code) => Exit::Code(code),
@@ -93,10 +93,10 @@ fn refused(errno: i32) -> daemon_sys::Error {
     daemon_sys::Error::os("fork", std::io::Error::from_raw_os_error(errno))
 }
 
-/// Where to look when the system is short of processes or memory.
+/// Returns a hint for the case that the system is short of processes or memory.
 fn hint(errno: i32) -> &'static str {
     if refused(errno).is_resource_shortage() {
-        "; look at the limit of processes (ulimit -u, pids.max of the cgroup) and at free memory"
+        "; check the process limit (ulimit -u, pids.max of the cgroup) and free memory"
     } else {
         ""
     }

@@ -1,4 +1,4 @@
-//! What the errors of fork server and handover say, each once.
+//! The texts of the errors of fork server and transfer.
 
 #[path = "../../../tests/sentences.rs"]
 #[macro_use]
@@ -14,49 +14,49 @@ fn denied() -> daemon_sys::Error {
 }
 
 sentences! {
-    a_fork_server: ForkServerError {
+    fork_server_errors: ForkServerError {
         ForkServerError::System(_) => ForkServerError::System(denied()),
             "cannot make memory file request: permission denied";
         ForkServerError::Board(_) => ForkServerError::Board(BoardError::Slots { slots: 0 }),
-            "cannot make the scoreboard: cannot have a scoreboard of 0 slots: it has 1 to 65536";
+            "cannot create the scoreboard: cannot have a scoreboard of 0 slots: it has 1 to 65536";
         ForkServerError::PreloadFailed { .. } =>
             ForkServerError::PreloadFailed { error: "no such table: tariffs".to_owned() },
-            "cannot preload: no such table: tariffs";
+            "preload failed: no such table: tariffs";
         ForkServerError::Full { .. } => ForkServerError::Full { slots: 8 },
             "cannot fork: all 8 slots of the scoreboard are taken";
         ForkServerError::Transfer(_) => ForkServerError::Transfer(TransferError::NotText),
-            "cannot unpack the request: its text is not UTF-8";
+            "cannot decode the request: a string is not valid UTF-8";
         ForkServerError::Lost { .. } => ForkServerError::Lost {
                 pid: Pid::from_raw(12).unwrap(),
-                reason: "its end of the link is closed".to_owned(),
+                reason: "it closed the link".to_owned(),
             },
-            "the fork server (pid 12) is lost: its end of the link is closed";
+            "lost the fork server (pid 12): it closed the link";
     }
-    a_fork: ForkRefusal {
+    fork_refusals: ForkRefusal {
         ForkRefusal::System(_) => ForkRefusal::from(daemon_sys::Error::os("fork", std::io::Error::from_raw_os_error(12))),
-            "cannot fork: out of memory; look at the limit of processes (ulimit -u, pids.max of the cgroup) and at free memory";
+            "cannot fork: out of memory; check the process limit (ulimit -u, pids.max of the cgroup) and free memory";
         ForkRefusal::OtherThreads(_) => ForkRefusal::from(daemon_sys::Error::OtherThreads(daemon_sys::fork::OtherThreads { threads: Vec::new() })),
             "refusing to fork: other threads are running";
         ForkRefusal::Released => ForkRefusal::Released, "cannot fork: the daemon is stopping";
     }
-    a_handover: TransferError {
+    transfer_errors: TransferError {
         TransferError::TooLarge { .. } => TransferError::TooLarge { size: 9000, limit: 4096 },
-            "cannot hand over a request of 9000 bytes: the limit is 4096 bytes";
+            "cannot send a request of 9000 bytes: the limit is 4096 bytes";
         TransferError::TooManyDescriptors { .. } => TransferError::TooManyDescriptors { count: 61 },
-            "cannot hand over 61 descriptors with one request: the limit is 60";
+            "cannot send 61 descriptors with one request: the limit is 60";
         TransferError::Encode(_) => TransferError::Encode(postcard::Error::SerializeBufferFull.into()),
-            "cannot pack the request: The serialize buffer is full";
+            "cannot encode the request: The serialize buffer is full";
         TransferError::Decode(_) => TransferError::Decode(postcard::Error::DeserializeUnexpectedEnd.into()),
-            "cannot unpack the request: Hit the end of buffer, expected more data";
+            "cannot decode the request: Hit the end of buffer, expected more data";
         TransferError::Truncated { .. } => TransferError::Truncated { wanted: 8, left: 3 },
-            "cannot unpack the request: 8 bytes more were expected, 3 are left";
+            "cannot decode the request: expected 8 more bytes, found 3";
         TransferError::NotText => TransferError::NotText,
-            "cannot unpack the request: its text is not UTF-8";
+            "cannot decode the request: a string is not valid UTF-8";
         TransferError::MissingDescriptor => TransferError::MissingDescriptor,
-            "cannot unpack the request: a descriptor is missing";
+            "cannot decode the request: a descriptor is missing";
         TransferError::LeftOver { .. } => TransferError::LeftOver { bytes: 2, descriptors: 1 },
-            "cannot unpack the request: 2 bytes and 1 descriptors are left over";
+            "cannot decode the request: 2 bytes and 1 descriptors are left over";
         TransferError::SharedMemory(_) => TransferError::SharedMemory(denied()),
-            "cannot carry the request across: cannot make memory file request: permission denied";
+            "cannot send the request through a memory file: cannot make memory file request: permission denied";
     }
 }

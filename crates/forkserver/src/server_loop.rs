@@ -1,7 +1,7 @@
-//! The fork server's own process: its loop of orders, forks, reaping and reports.
+//! The fork server's own process: a loop that executes commands, forks, reaps and reports.
 //!
-//! One thread, no runtime. It decides nothing: it does what it is told and tells what it did. A
-//! child leaves this loop by returning from it, so that nothing of it is left when its life begins.
+//! It has one thread, no runtime, and makes no decisions: it executes commands and reports the
+//! results. A child leaves the loop by returning from it, so that it keeps none of its state.
 
 use std::collections::{HashMap, VecDeque};
 use std::os::fd::{AsFd, OwnedFd};
@@ -21,10 +21,10 @@ use crate::protocol::{ForkRefusal, ForkServerCommand, Report, RequestBody, to_co
 use crate::transfer::{Decoder, Transfer, TransferError};
 use crate::wire::{Received, Wire};
 
-/// How often children that were killed are looked for, one by one.
+/// How often killed children are checked one by one.
 const CHECK_INTERVAL: Duration = Duration::from_millis(100);
 
-/// The loop's state: who sits where, and the way to the parent.
+/// The loop's state: the children and the link to the parent.
 pub(crate) struct ServerLoop<B: ChildProgram> {
     settings: ServerSettings,
     program: Option<B>,
@@ -43,37 +43,37 @@ struct ChildEntry {
     generation: u32,
 }
 
-/// How near the fork server is to its end.
+/// The state of the shutdown.
 #[derive(Debug, Clone, Copy)]
 enum ShutdownPhase {
-    /// It takes orders.
+    /// Commands are accepted.
     Running,
-    /// Its children were sent TERM; those that are left at this time are killed.
+    /// The children were sent TERM; those that are left at this time are killed.
     KillAt(MonotonicTime),
-    /// They were killed; what is left is to reap them.
+    /// The children were killed and remain to be reaped.
     Killed,
 }
 
-/// How the loop ends.
+/// How the loop exits.
 #[expect(
     clippy::large_enum_variant,
-    reason = "it is moved once in a life, and a box would be one more thing on the way to it"
+    reason = "it is moved once per process, and a box would cost an allocation in each child"
 )]
 pub(crate) enum LoopExit<B: ChildProgram> {
-    /// In the fork server: its children are gone, and the need for it.
+    /// In the fork server: the shutdown is complete and no children are left.
     Finished,
-    /// In a new child: its life begins.
+    /// In a new child: the program and what it starts with.
     Child(B, ChildStart<B::Request>),
 }
 
-/// What there is to do.
+/// The descriptors that are ready.
 #[derive(Debug, Clone, Copy, Default)]
 struct ReadySources {
     child_exits: Ready,
     link: Ready,
 }
 
-/// What an order led to.
+/// What the loop does after a command.
 enum AfterCommand {
     /// Take the next command.
     Continue,
@@ -105,7 +105,7 @@ impl<B: ChildProgram> ServerLoop<B> {
         }
     }
 
-    /// Keeps children until the parent sends it home or is gone.
+    /// Runs until the parent shuts it down or has exited.
     pub(crate) fn run(mut self) -> Result<LoopExit<B>, ChildStartError> {
         self.report(&Report::Ready);
         loop {
@@ -113,7 +113,7 @@ impl<B: ChildProgram> ServerLoop<B> {
                 && self.pids.is_empty()
             {
                 self.flush();
-                // What was sent to the fork server meanwhile is ignored to the end.
+                // Signals that are pending for the fork server stay blocked until it exits.
                 self.mask.leave_blocked();
                 return Ok(LoopExit::Finished);
             }
@@ -134,8 +134,8 @@ impl<B: ChildProgram> ServerLoop<B> {
         }
     }
 
-    /// Waits for deaths, and for orders while they are taken: a link that has ended is readable
-    /// for ever.
+    /// Waits for child exits, and for commands while they are accepted: a closed link would always
+    /// be readable.
     fn wait(&self) -> Result<ReadySources, daemon_sys::Error> {
         let child_exits = (self.child_exits.as_fd(), Interest::Read);
         let interest = if self.wire.has_unsent() { Interest::ReadWrite } else { Interest::Read };
@@ -172,7 +172,7 @@ impl<B: ChildProgram> ServerLoop<B> {
                 },
                 Ok(None) if received == Received::Hangup => return AfterCommand::ShutDown,
                 Ok(None) => return AfterCommand::Continue,
-                Err(_no_parent_of_ours) => return AfterCommand::ShutDown,
+                Err(_invalid_data) => return AfterCommand::ShutDown,
             }
         }
     }
@@ -238,7 +238,7 @@ impl<B: ChildProgram> ServerLoop<B> {
 
     fn reap(&mut self) -> Result<(), daemon_sys::Error> {
         while let Some((pid, exit)) = reap_any()? {
-            // Only what a preload step left behind is a child without a seat.
+            // A child without a slot was started by the preload step.
             let Some(slot) = self.pids.remove(&pid) else {
                 continue;
             };
@@ -253,8 +253,8 @@ impl<B: ChildProgram> ServerLoop<B> {
         Ok(())
     }
 
-    /// A child whose end was collected by somebody else, a library of a preload step for one, is
-    /// never found by [`reap`](Self::reap).
+    /// Checks one child. [`reap`](Self::reap) never finds a child that other code has reaped, a library
+    /// that a preload step uses for example.
     fn check_child(&mut self, slot: u32, generation: u32) {
         let found = self.seats.get(&slot).filter(|entry| entry.generation == generation);
         let Some(entry) = found.copied() else {
@@ -263,7 +263,7 @@ impl<B: ChildProgram> ServerLoop<B> {
         let exit = match reap(entry.pid) {
             Ok(None) => return,
             Ok(Some(exit)) => to_core_exit(exit),
-            Err(_not_ours_to_collect) => Exit::Unknown,
+            Err(_reaped_by_other_code) => Exit::Unknown,
         };
         self.seats.remove(&slot);
         self.pids.remove(&entry.pid);
@@ -289,7 +289,7 @@ impl<B: ChildProgram> ServerLoop<B> {
                 self.signal_all(Signal::Kill);
                 self.shutdown_phase = ShutdownPhase::Killed;
             }
-            // It does not wait for an end that somebody else has collected.
+            // Do not wait for children that other code has reaped.
             ShutdownPhase::Killed => {
                 let entries: Vec<_> =
                     self.seats.iter().map(|(s, at)| (*s, at.generation)).collect();
@@ -306,8 +306,7 @@ impl<B: ChildProgram> ServerLoop<B> {
         }
     }
 
-    /// Puts a report in line. A report that cannot be sent any more has nobody to read it: the
-    /// end of the link is seen on the next look at it.
+    /// Queues a report. An error means that the link is closed, which the next read detects.
     fn report(&mut self, report: &Report) {
         let _ = self.wire.queue(report);
     }
@@ -316,7 +315,7 @@ impl<B: ChildProgram> ServerLoop<B> {
         let _ = self.wire.flush();
     }
 
-    /// A child's first steps: everything of the fork server's is put down, then the seat is taken.
+    /// Turns this process into the child: drops the fork server's state, then takes the seat.
     fn into_child(
         self,
         forked: ForkedChild,
@@ -335,7 +334,7 @@ impl<B: ChildProgram> ServerLoop<B> {
         } = self;
         wire.close_without_freeing();
         drop(child_exits);
-        // To free memory is to write to pages that are still shared with the fork server.
+        // Freeing memory would write to pages that are still shared with the fork server.
         std::mem::forget((seats, pids));
         let Some(program) = program else {
             return Err(ChildStartError::Released);
@@ -357,7 +356,7 @@ impl<B: ChildProgram> ServerLoop<B> {
     }
 }
 
-/// A child that is not yet one: what the order for it said.
+/// The contents of the `Fork` command for a child that has just been forked.
 #[derive(Debug)]
 struct ForkedChild {
     slot: u32,
@@ -366,10 +365,10 @@ struct ForkedChild {
     descriptors: VecDeque<OwnedFd>,
 }
 
-/// Why a forked process did not become a child.
+/// Why a forked process could not start as a child.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum ChildStartError {
-    #[error("the fork server has let go of the program")]
+    #[error("the fork server has released the program")]
     Released,
     #[error(transparent)]
     System(#[from] daemon_sys::Error),
@@ -391,16 +390,16 @@ fn decode<R: Transfer>(
     Decoder::new(bytes, descriptors).decode_request()
 }
 
-/// Whether a process is still a child of this one.
+/// Whether a pid still is a child of this process.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum SignalTarget {
     Child,
     NotAChild,
 }
 
-/// Signals a child. One whose end somebody else has collected is none any more, and its number may
-/// be a stranger's: that is looked at first, and until this thread reaps, nothing of it can change but
-/// by such a somebody in this very process. That it is a zombie already is no error.
+/// Sends a signal to a child. If other code in this process has reaped it, its pid may belong to an
+/// unrelated process, so that is checked first. Between the check and the signal the pid stays valid:
+/// only this thread or such code in this process can reap the child. A zombie is not an error.
 fn send(pid: Pid, signal: Signal) -> SignalTarget {
     if peek_exit(pid).is_err() {
         return SignalTarget::NotAChild;

@@ -1,7 +1,7 @@
 //! One end of the link between parent and fork server: frames with descriptors over a stream socket.
 //!
-//! A frame is its body's length (u32), the number of its descriptors (u8), and the body in
-//! postcard. The descriptors travel with the frame's first byte, so they are there when it is.
+//! A frame consists of the body's length (u32), the number of descriptors (u8), and the body in
+//! postcard format. The descriptors are sent with the frame's first byte, so they arrive with it.
 
 use std::collections::VecDeque;
 use std::io::{self, IoSlice};
@@ -12,16 +12,16 @@ use daemon_sys::link::LinkEnd;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-/// Longest body that is taken; past it the other end is not speaking our language.
+/// The longest body that is accepted. A longer one is invalid data.
 const BODY_MAX: usize = 64 * 1024;
 const HEADER: usize = size_of::<u32>() + size_of::<u8>();
-/// How much is read at once: some eighty reports, or an order and its small request. After each
-/// fork every page that the fork server writes to is copied, so it writes to few.
+/// Bytes per read: about eighty reports, or one command with a small request. After each fork,
+/// every page that the fork server writes to is copied, so it writes to few.
 const READ: usize = 1024;
 
-/// Sends `Out`, receives `In`; the other end has them the other way round.
+/// Sends `Out` and receives `In`; the other end sends `In` and receives `Out`.
 ///
-/// Nothing blocks: what the socket does not take now is kept and sent by [`Wire::flush`].
+/// Nothing blocks: bytes that the socket does not accept are kept and sent by [`Wire::flush`].
 #[derive(Debug)]
 pub(crate) struct Wire<Out, In> {
     end: LinkEnd,
@@ -29,12 +29,12 @@ pub(crate) struct Wire<Out, In> {
     incoming: Vec<u8>,
     read: usize,
     descriptors: VecDeque<OwnedFd>,
-    /// The memory of what was sent last, for what is sent next.
+    /// The buffer of the chunk that was sent last, for reuse.
     spare: Vec<u8>,
     kinds: PhantomData<fn(Out) -> In>,
 }
 
-/// Bytes that go in one message, with the descriptors that belong to the first of them.
+/// Bytes that are sent in one message, and the descriptors that go with the first of them.
 #[derive(Debug, Default)]
 struct Chunk {
     bytes: Vec<u8>,
@@ -42,14 +42,14 @@ struct Chunk {
     descriptors: Vec<OwnedFd>,
 }
 
-/// What a look at the socket found.
+/// The result of one read from the socket.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Received {
-    /// Something, and there may be more at once.
+    /// Data was read, and more may be available.
     More,
-    /// All there was for now.
+    /// All available data was read.
     Drained,
-    /// The other end is gone.
+    /// The other end is closed.
     Hangup,
 }
 
@@ -66,7 +66,7 @@ impl<Out: Serialize, In: DeserializeOwned> Wire<Out, In> {
         }
     }
 
-    /// Puts a frame in line without a system call; [`Wire::flush`] sends all of them in one.
+    /// Queues a frame without a system call; [`Wire::flush`] sends all queued frames in one.
     pub(crate) fn queue(&mut self, message: &Out) -> io::Result<()> {
         if !self.outgoing.back().is_some_and(|chunk| chunk.descriptors.is_empty()) {
             let bytes = std::mem::take(&mut self.spare);
@@ -78,9 +78,9 @@ impl<Out: Serialize, In: DeserializeOwned> Wire<Out, In> {
         Ok(())
     }
 
-    /// Sends a frame with descriptors, at once if nothing is in line before it.
+    /// Sends a frame with descriptors, at once if no other frame is queued.
     ///
-    /// The descriptors are only borrowed: they are duplicated if the frame has to wait.
+    /// The descriptors are borrowed, and duplicated only if the frame has to wait.
     pub(crate) fn send(&mut self, message: &Out, descriptors: &[BorrowedFd<'_>]) -> io::Result<()> {
         let mut bytes = Vec::with_capacity(64);
         encode(message, descriptors.len(), &mut bytes)?;
@@ -103,7 +103,7 @@ impl<Out: Serialize, In: DeserializeOwned> Wire<Out, In> {
         Ok(())
     }
 
-    /// Sends what is in line, as far as the socket takes it.
+    /// Sends queued frames, as far as the socket accepts them.
     pub(crate) fn flush(&mut self) -> io::Result<FlushProgress> {
         while let Some(chunk) = self.outgoing.front_mut() {
             let borrowed: Vec<BorrowedFd<'_>> = chunk.descriptors.iter().map(AsFd::as_fd).collect();
@@ -128,7 +128,7 @@ impl<Out: Serialize, In: DeserializeOwned> Wire<Out, In> {
         Ok(FlushProgress::Complete)
     }
 
-    /// Whether something is still to be sent.
+    /// Returns whether bytes are left to send.
     pub(crate) fn has_unsent(&self) -> bool {
         !self.outgoing.is_empty()
     }
@@ -147,8 +147,8 @@ impl<Out: Serialize, In: DeserializeOwned> Wire<Out, In> {
         self.incoming.truncate(kept + received.as_ref().map_or(0, |read| *read));
         match received {
             Ok(0) => Ok(Received::Hangup),
-            // A message with descriptors ends a read early, so only a read without any tells by
-            // its length that the socket is empty.
+            // A message with descriptors ends a read early, so a short read means an empty socket only
+            // if it carried no descriptors.
             Ok(read) if read < READ && self.descriptors.is_empty() => Ok(Received::Drained),
             Ok(_more) => Ok(Received::More),
             Err(error) => match error.kind() {
@@ -160,7 +160,7 @@ impl<Out: Serialize, In: DeserializeOwned> Wire<Out, In> {
         }
     }
 
-    /// Takes the next whole frame out of what has been read.
+    /// Returns the next whole frame of the bytes that have been read.
     pub(crate) fn next(&mut self) -> io::Result<Option<(In, VecDeque<OwnedFd>)>> {
         let unread = &self.incoming[self.read..];
         let Some((header, rest)) = unread.split_first_chunk::<HEADER>() else {
@@ -191,7 +191,7 @@ impl<Out: Serialize, In: DeserializeOwned> Wire<Out, In> {
 }
 
 impl<Out, In> Wire<Out, In> {
-    /// Closes descriptors that came with a frame, and keeps their memory for the next.
+    /// Closes descriptors that came with a frame, and keeps the buffer for the next.
     pub(crate) fn close(&mut self, mut descriptors: VecDeque<OwnedFd>) {
         descriptors.clear();
         if self.descriptors.is_empty() {
@@ -199,8 +199,8 @@ impl<Out, In> Wire<Out, In> {
         }
     }
 
-    /// Closes this end and what came with frames that nobody will read, in a process that is about
-    /// to do something else: memory is left as it is, since to free it is to copy its pages.
+    /// Closes this end and the received descriptors without freeing memory. For a child after the
+    /// fork, where freeing memory would copy its pages.
     pub(crate) fn close_without_freeing(self) {
         let Wire { end, outgoing, incoming, mut descriptors, spare, .. } = self;
         drop(end);
@@ -217,7 +217,7 @@ impl<Out, In> AsFd for Wire<Out, In> {
     }
 }
 
-/// How far a flush came.
+/// How far a flush got.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum FlushProgress {
     Complete,
@@ -247,7 +247,10 @@ fn encode<M: Serialize>(message: &M, descriptors: usize, bytes: &mut Vec<u8>) ->
 }
 
 fn invalid_data(what: String) -> io::Error {
-    io::Error::new(io::ErrorKind::InvalidData, format!("the other end of the link sent {what}"))
+    io::Error::new(
+        io::ErrorKind::InvalidData,
+        format!("the other end of the link sent invalid data: {what}"),
+    )
 }
 
 #[cfg(test)]
@@ -272,25 +275,26 @@ mod tests {
         near.queue(&"third".to_owned()).unwrap();
         near.flush().unwrap();
         drop(sent);
-        let mut heard = Vec::new();
-        while heard.len() < 3 {
+        let mut received = Vec::new();
+        while received.len() < 3 {
             assert_ne!(far.receive().unwrap(), Received::Hangup);
             while let Some((message, fds)) = far.next().unwrap() {
-                heard.push((message, fds));
+                received.push((message, fds));
             }
         }
-        let counts: Vec<_> = heard.iter().map(|(text, fds)| (text.as_str(), fds.len())).collect();
+        let counts: Vec<_> =
+            received.iter().map(|(text, fds)| (text.as_str(), fds.len())).collect();
         assert_eq!(counts, [("first", 0), ("second", 1), ("third", 0)]);
-        let mut came = UnixStream::from(heard[1].1.pop_front().unwrap());
-        came.write_all(b"!").unwrap();
-        drop((came, heard));
-        let mut said = String::new();
-        (&kept).read_to_string(&mut said).unwrap();
-        assert_eq!(said, "!");
+        let mut socket = UnixStream::from(received[1].1.pop_front().unwrap());
+        socket.write_all(b"!").unwrap();
+        drop((socket, received));
+        let mut text = String::new();
+        (&kept).read_to_string(&mut text).unwrap();
+        assert_eq!(text, "!");
     }
 
     #[test]
-    fn what_the_socket_does_not_take_waits_and_is_not_lost() {
+    fn bytes_that_the_socket_does_not_accept_are_sent_later() {
         let (mut near, mut far) = ends();
         let text = "x".repeat(40_000);
         let (_kept, sent) = UnixStream::pair().unwrap();
@@ -311,14 +315,14 @@ mod tests {
     }
 
     #[test]
-    fn an_end_that_is_gone_is_a_hangup() {
+    fn a_closed_end_is_a_hangup() {
         let (near, mut far) = ends();
         drop(near);
         assert_eq!(far.receive().unwrap(), Received::Hangup);
     }
 
     #[test]
-    fn garbage_is_an_error_and_never_a_panic() {
+    fn invalid_data_is_an_error_and_never_a_panic() {
         for bytes in [&[255_u8; 40][..], &[4, 0, 0, 0, 0, 9, 9, 9, 9], &[1, 0, 0, 0, 7, 0]] {
             let (raw, end) = daemon_sys::link::pair().unwrap();
             let mut wire: Wire<u32, String> = Wire::new(end);

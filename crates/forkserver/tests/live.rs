@@ -1,4 +1,4 @@
-//! The fork server with real processes.
+//! Tests of the fork server with real processes.
 
 #![expect(clippy::print_stdout, reason = "a program that reports")]
 

@@ -1,15 +1,15 @@
-//! Who a child is, for parent and fork server.
+//! How parent and fork server identify a child.
 
 use std::fmt;
 
 use daemon_core::{Generation, SlotNumber};
 
-/// Who a child is: its slot, and which of the slot's owners it is.
+/// Identifies a child by its slot and the slot's generation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct ChildId {
-    /// Its line on the scoreboard.
+    /// The child's scoreboard slot.
     pub slot: SlotNumber,
-    /// Counts the slot's owners.
+    /// The number of the slot's owner, counted from the first.
     pub generation: Generation,
 }
 

@@ -1,49 +1,49 @@
-//! What goes wrong between the parent and the fork server.
+//! Errors between the parent and the fork server.
 
 use daemon_sys::process::Pid;
 
 use crate::transfer::TransferError;
 
-/// Why something could not be asked of the fork server.
+/// Why a call of the fork server failed.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum ForkServerError {
-    /// The system refused.
+    /// A system call failed.
     #[error(transparent)]
     System(#[from] daemon_sys::Error),
-    /// The scoreboard cannot be made as asked for.
-    #[error("cannot make the scoreboard: {0}")]
+    /// The scoreboard cannot be created with this number of slots.
+    #[error("cannot create the scoreboard: {0}")]
     Board(#[from] daemon_core::BoardError),
     /// The preload step failed.
-    #[error("cannot preload: {error}")]
+    #[error("preload failed: {error}")]
     PreloadFailed {
-        /// What it said.
+        /// The error that it returned.
         error: String,
     },
-    /// All seats are taken.
+    /// All slots are taken.
     #[error("cannot fork: all {slots} slots of the scoreboard are taken")]
     Full {
         /// How many slots there are.
         slots: u32,
     },
-    /// The request cannot cross.
+    /// The request cannot be sent.
     #[error(transparent)]
     Transfer(#[from] TransferError),
-    /// The fork server is gone, or does not speak our language.
-    #[error("the fork server (pid {pid}) is lost: {reason}")]
+    /// The fork server has exited, or has sent invalid data.
+    #[error("lost the fork server (pid {pid}): {reason}")]
     Lost {
-        /// Which process it was.
+        /// The fork server's pid.
         pid: Pid,
-        /// How that showed.
+        /// How the loss was detected.
         reason: String,
     },
 }
 
-/// A fork that was not ordered, and the request that it was for.
+/// Why a fork could not be requested, with the child's request.
 #[derive(Debug)]
 pub struct ForkError<R> {
     /// The request, untouched.
     pub request: R,
-    /// Why no fork was ordered.
+    /// Why the fork could not be requested.
     pub reason: ForkServerError,
 }

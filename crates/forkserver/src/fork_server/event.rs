@@ -1,4 +1,4 @@
-//! What the fork server has to tell, made of what it reports.
+//! Events of the fork server, made from its reports.
 
 use daemon_core::{Entry, Exit, Generation, SlotNumber};
 use daemon_sys::process::Pid;
@@ -7,46 +7,46 @@ use super::{ChildId, ForkServer};
 use crate::protocol::{ForkRefusal, Report};
 use crate::transfer::Transfer;
 
-/// What the fork server has to tell. Nobody may pass over any of it.
+/// An event of the fork server. The parent must handle every one.
 #[derive(Debug)]
 pub enum ForkServerEvent<R> {
-    /// A child lives. The parent's copy of its request has been dropped.
+    /// A child was forked. The parent's copy of its request has been dropped.
     Born {
-        /// Which child.
+        /// The child.
         child: ChildId,
-        /// Its process.
+        /// Its pid.
         pid: Pid,
     },
-    /// A fork failed, and its request is back. The slot is free again.
+    /// A fork failed. The slot is free again.
     ForkFailed {
-        /// Which child it would have been.
+        /// The child that was to be forked.
         child: ChildId,
-        /// What it would have been handed.
+        /// The request of the child, returned.
         request: R,
-        /// Why.
+        /// Why the fork failed.
         refusal: ForkRefusal,
     },
-    /// A child is gone and reaped; its slot is free again.
+    /// A child has exited and was reaped. Its slot is free again.
     Exited {
-        /// Which child.
+        /// The child.
         child: ChildId,
-        /// Which process it was.
+        /// The pid that it had.
         pid: Pid,
-        /// How it ended.
+        /// How it exited.
         exit: Exit,
-        /// The last that its line on the scoreboard said.
+        /// The last contents of its scoreboard slot.
         last: Entry,
     },
-    /// The fork server could not do what a hangup asks.
+    /// The fork server could not reopen its logs.
     ReopenLogsFailed {
-        /// Why.
+        /// Why it failed.
         error: String,
     },
 }
 
 impl<R: Transfer> ForkServer<R> {
-    /// Turns a report into an event, and keeps the seats in order. A report about a seat that is
-    /// not what it says is nobody's event.
+    /// Turns a report into an event, and updates the slots. Returns `None` if the report does not match
+    /// the slot's current owner.
     pub(super) fn event(&mut self, report: Report) -> Option<ForkServerEvent<R>> {
         match report {
             Report::ChildBorn { slot, generation, pid } => {

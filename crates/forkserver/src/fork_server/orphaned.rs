@@ -1,4 +1,4 @@
-//! What is left to do when the fork server is lost, or has gone home.
+//! What the parent does when the fork server is lost or has shut down.
 
 use daemon_core::{Exit, SlotNumber};
 use daemon_sys::process::{self, Pid, Signal};
@@ -9,9 +9,9 @@ use crate::protocol::to_core_exit;
 use crate::transfer::Transfer;
 
 impl<R: Transfer> ForkServer<R> {
-    /// Gives back the requests of children that a lost fork server has not reported born.
+    /// Returns the requests of children that a lost fork server has not reported born.
     ///
-    /// Such a child may live all the same: the fork server may have died between the fork and its
+    /// Such a child may exist nevertheless: the fork server may have died between the fork and its
     /// report.
     pub fn take_pending(&mut self) -> Vec<(ChildId, R)> {
         let board = self.scoreboard.board();
@@ -25,24 +25,24 @@ impl<R: Transfer> ForkServer<R> {
             .collect()
     }
 
-    /// Signals what is left of the fork server's process group when the fork server itself is lost.
+    /// Sends a signal to the remaining processes of a lost fork server's process group.
     ///
-    /// The fork server must not have been [buried](Fork server::bury): as long as it is a zombie its
-    /// group's number cannot be another's.
+    /// The fork server must not have been [reaped](ForkServer::reap): while it is a zombie, no other
+    /// process group can get its number.
     ///
     /// # Errors
     ///
-    /// When the system refuses.
+    /// If the system refuses to send the signal.
     pub fn signal_orphaned(&self, signal: Signal) -> Result<(), ForkServerError> {
         process::signal_group(self.pid, signal).map(drop).map_err(ForkServerError::from)
     }
 
-    /// Whether all children of a lost fork server are gone. Like
-    /// [`signal_orphaned`](Fork server::signal_orphaned) it wants the fork server unburied.
+    /// Returns whether all children of a lost fork server have exited. Like
+    /// [`signal_orphaned`](ForkServer::signal_orphaned) it requires that the fork server is not reaped.
     #[must_use]
     pub fn orphaned_are_gone(&self) -> bool {
         let is_gone = |pid: Pid| {
-            // To a parent that is the init of its container, or a subreaper, they are children now.
+            // If the parent is the init of its container, or a subreaper, they are its children now.
             let _reaped = reap::reap(pid);
             process::group_of(pid) != Some(self.pid)
         };
@@ -52,11 +52,11 @@ impl<R: Transfer> ForkServer<R> {
             .all(is_gone)
     }
 
-    /// Reaps the fork server's process if it is gone.
+    /// Reaps the fork server's process if it has exited, and returns how.
     ///
     /// # Errors
     ///
-    /// When somebody else has reaped it.
+    /// If other code has reaped it.
     pub fn reap(&self) -> Result<Option<Exit>, ForkServerError> {
         Ok(reap::reap(self.pid)?.map(to_core_exit))
     }

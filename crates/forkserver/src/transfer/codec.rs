@@ -1,14 +1,14 @@
-//! A request under way: packed in the parent, opened in the child.
+//! Encodes a request in the parent, and decodes it in the child.
 
 use std::collections::VecDeque;
 use std::os::fd::{BorrowedFd, OwnedFd};
 
 use super::{DESCRIPTORS_MAX, Transfer, TransferError};
 
-/// Up to so many bytes a delivery is not worth freeing.
+/// A decoder buffer up to this size in bytes is not freed.
 const SMALL: usize = 4096;
 
-/// What is being sent: bytes in order, and borrowed descriptors in order.
+/// Collects the bytes and the borrowed descriptors of a request, each in order.
 #[derive(Debug, Default)]
 pub struct Encoder<'a> {
     bytes: Vec<u8>,
@@ -16,7 +16,7 @@ pub struct Encoder<'a> {
 }
 
 impl<'a> Encoder<'a> {
-    /// Packs a whole request.
+    /// Encodes a whole request.
     pub(crate) fn of<R: Transfer>(request: &'a R, limit: usize) -> Result<Self, TransferError> {
         let mut encoder = Encoder::default();
         request.encode(&mut encoder)?;
@@ -29,13 +29,13 @@ impl<'a> Encoder<'a> {
         Ok(encoder)
     }
 
-    /// Adds bytes, after their length.
+    /// Appends the length of the bytes, then the bytes.
     pub fn put_bytes(&mut self, bytes: &[u8]) {
         self.bytes.extend_from_slice(&(bytes.len() as u64).to_le_bytes());
         self.bytes.extend_from_slice(bytes);
     }
 
-    /// Adds a descriptor.
+    /// Appends a descriptor.
     pub fn put_descriptor(&mut self, descriptor: BorrowedFd<'a>) {
         self.descriptors.push(descriptor);
     }
@@ -49,7 +49,7 @@ impl<'a> Encoder<'a> {
     }
 }
 
-/// What has arrived: the same bytes and descriptors, owned by the child now.
+/// Returns the bytes and descriptors of a received request, in order.
 #[derive(Debug)]
 pub struct Decoder {
     bytes: Vec<u8>,
@@ -62,7 +62,7 @@ impl Decoder {
         Decoder { bytes, read: 0, descriptors }
     }
 
-    /// Unpacks a whole request, and sees to it that nothing is left over.
+    /// Decodes a whole request, and checks that nothing is left over.
     pub(crate) fn decode_request<R: Transfer>(mut self) -> Result<R, TransferError> {
         let request = R::decode(&mut self)?;
         let (bytes, descriptors) = (self.bytes.len() - self.read, self.descriptors.len());
@@ -70,28 +70,28 @@ impl Decoder {
             return Err(TransferError::LeftOver { bytes, descriptors });
         }
         if self.bytes.capacity() <= SMALL {
-            // In a child that has just been forked, to free a little memory is to copy its page.
+            // In a child that has just been forked, freeing a little memory would copy its page.
             std::mem::forget(self);
         }
         Ok(request)
     }
 
-    /// Takes the next bytes.
+    /// Returns the next bytes.
     ///
     /// # Errors
     ///
-    /// [`TransferError::Truncated`] when fewer are left than their length says.
+    /// [`TransferError::Truncated`] if fewer bytes are left than their length requires.
     pub fn take_bytes(&mut self) -> Result<&[u8], TransferError> {
         let length = self.take(size_of::<u64>())?;
         let length = length.try_into().map(u64::from_le_bytes).unwrap_or(u64::MAX);
         self.take(usize::try_from(length).unwrap_or(usize::MAX))
     }
 
-    /// Takes the next descriptor.
+    /// Returns the next descriptor.
     ///
     /// # Errors
     ///
-    /// [`TransferError::MissingDescriptor`] when there is none.
+    /// [`TransferError::MissingDescriptor`] if no descriptor is left.
     #[inline]
     pub fn take_descriptor(&mut self) -> Result<OwnedFd, TransferError> {
         self.descriptors.pop_front().ok_or_else(|| TransferError::MissingDescriptor)

@@ -1,4 +1,4 @@
-//! What can be handed over without more ado.
+//! The types that implement [`Transfer`].
 
 use std::fs::File;
 use std::net::{TcpListener, TcpStream, UdpSocket};
@@ -20,10 +20,10 @@ use super::{Decoder, Encoder, Transfer, TransferError};
 /// use daemon_forkserver::Serde;
 ///
 /// #[derive(Serialize, Deserialize)]
-/// struct Ticket { tenant: String, attempt: u32 }
+/// struct RequestInfo { tenant: String, attempt: u32 }
 ///
-/// // a connection and what the parent has found out about it
-/// type Request = (TcpStream, Serde<Ticket>);
+/// // a connection and what the parent knows about it
+/// type Request = (TcpStream, Serde<RequestInfo>);
 /// ```
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Serde<T>(pub T);
@@ -111,7 +111,7 @@ descriptors!(
 );
 
 impl Transfer for () {
-    fn encode<'a>(&'a self, _parcel: &mut Encoder<'a>) -> Result<(), TransferError> {
+    fn encode<'a>(&'a self, _encoder: &mut Encoder<'a>) -> Result<(), TransferError> {
         Ok(())
     }
 

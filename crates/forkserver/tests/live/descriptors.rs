@@ -1,4 +1,4 @@
-//! Scenarios of descriptors: who holds which, and that none stays open.
+//! Scenarios of descriptors: which process holds which, and that none leaks.
 
 use std::io::{self, PipeReader, Read, Write};
 use std::net::TcpListener;
@@ -14,106 +14,124 @@ use crate::scenarios::Scenario;
 
 pub(crate) const SCENARIOS: &[Scenario] = &[
     (
-        "a_child_holds_its_request_the_bell_and_the_brood_and_nothing_else",
-        a_child_holds_only_what_it_must,
+        "a_child_holds_only_its_request_the_wakeup_and_the_program",
+        a_child_holds_only_its_own_descriptors,
     ),
-    ("a_thousand_handovers_leak_no_descriptor", handovers_leak_no_descriptor),
+    ("a_thousand_requests_leak_no_descriptor", requests_leak_no_descriptor),
     ("a_hundred_refused_requests_leak_no_descriptor", refusals_leak_no_descriptor),
 ];
 
-/// What the descriptors lead to that are open now and not among the former ones, as one line.
-fn beside(former: &[(RawFd, String)]) -> String {
+/// Returns the kinds of the descriptors that are open now and were not before, in one line.
+fn opened_since(previous: &[(RawFd, String)]) -> String {
     let mut kinds: Vec<String> = open_fds()
-        .expect("listed")
+        .expect("the descriptors can be listed")
         .into_iter()
-        // The directory that is listed is one of them.
-        .filter(|open| !former.contains(open) && !open.1.ends_with("/fd"))
+        // Skip the descriptor of the directory listing itself.
+        .filter(|open| !previous.contains(open) && !open.1.ends_with("/fd"))
         .map(|(_fd, to)| to.split(':').next().unwrap_or_default().to_owned())
         .collect();
     kinds.sort();
     kinds.join(" ")
 }
 
-fn a_child_holds_only_what_it_must() {
-    let former = open_fds().expect("listed");
-    let listener = TcpListener::bind("127.0.0.1:0").expect("bound");
-    let mut server = TestServer::of(
+fn a_child_holds_only_its_own_descriptors() {
+    let previous = open_fds().expect("the descriptors can be listed");
+    let listener = TcpListener::bind("127.0.0.1:0").expect("the listener is bound");
+    let mut server = TestServer::new(
         5,
         closure_program(move |start: ChildStart<OwnedFd>| {
-            let mut tell = io::PipeWriter::from(start.request.expect("unpacked"));
-            write!(tell, "{}", beside(&former)).expect("told");
+            let mut writer = io::PipeWriter::from(start.request.expect("the request decodes"));
+            write!(writer, "{}", opened_since(&previous)).expect("written");
             drop(listener);
             0
         }),
     );
-    // Stopped, it finds all five orders at once, each with its descriptor.
+    // While stopped it receives all five commands at once, each with its descriptor.
     assert!(signal(server.fork_server.pid(), Signal::Stop).is_ok());
-    let told: Vec<PipeReader> = (0..5)
+    let reader: Vec<PipeReader> = (0..5)
         .map(|_each| {
-            let (told, tell) = io::pipe().expect("a pipe");
-            server.fork(tell.into());
-            told
+            let (reader, writer) = io::pipe().expect("a pipe opens");
+            server.fork(writer.into());
+            reader
         })
         .collect();
     assert!(signal(server.fork_server.pid(), Signal::Cont).is_ok());
     for _event in 0..10 {
-        assert!(!matches!(server.next(), ForkServerEvent::ForkFailed { .. }));
+        assert!(!matches!(server.next_event(), ForkServerEvent::ForkFailed { .. }));
     }
-    for mut told in told {
-        let mut heard = String::new();
-        told.read_to_string(&mut heard).expect("the end");
-        assert_eq!(heard, "anon_inode pipe socket");
+    for mut reader in reader {
+        let mut received = String::new();
+        reader.read_to_string(&mut received).expect("read until the end");
+        assert_eq!(received, "anon_inode pipe socket");
     }
     server.shut_down();
 }
 
-/// How many descriptors another process has open.
-fn count_of(pid: Pid) -> usize {
-    std::fs::read_dir(format!("/proc/{pid}/fd")).expect("it is there").count()
+/// Returns the number of descriptors that another process has open.
+fn count_descriptors(pid: Pid) -> usize {
+    std::fs::read_dir(format!("/proc/{pid}/fd")).expect("the process exists").count()
 }
 
-fn handovers_leak_no_descriptor() {
-    let mut server = TestServer::of(
+fn requests_leak_no_descriptor() {
+    let mut server = TestServer::new(
         16,
         closure_program(|start: ChildStart<(OwnedFd, Vec<u8>)>| {
-            let (_fd, bytes) = start.request.expect("unpacked");
+            let (_fd, bytes) = start.request.expect("the request decodes");
             i32::from(bytes.is_empty())
         }),
     );
-    let (told, tell) = io::pipe().expect("a pipe");
-    let before = (count().expect("counted"), count_of(server.fork_server.pid()));
-    let (mut ordered, mut gone) = (0_usize, 0);
+    let (reader, writer) = io::pipe().expect("a pipe opens");
+    let before = (
+        count().expect("the descriptors can be counted"),
+        count_descriptors(server.fork_server.pid()),
+    );
+    let (mut requested, mut gone) = (0_usize, 0);
     while gone < 1000 {
-        while ordered < 1000 && server.fork_server.board().free() > 0 {
-            let fd = tell.try_clone().expect("a spare descriptor");
-            // Every tenth by memory file.
-            let size = if ordered.is_multiple_of(10) { 10_000 } else { 1 };
+        while requested < 1000 && server.fork_server.board().free() > 0 {
+            let fd = writer.try_clone().expect("a free descriptor");
+            // Every tenth request is sent in a memory file.
+            let size = if requested.is_multiple_of(10) { 10_000 } else { 1 };
             server.fork((fd.into(), vec![1; size]));
-            ordered += 1;
+            requested += 1;
         }
-        if let ForkServerEvent::Exited { exit, .. } = server.next() {
+        if let ForkServerEvent::Exited { exit, .. } = server.next_event() {
             assert_eq!(exit, Exit::Code(0));
             gone += 1;
         }
     }
-    assert_eq!((count().expect("counted"), count_of(server.fork_server.pid())), before);
-    drop(told);
+    assert_eq!(
+        (
+            count().expect("the descriptors can be counted"),
+            count_descriptors(server.fork_server.pid())
+        ),
+        before
+    );
+    drop(reader);
     server.shut_down();
 }
 
 fn refusals_leak_no_descriptor() {
     let mut server =
-        TestServer::of(16, closure_program(|_birth: ChildStart<(OwnedFd, Vec<u8>)>| 0));
-    let (told, tell) = io::pipe().expect("a pipe");
-    let before = (count().expect("counted"), count_of(server.fork_server.pid()));
-    server.fork_server.release().expect("sent");
+        TestServer::new(16, closure_program(|_birth: ChildStart<(OwnedFd, Vec<u8>)>| 0));
+    let (reader, writer) = io::pipe().expect("a pipe opens");
+    let before = (
+        count().expect("the descriptors can be counted"),
+        count_descriptors(server.fork_server.pid()),
+    );
+    server.fork_server.release().expect("the command is sent");
     for each in 0..100_usize {
-        let fd = tell.try_clone().expect("a spare descriptor");
+        let fd = writer.try_clone().expect("a free descriptor");
         let size = if each.is_multiple_of(2) { 10_000 } else { 1 };
         server.fork((fd.into(), vec![1; size]));
-        assert!(matches!(server.next(), ForkServerEvent::ForkFailed { .. }));
+        assert!(matches!(server.next_event(), ForkServerEvent::ForkFailed { .. }));
     }
-    assert_eq!((count().expect("counted"), count_of(server.fork_server.pid())), before);
-    drop(told);
+    assert_eq!(
+        (
+            count().expect("the descriptors can be counted"),
+            count_descriptors(server.fork_server.pid())
+        ),
+        before
+    );
+    drop(reader);
     server.shut_down();
 }

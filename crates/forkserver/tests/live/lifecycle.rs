@@ -1,4 +1,4 @@
-//! Scenarios of births, ends and the scoreboard in between.
+//! Scenarios of forks, exits and the scoreboard in between.
 
 use std::collections::HashSet;
 use std::fs::OpenOptions;
@@ -17,48 +17,51 @@ use super::support::{
 use crate::scenarios::Scenario;
 
 pub(crate) const SCENARIOS: &[Scenario] = &[
-    ("a_birth_is_told_before_the_end_and_each_once", a_birth_is_told_before_the_end),
-    ("an_exit_code_is_what_the_life_returns_and_a_panic_is_101", exit_codes),
-    ("a_child_is_the_fork_server_s_in_its_process_group", a_child_is_the_fork_server_s),
-    ("a_killed_child_frees_its_slot_and_its_last_word_is_told", a_killed_child_frees_its_slot),
-    ("a_label_torn_by_a_death_is_told_and_repaired", a_torn_label_is_repaired),
-    ("a_board_in_a_file_can_be_read_from_outside", a_board_can_be_read_from_outside),
-    ("a_child_s_report_rings_a_parent_that_sleeps", a_report_rings),
+    ("born_is_reported_before_exited_and_each_once", born_is_reported_before_exited),
+    ("the_exit_code_is_the_return_value_and_a_panic_exits_with_101", exit_codes),
+    ("a_child_has_the_fork_server_as_parent_and_process_group", parent_and_process_group),
+    (
+        "a_killed_child_frees_its_slot_and_its_last_status_is_reported",
+        a_killed_child_frees_its_slot,
+    ),
+    ("a_label_torn_by_a_kill_is_reported_and_repaired", a_torn_label_is_repaired),
+    ("a_scoreboard_file_can_be_read_by_other_processes", scoreboard_file),
+    ("a_report_of_a_child_wakes_a_sleeping_parent", a_report_wakes_the_parent),
 ];
 
-fn a_birth_is_told_before_the_end() {
+fn born_is_reported_before_exited() {
     const CHILDREN: usize = 300;
-    let mut server = TestServer::of(8, closure_program(|_birth: ChildStart<()>| 0));
-    let (mut ordered, mut gone) = (0, 0);
+    let mut server = TestServer::new(8, closure_program(|_birth: ChildStart<()>| 0));
+    let (mut requested, mut gone) = (0, 0);
     let mut alive = HashSet::new();
     let mut pids = HashSet::new();
     while gone < CHILDREN {
-        while ordered < CHILDREN && server.fork_server.fork(()).is_ok() {
-            ordered += 1;
+        while requested < CHILDREN && server.fork_server.fork(()).is_ok() {
+            requested += 1;
         }
-        match server.next() {
+        match server.next_event() {
             ForkServerEvent::Born { child, pid } => {
                 assert!(alive.insert((child, pid)));
                 pids.insert(pid);
             }
             ForkServerEvent::Exited { child, pid, .. } => {
-                assert!(alive.remove(&(child, pid)), "its birth was not told");
+                assert!(alive.remove(&(child, pid)), "exited was reported before born");
                 gone += 1;
             }
-            _ => panic!("a fork failed"),
+            _ => panic!("unexpected ForkFailed"),
         }
     }
     assert!(alive.is_empty());
-    assert_eq!((ordered, pids.len()), (CHILDREN, CHILDREN));
+    assert_eq!((requested, pids.len()), (CHILDREN, CHILDREN));
     server.shut_down();
 }
 
 fn exit_codes() {
-    let mut server = TestServer::of(
+    let mut server = TestServer::new(
         1,
         closure_program(|start: ChildStart<String>| match start.request.as_deref() {
-            Ok("panic") => panic!("as told"),
-            Ok(code) => code.parse().expect("a number"),
+            Ok("panic") => panic!("requested by the test"),
+            Ok(code) => code.parse().expect("the request is a number"),
             Err(_) => -1,
         }),
     );
@@ -69,8 +72,8 @@ fn exit_codes() {
     server.shut_down();
 }
 
-fn a_child_is_the_fork_server_s() {
-    let mut server = TestServer::of(
+fn parent_and_process_group() {
+    let mut server = TestServer::new(
         1,
         closure_program(|start: ChildStart<()>| {
             let mine = Pid::parent() == Some(start.fork_server);
@@ -86,68 +89,68 @@ fn a_child_is_the_fork_server_s() {
     server.shut_down();
 }
 
-/// A child that is in the middle of a request, and says so.
+/// A child that reports that it is serving a request.
 fn report_serving(start: ChildStart<UnixStream>) -> i32 {
-    let line = start.request.expect("unpacked");
-    start.seat.report(Status::Serving, now()).expect("allowed");
+    let line = start.request.expect("the request decodes");
+    start.seat.report(Status::Serving, now()).expect("the status change is allowed");
     start.seat.label(b"GET /index.html");
     send_byte(&line);
     sleep_until_killed()
 }
 
 fn a_killed_child_frees_its_slot() {
-    let mut server = TestServer::of(4, closure_program(report_serving));
-    let (near, far) = UnixStream::pair().expect("a pair");
+    let mut server = TestServer::new(4, closure_program(report_serving));
+    let (near, far) = UnixStream::pair().expect("a socket pair opens");
     let child = server.fork(near);
-    let (born, pid) = server.born();
+    let (born, pid) = server.next_born();
     assert_eq!(born, child);
     assert!(receive_byte(&far));
     let entry = server.fork_server.board().read(child.slot);
     assert_eq!(i64::from(entry.pid), i64::from(pid.as_raw()));
     assert_eq!(server.fork_server.board().letters(), "r   ");
 
-    server.fork_server.signal(child, Signal::Kill).expect("sent");
-    let (gone, exit, last) = server.gone();
+    server.fork_server.signal(child, Signal::Kill).expect("the command is sent");
+    let (gone, exit, last) = server.next_exited();
     assert_eq!((gone, exit), (child, exit_by(Signal::Kill)));
     assert_eq!((last.status, last.requests), (Some(Status::Serving), 1));
     assert!(matches!(last.label, Label::Text(text) if text.as_bytes() == b"GET /index.html"));
     assert_eq!((last.fault, last.pid), (None, entry.pid));
     assert_eq!(server.fork_server.board().letters(), "    ");
 
-    let (near, _far) = UnixStream::pair().expect("a pair");
+    let (near, _far) = UnixStream::pair().expect("a socket pair opens");
     let next = server.fork(near);
     assert_eq!(next.slot, child.slot);
     assert_eq!(next.generation, child.generation.next());
     server.shut_down();
 }
 
-/// Where a slot's word is in a board's file, in bytes.
-fn place(slots: u32, slot: u32, word: usize) -> u64 {
-    let first = lines_for(slots).expect("few") - slots as usize;
+/// Returns the offset in bytes of a slot's word in a scoreboard file.
+fn word_offset(slots: u32, slot: u32, word: usize) -> u64 {
+    let first = lines_for(slots).expect("the number is small") - slots as usize;
     ((first + slot as usize) * size_of::<Line>() + word * size_of::<u64>()) as u64
 }
 
 fn a_torn_label_is_repaired() {
     const GUARD: usize = 4;
-    let dir = tempfile::tempdir().expect("a directory");
+    let dir = tempfile::tempdir().expect("a temporary directory");
     let path = dir.path().join("board");
     let builder = ForkServerBuilder::new(3).grace(GRACE).board_file(&path);
-    let mut server = TestServer::spawn(builder, closure_program(report_serving));
-    let (near, far) = UnixStream::pair().expect("a pair");
+    let mut server = TestServer::with_builder(builder, closure_program(report_serving));
+    let (near, far) = UnixStream::pair().expect("a socket pair opens");
     let child = server.fork(near);
-    server.born();
+    server.next_born();
     assert!(receive_byte(&far));
 
-    let file = OpenOptions::new().write(true).open(&path).expect("there");
+    let file = OpenOptions::new().write(true).open(&path).expect("the file opens");
     let odd = 0x0fff_u64.to_ne_bytes();
-    file.write_all_at(&odd, place(3, child.slot.get(), GUARD)).expect("written");
+    file.write_all_at(&odd, word_offset(3, child.slot.get(), GUARD)).expect("written");
     let torn = server.fork_server.board().read(child.slot);
     assert_eq!(torn.label, Label::BeingWritten);
 
-    server.fork_server.signal(child, Signal::Kill).expect("sent");
-    let (_child, _exit, last) = server.gone();
+    server.fork_server.signal(child, Signal::Kill).expect("the command is sent");
+    let (_child, _exit, last) = server.next_exited();
     assert_eq!(last.fault, Some(Fault::TornLabel));
-    let (near, far) = UnixStream::pair().expect("a pair");
+    let (near, far) = UnixStream::pair().expect("a socket pair opens");
     let next = server.fork(near);
     assert_eq!(next.slot, child.slot);
     assert!(receive_byte(&far));
@@ -156,44 +159,46 @@ fn a_torn_label_is_repaired() {
     server.shut_down();
 }
 
-fn a_board_can_be_read_from_outside() {
-    let dir = tempfile::tempdir().expect("a directory");
+fn scoreboard_file() {
+    let dir = tempfile::tempdir().expect("a temporary directory");
     let path = dir.path().join("board");
     let builder = ForkServerBuilder::new(3).grace(GRACE).board_file(&path);
-    let mut server = TestServer::spawn(builder, closure_program(report_serving));
-    let (near, far) = UnixStream::pair().expect("a pair");
+    let mut server = TestServer::with_builder(builder, closure_program(report_serving));
+    let (near, far) = UnixStream::pair().expect("a socket pair opens");
     server.fork(near);
-    server.born();
+    server.next_born();
     assert!(receive_byte(&far));
     server.fork_server.scoreboard().set_phase(Phase::Running);
 
-    let outside = Board::open(shared::open_file::<Line>(&path).expect("maps")).expect("a board");
+    let outside = Board::open(shared::open_file::<Line>(&path).expect("the file is mapped"))
+        .expect("a valid scoreboard");
     assert_eq!((outside.slots(), outside.letters().as_str()), (3, "r  "));
     assert_eq!(outside.phase(), Phase::Running);
     server.shut_down();
-    // What it said last stays for who looks later.
-    let after = Board::open(shared::open_file::<Line>(&path).expect("maps")).expect("a board");
+    // The last contents stay readable after the exit.
+    let after = Board::open(shared::open_file::<Line>(&path).expect("the file is mapped"))
+        .expect("a valid scoreboard");
     assert_eq!(after.slots(), 3);
 }
 
-fn a_report_rings() {
+fn a_report_wakes_the_parent() {
     use daemon_forkserver::core::Armed;
-    let mut server = TestServer::of(
+    let mut server = TestServer::new(
         1,
         closure_program(|start: ChildStart<UnixStream>| {
-            let line = start.request.expect("unpacked");
+            let line = start.request.expect("the request decodes");
             assert!(receive_byte(&line));
-            start.seat.report(Status::Fresh, now()).expect("allowed");
+            start.seat.report(Status::Fresh, now()).expect("the status change is allowed");
             sleep_until_killed()
         }),
     );
-    let (near, far) = UnixStream::pair().expect("a pair");
+    let (near, far) = UnixStream::pair().expect("a socket pair opens");
     let child = server.fork(near);
-    server.born();
+    server.next_born();
     let mut changed = Vec::new();
     let armed = |server: &TestServer<UnixStream>, changed: &mut Vec<_>| {
         let scoreboard = server.fork_server.scoreboard();
-        crate::scenarios::eventually("nothing is left to take in", || {
+        crate::scenarios::eventually("the scoreboard is armed", || {
             scoreboard.drain_changes(|slot| changed.push(slot));
             scoreboard.arm() == Armed::Asleep
         });
@@ -202,10 +207,10 @@ fn a_report_rings() {
     send_byte(&far);
     let asleep = Instant::now();
     while server.fork_server.board().letters() != "." {
-        // Without a bell it would sleep that long.
-        let told = server.fork_server.wait(Some(Duration::from_secs(10)));
-        assert!(told.expect("it is there").is_empty());
-        assert!(asleep.elapsed() < Duration::from_secs(5), "no bell has rung");
+        // Without the wakeup it would sleep for the whole timeout.
+        let events = server.fork_server.wait(Some(Duration::from_secs(10)));
+        assert!(events.expect("the fork server is running").is_empty());
+        assert!(asleep.elapsed() < Duration::from_secs(5), "the report did not wake the parent");
         armed(&server, &mut changed);
     }
     assert!(changed.contains(&child.slot));

@@ -1,4 +1,4 @@
-//! Scenarios of the preload step, and of what it leaves in the fork server.
+//! Scenarios of the preload step and its effects on the fork server.
 
 use std::error::Error;
 use std::io::{self, PipeWriter, Read, Write};
@@ -20,19 +20,16 @@ use crate::scenarios::{Scenario, eventually};
 
 pub(crate) const SCENARIOS: &[Scenario] = &[
     ("preload_runs_once_and_its_memory_is_in_every_child", preload_runs_once),
-    ("an_error_of_preload_is_the_answer", an_error_of_preload_is_the_answer),
-    ("a_panic_in_preload_is_the_answer", a_panic_in_preload_is_the_answer),
-    ("a_thread_that_preload_leaves_is_named_in_the_refusal", a_thread_is_named),
-    ("a_fork_that_the_system_refuses_gives_the_request_back", a_refused_fork_gives_back),
-    ("a_failed_hangup_is_told_and_a_good_one_is_not", a_failed_hangup_is_told),
-    ("ends_are_seen_whatever_a_library_has_ignored", ends_are_seen_whatever_a_library_has_ignored),
-    (
-        "an_end_that_somebody_else_has_collected_is_found",
-        an_end_that_somebody_else_has_collected_is_found,
-    ),
+    ("an_error_in_preload_is_returned", an_error_in_preload_is_returned),
+    ("a_panic_in_preload_is_returned", a_panic_in_preload_is_returned),
+    ("a_thread_started_by_preload_is_named_in_the_error", a_thread_is_named),
+    ("a_fork_refused_by_the_system_returns_the_request", a_refused_fork_returns_the_request),
+    ("only_a_failed_reopen_is_reported", a_failed_reopen_is_reported),
+    ("exits_are_noticed_if_a_library_ignores_chld", exits_are_noticed_if_a_library_ignores_chld),
+    ("a_child_reaped_by_other_code_is_detected", a_child_reaped_by_other_code_is_detected),
 ];
 
-/// Loads a table, and says so.
+/// Loads a table in its preload step, and reports that.
 struct PreloadedTable {
     rows: Vec<u32>,
     loaded: Option<PipeWriter>,
@@ -58,21 +55,22 @@ impl ChildProgram for PreloadedTable {
 }
 
 fn preload_runs_once() {
-    let (mut told, loaded) = io::pipe().expect("a pipe");
+    let (mut reader, loaded) = io::pipe().expect("a pipe opens");
     let table = PreloadedTable { rows: Vec::new(), loaded: Some(loaded) };
     let builder = ForkServerBuilder::new(4).grace(GRACE);
-    let (mut fork_server, PreloadedTable { rows, loaded }) = builder.spawn(table).expect("founded");
+    let (mut fork_server, PreloadedTable { rows, loaded }) =
+        builder.spawn(table).expect("the fork server starts");
     drop(loaded);
-    assert!(rows.is_empty(), "the parent stays small");
-    let mut heard = String::new();
-    told.read_to_string(&mut heard).expect("the end");
-    assert_eq!(heard, fork_server.pid().to_string());
+    assert!(rows.is_empty(), "the parent did not load the table");
+    let mut received = String::new();
+    reader.read_to_string(&mut received).expect("read until the end");
+    assert_eq!(received, fork_server.pid().to_string());
     for row in [0, 500, 999] {
-        fork_server.fork(Serde(row)).expect("ordered");
+        fork_server.fork(Serde(row)).expect("the fork is requested");
     }
     let mut gone = 0;
     while gone < 3 {
-        for event in fork_server.wait(None).expect("it is there") {
+        for event in fork_server.wait(None).expect("the process exists") {
             if let ForkServerEvent::Exited { exit, .. } = event {
                 assert_eq!(exit, Exit::Code(0));
                 gone += 1;
@@ -81,7 +79,7 @@ fn preload_runs_once() {
     }
 }
 
-/// A preload step that is a closure; its children say that they live.
+/// A preload step that is a closure. Its children send one byte.
 struct PreloadClosure<F>(F);
 
 impl<F: FnMut() -> Result<(), Box<dyn Error>> + 'static> ChildProgram for PreloadClosure<F> {
@@ -92,42 +90,42 @@ impl<F: FnMut() -> Result<(), Box<dyn Error>> + 'static> ChildProgram for Preloa
     }
 
     fn run_child(self, start: ChildStart<UnixStream>) -> i32 {
-        send_byte(&start.request.expect("unpacked"));
+        send_byte(&start.request.expect("the request decodes"));
         0
     }
 }
 
-fn an_error_of_preload_is_the_answer() {
+fn an_error_in_preload_is_returned() {
     let step = PreloadClosure(|| Err("the table is empty".into()));
-    let error = ForkServerBuilder::new(1).spawn(step).map(|_founded| ()).expect_err("refused");
+    let error = ForkServerBuilder::new(1).spawn(step).map(|_spawned| ()).expect_err("an error");
     assert!(matches!(error, ForkServerError::PreloadFailed { .. }));
-    assert_eq!(error.to_string(), "cannot preload: the table is empty");
-    nobody_is_left();
+    assert_eq!(error.to_string(), "preload failed: the table is empty");
+    assert_no_children();
 }
 
-fn a_panic_in_preload_is_the_answer() {
+fn a_panic_in_preload_is_returned() {
     let step = PreloadClosure(|| panic!("in preload"));
-    let error = ForkServerBuilder::new(1).spawn(step).map(|_founded| ()).expect_err("refused");
-    let sentence = error.to_string();
-    assert!(matches!(error, ForkServerError::Lost { .. }), "{sentence}");
-    assert!(sentence.contains("101"), "{sentence}");
-    nobody_is_left();
+    let error = ForkServerBuilder::new(1).spawn(step).map(|_spawned| ()).expect_err("an error");
+    let message = error.to_string();
+    assert!(matches!(error, ForkServerError::Lost { .. }), "{message}");
+    assert!(message.contains("101"), "{message}");
+    assert_no_children();
 }
 
-/// No child, not even a zombie.
-fn nobody_is_left() {
+/// Asserts that this process has no child, not even a zombie.
+fn assert_no_children() {
     use daemon_forkserver::sys::reap::reap_any;
-    assert_eq!(reap_any().expect("answers"), None);
+    assert_eq!(reap_any().expect("waitpid succeeds"), None);
 }
 
-/// A fork is ordered and refused: its request is back and works. Answers with the refusal.
-fn is_refused(server: &mut TestServer<UnixStream>) -> ForkRefusal {
-    let (near, far) = UnixStream::pair().expect("a pair");
-    let ordered = server.fork(near);
-    let ForkServerEvent::ForkFailed { child, request, refusal } = server.next() else {
-        panic!("it was forked");
+/// Requests a fork that is refused, checks that the request comes back usable, and returns the refusal.
+fn fork_is_refused(server: &mut TestServer<UnixStream>) -> ForkRefusal {
+    let (near, far) = UnixStream::pair().expect("a socket pair opens");
+    let requested = server.fork(near);
+    let ForkServerEvent::ForkFailed { child, request, refusal } = server.next_event() else {
+        panic!("expected ForkFailed");
     };
-    assert_eq!(child, ordered);
+    assert_eq!(child, requested);
     assert_eq!(server.fork_server.board().free(), server.fork_server.board().slots());
     send_byte(&request);
     assert!(receive_byte(&far));
@@ -143,19 +141,19 @@ fn a_thread_is_named() {
         })?;
         Ok(())
     });
-    let mut server = TestServer::of(2, step);
-    let refusal = is_refused(&mut server);
+    let mut server = TestServer::new(2, step);
+    let refusal = fork_is_refused(&mut server);
     assert!(!refusal.is_temporary());
-    let sentence = refusal.to_string();
+    let message = refusal.to_string();
     assert!(
-        sentence.starts_with("refusing to fork: 1 other thread is running: \"companion\""),
-        "{sentence}"
+        message.starts_with("refusing to fork: 1 other thread is running: \"companion\""),
+        "{message}"
     );
-    assert_eq!(is_refused(&mut server), refusal);
+    assert_eq!(fork_is_refused(&mut server), refusal);
     server.shut_down();
 }
 
-/// Makes this process one that may not fork: another user's, if it is root, and at his limit.
+/// Sets the process limit to 0, as another user if this process is root, which has no limit.
 fn become_unable_to_fork() -> Result<(), Box<dyn Error>> {
     let nobody = Privileges::with_group(User::named("65534")?, Group::named("65534")?)?;
     if nobody.check().is_ok() {
@@ -165,10 +163,10 @@ fn become_unable_to_fork() -> Result<(), Box<dyn Error>> {
     Ok(())
 }
 
-fn a_refused_fork_gives_back() {
-    let mut server = TestServer::of(2, PreloadClosure(become_unable_to_fork));
+fn a_refused_fork_returns_the_request() {
+    let mut server = TestServer::new(2, PreloadClosure(become_unable_to_fork));
     for _again in 0..2 {
-        let refusal = is_refused(&mut server);
+        let refusal = fork_is_refused(&mut server);
         assert!(refusal.is_temporary());
         let again = std::io::ErrorKind::WouldBlock;
         let ForkRefusal::System(errno) = refusal else {
@@ -179,7 +177,7 @@ fn a_refused_fork_gives_back() {
     server.shut_down();
 }
 
-/// A log that can be reopened once.
+/// Logs that can be reopened only once.
 struct ReopenableLog {
     reopened: u32,
 }
@@ -200,20 +198,20 @@ impl ChildProgram for ReopenableLog {
     }
 }
 
-fn a_failed_hangup_is_told() {
-    let mut server = TestServer::of(1, ReopenableLog { reopened: 0 });
-    server.fork_server.reopen_logs().expect("sent");
+fn a_failed_reopen_is_reported() {
+    let mut server = TestServer::new(1, ReopenableLog { reopened: 0 });
+    server.fork_server.reopen_logs().expect("the command is sent");
     server.fork(());
     assert_eq!(server.exit_of_next_child(), Exit::Code(1));
-    server.fork_server.reopen_logs().expect("sent");
-    let ForkServerEvent::ReopenLogsFailed { error } = server.next() else {
-        panic!("something else");
+    server.fork_server.reopen_logs().expect("the command is sent");
+    let ForkServerEvent::ReopenLogsFailed { error } = server.next_event() else {
+        panic!("expected ReopenLogsFailed");
     };
     assert_eq!(error, "the disk is full");
     server.shut_down();
 }
 
-/// Ignores the ends of children from its preload step, or from a hangup on.
+/// Ignores CHLD from its preload step on, or from when the logs are reopened.
 struct IgnoresChildSignal {
     from: IgnoredSince,
 }
@@ -249,30 +247,30 @@ impl ChildProgram for IgnoresChildSignal {
     }
 }
 
-fn ends_are_seen_whatever_a_library_has_ignored() {
-    let mut server = TestServer::of(1, IgnoresChildSignal { from: IgnoredSince::Preload });
+fn exits_are_noticed_if_a_library_ignores_chld() {
+    let mut server = TestServer::new(1, IgnoresChildSignal { from: IgnoredSince::Preload });
     server.fork(());
     assert_eq!(server.exit_of_next_child(), Exit::Code(7));
     server.shut_down();
 }
 
-fn an_end_that_somebody_else_has_collected_is_found() {
-    let mut server = TestServer::of(2, IgnoresChildSignal { from: IgnoredSince::ReopenLogs });
+fn a_child_reaped_by_other_code_is_detected() {
+    let mut server = TestServer::new(2, IgnoresChildSignal { from: IgnoredSince::ReopenLogs });
     let (lost, alive) = (server.fork(()), server.fork(()));
-    let (_, pid) = server.born();
-    server.born();
-    server.fork_server.reopen_logs().expect("sent");
-    server.fork_server.signal(lost, Signal::Kill).expect("sent");
-    eventually("the kernel has cleared it away", || !process::exists(pid));
-    // Of the one that is there nothing is told.
-    server.fork_server.check_child(alive).expect("sent");
-    server.fork_server.check_child(lost).expect("sent");
-    let (gone, exit, _last) = server.gone();
+    let (_, pid) = server.next_born();
+    server.next_born();
+    server.fork_server.reopen_logs().expect("the command is sent");
+    server.fork_server.signal(lost, Signal::Kill).expect("the command is sent");
+    eventually("the kernel has reaped the child", || !process::exists(pid));
+    // Nothing is reported for the child that still exists.
+    server.fork_server.check_child(alive).expect("the command is sent");
+    server.fork_server.check_child(lost).expect("the command is sent");
+    let (gone, exit, _last) = server.next_exited();
     assert_eq!((gone, exit), (lost, Exit::Unknown));
     // Its slot is free again.
-    server.fork_server.check_child(lost).expect("sent");
+    server.fork_server.check_child(lost).expect("the command is sent");
     let next = server.fork(());
-    let (born, _pid) = server.born();
+    let (born, _pid) = server.next_born();
     assert_eq!((born, born.slot), (next, lost.slot));
     server.shut_down();
 }

@@ -1,4 +1,4 @@
-//! Scenarios of the end: in order, or because somebody was killed.
+//! Scenarios of the shutdown, by command or because a process was killed.
 
 use std::io::{self, BufRead, BufReader, Write};
 use std::net::{TcpListener, TcpStream};
@@ -19,26 +19,29 @@ use super::support::{
 use crate::scenarios::{Scenario, eventually};
 
 pub(crate) const SCENARIOS: &[Scenario] = &[
-    ("sent_home_the_fork_server_tells_every_end_before_its_own", sent_home_it_tells_every_end),
+    ("a_shutdown_reports_every_exit_before_the_link_is_closed", a_shutdown_reports_every_exit),
     ("a_child_that_ignores_term_is_killed_after_the_grace", a_stubborn_child_is_killed),
-    ("a_handle_that_is_dropped_ends_the_fork_server", a_dropped_handle_ends_all),
-    ("a_parent_killed_leaves_nobody_but_gives_the_grace", a_killed_parent_leaves_nobody),
-    ("a_fork_server_killed_ends_its_children_and_is_told_as_lost", a_killed_fork_server_is_told),
-    ("what_a_killed_fork_server_had_not_forked_for_is_given_back", the_unborn_are_given_back),
+    ("dropping_the_handle_stops_the_fork_server", dropping_the_handle_stops_all),
     (
-        "a_fork_ordered_of_a_fork_server_that_is_gone_gives_the_request_back",
-        a_fork_of_nobody_gives_back,
+        "after_the_parent_is_killed_the_children_get_the_grace_period",
+        a_killed_parent_leaves_no_children,
     ),
     (
-        "a_fork_server_that_lets_go_closes_its_listener_while_children_live",
-        letting_go_closes_the_listener,
+        "a_killed_fork_server_is_reported_lost_and_its_children_receive_term",
+        a_killed_fork_server_is_reported,
     ),
+    ("pending_requests_of_a_killed_fork_server_are_returned", pending_requests_are_returned),
+    (
+        "a_fork_after_the_fork_server_has_exited_returns_the_request",
+        a_fork_without_fork_server_returns_the_request,
+    ),
+    ("releasing_the_program_closes_its_listener_while_children_run", releasing_closes_the_listener),
 ];
 
-/// Lives until it is ended: by TERM, or where it is `stubborn` by nothing less than KILL.
+/// Runs until TERM; if `stubborn`, TERM stays blocked and it runs until KILL.
 fn run_until_signal(start: ChildStart<(UnixStream, Serde<bool>)>) -> i32 {
-    let (line, Serde(stubborn)) = start.request.expect("unpacked");
-    let _held = if stubborn {
+    let (line, Serde(stubborn)) = start.request.expect("the request decodes");
+    let _blocked = if stubborn {
         Some(start.signals)
     } else {
         start.signals.release();
@@ -48,29 +51,29 @@ fn run_until_signal(start: ChildStart<(UnixStream, Serde<bool>)>) -> i32 {
     sleep_until_killed()
 }
 
-fn sent_home_it_tells_every_end() {
-    let mut server = TestServer::of(20, closure_program(run_until_signal));
+fn a_shutdown_reports_every_exit() {
+    let mut server = TestServer::new(20, closure_program(run_until_signal));
     let lines: Vec<UnixStream> = (0..20)
         .map(|_each| {
-            let (near, far) = UnixStream::pair().expect("a pair");
+            let (near, far) = UnixStream::pair().expect("a socket pair opens");
             server.fork((near, Serde(false)));
             far
         })
         .collect();
     for _each in 0..20 {
-        server.born();
+        server.next_born();
     }
     assert!(lines.iter().all(receive_byte));
-    server.fork_server.shut_down().expect("sent");
+    server.fork_server.shut_down().expect("the command is sent");
     let mut gone = 0;
-    // All of it may be there at once: the end must not swallow what was told before.
-    eventually("the fork server is gone", || has_exited(server.fork_server.pid()));
+    // Everything may arrive at once: the end of the link must not hide earlier reports.
+    eventually("the fork server has exited", || has_exited(server.fork_server.pid()));
     let lost = loop {
         match server.fork_server.wait(None) {
             Ok(events) => {
                 for event in events {
                     let ForkServerEvent::Exited { exit, .. } = event else {
-                        panic!("no end");
+                        panic!("expected Exited");
                     };
                     assert_eq!(exit, exit_by(Signal::Term));
                     gone += 1;
@@ -82,159 +85,160 @@ fn sent_home_it_tells_every_end() {
     assert!(matches!(lost, ForkServerError::Lost { .. }), "{lost}");
     assert_eq!(gone, 20);
     assert_eq!(server.fork_server.board().free(), 20);
-    assert_eq!(server.fork_server.reap().expect("ours"), Some(Exit::Code(0)));
+    assert_eq!(server.fork_server.reap().expect("a child of this process"), Some(Exit::Code(0)));
 }
 
 fn a_stubborn_child_is_killed() {
-    let mut server = TestServer::of(2, closure_program(run_until_signal));
-    let (near, far) = UnixStream::pair().expect("a pair");
+    let mut server = TestServer::new(2, closure_program(run_until_signal));
+    let (near, far) = UnixStream::pair().expect("a socket pair opens");
     server.fork((near, Serde(true)));
-    server.born();
+    server.next_born();
     assert!(receive_byte(&far));
-    let told = Instant::now();
-    server.fork_server.shut_down().expect("sent");
-    assert_eq!(server.gone().1, exit_by(Signal::Kill));
-    assert!(told.elapsed() >= GRACE);
-    assert_eq!(server.lost(), Exit::Code(0));
+    let started = Instant::now();
+    server.fork_server.shut_down().expect("the command is sent");
+    assert_eq!(server.next_exited().1, exit_by(Signal::Kill));
+    assert!(started.elapsed() >= GRACE);
+    assert_eq!(server.wait_until_lost(), Exit::Code(0));
 }
 
-fn a_dropped_handle_ends_all() {
-    let mut server = TestServer::of(2, closure_program(run_until_signal));
-    let (near, far) = UnixStream::pair().expect("a pair");
+fn dropping_the_handle_stops_all() {
+    let mut server = TestServer::new(2, closure_program(run_until_signal));
+    let (near, far) = UnixStream::pair().expect("a socket pair opens");
     server.fork((near, Serde(false)));
-    let (_child, pid) = server.born();
+    let (_child, pid) = server.next_born();
     assert!(receive_byte(&far));
     let fork_server = server.fork_server.pid();
     drop(server);
-    assert!(!receive_byte(&far), "the child's end is closed");
-    // The fork server goes when its children are reaped; their ends are closed a little earlier.
-    assert_eq!(wait_for(fork_server).expect("ours").to_string(), "exit code 0");
+    assert!(!receive_byte(&far), "the child still has its end open");
+    // The fork server exits after it has reaped its children, so a little after their sockets are closed.
+    assert_eq!(wait_for(fork_server).expect("a child of this process").to_string(), "exit code 0");
     assert!(has_exited(pid));
 }
 
-fn a_killed_parent_leaves_nobody() {
+fn a_killed_parent_leaves_no_children() {
     const GRACE: Duration = Duration::from_secs(1);
-    let (mut told, mut tell) = io::pipe().expect("a pipe");
+    let (mut reader, mut writer) = io::pipe().expect("a pipe opens");
     let parent = run_in_process(|| {
         let builder = ForkServerBuilder::new(2).grace(GRACE);
-        let mut server = TestServer::spawn(builder, closure_program(run_until_signal));
+        let mut server = TestServer::with_builder(builder, closure_program(run_until_signal));
         let mut pids = server.fork_server.pid().to_string();
         let mut lines = Vec::new();
         for stubborn in [false, true] {
-            let (near, far) = UnixStream::pair().expect("a pair");
+            let (near, far) = UnixStream::pair().expect("a socket pair opens");
             server.fork((near, Serde(stubborn)));
-            pids = format!("{pids} {}", server.born().1);
+            pids = format!("{pids} {}", server.next_born().1);
             assert!(receive_byte(&far));
             lines.push(far);
         }
-        writeln!(tell, "{pids}").expect("told");
+        writeln!(writer, "{pids}").expect("written");
         sleep_until_killed()
     });
     let mut pids = String::new();
-    BufReader::new(&mut told).read_line(&mut pids).expect("told");
+    BufReader::new(&mut reader).read_line(&mut pids).expect("written");
     let mut pids =
         pids.split_whitespace().map(|pid| pid.parse().ok().and_then(Pid::from_raw).expect("a pid"));
-    let mut next = || pids.next().expect("three of them");
+    let mut next = || pids.next().expect("three pids");
     let (fork_server, obedient, stubborn) = (next(), next(), next());
 
     let killed = Instant::now();
     assert!(signal(parent, Signal::Kill).is_ok());
-    eventually("TERM has ended one", || has_exited(obedient));
-    assert!(killed.elapsed() < GRACE, "it was killed");
-    eventually("KILL has ended the other", || has_exited(stubborn));
+    eventually("TERM has stopped one child", || has_exited(obedient));
+    assert!(killed.elapsed() < GRACE, "it was killed before the grace period had passed");
+    eventually("KILL has stopped the other child", || has_exited(stubborn));
     assert!(killed.elapsed() >= GRACE);
-    eventually("the fork server is gone", || has_exited(fork_server));
-    wait_for(parent).expect("ours");
+    eventually("the fork server has exited", || has_exited(fork_server));
+    wait_for(parent).expect("a child of this process");
 }
 
-fn a_killed_fork_server_is_told() {
-    let mut server = TestServer::of(2, closure_program(run_until_signal));
-    let (obedient, end) = UnixStream::pair().expect("a pair");
+fn a_killed_fork_server_is_reported() {
+    let mut server = TestServer::new(2, closure_program(run_until_signal));
+    let (obedient, end) = UnixStream::pair().expect("a socket pair opens");
     server.fork((end, Serde(false)));
-    let (stubborn, end) = UnixStream::pair().expect("a pair");
+    let (stubborn, end) = UnixStream::pair().expect("a socket pair opens");
     server.fork((end, Serde(true)));
-    server.born();
-    let (_child, pid) = server.born();
+    server.next_born();
+    let (_child, pid) = server.next_born();
     assert!(receive_byte(&obedient) && receive_byte(&stubborn));
 
     assert!(signal(server.fork_server.pid(), Signal::Kill).is_ok());
-    assert!(!receive_byte(&obedient), "the parent death signal has ended it");
+    assert!(!receive_byte(&obedient), "the parent death signal did not stop it");
     let lost = loop {
         match server.fork_server.wait(None) {
-            Ok(events) => assert!(events.is_empty(), "nobody is there to tell"),
+            Ok(events) => assert!(events.is_empty(), "events from a killed fork server"),
             Err(error) => break error,
         }
     };
     assert!(matches!(lost, ForkServerError::Lost { .. }), "{lost}");
     assert!(!server.fork_server.orphaned_are_gone());
     assert!(!has_exited(pid));
-    server.fork_server.signal_orphaned(Signal::Kill).expect("sent");
-    assert!(!receive_byte(&stubborn), "KILL has ended it");
-    eventually("the bereaved are gone", || server.fork_server.orphaned_are_gone());
+    server.fork_server.signal_orphaned(Signal::Kill).expect("the command is sent");
+    assert!(!receive_byte(&stubborn), "KILL did not stop it");
+    eventually("the orphaned children have exited", || server.fork_server.orphaned_are_gone());
     let mut exit = None;
-    eventually("it is buried", || {
-        exit = server.fork_server.reap().expect("ours");
+    eventually("the fork server is reaped", || {
+        exit = server.fork_server.reap().expect("a child of this process");
         exit.is_some()
     });
     assert_eq!(exit, Some(exit_by(Signal::Kill)));
 }
 
-fn the_unborn_are_given_back() {
-    let mut server = TestServer::of(3, closure_program(|_birth: ChildStart<UnixStream>| 0));
+fn pending_requests_are_returned() {
+    let mut server = TestServer::new(3, closure_program(|_birth: ChildStart<UnixStream>| 0));
     assert!(signal(server.fork_server.pid(), Signal::Stop).is_ok());
     let mut lines = Vec::new();
     for _each in 0..3 {
-        let (near, far) = UnixStream::pair().expect("a pair");
+        let (near, far) = UnixStream::pair().expect("a socket pair opens");
         lines.push((server.fork(near), far));
     }
     assert!(signal(server.fork_server.pid(), Signal::Kill).is_ok());
-    assert_eq!(server.lost(), exit_by(Signal::Kill));
+    assert_eq!(server.wait_until_lost(), exit_by(Signal::Kill));
     let mut pending = server.fork_server.take_pending();
     pending.sort_by_key(|(child, _request)| child.slot);
     assert_eq!(pending.len(), 3);
-    for ((child, request), (ordered, far)) in pending.iter().zip(&lines) {
-        assert_eq!(child, ordered);
+    for ((child, request), (requested, far)) in pending.iter().zip(&lines) {
+        assert_eq!(child, requested);
         send_byte(request);
         assert!(receive_byte(far));
     }
     assert!(server.fork_server.take_pending().is_empty());
 }
 
-fn a_fork_of_nobody_gives_back() {
-    let mut server = TestServer::of(1, closure_program(|_birth: ChildStart<String>| 0));
+fn a_fork_without_fork_server_returns_the_request() {
+    let mut server = TestServer::new(1, closure_program(|_birth: ChildStart<String>| 0));
     assert!(signal(server.fork_server.pid(), Signal::Kill).is_ok());
-    assert_eq!(server.lost(), exit_by(Signal::Kill));
-    let fork_error = server.fork_server.fork("kept".into()).expect_err("nobody forks");
+    assert_eq!(server.wait_until_lost(), exit_by(Signal::Kill));
+    let fork_error =
+        server.fork_server.fork("kept".into()).expect_err("the fork server has exited");
     assert_eq!(fork_error.request, "kept");
     assert!(matches!(fork_error.reason, ForkServerError::Lost { .. }));
     assert_eq!(server.fork_server.board().free(), 1);
 }
 
-fn letting_go_closes_the_listener() {
-    let listener = TcpListener::bind("127.0.0.1:0").expect("bound");
-    let address = listener.local_addr().expect("bound");
+fn releasing_closes_the_listener() {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("the listener is bound");
+    let address = listener.local_addr().expect("the listener is bound");
     let program = closure_program(move |start: ChildStart<(UnixStream, Serde<bool>)>| {
-        // A child that was handed its request has no use for the listener.
+        // A child has its request and does not need the listener.
         drop(listener);
         run_until_signal(start)
     });
     let builder = ForkServerBuilder::new(2).grace(GRACE);
-    let mut server = TestServer::spawn(builder, program);
-    let (near, far) = UnixStream::pair().expect("a pair");
+    let mut server = TestServer::with_builder(builder, program);
+    let (near, far) = UnixStream::pair().expect("a socket pair opens");
     server.fork((near, Serde(false)));
-    let (_child, pid) = server.born();
+    let (_child, pid) = server.next_born();
     assert!(receive_byte(&far));
     TcpStream::connect(address).expect("the fork server holds the listener");
 
-    server.fork_server.release().expect("sent");
-    let (near, _far) = UnixStream::pair().expect("a pair");
+    server.fork_server.release().expect("the command is sent");
+    let (near, _far) = UnixStream::pair().expect("a socket pair opens");
     server.fork((near, Serde(false)));
-    let ForkServerEvent::ForkFailed { refusal, .. } = server.next() else {
-        panic!("it was forked");
+    let ForkServerEvent::ForkFailed { refusal, .. } = server.next_event() else {
+        panic!("expected ForkFailed");
     };
     assert_eq!(refusal, ForkRefusal::Released);
     assert!(!refusal.is_temporary());
-    let refused = TcpStream::connect(address).expect_err("nobody holds it");
+    let refused = TcpStream::connect(address).expect_err("no process holds the listener");
     assert_eq!(refused.kind(), std::io::ErrorKind::ConnectionRefused);
     assert!(!has_exited(pid));
     server.shut_down();

@@ -1,4 +1,4 @@
-//! Scenarios of signals on their way to children.
+//! Scenarios of signals to children.
 
 use std::os::unix::net::UnixStream;
 
@@ -14,24 +14,21 @@ use crate::scenarios::Scenario;
 
 pub(crate) const SCENARIOS: &[Scenario] = &[
     (
-        "a_term_sent_right_after_the_order_waits_until_it_is_released",
-        a_term_waits_until_it_is_released,
+        "a_term_sent_right_after_the_fork_command_is_delivered_at_the_release",
+        term_is_delivered_at_the_release,
     ),
-    ("no_term_of_a_hundred_sent_with_their_orders_is_lost", no_term_of_a_hundred_is_lost),
-    ("a_held_signal_is_read_by_a_queue_that_is_opened_before_the_release", a_held_signal_is_read),
-    ("a_child_hears_of_the_end_of_its_own_children", a_child_hears_of_its_own_children),
-    ("a_signal_to_a_former_owner_of_the_slot_reaches_nobody", a_signal_to_a_former_owner),
-    (
-        "the_fork_server_ignores_what_a_terminal_or_an_operator_sends",
-        the_fork_server_ignores_signals,
-    ),
+    ("a_hundred_terms_sent_with_their_fork_commands_all_arrive", a_hundred_terms_arrive),
+    ("a_queue_opened_before_the_release_reads_the_blocked_signals", a_queue_reads_blocked_signals),
+    ("a_child_has_no_blocked_signals_after_the_release", no_signal_stays_blocked),
+    ("a_signal_to_the_previous_owner_of_a_slot_is_not_delivered", signal_to_the_previous_owner),
+    ("the_fork_server_ignores_signals_from_terminal_and_operator", the_fork_server_ignores_signals),
 ];
 
-fn a_term_waits_until_it_is_released() {
-    let mut server = TestServer::of(
+fn term_is_delivered_at_the_release() {
+    let mut server = TestServer::new(
         1,
         closure_program(|start: ChildStart<UnixStream>| {
-            let line = start.request.expect("unpacked");
+            let line = start.request.expect("the request decodes");
             assert!(receive_byte(&line));
             send_byte(&line);
             assert!(receive_byte(&line));
@@ -39,20 +36,20 @@ fn a_term_waits_until_it_is_released() {
             1
         }),
     );
-    let (near, far) = UnixStream::pair().expect("a pair");
+    let (near, far) = UnixStream::pair().expect("a socket pair opens");
     let child = server.fork(near);
-    server.fork_server.signal(child, Signal::Term).expect("sent");
-    server.born();
-    // Whoever answers is alive, and the signal was sent before.
+    server.fork_server.signal(child, Signal::Term).expect("the command is sent");
+    server.next_born();
+    // A child that replies is still running, although the signal was sent before.
     send_byte(&far);
     assert!(receive_byte(&far));
     send_byte(&far);
-    assert_eq!(server.gone().1, exit_by(Signal::Term));
+    assert_eq!(server.next_exited().1, exit_by(Signal::Term));
     server.shut_down();
 }
 
-fn no_term_of_a_hundred_is_lost() {
-    let mut server = TestServer::of(
+fn a_hundred_terms_arrive() {
+    let mut server = TestServer::new(
         100,
         closure_program(|start: ChildStart<()>| {
             start.signals.release();
@@ -61,62 +58,62 @@ fn no_term_of_a_hundred_is_lost() {
     );
     for _each in 0..100 {
         let child = server.fork(());
-        server.fork_server.signal(child, Signal::Term).expect("sent");
+        server.fork_server.signal(child, Signal::Term).expect("the command is sent");
     }
     let mut gone = 0;
     while gone < 100 {
-        match server.next() {
+        match server.next_event() {
             ForkServerEvent::Born { .. } => {}
             ForkServerEvent::Exited { exit, .. } => {
                 assert_eq!(exit, exit_by(Signal::Term));
                 gone += 1;
             }
-            _ => panic!("a fork failed"),
+            _ => panic!("unexpected ForkFailed"),
         }
     }
     server.shut_down();
 }
 
-fn a_held_signal_is_read() {
-    let mut server = TestServer::of(
+fn a_queue_reads_blocked_signals() {
+    let mut server = TestServer::new(
         1,
         closure_program(|start: ChildStart<UnixStream>| {
-            assert!(receive_byte(&start.request.expect("unpacked")));
-            let queue = SignalQueue::new(&[Signal::Hup, Signal::Term]).expect("opened");
+            assert!(receive_byte(&start.request.expect("the request decodes")));
+            let queue = SignalQueue::new(&[Signal::Hup, Signal::Term]).expect("the queue opens");
             start.signals.release();
-            let mut read = queue.drain().expect("read");
+            let mut read = queue.drain().expect("the signals are read");
             read.sort();
             i32::from(read != [Signal::Hup, Signal::Term])
         }),
     );
-    let (near, far) = UnixStream::pair().expect("a pair");
+    let (near, far) = UnixStream::pair().expect("a socket pair opens");
     let child = server.fork(near);
-    server.fork_server.signal(child, Signal::Term).expect("sent");
-    server.fork_server.signal_all(Signal::Hup).expect("sent");
-    let (_child, pid) = server.born();
-    crate::scenarios::eventually("both are pending", || pending(pid.as_raw()) == 2);
+    server.fork_server.signal(child, Signal::Term).expect("the command is sent");
+    server.fork_server.signal_all(Signal::Hup).expect("the command is sent");
+    let (_child, pid) = server.next_born();
+    crate::scenarios::eventually("both are pending", || count_pending(pid.as_raw()) == 2);
     send_byte(&far);
-    assert_eq!(server.gone().1, Exit::Code(0));
+    assert_eq!(server.next_exited().1, Exit::Code(0));
     server.shut_down();
 }
 
-/// How many signals wait for a process.
-fn pending(pid: i32) -> u32 {
+/// Returns the number of pending signals of a process.
+fn count_pending(pid: i32) -> u32 {
     std::fs::read_to_string(format!("/proc/{pid}/status"))
-        .expect("it is there")
+        .expect("the process exists")
         .lines()
         .find_map(|line| line.strip_prefix("ShdPnd:"))
         .and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok())
-        .expect("a mask")
+        .expect("the signal mask is listed")
         .count_ones()
 }
 
-fn a_child_hears_of_its_own_children() {
-    let mut server = TestServer::of(
+fn no_signal_stays_blocked() {
+    let mut server = TestServer::new(
         1,
         closure_program(|start: ChildStart<()>| {
             start.signals.release();
-            let status = std::fs::read_to_string("/proc/self/status").expect("there");
+            let status = std::fs::read_to_string("/proc/self/status").expect("the file opens");
             let blocked = status
                 .lines()
                 .find_map(|line| line.strip_prefix("SigBlk:"))
@@ -129,34 +126,34 @@ fn a_child_hears_of_its_own_children() {
     server.shut_down();
 }
 
-fn a_signal_to_a_former_owner() {
-    let mut server = TestServer::of(
+fn signal_to_the_previous_owner() {
+    let mut server = TestServer::new(
         1,
         closure_program(|start: ChildStart<UnixStream>| {
             start.signals.release();
-            let line = start.request.expect("unpacked");
+            let line = start.request.expect("the request decodes");
             assert!(receive_byte(&line));
             0
         }),
     );
-    let (near, far) = UnixStream::pair().expect("a pair");
-    let former = server.fork(near);
+    let (near, far) = UnixStream::pair().expect("a socket pair opens");
+    let previous = server.fork(near);
     send_byte(&far);
     assert_eq!(server.exit_of_next_child(), Exit::Code(0));
-    let (near, far) = UnixStream::pair().expect("a pair");
+    let (near, far) = UnixStream::pair().expect("a socket pair opens");
     let owner = server.fork(near);
-    assert_eq!(owner.slot, former.slot);
-    server.fork_server.signal(former, Signal::Kill).expect("sent");
-    server.born();
+    assert_eq!(owner.slot, previous.slot);
+    server.fork_server.signal(previous, Signal::Kill).expect("the command is sent");
+    server.next_born();
     send_byte(&far);
-    assert_eq!(server.gone().1, Exit::Code(0));
+    assert_eq!(server.next_exited().1, Exit::Code(0));
     server.shut_down();
 }
 
 fn the_fork_server_ignores_signals() {
-    let mut server = TestServer::of(1, closure_program(|_birth: ChildStart<()>| 0));
+    let mut server = TestServer::new(1, closure_program(|_birth: ChildStart<()>| 0));
     let fork_server = server.fork_server.pid();
-    for told in [
+    for ignored in [
         Signal::Hup,
         Signal::Int,
         Signal::Quit,
@@ -168,7 +165,7 @@ fn the_fork_server_ignores_signals() {
         Signal::Pipe,
         Signal::Alarm,
     ] {
-        assert!(signal(fork_server, told).is_ok());
+        assert!(signal(fork_server, ignored).is_ok());
     }
     server.fork(());
     assert_eq!(server.exit_of_next_child(), Exit::Code(0));

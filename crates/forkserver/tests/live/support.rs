@@ -1,4 +1,4 @@
-//! What scenarios ask for: a brood that is one closure, and a fork server whose events come one by one.
+//! Helpers of the scenarios: a program made of a closure, and a fork server with one event at a time.
 
 use std::collections::VecDeque;
 use std::fs;
@@ -17,19 +17,19 @@ use daemon_forkserver::{
 
 use crate::scenarios::eventually;
 
-/// How long a scenario waits for anything.
+/// The longest time that a scenario waits for an event.
 const PATIENCE: Duration = Duration::from_secs(10);
 
-/// A short grace, for fork servers that a scenario ends.
+/// A short grace period, for fork servers that a scenario shuts down.
 pub(crate) const GRACE: Duration = Duration::from_millis(300);
 
-/// Children whose life is a closure.
+/// A program whose children run a closure.
 pub(crate) struct ClosureProgram<R, F> {
     run: F,
     request: PhantomData<fn(R)>,
 }
 
-/// Makes a brood of a closure, which each child has a copy of.
+/// Makes a program of a closure, of which each child gets a copy.
 pub(crate) fn closure_program<R: Transfer, F: FnOnce(ChildStart<R>) -> i32 + 'static>(
     run: F,
 ) -> ClosureProgram<R, F> {
@@ -44,23 +44,23 @@ impl<R: Transfer, F: FnOnce(ChildStart<R>) -> i32 + 'static> ChildProgram for Cl
     }
 }
 
-/// A fork server, and those of its events that nobody has asked for yet.
+/// A fork server, and its events that have not been consumed yet.
 pub(crate) struct TestServer<R> {
     pub(crate) fork_server: ForkServer<R>,
     events: VecDeque<ForkServerEvent<R>>,
 }
 
 impl<R: Transfer> TestServer<R> {
-    /// Founds a fork server for so many children, without keeping a copy of the brood.
-    pub(crate) fn of<B: ChildProgram<Request = R>>(slots: u32, program: B) -> Self {
-        TestServer::spawn(ForkServerBuilder::new(slots).grace(GRACE), program)
+    /// Spawns a fork server with this number of slots, and drops the parent's copy of the program.
+    pub(crate) fn new<B: ChildProgram<Request = R>>(slots: u32, program: B) -> Self {
+        TestServer::with_builder(ForkServerBuilder::new(slots).grace(GRACE), program)
     }
 
-    pub(crate) fn spawn<B: ChildProgram<Request = R>>(
+    pub(crate) fn with_builder<B: ChildProgram<Request = R>>(
         builder: ForkServerBuilder,
         program: B,
     ) -> Self {
-        let (fork_server, _brood) = builder.spawn(program).expect("founded");
+        let (fork_server, _program) = builder.spawn(program).expect("the fork server starts");
         TestServer { fork_server, events: VecDeque::new() }
     }
 
@@ -71,72 +71,72 @@ impl<R: Transfer> TestServer<R> {
         }
     }
 
-    /// The next event, whatever it is.
-    pub(crate) fn next(&mut self) -> ForkServerEvent<R> {
+    /// Returns the next event.
+    pub(crate) fn next_event(&mut self) -> ForkServerEvent<R> {
         let deadline = Instant::now() + PATIENCE;
         loop {
             if let Some(event) = self.events.pop_front() {
                 return event;
             }
             assert!(Instant::now() < deadline, "no event within {PATIENCE:?}");
-            self.events.extend(self.fork_server.wait(Some(PATIENCE)).expect("it is there"));
+            self.events.extend(self.fork_server.wait(Some(PATIENCE)).expect("the process exists"));
         }
     }
 
-    pub(crate) fn born(&mut self) -> (ChildId, Pid) {
-        match self.next() {
+    pub(crate) fn next_born(&mut self) -> (ChildId, Pid) {
+        match self.next_event() {
             ForkServerEvent::Born { child, pid } => (child, pid),
-            _ => panic!("no birth"),
+            _ => panic!("expected Born"),
         }
     }
 
-    pub(crate) fn gone(&mut self) -> (ChildId, Exit, Entry) {
-        match self.next() {
+    pub(crate) fn next_exited(&mut self) -> (ChildId, Exit, Entry) {
+        match self.next_event() {
             ForkServerEvent::Exited { child, exit, last, .. } => (child, exit, last),
-            _ => panic!("no end"),
+            _ => panic!("expected Exited"),
         }
     }
 
-    /// A child that is born and gone: how it ended.
+    /// Waits until the next child is born and has exited, and returns how.
     pub(crate) fn exit_of_next_child(&mut self) -> Exit {
-        let (child, _pid) = self.born();
-        let (gone, exit, _last) = self.gone();
+        let (child, _pid) = self.next_born();
+        let (gone, exit, _last) = self.next_exited();
         assert_eq!(gone, child);
         exit
     }
 
-    /// Waits for the end of the link, and for that of the fork server; answers how it ended.
-    pub(crate) fn lost(&mut self) -> Exit {
+    /// Waits until the link is closed and the fork server has exited, and returns how.
+    pub(crate) fn wait_until_lost(&mut self) -> Exit {
         let deadline = Instant::now() + PATIENCE;
         while self.fork_server.wait(Some(PATIENCE)).is_ok() {
-            assert!(Instant::now() < deadline, "the link does not end");
+            assert!(Instant::now() < deadline, "the link is still open");
         }
         let mut exit = None;
-        eventually("the fork server is gone", || {
-            exit = self.fork_server.reap().expect("ours");
+        eventually("the fork server has exited", || {
+            exit = self.fork_server.reap().expect("a child of this process");
             exit.is_some()
         });
-        exit.expect("just seen")
+        exit.expect("the loop has set it")
     }
 
-    /// Sends the fork server home, with all who are still there.
+    /// Shuts the fork server down with all remaining children.
     pub(crate) fn shut_down(mut self) {
-        self.fork_server.shut_down().expect("it is there");
-        assert_eq!(self.lost(), Exit::Code(0));
+        self.fork_server.shut_down().expect("the process exists");
+        assert_eq!(self.wait_until_lost(), Exit::Code(0));
     }
 }
 
-pub(crate) const fn killed_by(signal: i32) -> Exit {
+pub(crate) const fn exit_by_number(signal: i32) -> Exit {
     Exit::Signal { number: signal, core: false }
 }
 
-/// The exit by this signal.
+/// Returns the exit caused by this signal.
 pub(crate) fn exit_by(signal: Signal) -> Exit {
-    killed_by(signal.number())
+    exit_by_number(signal.number())
 }
 
-/// Waits until a signal ends this process; after a minute it ends by itself, so that a scenario that
-/// fails leaves nobody behind.
+/// Waits until a signal ends this process. It exits by itself after a minute, so that a failed
+/// scenario leaves no process behind.
 pub(crate) fn sleep_until_killed() -> ! {
     let deadline = Instant::now() + Duration::from_secs(60);
     while Instant::now() < deadline {
@@ -145,9 +145,9 @@ pub(crate) fn sleep_until_killed() -> ! {
     exit_now(99)
 }
 
-/// Forks a process that runs the closure: a program of its own, for scenarios in which one is killed.
+/// Forks a separate process that runs the closure, for scenarios that kill the parent.
 pub(crate) fn run_in_process(run: impl FnOnce()) -> Pid {
-    match fork().expect("forks") {
+    match fork().expect("the fork succeeds") {
         ForkResult::Parent(pid) => pid,
         ForkResult::Child => {
             exit_now(catch_unwind(AssertUnwindSafe(run)).map_or(101, |()| 0));
@@ -155,18 +155,18 @@ pub(crate) fn run_in_process(run: impl FnOnce()) -> Pid {
     }
 }
 
-/// Says one byte.
+/// Sends one byte.
 pub(crate) fn send_byte(mut line: &UnixStream) {
-    line.write_all(b".").expect("said");
+    line.write_all(b".").expect("the byte is sent");
 }
 
-/// Hears one byte, or that the other end is closed.
+/// Receives one byte. Returns false if the other end is closed.
 pub(crate) fn receive_byte(mut line: &UnixStream) -> bool {
-    line.set_read_timeout(Some(PATIENCE)).expect("set");
-    line.read(&mut [0]).expect("within the time") == 1
+    line.set_read_timeout(Some(PATIENCE)).expect("the timeout is set");
+    line.read(&mut [0]).expect("a byte within the timeout") == 1
 }
 
-/// Whether a process is gone, or a zombie that its parent has not reaped.
+/// Returns whether a process has exited, as a zombie or reaped.
 pub(crate) fn has_exited(pid: Pid) -> bool {
     match fs::read_to_string(format!("/proc/{pid}/stat")) {
         Ok(stat) => {

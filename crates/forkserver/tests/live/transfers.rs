@@ -1,4 +1,4 @@
-//! Scenarios of requests that cross to their children, or come back.
+//! Scenarios of requests that are sent to children, or returned.
 
 use std::io::{self, Read, Write};
 use std::net::{TcpListener, TcpStream};
@@ -18,74 +18,73 @@ use crate::scenarios::{Scenario, eventually};
 
 pub(crate) const SCENARIOS: &[Scenario] = &[
     ("a_connection_reaches_its_child_and_is_closed_in_the_parent", a_connection_reaches_its_child),
-    ("descriptors_bytes_and_values_cross_together", a_mixed_request_crosses),
-    ("ten_megabytes_cross", ten_megabytes_cross),
-    ("a_request_over_the_limit_comes_back_untouched", a_request_over_the_limit_comes_back),
-    ("too_many_descriptors_come_back_untouched", too_many_descriptors_come_back),
-    ("a_request_that_finds_no_seat_comes_back", a_request_that_finds_no_seat_comes_back),
-    ("a_request_that_cannot_be_unpacked_is_told_to_its_child", garbage_is_told_to_the_child),
-    (
-        "a_thousand_orders_wait_for_a_fork_server_that_is_stopped_and_all_arrive",
-        a_thousand_orders_wait,
-    ),
+    ("descriptors_bytes_and_values_are_sent_together", a_mixed_request),
+    ("ten_megabytes_are_sent", ten_megabytes_are_sent),
+    ("a_request_over_the_limit_is_returned_unchanged", a_request_over_the_limit_is_returned),
+    ("too_many_descriptors_are_returned_unchanged", too_many_descriptors_are_returned),
+    ("a_request_without_a_free_slot_is_returned", a_request_without_a_free_slot_is_returned),
+    ("a_child_gets_the_error_of_a_request_that_cannot_be_decoded", a_child_gets_the_decode_error),
+    ("a_thousand_commands_wait_for_a_stopped_fork_server_and_all_arrive", a_thousand_commands_wait),
 ];
 
 fn a_connection_reaches_its_child() {
-    let mut server = TestServer::of(
+    let mut server = TestServer::new(
         1,
         closure_program(|start: ChildStart<TcpStream>| {
-            let mut stream = start.request.expect("unpacked");
+            let mut stream = start.request.expect("the request decodes");
             write!(stream, "{}", std::process::id()).map_or(1, |()| 0)
         }),
     );
-    let listener = TcpListener::bind("127.0.0.1:0").expect("bound");
-    let mut client = TcpStream::connect(listener.local_addr().expect("bound")).expect("connects");
-    let (stream, _peer) = listener.accept().expect("accepted");
+    let listener = TcpListener::bind("127.0.0.1:0").expect("the listener is bound");
+    let mut client = TcpStream::connect(listener.local_addr().expect("the listener is bound"))
+        .expect("the connection is made");
+    let (stream, _peer) = listener.accept().expect("the connection is accepted");
     server.fork(stream);
-    let (_child, pid) = server.born();
-    let mut heard = String::new();
-    // It ends only when the parent's copy and the fork server's are closed too.
-    client.read_to_string(&mut heard).expect("the end");
-    assert_eq!(heard, pid.to_string());
-    assert_eq!(server.gone().1, Exit::Code(0));
+    let (_child, pid) = server.next_born();
+    let mut received = String::new();
+    // The end is read only when the parent's copy and the fork server's are closed too.
+    client.read_to_string(&mut received).expect("read until the end");
+    assert_eq!(received, pid.to_string());
+    assert_eq!(server.next_exited().1, Exit::Code(0));
     server.shut_down();
 }
 
-fn a_mixed_request_crosses() {
+fn a_mixed_request() {
     type Request = (OwnedFd, Vec<u8>, Serde<(u32, String)>, Option<UnixStream>);
-    let mut server = TestServer::of(
+    let mut server = TestServer::new(
         1,
         closure_program(|start: ChildStart<Request>| {
-            let (fd, bytes, Serde((number, name)), line) = start.request.expect("unpacked");
-            let mut tell = io::PipeWriter::from(fd);
-            write!(tell, "{bytes:?} {number} {name}").expect("told");
-            send_byte(&line.expect("it was sent"));
+            let (fd, bytes, Serde((number, name)), line) =
+                start.request.expect("the request decodes");
+            let mut writer = io::PipeWriter::from(fd);
+            write!(writer, "{bytes:?} {number} {name}").expect("written");
+            send_byte(&line.expect("the socket was sent"));
             0
         }),
     );
-    let (mut told, tell) = io::pipe().expect("a pipe");
-    let (near, far) = UnixStream::pair().expect("a pair");
+    let (mut reader, writer) = io::pipe().expect("a pipe opens");
+    let (near, far) = UnixStream::pair().expect("a socket pair opens");
     let value = Serde((7, "seven".to_owned()));
-    server.fork((tell.into(), vec![1, 2, 3], value, Some(near)));
+    server.fork((writer.into(), vec![1, 2, 3], value, Some(near)));
     assert_eq!(server.exit_of_next_child(), Exit::Code(0));
-    let mut heard = String::new();
-    told.read_to_string(&mut heard).expect("the end");
-    assert_eq!(heard, "[1, 2, 3] 7 seven");
+    let mut received = String::new();
+    reader.read_to_string(&mut received).expect("read until the end");
+    assert_eq!(received, "[1, 2, 3] 7 seven");
     assert!(super::support::receive_byte(&far));
     server.shut_down();
 }
 
-/// Bytes that are wrong if any is lost or moved.
+/// Returns bytes in which a lost or moved byte is detected.
 fn pattern(length: usize) -> Vec<u8> {
     (0..length).map(|i| (i % 251) as u8).collect()
 }
 
-fn ten_megabytes_cross() {
+fn ten_megabytes_are_sent() {
     const SIZE: usize = 10 << 20;
-    let mut server = TestServer::of(
+    let mut server = TestServer::new(
         2,
         closure_program(|start: ChildStart<Vec<u8>>| {
-            let bytes = start.request.expect("unpacked");
+            let bytes = start.request.expect("the request decodes");
             i32::from(bytes != pattern(SIZE))
         }),
     );
@@ -94,39 +93,37 @@ fn ten_megabytes_cross() {
         assert_eq!(server.exit_of_next_child(), Exit::Code(0));
     }
     let status = format!("/proc/{}/status", server.fork_server.pid());
-    let status = std::fs::read_to_string(status).expect("it is there");
+    let status = std::fs::read_to_string(status).expect("the process exists");
     let peak: usize = status
         .lines()
         .find_map(|line| line.strip_prefix("VmHWM:"))
         .and_then(|line| line.split_whitespace().next()?.parse().ok())
-        .expect("a peak");
-    assert!(peak < SIZE / 1024, "the fork server held the request: {peak} kB");
+        .expect("the peak is listed");
+    assert!(peak < SIZE / 1024, "the fork server has read the request into memory: {peak} kB");
     server.shut_down();
 }
 
-fn a_request_over_the_limit_comes_back() {
+fn a_request_over_the_limit_is_returned() {
     let builder = ForkServerBuilder::new(1).grace(GRACE).request_limit(1000);
-    let mut server = TestServer::spawn(builder, closure_program(|_birth: ChildStart<Vec<u8>>| 0));
+    let mut server =
+        TestServer::with_builder(builder, closure_program(|_birth: ChildStart<Vec<u8>>| 0));
     let Err(ForkError { request, reason }) = server.fork_server.fork(pattern(1001)) else {
-        panic!("it was ordered");
+        panic!("the fork was requested");
     };
     assert_eq!(request, pattern(1001));
-    assert_eq!(
-        reason.to_string(),
-        "cannot hand over a request of 1009 bytes: the limit is 1000 bytes"
-    );
+    assert_eq!(reason.to_string(), "cannot send a request of 1009 bytes: the limit is 1000 bytes");
     assert_eq!(server.fork_server.board().free(), 1);
     server.fork(pattern(900));
     assert_eq!(server.exit_of_next_child(), Exit::Code(0));
     server.shut_down();
 }
 
-/// As many descriptors as one likes.
+/// Any number of descriptors.
 struct ManyDescriptors(Vec<OwnedFd>);
 
 impl Transfer for ManyDescriptors {
     fn encode<'a>(&'a self, encoder: &mut Encoder<'a>) -> Result<(), TransferError> {
-        encoder.put_bytes(&[u8::try_from(self.0.len()).expect("few")]);
+        encoder.put_bytes(&[u8::try_from(self.0.len()).expect("the number is small")]);
         self.0.iter().try_for_each(|fd| fd.encode(encoder))
     }
 
@@ -139,22 +136,22 @@ impl Transfer for ManyDescriptors {
     }
 }
 
-fn too_many_descriptors_come_back() {
-    let (told, tell) = io::pipe().expect("a pipe");
+fn too_many_descriptors_are_returned() {
+    let (reader, writer) = io::pipe().expect("a pipe opens");
     let copies = |count: usize| {
-        let copy = |_each| OwnedFd::from(tell.try_clone().expect("a spare descriptor"));
+        let copy = |_each| OwnedFd::from(writer.try_clone().expect("a free descriptor"));
         ManyDescriptors((0..count).map(copy).collect())
     };
-    let mut server = TestServer::of(
+    let mut server = TestServer::new(
         1,
         closure_program(|start: ChildStart<ManyDescriptors>| {
-            let ManyDescriptors(fds) = start.request.expect("unpacked");
-            i32::try_from(fds.len()).expect("few")
+            let ManyDescriptors(fds) = start.request.expect("the request decodes");
+            i32::try_from(fds.len()).expect("the number is small")
         }),
     );
     let Err(ForkError { request, reason }) = server.fork_server.fork(copies(DESCRIPTORS_MAX + 1))
     else {
-        panic!("it was ordered");
+        panic!("the fork was requested");
     };
     assert_eq!(request.0.len(), DESCRIPTORS_MAX + 1);
     assert!(matches!(
@@ -163,12 +160,12 @@ fn too_many_descriptors_come_back() {
     ));
     server.fork(copies(DESCRIPTORS_MAX));
     assert_eq!(server.exit_of_next_child(), Exit::Code(60));
-    drop(told);
+    drop(reader);
     server.shut_down();
 }
 
-fn a_request_that_finds_no_seat_comes_back() {
-    let mut server = TestServer::of(
+fn a_request_without_a_free_slot_is_returned() {
+    let mut server = TestServer::new(
         1,
         closure_program(|start: ChildStart<String>| {
             start.signals.release();
@@ -177,20 +174,20 @@ fn a_request_that_finds_no_seat_comes_back() {
     );
     let first = server.fork("first".into());
     let Err(ForkError { request, reason }) = server.fork_server.fork("second".into()) else {
-        panic!("it was ordered");
+        panic!("the fork was requested");
     };
     assert_eq!(request, "second");
     assert_eq!(reason.to_string(), "cannot fork: all 1 slots of the scoreboard are taken");
-    server.born();
-    server.fork_server.signal(first, Signal::Term).expect("sent");
-    server.gone();
+    server.next_born();
+    server.fork_server.signal(first, Signal::Term).expect("the command is sent");
+    server.next_exited();
     let second = server.fork(request);
     assert_eq!(second.slot, first.slot);
     assert_ne!(second.generation, first.generation);
     server.shut_down();
 }
 
-/// What says more when it is packed than it takes when it is unpacked.
+/// A value that decodes fewer bytes than it encodes.
 struct ExtraBytes;
 
 impl Transfer for ExtraBytes {
@@ -199,13 +196,13 @@ impl Transfer for ExtraBytes {
         Ok(())
     }
 
-    fn decode(_delivery: &mut Decoder) -> Result<Self, TransferError> {
+    fn decode(_decoder: &mut Decoder) -> Result<Self, TransferError> {
         Ok(ExtraBytes)
     }
 }
 
-fn garbage_is_told_to_the_child() {
-    let mut server = TestServer::of(
+fn a_child_gets_the_decode_error() {
+    let mut server = TestServer::new(
         1,
         closure_program(|start: ChildStart<ExtraBytes>| match start.request {
             Err(TransferError::LeftOver { bytes: 16, .. }) => 0,
@@ -217,48 +214,48 @@ fn garbage_is_told_to_the_child() {
     server.shut_down();
 }
 
-fn a_thousand_orders_wait() {
+fn a_thousand_commands_wait() {
     const CHILDREN: u32 = 1000;
     if set_limit(Resource::OpenFiles, 4096, 4096).is_err() {
-        return println!("skipped: too few descriptors");
+        return println!("skipped: the descriptor limit is too low");
     }
-    let mut server = TestServer::of(
+    let mut server = TestServer::new(
         CHILDREN,
         closure_program(|start: ChildStart<(OwnedFd, Serde<u32>)>| {
-            let (fd, Serde(number)) = start.request.expect("unpacked");
-            let mut tell = io::PipeWriter::from(fd);
-            i32::from(tell.write_all(&number.to_ne_bytes()).is_err())
+            let (fd, Serde(number)) = start.request.expect("the request decodes");
+            let mut writer = io::PipeWriter::from(fd);
+            i32::from(writer.write_all(&number.to_ne_bytes()).is_err())
         }),
     );
-    let (mut told, tell) = io::pipe().expect("a pipe");
+    let (mut reader, writer) = io::pipe().expect("a pipe opens");
     let fork_server = server.fork_server.pid();
     assert!(signal(fork_server, Signal::Stop).is_ok());
     for number in 0..CHILDREN {
-        let fd = tell.try_clone().expect("a spare descriptor");
+        let fd = writer.try_clone().expect("a free descriptor");
         server.fork((fd.into(), Serde(number)));
     }
-    drop(tell);
+    drop(writer);
     assert!(server.fork_server.has_unsent_commands());
     assert_eq!(server.fork_server.board().letters(), "F".repeat(1000));
     assert!(signal(fork_server, Signal::Cont).is_ok());
     let (mut born, mut gone) = (0, 0);
     while gone < CHILDREN {
-        match server.next() {
+        match server.next_event() {
             ForkServerEvent::Born { .. } => born += 1,
             ForkServerEvent::Exited { exit, last, .. } => {
                 assert_eq!((exit, last.status), (Exit::Code(0), Some(Status::Born)));
                 gone += 1;
             }
-            _ => panic!("a fork failed"),
+            _ => panic!("unexpected ForkFailed"),
         }
     }
     assert_eq!(born, CHILDREN);
-    let mut heard = Vec::new();
-    told.read_to_end(&mut heard).expect("the end");
+    let mut received = Vec::new();
+    reader.read_to_end(&mut received).expect("read until the end");
     let mut numbers: Vec<u32> =
-        heard.as_chunks::<4>().0.iter().map(|bytes| u32::from_ne_bytes(*bytes)).collect();
+        received.as_chunks::<4>().0.iter().map(|bytes| u32::from_ne_bytes(*bytes)).collect();
     numbers.sort_unstable();
     assert!(numbers.into_iter().eq(0..CHILDREN));
-    eventually("all seats are free", || server.fork_server.board().free() == CHILDREN);
+    eventually("all slots are free", || server.fork_server.board().free() == CHILDREN);
     server.shut_down();
 }
