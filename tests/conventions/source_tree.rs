@@ -1,4 +1,4 @@
-//! The repository's files, and what cargo knows of the workspace.
+//! The files of the repository, and the workspace as cargo describes it.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -7,34 +7,34 @@ use std::process::Command;
 
 use serde_json::Value;
 
-/// The repository.
+/// Returns the root of the repository.
 pub(crate) fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap().to_owned()
 }
 
-/// A file of the repository.
+/// Reads a file of the repository.
 pub(crate) fn read(path: &str) -> String {
     fs::read_to_string(root().join(path)).unwrap_or_else(|error| panic!("{path}: {error}"))
 }
 
-/// All files of the repository that hold Rust, by their path from its root.
+/// Returns all Rust files, by their paths from the root.
 pub(crate) fn sources() -> Vec<String> {
     let mut found = Vec::new();
-    for room in ["crates", "examples", "tests"] {
-        walk(&root().join(room), "rs", &mut found);
+    for folder in ["crates", "examples", "tests"] {
+        walk(&root().join(folder), "rs", &mut found);
     }
-    assert!(found.len() > 100, "the walk has found {} files", found.len());
+    assert!(found.len() > 100, "only {} files were found", found.len());
     found.sort();
     found
 }
 
-/// All documents of the repository, by their path from its root.
+/// Returns all Markdown files, by their paths from the root.
 pub(crate) fn documents() -> Vec<String> {
     let mut found = vec!["README.md".to_owned(), "CHANGELOG.md".to_owned()];
-    for room in ["crates", "docs", "examples", "tests"] {
-        walk(&root().join(room), "md", &mut found);
+    for folder in ["crates", "docs", "examples", "tests"] {
+        walk(&root().join(folder), "md", &mut found);
     }
-    assert!(found.len() > 30, "the walk has found {} documents", found.len());
+    assert!(found.len() > 30, "only {} documents were found", found.len());
     found
 }
 
@@ -42,7 +42,7 @@ fn walk(folder: &Path, kind: &str, found: &mut Vec<String>) {
     for entry in fs::read_dir(folder).unwrap() {
         let path = entry.unwrap().path();
         if path.is_dir() {
-            // What cargo has built below a crate that stands apart is no source.
+            // The fuzz crate, which is not a member, has a target folder of its own.
             if path.file_name().is_some_and(|name| name != "target") {
                 walk(&path, kind, found);
             }
@@ -52,35 +52,35 @@ fn walk(folder: &Path, kind: &str, found: &mut Vec<String>) {
     }
 }
 
-/// A crate of the workspace.
+/// A member of the workspace.
 #[derive(Debug)]
 pub(crate) struct Crate {
-    /// Its folder's name, by which the document speaks of it.
+    /// The name of its folder, which the documents use.
     pub(crate) name: String,
-    /// Its folder, from the repository's root.
+    /// The path of its folder from the root.
     pub(crate) folder: String,
-    /// What it is built with, by package: dependencies on each system, not those of tests alone.
+    /// Its dependencies on all systems, without those of its tests.
     pub(crate) needs: Vec<Need>,
-    /// Which crates of the workspace its tests are built with.
+    /// The members that its tests depend on.
     pub(crate) tested_with: BTreeSet<String>,
-    /// Its features, and what each switches on.
+    /// Its features, and what each of them enables.
     pub(crate) features: BTreeMap<String, Vec<String>>,
 }
 
 /// A dependency.
 #[derive(Debug)]
 pub(crate) struct Need {
-    /// The package.
+    /// The name of the package.
     pub(crate) package: String,
-    /// The crate of the workspace that it is, by its folder's name.
-    pub(crate) of_ours: Option<String>,
-    /// Whether it is there only if a feature wants it.
+    /// The name of its folder, if it is a member of the workspace.
+    pub(crate) member: Option<String>,
+    /// Whether it needs a feature.
     pub(crate) optional: bool,
-    /// Which of its features are switched on.
+    /// The features that are enabled in it.
     pub(crate) features: Vec<String>,
 }
 
-/// The crates of the workspace, as cargo tells them.
+/// Returns the members of the workspace.
 pub(crate) fn workspace() -> Vec<Crate> {
     let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
     let answer = Command::new(cargo)
@@ -89,14 +89,14 @@ pub(crate) fn workspace() -> Vec<Crate> {
         .output()
         .unwrap();
     assert!(answer.status.success(), "{}", String::from_utf8_lossy(&answer.stderr));
-    let told: Value = serde_json::from_slice(&answer.stdout).unwrap();
-    let packages = told["packages"].as_array().unwrap();
+    let metadata: Value = serde_json::from_slice(&answer.stdout).unwrap();
+    let packages = metadata["packages"].as_array().unwrap();
     let folder = |package: &Value| {
         let manifest = PathBuf::from(package["manifest_path"].as_str().unwrap());
         manifest.parent().unwrap().to_owned()
     };
     let name_of = |folder: &Path| folder.file_name().unwrap().to_str().unwrap().to_owned();
-    let ours: BTreeMap<&str, String> = packages
+    let members: BTreeMap<&str, String> = packages
         .iter()
         .map(|package| (package["name"].as_str().unwrap(), name_of(&folder(package))))
         .collect();
@@ -108,13 +108,13 @@ pub(crate) fn workspace() -> Vec<Crate> {
         let mut tested_with = BTreeSet::new();
         for dependency in package["dependencies"].as_array().unwrap() {
             let package = dependency["name"].as_str().unwrap();
-            let of_ours = ours.get(package).cloned();
+            let member = members.get(package).cloned();
             if dependency["kind"] == "dev" {
-                tested_with.extend(of_ours);
+                tested_with.extend(member);
             } else {
                 needs.push(Need {
                     package: package.to_owned(),
-                    of_ours,
+                    member,
                     optional: dependency["optional"].as_bool().unwrap(),
                     features: words(&dependency["features"]),
                 });

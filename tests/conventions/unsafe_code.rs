@@ -1,16 +1,18 @@
-//! Unsafe code stands in the crates that call the system, one call a block, each with its reason; every
-//! other crate forbids it.
+//! Only the crates that call the system contain unsafe code: one call in each block, with a SAFETY comment.
+//! All other crates forbid it.
 
-use crate::tree::{read, sources, workspace};
+use crate::source_tree::{read, sources, workspace};
 
-/// The crates that may hold unsafe code.
-const ROOMS: [&str; 2] = ["crates/sys", "crates/winsys"];
+/// The crates that may contain unsafe code.
+const UNSAFE_CRATES: [&str; 2] = ["crates/sys", "crates/winsys"];
 
 fn may_be_unsafe(path: &str) -> bool {
-    ROOMS.iter().any(|room| path.strip_prefix(room).is_some_and(|rest| rest.starts_with('/')))
+    UNSAFE_CRATES
+        .iter()
+        .any(|folder| path.strip_prefix(folder).is_some_and(|rest| rest.starts_with('/')))
 }
 
-/// The lines of a section of a manifest.
+/// Returns the lines of a section of a manifest.
 fn section(manifest: &str, name: &str) -> Vec<String> {
     let heading = format!("[{name}]");
     let lines = manifest.lines().skip_while(|line| **line != heading).skip(1);
@@ -18,13 +20,13 @@ fn section(manifest: &str, name: &str) -> Vec<String> {
 }
 
 #[test]
-fn every_crate_forbids_unsafe_code_but_those_that_call_the_system() {
+fn only_the_crates_that_call_the_system_allow_unsafe_code() {
     let rules = section(&read("Cargo.toml"), "workspace.lints.rust");
     assert!(rules.iter().any(|rule| rule == "unsafe_code = \"forbid\""), "{rules:#?}");
     for this in workspace() {
         let manifest = read(&format!("{}/Cargo.toml", this.folder));
         let inherits = section(&manifest, "lints").iter().any(|line| line == "workspace = true");
-        if ROOMS.contains(&this.folder.as_str()) {
+        if UNSAFE_CRATES.contains(&this.folder.as_str()) {
             let rust = section(&manifest, "lints.rust");
             assert!(
                 rust.iter().any(|rule| rule == "unsafe_op_in_unsafe_fn = \"deny\""),
@@ -36,13 +38,13 @@ fn every_crate_forbids_unsafe_code_but_those_that_call_the_system() {
                 assert!(clippy.contains(&rule), "{}: {clippy:#?}", this.folder);
             }
         } else {
-            assert!(inherits, "{} does not keep to the workspace's rules", this.folder);
+            assert!(inherits, "{} does not inherit the lints of the workspace", this.folder);
         }
     }
 }
 
 #[test]
-fn the_word_unsafe_stands_nowhere_else() {
+fn no_other_crate_contains_the_word_unsafe() {
     for path in sources().into_iter().filter(|path| !may_be_unsafe(path)) {
         for (number, line) in (1..).zip(code(&read(&path))) {
             let words = line.split(|letter: char| !letter.is_alphanumeric() && letter != '_');
@@ -51,42 +53,45 @@ fn the_word_unsafe_stands_nowhere_else() {
     }
 }
 
-/// Clippy sees to it only where it is compiled: here all systems' files are read.
+/// Clippy checks only the files of one platform; this test reads those of all platforms.
 #[test]
-fn every_unsafe_block_gives_its_reason_and_holds_one_call() {
+fn every_unsafe_block_has_a_safety_comment_and_one_call() {
     let mut blocks = 0;
     for path in sources().into_iter().filter(|path| may_be_unsafe(path)) {
         let text = read(&path);
         let lines: Vec<&str> = text.lines().collect();
         for block in unsafe_blocks(&text) {
             blocks += 1;
-            let place = format!("{path}:{}", block.line + 1);
-            assert!(has_reason(&lines, block.line), "{place}: no SAFETY sentence above it");
+            let position = format!("{path}:{}", block.line + 1);
+            assert!(
+                has_safety_comment(&lines, block.line),
+                "{position}: no SAFETY comment above it"
+            );
             let statements = block.inside.trim().trim_end_matches(';');
-            assert!(!statements.contains(';'), "{place}: more than one call: {statements}");
+            assert!(!statements.contains(';'), "{position}: more than one call: {statements}");
         }
     }
     assert!(blocks > 60, "{blocks} blocks were found");
 }
 
-/// Whether a comment with the reason ends just above the statement that a line belongs to.
-fn has_reason(lines: &[&str], line: usize) -> bool {
-    let goes_on = |line: &&str| !line.starts_with("//") && !line.ends_with([';', '{', '}']);
+/// Returns whether a SAFETY comment ends just above the statement that contains this line.
+fn has_safety_comment(lines: &[&str], line: usize) -> bool {
+    let is_continued = |line: &&str| !line.starts_with("//") && !line.ends_with([';', '{', '}']);
     let above = lines[..line].iter().rev().map(|line| line.trim());
-    let comment = above.skip_while(goes_on);
+    let comment = above.skip_while(is_continued);
     comment.take_while(|line| line.starts_with("//")).any(|line| line.starts_with("// SAFETY: "))
 }
 
 #[derive(Debug)]
 struct Block {
-    /// The line on which it begins, from 0.
+    /// The number of its first line, from 0.
     line: usize,
     inside: String,
 }
 
 fn unsafe_blocks(text: &str) -> Vec<Block> {
     let code = code(text).join("\n");
-    let begins = code.match_indices("unsafe {").map(|(at, _)| at);
+    let starts = code.match_indices("unsafe {").map(|(at, _)| at);
     let block = |at: usize| {
         let inside = &code[at + "unsafe {".len()..];
         let mut depth = 1_u32;
@@ -98,14 +103,14 @@ fn unsafe_blocks(text: &str) -> Vec<Block> {
             }
             depth == 0
         });
-        let inside = inside[..end.expect("what is opened is closed")].to_owned();
+        let inside = inside[..end.expect("unbalanced braces")].to_owned();
         Block { line: code[..at].matches('\n').count(), inside }
     };
-    begins.map(block).collect()
+    starts.map(block).collect()
 }
 
-/// The lines without what stands in comments and strings. A string that ends on another line than it
-/// began on is taken for code from its second line on, which errs towards a complaint.
+/// Returns the lines without comments and strings. The second line of a string that spans lines counts as code,
+/// so an error is on the side of a complaint.
 fn code(text: &str) -> Vec<String> {
     text.lines().map(code_of_line).collect()
 }
@@ -135,13 +140,13 @@ fn code_of_line(line: &str) -> String {
 }
 
 #[test]
-fn a_block_without_its_reason_or_with_two_calls_is_found() {
+fn a_block_without_a_safety_comment_or_with_two_calls_is_found() {
     let text = "// SAFETY: it is so.\nlet a = unsafe { one() };\nlet b = unsafe {\n    two();\n    \
                 three()\n};\n\"unsafe { in a string }\"; // unsafe { in a comment }";
     let lines: Vec<&str> = text.lines().collect();
     let found = unsafe_blocks(text);
     assert_eq!(found.iter().map(|block| block.line).collect::<Vec<_>>(), [1, 2], "{found:?}");
-    assert!(has_reason(&lines, 1));
-    assert!(!has_reason(&lines, 2));
+    assert!(has_safety_comment(&lines, 1));
+    assert!(!has_safety_comment(&lines, 2));
     assert!(found[1].inside.trim().contains(';'));
 }

@@ -1,15 +1,15 @@
-//! Each public error is in its crate's list of sentences, whose tests show that it lists all of it.
+//! Every public error type is in the list of error sentences of its crate, whose own tests cover its variants.
 
-use crate::tree::{read, root, sources};
+use crate::source_tree::{read, root, sources};
 
-/// The crates whose errors are read by operators, by folder.
+/// Returns the folders of the crates that have a list of error sentences.
 fn crates_with_a_list() -> Vec<String> {
     let folders = ["core", "sys", "forkserver", "daemon", "prefork", "service", "dispatch", "ctl"];
     let listed = folders.iter().map(|name| format!("crates/{name}"));
     listed.filter(|folder| root().join(folder).join("src/sentences.rs").exists()).collect()
 }
 
-/// The names of the public error types in a file.
+/// Returns the names of the public error types in a file.
 fn errors(text: &str) -> Vec<String> {
     let mut found = Vec::new();
     let mut is_error = false;
@@ -33,20 +33,20 @@ fn errors(text: &str) -> Vec<String> {
 }
 
 #[test]
-fn every_public_error_says_in_a_list_what_it_says() {
-    let mut looked_for = 0;
+fn every_public_error_type_is_in_the_list_of_its_crate() {
+    let mut checked = 0;
     for folder in crates_with_a_list() {
         let list = read(&format!("{folder}/src/sentences.rs"));
-        let rooms =
+        let files =
             sources().into_iter().filter(|path| path.starts_with(&format!("{folder}/src/")));
-        for path in rooms {
+        for path in files {
             for error in errors(&read(&path)) {
                 let (line, generic) = (format!(": {error} {{"), format!(": {error}<"));
                 let is_listed = list.contains(&line) || list.contains(&generic);
                 assert!(is_listed, "{error} of {path} is not in {folder}/src/sentences.rs");
-                looked_for += 1;
+                checked += 1;
             }
         }
     }
-    assert!(looked_for > 25, "{looked_for} errors were found");
+    assert!(checked > 25, "{checked} errors were found");
 }

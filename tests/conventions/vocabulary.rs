@@ -1,0 +1,169 @@
+//! The vocabulary of `docs/glossary.md`: no identifier uses a word that the glossary replaces, and no type
+//! name is defined in more than two crates.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use proc_macro2::{Delimiter, TokenStream, TokenTree};
+
+use crate::source_tree::{read, sources};
+
+/// The most entries that the glossary may have.
+const ENTRIES_MAX: usize = 50;
+/// The most crates that may define a type of the same name.
+const DEFINITIONS_MAX: usize = 2;
+
+/// One line of the glossary: a term, and the words that it replaces.
+struct Entry {
+    term: String,
+    replaces: Vec<String>,
+}
+
+fn entries() -> Vec<Entry> {
+    let text = read("docs/glossary.md");
+    let rows = text.lines().filter(|line| line.starts_with("| **"));
+    let entry = |row: &str| {
+        let cells: Vec<&str> = row.trim_matches('|').split('|').map(str::trim).collect();
+        let [term, _meaning, replaces] = cells[..] else { panic!("not three cells: {row}") };
+        Entry {
+            term: term.trim_matches('*').to_owned(),
+            replaces: replaces
+                .split(", ")
+                .filter(|word| !word.is_empty())
+                .map(str::to_owned)
+                .collect(),
+        }
+    };
+    rows.map(entry).collect()
+}
+
+/// The tokens of a file, without its comments.
+fn tokens(path: &str) -> TokenStream {
+    let text = read(path);
+    let text = text.strip_prefix("#!").map_or(text.as_str(), |rest| rest);
+    text.parse().unwrap_or_else(|error| panic!("{path}: {error}"))
+}
+
+/// Adds all identifiers of a stream, its groups included.
+fn collect_identifiers(stream: TokenStream, found: &mut BTreeSet<String>) {
+    for token in stream {
+        match token {
+            TokenTree::Ident(identifier) => drop(found.insert(identifier.to_string())),
+            TokenTree::Group(group) => collect_identifiers(group.stream(), found),
+            TokenTree::Punct(_) | TokenTree::Literal(_) => {}
+        }
+    }
+}
+
+/// Adds the names of the types that a stream defines. Associated types, which stand in the braces of a
+/// trait or an `impl`, are not definitions of their own.
+fn collect_types(stream: TokenStream, is_associated: bool, found: &mut BTreeSet<String>) {
+    let mut keyword = String::new();
+    let mut is_in_impl = false;
+    for token in stream {
+        match token {
+            TokenTree::Ident(identifier) => {
+                let word = identifier.to_string();
+                let defines = match keyword.as_str() {
+                    "struct" | "enum" | "union" | "trait" => true,
+                    "type" => !is_associated,
+                    _ => false,
+                };
+                if defines {
+                    found.insert(word.clone());
+                }
+                is_in_impl |= word == "impl" || word == "trait";
+                keyword = word;
+            }
+            TokenTree::Group(group) => {
+                let is_body = group.delimiter() == Delimiter::Brace;
+                collect_types(group.stream(), is_in_impl && is_body, found);
+                is_in_impl &= !is_body;
+                keyword.clear();
+            }
+            TokenTree::Punct(punctuation) => {
+                is_in_impl &= punctuation.as_char() != ';';
+                keyword.clear();
+            }
+            TokenTree::Literal(_) => keyword.clear(),
+        }
+    }
+}
+
+/// The words of an identifier, in lower case: `PendingRequest` and `pending_request` have the same two.
+fn words(identifier: &str) -> Vec<String> {
+    let mut words = Vec::new();
+    let mut word = String::new();
+    for letter in identifier.chars() {
+        if (letter == '_' || letter.is_uppercase()) && !word.is_empty() {
+            words.push(std::mem::take(&mut word));
+        }
+        if letter != '_' {
+            word.extend(letter.to_lowercase());
+        }
+    }
+    words.extend((!word.is_empty()).then_some(word));
+    words
+}
+
+/// The crate to which a file belongs: a folder of `crates`, or `examples`, or `tests`.
+fn crate_of(path: &str) -> String {
+    let parts = if path.starts_with("crates/") { 2 } else { 1 };
+    path.split('/').take(parts).collect::<Vec<_>>().join("/")
+}
+
+#[test]
+fn the_glossary_is_short_and_defines_each_term_once() {
+    let entries = entries();
+    let terms: BTreeSet<&str> = entries.iter().map(|entry| entry.term.as_str()).collect();
+    assert_eq!(terms.len(), entries.len(), "a term has two entries");
+    assert!((20..=ENTRIES_MAX).contains(&entries.len()), "{} entries", entries.len());
+}
+
+#[test]
+fn no_identifier_uses_a_word_that_the_glossary_replaces() {
+    let replaced: BTreeMap<String, String> = entries()
+        .into_iter()
+        .flat_map(|entry| entry.replaces.into_iter().map(move |word| (word, entry.term.clone())))
+        .collect();
+    assert!(replaced.len() > 50, "the glossary replaces {} words", replaced.len());
+    let mut violations = Vec::new();
+    for path in sources() {
+        let mut identifiers = BTreeSet::new();
+        collect_identifiers(tokens(&path), &mut identifiers);
+        for identifier in identifiers {
+            for word in words(&identifier) {
+                if let Some(term) = replaced.get(&word) {
+                    violations.push(format!("{path}: `{identifier}`: use \"{term}\""));
+                }
+            }
+        }
+    }
+    assert!(violations.is_empty(), "{} identifiers: {violations:#?}", violations.len());
+}
+
+#[test]
+fn no_type_name_is_defined_in_more_than_two_crates() {
+    let mut crates: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
+    for path in sources() {
+        let mut types = BTreeSet::new();
+        collect_types(tokens(&path), false, &mut types);
+        for name in types {
+            crates.entry(name).or_default().insert(crate_of(&path));
+        }
+    }
+    assert!(crates.len() > 500, "{} type names were found", crates.len());
+    crates.retain(|_name, definers| definers.len() > DEFINITIONS_MAX);
+    assert!(crates.is_empty(), "{} names: {crates:#?}", crates.len());
+}
+
+#[test]
+fn identifiers_and_type_definitions_are_parsed() {
+    assert_eq!(words("PendingRequest"), ["pending", "request"]);
+    assert_eq!(words("is_full_2"), ["is", "full", "2"]);
+    assert_eq!(words("_unused"), ["unused"]);
+    let source = "struct A; mod m { type B = A; } impl T for A { type C = (); fn f() { enum D {} } } \
+                  trait T { type C; } type E = A;";
+    let mut found = BTreeSet::new();
+    collect_types(source.parse().unwrap(), false, &mut found);
+    assert_eq!(found.into_iter().collect::<Vec<_>>(), ["A", "B", "D", "E", "T"]);
+}
