@@ -1,4 +1,4 @@
-# What there is to do here. `make` alone lists it.
+# `make` alone lists all targets.
 
 CARGO ?= cargo
 PORT  ?= 7070
@@ -12,7 +12,7 @@ help: ## Lists these targets
 	@echo "make TARGET:"
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
-run: ## Runs a pre-forking server and shows its scoreboard; talk to it on PORT (7070)
+run: ## Runs a pre-forking server on PORT (7070) and shows its scoreboard
 	$(CARGO) build --release --package examples --example board
 	@exec $(TARGET)/release/examples/board $(PORT)
 
@@ -22,17 +22,17 @@ ctl: ## Builds the operator's command, optimised: target/release/daemonctl
 examples: ## Builds all examples, optimised, into target/release/examples/
 	$(CARGO) build --release --package examples --examples
 
-test: ## Passes all tests, those in the documentation too
+test: ## Runs all tests, also those in the documentation
 	$(CARGO) test --workspace
 
-test-loom: ## Tests the scoreboard under every order of its memory accesses
+test-loom: ## Tests the scoreboard with every order of memory accesses (loom)
 	RUSTFLAGS="--cfg loom" CARGO_TARGET_DIR=$(TARGET)/loom \
 		$(CARGO) test --release --package daemon-core --test loom
 
-test-systemd: ## Tests the service under a real systemd, in namespaces of its own (wants root or sudo)
+test-systemd: ## Tests the service under a real systemd, in namespaces (needs root or sudo)
 	.ci/test-systemd
 
-test-windows: ## Tests the service under wine's service manager (installs wine and a linker)
+test-windows: ## Tests the service under wine's service manager (installs wine)
 	.ci/test-windows
 
 check-targets: ## Type-checks everything for FreeBSD and macOS
@@ -42,7 +42,7 @@ bench: ## Runs all benchmarks, or the one of B=name; results in target/bench/
 	$(CARGO) build --release --package bench
 	@exec $(TARGET)/release/bench $(B)
 
-lint: ## Checks the format, and clippy's advice with warnings denied
+lint: ## Checks formatting and clippy, with warnings denied
 	$(CARGO) fmt --all -- --check
 	$(CARGO) clippy --workspace --all-targets -- -D warnings
 
@@ -52,11 +52,11 @@ fmt: ## Formats the code
 doc: ## Builds the documentation, with warnings denied
 	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --workspace --no-deps
 
-deny: ## Checks dependencies: licences, bans, sources, advisories (installs cargo-deny if missing)
+deny: ## Checks dependencies with cargo-deny (installs it)
 	.ci/run deny
 
-check: ## All that a change must pass
+check: ## Runs all checks, as CI does
 	.ci/run
 
-clean: ## Removes what was built
+clean: ## Removes the build output
 	$(CARGO) clean
