@@ -1,4 +1,4 @@
-//! A pool whose children misbehave on request, and a babysitter that deals with them.
+//! A pool whose children misbehave on request, and a babysitter that stops them.
 //!
 //! Type
 //!
@@ -9,15 +9,15 @@
 //!
 //! and one of these words:
 //!
-//! - `spin` uses processor time without end: INT, TERM and KILL after 2 seconds of it
-//! - `sleep` takes longer than its 8 seconds; `more` asks for a minute first
-//! - `block` blocks the event loop: no heartbeat, killed after 2 seconds
-//! - `leak` takes 100 MB more each time: recycled past 150 MB, killed past 400 MB
-//! - anything else comes back
+//! - `spin` loops: INT, TERM and KILL after 2 seconds of processor time
+//! - `sleep` exceeds the request timeout of 8 seconds; `more` extends it by a minute
+//! - `block` blocks the event loop: killed after 2 seconds without a heartbeat
+//! - `leak` allocates 100 MB each time: recycled above 150 MB, killed above 400 MB
+//! - the server sends back any other word
 //!
-//! The log, `babysit.log` beside the program, tells what was done; `babysit.slow` what was known of
-//! each child before it was done, with its own backtrace. `daemonctl --socket babysit.control top`
-//! shows it live: `t` traces a child, `K` kills one. Ctrl-C stops it.
+//! `babysit.log` beside the program has the steps that were taken, `babysit.slow` the evidence of each child
+//! before its first step, with a backtrace. `daemonctl --socket babysit.control top` shows the pool live: `t`
+//! traces a child, `K` kills one. Ctrl-C stops the daemon.
 
 use std::hint::black_box;
 use std::net::TcpStream;
@@ -71,12 +71,12 @@ async fn converse(stream: Connection<TcpStream>, child: ChildHandle) -> std::io:
     Ok(())
 }
 
-/// Goes on for ever, and lets the event loop turn now and then.
+/// Never returns, but yields to the event loop now and then.
 async fn spin() {
-    let mut turns = 0_u64;
+    let mut iterations = 0_u64;
     loop {
-        turns = black_box(turns + 1);
-        if turns.is_multiple_of(1 << 20) {
+        iterations = black_box(iterations + 1);
+        if iterations.is_multiple_of(1 << 20) {
             tokio::task::yield_now().await;
         }
     }

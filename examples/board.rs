@@ -7,12 +7,12 @@
 //! cargo run --release --example board -- 7070
 //! ```
 //!
-//! and in other terminals `nc 127.0.0.1 7070`, several at a time. A line that you type comes back
-//! with the pid of the process that read it. `LONG` marks the request as a long one, `CRASH` aborts
-//! its process, which costs this connection and no other, `BYE` ends it. Ctrl-C stops the daemon.
+//! and `nc 127.0.0.1 7070` in one or more other terminals. Each line comes back with the pid of the process
+//! that read it. `LONG` sets the status of the request to long, `CRASH` aborts the process, which costs this
+//! connection only, `BYE` closes the connection. Ctrl-C stops the daemon.
 //!
-//! On a terminal the board is painted anew twice a second; otherwise a line is written for each
-//! change. The log goes to `board.log` beside the program.
+//! On a terminal the scoreboard is redrawn twice a second; otherwise the program prints a line for each
+//! change. The log is `board.log` beside the program.
 
 use std::fs::File;
 use std::io::{self, IsTerminal, Write};
@@ -30,45 +30,49 @@ use actix_daemon::{
 use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
 use tokio::net::TcpStream;
 
-/// How often the board is looked at.
-const LOOK: Duration = Duration::from_millis(500);
+/// The interval between two updates of the screen.
+const INTERVAL: Duration = Duration::from_millis(500);
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     let listener = examples::listen()?;
     let logfile = examples::logfile("board")?;
-    // Standard output becomes the log file's at the launch; the board keeps the terminal.
+    // The launch redirects standard output to the log file; the screen keeps the terminal.
     let screen = File::from(io::stdout().as_fd().try_clone_to_owned()?);
     let mut goodbye = screen.try_clone()?;
     let pool = PreFork::new(4).min_spare(2).max_spare(5).max_children(12).requests(100);
-    let board =
-        Board { address: listener.local_addr()?, logfile: logfile.clone(), screen, listener };
+    let program = BoardProgram {
+        address: listener.local_addr()?,
+        logfile: logfile.clone(),
+        screen,
+        listener,
+    };
     Daemon::builder()
         .model(pool)
         .alias("board")
         .logfile(logfile)
         .grace(Duration::from_secs(5))
-        .launch(board)?
+        .launch(program)?
         .run()?;
     writeln!(goodbye, "\nboard has stopped; no process is left")?;
     Ok(())
 }
 
-/// The program: children use the listener, the parent the screen.
-struct Board {
+/// The children use the listener, the parent the screen.
+struct BoardProgram {
     address: SocketAddr,
     logfile: PathBuf,
     screen: File,
     listener: TcpListener,
 }
 
-impl Program for Board {
+impl Program for BoardProgram {
     type Request = ();
 
     fn parent(self, daemon: Addr<DaemonActor<()>>) {
-        let paint = if self.screen.is_terminal() { Paint::Anew } else { Paint::Changes };
+        let mode = if self.screen.is_terminal() { ScreenMode::Redraw } else { ScreenMode::Changes };
         let screen = Screen {
             out: self.screen,
-            paint,
+            mode,
             daemon,
             address: self.address,
             logfile: self.logfile,
@@ -100,7 +104,7 @@ impl Handler<DaemonChild<()>> for Session {
     fn handle(&mut self, _child: DaemonChild<()>, ctx: &mut Context<Self>) {
         if let Some(listener) = self.listener.take() {
             ChildAcceptor::start(listener, self.daemon.clone(), ctx.address().recipient())
-                .expect("the runtime can watch a listener");
+                .expect("cannot watch the listener");
         }
         self.daemon.do_send(UpdateStatus::Wait);
     }
@@ -116,7 +120,7 @@ impl Handler<Accepted<std::net::TcpStream>> for Session {
                 (ChildHandle::current(), TcpStream::from_std(accepted.0))
             {
                 tokio::select! {
-                    // A client that is gone needs no answer; the next one waits.
+                    // Ignore errors of this client; the next one is waiting.
                     _talked = talk(stream, &child) => {}
                     _reason = child.wait_for_shutdown() => {}
                 }
@@ -130,7 +134,7 @@ impl Handler<Accepted<std::net::TcpStream>> for Session {
 
 async fn talk(stream: TcpStream, child: &ChildHandle) -> io::Result<()> {
     let peer = stream.peer_addr()?;
-    child.label(&format!("{peer} has connected"));
+    child.label(&format!("{peer} connected"));
     let mut stream = BufReader::new(stream);
     let mut line = String::new();
     let mut lines = 0;
@@ -140,9 +144,9 @@ async fn talk(stream: TcpStream, child: &ChildHandle) -> io::Result<()> {
         match line.trim().to_ascii_uppercase().as_str() {
             "BYE" => return Ok(()),
             "CRASH" => std::process::abort(),
-            // Said twice it is refused, which does no harm.
+            // Fails if the status is long already, which is harmless.
             "LONG" => child.long().unwrap_or_default(),
-            _an_echo => {}
+            _other => {}
         }
         let answer = format!("{}: {}\r\n", std::process::id(), line.trim());
         stream.write_all(answer.as_bytes()).await?;
@@ -153,17 +157,17 @@ async fn talk(stream: TcpStream, child: &ChildHandle) -> io::Result<()> {
 
 // ---- the parent: a screen --------------------------------------------------------------------
 
-/// How the board is shown.
-enum Paint {
-    /// The whole screen, from its top.
-    Anew,
-    /// A line, when something has changed.
+/// The output format of the screen.
+enum ScreenMode {
+    /// Redraws the whole screen.
+    Redraw,
+    /// Prints a line for each change.
     Changes,
 }
 
 struct Screen {
     out: File,
-    paint: Paint,
+    mode: ScreenMode,
     daemon: Addr<DaemonActor<()>>,
     address: SocketAddr,
     logfile: PathBuf,
@@ -174,34 +178,34 @@ impl Actor for Screen {
     type Context = Context<Self>;
 
     fn started(&mut self, ctx: &mut Context<Self>) {
-        let written = match self.paint {
-            Paint::Anew => write!(self.out, "\x1b[2J"),
-            Paint::Changes => writeln!(self.out, "{}", self.how_to_talk()),
+        let written = match self.mode {
+            ScreenMode::Redraw => write!(self.out, "\x1b[2J"),
+            ScreenMode::Changes => writeln!(self.out, "{}", self.instructions()),
         };
         drop(written);
-        self.look(ctx);
-        ctx.run_interval(LOOK, Screen::look);
+        self.update(ctx);
+        ctx.run_interval(INTERVAL, Screen::update);
     }
 }
 
 impl Screen {
-    fn look(&mut self, ctx: &mut Context<Self>) {
+    fn update(&mut self, ctx: &mut Context<Self>) {
         let report = self.daemon.send(GetStatus::Board).into_actor(self);
         ctx.spawn(report.map(|report, screen, _ctx| {
             if let Ok(report) = report {
-                // A terminal that is gone does not end the daemon.
+                // A closed terminal must not end the daemon.
                 drop(screen.show(&report));
             }
         }));
     }
 
     fn show(&mut self, report: &Report) -> io::Result<()> {
-        match self.paint {
-            Paint::Anew => {
+        match self.mode {
+            ScreenMode::Redraw => {
                 let page = self.page(report).replace('\n', "\x1b[K\n");
                 write!(self.out, "\x1b[H{page}\x1b[J")
             }
-            Paint::Changes => {
+            ScreenMode::Changes => {
                 let line = format!("[{}] {}", report.board, summary(report));
                 if line != self.last {
                     writeln!(self.out, "{line}")?;
@@ -212,21 +216,21 @@ impl Screen {
         }
     }
 
-    fn how_to_talk(&self) -> String {
+    fn instructions(&self) -> String {
         let (ip, port) = (self.address.ip(), self.address.port());
         format!(
-            "Talk to it from other terminals:  nc {ip} {port}\n\
+            "Connect from other terminals:  nc {ip} {port}\n\
              or in bash:  exec 3<>/dev/tcp/{ip}/{port}; echo hello >&3; head -1 <&3\n\
-             A line comes back. LONG marks it as long, CRASH aborts its process, BYE ends.",
+             Each line comes back. LONG: long request, CRASH: abort the process, BYE: close.",
         )
     }
 
-    /// At most 23 lines of at most 80 characters: four, one a child, six.
+    /// Returns at most 23 lines of at most 80 characters: four, one per child, six.
     fn page(&self, report: &Report) -> String {
         let letters: String = report.board.chars().map(coloured).collect();
         let mut page = format!(
             "\x1b[1mactix-daemon\x1b[0m on {}, up {}: {}\n\n  [{letters}]\n\n\
-             \x1b[2mslot     pid  status        age  since  requests  does\x1b[0m\n",
+             \x1b[2mslot     pid  status        age    for  requests  label\x1b[0m\n",
             self.address,
             span(report.up),
             summary(report),
@@ -236,9 +240,9 @@ impl Screen {
         }
         let blank = report.max_children as usize;
         page.push_str(&"\n".repeat(blank.saturating_sub(report.children.len()) + 1));
-        page.push_str(&self.how_to_talk());
+        page.push_str(&self.instructions());
         page.push_str(&format!(
-            "\nCtrl-C stops it. kill -TTIN {parent}: one spare more, -TTOU: fewer, -HUP: new log\n\
+            "\nCtrl-C stops it. kill -TTIN {parent}: one spare more, -TTOU: one less, -HUP: new log\n\
              log: {}",
             self.logfile.display(),
             parent = report.parent,
@@ -273,8 +277,8 @@ fn row(child: &ChildReport) -> String {
 
 fn meaning(letter: char) -> &'static str {
     match letter {
-        'F' => "ordered",
-        'f' => "born",
+        'F' => "forking",
+        'f' => "forked",
         '.' => "fresh",
         'w' => "waiting",
         'r' => "serving",
@@ -290,12 +294,12 @@ fn coloured(letter: char) -> String {
         'l' => "1;35",
         '.' | 'w' => "32",
         'e' => "31",
-        _on_its_way => "36",
+        _starting => "36",
     };
     format!("\x1b[{colour}m{letter}\x1b[0m")
 }
 
-/// A time in at most five characters.
+/// Formats a duration in at most five characters.
 fn span(time: Duration) -> String {
     match time.as_secs() {
         seconds @ 0..60 => format!("{seconds}s"),

@@ -7,10 +7,9 @@
 //! nc 127.0.0.1 7071
 //! ```
 //!
-//! and then `PID`, `PING`, `KERNEL`, `STATUS`, `PARENT`, `LOGFILE` or `DONE`. At most three
-//! connections are served at a time; more wait until one of them is done. It detaches and logs
-//! beside its program; stop it with `kill` and the pid that `PARENT` answers. With port 0 it takes
-//! any port and prints `PORT=<n>` first.
+//! and then `PID`, `PING`, `KERNEL`, `STATUS`, `PARENT`, `LOGFILE` or `DONE`. At most three connections are served
+//! at a time; further ones wait. The daemon detaches and logs beside its program; stop it with `kill` and the
+//! pid that `PARENT` returns. With port 0 it takes a free port and prints `PORT=<n>`.
 
 use std::net::{TcpListener, TcpStream};
 use std::path::PathBuf;
@@ -37,7 +36,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     Ok(())
 }
 
-/// The program: the parent listens, a child is handed a connection.
+/// The parent accepts, and transfers each connection to a child.
 struct Forking {
     listener: TcpListener,
     logfile: PathBuf,
@@ -48,16 +47,16 @@ impl Program for Forking {
 
     fn parent(self, daemon: Addr<DaemonActor<TcpStream>>) {
         ParentAcceptor::start(self.listener, daemon, |stream| stream)
-            .expect("the runtime can watch a listener");
+            .expect("cannot watch the listener");
     }
 
-    /// The listener, the parent's alone, is dropped here with the rest of the program.
+    /// Drops the listener, which only the parent uses, with the rest of the program.
     fn child(self, daemon: Addr<ChildActor>) -> Recipient<DaemonChild<TcpStream>> {
         Session { daemon, logfile: self.logfile }.start().recipient()
     }
 }
 
-/// The session of a child: its one connection.
+/// The session of a child, for its one connection.
 struct Session {
     daemon: Addr<ChildActor>,
     logfile: PathBuf,
@@ -78,7 +77,7 @@ impl Handler<DaemonChild<TcpStream>> for Session {
                 && let Ok(report) = daemon.send(GetStatus::Board).await
             {
                 let answers = Child { daemon: daemon.clone(), report, logfile };
-                // A client that is gone needs no answer.
+                // Ignore errors of the client.
                 let _ = protocol::talk(&mut stream, &answers).await;
             }
             daemon.do_send(UpdateStatus::Done);
@@ -87,7 +86,7 @@ impl Handler<DaemonChild<TcpStream>> for Session {
     }
 }
 
-/// What a child answers.
+/// The answers of a child.
 struct Child {
     daemon: Addr<ChildActor>,
     report: Report,

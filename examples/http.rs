@@ -4,12 +4,12 @@
 //!
 //! ```sh
 //! cargo run --release --example http -- 8080
-//! curl http://127.0.0.1:8080/      # who answers
+//! curl http://127.0.0.1:8080/      # the pid of the answering process
 //! curl http://127.0.0.1:8080/crash # costs one process, not the service
 //! ```
 //!
-//! Connections are kept alive: a child serves its client until one of the two ends it, and each
-//! request is noted on the scoreboard. Ctrl-C ends connections after the request in hand.
+//! Connections are kept alive: a child serves one client until either side closes the connection, and shows
+//! each request as its label. Ctrl-C closes connections after the request in hand.
 
 use std::pin::pin;
 
@@ -39,8 +39,8 @@ fn routes() -> Router {
         .route("/crash", get(async || -> String { std::process::abort() }))
 }
 
-/// Serves one connection. When the child is told to go, the connection ends after the request in
-/// hand: the client is told so by `connection: close`.
+/// Serves one connection. When the child is asked to leave, the connection ends after the request in hand, with
+/// `connection: close`.
 async fn serve(stream: Connection<TcpStream>, child: ChildHandle) -> Result<(), hyper::Error> {
     let router = TowerToHyperService::new(routes());
     let label = child.clone();

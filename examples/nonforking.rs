@@ -1,4 +1,4 @@
-//! A daemon without children: the housework alone, around a server of one process.
+//! A daemon without children, around a server of one process.
 //!
 //! Type
 //!
@@ -7,8 +7,8 @@
 //! nc 127.0.0.1 7073
 //! ```
 //!
-//! What you type comes back. The daemon logs to its terminal; `kill -USR2` makes it tell what is
-//! inside, `kill` or Ctrl-C stop it: it lets the connections end that it has.
+//! The server sends back what you type. The daemon logs to its terminal. `kill -USR2` logs its internal state;
+//! `kill` or Ctrl-C stop it after the open connections have ended.
 
 use std::cell::Cell;
 use std::net::TcpListener;
@@ -35,9 +35,9 @@ impl Program for Nonforking {
     type Request = ();
 
     fn parent(self, daemon: Addr<DaemonActor<()>>) {
-        let server = Server {
+        let server = EchoServer {
             listener: Some(self.listener),
-            stop: watch::channel(Stop::No).0,
+            stop: watch::channel(StopRequest::No).0,
             open: Rc::default(),
         };
         let server = server.start();
@@ -50,27 +50,27 @@ impl Program for Nonforking {
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Stop {
+enum StopRequest {
     No,
     Yes,
 }
 
-/// Echoes on all its connections, until it is told to stop and the last of them has ended.
-struct Server {
+/// Echoes on all its connections. After a request to stop it ends with the last of them.
+struct EchoServer {
     listener: Option<TcpListener>,
-    stop: watch::Sender<Stop>,
+    stop: watch::Sender<StopRequest>,
     open: Rc<Cell<usize>>,
 }
 
-impl Actor for Server {
+impl Actor for EchoServer {
     type Context = Context<Self>;
 
     fn started(&mut self, ctx: &mut Context<Self>) {
         let Some(listener) = self.listener.take() else {
             return;
         };
-        listener.set_nonblocking(true).expect("a listener can be made nonblocking");
-        let listener = tokio::net::TcpListener::from_std(listener).expect("inside a runtime");
+        listener.set_nonblocking(true).expect("cannot make the listener nonblocking");
+        let listener = tokio::net::TcpListener::from_std(listener).expect("not inside a runtime");
         let (mut stop, open) = (self.stop.subscribe(), Rc::clone(&self.open));
         ctx.spawn(actix::fut::wrap_future(async move {
             loop {
@@ -79,24 +79,24 @@ impl Actor for Server {
                         let open = Rc::clone(&open);
                         open.set(open.get() + 1);
                         actix_rt::spawn(async move {
-                            // A client that is gone needs no answer.
+                            // Ignore errors of the client.
                             let _ = echo(stream).await;
                             open.set(open.get() - 1);
                         });
                     }
-                    _told = stop.changed() => return,
+                    _changed = stop.changed() => return,
                 }
             }
         }));
     }
 }
 
-impl Handler<DaemonShutdown> for Server {
+impl Handler<DaemonShutdown> for EchoServer {
     type Result = ResponseFuture<()>;
 
-    /// The daemon waits for this answer, for as long as its grace is.
+    /// The daemon waits for this answer, for at most its grace period.
     fn handle(&mut self, _shutdown: DaemonShutdown, _ctx: &mut Context<Self>) -> Self::Result {
-        self.stop.send_replace(Stop::Yes);
+        self.stop.send_replace(StopRequest::Yes);
         let open = Rc::clone(&self.open);
         Box::pin(async move {
             while open.get() > 0 {

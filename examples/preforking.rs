@@ -1,4 +1,4 @@
-//! A pre-forking server that one can talk to: `eg/preforking` of POE::Component::Daemon.
+//! A pre-forking server with a line protocol: `eg/preforking` of POE::Component::Daemon.
 //!
 //! Type
 //!
@@ -7,9 +7,9 @@
 //! nc 127.0.0.1 7070
 //! ```
 //!
-//! and then `PID`, `PING`, `STATUS`, `PEEK`, `PARENT`, `LOGFILE` or `DONE`. It detaches and logs
-//! beside its program; stop it with `kill` and the pid that `PARENT` answers. With port 0 it takes
-//! any port and prints `PORT=<n>` first.
+//! and then `PID`, `PING`, `STATUS`, `PEEK`, `PARENT`, `LOGFILE` or `DONE`. The daemon detaches and logs beside its
+//! program; stop it with `kill` and the pid that `PARENT` returns. With port 0 it takes a free port and prints
+//! `PORT=<n>`.
 
 use std::net::{TcpListener, TcpStream};
 use std::path::PathBuf;
@@ -35,7 +35,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     Ok(())
 }
 
-/// The program: bound before the launch, so every child has the listener.
+/// Every child inherits the listener, because it is bound before the launch.
 struct Preforking {
     listener: TcpListener,
     logfile: PathBuf,
@@ -49,7 +49,7 @@ impl Program for Preforking {
     }
 }
 
-/// The session of a child: one connection at a time.
+/// The session of a child, for one connection at a time.
 struct Session {
     daemon: Addr<ChildActor>,
     logfile: PathBuf,
@@ -60,7 +60,7 @@ impl Actor for Session {
     type Context = Context<Self>;
 }
 
-/// We are a child: prepare, then say that we wait.
+/// Runs in a child: prepares it, then reports that it waits.
 impl Handler<DaemonChild<()>> for Session {
     type Result = ();
 
@@ -68,13 +68,13 @@ impl Handler<DaemonChild<()>> for Session {
         if let Some(listener) = self.listener.take() {
             let session = ctx.address().recipient();
             ChildAcceptor::start(listener, self.daemon.clone(), session)
-                .expect("the runtime can watch a listener");
+                .expect("cannot watch the listener");
         }
         self.daemon.do_send(UpdateStatus::Wait);
     }
 }
 
-/// A connection: talk, then say that we are done.
+/// Serves a connection, then reports that it is done.
 impl Handler<Accepted<TcpStream>> for Session {
     type Result = ();
 
@@ -86,7 +86,7 @@ impl Handler<Accepted<TcpStream>> for Session {
                 && let Ok(report) = daemon.send(GetStatus::Board).await
             {
                 let answers = Child { daemon: daemon.clone(), report, logfile };
-                // A client that is gone needs no answer; the next one waits.
+                // Ignore errors of this client; the next one is waiting.
                 let _ = protocol::talk(&mut stream, &answers).await;
             }
             daemon.do_send(UpdateStatus::Done);
@@ -95,7 +95,7 @@ impl Handler<Accepted<TcpStream>> for Session {
     }
 }
 
-/// What a child answers.
+/// The answers of a child.
 struct Child {
     daemon: Addr<ChildActor>,
     report: Report,
@@ -126,7 +126,7 @@ impl Answers for Child {
     }
 }
 
-/// An answer of several lines, and `DONE` after them.
+/// Returns the lines of a text, followed by `DONE`.
 fn line_by_line(text: &str) -> String {
     text.lines().chain(["DONE"]).collect::<Vec<_>>().join("\r\n")
 }

@@ -1,4 +1,4 @@
-//! The short way in: a pre-forking echo server, from a listener and a function.
+//! The shortest program: a pre-forking echo server, from a listener and an async function.
 //!
 //! Type
 //!
@@ -7,9 +7,9 @@
 //! nc 127.0.0.1 7072
 //! ```
 //!
-//! What you type comes back, from one of four processes. `ps -ef | grep short_way` shows them and
-//! what they do. Ctrl-C stops it: connections in hand are finished first, a second Ctrl-C hurries.
-//! Started by systemd with `Type=notify-reload` it tells when it is ready, and how busy it is.
+//! One of four processes sends back what you type. `ps -ef | grep short_way` shows them with their status.
+//! Ctrl-C stops the daemon gracefully, a second Ctrl-C immediately. Under systemd with `Type=notify-reload` it
+//! reports when it is ready, and its status.
 
 use std::net::TcpStream;
 

@@ -1,11 +1,10 @@
-//! What the examples share: their command line, and the line protocol of the originals' example
-//! servers.
+//! Code shared by the examples: their command line, and the line protocol of the originals' example servers.
 
-#![expect(clippy::print_stdout, reason = "the examples talk to the person who starts them")]
+#![expect(clippy::print_stdout, reason = "the examples print to their terminal")]
 
 pub mod protocol;
 
-/// The programs of the README, that they compile.
+/// Compiles the programs of the README.
 #[cfg(all(doctest, unix))]
 #[doc = include_str!("../../README.md")]
 struct Readme;
@@ -14,18 +13,18 @@ use std::io::{self, Write};
 use std::net::{Ipv4Addr, TcpListener};
 use std::path::PathBuf;
 
-/// Binds 127.0.0.1 on the port that is the first argument; with 0, or none, on any port, which is
-/// printed as `PORT=<n>` before anything else happens.
+/// Binds 127.0.0.1 on the port of the first argument. For 0, or without an argument, binds a free port and
+/// prints it as `PORT=<n>`.
 ///
 /// # Errors
 ///
-/// When the argument is no port, or the port is not free.
+/// If the argument is not a port number, or the port is not free.
 pub fn listen() -> io::Result<TcpListener> {
     let port: u16 = match std::env::args().nth(1) {
         None => 0,
         Some(argument) => argument.parse().map_err(|_not_a_number| {
-            let why = format!("the argument is a port, 0 to 65535, not {argument:?}");
-            io::Error::new(io::ErrorKind::InvalidInput, why)
+            let reason = format!("the port must be a number from 0 to 65535, not {argument:?}");
+            io::Error::new(io::ErrorKind::InvalidInput, reason)
         })?,
     };
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, port)).map_err(|error| {
@@ -38,12 +37,12 @@ pub fn listen() -> io::Result<TcpListener> {
     Ok(listener)
 }
 
-/// Where an example logs: `NAME.log` in the directory that `EXAMPLE_LOG_DIR` names, otherwise
-/// beside its program, as the originals' do.
+/// Returns the path of an example's log: `NAME.log` in the directory of the variable `EXAMPLE_LOG_DIR`, otherwise
+/// beside the program, as in the originals.
 ///
 /// # Errors
 ///
-/// When the program's own path cannot be told.
+/// If the path of the program is unknown.
 pub fn logfile(name: &str) -> io::Result<PathBuf> {
     let directory = match std::env::var_os("EXAMPLE_LOG_DIR") {
         Some(directory) => PathBuf::from(directory),

@@ -1,43 +1,43 @@
-//! The line protocol of `eg/preforking` and `eg/forking`: a word a line in, `\r\n` lines out.
+//! The line protocol of `eg/preforking` and `eg/forking`: one word per line; answers end with `\r\n`.
 //!
-//! Words are case-insensitive and end with `\n`, `\r\n` or `\r`. What a server answers differs a
-//! little between the two, so it is an argument: see [`Answers`].
+//! Words are case-insensitive and end with `\n`, `\r\n` or `\r`. The two servers differ in some answers: see
+//! [`Answers`].
 
 use std::io;
 use std::path::PathBuf;
 
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 
-/// The longest line that is taken.
+/// The maximum length of a line.
 const LINE_MAX: usize = 64 * 1024;
 
 /// A word of the protocol.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Word {
-    /// The pid of the process that answers.
+    /// The pid of the answering process.
     Pid,
     /// `PONG`.
     Ping,
     /// The pid of the parent.
     Parent,
-    /// The log file's path.
+    /// The path of the log file.
     Logfile,
-    /// An id of this process' System.
+    /// The id of this process's System.
     Kernel,
-    /// The daemon's status.
+    /// The status of the daemon.
     Status,
-    /// The inside of the process.
+    /// The internal state of the process.
     Peek,
-    /// `OK`, and the connection is closed.
+    /// `OK`; closes the connection.
     Done,
     /// Anything else: `???`.
     Other,
 }
 
 impl Word {
-    /// Reads a line without its end.
+    /// Parses a line without its end.
     #[must_use]
-    pub fn of(line: &str) -> Self {
+    pub fn parse(line: &str) -> Self {
         match line.trim().to_ascii_uppercase().as_str() {
             "PID" => Word::Pid,
             "PING" => Word::Ping,
@@ -52,33 +52,33 @@ impl Word {
     }
 }
 
-/// What a server answers.
-#[expect(async_fn_in_trait, reason = "used in this package alone, on one thread")]
+/// The answers of a server.
+#[expect(async_fn_in_trait, reason = "used only in this package, on one thread")]
 pub trait Answers {
-    /// The parent's pid.
+    /// Returns the pid of the parent.
     fn parent(&self) -> u32;
-    /// The log file.
+    /// Returns the path of the log file.
     fn logfile(&self) -> PathBuf;
-    /// The answer to KERNEL.
+    /// Returns the answer to KERNEL.
     fn kernel(&self) -> String;
-    /// The answer to STATUS, without its last line end.
+    /// Returns the answer to STATUS, without the last line end.
     async fn status(&self) -> String;
-    /// The answer to PEEK, without its last line end.
+    /// Returns the answer to PEEK, without the last line end.
     async fn peek(&self) -> String;
 }
 
-/// Talks until the client says DONE or closes.
+/// Serves a client until it sends DONE or closes the connection.
 ///
 /// # Errors
 ///
-/// When the connection breaks, or a line is longer than 64 KiB.
+/// If the connection breaks, or a line is longer than 64 KiB.
 pub async fn talk<S>(stream: &mut S, answers: &impl Answers) -> io::Result<()>
 where
     S: AsyncRead + AsyncWrite + Unpin,
 {
-    let mut lines = Lines::default();
+    let mut lines = LineSplitter::default();
     while let Some(line) = lines.next(stream).await? {
-        let word = Word::of(&line);
+        let word = Word::parse(&line);
         let answer = match word {
             Word::Pid => std::process::id().to_string(),
             Word::Ping => "PONG".to_owned(),
@@ -98,9 +98,9 @@ where
     Ok(())
 }
 
-/// Splits what comes into lines that end with `\n`, `\r\n` or `\r`.
+/// Splits input into lines that end with `\n`, `\r\n` or `\r`.
 #[derive(Debug, Default)]
-struct Lines {
+struct LineSplitter {
     unread: Vec<u8>,
     /// A `\n` right after a `\r` belongs to it.
     after_cr: AfterCr,
@@ -113,15 +113,15 @@ enum AfterCr {
     Yes,
 }
 
-impl Lines {
+impl LineSplitter {
     async fn next<S: AsyncRead + Unpin>(&mut self, stream: &mut S) -> io::Result<Option<String>> {
         loop {
             if let Some(line) = self.take() {
                 return Ok(Some(line));
             }
             if self.unread.len() > LINE_MAX {
-                let why = format!("a line of more than {LINE_MAX} bytes");
-                return Err(io::Error::new(io::ErrorKind::InvalidData, why));
+                let reason = format!("a line has more than {LINE_MAX} bytes");
+                return Err(io::Error::new(io::ErrorKind::InvalidData, reason));
             }
             if stream.read_buf(&mut self.unread).await? == 0 {
                 return Ok(None);
@@ -149,7 +149,7 @@ mod tests {
     use super::*;
 
     fn lines(chunks: &[&str]) -> Vec<String> {
-        let mut lines = Lines::default();
+        let mut lines = LineSplitter::default();
         let mut taken = Vec::new();
         for chunk in chunks {
             lines.unread.extend_from_slice(chunk.as_bytes());
@@ -161,16 +161,16 @@ mod tests {
     }
 
     #[test]
-    fn a_line_ends_with_lf_crlf_or_cr_wherever_it_is_cut() {
+    fn lines_end_with_lf_crlf_or_cr_across_reads() {
         assert_eq!(lines(&["a\nb\r\nc\rd\n"]), ["a", "b", "c", "d"]);
         assert_eq!(lines(&["a\r", "\nb\r", "c\n"]), ["a", "b", "c"]);
         assert_eq!(lines(&["\r\n\r\n"]), ["", ""]);
     }
 
     #[test]
-    fn words_are_known_in_any_case() {
-        assert_eq!(Word::of("pId"), Word::Pid);
-        assert_eq!(Word::of(" ping "), Word::Ping);
-        assert_eq!(Word::of("DONGS!!"), Word::Other);
+    fn words_are_case_insensitive() {
+        assert_eq!(Word::parse("pId"), Word::Pid);
+        assert_eq!(Word::parse(" ping "), Word::Ping);
+        assert_eq!(Word::parse("DONGS!!"), Word::Other);
     }
 }
