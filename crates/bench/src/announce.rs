@@ -1,4 +1,4 @@
-//! What a server has in common with all others: that it tells, and does not stay.
+//! Functions for all servers: they print measured values, and end with the benchmark.
 
 use std::io::Write;
 
@@ -6,16 +6,16 @@ use daemon_sys::process::{Pid, Signal, die_with_parent};
 
 use crate::Measured;
 
-/// Sees to it that nothing is left when whoever measures is interrupted.
-pub(crate) fn mortal() -> Measured<()> {
+/// Makes this process end when the benchmark is interrupted.
+pub(crate) fn die_with_benchmark() -> Measured<()> {
     if let Some(parent) = Pid::parent() {
         die_with_parent(Signal::Term, parent)?;
     }
     Ok(())
 }
 
-/// Tells who measures a value.
-pub(crate) fn tell(key: &str, value: impl std::fmt::Display) -> Measured<()> {
+/// Prints a measured value for the benchmark.
+pub(crate) fn print(key: &str, value: impl std::fmt::Display) -> Measured<()> {
     let mut out = std::io::stdout();
     writeln!(out, "{key}={value}")?;
     Ok(out.flush()?)

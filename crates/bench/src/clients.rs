@@ -1,4 +1,4 @@
-//! The clients: threads that each make one connection after the other, the same for every server.
+//! The clients: threads that each make one connection after another, the same for every server.
 
 use std::io::{self, Read, Write};
 use std::net::{SocketAddr, TcpStream};
@@ -8,31 +8,31 @@ use std::time::{Duration, Instant};
 
 /// A line and its echo.
 const LINE: &[u8] = b"the quick brown fox\n";
-/// Longer than this no server takes unless it hangs.
+/// The timeout of a connection.
 const PATIENCE: Duration = Duration::from_secs(10);
-/// A client needs little of its stack.
+/// The stack size of a client.
 const STACK: usize = 64 * 1024;
 
-/// What a round of requests came to.
+/// The result of a round of requests.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Round {
-    /// How many were answered.
+    /// The number of correct answers.
     pub(crate) answered: u64,
-    /// How many were not, or wrongly.
+    /// The number of missing or wrong answers.
     pub(crate) failed: u64,
-    /// How long it took.
+    /// The duration of the round.
     pub(crate) took: Duration,
 }
 
 impl Round {
-    /// Answers a second.
+    /// Returns the answers per second.
     pub(crate) fn rate(&self) -> f64 {
         self.answered as f64 / self.took.as_secs_f64()
     }
 }
 
-/// Has so many clients ask this server for so long, each a closed loop: the next connection is made
-/// when the last one has ended.
+/// Runs this many clients against the server for this time, each a closed loop: it makes the next
+/// connection when the last one has ended.
 pub(crate) fn round(server: SocketAddr, clients: usize, time: Duration) -> io::Result<Round> {
     let stop = AtomicBool::new(false);
     let begun = Instant::now();
@@ -68,12 +68,12 @@ fn client(server: SocketAddr, stop: &AtomicBool) -> (u64, u64) {
     (answered, failed)
 }
 
-/// One connection: a line, its echo, the end of the stream.
+/// Makes one connection: sends a line, reads its echo and the end of the stream.
 pub(crate) fn ask(server: SocketAddr) -> io::Result<()> {
     answer(connect(server)?)
 }
 
-/// Makes a connection, and says nothing yet.
+/// Makes a connection, and sends nothing yet.
 pub(crate) fn connect(server: SocketAddr) -> io::Result<TcpStream> {
     let stream = TcpStream::connect(server)?;
     stream.set_read_timeout(Some(PATIENCE))?;
@@ -94,6 +94,6 @@ pub(crate) fn answer(mut stream: TcpStream) -> io::Result<()> {
     if &bytes[..read] == LINE {
         Ok(())
     } else {
-        Err(io::Error::other("another answer than the line"))
+        Err(io::Error::other("the answer is not the line"))
     }
 }

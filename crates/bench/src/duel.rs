@@ -1,23 +1,23 @@
-//! Two servers measured in turns, so that what disturbs the machine disturbs both.
+//! Two servers measured in alternating rounds, so that disturbances of the machine affect both.
 
 use std::net::SocketAddr;
 use std::time::Duration;
 
 use crate::clients::{self, Round};
 use crate::figures::{median, range};
-use crate::running::{Home, Running};
+use crate::running::{Running, ServerProgram};
 use crate::{Measured, proc};
 
-/// How many rounds each server has: many short ones, since a disturbance is longer than one of them.
+/// The rounds of each server: many short ones, because a disturbance is longer than one of them.
 const ROUNDS: usize = 15;
-/// How long a round is.
+/// The length of a round.
 const ROUND: Duration = Duration::from_millis(500);
-/// A round that is not counted, for caches and queues to fill.
+/// The length of a first round that does not count, to fill caches and queues.
 const WARM_UP: Duration = Duration::from_millis(300);
 
 /// A server that takes part.
 #[derive(Debug)]
-pub(crate) struct Fighter {
+pub(crate) struct Contestant {
     server: Running,
     address: SocketAddr,
     rates: Vec<f64>,
@@ -25,12 +25,16 @@ pub(crate) struct Fighter {
     failed: u64,
 }
 
-impl Fighter {
-    /// Starts a server that so many processes descend from while nothing happens.
-    pub(crate) fn enter(home: Home, server: &[&str], descendants: usize) -> Measured<Fighter> {
-        let mut server = Running::start(home, server)?;
+impl Contestant {
+    /// Starts a server, and waits until it has this many descendants.
+    pub(crate) fn start_contestant(
+        program: ServerProgram,
+        server: &[&str],
+        descendants: usize,
+    ) -> Measured<Contestant> {
+        let mut server = Running::start(program, server)?;
         let address = server.up(descendants)?;
-        Ok(Fighter { server, address, rates: Vec::new(), costs: Vec::new(), failed: 0 })
+        Ok(Contestant { server, address, rates: Vec::new(), costs: Vec::new(), failed: 0 })
     }
 
     fn round(&mut self, clients: usize) -> Measured<()> {
@@ -43,22 +47,22 @@ impl Fighter {
         Ok(())
     }
 
-    /// Answers a second: the median of its rounds.
+    /// Returns the median of the answers per second.
     pub(crate) fn rate(&self) -> f64 {
         median(&self.rates)
     }
 
-    /// Microseconds of processor time an answer: the median of its rounds.
+    /// Returns the median of the processor time per answer, in microseconds.
     pub(crate) fn cost(&self) -> f64 {
         median(&self.costs)
     }
 
-    /// How many requests were not answered, or wrongly.
+    /// Returns the number of missing or wrong answers.
     pub(crate) fn failed(&self) -> u64 {
         self.failed
     }
 
-    /// How its rounds differ, and what failed.
+    /// Returns the range of its rounds, and its failures.
     pub(crate) fn note(&self) -> String {
         let (least, most) = range(&self.rates);
         let failed = match self.failed {
@@ -69,14 +73,14 @@ impl Fighter {
     }
 }
 
-/// Gives each of them its rounds, in turns.
-pub(crate) fn fight(fighters: &mut [Fighter], clients: usize) -> Measured<()> {
-    for fighter in fighters.iter() {
-        clients::round(fighter.address, clients, WARM_UP)?;
+/// Runs the rounds of all servers, alternating.
+pub(crate) fn compare_alternating(contestants: &mut [Contestant], clients: usize) -> Measured<()> {
+    for contestant in contestants.iter() {
+        clients::round(contestant.address, clients, WARM_UP)?;
     }
     for _round in 0..ROUNDS {
-        for fighter in fighters.iter_mut() {
-            fighter.round(clients)?;
+        for contestant in contestants.iter_mut() {
+            contestant.round(clients)?;
         }
     }
     Ok(())

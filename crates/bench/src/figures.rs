@@ -1,6 +1,6 @@
-//! What is made of many measurements: the one in the middle.
+//! Statistics of measurements.
 
-/// The median; not a number if there are none.
+/// Returns the median; NaN if there are no figures.
 pub(crate) fn median(figures: &[f64]) -> f64 {
     let mut sorted = figures.to_vec();
     sorted.sort_by(f64::total_cmp);
@@ -12,7 +12,7 @@ pub(crate) fn median(figures: &[f64]) -> f64 {
     }
 }
 
-/// The smallest and the largest; not numbers if there are none.
+/// Returns the smallest and the largest figure; NaN if there are none.
 pub(crate) fn range(figures: &[f64]) -> (f64, f64) {
     figures
         .iter()
@@ -24,14 +24,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_median_is_in_the_middle_whatever_the_order() {
+    fn the_median_does_not_depend_on_the_order() {
         assert_eq!(median(&[3.0, 1.0, 2.0]), 2.0);
         assert_eq!(median(&[4.0, 1.0, 3.0, 2.0]), 2.5);
         assert!(median(&[]).is_nan());
     }
 
     #[test]
-    fn the_range_is_of_what_was_measured() {
+    fn the_range_covers_all_figures() {
         assert_eq!(range(&[3.0, 1.0, 2.0]), (1.0, 3.0));
     }
 }

@@ -1,13 +1,13 @@
-//! What servers that clients connect to have in common: a port.
+//! The listener of a server.
 
 use std::net::{Ipv4Addr, TcpListener};
 
 use crate::Measured;
-use crate::announce::tell;
+use crate::announce::print;
 
-/// A listener on a port of its own, which it tells.
+/// Returns a listener on a free port, after printing its address.
 pub(crate) fn listen() -> Measured<TcpListener> {
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;
-    tell("PORT", listener.local_addr()?.port())?;
+    print("PORT", listener.local_addr()?.port())?;
     Ok(listener)
 }

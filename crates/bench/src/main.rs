@@ -1,10 +1,10 @@
-//! `bench [NAME...]`: measures the daemon against bare loops, both in one run, and tells the ratios.
+//! `bench [NAME...]`: measures the daemon and bare loops in the same run, and prints the ratios.
 //!
-//! It runs all benches, or those named, prints a table and writes the same to
-//! `target/bench/results.json`. A bar that is missed is said so, and is no failure of the run: the
-//! exit code is 1 only if something could not be measured. The servers it measures lie
-//! beside it: each daemon is a program, the loops without actix are `bench-loop`; the others are this
-//! same program, started with `--serve`.
+//! It runs all benchmarks, or the named ones, prints a table and writes the same data to
+//! `target/bench/results.json`. A missed bar is reported but is not a failure of the run: the exit
+//! code is 1 only if something could not be measured. The servers are programs beside this one: one
+//! for each daemon, and `bench-loop` for the loops without actix; the others are this program,
+//! started with `--serve`.
 
 mod announce;
 mod benches;
@@ -20,7 +20,7 @@ mod table;
 
 use std::process::ExitCode;
 
-/// What a measurement answers with: its value, or in words why there is none.
+/// The result of a measurement: its value, or the reason why there is none.
 type Measured<T> = Result<T, Box<dyn std::error::Error>>;
 
 fn main() -> ExitCode {

@@ -1,4 +1,4 @@
-//! Peers in Python: pools of worker processes, measured by a script of theirs.
+//! Peers in Python: pools of worker processes, measured by a Python script.
 
 use std::process::Command;
 
@@ -33,12 +33,13 @@ def main(kind, tasks):
 main(sys.argv[1], int(sys.argv[2]))
 "#;
 
-/// Tasks a second of `multiprocessing.Pool.imap_unordered`, or of `ProcessPoolExecutor`.
+/// Returns the tasks per second of `multiprocessing.Pool.imap_unordered`, or of
+/// `ProcessPoolExecutor`.
 pub(crate) fn python(kind: &str, tasks: usize) -> Measured<f64> {
     let output =
         Command::new("python3").args(["-c", SCRIPT, kind]).arg(tasks.to_string()).output()?;
     let figure = String::from_utf8_lossy(&output.stdout).trim().parse::<f64>();
     figure.map_err(|_no_number| {
-        format!("python3 has not measured: {}", String::from_utf8_lossy(&output.stderr)).into()
+        format!("cannot measure with python3: {}", String::from_utf8_lossy(&output.stderr)).into()
     })
 }

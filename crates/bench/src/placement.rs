@@ -1,21 +1,20 @@
-//! On which processors two sides run that talk to each other: what a message costs depends on that
-//! more than on anything else.
+//! The processors of two communicating processes: nothing affects the cost of a message more.
 
 use std::process::{Command, Stdio};
 
 use crate::Measured;
 
-/// Where the two sides are.
+/// The placement of the two sides.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Placement {
     /// Both on the first processor: each wakes the other and goes to sleep.
     Together,
-    /// On the first two: each wakes a processor that sleeps.
+    /// On the first two processors: each wakes a sleeping processor.
     Apart,
 }
 
 impl Placement {
-    /// What a server is told.
+    /// Returns the argument of a server.
     pub(crate) fn word(self) -> &'static str {
         match self {
             Placement::Together => "together",
@@ -23,15 +22,15 @@ impl Placement {
         }
     }
 
-    /// What a server was told.
+    /// Parses the argument of a server.
     pub(crate) fn named(word: &str) -> Measured<Placement> {
         [Placement::Together, Placement::Apart]
             .into_iter()
             .find(|placement| placement.word() == word)
-            .ok_or_else(|| format!("there is no placement {word}").into())
+            .ok_or_else(|| format!("no placement {word}").into())
     }
 
-    /// Puts this process on one side, and these on the other.
+    /// Pins this process to one side, and the given ones to the other.
     pub(crate) fn take(self, others: &[u32]) -> Measured<()> {
         let other = match self {
             Placement::Together => 0,
@@ -48,10 +47,10 @@ fn pin(pid: u32, processor: u32) -> Measured<()> {
         .args(["--all-tasks", "--cpu-list", "--pid", &processor, &pid])
         .stdout(Stdio::null())
         .status()
-        .map_err(|error| format!("taskset(1) cannot be run: {error}"))?;
+        .map_err(|error| format!("cannot run taskset(1): {error}"))?;
     if done.success() {
         Ok(())
     } else {
-        Err(format!("process {pid} cannot be put on processor {processor}").into())
+        Err(format!("cannot pin process {pid} to processor {processor}").into())
     }
 }

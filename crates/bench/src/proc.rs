@@ -1,22 +1,22 @@
-//! What the kernel tells of processes: who descends from whom, their processor time, how often they
-//! slept, their share of memory. See proc(5). Linux only.
+//! Data of processes from the kernel: descendants, processor time, context switches, proportional
+//! memory. See proc(5). Linux only.
 
 use std::collections::{BTreeSet, HashMap};
 use std::fs;
 use std::io;
 use std::time::Duration;
 
-/// `sysconf(_SC_CLK_TCK)` is 100 on every Linux that Rust runs on; proc(5) counts in it.
+/// The unit of times in proc(5): `sysconf(_SC_CLK_TCK)` is 100 on every Linux that Rust supports.
 const TICK: Duration = Duration::from_millis(10);
 
-/// The processes that descend from this one, at this moment.
+/// Returns the present descendants of a process.
 pub(crate) fn descendants(root: u32) -> io::Result<BTreeSet<u32>> {
     let mut children: HashMap<u32, Vec<u32>> = HashMap::new();
     for entry in fs::read_dir("/proc")? {
         let Some(pid) = entry?.file_name().to_str().and_then(|name| name.parse().ok()) else {
             continue;
         };
-        // One that is gone meanwhile descends from nobody.
+        // A process that has ended meanwhile has no parent.
         if let Ok(stat) = Stat::of(pid) {
             children.entry(stat.parent).or_default().push(pid);
         }
@@ -32,17 +32,16 @@ pub(crate) fn descendants(root: u32) -> io::Result<BTreeSet<u32>> {
     Ok(found)
 }
 
-/// Whether there is such a process, and it is no zombie.
+/// Returns whether the process exists and is not a zombie.
 pub(crate) fn is_alive(pid: u32) -> bool {
     Stat::of(pid).is_ok_and(|stat| !matches!(stat.state.as_str(), "Z" | "X"))
 }
 
-/// The processor time that a process and all its descendants have used, those included that were
-/// reaped.
+/// Returns the processor time of a process and its descendants, including reaped ones.
 pub(crate) fn processor_time(root: u32) -> io::Result<Duration> {
     let mut total = Duration::ZERO;
     for pid in descendants(root)?.into_iter().chain([root]) {
-        // A child that has ended since is counted by the one that reaps it.
+        // A child that has ended meanwhile counts with the process that reaps it.
         if let (Ok(own), Ok(stat)) = (own_time(pid), Stat::of(pid)) {
             total += own + TICK * stat.reaped_ticks;
         }
@@ -50,7 +49,7 @@ pub(crate) fn processor_time(root: u32) -> io::Result<Duration> {
     Ok(total)
 }
 
-/// The processor time of a process' threads that are there, as of the scheduler's last tick.
+/// Returns the processor time of a process's existing threads, as of the scheduler's last tick.
 pub(crate) fn own_time(pid: u32) -> io::Result<Duration> {
     let mut total = 0;
     for task in fs::read_dir(format!("/proc/{pid}/task"))? {
@@ -60,14 +59,15 @@ pub(crate) fn own_time(pid: u32) -> io::Result<Duration> {
     Ok(Duration::from_nanos(total))
 }
 
-/// How often a process has slept, and how often it was put aside for another.
+/// Returns the number of voluntary and involuntary context switches of a process.
 pub(crate) fn switches(pid: u32) -> io::Result<u64> {
     let status = fs::read_to_string(format!("/proc/{pid}/status"))?;
     let value = |key: &str| number(status.lines().find_map(|line| line.strip_prefix(key)));
     Ok(value("voluntary_ctxt_switches:")? + value("nonvoluntary_ctxt_switches:")?)
 }
 
-/// A process' proportional share of memory, in KiB: a page that n processes share counts as an nth.
+/// Returns the proportional share of memory of a process in KiB: a page that n processes share
+/// counts 1/n.
 pub(crate) fn proportional_memory(pid: u32) -> io::Result<u64> {
     let rollup = fs::read_to_string(format!("/proc/{pid}/smaps_rollup"))?;
     let pss = rollup.lines().find_map(|line| line.strip_prefix("Pss:"));
@@ -83,7 +83,7 @@ struct Stat {
 impl Stat {
     fn of(pid: u32) -> io::Result<Stat> {
         let stat = fs::read_to_string(format!("/proc/{pid}/stat"))?;
-        // The name may hold anything, parentheses too.
+        // The name may contain any character, also parentheses.
         let (_name, fields) =
             stat.rsplit_once(") ").ok_or_else(|| io::Error::other("no name in /proc/PID/stat"))?;
         let field = |index: usize| fields.split(' ').nth(index);

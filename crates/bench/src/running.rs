@@ -1,5 +1,4 @@
-//! A server of this program in a process of its own: started, waited for, and ended with all that
-//! descends from it.
+//! A server in its own process: it is started, awaited, and ended with all its descendants.
 
 use std::collections::BTreeSet;
 use std::ffi::OsStr;
@@ -18,56 +17,57 @@ use crate::{Measured, clients, proc, table};
 /// The argument that makes this program one of its servers.
 pub(crate) const SERVE: &str = "--serve";
 
-/// The program that a server is a process of.
+/// The program of a server.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Home {
-    /// This one.
+pub(crate) enum ServerProgram {
+    /// This program.
     Bench,
     /// A daemon that forks for each connection.
     Fork,
-    /// The same, of a large parent.
+    /// The same with a large parent.
     Large,
     /// A daemon with a pool.
     Pool,
-    /// The same, that tells how long its launch took.
+    /// The same, which prints how long its launch took.
     Launch,
-    /// That of the loops without actix.
+    /// The program of the loops without actix.
     Loops,
 }
 
-impl Home {
+impl ServerProgram {
     fn command(self) -> Measured<Command> {
         let this = std::env::current_exe()?;
         let beside = match self {
-            Home::Bench => {
+            ServerProgram::Bench => {
                 let mut command = Command::new(this);
                 command.arg(SERVE);
                 return Ok(command);
             }
-            Home::Fork => "bench-fork",
-            Home::Large => "bench-large",
-            Home::Pool => "bench-pool",
-            Home::Launch => "bench-launch",
-            Home::Loops => "bench-loop",
+            ServerProgram::Fork => "bench-fork",
+            ServerProgram::Large => "bench-large",
+            ServerProgram::Pool => "bench-pool",
+            ServerProgram::Launch => "bench-launch",
+            ServerProgram::Loops => "bench-loop",
         };
         Ok(Command::new(installed(&this.with_file_name(beside))?))
     }
 }
 
-/// A copy of a program, as its installation would make it.
+/// Returns a copy of a program, as its installation would make it.
 ///
-/// What a linker has just written lies in the kernel's cache a page each, a file that was written at once in
-/// pieces of many pages; to map those costs a process less, and it is them that users run.
+/// A file that a linker has just written is in the page cache in single pages; a file that was
+/// written at once is in pieces of many pages. Mapping those costs a process less, and users run
+/// installed files.
 fn installed(program: &Path) -> Measured<PathBuf> {
     let missing = |error| format!("{}: {error}: `make bench` builds it", program.display());
-    let name = program.file_name().ok_or("a program has a name")?;
+    let name = program.file_name().ok_or("the program has no name")?;
     let copy = table::directory()?.join(name);
     let written = |path: &Path| path.metadata().and_then(|file| file.modified());
     let built = written(program).map_err(missing)?;
     if written(&copy).is_ok_and(|copied| copied >= built) {
         return Ok(copy);
     }
-    // Not over a copy that may run.
+    // Do not overwrite a copy that may be running.
     let fresh = copy.with_extension("new");
     fs::write(&fresh, fs::read(program)?)?;
     fs::set_permissions(&fresh, program.metadata()?.permissions())?;
@@ -75,10 +75,10 @@ fn installed(program: &Path) -> Measured<PathBuf> {
     Ok(copy)
 }
 
-/// How long a server may take to come up, or to go.
+/// The timeout for the start and the end of a server.
 const PATIENCE: Duration = Duration::from_secs(20);
 
-/// A server that runs; dropped, it is ended.
+/// A running server. Dropping it ends it.
 #[derive(Debug)]
 pub(crate) struct Running {
     process: Child,
@@ -87,10 +87,13 @@ pub(crate) struct Running {
 }
 
 impl Running {
-    /// Starts a server, by its name and arguments.
-    pub(crate) fn start<A: AsRef<OsStr>>(home: Home, server: &[A]) -> Measured<Running> {
+    /// Starts a server by its name and arguments.
+    pub(crate) fn start<A: AsRef<OsStr>>(
+        program: ServerProgram,
+        server: &[A],
+    ) -> Measured<Running> {
         let mut server = {
-            let mut command = home.command()?;
+            let mut command = program.command()?;
             command.args(server);
             command
         };
@@ -107,26 +110,26 @@ impl Running {
         self.process.id()
     }
 
-    /// Reads the line that begins with `key=`, and answers with the rest of it.
-    pub(crate) fn told(&mut self, key: &str) -> Measured<String> {
+    /// Reads the line that starts with `key=`, and returns the rest of it.
+    pub(crate) fn read_value(&mut self, key: &str) -> Measured<String> {
         for line in self.lines.by_ref() {
             if let Some(value) = line?.strip_prefix(key).and_then(|v| v.strip_prefix('=')) {
                 return Ok(value.to_owned());
             }
         }
-        Err(format!("the server ended without telling {key}").into())
+        Err(format!("the server ended without printing {key}").into())
     }
 
-    /// Waits until it listens and so many processes descend from it, and answers with its address.
+    /// Waits until it listens and has this many descendants, and returns its address.
     pub(crate) fn up(&mut self, descendants: usize) -> Measured<SocketAddr> {
-        let port = self.told("PORT")?.parse()?;
+        let port = self.read_value("PORT")?.parse()?;
         let server = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
         wait_until("the server's children are there", || Ok(self.family()?.len() >= descendants))?;
         clients::ask(server)?;
         Ok(server)
     }
 
-    /// The processes that descend from it now.
+    /// Returns its present descendants.
     pub(crate) fn family(&mut self) -> Measured<BTreeSet<u32>> {
         let now = proc::descendants(self.pid())?;
         self.family.extend(&now);
@@ -139,7 +142,7 @@ impl Running {
         Ok(self.process.wait()?)
     }
 
-    /// Ends it, and sees to it that nothing is left.
+    /// Ends it with all its descendants.
     fn end(&mut self) -> Measured<()> {
         if self.process.try_wait()?.is_none() {
             self.family()?;
@@ -156,7 +159,7 @@ impl Running {
             for pid in family.iter().copied().filter(|pid| proc::is_alive(*pid)) {
                 send(pid, Signal::Kill)?;
             }
-            return Err("the server has left children behind: they were killed".into());
+            return Err("the server left children behind, which were killed".into());
         }
         Ok(())
     }
@@ -170,7 +173,7 @@ impl Drop for Running {
     }
 }
 
-/// Sends a signal; that the process is gone already is no error.
+/// Sends a signal. A process that has already ended is not an error.
 pub(crate) fn send(pid: u32, what: Signal) -> Measured<()> {
     let pid = i32::try_from(pid).ok().and_then(Pid::from_raw);
     match signal(pid.ok_or("no pid")?, what)? {
@@ -178,12 +181,12 @@ pub(crate) fn send(pid: u32, what: Signal) -> Measured<()> {
     }
 }
 
-/// Looks every 2 ms whether something has come about.
+/// Checks a condition every 2 ms.
 pub(crate) fn wait_until(what: &str, mut has_come: impl FnMut() -> Measured<bool>) -> Measured<()> {
     let deadline = Instant::now() + PATIENCE;
     while !has_come()? {
         if Instant::now() > deadline {
-            return Err(format!("waited {} s in vain until {what}", PATIENCE.as_secs()).into());
+            return Err(format!("timed out after {} s: {what}", PATIENCE.as_secs()).into());
         }
         thread::sleep(Duration::from_millis(2));
     }

@@ -1,16 +1,16 @@
-//! The servers that are measured and are a process of this program: all but the loops and the daemons.
+//! The measured servers that run in this program: all except loops and daemons.
 
 mod dispatch;
 pub(crate) mod parallel_prefork;
 pub(crate) mod reports;
 
 use crate::Measured;
-use crate::announce::mortal;
+use crate::announce::die_with_benchmark;
 use crate::placement::Placement;
 
-/// Becomes the server of this name, until it is told to end.
+/// Runs the server of this name until it is stopped.
 pub(crate) fn serve(server: &[String]) -> Measured<()> {
-    mortal()?;
+    die_with_benchmark()?;
     let server: Vec<&str> = server.iter().map(String::as_str).collect();
     match server.as_slice() {
         ["parallel-prefork", workers] => parallel_prefork::pool(workers),
@@ -29,6 +29,6 @@ pub(crate) fn serve(server: &[String]) -> Measured<()> {
             let placement = Placement::named(placement)?;
             dispatch::ping_pong(bytes.parse()?, trips.parse()?, Some(placement))
         }
-        other => Err(format!("there is no server {other:?}").into()),
+        other => Err(format!("no server {other:?}").into()),
     }
 }

@@ -1,4 +1,4 @@
-//! What is told: progress while it runs, the table at the end, the same as JSON.
+//! The output: progress, the table at the end, and the same data as JSON.
 
 use std::fmt::Write as _;
 use std::fs;
@@ -8,54 +8,54 @@ use serde::Serialize;
 
 use crate::Measured;
 
-/// One measurement, what it is held against, and its bar.
+/// A measurement, the figure beside it, and its bar.
 #[derive(Debug, Clone, Serialize)]
 pub(crate) struct Row {
-    /// The bench that it is of.
+    /// The name of the benchmark.
     pub(crate) bench: &'static str,
-    /// What was measured.
+    /// The measured quantity.
     pub(crate) name: String,
-    /// In what it is counted.
+    /// The unit.
     pub(crate) unit: &'static str,
-    /// Our figure: a median.
+    /// Our figure, a median.
     pub(crate) ours: f64,
-    /// What it is held against, if it is.
+    /// The limit or peer, if there is one.
     pub(crate) limit: Option<Limit>,
-    /// Ours by the limit's.
+    /// Our figure divided by the limit's.
     pub(crate) ratio: Option<f64>,
-    /// What is to be reached.
+    /// The bar.
     pub(crate) bar: Option<Bar>,
-    /// Whether it is.
+    /// Whether the bar holds.
     pub(crate) holds: Option<bool>,
-    /// What else there is to know.
+    /// Additional information.
     pub(crate) note: String,
 }
 
-/// The figure that ours is held against.
+/// The figure of a limit or peer.
 #[derive(Debug, Clone, Serialize)]
 pub(crate) struct Limit {
-    /// Whose it is.
+    /// The name of the limit or peer.
     pub(crate) of: &'static str,
     /// The figure.
     pub(crate) figure: f64,
 }
 
-/// What is to be reached.
+/// A bar.
 #[derive(Debug, Clone, Copy, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub(crate) enum Bar {
-    /// Ours by the limit's, at least.
+    /// Our figure divided by the limit's, at least.
     RatioAtLeast(f64),
-    /// Ours by the limit's, at most.
+    /// Our figure divided by the limit's, at most.
     RatioAtMost(f64),
-    /// Ours, at most.
+    /// Our figure, at most.
     AtMost(f64),
-    /// Ours, at least.
+    /// Our figure, at least.
     AtLeast(f64),
 }
 
 impl Row {
-    /// A figure of ours, held against nothing yet.
+    /// Returns a row with a figure of ours.
     pub(crate) fn new(
         bench: &'static str,
         name: impl Into<String>,
@@ -75,14 +75,14 @@ impl Row {
         }
     }
 
-    /// Holds it against this figure.
+    /// Sets the limit or peer.
     pub(crate) fn against(mut self, of: &'static str, figure: f64) -> Row {
         self.limit = Some(Limit { of, figure });
         self.ratio = Some(self.ours / figure);
         self
     }
 
-    /// Sets the bar. Without a figure to be held against no bar of a ratio is reached.
+    /// Sets the bar. A bar of a ratio does not hold without a limit.
     pub(crate) fn bar(mut self, bar: Bar) -> Row {
         self.bar = Some(bar);
         self.holds = Some(match bar {
@@ -94,7 +94,7 @@ impl Row {
         self
     }
 
-    /// Takes into account how many requests failed: with one of them no bar is reached.
+    /// Sets the number of failed requests: with one of them no bar holds.
     pub(crate) fn failed(mut self, requests: u64) -> Row {
         if requests > 0 {
             self.holds = self.holds.map(|_reached| false);
@@ -102,7 +102,7 @@ impl Row {
         self
     }
 
-    /// Adds what else there is to know.
+    /// Adds information.
     pub(crate) fn note(mut self, note: impl Into<String>) -> Row {
         self.note = note.into();
         self
@@ -139,7 +139,7 @@ fn figure(figure: f64) -> String {
     }
 }
 
-/// Tells the figures of one bench while others are still to come.
+/// Prints the figures of one benchmark while others are still to come.
 pub(crate) fn preview(rows: &[Row]) {
     for row in rows {
         let ratio = row.ratio.map_or(String::new(), |ratio| format!(", ratio {}", figure(ratio)));
@@ -148,7 +148,7 @@ pub(crate) fn preview(rows: &[Row]) {
 }
 
 /// Prints the table to standard output.
-#[expect(clippy::print_stdout, reason = "the table is what this program is for")]
+#[expect(clippy::print_stdout, reason = "the table is the output of this program")]
 pub(crate) fn print(rows: &[Row]) {
     print!("{}", lay_out(rows));
 }
@@ -173,14 +173,14 @@ fn lay_out(rows: &[Row]) -> String {
     table
 }
 
-/// Writes the rows as JSON, and answers with the file's path.
+/// Writes the rows as JSON, and returns the path of the file.
 pub(crate) fn write(rows: &[Row]) -> Measured<PathBuf> {
     let path = directory()?.join("results.json");
     fs::write(&path, serde_json::to_string_pretty(rows)? + "\n")?;
     Ok(path)
 }
 
-/// The directory for what this program leaves behind: `target/bench` of the workspace.
+/// Returns the directory for the results: `target/bench` of the workspace.
 pub(crate) fn directory() -> Measured<PathBuf> {
     let workspace = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
     let directory = workspace.canonicalize()?.join("target/bench");
@@ -188,8 +188,8 @@ pub(crate) fn directory() -> Measured<PathBuf> {
     Ok(directory)
 }
 
-/// Tells on standard error what goes on.
-#[expect(clippy::print_stderr, reason = "it tells who waits what goes on")]
+/// Prints progress to standard error.
+#[expect(clippy::print_stderr, reason = "it prints progress")]
 pub(crate) fn say(what: &str) {
     eprintln!("{what}");
 }
@@ -199,7 +199,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_bar_holds_on_its_edge_and_not_past_it() {
+    fn a_bar_holds_at_its_edge_and_not_beyond() {
         let row = |ours| Row::new("x", "x", "s", ours).against("bare", 100.0);
         assert_eq!(row(75.0).bar(Bar::RatioAtLeast(0.75)).holds, Some(true));
         assert_eq!(row(74.0).bar(Bar::RatioAtLeast(0.75)).holds, Some(false));
@@ -208,7 +208,7 @@ mod tests {
     }
 
     #[test]
-    fn no_bar_holds_where_requests_failed() {
+    fn no_bar_holds_if_requests_failed() {
         let row = Row::new("x", "x", "s", 1.0).bar(Bar::AtMost(2.0));
         assert_eq!(row.clone().failed(0).holds, Some(true));
         assert_eq!(row.failed(1).holds, Some(false));
@@ -216,14 +216,14 @@ mod tests {
     }
 
     #[test]
-    fn without_a_limit_no_ratio_is_reached() {
+    fn a_ratio_does_not_hold_without_a_limit() {
         let row = Row::new("x", "x", "s", 1.0);
         assert_eq!(row.clone().bar(Bar::RatioAtMost(1.3)).holds, Some(false));
         assert_eq!(row.bar(Bar::RatioAtLeast(0.1)).holds, Some(false));
     }
 
     #[test]
-    fn columns_are_as_wide_as_what_is_in_them() {
+    fn columns_are_as_wide_as_their_cells() {
         let rows = [Row::new("x", "a long name", "ms", 1.5).bar(Bar::AtMost(2.0))];
         let table = lay_out(&rows);
         let lines: Vec<&str> = table.lines().collect();

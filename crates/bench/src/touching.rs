@@ -1,6 +1,6 @@
 //! A large process.
 
-/// Memory that this process has written to, for as long as it lives.
+/// Allocates memory and writes to it, for the life of this process.
 pub(crate) fn touch(megabytes: usize) {
     const PAGE: usize = 4096;
     let mut memory = vec![0_u8; megabytes * 1024 * 1024];

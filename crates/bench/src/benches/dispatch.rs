@@ -1,17 +1,17 @@
-//! Tasks to workers: how many, how soon, and what a crash or a limit costs.
+//! Tasks for workers: throughput, latency, and the cost of a crash or a limit.
 
 use crate::figures::{median, range};
 use crate::placement::Placement;
-use crate::running::{Home, Running};
+use crate::running::{Running, ServerProgram};
 use crate::table::{Bar, Row};
 use crate::{Measured, peers};
 
-/// What a server of this program tells under this key, until it says that this was all.
-fn told(server: &[&str], key: &str) -> Measured<Vec<f64>> {
-    let mut server = Running::start(Home::Bench, server)?;
+/// Returns all values that a server of this program prints under this key.
+fn read_values(server: &[&str], key: &str) -> Measured<Vec<f64>> {
+    let mut server = Running::start(ServerProgram::Bench, server)?;
     let mut figures = Vec::new();
     loop {
-        let word = server.told(key)?;
+        let word = server.read_value(key)?;
         if word == "end" {
             return Ok(figures);
         }
@@ -20,14 +20,14 @@ fn told(server: &[&str], key: &str) -> Measured<Vec<f64>> {
 }
 
 fn one(server: &[&str], key: &str) -> Measured<f64> {
-    Ok(Running::start(Home::Bench, server)?.told(key)?.parse()?)
+    Ok(Running::start(ServerProgram::Bench, server)?.read_value(key)?.parse()?)
 }
 
 /// No-op tasks of 64 bytes, 1000 outstanding, and Python's pools.
 pub(crate) fn rate(bench: &'static str) -> Measured<Vec<Row>> {
     let (mut ours, mut pools, mut executors) = (Vec::new(), Vec::new(), Vec::new());
     for _round in 0..3 {
-        ours.extend(told(&["dispatch-rate", "nop", "64", "200000", "1000"], "RATE")?);
+        ours.extend(read_values(&["dispatch-rate", "nop", "64", "200000", "1000"], "RATE")?);
         pools.push(peers::python("pool", 40_000)?);
         executors.push(peers::python("executor", 8_000)?);
     }
@@ -45,8 +45,8 @@ pub(crate) fn rate(bench: &'static str) -> Measured<Vec<Row>> {
     ])
 }
 
-/// One outstanding task, and a bare ping-pong, with both sides placed alike: whether they share a
-/// processor or wake each other across two makes a factor of five.
+/// One outstanding task, and a bare ping-pong, in the same placement: both sides on one processor
+/// or on two makes a factor of five.
 pub(crate) fn latency(bench: &'static str) -> Measured<Vec<Row>> {
     let apart = placed(bench, "across two processors", Placement::Apart)?;
     let together = placed(bench, "on one processor", Placement::Together)?;
@@ -55,7 +55,7 @@ pub(crate) fn latency(bench: &'static str) -> Measured<Vec<Row>> {
 
 fn placed(bench: &'static str, place: &str, placement: Placement) -> Measured<Row> {
     let (mut ours, mut bare) = (Vec::new(), Vec::new());
-    // Short rounds, in turns.
+    // Short rounds, alternating.
     for _round in 0..9 {
         ours.push(one(&["dispatch-latency", "5000", placement.word()], "LATENCY")?);
         bare.push(one(&["ping-pong", "64", "10000", placement.word()], "LATENCY")?);
@@ -70,55 +70,65 @@ fn placed(bench: &'static str, place: &str, placement: Placement) -> Measured<Ro
         .note(note))
 }
 
-/// Payloads of 64 KiB there and back, and a bare ping-pong of as many bytes.
+/// Payloads of 64 KiB in both directions, and a bare ping-pong of the same size.
 pub(crate) fn payload(bench: &'static str) -> Measured<Vec<Row>> {
     let (mut ours, mut bare) = (Vec::new(), Vec::new());
     for _round in 0..3 {
-        ours.extend(told(&["dispatch-rate", "echo", "65536", "20000", "16"], "RATE")?);
+        ours.extend(read_values(&["dispatch-rate", "echo", "65536", "20000", "16"], "RATE")?);
         bare.push(one(&["ping-pong", "65536", "20000"], "RATE")?);
     }
     Ok(vec![
-        Row::new(bench, "64 KiB there and back, 16 outstanding", "/s", median(&ours))
+        Row::new(bench, "64 KiB in both directions, 16 outstanding", "/s", median(&ours))
             .against("socketpair", median(&bare))
             .bar(Bar::RatioAtLeast(0.5)),
     ])
 }
 
-/// A worker killed in the middle of a task.
+/// A worker that is killed during a task.
 pub(crate) fn kill(bench: &'static str) -> Measured<Vec<Row>> {
-    let told = told(&["dispatch-kill", "40"], "TOLD")?;
-    let (least, most) = range(&told);
+    let notified = read_values(&["dispatch-kill", "40"], "NOTIFIED")?;
+    let (least, most) = range(&notified);
     Ok(vec![
-        Row::new(bench, "a worker is killed: its caller is told", "ms", median(&told))
-            .bar(Bar::AtMost(5.0))
-            .note(format!("{least:.2} to {most:.2}")),
+        Row::new(
+            bench,
+            "SIGKILL of a worker until its caller is notified",
+            "ms",
+            median(&notified),
+        )
+        .bar(Bar::AtMost(5.0))
+        .note(format!("{least:.2} to {most:.2}")),
     ])
 }
 
-/// A task that passes its hard limit, with one worker.
+/// A task that exceeds its hard limit, with one worker.
 pub(crate) fn hard(bench: &'static str) -> Measured<Vec<Row>> {
-    let next = told(&["dispatch-hard", "40"], "NEXT")?;
+    let next = read_values(&["dispatch-hard", "40"], "NEXT")?;
     let (least, most) = range(&next);
     Ok(vec![
-        Row::new(bench, "a hard limit is passed: the next task is done", "ms", median(&next))
-            .bar(Bar::AtMost(50.0))
-            .note(format!("{least:.2} to {most:.2}; one worker")),
+        Row::new(
+            bench,
+            "a hard limit is exceeded until the next task is done",
+            "ms",
+            median(&next),
+        )
+        .bar(Bar::AtMost(50.0))
+        .note(format!("{least:.2} to {most:.2}; one worker")),
     ])
 }
 
-/// Ten thousand in the queue, and a million.
+/// Ten thousand queued requests, and a million.
 pub(crate) fn queue(bench: &'static str) -> Measured<Vec<Row>> {
     let measure = |tasks: &str| -> Measured<(f64, f64)> {
-        let mut server = Running::start(Home::Bench, &["dispatch-queue", tasks])?;
-        Ok((server.told("EACH")?.parse()?, server.told("RATE")?.parse()?))
+        let mut server = Running::start(ServerProgram::Bench, &["dispatch-queue", tasks])?;
+        Ok((server.read_value("EACH")?.parse()?, server.read_value("RATE")?.parse()?))
     };
     let (few, few_rate) = measure("10000")?;
     let (many, many_rate) = measure("1000000")?;
     Ok(vec![
-        Row::new(bench, "a queued request of a million", "bytes", many)
+        Row::new(bench, "memory of a queued request, of a million", "bytes", many)
             .against("of 10,000", few)
             .bar(Bar::RatioAtMost(1.5)),
-        Row::new(bench, "a million that were queued are done", "/s", many_rate)
+        Row::new(bench, "rate at which a queued million is done", "/s", many_rate)
             .against("10,000", few_rate)
             .bar(Bar::RatioAtLeast(0.8)),
     ])

@@ -1,35 +1,35 @@
-//! A fork for each connection: a bare loop, the fork server alone, and the daemon, in turns.
+//! One fork per connection: a bare loop, the fork server alone, and the daemon, alternating.
 
 use crate::Measured;
-use crate::duel::{Fighter, fight};
-use crate::running::Home;
+use crate::duel::{Contestant, compare_alternating};
+use crate::running::ServerProgram;
 use crate::table::{Bar, Row};
 
 const CLIENTS: usize = 16;
 
-/// What bare loop and fork server do with little memory.
+/// Bare loop, fork server and daemon with little memory in the parent.
 pub(crate) fn small(bench: &'static str) -> Measured<Vec<Row>> {
-    let mut fighters = [
-        Fighter::enter(Home::Loops, &["bare-fork", "0"], 0)?,
-        Fighter::enter(Home::Loops, &["plain-fork", "0"], 1)?,
-        Fighter::enter(Home::Fork, &[], 1)?,
+    let mut contestants = [
+        Contestant::start_contestant(ServerProgram::Loops, &["bare-fork", "0"], 0)?,
+        Contestant::start_contestant(ServerProgram::Loops, &["plain-fork", "0"], 1)?,
+        Contestant::start_contestant(ServerProgram::Fork, &[], 1)?,
     ];
-    fight(&mut fighters, CLIENTS)?;
-    let [bare, plain, actix] = &fighters;
+    compare_alternating(&mut contestants, CLIENTS)?;
+    let [bare, plain, actix] = &contestants;
     Ok(vec![
-        Row::new(bench, "fork each, child a function", "/s", plain.rate())
+        Row::new(bench, "fork per connection, child is a function", "/s", plain.rate())
             .against("bare", bare.rate())
             .bar(Bar::RatioAtLeast(0.75))
             .failed(plain.failed())
             .note(plain.note()),
-        Row::new(bench, "fork each, child with a System", "/s", actix.rate())
+        Row::new(bench, "fork per connection, child with a System", "/s", actix.rate())
             .against("bare", bare.rate())
             .bar(Bar::RatioAtLeast(0.5))
             .failed(actix.failed())
             .note(actix.note()),
-        Row::new(bench, "fork each, processor a connection, function", "us", plain.cost())
+        Row::new(bench, "processor time per connection, function", "us", plain.cost())
             .against("bare", bare.cost()),
-        Row::new(bench, "fork each, processor a connection, System", "us", actix.cost())
+        Row::new(bench, "processor time per connection, System", "us", actix.cost())
             .against("bare", bare.cost())
             .note(format!("bare: {}", bare.note())),
     ])
@@ -37,20 +37,20 @@ pub(crate) fn small(bench: &'static str) -> Measured<Vec<Row>> {
 
 /// The same with a large parent.
 pub(crate) fn large(bench: &'static str) -> Measured<Vec<Row>> {
-    let mut fighters = [
-        Fighter::enter(Home::Loops, &["bare-fork", "300"], 0)?,
-        Fighter::enter(Home::Loops, &["plain-fork", "300"], 1)?,
-        Fighter::enter(Home::Large, &["300"], 1)?,
+    let mut contestants = [
+        Contestant::start_contestant(ServerProgram::Loops, &["bare-fork", "300"], 0)?,
+        Contestant::start_contestant(ServerProgram::Loops, &["plain-fork", "300"], 1)?,
+        Contestant::start_contestant(ServerProgram::Large, &["300"], 1)?,
     ];
-    fight(&mut fighters, CLIENTS)?;
-    let [bare, plain, actix] = &fighters;
+    compare_alternating(&mut contestants, CLIENTS)?;
+    let [bare, plain, actix] = &contestants;
     Ok(vec![
-        Row::new(bench, "fork each, 300 MB, child a function", "/s", plain.rate())
+        Row::new(bench, "fork per connection, 300 MB, child is a function", "/s", plain.rate())
             .against("bare", bare.rate())
             .bar(Bar::RatioAtLeast(20.0))
             .failed(plain.failed())
             .note(plain.note()),
-        Row::new(bench, "fork each, 300 MB, child with a System", "/s", actix.rate())
+        Row::new(bench, "fork per connection, 300 MB, child with a System", "/s", actix.rate())
             .against("bare", bare.rate())
             .failed(actix.failed())
             .note(actix.note()),

@@ -1,25 +1,25 @@
-//! A pool to which nothing happens: how often its processes run all the same.
+//! An idle pool: how often its processes wake up.
 
 use std::thread;
 use std::time::Duration;
 
-use crate::running::{Home, Running};
+use crate::running::{Running, ServerProgram};
 use crate::table::{Bar, Row};
 use crate::{Measured, proc};
 
 const CHILDREN: usize = 100;
-/// For what follows the launch to be over.
+/// The time until the work after the launch is over.
 const SETTLING: Duration = Duration::from_secs(3);
 const TIME: Duration = Duration::from_secs(10);
 
 pub(crate) fn run(bench: &'static str) -> Measured<Vec<Row>> {
-    let mut server = Running::start(Home::Pool, &[&CHILDREN.to_string()])?;
+    let mut server = Running::start(ServerProgram::Pool, &[&CHILDREN.to_string()])?;
     server.up(CHILDREN + 1)?;
     thread::sleep(SETTLING);
     let parent = server.pid();
     let family = server.family()?;
-    // The first that the parent has made.
-    let fork_server = *family.first().ok_or("there is no fork server")?;
+    // The first process that the parent forked.
+    let fork_server = *family.first().ok_or("cannot find the fork server")?;
     let count = || -> Measured<[f64; 3]> {
         let mut children = 0;
         for pid in family.iter().filter(|pid| **pid != fork_server) {

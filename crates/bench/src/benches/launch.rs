@@ -1,8 +1,8 @@
-//! From the start of `launch` until the children are up, by the daemon's own clock.
+//! From the start of `launch` until the children are ready, by the daemon's own clock.
 
 use crate::Measured;
 use crate::figures::{median, range};
-use crate::running::{Home, Running};
+use crate::running::{Running, ServerProgram};
 use crate::table::{Bar, Row};
 
 const LAUNCHES: usize = 15;
@@ -14,14 +14,14 @@ pub(crate) fn run(bench: &'static str) -> Measured<Vec<Row>> {
 fn up(bench: &'static str, children: u32, bar: f64) -> Measured<Row> {
     let (mut launched, mut up) = (Vec::new(), Vec::new());
     for _launch in 0..LAUNCHES {
-        let mut server = Running::start(Home::Launch, &[&children.to_string()])?;
-        launched.push(server.told("LAUNCHED")?.parse()?);
-        up.push(server.told("UP")?.parse()?);
+        let mut server = Running::start(ServerProgram::Launch, &[&children.to_string()])?;
+        launched.push(server.read_value("LAUNCHED")?.parse()?);
+        up.push(server.read_value("UP")?.parse()?);
         server.ended()?;
     }
     let (least, most) = range(&up);
     let note = format!("{least:.1} to {most:.1}, launch returns after {:.1}", median(&launched));
-    Ok(Row::new(bench, format!("{children} children up"), "ms", median(&up))
+    Ok(Row::new(bench, format!("{children} children ready"), "ms", median(&up))
         .bar(Bar::AtMost(bar))
         .note(note))
 }

@@ -1,19 +1,19 @@
-//! The memory of a small pool, what is shared counted once.
+//! The memory of a small pool; shared pages count once.
 
 use std::thread;
 use std::time::Duration;
 
-use crate::running::{Home, Running};
+use crate::running::{Running, ServerProgram};
 use crate::table::{Bar, Row};
 use crate::{Measured, clients, proc};
 
 const CHILDREN: usize = 4;
 const SETTLING: Duration = Duration::from_secs(1);
-/// Enough for each child to have served some.
+/// Enough requests for each child to serve some.
 const REQUESTS: usize = 1000;
 
 pub(crate) fn run(bench: &'static str) -> Measured<Vec<Row>> {
-    let mut server = Running::start(Home::Pool, &[&CHILDREN.to_string()])?;
+    let mut server = Running::start(ServerProgram::Pool, &[&CHILDREN.to_string()])?;
     let address = server.up(CHILDREN + 1)?;
     thread::sleep(SETTLING);
     let idle = megabytes(&mut server)?;
@@ -30,7 +30,7 @@ pub(crate) fn run(bench: &'static str) -> Measured<Vec<Row>> {
     ])
 }
 
-/// All of it, and who has how much.
+/// Returns the total, and the share of each process.
 fn megabytes(server: &mut Running) -> Measured<(f64, String)> {
     let family = server.family()?;
     let mut total = 0;

@@ -1,4 +1,4 @@
-//! Accept loops under the pre-fork manager, and under the original: requests, a refill, a start.
+//! Accept loops under the prefork manager, and under the original: requests, replacement, start.
 
 use std::collections::BTreeSet;
 use std::thread::sleep;
@@ -7,17 +7,17 @@ use std::time::{Duration, Instant};
 use daemon_sys::process::Signal;
 
 use crate::Measured;
-use crate::duel::{Fighter, fight};
+use crate::duel::{Contestant, compare_alternating};
 use crate::figures::{median, range};
-use crate::running::{Home, Running, send};
+use crate::running::{Running, ServerProgram, send};
 use crate::servers::parallel_prefork;
 use crate::table::{self, Bar, Row};
 
 const CLIENTS: usize = 16;
 const WORKERS: usize = 4;
 const KILLS: usize = 7;
-/// Ours replaces a worker that has lived for a second at once. The original waits that second for every
-/// worker that was killed, however long it had lived.
+/// The lifetime of a worker before it is killed. Ours replaces a worker that has lived for a second
+/// immediately; the original waits a second for every killed worker.
 const LIFE: Duration = Duration::from_millis(1100);
 const MANY: usize = 32;
 const STARTS: usize = 15;
@@ -27,21 +27,24 @@ const OURS: &str = "prefork-pool";
 const POLITE: &str = "prefork-polite";
 const ORIGINAL: &str = "parallel-prefork";
 
-/// The original's processes are Perl's, which this program becomes.
-fn home(server: &str) -> Home {
-    if server == ORIGINAL { Home::Bench } else { Home::Loops }
+/// Returns the program of a server. Perl replaces this program for the original.
+fn program(server: &str) -> ServerProgram {
+    if server == ORIGINAL { ServerProgram::Bench } else { ServerProgram::Loops }
 }
 
-/// Requests a second, a connection for each.
+/// Requests per second, one connection per request.
 pub(crate) fn requests(bench: &'static str) -> Measured<Vec<Row>> {
-    let enter = |server| Fighter::enter(home(server), &[server, &WORKERS.to_string()], WORKERS);
-    let mut fighters = vec![enter(BARE)?, enter(OURS)?, enter(POLITE)?];
+    let start_contestant = |server| {
+        Contestant::start_contestant(program(server), &[server, &WORKERS.to_string()], WORKERS)
+    };
+    let mut contestants =
+        vec![start_contestant(BARE)?, start_contestant(OURS)?, start_contestant(POLITE)?];
     if original_is_there() {
-        fighters.push(enter(ORIGINAL)?);
+        contestants.push(start_contestant(ORIGINAL)?);
     }
-    fight(&mut fighters, CLIENTS)?;
-    let [bare, ours, polite, original @ ..] = fighters.as_slice() else {
-        return Err("there are three at least".into());
+    compare_alternating(&mut contestants, CLIENTS)?;
+    let [bare, ours, polite, original @ ..] = contestants.as_slice() else {
+        return Err("at least three servers".into());
     };
     let mut rows = vec![
         Row::new(bench, "prefork, an accept loop", "/s", ours.rate())
@@ -49,7 +52,7 @@ pub(crate) fn requests(bench: &'static str) -> Measured<Vec<Row>> {
             .bar(Bar::RatioAtLeast(0.95))
             .failed(ours.failed())
             .note(ours.note()),
-        Row::new(bench, "prefork, a loop that hears a stop", "/s", polite.rate())
+        Row::new(bench, "prefork, a loop that handles stop signals", "/s", polite.rate())
             .against("bare", bare.rate())
             .failed(polite.failed())
             .note(polite.note()),
@@ -62,10 +65,10 @@ pub(crate) fn requests(bench: &'static str) -> Measured<Vec<Row>> {
     Ok(rows)
 }
 
-/// From SIGKILL of all workers until as many others are at work.
+/// From SIGKILL of all workers until the same number of others run.
 pub(crate) fn refill(bench: &'static str) -> Measured<Vec<Row>> {
     compare(bench, "prefork, 4 killed workers are replaced", 10.0, None, |server| {
-        let mut server = Running::start(home(server), &[server, &WORKERS.to_string()])?;
+        let mut server = Running::start(program(server), &[server, &WORKERS.to_string()])?;
         let mut times = Vec::new();
         let mut workers = up(&mut server, WORKERS)?;
         for _kill in 0..KILLS {
@@ -82,13 +85,13 @@ pub(crate) fn refill(bench: &'static str) -> Measured<Vec<Row>> {
     })
 }
 
-/// From the call of `start` until all workers are at work.
+/// From the call of `start` until all workers run.
 pub(crate) fn start(bench: &'static str) -> Measured<Vec<Row>> {
-    compare(bench, "prefork, 32 workers up", 50.0, Some(BARE), |server| {
+    compare(bench, "prefork, 32 workers run", 50.0, Some(BARE), |server| {
         let mut times = Vec::new();
         for _start in 0..STARTS {
-            let mut server = Running::start(home(server), &[server, &MANY.to_string()])?;
-            server.told("PORT")?;
+            let mut server = Running::start(program(server), &[server, &MANY.to_string()])?;
+            server.read_value("PORT")?;
             let begun = Instant::now();
             up(&mut server, MANY)?;
             times.push(begun.elapsed().as_secs_f64() * 1e3);
@@ -98,8 +101,8 @@ pub(crate) fn start(bench: &'static str) -> Measured<Vec<Row>> {
     })
 }
 
-/// Measures milliseconds of ours, of the bare loop if it can do it, and of the original if it is
-/// there.
+/// Measures milliseconds of ours, of the bare loop if it supports the test, and of the original if
+/// it is installed.
 fn compare(
     bench: &'static str,
     name: &str,
@@ -121,15 +124,15 @@ fn compare(
     Ok(rows)
 }
 
-/// Waits until so many more workers have told that they are up.
+/// Waits until this many more workers have reported that they run.
 fn up(server: &mut Running, workers: usize) -> Measured<BTreeSet<u32>> {
-    (0..workers).map(|_worker| Ok(server.told("UP")?.parse()?)).collect()
+    (0..workers).map(|_worker| Ok(server.read_value("UP")?.parse()?)).collect()
 }
 
 fn original_is_there() -> bool {
     let there = parallel_prefork::is_there();
     if !there {
-        table::say("  Parallel::Prefork is not on this machine (libparallel-prefork-perl)");
+        table::say("  Parallel::Prefork is not installed (libparallel-prefork-perl)");
     }
     there
 }

@@ -1,7 +1,7 @@
-//! A child is killed: how long until another one is ready, by the scoreboard.
+//! The time from SIGKILL of a child until another one is ready, by the scoreboard.
 //!
-//! The scoreboard is kept in a file and read from here. It tells when a child became ready, so the
-//! figure does not depend on how often it is looked at.
+//! The scoreboard is a file that this program reads. It contains the time at which a child became
+//! ready, so the figure does not depend on how often it is read.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -14,7 +14,7 @@ use daemon_sys::process::Signal;
 use daemon_sys::shared;
 
 use crate::figures::{median, range};
-use crate::running::{Home, Running, send, wait_until};
+use crate::running::{Running, ServerProgram, send, wait_until};
 use crate::table::{self, Bar, Row};
 use crate::{Measured, clients};
 
@@ -24,20 +24,20 @@ const KILLS: usize = 40;
 pub(crate) fn run(bench: &'static str) -> Measured<Vec<Row>> {
     let file = table::directory()?.join(format!("board.{}", std::process::id()));
     let rows = measure(bench, &file);
-    // It was not made if the server did not come up.
+    // The file does not exist if the server did not start.
     let _ = fs::remove_file(&file);
     rows
 }
 
 fn measure(bench: &'static str, file: &Path) -> Measured<Vec<Row>> {
     let path = file.display().to_string();
-    let mut server = Running::start(Home::Pool, &[&CHILDREN.to_string(), &path])?;
+    let mut server = Running::start(ServerProgram::Pool, &[&CHILDREN.to_string(), &path])?;
     let address = server.up(CHILDREN + 1)?;
     let lines: &'static [Line] = shared::open_file(file)?;
     let board = Board::open(lines)?;
     let (mut born, mut ready) = (Vec::new(), Vec::new());
     for kill in 0..KILLS {
-        // A child that has served nothing and dies young is replaced later and later.
+        // Backoff delays the replacement of a child that ends early without a request.
         serve_each(address, board)?;
         server.family()?;
         let times = replace(board, kill % CHILDREN)?;
@@ -45,9 +45,9 @@ fn measure(bench: &'static str, file: &Path) -> Measured<Vec<Row>> {
         ready.push(times.ready);
     }
     let (least, most) = range(&ready);
-    let note = format!("{least:.2} to {most:.2}, born after {:.2}", median(&born));
+    let note = format!("{least:.2} to {most:.2}, forked after {:.2}", median(&born));
     Ok(vec![
-        Row::new(bench, "a killed child is replaced", "ms", median(&ready))
+        Row::new(bench, "SIGKILL of a child until it is replaced", "ms", median(&ready))
             .against("nginx", 1.4)
             .bar(Bar::AtMost(2.0))
             .note(note),
@@ -71,7 +71,7 @@ fn replace(board: Board, which: usize) -> Measured<Times> {
         new = waiting(board).into_iter().find(|child| !old.contains(&child.pid));
         Ok(new.is_some())
     })?;
-    let new = new.ok_or("there is no new child")?;
+    let new = new.ok_or("no new child")?;
     let since =
         |moment: daemon_core::MonotonicTime| moment.saturating_since(killed).as_secs_f64() * 1e3;
     Ok(Times { born: since(new.born), ready: since(new.since) })
@@ -82,7 +82,8 @@ fn waiting(board: Board) -> Vec<Entry> {
     board.entries().filter(is_waiting).collect()
 }
 
-/// Has every child serve a request: as many connections as children, and only then a word.
+/// Makes every child serve a request: opens as many connections as there are children, and then
+/// sends one line.
 fn serve_each(address: SocketAddr, board: Board) -> Measured<()> {
     let all_wait = || Ok(waiting(board).len() == CHILDREN);
     wait_until("all children wait", all_wait)?;

@@ -1,4 +1,4 @@
-//! A child's status report: its processor time, and its system calls where strace(1) is at hand.
+//! A child's status report: its processor time, and its system calls if strace(1) is installed.
 
 use std::fs;
 use std::process::{self, Command};
@@ -8,7 +8,7 @@ use daemon_forkserver::now;
 
 use crate::figures::median;
 use crate::running::SERVE;
-use crate::servers::reports::Desk;
+use crate::servers::reports::ReportingSeat;
 use crate::table::{self, Bar, Row};
 use crate::{Measured, proc};
 
@@ -16,33 +16,35 @@ const PAIRS: u64 = 1_000_000;
 const BATCHES: usize = 9;
 
 pub(crate) fn run(bench: &'static str) -> Measured<Vec<Row>> {
-    let desk = Desk::new()?;
-    let name = "a report, reading the clock too";
+    let seat = ReportingSeat::new()?;
+    let name = "a status report, with a read of the clock";
     let mut rows = vec![
-        Row::new(bench, name, "ns", nanoseconds(&desk, now)?).bar(Bar::AtMost(100.0)),
-        Row::new(bench, "a report", "ns", nanoseconds(&desk, || MonotonicTime::ZERO)?),
+        Row::new(bench, name, "ns", nanoseconds(&seat, now)?).bar(Bar::AtMost(100.0)),
+        Row::new(bench, "a report", "ns", nanoseconds(&seat, || MonotonicTime::ZERO)?),
     ];
     match system_calls()? {
         Some(calls) => {
-            rows.push(Row::new(bench, "a report's system calls", "", calls).bar(Bar::AtMost(0.0)));
+            rows.push(
+                Row::new(bench, "system calls of a status report", "", calls).bar(Bar::AtMost(0.0)),
+            );
         }
-        None => table::say("  system calls are not counted: there is no strace here"),
+        None => table::say("  system calls are not counted: strace is not installed"),
     }
     Ok(rows)
 }
 
-fn nanoseconds(desk: &Desk, clock: impl Fn() -> MonotonicTime + Copy) -> Measured<f64> {
+fn nanoseconds(seat: &ReportingSeat, clock: impl Fn() -> MonotonicTime + Copy) -> Measured<f64> {
     let mut batches = Vec::new();
     for _batch in 0..BATCHES {
         let before = proc::own_time(process::id())?;
-        desk.report(PAIRS, clock)?;
+        seat.report(PAIRS, clock)?;
         let spent = proc::own_time(process::id())?.saturating_sub(before);
         batches.push(spent.as_secs_f64() * 1e9 / (2 * PAIRS) as f64);
     }
     Ok(median(&batches))
 }
 
-/// By how many system calls a program that reports often exceeds one that does not, a report.
+/// Returns the additional system calls per report of a program that reports often.
 fn system_calls() -> Measured<Option<f64>> {
     const REPORTS: usize = 100_000;
     let (Some(few), Some(many)) = (calls_of(0)?, calls_of(REPORTS)?) else {
@@ -63,7 +65,7 @@ fn calls_of(reports: usize) -> Measured<Option<usize>> {
         Ok(status) if status.success() => Some(fs::read_to_string(&log)?.lines().count()),
         Ok(_) | Err(_) => None,
     };
-    // Where strace could not run there is no log.
+    // There is no log if strace could not run.
     let _ = fs::remove_file(&log);
     Ok(calls)
 }

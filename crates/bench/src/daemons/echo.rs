@@ -1,4 +1,4 @@
-//! What every daemon does for a connection: a line read, the same written.
+//! The function of every daemon for a connection: reads a line and writes it back.
 
 use std::io;
 

@@ -1,5 +1,4 @@
-//! `bench-fork`: a child with a System for each connection, the short way in. A program of its own, as a
-//! user's is: what else lay in its file would be mapped with it, and be counted as its own.
+//! `bench-fork`: one child with a System per connection, through `serve`. A separate program, as a user's would be: other code in its file would be mapped with it and count as its own.
 
 #[path = "../announce.rs"]
 mod announce;
@@ -16,7 +15,7 @@ use actix_daemon::{Daemon, PostFork};
 use listening::listen;
 use program::Measured;
 
-/// How many children there may be at a time, as in the plain one beside it.
+/// The maximum number of children, the same as in `plain.rs`.
 const CHILDREN: u32 = 64;
 
 fn main() -> ExitCode {

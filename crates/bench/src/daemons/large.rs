@@ -1,5 +1,4 @@
-//! `bench-large MEGABYTES`: a child with a System for each connection, of a parent that has used so much
-//! memory since its launch.
+//! `bench-large MEGABYTES`: one child with a System per connection, with a parent that has used this much memory since its launch.
 
 #[path = "../announce.rs"]
 mod announce;
@@ -23,13 +22,13 @@ use listening::listen;
 use program::Measured;
 use touching::touch;
 
-/// How many children there may be at a time, as in the plain one beside it.
+/// The maximum number of children, the same as in `plain.rs`.
 const CHILDREN: u32 = 64;
 
 fn main() -> ExitCode {
     program::become_one("bench-large", |arguments| match arguments {
         [megabytes] => serve(megabytes.parse()?),
-        other => Err(format!("a number of megabytes: not {other:?}").into()),
+        other => Err(format!("the argument must be a number of megabytes, not {other:?}").into()),
     })
 }
 
@@ -54,30 +53,30 @@ impl Program for Large {
     fn parent(self, daemon: Addr<DaemonActor<TcpStream>>) {
         touch(self.megabytes);
         ParentAcceptor::start(self.listener, daemon, |stream| stream)
-            .expect("the runtime can watch a listener");
+            .expect("cannot watch the listener");
     }
 
     fn child(self, daemon: Addr<ChildActor>) -> Recipient<DaemonChild<TcpStream>> {
-        Session { daemon }.start().recipient()
+        IdleSession { daemon }.start().recipient()
     }
 }
 
-struct Session {
+struct IdleSession {
     daemon: Addr<ChildActor>,
 }
 
-impl Actor for Session {
+impl Actor for IdleSession {
     type Context = Context<Self>;
 }
 
-impl Handler<DaemonChild<TcpStream>> for Session {
+impl Handler<DaemonChild<TcpStream>> for IdleSession {
     type Result = ();
 
     fn handle(&mut self, child: DaemonChild<TcpStream>, ctx: &mut Context<Self>) {
         let daemon = self.daemon.clone();
         let talk = async move {
             if let Ok(mut stream) = tokio::net::TcpStream::from_std(child.request) {
-                // A client that is gone needs no answer.
+                // Ignore errors of the client.
                 let _ = echo::waiting(&mut stream).await;
             }
             daemon.do_send(UpdateStatus::Done);

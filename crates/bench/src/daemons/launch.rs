@@ -1,4 +1,4 @@
-//! `bench-launch CHILDREN`: a pool that tells how long its launch took, and goes again.
+//! `bench-launch CHILDREN`: a pool that prints how long its launch took, and stops.
 
 #[path = "../announce.rs"]
 mod announce;
@@ -17,19 +17,19 @@ use actix_daemon::{
     Program, Shutdown, StopMode, Subscribe, UpdateStatus,
 };
 
-use announce::tell;
+use announce::print;
 use listening::listen;
 use program::Measured;
 
 fn main() -> ExitCode {
     program::become_one("bench-launch", |arguments| match arguments {
         [children] => until_up(children.parse()?),
-        other => Err(format!("a number of children: not {other:?}").into()),
+        other => Err(format!("the argument must be a number of children, not {other:?}").into()),
     })
 }
 
-/// Launches so many children, and tells how many milliseconds it took until the parent returned
-/// from `launch`, and until all were up.
+/// Launches this many children, and prints the milliseconds until `launch` returned and until all
+/// were ready.
 fn until_up(children: u32) -> Measured<()> {
     let listener = listen()?;
     let model =
@@ -38,7 +38,7 @@ fn until_up(children: u32) -> Measured<()> {
     let launched =
         Daemon::builder().model(model).alias("bench").launch(Timed { begun, listener })?;
     let returned = begun.elapsed();
-    tell("LAUNCHED", returned.as_secs_f64() * 1e3)?;
+    print("LAUNCHED", returned.as_secs_f64() * 1e3)?;
     launched.run()?;
     Ok(())
 }
@@ -56,11 +56,11 @@ impl Program for Timed {
     }
 
     fn child(self, daemon: Addr<ChildActor>) -> Recipient<DaemonChild<()>> {
-        Session { daemon, listener: Some(self.listener) }.start().recipient()
+        IdleSession { daemon, listener: Some(self.listener) }.start().recipient()
     }
 }
 
-/// Waits in the parent until the children are up.
+/// Waits in the parent until the children are ready.
 struct Watch {
     begun: Instant,
     daemon: Addr<DaemonActor<()>>,
@@ -79,35 +79,35 @@ impl Handler<DaemonParent> for Watch {
 
     fn handle(&mut self, _up: DaemonParent, _ctx: &mut Context<Self>) {
         let up = self.begun.elapsed().as_secs_f64() * 1e3;
-        tell("UP", up).expect("who measures listens");
+        print("UP", up).expect("cannot print");
         self.daemon.do_send(Shutdown(StopMode::Immediate));
     }
 }
 
-/// A child that accepts, and gets nothing.
-struct Session {
+/// A child that accepts but receives no connections.
+struct IdleSession {
     daemon: Addr<ChildActor>,
     listener: Option<TcpListener>,
 }
 
-impl Actor for Session {
+impl Actor for IdleSession {
     type Context = Context<Self>;
 }
 
-impl Handler<DaemonChild<()>> for Session {
+impl Handler<DaemonChild<()>> for IdleSession {
     type Result = ();
 
     fn handle(&mut self, _child: DaemonChild<()>, ctx: &mut Context<Self>) {
         if let Some(listener) = self.listener.take() {
             let session = ctx.address().recipient();
             ChildAcceptor::start(listener, self.daemon.clone(), session)
-                .expect("the runtime can watch a listener");
+                .expect("cannot watch the listener");
         }
         self.daemon.do_send(UpdateStatus::Wait);
     }
 }
 
-impl Handler<Accepted<std::net::TcpStream>> for Session {
+impl Handler<Accepted<std::net::TcpStream>> for IdleSession {
     type Result = ();
 
     fn handle(&mut self, _accepted: Accepted<std::net::TcpStream>, _ctx: &mut Context<Self>) {

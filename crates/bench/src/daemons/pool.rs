@@ -1,5 +1,4 @@
-//! `bench-pool CHILDREN [BOARD]`: a pool that stays as it is, the short way in, with its scoreboard in a file
-//! if that is asked for. A program of its own, as a user's is.
+//! `bench-pool CHILDREN [BOARD]`: a pool of constant size through `serve`, with its scoreboard in a file if one is given. A separate program, as a user's would be.
 
 #[path = "../announce.rs"]
 mod announce;
@@ -20,7 +19,10 @@ fn main() -> ExitCode {
     program::become_one("bench-pool", |arguments| match arguments {
         [children] => serve(children.parse()?, None),
         [children, board] => serve(children.parse()?, Some(board)),
-        other => Err(format!("a number of children, and a file: not {other:?}").into()),
+        other => {
+            Err(format!("the arguments must be a number of children and a file, not {other:?}")
+                .into())
+        }
     })
 }
 

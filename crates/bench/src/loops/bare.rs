@@ -1,4 +1,4 @@
-//! The limits: the least that a server of each kind can do.
+//! The limits: the minimum that a server of each kind can do.
 
 use std::net::TcpListener;
 
@@ -6,9 +6,9 @@ use daemon_sys::fork::{ForkResult, fork};
 use daemon_sys::process::{Pid, Signal, die_with_parent, exit_now};
 use daemon_sys::reap::{reap_any, wait_for};
 
-use crate::{Measured, echo, listen, tell_up, touch};
+use crate::{Measured, echo, listen, report_running, touch};
 
-/// Accepts, forks, echoes in the child, exits; and reaps.
+/// Accepts, forks, echoes in the child, exits, and reaps.
 pub(super) fn fork_for_each(megabytes: usize) -> Measured<()> {
     touch(megabytes);
     let listener = listen()?;
@@ -31,7 +31,7 @@ pub(super) fn pool(children: usize) -> Measured<()> {
         match fork()? {
             ForkResult::Child => {
                 die_with_parent(Signal::Kill, parent)?;
-                tell_up()?;
+                report_running()?;
                 serve(&listener);
             }
             ForkResult::Parent(pid) => pids.push(pid),
@@ -46,7 +46,7 @@ pub(super) fn pool(children: usize) -> Measured<()> {
 fn serve(listener: &TcpListener) -> ! {
     loop {
         match listener.accept() {
-            // A client that is gone needs no answer.
+            // Ignore errors of the client.
             Ok((stream, _peer)) => drop(echo::blocking(&stream)),
             Err(_no_listener) => exit_now(1),
         }

@@ -1,4 +1,5 @@
-//! What every server without a runtime does for a connection: a line read, the same written.
+//! The function of every server without a runtime for a connection: reads a line and writes it
+//! back.
 
 use std::io::{self, Read, Write};
 use std::net::TcpStream;

@@ -1,6 +1,4 @@
-//! `bench-loop NAME [ARGUMENT...]`: the servers without actix that are measured, and the bare loops that are
-//! their limits. A program of their own for the same reason as the daemons: what a process touches of its
-//! program's file is mapped with what lies around it.
+//! `bench-loop NAME [ARGUMENT...]`: the measured servers without actix, and the bare loops that are their limits. They are a separate program for the same reason as the daemons: a page that a process touches is mapped with the pages around it in the program's file.
 
 #[path = "../announce.rs"]
 mod announce;
@@ -17,7 +15,7 @@ mod touching;
 
 use std::process::ExitCode;
 
-use announce::tell;
+use announce::print;
 use listening::listen;
 use program::Measured;
 use touching::touch;
@@ -33,11 +31,11 @@ fn run(server: &[&str]) -> Measured<()> {
         ["bare-pool", children] => bare::pool(children.parse()?),
         ["prefork-pool", workers] => prefork::pool(workers.parse()?),
         ["prefork-polite", workers] => prefork::polite_pool(workers.parse()?),
-        other => Err(format!("there is no server {other:?}").into()),
+        other => Err(format!("no server {other:?}").into()),
     }
 }
 
-/// Tells who measures that a worker is at work.
-fn tell_up() -> Measured<()> {
-    tell("UP", std::process::id())
+/// Reports that a worker runs.
+fn report_running() -> Measured<()> {
+    print("UP", std::process::id())
 }

@@ -1,4 +1,5 @@
-//! The fork server without actix: a parent that accepts and hands over, children that are a function.
+//! The fork server without actix: the parent accepts and transfers connections, and each child is a
+//! function.
 
 use std::net::TcpStream;
 use std::os::fd::AsFd;
@@ -11,7 +12,7 @@ use daemon_sys::poll::{Interest, wait};
 
 use crate::{Measured, echo, listen, touch};
 
-/// How many children there may be at a time, as in the daemon beside it.
+/// The maximum number of children, the same as in the daemon.
 const CHILDREN: u32 = 64;
 
 struct Echo;
@@ -21,22 +22,22 @@ impl ChildProgram for Echo {
 
     fn run_child(self, start: ChildStart<TcpStream>) -> i32 {
         start.signals.release();
-        // Nothing here depends on the line on the scoreboard.
+        // The status on the scoreboard is not used here.
         let _ = start.seat.report(Status::Serving, now());
         let done = start.request.map_err(std::io::Error::other);
         done.and_then(|stream| echo::blocking(&stream)).is_err().into()
     }
 }
 
-/// Accepts in the parent, and has a child echo.
+/// Accepts in the parent and echoes in a child.
 pub(super) fn fork_for_each(megabytes: usize) -> Measured<()> {
     let (mut fork_server, Echo) = ForkServerBuilder::new(CHILDREN).spawn(Echo)?;
     touch(megabytes);
     let listener = listen()?;
     let mut events = Vec::new();
     loop {
-        // Both are waited for: a connection ends when the parent's copy of it is dropped too, and
-        // that is when its child is reported born.
+        // Wait for both: a connection ends only when the parent drops its copy too, which it does
+        // when the fork is reported.
         let ready = wait(
             &[(listener.as_fd(), Interest::Read), (fork_server.as_fd(), Interest::Read)],
             None,

@@ -1,36 +1,36 @@
-//! Accept loops under the pre-fork manager.
+//! Accept loops under the prefork manager.
 
 use std::io::ErrorKind;
 
 use daemon_prefork::SignalForward::ToAll;
 use daemon_prefork::{Prefork, STATUS_IDLE, Signal, WaitResult, Worker};
 
-use crate::{Measured, echo, listen, tell_up};
+use crate::{Measured, echo, listen, report_running};
 
-/// The status of a worker that has a connection.
+/// The status of a worker with a connection.
 const SERVING: char = 'G';
 
-/// The bare loop as it stands, its status reported. TERM ends a worker wherever it is.
+/// The bare loop with status reports. TERM ends a worker at any point.
 pub(super) fn pool(workers: u32) -> Measured<()> {
     let listener = listen()?;
     manage(workers, |worker| -> Measured<()> {
-        tell_up()?;
+        report_running()?;
         loop {
             let (stream, _peer) = listener.accept()?;
             worker.set_status(SERVING)?;
-            // A client that is gone needs no answer.
+            // Ignore errors of the client.
             drop(echo::blocking(&stream));
             worker.set_status(STATUS_IDLE)?;
         }
     })
 }
 
-/// One whose workers finish the connection that they have before they leave.
+/// A loop whose workers finish their connection before they stop.
 pub(super) fn polite_pool(workers: u32) -> Measured<()> {
     let listener = listen()?;
     listener.set_nonblocking(true)?;
     manage(workers, |worker| -> Measured<()> {
-        tell_up()?;
+        report_running()?;
         while worker.wait_for(&listener)? == WaitResult::Ready {
             match listener.accept() {
                 Ok((stream, _peer)) => {

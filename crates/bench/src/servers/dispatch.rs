@@ -1,4 +1,4 @@
-//! The dispatcher under measure, and the bare ping-pong that it is held against.
+//! The measured dispatcher, and the bare ping-pong beside it.
 
 use std::cell::RefCell;
 use std::io::{Read, Write};
@@ -16,13 +16,13 @@ use daemon_sys::reap::wait_for;
 use futures::StreamExt;
 use futures::stream::FuturesUnordered;
 
-use crate::announce::tell;
+use crate::announce::print;
 use crate::figures::median;
 use crate::placement::Placement;
 use crate::{Measured, proc};
 
 const WORKERS: u32 = 4;
-/// From here on a task is one that takes no time.
+/// The number of tasks before the measurement starts.
 const WARM_UP: usize = 2000;
 
 fn builder() -> DispatcherBuilder {
@@ -40,9 +40,9 @@ fn builder() -> DispatcherBuilder {
         .method("pid", |_call, (): ()| Ok::<_, String>(std::process::id()))
 }
 
-/// Runs a measure in a dispatcher of its own.
+/// Runs a measurement in a new dispatcher.
 fn measure(act: impl AsyncFnOnce(&RunningDispatcher) -> Measured<()> + 'static) -> Measured<()> {
-    let result = Rc::new(RefCell::new(Err("the measure has not ended".into())));
+    let result = Rc::new(RefCell::new(Err("the measurement did not end".into())));
     let note = Rc::clone(&result);
     builder().run(move |started| {
         actix_rt::spawn(async move {
@@ -79,20 +79,22 @@ async fn many(
     Ok(begun.elapsed())
 }
 
-/// So many tasks of so many bytes, so many at a time: how many a second.
+/// Runs this many tasks with this many bytes, with this many outstanding, and prints the tasks per
+/// second.
 pub(crate) fn rate(method: &str, bytes: usize, tasks: usize, outstanding: usize) -> Measured<()> {
     let method = if method == "echo" { "echo" } else { "nop" };
     measure(async move |started| {
         many(started, method, bytes, WARM_UP.min(tasks), outstanding).await?;
         for _round in 0..3 {
             let time = many(started, method, bytes, tasks, outstanding).await?;
-            tell("RATE", tasks as f64 / time.as_secs_f64())?;
+            print("RATE", tasks as f64 / time.as_secs_f64())?;
         }
-        tell("RATE", "end")
+        print("RATE", "end")
     })
 }
 
-/// One at a time, with parent and workers so placed: microseconds each, the median.
+/// Runs one task at a time in this placement of parent and workers, and prints the median in
+/// microseconds.
 pub(crate) fn latency(tasks: usize, placement: Placement) -> Measured<()> {
     measure(async move |started| {
         many(started, "nop", 64, 100, 8).await?;
@@ -108,11 +110,12 @@ pub(crate) fn latency(tasks: usize, placement: Placement) -> Measured<()> {
                 times.push(begun.elapsed().as_secs_f64() * 1e6);
             }
         }
-        tell("LATENCY", median(&times))
+        print("LATENCY", median(&times))
     })
 }
 
-/// Memory of the parent with so many queued, in bytes each, and the rate at which they are done.
+/// Prints the memory of the parent per queued request in bytes, and the rate at which the requests
+/// are done.
 pub(crate) fn queue(tasks: usize) -> Measured<()> {
     measure(async move |started| {
         many(started, "nop", 64, 100_000, 1000).await?;
@@ -123,7 +126,7 @@ pub(crate) fn queue(tasks: usize) -> Measured<()> {
         let dispatcher = &started.dispatcher;
         let mut waiting = FuturesUnordered::new();
         while waiting.len() < tasks {
-            // As many as the mailbox takes; then what is in it is taken out.
+            // Fill the mailbox, then let the dispatcher empty it.
             let more = (tasks - waiting.len()).min(200);
             waiting.extend(
                 (0..more).map(|_task| dispatcher.send(NewRequest::to("nop").params(&payload))),
@@ -132,10 +135,11 @@ pub(crate) fn queue(tasks: usize) -> Measured<()> {
         }
         let kept = proc::proportional_memory(pid)?.saturating_sub(before);
         let each = kept as f64 * 1024.0 / tasks as f64;
-        tell("EACH", each)?;
+        print("EACH", each)?;
         let begun = Instant::now();
         started.daemon.send(actix_daemon::Resume).await??;
-        // The runtime's budget would have each look at a million futures again and again.
+        // Without this the runtime's cooperative budget would poll a million futures again and
+        // again.
         tokio::task::unconstrained(async {
             while let Some(answer) = waiting.next().await {
                 answer??;
@@ -143,15 +147,16 @@ pub(crate) fn queue(tasks: usize) -> Measured<()> {
             Measured::Ok(())
         })
         .await?;
-        tell("RATE", tasks as f64 / begun.elapsed().as_secs_f64())
+        print("RATE", tasks as f64 / begun.elapsed().as_secs_f64())
     })
 }
 
-/// A worker is killed in the middle of a task: milliseconds until its caller knows.
+/// Kills a worker during a task and prints the milliseconds until its caller is notified.
 pub(crate) fn kill(times: usize) -> Measured<()> {
     measure(async move |started| {
         for _time in 0..times {
-            // Its predecessor was forked anew meanwhile, and has served: no delay for the young.
+            // The previous worker has been replaced meanwhile and has served, so backoff does not
+            // apply.
             many(started, "nop", 64, 100, 8).await?;
             let mut hanging = Box::pin(started.dispatcher.send(NewRequest::to("hang")));
             let victim = loop {
@@ -163,7 +168,7 @@ pub(crate) fn kill(times: usize) -> Measured<()> {
                     break pid;
                 }
                 if futures::poll!(hanging.as_mut()).is_ready() {
-                    return Err("it does not hang".into());
+                    return Err("timed out".into());
                 }
                 tokio::time::sleep(Duration::from_millis(1)).await;
             };
@@ -171,16 +176,17 @@ pub(crate) fn kill(times: usize) -> Measured<()> {
             crate::running::send(victim, Signal::Kill)?;
             match hanging.await? {
                 Err(Failure::WorkerLost { .. }) => {
-                    tell("TOLD", begun.elapsed().as_secs_f64() * 1e3)?
+                    print("NOTIFIED", begun.elapsed().as_secs_f64() * 1e3)?
                 }
-                other => return Err(format!("it was lost: {other:?}").into()),
+                other => return Err(format!("the task was not lost: {other:?}").into()),
             }
         }
-        tell("TOLD", "end")
+        print("NOTIFIED", "end")
     })
 }
 
-/// A hard limit of 50 ms with one worker: milliseconds from the limit until the next task is done.
+/// Sets a hard limit of 50 ms with one worker, and prints the milliseconds from the limit until the
+/// next task is done.
 pub(crate) fn hard(times: usize) -> Measured<()> {
     const LIMIT: Duration = Duration::from_millis(50);
     measure(async move |started| {
@@ -193,16 +199,17 @@ pub(crate) fn hard(times: usize) -> Measured<()> {
             let next = started.dispatcher.send(NewRequest::to("pid"));
             let (hanging, next) = futures::join!(hanging, next);
             if !matches!(hanging?, Err(Failure::TimedOut { .. })) {
-                return Err("it does not hang".into());
+                return Err("timed out".into());
             }
             next??;
-            tell("NEXT", (begun.elapsed() - LIMIT).as_secs_f64() * 1e3)?;
+            print("NEXT", (begun.elapsed() - LIMIT).as_secs_f64() * 1e3)?;
         }
-        tell("NEXT", "end")
+        print("NEXT", "end")
     })
 }
 
-/// Two processes and a socketpair: so many round trips of so many bytes; microseconds each.
+/// Two processes and a socketpair: makes this many round trips with this many bytes, and prints
+/// microseconds per trip.
 pub(crate) fn ping_pong(bytes: usize, trips: usize, placement: Option<Placement>) -> Measured<()> {
     let (mut near, mut far) = UnixStream::pair()?;
     let mut buffer = vec![7; bytes];
@@ -228,8 +235,8 @@ pub(crate) fn ping_pong(bytes: usize, trips: usize, placement: Option<Placement>
             let rate = trips as f64 / begun.elapsed().as_secs_f64();
             drop(near);
             wait_for(child)?;
-            tell("RATE", rate)?;
-            tell("LATENCY", median(&times))
+            print("RATE", rate)?;
+            print("LATENCY", median(&times))
         }
     }
 }

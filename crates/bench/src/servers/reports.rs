@@ -1,4 +1,4 @@
-//! A child's reports on a scoreboard in shared memory, without the child.
+//! Status reports on a scoreboard in shared memory, without a child process.
 
 use std::cell::Cell;
 use std::process;
@@ -11,40 +11,41 @@ use daemon_sys::shared;
 
 use crate::Measured;
 
-/// A bell that only counts: no parent sleeps here.
+/// A wakeup that only counts: no parent sleeps here.
 #[derive(Default)]
-pub(crate) struct Counting {
+pub(crate) struct CountingWakeup {
     rung: Cell<u64>,
 }
 
-impl WakeParent for &'static Counting {
+impl WakeParent for &'static CountingWakeup {
     fn wake(&self) {
         self.rung.set(self.rung.get() + 1);
     }
 }
 
-/// A seat at a real scoreboard whose parent is awake.
-pub(crate) struct Desk {
-    seat: Seat<&'static Counting>,
-    bell: &'static Counting,
+/// A seat on a scoreboard whose parent is awake.
+pub(crate) struct ReportingSeat {
+    seat: Seat<&'static CountingWakeup>,
+    bell: &'static CountingWakeup,
 }
 
-impl Desk {
-    /// Makes a scoreboard and takes a seat at it.
-    pub(crate) fn new() -> Measured<Desk> {
+impl ReportingSeat {
+    /// Creates a scoreboard and takes a seat on it.
+    pub(crate) fn new() -> Measured<ReportingSeat> {
         const SLOTS: u32 = 64;
         let lines: &'static [Line] = shared::anonymous(lines_for(SLOTS)?)?;
         let scoreboard = Scoreboard::format(lines, SLOTS, now())?;
         let slot = SlotNumber::new(3);
         let generation = scoreboard.order(slot, now())?;
-        let bell: &'static Counting = Box::leak(Box::default());
+        let bell: &'static CountingWakeup = Box::leak(Box::default());
         let seat = Seat::take(scoreboard.board(), slot, generation, process::id(), now(), bell)?;
         seat.report(Status::Fresh, now())?;
         seat.report(Status::Serving, now())?;
-        Ok(Desk { seat, bell })
+        Ok(ReportingSeat { seat, bell })
     }
 
-    /// Reports twice so often, a request done and the next begun, at times that `clock` tells.
+    /// Reports this many times that a request has ended and the next has started, at the times of
+    /// `clock`.
     pub(crate) fn report(&self, times: u64, clock: impl Fn() -> MonotonicTime) -> Measured<()> {
         for _pair in 0..times {
             self.seat.report(Status::Waiting, clock())?;
@@ -52,12 +53,12 @@ impl Desk {
         }
         match self.bell.rung.get() {
             0 => Ok(()),
-            rung => Err(format!("{rung} reports have rung for a parent that is awake").into()),
+            rung => Err(format!("{rung} reports woke a parent that was awake").into()),
         }
     }
 }
 
-/// Reports so often, and ends: for who counts its system calls.
+/// Reports this many times and ends, to count its system calls.
 pub(super) fn report(count: u64) -> Measured<()> {
-    Desk::new()?.report(count / 2, now)
+    ReportingSeat::new()?.report(count / 2, now)
 }
