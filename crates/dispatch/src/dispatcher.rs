@@ -7,7 +7,7 @@ use actix::fut::WrapFuture;
 use actix::{Actor, Addr, AsyncContext, Context, Handler, Message, MessageResult};
 
 use crate::answer::TaskResult;
-use crate::engine::{DeadLetter, SharedEngine, SubmitResult, take};
+use crate::engine::{DeadLetter, SharedEngine, SubmitResult, submit};
 use crate::reply::Reply;
 use crate::request::{NewRequest, RequestId};
 use crate::scheduler::Stats;
@@ -44,7 +44,7 @@ impl DispatcherActor {
 
     /// Takes a request; where there is no room it and all that come after it wait.
     pub(crate) fn take(&mut self, request: NewRequest, reply: Reply, ctx: &mut Context<Self>) {
-        let SubmitResult::QueueFull(waiting) = take(&self.shared, request, reply) else { return };
+        let SubmitResult::QueueFull(waiting) = submit(&self.shared, request, reply) else { return };
         let shared = Rc::clone(&self.shared);
         let signals = shared.borrow().signals();
         ctx.wait(
@@ -52,9 +52,9 @@ impl DispatcherActor {
                 let mut waiting = waiting;
                 loop {
                     // Before it is looked again, so that no word is missed.
-                    let room = signals.queue_room.notified();
+                    let room = signals.queue_capacity.notified();
                     let (request, reply) = *waiting;
-                    match take(&shared, request, reply) {
+                    match submit(&shared, request, reply) {
                         SubmitResult::Accepted => return,
                         SubmitResult::QueueFull(still) => waiting = still,
                     }

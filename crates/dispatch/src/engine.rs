@@ -1,5 +1,5 @@
-//! The dispatcher's hands in the parent: it feeds the ledger with what comes, and does what the
-//! ledger wants done.
+//! The part of the dispatcher that does I/O in the parent process: it passes events to the scheduler
+//! and carries out the scheduler's actions.
 
 mod cancelled_ids;
 mod deliver;
@@ -32,36 +32,38 @@ use crate::methods::Methods;
 use crate::reply::{DroppedFutures, Reply};
 use crate::request::{NewRequest, Request, RequestDone, RequestParts, RunInfo};
 use crate::scheduler::{Lane, Scheduler, SchedulerAction, WorkerKillReason};
-use crate::talkback::{EventLog, Verbosity};
+use crate::talkback::{EventLog, Verbosity, report};
 
 use cancelled_ids::CancelledIds;
-pub(crate) use intake::{CancelLookup, SubmitResult, take};
+pub(crate) use intake::{CancelLookup, SubmitResult, submit};
 use scaling::ScalingLog;
 pub(crate) use tasks::run;
 
-/// How long less demand is kept to oneself: a queue that is empty now is often full again at once.
+/// Delay before a lower demand is reported to the daemon. A queue that becomes empty often fills up
+/// again immediately.
 const DEMAND_DELAY: Duration = Duration::from_millis(5);
 
-/// So many tasks that were put aside are remembered.
+/// The maximum number of dead letters that are kept.
 const DEAD_LETTERS_MAX: usize = 100;
 
-/// Who does the work.
+/// Where methods run.
 #[derive(Debug)]
 pub(crate) enum ExecutionMode {
-    /// The parent, in place.
+    /// In the parent process.
     InProcess,
-    /// Workers, at most so many.
+    /// In worker processes.
     Workers {
+        /// The maximum number of workers.
         max: usize,
-        /// So many are forked before there is work.
+        /// The number of workers that are forked before the first request.
         pre_fork: u32,
-        /// For work that waits one is forked, and the next after so long.
+        /// The minimum time between two workers that are forked on demand.
         interval: Duration,
         daemon: Addr<WorkerDaemon>,
     },
 }
 
-/// What requests are given that don't say otherwise.
+/// Values for requests that do not set them.
 #[derive(Debug, Clone, Copy, Default)]
 pub(crate) struct RequestDefaults {
     pub(crate) soft: Option<Duration>,
@@ -69,7 +71,7 @@ pub(crate) struct RequestDefaults {
     pub(crate) attempts: u32,
 }
 
-/// A request on its way through the ledger.
+/// A request in the scheduler, with the places its answer goes to.
 #[derive(Debug)]
 pub(crate) struct DispatchJob {
     pub(crate) parts: RequestParts,
@@ -82,26 +84,27 @@ pub(crate) struct DispatchJob {
 impl DispatchJob {
     fn of(request: NewRequest, method: u16, soft: Option<Duration>, reply: Reply) -> DispatchJob {
         let NewRequest { id, name, from, params, upon_result, .. } = request;
-        // Those that could not be encoded are refused before anybody reads them.
+        // A request whose parameters could not be encoded is rejected before they are read.
         let parts = RequestParts { id, name, from, params: params.unwrap_or(Body::EMPTY) };
         DispatchJob { parts, method, soft, reply, upon_result }
     }
 }
 
-/// A task that has killed its workers as often as it may.
+/// A request that is not retried any more, because each of its attempts ended with the worker's
+/// death.
 #[derive(Debug, Clone)]
 #[non_exhaustive]
 pub struct DeadLetter {
     /// The request.
     pub request: Request,
-    /// Why its last worker is gone.
+    /// Why the last worker exited.
     pub cause: ExitCause,
 }
 
-/// A dispatcher's engine, in the hands of its actors and tasks, all of one thread.
+/// The engine, shared by the dispatcher's actors and tasks. All of them run in one thread.
 pub(crate) type SharedEngine = Rc<RefCell<Engine>>;
 
-/// What an engine is made of, from before there is a System.
+/// What an engine is built from. It is prepared before the actix System exists.
 pub(crate) struct EngineConfig {
     pub(crate) methods: Rc<Methods>,
     pub(crate) claims: SharedClaims,
@@ -116,13 +119,13 @@ pub(crate) struct EngineConfig {
 
 pub(crate) struct Engine {
     methods: Rc<Methods>,
-    /// The ledger's board too.
+    /// The scheduler uses the same claims.
     claims: SharedClaims,
     scheduler: Scheduler<DispatchJob, SharedClaims>,
     links: Vec<Option<WorkerLink>>,
-    /// Links of workers whose end is still to be told, while their slot is another's already.
+    /// Links of workers whose slot has a new worker already, and whose exit is not reported yet.
     former: Vec<WorkerLink>,
-    /// Slots of links that have something to send.
+    /// Slots whose links have unsent data.
     dirty: Vec<usize>,
     execution: ExecutionMode,
     pub(crate) events: EventLog,
@@ -130,34 +133,34 @@ pub(crate) struct Engine {
     pub(crate) upon_result: Option<Recipient<RequestDone>>,
     pub(crate) fallback: Option<Recipient<FallbackRequest>>,
     pub(crate) hangups: Arc<DroppedFutures>,
-    /// Cancelled before they have come.
+    /// Requests that were cancelled before they arrived.
     cancelled_ids: CancelledIds,
     dead_letters: VecDeque<DeadLetter>,
-    /// Transactions and calls in place that are not answered yet.
+    /// Unanswered requests that no worker runs: fallback requests and in-process calls.
     outside_workers: usize,
-    /// Those that are.
+    /// Answered requests that no worker ran.
     answered_outside_workers: u64,
     scaling_log: ScalingLog,
     reported_demand: u32,
-    /// When the timer wakes.
+    /// When the timer fires.
     timer_at: Option<MonotonicTime>,
     signals: Rc<Signals>,
     drained: Vec<oneshot::Sender<()>>,
-    /// For tasks that it starts.
+    /// For tasks that the engine spawns.
     me: Weak<RefCell<Engine>>,
 }
 
-/// What wakes the engine's tasks.
+/// Notifications for the engine's tasks.
 #[derive(Debug, Default)]
 pub(crate) struct Signals {
     timer: Notify,
     demand: Notify,
-    pub(crate) queue_room: Notify,
+    pub(crate) queue_capacity: Notify,
 }
 
 impl std::fmt::Debug for Engine {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Engine").field("tally", &self.scheduler.stats()).finish_non_exhaustive()
+        f.debug_struct("Engine").field("stats", &self.scheduler.stats()).finish_non_exhaustive()
     }
 }
 
@@ -222,14 +225,14 @@ impl Engine {
         self.dead_letters.iter().cloned().collect()
     }
 
-    /// Does what the ledger wants done, and sends what is to be sent.
+    /// Carries out the scheduler's actions and sends the data of all links.
     fn pump(&mut self) {
         while let Some(action) = self.scheduler.next_action() {
             match action {
                 SchedulerAction::Send { slot, turn, key } => self.send(slot, turn, key),
                 SchedulerAction::Fail { job, failure, run } => {
                     if run.attempts > 0 {
-                        // A worker that is given up may still be about to read them.
+                        // An abandoned worker may still read the parameters.
                         job.parts.params.prevent_reuse();
                     }
                     self.record_dead_letter(&job, &failure, run);
@@ -243,42 +246,39 @@ impl Engine {
         self.report_demand();
         self.arm_timer();
         if self.scheduler.has_capacity() {
-            self.signals.queue_room.notify_waiters();
+            self.signals.queue_capacity.notify_waiters();
         }
         if self.is_drained() {
             self.notify_drained();
         }
     }
 
-    fn kill(&self, pid: Pid, why: WorkerKillReason) {
+    fn kill(&self, pid: Pid, kill_reason: WorkerKillReason) {
         let ExecutionMode::Workers { daemon, .. } = &self.execution else { return };
-        match why {
+        let (raw_pid, reason) = (pid.as_raw(), kill_reason.word());
+        match kill_reason {
             WorkerKillReason::HardLimit => {
-                self.events.warn(format_args!(
-                    "Worker {pid} is killed: its task has passed the hard limit"
-                ));
+                report!(self.events, warn, "killing worker"; "pid" => raw_pid, "reason" => reason);
                 daemon.do_send(KillRogue { pid, violation: Violation::Time });
             }
             WorkerKillReason::Unresponsive => {
-                self.events.warn(format_args!(
-                    "Worker {pid} is killed: it does not begin what it is sent"
-                ));
+                report!(self.events, warn, "killing worker"; "pid" => raw_pid, "reason" => reason);
                 daemon.do_send(KillRogue { pid, violation: Violation::Hung });
             }
             WorkerKillReason::Cancelled => {
-                self.events.say(format_args!("Worker {pid} is killed: its task was cancelled"));
+                report!(self.events, info, "killing worker"; "pid" => raw_pid, "reason" => reason);
                 daemon.do_send(Kill(pid));
             }
         }
     }
 
-    /// How many workers what waits could do with.
+    /// Returns how many workers the unassigned requests could use.
     fn demand(&self) -> Option<u32> {
         let ExecutionMode::Workers { max, .. } = &self.execution else { return None };
         Some(u32::try_from(self.scheduler.unassigned().min(*max)).unwrap_or(u32::MAX))
     }
 
-    /// More demand is told at once, less when it has lasted.
+    /// Reports a higher demand to the daemon immediately, and a lower one after a delay.
     fn report_demand(&mut self) {
         let Some(demand) = self.demand() else { return };
         if demand > self.reported_demand {
@@ -297,7 +297,7 @@ impl Engine {
         }
     }
 
-    /// Sees to it that the timer wakes in time.
+    /// Sets the timer to the time of the scheduler's next check.
     fn arm_timer(&mut self) {
         let Some(wake_at) = self.scheduler.wake_at() else { return };
         if self.timer_at.is_none_or(|timer_at| wake_at < timer_at) {
@@ -306,23 +306,24 @@ impl Engine {
         }
     }
 
-    /// The operator's word.
+    /// Pauses or resumes on behalf of the operator.
     pub(crate) fn set_operator_pause(&mut self, operator_pause: OperatorPause) {
         self.scheduler.set_operator_pause(operator_pause, now());
         self.pump();
     }
 
-    /// The end begins. Answers when all that was taken is answered.
+    /// Starts the shutdown. The receiver resolves when all accepted requests have been answered.
     pub(crate) fn stop(&mut self, mode: StopMode) -> oneshot::Receiver<()> {
-        let (drained, told) = oneshot::channel();
+        let (drained, all_answered) = oneshot::channel();
         self.scheduler.stop(mode, now());
         self.drained.push(drained);
         self.reject_if_no_workers_left();
         self.pump();
-        told
+        all_answered
     }
 
-    /// In a dispatcher that stops nobody is forked any more: without a worker nothing is done.
+    /// Rejects the queued requests if the dispatcher is stopping and no workers are left: no new ones
+    /// are forked then.
     fn reject_if_no_workers_left(&mut self) {
         if !self.scheduler.is_accepting()
             && self.links.iter().all(Option::is_none)
@@ -332,7 +333,7 @@ impl Engine {
         }
     }
 
-    /// The daemon has ended, whatever was still to come: all that is left is lost.
+    /// Fails all remaining requests, because the daemon has stopped.
     pub(crate) fn daemon_stopped(&mut self) {
         self.scheduler.stop(StopMode::Immediate, now());
         let links = self.links.iter().flatten().chain(&self.former);
@@ -347,19 +348,19 @@ impl Engine {
         !self.scheduler.is_accepting() && self.scheduler.is_empty() && self.outside_workers == 0
     }
 
-    /// All is answered: workers that stay for more may go.
+    /// Completes the shutdown: all requests are answered, so the remaining workers may exit.
     fn notify_drained(&mut self) {
         for drained in self.drained.drain(..) {
-            // Who has asked may have gone meanwhile.
+            // The receiver may have been dropped.
             let _ = drained.send(());
         }
         for link in self.links.iter_mut().flatten() {
-            link.reopen_logs();
+            link.shut_down();
         }
     }
 
-    /// Answers a refusal before anything else has happened.
-    fn reject(&mut self, request: NewRequest, reply: Reply, why: Failure) {
-        self.deliver(DispatchJob::of(request, 0, None, reply), RunInfo::default(), Err(why));
+    /// Answers a request with a failure before it is accepted.
+    fn reject(&mut self, request: NewRequest, reply: Reply, failure: Failure) {
+        self.deliver(DispatchJob::of(request, 0, None, reply), RunInfo::default(), Err(failure));
     }
 }

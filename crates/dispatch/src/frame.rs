@@ -1,8 +1,8 @@
-//! Frames on the link between parent and worker: what is said, and how it is told from bytes.
+//! Frames on the link between parent and worker: the messages and their encoding.
 //!
-//! A frame is the length of the rest, 4 bytes, the lower first; a head in the postcard format; a body
-//! of whatever length is left. Where a body is in a memory file its descriptor comes no later than
-//! the first byte of its frame.
+//! A frame consists of the length of the remaining bytes (4 bytes, little-endian), a head in the
+//! postcard format, and a body of the remaining length. If the body is in a memory file, its
+//! descriptor arrives no later than the first byte of its frame.
 
 mod send_failure;
 mod shared_body;
@@ -20,81 +20,82 @@ use crate::body::{BODY_MAX, Body, SHARED_FROM};
 pub(crate) use send_failure::{SendFailure, retry_delay};
 use shared_body::{SharedBody, descriptors};
 
-/// The longest frame that is taken: a body that is just not worth a memory file, and a head.
+/// The longest frame that is accepted: a head, and the largest body that is not in a memory file.
 pub(crate) const FRAME_MAX: usize = SHARED_FROM + 64 * 1024;
 
-/// How many descriptors are sent at once.
+/// The maximum number of descriptors that one system call sends.
 const DESCRIPTORS_AT_ONCE: usize = 60;
 
-/// How many descriptors may wait for their frames: those of two sendings. Those of one come at once, and
-/// those of the next not before all bytes of the former have come, and been read.
+/// The maximum number of received descriptors whose frames are incomplete: those of two sends. The
+/// descriptors of one send arrive together, and those of the next send arrive only after all bytes of
+/// the previous one have been received and read.
 const WAITING_MAX: usize = 2 * FDS_MAX;
 
-/// The length of a frame's length.
+/// The number of bytes of a frame's length field.
 const LENGTH: usize = 4;
 
-/// Parent to worker: do this.
+/// A message from the parent to a worker: run this task.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct TaskOrder<'a> {
-    /// The claim by which it may be taken back.
+    /// The turn of the claim by which the task can be taken back.
     pub(crate) turn: u64,
     pub(crate) id: u64,
     pub(crate) attempt: u32,
-    /// Its number in the table of methods.
+    /// The method's index in the method table.
     pub(crate) method: u16,
-    /// What the request calls it.
+    /// The method's name in the request.
     pub(crate) name: &'a str,
-    /// Who asks.
+    /// The sender's name.
     pub(crate) from: &'a str,
-    /// After how long the handler is told that it takes too long.
+    /// The soft time limit.
     pub(crate) soft: Option<Duration>,
     pub(crate) body: BodyLocation,
 }
 
-/// Worker to parent.
+/// A message from a worker to the parent.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) enum WorkerMessage {
-    /// It is set up, and takes orders.
+    /// The worker is set up and accepts tasks.
     Ready,
-    /// It begins nothing more than what it does now.
+    /// The worker starts no further task.
     Leaving,
-    /// The order of this turn is done.
+    /// A task has finished.
     Finished(FinishedTask),
 }
 
-/// How an order was done.
+/// A finished task and its result.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct FinishedTask {
     pub(crate) turn: u64,
     pub(crate) id: u64,
     pub(crate) attempt: u32,
-    /// How long it took.
+    /// The handler's run time.
     pub(crate) took: Duration,
-    pub(crate) end: CompletionKind,
+    pub(crate) kind: CompletionKind,
     pub(crate) body: BodyLocation,
 }
 
-/// How a handler has ended.
+/// How a handler ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) enum CompletionKind {
-    /// With a value, which is the body.
+    /// It returned a value, which is the body.
     Value,
-    /// With an error; its words are the body.
+    /// It returned an error; the body is its message.
     Error,
-    /// It has panicked; words and backtrace are the body.
+    /// It panicked; the body is the message and the backtrace.
     Panicked,
-    /// It has given up when it was told that it takes too long; its words are the body.
+    /// It returned an error after its soft limit had passed; the body is the error's message.
     TimedOut,
-    /// The parameters were not its own; why is the body.
+    /// The parameters could not be decoded; the body is the reason.
     BadParams,
 }
 
-/// Where a body is.
+/// Where a frame's body is stored.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) enum BodyLocation {
-    /// It is the rest of the frame.
+    /// In the frame, after the head.
     InFrame,
-    /// In a memory file: its first bytes, so many.
+    /// In a memory file, of which it is the first bytes: this many.
     Shared(u64),
 }
 
@@ -108,73 +109,73 @@ impl BodyLocation {
     }
 }
 
-/// Why what has come is no frame. The link is of no more use then.
+/// Why received data is not a valid frame. The link cannot be used any more.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum FrameError {
-    /// It would be longer than any that is sent.
-    #[error("a frame of {length} bytes: the longest has {FRAME_MAX}")]
+    /// The frame is longer than the maximum.
+    #[error("frame of {length} bytes exceeds the maximum of {FRAME_MAX}")]
     TooLong {
-        /// What it says.
+        /// The length in its length field.
         length: usize,
     },
-    /// Its head cannot be read.
-    #[error("a frame that cannot be read: {0}")]
+    /// The head cannot be decoded.
+    #[error("cannot decode the head of a frame: {0}")]
     Head(#[source] postcard::Error),
-    /// Its body's descriptor has not come.
-    #[error("a frame whose memory is missing")]
+    /// The descriptor of the body was not received.
+    #[error("the shared memory of a frame is missing")]
     MissingDescriptor,
-    /// More descriptors have come than frames can want.
-    #[error("{count} descriptors without their frames: {WAITING_MAX} may wait")]
+    /// More descriptors were received than incomplete frames can have.
+    #[error("received {count} descriptors without their frames, the maximum is {WAITING_MAX}")]
     ExtraDescriptors {
-        /// How many there are.
+        /// The number of descriptors without a frame.
         count: usize,
     },
-    /// Its body's memory is not what it says.
-    #[error("a frame whose memory cannot be had: {0}")]
+    /// The shared memory of the body cannot be read.
+    #[error("cannot read the shared memory of a frame: {0}")]
     SharedMemory(#[source] daemon_sys::Error),
-    /// Its body would be longer than any that is taken.
-    #[error("a frame whose body has {length} bytes: the longest has {BODY_MAX}")]
+    /// The body is longer than the maximum.
+    #[error("frame body of {length} bytes exceeds the maximum of {BODY_MAX}")]
     BodyTooLong {
-        /// What it says.
+        /// The length in the frame's head.
         length: u64,
     },
 }
 
-/// What has come over a link, and is made into frames.
+/// Decodes frames from the data that a link receives.
 #[derive(Debug, Default)]
 pub(crate) struct FrameReader {
     bytes: Vec<u8>,
-    /// Where what is not read yet begins and ends.
+    /// Start and end of the data that is not decoded yet.
     read: usize,
     filled: usize,
     descriptors: VecDeque<OwnedFd>,
 }
 
-/// What a look at a link has brought.
+/// The result of one read from a link.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Received {
-    /// Bytes, and there may be more.
+    /// Data was read, and there may be more.
     More,
-    /// All there was.
+    /// All available data was read.
     Drained,
     /// The other end is closed.
     Closed,
 }
 
 impl FrameReader {
-    /// How much is asked of the system at once.
-    const ROOM: usize = 64 * 1024;
+    /// The maximum number of bytes of one read.
+    const READ_SIZE: usize = 64 * 1024;
 
-    /// Takes in once what has come.
+    /// Reads once from the link.
     pub(crate) fn receive(&mut self, link: &LinkEnd) -> io::Result<Received> {
-        self.make_room();
-        let room = &mut self.bytes[self.filled..];
+        self.reserve();
+        let free = &mut self.bytes[self.filled..];
         let before = self.descriptors.len();
-        match link.receive(room, &mut self.descriptors) {
+        match link.receive(free, &mut self.descriptors) {
             Ok(0) => Ok(Received::Closed),
             Ok(length) => {
-                // The system stops where descriptors are, whatever comes after them.
-                let is_cut = length == room.len() || self.descriptors.len() > before;
+                // A read ends at a message with descriptors, even if more data follows.
+                let is_cut = length == free.len() || self.descriptors.len() > before;
                 self.filled += length;
                 let count = self.descriptors.len();
                 if count > WAITING_MAX {
@@ -184,13 +185,13 @@ impl FrameReader {
                 Ok(if is_cut { Received::More } else { Received::Drained })
             }
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(Received::Drained),
-            // It was closed with something unread.
+            // The other end was closed while it had unread data.
             Err(error) if error.kind() == io::ErrorKind::ConnectionReset => Ok(Received::Closed),
             Err(error) => Err(error),
         }
     }
 
-    /// Takes in bytes that were had otherwise.
+    /// Appends bytes that were not read from a link.
     #[cfg(any(test, feature = "fuzz"))]
     pub(crate) fn feed(&mut self, bytes: &[u8]) {
         self.bytes.truncate(self.filled);
@@ -198,20 +199,20 @@ impl FrameReader {
         self.filled = self.bytes.len();
     }
 
-    fn make_room(&mut self) {
+    fn reserve(&mut self) {
         if self.read == self.filled {
             (self.read, self.filled) = (0, 0);
-        } else if self.read > Self::ROOM {
+        } else if self.read > Self::READ_SIZE {
             self.bytes.copy_within(self.read..self.filled, 0);
             self.filled -= self.read;
             self.read = 0;
         }
-        if self.bytes.len() < self.filled + Self::ROOM {
-            self.bytes.resize(self.filled + Self::ROOM, 0);
+        if self.bytes.len() < self.filled + Self::READ_SIZE {
+            self.bytes.resize(self.filled + Self::READ_SIZE, 0);
         }
     }
 
-    /// Takes the next whole frame: its head and what follows it.
+    /// Returns the head and the body of the next complete frame.
     pub(crate) fn next<'a, H: Deserialize<'a>>(
         &'a mut self,
     ) -> Result<Option<(H, FrameBody<'a>)>, FrameError> {
@@ -228,7 +229,7 @@ impl FrameReader {
     }
 }
 
-/// What follows a head.
+/// The part of a frame after its head.
 #[derive(Debug)]
 pub(crate) struct FrameBody<'a> {
     bytes: &'a [u8],
@@ -236,18 +237,18 @@ pub(crate) struct FrameBody<'a> {
 }
 
 impl FrameBody<'_> {
-    /// Does without the body.
-    pub(crate) fn discard(self, place: BodyLocation) {
-        match place {
+    /// Discards the body.
+    pub(crate) fn discard(self, location: BodyLocation) {
+        match location {
             BodyLocation::InFrame => {}
             BodyLocation::Shared(_) => drop(self.descriptors.pop_front()),
         }
     }
 
-    /// Takes the body from where the head says that it is. What is in a memory file is copied before
-    /// anybody looks at it: who has sent it could write on.
-    pub(crate) fn body(self, place: BodyLocation) -> Result<Body, FrameError> {
-        match place {
+    /// Reads the body from the location in the head. A body in a memory file is copied before it is
+    /// decoded, because the sender could still write to the file.
+    pub(crate) fn read(self, location: BodyLocation) -> Result<Body, FrameError> {
+        match location {
             BodyLocation::InFrame => Ok(Body::Heap(self.bytes.to_vec().into())),
             BodyLocation::Shared(claimed) => {
                 let fd = self.descriptors.pop_front().ok_or(FrameError::MissingDescriptor)?;
@@ -262,23 +263,23 @@ impl FrameBody<'_> {
     }
 }
 
-/// What is to go over a link.
+/// Encodes frames and sends them over a link.
 #[derive(Debug, Default)]
 pub(crate) struct FrameWriter {
     bytes: Vec<u8>,
     sent: usize,
-    /// Up to here the descriptors of frames are sent already.
+    /// The descriptors of all frames before this position have been sent.
     covered: usize,
-    /// Memory, and where the frame that it belongs to begins.
+    /// Shared bodies that have not been sent, each with the start of its frame.
     shared_bodies: VecDeque<(usize, SharedBody)>,
 }
 
-/// What has become of it.
+/// The result of a flush.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Flushed {
-    /// All is sent.
+    /// All data is sent.
     All,
-    /// The link takes no more at present.
+    /// The link accepts no more data at present.
     WouldBlock,
 }
 
@@ -294,8 +295,8 @@ impl FrameWriter {
         }
         let length = self.bytes.len() - begin - LENGTH;
         let length = u32::try_from(length).unwrap_or(u32::MAX);
-        if let Some(place) = self.bytes.get_mut(begin..begin + LENGTH) {
-            place.copy_from_slice(&length.to_le_bytes());
+        if let Some(field) = self.bytes.get_mut(begin..begin + LENGTH) {
+            field.copy_from_slice(&length.to_le_bytes());
         }
         Ok(())
     }
@@ -304,7 +305,7 @@ impl FrameWriter {
         self.sent == self.bytes.len()
     }
 
-    /// Sends as much as the link takes.
+    /// Sends as much data as the link accepts.
     pub(crate) fn flush(&mut self, link: &LinkEnd) -> io::Result<Flushed> {
         while !self.is_empty() {
             match self.send(link) {
@@ -322,13 +323,14 @@ impl FrameWriter {
 
     fn send(&mut self, link: &LinkEnd) -> io::Result<()> {
         if self.sent < self.covered {
-            // No more descriptors before all frames of those that are sent have gone: there is a most
-            // that may wait at the other end.
+            // No further descriptors are sent before the frames of the previous ones: the number of
+            // descriptors that wait at the other end is limited.
             let bytes = self.bytes.get(self.sent..self.covered).unwrap_or_default();
             self.sent += link.send(&[IoSlice::new(bytes)], &[])?;
             return Ok(());
         }
-        // A descriptor goes with the first byte that is sent now, which is not after its frame's.
+        // The descriptors are sent with the first byte of this send, so none arrives after the first
+        // byte of its frame.
         let most = self.shared_bodies.iter().take(DESCRIPTORS_AT_ONCE);
         let found = descriptors(most.map(|(_begin, shared)| shared))?;
         let now = found.len();

@@ -7,17 +7,17 @@ use crate::frame::{FrameReader, TaskOrder, WorkerMessage};
 pub fn frames(bytes: &[u8]) {
     let mut inbox = FrameReader::default();
     inbox.feed(bytes);
-    while let Ok(Some((word, rest))) = inbox.next::<WorkerMessage>() {
-        if let WorkerMessage::Finished(answer) = word {
-            let _ = rest.body(answer.body).map(|body| body.decode::<(String, Vec<u64>)>());
+    while let Ok(Some((message, frame_body))) = inbox.next::<WorkerMessage>() {
+        if let WorkerMessage::Finished(answer) = message {
+            let _ = frame_body.read(answer.body).map(|body| body.decode::<(String, Vec<u64>)>());
         }
     }
     let mut inbox = FrameReader::default();
     for piece in bytes.chunks(7) {
         inbox.feed(piece);
-        while let Ok(Some((order, rest))) = inbox.next::<TaskOrder<'_>>() {
+        while let Ok(Some((order, frame_body))) = inbox.next::<TaskOrder<'_>>() {
             let place = order.body;
-            let _ = rest.body(place);
+            let _ = frame_body.read(place);
         }
     }
     let _ = fits::<(Vec<Option<String>>, (u8, i64), f64)>(bytes);

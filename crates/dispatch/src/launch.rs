@@ -21,7 +21,7 @@ use crate::engine::{self, Engine, EngineConfig};
 use crate::link::{LinkFactory, NewLinks};
 use crate::methods::Methods;
 use crate::panics;
-use crate::talkback::Verbosity;
+use crate::talkback::{Verbosity, report};
 use crate::worker::{self, WorkerFds};
 
 impl DispatcherBuilder {
@@ -162,7 +162,7 @@ impl LaunchedDispatcher {
         let mut engine = shared.borrow_mut();
         (engine.upon_result, engine.fallback) = (upon_result, fallback);
         engine.events.recipient = talkback;
-        engine.events.say(format_args!("Started prefork dispatcher"));
+        report!(engine.events, info, "dispatcher started");
         drop(engine);
         Ok(RunningDispatcher { dispatcher, cancel, daemon })
     }

@@ -132,7 +132,7 @@ pub(crate) struct WorkerLink {
     /// What it does or did last: what it prints is of that.
     pub(crate) last: CowStr,
     /// Whether somebody waits for the link to take more.
-    pub(crate) writer: SendRetry,
+    pub(crate) send_retry: SendRetry,
     /// How often in a row it could not be sent to, for want of something that is no worker's fault.
     pub(crate) failed_sends: u32,
     pub(crate) dirty: bool,
@@ -165,7 +165,7 @@ impl WorkerLink {
             pid: None,
             setup: SetupState::Starting,
             last: CowStr::Borrowed("-"),
-            writer: SendRetry::Idle,
+            send_retry: SendRetry::Idle,
             failed_sends: 0,
             dirty: false,
         })

@@ -86,12 +86,22 @@ pub(crate) enum SchedulerAction<T> {
 /// Why a worker is killed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum WorkerKillReason {
-    /// Its task has passed the hard limit.
+    /// Its task exceeded the hard limit.
     HardLimit,
     /// Its task was cancelled.
     Cancelled,
-    /// It does not begin what it is sent.
+    /// It did not start its task in time.
     Unresponsive,
+}
+
+impl WorkerKillReason {
+    pub(crate) fn word(self) -> &'static str {
+        match self {
+            WorkerKillReason::HardLimit => "its task exceeded the hard limit",
+            WorkerKillReason::Cancelled => "its task was cancelled",
+            WorkerKillReason::Unresponsive => "did not start its task within 1s",
+        }
+    }
 }
 
 /// Whether requests are taken and sent.

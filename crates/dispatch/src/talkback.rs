@@ -1,34 +1,39 @@
-//! What the dispatcher has to say, and what its workers print: to the logger, or to whoever wants it.
+//! Events of the dispatcher and output of its workers: sent to the talkback recipient if there is
+//! one, otherwise to the logger.
 
 use std::fmt;
 
 use actix::{Message, Recipient};
-use slog::{Logger, debug, info, warn};
+use slog::Logger;
 
-/// A line of the dispatcher's, or one that a worker has printed. The original's `talkback`.
+/// An event of the dispatcher, or a line that a worker printed. The original's `talkback`.
 #[derive(Message, Debug, Clone, PartialEq, Eq)]
 #[rtype(result = "()")]
 #[non_exhaustive]
 pub struct Talkback {
-    /// The line, without its end. What a worker prints begins with `STDOUT` or `STDERR`, the
-    /// worker's slot and the method.
+    /// The line, without its end-of-line character.
+    ///
+    /// An event is its log message followed by its keys and values:
+    /// `killing worker, pid: 4711, reason: its task was cancelled`. A line that a worker printed
+    /// starts with `STDOUT` or `STDERR`, the worker's slot and the method:
+    /// `STDOUT:0 resize: 3 files left`.
     pub line: String,
 }
 
-/// Who is talked to.
+/// Where the dispatcher reports events; see [`report!`].
 pub(crate) struct EventLog {
     pub(crate) log: Logger,
     pub(crate) recipient: Option<Recipient<Talkback>>,
     pub(crate) detail: Verbosity,
 }
 
-/// How much is said.
+/// How many events are reported.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(crate) enum Verbosity {
-    /// What an operator wants on an ordinary day.
+    /// Only what an operator needs in normal operation.
     #[default]
     Normal,
-    /// Each request too. The original's `verbose`.
+    /// Each request and each worker too. The original's `verbose`.
     Verbose,
 }
 
@@ -39,38 +44,15 @@ impl fmt::Debug for EventLog {
 }
 
 impl EventLog {
-    /// Says it to whoever wants what would be logged; answers with whether there is somebody.
-    pub(crate) fn talk(&self, line: &fmt::Arguments<'_>) -> bool {
+    /// Sends a line to the talkback recipient. Returns `false` if there is none.
+    pub(crate) fn send_line(&self, line: fmt::Arguments<'_>) -> bool {
         match &self.recipient {
             None => false,
             Some(recipient) => {
-                // Who has gone wants no lines.
+                // A recipient that has stopped receives nothing.
                 recipient.do_send(Talkback { line: line.to_string() });
                 true
             }
-        }
-    }
-
-    /// Something that happens.
-    pub(crate) fn say(&self, line: fmt::Arguments<'_>) {
-        if !self.talk(&line) {
-            info!(self.log, "{}", line);
-        }
-    }
-
-    /// Something that should not happen.
-    pub(crate) fn warn(&self, line: fmt::Arguments<'_>) {
-        if !self.talk(&line) {
-            warn!(self.log, "{}", line);
-        }
-    }
-
-    /// Something that is only said to who wants to hear it all.
-    pub(crate) fn detail(&self, line: fmt::Arguments<'_>) {
-        match self.detail {
-            Verbosity::Normal => {}
-            Verbosity::Verbose if self.talk(&line) => {}
-            Verbosity::Verbose => debug!(self.log, "{}", line),
         }
     }
 
@@ -78,3 +60,25 @@ impl EventLog {
         self.detail == Verbosity::Verbose
     }
 }
+
+/// Reports an event: as a line to the talkback recipient if there is one, otherwise as a log record
+/// of this level. `debug` events are reported only by a verbose dispatcher.
+macro_rules! report {
+    ($events:expr, debug, $($event:tt)+) => {
+        if $events.is_verbose() {
+            report!(@ $events, debug, $($event)+);
+        }
+    };
+    (@ $events:expr, $level:ident, $message:literal $(; $($key:literal => $value:expr),+)?) => {
+        if !$events.send_line(format_args!(
+            concat!($message $($(, ", ", $key, ": {}")+)?) $($(, $value)+)?
+        )) {
+            slog::$level!($events.log, $message $(; $($key => $value),+)?);
+        }
+    };
+    ($events:expr, $level:ident, $($event:tt)+) => {
+        report!(@ $events, $level, $($event)+)
+    };
+}
+
+pub(crate) use report;

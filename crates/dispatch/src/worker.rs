@@ -190,7 +190,8 @@ impl Worker {
     /// The next order that was not taken back.
     fn next_task(&mut self) -> io::Result<Option<Task>> {
         loop {
-            let Some((order, rest)) = self.inbox.next::<TaskOrder<'_>>().map_err(broken)? else {
+            let Some((order, frame_body)) = self.inbox.next::<TaskOrder<'_>>().map_err(broken)?
+            else {
                 return Ok(None);
             };
             let TaskOrder { turn, id, attempt, method, name, from, soft, body } = order;
@@ -200,14 +201,14 @@ impl Worker {
                 Begun::Yes => (name, from, body),
                 Begun::TakenBack => {
                     // Its memory, if it has any, is to go too.
-                    rest.discard(body);
+                    frame_body.discard(body);
                     continue;
                 }
             };
             // A name is short: who has sent it has seen to that.
             let child = Some(self.child.clone());
             let call = Call::new(id, name, from, attempt, soft, begun, child);
-            let body = rest.body(place).map_err(broken)?;
+            let body = frame_body.read(place).map_err(broken)?;
             return Ok(Some(Task { turn, attempt, method, call, body }));
         }
     }
@@ -242,7 +243,8 @@ impl Worker {
             Ended::Condemned => std::future::pending().await,
         }
         let id = call.id().0;
-        let answer = FinishedTask { turn, id, attempt, took, end, body: BodyLocation::of(&body) };
+        let answer =
+            FinishedTask { turn, id, attempt, took, kind: end, body: BodyLocation::of(&body) };
         self.tell(&WorkerMessage::Finished(answer), &body).await?;
         if body.is_pooled() {
             self.told.push_back((turn, body));

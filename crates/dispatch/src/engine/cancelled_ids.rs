@@ -1,32 +1,34 @@
-//! Requests that are cancelled before they have come, and which may still come at all.
+//! Requests that are cancelled before they arrive, and which requests can still arrive.
 
 use std::collections::{BTreeMap, HashSet};
 
 use crate::request::RequestId;
 
-/// So many gaps in the numbers that were taken are known; the oldest are given up, as most likely nobody
-/// sends what is in them.
+/// The maximum number of gaps that are kept between the ids of accepted requests. The oldest gaps
+/// are dropped first: most likely their requests were never sent.
 const GAPS_MAX: usize = 16 * 1024;
 
-/// What becomes of a cancelled request that is not known.
+/// What happens to the cancellation of a request that the scheduler does not have.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum CancelStatus {
-    /// It is to be answered as cancelled when it comes.
+    /// It is recorded: the request is answered as cancelled when it arrives.
     Recorded,
-    /// It was so already.
+    /// It had been recorded before.
     AlreadyRecorded,
-    /// It has come before, and is answered.
+    /// The request arrived before, and is answered already.
     AlreadyTaken,
 }
 
-/// Numbers are counted in a process, but need not come in their order: who has made a request may send it
-/// later than another.
+/// The ids of requests that were cancelled before they arrived.
+///
+/// Ids are assigned in order, but requests need not arrive in that order: a request can be sent later
+/// than one that was created after it.
 #[derive(Debug, Default)]
 pub(super) struct CancelledIds {
     cancelled: HashSet<RequestId>,
-    /// The first number above all that were taken.
+    /// The first id above those of all accepted requests.
     next: u64,
-    /// Those below it that were not: from, and up to without, each.
+    /// The ids below `next` that were not accepted: each range's start, and its exclusive end.
     gaps: BTreeMap<u64, u64>,
 }
 
@@ -36,7 +38,7 @@ impl CancelledIds {
         (id < *end).then_some((*from, *end))
     }
 
-    /// A request of this number, which is not here, is cancelled.
+    /// Records the cancellation of a request that the scheduler does not have.
     pub(super) fn cancel(&mut self, id: RequestId) -> CancelStatus {
         if id.0 < self.next && self.gap(id.0).is_none() {
             return CancelStatus::AlreadyTaken;
@@ -48,12 +50,12 @@ impl CancelledIds {
         }
     }
 
-    /// Whether it was cancelled, which is forgotten then.
+    /// Returns whether the request was cancelled, and removes its id.
     pub(super) fn is_cancelled(&mut self, id: RequestId) -> bool {
         !self.cancelled.is_empty() && self.cancelled.remove(&id)
     }
 
-    /// It is taken, and does not come again.
+    /// Records that the request has been accepted and will not arrive again.
     pub(super) fn note_taken(&mut self, RequestId(id): RequestId) {
         if id >= self.next {
             if id > self.next {
@@ -78,7 +80,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_was_taken_is_not_remembered_and_what_comes_later_is_once() {
+    fn only_requests_that_have_not_arrived_are_recorded_and_only_once() {
         let mut cancelled_ids = CancelledIds::default();
         for id in [0, 1, 5, 3] {
             cancelled_ids.note_taken(RequestId(id));
@@ -95,7 +97,7 @@ mod tests {
     }
 
     #[test]
-    fn gaps_are_not_kept_without_end() {
+    fn the_number_of_gaps_is_limited() {
         let mut cancelled_ids = CancelledIds::default();
         (0..3 * GAPS_MAX as u64).for_each(|nth| cancelled_ids.note_taken(RequestId(2 * nth)));
         assert_eq!(cancelled_ids.gaps.len(), GAPS_MAX);
@@ -103,7 +105,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn in_whatever_order_they_come_it_knows_which_have(
+        fn accepted_ids_are_known_in_any_order_of_arrival(
             ids in proptest::collection::vec(0_u64..60, 0..80),
         ) {
             let mut cancelled_ids = CancelledIds::default();

@@ -1,4 +1,4 @@
-//! The one answer of each request, on its way to who waits for it.
+//! Delivery of the single answer that each request gets.
 
 use daemon_core::ExitCause;
 
@@ -8,10 +8,11 @@ use crate::body::Body;
 use crate::frame::CompletionKind;
 use crate::methods::Done;
 use crate::request::{Request, RequestDone, RequestParts, RunInfo};
+use crate::talkback::report;
 
 impl Engine {
-    /// Delivers an answer: to the request's own recipient, to its future, to the dispatcher's
-    /// recipient if nobody else waits.
+    /// Delivers an answer to the request's own recipient and to its future. If it has neither, the
+    /// answer goes to the dispatcher's recipient.
     pub(super) fn deliver(&mut self, job: DispatchJob, run: RunInfo, task_result: TaskResult) {
         let DispatchJob { parts, reply, upon_result, .. } = job;
         let recipient = match upon_result {
@@ -22,8 +23,10 @@ impl Engine {
         let Some(recipient) = recipient else {
             if let (false, Err(failure)) = (reply.is_awaited(), &task_result) {
                 let RequestParts { id, name, .. } = &parts;
-                self.events
-                    .warn(format_args!("Request {id} ({name}) that nobody waits for: {failure}"));
+                report!(
+                    self.events, warn, "request without a recipient failed";
+                    "request" => id.0, "method" => name.as_ref(), "error" => failure.to_string()
+                );
             }
             reply.tell(task_result);
             return;
@@ -32,7 +35,7 @@ impl Engine {
         if reply.is_awaited() {
             reply.tell(task_result.clone());
         }
-        // A recipient that has ended has said that it wants no more.
+        // A recipient that has stopped receives nothing.
         recipient.do_send(RequestDone { request, outcome: task_result });
     }
 
@@ -45,9 +48,11 @@ impl Engine {
         let Failure::DeadLettered { cause, attempts } = failure else { return };
         let parts = job.parts.clone();
         let RequestParts { id, name, .. } = &parts;
-        self.events.warn(format_args!(
-            "Request {id} ({name}) is put aside: {attempts} workers died over it, the last by {cause}"
-        ));
+        report!(
+            self.events, warn, "request moved to the dead letters";
+            "request" => id.0, "method" => name.as_ref(), "attempts" => *attempts,
+            "reason" => cause.to_string()
+        );
         if self.dead_letters.len() == DEAD_LETTERS_MAX {
             self.dead_letters.pop_front();
         }
@@ -57,29 +62,29 @@ impl Engine {
     }
 }
 
-/// What a worker's answer says: its handler's end.
-pub(super) fn decode_completion(ending: CompletionKind, body: Body) -> Done {
-    let words = |body: &Body| body.decode::<String>().unwrap_or_else(|why| why);
-    match ending {
+/// Decodes how a handler ended from a worker's answer.
+pub(super) fn decode_completion(kind: CompletionKind, body: Body) -> Done {
+    let text = |body: &Body| body.decode::<String>().unwrap_or_else(|error| error);
+    match kind {
         CompletionKind::Value => Done::Value(body),
-        CompletionKind::Error => Done::Failed(words(&body)),
-        CompletionKind::TimedOut => Done::TimedOut(words(&body)),
-        CompletionKind::BadParams => Done::Unfit(words(&body)),
+        CompletionKind::Error => Done::Failed(text(&body)),
+        CompletionKind::TimedOut => Done::TimedOut(text(&body)),
+        CompletionKind::BadParams => Done::Unfit(text(&body)),
         CompletionKind::Panicked => {
             let (message, backtrace) =
-                body.decode::<(String, String)>().unwrap_or_else(|why| (why, String::new()));
+                body.decode::<(String, String)>().unwrap_or_else(|error| (error, String::new()));
             Done::Panicked { message, backtrace }
         }
     }
 }
 
-/// What a handler's end means to who has asked.
-pub(super) fn task_result(decode_completion: Done, job: &DispatchJob) -> TaskResult {
-    Err(match decode_completion {
+/// Converts how a handler ended into the request's result.
+pub(super) fn task_result(done: Done, job: &DispatchJob) -> TaskResult {
+    Err(match done {
         Done::Value(body) => return Ok(Value { body }),
         Done::Failed(message) => Failure::Failed { message },
         Done::Panicked { message, backtrace } => Failure::Panicked { message, backtrace },
-        Done::TimedOut(_words) => {
+        Done::TimedOut(_text) => {
             Failure::TimedOut { kind: LimitKind::Soft, limit: job.soft.unwrap_or_default() }
         }
         Done::Unfit(reason) => {

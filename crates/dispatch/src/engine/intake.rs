@@ -1,5 +1,5 @@
-//! A request comes in: it is judged before a worker is bothered, and queued, run in place, handed to
-//! the fallback, or refused.
+//! Intake of requests: a request is validated, then queued, run in this process, passed to the
+//! fallback, or rejected.
 
 use std::rc::Rc;
 
@@ -19,38 +19,40 @@ use crate::reply::Reply;
 use crate::request::{IfFull, IfRunning, NewRequest, Request, RequestId, RequestParts, RunInfo};
 use crate::scheduler::{CancelOutcome, JobTerms, LaneId};
 
-/// What has become of a request that came in.
+/// What happened to a submitted request.
 #[derive(Debug)]
 pub(crate) enum SubmitResult {
-    /// It is taken, or answered.
+    /// It is accepted, or answered already.
     Accepted,
-    /// There is no room: it waits before the queue.
+    /// The queue is full: the sender waits with the request.
     QueueFull(Box<(NewRequest, Reply)>),
 }
 
-/// What has become of a request that was cancelled.
+/// Whether a cancelled request was found.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum CancelLookup {
+    /// It has arrived; this is the outcome.
     Found(CancelOutcome),
-    /// It has not come yet: that it is cancelled is remembered until all that is on its way has.
+    /// It has not arrived yet. The cancellation is recorded until all messages that were sent before
+    /// it have arrived.
     NotArrived,
 }
 
 impl Engine {
-    /// What is known of a request before a worker is bothered.
+    /// Checks a request and returns what it calls and its lane, or why it is rejected.
     fn validate(&self, request: &NewRequest) -> Result<(MethodTarget, LaneId), Rejection> {
         if !self.scheduler.is_accepting() {
             return Err(Rejection::ShuttingDown);
         }
         request.check()?;
         let lane = match &request.options.lane {
-            None => LaneId::COMMON,
+            None => LaneId::DEFAULT,
             Some(name) => self
                 .scheduler
                 .lane(name)
                 .ok_or_else(|| Rejection::UnknownLane { name: name.to_string() })?,
         };
-        let unfit =
+        let invalid =
             |reason: String| Rejection::InvalidParams { name: request.name.to_string(), reason };
         let params = request.params.as_ref().map_err(|error| error.rejection(&request.name))?;
         let unknown = || Rejection::UnknownMethod { name: request.name.to_string() };
@@ -62,10 +64,10 @@ impl Engine {
             };
         };
         let method = self.methods.get(number).ok_or_else(unknown)?;
-        // A value's own code may panic, and that must not cost the dispatcher.
+        // The value's `Deserialize` code can panic. That must not stop the dispatcher.
         panics::or_words(|| method.check(params))
-            .map_err(|words| unfit(format!("to decode them panics: {words}")))?
-            .map_err(unfit)?;
+            .map_err(|words| invalid(format!("to decode them panics: {words}")))?
+            .map_err(invalid)?;
         Ok((MethodTarget::Method(number), lane))
     }
 
@@ -94,13 +96,13 @@ impl Engine {
         self.pump();
     }
 
-    /// Ends a request of this number.
+    /// Cancels the request with this id.
     pub(crate) fn cancel(&mut self, id: RequestId, running: IfRunning) -> CancelLookup {
         let Some(key) = self.scheduler.find(id) else {
             return match self.cancelled_ids.cancel(id) {
                 CancelStatus::Recorded => {
-                    // It may be the one that waits for room.
-                    self.signals.queue_room.notify_waiters();
+                    // It may be the request that waits for queue capacity.
+                    self.signals.queue_capacity.notify_waiters();
                     CancelLookup::NotArrived
                 }
                 CancelStatus::AlreadyRecorded | CancelStatus::AlreadyTaken => {
@@ -113,17 +115,17 @@ impl Engine {
         CancelLookup::Found(cancelled)
     }
 
-    /// A request of this number will not come any more.
+    /// Removes the recorded cancellation of a request that cannot arrive any more.
     pub(crate) fn forget(&mut self, id: RequestId) {
         let _was_cancelled = self.cancelled_ids.is_cancelled(id);
     }
 
-    /// Futures were dropped: nobody waits for these.
+    /// Cancels the requests whose futures were dropped.
     pub(super) fn cancel_dropped(&mut self, time: MonotonicTime) {
         let hangups = std::sync::Arc::clone(&self.hangups);
         for key in hangups.take() {
             let Some((job, _attempts)) = self.scheduler.job(key) else { continue };
-            // The waker may have been woken for another reason.
+            // The waker can be woken for another reason.
             if job.reply.is_gone(key, &hangups) {
                 self.scheduler.cancel(key, None, time);
             }
@@ -132,15 +134,15 @@ impl Engine {
     }
 }
 
-/// Takes a request in. It may run in place, so nobody may hold the engine.
-pub(crate) fn take(shared: &SharedEngine, request: NewRequest, reply: Reply) -> SubmitResult {
+/// Submits a request. It may run in this process immediately, so the engine must not be borrowed.
+pub(crate) fn submit(shared: &SharedEngine, request: NewRequest, reply: Reply) -> SubmitResult {
     let id = request.id;
-    let taken = accept(shared, request, reply);
-    match &taken {
+    let result = accept(shared, request, reply);
+    match &result {
         SubmitResult::Accepted => shared.borrow_mut().cancelled_ids.note_taken(id),
         SubmitResult::QueueFull(_) => {}
     }
-    taken
+    result
 }
 
 fn accept(shared: &SharedEngine, request: NewRequest, reply: Reply) -> SubmitResult {
@@ -151,8 +153,8 @@ fn accept(shared: &SharedEngine, request: NewRequest, reply: Reply) -> SubmitRes
     }
     let found = match engine.validate(&request) {
         Ok(found) => found,
-        Err(why) => {
-            engine.reject(request, reply, why.into());
+        Err(rejection) => {
+            engine.reject(request, reply, rejection.into());
             return SubmitResult::Accepted;
         }
     };
@@ -184,62 +186,62 @@ fn accept(shared: &SharedEngine, request: NewRequest, reply: Reply) -> SubmitRes
     }
 }
 
-/// Hands a request to the fallback.
+/// Passes a request to the fallback.
 fn run_fallback(shared: &SharedEngine, engine: &mut Engine, request: NewRequest, reply: Reply) {
     let job = DispatchJob::of(request, 0, None, reply);
     let (answer, answered) = oneshot::channel();
     let request = Request { parts: job.parts.clone(), run: RunInfo::default() };
-    let transaction = FallbackRequest { request, reply: Some(answer) };
-    let begun = now();
+    let fallback_request = FallbackRequest { request, reply: Some(answer) };
+    let started_at = now();
     if let Some(fallback) = &engine.fallback {
-        fallback.do_send(transaction);
+        fallback.do_send(fallback_request);
     }
     engine.outside_workers += 1;
     let shared = Rc::clone(shared);
     actix_rt::spawn(async move {
         let task_result = answered.await.unwrap_or_else(|_dropped| {
-            let message = "the fallback has dropped the transaction without an answer".to_owned();
+            let message = "the fallback dropped the request without an answer".to_owned();
             Err(Failure::Failed { message })
         });
-        complete_outside_workers(&shared, job, begun, task_result);
+        complete_outside_workers(&shared, job, started_at, task_result);
     });
 }
 
-/// Runs a method here: at once, or, if it is async, in this thread's System.
+/// Runs a method in this process. An async method runs as a task in this thread's System.
 fn run_in_process(shared: &SharedEngine, request: NewRequest, reply: Reply, number: u16) {
     let methods = Rc::clone(&shared.borrow().methods);
     let defaults = shared.borrow().defaults;
     let soft = request.options.soft.or(defaults.soft);
     let job = DispatchJob::of(request, number, soft, reply);
-    let begun = now();
+    let started_at = now();
     let RequestParts { id, name, from, params } = &job.parts;
-    let call = Call::new(id.0, name, from, 1, soft, begun, None);
-    let started = methods.start(number, &call, params.clone());
-    match started {
+    let call = Call::new(id.0, name, from, 1, soft, started_at, None);
+    let invocation = methods.start(number, &call, params.clone());
+    match invocation {
         Invocation::Finished(completion) => {
             let answer = task_result(completion, &job);
-            complete_outside_workers(shared, job, begun, answer);
+            complete_outside_workers(shared, job, started_at, answer);
         }
         Invocation::Pending(running) => {
             let shared = Rc::clone(shared);
             actix_rt::spawn(async move {
                 let completion = methods.finish_later(&call, running).await;
                 let answer = task_result(completion, &job);
-                complete_outside_workers(&shared, job, begun, answer);
+                complete_outside_workers(&shared, job, started_at, answer);
             });
         }
     }
 }
 
-/// What was done elsewhere than in a worker is answered.
+/// Answers a request that no worker ran.
 fn complete_outside_workers(
     shared: &SharedEngine,
     job: DispatchJob,
-    begun: MonotonicTime,
+    started_at: MonotonicTime,
     task_result: TaskResult,
 ) {
     let mut engine = shared.borrow_mut();
-    let run_time = now().saturating_since(begun);
+    let run_time = now().saturating_since(started_at);
     let run = RunInfo { elapsed: run_time, run_time, attempts: 0, pid: None };
     engine.outside_workers -= 1;
     engine.answered_outside_workers += 1;

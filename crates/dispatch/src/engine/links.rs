@@ -1,4 +1,4 @@
-//! Workers and their links: orders out, answers in, and the end of a worker.
+//! Workers and their links: tasks are sent, answers are received, and workers exit.
 
 use std::io;
 
@@ -14,22 +14,24 @@ use crate::frame::{
 use crate::link::{self, SendRetry, SetupState, WorkerLink};
 use crate::request::RequestParts;
 use crate::scheduler::JobKey;
+use crate::talkback::report;
+use crate::worker_output::OutputStream;
 
 impl WorkerLink {
-    /// Tells the worker that nothing more comes.
-    pub(super) fn reopen_logs(&mut self) {
-        // It may be gone already.
+    /// Closes the link for writing, so that the worker sees the end of its tasks.
+    pub(super) fn shut_down(&mut self) {
+        // The worker may have exited already.
         let _ = daemon_sys::link::shutdown_write(&self.end);
     }
 }
 
 impl Engine {
-    /// A worker is ordered, and this is the link to it.
+    /// Adds the link to a worker that is being created.
     pub(super) fn add_link(&mut self, link: WorkerLink) {
         let slot = link.child.slot.index();
         self.log_new_worker(slot);
-        if let Some(place) = self.links.get_mut(slot) {
-            self.former.extend(place.replace(link));
+        if let Some(entry) = self.links.get_mut(slot) {
+            self.former.extend(entry.replace(link));
         }
     }
 
@@ -39,7 +41,7 @@ impl Engine {
         link.into_iter().chain(former).find(|link| link.child == child)
     }
 
-    /// A worker is born. The original's `_fork_postinit` runs here.
+    /// Handles the start of a worker process. The original's `_fork_postinit` runs here.
     pub(crate) fn worker_born(&mut self, child: ChildId, pid: Pid) {
         if let Some(link) = self.link_of(child) {
             link.pid = Some(pid);
@@ -50,7 +52,7 @@ impl Engine {
         self.register_worker(child);
     }
 
-    /// A worker that is born and ready takes part.
+    /// Adds a worker to the scheduler once its process has started and it has reported ready.
     fn register_worker(&mut self, child: ChildId) {
         if let Some(WorkerLink { pid: Some(pid), setup: SetupState::Ready, .. }) =
             self.link_of(child)
@@ -61,12 +63,12 @@ impl Engine {
         }
     }
 
-    /// The daemon tells that a child is gone.
+    /// Handles the daemon's event that a child exited.
     pub(crate) fn worker_exited(&mut self, exited: &ChildExited) {
         self.worker_gone(exited.child, exited.cause, exited.requests);
     }
 
-    /// A child is gone that had begun so many requests. What it has said before is heard first.
+    /// Handles the exit of a worker. The messages that it sent before are handled first.
     pub(super) fn worker_gone(&mut self, child: ChildId, cause: ExitCause, requests: u64) {
         let slot = child.slot.index();
         if self.link_of(child).is_none() {
@@ -74,25 +76,26 @@ impl Engine {
         }
         loop {
             let received = self.receive(child);
-            // What is no word ends what it has to say.
+            // After an invalid message nothing more can be read.
             let handled = self.handle_messages(child);
             if !matches!((received, handled), (Ok(Received::More), Ok(_))) {
                 break;
             }
         }
         if cause == ExitCause::Recycled(RecycleReason::Requests) {
-            self.events.detail(format_args!(
-                "Closing fork {slot} as requests {requests} >= max {requests}"
-            ));
+            report!(
+                self.events, debug, "worker reached its request limit";
+                "slot" => slot, "requests" => requests
+            );
         }
-        self.events.detail(format_args!("Fork {slot} closed"));
+        report!(self.events, debug, "worker closed"; "slot" => slot);
         if !cause.is_regular() {
-            // The daemon has logged it, with all there is to know of the process.
-            self.events.talk(&format_args!("Child of fork {slot} exited: {cause}"));
+            // Only for talkback: the daemon has already logged the exit, with more details.
+            self.events.send_line(format_args!("worker exited, slot: {slot}, reason: {cause}"));
         }
         self.former.retain(|link| link.child != child);
-        if let Some(place) = self.links.get_mut(slot) {
-            place.take_if(|link| link.child == child);
+        if let Some(entry) = self.links.get_mut(slot) {
+            entry.take_if(|link| link.child == child);
         }
         self.scheduler.worker_gone(child, cause, now());
         self.reject_if_no_workers_left();
@@ -105,8 +108,8 @@ impl Engine {
         link::receive(inbox, end, watch)
     }
 
-    /// Something has come over a link. Answers with whether there may be more.
-    pub(super) fn readable(&mut self, child: ChildId) -> io::Result<Received> {
+    /// Reads a link and handles its messages.
+    pub(super) fn read_link(&mut self, child: ChildId) -> io::Result<Received> {
         loop {
             let received = self.receive(child)?;
             self.handle_messages(child)?;
@@ -117,7 +120,7 @@ impl Engine {
         }
     }
 
-    /// Heeds all words that have come whole.
+    /// Handles all messages that have been received completely.
     fn handle_messages(&mut self, child: ChildId) -> io::Result<Received> {
         let slot = child.slot.index();
         let time = now();
@@ -125,15 +128,15 @@ impl Engine {
         loop {
             let Some(link) = self.link_of(child) else { return Ok(Received::Closed) };
             let next = link.inbox.next::<WorkerMessage>().map_err(io::Error::other)?;
-            let Some((word, rest)) = next else { break };
-            match word {
+            let Some((message, frame_body)) = next else { break };
+            match message {
                 WorkerMessage::Ready => {
                     link.setup = SetupState::Ready;
                     self.register_worker(child);
                 }
                 WorkerMessage::Leaving => self.scheduler.worker_draining(slot, time),
-                WorkerMessage::Finished(FinishedTask { turn, id, attempt, took, end, body }) => {
-                    let body = rest.body(body).map_err(io::Error::other)?;
+                WorkerMessage::Finished(FinishedTask { turn, id, attempt, took, kind, body }) => {
+                    let body = frame_body.read(body).map_err(io::Error::other)?;
                     self.claims.hear(slot, turn);
                     answered += 1;
                     let Some((job, run)) =
@@ -141,7 +144,7 @@ impl Engine {
                     else {
                         continue;
                     };
-                    let task_result = task_result(decode_completion(end, body), &job);
+                    let task_result = task_result(decode_completion(kind, body), &job);
                     self.deliver(job, run, task_result);
                 }
             }
@@ -152,16 +155,17 @@ impl Engine {
         Ok(Received::Drained)
     }
 
-    /// Puts an order on its link.
+    /// Adds a task to its worker's link.
     pub(super) fn send(&mut self, slot: usize, turn: u64, key: JobKey) {
         let Some(child) = self.scheduler.child_of(slot) else { return };
         let Some((job, attempt)) = self.scheduler.job(key) else { return };
-        // The slot may be another's already: then this one is gone, and what it is sent comes back.
+        // The slot may have a new worker already. Then this worker has exited, and its tasks are
+        // returned to the queue.
         let link = self.links.get_mut(slot).and_then(Option::as_mut);
         let Some(link) = link.filter(|link| link.child == child) else { return };
         let DispatchJob { parts: RequestParts { name, from, params, .. }, method, soft, .. } =
             &*job;
-        let terms = TaskOrder {
+        let order = TaskOrder {
             turn,
             id: key.id.0,
             attempt,
@@ -171,20 +175,21 @@ impl Engine {
             soft: *soft,
             body: BodyLocation::of(params),
         };
-        if let Err(error) = link.outbox.push(&terms, params) {
-            // Nothing that is sent cannot be written; the worker would wait for it in vain.
-            self.events.warn(format_args!("Request {} cannot be written: {error}", key.id));
+        if let Err(error) = link.outbox.push(&order, params) {
+            // This does not happen: every order can be encoded.
+            report!(
+                self.events, warn, "cannot encode request";
+                "request" => key.id.0, "error" => error.to_string()
+            );
         }
         link.last.clone_from(name);
         if !std::mem::replace(&mut link.dirty, true) {
             self.dirty.push(slot);
         }
-        if self.events.is_verbose() {
-            self.events.detail(format_args!("Handling request {} with fork {slot}", key.id));
-        }
+        report!(self.events, debug, "handling request"; "request" => key.id.0, "slot" => slot);
     }
 
-    /// Sends what is to be sent, as far as links take it.
+    /// Sends as much data as the links accept.
     pub(crate) fn flush(&mut self) {
         let mut dirty = std::mem::take(&mut self.dirty);
         for slot in dirty.drain(..) {
@@ -197,7 +202,8 @@ impl Engine {
                     self.flush_when_writable(slot);
                 }
                 Err(error) => match SendFailure::of(&error) {
-                    // Its end is reported, and what it has not begun goes to others then.
+                    // The daemon reports the worker's exit. The tasks that it has not started are
+                    // then sent to other workers.
                     SendFailure::PeerClosed => {}
                     SendFailure::Transient => self.retry_later(slot, &error),
                 },
@@ -206,22 +212,33 @@ impl Engine {
         self.dirty = dirty;
     }
 
-    /// There is room on a link again.
-    pub(super) fn queue_room(&mut self, child: ChildId) {
+    /// Flushes a link that is writable again, or whose retry delay has passed.
+    pub(super) fn retry_flush(&mut self, child: ChildId) {
         if let Some(link) = self.link_of(child) {
-            link.writer = SendRetry::Idle;
+            link.send_retry = SendRetry::Idle;
             self.dirty.push(child.slot.index());
             self.flush();
         }
     }
 
-    /// A worker has printed a line.
-    pub(super) fn log_output(&mut self, child: ChildId, stream: &str, last: &str, line: &str) {
-        let slot = child.slot.index();
-        self.events.say(format_args!("{stream}:{slot} {last}: {line}"));
+    /// Reports a line that a worker printed.
+    pub(super) fn log_output(
+        &mut self,
+        child: ChildId,
+        stream: OutputStream,
+        method: &str,
+        line: &str,
+    ) {
+        let (slot, word) = (child.slot.index(), stream.word());
+        if !self.events.send_line(format_args!("{word}:{slot} {method}: {line}")) {
+            slog::info!(
+                self.events.log, "worker output";
+                "slot" => slot, "stream" => word, "method" => method, "line" => line
+            );
+        }
     }
 
-    /// The method that a worker does, or did last.
+    /// Returns the method that a worker runs, or ran last.
     pub(super) fn method_of(&mut self, child: ChildId) -> Option<crate::request::CowStr> {
         let slot = child.slot.index();
         self.link_of(child)?;

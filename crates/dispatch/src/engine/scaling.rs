@@ -1,4 +1,4 @@
-//! What is said of forks and their number: why one is made, and why another is not.
+//! Events about the number of workers: why a worker is created, and why no further one is.
 
 use std::time::Duration;
 
@@ -7,30 +7,31 @@ use daemon_forkserver::now;
 
 use super::{Engine, ExecutionMode};
 use crate::link::SetupState;
+use crate::talkback::report;
 
-/// Why requests wait that no worker is there or on its way for.
+/// Why requests wait although no idle or starting worker is available for them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 enum WorkerShortage {
-    /// None does.
+    /// No request waits for this reason.
     #[default]
     None,
-    /// There are as many workers as may be.
+    /// The number of workers is at its maximum.
     AllBusy,
-    /// It is too soon for another worker.
+    /// The interval since the last new worker has not passed.
     TooSoon,
 }
 
-/// How many wait, and how many there are to serve them.
+/// The number of waiting requests and of workers.
 #[derive(Debug, Clone, Copy)]
 struct PoolLoad {
-    /// Requests that nobody does.
+    /// Requests that are not assigned to a worker.
     waiting: usize,
-    /// Workers, busy or not.
+    /// Workers, busy or idle.
     workers: usize,
-    /// Those of them that are not ready yet.
+    /// Workers that are not ready yet.
     starting: usize,
     max: usize,
-    /// How long ago the last was forked for work that waits.
+    /// Time since the last worker was created on demand.
     since_last: Option<Duration>,
     interval: Duration,
 }
@@ -50,29 +51,29 @@ impl PoolLoad {
     }
 }
 
-/// What was said of the forks up to now.
+/// State for the events about the number of workers.
 #[derive(Debug, Default)]
 pub(super) struct ScalingLog {
     started: u32,
-    /// When the last was forked that was not forked before there was work.
+    /// When the last worker was created on demand.
     last_started: Option<MonotonicTime>,
     shortage: WorkerShortage,
 }
 
 impl Engine {
-    /// A worker is ordered.
+    /// Reports that a worker is being created.
     pub(super) fn log_new_worker(&mut self, slot: usize) {
         let ExecutionMode::Workers { pre_fork, .. } = self.execution else { return };
         if self.scaling_log.started < pre_fork {
             self.scaling_log.started += 1;
-            self.events.detail(format_args!("Pre spawning fork {slot}"));
+            report!(self.events, debug, "pre-spawning worker"; "slot" => slot);
         } else {
             self.scaling_log.last_started = Some(now());
-            self.events.detail(format_args!("Creating new fork {slot}"));
+            report!(self.events, debug, "creating worker"; "slot" => slot);
         }
     }
 
-    /// Says why what waits has to wait, once for each time that it is so.
+    /// Reports why requests wait, once each time the reason changes.
     pub(super) fn log_shortage(&mut self) {
         if !self.events.is_verbose() {
             return;
@@ -96,13 +97,13 @@ impl Engine {
         }
         match shortage {
             WorkerShortage::None => {}
-            WorkerShortage::AllBusy => self.events.detail(format_args!(
-                "All forks are busy; will wait to handle request after a fork returns"
-            )),
-            WorkerShortage::TooSoon => self.events.detail(format_args!(
-                "Delaying {} sec on creating another fork",
-                interval.as_secs_f64()
-            )),
+            WorkerShortage::AllBusy => report!(
+                self.events, debug, "all workers are busy, requests wait"; "workers" => max
+            ),
+            WorkerShortage::TooSoon => report!(
+                self.events, debug, "delaying the next worker";
+                "interval" => format!("{interval:?}")
+            ),
         }
     }
 }
@@ -112,10 +113,10 @@ mod tests {
     use super::*;
 
     #[test]
-    fn there_is_a_shortage_where_somebody_waits_whom_nobody_will_serve() {
+    fn a_shortage_is_reported_if_more_requests_wait_than_workers_start() {
         let second = Some(Duration::from_secs(1));
         let table = [
-            // waiting, forks, starting, since the last fork
+            // waiting, workers, starting, time since the last worker was created
             (0, 4, 0, None, WorkerShortage::None),
             (1, 4, 0, None, WorkerShortage::AllBusy),
             (2, 4, 2, None, WorkerShortage::None),

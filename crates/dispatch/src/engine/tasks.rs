@@ -1,4 +1,4 @@
-//! The engine's tasks: each waits for one thing, and has the engine act on it.
+//! The engine's tasks. Each waits for one kind of event and passes it to the engine.
 
 use std::os::fd::OwnedFd;
 use std::rc::Rc;
@@ -14,9 +14,10 @@ use super::{DEMAND_DELAY, Engine, ExecutionMode, SharedEngine};
 use crate::body;
 use crate::frame::{Received, retry_delay};
 use crate::link::{self, NewLink, NewLinks, ParentEnds, SendRetry, WorkerLink};
+use crate::talkback::report;
 use crate::worker_output::{OutputStream, PipeState, WorkerOutput};
 
-/// Starts what an engine lives by. The tasks end with the System.
+/// Starts the engine's tasks. They end with the System.
 pub(crate) fn run(shared: &SharedEngine, links: &Rc<NewLinks>) {
     actix_rt::spawn(accept_links(Rc::clone(shared), Rc::clone(links)));
     actix_rt::spawn(tick(Rc::clone(shared)));
@@ -26,7 +27,7 @@ pub(crate) fn run(shared: &SharedEngine, links: &Rc<NewLinks>) {
     shared.borrow_mut().me = Rc::downgrade(shared);
 }
 
-/// Takes over the links to workers that are ordered.
+/// Takes over the links to workers that are being created.
 async fn accept_links(shared: SharedEngine, links: Rc<NewLinks>) {
     loop {
         links.changed().await;
@@ -40,17 +41,17 @@ async fn accept_links(shared: SharedEngine, links: Rc<NewLinks>) {
                     forward_output(&shared, child, out, OutputStream::Stdout);
                     forward_output(&shared, child, err, OutputStream::Stderr);
                 }
-                // It finds its link closed, and goes.
-                Err(error) => {
-                    let events = &shared.borrow().events;
-                    events.warn(format_args!("Fork {} cannot be linked: {error}", child.slot));
-                }
+                // The worker finds its link closed, and exits.
+                Err(error) => report!(
+                    shared.borrow().events, warn, "cannot set up the link to a worker";
+                    "slot" => child.slot.get(), "error" => error.to_string()
+                ),
             }
         }
     }
 }
 
-/// Heeds what a worker says, until its link is closed.
+/// Handles a worker's messages until its link is closed.
 async fn read_messages(
     shared: SharedEngine,
     child: ChildId,
@@ -61,8 +62,8 @@ async fn read_messages(
             Ok(ready) => drop(ready),
             Err(_the_runtime_ends) => return,
         }
-        let come = shared.borrow_mut().readable(child);
-        match come {
+        let received = shared.borrow_mut().read_link(child);
+        match received {
             Ok(Received::Closed) => return,
             Ok(Received::More | Received::Drained) => {}
             Err(error) => {
@@ -73,33 +74,34 @@ async fn read_messages(
     }
 }
 
-/// Tells what a worker prints, for as long as somebody can print.
+/// Forwards what a worker prints, until all writers of the pipe are closed.
 fn forward_output(shared: &SharedEngine, child: ChildId, pipe: OwnedFd, stream: OutputStream) {
     let mut output = match WorkerOutput::new(pipe) {
         Ok(output) => output,
         Err(error) => {
-            let events = &shared.borrow().events;
-            events.warn(format_args!("What fork {} prints is lost: {error}", child.slot));
+            report!(
+                shared.borrow().events, warn, "cannot read the output of a worker, it is lost";
+                "slot" => child.slot.get(), "error" => error.to_string()
+            );
             return;
         }
     };
     let shared = Rc::clone(shared);
     actix_rt::spawn(async move {
-        // Of a worker that is gone the last method is what its children print for.
+        // After the worker has exited, its children's output is attributed to its last method.
         let mut last = crate::request::CowStr::Borrowed("-");
         while output.readable().await.is_ok() {
             let mut engine = shared.borrow_mut();
             last = engine.method_of(child).unwrap_or(last);
-            let looked =
-                output.read_lines(|line| engine.log_output(child, stream.word(), &last, line));
-            if looked == PipeState::Closed {
+            let state = output.read_lines(|line| engine.log_output(child, stream, &last, line));
+            if state == PipeState::Closed {
                 return;
             }
         }
     });
 }
 
-/// Wakes the ledger when time has passed that it waits for.
+/// Runs the scheduler's time-dependent checks when they are due.
 async fn tick(shared: SharedEngine) {
     let signals = shared.borrow().signals();
     loop {
@@ -108,7 +110,7 @@ async fn tick(shared: SharedEngine) {
             signals.timer.notified().await;
             continue;
         };
-        // The runtime's timer counts in whole milliseconds, and may be early by less.
+        // The runtime's timer has a resolution of one millisecond, and can fire early by less.
         let left = timer_at.saturating_since(now()).max(Duration::from_micros(200));
         match select(pin!(sleep(left)), pin!(signals.timer.notified())).await {
             Either::Left(((), _)) => {
@@ -122,7 +124,7 @@ async fn tick(shared: SharedEngine) {
     }
 }
 
-/// Cancels what nobody waits for any more.
+/// Cancels requests whose futures were dropped.
 async fn cancel_dropped(shared: SharedEngine) {
     let hangups = std::sync::Arc::clone(&shared.borrow().hangups);
     loop {
@@ -131,7 +133,7 @@ async fn cancel_dropped(shared: SharedEngine) {
     }
 }
 
-/// Tells that less is asked for, once that has lasted.
+/// Reports a lower demand after a delay.
 async fn report_lower_demand(shared: SharedEngine) {
     let signals = shared.borrow().signals();
     loop {
@@ -145,60 +147,67 @@ async fn report_lower_demand(shared: SharedEngine) {
 }
 
 impl Engine {
-    /// Has somebody wait until a link takes more.
+    /// Spawns a task that waits until the link is writable and then flushes it.
     pub(super) fn flush_when_writable(&mut self, slot: usize) {
         let Some(link) = self.start_retry(slot) else { return };
         let (child, end) = (link.child, Rc::clone(&link.end));
         self.flush_after(child, async move {
             if link::writable(&end).await.is_err() {
-                // Without a watch it is tried again; what is wrong then is told by the link.
+                // The link cannot be watched: retry after a delay. A send that fails then is
+                // reported.
                 sleep(retry_delay(0)).await;
             }
         });
     }
 
-    /// The link of a slot, if nobody waits yet to send over it again: from now on somebody does.
+    /// Returns the link of a slot and marks it as waiting. Returns `None` if a task already waits to
+    /// send over it.
     fn start_retry(&mut self, slot: usize) -> Option<&mut WorkerLink> {
         let link = self.links.get_mut(slot)?.as_mut()?;
-        match std::mem::replace(&mut link.writer, SendRetry::Waiting) {
+        match std::mem::replace(&mut link.send_retry, SendRetry::Waiting) {
             SendRetry::Waiting => None,
             SendRetry::Idle => Some(link),
         }
     }
 
-    /// Sends over a link again when this has come about.
+    /// Flushes a link when this future completes.
     fn flush_after(&self, child: ChildId, wait: impl Future<Output = ()> + 'static) {
         let Some(shared) = self.me.upgrade() else { return };
         actix_rt::spawn(async move {
             wait.await;
-            shared.borrow_mut().queue_room(child);
+            shared.borrow_mut().retry_flush(child);
         });
     }
 
-    /// A link takes nothing, and that is not its worker's fault: it is tried again after a pause.
+    /// Retries a link after a delay, because sending failed for a reason other than its worker.
     pub(super) fn retry_later(&mut self, slot: usize, error: &std::io::Error) {
         let Some(link) = self.start_retry(slot) else { return };
         let (child, failed_sends) = (link.child, link.failed_sends);
         link.failed_sends = failed_sends.saturating_add(1);
         if failed_sends == 0 {
-            self.events.warn(format_args!(
-                "Fork {slot} cannot be sent to at present, and it is tried again: {error}"
-            ));
+            report!(
+                self.events, warn, "cannot send to worker, retrying";
+                "slot" => slot, "error" => error.to_string()
+            );
         }
         self.flush_after(child, sleep(retry_delay(failed_sends)));
     }
 
-    /// What a worker says cannot be understood: its link is of no more use.
+    /// Kills a worker whose messages cannot be read: the link cannot be used any more.
     pub(super) fn link_failed(&mut self, child: ChildId, error: &std::io::Error) {
         let slot = child.slot.index();
         if error.kind() == std::io::ErrorKind::InvalidData {
-            // It is healthy; but what it says next cannot be put in order any more.
-            self.events.warn(format_args!(
-                "This process may have no more descriptors, and fork {slot}, whose answers are lost \
-                 by that, is killed: {error}"
-            ));
+            // The worker is healthy, but the descriptors of its next messages cannot be matched to
+            // their frames any more.
+            report!(
+                self.events, warn, "descriptor limit reached, answers are lost, killing worker";
+                "slot" => slot, "error" => error.to_string()
+            );
         } else {
-            self.events.warn(format_args!("Fork {slot} is not understood, and killed: {error}"));
+            report!(
+                self.events, warn, "cannot read the messages of a worker, killing it";
+                "slot" => slot, "error" => error.to_string()
+            );
         }
         self.scheduler.worker_draining(slot, now());
         if let (Some(pid), ExecutionMode::Workers { daemon, .. }) =

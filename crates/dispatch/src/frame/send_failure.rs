@@ -1,14 +1,14 @@
-//! What an error of a link means to who sends.
+//! Classification of errors when sending over a link.
 
 use std::io;
 use std::time::Duration;
 
-/// What an error means for what is still to be sent.
+/// Whether the remaining data can still be sent after an error.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum SendFailure {
-    /// Nobody is at the other end any more: nothing is sent again.
+    /// The other end is closed: nothing more can be sent.
     PeerClosed,
-    /// The system is short of something: nothing is lost, and it is tried again.
+    /// The system is short of a resource: nothing is lost, and sending is retried.
     Transient,
 }
 
@@ -23,10 +23,10 @@ impl SendFailure {
     }
 }
 
-/// The first pause, and the longest.
+/// The first and the longest retry delay.
 const PAUSES: (Duration, Duration) = (Duration::from_millis(2), Duration::from_millis(250));
 
-/// How long to wait before it is tried again, after so many that were in vain.
+/// Returns the delay before the next retry, after this number of failed sends.
 pub(crate) fn retry_delay(vain: u32) -> Duration {
     let (first, longest) = PAUSES;
     first.saturating_mul(2_u32.saturating_pow(vain)).min(longest)
@@ -39,7 +39,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_end_of_the_other_side_is_told_from_what_the_system_is_short_of() {
+    fn a_closed_peer_is_distinguished_from_a_shortage_of_resources() {
         let table = [
             (Errno::EPIPE, SendFailure::PeerClosed),
             (Errno::ECONNRESET, SendFailure::PeerClosed),
@@ -56,7 +56,7 @@ mod tests {
     }
 
     #[test]
-    fn pauses_grow_and_are_never_long() {
+    fn retry_delays_grow_up_to_a_limit() {
         let millis = [0, 1, 2, 6, 7, 31, 32, u32::MAX].map(|vain| retry_delay(vain).as_millis());
         assert_eq!(millis, [2, 4, 8, 128, 250, 250, 250, 250]);
     }

@@ -1,4 +1,4 @@
-//! What goes beside a frame: the memory in which its body is.
+//! Bodies that are sent as a descriptor with their frame.
 
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -8,31 +8,31 @@ use daemon_sys::memfd::memfd_with;
 
 use crate::body::{Body, SharedBuffer};
 
-/// A body that does not go in its frame.
+/// A body that is not stored in its frame.
 #[derive(Debug)]
 pub(super) enum SharedBody {
-    /// It is in a memory file.
+    /// In a memory file.
     Buffer(Arc<SharedBuffer>),
-    /// It was kept in plain memory, as no file could be had for as long as it waits: it gets one for
-    /// the moment in which it is sent.
+    /// In heap memory, because no memory file was available while it waits. A memory file is created
+    /// when it is sent.
     Heap(bytes::Bytes),
 }
 
 impl SharedBody {
-    /// The memory of this body, if that does not go in the frame.
+    /// Returns the shared body, or `None` if the body is sent in its frame.
     pub(super) fn of(body: &Body) -> Option<SharedBody> {
         (!body.fits_in_frame()).then(|| match body {
             Body::Heap(bytes) => SharedBody::Heap(bytes.clone()),
-            Body::Shared(letter) => SharedBody::Buffer(Arc::clone(letter)),
+            Body::Shared(buffer) => SharedBody::Buffer(Arc::clone(buffer)),
         })
     }
 
-    /// The descriptor that is sent.
+    /// Returns the descriptor to send.
     pub(super) fn descriptor(&self) -> io::Result<Descriptor<'_>> {
         match self {
-            SharedBody::Buffer(letter) => {
-                // It is there until the letter is dropped.
-                letter.fd().map(Descriptor::Borrowed).ok_or(io::ErrorKind::NotFound.into())
+            SharedBody::Buffer(buffer) => {
+                // It stays open until the buffer is dropped.
+                buffer.fd().map(Descriptor::Borrowed).ok_or(io::ErrorKind::NotFound.into())
             }
             SharedBody::Heap(bytes) => match memfd_with("task", bytes) {
                 Ok(fd) => Ok(Descriptor::Owned(fd)),
@@ -45,11 +45,11 @@ impl SharedBody {
     }
 }
 
-/// A descriptor that is sent.
+/// A descriptor to send.
 #[derive(Debug)]
 pub(super) enum Descriptor<'a> {
     Borrowed(BorrowedFd<'a>),
-    /// It is closed when a copy is on its way.
+    /// Closed after it has been sent.
     Owned(OwnedFd),
 }
 
@@ -62,15 +62,15 @@ impl AsFd for Descriptor<'_> {
     }
 }
 
-/// So many files are made for one sending, while others are there already: descriptors are short then.
+/// The maximum number of memory files that are created for one send. They are created only while
+/// descriptors are short.
 const CREATED_AT_ONCE: usize = 8;
 
-/// The descriptors of the first of these, in their order: as many as there may be in one sending, at
-/// least one.
+/// Returns the descriptors of the first bodies, in order: as many as one send can have, at least one.
 ///
 /// # Errors
 ///
-/// If not even the first can be had.
+/// Returns an error if the first descriptor is not available.
 pub(super) fn descriptors<'a>(
     shared_bodies: impl Iterator<Item = &'a SharedBody>,
 ) -> io::Result<Vec<Descriptor<'a>>> {
@@ -84,8 +84,8 @@ pub(super) fn descriptors<'a>(
         match shared.descriptor() {
             Ok(descriptor) => found.push(descriptor),
             Err(error) if found.is_empty() => return Err(error),
-            // The next sending finds out.
-            Err(_later) => break,
+            // If the error persists, the next send returns it.
+            Err(_error) => break,
         }
     }
     Ok(found)

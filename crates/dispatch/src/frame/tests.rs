@@ -1,4 +1,4 @@
-//! Frames go over a real link whole, in any pieces; what is no frame is an error.
+//! Frames cross a real link unchanged, in pieces of any size; invalid frames are errors.
 
 use std::io::Write;
 use std::os::fd::AsFd;
@@ -25,60 +25,60 @@ fn push(outbox: &mut FrameWriter, turn: u64, name: &str, body: &Body) {
 }
 
 fn read(inbox: &mut FrameReader) -> Option<(u64, String, Body)> {
-    let (order, rest) = inbox.next::<TaskOrder<'_>>().expect("a frame")?;
+    let (order, frame_body) = inbox.next::<TaskOrder<'_>>().expect("a frame")?;
     let (turn, name, place) = (order.turn, order.name.to_owned(), order.body);
-    Some((turn, name, rest.body(place).expect("a body")))
+    Some((turn, name, frame_body.read(place).expect("a body")))
 }
 
-/// Sends all that is there, and reads it at the other end: so many frames, in their order.
-fn carry(outbox: &mut FrameWriter, frames: u64, mut come: impl FnMut(u64, &Body)) {
+/// Sends everything in the outbox, and reads this many frames in order at the other end.
+fn transfer(outbox: &mut FrameWriter, frames: u64, mut on_frame: impl FnMut(u64, &Body)) {
     let (near, far) = link::pair().expect("a link");
     let (mut inbox, mut next) = (FrameReader::default(), 0);
     while next < frames {
         outbox.flush(&near).expect("the other end is there");
-        inbox.receive(&far).expect("no more than may wait");
+        inbox.receive(&far).expect("no more than the maximum");
         while let Some((turn, name, body)) = read(&mut inbox) {
             assert_eq!((turn, name.as_str()), (next, "some"));
-            come(turn, &body);
+            on_frame(turn, &body);
             next += 1;
         }
-        // Those of whole sendings that have not come whole.
+        // The descriptors of a send whose frames are not complete yet.
         assert!(inbox.descriptors.len() <= DESCRIPTORS_AT_ONCE);
     }
     assert!(outbox.is_empty() && outbox.shared_bodies.is_empty());
 }
 
 #[test]
-fn frames_with_and_without_memory_come_in_their_order() {
+fn frames_with_and_without_shared_memory_arrive_in_order() {
     let mut outbox = FrameWriter::default();
-    // They are kept until they are read: their files would be used again, by tests beside this one.
+    // Kept until they are read: other tests that run at the same time would reuse the files.
     let mut kept = Vec::new();
     for turn in 0..200 {
         let large = turn % 2 == 1;
         let body = Bytes::from(vec![turn as u8; if large { SHARED_FROM } else { 10 }]);
-        let body = Body::of(&body).expect("room");
+        let body = Body::of(&body).expect("enough space");
         push(&mut outbox, turn, "some", &body);
         kept.push(body);
     }
-    carry(&mut outbox, 200, |turn, body| {
+    transfer(&mut outbox, 200, |turn, body| {
         let bytes: Bytes = body.decode().expect("bytes");
         assert!(bytes.iter().all(|byte| *byte == turn as u8));
     });
 }
 
 #[test]
-fn large_bodies_that_no_file_was_had_for_get_one_when_they_are_sent() {
+fn large_bodies_without_a_memory_file_get_one_when_they_are_sent() {
     let mut outbox = FrameWriter::default();
     let mut kept = Vec::new();
     for turn in 0..100_u64 {
-        // Each third is in a file already, each third is small.
+        // A third of the bodies are small, a third are in memory files, a third are in heap memory.
         let bytes = Bytes::from(vec![turn as u8; if turn % 3 == 0 { 10 } else { 70_000 }]);
-        let body = Body::of(&bytes).expect("room");
+        let body = Body::of(&bytes).expect("enough space");
         let plain = Body::Heap(body.bytes().to_vec().into());
         push(&mut outbox, turn, "some", if turn % 3 == 1 { &plain } else { &body });
         kept.push(body);
     }
-    carry(&mut outbox, 100, |turn, body| {
+    transfer(&mut outbox, 100, |turn, body| {
         let bytes: Bytes = body.decode().expect("bytes");
         assert_eq!(bytes.len(), if turn % 3 == 0 { 10 } else { 70_000 });
         assert!(bytes.iter().all(|byte| *byte == turn as u8));
@@ -86,92 +86,96 @@ fn large_bodies_that_no_file_was_had_for_get_one_when_they_are_sent() {
 }
 
 #[test]
-fn a_link_that_is_full_takes_the_rest_later() {
+fn a_full_link_accepts_the_remaining_data_later() {
     let (near, far) = link::pair().expect("a link");
     let (mut outbox, mut inbox) = (FrameWriter::default(), FrameReader::default());
     let body = Body::Heap(vec![1; 60_000].into());
     (0..50).for_each(|turn| push(&mut outbox, turn, "large", &body));
-    assert_eq!(outbox.flush(&near).expect("room"), Flushed::WouldBlock);
-    let mut come = 0;
-    while come < 50 {
+    assert_eq!(outbox.flush(&near).expect("enough space"), Flushed::WouldBlock);
+    let mut received = 0;
+    while received < 50 {
         outbox.flush(&near).expect("the other end is there");
         inbox.receive(&far).expect("it works");
         while read(&mut inbox).is_some() {
-            come += 1;
+            received += 1;
         }
     }
 }
 
 #[test]
-fn a_closed_link_is_told() {
+fn a_closed_link_is_reported() {
     let (near, far) = link::pair().expect("a link");
     drop(far);
     let mut outbox = FrameWriter::default();
     push(&mut outbox, 1, "x", &Body::EMPTY);
     assert!(outbox.flush(&near).is_err());
-    assert_eq!(FrameReader::default().receive(&near).expect("told"), Received::Closed);
+    assert_eq!(
+        FrameReader::default().receive(&near).expect("the end of the link"),
+        Received::Closed
+    );
 }
 
 #[test]
-fn a_frame_that_is_too_long_is_refused_before_it_has_come() {
+fn a_frame_that_is_too_long_is_refused_before_it_is_received() {
     let mut inbox = FrameReader::default();
     inbox.feed(&u32::MAX.to_le_bytes());
     let error = inbox.next::<WorkerMessage>().expect_err("refused").to_string();
-    assert!(error.starts_with("a frame of 4294967295 bytes"), "{error}");
+    assert!(error.starts_with("frame of 4294967295 bytes exceeds the maximum of "), "{error}");
 }
 
 #[test]
-fn memory_that_is_missing_or_too_short_is_an_error() {
+fn missing_or_too_short_shared_memory_is_an_error() {
     let (near, far) = link::pair().expect("a link");
-    let body = Body::of(&Bytes::from(vec![1; SHARED_FROM])).expect("room");
+    let body = Body::of(&Bytes::from(vec![1; SHARED_FROM])).expect("enough space");
     let bytes = order(1, "x", &body);
     let mut inbox = FrameReader::default();
     inbox.feed(&bytes);
-    let (head, rest) = inbox.next::<TaskOrder<'_>>().expect("a frame").expect("whole");
-    assert!(matches!(rest.body(head.body), Err(FrameError::MissingDescriptor)));
-    let other = daemon_sys::memfd::memfd_with("other", b"short").expect("room");
-    near.send(&[IoSlice::new(&bytes)], &[other.as_fd()]).expect("room");
+    let (head, frame_body) = inbox.next::<TaskOrder<'_>>().expect("a frame").expect("whole");
+    assert!(matches!(frame_body.read(head.body), Err(FrameError::MissingDescriptor)));
+    let other = daemon_sys::memfd::memfd_with("other", b"short").expect("enough space");
+    near.send(&[IoSlice::new(&bytes)], &[other.as_fd()]).expect("enough space");
     let mut inbox = FrameReader::default();
     inbox.receive(&far).expect("it came");
-    let (head, rest) = inbox.next::<TaskOrder<'_>>().expect("a frame").expect("whole");
-    let error = rest.body(head.body).expect_err("refused").to_string();
-    assert!(error.starts_with("a frame whose memory cannot be had: cannot read 6"), "{error}");
+    let (head, frame_body) = inbox.next::<TaskOrder<'_>>().expect("a frame").expect("whole");
+    let error = frame_body.read(head.body).expect_err("refused").to_string();
+    let expected = "cannot read the shared memory of a frame: cannot read 6";
+    assert!(error.starts_with(expected), "{error}");
 }
 
 #[test]
-fn no_more_descriptors_wait_than_may_however_little_room_a_link_has() {
+fn the_number_of_waiting_descriptors_is_limited_on_a_full_link() {
     let mut outbox = FrameWriter::default();
     let (small, large) = (vec![3; 60_000], Bytes::from(vec![7; SHARED_FROM]));
     let small = Body::Heap(small.into());
-    let large = Body::of(&large).expect("room");
+    let large = Body::of(&large).expect("enough space");
     for turn in 0..400 {
         push(&mut outbox, turn, "some", if turn % 2 == 0 { &large } else { &small });
     }
-    carry(&mut outbox, 400, |_turn, _body| {});
+    transfer(&mut outbox, 400, |_turn, _body| {});
 }
 
 #[test]
-fn descriptors_that_no_frame_wants_are_an_error_and_are_closed() {
+fn descriptors_without_a_frame_are_an_error_and_are_closed() {
     let (near, far) = link::pair().expect("a link");
     let mut inbox = FrameReader::default();
-    // The begin of a frame that never ends.
-    near.send(&[IoSlice::new(&[0, 1, 0, 0])], &[]).expect("room");
+    // The start of a frame that is never completed.
+    near.send(&[IoSlice::new(&[0, 1, 0, 0])], &[]).expect("enough space");
     inbox.receive(&far).expect("half a frame");
     let many = vec![near.as_fd(); FDS_MAX];
     for waiting in [FDS_MAX, 2 * FDS_MAX] {
-        near.send(&[IoSlice::new(&[0])], &many).expect("room");
-        inbox.receive(&far).expect("so many may wait");
+        near.send(&[IoSlice::new(&[0])], &many).expect("enough space");
+        inbox.receive(&far).expect("no more than the maximum");
         assert!(inbox.next::<WorkerMessage>().expect("no error").is_none());
         assert_eq!(inbox.descriptors.len(), waiting);
     }
-    near.send(&[IoSlice::new(&[0])], &[near.as_fd()]).expect("room");
+    near.send(&[IoSlice::new(&[0])], &[near.as_fd()]).expect("enough space");
     let error = inbox.receive(&far).expect_err("refused").to_string();
-    assert_eq!(error, "129 descriptors without their frames: 128 may wait");
+    assert_eq!(error, "received 129 descriptors without their frames, the maximum is 128");
     assert!(inbox.descriptors.is_empty());
 }
 
 #[test]
-fn half_a_frame_waits_for_the_other_half() {
+fn an_incomplete_frame_waits_for_its_remaining_bytes() {
     let (one, other) = UnixStream::pair().expect("a link");
     other.set_nonblocking(true).expect("nonblocking");
     let far = LinkEnd::from(OwnedFd::from(other));
@@ -179,7 +183,7 @@ fn half_a_frame_waits_for_the_other_half() {
     let mut inbox = FrameReader::default();
     for byte in bytes.chunks(1) {
         assert!(inbox.next::<TaskOrder<'_>>().expect("no error").is_none());
-        (&one).write_all(byte).expect("room");
+        (&one).write_all(byte).expect("enough space");
         inbox.receive(&far).expect("it works");
     }
     let (turn, name, _body) = read(&mut inbox).expect("whole");
@@ -188,14 +192,14 @@ fn half_a_frame_waits_for_the_other_half() {
 
 proptest! {
     #[test]
-    fn any_bytes_are_frames_or_an_error_and_never_a_panic(
+    fn arbitrary_bytes_never_cause_a_panic(
         bytes in proptest::collection::vec(any::<u8>(), 0..2000),
     ) {
         let mut inbox = FrameReader::default();
         inbox.feed(&bytes);
-        while let Ok(Some((word, rest))) = inbox.next::<WorkerMessage>() {
-            if let WorkerMessage::Finished(answer) = word {
-                let _ = rest.body(answer.body);
+        while let Ok(Some((message, frame_body))) = inbox.next::<WorkerMessage>() {
+            if let WorkerMessage::Finished(answer) = message {
+                let _ = frame_body.read(answer.body);
             }
         }
     }
@@ -209,27 +213,27 @@ proptest! {
         bytes[at] ^= flip;
         let mut inbox = FrameReader::default();
         inbox.feed(&bytes);
-        while let Ok(Some((order, rest))) = inbox.next::<TaskOrder<'_>>() {
+        while let Ok(Some((order, frame_body))) = inbox.next::<TaskOrder<'_>>() {
             let place = order.body;
-            let _ = rest.body(place);
+            let _ = frame_body.read(place);
         }
     }
 
     #[test]
-    fn frames_come_out_the_same_however_they_are_cut(
+    fn frames_are_decoded_from_pieces_of_any_size(
         lengths in proptest::collection::vec(0_usize..3000, 1..20), cut in 1_usize..5000,
     ) {
         let bodies: Vec<Body> =
             lengths.iter().map(|length| Body::Heap(vec![*length as u8; *length].into())).collect();
         let bytes: Vec<u8> =
             bodies.iter().zip(0..).flat_map(|(body, turn)| order(turn, "m", body)).collect();
-        let (mut inbox, mut come) = (FrameReader::default(), Vec::new());
+        let (mut inbox, mut received) = (FrameReader::default(), Vec::new());
         for piece in bytes.chunks(cut) {
             inbox.feed(piece);
             while let Some((_turn, _name, body)) = read(&mut inbox) {
-                come.push(body.bytes().len());
+                received.push(body.bytes().len());
             }
         }
-        prop_assert_eq!(come, lengths);
+        prop_assert_eq!(received, lengths);
     }
 }

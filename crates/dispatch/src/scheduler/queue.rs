@@ -43,7 +43,7 @@ pub(crate) struct LaneId(u16);
 
 impl LaneId {
     /// The lane of those who ask for none.
-    pub(crate) const COMMON: LaneId = LaneId(0);
+    pub(crate) const DEFAULT: LaneId = LaneId(0);
 
     fn index(self) -> usize {
         usize::from(self.0)
@@ -184,7 +184,7 @@ mod tests {
     fn first_come_is_first_served_and_a_higher_priority_comes_before() {
         let mut queue = JobQueue::new(Vec::new());
         for (turn, priority) in [(1, 0), (2, -5), (3, 0), (4, 7), (5, 7)] {
-            queue.push(priority, LaneId::COMMON, entry(turn));
+            queue.push(priority, LaneId::DEFAULT, entry(turn));
         }
         assert_eq!(turns(&mut queue), [4, 5, 1, 3, 2]);
     }
@@ -192,10 +192,10 @@ mod tests {
     #[test]
     fn who_comes_back_stands_where_he_stood() {
         let mut queue = JobQueue::new(Vec::new());
-        (0..4).for_each(|turn| queue.push(0, LaneId::COMMON, entry(turn)));
+        (0..4).for_each(|turn| queue.push(0, LaneId::DEFAULT, entry(turn)));
         let (zero, one) = (queue.pop().unwrap(), queue.pop().unwrap());
-        queue.put_back(0, LaneId::COMMON, one);
-        queue.put_back(0, LaneId::COMMON, zero);
+        queue.put_back(0, LaneId::DEFAULT, one);
+        queue.put_back(0, LaneId::DEFAULT, zero);
         assert_eq!(turns(&mut queue), [0, 1, 2, 3]);
     }
 
@@ -203,7 +203,7 @@ mod tests {
     fn lanes_take_turns() {
         let mut queue = JobQueue::new(vec![Lane::new("mail")]);
         let mail = queue.lane("mail").unwrap();
-        (0..4).for_each(|turn| queue.push(0, LaneId::COMMON, entry(turn)));
+        (0..4).for_each(|turn| queue.push(0, LaneId::DEFAULT, entry(turn)));
         (10..12).for_each(|turn| queue.push(0, mail, entry(turn)));
         assert_eq!(turns(&mut queue), [0, 10, 1, 11, 2, 3]);
         assert_eq!(queue.lane("post"), None);
@@ -215,7 +215,7 @@ mod tests {
         let mut queue = JobQueue::new(vec![Lane::new("books").max_running(1)]);
         let books = queue.lane("books").unwrap();
         (0..2).for_each(|turn| queue.push(9, books, entry(turn)));
-        queue.push(0, LaneId::COMMON, entry(5));
+        queue.push(0, LaneId::DEFAULT, entry(5));
         assert_eq!(queue.pop().unwrap().turn, 0);
         queue.note_sent(books);
         assert_eq!(turns(&mut queue), [5]);

@@ -119,13 +119,13 @@ fn each_end_is_known() {
         let said = |begin: &str| {
             told.borrow().iter().filter(|line| line.starts_with(begin)).cloned().collect::<Vec<_>>()
         };
-        let closed = ["Fork 0 closed", "Fork 1 closed", "Fork 2 closed"];
+        let closed = [0, 1, 2].map(|slot| format!("worker closed, slot: {slot}"));
         until("all are closed", async || {
             closed.iter().all(|line| told.borrow().iter().any(|said| said == line))
         })
         .await;
-        assert_eq!(said("Fork").len(), 3, "{:?}", told.borrow());
-        assert_eq!(said("Child of fork"), [""; 0]);
+        assert_eq!(said("worker closed").len(), 3, "{:?}", told.borrow());
+        assert_eq!(said("worker exited"), [""; 0]);
     });
 }
 
@@ -152,7 +152,7 @@ fn logged() {
     let log = std::fs::read_to_string(&file).unwrap();
     let facts: Vec<String> = log.lines().map(fact).collect();
     let expected = [
-        "INFO Started prefork dispatcher",
+        "INFO dispatcher started",
         "INFO PreforkDispatch is up",
         "INFO PreforkDispatch is stopping",
         "INFO PreforkDispatch has stopped",

@@ -117,11 +117,11 @@ fn talk() {
         let id = request.id();
         stage.send(request).await.unwrap_err();
         let expected = [
-            "Started prefork dispatcher".to_owned(),
-            "Pre spawning fork 0".to_owned(),
-            format!("Handling request {id} with fork 0"),
-            "Fork 0 closed".to_owned(),
-            "Child of fork 0 exited: exit code 3".to_owned(),
+            "dispatcher started".to_owned(),
+            "pre-spawning worker, slot: 0".to_owned(),
+            format!("handling request, request: {id}, slot: 0"),
+            "worker closed, slot: 0".to_owned(),
+            "worker exited, slot: 0, reason: exit code 3".to_owned(),
         ];
         until("all is told", async || {
             expected.iter().all(|wanted| told.borrow().iter().any(|line| line == wanted))
@@ -148,10 +148,13 @@ fn talk_of_forks() {
         until("it runs", async || stage.tally().await.in_flight == 1).await;
         // The second worker is forked at once, and no third; the second also serves two.
         running.extend((0..3).map(|_| until_go()));
-        let busy = "All forks are busy; will wait to handle request after a fork returns";
+        let busy = "all workers are busy, requests wait, workers: 2";
         until("all are busy", async || place(busy).is_some()).await;
-        assert!(place("Pre spawning fork 0").unwrap() < place("Creating new fork 1").unwrap());
-        assert!(place("Creating new fork 1").unwrap() < place(busy).unwrap());
+        assert!(
+            place("pre-spawning worker, slot: 0").unwrap()
+                < place("creating worker, slot: 1").unwrap()
+        );
+        assert!(place("creating worker, slot: 1").unwrap() < place(busy).unwrap());
         let said = told.borrow().iter().filter(|line| *line == busy).count();
         assert_eq!(said, 1, "once for the time that it is so");
         mark(&file);
@@ -160,7 +163,8 @@ fn talk_of_forks() {
         }
         until("a worker that has done its share is closed", async || {
             told.borrow().iter().any(|line| {
-                line.starts_with("Closing fork ") && line.ends_with(" as requests 2 >= max 2")
+                line.starts_with("worker reached its request limit, slot: ")
+                    && line.ends_with(", requests: 2")
             })
         })
         .await;
@@ -184,8 +188,8 @@ fn talk_of_delay() {
             answer.await.unwrap().unwrap();
         }
         let place = |wanted: &str| told.borrow().iter().position(|line| line == wanted);
-        let created = place("Creating new fork 0").unwrap();
-        let delayed = place("Delaying 3600 sec on creating another fork").unwrap();
+        let created = place("creating worker, slot: 0").unwrap();
+        let delayed = place("delaying the next worker, interval: 3600s").unwrap();
         assert!(created < delayed, "{:?}", told.borrow());
     });
 }

@@ -37,7 +37,7 @@ fn printed() {
         until("the line comes", async || has(&told, "STDOUT:0 chatty: said one")).await;
         stage.ask::<()>("other", ()).await.unwrap();
         until("the line comes", async || has(&told, "STDOUT:0 other: and more")).await;
-        assert!(has(&told, "Started prefork dispatcher"), "{:?}", told.borrow());
+        assert!(has(&told, "dispatcher started"), "{:?}", told.borrow());
     });
 }
 

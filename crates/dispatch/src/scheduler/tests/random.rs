@@ -61,7 +61,7 @@ fn if_dropped(terminate: bool) -> IfRunning {
 
 fn run(events: Vec<RandomEvent>) -> Simulation {
     let mut sim = Simulation::new(1000);
-    let lanes = [LaneId::COMMON, sim.lane("books"), sim.lane("mail")];
+    let lanes = [LaneId::DEFAULT, sim.lane("books"), sim.lane("mail")];
     let mut attempts_of = std::collections::HashMap::new();
     let mut last = [None; SLOTS];
     for event in events {

@@ -101,7 +101,7 @@ impl Simulation {
         JobTerms {
             method: 0,
             priority: 0,
-            lane: LaneId::COMMON,
+            lane: LaneId::DEFAULT,
             hard: None,
             attempts: 1,
             if_dropped: IfRunning::LetFinish,
