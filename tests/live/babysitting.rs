@@ -44,9 +44,9 @@ fn a_loop_that_uses_too_much_processor_time_climbs_the_ladder_to_kill() {
     tell(&mut client, "spin /no/such/file");
     for measure in ["int", "term", "kill"] {
         let told = step(&daemon, child, measure);
-        assert!(told.contains("too much processor time"), "{told}");
+        assert!(told.contains("CPU time limit exceeded"), "{told}");
     }
-    assert!(gone(&daemon, child).contains("rogue: too much processor time"));
+    assert!(gone(&daemon, child).contains("rogue: CPU time limit exceeded"));
     is_served(&daemon);
 }
 
@@ -62,7 +62,7 @@ fn the_original_s_rule_of_total_processor_time_ends_a_child_between_requests() {
     fs::write(&enough, "").unwrap();
     assert_eq!(client.read().unwrap(), "ok");
     assert_eq!(client.ask("done"), "ok");
-    assert!(gone(&daemon, child).contains("rogue: too much processor time"));
+    assert!(gone(&daemon, child).contains("rogue: CPU time limit exceeded"));
 }
 
 #[test]
@@ -74,7 +74,7 @@ fn a_request_past_its_time_is_told_to_go_and_killed_if_it_does_not() {
     for measure in ["int", "term", "kill"] {
         step(&daemon, child, measure);
     }
-    assert!(gone(&daemon, child).contains("rogue: a request that takes too long"));
+    assert!(gone(&daemon, child).contains("rogue: request timeout exceeded"));
     assert_eq!(client.rest(), "");
     is_served(&daemon);
 }
@@ -88,7 +88,7 @@ fn a_post_forked_child_past_its_time_frees_its_place() {
     tell(&mut client, "until /no/such/file");
     let mut waiting = daemon.client();
     assert_eq!(waiting.ask("echo at last"), "at last");
-    assert!(gone(&daemon, child).contains("rogue: a request that takes too long"));
+    assert!(gone(&daemon, child).contains("rogue: request timeout exceeded"));
 }
 
 #[test]
@@ -167,7 +167,7 @@ fn memory_past_the_soft_limit_recycles_a_child_after_its_request() {
         daemon.until_logged("told: DaemonShutdown Retired");
         assert_eq!(client.ask("echo still here"), "still here");
         assert_eq!(client.ask("done"), "ok");
-        assert!(gone(&daemon, child).contains("soft limit of memory passed"));
+        assert!(gone(&daemon, child).contains("soft memory limit exceeded"));
         is_served(&daemon);
     }
 }
@@ -178,7 +178,7 @@ fn memory_past_the_hard_limit_kills_a_child_at_once() {
     let mut client = daemon.client();
     let child = client.pid();
     tell(&mut client, "leak 200");
-    assert!(gone(&daemon, child).contains("rogue: too much memory"));
+    assert!(gone(&daemon, child).contains("rogue: hard memory limit exceeded"));
     assert!(!daemon.log().contains(&format!("RogueChild {} int", child.0)));
     is_served(&daemon);
 }
@@ -290,7 +290,7 @@ fn a_lifetime_that_is_over_recycles_idle_children() {
         children.iter().all(|child| !first.contains(child)).then_some(())
     });
     for child in first {
-        assert!(gone(&daemon, child).contains("lifetime over"));
+        assert!(gone(&daemon, child).contains("lifetime limit reached"));
     }
     is_served(&daemon);
 }
@@ -332,8 +332,8 @@ fn the_example_deals_with_each_kind_of_mischief_as_its_head_says() {
     let mut extended = daemon.client();
     assert_eq!(extended.ask("more"), "more");
     for (word, told) in [
-        ("spin", "rogue: too much processor time"),
-        ("sleep", "rogue: a request that takes too long"),
+        ("spin", "rogue: CPU time limit exceeded"),
+        ("sleep", "rogue: request timeout exceeded"),
         ("block", "rogue: no heartbeat"),
     ] {
         let mut client = daemon.client();
@@ -352,7 +352,7 @@ fn the_example_deals_with_each_kind_of_mischief_as_its_head_says() {
         assert_eq!(leaks.ask("leak"), "leak");
     }
     tell(&mut leaks, "leak");
-    let told = "rogue: too much memory";
+    let told = "rogue: hard memory limit exceeded";
     until(told, || log("babysit.log").contains(told).then_some(()));
     assert_eq!(extended.ask("still here"), "still here");
 }

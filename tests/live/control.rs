@@ -152,7 +152,7 @@ fn a_child_is_retired_after_its_request_and_another_killed_in_it() {
             assert_eq!(operator.refused(command, &nobody).0, "no-such-child");
         }
         let exits = operator.report()["counters"]["exits"].clone();
-        assert_eq!(exits["killed-asked"], 1, "{exits}");
+        assert_eq!(exits["killed-on-request"], 1, "{exits}");
     }
 }
 
@@ -199,7 +199,7 @@ fn events_report_births_exits_pauses_and_phases() {
     drop(client);
     let gone = events.event("a departure", |event| event["event"] == "exited");
     assert_eq!(pid(&gone), child);
-    assert_eq!((&gone["cause"], &gone["text"]), (&"done".into(), &"request done".into()));
+    assert_eq!((&gone["cause"], &gone["text"]), (&"done".into(), &"request completed".into()));
     assert!(gone["lifetime"].as_f64().unwrap() > 0.0);
     let mut operator = control(&daemon);
     operator.done("pause", "");
@@ -273,7 +273,7 @@ fn a_child_is_traced_and_steps_against_rogues_are_events() {
     assert_eq!(operator.refused("trace", "\"pid\":1").0, "no-such-child");
     let step = events.event("a step", |event| event["event"] == "rogue");
     assert_eq!((pid(&step), &step["step"]), (child, &"int".into()));
-    assert_eq!(step["text"], "a request that takes too long");
+    assert_eq!(step["text"], "request timeout exceeded");
     drop(client);
     let gone = events.event("a departure", |event| event["event"] == "exited");
     assert_eq!(gone["cause"]["killed-by-us"]["rogue"], "time");

@@ -37,7 +37,7 @@ pub enum OperatorPause {
 
 /// What decides about the door.
 #[derive(Copy, Clone, PartialEq, Eq, Debug)]
-pub struct Traffic {
+pub struct PoolLoad {
     /// How many children there are, those on their way in and out included.
     pub children: u32,
     /// How many there may be.
@@ -47,7 +47,7 @@ pub struct Traffic {
     /// The daemon's phase.
     pub phase: Phase,
     /// The operator's word.
-    pub hold: OperatorPause,
+    pub operator_pause: OperatorPause,
 }
 
 /// What becomes of a request that comes in.
@@ -56,7 +56,7 @@ pub enum Admission {
     /// A child is forked for it now.
     Fork,
     /// It waits until its turn comes.
-    Wait,
+    Enqueue,
     /// It goes back: as many wait as may.
     Full,
     /// It goes back: the daemon stops.
@@ -77,16 +77,16 @@ impl AcceptState {
     ///
     /// let traffic =
     ///     Traffic { children: 3, max_children: 3, waiting: 0, phase: Phase::Running, hold: OperatorPause::Off };
-    /// let (door, swing) = AcceptState::Accepting.settle(&traffic);
+    /// let (door, swing) = AcceptState::Accepting.update(&traffic);
     /// assert_eq!((door, swing), (AcceptState::Paused, Some(AcceptChange::Pause)));
-    /// let (door, swing) = door.settle(&Traffic { children: 2, ..traffic });
+    /// let (door, swing) = door.update(&Traffic { children: 2, ..load });
     /// assert_eq!((door, swing), (AcceptState::Accepting, Some(AcceptChange::Resume)));
     /// ```
     #[must_use]
-    pub fn settle(self, traffic: &Traffic) -> (AcceptState, Option<AcceptChange>) {
-        match traffic.phase {
+    pub fn update(self, load: &PoolLoad) -> (AcceptState, Option<AcceptChange>) {
+        match load.phase {
             Phase::Stopping | Phase::Stopped => (AcceptState::Paused, None),
-            Phase::Starting | Phase::Running => match (self, traffic.wants()) {
+            Phase::Starting | Phase::Running => match (self, load.wants()) {
                 (AcceptState::Accepting, AcceptState::Accepting) => (AcceptState::Accepting, None),
                 (AcceptState::Accepting, AcceptState::Paused) => {
                     (AcceptState::Paused, Some(AcceptChange::Pause))
@@ -100,9 +100,9 @@ impl AcceptState {
     }
 }
 
-impl Traffic {
+impl PoolLoad {
     fn wants(&self) -> AcceptState {
-        match self.hold {
+        match self.operator_pause {
             OperatorPause::On => AcceptState::Paused,
             OperatorPause::Off if self.waiting == 0 && self.has_room() => AcceptState::Accepting,
             OperatorPause::Off => AcceptState::Paused,
@@ -120,14 +120,14 @@ impl Traffic {
 /// pause. Nor does the operator's hold, which is a word to sessions. A request that finds others
 /// waiting waits behind them even if a child could be forked.
 #[must_use]
-pub fn admit(traffic: &Traffic, backlog: u32) -> Admission {
-    match traffic.phase {
+pub fn admit(load: &PoolLoad, backlog: u32) -> Admission {
+    match load.phase {
         Phase::Stopping | Phase::Stopped => Admission::Stopping,
         Phase::Starting | Phase::Running => {
-            if traffic.waiting == 0 && traffic.has_room() {
+            if load.waiting == 0 && load.has_room() {
                 Admission::Fork
-            } else if traffic.waiting < backlog {
-                Admission::Wait
+            } else if load.waiting < backlog {
+                Admission::Enqueue
             } else {
                 Admission::Full
             }
@@ -139,49 +139,53 @@ pub fn admit(traffic: &Traffic, backlog: u32) -> Admission {
 mod tests {
     use super::*;
 
-    fn traffic(children: u32, waiting: u32) -> Traffic {
-        Traffic {
+    fn load(children: u32, waiting: u32) -> PoolLoad {
+        PoolLoad {
             children,
             max_children: 3,
             waiting,
             phase: Phase::Running,
-            hold: OperatorPause::Off,
+            operator_pause: OperatorPause::Off,
         }
     }
 
     #[test]
     fn the_door_is_shut_as_the_last_child_is_taken_and_opened_when_nobody_waits() {
         let story = [
-            (traffic(2, 0), AcceptState::Accepting, None),
-            (traffic(3, 0), AcceptState::Paused, Some(AcceptChange::Pause)),
-            (traffic(3, 1), AcceptState::Paused, None),
-            (traffic(2, 1), AcceptState::Paused, None),
-            (traffic(3, 0), AcceptState::Paused, None),
-            (traffic(2, 0), AcceptState::Accepting, Some(AcceptChange::Resume)),
-            (traffic(1, 1), AcceptState::Paused, Some(AcceptChange::Pause)),
-            (Traffic { hold: OperatorPause::On, ..traffic(0, 0) }, AcceptState::Paused, None),
-            (traffic(0, 0), AcceptState::Accepting, Some(AcceptChange::Resume)),
+            (load(2, 0), AcceptState::Accepting, None),
+            (load(3, 0), AcceptState::Paused, Some(AcceptChange::Pause)),
+            (load(3, 1), AcceptState::Paused, None),
+            (load(2, 1), AcceptState::Paused, None),
+            (load(3, 0), AcceptState::Paused, None),
+            (load(2, 0), AcceptState::Accepting, Some(AcceptChange::Resume)),
+            (load(1, 1), AcceptState::Paused, Some(AcceptChange::Pause)),
             (
-                Traffic { hold: OperatorPause::On, ..traffic(0, 0) },
+                PoolLoad { operator_pause: OperatorPause::On, ..load(0, 0) },
+                AcceptState::Paused,
+                None,
+            ),
+            (load(0, 0), AcceptState::Accepting, Some(AcceptChange::Resume)),
+            (
+                PoolLoad { operator_pause: OperatorPause::On, ..load(0, 0) },
                 AcceptState::Paused,
                 Some(AcceptChange::Pause),
             ),
         ];
-        let mut door = AcceptState::Accepting;
-        for (traffic, stands, told) in story {
-            let (next, swing) = door.settle(&traffic);
-            assert_eq!((next, swing), (stands, told), "{traffic:?}");
-            door = next;
+        let mut state = AcceptState::Accepting;
+        for (load, expected, expected_change) in story {
+            let (next, change) = state.update(&load);
+            assert_eq!((next, change), (expected, expected_change), "{load:?}");
+            state = next;
         }
     }
 
     #[test]
     fn a_daemon_that_stops_shuts_its_door_without_a_word() {
         for phase in [Phase::Stopping, Phase::Stopped] {
-            for door in [AcceptState::Accepting, AcceptState::Paused] {
-                let quiet = Traffic { phase, ..traffic(0, 0) };
-                assert_eq!(door.settle(&quiet), (AcceptState::Paused, None));
-                assert_eq!(admit(&quiet, 10), Admission::Stopping);
+            for state in [AcceptState::Accepting, AcceptState::Paused] {
+                let load = PoolLoad { phase, ..load(0, 0) };
+                assert_eq!(state.update(&load), (AcceptState::Paused, None));
+                assert_eq!(admit(&load, 10), Admission::Stopping);
             }
         }
     }
@@ -189,17 +193,17 @@ mod tests {
     #[test]
     fn a_request_is_forked_for_waits_or_goes_back() {
         let table = [
-            (traffic(2, 0), 1, Admission::Fork),
-            (traffic(3, 0), 1, Admission::Wait),
-            (traffic(3, 1), 1, Admission::Full),
-            (traffic(2, 1), 2, Admission::Wait),
-            (traffic(2, 1), 1, Admission::Full),
-            (traffic(2, 0), 0, Admission::Fork),
-            (traffic(3, 0), 0, Admission::Full),
-            (Traffic { hold: OperatorPause::On, ..traffic(2, 0) }, 1, Admission::Fork),
+            (load(2, 0), 1, Admission::Fork),
+            (load(3, 0), 1, Admission::Enqueue),
+            (load(3, 1), 1, Admission::Full),
+            (load(2, 1), 2, Admission::Enqueue),
+            (load(2, 1), 1, Admission::Full),
+            (load(2, 0), 0, Admission::Fork),
+            (load(3, 0), 0, Admission::Full),
+            (PoolLoad { operator_pause: OperatorPause::On, ..load(2, 0) }, 1, Admission::Fork),
         ];
-        for (traffic, backlog, expected) in table {
-            assert_eq!(admit(&traffic, backlog), expected, "{traffic:?}");
+        for (load, backlog, expected) in table {
+            assert_eq!(admit(&load, backlog), expected, "{load:?}");
         }
     }
 }

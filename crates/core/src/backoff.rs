@@ -1,9 +1,12 @@
-//! When no child is forked for a while: forks that fail, and children that die too early.
+//! Backoff: when to delay forks, because forks fail or children die too early.
 
+use std::fmt;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use crate::exit_cause::ExitCause;
+use crate::format;
 use crate::monotonic::MonotonicTime;
 
 mod streak;
@@ -14,38 +17,39 @@ use streak::{Burst, Streak};
 #[derive(Copy, Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct BackoffRules {
     /// The first delay; each further one is twice as long. 100 ms by default.
-    pub first: Duration,
+    pub initial_delay: Duration,
     /// The longest delay. 30 s by default.
-    pub most: Duration,
-    /// How many early deaths in a row cost no delay. 5 by default.
-    pub free: u32,
-    /// Until which age a child that has served nothing dies early. 1 s by default.
-    pub young: Duration,
+    pub max_delay: Duration,
+    /// How many consecutive early deaths cause no delay. 5 by default.
+    pub free_deaths: u32,
+    /// A child that has served no request and is younger than this dies early. 1 s by default.
+    pub early_death_age: Duration,
 }
 
 impl Default for BackoffRules {
     fn default() -> BackoffRules {
         BackoffRules {
-            first: Duration::from_millis(100),
-            most: Duration::from_secs(30),
-            free: 5,
-            young: Duration::from_secs(1),
+            initial_delay: Duration::from_millis(100),
+            max_delay: Duration::from_secs(30),
+            free_deaths: 5,
+            early_death_age: Duration::from_secs(1),
         }
     }
 }
 
-/// How early a child has died.
+/// How early a child died.
 #[derive(Copy, Clone, PartialEq, Eq, Hash, Debug)]
 pub enum Death {
-    /// It was never ready.
+    /// The child died before it was ready.
     BeforeReady,
-    /// It was ready, had begun no request, and was younger than [`BackoffRules::young`].
+    /// The child was ready, had begun no request, and was younger than
+    /// [`BackoffRules::early_death_age`].
     Early,
-    /// It had lived: whatever it died of, a new one is worth a try at once.
+    /// The child died later. Whatever the cause, a replacement can be forked at once.
     Late,
 }
 
-/// What goes wrong in a row.
+/// What kind of failure repeats.
 #[derive(Copy, Clone, PartialEq, Eq, Hash, Debug, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum FailureKind {
@@ -53,78 +57,98 @@ pub enum FailureKind {
     ForkFailed,
     /// Children die before they are ready.
     NeverReady,
-    /// Children die when they have just become ready.
+    /// Children die shortly after they became ready.
     DiedEarly,
 }
 
-/// What there is to tell an operator of what goes wrong.
-#[derive(Copy, Clone, PartialEq, Eq, Debug, Serialize)]
-pub struct BackoffState {
-    /// What it is.
-    pub kind: FailureKind,
-    /// How often in a row.
-    pub in_a_row: u32,
-    /// The delay that the last time has cost; zero while it is free.
-    pub delay: Duration,
-    /// When the next try may be made.
-    pub until: MonotonicTime,
+/// Why the last fork or the last child failed.
+#[derive(Copy, Clone, PartialEq, Eq, Hash, Debug, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum FailureReason {
+    /// The system refused to fork, with this errno.
+    Errno(i32),
+    /// Fork was not called: the child's request could not be made, or the fork server has other
+    /// threads or is shutting down.
+    NotAttempted,
+    /// The child exited.
+    Exit(ExitCause),
 }
 
-/// Delays forks after failures, so that a broken child is no fork bomb and a full process table no
-/// hot loop.
+/// The current streak of failures, for logs and status reports.
+#[derive(Copy, Clone, PartialEq, Eq, Debug, Serialize)]
+pub struct BackoffState {
+    /// What kind of failure repeats.
+    pub kind: FailureKind,
+    /// How many failures of this kind there were in a row.
+    pub consecutive_failures: u32,
+    /// The delay after the last failure; zero if it caused none.
+    pub delay: Duration,
+    /// When the next fork is allowed.
+    pub until: MonotonicTime,
+    /// The reason of the last failure.
+    pub reason: FailureReason,
+}
+
+/// Delays forks after failures, so that a broken child does not become a fork bomb, and a full
+/// process table does not become a busy loop.
 ///
-/// Three rows are counted apart, since different news ends them:
+/// Three streaks are counted separately, since different events end them:
 ///
-/// - forks that fail: each costs a delay; a fork that succeeds ends the row;
-/// - children that die before they are ready: the first five are free, then each costs a delay; a
-///   child that becomes ready ends the row;
-/// - children that die young: the same, but no child that becomes ready ends it, since each of them
-///   was ready. It ends by time.
+/// - failed forks: each causes a delay. A successful fork ends the streak.
+/// - children that die before they are ready: the first five are free, then each causes a delay. A
+///   child that becomes ready ends the streak.
+/// - children that die early: the first five are free, too. A child that becomes ready does not end
+///   this streak, since each of the dead children was ready. It ends by time.
 ///
-/// Any row is forgotten when nothing has gone wrong for as long as its delay and the longest one.
-/// Delays double, from a tenth of a second to half a minute, as systemd's restarts and uWSGI's
-/// emperor. What goes wrong while a delay runs was begun before it, so it says little new: forks
-/// that fail then count as one with the first, and deaths lengthen the delay only up to the length
-/// of `young`.
+/// Any streak is forgotten when nothing has failed for the time of its delay plus the longest
+/// delay. Delays double, from 100 ms to 30 s, as the delays of systemd's restarts and of uWSGI's
+/// emperor do. Failures that occur while a delay runs were caused before it began, so they say
+/// little: forks that fail then count as one with the first, and deaths lengthen the delay only up
+/// to `early_death_age`.
 ///
 /// # Examples
 ///
 /// ```
 /// use std::time::Duration;
-/// use daemon_core::{Backoff, BackoffRules, MonotonicTime};
+/// use daemon_core::{Backoff, BackoffRules, FailureReason, MonotonicTime};
 ///
+/// const EAGAIN: i32 = 11;
 /// let mut backoff = Backoff::new(BackoffRules::default());
 /// let now = MonotonicTime::from_since_boot(Duration::from_secs(5));
-/// backoff.fork_failed(now);
+/// backoff.fork_failed(FailureReason::Errno(EAGAIN), now);
 /// assert_eq!(backoff.blocked_until(now), Some(now + Duration::from_millis(100)));
 /// assert_eq!(backoff.blocked_until(now + Duration::from_millis(100)), None);
 /// ```
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Backoff {
     rules: BackoffRules,
-    forks: Streak,
-    boots: Streak,
-    youth: Streak,
+    failed_forks: Streak,
+    failed_boots: Streak,
+    early_deaths: Streak,
 }
 
 impl Backoff {
-    /// Makes one that has seen nothing go wrong.
+    /// Creates a backoff without failures.
     #[must_use]
     pub fn new(rules: BackoffRules) -> Backoff {
-        let (forks, boots, youth) = (Streak::default(), Streak::default(), Streak::default());
-        Backoff { rules, forks, boots, youth }
+        Backoff {
+            rules,
+            failed_forks: Streak::default(),
+            failed_boots: Streak::default(),
+            early_deaths: Streak::default(),
+        }
     }
 
-    /// Shows the rules.
+    /// Returns the rules.
     #[must_use]
     pub fn rules(&self) -> &BackoffRules {
         &self.rules
     }
 
-    /// Tells until when no child is to be forked; `None` if one may be now.
+    /// Returns the time until which no child may be forked, or `None` if forks are allowed now.
     ///
-    /// It is when to ask again. How many may be forked then is for [`allowed`](Backoff::allowed) to
-    /// say: a pool that refills all its places after each delay forks as many times as much.
+    /// At that time, ask [`allowed_forks`](Backoff::allowed_forks) how many children may be forked:
+    /// a pool that refilled all its slots after each delay would fork several times as often.
     #[must_use]
     pub fn blocked_until(&self, now: MonotonicTime) -> Option<MonotonicTime> {
         self.streaks()
@@ -134,65 +158,96 @@ impl Backoff {
             .filter(|until| now < *until)
     }
 
-    /// Tells how many of the children that are wanted may be forked now, while `starting` others
-    /// are not ready yet.
+    /// Returns how many of the `wanted` children may be forked now, while `starting` others are not
+    /// ready yet.
     ///
-    /// None while a delay runs, all when nothing is wrong. In between, one at a time: it tries
-    /// whether things have become better, and the others wait for how it fares.
+    /// Returns 0 while a delay runs, and `wanted` if nothing has failed. In between it allows one
+    /// child at a time, which probes whether the failure is over; the others wait for its result.
     #[must_use]
-    pub fn allowed(&self, wanted: u32, starting: u32, now: MonotonicTime) -> u32 {
+    pub fn allowed_forks(&self, wanted: u32, starting: u32, now: MonotonicTime) -> u32 {
         if self.blocked_until(now).is_some() {
             return 0;
         }
-        let costs = |streak: &Streak| streak.is_remembered(&self.rules, now) && streak.costs();
-        if self.streaks().iter().any(|(_kind, streak)| costs(streak)) {
+        let delays = |streak: &Streak| streak.is_remembered(&self.rules, now) && streak.has_delay();
+        if self.streaks().iter().any(|(_kind, streak)| delays(streak)) {
             return wanted.min(1_u32.saturating_sub(starting));
         }
         wanted
     }
 
-    /// Notes that the system has refused to fork.
-    pub fn fork_failed(&mut self, now: MonotonicTime) {
-        self.forks.add(&self.rules, 0, Burst::CountsOnce, now);
+    /// Records that a fork failed.
+    pub fn fork_failed(&mut self, reason: FailureReason, now: MonotonicTime) {
+        self.failed_forks.add(reason, &self.rules, 0, Burst::CountsOnce, now);
     }
 
-    /// Notes that a child was forked.
-    pub fn forked(&mut self) {
-        self.forks = Streak::default();
+    /// Records that a child was forked.
+    pub fn fork_succeeded(&mut self) {
+        self.failed_forks = Streak::default();
     }
 
-    /// Notes that a child is gone that was not told to go.
-    pub fn died(&mut self, death: Death, now: MonotonicTime) {
-        let free = self.rules.free;
-        match death {
-            Death::BeforeReady => self.boots.add(&self.rules, free, Burst::UpToYoung, now),
-            Death::Early => self.youth.add(&self.rules, free, Burst::UpToYoung, now),
-            Death::Late => {}
-        }
+    /// Records that a child exited without being asked to.
+    pub fn child_died(&mut self, death: Death, cause: ExitCause, now: MonotonicTime) {
+        let (reason, free) = (FailureReason::Exit(cause), self.rules.free_deaths);
+        let streak = match death {
+            Death::BeforeReady => &mut self.failed_boots,
+            Death::Early => &mut self.early_deaths,
+            Death::Late => return,
+        };
+        streak.add(reason, &self.rules, free, Burst::UpToEarlyDeathAge, now);
     }
 
-    /// Notes that a child has become ready, and so was forked too.
-    pub fn thrived(&mut self) {
-        self.forked();
-        self.boots = Streak::default();
+    /// Records that a child became ready; it was therefore forked, too.
+    pub fn child_ready(&mut self) {
+        self.fork_succeeded();
+        self.failed_boots = Streak::default();
     }
 
-    /// Tells what goes wrong in a row, the worst first; `None` if nothing does.
+    /// Returns the streak with the longest delay, or `None` if nothing has failed recently.
     #[must_use]
-    pub fn tell(&self, now: MonotonicTime) -> Option<BackoffState> {
+    pub fn state(&self, now: MonotonicTime) -> Option<BackoffState> {
         self.streaks()
             .into_iter()
             .filter(|(_kind, streak)| streak.is_remembered(&self.rules, now))
-            .map(|(kind, streak)| streak.tell(kind))
-            .max_by_key(|trouble| (trouble.until, trouble.in_a_row))
+            .filter_map(|(kind, streak)| streak.state(kind))
+            .max_by_key(|state| (state.until, state.consecutive_failures))
     }
 
     fn streaks(&self) -> [(FailureKind, &Streak); 3] {
         [
-            (FailureKind::ForkFailed, &self.forks),
-            (FailureKind::NeverReady, &self.boots),
-            (FailureKind::DiedEarly, &self.youth),
+            (FailureKind::ForkFailed, &self.failed_forks),
+            (FailureKind::NeverReady, &self.failed_boots),
+            (FailureKind::DiedEarly, &self.early_deaths),
         ]
+    }
+}
+
+impl fmt::Display for FailureKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(match self {
+            FailureKind::ForkFailed => "fork failed",
+            FailureKind::NeverReady => "child died before it was ready",
+            FailureKind::DiedEarly => "child died shortly after it was ready",
+        })
+    }
+}
+
+impl fmt::Display for FailureReason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            FailureReason::Errno(errno) => {
+                fmt::Display::fmt(&std::io::Error::from_raw_os_error(*errno), f)
+            }
+            FailureReason::NotAttempted => f.pad("fork was not attempted"),
+            FailureReason::Exit(cause) => cause.fmt(f),
+        }
+    }
+}
+
+impl fmt::Display for BackoffState {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let BackoffState { kind: _, consecutive_failures: count, delay, until: _, reason } = self;
+        let (delay, failures) = (format::duration(*delay), if *count == 1 { "" } else { "s" });
+        write!(f, "waiting {delay} after {count} consecutive failure{failures}, reason: {reason}")
     }
 }
 

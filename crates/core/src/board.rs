@@ -8,10 +8,10 @@ use serde::Serialize;
 
 use crate::accepting::OperatorPause;
 use crate::atomics::{Ordering, fence};
-use crate::dirty::{self, Dirty};
+use crate::dirty::{self, DirtyBits};
 use crate::exit_cause::ExitCause;
 use crate::label::{self, Label};
-use crate::line::{Generation, Line, MAX_SLOTS, SlotNumber, State, slot_word};
+use crate::line::{Generation, MAX_SLOTS, ScoreboardLine, SlotNumber, SlotState, slot_word};
 use crate::monotonic::MonotonicTime;
 use crate::phase::Phase;
 use crate::status::Status;
@@ -25,10 +25,10 @@ pub(crate) mod header_word {
     pub(crate) const MAGIC: usize = 0;
     pub(crate) const SLOTS: usize = 1;
     pub(crate) const PHASE: usize = 2;
-    pub(crate) const BELL: usize = 3;
+    pub(crate) const WAKEUP: usize = 3;
     pub(crate) const STARTED: usize = 4;
-    pub(crate) const SHOWN: usize = 5;
-    pub(crate) const HOLD: usize = 6;
+    pub(crate) const VISIBLE_SLOTS: usize = 5;
+    pub(crate) const OPERATOR_PAUSE: usize = 6;
 }
 
 /// How often a reader begins again when a slot changes its owner under its eyes.
@@ -41,10 +41,10 @@ const TRIES: usize = if cfg!(loom) { 2 } else { 16 };
 ///
 /// # Errors
 ///
-/// [`BoardError::Slots`] if there are none, or more than [`MAX_SLOTS`].
-pub fn lines_for(slots: u32) -> Result<usize, BoardError> {
+/// [`ScoreboardError::Slots`] if there are none, or more than [`MAX_SLOTS`].
+pub fn lines_for(slots: u32) -> Result<usize, ScoreboardError> {
     if slots == 0 || slots > MAX_SLOTS {
-        return Err(BoardError::Slots { slots: slots.into() });
+        return Err(ScoreboardError::Slots { slots: slots.into() });
     }
     Ok(first_slot(slots) + slots as usize)
 }
@@ -63,7 +63,7 @@ fn first_slot(slots: u32) -> usize {
 /// Why memory is no scoreboard.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
-pub enum BoardError {
+pub enum ScoreboardError {
     /// The number of slots makes no sense.
     #[error("cannot have a scoreboard of {slots} slots: it has 1 to {MAX_SLOTS}")]
     Slots {
@@ -97,14 +97,14 @@ pub enum BoardError {
 /// ```
 /// use daemon_core::{Board, BoardError, Line};
 ///
-/// let zeros: &'static [Line] = Box::leak(Box::new([Line::new()]));
+/// let zeros: &'static [ScoreboardLine] = Box::leak(Box::new([ScoreboardLine::new()]));
 /// assert!(matches!(Board::open(zeros), Err(BoardError::Foreign { found: 0 })));
 /// ```
 #[derive(Copy, Clone)]
-pub struct Board {
-    header: &'static Line,
-    dirty: Dirty,
-    slots: &'static [Line],
+pub struct ScoreboardReader {
+    header: &'static ScoreboardLine,
+    dirty: DirtyBits,
+    slots: &'static [ScoreboardLine],
 }
 
 /// What a slot's line says.
@@ -113,7 +113,7 @@ pub struct Board {
 /// generation; they may be one report newer than the status.
 #[derive(Copy, Clone, PartialEq, Eq, Debug, Serialize)]
 #[non_exhaustive]
-pub struct Entry {
+pub struct SlotEntry {
     /// Which slot it is.
     pub slot: SlotNumber,
     /// What the child does; `None` if the line was damaged, and then `fault` says how.
@@ -123,7 +123,7 @@ pub struct Entry {
     /// Which of the slot's owners it is; in an empty slot the last one.
     pub generation: Generation,
     /// When the child took its seat; before that, when it was ordered.
-    pub born: MonotonicTime,
+    pub started_at: MonotonicTime,
     /// When it became what it is.
     pub since: MonotonicTime,
     /// How many requests it has begun.
@@ -135,10 +135,10 @@ pub struct Entry {
     /// Until when the request in hand has asked to be let alone.
     pub deadline: Option<MonotonicTime>,
     /// What is wrong with the line.
-    pub fault: Option<Fault>,
+    pub fault: Option<SlotFault>,
 }
 
-impl Entry {
+impl SlotEntry {
     /// Tells the letter of its status; `?` if the line was damaged.
     #[must_use]
     pub fn letter(&self) -> char {
@@ -149,10 +149,10 @@ impl Entry {
 /// What can be wrong with a slot's line.
 #[derive(Copy, Clone, PartialEq, Eq, Hash, Debug, Serialize, thiserror::Error)]
 #[non_exhaustive]
-pub enum Fault {
+pub enum SlotFault {
     /// No status has this code: something has written where it must not.
     #[error("the status is damaged: its code is {0}")]
-    Status(u8),
+    InvalidStatus(u8),
     /// The child ended while it wrote its label. Told by
     /// [`close`](crate::Scoreboard::close) alone: before that, it may still be writing.
     #[error("the child ended while it wrote its label")]
@@ -162,33 +162,37 @@ pub enum Fault {
     NoSuchSlot,
 }
 
-impl Board {
+impl ScoreboardReader {
     /// Opens memory that another process has formatted, or a file of it.
     ///
     /// # Errors
     ///
-    /// [`BoardError`] if it does not begin as a scoreboard of this version, or is too short.
-    pub fn open(lines: &'static [Line]) -> Result<Board, BoardError> {
-        let header = lines.first().ok_or(BoardError::TooShort { lines: 0, needed: 1 })?;
+    /// [`ScoreboardError`] if it does not begin as a scoreboard of this version, or is too short.
+    pub fn open(lines: &'static [ScoreboardLine]) -> Result<ScoreboardReader, ScoreboardError> {
+        let header = lines.first().ok_or(ScoreboardError::TooShort { lines: 0, needed: 1 })?;
         // Written last of all when the scoreboard was formatted.
         let found = header.words[header_word::MAGIC].load(Ordering::Acquire);
         if found != MAGIC {
-            return Err(BoardError::Foreign { found });
+            return Err(ScoreboardError::Foreign { found });
         }
         let slots = header.words[header_word::SLOTS].load(Ordering::Relaxed);
-        let slots = u32::try_from(slots).map_err(|_wide| BoardError::Slots { slots })?;
-        Board::over(lines, slots)
+        let slots = u32::try_from(slots).map_err(|_wide| ScoreboardError::Slots { slots })?;
+        ScoreboardReader::over(lines, slots)
     }
 
     /// Lays the view over lines whatever they hold. The number of slots is kept here, so that a
     /// wild write to the header leads nobody astray.
-    pub(crate) fn over(lines: &'static [Line], slots: u32) -> Result<Board, BoardError> {
+    pub(crate) fn over(
+        lines: &'static [ScoreboardLine],
+        slots: u32,
+    ) -> Result<ScoreboardReader, ScoreboardError> {
         let needed = lines_for(slots)?;
-        let too_short = || BoardError::TooShort { lines: lines.len(), needed };
+        let too_short = || ScoreboardError::TooShort { lines: lines.len(), needed };
         let header = lines.first().ok_or_else(too_short)?;
-        let dirty = lines.get(1..first_slot(slots)).and_then(Dirty::of).ok_or_else(too_short)?;
+        let dirty =
+            lines.get(1..first_slot(slots)).and_then(DirtyBits::of).ok_or_else(too_short)?;
         let slots = lines.get(first_slot(slots)..needed).ok_or_else(too_short)?;
-        Ok(Board { header, dirty, slots })
+        Ok(ScoreboardReader { header, dirty, slots })
     }
 
     /// Tells how many slots there are.
@@ -201,8 +205,8 @@ impl Board {
     /// Tells how many slots there are to show: the most children there may be now, where there is
     /// room for more.
     #[must_use]
-    pub fn shown(&self) -> u32 {
-        let shown = self.header.words[header_word::SHOWN].load(Ordering::Relaxed);
+    pub fn visible_slots(&self) -> u32 {
+        let shown = self.header.words[header_word::VISIBLE_SLOTS].load(Ordering::Relaxed);
         u32::try_from(shown).unwrap_or(u32::MAX).min(self.slots())
     }
 
@@ -218,8 +222,8 @@ impl Board {
 
     /// Tells whether the operator has paused the daemon: children of a pool then take no request.
     #[must_use]
-    pub fn hold(&self) -> OperatorPause {
-        match self.header.words[header_word::HOLD].load(Ordering::Acquire) {
+    pub fn operator_pause(&self) -> OperatorPause {
+        match self.header.words[header_word::OPERATOR_PAUSE].load(Ordering::Acquire) {
             0 => OperatorPause::Off,
             _held => OperatorPause::On,
         }
@@ -227,19 +231,19 @@ impl Board {
 
     /// Tells when the daemon was started.
     #[must_use]
-    pub fn started(&self) -> MonotonicTime {
+    pub fn started_at(&self) -> MonotonicTime {
         MonotonicTime::from_nanos(self.header.words[header_word::STARTED].load(Ordering::Relaxed))
     }
 
     /// Reads a slot's line.
     ///
-    /// A slot that does not exist reads as an empty one with [`Fault::NoSuchSlot`].
+    /// A slot that does not exist reads as an empty one with [`SlotFault::NoSuchSlot`].
     #[must_use]
-    pub fn read(&self, slot: SlotNumber) -> Entry {
+    pub fn read(&self, slot: SlotNumber) -> SlotEntry {
         match self.line(slot) {
-            None => Entry {
-                fault: Some(Fault::NoSuchSlot),
-                ..entry(slot, State::of(Status::Empty, Generation::default(), 0))
+            None => SlotEntry {
+                fault: Some(SlotFault::NoSuchSlot),
+                ..entry(slot, SlotState::of(Status::Empty, Generation::default(), 0))
             },
             Some(line) => read(slot, line),
         }
@@ -247,16 +251,16 @@ impl Board {
 
     /// Tells why the last owners of a slot are gone, four at most, the last one first.
     #[must_use]
-    pub fn causes(&self, slot: SlotNumber) -> Vec<ExitCause> {
+    pub fn exit_causes(&self, slot: SlotNumber) -> Vec<ExitCause> {
         let Some(line) = self.line(slot) else {
             return Vec::new();
         };
-        let word = line.words[slot_word::CAUSES].load(Ordering::Relaxed);
+        let word = line.words[slot_word::EXIT_CAUSES].load(Ordering::Relaxed);
         (0..4).filter_map(|past| ExitCause::unpack((word >> (16 * past)) as u16)).collect()
     }
 
     /// Reads all lines, one after the other: they need not be of the same moment.
-    pub fn entries(&self) -> impl Iterator<Item = Entry> + use<> {
+    pub fn entries(&self) -> impl Iterator<Item = SlotEntry> + use<> {
         let board = *self;
         (0..board.slots()).map(move |slot| board.read(SlotNumber::new(slot)))
     }
@@ -266,7 +270,7 @@ impl Board {
     #[must_use]
     pub fn letters(&self) -> String {
         let letters = self.slots.iter().map(|line| letter(status(line))).collect::<String>();
-        let (shown, beyond) = letters.split_at(self.shown() as usize);
+        let (shown, beyond) = letters.split_at(self.visible_slots() as usize);
         let mut shown = shown.to_owned();
         shown.push_str(beyond.trim_end_matches(' '));
         shown
@@ -274,26 +278,26 @@ impl Board {
 
     /// Tells how many slots are empty.
     #[must_use]
-    pub fn free(&self) -> u32 {
+    pub fn empty_slots(&self) -> u32 {
         let taken = self.slots.iter().filter(|line| status(line) != Some(Status::Empty)).count();
         self.slots() - u32::try_from(taken).unwrap_or(self.slots())
     }
 
-    pub(crate) fn line(&self, slot: SlotNumber) -> Option<&'static Line> {
+    pub(crate) fn line(&self, slot: SlotNumber) -> Option<&'static ScoreboardLine> {
         self.slots.get(slot.index())
     }
 
-    pub(crate) fn header(&self) -> &'static Line {
+    pub(crate) fn header(&self) -> &'static ScoreboardLine {
         self.header
     }
 
-    pub(crate) fn dirty(&self) -> &Dirty {
+    pub(crate) fn dirty(&self) -> &DirtyBits {
         &self.dirty
     }
 }
 
-fn status(line: &Line) -> Option<Status> {
-    State::unpack(line.words[slot_word::STATE].load(Ordering::Acquire)).status()
+fn status(line: &ScoreboardLine) -> Option<Status> {
+    SlotState::unpack(line.words[slot_word::STATE].load(Ordering::Acquire)).status()
 }
 
 fn letter(status: Option<Status>) -> char {
@@ -304,13 +308,13 @@ fn moment(nanos: u64) -> Option<MonotonicTime> {
     (nanos != 0).then(|| MonotonicTime::from_nanos(nanos))
 }
 
-fn entry(slot: SlotNumber, state: State) -> Entry {
-    Entry {
+fn entry(slot: SlotNumber, state: SlotState) -> SlotEntry {
+    SlotEntry {
         slot,
         status: state.status(),
         pid: state.pid,
         generation: state.generation,
-        born: MonotonicTime::ZERO,
+        started_at: MonotonicTime::ZERO,
         since: MonotonicTime::ZERO,
         requests: 0,
         label: Label::Text(label::LabelText::EMPTY),
@@ -318,25 +322,25 @@ fn entry(slot: SlotNumber, state: State) -> Entry {
         deadline: None,
         fault: match state.status() {
             Some(_status) => None,
-            None => Some(Fault::Status(state.code)),
+            None => Some(SlotFault::InvalidStatus(state.code)),
         },
     }
 }
 
-fn read(slot: SlotNumber, line: &Line) -> Entry {
+fn read(slot: SlotNumber, line: &ScoreboardLine) -> SlotEntry {
     let word = |word: usize| line.words[word].load(Ordering::Relaxed);
     let mut tries = 0;
     loop {
         // Acquire: what the writer stored before it changed the state is seen below.
         let before = line.words[slot_word::STATE].load(Ordering::Acquire);
-        let read = Entry {
-            born: MonotonicTime::from_nanos(word(slot_word::BORN)),
+        let read = SlotEntry {
+            started_at: MonotonicTime::from_nanos(word(slot_word::STARTED_AT)),
             since: MonotonicTime::from_nanos(word(slot_word::SINCE)),
             requests: word(slot_word::REQUESTS),
             label: label::read(line),
             heartbeat: moment(word(slot_word::HEARTBEAT)),
             deadline: moment(word(slot_word::DEADLINE)),
-            ..entry(slot, State::unpack(before))
+            ..entry(slot, SlotState::unpack(before))
         };
         // With the fence in `close`: who has read a word of the slot's next owner sees here that
         // the state is no more what it was.
@@ -348,7 +352,7 @@ fn read(slot: SlotNumber, line: &Line) -> Entry {
     }
 }
 
-impl fmt::Debug for Board {
+impl fmt::Debug for ScoreboardReader {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Board")
             .field("slots", &self.slots())

@@ -21,11 +21,11 @@ use crate::monotonic::MonotonicTime;
 ///
 /// let cell = Claim::new();
 /// cell.offer(1);
-/// assert_eq!(cell.begin(1, MonotonicTime::from_nanos(5)), Begun::Yes);
-/// assert_eq!(cell.take_back(1), TakenBack::TooLate);
+/// assert_eq!(cell.begin(1, MonotonicTime::from_nanos(5)), Begun::Started);
+/// assert_eq!(cell.revoke(1), TakenBack::AlreadyStarted);
 /// cell.offer(2);
-/// assert_eq!(cell.take_back(2), TakenBack::Yes);
-/// assert_eq!(cell.begin(2, MonotonicTime::from_nanos(9)), Begun::TakenBack);
+/// assert_eq!(cell.revoke(2), TakenBack::Revoked);
+/// assert_eq!(cell.begin(2, MonotonicTime::from_nanos(9)), Begun::Revoked);
 /// assert_eq!(cell.owner(2), Owner::Sender);
 /// ```
 #[repr(C)]
@@ -41,21 +41,21 @@ pub struct Claim {
 /// Whether a worker may go on with what it wants to begin.
 #[derive(Copy, Clone, PartialEq, Eq, Hash, Debug)]
 #[must_use = "work that was taken back is another's"]
-pub enum Begun {
+pub enum StartResult {
     /// It is the worker's.
-    Yes,
+    Started,
     /// It was taken back.
-    TakenBack,
+    Revoked,
 }
 
 /// Whether work is its sender's again.
 #[derive(Copy, Clone, PartialEq, Eq, Hash, Debug)]
 #[must_use = "work that was begun must not be done a second time"]
-pub enum TakenBack {
+pub enum RevokeResult {
     /// It is: nobody has begun it, and nobody will.
-    Yes,
+    Revoked,
     /// It was begun.
-    TooLate,
+    AlreadyStarted,
 }
 
 /// Whose work is.
@@ -70,21 +70,21 @@ pub enum Owner {
 /// Whether a worker may tell what it has done.
 #[derive(Copy, Clone, PartialEq, Eq, Hash, Debug)]
 #[must_use = "a worker that is condemned does nothing more"]
-pub enum Ended {
+pub enum FinishResult {
     /// It may, and go on with other work.
-    Yes,
+    Finished,
     /// It was given up meanwhile: its process is being killed.
-    Condemned,
+    Aborted,
 }
 
 /// Whether a worker is condemned for what it does.
 #[derive(Copy, Clone, PartialEq, Eq, Hash, Debug)]
 #[must_use = "a worker that has ended its work is not to be killed for it"]
-pub enum Condemned {
+pub enum AbortResult {
     /// It is, and will begin nothing more.
-    Yes,
+    Aborted,
     /// It does not do this work, or has ended it: the answer is on its way.
-    No,
+    NotRunning,
 }
 
 const STATE_BITS: u32 = 3;
@@ -110,35 +110,35 @@ impl Claim {
 
     /// The worker begins the work of this turn, unless it was taken back. A cell that was offered
     /// for another turn by now tells the same.
-    pub fn begin(&self, turn: u64, now: MonotonicTime) -> Begun {
+    pub fn start(&self, turn: u64, now: MonotonicTime) -> StartResult {
         // Before the state, so that who sees it begun sees since when.
         self.begun.store(now.as_nanos(), Ordering::Relaxed);
         match self.swap(turn, OFFERED, BEGUN) {
-            Ok(_) => Begun::Yes,
-            Err(_) => Begun::TakenBack,
+            Ok(_) => StartResult::Started,
+            Err(_) => StartResult::Revoked,
         }
     }
 
     /// The sender takes the work of this turn back, unless it was begun. A cell that was scribbled
     /// over counts as begun: work is rather told lost than done twice.
-    pub fn take_back(&self, turn: u64) -> TakenBack {
+    pub fn revoke(&self, turn: u64) -> RevokeResult {
         match self.swap(turn, OFFERED, TAKEN_BACK) {
-            Ok(_) => TakenBack::Yes,
-            Err(found) if found == word(turn, TAKEN_BACK) => TakenBack::Yes,
-            Err(_) => TakenBack::TooLate,
+            Ok(_) => RevokeResult::Revoked,
+            Err(found) if found == word(turn, TAKEN_BACK) => RevokeResult::Revoked,
+            Err(_) => RevokeResult::AlreadyStarted,
         }
     }
 
     /// The worker has done the work of this turn, and wants to tell.
-    pub fn end(&self, turn: u64) -> Ended {
+    pub fn finish(&self, turn: u64) -> FinishResult {
         match self.swap(turn, BEGUN, ENDED) {
-            Ok(_) => Ended::Yes,
-            Err(_) => Ended::Condemned,
+            Ok(_) => FinishResult::Finished,
+            Err(_) => FinishResult::Aborted,
         }
     }
 
     /// The sender has taken in what the worker has told of this turn's work.
-    pub fn hear(&self, turn: u64) {
+    pub fn acknowledge(&self, turn: u64) {
         // A cell that was scribbled over is left alone: its worker writes elsewhere then.
         let _ = self.swap(turn, ENDED, HEARD);
     }
@@ -146,15 +146,15 @@ impl Claim {
     /// Whether what the worker has told of this turn's work was taken in: the memory in which it has
     /// told it may be written again. A cell that is another turn's by now tells the same.
     #[must_use]
-    pub fn is_heard(&self, turn: u64) -> bool {
+    pub fn is_acknowledged(&self, turn: u64) -> bool {
         self.word.load(Ordering::Acquire) != word(turn, ENDED)
     }
 
     /// The sender gives up the worker that does the work of this turn, unless it has ended it.
-    pub fn condemn(&self, turn: u64) -> Condemned {
+    pub fn abort(&self, turn: u64) -> AbortResult {
         match self.swap(turn, BEGUN, CONDEMNED) {
-            Ok(_) => Condemned::Yes,
-            Err(_) => Condemned::No,
+            Ok(_) => AbortResult::Aborted,
+            Err(_) => AbortResult::NotRunning,
         }
     }
 
@@ -198,13 +198,13 @@ mod tests {
         let cell = Claim::new();
         cell.offer(7);
         assert_eq!(cell.owner(7), Owner::Sender);
-        assert_eq!(cell.begin(7, at(3)), Begun::Yes);
+        assert_eq!(cell.start(7, at(3)), StartResult::Started);
         assert_eq!(cell.owner(7), Owner::Worker(at(3)));
-        assert_eq!(cell.take_back(7), TakenBack::TooLate);
+        assert_eq!(cell.revoke(7), RevokeResult::AlreadyStarted);
         cell.offer(8);
-        assert_eq!(cell.take_back(8), TakenBack::Yes);
-        assert_eq!(cell.take_back(8), TakenBack::Yes);
-        assert_eq!(cell.begin(8, at(4)), Begun::TakenBack);
+        assert_eq!(cell.revoke(8), RevokeResult::Revoked);
+        assert_eq!(cell.revoke(8), RevokeResult::Revoked);
+        assert_eq!(cell.start(8, at(4)), StartResult::Revoked);
         assert_eq!(cell.owner(8), Owner::Sender);
     }
 
@@ -212,25 +212,25 @@ mod tests {
     fn a_worker_that_is_late_does_not_begin_another_turn_s_work() {
         let cell = Claim::new();
         cell.offer(1);
-        assert_eq!(cell.take_back(1), TakenBack::Yes);
+        assert_eq!(cell.revoke(1), RevokeResult::Revoked);
         cell.offer(65);
-        assert_eq!(cell.begin(1, at(3)), Begun::TakenBack);
-        assert_eq!(cell.begin(65, at(4)), Begun::Yes);
+        assert_eq!(cell.start(1, at(3)), StartResult::Revoked);
+        assert_eq!(cell.start(65, at(4)), StartResult::Started);
     }
 
     #[test]
     fn a_worker_that_is_condemned_tells_nothing_and_one_that_has_ended_is_not_condemned() {
         let cell = Claim::new();
         cell.offer(1);
-        assert_eq!(cell.condemn(1), Condemned::No);
-        assert_eq!(cell.begin(1, at(3)), Begun::Yes);
-        assert_eq!(cell.condemn(1), Condemned::Yes);
-        assert_eq!(cell.end(1), Ended::Condemned);
-        assert_eq!(cell.take_back(1), TakenBack::TooLate);
+        assert_eq!(cell.abort(1), AbortResult::NotRunning);
+        assert_eq!(cell.start(1, at(3)), StartResult::Started);
+        assert_eq!(cell.abort(1), AbortResult::Aborted);
+        assert_eq!(cell.finish(1), FinishResult::Aborted);
+        assert_eq!(cell.revoke(1), RevokeResult::AlreadyStarted);
         cell.offer(2);
-        assert_eq!(cell.begin(2, at(4)), Begun::Yes);
-        assert_eq!(cell.end(2), Ended::Yes);
-        assert_eq!(cell.condemn(2), Condemned::No);
+        assert_eq!(cell.start(2, at(4)), StartResult::Started);
+        assert_eq!(cell.finish(2), FinishResult::Finished);
+        assert_eq!(cell.abort(2), AbortResult::NotRunning);
         assert_eq!(cell.owner(2), Owner::Worker(at(4)));
     }
 
@@ -239,16 +239,16 @@ mod tests {
         let cell = Claim::new();
         for turn in [1, 65] {
             cell.offer(turn);
-            assert_eq!(cell.begin(turn, at(3)), Begun::Yes);
-            assert_eq!(cell.end(turn), Ended::Yes);
-            assert!(!cell.is_heard(turn));
+            assert_eq!(cell.start(turn, at(3)), StartResult::Started);
+            assert_eq!(cell.finish(turn), FinishResult::Finished);
+            assert!(!cell.is_acknowledged(turn));
         }
-        assert!(cell.is_heard(1));
-        cell.hear(1);
-        assert!(!cell.is_heard(65), "it was another turn's");
-        cell.hear(65);
-        assert!(cell.is_heard(65));
-        assert_eq!(cell.condemn(65), Condemned::No);
+        assert!(cell.is_acknowledged(1));
+        cell.acknowledge(1);
+        assert!(!cell.is_acknowledged(65), "it was another turn's");
+        cell.acknowledge(65);
+        assert!(cell.is_acknowledged(65));
+        assert_eq!(cell.abort(65), AbortResult::NotRunning);
         assert_eq!(cell.owner(65), Owner::Worker(at(3)));
     }
 
@@ -257,7 +257,7 @@ mod tests {
         let cell = Claim::new();
         cell.offer(1);
         cell.word.store(u64::MAX, Ordering::Relaxed);
-        assert_eq!(cell.take_back(1), TakenBack::TooLate);
+        assert_eq!(cell.revoke(1), RevokeResult::AlreadyStarted);
         assert!(matches!(cell.owner(1), Owner::Worker(_)));
     }
 }

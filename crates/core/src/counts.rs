@@ -26,8 +26,8 @@ pub struct Counts {
 
 impl Counts {
     /// Counts a child that has been ordered.
-    pub fn opened(&mut self) {
-        self.moved(Status::Empty, Status::Forking);
+    pub fn record_fork(&mut self) {
+        self.record_transition(Status::Empty, Status::Forking);
     }
 
     /// Counts a child under another status than before; from or to [`Empty`](Status::Empty) it
@@ -40,9 +40,9 @@ impl Counts {
     ///
     /// In builds with debug assertions, if no child is counted under `from`. In others the child
     /// is then counted under `to` all the same, and no count falls below zero.
-    pub fn moved(&mut self, from: Status, to: Status) {
+    pub fn record_transition(&mut self, from: Status, to: Status) {
         if from != Status::Empty {
-            debug_assert!(self.of(from) > 0, "no child is counted as {from}");
+            debug_assert!(self.with_status(from) > 0, "no child is counted as {from}");
             let count = self.count(from);
             *count = count.saturating_sub(1);
         }
@@ -54,7 +54,7 @@ impl Counts {
 
     /// Tells how many children have this status; of empty slots it knows nothing, and tells 0.
     #[must_use]
-    pub fn of(&self, status: Status) -> u32 {
+    pub fn with_status(&self, status: Status) -> u32 {
         self.counts[status as usize]
     }
 
@@ -92,19 +92,19 @@ impl Counts {
         &mut self.counts[status as usize]
     }
 
-    fn sum(&self, standing: StatusKind) -> u32 {
-        let counted = Status::ALL.into_iter().filter(|status| status.standing() == standing);
-        counted.map(|status| self.of(status)).sum()
+    fn sum(&self, kind: StatusKind) -> u32 {
+        let counted = Status::ALL.into_iter().filter(|status| status.kind() == kind);
+        counted.map(|status| self.with_status(status)).sum()
     }
 }
 
 impl FromIterator<Status> for Counts {
     fn from_iter<I: IntoIterator<Item = Status>>(statuses: I) -> Counts {
-        let mut census = Counts::default();
+        let mut counts = Counts::default();
         for status in statuses {
-            census.moved(Status::Empty, status);
+            counts.record_transition(Status::Empty, status);
         }
-        census
+        counts
     }
 }
 
@@ -114,11 +114,11 @@ mod tests {
 
     #[test]
     fn a_child_is_counted_once_from_its_order_to_its_end() {
-        let mut census = Counts::default();
-        census.opened();
+        let mut counts = Counts::default();
+        counts.record_fork();
         let life = [
             Status::Forking,
-            Status::Born,
+            Status::Forked,
             Status::Fresh,
             Status::Serving,
             Status::Long,
@@ -126,30 +126,30 @@ mod tests {
             Status::Leaving,
         ];
         for step in life.windows(2) {
-            census.moved(step[0], step[1]);
-            assert_eq!(census, [step[1]].into_iter().collect());
-            assert_eq!(census.children(), 1);
+            counts.record_transition(step[0], step[1]);
+            assert_eq!(counts, [step[1]].into_iter().collect());
+            assert_eq!(counts.children(), 1);
         }
-        census.moved(Status::Leaving, Status::Empty);
-        assert_eq!(census, Counts::default());
+        counts.record_transition(Status::Leaving, Status::Empty);
+        assert_eq!(counts, Counts::default());
     }
 
     #[test]
     fn each_status_is_counted_in_its_group() {
-        let census: Counts = Status::ALL.into_iter().chain(Status::ALL).collect();
-        assert_eq!(census.children(), 14);
-        assert_eq!(census.starting(), 4);
-        assert_eq!(census.idle(), 4);
-        assert_eq!(census.busy(), 4);
-        assert_eq!(census.leaving(), 2);
-        assert_eq!(census.of(Status::Empty), 0);
+        let counts: Counts = Status::ALL.into_iter().chain(Status::ALL).collect();
+        assert_eq!(counts.children(), 14);
+        assert_eq!(counts.starting(), 4);
+        assert_eq!(counts.idle(), 4);
+        assert_eq!(counts.busy(), 4);
+        assert_eq!(counts.leaving(), 2);
+        assert_eq!(counts.with_status(Status::Empty), 0);
     }
 
     #[test]
-    #[cfg_attr(debug_assertions, should_panic(expected = "no child is counted as Long (l)"))]
+    #[cfg_attr(debug_assertions, should_panic(expected = "no child is counted as long"))]
     fn a_move_of_a_child_that_is_not_counted_is_found_in_tests_and_survived_elsewhere() {
-        let mut census = Counts::default();
-        census.moved(Status::Long, Status::Waiting);
-        assert_eq!((census.children(), census.idle()), (1, 1));
+        let mut counts = Counts::default();
+        counts.record_transition(Status::Long, Status::Waiting);
+        assert_eq!((counts.children(), counts.idle()), (1, 1));
     }
 }

@@ -31,7 +31,7 @@ impl DemandRules {
         let DemandRules { start, max_children, interval: _any } = self;
         match self {
             _ if max_children == 0 => Err(PoolError::Zero { field: "max_children" }),
-            _ if max_children > MAX_SLOTS => Err(PoolError::Slots { max_children }),
+            _ if max_children > MAX_SLOTS => Err(PoolError::TooManySlots { max_children }),
             _ if start > max_children => {
                 Err(PoolError::TooMany { field: "start_children", value: start, max_children })
             }
@@ -92,11 +92,11 @@ impl DemandScaler {
     /// - More than `max_children` that stay, after a resize: the idle ones of the surplus are
     ///   retired.
     #[must_use = "what is to be done is not done by itself"]
-    pub fn decide(&mut self, census: &Counts, waiting: u32, now: MonotonicTime) -> PoolDecision {
+    pub fn decide(&mut self, counts: &Counts, waiting: u32, now: MonotonicTime) -> PoolDecision {
         let DemandRules { start, max_children, interval } = self.rules;
-        let room = max_children.saturating_sub(census.children());
-        let ready = census.idle() + census.starting();
-        let staying = ready + census.busy();
+        let room = max_children.saturating_sub(counts.children());
+        let ready = counts.idle() + counts.starting();
+        let staying = ready + counts.busy();
         let owed = start.saturating_sub(staying).min(room);
         let wanted = waiting.saturating_sub(ready + owed).min(room - owed);
         let (grown, recheck_at) = match self.grown.map(|grown| grown + interval) {
@@ -108,7 +108,7 @@ impl DemandScaler {
         if grown > 0 {
             self.grown = Some(now);
         }
-        let retire = staying.saturating_sub(max_children).min(census.idle());
+        let retire = staying.saturating_sub(max_children).min(counts.idle());
         PoolDecision { fork: owed + grown, retire, recheck_at }
     }
 
@@ -117,15 +117,15 @@ impl DemandScaler {
     ///
     /// # Errors
     ///
-    /// [`PoolError::Zero`] for none at all, [`PoolError::NoRoom`] for more than a scoreboard of this
+    /// [`PoolError::Zero`] for none at all, [`PoolError::ScoreboardFull`] for more than a scoreboard of this
     /// many slots has; the rules stay as they are.
     pub fn resize(&mut self, resize: Resize, slots: u32) -> Result<DemandRules, PoolError> {
-        let max_children = resize.of(self.rules.max_children);
+        let max_children = resize.apply(self.rules.max_children);
         if max_children == 0 {
             return Err(PoolError::Zero { field: "max_children" });
         }
         if max_children > slots {
-            return Err(PoolError::NoRoom { slots });
+            return Err(PoolError::ScoreboardFull { slots });
         }
         let start = self.rules.start.min(max_children);
         self.rules = DemandRules { start, max_children, ..self.rules };
@@ -142,7 +142,7 @@ mod tests {
         DemandRules { start, max_children, interval: Duration::from_secs(interval) }
     }
 
-    fn census(starting: u32, idle: u32, busy: u32, leaving: u32) -> Counts {
+    fn counts(starting: u32, idle: u32, busy: u32, leaving: u32) -> Counts {
         let of = |status, count: u32| (0..count).map(move |_child| status);
         of(Status::Forking, starting)
             .chain(of(Status::Waiting, idle))
@@ -170,13 +170,13 @@ mod tests {
             (4, 4, (0, 0, 3, 0), 9, 1),
         ];
         for (start, most, (starting, idle, busy, leaving), waiting, forked) in table {
-            let census = census(starting, idle, busy, leaving);
-            let mut growth = DemandScaler::new(rules(start, most, 0));
-            let verdict = growth.decide(&census, waiting, MonotonicTime::ZERO);
+            let counts = counts(starting, idle, busy, leaving);
+            let mut scaler = DemandScaler::new(rules(start, most, 0));
+            let decision = scaler.decide(&counts, waiting, MonotonicTime::ZERO);
             assert_eq!(
-                verdict,
+                decision,
                 PoolDecision { fork: forked, ..PoolDecision::default() },
-                "{census:?}"
+                "{counts:?}"
             );
         }
     }
@@ -184,29 +184,29 @@ mod tests {
     #[test]
     fn with_an_interval_one_is_forked_at_a_time_and_no_sooner() {
         let at = |seconds| MonotonicTime::ZERO + Duration::from_secs(seconds);
-        let mut growth = DemandScaler::new(rules(0, 4, 2));
-        let first = growth.decide(&census(0, 0, 0, 0), 3, at(10));
+        let mut scaler = DemandScaler::new(rules(0, 4, 2));
+        let first = scaler.decide(&counts(0, 0, 0, 0), 3, at(10));
         assert_eq!((first.fork, first.recheck_at), (1, Some(at(12))));
-        let early = growth.decide(&census(0, 0, 1, 0), 2, at(11));
+        let early = scaler.decide(&counts(0, 0, 1, 0), 2, at(11));
         assert_eq!((early.fork, early.recheck_at), (0, Some(at(12))));
-        let second = growth.decide(&census(0, 0, 1, 0), 1, at(12));
+        let second = scaler.decide(&counts(0, 0, 1, 0), 1, at(12));
         assert_eq!((second.fork, second.recheck_at), (1, None));
     }
 
     #[test]
     fn the_first_children_do_not_wait_for_the_interval() {
-        let mut growth = DemandScaler::new(rules(3, 4, 2));
-        assert_eq!(growth.decide(&census(0, 0, 0, 0), 0, MonotonicTime::ZERO).fork, 3);
-        assert_eq!(growth.decide(&census(0, 2, 0, 0), 0, MonotonicTime::ZERO).fork, 1);
+        let mut scaler = DemandScaler::new(rules(3, 4, 2));
+        assert_eq!(scaler.decide(&counts(0, 0, 0, 0), 0, MonotonicTime::ZERO).fork, 3);
+        assert_eq!(scaler.decide(&counts(0, 2, 0, 0), 0, MonotonicTime::ZERO).fork, 1);
     }
 
     #[test]
     fn a_smaller_pool_retires_those_that_are_idle() {
-        let mut growth = DemandScaler::new(rules(4, 4, 0));
-        let smaller = growth.resize(Resize::To(2), 16);
+        let mut scaler = DemandScaler::new(rules(4, 4, 0));
+        let smaller = scaler.resize(Resize::To(2), 16);
         assert_eq!(smaller, Ok(rules(2, 2, 0)));
-        assert_eq!(growth.decide(&census(0, 1, 3, 0), 0, MonotonicTime::ZERO).retire, 1);
-        assert_eq!(growth.decide(&census(0, 3, 1, 0), 0, MonotonicTime::ZERO).retire, 2);
+        assert_eq!(scaler.decide(&counts(0, 1, 3, 0), 0, MonotonicTime::ZERO).retire, 1);
+        assert_eq!(scaler.decide(&counts(0, 3, 1, 0), 0, MonotonicTime::ZERO).retire, 2);
     }
 
     #[test]
@@ -217,11 +217,11 @@ mod tests {
             sentence(rules(3, 2, 0)),
             "start_children is 3: it must not be more than max_children, which is 2"
         );
-        let mut growth = DemandScaler::new(rules(1, 2, 0));
-        let refused = growth.resize(Resize::To(17), 16).unwrap_err().to_string();
+        let mut scaler = DemandScaler::new(rules(1, 2, 0));
+        let refused = scaler.resize(Resize::To(17), 16).unwrap_err().to_string();
         assert_eq!(refused, "the scoreboard has 16 slots");
-        let refused = growth.resize(Resize::To(0), 16).unwrap_err().to_string();
+        let refused = scaler.resize(Resize::To(0), 16).unwrap_err().to_string();
         assert_eq!(refused, "max_children is 0: it must be at least 1");
-        assert_eq!(growth.rules(), &rules(1, 2, 0));
+        assert_eq!(scaler.rules(), &rules(1, 2, 0));
     }
 }

@@ -5,7 +5,7 @@
 //! each that is marked there.
 
 use crate::atomics::Ordering;
-use crate::line::{Line, SlotNumber, WORDS};
+use crate::line::{ScoreboardLine, SlotNumber, WORDS};
 
 const BITS: usize = 64;
 
@@ -14,9 +14,9 @@ const SLOTS_A_LINE: usize = WORDS * BITS;
 
 /// The marks on a scoreboard: its summary line, and the lines of a bit for each slot.
 #[derive(Copy, Clone)]
-pub(crate) struct Dirty {
-    summary: &'static Line,
-    marks: &'static [Line],
+pub(crate) struct DirtyBits {
+    summary: &'static ScoreboardLine,
+    marks: &'static [ScoreboardLine],
 }
 
 /// How many lines the marks for so many slots take, the summary among them.
@@ -24,11 +24,11 @@ pub(crate) fn lines_for(slots: usize) -> usize {
     1 + slots.div_ceil(SLOTS_A_LINE)
 }
 
-impl Dirty {
+impl DirtyBits {
     /// Takes the lines that [`lines_for`] has counted; `None` if there are none.
-    pub(crate) fn of(lines: &'static [Line]) -> Option<Dirty> {
+    pub(crate) fn of(lines: &'static [ScoreboardLine]) -> Option<DirtyBits> {
         let (summary, marks) = lines.split_first()?;
-        Some(Dirty { summary, marks })
+        Some(DirtyBits { summary, marks })
     }
 
     /// Marks a slot whose line has been written to.
@@ -87,12 +87,12 @@ fn bits(mut word: u64) -> impl Iterator<Item = usize> {
 mod tests {
     use super::*;
 
-    fn dirty(slots: usize) -> Dirty {
-        let lines = (0..lines_for(slots)).map(|_line| Line::new()).collect();
-        Dirty::of(Box::leak(lines)).expect("there is a summary")
+    fn dirty(slots: usize) -> DirtyBits {
+        let lines = (0..lines_for(slots)).map(|_line| ScoreboardLine::new()).collect();
+        DirtyBits::of(Box::leak(lines)).expect("there is a summary")
     }
 
-    fn drained(dirty: &Dirty) -> Vec<u32> {
+    fn drained(dirty: &DirtyBits) -> Vec<u32> {
         let mut slots = Vec::new();
         dirty.drain(|slot| slots.push(slot.get()));
         slots

@@ -105,7 +105,7 @@ pub enum ExitCause {
     /// The daemon has ended it: it did not go in time when the daemon stopped, it was a rogue, or
     /// the operator wanted so. The kernel, when memory runs out, kills by the same signal: there the
     /// two cannot be told apart.
-    KilledByUs(KillReason),
+    KilledByDaemon(KillReason),
     /// The kernel has killed it, since memory ran out: the counter of such kills of its cgroup has
     /// gone up.
     OutOfMemory,
@@ -136,46 +136,48 @@ pub enum ExitCause {
 /// # Examples
 ///
 /// ```
-/// use daemon_core::{ChildKind, ExitCause, Exit, RecycleReason, Status, explain};
+/// use daemon_core::{ChildKind, ExitCause, Exit, RecycleReason, Status, classify_exit};
 ///
-/// let cause = explain(Exit::Code(0), Status::Leaving, None, ChildKind::Pool);
+/// let cause = classify_exit(Exit::Code(0), Status::Leaving, None, ChildKind::Pool);
 /// assert_eq!(cause, ExitCause::Recycled(RecycleReason::Requests));
 /// let oom = Exit::Signal { number: 9, core: false };
-/// let cause = explain(oom, Status::Serving, None, ChildKind::Pool);
-/// assert_eq!(cause.to_string(), "signal 9 (KILL)");
+/// let cause = classify_exit(oom, Status::Serving, None, ChildKind::Pool);
+/// assert_eq!(cause.to_string(), "killed by signal KILL");
 /// ```
 #[must_use]
-pub fn explain(
+pub fn classify_exit(
     exit: Exit,
     last: Status,
-    dismissed: Option<StopReason>,
-    calling: ChildKind,
+    stop_reason: Option<StopReason>,
+    kind: ChildKind,
 ) -> ExitCause {
-    match (dismissed, exit) {
+    match (stop_reason, exit) {
         (_told_or_not, Exit::Unknown) => ExitCause::Missing,
-        (None, exit) => by_itself(exit, last, calling),
-        (Some(StopReason::Rogue(offence)), _whatever_it_has_led_to) => {
-            ExitCause::KilledByUs(KillReason::Rogue(offence))
+        (None, exit) => by_itself(exit, last, kind),
+        (Some(StopReason::Rogue(violation)), _whatever_it_has_led_to) => {
+            ExitCause::KilledByDaemon(KillReason::Rogue(violation))
         }
-        (Some(dismissal), Exit::Code(0)) => dismissal.cause(),
-        (Some(dismissal), Exit::Signal { number: TERM | QUIT, core: false }) => dismissal.cause(),
+        (Some(stop_reason), Exit::Code(0)) => stop_reason.cause(),
+        (Some(stop_reason), Exit::Signal { number: TERM | QUIT, core: false }) => {
+            stop_reason.cause()
+        }
         (Some(StopReason::Killed), Exit::Signal { number: KILL, .. }) => {
-            ExitCause::KilledByUs(KillReason::Requested)
+            ExitCause::KilledByDaemon(KillReason::Requested)
         }
         (
             Some(StopReason::Stopping | StopReason::StoppedNow),
             Exit::Signal { number: KILL, .. },
-        ) => ExitCause::KilledByUs(KillReason::GraceExpired),
+        ) => ExitCause::KilledByDaemon(KillReason::GraceExpired),
         (Some(_told), Exit::Code(code)) => ExitCause::Exited(code),
         (Some(_told), Exit::Signal { number: signal, core }) => ExitCause::Killed { signal, core },
     }
 }
 
-fn by_itself(exit: Exit, last: Status, calling: ChildKind) -> ExitCause {
-    match (last.standing(), exit) {
+fn by_itself(exit: Exit, last: Status, kind: ChildKind) -> ExitCause {
+    match (last.kind(), exit) {
         (_whatever_it_did, Exit::Unknown) => ExitCause::Missing,
         (StatusKind::Starting, exit) => ExitCause::FailedToBoot(exit),
-        (StatusKind::Leaving, Exit::Code(0)) => match calling {
+        (StatusKind::Leaving, Exit::Code(0)) => match kind {
             ChildKind::Pool => ExitCause::Recycled(RecycleReason::Requests),
             ChildKind::OneRequest => ExitCause::Done,
         },
@@ -194,10 +196,10 @@ impl StopReason {
     fn cause(self) -> ExitCause {
         match self {
             StopReason::Retired => ExitCause::Retired,
-            StopReason::Recycled(spent) => ExitCause::Recycled(spent),
+            StopReason::Recycled(reason) => ExitCause::Recycled(reason),
             StopReason::Stopping | StopReason::StoppedNow => ExitCause::Shutdown,
-            StopReason::Killed => ExitCause::KilledByUs(KillReason::Requested),
-            StopReason::Rogue(offence) => ExitCause::KilledByUs(KillReason::Rogue(offence)),
+            StopReason::Killed => ExitCause::KilledByDaemon(KillReason::Requested),
+            StopReason::Rogue(violation) => ExitCause::KilledByDaemon(KillReason::Rogue(violation)),
         }
     }
 }
@@ -205,12 +207,12 @@ impl StopReason {
 impl ExitCause {
     /// Tells whether the child left as it should: told to, or having done its share.
     #[must_use]
-    pub const fn is_regular(&self) -> bool {
+    pub const fn is_expected(&self) -> bool {
         match self {
             ExitCause::Done | ExitCause::Recycled(_) | ExitCause::Retired | ExitCause::Shutdown => {
                 true
             }
-            ExitCause::KilledByUs(_)
+            ExitCause::KilledByDaemon(_)
             | ExitCause::OutOfMemory
             | ExitCause::Missing
             | ExitCause::FailedToBoot(_)
@@ -220,8 +222,8 @@ impl ExitCause {
     }
 
     /// Tells its kind in one word, for counters and filters: `done`, `recycled-requests`,
-    /// `recycled-lifetime`, `recycled-memory`, `retired`, `shutdown`, `killed-overdue`,
-    /// `killed-asked`, `rogue-cpu`, `rogue-time`, `rogue-memory`, `rogue-hung`, `out-of-memory`,
+    /// `recycled-lifetime`, `recycled-memory`, `retired`, `shutdown`, `killed-grace-expired`,
+    /// `killed-on-request`, `rogue-cpu`, `rogue-time`, `rogue-memory`, `rogue-hung`, `out-of-memory`,
     /// `missing`, `failed-to-boot`, `exited`, `killed`.
     #[must_use]
     pub const fn kind(&self) -> &'static str {
@@ -232,12 +234,12 @@ impl ExitCause {
             ExitCause::Recycled(RecycleReason::Memory) => "recycled-memory",
             ExitCause::Retired => "retired",
             ExitCause::Shutdown => "shutdown",
-            ExitCause::KilledByUs(KillReason::GraceExpired) => "killed-overdue",
-            ExitCause::KilledByUs(KillReason::Requested) => "killed-asked",
-            ExitCause::KilledByUs(KillReason::Rogue(Violation::Cpu)) => "rogue-cpu",
-            ExitCause::KilledByUs(KillReason::Rogue(Violation::Time)) => "rogue-time",
-            ExitCause::KilledByUs(KillReason::Rogue(Violation::Memory)) => "rogue-memory",
-            ExitCause::KilledByUs(KillReason::Rogue(Violation::Hung)) => "rogue-hung",
+            ExitCause::KilledByDaemon(KillReason::GraceExpired) => "killed-grace-expired",
+            ExitCause::KilledByDaemon(KillReason::Requested) => "killed-on-request",
+            ExitCause::KilledByDaemon(KillReason::Rogue(Violation::Cpu)) => "rogue-cpu",
+            ExitCause::KilledByDaemon(KillReason::Rogue(Violation::Time)) => "rogue-time",
+            ExitCause::KilledByDaemon(KillReason::Rogue(Violation::Memory)) => "rogue-memory",
+            ExitCause::KilledByDaemon(KillReason::Rogue(Violation::Hung)) => "rogue-hung",
             ExitCause::OutOfMemory => "out-of-memory",
             ExitCause::Missing => "missing",
             ExitCause::FailedToBoot(_) => "failed-to-boot",
@@ -255,12 +257,12 @@ impl ExitCause {
             4 => ExitCause::Recycled(RecycleReason::Memory),
             5 => ExitCause::Retired,
             6 => ExitCause::Shutdown,
-            7 => ExitCause::KilledByUs(KillReason::GraceExpired),
-            8 => ExitCause::KilledByUs(KillReason::Requested),
-            9 => ExitCause::KilledByUs(KillReason::Rogue(Violation::Cpu)),
-            10 => ExitCause::KilledByUs(KillReason::Rogue(Violation::Time)),
-            11 => ExitCause::KilledByUs(KillReason::Rogue(Violation::Memory)),
-            12 => ExitCause::KilledByUs(KillReason::Rogue(Violation::Hung)),
+            7 => ExitCause::KilledByDaemon(KillReason::GraceExpired),
+            8 => ExitCause::KilledByDaemon(KillReason::Requested),
+            9 => ExitCause::KilledByDaemon(KillReason::Rogue(Violation::Cpu)),
+            10 => ExitCause::KilledByDaemon(KillReason::Rogue(Violation::Time)),
+            11 => ExitCause::KilledByDaemon(KillReason::Rogue(Violation::Memory)),
+            12 => ExitCause::KilledByDaemon(KillReason::Rogue(Violation::Hung)),
             13 => ExitCause::OutOfMemory,
             14 => ExitCause::Missing,
             15 => ExitCause::FailedToBoot(exit),
@@ -284,7 +286,7 @@ impl ExitCause {
             | ExitCause::Recycled(_)
             | ExitCause::Retired
             | ExitCause::Shutdown
-            | ExitCause::KilledByUs(_)
+            | ExitCause::KilledByDaemon(_)
             | ExitCause::OutOfMemory
             | ExitCause::Missing => Exit::Code(0),
         };
@@ -337,48 +339,58 @@ fn name(signal: i32) -> Option<&'static str> {
 impl fmt::Display for Exit {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match *self {
-            Exit::Code(code) => write!(f, "exit code {code}"),
+            Exit::Code(code) => write!(f, "exited with code {code}"),
             Exit::Signal { number, core } => {
-                write!(f, "signal {number}")?;
-                if let Some(name) = name(number) {
-                    write!(f, " ({name})")?;
+                match name(number) {
+                    Some(name) => write!(f, "killed by signal {name}")?,
+                    None => write!(f, "killed by signal {number}")?,
                 }
                 f.write_str(if core { ", core dumped" } else { "" })
             }
-            Exit::Unknown => f.write_str("an end that nobody knows"),
+            Exit::Unknown => f.write_str("exit status unknown"),
         }
+    }
+}
+
+impl fmt::Display for RecycleReason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(match self {
+            RecycleReason::Requests => "request limit reached",
+            RecycleReason::Lifetime => "lifetime limit reached",
+            RecycleReason::Memory => "soft memory limit exceeded",
+        })
     }
 }
 
 impl fmt::Display for Violation {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Violation::Cpu => "too much processor time",
-            Violation::Time => "a request that takes too long",
-            Violation::Memory => "too much memory",
+        f.pad(match self {
+            Violation::Cpu => "CPU time limit exceeded",
+            Violation::Time => "request timeout exceeded",
+            Violation::Memory => "hard memory limit exceeded",
             Violation::Hung => "no heartbeat",
         })
     }
 }
 
 impl fmt::Display for ExitCause {
+    /// Writes the cause as every screen and log shows it: `exited with code 7`,
+    /// `killed by signal SEGV`, `recycled: request limit reached`.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match *self {
-            ExitCause::Done => f.write_str("request done"),
-            ExitCause::Recycled(RecycleReason::Requests) => f.write_str("share of requests served"),
-            ExitCause::Recycled(RecycleReason::Lifetime) => f.write_str("lifetime over"),
-            ExitCause::Recycled(RecycleReason::Memory) => {
-                f.write_str("soft limit of memory passed")
-            }
+            ExitCause::Done => f.write_str("request completed"),
+            ExitCause::Recycled(reason) => write!(f, "recycled: {reason}"),
             ExitCause::Retired => f.write_str("retired"),
-            ExitCause::Shutdown => f.write_str("shutdown"),
-            ExitCause::KilledByUs(KillReason::GraceExpired) => {
-                f.write_str("told to go, then killed")
+            ExitCause::Shutdown => f.write_str("shut down"),
+            ExitCause::KilledByDaemon(KillReason::GraceExpired) => {
+                f.write_str("killed: grace period expired")
             }
-            ExitCause::KilledByUs(KillReason::Requested) => f.write_str("killed on request"),
-            ExitCause::KilledByUs(KillReason::Rogue(offence)) => write!(f, "rogue: {offence}"),
+            ExitCause::KilledByDaemon(KillReason::Requested) => f.write_str("killed on request"),
+            ExitCause::KilledByDaemon(KillReason::Rogue(violation)) => {
+                write!(f, "killed as a rogue: {violation}")
+            }
             ExitCause::OutOfMemory => f.write_str("killed by the kernel: out of memory"),
-            ExitCause::Missing => f.write_str("gone, and nobody has reported its end"),
+            ExitCause::Missing => f.write_str("missing: exit status unknown"),
             ExitCause::FailedToBoot(exit) => write!(f, "{exit} before it was ready"),
             ExitCause::Exited(code) => Exit::Code(code).fmt(f),
             ExitCause::Killed { signal, core } => Exit::Signal { number: signal, core }.fmt(f),

@@ -8,7 +8,7 @@ use std::fmt;
 use serde::{Serialize, Serializer};
 
 use crate::atomics::{Ordering, fence};
-use crate::line::{Line, slot_word};
+use crate::line::{ScoreboardLine, slot_word};
 
 /// How many bytes a label has at most: 48.
 pub const LABEL_MAX: usize = 8 * (slot_word::LABEL.end - slot_word::LABEL.start);
@@ -115,7 +115,7 @@ pub(crate) enum Guard {
     Torn,
 }
 
-pub(crate) fn guard(line: &Line) -> Guard {
+pub(crate) fn guard(line: &ScoreboardLine) -> Guard {
     match sequence(line.words[slot_word::GUARD].load(Ordering::Acquire)) % 2 {
         0 => Guard::Whole,
         _odd => Guard::Torn,
@@ -123,7 +123,7 @@ pub(crate) fn guard(line: &Line) -> Guard {
 }
 
 /// Writes a label. Only who may write to the line may call it.
-pub(crate) fn write(line: &Line, text: LabelText) {
+pub(crate) fn write(line: &ScoreboardLine, text: LabelText) {
     let guard = &line.words[slot_word::GUARD];
     // From an odd number, which a killed writer has left, this goes on to the same odd number.
     let odd = sequence(guard.load(Ordering::Relaxed)) | 1;
@@ -141,7 +141,7 @@ pub(crate) fn write(line: &Line, text: LabelText) {
 }
 
 /// Reads a label that may be written at the same time.
-pub(crate) fn read(line: &Line) -> Label {
+pub(crate) fn read(line: &ScoreboardLine) -> Label {
     let guard = &line.words[slot_word::GUARD];
     for _try in 0..TRIES {
         let before = guard.load(Ordering::Acquire);
@@ -179,7 +179,7 @@ mod tests {
     use super::*;
 
     fn round_trip(bytes: &[u8]) -> Vec<u8> {
-        let line = Line::new();
+        let line = ScoreboardLine::new();
         write(&line, LabelText::cut(bytes));
         match read(&line) {
             Label::Text(text) => text.as_bytes().to_vec(),
@@ -215,7 +215,7 @@ mod tests {
 
     #[test]
     fn a_label_that_a_killed_writer_has_left_reads_as_being_written_until_the_next() {
-        let line = Line::new();
+        let line = ScoreboardLine::new();
         line.words[slot_word::GUARD].store(7 << LENGTH_BITS, Ordering::Relaxed);
         assert_eq!(read(&line), Label::BeingWritten);
         assert_eq!(guard(&line), Guard::Torn);
@@ -226,7 +226,7 @@ mod tests {
 
     #[test]
     fn any_guard_and_words_can_be_read() {
-        let line = Line::new();
+        let line = ScoreboardLine::new();
         for word in &line.words {
             word.store(u64::MAX << LENGTH_BITS | 0xff, Ordering::Relaxed);
         }

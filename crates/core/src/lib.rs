@@ -30,9 +30,9 @@
 //!     Seat, SlotNumber, Status, Step, lines_for,
 //! };
 //!
-//! struct NoBell;
-//! impl WakeParent for NoBell {
-//!     fn ring(&self) {}
+//! struct NoWakeup;
+//! impl WakeParent for NoWakeup {
+//!     fn wake(&self) {}
 //! }
 //!
 //! # fn main() -> Result<(), Box<dyn std::error::Error>> {
@@ -47,19 +47,19 @@
 //! let verdict = pool.decide(&census, now);
 //! assert_eq!((verdict.fork, verdict.retire), (2, 0));
 //! let mut seats = Vec::new();
-//! for slot in (0..verdict.fork).map(SlotNumber::new) {
+//! for slot in (0..decision.fork).map(SlotNumber::new) {
 //!     let generation = scoreboard.order(slot, now)?;
 //!     census.opened();
 //!     // This is the child's, after the fork.
-//!     seats.push(Seat::take(scoreboard.board(), slot, generation, 4711, now, NoBell)?);
+//!     seats.push(Seat::take(scoreboard.reader(), slot, generation, 4711, now, NoWakeup)?);
 //! }
 //!
 //! // The children report.
-//! let mut quota = Quota::deal(RequestLimit::Of(NonZeroU32::MIN), Jitter::NONE, 0);
-//! assert_eq!(seats[0].report(Status::Fresh, now)?, Step::Readied);
-//! assert_eq!(seats[1].report(Status::Serving, now)?, Step::RequestBegun);
-//! seats[1].label(b"GET /");
-//! assert_eq!(quota.spend(), Left::Nothing);
+//! let mut quota = Quota::deal(RequestLimit::AtMost(NonZeroU32::MIN), Jitter::NONE, 0);
+//! assert_eq!(seats[0].report(Status::Fresh, now)?, Step::BecameReady);
+//! assert_eq!(seats[1].report(Status::Serving, now)?, Step::RequestStarted);
+//! seats[1].set_label(b"GET /");
+//! assert_eq!(quota.spend(), Left::Exhausted);
 //! assert!(seats[0].report(Status::Waiting, now).is_err());
 //! assert_eq!(scoreboard.letters(), ".r      ");
 //!
@@ -83,28 +83,28 @@
 //! | what | names |
 //! | --- | --- |
 //! | time | [`MonotonicTime`] |
-//! | what a child does | [`Status`], [`StatusKind`], [`Step`], [`Refused`] |
-//! | the scoreboard: memory | [`Line`], [`lines_for`], [`slots_for`], [`MAX_SLOTS`], [`LABEL_MAX`] |
-//! | read by anyone | [`Board`], [`Entry`], [`Label`], [`Fault`] |
-//! | written by the parent | [`Scoreboard`], [`Armed`] |
+//! | what a child does | [`Status`], [`StatusKind`], [`Transition`], [`IllegalTransition`] |
+//! | the scoreboard: memory | [`ScoreboardLine`], [`lines_for`], [`slots_for`], [`MAX_SLOTS`], [`LABEL_MAX`] |
+//! | read by anyone | [`ScoreboardReader`], [`SlotEntry`], [`Label`], [`SlotFault`] |
+//! | written by the parent | [`Scoreboard`], [`ArmResult`] |
 //! | written by a child | [`Seat`], [`WakeParent`], [`ReportError`] |
 //! | how many children there are | [`Counts`] |
 //! | how many there shall be | [`Pool`], [`PoolRules`], [`PoolDecision`], [`Resize`] |
 //! | how many where work is given to each | [`DemandScaler`], [`DemandRules`] |
-//! | whose a piece of work is that was sent ahead | [`Claim`], [`Begun`], [`TakenBack`], [`Ended`], [`Condemned`], [`Owner`] |
+//! | whose a piece of work is that was sent ahead | [`Claim`], [`StartResult`], [`RevokeResult`], [`FinishResult`], [`AbortResult`], [`Owner`] |
 //! | replacing them all | [`RollingReplace`], [`RollingStep`] |
-//! | taking requests in a post-forking daemon | [`AcceptState`], [`Traffic`], [`admit`] |
+//! | taking requests in a post-forking daemon | [`AcceptState`], [`PoolLoad`], [`admit`] |
 //! | requests of one child | [`Quota`], [`RequestLimit`], [`Jitter`] |
 //! | when things go wrong | [`Backoff`], [`Death`], [`BackoffState`] |
-//! | why a child is gone | [`explain`], [`Exit`], [`ExitCause`], [`StopReason`], [`ChildKind`] |
-//! | the daemon's life | [`Phase`], [`Signal`], [`in_parent`], [`in_child`], [`StopMode`] |
+//! | why a child is gone | [`classify_exit`], [`Exit`], [`ExitCause`], [`StopReason`], [`ChildKind`] |
+//! | the daemon's life | [`Phase`], [`Signal`], [`parent_action`], [`child_action`], [`StopMode`] |
 //!
 //! `docs/scoreboard.md` in the repository shows the scoreboard's layout and its table of moves.
 //!
 //! # Limitations
 //!
 //! - A scoreboard has a fixed number of slots, at most [`MAX_SLOTS`], and lives as long as its
-//!   process: it is built on `&'static [Line]`.
+//!   process: it is built on `&'static [ScoreboardLine]`.
 //! - It needs 64-bit atomics. Its layout is that of one machine: a file of it can be read by another
 //!   program there, but not on a machine of the other byte order, which is told.
 //! - It keeps honest writers apart. A child that scribbles over shared memory is noticed if it hits
@@ -119,6 +119,7 @@ mod counts;
 mod demand;
 mod dirty;
 mod exit_cause;
+pub mod format;
 mod label;
 mod line;
 mod monotonic;
@@ -134,27 +135,27 @@ mod sentences;
 mod signals;
 mod status;
 
-pub use accepting::{AcceptChange, AcceptState, Admission, OperatorPause, Traffic, admit};
-pub use backoff::{Backoff, BackoffRules, BackoffState, Death, FailureKind};
-pub use board::{Board, BoardError, Entry, Fault, lines_for, slots_for};
-pub use claim::{Begun, Claim, Condemned, Ended, Owner, TakenBack};
+pub use accepting::{AcceptChange, AcceptState, Admission, OperatorPause, PoolLoad, admit};
+pub use backoff::{Backoff, BackoffRules, BackoffState, Death, FailureKind, FailureReason};
+pub use board::{ScoreboardError, ScoreboardReader, SlotEntry, SlotFault, lines_for, slots_for};
+pub use claim::{AbortResult, Claim, FinishResult, Owner, RevokeResult, StartResult};
 pub use counts::Counts;
 pub use demand::{DemandRules, DemandScaler};
 pub use exit_cause::{
-    ChildKind, Exit, ExitCause, KillReason, RecycleReason, StopReason, Violation, explain,
+    ChildKind, Exit, ExitCause, KillReason, RecycleReason, StopReason, Violation, classify_exit,
 };
 pub use label::{LABEL_MAX, Label, LabelText};
-pub use line::{Generation, Line, MAX_SLOTS, SlotNumber};
+pub use line::{Generation, MAX_SLOTS, ScoreboardLine, SlotNumber};
 pub use monotonic::MonotonicTime;
 pub use phase::{IllegalPhaseChange, Phase};
 pub use pool::{Pool, PoolDecision, PoolError, PoolRules, Resize};
-pub use quota::{Jitter, JitterError, Left, Quota, RequestLimit};
+pub use quota::{Jitter, JitterError, Quota, QuotaState, RequestLimit};
 pub use rogue::{
-    Action, Babysitter, Confirmed, Finding, Ladder, LadderError, LadderStep, Limits, Presence,
-    Sample, ScanResult, Usage, Why,
+    Action, ActionKind, Assessment, Babysitter, Confirmation, Ladder, LadderError, LadderStep,
+    Limits, Presence, ProcessSample, ScanResult, Usage,
 };
-pub use rolling::{RollingReplace, RollingStep, max_unavailable};
-pub use scoreboard::{Armed, Scoreboard};
+pub use rolling::{RollingReplace, RollingStep, default_max_unavailable};
+pub use scoreboard::{ArmResult, Scoreboard};
 pub use seat::{ReportError, Seat, WakeParent};
-pub use signals::{ChildAction, ParentAction, Signal, StopMode, in_child, in_parent};
-pub use status::{Refused, Status, StatusKind, Step};
+pub use signals::{ChildAction, ParentAction, Signal, StopMode, child_action, parent_action};
+pub use status::{IllegalTransition, Status, StatusKind, Transition};

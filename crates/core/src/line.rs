@@ -21,7 +21,7 @@ pub(crate) const WORDS: usize = 16;
 /// A line of the scoreboard: 128 bytes, which is two cache lines.
 ///
 /// Two, because processors fetch lines in pairs: children that write next to each other would
-/// slow each other down. A line is all atomics, so a `&Line` may point to memory that other
+/// slow each other down. A line is all atomics, so a `&ScoreboardLine` may point to memory that other
 /// processes change at any time. Zeroed memory is a valid line, which
 /// [`Scoreboard::format`](crate::Scoreboard::format) has yet to write to.
 ///
@@ -31,29 +31,29 @@ pub(crate) const WORDS: usize = 16;
 /// use daemon_core::{Line, lines_for};
 ///
 /// let count = lines_for(8)?;
-/// let lines: &'static [Line] = Box::leak((0..count).map(|_| Line::new()).collect());
+/// let lines: &'static [ScoreboardLine] = Box::leak((0..count).map(|_| Line::new()).collect());
 /// assert_eq!(size_of_val(lines), count * 128);
 /// # Ok::<(), daemon_core::BoardError>(())
 /// ```
 #[repr(C, align(128))]
 #[derive(Debug)]
 #[cfg_attr(not(loom), derive(zerocopy::FromBytes, zerocopy::IntoBytes, zerocopy::KnownLayout))]
-pub struct Line {
+pub struct ScoreboardLine {
     pub(crate) words: [AtomicU64; WORDS],
 }
 
-impl Line {
+impl ScoreboardLine {
     /// Makes a line of zeros, for a scoreboard in memory that is not shared: a test's, or a
     /// model's.
     #[must_use]
-    pub fn new() -> Line {
-        Line { words: std::array::from_fn(|_word| AtomicU64::new(0)) }
+    pub fn new() -> ScoreboardLine {
+        ScoreboardLine { words: std::array::from_fn(|_word| AtomicU64::new(0)) }
     }
 }
 
-impl Default for Line {
-    fn default() -> Line {
-        Line::new()
+impl Default for ScoreboardLine {
+    fn default() -> ScoreboardLine {
+        ScoreboardLine::new()
     }
 }
 
@@ -61,10 +61,10 @@ impl Default for Line {
 pub(crate) mod slot_word {
     use std::ops::Range;
 
-    /// Status, generation and pid, see [`State`](super::State).
+    /// Status, generation and pid, see [`SlotState`](super::SlotState).
     pub(crate) const STATE: usize = 0;
     /// When the child was ordered, later when it took its seat.
-    pub(crate) const BORN: usize = 1;
+    pub(crate) const STARTED_AT: usize = 1;
     /// When it became what it is.
     pub(crate) const SINCE: usize = 2;
     /// How many requests it has begun.
@@ -80,7 +80,7 @@ pub(crate) mod slot_word {
     pub(crate) const DEADLINE: usize = 12;
     /// Why the slot's last four owners are gone, 16 bits each, the last one lowest. The one word
     /// that outlives them.
-    pub(crate) const CAUSES: usize = 13;
+    pub(crate) const EXIT_CAUSES: usize = 13;
     /// Spare, zero.
     #[cfg(test)]
     pub(crate) const SPARE: Range<usize> = 14..16;
@@ -174,15 +174,15 @@ impl From<Generation> for u32 {
 /// The three stand in one word so that they always belong together, and so that a writer whose
 /// seat is another's finds that out in the very act of writing.
 #[derive(Copy, Clone, PartialEq, Eq, Debug)]
-pub(crate) struct State {
+pub(crate) struct SlotState {
     pub(crate) code: u8,
     pub(crate) generation: Generation,
     pub(crate) pid: u32,
 }
 
-impl State {
-    pub(crate) fn of(status: Status, generation: Generation, pid: u32) -> State {
-        State { code: status.code(), generation, pid }
+impl SlotState {
+    pub(crate) fn of(status: Status, generation: Generation, pid: u32) -> SlotState {
+        SlotState { code: status.code(), generation, pid }
     }
 
     /// `None` if the memory was damaged.
@@ -190,17 +190,17 @@ impl State {
         Status::from_code(self.code)
     }
 
-    pub(crate) fn with(self, status: Status) -> State {
-        State { code: status.code(), ..self }
+    pub(crate) fn with(self, status: Status) -> SlotState {
+        SlotState { code: status.code(), ..self }
     }
 
     pub(crate) fn pack(self) -> u64 {
         u64::from(self.code) << 56 | u64::from(self.generation.get()) << 32 | u64::from(self.pid)
     }
 
-    pub(crate) fn unpack(word: u64) -> State {
+    pub(crate) fn unpack(word: u64) -> SlotState {
         let [code, g2, g1, g0, pid @ ..] = word.to_be_bytes();
-        State {
+        SlotState {
             code,
             generation: Generation::new(u32::from_be_bytes([0, g2, g1, g0])),
             pid: u32::from_be_bytes(pid),
@@ -214,23 +214,24 @@ mod tests {
 
     #[test]
     fn a_line_is_two_cache_lines() {
-        assert_eq!((size_of::<Line>(), align_of::<Line>()), (128, 128));
+        assert_eq!((size_of::<ScoreboardLine>(), align_of::<ScoreboardLine>()), (128, 128));
     }
 
     #[test]
     fn the_words_of_a_slot_fill_its_line_once() {
         use slot_word::{
-            BORN, CAUSES, DEADLINE, GUARD, HEARTBEAT, LABEL, REQUESTS, SINCE, SPARE, STATE,
+            DEADLINE, EXIT_CAUSES, GUARD, HEARTBEAT, LABEL, REQUESTS, SINCE, SPARE, STARTED_AT,
+            STATE,
         };
-        let first = [STATE, BORN, SINCE, REQUESTS, GUARD].into_iter().chain(LABEL);
-        let words = first.chain([HEARTBEAT, DEADLINE, CAUSES]).chain(SPARE);
+        let first = [STATE, STARTED_AT, SINCE, REQUESTS, GUARD].into_iter().chain(LABEL);
+        let words = first.chain([HEARTBEAT, DEADLINE, EXIT_CAUSES]).chain(SPARE);
         assert!(words.eq(0..WORDS));
     }
 
     #[test]
     fn a_line_can_be_mapped() {
         fn mappable<T: zerocopy::FromBytes + Sync + 'static>() {}
-        mappable::<Line>();
+        mappable::<ScoreboardLine>();
     }
 
     #[test]
@@ -243,10 +244,10 @@ mod tests {
     #[test]
     fn a_state_comes_out_of_its_word_as_it_went_in() {
         for status in Status::ALL {
-            let state = State::of(status, Generation::new(0x00ab_cdef), 0x8765_4321);
-            assert_eq!(State::unpack(state.pack()), state);
-            assert_eq!(State::unpack(state.pack()).status(), Some(status));
+            let state = SlotState::of(status, Generation::new(0x00ab_cdef), 0x8765_4321);
+            assert_eq!(SlotState::unpack(state.pack()), state);
+            assert_eq!(SlotState::unpack(state.pack()).status(), Some(status));
         }
-        assert_eq!(State::unpack(u64::MAX).status(), None);
+        assert_eq!(SlotState::unpack(u64::MAX).status(), None);
     }
 }

@@ -30,12 +30,12 @@ pub enum Phase {
 
 /// A phase that does not follow on the present one.
 #[derive(Copy, Clone, PartialEq, Eq, Hash, Debug, thiserror::Error)]
-#[error("a daemon that is {} cannot become {}", from.word(), wanted.word())]
+#[error("a daemon that is {} cannot become {}", from.word(), to.word())]
 pub struct IllegalPhaseChange {
     /// The present phase.
     pub from: Phase,
     /// The one that was to be entered.
-    pub wanted: Phase,
+    pub to: Phase,
 }
 
 impl Phase {
@@ -61,7 +61,7 @@ impl Phase {
             | (Running, Starting | Running | Stopped)
             | (Stopping, Starting | Running | Stopping)
             | (Stopped, Starting | Running | Stopping | Stopped) => {
-                Err(IllegalPhaseChange { from: self, wanted: next })
+                Err(IllegalPhaseChange { from: self, to: next })
             }
         }
     }
@@ -105,10 +105,9 @@ mod tests {
             /* Stopped  */ [false,   false,  false,   false],
         ];
         for (from, row) in Phase::ALL.into_iter().zip(table) {
-            for (wanted, legal) in Phase::ALL.into_iter().zip(row) {
-                let expected =
-                    if legal { Ok(wanted) } else { Err(IllegalPhaseChange { from, wanted }) };
-                assert_eq!(from.enter(wanted), expected);
+            for (to, legal) in Phase::ALL.into_iter().zip(row) {
+                let expected = if legal { Ok(to) } else { Err(IllegalPhaseChange { from, to }) };
+                assert_eq!(from.enter(to), expected);
             }
         }
     }

@@ -28,7 +28,7 @@ pub use rules::{PoolError, PoolRules};
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Pool {
     rules: PoolRules,
-    start: Start,
+    initial_fork: InitialFork,
     surplus: Option<Surplus>,
 }
 
@@ -62,22 +62,22 @@ impl Resize {
     /// ```
     /// use daemon_core::Resize;
     ///
-    /// let asked = [Resize::More, Resize::Fewer, Resize::To(3)].map(|resize| resize.of(7));
+    /// let asked = [Resize::More, Resize::Fewer, Resize::To(3)].map(|resize| resize.apply(7));
     /// assert_eq!(asked, [8, 6, 3]);
     /// ```
     #[must_use]
-    pub const fn of(self, now: u32) -> u32 {
+    pub const fn apply(self, current: u32) -> u32 {
         match self {
-            Resize::More => now.saturating_add(1),
-            Resize::Fewer => now.saturating_sub(1),
+            Resize::More => current.saturating_add(1),
+            Resize::Fewer => current.saturating_sub(1),
             Resize::To(children) => children,
         }
     }
 }
 
 #[derive(Copy, Clone, PartialEq, Eq, Debug)]
-enum Start {
-    Due,
+enum InitialFork {
+    Pending,
     Done,
 }
 
@@ -92,7 +92,7 @@ impl Pool {
     /// Makes a pool that has not started yet.
     #[must_use]
     pub fn new(rules: PoolRules) -> Pool {
-        Pool { rules, start: Start::Due, surplus: None }
+        Pool { rules, initial_fork: InitialFork::Pending, surplus: None }
     }
 
     /// Shows the rules in force.
@@ -121,21 +121,21 @@ impl Pool {
     ///   children count towards `max_children`, those that leave too.
     /// - A pool in which nobody but leaving children is left gets one, even if `min_spare` is 0.
     /// - When more than `max_spare` children are idle, the difference is retired, but only those
-    ///   that were too many all through `linger`: a burst that has just ended often comes again.
+    ///   that were too many all through `retire_delay`: a burst that has just ended often comes again.
     #[must_use = "what is to be done is not done by itself"]
-    pub fn decide(&mut self, census: &Counts, now: MonotonicTime) -> PoolDecision {
-        let room = self.rules.max_children.saturating_sub(census.children());
-        if self.start == Start::Due {
-            self.start = Start::Done;
+    pub fn decide(&mut self, counts: &Counts, now: MonotonicTime) -> PoolDecision {
+        let room = self.rules.max_children.saturating_sub(counts.children());
+        if self.initial_fork == InitialFork::Pending {
+            self.initial_fork = InitialFork::Done;
             return PoolDecision { fork: self.rules.start.min(room), ..PoolDecision::default() };
         }
-        let spare = census.idle() + census.starting();
-        let needed = match spare + census.busy() {
+        let spare = counts.idle() + counts.starting();
+        let needed = match spare + counts.busy() {
             0 => self.rules.min_spare.max(1),
             _some => self.rules.min_spare,
         };
         let fork = needed.saturating_sub(spare).min(room);
-        let retire = self.retire(census.idle(), now);
+        let retire = self.retire(counts.idle(), now);
         PoolDecision { fork, retire, recheck_at: self.surplus.map(|surplus| surplus.until) }
     }
 
@@ -144,7 +144,7 @@ impl Pool {
             self.surplus = None;
             return 0;
         }
-        let until = now + self.rules.linger;
+        let until = now + self.rules.retire_delay;
         let surplus = self.surplus.get_or_insert(Surplus { until, fewest: idle });
         surplus.fewest = surplus.fewest.min(idle);
         if now < surplus.until {
@@ -163,7 +163,7 @@ impl Pool {
     ///
     /// # Errors
     ///
-    /// [`PoolError::AtMost`] or [`PoolError::AtLeast`] if nothing can move, or if the number asked
+    /// [`PoolError::AtMaximum`] or [`PoolError::AtMinimum`] if nothing can move, or if the number asked
     /// for is out of range; the rules stay as they are.
     pub fn resize(&mut self, resize: Resize) -> Result<PoolRules, PoolError> {
         self.rules = self.rules.resized(resize)?;

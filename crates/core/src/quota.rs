@@ -12,14 +12,14 @@ pub enum RequestLimit {
     #[default]
     Unlimited,
     /// So many.
-    Of(NonZeroU32),
+    AtMost(NonZeroU32),
 }
 
 impl RequestLimit {
     /// Makes it of a number as users write it: 0 is no limit.
     #[must_use]
-    pub fn of(requests: u32) -> RequestLimit {
-        NonZeroU32::new(requests).map_or(RequestLimit::Unlimited, RequestLimit::Of)
+    pub fn new(requests: u32) -> RequestLimit {
+        NonZeroU32::new(requests).map_or(RequestLimit::Unlimited, RequestLimit::AtMost)
     }
 }
 
@@ -50,7 +50,7 @@ impl Jitter {
     /// # Errors
     ///
     /// [`JitterError`] if it is more.
-    pub const fn of_percent(percent: u8) -> Result<Jitter, JitterError> {
+    pub const fn from_percent(percent: u8) -> Result<Jitter, JitterError> {
         if percent > Jitter::MAX.0 {
             return Err(JitterError { percent });
         }
@@ -85,30 +85,30 @@ impl Default for Jitter {
     }
 }
 
-/// What is left of a child's share of requests.
+/// What is remaining of a child's share of requests.
 ///
 /// # Examples
 ///
 /// ```
 /// use daemon_core::{Jitter, Left, Quota, RequestLimit};
 ///
-/// let mut quota = Quota::deal(RequestLimit::of(2), Jitter::NONE, 0);
-/// assert_eq!(quota.spend(), Left::More);
-/// assert_eq!(quota.spend(), Left::Nothing);
+/// let mut quota = Quota::deal(RequestLimit::new(2), Jitter::NONE, 0);
+/// assert_eq!(quota.spend(), Left::Remaining);
+/// assert_eq!(quota.spend(), Left::Exhausted);
 /// ```
 #[derive(Copy, Clone, PartialEq, Eq, Hash, Debug)]
 pub struct Quota {
-    left: Option<u32>,
+    remaining: Option<u32>,
 }
 
 /// Whether a child may serve another request.
 #[derive(Copy, Clone, PartialEq, Eq, Hash, Debug)]
 #[must_use = "a child that goes on regardless has no quota"]
-pub enum Left {
+pub enum QuotaState {
     /// It may.
-    More,
+    Remaining,
     /// It may not.
-    Nothing,
+    Exhausted,
 }
 
 impl Quota {
@@ -116,31 +116,31 @@ impl Quota {
     ///
     /// The share is between `requests` less the jitter and `requests`, see [`Jitter::shorten`].
     #[must_use]
-    pub fn deal(requests: RequestLimit, jitter: Jitter, birth: u64) -> Quota {
+    pub fn new(requests: RequestLimit, jitter: Jitter, birth: u64) -> Quota {
         match requests {
-            RequestLimit::Unlimited => Quota { left: None },
-            RequestLimit::Of(requests) => {
+            RequestLimit::Unlimited => Quota { remaining: None },
+            RequestLimit::AtMost(requests) => {
                 let share = jitter.shorten(requests.get().into(), birth);
-                Quota { left: Some(u32::try_from(share).unwrap_or(u32::MAX)) }
+                Quota { remaining: Some(u32::try_from(share).unwrap_or(u32::MAX)) }
             }
         }
     }
 
     /// Spends one request, and says whether another may follow.
-    pub fn spend(&mut self) -> Left {
-        match &mut self.left {
-            None => Left::More,
-            Some(left) => {
-                *left = left.saturating_sub(1);
-                if *left == 0 { Left::Nothing } else { Left::More }
+    pub fn consume(&mut self) -> QuotaState {
+        match &mut self.remaining {
+            None => QuotaState::Remaining,
+            Some(remaining) => {
+                *remaining = remaining.saturating_sub(1);
+                if *remaining == 0 { QuotaState::Exhausted } else { QuotaState::Remaining }
             }
         }
     }
 
     /// Tells how many requests are left; `None` if there is no limit.
     #[must_use]
-    pub fn left(&self) -> Option<u32> {
-        self.left
+    pub fn remaining(&self) -> Option<u32> {
+        self.remaining
     }
 }
 
@@ -153,18 +153,18 @@ mod tests {
     use std::collections::HashSet;
 
     fn of(requests: u32) -> RequestLimit {
-        RequestLimit::Of(NonZeroU32::new(requests).unwrap())
+        RequestLimit::AtMost(NonZeroU32::new(requests).unwrap())
     }
 
     fn share(requests: u32, jitter: Jitter, birth: u64) -> u32 {
-        Quota::deal(of(requests), jitter, birth).left().unwrap()
+        Quota::new(of(requests), jitter, birth).remaining().unwrap()
     }
 
     #[test]
     fn a_share_is_at_most_the_requests_and_at_least_those_less_the_jitter() {
         for requests in (1..300).chain([1000, 65_537, u32::MAX]) {
             for percent in 0..=50 {
-                let jitter = Jitter::of_percent(percent).unwrap();
+                let jitter = Jitter::from_percent(percent).unwrap();
                 let least = u64::from(requests) * u64::from(100 - percent);
                 for birth in (0..40).chain([u64::MAX]) {
                     let share = share(requests, jitter, birth);
@@ -207,22 +207,22 @@ mod tests {
 
     #[test]
     fn a_child_without_a_limit_goes_on_for_ever() {
-        let mut quota = Quota::deal(RequestLimit::Unlimited, Jitter::MAX, 3);
-        assert!((0..1000).all(|_request| quota.spend() == Left::More));
-        assert_eq!(quota.left(), None);
+        let mut quota = Quota::new(RequestLimit::Unlimited, Jitter::MAX, 3);
+        assert!((0..1000).all(|_request| quota.consume() == QuotaState::Remaining));
+        assert_eq!(quota.remaining(), None);
     }
 
     #[test]
     fn a_quota_that_is_spent_stays_so() {
-        let mut quota = Quota::deal(of(1), Jitter::NONE, 0);
-        assert_eq!(quota.spend(), Left::Nothing);
-        assert_eq!(quota.spend(), Left::Nothing);
+        let mut quota = Quota::new(of(1), Jitter::NONE, 0);
+        assert_eq!(quota.consume(), QuotaState::Exhausted);
+        assert_eq!(quota.consume(), QuotaState::Exhausted);
     }
 
     #[test]
     fn a_jitter_of_more_than_half_is_refused() {
-        assert_eq!(Jitter::of_percent(50), Ok(Jitter::MAX));
-        let error = Jitter::of_percent(51).unwrap_err();
+        assert_eq!(Jitter::from_percent(50), Ok(Jitter::MAX));
+        let error = Jitter::from_percent(51).unwrap_err();
         assert_eq!(error.to_string(), "jitter is 51 %: it must not be more than 50 %");
     }
 }

@@ -8,6 +8,8 @@ mod babysitter;
 mod ladder;
 mod limits;
 
-pub use babysitter::{Action, Babysitter, Confirmed, Presence, Sample, ScanResult, Why};
+pub use babysitter::{
+    Action, ActionKind, Babysitter, Confirmation, Presence, ProcessSample, ScanResult,
+};
 pub use ladder::{Ladder, LadderError, LadderStep};
-pub use limits::{Finding, Limits, Usage};
+pub use limits::{Assessment, Limits, Usage};

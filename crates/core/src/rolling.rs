@@ -22,7 +22,7 @@ pub struct RollingReplace {
     pub max_children: u32,
     /// How many children fewer than `target` may serve at a time, where there is no room to start
     /// the new one first; 0 counts as 1. See [`max_unavailable`].
-    pub away: u32,
+    pub max_unavailable: u32,
 }
 
 /// What is to be done next.
@@ -34,13 +34,13 @@ pub enum RollingStep {
     Retire(u32),
     /// Ask again when a child has become ready or is gone.
     Wait,
-    /// No old child is left. Up to `away` children may be missing, which the pool's own rules fork.
+    /// No old child is left. Up to `max_unavailable` children may be missing, which the pool's own rules fork.
     Done,
 }
 
 /// How many children of a pool of this size may be away at once: a quarter, at least one.
 #[must_use]
-pub fn max_unavailable(target: u32) -> u32 {
+pub fn default_max_unavailable(target: u32) -> u32 {
     (target / 4).max(1)
 }
 
@@ -48,9 +48,9 @@ impl RollingReplace {
     /// Says what is to be done next. One turn follows on the other until [`RollingStep::Wait`] or
     /// [`RollingStep::Done`].
     ///
-    /// - Where there is room, new children are started first, `away` at a time, and for each that
+    /// - Where there is room, new children are started first, `max_unavailable` at a time, and for each that
     ///   is ready an old one is retired: as many serve as before.
-    /// - Where there is none, since the pool is at its maximum, `away` old children are retired,
+    /// - Where there is none, since the pool is at its maximum, `max_unavailable` old children are retired,
     ///   and new ones started as they go.
     ///
     /// A child that leaves slowly holds up no more than its own place, but where the room is all
@@ -70,7 +70,7 @@ impl RollingReplace {
     /// assert_eq!(RollingReplace { max_children: 4, ..pool }.turn(), RollingStep::Retire(1));
     /// ```
     #[must_use = "what is to be done is not done by itself"]
-    pub fn turn(&self) -> RollingStep {
+    pub fn next_step(&self) -> RollingStep {
         let old = self.old_idle.saturating_add(self.old_busy);
         if old == 0 {
             return RollingStep::Done;
@@ -79,19 +79,19 @@ impl RollingReplace {
         if serving > self.target && self.ready > 0 {
             return RollingStep::Retire((serving - self.target).min(self.ready).min(old));
         }
-        let away = self.away.max(1);
+        let max_unavailable = self.max_unavailable.max(1);
         let coming = serving.saturating_add(self.starting);
         let room = self.max_children.saturating_sub(coming.saturating_add(self.leaving));
-        let wanted = self.target.saturating_add(away.min(old)).saturating_sub(coming);
-        let fork = wanted.min(room).min(away.saturating_sub(self.starting));
+        let wanted = self.target.saturating_add(max_unavailable.min(old)).saturating_sub(coming);
+        let fork = wanted.min(room).min(max_unavailable.saturating_sub(self.starting));
         if fork > 0 {
             return RollingStep::Fork(fork);
         }
         // Where only children that leave take the room, it is worth waiting for.
         let never_room = self.max_children <= self.target || self.max_children <= coming;
         let missing = self.target.saturating_sub(serving);
-        if never_room && room == 0 && self.starting == 0 && missing < away {
-            return RollingStep::Retire((away - missing).min(old));
+        if never_room && room == 0 && self.starting == 0 && missing < max_unavailable {
+            return RollingStep::Retire((max_unavailable - missing).min(old));
         }
         RollingStep::Wait
     }

@@ -8,10 +8,10 @@ use std::ops::Deref;
 
 use crate::accepting::OperatorPause;
 use crate::atomics::{Ordering, fence};
-use crate::board::{Board, BoardError, Entry, Fault, MAGIC, header_word};
+use crate::board::{MAGIC, ScoreboardError, ScoreboardReader, SlotEntry, SlotFault, header_word};
 use crate::exit_cause::ExitCause;
 use crate::label::{self, Guard, LabelText};
-use crate::line::{Generation, Line, SlotNumber, State, slot_word};
+use crate::line::{Generation, ScoreboardLine, SlotNumber, SlotState, slot_word};
 use crate::monotonic::MonotonicTime;
 use crate::phase::Phase;
 use crate::seat::ReportError;
@@ -20,7 +20,7 @@ use crate::status::Status;
 /// The parent's view of a scoreboard, which writes what is the parent's.
 ///
 /// There is one, and one thread has it: it can be sent, neither cloned nor shared. Everything that
-/// a [`Board`] tells it tells too.
+/// a [`ScoreboardReader`] tells it tells too.
 ///
 /// # Examples
 ///
@@ -33,22 +33,22 @@ use crate::status::Status;
 /// scoreboard.order(slot, MonotonicTime::from_nanos(1))?;
 /// assert_eq!(scoreboard.letters(), "F   ");
 /// assert_eq!(scoreboard.close(slot, MonotonicTime::from_nanos(2)).status, Some(Status::Forking));
-/// assert_eq!(scoreboard.free(), 4);
+/// assert_eq!(scoreboard.empty_slots(), 4);
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 pub struct Scoreboard {
-    board: Board,
+    board: ScoreboardReader,
     one_thread: PhantomData<Cell<()>>,
 }
 
 /// What arming the bell has found.
 #[derive(Copy, Clone, PartialEq, Eq, Hash, Debug)]
 #[must_use = "a parent that sleeps over changes that wait is not woken for them"]
-pub enum Armed {
+pub enum ArmResult {
     /// Nothing has changed: the next report rings.
-    Asleep,
+    Armed,
     /// Something has changed already, so the bell is not armed: take it in first.
-    ChangesWaiting,
+    ChangesPending,
 }
 
 impl Scoreboard {
@@ -57,20 +57,20 @@ impl Scoreboard {
     ///
     /// # Errors
     ///
-    /// [`BoardError`] if there are too few lines, or if the number of slots makes no sense.
+    /// [`ScoreboardError`] if there are too few lines, or if the number of slots makes no sense.
     pub fn format(
-        lines: &'static [Line],
+        lines: &'static [ScoreboardLine],
         slots: u32,
         now: MonotonicTime,
-    ) -> Result<Scoreboard, BoardError> {
-        let board = Board::over(lines, slots)?;
+    ) -> Result<Scoreboard, ScoreboardError> {
+        let board = ScoreboardReader::over(lines, slots)?;
         let header = board.header();
         header.words[header_word::MAGIC].store(0, Ordering::Relaxed);
         for word in lines.iter().flat_map(|line| &line.words) {
             word.store(0, Ordering::Relaxed);
         }
         header.words[header_word::SLOTS].store(slots.into(), Ordering::Relaxed);
-        header.words[header_word::SHOWN].store(slots.into(), Ordering::Relaxed);
+        header.words[header_word::VISIBLE_SLOTS].store(slots.into(), Ordering::Relaxed);
         header.words[header_word::STARTED].store(now.as_nanos(), Ordering::Relaxed);
         header.words[header_word::PHASE].store(Phase::Starting.code().into(), Ordering::Relaxed);
         // Last, for a reader that opens the file meanwhile.
@@ -80,7 +80,7 @@ impl Scoreboard {
 
     /// Copies the reading view.
     #[must_use]
-    pub fn board(&self) -> Board {
+    pub fn reader(&self) -> ScoreboardReader {
         self.board
     }
 
@@ -90,16 +90,20 @@ impl Scoreboard {
     /// # Errors
     ///
     /// [`ReportError`] if there is no such slot, or if it is not empty.
-    pub fn order(&self, slot: SlotNumber, now: MonotonicTime) -> Result<Generation, ReportError> {
+    pub fn open_slot(
+        &self,
+        slot: SlotNumber,
+        now: MonotonicTime,
+    ) -> Result<Generation, ReportError> {
         let line = self.line(slot).ok_or(ReportError::NoSuchSlot { slot })?;
-        let state = State::unpack(line.words[slot_word::STATE].load(Ordering::Relaxed));
+        let state = SlotState::unpack(line.words[slot_word::STATE].load(Ordering::Relaxed));
         let status = state.status().ok_or(ReportError::Damaged { slot, code: state.code })?;
-        status.step(Status::Forking)?;
+        status.transition_to(Status::Forking)?;
         let generation = state.generation.next();
         wipe(line, now);
         // Release: who sees the new owner sees the line wiped of the former one's.
         line.words[slot_word::STATE]
-            .store(State::of(Status::Forking, generation, 0).pack(), Ordering::Release);
+            .store(SlotState::of(Status::Forking, generation, 0).pack(), Ordering::Release);
         Ok(generation)
     }
 
@@ -107,12 +111,12 @@ impl Scoreboard {
     /// its line said last.
     ///
     /// It does so from any status, and repairs what a child leaves behind that ended in the middle
-    /// of writing its label: [`Fault::TornLabel`] then, or [`Fault::Status`] if the line was
+    /// of writing its label: [`SlotFault::TornLabel`] then, or [`SlotFault::InvalidStatus`] if the line was
     /// damaged. A slot that is empty stays as it is.
     ///
     /// The child must not write any more: [reap it](https://man7.org/linux/man-pages/man2/waitpid.2.html)
     /// first.
-    pub fn close(&self, slot: SlotNumber, now: MonotonicTime) -> Entry {
+    pub fn close_slot(&self, slot: SlotNumber, now: MonotonicTime) -> SlotEntry {
         let last = self.read(slot);
         let Some(line) = self.line(slot) else {
             return last;
@@ -122,22 +126,22 @@ impl Scoreboard {
         }
         let torn = match label::guard(line) {
             Guard::Whole => None,
-            Guard::Torn => Some(Fault::TornLabel),
+            Guard::Torn => Some(SlotFault::TornLabel),
         };
-        let state = State::unpack(line.words[slot_word::STATE].load(Ordering::Relaxed));
+        let state = SlotState::unpack(line.words[slot_word::STATE].load(Ordering::Relaxed));
         line.words[slot_word::STATE]
-            .store(State::of(Status::Empty, state.generation, 0).pack(), Ordering::Release);
+            .store(SlotState::of(Status::Empty, state.generation, 0).pack(), Ordering::Release);
         // With the fence in reading: who sees a word that is wiped below, or what the next owner
         // writes there, sees also that the slot has been closed.
         fence(Ordering::Release);
         wipe(line, now);
-        Entry { fault: last.fault.or(torn), ..last }
+        SlotEntry { fault: last.fault.or(torn), ..last }
     }
 
-    /// Notes why an owner of this slot is gone, for [`Board::causes`].
-    pub fn departed(&self, slot: SlotNumber, cause: ExitCause) {
+    /// Notes why an owner of this slot is gone, for [`ScoreboardReader::causes`].
+    pub fn record_exit(&self, slot: SlotNumber, cause: ExitCause) {
         if let Some(line) = self.line(slot) {
-            let causes = &line.words[slot_word::CAUSES];
+            let causes = &line.words[slot_word::EXIT_CAUSES];
             let earlier = causes.load(Ordering::Relaxed) << 16;
             causes.store(earlier | u64::from(cause.pack()), Ordering::Relaxed);
         }
@@ -148,18 +152,18 @@ impl Scoreboard {
         self.header().words[header_word::PHASE].store(phase.code().into(), Ordering::Release);
     }
 
-    /// Writes whether the operator has paused the daemon, see [`Board::hold`].
-    pub fn set_operator_pause(&self, hold: OperatorPause) {
-        let word = match hold {
+    /// Writes whether the operator has paused the daemon, see [`ScoreboardReader::operator_pause`].
+    pub fn set_operator_pause(&self, operator_pause: OperatorPause) {
+        let word = match operator_pause {
             OperatorPause::Off => 0,
             OperatorPause::On => 1,
         };
-        self.header().words[header_word::HOLD].store(word, Ordering::Release);
+        self.header().words[header_word::OPERATOR_PAUSE].store(word, Ordering::Release);
     }
 
-    /// Writes how many slots there are to show, see [`Board::shown`].
-    pub fn show(&self, slots: u32) {
-        self.header().words[header_word::SHOWN].store(slots.into(), Ordering::Relaxed);
+    /// Writes how many slots there are to show, see [`ScoreboardReader::shown`].
+    pub fn set_visible_slots(&self, slots: u32) {
+        self.header().words[header_word::VISIBLE_SLOTS].store(slots.into(), Ordering::Relaxed);
     }
 
     /// Takes in what has changed by a child's hand since the last time: names each slot once,
@@ -181,45 +185,49 @@ impl Scoreboard {
     ///
     /// Changes from before it was armed do not ring. That is why it looks for them once more, and
     /// disarms the bell if there are any: no wake-up is lost between looking and sleeping.
-    pub fn arm(&self) -> Armed {
+    pub fn arm_wakeup(&self) -> ArmResult {
         // A number that was never there before, also if the bell is armed already: a report that
         // has rung it for an earlier time may be about to disarm it, and must then find that this
         // is another time.
-        self.disarm();
-        let bell = &self.header().words[header_word::BELL];
+        self.disarm_wakeup();
+        let waker = &self.header().words[header_word::WAKEUP];
         // Only the parent moves it on from an even number, so nobody else writes here now.
-        bell.store(bell.load(Ordering::Relaxed) | 1, Ordering::Relaxed);
+        waker.store(waker.load(Ordering::Relaxed) | 1, Ordering::Relaxed);
         // The parent stores "armed" and loads the marks; a report stores its mark and loads
         // "armed". With a sequentially consistent fence between the two on both sides, at least
         // one sees what the other has stored (Dekker). Nothing weaker forbids that both miss.
         fence(Ordering::SeqCst);
         if self.dirty().is_marked() {
-            self.disarm();
-            return Armed::ChangesWaiting;
+            self.disarm_wakeup();
+            return ArmResult::ChangesPending;
         }
-        Armed::Asleep
+        ArmResult::Armed
     }
 
     /// Disarms the bell: reports do not ring.
-    pub fn disarm(&self) {
-        disarm(self.header());
+    pub fn disarm_wakeup(&self) {
+        disarm_wakeup(self.header());
     }
 }
 
 /// Disarms the bell if it is still armed as it was when the caller looked.
-fn disarm(header: &Line) {
-    let bell = &header.words[header_word::BELL];
-    let word = bell.load(Ordering::Relaxed);
+fn disarm_wakeup(header: &ScoreboardLine) {
+    let waker = &header.words[header_word::WAKEUP];
+    let word = waker.load(Ordering::Relaxed);
     if !word.is_multiple_of(2) {
         // If it fails, a report has disarmed it.
-        let _ =
-            bell.compare_exchange(word, word.wrapping_add(1), Ordering::Relaxed, Ordering::Relaxed);
+        let _ = waker.compare_exchange(
+            word,
+            word.wrapping_add(1),
+            Ordering::Relaxed,
+            Ordering::Relaxed,
+        );
     }
 }
 
 /// Writes the fields of a slot that nobody sits in.
-fn wipe(line: &Line, now: MonotonicTime) {
-    line.words[slot_word::BORN].store(now.as_nanos(), Ordering::Relaxed);
+fn wipe(line: &ScoreboardLine, now: MonotonicTime) {
+    line.words[slot_word::STARTED_AT].store(now.as_nanos(), Ordering::Relaxed);
     line.words[slot_word::SINCE].store(now.as_nanos(), Ordering::Relaxed);
     line.words[slot_word::REQUESTS].store(0, Ordering::Relaxed);
     line.words[slot_word::HEARTBEAT].store(0, Ordering::Relaxed);
@@ -228,9 +236,9 @@ fn wipe(line: &Line, now: MonotonicTime) {
 }
 
 impl Deref for Scoreboard {
-    type Target = Board;
+    type Target = ScoreboardReader;
 
-    fn deref(&self) -> &Board {
+    fn deref(&self) -> &ScoreboardReader {
         &self.board
     }
 }

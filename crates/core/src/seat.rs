@@ -5,11 +5,11 @@ use std::fmt;
 use std::marker::PhantomData;
 
 use crate::atomics::{Ordering, fence};
-use crate::board::{Board, header_word};
+use crate::board::{ScoreboardReader, header_word};
 use crate::label::{self, LabelText};
-use crate::line::{Generation, Line, SlotNumber, State, slot_word};
+use crate::line::{Generation, ScoreboardLine, SlotNumber, SlotState, slot_word};
 use crate::monotonic::MonotonicTime;
-use crate::status::{Refused, Status, Step};
+use crate::status::{IllegalTransition, Status, Transition};
 
 /// What wakes a parent that sleeps.
 ///
@@ -26,10 +26,10 @@ pub trait WakeParent {
 pub enum ReportError {
     /// The move is not allowed.
     #[error(transparent)]
-    Refused(#[from] Refused),
+    IllegalTransition(#[from] IllegalTransition),
     /// The seat is another child's by now, or nobody's.
     #[error("cannot write to slot {slot}: it is generation {theirs}'s, not generation {mine}'s")]
-    NotMySeat {
+    StaleGeneration {
         /// Which slot.
         slot: SlotNumber,
         /// The generation that wanted to write.
@@ -62,11 +62,11 @@ pub enum ReportError {
 ///
 /// See the [crate's front page](crate).
 pub struct Seat<B: WakeParent> {
-    board: Board,
-    line: &'static Line,
+    board: ScoreboardReader,
+    line: &'static ScoreboardLine,
     slot: SlotNumber,
     generation: Generation,
-    bell: B,
+    waker: B,
     one_thread: PhantomData<Cell<()>>,
 }
 
@@ -78,46 +78,46 @@ impl<B: WakeParent> Seat<B> {
     /// [`ReportError`] if the slot is not this generation's, or if somebody sits there.
     #[inline]
     pub fn take(
-        board: Board,
+        board: ScoreboardReader,
         slot: SlotNumber,
         generation: Generation,
         pid: u32,
         now: MonotonicTime,
-        bell: B,
+        waker: B,
     ) -> Result<Seat<B>, ReportError> {
         let line = board.line(slot).ok_or(ReportError::NoSuchSlot { slot })?;
-        let seat = Seat { board, line, slot, generation, bell, one_thread: PhantomData };
-        seat.change(Status::Born, |state, _step| {
-            seat.store(slot_word::BORN, now.as_nanos());
+        let seat = Seat { board, line, slot, generation, waker, one_thread: PhantomData };
+        seat.change(Status::Forked, |state, _step| {
+            seat.store(slot_word::STARTED_AT, now.as_nanos());
             seat.store(slot_word::SINCE, now.as_nanos());
-            State { pid, ..state }
+            SlotState { pid, ..state }
         })?;
         Ok(seat)
     }
 
     /// Reports what the child does now, since `now`.
     ///
-    /// A request is counted when it [begins](Step::RequestBegun). The cost is a few atomic
+    /// A request is counted when it [begins](Step::RequestStarted). The cost is a few atomic
     /// operations, without allocation and, while the parent is awake, without a system call.
     ///
     /// # Errors
     ///
-    /// [`ReportError::Refused`] if the rules forbid the move, the others if the seat is not this
+    /// [`ReportError::IllegalTransition`] if the rules forbid the move, the others if the seat is not this
     /// child's any more. The line is left as it was.
-    pub fn report(&self, wanted: Status, now: MonotonicTime) -> Result<Step, ReportError> {
-        self.change(wanted, |state, step| {
+    pub fn report(&self, to: Status, now: MonotonicTime) -> Result<Transition, ReportError> {
+        self.change(to, |state, step| {
             match step {
-                Step::RequestBegun => {
+                Transition::RequestStarted => {
                     self.store(slot_word::REQUESTS, self.requests().wrapping_add(1));
                     self.store(slot_word::DEADLINE, 0);
                 }
-                Step::RequestEnded => self.store(slot_word::DEADLINE, 0),
-                Step::Ordered
-                | Step::Sat
-                | Step::Readied
-                | Step::Changed
-                | Step::Leaving
-                | Step::Closed => {}
+                Transition::RequestFinished => self.store(slot_word::DEADLINE, 0),
+                Transition::SlotOpened
+                | Transition::SeatTaken
+                | Transition::BecameReady
+                | Transition::Reclassified
+                | Transition::Leaving
+                | Transition::SlotClosed => {}
             }
             self.store(slot_word::SINCE, now.as_nanos());
             state
@@ -128,14 +128,14 @@ impl<B: WakeParent> Seat<B> {
     ///
     /// What is longer than [`LABEL_MAX`](crate::LABEL_MAX) bytes is cut, between characters if it
     /// is UTF-8. Nobody is woken for it, and a seat that is another's is left alone.
-    pub fn label(&self, label: &[u8]) {
+    pub fn set_label(&self, label: &[u8]) {
         if self.state().generation == self.generation {
             label::write(self.line, LabelText::cut(label));
         }
     }
 
     /// Notes that the child's event loop turns. Nobody is woken for it.
-    pub fn beat(&self, now: MonotonicTime) {
+    pub fn heartbeat(&self, now: MonotonicTime) {
         if self.state().generation == self.generation {
             self.store(slot_word::HEARTBEAT, now.as_nanos());
         }
@@ -143,7 +143,7 @@ impl<B: WakeParent> Seat<B> {
 
     /// Asks to be let alone with the request in hand until then: a time limit that ends earlier
     /// does not count. It ends with the request.
-    pub fn extend(&self, until: MonotonicTime) {
+    pub fn extend_deadline(&self, until: MonotonicTime) {
         if self.state().generation == self.generation {
             self.store(slot_word::DEADLINE, until.as_nanos());
         }
@@ -181,12 +181,12 @@ impl<B: WakeParent> Seat<B> {
 
     /// Copies the reading view of the whole scoreboard.
     #[must_use]
-    pub fn board(&self) -> Board {
+    pub fn reader(&self) -> ScoreboardReader {
         self.board
     }
 
-    fn state(&self) -> State {
-        State::unpack(self.line.words[slot_word::STATE].load(Ordering::Relaxed))
+    fn state(&self) -> SlotState {
+        SlotState::unpack(self.line.words[slot_word::STATE].load(Ordering::Relaxed))
     }
 
     fn store(&self, word: usize, value: u64) {
@@ -198,18 +198,18 @@ impl<B: WakeParent> Seat<B> {
     /// would believe a request to be as old as the wait before it.
     fn change(
         &self,
-        wanted: Status,
-        fill: impl Fn(State, Step) -> State,
-    ) -> Result<Step, ReportError> {
+        to: Status,
+        fill: impl Fn(SlotState, Transition) -> SlotState,
+    ) -> Result<Transition, ReportError> {
         let (slot, mine) = (self.slot, self.generation);
         let step = loop {
             let state = self.state();
             if state.generation != mine {
-                return Err(ReportError::NotMySeat { slot, mine, theirs: state.generation });
+                return Err(ReportError::StaleGeneration { slot, mine, theirs: state.generation });
             }
             let status = state.status().ok_or(ReportError::Damaged { slot, code: state.code })?;
-            let step = child_step(status, wanted)?;
-            let next = fill(state, step).with(wanted);
+            let step = child_step(status, to)?;
+            let next = fill(state, step).with(to);
             // Release: who sees the new status sees what `fill` has stored. Compared, since the
             // parent may have closed the slot meanwhile, if it was told that this child is gone.
             let swapped = self.line.words[slot_word::STATE].compare_exchange(
@@ -223,16 +223,16 @@ impl<B: WakeParent> Seat<B> {
             }
         };
         self.board.dirty().mark(slot);
-        self.ring_if_armed();
+        self.wake_if_armed();
         Ok(step)
     }
 
     #[inline]
-    fn ring_if_armed(&self) {
+    fn wake_if_armed(&self) {
         // The other half of `Scoreboard::arm`: the mark is stored, now look whether the parent
         // sleeps.
         fence(Ordering::SeqCst);
-        let armed = &self.board.header().words[header_word::BELL];
+        let armed = &self.board.header().words[header_word::WAKEUP];
         let word = armed.load(Ordering::Relaxed);
         if word.is_multiple_of(2) {
             return;
@@ -240,7 +240,7 @@ impl<B: WakeParent> Seat<B> {
         // It rings before it disarms: a child that is stopped or killed in between has rung, and
         // costs the parent no more than a look. It disarms only what it has seen armed: if the
         // parent has meanwhile woken and armed it again, the number is another one.
-        self.bell.wake();
+        self.waker.wake();
         let _ = armed.compare_exchange(
             word,
             word.wrapping_add(1),
@@ -251,16 +251,16 @@ impl<B: WakeParent> Seat<B> {
 }
 
 /// A slot is the parent's to empty; the rules of a status do not know who asks.
-fn child_step(status: Status, wanted: Status) -> Result<Step, Refused> {
-    match wanted {
-        Status::Empty => Err(Refused { from: status, wanted }),
+fn child_step(status: Status, to: Status) -> Result<Transition, IllegalTransition> {
+    match to {
+        Status::Empty => Err(IllegalTransition { from: status, to }),
         Status::Forking
-        | Status::Born
+        | Status::Forked
         | Status::Fresh
         | Status::Waiting
         | Status::Serving
         | Status::Long
-        | Status::Leaving => status.step(wanted),
+        | Status::Leaving => status.transition_to(to),
     }
 }
 

@@ -43,9 +43,9 @@ pub enum ParentAction {
     /// Write the inside of the process to the log.
     Peek,
     /// One child more.
-    More,
+    AddChild,
     /// One child fewer.
-    Fewer,
+    RemoveChild,
     /// Take no more requests.
     Pause,
     /// Take requests again.
@@ -64,7 +64,7 @@ pub enum ChildAction {
     /// Write the inside of the process to the log.
     Peek,
     /// Look on the scoreboard whether the operator has paused the daemon.
-    Look,
+    CheckPause,
     /// Nothing: it is for the parent.
     Ignore,
 }
@@ -84,7 +84,7 @@ impl Signal {
     ];
 
     /// Those that a child listens to. The others it leaves to the parent.
-    pub const OF_A_CHILD: [Signal; 6] =
+    pub const CHILD_SIGNALS: [Signal; 6] =
         [Signal::Term, Signal::Int, Signal::Quit, Signal::Hup, Signal::Usr2, Signal::Cont];
 
     /// Tells its name, without SIG.
@@ -111,14 +111,14 @@ impl Signal {
 /// # Examples
 ///
 /// ```
-/// use daemon_core::{StopMode, ParentAction, Signal, in_parent};
+/// use daemon_core::{StopMode, ParentAction, Signal, parent_action};
 ///
-/// assert_eq!(in_parent(Signal::Int, None), ParentAction::Stop(StopMode::Graceful));
-/// let again = in_parent(Signal::Int, Some(StopMode::Graceful));
+/// assert_eq!(parent_action(Signal::Int, None), ParentAction::Stop(StopMode::Graceful));
+/// let again = parent_action(Signal::Int, Some(StopMode::Graceful));
 /// assert_eq!(again, ParentAction::Stop(StopMode::Immediate));
 /// ```
 #[must_use]
-pub const fn in_parent(signal: Signal, stopping: Option<StopMode>) -> ParentAction {
+pub const fn parent_action(signal: Signal, stopping: Option<StopMode>) -> ParentAction {
     match (signal, stopping) {
         (Signal::Term | Signal::Int, None) => ParentAction::Stop(StopMode::Graceful),
         (Signal::Term | Signal::Int, Some(StopMode::Graceful | StopMode::Immediate))
@@ -134,9 +134,11 @@ pub const fn in_parent(signal: Signal, stopping: Option<StopMode>) -> ParentActi
         (Signal::Cont | Signal::Tstp, Some(StopMode::Graceful | StopMode::Immediate)) => {
             ParentAction::Ignore
         }
-        (Signal::Ttin, None | Some(StopMode::Graceful | StopMode::Immediate)) => ParentAction::More,
+        (Signal::Ttin, None | Some(StopMode::Graceful | StopMode::Immediate)) => {
+            ParentAction::AddChild
+        }
         (Signal::Ttou, None | Some(StopMode::Graceful | StopMode::Immediate)) => {
-            ParentAction::Fewer
+            ParentAction::RemoveChild
         }
     }
 }
@@ -145,13 +147,13 @@ pub const fn in_parent(signal: Signal, stopping: Option<StopMode>) -> ParentActi
 ///
 /// A second TERM does not hurry it: the parent decides when the grace is over.
 #[must_use]
-pub const fn in_child(signal: Signal) -> ChildAction {
+pub const fn child_action(signal: Signal) -> ChildAction {
     match signal {
         Signal::Term | Signal::Int => ChildAction::Leave(StopMode::Graceful),
         Signal::Quit => ChildAction::Leave(StopMode::Immediate),
         Signal::Hup => ChildAction::Hangup,
         Signal::Usr2 => ChildAction::Peek,
-        Signal::Cont => ChildAction::Look,
+        Signal::Cont => ChildAction::CheckPause,
         Signal::Tstp | Signal::Ttin | Signal::Ttou => ChildAction::Ignore,
     }
 }
@@ -162,7 +164,7 @@ mod tests {
 
     #[test]
     fn each_signal_asks_of_each_process_what_the_table_says() {
-        use ParentAction::{Fewer, Hangup, Ignore, More, Pause, Peek, Resume, Stop};
+        use ParentAction::{AddChild, Hangup, Ignore, Pause, Peek, RemoveChild, Resume, Stop};
         use StopMode::{Graceful, Immediate};
         let table = [
             (Signal::Term, Stop(Graceful), Stop(Immediate), ChildAction::Leave(Graceful)),
@@ -170,18 +172,18 @@ mod tests {
             (Signal::Quit, Stop(Immediate), Stop(Immediate), ChildAction::Leave(Immediate)),
             (Signal::Hup, Hangup, Hangup, ChildAction::Hangup),
             (Signal::Usr2, Peek, Peek, ChildAction::Peek),
-            (Signal::Cont, Resume, Ignore, ChildAction::Look),
+            (Signal::Cont, Resume, Ignore, ChildAction::CheckPause),
             (Signal::Tstp, Pause, Ignore, ChildAction::Ignore),
-            (Signal::Ttin, More, More, ChildAction::Ignore),
-            (Signal::Ttou, Fewer, Fewer, ChildAction::Ignore),
+            (Signal::Ttin, AddChild, AddChild, ChildAction::Ignore),
+            (Signal::Ttou, RemoveChild, RemoveChild, ChildAction::Ignore),
         ];
         assert_eq!(table.map(|row| row.0), Signal::ALL);
         for (signal, first, again, child) in table {
-            assert_eq!(in_parent(signal, None), first, "{}", signal.name());
-            for manner in [Graceful, Immediate] {
-                assert_eq!(in_parent(signal, Some(manner)), again, "{}", signal.name());
+            assert_eq!(parent_action(signal, None), first, "{}", signal.name());
+            for mode in [Graceful, Immediate] {
+                assert_eq!(parent_action(signal, Some(mode)), again, "{}", signal.name());
             }
-            assert_eq!(in_child(signal), child, "{}", signal.name());
+            assert_eq!(child_action(signal), child, "{}", signal.name());
         }
     }
 
@@ -189,8 +191,8 @@ mod tests {
     fn a_child_listens_to_just_those_signals_that_it_does_not_ignore() {
         let heard = Signal::ALL
             .into_iter()
-            .filter(|signal| in_child(*signal) != ChildAction::Ignore)
+            .filter(|signal| child_action(*signal) != ChildAction::Ignore)
             .collect::<Vec<_>>();
-        assert_eq!(heard, Signal::OF_A_CHILD);
+        assert_eq!(heard, Signal::CHILD_SIGNALS);
     }
 }

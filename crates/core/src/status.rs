@@ -11,7 +11,7 @@ macro_rules! statuses {
         $(#[$about:meta])*
         pub enum Status {
             $($(#[$what:meta])* $status:ident =
-                $code:literal, $letter:literal, $word:literal, $standing:ident;)+
+                $code:literal, $letter:literal, $word:literal, $kind:ident;)+
         }
     ) => {
         $(#[$about])*
@@ -46,9 +46,9 @@ macro_rules! statuses {
 
             /// Tells how a child of this status counts.
             #[must_use]
-            pub const fn standing(self) -> StatusKind {
+            pub const fn kind(self) -> StatusKind {
                 match self {
-                    $(Status::$status => StatusKind::$standing,)+
+                    $(Status::$status => StatusKind::$kind,)+
                 }
             }
         }
@@ -65,9 +65,9 @@ statuses! {
     /// ```
     /// use daemon_core::{Status, Step};
     ///
-    /// assert_eq!(Status::Waiting.step(Status::Serving), Ok(Step::RequestBegun));
-    /// let refused = Status::Waiting.step(Status::Fresh).unwrap_err();
-    /// assert_eq!(refused.to_string(), "a child that is Waiting (w) cannot become Fresh (.)");
+    /// assert_eq!(Status::Waiting.transition_to(Status::Serving), Ok(Step::RequestStarted));
+    /// let refused = Status::Waiting.transition_to(Status::Fresh).unwrap_err();
+    /// assert_eq!(refused.to_string(), "cannot change the status of a child from waiting to fresh");
     /// ```
     pub enum Status {
         /// No child is here.
@@ -75,7 +75,7 @@ statuses! {
         /// The parent has ordered a fork.
         Forking = 1, 'F', "forking", Starting;
         /// The child lives, and is not ready yet.
-        Born = 2, 'f', "born", Starting;
+        Forked = 2, 'f', "forked", Starting;
         /// The child is ready, and waits for its first request.
         Fresh = 3, '.', "fresh", Idle;
         /// The child waits for the next request.
@@ -106,35 +106,35 @@ pub enum StatusKind {
 
 /// What a legal move means.
 #[derive(Copy, Clone, PartialEq, Eq, Hash, Debug)]
-pub enum Step {
+pub enum Transition {
     /// The parent has ordered a child into an empty slot.
-    Ordered,
+    SlotOpened,
     /// The child has taken its seat.
-    Sat,
+    SeatTaken,
     /// The child is ready for its first request.
-    Readied,
+    BecameReady,
     /// A request has begun: the one move that counts a request.
-    RequestBegun,
+    RequestStarted,
     /// The request is done.
-    RequestEnded,
+    RequestFinished,
     /// The same request goes on, found to be long or no longer so.
-    Changed,
+    Reclassified,
     /// The child is going.
     Leaving,
     /// The child is gone.
-    Closed,
+    SlotClosed,
 }
 
 /// A move that is not allowed.
 ///
 /// It is a returned value: nothing was changed, nothing is logged, and the caller decides.
 #[derive(Copy, Clone, PartialEq, Eq, Hash, Debug, thiserror::Error)]
-#[error("a child that is {from} cannot become {wanted}")]
-pub struct Refused {
+#[error("cannot change the status of a child from {from} to {to}")]
+pub struct IllegalTransition {
     /// What the slot is.
     pub from: Status,
     /// What it was to become.
-    pub wanted: Status,
+    pub to: Status,
 }
 
 impl Status {
@@ -159,19 +159,19 @@ impl Status {
     /// Tells whether a child waits for a request.
     #[must_use]
     pub const fn is_idle(self) -> bool {
-        matches!(self.standing(), StatusKind::Idle)
+        matches!(self.kind(), StatusKind::Idle)
     }
 
     /// Tells whether a child has a request in hand.
     #[must_use]
     pub const fn is_busy(self) -> bool {
-        matches!(self.standing(), StatusKind::Busy)
+        matches!(self.kind(), StatusKind::Busy)
     }
 
     /// Tells whether a child is on its way to being ready.
     #[must_use]
     pub const fn is_starting(self) -> bool {
-        matches!(self.standing(), StatusKind::Starting)
+        matches!(self.kind(), StatusKind::Starting)
     }
 
     /// Tells whether a process sits in the slot: before that a child is only ordered.
@@ -179,7 +179,7 @@ impl Status {
     pub const fn is_seated(self) -> bool {
         match self {
             Status::Empty | Status::Forking => false,
-            Status::Born
+            Status::Forked
             | Status::Fresh
             | Status::Waiting
             | Status::Serving
@@ -188,36 +188,36 @@ impl Status {
         }
     }
 
-    /// Says what the move to `wanted` means.
+    /// Says what the move to `to` means.
     ///
     /// A move to the same status is none: the original warns of `wait` after `wait`.
     ///
     /// # Errors
     ///
-    /// [`Refused`] if the move is not allowed.
-    pub const fn step(self, wanted: Status) -> Result<Step, Refused> {
-        use Status::{Born, Empty, Forking, Fresh, Leaving, Long, Serving, Waiting};
+    /// [`IllegalTransition`] if the move is not allowed.
+    pub const fn transition_to(self, to: Status) -> Result<Transition, IllegalTransition> {
+        use Status::{Empty, Forked, Forking, Fresh, Leaving, Long, Serving, Waiting};
 
-        match (self, wanted) {
-            (Empty, Forking) => Ok(Step::Ordered),
-            (Forking, Born) => Ok(Step::Sat),
-            (Born, Fresh) => Ok(Step::Readied),
-            (Born | Fresh | Waiting, Serving | Long) => Ok(Step::RequestBegun),
-            (Serving | Long, Waiting) => Ok(Step::RequestEnded),
-            (Serving, Long) | (Long, Serving) => Ok(Step::Changed),
-            (Born | Fresh | Waiting | Serving | Long, Leaving) => Ok(Step::Leaving),
-            (Forking | Born | Fresh | Waiting | Serving | Long | Leaving, Empty) => {
-                Ok(Step::Closed)
+        match (self, to) {
+            (Empty, Forking) => Ok(Transition::SlotOpened),
+            (Forking, Forked) => Ok(Transition::SeatTaken),
+            (Forked, Fresh) => Ok(Transition::BecameReady),
+            (Forked | Fresh | Waiting, Serving | Long) => Ok(Transition::RequestStarted),
+            (Serving | Long, Waiting) => Ok(Transition::RequestFinished),
+            (Serving, Long) | (Long, Serving) => Ok(Transition::Reclassified),
+            (Forked | Fresh | Waiting | Serving | Long, Leaving) => Ok(Transition::Leaving),
+            (Forking | Forked | Fresh | Waiting | Serving | Long | Leaving, Empty) => {
+                Ok(Transition::SlotClosed)
             }
-            (Empty, Empty | Born | Fresh | Waiting | Serving | Long | Leaving)
+            (Empty, Empty | Forked | Fresh | Waiting | Serving | Long | Leaving)
             | (Forking, Forking | Fresh | Waiting | Serving | Long | Leaving)
-            | (Born, Forking | Born | Waiting)
-            | (Fresh, Forking | Born | Fresh | Waiting)
-            | (Waiting, Forking | Born | Fresh | Waiting)
-            | (Serving, Forking | Born | Fresh | Serving)
-            | (Long, Forking | Born | Fresh | Long)
-            | (Leaving, Forking | Born | Fresh | Waiting | Serving | Long | Leaving) => {
-                Err(Refused { from: self, wanted })
+            | (Forked, Forking | Forked | Waiting)
+            | (Fresh, Forking | Forked | Fresh | Waiting)
+            | (Waiting, Forking | Forked | Fresh | Waiting)
+            | (Serving, Forking | Forked | Fresh | Serving)
+            | (Long, Forking | Forked | Fresh | Long)
+            | (Leaving, Forking | Forked | Fresh | Waiting | Serving | Long | Leaving) => {
+                Err(IllegalTransition { from: self, to })
             }
         }
     }
@@ -225,26 +225,29 @@ impl Status {
 
 impl fmt::Display for Status {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{self:?} ({})", self.letter())
+        f.pad(self.word())
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use Step::{Changed, Closed, Ordered, Readied, RequestBegun, RequestEnded, Sat};
+    use Transition::{
+        BecameReady, Reclassified, RequestFinished, RequestStarted, SeatTaken, SlotClosed,
+        SlotOpened,
+    };
 
     #[test]
     fn every_pair_of_the_table_is_as_written_here() {
-        const NO: Option<Step> = None;
-        const O: Option<Step> = Some(Ordered);
-        const S: Option<Step> = Some(Sat);
-        const R: Option<Step> = Some(Readied);
-        const B: Option<Step> = Some(RequestBegun);
-        const E: Option<Step> = Some(RequestEnded);
-        const C: Option<Step> = Some(Changed);
-        const L: Option<Step> = Some(Step::Leaving);
-        const X: Option<Step> = Some(Closed);
+        const NO: Option<Transition> = None;
+        const O: Option<Transition> = Some(SlotOpened);
+        const S: Option<Transition> = Some(SeatTaken);
+        const R: Option<Transition> = Some(BecameReady);
+        const B: Option<Transition> = Some(RequestStarted);
+        const E: Option<Transition> = Some(RequestFinished);
+        const C: Option<Transition> = Some(Reclassified);
+        const L: Option<Transition> = Some(Transition::Leaving);
+        const X: Option<Transition> = Some(SlotClosed);
         #[rustfmt::skip]
         let table: [[_; Status::ALL.len()]; Status::ALL.len()] = [
             // to:  ' '  F   f   .   w   r   l   e
@@ -258,8 +261,8 @@ mod tests {
             /*  e  */ [X,  NO, NO, NO, NO, NO, NO, NO],
         ];
         for (from, row) in Status::ALL.into_iter().zip(table) {
-            for (wanted, cell) in Status::ALL.into_iter().zip(row) {
-                assert_eq!(from.step(wanted), cell.ok_or(Refused { from, wanted }));
+            for (to, cell) in Status::ALL.into_iter().zip(row) {
+                assert_eq!(from.transition_to(to), cell.ok_or(IllegalTransition { from, to }));
             }
         }
     }

@@ -2,7 +2,7 @@
 
 #![cfg(not(loom))]
 
-use daemon_core::{AcceptChange, AcceptState, Admission, OperatorPause, Phase, Traffic, admit};
+use daemon_core::{AcceptChange, AcceptState, Admission, OperatorPause, Phase, PoolLoad, admit};
 use proptest::prelude::*;
 
 #[derive(Debug, Clone, Copy)]
@@ -13,40 +13,40 @@ enum Event {
     OperatorPause(OperatorPause),
 }
 
-struct Crowd {
-    door: AcceptState,
-    traffic: Traffic,
-    told: Vec<AcceptChange>,
+struct Simulation {
+    state: AcceptState,
+    load: PoolLoad,
+    expected_change: Vec<AcceptChange>,
 }
 
-impl Crowd {
+impl Simulation {
     /// As a parent does after each event: serve who waits, then settle the door.
-    fn settle(&mut self) {
-        while self.traffic.waiting > 0 && self.traffic.children < self.traffic.max_children {
-            self.traffic.waiting -= 1;
-            self.traffic.children += 1;
+    fn update(&mut self) {
+        while self.load.waiting > 0 && self.load.children < self.load.max_children {
+            self.load.waiting -= 1;
+            self.load.children += 1;
         }
-        let (door, swing) = self.door.settle(&self.traffic);
-        self.door = door;
-        self.told.extend(swing);
+        let (state, change) = self.state.update(&self.load);
+        self.state = state;
+        self.expected_change.extend(change);
     }
 
     fn comes(&mut self, backlog: u32) {
-        let Traffic { children, max_children, waiting, .. } = self.traffic;
-        match admit(&self.traffic, backlog) {
+        let PoolLoad { children, max_children, waiting, .. } = self.load;
+        match admit(&self.load, backlog) {
             Admission::Fork => {
                 assert!(children < max_children && waiting == 0);
-                self.traffic.children += 1;
+                self.load.children += 1;
             }
-            Admission::Wait => {
+            Admission::Enqueue => {
                 assert!(waiting < backlog);
-                self.traffic.waiting += 1;
+                self.load.waiting += 1;
             }
             Admission::Full => {
                 assert!(waiting >= backlog && (waiting > 0 || children == max_children));
             }
             Admission::Stopping => {
-                assert_eq!(self.traffic.phase, Phase::Stopping);
+                assert_eq!(self.load.phase, Phase::Stopping);
             }
         }
     }
@@ -70,43 +70,43 @@ proptest! {
         backlog in 0_u32..4,
         events in prop::collection::vec(event(), 0..200),
     ) {
-        let traffic = Traffic {
-            children: 0, max_children, waiting: 0, phase: Phase::Running, hold: OperatorPause::Off,
+        let load = PoolLoad {
+            children: 0, max_children, waiting: 0, phase: Phase::Running, operator_pause: OperatorPause::Off,
         };
-        let mut crowd = Crowd { door: AcceptState::Accepting, traffic, told: Vec::new() };
+        let mut simulation = Simulation { state: AcceptState::Accepting, load, expected_change: Vec::new() };
         for event in events {
             match event {
-                Event::RequestComes => crowd.comes(backlog),
+                Event::RequestComes => simulation.comes(backlog),
                 Event::ChildEnds => {
-                    crowd.traffic.children = crowd.traffic.children.saturating_sub(1);
+                    simulation.load.children = simulation.load.children.saturating_sub(1);
                 }
-                Event::ForkFails if crowd.traffic.children > 0 => {
+                Event::ForkFails if simulation.load.children > 0 => {
                     // The request is back in front of those that wait.
-                    crowd.traffic.children -= 1;
-                    crowd.traffic.waiting += 1;
+                    simulation.load.children -= 1;
+                    simulation.load.waiting += 1;
                 }
                 Event::ForkFails => {}
-                Event::OperatorPause(hold) => crowd.traffic.hold = hold,
+                Event::OperatorPause(operator_pause) => simulation.load.operator_pause = operator_pause,
             }
-            crowd.settle();
-            prop_assert!(crowd.traffic.children <= max_children);
-            prop_assert!(crowd.door == AcceptState::Paused || crowd.traffic.children < max_children);
+            simulation.update();
+            prop_assert!(simulation.load.children <= max_children);
+            prop_assert!(simulation.state == AcceptState::Paused || simulation.load.children < max_children);
         }
-        crowd.traffic.hold = OperatorPause::Off;
-        while crowd.traffic.children > 0 {
-            crowd.traffic.children -= 1;
-            crowd.settle();
+        simulation.load.operator_pause = OperatorPause::Off;
+        while simulation.load.children > 0 {
+            simulation.load.children -= 1;
+            simulation.update();
         }
-        crowd.settle();
-        prop_assert_eq!(crowd.door, AcceptState::Accepting);
+        simulation.update();
+        prop_assert_eq!(simulation.state, AcceptState::Accepting);
         let alternating = [AcceptChange::Pause, AcceptChange::Resume].into_iter().cycle();
-        prop_assert!(crowd.told.iter().copied().eq(alternating.take(crowd.told.len())));
-        prop_assert!(crowd.told.len().is_multiple_of(2), "the last word is Accept");
+        prop_assert!(simulation.expected_change.iter().copied().eq(alternating.take(simulation.expected_change.len())));
+        prop_assert!(simulation.expected_change.len().is_multiple_of(2), "the last word is Accept");
 
-        crowd.traffic.phase = Phase::Stopping;
-        let words = crowd.told.len();
-        crowd.settle();
-        prop_assert_eq!((crowd.door, crowd.told.len()), (AcceptState::Paused, words));
-        prop_assert_eq!(admit(&crowd.traffic, backlog), Admission::Stopping);
+        simulation.load.phase = Phase::Stopping;
+        let words = simulation.expected_change.len();
+        simulation.update();
+        prop_assert_eq!((simulation.state, simulation.expected_change.len()), (AcceptState::Paused, words));
+        prop_assert_eq!(admit(&simulation.load, backlog), Admission::Stopping);
     }
 }

@@ -4,8 +4,8 @@
 #![cfg(loom)]
 
 use daemon_core::{
-    Armed, Begun, Claim, Fault, LABEL_MAX, Label, LabelText, Line, MonotonicTime, Owner,
-    Scoreboard, Seat, SlotNumber, Status, TakenBack, WakeParent, lines_for,
+    ArmResult, Claim, LABEL_MAX, Label, LabelText, MonotonicTime, Owner, RevokeResult, Scoreboard,
+    ScoreboardLine, Seat, SlotFault, SlotNumber, StartResult, Status, WakeParent, lines_for,
 };
 use loom::model::Builder;
 use loom::sync::Arc;
@@ -42,13 +42,14 @@ fn slot(number: u32) -> SlotNumber {
 
 fn scoreboard(slots: u32) -> Scoreboard {
     let count = lines_for(slots).expect("a few slots");
-    let lines = Box::leak((0..count).map(|_line| Line::new()).collect::<Box<[Line]>>());
+    let lines =
+        Box::leak((0..count).map(|_line| ScoreboardLine::new()).collect::<Box<[ScoreboardLine]>>());
     Scoreboard::format(lines, slots, at(0)).expect("the lines are enough")
 }
 
-fn sit(scoreboard: &Scoreboard, number: u32, bell: &Counter) -> Seat<Counter> {
-    let generation = scoreboard.order(slot(number), at(1)).expect("it is empty");
-    Seat::take(scoreboard.board(), slot(number), generation, 9, at(2), bell.clone())
+fn sit(scoreboard: &Scoreboard, number: u32, waker: &Counter) -> Seat<Counter> {
+    let generation = scoreboard.open_slot(slot(number), at(1)).expect("it is empty");
+    Seat::take(scoreboard.reader(), slot(number), generation, 9, at(2), waker.clone())
         .expect("it was ordered")
 }
 
@@ -106,9 +107,9 @@ fn a_reader_never_sees_half_a_label() {
     explore_both(2, |place| {
         let scoreboard = scoreboard(1);
         let seat = sit(&scoreboard, 0, &Counter::new());
-        seat.label(&[b'a'; LABEL_MAX]);
-        let board = scoreboard.board();
-        let write = move || seat.label(&[b'b'; LABEL_MAX - 4]);
+        seat.set_label(&[b'a'; LABEL_MAX]);
+        let board = scoreboard.reader();
+        let write = move || seat.set_label(&[b'b'; LABEL_MAX - 4]);
         let read = move || match board.read(slot(0)).label {
             Label::Text(text) => {
                 let whole =
@@ -125,18 +126,18 @@ fn a_reader_never_sees_half_a_label() {
 fn a_new_status_is_never_seen_with_an_older_since_or_pid() {
     explore_both(3, |place| {
         let scoreboard = scoreboard(1);
-        let board = scoreboard.board();
-        let generation = scoreboard.order(slot(0), at(1)).expect("it is empty");
+        let board = scoreboard.reader();
+        let generation = scoreboard.open_slot(slot(0), at(1)).expect("it is empty");
         let live = move || {
             let seat = Seat::take(board, slot(0), generation, 9, at(2), Counter::new())
                 .expect("it was ordered");
-            seat.report(Status::Serving, at(3)).expect("it is Born");
+            seat.report(Status::Serving, at(3)).expect("it is Forked");
         };
         let read = move || {
             let entry = board.read(slot(0));
             let (pid, since, requests) = match entry.status {
                 Some(Status::Forking) => (0, at(1), 0),
-                Some(Status::Born) => (9, at(2), 0),
+                Some(Status::Forked) => (9, at(2), 0),
                 Some(Status::Serving) => (9, at(3), 1),
                 other => panic!("{other:?} was never written"),
             };
@@ -152,16 +153,16 @@ fn an_entry_never_mixes_two_owners() {
     explore_both(1, |place| {
         let scoreboard = scoreboard(1);
         let seat = sit(&scoreboard, 0, &Counter::new());
-        seat.report(Status::Serving, at(3)).expect("it is Born");
+        seat.report(Status::Serving, at(3)).expect("it is Forked");
         let first = seat.generation();
-        let board = scoreboard.board();
+        let board = scoreboard.reader();
         let reopen = move || {
-            let _last = scoreboard.close(slot(0), at(4));
-            let _next = scoreboard.order(slot(0), at(5)).expect("it is empty");
+            let _last = scoreboard.close_slot(slot(0), at(4));
+            let _next = scoreboard.open_slot(slot(0), at(5)).expect("it is empty");
         };
         let read = move || {
             let entry = board.read(slot(0));
-            let rest = (entry.generation, entry.born, entry.since, entry.requests);
+            let rest = (entry.generation, entry.started_at, entry.since, entry.requests);
             match entry.status {
                 Some(Status::Serving) => assert_eq!(rest, (first, at(2), at(3), 1)),
                 Some(Status::Empty) => assert_eq!(entry.generation, first),
@@ -180,20 +181,20 @@ fn no_report_is_lost_when_two_children_report_while_changes_are_taken_in() {
         let children = [0, 1].map(|number| {
             let seat = sit(&scoreboard, number, &Counter::new());
             thread::spawn(move || {
-                seat.report(Status::Serving, at(3)).expect("it is Born");
+                seat.report(Status::Serving, at(3)).expect("it is Forked");
             })
         });
-        let board = scoreboard.board();
+        let board = scoreboard.reader();
         let mut last_seen = [None, None];
-        let mut look = || {
+        let mut scan = || {
             scoreboard.drain_changes(|slot| last_seen[slot.index()] = board.read(slot).status);
         };
-        look();
-        look();
+        scan();
+        scan();
         for child in children {
             child.join().expect("the child does not panic");
         }
-        look();
+        scan();
         assert_eq!(last_seen, [Some(Status::Serving); 2]);
     });
 }
@@ -202,21 +203,21 @@ fn no_report_is_lost_when_two_children_report_while_changes_are_taken_in() {
 fn no_wake_up_is_lost_between_looking_and_sleeping() {
     explore(3, || {
         let scoreboard = scoreboard(2);
-        let bell = Counter::new();
-        let seats = [0, 1].map(|number| sit(&scoreboard, number, &bell));
+        let waker = Counter::new();
+        let seats = [0, 1].map(|number| sit(&scoreboard, number, &waker));
         let _known = changes(&scoreboard);
         let children = seats.map(|seat| {
             thread::spawn(move || {
-                seat.report(Status::Serving, at(3)).expect("it is Born");
+                seat.report(Status::Serving, at(3)).expect("it is Forked");
             })
         });
-        let armed = scoreboard.arm();
+        let armed = scoreboard.arm_wakeup();
         for child in children {
             child.join().expect("the child does not panic");
         }
         match armed {
-            Armed::ChangesWaiting => {}
-            Armed::Asleep => assert!(bell.rung() > 0, "it sleeps for ever"),
+            ArmResult::ChangesPending => {}
+            ArmResult::Armed => assert!(waker.rung() > 0, "it sleeps for ever"),
         }
         let mut slots = changes(&scoreboard);
         slots.sort_unstable();
@@ -232,24 +233,24 @@ fn a_ring_for_an_earlier_time_does_not_disarm_a_later_one() {
         let first = sit(&scoreboard, 0, &early);
         let second = sit(&scoreboard, 1, &late);
         let _known = changes(&scoreboard);
-        assert_eq!(scoreboard.arm(), Armed::Asleep);
+        assert_eq!(scoreboard.arm_wakeup(), ArmResult::Armed);
         let children = [
             thread::spawn(move || {
-                first.report(Status::Serving, at(3)).expect("it is Born");
+                first.report(Status::Serving, at(3)).expect("it is Forked");
             }),
             thread::spawn(move || {
-                second.report(Status::Serving, at(3)).expect("it is Born");
+                second.report(Status::Serving, at(3)).expect("it is Forked");
             }),
         ];
         // Awake, by a ring or by something else: it looks, and goes to sleep again.
         let before = early.rung() + late.rung();
         let seen = changes(&scoreboard);
-        let armed = scoreboard.arm();
+        let armed = scoreboard.arm_wakeup();
         for child in children {
             child.join().expect("the child does not panic");
         }
         let missed = 2 - seen.len();
-        if armed == Armed::Asleep && missed > 0 {
+        if armed == ArmResult::Armed && missed > 0 {
             assert!(early.rung() + late.rung() > before, "it sleeps for ever");
         }
     });
@@ -262,9 +263,9 @@ fn a_close_in_the_middle_of_a_label_tells_it_and_leaves_a_line_that_can_be_used(
     explore_both(2, |place| {
         let scoreboard = scoreboard(1);
         let seat = sit(&scoreboard, 0, &Counter::new());
-        let write = move || seat.label(&[b'b'; LABEL_MAX]);
+        let write = move || seat.set_label(&[b'b'; LABEL_MAX]);
         let close = move || {
-            let last = scoreboard.close(slot(0), at(3));
+            let last = scoreboard.close_slot(slot(0), at(3));
             match (last.label, last.fault) {
                 (Label::Text(text), None) => {
                     assert!(
@@ -273,7 +274,7 @@ fn a_close_in_the_middle_of_a_label_tells_it_and_leaves_a_line_that_can_be_used(
                     );
                 }
                 // It began or ended between the look at the label and that at the guard.
-                (Label::Text(_) | Label::BeingWritten, Some(Fault::TornLabel))
+                (Label::Text(_) | Label::BeingWritten, Some(SlotFault::TornLabel))
                 | (Label::BeingWritten, None) => {}
                 (label, fault) => panic!("{label:?} with {fault:?}"),
             }
@@ -281,7 +282,7 @@ fn a_close_in_the_middle_of_a_label_tells_it_and_leaves_a_line_that_can_be_used(
         };
         let scoreboard = both(place, write, close);
         let next = sit(&scoreboard, 0, &Counter::new());
-        next.label(b"next");
+        next.set_label(b"next");
         assert_eq!(scoreboard.read(slot(0)).label, Label::Text(LabelText::cut(b"next")));
     });
 }
@@ -297,15 +298,15 @@ fn work_that_is_begun_and_taken_back_at_once_is_exactly_one_s() {
             let taken_back = both(
                 place,
                 move || {
-                    if cell.begin(1, at(5)) == Begun::Yes {
+                    if cell.start(1, at(5)) == StartResult::Started {
                         noted.store(1, Ordering::Relaxed);
                     }
                 },
-                move || cell.take_back(1),
+                move || cell.revoke(1),
             );
             match taken_back {
-                TakenBack::Yes => assert_eq!(begun.load(Ordering::Relaxed), 0),
-                TakenBack::TooLate => {
+                RevokeResult::Revoked => assert_eq!(begun.load(Ordering::Relaxed), 0),
+                RevokeResult::AlreadyStarted => {
                     assert_eq!(begun.load(Ordering::Relaxed), 1);
                     assert_eq!(cell.owner(1), Owner::Worker(at(5)));
                 }

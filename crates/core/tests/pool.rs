@@ -29,31 +29,31 @@ impl World {
         World { pool: Pool::new(rules), children: Vec::new(), now: MonotonicTime::ZERO }
     }
 
-    fn census(&self) -> Counts {
+    fn counts(&self) -> Counts {
         self.children.iter().copied().collect()
     }
 
     /// Asks for the verdict, checks it, and carries it out.
     fn settle(&mut self) -> PoolDecision {
-        let before = self.census();
+        let before = self.counts();
         let rules = *self.pool.rules();
-        let verdict = self.pool.decide(&before, self.now);
-        assert!(verdict.fork == 0 || verdict.retire == 0, "{verdict:?}");
-        assert!(before.children() + verdict.fork <= rules.max_children, "{verdict:?}");
-        if verdict.retire > 0 {
-            assert!(before.idle() - verdict.retire >= rules.min_spare, "{verdict:?}");
-            assert!(before.idle() - verdict.retire >= rules.max_spare, "{verdict:?}");
+        let decision = self.pool.decide(&before, self.now);
+        assert!(decision.fork == 0 || decision.retire == 0, "{decision:?}");
+        assert!(before.children() + decision.fork <= rules.max_children, "{decision:?}");
+        if decision.retire > 0 {
+            assert!(before.idle() - decision.retire >= rules.min_spare, "{decision:?}");
+            assert!(before.idle() - decision.retire >= rules.max_spare, "{decision:?}");
         }
-        if let Some(moment) = verdict.recheck_at {
-            assert!(moment > self.now, "{verdict:?}");
+        if let Some(moment) = decision.recheck_at {
+            assert!(moment > self.now, "{decision:?}");
         }
-        for _fork in 0..verdict.fork {
+        for _fork in 0..decision.fork {
             self.children.push(Status::Forking);
         }
-        for _retire in 0..verdict.retire {
+        for _retire in 0..decision.retire {
             self.nth(0, Status::is_idle, Status::Leaving);
         }
-        verdict
+        decision
     }
 
     /// Moves the nth of the children that this can happen to, if there is any.
@@ -80,35 +80,35 @@ impl World {
     /// Lets all that has begun come to its end, and time pass as long as the pool asks for it.
     fn rest(&mut self) {
         for _round in 0..10_000 {
-            let verdict = self.settle();
+            let decision = self.settle();
             let moved = self.children.iter().any(|it| it.is_starting() || *it == Status::Leaving);
             for status in &mut self.children {
-                match status.standing() {
+                match status.kind() {
                     StatusKind::Starting => *status = Status::Fresh,
                     StatusKind::Leaving => *status = Status::Empty,
                     StatusKind::Vacant | StatusKind::Idle | StatusKind::Busy => {}
                 }
             }
             self.children.retain(|status| *status != Status::Empty);
-            match verdict.recheck_at {
+            match decision.recheck_at {
                 Some(moment) => self.now = self.now.max(moment),
-                None if moved || verdict != PoolDecision::default() => {}
+                None if moved || decision != PoolDecision::default() => {}
                 None => return,
             }
         }
-        panic!("the pool does not come to rest: {:?}", self.census());
+        panic!("the pool does not come to rest: {:?}", self.counts());
     }
 }
 
 fn rules() -> impl Strategy<Value = PoolRules> {
     (1_u32..20, 0_u32..20, 0_u32..20, 0_u32..30, 0_u64..3000).prop_map(
-        |(start, min, more, room, linger)| {
+        |(start, min, more, room, retire_delay)| {
             let max_children = start.max(min) + room;
             let max_spare = (min + more).max(1);
             let rules =
                 PoolRules::from_parts(start, Some(min), Some(max_spare), Some(max_children));
             let rules = rules.expect("these go together");
-            PoolRules { linger: Duration::from_millis(linger.max(1)), ..rules }
+            PoolRules { retire_delay: Duration::from_millis(retire_delay.max(1)), ..rules }
         },
     )
 }
@@ -133,18 +133,18 @@ proptest! {
         events in prop::collection::vec(event(), 0..200),
     ) {
         let mut world = World::new(rules);
-        let verdict = world.settle();
-        prop_assert_eq!(verdict.fork, rules.start);
+        let decision = world.settle();
+        prop_assert_eq!(decision.fork, rules.start);
         for event in events {
             world.happens(event);
             world.settle();
         }
         world.rest();
-        let census = world.census();
-        let full = census.children() == rules.max_children;
-        prop_assert!(census.idle() >= rules.min_spare || full, "{census:?} {rules:?}");
-        prop_assert!(census.idle() <= rules.max_spare, "{census:?} {rules:?}");
-        prop_assert!(census.children() >= 1, "{census:?} {rules:?}");
+        let counts = world.counts();
+        let full = counts.children() == rules.max_children;
+        prop_assert!(counts.idle() >= rules.min_spare || full, "{counts:?} {rules:?}");
+        prop_assert!(counts.idle() <= rules.max_spare, "{counts:?} {rules:?}");
+        prop_assert!(counts.children() >= 1, "{counts:?} {rules:?}");
     }
 
     #[test]

@@ -2,7 +2,7 @@
 
 #![cfg(not(loom))]
 
-use daemon_core::{RollingReplace, RollingStep, max_unavailable};
+use daemon_core::{RollingReplace, RollingStep, default_max_unavailable};
 use proptest::prelude::*;
 
 fn pool(old_idle: u32, target: u32, max_children: u32) -> RollingReplace {
@@ -14,15 +14,15 @@ fn pool(old_idle: u32, target: u32, max_children: u32) -> RollingReplace {
         leaving: 0,
         target,
         max_children,
-        away: max_unavailable(target),
+        max_unavailable: default_max_unavailable(target),
     }
 }
 
 #[test]
 fn a_quarter_is_away_at_once_and_at_least_one() {
     let table = [(0, 1), (1, 1), (4, 1), (7, 1), (8, 2), (100, 25)];
-    for (target, away) in table {
-        assert_eq!(max_unavailable(target), away);
+    for (target, max_unavailable) in table {
+        assert_eq!(default_max_unavailable(target), max_unavailable);
     }
 }
 
@@ -46,8 +46,8 @@ fn a_turn_is_as_the_table_says() {
         (RollingReplace { old_idle: 6, ready: 1, leaving: 1, ..full }, RollingStep::Retire(1)),
         (RollingReplace { old_idle: 0, old_busy: 8, ..full }, RollingStep::Retire(2)),
     ];
-    for (turnover, turn) in table {
-        assert_eq!(turnover.turn(), turn, "{turnover:?}");
+    for (replace, turn) in table {
+        assert_eq!(replace.next_step(), turn, "{replace:?}");
     }
 }
 
@@ -67,7 +67,7 @@ proptest! {
             // Turns until it waits.
             for turn_number in 0.. {
                 prop_assert!(turn_number < 100, "it turns for ever: {world:?}");
-                match world.turn() {
+                match world.next_step() {
                     RollingStep::Fork(n) => {
                         prop_assert!(n > 0);
                         world.starting += n;
@@ -88,7 +88,7 @@ proptest! {
                 let serving = world.old_idle + world.old_busy + world.ready;
                 let children = serving + world.starting + world.leaving;
                 prop_assert!(children <= world.max_children, "{world:?}");
-                let least = if room > 0 { target } else { target - world.away.min(target) };
+                let least = if room > 0 { target } else { target - world.max_unavailable.min(target) };
                 prop_assert!(serving >= least, "{world:?}");
             }
             if done {
@@ -104,6 +104,6 @@ proptest! {
             }
         }
         prop_assert!(done, "it does not end: {world:?}");
-        prop_assert!(world.ready + world.starting + world.away >= target, "{world:?}");
+        prop_assert!(world.ready + world.starting + world.max_unavailable >= target, "{world:?}");
     }
 }

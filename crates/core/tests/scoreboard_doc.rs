@@ -32,7 +32,8 @@ fn the_table_of_moves_is_that_of_the_machine() {
         let row = rows.next().expect("it has a row for each status");
         assert_eq!((row[0], row.len()), (format!("{from:?}").as_str(), Status::ALL.len() + 1));
         for (wanted, cell) in Status::ALL.into_iter().zip(&row[1..]) {
-            let step = from.step(wanted).map(|step| format!("{step:?}")).unwrap_or_default();
+            let step =
+                from.transition_to(wanted).map(|step| format!("{step:?}")).unwrap_or_default();
             assert_eq!(*cell, step, "from {from} to {wanted}");
         }
     }
@@ -43,8 +44,8 @@ fn the_table_of_moves_is_that_of_the_machine() {
 fn the_letters_and_how_they_count_are_those_of_the_machine() {
     let Some(document) = document() else { return };
     for status in Status::ALL {
-        let standing = format!("{:?}", status.standing()).to_lowercase();
-        let row = format!("| {status:?} | `{}` | {standing} |", status.letter());
+        let kind = format!("{:?}", status.kind()).to_lowercase();
+        let row = format!("| {status:?} | `{}` | {kind} |", status.letter());
         assert!(document.contains(&row), "{row}");
     }
 }

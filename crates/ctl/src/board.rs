@@ -4,7 +4,7 @@ use std::fs;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
-use daemon_core::{Board, MonotonicTime};
+use daemon_core::{MonotonicTime, ScoreboardReader};
 use daemon_sys::shared;
 
 use crate::failure::Failure;
@@ -15,7 +15,7 @@ use crate::picture::Picture;
 #[derive(Debug)]
 pub(crate) struct BoardFile {
     path: PathBuf,
-    open: Option<(FileId, Board)>,
+    open: Option<(FileId, ScoreboardReader)>,
 }
 
 /// Device and inode.
@@ -37,7 +37,7 @@ impl BoardFile {
         Ok(Picture::of_board(&board, now))
     }
 
-    fn board(&mut self) -> Result<Board, Failure> {
+    fn board(&mut self) -> Result<ScoreboardReader, Failure> {
         let id =
             fs::metadata(&self.path).map(|data| (data.dev(), data.ino())).map_err(|error| {
                 daemon_sys::Error::os(format!("open shared file {}", self.path.display()), error)
@@ -46,7 +46,7 @@ impl BoardFile {
             Some((open, board)) if *open == id => Ok(*board),
             Some(_) | None => {
                 let lines = shared::open_file(&self.path)?;
-                let board = Board::open(lines)
+                let board = ScoreboardReader::open(lines)
                     .map_err(|source| Failure::NoBoard { board: self.path.clone(), source })?;
                 self.open = Some((id, board));
                 Ok(board)

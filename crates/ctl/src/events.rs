@@ -49,7 +49,7 @@ fn parts(event: &ControlEvent) -> (&'static str, &'static str, String) {
     match event {
         ControlEvent::Born { slot, pid } => ("born", GOOD, format!("slot {slot} pid {pid}")),
         ControlEvent::Exited { slot, pid, cause, text, requests, lifetime } => {
-            let colour = if cause.is_regular() { NOTED } else { BAD };
+            let colour = if cause.is_expected() { NOTED } else { BAD };
             let text = text::clean(text);
             let lifetime = text::span(*lifetime);
             let rest = format!("slot {slot} pid {pid}: {text}; {requests} requests in {lifetime}");

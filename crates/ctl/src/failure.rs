@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use actix_daemon::control::protocol::{ControlError, ControlErrorKind, VERSION};
-use daemon_core::BoardError;
+use daemon_core::ScoreboardError;
 
 use crate::text;
 
@@ -126,7 +126,7 @@ pub(crate) enum Failure {
         /// Its path.
         board: PathBuf,
         /// Why not.
-        source: BoardError,
+        source: ScoreboardError,
     },
     /// Metrics are made of counters, which only the daemon has.
     #[error("cannot print metrics: the daemon has the counters, and it does not answer: {0}")]

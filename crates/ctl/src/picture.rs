@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use actix_daemon::{AcceptState, ChildReport, Counters, ModelKind, OperatorPause, Report};
-use daemon_core::{Board, ExitCause, Label, MonotonicTime, Phase, SlotNumber, Status};
+use daemon_core::{ExitCause, Label, MonotonicTime, Phase, ScoreboardReader, SlotNumber, Status};
 use serde::{Serialize, Serializer};
 
 use crate::text;
@@ -123,20 +123,20 @@ impl From<&ChildReport> for Child {
 
 impl Picture {
     /// What a scoreboard shows by itself.
-    pub(crate) fn of_board(board: &Board, now: MonotonicTime) -> Picture {
+    pub(crate) fn of_board(board: &ScoreboardReader, now: MonotonicTime) -> Picture {
         let entries = board.entries().filter(|entry| entry.status != Some(Status::Empty));
-        let child = |entry: daemon_core::Entry| Child {
+        let child = |entry: daemon_core::SlotEntry| Child {
             slot: entry.slot,
             generation: entry.generation.get(),
             pid: (entry.pid > 0).then_some(entry.pid),
             letter: entry.letter(),
-            age: now.saturating_since(entry.born),
+            age: now.saturating_since(entry.started_at),
             since: now.saturating_since(entry.since),
             requests: entry.requests,
             cpu: None,
             rss: None,
             pss: None,
-            causes: board.causes(entry.slot),
+            causes: board.exit_causes(entry.slot),
             label: match entry.label {
                 Label::Text(words) => text::clean(&words.to_string()),
                 Label::BeingWritten => String::new(),
@@ -149,9 +149,9 @@ impl Picture {
             phase: board.phase(),
             accepting: None,
             operator_pause: None,
-            up: now.saturating_since(board.started()),
+            up: now.saturating_since(board.started_at()),
             board: board.letters(),
-            max_children: board.shown(),
+            max_children: board.visible_slots(),
             waiting: None,
             children: entries.map(child).collect(),
             counters: None,
@@ -185,7 +185,7 @@ pub(crate) fn status(status: Option<Status>) -> &'static str {
         None => "damaged",
         Some(Status::Empty) => "empty",
         Some(Status::Forking) => "ordered",
-        Some(Status::Born) => "born",
+        Some(Status::Forked) => "forked",
         Some(Status::Fresh) => "fresh",
         Some(Status::Waiting) => "waits",
         Some(Status::Serving) => "serves",

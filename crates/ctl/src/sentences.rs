@@ -9,7 +9,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use actix_daemon::control::protocol::{ControlError, ControlErrorKind};
-use daemon_core::BoardError;
+use daemon_core::ScoreboardError;
 
 use crate::failure::Failure;
 
@@ -53,7 +53,7 @@ sentences! {
             "cannot retire process 4711: the daemon has no children";
         Failure::BoardFile(_) => Failure::BoardFile(daemon_sys::Error::os("open /run/x.board", denied())),
             "cannot open /run/x.board: permission denied";
-        Failure::NoBoard { .. } => Failure::NoBoard { board: board(), source: BoardError::Slots { slots: 0 } },
+        Failure::NoBoard { .. } => Failure::NoBoard { board: board(), source: ScoreboardError::Slots { slots: 0 } },
             "cannot read /run/x.board as a scoreboard: cannot have a scoreboard of 0 slots: it has 1 to 65536";
         Failure::NoCounters(_) => Failure::NoCounters(Box::new(Failure::NobodyListens { socket: socket() })),
             "cannot print metrics: the daemon has the counters, and it does not answer: cannot connect to /run/x.sock: nobody listens there; a daemon that is gone has left it behind, or it is no control socket";

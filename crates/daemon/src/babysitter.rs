@@ -16,8 +16,8 @@ use actix::{
     Actor, ActorFutureExt, AsyncContext, Context, Handler, Message, Recipient, ResponseActFuture,
 };
 use daemon_core::{
-    Action, Babysitter, Board, Confirmed, Entry, LadderStep, MonotonicTime, Phase, Presence,
-    RecycleReason, Sample, ScanResult, Status, Violation, Why,
+    Action, ActionKind, Babysitter, Confirmation, LadderStep, MonotonicTime, Phase, Presence,
+    ProcessSample, RecycleReason, ScanResult, ScoreboardReader, SlotEntry, Status, Violation,
 };
 use daemon_forkserver::{ChildId, now};
 use daemon_sys::process::Pid;
@@ -75,7 +75,7 @@ pub(crate) enum BabysitterAction {
 #[derive(Debug)]
 pub struct BabysitterActor {
     daemon: Recipient<BabysitterAction>,
-    board: Board,
+    board: ScoreboardReader,
     babysitter: Babysitter,
     measure: MemoryMeasure,
     /// Whether a problem with the process table was logged.
@@ -110,7 +110,7 @@ impl BabysitterActor {
     pub(crate) fn new(
         babysitting: BabysitterConfig,
         daemon: Recipient<BabysitterAction>,
-        board: Board,
+        board: ScoreboardReader,
         log: Logger,
     ) -> Self {
         let BabysitterConfig { babysit, asker, slowlog } = babysitting;
@@ -118,7 +118,7 @@ impl BabysitterActor {
         let ladder = babysit
             .ladder
             .clone()
-            .unwrap_or_else(|| daemon_core::Ladder::of_interval(interval.unwrap_or_default()));
+            .unwrap_or_else(|| daemon_core::Ladder::with_interval(interval.unwrap_or_default()));
         BabysitterActor {
             daemon,
             board,
@@ -134,7 +134,7 @@ impl BabysitterActor {
         }
     }
 
-    fn children(&self) -> Vec<Entry> {
+    fn children(&self) -> Vec<SlotEntry> {
         self.board.entries().filter(|entry| entry.pid != 0).collect()
     }
 
@@ -151,7 +151,7 @@ impl BabysitterActor {
         let entries = self.children();
         self.judge(&entries, &HashMap::new(), ctx);
         let slots = self.board.slots();
-        let due = self.babysitter.next_look(entries, slots, self.next_sample, now());
+        let due = self.babysitter.next_scan(entries, slots, self.next_sample, now());
         let pause = due.saturating_since(now());
         ctx.run_later(pause, move |babysitter, ctx| babysitter.look(interval, ctx));
     }
@@ -196,7 +196,7 @@ impl BabysitterActor {
         for presence in presences.values() {
             match presence {
                 Presence::Hidden => self.warn_once("some children are hidden"),
-                Presence::Seen(Sample { memory: None, .. }) if is_limited => {
+                Presence::Seen(ProcessSample { memory: None, .. }) if is_limited => {
                     self.warn_once("the memory of some children is hidden");
                 }
                 Presence::Seen(_) | Presence::Gone | Presence::NotChecked => {}
@@ -216,7 +216,7 @@ impl BabysitterActor {
 
     fn judge(
         &mut self,
-        entries: &[Entry],
+        entries: &[SlotEntry],
         presences: &HashMap<u32, Presence>,
         ctx: &mut Context<Self>,
     ) {
@@ -224,7 +224,7 @@ impl BabysitterActor {
             entry: *entry,
             presence: presences.get(&entry.pid).copied().unwrap_or(Presence::NotChecked),
         });
-        for action in self.babysitter.look(looked, self.board.slots(), now()) {
+        for action in self.babysitter.scan(looked, self.board.slots(), now()) {
             self.run(action, ctx);
         }
     }
@@ -234,14 +234,14 @@ impl BabysitterActor {
             return;
         };
         let child = ChildId { slot: action.slot, generation: action.generation };
-        match action.why {
-            Why::First(violation, step) => {
-                let taken = self.evidence(child, pid, action.cpu_of_request);
+        match action.kind {
+            ActionKind::FirstStep(violation, step) => {
+                let taken = self.evidence(child, pid, action.request_cpu);
                 let take_step = taken.into_actor(self).map(move |taken, babysitter, _ctx| {
                     let entry = babysitter.board.read(action.slot);
                     let slots = babysitter.board.slots();
                     let confirmed = babysitter.babysitter.confirm(&action, &entry, slots, now());
-                    if babysitter.is_stopping() || confirmed == Confirmed::No {
+                    if babysitter.is_stopping() || confirmed == Confirmation::Outdated {
                         return;
                     }
                     let evidence = Some(Arc::new(taken.evidence.clone()));
@@ -256,7 +256,7 @@ impl BabysitterActor {
                 });
                 ctx.spawn(take_step);
             }
-            Why::Next(violation, step) => {
+            ActionKind::NextStep(violation, step) => {
                 let evidence = None;
                 self.daemon.do_send(BabysitterAction::Step {
                     child,
@@ -266,12 +266,14 @@ impl BabysitterActor {
                     evidence,
                 });
             }
-            Why::Recovered(violation) => {
+            ActionKind::Recovered(violation) => {
                 self.daemon.do_send(BabysitterAction::Recovered { child, pid, violation });
             }
-            Why::Recycle(spent) => self.daemon.do_send(BabysitterAction::Recycle { child, spent }),
-            Why::Slow => {
-                let taken = self.evidence(child, pid, action.cpu_of_request);
+            ActionKind::Recycle(spent) => {
+                self.daemon.do_send(BabysitterAction::Recycle { child, spent })
+            }
+            ActionKind::SlowRequest => {
+                let taken = self.evidence(child, pid, action.request_cpu);
                 let slow = taken.into_actor(self).map(move |taken, babysitter, _ctx| {
                     let evidence = Arc::new(taken.evidence.clone());
                     babysitter.daemon.do_send(BabysitterAction::Slow { child, pid, evidence });
@@ -279,7 +281,7 @@ impl BabysitterActor {
                 });
                 ctx.spawn(slow);
             }
-            Why::Missing => self.daemon.do_send(BabysitterAction::Missing { child, pid }),
+            ActionKind::Missing => self.daemon.do_send(BabysitterAction::Missing { child, pid }),
         }
     }
 
@@ -295,7 +297,7 @@ impl BabysitterActor {
         &self,
         child: ChildId,
         pid: Pid,
-        cpu_of_request: Option<Duration>,
+        request_cpu: Option<Duration>,
     ) -> impl Future<Output = CollectedEvidence> + use<> {
         let report = ChildReport::of(&self.board.read(child.slot), now());
         let (collector, daemon) = (self.collector.clone(), self.daemon.clone());
@@ -306,7 +308,7 @@ impl BabysitterActor {
             // kernel is busy with the process.
             let info = blocking(TIMEOUT, move || inspect(number)).await;
             let (info, taken) = (info.unwrap_or_default(), SystemTime::now());
-            let evidence = Evidence::of(&report, info, cpu_of_request, taken);
+            let evidence = Evidence::of(&report, info, request_cpu, taken);
             let answer = collector
                 .trace(pid, || daemon.do_send(BabysitterAction::RequestBacktrace { child }))
                 .await;
@@ -320,7 +322,7 @@ impl Actor for BabysitterActor {
 
     fn started(&mut self, ctx: &mut Self::Context) {
         if let Some(interval) = self.interval {
-            let due = self.babysitter.next_look([], self.board.slots(), self.next_sample, now());
+            let due = self.babysitter.next_scan([], self.board.slots(), self.next_sample, now());
             let pause = due.saturating_since(now());
             ctx.run_later(pause, move |babysitter, ctx| babysitter.look(interval, ctx));
         }

@@ -151,7 +151,7 @@ impl<R: 'static> OnDemand<R> {
     /// Sets after how many requests a child is replaced. 0 means never, which is the default.
     #[must_use]
     pub fn requests(mut self, requests: u32) -> Self {
-        self.requests = RequestLimit::of(requests);
+        self.requests = RequestLimit::new(requests);
         self
     }
 

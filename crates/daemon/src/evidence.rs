@@ -48,7 +48,7 @@ pub struct Evidence {
     /// CPU time since it was forked, in user and kernel mode, of all its threads, to 10 ms.
     pub cpu: Option<Duration>,
     /// CPU time since its current request began.
-    pub cpu_of_request: Option<Duration>,
+    pub request_cpu: Option<Duration>,
     /// Resident memory in bytes, including shared pages. proc(5) notes that it is not exact.
     pub rss: Option<u64>,
     /// Proportional set size in bytes: each shared page is divided by the number of processes that
@@ -140,7 +140,7 @@ impl Evidence {
     pub(crate) fn of(
         child: &ChildReport,
         info: ProcessInfo,
-        cpu_of_request: Option<Duration>,
+        request_cpu: Option<Duration>,
         taken: SystemTime,
     ) -> Self {
         let ProcessInfo { cpu, rss, pss, state, wchan, syscall, kernel_stack } = info;
@@ -155,7 +155,7 @@ impl Evidence {
             since: child.since,
             requests: child.requests,
             cpu,
-            cpu_of_request: cpu.and(cpu_of_request),
+            request_cpu: cpu.and(request_cpu),
             rss,
             pss,
             state,
@@ -169,7 +169,7 @@ impl Evidence {
     fn process_facts(&self) -> Vec<String> {
         let known = [
             self.cpu.map(|cpu| format!("cpu {}", Seconds(cpu))),
-            self.cpu_of_request.map(|cpu| format!("{} of it in this request", Seconds(cpu))),
+            self.request_cpu.map(|cpu| format!("{} of it in this request", Seconds(cpu))),
             self.rss.map(|bytes| format!("rss {}", Bytes(bytes))),
             self.pss.map(|bytes| format!("pss {}", Bytes(bytes))),
         ];

@@ -86,7 +86,7 @@ impl PreFork {
     /// [`jitter`](PreFork::jitter).
     #[must_use]
     pub fn requests(mut self, requests: u32) -> Self {
-        self.requests = RequestLimit::of(requests);
+        self.requests = RequestLimit::new(requests);
         self
     }
 
@@ -253,7 +253,7 @@ impl Model<()> for PreFork {
             self.max_children,
         )?;
         if let Some(linger) = self.linger {
-            pool.linger = linger;
+            pool.retire_delay = linger;
         }
         let (requests, jitter) = (self.requests, self.jitter);
         let request_factory = SharedRequestFactory::new(NoRequest);

@@ -76,7 +76,7 @@ sentences! {
         CommandError::NoSuchChild { .. } => CommandError::NoSuchChild { pid: pid() },
             "no child is process 4711: it is gone, not born yet, or not this daemon's";
         CommandError::Size { .. } =>
-            CommandError::Size { wanted: 9, reason: PoolError::AtMost { max_children: 8 }.to_string() },
+            CommandError::Size { wanted: 9, reason: PoolError::AtMaximum { max_children: 8 }.to_string() },
             "cannot resize to 9: there may be 8 children at most, by max_children";
     }
     a_log: ReopenError {

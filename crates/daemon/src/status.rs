@@ -11,8 +11,8 @@ use std::fmt;
 use std::time::Duration;
 
 use daemon_core::{
-    AcceptState, Board, Entry, ExitCause, Label, MonotonicTime, OperatorPause, Phase, SlotNumber,
-    Status, StatusKind,
+    AcceptState, ExitCause, Label, MonotonicTime, OperatorPause, Phase, ScoreboardReader,
+    SlotEntry, SlotNumber, Status, StatusKind,
 };
 use serde::{Deserialize, Serialize};
 
@@ -178,7 +178,7 @@ impl Counters {
     pub(crate) fn exited(&mut self, cause: &ExitCause, requests: u64) {
         self.requests += requests;
         *self.exits.entry(cause.kind().to_owned()).or_default() += 1;
-        if cause.is_regular() { self.clean_exits += 1 } else { self.failed_exits += 1 }
+        if cause.is_expected() { self.clean_exits += 1 } else { self.failed_exits += 1 }
     }
 }
 
@@ -195,12 +195,12 @@ pub(crate) struct View {
 
 impl ChildReport {
     /// What a line of the scoreboard says.
-    pub(crate) fn of(entry: &Entry, now: MonotonicTime) -> ChildReport {
+    pub(crate) fn of(entry: &SlotEntry, now: MonotonicTime) -> ChildReport {
         ChildReport {
             slot: entry.slot,
             pid: (entry.pid > 0).then_some(entry.pid),
             letter: entry.letter(),
-            age: now.saturating_since(entry.born),
+            age: now.saturating_since(entry.started_at),
             since: now.saturating_since(entry.since),
             requests: entry.requests,
             label: match &entry.label {
@@ -219,7 +219,7 @@ impl ChildReport {
 
     /// How it counts; none if its line on the scoreboard is damaged.
     pub(crate) fn standing(&self) -> Option<StatusKind> {
-        Status::from_letter(self.letter).map(Status::standing)
+        Status::from_letter(self.letter).map(Status::kind)
     }
 }
 
@@ -238,19 +238,19 @@ impl Report {
     }
 
     /// What the scoreboard shows now.
-    pub(crate) fn of(view: View, board: Option<Board>, now: MonotonicTime) -> Self {
+    pub(crate) fn of(view: View, board: Option<ScoreboardReader>, now: MonotonicTime) -> Self {
         let View { alias, model, reporter, parent, fork_server, phase } = view;
         let entries = board.map(|board| board.entries().collect::<Vec<_>>()).unwrap_or_default();
         let children = entries
             .iter()
             .filter(|entry| entry.status != Some(Status::Empty))
             .map(|entry| ChildReport {
-                causes: board.map(|board| board.causes(entry.slot)).unwrap_or_default(),
+                causes: board.map(|board| board.exit_causes(entry.slot)).unwrap_or_default(),
                 ..ChildReport::of(entry, now)
             })
             .collect::<Vec<_>>();
         let slots = board.map_or(0, |board| board.slots());
-        let max_children = board.map_or(0, |board| board.shown());
+        let max_children = board.map_or(0, |board| board.visible_slots());
         let shown = children.iter().map(|child| child.slot.get() + 1).max().unwrap_or(0);
         let shown = shown.max(max_children).min(slots) as usize;
         let board = board.map(|board| board.letters()).unwrap_or_default();

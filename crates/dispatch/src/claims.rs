@@ -1,6 +1,8 @@
 //! The claims of all workers: memory that is shared with them from before the launch.
 
-use daemon_core::{Begun, Claim, Condemned, Ended, MonotonicTime, Owner, TakenBack};
+use daemon_core::{
+    AbortResult, Claim, FinishResult, MonotonicTime, Owner, RevokeResult, StartResult,
+};
 use daemon_sys::shared;
 
 use crate::scheduler::{Claims, IN_FLIGHT_MAX};
@@ -28,25 +30,25 @@ impl SharedClaims {
     }
 
     /// The worker in this slot begins the task of this turn, if it may.
-    pub(crate) fn begin(&self, slot: usize, turn: u64, now: MonotonicTime) -> Begun {
-        self.cell(slot, turn).map_or(Begun::TakenBack, |cell| cell.begin(turn, now))
+    pub(crate) fn begin(&self, slot: usize, turn: u64, now: MonotonicTime) -> StartResult {
+        self.cell(slot, turn).map_or(StartResult::Revoked, |cell| cell.start(turn, now))
     }
 
     /// The worker in this slot has done the task of this turn.
-    pub(crate) fn end(&self, slot: usize, turn: u64) -> Ended {
-        self.cell(slot, turn).map_or(Ended::Condemned, |cell| cell.end(turn))
+    pub(crate) fn end(&self, slot: usize, turn: u64) -> FinishResult {
+        self.cell(slot, turn).map_or(FinishResult::Aborted, |cell| cell.finish(turn))
     }
 
     /// The parent has taken in what the worker in this slot has told of the task of this turn.
     pub(crate) fn hear(&self, slot: usize, turn: u64) {
         if let Some(cell) = self.cell(slot, turn) {
-            cell.hear(turn);
+            cell.acknowledge(turn);
         }
     }
 
     /// Whether it has: what it was told in may be written again.
-    pub(crate) fn is_heard(&self, slot: usize, turn: u64) -> bool {
-        self.cell(slot, turn).is_some_and(|cell| cell.is_heard(turn))
+    pub(crate) fn is_acknowledged(&self, slot: usize, turn: u64) -> bool {
+        self.cell(slot, turn).is_some_and(|cell| cell.is_acknowledged(turn))
     }
 }
 
@@ -57,12 +59,12 @@ impl Claims for SharedClaims {
         }
     }
 
-    fn take_back(&self, slot: usize, turn: u64) -> TakenBack {
-        self.cell(slot, turn).map_or(TakenBack::TooLate, |cell| cell.take_back(turn))
+    fn revoke(&self, slot: usize, turn: u64) -> RevokeResult {
+        self.cell(slot, turn).map_or(RevokeResult::AlreadyStarted, |cell| cell.revoke(turn))
     }
 
-    fn condemn(&self, slot: usize, turn: u64) -> Condemned {
-        self.cell(slot, turn).map_or(Condemned::No, |cell| cell.condemn(turn))
+    fn condemn(&self, slot: usize, turn: u64) -> AbortResult {
+        self.cell(slot, turn).map_or(AbortResult::NotRunning, |cell| cell.abort(turn))
     }
 
     fn owner(&self, slot: usize, turn: u64) -> Owner {

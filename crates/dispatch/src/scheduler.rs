@@ -26,7 +26,7 @@ use std::collections::VecDeque;
 use std::time::Duration;
 
 use actix_daemon::{ChildId, Pid};
-use daemon_core::{Condemned, MonotonicTime, OperatorPause, Owner, TakenBack};
+use daemon_core::{AbortResult, MonotonicTime, OperatorPause, Owner, RevokeResult};
 
 use crate::answer::Failure;
 use crate::request::{IfRunning, RequestId, RunInfo};
@@ -56,8 +56,8 @@ const UNRESPONSIVE_AFTER: Duration = Duration::from_secs(1);
 /// The cells in which it is settled whose a task is.
 pub(crate) trait Claims {
     fn offer(&self, slot: usize, turn: u64);
-    fn take_back(&self, slot: usize, turn: u64) -> TakenBack;
-    fn condemn(&self, slot: usize, turn: u64) -> Condemned;
+    fn revoke(&self, slot: usize, turn: u64) -> RevokeResult;
+    fn condemn(&self, slot: usize, turn: u64) -> AbortResult;
     fn owner(&self, slot: usize, turn: u64) -> Owner;
 }
 

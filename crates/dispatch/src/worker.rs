@@ -7,7 +7,7 @@ use std::pin::pin;
 use std::rc::Rc;
 
 use actix_daemon::{ChildHandle, ShutdownReason, UpdateStatus, Updated};
-use daemon_core::{Begun, Ended};
+use daemon_core::{FinishResult, StartResult};
 use daemon_forkserver::now;
 use daemon_sys::link::LinkEnd;
 use daemon_sys::watch;
@@ -198,8 +198,8 @@ impl Worker {
             let begun = now();
             let claimed = self.claims.begin(self.slot, turn, begun);
             let (name, from, place) = match claimed {
-                Begun::Yes => (name, from, body),
-                Begun::TakenBack => {
+                StartResult::Started => (name, from, body),
+                StartResult::Revoked => {
                     // Its memory, if it has any, is to go too.
                     frame_body.discard(body);
                     continue;
@@ -238,9 +238,9 @@ impl Worker {
             Err(error) => (CompletionKind::Error, Body::of(&error.to_string()).map_err(broken)?),
         };
         match self.claims.end(self.slot, turn) {
-            Ended::Yes => {}
+            FinishResult::Finished => {}
             // It is being killed for what it did; nobody waits for the answer.
-            Ended::Condemned => std::future::pending().await,
+            FinishResult::Aborted => std::future::pending().await,
         }
         let id = call.id().0;
         let answer =
@@ -258,8 +258,9 @@ impl Worker {
 
     /// The parent hears answers in the order in which they were told.
     fn use_again_what_was_heard(&mut self) {
-        let is_heard = |(turn, _): &(u64, Body)| self.claims.is_heard(self.slot, *turn);
-        let heard = self.told.iter().take_while(|told| is_heard(told)).count();
+        let is_acknowledged =
+            |(turn, _): &(u64, Body)| self.claims.is_acknowledged(self.slot, *turn);
+        let heard = self.told.iter().take_while(|told| is_acknowledged(told)).count();
         drop(self.told.drain(..heard));
     }
 

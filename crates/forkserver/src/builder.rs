@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use std::rc::Rc;
 use std::time::Duration;
 
-use daemon_core::{Line, Scoreboard, lines_for};
+use daemon_core::{Scoreboard, ScoreboardLine, lines_for};
 use daemon_sys::fork::{ForkResult, flush_c_streams, fork};
 use daemon_sys::process::{self, Pid, Signal};
 use daemon_sys::signals::{SignalBlockGuard, SignalQueue, block_all, ignore, restore_default};
@@ -108,7 +108,7 @@ impl ForkServerBuilder {
         program: B,
     ) -> Result<(ForkServer<B::Request>, B), ForkServerError> {
         let lines = lines_for(self.slots)?;
-        let lines: &'static [Line] = match &self.board_file {
+        let lines: &'static [ScoreboardLine] = match &self.board_file {
             None => shared::anonymous(lines)?,
             Some(path) => shared::in_file(path, lines)?,
         };
@@ -130,7 +130,7 @@ impl ForkServerBuilder {
                 drop(near);
                 self.settings.fork_server = Pid::this();
                 let resources =
-                    SlotResources { board: scoreboard.board(), wakeup: ParentWakeup { wakeup } };
+                    SlotResources { board: scoreboard.reader(), wakeup: ParentWakeup { wakeup } };
                 let life = AssertUnwindSafe(|| {
                     run_fork_server(self.settings, program, resources, Wire::new(far), mask)
                 });

@@ -2,7 +2,7 @@
 
 use std::error::Error;
 
-use daemon_core::{Board, MonotonicTime, Seat};
+use daemon_core::{MonotonicTime, ScoreboardReader, Seat};
 use daemon_sys::process::{Pid, Signal};
 use daemon_sys::signals::SignalBlockGuard;
 use daemon_sys::wakeup::Wakeup;
@@ -101,6 +101,6 @@ pub fn now() -> MonotonicTime {
 /// What a new child needs in order to take its seat.
 #[derive(Debug)]
 pub(crate) struct SlotResources {
-    pub(crate) board: Board,
+    pub(crate) board: ScoreboardReader,
     pub(crate) wakeup: ParentWakeup,
 }

@@ -11,7 +11,7 @@ use std::fmt;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::time::Duration;
 
-use daemon_core::{Board, Entry, Scoreboard, SlotNumber};
+use daemon_core::{Scoreboard, ScoreboardReader, SlotEntry, SlotNumber};
 use daemon_sys::poll::{Interest, wait};
 use daemon_sys::process::{Pid, Signal};
 use daemon_sys::wakeup::Wakeup;
@@ -134,12 +134,12 @@ impl<R: Transfer> ForkServer<R> {
         let Reverse(slot) = self.free.pop()?;
         let slot = SlotNumber::new(slot);
         // A free slot is `Empty`: only this handle opens and closes slots.
-        let generation = self.scoreboard.order(slot, now()).ok()?;
+        let generation = self.scoreboard.open_slot(slot, now()).ok()?;
         Some(ChildId { slot, generation })
     }
 
-    fn free_slot(&mut self, slot: SlotNumber) -> Entry {
-        let last = self.scoreboard.close(slot, now());
+    fn free_slot(&mut self, slot: SlotNumber) -> SlotEntry {
+        let last = self.scoreboard.close_slot(slot, now());
         self.free.push(Reverse(slot.get()));
         last
     }
@@ -295,8 +295,8 @@ impl<R: Transfer> ForkServer<R> {
 
     /// Returns the scoreboard for reading.
     #[must_use]
-    pub fn board(&self) -> Board {
-        self.scoreboard.board()
+    pub fn board(&self) -> ScoreboardReader {
+        self.scoreboard.reader()
     }
 
     /// Returns the wakeup that children trigger while the scoreboard is armed. It is readable then.

@@ -4,7 +4,7 @@
 #[macro_use]
 mod table;
 
-use daemon_core::BoardError;
+use daemon_core::ScoreboardError;
 use daemon_sys::process::Pid;
 
 use crate::{ForkRefusal, ForkServerError, TransferError};
@@ -17,7 +17,7 @@ sentences! {
     fork_server_errors: ForkServerError {
         ForkServerError::System(_) => ForkServerError::System(denied()),
             "cannot make memory file request: permission denied";
-        ForkServerError::Board(_) => ForkServerError::Board(BoardError::Slots { slots: 0 }),
+        ForkServerError::Board(_) => ForkServerError::Board(ScoreboardError::Slots { slots: 0 }),
             "cannot create the scoreboard: cannot have a scoreboard of 0 slots: it has 1 to 65536";
         ForkServerError::PreloadFailed { .. } =>
             ForkServerError::PreloadFailed { error: "no such table: tariffs".to_owned() },

@@ -80,7 +80,7 @@
 //! | signals | [`Signal`], [`SignalForward`] |
 //! | a worker, in its own process | [`Worker`], [`WaitResult`], [`WorkerResult`], [`STATUS_IDLE`], [`STATUS_NEXIST`] |
 //! | what hooks are told | [`Overview`], [`Reaped`], [`ExitCause`], [`Exit`], [`Pid`] |
-//! | the scoreboard | [`Board`], [`SlotNumber`] |
+//! | the scoreboard | [`ScoreboardReader`], [`SlotNumber`] |
 //! | what goes wrong | [`ConfigError`], [`Error`], [`InWorkerError`], [`StatusError`] |
 //!
 //! # Limitations
@@ -119,6 +119,6 @@ pub use signal_forward::SignalForward;
 pub use worker::{STATUS_IDLE, STATUS_NEXIST, WaitResult, Worker};
 pub use worker_result::WorkerResult;
 
-pub use daemon_core::{Board, ExitCause, SlotNumber};
+pub use daemon_core::{ExitCause, ScoreboardReader, SlotNumber};
 pub use daemon_sys::reap::Exit;
 pub use daemon_sys::{Pid, Signal};

@@ -5,7 +5,7 @@ use std::io::Write;
 use std::os::fd::AsFd;
 use std::time::Duration;
 
-use daemon_core::{Armed, MonotonicTime, Phase, Scoreboard, SlotNumber, Status};
+use daemon_core::{ArmResult, MonotonicTime, Phase, Scoreboard, SlotNumber, Status};
 use daemon_sys::fork::{ForkResult, flush_c_streams, fork};
 use daemon_sys::poll::{Interest, Ready, wait};
 use daemon_sys::reap::ChildSet;
@@ -104,7 +104,7 @@ impl PreforkManager {
         manager_pid: ManagerPid,
     ) -> Result<PreforkManager, ConfigError> {
         let PreforkBuilder { intervals, traps, death_signal, grace, hooks, log, .. } = builder;
-        board.show(size.max_workers());
+        board.set_visible_slots(size.max_workers());
         let manager = PreforkManager {
             pool: WorkerPool::new(size, intervals, board.slots()),
             board,
@@ -153,7 +153,7 @@ impl PreforkManager {
         }
         self.size = size;
         self.pool.set(size, self.intervals);
-        self.board.show(max_workers);
+        self.board.set_visible_slots(max_workers);
         Ok(())
     }
 
@@ -260,14 +260,14 @@ impl PreforkManager {
         if self.reports_matter() {
             if start < self.ignore_reports_until {
                 until = until.into_iter().chain([self.ignore_reports_until]).min();
-            } else if self.board.arm() == Armed::ChangesWaiting {
+            } else if self.board.arm_wakeup() == ArmResult::ChangesPending {
                 return Ok(());
             }
         }
         let timeout = until.map(|until| until.saturating_since(start));
         let (wakeup, children) = self.sleep(timeout)?;
         if self.reports_matter() {
-            self.board.disarm();
+            self.board.disarm_wakeup();
         }
         if wakeup.is_readable() {
             self.wakeup.clear();
@@ -314,12 +314,12 @@ impl PreforkManager {
         let _ = std::io::stdout().flush();
         flush_c_streams();
         let time = now();
-        let owner = match self.board.order(slot, time) {
+        let owner = match self.board.open_slot(slot, time) {
             Ok(owner) => owner,
             Err(report) => {
                 // Something has written over a line that nobody has: it is wiped, and tried again.
                 warn!(self.log, "{report}");
-                self.board.close(slot, time);
+                self.board.close_slot(slot, time);
                 return Ok(ForkSide::Manager);
             }
         };
@@ -341,7 +341,7 @@ impl PreforkManager {
             Err(refusal) => {
                 drop(blocked);
                 let time = now();
-                self.board.close(slot, time);
+                self.board.close_slot(slot, time);
                 self.pool.set_fork_failed(slot, time);
                 if refusal.is_resource_shortage() {
                     warn!(self.log, "{refusal}: it will be tried again");

@@ -209,7 +209,7 @@ impl WorkerPool {
         };
         if let Some(place) = self.entries.get_mut(slot.index()) {
             *place = Some(entry);
-            self.counts.opened();
+            self.counts.record_fork();
         }
         self.next_fork = now + self.intervals.spawn_interval;
     }
@@ -237,7 +237,7 @@ impl WorkerPool {
         if entry.stop_request.is_some() || status == Status::Empty {
             return;
         }
-        self.counts.moved(entry.counted, status);
+        self.counts.record_transition(entry.counted, status);
         entry.counted = status;
         if status.is_idle() {
             self.idle.insert(slot);
@@ -250,7 +250,7 @@ impl WorkerPool {
     pub(crate) fn stop_request(&mut self, slot: SlotNumber, stop_request: StopRequest) {
         if let Some(Some(entry)) = self.entries.get_mut(slot.index()) {
             entry.stop_request = Some(stop_request);
-            self.counts.moved(entry.counted, Status::Leaving);
+            self.counts.record_transition(entry.counted, Status::Leaving);
             entry.counted = Status::Leaving;
             self.idle.remove(&slot);
         }
@@ -272,7 +272,7 @@ impl WorkerPool {
     fn free_slot(&mut self, slot: SlotNumber, from: MonotonicTime) {
         let left = self.entries.get_mut(slot.index()).and_then(Option::take);
         if let Some(entry) = left {
-            self.counts.moved(entry.counted, Status::Empty);
+            self.counts.record_transition(entry.counted, Status::Empty);
             self.idle.remove(&slot);
             if slot.get() < self.max_workers() {
                 self.free.insert((from, slot));
@@ -292,7 +292,7 @@ impl PoolSizing {
                     min_spare: min_spare_workers,
                     max_spare: max_spare_workers,
                     max_children: max_workers,
-                    linger: intervals.heartbeat,
+                    retire_delay: intervals.heartbeat,
                 };
                 PoolSizing::Spare { pool: Pool::new(rules) }
             }

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use daemon_core::{Board, Line, Scoreboard, lines_for};
+use daemon_core::{Scoreboard, ScoreboardLine, ScoreboardReader, lines_for};
 use daemon_sys::fork::other_threads;
 use daemon_sys::{Error as SystemError, Pid, Signal, shared};
 
@@ -237,9 +237,9 @@ impl Prefork {
 
     /// Copies the scoreboard's reading view, with all that it knows of each worker; none in a worker.
     #[must_use]
-    pub fn board(&self) -> Option<Board> {
+    pub fn board(&self) -> Option<ScoreboardReader> {
         match &self.role {
-            ProcessRole::Manager(manager) => Some(manager.board.board()),
+            ProcessRole::Manager(manager) => Some(manager.board.reader()),
             ProcessRole::Worker => None,
         }
     }
@@ -360,7 +360,7 @@ fn scoreboard(
     file: Option<PathBuf>,
 ) -> Result<Scoreboard, Box<dyn std::error::Error + Send + Sync>> {
     let count = lines_for(slots)?;
-    let lines: &'static [Line] = match file {
+    let lines: &'static [ScoreboardLine] = match file {
         Some(path) => shared::in_file(path, count)?,
         None => shared::anonymous(count)?,
     };

@@ -1,6 +1,6 @@
 //! A worker's status as one character.
 
-use daemon_core::{Entry, Label, Status, StatusKind};
+use daemon_core::{Label, SlotEntry, Status, StatusKind};
 
 use crate::worker::{STATUS_IDLE, STATUS_NEXIST};
 
@@ -9,8 +9,8 @@ use crate::worker::{STATUS_IDLE, STATUS_NEXIST};
 const ACTIVE: char = 'A';
 
 /// Tells a slot's status as the worker has set it.
-pub(crate) fn status_of(entry: &Entry) -> char {
-    match entry.status.map(Status::standing) {
+pub(crate) fn status_of(entry: &SlotEntry) -> char {
+    match entry.status.map(Status::kind) {
         None | Some(StatusKind::Vacant) => STATUS_NEXIST,
         Some(StatusKind::Starting | StatusKind::Idle | StatusKind::Leaving) => STATUS_IDLE,
         Some(StatusKind::Busy) => match &entry.label {

@@ -6,7 +6,7 @@ use std::io::Write;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
-use daemon_core::{Seat, SlotNumber, Status, Step};
+use daemon_core::{Seat, SlotNumber, Status, Transition};
 use daemon_sys::fork::flush_c_streams;
 use daemon_sys::poll::{Interest, wait};
 use daemon_sys::process::{die_with_parent, exit_now};
@@ -206,10 +206,10 @@ impl Worker {
                 if self.seat.status().is_busy() {
                     self.report(Status::Waiting)?;
                 }
-                self.seat.label(b"");
+                self.seat.set_label(b"");
             }
             active => {
-                self.seat.label(active.encode_utf8(&mut [0; 4]).as_bytes());
+                self.seat.set_label(active.encode_utf8(&mut [0; 4]).as_bytes());
                 if !self.seat.status().is_busy() {
                     self.report(Status::Serving)?;
                 }
@@ -218,7 +218,7 @@ impl Worker {
         Ok(())
     }
 
-    fn report(&self, status: Status) -> Result<Step, StatusError> {
+    fn report(&self, status: Status) -> Result<Transition, StatusError> {
         Ok(self.seat.report(status, now())?)
     }
 

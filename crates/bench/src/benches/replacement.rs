@@ -8,7 +8,7 @@ use std::fs;
 use std::net::SocketAddr;
 use std::path::Path;
 
-use daemon_core::{Board, Entry, Line, Status};
+use daemon_core::{ScoreboardLine, ScoreboardReader, SlotEntry, Status};
 use daemon_forkserver::now;
 use daemon_sys::process::Signal;
 use daemon_sys::shared;
@@ -33,8 +33,8 @@ fn measure(bench: &'static str, file: &Path) -> Measured<Vec<Row>> {
     let path = file.display().to_string();
     let mut server = Running::start(ServerProgram::Pool, &[&CHILDREN.to_string(), &path])?;
     let address = server.up(CHILDREN + 1)?;
-    let lines: &'static [Line] = shared::open_file(file)?;
-    let board = Board::open(lines)?;
+    let lines: &'static [ScoreboardLine] = shared::open_file(file)?;
+    let board = ScoreboardReader::open(lines)?;
     let (mut born, mut ready) = (Vec::new(), Vec::new());
     for kill in 0..KILLS {
         // Backoff delays the replacement of a child that ends early without a request.
@@ -60,7 +60,7 @@ struct Times {
     ready: f64,
 }
 
-fn replace(board: Board, which: usize) -> Measured<Times> {
+fn replace(board: ScoreboardReader, which: usize) -> Measured<Times> {
     let before = waiting(board);
     let old: BTreeSet<u32> = before.iter().map(|child| child.pid).collect();
     let victim = before.get(which).ok_or("a child is missing")?;
@@ -74,17 +74,18 @@ fn replace(board: Board, which: usize) -> Measured<Times> {
     let new = new.ok_or("no new child")?;
     let since =
         |moment: daemon_core::MonotonicTime| moment.saturating_since(killed).as_secs_f64() * 1e3;
-    Ok(Times { born: since(new.born), ready: since(new.since) })
+    Ok(Times { born: since(new.started_at), ready: since(new.since) })
 }
 
-fn waiting(board: Board) -> Vec<Entry> {
-    let is_waiting = |entry: &Entry| matches!(entry.status, Some(Status::Fresh | Status::Waiting));
+fn waiting(board: ScoreboardReader) -> Vec<SlotEntry> {
+    let is_waiting =
+        |entry: &SlotEntry| matches!(entry.status, Some(Status::Fresh | Status::Waiting));
     board.entries().filter(is_waiting).collect()
 }
 
 /// Makes every child serve a request: opens as many connections as there are children, and then
 /// sends one line.
-fn serve_each(address: SocketAddr, board: Board) -> Measured<()> {
+fn serve_each(address: SocketAddr, board: ScoreboardReader) -> Measured<()> {
     let all_wait = || Ok(waiting(board).len() == CHILDREN);
     wait_until("all children wait", all_wait)?;
     let connections: Vec<_> =

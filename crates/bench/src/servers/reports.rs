@@ -4,7 +4,7 @@ use std::cell::Cell;
 use std::process;
 
 use daemon_core::{
-    Line, MonotonicTime, Scoreboard, Seat, SlotNumber, Status, WakeParent, lines_for,
+    MonotonicTime, Scoreboard, ScoreboardLine, Seat, SlotNumber, Status, WakeParent, lines_for,
 };
 use daemon_forkserver::now;
 use daemon_sys::shared;
@@ -33,12 +33,12 @@ impl ReportingSeat {
     /// Creates a scoreboard and takes a seat on it.
     pub(crate) fn new() -> Measured<ReportingSeat> {
         const SLOTS: u32 = 64;
-        let lines: &'static [Line] = shared::anonymous(lines_for(SLOTS)?)?;
+        let lines: &'static [ScoreboardLine] = shared::anonymous(lines_for(SLOTS)?)?;
         let scoreboard = Scoreboard::format(lines, SLOTS, now())?;
         let slot = SlotNumber::new(3);
-        let generation = scoreboard.order(slot, now())?;
+        let generation = scoreboard.open_slot(slot, now())?;
         let bell: &'static CountingWakeup = Box::leak(Box::default());
-        let seat = Seat::take(scoreboard.board(), slot, generation, process::id(), now(), bell)?;
+        let seat = Seat::take(scoreboard.reader(), slot, generation, process::id(), now(), bell)?;
         seat.report(Status::Fresh, now())?;
         seat.report(Status::Serving, now())?;
         Ok(ReportingSeat { seat, bell })

@@ -1,30 +1,33 @@
-//! A row of failures of one kind, and the delay that it has come to.
+//! Consecutive failures of one kind, and the delay they have led to.
 
 use std::time::Duration;
 
-use super::{BackoffRules, BackoffState, FailureKind};
+use super::{BackoffRules, BackoffState, FailureKind, FailureReason};
 use crate::monotonic::MonotonicTime;
 
-/// A row of failures.
+/// Consecutive failures of one kind.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub(super) struct Streak {
     count: u32,
     delay: Duration,
     until: MonotonicTime,
+    /// The reason of the last failure; `Some` if there was one.
+    reason: Option<FailureReason>,
 }
 
-/// What failures do that come while a delay runs.
+/// The effect of failures that occur while a delay runs.
 #[derive(Copy, Clone, PartialEq, Eq, Debug)]
 pub(super) enum Burst {
-    /// They change nothing.
+    /// They are not counted.
     CountsOnce,
-    /// They lengthen the delay, but not beyond [`BackoffRules::young`].
-    UpToYoung,
+    /// They lengthen the delay, up to [`BackoffRules::early_death_age`].
+    UpToEarlyDeathAge,
 }
 
 impl Streak {
     pub(super) fn add(
         &mut self,
+        reason: FailureReason,
         rules: &BackoffRules,
         free: u32,
         burst: Burst,
@@ -33,27 +36,28 @@ impl Streak {
         if !self.is_remembered(rules, now) {
             *self = Streak::default();
         }
+        self.reason = Some(reason);
         if now < self.until && burst == Burst::CountsOnce {
             return;
         }
-        let running = now < self.until;
+        let is_running = now < self.until;
         self.count = self.count.saturating_add(1);
         if self.count > free {
-            let longer = self.delay.saturating_mul(2).max(rules.first).min(rules.most);
-            if !running || longer <= rules.young {
+            let longer = self.delay.saturating_mul(2).max(rules.initial_delay).min(rules.max_delay);
+            if !is_running || longer <= rules.early_death_age {
                 self.delay = longer;
             }
         }
         self.until = self.until.max(now + self.delay);
     }
 
-    /// Whether the row goes on, or is so old that the next failure begins another.
+    /// Returns whether the next failure continues the streak; otherwise it starts a new one.
     pub(super) fn is_remembered(&self, rules: &BackoffRules, now: MonotonicTime) -> bool {
-        self.count > 0 && now.saturating_since(self.until) <= rules.most
+        self.count > 0 && now.saturating_since(self.until) <= rules.max_delay
     }
 
-    /// Whether the row is past what is free.
-    pub(super) fn costs(&self) -> bool {
+    /// Returns whether the streak is past the free failures.
+    pub(super) fn has_delay(&self) -> bool {
         self.delay > Duration::ZERO
     }
 
@@ -61,7 +65,13 @@ impl Streak {
         self.until
     }
 
-    pub(super) fn tell(&self, kind: FailureKind) -> BackoffState {
-        BackoffState { kind, in_a_row: self.count, delay: self.delay, until: self.until }
+    pub(super) fn state(&self, kind: FailureKind) -> Option<BackoffState> {
+        Some(BackoffState {
+            kind,
+            consecutive_failures: self.count,
+            delay: self.delay,
+            until: self.until,
+            reason: self.reason?,
+        })
     }
 }

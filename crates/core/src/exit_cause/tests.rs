@@ -10,28 +10,28 @@ fn signal(number: i32) -> Exit {
 
 #[test]
 fn who_was_not_told_to_go_is_explained_by_its_last_status_and_its_end() {
-    use Status::{Born, Empty, Forking, Fresh, Leaving, Long, Serving, Waiting};
+    use Status::{Empty, Forked, Forking, Fresh, Leaving, Long, Serving, Waiting};
     let dumped = Exit::Signal { number: 11, core: true };
-    for last in [Forking, Born] {
+    for last in [Forking, Forked] {
         for exit in [OK, Exit::Code(3), signal(9), dumped] {
-            let cause = explain(exit, last, None, ChildKind::Pool);
+            let cause = classify_exit(exit, last, None, ChildKind::Pool);
             assert_eq!(cause, ExitCause::FailedToBoot(exit));
         }
     }
     for last in [Empty, Fresh, Waiting, Serving, Long, Leaving] {
-        let explain = |exit| explain(exit, last, None, ChildKind::OneRequest);
-        assert_eq!(explain(Exit::Code(3)), ExitCause::Exited(3));
-        assert_eq!(explain(signal(15)), ExitCause::Killed { signal: 15, core: false });
-        assert_eq!(explain(dumped), ExitCause::Killed { signal: 11, core: true });
+        let classify_exit = |exit| classify_exit(exit, last, None, ChildKind::OneRequest);
+        assert_eq!(classify_exit(Exit::Code(3)), ExitCause::Exited(3));
+        assert_eq!(classify_exit(signal(15)), ExitCause::Killed { signal: 15, core: false });
+        assert_eq!(classify_exit(dumped), ExitCause::Killed { signal: 11, core: true });
         if last != Leaving {
-            assert_eq!(explain(OK), ExitCause::Exited(0));
+            assert_eq!(classify_exit(OK), ExitCause::Exited(0));
         }
     }
     assert_eq!(
-        explain(OK, Leaving, None, ChildKind::Pool),
+        classify_exit(OK, Leaving, None, ChildKind::Pool),
         ExitCause::Recycled(RecycleReason::Requests)
     );
-    assert_eq!(explain(OK, Leaving, None, ChildKind::OneRequest), ExitCause::Done);
+    assert_eq!(classify_exit(OK, Leaving, None, ChildKind::OneRequest), ExitCause::Done);
 }
 
 #[test]
@@ -42,25 +42,26 @@ fn who_was_told_to_go_is_explained_by_that_unless_it_failed() {
         (StopReason::Stopping, ExitCause::Shutdown),
         (StopReason::StoppedNow, ExitCause::Shutdown),
     ];
-    for (dismissal, cause) in table {
+    for (stop_reason, cause) in table {
         for last in Status::ALL {
-            let explain = |exit| explain(exit, last, Some(dismissal), ChildKind::Pool);
-            assert_eq!(explain(OK), cause);
-            assert_eq!(explain(signal(15)), cause);
-            assert_eq!(explain(signal(3)), cause);
+            let classify_exit =
+                |exit| classify_exit(exit, last, Some(stop_reason), ChildKind::Pool);
+            assert_eq!(classify_exit(OK), cause);
+            assert_eq!(classify_exit(signal(15)), cause);
+            assert_eq!(classify_exit(signal(3)), cause);
             // Only at the end does the daemon kill who was told to go.
-            let killed = match dismissal {
+            let killed = match stop_reason {
                 StopReason::Stopping | StopReason::StoppedNow => {
-                    ExitCause::KilledByUs(KillReason::GraceExpired)
+                    ExitCause::KilledByDaemon(KillReason::GraceExpired)
                 }
                 StopReason::Retired
                 | StopReason::Recycled(_)
                 | StopReason::Killed
                 | StopReason::Rogue(_) => ExitCause::Killed { signal: 9, core: false },
             };
-            assert_eq!(explain(signal(9)), killed);
-            assert_eq!(explain(Exit::Code(70)), ExitCause::Exited(70));
-            assert_eq!(explain(signal(11)), ExitCause::Killed { signal: 11, core: false });
+            assert_eq!(classify_exit(signal(9)), killed);
+            assert_eq!(classify_exit(Exit::Code(70)), ExitCause::Exited(70));
+            assert_eq!(classify_exit(signal(11)), ExitCause::Killed { signal: 11, core: false });
         }
     }
 }
@@ -69,44 +70,45 @@ fn who_was_told_to_go_is_explained_by_that_unless_it_failed() {
 fn only_who_left_as_it_should_left_regularly() {
     let recycled = ExitCause::Recycled(RecycleReason::Lifetime);
     let regular = [ExitCause::Done, recycled, ExitCause::Retired, ExitCause::Shutdown];
-    assert!(regular.iter().all(ExitCause::is_regular));
+    assert!(regular.iter().all(ExitCause::is_expected));
     let others = [
-        ExitCause::KilledByUs(KillReason::Requested),
+        ExitCause::KilledByDaemon(KillReason::Requested),
         ExitCause::OutOfMemory,
         ExitCause::Missing,
         ExitCause::FailedToBoot(OK),
         ExitCause::Exited(0),
         ExitCause::Killed { signal: 9, core: false },
     ];
-    assert!(!others.iter().any(ExitCause::is_regular));
+    assert!(!others.iter().any(ExitCause::is_expected));
 }
 
 #[test]
 fn an_end_is_told_in_the_words_of_an_operator() {
-    assert_eq!(Exit::Code(3).to_string(), "exit code 3");
-    assert_eq!(signal(9).to_string(), "signal 9 (KILL)");
+    assert_eq!(Exit::Code(3).to_string(), "exited with code 3");
+    assert_eq!(signal(9).to_string(), "killed by signal KILL");
     assert_eq!(
         Exit::Signal { number: 11, core: true }.to_string(),
-        "signal 11 (SEGV), core dumped"
+        "killed by signal SEGV, core dumped"
     );
-    assert_eq!(signal(34).to_string(), "signal 34");
+    assert_eq!(signal(34).to_string(), "killed by signal 34");
     assert_eq!(
         ExitCause::FailedToBoot(Exit::Code(70)).to_string(),
-        "exit code 70 before it was ready"
+        "exited with code 70 before it was ready"
     );
 }
 
 #[test]
 fn a_rogue_is_a_rogue_however_it_ends() {
-    for offence in [Violation::Cpu, Violation::Time, Violation::Memory, Violation::Hung] {
+    for violation in [Violation::Cpu, Violation::Time, Violation::Memory, Violation::Hung] {
         for exit in [OK, Exit::Code(3), signal(2), signal(9), signal(15)] {
-            let told = Some(StopReason::Rogue(offence));
-            let cause = explain(exit, Status::Serving, told, ChildKind::Pool);
-            assert_eq!(cause, ExitCause::KilledByUs(KillReason::Rogue(offence)));
+            let stop_reason = Some(StopReason::Rogue(violation));
+            let cause = classify_exit(exit, Status::Serving, stop_reason, ChildKind::Pool);
+            assert_eq!(cause, ExitCause::KilledByDaemon(KillReason::Rogue(violation)));
         }
     }
-    let asked = explain(signal(9), Status::Serving, Some(StopReason::Killed), ChildKind::Pool);
-    assert_eq!(asked, ExitCause::KilledByUs(KillReason::Requested));
+    let asked =
+        classify_exit(signal(9), Status::Serving, Some(StopReason::Killed), ChildKind::Pool);
+    assert_eq!(asked, ExitCause::KilledByDaemon(KillReason::Requested));
 }
 
 #[test]

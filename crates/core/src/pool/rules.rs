@@ -20,7 +20,7 @@ pub struct PoolRules {
     pub max_children: u32,
     /// How long there must have been too many idle children before some are retired. One second by
     /// default, as the period of Apache's maintenance.
-    pub linger: Duration,
+    pub retire_delay: Duration,
 }
 
 /// Why the numbers of a pool do not go together.
@@ -35,7 +35,7 @@ pub enum PoolError {
     },
     /// There would be more children than a scoreboard has slots.
     #[error("max_children is {max_children}: a scoreboard has at most {MAX_SLOTS} slots")]
-    Slots {
+    TooManySlots {
         /// The number.
         max_children: u32,
     },
@@ -51,7 +51,7 @@ pub enum PoolError {
     },
     /// The same child would be too few and too many.
     #[error("max_spare is {max_spare}: it must not be less than min_spare, which is {min_spare}")]
-    Crossed {
+    MaxBelowMin {
         /// The smaller number.
         max_spare: u32,
         /// The larger one.
@@ -59,24 +59,24 @@ pub enum PoolError {
     },
     /// The pool can have no more spare children.
     #[error("there may be {max_children} children at most, by max_children")]
-    AtMost {
+    AtMaximum {
         /// How many there may be.
         max_children: u32,
     },
     /// The scoreboard was made for fewer children.
     #[error("the scoreboard has {slots} slots")]
-    NoRoom {
+    ScoreboardFull {
         /// How many there are.
         slots: u32,
     },
     /// The pool can have no fewer spare children.
     #[error("a pool keeps at least one spare child")]
-    AtLeast,
+    AtMinimum,
 }
 
 impl PoolRules {
     /// How long there must have been too many idle children, unless it is set.
-    pub const LINGER: Duration = Duration::from_secs(1);
+    pub const DEFAULT_RETIRE_DELAY: Duration = Duration::from_secs(1);
 
     /// Completes the numbers from those that are given.
     ///
@@ -135,7 +135,7 @@ impl PoolRules {
             min_spare: min,
             max_spare: max,
             max_children: max_children.unwrap_or_else(|| start.saturating_add(max)),
-            linger: PoolRules::LINGER,
+            retire_delay: PoolRules::DEFAULT_RETIRE_DELAY,
         }
         .check()
     }
@@ -148,15 +148,15 @@ impl PoolRules {
     ///
     /// [`PoolError`], which names the first field that is wrong and its value.
     pub fn check(self) -> Result<PoolRules, PoolError> {
-        let PoolRules { start, min_spare, max_spare, max_children, linger: _any } = self;
+        let PoolRules { start, min_spare, max_spare, max_children, retire_delay: _any } = self;
         let zero = |field| Err(PoolError::Zero { field });
         let too_many = |field, value| Err(PoolError::TooMany { field, value, max_children });
         match self {
             _ if start == 0 => zero("start_children"),
             _ if max_children == 0 => zero("max_children"),
-            _ if max_children > MAX_SLOTS => Err(PoolError::Slots { max_children }),
+            _ if max_children > MAX_SLOTS => Err(PoolError::TooManySlots { max_children }),
             _ if max_spare == 0 => zero("max_spare"),
-            _ if max_spare < min_spare => Err(PoolError::Crossed { max_spare, min_spare }),
+            _ if max_spare < min_spare => Err(PoolError::MaxBelowMin { max_spare, min_spare }),
             _ if start > max_children => too_many("start_children", start),
             _ if min_spare > max_children => too_many("min_spare", min_spare),
             rules => Ok(rules),
@@ -166,11 +166,11 @@ impl PoolRules {
     pub(super) fn resized(self, resize: Resize) -> Result<PoolRules, PoolError> {
         let PoolRules { min_spare, max_spare, max_children, .. } = self;
         let least = min_spare.min(1);
-        let at_most = PoolError::AtMost { max_children };
+        let at_most = PoolError::AtMaximum { max_children };
         let (min, max) = match resize {
             Resize::More => (min_spare.saturating_add(1), max_spare.saturating_add(1)),
             Resize::Fewer => (min_spare.saturating_sub(1), max_spare.saturating_sub(1)),
-            Resize::To(0) => return Err(PoolError::AtLeast),
+            Resize::To(0) => return Err(PoolError::AtMinimum),
             Resize::To(children) if children > max_children => return Err(at_most),
             Resize::To(children) => (children, children.saturating_add(max_spare - min_spare)),
         };
@@ -180,7 +180,7 @@ impl PoolRules {
         let resized = PoolRules { min_spare: min, max_spare: max, ..self };
         match resize {
             Resize::More if resized == self => Err(at_most),
-            Resize::Fewer if resized == self => Err(PoolError::AtLeast),
+            Resize::Fewer if resized == self => Err(PoolError::AtMinimum),
             Resize::More | Resize::Fewer | Resize::To(_) => Ok(resized),
         }
     }
@@ -198,7 +198,7 @@ mod tests {
 
     fn numbers(parts: (u32, Option<u32>, Option<u32>, Option<u32>)) -> (u32, u32, u32) {
         let rules = PoolRules::from_parts(parts.0, parts.1, parts.2, parts.3).unwrap();
-        assert_eq!(rules.linger, Duration::from_secs(1));
+        assert_eq!(rules.retire_delay, Duration::from_secs(1));
         (rules.min_spare, rules.max_spare, rules.max_children)
     }
 
@@ -260,15 +260,15 @@ mod tests {
         assert_eq!(spares(more), (3, 5));
         assert_eq!(more.resized(Resize::Fewer), Ok(rules));
         assert_eq!(rules.resized(Resize::To(5)).map(spares), Ok((5, 6)));
-        assert_eq!(rules.resized(Resize::To(7)), Err(PoolError::AtMost { max_children: 6 }));
-        assert_eq!(rules.resized(Resize::To(0)), Err(PoolError::AtLeast));
+        assert_eq!(rules.resized(Resize::To(7)), Err(PoolError::AtMaximum { max_children: 6 }));
+        assert_eq!(rules.resized(Resize::To(0)), Err(PoolError::AtMinimum));
 
         let top = PoolRules { min_spare: 6, max_spare: 6, ..rules };
-        assert_eq!(top.resized(Resize::More), Err(PoolError::AtMost { max_children: 6 }));
+        assert_eq!(top.resized(Resize::More), Err(PoolError::AtMaximum { max_children: 6 }));
         let one = PoolRules { min_spare: 1, max_spare: 2, ..rules };
         assert_eq!(one.resized(Resize::Fewer).map(spares), Ok((1, 1)));
         let bottom = PoolRules { min_spare: 1, max_spare: 1, ..rules };
-        assert_eq!(bottom.resized(Resize::Fewer), Err(PoolError::AtLeast));
+        assert_eq!(bottom.resized(Resize::Fewer), Err(PoolError::AtMinimum));
         let lax = PoolRules { min_spare: 0, max_spare: 9, ..rules };
         assert_eq!(lax.resized(Resize::Fewer).map(spares), Ok((0, 8)));
         assert_eq!(lax.resized(Resize::More).map(spares), Ok((1, 9)));

@@ -21,14 +21,14 @@ fn at(millis: u64) -> MonotonicTime {
 }
 
 /// A letter a child.
-fn census(letters: &str) -> Counts {
+fn counts(letters: &str) -> Counts {
     letters.chars().map(|letter| Status::from_letter(letter).unwrap()).collect()
 }
 
 fn forks(pool: &mut Pool, letters: &str) -> u32 {
-    let verdict = pool.decide(&census(letters), at(0));
-    assert_eq!(verdict.retire, 0);
-    verdict.fork
+    let decision = pool.decide(&counts(letters), at(0));
+    assert_eq!(decision.retire, 0);
+    decision.fork
 }
 
 #[test]
@@ -71,31 +71,31 @@ fn a_pool_that_wants_no_spare_child_still_has_one_child() {
 #[test]
 fn only_who_was_too_many_all_through_the_window_is_retired() {
     let mut pool = running(1, 1, 2, 10);
-    let verdict = pool.decide(&census("......"), at(0));
-    assert_eq!(verdict, PoolDecision { fork: 0, retire: 0, recheck_at: Some(at(1000)) });
-    let verdict = pool.decide(&census("....rr"), at(400));
-    assert_eq!(verdict, PoolDecision { fork: 0, retire: 0, recheck_at: Some(at(1000)) });
-    let verdict = pool.decide(&census("......"), at(1000));
-    assert_eq!(verdict, PoolDecision { fork: 0, retire: 2, recheck_at: Some(at(2000)) });
-    let verdict = pool.decide(&census("....ee"), at(1500));
-    assert_eq!(verdict, PoolDecision { fork: 0, retire: 0, recheck_at: Some(at(2000)) });
-    let verdict = pool.decide(&census("...."), at(2000));
-    assert_eq!(verdict, PoolDecision { fork: 0, retire: 2, recheck_at: None });
+    let decision = pool.decide(&counts("......"), at(0));
+    assert_eq!(decision, PoolDecision { fork: 0, retire: 0, recheck_at: Some(at(1000)) });
+    let decision = pool.decide(&counts("....rr"), at(400));
+    assert_eq!(decision, PoolDecision { fork: 0, retire: 0, recheck_at: Some(at(1000)) });
+    let decision = pool.decide(&counts("......"), at(1000));
+    assert_eq!(decision, PoolDecision { fork: 0, retire: 2, recheck_at: Some(at(2000)) });
+    let decision = pool.decide(&counts("....ee"), at(1500));
+    assert_eq!(decision, PoolDecision { fork: 0, retire: 0, recheck_at: Some(at(2000)) });
+    let decision = pool.decide(&counts("...."), at(2000));
+    assert_eq!(decision, PoolDecision { fork: 0, retire: 2, recheck_at: None });
 }
 
 #[test]
 fn a_surplus_that_ends_within_the_window_is_forgotten() {
     let mut pool = running(1, 1, 2, 10);
-    assert!(pool.decide(&census("..."), at(0)).recheck_at.is_some());
-    assert_eq!(pool.decide(&census("..r"), at(999)).recheck_at, None);
-    assert_eq!(pool.decide(&census("..."), at(1000)).recheck_at, Some(at(2000)));
+    assert!(pool.decide(&counts("..."), at(0)).recheck_at.is_some());
+    assert_eq!(pool.decide(&counts("..r"), at(999)).recheck_at, None);
+    assert_eq!(pool.decide(&counts("..."), at(1000)).recheck_at, Some(at(2000)));
 }
 
 #[test]
 fn a_pool_at_rest_needs_no_timer() {
     let mut pool = running(1, 1, 2, 10);
     for letters in [".", "..", "..r", "r.F", "rrrrrrrrrr"] {
-        assert_eq!(pool.decide(&census(letters), at(0)).recheck_at, None, "[{letters}]");
+        assert_eq!(pool.decide(&counts(letters), at(0)).recheck_at, None, "[{letters}]");
     }
 }
 

@@ -42,7 +42,7 @@ pub enum LadderError {
     Empty,
     /// Something comes after giving up.
     #[error("nothing is done after giving up: it must be the last step")]
-    AfterGivingUp,
+    StepAfterGiveUp,
 }
 
 impl Ladder {
@@ -70,10 +70,12 @@ impl Ladder {
         steps: impl IntoIterator<Item = (LadderStep, Duration)>,
     ) -> Result<Ladder, LadderError> {
         let mut steps: Vec<_> = steps.into_iter().collect();
-        let given_up = steps.iter().position(|(measure, _)| *measure == LadderStep::GiveUp);
+        let given_up = steps.iter().position(|(step, _)| *step == LadderStep::GiveUp);
         match (given_up, steps.len()) {
             (_, 0) => return Err(LadderError::Empty),
-            (Some(place), length) if place + 1 < length => return Err(LadderError::AfterGivingUp),
+            (Some(place), length) if place + 1 < length => {
+                return Err(LadderError::StepAfterGiveUp);
+            }
             (Some(_last), _) => {}
             (None, _) => steps.push((LadderStep::GiveUp, Duration::ZERO)),
         }
@@ -82,7 +84,7 @@ impl Ladder {
 
     /// INT, TERM and KILL, two intervals apart.
     #[must_use]
-    pub fn of_interval(interval: Duration) -> Ladder {
+    pub fn with_interval(interval: Duration) -> Ladder {
         let wait = interval.saturating_mul(2);
         let steps = [LadderStep::Int, LadderStep::Term, LadderStep::Kill];
         let last = (LadderStep::GiveUp, Duration::ZERO);
@@ -96,11 +98,11 @@ impl Ladder {
     }
 
     /// Where one begins who has done this.
-    fn first_rung(&self, offence: Violation) -> usize {
-        match offence {
+    fn first_step(&self, violation: Violation) -> usize {
+        match violation {
             Violation::Cpu | Violation::Time => 0,
             Violation::Memory | Violation::Hung => {
-                self.0.iter().position(|(measure, _)| *measure == LadderStep::Kill).unwrap_or(0)
+                self.0.iter().position(|(step, _)| *step == LadderStep::Kill).unwrap_or(0)
             }
         }
     }
@@ -128,42 +130,42 @@ impl fmt::Display for LadderStep {
 
 /// A rogue's way up the ladder.
 #[derive(Copy, Clone, PartialEq, Eq, Debug)]
-pub(super) struct Climb {
-    pub(super) offence: Violation,
-    rung: usize,
+pub(super) struct Escalation {
+    pub(super) violation: Violation,
+    next_step: usize,
     due: MonotonicTime,
 }
 
-impl Climb {
-    pub(super) fn begin(ladder: &Ladder, offence: Violation, now: MonotonicTime) -> Climb {
-        Climb { offence, rung: ladder.first_rung(offence), due: now }
+impl Escalation {
+    pub(super) fn start(ladder: &Ladder, violation: Violation, now: MonotonicTime) -> Escalation {
+        Escalation { violation, next_step: ladder.first_step(violation), due: now }
     }
 
     /// Takes the step that is due, if one is.
     pub(super) fn step(&mut self, ladder: &Ladder, now: MonotonicTime) -> Option<LadderStep> {
-        let (measure, wait) = *ladder.0.get(self.rung)?;
+        let (step, wait) = *ladder.0.get(self.next_step)?;
         if now < self.due {
             return None;
         }
-        self.rung += 1;
+        self.next_step += 1;
         self.due = now + wait;
-        Some(measure)
+        Some(step)
     }
 
     /// When the next step is due; none if there is none.
     pub(super) fn due(&self, ladder: &Ladder) -> Option<MonotonicTime> {
-        (self.rung < ladder.0.len()).then_some(self.due)
+        (self.next_step < ladder.0.len()).then_some(self.due)
     }
 
     /// A worse offence begins further up, and at once; nobody goes down by doing something else.
-    pub(super) fn worsen(&mut self, ladder: &Ladder, offence: Violation, now: MonotonicTime) {
-        if offence == self.offence {
+    pub(super) fn worsen(&mut self, ladder: &Ladder, violation: Violation, now: MonotonicTime) {
+        if violation == self.violation {
             return;
         }
-        let first = ladder.first_rung(offence);
-        self.offence = offence;
-        if first >= self.rung {
-            self.rung = first;
+        let first = ladder.first_step(violation);
+        self.violation = violation;
+        if first >= self.next_step {
+            self.next_step = first;
             self.due = self.due.min(now);
         }
     }
@@ -186,10 +188,10 @@ mod tests {
 
     #[test]
     fn int_term_kill_and_giving_up_come_two_intervals_apart() {
-        let ladder = Ladder::of_interval(10 * SECOND);
-        let mut climb = Climb::begin(&ladder, Violation::Cpu, at(0));
+        let ladder = Ladder::with_interval(10 * SECOND);
+        let mut escalation = Escalation::start(&ladder, Violation::Cpu, at(0));
         let taken: Vec<_> =
-            (0..100).filter_map(|secs| Some((secs, climb.step(&ladder, at(secs))?))).collect();
+            (0..100).filter_map(|secs| Some((secs, escalation.step(&ladder, at(secs))?))).collect();
         let expected = [
             (0, LadderStep::Int),
             (20, LadderStep::Term),
@@ -197,28 +199,28 @@ mod tests {
             (60, LadderStep::GiveUp),
         ];
         assert_eq!(taken, expected);
-        assert_eq!(climb.due(&ladder), None);
+        assert_eq!(escalation.due(&ladder), None);
     }
 
     #[test]
     fn who_cannot_hear_or_must_not_go_on_is_killed_first() {
-        let ladder = Ladder::of_interval(SECOND);
-        for offence in [Violation::Hung, Violation::Memory] {
-            let mut climb = Climb::begin(&ladder, offence, at(0));
-            assert_eq!(climb.step(&ladder, at(0)), Some(LadderStep::Kill));
+        let ladder = Ladder::with_interval(SECOND);
+        for violation in [Violation::Hung, Violation::Memory] {
+            let mut escalation = Escalation::start(&ladder, violation, at(0));
+            assert_eq!(escalation.step(&ladder, at(0)), Some(LadderStep::Kill));
         }
-        let mut climb = Climb::begin(&ladder, Violation::Time, at(0));
-        assert_eq!(climb.step(&ladder, at(0)), Some(LadderStep::Int));
-        climb.worsen(&ladder, Violation::Hung, at(1));
-        assert_eq!(climb.step(&ladder, at(1)), Some(LadderStep::Kill));
-        climb.worsen(&ladder, Violation::Time, at(2));
-        assert_eq!(climb.step(&ladder, at(2)), None, "nobody goes down by another offence");
-        let mut climb = Climb::begin(&ladder, Violation::Time, at(0));
-        assert_eq!(climb.step(&ladder, at(0)), Some(LadderStep::Int));
-        assert_eq!(climb.step(&ladder, at(2)), Some(LadderStep::Term));
-        climb.worsen(&ladder, Violation::Hung, at(3));
+        let mut escalation = Escalation::start(&ladder, Violation::Time, at(0));
+        assert_eq!(escalation.step(&ladder, at(0)), Some(LadderStep::Int));
+        escalation.worsen(&ladder, Violation::Hung, at(1));
+        assert_eq!(escalation.step(&ladder, at(1)), Some(LadderStep::Kill));
+        escalation.worsen(&ladder, Violation::Time, at(2));
+        assert_eq!(escalation.step(&ladder, at(2)), None, "nobody goes down by another offence");
+        let mut escalation = Escalation::start(&ladder, Violation::Time, at(0));
+        assert_eq!(escalation.step(&ladder, at(0)), Some(LadderStep::Int));
+        assert_eq!(escalation.step(&ladder, at(2)), Some(LadderStep::Term));
+        escalation.worsen(&ladder, Violation::Hung, at(3));
         assert_eq!(
-            climb.step(&ladder, at(3)),
+            escalation.step(&ladder, at(3)),
             Some(LadderStep::Kill),
             "a step that is next comes now"
         );
@@ -229,7 +231,7 @@ mod tests {
         use LadderStep::{GiveUp, Kill, Term};
         assert_eq!(Ladder::new([]), Err(LadderError::Empty));
         let after = [(Term, SECOND), (GiveUp, SECOND), (Kill, SECOND)];
-        assert_eq!(Ladder::new(after), Err(LadderError::AfterGivingUp));
+        assert_eq!(Ladder::new(after), Err(LadderError::StepAfterGiveUp));
         let said = Ladder::new([(Kill, SECOND), (GiveUp, Duration::ZERO)]);
         assert_eq!(Ladder::new([(Kill, SECOND)]), said);
     }

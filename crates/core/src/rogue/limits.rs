@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::board::Entry;
+use crate::board::SlotEntry;
 use crate::exit_cause::{RecycleReason, Violation};
 use crate::monotonic::MonotonicTime;
 use crate::quota::Jitter;
@@ -60,14 +60,14 @@ pub struct Usage {
     /// Processor time since its birth.
     pub cpu: Duration,
     /// Processor time in the request in hand, as far as it was seen: from the first sample in it.
-    pub cpu_of_request: Duration,
+    pub request_cpu: Duration,
     /// Memory in bytes; none where the system does not tell.
     pub memory: Option<u64>,
 }
 
 /// What a look at a child finds, worst first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Finding {
+pub enum Assessment {
     /// It does what no child may.
     Rogue(Violation),
     /// Its share is used up: it may finish what it does.
@@ -79,8 +79,8 @@ pub enum Finding {
 impl Limits {
     /// Judges a child by its line on the scoreboard and, where it was sampled, its usage.
     ///
-    /// Times are counted from `floor` at the earliest: the last moment at which the judge itself had
-    /// been asleep, when nothing was its children's fault. `birth` is how many children were born
+    /// Times are counted from `counted_from` at the earliest: the last moment at which the judge itself had
+    /// been asleep, when nothing was its children's fault. `start_index` is how many children were born
     /// before it, see [`Quota::deal`](crate::Quota::deal).
     ///
     /// # Examples
@@ -90,23 +90,23 @@ impl Limits {
     /// use daemon_core::{Board, Entry, Finding, Limits, MonotonicTime, Violation};
     ///
     /// fn is_late(limits: &Limits, entry: &Entry, now: MonotonicTime) -> bool {
-    ///     let finding = limits.judge(entry, None, 0, now, MonotonicTime::ZERO);
+    ///     let finding = limits.assess(entry, None, 0, now, MonotonicTime::ZERO);
     ///     finding == Finding::Rogue(Violation::Time)
     /// }
     /// # let _ = is_late;
     /// ```
     #[must_use]
-    pub fn judge(
+    pub fn assess(
         &self,
-        entry: &Entry,
+        entry: &SlotEntry,
         usage: Option<&Usage>,
-        birth: u64,
+        start_index: u64,
         now: MonotonicTime,
-        floor: MonotonicTime,
-    ) -> Finding {
+        counted_from: MonotonicTime,
+    ) -> Assessment {
         let over = |due: Option<MonotonicTime>| due.is_some_and(|due| now >= due);
-        if over(self.hung_at(entry, floor)) {
-            return Finding::Rogue(Violation::Hung);
+        if over(self.hung_at(entry, counted_from)) {
+            return Assessment::Rogue(Violation::Hung);
         }
         if let Some(usage) = usage {
             let past = |used: Option<u64>, limit: Option<u64>| {
@@ -115,29 +115,29 @@ impl Limits {
             let longer =
                 |used: Duration, limit: Option<Duration>| limit.is_some_and(|limit| used > limit);
             if past(usage.memory, self.hard_memory) {
-                return Finding::Rogue(Violation::Memory);
+                return Assessment::Rogue(Violation::Memory);
             }
             let cpu = entry.status.and_then(|status| of_request(status, self.cpu, self.long_cpu));
-            if longer(usage.cpu_of_request, cpu) || longer(usage.cpu, self.total_cpu) {
-                return Finding::Rogue(Violation::Cpu);
+            if longer(usage.request_cpu, cpu) || longer(usage.cpu, self.total_cpu) {
+                return Assessment::Rogue(Violation::Cpu);
             }
         }
-        if over(self.late_at(entry, floor)) {
-            return Finding::Rogue(Violation::Time);
+        if over(self.timed_out_at(entry, counted_from)) {
+            return Assessment::Rogue(Violation::Time);
         }
         let memory = usage.and_then(|usage| usage.memory);
         if memory.zip(self.soft_memory).is_some_and(|(used, limit)| used > limit) {
-            return Finding::Recycle(RecycleReason::Memory);
+            return Assessment::Recycle(RecycleReason::Memory);
         }
-        if over(self.old_at(entry, birth)) {
-            return Finding::Recycle(RecycleReason::Lifetime);
+        if over(self.lifetime_ends_at(entry, start_index)) {
+            return Assessment::Recycle(RecycleReason::Lifetime);
         }
-        Finding::Normal
+        Assessment::Normal
     }
 
     /// Says whether the request in hand is slow, whatever else is found.
     #[must_use]
-    pub fn is_slow(&self, entry: &Entry, now: MonotonicTime) -> bool {
+    pub fn is_slow(&self, entry: &SlotEntry, now: MonotonicTime) -> bool {
         self.slow_at(entry).is_some_and(|due| now >= due)
     }
 
@@ -146,15 +146,15 @@ impl Limits {
     #[must_use]
     pub fn next_due(
         &self,
-        entry: &Entry,
-        birth: u64,
+        entry: &SlotEntry,
+        start_index: u64,
         now: MonotonicTime,
-        floor: MonotonicTime,
+        counted_from: MonotonicTime,
     ) -> Option<MonotonicTime> {
         [
-            self.hung_at(entry, floor),
-            self.late_at(entry, floor),
-            self.old_at(entry, birth),
+            self.hung_at(entry, counted_from),
+            self.timed_out_at(entry, counted_from),
+            self.lifetime_ends_at(entry, start_index),
             self.slow_at(entry),
         ]
         .into_iter()
@@ -179,31 +179,35 @@ impl Limits {
         times.into_iter().flatten().min()
     }
 
-    fn late_at(&self, entry: &Entry, floor: MonotonicTime) -> Option<MonotonicTime> {
+    fn timed_out_at(
+        &self,
+        entry: &SlotEntry,
+        counted_from: MonotonicTime,
+    ) -> Option<MonotonicTime> {
         let timeout = of_request(entry.status?, self.request_timeout, self.long_timeout)?;
-        let due = entry.since.max(floor) + timeout;
+        let due = entry.since.max(counted_from) + timeout;
         Some(entry.deadline.map_or(due, |deadline| due.max(deadline)))
     }
 
     /// A child that has not begun to beat counts from its birth: its start may hang as well.
-    fn hung_at(&self, entry: &Entry, floor: MonotonicTime) -> Option<MonotonicTime> {
+    fn hung_at(&self, entry: &SlotEntry, counted_from: MonotonicTime) -> Option<MonotonicTime> {
         let timeout = self.heartbeat_timeout?;
-        let last = entry.heartbeat.unwrap_or(entry.born).max(floor);
+        let last = entry.heartbeat.unwrap_or(entry.started_at).max(counted_from);
         entry.status?.is_seated().then(|| last + timeout)
     }
 
-    fn old_at(&self, entry: &Entry, birth: u64) -> Option<MonotonicTime> {
+    fn lifetime_ends_at(&self, entry: &SlotEntry, start_index: u64) -> Option<MonotonicTime> {
         let whole = u64::try_from(self.max_lifetime?.as_nanos()).unwrap_or(u64::MAX);
         match entry.status? {
             Status::Empty | Status::Forking | Status::Leaving => None,
-            Status::Born | Status::Fresh | Status::Waiting | Status::Serving | Status::Long => {
-                let share = self.lifetime_jitter.shorten(whole, birth);
-                Some(entry.born + Duration::from_nanos(share))
+            Status::Forked | Status::Fresh | Status::Waiting | Status::Serving | Status::Long => {
+                let share = self.lifetime_jitter.shorten(whole, start_index);
+                Some(entry.started_at + Duration::from_nanos(share))
             }
         }
     }
 
-    fn slow_at(&self, entry: &Entry) -> Option<MonotonicTime> {
+    fn slow_at(&self, entry: &SlotEntry) -> Option<MonotonicTime> {
         let after = self.slowlog_after?;
         entry.status?.is_busy().then(|| entry.since + after)
     }
@@ -216,7 +220,7 @@ fn of_request(status: Status, usual: Option<Duration>, long: Option<Duration>) -
         Status::Long => long,
         Status::Empty
         | Status::Forking
-        | Status::Born
+        | Status::Forked
         | Status::Fresh
         | Status::Waiting
         | Status::Leaving => None,

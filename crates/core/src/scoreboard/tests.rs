@@ -10,7 +10,7 @@ use crate::board::lines_for;
 use crate::label::Label;
 use crate::line::MAX_SLOTS;
 use crate::seat::{Seat, WakeParent};
-use crate::status::{Refused, Step};
+use crate::status::{IllegalTransition, Transition};
 
 mod changes;
 
@@ -30,8 +30,8 @@ impl WakeParent for &Counter {
     }
 }
 
-fn lines(count: usize) -> &'static [Line] {
-    Box::leak((0..count).map(|_line| Line::new()).collect::<Box<[Line]>>())
+fn lines(count: usize) -> &'static [ScoreboardLine] {
+    Box::leak((0..count).map(|_line| ScoreboardLine::new()).collect::<Box<[ScoreboardLine]>>())
 }
 
 fn scoreboard(slots: u32) -> Scoreboard {
@@ -51,9 +51,9 @@ fn counter() -> &'static Counter {
     Box::leak(Box::default())
 }
 
-fn sit(scoreboard: &Scoreboard, number: u32, bell: &'static Counter) -> Seat<&'static Counter> {
-    let generation = scoreboard.order(slot(number), at(1)).expect("it is empty");
-    Seat::take(scoreboard.board(), slot(number), generation, 700 + number, at(2), bell)
+fn sit(scoreboard: &Scoreboard, number: u32, waker: &'static Counter) -> Seat<&'static Counter> {
+    let generation = scoreboard.open_slot(slot(number), at(1)).expect("it is empty");
+    Seat::take(scoreboard.reader(), slot(number), generation, 700 + number, at(2), waker)
         .expect("it was ordered")
 }
 
@@ -75,31 +75,31 @@ fn damage(scoreboard: &Scoreboard, number: u32, word: usize, value: u64) {
 #[test]
 fn a_life_is_written_on_its_line_from_order_to_close() {
     let scoreboard = scoreboard(4);
-    let board = scoreboard.board();
-    let generation = scoreboard.order(slot(2), at(1)).unwrap();
+    let board = scoreboard.reader();
+    let generation = scoreboard.open_slot(slot(2), at(1)).unwrap();
     let ordered = board.read(slot(2));
     assert_eq!((ordered.status, ordered.pid), (Some(Status::Forking), 0));
-    assert_eq!((ordered.generation, ordered.born, ordered.since), (generation, at(1), at(1)));
+    assert_eq!((ordered.generation, ordered.started_at, ordered.since), (generation, at(1), at(1)));
 
     let seat = Seat::take(board, slot(2), generation, 77, at(2), counter()).unwrap();
-    assert_eq!((board.read(slot(2)).pid, board.read(slot(2)).born), (77, at(2)));
-    assert_eq!(seat.report(Status::Fresh, at(3)), Ok(Step::Readied));
-    assert_eq!(seat.report(Status::Serving, at(4)), Ok(Step::RequestBegun));
-    assert_eq!(seat.report(Status::Long, at(5)), Ok(Step::Changed));
-    assert_eq!(seat.report(Status::Waiting, at(6)), Ok(Step::RequestEnded));
-    assert_eq!(seat.report(Status::Long, at(7)), Ok(Step::RequestBegun));
-    seat.label(b"GET /");
+    assert_eq!((board.read(slot(2)).pid, board.read(slot(2)).started_at), (77, at(2)));
+    assert_eq!(seat.report(Status::Fresh, at(3)), Ok(Transition::BecameReady));
+    assert_eq!(seat.report(Status::Serving, at(4)), Ok(Transition::RequestStarted));
+    assert_eq!(seat.report(Status::Long, at(5)), Ok(Transition::Reclassified));
+    assert_eq!(seat.report(Status::Waiting, at(6)), Ok(Transition::RequestFinished));
+    assert_eq!(seat.report(Status::Long, at(7)), Ok(Transition::RequestStarted));
+    seat.set_label(b"GET /");
     assert_eq!((seat.status(), seat.requests()), (Status::Long, 2));
     assert_eq!(board.letters(), "  l ");
-    assert_eq!(board.free(), 3);
+    assert_eq!(board.empty_slots(), 3);
 
-    let last = scoreboard.close(slot(2), at(9));
-    let expected = Entry {
+    let last = scoreboard.close_slot(slot(2), at(9));
+    let expected = SlotEntry {
         slot: slot(2),
         status: Some(Status::Long),
         pid: 77,
         generation,
-        born: at(2),
+        started_at: at(2),
         since: at(7),
         requests: 2,
         label: text(b"GET /"),
@@ -111,8 +111,8 @@ fn a_life_is_written_on_its_line_from_order_to_close() {
     let empty = board.read(slot(2));
     assert_eq!((empty.status, empty.pid, empty.requests), (Some(Status::Empty), 0, 0));
     assert_eq!(empty.label, text(b""));
-    assert_eq!(scoreboard.close(slot(2), at(10)), empty);
-    assert_eq!(scoreboard.order(slot(2), at(11)), Ok(generation.next()));
+    assert_eq!(scoreboard.close_slot(slot(2), at(10)), empty);
+    assert_eq!(scoreboard.open_slot(slot(2), at(11)), Ok(generation.next()));
 }
 
 #[test]
@@ -122,34 +122,34 @@ fn a_move_that_the_rules_forbid_leaves_the_line_as_it_was() {
     seat.report(Status::Fresh, at(3)).unwrap();
     let _ = changes(&scoreboard);
     let before = scoreboard.read(slot(0));
-    for wanted in [Status::Empty, Status::Forking, Status::Born, Status::Fresh, Status::Waiting] {
-        let refused = Refused { from: Status::Fresh, wanted };
-        assert_eq!(seat.report(wanted, at(9)), Err(refused.into()));
+    for to in [Status::Empty, Status::Forking, Status::Forked, Status::Fresh, Status::Waiting] {
+        let error = IllegalTransition { from: Status::Fresh, to };
+        assert_eq!(seat.report(to, at(9)), Err(error.into()));
         assert_eq!(scoreboard.read(slot(0)), before);
     }
     assert_eq!(changes(&scoreboard), []);
-    let taken = Refused { from: Status::Fresh, wanted: Status::Forking };
-    assert_eq!(scoreboard.order(slot(0), at(9)), Err(taken.into()));
+    let taken = IllegalTransition { from: Status::Fresh, to: Status::Forking };
+    assert_eq!(scoreboard.open_slot(slot(0), at(9)), Err(taken.into()));
 }
 
 #[test]
 fn a_child_whose_seat_is_anothers_writes_nothing_any_more() {
     let scoreboard = scoreboard(1);
     let late = sit(&scoreboard, 0, counter());
-    let _last = scoreboard.close(slot(0), at(3));
-    let gone = Refused { from: Status::Empty, wanted: Status::Fresh };
+    let _last = scoreboard.close_slot(slot(0), at(3));
+    let gone = IllegalTransition { from: Status::Empty, to: Status::Fresh };
     assert_eq!(late.report(Status::Fresh, at(4)), Err(gone.into()));
     let present = sit(&scoreboard, 0, counter());
-    present.label(b"mine");
+    present.set_label(b"mine");
     let before = scoreboard.read(slot(0));
     let error = late.report(Status::Fresh, at(5)).unwrap_err();
     let (mine, theirs) = (late.generation(), present.generation());
-    assert_eq!(error, ReportError::NotMySeat { slot: slot(0), mine, theirs });
+    assert_eq!(error, ReportError::StaleGeneration { slot: slot(0), mine, theirs });
     assert_eq!(
         error.to_string(),
         "cannot write to slot 0: it is generation 2's, not generation 1's"
     );
-    late.label(b"theirs");
+    late.set_label(b"theirs");
     assert_eq!(late.status(), Status::Empty);
     assert_eq!(scoreboard.read(slot(0)), before);
 }
@@ -157,14 +157,14 @@ fn a_child_whose_seat_is_anothers_writes_nothing_any_more() {
 #[test]
 fn a_seat_is_taken_once_and_only_by_whom_it_was_ordered_for() {
     let scoreboard = scoreboard(1);
-    let board = scoreboard.board();
+    let board = scoreboard.reader();
     let take = |generation| Seat::take(board, slot(0), generation, 1, at(1), counter()).map(drop);
-    let unordered = Refused { from: Status::Empty, wanted: Status::Born };
+    let unordered = IllegalTransition { from: Status::Empty, to: Status::Forked };
     assert_eq!(take(Generation::new(0)), Err(unordered.into()), "nobody was ordered");
-    let generation = scoreboard.order(slot(0), at(1)).unwrap();
-    assert!(matches!(take(generation.next()), Err(ReportError::NotMySeat { .. })));
+    let generation = scoreboard.open_slot(slot(0), at(1)).unwrap();
+    assert!(matches!(take(generation.next()), Err(ReportError::StaleGeneration { .. })));
     assert_eq!(take(generation), Ok(()));
-    let twice = Refused { from: Status::Born, wanted: Status::Born };
+    let twice = IllegalTransition { from: Status::Forked, to: Status::Forked };
     assert_eq!(take(generation), Err(twice.into()));
 }
 
@@ -172,17 +172,17 @@ fn a_seat_is_taken_once_and_only_by_whom_it_was_ordered_for() {
 fn a_label_that_was_torn_is_told_at_close_and_repaired() {
     let scoreboard = scoreboard(1);
     let seat = sit(&scoreboard, 0, counter());
-    seat.label(b"before");
+    seat.set_label(b"before");
     let guard = scoreboard.line(slot(0)).unwrap().words[slot_word::GUARD].load(Ordering::Relaxed);
     damage(&scoreboard, 0, slot_word::GUARD, guard + (1 << 8));
     assert_eq!(scoreboard.read(slot(0)).label, Label::BeingWritten);
-    let last = scoreboard.close(slot(0), at(3));
-    assert_eq!((last.label, last.fault), (Label::BeingWritten, Some(Fault::TornLabel)));
+    let last = scoreboard.close_slot(slot(0), at(3));
+    assert_eq!((last.label, last.fault), (Label::BeingWritten, Some(SlotFault::TornLabel)));
     let next = sit(&scoreboard, 0, counter());
     assert_eq!(scoreboard.read(slot(0)).label, text(b""));
-    next.label(b"after");
+    next.set_label(b"after");
     assert_eq!(scoreboard.read(slot(0)).label, text(b"after"));
-    assert_eq!(scoreboard.close(slot(0), at(4)).fault, None);
+    assert_eq!(scoreboard.close_slot(slot(0), at(4)).fault, None);
 }
 
 #[test]
@@ -191,14 +191,14 @@ fn a_damaged_line_is_told_and_can_be_closed() {
     let seat = sit(&scoreboard, 0, counter());
     damage(&scoreboard, 0, slot_word::STATE, 0x99_00_00_01_00_00_00_05);
     let entry = scoreboard.read(slot(0));
-    assert_eq!((entry.status, entry.fault), (None, Some(Fault::Status(0x99))));
+    assert_eq!((entry.status, entry.fault), (None, Some(SlotFault::InvalidStatus(0x99))));
     assert_eq!(scoreboard.letters(), "? ");
-    assert_eq!(scoreboard.free(), 1);
+    assert_eq!(scoreboard.empty_slots(), 1);
     let damaged = ReportError::Damaged { slot: slot(0), code: 0x99 };
     assert_eq!(seat.report(Status::Fresh, at(3)), Err(damaged));
-    assert_eq!(scoreboard.order(slot(0), at(3)), Err(damaged));
-    assert_eq!(scoreboard.close(slot(0), at(3)).fault, Some(Fault::Status(0x99)));
-    assert_eq!(scoreboard.free(), 2);
+    assert_eq!(scoreboard.open_slot(slot(0), at(3)), Err(damaged));
+    assert_eq!(scoreboard.close_slot(slot(0), at(3)).fault, Some(SlotFault::InvalidStatus(0x99)));
+    assert_eq!(scoreboard.empty_slots(), 2);
 }
 
 #[test]
@@ -206,46 +206,46 @@ fn a_slot_that_there_is_not_is_no_panic() {
     let scoreboard = scoreboard(2);
     let none = slot(2);
     let entry = scoreboard.read(none);
-    assert_eq!((entry.status, entry.fault), (Some(Status::Empty), Some(Fault::NoSuchSlot)));
-    assert_eq!(scoreboard.close(none, at(1)), entry);
+    assert_eq!((entry.status, entry.fault), (Some(Status::Empty), Some(SlotFault::NoSuchSlot)));
+    assert_eq!(scoreboard.close_slot(none, at(1)), entry);
     let error = ReportError::NoSuchSlot { slot: none };
-    assert_eq!(scoreboard.order(none, at(1)), Err(error));
-    let taken = Seat::take(scoreboard.board(), none, Generation::new(1), 1, at(1), counter());
+    assert_eq!(scoreboard.open_slot(none, at(1)), Err(error));
+    let taken = Seat::take(scoreboard.reader(), none, Generation::new(1), 1, at(1), counter());
     assert_eq!(taken.map(drop), Err(error));
 }
 
 #[test]
 fn the_header_tells_what_the_parent_has_written() {
     let scoreboard = scoreboard(5);
-    let board = scoreboard.board();
-    assert_eq!((board.slots(), board.shown(), board.started()), (5, 5, at(0)));
+    let board = scoreboard.reader();
+    assert_eq!((board.slots(), board.visible_slots(), board.started_at()), (5, 5, at(0)));
     for phase in Phase::ALL {
         scoreboard.set_phase(phase);
         assert_eq!(board.phase(), phase);
     }
-    scoreboard.show(2);
+    scoreboard.set_visible_slots(2);
     assert_eq!(board.letters(), "  ");
     let _seat = sit(&scoreboard, 3, counter());
     assert_eq!(board.letters(), "   f");
-    scoreboard.show(9);
-    assert_eq!(board.shown(), 5);
+    scoreboard.set_visible_slots(9);
+    assert_eq!(board.visible_slots(), 5);
     board.header().words[header_word::PHASE].store(300, Ordering::Relaxed);
     assert_eq!(board.phase(), Phase::Stopped);
 }
 
 #[test]
 fn another_reader_opens_what_was_formatted_and_nothing_else() {
-    let open = |lines| Board::open(lines).map(|board| board.slots());
+    let open = |lines| ScoreboardReader::open(lines).map(|board| board.slots());
     let memory = lines(lines_for(8).unwrap());
-    assert_eq!(open(&[]), Err(BoardError::TooShort { lines: 0, needed: 1 }));
-    assert_eq!(open(memory), Err(BoardError::Foreign { found: 0 }));
+    assert_eq!(open(&[]), Err(ScoreboardError::TooShort { lines: 0, needed: 1 }));
+    assert_eq!(open(memory), Err(ScoreboardError::Foreign { found: 0 }));
     let scoreboard = Scoreboard::format(memory, 8, at(0)).unwrap();
     let _seat = sit(&scoreboard, 7, counter());
-    assert_eq!(Board::open(memory).unwrap().letters(), "       f");
-    assert_eq!(open(&memory[..10]), Err(BoardError::TooShort { lines: 10, needed: 11 }));
+    assert_eq!(ScoreboardReader::open(memory).unwrap().letters(), "       f");
+    assert_eq!(open(&memory[..10]), Err(ScoreboardError::TooShort { lines: 10, needed: 11 }));
     for slots in [0, 65_537, u64::MAX] {
         memory[0].words[header_word::SLOTS].store(slots, Ordering::Relaxed);
-        assert_eq!(open(memory), Err(BoardError::Slots { slots }));
+        assert_eq!(open(memory), Err(ScoreboardError::Slots { slots }));
     }
 }
 
@@ -253,8 +253,8 @@ fn another_reader_opens_what_was_formatted_and_nothing_else() {
 fn a_scoreboard_has_as_many_lines_as_it_needs() {
     assert_eq!([1, 8, 1024, 1025].map(|slots| lines_for(slots).unwrap()), [4, 11, 1027, 1029]);
     assert_eq!(lines_for(MAX_SLOTS), Ok(65_536 + 66));
-    assert_eq!(lines_for(0), Err(BoardError::Slots { slots: 0 }));
-    assert_eq!(lines_for(MAX_SLOTS + 1), Err(BoardError::Slots { slots: 65_537 }));
+    assert_eq!(lines_for(0), Err(ScoreboardError::Slots { slots: 0 }));
+    assert_eq!(lines_for(MAX_SLOTS + 1), Err(ScoreboardError::Slots { slots: 65_537 }));
     let error = Scoreboard::format(lines(3), 1, at(0)).map(drop).unwrap_err();
     assert_eq!(error.to_string(), "cannot use 3 lines as a scoreboard: 4 are needed");
 }
@@ -266,17 +266,17 @@ fn memory_that_was_used_before_is_formatted_all_the_same() {
         word.store(u64::MAX, Ordering::Relaxed);
     }
     let scoreboard = Scoreboard::format(memory, 2, at(0)).unwrap();
-    assert_eq!((scoreboard.letters().as_str(), scoreboard.free()), ("  ", 2));
+    assert_eq!((scoreboard.letters().as_str(), scoreboard.empty_slots()), ("  ", 2));
     assert_eq!(changes(&scoreboard), []);
-    assert_eq!(scoreboard.arm(), Armed::Asleep);
+    assert_eq!(scoreboard.arm_wakeup(), ArmResult::Armed);
 }
 
 #[test]
 fn a_generation_that_has_come_to_its_end_begins_again() {
     let scoreboard = scoreboard(1);
-    let last = State::of(Status::Empty, Generation::new(0x00ff_ffff), 0);
+    let last = SlotState::of(Status::Empty, Generation::new(0x00ff_ffff), 0);
     damage(&scoreboard, 0, slot_word::STATE, last.pack());
-    assert_eq!(scoreboard.order(slot(0), at(1)), Ok(Generation::new(0)));
+    assert_eq!(scoreboard.open_slot(slot(0), at(1)), Ok(Generation::new(0)));
 }
 
 proptest! {
@@ -292,15 +292,15 @@ proptest! {
         }
         memory[0].words[header_word::MAGIC].store(MAGIC, Ordering::Relaxed);
         memory[0].words[header_word::SLOTS].store(slots, Ordering::Relaxed);
-        let board = Board::open(memory).unwrap();
+        let board = ScoreboardReader::open(memory).unwrap();
         prop_assert_eq!(board.entries().count() as u64, slots);
-        let _ = (board.letters(), board.phase(), board.started(), board.free(), board.shown());
+        let _ = (board.letters(), board.phase(), board.started_at(), board.empty_slots(), board.visible_slots());
         let scoreboard = Scoreboard { board, one_thread: PhantomData };
         scoreboard.drain_changes(|slot| assert!(u64::from(slot.get()) < slots));
-        let _ = scoreboard.arm();
+        let _ = scoreboard.arm_wakeup();
         for number in 0..board.slots() {
-            let _last = scoreboard.close(slot(number), at(1));
-            prop_assert!(scoreboard.order(slot(number), at(2)).is_ok());
+            let _last = scoreboard.close_slot(slot(number), at(1));
+            prop_assert!(scoreboard.open_slot(slot(number), at(2)).is_ok());
         }
     }
 }
@@ -311,20 +311,20 @@ fn a_deadline_ends_with_its_request_and_a_heartbeat_with_its_child() {
     let seat = sit(&scoreboard, 0, counter());
     let read = || scoreboard.read(slot(0));
     assert_eq!((read().heartbeat, read().deadline), (None, None));
-    seat.beat(at(3));
+    seat.heartbeat(at(3));
     seat.report(Status::Serving, at(3)).expect("legal");
-    seat.extend(at(9));
+    seat.extend_deadline(at(9));
     assert_eq!((read().heartbeat, read().deadline), (Some(at(3)), Some(at(9))));
     seat.report(Status::Long, at(4)).expect("legal");
     assert_eq!(read().deadline, Some(at(9)), "it is the same request");
     seat.report(Status::Waiting, at(5)).expect("legal");
     assert_eq!(read().deadline, None);
-    scoreboard.close(slot(0), at(6));
+    scoreboard.close_slot(slot(0), at(6));
     assert_eq!(read().heartbeat, None);
-    seat.beat(at(7));
-    scoreboard.order(slot(0), at(8)).expect("it is empty");
-    seat.beat(at(9));
-    seat.extend(at(99));
+    seat.heartbeat(at(7));
+    scoreboard.open_slot(slot(0), at(8)).expect("it is empty");
+    seat.heartbeat(at(9));
+    seat.extend_deadline(at(99));
     assert_eq!((read().heartbeat, read().deadline), (None, None), "the seat is another's");
 }
 
@@ -332,7 +332,7 @@ fn a_deadline_ends_with_its_request_and_a_heartbeat_with_its_child() {
 fn the_last_four_causes_outlive_the_owners_of_a_slot() {
     use crate::exit_cause::{ExitCause, RecycleReason};
     let scoreboard = scoreboard(2);
-    assert_eq!(scoreboard.causes(slot(0)), []);
+    assert_eq!(scoreboard.exit_causes(slot(0)), []);
     let causes = [
         ExitCause::Done,
         ExitCause::Retired,
@@ -341,12 +341,12 @@ fn the_last_four_causes_outlive_the_owners_of_a_slot() {
         ExitCause::Recycled(RecycleReason::Memory),
     ];
     for cause in causes {
-        scoreboard.order(slot(0), at(1)).expect("it is empty");
-        scoreboard.close(slot(0), at(2));
-        scoreboard.departed(slot(0), cause);
+        scoreboard.open_slot(slot(0), at(1)).expect("it is empty");
+        scoreboard.close_slot(slot(0), at(2));
+        scoreboard.record_exit(slot(0), cause);
     }
     let last_first: Vec<ExitCause> = causes.into_iter().rev().take(4).collect();
-    assert_eq!(scoreboard.causes(slot(0)), last_first);
-    assert_eq!(scoreboard.causes(slot(1)), []);
-    assert_eq!(scoreboard.causes(slot(2)), [], "there is no such slot");
+    assert_eq!(scoreboard.exit_causes(slot(0)), last_first);
+    assert_eq!(scoreboard.exit_causes(slot(1)), []);
+    assert_eq!(scoreboard.exit_causes(slot(2)), [], "there is no such slot");
 }

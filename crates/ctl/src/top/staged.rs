@@ -26,7 +26,7 @@ pub(crate) fn busy() -> Picture {
     picture.counters = Some(counters);
     let causes = [
         ExitCause::Killed { signal: 11, core: true },
-        ExitCause::KilledByUs(KillReason::Rogue(Violation::Cpu)),
+        ExitCause::KilledByDaemon(KillReason::Rogue(Violation::Cpu)),
         ExitCause::OutOfMemory,
         ExitCause::Exited(3),
     ];

@@ -143,7 +143,7 @@ impl Screen {
     fn style_of(&self, letter: char) -> Style {
         match Status::from_letter(letter) {
             Some(Status::Empty) => Style::new(),
-            Some(Status::Forking | Status::Born) => self.colour(Color::Cyan),
+            Some(Status::Forking | Status::Forked) => self.colour(Color::Cyan),
             Some(Status::Fresh | Status::Waiting) => self.colour(Color::Green),
             Some(Status::Serving) => self.colour(Color::Yellow).add_modifier(Modifier::BOLD),
             Some(Status::Long) => self.colour(Color::Magenta).add_modifier(Modifier::BOLD),

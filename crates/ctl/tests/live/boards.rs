@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use daemon_core::{
-    Line, MonotonicTime, Scoreboard, Seat, SlotNumber, Status, WakeParent, lines_for,
+    MonotonicTime, Scoreboard, ScoreboardLine, Seat, SlotNumber, Status, WakeParent, lines_for,
 };
 use serde_json::Value;
 use tempfile::TempDir;
@@ -34,7 +34,7 @@ impl Kept {
         let directory = tempfile::tempdir().expect("a directory");
         let count = lines_for(8).expect("a board");
         let path = directory.path().join("board");
-        let lines = daemon_sys::shared::in_file::<Line>(&path, count).expect("it maps");
+        let lines = daemon_sys::shared::in_file::<ScoreboardLine>(&path, count).expect("it maps");
         let started = MonotonicTime::from_since_boot(
             daemon_sys::clock::monotonic().saturating_sub(Duration::from_secs(1)),
         );
@@ -42,15 +42,15 @@ impl Kept {
         board.set_phase(daemon_core::Phase::Running);
         let sit = |slot: u32, pid: u32, status: Status| {
             let slot = SlotNumber::new(slot);
-            let generation = board.order(slot, now()).expect("it is empty");
-            let seat = Seat::take(board.board(), slot, generation, pid, now(), NoBell);
+            let generation = board.open_slot(slot, now()).expect("it is empty");
+            let seat = Seat::take(board.reader(), slot, generation, pid, now(), NoBell);
             let seat = seat.expect("it is free");
             seat.report(status, now()).expect("a legal move");
             seat
         };
         sit(0, 4711, Status::Fresh);
         let busy = sit(2, 4713, Status::Serving);
-        busy.label(b"GET /slow");
+        busy.set_label(b"GET /slow");
         Kept { directory, busy }
     }
 
@@ -76,7 +76,7 @@ fn a_scoreboard_is_read_without_the_daemon() {
     assert_eq!(value["children"][1]["pid"], 4713);
     assert_eq!(value["phase"], "running");
     assert!(value["up"].as_f64().is_some_and(|up| up >= 1.0), "{value}");
-    kept.busy.label(b"done");
+    kept.busy.set_label(b"done");
     assert!(status(&["status"], &kept.path()).out.contains("done"));
 }
 

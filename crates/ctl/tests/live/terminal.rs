@@ -203,7 +203,7 @@ fn a_daemon_that_hangs_is_shown_by_its_scoreboard_and_found_again_by_itself() {
     terminal.shows("this is what its scoreboard shows");
     let shown = terminal.shows("GET /slow");
     assert!(shown.contains("has not answered"), "{shown}");
-    kept.busy.label(b"GET /slower");
+    kept.busy.set_label(b"GET /slower");
     terminal.shows("GET /slower");
     mood.store(WELL, Ordering::Relaxed);
     until("the daemon is found again", || {

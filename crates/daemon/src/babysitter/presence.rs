@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use daemon_core::{Presence, Sample};
+use daemon_core::{Presence, ProcessSample};
 use daemon_sys::process::{Pid, exists};
 
 use super::settings::MemoryMeasure;
@@ -24,7 +24,7 @@ pub(super) fn presences(
     let used = process_table::read(pids)?;
     let presence = |pid: u32| match used.get(&pid) {
         None => presence_of_unlisted(pid),
-        Some(used) => Presence::Seen(Sample {
+        Some(used) => Presence::Seen(ProcessSample {
             cpu: used.cpu,
             memory: match measure {
                 MemoryMeasure::Rss => Some(used.rss),

@@ -9,7 +9,7 @@ use std::rc::Rc;
 
 use actix::fut::WrapFuture;
 use actix::{Actor, ActorContext, AsyncContext, Context, StreamHandler};
-use daemon_core::{ChildAction, ChildKind, OperatorPause, Phase, Signal, StopMode, in_child};
+use daemon_core::{ChildAction, ChildKind, OperatorPause, Phase, Signal, StopMode, child_action};
 use daemon_forkserver::{EXIT_SOFTWARE, now};
 use daemon_sys::process::{Pid, terminate_after};
 use daemon_sys::signals::SignalListener;
@@ -154,7 +154,7 @@ impl ChildActor {
 
     /// Looks on the scoreboard whether the operator has paused the daemon, and tells sessions.
     fn recheck_operator_pause(&mut self) {
-        let hold = self.state.borrow().board().hold();
+        let hold = self.state.borrow().board().operator_pause();
         let is_news = self.hold.send_if_modified(|known| std::mem::replace(known, hold) != hold);
         if !is_news || self.context.child_kind == ChildKind::OneRequest {
             return;
@@ -247,7 +247,7 @@ impl StreamHandler<Signalled> for ChildActor {
     fn handle(&mut self, _signalled: Signalled, ctx: &mut Self::Context) {
         let come = self.ears.drain();
         for (_, signal) in HANDLED_SIGNALS.into_iter().filter(|(heard, _)| come.contains(heard)) {
-            self.handle(in_child(signal), ctx);
+            self.handle(child_action(signal), ctx);
         }
     }
 
@@ -272,7 +272,7 @@ impl ChildActor {
             ChildAction::Leave(StopMode::Immediate) => self.end(0, ctx),
             ChildAction::Hangup => self.reopen_logs(),
             ChildAction::Peek => info!(self.context.log, "peek\n{}", self.peek(Detail::Verbose)),
-            ChildAction::Look => self.recheck_operator_pause(),
+            ChildAction::CheckPause => self.recheck_operator_pause(),
             ChildAction::Ignore => {}
         }
     }

@@ -112,7 +112,7 @@ impl ChildHandle {
 
     /// Whether the operator holds the daemon at this moment, told of it yet or not.
     fn is_paused_by_operator(&self) -> bool {
-        self.state.borrow().board().hold() == OperatorPause::On
+        self.state.borrow().board().operator_pause() == OperatorPause::On
     }
 
     /// Waits for a connection, and takes none from the moment that the operator holds the daemon.

@@ -75,8 +75,8 @@ pub(crate) fn run_child<P: Program>(
     };
     // Children that were born together sit side by side: their slots count their births.
     let generation = u64::from(seat.generation().get());
-    let birth = generation * u64::from(seat.board().slots()) + u64::from(seat.slot().get());
-    let quota = Quota::deal(context.requests, context.jitter, birth);
+    let birth = generation * u64::from(seat.reader().slots()) + u64::from(seat.slot().get());
+    let quota = Quota::new(context.requests, context.jitter, birth);
     let state = ChildState::new(seat, context.child_kind, quota, title);
     let system = System::new();
     // Code that ends the process by exit(3) has the thread's locals taken apart, this System among them.

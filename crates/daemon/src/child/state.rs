@@ -1,7 +1,7 @@
 //! A child's own rules: what a status update leads to, and when it is time to go.
 
 use daemon_core::{
-    ChildKind, Left, MonotonicTime, Quota, ReportError, Seat, SlotNumber, Status, WakeParent,
+    ChildKind, MonotonicTime, Quota, QuotaState, ReportError, Seat, SlotNumber, Status, WakeParent,
 };
 use daemon_forkserver::ParentWakeup;
 
@@ -57,13 +57,13 @@ impl<B: WakeParent> ChildState<B> {
         self.seat.status()
     }
 
-    pub(crate) fn board(&self) -> daemon_core::Board {
-        self.seat.board()
+    pub(crate) fn board(&self) -> daemon_core::ScoreboardReader {
+        self.seat.reader()
     }
 
     /// The event loop turns.
     pub(crate) fn beat(&self, now: MonotonicTime) {
-        self.seat.beat(now);
+        self.seat.heartbeat(now);
     }
 
     /// Why the child is leaving, if it is.
@@ -75,7 +75,7 @@ impl<B: WakeParent> ChildState<B> {
     }
 
     pub(crate) fn label(&mut self, text: &str) {
-        self.seat.label(text.as_bytes());
+        self.seat.set_label(text.as_bytes());
         self.title.label(text);
     }
 
@@ -96,7 +96,7 @@ impl<B: WakeParent> ChildState<B> {
             UpdateStatus::Req => self.begin(Status::Serving, now),
             UpdateStatus::Long => self.begin(Status::Long, now),
             UpdateStatus::Extend(time) => {
-                self.seat.extend(now + time);
+                self.seat.extend_deadline(now + time);
                 Ok(NextAction::Continue)
             }
             UpdateStatus::Wait | UpdateStatus::Done => match (self.kind, status) {
@@ -104,7 +104,7 @@ impl<B: WakeParent> ChildState<B> {
                     self.report(Status::Leaving, now)?;
                     Ok(self.leave(ShutdownReason::Done))
                 }
-                (ChildKind::Pool, Status::Born) => {
+                (ChildKind::Pool, Status::Forked) => {
                     self.report(Status::Fresh, now)?;
                     Ok(self.ready())
                 }
@@ -122,7 +122,7 @@ impl<B: WakeParent> ChildState<B> {
         if self.seat.status() != wanted {
             self.report(wanted, now)?;
         }
-        if !was_busy && self.quota.spend() == Left::Nothing {
+        if !was_busy && self.quota.consume() == QuotaState::Exhausted {
             self.stage = match self.stage {
                 LeaveState::Working => LeaveState::Leaving(ShutdownReason::Recycled),
                 leaving @ LeaveState::Leaving(_) => leaving,

@@ -55,7 +55,7 @@ fn full() -> Evidence {
 fn a_record_has_the_child_then_its_resources_then_its_stack() {
     assert_eq!(
         full().to_string(),
-        "2026-11-21 09:15:29 UTC: child in slot 3 (process 4711, generation 2) is Long (l) for 12.35 s: \
+        "2026-11-21 09:15:29 UTC: child in slot 3 (process 4711, generation 2) is long for 12.35 s: \
          GET /slow\n    \
          age 312.50 s, 17 requests\n    \
          cpu 9.40 s, 0.25 s of it in this request, rss 40.0 MiB, pss 12.3 MiB\n    \
@@ -76,7 +76,7 @@ fn unknown_values_are_left_out() {
     born.letter = 'F';
     let mut evidence = Evidence::of(&born, ProcessInfo::default(), Some(born.age), at());
     let known = "2026-11-21 09:15:29 UTC: child in slot 3 (no process yet, generation 2) is \
-                 Forking (F) for 12.35 s\n    age 312.50 s, 17 requests\n";
+                 forking for 12.35 s\n    age 312.50 s, 17 requests\n";
     assert_eq!(evidence.to_string(), known);
     evidence.backtrace = Trace::NoAnswer;
     let silent = format!("{known}    no backtrace: the child did not answer\n");

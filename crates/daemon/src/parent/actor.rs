@@ -125,7 +125,7 @@ impl<R: Transfer + Send> DaemonActor<R> {
         let Some(supervision) = &mut self.supervision else { return };
         let scoreboard = supervision.processes.fork_server.scoreboard();
         scoreboard.set_phase(supervision.supervisor.phase());
-        scoreboard.show(supervision.supervisor.max_children());
+        scoreboard.set_visible_slots(supervision.supervisor.max_children());
         let events = supervision.supervisor.take_events();
         let lost = supervision.processes.lost.take();
         for event in events {

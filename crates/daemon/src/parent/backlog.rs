@@ -2,7 +2,7 @@
 
 use std::collections::{HashMap, VecDeque};
 
-use daemon_core::{AcceptChange, AcceptState, Admission, OperatorPause, Phase, Traffic, admit};
+use daemon_core::{AcceptChange, AcceptState, Admission, OperatorPause, Phase, PoolLoad, admit};
 use daemon_forkserver::{ChildId, ForkError, ForkRefusal, ForkServerError};
 use daemon_sys::process::Pid;
 use futures::channel::oneshot;
@@ -94,13 +94,13 @@ impl<R> Backlog<R> {
         self.waiting.is_empty() && self.replies.is_empty()
     }
 
-    fn traffic(&self, children: u32, phase: Phase) -> Traffic {
-        Traffic {
+    fn traffic(&self, children: u32, phase: Phase) -> PoolLoad {
+        PoolLoad {
             children,
             max_children: self.max_children,
             waiting: u32::try_from(self.waiting.len()).unwrap_or(u32::MAX),
             phase,
-            hold: self.operator_pause,
+            operator_pause: self.operator_pause,
         }
     }
 
@@ -122,7 +122,7 @@ impl<R> Backlog<R> {
             (phase, _) => phase,
         };
         match admit(&self.traffic(children, phase), self.backlog) {
-            Admission::Fork | Admission::Wait => self.waiting.push_back(pending),
+            Admission::Fork | Admission::Enqueue => self.waiting.push_back(pending),
             Admission::Full => {
                 let (max_children, backlog) = (self.max_children, self.backlog);
                 self.hand_back(pending, HandOverErrorReason::Full { max_children, backlog });
@@ -207,7 +207,7 @@ impl<R> Backlog<R> {
 
     /// Opens or shuts the door as the traffic asks.
     pub(crate) fn reconcile(&mut self, children: u32, phase: Phase) -> Option<AcceptChange> {
-        let (accept, change) = self.accept.settle(&self.traffic(children, phase));
+        let (accept, change) = self.accept.update(&self.traffic(children, phase));
         self.accept = accept;
         change
     }

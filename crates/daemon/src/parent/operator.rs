@@ -48,7 +48,7 @@ impl<R: Transfer + Send> DaemonActor<R> {
         };
         let scoreboard = supervision.processes.fork_server.scoreboard();
         // Before the children are told to look; and back, if it is refused.
-        let former = scoreboard.hold();
+        let former = scoreboard.operator_pause();
         scoreboard.set_operator_pause(pause);
         let outcome = self.with_supervisor(ctx, |supervisor, processes, now| {
             let outcome = supervisor.set_operator_pause(pause, processes, now);

@@ -1,7 +1,7 @@
 //! The commands that the supervisor sends to the fork server. They are a trait, so that tests can run
 //! the supervisor with a fake that only records them.
 
-use daemon_core::Board;
+use daemon_core::ScoreboardReader;
 use daemon_forkserver::{ChildId, ForkError, ForkServer, ForkServerError, Transfer};
 use daemon_sys::process::Signal;
 
@@ -22,7 +22,7 @@ pub(crate) trait ProcessControl<R> {
     /// Returns whether the OOM killer has killed a process since the last call.
     fn oom_kills(&mut self) -> OomKills;
     /// Returns the scoreboard.
-    fn board(&self) -> Board;
+    fn board(&self) -> ScoreboardReader;
 }
 
 /// Whether there is an OOM kill that no exit accounts for yet.
@@ -79,7 +79,7 @@ impl<R: Transfer> ProcessControl<R> for ForkServerControl<R> {
         self.oom_kills.claim()
     }
 
-    fn board(&self) -> Board {
+    fn board(&self) -> ScoreboardReader {
         self.fork_server.board()
     }
 }

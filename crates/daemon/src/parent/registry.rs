@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use daemon_core::{
-    ChildKind, Counts, Entry, Exit, ExitCause, MonotonicTime, Status, StopReason, explain,
+    ChildKind, Counts, Exit, ExitCause, MonotonicTime, SlotEntry, Status, StopReason, classify_exit,
 };
 use daemon_forkserver::ChildId;
 use daemon_sys::process::Pid;
@@ -96,14 +96,14 @@ impl Registry {
                 reload_generation,
                 readiness: Readiness::Booting,
             });
-            self.counts.opened();
+            self.counts.record_fork();
         }
     }
 
     /// The order for a child has failed: it never was.
     pub(crate) fn remove_failed(&mut self, child: ChildId) {
         if let Some(record) = self.take(child) {
-            self.counts.moved(record.seen, Status::Empty);
+            self.counts.record_transition(record.seen, Status::Empty);
         }
     }
 
@@ -118,12 +118,12 @@ impl Registry {
         let Some(record) = self.get_mut(child) else { return };
         if record.stop_reason.is_none() {
             let before = std::mem::replace(&mut record.seen, Status::Serving);
-            self.counts.moved(before, Status::Serving);
+            self.counts.record_transition(before, Status::Serving);
         }
     }
 
     /// The scoreboard's line of this slot has changed.
-    pub(crate) fn update_status(&mut self, entry: &Entry) -> StatusChange {
+    pub(crate) fn update_status(&mut self, entry: &SlotEntry) -> StatusChange {
         let Some(record) = self.records.get_mut(entry.slot.index()).and_then(Option::as_mut) else {
             return StatusChange::Other;
         };
@@ -132,7 +132,7 @@ impl Registry {
             return StatusChange::Other;
         };
         if record.stop_reason.is_none() {
-            self.counts.moved(record.seen, status);
+            self.counts.record_transition(record.seen, status);
             record.seen = status;
         }
         if record.readiness == Readiness::Booting && (status.is_idle() || status.is_busy()) {
@@ -162,7 +162,7 @@ impl Registry {
             }
         }
         if before != Status::Leaving {
-            self.counts.moved(before, Status::Leaving);
+            self.counts.record_transition(before, Status::Leaving);
         }
     }
 
@@ -186,7 +186,7 @@ impl Registry {
             return;
         };
         let before = std::mem::replace(&mut record.seen, Status::Empty);
-        self.counts.moved(before, Status::Empty);
+        self.counts.record_transition(before, Status::Empty);
     }
 
     /// All children are told to go; a stronger word replaces an earlier one.
@@ -202,7 +202,7 @@ impl Registry {
                 Some(_) | None => record.stop_reason = Some(why),
             }
             if before != Status::Leaving {
-                self.counts.moved(before, Status::Leaving);
+                self.counts.record_transition(before, Status::Leaving);
             }
         }
     }
@@ -213,14 +213,14 @@ impl Registry {
         child: ChildId,
         pid: Pid,
         exit: Exit,
-        last: &Entry,
+        last: &SlotEntry,
         now: MonotonicTime,
     ) -> Option<(ChildExited, Age)> {
         let record = self.take(child)?;
-        self.counts.moved(record.seen, Status::Empty);
+        self.counts.record_transition(record.seen, Status::Empty);
         let was_ready = record.readiness == Readiness::Ready || last.requests > 0;
         let status = last.status.unwrap_or(Status::Empty);
-        let cause = explain(exit, status, record.stop_reason, self.child_kind);
+        let cause = classify_exit(exit, status, record.stop_reason, self.child_kind);
         let lived = now.saturating_since(record.ordered);
         let went_as_told = match record.stop_reason {
             Some(StopReason::Rogue(_) | StopReason::Killed) => false,
@@ -244,7 +244,7 @@ impl Registry {
     /// Lines that tell what the children that were told to go still do.
     pub(crate) fn peek_stopping(
         &self,
-        board: daemon_core::Board,
+        board: daemon_core::ScoreboardReader,
         now: MonotonicTime,
     ) -> Vec<String> {
         let line = |record: &Record| {
@@ -267,7 +267,7 @@ impl Registry {
     }
 
     /// The children that wait, with those that have waited longest first.
-    pub(crate) fn longest_idle(&self, board: daemon_core::Board) -> Vec<ChildId> {
+    pub(crate) fn longest_idle(&self, board: daemon_core::ScoreboardReader) -> Vec<ChildId> {
         let mut idle: Vec<(MonotonicTime, ChildId)> = self
             .records()
             .filter(|record| record.seen.is_idle())

@@ -1,6 +1,6 @@
 //! A reload under way: which children are old, and the next turn of replacing them.
 
-use daemon_core::{RollingReplace, RollingStep, StatusKind, max_unavailable};
+use daemon_core::{RollingReplace, RollingStep, StatusKind, default_max_unavailable};
 use daemon_forkserver::ChildId;
 
 use super::registry::Registry;
@@ -50,10 +50,10 @@ impl ReloadState {
             leaving: 0,
             target,
             max_children,
-            away: max_unavailable(target),
+            max_unavailable: default_max_unavailable(target),
         };
         for record in registry.records() {
-            match (record.seen.standing(), record.reload_generation < self.reload_generation) {
+            match (record.seen.kind(), record.reload_generation < self.reload_generation) {
                 (StatusKind::Leaving | StatusKind::Vacant, _) => turnover.leaving += 1,
                 (StatusKind::Idle, true) => idle.push(record.child),
                 (StatusKind::Starting | StatusKind::Busy, true) => busy.push(record.child),
@@ -63,7 +63,7 @@ impl ReloadState {
         }
         turnover.old_idle = u32::try_from(idle.len()).unwrap_or(u32::MAX);
         turnover.old_busy = u32::try_from(busy.len()).unwrap_or(u32::MAX);
-        match turnover.turn() {
+        match turnover.next_step() {
             RollingStep::Fork(children) => ReloadStep::Fork(children),
             RollingStep::Retire(children) => {
                 ReloadStep::Retire(idle.into_iter().chain(busy).take(children as usize).collect())

@@ -6,7 +6,7 @@ use std::time::Duration;
 use actix::{
     AsyncContext, Context, Handler, Message, MessageResult, ResponseFuture, StreamHandler,
 };
-use daemon_core::{OperatorPause, ParentAction, Signal, in_parent};
+use daemon_core::{OperatorPause, ParentAction, Signal, parent_action};
 use daemon_forkserver::Transfer;
 use futures::FutureExt;
 use futures::channel::oneshot;
@@ -168,12 +168,12 @@ impl<R: Transfer + Send> Handler<SignalReceived> for DaemonActor<R> {
     fn handle(&mut self, SignalReceived(signal): SignalReceived, ctx: &mut Self::Context) {
         debug!(self.log, "signal {}", signal.name());
         let by = Origin::Signal(signal);
-        match in_parent(signal, self.stopping) {
+        match parent_action(signal, self.stopping) {
             ParentAction::Stop(mode) => self.stop(mode, by, ctx),
             ParentAction::Hangup => self.reopen_logs(ctx),
             ParentAction::Peek => info!(self.log, "peek\n{}", self.peek(Detail::Verbose)),
-            ParentAction::More => self.resize_by_signal(Resize::More, by, ctx),
-            ParentAction::Fewer => self.resize_by_signal(Resize::Fewer, by, ctx),
+            ParentAction::AddChild => self.resize_by_signal(Resize::More, by, ctx),
+            ParentAction::RemoveChild => self.resize_by_signal(Resize::Fewer, by, ctx),
             ParentAction::Pause => self.pause_by_signal(OperatorPause::On, by, ctx),
             ParentAction::Resume => self.pause_by_signal(OperatorPause::Off, by, ctx),
             ParentAction::Ignore => {}

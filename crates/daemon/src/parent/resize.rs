@@ -20,7 +20,7 @@ pub(crate) fn growth(
     resize: Resize,
 ) -> Result<Resized, CommandError> {
     let resize = to_core(resize);
-    let wanted = resize.of(growth.rules().max_children);
+    let wanted = resize.apply(growth.rules().max_children);
     let rules = growth
         .resize(resize, slots)
         .map_err(|error| CommandError::Size { wanted, reason: error.to_string() })?;
@@ -30,7 +30,7 @@ pub(crate) fn growth(
 /// Moves a pool's spares.
 pub(crate) fn pool(pool: &mut Pool, resize: Resize) -> Result<Resized, CommandError> {
     let resize = to_core(resize);
-    let wanted = resize.of(pool.rules().max_spare);
+    let wanted = resize.apply(pool.rules().max_spare);
     let rules = pool
         .resize(resize)
         .map_err(|error| CommandError::Size { wanted, reason: error.to_string() })?;
@@ -43,7 +43,7 @@ pub(crate) fn pool(pool: &mut Pool, resize: Resize) -> Result<Resized, CommandEr
 
 /// The new `max_children` of a post-forking daemon, as far as its scoreboard has slots.
 pub(crate) fn max_children(now: u32, slots: u32, resize: Resize) -> Result<u32, CommandError> {
-    let wanted = to_core(resize).of(now);
+    let wanted = to_core(resize).apply(now);
     if wanted == 0 {
         return Err(CommandError::Size {
             wanted,

@@ -1,6 +1,6 @@
 //! The report of a made-up scoreboard: its text is the original's, its JSON says the same.
 
-use daemon_core::{Line, Scoreboard, Seat, Status, WakeParent, lines_for};
+use daemon_core::{Scoreboard, ScoreboardLine, Seat, Status, WakeParent, lines_for};
 
 use super::processes::Usage;
 use super::*;
@@ -16,25 +16,26 @@ fn at(secs: u64) -> MonotonicTime {
 }
 
 /// Six slots, of which four are shown; the second child serves, and says what.
-fn board() -> Board {
+fn board() -> ScoreboardReader {
     let lines = lines_for(6).unwrap();
-    let lines = Box::leak((0..lines).map(|_line| Line::new()).collect::<Box<[Line]>>());
+    let lines =
+        Box::leak((0..lines).map(|_line| ScoreboardLine::new()).collect::<Box<[ScoreboardLine]>>());
     let scoreboard = Scoreboard::format(lines, 6, at(0)).unwrap();
-    scoreboard.show(4);
+    scoreboard.set_visible_slots(4);
     for (slot, status) in [(0, None), (1, Some(Status::Serving)), (2, Some(Status::Fresh))] {
         let slot = SlotNumber::new(slot);
-        let generation = scoreboard.order(slot, at(1)).unwrap();
+        let generation = scoreboard.open_slot(slot, at(1)).unwrap();
         if let Some(status) = status {
             let pid = 700 + slot.get();
-            let seat = Seat::take(scoreboard.board(), slot, generation, pid, at(2), Silent);
+            let seat = Seat::take(scoreboard.reader(), slot, generation, pid, at(2), Silent);
             let seat = seat.unwrap();
             seat.report(status, at(5)).unwrap();
             if status == Status::Serving {
-                seat.label(b"GET /");
+                seat.set_label(b"GET /");
             }
         }
     }
-    scoreboard.board()
+    scoreboard.reader()
 }
 
 fn report(reporter: Reporter) -> Report {
@@ -232,7 +233,7 @@ mod any {
         prop_oneof![
             Just(ExitCause::Done),
             Just(ExitCause::Recycled(RecycleReason::Memory)),
-            Just(ExitCause::KilledByUs(KillReason::Rogue(Violation::Hung))),
+            Just(ExitCause::KilledByDaemon(KillReason::Rogue(Violation::Hung))),
             Just(ExitCause::OutOfMemory),
             any::<i32>().prop_map(ExitCause::Exited),
             any::<i32>().prop_map(|code| ExitCause::FailedToBoot(Exit::Code(code))),

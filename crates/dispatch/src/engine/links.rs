@@ -89,7 +89,7 @@ impl Engine {
             );
         }
         report!(self.events, debug, "worker closed"; "slot" => slot);
-        if !cause.is_regular() {
+        if !cause.is_expected() {
             // Only for talkback: the daemon has already logged the exit, with more details.
             self.events.send_line(format_args!("worker exited, slot: {slot}, reason: {cause}"));
         }

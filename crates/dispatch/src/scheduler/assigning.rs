@@ -1,6 +1,6 @@
 //! Who gets what: the next that waits, to who has waited longest; and some ahead.
 
-use daemon_core::{MonotonicTime, OperatorPause, TakenBack};
+use daemon_core::{MonotonicTime, OperatorPause, RevokeResult};
 
 use super::workers::InFlight;
 use super::{
@@ -16,12 +16,12 @@ impl<T, C: Claims> Scheduler<T, C> {
         }
         while let Some(slot) = self.workers.longest_idle() {
             if !self.workers.is_unresponsive(slot)
-                && self.take_back(&self.workers.sent_to_unresponsive(), now)
+                && self.revoke(&self.workers.sent_to_unresponsive(), now)
             {
                 continue;
             }
             let Some(key) = self.queue_next() else {
-                if self.take_back(&self.workers.sent_ahead(), now) { continue } else { break }
+                if self.revoke(&self.workers.sent_ahead(), now) { continue } else { break }
             };
             self.send(slot, key, now);
         }
@@ -91,12 +91,12 @@ impl<T, C: Claims> Scheduler<T, C> {
     }
 
     /// A worker is idle: the first of these tasks that was not begun waits again.
-    fn take_back(&mut self, sent: &[(usize, InFlight)], now: MonotonicTime) -> bool {
+    fn revoke(&mut self, sent: &[(usize, InFlight)], now: MonotonicTime) -> bool {
         for &(slot, InFlight { turn, key, .. }) in sent {
             if self.records.get(key).is_none() {
                 continue;
             }
-            if self.claims.take_back(slot, turn) == TakenBack::Yes {
+            if self.claims.revoke(slot, turn) == RevokeResult::Revoked {
                 self.take_out(slot, turn, now);
                 self.return_to_queue(key, now);
                 return true;

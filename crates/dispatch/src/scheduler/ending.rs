@@ -1,7 +1,7 @@
 //! How requests end before their time: cancelled, overdue, refused at the end of it all; and the
 //! operator's hold.
 
-use daemon_core::{Condemned, MonotonicTime, OperatorPause, Owner, StopMode, TakenBack};
+use daemon_core::{AbortResult, MonotonicTime, OperatorPause, Owner, RevokeResult, StopMode};
 
 use super::workers::InFlight;
 use super::{
@@ -25,19 +25,19 @@ impl<T, C: Claims> Scheduler<T, C> {
             return CancelOutcome::Dequeued;
         };
         let running = running.unwrap_or(record.terms.if_dropped);
-        match (self.claims.take_back(slot, turn), running) {
-            (TakenBack::Yes, _) => {
+        match (self.claims.revoke(slot, turn), running) {
+            (RevokeResult::Revoked, _) => {
                 self.take_out(slot, turn, now);
                 self.fail(key, Failure::Cancelled { state: RequestState::Queued }, now);
                 self.assign(now);
                 CancelOutcome::Dequeued
             }
-            (TakenBack::TooLate, IfRunning::LetFinish) => CancelOutcome::StillRunning,
-            (TakenBack::TooLate, IfRunning::Terminate) => {
+            (RevokeResult::AlreadyStarted, IfRunning::LetFinish) => CancelOutcome::StillRunning,
+            (RevokeResult::AlreadyStarted, IfRunning::Terminate) => {
                 let failure = Failure::Cancelled { state: RequestState::Running };
                 match self.condemn(slot, turn, WorkerKillReason::Cancelled, failure, now) {
-                    Condemned::Yes => CancelOutcome::Terminated,
-                    Condemned::No => CancelOutcome::StillRunning,
+                    AbortResult::Aborted => CancelOutcome::Terminated,
+                    AbortResult::NotRunning => CancelOutcome::StillRunning,
                 }
             }
         }
@@ -56,10 +56,10 @@ impl<T, C: Claims> Scheduler<T, C> {
         reason: WorkerKillReason,
         failure: Failure,
         now: MonotonicTime,
-    ) -> Condemned {
+    ) -> AbortResult {
         // Who is condemned begins nothing more, and one that has ended it has its answer under way.
         let condemned = self.claims.condemn(slot, turn);
-        if condemned == Condemned::Yes {
+        if condemned == AbortResult::Aborted {
             if let Some(key) = self.take_out(slot, turn, now) {
                 self.fail(key, failure, now);
             }
@@ -86,7 +86,7 @@ impl<T, C: Claims> Scheduler<T, C> {
 
     pub(super) fn take_back_all(&mut self, slot: usize, now: MonotonicTime) {
         for InFlight { turn, key, .. } in self.workers.in_flight(slot) {
-            if self.claims.take_back(slot, turn) == TakenBack::Yes {
+            if self.claims.revoke(slot, turn) == RevokeResult::Revoked {
                 self.take_out(slot, turn, now);
                 self.return_to_queue(key, now);
             }

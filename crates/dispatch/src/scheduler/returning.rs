@@ -25,7 +25,7 @@ impl<T, C: Claims> Scheduler<T, C> {
             match self.claims.owner(slot, turn) {
                 Owner::Sender => {
                     // Nobody is left who could begin it, and nobody shall.
-                    let _ = self.claims.take_back(slot, turn);
+                    let _ = self.claims.revoke(slot, turn);
                     self.return_to_queue(key, now);
                 }
                 Owner::Worker(_since) => self.worker_lost(key, cause, now),

@@ -136,7 +136,7 @@ fn talk_of_forks() {
     let builder = builder(1)
         .max_forks(2)
         .max_requests(2)
-        .jitter(Jitter::of_percent(0).unwrap())
+        .jitter(Jitter::from_percent(0).unwrap())
         .verbose()
         .talkback(move |_| Notes::into(notes).recipient());
     play(builder, async move |stage| {

@@ -13,7 +13,7 @@ pub enum ForkServerError {
     System(#[from] daemon_sys::Error),
     /// The scoreboard cannot be created with this number of slots.
     #[error("cannot create the scoreboard: {0}")]
-    Board(#[from] daemon_core::BoardError),
+    Board(#[from] daemon_core::ScoreboardError),
     /// The preload step failed.
     #[error("preload failed: {error}")]
     PreloadFailed {

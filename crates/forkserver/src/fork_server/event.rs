@@ -1,6 +1,6 @@
 //! Events of the fork server, made from its reports.
 
-use daemon_core::{Entry, Exit, Generation, SlotNumber};
+use daemon_core::{Exit, Generation, SlotEntry, SlotNumber};
 use daemon_sys::process::Pid;
 
 use super::{ChildId, ForkServer};
@@ -35,7 +35,7 @@ pub enum ForkServerEvent<R> {
         /// How it exited.
         exit: Exit,
         /// The last contents of its scoreboard slot.
-        last: Entry,
+        last: SlotEntry,
     },
     /// The fork server could not reopen its logs.
     ReopenLogsFailed {

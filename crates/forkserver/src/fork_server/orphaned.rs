@@ -14,7 +14,7 @@ impl<R: Transfer> ForkServer<R> {
     /// Such a child may exist nevertheless: the fork server may have died between the fork and its
     /// report.
     pub fn take_pending(&mut self) -> Vec<(ChildId, R)> {
-        let board = self.scoreboard.board();
+        let board = self.scoreboard.reader();
         (0..)
             .map(SlotNumber::new)
             .zip(&mut self.pending)

@@ -87,7 +87,7 @@ fn requests_leak_no_descriptor() {
     );
     let (mut requested, mut gone) = (0_usize, 0);
     while gone < 1000 {
-        while requested < 1000 && server.fork_server.board().free() > 0 {
+        while requested < 1000 && server.fork_server.board().empty_slots() > 0 {
             let fd = writer.try_clone().expect("a free descriptor");
             // Every tenth request is sent in a memory file.
             let size = if requested.is_multiple_of(10) { 10_000 } else { 1 };

@@ -6,7 +6,9 @@ use std::os::unix::fs::FileExt;
 use std::os::unix::net::UnixStream;
 use std::time::{Duration, Instant};
 
-use daemon_forkserver::core::{Board, Exit, Fault, Label, Line, Phase, Status, lines_for};
+use daemon_forkserver::core::{
+    Exit, Label, Phase, ScoreboardLine, ScoreboardReader, SlotFault, Status, lines_for,
+};
 use daemon_forkserver::sys::process::{Pid, Signal, group_of};
 use daemon_forkserver::sys::shared;
 use daemon_forkserver::{ChildStart, ForkServerBuilder, ForkServerEvent, now};
@@ -93,7 +95,7 @@ fn parent_and_process_group() {
 fn report_serving(start: ChildStart<UnixStream>) -> i32 {
     let line = start.request.expect("the request decodes");
     start.seat.report(Status::Serving, now()).expect("the status change is allowed");
-    start.seat.label(b"GET /index.html");
+    start.seat.set_label(b"GET /index.html");
     send_byte(&line);
     sleep_until_killed()
 }
@@ -127,7 +129,7 @@ fn a_killed_child_frees_its_slot() {
 /// Returns the offset in bytes of a slot's word in a scoreboard file.
 fn word_offset(slots: u32, slot: u32, word: usize) -> u64 {
     let first = lines_for(slots).expect("the number is small") - slots as usize;
-    ((first + slot as usize) * size_of::<Line>() + word * size_of::<u64>()) as u64
+    ((first + slot as usize) * size_of::<ScoreboardLine>() + word * size_of::<u64>()) as u64
 }
 
 fn a_torn_label_is_repaired() {
@@ -149,7 +151,7 @@ fn a_torn_label_is_repaired() {
 
     server.fork_server.signal(child, Signal::Kill).expect("the command is sent");
     let (_child, _exit, last) = server.next_exited();
-    assert_eq!(last.fault, Some(Fault::TornLabel));
+    assert_eq!(last.fault, Some(SlotFault::TornLabel));
     let (near, far) = UnixStream::pair().expect("a socket pair opens");
     let next = server.fork(near);
     assert_eq!(next.slot, child.slot);
@@ -170,19 +172,23 @@ fn scoreboard_file() {
     assert!(receive_byte(&far));
     server.fork_server.scoreboard().set_phase(Phase::Running);
 
-    let outside = Board::open(shared::open_file::<Line>(&path).expect("the file is mapped"))
-        .expect("a valid scoreboard");
+    let outside = ScoreboardReader::open(
+        shared::open_file::<ScoreboardLine>(&path).expect("the file is mapped"),
+    )
+    .expect("a valid scoreboard");
     assert_eq!((outside.slots(), outside.letters().as_str()), (3, "r  "));
     assert_eq!(outside.phase(), Phase::Running);
     server.shut_down();
     // The last contents stay readable after the exit.
-    let after = Board::open(shared::open_file::<Line>(&path).expect("the file is mapped"))
-        .expect("a valid scoreboard");
+    let after = ScoreboardReader::open(
+        shared::open_file::<ScoreboardLine>(&path).expect("the file is mapped"),
+    )
+    .expect("a valid scoreboard");
     assert_eq!(after.slots(), 3);
 }
 
 fn a_report_wakes_the_parent() {
-    use daemon_forkserver::core::Armed;
+    use daemon_forkserver::core::ArmResult;
     let mut server = TestServer::new(
         1,
         closure_program(|start: ChildStart<UnixStream>| {
@@ -200,7 +206,7 @@ fn a_report_wakes_the_parent() {
         let scoreboard = server.fork_server.scoreboard();
         crate::scenarios::eventually("the scoreboard is armed", || {
             scoreboard.drain_changes(|slot| changed.push(slot));
-            scoreboard.arm() == Armed::Asleep
+            scoreboard.arm_wakeup() == ArmResult::Armed
         });
     };
     armed(&server, &mut changed);

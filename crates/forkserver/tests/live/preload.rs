@@ -126,7 +126,7 @@ fn fork_is_refused(server: &mut TestServer<UnixStream>) -> ForkRefusal {
         panic!("expected ForkFailed");
     };
     assert_eq!(child, requested);
-    assert_eq!(server.fork_server.board().free(), server.fork_server.board().slots());
+    assert_eq!(server.fork_server.board().empty_slots(), server.fork_server.board().slots());
     send_byte(&request);
     assert!(receive_byte(&far));
     refusal

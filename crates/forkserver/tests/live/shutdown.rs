@@ -84,7 +84,7 @@ fn a_shutdown_reports_every_exit() {
     };
     assert!(matches!(lost, ForkServerError::Lost { .. }), "{lost}");
     assert_eq!(gone, 20);
-    assert_eq!(server.fork_server.board().free(), 20);
+    assert_eq!(server.fork_server.board().empty_slots(), 20);
     assert_eq!(server.fork_server.reap().expect("a child of this process"), Some(Exit::Code(0)));
 }
 
@@ -211,7 +211,7 @@ fn a_fork_without_fork_server_returns_the_request() {
         server.fork_server.fork("kept".into()).expect_err("the fork server has exited");
     assert_eq!(fork_error.request, "kept");
     assert!(matches!(fork_error.reason, ForkServerError::Lost { .. }));
-    assert_eq!(server.fork_server.board().free(), 1);
+    assert_eq!(server.fork_server.board().empty_slots(), 1);
 }
 
 fn releasing_closes_the_listener() {

@@ -8,7 +8,7 @@ use std::os::unix::net::UnixStream;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::{Duration, Instant};
 
-use daemon_forkserver::core::{Entry, Exit};
+use daemon_forkserver::core::{Exit, SlotEntry};
 use daemon_forkserver::sys::fork::{ForkResult, fork};
 use daemon_forkserver::sys::process::{Pid, Signal, exit_now};
 use daemon_forkserver::{
@@ -90,7 +90,7 @@ impl<R: Transfer> TestServer<R> {
         }
     }
 
-    pub(crate) fn next_exited(&mut self) -> (ChildId, Exit, Entry) {
+    pub(crate) fn next_exited(&mut self) -> (ChildId, Exit, SlotEntry) {
         match self.next_event() {
             ForkServerEvent::Exited { child, exit, last, .. } => (child, exit, last),
             _ => panic!("expected Exited"),

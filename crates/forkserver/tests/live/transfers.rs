@@ -112,7 +112,7 @@ fn a_request_over_the_limit_is_returned() {
     };
     assert_eq!(request, pattern(1001));
     assert_eq!(reason.to_string(), "cannot send a request of 1009 bytes: the limit is 1000 bytes");
-    assert_eq!(server.fork_server.board().free(), 1);
+    assert_eq!(server.fork_server.board().empty_slots(), 1);
     server.fork(pattern(900));
     assert_eq!(server.exit_of_next_child(), Exit::Code(0));
     server.shut_down();
@@ -243,7 +243,7 @@ fn a_thousand_commands_wait() {
         match server.next_event() {
             ForkServerEvent::Born { .. } => born += 1,
             ForkServerEvent::Exited { exit, last, .. } => {
-                assert_eq!((exit, last.status), (Exit::Code(0), Some(Status::Born)));
+                assert_eq!((exit, last.status), (Exit::Code(0), Some(Status::Forked)));
                 gone += 1;
             }
             _ => panic!("unexpected ForkFailed"),
@@ -256,6 +256,6 @@ fn a_thousand_commands_wait() {
         received.as_chunks::<4>().0.iter().map(|bytes| u32::from_ne_bytes(*bytes)).collect();
     numbers.sort_unstable();
     assert!(numbers.into_iter().eq(0..CHILDREN));
-    eventually("all slots are free", || server.fork_server.board().free() == CHILDREN);
+    eventually("all slots are free", || server.fork_server.board().empty_slots() == CHILDREN);
     server.shut_down();
 }

@@ -1,6 +1,8 @@
 //! How workers end, by themselves and at the end of all.
 
-use daemon_core::{ChildKind, Exit, MonotonicTime, Phase, SlotNumber, Status, StopReason, explain};
+use daemon_core::{
+    ChildKind, Exit, MonotonicTime, Phase, SlotNumber, Status, StopReason, classify_exit,
+};
 use daemon_sys::reap::{self, ExitedChild};
 use daemon_sys::{Pid, Signal};
 use slog::{debug, warn};
@@ -32,7 +34,7 @@ impl PreforkManager {
         exit: Option<reap::Exit>,
     ) {
         let time = now();
-        let last = self.board.close(slot, time);
+        let last = self.board.close_slot(slot, time);
         // Exit code 0 says that all is well, whoever has made it, as in the original.
         let last = match exit {
             Some(reap::Exit::Code(0)) => Status::Leaving,
@@ -40,10 +42,10 @@ impl PreforkManager {
         };
         let stop_request = entry.stop_request.map(|stop_request| stop_request.reason);
         let core_exit = to_core_exit(exit, entry.stop_request);
-        let cause = explain(core_exit, last, stop_request, ChildKind::OneRequest);
-        self.board.departed(slot, cause);
+        let cause = classify_exit(core_exit, last, stop_request, ChildKind::OneRequest);
+        self.board.record_exit(slot, cause);
         let is_good =
-            cause.is_regular() || stop_request.is_some() || entry.generation != self.generation;
+            cause.is_expected() || stop_request.is_some() || entry.generation != self.generation;
         let end = if is_good { ExitKind::Regular } else { ExitKind::Failure };
         self.pool.set_exited(slot, end, time);
         let lifetime = time.saturating_since(entry.forked_at);

@@ -50,7 +50,7 @@ impl PreforkManager {
             die_with_parent(death_signal, manager)?;
             let pid = Pid::this().as_raw().unsigned_abs();
             let wakeup = ManagerWakeup(wakeup);
-            let seat = Seat::take(board.board(), slot, owner, pid, now(), wakeup)?;
+            let seat = Seat::take(board.reader(), slot, owner, pid, now(), wakeup)?;
             let signals = SignalListener::new()?;
             seat.report(Status::Fresh, now())?;
             let log = log.clone();

@@ -102,5 +102,5 @@ fn told_late() {
     });
     let causes: Vec<ExitCause> = reaped.take().iter().map(|gone| gone.cause).collect();
     assert_eq!(causes.len(), 3);
-    assert!(causes.iter().all(ExitCause::is_regular), "{causes:?}");
+    assert!(causes.iter().all(ExitCause::is_expected), "{causes:?}");
 }

@@ -67,7 +67,7 @@ fn killed_after_grace() {
     let begun = Instant::now();
     assert_eq!(pm.wait_all_children().expect("waits"), 0);
     assert!(begun.elapsed() >= grace);
-    let overdue = ExitCause::KilledByUs(daemon_core::KillReason::GraceExpired);
+    let overdue = ExitCause::KilledByDaemon(daemon_core::KillReason::GraceExpired);
     assert_eq!(causes.take(), [overdue; 3]);
 }
 

@@ -102,7 +102,7 @@ fn hup_storm() {
     let reaped = reaped.take();
     assert!(!reaped.is_empty());
     for gone in reaped {
-        assert!(gone.cause.is_regular(), "{gone:?}");
+        assert!(gone.cause.is_expected(), "{gone:?}");
     }
 }
 

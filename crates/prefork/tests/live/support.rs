@@ -6,7 +6,7 @@ use std::rc::Rc;
 use std::sync::atomic::{AtomicU32, Ordering::SeqCst};
 use std::time::Duration;
 
-use daemon_core::{Board, Entry, Line, Status};
+use daemon_core::{ScoreboardLine, ScoreboardReader, SlotEntry, Status};
 use daemon_prefork::{Pid, Prefork, PreforkBuilder, Reaped, Signal, Worker};
 use daemon_sys::fork::{ForkResult, fork};
 use daemon_sys::poll::{Interest, wait};
@@ -104,20 +104,20 @@ pub(crate) fn until_term(pm: &mut Prefork, mut work: impl FnMut(&Worker)) {
 }
 
 /// The scoreboard in a file, once it is there.
-pub(crate) fn board(path: &Path) -> Board {
+pub(crate) fn board(path: &Path) -> ScoreboardReader {
     eventually("the scoreboard is there", || path.exists());
-    let lines: &'static [Line] = shared::open_file(path).expect("opens");
-    eventually("it is formatted", || Board::open(lines).is_ok());
-    Board::open(lines).expect("a scoreboard")
+    let lines: &'static [ScoreboardLine] = shared::open_file(path).expect("opens");
+    eventually("it is formatted", || ScoreboardReader::open(lines).is_ok());
+    ScoreboardReader::open(lines).expect("a scoreboard")
 }
 
 /// The lines of the workers that are there.
-pub(crate) fn workers(board: Board) -> Vec<Entry> {
+pub(crate) fn workers(board: ScoreboardReader) -> Vec<SlotEntry> {
     board.entries().filter(|entry| entry.status != Some(Status::Empty) && entry.pid != 0).collect()
 }
 
-pub(crate) fn pids(board: Board) -> Vec<Pid> {
-    let pid = |entry: Entry| i32::try_from(entry.pid).ok().and_then(Pid::from_raw);
+pub(crate) fn pids(board: ScoreboardReader) -> Vec<Pid> {
+    let pid = |entry: SlotEntry| i32::try_from(entry.pid).ok().and_then(Pid::from_raw);
     workers(board).into_iter().filter_map(pid).collect()
 }
 

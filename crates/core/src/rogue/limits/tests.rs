@@ -10,13 +10,13 @@ fn at(secs: u64) -> MonotonicTime {
     MonotonicTime::from_since_boot(Duration::from_secs(1000 + secs))
 }
 
-fn entry(status: Status) -> Entry {
-    Entry {
+fn entry(status: Status) -> SlotEntry {
+    SlotEntry {
         slot: SlotNumber::new(0),
         status: Some(status),
         pid: 700,
         generation: Generation::new(1),
-        born: at(0),
+        started_at: at(0),
         since: at(10),
         requests: 1,
         label: Label::Text(LabelText::EMPTY),
@@ -30,13 +30,13 @@ fn free() -> Limits {
     Limits { cpu: None, long_cpu: None, lifetime_jitter: Jitter::NONE, ..Limits::default() }
 }
 
-fn judge(limits: &Limits, entry: &Entry, now: u64) -> Finding {
-    limits.judge(entry, None, 0, at(now), MonotonicTime::ZERO)
+fn assess(limits: &Limits, entry: &SlotEntry, now: u64) -> Assessment {
+    limits.assess(entry, None, 0, at(now), MonotonicTime::ZERO)
 }
 
-fn used(cpu: u64, cpu_of_request: u64, memory: u64) -> Usage {
+fn used(cpu: u64, request_cpu: u64, memory: u64) -> Usage {
     let tenths = |tenths: u64| Duration::from_millis(tenths * 100);
-    Usage { cpu: tenths(cpu), cpu_of_request: tenths(cpu_of_request), memory: Some(memory) }
+    Usage { cpu: tenths(cpu), request_cpu: tenths(request_cpu), memory: Some(memory) }
 }
 
 #[test]
@@ -49,15 +49,16 @@ fn who_serves_longer_than_it_may_is_late_and_nobody_else() {
             Status::Long => Some(60),
             Status::Empty
             | Status::Forking
-            | Status::Born
+            | Status::Forked
             | Status::Fresh
             | Status::Waiting
             | Status::Leaving => None,
         };
         for now in [10, 14, 15, 59, 60, 10_000] {
             let late = late_from.is_some_and(|from| now >= from);
-            let expected = if late { Finding::Rogue(Violation::Time) } else { Finding::Normal };
-            assert_eq!(judge(&limits, &entry(status), now), expected, "{status} at {now}");
+            let expected =
+                if late { Assessment::Rogue(Violation::Time) } else { Assessment::Normal };
+            assert_eq!(assess(&limits, &entry(status), now), expected, "{status} at {now}");
         }
     }
 }
@@ -66,9 +67,9 @@ fn who_serves_longer_than_it_may_is_late_and_nobody_else() {
 fn a_request_is_let_alone_until_its_own_deadline_if_that_is_later() {
     let limits = Limits { request_timeout: Some(5 * SECOND), ..free() };
     for (deadline, late_from) in [(12, 15), (15, 15), (40, 40)] {
-        let entry = Entry { deadline: Some(at(deadline)), ..entry(Status::Serving) };
-        assert_eq!(judge(&limits, &entry, late_from - 1), Finding::Normal);
-        assert_eq!(judge(&limits, &entry, late_from), Finding::Rogue(Violation::Time));
+        let entry = SlotEntry { deadline: Some(at(deadline)), ..entry(Status::Serving) };
+        assert_eq!(assess(&limits, &entry, late_from - 1), Assessment::Normal);
+        assert_eq!(assess(&limits, &entry, late_from), Assessment::Rogue(Violation::Time));
         let due = limits.next_due(&entry, 0, at(10), MonotonicTime::ZERO);
         assert_eq!(due, Some(at(late_from)));
     }
@@ -79,12 +80,12 @@ fn a_heart_that_does_not_beat_is_found_idle_or_busy_and_from_birth_on() {
     let limits = Limits { heartbeat_timeout: Some(3 * SECOND), ..free() };
     for status in Status::ALL {
         let lives = !matches!(status, Status::Empty | Status::Forking);
-        let expected = if lives { Finding::Rogue(Violation::Hung) } else { Finding::Normal };
-        let beaten = Entry { heartbeat: Some(at(20)), ..entry(status) };
-        assert_eq!(judge(&limits, &beaten, 22), Finding::Normal);
-        assert_eq!(judge(&limits, &beaten, 23), expected, "{status}");
-        assert_eq!(judge(&limits, &entry(status), 2), Finding::Normal);
-        assert_eq!(judge(&limits, &entry(status), 3), expected, "{status} without a beat");
+        let expected = if lives { Assessment::Rogue(Violation::Hung) } else { Assessment::Normal };
+        let beaten = SlotEntry { heartbeat: Some(at(20)), ..entry(status) };
+        assert_eq!(assess(&limits, &beaten, 22), Assessment::Normal);
+        assert_eq!(assess(&limits, &beaten, 23), expected, "{status}");
+        assert_eq!(assess(&limits, &entry(status), 2), Assessment::Normal);
+        assert_eq!(assess(&limits, &entry(status), 3), expected, "{status} without a beat");
     }
 }
 
@@ -92,54 +93,56 @@ fn a_heart_that_does_not_beat_is_found_idle_or_busy_and_from_birth_on() {
 fn what_lasted_while_the_judge_slept_is_not_held_against_anybody() {
     let limits =
         Limits { heartbeat_timeout: Some(3 * SECOND), request_timeout: Some(5 * SECOND), ..free() };
-    let entry = Entry { heartbeat: Some(at(10)), ..entry(Status::Serving) };
-    let judge = |now, floor| limits.judge(&entry, None, 0, at(now), at(floor));
-    assert_eq!(judge(100, 100), Finding::Normal);
-    assert_eq!(judge(102, 100), Finding::Normal);
-    assert_eq!(judge(103, 100), Finding::Rogue(Violation::Hung));
+    let entry = SlotEntry { heartbeat: Some(at(10)), ..entry(Status::Serving) };
+    let assess = |now, counted_from| limits.assess(&entry, None, 0, at(now), at(counted_from));
+    assert_eq!(assess(100, 100), Assessment::Normal);
+    assert_eq!(assess(102, 100), Assessment::Normal);
+    assert_eq!(assess(103, 100), Assessment::Rogue(Violation::Hung));
 }
 
 #[test]
 fn processor_time_is_limited_in_a_request_by_its_kind_and_in_a_life() {
     let limits = Limits { cpu: Some(SECOND), long_cpu: Some(2 * SECOND), ..free() };
-    let judge = |limits: &Limits, status, usage| {
-        limits.judge(&entry(status), Some(&usage), 0, at(11), MonotonicTime::ZERO)
+    let assess = |limits: &Limits, status, usage| {
+        limits.assess(&entry(status), Some(&usage), 0, at(11), MonotonicTime::ZERO)
     };
-    let rogue = Finding::Rogue(Violation::Cpu);
-    assert_eq!(judge(&limits, Status::Serving, used(99, 10, 0)), Finding::Normal);
-    assert_eq!(judge(&limits, Status::Serving, used(99, 11, 0)), rogue);
-    assert_eq!(judge(&limits, Status::Long, used(99, 20, 0)), Finding::Normal);
-    assert_eq!(judge(&limits, Status::Long, used(99, 21, 0)), rogue);
-    assert_eq!(judge(&limits, Status::Waiting, used(99, 99, 0)), Finding::Normal);
+    let rogue = Assessment::Rogue(Violation::Cpu);
+    assert_eq!(assess(&limits, Status::Serving, used(99, 10, 0)), Assessment::Normal);
+    assert_eq!(assess(&limits, Status::Serving, used(99, 11, 0)), rogue);
+    assert_eq!(assess(&limits, Status::Long, used(99, 20, 0)), Assessment::Normal);
+    assert_eq!(assess(&limits, Status::Long, used(99, 21, 0)), rogue);
+    assert_eq!(assess(&limits, Status::Waiting, used(99, 99, 0)), Assessment::Normal);
     let total = Limits { total_cpu: Some(5 * SECOND), ..free() };
-    assert_eq!(judge(&total, Status::Waiting, used(50, 0, 0)), Finding::Normal);
-    assert_eq!(judge(&total, Status::Waiting, used(51, 0, 0)), rogue);
+    assert_eq!(assess(&total, Status::Waiting, used(50, 0, 0)), Assessment::Normal);
+    assert_eq!(assess(&total, Status::Waiting, used(51, 0, 0)), rogue);
 }
 
 #[test]
 fn memory_past_the_soft_limit_recycles_and_past_the_hard_limit_kills() {
     let limits = Limits { soft_memory: Some(100), hard_memory: Some(200), ..free() };
-    let judge = |memory| {
+    let assess = |memory| {
         let usage = used(0, 0, memory);
-        limits.judge(&entry(Status::Waiting), Some(&usage), 0, at(11), MonotonicTime::ZERO)
+        limits.assess(&entry(Status::Waiting), Some(&usage), 0, at(11), MonotonicTime::ZERO)
     };
-    assert_eq!(judge(100), Finding::Normal);
-    assert_eq!(judge(101), Finding::Recycle(RecycleReason::Memory));
-    assert_eq!(judge(200), Finding::Recycle(RecycleReason::Memory));
-    assert_eq!(judge(201), Finding::Rogue(Violation::Memory));
+    assert_eq!(assess(100), Assessment::Normal);
+    assert_eq!(assess(101), Assessment::Recycle(RecycleReason::Memory));
+    assert_eq!(assess(200), Assessment::Recycle(RecycleReason::Memory));
+    assert_eq!(assess(201), Assessment::Rogue(Violation::Memory));
 }
 
 #[test]
 fn a_lifetime_is_over_at_its_end_and_shorter_by_the_jitter_at_most() {
     let limits = Limits { max_lifetime: Some(100 * SECOND), ..free() };
     let waiting = entry(Status::Waiting);
-    assert_eq!(judge(&limits, &waiting, 99), Finding::Normal);
-    assert_eq!(judge(&limits, &waiting, 100), Finding::Recycle(RecycleReason::Lifetime));
-    assert_eq!(judge(&limits, &entry(Status::Leaving), 1000), Finding::Normal);
-    let jitter = Jitter::of_percent(20).expect("a jitter");
+    assert_eq!(assess(&limits, &waiting, 99), Assessment::Normal);
+    assert_eq!(assess(&limits, &waiting, 100), Assessment::Recycle(RecycleReason::Lifetime));
+    assert_eq!(assess(&limits, &entry(Status::Leaving), 1000), Assessment::Normal);
+    let jitter = Jitter::from_percent(20).expect("a jitter");
     let limits = Limits { lifetime_jitter: jitter, ..limits };
     let ends: Vec<_> = (0..100)
-        .map(|birth| limits.next_due(&waiting, birth, at(0), MonotonicTime::ZERO).expect("an end"))
+        .map(|start_index| {
+            limits.next_due(&waiting, start_index, at(0), MonotonicTime::ZERO).expect("an end")
+        })
         .collect();
     assert!(ends.iter().all(|end| (at(80)..=at(100)).contains(end)), "{ends:?}");
     let (first, last) = (ends.iter().min(), ends.iter().max());
@@ -155,13 +158,13 @@ fn whatever_is_worse_is_found_first_and_slowness_beside_it() {
         ..free()
     };
     let findings = [
-        (11, Finding::Normal, false),
-        (12, Finding::Normal, true),
-        (14, Finding::Recycle(RecycleReason::Lifetime), true),
-        (15, Finding::Rogue(Violation::Time), true),
+        (11, Assessment::Normal, false),
+        (12, Assessment::Normal, true),
+        (14, Assessment::Recycle(RecycleReason::Lifetime), true),
+        (15, Assessment::Rogue(Violation::Time), true),
     ];
     for (now, finding, slow) in findings {
-        assert_eq!(judge(&limits, &entry(Status::Serving), now), finding, "at {now}");
+        assert_eq!(assess(&limits, &entry(Status::Serving), now), finding, "at {now}");
         assert_eq!(limits.is_slow(&entry(Status::Serving), at(now)), slow, "at {now}");
         assert!(!limits.is_slow(&entry(Status::Waiting), at(now)));
     }
@@ -172,15 +175,15 @@ fn memory_that_the_system_does_not_tell_is_within_all_limits() {
     let limits = Limits { soft_memory: Some(1), hard_memory: Some(2), ..free() };
     let usage = Usage { memory: None, ..used(0, 0, 0) };
     let finding =
-        limits.judge(&entry(Status::Waiting), Some(&usage), 0, at(11), MonotonicTime::ZERO);
-    assert_eq!(finding, Finding::Normal);
+        limits.assess(&entry(Status::Waiting), Some(&usage), 0, at(11), MonotonicTime::ZERO);
+    assert_eq!(finding, Assessment::Normal);
 }
 
 #[test]
 fn a_look_is_due_within_the_shortest_of_all_times() {
     let limits = Limits { request_timeout: Some(9 * SECOND), ..free() };
     assert_eq!(limits.shortest(), Some(9 * SECOND));
-    let jitter = Jitter::of_percent(50).expect("a jitter");
+    let jitter = Jitter::from_percent(50).expect("a jitter");
     let limits = Limits { max_lifetime: Some(10 * SECOND), lifetime_jitter: jitter, ..limits };
     assert_eq!(limits.shortest(), Some(5 * SECOND));
 }
@@ -190,8 +193,8 @@ fn without_limits_nobody_does_wrong() {
     for status in Status::ALL {
         let usage = used(1_000_000, 1_000_000, u64::MAX);
         let finding =
-            free().judge(&entry(status), Some(&usage), 9, at(1_000_000), MonotonicTime::ZERO);
-        assert_eq!(finding, Finding::Normal);
+            free().assess(&entry(status), Some(&usage), 9, at(1_000_000), MonotonicTime::ZERO);
+        assert_eq!(finding, Assessment::Normal);
         assert_eq!(free().next_due(&entry(status), 9, at(0), MonotonicTime::ZERO), None);
     }
     assert_eq!(free().shortest(), None);

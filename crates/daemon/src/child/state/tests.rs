@@ -3,7 +3,7 @@
 use std::rc::Rc;
 use std::time::Duration;
 
-use daemon_core::{Jitter, Line, RequestLimit, Scoreboard, lines_for};
+use daemon_core::{Jitter, RequestLimit, Scoreboard, ScoreboardLine, lines_for};
 use daemon_sys::title::Title;
 
 use super::*;
@@ -21,12 +21,13 @@ fn now() -> MonotonicTime {
 
 fn state(kind: ChildKind, requests: u32) -> ChildState<Silent> {
     let lines = lines_for(1).unwrap();
-    let lines = Box::leak((0..lines).map(|_line| Line::new()).collect::<Box<[Line]>>());
+    let lines =
+        Box::leak((0..lines).map(|_line| ScoreboardLine::new()).collect::<Box<[ScoreboardLine]>>());
     let scoreboard = Scoreboard::format(lines, 1, now()).unwrap();
     let slot = SlotNumber::new(0);
-    let generation = scoreboard.order(slot, now()).unwrap();
-    let seat = Seat::take(scoreboard.board(), slot, generation, 7, now(), Silent).unwrap();
-    let quota = Quota::deal(RequestLimit::of(requests), Jitter::NONE, 0);
+    let generation = scoreboard.open_slot(slot, now()).unwrap();
+    let seat = Seat::take(scoreboard.reader(), slot, generation, 7, now(), Silent).unwrap();
+    let quota = Quota::new(RequestLimit::new(requests), Jitter::NONE, 0);
     let title = ProcessTitle::new(Rc::new(Title::claim()), "test");
     ChildState::new(seat, kind, quota, title)
 }
@@ -126,7 +127,7 @@ fn an_illegal_update_is_refused_and_changes_nothing() {
     story(&mut state, &[Wait]);
     state.gone(now());
     let refused = state.update(Req, now()).unwrap_err();
-    assert_eq!(refused.to_string(), "a child that is Leaving (e) cannot become Serving (r)");
+    assert_eq!(refused.to_string(), "cannot change the status of a child from leaving to serving");
     assert_eq!(state.status(), Status::Leaving);
     assert_eq!(state.board().read(state.slot()).requests, 0);
 }

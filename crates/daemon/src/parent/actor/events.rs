@@ -46,7 +46,7 @@ impl<R: Transfer + Send> DaemonActor<R> {
                         .processes
                         .fork_server
                         .scoreboard()
-                        .departed(exited.child.slot, exited.cause);
+                        .record_exit(exited.child.slot, exited.cause);
                 }
                 self.log_exit(&exited);
                 self.sessions.exited.broadcast(&exited);
@@ -105,7 +105,7 @@ impl<R: Transfer + Send> DaemonActor<R> {
             ExitCause::Recycled(RecycleReason::Memory) => {
                 info!(self.log, "child gone: {}", exited.cause; facts);
             }
-            cause if cause.is_regular() => debug!(self.log, "child gone: {}", cause; facts),
+            cause if cause.is_expected() => debug!(self.log, "child gone: {}", cause; facts),
             cause => warn!(self.log, "child gone: {}", cause; facts),
         }
     }

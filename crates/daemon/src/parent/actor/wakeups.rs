@@ -48,9 +48,9 @@ impl<R: Transfer + Send> DaemonActor<R> {
         else {
             return;
         };
-        match supervision.processes.fork_server.scoreboard().arm() {
-            daemon_core::Armed::Asleep => {}
-            daemon_core::Armed::ChangesWaiting => self.handle_child_wakeup_later(ctx),
+        match supervision.processes.fork_server.scoreboard().arm_wakeup() {
+            daemon_core::ArmResult::Armed => {}
+            daemon_core::ArmResult::ChangesPending => self.handle_child_wakeup_later(ctx),
         }
     }
 

@@ -1,6 +1,8 @@
 //! What is known of a child from its order to its end, and how early it is said to have died.
 
-use daemon_core::{Generation, Line, Scoreboard, Seat, SlotNumber, WakeParent, lines_for};
+use daemon_core::{
+    Generation, Scoreboard, ScoreboardLine, Seat, SlotNumber, WakeParent, lines_for,
+};
 
 use super::*;
 
@@ -17,10 +19,11 @@ fn at(millis: u64) -> MonotonicTime {
 /// A child that was ordered at 0, on a scoreboard of its own.
 fn ordered() -> (Scoreboard, Registry, ChildId) {
     let lines = lines_for(1).unwrap();
-    let lines = Box::leak((0..lines).map(|_line| Line::new()).collect::<Box<[Line]>>());
+    let lines =
+        Box::leak((0..lines).map(|_line| ScoreboardLine::new()).collect::<Box<[ScoreboardLine]>>());
     let scoreboard = Scoreboard::format(lines, 1, at(0)).unwrap();
     let slot = SlotNumber::new(0);
-    let generation = scoreboard.order(slot, at(0)).unwrap();
+    let generation = scoreboard.open_slot(slot, at(0)).unwrap();
     let child = ChildId { slot, generation };
     let mut registry = Registry::new(1, ChildKind::Pool);
     registry.ordered(child, 0, at(0));
@@ -33,7 +36,7 @@ fn ends(does: &[Status], told: Option<StopReason>, exit: Exit) -> (ChildExited, 
     let ChildId { slot, generation } = child;
     let pid = Pid::from_raw(7).unwrap();
     registry.born(child, pid);
-    let seat = Seat::take(scoreboard.board(), slot, generation, 7, at(1), Silent).unwrap();
+    let seat = Seat::take(scoreboard.reader(), slot, generation, 7, at(1), Silent).unwrap();
     for status in does {
         seat.report(*status, at(2)).unwrap();
         registry.update_status(&scoreboard.read(slot));
@@ -42,7 +45,7 @@ fn ends(does: &[Status], told: Option<StopReason>, exit: Exit) -> (ChildExited, 
         registry.mark_stopping(child, why);
         assert_eq!(registry.counts().leaving(), 1);
     }
-    let last = scoreboard.close(slot, at(300));
+    let last = scoreboard.close_slot(slot, at(300));
     let end = registry.gone(child, pid, exit, &last, at(300)).unwrap();
     assert_eq!(registry.counts().children(), 0);
     assert!(registry.gone(child, pid, exit, &last, at(300)).is_none());
@@ -121,7 +124,7 @@ fn word_of_another_owner_of_the_slot_changes_nothing() {
 fn a_child_that_is_ready_is_known_by_its_pid_before_the_fork_server_has_told_of_its_birth() {
     let (scoreboard, mut registry, child) = ordered();
     let ChildId { slot, generation } = child;
-    let seat = Seat::take(scoreboard.board(), slot, generation, 7, at(1), Silent).unwrap();
+    let seat = Seat::take(scoreboard.reader(), slot, generation, 7, at(1), Silent).unwrap();
     let pid = Pid::from_raw(7).unwrap();
     registry.update_status(&scoreboard.read(slot));
     assert_eq!(registry.find_by_pid(pid), None);

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use daemon_core::{MonotonicTime, Phase, PoolDecision, StopReason};
+use daemon_core::{FailureReason, MonotonicTime, Phase, PoolDecision, StopReason};
 use daemon_forkserver::ChildId;
 use daemon_sys::process::Signal;
 
@@ -43,7 +43,7 @@ impl<R: 'static> Supervisor<R> {
                     Phase::Running | Phase::Stopping | Phase::Stopped => 0,
                 };
                 let room = most.saturating_sub(counts.children());
-                let fork = self.backoff.allowed(fork.max(owed.min(room)), starting, now);
+                let fork = self.backoff.allowed_forks(fork.max(owed.min(room)), starting, now);
                 self.order(fork, &request_factory, processes, now);
                 self.retire(retire, processes);
                 self.check_max_children(most, least, now);
@@ -66,7 +66,7 @@ impl<R: 'static> Supervisor<R> {
                 Err(error) => {
                     let why = format!("cannot make what a child is born with: {error}");
                     self.events.push(SupervisorEvent::ForkFailed(why));
-                    self.backoff.fork_failed(now);
+                    self.backoff.fork_failed(FailureReason::NotAttempted, now);
                     self.retry = self.backoff.blocked_until(now);
                     return ordered;
                 }
@@ -119,7 +119,7 @@ impl<R: 'static> Supervisor<R> {
             match self.reloaded.step(&self.registry, most) {
                 ReloadStep::Fork(children) => {
                     let starting = self.registry.counts().starting();
-                    let allowed = self.backoff.allowed(children, starting, now);
+                    let allowed = self.backoff.allowed_forks(children, starting, now);
                     // Less than asked for: the next event goes on from there.
                     if self.order(allowed, request_factory, processes, now) < children {
                         return;
@@ -186,7 +186,7 @@ impl<R: 'static> Supervisor<R> {
         loop {
             let counts = self.registry.counts();
             // After a failure one child tries out whether forks succeed again.
-            if self.backoff.allowed(1, counts.starting(), now) == 0 {
+            if self.backoff.allowed_forks(1, counts.starting(), now) == 0 {
                 return;
             }
             let Some(pending) = backlog.next(counts.children()) else {

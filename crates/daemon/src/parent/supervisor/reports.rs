@@ -1,7 +1,9 @@
 //! What the fork server and the children report: births, deaths, statuses.
 
-use daemon_core::{BackoffRules, Death, Entry, Exit, ExitCause, MonotonicTime, Phase};
-use daemon_forkserver::{ChildId, ForkServerEvent};
+use daemon_core::{
+    BackoffRules, Death, Exit, ExitCause, FailureReason, MonotonicTime, Phase, SlotEntry,
+};
+use daemon_forkserver::{ChildId, ForkRefusal, ForkServerEvent};
 use daemon_sys::process::Pid;
 
 use super::{Strategy, Supervisor, SupervisorEvent};
@@ -25,7 +27,7 @@ impl<R: 'static> Supervisor<R> {
         match event {
             ForkServerEvent::Born { child, pid } => {
                 self.counters.forks += 1;
-                self.backoff.forked();
+                self.backoff.fork_succeeded();
                 self.registry.born(child, pid);
                 if let Strategy::PostFork(backlog) = &mut self.strategy {
                     // It has its request from birth; that is all there is to know of it.
@@ -37,7 +39,11 @@ impl<R: 'static> Supervisor<R> {
             ForkServerEvent::ForkFailed { child, request, refusal } => {
                 self.counters.failed_forks += 1;
                 self.registry.remove_failed(child);
-                self.backoff.fork_failed(now);
+                let reason = match &refusal {
+                    ForkRefusal::System(errno) => FailureReason::Errno(*errno),
+                    _not_attempted => FailureReason::NotAttempted,
+                };
+                self.backoff.fork_failed(reason, now);
                 self.events.push(SupervisorEvent::ForkFailed(refusal.to_string()));
                 if let Strategy::PostFork(backlog) = &mut self.strategy {
                     backlog.fork_failed(child, request, &refusal);
@@ -57,7 +63,7 @@ impl<R: 'static> Supervisor<R> {
         child: ChildId,
         pid: Pid,
         exit: daemon_core::Exit,
-        last: &Entry,
+        last: &SlotEntry,
         processes: &mut impl ProcessControl<R>,
         now: MonotonicTime,
     ) {
@@ -76,14 +82,14 @@ impl<R: 'static> Supervisor<R> {
                 self.boot_failures += 1;
                 Death::BeforeReady
             }
-            Age::Unused(lived) if lived < BackoffRules::default().young => Death::Early,
+            Age::Unused(lived) if lived < BackoffRules::default().early_death_age => Death::Early,
             Age::Unused(_) => Death::Late,
             Age::Served => {
-                self.backoff.thrived();
+                self.backoff.child_ready();
                 Death::Late
             }
         };
-        self.backoff.died(death, now);
+        self.backoff.child_died(death, exited.cause, now);
         self.counters.exited(&exited.cause, exited.requests);
         if self.phase == Phase::Starting
             && self.boot_failures >= BOOT_FAILURES_MAX
@@ -101,9 +107,9 @@ impl<R: 'static> Supervisor<R> {
     }
 
     /// A child has reported on the scoreboard.
-    pub(crate) fn on_status_change(&mut self, entry: &Entry) {
+    pub(crate) fn on_status_change(&mut self, entry: &SlotEntry) {
         if self.registry.update_status(entry) == StatusChange::BecameReady {
-            self.backoff.thrived();
+            self.backoff.child_ready();
             self.ready += 1;
             self.boot_failures = 0;
         }

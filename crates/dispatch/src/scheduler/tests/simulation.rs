@@ -4,7 +4,10 @@ use std::collections::{HashMap, HashSet, VecDeque};
 use std::rc::Rc;
 
 use actix_daemon::{ChildId, Pid};
-use daemon_core::{Begun, Claim, Ended, ExitCause, Generation, SlotNumber, StopMode};
+use daemon_core::{
+    AbortResult, Claim, ExitCause, FinishResult, Generation, RevokeResult, SlotNumber, StartResult,
+    StopMode,
+};
 
 use super::super::*;
 
@@ -24,11 +27,11 @@ impl Claims for LocalClaims {
     fn offer(&self, slot: usize, turn: u64) {
         self.cell(slot, turn).offer(turn);
     }
-    fn take_back(&self, slot: usize, turn: u64) -> TakenBack {
-        self.cell(slot, turn).take_back(turn)
+    fn revoke(&self, slot: usize, turn: u64) -> RevokeResult {
+        self.cell(slot, turn).revoke(turn)
     }
-    fn condemn(&self, slot: usize, turn: u64) -> Condemned {
-        self.cell(slot, turn).condemn(turn)
+    fn condemn(&self, slot: usize, turn: u64) -> AbortResult {
+        self.cell(slot, turn).abort(turn)
     }
     fn owner(&self, slot: usize, turn: u64) -> Owner {
         self.cell(slot, turn).owner(turn)
@@ -145,13 +148,13 @@ impl Simulation {
             return None;
         }
         while let Some(task) = worker.inbox.pop_front() {
-            match self.cells.cell(slot, task.turn).begin(task.turn, self.now) {
-                Begun::Yes => {
+            match self.cells.cell(slot, task.turn).start(task.turn, self.now) {
+                StartResult::Started => {
                     worker.running = Some(SimulatedTask { begun: self.now, ..task });
                     self.begun.push(task.id);
                     return Some(task.id);
                 }
-                Begun::TakenBack => {}
+                StartResult::Revoked => {}
             }
         }
         None
@@ -161,12 +164,12 @@ impl Simulation {
     pub(super) fn finish(&mut self, slot: usize) -> Option<SimulatedTask> {
         let worker = self.workers[slot].as_mut().filter(|worker| !worker.is_stopped)?;
         let task = worker.running.take()?;
-        match self.cells.cell(slot, task.turn).end(task.turn) {
-            Ended::Yes => {
+        match self.cells.cell(slot, task.turn).finish(task.turn) {
+            FinishResult::Finished => {
                 self.deliver(slot, task);
                 Some(task)
             }
-            Ended::Condemned => {
+            FinishResult::Aborted => {
                 let worker = self.workers[slot].as_mut()?;
                 worker.is_stopped = true;
                 worker.running = Some(task);

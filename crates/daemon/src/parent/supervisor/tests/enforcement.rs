@@ -67,7 +67,7 @@ fn a_full_pool_has_a_place_for_another_only_when_a_rogue_is_given_up() {
     sim.kill(stuck);
     assert_eq!(
         sim.take_events_of(cause),
-        [ExitCause::KilledByUs(KillReason::Rogue(Violation::Hung))]
+        [ExitCause::KilledByDaemon(KillReason::Rogue(Violation::Hung))]
     );
     assert!(sim.processes.alive.contains_key(&next));
     assert_eq!(sim.processes.orders.len(), 0);
@@ -106,7 +106,7 @@ fn a_rogue_is_remembered_as_one_even_if_it_was_retired_before() {
         supervisor.enforce(child, Violation::Hung, LadderStep::Kill, processes, now);
     });
     sim.kill(child);
-    let expected = ExitCause::KilledByUs(KillReason::Rogue(Violation::Hung));
+    let expected = ExitCause::KilledByDaemon(KillReason::Rogue(Violation::Hung));
     assert_eq!(sim.take_events_of(cause), [expected]);
     assert_eq!(sim.supervisor.counters.failed_exits, 1);
 }

@@ -129,7 +129,7 @@ fn a_child_that_is_condemned_is_told_gone_by_its_offence() {
         SupervisorEvent::ChildExited(exited) => Some(exited.cause),
         _ => None,
     });
-    assert_eq!(causes, [ExitCause::KilledByUs(KillReason::Rogue(Violation::Time))]);
+    assert_eq!(causes, [ExitCause::KilledByDaemon(KillReason::Rogue(Violation::Time))]);
 }
 
 #[test]

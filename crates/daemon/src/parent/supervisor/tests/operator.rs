@@ -66,7 +66,7 @@ fn a_child_that_is_killed_is_killed_by_the_operator_whatever_it_was_told_before(
     );
     assert_eq!(sim.signalled(Signal::Kill), [child]);
     sim.die(child, Exit::Signal { number: 9, core: false });
-    assert_eq!(causes(&mut sim), [ExitCause::KilledByUs(KillReason::Requested)]);
+    assert_eq!(causes(&mut sim), [ExitCause::KilledByDaemon(KillReason::Requested)]);
 }
 
 #[test]

@@ -5,8 +5,8 @@ use std::collections::{BinaryHeap, HashMap, VecDeque};
 use std::time::Duration;
 
 use daemon_core::{
-    Board, Counts, Exit, Line, MonotonicTime, Scoreboard, Seat, SlotNumber, Status, WakeParent,
-    lines_for,
+    Counts, Exit, MonotonicTime, Scoreboard, ScoreboardLine, ScoreboardReader, Seat, SlotNumber,
+    Status, WakeParent, lines_for,
 };
 use daemon_forkserver::{ChildId, ForkError, ForkRefusal, ForkServerError, ForkServerEvent};
 use daemon_sys::process::{Pid, Signal};
@@ -51,7 +51,9 @@ pub(super) struct FakeProcesses<R> {
 impl<R> FakeProcesses<R> {
     fn new(slots: u32, now: MonotonicTime) -> Self {
         let lines = lines_for(slots).unwrap();
-        let lines = Box::leak((0..lines).map(|_line| Line::new()).collect::<Box<[Line]>>());
+        let lines = Box::leak(
+            (0..lines).map(|_line| ScoreboardLine::new()).collect::<Box<[ScoreboardLine]>>(),
+        );
         FakeProcesses {
             scoreboard: Scoreboard::format(lines, slots, now).unwrap(),
             free: (0..slots).map(Reverse).collect(),
@@ -80,7 +82,7 @@ impl<R> ProcessControl<R> for FakeProcesses<R> {
             return Err(ForkError { request, reason });
         };
         let slot = SlotNumber::new(slot);
-        let generation = self.scoreboard.order(slot, MonotonicTime::ZERO).unwrap();
+        let generation = self.scoreboard.open_slot(slot, MonotonicTime::ZERO).unwrap();
         let child = ChildId { slot, generation };
         self.orders.push_back((child, request));
         Ok(child)
@@ -106,8 +108,8 @@ impl<R> ProcessControl<R> for FakeProcesses<R> {
         std::mem::replace(&mut self.oom_kills, OomKills::Unchanged)
     }
 
-    fn board(&self) -> Board {
-        self.scoreboard.board()
+    fn board(&self) -> ScoreboardReader {
+        self.scoreboard.reader()
     }
 }
 
@@ -201,7 +203,7 @@ impl<R: 'static> Simulator<R> {
     /// The oldest order fails.
     pub(super) fn fork_fails(&mut self, refusal: ForkRefusal) {
         let (child, request) = self.processes.orders.pop_front().expect("an order");
-        self.processes.scoreboard.close(child.slot, self.now);
+        self.processes.scoreboard.close_slot(child.slot, self.now);
         self.processes.free.push(Reverse(child.slot.get()));
         self.event(ForkServerEvent::ForkFailed { child, request, refusal });
     }
@@ -220,7 +222,7 @@ impl<R: 'static> Simulator<R> {
 
     pub(super) fn die(&mut self, child: ChildId, exit: Exit) {
         let (pid, _seat) = self.processes.alive.remove(&child).expect("it lives");
-        let last = self.processes.scoreboard.close(child.slot, self.now);
+        let last = self.processes.scoreboard.close_slot(child.slot, self.now);
         self.processes.free.push(Reverse(child.slot.get()));
         self.event(ForkServerEvent::Exited { child, pid, exit, last });
     }

@@ -1,0 +1,167 @@
+//! Durations and sizes as every screen, log and report shows them.
+//!
+//! The values are [`Display`](fmt::Display) newtypes: they allocate nothing, and honour the width
+//! and alignment of a format string.
+//!
+//! # Examples
+//!
+//! ```
+//! use std::time::Duration;
+//! use daemon_core::format;
+//!
+//! assert_eq!(format::duration(Duration::from_secs(187)).to_string(), "3m07s");
+//! assert_eq!(format::size(5_662_310).to_string(), "5.4M");
+//! assert_eq!(format!("{:>6}", format::duration(Duration::from_millis(120))), " 120ms");
+//! ```
+
+use std::fmt::{self, Write as _};
+use std::time::Duration;
+
+/// A duration as people read it; see [`duration`].
+#[derive(Copy, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub struct FormattedDuration(Duration);
+
+/// A number of bytes as people read it; see [`size`].
+#[derive(Copy, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub struct FormattedSize(u64);
+
+/// Formats a duration with its two largest units, rounded down: `120ms`, `8s`, `3m07s`, `2h05m`,
+/// `4d03h`.
+///
+/// Below a second it is in milliseconds, and below a millisecond in microseconds; zero is `0s`. At
+/// most six characters up to 99 days.
+#[must_use]
+pub const fn duration(duration: Duration) -> FormattedDuration {
+    FormattedDuration(duration)
+}
+
+/// Formats a number of bytes in powers of 1024, with one decimal below 10 units: `512B`, `9.9K`,
+/// `980K`, `5.4M`, `36M`, `1.2G`.
+///
+/// At most five characters.
+#[must_use]
+pub const fn size(bytes: u64) -> FormattedSize {
+    FormattedSize(bytes)
+}
+
+impl fmt::Display for FormattedDuration {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (time, mut text) = (self.0, ShortText::default());
+        let seconds = time.as_secs();
+        match seconds {
+            0 if time.is_zero() => text.write_str("0s"),
+            0 if time.as_millis() == 0 => write!(text, "{}us", time.as_micros()),
+            0 => write!(text, "{}ms", time.as_millis()),
+            1..60 => write!(text, "{seconds}s"),
+            60..3_600 => write!(text, "{}m{:02}s", seconds / 60, seconds % 60),
+            3_600..86_400 => write!(text, "{}h{:02}m", seconds / 3_600, seconds / 60 % 60),
+            86_400.. => write!(text, "{}d{:02}h", seconds / 86_400, seconds / 3_600 % 24),
+        }?;
+        f.pad(text.as_str())
+    }
+}
+
+impl fmt::Display for FormattedSize {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        const UNITS: [char; 6] = ['K', 'M', 'G', 'T', 'P', 'E'];
+        let mut text = ShortText::default();
+        if self.0 < 1024 {
+            write!(text, "{}B", self.0)?;
+            return f.pad(text.as_str());
+        }
+        let mut value = self.0 as f64 / 1024.0;
+        let mut unit = 0;
+        // A value that rounds to 1024 belongs to the next unit.
+        while value >= 1023.5 && unit + 1 < UNITS.len() {
+            value /= 1024.0;
+            unit += 1;
+        }
+        let decimals = usize::from(value < 9.95);
+        write!(text, "{value:.decimals$}{}", UNITS[unit])?;
+        f.pad(text.as_str())
+    }
+}
+
+/// A text of a few bytes, which is padded as a whole.
+#[derive(Default)]
+struct ShortText {
+    bytes: [u8; 32],
+    length: usize,
+}
+
+impl ShortText {
+    fn as_str(&self) -> &str {
+        self.bytes
+            .get(..self.length)
+            .and_then(|bytes| std::str::from_utf8(bytes).ok())
+            .unwrap_or_default()
+    }
+}
+
+impl fmt::Write for ShortText {
+    fn write_str(&mut self, text: &str) -> fmt::Result {
+        let end = self.length + text.len();
+        let room = self.bytes.get_mut(self.length..end).ok_or(fmt::Error)?;
+        room.copy_from_slice(text.as_bytes());
+        self.length = end;
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn durations_have_their_two_largest_units() {
+        let micros = |micros| Duration::from_micros(micros);
+        let table = [
+            (Duration::ZERO, "0s"),
+            (micros(1), "1us"),
+            (micros(999), "999us"),
+            (micros(120_000), "120ms"),
+            (micros(999_999), "999ms"),
+            (Duration::from_secs(1), "1s"),
+            (micros(7_900_000), "7s"),
+            (Duration::from_secs(59), "59s"),
+            (Duration::from_secs(60), "1m00s"),
+            (Duration::from_secs(187), "3m07s"),
+            (Duration::from_secs(3_599), "59m59s"),
+            (Duration::from_secs(7_500), "2h05m"),
+            (Duration::from_secs(86_399), "23h59m"),
+            (Duration::from_secs(356_400), "4d03h"),
+            (Duration::from_secs(99 * 86_400), "99d00h"),
+            (Duration::MAX, "213503982334601d07h"),
+        ];
+        for (time, shown) in table {
+            assert_eq!(duration(time).to_string(), shown);
+        }
+    }
+
+    #[test]
+    fn sizes_have_at_most_five_characters() {
+        let table = [
+            (0, "0B"),
+            (1023, "1023B"),
+            (1024, "1.0K"),
+            (10_188, "9.9K"),
+            (980 << 10, "980K"),
+            (1_048_063, "1023K"),
+            (1_048_064, "1.0M"),
+            (7 << 19, "3.5M"),
+            (5_662_310, "5.4M"),
+            (36 << 20, "36M"),
+            (5 << 28, "1.2G"),
+            (u64::MAX, "16E"),
+        ];
+        for (bytes, shown) in table {
+            assert_eq!(size(bytes).to_string(), shown);
+        }
+    }
+
+    #[test]
+    fn width_and_alignment_apply_to_the_whole_text() {
+        assert_eq!(format!("{:>6}|", duration(Duration::from_secs(8))), "    8s|");
+        assert_eq!(format!("{:<6}|", size(512)), "512B  |");
+    }
+}
