@@ -125,7 +125,7 @@ fn no_identifier_uses_a_word_that_the_glossary_replaces() {
         .into_iter()
         .flat_map(|entry| entry.replaces.into_iter().map(move |word| (word, entry.term.clone())))
         .collect();
-    assert!(replaced.len() > 50, "the glossary replaces {} words", replaced.len());
+    assert!(replaced.len() >= 50, "the glossary replaces {} words", replaced.len());
     let mut violations = Vec::new();
     for path in sources() {
         let mut identifiers = BTreeSet::new();
