@@ -68,7 +68,7 @@ sentences! {
 
 #[test]
 fn a_daemon_that_says_what_cannot_be_done_is_not_prompted() {
-    let text = "cannot reload: the daemon has no pool of standing children".to_owned();
+    let text = "cannot reload: the daemon has no pool of children".to_owned();
     let fault = ControlError { kind: ControlErrorKind::Refused, text: text.clone() };
     assert_eq!(Failure::Daemon { act: "reload".to_owned(), fault }.to_string(), text);
 }

@@ -1,5 +1,5 @@
-//! The part of POE's SocketFactory: actors that accept connections, and pause and resume as the
-//! daemon says.
+//! Actors that accept connections, and pause and resume with the daemon. They correspond to POE's
+//! SocketFactory.
 
 use std::collections::VecDeque;
 use std::io;
@@ -24,20 +24,20 @@ use crate::messages::{
 };
 use crate::parent::DaemonActor;
 
-/// A connection that was accepted. The request is noted on the scoreboard already.
+/// A connection that was accepted. It is recorded as a request on the scoreboard already.
 #[derive(Message, Debug)]
 #[rtype(result = "()")]
 pub struct Accepted<S: 'static>(pub S);
 
-/// Accepts in a pre-forked child: one connection for each [`DaemonAccept`], which goes to the
-/// session as [`Accepted`].
+/// Accepts connections in a pre-forked child: one for each [`DaemonAccept`]. It sends them to the session
+/// as [`Accepted`].
 ///
-/// It notes `Req` itself, so that a connection is on the scoreboard from the moment it is
-/// accepted; the session says [`UpdateStatus::Done`] when it is done with it. When the daemon stops
-/// it takes what waits in the listener's queue before it closes.
+/// It reports `Req` itself, so that the scoreboard shows a connection as soon as it is accepted. The
+/// session reports [`UpdateStatus::Done`] when it has finished. When the daemon stops, the acceptor serves
+/// the listener's backlog before it closes the listener.
 #[derive(Debug)]
 pub struct ChildAcceptor<L: Listen> {
-    intake: ConnectionSource<L>,
+    source: ConnectionSource<L>,
     daemon: Addr<ChildActor>,
     session: Recipient<Accepted<L::Socket>>,
     accepting: Option<SpawnHandle>,
@@ -49,14 +49,14 @@ impl<L: Listen> ChildAcceptor<L> {
     ///
     /// # Errors
     ///
-    /// When the runtime cannot watch the listener.
+    /// If the runtime cannot watch the listener.
     pub fn start(
         listener: L,
         daemon: Addr<ChildActor>,
         session: Recipient<Accepted<L::Socket>>,
     ) -> io::Result<Addr<Self>> {
-        let intake = ConnectionSource::from(listener)?;
-        let acceptor = ChildAcceptor { intake, daemon, session, accepting: None, drained: None };
+        let source = ConnectionSource::from(listener)?;
+        let acceptor = ChildAcceptor { source, daemon, session, accepting: None, drained: None };
         Ok(Actor::start(acceptor))
     }
 
@@ -70,13 +70,13 @@ impl<L: Listen> ChildAcceptor<L> {
             self.drain();
             return;
         }
-        let Some(gate) = self.intake.listener() else { return };
+        let Some(listener) = self.source.listener() else { return };
         if self.accepting.is_none() {
-            // An acceptor in a thread of its own hears of a hold by the daemon's word alone.
+            // In another thread there is no handle: there the acceptor pauses on DaemonPause only.
             let accept = async move {
                 match ChildHandle::current() {
-                    Some(child) => child.accept(&gate).await,
-                    None => gate.accept().await,
+                    Some(child) => child.accept(&listener).await,
+                    None => listener.accept().await,
                 }
             };
             self.accepting =
@@ -87,14 +87,14 @@ impl<L: Listen> ChildAcceptor<L> {
         }
     }
 
-    /// Takes one of those that wait; when there is none the listener closes.
+    /// Accepts one connection of the backlog. If there is none, closes the listener.
     fn drain(&mut self) {
-        match self.intake.next_waiting() {
+        match self.source.next_waiting() {
             Some(stream) => self.deliver(stream),
             None => {
-                self.intake.close();
+                self.source.close();
                 if let Some(drained) = self.drained.take() {
-                    // The daemon may have stopped waiting when the grace was over.
+                    // The daemon may have stopped waiting after the grace period.
                     let _ = drained.send(());
                 }
             }
@@ -136,15 +136,15 @@ impl<L: Listen> Handler<DaemonShutdown> for ChildAcceptor<L> {
 
     fn handle(&mut self, shutdown: DaemonShutdown, ctx: &mut Self::Context) -> Self::Result {
         let was_accepting = self.accepting.take().is_some_and(|handle| ctx.cancel_future(handle));
-        match (shutdown.reason, self.intake.listener()) {
-            (ShutdownReason::Stopping, Some(gate)) => {
-                gate.shrink();
+        match (shutdown.reason, self.source.listener()) {
+            (ShutdownReason::Stopping, Some(listener)) => {
+                listener.shrink();
                 let (drained, answer) = oneshot::channel();
                 self.drained = Some(drained);
                 if was_accepting {
                     self.drain();
                 }
-                ctx.run_later(DRAIN_DELAY, |acceptor, _ctx| acceptor.intake.drain_backlog());
+                ctx.run_later(DRAIN_DELAY, |acceptor, _ctx| acceptor.source.drain_backlog());
                 Box::pin(async move { answer.await.unwrap_or(()) })
             }
             (ShutdownReason::Stopping, None)
@@ -155,24 +155,24 @@ impl<L: Listen> Handler<DaemonShutdown> for ChildAcceptor<L> {
                 | ShutdownReason::Done,
                 _,
             ) => {
-                self.intake.close();
+                self.source.close();
                 Box::pin(ready(()))
             }
         }
     }
 }
 
-/// Accepts in the parent of a post-forking daemon, and hands each connection over as a request.
+/// Accepts connections in the parent of a post-forking daemon, and hands each of them over as a request.
 ///
-/// It pauses on [`DaemonPause`] and goes on on [`DaemonAccept`]. A request that comes back because
-/// the backlog is full is kept and handed over again. When the daemon stops it takes what waits in
-/// the listener's queue before it closes.
+/// It pauses on [`DaemonPause`] and resumes on [`DaemonAccept`]. A request that is returned because the
+/// backlog is full is kept and handed over again. When the daemon stops, the acceptor hands over the
+/// listener's backlog before it closes the listener.
 pub struct ParentAcceptor<L: Listen, R: Transfer + Send> {
-    gate: Option<Rc<WatchedListener<L>>>,
+    listener: Option<Rc<WatchedListener<L>>>,
     daemon: Addr<DaemonActor<R>>,
     request: fn(L::Socket) -> R,
     accepting: Option<SpawnHandle>,
-    door: Paused,
+    paused: Paused,
     returned: VecDeque<R>,
     log: Logger,
 }
@@ -183,8 +183,8 @@ enum Paused {
     Yes,
 }
 
-/// How long a request that came back waits before it is handed over again.
-const AGAIN: Duration = Duration::from_millis(5);
+/// The delay before a returned request is handed over again.
+const RETRY_DELAY: Duration = Duration::from_millis(5);
 
 impl<L: Listen, R: Transfer + Send> std::fmt::Debug for ParentAcceptor<L, R> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -193,42 +193,42 @@ impl<L: Listen, R: Transfer + Send> std::fmt::Debug for ParentAcceptor<L, R> {
 }
 
 impl<L: Listen, R: Transfer + Send> ParentAcceptor<L, R> {
-    /// Starts an acceptor whose connections become requests by this function.
+    /// Starts an acceptor. The function makes a request of each connection.
     ///
     /// # Errors
     ///
-    /// When the runtime cannot watch the listener.
+    /// If the runtime cannot watch the listener.
     pub fn start(
         listener: L,
         daemon: Addr<DaemonActor<R>>,
         request: fn(L::Socket) -> R,
     ) -> io::Result<Addr<Self>> {
-        let gate = Some(Rc::new(WatchedListener::exclusive(listener)?));
+        let listener = Some(Rc::new(WatchedListener::exclusive(listener)?));
         Ok(Actor::start(ParentAcceptor {
-            gate,
+            listener,
             daemon,
             request,
             accepting: None,
-            door: Paused::No,
+            paused: Paused::No,
             returned: VecDeque::new(),
             log: logger(),
         }))
     }
 
     fn accept_next(&mut self, ctx: &mut Context<Self>) {
-        let Some(gate) = self.gate.clone() else {
+        let Some(listener) = self.listener.clone() else {
             return;
         };
-        if self.door == Paused::Yes || self.accepting.is_some() {
+        if self.paused == Paused::Yes || self.accepting.is_some() {
             return;
         }
         if let Some(request) = self.returned.pop_front() {
             self.hand_over(request, ctx);
         }
         let accept = async move {
-            // The daemon has its turn between two connections, so that its pause comes in time.
+            // Lets the daemon run between two connections, so that a pause takes effect immediately.
             tokio::task::yield_now().await;
-            gate.accept().await
+            listener.accept().await
         };
         self.accepting = Some(ctx.spawn(accept.into_actor(self).map(|stream, acceptor, ctx| {
             acceptor.accepting = None;
@@ -247,17 +247,19 @@ impl<L: Listen, R: Transfer + Send> ParentAcceptor<L, R> {
         }));
     }
 
-    fn on_returned(&mut self, request: R, why: &HandOverErrorReason, ctx: &mut Context<Self>) {
-        match why {
+    fn on_returned(&mut self, request: R, reason: &HandOverErrorReason, ctx: &mut Context<Self>) {
+        match reason {
             HandOverErrorReason::Full { .. } => {
                 self.returned.push_back(request);
-                ctx.run_later(AGAIN, |acceptor, ctx| {
+                ctx.run_later(RETRY_DELAY, |acceptor, ctx| {
                     if let Some(request) = acceptor.returned.pop_front() {
                         acceptor.hand_over(request, ctx);
                     }
                 });
             }
-            why => slog::warn!(self.log, "a connection is closed: {}", why),
+            reason => {
+                slog::warn!(self.log, "connection closed without service"; "reason" => %reason)
+            }
         }
     }
 }
@@ -278,7 +280,7 @@ impl<L: Listen, R: Transfer + Send> Handler<DaemonAccept> for ParentAcceptor<L, 
     type Result = ();
 
     fn handle(&mut self, _accept: DaemonAccept, ctx: &mut Self::Context) {
-        self.door = Paused::No;
+        self.paused = Paused::No;
         self.accept_next(ctx);
     }
 }
@@ -287,7 +289,7 @@ impl<L: Listen, R: Transfer + Send> Handler<DaemonPause> for ParentAcceptor<L, R
     type Result = ();
 
     fn handle(&mut self, _pause: DaemonPause, ctx: &mut Self::Context) {
-        self.door = Paused::Yes;
+        self.paused = Paused::Yes;
         if let Some(handle) = self.accepting.take() {
             ctx.cancel_future(handle);
         }
@@ -302,16 +304,17 @@ impl<L: Listen, R: Transfer + Send> Handler<DaemonShutdown> for ParentAcceptor<L
             ctx.cancel_future(handle);
         }
         let mut last: VecDeque<R> = self.returned.drain(..).collect();
-        if let (ShutdownReason::Stopping, Some(gate)) = (shutdown.reason, self.gate.take()) {
-            last.extend(gate.accept_pending().into_iter().map(self.request));
+        if let (ShutdownReason::Stopping, Some(listener)) = (shutdown.reason, self.listener.take())
+        {
+            last.extend(listener.accept_pending().into_iter().map(self.request));
         }
-        self.gate = None;
+        self.listener = None;
         let (daemon, log) = (self.daemon.clone(), self.log.clone());
         Box::pin(hand_over_remaining(last, daemon, log))
     }
 }
 
-/// Hands over what was accepted before the end, each when there is room for it.
+/// Hands over the connections that were accepted before the shutdown, as soon as children are free.
 async fn hand_over_remaining<R: Transfer + Send>(
     mut last: VecDeque<R>,
     daemon: Addr<DaemonActor<R>>,
@@ -321,15 +324,15 @@ async fn hand_over_remaining<R: Transfer + Send>(
         let answer: Result<Result<HandedOver, HandOverError<R>>, _> =
             daemon.send(HandOver(request)).await;
         match answer {
-            Ok(Ok(_handed)) => {}
+            Ok(Ok(_handed_over)) => {}
             Ok(Err(HandOverError { request, reason: HandOverErrorReason::Full { .. } })) => {
                 last.push_front(request);
-                tokio::time::sleep(AGAIN).await;
+                tokio::time::sleep(RETRY_DELAY).await;
             }
             Ok(Err(HandOverError { reason, .. })) => {
-                slog::warn!(log, "a connection is closed: {}", reason)
+                slog::warn!(log, "connection closed without service"; "reason" => %reason)
             }
-            Err(gone) => slog::warn!(log, "a connection is closed: {}", gone),
+            Err(gone) => slog::warn!(log, "connection closed without service"; "reason" => %gone),
         }
     }
 }

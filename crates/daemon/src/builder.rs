@@ -1,4 +1,4 @@
-//! How a daemon is configured. The builder is consumed step by step.
+//! The builder with which a daemon is configured.
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -14,21 +14,22 @@ use crate::model::{Model, Solo};
 use crate::program::Program;
 use crate::settings::{DaemonSettings, OnHup, Supervised, TerminalMode};
 
-/// The way to a daemon: see [`Daemon::builder`].
+/// The entry point: see [`Daemon::builder`].
 #[derive(Debug, Clone, Copy)]
 pub struct Daemon;
 
 impl Daemon {
-    /// Begins to configure a daemon; without a [`model`](DaemonBuilder::model) it has no children.
+    /// Returns a builder with default settings. Without a [`model`](DaemonBuilder::model) the daemon has no
+    /// children.
     pub fn builder() -> DaemonBuilder<Solo> {
         DaemonBuilder { model: Solo, settings: DaemonSettings::default() }
     }
 }
 
-/// A daemon that is being configured.
+/// Configures a daemon.
 ///
-/// Nothing happens before [`launch`](DaemonBuilder::launch), and there everything is checked before
-/// anything forks.
+/// Nothing takes effect before [`launch`](DaemonBuilder::launch), which checks all settings before it
+/// changes or forks anything.
 #[derive(Debug, Clone)]
 #[must_use = "nothing happens before launch"]
 pub struct DaemonBuilder<M> {
@@ -42,57 +43,58 @@ impl<M> DaemonBuilder<M> {
         DaemonBuilder { model, settings: self.settings }
     }
 
-    /// Names the daemon, in logs, status and process titles. By default it is called what the program was
-    /// started as, without its directories.
+    /// Sets the daemon's name in logs, status and process titles. By default it is the name of the program
+    /// file, without its directory.
     pub fn alias(mut self, alias: impl Into<String>) -> Self {
         self.settings.alias = alias.into();
         self
     }
 
-    /// Tells systemd, or any supervisor that speaks sd_notify(3), of the daemon's states: READY when the
-    /// initial children are up, STATUS with the counts, RELOADING, STOPPING, more time while it drains,
-    /// and WATCHDOG while the pool is healthy. Without a `NOTIFY_SOCKET` in the environment nobody is told.
+    /// Reports the daemon's state to systemd, or to any supervisor that supports sd_notify(3): READY when
+    /// the initial children are ready, STATUS with the counts, RELOADING, STOPPING, a longer timeout while
+    /// it drains, and WATCHDOG while the pool is healthy. Does nothing if `NOTIFY_SOCKET` is not set.
     ///
-    /// It is a service without callbacks of its own. With some, spawn a
-    /// [`ServiceActor`](daemon_service::ServiceActor) and [register](crate::RegisterWith) the daemon.
+    /// A program that needs callbacks for the service's states spawns a
+    /// [`ServiceActor`](daemon_service::ServiceActor) instead and
+    /// [registers](crate::RegisterWith) the daemon with it.
     pub fn supervised(mut self) -> Self {
         self.settings.supervised = Supervised::Yes;
         self
     }
 
-    /// Leaves the terminal: the launching process exits 0 once the daemon is ready, that is, once
-    /// the initial children are up; otherwise it prints the daemon's error and exits 1.
+    /// Detaches from the terminal. The launching process exits with 0 when the initial children are ready.
+    /// If the launch fails, it prints the daemon's error and exits with 1.
     ///
-    /// It needs a [`logfile`](DaemonBuilder::logfile), or a [`logger`](DaemonBuilder::logger) of yours.
+    /// It requires a [`logfile`](DaemonBuilder::logfile) or a [`logger`](DaemonBuilder::logger).
     pub fn detach(mut self) -> Self {
         self.settings.stay = TerminalMode::Detached;
         self
     }
 
-    /// Sends standard output and error, and with them the default logger's lines, to this file,
-    /// by appending. It is reopened on HUP in all processes.
+    /// Appends standard output, standard error and the default logger's lines to this file. All processes
+    /// reopen it on HUP.
     pub fn logfile(mut self, path: impl Into<PathBuf>) -> Self {
         self.settings.logfile = Some(path.into());
         self
     }
 
-    /// Logs to this logger instead of the default one, in all processes.
+    /// Uses this logger instead of the default one, in all processes.
     ///
-    /// It must not have a thread of its own: a forked child has only the one that forked.
+    /// The logger must not use a thread: a forked child has only the thread that forked.
     pub fn logger(mut self, logger: Logger) -> Self {
         self.settings.logger = Some(logger);
         self
     }
 
-    /// Has the default logger tell of births, departures and signals too.
+    /// Makes the default logger also log the start and exit of each child, and signals.
     pub fn verbose(mut self) -> Self {
         self.settings.verbosity = Verbosity::Verbose;
         self
     }
 
-    /// Runs as this user, by name or number, once the housework that needs root is done: with its
-    /// primary and supplementary groups unless a [`group`](DaemonBuilder::group) is set. The original's
-    /// `UID`.
+    /// Runs as this user, by name or number, as soon as the setup that requires root is done. The process
+    /// gets the user's primary and supplementary groups unless a [`group`](DaemonBuilder::group) is set. The
+    /// original's `UID`.
     pub fn user(mut self, user: impl Into<String>) -> Self {
         self.settings.user = Some(user.into());
         self
@@ -104,32 +106,32 @@ impl<M> DaemonBuilder<M> {
         self
     }
 
-    /// Sets how long children have to finish what they do when the daemon stops, before they are
-    /// killed. 30 seconds by default.
+    /// Sets the grace period: how long children may take to finish their requests when the daemon stops,
+    /// before they are killed. 30 seconds by default.
     pub fn grace(mut self, grace: Duration) -> Self {
         self.settings.grace = grace;
         self
     }
 
-    /// Sets how long the initial children have to come up. 30 seconds by default.
+    /// Sets how long the initial children may take until they are ready. 30 seconds by default.
     pub fn boot_timeout(mut self, timeout: Duration) -> Self {
         self.settings.boot_timeout = timeout;
         self
     }
 
-    /// Writes the parent's pid to this file and holds a lock on it, so that a second start is
-    /// refused.
+    /// Writes the parent's pid to this file and keeps it locked, so that the daemon cannot be started
+    /// twice.
     pub fn pidfile(mut self, path: impl Into<PathBuf>) -> Self {
         self.settings.pidfile = Some(path.into());
         self
     }
 
-    /// Opens a control socket at this path: a Unix socket, for this daemon's user and root alone, on
-    /// which the parent tells its state and takes orders. Off by default. What is said there is in
-    /// [`control::protocol`](crate::control::protocol).
+    /// Opens a control socket at this path: a Unix socket on which the parent reports its status and
+    /// accepts commands. Only root and the daemon's user may use it. Off by default. See
+    /// [`control::protocol`](crate::control::protocol) for the protocol.
     ///
-    /// A socket that a dead daemon has left there is replaced; a start where a living one answers is
-    /// refused. The socket is removed when the daemon has stopped.
+    /// The launch replaces a stale socket of a daemon that has died, and fails if another daemon listens
+    /// there. The socket is removed when the daemon has stopped.
     pub fn control(mut self, path: impl Into<PathBuf>) -> Self {
         self.settings.control = Some(path.into());
         self
@@ -141,13 +143,13 @@ impl<M> DaemonBuilder<M> {
         self
     }
 
-    /// Changes to this directory. Relative paths of other settings mean the directory before it.
+    /// Changes the working directory. Relative paths in other settings are resolved before the change.
     pub fn workdir(mut self, path: impl Into<PathBuf>) -> Self {
         self.settings.workdir = Some(path.into());
         self
     }
 
-    /// Limits a resource of each process, soft and hard, see setrlimit(2).
+    /// Sets the soft and hard limit of a resource for each process, see setrlimit(2).
     pub fn limit(mut self, resource: Resource, most: u64) -> Self {
         self.settings.limits.push((resource, most));
         self
@@ -159,53 +161,54 @@ impl<M> DaemonBuilder<M> {
         self
     }
 
-    /// Sets how readily the kernel kills the processes when memory is short, -1000 to 1000, see
+    /// Adjusts how likely the kernel kills the processes when memory is short, -1000 to 1000, see
     /// `oom_score_adj` in proc(5).
     pub fn oom_score_adj(mut self, score: i32) -> Self {
         self.settings.oom_score_adj = Some(score);
         self
     }
 
-    /// Sets the name that process titles begin with; the alias by default.
+    /// Sets the name at the start of process titles. By default it is the alias.
     pub fn title(mut self, title: impl Into<String>) -> Self {
         self.settings.title = Some(title.into());
         self
     }
 
-    /// Sets what HUP does. Reopens the logs by default.
+    /// Sets what the daemon does on HUP. By default it reopens the logs.
     pub fn on_hup(mut self, what: OnHup) -> Self {
         self.settings.on_hup = what;
         self
     }
 
-    /// Sets how children are watched and what they may use. By default the process table is looked
-    /// at every 30 seconds, and a child may use 10 minutes of processor time in a request.
+    /// Sets how children are watched, and their limits. By default the process table is checked every 30
+    /// seconds, and a child may use 10 minutes of processor time per request.
     pub fn babysit(mut self, babysit: Babysit) -> Self {
         self.settings.babysit = babysit;
         self
     }
 
-    /// Keeps the scoreboard in this file, where it can be read from outside.
+    /// Keeps the scoreboard in this file, where other programs can read it.
     pub fn board_file(mut self, path: impl Into<PathBuf>) -> Self {
         self.settings.board_file = Some(path.into());
         self
     }
 
-    /// Sets the size in bytes of the largest request that is handed over. 64 MiB by default.
+    /// Sets the maximum size in bytes of a request that is handed over. 64 MiB by default.
     pub fn request_limit(mut self, bytes: usize) -> Self {
         self.settings.request_limit = Some(bytes);
         self
     }
 
-    /// Does the housework, forks the fork server, and answers in the parent, before any runtime.
+    /// Sets up the process, forks the fork server and returns in the parent.
+    ///
+    /// Call it before any runtime is started.
     ///
     /// # Errors
     ///
-    /// - [`DaemonError::Config`] when the configuration is wrong; nothing has happened then.
-    /// - [`DaemonError::InsideRuntime`] when a runtime is running in this thread.
-    /// - [`DaemonError::System`] when the process has other threads, or a piece of housework is
-    ///   refused.
-    /// - [`DaemonError::ForkServer`] when the program's preload step fails.
+    /// - [`DaemonError::Config`] if a setting is invalid. Nothing has been changed then.
+    /// - [`DaemonError::InsideRuntime`] if a runtime is running in this thread.
+    /// - [`DaemonError::System`] if the process has other threads, or if a step of the setup fails.
+    /// - [`DaemonError::ForkServer`] if the program's [`preload`](Program::preload) fails.
     pub fn launch<P>(self, program: P) -> Result<Launched<P>, DaemonError>
     where
         P: Program,

@@ -1,8 +1,8 @@
-//! A connection as a child serves it: tried first, watched only when it must be waited for.
+//! A connection that the runtime watches only when an operation would block.
 //!
-//! A client usually sends as soon as it is connected, so what it sends is there when its connection
-//! is accepted; and the answer fits into the socket. For such a connection the runtime has nothing
-//! to watch, and registering it would cost more than serving it.
+//! A client usually sends its request as soon as it is connected, so that the data is there when the
+//! connection is accepted, and the response fits into the socket's buffer. For such a connection it costs
+//! more to register it with the runtime than to serve it.
 
 use std::io::{self, Read, Write};
 use std::net::{SocketAddr, TcpStream};
@@ -19,14 +19,14 @@ use tokio::task::coop;
 pub trait StreamSocket:
     Transfer + From<OwnedFd> + AsFd + Read + Write + Send + sealed::Sealed
 {
-    /// The same, watched by a tokio runtime.
+    /// The same socket, watched by a tokio runtime.
     type Watched: AsyncRead + AsyncWrite + AsFd + Unpin + std::fmt::Debug + 'static;
 
-    /// Has this thread's runtime watch it. It must be nonblocking.
+    /// Registers the socket with this thread's runtime. It must be nonblocking.
     ///
     /// # Errors
     ///
-    /// When the runtime cannot.
+    /// If the runtime cannot watch it.
     fn watch(self) -> io::Result<Self::Watched>;
 }
 
@@ -54,8 +54,8 @@ mod sealed {
 
 /// A connection that [`serve`](crate::DaemonBuilder::serve) has accepted.
 ///
-/// It reads and writes as tokio's streams do; [`into_tokio`](Connection::into_tokio) makes one of
-/// those of it. The runtime watches it from the first time that it has to be waited for.
+/// It reads and writes like tokio's streams, and [`into_tokio`](Connection::into_tokio) converts it into
+/// one. The runtime does not watch it until an operation would block.
 #[derive(Debug)]
 pub struct Connection<S: StreamSocket>(ConnectionState<S>);
 
@@ -63,21 +63,21 @@ pub struct Connection<S: StreamSocket>(ConnectionState<S>);
 enum ConnectionState<S: StreamSocket> {
     Direct(S),
     Watched(S::Watched),
-    /// Registering it has failed, and was told.
+    /// The registration has failed, and the error was returned.
     Failed,
 }
 
 impl<S: StreamSocket> Connection<S> {
-    /// Takes a nonblocking socket.
+    /// Wraps a nonblocking socket.
     pub(crate) fn new(socket: S) -> Self {
         Connection(ConnectionState::Direct(socket))
     }
 
-    /// Makes it tokio's own kind of stream, for its methods.
+    /// Converts the connection into tokio's own type of stream.
     ///
     /// # Errors
     ///
-    /// When the runtime cannot watch it.
+    /// If the runtime cannot watch it.
     pub fn into_tokio(self) -> io::Result<S::Watched> {
         match self.0 {
             ConnectionState::Direct(socket) => socket.watch(),
@@ -97,14 +97,14 @@ impl<S: StreamSocket> Connection<S> {
         }
     }
 
-    /// Tries it without waiting; `None` when it has to be waited for.
+    /// Tries the operation without waiting. Returns `None` if it would block.
     fn try_now<T>(
         &mut self,
         cx: &mut Context<'_>,
         mut act: impl FnMut(&mut S) -> io::Result<T>,
     ) -> Poll<Option<io::Result<T>>> {
         let ConnectionState::Direct(socket) = &mut self.0 else { return Poll::Ready(None) };
-        // A peer that always has more to say must not keep others from their turn.
+        // A peer that sends without pause must not starve other tasks.
         let progress = ready!(coop::poll_proceed(cx));
         loop {
             match act(socket) {
@@ -122,11 +122,11 @@ impl<S: StreamSocket> Connection<S> {
 }
 
 impl Connection<TcpStream> {
-    /// The address of the client.
+    /// Returns the address of the client.
     ///
     /// # Errors
     ///
-    /// When the client is gone.
+    /// If the client has disconnected.
     pub fn peer_addr(&self) -> io::Result<SocketAddr> {
         match &self.0 {
             ConnectionState::Direct(socket) => socket.peer_addr(),
@@ -135,15 +135,15 @@ impl Connection<TcpStream> {
         }
     }
 
-    /// Sends what is written at once, without waiting for more (`TCP_NODELAY`, tcp(7)).
+    /// Sets `TCP_NODELAY`: with `true`, data is sent immediately and not collected, see tcp(7).
     ///
     /// # Errors
     ///
-    /// When the system refuses.
-    pub fn set_nodelay(&self, at_once: bool) -> io::Result<()> {
+    /// If the system refuses the option.
+    pub fn set_nodelay(&self, nodelay: bool) -> io::Result<()> {
         match &self.0 {
-            ConnectionState::Direct(socket) => socket.set_nodelay(at_once),
-            ConnectionState::Watched(stream) => stream.set_nodelay(at_once),
+            ConnectionState::Direct(socket) => socket.set_nodelay(nodelay),
+            ConnectionState::Watched(stream) => stream.set_nodelay(nodelay),
             ConnectionState::Failed => Err(gone()),
         }
     }
@@ -196,7 +196,7 @@ impl<S: StreamSocket> AsyncWrite for Connection<S> {
         true
     }
 
-    /// Nothing is kept back.
+    /// Does nothing: no data is buffered.
     fn poll_flush(self: Pin<&mut Self>, _cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         Poll::Ready(Ok(()))
     }
@@ -209,7 +209,7 @@ impl<S: StreamSocket> AsyncWrite for Connection<S> {
 impl<S: StreamSocket> AsFd for Connection<S> {
     /// # Panics
     ///
-    /// When the runtime could not watch the connection: reading or writing has told so.
+    /// If the runtime could not watch the connection. A read or write has returned that error before.
     fn as_fd(&self) -> BorrowedFd<'_> {
         match &self.0 {
             ConnectionState::Direct(socket) => socket.as_fd(),
@@ -235,43 +235,43 @@ mod tests {
     }
 
     #[test]
-    fn what_is_there_already_is_read_and_answered_without_being_watched() {
+    fn data_that_has_arrived_is_read_without_the_runtime() {
         run(async {
             let (mut connection, mut far) = pair();
             far.write_all(b"ping").unwrap();
-            let mut heard = [0; 4];
-            connection.read_exact(&mut heard).await.unwrap();
+            let mut received = [0; 4];
+            connection.read_exact(&mut received).await.unwrap();
             connection.write_all(b"pong").await.unwrap();
             assert!(matches!(connection.0, ConnectionState::Direct(_)));
-            far.read_exact(&mut heard).unwrap();
-            assert_eq!(&heard, b"pong");
+            far.read_exact(&mut received).unwrap();
+            assert_eq!(&received, b"pong");
         });
     }
 
     #[test]
-    fn what_is_late_is_waited_for() {
+    fn data_that_has_not_arrived_is_awaited() {
         run(async {
             let (mut connection, mut far) = pair();
-            let mut heard = [0; 4];
-            let (read, written) = futures::join!(connection.read_exact(&mut heard), async {
+            let mut received = [0; 4];
+            let (read, written) = futures::join!(connection.read_exact(&mut received), async {
                 tokio::task::yield_now().await;
                 far.write_all(b"late")
             });
             read.unwrap();
             written.unwrap();
-            assert_eq!(&heard, b"late");
+            assert_eq!(&received, b"late");
             assert!(matches!(connection.0, ConnectionState::Watched(_)));
         });
     }
 
     #[test]
-    fn an_answer_larger_than_the_socket_takes_arrives_whole() {
+    fn a_response_larger_than_the_socket_buffer_arrives_complete() {
         run(async {
             let (mut connection, mut far) = pair();
             let answer = vec![7; 4 << 20];
             let reader = std::thread::spawn(move || {
-                let mut heard = Vec::new();
-                far.read_to_end(&mut heard).map(|_| heard)
+                let mut received = Vec::new();
+                far.read_to_end(&mut received).map(|_| received)
             });
             connection.write_all(&answer).await.unwrap();
             connection.shutdown().await.unwrap();

@@ -1,4 +1,4 @@
-//! What can keep a daemon from starting, or end it before its time.
+//! The errors with which a daemon fails to start or ends.
 
 use std::fmt;
 use std::io;
@@ -6,52 +6,53 @@ use std::io;
 use daemon_core::PoolError;
 use daemon_forkserver::ForkServerError;
 
-/// Why a daemon did not start, or did not end well.
+/// Why a daemon did not start, or ended with a failure.
 ///
-/// Its `Debug` is its sentence, so that a `main` that returns it prints what an operator can read.
+/// Its `Debug` output is the same as its `Display` output, so that a `main` that returns it prints a
+/// readable message.
 #[derive(thiserror::Error)]
 #[non_exhaustive]
 pub enum DaemonError {
-    /// The configuration is wrong; nothing was done yet.
+    /// A setting is invalid. Nothing has been changed.
     #[error(transparent)]
     Config(#[from] ConfigError),
-    /// The system refused a piece of housework.
+    /// A system call of the setup failed.
     #[error(transparent)]
     System(#[from] daemon_sys::Error),
-    /// The fork server could not be founded.
+    /// The fork server could not be started.
     #[error(transparent)]
     ForkServer(#[from] ForkServerError),
     /// [`launch`](crate::DaemonBuilder::launch) was called inside a runtime.
     #[error(
-        "cannot launch inside an actix System or a tokio runtime: a forked child would share its \
-         event queue. Launch first, then start the runtime"
+        "cannot launch inside an actix System or a tokio runtime: forked children would share its \
+         event queue. Call launch before you start the runtime"
     )]
     InsideRuntime,
     /// [`start`](crate::Launched::start) was called outside of an actix System.
     #[error("cannot start the daemon: there is no actix System in this thread")]
     NoSystem,
-    /// The runtime could not be made, or signals not be watched.
+    /// A step that needs the runtime failed.
     #[error("cannot {action}: {source}")]
     Runtime {
-        /// What was tried.
+        /// What was attempted.
         action: &'static str,
-        /// What the system answered.
+        /// The error of the system.
         source: io::Error,
     },
-    /// The supervisor of a [supervised](crate::DaemonBuilder::supervised) daemon cannot be told of it.
+    /// The supervisor of a [supervised](crate::DaemonBuilder::supervised) daemon cannot be notified.
     #[error(transparent)]
     Service(#[from] daemon_service::ServiceError),
-    /// The initial children did not come up.
+    /// The initial children did not become ready.
     #[error("{0}")]
     NotReady(String),
-    /// The daemon's fork server was lost while it ran; its children have been ended.
-    #[error("{0}; its children were ended")]
+    /// The fork server has died while the daemon was running. The children have been stopped.
+    #[error("{0}; the children were stopped")]
     ForkServerLost(String),
-    /// The daemon has ended with an error that another asker was told in full.
-    #[error("the daemon has ended: {0}")]
+    /// The daemon has ended with an error that was returned in full to another caller.
+    #[error("the daemon has failed: {0}")]
     Ended(String),
-    /// The daemon's actor has ended by a panic.
-    #[error("the daemon's actor has ended before the daemon was stopped: it has panicked")]
+    /// The daemon's actor has panicked.
+    #[error("the daemon's actor has panicked")]
     ActorLost,
 }
 
@@ -61,28 +62,29 @@ impl fmt::Debug for DaemonError {
     }
 }
 
-/// A configuration that is refused, before anything forks.
+/// A setting is invalid.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum ConfigError {
-    /// The numbers of a pool do not go together.
+    /// The sizes of a pool contradict each other.
     #[error("{0}")]
     Pool(#[from] PoolError),
-    /// A field has a value that makes no sense.
+    /// A setting has an invalid value.
     #[error("{field} is {value}: {reason}")]
     Value {
-        /// The field's name.
+        /// The name of the setting.
         field: &'static str,
-        /// What it was set to.
+        /// Its value.
         value: String,
-        /// What is wrong with that.
+        /// Why the value is invalid.
         reason: String,
     },
 }
 
 impl ConfigError {
-    /// Says of a field that its value is wrong, and why: for who builds on the daemon, and checks
-    /// settings of its own beside it.
+    /// Creates an error for a setting with an invalid value.
+    ///
+    /// Crates that build on the daemon use it for their own settings.
     pub fn value(field: &'static str, value: impl fmt::Display, reason: impl fmt::Display) -> Self {
         ConfigError::Value { field, value: value.to_string(), reason: reason.to_string() }
     }

@@ -1,41 +1,41 @@
-//! All the housework of a daemon, as actix actors: processes for requests, a scoreboard, logs,
-//! privileges, signals, reload and an orderly stop.
+//! Runs a program as a daemon, as actix actors: it forks children for requests, keeps a scoreboard, logs,
+//! drops privileges, handles signals, reloads, and shuts down gracefully.
 //!
 //! # Theory of operation
 //!
-//! A process that runs an async runtime must not fork: parent and child would share one event
-//! queue. So nothing forks but the *fork server*, a process with one thread and no runtime that is born
-//! at the launch. Every child is born clean from it and makes an actix System of its own.
+//! A process that runs an async runtime must not fork, because parent and child would share one event
+//! queue. Therefore only the *fork server* forks. It is a process with one thread and no runtime, and it is
+//! started at the launch. Each child starts from this clean state and creates an actix System of its own.
 //!
 //! ```text
 //! $ mydaemon
-//!   |- parent        one actix System: DaemonActor, your sessions
+//!   |- parent          one actix System: DaemonActor, your sessions
 //!   |     |  orders: Fork, Signal, ShutDown      ^ reports: ChildBorn, ForkFailed, ChildGone
-//!   |- fork server       one thread, no runtime: forks, reaps, signals
-//!   |     |- child 0   a fresh actix System: ChildActor on its seat, your session
+//!   |- fork server     one thread, no runtime: forks, reaps, signals
+//!   |     |- child 0   its own actix System: ChildActor with a seat on the scoreboard, your session
 //!   |     |- child 1   ...
-//!   |- scoreboard    shared memory, a line for each child: [wr.l  ]
+//!   |- scoreboard      shared memory, one line per child: [wr.l  ]
 //! ```
 //!
-//! There are three models, each a value that carries its own numbers. [`PreFork`] keeps a pool of
-//! standing children that accept connections themselves. [`PostFork`] has a child forked for each
-//! request that the parent hands over. [`Solo`] has no children: the housework alone.
+//! There are three models, each with its own settings. [`PreFork`] keeps a pool of children that accept
+//! connections themselves. [`PostFork`] forks a child for each request that the parent hands over.
+//! [`Solo`] has no children.
 //!
-//! A [`Program`] is bound to its listener before the launch; [`launch`](DaemonBuilder::launch) checks
-//! everything, detaches, drops privileges and founds the fork server, and then
-//! [`run`](Launched::run) makes a System with a [`DaemonActor`] in it. Each process has its copy
-//! of the program, and starts its part of it: [`Program::parent`] here, [`Program::child`] there.
+//! You implement a [`Program`] and bind its listener before the launch. [`launch`](DaemonBuilder::launch)
+//! checks all settings, detaches from the terminal, drops privileges and starts the fork server.
+//! [`run`](Launched::run) then starts a System with a [`DaemonActor`] in it. Each process has a copy of the
+//! program and starts its own part: [`Program::parent`] in the parent, [`Program::child`] in a child.
 //!
-//! Sessions and daemon talk in [`messages`]. The daemon broadcasts what happens to those who
-//! [`Subscribe`]: [`DaemonParent`] when the first children are up, [`DaemonAccept`] and
-//! [`DaemonPause`], [`DaemonHup`], [`DaemonShutdown`]. Sessions ask: a child tells what it does
-//! with [`UpdateStatus`], a post-forking parent sends [`HandOver`] with a request, anyone asks for
-//! [`Status`]. Every request is answered with a typed result, and a request that no child can take
-//! comes back in the error.
+//! Your actors, the *sessions*, exchange [`messages`] with the daemon. The daemon broadcasts events to the
+//! sessions that [`Subscribe`]: [`DaemonParent`] when the first children are ready, [`DaemonAccept`] and
+//! [`DaemonPause`], [`DaemonHup`], [`DaemonShutdown`]. A session in a child reports what it does with
+//! [`UpdateStatus`], a session in a post-forking parent hands requests over with [`HandOver`], and any
+//! session can send [`GetStatus`]. Each message returns a typed result. If no child can handle a request, the
+//! error returns the request.
 //!
 //! # Examples
 //!
-//! A pool of echo servers, whose parent talks to one of them once they are up, and then stops:
+//! A pool of echo servers. The parent connects to one of them when they are ready, and then stops:
 //!
 //! ```standalone_crate
 //! use std::io::{Read, Write};
@@ -48,14 +48,14 @@
 //! };
 //!
 //! struct Echo {
-//!     listener: TcpListener, // bound before the launch: every child has it
+//!     listener: TcpListener, // bound before the launch: each child inherits it
 //! }
 //!
 //! impl Program for Echo {
-//!     type Request = (); // nothing is handed to a standing child
+//!     type Request = (); // the children of a pool accept their requests themselves
 //!
 //!     fn parent(self, daemon: Addr<DaemonActor<()>>) {
-//!         let address = self.listener.local_addr().expect("it is bound");
+//!         let address = self.listener.local_addr().expect("a bound listener");
 //!         let client = Client { daemon: daemon.clone(), address }.start();
 //!         daemon.do_send(Subscribe::<DaemonParent>::new("client", client));
 //!     }
@@ -75,27 +75,27 @@
 //!     type Context = Context<Self>;
 //! }
 //!
-//! /// We are a child: prepare, then wait for requests.
+//! /// The first message in a child: prepare, then wait for requests.
 //! impl Handler<DaemonChild<()>> for Session {
 //!     type Result = ();
 //!
 //!     fn handle(&mut self, _child: DaemonChild<()>, ctx: &mut Context<Self>) {
 //!         if let Some(listener) = self.listener.take() {
 //!             ChildAcceptor::start(listener, self.daemon.clone(), ctx.address().recipient())
-//!                 .expect("the runtime can watch a listener");
+//!                 .expect("the runtime watches the listener");
 //!         }
 //!         self.daemon.do_send(UpdateStatus::Wait);
 //!     }
 //! }
 //!
-//! /// A connection. It is on the scoreboard already; say when it is done.
+//! /// A connection. The acceptor has recorded it on the scoreboard; report when it is done.
 //! impl Handler<Accepted<TcpStream>> for Session {
 //!     type Result = ResponseFuture<()>;
 //!
 //!     fn handle(&mut self, accepted: Accepted<TcpStream>, _: &mut Context<Self>) -> Self::Result {
 //!         let daemon = self.daemon.clone();
 //!         Box::pin(async move {
-//!             // A client that is gone needs no answer; the next one waits.
+//!             // If the client has disconnected, there is nothing left to do.
 //!             let _ = echo(accepted.0).await;
 //!             daemon.do_send(UpdateStatus::Done);
 //!         })
@@ -111,7 +111,7 @@
 //!     stream.try_write(&bytes[..read]).map(drop)
 //! }
 //!
-//! /// A session of the parent. It may block here: a child answers, another process.
+//! /// A session of the parent. It may block, because another process serves the connection.
 //! struct Client {
 //!     daemon: Addr<DaemonActor<()>>,
 //!     address: SocketAddr,
@@ -124,61 +124,61 @@
 //! impl Handler<DaemonParent> for Client {
 //!     type Result = ();
 //!
-//!     fn handle(&mut self, _children_are_up: DaemonParent, _: &mut Context<Self>) {
-//!         let mut stream = TcpStream::connect(self.address).expect("somebody listens");
-//!         stream.write_all(b"hello").expect("it takes a word");
+//!     fn handle(&mut self, _ready: DaemonParent, _: &mut Context<Self>) {
+//!         let mut stream = TcpStream::connect(self.address).expect("connect to a child");
+//!         stream.write_all(b"hello").expect("send");
 //!         let mut answer = String::new();
-//!         stream.read_to_string(&mut answer).expect("it answers");
+//!         stream.read_to_string(&mut answer).expect("receive");
 //!         assert_eq!(answer, "hello");
 //!         self.daemon.do_send(Shutdown(StopMode::Graceful));
 //!     }
 //! }
 //!
 //! fn main() -> Result<(), DaemonError> {
-//!     let listener = TcpListener::bind("127.0.0.1:0").expect("a port is free");
+//!     let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
 //!     Daemon::builder()
 //!         .model(PreFork::new(2).max_children(4).requests(1000))
-//!         .launch(Echo { listener })? // housework, scoreboard, fork server: before any runtime
-//!         .run() // a System with a DaemonActor in it, until it has stopped
+//!         .launch(Echo { listener })? // sets up the process, starts the fork server: before any runtime
+//!         .run() // runs a System with a DaemonActor until the daemon has stopped
 //! }
 //! ```
 //!
-//! Where a connection is all there is to it, [`serve`](DaemonBuilder#method.serve) takes the listener
-//! and an async function, and does accepting, pausing and reporting by itself.
+//! If the program only serves connections, [`serve`](DaemonBuilder#method.serve) is simpler. It takes the
+//! listener and an async function, and accepts, pauses and reports statuses itself.
 //!
-//! # Map
+//! # Overview
 //!
-//! | rooms | for |
+//! | items | purpose |
 //! | --- | --- |
-//! | [`prelude`] | what most daemons use, to be imported beside actix's |
-//! | [`Daemon::builder`], [`DaemonBuilder`] | configuring: every setting, its default and refusal |
-//! | [`PreFork`], [`PostFork`], [`Solo`] | the models and their numbers |
-//! | [`OnDemand`], [`RequestFactory`], [`Demand`] | a pool whose work the parent gives to it, as `actix-dispatch` does |
-//! | [`Program`], [`Launched`] | what you write, and how it is run, here or in a System of yours |
-//! | [`messages`] | all that is said between the daemon and sessions |
+//! | [`prelude`] | the types that most daemons use, to be imported together with actix's prelude |
+//! | [`Daemon::builder`], [`DaemonBuilder`] | configuration: each setting, its default and its limits |
+//! | [`PreFork`], [`PostFork`], [`Solo`] | the models and their settings |
+//! | [`Program`], [`Launched`] | the trait that you implement, and how it is run, in a new System or in yours |
+//! | [`messages`] | the messages between the daemon and sessions |
 //! | [`DaemonActor`], [`ChildActor`], [`ChildHandle`] | the daemon in the parent and in a child |
-//! | [`Babysit`], [`BabysitterActor`] | rogue and missing children: limits, the ladder |
+//! | [`Babysit`], [`BabysitterActor`] | limits for children, detection of rogue and missing children, the ladder of signals |
 //! | [`ChildAcceptor`], [`ParentAcceptor`], [`Listen`], [`Connection`] | accepting and serving TCP and Unix connections |
-//! | [`Report`] | the state of the daemon, as text, table, JSON and OpenMetrics |
-//! | [`Evidence`] | what is known of a child that is slow or out of hand, as text and as JSON |
-//! | [`control`] | the operator's socket, and what is said there |
-//! | [`service`], [`RegisterWith`] | the daemon as a service of systemd |
-//! | [`Transfer`], [`Serde`], [`Encoder`], [`Decoder`] | what can be handed to a child, and how a type of yours is |
-//! | [`logger`] | the daemon's log in this process |
+//! | [`Report`] | the status of the daemon, as text, table, JSON and OpenMetrics |
+//! | [`Evidence`] | evidence of what a slow or rogue child does, as text and as JSON |
+//! | [`control`] | the control socket and its protocol |
+//! | [`service`], [`RegisterWith`] | the daemon as a service of systemd or of another service manager |
+//! | [`Transfer`], [`Serde`], [`Encoder`], [`Decoder`] | the types that can be handed to a child, and how to implement it for your type |
+//! | [`logger`] | the daemon's logger in this process |
+//! | [`dispatching`] | for crates that hand work to children, as `actix-dispatch` does |
 //!
 //! # Limitations
 //!
-//! - Unix only, and built and tested on Linux. Elsewhere some housework is plainer, see
+//! - Unix only. It is built and tested on Linux. Some features are limited on other systems, see
 //!   `daemon_sys`.
-//! - [`launch`](DaemonBuilder::launch) wants a process with one thread and no runtime. Threads, arbiters
-//!   and other Systems come after it.
-//! - A request crosses to its child as descriptors and bytes. A value that is neither, an open
-//!   TLS session say, cannot be handed over.
-//! - A [`logger`](DaemonBuilder::logger) of yours must not have a thread of its own: children would
-//!   inherit it without.
-//! - A child is one process with one System; a session that blocks, blocks its own child only,
-//!   and the child's signals with it. It is killed when a stop outlasts its
-//!   [`grace`](DaemonBuilder::grace), and before that only by limits that are set: see [`Babysit`].
+//! - [`launch`](DaemonBuilder::launch) requires a process with one thread and no runtime. Start threads,
+//!   arbiters and other Systems after it.
+//! - A request is transferred to its child as descriptors and bytes. Other values, for example an open
+//!   TLS session, cannot be handed over.
+//! - A custom [`logger`](DaemonBuilder::logger) must not use a thread: forked children do not inherit
+//!   threads.
+//! - A child is one process with one System. A session that blocks also blocks the signal handling of its
+//!   child, but no other child. Such a child is killed when the [`grace`](DaemonBuilder::grace) period of a
+//!   stop is over, or earlier if it exceeds a limit that is set: see [`Babysit`].
 
 mod acceptor;
 mod babysitter;

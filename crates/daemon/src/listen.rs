@@ -1,4 +1,4 @@
-//! Listeners as the daemon sees them: TCP and Unix, accepting one connection at a time.
+//! TCP and Unix listeners that accept one connection at a time.
 
 use std::collections::VecDeque;
 use std::io;
@@ -17,15 +17,15 @@ use tokio::io::unix::AsyncFd;
 use crate::connection::StreamSocket;
 use crate::log::logger;
 
-/// How long children that wait have for a stopping daemon's queue, before one that is busy takes what
-/// is left, so that the port is free while it goes on.
+/// How long idle children of a stopping daemon have for the listener's backlog. Then a busy child accepts
+/// the rest, so that it can close the listener and free the port while it finishes its request.
 pub(crate) const DRAIN_DELAY: Duration = Duration::from_millis(10);
-/// How long to wait before a process without descriptors or memory accepts again.
+/// The delay before a process that lacks descriptors or memory tries to accept again.
 const ACCEPT_RETRY: Duration = Duration::from_millis(100);
 
-/// A listener that a daemon can serve: std's [`TcpListener`] or [`UnixListener`].
+/// A listener that a daemon can accept from: std's [`TcpListener`] or [`UnixListener`].
 pub trait Listen: Into<OwnedFd> + Unpin + 'static + sealed::Sealed {
-    /// What it accepts. As it comes from a listener of a daemon's it is nonblocking.
+    /// The type of the connections. The daemon accepts them in nonblocking mode.
     type Socket: StreamSocket;
 }
 
@@ -43,20 +43,20 @@ mod sealed {
     impl Sealed for std::os::unix::net::UnixListener {}
 }
 
-/// A listener that this process accepts from.
+/// A listener that the runtime watches.
 #[derive(Debug)]
 pub(crate) struct WatchedListener<L> {
-    place: WaitMode,
+    mode: WaitMode,
     log: Logger,
     kind: PhantomData<fn() -> L>,
 }
 
-/// How a process waits at a listener.
+/// How a process waits for connections.
 #[derive(Debug)]
 enum WaitMode {
-    /// It is the only one.
+    /// No other process waits on this listener.
     Exclusive(AsyncFd<OwnedFd>),
-    /// Others wait there too, and a connection wakes one of them.
+    /// Several processes wait, and a connection wakes one of them.
     Queued(SharedListener),
 }
 
@@ -71,26 +71,26 @@ impl<L: Listen> WatchedListener<L> {
         Self::new(listener, |listener| SharedListener::new(listener).map(WaitMode::Queued))
     }
 
-    /// The listener becomes nonblocking, in all processes that hold it.
+    /// Makes the listener nonblocking, in all processes that have it open, and watches it.
     fn new(
         listener: L,
         watched: fn(OwnedFd) -> Result<WaitMode, daemon_sys::Error>,
     ) -> io::Result<Self> {
         let listener: OwnedFd = listener.into();
         listen::set_nonblocking(listener.as_fd(), true).map_err(io::Error::other)?;
-        let place = watched(listener).map_err(io::Error::other)?;
-        Ok(WatchedListener { place, log: logger(), kind: PhantomData })
+        let mode = watched(listener).map_err(io::Error::other)?;
+        Ok(WatchedListener { mode, log: logger(), kind: PhantomData })
     }
 
     fn fd(&self) -> BorrowedFd<'_> {
-        match &self.place {
+        match &self.mode {
             WaitMode::Exclusive(watch) => watch.get_ref().as_fd(),
             WaitMode::Queued(queue) => queue.listener().as_fd(),
         }
     }
 
-    /// Waits for the next connection. A process that is short of descriptors or memory says so
-    /// once, and tries again until it is not.
+    /// Accepts the next connection. If descriptors or memory are short, it logs the error once and tries
+    /// again until it succeeds.
     pub(crate) async fn accept(&self) -> L::Socket {
         loop {
             if let Some(stream) = self.accept_while(|| true).await {
@@ -99,11 +99,11 @@ impl<L: Listen> WatchedListener<L> {
         }
     }
 
-    /// The same, but nothing is taken from the queue once it is not to be; then there is none.
-    pub(crate) async fn accept_while(&self, may: impl Fn() -> bool) -> Option<L::Socket> {
+    /// Accepts the next connection while the condition is true. Returns none as soon as it is false.
+    pub(crate) async fn accept_while(&self, condition: impl Fn() -> bool) -> Option<L::Socket> {
         let mut health = AcceptHealth::Ok;
         loop {
-            match self.accept_in_turn(&may).await {
+            match self.accept_in_turn(&condition).await {
                 Ok(stream) => {
                     if health == AcceptHealth::Failing && stream.is_some() {
                         info!(self.log, "accepting connections again");
@@ -112,7 +112,7 @@ impl<L: Listen> WatchedListener<L> {
                 }
                 Err(error) => {
                     if health == AcceptHealth::Ok {
-                        warn!(self.log, "cannot accept a connection: {}", error);
+                        warn!(self.log, "cannot accept a connection"; "error" => %error);
                         health = AcceptHealth::Failing;
                     }
                     tokio::time::sleep(ACCEPT_RETRY).await;
@@ -121,43 +121,43 @@ impl<L: Listen> WatchedListener<L> {
         }
     }
 
-    async fn accept_in_turn(&self, may: &impl Fn() -> bool) -> io::Result<Option<L::Socket>> {
+    async fn accept_in_turn(&self, condition: &impl Fn() -> bool) -> io::Result<Option<L::Socket>> {
         loop {
-            if !may() {
+            if !condition() {
                 return Ok(None);
             }
             if let Some(connection) = listen::accept(self.fd())? {
                 return Ok(Some(connection.into()));
             }
-            match &self.place {
+            match &self.mode {
                 WaitMode::Exclusive(watch) => watch.readable().await?.clear_ready(),
                 WaitMode::Queued(queue) => queue.readable().await?,
             }
         }
     }
 
-    /// Takes a connection that waits already, if there is one.
+    /// Accepts a connection from the backlog without waiting, if there is one.
     pub(crate) fn try_accept(&self) -> Option<L::Socket> {
         match listen::accept(self.fd()) {
             Ok(connection) => connection.map(Into::into),
             Err(error) => {
-                warn!(self.log, "cannot accept a connection: {}", error);
+                warn!(self.log, "cannot accept a connection"; "error" => %error);
                 None
             }
         }
     }
 
-    /// Shrinks the queue and takes all that wait in it: after that the listener may be dropped.
+    /// Shrinks the backlog and accepts all connections in it. Then the listener may be dropped.
     pub(crate) fn accept_pending(&self) -> VecDeque<L::Socket> {
         self.shrink();
         std::iter::from_fn(|| self.try_accept()).collect()
     }
 
-    /// Begins the end of the listener, for all processes that share it: its queue shrinks, and
-    /// what waits in it can still be taken.
+    /// Shrinks the backlog, for all processes that share the listener, before the listener is closed. The
+    /// connections in it can still be accepted.
     pub(crate) fn shrink(&self) {
         if let Err(error) = listen::shrink_backlog(self.fd()) {
-            warn!(self.log, "{}", error);
+            warn!(self.log, "cannot shrink the backlog of the listener"; "error" => %error);
         }
     }
 }
@@ -168,43 +168,43 @@ enum AcceptHealth {
     Failing,
 }
 
-/// Where a child of a pool has its connections from: the listener that it shares and, once the
-/// daemon stops and it has closed that, what was left in the listener's queue.
+/// The source of a child's connections: the listener that it shares. After it has closed that on a stop of
+/// the daemon, the connections that it had accepted from the backlog.
 #[derive(Debug)]
 pub(crate) struct ConnectionSource<L: Listen> {
-    gate: Option<Rc<WatchedListener<L>>>,
+    listener: Option<Rc<WatchedListener<L>>>,
     taken: VecDeque<L::Socket>,
 }
 
 impl<L: Listen> ConnectionSource<L> {
     pub(crate) fn from(listener: L) -> io::Result<Self> {
-        let gate = Some(Rc::new(WatchedListener::queued(listener)?));
-        Ok(ConnectionSource { gate, taken: VecDeque::new() })
+        let listener = Some(Rc::new(WatchedListener::queued(listener)?));
+        Ok(ConnectionSource { listener, taken: VecDeque::new() })
     }
 
-    /// The listener, until it is closed.
+    /// Returns the listener, until it is closed.
     pub(crate) fn listener(&self) -> Option<Rc<WatchedListener<L>>> {
-        self.gate.clone()
+        self.listener.clone()
     }
 
-    /// The next that waits already.
+    /// Returns the next connection that does not have to be waited for.
     pub(crate) fn next_waiting(&mut self) -> Option<L::Socket> {
-        match &self.gate {
-            Some(gate) => gate.try_accept(),
+        match &self.listener {
+            Some(listener) => listener.try_accept(),
             None => self.taken.pop_front(),
         }
     }
 
-    /// Takes all that are left and closes the listener, so that the port is free while this child
-    /// is busy.
+    /// Accepts all connections in the backlog and closes the listener, so that the port is free while this
+    /// child is busy.
     pub(crate) fn drain_backlog(&mut self) {
-        if let Some(gate) = self.gate.take() {
-            self.taken.extend(gate.accept_pending());
+        if let Some(listener) = self.listener.take() {
+            self.taken.extend(listener.accept_pending());
         }
     }
 
-    /// Closes the listener: others go on accepting, or nothing waits any more.
+    /// Closes the listener. Other children continue to accept, or the backlog is empty.
     pub(crate) fn close(&mut self) {
-        self.gate = None;
+        self.listener = None;
     }
 }

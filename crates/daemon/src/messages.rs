@@ -1,17 +1,17 @@
-//! Everything that is said between the daemon and its sessions.
+//! The messages that the daemon and its sessions exchange.
 //!
-//! Broadcasts tell what has happened and go to whoever has [`Subscribe`]d to them. Requests ask
-//! for something, and each is answered with a typed result.
+//! Broadcasts report what has happened. They go to every actor that has [`Subscribe`]d to them. All
+//! other messages are requests to the daemon, and each returns a typed result.
 //!
-//! | said | is |
+//! | message | purpose |
 //! | --- | --- |
-//! | `Daemon…`, [`ChildBorn`], [`ChildExited`], [`RogueChild`] | broadcast, or delivered to a child |
-//! | [`UpdateStatus`], [`Label`] | told by a session in a child |
-//! | [`HandOver`] | a request for a child of its own |
-//! | [`Shutdown`], [`Pause`], [`Reload`], [`Resize`], [`Retire`], … | asked for, to be done |
-//! | [`Status`], [`Peek`], [`TraceChild`] | asked about |
-//! | [`Subscribe`], [`WaitUntilStopped`], [`RegisterWith`] | asked for, to be told |
-//! | [`ForeignChild`], [`ForeignExited`] | about a process of the program's own |
+//! | `Daemon…`, [`ChildBorn`], [`ChildExited`], [`RogueChild`], [`ForeignExited`] | broadcasts; [`DaemonChild`] is delivered to the session of a child |
+//! | [`UpdateStatus`], [`SetLabel`] | a session in a child reports what it does |
+//! | [`HandOver`] | the parent of a post-forking daemon has a request handled by a child |
+//! | [`Shutdown`], [`Pause`], [`Resume`], [`Reload`], [`Resize`], [`Retire`], [`Kill`], [`Reopen`] | control the daemon |
+//! | [`GetStatus`], [`Peek`], [`TraceChild`] | query the daemon |
+//! | [`Subscribe`], [`WaitUntilStopped`], [`RegisterWith`] | receive broadcasts, wait for the end, connect to a service |
+//! | [`ForeignChild`] | has the daemon stop a process that the program has started itself |
 
 mod broadcasts;
 mod commands;

@@ -1,5 +1,5 @@
-//! The models: pre-forking, post-forking, solo. Each carries its own numbers, and only those. The
-//! pool on demand is in `demand`.
+//! The models: pre-forking, post-forking and solo, each with its own settings. The demand-driven pool is
+//! in `dispatching`.
 
 use std::time::Duration;
 
@@ -8,10 +8,11 @@ use daemon_core::{DemandRules, Jitter, MAX_SLOTS, PoolRules, RequestLimit, slots
 use crate::dispatching::{NoRequest, OnDemand, SharedRequestFactory};
 use crate::error::ConfigError;
 
-/// A pool of standing children, between a least and a most number of spare ones.
+/// A model: a pool of children that are forked in advance, each serving many requests.
 ///
-/// The model of Apache's prefork: children are forked before requests come, each serves many. What
-/// is not set follows from the rest, as in the original (`POE::Component::Daemon`, manual, `spawn`):
+/// The parent keeps the number of spare (idle) children between `min_spare` and `max_spare`, as Apache's
+/// prefork does. Settings that are not set follow from the others, as in the original
+/// (`POE::Component::Daemon`, manual, `spawn`):
 ///
 /// | | with `max_children` | without |
 /// | --- | --- | --- |
@@ -38,7 +39,7 @@ pub struct PreFork {
 }
 
 impl PreFork {
-    /// Starts with this many children; at least one.
+    /// Creates a pool that starts with this many children; at least one.
     #[must_use]
     pub fn new(start_children: u32) -> Self {
         PreFork {
@@ -59,30 +60,30 @@ impl PreFork {
         self
     }
 
-    /// Sets how many children shall at least wait for a request; 0 lets the last of them be busy.
+    /// Sets the lowest number of spare children. With 0 all children may be busy before more are forked.
     #[must_use]
     pub fn min_spare(mut self, children: u32) -> Self {
         self.min_spare = Some(children);
         self
     }
 
-    /// Sets how many children may wait for a request; surplus ones are retired.
+    /// Sets the highest number of spare children. Surplus children are retired.
     #[must_use]
     pub fn max_spare(mut self, children: u32) -> Self {
         self.max_spare = Some(children);
         self
     }
 
-    /// Sets how many children there may be at any instant, those on their way in or out included.
+    /// Sets the highest number of children, including those that are starting or exiting.
     #[must_use]
     pub fn max_children(mut self, children: u32) -> Self {
         self.max_children = Some(children);
         self
     }
 
-    /// Sets after how many requests a child is replaced; 0 means never, which is the default.
+    /// Sets after how many requests a child is replaced. 0 means never, which is the default.
     ///
-    /// Each child gets a few less, so that a pool does not turn over at once: see
+    /// Each child's share is a little smaller, so that not all children are replaced at the same time: see
     /// [`jitter`](PreFork::jitter).
     #[must_use]
     pub fn requests(mut self, requests: u32) -> Self {
@@ -90,16 +91,16 @@ impl PreFork {
         self
     }
 
-    /// Sets by how many percent at most a child's share of [`requests`](PreFork::requests) is
-    /// smaller than that. 10 by default, at most 50.
+    /// Sets by how many percent at most a child's share of [`requests`](PreFork::requests) is reduced. 10 by
+    /// default, at most 50.
     #[must_use]
     pub fn jitter(mut self, jitter: Jitter) -> Self {
         self.jitter = jitter;
         self
     }
 
-    /// Sets how long more than `max_spare` children must have waited before some are retired. One
-    /// second by default, as Apache's maintenance.
+    /// Sets how long there must be more than `max_spare` spare children before some are retired. One second
+    /// by default, the interval of Apache's maintenance.
     #[must_use]
     pub fn linger(mut self, linger: Duration) -> Self {
         self.linger = Some(linger);
@@ -107,10 +108,10 @@ impl PreFork {
     }
 }
 
-/// A child for each request, never more than so many at a time.
+/// A model: a new child for each request, up to a maximum number at a time.
 ///
-/// A forked child maps anew each piece of the program that it runs, and that is most of what it costs: a
-/// small program serves more connections. This in its `Cargo.toml` helps:
+/// Most of the cost of a forked child are page faults: it maps again each page of the program that it
+/// touches. A small program therefore serves more connections. These settings in `Cargo.toml` help:
 ///
 /// ```toml
 /// [profile.release]
@@ -133,21 +134,21 @@ pub struct PostFork {
 }
 
 impl PostFork {
-    /// Sets how many children there may be at any instant; at least one.
+    /// Creates a model with at most this many children at a time; at least one.
     #[must_use]
     pub fn new(max_children: u32) -> Self {
         PostFork { max_children, backlog: 128 }
     }
 
-    /// Sets how many children may exist at any instant; at least one.
+    /// Sets the highest number of children at a time; at least one.
     #[must_use]
     pub fn max_children(mut self, children: u32) -> Self {
         self.max_children = children;
         self
     }
 
-    /// Sets how many requests may wait for a child when all are taken; past that they are returned
-    /// to who hands them over. 128 by default.
+    /// Sets how many requests may wait while all children are busy. Further requests are returned to the
+    /// sender of [`HandOver`](crate::HandOver). 128 by default.
     #[must_use]
     pub fn backlog(mut self, requests: u32) -> Self {
         self.backlog = requests;
@@ -155,24 +156,24 @@ impl PostFork {
     }
 }
 
-/// No children: the housework alone.
+/// A model without children: the daemon does its setup, logging and shutdown for one process.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Solo;
 
-/// A model that can serve a program whose children are handed an `R`.
+/// A model for a program whose children receive a request of type `R`.
 ///
-/// [`PostFork`] and [`OnDemand`] serve any, and so does [`Solo`], which hands nothing to nobody;
-/// [`PreFork`] only `()`, since nothing is handed to a child that accepts by itself.
+/// [`PostFork`], [`OnDemand`] and [`Solo`] are models for every `R`. [`PreFork`] is one for `()` only: its
+/// children accept their requests themselves.
 pub trait Model<R>: sealed::Sealed {
-    /// Checks the numbers.
+    /// Checks the settings.
     ///
     /// # Errors
     ///
-    /// A [`ConfigError`] that names the field and its value.
+    /// [`ConfigError`] if a setting is invalid.
     fn check(self) -> Result<CheckedModel<R>, ConfigError>;
 }
 
-/// A model whose numbers have been found right.
+/// A model with valid settings.
 #[derive(Debug)]
 pub struct CheckedModel<R>(pub(crate) Rules<R>);
 
@@ -207,7 +208,7 @@ impl<R> Rules<R> {
         }
     }
 
-    /// Slots of the scoreboard: room for a daemon that is resized to twice its size.
+    /// The number of scoreboard slots. It allows the daemon to be resized to twice its size.
     pub(crate) fn slots(&self) -> u32 {
         slots_for(self.max_children())
     }
@@ -221,7 +222,7 @@ impl<R> Rules<R> {
     }
 }
 
-/// Which of the three models it is.
+/// The kind of a model.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum ModelKind {
@@ -229,12 +230,12 @@ pub enum ModelKind {
     Solo,
     /// A child for each request.
     PostFork,
-    /// A pool of standing children.
+    /// A pool of children.
     PreFork,
 }
 
 impl ModelKind {
-    /// The word that the original's status has for it.
+    /// Returns the word that the original's status uses.
     pub(crate) fn word(self) -> &'static str {
         match self {
             ModelKind::Solo => "Non-forking",
@@ -295,11 +296,11 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_set_follows_from_the_rest_as_in_the_original() {
+    fn unset_sizes_follow_from_the_others_as_in_the_original() {
         let pool = |model: PreFork| match model.check().unwrap().0 {
             Rules::PreFork { pool, .. } => (pool.min_spare, pool.max_spare, pool.max_children),
             Rules::Solo | Rules::PostFork { .. } | Rules::OnDemand { .. } => {
-                unreachable!("it is a pool")
+                unreachable!("not a pool")
             }
         };
         assert_eq!(pool(PreFork::new(10)), (10, 20, 30));
@@ -315,7 +316,7 @@ mod tests {
     }
 
     #[test]
-    fn no_children_at_all_are_refused_by_name_and_value() {
+    fn zero_children_are_refused_by_name_and_value() {
         assert!(refusal::<Vec<u8>>(PostFork::new(0)).contains("max_children is 0"));
         assert!(refusal(PreFork::new(0)).contains("start_children"));
     }

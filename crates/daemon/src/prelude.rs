@@ -1,4 +1,4 @@
-//! What most daemons use, to be imported beside actix's own prelude.
+//! The types that most daemons use. Import it together with actix's own prelude.
 //!
 //! ```
 //! use actix::prelude::*;

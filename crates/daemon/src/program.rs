@@ -1,4 +1,4 @@
-//! The user's program, as the daemon sees it.
+//! The trait that a program implements to run as a daemon.
 
 use std::error::Error;
 
@@ -9,41 +9,42 @@ use crate::child::ChildActor;
 use crate::messages::DaemonChild;
 use crate::parent::DaemonActor;
 
-/// A program that a daemon does the housework for.
+/// A program that runs as a daemon.
 ///
-/// There is one value before the launch. Then the parent owns one copy and each child another, as
-/// fork(2) copies memory, and each uses what it needs and drops the rest: a listener bound before
-/// the launch is in every child for free, and is closed where it is dropped.
+/// Before the launch there is one value. After it the parent and each child have a copy, because fork(2)
+/// copies memory. Each process uses the parts that it needs and drops the others. A listener that is
+/// bound before the launch is therefore open in every process, and closed in those that drop it.
 ///
 /// # Examples
 ///
 /// See the [crate's front page](crate).
 pub trait Program: Sized + 'static {
-    /// What a post-forked child is handed; `()` in the other models.
+    /// The request that a post-forked child receives; `()` in the other models.
     type Request: Transfer + Send;
 
-    /// Runs once in the process that forks, before the first child: load here what all children
-    /// share, and the parent stays small. It must not start threads.
+    /// Loads what all children share. Runs once in the fork server, before the first child is forked.
+    ///
+    /// What is loaded here takes no memory in the parent. It must not start threads.
     ///
     /// # Errors
     ///
-    /// An error ends the launch, and [`DaemonBuilder::launch`](crate::DaemonBuilder::launch) answers with it.
+    /// An error makes the launch fail: [`DaemonBuilder::launch`](crate::DaemonBuilder::launch) returns it.
     fn preload(&mut self) -> Result<(), Box<dyn Error>> {
         Ok(())
     }
 
-    /// Starts the parent's sessions, inside its System. The daemon has started.
+    /// Starts the sessions of the parent, inside its System. The daemon's actor is running already.
     ///
-    /// The program is the parent's to keep or drop. A pre-forking parent has no use for the
-    /// listener: dropped here, it is open only where connections are accepted.
+    /// The parent may keep or drop the program. A pre-forking parent does not need the listener: if it is
+    /// dropped here, it remains open only in the children, which accept from it.
     fn parent(self, daemon: Addr<DaemonActor<Self::Request>>) {
         let _nothing_to_start = (self, daemon);
     }
 
-    /// Starts a child's session, inside the child's own System, and answers with where its
-    /// [`DaemonChild`] goes.
+    /// Starts the session of a child, inside the child's own System, and returns the recipient of its
+    /// [`DaemonChild`].
     ///
-    /// A post-forked child has no use for the listener either: dropped here, it is closed before
-    /// the request comes.
+    /// A post-forked child does not need the listener: if it is dropped here, it is closed before the
+    /// request is handled.
     fn child(self, daemon: Addr<ChildActor>) -> Recipient<DaemonChild<Self::Request>>;
 }

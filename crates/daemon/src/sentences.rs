@@ -1,4 +1,4 @@
-//! What the daemon's errors say, each once: in the launcher's output, in the log, in an answer.
+//! The text of each of the daemon's errors.
 
 #[path = "../../../tests/sentences.rs"]
 #[macro_use]
@@ -36,7 +36,7 @@ sentences! {
             }),
             "preload failed: no such table: tariffs";
         DaemonError::InsideRuntime => DaemonError::InsideRuntime,
-            "cannot launch inside an actix System or a tokio runtime: a forked child would share its event queue. Launch first, then start the runtime";
+            "cannot launch inside an actix System or a tokio runtime: forked children would share its event queue. Call launch before you start the runtime";
         DaemonError::NoSystem => DaemonError::NoSystem,
             "cannot start the daemon: there is no actix System in this thread";
         DaemonError::Runtime { .. } => DaemonError::Runtime {
@@ -54,11 +54,11 @@ sentences! {
             "the initial children do not come up: 5 in a row died before they were ready, the last by exit code 1";
         DaemonError::ForkServerLost(_) =>
             DaemonError::ForkServerLost("the fork server (pid 12) is lost: killed by signal 9".to_owned()),
-            "the fork server (pid 12) is lost: killed by signal 9; its children were ended";
+            "the fork server (pid 12) is lost: killed by signal 9; the children were stopped";
         DaemonError::Ended(_) => DaemonError::Ended("the fork server (pid 12) is lost".to_owned()),
-            "the daemon has ended: the fork server (pid 12) is lost";
+            "the daemon has failed: the fork server (pid 12) is lost";
         DaemonError::ActorLost => DaemonError::ActorLost,
-            "the daemon's actor has ended before the daemon was stopped: it has panicked";
+            "the daemon's actor has panicked";
     }
     a_setting: ConfigError {
         ConfigError::Pool(_) => ConfigError::Pool(PoolError::Zero { field: "max_children" }),
@@ -68,13 +68,13 @@ sentences! {
     }
     an_order: CommandError {
         CommandError::Phase(_) => CommandError::Phase(Phase::Stopping),
-            "cannot change the daemon any more: it is stopping";
+            "cannot change the daemon: it is stopping";
         CommandError::NoPool { .. } => CommandError::NoPool { action: "reload" },
-            "cannot reload: the daemon has no pool of standing children";
+            "cannot reload: the daemon has no pool of children";
         CommandError::NoChildren { .. } => CommandError::NoChildren { action: "pause" },
             "cannot pause: the daemon has no children";
         CommandError::NoSuchChild { .. } => CommandError::NoSuchChild { pid: pid() },
-            "no child is process 4711: it is gone, not born yet, or not this daemon's";
+            "no child of this daemon has pid 4711";
         CommandError::Size { .. } =>
             CommandError::Size { wanted: 9, reason: PoolError::AtMaximum { max_children: 8 }.to_string() },
             "cannot resize to 9: there may be 8 children at most, by max_children";
@@ -85,18 +85,18 @@ sentences! {
     }
     a_foreign_child: ForeignChildError {
         ForeignChildError { .. } => ForeignChildError { pid: pid(), source: denied() },
-            "cannot watch over process 4711: cannot open log file /var/log/x.log: permission denied";
+            "cannot watch process 4711: cannot open log file /var/log/x.log: permission denied";
     }
     a_request: HandOverError<()> {
         HandOverError { .. } => HandOverError { request: (), reason: HandOverErrorReason::Stopping },
-            "the request is handed back: the daemon is stopping";
+            "cannot hand over the request: the daemon is stopping";
     }
     a_request_s_way_back: HandOverErrorReason {
         HandOverErrorReason::Full { .. } => HandOverErrorReason::Full { max_children: 4, backlog: 2 },
-            "all 4 children are busy (max_children), and 2 requests wait already (backlog)";
+            "all 4 children are busy (max_children) and 2 requests wait already (backlog)";
         HandOverErrorReason::Stopping => HandOverErrorReason::Stopping, "the daemon is stopping";
         HandOverErrorReason::NotPostForking => HandOverErrorReason::NotPostForking,
-            "the daemon is not post-forking: its children take their requests themselves";
+            "the daemon is not post-forking: its children accept their requests themselves";
         HandOverErrorReason::Transfer(_) => HandOverErrorReason::Transfer(TransferError::NotText),
             "cannot decode the request: a string is not valid UTF-8";
         HandOverErrorReason::CannotFork(_) =>

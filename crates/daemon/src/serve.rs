@@ -1,5 +1,5 @@
-//! The short way in: a listener and an async function for a connection. Pausing, resuming and
-//! reporting happen by themselves.
+//! Serving a listener with an async function for each connection. Pausing, resuming and reporting are
+//! automatic.
 
 use std::fmt::Display;
 use std::pin::pin;
@@ -20,10 +20,10 @@ use crate::model::{PostFork, PreFork};
 use crate::parent::DaemonActor;
 use crate::program::Program;
 
-/// What a handler of connections may return: nothing, or a result whose error is logged with
-/// `verbose`.
+/// The return type of a connection handler: `()`, or a `Result` whose error is logged if the daemon is
+/// [`verbose`](DaemonBuilder::verbose).
 pub trait HandlerResult {
-    /// What went wrong, in words.
+    /// Returns the error message, if the handler has failed.
     fn failure(self) -> Option<String>;
 }
 
@@ -40,15 +40,14 @@ impl<E: Display> HandlerResult for Result<(), E> {
 }
 
 impl DaemonBuilder<PreFork> {
-    /// Launches and runs a daemon whose children accept from this listener and serve one
-    /// connection at a time with this function, until it has stopped.
+    /// Launches and runs a daemon until it has stopped. Its children accept from this listener, and serve one
+    /// connection at a time with this function.
     ///
-    /// A handler that panics costs its process: the child leaves with exit code 101 and is
-    /// replaced.
+    /// If the handler panics, its child exits with code 101 and is replaced.
     ///
     /// # Errors
     ///
-    /// As [`launch`](DaemonBuilder::launch) and [`run`](crate::Launched::run).
+    /// The errors of [`launch`](DaemonBuilder::launch) and [`run`](crate::Launched::run).
     ///
     /// # Examples
     ///
@@ -80,12 +79,12 @@ impl DaemonBuilder<PreFork> {
 }
 
 impl DaemonBuilder<PostFork> {
-    /// Launches and runs a daemon whose parent accepts from this listener and has each connection
-    /// served with this function by a child of its own, until it has stopped.
+    /// Launches and runs a daemon until it has stopped. Its parent accepts from this listener, and forks a
+    /// child for each connection, which serves it with this function.
     ///
     /// # Errors
     ///
-    /// As [`launch`](DaemonBuilder::launch) and [`run`](crate::Launched::run).
+    /// The errors of [`launch`](DaemonBuilder::launch) and [`run`](crate::Launched::run).
     pub fn serve<L, F, O>(self, listener: L, handler: F) -> Result<(), DaemonError>
     where
         L: Listen,
@@ -111,7 +110,7 @@ where
     type Request = ();
 
     fn child(self, _daemon: Addr<ChildActor>) -> Recipient<DaemonChild<()>> {
-        ServeSession { act: Some(async move |(), child| serve_pool(self, child).await) }
+        ServeSession { task: Some(async move |(), child| serve_pool(self, child).await) }
             .start()
             .recipient()
     }
@@ -134,29 +133,29 @@ where
     fn parent(self, daemon: Addr<DaemonActor<L::Socket>>) {
         let started = ParentAcceptor::start(self.listener, daemon.clone(), |stream| stream);
         if let Err(error) = started {
-            error!(logger(), "cannot accept connections: {}", error);
+            error!(logger(), "cannot watch the listener"; "error" => %error);
             daemon.do_send(crate::messages::Shutdown(daemon_core::StopMode::Immediate));
         }
     }
 
     fn child(self, _daemon: Addr<ChildActor>) -> Recipient<DaemonChild<L::Socket>> {
-        // The listener is closed here, before the request comes.
+        // Drops the listener here, before the request is handled.
         let PostForkServer { handler, .. } = self;
-        let act = async move |stream, child: ChildHandle| {
+        let task = async move |stream, child: ChildHandle| {
             serve_stream::<L, F, O>(&handler, stream, &child, &logger()).await;
-            // A refusal would say that the child is leaving already.
+            // It is refused only if the child is leaving already.
             let _ = child.update(UpdateStatus::Done);
         };
-        ServeSession { act: Some(act) }.start().recipient()
+        ServeSession { task: Some(task) }.start().recipient()
     }
 }
 
-/// A session that does one thing when its child begins, and checks out when it is done.
+/// A session that runs one task when its child starts.
 struct ServeSession<A> {
-    act: Option<A>,
+    task: Option<A>,
 }
 
-// It is never pinned for its closure's sake: that is called by value.
+// The closure is called by value, so it does not have to stay pinned.
 impl<A> Unpin for ServeSession<A> {}
 
 impl<A: 'static> Actor for ServeSession<A> {
@@ -171,12 +170,12 @@ where
     type Result = ();
 
     fn handle(&mut self, begun: DaemonChild<R>, _ctx: &mut Self::Context) {
-        let Some(act) = self.act.take() else { return };
-        // Only a child's session gets this message.
+        let Some(task) = self.task.take() else { return };
+        // Only the session of a child receives this message.
         let Some(child) = ChildHandle::current() else {
             return;
         };
-        child.work(act(begun.request, child.clone()));
+        child.work(task(begun.request, child.clone()));
     }
 }
 
@@ -188,16 +187,16 @@ where
 {
     let PreForkServer { listener, handler } = pool;
     let log = logger();
-    let mut intake = match ConnectionSource::from(listener) {
-        Ok(intake) => intake,
+    let mut source = match ConnectionSource::from(listener) {
+        Ok(source) => source,
         Err(error) => {
-            error!(log, "cannot accept connections: {}", error);
+            error!(log, "cannot watch the listener"; "error" => %error);
             return;
         }
     };
     let mut next = child.update(UpdateStatus::Wait);
     while let Ok(NextAction::Accept) = next {
-        let Some(stream) = take_one(&mut intake, &child).await else { return };
+        let Some(stream) = next_connection(&mut source, &child).await else { return };
         if child.update(UpdateStatus::Req).is_err() {
             return;
         }
@@ -205,7 +204,7 @@ where
         match select(served, pin!(stopping(&child))).await {
             Either::Left(((), _)) => {}
             Either::Right(((), served)) => {
-                intake.drain_backlog();
+                source.drain_backlog();
                 served.await;
             }
         }
@@ -213,11 +212,11 @@ where
     }
 }
 
-/// Resolves when the daemon stops and others have had their chance at its listener's queue.
+/// Resolves when the daemon stops and idle children have had time to serve the backlog.
 async fn stopping(child: &ChildHandle) {
     match child.wait_for_shutdown().await {
         ShutdownReason::Stopping => tokio::time::sleep(DRAIN_DELAY).await,
-        // Others go on accepting: the listener is closed when the request in hand is done.
+        // Other children continue to accept. The listener is closed after the current request.
         ShutdownReason::StoppingNow
         | ShutdownReason::Retired
         | ShutdownReason::Recycled
@@ -225,23 +224,23 @@ async fn stopping(child: &ChildHandle) {
     }
 }
 
-/// The next connection; none when the child is told to go, and nothing waits that it shall take.
-async fn take_one<L: Listen>(
-    intake: &mut ConnectionSource<L>,
+/// Returns the next connection; none if the child is asked to shut down and has no backlog to serve.
+async fn next_connection<L: Listen>(
+    source: &mut ConnectionSource<L>,
     child: &ChildHandle,
 ) -> Option<L::Socket> {
-    let Some(gate) = intake.listener() else { return intake.next_waiting() };
+    let Some(watched) = source.listener() else { return source.next_waiting() };
     let leaving = match child.leaving() {
         Some(reason) => reason,
-        None => match select(pin!(child.accept(&gate)), pin!(child.wait_for_shutdown())).await {
+        None => match select(pin!(child.accept(&watched)), pin!(child.wait_for_shutdown())).await {
             Either::Left((stream, _)) => return Some(stream),
             Either::Right((reason, _)) => reason,
         },
     };
     match leaving {
         ShutdownReason::Stopping => {
-            gate.shrink();
-            intake.next_waiting()
+            watched.shrink();
+            source.next_waiting()
         }
         ShutdownReason::StoppingNow
         | ShutdownReason::Retired
@@ -258,6 +257,6 @@ where
 {
     let failure = handler(Connection::new(stream), child.clone()).await.failure();
     if let Some(failure) = failure {
-        debug!(log, "a connection has failed: {}", failure; "slot" => child.slot().get());
+        debug!(log, "connection failed"; "error" => failure, "slot" => child.slot().get());
     }
 }

@@ -1,4 +1,4 @@
-//! The daemon's actor in a child: it notes statuses, and sees to a good end.
+//! The daemon's actor in a child: it records statuses and shuts the child down.
 
 mod requests;
 mod shutdown;
@@ -31,7 +31,7 @@ use crate::watch::Watch;
 use shutdown::ShutdownAcknowledged;
 pub(crate) use shutdown::{RecheckPause, SessionPanicked, WorkFinished, WorkStarted};
 
-/// The signals that mean something to a child, as the system and as the rules name them.
+/// The signals that a child handles, as numbers of the system and as values of the rules.
 pub(super) const HANDLED_SIGNALS: [(daemon_sys::Signal, Signal); 6] = [
     (daemon_sys::Signal::Term, Signal::Term),
     (daemon_sys::Signal::Int, Signal::Int),
@@ -43,27 +43,27 @@ pub(super) const HANDLED_SIGNALS: [(daemon_sys::Signal, Signal); 6] = [
 
 /// The daemon in a child process.
 ///
-/// Sessions tell it what they do ([`UpdateStatus`](crate::UpdateStatus)) and learn from it what
-/// to do ([`DaemonAccept`], [`DaemonShutdown`]). It holds the child's seat; it has nothing to fork
-/// with.
+/// Sessions report to it what they do ([`UpdateStatus`](crate::UpdateStatus)), and it broadcasts to them
+/// when to accept a request and when to shut down ([`DaemonAccept`], [`DaemonShutdown`]). It holds the
+/// child's seat on the scoreboard. It cannot fork.
 #[derive(Debug)]
 pub struct ChildActor {
     state: Rc<RefCell<ChildState>>,
-    ears: &'static SignalListener,
+    signals: &'static SignalListener,
     fork_server: Option<Pid>,
     context: ProcessContext,
     sessions: Sessions,
     retained: RetainedEvents,
     shutdown_ack: ShutdownAck,
-    /// Pieces of code that must end before the child does.
+    /// The number of tasks that must end before the child exits.
     in_flight: u32,
     leaving: watch::Sender<Option<ShutdownReason>>,
-    /// The operator's word, as it was on the scoreboard at the last look.
-    hold: watch::Sender<OperatorPause>,
+    /// The operator's pause, as last read from the scoreboard.
+    operator_pause: watch::Sender<OperatorPause>,
     end: Option<oneshot::Sender<i32>>,
 }
 
-/// How far the sessions have taken leave.
+/// Whether the sessions have acknowledged the shutdown.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum ShutdownAck {
     NotRequested,
@@ -74,15 +74,15 @@ enum ShutdownAck {
 impl ChildActor {
     pub(crate) fn new(
         state: Rc<RefCell<ChildState>>,
-        ears: &'static SignalListener,
+        signals: &'static SignalListener,
         leaving: watch::Sender<Option<ShutdownReason>>,
-        hold: watch::Sender<OperatorPause>,
+        operator_pause: watch::Sender<OperatorPause>,
         context: ProcessContext,
         end: oneshot::Sender<i32>,
     ) -> Self {
         ChildActor {
             state,
-            ears,
+            signals,
             fork_server: Pid::parent(),
             context,
             sessions: Sessions::default(),
@@ -90,12 +90,12 @@ impl ChildActor {
             shutdown_ack: ShutdownAck::NotRequested,
             in_flight: 0,
             leaving,
-            hold,
+            operator_pause,
             end: Some(end),
         }
     }
 
-    /// The child is to go once its request is done.
+    /// Makes the child exit when its current request is done.
     fn request_leave(&mut self, reason: ShutdownReason, ctx: &mut Context<Self>) {
         let NextAction::Leave(reason) = self.state.borrow_mut().leave(reason) else {
             return;
@@ -108,7 +108,7 @@ impl ChildActor {
             self.retained.shutdown = Some(shutdown);
             let address = ctx.address();
             let answers = self.sessions.shutdown.broadcast_and_wait(&shutdown);
-            // By way of the mailbox: what a session has said before it answered comes first.
+            // Through the mailbox: messages that a session sent before its response are handled first.
             ctx.spawn(
                 answers.map(move |()| address.do_send(ShutdownAcknowledged)).into_actor(self),
             );
@@ -128,38 +128,39 @@ impl ChildActor {
     }
 
     fn end(&mut self, code: i32, ctx: &mut Context<Self>) {
-        self.state.borrow_mut().gone(now());
+        self.state.borrow_mut().report_leaving(now());
         if let Some(end) = self.end.take() {
-            // Who waits for the end is the child's main function; it cannot have gone.
+            // The receiver is the child's main function, which waits for this.
             let _ = end.send(code);
         }
         ctx.stop();
     }
 
     fn is_paused_by_operator(&self) -> bool {
-        *self.hold.borrow() == OperatorPause::On && self.state.borrow().leaving().is_none()
+        *self.operator_pause.borrow() == OperatorPause::On
+            && self.state.borrow().leaving().is_none()
     }
 
-    /// A child that was held while it was ready takes what waits in the listener's queue when the
-    /// daemon stops, as the others do.
+    /// Makes a paused, idle child serve the listener's backlog when the daemon stops, as other children
+    /// do.
     fn accept_remaining(&mut self, reason: ShutdownReason) {
-        let is_paused_by_operator = *self.hold.borrow() == OperatorPause::On;
-        if reason == ShutdownReason::Stopping
-            && is_paused_by_operator
-            && self.state.borrow().status().is_idle()
+        let is_paused = *self.operator_pause.borrow() == OperatorPause::On;
+        if reason == ShutdownReason::Stopping && is_paused && self.state.borrow().status().is_idle()
         {
             self.sessions.accept.broadcast(&DaemonAccept);
         }
     }
 
-    /// Looks on the scoreboard whether the operator has paused the daemon, and tells sessions.
+    /// Reads from the scoreboard whether the operator has paused the daemon, and broadcasts a change.
     fn recheck_operator_pause(&mut self) {
-        let hold = self.state.borrow().board().operator_pause();
-        let is_news = self.hold.send_if_modified(|known| std::mem::replace(known, hold) != hold);
-        if !is_news || self.context.child_kind == ChildKind::OneRequest {
+        let operator_pause = self.state.borrow().board().operator_pause();
+        let has_changed = self
+            .operator_pause
+            .send_if_modified(|known| std::mem::replace(known, operator_pause) != operator_pause);
+        if !has_changed || self.context.child_kind == ChildKind::OneRequest {
             return;
         }
-        match hold {
+        match operator_pause {
             OperatorPause::On => {
                 debug!(self.context.log, "paused");
                 self.retained.accept = None;
@@ -181,7 +182,7 @@ impl ChildActor {
     fn reopen_logs(&mut self) {
         self.sessions.hup.broadcast(&DaemonHup);
         if let Err(error) = self.context.reopen_log() {
-            error!(self.context.log, "the old log stays in use: {}", error);
+            error!(self.context.log, "cannot reopen the log, the old log stays in use"; "error" => %error);
         }
     }
 
@@ -189,11 +190,12 @@ impl ChildActor {
         let mut lines = self.sessions.peek(&self.context.alias);
         lines.push(format!("Scoreboard slot: {}", self.state.borrow().slot()));
         lines.push(format!("Scoreboard: {}", self.state.borrow().status().letter()));
-        lines.push(format!("Held by the operator: {:?}", *self.hold.borrow()));
+        lines.push(format!("Operator pause: {:?}", *self.operator_pause.borrow()));
         lines.push(match self.state.borrow().leaving() {
             None => "Stays alive: waits for requests".to_owned(),
             Some(reason) => format!(
-                "Leaving ({reason:?}): farewells {:?}, {} still inside, request in hand: {}",
+                "Leaving ({reason:?}): shutdown acknowledgement {:?}, {} tasks in flight, request in progress: \
+                 {}",
                 self.shutdown_ack,
                 self.in_flight,
                 self.state.borrow().status().is_busy()
@@ -225,28 +227,30 @@ impl Actor for ChildActor {
             self.state.borrow().beat(now());
             ctx.run_interval(pause, |child, _ctx| child.state.borrow().beat(now()));
         }
-        // Who is born while the daemon is paused gets no signal for it.
+        // A child that is forked while the daemon is paused gets no signal for it.
         self.recheck_operator_pause();
-        match Watch::readable(self.ears.as_fd(), Signalled) {
+        match Watch::readable(self.signals.as_fd(), SignalReady) {
             Ok(watch) => {
                 ctx.add_stream(watch);
             }
             Err(error) => {
-                error!(self.context.log, "cannot listen to signals: {}", error);
+                error!(self.context.log, "cannot listen for signals"; "error" => %error);
                 self.end(EXIT_SOFTWARE, ctx);
             }
         }
     }
 }
 
-/// A signal has come.
+/// The signal listener is readable.
 #[derive(Debug, Clone, Copy)]
-struct Signalled;
+struct SignalReady;
 
-impl StreamHandler<Signalled> for ChildActor {
-    fn handle(&mut self, _signalled: Signalled, ctx: &mut Self::Context) {
-        let come = self.ears.drain();
-        for (_, signal) in HANDLED_SIGNALS.into_iter().filter(|(heard, _)| come.contains(heard)) {
+impl StreamHandler<SignalReady> for ChildActor {
+    fn handle(&mut self, _ready: SignalReady, ctx: &mut Self::Context) {
+        let received = self.signals.drain();
+        for (_, signal) in
+            HANDLED_SIGNALS.into_iter().filter(|(system, _)| received.contains(system))
+        {
             self.handle(child_action(signal), ctx);
         }
     }
@@ -255,16 +259,16 @@ impl StreamHandler<Signalled> for ChildActor {
 }
 
 impl ChildActor {
-    fn handle(&mut self, intention: ChildAction, ctx: &mut Context<Self>) {
-        match intention {
+    fn handle(&mut self, action: ChildAction, ctx: &mut Context<Self>) {
+        match action {
             ChildAction::Leave(StopMode::Graceful) => {
-                // The parent says on the scoreboard whether it is all of us or only this one.
+                // The phase on the scoreboard shows whether the whole daemon stops or only this child.
                 let reason = match self.state.borrow().board().phase() {
                     Phase::Stopping | Phase::Stopped => ShutdownReason::Stopping,
                     Phase::Starting | Phase::Running => ShutdownReason::Retired,
                 };
                 if Pid::parent() != self.fork_server {
-                    // Nobody is left who would end this child when its time is over.
+                    // The fork server is gone: nothing else would kill this child after the grace period.
                     terminate_after(self.context.grace);
                 }
                 self.request_leave(reason, ctx);

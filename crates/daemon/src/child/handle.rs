@@ -1,4 +1,4 @@
-//! A child's daemon without messages: for code that runs in the child and wants no detour.
+//! Direct access to the state of a child, without messages to its actor.
 
 use std::cell::RefCell;
 use std::os::fd::OwnedFd;
@@ -22,16 +22,15 @@ use crate::listen::{Listen, WatchedListener};
 use crate::log;
 use crate::messages::{ShutdownReason, StatusError, UpdateStatus, Updated};
 
-/// A handle on the child's own line of the scoreboard, cheap to clone.
+/// A handle to the child's line on the scoreboard. It is cheap to clone.
 ///
-/// A handler of [`serve`](crate::DaemonBuilder::serve) gets one. What it reports costs a few atomic
-/// stores.
+/// A handler of [`serve`](crate::DaemonBuilder::serve) receives one. A report takes a few atomic stores.
 #[derive(Clone, Debug)]
 pub struct ChildHandle {
     state: Rc<RefCell<ChildState>>,
     daemon: Addr<ChildActor>,
     leaving: watch::Receiver<Option<ShutdownReason>>,
-    hold: watch::Receiver<OperatorPause>,
+    operator_pause: watch::Receiver<OperatorPause>,
     log_file: Option<Arc<LogFile>>,
 }
 
@@ -40,7 +39,8 @@ thread_local! {
 }
 
 impl ChildHandle {
-    /// The child that this thread's System belongs to; none in the parent, and in other threads.
+    /// Returns the handle of the child that this thread's System belongs to; none in the parent and in other
+    /// threads.
     #[must_use]
     pub fn current() -> Option<ChildHandle> {
         CURRENT.with_borrow(Clone::clone)
@@ -54,100 +54,99 @@ impl ChildHandle {
         state: Rc<RefCell<ChildState>>,
         daemon: Addr<ChildActor>,
         leaving: watch::Receiver<Option<ShutdownReason>>,
-        hold: watch::Receiver<OperatorPause>,
+        operator_pause: watch::Receiver<OperatorPause>,
         log_file: Option<Arc<LogFile>>,
     ) -> Self {
-        ChildHandle { state, daemon, leaving, hold, log_file }
+        ChildHandle { state, daemon, leaving, operator_pause, log_file }
     }
 
-    /// Says in a few words what the child is doing, for the scoreboard and ps(1).
+    /// Sets the child's label: a few words about what it is doing, for the scoreboard and ps(1).
     pub fn label(&self, text: &str) {
         self.state.borrow_mut().label(text);
     }
 
-    /// Says that the request in hand takes long: `l` on the scoreboard.
+    /// Reports that the current request takes long: `l` on the scoreboard.
     ///
     /// # Errors
     ///
-    /// As [`UpdateStatus`]: when the scoreboard's rules forbid it.
+    /// [`StatusError`] if the scoreboard does not permit it, as for [`UpdateStatus`].
     pub fn long(&self) -> Result<(), StatusError> {
         self.update(UpdateStatus::Long).map(drop)
     }
 
-    /// Asks for more time for the request in hand: at least so much from now, whatever its time
-    /// limit.
+    /// Extends the time limit of the current request to at least this long from now.
     pub fn extend(&self, time: Duration) {
-        // Nothing forbids it.
+        // It is never refused.
         let _ = self.update(UpdateStatus::Extend(time));
     }
 
-    /// The child's place on the scoreboard.
+    /// Returns the child's slot on the scoreboard.
     #[must_use]
     pub fn slot(&self) -> SlotNumber {
         self.state.borrow().slot()
     }
 
-    /// The child's daemon.
+    /// Returns the address of the child's daemon actor.
     #[must_use]
     pub fn daemon(&self) -> &Addr<ChildActor> {
         &self.daemon
     }
 
-    /// Why the child is going, if it is.
+    /// Returns why the child shuts down, if it does.
     #[must_use]
     pub fn leaving(&self) -> Option<ShutdownReason> {
         *self.leaving.borrow()
     }
 
-    /// Waits until the child is told to go: time to end a kept-alive connection after the request
-    /// in hand.
+    /// Waits until the child is asked to shut down, and returns why.
+    ///
+    /// A keep-alive connection should then be closed after its current request.
     pub async fn wait_for_shutdown(&self) -> ShutdownReason {
         let mut leaving = self.leaving.clone();
         match leaving.wait_for(Option::is_some).await.map(|reason| *reason) {
             Ok(Some(reason)) => reason,
-            // The daemon's actor has ended, and with it the child.
+            // The daemon's actor has ended, and the child exits.
             Ok(None) | Err(_) => ShutdownReason::StoppingNow,
         }
     }
 
-    /// Whether the operator holds the daemon at this moment, told of it yet or not.
+    /// Returns whether the scoreboard shows that the operator has paused the daemon. The actor may not have
+    /// noticed it yet.
     fn is_paused_by_operator(&self) -> bool {
         self.state.borrow().board().operator_pause() == OperatorPause::On
     }
 
-    /// Waits for a connection, and takes none from the moment that the operator holds the daemon.
-    pub(crate) async fn accept<L: Listen>(&self, gate: &WatchedListener<L>) -> L::Socket {
+    /// Waits for a connection. Accepts none while the operator has paused the daemon.
+    pub(crate) async fn accept<L: Listen>(&self, listener: &WatchedListener<L>) -> L::Socket {
         loop {
             self.wait_for_operator_pause(OperatorPause::Off).await;
-            let accepted = gate.accept_while(|| !self.is_paused_by_operator());
+            let accepted = listener.accept_while(|| !self.is_paused_by_operator());
             match select(pin!(accepted), pin!(self.wait_for_operator_pause(OperatorPause::On)))
                 .await
             {
                 Either::Left((Some(stream), _)) => return stream,
-                // The signal that tells of it may still be on its way: then the daemon hears of it by this.
+                // The signal may not have arrived yet: this makes the actor check the scoreboard now.
                 Either::Left((None, _)) => drop(self.daemon.send(RecheckPause).await),
                 Either::Right(((), _)) => {}
             }
         }
     }
 
-    /// Waits until the operator's word is this one. Who waits in vain is told to leave meanwhile.
+    /// Waits until the operator's pause has this value. If it never does, the child is asked to shut down.
     async fn wait_for_operator_pause(&self, wanted: OperatorPause) {
-        let mut hold = self.hold.clone();
-        if hold.wait_for(|hold| *hold == wanted).await.is_err() {
+        let mut operator_pause = self.operator_pause.clone();
+        if operator_pause.wait_for(|operator_pause| *operator_pause == wanted).await.is_err() {
             std::future::pending::<()>().await;
         }
     }
 
-    /// Notes what the session does, as [`UpdateStatus`] sent to the child's daemon, but for the
-    /// broadcast: who asks here reads the answer.
+    /// Records what the session does, as the message [`UpdateStatus`] does, but without a broadcast.
     ///
-    /// A session that [works](ChildHandle::work) ends when it is answered with
-    /// [`Updated::Leaving`].
+    /// A task of [`work`](ChildHandle::work) should end when this returns [`Updated::Leaving`].
     ///
     /// # Errors
     ///
-    /// When the scoreboard's rules forbid the move.
+    /// [`StatusError`] if the scoreboard does not permit the change.
     pub fn update_status(&self, update: UpdateStatus) -> Result<Updated, StatusError> {
         Ok(match self.update(update)? {
             NextAction::Accept => Updated::Accepting,
@@ -156,32 +155,34 @@ impl ChildHandle {
         })
     }
 
-    /// Why the child will leave after the request in hand, if it will: it was told to, or this is
-    /// the last of its share.
+    /// Returns why the child will exit after its current request, if it will: it was asked to shut down, or
+    /// this is the last request of its share.
     #[must_use]
     pub fn will_leave(&self) -> Option<ShutdownReason> {
         self.state.borrow().leaving()
     }
 
-    /// Runs all that the child is for. The child waits for it, and leaves when it is done; if it
-    /// panics the child leaves with exit code 101.
+    /// Runs the main task of the child.
+    ///
+    /// The child exits when the task is done, and does not exit before. If the task panics, the exit code is
+    /// 101.
     pub fn work(&self, work: impl Future<Output = ()> + 'static) {
         self.start_work();
         let child = self.clone();
         actix_rt::spawn(async move {
             match AssertUnwindSafe(work).catch_unwind().await {
                 Ok(()) => child.finish_work(),
-                Err(_told_by_the_panic_hook) => child.daemon.do_send(SessionPanicked),
+                Err(_logged_by_the_panic_hook) => child.daemon.do_send(SessionPanicked),
             }
         });
     }
 
-    /// Leads this process' standard output and error elsewhere: into pipes, for one. The daemon's
-    /// own log goes on where it went.
+    /// Redirects standard output and standard error of this process, for example into pipes. The daemon's
+    /// log keeps its destination.
     ///
     /// # Errors
     ///
-    /// If no descriptor is left.
+    /// If the process has no free descriptor.
     pub fn redirect_output(&self, out: OwnedFd, err: OwnedFd) -> Result<(), daemon_sys::Error> {
         log::keep_log_target(self.log_file.as_ref())?;
         stdio::redirect_outputs(out, err)
@@ -191,12 +192,12 @@ impl ChildHandle {
         Ok(self.state.borrow_mut().update(update, now())?)
     }
 
-    /// A piece of code begins that the child must wait for before it leaves.
+    /// Reports that a task has started which must end before the child exits.
     pub(crate) fn start_work(&self) {
         self.daemon.do_send(WorkStarted);
     }
 
-    /// That piece of code has ended.
+    /// Reports that the task has ended.
     pub(crate) fn finish_work(&self) {
         self.daemon.do_send(WorkFinished);
     }

@@ -1,4 +1,4 @@
-//! The child's side: its rules, its actor, its life from birth to exit.
+//! The child process: its state, its actor, and its main function.
 
 mod actor;
 mod handle;

@@ -1,4 +1,4 @@
-//! A child's life, from its birth in the fork server to its exit code.
+//! The main function of a child, from the fork to its exit code.
 
 use std::backtrace::{Backtrace, BacktraceStatus};
 use std::cell::RefCell;
@@ -28,7 +28,7 @@ use crate::program::Program;
 /// Exit code of a child that could not read its request: `EX_DATAERR` of sysexits(3).
 const EXIT_DATA: i32 = 65;
 
-/// What each process of a daemon knows of it.
+/// What each process of a daemon has to know.
 #[derive(Debug, Clone)]
 pub(crate) struct ProcessContext {
     pub(crate) alias: String,
@@ -40,7 +40,7 @@ pub(crate) struct ProcessContext {
     pub(crate) requests: RequestLimit,
     pub(crate) jitter: Jitter,
     pub(crate) log: Logger,
-    /// The pause between two beats of a child's heart; none if it has none.
+    /// The interval of a child's heartbeat; none if it has none.
     pub(crate) heartbeat: Option<Duration>,
     pub(crate) log_file: Option<Arc<LogFile>>,
 }
@@ -56,38 +56,38 @@ impl ProcessContext {
     }
 }
 
-/// Lives a child's life, and answers with its exit code.
+/// Runs a child, and returns its exit code.
 pub(crate) fn run_child<P: Program>(
     program: P,
     context: ProcessContext,
     title: ProcessTitle,
-    birth: ChildStart<P::Request>,
+    start: ChildStart<P::Request>,
 ) -> i32 {
-    let ChildStart { seat, request, signals, .. } = birth;
+    let ChildStart { seat, request, signals, .. } = start;
     log::become_child(seat.slot().get());
     let log = context.log.clone();
     let request = match request {
         Ok(request) => request,
         Err(error) => {
-            crit!(log, "the request is lost: {}", error);
+            crit!(log, "cannot decode the request, it is lost"; "error" => %error);
             return EXIT_DATA;
         }
     };
-    // Children that were born together sit side by side: their slots count their births.
+    // Children that were forked together have neighbouring slots, so that this numbers the forks.
     let generation = u64::from(seat.generation().get());
     let birth = generation * u64::from(seat.reader().slots()) + u64::from(seat.slot().get());
     let quota = Quota::new(context.requests, context.jitter, birth);
     let state = ChildState::new(seat, context.child_kind, quota, title);
     let system = System::new();
-    // Code that ends the process by exit(3) has the thread's locals taken apart, this System among them.
-    // The last who can speak to it would wake it as it goes, when what it is woken by is gone.
+    // Code that calls exit(3) destroys the thread's locals, this System among them. Dropping the last handle
+    // would wake its arbiter after the waker has been destroyed.
     std::mem::forget(System::current());
     let code = system.block_on(async move {
-        let ears = match SignalListener::open(&HANDLED_SIGNALS.map(|(heard, _)| heard)) {
-            // Until the process ends, and with it: nothing is to be taken apart then.
-            Ok(ears) => &*Box::leak(Box::new(ears)),
+        let listener = match SignalListener::open(&HANDLED_SIGNALS.map(|(system, _)| system)) {
+            // Never dropped: the process exits without destroying the runtime.
+            Ok(listener) => &*Box::leak(Box::new(listener)),
             Err(error) => {
-                crit!(log, "cannot listen to signals: {}", error);
+                crit!(log, "cannot listen for signals"; "error" => %error);
                 return EXIT_SOFTWARE;
             }
         };
@@ -96,12 +96,15 @@ pub(crate) fn run_child<P: Program>(
         let child_kind = context.child_kind;
         let (end, ended) = oneshot::channel();
         let state = Rc::new(RefCell::new(state));
-        let (leaving, told) = watch::channel(None);
-        let (hold, held) = watch::channel(OperatorPause::Off);
+        let (leaving, leaving_watch) = watch::channel(None);
+        let (operator_pause, operator_pause_watch) = watch::channel(OperatorPause::Off);
         let log_file = context.log_file.clone();
-        let daemon = ChildActor::new(Rc::clone(&state), ears, leaving, hold, context, end).start();
-        ChildHandle::new(state, daemon.clone(), told, held, log_file).make_current();
-        debug!(log, "born");
+        let daemon =
+            ChildActor::new(Rc::clone(&state), listener, leaving, operator_pause, context, end)
+                .start();
+        ChildHandle::new(state, daemon.clone(), leaving_watch, operator_pause_watch, log_file)
+            .make_current();
+        debug!(log, "child started");
         if child_kind == ChildKind::OneRequest {
             daemon.do_send(UpdateStatus::Req);
         }
@@ -110,30 +113,32 @@ pub(crate) fn run_child<P: Program>(
         actix_rt::spawn(on_session_panicked(session, daemon, panics));
         ended.await.unwrap_or(EXIT_PANIC)
     });
-    // The process ends now, and with it everything at once: no need to take the runtime apart.
+    // The process exits now. Destroying the runtime would only take time.
     std::mem::forget(system);
     code
 }
 
-/// Has panics logged as one record, and noted: a panic that nobody catches ends an actor, and a
-/// child whose session has ended would sit there for ever.
+/// Logs each panic as one record, and notifies the returned handle.
+///
+/// A panic that is not caught ends an actor. A child whose session has ended this way would stay idle for
+/// ever.
 fn log_panics(log: &Logger) -> Arc<Notify> {
-    let noted = Arc::new(Notify::new());
-    let (log, note) = (log.clone(), Arc::clone(&noted));
+    let panics = Arc::new(Notify::new());
+    let (log, note) = (log.clone(), Arc::clone(&panics));
     panic::set_hook(Box::new(move |info| {
         let place = info.location().map(ToString::to_string).unwrap_or_default();
-        let words = info.payload_as_str().unwrap_or("no words");
-        crit!(log, "panicked at {}: {}", place, words);
+        let message = info.payload_as_str().unwrap_or("no message");
+        crit!(log, "panicked"; "message" => message, "location" => place);
         let trace = Backtrace::capture();
         if trace.status() == BacktraceStatus::Captured {
             crit!(log, "backtrace\n{}", trace);
         }
         note.notify_one();
     }));
-    noted
+    panics
 }
 
-/// Ends the child if a panic has taken its session along. A panic that somebody caught has not.
+/// Ends the child when a panic has ended its session. A panic that was caught has not.
 async fn on_session_panicked<R: Send + 'static>(
     session: Recipient<DaemonChild<R>>,
     daemon: Addr<ChildActor>,
@@ -141,7 +146,7 @@ async fn on_session_panicked<R: Send + 'static>(
 ) {
     loop {
         panics.notified().await;
-        // The panic is still unwinding when the hook runs; by the next turn it has arrived.
+        // The hook runs before the panic unwinds. On the next turn of the loop the actor has ended.
         tokio::task::yield_now().await;
         if !session.connected() {
             daemon.do_send(SessionPanicked);

@@ -1,4 +1,4 @@
-//! A child's own rules: what a status update leads to, and when it is time to go.
+//! The state of a child: what a status update leads to, and when the child exits.
 
 use daemon_core::{
     ChildKind, MonotonicTime, Quota, QuotaState, ReportError, Seat, SlotNumber, Status, WakeParent,
@@ -8,32 +8,32 @@ use daemon_forkserver::ParentWakeup;
 use super::title::ProcessTitle;
 use crate::messages::{ShutdownReason, UpdateStatus};
 
-/// What follows from an update.
+/// What the child does after a status update.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum NextAction {
-    /// A request may be taken.
+    /// It may accept a request.
     Accept,
-    /// Nothing; the child is busy.
+    /// It continues; it is busy.
     Continue,
-    /// The child has no more to do.
+    /// It exits.
     Leave(ShutdownReason),
 }
 
-/// Why and how far a child is on its way out.
+/// Whether a child is leaving, and why.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum LeaveState {
     Working,
-    /// Told to go. In `Stopping` it still takes what waits in the listener's queue.
+    /// It exits after its current request. With `Stopping` it first serves the listener's backlog.
     Leaving(ShutdownReason),
 }
 
-/// A seated child: its line on the scoreboard, its share of requests, its stage.
+/// The state of a child: its seat on the scoreboard, its share of requests, whether it is leaving.
 #[derive(Debug)]
 pub(crate) struct ChildState<B: WakeParent = ParentWakeup> {
     seat: Seat<B>,
     kind: ChildKind,
     quota: Quota,
-    stage: LeaveState,
+    leave_state: LeaveState,
     title: ProcessTitle,
 }
 
@@ -46,7 +46,7 @@ impl<B: WakeParent> ChildState<B> {
     ) -> Self {
         title.seat(seat.slot());
         title.show(seat.status());
-        ChildState { seat, kind, quota, stage: LeaveState::Working, title }
+        ChildState { seat, kind, quota, leave_state: LeaveState::Working, title }
     }
 
     pub(crate) fn slot(&self) -> SlotNumber {
@@ -61,14 +61,14 @@ impl<B: WakeParent> ChildState<B> {
         self.seat.reader()
     }
 
-    /// The event loop turns.
+    /// Records that the event loop is running.
     pub(crate) fn beat(&self, now: MonotonicTime) {
         self.seat.heartbeat(now);
     }
 
-    /// Why the child is leaving, if it is.
+    /// Returns why the child is leaving, if it is.
     pub(crate) fn leaving(&self) -> Option<ShutdownReason> {
-        match self.stage {
+        match self.leave_state {
             LeaveState::Working => None,
             LeaveState::Leaving(reason) => Some(reason),
         }
@@ -85,7 +85,7 @@ impl<B: WakeParent> ChildState<B> {
         Ok(())
     }
 
-    /// Notes what the session does.
+    /// Records what the session does, and returns what follows.
     pub(crate) fn update(
         &mut self,
         update: UpdateStatus,
@@ -118,12 +118,12 @@ impl<B: WakeParent> ChildState<B> {
 
     fn begin(&mut self, wanted: Status, now: MonotonicTime) -> Result<NextAction, ReportError> {
         let was_busy = self.seat.status().is_busy();
-        // An acceptor has noted the request already: to say so again is no mistake.
+        // An acceptor has recorded the request already. Reporting it again is not an error.
         if self.seat.status() != wanted {
             self.report(wanted, now)?;
         }
         if !was_busy && self.quota.consume() == QuotaState::Exhausted {
-            self.stage = match self.stage {
+            self.leave_state = match self.leave_state {
                 LeaveState::Working => LeaveState::Leaving(ShutdownReason::Recycled),
                 leaving @ LeaveState::Leaving(_) => leaving,
             };
@@ -131,9 +131,9 @@ impl<B: WakeParent> ChildState<B> {
         Ok(NextAction::Continue)
     }
 
-    /// The child is idle: it may take a request, or it goes.
+    /// Returns what an idle child does: accept a request, or exit.
     fn ready(&self) -> NextAction {
-        match self.stage {
+        match self.leave_state {
             LeaveState::Working | LeaveState::Leaving(ShutdownReason::Stopping) => {
                 NextAction::Accept
             }
@@ -141,26 +141,26 @@ impl<B: WakeParent> ChildState<B> {
         }
     }
 
-    /// The child shall go once it has done what it does.
+    /// Makes the child exit after its current request.
     pub(crate) fn leave(&mut self, reason: ShutdownReason) -> NextAction {
-        self.stage = match self.stage {
+        self.leave_state = match self.leave_state {
             LeaveState::Working => LeaveState::Leaving(reason),
-            // The whole daemon's end comes after a retirement: what is queued is to be taken.
+            // A stop of the daemon replaces a retirement, because the backlog has to be served.
             LeaveState::Leaving(ShutdownReason::Retired) if reason == ShutdownReason::Stopping => {
                 LeaveState::Leaving(reason)
             }
             leaving @ LeaveState::Leaving(_) => leaving,
         };
-        match self.stage {
+        match self.leave_state {
             LeaveState::Leaving(reason) => NextAction::Leave(reason),
             LeaveState::Working => NextAction::Continue,
         }
     }
 
-    /// The last report.
-    pub(crate) fn gone(&mut self, now: MonotonicTime) {
+    /// Reports the last status, `Leaving`.
+    pub(crate) fn report_leaving(&mut self, now: MonotonicTime) {
         if self.seat.status() != Status::Leaving {
-            // A slot that says otherwise by now is the parent's to judge.
+            // If the scoreboard refuses it, the parent has taken the slot back already.
             let _ = self.report(Status::Leaving, now);
         }
     }

@@ -1,29 +1,29 @@
-//! What ps(1) shows of a child: `name: child 3 [r] label`.
+//! The process title of a child, which ps(1) shows: `name: child 3 [r] label`.
 
 use std::rc::Rc;
 
 use daemon_core::{SlotNumber, Status};
 use daemon_sys::title::Title;
 
-/// How much longer than its beginning a sign is at least meant to become.
+/// The capacity for the text after the prefix.
 const ROOM: usize = 128;
 
-/// A status and what follows it.
+/// The placeholder for the status letter and the closing bracket.
 const SHOWN: &str = " ]";
 
-/// A child's process title. Setting it is a copy within memory.
+/// The process title of a child. Setting it copies memory, without a system call.
 ///
-/// It is made in the fork server, with room for all that comes: a child makes nothing, it fills in.
+/// The fork server allocates it with enough capacity, so that a child only fills it in.
 #[derive(Debug)]
 pub(crate) struct ProcessTitle {
     title: Rc<Title>,
     text: String,
-    /// Where the status stands in the text.
+    /// The position of the status letter in the text.
     status_at: usize,
 }
 
 impl ProcessTitle {
-    /// The sign of a child that has no slot yet.
+    /// Creates the title of a child without a slot.
     pub(crate) fn new(title: Rc<Title>, name: &str) -> Self {
         let begin = [name, ": child "].concat();
         let mut text = String::with_capacity(begin.len() + ROOM);
@@ -31,7 +31,7 @@ impl ProcessTitle {
         ProcessTitle { title, text, status_at: begin.len() }
     }
 
-    /// Fills in the slot.
+    /// Inserts the slot.
     #[inline]
     pub(super) fn seat(&mut self, slot: SlotNumber) {
         push_number(&mut self.text, slot.get());
@@ -43,7 +43,7 @@ impl ProcessTitle {
     #[inline]
     pub(super) fn show(&mut self, status: Status) {
         let at = self.status_at;
-        // As a child begins, there is no label: nothing needs to be moved.
+        // Without a label nothing follows the status.
         if self.text.len() == at + SHOWN.len() {
             self.text.truncate(at);
             self.text.push(status.letter());
@@ -69,8 +69,8 @@ impl ProcessTitle {
     }
 }
 
-/// Writes a number without the machinery of `format!`: that lies in parts of the program which a child
-/// that lives for one request would have mapped for this alone.
+/// Appends a number without `format!`, whose code a child that serves one request would otherwise not
+/// touch: that saves page faults.
 #[inline]
 fn push_number(text: &mut String, number: u32) {
     let mut unit = 1;

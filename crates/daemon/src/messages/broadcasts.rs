@@ -1,5 +1,5 @@
-//! What is broadcast to those who have [`Subscribe`](super::Subscribe)d, and what is delivered to a
-//! child.
+//! Broadcasts to the actors that have [`Subscribe`](super::Subscribe)d, and the message that starts a
+//! child's session.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -14,163 +14,167 @@ use crate::evidence::Evidence;
 
 /// Broadcast when the daemon's actor has started. The original's `daemon_start`.
 ///
-/// Who subscribes later is told at once.
+/// Late subscribers receive it immediately.
 #[derive(Message, Debug, Clone, Copy)]
 #[rtype(result = "()")]
 pub struct DaemonStart;
 
-/// Broadcast in the parent when the initial children are up; where there are none, right after
-/// [`DaemonStart`]. The original's `daemon_parent`.
+/// Broadcast in the parent when the initial children are ready, or right after [`DaemonStart`] if there
+/// are none. The original's `daemon_parent`.
 ///
-/// Who subscribes later is told at once. A daemon that detaches lets its launcher go now.
+/// Late subscribers receive it immediately. If the daemon detaches, the launching process exits now.
 #[derive(Message, Debug, Clone, Copy)]
 #[rtype(result = "()")]
 pub struct DaemonParent;
 
-/// Delivered in a child, once: what the child is for. The original's `daemon_child`.
+/// Delivered once to the session of a child, as its first message. The original's `daemon_child`.
 ///
-/// In a post-forked child it brings the request. In a pre-forked one it says that the session may
-/// prepare; it then sends [`UpdateStatus::Wait`](super::UpdateStatus::Wait) and is answered with
-/// [`DaemonAccept`].
+/// In a post-forked child it contains the request. In a pre-forked child the session prepares itself,
+/// sends [`UpdateStatus::Wait`](super::UpdateStatus::Wait) and then receives [`DaemonAccept`].
 #[derive(Message, Debug)]
 #[rtype(result = "()")]
 pub struct DaemonChild<R> {
-    /// What the parent has handed over; `()` in a pre-forked child that accepts by itself.
+    /// The request from the parent; `()` in a pre-forked child that accepts its requests itself.
     pub request: R,
 }
 
-/// Broadcast when requests may be taken. The original's `daemon_accept`.
+/// Broadcast when requests may be accepted. The original's `daemon_accept`.
 ///
-/// In a pre-forked child: take one request, after [`UpdateStatus::Wait`](super::UpdateStatus::Wait)
-/// or `Done`. In the parent: there is room again, after [`DaemonPause`].
+/// In a pre-forked child, accept one request; it follows
+/// [`UpdateStatus::Wait`](super::UpdateStatus::Wait) or `Done`. In the parent it ends a [`DaemonPause`].
 #[derive(Message, Debug, Clone, Copy)]
 #[rtype(result = "()")]
 pub struct DaemonAccept;
 
-/// Broadcast in the parent of a post-forking daemon as the last child is taken, and in the parent
-/// and all children of a pool when the operator pauses it ([`Pause`](super::Pause)): take no more
-/// requests until [`DaemonAccept`]. The original's `daemon_pause`.
+/// Broadcast when no more requests may be accepted until [`DaemonAccept`]. The original's
+/// `daemon_pause`.
+///
+/// The parent of a post-forking daemon broadcasts it when all children are busy. When the operator pauses
+/// the daemon ([`Pause`](super::Pause)), it is broadcast in the parent, and in all children of a pool.
+/// [`DaemonOperatorPause`] distinguishes the two.
 #[derive(Message, Debug, Clone, Copy)]
 #[rtype(result = "()")]
 pub struct DaemonPause;
 
-/// Broadcast on HUP in the process that got it, before its log is reopened. The original's
+/// Broadcast in a process that has received HUP, before its log is reopened. The original's
 /// `daemon_HUP`.
 #[derive(Message, Debug, Clone, Copy)]
 #[rtype(result = "()")]
 pub struct DaemonHup;
 
-/// Broadcast when this process is going: finish what is in hand and take no more. The original's
+/// Broadcast when this process shuts down: finish the current request and accept no more. The original's
 /// `daemon_shutdown`.
 ///
-/// The process leaves when all sessions have answered and no request is in hand, so a session
-/// that has more to do answers with a future ([`actix::ResponseFuture`]). It has the daemon's
-/// `grace` for it.
+/// The process exits when all sessions have responded and no request is in progress. A session that
+/// needs more time returns a future ([`actix::ResponseFuture`]). The daemon's
+/// [`grace`](crate::DaemonBuilder::grace) limits that time.
 #[derive(Message, Debug, Clone, Copy)]
 #[rtype(result = "()")]
 #[non_exhaustive]
 pub struct DaemonShutdown {
-    /// Why.
+    /// Why the process shuts down.
     pub reason: ShutdownReason,
 }
 
-/// Why a process of the daemon is going.
+/// Why a process of the daemon shuts down.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum ShutdownReason {
-    /// The whole daemon stops. What waits in a listener's queue is still taken.
+    /// The whole daemon stops. Connections in the listener's backlog are still served.
     Stopping,
-    /// The daemon stops at once: requests in hand are lost.
+    /// The whole daemon stops immediately. Requests in progress are lost.
     StoppingNow,
-    /// This child is one too many, or is replaced; others go on accepting.
+    /// This child is surplus or is replaced. Other children continue to accept requests.
     Retired,
-    /// This child has served its number of requests.
+    /// This child has served its share of requests.
     Recycled,
-    /// This post-forked child has done its request.
+    /// This post-forked child has finished its request.
     Done,
 }
 
-/// Broadcast in the parent as the daemon comes to another phase of its life.
+/// Broadcast in the parent when the daemon enters another phase.
+///
+/// Late subscribers receive the current phase immediately.
 #[derive(Message, Debug, Clone, Copy, PartialEq, Eq)]
 #[rtype(result = "()")]
 pub struct DaemonPhase(pub Phase);
 
-/// Broadcast in the parent as the operator pauses the daemon, and as it goes on: by
-/// [`Pause`](super::Pause) and [`Resume`](super::Resume), or by TSTP and CONT.
+/// Broadcast in the parent when the operator pauses or resumes the daemon, with
+/// [`Pause`](super::Pause) and [`Resume`](super::Resume) or with the signals TSTP and CONT.
 #[derive(Message, Debug, Clone, Copy, PartialEq, Eq)]
 #[rtype(result = "()")]
 pub struct DaemonOperatorPause(pub OperatorPause);
 
-/// Broadcast in the parent as the children of a pool are replaced.
+/// Broadcast in the parent when a reload starts and when it is done.
 #[derive(Message, Debug, Clone, Copy, PartialEq, Eq)]
 #[rtype(result = "()")]
 pub enum DaemonReload {
-    /// It begins, or begins anew.
+    /// A reload has started, or has been started again.
     Started,
-    /// All children of before are gone or going.
+    /// All children from before the reload have exited or are about to.
     Done,
 }
 
-/// Broadcast in the parent for each child that is born.
+/// Broadcast in the parent for each child that has been forked.
 #[derive(Message, Debug, Clone, Copy, PartialEq, Eq)]
 #[rtype(result = "()")]
 #[non_exhaustive]
 pub struct ChildBorn {
-    /// Which child.
+    /// The child.
     pub child: ChildId,
     /// Its process.
     pub pid: Pid,
 }
 
-/// Broadcast in the parent for each child that is gone and reaped.
+/// Broadcast in the parent for each child that has exited and was reaped.
 #[derive(Message, Debug, Clone)]
 #[rtype(result = "()")]
 #[non_exhaustive]
 pub struct ChildExited {
-    /// Which child.
+    /// The child.
     pub child: ChildId,
-    /// Which process it was.
+    /// Its process.
     pub pid: Pid,
-    /// Why it is gone.
+    /// Why it exited.
     pub cause: ExitCause,
-    /// How many requests it had begun.
+    /// The number of requests that it started.
     pub requests: u64,
-    /// How long it lived.
+    /// The time from the order to fork it until its exit.
     pub lifetime: Duration,
 }
 
-/// Broadcast in the parent for each step against a rogue child, and for each slow request.
+/// Broadcast in the parent for each action against a rogue child, and for each slow request.
 #[derive(Message, Debug, Clone)]
 #[rtype(result = "()")]
 #[non_exhaustive]
 pub struct RogueChild {
-    /// Which child.
+    /// The child.
     pub child: ChildId,
     /// Its process.
     pub pid: Pid,
-    /// What it does that no child may; none where its request is only slow.
+    /// What the child did wrong; none if its request is only slow.
     pub violation: Option<Violation>,
-    /// What is done about it.
+    /// What the daemon does about it.
     pub step: RogueStep,
-    /// What was known of it before the first step. Steps after that bring none.
+    /// The evidence that was collected before the first step. Later steps have none.
     pub evidence: Option<Arc<Evidence>>,
 }
 
-/// What is done about a child that is watched.
+/// What the daemon does about a child that it watches.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
 #[non_exhaustive]
 pub enum RogueStep {
-    /// A step up the ladder.
+    /// The next step of the ladder.
     Escalated(LadderStep),
-    /// It has come back to normal.
+    /// The child has recovered.
     Recovered,
-    /// Nothing but evidence: its request is slow.
+    /// The request is slow. Only evidence is recorded.
     Slow,
 }
 
 impl RogueStep {
-    /// Tells its word: `int`, `term`, `quit`, `kill`, `given-up`, `recovered`, `slow`.
+    /// Returns the word for it: `int`, `term`, `quit`, `kill`, `given-up`, `recovered`, `slow`.
     #[must_use]
     pub const fn word(self) -> &'static str {
         match self {

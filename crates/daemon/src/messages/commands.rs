@@ -1,4 +1,4 @@
-//! What can be asked of the daemon to do.
+//! Messages that control the daemon.
 
 use actix::Message;
 use daemon_core::Phase;
@@ -7,141 +7,147 @@ use daemon_sys::process::Pid;
 
 pub use daemon_core::StopMode;
 
-/// Asks this process to go, and in the parent the whole daemon. The original's `shutdown`.
+/// Shuts down this process; sent to the parent, the whole daemon. The original's `shutdown`.
+///
+/// A graceful shutdown waits until the requests in progress are done, for at most the daemon's
+/// [`grace`](crate::DaemonBuilder::grace).
 #[derive(Message, Debug, Clone, Copy)]
 #[rtype(result = "ShutdownStarted")]
 pub struct Shutdown(pub StopMode);
 
-/// What a [`Shutdown`] found.
+/// The result of a [`Shutdown`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ShutdownStarted {
-    /// It begins now.
+    /// The shutdown has started.
     Now,
-    /// It had begun before; asked for again, it hurries.
+    /// A shutdown was in progress already. A second request makes it faster.
     Already,
 }
 
-/// Asks the parent to take no more requests until [`Resume`].
+/// Pauses the daemon: it accepts no more requests until [`Resume`].
 ///
-/// In a post-forking daemon the door is shut: [`DaemonPause`](super::DaemonPause) is broadcast in
-/// the parent. In a pool it is broadcast in the parent and in each child, and children that are
-/// ready are not told [`DaemonAccept`](super::DaemonAccept). What was accepted before is served.
-/// Connections wait in the listener's queue.
+/// In a post-forking daemon [`DaemonPause`](super::DaemonPause) is broadcast in the parent. In a pool it
+/// is broadcast in the parent and in each child, and children that are ready receive no
+/// [`DaemonAccept`](super::DaemonAccept). Requests that were accepted before are served. New connections
+/// wait in the listener's backlog.
 #[derive(Message, Debug, Clone, Copy, PartialEq, Eq)]
 #[rtype(result = "Result<PauseOutcome, CommandError>")]
 pub struct Pause;
 
-/// Asks the parent to take requests again, after [`Pause`].
+/// Resumes a daemon after [`Pause`].
 #[derive(Message, Debug, Clone, Copy, PartialEq, Eq)]
 #[rtype(result = "Result<PauseOutcome, CommandError>")]
 pub struct Resume;
 
-/// What [`Pause`] and [`Resume`] have found.
+/// The result of [`Pause`] and [`Resume`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum PauseOutcome {
-    /// It is so now.
+    /// The state has changed.
     Now,
-    /// It was so before.
+    /// The daemon was in that state already.
     Already,
 }
 
-/// Asks a pre-forking parent to replace all children, a few at a time, by ones born anew.
+/// Replaces all children of a pool by new ones, a few at a time.
 #[derive(Message, Debug, Clone, Copy)]
 #[rtype(result = "Result<ReloadStarted, CommandError>")]
 pub struct Reload;
 
-/// A reload has begun.
+/// The result of a [`Reload`] that has started.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct ReloadStarted {
-    /// How many children will be replaced.
+    /// The number of children that will be replaced.
     pub children: u32,
 }
 
-/// Asks the parent for another number of children.
+/// Changes the number of children.
 ///
-/// A pool moves its `min_spare` and `max_spare` together; a post-forking daemon its
-/// `max_children`.
+/// In a pool it moves `min_spare` and `max_spare` by the same amount, in a post-forking daemon it
+/// changes `max_children`.
 #[derive(Message, Debug, Clone, Copy, PartialEq, Eq)]
 #[rtype(result = "Result<Resized, CommandError>")]
 pub enum Resize {
-    /// One more: what TTIN asks for.
+    /// One child more, as TTIN does.
     More,
-    /// One fewer: what TTOU asks for.
+    /// One child fewer, as TTOU does.
     Fewer,
-    /// So many.
+    /// Exactly this many.
     To(u32),
 }
 
-/// The numbers after a [`Resize`].
+/// The sizes after a [`Resize`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Resized {
-    /// Least number of spare children; 0 in a post-forking daemon.
+    /// Lowest number of spare children; 0 in a post-forking daemon.
     pub min_spare: u32,
-    /// Most number of spare children; 0 in a post-forking daemon.
+    /// Highest number of spare children; 0 in a post-forking daemon.
     pub max_spare: u32,
-    /// Most number of children.
+    /// Highest number of children.
     pub max_children: u32,
 }
 
-/// Asks the parent to have this child leave after the request in hand.
+/// Retires a child: it exits after its current request.
 #[derive(Message, Debug, Clone, Copy, PartialEq, Eq)]
 #[rtype(result = "Result<ChildId, CommandError>")]
 pub struct Retire(pub Pid);
 
-/// Asks the parent to have this child killed: the request in hand is lost. In a daemon that stops,
-/// too.
+/// Kills a child. Its current request is lost.
+///
+/// It also works while the daemon is stopping.
 #[derive(Message, Debug, Clone, Copy, PartialEq, Eq)]
 #[rtype(result = "Result<ChildId, CommandError>")]
 pub struct Kill(pub Pid);
 
-/// Asks the parent to have the logs reopened in all processes, as HUP does with
-/// [`OnHup::ReopenLogs`](crate::OnHup): [`DaemonHup`](super::DaemonHup) is broadcast in each.
+/// Reopens the logs in all processes, as HUP does with [`OnHup::ReopenLogs`](crate::OnHup).
+///
+/// [`DaemonHup`](super::DaemonHup) is broadcast in each process.
 #[derive(Message, Debug, Clone, Copy, PartialEq, Eq)]
 #[rtype(result = "Result<(), ReopenError>")]
 pub struct Reopen;
 
-/// The parent's log could not be reopened: the old one stays in use there. The fork server and the
-/// children have been told all the same.
+/// The parent cannot reopen its log and continues to use the old one.
+///
+/// The fork server and the children have been asked to reopen theirs nevertheless.
 #[derive(Debug, thiserror::Error)]
 #[error("the old log stays in use: {source}")]
 #[non_exhaustive]
 pub struct ReopenError {
-    /// Why.
+    /// The error.
     #[source]
     pub source: daemon_sys::Error,
 }
 
-/// Why the parent refuses a request.
+/// Why the parent refuses a command.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum CommandError {
     /// The daemon is stopping.
-    #[error("cannot change the daemon any more: it is {}", .0.word())]
+    #[error("cannot change the daemon: it is {}", .0.word())]
     Phase(Phase),
-    /// The model has no such thing.
-    #[error("cannot {action}: the daemon has no pool of standing children")]
+    /// The command needs a pool, and the model has none.
+    #[error("cannot {action}: the daemon has no pool of children")]
     NoPool {
-        /// What was asked for.
+        /// What the command would have done.
         action: &'static str,
     },
     /// The model has no children.
     #[error("cannot {action}: the daemon has no children")]
     NoChildren {
-        /// What was asked for.
+        /// What the command would have done.
         action: &'static str,
     },
-    /// No child has this process, or it is not born yet, or gone.
-    #[error("no child is process {pid}: it is gone, not born yet, or not this daemon's")]
+    /// No child of the daemon has this pid. It may have exited.
+    #[error("no child of this daemon has pid {pid}")]
     NoSuchChild {
-        /// Which was asked for.
+        /// The pid.
         pid: Pid,
     },
     /// The number is out of range.
     #[error("cannot resize to {wanted}: {reason}")]
     Size {
-        /// What was asked for.
+        /// The number that was requested.
         wanted: u32,
         /// Why the number is refused.
         reason: String,

@@ -3,8 +3,9 @@
 use actix::Message;
 use daemon_sys::process::Pid;
 
-/// Asks the daemon to watch over a process that the program started itself: it gets TERM when the
-/// daemon stops, and KILL when the grace is over. The original's `foreign_child`.
+/// Has the daemon stop a process that the program has started itself. The original's `foreign_child`.
+///
+/// When the daemon stops, it sends TERM to the process, and KILL when the grace period is over.
 #[derive(Message, Debug, Clone, Copy)]
 #[rtype(result = "Result<(), ForeignChildError>")]
 pub struct ForeignChild(pub Pid);
@@ -12,27 +13,27 @@ pub struct ForeignChild(pub Pid);
 impl From<&std::process::Child> for ForeignChild {
     fn from(child: &std::process::Child) -> Self {
         let pid = i32::try_from(child.id()).ok().and_then(Pid::from_raw);
-        ForeignChild(pid.expect("the standard library hands out pids as they are: positive"))
+        ForeignChild(pid.expect("the pid of a child is positive"))
     }
 }
 
-/// Why a foreign child cannot be watched over.
+/// Why a foreign child cannot be watched.
 #[derive(Debug, thiserror::Error)]
-#[error("cannot watch over process {pid}: {source}")]
+#[error("cannot watch process {pid}: {source}")]
 #[non_exhaustive]
 pub struct ForeignChildError {
-    /// Which process.
+    /// The process.
     pub pid: Pid,
-    /// Why.
+    /// The error.
     #[source]
     pub source: daemon_sys::Error,
 }
 
-/// Broadcast in the parent when a [`ForeignChild`] is gone.
+/// Broadcast in the parent when a [`ForeignChild`] has exited.
 #[derive(Message, Debug, Clone, Copy)]
 #[rtype(result = "()")]
 #[non_exhaustive]
 pub struct ForeignExited {
-    /// Which process it was. Its exit status is for its own parent to collect.
+    /// The process. Its own parent has to collect its exit status.
     pub pid: Pid,
 }

@@ -1,14 +1,14 @@
-//! A request on its way from a session in the parent to a child of its own.
+//! Handing a request from a session in the parent to a child.
 
 use actix::Message;
 use daemon_forkserver::{ChildId, TransferError};
 use daemon_sys::process::Pid;
 
-/// Asks a post-forking parent to have this request handled by a child of its own. The original's
+/// Has a request handled by a new child of a post-forking daemon. The original's
 /// `update_status('req', data)` in the parent.
 ///
-/// Answered when the child is born. The request is never lost: until then the parent keeps it,
-/// and an error gives it back.
+/// The response arrives when the child has been forked. The request is never lost: the parent keeps it
+/// until then, and [`HandOverError`] returns it.
 #[derive(Message, Debug)]
 #[rtype(result = "Result<HandedOver, HandOverError<R>>")]
 pub struct HandOver<R: 'static>(pub R);
@@ -19,7 +19,7 @@ impl<R> From<R> for HandOver<R> {
     }
 }
 
-/// The child that has got a request.
+/// The child that has received a request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct HandedOver {
@@ -29,42 +29,42 @@ pub struct HandedOver {
     pub pid: Pid,
 }
 
-/// A request that could not be handed over, untouched.
+/// The request could not be handed over. The error returns it unchanged.
 #[derive(Debug, thiserror::Error)]
-#[error("the request is handed back: {reason}")]
+#[error("cannot hand over the request: {reason}")]
 pub struct HandOverError<R> {
     /// The request.
     pub request: R,
-    /// Why.
+    /// Why it could not be handed over.
     #[source]
     pub reason: HandOverErrorReason,
 }
 
-/// Why a request comes back.
+/// Why a request could not be handed over.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum HandOverErrorReason {
     /// All children are busy and the backlog is full.
     #[error(
-        "all {max_children} children are busy (max_children), and {backlog} requests wait already \
+        "all {max_children} children are busy (max_children) and {backlog} requests wait already \
          (backlog)"
     )]
     Full {
-        /// How many children there may be.
+        /// The highest number of children.
         max_children: u32,
-        /// How many requests may wait.
+        /// The highest number of waiting requests.
         backlog: u32,
     },
     /// The daemon is stopping.
     #[error("the daemon is stopping")]
     Stopping,
-    /// The daemon's model takes no requests in the parent.
-    #[error("the daemon is not post-forking: its children take their requests themselves")]
+    /// The daemon is not post-forking.
+    #[error("the daemon is not post-forking: its children accept their requests themselves")]
     NotPostForking,
-    /// It cannot cross.
+    /// The request could not be encoded or sent.
     #[error(transparent)]
     Transfer(#[from] TransferError),
-    /// No child can be forked, now or later.
+    /// The child could not be forked.
     #[error("{0}")]
     CannotFork(String),
 }

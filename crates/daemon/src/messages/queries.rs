@@ -1,4 +1,4 @@
-//! What the daemon can be asked about.
+//! Messages that query the daemon.
 
 use std::sync::Arc;
 
@@ -8,42 +8,42 @@ use daemon_sys::process::Pid;
 use crate::evidence::Evidence;
 use crate::status::Report;
 
-/// Asks for the state of the daemon. The original's `status`.
+/// Returns the status of the daemon as a [`Report`]. The original's `status`.
 #[derive(Message, Debug, Clone, Copy, PartialEq, Eq)]
 #[rtype(result = "Report")]
 pub enum GetStatus {
-    /// What scoreboard and counters tell: memory is read, no system call made for a child.
+    /// The scoreboard and the counters. This reads shared memory only, without a system call per child.
     Board,
-    /// And processor time and memory of each process, from the process table, which the parent has
-    /// read on another thread. A child answers as to `Board`: it has a request to serve.
+    /// Also processor time and memory of each process, from the process table. The parent reads it on
+    /// another thread. A child returns the same as for `Board`, so that its requests do not wait.
     Processes,
 }
 
-/// Asks for the inside of this process: what waits, and why it does not exit. The original's
-/// `peek`.
+/// Returns the internal state of this process as text: what is pending, and why the process does not
+/// exit. The original's `peek`.
 #[derive(Message, Debug, Clone, Copy)]
 #[rtype(result = "String")]
 pub struct Peek {
-    /// How much of it.
+    /// How much to include.
     pub detail: Detail,
 }
 
-/// How much a [`Peek`] shows.
+/// How much a [`Peek`] includes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Detail {
     /// What is pending.
     Brief,
-    /// And the sessions, descriptors and threads.
+    /// Also sessions, descriptors and threads.
     Verbose,
 }
 
-/// Asks the parent for the evidence of what a child does now: what the scoreboard and the system
-/// tell of it, and its own backtrace if it answers within 100 ms.
+/// Returns evidence of what a child is doing now: its state on the scoreboard and in the system, and a
+/// backtrace if the child delivers one within 100 ms.
 #[derive(Message, Debug, Clone, Copy)]
 #[rtype(result = "Result<Arc<Evidence>, TraceError>")]
 pub struct TraceChild(pub Pid);
 
-/// Why there is no evidence.
+/// Why a child cannot be traced.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum TraceError {

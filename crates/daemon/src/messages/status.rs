@@ -1,4 +1,4 @@
-//! What a session in a child tells of itself.
+//! Messages with which a session in a child reports what it does.
 
 use std::time::Duration;
 
@@ -6,46 +6,47 @@ use actix::Message;
 
 use super::broadcasts::ShutdownReason;
 
-/// Asks a child's daemon to note what the session does. The original's `update_status`.
+/// Records what the session of a child does. The original's `update_status`.
 ///
-/// Answered with [`Updated`], or with why it cannot be ([`StatusError`]).
+/// Returns what the session does next ([`Updated`]), or why the status was refused
+/// ([`StatusError`]).
 #[derive(Message, Debug, Clone, Copy, PartialEq, Eq)]
 #[rtype(result = "Result<Updated, StatusError>")]
 pub enum UpdateStatus {
-    /// Ready for a request. `w`, or `.` before the first.
+    /// Ready for a request: `w` on the scoreboard, or `.` before the first request.
     Wait,
-    /// Handling a request. `r`. Said for a request that is `Long` it is no second one.
+    /// Handling a request: `r`. After `Long` it does not start another request.
     Req,
-    /// Handling a request that takes long. `l`.
+    /// Handling a request that takes long: `l`.
     Long,
-    /// The request is done: as `Wait` in a pool; a post-forked child leaves.
+    /// The request is done. In a pool this is the same as `Wait`; a post-forked child exits.
     Done,
-    /// The request in hand needs more time: at least so much from now, whatever its time limit.
+    /// Extends the time limit of the current request to at least this long from now.
     Extend(Duration),
 }
 
-/// What an [`UpdateStatus`] has led to.
+/// The result of an [`UpdateStatus`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Updated {
-    /// [`DaemonAccept`](super::DaemonAccept) has been broadcast: take a request.
+    /// The child may accept a request. [`DaemonAccept`](super::DaemonAccept) has been broadcast.
     Accepting,
-    /// The operator has paused the daemon: [`DaemonAccept`](super::DaemonAccept) is broadcast when
-    /// it goes on.
+    /// The operator has paused the daemon. [`DaemonAccept`](super::DaemonAccept) is broadcast when the
+    /// daemon resumes.
     Paused,
-    /// The status is noted.
+    /// The status was recorded.
     Recorded,
-    /// The child is leaving.
+    /// The child is about to exit.
     Leaving(ShutdownReason),
 }
 
-/// Why a status was not noted.
+/// Why a status was not recorded.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum StatusError {
-    /// The scoreboard's rules forbid the move.
+    /// The scoreboard does not permit this change of status.
     #[error("{0}")]
     Refused(#[from] daemon_core::ReportError),
-    /// There is no status in the parent: it has no slot.
+    /// The message was sent in the parent, which has no slot on the scoreboard.
     #[error(
         "the parent has no status to update: send HandOver to the daemon to have a request \
          handled by a child"
@@ -53,9 +54,9 @@ pub enum StatusError {
     InParent,
 }
 
-/// Tells a child's daemon in a few words what it is doing, for the scoreboard and ps(1).
+/// Sets the child's label: a few words about what it is doing, for the scoreboard and ps(1).
 ///
-/// Cut after [`daemon_core::LABEL_MAX`] bytes.
+/// The label is cut after [`daemon_core::LABEL_MAX`] bytes.
 #[derive(Message, Debug, Clone)]
 #[rtype(result = "()")]
 pub struct SetLabel(pub String);

@@ -1,13 +1,14 @@
-//! How to be told.
+//! Subscriptions to broadcasts.
 
 use actix::{Addr, Message, Recipient};
 use daemon_service::ServiceActor;
 
-/// Asks to be told of one kind of broadcast.
+/// Subscribes an actor to one kind of broadcast.
 ///
-/// What has already happened and still holds is told at once: [`DaemonStart`](super::DaemonStart),
-/// [`DaemonParent`](super::DaemonParent), [`DaemonPhase`](super::DaemonPhase),
-/// [`DaemonOperatorPause`](super::DaemonOperatorPause), [`DaemonPause`](super::DaemonPause) while the door is shut,
+/// Some broadcasts are retained, and a late subscriber receives them immediately:
+/// [`DaemonStart`](super::DaemonStart), [`DaemonParent`](super::DaemonParent),
+/// [`DaemonPhase`](super::DaemonPhase), [`DaemonOperatorPause`](super::DaemonOperatorPause),
+/// [`DaemonPause`](super::DaemonPause) while the daemon is paused, and
 /// [`DaemonShutdown`](super::DaemonShutdown).
 #[derive(Message, Debug)]
 #[rtype(result = "SessionId")]
@@ -25,23 +26,25 @@ where
     M: Message + Send + 'static,
     M::Result: Send,
 {
-    /// Subscribes this recipient, under a name that [`Peek`](super::Peek) shows.
+    /// Creates a subscription for this recipient. [`Peek`](super::Peek) shows it under this name.
     pub fn new(name: impl Into<String>, recipient: impl Into<Recipient<M>>) -> Self {
         Subscribe { recipient: recipient.into(), name: name.into() }
     }
 }
 
-/// The number under which [`Peek`](super::Peek) shows a session. The daemon itself is session 1.
+/// The number of a session in the output of [`Peek`](super::Peek). The daemon itself is session 1.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct SessionId(pub u32);
 
-/// Asks to be told when the daemon has stopped: all children gone, the fork server too.
+/// Waits until the daemon has stopped: all children and the fork server have exited.
+///
+/// Returns the error if the daemon has ended with one.
 #[derive(Message, Debug, Clone, Copy)]
 #[rtype(result = "Result<(), crate::DaemonError>")]
 pub struct WaitUntilStopped;
 
-/// Asks the parent to register with a service: its phase drives the service's states from now on,
-/// and the service's controls reach the daemon. See [`service`](crate::service).
+/// Connects the daemon to a service: from now on the daemon's phase drives the service's state, and the
+/// service's controls are passed on to the daemon. See [`service`](crate::service).
 #[derive(Message, Debug, Clone)]
 #[rtype(result = "()")]
 pub struct RegisterWith(pub Addr<ServiceActor>);

@@ -1,4 +1,4 @@
-//! What sessions ask of the daemon in their child.
+//! The requests of sessions to the daemon in their child.
 
 use actix::{Handler, MessageResult};
 use daemon_core::StopMode;
@@ -23,7 +23,7 @@ impl Handler<UpdateStatus> for ChildActor {
                 self.leave_if_done(ctx);
                 Ok(Updated::Leaving(ShutdownReason::Stopping))
             }
-            // One that leaves still takes what waits in the listener's queue.
+            // A child that is leaving still serves the listener's backlog.
             Ok(NextAction::Accept) if self.is_paused_by_operator() => Ok(Updated::Paused),
             Ok(NextAction::Accept) => {
                 self.sessions.accept.broadcast(&DaemonAccept);
@@ -39,7 +39,7 @@ impl Handler<UpdateStatus> for ChildActor {
                 Ok(Updated::Leaving(reason))
             }
             Err(refused) => {
-                debug!(self.context.log, "a status is refused: {}", refused);
+                debug!(self.context.log, "status refused"; "error" => %refused);
                 Err(refused.into())
             }
         }
@@ -65,23 +65,23 @@ impl<M: Broadcast> Handler<Subscribe<M>> for ChildActor {
 impl Handler<Shutdown> for ChildActor {
     type Result = MessageResult<Shutdown>;
 
-    fn handle(&mut self, Shutdown(manner): Shutdown, ctx: &mut Self::Context) -> Self::Result {
-        let begun = match self.state.borrow().leaving() {
+    fn handle(&mut self, Shutdown(mode): Shutdown, ctx: &mut Self::Context) -> Self::Result {
+        let outcome = match self.state.borrow().leaving() {
             None => ShutdownStarted::Now,
             Some(_) => ShutdownStarted::Already,
         };
-        match manner {
+        match mode {
             StopMode::Graceful => self.request_leave(ShutdownReason::Retired, ctx),
             StopMode::Immediate => self.end(0, ctx),
         }
-        MessageResult(begun)
+        MessageResult(outcome)
     }
 }
 
 impl Handler<GetStatus> for ChildActor {
     type Result = MessageResult<GetStatus>;
 
-    /// To look at all processes is the parent's: here it would keep a request waiting.
+    /// Does not read the process table, which would delay a request. Only the parent does.
     fn handle(&mut self, _status: GetStatus, _ctx: &mut Self::Context) -> Self::Result {
         MessageResult(self.report())
     }

@@ -1,4 +1,4 @@
-//! What a child is asked to look at, what it waits for before it leaves, and what ends it at once.
+//! What a child waits for before it exits, and what makes it exit immediately.
 
 use actix::{Handler, Message};
 use daemon_forkserver::{EXIT_PANIC, now};
@@ -7,7 +7,7 @@ use slog::error;
 use super::{ChildActor, ShutdownAck};
 use crate::messages::ShutdownReason;
 
-/// All sessions have answered to the shutdown.
+/// All sessions have responded to the shutdown.
 #[derive(Message)]
 #[rtype(result = "()")]
 pub(super) struct ShutdownAcknowledged;
@@ -15,13 +15,13 @@ pub(super) struct ShutdownAcknowledged;
 impl Handler<ShutdownAcknowledged> for ChildActor {
     type Result = ();
 
-    fn handle(&mut self, _said: ShutdownAcknowledged, ctx: &mut Self::Context) {
+    fn handle(&mut self, _acknowledged: ShutdownAcknowledged, ctx: &mut Self::Context) {
         self.shutdown_ack = ShutdownAck::Received;
         self.leave_if_done(ctx);
     }
 }
 
-/// A piece of code begins that the child waits for.
+/// A task has started that the child waits for.
 #[derive(Message)]
 #[rtype(result = "()")]
 pub(crate) struct WorkStarted;
@@ -29,12 +29,12 @@ pub(crate) struct WorkStarted;
 impl Handler<WorkStarted> for ChildActor {
     type Result = ();
 
-    fn handle(&mut self, _check_in: WorkStarted, _ctx: &mut Self::Context) {
+    fn handle(&mut self, _started: WorkStarted, _ctx: &mut Self::Context) {
         self.in_flight += 1;
     }
 }
 
-/// The piece of code has ended.
+/// A task has ended that the child waits for.
 #[derive(Message)]
 #[rtype(result = "()")]
 pub(crate) struct WorkFinished;
@@ -42,16 +42,16 @@ pub(crate) struct WorkFinished;
 impl Handler<WorkFinished> for ChildActor {
     type Result = ();
 
-    fn handle(&mut self, _check_out: WorkFinished, ctx: &mut Self::Context) {
+    fn handle(&mut self, _finished: WorkFinished, ctx: &mut Self::Context) {
         self.in_flight = self.in_flight.saturating_sub(1);
-        // Who held the child did all of its work: without it there is nothing to stay for, and no
-        // request in hand.
-        self.state.borrow_mut().gone(now());
+        // The task did all the work of the child. Without it there is no request in progress, and nothing
+        // more to do.
+        self.state.borrow_mut().report_leaving(now());
         self.request_leave(ShutdownReason::Done, ctx);
     }
 }
 
-/// Who accepts has seen that the operator holds the daemon.
+/// The accepting task has seen that the operator has paused the daemon.
 #[derive(Message)]
 #[rtype(result = "()")]
 pub(crate) struct RecheckPause;
@@ -59,12 +59,12 @@ pub(crate) struct RecheckPause;
 impl Handler<RecheckPause> for ChildActor {
     type Result = ();
 
-    fn handle(&mut self, _look: RecheckPause, _ctx: &mut Self::Context) {
+    fn handle(&mut self, _recheck: RecheckPause, _ctx: &mut Self::Context) {
         self.recheck_operator_pause();
     }
 }
 
-/// A panic has happened in this process, and the child's session did not survive it.
+/// The child's session has panicked.
 #[derive(Message)]
 #[rtype(result = "()")]
 pub(crate) struct SessionPanicked;
@@ -72,8 +72,8 @@ pub(crate) struct SessionPanicked;
 impl Handler<SessionPanicked> for ChildActor {
     type Result = ();
 
-    fn handle(&mut self, _lost: SessionPanicked, ctx: &mut Self::Context) {
-        error!(self.context.log, "the child's session has panicked; the child leaves");
+    fn handle(&mut self, _panicked: SessionPanicked, ctx: &mut Self::Context) {
+        error!(self.context.log, "session panicked, the child exits");
         self.end(EXIT_PANIC, ctx);
     }
 }

@@ -1,4 +1,4 @@
-//! A desk on a real scoreboard: what each update leads to, in both callings.
+//! The state of a child on a real scoreboard: what each update leads to, for both kinds of children.
 
 use std::rc::Rc;
 use std::time::Duration;
@@ -32,8 +32,8 @@ fn state(kind: ChildKind, requests: u32) -> ChildState<Silent> {
     ChildState::new(seat, kind, quota, title)
 }
 
-/// Sends these updates; answers what each led to, with the letter that the board then shows.
-fn story(state: &mut ChildState<Silent>, updates: &[UpdateStatus]) -> Vec<(NextAction, char)> {
+/// Sends these updates. Returns what each led to, and the letter that the scoreboard then shows.
+fn send(state: &mut ChildState<Silent>, updates: &[UpdateStatus]) -> Vec<(NextAction, char)> {
     updates
         .iter()
         .map(|update| {
@@ -46,10 +46,10 @@ fn story(state: &mut ChildState<Silent>, updates: &[UpdateStatus]) -> Vec<(NextA
 use UpdateStatus::{Done, Long, Req, Wait};
 
 #[test]
-fn a_pool_s_child_waits_and_serves_in_turn() {
+fn a_child_of_a_pool_alternates_between_waiting_and_serving() {
     let mut state = state(ChildKind::Pool, 0);
     assert_eq!(
-        story(&mut state, &[Wait, Req, Done, Long, Req, Wait]),
+        send(&mut state, &[Wait, Req, Done, Long, Req, Wait]),
         [
             (NextAction::Accept, '.'),
             (NextAction::Continue, 'r'),
@@ -63,24 +63,24 @@ fn a_pool_s_child_waits_and_serves_in_turn() {
 }
 
 #[test]
-fn a_request_said_twice_is_one() {
+fn a_request_reported_twice_counts_once() {
     let mut state = state(ChildKind::Pool, 2);
-    story(&mut state, &[Wait, Req, Req, Long, Long, Done]);
+    send(&mut state, &[Wait, Req, Req, Long, Long, Done]);
     assert_eq!(state.board().read(state.slot()).requests, 1);
     assert_eq!(state.leaving(), None);
 }
 
 #[test]
-fn the_last_request_of_its_share_is_finished_and_then_it_goes() {
+fn a_child_leaves_after_the_last_request_of_its_share() {
     let mut state = state(ChildKind::Pool, 2);
     let recycled = ShutdownReason::Recycled;
     assert_eq!(
-        story(&mut state, &[Wait, Req, Done, Req]).last(),
+        send(&mut state, &[Wait, Req, Done, Req]).last(),
         Some(&(NextAction::Continue, 'r'))
     );
     assert_eq!(state.leaving(), Some(recycled));
-    assert_eq!(story(&mut state, &[Done]), [(NextAction::Leave(recycled), 'w')]);
-    state.gone(now());
+    assert_eq!(send(&mut state, &[Done]), [(NextAction::Leave(recycled), 'w')]);
+    state.report_leaving(now());
     assert_eq!(state.status(), Status::Leaving);
 }
 
@@ -89,24 +89,24 @@ fn a_child_of_one_request_leaves_when_it_is_done() {
     let done = NextAction::Leave(ShutdownReason::Done);
     for updates in [&[Req, Done][..], &[Req, Long, Done], &[Long, Wait], &[Done]] {
         let mut state = state(ChildKind::OneRequest, 0);
-        assert_eq!(story(&mut state, updates).last(), Some(&(done, 'e')));
+        assert_eq!(send(&mut state, updates).last(), Some(&(done, 'e')));
     }
 }
 
 #[test]
-fn a_retired_child_takes_no_more_and_one_of_a_daemon_that_stops_takes_what_waits() {
+fn a_retired_child_accepts_no_more_requests_but_a_stopping_daemon_serves_its_backlog() {
     let mut state = state(ChildKind::Pool, 0);
-    story(&mut state, &[Wait, Req]);
+    send(&mut state, &[Wait, Req]);
     state.leave(ShutdownReason::Retired);
     let retired = NextAction::Leave(ShutdownReason::Retired);
-    assert_eq!(story(&mut state, &[Done]), [(retired, 'w')]);
+    assert_eq!(send(&mut state, &[Done]), [(retired, 'w')]);
     state.leave(ShutdownReason::Stopping);
     assert_eq!(state.leaving(), Some(ShutdownReason::Stopping));
-    assert_eq!(story(&mut state, &[Req, Done]).last(), Some(&(NextAction::Accept, 'w')));
+    assert_eq!(send(&mut state, &[Req, Done]).last(), Some(&(NextAction::Accept, 'w')));
 }
 
 #[test]
-fn the_first_reason_to_go_stays_but_for_the_daemon_s_end() {
+fn the_first_reason_to_leave_stays_unless_the_daemon_stops() {
     use ShutdownReason::{Recycled, Retired, Stopping, StoppingNow};
     for (first, then, stays) in [
         (Stopping, Retired, Stopping),
@@ -122,10 +122,10 @@ fn the_first_reason_to_go_stays_but_for_the_daemon_s_end() {
 }
 
 #[test]
-fn an_illegal_update_is_refused_and_changes_nothing() {
+fn an_invalid_update_is_refused_and_changes_nothing() {
     let mut state = state(ChildKind::Pool, 0);
-    story(&mut state, &[Wait]);
-    state.gone(now());
+    send(&mut state, &[Wait]);
+    state.report_leaving(now());
     let refused = state.update(Req, now()).unwrap_err();
     assert_eq!(refused.to_string(), "cannot change the status of a child from leaving to serving");
     assert_eq!(state.status(), Status::Leaving);
@@ -133,13 +133,13 @@ fn an_illegal_update_is_refused_and_changes_nothing() {
 }
 
 #[test]
-fn the_sign_shows_name_slot_status_and_label() {
+fn the_process_title_shows_name_slot_status_and_label() {
     let mut state = state(ChildKind::Pool, 0);
     assert_eq!(state.title.text(), "test: child 0 [f]");
-    story(&mut state, &[Wait, Req]);
+    send(&mut state, &[Wait, Req]);
     state.label("GET /");
     assert_eq!(state.title.text(), "test: child 0 [r] GET /");
-    story(&mut state, &[Done]);
+    send(&mut state, &[Done]);
     assert_eq!(state.title.text(), "test: child 0 [w] GET /");
     state.label("");
     assert_eq!(state.title.text(), "test: child 0 [w]");

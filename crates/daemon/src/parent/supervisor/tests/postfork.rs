@@ -186,6 +186,6 @@ fn a_reload_is_refused_without_a_pool() {
     let refusal = sim.act(Supervisor::reload);
     assert_eq!(
         refusal.unwrap_err().to_string(),
-        "cannot reload: the daemon has no pool of standing children"
+        "cannot reload: the daemon has no pool of children"
     );
 }
