@@ -100,7 +100,7 @@ fn the_logs_are_reopened() {
     let daemon = up(Start::pool(), "start=2 min=1 max=4");
     let (log, old) = (daemon.logfile(), daemon.dir().join("old.log"));
     fs::rename(&log, &old).unwrap();
-    assert_eq!(control(&daemon).done("reopen", ""), "the logs are reopened");
+    assert_eq!(control(&daemon).done("reopen", ""), "the logs were reopened");
     until("all processes have the new log", || {
         let has_new = |process: &Process| {
             let open = process.descriptors();

@@ -1,8 +1,9 @@
-//! The operator's way in: a Unix socket on which the parent answers, and what is said there.
+//! The control socket: a Unix socket through which an operator queries and controls the daemon.
 //!
-//! Set with [`DaemonBuilder::control`](crate::DaemonBuilder::control). The socket is bound at the launch, with
-//! mode 0600, and held by the parent alone; it answers from the start of the daemon's actor until the
-//! daemon has stopped, also while its pool cannot be staffed and while it stops.
+//! It is enabled with [`DaemonBuilder::control`](crate::DaemonBuilder::control). The socket is bound at the
+//! launch with mode 0600, and only the parent has it open. The parent serves it from the start of the daemon's
+//! actor until the daemon has stopped, including the time while it stops and while no children can be
+//! forked. See [`protocol`] for the messages.
 
 mod commands;
 mod connection;

@@ -371,7 +371,7 @@ impl<P: Program> Launched<P> {
         };
         let daemon = DaemonActor::create(|ctx| {
             let log = parent.log.clone();
-            let control = control.map(|socket| socket.answer(ctx.address(), log));
+            let control = control.map(|socket| socket.serve(ctx.address(), log));
             DaemonActor::new(parent, control)
         });
         ears.forward(daemon.clone().recipient(), SignalReceived);

@@ -21,7 +21,7 @@ fn while_a_daemon_is_paused_connections_wait_and_then_they_are_served() {
         until("it runs", || (operator.report()["phase"] == "running").then_some(()));
         let mut begun = begin_to_ask(&daemon);
         begun.read().unwrap();
-        assert_eq!(operator.done("pause", ""), "paused: no more requests are taken");
+        assert_eq!(operator.done("pause", ""), "paused: no more requests are accepted");
         assert_eq!(operator.done("pause", ""), "was paused already");
         assert_eq!(operator.report()["accepting"], "paused");
         assert_eq!(operator.report()["operator_pause"], "on");
@@ -36,7 +36,7 @@ fn while_a_daemon_is_paused_connections_wait_and_then_they_are_served() {
         });
         let mut waiting = begin_to_ask(&daemon);
         assert!(!waiting.is_answered_within(Duration::from_millis(250)));
-        assert_eq!(operator.done("resume", ""), "resumed: requests are taken again");
+        assert_eq!(operator.done("resume", ""), "resumed: requests are accepted again");
         assert!(waiting.read().unwrap().contains("served"));
         assert_eq!(operator.done("resume", ""), "was not paused");
         assert_eq!(operator.report()["accepting"], "accepting");

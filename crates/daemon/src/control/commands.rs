@@ -1,5 +1,5 @@
-//! From a line to a command, from a command to messages to the daemon, and from its answers to what
-//! is said.
+//! Parses request lines, sends the messages that a command requires to the daemon, and turns the results
+//! into replies.
 
 use std::cell::Cell;
 use std::fmt::Display;
@@ -21,17 +21,19 @@ use crate::messages::{
 };
 use crate::parent::DaemonActor;
 
-/// Reads a client's line. The version is looked at first: what another version asks for need not
-/// make sense in this one.
+/// Parses a request line. The version is checked first, because a request of another version need not be
+/// valid in this one.
 pub(super) fn parse(line: &[u8]) -> Result<ControlCommand, ControlError> {
-    let malformed = |why: &dyn Display| {
-        fault(ControlErrorKind::Malformed, format!("the line is no request: {why}"))
+    let malformed = |reason: &dyn Display| {
+        fault(ControlErrorKind::Malformed, format!("the line is not a request: {reason}"))
     };
     let value: serde_json::Value =
         serde_json::from_slice(line).map_err(|error| malformed(&error))?;
-    let version = value.get("version").ok_or_else(|| malformed(&"it names no version"))?;
+    let version = value.get("version").ok_or_else(|| malformed(&"it has no version"))?;
     if version.as_u64() != Some(u64::from(VERSION)) {
-        let text = format!("the daemon speaks version {VERSION}, the client version {version}");
+        let text = format!(
+            "the daemon uses version {VERSION} of the protocol, the client version {version}"
+        );
         return Err(fault(ControlErrorKind::Version, text));
     }
     let ask: ControlRequest = serde_json::from_value(value).map_err(|error| malformed(&error))?;
@@ -75,22 +77,22 @@ impl From<MailboxError> for ControlError {
     }
 }
 
-/// The daemon, as its clients ask it.
+/// Carries out the commands of clients.
 #[derive(Debug)]
-pub(super) struct ChildState<R: Transfer + Send> {
+pub(super) struct ControlHandler<R: Transfer + Send> {
     pub(super) daemon: Addr<DaemonActor<R>>,
-    /// Answers that are under way.
+    /// The number of responses in progress.
     pub(super) answers: Rc<Cell<usize>>,
 }
 
-impl<R: Transfer + Send> Clone for ChildState<R> {
+impl<R: Transfer + Send> Clone for ControlHandler<R> {
     fn clone(&self) -> Self {
-        ChildState { daemon: self.daemon.clone(), answers: Rc::clone(&self.answers) }
+        ControlHandler { daemon: self.daemon.clone(), answers: Rc::clone(&self.answers) }
     }
 }
 
-impl<R: Transfer + Send> ChildState<R> {
-    /// Does what is asked for.
+impl<R: Transfer + Send> ControlHandler<R> {
+    /// Carries out a command, and returns the response.
     pub(super) async fn answer(&self, command: ControlCommand) -> ResponseBody {
         match self.carry_out(command).await {
             Ok(reply) => ResponseBody::Ok(reply),
@@ -119,28 +121,28 @@ impl<R: Transfer + Send> ChildState<R> {
                 Ok(ControlReply::Peek { text: self.ask(Peek { detail }).await? })
             }
             ControlCommand::Stop { now } => {
-                let manner = if now { StopMode::Immediate } else { StopMode::Graceful };
-                Ok(done(match self.ask(Shutdown(manner)).await? {
+                let mode = if now { StopMode::Immediate } else { StopMode::Graceful };
+                Ok(done(match self.ask(Shutdown(mode)).await? {
                     ShutdownStarted::Now => "the daemon is stopping",
                     ShutdownStarted::Already => "the daemon was stopping already",
                 }))
             }
             ControlCommand::Reopen => match self.ask(Reopen).await? {
-                Ok(()) => Ok(done("the logs are reopened")),
+                Ok(()) => Ok(done("the logs were reopened")),
                 Err(error) => Err(fault(ControlErrorKind::Failed, error.to_string())),
             },
             ControlCommand::Reload => {
-                let reloading = self.ask(Reload).await??;
-                Ok(done(format!("{} children are being replaced", reloading.children)))
+                let started = self.ask(Reload).await??;
+                Ok(done(format!("{} children are being replaced", started.children)))
             }
             ControlCommand::Resize { to } => Ok(done(sizes(self.ask(Resize::To(to)).await??))),
             ControlCommand::Retire { pid } => {
                 let child = self.ask(Retire(process(pid)?)).await??;
-                Ok(done(format!("{child} (process {pid}) leaves after the request in hand")))
+                Ok(done(format!("{child} (process {pid}) exits after its current request")))
             }
             ControlCommand::Kill { pid } => {
                 let child = self.ask(Kill(process(pid)?)).await??;
-                Ok(done(format!("{child} (process {pid}) is killed")))
+                Ok(done(format!("{child} (process {pid}) was killed")))
             }
             ControlCommand::Trace { pid } => {
                 let evidence = self.ask(TraceChild(process(pid)?)).await??;
@@ -151,11 +153,11 @@ impl<R: Transfer + Send> ChildState<R> {
                 }
             }
             ControlCommand::Pause => Ok(done(match self.ask(Pause).await?? {
-                PauseOutcome::Now => "paused: no more requests are taken",
+                PauseOutcome::Now => "paused: no more requests are accepted",
                 PauseOutcome::Already => "was paused already",
             })),
             ControlCommand::Resume => Ok(done(match self.ask(Resume).await?? {
-                PauseOutcome::Now => "resumed: requests are taken again",
+                PauseOutcome::Now => "resumed: requests are accepted again",
                 PauseOutcome::Already => "was not paused",
             })),
             ControlCommand::Events => Ok(ControlReply::Listening),
@@ -165,7 +167,7 @@ impl<R: Transfer + Send> ChildState<R> {
 
 fn sizes(resized: Resized) -> String {
     let Resized { min_spare, max_spare, max_children } = resized;
-    // Where there is no pool nobody is spare.
+    // Without a pool there are no spare children.
     if max_spare == 0 {
         return format!("at most {max_children} children now");
     }
@@ -177,7 +179,7 @@ fn process(pid: u32) -> Result<Pid, ControlError> {
     process.ok_or_else(|| {
         fault(
             ControlErrorKind::NoSuchChild,
-            format!("no child is process {pid}: no process has such a number"),
+            format!("no child of this daemon has pid {pid}: it is not a valid pid"),
         )
     })
 }
@@ -189,7 +191,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_line_is_a_command_of_our_version() {
+    fn a_request_of_this_version_is_parsed() {
         let parsed = parse(br#"{"version":1,"command":"resize","to":8}"#);
         assert_eq!(parsed, Ok(ControlCommand::Resize { to: 8 }));
         assert_eq!(
@@ -199,14 +201,14 @@ mod tests {
     }
 
     #[test]
-    fn another_version_is_told_both_numbers_whatever_it_asks_for() {
+    fn a_request_of_another_version_is_refused_with_both_versions() {
         let fault = parse(br#"{"version":7,"command":"levitate"}"#).unwrap_err();
         assert_eq!(fault.kind, ControlErrorKind::Version);
-        assert_eq!(fault.text, "the daemon speaks version 1, the client version 7");
+        assert_eq!(fault.text, "the daemon uses version 1 of the protocol, the client version 7");
     }
 
     #[test]
-    fn what_is_no_request_is_malformed() {
+    fn lines_that_are_not_requests_are_malformed() {
         let lines = [
             "",
             "hello",
@@ -224,7 +226,7 @@ mod tests {
     }
 
     #[test]
-    fn a_number_that_no_process_has_is_no_child() {
+    fn an_invalid_pid_is_no_child() {
         for pid in [0, u32::MAX] {
             assert_eq!(process(pid).unwrap_err().kind, ControlErrorKind::NoSuchChild);
         }
@@ -232,7 +234,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn bytes_of_any_kind_are_a_command_or_a_fault(bytes: Vec<u8>) {
+        fn any_bytes_are_a_command_or_an_error(bytes: Vec<u8>) {
             let _answered = parse(&bytes);
         }
     }

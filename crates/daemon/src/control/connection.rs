@@ -1,4 +1,4 @@
-//! One client: its lines in, the daemon's lines out.
+//! The connection of one client.
 
 use std::time::Duration;
 
@@ -10,7 +10,7 @@ use tokio::net::UnixStream;
 use tokio::net::unix::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::time::timeout;
 
-use super::commands::{ChildState, fault, parse};
+use super::commands::{ControlHandler, fault, parse};
 use super::lines::{self, LineRead};
 use super::listener::{EventListener, Unsubscribe};
 use super::protocol::{
@@ -20,14 +20,14 @@ use super::protocol::{
 use super::queue::EventQueue;
 use super::server::CountGuard;
 
-/// So long may a client say nothing, be in the middle of a line, or not read its answer.
+/// How long a client may be idle, take to send a line, or not read its response.
 const IDLE_MAX: Duration = Duration::from_secs(60);
 
-/// The connection is no more, or is to be closed.
+/// The connection is closed, or has to be closed.
 struct ConnectionClosed;
 
-/// Serves one client until it closes.
-pub(super) async fn serve<R: Transfer + Send>(stream: UnixStream, handler: ChildState<R>) {
+/// Serves one client until it disconnects.
+pub(super) async fn serve<R: Transfer + Send>(stream: UnixStream, handler: ControlHandler<R>) {
     let (read, mut write) = stream.into_split();
     let mut read = BufReader::new(read);
     loop {
@@ -35,15 +35,15 @@ pub(super) async fn serve<R: Transfer + Send>(stream: UnixStream, handler: Child
             LineRead::End => return,
             LineRead::TooLong => {
                 let text = format!("the line is longer than {REQUEST_MAX} bytes");
-                let outcome = ResponseBody::Error(fault(ControlErrorKind::Malformed, text));
-                // It is closed whether or not that arrives.
-                let _ = write_response(&mut write, outcome).await;
+                let body = ResponseBody::Error(fault(ControlErrorKind::Malformed, text));
+                // The connection is closed in any case.
+                let _ = write_response(&mut write, body).await;
                 return;
             }
             LineRead::Line(line) => parse(&line),
         };
         let answering = CountGuard::new(&handler.answers);
-        let said = match command {
+        let written = match command {
             Ok(ControlCommand::Events) => {
                 return send_events(read, write, handler, answering).await;
             }
@@ -51,18 +51,18 @@ pub(super) async fn serve<R: Transfer + Send>(stream: UnixStream, handler: Child
             Err(fault) => write_response(&mut write, ResponseBody::Error(fault)).await,
         };
         drop(answering);
-        if said.is_err() {
+        if written.is_err() {
             return;
         }
     }
 }
 
-/// Tells events until the daemon has stopped or the client closes. One that does not read keeps only
-/// itself waiting.
+/// Sends events until the daemon has stopped or the client disconnects. A client that does not read
+/// delays only itself.
 async fn send_events<R: Transfer + Send>(
     mut read: BufReader<OwnedReadHalf>,
     mut write: OwnedWriteHalf,
-    handler: ChildState<R>,
+    handler: ControlHandler<R>,
     _answering: CountGuard,
 ) {
     if write_response(&mut write, ResponseBody::Ok(ControlReply::Listening)).await.is_err() {
@@ -70,7 +70,7 @@ async fn send_events<R: Transfer + Send>(
     }
     let queue = EventQueue::default();
     let listener = EventListener::start(handler.daemon, queue.clone());
-    let telling = std::pin::pin!(async {
+    let sending = std::pin::pin!(async {
         loop {
             let event = queue.next().await;
             let is_last = matches!(event, ControlEvent::Phase { phase: Phase::Stopped });
@@ -79,34 +79,34 @@ async fn send_events<R: Transfer + Send>(
             }
         }
     });
-    let hearing = std::pin::pin!(async {
-        // Nothing more is asked: what comes is not looked at.
+    let reading = std::pin::pin!(async {
+        // Further requests are ignored.
         while let LineRead::Line(_) | LineRead::TooLong = lines::next(&mut read, REQUEST_MAX).await
         {
         }
     });
-    match select(telling, hearing).await {
+    match select(sending, reading).await {
         Either::Left(_) | Either::Right(_) => listener.do_send(Unsubscribe),
     }
 }
 
 async fn write_response(
     write: &mut OwnedWriteHalf,
-    outcome: ResponseBody,
+    body: ResponseBody,
 ) -> Result<(), ConnectionClosed> {
-    match timeout(IDLE_MAX, write.write_all(&line(outcome))).await {
+    match timeout(IDLE_MAX, write.write_all(&line(body))).await {
         Ok(Ok(())) => Ok(()),
         Ok(Err(_)) | Err(_) => Err(ConnectionClosed),
     }
 }
 
-/// An answer as it is sent.
-pub(super) fn line(outcome: ResponseBody) -> Vec<u8> {
-    let answer = ControlMessage::new(outcome);
-    let mut line = serde_json::to_vec(&answer).unwrap_or_else(|error| {
-        // Nothing that is said here can fail to be written, but who asks shall hear of it.
-        let why = fault(ControlErrorKind::Failed, error.to_string());
-        serde_json::to_vec(&ControlMessage::new(ResponseBody::Error(why))).unwrap_or_default()
+/// Returns a message as a line.
+pub(super) fn line(body: ResponseBody) -> Vec<u8> {
+    let message = ControlMessage::new(body);
+    let mut line = serde_json::to_vec(&message).unwrap_or_else(|error| {
+        // None of the types can fail to serialize. If one did, the client would receive the error.
+        let error = fault(ControlErrorKind::Failed, error.to_string());
+        serde_json::to_vec(&ControlMessage::new(ResponseBody::Error(error))).unwrap_or_default()
     });
     line.push(b'\n');
     line

@@ -1,39 +1,39 @@
-//! Lines of bounded length from a client that may send anything, at any pace.
+//! Reads lines of limited length from a client that is not trusted.
 
 use std::time::Duration;
 
 use tokio::io::{AsyncBufRead, AsyncBufReadExt, AsyncReadExt};
 use tokio::time::timeout;
 
-/// What was read.
+/// The result of reading a line.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum LineRead {
-    /// A line, without its end. What comes before the end of the stream is one, too.
+    /// A line, without its newline. The last line of the stream may lack it.
     Line(Vec<u8>),
-    /// More bytes than a line may have, and no end of it.
+    /// The line is longer than permitted.
     TooLong,
-    /// The client has closed, or the connection is broken.
+    /// The client has disconnected, or the connection has failed.
     End,
 }
 
-/// Reads the next line, of at most so many bytes, from a client that has so long to say it. Who does
-/// not has come to its end, in the middle of a line or not.
-pub(super) async fn next_within<R>(reader: &mut R, most: usize, patience: Duration) -> LineRead
+/// Reads the next line of at max `max` bytes. Returns `End` if the line is not complete within the
+/// timeout.
+pub(super) async fn next_within<R>(reader: &mut R, max: usize, limit: Duration) -> LineRead
 where
     R: AsyncBufRead + Unpin,
 {
-    timeout(patience, next(reader, most)).await.unwrap_or(LineRead::End)
+    timeout(limit, next(reader, max)).await.unwrap_or(LineRead::End)
 }
 
-/// Reads the next line, of at most so many bytes.
-pub(super) async fn next<R: AsyncBufRead + Unpin>(reader: &mut R, most: usize) -> LineRead {
+/// Reads the next line of at max `max` bytes.
+pub(super) async fn next<R: AsyncBufRead + Unpin>(reader: &mut R, max: usize) -> LineRead {
     let mut line = Vec::new();
-    let room = most as u64 + 1;
-    match reader.take(room).read_until(b'\n', &mut line).await {
+    let limit = max as u64 + 1;
+    match reader.take(limit).read_until(b'\n', &mut line).await {
         Err(_broken) => LineRead::End,
         Ok(0) => LineRead::End,
         Ok(_bytes) => {
-            if line.pop_if(|last| *last == b'\n').is_none() && line.len() > most {
+            if line.pop_if(|last| *last == b'\n').is_none() && line.len() > max {
                 return LineRead::TooLong;
             }
             LineRead::Line(line)
@@ -59,7 +59,7 @@ mod tests {
     }
 
     #[test]
-    fn who_does_not_finish_a_line_in_time_has_come_to_its_end() {
+    fn a_line_that_is_not_finished_in_time_ends_the_connection() {
         use tokio::io::{AsyncWriteExt, BufReader, duplex};
 
         actix::System::new().block_on(async {
@@ -70,12 +70,12 @@ mod tests {
             let whole = next_within(&mut daemon, 64, patience).await;
             assert_eq!(whole, LineRead::Line(b"whole".to_vec()));
             assert_eq!(next_within(&mut daemon, 64, patience).await, LineRead::End);
-            client.write_all(b"f\n").await.expect("it is still connected");
+            client.write_all(b"f\n").await.expect("still connected");
         });
     }
 
     #[test]
-    fn a_line_of_the_most_bytes_is_read_and_a_longer_one_is_not() {
+    fn a_line_of_maximum_length_is_read_and_a_longer_one_is_not() {
         let line = |text: &str| LineRead::Line(text.as_bytes().to_vec());
         assert_eq!(read_all(b"abcd\n\nef"), [line("abcd"), line(""), line("ef"), LineRead::End]);
         assert_eq!(read_all(b"abcde\n"), [LineRead::TooLong]);

@@ -1,5 +1,6 @@
-//! A session that turns broadcasts into events for one client. Where no client listens there is
-//! none, and nothing is done for an event.
+//! A session that turns broadcasts into events for one client.
+//!
+//! Without a client that has subscribed there is no such session, and events cost nothing.
 
 use actix::{Actor, Addr, AsyncContext, Context, Handler, Message};
 use daemon_core::AcceptState;
@@ -13,10 +14,10 @@ use crate::messages::{
 };
 use crate::parent::DaemonActor;
 
-/// The name under which it shows in a peek.
+/// The name of the session in a peek.
 const NAME: &str = "Control";
 
-/// One client's ear.
+/// Forwards broadcasts to the event queue of one client.
 pub(super) struct EventListener<R: Transfer + Send> {
     daemon: Addr<DaemonActor<R>>,
     queue: EventQueue,
@@ -28,7 +29,7 @@ impl<R: Transfer + Send> EventListener<R> {
     }
 }
 
-/// Has it subscribe to these broadcasts, in this order, and make an event of each.
+/// Subscribes to these broadcasts, in this order, and makes an event of each.
 macro_rules! events {
     ($($message:ty: $event:expr;)*) => {
         impl<R: Transfer + Send> Actor for EventListener<R> {
@@ -75,7 +76,7 @@ events! {
     };
 }
 
-/// The client listens no more.
+/// The client has disconnected.
 #[derive(Message)]
 #[rtype(result = "()")]
 pub(super) struct Unsubscribe;
@@ -83,7 +84,7 @@ pub(super) struct Unsubscribe;
 impl<R: Transfer + Send> Handler<Unsubscribe> for EventListener<R> {
     type Result = ();
 
-    fn handle(&mut self, _enough: Unsubscribe, ctx: &mut Self::Context) {
+    fn handle(&mut self, _unsubscribe: Unsubscribe, ctx: &mut Self::Context) {
         actix::ActorContext::stop(ctx);
     }
 }

@@ -1,5 +1,4 @@
-//! Events on their way to one client: a queue that does not grow without end, and the count of what
-//! did not fit.
+//! A bounded queue of events for one client, which counts the events that did not fit.
 
 use std::cell::RefCell;
 use std::collections::VecDeque;
@@ -9,10 +8,10 @@ use tokio::sync::Notify;
 
 use super::protocol::ControlEvent;
 
-/// So many events wait for a client that reads slowly; the next are counted, and left out.
+/// The capacity of the queue. If a client reads too slowly, further events are dropped and counted.
 pub(super) const EVENT_QUEUE_MAX: usize = 1024;
 
-/// The two ends of the queue, in one System.
+/// A handle to the queue, for both ends in one System.
 #[derive(Debug, Clone, Default)]
 pub(super) struct EventQueue(Rc<SharedQueue>);
 
@@ -34,7 +33,7 @@ impl PendingEvents {
             self.missed += 1;
             return;
         }
-        // What was left out stands where it would have been.
+        // The count takes the place of the dropped events.
         if self.missed > 0 {
             self.events
                 .push_back(ControlEvent::Missed { events: std::mem::take(&mut self.missed) });
@@ -51,13 +50,13 @@ impl PendingEvents {
 }
 
 impl EventQueue {
-    /// Adds an event; never waits.
+    /// Adds an event, without waiting.
     pub(super) fn push(&self, event: ControlEvent) {
         self.0.queue.borrow_mut().push(event);
         self.0.filled.notify_one();
     }
 
-    /// Waits for the next event.
+    /// Waits for the next event and returns it.
     pub(super) async fn next(&self) -> ControlEvent {
         loop {
             let event = self.0.queue.borrow_mut().pop();
@@ -82,19 +81,19 @@ mod tests {
     fn pid(event: ControlEvent) -> u32 {
         match event {
             ControlEvent::Born { pid, .. } => pid,
-            other => panic!("{other:?} is no birth"),
+            other => panic!("{other:?} is not a birth"),
         }
     }
 
     #[test]
-    fn what_does_not_fit_is_counted_and_told_in_its_place() {
-        let most = u32::try_from(EVENT_QUEUE_MAX).unwrap();
+    fn dropped_events_are_counted_in_their_place() {
+        let capacity = u32::try_from(EVENT_QUEUE_MAX).unwrap();
         let mut queue = PendingEvents::default();
-        (0..most + 3).for_each(|pid| queue.push(born(pid)));
+        (0..capacity + 3).for_each(|pid| queue.push(born(pid)));
         assert_eq!(pid(queue.pop().unwrap()), 0);
         assert_eq!(pid(queue.pop().unwrap()), 1);
         queue.push(born(7000));
-        for expected in 2..most {
+        for expected in 2..capacity {
             assert_eq!(pid(queue.pop().unwrap()), expected);
         }
         assert!(matches!(queue.pop(), Some(ControlEvent::Missed { events: 3 })));
@@ -103,10 +102,10 @@ mod tests {
     }
 
     #[test]
-    fn what_was_missed_is_told_though_nothing_comes_after_it() {
+    fn dropped_events_are_reported_even_if_no_event_follows() {
         let mut queue = PendingEvents::default();
         (0..=EVENT_QUEUE_MAX).for_each(|_event| queue.push(born(1)));
-        let told = std::iter::from_fn(|| queue.pop()).last();
-        assert!(matches!(told, Some(ControlEvent::Missed { events: 1 })));
+        let last = std::iter::from_fn(|| queue.pop()).last();
+        assert!(matches!(last, Some(ControlEvent::Missed { events: 1 })));
     }
 }

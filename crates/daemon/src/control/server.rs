@@ -1,4 +1,4 @@
-//! Who may come in, and how many at a time.
+//! Accepts clients on the control socket, and limits who may connect and how many.
 
 use std::cell::Cell;
 use std::io;
@@ -12,18 +12,18 @@ use slog::{Logger, info, warn};
 use tokio::net::{UnixListener, UnixStream};
 use tokio::task::{JoinHandle, JoinSet};
 
-use super::commands::{ChildState, fault};
+use super::commands::{ControlHandler, fault};
 use super::connection::{line, serve};
 use super::protocol::{ControlError, ControlErrorKind, ResponseBody};
 use crate::parent::DaemonActor;
 
-/// So many clients at a time.
+/// The highest number of clients at a time.
 const MAX_CLIENTS: usize = 128;
 
-/// How long a daemon that is short of descriptors waits before it accepts again.
+/// The delay before a daemon that lacks descriptors accepts again.
 const ACCEPT_RETRY: Duration = Duration::from_millis(100);
 
-/// The control socket of a daemon that runs.
+/// The control socket of a running daemon.
 #[derive(Debug)]
 pub(crate) struct ControlServer {
     path: SocketPath,
@@ -33,7 +33,7 @@ pub(crate) struct ControlServer {
     log: Logger,
 }
 
-/// A socket that the runtime watches already, before there is anybody to answer.
+/// A socket that the runtime watches, before the daemon's actor has started.
 #[derive(Debug)]
 pub(crate) struct ControlSocket {
     path: SocketPath,
@@ -46,49 +46,49 @@ impl ControlSocket {
         Ok(ControlSocket { path, listener: UnixListener::from_std(listener.into())? })
     }
 
-    /// Begins to answer, in the System of this thread.
-    pub(crate) fn answer<R: Transfer + Send>(
+    /// Starts to serve clients, in the System of this thread.
+    pub(crate) fn serve<R: Transfer + Send>(
         self,
         daemon: Addr<DaemonActor<R>>,
         log: Logger,
     ) -> ControlServer {
         let ControlSocket { path, listener } = self;
         let (clients, answers) = (Rc::new(Cell::new(0)), Rc::new(Cell::new(0)));
-        let handler = ChildState { daemon, answers: Rc::clone(&answers) };
+        let handler = ControlHandler { daemon, answers: Rc::clone(&answers) };
         let serving = actix_rt::spawn(accept(listener, handler, Rc::clone(&clients), log.clone()));
         ControlServer { path, serving, clients, answers, log }
     }
 }
 
 impl ControlServer {
-    /// A line of a peek.
+    /// Returns a line for a peek.
     pub(crate) fn peek(&self) -> String {
         let clients = self.clients.get();
         format!("Control socket: {}, {clients} clients", self.path.path().display())
     }
 
-    /// Whether a client's answer is under way, or one that listens has not heard the last event.
+    /// Returns whether a response is in progress, or a subscriber has not received the last event.
     pub(crate) fn is_answering(&self) -> bool {
         self.answers.get() > 0
     }
 
-    /// Answers no more: all connections are closed, and the socket is removed from its path.
+    /// Closes all connections, and removes the socket.
     pub(crate) fn close(self) {
         self.serving.abort();
         if let Err(error) = self.path.release() {
             // The next start replaces it.
-            info!(self.log, "the control socket stays: {}", error);
+            info!(self.log, "cannot remove the control socket"; "error" => %error);
         }
     }
 }
 
 async fn accept<R: Transfer + Send>(
     listener: UnixListener,
-    handler: ChildState<R>,
-    present: Rc<Cell<usize>>,
+    handler: ControlHandler<R>,
+    count: Rc<Cell<usize>>,
     log: Logger,
 ) {
-    // Dropped, it ends them all.
+    // Dropping it ends all clients.
     let mut clients = JoinSet::new();
     let mut is_error_logged = false;
     loop {
@@ -96,24 +96,24 @@ async fn accept<R: Transfer + Send>(
             Ok((stream, _nameless)) => {
                 is_error_logged = false;
                 while clients.try_join_next().is_some() {}
-                match admit(&stream, present.get()) {
+                match admit(&stream, count.get()) {
                     Ok(()) => {
-                        let (handler, present) = (handler.clone(), CountGuard::new(&present));
+                        let (handler, guard) = (handler.clone(), CountGuard::new(&count));
                         clients.spawn_local(async move {
                             serve(stream, handler).await;
-                            drop(present);
+                            drop(guard);
                         });
                     }
                     Err(fault) => {
-                        warn!(log, "on the control socket: {}", fault);
-                        // One line fits into a new socket; whether it is read is not waited for.
+                        warn!(log, "client of the control socket refused"; "reason" => %fault);
+                        // One line fits into the buffer of a new socket.
                         let _ = stream.try_write(&line(ResponseBody::Error(fault)));
                     }
                 }
             }
             Err(error) => {
                 if !is_error_logged {
-                    warn!(log, "cannot accept on the control socket: {}", error);
+                    warn!(log, "cannot accept on the control socket"; "error" => %error);
                     is_error_logged = true;
                 }
                 tokio::time::sleep(ACCEPT_RETRY).await;
@@ -122,7 +122,7 @@ async fn accept<R: Transfer + Send>(
     }
 }
 
-/// A client, or its answer, that is counted until it leaves, however that happens.
+/// Counts a client or a response until it is dropped.
 pub(super) struct CountGuard(Rc<Cell<usize>>);
 
 impl CountGuard {
@@ -138,11 +138,13 @@ impl Drop for CountGuard {
     }
 }
 
-/// Whether this client may come in. The mode of the socket keeps others out already; this counts
-/// also where somebody has changed it.
+/// Checks whether this client may connect.
+///
+/// The mode of the socket file keeps other users out already. This check also holds if the mode was
+/// changed.
 fn admit(stream: &UnixStream, clients: usize) -> Result<(), ControlError> {
     let peer = stream.peer_cred().map_err(|error| {
-        fault(ControlErrorKind::Failed, format!("cannot find out whose process it is: {error}"))
+        fault(ControlErrorKind::Failed, format!("cannot determine the user of the client: {error}"))
     })?;
     let uid = peer.uid();
     if uid != 0 && uid != daemon_sys::privileges::effective_uid() {
