@@ -1,6 +1,6 @@
-//! From a configuration to a daemon: the housework in its order, the fork server, the System.
+//! Launching a daemon: the setup of the process, the fork server, and then the System.
 //!
-//! Everything here comes before any runtime, but for [`Launched::run`] and [`Launched::start`].
+//! Everything here runs before any runtime, except [`Launched::run`] and [`Launched::start`].
 
 use std::cell::RefCell;
 use std::error::Error;
@@ -38,9 +38,10 @@ use crate::service;
 use crate::settings::{DaemonSettings, Supervised, TerminalMode};
 use crate::signals::SignalListener;
 
-/// A daemon whose housework is done and whose fork server stands; its actor is still to be started.
+/// A daemon that has been launched: the process is set up and the fork server runs. Its actor has to be
+/// started with [`run`](Launched::run) or [`start`](Launched::start).
 ///
-/// It holds the process' place in the world: dropped, the fork server goes, and the pid file's lock.
+/// If it is dropped, the fork server exits and the lock on the pid file is released.
 #[derive(Debug)]
 #[must_use = "the daemon runs only when it is run or started"]
 pub struct Launched<P: Program> {
@@ -51,29 +52,29 @@ pub struct Launched<P: Program> {
     log: Logger,
     parents: Rc<RefCell<ParentResources>>,
     fork_server: Option<ForkServer<P::Request>>,
-    /// The right to ask children where they are.
-    asker: Option<BacktraceRequester>,
+    /// Requests backtraces from children.
+    backtraces: Option<BacktraceRequester>,
     slowlog: SlowLog,
 }
 
-/// What the parent alone holds on to. The fork server and its children drop their copies of it.
+/// Resources of the parent only. The fork server drops its copies of them.
 #[derive(Debug, Default)]
 struct ParentResources {
     readiness: Option<ReadinessNotifier>,
     pidfile: Option<PidFile>,
-    /// Its clients are the parent's alone.
+    /// Only the parent serves the control socket.
     control: Option<SocketFile>,
-    /// Where a launch that fails says so, when standard error leads to the log already.
+    /// The terminal, for the error of a launch that fails after standard error was redirected to the log.
     terminal: Option<SavedStderr>,
 }
 
-/// What children are made of: the program, and what a child must know of the daemon.
+/// The program, and what a child has to know about the daemon.
 struct DaemonChildProgram<P> {
     program: P,
     context: ProcessContext,
     process_title: ProcessTitle,
     parents: Rc<RefCell<ParentResources>>,
-    inquiry: Option<BacktraceChannel>,
+    backtrace_channel: Option<BacktraceChannel>,
 }
 
 impl<P: Program> ChildProgram for DaemonChildProgram<P> {
@@ -82,13 +83,13 @@ impl<P: Program> ChildProgram for DaemonChildProgram<P> {
     fn preload(&mut self) -> Result<(), Box<dyn Error>> {
         let ParentResources { readiness, pidfile, control, terminal } = self.parents.take();
         drop((readiness, control, terminal));
-        // A copy of the descriptor would hold the lock after the parent is gone.
+        // A copy of the descriptor would keep the lock after the parent has exited.
         if let Some(pidfile) = pidfile {
             pidfile.close();
         }
-        if let Some(inquiry) = self.inquiry.take() {
+        if let Some(backtrace_channel) = self.backtrace_channel.take() {
             // Children inherit the handler.
-            inquiry.install_handler()?;
+            backtrace_channel.install_handler()?;
         }
         set_up_this_thread();
         self.program.preload()?;
@@ -105,7 +106,7 @@ impl<P: Program> ChildProgram for DaemonChildProgram<P> {
     }
 }
 
-/// What of a thread's own the first to ask for sets up: once in the fork server, or else in every child.
+/// Initializes lazy thread-locals once in the fork server, so that the children do not have to.
 fn set_up_this_thread() {
     let _ = std::thread::current();
     let _ = tokio::runtime::Handle::try_current();
@@ -115,7 +116,7 @@ fn set_up_this_thread() {
     let _ = ChildHandle::current();
 }
 
-/// Checks everything, then does the housework. Nothing forks before all checks have passed.
+/// Checks all settings, then sets up the process. Nothing forks before all checks have passed.
 pub(crate) fn launch<P: Program>(
     rules: Rules<P::Request>,
     settings: DaemonSettings,
@@ -139,22 +140,21 @@ pub(crate) fn launch<P: Program>(
     if let Err(error) = &launched {
         let ParentResources { readiness, control, terminal, .. } = own.take();
         if let Some(control) = control {
-            // If it stays, the next start replaces it.
+            // If it cannot be removed, the next start replaces it.
             let _ = control.release();
         }
         if let Some(readiness) = readiness {
             readiness.notify_failure(&error.to_string());
         }
         if let Some(terminal) = terminal {
-            // The error itself is answered all the same, whatever becomes of its sentence.
+            // The error is returned in any case.
             let _ = terminal.restore();
         }
     }
     launched
 }
 
-/// The files that are opened while paths still mean what the user meant, and errors still reach
-/// the terminal.
+/// The files that are opened first, while relative paths are valid and errors still reach the terminal.
 struct OpenFiles {
     log_file: Option<Arc<LogFile>>,
     pidfile: Option<PidFile>,
@@ -179,7 +179,7 @@ impl OpenFiles {
     }
 }
 
-/// What is done once, in this order: what needs root comes before privileges are dropped.
+/// Sets up the process. The steps that require root come before privileges are dropped.
 fn set_up_process(
     settings: &DaemonSettings,
     files: &OpenFiles,
@@ -229,7 +229,7 @@ fn set_up_process(
     Ok(())
 }
 
-/// Founds the fork server, where the model needs one.
+/// Starts the fork server, if the model needs one.
 fn spawn<P: Program>(
     rules: Rules<P::Request>,
     settings: DaemonSettings,
@@ -262,7 +262,7 @@ fn spawn<P: Program>(
         heartbeat: settings.babysit.heartbeat(),
         log_file,
     };
-    let (program, fork_server, asker) = match rules.kind() {
+    let (program, fork_server, backtraces) = match rules.kind() {
         ModelKind::Solo => (program, None, None),
         ModelKind::PostFork | ModelKind::PreFork => {
             let mut builder = ForkServerBuilder::new(rules.slots())
@@ -275,31 +275,41 @@ fn spawn<P: Program>(
                 builder = builder.request_limit(bytes);
             }
             let (context, parents) = (context.clone(), Rc::clone(&parents));
-            let inquiry = Some(BacktraceChannel::open()?);
+            let backtrace_channel = Some(BacktraceChannel::open()?);
             let process_title = ProcessTitle::new(Rc::clone(&title), &name);
             let child_program =
-                DaemonChildProgram { program, context, process_title, parents, inquiry };
+                DaemonChildProgram { program, context, process_title, parents, backtrace_channel };
             let (fork_server, child_program) = builder.spawn(child_program)?;
             (
                 child_program.program,
                 Some(fork_server),
-                child_program.inquiry.map(BacktraceChannel::into_requester),
+                child_program.backtrace_channel.map(BacktraceChannel::into_requester),
             )
         }
     };
     title.set(&format!("{name}: parent"));
     let log = log::of_parent(&logger);
-    Ok(Launched { program, rules, settings, context, log, parents, fork_server, asker, slowlog })
+    Ok(Launched {
+        program,
+        rules,
+        settings,
+        context,
+        log,
+        parents,
+        fork_server,
+        backtraces,
+        slowlog,
+    })
 }
 
 impl<P: Program> Launched<P> {
-    /// Runs the daemon in a System of its own until it has stopped. Signals are its.
+    /// Runs the daemon in a new System until it has stopped. The daemon handles the signals of the process.
     ///
     /// # Errors
     ///
-    /// - [`DaemonError::NotReady`] when the initial children do not come up.
-    /// - [`DaemonError::ForkServerLost`] when the fork server has died; its children have been ended.
-    /// - [`DaemonError::Runtime`] when no runtime can be made.
+    /// - [`DaemonError::NotReady`] if the initial children do not become ready.
+    /// - [`DaemonError::ForkServerLost`] if the fork server has died. The children have been stopped.
+    /// - [`DaemonError::Runtime`] if the runtime cannot be started.
     pub fn run(self) -> Result<(), DaemonError> {
         System::new().block_on(async move {
             let daemon = self.start()?;
@@ -309,15 +319,15 @@ impl<P: Program> Launched<P> {
 
     /// Starts the daemon's actor in the System of this thread, and the program's parent sessions.
     ///
-    /// Signals of the design's table are the daemon's from now on. The System goes on when the
-    /// daemon has stopped: wait for that with [`WaitUntilStopped`].
+    /// From now on the daemon handles the signals of the process. The System continues to run after the
+    /// daemon has stopped. [`WaitUntilStopped`] waits for that.
     ///
     /// # Errors
     ///
     /// - [`DaemonError::NoSystem`] outside of an actix System.
-    /// - [`DaemonError::Runtime`] when signals cannot be listened to.
-    /// - [`DaemonError::Service`] when it is [supervised](crate::DaemonBuilder::supervised) and the
-    ///   environment that a supervisor has set makes no sense.
+    /// - [`DaemonError::Runtime`] if the signals cannot be handled.
+    /// - [`DaemonError::Service`] if it is [supervised](crate::DaemonBuilder::supervised) and the supervisor has
+    ///   set an environment variable to an invalid value.
     pub fn start(self) -> Result<Addr<DaemonActor<P::Request>>, DaemonError> {
         let Launched {
             program,
@@ -327,7 +337,7 @@ impl<P: Program> Launched<P> {
             log,
             parents,
             fork_server,
-            asker,
+            backtraces,
             slowlog,
         } = self;
         let ParentResources { readiness, pidfile, control, terminal } = parents.take();
@@ -339,8 +349,8 @@ impl<P: Program> Launched<P> {
             }
             return Err(error);
         }
-        let ears = SignalListener::open(&Signal::ALL)
-            .map_err(|source| DaemonError::Runtime { action: "listen to signals", source })?;
+        let signals = SignalListener::open(&Signal::ALL)
+            .map_err(|source| DaemonError::Runtime { action: "listen for signals", source })?;
         let control = control
             .map(ControlSocket::open)
             .transpose()
@@ -367,14 +377,14 @@ impl<P: Program> Launched<P> {
             readiness,
             pidfile,
             supervision,
-            babysit: BabysitterConfig { babysit: settings.babysit, asker, slowlog },
+            babysit: BabysitterConfig { babysit: settings.babysit, asker: backtraces, slowlog },
         };
         let daemon = DaemonActor::create(|ctx| {
             let log = parent.log.clone();
             let control = control.map(|socket| socket.serve(ctx.address(), log));
             DaemonActor::new(parent, control)
         });
-        ears.forward(daemon.clone().recipient(), SignalReceived);
+        signals.forward(daemon.clone().recipient(), SignalReceived);
         if let Some(service) = service {
             daemon.do_send(RegisterWith(service));
         }

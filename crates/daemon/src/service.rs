@@ -1,21 +1,23 @@
-//! The daemon as a service: its phase drives the states of a service, and what the service is told
-//! reaches the daemon.
+//! The daemon as a service: the daemon's phase drives the state of the service, and the controls of the
+//! service manager reach the daemon.
 //!
-//! A daemon that is [supervised](crate::DaemonBuilder::supervised) does all that by itself. One with callbacks
-//! of its own spawns the service, and one line in [`Program::parent`](crate::Program::parent) registers it:
-//! `daemon.do_send(RegisterWith(service))`. The service is spawned so that it
+//! A daemon that is [supervised](crate::DaemonBuilder::supervised) does this by itself. A program that needs
+//! callbacks spawns the service itself, and registers the daemon with it in
+//! [`Program::parent`](crate::Program::parent): `daemon.do_send(RegisterWith(service))`. The service must be
+//! spawned with a setting that makes it
 //! [awaits](daemon_service::ServiceSettings::await_registration) that. Then
 //!
 //! | the service | while the daemon |
 //! | --- | --- |
-//! | starts | brings its first children up |
-//! | runs: a supervisor hears READY | runs |
-//! | pauses, is paused, goes on | shuts its door, keeps it shut, opens it: by message, `daemonctl`, TSTP and CONT alike |
-//! | reads its parameters anew | does what HUP asks for, until all children that serve are new |
-//! | stops, with more time asked for at each child that leaves | drains |
+//! | starts | starts its first children |
+//! | runs, and sends READY to a supervisor | runs |
+//! | pauses, is paused, continues | is paused and resumed by the operator: with a message, `daemonctl`, or TSTP and CONT |
+//! | changes its parameters | does what HUP is set to do, until all children have been replaced |
+//! | stops, and extends its timeout each time a child exits | drains |
 //! | has stopped, with exit code 1 if the daemon has failed | has stopped |
 //!
-//! While the pool is healthy a supervisor's watchdog is told so, and its status line has the counts.
+//! While the pool is healthy, the daemon notifies the watchdog of the supervisor. The status line contains the
+//! counts.
 
 mod link;
 mod rules;
@@ -27,7 +29,7 @@ use slog::Logger;
 pub(crate) use link::ServiceLink;
 pub(crate) use rules::counts;
 
-/// The service of a daemon that has no callbacks of its own: it waits for the daemon to register.
+/// Spawns a service without callbacks, which waits until the daemon registers.
 pub(crate) fn spawn(alias: &str, log: &Logger) -> Result<Addr<ServiceActor>, ServiceError> {
     let settings = ServiceSettings::new(Callbacks::none()).alias(alias).logger(log.clone());
     ServiceActor::spawn(settings.await_registration())

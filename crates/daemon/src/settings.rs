@@ -1,4 +1,4 @@
-//! The settings that all models share, and their check.
+//! The settings that are common to all models, and their validation.
 
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
@@ -13,7 +13,7 @@ use crate::babysitter::Babysit;
 use crate::error::{ConfigError, DaemonError};
 use crate::log::{Verbosity, default_logger};
 
-/// What HUP does, beside the broadcast.
+/// What the daemon does on HUP, in addition to the broadcast.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum OnHup {
     /// Reopens the log in all processes.
@@ -23,21 +23,21 @@ pub enum OnHup {
     Reload,
 }
 
-/// Whether the daemon leaves its terminal.
+/// Whether the daemon detaches from its terminal.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum TerminalMode {
     Attached,
     Detached,
 }
 
-/// Whether the daemon tells a supervisor of its states.
+/// Whether the daemon reports its state to a supervisor.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Supervised {
     No,
     Yes,
 }
 
-/// All settings but the model.
+/// All settings except the model.
 #[derive(Debug, Clone)]
 pub(crate) struct DaemonSettings {
     pub(crate) alias: String,
@@ -93,7 +93,7 @@ impl Default for DaemonSettings {
     }
 }
 
-/// What the program was started as, without its directories; `Daemon` where that is no name.
+/// Returns the name of the program file without its directory, or `Daemon` if that is not a valid name.
 fn program_name(started_as: Option<OsString>) -> String {
     let path = started_as.map(PathBuf::from).unwrap_or_default();
     let name = path.file_name().map(|name| name.to_string_lossy().into_owned());
@@ -105,8 +105,7 @@ fn is_name(alias: &str) -> bool {
 }
 
 impl DaemonSettings {
-    /// Checks what can be checked without doing anything, and answers with the privileges to drop
-    /// to.
+    /// Validates the settings without side effects, and returns the privileges to drop to.
     pub(crate) fn check(&self) -> Result<Option<Privileges>, DaemonError> {
         self.check_values()?;
         match self.supervised {
@@ -120,7 +119,7 @@ impl DaemonSettings {
         Ok(privileges)
     }
 
-    /// The user's logger, or the default one.
+    /// Returns the user's logger, or the default one.
     pub(crate) fn log(&self) -> Logger {
         self.logger.clone().unwrap_or_else(|| default_logger(self.verbosity))
     }
@@ -128,10 +127,10 @@ impl DaemonSettings {
     fn check_values(&self) -> Result<(), ConfigError> {
         if !is_name(&self.alias) {
             let value = format!("{:?}", self.alias);
-            return Err(ConfigError::value("alias", &value, "it must be a name of one line"));
+            return Err(ConfigError::value("alias", &value, "it must be one line and not empty"));
         }
         if self.stay == TerminalMode::Detached && self.logfile.is_none() && self.logger.is_none() {
-            let why = "a daemon that leaves its terminal needs a logfile, or a logger of yours";
+            let why = "a daemon that detaches needs a logfile or a logger";
             return Err(ConfigError::value("logfile", "not set", why));
         }
         if let Some(mode) = self.umask.filter(|mode| *mode > 0o777) {
@@ -153,18 +152,14 @@ impl DaemonSettings {
         }
         self.babysit.check()?;
         if self.boot_timeout.is_zero() {
-            return Err(ConfigError::value(
-                "boot_timeout",
-                "0",
-                "no child can be ready in no time",
-            ));
+            return Err(ConfigError::value("boot_timeout", "0", "it must be greater than 0"));
         }
         if self.group.is_some() && self.user.is_none() {
             let group = self.group.as_deref().unwrap_or_default();
-            return Err(ConfigError::value("group", group, "it needs a user"));
+            return Err(ConfigError::value("group", group, "it requires a user"));
         }
         if let Some(workdir) = self.workdir.as_deref().filter(|path| !path.is_dir()) {
-            return Err(ConfigError::value("workdir", workdir.display(), "it is no directory"));
+            return Err(ConfigError::value("workdir", workdir.display(), "it is not a directory"));
         }
         for (field, path) in [
             ("logfile", &self.logfile),
@@ -174,7 +169,7 @@ impl DaemonSettings {
             ("slowlog", &self.babysit.slowlog),
         ] {
             if let Some(path) = path {
-                check_place(field, path)?;
+                check_path(field, path)?;
             }
         }
         self.control.as_deref().map_or(Ok(()), check_length)
@@ -192,8 +187,8 @@ impl DaemonSettings {
     }
 }
 
-/// A file that shall be made needs a directory that is there.
-fn check_place(field: &'static str, path: &Path) -> Result<(), ConfigError> {
+/// Checks that the file can be created: its directory exists.
+fn check_path(field: &'static str, path: &Path) -> Result<(), ConfigError> {
     let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty());
     if path.is_dir() {
         return Err(ConfigError::value(field, path.display(), "it is a directory"));
@@ -206,12 +201,12 @@ fn check_place(field: &'static str, path: &Path) -> Result<(), ConfigError> {
     }
 }
 
-/// A socket's path has little room in the system, counted from the root.
+/// Checks that the absolute path of the socket is not too long for the system.
 fn check_length(path: &Path) -> Result<(), ConfigError> {
     let length = std::path::absolute(path).map_or(0, |path| path.as_os_str().len());
     if length > SOCKET_PATH_MAX {
         let why = format!(
-            "it has {length} bytes from the root; a socket's has at most {SOCKET_PATH_MAX}"
+            "its absolute path has {length} bytes, but a socket path has at most {SOCKET_PATH_MAX}"
         );
         return Err(ConfigError::value("control", path.display(), why));
     }
@@ -229,9 +224,12 @@ mod tests {
     }
 
     #[test]
-    fn nonsense_is_refused_by_field_and_value() {
+    fn invalid_settings_are_refused_by_field_and_value() {
         let cases = [
-            (refusal(|s| s.alias = " ".into()), "alias is \" \": it must be a name of one line"),
+            (
+                refusal(|s| s.alias = " ".into()),
+                "alias is \" \": it must be one line and not empty",
+            ),
             (refusal(|s| s.umask = Some(0o7777)), "umask is 7777: it must be at most 777"),
             (refusal(|s| s.nice = Some(20)), "nice is 20: it must be between -20 and 19"),
             (
@@ -240,7 +238,7 @@ mod tests {
             ),
             (
                 refusal(|s| s.workdir = Some("/no/such".into())),
-                "workdir is /no/such: it is no directory",
+                "workdir is /no/such: it is not a directory",
             ),
             (
                 refusal(|s| s.logfile = Some("/no/such/log".into())),
@@ -251,15 +249,14 @@ mod tests {
                 refusal(|s| s.control = Some("/no/such/socket".into())),
                 "control is /no/such/socket: its directory does not exist",
             ),
-            (refusal(|s| s.group = Some("www".into())), "group is www: it needs a user"),
+            (refusal(|s| s.group = Some("www".into())), "group is www: it requires a user"),
             (
                 refusal(|s| s.boot_timeout = Duration::ZERO),
-                "boot_timeout is 0: no child can be ready in no time",
+                "boot_timeout is 0: it must be greater than 0",
             ),
             (
                 refusal(|s| s.stay = TerminalMode::Detached),
-                "logfile is not set: a daemon that leaves its terminal needs a logfile, or a \
-                 logger of yours",
+                "logfile is not set: a daemon that detaches needs a logfile or a logger",
             ),
         ];
         for (sentence, expected) in cases {
@@ -268,7 +265,7 @@ mod tests {
     }
 
     #[test]
-    fn a_daemon_is_called_what_its_program_was_started_as() {
+    fn the_default_alias_is_the_name_of_the_program_file() {
         let cases = [
             (Some("/opt/bin/echo"), "echo"),
             (Some("./echo"), "echo"),
@@ -285,7 +282,7 @@ mod tests {
     }
 
     #[test]
-    fn a_socket_s_path_must_fit() {
+    fn a_socket_path_must_not_be_too_long() {
         let at = |length: usize| PathBuf::from(format!("/{}", "x".repeat(length - 1)));
         assert!(check_length(&at(SOCKET_PATH_MAX)).is_ok());
         let error = check_length(&at(SOCKET_PATH_MAX + 1)).unwrap_err().to_string();

@@ -1,5 +1,5 @@
-//! The state of a daemon, as data that prints as the original's status, as a table for people and as
-//! OpenMetrics, and serialises as JSON.
+//! The status of a daemon: a report that prints as the original's status, as a table and as OpenMetrics, and
+//! serializes as JSON.
 
 mod metrics;
 mod processes;
@@ -21,27 +21,27 @@ use crate::model::ModelKind;
 pub(crate) use processes::Usages;
 pub use table::ReportTable;
 
-/// The state of a daemon, as one of its processes sees it.
+/// The status of a daemon, as one of its processes sees it.
 ///
-/// Parent and children share the scoreboard, so each can report on all. `Display` gives the
-/// original's text, [`table`](Report::table) one for people, [`open_metrics`](Report::open_metrics)
-/// one for Prometheus, and [`Serialize`] all of it as JSON, with times in seconds, told to the
-/// microsecond.
+/// Parent and children share the scoreboard, so that each of them can report on all children. `Display`
+/// prints the original's text, [`table`](Report::table) a table for operators, and
+/// [`open_metrics`](Report::open_metrics) the metrics for Prometheus. [`Serialize`] outputs all fields;
+/// durations are numbers of seconds with microsecond precision.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct Report {
     /// The daemon's name.
     pub alias: String,
-    /// Which model it is.
+    /// The model of the daemon.
     pub model: ModelKind,
-    /// Which process reports.
+    /// The process that reports.
     pub reporter: Reporter,
     /// The pid of the parent.
     pub parent: u32,
     /// The pid of the fork server; none in a daemon without children.
     #[serde(default)]
     pub fork_server: Option<u32>,
-    /// Where in its life the daemon is.
+    /// The phase of the daemon.
     pub phase: Phase,
     /// Whether new requests are accepted. None in a daemon without children, and in a child's report.
     ///
@@ -52,56 +52,56 @@ pub struct Report {
     /// [`Paused`](AcceptState::Paused) without this: then the pool is full.
     #[serde(default)]
     pub operator_pause: Option<OperatorPause>,
-    /// How long the daemon has been up.
+    /// The time since the daemon started.
     #[serde(with = "seconds")]
     pub up: Duration,
-    /// The scoreboard, a letter a slot.
+    /// The scoreboard: one letter per slot.
     pub board: String,
-    /// Slots in the scoreboard.
+    /// The number of slots on the scoreboard.
     pub slots: u32,
-    /// Slots without a child.
+    /// The number of slots without a child.
     pub free: u32,
-    /// The most children there may be.
+    /// The highest number of children.
     pub max_children: u32,
-    /// Requests that wait for a child; the parent's to tell.
+    /// The number of requests that wait for a child. Only the parent knows it.
     pub waiting: u32,
-    /// The children, by slot.
+    /// The children, ordered by slot.
     pub children: Vec<ChildReport>,
-    /// Counted since the start, by the parent.
+    /// Counters since the start. Only the parent has them.
     pub counters: Option<Counters>,
-    /// The processes that are not children, where the process table was asked.
+    /// The parent and the fork server, if the process table was read.
     #[serde(default)]
     pub processes: Vec<ProcessReport>,
 }
 
-/// A process of the daemon that is not a child, as the process table shows it.
+/// The resource usage of the parent or the fork server, from the process table.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct ProcessReport {
-    /// Which one it is.
+    /// The role of the process.
     pub role: ProcessRole,
-    /// Its number.
+    /// Its pid.
     pub pid: u32,
     /// Processor time since its start.
     #[serde(with = "seconds::optional")]
     pub cpu: Option<Duration>,
     /// Resident memory in bytes.
     pub rss: Option<u64>,
-    /// Its share of memory in bytes, where the system tells it.
+    /// Proportional share of memory in bytes, if the system provides it.
     pub pss: Option<u64>,
 }
 
-/// What a process that is not a child is for.
+/// The role of a process that is not a child.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum ProcessRole {
-    /// It holds the sessions, and decides.
+    /// It runs the sessions and controls the pool.
     Parent,
-    /// It forks.
+    /// It forks the children.
     ForkServer,
 }
 
-/// A process of the daemon.
+/// The process that reports.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Reporter {
@@ -114,49 +114,49 @@ pub enum Reporter {
     },
 }
 
-/// One child.
+/// The status of one child.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct ChildReport {
     /// Its slot.
     pub slot: SlotNumber,
-    /// Its process, once it lives.
+    /// Its pid, as soon as it has been forked.
     pub pid: Option<u32>,
-    /// The letter of its status; `?` when the line on the scoreboard is damaged.
+    /// The letter of its status; `?` if its line on the scoreboard is damaged.
     pub letter: char,
-    /// Since its birth.
+    /// The time since it was forked.
     #[serde(with = "seconds")]
     pub age: Duration,
-    /// Since its status has changed.
+    /// The time since its status last changed.
     #[serde(with = "seconds")]
     pub since: Duration,
-    /// Requests begun.
+    /// The number of requests that it has started.
     pub requests: u64,
-    /// What it says that it does.
+    /// The label that it has set.
     pub label: Option<String>,
-    /// Which of the slot's owners it is.
+    /// The generation: how many children have used the slot so far.
     pub generation: u32,
-    /// Processor time since its birth; where the process table was asked.
+    /// Processor time since it was forked, if the process table was read.
     #[serde(with = "seconds::optional")]
     pub cpu: Option<Duration>,
-    /// Resident memory in bytes; where the process table was asked.
+    /// Resident memory in bytes, if the process table was read.
     pub rss: Option<u64>,
-    /// Its share of memory in bytes, what is shared divided by those who share it; where the
-    /// process table was asked, and the system tells it.
+    /// Proportional share of memory in bytes: shared pages are divided by the number of processes that share
+    /// them. Present if the process table was read and the system provides it.
     pub pss: Option<u64>,
-    /// Why the slot's former owners are gone, the last one first.
+    /// Why the previous children in this slot exited, the last one first.
     pub causes: Vec<ExitCause>,
 }
 
-/// What the parent counts since its start.
+/// Counters of the parent since its start.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct Counters {
-    /// Children born.
+    /// Children forked.
     pub forks: u64,
     /// Forks that failed.
     pub failed_forks: u64,
-    /// Requests begun.
+    /// Requests started.
     pub requests: u64,
     /// Times that the operator paused the daemon.
     pub operator_pauses: u64,
@@ -182,7 +182,7 @@ impl Counters {
     }
 }
 
-/// What a report needs to be told, beside the scoreboard.
+/// The part of a report that does not come from the scoreboard.
 #[derive(Debug, Clone)]
 pub(crate) struct View {
     pub(crate) alias: String,
@@ -194,7 +194,7 @@ pub(crate) struct View {
 }
 
 impl ChildReport {
-    /// What a line of the scoreboard says.
+    /// Reports a line of the scoreboard.
     pub(crate) fn of(entry: &SlotEntry, now: MonotonicTime) -> ChildReport {
         ChildReport {
             slot: entry.slot,
@@ -217,8 +217,8 @@ impl ChildReport {
         }
     }
 
-    /// How it counts; none if its line on the scoreboard is damaged.
-    pub(crate) fn standing(&self) -> Option<StatusKind> {
+    /// Returns the kind of its status; none if its line on the scoreboard is damaged.
+    pub(crate) fn status_kind(&self) -> Option<StatusKind> {
         Status::from_letter(self.letter).map(Status::kind)
     }
 }
@@ -230,14 +230,14 @@ impl Report {
         accepting_words(self.accepting?, self.operator_pause, self.phase)
     }
 
-    /// Takes in what the parent has counted, which knows the requests of those alone that are gone.
+    /// Adds the counters of the parent, which count only the requests of children that have exited.
     pub(crate) fn take_counts(&mut self, counters: Counters) {
         let begun = self.children.iter().map(|child| child.requests);
         let requests = begun.fold(counters.requests, u64::saturating_add);
         self.counters = Some(Counters { requests, ..counters });
     }
 
-    /// What the scoreboard shows now.
+    /// Creates a report of the current scoreboard.
     pub(crate) fn of(view: View, board: Option<ScoreboardReader>, now: MonotonicTime) -> Self {
         let View { alias, model, reporter, parent, fork_server, phase } = view;
         let entries = board.map(|board| board.entries().collect::<Vec<_>>()).unwrap_or_default();
@@ -296,7 +296,7 @@ pub fn accepting_words(
 
 impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let who = match self.reporter {
+        let role = match self.reporter {
             Reporter::Parent => "parent",
             Reporter::Child { .. } => "child",
         };
@@ -304,7 +304,7 @@ impl fmt::Display for Report {
         match self.model {
             ModelKind::Solo => return writeln!(f, "    {} server", self.model.word()),
             ModelKind::PostFork | ModelKind::PreFork => {
-                writeln!(f, "    {} server, we are a {who}", self.model.word())?;
+                writeln!(f, "    {} server, we are a {role}", self.model.word())?;
             }
         }
         if self.reporter == Reporter::Parent {

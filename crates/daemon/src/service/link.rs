@@ -1,4 +1,4 @@
-//! The actor between a daemon and its service.
+//! The actor that connects a daemon with its service.
 
 use std::time::Duration;
 
@@ -19,29 +19,29 @@ use crate::messages::{
 };
 use crate::parent::{DaemonActor, SignalReceived};
 
-/// What the end takes beyond the grace: the fork server goes home.
+/// The time that a stop may take after the grace period, for the fork server to exit.
 const STOP_ALLOWANCE: Duration = Duration::from_secs(5);
 
 /// The exit code of a service whose daemon has failed.
 const FAILED: u32 = 1;
 
-/// What was passed on and is not yet answered, so that it is passed on once.
+/// The last request that was sent and has no response yet, so that it is not sent twice.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Sent<T> {
     Nothing,
     Once(T),
 }
 
-/// It takes part in the service's states for the daemon.
+/// Answers the callbacks of the service for the daemon.
 pub(crate) struct ServiceLink<R: Transfer + Send> {
     daemon: Addr<DaemonActor<R>>,
     service: Addr<ServiceActor>,
     grace: Duration,
     log: Logger,
     known: DaemonSnapshot,
-    /// Where the service is.
+    /// The state of the service.
     state: ServiceState,
-    /// What it waits for.
+    /// The callback that the service waits for.
     call: Option<StateCallback>,
     ordered: Sent<DaemonRequest>,
     led: Sent<Control>,
@@ -73,7 +73,7 @@ impl<R: Transfer + Send> ServiceLink<R> {
         }
     }
 
-    /// Compares what the service waits for with what is.
+    /// Compares the states of the service and the daemon, and sends what is needed to bring them together.
     fn reconcile(&mut self, ctx: &mut Context<Self>) {
         if let Some(call) = self.call {
             match self.known.on_callback(call.callback) {
@@ -97,7 +97,7 @@ impl<R: Transfer + Send> ServiceLink<R> {
             }
         }
         match (self.known.control_for(self.state), self.call.map(|call| call.callback)) {
-            // The service is at it.
+            // The service is handling it already.
             (Some(Control::ParamChange), Some(Callback::Unhandled)) => {}
             (Some(control), _) if self.led != Sent::Once(control) => {
                 self.led = Sent::Once(control);
@@ -119,7 +119,8 @@ impl<R: Transfer + Send> ServiceLink<R> {
         }
     }
 
-    /// A daemon that cannot be held, having no children, does not hold up the service either.
+    /// Pauses or resumes the daemon. A daemon without children cannot be paused; the service continues
+    /// nevertheless.
     fn operator_pause(&mut self, operator_pause: OperatorPause, ctx: &mut Context<Self>) {
         let asked: LocalBoxFuture<'static, _> = match operator_pause {
             OperatorPause::On => Box::pin(self.daemon.send(Pause)),
@@ -128,15 +129,17 @@ impl<R: Transfer + Send> ServiceLink<R> {
         ctx.spawn(asked.into_actor(self).map(move |held, link, ctx| {
             match held {
                 Ok(Ok(_held)) => {}
-                Ok(Err(refusal)) => warn!(link.log, "{}", refusal),
-                Err(gone) => warn!(link.log, "the daemon is gone: {}", gone),
+                Ok(Err(refusal)) => {
+                    warn!(link.log, "the daemon refused to pause or resume"; "reason" => %refusal)
+                }
+                Err(gone) => warn!(link.log, "cannot reach the daemon"; "error" => %gone),
             }
             link.known.operator_pause = operator_pause;
             link.reconcile(ctx);
         }));
     }
 
-    /// Parameters are being read anew. The service is told so once, until it has its answer.
+    /// Records the progress of a reload. The service is notified once until it has its answer.
     fn set_reload_progress(&mut self, reload: ReloadProgress, ctx: &mut Context<Self>) {
         if self.known.reload == ReloadProgress::None {
             self.led = Sent::Nothing;
@@ -145,7 +148,7 @@ impl<R: Transfer + Send> ServiceLink<R> {
         self.reconcile(ctx);
     }
 
-    /// More time is asked for while something comes or goes.
+    /// Extends the timeout of the service while children start or exit.
     fn extend(&self) {
         match self.state {
             ServiceState::StopPending => {
@@ -203,7 +206,7 @@ impl<R: Transfer + Send> Handler<CheckHealth> for ServiceLink<R> {
         Box::pin(async move {
             match report.await {
                 Ok(report) => health(&report),
-                Err(gone) => Health::Unhealthy(format!("the daemon is gone: {gone}")),
+                Err(gone) => Health::Unhealthy(format!("cannot reach the daemon: {gone}")),
             }
         })
     }
@@ -249,7 +252,7 @@ impl<R: Transfer + Send> Handler<DaemonReload> for ServiceLink<R> {
 impl<R: Transfer + Send> Handler<DaemonHup> for ServiceLink<R> {
     type Result = ();
 
-    /// The logs are reopened. Where children are replaced too, their end is waited for.
+    /// Completes the parameter change, unless children are being replaced.
     fn handle(&mut self, _hup: DaemonHup, ctx: &mut Context<Self>) {
         match self.known.reload {
             ReloadProgress::None | ReloadProgress::Requested => {

@@ -1,4 +1,4 @@
-//! What the service's calls and the daemon's news lead to, as functions of what is known.
+//! The decisions of the link, as pure functions of the states of the daemon and the service.
 
 use std::fmt::Write;
 
@@ -16,20 +16,20 @@ pub(crate) enum DaemonEnd {
     Failed,
 }
 
-/// How far the daemon is in reading its parameters anew.
+/// The progress of a reload that the service has requested or has to be notified of.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum ReloadProgress {
-    /// Nothing was asked for.
+    /// No reload.
     None,
-    /// It was told to.
+    /// The daemon was asked to reload.
     Requested,
     /// Children are being replaced.
     Replacing,
-    /// It is done, and the service does not know yet.
+    /// Done, and the service has not been notified yet.
     Done,
 }
 
-/// What is known of the daemon.
+/// What the link knows about the daemon.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct DaemonSnapshot {
     pub(crate) phase: Phase,
@@ -38,7 +38,7 @@ pub(crate) struct DaemonSnapshot {
     pub(crate) end: DaemonEnd,
 }
 
-/// What the daemon is told.
+/// A request to the daemon.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum DaemonRequest {
     Pause,
@@ -47,19 +47,19 @@ pub(crate) enum DaemonRequest {
     Stop,
 }
 
-/// What a call leads to.
+/// What the link does about a callback of the service.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum CallStep {
-    /// It is done: the service may go on.
+    /// Answers it: the service may continue.
     Answer,
-    /// The daemon is to do it.
+    /// Sends a request to the daemon.
     Request(DaemonRequest),
-    /// The daemon is at it.
+    /// Waits for the daemon.
     Wait,
 }
 
 impl DaemonSnapshot {
-    /// What a call of the service leads to.
+    /// Decides what to do about a callback of the service.
     pub(crate) fn on_callback(&self, callback: Callback) -> CallStep {
         match callback {
             Callback::NotReady | Callback::Running | Callback::Paused | Callback::Stopped => {
@@ -82,7 +82,7 @@ impl DaemonSnapshot {
                 ReloadProgress::Requested | ReloadProgress::Replacing => CallStep::Wait,
                 ReloadProgress::Done => CallStep::Answer,
             },
-            // The stop itself is answered when it is over.
+            // StopPending is answered when the stop is complete.
             Callback::Shutdown => match self.phase {
                 Phase::Starting | Phase::Running => CallStep::Request(DaemonRequest::Stop),
                 Phase::Stopping | Phase::Stopped => CallStep::Answer,
@@ -97,7 +97,8 @@ impl DaemonSnapshot {
         }
     }
 
-    /// What the service is to be told, where the daemon has gone ahead of it.
+    /// Returns the control that brings the service to the state of the daemon, if the daemon has changed
+    /// first.
     pub(crate) fn control_for(&self, state: ServiceState) -> Option<Control> {
         match (state, self.phase) {
             (ServiceState::NotReady | ServiceState::StopPending | ServiceState::Stopped, _) => None,
@@ -148,15 +149,15 @@ impl DaemonSnapshot {
     }
 }
 
-/// Whether a pool does what it is for: somebody in it is ready or serves. A daemon that forks for each
-/// request has nobody standing by, one without children has itself.
+/// Returns whether the daemon is healthy. A pool is healthy if at least one child is idle or busy. Other
+/// models are always healthy.
 pub(crate) fn health(report: &Report) -> Health {
     match (report.model, report.phase) {
         (ModelKind::PreFork, Phase::Running) => {
             if count(report, StatusKind::Idle) + count(report, StatusKind::Busy) > 0 {
                 Health::Healthy
             } else {
-                Health::Unhealthy("no child of the pool is ready or serves".to_owned())
+                Health::Unhealthy("no child of the pool is idle or busy".to_owned())
             }
         }
         (ModelKind::PreFork, Phase::Starting | Phase::Stopping | Phase::Stopped)
@@ -164,7 +165,7 @@ pub(crate) fn health(report: &Report) -> Health {
     }
 }
 
-/// The daemon's counts in one line.
+/// Returns the daemon's counts in one line.
 pub(crate) fn counts(report: &Report) -> String {
     let mut line = match report.model {
         ModelKind::Solo => return String::new(),
@@ -184,8 +185,8 @@ pub(crate) fn counts(report: &Report) -> String {
     line
 }
 
-fn count(report: &Report, standing: StatusKind) -> usize {
-    report.children.iter().filter(|child| child.standing() == Some(standing)).count()
+fn count(report: &Report, kind: StatusKind) -> usize {
+    report.children.iter().filter(|child| child.status_kind() == Some(kind)).count()
 }
 
 #[cfg(test)]

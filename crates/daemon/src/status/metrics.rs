@@ -1,4 +1,4 @@
-//! The report in the text of OpenMetrics, for Prometheus and its kind.
+//! The report in the OpenMetrics text format, for Prometheus and compatible programs.
 
 use prometheus_client::encoding::{EncodeLabelSet, text};
 use prometheus_client::metrics::counter::Counter;
@@ -8,7 +8,7 @@ use prometheus_client::registry::{Registry, Unit};
 
 use super::{ProcessRole, Report, seconds};
 
-/// A gauge of a fraction.
+/// A gauge for fractions.
 type Fraction = Gauge<f64, std::sync::atomic::AtomicU64>;
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -33,11 +33,11 @@ struct MemoryLabel {
 }
 
 impl Report {
-    /// Prints in the text format of OpenMetrics 1.0, all names beginning with `actix_daemon_`, each
-    /// sample with the label `daemon`, the alias.
+    /// Returns the report in the text format of OpenMetrics 1.0. All names start with `actix_daemon_`, and
+    /// each sample has the label `daemon`, the alias.
     ///
-    /// What this process does not know has no sample: the counters are the parent's, memory is told
-    /// where the process table was asked.
+    /// Values that this process does not know are left out: only the parent has counters, and memory is
+    /// included only if the process table was read ([`GetStatus::Processes`](crate::GetStatus::Processes)).
     #[must_use]
     pub fn open_metrics(&self) -> String {
         let labels = [("daemon".into(), escaped(&self.alias).into())];
@@ -48,14 +48,14 @@ impl Report {
         let mut text = String::new();
         match text::encode(&mut text, &registry) {
             Ok(()) => text,
-            // Writing to a string does not fail, but an empty page that is whole can be read too.
+            // Writing to a string does not fail. An empty page would be valid as well.
             Err(std::fmt::Error) => "# EOF\n".to_owned(),
         }
     }
 
     fn gauges(&self, registry: &mut Registry) {
         let children = Family::<StatusLabel, Gauge>::default();
-        // All of them, so that a series does not come and go.
+        // All statuses, so that each time series is continuous.
         for status in daemon_core::Status::ALL {
             if let Some(status) = word(status.letter()) {
                 drop(children.get_or_create(&StatusLabel { status }));
@@ -114,8 +114,8 @@ impl Report {
             for (kind, bytes) in [("rss", rss), ("pss", pss)] {
                 if let Some(bytes) = bytes {
                     let bytes = i64::try_from(bytes).unwrap_or(i64::MAX);
-                    let held = memory.get_or_create(&MemoryLabel { kind, role });
-                    held.set(held.get().saturating_add(bytes));
+                    let total = memory.get_or_create(&MemoryLabel { kind, role });
+                    total.set(total.get().saturating_add(bytes));
                 }
             }
         };
@@ -129,17 +129,17 @@ impl Report {
         for child in &self.children {
             add("children", child.rss, child.pss);
         }
-        let held = "Memory in use: rss is resident memory, pss is the proportional share";
-        registry.register_with_unit("memory", held, Unit::Bytes, memory);
+        let total = "Memory in use: rss is resident memory, pss is the proportional share";
+        registry.register_with_unit("memory", total, Unit::Bytes, memory);
     }
 }
 
-/// A label's value as the format wants it; the library writes values as they are.
+/// Escapes a label's value for the format. The library writes values as they are.
 fn escaped(value: &str) -> String {
     value.replace('\\', "\\\\").replace('"', "\\\"").replace('\n', "\\n")
 }
 
-/// The word for a status by its letter; none for an empty slot and a damaged line.
+/// Returns the word for a status by its letter; none for an empty slot and a damaged line.
 fn word(letter: char) -> Option<&'static str> {
     use daemon_core::Status;
 

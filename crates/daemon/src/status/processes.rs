@@ -1,4 +1,4 @@
-//! What the process table says of the daemon's processes: processor time and memory.
+//! Processor time and memory of the daemon's processes, from the process table.
 
 use std::collections::HashMap;
 use std::time::Duration;
@@ -7,7 +7,7 @@ use super::{ProcessReport, ProcessRole, Report};
 use crate::evidence::pss;
 use crate::process_table;
 
-/// What one process has used and holds.
+/// The resource usage of one process.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(crate) struct Usage {
     pub(crate) cpu: Option<Duration>,
@@ -17,14 +17,14 @@ pub(crate) struct Usage {
     pub(crate) pss: Option<u64>,
 }
 
-/// What the processes of a report use.
+/// The resource usage of the processes of a report.
 #[derive(Debug, Default)]
 pub(crate) struct Usages(pub(super) HashMap<u32, Usage>);
 
 impl Usages {
-    /// Looks at these processes, and no others. Who is gone by now is left out.
+    /// Reads the usage of these processes. Processes that have exited are left out.
     pub(crate) fn of(pids: &[u32]) -> Self {
-        // Where the system has no process table that can be read, nothing is known.
+        // Systems without a readable process table return nothing.
         let used = process_table::read(pids).unwrap_or_default();
         let usage = |(pid, used): (u32, process_table::Used)| {
             (pid, Usage { cpu: Some(used.cpu), rss: Some(used.rss), pss: pss(pid) })
@@ -38,13 +38,13 @@ impl Usages {
 }
 
 impl Report {
-    /// The processes that the report is about.
+    /// Returns the pids of the processes that the report covers.
     pub(crate) fn pids(&self) -> Vec<u32> {
         let children = self.children.iter().filter_map(|child| child.pid);
         std::iter::once(self.parent).chain(self.fork_server).chain(children).collect()
     }
 
-    /// Adds what the process table says.
+    /// Adds the resource usage of the processes.
     pub(crate) fn with(mut self, usages: &Usages) -> Self {
         for child in &mut self.children {
             let Usage { cpu, rss, pss } = child.pid.map(|pid| usages.get(pid)).unwrap_or_default();
@@ -67,12 +67,12 @@ mod tests {
     use super::*;
 
     #[test]
-    fn this_process_holds_memory_and_one_that_is_not_there_is_left_out() {
+    fn this_process_has_memory_and_a_missing_process_is_left_out() {
         let this = std::process::id();
-        let nobody = i32::MAX.cast_unsigned();
-        let usages = Usages::of(&[this, nobody]);
+        let missing = i32::MAX.cast_unsigned();
+        let usages = Usages::of(&[this, missing]);
         assert!(usages.get(this).rss.is_some_and(|bytes| bytes > 100_000));
         assert!(usages.get(this).cpu.is_some());
-        assert_eq!(usages.get(nobody), Usage::default());
+        assert_eq!(usages.get(missing), Usage::default());
     }
 }

@@ -1,18 +1,18 @@
-//! Times as a number of seconds, told to the microsecond: what programs in any language can read.
+//! Durations as a number of seconds, with microsecond precision, which every language can read.
 
 use std::time::Duration;
 
 use serde::de::{Deserialize, Deserializer, Error};
 use serde::ser::Serializer;
 
-/// The number of seconds, whole microseconds of it.
+/// Returns the number of seconds, cut to whole microseconds.
 pub(crate) fn of(time: Duration) -> f64 {
     let micros = u64::try_from(time.as_micros()).unwrap_or(u64::MAX);
     Duration::from_micros(micros).as_secs_f64()
 }
 
 fn parse(seconds: f64) -> Option<Duration> {
-    // To the nearest microsecond: a decimal fraction of a second is rarely a binary one.
+    // Rounds to the nearest microsecond, because most decimal fractions have no exact binary form.
     let time = Duration::try_from_secs_f64(seconds).ok()?;
     let micros = time.checked_add(Duration::from_nanos(500))?.as_micros();
     u64::try_from(micros).ok().map(Duration::from_micros)
@@ -24,10 +24,11 @@ pub(crate) fn serialize<S: Serializer>(time: &Duration, to: S) -> Result<S::Ok, 
 
 pub(crate) fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<Duration, D::Error> {
     let seconds = f64::deserialize(from)?;
-    parse(seconds).ok_or_else(|| D::Error::custom(format!("{seconds} is no time in seconds")))
+    parse(seconds)
+        .ok_or_else(|| D::Error::custom(format!("{seconds} is not a duration in seconds")))
 }
 
-/// The same for a time that may not be known.
+/// The same for an optional duration.
 pub(crate) mod optional {
     use super::{Deserialize, Deserializer, Duration, Error, Serializer, of, parse};
 
@@ -48,7 +49,8 @@ pub(crate) mod optional {
             return Ok(None);
         };
         let time = parse(seconds);
-        time.map(Some).ok_or_else(|| D::Error::custom(format!("{seconds} is no time in seconds")))
+        time.map(Some)
+            .ok_or_else(|| D::Error::custom(format!("{seconds} is not a duration in seconds")))
     }
 }
 
@@ -57,14 +59,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_time_is_a_number_of_seconds() {
+    fn a_duration_is_a_number_of_seconds() {
         assert_eq!(of(Duration::from_millis(1500)).to_string(), "1.5");
         assert_eq!(parse(1.5), Some(Duration::from_millis(1500)));
         assert_eq!(parse(0.1), Some(Duration::from_millis(100)));
     }
 
     #[test]
-    fn what_is_no_time_is_refused() {
+    fn invalid_durations_are_refused() {
         for wrong in [-1.0, f64::NAN, f64::INFINITY, 1e30] {
             assert_eq!(parse(wrong), None, "{wrong}");
         }

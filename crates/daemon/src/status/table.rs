@@ -1,18 +1,20 @@
-//! The report as a table for people.
+//! The report as a table.
 
 use std::fmt;
 use std::time::Duration;
 
 use super::{ChildReport, ProcessReport, ProcessRole, Report};
 
-/// A report that prints as a table: a head, a line for each child, and for parent and fork server where
-/// the process table was asked. What is not known is `-`.
+/// A report that prints as a table, with a summary above it.
+///
+/// It has a line for each child, and lines for the parent and the fork server if the process table was read.
+/// Unknown values print as `-`.
 #[derive(Debug, Clone, Copy)]
 pub struct ReportTable<'a>(&'a Report);
 
 impl Report {
-    /// Prints as a table for people, with aligned columns: slot, process, letter of the status (`S`),
-    /// age, time since the status has changed, requests, processor time, memory, label.
+    /// Returns the report as a table with aligned columns: slot, pid, letter of the status (`S`), age, time
+    /// since the last change of status, requests, processor time, memory, label.
     #[must_use]
     pub fn table(&self) -> ReportTable<'_> {
         ReportTable(self)
@@ -22,27 +24,27 @@ impl Report {
 const HEADINGS: [&str; COLUMNS] =
     ["SLOT", "PID", "S", "AGE", "SINCE", "REQS", "CPU", "RSS", "PSS", "LABEL"];
 const COLUMNS: usize = 10;
-/// Columns of words; those of numbers are aligned to the right.
-const WORDS: [usize; 2] = [2, 9];
+/// Text columns, which are aligned to the left; number columns are aligned to the right.
+const TEXT_COLUMNS: [usize; 2] = [2, 9];
 
-type Row = [String; COLUMNS];
+type TableRow = [String; COLUMNS];
 
 impl fmt::Display for ReportTable<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         head(self.0, f)?;
         let others = self.0.processes.iter().map(other);
-        let rows: Vec<Row> = others.chain(self.0.children.iter().map(child)).collect();
+        let rows: Vec<TableRow> = others.chain(self.0.children.iter().map(child)).collect();
         if rows.is_empty() {
             return Ok(());
         }
         let headings = HEADINGS.map(str::to_owned);
-        let rows: Vec<&Row> = std::iter::once(&headings).chain(&rows).collect();
+        let rows: Vec<&TableRow> = std::iter::once(&headings).chain(&rows).collect();
         let widths: [usize; COLUMNS] = std::array::from_fn(|column| {
             rows.iter().map(|row| row[column].chars().count()).max().unwrap_or(0)
         });
         for row in rows {
             let cells = row.iter().zip(widths).enumerate().map(|(column, (cell, width))| {
-                if WORDS.contains(&column) {
+                if TEXT_COLUMNS.contains(&column) {
                     format!("{cell:<width$}")
                 } else {
                     format!("{cell:>width$}")
@@ -87,7 +89,7 @@ fn head(report: &Report, f: &mut fmt::Formatter<'_>) -> fmt::Result {
     Ok(())
 }
 
-fn child(child: &ChildReport) -> Row {
+fn child(child: &ChildReport) -> TableRow {
     [
         child.slot.to_string(),
         child.pid.map_or_else(unknown, |pid| pid.to_string()),
@@ -98,12 +100,12 @@ fn child(child: &ChildReport) -> Row {
         child.cpu.map_or_else(unknown, processor_time),
         child.rss.map_or_else(unknown, bytes),
         child.pss.map_or_else(unknown, bytes),
-        // A label is the child's own word: nothing in it shall move a terminal's cursor.
+        // The child chooses its label: control characters must not reach the terminal.
         child.label.as_deref().unwrap_or_default().replace(char::is_control, "?"),
     ]
 }
 
-fn other(process: &ProcessReport) -> Row {
+fn other(process: &ProcessReport) -> TableRow {
     let role = match process.role {
         ProcessRole::Parent => "parent",
         ProcessRole::ForkServer => "fork server",

@@ -1,13 +1,13 @@
-//! The report of a made-up scoreboard: its text is the original's, its JSON says the same.
+//! The report of a sample scoreboard, in all its output formats.
 
 use daemon_core::{Scoreboard, ScoreboardLine, Seat, Status, WakeParent, lines_for};
 
 use super::processes::Usage;
 use super::*;
 
-struct Silent;
+struct NoWakeup;
 
-impl WakeParent for Silent {
+impl WakeParent for NoWakeup {
     fn wake(&self) {}
 }
 
@@ -15,7 +15,7 @@ fn at(secs: u64) -> MonotonicTime {
     MonotonicTime::from_since_boot(Duration::from_secs(1000 + secs))
 }
 
-/// Six slots, of which four are shown; the second child serves, and says what.
+/// Six slots, of which four are shown. The second child is serving and has a label.
 fn board() -> ScoreboardReader {
     let lines = lines_for(6).unwrap();
     let lines =
@@ -27,7 +27,7 @@ fn board() -> ScoreboardReader {
         let generation = scoreboard.open_slot(slot, at(1)).unwrap();
         if let Some(status) = status {
             let pid = 700 + slot.get();
-            let seat = Seat::take(scoreboard.reader(), slot, generation, pid, at(2), Silent);
+            let seat = Seat::take(scoreboard.reader(), slot, generation, pid, at(2), NoWakeup);
             let seat = seat.unwrap();
             seat.report(status, at(5)).unwrap();
             if status == Status::Serving {
@@ -51,7 +51,7 @@ fn report(reporter: Reporter) -> Report {
 }
 
 #[test]
-fn the_parent_s_text_is_the_original_s() {
+fn the_parent_prints_the_original_s_text() {
     assert_eq!(
         report(Reporter::Parent).to_string(),
         "echo\n    \
@@ -68,14 +68,14 @@ fn the_parent_s_text_is_the_original_s() {
 }
 
 #[test]
-fn a_child_s_text_has_the_scoreboard_and_no_list() {
+fn a_child_prints_the_scoreboard_without_the_list() {
     let slot = SlotNumber::new(1);
     let text = report(Reporter::Child { slot }).to_string();
     assert!(text.starts_with("echo\n    Pre-forking server, we are a child\nScoreboard\n"));
 }
 
 #[test]
-fn each_child_is_told_with_its_age_its_pause_and_its_word() {
+fn each_child_has_its_age_time_of_change_and_label() {
     let report = report(Reporter::Parent);
     let serving = &report.children[1];
     assert_eq!((serving.pid, serving.letter, serving.requests), (Some(701), 'r', 1));
@@ -86,7 +86,7 @@ fn each_child_is_told_with_its_age_its_pause_and_its_word() {
 }
 
 #[test]
-fn as_json_it_says_the_same() {
+fn json_has_the_same_values() {
     let json = serde_json::to_value(report(Reporter::Parent)).unwrap();
     assert_eq!(json["alias"], "echo");
     assert_eq!(json["model"], "pre-fork");
@@ -112,14 +112,14 @@ fn a_daemon_without_children_has_no_scoreboard() {
 }
 
 #[test]
-fn ends_are_counted_by_whether_they_were_in_order() {
+fn exits_are_counted_as_clean_or_failed() {
     let mut counters = Counters::default();
     counters.exited(&ExitCause::Recycled(daemon_core::RecycleReason::Requests), 10);
     counters.exited(&ExitCause::Exited(1), 3);
     assert_eq!((counters.clean_exits, counters.failed_exits, counters.requests), (1, 1, 13));
 }
 
-/// All that can be known of a daemon.
+/// A report with all its fields set.
 fn full() -> Report {
     let mut report = report(Reporter::Parent);
     report.accepting = Some(AcceptState::Accepting);
@@ -161,7 +161,7 @@ fn the_table_is_aligned() {
 }
 
 #[test]
-fn a_label_moves_no_cursor() {
+fn control_characters_in_a_label_are_replaced() {
     let mut report = full();
     report.children[1].label = Some("\u{1b}[2Jgone".to_owned());
     let table = report.table().to_string();
@@ -169,17 +169,17 @@ fn a_label_moves_no_cursor() {
 }
 
 #[test]
-fn the_table_of_a_daemon_without_children_is_its_head() {
+fn without_children_only_the_summary_is_printed() {
     let mut report = report(Reporter::Parent);
     (report.model, report.children, report.max_children) = (ModelKind::Solo, Vec::new(), 0);
     assert_eq!(report.table().to_string(), "echo: Non-forking server, running\n");
 }
 
 #[test]
-fn as_open_metrics_it_says_the_same() {
+fn open_metrics_have_the_same_values() {
     let text = full().open_metrics();
     assert!(text.ends_with("# EOF\n"), "{text}");
-    // The order of samples within a family, and of families, says nothing.
+    // The order of families, and of samples within a family, is not significant.
     let sorted = |text: &str| {
         let mut lines: Vec<String> = text.lines().map(str::to_owned).collect();
         lines.sort_unstable();
@@ -189,15 +189,15 @@ fn as_open_metrics_it_says_the_same() {
 }
 
 #[test]
-fn a_name_with_quotes_leaves_the_metrics_whole() {
+fn quotes_in_the_alias_are_escaped_in_metrics() {
     let mut report = full();
     report.alias = "a \"b\" \\c".to_owned();
     let line = r#"actix_daemon_forks_total{daemon="a \"b\" \\c"} 12"#;
-    assert!(report.open_metrics().lines().any(|said| said == line), "{}", report.open_metrics());
+    assert!(report.open_metrics().lines().any(|text| text == line), "{}", report.open_metrics());
 }
 
 #[test]
-fn times_are_numbers_of_seconds_as_json() {
+fn durations_are_numbers_of_seconds_in_json() {
     let json = serde_json::to_value(full()).unwrap();
     assert_eq!(json["up"], 7500.25);
     assert_eq!(json["children"][1]["age"], 7.0);
@@ -208,7 +208,7 @@ fn times_are_numbers_of_seconds_as_json() {
 }
 
 #[test]
-fn a_report_of_before_the_processes_were_told_is_still_read() {
+fn a_report_of_an_older_version_without_processes_is_parsed() {
     let mut json = serde_json::to_value(full()).unwrap();
     for later in ["processes", "fork_server"] {
         json.as_object_mut().unwrap().remove(later);
@@ -309,7 +309,7 @@ mod any {
 
     proptest! {
         #[test]
-        fn any_report_survives_json_there_and_back(report in report()) {
+        fn any_report_survives_a_round_trip_through_json(report in report()) {
             let json = serde_json::to_string(&report).unwrap();
             let back: Report = serde_json::from_str(&json).unwrap();
             prop_assert_eq!(back, report);

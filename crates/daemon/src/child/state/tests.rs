@@ -9,9 +9,9 @@ use daemon_sys::title::Title;
 use super::*;
 
 #[derive(Debug)]
-struct Silent;
+struct NoWakeup;
 
-impl WakeParent for Silent {
+impl WakeParent for NoWakeup {
     fn wake(&self) {}
 }
 
@@ -19,21 +19,21 @@ fn now() -> MonotonicTime {
     MonotonicTime::from_since_boot(Duration::from_secs(1000))
 }
 
-fn state(kind: ChildKind, requests: u32) -> ChildState<Silent> {
+fn state(kind: ChildKind, requests: u32) -> ChildState<NoWakeup> {
     let lines = lines_for(1).unwrap();
     let lines =
         Box::leak((0..lines).map(|_line| ScoreboardLine::new()).collect::<Box<[ScoreboardLine]>>());
     let scoreboard = Scoreboard::format(lines, 1, now()).unwrap();
     let slot = SlotNumber::new(0);
     let generation = scoreboard.open_slot(slot, now()).unwrap();
-    let seat = Seat::take(scoreboard.reader(), slot, generation, 7, now(), Silent).unwrap();
+    let seat = Seat::take(scoreboard.reader(), slot, generation, 7, now(), NoWakeup).unwrap();
     let quota = Quota::new(RequestLimit::new(requests), Jitter::NONE, 0);
     let title = ProcessTitle::new(Rc::new(Title::claim()), "test");
     ChildState::new(seat, kind, quota, title)
 }
 
 /// Sends these updates. Returns what each led to, and the letter that the scoreboard then shows.
-fn send(state: &mut ChildState<Silent>, updates: &[UpdateStatus]) -> Vec<(NextAction, char)> {
+fn send(state: &mut ChildState<NoWakeup>, updates: &[UpdateStatus]) -> Vec<(NextAction, char)> {
     updates
         .iter()
         .map(|update| {

@@ -4,7 +4,7 @@ use std::time::Duration;
 use super::*;
 use crate::status::{ChildReport, Counters, Reporter};
 
-const CALM: DaemonSnapshot = DaemonSnapshot {
+const RUNNING: DaemonSnapshot = DaemonSnapshot {
     phase: Phase::Running,
     operator_pause: OperatorPause::Off,
     reload: ReloadProgress::None,
@@ -12,40 +12,40 @@ const CALM: DaemonSnapshot = DaemonSnapshot {
 };
 
 #[test]
-fn a_call_leads_to_what_the_table_says() {
+fn callbacks_lead_to_the_steps_of_the_table() {
     use super::DaemonRequest::{Pause, Reload, Resume, Stop};
     use CallStep::{Answer, Request, Wait};
-    let starting = DaemonSnapshot { phase: Phase::Starting, ..CALM };
-    let held = DaemonSnapshot { operator_pause: OperatorPause::On, ..CALM };
-    let begun = DaemonSnapshot { reload: ReloadProgress::Requested, ..CALM };
-    let replacing = DaemonSnapshot { reload: ReloadProgress::Replacing, ..CALM };
-    let renewed = DaemonSnapshot { reload: ReloadProgress::Done, ..CALM };
-    let stopping = DaemonSnapshot { phase: Phase::Stopping, ..CALM };
-    let stopped = DaemonSnapshot { phase: Phase::Stopped, ..CALM };
+    let starting = DaemonSnapshot { phase: Phase::Starting, ..RUNNING };
+    let held = DaemonSnapshot { operator_pause: OperatorPause::On, ..RUNNING };
+    let begun = DaemonSnapshot { reload: ReloadProgress::Requested, ..RUNNING };
+    let replacing = DaemonSnapshot { reload: ReloadProgress::Replacing, ..RUNNING };
+    let renewed = DaemonSnapshot { reload: ReloadProgress::Done, ..RUNNING };
+    let stopping = DaemonSnapshot { phase: Phase::Stopping, ..RUNNING };
+    let stopped = DaemonSnapshot { phase: Phase::Stopped, ..RUNNING };
     let ended = DaemonSnapshot { end: DaemonEnd::Good, ..stopped };
     let failed = DaemonSnapshot { end: DaemonEnd::Failed, ..stopped };
     let table = [
         (Callback::NotReady, starting, Answer),
         (Callback::StartPending, starting, Wait),
-        (Callback::StartPending, CALM, Answer),
+        (Callback::StartPending, RUNNING, Answer),
         (Callback::StartPending, stopping, Wait),
         (Callback::StartPending, stopped, Wait),
-        (Callback::Running, CALM, Answer),
-        (Callback::PausePending, CALM, Request(Pause)),
+        (Callback::Running, RUNNING, Answer),
+        (Callback::PausePending, RUNNING, Request(Pause)),
         (Callback::PausePending, held, Answer),
         (Callback::Paused, held, Answer),
         (Callback::ContinuePending, held, Request(Resume)),
-        (Callback::ContinuePending, CALM, Answer),
-        (Callback::Unhandled, CALM, Request(Reload)),
+        (Callback::ContinuePending, RUNNING, Answer),
+        (Callback::Unhandled, RUNNING, Request(Reload)),
         (Callback::Unhandled, begun, Wait),
         (Callback::Unhandled, replacing, Wait),
         (Callback::Unhandled, renewed, Answer),
         (Callback::Shutdown, starting, Request(Stop)),
-        (Callback::Shutdown, CALM, Request(Stop)),
+        (Callback::Shutdown, RUNNING, Request(Stop)),
         (Callback::Shutdown, stopping, Answer),
         (Callback::Shutdown, stopped, Answer),
         (Callback::StopPending, starting, Request(Stop)),
-        (Callback::StopPending, CALM, Request(Stop)),
+        (Callback::StopPending, RUNNING, Request(Stop)),
         (Callback::StopPending, stopping, Wait),
         (Callback::StopPending, stopped, Wait),
         (Callback::StopPending, ended, Answer),
@@ -58,7 +58,7 @@ fn a_call_leads_to_what_the_table_says() {
 }
 
 #[test]
-fn a_service_is_led_where_the_daemon_has_gone() {
+fn the_service_follows_a_daemon_that_has_changed_first() {
     for state in ServiceState::ALL {
         for phase in Phase::ALL {
             for operator_pause in [OperatorPause::Off, OperatorPause::On] {
@@ -71,7 +71,7 @@ fn a_service_is_led_where_the_daemon_has_gone() {
                     let known =
                         DaemonSnapshot { phase, operator_pause, reload, end: DaemonEnd::NotYet };
                     let led = known.control_for(state);
-                    // It is never told what it would refuse, and nothing while all is as it shall be.
+                    // The service is never sent a control that it would refuse, and none if the states match.
                     if let Some(control) = led {
                         let response = state.respond(control);
                         assert_ne!(
@@ -92,10 +92,10 @@ fn a_service_is_led_where_the_daemon_has_gone() {
             }
         }
     }
-    let held = DaemonSnapshot { operator_pause: OperatorPause::On, ..CALM };
+    let held = DaemonSnapshot { operator_pause: OperatorPause::On, ..RUNNING };
     assert_eq!(held.control_for(ServiceState::Running), Some(Control::Pause));
-    assert_eq!(CALM.control_for(ServiceState::Paused), Some(Control::Continue));
-    let reloading = DaemonSnapshot { reload: ReloadProgress::Replacing, ..CALM };
+    assert_eq!(RUNNING.control_for(ServiceState::Paused), Some(Control::Continue));
+    let reloading = DaemonSnapshot { reload: ReloadProgress::Replacing, ..RUNNING };
     assert_eq!(reloading.control_for(ServiceState::Running), Some(Control::ParamChange));
     let stopping = DaemonSnapshot { phase: Phase::Stopping, ..held };
     assert_eq!(stopping.control_for(ServiceState::PausePending), Some(Control::Stop));
@@ -139,7 +139,7 @@ fn report(model: ModelKind, letters: &str) -> Report {
 }
 
 #[test]
-fn a_pool_is_healthy_while_somebody_in_it_is_ready_or_serves() {
+fn a_pool_is_healthy_while_a_child_is_idle_or_busy() {
     for letters in [".", "w", "r", "l", "ffe."] {
         assert_eq!(health(&report(ModelKind::PreFork, letters)), Health::Healthy, "{letters}");
     }

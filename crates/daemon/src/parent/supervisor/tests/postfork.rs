@@ -82,7 +82,7 @@ fn a_request_past_the_backlog_comes_back_with_the_numbers() {
     assert_eq!(request, 3);
     assert_eq!(
         why.to_string(),
-        "all 1 children are busy (max_children), and 2 requests wait already (backlog)"
+        "all 1 children are busy (max_children) and 2 requests wait already (backlog)"
     );
 }
 
