@@ -1,23 +1,23 @@
-//! Counts words in a child process, while others crash, hang and are cancelled.
+//! Counts words in worker processes, while other tasks crash and hang.
 //!
 //!     cargo run --package examples --example dispatch
 //!
-//! Four workers take the tasks. One method counts words, one divides, one hangs, one crashes; the
-//! parent prints what becomes of each request and then stops:
+//! Up to four workers run the tasks. One method counts words, one divides, one hangs and one crashes.
+//! The parent prints the result of each request and then stops:
 //!
 //!     counted: 6 words, in process 4711
-//!     divided: 6 by Task, its types known at both ends
+//!     divided: 6, by a typed task
 //!     error: cannot divide by zero
-//!     crashed: lost: its worker is gone: signal 6 (ABRT), core dumped
-//!     hung: timed out after 200ms (its worker was killed)
-//!     poison: put aside: 3 workers died over it, the last by signal 6 (ABRT), core dumped
+//!     crashed: worker died while running the task: signal 6 (ABRT), core dumped
+//!     hung: timed out after 200ms (hard limit, the worker was killed)
+//!     dead letter: gave up after 3 attempts: the worker died each time, last cause: signal 6 (ABRT), core dumped
 //!     rejected: unknown method "unheard of"
-//!     1000 more: 1000 values
+//!     1000 requests: 1000 values
 //!
-//! With `--stay` it goes on until it gets TERM; then `daemonctl --socket dispatch.sock top`
-//! shows its workers at work, with the method as the label.
+//! With `--stay` it runs until it receives SIGTERM. Meanwhile, `daemonctl --socket dispatch.sock top`
+//! shows its workers, labelled with the method they run.
 
-#![expect(clippy::print_stdout, reason = "that is what it is for")]
+#![expect(clippy::print_stdout, reason = "an example that prints its results")]
 
 use std::error::Error;
 use std::time::Duration;
@@ -27,11 +27,11 @@ use actix_dispatch::{Call, Dispatcher, NewRequest, RunTask, RunningDispatcher, T
 use futures::future::join_all;
 use serde::{Deserialize, Serialize};
 
-/// A task whose types the compiler knows at both ends.
+/// A typed task: the compiler checks its parameters and its result.
 #[derive(Serialize, Deserialize)]
 struct Divide {
-    what: i64,
-    by: i64,
+    dividend: i64,
+    divisor: i64,
 }
 
 impl Task for Divide {
@@ -40,14 +40,14 @@ impl Task for Divide {
     type Error = &'static str;
 
     fn run(self, _call: &Call) -> Result<i64, &'static str> {
-        self.what.checked_div(self.by).ok_or("cannot divide by zero")
+        self.dividend.checked_div(self.divisor).ok_or("cannot divide by zero")
     }
 }
 
 fn main() -> Result<(), DaemonError> {
-    let stays = std::env::args().any(|argument| argument == "--stay");
+    let stay = std::env::args().any(|argument| argument == "--stay");
     let mut daemon = Daemon::builder();
-    if stays {
+    if stay {
         daemon = daemon.control("dispatch.sock");
     }
     Dispatcher::builder()
@@ -67,20 +67,20 @@ fn main() -> Result<(), DaemonError> {
                 std::thread::park();
             }
         })
-        .run(move |started| {
+        .run(move |running| {
             actix_rt::spawn(async move {
-                let daemon = started.daemon.clone();
-                if let Err(error) = tell(started).await {
+                let daemon = running.daemon.clone();
+                if let Err(error) = send_requests(running).await {
                     println!("failed: {error}");
                 }
-                if !stays {
+                if !stay {
                     daemon.do_send(Shutdown(StopMode::Graceful));
                 }
             });
         })
 }
 
-async fn tell(
+async fn send_requests(
     RunningDispatcher { dispatcher, .. }: RunningDispatcher,
 ) -> Result<(), Box<dyn Error>> {
     let text = "what a crash costs one process";
@@ -88,9 +88,9 @@ async fn tell(
     let (words, process): (usize, u32) = counted.value()?;
     println!("counted: {words} words, in process {process}");
 
-    let divided = dispatcher.send(RunTask::new(Divide { what: 42, by: 7 })).await??;
-    println!("divided: {divided} by Task, its types known at both ends");
-    if let Err(error) = dispatcher.send(RunTask::new(Divide { what: 42, by: 0 })).await? {
+    let divided = dispatcher.send(RunTask::new(Divide { dividend: 42, divisor: 7 })).await??;
+    println!("divided: {divided}, by a typed task");
+    if let Err(error) = dispatcher.send(RunTask::new(Divide { dividend: 42, divisor: 0 })).await? {
         println!("error: {error}");
     }
     if let Err(lost) = dispatcher.send(NewRequest::to("crash")).await? {
@@ -100,14 +100,14 @@ async fn tell(
     if let Err(late) = dispatcher.send(hang).await? {
         println!("hung: {late}");
     }
-    if let Err(aside) = dispatcher.send(NewRequest::to("crash").attempts(3)).await? {
-        println!("poison: {aside}");
+    if let Err(dead_letter) = dispatcher.send(NewRequest::to("crash").attempts(3)).await? {
+        println!("dead letter: {dead_letter}");
     }
     if let Err(rejected) = dispatcher.send(NewRequest::to("unheard of")).await? {
         println!("{rejected}");
     }
     let thousand = (0..1000).map(|_| dispatcher.send(NewRequest::to("count").params(text)));
     let values = join_all(thousand).await.into_iter().filter(|done| matches!(done, Ok(Ok(_))));
-    println!("1000 more: {} values", values.count());
+    println!("1000 requests: {} values", values.count());
     Ok(())
 }

@@ -1,21 +1,21 @@
-//! `examples/dispatch`: each kind of answer, once, and an orderly end.
+//! `examples/dispatch`: each kind of result, once, and a graceful shutdown.
 
 use crate::harness::Guard;
 
 #[test]
-fn the_dispatcher_s_example_tells_each_kind_of_answer_and_ends() {
+fn the_dispatcher_example_prints_each_kind_of_result_and_exits() {
     let mut example = Guard::example("dispatch", &[]);
     assert_eq!(example.ended(), "code 0", "{}", example.complained());
     let said = example.said();
     let expected = [
         "counted: 6 words, in process ",
-        "divided: 6 by Task, its types known at both ends",
+        "divided: 6, by a typed task",
         "error: cannot divide by zero",
-        "crashed: lost: its worker is gone: signal 6 (ABRT)",
-        "hung: timed out after 200ms (its worker was killed)",
-        "poison: put aside: 3 workers died over it, the last by signal 6 (ABRT)",
+        "crashed: worker died while running the task: signal 6 (ABRT)",
+        "hung: timed out after 200ms (hard limit, the worker was killed)",
+        "dead letter: gave up after 3 attempts: the worker died each time, last cause: signal 6 (ABRT)",
         "rejected: unknown method \"unheard of\"",
-        "1000 more: 1000 values",
+        "1000 requests: 1000 values",
     ];
     let lines: Vec<&str> = said.lines().collect();
     assert_eq!(lines.len(), expected.len(), "{said}");

@@ -1,4 +1,4 @@
-//! What becomes of a request: a value, or one of the ways in which there is none.
+//! The result of a request: a value, or the reason why there is none.
 
 use std::time::Duration;
 
@@ -7,10 +7,10 @@ use serde::de::DeserializeOwned;
 
 use crate::body::Body;
 
-/// The one answer to a request.
+/// The result of a request. Every request gets exactly one.
 pub type TaskResult = Result<Reply, Failure>;
 
-/// A method's value, as it came.
+/// A value returned by a method, still encoded.
 #[derive(Debug, Clone)]
 pub struct Reply {
     pub(crate) body: Body,
@@ -21,169 +21,170 @@ impl Reply {
     ///
     /// # Errors
     ///
-    /// [`Failure::Decode`] when it is of another type.
+    /// [`Failure::Decode`] if the value is not a `T`.
     pub fn value<T: DeserializeOwned>(&self) -> Result<T, Failure> {
         self.body.decode().map_err(|reason| Failure::Decode { reason })
     }
 
-    /// How many bytes the encoded value has.
+    /// Returns the size of the encoded value in bytes.
     #[must_use]
     pub fn length(&self) -> usize {
         self.body.bytes().len()
     }
 }
 
-/// Why a request has no value.
+/// The reason why a request has no value.
 ///
-/// Each tells all there is to know: nobody has to look into a log to find out what has become of a
-/// request.
+/// Each variant contains everything that is known about the failure; the log has no further details
+/// on the request itself.
 #[derive(Debug, Clone, PartialEq, thiserror::Error)]
 #[non_exhaustive]
 pub enum Failure {
-    /// The method has answered with an error.
+    /// The method returned an error.
     #[error("{message}")]
     Failed {
-        /// The error's words.
+        /// The text of the error.
         message: String,
     },
-    /// The method has panicked; its worker goes on.
+    /// The method panicked. Its worker continues to serve requests.
     #[error("method panicked: {message}")]
     Panicked {
-        /// The panic's words, and where.
+        /// The panic message and its location.
         message: String,
-        /// Its backtrace.
+        /// The backtrace of the panic.
         backtrace: String,
     },
-    /// It took too long.
-    #[error("timed out after {limit:?} ({kind})", kind = .kind.word())]
+    /// A time limit was exceeded.
+    #[error("timed out after {limit:?} ({kind})", kind = .kind.phrase())]
     TimedOut {
-        /// Which limit was passed.
+        /// Which of the two limits was exceeded.
         kind: LimitKind,
-        /// The limit.
+        /// The value of the limit.
         limit: Duration,
     },
-    /// Its worker died over it.
-    #[error("lost: its worker is gone: {cause}")]
+    /// The worker died while it ran the task.
+    #[error("worker died while running the task: {cause}")]
     WorkerLost {
-        /// Why the worker is gone.
+        /// Why the worker exited.
         cause: ExitCause,
     },
-    /// Several workers in a row died over it: it is put aside, and not tried again.
-    #[error("put aside: {attempts} workers died over it, the last by {cause}")]
+    /// The worker died on each attempt. The task is not attempted again and is kept as a
+    /// [`DeadLetter`](crate::DeadLetter).
+    #[error("gave up after {attempts} attempts: the worker died each time, last cause: {cause}")]
     DeadLettered {
-        /// How often it was tried.
+        /// The number of attempts.
         attempts: u32,
-        /// Why the last worker is gone.
+        /// Why the last worker exited.
         cause: ExitCause,
     },
-    /// It was cancelled.
-    #[error("cancelled {}", .state.word())]
+    /// The request was cancelled.
+    #[error("cancelled {}", .state.phrase())]
     Cancelled {
-        /// In which state.
+        /// The state it was in.
         state: RequestState,
     },
-    /// It was refused, and no worker has seen it.
+    /// The dispatcher refused the request. It was not sent to a worker.
     #[error(transparent)]
     Rejected(#[from] Rejection),
-    /// There is a value, but not of the type that is asked for.
+    /// There is a value, but it cannot be decoded as the requested type.
     #[error("cannot decode the value: {reason}")]
     Decode {
-        /// What is wrong with it.
+        /// The decoder's error.
         reason: String,
     },
 }
 
-/// Which limit of time was passed.
+/// The kind of a time limit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum LimitKind {
-    /// The handler was told, and has given up.
+    /// The soft limit: the handler noticed that it passed, and returned an error.
     Soft,
-    /// The worker was killed.
+    /// The hard limit: the worker was killed.
     Hard,
 }
 
 impl LimitKind {
-    fn word(self) -> &'static str {
+    fn phrase(self) -> &'static str {
         match self {
-            LimitKind::Soft => "the handler was told and gave up",
-            LimitKind::Hard => "its worker was killed",
+            LimitKind::Soft => "soft limit, the handler gave up",
+            LimitKind::Hard => "hard limit, the worker was killed",
         }
     }
 }
 
-/// In which state a request was cancelled.
+/// The state of a request when it was cancelled.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum RequestState {
-    /// It had not begun.
+    /// It was queued and did not begin.
     Queued,
-    /// It was running: its worker was killed.
+    /// It was running, and its worker was killed.
     Running,
 }
 
 impl RequestState {
-    fn word(self) -> &'static str {
+    fn phrase(self) -> &'static str {
         match self {
-            RequestState::Queued => "before it began",
-            RequestState::Running => "while it ran: its worker was killed",
+            RequestState::Queued => "before it started",
+            RequestState::Running => "while running, the worker was killed",
         }
     }
 }
 
-/// Why a request was refused.
+/// The reason why the dispatcher refused a request.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum Rejection {
-    /// As many wait as may.
-    #[error("rejected: {limit} requests wait already")]
+    /// The queue is full.
+    #[error("rejected: the queue is full ({limit} requests)")]
     QueueFull {
-        /// How many may wait.
+        /// The capacity of the queue.
         limit: usize,
     },
     /// The dispatcher is shutting down.
     #[error("rejected: the dispatcher is shutting down")]
     ShuttingDown,
-    /// No method has this name, and there is no fallback.
+    /// There is no method with this name, and no fallback.
     #[error("rejected: unknown method {name:?}")]
     UnknownMethod {
-        /// The name.
+        /// The requested name.
         name: String,
     },
-    /// The parameters are not those of the method.
-    #[error("rejected: the parameters of method {name:?} don't fit: {reason}")]
+    /// The parameters cannot be decoded as those of the method.
+    #[error("rejected: invalid parameters for method {name:?}: {reason}")]
     InvalidParams {
-        /// The method.
+        /// The name of the method.
         name: String,
-        /// What is wrong with them.
+        /// What is wrong with the parameters.
         reason: String,
     },
-    /// The system has no memory for the parameters.
-    #[error("rejected: there is no room for the parameters of method {name:?}: {reason}")]
+    /// There is not enough memory for the parameters.
+    #[error("rejected: not enough memory for the parameters of method {name:?}: {reason}")]
     OutOfMemory {
-        /// The method.
+        /// The name of the method.
         name: String,
-        /// What was tried, and what the system says.
+        /// What was attempted, and the system's error.
         reason: String,
     },
-    /// No lane has this name.
+    /// There is no lane with this name.
     #[error("rejected: unknown lane {name:?}")]
     UnknownLane {
-        /// The name.
+        /// The requested name.
         name: String,
     },
-    /// The name, or who it is from, is longer than a frame's head takes.
-    #[error("rejected: a name of {length} bytes, the longest has {limit}")]
+    /// The method name or the `from` name is too long.
+    #[error("rejected: name too long: {length} bytes, the maximum is {limit}")]
     NameTooLong {
-        /// How long it is, in bytes.
+        /// The length of the name in bytes.
         length: usize,
-        /// How long it may be.
+        /// The maximum length.
         limit: usize,
     },
-    /// A time limit of zero, or fewer attempts than one.
-    #[error("rejected: {field} is {value}: it must be more than nothing")]
+    /// A time limit or the number of attempts is zero.
+    #[error("rejected: {field} is {value}: must be greater than 0")]
     InvalidOption {
-        /// Which of the request's terms.
+        /// The name of the option.
         field: &'static str,
-        /// What it is.
+        /// The value it was set to.
         value: String,
     },
 }
@@ -193,7 +194,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_field_that_is_left_out_does_not_move_the_others() {
+    fn an_omitted_field_does_not_shift_the_others() {
         #[derive(Debug, Default, PartialEq, serde::Serialize, serde::Deserialize)]
         #[serde(default)]
         struct Resize {

@@ -1,4 +1,4 @@
-//! How a dispatcher is configured.
+//! Configuration of a dispatcher.
 
 mod check;
 
@@ -15,19 +15,22 @@ use crate::call::Call;
 use crate::dispatcher::DispatcherActor;
 use crate::engine::RequestDefaults;
 use crate::fallback::FallbackRequest;
-use crate::methods::{AnonymousMethod, Class, Method, Methods, Unfit};
+
+use crate::methods::{AddMethodError, AnonymousMethod, Class, Method, Methods};
 use crate::request::RequestDone;
 use crate::scheduler::Lane;
 use crate::talkback::{Talkback, Verbosity};
 use crate::task::Task;
 
-/// The way to a dispatcher: see [`Dispatcher::builder`].
+/// Entry point of the crate: see [`Dispatcher::builder`].
 #[derive(Debug, Clone, Copy)]
 pub struct Dispatcher;
 
 impl Dispatcher {
-    /// Begins to configure a dispatcher; without [`max_forks`](DispatcherBuilder::max_forks) it runs methods
-    /// in place.
+    /// Returns a builder with the default configuration.
+    ///
+    /// Without [`max_forks`](DispatcherBuilder::max_forks) there are no workers, and methods run in
+    /// the parent process.
     pub fn builder() -> DispatcherBuilder {
         DispatcherBuilder {
             daemon: Daemon::builder(),
@@ -37,22 +40,22 @@ impl Dispatcher {
             jitter: Jitter::default(),
             fork_interval: Duration::ZERO,
             fork_name: None,
-            alias: "PreforkDispatch".to_owned(),
-            detail: Verbosity::default(),
-            queue: 10_000,
+            alias: None,
+            verbosity: Verbosity::default(),
+            queue_capacity: 10_000,
             lanes: Vec::new(),
             defaults: RequestDefaults { attempts: 1, ..RequestDefaults::default() },
             methods: Methods::default(),
-            trouble: None,
-            outside: Recipients::default(),
+            error: None,
+            recipients: Recipients::default(),
         }
     }
 }
 
-/// Makes a recipient, once there is a System and the dispatcher's address.
+/// Creates a recipient once the System runs and the dispatcher's address is known.
 pub(crate) type MakeRecipient<M> = Box<dyn FnOnce(Addr<DispatcherActor>) -> Recipient<M>>;
 
-/// Who hears of things in the parent.
+/// The recipients in the parent process.
 #[derive(Default)]
 pub(crate) struct Recipients {
     pub(crate) upon_result: Option<MakeRecipient<RequestDone>>,
@@ -60,10 +63,11 @@ pub(crate) struct Recipients {
     pub(crate) talkback: Option<MakeRecipient<Talkback>>,
 }
 
-/// A dispatcher that is being configured.
+/// Configures and launches a dispatcher.
 ///
-/// Nothing happens before [`launch`](DispatcherBuilder::launch), and there everything is checked before
-/// anything forks.
+/// Created by [`Dispatcher::builder`]. The builder itself has no side effects.
+/// [`launch`](DispatcherBuilder::launch) and [`run`](DispatcherBuilder::run) check the whole
+/// configuration before they fork any process.
 #[must_use = "nothing happens before launch"]
 pub struct DispatcherBuilder {
     pub(crate) daemon: DaemonBuilder<Solo>,
@@ -73,19 +77,20 @@ pub struct DispatcherBuilder {
     pub(crate) jitter: Jitter,
     pub(crate) fork_interval: Duration,
     pub(crate) fork_name: Option<String>,
-    pub(crate) alias: String,
-    pub(crate) detail: Verbosity,
-    pub(crate) queue: usize,
+    pub(crate) alias: Option<String>,
+    pub(crate) verbosity: Verbosity,
+    pub(crate) queue_capacity: usize,
     pub(crate) lanes: Vec<Lane>,
     pub(crate) defaults: RequestDefaults,
     pub(crate) methods: Methods,
-    pub(crate) trouble: Option<ConfigError>,
-    pub(crate) outside: Recipients,
+    /// The first error found while the builder was filled in.
+    pub(crate) error: Option<ConfigError>,
+    pub(crate) recipients: Recipients,
 }
 
 impl fmt::Debug for DispatcherBuilder {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Builder")
+        f.debug_struct("DispatcherBuilder")
             .field("alias", &self.alias)
             .field("max_forks", &self.max_forks)
             .field("methods", &self.methods)
@@ -94,112 +99,149 @@ impl fmt::Debug for DispatcherBuilder {
 }
 
 impl DispatcherBuilder {
-    /// Sets how many workers there may be. 0, the default, means none: methods run in place, in the
-    /// parent, one after the other, before the sender goes on.
+    /// Sets the maximum number of worker processes.
+    ///
+    /// With 0, the default, there are no workers: methods run in the parent process, one at a time,
+    /// and a synchronous method blocks the parent's event loop while it runs.
     pub fn max_forks(mut self, workers: u32) -> Self {
         self.max_forks = workers;
         self
     }
 
-    /// Sets how many workers there are from the start, and are replaced when they die. 0 by default:
-    /// the first is forked for the first request.
+    /// Sets the number of workers that are started in advance, and restarted when they exit.
+    ///
+    /// 0 by default: the first worker is started for the first request.
     pub fn pre_fork(mut self, workers: u32) -> Self {
         self.pre_fork = workers;
         self
     }
 
-    /// Sets after how many requests a worker is replaced; 0 means never, which is the default.
+    /// Sets the number of requests after which a worker is replaced.
+    ///
+    /// 0, the default, means that workers are never replaced for this reason. The actual limit of
+    /// each worker is reduced by a random share, see [`jitter`](DispatcherBuilder::jitter).
     pub fn max_requests(mut self, requests: u32) -> Self {
         self.max_requests = requests;
         self
     }
 
-    /// Sets by how many percent at most a worker's share of `max_requests` is smaller than that. 10
-    /// by default, at most 50.
+    /// Sets by how much, in percent, a worker's request limit may be below
+    /// [`max_requests`](DispatcherBuilder::max_requests).
+    ///
+    /// The limit of each worker is chosen at random, so that workers which were started together are
+    /// not replaced together. 10 % by default, at most 50 %.
     pub fn jitter(mut self, jitter: Jitter) -> Self {
         self.jitter = jitter;
         self
     }
 
-    /// Sets how long after a worker was forked for work that waits the next one may be. Zero by
-    /// default: our forks are cheap. The original's is 2 s.
+    /// Sets the minimum time between two workers that are started because requests are waiting.
+    ///
+    /// Zero by default, because starting a worker is cheap. In `POE::Component::PreforkDispatch` it
+    /// is 2 s. Workers started by [`pre_fork`](DispatcherBuilder::pre_fork) are not delayed.
     pub fn fork_interval(mut self, interval: Duration) -> Self {
         self.fork_interval = interval;
         self
     }
 
-    /// Sets what workers are called in ps(1); the alias by default.
+    /// Sets the process title of workers, as shown by ps(1). Defaults to the alias.
     pub fn fork_name(mut self, name: impl Into<String>) -> Self {
         self.fork_name = Some(name.into());
         self
     }
 
-    /// Names the dispatcher, in logs, status and process titles. `PreforkDispatch` by default, as
-    /// the original.
+    /// Sets the name of the dispatcher in logs, status reports and process titles.
+    ///
+    /// Defaults to the alias of the [`daemon`](DispatcherBuilder::daemon) settings, which is the name
+    /// of the program unless it was set.
     pub fn alias(mut self, alias: impl Into<String>) -> Self {
-        self.alias = alias.into();
+        self.alias = Some(alias.into());
         self
     }
 
-    /// Talks of each request and each fork too.
+    /// Also logs each request, and each worker that starts or exits, at debug level.
+    ///
+    /// This also makes the daemon itself verbose.
     pub fn verbose(mut self) -> Self {
-        self.detail = Verbosity::Verbose;
+        self.verbosity = Verbosity::Verbose;
         self
     }
 
-    /// Does the daemon's housework as this says: log file, control socket, privileges, babysitting.
-    /// Its alias and title are the dispatcher's.
+    /// Sets the daemon settings: log file, control socket, user and group, limits, babysitter.
+    ///
+    /// [`alias`](DispatcherBuilder::alias), [`fork_name`](DispatcherBuilder::fork_name) and
+    /// [`verbose`](DispatcherBuilder::verbose) of the dispatcher override those of the daemon.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use actix_daemon::Daemon;
+    /// use actix_dispatch::Dispatcher;
+    ///
+    /// let builder = Dispatcher::builder()
+    ///     .max_forks(4)
+    ///     .daemon(Daemon::builder().control("resizer.sock"));
+    /// ```
     pub fn daemon(mut self, daemon: DaemonBuilder<Solo>) -> Self {
         self.daemon = daemon;
         self
     }
 
-    /// Sets how many requests may wait; 10,000 by default, at least one. Past that `send` waits.
+    /// Sets how many requests can be queued; 10,000 by default, at least 1.
+    ///
+    /// When the queue is full, further requests stay in the actor's mailbox and `send` waits. A
+    /// request with [`refuse_if_full`](crate::NewRequest::refuse_if_full) is rejected instead.
     pub fn queue_capacity(mut self, requests: usize) -> Self {
-        self.queue = requests;
+        self.queue_capacity = requests;
         self
     }
 
-    /// Adds a lane.
+    /// Adds a [`Lane`], a separate queue with its own concurrency limit.
     pub fn lane(mut self, lane: Lane) -> Self {
         self.lanes.push(lane);
         self
     }
 
-    /// Sets after how long a handler is told that it takes too long, unless its request says
-    /// otherwise. Never by default.
+    /// Sets the default soft time limit, for requests that set none themselves.
+    ///
+    /// A handler sees that the limit has passed by [`Call::is_overdue`] and is expected to give up.
+    /// No limit by default.
     pub fn soft_limit(mut self, limit: Duration) -> Self {
         self.defaults.soft = Some(limit);
         self
     }
 
-    /// Sets after how long a worker is killed over a request, unless that says otherwise. Never by
-    /// default.
+    /// Sets the default hard time limit, for requests that set none themselves.
+    ///
+    /// A worker whose task exceeds the limit is killed. The time is measured from the moment the
+    /// task begins, not from when it was queued. No limit by default.
     pub fn hard_limit(mut self, limit: Duration) -> Self {
         self.defaults.hard = Some(limit);
         self
     }
 
-    /// Sets how often a request is tried when its worker dies over it, unless it says otherwise.
-    /// Once by default.
+    /// Sets the default number of attempts, for requests that set none themselves.
+    ///
+    /// A task is attempted again only when its worker died while running it. 1 by default: no retry.
     pub fn attempts(mut self, attempts: u32) -> Self {
         self.defaults.attempts = attempts;
         self
     }
 
-    fn noted(&mut self, name: &str, added: Result<(), Unfit>) {
-        let why = match added {
+    /// Keeps the first error for `check`.
+    fn note_error(&mut self, name: &str, added: Result<(), AddMethodError>) {
+        let reason = match added {
             Ok(()) => return,
-            Err(Unfit::Twice) => "it is there twice",
-            Err(Unfit::TooMany) => "there are more than 65536",
+            Err(AddMethodError::Duplicate) => "another method has the same name",
+            Err(AddMethodError::TooMany) => "a dispatcher can have at most 65536 methods",
         };
-        self.trouble.get_or_insert(ConfigError::value("method", name, why));
+        self.error.get_or_insert(ConfigError::value("method", name, reason));
     }
 
-    /// Adds a method: a function of the call and its parameters, which is run in a worker.
+    /// Adds a method: a function of the call and its parameters that runs in a worker.
     ///
-    /// Parameters are one serde value, a tuple for several. Its error's words are the answer where
-    /// there is no value.
+    /// The parameters are one serde value, a tuple for several. If the function returns an error, the
+    /// request fails with [`Failure::Failed`](crate::Failure::Failed) and the error's text.
     ///
     /// # Examples
     ///
@@ -221,12 +263,14 @@ impl DispatcherBuilder {
         E: Display,
     {
         let name = name.into();
-        let added = self.methods.add(name.clone(), Method::now(act));
-        self.noted(&name, added);
+        let added = self.methods.add(name.clone(), Method::sync(act));
+        self.note_error(&name, added);
         self
     }
 
-    /// Adds an async method. A worker does one request at a time all the same.
+    /// Adds an async method.
+    ///
+    /// A worker still runs one task at a time.
     ///
     /// # Examples
     ///
@@ -252,27 +296,32 @@ impl DispatcherBuilder {
         E: Display,
     {
         let name = name.into();
-        let added = self.methods.add(name.clone(), Method::later(act));
-        self.noted(&name, added);
+        let added = self.methods.add(name.clone(), Method::from_async(act));
+        self.note_error(&name, added);
         self
     }
 
-    /// Adds the methods of a class: they are looked for when no method has the name.
+    /// Adds the methods of a [`Class`], called as `Class::method`.
+    ///
+    /// A method added by [`method`](DispatcherBuilder::method) under the same full name takes
+    /// precedence.
     pub fn class(mut self, class: Class) -> Self {
         for (method, code) in class.methods {
             let name = format!("{}::{method}", class.name);
             let added = self.methods.add_to_class(name.clone(), code);
-            self.noted(&name, added);
+            self.note_error(&name, added);
         }
         self
     }
 
-    /// Adds a [`Task`], under its name.
+    /// Adds a [`Task`] as a method with the name [`Task::NAME`].
     pub fn task<T: Task>(self) -> Self {
         self.method(T::NAME, |call: &Call, task: T| task.run(call))
     }
 
-    /// Adds a method without a name, for requests that bring it along.
+    /// Adds a method without a name, and returns the handle that requests call it by.
+    ///
+    /// See [`AnonymousMethod`].
     ///
     /// # Examples
     ///
@@ -292,13 +341,15 @@ impl DispatcherBuilder {
         T: Serialize,
         E: Display,
     {
-        self.methods.add_own(Method::now(act)).unwrap_or_else(|unfit| {
-            self.noted("anonymous method", Err(unfit));
+        self.methods.add_own(Method::sync(act)).unwrap_or_else(|error| {
+            self.note_error("anonymous method", Err(error));
             AnonymousMethod(u16::MAX)
         })
     }
 
-    /// Runs this before each call, in the worker; an error refuses the call, and is its answer. The
+    /// Sets a hook that runs in the worker before each call.
+    ///
+    /// If it returns an error, the method is not called and the request fails with that error. The
     /// original's `_precall`.
     pub fn precall<E: Display>(mut self, hook: impl Fn(&Call) -> Result<(), E> + 'static) -> Self {
         let hook = move |call: &Call| hook(call).map_err(|error| error.to_string());
@@ -306,57 +357,74 @@ impl DispatcherBuilder {
         self
     }
 
-    /// Runs this after each call, in the worker. The original's `_postcall`.
+    /// Sets a hook that runs in the worker after each call, also after one that failed or panicked.
+    ///
+    /// It does not run if the [`precall`](DispatcherBuilder::precall) hook refused the call. The
+    /// original's `_postcall`.
     pub fn postcall(mut self, hook: impl Fn(&Call) + 'static) -> Self {
         self.methods.hooks.postcall = Some(Rc::new(hook));
         self
     }
 
-    /// Runs this in the parent before each fork. The original's `_fork_preinit`.
+    /// Sets a hook that runs in the parent before each worker is started.
+    ///
+    /// The original's `_fork_preinit`.
     pub fn fork_preinit(mut self, hook: impl Fn() + 'static) -> Self {
         self.methods.hooks.fork_preinit = Some(Rc::new(hook));
         self
     }
 
-    /// Runs this in the parent after each fork, with the worker's process. The original's
-    /// `_fork_postinit`.
+    /// Sets a hook that runs in the parent after each worker was started, with its process id.
+    ///
+    /// The original's `_fork_postinit`.
     pub fn fork_postinit(mut self, hook: impl Fn(Pid) + 'static) -> Self {
         self.methods.hooks.fork_postinit = Some(Rc::new(hook));
         self
     }
 
-    /// Runs this once in each worker, before its first request. The original's `_fork_init`.
+    /// Sets a hook that runs once in each worker, before its first task.
+    ///
+    /// The original's `_fork_init`.
     pub fn fork_init(mut self, hook: impl Fn() + 'static) -> Self {
         self.methods.hooks.fork_init = Some(Rc::new(hook));
         self
     }
 
-    /// Sets who gets results that nobody else waits for: of requests without a future and without a
-    /// recipient of their own. It is made when the dispatcher starts.
+    /// Sets the recipient of results that have no other consumer.
+    ///
+    /// These are the results of requests that were sent with `do_send` and have no
+    /// [`upon_result`](crate::NewRequest::upon_result) recipient. `make` is called when the
+    /// dispatcher starts. Without this recipient such a result is dropped, and a failure is logged.
     pub fn upon_result(
         mut self,
         make: impl FnOnce(Addr<DispatcherActor>) -> Recipient<RequestDone> + 'static,
     ) -> Self {
-        self.outside.upon_result = Some(Box::new(make));
+        self.recipients.upon_result = Some(Box::new(make));
         self
     }
 
-    /// Sets who gets requests that no method is found for. It is made when the dispatcher starts.
+    /// Sets the recipient of requests for unknown methods.
+    ///
+    /// It answers them itself, see [`FallbackRequest`]. `make` is called when the dispatcher starts.
+    /// Without a fallback such requests are rejected with
+    /// [`Rejection::UnknownMethod`](crate::Rejection::UnknownMethod).
     pub fn fallback(
         mut self,
         make: impl FnOnce(Addr<DispatcherActor>) -> Recipient<FallbackRequest> + 'static,
     ) -> Self {
-        self.outside.fallback = Some(Box::new(make));
+        self.recipients.fallback = Some(Box::new(make));
         self
     }
 
-    /// Sets who gets every line of the dispatcher's, and what workers print; the daemon's logger by
-    /// default. It is made when the dispatcher starts.
+    /// Sets the recipient of the dispatcher's messages and of the output of workers.
+    ///
+    /// They are sent to this recipient instead of the daemon's logger; see [`Talkback`] for the
+    /// format. `make` is called when the dispatcher starts.
     pub fn talkback(
         mut self,
         make: impl FnOnce(Addr<DispatcherActor>) -> Recipient<Talkback> + 'static,
     ) -> Self {
-        self.outside.talkback = Some(Box::new(make));
+        self.recipients.talkback = Some(Box::new(make));
         self
     }
 }

@@ -1,4 +1,4 @@
-//! What a handler knows of the call that it serves.
+//! The context of a call, as the handler sees it.
 
 use std::rc::Rc;
 use std::time::Duration;
@@ -9,7 +9,9 @@ use daemon_forkserver::now;
 
 use crate::request::RequestId;
 
-/// A call of a method: who asks, for what, and how much time is left. Cheap to clone.
+/// The context of a method call: the request's id, name and sender, and the time left.
+///
+/// Each handler receives it as its first argument. It is cheap to clone.
 #[derive(Debug, Clone)]
 pub struct Call {
     inner: Rc<Inner>,
@@ -42,46 +44,53 @@ impl Call {
         }
     }
 
-    /// The number of the request.
+    /// Returns the id of the request.
     #[must_use]
     pub fn id(&self) -> RequestId {
         self.inner.id
     }
 
-    /// The name by which the method was called.
+    /// Returns the name by which the method was called.
     #[must_use]
     pub fn method_name(&self) -> &str {
         &self.inner.name
     }
 
-    /// Who asks. The original's first argument, `from`.
+    /// Returns the sender's name, as set by [`NewRequest::from`](crate::NewRequest::from).
+    ///
+    /// The original passes it as the first argument, `from`.
     #[must_use]
     pub fn from(&self) -> &str {
         &self.inner.from
     }
 
-    /// Which attempt this is, the first being 1: a later one says that a worker has died over it.
+    /// Returns the number of this attempt, starting at 1.
+    ///
+    /// It is greater than 1 if a worker died while it ran this task.
     #[must_use]
     pub fn attempt(&self) -> u32 {
         self.inner.attempt
     }
 
-    /// How much time is left until the soft limit; none if there is no limit, zero if it is passed.
+    /// Returns the time left until the soft limit: `None` without a limit, zero once it has passed.
     #[must_use]
     pub fn remaining(&self) -> Option<Duration> {
         let limit = self.inner.soft?;
         Some(limit.saturating_sub(now().saturating_since(self.inner.begun)))
     }
 
-    /// Whether the soft limit is passed: a handler that answers with an error then has timed out;
-    /// one that has its value after all may answer with it.
+    /// Returns whether the soft limit has passed.
+    ///
+    /// If the handler then returns an error, the request fails with
+    /// [`Failure::TimedOut`](crate::Failure::TimedOut). It can still return a value.
     #[must_use]
     pub fn is_overdue(&self) -> bool {
         self.remaining().is_some_and(|left| left.is_zero())
     }
 
-    /// Waits until the soft limit is passed, for an async handler to give up; for ever if there is
-    /// none.
+    /// Completes when the soft limit passes; never, if there is none.
+    ///
+    /// An async handler can `select!` on it to give up in time.
     pub async fn overdue(&self) {
         match self.remaining() {
             Some(left) => tokio::time::sleep(left).await,
@@ -89,23 +98,25 @@ impl Call {
         }
     }
 
-    /// Says that it takes long: `l` on the scoreboard.
+    /// Sets the worker's status to `long`, shown as `l` on the scoreboard.
     pub fn mark_long(&self) {
         if let Some(child) = &self.inner.child {
-            // Who serves may always say so.
+            // A child that serves a request can always set this status.
             let _ = child.update_status(UpdateStatus::Long);
         }
     }
 
-    /// Says in a few words what is being done, for the scoreboard and ps(1), until the next call.
+    /// Sets the label of the worker, shown on the scoreboard and by ps(1), until the next call.
+    ///
+    /// By default the label is the name of the method.
     pub fn label(&self, text: &str) {
         if let Some(child) = &self.inner.child {
             child.label(text);
         }
     }
 
-    /// How long it has taken up to now.
-    pub(crate) fn taken(&self) -> Duration {
+    /// Returns the time since the call began.
+    pub(crate) fn elapsed(&self) -> Duration {
         now().saturating_since(self.inner.begun)
     }
 }

@@ -1,4 +1,4 @@
-//! The dispatcher's actor: it takes requests, in the order in which they come.
+//! The dispatcher's actor. It accepts requests in the order of their arrival.
 
 use std::rc::Rc;
 
@@ -12,11 +12,13 @@ use crate::reply::Reply;
 use crate::request::{NewRequest, RequestId};
 use crate::scheduler::Stats;
 
-/// How many requests wait in the mailbox when the queue is full: then `send` waits, and `try_send`
-/// refuses.
+/// The capacity of the mailbox. When the queue and the mailbox are full, `send` waits and `try_send`
+/// fails.
 const MAILBOX: usize = 256;
 
-/// The dispatcher in the parent process: send it [`NewRequest`]s, or [`RunTask`](crate::Do) a task.
+/// The dispatcher's actor, in the parent process.
+///
+/// It accepts [`NewRequest`] and [`RunTask`](crate::RunTask), [`GetStats`] and [`GetDeadLetters`].
 pub struct DispatcherActor {
     shared: SharedEngine,
 }
@@ -28,8 +30,8 @@ impl std::fmt::Debug for DispatcherActor {
 }
 
 impl DispatcherActor {
-    /// Starts it, with its mailbox as large from the first request on.
-    pub(crate) fn begin(shared: &SharedEngine) -> Addr<DispatcherActor> {
+    /// Starts the actor. Its mailbox has its full capacity before the first message.
+    pub(crate) fn start_with(shared: &SharedEngine) -> Addr<DispatcherActor> {
         let shared = Rc::clone(shared);
         DispatcherActor::create(|ctx| {
             ctx.set_mailbox_capacity(MAILBOX);
@@ -37,13 +39,13 @@ impl DispatcherActor {
         })
     }
 
-    /// The same dispatcher, for an answer that is under way.
+    /// Returns another reference to this dispatcher, for a response that is not complete yet.
     pub(crate) fn share(&self) -> DispatcherActor {
         DispatcherActor { shared: Rc::clone(&self.shared) }
     }
 
-    /// Takes a request; where there is no room it and all that come after it wait.
-    pub(crate) fn take(&mut self, request: NewRequest, reply: Reply, ctx: &mut Context<Self>) {
+    /// Submits a request. If the queue is full, this request and all later messages wait.
+    pub(crate) fn submit(&mut self, request: NewRequest, reply: Reply, ctx: &mut Context<Self>) {
         let SubmitResult::QueueFull(waiting) = submit(&self.shared, request, reply) else { return };
         let shared = Rc::clone(&self.shared);
         let signals = shared.borrow().signals();
@@ -51,7 +53,7 @@ impl DispatcherActor {
             async move {
                 let mut waiting = waiting;
                 loop {
-                    // Before it is looked again, so that no word is missed.
+                    // Subscribe before checking again, so that no notification is missed.
                     let room = signals.queue_capacity.notified();
                     let (request, reply) = *waiting;
                     match submit(&shared, request, reply) {
@@ -78,7 +80,7 @@ impl Handler<NewRequest> for DispatcherActor {
     }
 }
 
-/// A request that is about to be taken: its answer comes when it is done.
+/// The actix response to a [`NewRequest`] message: it completes when the request has a result.
 pub struct RequestResponse {
     request: NewRequest,
     dispatcher: DispatcherActor,
@@ -86,19 +88,22 @@ pub struct RequestResponse {
 
 impl std::fmt::Debug for RequestResponse {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_tuple("Later").field(&self.request).finish()
+        f.debug_tuple("RequestResponse").field(&self.request).finish()
     }
 }
 
 impl MessageResponse<DispatcherActor, NewRequest> for RequestResponse {
     fn handle(self, ctx: &mut Context<DispatcherActor>, sender: Option<OneshotSender<TaskResult>>) {
         let RequestResponse { request, mut dispatcher } = self;
-        let reply = sender.map_or(Reply::Nobody, Reply::Plain);
-        dispatcher.take(request, reply, ctx);
+        let reply = sender.map_or(Reply::None, Reply::Request);
+        dispatcher.submit(request, reply, ctx);
     }
 }
 
-/// Everything that was sent before this has come: so had a request of this number, if it were to.
+/// Internal message: forgets that this request was cancelled before it arrived.
+///
+/// It is queued behind all messages that were sent before. When it is handled, a request with this id
+/// either has arrived or never will.
 #[derive(Message)]
 #[rtype(result = "()")]
 pub(crate) struct ForgetCancelled(pub(crate) RequestId);
@@ -111,7 +116,7 @@ impl Handler<ForgetCancelled> for DispatcherActor {
     }
 }
 
-/// Asks the dispatcher how many requests there were, and what has become of them.
+/// Message: returns the dispatcher's [`Stats`], counters of its requests and their results.
 #[derive(Message, Debug, Clone, Copy, PartialEq, Eq)]
 #[rtype(result = "Stats")]
 pub struct GetStats;
@@ -119,12 +124,13 @@ pub struct GetStats;
 impl Handler<GetStats> for DispatcherActor {
     type Result = MessageResult<GetStats>;
 
-    fn handle(&mut self, _tallied: GetStats, _ctx: &mut Self::Context) -> Self::Result {
+    fn handle(&mut self, _: GetStats, _ctx: &mut Self::Context) -> Self::Result {
         MessageResult(self.shared.borrow().stats())
     }
 }
 
-/// Asks the dispatcher for the tasks that were put aside, the last hundred of them.
+/// Message: returns the dead letters, the last 100 tasks that were given up because each attempt
+/// killed its worker.
 #[derive(Message, Debug, Clone, Copy, PartialEq, Eq)]
 #[rtype(result = "Vec<DeadLetter>")]
 pub struct GetDeadLetters;
@@ -132,7 +138,7 @@ pub struct GetDeadLetters;
 impl Handler<GetDeadLetters> for DispatcherActor {
     type Result = MessageResult<GetDeadLetters>;
 
-    fn handle(&mut self, _aside: GetDeadLetters, _ctx: &mut Self::Context) -> Self::Result {
+    fn handle(&mut self, _: GetDeadLetters, _ctx: &mut Self::Context) -> Self::Result {
         MessageResult(self.shared.borrow().dead_letters())
     }
 }

@@ -1,4 +1,4 @@
-//! What the fallback gets: a request for a method that is nobody's, and the way to answer it.
+//! The message of the fallback: a request for an unknown method, and the way to answer it.
 
 use std::fmt;
 
@@ -10,10 +10,13 @@ use crate::answer::{Failure, Reply, TaskResult};
 use crate::body::Body;
 use crate::request::Request;
 
-/// A request that no method was found for, delivered to the dispatcher's fallback. The original's
-/// `xmlrpc_server_parent` gets the same.
+/// A request for an unknown method, delivered to the dispatcher's
+/// [`fallback`](crate::DispatcherBuilder::fallback).
 ///
-/// It is answered once. Dropped without an answer it fails, and the failure says so.
+/// The original's `xmlrpc_server_parent` receives the same.
+///
+/// Answer it with [`return_value`](FallbackRequest::return_value) or [`fail`](FallbackRequest::fail).
+/// If it is dropped without an answer, the request fails.
 #[derive(Message)]
 #[rtype(result = "()")]
 pub struct FallbackRequest {
@@ -22,13 +25,13 @@ pub struct FallbackRequest {
 }
 
 impl FallbackRequest {
-    /// What is asked for, and by whom.
+    /// Returns the request.
     #[must_use]
     pub fn request(&self) -> &Request {
         &self.request
     }
 
-    /// Answers with a value. The original's `return`.
+    /// Answers the request with a value. The original's `return`.
     pub fn return_value(self, value: &impl Serialize) {
         let outcome = match Body::of(value) {
             Ok(body) => Ok(Reply { body }),
@@ -37,14 +40,14 @@ impl FallbackRequest {
         self.answer(outcome);
     }
 
-    /// Answers with an error.
+    /// Answers the request with an error.
     pub fn fail(self, message: impl fmt::Display) {
         self.answer(Err(Failure::Failed { message: message.to_string() }));
     }
 
     fn answer(mut self, outcome: TaskResult) {
         if let Some(reply) = self.reply.take() {
-            // The dispatcher is gone, and who has asked knows.
+            // If the dispatcher is gone, the sender's future has already failed.
             let _ = reply.send(outcome);
         }
     }

@@ -1,4 +1,4 @@
-//! From a configuration to a dispatcher that runs: the daemon's launch, and then its actors.
+//! Launches a dispatcher: first the daemon, then the actors.
 
 use std::cell::RefCell;
 use std::fmt;
@@ -25,14 +25,16 @@ use crate::talkback::{Verbosity, report};
 use crate::worker::{self, WorkerFds};
 
 impl DispatcherBuilder {
-    /// Does the housework and forks the fork server, before any runtime. The soft limit of open files
-    /// is raised to the hard one, unless the daemon was given a
-    /// [limit](actix_daemon::Builder::limit) of its own.
+    /// Sets up the daemon and forks the fork server.
+    ///
+    /// Call it before any thread or runtime is started. It also raises the soft limit of open files
+    /// to the hard limit, unless the daemon settings contain a
+    /// [limit](actix_daemon::DaemonBuilder::limit) for it.
     ///
     /// # Errors
     ///
-    /// As [`actix_daemon::DispatcherBuilder::launch`]; [`DaemonError::Config`] also when numbers or names of
-    /// the dispatcher do not go together, and nothing has happened then.
+    /// Returns [`DaemonError::Config`] if the configuration is invalid; nothing has been changed or
+    /// forked in this case. Otherwise as [`actix_daemon::DaemonBuilder::launch`].
     pub fn launch(mut self) -> Result<LaunchedDispatcher, DaemonError> {
         self.check()?;
         let DispatcherBuilder {
@@ -44,26 +46,31 @@ impl DispatcherBuilder {
             fork_interval,
             fork_name,
             alias,
-            detail,
-            queue,
+            verbosity,
+            queue_capacity,
             lanes,
             defaults,
             methods,
-            trouble: _none,
-            outside,
+            error: _checked,
+            recipients,
         } = self;
-        // What the system does not give is done without: letters are as many as there may be.
+        // If the limit cannot be raised, fewer shared buffers are used.
         let _ = daemon_sys::limits::raise_open_files_limit();
-        let title = fork_name.unwrap_or_else(|| alias.clone());
-        let mut daemon = daemon.alias(alias).title(title);
-        if detail == Verbosity::Verbose {
+        let mut daemon = daemon;
+        if let Some(alias) = alias {
+            daemon = daemon.title(alias.clone()).alias(alias);
+        }
+        if let Some(title) = fork_name {
+            daemon = daemon.title(title);
+        }
+        if verbosity == Verbosity::Verbose {
             daemon = daemon.verbose();
         }
         let methods = Rc::new(methods);
         let links = Rc::new(NewLinks::default());
-        // As many as the daemon's scoreboard has.
+        // As many slots as the daemon's scoreboard has.
         let claims = SharedClaims::make(slots_for(max_forks) as usize)?;
-        let program = Workers { methods: Rc::clone(&methods), claims };
+        let program = WorkerProgram { methods: Rc::clone(&methods), claims };
         let daemon = if max_forks == 0 {
             daemon.model(Solo).launch(program)?
         } else {
@@ -79,18 +86,20 @@ impl DispatcherBuilder {
             methods,
             claims,
             lanes,
-            queue_max: queue,
+            queue_max: queue_capacity,
             defaults,
-            detail,
+            detail: verbosity,
             max_forks: max_forks as usize,
             pre_fork,
             fork_interval,
         };
-        Ok(LaunchedDispatcher { daemon, links, setup, outside })
+        Ok(LaunchedDispatcher { daemon, links, setup, recipients })
     }
 
-    /// Launches the dispatcher and runs it in a System of its own until it has stopped; this is
-    /// called in it once, to start the parent's sessions.
+    /// Launches the dispatcher and runs it in a new actix System until it has stopped.
+    ///
+    /// `start` is called once in that System. It receives the addresses of the running dispatcher,
+    /// and typically spawns the program's own actors and tasks.
     ///
     /// # Errors
     ///
@@ -106,14 +115,15 @@ impl DispatcherBuilder {
     }
 }
 
-/// A dispatcher whose housework is done and whose fork server stands; its actors are still to be
-/// started.
-#[must_use = "the dispatcher works only when it is started"]
+/// A dispatcher that has been launched, and whose actors have not been started yet.
+///
+/// The daemon is set up and the fork server runs.
+#[must_use = "the dispatcher accepts requests only after `start`"]
 pub struct LaunchedDispatcher {
-    daemon: LaunchedDaemon<Workers>,
+    daemon: LaunchedDaemon<WorkerProgram>,
     links: Rc<NewLinks>,
     setup: EngineConfig,
-    outside: Recipients,
+    recipients: Recipients,
 }
 
 impl fmt::Debug for LaunchedDispatcher {
@@ -122,40 +132,42 @@ impl fmt::Debug for LaunchedDispatcher {
     }
 }
 
-/// The daemon whose children are a dispatcher's workers, for who keeps its address.
+/// The daemon whose children are a dispatcher's workers.
+///
+/// Useful to name the type of its address.
 pub type WorkerDaemon = DaemonActor<WorkerFds>;
 
-/// A dispatcher that runs.
+/// The addresses of a running dispatcher.
 #[derive(Debug, Clone)]
 #[non_exhaustive]
 pub struct RunningDispatcher {
-    /// Where requests go.
+    /// Accepts requests.
     pub dispatcher: Addr<DispatcherActor>,
-    /// Where requests are cancelled: not behind those that wait for room.
+    /// Accepts [`Cancel`] messages. They do not wait behind requests in the dispatcher's mailbox.
     pub cancel: Recipient<Cancel>,
-    /// The daemon that its workers are children of: it is asked for status, reload, shutdown.
+    /// The daemon that manages the workers, for status, reload, resizing and shutdown.
     pub daemon: Addr<WorkerDaemon>,
 }
 
 impl LaunchedDispatcher {
-    /// Starts the dispatcher's actors, and the daemon's, in the System of this thread.
+    /// Starts the actors of the dispatcher and the daemon in the current thread's System.
     ///
     /// # Errors
     ///
     /// As [`actix_daemon::Launched::start`].
     pub fn start(self) -> Result<RunningDispatcher, DaemonError> {
-        let LaunchedDispatcher { daemon, links, setup, outside } = self;
+        let LaunchedDispatcher { daemon, links, setup, recipients } = self;
         let daemon = daemon.start()?;
         if setup.max_forks == 0 {
-            // Methods run here.
-            panics::note();
+            // Methods run in this process.
+            panics::install_hook();
         }
         let shared = Rc::new(RefCell::new(Engine::new(setup, daemon.clone())));
         engine::run(&shared, &links);
-        let dispatcher = DispatcherActor::begin(&shared);
+        let dispatcher = DispatcherActor::start_with(&shared);
         let cancel = ControlActor::begin(&shared, &daemon, dispatcher.clone());
-        // Each may send requests at once: the engine is not held meanwhile.
-        let Recipients { upon_result, fallback, talkback } = outside;
+        // Each closure may send requests immediately, so the engine must not be borrowed here.
+        let Recipients { upon_result, fallback, talkback } = recipients;
         let upon_result = upon_result.map(|make| make(dispatcher.clone()));
         let fallback = fallback.map(|make| make(dispatcher.clone()));
         let talkback = talkback.map(|make| make(dispatcher.clone()));
@@ -168,39 +180,39 @@ impl LaunchedDispatcher {
     }
 }
 
-/// The program whose children are workers.
+/// The daemon program whose children are workers.
 #[derive(Debug)]
-pub(crate) struct Workers {
+pub(crate) struct WorkerProgram {
     methods: Rc<Methods>,
     claims: SharedClaims,
 }
 
-impl Program for Workers {
+impl Program for WorkerProgram {
     type Request = WorkerFds;
 
     fn child(self, _daemon: Addr<ChildActor>) -> Recipient<DaemonChild<WorkerFds>> {
-        Session { workers: Some(self) }.start().recipient()
+        WorkerSession { program: Some(self) }.start().recipient()
     }
 }
 
-/// A worker's session: it begins to work when it gets its link.
-struct Session {
-    workers: Option<Workers>,
+/// The actor of a worker process. It starts the task loop when it receives its link.
+struct WorkerSession {
+    program: Option<WorkerProgram>,
 }
 
-impl Actor for Session {
+impl Actor for WorkerSession {
     type Context = actix::Context<Self>;
 }
 
-impl actix::Handler<DaemonChild<WorkerFds>> for Session {
+impl actix::Handler<DaemonChild<WorkerFds>> for WorkerSession {
     type Result = ();
 
-    fn handle(&mut self, born: DaemonChild<WorkerFds>, _ctx: &mut Self::Context) {
-        let (Some(workers), Some(child)) = (self.workers.take(), ChildHandle::current()) else {
+    fn handle(&mut self, message: DaemonChild<WorkerFds>, _ctx: &mut Self::Context) {
+        let (Some(program), Some(child)) = (self.program.take(), ChildHandle::current()) else {
             return;
         };
-        let Workers { methods, claims } = workers;
+        let WorkerProgram { methods, claims } = program;
         let log = actix_daemon::logger();
-        child.work(worker::live(child.clone(), born.request, methods, claims, log));
+        child.work(worker::run(child.clone(), message.request, methods, claims, log));
     }
 }

@@ -1,37 +1,40 @@
-//! Tasks to pre-forked worker processes, results to futures and recipients: what
-//! `POE::Component::PreforkDispatch` does, and what it never could.
+//! Runs tasks in pre-forked worker processes and returns their results to futures and recipients.
+//!
+//! The crate does what `POE::Component::PreforkDispatch` does in Perl, and adds time limits, retries,
+//! cancellation, priorities and back-pressure. A crash in a handler costs one task, not the program.
 //!
 //! # Theory of operation
 //!
-//! A dispatcher is a daemon whose children are workers: the same fork server, scoreboard, babysitter and
-//! control socket as of any [`actix_daemon`]. Its model is a pool on demand
-//! ([`OnDemand`](actix_daemon::dispatching::OnDemand)): each worker is born with one end of a link, and there are
-//! as many workers as waiting requests ask for, up to [`max_forks`](DispatcherBuilder::max_forks).
+//! A dispatcher is a daemon whose children are workers. It has the fork server, scoreboard, babysitter
+//! and control socket of every [`actix_daemon`] daemon. The pool model is
+//! [`OnDemand`](actix_daemon::dispatching::OnDemand): each worker is connected to the parent by a socket, its link,
+//! and workers are started while requests wait, up to [`max_forks`](DispatcherBuilder::max_forks).
 //!
 //! ```text
-//! your sessions -- NewRequest --> DispatcherActor     parent
-//!       ^                              |  Scheduler: queue, workers, claims
-//!       +-- future, RequestDone -------+
-//!                                      |  link: frames, memory   ^ answers
-//!                                      v                         |
-//!                                  worker 0: one task at a time, in a process of its own
-//!                                  worker 1: ...
+//! your actors -- NewRequest --> DispatcherActor       parent
+//!      ^                              |  scheduler: queue, workers, claims
+//!      +-- future, RequestDone -------+
+//!                                     |  link: frames, shared memory   ^ results
+//!                                     v                                |
+//!                                 worker 0: one task at a time, in its own process
+//!                                 worker 1: ...
 //! ```
 //!
-//! Every request gets **exactly one answer** ([`TaskResult`]): a value, or a [`Failure`] that says which
-//! of the ways it went. What a request can be refused for is found out before a worker is bothered.
-//! The rule of it is a state machine without I/O or clock; actors carry it out.
+//! Every request gets **exactly one result** ([`TaskResult`]): a value, or a [`Failure`] that says what
+//! went wrong. Errors in the request itself, such as an unknown method or parameters of the wrong type,
+//! are detected before it is sent to a worker. The scheduler is a pure state machine without I/O and
+//! clock; actors carry out its actions.
 //!
-//! A worker that is busy with short tasks is sent some ahead, so that a batch of them costs one system
-//! call. Whose such a task is, is settled in shared memory ([`daemon_core::Claim`]): one that was not
-//! begun is taken back when another worker is idle, when the one before it takes long, when it is
-//! cancelled, and when the worker dies. So a crash costs the task that was running, and no other.
+//! A worker that is busy with short tasks is sent further tasks ahead of time, so that a batch costs one
+//! system call. Ownership of such a task is decided in shared memory ([`daemon_core::Claim`]). The
+//! parent takes back a task that has not started when another worker is idle, when the task before it
+//! takes long, when it is cancelled, and when the worker dies. So a crash costs the running task only.
 //!
 //! # Examples
 //!
 //! ```standalone_crate
-//! use actix_daemon::{DaemonError, StopMode, Shutdown};
-//! use actix_dispatch::{Dispatcher, NewRequest};
+//! use actix_daemon::{DaemonError, Shutdown, StopMode};
+//! use actix_dispatch::{Dispatcher, Failure, NewRequest};
 //!
 //! fn main() -> Result<(), DaemonError> {
 //!     Dispatcher::builder()
@@ -40,46 +43,48 @@
 //!             if width == 0 { Err("no width") } else { Ok(format!("{path} is {width} wide")) }
 //!         })
 //!         .method("crash", |_call, (): ()| -> Result<(), String> { std::process::abort() })
-//!         .run(|started| {
+//!         .run(|running| {
 //!             actix_rt::spawn(async move {
-//!                 let dispatcher = started.dispatcher;
+//!                 let dispatcher = running.dispatcher;
 //!                 let resize = NewRequest::to("resize").params(("a.png", 640));
-//!                 let answer = dispatcher.send(resize).await.expect("it is there");
-//!                 let line: String = answer.expect("a value").value().expect("a text");
+//!                 let result = dispatcher.send(resize).await.expect("the dispatcher is running");
+//!                 let line: String = result.expect("a value").value().expect("a string");
 //!                 assert_eq!(line, "a.png is 640 wide");
-//!                 let crash = dispatcher.send(NewRequest::to("crash")).await.expect("it is there");
-//!                 assert!(crash.unwrap_err().to_string().starts_with("lost: "));
-//!                 started.daemon.do_send(Shutdown(StopMode::Graceful));
+//!                 let crash = NewRequest::to("crash");
+//!                 let result = dispatcher.send(crash).await.expect("the dispatcher is running");
+//!                 assert!(matches!(result, Err(Failure::WorkerLost { .. })));
+//!                 running.daemon.do_send(Shutdown(StopMode::Graceful));
 //!             });
 //!         })
 //! }
 //! ```
 //!
-//! # Map
+//! # Overview
 //!
-//! | rooms | for |
+//! | items | purpose |
 //! | --- | --- |
-//! | [`Dispatcher::builder`], [`DispatcherBuilder`] | configuring: numbers, methods, hooks, recipients |
-//! | [`LaunchedDispatcher`], [`RunningDispatcher`], [`WorkerDaemon`] | how it is run, here or in a System of yours |
-//! | [`NewRequest`], [`RunTask`], [`Task`], [`Bytes`] | what is asked for |
-//! | [`TaskResult`], [`Reply`], [`Failure`], [`Rejection`] | the one answer |
-//! | [`RequestDone`], [`Request`] | the same, delivered to a recipient |
-//! | [`Call`] | what a handler knows of the call that it serves |
-//! | [`Class`], [`AnonymousMethod`], [`FallbackRequest`] | methods of a namespace, of a request, of nobody |
-//! | [`Lane`] | a queue of its own within the queue |
-//! | [`Cancel`], [`GetStats`], [`GetDeadLetters`] | what the dispatcher is asked for besides |
-//! | [`Talkback`] | what it says, and what workers print |
+//! | [`Dispatcher::builder`], [`DispatcherBuilder`] | configuration: limits, methods, hooks, recipients |
+//! | [`LaunchedDispatcher`], [`RunningDispatcher`], [`WorkerDaemon`] | running it, in a new System or in yours |
+//! | [`NewRequest`], [`RunTask`], [`Task`], [`Bytes`] | requests and their parameters |
+//! | [`TaskResult`], [`Reply`], [`Failure`], [`Rejection`] | the result of a request |
+//! | [`RequestDone`], [`Request`] | a result delivered to a recipient |
+//! | [`Call`] | the context of a call, for handlers |
+//! | [`Class`], [`AnonymousMethod`] | methods in a namespace, and methods without a name |
+//! | [`FallbackRequest`] | requests for unknown methods |
+//! | [`Lane`] | a separate queue with a concurrency limit |
+//! | [`Cancel`], [`GetStats`], [`GetDeadLetters`] | other messages of the dispatcher |
+//! | [`Talkback`] | log messages and worker output, as messages |
 //!
 //! # Limitations
 //!
-//! - Methods are known before the launch: code cannot cross to a process that is there already.
-//! - A handler that blocks also keeps its worker from hearing signals; so does a hard limit's
-//!   absence. The babysitter's limits hold for workers as for any child.
-//! - Tasks that are known to take less than a millisecond may be sent ahead: with several workers the
-//!   order in which such are *begun* can differ from that of the queue by as much. Others are begun
-//!   strictly in order.
-//! - A line that is printed is told with the method that its worker did then or did last; among tasks
-//!   that follow each other within microseconds it may be the neighbour's.
+//! - Methods must be registered before the launch, because code cannot be sent to a running process.
+//! - A handler that blocks also keeps its worker from handling signals. Set a hard limit to bound it;
+//!   the babysitter's limits apply to workers as to any child.
+//! - Tasks that are expected to take less than a millisecond can be sent ahead. With several workers,
+//!   such tasks can therefore *start* up to a millisecond out of queue order. All others start strictly
+//!   in order.
+//! - A line that a worker prints is attributed to the method it is running or ran last. Between tasks
+//!   that follow each other within microseconds, it can be attributed to the neighbour.
 
 mod answer;
 mod body;

@@ -1,7 +1,7 @@
-//! The table of methods: what can be called, found in the original's order, with hooks around it.
+//! The method table: lookup by name, in the original's order, and calls with their hooks.
 //!
-//! It is made before the launch, so parent and workers have the same one, and a method goes over the
-//! link by its number.
+//! The table is built before the launch. So parent and workers have the same one, and an order on the
+//! link names a method by its number.
 
 use std::collections::HashMap;
 use std::fmt::{self, Display};
@@ -17,14 +17,14 @@ use crate::body::{Body, fits};
 use crate::call::Call;
 use crate::panics;
 
-/// How a handler has ended, with the bytes of what it has to say.
+/// The outcome of a handler, with the encoded value or the error text.
 #[derive(Debug)]
 pub(crate) enum Done {
     Value(Body),
     Failed(String),
     TimedOut(String),
     Panicked { message: String, backtrace: String },
-    Unfit(String),
+    InvalidParams(String),
 }
 
 type SyncMethodFn = dyn Fn(&Call, Body) -> Done;
@@ -37,7 +37,7 @@ enum MethodCode {
     Async(Rc<AsyncMethodFn>),
 }
 
-/// A method: its code, and how its parameters are told from others.
+/// A method: its code, and the check of its parameters.
 #[derive(Clone)]
 pub(crate) struct Method {
     code: MethodCode,
@@ -54,49 +54,51 @@ impl fmt::Debug for Method {
 }
 
 impl Method {
-    pub(crate) fn now<P, T, E>(act: impl Fn(&Call, P) -> Result<T, E> + 'static) -> Method
+    pub(crate) fn sync<P, T, E>(act: impl Fn(&Call, P) -> Result<T, E> + 'static) -> Method
     where
         P: DeserializeOwned,
         T: Serialize,
         E: Display,
     {
-        let code = move |call: &Call, params: Body| match taken::<P>(params) {
-            Ok(params) => conclude(call, act(call, params)),
-            Err(why) => Done::Unfit(why),
+        let code = move |call: &Call, params: Body| match decode_params::<P>(params) {
+            Ok(params) => outcome_of(call, act(call, params)),
+            Err(reason) => Done::InvalidParams(reason),
         };
         Method { code: MethodCode::Sync(Rc::new(code)), check: fits::<P> }
     }
 
-    pub(crate) fn later<P, T, E>(act: impl AsyncFn(Call, P) -> Result<T, E> + 'static) -> Method
+    pub(crate) fn from_async<P, T, E>(
+        act: impl AsyncFn(Call, P) -> Result<T, E> + 'static,
+    ) -> Method
     where
         P: DeserializeOwned + 'static,
         T: Serialize,
         E: Display,
     {
         let act = Rc::new(act);
-        let code = move |call: Call, params: Body| match taken::<P>(params) {
+        let code = move |call: Call, params: Body| match decode_params::<P>(params) {
             Ok(params) => {
                 let act = Rc::clone(&act);
-                async move { conclude(&call, act(call.clone(), params).await) }.boxed_local()
+                async move { outcome_of(&call, act(call.clone(), params).await) }.boxed_local()
             }
-            Err(why) => std::future::ready(Done::Unfit(why)).boxed_local(),
+            Err(reason) => std::future::ready(Done::InvalidParams(reason)).boxed_local(),
         };
         Method { code: MethodCode::Async(Rc::new(code)), check: fits::<P> }
     }
 
-    /// Tells whether parameters are the method's.
+    /// Checks that the parameters can be decoded.
     pub(crate) fn check(&self, params: &Body) -> Result<(), String> {
         (self.check)(params.bytes())
     }
 }
 
-/// Takes parameters from what they came as, of which nothing else is kept.
-fn taken<P: DeserializeOwned>(params: Body) -> Result<P, String> {
+/// Decodes the parameters, and drops the body they came in.
+fn decode_params<P: DeserializeOwned>(params: Body) -> Result<P, String> {
     params.decode()
 }
 
-fn conclude<T: Serialize, E: Display>(call: &Call, ended: Result<T, E>) -> Done {
-    match ended {
+fn outcome_of<T: Serialize, E: Display>(call: &Call, result: Result<T, E>) -> Done {
+    match result {
         Ok(value) => match Body::of(&value) {
             Ok(body) => Done::Value(body),
             Err(error) => Done::Failed(error.to_string()),
@@ -106,7 +108,7 @@ fn conclude<T: Serialize, E: Display>(call: &Call, ended: Result<T, E>) -> Done 
     }
 }
 
-/// A namespace of methods: `Image` with `resize` is called as `Image::resize`.
+/// A namespace of methods: method `resize` of class `Image` is called as `Image::resize`.
 ///
 /// # Examples
 ///
@@ -123,13 +125,13 @@ pub struct Class {
 }
 
 impl Class {
-    /// A class without methods yet.
+    /// Creates a class without methods.
     #[must_use]
     pub fn new(name: impl Into<String>) -> Class {
         Class { name: name.into(), methods: Vec::new() }
     }
 
-    /// Adds a method, as [`DispatcherBuilder::method`](crate::DispatcherBuilder::method).
+    /// Adds a method, like [`DispatcherBuilder::method`](crate::DispatcherBuilder::method).
     #[must_use]
     pub fn method<P, T, E>(
         mut self,
@@ -141,11 +143,12 @@ impl Class {
         T: Serialize,
         E: Display,
     {
-        self.methods.push((name.into(), Method::now(act)));
+        self.methods.push((name.into(), Method::sync(act)));
         self
     }
 
-    /// Adds an async method, as [`DispatcherBuilder::async_method`](crate::DispatcherBuilder::async_method).
+    /// Adds an async method, like
+    /// [`DispatcherBuilder::async_method`](crate::DispatcherBuilder::async_method).
     #[must_use]
     pub fn async_method<P, T, E>(
         mut self,
@@ -157,46 +160,47 @@ impl Class {
         T: Serialize,
         E: Display,
     {
-        self.methods.push((name.into(), Method::later(act)));
+        self.methods.push((name.into(), Method::from_async(act)));
         self
     }
 }
 
-/// A method that has no name: a request brings it along, and it comes before any that has one.
+/// A handle of a method that has no name.
 ///
-/// Code cannot cross to a process that is there already, so it is shown to the dispatcher before the
-/// launch ([`DispatcherBuilder::anonymous_method`](crate::DispatcherBuilder::anonymous_method)); what a request brings is this mark
-/// of it.
+/// [`DispatcherBuilder::anonymous_method`](crate::DispatcherBuilder::anonymous_method) registers the
+/// method before the launch, because code cannot be sent to a process that already runs, and returns
+/// this handle. Requests carry the handle: [`NewRequest::to_anonymous`](crate::NewRequest::to_anonymous)
+/// and [`NewRequest::method`](crate::NewRequest::method). It takes precedence over named methods.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct AnonymousMethod(pub(crate) u16);
 
-/// What a name has led to.
+/// The target that the lookup of a name found.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum MethodTarget {
     Method(u16),
     Fallback,
 }
 
-type Before = Rc<dyn Fn(&Call) -> Result<(), String>>;
-type After = Rc<dyn Fn(&Call)>;
-type Plain = Rc<dyn Fn()>;
+type PrecallHook = Rc<dyn Fn(&Call) -> Result<(), String>>;
+type PostcallHook = Rc<dyn Fn(&Call)>;
+type ForkHook = Rc<dyn Fn()>;
 
-/// What runs around calls and forks. The original's `_precall`, `_postcall`, `_fork_preinit`,
-/// `_fork_postinit` and `_fork_init`.
+/// The hooks that run around calls and forks. The original's `_precall`, `_postcall`,
+/// `_fork_preinit`, `_fork_postinit` and `_fork_init`.
 #[derive(Default, Clone)]
 pub(crate) struct Hooks {
-    pub(crate) precall: Option<Before>,
-    pub(crate) postcall: Option<After>,
-    pub(crate) fork_preinit: Option<Plain>,
+    pub(crate) precall: Option<PrecallHook>,
+    pub(crate) postcall: Option<PostcallHook>,
+    pub(crate) fork_preinit: Option<ForkHook>,
     pub(crate) fork_postinit: Option<Rc<dyn Fn(actix_daemon::Pid)>>,
-    pub(crate) fork_init: Option<Plain>,
+    pub(crate) fork_init: Option<ForkHook>,
 }
 
-/// All methods, by number and by name.
+/// All methods, indexed by number and by name.
 #[derive(Default)]
 pub(crate) struct Methods {
     table: Vec<Method>,
-    plain: HashMap<String, u16>,
+    named: HashMap<String, u16>,
     classes: HashMap<String, u16>,
     pub(crate) hooks: Hooks,
 }
@@ -204,37 +208,44 @@ pub(crate) struct Methods {
 impl fmt::Debug for Methods {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Methods")
-            .field("plain", &self.plain)
+            .field("named", &self.named)
             .field("classes", &self.classes)
             .finish_non_exhaustive()
     }
 }
 
-/// The method of this name is there twice, or there are more than can be numbered.
+/// The reason why a method cannot be added.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum Unfit {
-    Twice,
+pub(crate) enum AddMethodError {
+    /// Another method has the same name.
+    Duplicate,
+    /// The method numbers are used up.
     TooMany,
 }
 
 impl Methods {
-    fn push(&mut self, method: Method) -> Result<u16, Unfit> {
-        let number = u16::try_from(self.table.len()).map_err(|_too_many| Unfit::TooMany)?;
+    fn push(&mut self, method: Method) -> Result<u16, AddMethodError> {
+        let number =
+            u16::try_from(self.table.len()).map_err(|_too_many| AddMethodError::TooMany)?;
         self.table.push(method);
         Ok(number)
     }
 
-    pub(crate) fn add(&mut self, name: String, method: Method) -> Result<(), Unfit> {
+    pub(crate) fn add(&mut self, name: String, method: Method) -> Result<(), AddMethodError> {
         let number = self.push(method)?;
-        self.plain.insert(name, number).map_or(Ok(()), |_former| Err(Unfit::Twice))
+        self.named.insert(name, number).map_or(Ok(()), |_former| Err(AddMethodError::Duplicate))
     }
 
-    pub(crate) fn add_to_class(&mut self, name: String, method: Method) -> Result<(), Unfit> {
+    pub(crate) fn add_to_class(
+        &mut self,
+        name: String,
+        method: Method,
+    ) -> Result<(), AddMethodError> {
         let number = self.push(method)?;
-        self.classes.insert(name, number).map_or(Ok(()), |_former| Err(Unfit::Twice))
+        self.classes.insert(name, number).map_or(Ok(()), |_former| Err(AddMethodError::Duplicate))
     }
 
-    pub(crate) fn add_own(&mut self, method: Method) -> Result<AnonymousMethod, Unfit> {
+    pub(crate) fn add_own(&mut self, method: Method) -> Result<AnonymousMethod, AddMethodError> {
         self.push(method).map(AnonymousMethod)
     }
 
@@ -242,11 +253,11 @@ impl Methods {
         self.table.len()
     }
 
-    /// Finds what is called: the request's own method, a method of this name, one of a class.
+    /// Finds a method: the anonymous one of the request, a named one, or one of a class.
     pub(crate) fn find(&self, own: Option<AnonymousMethod>, name: &str) -> Option<u16> {
         match own {
             Some(AnonymousMethod(number)) => Some(number),
-            None => self.plain.get(name).or_else(|| self.classes.get(name)).copied(),
+            None => self.named.get(name).or_else(|| self.classes.get(name)).copied(),
         }
     }
 
@@ -254,13 +265,13 @@ impl Methods {
         self.table.get(usize::from(number))
     }
 
-    /// Calls a method with its hooks around it. What panics is caught.
+    /// Calls a method with its hooks, and catches panics.
     pub(crate) fn start(&self, number: u16, call: &Call, params: Body) -> Invocation {
         let Some(method) = self.get(number) else {
-            return Invocation::Finished(Done::Unfit("there is no such method".into()));
+            return Invocation::Finished(Done::InvalidParams("no such method".into()));
         };
         if let Some(precall) = &self.hooks.precall {
-            match panics::caught(|| precall(call)) {
+            match panics::catch(|| precall(call)) {
                 Ok(Ok(())) => {}
                 Ok(Err(refused)) => return Invocation::Finished(Done::Failed(refused)),
                 Err(panicked) => return Invocation::Finished(panicked),
@@ -268,26 +279,25 @@ impl Methods {
         }
         match &method.code {
             MethodCode::Sync(code) => {
-                let done =
-                    panics::caught(|| code(call, params)).unwrap_or_else(|panicked| panicked);
+                let done = panics::catch(|| code(call, params)).unwrap_or_else(|panicked| panicked);
                 Invocation::Finished(self.finish(call, done))
             }
-            MethodCode::Async(code) => match panics::caught(|| code(call.clone(), params)) {
+            MethodCode::Async(code) => match panics::catch(|| code(call.clone(), params)) {
                 Ok(future) => Invocation::Pending(future),
                 Err(panicked) => Invocation::Finished(self.finish(call, panicked)),
             },
         }
     }
 
-    /// Waits for what goes on.
-    pub(crate) async fn finish_later(
+    /// Waits for an async method, then runs the postcall hook.
+    pub(crate) async fn wait_for(
         &self,
         call: &Call,
         running: LocalBoxFuture<'static, Done>,
     ) -> Done {
         let done = match AssertUnwindSafe(running).catch_unwind().await {
             Ok(done) => done,
-            Err(payload) => panics::told(payload.as_ref()),
+            Err(payload) => panics::outcome_of(payload.as_ref()),
         };
         self.finish(call, done)
     }
@@ -295,7 +305,7 @@ impl Methods {
     fn finish(&self, call: &Call, done: Done) -> Done {
         match &self.hooks.postcall {
             None => done,
-            Some(postcall) => match panics::caught(|| postcall(call)) {
+            Some(postcall) => match panics::catch(|| postcall(call)) {
                 Ok(()) => done,
                 Err(panicked) => panicked,
             },
@@ -303,7 +313,7 @@ impl Methods {
     }
 }
 
-/// A method that was called.
+/// A method call: finished, or a future that is still running.
 pub(crate) enum Invocation {
     Finished(Done),
     Pending(LocalBoxFuture<'static, Done>),
@@ -314,7 +324,7 @@ mod tests {
     use super::*;
 
     fn number(number: u32) -> Method {
-        Method::now(move |_call, (): ()| Ok::<_, String>(number))
+        Method::sync(move |_call, (): ()| Ok::<_, String>(number))
     }
 
     fn call() -> Call {
@@ -325,12 +335,12 @@ mod tests {
         match methods.start(found, &call(), params.clone()) {
             Invocation::Finished(Done::Value(body)) => Ok(body.decode().unwrap()),
             Invocation::Finished(other) => Err(other),
-            Invocation::Pending(_) => unreachable!("it is not async"),
+            Invocation::Pending(_) => unreachable!("a sync method"),
         }
     }
 
     #[test]
-    fn the_request_s_own_method_comes_first_then_the_registered_then_the_class() {
+    fn an_anonymous_method_comes_first_then_the_named_then_the_class() {
         let mut methods = Methods::default();
         methods.add_to_class("Image::resize".into(), number(3)).unwrap();
         methods.add_to_class("Image::flip".into(), number(4)).unwrap();
@@ -345,18 +355,18 @@ mod tests {
     }
 
     #[test]
-    fn a_name_that_is_there_twice_is_refused() {
+    fn a_duplicate_name_is_refused() {
         let mut methods = Methods::default();
         methods.add("a".into(), number(1)).unwrap();
-        assert_eq!(methods.add("a".into(), number(2)), Err(Unfit::Twice));
+        assert_eq!(methods.add("a".into(), number(2)), Err(AddMethodError::Duplicate));
     }
 
     #[test]
-    fn hooks_run_around_a_call_and_the_first_may_refuse_it() {
-        let told = Rc::new(std::cell::RefCell::new(Vec::new()));
+    fn hooks_run_around_a_call_and_precall_can_refuse_it() {
+        let calls = Rc::new(std::cell::RefCell::new(Vec::new()));
         let note = |what: &'static str| {
-            let told = Rc::clone(&told);
-            move || told.borrow_mut().push(what)
+            let calls = Rc::clone(&calls);
+            move || calls.borrow_mut().push(what)
         };
         let (before, during, after) = (note("before"), note("during"), note("after"));
         let mut methods = Methods::default();
@@ -364,30 +374,30 @@ mod tests {
             during();
             Ok::<_, String>(1_u32)
         };
-        methods.add("a".into(), Method::now(act)).unwrap();
+        methods.add("a".into(), Method::sync(act)).unwrap();
         methods.hooks.precall = Some(Rc::new(move |call| {
             before();
             if call.from() == "stranger" { Err("not you".to_owned()) } else { Ok(()) }
         }));
         methods.hooks.postcall = Some(Rc::new(move |_call| after()));
         assert_eq!(value(&methods, 0, &Body::of(&()).unwrap()).unwrap(), 1);
-        assert_eq!(*told.borrow(), ["before", "during", "after"]);
+        assert_eq!(*calls.borrow(), ["before", "during", "after"]);
         let stranger = Call::new(1, "a", "stranger", 1, None, daemon_forkserver::now(), None);
         match methods.start(0, &stranger, Body::EMPTY) {
-            Invocation::Finished(Done::Failed(why)) => assert_eq!(why, "not you"),
-            _ => panic!("it is refused"),
+            Invocation::Finished(Done::Failed(message)) => assert_eq!(message, "not you"),
+            _ => panic!("expected a refusal"),
         }
-        assert_eq!(told.borrow().len(), 4, "neither called nor told after it");
+        assert_eq!(calls.borrow().len(), 4, "neither the method nor postcall ran");
     }
 
     #[test]
-    fn a_panic_is_told_with_its_words() {
+    fn a_panic_is_returned_with_its_message() {
         let mut methods = Methods::default();
         let act = |_call: &Call, word: String| -> Result<(), String> { panic!("no {word}") };
-        methods.add("a".into(), Method::now(act)).unwrap();
+        methods.add("a".into(), Method::sync(act)).unwrap();
         match value(&methods, 0, &Body::of(&"way").unwrap()) {
             Err(Done::Panicked { message, .. }) => assert!(message.contains("no way"), "{message}"),
-            other => panic!("it panics: {other:?}"),
+            other => panic!("expected a panic: {other:?}"),
         }
     }
 }

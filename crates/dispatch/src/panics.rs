@@ -1,4 +1,4 @@
-//! Panics of handlers: caught, and told with their words, place and backtrace.
+//! Catches panics of handlers, with their message, location and backtrace.
 
 use std::any::Any;
 use std::backtrace::Backtrace;
@@ -8,48 +8,48 @@ use std::panic::{self, AssertUnwindSafe};
 use crate::methods::Done;
 
 thread_local! {
-    /// Where the last panic of this thread was, and how it came there.
+    /// The location and backtrace of this thread's last panic.
     static LAST: RefCell<Option<(String, String)>> = const { RefCell::new(None) };
 }
 
-/// Has panics of this process noted for who catches them, after what was done about them before.
-pub(crate) fn note() {
-    let before = panic::take_hook();
+/// Installs a panic hook that records location and backtrace, after it calls the previous hook.
+pub(crate) fn install_hook() {
+    let previous = panic::take_hook();
     panic::set_hook(Box::new(move |info| {
-        before(info);
-        let place = info.location().map(ToString::to_string).unwrap_or_default();
+        previous(info);
+        let location = info.location().map(ToString::to_string).unwrap_or_default();
         let trace = Backtrace::force_capture().to_string();
-        // A thread that ends has nobody who would ask.
-        let _ = LAST.try_with(|last| last.replace(Some((place, trace))));
+        // The thread may be exiting; then the record is not needed.
+        let _ = LAST.try_with(|last| last.replace(Some((location, trace))));
     }));
 }
 
-/// Runs this, and tells its panic.
-pub(crate) fn caught<T>(act: impl FnOnce() -> T) -> Result<T, Done> {
-    // What it leaves half done is the handler's own.
-    panic::catch_unwind(AssertUnwindSafe(act)).map_err(|payload| told(payload.as_ref()))
+/// Runs `act` and turns a panic into [`HandlerOutcome::Panicked`].
+pub(crate) fn catch<T>(act: impl FnOnce() -> T) -> Result<T, Done> {
+    // State that the handler leaves half changed is its own responsibility.
+    panic::catch_unwind(AssertUnwindSafe(act)).map_err(|payload| outcome_of(payload.as_ref()))
 }
 
-/// Runs this, and answers with the words of its panic.
-pub(crate) fn or_words<T>(act: impl FnOnce() -> T) -> Result<T, String> {
-    panic::catch_unwind(AssertUnwindSafe(act)).map_err(|payload| words(payload.as_ref()))
+/// Runs `act` and returns the message of a panic as the error.
+pub(crate) fn catch_message<T>(act: impl FnOnce() -> T) -> Result<T, String> {
+    panic::catch_unwind(AssertUnwindSafe(act)).map_err(|payload| message(payload.as_ref()))
 }
 
-fn words(payload: &(dyn Any + Send)) -> String {
+fn message(payload: &(dyn Any + Send)) -> String {
     payload
         .downcast_ref::<&str>()
         .map(ToString::to_string)
         .or_else(|| payload.downcast_ref::<String>().cloned())
-        .unwrap_or_else(|| "no words".to_owned())
+        .unwrap_or_else(|| "no panic message".to_owned())
 }
 
-/// Tells a panic that was caught.
-pub(crate) fn told(payload: &(dyn Any + Send)) -> Done {
-    let words = words(payload);
+/// Returns the outcome of a handler whose panic was caught.
+pub(crate) fn outcome_of(payload: &(dyn Any + Send)) -> Done {
+    let message = message(payload);
     match LAST.take() {
-        Some((place, backtrace)) => {
-            Done::Panicked { message: format!("{words}, at {place}"), backtrace }
+        Some((location, backtrace)) => {
+            Done::Panicked { message: format!("{message}, at {location}"), backtrace }
         }
-        None => Done::Panicked { message: words, backtrace: String::new() },
+        None => Done::Panicked { message, backtrace: String::new() },
     }
 }

@@ -1,4 +1,4 @@
-//! Where an answer goes, and how it is noticed that nobody waits for it any more.
+//! Delivery of results to futures, and detection of futures that were dropped.
 
 use std::fmt;
 use std::future::poll_fn;
@@ -12,99 +12,100 @@ use tokio::sync::Notify;
 use crate::answer::TaskResult;
 use crate::scheduler::JobKey;
 
-/// Who waits for an answer in a future.
+/// The sending half of a future that waits for a decoded result.
 pub(crate) trait AnswerSender {
-    /// Tells it.
-    fn tell(self: Box<Self>, outcome: TaskResult);
-    /// Whether it is gone; if not, this waker is woken when it goes.
+    /// Completes the future.
+    fn send(self: Box<Self>, outcome: TaskResult);
+    /// Returns whether the future was dropped. If not, the waker is woken when it is.
     fn poll_closed(&mut self, cx: &mut Context<'_>) -> Poll<()>;
 }
 
-/// Where an answer goes.
+/// Where a result is sent.
 pub(crate) enum Reply {
-    /// Nobody waits in a future.
-    Nobody,
+    /// No future waits for the result.
+    None,
     /// The future of a [`NewRequest`](crate::NewRequest).
-    Plain(OneshotSender<TaskResult>),
-    /// The future of another message.
-    Other(Box<dyn AnswerSender>),
+    Request(OneshotSender<TaskResult>),
+    /// The future of a [`RunTask`](crate::RunTask).
+    Task(Box<dyn AnswerSender>),
 }
 
 impl fmt::Debug for Reply {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
-            Reply::Nobody => "Nobody",
-            Reply::Plain(_) => "Plain",
-            Reply::Other(_) => "Other",
+            Reply::None => "None",
+            Reply::Request(_) => "Request",
+            Reply::Task(_) => "Task",
         })
     }
 }
 
 impl Reply {
-    pub(crate) fn tell(self, outcome: TaskResult) {
+    /// Sends the result, if a future waits for it.
+    pub(crate) fn send(self, outcome: TaskResult) {
         match self {
-            Reply::Nobody => {}
-            // Who has gone has said that nothing is to be told.
-            Reply::Plain(sender) => drop(sender.send(outcome)),
-            Reply::Other(other) => other.tell(outcome),
+            Reply::None => {}
+            // If the future was dropped, the result is not wanted.
+            Reply::Request(sender) => drop(sender.send(outcome)),
+            Reply::Task(sender) => sender.send(outcome),
         }
     }
 
-    /// Whether somebody waits in a future.
+    /// Returns whether a future waits for the result.
     pub(crate) fn is_awaited(&self) -> bool {
         match self {
-            Reply::Nobody => false,
-            Reply::Plain(_) | Reply::Other(_) => true,
+            Reply::None => false,
+            Reply::Request(_) | Reply::Task(_) => true,
         }
     }
 
-    /// Whether the future is gone; if not, the hangups hear of it when it goes.
-    pub(crate) fn is_gone(&mut self, key: JobKey, hangups: &Arc<DroppedFutures>) -> bool {
+    /// Returns whether the future was dropped. If not, `dropped` records the key when it is.
+    pub(crate) fn is_gone(&mut self, key: JobKey, dropped: &Arc<DroppedFutures>) -> bool {
         let waker = match self {
-            Reply::Nobody => return false,
-            Reply::Plain(_) | Reply::Other(_) => {
-                Waker::from(Arc::new(DropWaker { key, hangups: Arc::clone(hangups) }))
+            Reply::None => return false,
+            Reply::Request(_) | Reply::Task(_) => {
+                Waker::from(Arc::new(DropWaker { key, dropped: Arc::clone(dropped) }))
             }
         };
         let gone = poll_fn(|cx| match self {
-            Reply::Nobody => Poll::Pending,
-            Reply::Plain(sender) => sender.poll_closed(cx),
-            Reply::Other(other) => other.poll_closed(cx),
+            Reply::None => Poll::Pending,
+            Reply::Request(sender) => sender.poll_closed(cx),
+            Reply::Task(other) => other.poll_closed(cx),
         });
-        // Or else the runtime might wake it to have others go on first.
+        // Otherwise tokio's cooperative budget could return `Pending` although the future is gone.
         let gone = pin!(tokio::task::unconstrained(gone));
         gone.poll(&mut Context::from_waker(&waker)).is_ready()
     }
 }
 
-/// Requests whose futures were dropped, from whatever thread.
+/// Requests whose futures were dropped, on any thread.
 #[derive(Debug, Default)]
 pub(crate) struct DroppedFutures {
     keys: Mutex<Vec<JobKey>>,
-    bell: Notify,
+    added: Notify,
 }
 
 impl DroppedFutures {
-    /// Waits until there are some.
-    pub(crate) async fn come(&self) {
-        self.bell.notified().await;
+    /// Waits until there is one.
+    pub(crate) async fn wait(&self) {
+        self.added.notified().await;
     }
 
-    /// Takes those that there are.
+    /// Removes and returns all of them.
     pub(crate) fn take(&self) -> Vec<JobKey> {
         std::mem::take(&mut *self.keys.lock().unwrap_or_else(PoisonError::into_inner))
     }
 }
 
-/// What is woken when a future is dropped.
+/// The waker that is woken when a future is dropped.
 struct DropWaker {
     key: JobKey,
-    hangups: Arc<DroppedFutures>,
+    dropped: Arc<DroppedFutures>,
 }
 
 impl Wake for DropWaker {
     fn wake(self: Arc<Self>) {
-        self.hangups.keys.lock().unwrap_or_else(PoisonError::into_inner).push(self.key);
-        self.hangups.bell.notify_one();
+        self.dropped.keys.lock().unwrap_or_else(PoisonError::into_inner).push(self.key);
+        self.dropped.added.notify_one();
     }
 }

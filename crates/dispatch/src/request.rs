@@ -1,4 +1,4 @@
-//! What is asked for: the request as its sender makes it, and as it comes back with its answer.
+//! Requests: as the sender creates them, and as they are delivered with their result.
 
 use std::fmt;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -13,7 +13,7 @@ use crate::answer::{Rejection, TaskResult};
 use crate::body::{Body, EncodeError};
 use crate::methods::AnonymousMethod;
 
-/// The number of a request, given once in a process.
+/// The id of a request, unique within the process.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct RequestId(pub(crate) u64);
 
@@ -23,19 +23,19 @@ impl fmt::Display for RequestId {
     }
 }
 
-static NEXT: AtomicU64 = AtomicU64::new(1);
+static NEXT_ID: AtomicU64 = AtomicU64::new(1);
 
 impl RequestId {
     fn next() -> RequestId {
-        RequestId(NEXT.fetch_add(1, Ordering::Relaxed))
+        RequestId(NEXT_ID.fetch_add(1, Ordering::Relaxed))
     }
 }
 
-/// Asks the dispatcher to have a method run. The original's `new_request`.
+/// Message: calls a method in a worker. The original's `new_request`.
 ///
-/// Sent with `addr.send` it is answered with a future of the [`TaskResult`]; dropping that future
-/// cancels what has not begun. Sent with `do_send` its outcome goes to the recipient that
-/// [`upon_result`](NewRequest::upon_result) names, or to the dispatcher's.
+/// With `addr.send`, the response is the [`TaskResult`]. Dropping the future cancels the request if it
+/// has not started. With `do_send`, the result goes to the request's
+/// [`upon_result`](NewRequest::upon_result) recipient, or else to that of the dispatcher.
 ///
 /// # Examples
 ///
@@ -61,20 +61,20 @@ pub struct NewRequest {
     pub(crate) if_full: IfFull,
 }
 
-/// What becomes of a request when as many wait as may.
+/// What happens to a request if the queue is full.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(crate) enum IfFull {
-    /// It waits until there is room.
+    /// It waits for room.
     #[default]
     Wait,
-    /// It is refused.
+    /// It is rejected.
     Refuse,
 }
 
-/// A name: most are known when the program is built.
+/// A name. Most names are known at compile time, so no allocation is needed.
 pub(crate) type CowStr = std::borrow::Cow<'static, str>;
 
-/// How a request wants to be treated.
+/// The options of a request.
 #[derive(Debug, Clone)]
 pub(crate) struct RequestOptions {
     pub(crate) priority: i8,
@@ -82,22 +82,22 @@ pub(crate) struct RequestOptions {
     pub(crate) soft: Option<Duration>,
     pub(crate) hard: Option<Duration>,
     pub(crate) attempts: Option<u32>,
-    /// What becomes of it, if it runs, when nobody waits for it any more.
+    /// What happens to a running request when its future is dropped.
     pub(crate) if_dropped: IfRunning,
 }
 
-/// What becomes of a cancelled request that runs.
+/// What happens to a cancelled request that is already running.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum IfRunning {
-    /// It runs to its end, and is answered.
+    /// It runs to completion and is answered.
     #[default]
     LetFinish,
-    /// Its worker is killed.
+    /// Its worker is killed, and the request fails with [`Failure::Cancelled`](crate::Failure::Cancelled).
     Terminate,
 }
 
 impl NewRequest {
-    /// Asks for the method of this name; of a class as `Class::method`.
+    /// Creates a request that calls the method of this name; `Class::method` for that of a class.
     #[must_use]
     pub fn to(method: impl Into<CowStr>) -> NewRequest {
         NewRequest {
@@ -119,112 +119,124 @@ impl NewRequest {
         }
     }
 
-    /// Asks for a method of its own, which comes before any of the dispatcher's; see
-    /// [`AnonymousMethod`].
+    /// Creates a request that calls an anonymous method; see [`AnonymousMethod`].
     #[must_use]
     pub fn to_anonymous(method: AnonymousMethod) -> NewRequest {
         NewRequest::to("anonymous method").method(method)
     }
 
-    /// Sets the request's own method: the name then is only what it is called. The original's
-    /// `method`.
+    /// Sets the anonymous method to call; the name is then only a label.
+    ///
+    /// The original's `method`.
     #[must_use]
     pub fn method(mut self, method: AnonymousMethod) -> Self {
         self.own = Some(method);
         self
     }
 
-    /// Sets the parameters: one value, a tuple for several. `()` by default.
+    /// Sets the parameters: one value, or a tuple for several. `()` by default.
     ///
-    /// They are encoded now. From 64 KiB on they are written into a memory file, once: bulk belongs
-    /// in [`Bytes`](crate::Bytes).
+    /// They are encoded by this call. Parameters of 64 KiB and more are written to shared memory, and
+    /// the worker receives only a file descriptor. Use [`Bytes`](crate::Bytes) for large binary data.
     #[must_use]
     pub fn params(mut self, params: impl Serialize) -> Self {
         self.params = Body::of(&params);
         self
     }
 
-    /// Sets parameters that are encoded already, in the MessagePack format.
+    /// Sets parameters that are already encoded as MessagePack.
     #[must_use]
     pub fn encoded_params(mut self, params: Vec<u8>) -> Self {
         self.params = Body::raw(params);
         self
     }
 
-    /// Says who asks, for hooks and handlers. `local` by default, as the original.
+    /// Sets the sender's name, for hooks and handlers. `local` by default, as in the original.
     #[must_use]
     pub fn from(mut self, from: impl Into<CowStr>) -> Self {
         self.from = from.into();
         self
     }
 
-    /// Sets the priority: of those that wait, one of a higher comes first. 0 by default.
+    /// Sets the priority. Queued requests with a higher priority start first. 0 by default.
     #[must_use]
     pub fn priority(mut self, priority: i8) -> Self {
         self.options.priority = priority;
         self
     }
 
-    /// Has it wait in the lane of this name, which the dispatcher was built with.
+    /// Sets the lane by its name.
+    ///
+    /// It must have been added with [`DispatcherBuilder::lane`](crate::DispatcherBuilder::lane).
     #[must_use]
     pub fn lane(mut self, lane: impl Into<CowStr>) -> Self {
         self.options.lane = Some(lane.into());
         self
     }
 
-    /// Sets after how long the handler is told that it takes too long:
-    /// [`Call::is_overdue`](crate::Call::is_overdue). The dispatcher's by default.
+    /// Sets the soft time limit, which the handler can check with
+    /// [`Call::is_overdue`](crate::Call::is_overdue).
+    ///
+    /// Defaults to that of the dispatcher.
     #[must_use]
     pub fn soft_limit(mut self, limit: Duration) -> Self {
         self.options.soft = Some(limit);
         self
     }
 
-    /// Sets after how long its worker is killed. The dispatcher's by default.
+    /// Sets the hard time limit: the worker is killed when the task runs longer.
+    ///
+    /// Defaults to that of the dispatcher.
     #[must_use]
     pub fn hard_limit(mut self, limit: Duration) -> Self {
         self.options.hard = Some(limit);
         self
     }
 
-    /// Sets how often it is tried when its worker dies over it; once by default.
+    /// Sets the number of attempts if the worker dies while it runs the task.
+    ///
+    /// Defaults to that of the dispatcher, which is 1 unless it was set.
     #[must_use]
     pub fn attempts(mut self, attempts: u32) -> Self {
         self.options.attempts = Some(attempts);
         self
     }
 
-    /// Has its worker killed if it runs already when its future is dropped. By default it runs to
-    /// its end.
+    /// Kills the worker if the future is dropped while the task is running.
+    ///
+    /// By default the task then runs to completion.
     #[must_use]
     pub fn terminate_if_dropped(mut self) -> Self {
         self.options.if_dropped = IfRunning::Terminate;
         self
     }
 
-    /// Has the outcome delivered to this recipient. A request that is delivered is not cancelled by
-    /// dropping its future: somebody else waits for it.
+    /// Sets the recipient of the result.
+    ///
+    /// Dropping the future then does not cancel the request, because the recipient still waits for
+    /// it.
     #[must_use]
     pub fn upon_result(mut self, recipient: Recipient<RequestDone>) -> Self {
         self.upon_result = Some(recipient);
         self
     }
 
-    /// Has it refused with [`Rejection::QueueFull`] when as many wait as may. By default it waits for
-    /// room, and who sends it with it.
+    /// Rejects the request with [`Rejection::QueueFull`] if the queue is full.
+    ///
+    /// By default the request, and the `send` that carries it, wait for room.
     #[must_use]
     pub fn refuse_if_full(mut self) -> Self {
         self.if_full = IfFull::Refuse;
         self
     }
 
-    /// Its number: what [`Cancel`](crate::Cancel) goes by.
+    /// Returns the id, for example to send a [`Cancel`](crate::Cancel) later.
     #[must_use]
     pub fn id(&self) -> RequestId {
         self.id
     }
 
-    /// What can be said about it before anybody looks at the methods.
+    /// Checks everything that does not depend on the method table.
     pub(crate) fn check(&self) -> Result<(), Rejection> {
         for name in [&self.name, &self.from] {
             if name.len() > NAME_MAX {
@@ -242,7 +254,7 @@ impl NewRequest {
     }
 }
 
-/// How long a name may be, in bytes.
+/// The maximum length of a name, in bytes.
 pub(crate) const NAME_MAX: usize = 1024;
 
 impl fmt::Debug for NewRequest {
@@ -256,7 +268,7 @@ impl fmt::Debug for NewRequest {
     }
 }
 
-/// What is asked for.
+/// The request itself, without its options.
 #[derive(Debug, Clone)]
 pub(crate) struct RequestParts {
     pub(crate) id: RequestId,
@@ -265,14 +277,14 @@ pub(crate) struct RequestParts {
     pub(crate) params: Body,
 }
 
-/// A request: as it comes back with its outcome, or as the fallback gets it.
+/// A request, as delivered with its result, to the fallback, or in a dead letter.
 #[derive(Debug, Clone)]
 pub struct Request {
     pub(crate) parts: RequestParts,
     pub(crate) run: RunInfo,
 }
 
-/// What is known of a request's run.
+/// How a request was run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(crate) struct RunInfo {
     pub(crate) elapsed: Duration,
@@ -282,65 +294,67 @@ pub(crate) struct RunInfo {
 }
 
 impl Request {
-    /// Its number.
+    /// Returns the id.
     #[must_use]
     pub fn id(&self) -> RequestId {
         self.parts.id
     }
 
-    /// What it asked for. The original's `method_name`.
+    /// Returns the name of the requested method. The original's `method_name`.
     #[must_use]
     pub fn method_name(&self) -> &str {
         &self.parts.name
     }
 
-    /// Who has asked.
+    /// Returns the sender's name.
     #[must_use]
     pub fn from(&self) -> &str {
         &self.parts.from
     }
 
-    /// Decodes its parameters.
+    /// Decodes the parameters.
     ///
     /// # Errors
     ///
-    /// In words, when they are of another type.
+    /// The decoder's message, if the parameters are not a `P`.
     pub fn params<P: DeserializeOwned>(&self) -> Result<P, String> {
         self.parts.params.decode()
     }
 
-    /// How long it took, from when it was taken into the queue until its answer was there.
+    /// Returns the time from the request's arrival in the queue until its result.
     #[must_use]
     pub fn elapsed(&self) -> Duration {
         self.run.elapsed
     }
 
-    /// How long its handler ran in the worker that has answered; zero if none has.
+    /// Returns the time that the handler ran in the worker that answered; zero if none did.
     #[must_use]
     pub fn run_time(&self) -> Duration {
         self.run.run_time
     }
 
-    /// How often it was sent to a worker; 0 if never.
+    /// Returns the number of times that the request was sent to a worker.
     #[must_use]
     pub fn attempts(&self) -> u32 {
         self.run.attempts
     }
 
-    /// The worker that had it last; none if it was never sent, or ran in place.
+    /// Returns the process id of the last worker it was sent to.
+    ///
+    /// `None` if it was not sent to a worker, or ran in the parent.
     #[must_use]
     pub fn pid(&self) -> Option<Pid> {
         self.run.pid
     }
 }
 
-/// Delivered to the recipient of [`NewRequest::upon_result`]: a request and its outcome.
+/// Message to the recipient set by [`NewRequest::upon_result`]: a request and its result.
 #[derive(Message, Debug, Clone)]
 #[rtype(result = "()")]
 #[non_exhaustive]
 pub struct RequestDone {
-    /// What was asked for.
+    /// The request.
     pub request: Request,
-    /// What has become of it.
+    /// Its result.
     pub outcome: TaskResult,
 }

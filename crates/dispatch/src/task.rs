@@ -1,4 +1,4 @@
-//! Tasks whose types are known at both ends.
+//! Typed tasks.
 
 use std::fmt::Display;
 use std::marker::PhantomData;
@@ -15,8 +15,10 @@ use crate::dispatcher::DispatcherActor;
 use crate::reply::{AnswerSender, Reply};
 use crate::request::NewRequest;
 
-/// A piece of work that is its own parameters: the compiler sees to it that both ends speak of the
-/// same.
+/// A typed task: the value is the parameters, and its type names the method.
+///
+/// Register it with [`DispatcherBuilder::task`](crate::DispatcherBuilder::task) and send it with
+/// [`RunTask`]. The compiler checks that sender and worker agree on the types.
 ///
 /// # Examples
 ///
@@ -38,28 +40,28 @@ use crate::request::NewRequest;
 /// }
 /// ```
 pub trait Task: Serialize + DeserializeOwned + Send + 'static {
-    /// Its name among the methods.
+    /// The name of the method.
     const NAME: &'static str;
-    /// What it answers with.
+    /// The type of the result.
     type Output: Serialize + DeserializeOwned + Send + 'static;
-    /// What may go wrong; its words are the answer then.
+    /// The type of the error. Its text becomes [`Failure::Failed`].
     type Error: Display;
 
-    /// Does the work, in a worker.
+    /// Runs the task, in a worker.
     ///
     /// # Errors
     ///
-    /// Whatever goes wrong.
+    /// Any error of the task itself.
     fn run(self, call: &Call) -> Result<Self::Output, Self::Error>;
 }
 
-/// Asks the dispatcher to have a [`Task`] done. Answered with its output.
+/// Message: runs a [`Task`] in a worker. The response is the task's output.
 ///
 /// # Examples
 ///
 /// ```no_run
 /// # use actix::Addr;
-/// # use actix_dispatch::{Call, DispatcherActor, Do, Task};
+/// # use actix_dispatch::{Call, DispatcherActor, RunTask, Task};
 /// # #[derive(serde::Serialize, serde::Deserialize)]
 /// # struct Double(u32);
 /// # impl Task for Double {
@@ -69,7 +71,7 @@ pub trait Task: Serialize + DeserializeOwned + Send + 'static {
 /// #     fn run(self, _call: &Call) -> Result<u32, String> { Ok(2 * self.0) }
 /// # }
 /// # async fn ask(dispatcher: Addr<DispatcherActor>) -> Result<(), Box<dyn std::error::Error>> {
-/// let doubled: u32 = dispatcher.send(Do::task(Double(21)).with(|r| r.priority(1))).await??;
+/// let doubled: u32 = dispatcher.send(RunTask::new(Double(21)).with_request(|r| r.priority(1))).await??;
 /// # Ok(())
 /// # }
 /// ```
@@ -80,16 +82,16 @@ pub struct RunTask<T> {
 }
 
 impl<T: Task> RunTask<T> {
-    /// The request for this task.
+    /// Creates the message for this task.
     #[must_use]
     pub fn new(task: T) -> RunTask<T> {
         RunTask { request: NewRequest::to(T::NAME).params(&task), task: PhantomData }
     }
 
-    /// Sets the request's limits, priority and the like.
+    /// Changes the options of the request, such as its limits, priority or lane.
     #[must_use]
-    pub fn with(self, options: impl FnOnce(NewRequest) -> NewRequest) -> RunTask<T> {
-        RunTask { request: options(self.request), task: PhantomData }
+    pub fn with_request(self, set: impl FnOnce(NewRequest) -> NewRequest) -> RunTask<T> {
+        RunTask { request: set(self.request), task: PhantomData }
     }
 }
 
@@ -105,7 +107,7 @@ impl<T: Task> Handler<RunTask<T>> for DispatcherActor {
     }
 }
 
-/// A task that is about to be taken: its answer comes when it is done.
+/// The actix response to a [`RunTask`] message: it completes when the task has a result.
 #[derive(Debug)]
 pub struct TaskResponse<T> {
     request: NewRequest,
@@ -120,19 +122,19 @@ impl<T: Task> MessageResponse<DispatcherActor, RunTask<T>> for TaskResponse<T> {
         sender: Option<OneshotSender<Result<T::Output, Failure>>>,
     ) {
         let reply = match sender {
-            None => Reply::Nobody,
-            Some(sender) => Reply::Other(Box::new(Typed::<T>(sender))),
+            None => Reply::None,
+            Some(sender) => Reply::Task(Box::new(Typed::<T>(sender))),
         };
-        self.actor.take(self.request, reply, ctx);
+        self.actor.submit(self.request, reply, ctx);
     }
 }
 
-/// Who waits for an output and not for bytes.
+/// The sending half of a future that waits for a task's decoded output.
 struct Typed<T: Task>(OneshotSender<Result<T::Output, Failure>>);
 
 impl<T: Task> AnswerSender for Typed<T> {
-    fn tell(self: Box<Self>, outcome: TaskResult) {
-        // Who has gone has said that nothing is to be told.
+    fn send(self: Box<Self>, outcome: TaskResult) {
+        // If the future was dropped, the result is not wanted.
         let _ = self.0.send(outcome.and_then(|reply| reply.value()));
     }
 

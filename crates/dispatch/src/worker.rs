@@ -32,7 +32,7 @@ use crate::panics;
 pub(crate) type WorkerFds = (OwnedFd, OwnedFd, OwnedFd);
 
 /// Lives a worker's life.
-pub(crate) async fn live(
+pub(crate) async fn run(
     child: ChildHandle,
     endowed: WorkerFds,
     methods: Rc<Methods>,
@@ -43,7 +43,7 @@ pub(crate) async fn live(
     if let Err(why) = child.redirect_output(out, err) {
         error!(log, "what is printed stays where it was: {}", why);
     }
-    panics::note();
+    panics::install_hook();
     actix_rt::spawn(body::trim());
     if let Some(init) = &methods.hooks.fork_init {
         init();
@@ -227,11 +227,11 @@ impl Worker {
         self.use_again_what_was_heard();
         let done = match self.methods.start(method, &call, body) {
             Invocation::Finished(done) => done,
-            Invocation::Pending(running) => self.methods.finish_later(&call, running).await,
+            Invocation::Pending(running) => self.methods.wait_for(&call, running).await,
         };
         // What is printed without an end of line is printed now, while it is this method's.
         let _ = io::stdout().flush();
-        let took = call.taken();
+        let took = call.elapsed();
         let (end, body) = match told(done) {
             Ok(told) => told,
             // Its words are few.
@@ -314,7 +314,7 @@ fn told(done: Done) -> Result<(CompletionKind, Body), crate::body::EncodeError> 
         Done::Value(body) => (CompletionKind::Value, body),
         Done::Failed(message) => (CompletionKind::Error, Body::of(&message)?),
         Done::TimedOut(message) => (CompletionKind::TimedOut, Body::of(&message)?),
-        Done::Unfit(why) => (CompletionKind::BadParams, Body::of(&why)?),
+        Done::InvalidParams(why) => (CompletionKind::BadParams, Body::of(&why)?),
         Done::Panicked { message, backtrace } => {
             (CompletionKind::Panicked, Body::of(&(message, backtrace))?)
         }

@@ -1,19 +1,19 @@
-//! The dispatcher with real workers.
+//! Scenarios of the dispatcher with real worker processes.
 
-#![expect(clippy::print_stdout, reason = "a program that reports, and workers that print")]
-#![expect(clippy::unwrap_used, reason = "what is not as it should be ends the story")]
+#![expect(clippy::print_stdout, reason = "the test reports on stdout, and workers print")]
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 mod live {
     pub(crate) mod crashes;
-    pub(crate) mod end;
+    pub(crate) mod few_descriptors;
+    pub(crate) mod fixture;
     pub(crate) mod limits;
     pub(crate) mod methods;
-    pub(crate) mod originals;
+    pub(crate) mod original;
     pub(crate) mod payloads;
-    pub(crate) mod play;
     pub(crate) mod printing;
     pub(crate) mod queueing;
-    pub(crate) mod scarce;
+    pub(crate) mod shutdown;
     pub(crate) mod thousands;
 }
 #[path = "../../../tests/scenarios.rs"]
@@ -22,20 +22,21 @@ mod scenarios;
 use std::process::ExitCode;
 
 use live::{
-    crashes, end, limits, methods, originals, payloads, printing, queueing, scarce, thousands,
+    crashes, few_descriptors, limits, methods, original, payloads, printing, queueing, shutdown,
+    thousands,
 };
 
 fn main() -> ExitCode {
     scenarios::run(&[
         methods::SCENARIOS,
-        originals::SCENARIOS,
+        original::SCENARIOS,
         crashes::SCENARIOS,
         limits::SCENARIOS,
         queueing::SCENARIOS,
         payloads::SCENARIOS,
-        scarce::SCENARIOS,
+        few_descriptors::SCENARIOS,
         printing::SCENARIOS,
-        end::SCENARIOS,
+        shutdown::SCENARIOS,
         thousands::SCENARIOS,
     ])
 }

@@ -28,12 +28,12 @@ impl Engine {
                     "request" => id.0, "method" => name.as_ref(), "error" => failure.to_string()
                 );
             }
-            reply.tell(task_result);
+            reply.send(task_result);
             return;
         };
         let request = Request { parts, run };
         if reply.is_awaited() {
-            reply.tell(task_result.clone());
+            reply.send(task_result.clone());
         }
         // A recipient that has stopped receives nothing.
         recipient.do_send(RequestDone { request, outcome: task_result });
@@ -69,7 +69,7 @@ pub(super) fn decode_completion(kind: CompletionKind, body: Body) -> Done {
         CompletionKind::Value => Done::Value(body),
         CompletionKind::Error => Done::Failed(text(&body)),
         CompletionKind::TimedOut => Done::TimedOut(text(&body)),
-        CompletionKind::BadParams => Done::Unfit(text(&body)),
+        CompletionKind::BadParams => Done::InvalidParams(text(&body)),
         CompletionKind::Panicked => {
             let (message, backtrace) =
                 body.decode::<(String, String)>().unwrap_or_else(|error| (error, String::new()));
@@ -87,7 +87,7 @@ pub(super) fn task_result(done: Done, job: &DispatchJob) -> TaskResult {
         Done::TimedOut(_text) => {
             Failure::TimedOut { kind: LimitKind::Soft, limit: job.soft.unwrap_or_default() }
         }
-        Done::Unfit(reason) => {
+        Done::InvalidParams(reason) => {
             Rejection::InvalidParams { name: job.parts.name.to_string(), reason }.into()
         }
     })

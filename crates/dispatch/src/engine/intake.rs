@@ -65,8 +65,8 @@ impl Engine {
         };
         let method = self.methods.get(number).ok_or_else(unknown)?;
         // The value's `Deserialize` code can panic. That must not stop the dispatcher.
-        panics::or_words(|| method.check(params))
-            .map_err(|words| invalid(format!("to decode them panics: {words}")))?
+        panics::catch_message(|| method.check(params))
+            .map_err(|message| invalid(format!("decoding panicked: {message}")))?
             .map_err(invalid)?;
         Ok((MethodTarget::Method(number), lane))
     }
@@ -225,7 +225,7 @@ fn run_in_process(shared: &SharedEngine, request: NewRequest, reply: Reply, numb
         Invocation::Pending(running) => {
             let shared = Rc::clone(shared);
             actix_rt::spawn(async move {
-                let completion = methods.finish_later(&call, running).await;
+                let completion = methods.wait_for(&call, running).await;
                 let answer = task_result(completion, &job);
                 complete_outside_workers(&shared, job, started_at, answer);
             });

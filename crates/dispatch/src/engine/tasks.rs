@@ -128,7 +128,7 @@ async fn tick(shared: SharedEngine) {
 async fn cancel_dropped(shared: SharedEngine) {
     let hangups = std::sync::Arc::clone(&shared.borrow().hangups);
     loop {
-        hangups.come().await;
+        hangups.wait().await;
         shared.borrow_mut().cancel_dropped(now());
     }
 }

@@ -1,4 +1,4 @@
-//! Workers that die: in each phase of a task, killed, by themselves, and what is left of it.
+//! Workers that die in each phase of a task.
 
 use std::time::Duration;
 
@@ -7,20 +7,20 @@ use actix_dispatch::{Failure, GetDeadLetters, NewRequest};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
-use super::play::{Notes, Stage, builder, mark, play, until};
+use super::fixture::{Collector, TestDispatcher, builder, touch, wait_until, with_dispatcher};
 use crate::scenarios::Scenario;
 
 pub(crate) const SCENARIOS: &[Scenario] = &[
-    ("a_worker_that_dies_in_a_handler_costs_that_task_and_is_replaced", in_the_handler),
-    ("a_worker_that_is_killed_while_it_waits_costs_nothing", before_the_frame),
-    ("a_worker_that_dies_in_the_middle_of_its_frame_costs_that_task", in_the_frame),
-    ("a_worker_that_dies_after_its_answer_costs_nothing", after_the_answer),
-    ("a_worker_that_dies_in_a_destructor_after_the_value_costs_that_task", in_the_destructor),
-    ("a_cause_of_death_is_told_as_it_was", causes),
-    ("what_was_sent_ahead_to_a_worker_that_dies_is_done_by_others", sent_ahead),
-    ("a_task_is_tried_again_as_often_as_it_may", retried),
-    ("a_task_that_kills_its_workers_is_put_aside_and_told", poison),
-    ("the_others_do_not_notice_a_worker_s_death", others),
+    ("a_crash_in_a_handler_loses_only_that_task_and_the_worker_is_replaced", in_the_handler),
+    ("killing_an_idle_worker_loses_no_task", idle_worker),
+    ("a_crash_while_writing_a_frame_loses_only_that_task", while_writing_a_frame),
+    ("a_crash_after_the_result_was_sent_loses_no_task", after_the_answer),
+    ("a_crash_in_a_destructor_after_the_value_loses_that_task", in_the_destructor),
+    ("the_failure_contains_the_exit_cause", causes),
+    ("tasks_sent_ahead_to_a_dead_worker_run_elsewhere", sent_ahead),
+    ("a_task_is_retried_up_to_its_number_of_attempts", retried),
+    ("a_task_that_kills_its_workers_becomes_a_dead_letter", poison),
+    ("tasks_on_other_workers_survive_a_crash", others),
 ];
 
 fn pid(worker: u32) -> Pid {
@@ -30,42 +30,42 @@ fn pid(worker: u32) -> Pid {
 fn lost(outcome: Result<(), Failure>) -> ExitCause {
     match outcome.unwrap_err() {
         Failure::WorkerLost { cause } => cause,
-        other => panic!("it is lost: {other:?}"),
+        other => panic!("expected WorkerLost: {other:?}"),
     }
 }
 
-async fn is_up(stage: &Stage, workers: usize) {
-    until("the workers are there", async || {
-        let (board, _labels) = stage.board().await;
+async fn wait_for_workers(test: &TestDispatcher, workers: usize) {
+    wait_until("the workers are ready", async || {
+        let (board, _labels) = test.board().await;
         board.chars().filter(|letter| matches!(letter, '.' | 'w')).count() >= workers
     })
     .await;
 }
 
 fn in_the_handler() {
-    play(builder(1), async |stage| {
-        let before: u32 = stage.ask("pid", ()).await.unwrap();
-        assert_eq!(lost(stage.ask("exit", 7).await), ExitCause::Exited(7));
-        let after: u32 = stage.ask("pid", ()).await.unwrap();
+    with_dispatcher(builder(1), async |test| {
+        let before: u32 = test.call("pid", ()).await.unwrap();
+        assert_eq!(lost(test.call("exit", 7).await), ExitCause::Exited(7));
+        let after: u32 = test.call("pid", ()).await.unwrap();
         assert_ne!(before, after);
     });
 }
 
-fn before_the_frame() {
-    play(builder(2), async |stage| {
-        is_up(&stage, 2).await;
+fn idle_worker() {
+    with_dispatcher(builder(2), async |test| {
+        wait_for_workers(&test, 2).await;
         for _time in 0..20 {
-            let victim = stage.workers().await[0];
+            let victim = test.workers().await[0];
             let _ = kill(pid(victim), Signal::SIGKILL);
-            // It is dead, or dying, and nobody has said so yet: what is sent to it was never begun.
-            let survivor: u32 = stage.ask("pid", ()).await.unwrap();
+            // The worker is dead or dying, and the parent may not know yet. It starts no task.
+            let survivor: u32 = test.call("pid", ()).await.unwrap();
             assert_ne!(survivor, victim);
-            is_up(&stage, 2).await;
+            wait_for_workers(&test, 2).await;
         }
     });
 }
 
-/// Writes half a frame to whatever socket the worker has, which is its link, and dies.
+/// Writes half a frame to the worker's only socket, its link, and aborts.
 fn write_half_a_frame() {
     let half = [200_u8, 0, 0, 0, 2];
     for number in 3..64 {
@@ -79,15 +79,15 @@ fn write_half_a_frame() {
     }
 }
 
-fn in_the_frame() {
+fn while_writing_a_frame() {
     let builder = builder(1).method("half", |_call, (): ()| {
         write_half_a_frame();
         Ok::<_, String>(())
     });
-    play(builder, async |stage| {
-        let cause = lost(stage.ask("half", ()).await);
+    with_dispatcher(builder, async |test| {
+        let cause = lost(test.call("half", ()).await);
         assert!(matches!(cause, ExitCause::Killed { signal: 6, .. }), "{cause:?}");
-        assert_eq!(stage.ask::<String>("echo", "next").await.unwrap(), "next");
+        assert_eq!(test.call::<String>("echo", "next").await.unwrap(), "next");
     });
 }
 
@@ -100,21 +100,22 @@ fn after_the_answer() {
         });
         Ok::<_, String>(pid)
     });
-    play(builder, async |stage| {
+    with_dispatcher(builder, async |test| {
         for millis in 0..5 {
-            // It has its answer, or was lost to a thread that was quicker: never both, never none.
-            let answer = stage.ask::<u32>("later", 20 + millis).await.unwrap();
-            until("the worker is gone", async || !stage.workers().await.contains(&answer)).await;
-            let next: u32 = stage.ask("pid", ()).await.unwrap();
+            // The result is already delivered when the worker aborts.
+            let answer = test.call::<u32>("later", 20 + millis).await.unwrap();
+            wait_until("the worker is gone", async || !test.workers().await.contains(&answer))
+                .await;
+            let next: u32 = test.call("pid", ()).await.unwrap();
             assert_ne!(next, answer);
         }
     });
 }
 
-/// What aborts when it is dropped.
-struct Bomb;
+/// Aborts the process when it is dropped.
+struct AbortOnDrop;
 
-impl Drop for Bomb {
+impl Drop for AbortOnDrop {
     fn drop(&mut self) {
         std::process::abort();
     }
@@ -122,28 +123,28 @@ impl Drop for Bomb {
 
 fn in_the_destructor() {
     let builder = builder(1).method("bomb", |_call, (): ()| {
-        let _bomb = Bomb;
-        Ok::<_, String>("a value that nobody gets")
+        let _bomb = AbortOnDrop;
+        Ok::<_, String>("a value that is never delivered")
     });
-    play(builder, async |stage| {
-        let cause = lost(stage.ask::<String>("bomb", ()).await.map(drop));
+    with_dispatcher(builder, async |test| {
+        let cause = lost(test.call::<String>("bomb", ()).await.map(drop));
         assert!(matches!(cause, ExitCause::Killed { signal: 6, .. }), "{cause:?}");
-        assert_eq!(stage.ask::<String>("echo", "next").await.unwrap(), "next");
+        assert_eq!(test.call::<String>("echo", "next").await.unwrap(), "next");
     });
 }
 
 fn causes() {
-    play(builder(1), async |stage| {
-        assert_eq!(lost(stage.ask("exit", 0).await), ExitCause::Exited(0));
-        assert_eq!(lost(stage.ask("exit", 3).await), ExitCause::Exited(3));
-        let aborted = lost(stage.ask("abort", ()).await);
+    with_dispatcher(builder(1), async |test| {
+        assert_eq!(lost(test.call("exit", 0).await), ExitCause::Exited(0));
+        assert_eq!(lost(test.call("exit", 3).await), ExitCause::Exited(3));
+        let aborted = lost(test.call("abort", ()).await);
         assert!(matches!(aborted, ExitCause::Killed { signal: 6, .. }), "{aborted:?}");
         let file = std::env::temp_dir().join(format!("dispatch-causes-{}", std::process::id()));
         let file = file.display().to_string();
-        let hanging = stage.0.dispatcher.send(NewRequest::to("hang").params(Some(&file)));
+        let hanging = test.0.dispatcher.send(NewRequest::to("hang").params(Some(&file)));
         let hanging = actix_rt::spawn(hanging);
-        until("it hangs", async || std::path::Path::new(&file).exists()).await;
-        let victim = stage.workers().await[0];
+        wait_until("it hangs", async || std::path::Path::new(&file).exists()).await;
+        let victim = test.workers().await[0];
         kill(pid(victim), Signal::SIGKILL).unwrap();
         let outcome = hanging.await.unwrap().unwrap();
         assert_eq!(lost(outcome.map(drop)), ExitCause::Killed { signal: 9, core: false });
@@ -151,25 +152,25 @@ fn causes() {
     });
 }
 
-/// Has a worker know that the method is short, so that tasks are sent ahead.
-async fn warm(stage: &Stage) {
+/// Runs `echo` often enough that it is known to be short, so that tasks are sent ahead.
+async fn warm(test: &TestDispatcher) {
     for _time in 0..50 {
-        stage.ask::<String>("echo", "warm").await.unwrap();
+        test.call::<String>("echo", "warm").await.unwrap();
     }
 }
 
 fn sent_ahead() {
-    play(builder(1), async |stage| {
-        warm(&stage).await;
-        let before = stage.tally().await;
+    with_dispatcher(builder(1), async |test| {
+        warm(&test).await;
+        let before = test.stats().await;
         let mut waiting = Vec::new();
         for nth in 0..300 {
             if nth == 100 {
-                waiting.push((None, stage.0.dispatcher.send(NewRequest::to("exit").params(1))));
+                waiting.push((None, test.0.dispatcher.send(NewRequest::to("exit").params(1))));
             }
             let word = nth.to_string();
             let request = NewRequest::to("echo").params(&word);
-            waiting.push((Some(word), stage.0.dispatcher.send(request)));
+            waiting.push((Some(word), test.0.dispatcher.send(request)));
         }
         for (word, answer) in waiting {
             let outcome = answer.await.unwrap();
@@ -178,7 +179,7 @@ fn sent_ahead() {
                 None => assert_eq!(lost(outcome.map(drop)), ExitCause::Exited(1)),
             }
         }
-        let after = stage.tally().await;
+        let after = test.stats().await;
         assert_eq!(after.answered - before.answered, 300);
         assert_eq!(after.failed - before.failed, 1);
     });
@@ -189,19 +190,19 @@ fn retried() {
     let seen = file.display().to_string();
     let builder = builder(1).method("twice", move |call, (): ()| {
         if call.attempt() < 3 {
-            mark(&format!("{seen}-{}", call.attempt()));
+            touch(&format!("{seen}-{}", call.attempt()));
             daemon_sys::process::exit_now(9);
         }
         Ok::<_, String>(call.attempt())
     });
     let seen = file.display().to_string();
-    play(builder, async move |stage| {
-        let (own, told) = Notes::start();
+    with_dispatcher(builder, async move |test| {
+        let (own, received) = Collector::start();
         let request = NewRequest::to("twice").attempts(3).upon_result(own.recipient());
-        assert_eq!(stage.send(request).await.unwrap().value::<u32>().unwrap(), 3);
-        until("it is delivered", async || told.borrow().len() == 1).await;
-        assert_eq!(told.borrow()[0].request.attempts(), 3);
-        assert_eq!(stage.tally().await.retried, 2);
+        assert_eq!(test.send(request).await.unwrap().value::<u32>().unwrap(), 3);
+        wait_until("it is delivered", async || received.borrow().len() == 1).await;
+        assert_eq!(received.borrow()[0].request.attempts(), 3);
+        assert_eq!(test.stats().await.retried, 2);
         for attempt in [1, 2] {
             std::fs::remove_file(format!("{seen}-{attempt}")).unwrap();
         }
@@ -209,37 +210,37 @@ fn retried() {
 }
 
 fn poison() {
-    play(builder(2), async |stage| {
-        let poison = stage.send(NewRequest::to("exit").params(5).attempts(4)).await;
+    with_dispatcher(builder(2), async |test| {
+        let poison = test.send(NewRequest::to("exit").params(5).attempts(4)).await;
         let expected = Failure::DeadLettered { attempts: 4, cause: ExitCause::Exited(5) };
         assert_eq!(poison.unwrap_err(), expected);
-        let aside = stage.0.dispatcher.send(GetDeadLetters).await.unwrap();
-        assert_eq!(aside.len(), 1);
-        assert_eq!(aside[0].request.method_name(), "exit");
-        assert_eq!(aside[0].request.params::<i32>().unwrap(), 5);
-        assert_eq!(aside[0].request.attempts(), 4);
-        assert_eq!(stage.ask::<String>("echo", "fine").await.unwrap(), "fine");
+        let dead_letters = test.0.dispatcher.send(GetDeadLetters).await.unwrap();
+        assert_eq!(dead_letters.len(), 1);
+        assert_eq!(dead_letters[0].request.method_name(), "exit");
+        assert_eq!(dead_letters[0].request.params::<i32>().unwrap(), 5);
+        assert_eq!(dead_letters[0].request.attempts(), 4);
+        assert_eq!(test.call::<String>("echo", "fine").await.unwrap(), "fine");
     });
 }
 
 fn others() {
-    play(builder(3), async |stage| {
-        is_up(&stage, 3).await;
+    with_dispatcher(builder(3), async |test| {
+        wait_for_workers(&test, 3).await;
         let file = std::env::temp_dir().join(format!("dispatch-others-{}", std::process::id()));
         let path = file.display().to_string();
         let [one, two] = [(); 2].map(|()| {
-            actix_rt::spawn(stage.0.dispatcher.send(NewRequest::to("until").params(&path)))
+            actix_rt::spawn(test.0.dispatcher.send(NewRequest::to("until").params(&path)))
         });
         for _time in 0..5 {
-            assert!(matches!(lost(stage.ask("abort", ()).await), ExitCause::Killed { .. }));
+            assert!(matches!(lost(test.call("abort", ()).await), ExitCause::Killed { .. }));
         }
-        mark(&path);
+        touch(&path);
         let mut pids = Vec::new();
         for running in [one, two] {
             pids.push(running.await.unwrap().unwrap().unwrap().value::<u32>().unwrap());
         }
         assert_ne!(pids[0], pids[1]);
-        let report = stage.0.daemon.send(GetStatus::Board).await.unwrap();
+        let report = test.0.daemon.send(GetStatus::Board).await.unwrap();
         let there: Vec<_> = report.children.iter().filter_map(|child| child.pid).collect();
         assert!(pids.iter().all(|pid| there.contains(pid)), "{pids:?} of {there:?}");
         std::fs::remove_file(file).unwrap();

@@ -1,4 +1,4 @@
-//! Order, priorities, lanes, the bounded queue, growth by demand, the operator's pause.
+//! Order, priorities, lanes, the bounded queue, starting workers on demand, pausing.
 
 use std::path::Path;
 use std::time::Duration;
@@ -8,29 +8,29 @@ use actix_dispatch::{
     Cancel, CancelOutcome, Failure, IfRunning, Lane, NewRequest, Rejection, RequestState,
 };
 
-use super::play::{Stage, builder, mark, play, until};
+use super::fixture::{TestDispatcher, builder, touch, wait_until, with_dispatcher};
 use crate::scenarios::Scenario;
 
 pub(crate) const SCENARIOS: &[Scenario] = &[
-    ("requests_are_begun_first_come_first_served_and_by_priority", order),
-    ("a_lane_with_a_most_is_one_after_the_other", lanes),
+    ("requests_start_by_priority_then_first_come_first_served", order),
+    ("a_lane_with_max_running_1_runs_one_task_at_a_time", lanes),
     ("a_full_queue_makes_send_wait_and_try_send_refuse", full),
-    ("a_full_queue_does_not_hold_up_who_cancels", cancelled_when_full),
-    ("workers_are_forked_for_work_that_waits_up_to_the_most", growth),
-    ("with_an_interval_workers_are_forked_one_by_one", interval),
-    ("a_long_task_does_not_hold_up_those_behind_it", no_holding_up),
-    ("a_worker_is_replaced_after_its_share_of_requests", recycled),
-    ("while_the_operator_holds_it_nothing_is_begun", paused),
+    ("cancel_does_not_wait_behind_a_full_queue", cancelled_when_full),
+    ("workers_are_started_while_requests_wait_up_to_the_maximum", on_demand),
+    ("with_an_interval_workers_are_started_one_by_one", interval),
+    ("a_long_task_does_not_delay_those_behind_it", no_head_of_line_blocking),
+    ("a_worker_is_replaced_after_its_request_limit", recycled),
+    ("no_task_starts_while_paused", paused),
     ("the_scoreboard_shows_the_method_as_the_label", board),
 ];
 
-fn place(name: &str) -> String {
+fn temp_path(name: &str) -> String {
     let file = std::env::temp_dir().join(format!("dispatch-{name}-{}", std::process::id()));
     file.display().to_string()
 }
 
-/// A dispatcher whose one worker notes in which order it begins what.
-fn noting(queue: usize) -> actix_dispatch::DispatcherBuilder {
+/// Returns a builder with one worker that records the order in which it starts tasks.
+fn recording(queue: usize) -> actix_dispatch::DispatcherBuilder {
     let noted = std::cell::RefCell::new(Vec::<u32>::new());
     let noted = std::rc::Rc::new(noted);
     let all = std::rc::Rc::clone(&noted);
@@ -43,27 +43,27 @@ fn noting(queue: usize) -> actix_dispatch::DispatcherBuilder {
         .method("noted", move |_call, (): ()| Ok::<_, String>(all.borrow().clone()))
 }
 
-async fn is_busy(stage: &Stage) {
-    until("the worker is busy", async || stage.board().await.0.contains('r')).await;
+async fn wait_until_busy(test: &TestDispatcher) {
+    wait_until("the worker is busy", async || test.board().await.0.contains('r')).await;
 }
 
 fn order() {
-    play(noting(1000), async |stage| {
-        let go = place("order");
-        let first = stage.0.dispatcher.send(NewRequest::to("until").params(&go));
-        is_busy(&stage).await;
+    with_dispatcher(recording(1000), async |test| {
+        let go = temp_path("order");
+        let first = test.0.dispatcher.send(NewRequest::to("until").params(&go));
+        wait_until_busy(&test).await;
         let mut waiting = Vec::new();
         for number in 0..60_u32 {
             let priority = i8::try_from(number % 3).unwrap() - 1;
             let request = NewRequest::to("note").params(number).priority(priority);
-            waiting.push(stage.0.dispatcher.send(request));
+            waiting.push(test.0.dispatcher.send(request));
         }
-        mark(&go);
+        touch(&go);
         first.await.unwrap().unwrap();
         for answer in waiting {
             answer.await.unwrap().unwrap();
         }
-        let noted: Vec<u32> = stage.ask("noted", ()).await.unwrap();
+        let noted: Vec<u32> = test.call("noted", ()).await.unwrap();
         let expected: Vec<u32> =
             [2, 1, 0].into_iter().flat_map(|rest| (0..60).filter(move |n| n % 3 == rest)).collect();
         assert_eq!(noted, expected);
@@ -74,83 +74,83 @@ fn order() {
 fn lanes() {
     let builder = builder(3).lane(Lane::new("books").max_running(1)).method(
         "alone",
-        |_call, place: String| {
-            let is_alone = !Path::new(&place).exists();
-            mark(&place);
+        |_call, temp_path: String| {
+            let is_alone = !Path::new(&temp_path).exists();
+            touch(&temp_path);
             std::thread::sleep(Duration::from_millis(5));
-            std::fs::remove_file(&place).map_err(|error| error.to_string())?;
+            std::fs::remove_file(&temp_path).map_err(|error| error.to_string())?;
             Ok::<_, String>(is_alone)
         },
     );
-    play(builder, async |stage| {
-        let place = place("lanes");
-        let parts: Vec<_> = (0..20)
-            .map(|_| NewRequest::to("alone").params(&place).lane("books"))
-            .map(|request| stage.0.dispatcher.send(request))
+    with_dispatcher(builder, async |test| {
+        let temp_path = temp_path("lanes");
+        let pending: Vec<_> = (0..20)
+            .map(|_| NewRequest::to("alone").params(&temp_path).lane("books"))
+            .map(|request| test.0.dispatcher.send(request))
             .collect();
-        for answer in parts {
+        for answer in pending {
             assert!(answer.await.unwrap().unwrap().value::<bool>().unwrap());
         }
     });
 }
 
 fn full() {
-    play(builder(1).queue_capacity(3), async |stage| {
-        let go = place("full");
-        let dispatcher = &stage.0.dispatcher;
+    with_dispatcher(builder(1).queue_capacity(3), async |test| {
+        let go = temp_path("full");
+        let dispatcher = &test.0.dispatcher;
         let mut waiting = vec![dispatcher.send(NewRequest::to("until").params(&go))];
-        is_busy(&stage).await;
+        wait_until_busy(&test).await;
         waiting.extend((0..3).map(|_| dispatcher.send(NewRequest::to("until").params(&go))));
-        until("the queue is full", async || stage.tally().await.queued == 3).await;
+        wait_until("the queue is full", async || test.stats().await.queued == 3).await;
         let refused = NewRequest::to("pid").refuse_if_full();
-        let refused = stage.send(refused).await.unwrap_err();
+        let refused = test.send(refused).await.unwrap_err();
         assert_eq!(refused, Failure::Rejected(Rejection::QueueFull { limit: 3 }));
-        // From here on requests wait before the queue, in the mailbox, until that is full too.
+        // Further requests wait in the mailbox, until that is full too.
         let mut tried = 0;
         while dispatcher.try_send(NewRequest::to("until").params(&go)).is_ok() {
             tried += 1;
-            assert!(tried < 10_000, "it never refuses");
+            assert!(tried < 10_000, "try_send never fails");
             tokio::task::yield_now().await;
         }
         let last = dispatcher.send(NewRequest::to("pid"));
-        mark(&go);
+        touch(&go);
         for answer in waiting {
             answer.await.unwrap().unwrap();
         }
         last.await.unwrap().unwrap();
-        let tally = stage.tally().await;
-        assert_eq!(tally.answered, 4 + tried + 1, "{tally:?}");
+        let stats = test.stats().await;
+        assert_eq!(stats.answered, 4 + tried + 1, "{stats:?}");
         std::fs::remove_file(go).unwrap();
     });
 }
 
 fn cancelled_when_full() {
-    play(builder(1).queue_capacity(1), async |stage| {
+    with_dispatcher(builder(1).queue_capacity(1), async |test| {
         let cancel =
-            async |id, if_running| stage.0.cancel.send(Cancel { id, if_running }).await.unwrap();
-        let has_begun = async |name| {
-            let file = place(name);
-            until("it has begun", async || Path::new(&file).exists()).await;
+            async |id, if_running| test.0.cancel.send(Cancel { id, if_running }).await.unwrap();
+        let has_started = async |name| {
+            let file = temp_path(name);
+            wait_until("it has started", async || Path::new(&file).exists()).await;
             std::fs::remove_file(file).unwrap();
         };
-        // One runs, one waits in the queue, one before it, and two in the mailbox.
+        // One runs, one is queued, one waits for room, and two are in the mailbox.
         let (mut ids, mut answers) = (Vec::new(), Vec::new());
         for nth in 0..5 {
             let request = NewRequest::to("hang")
-                .params((nth < 2).then(|| place(["cancel-0", "cancel-1"][nth])));
+                .params((nth < 2).then(|| temp_path(["cancel-0", "cancel-1"][nth])));
             ids.push(request.id());
-            answers.push(Box::pin(stage.0.dispatcher.send(request)));
+            answers.push(Box::pin(test.0.dispatcher.send(request)));
             match nth {
-                0 => has_begun("cancel-0").await,
+                0 => has_started("cancel-0").await,
                 1 => {
-                    until("it is queued", async || stage.tally().await.queued == 1).await;
+                    wait_until("it is queued", async || test.stats().await.queued == 1).await;
                 }
                 _mailed => {}
             }
         }
         let cancelled = |state| Failure::Cancelled { state };
         for nth in [3, 2] {
-            // Whether it will ever come is not known.
+            // It has not reached the dispatcher, so its state is unknown.
             assert_eq!(cancel(ids[nth], IfRunning::LetFinish).await, CancelOutcome::Unknown);
         }
         for nth in [2, 3] {
@@ -160,122 +160,122 @@ fn cancelled_when_full() {
         assert_eq!(cancel(ids[0], IfRunning::Terminate).await, CancelOutcome::Terminated);
         let answer = answers[0].as_mut().await.unwrap();
         assert_eq!(answer.unwrap_err(), cancelled(RequestState::Running));
-        // The second runs now, and there is room for the last.
-        until("the last waits", async || stage.tally().await.queued == 1).await;
+        // The second runs now, so there is room for the last.
+        wait_until("the last waits", async || test.stats().await.queued == 1).await;
         assert_eq!(cancel(ids[4], IfRunning::LetFinish).await, CancelOutcome::Dequeued);
         assert_eq!(
             answers[4].as_mut().await.unwrap().unwrap_err(),
             cancelled(RequestState::Queued)
         );
-        has_begun("cancel-1").await;
+        has_started("cancel-1").await;
         assert_eq!(cancel(ids[1], IfRunning::Terminate).await, CancelOutcome::Terminated);
         assert_eq!(cancel(ids[1], IfRunning::Terminate).await, CancelOutcome::Unknown);
     });
 }
 
-fn growth() {
-    play(builder(3).pre_fork(1), async |stage| {
-        let go = place("growth");
-        let until_go = || stage.0.dispatcher.send(NewRequest::to("until").params(&go));
+fn on_demand() {
+    with_dispatcher(builder(3).pre_fork(1), async |test| {
+        let go = temp_path("on_demand");
+        let until_go = || test.0.dispatcher.send(NewRequest::to("until").params(&go));
         let running: Vec<_> = (0..8).map(|_| until_go()).collect();
-        until("there are three", async || stage.workers().await.len() == 3).await;
-        until("all are busy", async || stage.tally().await.in_flight == 3).await;
-        assert_eq!(stage.workers().await.len(), 3);
-        mark(&go);
+        wait_until("there are three workers", async || test.workers().await.len() == 3).await;
+        wait_until("all are busy", async || test.stats().await.in_flight == 3).await;
+        assert_eq!(test.workers().await.len(), 3);
+        touch(&go);
         for answer in running {
             answer.await.unwrap().unwrap();
         }
-        stage.0.daemon.send(Resize::To(2)).await.unwrap().unwrap();
-        until("one is retired", async || stage.workers().await.len() == 2).await;
+        test.0.daemon.send(Resize::To(2)).await.unwrap().unwrap();
+        wait_until("one is retired", async || test.workers().await.len() == 2).await;
         std::fs::remove_file(go).unwrap();
     });
 }
 
 fn interval() {
     let builder = builder(0).max_forks(3).fork_interval(Duration::from_millis(400));
-    play(builder, async |stage| {
-        let go = place("interval");
+    with_dispatcher(builder, async |test| {
+        let go = temp_path("interval");
         let begun = std::time::Instant::now();
-        let parts: Vec<_> =
-            (0..6).map(|_| stage.0.dispatcher.send(NewRequest::to("until").params(&go))).collect();
-        until("there are three", async || stage.workers().await.len() == 3).await;
+        let pending: Vec<_> =
+            (0..6).map(|_| test.0.dispatcher.send(NewRequest::to("until").params(&go))).collect();
+        wait_until("there are three workers", async || test.workers().await.len() == 3).await;
         assert!(begun.elapsed() >= Duration::from_millis(800), "{:?}", begun.elapsed());
-        mark(&go);
-        for answer in parts {
+        touch(&go);
+        for answer in pending {
             answer.await.unwrap().unwrap();
         }
         std::fs::remove_file(go).unwrap();
     });
 }
 
-fn no_holding_up() {
-    play(builder(2), async |stage| {
-        let go = place("holding");
+fn no_head_of_line_blocking() {
+    with_dispatcher(builder(2), async |test| {
+        let go = temp_path("holding");
         for _time in 0..50 {
-            stage.ask::<String>("echo", "warm").await.unwrap();
+            test.call::<String>("echo", "warm").await.unwrap();
         }
-        // `echo` is known to be short and is sent ahead; the long one is among them.
-        let mut parts = Vec::new();
+        // `echo` is known to be short and is sent ahead, with one long task among them.
+        let mut pending = Vec::new();
         for nth in 0..500 {
             if nth == 200 {
-                parts.push((true, stage.0.dispatcher.send(NewRequest::to("until").params(&go))));
+                pending.push((true, test.0.dispatcher.send(NewRequest::to("until").params(&go))));
             }
-            parts.push((false, stage.0.dispatcher.send(NewRequest::to("echo").params("x"))));
+            pending.push((false, test.0.dispatcher.send(NewRequest::to("echo").params("x"))));
         }
         let mut long = None;
-        for (is_long, answer) in parts {
+        for (is_long, answer) in pending {
             if is_long {
                 long = Some(answer);
             } else {
                 answer.await.unwrap().unwrap();
             }
         }
-        mark(&go);
+        touch(&go);
         long.unwrap().await.unwrap().unwrap();
         std::fs::remove_file(go).unwrap();
     });
 }
 
 fn recycled() {
-    play(builder(2).max_requests(10), async |stage| {
-        let parts: Vec<_> =
-            (0..200).map(|_| stage.0.dispatcher.send(NewRequest::to("pid"))).collect();
+    with_dispatcher(builder(2).max_requests(10), async |test| {
+        let pending: Vec<_> =
+            (0..200).map(|_| test.0.dispatcher.send(NewRequest::to("pid"))).collect();
         let mut served = std::collections::HashMap::<u32, u32>::new();
-        for answer in parts {
+        for answer in pending {
             let pid = answer.await.unwrap().unwrap().value().unwrap();
             *served.entry(pid).or_default() += 1;
         }
         assert!(served.len() >= 20, "{} workers", served.len());
         assert!(served.values().all(|requests| *requests <= 10), "{served:?}");
-        assert_eq!(stage.tally().await.failed, 0);
+        assert_eq!(test.stats().await.failed, 0);
     });
 }
 
 fn paused() {
-    play(noting(100), async |stage| {
-        stage.0.daemon.send(Pause).await.unwrap().unwrap();
-        let parts: Vec<_> = (0..5_u32)
-            .map(|number| stage.0.dispatcher.send(NewRequest::to("note").params(number)))
+    with_dispatcher(recording(100), async |test| {
+        test.0.daemon.send(Pause).await.unwrap().unwrap();
+        let pending: Vec<_> = (0..5_u32)
+            .map(|number| test.0.dispatcher.send(NewRequest::to("note").params(number)))
             .collect();
-        until("all wait", async || stage.tally().await.queued == 5).await;
-        assert!(!stage.board().await.0.contains('r'));
-        stage.0.daemon.send(Resume).await.unwrap().unwrap();
-        for answer in parts {
+        wait_until("all wait", async || test.stats().await.queued == 5).await;
+        assert!(!test.board().await.0.contains('r'));
+        test.0.daemon.send(Resume).await.unwrap().unwrap();
+        for answer in pending {
             answer.await.unwrap().unwrap();
         }
     });
 }
 
 fn board() {
-    play(builder(2), async |stage| {
-        let go = place("board");
-        let running = stage.0.dispatcher.send(NewRequest::to("until").params(&go));
-        until("it is shown", async || {
-            let (board, labels) = stage.board().await;
+    with_dispatcher(builder(2), async |test| {
+        let go = temp_path("board");
+        let running = test.0.dispatcher.send(NewRequest::to("until").params(&go));
+        wait_until("the method is shown", async || {
+            let (board, labels) = test.board().await;
             board.contains('r') && labels.iter().any(|label| label == "until")
         })
         .await;
-        mark(&go);
+        touch(&go);
         running.await.unwrap().unwrap();
         std::fs::remove_file(go).unwrap();
     });

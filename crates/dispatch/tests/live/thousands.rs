@@ -1,4 +1,4 @@
-//! A hundred thousand requests, and workers that are killed at random: each is answered once.
+//! A hundred thousand requests while workers are killed at random: each is answered once.
 
 use std::cell::RefCell;
 use std::collections::HashMap;
@@ -9,7 +9,7 @@ use actix_dispatch::{Failure, NewRequest, RequestDone};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
-use super::play::{Notes, builder, play, until};
+use super::fixture::{Collector, builder, wait_until, with_dispatcher};
 use crate::scenarios::Scenario;
 
 pub(crate) const SCENARIOS: &[Scenario] = &[(
@@ -20,10 +20,10 @@ pub(crate) const SCENARIOS: &[Scenario] = &[(
 const REQUESTS: usize = 100_000;
 const KILLS: usize = 40;
 
-/// Numbers that look like chance, the same each time (Marsaglia, Xorshift RNGs, 2003).
-struct Chance(u64);
+/// A pseudo-random generator with a fixed seed (Marsaglia, Xorshift RNGs, 2003).
+struct XorShift(u64);
 
-impl Chance {
+impl XorShift {
     fn below(&mut self, most: usize) -> usize {
         self.0 ^= self.0 << 13;
         self.0 ^= self.0 >> 7;
@@ -33,58 +33,59 @@ impl Chance {
 }
 
 fn killed_at_random() {
-    let told: Rc<RefCell<Vec<RequestDone>>> = Rc::default();
-    let notes = Rc::clone(&told);
-    let builder =
-        builder(4).queue_capacity(REQUESTS).upon_result(move |_| Notes::into(notes).recipient());
-    play(builder, async move |stage| {
-        let mut parts = HashMap::new();
-        let (mut chance, mut kills) = (Chance(0x5eed), 0);
+    let received: Rc<RefCell<Vec<RequestDone>>> = Rc::default();
+    let results = Rc::clone(&received);
+    let builder = builder(4)
+        .queue_capacity(REQUESTS)
+        .upon_result(move |_| Collector::into(results).recipient());
+    with_dispatcher(builder, async move |test| {
+        let mut pending = HashMap::new();
+        let (mut random, mut kills) = (XorShift(0x5eed), 0);
         for nth in 0..REQUESTS {
             let request = NewRequest::to("echo").params(nth.to_string());
-            parts.insert(request.id(), nth);
-            stage.0.dispatcher.do_send(request);
+            pending.insert(request.id(), nth);
+            test.0.dispatcher.do_send(request);
             if nth % 1000 == 999 {
                 tokio::task::yield_now().await;
             }
             if nth % (REQUESTS / KILLS) == 0 {
-                kills += kill_one(&stage, &mut chance).await;
+                kills += kill_one(&test, &mut random).await;
             }
         }
-        while told.borrow().len() < REQUESTS {
-            let before = told.borrow().len();
+        while received.borrow().len() < REQUESTS {
+            let before = received.borrow().len();
             if kills < 2 * KILLS {
-                kills += kill_one(&stage, &mut chance).await;
+                kills += kill_one(&test, &mut random).await;
             }
-            let more = async || told.borrow().len() >= (before + 1000).min(REQUESTS);
-            until("answers come", more).await;
+            let more = async || received.borrow().len() >= (before + 1000).min(REQUESTS);
+            wait_until("answers come", more).await;
         }
         let mut lost = 0;
-        for RequestDone { request, outcome, .. } in told.take() {
-            let nth = parts.remove(&request.id()).expect("it is answered once");
+        for RequestDone { request, outcome, .. } in received.take() {
+            let nth = pending.remove(&request.id()).expect("one result per request");
             match outcome {
                 Ok(reply) => assert_eq!(reply.value::<String>().unwrap(), nth.to_string()),
                 Err(Failure::WorkerLost { .. }) => lost += 1,
                 Err(other) => panic!("request {nth}: {other}"),
             }
         }
-        assert!(parts.is_empty());
+        assert!(pending.is_empty());
         assert!(lost <= kills, "{lost} are lost to {kills} kills");
-        let tally = stage.tally().await;
-        assert_eq!(tally.answered + tally.failed, REQUESTS as u64);
-        println!("{kills} kills, {lost} lost, {tally:?}");
+        let stats = test.stats().await;
+        assert_eq!(stats.answered + stats.failed, REQUESTS as u64);
+        println!("{kills} kills, {lost} lost, {stats:?}");
     });
 }
 
-async fn kill_one(stage: &super::play::Stage, chance: &mut Chance) -> usize {
-    let report = stage.0.daemon.send(GetStatus::Board).await.unwrap();
-    // Workers that die before they have done anything are replaced later and later.
-    let grown = report.children.iter().filter(|child| child.requests > 0);
-    let workers: Vec<u32> = grown.filter_map(|child| child.pid).collect();
+async fn kill_one(test: &super::fixture::TestDispatcher, random: &mut XorShift) -> usize {
+    let report = test.0.daemon.send(GetStatus::Board).await.unwrap();
+    // Workers that die before their first task are replaced with an increasing delay.
+    let active = report.children.iter().filter(|child| child.requests > 0);
+    let workers: Vec<u32> = active.filter_map(|child| child.pid).collect();
     if workers.is_empty() {
         return 0;
     }
-    let victim = workers[chance.below(workers.len())];
+    let victim = workers[random.below(workers.len())];
     let pid = Pid::from_raw(i32::try_from(victim).unwrap());
     usize::from(kill(pid, Signal::SIGKILL).is_ok())
 }
