@@ -8,9 +8,9 @@
 //!     counted: 6 words, in process 4711
 //!     divided: 6, by a typed task
 //!     error: cannot divide by zero
-//!     crashed: worker died while running the task: signal 6 (ABRT), core dumped
+//!     crashed: worker died while running the task: killed by signal ABRT, core dumped
 //!     hung: timed out after 200ms (hard limit, the worker was killed)
-//!     dead letter: gave up after 3 attempts: the worker died each time, last cause: signal 6 (ABRT), core dumped
+//!     dead letter: gave up after 3 attempts: the worker died each time, last cause: killed by signal ABRT, core dumped
 //!     rejected: unknown method "unheard of"
 //!     1000 requests: 1000 values
 //!

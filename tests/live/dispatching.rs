@@ -11,9 +11,9 @@ fn the_dispatcher_example_prints_each_kind_of_result_and_exits() {
         "counted: 6 words, in process ",
         "divided: 6, by a typed task",
         "error: cannot divide by zero",
-        "crashed: worker died while running the task: signal 6 (ABRT)",
+        "crashed: worker died while running the task: killed by signal ABRT",
         "hung: timed out after 200ms (hard limit, the worker was killed)",
-        "dead letter: gave up after 3 attempts: the worker died each time, last cause: signal 6 (ABRT)",
+        "dead letter: gave up after 3 attempts: the worker died each time, last cause: killed by signal ABRT",
         "rejected: unknown method \"unheard of\"",
         "1000 requests: 1000 values",
     ];

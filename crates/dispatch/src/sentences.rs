@@ -24,7 +24,7 @@ sentences! {
             "timed out after 5s (hard limit, the worker was killed)";
         Failure::WorkerLost { .. } =>
             Failure::WorkerLost { cause: ExitCause::Killed { signal: 11, core: false } },
-            "worker died while running the task: signal 11 (SEGV)";
+            "worker died while running the task: killed by signal SEGV";
         Failure::DeadLettered { .. } =>
             Failure::DeadLettered { attempts: 3, cause: ExitCause::Exited(7) },
             "gave up after 3 attempts: the worker died each time, last cause: exit code 7";
