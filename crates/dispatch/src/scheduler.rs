@@ -1,17 +1,18 @@
-//! The life of requests, from the queue to the one answer, as a pure state machine: no I/O, no clock.
+//! The scheduler: a pure state machine, without I/O or a clock, that takes each request from the queue
+//! to its single answer.
 //!
 //! ```text
 //!             admit                     assign                     answered
-//!   sender ----------->  Queued  ------------------->  Sent  ------------------->  (one answer)
+//!   sender ----------->  Queued  ------------------->  Sent  ------------------->  (answered)
 //!                          ^   |                        |  |
-//!                          |   | cancel, abandon        |  | its worker is gone and had begun it,
-//!                          |   +--> (one answer)        |  | it is overdue, cancelled: (one answer)
-//!                          +----------------------------+  +-> or Queued again: attempts are left
-//!                            not begun: taken back
+//!                          |   | cancel                 |  | worker exited while it ran,
+//!                          |   +--> (answered)          |  | hard limit, cancel: (answered),
+//!                          +----------------------------+  +-> or Queued if attempts are left
+//!                            not started: taken back
 //! ```
 //!
-//! A record leaves the ledger in the moment of its answer, so there is no second one. Who answers
-//! goes by turn, number and attempt: an answer that comes late fits nothing.
+//! A record is removed when its request is answered, so there is no second answer. An answer is
+//! matched by turn, id and attempt, so a late one matches no record.
 
 mod assigning;
 mod ending;
@@ -39,21 +40,21 @@ use records::{JobRecord, JobRecords, JobState};
 pub use stats::{CancelOutcome, Stats};
 use workers::WorkerTable;
 
-/// How many tasks a worker may have in hand.
+/// The maximum number of tasks that a worker has in flight.
 pub(crate) const IN_FLIGHT_MAX: usize = 64;
 
-/// How much work may be sent ahead to a worker that is busy: so much is the most by which a task can
-/// be overtaken.
+/// The maximum expected run time of the tasks that are sent ahead to a busy worker. A task can be
+/// overtaken by later ones by at most this time.
 const SEND_AHEAD_MAX: Duration = Duration::from_millis(1);
 
-/// How long a task may run before what was sent behind it is taken back.
+/// How long a task may run before the tasks that were sent behind it are taken back.
 const STALL_LIMIT: Duration = Duration::from_millis(2);
 
-/// How long a worker that does nothing else has to begin what it is sent, before others are given it.
-/// One that is stopped, or whose event loop is blocked, does not.
+/// How long an idle worker has to start a task before the task is given to another worker. A worker
+/// that is stopped, or whose event loop is blocked, does not start it.
 const UNRESPONSIVE_AFTER: Duration = Duration::from_secs(1);
 
-/// The cells in which it is settled whose a task is.
+/// The claims that decide who owns a task that has been sent to a worker: the parent or the worker.
 pub(crate) trait Claims {
     fn offer(&self, slot: usize, turn: u64);
     fn revoke(&self, slot: usize, turn: u64) -> RevokeResult;
@@ -61,9 +62,9 @@ pub(crate) trait Claims {
     fn owner(&self, slot: usize, turn: u64) -> Owner;
 }
 
-/// How a request is to be treated, when its words are checked.
+/// Options of a validated request.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct JobTerms {
+pub(crate) struct JobOptions {
     pub(crate) method: u16,
     pub(crate) priority: i8,
     pub(crate) lane: LaneId,
@@ -72,14 +73,14 @@ pub(crate) struct JobTerms {
     pub(crate) if_dropped: IfRunning,
 }
 
-/// What is to be done.
+/// An action for the caller to carry out.
 #[derive(Debug)]
 pub(crate) enum SchedulerAction<T> {
-    /// A worker is to be sent this.
+    /// Send this job to a worker.
     Send { slot: usize, turn: u64, key: JobKey },
-    /// This is the answer.
+    /// Answer a request with this failure.
     Fail { job: T, failure: Failure, run: RunInfo },
-    /// A worker is to be killed.
+    /// Kill a worker.
     Kill { pid: Pid, reason: WorkerKillReason },
 }
 
@@ -104,33 +105,33 @@ impl WorkerKillReason {
     }
 }
 
-/// Whether requests are taken and sent.
+/// Whether requests are accepted and sent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum IntakeState {
     Accepting,
-    /// What was taken is done, no more is taken.
+    /// No further requests are accepted; the accepted ones are still sent.
     Draining,
-    /// Nothing is sent any more.
+    /// No requests are accepted or sent.
     Closed,
 }
 
-/// All requests that are not answered, and the workers that they are with.
+/// All unanswered requests, and the workers that run them.
 #[derive(Debug)]
 pub(crate) struct Scheduler<T, C> {
     records: JobRecords<T>,
-    next_turn: u64,
+    next_sequence: u64,
     queue: JobQueue,
-    /// How many wait; places of those who were cancelled are not counted.
+    /// The number of queued requests. Queue entries of cancelled requests are not counted.
     queued: usize,
     queue_max: usize,
     workers: WorkerTable,
     latency_estimates: LatencyEstimates,
     claims: C,
-    stance: IntakeState,
+    intake: IntakeState,
     operator_pause: OperatorPause,
-    /// How many tasks that are sent have a hard limit.
+    /// The number of sent tasks that have a hard limit.
     hard_limited: usize,
-    /// When it is to be looked again though nothing has come. Before that there is nothing to see.
+    /// When `tick` must be called if no event occurs before. Earlier there is nothing to check.
     wake_at: Option<MonotonicTime>,
     stats: Stats,
     actions: VecDeque<SchedulerAction<T>>,
@@ -146,14 +147,14 @@ impl<T, C: Claims> Scheduler<T, C> {
     ) -> Self {
         Scheduler {
             records: JobRecords::new(),
-            next_turn: 0,
+            next_sequence: 0,
             queue: JobQueue::new(lanes),
             queued: 0,
             queue_max,
             workers: WorkerTable::new(slots),
             latency_estimates: LatencyEstimates::new(methods),
             claims,
-            stance: IntakeState::Accepting,
+            intake: IntakeState::Accepting,
             operator_pause: OperatorPause::Off,
             hard_limited: 0,
             wake_at: None,
@@ -162,19 +163,19 @@ impl<T, C: Claims> Scheduler<T, C> {
         }
     }
 
-    /// The next thing to do.
+    /// Returns the next action.
     pub(crate) fn next_action(&mut self) -> Option<SchedulerAction<T>> {
         self.actions.pop_front()
     }
 
-    /// Whether another request may be admitted.
+    /// Returns whether the queue has space for another request.
     pub(crate) fn has_capacity(&self) -> bool {
         self.queued < self.queue_max
     }
 
-    /// Whether requests are taken at all.
+    /// Returns whether requests are accepted at all.
     pub(crate) fn is_accepting(&self) -> bool {
-        self.stance == IntakeState::Accepting
+        self.intake == IntakeState::Accepting
     }
 
     pub(crate) fn queue_max(&self) -> usize {
@@ -191,35 +192,35 @@ impl<T, C: Claims> Scheduler<T, C> {
         Stats { queued, in_flight, ..self.stats }
     }
 
-    /// How many requests have nobody to do them.
+    /// Returns how many requests wait for a worker.
     pub(crate) fn unassigned(&self) -> usize {
-        match (self.stance, self.operator_pause) {
+        match (self.intake, self.operator_pause) {
             (IntakeState::Accepting | IntakeState::Draining, OperatorPause::Off) => self.queued,
             (IntakeState::Closed, _) | (_, OperatorPause::On) => 0,
         }
     }
 
-    /// Whether nothing is left that was taken.
+    /// Returns whether all accepted requests have been answered.
     pub(crate) fn is_empty(&self) -> bool {
         self.records.count() == 0
     }
 
-    /// Takes a request into the queue.
+    /// Adds a request to the queue.
     pub(crate) fn admit(
         &mut self,
         id: RequestId,
         job: T,
-        terms: JobTerms,
+        options: JobOptions,
         now: MonotonicTime,
     ) -> JobKey {
-        let turn = self.next_turn;
-        self.next_turn += 1;
+        let sequence = self.next_sequence;
+        self.next_sequence += 1;
         self.stats.admitted += 1;
         let record = JobRecord {
             id,
             job,
-            terms,
-            turn,
+            options,
+            sequence,
             admitted: now,
             attempts: 0,
             pid: None,
@@ -227,31 +228,31 @@ impl<T, C: Claims> Scheduler<T, C> {
         };
         let key = self.records.insert(record);
         self.queued += 1;
-        self.queue.push(terms.priority, terms.lane, QueueEntry { turn, key });
+        self.queue.push(options.priority, options.lane, QueueEntry { sequence, key });
         key
     }
 
-    /// What was admitted with a request.
+    /// Returns the job of a request and its number of attempts.
     pub(crate) fn job(&mut self, key: JobKey) -> Option<(&mut T, u32)> {
         self.records.get_mut(key).map(|record| (&mut record.job, record.attempts))
     }
 
-    /// A worker is there and ready for work.
+    /// Adds a worker that is ready for tasks.
     pub(crate) fn worker_ready(&mut self, child: ChildId, pid: Pid, now: MonotonicTime) {
         self.workers.ready(child, pid, now);
         self.assign(now);
     }
 
-    fn note_returned(&mut self, terms: JobTerms) {
-        self.queue.note_returned(terms.lane);
-        self.hard_limited -= usize::from(terms.hard.is_some());
+    fn note_returned(&mut self, options: JobOptions) {
+        self.queue.note_returned(options.lane);
+        self.hard_limited -= usize::from(options.hard.is_some());
     }
 
     fn fail(&mut self, key: JobKey, failure: Failure, now: MonotonicTime) {
         let Some(record) = self.records.get(key) else { return };
         match record.state {
             JobState::Queued => self.queued -= 1,
-            JobState::Sent { .. } => self.note_returned(record.terms),
+            JobState::Sent { .. } => self.note_returned(record.options),
         }
         self.fail_unsent(key, failure, now);
     }
@@ -264,7 +265,7 @@ impl<T, C: Claims> Scheduler<T, C> {
         }
     }
 
-    /// A worker has answered. Nothing comes of an answer that fits no task it has.
+    /// Handles a worker's answer. Returns the job, or `None` if the answer matches no task in flight.
     pub(crate) fn answered(
         &mut self,
         slot: usize,
@@ -279,35 +280,35 @@ impl<T, C: Claims> Scheduler<T, C> {
             return None;
         };
         self.schedule_check(slot, now);
-        let fits = self.records.get(key).is_some_and(|record| {
+        let is_match = self.records.get(key).is_some_and(|record| {
             record.id.0 == id
                 && record.attempts == attempt
                 && record.state == JobState::Sent { slot, turn }
         });
-        if !fits {
+        if !is_match {
             self.stats.late += 1;
             return None;
         }
         let record = self.records.remove(key)?;
-        self.note_returned(record.terms);
-        self.latency_estimates.record(record.terms.method, took);
+        self.note_returned(record.options);
+        self.latency_estimates.record(record.options.method, took);
         self.stats.answered += 1;
         let run = record.run(took, now);
         Some((record.job, run))
     }
 
-    /// The method that a worker does, or did last: what it prints is of that.
-    pub(crate) fn method_of(&self, slot: usize) -> Option<&T> {
-        let front = self.workers.oldest(slot)?;
-        self.records.get(front.key).map(|record| &record.job)
+    /// Returns the job that a worker runs. Its output belongs to this job.
+    pub(crate) fn running_job(&self, slot: usize) -> Option<&T> {
+        let oldest = self.workers.oldest(slot)?;
+        self.records.get(oldest.key).map(|record| &record.job)
     }
 
-    /// Which child works in a slot.
+    /// Returns the child in a slot.
     pub(crate) fn child_of(&self, slot: usize) -> Option<ChildId> {
         self.workers.child(slot)
     }
 
-    /// Which process has a slot, if it is there to work.
+    /// Returns the process id of the worker in a slot.
     pub(crate) fn pid_of(&self, slot: usize) -> Option<Pid> {
         self.workers.pid(slot)
     }

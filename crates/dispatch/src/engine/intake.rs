@@ -17,7 +17,7 @@ use crate::methods::{Invocation, MethodTarget};
 use crate::panics;
 use crate::reply::Reply;
 use crate::request::{IfFull, IfRunning, NewRequest, Request, RequestId, RequestParts, RunInfo};
-use crate::scheduler::{CancelOutcome, JobTerms, LaneId};
+use crate::scheduler::{CancelOutcome, JobOptions, LaneId};
 
 /// What happened to a submitted request.
 #[derive(Debug)]
@@ -74,7 +74,7 @@ impl Engine {
     fn admit(&mut self, request: NewRequest, reply: Reply, method: u16, lane: LaneId) {
         let (id, options) = (request.id, request.options.clone());
         let is_cancelled_by_dropping = request.upon_result.is_none() && reply.is_awaited();
-        let job_terms = JobTerms {
+        let job_options = JobOptions {
             method,
             priority: options.priority,
             lane,
@@ -85,7 +85,7 @@ impl Engine {
         let soft = options.soft.or(self.defaults.soft);
         let job = DispatchJob::of(request, method, soft, reply);
         let time = now();
-        let key = self.scheduler.admit(id, job, job_terms, time);
+        let key = self.scheduler.admit(id, job, job_options, time);
         if is_cancelled_by_dropping
             && let Some((job, _attempts)) = self.scheduler.job(key)
             && job.reply.is_gone(key, &self.hangups)

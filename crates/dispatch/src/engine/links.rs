@@ -242,7 +242,7 @@ impl Engine {
     pub(super) fn method_of(&mut self, child: ChildId) -> Option<crate::request::CowStr> {
         let slot = child.slot.index();
         self.link_of(child)?;
-        if let Some(job) = self.scheduler.method_of(slot) {
+        if let Some(job) = self.scheduler.running_job(slot) {
             return Some(job.parts.name.clone());
         }
         self.link_of(child).map(|link| link.last.clone())

@@ -1,4 +1,5 @@
-//! Who gets what: the next that waits, to who has waited longest; and some ahead.
+//! Assignment: the next queued request goes to the worker that has been idle longest, and short tasks
+//! are sent ahead to busy workers.
 
 use daemon_core::{MonotonicTime, OperatorPause, RevokeResult};
 
@@ -9,9 +10,9 @@ use super::{
 };
 
 impl<T, C: Claims> Scheduler<T, C> {
-    /// Sends what waits to who waits.
+    /// Sends queued requests to idle workers.
     pub(crate) fn assign(&mut self, now: MonotonicTime) {
-        if self.operator_pause == OperatorPause::On || self.stance == IntakeState::Closed {
+        if self.operator_pause == OperatorPause::On || self.intake == IntakeState::Closed {
             return;
         }
         while let Some(slot) = self.workers.longest_idle() {
@@ -20,21 +21,21 @@ impl<T, C: Claims> Scheduler<T, C> {
             {
                 continue;
             }
-            let Some(key) = self.queue_next() else {
-                if self.revoke(&self.workers.sent_ahead(), now) { continue } else { break }
+            let Some(key) = self.pop_queued() else {
+                if self.take_back(&self.workers.sent_ahead(), now) { continue } else { break }
             };
             self.send(slot, key, now);
         }
         self.send_ahead(now);
     }
 
-    /// The next that waits and was not cancelled.
-    fn queue_next(&mut self) -> Option<JobKey> {
+    /// Removes the next request from the queue, skipping entries of cancelled requests.
+    fn pop_queued(&mut self) -> Option<JobKey> {
         loop {
             let entry = self.queue.pop()?;
-            let waits =
+            let is_queued =
                 self.records.get(entry.key).is_some_and(|record| record.state == JobState::Queued);
-            if waits {
+            if is_queued {
                 return Some(entry.key);
             }
         }
@@ -42,28 +43,28 @@ impl<T, C: Claims> Scheduler<T, C> {
 
     fn send(&mut self, slot: usize, key: JobKey, now: MonotonicTime) {
         let estimate =
-            self.records.get(key).map(|record| self.latency_estimates.of(record.terms.method));
-        let Some((turn, pid)) = self.workers.take(slot, key, estimate.flatten(), now) else {
+            self.records.get(key).map(|record| self.latency_estimates.of(record.options.method));
+        let Some((turn, pid)) = self.workers.add(slot, key, estimate.flatten(), now) else {
             return;
         };
         let Some(record) = self.records.get_mut(key) else { return };
         record.state = JobState::Sent { slot, turn };
         record.attempts += 1;
         record.pid = Some(pid);
-        let terms = record.terms;
+        let options = record.options;
         self.queued -= 1;
-        self.queue.note_sent(terms.lane);
-        self.hard_limited += usize::from(terms.hard.is_some());
+        self.queue.note_sent(options.lane);
+        self.hard_limited += usize::from(options.hard.is_some());
         self.claims.offer(slot, turn);
         self.schedule_check(slot, now);
         self.actions.push_back(SchedulerAction::Send { slot, turn, key });
     }
 
-    /// Workers that have just answered, and have little left, are sent some of what is known to be
-    /// short.
+    /// Sends tasks that are known to be short ahead to workers that have just answered and have little
+    /// work left.
     fn send_ahead(&mut self, now: MonotonicTime) {
-        let mut turns = self.workers.take_recently_answered();
-        while let Some(slot) = turns.pop() {
+        let mut slots = self.workers.take_recently_answered();
+        while let Some(slot) = slots.pop() {
             let share = self.queued / self.workers.count().max(1);
             let mut left =
                 share.min(IN_FLIGHT_MAX.saturating_sub(self.workers.in_flight_count(slot)));
@@ -72,26 +73,26 @@ impl<T, C: Claims> Scheduler<T, C> {
             {
                 let Some(entry) = self.queue.peek() else { break };
                 let is_short = match self.records.get(entry.key) {
-                    // A void place: whoever takes the next one throws it away.
+                    // The request was cancelled: `pop_queued` discards the entry.
                     None => true,
                     Some(record) => self
                         .latency_estimates
-                        .of(record.terms.method)
+                        .of(record.options.method)
                         .is_some_and(|estimate| estimate < SEND_AHEAD_MAX),
                 };
                 if !is_short {
                     break;
                 }
-                let Some(key) = self.queue_next() else { break };
+                let Some(key) = self.pop_queued() else { break };
                 self.send(slot, key, now);
                 left -= 1;
             }
         }
-        self.workers.return_buffer(turns);
+        self.workers.return_buffer(slots);
     }
 
-    /// A worker is idle: the first of these tasks that was not begun waits again.
-    fn revoke(&mut self, sent: &[(usize, InFlight)], now: MonotonicTime) -> bool {
+    /// Returns the first of these tasks that has not been started to the queue, for an idle worker.
+    fn take_back(&mut self, sent: &[(usize, InFlight)], now: MonotonicTime) -> bool {
         for &(slot, InFlight { turn, key, .. }) in sent {
             if self.records.get(key).is_none() {
                 continue;

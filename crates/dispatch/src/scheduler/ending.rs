@@ -1,5 +1,4 @@
-//! How requests end before their time: cancelled, overdue, refused at the end of it all; and the
-//! operator's hold.
+//! Early ends of requests: cancellation, time limits and shutdown. Also the operator's pause.
 
 use daemon_core::{AbortResult, MonotonicTime, OperatorPause, Owner, RevokeResult, StopMode};
 
@@ -12,7 +11,7 @@ use crate::answer::{Failure, LimitKind, Rejection, RequestState};
 use crate::request::{IfRunning, RequestId};
 
 impl<T, C: Claims> Scheduler<T, C> {
-    /// Nobody waits for this request any more, or somebody wants it ended.
+    /// Cancels a request. Without `running`, the request's own option decides what happens if it runs.
     pub(crate) fn cancel(
         &mut self,
         key: JobKey,
@@ -24,9 +23,9 @@ impl<T, C: Claims> Scheduler<T, C> {
             self.fail(key, Failure::Cancelled { state: RequestState::Queued }, now);
             return CancelOutcome::Dequeued;
         };
-        let running = running.unwrap_or(record.terms.if_dropped);
-        match (self.claims.revoke(slot, turn), running) {
-            (RevokeResult::Revoked, _) => {
+        let running = running.unwrap_or(record.options.if_dropped);
+        match (self.claims.take_back(slot, turn), running) {
+            (TakenBack::Yes, _) => {
                 self.take_out(slot, turn, now);
                 self.fail(key, Failure::Cancelled { state: RequestState::Queued }, now);
                 self.assign(now);
@@ -43,12 +42,13 @@ impl<T, C: Claims> Scheduler<T, C> {
         }
     }
 
-    /// Where the request of this number is, if it is not answered. It looks at all there are.
+    /// Returns the key of the unanswered request with this id. Searches all records.
     pub(crate) fn find(&self, id: RequestId) -> Option<JobKey> {
         self.records.iter().map(|(key, _record)| key).find(|key| key.id == id)
     }
 
-    /// Gives up a worker that does this task: the task is answered, the rest of its hand is others'.
+    /// Gives up a worker that runs this task: the task fails, and the worker's other tasks are returned
+    /// to the queue.
     fn condemn(
         &mut self,
         slot: usize,
@@ -56,8 +56,9 @@ impl<T, C: Claims> Scheduler<T, C> {
         reason: WorkerKillReason,
         failure: Failure,
         now: MonotonicTime,
-    ) -> AbortResult {
-        // Who is condemned begins nothing more, and one that has ended it has its answer under way.
+    ) -> Condemned {
+        // A condemned worker starts no further task. If the task has finished already, its answer is
+        // on the way and the claim is not condemned.
         let condemned = self.claims.condemn(slot, turn);
         if condemned == AbortResult::Aborted {
             if let Some(key) = self.take_out(slot, turn, now) {
@@ -72,10 +73,10 @@ impl<T, C: Claims> Scheduler<T, C> {
         condemned
     }
 
-    /// Gives up a worker that begins nothing; what it was sent is others'.
+    /// Gives up a worker that starts no task. Its tasks are returned to the queue.
     fn abandon_worker(&mut self, slot: usize, now: MonotonicTime) {
         self.take_back_all(slot, now);
-        // It may have begun just now.
+        // It may have started the task in the meantime.
         if self.workers.in_flight_count(slot) == 0
             && let Some(pid) = self.workers.condemn(slot)
         {
@@ -93,19 +94,20 @@ impl<T, C: Claims> Scheduler<T, C> {
         }
     }
 
-    /// The time is now: who is overdue is given up, and what waits behind a long task is taken back.
+    /// Runs the time-dependent checks: kills workers whose task exceeds its hard limit, and takes back
+    /// tasks that wait behind a long one.
     pub(crate) fn tick(&mut self, now: MonotonicTime) {
         for slot in self.workers.stalled(now, STALL_LIMIT) {
             self.take_back_all(slot, now);
         }
-        for (slot, front) in self.workers.oldest_in_flight() {
-            let limit = self.records.get(front.key).and_then(|record| record.terms.hard);
+        for (slot, oldest) in self.workers.oldest_in_flight() {
+            let limit = self.records.get(oldest.key).and_then(|record| record.options.hard);
             let waited = self.workers.oldest_for(slot, now);
-            match (self.claims.owner(slot, front.turn), limit) {
+            match (self.claims.owner(slot, oldest.turn), limit) {
                 (Owner::Worker(begun), Some(limit)) if now.saturating_since(begun) >= limit => {
                     let failure = Failure::TimedOut { kind: LimitKind::Hard, limit };
                     let _ =
-                        self.condemn(slot, front.turn, WorkerKillReason::HardLimit, failure, now);
+                        self.condemn(slot, oldest.turn, WorkerKillReason::HardLimit, failure, now);
                 }
                 (Owner::Sender, limit) if waited >= UNRESPONSIVE_AFTER => {
                     self.workers.mark_unresponsive(slot);
@@ -120,28 +122,28 @@ impl<T, C: Claims> Scheduler<T, C> {
         self.wake_at = self.next_check(now);
     }
 
-    /// When it is to be looked again though nothing has come; it may turn out to be too early.
+    /// Returns when `tick` must be called if no event occurs before. It can turn out to be too early.
     pub(crate) fn wake_at(&self) -> Option<MonotonicTime> {
         self.wake_at
     }
 
-    /// What this worker has in hand has changed: when it is to be looked at if nothing more is heard.
+    /// Schedules the next check of a worker whose tasks in flight have changed.
     pub(super) fn schedule_check(&mut self, slot: usize, now: MonotonicTime) {
-        // Whether it has begun by then is looked at then.
-        let unresponsive = self.workers.oldest(slot).map(|_front| now + UNRESPONSIVE_AFTER);
+        // At that time it is checked whether the task was started.
+        let unresponsive = self.workers.oldest(slot).map(|_oldest| now + UNRESPONSIVE_AFTER);
         self.wake_at =
             self.wake_at.into_iter().chain(self.check_at(slot, now)).chain(unresponsive).min();
     }
 
-    /// When it is to be looked what this worker does.
+    /// Returns when this worker's task must be checked for a stall or its hard limit.
     fn check_at(&self, slot: usize, now: MonotonicTime) -> Option<MonotonicTime> {
         let stall = self.workers.stalled_at(slot, STALL_LIMIT);
         if self.hard_limited == 0 {
             return stall;
         }
-        let overtime = self.workers.oldest(slot).and_then(|front| {
-            let limit = self.records.get(front.key)?.terms.hard?;
-            let begun = match self.claims.owner(slot, front.turn) {
+        let overtime = self.workers.oldest(slot).and_then(|oldest| {
+            let limit = self.records.get(oldest.key)?.options.hard?;
+            let begun = match self.claims.owner(slot, oldest.turn) {
                 Owner::Worker(begun) => begun,
                 Owner::Sender => now,
             };
@@ -150,25 +152,26 @@ impl<T, C: Claims> Scheduler<T, C> {
         overtime.into_iter().chain(stall).min()
     }
 
-    /// When this worker is deaf, if it has not begun by then. One that is already has been looked at, and
-    /// is again when another is idle.
-    fn unresponsive(&self, slot: usize, now: MonotonicTime) -> Option<MonotonicTime> {
-        let front = self.workers.oldest(slot)?;
+    /// Returns when this worker becomes unresponsive if it does not start its task before. A worker that
+    /// is unresponsive already has been checked, and is checked again when another worker is idle.
+    fn unresponsive_at(&self, slot: usize, now: MonotonicTime) -> Option<MonotonicTime> {
+        let oldest = self.workers.oldest(slot)?;
         let left = UNRESPONSIVE_AFTER.saturating_sub(self.workers.oldest_for(slot, now));
-        let is_due = !left.is_zero() && self.claims.owner(slot, front.turn) == Owner::Sender;
+        let is_due = !left.is_zero() && self.claims.owner(slot, oldest.turn) == Owner::Sender;
         is_due.then(|| now + left)
     }
 
-    /// The same of all workers, which is what [`wake_at`](Ledger::wake_at) is after each tick.
+    /// Returns the earliest check of all workers. After each tick, [`wake_at`](Scheduler::wake_at)
+    /// returns this time.
     pub(super) fn next_check(&self, now: MonotonicTime) -> Option<MonotonicTime> {
         let slots = self.workers.slots().into_iter();
         slots
-            .flat_map(|slot| [self.check_at(slot, now), self.unresponsive(slot, now)])
+            .flat_map(|slot| [self.check_at(slot, now), self.unresponsive_at(slot, now)])
             .flatten()
             .min()
     }
 
-    /// Takes a task out of a worker's hand that it does not do.
+    /// Removes a task from a worker that has not started it, or will not finish it.
     pub(super) fn take_out(
         &mut self,
         slot: usize,
@@ -180,7 +183,8 @@ impl<T, C: Claims> Scheduler<T, C> {
         Some(key)
     }
 
-    /// The operator's word: nothing is sent while it is held.
+    /// Sets the operator's pause. While it is on, no request is sent, and sent tasks that have not been
+    /// started are taken back.
     pub(crate) fn set_operator_pause(&mut self, operator_pause: OperatorPause, now: MonotonicTime) {
         self.operator_pause = operator_pause;
         if operator_pause == OperatorPause::On {
@@ -191,18 +195,19 @@ impl<T, C: Claims> Scheduler<T, C> {
         self.assign(now);
     }
 
-    /// The end begins: orderly, what was taken is still done; at once, what waits is refused.
+    /// Starts the shutdown. A graceful stop still runs all accepted requests; an immediate stop rejects
+    /// the queued ones.
     pub(crate) fn stop(&mut self, mode: StopMode, now: MonotonicTime) {
         match mode {
             StopMode::Graceful => {
-                if self.stance == IntakeState::Accepting {
-                    self.stance = IntakeState::Draining;
+                if self.intake == IntakeState::Accepting {
+                    self.intake = IntakeState::Draining;
                 }
                 self.operator_pause = OperatorPause::Off;
                 self.assign(now);
             }
             StopMode::Immediate => {
-                self.stance = IntakeState::Closed;
+                self.intake = IntakeState::Closed;
                 for slot in self.workers.slots() {
                     self.take_back_all(slot, now);
                 }
@@ -211,13 +216,13 @@ impl<T, C: Claims> Scheduler<T, C> {
         }
     }
 
-    /// All that wait are refused, the first first.
+    /// Rejects all queued requests, in their order.
     fn reject_queued(&mut self, now: MonotonicTime) {
         let waiting = self.records.iter().filter(|(_key, record)| record.state == JobState::Queued);
         let mut keys: Vec<(u64, JobKey)> =
-            waiting.map(|(key, record)| (record.turn, key)).collect();
-        keys.sort_by_key(|(turn, _key)| *turn);
-        for (_turn, key) in keys {
+            waiting.map(|(key, record)| (record.sequence, key)).collect();
+        keys.sort_by_key(|(sequence, _key)| *sequence);
+        for (_sequence, key) in keys {
             self.fail(key, Rejection::ShuttingDown.into(), now);
         }
     }

@@ -1,8 +1,8 @@
-//! How fast methods are, as answers tell.
+//! Run times of methods, estimated from their answers.
 
 use std::time::Duration;
 
-/// How long methods take, by their numbers.
+/// The estimated run time of each method, by its index.
 #[derive(Debug)]
 pub(super) struct LatencyEstimates(Vec<Option<Duration>>);
 
@@ -11,12 +11,13 @@ impl LatencyEstimates {
         LatencyEstimates(vec![None; methods])
     }
 
-    /// What is to be expected of a method; none if it was never seen.
+    /// Returns the expected run time of a method, or `None` if it has not run yet.
     pub(super) fn of(&self, method: u16) -> Option<Duration> {
         self.0.get(usize::from(method)).copied().flatten()
     }
 
-    /// A call took so long. A slow one counts at once, fast ones little by little.
+    /// Records the run time of a call. A slower call raises the estimate immediately, a faster one
+    /// lowers it by an eighth of the difference.
     pub(super) fn record(&mut self, method: u16, took: Duration) {
         let Some(estimate) = self.0.get_mut(usize::from(method)) else { return };
         *estimate = Some(match *estimate {

@@ -1,20 +1,22 @@
-//! Who waits, in which order: by priority, then lane by lane in turns, then first come, first served.
+//! The queue: ordered by priority, then round-robin over the lanes, then first in, first out.
 
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, VecDeque};
 
 use super::JobKey;
 
-/// A queue of its own within the queue: what waits in it is begun in its order, takes turns with
-/// other lanes of the same priority, and holds up none of them.
+/// A separate queue within the dispatcher's queue.
+///
+/// The requests of a lane start in their order. Lanes of the same priority take turns, and no lane
+/// delays another.
 ///
 /// # Examples
 ///
 /// ```
 /// use actix_dispatch::Lane;
 ///
-/// // changes to the books, strictly one after the other
-/// let books = Lane::new("books").max_running(1);
+/// // changes to the accounts, strictly one after the other
+/// let accounts = Lane::new("accounts").max_running(1);
 /// ```
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Lane {
@@ -23,13 +25,13 @@ pub struct Lane {
 }
 
 impl Lane {
-    /// A lane of this name.
+    /// Creates a lane with this name.
     #[must_use]
     pub fn new(name: impl Into<String>) -> Lane {
         Lane { name: name.into(), max_running: None }
     }
 
-    /// Sets how many of its requests may be with workers at a time; no limit by default.
+    /// Sets how many of its requests workers may have at a time. No limit by default.
     #[must_use]
     pub fn max_running(mut self, requests: usize) -> Lane {
         self.max_running = Some(requests);
@@ -37,12 +39,12 @@ impl Lane {
     }
 }
 
-/// A lane by its number; the one without a name is the first.
+/// The index of a lane. The default lane, which has no name, is the first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct LaneId(u16);
 
 impl LaneId {
-    /// The lane of those who ask for none.
+    /// The lane of requests that name none.
     pub(crate) const DEFAULT: LaneId = LaneId(0);
 
     fn index(self) -> usize {
@@ -50,10 +52,12 @@ impl LaneId {
     }
 }
 
-/// Somebody who waits. Who was cancelled meanwhile is told apart by whoever takes the place.
+/// A queued request. Entries of cancelled requests stay in the queue; the caller of
+/// [`pop`](JobQueue::pop) skips them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct QueueEntry {
-    pub(super) turn: u64,
+    /// The position in the order of admission.
+    pub(super) sequence: u64,
     pub(super) key: JobKey,
 }
 
@@ -71,20 +75,20 @@ struct LaneState {
 
 impl LaneState {
     fn has_capacity(&self) -> bool {
-        self.lane.max_running.is_none_or(|most| self.running < most)
+        self.lane.max_running.is_none_or(|max| self.running < max)
     }
 }
 
-/// All of one priority, by lane.
+/// The entries of one priority, by lane.
 #[derive(Debug, Default)]
 struct PriorityLevel {
     waiting: Vec<VecDeque<QueueEntry>>,
-    /// The lane whose turn it is.
+    /// The lane that is considered first.
     next: usize,
 }
 
 impl PriorityLevel {
-    /// The lane that may send somebody, by turns.
+    /// Returns the next lane in turn that has an entry and has not reached its limit.
     fn lane(&self, lanes: &[LaneState]) -> Option<usize> {
         let count = self.waiting.len();
         (0..count).map(|step| (self.next + step) % count).find(|lane| {
@@ -95,7 +99,7 @@ impl PriorityLevel {
 }
 
 impl JobQueue {
-    /// A queue with these lanes beside the common one.
+    /// Creates a queue with these lanes and the default lane.
     pub(super) fn new(lanes: Vec<Lane>) -> JobQueue {
         let lanes = [Lane::new("")].into_iter().chain(lanes);
         let lanes = lanes.map(|lane| LaneState { lane, running: 0 }).collect();
@@ -116,19 +120,19 @@ impl JobQueue {
         &mut level.waiting[lane.index()]
     }
 
-    /// Somebody comes last.
+    /// Adds an entry at the end.
     pub(super) fn push(&mut self, priority: i8, lane: LaneId, entry: QueueEntry) {
         self.waiting(priority, lane).push_back(entry);
     }
 
-    /// Somebody comes back to where he was.
+    /// Puts an entry back at its former position.
     pub(super) fn put_back(&mut self, priority: i8, lane: LaneId, entry: QueueEntry) {
         let waiting = self.waiting(priority, lane);
-        let at = waiting.partition_point(|other| other.turn < entry.turn);
+        let at = waiting.partition_point(|other| other.sequence < entry.sequence);
         waiting.insert(at, entry);
     }
 
-    /// Shows the next place, void or not.
+    /// Returns the next entry, which may be of a cancelled request.
     pub(super) fn peek(&self) -> Option<QueueEntry> {
         self.levels.values().find_map(|level| {
             let lane = level.lane(&self.lanes)?;
@@ -136,7 +140,7 @@ impl JobQueue {
         })
     }
 
-    /// Takes the next place, void or not.
+    /// Removes the next entry, which may be of a cancelled request.
     pub(super) fn pop(&mut self) -> Option<QueueEntry> {
         let lanes = &self.lanes;
         self.levels.values_mut().find_map(|level| {
@@ -146,14 +150,14 @@ impl JobQueue {
         })
     }
 
-    /// One of this lane is with a worker.
+    /// Records that a request of this lane was sent to a worker.
     pub(super) fn note_sent(&mut self, lane: LaneId) {
         if let Some(lane_state) = self.lanes.get_mut(lane.index()) {
             lane_state.running += 1;
         }
     }
 
-    /// One of this lane is no more with a worker.
+    /// Records that a request of this lane was answered or returned.
     pub(super) fn note_returned(&mut self, lane: LaneId) {
         if let Some(lane_state) = self.lanes.get_mut(lane.index()) {
             lane_state.running = lane_state.running.saturating_sub(1);
@@ -166,60 +170,60 @@ mod tests {
     use super::*;
     use crate::request::RequestId;
 
-    fn entry(turn: u64) -> QueueEntry {
-        QueueEntry { turn, key: JobKey { index: 0, id: RequestId(turn) } }
+    fn entry(sequence: u64) -> QueueEntry {
+        QueueEntry { sequence, key: JobKey { index: 0, id: RequestId(sequence) } }
     }
 
-    fn turns(queue: &mut JobQueue) -> Vec<u64> {
+    fn pop_all(queue: &mut JobQueue) -> Vec<u64> {
         std::iter::from_fn(|| {
-            let seen = queue.peek();
+            let peeked = queue.peek();
             let popped = queue.pop();
-            assert_eq!(seen, popped);
-            popped.map(|entry| entry.turn)
+            assert_eq!(peeked, popped);
+            popped.map(|entry| entry.sequence)
         })
         .collect()
     }
 
     #[test]
-    fn first_come_is_first_served_and_a_higher_priority_comes_before() {
+    fn entries_are_ordered_by_priority_then_by_admission() {
         let mut queue = JobQueue::new(Vec::new());
-        for (turn, priority) in [(1, 0), (2, -5), (3, 0), (4, 7), (5, 7)] {
-            queue.push(priority, LaneId::DEFAULT, entry(turn));
+        for (sequence, priority) in [(1, 0), (2, -5), (3, 0), (4, 7), (5, 7)] {
+            queue.push(priority, LaneId::DEFAULT, entry(sequence));
         }
-        assert_eq!(turns(&mut queue), [4, 5, 1, 3, 2]);
+        assert_eq!(pop_all(&mut queue), [4, 5, 1, 3, 2]);
     }
 
     #[test]
-    fn who_comes_back_stands_where_he_stood() {
+    fn an_entry_that_is_put_back_keeps_its_position() {
         let mut queue = JobQueue::new(Vec::new());
-        (0..4).for_each(|turn| queue.push(0, LaneId::DEFAULT, entry(turn)));
+        (0..4).for_each(|sequence| queue.push(0, LaneId::DEFAULT, entry(sequence)));
         let (zero, one) = (queue.pop().unwrap(), queue.pop().unwrap());
         queue.put_back(0, LaneId::DEFAULT, one);
         queue.put_back(0, LaneId::DEFAULT, zero);
-        assert_eq!(turns(&mut queue), [0, 1, 2, 3]);
+        assert_eq!(pop_all(&mut queue), [0, 1, 2, 3]);
     }
 
     #[test]
     fn lanes_take_turns() {
         let mut queue = JobQueue::new(vec![Lane::new("mail")]);
         let mail = queue.lane("mail").unwrap();
-        (0..4).for_each(|turn| queue.push(0, LaneId::DEFAULT, entry(turn)));
-        (10..12).for_each(|turn| queue.push(0, mail, entry(turn)));
-        assert_eq!(turns(&mut queue), [0, 10, 1, 11, 2, 3]);
+        (0..4).for_each(|sequence| queue.push(0, LaneId::DEFAULT, entry(sequence)));
+        (10..12).for_each(|sequence| queue.push(0, mail, entry(sequence)));
+        assert_eq!(pop_all(&mut queue), [0, 10, 1, 11, 2, 3]);
         assert_eq!(queue.lane("post"), None);
-        assert_eq!(queue.lane(""), None, "the common lane has no name");
+        assert_eq!(queue.lane(""), None, "the default lane has no name");
     }
 
     #[test]
-    fn a_lane_with_a_most_waits_for_its_own() {
-        let mut queue = JobQueue::new(vec![Lane::new("books").max_running(1)]);
-        let books = queue.lane("books").unwrap();
-        (0..2).for_each(|turn| queue.push(9, books, entry(turn)));
+    fn a_lane_that_has_reached_its_limit_is_skipped() {
+        let mut queue = JobQueue::new(vec![Lane::new("accounts").max_running(1)]);
+        let accounts = queue.lane("accounts").unwrap();
+        (0..2).for_each(|sequence| queue.push(9, accounts, entry(sequence)));
         queue.push(0, LaneId::DEFAULT, entry(5));
-        assert_eq!(queue.pop().unwrap().turn, 0);
-        queue.note_sent(books);
-        assert_eq!(turns(&mut queue), [5]);
-        queue.note_returned(books);
-        assert_eq!(turns(&mut queue), [1]);
+        assert_eq!(queue.pop().unwrap().sequence, 0);
+        queue.note_sent(accounts);
+        assert_eq!(pop_all(&mut queue), [5]);
+        queue.note_returned(accounts);
+        assert_eq!(pop_all(&mut queue), [1]);
     }
 }

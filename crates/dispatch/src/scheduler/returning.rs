@@ -1,4 +1,4 @@
-//! What comes back from workers without an answer: to be sent to others, tried again, or lost.
+//! Tasks that workers return without an answer: they are sent to other workers, retried, or lost.
 
 use actix_daemon::ChildId;
 use daemon_core::{ExitCause, MonotonicTime, Owner};
@@ -9,23 +9,24 @@ use super::{Claims, IntakeState, JobKey, JobState, Scheduler};
 use crate::answer::{Failure, Rejection};
 
 impl<T, C: Claims> Scheduler<T, C> {
-    /// A worker begins nothing more: what was sent ahead to it is others'.
+    /// Handles that a worker starts no further task: the tasks that were sent ahead to it are returned
+    /// to the queue.
     pub(crate) fn worker_draining(&mut self, slot: usize, now: MonotonicTime) {
         self.workers.drain(slot);
         self.take_back_all(slot, now);
         self.assign(now);
     }
 
-    /// A worker is gone. What it had begun is lost with it, or tried again; the rest is sent to
-    /// others.
+    /// Handles the exit of a worker. A task that it had started is lost or retried; the other tasks are
+    /// returned to the queue.
     pub(crate) fn worker_gone(&mut self, child: ChildId, cause: ExitCause, now: MonotonicTime) {
         let slot = child.slot.index();
         let Some(in_flight) = self.workers.remove(child) else { return };
         for InFlight { turn, key, .. } in in_flight {
             match self.claims.owner(slot, turn) {
                 Owner::Sender => {
-                    // Nobody is left who could begin it, and nobody shall.
-                    let _ = self.claims.revoke(slot, turn);
+                    // The claim must not be started any more, although no worker is left to do so.
+                    let _ = self.claims.take_back(slot, turn);
                     self.return_to_queue(key, now);
                 }
                 Owner::Worker(_since) => self.worker_lost(key, cause, now),
@@ -37,7 +38,7 @@ impl<T, C: Claims> Scheduler<T, C> {
     fn worker_lost(&mut self, key: JobKey, cause: ExitCause, now: MonotonicTime) {
         let Some(record) = self.records.get(key) else { return };
         let attempts = record.attempts;
-        if attempts < record.terms.attempts && self.stance != IntakeState::Closed {
+        if attempts < record.options.attempts && self.intake != IntakeState::Closed {
             self.stats.retried += 1;
             self.requeue(key, now);
             return;
@@ -49,11 +50,11 @@ impl<T, C: Claims> Scheduler<T, C> {
         self.fail(key, failure, now);
     }
 
-    /// A task that was sent and not begun waits again, where it had waited.
+    /// Returns a task that was sent but not started to its former position in the queue.
     pub(super) fn return_to_queue(&mut self, key: JobKey, now: MonotonicTime) {
         self.stats.reclaimed += 1;
         if let Some(record) = self.records.get_mut(key) {
-            // It was nobody's attempt.
+            // It does not count as an attempt.
             record.attempts = record.attempts.saturating_sub(1);
         }
         self.requeue(key, now);
@@ -62,13 +63,13 @@ impl<T, C: Claims> Scheduler<T, C> {
     fn requeue(&mut self, key: JobKey, now: MonotonicTime) {
         let Some(record) = self.records.get_mut(key) else { return };
         record.state = JobState::Queued;
-        let (terms, turn) = (record.terms, record.turn);
-        self.note_returned(terms);
-        if self.stance == IntakeState::Closed {
+        let (options, sequence) = (record.options, record.sequence);
+        self.note_returned(options);
+        if self.intake == IntakeState::Closed {
             self.fail_unsent(key, Rejection::ShuttingDown.into(), now);
         } else {
             self.queued += 1;
-            self.queue.put_back(terms.priority, terms.lane, QueueEntry { turn, key });
+            self.queue.put_back(options.priority, options.lane, QueueEntry { sequence, key });
         }
     }
 }

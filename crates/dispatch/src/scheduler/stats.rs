@@ -1,37 +1,38 @@
-//! What is told of the ledger to who asks.
+//! Public results and statistics of the scheduler.
 
-/// What has become of a wish to cancel.
+/// The result of a [`Cancel`](crate::Cancel) message.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum CancelOutcome {
-    /// It had not begun, and will not.
+    /// The request had not started, and will not start.
     Dequeued,
-    /// It ran: its worker is being killed.
+    /// The request was running: its worker is being killed.
     Terminated,
-    /// It runs, and goes on.
+    /// The request is running and continues to run.
     StillRunning,
-    /// It is answered already, or was never there; or it is still on its way, and is answered as
-    /// cancelled when it comes.
+    /// The request has been answered already, does not exist, or has not arrived yet. In the last case
+    /// it is answered as cancelled when it arrives.
     Unknown,
 }
 
-/// How many requests there were, and what has become of them.
+/// Counts of requests since the start, by what happened to them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 #[non_exhaustive]
 pub struct Stats {
-    /// Taken: into the queue, to be run in place, or by the fallback.
+    /// Requests that were accepted: queued, run in the parent process, or passed to the fallback.
     pub admitted: u64,
-    /// Answered by a method, or by the fallback: with a value, an error, a panic.
+    /// Requests that a method or the fallback answered with a value, an error or a panic.
     pub answered: u64,
-    /// Answered otherwise: lost, put aside, timed out, cancelled, rejected when they waited.
+    /// Requests that failed otherwise: lost, dead-lettered, timed out, cancelled, or rejected while
+    /// they were queued.
     pub failed: u64,
-    /// Tried again because a worker died.
+    /// Retries because a worker died.
     pub retried: u64,
-    /// Sent ahead to a worker, and taken back before it began them.
+    /// Tasks that were sent to a worker and taken back before it started them.
     pub reclaimed: u64,
-    /// Answers that came when nobody waited for them any more.
+    /// Answers that arrived after their request had been answered otherwise.
     pub late: u64,
-    /// How many wait now.
+    /// The number of requests in the queue at present.
     pub queued: usize,
-    /// How many are with workers now.
+    /// The number of requests at workers at present.
     pub in_flight: usize,
 }

@@ -1,4 +1,5 @@
-//! The workers as the ledger knows them: who waits, who has what in hand, who begins nothing.
+//! The scheduler's view of the workers: which are idle, which tasks they have in flight, and which are
+//! unresponsive.
 
 use std::collections::VecDeque;
 use std::time::Duration;
@@ -8,23 +9,23 @@ use daemon_core::MonotonicTime;
 
 use super::{IN_FLIGHT_MAX, JobKey};
 
-/// A task that is with a worker.
+/// A task that has been sent to a worker.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct InFlight {
     pub(super) turn: u64,
     pub(super) key: JobKey,
-    /// How long it is expected to take, if that is known.
+    /// The expected run time, if it is known.
     estimate: Option<Duration>,
 }
 
-/// What a worker is there for.
+/// What a worker may still do.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum WorkerState {
-    /// To work.
+    /// It accepts tasks.
     Active,
-    /// To end what it has begun.
+    /// It finishes the task that it has started, and accepts no others.
     Draining,
-    /// To be killed.
+    /// It is being killed.
     Condemned,
 }
 
@@ -33,34 +34,34 @@ struct WorkerRecord {
     child: ChildId,
     pid: Pid,
     state: WorkerState,
-    /// In the order of sending, in which it works.
+    /// In the order in which they were sent, which is the order in which they run.
     in_flight: VecDeque<InFlight>,
-    /// Since when the first in hand is the first.
-    since: MonotonicTime,
+    /// Since when the oldest task in flight has been the oldest.
+    oldest_since: MonotonicTime,
     expected_load: Duration,
-    /// How many in hand nobody knows the pace of.
-    unknown: usize,
-    take_recently_answered: bool,
-    /// Whether it has begun what it was sent last, for all that is known.
+    /// The number of tasks in flight whose run time is not known.
+    without_estimate: usize,
+    has_recently_answered: bool,
     responsiveness: Responsiveness,
 }
 
-/// Whether a worker is to be sent anything while others are idle.
+/// Whether a worker starts the tasks it is sent. An unresponsive worker gets tasks only if no other
+/// worker is idle.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Responsiveness {
     Responsive,
-    /// It did not begin what it was sent, in all the time that it had.
+    /// It did not start its task in time.
     Unresponsive,
 }
 
 impl WorkerRecord {
-    fn put(&mut self, sent: InFlight, now: MonotonicTime) {
+    fn add(&mut self, sent: InFlight, now: MonotonicTime) {
         if self.in_flight.is_empty() {
-            self.since = now;
+            self.oldest_since = now;
         }
         match sent.estimate {
             Some(estimate) => self.expected_load += estimate,
-            None => self.unknown += 1,
+            None => self.without_estimate += 1,
         }
         self.in_flight.push_back(sent);
     }
@@ -70,25 +71,26 @@ impl WorkerRecord {
         let sent = self.in_flight.remove(at)?;
         match sent.estimate {
             Some(estimate) => self.expected_load = self.expected_load.saturating_sub(estimate),
-            None => self.unknown = self.unknown.saturating_sub(1),
+            None => self.without_estimate = self.without_estimate.saturating_sub(1),
         }
         Some(sent)
     }
 }
 
-/// All workers, by slot.
+/// All workers, indexed by slot.
 #[derive(Debug)]
 pub(super) struct WorkerTable {
     slots: Vec<Option<WorkerRecord>>,
-    /// The number of the next task in each slot: no owner of a slot has one that another had.
+    /// The turn of the next task in each slot. Turns are not reused by a later worker in the slot.
     next_turn: Vec<u64>,
-    /// Who has waited longest comes first.
+    /// Slots of idle workers, the longest idle first.
     idle: VecDeque<usize>,
     recently_answered: Vec<usize>,
-    working: usize,
-    /// How many tasks are with workers that have something else before them.
+    /// The number of active workers.
+    active: usize,
+    /// The number of tasks in flight that are not their worker's oldest.
     ahead: usize,
-    /// How many workers are deaf.
+    /// The number of unresponsive workers.
     unresponsive: usize,
 }
 
@@ -99,7 +101,7 @@ impl WorkerTable {
             next_turn: vec![1; slots],
             idle: VecDeque::new(),
             recently_answered: Vec::new(),
-            working: 0,
+            active: 0,
             ahead: 0,
             unresponsive: 0,
         }
@@ -117,7 +119,8 @@ impl WorkerTable {
         let slot = child.slot.index();
         let Some(entry) = self.slots.get_mut(slot) else { return };
         if entry.is_some() {
-            // It says so twice, or its former owner's end is still to be told.
+            // The worker reported ready twice, or the exit of the slot's former worker has not been
+            // reported yet.
             return;
         }
         *entry = Some(WorkerRecord {
@@ -125,13 +128,13 @@ impl WorkerTable {
             pid,
             state: WorkerState::Active,
             in_flight: VecDeque::new(),
-            since: now,
+            oldest_since: now,
             expected_load: Duration::ZERO,
-            unknown: 0,
-            take_recently_answered: false,
+            without_estimate: 0,
+            has_recently_answered: false,
             responsiveness: Responsiveness::Responsive,
         });
-        self.working += 1;
+        self.active += 1;
         self.idle.push_back(slot);
     }
 
@@ -139,7 +142,7 @@ impl WorkerTable {
         let Some(worker) = self.get_mut(slot) else { return };
         let before = std::mem::replace(&mut worker.state, state);
         if before == WorkerState::Active {
-            self.working -= 1;
+            self.active -= 1;
             self.idle.retain(|idle| *idle != slot);
         }
     }
@@ -150,7 +153,7 @@ impl WorkerTable {
         }
     }
 
-    /// It is to be killed; answers with which process, the first time.
+    /// Marks a worker as condemned. Returns its pid the first time.
     pub(super) fn condemn(&mut self, slot: usize) -> Option<Pid> {
         let worker = self.get(slot)?;
         let (pid, state) = (worker.pid, worker.state);
@@ -158,7 +161,7 @@ impl WorkerTable {
         (state != WorkerState::Condemned).then_some(pid)
     }
 
-    /// It is gone; answers with what it had in hand, the first first.
+    /// Removes a worker that has exited. Returns its tasks in flight, the oldest first.
     pub(super) fn remove(&mut self, child: ChildId) -> Option<VecDeque<InFlight>> {
         let slot = child.slot.index();
         if self.get(slot)?.child != child {
@@ -171,7 +174,7 @@ impl WorkerTable {
         Some(in_flight)
     }
 
-    /// It has answered this task, which is out of its hand now.
+    /// Removes a task that the worker has answered.
     pub(super) fn complete(
         &mut self,
         slot: usize,
@@ -180,22 +183,22 @@ impl WorkerTable {
     ) -> Option<JobKey> {
         let key = self.take_out(slot, turn)?;
         if let Some(worker) = self.get_mut(slot) {
-            worker.since = now;
+            worker.oldest_since = now;
         }
         self.set_responsiveness(slot, Responsiveness::Responsive);
         self.record_answer(slot);
         Some(key)
     }
 
-    /// It has answered since the last look.
+    /// Records that the worker has answered since the last assignment.
     pub(super) fn record_answer(&mut self, slot: usize) {
         let Some(worker) = self.get_mut(slot) else { return };
-        if !std::mem::replace(&mut worker.take_recently_answered, true) {
+        if !std::mem::replace(&mut worker.has_recently_answered, true) {
             self.recently_answered.push(slot);
         }
     }
 
-    /// Takes a task out of its hand. Whose hand is empty waits.
+    /// Removes a task in flight. A worker without tasks becomes idle.
     pub(super) fn take_out(&mut self, slot: usize, turn: u64) -> Option<JobKey> {
         let worker = self.get_mut(slot)?;
         let sent = worker.remove(turn)?;
@@ -208,8 +211,8 @@ impl WorkerTable {
         Some(sent.key)
     }
 
-    /// Puts a task into its hand; answers with its turn.
-    pub(super) fn take(
+    /// Adds a task in flight. Returns its turn and the worker's pid.
+    pub(super) fn add(
         &mut self,
         slot: usize,
         key: JobKey,
@@ -218,13 +221,13 @@ impl WorkerTable {
     ) -> Option<(u64, Pid)> {
         let mut turn = *self.next_turn.get(slot)?;
         let worker = self.get_mut(slot)?;
-        // A cell that a task in hand has is that task's: the turns between may have been taken back.
+        // Skip the claim cells of tasks in flight: the turns between them may have been taken back.
         let cell = |turn: u64| turn % IN_FLIGHT_MAX as u64;
         while worker.in_flight.iter().any(|sent| cell(sent.turn) == cell(turn)) {
             turn += 1;
         }
         let was_idle = worker.in_flight.is_empty();
-        worker.put(InFlight { turn, key, estimate }, now);
+        worker.add(InFlight { turn, key, estimate }, now);
         let pid = worker.pid;
         if let Some(next) = self.next_turn.get_mut(slot) {
             *next = turn + 1;
@@ -240,10 +243,11 @@ impl WorkerTable {
         Some((turn, pid))
     }
 
-    /// Who has waited longest; one that is deaf only if nobody else waits.
+    /// Returns the slot of the longest idle worker. An unresponsive worker is returned only if no
+    /// other is idle.
     pub(super) fn longest_idle(&self) -> Option<usize> {
-        let set_responsiveness = |slot: &&usize| !self.is_unresponsive(**slot);
-        self.idle.iter().find(set_responsiveness).or(self.idle.front()).copied()
+        let is_responsive = |slot: &&usize| !self.is_unresponsive(**slot);
+        self.idle.iter().find(is_responsive).or(self.idle.front()).copied()
     }
 
     fn set_responsiveness(&mut self, slot: usize, responsiveness: Responsiveness) {
@@ -256,7 +260,7 @@ impl WorkerTable {
         }
     }
 
-    /// It has not begun what it was sent in all the time that it had.
+    /// Marks a worker that did not start its task in time.
     pub(super) fn mark_unresponsive(&mut self, slot: usize) {
         self.set_responsiveness(slot, Responsiveness::Unresponsive);
     }
@@ -277,15 +281,17 @@ impl WorkerTable {
         self.get(slot).map_or(0, |worker| worker.in_flight.len())
     }
 
-    /// How much work it has in hand; none if that is not known, or it takes no more.
+    /// Returns the expected run time of its tasks in flight, or `None` if it is not known or the worker
+    /// accepts no tasks.
     pub(super) fn expected_load(&self, slot: usize) -> Option<Duration> {
         let worker = self.get(slot)?;
-        (worker.unknown == 0 && worker.state == WorkerState::Active).then_some(worker.expected_load)
+        (worker.without_estimate == 0 && worker.state == WorkerState::Active)
+            .then_some(worker.expected_load)
     }
 
-    /// How many are there to work.
+    /// Returns the number of active workers.
     pub(super) fn count(&self) -> usize {
-        self.working
+        self.active
     }
 
     pub(super) fn child(&self, slot: usize) -> Option<ChildId> {
@@ -296,8 +302,8 @@ impl WorkerTable {
         self.get(slot).map(|worker| worker.pid)
     }
 
-    /// How many tasks are with workers that have something else before them, and how many workers are
-    /// deaf: as counted, and as found.
+    /// Returns the number of tasks sent ahead and of unresponsive workers: as counted incrementally,
+    /// and as counted now.
     #[cfg(test)]
     pub(super) fn counts(&self) -> [(usize, usize); 2] {
         let extra = |(_, worker): (usize, &WorkerRecord)| worker.in_flight.len().saturating_sub(1);
@@ -320,18 +326,19 @@ impl WorkerTable {
         all.filter_map(|(slot, entry)| entry.as_ref().map(|worker| (slot, worker)))
     }
 
-    /// The first in each hand.
+    /// Returns each worker's oldest task in flight.
     pub(super) fn oldest_in_flight(&self) -> Vec<(usize, InFlight)> {
         self.all().filter_map(|(slot, worker)| Some((slot, *worker.in_flight.front()?))).collect()
     }
 
-    /// What was sent to workers that have something else before it, the oldest first. Nobody is looked
-    /// at if there is none.
+    /// Returns the tasks in flight that are not their worker's oldest, in the order of their ids. Visits
+    /// no worker if there are none.
     pub(super) fn sent_ahead(&self) -> Vec<(usize, InFlight)> {
         if self.ahead == 0 { Vec::new() } else { self.sent(|_any| 1) }
     }
 
-    /// What deaf workers have in hand, the oldest first. Nobody is looked at if there is none.
+    /// Returns the tasks in flight at unresponsive workers, in the order of their ids. Visits no worker
+    /// if there are none.
     pub(super) fn sent_to_unresponsive(&self) -> Vec<(usize, InFlight)> {
         let from = |worker: &WorkerRecord| match worker.responsiveness {
             Responsiveness::Responsive => IN_FLIGHT_MAX,
@@ -340,46 +347,49 @@ impl WorkerTable {
         if self.unresponsive == 0 { Vec::new() } else { self.sent(from) }
     }
 
-    /// What is in hands, from this place on, the oldest first.
+    /// Returns each worker's tasks in flight from this position on, in the order of their ids.
     fn sent(&self, from: impl Fn(&WorkerRecord) -> usize) -> Vec<(usize, InFlight)> {
-        let hands = self.all().flat_map(|(slot, worker)| {
+        let tasks = self.all().flat_map(|(slot, worker)| {
             worker.in_flight.iter().skip(from(worker)).map(move |sent| (slot, *sent))
         });
-        let mut sent: Vec<(usize, InFlight)> = hands.collect();
+        let mut sent: Vec<(usize, InFlight)> = tasks.collect();
         sent.sort_by_key(|(_slot, sent)| sent.key.id);
         sent
     }
 
-    /// For how long the first in hand has been the first.
+    /// Returns for how long the oldest task in flight has been the oldest.
     pub(super) fn oldest_for(&self, slot: usize, now: MonotonicTime) -> Duration {
-        self.get(slot).map_or(Duration::ZERO, |worker| now.saturating_since(worker.since))
+        self.get(slot).map_or(Duration::ZERO, |worker| now.saturating_since(worker.oldest_since))
     }
 
-    /// Who does one thing for so long while others wait behind it.
-    pub(super) fn stalled(&self, now: MonotonicTime, most: Duration) -> Vec<usize> {
+    /// Returns the slots of workers that have run one task for at least this time while others wait
+    /// behind it.
+    pub(super) fn stalled(&self, now: MonotonicTime, limit: Duration) -> Vec<usize> {
         let is_stalled = |worker: &WorkerRecord| {
-            worker.in_flight.len() > 1 && now.saturating_since(worker.since) >= most
+            worker.in_flight.len() > 1 && now.saturating_since(worker.oldest_since) >= limit
         };
         self.all().filter(|(_, worker)| is_stalled(worker)).map(|(slot, _)| slot).collect()
     }
 
-    /// When this one will have done one thing for so long while others wait behind it.
-    pub(super) fn stalled_at(&self, slot: usize, most: Duration) -> Option<MonotonicTime> {
-        self.get(slot).filter(|worker| worker.in_flight.len() > 1).map(|worker| worker.since + most)
+    /// Returns when this worker will have run one task for this time while others wait behind it.
+    pub(super) fn stalled_at(&self, slot: usize, limit: Duration) -> Option<MonotonicTime> {
+        self.get(slot)
+            .filter(|worker| worker.in_flight.len() > 1)
+            .map(|worker| worker.oldest_since + limit)
     }
 
-    /// Who has answered since the last look.
+    /// Returns and clears the slots of the workers that have answered since the last call.
     pub(super) fn take_recently_answered(&mut self) -> Vec<usize> {
         let recently_answered = std::mem::take(&mut self.recently_answered);
         for slot in &recently_answered {
             if let Some(worker) = self.get_mut(*slot) {
-                worker.take_recently_answered = false;
+                worker.has_recently_answered = false;
             }
         }
         recently_answered
     }
 
-    /// Keeps the room of an empty list for the next look.
+    /// Takes back the empty list to reuse its allocation.
     pub(super) fn return_buffer(&mut self, empty: Vec<usize>) {
         if self.recently_answered.is_empty() {
             self.recently_answered = empty;

@@ -61,14 +61,14 @@ fn if_dropped(terminate: bool) -> IfRunning {
 
 fn run(events: Vec<RandomEvent>) -> Simulation {
     let mut sim = Simulation::new(1000);
-    let lanes = [LaneId::DEFAULT, sim.lane("books"), sim.lane("mail")];
+    let lanes = [LaneId::DEFAULT, sim.lane("accounts"), sim.lane("mail")];
     let mut attempts_of = std::collections::HashMap::new();
     let mut last = [None; SLOTS];
     for event in events {
         match event {
             RandomEvent::Admit { priority, lane, attempts, hard, terminate, method } => {
                 if sim.scheduler.is_accepting() {
-                    let key = sim.admit(JobTerms {
+                    let key = sim.admit(JobOptions {
                         method,
                         priority,
                         lane: lanes[usize::from(lane)],

@@ -19,7 +19,7 @@ fn failure(sim: &Simulation, key: JobKey) -> &Failure {
 
 /// A method that is known to be short, so that it is sent ahead.
 fn warm(sim: &mut Simulation) {
-    sim.admit(Simulation::default_terms());
+    sim.admit(Simulation::default_options());
     sim.begin(0);
     sim.finish(0);
 }
@@ -28,13 +28,14 @@ fn warm(sim: &mut Simulation) {
 fn what_comes_first_is_begun_first_and_who_has_waited_longest_gets_it() {
     let mut sim = Simulation::new(100);
     (0..3).for_each(|slot| sim.start_worker(slot));
-    let keys: Vec<JobKey> = (0..3).map(|_request| sim.admit(Simulation::default_terms())).collect();
+    let keys: Vec<JobKey> =
+        (0..3).map(|_request| sim.admit(Simulation::default_options())).collect();
     for (slot, key) in keys.iter().enumerate() {
         assert_eq!(sim.begin(slot), Some(key.id));
     }
     sim.finish(1);
     sim.finish(0);
-    let next = [sim.admit(Simulation::default_terms()), sim.admit(Simulation::default_terms())];
+    let next = [sim.admit(Simulation::default_options()), sim.admit(Simulation::default_options())];
     assert_eq!([sim.begin(1), sim.begin(0)].map(Option::unwrap).to_vec(), ids(&next));
 }
 
@@ -43,7 +44,7 @@ fn nothing_is_sent_ahead_of_which_nobody_knows_how_long_it_takes() {
     let mut sim = Simulation::new(100);
     sim.start_worker(0);
     for _request in 0..10 {
-        sim.admit(Simulation::default_terms());
+        sim.admit(Simulation::default_options());
     }
     assert_eq!(sim.scheduler.stats().in_flight, 1);
     sim.begin(0);
@@ -58,7 +59,7 @@ fn what_is_short_is_sent_ahead_and_taken_back_from_behind_a_long_one() {
     sim.start_worker(0);
     warm(&mut sim);
     for _request in 0..40 {
-        sim.admit(Simulation::default_terms());
+        sim.admit(Simulation::default_options());
     }
     sim.begin(0);
     sim.finish(0);
@@ -77,7 +78,8 @@ fn who_is_idle_gets_what_was_sent_ahead_to_another() {
     let mut sim = Simulation::new(1000);
     sim.start_worker(0);
     warm(&mut sim);
-    let keys: Vec<JobKey> = (0..3).map(|_request| sim.admit(Simulation::default_terms())).collect();
+    let keys: Vec<JobKey> =
+        (0..3).map(|_request| sim.admit(Simulation::default_options())).collect();
     sim.begin(0);
     sim.finish(0);
     sim.start_worker(1);
@@ -91,7 +93,7 @@ fn a_worker_s_death_costs_what_it_had_begun_and_nothing_else() {
     sim.start_worker(0);
     warm(&mut sim);
     let keys: Vec<JobKey> =
-        (0..20).map(|_request| sim.admit(Simulation::default_terms())).collect();
+        (0..20).map(|_request| sim.admit(Simulation::default_options())).collect();
     sim.begin(0);
     sim.finish(0);
     assert_eq!(sim.begin(0), Some(keys[1].id));
@@ -110,8 +112,8 @@ fn a_worker_s_death_costs_what_it_had_begun_and_nothing_else() {
 #[test]
 fn a_task_that_kills_its_workers_is_tried_as_often_as_it_may_and_put_aside() {
     let mut sim = Simulation::new(100);
-    let poison = sim.admit(JobTerms { attempts: 3, ..Simulation::default_terms() });
-    let other = sim.admit(Simulation::default_terms());
+    let poison = sim.admit(JobOptions { attempts: 3, ..Simulation::default_options() });
+    let other = sim.admit(Simulation::default_options());
     for _attempt in 0..3 {
         sim.start_worker(0);
         assert_eq!(sim.begin(0), Some(poison.id));
@@ -127,7 +129,7 @@ fn a_task_that_kills_its_workers_is_tried_as_often_as_it_may_and_put_aside() {
 fn a_hard_limit_kills_the_worker_and_answers_at_once() {
     let mut sim = Simulation::new(100);
     let limit = UNRESPONSIVE_AFTER / 10;
-    let key = sim.admit(JobTerms { hard: Some(limit), ..Simulation::default_terms() });
+    let key = sim.admit(JobOptions { hard: Some(limit), ..Simulation::default_options() });
     sim.start_worker(0);
     assert!(sim.scheduler.wake_at().is_some());
     sim.advance(UNRESPONSIVE_AFTER / 2);
@@ -140,7 +142,7 @@ fn a_hard_limit_kills_the_worker_and_answers_at_once() {
     assert_eq!(sim.killed.len(), 1);
     assert_eq!(sim.scheduler.state_of(0), Some(workers::WorkerState::Condemned));
     assert!(sim.finish(0).is_none(), "what it has to say is heard no more");
-    let next = sim.admit(Simulation::default_terms());
+    let next = sim.admit(Simulation::default_options());
     sim.exit(0);
     sim.start_worker(0);
     assert_eq!(sim.begin(0), Some(next.id));
@@ -152,8 +154,8 @@ fn the_limit_of_what_was_sent_ahead_is_looked_at_in_time() {
     sim.start_worker(0);
     warm(&mut sim);
     let hard = Some(STALL_LIMIT / 2);
-    let keys =
-        [None, None, hard].map(|hard| sim.admit(JobTerms { hard, ..Simulation::default_terms() }));
+    let keys = [None, None, hard]
+        .map(|hard| sim.admit(JobOptions { hard, ..Simulation::default_options() }));
     for _before in 0..2 {
         sim.begin(0);
         sim.finish(0);
@@ -167,20 +169,20 @@ fn the_limit_of_what_was_sent_ahead_is_looked_at_in_time() {
 #[test]
 fn a_task_is_cancelled_in_each_state() {
     let mut sim = Simulation::new(100);
-    let queued = sim.admit(Simulation::default_terms());
+    let queued = sim.admit(Simulation::default_options());
     assert_eq!(sim.cancel(queued, None), CancelOutcome::Dequeued);
     assert_eq!(failure(&sim, queued), &Failure::Cancelled { state: RequestState::Queued });
     assert_eq!(sim.cancel(queued, None), CancelOutcome::Unknown);
     sim.start_worker(0);
-    let sent = sim.admit(Simulation::default_terms());
+    let sent = sim.admit(Simulation::default_options());
     assert_eq!(sim.cancel(sent, None), CancelOutcome::Dequeued);
     assert_eq!(sim.begin(0), None, "it finds that it was taken back");
-    let running = sim.admit(Simulation::default_terms());
+    let running = sim.admit(Simulation::default_options());
     sim.begin(0);
     assert_eq!(sim.cancel(running, None), CancelOutcome::StillRunning);
     sim.finish(0);
     assert_eq!(sim.answers[&running.id], Outcome::Value);
-    let ended = sim.admit(Simulation::default_terms());
+    let ended = sim.admit(Simulation::default_options());
     sim.begin(0);
     assert_eq!(sim.cancel(ended, Some(IfRunning::Terminate)), CancelOutcome::Terminated);
     assert_eq!(failure(&sim, ended), &Failure::Cancelled { state: RequestState::Running });
@@ -191,7 +193,7 @@ fn a_task_is_cancelled_in_each_state() {
 fn an_answer_that_comes_late_goes_to_nobody() {
     let mut sim = Simulation::new(100);
     sim.start_worker(0);
-    let first = sim.admit(JobTerms { attempts: 2, ..Simulation::default_terms() });
+    let first = sim.admit(JobOptions { attempts: 2, ..Simulation::default_options() });
     sim.begin(0);
     let late = sim.workers[0].as_ref().unwrap().running.unwrap();
     sim.exit(0);
@@ -208,8 +210,8 @@ fn an_answer_that_comes_late_goes_to_nobody() {
 fn a_lane_with_a_most_is_strictly_one_after_the_other() {
     let mut sim = Simulation::new(100);
     (0..SLOTS).for_each(|slot| sim.start_worker(slot));
-    let books = JobTerms { lane: sim.lane("books"), ..Simulation::default_terms() };
-    let keys: Vec<JobKey> = (0..3).map(|_request| sim.admit(books)).collect();
+    let accounts = JobOptions { lane: sim.lane("accounts"), ..Simulation::default_options() };
+    let keys: Vec<JobKey> = (0..3).map(|_request| sim.admit(accounts)).collect();
     for key in keys {
         let slots: Vec<usize> = (0..SLOTS).filter(|slot| sim.begin(*slot).is_some()).collect();
         assert_eq!(slots.len(), 1);
@@ -222,9 +224,9 @@ fn a_lane_with_a_most_is_strictly_one_after_the_other() {
 fn while_it_is_held_nothing_is_sent_and_what_was_sent_waits() {
     let mut sim = Simulation::new(100);
     sim.start_worker(0);
-    let first = sim.admit(Simulation::default_terms());
+    let first = sim.admit(Simulation::default_options());
     sim.set_operator_pause(OperatorPause::On);
-    let second = sim.admit(Simulation::default_terms());
+    let second = sim.admit(Simulation::default_options());
     assert_eq!(sim.begin(0), None);
     assert_eq!(sim.scheduler.unassigned(), 0, "nobody is to be forked for it");
     sim.set_operator_pause(OperatorPause::Off);
@@ -237,7 +239,7 @@ fn while_it_is_held_nothing_is_sent_and_what_was_sent_waits() {
 fn an_orderly_end_does_what_was_taken_and_a_hurried_one_refuses_it() {
     let mut sim = Simulation::new(100);
     sim.start_worker(0);
-    let [running, waiting] = [(); 2].map(|()| sim.admit(Simulation::default_terms()));
+    let [running, waiting] = [(); 2].map(|()| sim.admit(Simulation::default_options()));
     sim.begin(0);
     sim.stop(StopMode::Graceful);
     assert!(!sim.scheduler.is_accepting());
@@ -256,7 +258,7 @@ fn a_worker_that_leaves_is_given_nothing_more() {
     sim.start_worker(0);
     sim.start_worker(1);
     sim.drain(0);
-    let key = sim.admit(Simulation::default_terms());
+    let key = sim.admit(Simulation::default_options());
     assert_eq!(sim.begin(1), Some(key.id));
 }
 
@@ -266,7 +268,7 @@ fn a_task_keeps_its_claim_however_many_are_sent_behind_it_and_taken_back() {
     sim.start_worker(0);
     warm(&mut sim);
     let keys: Vec<JobKey> =
-        (0..40).map(|_request| sim.admit(Simulation::default_terms())).collect();
+        (0..40).map(|_request| sim.admit(Simulation::default_options())).collect();
     assert_eq!(sim.begin(0), Some(keys[0].id));
     sim.finish(0);
     assert_eq!(sim.begin(0), Some(keys[1].id));
@@ -285,7 +287,7 @@ fn a_task_keeps_its_claim_however_many_are_sent_behind_it_and_taken_back() {
 fn what_a_worker_does_not_begin_is_given_to_one_that_is_idle() {
     let mut sim = Simulation::new(100);
     sim.start_worker(0);
-    let key = sim.admit(Simulation::default_terms());
+    let key = sim.admit(Simulation::default_options());
     sim.start_worker(1);
     sim.advance(UNRESPONSIVE_AFTER - Duration::from_millis(1));
     assert_eq!(sim.begin(1), None, "it may still begin");
@@ -296,13 +298,13 @@ fn what_a_worker_does_not_begin_is_given_to_one_that_is_idle() {
     assert_eq!(sim.answers[&key.id], Outcome::Value);
     assert!(sim.killed.is_empty());
     // It has waited longer, but nobody has heard of it.
-    let next = sim.admit(Simulation::default_terms());
+    let next = sim.admit(Simulation::default_options());
     assert_eq!(sim.begin(1), Some(next.id));
-    let last = sim.admit(Simulation::default_terms());
+    let last = sim.admit(Simulation::default_options());
     assert_eq!(sim.begin(0), Some(last.id), "nobody else is idle");
     sim.finish(0);
     sim.finish(1);
-    let next = sim.admit(Simulation::default_terms());
+    let next = sim.admit(Simulation::default_options());
     assert_eq!(sim.begin(0), Some(next.id), "it has answered");
 }
 
@@ -310,12 +312,12 @@ fn what_a_worker_does_not_begin_is_given_to_one_that_is_idle() {
 fn what_a_worker_does_not_begin_comes_before_what_has_come_later() {
     let mut sim = Simulation::new(100);
     sim.start_worker(0);
-    let first = sim.admit(Simulation::default_terms());
+    let first = sim.admit(Simulation::default_options());
     sim.start_worker(1);
-    let second = sim.admit(Simulation::default_terms());
+    let second = sim.admit(Simulation::default_options());
     assert_eq!(sim.begin(1), Some(second.id));
     sim.advance(UNRESPONSIVE_AFTER);
-    let third = sim.admit(Simulation::default_terms());
+    let third = sim.admit(Simulation::default_options());
     sim.finish(1);
     assert_eq!(sim.begin(1), Some(first.id));
     sim.finish(1);
@@ -330,7 +332,7 @@ fn a_worker_that_begins_nothing_is_given_up_for_a_task_with_a_hard_limit_which_i
     let hard = UNRESPONSIVE_AFTER * 2;
     let mut sim = Simulation::new(100);
     sim.start_worker(0);
-    let limited = sim.admit(JobTerms { hard: Some(hard), ..Simulation::default_terms() });
+    let limited = sim.admit(JobOptions { hard: Some(hard), ..Simulation::default_options() });
     sim.advance(UNRESPONSIVE_AFTER);
     assert!(sim.killed.is_empty(), "nobody else is there, and there is time left");
     sim.advance(UNRESPONSIVE_AFTER);
@@ -348,7 +350,7 @@ fn a_worker_that_begins_just_as_it_is_given_up_goes_on() {
     let mut sim = Simulation::new(100);
     sim.start_worker(0);
     let limited =
-        sim.admit(JobTerms { hard: Some(UNRESPONSIVE_AFTER), ..Simulation::default_terms() });
+        sim.admit(JobOptions { hard: Some(UNRESPONSIVE_AFTER), ..Simulation::default_options() });
     sim.now = sim.now + UNRESPONSIVE_AFTER;
     sim.begin(0);
     sim.advance(Duration::ZERO);

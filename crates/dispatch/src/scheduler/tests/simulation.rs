@@ -66,7 +66,7 @@ pub(super) enum Outcome {
 #[derive(Debug)]
 pub(super) struct Simulation {
     pub(super) scheduler: Scheduler<RequestId, LocalClaims>,
-    cells: LocalClaims,
+    claims: LocalClaims,
     pub(super) workers: Vec<Option<SimulatedWorker>>,
     generation: u32,
     pub(super) now: MonotonicTime,
@@ -82,12 +82,12 @@ pub(super) struct Simulation {
 
 impl Simulation {
     pub(super) fn new(queue_max: usize) -> Simulation {
-        let cells = (0..SLOTS * IN_FLIGHT_MAX).map(|_cell| Claim::new()).collect();
-        let cells = LocalClaims(Rc::new(cells));
-        let lanes = vec![Lane::new("books").max_running(1), Lane::new("mail")];
+        let claims = (0..SLOTS * IN_FLIGHT_MAX).map(|_cell| Claim::new()).collect();
+        let claims = LocalClaims(Rc::new(claims));
+        let lanes = vec![Lane::new("accounts").max_running(1), Lane::new("mail")];
         Simulation {
-            scheduler: Scheduler::new(SLOTS, 3, lanes, queue_max, cells.clone()),
-            cells,
+            scheduler: Scheduler::new(SLOTS, 3, lanes, queue_max, claims.clone()),
+            claims,
             workers: (0..SLOTS).map(|_slot| None).collect(),
             generation: 0,
             now: MonotonicTime::from_nanos(1_000_000_000),
@@ -100,8 +100,8 @@ impl Simulation {
         }
     }
 
-    pub(super) fn default_terms() -> JobTerms {
-        JobTerms {
+    pub(super) fn default_options() -> JobOptions {
+        JobOptions {
             method: 0,
             priority: 0,
             lane: LaneId::DEFAULT,
@@ -115,7 +115,7 @@ impl Simulation {
         self.scheduler.lane(name).unwrap()
     }
 
-    pub(super) fn admit(&mut self, order: JobTerms) -> JobKey {
+    pub(super) fn admit(&mut self, order: JobOptions) -> JobKey {
         let id = RequestId(self.next_id);
         self.next_id += 1;
         let key = self.scheduler.admit(id, id, order, self.now);
@@ -148,8 +148,8 @@ impl Simulation {
             return None;
         }
         while let Some(task) = worker.inbox.pop_front() {
-            match self.cells.cell(slot, task.turn).start(task.turn, self.now) {
-                StartResult::Started => {
+            match self.claims.cell(slot, task.turn).begin(task.turn, self.now) {
+                Begun::Yes => {
                     worker.running = Some(SimulatedTask { begun: self.now, ..task });
                     self.begun.push(task.id);
                     return Some(task.id);
@@ -164,8 +164,8 @@ impl Simulation {
     pub(super) fn finish(&mut self, slot: usize) -> Option<SimulatedTask> {
         let worker = self.workers[slot].as_mut().filter(|worker| !worker.is_stopped)?;
         let task = worker.running.take()?;
-        match self.cells.cell(slot, task.turn).finish(task.turn) {
-            FinishResult::Finished => {
+        match self.claims.cell(slot, task.turn).end(task.turn) {
+            Ended::Yes => {
                 self.deliver(slot, task);
                 Some(task)
             }
