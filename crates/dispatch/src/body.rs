@@ -1,7 +1,8 @@
-//! What parameters and results are on their way: bytes, in a frame or in a memory file.
+//! Encoded parameters and results: bytes in a frame or in a memory file.
 //!
-//! They are in the MessagePack format, which tells types apart and holds numbers by their value: who
-//! sends `640` need not say whether that is an `i32` or a `u32`, and what does not fit is found out.
+//! They use the MessagePack format, which distinguishes types and stores numbers by value: a sender of
+//! `640` need not know whether the receiver expects an `i32` or a `u32`, and a value that does not fit
+//! the expected type is an error.
 
 mod buffer_pool;
 mod bulk;
@@ -19,19 +20,19 @@ pub use bulk::Bytes;
 pub(crate) use shared_buffer::SharedBuffer;
 use shared_buffer::{Appended, SharedBufferWriter};
 
-/// From so many bytes on a body goes by a memory file.
+/// The smallest body that is sent in a memory file, in bytes.
 pub(crate) const SHARED_FROM: usize = 64 * 1024;
 
-/// The largest body that is taken from another process: 4 GiB, less a byte.
+/// The largest body that is accepted from another process: 4 GiB minus 1 byte.
 pub(crate) const BODY_MAX: usize = u32::MAX as usize;
 
 /// Encoded parameters, or an encoded result.
 #[derive(Debug, Clone)]
 pub(crate) enum Body {
-    /// In memory of this process: few enough to go in a frame, come from another process, or as many
-    /// as they are because no memory file could be had.
+    /// In this process's heap memory: a body that fits in a frame, that was received from another
+    /// process, or that is large although no memory file was available.
     Heap(bytes::Bytes),
-    /// In memory that can be passed on by its descriptor.
+    /// In a memory file, which can be sent by its descriptor.
     Shared(Arc<SharedBuffer>),
 }
 
@@ -42,19 +43,19 @@ pub(crate) enum EncodeError {
     Value(String),
     #[error("{0}")]
     Memory(String),
-    #[error("too large: {length} bytes, the most is {limit}")]
+    #[error("too large: {length} bytes, the maximum is {limit}")]
     TooLarge { length: usize, limit: usize },
 }
 
 impl EncodeError {
-    /// Why a request for this method is refused, whose parameters it were.
+    /// Returns the rejection of a request for this method whose parameters could not be encoded.
     pub(crate) fn rejection(&self, method: &str) -> Rejection {
-        let (name, error) = (method.to_owned(), self.to_string());
+        let (name, reason) = (method.to_owned(), self.to_string());
         match self {
             EncodeError::Value(_) | EncodeError::TooLarge { .. } => {
-                Rejection::InvalidParams { name, reason: error }
+                Rejection::InvalidParams { name, reason }
             }
-            EncodeError::Memory(_) => Rejection::OutOfMemory { name, reason: error },
+            EncodeError::Memory(_) => Rejection::OutOfMemory { name, reason },
         }
     }
 }
@@ -66,15 +67,15 @@ impl Body {
     /// The value `()`: MessagePack's nil.
     pub(crate) const UNIT: Body = Body::Heap(bytes::Bytes::from_static(&[0xc0]));
 
-    /// Encodes a value; a large one straight into a memory file.
+    /// Encodes a value. A large value is encoded directly into a memory file.
     pub(crate) fn of<T: Serialize + ?Sized>(value: &T) -> Result<Body, EncodeError> {
         Body::within(value, BODY_MAX)
     }
 
-    /// Encodes a value that may have so many bytes.
-    fn within<T: Serialize + ?Sized>(value: &T, segments_max: usize) -> Result<Body, EncodeError> {
-        let mut writer = OverflowWriter::new(segments_max);
-        // Fields go by name: one that is left out must not move the others.
+    /// Encodes a value of at most this number of bytes.
+    fn within<T: Serialize + ?Sized>(value: &T, limit: usize) -> Result<Body, EncodeError> {
+        let mut writer = OverflowWriter::new(limit);
+        // Struct fields are encoded with their names, so that a skipped field does not shift the others.
         let mut serializer = rmp_serde::Serializer::new(&mut writer).with_struct_map();
         let encoded = value.serialize(&mut serializer);
         if let Some(error) = writer.error {
@@ -84,21 +85,21 @@ impl Body {
         writer.finish()
     }
 
-    /// A body from bytes that were encoded elsewhere.
+    /// Creates a body from bytes that are encoded already.
     pub(crate) fn raw(bytes: Vec<u8>) -> Result<Body, EncodeError> {
         Body::raw_within(bytes, BODY_MAX)
     }
 
-    fn raw_within(bytes: Vec<u8>, segments_max: usize) -> Result<Body, EncodeError> {
-        let mut writer = OverflowWriter::new(segments_max);
-        if bytes.len() < SHARED_FROM.min(segments_max) {
+    fn raw_within(bytes: Vec<u8>, limit: usize) -> Result<Body, EncodeError> {
+        let mut writer = OverflowWriter::new(limit);
+        if bytes.len() < SHARED_FROM.min(limit) {
             return Ok(Body::Heap(bytes.into()));
         }
         writer.append(&bytes).map_err(|error| EncodeError::Memory(error.to_string()))?;
         writer.finish()
     }
 
-    /// Whether it goes in its frame: else memory goes beside that.
+    /// Returns whether the body is sent in its frame, and not in a memory file.
     pub(crate) fn fits_in_frame(&self) -> bool {
         match self {
             Body::Heap(bytes) => bytes.len() < SHARED_FROM,
@@ -106,7 +107,7 @@ impl Body {
         }
     }
 
-    /// Its bytes.
+    /// Returns the encoded bytes.
     pub(crate) fn bytes(&self) -> &[u8] {
         match self {
             Body::Heap(bytes) => bytes,
@@ -114,7 +115,7 @@ impl Body {
         }
     }
 
-    /// Decodes the value. What is bulk in it may keep a share in these bytes.
+    /// Decodes the value. [`Bytes`] in it may share these bytes instead of copying them.
     pub(crate) fn decode<T: DeserializeOwned>(&self) -> Result<T, String> {
         match self {
             Body::Heap(bytes) => bulk::sharing(bytes, decode::<T>),
@@ -122,7 +123,7 @@ impl Body {
         }
     }
 
-    /// Whether what it is in is to be written again, once nobody reads it any more.
+    /// Returns whether its memory file goes back to the pool when the body is dropped.
     pub(crate) fn is_pooled(&self) -> bool {
         match self {
             Body::Heap(_) => false,
@@ -130,7 +131,7 @@ impl Body {
         }
     }
 
-    /// Who was sent it may still read it, though nobody waits for that any more.
+    /// Prevents the reuse of its memory file, because the receiver may still read it.
     pub(crate) fn prevent_reuse(&self) {
         match self {
             Body::Heap(_) => {}
@@ -139,49 +140,52 @@ impl Body {
     }
 }
 
-/// Decodes a value and sees to it that nothing is left over.
+/// Decodes a value. Bytes after the value are an error.
 fn decode<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, String> {
     let mut deserializer = rmp_serde::Deserializer::from_read_ref(bytes);
     let value = T::deserialize(&mut deserializer).map_err(|error| error.to_string())?;
-    // It does not tell where it stands; but that nothing follows, it does.
+    // The deserializer does not expose its position, but decoding another value shows whether the
+    // input has ended.
     match IgnoredAny::deserialize(&mut deserializer) {
         Err(rmp_serde::decode::Error::InvalidMarkerRead(_)) => Ok(value),
-        Ok(_) | Err(_) => Err("something is left over".to_owned()),
+        Ok(_) | Err(_) => Err("unexpected bytes after the value".to_owned()),
     }
 }
 
-/// Finds out whether bytes are such a value, without copying what is bulk in it.
+/// Checks whether bytes are a value of this type, without copying [`Bytes`] in it.
 pub(crate) fn fits<T: DeserializeOwned>(bytes: &[u8]) -> Result<(), String> {
     bulk::validating(|| decode::<T>(bytes).map(drop))
 }
 
-/// Bytes of a value: kept until they are many, then put into a memory file as they come, or kept all
-/// the same if there is none to be had. Of too many only the number is kept.
+/// Collects the bytes of a value: in heap memory while they are few, then in a memory file. If no
+/// memory file is available they stay in heap memory. Above the limit only their number is counted.
 struct OverflowWriter {
     storage: Storage,
     length: usize,
-    segments_max: usize,
+    limit: usize,
     error: Option<String>,
 }
 
-/// Where bytes are kept.
+/// Where bytes are stored.
 enum Storage {
-    /// Here, as long as they are few.
+    /// In heap memory, while they are few.
     Small(Vec<u8>),
+    /// In a memory file.
     Segment(SharedBufferWriter),
-    /// Here, however many they are.
+    /// In heap memory, because no memory file is available.
     Large(Vec<u8>),
+    /// Not stored: there are more than the limit.
     Discarded,
 }
 
 impl OverflowWriter {
-    fn new(segments_max: usize) -> OverflowWriter {
-        OverflowWriter { storage: Storage::Small(Vec::new()), length: 0, segments_max, error: None }
+    fn new(limit: usize) -> OverflowWriter {
+        OverflowWriter { storage: Storage::Small(Vec::new()), length: 0, limit, error: None }
     }
 
     fn append(&mut self, data: &[u8]) -> Result<(), daemon_sys::Error> {
         self.length = self.length.saturating_add(data.len());
-        if self.length > self.segments_max {
+        if self.length > self.limit {
             self.storage = Storage::Discarded;
             return Ok(());
         }
@@ -215,17 +219,17 @@ impl OverflowWriter {
             Storage::Small(bytes) | Storage::Large(bytes) => Ok(Body::Heap(bytes.into())),
             Storage::Segment(buffer) => Ok(Body::Shared(Arc::new(buffer.finish()))),
             Storage::Discarded => {
-                Err(EncodeError::TooLarge { length: self.length, limit: self.segments_max })
+                Err(EncodeError::TooLarge { length: self.length, limit: self.limit })
             }
         }
     }
 }
 
-/// Keeps these bytes too. There may be no memory for so many.
+/// Appends bytes in heap memory. Returns an error if the allocation fails.
 fn append_large(mut bytes: Vec<u8>, data: &[u8]) -> Result<Storage, daemon_sys::Error> {
     if bytes.try_reserve(data.len()).is_err() {
-        let act = format!("keep {} bytes", bytes.len().saturating_add(data.len()));
-        return Err(daemon_sys::Error::os(act, io::ErrorKind::OutOfMemory));
+        let action = format!("allocate {} bytes", bytes.len().saturating_add(data.len()));
+        return Err(daemon_sys::Error::os(action, io::ErrorKind::OutOfMemory));
     }
     bytes.extend_from_slice(data);
     Ok(Storage::Large(bytes))
@@ -237,7 +241,7 @@ impl io::Write for OverflowWriter {
             Ok(()) => Ok(data.len()),
             Err(error) => {
                 self.error = Some(error.to_string());
-                Err(io::Error::other("no memory"))
+                Err(io::Error::other("out of memory"))
             }
         }
     }
@@ -254,7 +258,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_small_goes_in_a_frame_and_what_is_large_by_memory() {
+    fn small_values_use_heap_memory_and_large_values_a_memory_file() {
         let small = Body::of(&Bytes::from(vec![1; SHARED_FROM - 4])).unwrap();
         assert!(matches!(small, Body::Heap(_)), "{small:?}");
         let large = Body::of(&("name", Bytes::from(vec![7; SHARED_FROM]), 9_u32)).unwrap();
@@ -268,10 +272,10 @@ mod tests {
     }
 
     #[test]
-    fn what_is_too_large_is_refused_with_both_sizes_before_it_is_sent() {
+    fn a_value_that_is_too_large_is_an_error_with_its_size_and_the_limit() {
         let sizes = [(9, 10), (10, 10), (SHARED_FROM + 5, SHARED_FROM + 5)];
         for (length, limit) in sizes {
-            // Of ten bytes two tell what they are; of many five.
+            // The MessagePack header of short bytes has two bytes, that of long ones five.
             let head = if length < SHARED_FROM { 2 } else { 5 };
             let value = Bytes::from(vec![1; length - head]);
             assert_eq!(Body::within(&value, limit).unwrap().bytes().len(), length);
@@ -284,44 +288,45 @@ mod tests {
             assert_eq!(Body::within(&value, limit).unwrap_err(), expected);
             assert_eq!(Body::raw_within(vec![1; length], limit).unwrap_err(), expected);
         }
-        // In pieces, past a file that was begun.
+        // Written in pieces: the limit is reached after a memory file was started.
         let words: Vec<String> = (0..20_000).map(|nth| format!("word {nth}")).collect();
         let length = Body::of(&words).unwrap().bytes().len();
-        let refused = Body::within(&words, 100_000).unwrap_err();
-        assert_eq!(refused.to_string(), format!("too large: {length} bytes, the most is 100000"));
+        let error = Body::within(&words, 100_000).unwrap_err().to_string();
+        assert_eq!(error, format!("too large: {length} bytes, the maximum is 100000"));
     }
 
     #[test]
-    fn a_number_is_a_number_whatever_its_type() {
+    fn a_number_can_be_decoded_as_any_type_that_fits() {
         let body = Body::of(&("a.png", 640)).unwrap();
         assert_eq!(body.decode::<(String, u32)>().unwrap().1, 640);
         assert_eq!(body.decode::<(String, i64)>().unwrap().1, 640);
-        assert!(body.decode::<(String, u8)>().is_err(), "it does not fit in so few bits");
+        assert!(body.decode::<(String, u8)>().is_err(), "640 does not fit in 8 bits");
         assert!(Body::of(&-1).unwrap().decode::<u64>().is_err());
     }
 
     #[test]
-    fn what_does_not_fit_is_found_out() {
+    fn a_value_of_another_type_is_an_error() {
         let body = Body::of(&("a", 1_u32)).unwrap();
         assert_eq!(fits::<(String, u32)>(body.bytes()), Ok(()));
         assert!(fits::<(u64, Vec<String>)>(body.bytes()).is_err());
         assert!(fits::<String>(body.bytes()).is_err());
         let two =
             Body::raw([Body::of(&1_u8), Body::of(&2_u8)].map(|one| bytes(one.unwrap())).concat());
-        assert_eq!(fits::<u8>(two.unwrap().bytes()).unwrap_err(), "something is left over");
+        let error = fits::<u8>(two.unwrap().bytes()).unwrap_err();
+        assert_eq!(error, "unexpected bytes after the value");
     }
 
     #[test]
-    fn what_is_tried_and_what_is_decoded_are_told_apart() {
+    fn validating_a_value_does_not_affect_decoding_it() {
         let body = Body::of(&Bytes::from(vec![3; 10])).unwrap();
         assert_eq!(fits::<Bytes>(body.bytes()), Ok(()));
         assert_eq!(body.decode::<Bytes>().unwrap().len(), 10);
     }
 
-    /// The memory file in which a body is, by its inode.
+    /// Returns the inode of a body's memory file.
     fn file(body: &Body) -> u64 {
         match body {
-            Body::Heap(_) => panic!("it is in no file"),
+            Body::Heap(_) => panic!("the body is not in a memory file"),
             Body::Shared(buffer) => {
                 nix::sys::stat::fstat(buffer.fd().unwrap()).unwrap().st_ino as u64
             }
@@ -329,14 +334,14 @@ mod tests {
     }
 
     #[test]
-    fn a_letter_s_file_is_used_again_unless_it_was_withdrawn() {
-        // A size that no other test has: they run beside this one.
+    fn a_memory_file_is_reused_unless_that_is_prevented() {
+        // A size that no other test uses: tests run at the same time.
         let value = |byte| Bytes::from(vec![byte; 5_000_000]);
         let first = Body::of(&value(1)).unwrap();
         let (handle, used) = (first.clone(), file(&first));
         drop(first);
         let second = Body::of(&value(2)).unwrap();
-        assert_ne!(file(&second), used, "somebody still has it");
+        assert_ne!(file(&second), used, "the file is still in use");
         assert_eq!(handle.decode::<Bytes>().unwrap(), value(1));
         drop(handle);
         let third = Body::of(&value(3)).unwrap();
@@ -348,13 +353,13 @@ mod tests {
     }
 
     #[test]
-    fn nothing_at_all_is_what_it_is_encoded_as() {
+    fn the_unit_constant_equals_the_encoded_unit_value() {
         assert_eq!(Body::UNIT.bytes(), Body::of(&()).unwrap().bytes());
         Body::UNIT.decode::<()>().unwrap();
     }
 
     #[test]
-    fn what_comes_in_pieces_moves_to_larger_files() {
+    fn a_value_that_is_written_in_pieces_moves_to_larger_files() {
         let words: Vec<String> = (0..200_000).map(|nth| format!("word {nth}")).collect();
         let body = Body::of(&words).unwrap();
         assert!(matches!(body, Body::Shared(_)), "{body:?}");
@@ -362,11 +367,11 @@ mod tests {
     }
 
     #[test]
-    fn bulk_that_has_come_is_not_copied_again() {
+    fn received_bytes_are_not_copied_again() {
         let encoded = bytes(Body::of(&Bytes::from(vec![5; 1000])).unwrap());
-        let come = Body::Heap(encoded.into());
-        let decoded: Bytes = come.decode().unwrap();
-        assert!(come.bytes().as_ptr_range().contains(&decoded.as_ptr()));
+        let received = Body::Heap(encoded.into());
+        let decoded: Bytes = received.decode().unwrap();
+        assert!(received.bytes().as_ptr_range().contains(&decoded.as_ptr()));
         assert_eq!(decoded.into_vec(), vec![5; 1000]);
     }
 
@@ -374,7 +379,7 @@ mod tests {
         #![proptest_config(ProptestConfig { cases: 32, ..ProptestConfig::default() })]
 
         #[test]
-        fn any_value_comes_out_the_same(
+        fn any_value_is_the_same_after_encoding_and_decoding(
             words in proptest::collection::vec(".{0,40}", 0..20),
             bulk in 0_usize..200_000,
             number: i64,
@@ -387,7 +392,7 @@ mod tests {
         }
 
         #[test]
-        fn garbage_is_an_error_and_never_a_panic(bytes: Vec<u8>) {
+        fn decoding_arbitrary_bytes_never_panics(bytes: Vec<u8>) {
             let _ = decode::<(String, Vec<(u32, Option<String>)>)>(&bytes);
             let _ = fits::<(Bytes, u8)>(&bytes);
         }

@@ -1,4 +1,4 @@
-//! The claims of all workers: memory that is shared with them from before the launch.
+//! The claims of all workers, in memory that is shared with them.
 
 use daemon_core::{
     AbortResult, Claim, FinishResult, MonotonicTime, Owner, RevokeResult, StartResult,
@@ -7,19 +7,19 @@ use daemon_sys::shared;
 
 use crate::scheduler::{Claims, IN_FLIGHT_MAX};
 
-/// So many cells for each slot of the scoreboard: as many as a worker has in hand at most.
+/// One claim per slot of the scoreboard and task that a worker can have in flight.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct SharedClaims {
     cells: &'static [Claim],
 }
 
 impl SharedClaims {
-    /// Makes it, for so many slots; before the first fork.
-    pub(crate) fn make(slots: usize) -> Result<SharedClaims, daemon_sys::Error> {
+    /// Allocates the claims for this number of slots. Must be called before the first fork.
+    pub(crate) fn new(slots: usize) -> Result<SharedClaims, daemon_sys::Error> {
         Ok(SharedClaims { cells: shared::anonymous(slots.max(1) * IN_FLIGHT_MAX)? })
     }
 
-    /// For how many slots it is.
+    /// Returns the number of slots.
     pub(crate) fn slots(&self) -> usize {
         self.cells.len() / IN_FLIGHT_MAX
     }
@@ -29,26 +29,26 @@ impl SharedClaims {
         self.cells.get(slot * IN_FLIGHT_MAX + within)
     }
 
-    /// The worker in this slot begins the task of this turn, if it may.
-    pub(crate) fn begin(&self, slot: usize, turn: u64, now: MonotonicTime) -> StartResult {
-        self.cell(slot, turn).map_or(StartResult::Revoked, |cell| cell.start(turn, now))
+    /// Claims the task of this turn for the worker in this slot.
+    pub(crate) fn begin(&self, slot: usize, turn: u64, now: MonotonicTime) -> Begun {
+        self.cell(slot, turn).map_or(Begun::TakenBack, |cell| cell.begin(turn, now))
     }
 
-    /// The worker in this slot has done the task of this turn.
-    pub(crate) fn end(&self, slot: usize, turn: u64) -> FinishResult {
-        self.cell(slot, turn).map_or(FinishResult::Aborted, |cell| cell.finish(turn))
+    /// Marks the task of this turn as finished by the worker in this slot.
+    pub(crate) fn end(&self, slot: usize, turn: u64) -> Ended {
+        self.cell(slot, turn).map_or(Ended::Condemned, |cell| cell.end(turn))
     }
 
-    /// The parent has taken in what the worker in this slot has told of the task of this turn.
-    pub(crate) fn hear(&self, slot: usize, turn: u64) {
+    /// Records that the parent has read the answer of this turn.
+    pub(crate) fn acknowledge(&self, slot: usize, turn: u64) {
         if let Some(cell) = self.cell(slot, turn) {
             cell.acknowledge(turn);
         }
     }
 
-    /// Whether it has: what it was told in may be written again.
+    /// Returns whether the parent has read the answer of this turn, so that its memory can be reused.
     pub(crate) fn is_acknowledged(&self, slot: usize, turn: u64) -> bool {
-        self.cell(slot, turn).is_some_and(|cell| cell.is_acknowledged(turn))
+        self.cell(slot, turn).is_some_and(|cell| cell.is_heard(turn))
     }
 }
 

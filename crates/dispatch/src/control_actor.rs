@@ -1,5 +1,5 @@
-//! The actor beside the dispatcher's: what the daemon has to tell, and what is to be cancelled, waits
-//! behind no request.
+//! The control actor: it receives the daemon's events and [`Cancel`] messages, so that they do not wait
+//! behind requests in the dispatcher's mailbox.
 
 use std::rc::Rc;
 
@@ -16,17 +16,19 @@ use crate::engine::{CancelLookup, SharedEngine};
 use crate::request::{IfRunning, RequestId};
 use crate::scheduler::CancelOutcome;
 
-/// Asks for the end of a request, by [`RunningDispatcher::cancel`](crate::RunningDispatcher::cancel): one that has not
-/// begun is not begun; of one that runs the worker is killed, or it goes on.
+/// Cancels a request. Sent to [`RunningDispatcher::cancel`](crate::RunningDispatcher::cancel).
 ///
-/// It never stands in line behind requests that wait for room, and may come before the very request
-/// that it means: that is answered as cancelled when it comes.
+/// A request that has not started is answered as cancelled. If it is running, `if_running` decides
+/// whether its worker is killed or it continues.
+///
+/// The message does not wait behind requests that wait for queue capacity, so it can arrive before the
+/// request itself. That request is answered as cancelled when it arrives.
 #[derive(Message, Debug, Clone, Copy, PartialEq, Eq)]
 #[rtype(result = "CancelOutcome")]
 pub struct Cancel {
-    /// Which request.
+    /// The id of the request.
     pub id: RequestId,
-    /// What becomes of it if it runs.
+    /// What happens if the request is running.
     pub if_running: IfRunning,
 }
 
@@ -37,7 +39,7 @@ impl Handler<Cancel> for ControlActor {
         let cancelled = self.shared.borrow_mut().cancel(cancel.id, cancel.if_running);
         MessageResult(match cancelled {
             CancelLookup::NotArrived => {
-                // It is remembered until all that is on its way has come.
+                // The cancellation is kept until all messages sent before it have arrived.
                 self.dispatcher.do_send(ForgetCancelled(cancel.id));
                 CancelOutcome::Unknown
             }
@@ -46,15 +48,14 @@ impl Handler<Cancel> for ControlActor {
     }
 }
 
-/// Who hears what the daemon has to tell, and what is to be cancelled: never behind requests that wait
-/// for room.
+/// Handles the daemon's events and [`Cancel`] messages, which must not wait behind requests.
 pub(crate) struct ControlActor {
     shared: SharedEngine,
     dispatcher: Addr<DispatcherActor>,
 }
 
 impl ControlActor {
-    /// Starts it. What it answers with is where requests are cancelled.
+    /// Starts the actor. Returns the recipient of [`Cancel`] messages.
     pub(crate) fn begin<R: Transfer + Send>(
         shared: &SharedEngine,
         daemon: &Addr<DaemonActor<R>>,
@@ -122,18 +123,18 @@ impl Handler<DaemonPhase> for ControlActor {
 impl Handler<DaemonShutdown> for ControlActor {
     type Result = ResponseFuture<()>;
 
-    /// The farewell is said when all is answered; the daemon's grace is the most it waits.
+    /// Completes when all requests have been answered. The daemon waits for at most its grace period.
     fn handle(&mut self, shutdown: DaemonShutdown, _ctx: &mut Self::Context) -> Self::Result {
-        let manner = match shutdown.reason {
+        let mode = match shutdown.reason {
             ShutdownReason::StoppingNow => StopMode::Immediate,
             ShutdownReason::Stopping
             | ShutdownReason::Retired
             | ShutdownReason::Recycled
             | ShutdownReason::Done => StopMode::Graceful,
         };
-        let drained = self.shared.borrow_mut().stop(manner);
+        let drained = self.shared.borrow_mut().stop(mode);
         Box::pin(async move {
-            // Either way there is nothing more to wait for.
+            // If the sender was dropped, there is nothing more to wait for either.
             let _ = drained.await;
         })
     }

@@ -1,4 +1,4 @@
-//! The link to a worker, as a runtime watches it, and the parent's end of it.
+//! The parent's end of the link to a worker.
 
 use std::cell::RefCell;
 use std::fmt;
@@ -19,8 +19,8 @@ use crate::methods::Methods;
 use crate::request::CowStr;
 use crate::worker::WorkerFds;
 
-/// Takes in what has come. When that was all, the watch forgets that there was something: it is
-/// woken by what comes next, and need not look in vain.
+/// Reads from a link. If all available data was read, also clears the readiness of the watch, so that
+/// it waits for new data and the next read is not in vain.
 pub(crate) fn receive(
     inbox: &mut FrameReader,
     end: &LinkEnd,
@@ -30,7 +30,7 @@ pub(crate) fn receive(
     match received {
         Received::Drained => {
             let nothing = |_: &OwnedFd| Err::<(), _>(io::ErrorKind::WouldBlock.into());
-            // It tells what it was told.
+            // It returns the error of the closure.
             let _ = watch.try_io(Interest::READABLE, nothing);
         }
         Received::More | Received::Closed => {}
@@ -38,7 +38,7 @@ pub(crate) fn receive(
     Ok(received)
 }
 
-/// Waits until the link takes more.
+/// Waits until the link is writable.
 pub(crate) async fn writable(end: &LinkEnd) -> io::Result<()> {
     let copy = end.as_fd().try_clone_to_owned()?;
     let watch = daemon_sys::watch::writable(copy).map_err(io::Error::other)?;
@@ -46,14 +46,14 @@ pub(crate) async fn writable(end: &LinkEnd) -> io::Result<()> {
     Ok(())
 }
 
-/// The parent's ends of what a worker was born with.
+/// A link to a worker that is being created.
 #[derive(Debug)]
 pub(crate) struct NewLink {
     pub(crate) child: ChildId,
     pub(crate) parent: ParentEnds,
 }
 
-/// The link, and what the worker prints.
+/// The parent's ends of the link and of the worker's output pipes.
 #[derive(Debug)]
 pub(crate) struct ParentEnds {
     pub(crate) end: LinkEnd,
@@ -61,7 +61,7 @@ pub(crate) struct ParentEnds {
     pub(crate) err: OwnedFd,
 }
 
-/// Links that were made and are to be taken over by the dispatcher.
+/// Links that wait until the dispatcher takes them over.
 #[derive(Debug, Default)]
 pub(crate) struct NewLinks {
     waiting: RefCell<Vec<NewLink>>,
@@ -69,18 +69,18 @@ pub(crate) struct NewLinks {
 }
 
 impl NewLinks {
-    /// Waits until there are some.
+    /// Waits until a link has been added.
     pub(crate) async fn changed(&self) {
         self.changed.notified().await;
     }
 
-    /// Takes those that there are.
+    /// Removes and returns all links.
     pub(crate) fn take(&self) -> Vec<NewLink> {
         self.waiting.take()
     }
 }
 
-/// Who makes links for children: the original's `_fork_preinit` runs here.
+/// Creates links for new workers. The original's `_fork_preinit` runs here.
 pub(crate) struct LinkFactory {
     methods: Rc<Methods>,
     links: Rc<NewLinks>,
@@ -95,7 +95,7 @@ impl LinkFactory {
 
 impl fmt::Debug for LinkFactory {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Linker")
+        f.write_str("LinkFactory")
     }
 }
 
@@ -105,10 +105,10 @@ impl RequestFactory<WorkerFds> for LinkFactory {
             preinit();
         }
         let (parent, worker) = link::pair().map_err(io::Error::other)?;
-        let (out, far_out) = output_pipe().map_err(io::Error::other)?;
-        let (err, far_err) = output_pipe().map_err(io::Error::other)?;
+        let (out, worker_out) = output_pipe().map_err(io::Error::other)?;
+        let (err, worker_err) = output_pipe().map_err(io::Error::other)?;
         self.parent_ends = Some(ParentEnds { end: parent, out, err });
-        Ok((worker.into(), far_out, far_err))
+        Ok((worker.into(), worker_out, worker_err))
     }
 
     fn fork_requested(&mut self, child: ChildId) {
@@ -119,7 +119,7 @@ impl RequestFactory<WorkerFds> for LinkFactory {
     }
 }
 
-/// A worker as its link shows it.
+/// The link to a worker and its state.
 #[derive(Debug)]
 pub(crate) struct WorkerLink {
     pub(crate) child: ChildId,
@@ -129,23 +129,24 @@ pub(crate) struct WorkerLink {
     pub(crate) outbox: FrameWriter,
     pub(crate) pid: Option<Pid>,
     pub(crate) setup: SetupState,
-    /// What it does or did last: what it prints is of that.
-    pub(crate) last: CowStr,
-    /// Whether somebody waits for the link to take more.
+    /// The method that was sent last. Output of the worker is attributed to it if no task is running.
+    pub(crate) last_method: CowStr,
+    /// Whether a task waits to flush the link.
     pub(crate) send_retry: SendRetry,
-    /// How often in a row it could not be sent to, for want of something that is no worker's fault.
+    /// The number of consecutive sends that failed because of a shortage in the system.
     pub(crate) failed_sends: u32,
-    pub(crate) dirty: bool,
+    /// Whether it is in the engine's list of links with unsent data.
+    pub(crate) is_dirty: bool,
 }
 
-/// Whether a worker has said that it is ready.
+/// Whether a worker has reported that it is ready.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum SetupState {
     Starting,
     Ready,
 }
 
-/// Whether a task waits until there is room to write, or until it is tried again.
+/// Whether a task waits until the link is writable, or until the retry delay has passed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum SendRetry {
     Idle,
@@ -164,10 +165,10 @@ impl WorkerLink {
             outbox: FrameWriter::default(),
             pid: None,
             setup: SetupState::Starting,
-            last: CowStr::Borrowed("-"),
+            last_method: CowStr::Borrowed("-"),
             send_retry: SendRetry::Idle,
             failed_sends: 0,
-            dirty: false,
+            is_dirty: false,
         })
     }
 }

@@ -258,9 +258,8 @@ impl Worker {
 
     /// The parent hears answers in the order in which they were told.
     fn use_again_what_was_heard(&mut self) {
-        let is_acknowledged =
-            |(turn, _): &(u64, Body)| self.claims.is_acknowledged(self.slot, *turn);
-        let heard = self.told.iter().take_while(|told| is_acknowledged(told)).count();
+        let is_heard = |(turn, _): &(u64, Body)| self.claims.is_acknowledged(self.slot, *turn);
+        let heard = self.told.iter().take_while(|told| is_heard(told)).count();
         drop(self.told.drain(..heard));
     }
 

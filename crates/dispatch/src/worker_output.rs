@@ -1,4 +1,4 @@
-//! What workers print, made into lines.
+//! Output of workers, split into lines.
 
 use std::fs::File;
 use std::io::{self, Read};
@@ -7,10 +7,10 @@ use std::os::fd::OwnedFd;
 use daemon_sys::watch;
 use tokio::io::unix::AsyncFd;
 
-/// A line that is longer is cut in pieces of this many bytes.
+/// Longer lines are split into pieces of this many bytes.
 const LINE_MAX: usize = 8 * 1024;
 
-/// Which of the two streams.
+/// An output stream of a worker.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum OutputStream {
     Stdout,
@@ -26,14 +26,14 @@ impl OutputStream {
     }
 }
 
-/// Bytes on their way to be lines.
+/// Splits bytes into lines.
 #[derive(Debug, Default)]
 pub(crate) struct LineSplitter {
     bytes: Vec<u8>,
 }
 
 impl LineSplitter {
-    /// Takes in bytes, and tells the lines that they complete.
+    /// Adds bytes, and emits the lines that they complete.
     pub(crate) fn feed(&mut self, bytes: &[u8], mut emit: impl FnMut(&str)) {
         for piece in bytes.split_inclusive(|byte| *byte == b'\n') {
             self.bytes.extend_from_slice(piece);
@@ -49,7 +49,7 @@ impl LineSplitter {
         }
     }
 
-    /// Tells what is left without an end of line.
+    /// Emits the remaining bytes, which have no end-of-line character.
     pub(crate) fn finish(&mut self, mut emit: impl FnMut(&str)) {
         if !self.bytes.is_empty() {
             self.end(&mut emit);
@@ -62,7 +62,7 @@ impl LineSplitter {
     }
 }
 
-/// A pipe that a worker prints into.
+/// The read end of a pipe that a worker prints to.
 #[derive(Debug)]
 pub(crate) struct WorkerOutput {
     watch: AsyncFd<OwnedFd>,
@@ -70,12 +70,12 @@ pub(crate) struct WorkerOutput {
     lines: LineSplitter,
 }
 
-/// What a look at the pipe has brought.
+/// Whether the pipe can still receive output.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum PipeState {
-    /// More may come.
+    /// The pipe has writers.
     Open,
-    /// Nobody holds the other end any more.
+    /// All writers are closed.
     Closed,
 }
 
@@ -86,13 +86,13 @@ impl WorkerOutput {
         Ok(WorkerOutput { watch, file, lines: LineSplitter::default() })
     }
 
-    /// Waits until something is printed.
+    /// Waits until the pipe has data.
     pub(crate) async fn readable(&self) -> io::Result<()> {
         self.watch.readable().await?.clear_ready();
         Ok(())
     }
 
-    /// Tells the lines that have come.
+    /// Emits the lines that have been received.
     pub(crate) fn read_lines(&mut self, mut emit: impl FnMut(&str)) -> PipeState {
         let mut bytes = [0; 4096];
         loop {
@@ -124,18 +124,18 @@ mod tests {
     }
 
     #[test]
-    fn lines_are_whole_however_they_come() {
+    fn lines_are_complete_in_pieces_of_any_size() {
         assert_eq!(lines(&[b"one\ntw", b"o\r\n\nlast"]), ["one", "two", "", "last"]);
         assert_eq!(lines(&[b"", b"\n"]), [""]);
     }
 
     #[test]
-    fn what_is_no_text_is_told_all_the_same() {
+    fn invalid_utf8_is_emitted_with_replacement_characters() {
         assert_eq!(lines(&[b"a\xffb\n"]), ["a\u{fffd}b"]);
     }
 
     #[test]
-    fn a_line_without_end_is_cut_in_pieces() {
+    fn a_long_line_is_split_into_pieces() {
         let long = vec![b'x'; LINE_MAX * 2 + 5];
         let lines = lines(&[&long]);
         assert_eq!(lines.iter().map(String::len).collect::<Vec<_>>(), [LINE_MAX, LINE_MAX, 5]);

@@ -1,8 +1,8 @@
-//! Memory files that wait to be used again: a new one would have to be made, cleared page by page,
-//! and given back.
+//! A pool of memory files that are reused. That avoids creating a file, clearing its pages and
+//! releasing them for each body.
 //!
-//! Each process has a shelf of its own, never larger than [`POOL_BYTES_MAX`]; what nobody has used for a
-//! while is let go ([`trim`]).
+//! Each process has its own pool of at most [`POOL_BYTES_MAX`] bytes. Files that have not been used for
+//! [`IDLE_MAX`] are released ([`trim`]).
 
 use std::ops::{Deref, DerefMut};
 use std::os::fd::{AsFd, BorrowedFd};
@@ -18,41 +18,42 @@ use daemon_sys::memfd;
 use tokio::sync::Notify;
 use tokio::time::sleep;
 
-/// So many bytes of files are kept at most.
+/// The maximum size of the pool, in bytes.
 pub(super) const POOL_BYTES_MAX: usize = 8 * 1024 * 1024;
 
-/// The smallest file: two of the smallest payloads that go by file.
+/// The size of the smallest file: twice the smallest body that is sent in a memory file.
 const SEGMENT_MIN: usize = 2 * super::SHARED_FROM;
 
-/// How long a file is kept that nobody uses.
+/// How long an unused file is kept.
 pub(crate) const IDLE_MAX: Duration = Duration::from_secs(1);
 
-/// So many files a process has at most, however many descriptors it may have: each is a mapping too,
-/// of which Linux gives a process 65,530 (vm.max_map_count).
+/// The maximum number of files per process, whatever its descriptor limit. Each file is also a mapping,
+/// and Linux limits a process to 65,530 mappings (vm.max_map_count).
 const SEGMENTS_MAX: usize = 16 * 1024;
 
-/// How many files a process may have that may have so many descriptors: a quarter. The rest is for
-/// links, for what comes over them, and for the program's pool.
+/// Returns the maximum number of files for a descriptor limit: a quarter of it. The remaining
+/// descriptors are for links, for received bodies, and for the program itself.
 fn segments_max(descriptors: u64) -> usize {
     usize::try_from(descriptors / 4).unwrap_or(SEGMENTS_MAX).min(SEGMENTS_MAX)
 }
 
-/// How many files there are. A forked process has its parent's descriptors, and so its number.
+/// The number of files that exist. A forked process inherits its parent's descriptors, and so its count.
 static SEGMENT_COUNT: AtomicUsize = AtomicUsize::new(0);
 
-/// A memory file, counted for as long as it is there.
+/// A memory file that is counted while it exists.
 #[derive(Debug)]
 pub(super) struct Segment(memfd::MemorySegment);
 
 impl Segment {
-    /// Makes one, if another may be had: who cannot have one keeps its bytes in plain memory.
-    fn make(room: usize) -> Result<Option<Segment>, daemon_sys::Error> {
+    /// Creates a segment. Returns `None` if the maximum number exists or the system has no descriptor
+    /// left: the caller then keeps its bytes in heap memory.
+    fn create(size: usize) -> Result<Option<Segment>, daemon_sys::Error> {
         let segments_max = segments_max(open_files_limit()?);
-        let counted = |held: usize| (held < segments_max).then_some(held + 1);
+        let counted = |count: usize| (count < segments_max).then_some(count + 1);
         if SEGMENT_COUNT.fetch_update(Ordering::Relaxed, Ordering::Relaxed, counted).is_err() {
             return Ok(None);
         }
-        match memfd::MemorySegment::new("task", room) {
+        match memfd::MemorySegment::new("task", size) {
             Ok(segment) => Ok(Some(Segment(segment))),
             Err(error) => {
                 SEGMENT_COUNT.fetch_sub(1, Ordering::Relaxed);
@@ -88,7 +89,7 @@ impl AsFd for Segment {
     }
 }
 
-/// Something that has room for so many bytes.
+/// A buffer with a size in bytes.
 trait Capacity {
     fn size(&self) -> usize;
 }
@@ -99,56 +100,58 @@ impl Capacity for Segment {
     }
 }
 
-/// Files, those last used last: they are taken first, and are still in the processor's caches.
+/// Unused files, the most recently used last. These are taken first, because they may still be in the
+/// processor's caches.
 #[derive(Debug)]
 struct BufferPool<A> {
-    kept: Vec<(MonotonicTime, A)>,
+    unused: Vec<(MonotonicTime, A)>,
     bytes: usize,
 }
 
 impl<A: Capacity> BufferPool<A> {
     const fn new() -> BufferPool<A> {
-        BufferPool { kept: Vec::new(), bytes: 0 }
+        BufferPool { unused: Vec::new(), bytes: 0 }
     }
 
-    /// Takes the last that has just so much room.
-    fn take(&mut self, room: usize) -> Option<A> {
-        let at = self.kept.iter().rposition(|(_since, segment)| segment.size() == room)?;
-        self.bytes -= room;
-        Some(self.kept.remove(at).1)
+    /// Takes the most recently used file of exactly this size.
+    fn take(&mut self, size: usize) -> Option<A> {
+        let at = self.unused.iter().rposition(|(_since, segment)| segment.size() == size)?;
+        self.bytes -= size;
+        Some(self.unused.remove(at).1)
     }
 
-    /// Keeps this one, or gives it back if there is no place for it.
+    /// Adds a file, or returns it if the pool is full.
     fn put(&mut self, segment: A, now: MonotonicTime) -> Option<A> {
         if self.bytes + segment.size() > POOL_BYTES_MAX {
             return Some(segment);
         }
         self.bytes += segment.size();
-        self.kept.push((now, segment));
+        self.unused.push((now, segment));
         None
     }
 
-    /// Gives up those that nobody has used for so long.
+    /// Removes and returns the files that have not been used for [`IDLE_MAX`].
     fn trim(&mut self, now: MonotonicTime) -> Vec<A> {
         let is_old = |since: MonotonicTime| now.saturating_since(since) >= IDLE_MAX;
-        // They were put in the order of time.
-        let old = self.kept.partition_point(|(since, _area)| is_old(*since));
-        let old: Vec<A> = self.kept.drain(..old).map(|(_since, segment)| segment).collect();
+        // They are in the order in which they were added.
+        let old = self.unused.partition_point(|(since, _segment)| is_old(*since));
+        let old: Vec<A> = self.unused.drain(..old).map(|(_since, segment)| segment).collect();
         self.bytes -= old.iter().map(Capacity::size).sum::<usize>();
         old
     }
 }
 
-/// How much room a file gets that is to hold so many bytes: few sizes, so that it fits others too.
+/// Returns the size of the file for this number of bytes. There are few sizes, so that files can be
+/// reused.
 fn segment_size(length: usize) -> usize {
     match length {
         small if small <= SEGMENT_MIN => SEGMENT_MIN,
-        kept if kept <= POOL_BYTES_MAX => kept.checked_next_power_of_two().unwrap_or(kept),
+        pooled if pooled <= POOL_BYTES_MAX => pooled.checked_next_power_of_two().unwrap_or(pooled),
         large => large,
     }
 }
 
-/// The shelf of this process.
+/// The pool of a process.
 #[derive(Debug)]
 struct ProcessPool {
     process: u32,
@@ -158,10 +161,11 @@ struct ProcessPool {
 static POOL: Mutex<ProcessPool> =
     Mutex::new(ProcessPool { process: 0, buffers: BufferPool::new() });
 
-/// Rung when a file was put on an empty shelf.
+/// Notified when a file is added to an empty pool.
 static NOT_EMPTY: Notify = Notify::const_new();
 
-/// The shelf. What a child has inherited of its parent's is the parent's.
+/// Returns the pool of this process. A forked child starts with an empty pool: the inherited files
+/// belong to its parent.
 fn process_pool() -> MutexGuard<'static, ProcessPool> {
     let mut pool = POOL.lock().unwrap_or_else(PoisonError::into_inner);
     let process = process::id();
@@ -171,30 +175,31 @@ fn process_pool() -> MutexGuard<'static, ProcessPool> {
     pool
 }
 
-/// Takes a file with room for so many bytes, or makes one, if there may be another.
+/// Takes a file for this number of bytes from the pool, or creates one. Returns `None` if no file is
+/// available.
 pub(super) fn take(length: usize) -> Result<Option<Segment>, daemon_sys::Error> {
-    let room = segment_size(length);
-    let kept = process_pool().buffers.take(room);
-    match kept {
+    let size = segment_size(length);
+    let pooled = process_pool().buffers.take(size);
+    match pooled {
         Some(segment) => Ok(Some(segment)),
-        None => Segment::make(room),
+        None => Segment::create(size),
     }
 }
 
-/// Puts a file back.
+/// Puts a file into the pool.
 pub(super) fn put(segment: Segment) {
     let mut pool = process_pool();
-    let is_first = pool.buffers.kept.is_empty();
-    let unkept = pool.buffers.put(segment, now());
+    let is_first = pool.buffers.unused.is_empty();
+    let excess = pool.buffers.put(segment, now());
     drop(pool);
-    // Given back to the system, which takes a while, when nobody waits for the shelf.
-    drop(unkept);
+    // Releasing a file takes time, so it happens after the pool is unlocked.
+    drop(excess);
     if is_first {
         NOT_EMPTY.notify_one();
     }
 }
 
-/// Lets go what nobody uses, for as long as there is something. It wakes only while there is.
+/// Releases unused files. Wakes up only while the pool is not empty.
 pub(crate) async fn trim() {
     loop {
         NOT_EMPTY.notified().await;
@@ -202,7 +207,7 @@ pub(crate) async fn trim() {
             sleep(IDLE_MAX).await;
             let mut pool = process_pool();
             let old = pool.buffers.trim(now());
-            let is_empty = pool.buffers.kept.is_empty();
+            let is_empty = pool.buffers.unused.is_empty();
             drop(pool);
             drop(old);
             if is_empty {
@@ -229,19 +234,19 @@ mod tests {
     }
 
     #[test]
-    fn the_last_that_was_put_back_is_taken_first_and_only_one_that_fits() {
+    fn the_most_recently_used_file_of_the_size_is_taken_first() {
         let mut buffer_pool = BufferPool::new();
         assert_eq!(buffer_pool.take(SEGMENT_MIN), None);
-        for (time, room) in [(1, SEGMENT_MIN), (2, 2 * SEGMENT_MIN), (3, SEGMENT_MIN)] {
-            assert_eq!(buffer_pool.put(room, at(time)), None);
+        for (time, size) in [(1, SEGMENT_MIN), (2, 2 * SEGMENT_MIN), (3, SEGMENT_MIN)] {
+            assert_eq!(buffer_pool.put(size, at(time)), None);
         }
         assert_eq!(buffer_pool.take(SEGMENT_MIN), Some(SEGMENT_MIN));
-        assert_eq!(buffer_pool.kept, [(at(1), SEGMENT_MIN), (at(2), 2 * SEGMENT_MIN)]);
+        assert_eq!(buffer_pool.unused, [(at(1), SEGMENT_MIN), (at(2), 2 * SEGMENT_MIN)]);
         assert_eq!(buffer_pool.take(4 * SEGMENT_MIN), None);
     }
 
     #[test]
-    fn no_more_is_kept_than_may_be() {
+    fn the_size_of_the_pool_is_limited() {
         let mut buffer_pool = BufferPool::new();
         assert_eq!(buffer_pool.put(POOL_BYTES_MAX - SEGMENT_MIN, at(0)), None);
         assert_eq!(buffer_pool.put(2 * SEGMENT_MIN, at(0)), Some(2 * SEGMENT_MIN));
@@ -251,20 +256,20 @@ mod tests {
     }
 
     #[test]
-    fn what_nobody_has_used_for_a_while_is_let_go() {
+    fn files_that_are_not_used_are_released() {
         let mut buffer_pool = BufferPool::new();
         for time in [0, 500, 1200] {
             buffer_pool.put(SEGMENT_MIN, at(time));
         }
         assert_eq!(buffer_pool.trim(at(999)).len(), 0);
         assert_eq!(buffer_pool.trim(at(1500)).len(), 2);
-        assert_eq!((buffer_pool.kept.len(), buffer_pool.bytes), (1, SEGMENT_MIN));
+        assert_eq!((buffer_pool.unused.len(), buffer_pool.bytes), (1, SEGMENT_MIN));
         assert_eq!(buffer_pool.trim(at(2200)).len(), 1);
         assert_eq!(buffer_pool.bytes, 0);
     }
 
     #[test]
-    fn a_quarter_of_the_descriptors_may_be_files_and_never_too_many() {
+    fn a_quarter_of_the_descriptors_may_be_files_up_to_a_maximum() {
         let table =
             [(0, 0), (256, 64), (1024, 256), (65_536, SEGMENTS_MAX), (u64::MAX, SEGMENTS_MAX)];
         for (descriptors, expected) in table {
@@ -274,7 +279,7 @@ mod tests {
 
     #[test]
     fn there_are_few_sizes() {
-        let rooms = [
+        let lengths = [
             0,
             1,
             SEGMENT_MIN,
@@ -294,12 +299,12 @@ mod tests {
             POOL_BYTES_MAX + 1,
             usize::MAX,
         ];
-        assert_eq!(rooms.map(segment_size), expected);
+        assert_eq!(lengths.map(segment_size), expected);
     }
 
     proptest! {
         #[test]
-        fn whatever_comes_and_goes_it_knows_how_much_it_has(
+        fn the_pool_knows_its_size_after_any_events(
             events in proptest::collection::vec((0_u8..3, 0_usize..POOL_BYTES_MAX, 0_u64..700), 0..200),
         ) {
             let (mut buffer_pool, mut time) = (BufferPool::new(), 0);
@@ -308,9 +313,9 @@ mod tests {
                 match event {
                     0 => drop(buffer_pool.take(segment_size(length))),
                     1 => drop(buffer_pool.put(segment_size(length), at(time))),
-                    _tidied => drop(buffer_pool.trim(at(time))),
+                    _trim => drop(buffer_pool.trim(at(time))),
                 }
-                let sum: usize = buffer_pool.kept.iter().map(|(_since, room)| *room).sum();
+                let sum: usize = buffer_pool.unused.iter().map(|(_since, size)| *size).sum();
                 prop_assert_eq!(buffer_pool.bytes, sum);
                 prop_assert!(sum <= POOL_BYTES_MAX);
             }

@@ -1,4 +1,4 @@
-//! Bytes in bulk, as a parameter or a result: never encoded one by one, and shared where they lie.
+//! Large byte strings as parameters or results: not encoded byte by byte, and shared where possible.
 
 use std::cell::{Cell, RefCell};
 use std::fmt;
@@ -7,8 +7,9 @@ use std::ops::Deref;
 use serde::de::Visitor;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-/// Bytes in bulk: as a parameter or in a result they are copied once on each side, where a `Vec<u8>`
-/// is encoded number by number. Cheap to clone.
+/// A byte string for parameters and results.
+///
+/// It is copied once on each side, whereas a `Vec<u8>` is encoded number by number. Cheap to clone.
 ///
 /// # Examples
 ///
@@ -22,8 +23,8 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 pub struct Bytes(bytes::Bytes);
 
 impl Bytes {
-    /// Takes the bytes out. Those that have come are moved to the begin of their memory, or copied
-    /// where somebody else has a share in it.
+    /// Returns the bytes as a `Vec`. Received bytes are moved to the start of their allocation, or
+    /// copied if the allocation is shared.
     #[must_use]
     pub fn into_vec(self) -> Vec<u8> {
         self.0.into()
@@ -87,13 +88,13 @@ impl<'de> Deserialize<'de> for Bytes {
 }
 
 thread_local! {
-    /// Whether values are decoded only to see whether they can be.
+    /// Whether values are only validated, and their bytes not copied.
     static VALIDATE_ONLY: Cell<bool> = const { Cell::new(false) };
-    /// What is being decoded, if shares in it may be kept.
+    /// The bytes that are being decoded, if decoded values may share them.
     static SOURCE: RefCell<Option<bytes::Bytes>> = const { RefCell::new(None) };
 }
 
-/// Puts back what was, when the decoding ends: also by a panic of a value's own code.
+/// Restores the former state when decoding ends, also if a value's own code panics.
 struct Restore<F: FnMut()>(F);
 
 impl<F: FnMut()> Drop for Restore<F> {
@@ -102,22 +103,22 @@ impl<F: FnMut()> Drop for Restore<F> {
     }
 }
 
-/// Decodes without copying what is bulk: it is not to be kept.
+/// Runs a decoder without copying byte strings. The decoded value must be dropped.
 pub(super) fn validating<T>(decode: impl FnOnce() -> T) -> T {
     let before = VALIDATE_ONLY.replace(true);
     let _before = Restore(|| VALIDATE_ONLY.set(before));
     decode()
 }
 
-/// Decodes these bytes, in which what is bulk may keep a share.
+/// Runs a decoder on these bytes. Byte strings in the decoded value may share them.
 pub(super) fn sharing<T>(source: &bytes::Bytes, decode: impl FnOnce(&[u8]) -> T) -> T {
     let mut before = SOURCE.replace(Some(source.clone()));
     let _before = Restore(|| drop(SOURCE.replace(before.take())));
     decode(source)
 }
 
-/// Bulk that was wrap in what is decoded: a share in it, if it is most of it; else a copy, so that
-/// a little does not keep much.
+/// Returns decoded bytes as a share of the source if they are more than half of it. Otherwise returns
+/// a copy, so that a small value does not keep a large allocation alive.
 fn share_or_copy(bytes: &[u8]) -> Bytes {
     let share = SOURCE.with_borrow(|source| {
         let source = source.as_ref().filter(|source| bytes.len() > source.len() / 2)?;
@@ -137,30 +138,30 @@ mod tests {
     }
 
     #[test]
-    fn most_of_what_is_decoded_is_shared_and_a_little_of_it_is_copied() {
+    fn a_large_part_of_the_source_is_shared_and_a_small_part_is_copied() {
         let source = bytes::Bytes::from(vec![7; 100]);
-        let (segments_max, little) = sharing(&source, |bytes| {
+        let (large, small) = sharing(&source, |bytes| {
             (share_or_copy(&bytes[20..80]), share_or_copy(&bytes[10..30]))
         });
-        assert_eq!((&*segments_max, &*little), (&[7; 60][..], &[7; 20][..]));
-        assert!(is_within(&segments_max, &source) && !is_within(&little, &source));
+        assert_eq!((&*large, &*small), (&[7; 60][..], &[7; 20][..]));
+        assert!(is_within(&large, &source) && !is_within(&small, &source));
     }
 
     #[test]
-    fn a_decoding_that_panics_leaves_nothing_behind() {
+    fn a_decoder_that_panics_restores_the_state() {
         let source = bytes::Bytes::from(vec![7; 100]);
         let panics = |act: &dyn Fn()| {
             let act = std::panic::AssertUnwindSafe(act);
             assert!(std::panic::catch_unwind(act).is_err());
         };
-        panics(&|| validating(|| panic!("as it shall")));
-        panics(&|| sharing(&source, |_bytes| panic!("as it shall")));
+        panics(&|| validating(|| panic!("expected panic")));
+        panics(&|| sharing(&source, |_bytes| panic!("expected panic")));
         assert!(!VALIDATE_ONLY.get());
         assert!(SOURCE.with_borrow(Option::is_none));
     }
 
     #[test]
-    fn what_lies_elsewhere_is_copied() {
+    fn bytes_outside_the_source_are_copied() {
         let (source, other) = (bytes::Bytes::from(vec![1; 100]), vec![2; 90]);
         let copied = sharing(&source, |_bytes| share_or_copy(&other));
         assert_eq!(&*copied, &other);
@@ -169,7 +170,7 @@ mod tests {
     }
 
     #[test]
-    fn who_decodes_within_a_decoding_shares_in_what_is_his() {
+    fn nested_decoding_shares_the_inner_source() {
         let (outer, inner) = (bytes::Bytes::from(vec![1; 10]), bytes::Bytes::from(vec![2; 10]));
         let (first, second) = sharing(&outer, |bytes| {
             let second = sharing(&inner, share_or_copy);

@@ -1,4 +1,4 @@
-//! Letters: bytes in memory files, which another process reads and this one uses again.
+//! Buffers in memory files, which another process reads and this process reuses.
 
 use std::os::fd::{AsFd, BorrowedFd};
 use std::process;
@@ -6,15 +6,16 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use super::buffer_pool::{self, Segment};
 
-/// Bytes that can be passed on by their descriptor. Nobody changes them while this is there.
+/// Bytes in a memory file, which can be sent by its descriptor. They do not change while this exists.
 ///
-/// Dropped, it gives its memory back to be written again, unless it was [withdrawn](Letter::withdraw).
+/// On drop the memory file goes back to the pool, unless [`prevent_reuse`](SharedBuffer::prevent_reuse)
+/// was called.
 #[derive(Debug)]
 pub(crate) struct SharedBuffer {
-    /// None when it is being dropped.
+    /// `None` only while it is dropped.
     segment: Option<Segment>,
     length: usize,
-    /// Which process has written it. A fork's child inherits it, but the memory is not its own.
+    /// The process that wrote it. A forked child inherits the buffer, but must not reuse its memory.
     writer: u32,
     no_reuse: AtomicBool,
 }
@@ -28,14 +29,14 @@ impl SharedBuffer {
         self.segment.as_ref().map(AsFd::as_fd)
     }
 
-    /// Whether its memory is kept to be written again: a very large file is not.
+    /// Returns whether its memory file goes back to the pool. Files larger than the pool do not.
     pub(super) fn is_pooled(&self) -> bool {
         self.segment
             .as_ref()
             .is_some_and(|segment| segment.capacity() <= buffer_pool::POOL_BYTES_MAX)
     }
 
-    /// Somebody may still read it whom nobody can ask: its memory is not used again.
+    /// Prevents the reuse of its memory, because another process may still read it.
     pub(crate) fn prevent_reuse(&self) {
         self.no_reuse.store(true, Ordering::Relaxed);
     }
@@ -54,14 +55,15 @@ impl Drop for SharedBuffer {
     }
 }
 
-/// Whether bytes were added to a letter.
+/// Whether bytes were added to a buffer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Appended {
     Yes,
+    /// No larger segment is available.
     NoSegment,
 }
 
-/// A letter that is being written.
+/// A buffer that is being written.
 #[derive(Debug)]
 pub(super) struct SharedBufferWriter {
     segment: Segment,
@@ -69,7 +71,8 @@ pub(super) struct SharedBufferWriter {
 }
 
 impl SharedBufferWriter {
-    /// Begins with these bytes, when as many more will follow; if there may be another file.
+    /// Starts with these bytes, with space for `more` further bytes. Returns `None` if no segment is
+    /// available.
     pub(super) fn start(
         bytes: &[u8],
         more: usize,
@@ -79,18 +82,18 @@ impl SharedBufferWriter {
         Ok(Some(SharedBufferWriter { segment, length: bytes.len() }))
     }
 
-    /// What it has.
+    /// Returns the bytes written so far.
     pub(super) fn bytes(&self) -> &[u8] {
         self.segment.bytes(self.length)
     }
 
-    /// Adds these bytes. Where they do not fit in, all moves to a larger file; if there may be none
-    /// nothing is added.
+    /// Adds bytes. If they do not fit, all bytes move to a larger segment. If no larger segment is
+    /// available, nothing is added.
     pub(super) fn append(&mut self, bytes: &[u8]) -> Result<Appended, daemon_sys::Error> {
         let end = self.length.saturating_add(bytes.len());
         if end > self.segment.capacity() {
-            let room = end.max(self.segment.capacity().saturating_mul(2));
-            let Some(mut larger) = buffer_pool::take(room)? else {
+            let size = end.max(self.segment.capacity().saturating_mul(2));
+            let Some(mut larger) = buffer_pool::take(size)? else {
                 return Ok(Appended::NoSegment);
             };
             larger.write(0, self.segment.bytes(self.length))?;

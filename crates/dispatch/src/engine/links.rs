@@ -137,7 +137,7 @@ impl Engine {
                 WorkerMessage::Leaving => self.scheduler.worker_draining(slot, time),
                 WorkerMessage::Finished(FinishedTask { turn, id, attempt, took, kind, body }) => {
                     let body = frame_body.read(body).map_err(io::Error::other)?;
-                    self.claims.hear(slot, turn);
+                    self.claims.acknowledge(slot, turn);
                     answered += 1;
                     let Some((job, run)) =
                         self.scheduler.answered(slot, turn, id, attempt, took, time)
@@ -182,8 +182,8 @@ impl Engine {
                 "request" => key.id.0, "error" => error.to_string()
             );
         }
-        link.last.clone_from(name);
-        if !std::mem::replace(&mut link.dirty, true) {
+        link.last_method.clone_from(name);
+        if !std::mem::replace(&mut link.is_dirty, true) {
             self.dirty.push(slot);
         }
         report!(self.events, debug, "handling request"; "request" => key.id.0, "slot" => slot);
@@ -194,7 +194,7 @@ impl Engine {
         let mut dirty = std::mem::take(&mut self.dirty);
         for slot in dirty.drain(..) {
             let Some(Some(link)) = self.links.get_mut(slot) else { continue };
-            link.dirty = false;
+            link.is_dirty = false;
             match link.outbox.flush(&link.end) {
                 Ok(Flushed::All) => link.failed_sends = 0,
                 Ok(Flushed::WouldBlock) => {
@@ -245,6 +245,6 @@ impl Engine {
         if let Some(job) = self.scheduler.running_job(slot) {
             return Some(job.parts.name.clone());
         }
-        self.link_of(child).map(|link| link.last.clone())
+        self.link_of(child).map(|link| link.last_method.clone())
     }
 }

@@ -1,4 +1,4 @@
-//! Whatever happens, in whatever order: one answer each.
+//! Random events in random order: each request gets one answer.
 
 use proptest::prelude::*;
 
@@ -28,8 +28,9 @@ enum RandomEvent {
     },
     Advance(u64),
     SetOperatorPause(bool),
-    /// An answer that was given is given again.
+    /// A worker sends its last answer again.
     Repeat(usize),
+    /// The pause ends, and each worker starts and finishes a task.
     Resume,
 }
 
@@ -91,8 +92,8 @@ fn run(events: Vec<RandomEvent>) -> Simulation {
                 }
             }
             RandomEvent::Advance(nanos) => sim.advance(Duration::from_nanos(nanos)),
-            RandomEvent::SetOperatorPause(hold) => {
-                sim.set_operator_pause(if hold { OperatorPause::On } else { OperatorPause::Off })
+            RandomEvent::SetOperatorPause(is_on) => {
+                sim.set_operator_pause(if is_on { OperatorPause::On } else { OperatorPause::Off })
             }
             RandomEvent::Repeat(slot) => {
                 if let Some(task) = last[slot] {
@@ -111,13 +112,13 @@ fn run(events: Vec<RandomEvent>) -> Simulation {
         let answered = sim.answers.len();
         assert_eq!(sim.admitted.len(), answered + stats.queued + stats.in_flight, "{stats:?}");
     }
-    for (id, died) in &sim.exits_during {
-        assert!(died <= &attempts_of[id], "it was tried more often than it may");
+    for (id, exits) in &sim.exits_during {
+        assert!(exits <= &attempts_of[id], "more attempts than allowed");
     }
     sim
 }
 
-/// The end: what is begun is done, then everything goes.
+/// Stops the scheduler: running tasks finish, then all workers exit.
 fn shut_down(sim: &mut Simulation) {
     sim.stop(StopMode::Immediate);
     for slot in 0..SLOTS {
@@ -143,37 +144,40 @@ proptest! {
     }
 
     #[test]
-    fn nothing_is_begun_twice_unless_a_worker_has_died_over_it(
+    fn no_request_is_started_twice_unless_a_worker_exited_during_it(
         events in proptest::collection::vec(event(), 0..200),
     ) {
         let sim = run(events);
         let mut times = std::collections::HashMap::<RequestId, u32>::new();
-        for id in &sim.begun {
+        for id in &sim.started {
             *times.entry(*id).or_default() += 1;
         }
-        for (id, begun) in times {
-            let died = sim.exits_during.get(&id).copied().unwrap_or_default();
-            prop_assert!(begun <= died + 1, "{id} was begun {begun} times, {died} died over it");
+        for (id, started) in times {
+            let exits = sim.exits_during.get(&id).copied().unwrap_or_default();
+            prop_assert!(
+                started <= exits + 1,
+                "request {id} was started {started} times, {exits} workers exited during it"
+            );
         }
     }
 
     #[test]
-    fn what_was_begun_by_nobody_is_never_lost(
+    fn a_request_that_was_not_started_is_never_lost(
         events in proptest::collection::vec(event(), 0..200),
     ) {
         let mut sim = run(events);
         shut_down(&mut sim);
-        for (id, answered) in &sim.answers {
+        for (id, outcome) in &sim.answers {
             let is_lost = matches!(
-                answered,
+                outcome,
                 Outcome::Failure(Failure::WorkerLost { .. } | Failure::DeadLettered { .. })
             );
-            prop_assert!(!is_lost || sim.exits_during.contains_key(id), "{id} is {answered:?}");
+            prop_assert!(!is_lost || sim.exits_during.contains_key(id), "{id} is {outcome:?}");
         }
     }
 
     #[test]
-    fn with_workers_that_work_everything_is_done(
+    fn working_workers_answer_all_requests(
         events in proptest::collection::vec(event(), 0..200),
     ) {
         let mut sim = run(events);
@@ -194,7 +198,7 @@ proptest! {
                 }
             }
             idle = if sim.answers.len() == before { idle + 1 } else { 0 };
-            prop_assert!(idle < 10, "nothing goes on: {:?}", sim.scheduler.stats());
+            prop_assert!(idle < 10, "no progress: {:?}", sim.scheduler.stats());
         }
     }
 }

@@ -1,4 +1,4 @@
-//! Stories that are to go so, and not otherwise.
+//! Fixed scenarios with an expected result.
 
 use daemon_core::StopMode;
 
@@ -13,19 +13,19 @@ fn ids(keys: &[JobKey]) -> Vec<RequestId> {
 fn failure(sim: &Simulation, key: JobKey) -> &Failure {
     match &sim.answers[&key.id] {
         Outcome::Failure(failure) => failure,
-        Outcome::Value => panic!("it has a value"),
+        Outcome::Value => panic!("request {} has a value", key.id),
     }
 }
 
-/// A method that is known to be short, so that it is sent ahead.
-fn warm(sim: &mut Simulation) {
+/// Runs a request in no time, so that the method is known to be short and is sent ahead.
+fn run_short_request(sim: &mut Simulation) {
     sim.admit(Simulation::default_options());
     sim.begin(0);
     sim.finish(0);
 }
 
 #[test]
-fn what_comes_first_is_begun_first_and_who_has_waited_longest_gets_it() {
+fn requests_go_in_order_to_the_longest_idle_worker() {
     let mut sim = Simulation::new(100);
     (0..3).for_each(|slot| sim.start_worker(slot));
     let keys: Vec<JobKey> =
@@ -40,7 +40,7 @@ fn what_comes_first_is_begun_first_and_who_has_waited_longest_gets_it() {
 }
 
 #[test]
-fn nothing_is_sent_ahead_of_which_nobody_knows_how_long_it_takes() {
+fn tasks_of_unknown_or_long_duration_are_not_sent_ahead() {
     let mut sim = Simulation::new(100);
     sim.start_worker(0);
     for _request in 0..10 {
@@ -50,14 +50,14 @@ fn nothing_is_sent_ahead_of_which_nobody_knows_how_long_it_takes() {
     sim.begin(0);
     sim.advance(Duration::from_millis(5));
     sim.finish(0);
-    assert_eq!(sim.scheduler.stats().in_flight, 1, "it takes long");
+    assert_eq!(sim.scheduler.stats().in_flight, 1, "the method is slow");
 }
 
 #[test]
-fn what_is_short_is_sent_ahead_and_taken_back_from_behind_a_long_one() {
+fn short_tasks_are_sent_ahead_and_taken_back_from_behind_a_long_one() {
     let mut sim = Simulation::new(1000);
     sim.start_worker(0);
-    warm(&mut sim);
+    run_short_request(&mut sim);
     for _request in 0..40 {
         sim.admit(Simulation::default_options());
     }
@@ -74,10 +74,10 @@ fn what_is_short_is_sent_ahead_and_taken_back_from_behind_a_long_one() {
 }
 
 #[test]
-fn who_is_idle_gets_what_was_sent_ahead_to_another() {
+fn an_idle_worker_gets_a_task_that_was_sent_ahead_to_another() {
     let mut sim = Simulation::new(1000);
     sim.start_worker(0);
-    warm(&mut sim);
+    run_short_request(&mut sim);
     let keys: Vec<JobKey> =
         (0..3).map(|_request| sim.admit(Simulation::default_options())).collect();
     sim.begin(0);
@@ -88,10 +88,10 @@ fn who_is_idle_gets_what_was_sent_ahead_to_another() {
 }
 
 #[test]
-fn a_worker_s_death_costs_what_it_had_begun_and_nothing_else() {
+fn the_exit_of_a_worker_loses_only_the_task_that_it_had_started() {
     let mut sim = Simulation::new(1000);
     sim.start_worker(0);
-    warm(&mut sim);
+    run_short_request(&mut sim);
     let keys: Vec<JobKey> =
         (0..20).map(|_request| sim.admit(Simulation::default_options())).collect();
     sim.begin(0);
@@ -106,11 +106,11 @@ fn a_worker_s_death_costs_what_it_had_begun_and_nothing_else() {
         order.push(id);
         sim.finish(1);
     }
-    assert_eq!(order, ids(&keys[2..]), "they stand where they stood");
+    assert_eq!(order, ids(&keys[2..]), "the order has not changed");
 }
 
 #[test]
-fn a_task_that_kills_its_workers_is_tried_as_often_as_it_may_and_put_aside() {
+fn a_task_that_kills_its_workers_becomes_a_dead_letter_after_its_attempts() {
     let mut sim = Simulation::new(100);
     let poison = sim.admit(JobOptions { attempts: 3, ..Simulation::default_options() });
     let other = sim.admit(Simulation::default_options());
@@ -126,14 +126,14 @@ fn a_task_that_kills_its_workers_is_tried_as_often_as_it_may_and_put_aside() {
 }
 
 #[test]
-fn a_hard_limit_kills_the_worker_and_answers_at_once() {
+fn a_hard_limit_kills_the_worker_and_fails_the_request_immediately() {
     let mut sim = Simulation::new(100);
     let limit = UNRESPONSIVE_AFTER / 10;
     let key = sim.admit(JobOptions { hard: Some(limit), ..Simulation::default_options() });
     sim.start_worker(0);
     assert!(sim.scheduler.wake_at().is_some());
     sim.advance(UNRESPONSIVE_AFTER / 2);
-    assert!(sim.answers.is_empty(), "its time runs from when it is begun");
+    assert!(sim.answers.is_empty(), "the limit counts from the start of the task");
     sim.begin(0);
     let due = sim.scheduler.next_check(sim.now).unwrap();
     assert_eq!(due, sim.now + limit);
@@ -141,7 +141,7 @@ fn a_hard_limit_kills_the_worker_and_answers_at_once() {
     assert!(matches!(failure(&sim, key), Failure::TimedOut { kind: LimitKind::Hard, .. }));
     assert_eq!(sim.killed.len(), 1);
     assert_eq!(sim.scheduler.state_of(0), Some(workers::WorkerState::Condemned));
-    assert!(sim.finish(0).is_none(), "what it has to say is heard no more");
+    assert!(sim.finish(0).is_none(), "a condemned task has no answer");
     let next = sim.admit(Simulation::default_options());
     sim.exit(0);
     sim.start_worker(0);
@@ -149,10 +149,10 @@ fn a_hard_limit_kills_the_worker_and_answers_at_once() {
 }
 
 #[test]
-fn the_limit_of_what_was_sent_ahead_is_looked_at_in_time() {
+fn the_hard_limit_of_a_task_that_was_sent_ahead_is_checked_in_time() {
     let mut sim = Simulation::new(100);
     sim.start_worker(0);
-    warm(&mut sim);
+    run_short_request(&mut sim);
     let hard = Some(STALL_LIMIT / 2);
     let keys = [None, None, hard]
         .map(|hard| sim.admit(JobOptions { hard, ..Simulation::default_options() }));
@@ -176,7 +176,7 @@ fn a_task_is_cancelled_in_each_state() {
     sim.start_worker(0);
     let sent = sim.admit(Simulation::default_options());
     assert_eq!(sim.cancel(sent, None), CancelOutcome::Dequeued);
-    assert_eq!(sim.begin(0), None, "it finds that it was taken back");
+    assert_eq!(sim.begin(0), None, "the task was taken back");
     let running = sim.admit(Simulation::default_options());
     sim.begin(0);
     assert_eq!(sim.cancel(running, None), CancelOutcome::StillRunning);
@@ -190,7 +190,7 @@ fn a_task_is_cancelled_in_each_state() {
 }
 
 #[test]
-fn an_answer_that_comes_late_goes_to_nobody() {
+fn a_late_answer_is_dropped() {
     let mut sim = Simulation::new(100);
     sim.start_worker(0);
     let first = sim.admit(JobOptions { attempts: 2, ..Simulation::default_options() });
@@ -207,7 +207,7 @@ fn an_answer_that_comes_late_goes_to_nobody() {
 }
 
 #[test]
-fn a_lane_with_a_most_is_strictly_one_after_the_other() {
+fn a_lane_with_a_limit_of_one_runs_its_requests_one_after_the_other() {
     let mut sim = Simulation::new(100);
     (0..SLOTS).for_each(|slot| sim.start_worker(slot));
     let accounts = JobOptions { lane: sim.lane("accounts"), ..Simulation::default_options() };
@@ -215,20 +215,20 @@ fn a_lane_with_a_most_is_strictly_one_after_the_other() {
     for key in keys {
         let slots: Vec<usize> = (0..SLOTS).filter(|slot| sim.begin(*slot).is_some()).collect();
         assert_eq!(slots.len(), 1);
-        assert_eq!(sim.begun.last(), Some(&key.id));
+        assert_eq!(sim.started.last(), Some(&key.id));
         sim.finish(slots[0]);
     }
 }
 
 #[test]
-fn while_it_is_held_nothing_is_sent_and_what_was_sent_waits() {
+fn while_paused_no_request_is_sent_and_sent_ones_are_taken_back() {
     let mut sim = Simulation::new(100);
     sim.start_worker(0);
     let first = sim.admit(Simulation::default_options());
     sim.set_operator_pause(OperatorPause::On);
     let second = sim.admit(Simulation::default_options());
     assert_eq!(sim.begin(0), None);
-    assert_eq!(sim.scheduler.unassigned(), 0, "nobody is to be forked for it");
+    assert_eq!(sim.scheduler.unassigned(), 0, "no worker is needed while paused");
     sim.set_operator_pause(OperatorPause::Off);
     assert_eq!(sim.begin(0), Some(first.id));
     sim.finish(0);
@@ -236,7 +236,7 @@ fn while_it_is_held_nothing_is_sent_and_what_was_sent_waits() {
 }
 
 #[test]
-fn an_orderly_end_does_what_was_taken_and_a_hurried_one_refuses_it() {
+fn a_graceful_stop_runs_accepted_requests_and_an_immediate_stop_does_not() {
     let mut sim = Simulation::new(100);
     sim.start_worker(0);
     let [running, waiting] = [(); 2].map(|()| sim.admit(Simulation::default_options()));
@@ -253,7 +253,7 @@ fn an_orderly_end_does_what_was_taken_and_a_hurried_one_refuses_it() {
 }
 
 #[test]
-fn a_worker_that_leaves_is_given_nothing_more() {
+fn a_draining_worker_gets_no_further_task() {
     let mut sim = Simulation::new(100);
     sim.start_worker(0);
     sim.start_worker(1);
@@ -263,53 +263,53 @@ fn a_worker_that_leaves_is_given_nothing_more() {
 }
 
 #[test]
-fn a_task_keeps_its_claim_however_many_are_sent_behind_it_and_taken_back() {
+fn a_task_keeps_its_claim_while_many_are_sent_behind_it_and_taken_back() {
     let mut sim = Simulation::new(1000);
     sim.start_worker(0);
-    warm(&mut sim);
+    run_short_request(&mut sim);
     let keys: Vec<JobKey> =
         (0..40).map(|_request| sim.admit(Simulation::default_options())).collect();
     assert_eq!(sim.begin(0), Some(keys[0].id));
     sim.finish(0);
     assert_eq!(sim.begin(0), Some(keys[1].id));
     for _time in 0..20 {
-        // Sent ahead and taken back, again and again: turns go by.
+        // Each round sends tasks ahead and takes them back, which uses up turns.
         sim.set_operator_pause(OperatorPause::On);
         sim.scheduler.workers.record_answer(0);
         sim.set_operator_pause(OperatorPause::Off);
     }
     assert!(sim.scheduler.stats().reclaimed > 2 * IN_FLIGHT_MAX as u64);
-    assert!(sim.finish(0).is_some(), "nobody has condemned it");
+    assert!(sim.finish(0).is_some(), "the claim is not condemned");
     assert_eq!(sim.answers[&keys[1].id], Outcome::Value);
 }
 
 #[test]
-fn what_a_worker_does_not_begin_is_given_to_one_that_is_idle() {
+fn a_task_that_its_worker_does_not_start_goes_to_an_idle_worker() {
     let mut sim = Simulation::new(100);
     sim.start_worker(0);
     let key = sim.admit(Simulation::default_options());
     sim.start_worker(1);
     sim.advance(UNRESPONSIVE_AFTER - Duration::from_millis(1));
-    assert_eq!(sim.begin(1), None, "it may still begin");
+    assert_eq!(sim.begin(1), None, "the other worker may still start it");
     sim.advance(Duration::from_millis(1));
     assert_eq!(sim.begin(1), Some(key.id));
-    assert_eq!(sim.begin(0), None, "it is another's now");
+    assert_eq!(sim.begin(0), None, "the task has another worker");
     sim.finish(1);
     assert_eq!(sim.answers[&key.id], Outcome::Value);
     assert!(sim.killed.is_empty());
-    // It has waited longer, but nobody has heard of it.
+    // Worker 0 has been idle longer, but is unresponsive.
     let next = sim.admit(Simulation::default_options());
     assert_eq!(sim.begin(1), Some(next.id));
     let last = sim.admit(Simulation::default_options());
-    assert_eq!(sim.begin(0), Some(last.id), "nobody else is idle");
+    assert_eq!(sim.begin(0), Some(last.id), "no other worker is idle");
     sim.finish(0);
     sim.finish(1);
     let next = sim.admit(Simulation::default_options());
-    assert_eq!(sim.begin(0), Some(next.id), "it has answered");
+    assert_eq!(sim.begin(0), Some(next.id), "responsive again after its answer");
 }
 
 #[test]
-fn what_a_worker_does_not_begin_comes_before_what_has_come_later() {
+fn a_task_that_its_worker_does_not_start_keeps_its_place_in_the_queue() {
     let mut sim = Simulation::new(100);
     sim.start_worker(0);
     let first = sim.admit(Simulation::default_options());
@@ -327,17 +327,16 @@ fn what_a_worker_does_not_begin_comes_before_what_has_come_later() {
 }
 
 #[test]
-fn a_worker_that_begins_nothing_is_given_up_for_a_task_with_a_hard_limit_which_is_done_by_another()
-{
+fn an_unresponsive_worker_is_killed_at_the_hard_limit_and_another_runs_the_task() {
     let hard = UNRESPONSIVE_AFTER * 2;
     let mut sim = Simulation::new(100);
     sim.start_worker(0);
     let limited = sim.admit(JobOptions { hard: Some(hard), ..Simulation::default_options() });
     sim.advance(UNRESPONSIVE_AFTER);
-    assert!(sim.killed.is_empty(), "nobody else is there, and there is time left");
+    assert!(sim.killed.is_empty(), "no other worker exists, and the limit has not passed");
     sim.advance(UNRESPONSIVE_AFTER);
     assert_eq!(sim.killed.len(), 1);
-    assert!(sim.answers.is_empty(), "it has not had its time");
+    assert!(sim.answers.is_empty(), "the task is not lost");
     sim.exit(0);
     sim.start_worker(0);
     assert_eq!(sim.begin(0), Some(limited.id));
@@ -346,7 +345,7 @@ fn a_worker_that_begins_nothing_is_given_up_for_a_task_with_a_hard_limit_which_i
 }
 
 #[test]
-fn a_worker_that_begins_just_as_it_is_given_up_goes_on() {
+fn a_worker_that_starts_its_task_just_before_it_is_abandoned_is_kept() {
     let mut sim = Simulation::new(100);
     sim.start_worker(0);
     let limited =

@@ -1,4 +1,4 @@
-//! Workers that are made up: real claims, an inbox each, a clock that is moved by hand.
+//! Simulated workers: real claims, an inbox for each worker, and a clock that tests advance.
 
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::rc::Rc;
@@ -13,7 +13,7 @@ use super::super::*;
 
 pub(super) const SLOTS: usize = 4;
 
-/// Claims in this process' own memory.
+/// Claims in this process's own memory.
 #[derive(Debug, Clone)]
 pub(super) struct LocalClaims(Rc<Vec<Claim>>);
 
@@ -38,13 +38,13 @@ impl Claims for LocalClaims {
     }
 }
 
-/// A frame on its way to a worker, or a task that it does.
+/// A task that is on the way to a worker, or that a worker runs.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct SimulatedTask {
     pub(super) turn: u64,
     pub(super) id: RequestId,
     pub(super) attempt: u32,
-    begun: MonotonicTime,
+    started: MonotonicTime,
 }
 
 #[derive(Debug)]
@@ -52,7 +52,7 @@ pub(super) struct SimulatedWorker {
     pub(super) child: ChildId,
     pub(super) inbox: VecDeque<SimulatedTask>,
     pub(super) running: Option<SimulatedTask>,
-    /// It has been told to die, or found out that it is condemned: it does nothing more.
+    /// It found that its task is condemned, and does nothing more.
     pub(super) is_stopped: bool,
 }
 
@@ -72,9 +72,9 @@ pub(super) struct Simulation {
     pub(super) now: MonotonicTime,
     pub(super) admitted: Vec<JobKey>,
     pub(super) answers: HashMap<RequestId, Outcome>,
-    /// In the order in which they were begun.
-    pub(super) begun: Vec<RequestId>,
-    /// Those that were begun by a worker that has died since.
+    /// The started requests, in the order in which they were started.
+    pub(super) started: Vec<RequestId>,
+    /// How many workers exited while they ran each request.
     pub(super) exits_during: HashMap<RequestId, u32>,
     pub(super) killed: HashSet<i32>,
     next_id: u64,
@@ -93,7 +93,7 @@ impl Simulation {
             now: MonotonicTime::from_nanos(1_000_000_000),
             admitted: Vec::new(),
             answers: HashMap::new(),
-            begun: Vec::new(),
+            started: Vec::new(),
             exits_during: HashMap::new(),
             killed: HashSet::new(),
             next_id: 1,
@@ -115,17 +115,17 @@ impl Simulation {
         self.scheduler.lane(name).unwrap()
     }
 
-    pub(super) fn admit(&mut self, order: JobOptions) -> JobKey {
+    pub(super) fn admit(&mut self, options: JobOptions) -> JobKey {
         let id = RequestId(self.next_id);
         self.next_id += 1;
-        let key = self.scheduler.admit(id, id, order, self.now);
+        let key = self.scheduler.admit(id, id, options, self.now);
         self.admitted.push(key);
         self.scheduler.assign(self.now);
-        self.action();
+        self.run_actions();
         key
     }
 
-    /// A worker comes to this slot, if nobody is there.
+    /// Starts a worker in this slot if the slot is free.
     pub(super) fn start_worker(&mut self, slot: usize) {
         if self.workers[slot].is_some() {
             return;
@@ -138,10 +138,10 @@ impl Simulation {
             Some(SimulatedWorker { child, inbox, running: None, is_stopped: false });
         let pid = Pid::from_raw(1000 + self.generation as i32).unwrap();
         self.scheduler.worker_ready(child, pid, self.now);
-        self.action();
+        self.run_actions();
     }
 
-    /// The worker begins the next that nobody has taken back; answers with what it is.
+    /// Has the worker start its next task that was not taken back. Returns the task's request.
     pub(super) fn begin(&mut self, slot: usize) -> Option<RequestId> {
         let worker = self.workers[slot].as_mut().filter(|worker| !worker.is_stopped)?;
         if worker.running.is_some() {
@@ -150,8 +150,8 @@ impl Simulation {
         while let Some(task) = worker.inbox.pop_front() {
             match self.claims.cell(slot, task.turn).begin(task.turn, self.now) {
                 Begun::Yes => {
-                    worker.running = Some(SimulatedTask { begun: self.now, ..task });
-                    self.begun.push(task.id);
+                    worker.running = Some(SimulatedTask { started: self.now, ..task });
+                    self.started.push(task.id);
                     return Some(task.id);
                 }
                 StartResult::Revoked => {}
@@ -160,7 +160,7 @@ impl Simulation {
         None
     }
 
-    /// The worker has done what it does, and tells.
+    /// Has the worker finish its task and answer.
     pub(super) fn finish(&mut self, slot: usize) -> Option<SimulatedTask> {
         let worker = self.workers[slot].as_mut().filter(|worker| !worker.is_stopped)?;
         let task = worker.running.take()?;
@@ -178,28 +178,28 @@ impl Simulation {
         }
     }
 
-    /// An answer comes, due or not.
+    /// Delivers an answer to the scheduler, whether it is expected or not.
     pub(super) fn deliver(&mut self, slot: usize, task: SimulatedTask) {
-        let took = self.now.saturating_since(task.begun);
+        let took = self.now.saturating_since(task.started);
         let SimulatedTask { turn, id, attempt, .. } = task;
         if let Some((job, _run)) =
             self.scheduler.answered(slot, turn, id.0, attempt, took, self.now)
         {
-            assert_eq!(job, id, "it is the answer to another");
+            assert_eq!(job, id, "the answer of another request");
             self.answer(id, Outcome::Value);
         }
         self.scheduler.assign(self.now);
-        self.action();
+        self.run_actions();
     }
 
     pub(super) fn drain(&mut self, slot: usize) {
         if self.workers[slot].is_some() {
             self.scheduler.worker_draining(slot, self.now);
-            self.action();
+            self.run_actions();
         }
     }
 
-    /// The worker's process is gone.
+    /// Has the worker's process exit.
     pub(super) fn exit(&mut self, slot: usize) {
         let Some(worker) = self.workers[slot].take() else { return };
         if let Some(task) = worker.running {
@@ -207,44 +207,44 @@ impl Simulation {
         }
         let cause = ExitCause::Killed { signal: 9, core: false };
         self.scheduler.worker_gone(worker.child, cause, self.now);
-        self.action();
+        self.run_actions();
     }
 
     pub(super) fn cancel(&mut self, key: JobKey, running: Option<IfRunning>) -> CancelOutcome {
         let cancelled = self.scheduler.cancel(key, running, self.now);
-        self.action();
+        self.run_actions();
         cancelled
     }
 
     pub(super) fn advance(&mut self, time: Duration) {
         self.now = self.now + time;
         self.scheduler.tick(self.now);
-        self.action();
+        self.run_actions();
     }
 
-    pub(super) fn set_operator_pause(&mut self, hold: OperatorPause) {
-        self.scheduler.set_operator_pause(hold, self.now);
-        self.action();
+    pub(super) fn set_operator_pause(&mut self, pause: OperatorPause) {
+        self.scheduler.set_operator_pause(pause, self.now);
+        self.run_actions();
     }
 
     pub(super) fn stop(&mut self, mode: StopMode) {
         self.scheduler.stop(mode, self.now);
-        self.action();
+        self.run_actions();
     }
 
-    fn answer(&mut self, id: RequestId, answered: Outcome) {
-        let former = self.answers.insert(id, answered);
+    fn answer(&mut self, id: RequestId, outcome: Outcome) {
+        let former = self.answers.insert(id, outcome);
         assert_eq!(former, None, "request {id} is answered twice");
     }
 
-    fn action(&mut self) {
+    fn run_actions(&mut self) {
         while let Some(action) = self.scheduler.next_action() {
             match action {
                 SchedulerAction::Send { slot, turn, key } => {
-                    let (job, attempt) = self.scheduler.job(key).expect("it is there");
+                    let (job, attempt) = self.scheduler.job(key).expect("the job exists");
                     let task =
-                        SimulatedTask { turn, id: *job, attempt, begun: MonotonicTime::ZERO };
-                    let worker = self.workers[slot].as_mut().expect("nothing is sent to nobody");
+                        SimulatedTask { turn, id: *job, attempt, started: MonotonicTime::ZERO };
+                    let worker = self.workers[slot].as_mut().expect("a worker in the slot");
                     worker.inbox.push_back(task);
                 }
                 SchedulerAction::Fail { job: id, failure, .. } => {
@@ -255,13 +255,13 @@ impl Simulation {
                 }
             }
         }
-        // Who looks when it is told to misses nothing.
+        // The scheduled check is early enough for every worker.
         let due = self.scheduler.next_check(self.now);
         assert!(
             due.is_none_or(|due| self.scheduler.wake_at().is_some_and(|wake_at| wake_at <= due))
         );
-        // Who does not look when none is counted misses nothing either.
+        // The counters are exact, so skipping a search when a counter is 0 misses nothing.
         let [counted, found] = self.scheduler.counts();
-        assert_eq!(counted, found, "tasks ahead, and deaf workers");
+        assert_eq!(counted, found, "tasks sent ahead, and unresponsive workers");
     }
 }
