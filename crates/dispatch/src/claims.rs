@@ -30,13 +30,13 @@ impl SharedClaims {
     }
 
     /// Claims the task of this turn for the worker in this slot.
-    pub(crate) fn begin(&self, slot: usize, turn: u64, now: MonotonicTime) -> Begun {
-        self.cell(slot, turn).map_or(Begun::TakenBack, |cell| cell.begin(turn, now))
+    pub(crate) fn start(&self, slot: usize, turn: u64, now: MonotonicTime) -> StartResult {
+        self.cell(slot, turn).map_or(StartResult::Revoked, |cell| cell.start(turn, now))
     }
 
     /// Marks the task of this turn as finished by the worker in this slot.
-    pub(crate) fn end(&self, slot: usize, turn: u64) -> Ended {
-        self.cell(slot, turn).map_or(Ended::Condemned, |cell| cell.end(turn))
+    pub(crate) fn finish(&self, slot: usize, turn: u64) -> FinishResult {
+        self.cell(slot, turn).map_or(FinishResult::Aborted, |cell| cell.finish(turn))
     }
 
     /// Records that the parent has read the answer of this turn.
@@ -48,7 +48,7 @@ impl SharedClaims {
 
     /// Returns whether the parent has read the answer of this turn, so that its memory can be reused.
     pub(crate) fn is_acknowledged(&self, slot: usize, turn: u64) -> bool {
-        self.cell(slot, turn).is_some_and(|cell| cell.is_heard(turn))
+        self.cell(slot, turn).is_some_and(|cell| cell.is_acknowledged(turn))
     }
 }
 
@@ -63,7 +63,7 @@ impl Claims for SharedClaims {
         self.cell(slot, turn).map_or(RevokeResult::AlreadyStarted, |cell| cell.revoke(turn))
     }
 
-    fn condemn(&self, slot: usize, turn: u64) -> AbortResult {
+    fn abort(&self, slot: usize, turn: u64) -> AbortResult {
         self.cell(slot, turn).map_or(AbortResult::NotRunning, |cell| cell.abort(turn))
     }
 

@@ -37,7 +37,7 @@ const LENGTH: usize = 4;
 /// A message from the parent to a worker: run this task.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct TaskOrder<'a> {
-    /// The turn of the claim by which the task can be taken back.
+    /// The turn of the claim by which the task can be revoked.
     pub(crate) turn: u64,
     pub(crate) id: u64,
     pub(crate) attempt: u32,

@@ -8,7 +8,7 @@
 //!                          |   | cancel                 |  | worker exited while it ran,
 //!                          |   +--> (answered)          |  | hard limit, cancel: (answered),
 //!                          +----------------------------+  +-> or Queued if attempts are left
-//!                            not started: taken back
+//!                            not started: revoked
 //! ```
 //!
 //! A record is removed when its request is answered, so there is no second answer. An answer is
@@ -47,7 +47,7 @@ pub(crate) const IN_FLIGHT_MAX: usize = 64;
 /// overtaken by later ones by at most this time.
 const SEND_AHEAD_MAX: Duration = Duration::from_millis(1);
 
-/// How long a task may run before the tasks that were sent behind it are taken back.
+/// How long a task may run before the tasks that were sent behind it are revoked.
 const STALL_LIMIT: Duration = Duration::from_millis(2);
 
 /// How long an idle worker has to start a task before the task is given to another worker. A worker
@@ -58,7 +58,7 @@ const UNRESPONSIVE_AFTER: Duration = Duration::from_secs(1);
 pub(crate) trait Claims {
     fn offer(&self, slot: usize, turn: u64);
     fn revoke(&self, slot: usize, turn: u64) -> RevokeResult;
-    fn condemn(&self, slot: usize, turn: u64) -> AbortResult;
+    fn abort(&self, slot: usize, turn: u64) -> AbortResult;
     fn owner(&self, slot: usize, turn: u64) -> Owner;
 }
 

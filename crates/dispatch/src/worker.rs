@@ -196,7 +196,7 @@ impl Worker {
             };
             let TaskOrder { turn, id, attempt, method, name, from, soft, body } = order;
             let begun = now();
-            let claimed = self.claims.begin(self.slot, turn, begun);
+            let claimed = self.claims.start(self.slot, turn, begun);
             let (name, from, place) = match claimed {
                 StartResult::Started => (name, from, body),
                 StartResult::Revoked => {
@@ -237,7 +237,7 @@ impl Worker {
             // Its words are few.
             Err(error) => (CompletionKind::Error, Body::of(&error.to_string()).map_err(broken)?),
         };
-        match self.claims.end(self.slot, turn) {
+        match self.claims.finish(self.slot, turn) {
             FinishResult::Finished => {}
             // It is being killed for what it did; nobody waits for the answer.
             FinishResult::Aborted => std::future::pending().await,

@@ -22,7 +22,7 @@ impl<T, C: Claims> Scheduler<T, C> {
                 continue;
             }
             let Some(key) = self.pop_queued() else {
-                if self.take_back(&self.workers.sent_ahead(), now) { continue } else { break }
+                if self.revoke(&self.workers.sent_ahead(), now) { continue } else { break }
             };
             self.send(slot, key, now);
         }
@@ -92,7 +92,7 @@ impl<T, C: Claims> Scheduler<T, C> {
     }
 
     /// Returns the first of these tasks that has not been started to the queue, for an idle worker.
-    fn take_back(&mut self, sent: &[(usize, InFlight)], now: MonotonicTime) -> bool {
+    fn revoke(&mut self, sent: &[(usize, InFlight)], now: MonotonicTime) -> bool {
         for &(slot, InFlight { turn, key, .. }) in sent {
             if self.records.get(key).is_none() {
                 continue;

@@ -24,8 +24,8 @@ impl<T, C: Claims> Scheduler<T, C> {
             return CancelOutcome::Dequeued;
         };
         let running = running.unwrap_or(record.options.if_dropped);
-        match (self.claims.take_back(slot, turn), running) {
-            (TakenBack::Yes, _) => {
+        match (self.claims.revoke(slot, turn), running) {
+            (RevokeResult::Revoked, _) => {
                 self.take_out(slot, turn, now);
                 self.fail(key, Failure::Cancelled { state: RequestState::Queued }, now);
                 self.assign(now);
@@ -34,7 +34,7 @@ impl<T, C: Claims> Scheduler<T, C> {
             (RevokeResult::AlreadyStarted, IfRunning::LetFinish) => CancelOutcome::StillRunning,
             (RevokeResult::AlreadyStarted, IfRunning::Terminate) => {
                 let failure = Failure::Cancelled { state: RequestState::Running };
-                match self.condemn(slot, turn, WorkerKillReason::Cancelled, failure, now) {
+                match self.abort(slot, turn, WorkerKillReason::Cancelled, failure, now) {
                     AbortResult::Aborted => CancelOutcome::Terminated,
                     AbortResult::NotRunning => CancelOutcome::StillRunning,
                 }
@@ -49,43 +49,43 @@ impl<T, C: Claims> Scheduler<T, C> {
 
     /// Gives up a worker that runs this task: the task fails, and the worker's other tasks are returned
     /// to the queue.
-    fn condemn(
+    fn abort(
         &mut self,
         slot: usize,
         turn: u64,
         reason: WorkerKillReason,
         failure: Failure,
         now: MonotonicTime,
-    ) -> Condemned {
-        // A condemned worker starts no further task. If the task has finished already, its answer is
-        // on the way and the claim is not condemned.
-        let condemned = self.claims.condemn(slot, turn);
-        if condemned == AbortResult::Aborted {
+    ) -> AbortResult {
+        // A worker whose task is aborted starts no further task. If the task has finished already, its answer is
+        // on the way and the claim is not aborted.
+        let aborted = self.claims.abort(slot, turn);
+        if aborted == AbortResult::Aborted {
             if let Some(key) = self.take_out(slot, turn, now) {
                 self.fail(key, failure, now);
             }
-            self.take_back_all(slot, now);
-            if let Some(pid) = self.workers.condemn(slot) {
+            self.revoke_all(slot, now);
+            if let Some(pid) = self.workers.mark_killed(slot) {
                 self.actions.push_back(SchedulerAction::Kill { pid, reason });
             }
             self.assign(now);
         }
-        condemned
+        aborted
     }
 
     /// Gives up a worker that starts no task. Its tasks are returned to the queue.
     fn abandon_worker(&mut self, slot: usize, now: MonotonicTime) {
-        self.take_back_all(slot, now);
+        self.revoke_all(slot, now);
         // It may have started the task in the meantime.
         if self.workers.in_flight_count(slot) == 0
-            && let Some(pid) = self.workers.condemn(slot)
+            && let Some(pid) = self.workers.mark_killed(slot)
         {
             self.actions
                 .push_back(SchedulerAction::Kill { pid, reason: WorkerKillReason::Unresponsive });
         }
     }
 
-    pub(super) fn take_back_all(&mut self, slot: usize, now: MonotonicTime) {
+    pub(super) fn revoke_all(&mut self, slot: usize, now: MonotonicTime) {
         for InFlight { turn, key, .. } in self.workers.in_flight(slot) {
             if self.claims.revoke(slot, turn) == RevokeResult::Revoked {
                 self.take_out(slot, turn, now);
@@ -98,7 +98,7 @@ impl<T, C: Claims> Scheduler<T, C> {
     /// tasks that wait behind a long one.
     pub(crate) fn tick(&mut self, now: MonotonicTime) {
         for slot in self.workers.stalled(now, STALL_LIMIT) {
-            self.take_back_all(slot, now);
+            self.revoke_all(slot, now);
         }
         for (slot, oldest) in self.workers.oldest_in_flight() {
             let limit = self.records.get(oldest.key).and_then(|record| record.options.hard);
@@ -107,7 +107,7 @@ impl<T, C: Claims> Scheduler<T, C> {
                 (Owner::Worker(begun), Some(limit)) if now.saturating_since(begun) >= limit => {
                     let failure = Failure::TimedOut { kind: LimitKind::Hard, limit };
                     let _ =
-                        self.condemn(slot, oldest.turn, WorkerKillReason::HardLimit, failure, now);
+                        self.abort(slot, oldest.turn, WorkerKillReason::HardLimit, failure, now);
                 }
                 (Owner::Sender, limit) if waited >= UNRESPONSIVE_AFTER => {
                     self.workers.mark_unresponsive(slot);
@@ -184,12 +184,12 @@ impl<T, C: Claims> Scheduler<T, C> {
     }
 
     /// Sets the operator's pause. While it is on, no request is sent, and sent tasks that have not been
-    /// started are taken back.
+    /// started are revoked.
     pub(crate) fn set_operator_pause(&mut self, operator_pause: OperatorPause, now: MonotonicTime) {
         self.operator_pause = operator_pause;
         if operator_pause == OperatorPause::On {
             for slot in self.workers.slots() {
-                self.take_back_all(slot, now);
+                self.revoke_all(slot, now);
             }
         }
         self.assign(now);
@@ -209,7 +209,7 @@ impl<T, C: Claims> Scheduler<T, C> {
             StopMode::Immediate => {
                 self.intake = IntakeState::Closed;
                 for slot in self.workers.slots() {
-                    self.take_back_all(slot, now);
+                    self.revoke_all(slot, now);
                 }
                 self.reject_queued(now);
             }

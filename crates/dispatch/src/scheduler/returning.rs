@@ -13,7 +13,7 @@ impl<T, C: Claims> Scheduler<T, C> {
     /// to the queue.
     pub(crate) fn worker_draining(&mut self, slot: usize, now: MonotonicTime) {
         self.workers.drain(slot);
-        self.take_back_all(slot, now);
+        self.revoke_all(slot, now);
         self.assign(now);
     }
 
@@ -26,7 +26,7 @@ impl<T, C: Claims> Scheduler<T, C> {
             match self.claims.owner(slot, turn) {
                 Owner::Sender => {
                     // The claim must not be started any more, although no worker is left to do so.
-                    let _ = self.claims.take_back(slot, turn);
+                    let _ = self.claims.revoke(slot, turn);
                     self.return_to_queue(key, now);
                 }
                 Owner::Worker(_since) => self.worker_lost(key, cause, now),

@@ -27,7 +27,7 @@ pub struct Stats {
     pub failed: u64,
     /// Retries because a worker died.
     pub retried: u64,
-    /// Tasks that were sent to a worker and taken back before it started them.
+    /// Tasks that were sent to a worker and revoked before it started them.
     pub reclaimed: u64,
     /// Answers that arrived after their request had been answered otherwise.
     pub late: u64,

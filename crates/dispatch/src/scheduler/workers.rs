@@ -26,7 +26,7 @@ pub(crate) enum WorkerState {
     /// It finishes the task that it has started, and accepts no others.
     Draining,
     /// It is being killed.
-    Condemned,
+    BeingKilled,
 }
 
 #[derive(Debug)]
@@ -153,12 +153,12 @@ impl WorkerTable {
         }
     }
 
-    /// Marks a worker as condemned. Returns its pid the first time.
-    pub(super) fn condemn(&mut self, slot: usize) -> Option<Pid> {
+    /// Marks a worker that is being killed. Returns its pid the first time.
+    pub(super) fn mark_killed(&mut self, slot: usize) -> Option<Pid> {
         let worker = self.get(slot)?;
         let (pid, state) = (worker.pid, worker.state);
-        self.set_state(slot, WorkerState::Condemned);
-        (state != WorkerState::Condemned).then_some(pid)
+        self.set_state(slot, WorkerState::BeingKilled);
+        (state != WorkerState::BeingKilled).then_some(pid)
     }
 
     /// Removes a worker that has exited. Returns its tasks in flight, the oldest first.
@@ -221,7 +221,7 @@ impl WorkerTable {
     ) -> Option<(u64, Pid)> {
         let mut turn = *self.next_turn.get(slot)?;
         let worker = self.get_mut(slot)?;
-        // Skip the claim cells of tasks in flight: the turns between them may have been taken back.
+        // Skip the claim cells of tasks in flight: the turns between them may have been revoked.
         let cell = |turn: u64| turn % IN_FLIGHT_MAX as u64;
         while worker.in_flight.iter().any(|sent| cell(sent.turn) == cell(turn)) {
             turn += 1;

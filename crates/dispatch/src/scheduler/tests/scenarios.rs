@@ -140,8 +140,8 @@ fn a_hard_limit_kills_the_worker_and_fails_the_request_immediately() {
     sim.advance(limit);
     assert!(matches!(failure(&sim, key), Failure::TimedOut { kind: LimitKind::Hard, .. }));
     assert_eq!(sim.killed.len(), 1);
-    assert_eq!(sim.scheduler.state_of(0), Some(workers::WorkerState::Condemned));
-    assert!(sim.finish(0).is_none(), "a condemned task has no answer");
+    assert_eq!(sim.scheduler.state_of(0), Some(workers::WorkerState::BeingKilled));
+    assert!(sim.finish(0).is_none(), "an aborted task has no answer");
     let next = sim.admit(Simulation::default_options());
     sim.exit(0);
     sim.start_worker(0);
@@ -176,7 +176,7 @@ fn a_task_is_cancelled_in_each_state() {
     sim.start_worker(0);
     let sent = sim.admit(Simulation::default_options());
     assert_eq!(sim.cancel(sent, None), CancelOutcome::Dequeued);
-    assert_eq!(sim.begin(0), None, "the task was taken back");
+    assert_eq!(sim.begin(0), None, "the task was revoked");
     let running = sim.admit(Simulation::default_options());
     sim.begin(0);
     assert_eq!(sim.cancel(running, None), CancelOutcome::StillRunning);
@@ -221,7 +221,7 @@ fn a_lane_with_a_limit_of_one_runs_its_requests_one_after_the_other() {
 }
 
 #[test]
-fn while_paused_no_request_is_sent_and_sent_ones_are_taken_back() {
+fn while_paused_no_request_is_sent_and_sent_ones_are_revoked() {
     let mut sim = Simulation::new(100);
     sim.start_worker(0);
     let first = sim.admit(Simulation::default_options());
@@ -263,7 +263,7 @@ fn a_draining_worker_gets_no_further_task() {
 }
 
 #[test]
-fn a_task_keeps_its_claim_while_many_are_sent_behind_it_and_taken_back() {
+fn a_task_keeps_its_claim_while_many_are_sent_behind_it_and_revoked() {
     let mut sim = Simulation::new(1000);
     sim.start_worker(0);
     run_short_request(&mut sim);
@@ -279,7 +279,7 @@ fn a_task_keeps_its_claim_while_many_are_sent_behind_it_and_taken_back() {
         sim.set_operator_pause(OperatorPause::Off);
     }
     assert!(sim.scheduler.stats().reclaimed > 2 * IN_FLIGHT_MAX as u64);
-    assert!(sim.finish(0).is_some(), "the claim is not condemned");
+    assert!(sim.finish(0).is_some(), "the claim is not aborted");
     assert_eq!(sim.answers[&keys[1].id], Outcome::Value);
 }
 

@@ -30,7 +30,7 @@ impl Claims for LocalClaims {
     fn revoke(&self, slot: usize, turn: u64) -> RevokeResult {
         self.cell(slot, turn).revoke(turn)
     }
-    fn condemn(&self, slot: usize, turn: u64) -> AbortResult {
+    fn abort(&self, slot: usize, turn: u64) -> AbortResult {
         self.cell(slot, turn).abort(turn)
     }
     fn owner(&self, slot: usize, turn: u64) -> Owner {
@@ -52,7 +52,7 @@ pub(super) struct SimulatedWorker {
     pub(super) child: ChildId,
     pub(super) inbox: VecDeque<SimulatedTask>,
     pub(super) running: Option<SimulatedTask>,
-    /// It found that its task is condemned, and does nothing more.
+    /// It found that its task is aborted, and does nothing more.
     pub(super) is_stopped: bool,
 }
 
@@ -141,15 +141,15 @@ impl Simulation {
         self.run_actions();
     }
 
-    /// Has the worker start its next task that was not taken back. Returns the task's request.
+    /// Has the worker start its next task that was not revoked. Returns the task's request.
     pub(super) fn begin(&mut self, slot: usize) -> Option<RequestId> {
         let worker = self.workers[slot].as_mut().filter(|worker| !worker.is_stopped)?;
         if worker.running.is_some() {
             return None;
         }
         while let Some(task) = worker.inbox.pop_front() {
-            match self.claims.cell(slot, task.turn).begin(task.turn, self.now) {
-                Begun::Yes => {
+            match self.claims.cell(slot, task.turn).start(task.turn, self.now) {
+                StartResult::Started => {
                     worker.running = Some(SimulatedTask { started: self.now, ..task });
                     self.started.push(task.id);
                     return Some(task.id);
@@ -164,8 +164,8 @@ impl Simulation {
     pub(super) fn finish(&mut self, slot: usize) -> Option<SimulatedTask> {
         let worker = self.workers[slot].as_mut().filter(|worker| !worker.is_stopped)?;
         let task = worker.running.take()?;
-        match self.claims.cell(slot, task.turn).end(task.turn) {
-            Ended::Yes => {
+        match self.claims.cell(slot, task.turn).finish(task.turn) {
+            FinishResult::Finished => {
                 self.deliver(slot, task);
                 Some(task)
             }
