@@ -200,7 +200,7 @@ impl<B: ChildProgram> ServerLoop<B> {
                 }
             }
             ForkServerCommand::CheckChild { slot, generation } => {
-                self.check_child(slot, generation)
+                self.check_child(slot, generation);
             }
             ForkServerCommand::ReopenLogs => {
                 if let Some(Err(error)) = self.program.as_mut().map(ChildProgram::reopen_logs) {

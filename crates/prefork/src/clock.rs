@@ -1,4 +1,4 @@
-//! The time, as the scoreboard counts it.
+//! The monotonic clock that the scoreboard uses.
 
 use daemon_core::MonotonicTime;
 

@@ -1,144 +1,139 @@
-//! What can be wrong with the settings, and what can go wrong afterwards.
+//! Errors of settings, and errors at run time.
 
 use daemon_core::ReportError;
 use daemon_sys::Signal;
 
-/// Why a manager is not built, or not set to other numbers. Nothing has changed.
+/// Why a manager could not be built, or a setting could not be changed. Nothing has changed.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum ConfigError {
-    /// A number is 0 that must not be.
-    #[error("{setting} is 0: it must be at least 1")]
+    /// A setting is 0.
+    #[error("{setting} must be at least 1, not 0")]
     Zero {
-        /// Which setting.
+        /// The setting.
         setting: &'static str,
     },
-    /// More workers than a scoreboard has slots.
-    #[error(
-        "max_workers is {max_workers}: a scoreboard has at most {} slots",
-        daemon_core::MAX_SLOTS
-    )]
+    /// `max_workers` is larger than the number of slots of any scoreboard.
+    #[error("max_workers must be at most {}, not {max_workers}", daemon_core::MAX_SLOTS)]
     TooManyWorkers {
-        /// The number.
+        /// The value.
         max_workers: u32,
     },
-    /// More workers than this manager's scoreboard has slots: it was made for fewer.
+    /// `max_workers` is larger than the number of slots of this manager's scoreboard.
     #[error(
-        "max_workers is {max_workers}: the scoreboard was made with {slots} slots, for twice the \
-         number at first"
+        "cannot set max_workers to {max_workers}: the scoreboard was created with {slots} slots, twice \
+        the initial max_workers"
     )]
     TooFewSlots {
-        /// The number.
+        /// The value.
         max_workers: u32,
-        /// How many slots there are.
+        /// The number of slots.
         slots: u32,
     },
-    /// A limit of spare workers without the other.
-    #[error("max_spare_workers is {max_spare_workers}, but min_spare_workers is not set")]
+    /// `max_spare_workers` is set without `min_spare_workers`.
+    #[error("max_spare_workers ({max_spare_workers}) requires min_spare_workers to be set")]
     MinSpareNotSet {
-        /// The limit that is set.
+        /// The value of `max_spare_workers`.
         max_spare_workers: u32,
     },
-    /// More workers would have to be idle than there may be.
+    /// `min_spare_workers` is larger than `max_workers`.
     #[error(
-        "min_spare_workers is {min_spare_workers}: it must not be more than max_workers, which is \
-         {max_workers}"
+        "min_spare_workers ({min_spare_workers}) must not be greater than max_workers ({max_workers})"
     )]
     MinSpareAboveMax {
-        /// The number that is too large.
+        /// The value of `min_spare_workers`.
         min_spare_workers: u32,
-        /// How many there may be.
+        /// The value of `max_workers`.
         max_workers: u32,
     },
-    /// The same worker would be too few and too many.
+    /// `max_spare_workers` is smaller than `min_spare_workers`.
     #[error(
-        "max_spare_workers is {max_spare_workers}: it must not be less than min_spare_workers, which \
-         is {min_spare_workers}"
+        "max_spare_workers ({max_spare_workers}) must not be less than min_spare_workers \
+        ({min_spare_workers})"
     )]
     MaxSpareBelowMinSpare {
-        /// The larger number.
+        /// The value of `min_spare_workers`.
         min_spare_workers: u32,
-        /// The smaller one.
+        /// The value of `max_spare_workers`.
         max_spare_workers: u32,
     },
-    /// The signal is none that a manager can trap.
+    /// A manager cannot trap this signal.
     #[error("cannot trap {signal}: {}", trap_refusal_reason(*.signal))]
     CannotTrap {
-        /// Which one.
+        /// The signal.
         signal: Signal,
     },
-    /// A worker that gets the signal goes on, or stands still.
-    #[error("{setting} is {signal}: that ends no process, so no worker would leave")]
+    /// The signal does not terminate a process, so it cannot stop a worker.
+    #[error(
+        "{setting} must not be {signal}: it does not terminate a process, so workers would not stop"
+    )]
     NotTerminating {
-        /// Which setting: `death_signal`, or what TERM is forwarded as.
+        /// The setting: `death_signal`, or the signal that TERM is forwarded as.
         setting: &'static str,
         /// The signal.
         signal: Signal,
     },
-    /// Another [`Prefork`](crate::Prefork) has this process' signals, or this process is a worker,
-    /// which has its own.
-    #[error(
-        "cannot make a manager: this process has one, or is a worker, so its signals are taken"
-    )]
+    /// Another [`Prefork`](crate::Prefork) handles the signals of this process, or this process is a
+    /// worker.
+    #[error("cannot create a manager: this process already has a manager or is a worker")]
     AlreadyManaged,
-    /// `start` returns when a trapped signal has come.
-    #[error("cannot start: no signal is trapped, so start would never return")]
+    /// No signal is trapped, so `start` would never return.
+    #[error("trap_signals must not be empty: start returns only when a trapped signal is received")]
     NoTrappedSignal,
     /// This process is a worker.
     #[error(transparent)]
     InWorker(#[from] InWorkerError),
-    /// The scoreboard cannot be made.
-    #[error("cannot make the scoreboard: {0}")]
+    /// The scoreboard could not be created.
+    #[error("cannot create the scoreboard: {0}")]
     Scoreboard(#[source] Box<dyn std::error::Error + Send + Sync>),
-    /// The system refuses what the manager needs.
+    /// A system call failed.
     #[error(transparent)]
     System(#[from] daemon_sys::Error),
 }
 
 fn trap_refusal_reason(signal: Signal) -> &'static str {
     match signal {
-        Signal::Child => "the manager learns by it that a worker has ended",
-        _another => "no process can",
+        Signal::Child => "the manager uses it to detect the exit of workers",
+        _another => "the system does not allow it",
     }
 }
 
-/// Why workers are not managed any further. Those that live go on.
+/// Why a call of the manager failed. Running workers are not affected.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
     /// This process is a worker.
     #[error(transparent)]
     InWorker(#[from] InWorkerError),
-    /// The system refuses, for good: other threads run in this process (they are named), for one.
-    /// What it may grant later is tried again instead, see
+    /// A system call failed permanently, for example because other threads run in this process, whose
+    /// names the error lists. Temporary failures are retried instead, see
     /// [`err_respawn_interval`](crate::PreforkBuilder::err_respawn_interval).
     #[error(transparent)]
     System(#[from] daemon_sys::Error),
 }
 
-/// The act is the manager's, and this process is a worker: it has nothing to fork or to wait for.
-/// The original dies.
+/// Only the manager may call the operation, and this process is a worker. The original dies.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("cannot {operation} in a worker: only the manager may")]
+#[error("cannot {operation} in a worker: only the manager can")]
 pub struct InWorkerError {
-    /// What was tried.
+    /// The operation.
     pub operation: &'static str,
 }
 
-/// Why a status was not set. The former one stands.
+/// Why a status was not set. The previous status is unchanged.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum StatusError {
-    /// The character is the manager's, for a slot without a worker.
+    /// The character is reserved for slots without a worker.
     #[error(
         "cannot set status {:?}: it is reserved for slots without a worker",
         crate::STATUS_NEXIST
     )]
     Reserved,
-    /// The character cannot be shown.
+    /// The character is a control character.
     #[error("cannot set status {0:?}: it is a control character")]
     Control(char),
-    /// The scoreboard's line is not this worker's, or damaged.
+    /// The scoreboard slot does not belong to this worker, or is damaged.
     #[error(transparent)]
     Board(#[from] ReportError),
 }

@@ -1,4 +1,4 @@
-//! What the program wants to be told in the manager.
+//! Hooks that run in the manager.
 
 use std::fmt;
 use std::time::Duration;
@@ -7,36 +7,36 @@ use daemon_core::{ExitCause, SlotNumber};
 use daemon_sys::Pid;
 use daemon_sys::reap::Exit;
 
-/// The manager as a hook sees it.
+/// The state of the manager, passed to hooks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Overview {
-    /// The manager's process.
+    /// The manager's pid.
     pub manager_pid: Pid,
-    /// Which start it is, counted from 1.
+    /// The number of the current start, counted from 1.
     pub generation: u32,
-    /// How many workers there are. The one that was just forked is not counted yet, nor is one that
-    /// was just reaped, as in the original.
+    /// The number of workers. A worker that was just forked is not counted yet, and one that was
+    /// just reaped is not counted any more, as in the original.
     pub num_workers: u32,
-    /// How many of them are doing something, by the status they report.
+    /// The number of workers that report an active status.
     pub num_active_workers: u32,
 }
 
-/// A worker that is gone.
+/// A worker that has exited and was reaped.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Reaped {
-    /// Its process, as it was.
+    /// The pid that it had.
     pub pid: Pid,
-    /// Its place on the scoreboard.
+    /// Its scoreboard slot.
     pub slot: SlotNumber,
-    /// Which start of the manager's it was of.
+    /// The start of the manager in which it was forked.
     pub generation: u32,
-    /// How it ended; none if somebody else has reaped it.
+    /// How it exited; `None` if other code has reaped it.
     pub exit: Option<Exit>,
-    /// Why it is gone.
+    /// Why it exited.
     pub cause: ExitCause,
-    /// How long it lived.
+    /// The time between its fork and its exit.
     pub lifetime: Duration,
 }
 

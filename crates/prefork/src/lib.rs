@@ -1,34 +1,35 @@
-//! A pre-fork manager for programs that are loops: `Parallel::Prefork` and
+//! A prefork manager for programs without actors: `Parallel::Prefork` and
 //! `Parallel::Prefork::SpareWorkers` for Rust.
 //!
 //! # Theory of operation
 //!
-//! A *manager* forks *workers*, each a copy of the program as it stands, and replaces those that end.
-//! It has one thread and no runtime, so it may fork by itself; with other threads about it refuses,
-//! and names them. [`start`](Prefork::start) returns in the manager when a signal has come that is
-//! [trapped](PreforkBuilder::trap_signals) and was passed on to the workers: on TERM the program waits for
-//! them and ends, on HUP it loads its configuration anew and starts again, while the old workers
-//! finish what they have in hand. Each start is a *generation*.
+//! A *manager* forks *workers*, each a copy of the program at that point, and replaces those that exit.
+//! The manager has one thread and no runtime, so it can fork directly. If other threads run, it returns
+//! an error that names them. [`start`](Prefork::start) returns in the manager when a
+//! [trapped](PreforkBuilder::trap_signals) signal has been received and forwarded to the workers. On TERM
+//! the program waits for the workers and exits; on HUP it reads its configuration again and calls `start`
+//! again, while the old workers finish their current work. Each start is a *generation*.
 //!
 //! ```text
 //! manager   load configuration -> start ... HUP -> load configuration -> start ... TERM -> wait
 //!              |                    | TERM to all                           | TERM to all
-//! workers      |-- 1st generation --+-- finish, leave                       |
-//!              |                        |-- 2nd generation -----------------+-- finish, leave
+//! workers      |-- 1st generation --+-- finish, exit                        |
+//!              |                        |-- 2nd generation -----------------+-- finish, exit
 //! ```
 //!
-//! - **There are always `max_workers`**; or, with `min_spare_workers`, as many as it takes for so
-//!   many to be idle, by the [status](Worker::set_status) that each reports on a scoreboard in shared
-//!   memory.
-//! - **Everything is an event**: a worker that ends is replaced within a millisecond or so, and an
-//!   idle manager does not wake.
-//! - **A worker that fails** is replaced at once if it had lived for
-//!   [`err_respawn_interval`](PreforkBuilder::err_respawn_interval), else when that has passed since its birth.
-//!   The other slots do not wait for it.
-//! - **A worker is told to leave** by a signal. It dies of it, or
-//!   [asks](Worker::should_stop) for it and leaves when it has done what it has in hand. When the
-//!   manager is killed its workers get the same signal from the kernel (on Linux).
-//! - **Nobody else's children are touched**: each worker is held by a pidfd and reaped by its pid.
+//! - **The number of workers** is always `max_workers`. With `min_spare_workers` it is as many as needed
+//!   to keep that number idle, by the [status](Worker::set_status) that each worker reports on a
+//!   scoreboard in shared memory.
+//! - **The manager is event-driven**: it replaces a worker within about a millisecond of its exit, and
+//!   does not wake while nothing happens.
+//! - **A worker that fails** is replaced at once if it had run for
+//!   [`err_respawn_interval`](PreforkBuilder::err_respawn_interval), otherwise when that time has passed
+//!   since its fork. Other slots do not wait for it.
+//! - **A worker is asked to stop** by a signal. The signal terminates it, unless the worker
+//!   [checks](Worker::should_stop) for it; then it finishes its current work first. If the manager is
+//!   killed, the kernel sends its workers the same signal (on Linux).
+//! - **Other children of the process are not touched**: the manager holds a pidfd for each worker, and
+//!   reaps workers by pid.
 //!
 //! # Examples
 //!
@@ -58,7 +59,7 @@
 //!         pm.start(|_worker| -> std::io::Result<()> {
 //!             loop {
 //!                 let (mut connection, _peer) = listener.accept()?;
-//!                 // Who goes before he has it does without.
+//!                 // An error means that the client has closed the connection.
 //!                 let _ = connection.write_all(&greeting);
 //!             }
 //!         })?;
@@ -68,31 +69,31 @@
 //! }
 //! ```
 //!
-//! These workers are ended by TERM wherever they are. `examples/prefork_reload.rs` shows such as finish
-//! their connection first, and `examples/gearman_worker` puts ten processes of a worker that knows
-//! nothing of this crate to work.
+//! TERM terminates these workers at any point. The workers of `examples/prefork_reload.rs` finish their
+//! connection first, and `examples/gearman_worker` runs ten processes of a worker that does not depend on
+//! this crate.
 //!
 //! # Map
 //!
-//! | what | names |
+//! | subject | types |
 //! | --- | --- |
 //! | the manager | [`Prefork`], [`PreforkBuilder`], [`StartResult`] |
 //! | signals | [`Signal`], [`SignalForward`] |
 //! | a worker, in its own process | [`Worker`], [`WaitResult`], [`WorkerResult`], [`STATUS_IDLE`], [`STATUS_NEXIST`] |
-//! | what hooks are told | [`Overview`], [`Reaped`], [`ExitCause`], [`Exit`], [`Pid`] |
+//! | arguments of hooks | [`Overview`], [`Reaped`], [`ExitCause`], [`Exit`], [`Pid`] |
 //! | the scoreboard | [`ScoreboardReader`], [`SlotNumber`] |
-//! | what goes wrong | [`ConfigError`], [`Error`], [`InWorkerError`], [`StatusError`] |
+//! | errors | [`ConfigError`], [`Error`], [`InWorkerError`], [`StatusError`] |
 //!
 //! # Limitations
 //!
-//! - Unix. Elsewhere than on Linux workers get no signal when the manager is killed, and are asked
-//!   one by one when one has ended.
-//! - A worker that changes its user or group [asks anew](Worker::watch_manager) for that signal: the
-//!   kernel drops it then.
-//! - One manager a process, since it sets the handlers of the signals it traps and of CHLD. A second one
-//!   is refused.
-//! - The manager's memory is the workers' too, until one of them writes to it: a large manager forks
-//!   slowly. `daemon-forkserver` forks from a process that stays small, and `actix-daemon` has a runtime
+//! - Unix only. On other systems than Linux, workers receive no signal when the manager is killed, and the
+//!   manager checks its workers one by one after CHLD.
+//! - A worker that changes its user or group must call [`watch_manager`](Worker::watch_manager): the kernel
+//!   clears the death signal then.
+//! - One manager per process, because it installs handlers for the trapped signals and for CHLD. Creating a
+//!   second one is an error.
+//! - Workers share the manager's memory until one of them writes to it, and forking a large process is
+//!   slow. `daemon-forkserver` forks from a process that stays small, and `actix-daemon` runs a runtime
 //!   beside it.
 
 mod clock;

@@ -1,4 +1,4 @@
-//! What the manager holds of its workers, and all that it does to them.
+//! The manager's state, and its main loop: it forks, signals and reaps workers.
 
 use std::collections::{HashMap, VecDeque};
 use std::io::Write;
@@ -29,11 +29,11 @@ mod start_worker;
 
 pub(crate) use start_worker::ForkedWorker;
 
-/// How long the manager is deaf to reports after it has heard one: so it wakes a bounded number of
-/// times a second, however busy the workers are.
+/// How long the manager ignores reports after one has woken it. This limits the number of wakeups
+/// per second, however often workers report.
 const REPORT_THROTTLE: Duration = Duration::from_millis(5);
 
-/// Whether workers have ended that are not reaped yet.
+/// Whether there may be exited workers that are not reaped yet.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 enum PendingExits {
     #[default]
@@ -41,7 +41,7 @@ enum PendingExits {
     Some,
 }
 
-/// The manager's side: the workers, and what is due.
+/// The state of the manager.
 #[derive(Debug)]
 pub(crate) struct PreforkManager {
     pub(crate) pool: WorkerPool,
@@ -49,21 +49,21 @@ pub(crate) struct PreforkManager {
     size: Size,
     intervals: Intervals,
     wakeup: Wakeup,
-    /// When reports may ring again.
+    /// When reports may wake the manager again.
     ignore_reports_until: MonotonicTime,
-    /// Whether somebody has ended since it was looked last.
-    ended: PendingExits,
+    /// Whether a child has exited since the last [`reap`](PreforkManager::reap).
+    pending_exits: PendingExits,
     children: ChildSet,
     slots: HashMap<Pid, SlotNumber>,
     signals: SignalListener,
     pending_signals: Vec<Signal>,
     traps: Traps,
-    /// Signals on their way from worker to worker, one of each kind.
+    /// Signals that are being sent to one worker after another, at most one entry per signal.
     rolling_signals: Vec<RollingSignal>,
     death_signal: Option<Signal>,
     grace: Option<Duration>,
-    ending: ManagerPhase,
-    /// Who is killed if it has not left by then, in the order of time.
+    phase: ManagerPhase,
+    /// Workers that are killed if they have not exited by this time, in the order of time.
     kill_deadlines: VecDeque<(MonotonicTime, WorkerId)>,
     generation: u32,
     manager_pid: ManagerPid,
@@ -71,28 +71,28 @@ pub(crate) struct PreforkManager {
     log: Logger,
 }
 
-/// Whether workers are started, or waited for.
+/// Whether the manager forks workers, or waits for them to exit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum ManagerPhase {
-    /// They are started.
+    /// It forks and replaces workers.
     Running,
-    /// They are waited for.
+    /// It waits for them to exit.
     Waiting,
 }
 
-/// Why the number of workers is kept up no longer.
+/// Why [`maintain_workers`](PreforkManager::maintain_workers) returned.
 pub(crate) enum MaintainResult {
-    /// This trapped signal has come, and was passed on.
+    /// This trapped signal was received and forwarded.
     Signal(Signal),
     /// This process is a new worker.
     NewWorker(ForkedWorker),
 }
 
-/// Which side of a fork this is.
+/// The process in which a fork returns.
 enum ForkSide {
-    /// The manager's: there is a worker more, or it will be tried again.
+    /// The manager. Either there is a new worker, or the fork will be retried.
     Manager,
-    /// The new worker's.
+    /// The new worker.
     Worker(ForkedWorker),
 }
 
@@ -112,7 +112,7 @@ impl PreforkManager {
             intervals,
             wakeup: Wakeup::new()?,
             ignore_reports_until: MonotonicTime::ZERO,
-            ended: PendingExits::None,
+            pending_exits: PendingExits::None,
             children: ChildSet::new()?,
             slots: HashMap::new(),
             signals: SignalListener::new()?,
@@ -121,7 +121,7 @@ impl PreforkManager {
             rolling_signals: Vec::new(),
             death_signal,
             grace,
-            ending: ManagerPhase::Running,
+            phase: ManagerPhase::Running,
             kill_deadlines: VecDeque::new(),
             generation: 0,
             manager_pid,
@@ -132,8 +132,8 @@ impl PreforkManager {
         Ok(manager)
     }
 
-    /// Sets the handlers, and lets the signals through: who started this process may have blocked
-    /// some.
+    /// Installs the signal handlers and unblocks the signals, because the parent process may have
+    /// blocked some.
     fn listen(&self) -> Result<(), daemon_sys::Error> {
         let mut signals = self.traps.signals();
         signals.push(Signal::Child);
@@ -161,28 +161,28 @@ impl PreforkManager {
         self.intervals
     }
 
-    pub(crate) fn set_paces(&mut self, intervals: Intervals) {
+    pub(crate) fn set_intervals(&mut self, intervals: Intervals) {
         self.intervals = intervals;
         self.pool.set(self.size, intervals);
     }
 
     pub(crate) fn set_traps(&mut self, traps: Traps) -> Result<(), ConfigError> {
         let trapped = traps.signals();
-        let former = std::mem::replace(&mut self.traps, traps).signals();
+        let previous = std::mem::replace(&mut self.traps, traps).signals();
         self.listen()?;
-        let dropped = former.into_iter().filter(|signal| !trapped.contains(signal));
+        let dropped = previous.into_iter().filter(|signal| !trapped.contains(signal));
         self.signals.restore_default(&dropped.collect::<Vec<_>>());
         self.pending_signals.retain(|signal| trapped.contains(signal));
         Ok(())
     }
 
-    /// Keeps the number of workers up until a trapped signal has come, and passes it on; in a worker
-    /// that is born meanwhile it ends with that.
+    /// Maintains the number of workers until a trapped signal is received, and forwards it. Returns in
+    /// each new worker too.
     pub(crate) fn maintain_workers(&mut self) -> Result<MaintainResult, Error> {
         self.generation = self.generation.wrapping_add(1);
-        // The program may have detached since the last time.
+        // The program may have daemonized since the last call.
         self.manager_pid.update();
-        self.ending = ManagerPhase::Running;
+        self.phase = ManagerPhase::Running;
         self.kill_deadlines.clear();
         self.pool.begin_generation();
         self.board.set_phase(Phase::Running);
@@ -193,7 +193,7 @@ impl PreforkManager {
                 return Ok(MaintainResult::Signal(signal));
             }
             match self.pool.next(now()) {
-                PoolAction::Stop(slots) => self.retire(&slots),
+                PoolAction::Stop(slots) => self.stop_excess_workers(&slots),
                 PoolAction::Wait(until) => self.wait(until)?,
                 PoolAction::Fork(slot) => match self.fork(slot)? {
                     ForkSide::Manager => {}
@@ -218,22 +218,22 @@ impl PreforkManager {
         }
     }
 
-    /// Takes a trapped signal that has come, the gravest first.
+    /// Takes the most severe of the trapped signals that have been received.
     pub(crate) fn take_signal(&mut self) -> Option<Signal> {
         take_most_severe(&mut self.pending_signals)
     }
 
-    /// Takes in all that has happened, and does what is due. It does not wait.
+    /// Collects signals, exits and reports, and sends signals that are due. Does not wait.
     pub(crate) fn collect_events(&mut self) -> Result<(), Error> {
-        let mut ended = std::mem::take(&mut self.ended);
+        let mut pending_exits = std::mem::take(&mut self.pending_exits);
         for signal in self.signals.drain() {
             if signal == Signal::Child {
-                ended = PendingExits::Some;
+                pending_exits = PendingExits::Some;
             } else if !self.pending_signals.contains(&signal) {
                 self.pending_signals.push(signal);
             }
         }
-        match ended {
+        match pending_exits {
             PendingExits::Some => self.reap()?,
             PendingExits::None => {}
         }
@@ -251,8 +251,8 @@ impl PreforkManager {
         });
     }
 
-    /// Waits until something happens or is due, at the latest until then; to
-    /// [hear](Crew::hear) what has happened is the caller's next act.
+    /// Waits until something happens or is due, and no longer than `until`. The caller must then call
+    /// [`collect_events`](PreforkManager::collect_events).
     pub(crate) fn wait(&mut self, until: Option<MonotonicTime>) -> Result<(), Error> {
         let due = self.rolling_signals.iter().filter_map(RollingSignal::due);
         let mut until = until.into_iter().chain(due).min();
@@ -273,14 +273,14 @@ impl PreforkManager {
             self.wakeup.clear();
             self.ignore_reports_until = now() + REPORT_THROTTLE;
         }
-        // Where they tell by themselves, it does not take the signal, which a library may have taken.
+        // With pidfds the exit is noticed without CHLD, which a library may have consumed.
         if children.is_readable() {
-            self.ended = PendingExits::Some;
+            self.pending_exits = PendingExits::Some;
         }
         Ok(())
     }
 
-    /// Sleeps until a signal comes, the doorbell rings or a child ends; tells of the latter two.
+    /// Polls for a signal, a wakeup or the exit of a child, and returns the readiness of the last two.
     fn sleep(&self, timeout: Option<Duration>) -> Result<(Ready, Ready), Error> {
         let signals = (self.signals.as_fd(), Interest::Read);
         let wakeup = (self.wakeup.as_fd(), Interest::Read);
@@ -297,9 +297,9 @@ impl PreforkManager {
         })
     }
 
-    /// Whether how many are idle decides on how many there are, and is to be decided.
+    /// Returns whether the number of workers currently depends on how many are idle.
     fn reports_matter(&self) -> bool {
-        match (self.size, self.ending) {
+        match (self.size, self.phase) {
             (Size::Spare { .. }, ManagerPhase::Running) => true,
             (Size::Fixed { .. }, _) | (Size::Spare { .. }, ManagerPhase::Waiting) => false,
         }
@@ -310,15 +310,15 @@ impl PreforkManager {
         if let (Some(hook), Some(overview)) = (&mut self.hooks.before_fork, &overview) {
             hook(overview);
         }
-        // What is printed and not written yet would be written by both.
+        // Otherwise both processes would write the buffered output.
         let _ = std::io::stdout().flush();
         flush_c_streams();
         let time = now();
         let owner = match self.board.open_slot(slot, time) {
             Ok(owner) => owner,
-            Err(report) => {
-                // Something has written over a line that nobody has: it is wiped, and tried again.
-                warn!(self.log, "{report}");
+            Err(error) => {
+                // Other code has overwritten the free slot: clear it, and retry.
+                warn!(self.log, "cannot open a scoreboard slot"; "slot" => slot.get(), "error" => error.to_string());
                 self.board.close_slot(slot, time);
                 return Ok(ForkSide::Manager);
             }
@@ -335,19 +335,19 @@ impl PreforkManager {
                     hook(overview, pid);
                 }
                 self.pool.set_forked(slot, pid);
-                debug!(self.log, "worker {pid} is born"; "slot" => slot.get());
+                debug!(self.log, "worker started"; "pid" => pid.as_raw(), "slot" => slot.get());
                 Ok(ForkSide::Manager)
             }
-            Err(refusal) => {
+            Err(error) => {
                 drop(blocked);
                 let time = now();
                 self.board.close_slot(slot, time);
                 self.pool.set_fork_failed(slot, time);
-                if refusal.is_resource_shortage() {
-                    warn!(self.log, "{refusal}: it will be tried again");
+                if error.is_resource_shortage() {
+                    warn!(self.log, "cannot fork a worker, retrying later"; "slot" => slot.get(), "error" => error.to_string());
                     Ok(ForkSide::Manager)
                 } else {
-                    Err(refusal.into())
+                    Err(error.into())
                 }
             }
         }

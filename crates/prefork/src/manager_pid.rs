@@ -1,4 +1,4 @@
-//! That a process has one manager at a time.
+//! Ensures that a process has at most one manager.
 
 use std::sync::atomic::{AtomicI32, Ordering::SeqCst};
 
@@ -6,36 +6,36 @@ use daemon_sys::Pid;
 
 use crate::error::ConfigError;
 
-/// The process whose signals a manager hears; 0 if none does. A forked process inherits the number,
-/// which is another's then.
+/// The pid of the process whose signals a manager handles; 0 if there is none. A forked process
+/// inherits the value, which then names another process.
 static MANAGER: AtomicI32 = AtomicI32::new(0);
 
-/// The right to this process' signals.
+/// The exclusive right to handle this process' signals.
 #[derive(Debug)]
 pub(crate) struct ManagerPid(Pid);
 
 impl ManagerPid {
-    /// Takes it.
+    /// Acquires the right.
     pub(crate) fn acquire() -> Result<ManagerPid, ConfigError> {
         let this = Pid::this();
-        let former = MANAGER.load(SeqCst);
-        let taken = former != this.as_raw()
-            && MANAGER.compare_exchange(former, this.as_raw(), SeqCst, SeqCst).is_ok();
-        if taken { Ok(ManagerPid(this)) } else { Err(ConfigError::AlreadyManaged) }
+        let previous = MANAGER.load(SeqCst);
+        let is_acquired = previous != this.as_raw()
+            && MANAGER.compare_exchange(previous, this.as_raw(), SeqCst, SeqCst).is_ok();
+        if is_acquired { Ok(ManagerPid(this)) } else { Err(ConfigError::AlreadyManaged) }
     }
 
-    /// Whose process it is.
+    /// Returns the manager's pid.
     pub(crate) fn get(&self) -> Pid {
         self.0
     }
 
-    /// Takes it for the process that this is by now: it may have detached.
+    /// Acquires the right for the current process, which may have changed by daemonizing.
     pub(crate) fn update(&mut self) {
         self.0 = Pid::this();
         MANAGER.store(self.0.as_raw(), SeqCst);
     }
 
-    /// Leaves it to the worker that this process has become, for as long as it lives.
+    /// Keeps the right for the worker that this process has become, until it exits.
     pub(crate) fn transfer_to_worker(self) {
         MANAGER.store(Pid::this().as_raw(), SeqCst);
         std::mem::forget(self);
@@ -44,7 +44,7 @@ impl ManagerPid {
 
 impl Drop for ManagerPid {
     fn drop(&mut self) {
-        // A copy in another process has nothing to give back.
+        // In another process the pid does not match, and nothing changes.
         let _ = MANAGER.compare_exchange(Pid::this().as_raw(), 0, SeqCst, SeqCst);
     }
 }

@@ -1,4 +1,4 @@
-//! How many workers there shall be, in which slots and when: a function of what is and of the time.
+//! Decides how many workers to run, in which slots and when. Makes no system calls.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -10,72 +10,72 @@ use daemon_sys::{Pid, Signal};
 
 use crate::settings::{Intervals, Size};
 
-/// The least time after a fork that the system has refused, whatever is set: a full table of
-/// processes is no hot loop.
+/// The minimum time between a fork that the system has refused and the next one, so that a full
+/// process table does not cause a busy loop.
 const MIN_FORK_BACKOFF: Duration = Duration::from_millis(100);
 
-/// What is known of the workers, and the rules for how many there are.
+/// The workers, and the rules for their number.
 #[derive(Debug)]
 pub(crate) struct WorkerPool {
     size: PoolSizing,
     intervals: Intervals,
     counts: Counts,
     entries: Vec<Option<WorkerEntry>>,
-    /// Slots that may be taken, by when they may.
+    /// Free slots, by the time from which they may be used.
     free: BTreeSet<(MonotonicTime, SlotNumber)>,
     idle: BTreeSet<SlotNumber>,
-    /// When the next fork may be, by the interval between two.
+    /// The earliest time of the next fork.
     next_fork: MonotonicTime,
 }
 
-/// The rule for how many.
+/// The rule for the number of workers.
 #[derive(Debug)]
 enum PoolSizing {
     Fixed { max_workers: u32 },
     Spare { pool: Pool },
 }
 
-/// A slot that is taken.
+/// A worker in its slot.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct WorkerEntry {
-    /// Which of the slot's owners it is.
+    /// The slot's generation.
     pub(crate) owner: Generation,
-    /// Its process, once it is forked.
+    /// Its pid, once it is forked.
     pub(crate) pid: Option<Pid>,
-    /// Which start of the manager's it is of.
+    /// The start of the manager in which it was forked.
     pub(crate) generation: u32,
     /// When it was forked.
     pub(crate) forked_at: MonotonicTime,
-    /// Why and how it was told to go, if it was.
+    /// The last request to stop, if there was one.
     pub(crate) stop_request: Option<StopRequest>,
     counted: Status,
 }
 
-/// That a worker was told to go.
+/// A request to a worker to stop.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct StopRequest {
     pub(crate) reason: StopReason,
-    /// The signal that has told it.
-    pub(crate) by: Signal,
+    /// The signal that was sent.
+    pub(crate) signal: Signal,
 }
 
-/// What is to be done next.
+/// What the manager does next.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum PoolAction {
-    /// A worker is to be forked into this slot.
+    /// Fork a worker into this slot.
     Fork(SlotNumber),
-    /// These are to be told to go.
+    /// Ask the workers in these slots to stop.
     Stop(Vec<SlotNumber>),
-    /// Nothing until something happens, or until this moment.
+    /// Wait for an event, or until this time.
     Wait(Option<MonotonicTime>),
 }
 
-/// What a worker's end means for its slot.
+/// How a worker exited, for the reuse of its slot.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum ExitKind {
-    /// As it should.
+    /// It succeeded, or was asked to stop.
     Regular,
-    /// A failure: its slot is not taken again before `err_respawn_interval` has passed since it was.
+    /// It failed: its slot stays empty until `err_respawn_interval` has passed since its fork.
     Failure,
 }
 
@@ -94,7 +94,7 @@ impl WorkerPool {
         pool
     }
 
-    /// Puts other numbers in force.
+    /// Changes the size and the intervals.
     pub(crate) fn set(&mut self, size: Size, intervals: Intervals) {
         self.size.set(size, intervals);
         self.intervals = intervals;
@@ -102,8 +102,8 @@ impl WorkerPool {
         self.update_free_slots();
     }
 
-    /// Slots past the greatest number of workers are left alone, so that a worker that fails at once
-    /// has no more slots to fail in than there may be workers.
+    /// Recomputes the free slots. Slots at or above `max_workers` are not used, so that workers that fail
+    /// at once cannot fail in more slots than there may be workers.
     fn update_free_slots(&mut self) {
         let most = self.max_workers() as usize;
         let listed: BTreeMap<_, _> = self.free.iter().map(|(from, slot)| (*slot, *from)).collect();
@@ -114,8 +114,8 @@ impl WorkerPool {
             .collect();
     }
 
-    /// A new generation begins: that those before it failed holds no slot of its up. What the system
-    /// has refused is still waited for.
+    /// Starts a new generation: slots no longer wait because of earlier failures. The backoff after a
+    /// refused fork still applies.
     pub(crate) fn begin_generation(&mut self) {
         self.free = self.free.iter().map(|(_, slot)| (MonotonicTime::ZERO, *slot)).collect();
     }
@@ -131,13 +131,13 @@ impl WorkerPool {
         }
     }
 
-    /// All workers that are not reaped yet, those that are told to go too.
+    /// Returns the number of workers that are not reaped yet, including those that were asked to stop.
     pub(crate) fn workers(&self) -> u32 {
         self.counts.children()
     }
 
-    /// Those that are forked and not reaped.
-    pub(crate) fn living(&self) -> impl Iterator<Item = (SlotNumber, WorkerEntry, Pid)> + '_ {
+    /// Returns the workers that are forked and not reaped.
+    pub(crate) fn running(&self) -> impl Iterator<Item = (SlotNumber, WorkerEntry, Pid)> + '_ {
         let all = (0..).map(SlotNumber::new).zip(&self.entries);
         all.filter_map(|(slot, entry)| entry.and_then(|entry| Some((slot, entry, entry.pid?))))
     }
@@ -146,15 +146,17 @@ impl WorkerPool {
         self.entries.get(slot.index()).and_then(Option::as_ref)
     }
 
-    /// Says what is to be done next. It is asked again after it is done.
+    /// Returns the next action. Call it again after the action is done.
     pub(crate) fn next(&mut self, now: MonotonicTime) -> PoolAction {
-        let here = self.counts.children();
-        let too_many = (here - self.counts.leaving()).saturating_sub(self.max_workers());
+        let workers = self.counts.children();
+        let excess = (workers - self.counts.leaving()).saturating_sub(self.max_workers());
         let (wanted, retire, recheck_at) = match &mut self.size {
-            PoolSizing::Fixed { max_workers } => (max_workers.saturating_sub(here), too_many, None),
+            PoolSizing::Fixed { max_workers } => {
+                (max_workers.saturating_sub(workers), excess, None)
+            }
             PoolSizing::Spare { pool } => {
-                let verdict = pool.decide(&self.counts, now);
-                (verdict.fork, verdict.retire.max(too_many), verdict.recheck_at)
+                let decision = pool.decide(&self.counts, now);
+                (decision.fork, decision.retire.max(excess), decision.recheck_at)
             }
         };
         if retire > 0 {
@@ -163,29 +165,29 @@ impl WorkerPool {
         if wanted == 0 {
             return PoolAction::Wait(recheck_at);
         }
-        // There are fewer workers than may be, so one of the slots is free.
+        // There are fewer workers than `max_workers`, so a slot is free.
         let Some((from, slot)) = self.free.first().copied() else {
             return PoolAction::Wait(recheck_at);
         };
         let from = from.max(self.next_fork);
         if now < from {
-            return PoolAction::Wait(Some(recheck_at.map_or(from, |look| look.min(from))));
+            return PoolAction::Wait(Some(recheck_at.map_or(from, |recheck| recheck.min(from))));
         }
         PoolAction::Fork(slot)
     }
 
-    /// Those that wait, the last slots first; then any that were not told to go yet.
-    fn workers_to_stop(&self, how_many: usize) -> Vec<SlotNumber> {
+    /// Returns idle workers, the highest slots first; then others that were not asked to stop yet.
+    fn workers_to_stop(&self, count: usize) -> Vec<SlotNumber> {
         let idle = self.idle.iter().rev().copied();
         let slots = (0..self.max_slots()).rev().map(SlotNumber::new);
         let others = slots.filter(|slot| {
             let stays = self.entry(*slot).is_some_and(|entry| entry.stop_request.is_none());
             stays && !self.idle.contains(slot)
         });
-        idle.chain(others).take(how_many).collect()
+        idle.chain(others).take(count).collect()
     }
 
-    /// Notes that a worker is about to be forked.
+    /// Records that a worker is about to be forked.
     pub(crate) fn set_forking(
         &mut self,
         slot: SlotNumber,
@@ -193,7 +195,7 @@ impl WorkerPool {
         generation: u32,
         now: MonotonicTime,
     ) {
-        // It is the first of them, if it was asked for.
+        // `next` returned the first free slot.
         match self.free.first().copied() {
             Some(first @ (_, free)) if free == slot => self.free.remove(&first),
             Some(_) | None => false,
@@ -207,33 +209,33 @@ impl WorkerPool {
             stop_request: None,
             counted,
         };
-        if let Some(place) = self.entries.get_mut(slot.index()) {
-            *place = Some(entry);
+        if let Some(slot_entry) = self.entries.get_mut(slot.index()) {
+            *slot_entry = Some(entry);
             self.counts.record_fork();
         }
         self.next_fork = now + self.intervals.spawn_interval;
     }
 
-    /// Notes that it was.
+    /// Records the pid of a worker that was forked.
     pub(crate) fn set_forked(&mut self, slot: SlotNumber, pid: Pid) {
         if let Some(Some(entry)) = self.entries.get_mut(slot.index()) {
             entry.pid = Some(pid);
         }
     }
 
-    /// Notes that the system has refused: nobody is forked for a while.
+    /// Records that the system has refused a fork: no worker is forked for a while.
     pub(crate) fn set_fork_failed(&mut self, slot: SlotNumber, now: MonotonicTime) {
         self.free_slot(slot, MonotonicTime::ZERO);
         self.next_fork = now + self.intervals.err_respawn_interval.max(MIN_FORK_BACKOFF);
     }
 
-    /// Notes what the scoreboard says that a worker does.
+    /// Records a worker's status, as read from the scoreboard.
     pub(crate) fn set_status(&mut self, slot: SlotNumber, status: Status) {
         let Some(Some(entry)) = self.entries.get_mut(slot.index()) else {
             return;
         };
-        // One that was told to go counts as going, whatever it still does; and a board that was
-        // scribbled over makes nobody vanish.
+        // A worker that was asked to stop counts as leaving, whatever it reports. `Empty` can only come
+        // from a damaged scoreboard.
         if entry.stop_request.is_some() || status == Status::Empty {
             return;
         }
@@ -246,8 +248,8 @@ impl WorkerPool {
         }
     }
 
-    /// Notes that a worker was told to go; a later word replaces the former.
-    pub(crate) fn stop_request(&mut self, slot: SlotNumber, stop_request: StopRequest) {
+    /// Records that a worker was asked to stop. A later request replaces an earlier one.
+    pub(crate) fn request_stop(&mut self, slot: SlotNumber, stop_request: StopRequest) {
         if let Some(Some(entry)) = self.entries.get_mut(slot.index()) {
             entry.stop_request = Some(stop_request);
             self.counts.record_transition(entry.counted, Status::Leaving);
@@ -256,16 +258,16 @@ impl WorkerPool {
         }
     }
 
-    /// Notes that a worker is gone and reaped.
-    pub(crate) fn set_exited(&mut self, slot: SlotNumber, end: ExitKind, now: MonotonicTime) {
+    /// Records that a worker has exited and was reaped.
+    pub(crate) fn set_exited(&mut self, slot: SlotNumber, kind: ExitKind, now: MonotonicTime) {
         let Some(entry) = self.entry(slot) else {
             return;
         };
-        let from = match end {
+        let from = match kind {
             ExitKind::Regular => MonotonicTime::ZERO,
             ExitKind::Failure => entry.forked_at + self.intervals.err_respawn_interval,
         };
-        // A slot that may be taken now stands in line by its number alone.
+        // Slots that may be used now are ordered by number only.
         self.free_slot(slot, if now < from { from } else { MonotonicTime::ZERO });
     }
 
@@ -287,7 +289,7 @@ impl PoolSizing {
             Size::Fixed { max_workers } => PoolSizing::Fixed { max_workers },
             Size::Spare { min_spare_workers, max_spare_workers, max_workers } => {
                 let rules = PoolRules {
-                    // The others follow at once, since they are too few.
+                    // The rest up to `min_spare` is forked right after, by the spare rule.
                     start: 1,
                     min_spare: min_spare_workers,
                     max_spare: max_spare_workers,
@@ -299,11 +301,11 @@ impl PoolSizing {
         }
     }
 
-    /// A pool that has started does not start again.
+    /// Changes the rules. A pool that has started does not start again.
     fn set(&mut self, size: Size, intervals: Intervals) {
         match (&mut *self, PoolSizing::new(size, intervals)) {
             (PoolSizing::Spare { pool }, PoolSizing::Spare { pool: new }) => {
-                // The numbers were checked.
+                // This cannot fail: the numbers have been checked.
                 let _ = pool.set_rules(*new.rules());
             }
             (PoolSizing::Fixed { .. } | PoolSizing::Spare { .. }, new) => *self = new,

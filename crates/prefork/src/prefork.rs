@@ -1,4 +1,4 @@
-//! The manager: what carries out the rules of `staff`, and the face that programs see.
+//! The public interface of the manager.
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -17,7 +17,7 @@ use crate::status::status_of;
 use crate::worker::{STATUS_NEXIST, Worker};
 use crate::worker_result::WorkerResult;
 
-/// The manager of workers: it forks them, replaces those that end, and passes signals on.
+/// The manager of workers: forks them, replaces those that exit, and forwards signals.
 ///
 /// # Examples
 ///
@@ -29,25 +29,25 @@ pub struct Prefork {
     signal_received: Option<Signal>,
 }
 
-/// Which side of the fork this is.
+/// Whether this process is the manager or a worker.
 #[derive(Debug)]
 enum ProcessRole {
     Manager(Box<PreforkManager>),
     Worker,
 }
 
-/// Which process returns from [`Prefork::start_fork`], and why.
+/// The process that returns from [`Prefork::start_fork`].
 #[derive(Debug)]
 #[must_use = "manager and worker both return: they must not do the same"]
 pub enum StartResult {
-    /// The manager, since this trapped signal has come and was passed on.
+    /// The manager, because this trapped signal was received and forwarded.
     Manager(Signal),
-    /// A new worker. It does its work and then [finishes](Worker::finish).
+    /// A new worker. It does its work and then calls [`finish`](Worker::finish).
     Worker(Worker),
 }
 
 impl Prefork {
-    /// Begins with the settings by default: 10 workers, TERM trapped.
+    /// Returns the default settings: 10 workers, TERM trapped.
     pub fn builder() -> PreforkBuilder {
         PreforkBuilder::default()
     }
@@ -68,38 +68,37 @@ impl Prefork {
         })
     }
 
-    /// Forks workers, which each do `work`, replaces those that end, and returns in the manager when
-    /// a trapped signal has come: the signal, which was passed on as
-    /// [`trap_signals`](PreforkBuilder::trap_signals) says. The workers may still live then.
+    /// Forks workers that run `work`, replaces those that exit, and returns in the manager when a
+    /// trapped signal has been received. The signal has been forwarded as set by
+    /// [`trap_signals`](PreforkBuilder::trap_signals); workers may still be running.
     ///
-    /// Each call is a generation: workers of earlier ones are replaced when they end, and count
-    /// towards `max_workers` until then; how they end slows nothing. A signal that has come before
-    /// the call, after the last one, makes it return at once; of several, one that ends the service
-    /// comes first.
+    /// Each call starts a generation. Workers of earlier generations are replaced when they exit, and
+    /// count towards `max_workers` until then; their failures delay no fork. A signal that was received
+    /// between two calls makes the next call return at once. Of several signals, one that stops the
+    /// service comes first.
     ///
-    /// Work that never returns names a type that it would return, `|worker| -> () { loop { .. } }`, for
-    /// the compiler to know one.
+    /// A closure that never returns must state a return type, `|worker| -> () { loop { .. } }`, because
+    /// the compiler cannot infer one.
     ///
     /// # Errors
     ///
-    /// If other threads run in this process: the error names them. If this process is a worker.
-    /// Where the system refuses a fork for want of processes or memory, it is tried again.
+    /// If other threads run in this process (the error names them), or if this process is a worker. A
+    /// fork that fails for lack of processes or memory is retried.
     pub fn start<O: WorkerResult>(
         &mut self,
         work: impl FnOnce(&Worker) -> O,
     ) -> Result<Signal, Error> {
         match self.start_fork()? {
             StartResult::Manager(signal) => Ok(signal),
-            StartResult::Worker(worker) => worker.live(work),
+            StartResult::Worker(worker) => worker.run(work),
         }
     }
 
-    /// As [`start`](Prefork::start), for programs that go on in the worker where they were, in the
-    /// manner of fork(2): it returns in each worker too.
+    /// Does the same as [`start`](Prefork::start), but also returns in each worker, like fork(2).
     ///
     /// # Errors
     ///
-    /// As [`start`](Prefork::start).
+    /// The same as [`start`](Prefork::start).
     ///
     /// # Examples
     ///
@@ -146,15 +145,14 @@ impl Prefork {
         }
     }
 
-    /// Waits until all workers are gone, and returns how many are left: none. Nobody is forked
-    /// meanwhile, and nobody told to leave: that is for the signal that ended
-    /// [`start`](Prefork::start), or for [`signal_all_children`](Prefork::signal_all_children).
-    /// Trapped signals that come are passed on, and the last one is
-    /// [received](Prefork::signal_received); but TERM, INT or QUIT, once received, is not undone by one
-    /// that ends no service.
+    /// Waits until all workers have exited, and returns the number of workers left, which is 0. It
+    /// forks no workers and sends no stop signal: the signal that ended [`start`](Prefork::start) does
+    /// that, or [`signal_all_children`](Prefork::signal_all_children). Trapped signals that are received
+    /// meanwhile are forwarded, and [`signal_received`](Prefork::signal_received) returns the last one;
+    /// but a received TERM, INT or QUIT is not replaced by a signal that does not stop the service.
     ///
-    /// After [`grace`](PreforkBuilder::grace), if that is set, those that were told to leave get KILL. One
-    /// that nobody has told is waited for.
+    /// After [`grace`](PreforkBuilder::grace), if set, workers that were asked to stop receive KILL.
+    /// Workers that were not asked to stop are waited for.
     ///
     /// # Errors
     ///
@@ -163,8 +161,8 @@ impl Prefork {
         self.wait_until(None)
     }
 
-    /// Waits as [`wait_all_children`](Prefork::wait_all_children), but no longer than this, and
-    /// returns how many workers are left.
+    /// Waits like [`wait_all_children`](Prefork::wait_all_children), but no longer than this, and
+    /// returns the number of workers left.
     ///
     /// # Errors
     ///
@@ -193,7 +191,7 @@ impl Prefork {
         }
     }
 
-    /// Sends all workers a signal.
+    /// Sends a signal to all workers.
     ///
     /// # Errors
     ///
@@ -204,8 +202,8 @@ impl Prefork {
         Ok(())
     }
 
-    /// Tells how many workers there are, those that were told to leave and have not yet included. In a
-    /// worker, none.
+    /// Returns the number of workers, including those that were asked to stop and have not exited yet.
+    /// Returns 0 in a worker.
     #[must_use]
     pub fn num_workers(&self) -> u32 {
         match &self.role {
@@ -214,7 +212,7 @@ impl Prefork {
         }
     }
 
-    /// Tells how many workers are doing something, by the [status](Worker::set_status) they report.
+    /// Returns the number of workers that report an active [status](Worker::set_status).
     #[must_use]
     pub fn num_active_workers(&self) -> u32 {
         match &self.role {
@@ -223,8 +221,8 @@ impl Prefork {
         }
     }
 
-    /// Tells each slot's status, a character a slot for as many slots as there may be workers:
-    /// that which the worker has [set](Worker::set_status), or [`STATUS_NEXIST`] where there is none.
+    /// Returns one character for each of the first `max_workers` slots: the status that the worker has
+    /// [set](Worker::set_status), or [`STATUS_NEXIST`] for a slot without a worker.
     #[must_use]
     pub fn statuses(&self) -> String {
         let Some(board) = self.board() else { return String::new() };
@@ -235,7 +233,7 @@ impl Prefork {
         statuses.into_iter().collect()
     }
 
-    /// Copies the scoreboard's reading view, with all that it knows of each worker; none in a worker.
+    /// Returns a read-only view of the scoreboard; `None` in a worker.
     #[must_use]
     pub fn board(&self) -> Option<ScoreboardReader> {
         match &self.role {
@@ -244,25 +242,25 @@ impl Prefork {
         }
     }
 
-    /// Tells the manager's process, in a worker too.
+    /// Returns the manager's pid, in a worker too.
     #[must_use]
     pub fn manager_pid(&self) -> Pid {
         self.manager_pid
     }
 
-    /// Tells the signal that has ended the last [`start`](Prefork::start), or come in the wait after
-    /// it; none before, and while it runs.
+    /// Returns the signal that made the last [`start`](Prefork::start) return, or that was received in
+    /// the wait after it; `None` before that, and while `start` runs.
     #[must_use]
     pub fn signal_received(&self) -> Option<Signal> {
         self.signal_received
     }
 
-    /// Sets it, for a loop that is to end without a signal.
+    /// Sets the value of [`signal_received`](Prefork::signal_received), to end a loop without a signal.
     pub fn set_signal_received(&mut self, signal: Option<Signal>) {
         self.signal_received = signal;
     }
 
-    /// Tells how many workers there are to be, or may be at most.
+    /// Returns the number of workers to run, or the maximum.
     #[must_use]
     pub fn max_workers(&self) -> u32 {
         match &self.role {
@@ -271,20 +269,20 @@ impl Prefork {
         }
     }
 
-    /// Changes that number from the next [`start`](Prefork::start) on. Workers that are too many are
-    /// told to leave then, idle ones first (in the original they stay).
+    /// Changes [`max_workers`](PreforkBuilder::max_workers) from the next [`start`](Prefork::start) on.
+    /// Excess workers are asked to stop then, idle ones first (in the original they stay).
     ///
     /// # Errors
     ///
-    /// [`ConfigError`] if the numbers do not go together, or the scoreboard has too few slots: it has
-    /// twice as many as there were to be workers when it was made, and at least 16.
+    /// [`ConfigError`] if the numbers are inconsistent, or the scoreboard has too few slots. It has twice
+    /// as many slots as `max_workers` was when it was created, and at least 16.
     pub fn set_max_workers(&mut self, workers: u32) -> Result<(), ConfigError> {
         let manager = self.role.manager("set max_workers")?;
         manager.set_size(match manager.size() {
             Size::Fixed { .. } => Size::Fixed { max_workers: workers },
             Size::Spare { min_spare_workers, max_spare_workers, max_workers } => Size::Spare {
                 min_spare_workers,
-                // That it was the same says that nobody is too many.
+                // If both were equal, there was no limit of idle workers, and there is none now.
                 max_spare_workers: match max_spare_workers == max_workers {
                     true => workers,
                     false => max_spare_workers,
@@ -294,12 +292,12 @@ impl Prefork {
         })
     }
 
-    /// Changes how many workers shall be idle at least and at most, from the next
+    /// Changes the minimum and the maximum number of idle workers from the next
     /// [`start`](Prefork::start) on.
     ///
     /// # Errors
     ///
-    /// As [`set_max_workers`](Prefork::set_max_workers).
+    /// The same as [`set_max_workers`](Prefork::set_max_workers).
     pub fn set_spare_workers(&mut self, min: u32, max: u32) -> Result<(), ConfigError> {
         let manager = self.role.manager("set spare workers")?;
         let max_workers = manager.pool.max_workers();
@@ -314,7 +312,7 @@ impl Prefork {
     /// If this process is a worker.
     pub fn set_spawn_interval(&mut self, interval: Duration) -> Result<(), InWorkerError> {
         let manager = self.role.manager("set spawn_interval")?;
-        manager.set_paces(Intervals { spawn_interval: interval, ..manager.intervals() });
+        manager.set_intervals(Intervals { spawn_interval: interval, ..manager.intervals() });
         Ok(())
     }
 
@@ -325,16 +323,16 @@ impl Prefork {
     /// If this process is a worker.
     pub fn set_err_respawn_interval(&mut self, interval: Duration) -> Result<(), InWorkerError> {
         let manager = self.role.manager("set err_respawn_interval")?;
-        manager.set_paces(Intervals { err_respawn_interval: interval, ..manager.intervals() });
+        manager.set_intervals(Intervals { err_respawn_interval: interval, ..manager.intervals() });
         Ok(())
     }
 
-    /// Changes [`trap_signals`](PreforkBuilder::trap_signals). A signal that is trapped no more does what it
-    /// does by default.
+    /// Changes [`trap_signals`](PreforkBuilder::trap_signals). Signals that are no longer trapped get
+    /// their default action.
     ///
     /// # Errors
     ///
-    /// [`ConfigError`] for a signal that cannot be trapped, or if there is none.
+    /// [`ConfigError`] for a signal that cannot be trapped, or for an empty set.
     pub fn set_trap_signals(
         &mut self,
         traps: impl IntoIterator<Item = (Signal, SignalForward)>,

@@ -1,4 +1,4 @@
-//! A signal that goes to one worker after another.
+//! A signal that is sent to one worker after another.
 
 use std::collections::VecDeque;
 use std::time::Duration;
@@ -6,10 +6,10 @@ use std::time::Duration;
 use daemon_core::{Generation, MonotonicTime, SlotNumber};
 use daemon_sys::Signal;
 
-/// A worker by its place: a slot, and which of the slot's owners.
+/// Identifies a worker by its slot and the slot's generation.
 pub(crate) type WorkerId = (SlotNumber, Generation);
 
-/// A signal on its way through the workers that lived when it came.
+/// A signal that is being sent to the workers that existed when it was received.
 #[derive(Debug, Clone)]
 pub(crate) struct RollingSignal {
     signal: Signal,
@@ -19,7 +19,7 @@ pub(crate) struct RollingSignal {
 }
 
 impl RollingSignal {
-    /// Begins with the first of them at once.
+    /// Creates it. The first worker is due at once.
     pub(crate) fn new(
         signal: Signal,
         interval: Duration,
@@ -33,27 +33,27 @@ impl RollingSignal {
         self.signal
     }
 
-    /// Has it go on to those that have come since; who is still to get it gets it once.
+    /// Appends workers that were forked since. A worker that is still to receive the signal is not
+    /// added twice.
     pub(crate) fn extend(
         &mut self,
         interval: Duration,
         workers: impl IntoIterator<Item = WorkerId>,
     ) {
         self.interval = interval;
-        for place in workers {
-            if !self.left.contains(&place) {
-                self.left.push_back(place);
+        for worker in workers {
+            if !self.left.contains(&worker) {
+                self.left.push_back(worker);
             }
         }
     }
 
-    /// Tells when the next is due; none if none is left.
+    /// Returns when the next worker is due; `None` if none is left.
     pub(crate) fn due(&self) -> Option<MonotonicTime> {
         (!self.left.is_empty()).then_some(self.due)
     }
 
-    /// Takes the worker that is to get the signal now. One that is gone by now costs no wait: the
-    /// next one that is alive gets it.
+    /// Takes the worker that is due now. Workers that have exited are skipped without waiting.
     pub(crate) fn take(
         &mut self,
         now: MonotonicTime,
@@ -62,10 +62,10 @@ impl RollingSignal {
         if now < self.due {
             return None;
         }
-        while let Some(place) = self.left.pop_front() {
-            if is_alive(place) {
+        while let Some(worker) = self.left.pop_front() {
+            if is_alive(worker) {
                 self.due = now + self.interval;
-                return Some(place);
+                return Some(worker);
             }
         }
         None
@@ -76,7 +76,7 @@ impl RollingSignal {
 mod tests {
     use super::*;
 
-    fn place(slot: u32) -> WorkerId {
+    fn worker(slot: u32) -> WorkerId {
         (SlotNumber::new(slot), Generation::new(1))
     }
 
@@ -84,39 +84,39 @@ mod tests {
         MonotonicTime::from_since_boot(Duration::from_secs(seconds))
     }
 
-    fn rolling_signals() -> RollingSignal {
-        RollingSignal::new(Signal::Term, Duration::from_secs(2), (0..3).map(place), at(10))
+    fn rolling_signal() -> RollingSignal {
+        RollingSignal::new(Signal::Term, Duration::from_secs(2), (0..3).map(worker), at(10))
     }
 
     #[test]
-    fn the_first_gets_it_at_once_and_the_others_an_interval_apart() {
-        let mut rolling_signals = rolling_signals();
-        let mut got = Vec::new();
+    fn the_first_worker_is_due_at_once_and_the_others_an_interval_apart() {
+        let mut rolling = rolling_signal();
+        let mut received = Vec::new();
         for second in 10..16 {
-            if let Some(place) = rolling_signals.take(at(second), |_| true) {
-                got.push((second, place));
+            if let Some(next) = rolling.take(at(second), |_| true) {
+                received.push((second, next));
             }
         }
-        assert_eq!(got, [(10, place(0)), (12, place(1)), (14, place(2))]);
-        assert_eq!(rolling_signals.due(), None);
+        assert_eq!(received, [(10, worker(0)), (12, worker(1)), (14, worker(2))]);
+        assert_eq!(rolling.due(), None);
     }
 
     #[test]
-    fn one_that_comes_again_goes_on_to_the_newcomers_after_those_that_wait_for_it() {
-        let mut rolling_signals = rolling_signals();
-        assert_eq!(rolling_signals.take(at(10), |_| true), Some(place(0)));
-        rolling_signals.extend(Duration::from_secs(1), [place(1), place(2), place(5)]);
-        let got: Vec<_> =
-            (12..20).filter_map(|second| rolling_signals.take(at(second), |_| true)).collect();
-        assert_eq!(got, [place(1), place(2), place(5)]);
+    fn a_repeated_signal_is_sent_to_new_workers_after_those_that_are_left() {
+        let mut rolling = rolling_signal();
+        assert_eq!(rolling.take(at(10), |_| true), Some(worker(0)));
+        rolling.extend(Duration::from_secs(1), [worker(1), worker(2), worker(5)]);
+        let received: Vec<_> =
+            (12..20).filter_map(|second| rolling.take(at(second), |_| true)).collect();
+        assert_eq!(received, [worker(1), worker(2), worker(5)]);
     }
 
     #[test]
-    fn one_that_is_gone_costs_no_wait() {
-        let mut rolling_signals = rolling_signals();
-        assert_eq!(rolling_signals.take(at(10), |who| who != place(0)), Some(place(1)));
-        assert_eq!(rolling_signals.due(), Some(at(12)));
-        assert_eq!(rolling_signals.take(at(12), |_| false), None);
-        assert_eq!(rolling_signals.due(), None);
+    fn an_exited_worker_is_skipped_without_waiting() {
+        let mut rolling = rolling_signal();
+        assert_eq!(rolling.take(at(10), |id| id != worker(0)), Some(worker(1)));
+        assert_eq!(rolling.due(), Some(at(12)));
+        assert_eq!(rolling.take(at(12), |_| false), None);
+        assert_eq!(rolling.due(), None);
     }
 }

@@ -1,4 +1,4 @@
-//! What the manager's errors say, each once.
+//! The texts of the manager's errors.
 
 #[path = "../../../tests/sentences.rs"]
 #[macro_use]
@@ -14,47 +14,47 @@ fn denied() -> daemon_sys::Error {
 }
 
 sentences! {
-    a_setting: ConfigError {
+    config_errors: ConfigError {
         ConfigError::Zero { .. } => ConfigError::Zero { setting: "max_workers" },
-            "max_workers is 0: it must be at least 1";
+            "max_workers must be at least 1, not 0";
         ConfigError::TooManyWorkers { .. } => ConfigError::TooManyWorkers { max_workers: 70_000 },
-            "max_workers is 70000: a scoreboard has at most 65536 slots";
+            "max_workers must be at most 65536, not 70000";
         ConfigError::TooFewSlots { .. } => ConfigError::TooFewSlots { max_workers: 40, slots: 20 },
-            "max_workers is 40: the scoreboard was made with 20 slots, for twice the number at first";
+            "cannot set max_workers to 40: the scoreboard was created with 20 slots, twice the initial max_workers";
         ConfigError::MinSpareNotSet { .. } => ConfigError::MinSpareNotSet { max_spare_workers: 5 },
-            "max_spare_workers is 5, but min_spare_workers is not set";
+            "max_spare_workers (5) requires min_spare_workers to be set";
         ConfigError::MinSpareAboveMax { .. } =>
             ConfigError::MinSpareAboveMax { min_spare_workers: 9, max_workers: 8 },
-            "min_spare_workers is 9: it must not be more than max_workers, which is 8";
+            "min_spare_workers (9) must not be greater than max_workers (8)";
         ConfigError::MaxSpareBelowMinSpare { .. } =>
             ConfigError::MaxSpareBelowMinSpare { min_spare_workers: 5, max_spare_workers: 2 },
-            "max_spare_workers is 2: it must not be less than min_spare_workers, which is 5";
+            "max_spare_workers (2) must not be less than min_spare_workers (5)";
         ConfigError::CannotTrap { .. } => ConfigError::CannotTrap { signal: Signal::Kill },
-            "cannot trap SIGKILL: no process can";
+            "cannot trap SIGKILL: the system does not allow it";
         ConfigError::NotTerminating { .. } =>
             ConfigError::NotTerminating { setting: "death_signal", signal: Signal::Cont },
-            "death_signal is SIGCONT: that ends no process, so no worker would leave";
+            "death_signal must not be SIGCONT: it does not terminate a process, so workers would not stop";
         ConfigError::AlreadyManaged => ConfigError::AlreadyManaged,
-            "cannot make a manager: this process has one, or is a worker, so its signals are taken";
+            "cannot create a manager: this process already has a manager or is a worker";
         ConfigError::NoTrappedSignal => ConfigError::NoTrappedSignal,
-            "cannot start: no signal is trapped, so start would never return";
-        ConfigError::InWorker(_) => ConfigError::InWorker(InWorkerError { operation: "make a manager" }),
-            "cannot make a manager in a worker: only the manager may";
+            "trap_signals must not be empty: start returns only when a trapped signal is received";
+        ConfigError::InWorker(_) => ConfigError::InWorker(InWorkerError { operation: "create a manager" }),
+            "cannot create a manager in a worker: only the manager can";
         ConfigError::Scoreboard(_) => ConfigError::Scoreboard("too few lines".into()),
-            "cannot make the scoreboard: too few lines";
+            "cannot create the scoreboard: too few lines";
         ConfigError::System(_) => ConfigError::System(denied()),
             "cannot open log file /var/log/x.log: permission denied";
     }
-    a_manager: Error {
+    manager_errors: Error {
         Error::InWorker(_) => Error::InWorker(InWorkerError { operation: "fork" }),
-            "cannot fork in a worker: only the manager may";
+            "cannot fork in a worker: only the manager can";
         Error::System(_) => Error::System(denied()),
             "cannot open log file /var/log/x.log: permission denied";
     }
-    a_worker: InWorkerError {
-        InWorkerError { .. } => InWorkerError { operation: "fork" }, "cannot fork in a worker: only the manager may";
+    in_worker_errors: InWorkerError {
+        InWorkerError { .. } => InWorkerError { operation: "fork" }, "cannot fork in a worker: only the manager can";
     }
-    a_status: StatusError {
+    status_errors: StatusError {
         StatusError::Reserved => StatusError::Reserved,
             "cannot set status '.': it is reserved for slots without a worker";
         StatusError::Control(_) => StatusError::Control('\n'),

@@ -1,4 +1,4 @@
-//! What is set before the first worker is forked, and checked then.
+//! Settings of the manager, and their validation.
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -12,16 +12,16 @@ use crate::hooks::{Hooks, Overview, Reaped};
 use crate::prefork::Prefork;
 use crate::signal_forward::{SignalForward, Traps};
 
-/// How many workers there are.
+/// The number of workers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Size {
-    /// Always as many.
+    /// A fixed number.
     Fixed { max_workers: u32 },
-    /// As many as are needed for some to be idle.
+    /// As many as needed to keep a number of workers idle.
     Spare { min_spare_workers: u32, max_spare_workers: u32, max_workers: u32 },
 }
 
-/// How fast things are done.
+/// The intervals of the manager.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Intervals {
     pub(crate) spawn_interval: Duration,
@@ -39,8 +39,8 @@ impl Default for Intervals {
     }
 }
 
-/// The settings of a [`Prefork`], by the names that `Parallel::Prefork` and
-/// `Parallel::Prefork::SpareWorkers` have for them.
+/// The settings of a [`Prefork`], with the names of `Parallel::Prefork` and
+/// `Parallel::Prefork::SpareWorkers`.
 ///
 /// # Examples
 ///
@@ -78,57 +78,57 @@ impl Default for PreforkBuilder {
 }
 
 impl PreforkBuilder {
-    /// Sets how many workers there are; with [`min_spare_workers`](PreforkBuilder::min_spare_workers), how
-    /// many at most. 10 by default, at least 1.
+    /// Sets the number of workers, or with [`min_spare_workers`](PreforkBuilder::min_spare_workers) the
+    /// maximum. Default: 10. Must be at least 1.
     pub fn max_workers(mut self, workers: u32) -> Self {
         self.max_workers = workers;
         self
     }
 
-    /// Sets how many workers shall at least be idle, by the [status](crate::Worker::set_status) that
-    /// they report: then there are as many workers as that takes, up to
-    /// [`max_workers`](PreforkBuilder::max_workers). Not set by default: then there always are
-    /// `max_workers`. The original's class `SpareWorkers`, where it is mandatory.
+    /// Sets the minimum number of idle workers, by the [status](crate::Worker::set_status) that workers
+    /// report. The manager forks as many workers as needed for that, up to
+    /// [`max_workers`](PreforkBuilder::max_workers). Not set by default: the manager then always runs
+    /// `max_workers`. The original has the class `SpareWorkers` for it, where the setting is mandatory.
     pub fn min_spare_workers(mut self, workers: u32) -> Self {
         self.min_spare_workers = Some(workers);
         self
     }
 
-    /// Sets how many workers may be idle: those that are too many for a whole
-    /// [`heartbeat`](PreforkBuilder::heartbeat) are told to leave. `max_workers` by default.
+    /// Sets the maximum number of idle workers. If there are more for a whole
+    /// [`heartbeat`](PreforkBuilder::heartbeat), the excess workers are asked to stop. Default:
+    /// `max_workers`.
     pub fn max_spare_workers(mut self, workers: u32) -> Self {
         self.max_spare_workers = Some(workers);
         self
     }
 
-    /// Sets how long too many workers must have been idle before some are told to leave. 250 ms by
-    /// default. (In the original it is how often the workers are counted; here a change of status
+    /// Sets how long too many workers must be idle before the excess ones are asked to stop. Default:
+    /// 250 ms. (In the original it is the interval at which workers are counted; here a change of status
     /// wakes the manager.)
     pub fn heartbeat(mut self, heartbeat: Duration) -> Self {
         self.intervals.heartbeat = heartbeat;
         self
     }
 
-    /// Sets the least time between two forks. None by default.
+    /// Sets the minimum time between two forks. Default: zero.
     pub fn spawn_interval(mut self, interval: Duration) -> Self {
         self.intervals.spawn_interval = interval;
         self
     }
 
-    /// Sets how long a slot stays empty, counted from its worker's birth, if the worker ended by a
-    /// signal or with another exit code than 0; and all, if the system refuses to fork. One second by
-    /// default.
+    /// Sets how long a slot stays empty after its worker failed, that is, was terminated by a signal or
+    /// exited with a code other than 0. The time is counted from the worker's fork. Default: one second.
     ///
-    /// The other slots do not wait (in the original they do), a worker that had lived longer is
-    /// replaced at once, and a new [start](Prefork::start) waits for no slot. After a fork that the
-    /// system has refused it is a tenth of a second at least.
+    /// Other slots do not wait (in the original they do). A worker that had run longer than this is
+    /// replaced at once, and a new [start](Prefork::start) does not wait for any slot. If the system
+    /// refuses to fork, all slots wait for this time, but at least 100 ms.
     pub fn err_respawn_interval(mut self, interval: Duration) -> Self {
         self.intervals.err_respawn_interval = interval;
         self
     }
 
-    /// Sets which signals make [`start`](Prefork::start) return, and what each is forwarded as to the
-    /// workers. TERM, forwarded as TERM, by default.
+    /// Sets the signals that make [`start`](Prefork::start) return, and how each is forwarded to the
+    /// workers. Default: TERM, forwarded as TERM to all.
     pub fn trap_signals(
         mut self,
         traps: impl IntoIterator<Item = (Signal, SignalForward)>,
@@ -137,62 +137,63 @@ impl PreforkBuilder {
         self
     }
 
-    /// Sets how long a worker that was told to leave has in
-    /// [`wait_all_children`](Prefork::wait_all_children) until it is sent KILL: from the beginning of
-    /// the wait, or from when it was told, if that is later. For ever by default, as the original.
+    /// Sets how long [`wait_all_children`](Prefork::wait_all_children) waits until it sends KILL to a
+    /// worker that was asked to stop. The time is counted from the beginning of the wait, or from the
+    /// stop signal if that is later. Default: no limit, as in the original.
     pub fn grace(mut self, grace: Duration) -> Self {
         self.grace = Some(grace);
         self
     }
 
-    /// Sets the signal that workers get when the manager ends, however it does: killed, or because the
-    /// program does not wait for them. What TERM is forwarded as, by default. A worker that holds that
-    /// signal back and does not [look](crate::Worker::should_stop) outlives the manager; KILL leaves
-    /// none.
+    /// Sets the signal that workers receive when the manager exits for any reason: because it is
+    /// killed, or because the program does not wait for its workers. Default: the signal that TERM is
+    /// forwarded as. A worker that blocks the signal and does not check
+    /// [`should_stop`](crate::Worker::should_stop) outlives the manager; with KILL no worker does.
     ///
-    /// On Linux alone: elsewhere a worker has to see for itself.
+    /// Only on Linux. On other systems a worker has to check for itself.
     pub fn death_signal(mut self, signal: Signal) -> Self {
         self.death_signal = Some(signal);
         self
     }
 
-    /// Keeps the scoreboard in this file, so that other programs can read it: `daemonctl --board` for
-    /// one. The file of an earlier manager is replaced. In memory by default.
+    /// Keeps the scoreboard in this file, so that other programs such as `daemonctl --board` can read
+    /// it. The file of an earlier manager is replaced. By default the scoreboard is in memory only.
     pub fn scoreboard_file(mut self, path: impl Into<PathBuf>) -> Self {
         self.scoreboard_file = Some(path.into());
         self
     }
 
-    /// Sets what runs in the manager before each fork.
+    /// Sets a hook that runs in the manager before each fork.
     pub fn before_fork(mut self, hook: impl FnMut(&Overview) + 'static) -> Self {
         self.hooks.before_fork = Some(Box::new(hook));
         self
     }
 
-    /// Sets what runs in the manager after each fork, with the worker's pid.
+    /// Sets a hook that runs in the manager after each fork, with the worker's pid.
     pub fn after_fork(mut self, hook: impl FnMut(&Overview, Pid) + 'static) -> Self {
         self.hooks.after_fork = Some(Box::new(hook));
         self
     }
 
-    /// Sets what runs in the manager when a worker is gone and reaped. A panic in it is not swallowed.
+    /// Sets a hook that runs in the manager when a worker has exited and was reaped. A panic in it is
+    /// not caught.
     pub fn on_child_reap(mut self, hook: impl FnMut(&Overview, &Reaped) + 'static) -> Self {
         self.hooks.on_child_reap = Some(Box::new(hook));
         self
     }
 
-    /// Sets the logger. To standard error from level Info on by default.
+    /// Sets the logger. Default: standard error, from level Info.
     pub fn logger(mut self, log: Logger) -> Self {
         self.log = log;
         self
     }
 
-    /// Checks the settings, makes the scoreboard and sets the handlers of the trapped signals: from
-    /// here on none of them is lost, also before the first [`start`](Prefork::start).
+    /// Checks the settings, creates the scoreboard and installs the handlers of the trapped signals.
+    /// From here on no trapped signal is lost, even before the first [`start`](Prefork::start).
     ///
     /// # Errors
     ///
-    /// [`ConfigError`], which names the setting and its value. Nothing has been forked.
+    /// [`ConfigError`] with the setting and its value.
     pub fn build(self) -> Result<Prefork, ConfigError> {
         let size = self.size()?;
         checked_traps(&self.traps)?;
@@ -219,14 +220,14 @@ impl PreforkBuilder {
 }
 
 impl Size {
-    /// Checks whether the numbers go together.
+    /// Checks that the numbers are consistent.
     pub(crate) fn checked(self) -> Result<Size, ConfigError> {
-        let most = self.max_workers();
-        if most == 0 {
+        let max_workers = self.max_workers();
+        if max_workers == 0 {
             return Err(ConfigError::Zero { setting: "max_workers" });
         }
-        if most > MAX_SLOTS {
-            return Err(ConfigError::TooManyWorkers { max_workers: most });
+        if max_workers > MAX_SLOTS {
+            return Err(ConfigError::TooManyWorkers { max_workers });
         }
         match self {
             Size::Fixed { .. } => {}
@@ -248,32 +249,32 @@ impl Size {
         Ok(self)
     }
 
-    /// How many there are at most.
+    /// Returns the maximum number of workers.
     pub(crate) fn max_workers(self) -> u32 {
         match self {
             Size::Fixed { max_workers } | Size::Spare { max_workers, .. } => max_workers,
         }
     }
 
-    /// Slots of the scoreboard: room for twice as many workers, if they become more.
+    /// Returns the number of scoreboard slots: twice the number of workers, so that it can be increased.
     pub(crate) fn slots(self) -> u32 {
         slots_for(self.max_workers())
     }
 }
 
-/// Refuses signals that cannot be trapped, that are ours, and none at all.
+/// Returns an error for signals that cannot be trapped or that the manager uses, and for an empty set.
 pub(crate) fn checked_traps(traps: &Traps) -> Result<(), ConfigError> {
     let signals = traps.signals();
-    let odd =
+    let refused =
         signals.iter().find(|signal| matches!(signal, Signal::Kill | Signal::Stop | Signal::Child));
-    match odd {
+    match refused {
         Some(signal) => Err(ConfigError::CannotTrap { signal: *signal }),
         None if signals.is_empty() => Err(ConfigError::NoTrappedSignal),
-        None => check_terminates("what TERM is forwarded as", traps.stop_signal()),
+        None => check_terminates("the signal that TERM is forwarded as", traps.stop_signal()),
     }
 }
 
-/// Refuses signals by which no process ends unless it has a handler.
+/// Returns an error for signals that do not terminate a process by default.
 fn check_terminates(setting: &'static str, signal: Signal) -> Result<(), ConfigError> {
     match signal {
         Signal::Child
@@ -301,63 +302,66 @@ fn check_terminates(setting: &'static str, signal: Signal) -> Result<(), ConfigE
 mod tests {
     use super::*;
 
-    fn refusal(builder: PreforkBuilder) -> String {
-        builder.build().expect_err("refused").to_string()
+    fn build_error(builder: PreforkBuilder) -> String {
+        builder.build().expect_err("invalid settings").to_string()
     }
 
     #[test]
-    fn wrong_numbers_are_refused_by_name_and_value() {
+    fn the_error_for_an_invalid_number_states_name_and_value() {
         let builder = Prefork::builder;
-        assert_eq!(refusal(builder().max_workers(0)), "max_workers is 0: it must be at least 1");
+        assert_eq!(build_error(builder().max_workers(0)), "max_workers must be at least 1, not 0");
         assert_eq!(
-            refusal(builder().max_workers(65_537)),
-            "max_workers is 65537: a scoreboard has at most 65536 slots"
+            build_error(builder().max_workers(65_537)),
+            "max_workers must be at most 65536, not 65537"
         );
         assert_eq!(
-            refusal(builder().min_spare_workers(0)),
-            "min_spare_workers is 0: it must be at least 1"
+            build_error(builder().min_spare_workers(0)),
+            "min_spare_workers must be at least 1, not 0"
         );
         assert_eq!(
-            refusal(builder().max_spare_workers(3)),
-            "max_spare_workers is 3, but min_spare_workers is not set"
+            build_error(builder().max_spare_workers(3)),
+            "max_spare_workers (3) requires min_spare_workers to be set"
         );
         assert_eq!(
-            refusal(builder().min_spare_workers(11)),
-            "min_spare_workers is 11: it must not be more than max_workers, which is 10"
+            build_error(builder().min_spare_workers(11)),
+            "min_spare_workers (11) must not be greater than max_workers (10)"
         );
         assert_eq!(
-            refusal(builder().min_spare_workers(5).max_spare_workers(4)),
-            "max_spare_workers is 4: it must not be less than min_spare_workers, which is 5"
+            build_error(builder().min_spare_workers(5).max_spare_workers(4)),
+            "max_spare_workers (4) must not be less than min_spare_workers (5)"
         );
     }
 
     #[test]
-    fn signals_that_cannot_be_trapped_are_refused() {
+    fn invalid_signals_are_refused() {
         let traps = |signal| Prefork::builder().trap_signals([(signal, SignalForward::Nothing)]);
-        assert_eq!(refusal(traps(Signal::Kill)), "cannot trap SIGKILL: no process can");
         assert_eq!(
-            refusal(traps(Signal::Child)),
-            "cannot trap SIGCHLD: the manager learns by it that a worker has ended"
+            build_error(traps(Signal::Kill)),
+            "cannot trap SIGKILL: the system does not allow it"
         );
         assert_eq!(
-            refusal(
+            build_error(traps(Signal::Child)),
+            "cannot trap SIGCHLD: the manager uses it to detect the exit of workers"
+        );
+        assert_eq!(
+            build_error(
                 Prefork::builder()
                     .trap_signals([(Signal::Term, SignalForward::ToAll(Signal::Stop))])
             ),
-            "what TERM is forwarded as is SIGSTOP: that ends no process, so no worker would leave"
+            "the signal that TERM is forwarded as must not be SIGSTOP: it does not terminate a process, so workers would not stop"
         );
         assert_eq!(
-            refusal(Prefork::builder().death_signal(Signal::Winch)),
-            "death_signal is SIGWINCH: that ends no process, so no worker would leave"
+            build_error(Prefork::builder().death_signal(Signal::Winch)),
+            "death_signal must not be SIGWINCH: it does not terminate a process, so workers would not stop"
         );
         assert_eq!(
-            refusal(Prefork::builder().trap_signals([])),
-            "cannot start: no signal is trapped, so start would never return"
+            build_error(Prefork::builder().trap_signals([])),
+            "trap_signals must not be empty: start returns only when a trapped signal is received"
         );
     }
 
     #[test]
-    fn a_scoreboard_has_room_for_twice_as_many() {
+    fn a_scoreboard_has_twice_as_many_slots() {
         assert_eq!(Size::Fixed { max_workers: 3 }.slots(), 16);
         assert_eq!(Size::Fixed { max_workers: 200 }.slots(), 400);
         assert_eq!(Size::Fixed { max_workers: MAX_SLOTS }.slots(), MAX_SLOTS);

@@ -1,14 +1,14 @@
-//! What becomes of a signal that the manager has trapped.
+//! How the manager forwards trapped signals.
 
 use std::time::Duration;
 
 use daemon_sys::Signal;
 
-/// What the manager sends its workers when a trapped signal has come. A value of the original's
+/// What the manager sends its workers when it receives a trapped signal: a value of the original's
 /// `trap_signals`.
 ///
-/// TERM, INT, QUIT, and what TERM is forwarded as, tell a worker to leave; what other signals mean is
-/// the program's to say.
+/// TERM, INT, QUIT, and the signal that TERM is forwarded as, ask a worker to stop. The program
+/// defines the meaning of other signals.
 ///
 /// # Examples
 ///
@@ -24,19 +24,19 @@ use daemon_sys::Signal;
 /// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum SignalForward {
-    /// Nothing: [`start`](crate::Prefork::start) returns, and the workers go on. The original's
+    /// Nothing: [`start`](crate::Prefork::start) returns, and the workers continue. The original's
     /// `undef`.
     Nothing,
-    /// This signal, to all at once.
+    /// This signal, to all workers at once.
     ToAll(Signal),
-    /// This signal, to one worker after another with so much time between them, the first at once.
-    /// It goes on while the manager starts new workers or waits for the old ones. One that comes
-    /// again on its way goes to those after it that have come since.
+    /// This signal, to one worker after another with this interval, to the first at once. Sending
+    /// continues while the manager starts new workers or waits for the old ones. If the signal is
+    /// received again meanwhile, it is also sent to the workers that were started since.
     OneByOne(Signal, Duration),
 }
 
 impl SignalForward {
-    /// Tells the signal that workers get, if any.
+    /// Returns the signal that is sent to workers, if any.
     #[must_use]
     pub const fn signal(self) -> Option<Signal> {
         match self {
@@ -46,7 +46,7 @@ impl SignalForward {
     }
 }
 
-/// The signals that a manager traps, each with what it forwards.
+/// The signals that a manager traps, and how each is forwarded.
 #[derive(Debug, Clone)]
 pub(crate) struct Traps(Vec<(Signal, SignalForward)>);
 
@@ -57,7 +57,7 @@ impl Default for Traps {
 }
 
 impl Traps {
-    /// A signal that is named twice is forwarded as it was named last.
+    /// Creates the set. If a signal is given twice, the last entry counts.
     pub(crate) fn of(named: impl IntoIterator<Item = (Signal, SignalForward)>) -> Traps {
         let mut traps: Vec<(Signal, SignalForward)> = Vec::new();
         for (signal, forward) in named {
@@ -76,19 +76,20 @@ impl Traps {
         found.map_or(SignalForward::Nothing, |(_, forward)| *forward)
     }
 
-    /// The signal that tells one worker to leave: what TERM is forwarded as.
+    /// Returns the signal that asks a worker to stop: the one that TERM is forwarded as.
     pub(crate) fn stop_signal(&self) -> Signal {
         self.forward(Signal::Term).signal().unwrap_or(Signal::Term)
     }
 
-    /// Whether this signal, sent to a worker, tells it to leave.
+    /// Returns whether this signal asks a worker to stop.
     pub(crate) fn is_stop_signal(&self, signal: Signal) -> bool {
         matches!(signal, Signal::Term | Signal::Int | Signal::Quit | Signal::Kill)
             || signal == self.stop_signal()
     }
 
-    /// The signals by which a worker hears that it shall leave: those that are sent for it, and those
-    /// that are trapped for it, since a terminal sends them to the whole group.
+    /// Returns the signals that ask a worker to stop: those that the manager sends for that purpose,
+    /// and the trapped signals that are forwarded as them, since a terminal sends those to the whole
+    /// process group.
     pub(crate) fn stop_signals(&self) -> Vec<Signal> {
         let mut stop_signals = vec![self.stop_signal()];
         for (trapped, forward) in &self.0 {
@@ -100,15 +101,15 @@ impl Traps {
         stop_signals
     }
 
-    /// The signals that workers are sent.
+    /// Returns the signals that the manager sends to workers.
     pub(crate) fn sent(&self) -> Vec<Signal> {
         let forwarded = self.0.iter().filter_map(|(_, forward)| forward.signal());
         forwarded.chain([self.stop_signal()]).collect()
     }
 }
 
-/// Takes the signal that is to be heard first of those that have come: one that ends the service
-/// before one that changes it, since what it would change ends.
+/// Takes the pending signal that is handled first. A signal that stops the service comes before one
+/// that reloads it.
 pub(crate) fn take_most_severe(pending_signals: &mut Vec<Signal>) -> Option<Signal> {
     let most_severe =
         pending_signals.iter().copied().min_by_key(|signal| severity_rank(*signal))?;
@@ -116,14 +117,14 @@ pub(crate) fn take_most_severe(pending_signals: &mut Vec<Signal>) -> Option<Sign
     Some(most_severe)
 }
 
-/// Of two signals that have come, the one to go by: the one that ends the service, or else the later.
+/// Returns which of two received signals decides: the one that stops the service, otherwise the later.
 pub(crate) fn more_severe(earlier: Option<Signal>, later: Signal) -> Signal {
     earlier
         .filter(|earlier| severity_rank(*earlier) < NON_TERMINATING.min(severity_rank(later)))
         .unwrap_or(later)
 }
 
-/// The signals that end a service are graver than this.
+/// Signals that stop the service have a lower rank than this.
 const NON_TERMINATING: i32 = 100;
 
 fn severity_rank(signal: Signal) -> i32 {
@@ -148,7 +149,7 @@ mod tests {
     }
 
     #[test]
-    fn a_worker_is_told_to_leave_by_what_term_is_forwarded_as() {
+    fn the_stop_signal_is_what_term_is_forwarded_as() {
         let traps = Traps::of([(Signal::Term, SignalForward::ToAll(Signal::Quit))]);
         assert_eq!(traps.stop_signal(), Signal::Quit);
         let none = Traps::of([
@@ -159,7 +160,7 @@ mod tests {
     }
 
     #[test]
-    fn a_worker_hears_by_what_is_sent_to_leave_and_by_what_is_trapped_for_it() {
+    fn stop_signals_include_forwarded_and_trapped_signals() {
         let traps = Traps::of([
             (Signal::Int, SignalForward::ToAll(Signal::Term)),
             (Signal::Hup, SignalForward::OneByOne(Signal::Quit, Duration::ZERO)),
@@ -168,13 +169,13 @@ mod tests {
             (Signal::Abort, SignalForward::ToAll(Signal::Kill)),
         ]);
         let stop_signals = traps.stop_signals();
-        let heard = Signal::ALL.into_iter().filter(|signal| stop_signals.contains(signal));
-        assert!(heard.eq([Signal::Hup, Signal::Int, Signal::Quit, Signal::Abort, Signal::Term]));
+        let listed = Signal::ALL.into_iter().filter(|signal| stop_signals.contains(signal));
+        assert!(listed.eq([Signal::Hup, Signal::Int, Signal::Quit, Signal::Abort, Signal::Term]));
         assert!(traps.is_stop_signal(Signal::Quit) && !traps.is_stop_signal(Signal::Usr2));
     }
 
     #[test]
-    fn a_signal_that_ends_the_service_decides_whenever_it_comes() {
+    fn a_signal_that_stops_the_service_decides_in_any_order() {
         let table = [
             (None, Signal::Hup, Signal::Hup),
             (Some(Signal::Hup), Signal::Usr1, Signal::Usr1),
@@ -191,7 +192,7 @@ mod tests {
     }
 
     #[test]
-    fn the_last_word_on_a_signal_counts() {
+    fn the_last_entry_of_a_signal_counts() {
         let traps = Traps::of([
             (Signal::Hup, SignalForward::Nothing),
             (Signal::Hup, SignalForward::ToAll(Signal::Usr1)),
@@ -201,7 +202,7 @@ mod tests {
     }
 
     #[test]
-    fn what_ends_the_service_is_heard_first_and_nothing_is_lost() {
+    fn signals_that_stop_the_service_are_taken_first_and_none_is_lost() {
         let mut pending_signals = vec![Signal::Usr1, Signal::Hup, Signal::Int, Signal::Term];
         let heard: Vec<_> = std::iter::from_fn(|| take_most_severe(&mut pending_signals)).collect();
         assert_eq!(heard[..2], [Signal::Term, Signal::Int]);

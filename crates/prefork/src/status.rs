@@ -1,14 +1,13 @@
-//! A worker's status as one character.
+//! The status of a worker as one character.
 
 use daemon_core::{Label, SlotEntry, Status, StatusKind};
 
 use crate::worker::{STATUS_IDLE, STATUS_NEXIST};
 
-/// The character of a worker that is active and whose own is not readable, since it is just being
-/// written.
+/// The character of an active worker whose own character is just being written.
 const ACTIVE: char = 'A';
 
-/// Tells a slot's status as the worker has set it.
+/// Returns the status character of a slot, as its worker has set it.
 pub(crate) fn status_of(entry: &SlotEntry) -> char {
     match entry.status.map(Status::kind) {
         None | Some(StatusKind::Vacant) => STATUS_NEXIST,

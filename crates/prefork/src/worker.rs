@@ -1,4 +1,4 @@
-//! A worker, as its own process sees it.
+//! The worker's handle, in its own process.
 
 use std::cell::Cell;
 use std::fmt;
@@ -19,28 +19,28 @@ use crate::clock::now;
 use crate::error::StatusError;
 use crate::worker_result::WorkerResult;
 
-/// The status of a worker that waits for something to do. The original's `STATUS_IDLE`.
+/// The status of an idle worker. The original's `STATUS_IDLE`.
 pub const STATUS_IDLE: char = '_';
 
-/// The status of a slot without a worker; no worker sets it. The original's `STATUS_NEXIST`.
+/// The status of a slot without a worker, which no worker may set. The original's `STATUS_NEXIST`.
 pub const STATUS_NEXIST: char = '.';
 
-/// The exit code of a worker whose work has panicked: the same as of any Rust program.
+/// Exit code of a worker that panicked, the same as Rust's default.
 const EXIT_PANIC: i32 = 101;
 
-/// A worker: what [`start`](crate::Prefork::start) gives the closure that runs in it.
+/// A worker's handle, which [`start`](crate::Prefork::start) passes to the closure that runs in it.
 ///
 /// # Stopping
 ///
-/// The manager tells a worker to leave by a signal, TERM for one. As long as the worker does not ask,
-/// the signal does what it does by default and ends it at once, as in the original. From the first
-/// time that it asks [`should_stop`](Worker::should_stop), or for the [descriptor](Worker::as_fd), it
-/// is told instead: it finishes what it has in hand, and leaves. So it is by the signals that the
-/// manager traps to tell workers to leave: Ctrl-C in a terminal is INT for all of them.
+/// The manager asks a worker to stop by a signal, TERM for example. By default the signal terminates
+/// the worker at once, as in the original. After the first call of
+/// [`should_stop`](Worker::should_stop) or [`as_fd`](Worker::as_fd) the worker handles the signal
+/// instead, and can finish its current work before it exits. The same applies to the signals that
+/// the manager traps and forwards as a stop signal: Ctrl-C in a terminal sends INT to all workers.
 ///
 /// # Examples
 ///
-/// A loop that does one thing after another, and leaves in between:
+/// A loop that can stop between two iterations:
 ///
 /// ```
 /// # use daemon_prefork::Worker;
@@ -62,31 +62,31 @@ pub struct Worker {
     log: Logger,
 }
 
-/// Why a [wait](Worker::wait_for) is over.
+/// Why [`wait_for`](Worker::wait_for) returned.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[must_use]
 pub enum WaitResult {
-    /// There is something to read or to accept, or the end.
+    /// The descriptor is readable: data, a connection, or the end of the stream.
     Ready,
-    /// The worker was told to leave.
+    /// The worker was asked to stop.
     Stop,
 }
 
-/// Whether the worker has asked to be told.
+/// Whether the worker handles stop signals.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum ListenState {
     NotListening,
     Listening,
 }
 
-/// What a worker is made of.
+/// The parts of a [`Worker`].
 #[derive(Debug)]
 pub(crate) struct WorkerParts {
     pub(crate) seat: Seat<ManagerWakeup>,
     pub(crate) generation: u32,
     pub(crate) manager: Pid,
     pub(crate) death_signal: Signal,
-    /// The signals by which it hears that it shall leave.
+    /// The signals that ask it to stop.
     pub(crate) stop_signals: Vec<Signal>,
     pub(crate) signals: SignalListener,
     pub(crate) log: Logger,
@@ -100,41 +100,41 @@ impl Worker {
         Worker { seat, generation, manager, death_signal, stop_signals, signals, listening, log }
     }
 
-    /// Tells its place on the scoreboard, counted from 0. No other worker that lives has it.
+    /// Returns the worker's scoreboard slot, counted from 0. No other running worker has the same.
     #[must_use]
     pub fn slot(&self) -> SlotNumber {
         self.seat.slot()
     }
 
-    /// Tells which start of the manager's it is of, counted from 1.
+    /// Returns the number of the start in which the manager forked it, counted from 1.
     #[must_use]
     pub fn generation(&self) -> u32 {
         self.generation
     }
 
-    /// Tells the manager's process.
+    /// Returns the manager's pid.
     #[must_use]
     pub fn manager_pid(&self) -> Pid {
         self.manager
     }
 
-    /// Asks the kernel anew for the signal that comes when the manager ends
-    /// ([`death_signal`](crate::PreforkBuilder::death_signal)). A worker does so after it has changed its user
-    /// or group, since the kernel drops it then (prctl(2), `PR_SET_PDEATHSIG`). Elsewhere than on Linux
-    /// it only looks whether the manager is still there.
+    /// Requests the [`death_signal`](crate::PreforkBuilder::death_signal) again, which the kernel sends
+    /// when the manager exits. Call it after a change of user or group, because the kernel clears the
+    /// setting then (prctl(2), `PR_SET_PDEATHSIG`). On other systems than Linux the call only checks
+    /// whether the manager still exists.
     ///
     /// # Errors
     ///
-    /// [`ParentExited`](daemon_sys::Error::ParentExited) if the manager has ended meanwhile: then it
-    /// is time to leave.
+    /// [`ParentExited`](daemon_sys::Error::ParentExited) if the manager has exited: the worker should
+    /// exit too.
     pub fn watch_manager(&self) -> Result<(), daemon_sys::Error> {
         die_with_parent(self.death_signal, self.manager)
     }
 
-    /// Says whether it was told to leave. It stays so.
+    /// Returns whether the worker was asked to stop. Once true, it stays true.
     ///
-    /// The first call makes the signals to leave a thing to be asked for, see
-    /// [Stopping](Worker#stopping). Later ones make no system call.
+    /// From the first call on, stop signals no longer terminate the worker, see
+    /// [Stopping](Worker#stopping). Later calls make no system call.
     #[must_use]
     pub fn should_stop(&self) -> bool {
         self.listen();
@@ -144,21 +144,21 @@ impl Worker {
     fn listen(&self) {
         match self.listening.replace(ListenState::Listening) {
             ListenState::Listening => {}
-            // They are signals that a manager can trap or send, so they can be handled; of KILL
-            // nobody hears.
+            // This cannot fail: a manager traps and sends only signals that can be handled, or
+            // KILL, which is not in the list.
             ListenState::NotListening => drop(self.signals.handle(&self.stop_signals)),
         }
     }
 
-    /// Waits until this descriptor can be read from, or the worker was told to leave: whichever is
-    /// first, and leaving if both are so.
+    /// Waits until this descriptor is readable or the worker is asked to stop. Returns
+    /// [`Stop`](WaitResult::Stop) if both are true.
     ///
-    /// Workers that wait for the same listener are all woken by a connection, and one of them gets
-    /// it: the listener is to be non-blocking, so that the others wait again.
+    /// A connection wakes all workers that wait for the same listener, and one of them accepts it. The
+    /// listener must be non-blocking, so that the others can wait again.
     ///
     /// # Errors
     ///
-    /// Want of memory.
+    /// If the system is out of memory.
     ///
     /// # Examples
     ///
@@ -181,7 +181,7 @@ impl Worker {
     pub fn wait_for(&self, descriptor: impl AsFd) -> Result<WaitResult, daemon_sys::Error> {
         let fds = [(self.as_fd(), Interest::Read), (descriptor.as_fd(), Interest::Read)];
         let [stop, _ready] = wait(&fds, None)?;
-        // The signal may have come after the one was looked at and before the other was.
+        // The signal may have arrived between the checks of the two descriptors.
         Ok(if stop.is_empty() && !self.signals.is_pending() {
             WaitResult::Ready
         } else {
@@ -189,15 +189,15 @@ impl Worker {
         })
     }
 
-    /// Says what the worker does, in one character of its choice: it is active then. With
-    /// [`STATUS_IDLE`] it is idle.
+    /// Sets the worker's status to a character of its choice, which makes it active, or to
+    /// [`STATUS_IDLE`], which makes it idle.
     ///
-    /// A worker begins idle. Costs no system call while the manager is awake.
+    /// A worker starts idle. The call makes no system call while the manager is awake.
     ///
     /// # Errors
     ///
-    /// [`StatusError`] for [`STATUS_NEXIST`], for a control character, and if something has written
-    /// over the worker's line.
+    /// [`StatusError`] for [`STATUS_NEXIST`], for a control character, and if other code has
+    /// overwritten the worker's scoreboard slot.
     pub fn set_status(&self, status: char) -> Result<(), StatusError> {
         match status {
             STATUS_NEXIST => return Err(StatusError::Reserved),
@@ -222,24 +222,24 @@ impl Worker {
         Ok(self.seat.report(status, now())?)
     }
 
-    /// Ends the worker with this exit code; 0 is success. For workers of
-    /// [`start_fork`](crate::Prefork::start_fork): a closure just returns.
+    /// Exits the worker with this exit code; 0 is success. For workers of
+    /// [`start_fork`](crate::Prefork::start_fork); a closure returns instead.
     ///
-    /// What was printed is written out. No destructor and no `atexit` function runs: what is
-    /// registered there is the manager's.
+    /// Output buffers are flushed. Destructors and `atexit` functions do not run, because they belong
+    /// to the manager.
     pub fn finish(self, code: i32) -> ! {
-        // It is on its way out, whatever its line says by now.
+        // The worker exits in any case, so an error does not matter.
         let _ = self.report(Status::Leaving);
         let _ = std::io::stdout().flush();
         flush_c_streams();
         exit_now(code)
     }
 
-    /// Does the work, and ends with what it returns.
-    pub(crate) fn live<O: WorkerResult>(self, work: impl FnOnce(&Worker) -> O) -> ! {
+    /// Runs the closure, and exits with its result.
+    pub(crate) fn run<O: WorkerResult>(self, work: impl FnOnce(&Worker) -> O) -> ! {
         let code = match catch_unwind(AssertUnwindSafe(|| work(&self))) {
             Ok(outcome) => outcome.exit_code(&self.log.new(o!("slot" => self.slot().get()))),
-            Err(_told_on_stderr) => {
+            Err(_printed_on_stderr) => {
                 crit!(self.log, "worker panicked"; "slot" => self.slot().get());
                 EXIT_PANIC
             }
@@ -248,8 +248,8 @@ impl Worker {
     }
 }
 
-/// The descriptor is readable from when the worker was told to leave: for loops that wait in poll(2).
-/// Nothing is to be read from it. Asking for it counts as asking
+/// Returns a descriptor that becomes readable when the worker is asked to stop, for loops that wait in
+/// poll(2). Do not read from it. The call has the same effect on stop signals as
 /// [`should_stop`](Worker::should_stop).
 impl AsFd for Worker {
     fn as_fd(&self) -> BorrowedFd<'_> {
@@ -268,7 +268,7 @@ impl fmt::Debug for Worker {
     }
 }
 
-/// The bell on which a worker's report wakes a manager that sleeps.
+/// Wakes a sleeping manager when a worker reports a status.
 #[derive(Debug)]
 pub(crate) struct ManagerWakeup(pub(crate) Wakeup);
 

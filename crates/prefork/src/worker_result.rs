@@ -1,13 +1,13 @@
-//! What a worker's work returns, as an exit code.
+//! Converts the result of a worker's function into an exit code.
 
 use std::fmt;
 
 use slog::{Logger, error};
 
-/// What the closure of [`start`](crate::Prefork::start) may return: nothing, an exit code, or a
-/// result, whose error is logged and exits with 1.
+/// A return type for the closure of [`start`](crate::Prefork::start): `()`, an exit code, or a
+/// `Result`, whose error is logged and becomes exit code 1.
 pub trait WorkerResult {
-    /// Tells the exit code, and logs why if it is a failure.
+    /// Returns the exit code, and logs the error if there is one.
     fn exit_code(self, log: &Logger) -> i32;
 }
 
@@ -17,7 +17,7 @@ impl WorkerResult for () {
     }
 }
 
-/// The code itself, of which the system keeps the lower 8 bits (exit(3)).
+/// The exit code itself. The system keeps its lower 8 bits (exit(3)).
 impl WorkerResult for i32 {
     fn exit_code(self, _: &Logger) -> i32 {
         self
@@ -28,15 +28,15 @@ impl<O: WorkerResult, E: fmt::Display> WorkerResult for Result<O, E> {
     fn exit_code(self, log: &Logger) -> i32 {
         match self {
             Ok(outcome) => outcome.exit_code(log),
-            Err(reason) => {
-                error!(log, "worker failed: {reason}");
+            Err(error) => {
+                error!(log, "worker failed"; "error" => error.to_string());
                 1
             }
         }
     }
 }
 
-/// For work that never returns.
+/// For closures that never return.
 impl WorkerResult for std::convert::Infallible {
     fn exit_code(self, _: &Logger) -> i32 {
         match self {}
@@ -48,7 +48,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_a_failure_exits_with_another_code_than_it_says() {
+    fn exit_codes_of_results() {
         let log = Logger::root(slog::Discard, slog::o!());
         assert_eq!(().exit_code(&log), 0);
         assert_eq!(7.exit_code(&log), 7);

@@ -1,4 +1,4 @@
-//! The manager with real workers.
+//! Tests of the manager with real workers.
 
 #![expect(clippy::print_stdout, reason = "a program that reports")]
 

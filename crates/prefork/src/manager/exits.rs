@@ -1,4 +1,4 @@
-//! How workers end, by themselves and at the end of all.
+//! Reaping of workers, and the grace period of the shutdown.
 
 use daemon_core::{
     ChildKind, Exit, MonotonicTime, Phase, SlotNumber, Status, StopReason, classify_exit,
@@ -14,7 +14,7 @@ use crate::hooks::Reaped;
 use crate::pool::{ExitKind, StopRequest, WorkerEntry};
 
 impl PreforkManager {
-    /// Reaps the workers that have ended, and no other child of this process.
+    /// Reaps workers that have exited, and no other children of this process.
     pub(super) fn reap(&mut self) -> Result<(), Error> {
         for ExitedChild { pid, exit } in self.children.reap_exited()? {
             let slot = self.slots.remove(&pid);
@@ -35,27 +35,31 @@ impl PreforkManager {
     ) {
         let time = now();
         let last = self.board.close_slot(slot, time);
-        // Exit code 0 says that all is well, whoever has made it, as in the original.
+        // Exit code 0 counts as success in every case, as in the original.
         let last = match exit {
             Some(reap::Exit::Code(0)) => Status::Leaving,
             Some(_) | None => last.status.unwrap_or(Status::Empty),
         };
-        let stop_request = entry.stop_request.map(|stop_request| stop_request.reason);
+        let stop_reason = entry.stop_request.map(|request| request.reason);
         let core_exit = to_core_exit(exit, entry.stop_request);
-        let cause = classify_exit(core_exit, last, stop_request, ChildKind::OneRequest);
+        let cause = classify_exit(core_exit, last, stop_reason, ChildKind::OneRequest);
         self.board.record_exit(slot, cause);
-        let is_good =
-            cause.is_expected() || stop_request.is_some() || entry.generation != self.generation;
-        let end = if is_good { ExitKind::Regular } else { ExitKind::Failure };
-        self.pool.set_exited(slot, end, time);
+        let is_regular =
+            cause.is_expected() || stop_reason.is_some() || entry.generation != self.generation;
+        let kind = if is_regular { ExitKind::Regular } else { ExitKind::Failure };
+        self.pool.set_exited(slot, kind, time);
         let lifetime = time.saturating_since(entry.forked_at);
-        match end {
+        match kind {
             ExitKind::Regular => {
-                debug!(self.log, "worker {pid} is gone: {cause}"; "slot" => slot.get())
+                debug!(
+                    self.log, "worker exited";
+                    "pid" => pid.as_raw(), "slot" => slot.get(), "reason" => %cause
+                );
             }
             ExitKind::Failure => warn!(
-                self.log, "worker {pid} is gone: {cause}";
-                "slot" => slot.get(), "lived" => ?lifetime
+                self.log, "worker exited";
+                "pid" => pid.as_raw(), "slot" => slot.get(), "reason" => %cause,
+                "lifetime" => ?lifetime
             ),
         }
         if self.hooks.on_child_reap.is_some() {
@@ -68,32 +72,31 @@ impl PreforkManager {
         }
     }
 
-    /// Nobody is forked from now on: those who were told to go make room for nobody.
+    /// Stops forking: workers that exit from now on are not replaced.
     pub(crate) fn begin_waiting(&mut self) {
-        if self.ending == ManagerPhase::Waiting {
+        if self.phase == ManagerPhase::Waiting {
             return;
         }
-        self.ending = ManagerPhase::Waiting;
+        self.phase = ManagerPhase::Waiting;
         self.board.set_phase(Phase::Stopping);
-        let stop_request =
-            self.pool.living().filter_map(|(slot, entry, _)| Some((slot, entry.stop_request?)));
-        for (slot, stop_request) in stop_request.collect::<Vec<_>>() {
-            self.pool
-                .stop_request(slot, StopRequest { reason: StopReason::Stopping, ..stop_request });
+        let requests =
+            self.pool.running().filter_map(|(slot, entry, _)| Some((slot, entry.stop_request?)));
+        for (slot, request) in requests.collect::<Vec<_>>() {
+            self.pool.request_stop(slot, StopRequest { reason: StopReason::Stopping, ..request });
             self.set_kill_deadline(slot);
         }
     }
 
-    /// Notes that a worker that was told to leave is killed if it has not within the grace.
+    /// Sets the time when a worker that was asked to stop is killed.
     pub(super) fn set_kill_deadline(&mut self, slot: SlotNumber) {
-        if let (ManagerPhase::Waiting, Some(grace)) = (self.ending, self.grace)
+        if let (ManagerPhase::Waiting, Some(grace)) = (self.phase, self.grace)
             && let Some(entry) = self.pool.entry(slot)
         {
             self.kill_deadlines.push_back((now() + grace, (slot, entry.owner)));
         }
     }
 
-    /// Kills those whose time is over; tells until when the next one has.
+    /// Kills workers whose grace period has passed, and returns when the next one passes.
     pub(crate) fn kill_overdue(&mut self) -> Option<MonotonicTime> {
         let time = now();
         let mut killed = 0;
@@ -104,13 +107,14 @@ impl PreforkManager {
             self.kill_deadlines.pop_front();
             if self.pool.entry(slot).is_some_and(|entry| entry.owner == owner) {
                 self.signal(slot, Signal::Kill);
-                let stop_request = StopRequest { reason: StopReason::Stopping, by: Signal::Kill };
-                self.pool.stop_request(slot, stop_request);
+                let stop_request =
+                    StopRequest { reason: StopReason::Stopping, signal: Signal::Kill };
+                self.pool.request_stop(slot, stop_request);
                 killed += 1;
             }
         }
         if killed > 0 {
-            warn!(self.log, "workers that have not left in time are killed"; "workers" => killed);
+            warn!(self.log, "grace period expired, killing workers"; "workers" => killed);
         }
         self.kill_deadlines.front().map(|(until, _)| *until)
     }
@@ -122,14 +126,14 @@ impl PreforkManager {
     }
 }
 
-/// How a process ended, in the words of the rules, to which TERM is what tells a child to leave. Here
-/// another signal may.
+/// Converts an exit into the type of `daemon_core`, whose rules know only TERM as a stop signal. Here
+/// it may be another one, which is reported as TERM.
 fn to_core_exit(exit: Option<reap::Exit>, stop_request: Option<StopRequest>) -> Exit {
     match exit {
         Some(reap::Exit::Code(code)) => Exit::Code(code),
         Some(reap::Exit::Signal { number, core: false })
-            if stop_request.is_some_and(|stop_request| {
-                stop_request.by != Signal::Kill && stop_request.by.number() == number
+            if stop_request.is_some_and(|request| {
+                request.signal != Signal::Kill && request.signal.number() == number
             }) =>
         {
             Exit::Signal { number: Signal::Term.number(), core: false }
@@ -144,22 +148,22 @@ mod tests {
     use super::*;
 
     #[test]
-    fn who_ends_by_the_signal_that_told_it_to_has_done_as_told() {
-        let stop_request = |by| Some(StopRequest { reason: StopReason::Stopping, by });
-        let end =
+    fn an_exit_by_the_stop_signal_is_reported_as_term() {
+        let stop_request = |signal| Some(StopRequest { reason: StopReason::Stopping, signal });
+        let exit =
             |signal: Signal| Some(reap::Exit::Signal { number: signal.number(), core: false });
-        let by = |signal: Signal| Exit::Signal { number: signal.number(), core: false };
+        let core_exit = |signal: Signal| Exit::Signal { number: signal.number(), core: false };
         let table = [
-            (end(Signal::Int), stop_request(Signal::Int), by(Signal::Term)),
-            (end(Signal::Usr1), stop_request(Signal::Usr1), by(Signal::Term)),
-            (end(Signal::Int), stop_request(Signal::Term), by(Signal::Int)),
-            (end(Signal::Kill), stop_request(Signal::Kill), by(Signal::Kill)),
-            (end(Signal::Int), None, by(Signal::Int)),
+            (exit(Signal::Int), stop_request(Signal::Int), core_exit(Signal::Term)),
+            (exit(Signal::Usr1), stop_request(Signal::Usr1), core_exit(Signal::Term)),
+            (exit(Signal::Int), stop_request(Signal::Term), core_exit(Signal::Int)),
+            (exit(Signal::Kill), stop_request(Signal::Kill), core_exit(Signal::Kill)),
+            (exit(Signal::Int), None, core_exit(Signal::Int)),
             (Some(reap::Exit::Code(3)), stop_request(Signal::Term), Exit::Code(3)),
             (None, None, Exit::Unknown),
         ];
-        for (exit, stop_request, expected) in table {
-            assert_eq!(to_core_exit(exit, stop_request), expected, "{exit:?}, {stop_request:?}");
+        for (exit, request, expected) in table {
+            assert_eq!(to_core_exit(exit, request), expected, "{exit:?}, {request:?}");
         }
     }
 }

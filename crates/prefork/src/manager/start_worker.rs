@@ -10,20 +10,20 @@ use super::PreforkManager;
 use crate::clock::now;
 use crate::worker::{ManagerWakeup, Worker, WorkerParts};
 
-/// The exit code of a worker that cannot begin (`EX_OSERR` of sysexits.h).
+/// Exit code of a worker that cannot start: `EX_OSERR` of sysexits(3).
 const EXIT_START_FAILED: i32 = 71;
 
-/// What a new worker knows of itself.
+/// What a new worker needs in order to start.
 #[derive(Debug)]
 pub(crate) struct ForkedWorker {
     pub(super) slot: SlotNumber,
     pub(super) owner: Generation,
-    /// Signals are held back until it has put down what is the manager's.
+    /// Signals stay blocked until it has dropped the manager's state.
     pub(super) blocked: SignalBlockGuard,
 }
 
 impl PreforkManager {
-    /// The worker's side of a fork: everything of the manager's is put down.
+    /// Turns this process into a worker, and drops the manager's state.
     pub(crate) fn become_worker(self: Box<PreforkManager>, forked: ForkedWorker) -> Worker {
         let death_signal = self.death_signal();
         let stop_signals = self.traps.stop_signals();
@@ -41,7 +41,7 @@ impl PreforkManager {
         } = *self;
         let ForkedWorker { slot, owner, blocked } = forked;
         let manager = manager_pid.get();
-        // What they hold is the program's, and the manager's to drop.
+        // Values that the hooks own must be dropped in the manager only.
         std::mem::forget(hooks);
         drop(children);
         drop(signals);
@@ -66,15 +66,15 @@ impl PreforkManager {
         };
         let parts = match parts() {
             Ok(parts) => parts,
-            Err(reason) => {
-                error!(log, "a worker cannot begin: {reason}"; "slot" => slot.get());
+            Err(error) => {
+                error!(log, "cannot start a worker"; "slot" => slot.get(), "error" => error.to_string());
                 exit_now(EXIT_START_FAILED);
             }
         };
         let caught = |signal: &&Signal| !matches!(signal, Signal::Kill | Signal::Stop);
-        // Who has started the manager may have ignored or blocked what the manager sends.
+        // The process that started the manager may have ignored or blocked these signals.
         for signal in sent.iter().filter(caught) {
-            // It can be handled, so it can be left alone.
+            // This cannot fail for a signal that can be handled.
             let _ = restore_default(*signal);
         }
         drop(blocked);

@@ -10,7 +10,7 @@ use crate::settings::{Intervals, Size};
 const FIXED: Size = Size::Fixed { max_workers: 3 };
 const SPARE: Size = Size::Spare { min_spare_workers: 3, max_spare_workers: 5, max_workers: 10 };
 
-const RETIRED: StopRequest = StopRequest { reason: StopReason::Retired, by: Signal::Term };
+const RETIRED: StopRequest = StopRequest { reason: StopReason::Retired, signal: Signal::Term };
 
 fn at(milliseconds: u64) -> MonotonicTime {
     MonotonicTime::from_since_boot(Duration::from_millis(1_000_000 + milliseconds))
@@ -28,19 +28,19 @@ fn pool(size: Size) -> WorkerPool {
     WorkerPool::new(size, Intervals::default(), size.slots())
 }
 
-/// A worker in its slot, which idles.
-fn seat(pool: &mut WorkerPool, slot: SlotNumber, now: MonotonicTime) {
+/// Adds an idle worker in this slot.
+fn add_idle(pool: &mut WorkerPool, slot: SlotNumber, now: MonotonicTime) {
     pool.set_forking(slot, Generation::new(1), 1, now);
-    pool.set_forked(slot, Pid::from_raw(1000 + slot.get() as i32).expect("positive"));
+    pool.set_forked(slot, Pid::from_raw(1000 + slot.get() as i32).expect("a positive pid"));
     pool.set_status(slot, Status::Fresh);
 }
 
-/// Forks what is wanted, and tells the first step that is no fork.
+/// Performs all forks, and returns the first other action.
 fn fill(pool: &mut WorkerPool, now: MonotonicTime) -> PoolAction {
     loop {
         match pool.next(now) {
-            PoolAction::Fork(slot) => seat(pool, slot, now),
-            step @ (PoolAction::Stop(_) | PoolAction::Wait(_)) => return step,
+            PoolAction::Fork(slot) => add_idle(pool, slot, now),
+            action @ (PoolAction::Stop(_) | PoolAction::Wait(_)) => return action,
         }
     }
 }
@@ -51,11 +51,11 @@ fn a_fixed_number_is_forked_at_once_into_the_first_slots() {
     assert_eq!(pool.next(at(0)), PoolAction::Fork(slot(0)));
     assert_eq!(fill(&mut pool, at(0)), PoolAction::Wait(None));
     assert_eq!(pool.workers(), 3);
-    assert!(pool.living().map(|(slot, ..)| slot.get()).eq(0..3));
+    assert!(pool.running().map(|(slot, ..)| slot.get()).eq(0..3));
 }
 
 #[test]
-fn spare_workers_are_forked_as_they_become_active_up_to_the_most() {
+fn spare_workers_are_forked_as_others_become_active_up_to_max_workers() {
     let mut pool = pool(SPARE);
     assert_eq!(fill(&mut pool, at(0)), PoolAction::Wait(None));
     assert_eq!(pool.workers(), 3);
@@ -68,7 +68,7 @@ fn spare_workers_are_forked_as_they_become_active_up_to_the_most() {
 }
 
 #[test]
-fn idle_workers_that_are_too_many_for_a_heartbeat_are_retired_the_last_first() {
+fn excess_idle_workers_are_stopped_after_a_heartbeat_highest_slots_first() {
     let mut pool = pool(SPARE);
     fill(&mut pool, at(0));
     for number in 0..10 {
@@ -79,14 +79,14 @@ fn idle_workers_that_are_too_many_for_a_heartbeat_are_retired_the_last_first() {
     assert_eq!(pool.next(at(0)), PoolAction::Wait(Some(at(250))));
     let last = [9, 8, 7, 6, 5].map(slot).to_vec();
     assert_eq!(pool.next(at(250)), PoolAction::Stop(last.clone()));
-    last.iter().for_each(|slot| pool.stop_request(*slot, RETIRED));
+    last.iter().for_each(|slot| pool.request_stop(*slot, RETIRED));
     assert_eq!(pool.next(at(250)), PoolAction::Wait(None));
     last.iter().for_each(|slot| pool.set_exited(*slot, ExitKind::Regular, at(260)));
     assert_eq!((pool.next(at(9000)), pool.workers()), (PoolAction::Wait(None), 5));
 }
 
 #[test]
-fn a_worker_that_ends_well_is_replaced_at_once_however_young() {
+fn a_worker_that_succeeds_is_replaced_at_once() {
     let mut pool = pool(FIXED);
     fill(&mut pool, at(0));
     pool.set_exited(slot(1), ExitKind::Regular, at(1));
@@ -94,20 +94,20 @@ fn a_worker_that_ends_well_is_replaced_at_once_however_young() {
 }
 
 #[test]
-fn a_failure_makes_its_slot_wait_and_no_other() {
+fn a_failure_delays_only_its_own_slot() {
     let mut pool = pool(FIXED);
     fill(&mut pool, at(0));
     pool.set_exited(slot(0), ExitKind::Failure, at(200));
     assert_eq!(pool.next(at(200)), PoolAction::Wait(Some(at(1000))));
     pool.set_exited(slot(2), ExitKind::Regular, at(300));
     assert_eq!(pool.next(at(300)), PoolAction::Fork(slot(2)));
-    seat(&mut pool, slot(2), at(300));
+    add_idle(&mut pool, slot(2), at(300));
     assert_eq!(pool.next(at(999)), PoolAction::Wait(Some(at(1000))));
     assert_eq!(pool.next(at(1000)), PoolAction::Fork(slot(0)));
 }
 
 #[test]
-fn a_failure_of_a_worker_that_had_lived_is_replaced_at_once() {
+fn a_worker_that_fails_after_the_interval_is_replaced_at_once() {
     let mut pool = pool(FIXED);
     fill(&mut pool, at(0));
     (0..3).for_each(|number| pool.set_exited(slot(number), ExitKind::Failure, at(5000)));
@@ -127,7 +127,7 @@ fn forks_are_an_interval_apart() {
 }
 
 #[test]
-fn a_fork_that_is_refused_is_tried_again_and_never_in_a_hot_loop() {
+fn a_refused_fork_is_retried_after_a_minimum_time() {
     for (interval, until) in [(1000, 1000), (0, 100)] {
         let intervals = Intervals { err_respawn_interval: ms(interval), ..Intervals::default() };
         let mut pool = WorkerPool::new(FIXED, intervals, 16);
@@ -140,14 +140,14 @@ fn a_fork_that_is_refused_is_tried_again_and_never_in_a_hot_loop() {
 }
 
 #[test]
-fn fewer_workers_are_wanted_and_idle_ones_go_first() {
+fn a_smaller_max_workers_stops_idle_workers_first() {
     let mut pool = pool(FIXED);
     fill(&mut pool, at(0));
     pool.set_status(slot(2), Status::Serving);
     pool.set(Size::Fixed { max_workers: 1 }, Intervals::default());
     assert_eq!(pool.next(at(0)), PoolAction::Stop(vec![slot(1), slot(0)]));
-    pool.stop_request(slot(1), RETIRED);
-    pool.stop_request(slot(0), RETIRED);
+    pool.request_stop(slot(1), RETIRED);
+    pool.request_stop(slot(0), RETIRED);
     assert_eq!(pool.next(at(0)), PoolAction::Wait(None));
     pool.set_exited(slot(0), ExitKind::Regular, at(1));
     pool.set_exited(slot(1), ExitKind::Regular, at(1));
@@ -157,7 +157,7 @@ fn fewer_workers_are_wanted_and_idle_ones_go_first() {
 }
 
 #[test]
-fn fewer_spare_workers_are_wanted_and_those_past_the_most_go_busy_or_not() {
+fn a_smaller_max_workers_stops_busy_spare_workers_too() {
     let mut pool = pool(SPARE);
     fill(&mut pool, at(0));
     for number in 0..7 {
@@ -171,7 +171,7 @@ fn fewer_spare_workers_are_wanted_and_those_past_the_most_go_busy_or_not() {
 }
 
 #[test]
-fn a_pool_that_has_all_it_wants_forks_nobody_when_numbers_are_set_again() {
+fn setting_the_same_size_again_forks_no_worker() {
     let mut pool = pool(SPARE);
     fill(&mut pool, at(0));
     pool.set(SPARE, Intervals { spawn_interval: ms(5), ..Intervals::default() });
@@ -179,10 +179,10 @@ fn a_pool_that_has_all_it_wants_forks_nobody_when_numbers_are_set_again() {
 }
 
 #[test]
-fn more_workers_are_wanted_and_the_ones_that_are_told_to_go_still_count() {
+fn stopping_workers_count_towards_a_larger_max_workers() {
     let mut pool = pool(FIXED);
     fill(&mut pool, at(0));
-    (0..3).for_each(|number| pool.stop_request(slot(number), RETIRED));
+    (0..3).for_each(|number| pool.request_stop(slot(number), RETIRED));
     assert_eq!(pool.next(at(0)), PoolAction::Wait(None));
     pool.set(Size::Fixed { max_workers: 4 }, Intervals::default());
     assert_eq!(pool.next(at(0)), PoolAction::Fork(slot(3)));
@@ -191,7 +191,7 @@ fn more_workers_are_wanted_and_the_ones_that_are_told_to_go_still_count() {
 }
 
 #[test]
-fn a_slot_that_waits_after_a_failure_waits_on_when_numbers_change() {
+fn a_slot_keeps_waiting_after_a_failure_when_the_size_is_set() {
     let mut pool = pool(FIXED);
     fill(&mut pool, at(0));
     pool.set_exited(slot(0), ExitKind::Failure, at(10));
@@ -200,7 +200,7 @@ fn a_slot_that_waits_after_a_failure_waits_on_when_numbers_change() {
 }
 
 #[test]
-fn a_new_generation_waits_for_no_slot_but_for_a_system_that_has_refused() {
+fn a_new_generation_waits_only_after_a_refused_fork() {
     let mut pool = pool(FIXED);
     fill(&mut pool, at(0));
     pool.set_exited(slot(0), ExitKind::Failure, at(10));
@@ -212,7 +212,7 @@ fn a_new_generation_waits_for_no_slot_but_for_a_system_that_has_refused() {
     assert_eq!(pool.next(at(10)), PoolAction::Wait(Some(at(1010))));
 }
 
-/// Something that happens.
+/// A random event.
 #[derive(Debug, Clone)]
 enum PoolEvent {
     Report(u32, Status),
@@ -234,44 +234,44 @@ fn any_pool_event() -> impl Strategy<Value = PoolEvent> {
 
 proptest! {
     #[test]
-    fn there_are_never_too_many_and_in_the_end_enough(
+    fn the_number_of_workers_stays_in_its_limits_and_becomes_stable(
         size in prop_oneof![Just(FIXED), Just(SPARE)],
         events in prop::collection::vec(any_pool_event(), 0..200),
     ) {
         let mut pool = pool(size);
         let mut now = at(0);
-        let mut refuses = false;
+        let mut next_fork_fails = false;
         for event in events {
             match event {
                 PoolEvent::Report(number, status) => pool.set_status(slot(number), status),
                 PoolEvent::Exit(number, end) => pool.set_exited(slot(number), end, now),
-                PoolEvent::ForkFails => refuses = true,
+                PoolEvent::ForkFails => next_fork_fails = true,
                 PoolEvent::TimePasses(passed) => now = now + ms(passed),
             }
             loop {
                 match pool.next(now) {
                     PoolAction::Fork(free) => {
-                        prop_assert!(pool.entry(free).is_none(), "a slot that is taken");
-                        if std::mem::take(&mut refuses) {
+                        prop_assert!(pool.entry(free).is_none(), "fork into a slot that is in use");
+                        if std::mem::take(&mut next_fork_fails) {
                             pool.set_forking(free, Generation::new(1), 1, now);
                             pool.set_fork_failed(free, now);
                         } else {
-                            seat(&mut pool, free, now);
+                            add_idle(&mut pool, free, now);
                         }
                     }
                     PoolAction::Stop(slots) => {
                         prop_assert!(!slots.is_empty());
-                        slots.iter().for_each(|slot| pool.stop_request(*slot, RETIRED));
+                        slots.iter().for_each(|slot| pool.request_stop(*slot, RETIRED));
                     }
                     PoolAction::Wait(until) => {
-                        prop_assert!(until.is_none_or(|until| now < until), "a rest that is over");
+                        prop_assert!(until.is_none_or(|until| now < until), "wait until a time in the past");
                         break;
                     }
                 }
                 prop_assert!(pool.workers() <= pool.max_workers());
             }
         }
-        // Everyone that is told to go goes, and the rest becomes idle: it settles.
+        // All workers that were asked to stop exit, and the others become idle.
         for _round in 0..10 {
             now = now + ms(2000);
             for number in 0..10 {
@@ -283,14 +283,14 @@ proptest! {
                 pool.set_status(slot(number), Status::Waiting);
             }
             if let PoolAction::Stop(slots) = fill(&mut pool, now) {
-                slots.iter().for_each(|slot| pool.stop_request(*slot, RETIRED));
+                slots.iter().for_each(|slot| pool.request_stop(*slot, RETIRED));
             }
         }
         match size {
             Size::Fixed { max_workers } => prop_assert_eq!(pool.workers(), max_workers),
             Size::Spare { min_spare_workers, max_spare_workers, .. } => {
-                let there = pool.workers();
-                prop_assert!((min_spare_workers..=max_spare_workers).contains(&there), "{there}");
+                let workers = pool.workers();
+                prop_assert!((min_spare_workers..=max_spare_workers).contains(&workers), "{workers}");
             }
         }
     }

@@ -1,4 +1,4 @@
-//! Scenarios of what goes wrong: workers that fail, forks that are refused.
+//! Scenarios of failures: workers that fail, forks that are refused.
 
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
@@ -10,19 +10,19 @@ use nix::sys::resource::{getrlimit, setrlimit};
 use nix::unistd::{Uid, setuid};
 
 use super::limit::PROCESSES;
-use super::support::{Counters, quiet, send, sleep_until_killed, until_term, wait_for_stop};
+use super::support::{Counters, discard_logs, send, sleep_until_killed, until_term, wait_for_stop};
 use crate::scenarios::Scenario;
 
 pub(crate) const SCENARIOS: &[Scenario] = &[
-    ("a_worker_that_exits_badly_at_once_in_a_loop_slows_no_other_slot", bad_loop),
-    ("a_worker_that_exits_well_at_once_in_a_loop_is_replaced_at_once", good_loop),
-    ("a_bad_exit_of_an_old_generation_does_not_slow_the_new_one", old_generation),
-    ("a_failure_while_workers_are_waited_for_does_not_slow_the_next_start", in_the_wait),
-    ("workers_that_are_killed_after_a_while_are_replaced_at_once", killed),
-    ("forks_that_are_refused_are_tried_again_until_they_succeed", refused),
+    ("a_worker_that_fails_in_a_loop_delays_no_other_slot", failure_loop),
+    ("a_worker_that_succeeds_in_a_loop_is_replaced_at_once", success_loop),
+    ("a_failure_of_an_old_generation_does_not_delay_the_new_one", old_generation),
+    ("a_failure_during_the_wait_does_not_delay_the_next_start", during_the_wait),
+    ("workers_killed_after_the_interval_are_replaced_at_once", killed),
+    ("refused_forks_are_retried_until_they_succeed", refused),
 ];
 
-fn bad_loop() {
+fn failure_loop() {
     const INTERVAL: Duration = Duration::from_millis(150);
     let others = Rc::new(Cell::new(0));
     let bad: Rc<RefCell<Vec<Instant>>> = Rc::default();
@@ -31,7 +31,7 @@ fn bad_loop() {
         .err_respawn_interval(INTERVAL)
         .on_child_reap({
             let (others, bad) = (Rc::clone(&others), Rc::clone(&bad));
-            move |overview, gone| match gone.slot.get() {
+            move |overview, worker| match worker.slot.get() {
                 0 => {
                     bad.borrow_mut().push(Instant::now());
                     if bad.borrow().len() == 4 {
@@ -41,32 +41,32 @@ fn bad_loop() {
                 _other => others.set(others.get() + 1),
             }
         })
-        .logger(quiet())
+        .logger(discard_logs())
         .build()
-        .expect("built");
+        .expect("valid settings");
     while pm.signal_received() != Some(Signal::Term) {
-        pm.start(|worker| if worker.slot().get() == 0 { 1 } else { 0 }).expect("starts");
+        pm.start(|worker| if worker.slot().get() == 0 { 1 } else { 0 }).expect("start succeeds");
     }
-    pm.wait_all_children().expect("waits");
+    pm.wait_all_children().expect("the wait succeeds");
     let bad = bad.take();
     let took = bad[3] - bad[0];
-    // Four births an interval apart; the deaths are a little later each.
+    // The four forks are an interval apart; each exit is a little later.
     assert!(took >= INTERVAL * 3 - INTERVAL / 2, "{took:?}");
     assert!(others.get() > 40, "the other slot had {} workers meanwhile", others.get());
 }
 
-fn good_loop() {
+fn success_loop() {
     let counters = Counters::new();
-    let begun = Instant::now();
-    let mut pm = Prefork::builder().max_workers(2).build().expect("built");
+    let started = Instant::now();
+    let mut pm = Prefork::builder().max_workers(2).build().expect("valid settings");
     until_term(&mut pm, |worker| {
         if counters.add(0) == 200 {
             send(worker.manager_pid(), Signal::Term);
         }
     });
     assert!(counters.get(0) >= 200);
-    // A delay of a second each, or of a tenth, would take longer.
-    assert!(begun.elapsed() < Duration::from_secs(9), "{:?}", begun.elapsed());
+    // A delay of a second per fork, or of 100 ms, would take longer.
+    assert!(started.elapsed() < Duration::from_secs(9), "{:?}", started.elapsed());
 }
 
 fn old_generation() {
@@ -75,13 +75,13 @@ fn old_generation() {
         .max_workers(1)
         .err_respawn_interval(Duration::from_secs(3600))
         .trap_signals([(Signal::Term, ToAll(Signal::Term)), (Signal::Hup, ToAll(Signal::Usr1))])
-        .logger(quiet())
+        .logger(discard_logs())
         .build()
-        .expect("built");
+        .expect("valid settings");
     while pm.signal_received() != Some(Signal::Term) {
         pm.start(|worker| {
             if worker.generation() == 1 {
-                // HUP is passed on as a signal that it dies of, with a bad exit.
+                // HUP is forwarded as a signal that kills the worker, which counts as a failure.
                 send(worker.manager_pid(), Signal::Hup);
                 super::support::sleep_until_killed()
             }
@@ -90,21 +90,21 @@ fn old_generation() {
             send(worker.manager_pid(), Signal::Term);
             wait_for_stop(worker);
         })
-        .expect("starts");
+        .expect("start succeeds");
     }
-    pm.wait_all_children().expect("waits");
+    pm.wait_all_children().expect("the wait succeeds");
     assert_eq!(counters.get(0), 1);
 }
 
-fn in_the_wait() {
+fn during_the_wait() {
     let counters = Counters::new();
     let mut pm = Prefork::builder()
         .max_workers(1)
         .err_respawn_interval(Duration::from_secs(3600))
         .trap_signals([(Signal::Term, ToAll(Signal::Term)), (Signal::Hup, Nothing)])
-        .logger(quiet())
+        .logger(discard_logs())
         .build()
-        .expect("built");
+        .expect("valid settings");
     while pm.signal_received() != Some(Signal::Term) {
         pm.start(|worker| match counters.add(0) {
             1 => {
@@ -117,9 +117,9 @@ fn in_the_wait() {
                 sleep_until_killed()
             }
         })
-        .expect("starts");
+        .expect("start succeeds");
         counters.add(1);
-        pm.wait_all_children().expect("waits");
+        pm.wait_all_children().expect("the wait succeeds");
     }
     assert_eq!(counters.get(0), 2);
 }
@@ -129,13 +129,13 @@ fn killed() {
     let mut pm = Prefork::builder()
         .max_workers(4)
         .err_respawn_interval(Duration::from_millis(1))
-        .logger(quiet())
+        .logger(discard_logs())
         .build()
-        .expect("built");
+        .expect("valid settings");
     until_term(&mut pm, |worker| {
         assert!(!worker.should_stop());
         match counters.add(0) {
-            // The first four have lived longer than a millisecond when they die.
+            // The first four have run longer than a millisecond when they are killed.
             1..=4 => {
                 std::thread::sleep(Duration::from_millis(5));
                 send(daemon_prefork::Pid::this(), Signal::Kill);
@@ -150,15 +150,15 @@ fn killed() {
 
 fn refused() {
     let Some(processes) = PROCESSES else {
-        println!("skipped: there is no limit of processes to set here");
+        println!("skipped: the process limit cannot be set on this system");
         return;
     };
-    // The limit does not hold for root.
+    // The limit does not apply to root.
     if Uid::effective().is_root() {
-        setuid(Uid::from_raw(65_534)).expect("root may");
+        setuid(Uid::from_raw(65_534)).expect("root can change the user");
     }
-    let (_, most) = getrlimit(processes).expect("a limit");
-    setrlimit(processes, 0, most).expect("lowered");
+    let (_, most) = getrlimit(processes).expect("the limit is known");
+    setrlimit(processes, 0, most).expect("the limit is lowered");
     let (counters, tries) = (Counters::new(), Rc::new(Cell::new(0)));
     let mut pm = Prefork::builder()
         .max_workers(3)
@@ -169,13 +169,13 @@ fn refused() {
                 tries.set(tries.get() + 1);
                 assert!(overview.num_workers == 0 || tries.get() > 3);
                 if tries.get() == 3 {
-                    setrlimit(processes, most, most).expect("raised");
+                    setrlimit(processes, most, most).expect("the limit is raised");
                 }
             }
         })
-        .logger(quiet())
+        .logger(discard_logs())
         .build()
-        .expect("built");
+        .expect("valid settings");
     until_term(&mut pm, |worker| {
         assert!(!worker.should_stop());
         if counters.add(0) == 3 {

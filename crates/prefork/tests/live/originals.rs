@@ -1,4 +1,4 @@
-//! What the original's test files check, one scenario a file, by their names.
+//! One scenario for each test file of the original, with its name.
 
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
@@ -11,17 +11,17 @@ use daemon_sys::poll::{Interest, wait};
 use daemon_sys::signals::SignalQueue;
 
 use super::support::{
-    Counters, aside, board, ended_well, send, until_term, wait_for_stop, workers,
+    Counters, assert_success, board, run_in_process, send, until_term, wait_for_stop, workers,
 };
 use crate::scenarios::{Scenario, eventually};
 
 pub(crate) const SCENARIOS: &[Scenario] = &[
-    ("01_base_each_of_ten_workers_hears_term_and_is_reaped", base),
+    ("01_base_each_of_ten_workers_receives_term_and_is_reaped", base),
     ("02_reconfigure_a_second_generation_follows_hup", reconfigure),
-    ("03_spareworkers_follow_how_many_are_active", spare_workers),
+    ("03_spareworkers_follow_the_number_of_active_workers", spare_workers),
     ("04_interval_between_forks_and_between_signals", interval),
     ("05_before_and_after_fork_are_called_for_each", before_after_fork),
-    ("06_wait_all_children_with_timeout_tells_how_many_are_left", wait_with_timeout),
+    ("06_wait_all_children_with_timeout_returns_the_number_left", wait_with_timeout),
     ("07_wait_all_children_does_not_block", wait_does_not_block),
 ];
 
@@ -34,9 +34,9 @@ fn base() {
             move |_, _| reaped.set(reaped.get() + 1)
         })
         .build()
-        .expect("built");
+        .expect("valid settings");
     while pm.signal_received().is_none() {
-        match pm.start_fork().expect("starts") {
+        match pm.start_fork().expect("start succeeds") {
             StartResult::Manager(_) => {}
             StartResult::Worker(worker) => {
                 assert!(!worker.should_stop());
@@ -49,7 +49,7 @@ fn base() {
             }
         }
     }
-    assert_eq!(pm.wait_all_children().expect("waits"), 0);
+    assert_eq!(pm.wait_all_children().expect("the wait succeeds"), 0);
     assert_eq!((counters.get(0), reaped.get(), pm.num_workers()), (20, 10, 0));
 }
 
@@ -58,7 +58,7 @@ fn reconfigure() {
         .max_workers(1)
         .trap_signals([(Signal::Term, ToAll(Signal::Term)), (Signal::Hup, ToAll(Signal::Term))])
         .build()
-        .expect("built");
+        .expect("valid settings");
     let mut starts = 0;
     while pm.signal_received() != Some(Signal::Term) {
         starts += 1;
@@ -69,9 +69,9 @@ fn reconfigure() {
             send(worker.manager_pid(), signal);
             wait_for_stop(worker);
         })
-        .expect("starts");
+        .expect("start succeeds");
     }
-    pm.wait_all_children().expect("waits");
+    pm.wait_all_children().expect("the wait succeeds");
     assert_eq!(starts, 2);
 }
 
@@ -79,17 +79,17 @@ fn spare_workers() {
     const ACTIVE: usize = 0;
     const LOOKED: usize = 1;
     let counters = Counters::new();
-    let dir = tempfile::tempdir().expect("a directory");
+    let dir = tempfile::tempdir().expect("a temporary directory");
     let file = dir.path().join("board");
     let manager = Pid::this();
-    let driver = aside(|| {
+    let driver = run_in_process(|| {
         let board = board(&file);
         let count = |is: fn(Status) -> bool| {
             workers(board).iter().filter(|worker| worker.status.is_some_and(is)).count()
         };
         for (look, active, wanted) in [(1, 0, 3), (2, 1, 10), (3, 0, 5)] {
             counters.set(ACTIVE, active);
-            eventually("there are as many as there should be", || match active {
+            eventually("the number of workers is as expected", || match active {
                 0 => count(Status::is_idle) == wanted && workers(board).len() == wanted,
                 _active => count(Status::is_busy) == wanted,
             });
@@ -106,37 +106,37 @@ fn spare_workers() {
         .scoreboard_file(&file)
         .trap_signals([(Signal::Term, ToAll(Signal::Term)), (Signal::Usr1, Nothing)])
         .build()
-        .expect("built");
+        .expect("valid settings");
     assert_eq!(pm.num_active_workers(), 0);
     let mut seen = Vec::new();
     while pm.signal_received() != Some(Signal::Term) {
         let signal = pm.start(|worker| {
             while !worker.should_stop() {
                 let status = if counters.get(ACTIVE) == 1 { 'A' } else { STATUS_IDLE };
-                worker.set_status(status).expect("set");
+                worker.set_status(status).expect("the value is set");
                 std::thread::yield_now();
             }
         });
-        if signal.expect("starts") == Signal::Usr1 {
+        if signal.expect("start succeeds") == Signal::Usr1 {
             seen.push((pm.num_workers(), pm.num_active_workers()));
             counters.add(LOOKED);
         }
     }
-    pm.wait_all_children().expect("waits");
-    ended_well(driver);
+    pm.wait_all_children().expect("the wait succeeds");
+    assert_success(driver);
     assert_eq!(seen, [(3, 0), (10, 10), (5, 0)]);
 }
 
 fn interval() {
     const SPAWN: Duration = Duration::from_millis(60);
     const SIGNAL: Duration = Duration::from_millis(120);
-    let born = Rc::new(RefCell::new(Vec::new()));
-    let gone = Rc::new(RefCell::new(Vec::new()));
+    let forked = Rc::new(RefCell::new(Vec::new()));
+    let exited = Rc::new(RefCell::new(Vec::new()));
     let note = |times: &Rc<RefCell<Vec<Instant>>>| {
         let times = Rc::clone(times);
         move || times.borrow_mut().push(Instant::now())
     };
-    let (note_born, note_gone) = (note(&born), note(&gone));
+    let (note_forked, note_exited) = (note(&forked), note(&exited));
     let mut pm = Prefork::builder()
         .max_workers(3)
         .spawn_interval(SPAWN)
@@ -144,10 +144,10 @@ fn interval() {
             (Signal::Term, OneByOne(Signal::Term, SIGNAL)),
             (Signal::Hup, ToAll(Signal::Term)),
         ])
-        .before_fork(move |_| note_born())
-        .on_child_reap(move |_, _| note_gone())
+        .before_fork(move |_| note_forked())
+        .on_child_reap(move |_, _| note_exited())
         .build()
-        .expect("built");
+        .expect("valid settings");
     until_term(&mut pm, |worker| {
         if worker.slot().get() == 2 {
             send(worker.manager_pid(), Signal::Term);
@@ -157,11 +157,11 @@ fn interval() {
     let apart = |times: &Rc<RefCell<Vec<Instant>>>, by: Duration| {
         let times = times.borrow();
         assert_eq!(times.len(), 3);
-        // A worker that was told late may go soon before the next: one of them counts for two.
+        // A single interval may be shorter if a signal was handled late, so two are measured together.
         assert!(times[2] - times[0] >= by * 2 - by / 10, "{:?}", times[2] - times[0]);
     };
-    apart(&born, SPAWN);
-    apart(&gone, SIGNAL);
+    apart(&forked, SPAWN);
+    apart(&exited, SIGNAL);
 }
 
 fn before_after_fork() {
@@ -180,7 +180,7 @@ fn before_after_fork() {
             }
         })
         .build()
-        .expect("built");
+        .expect("valid settings");
     until_term(&mut pm, |worker| {
         if before.get() == 10 {
             send(worker.manager_pid(), Signal::Term);
@@ -189,11 +189,13 @@ fn before_after_fork() {
     assert!(before.get() >= 10 && after.get() == before.get(), "{} {}", before.get(), after.get());
 }
 
-/// Waits a little, again and again, until so many are left.
+/// Waits repeatedly for a short time until this number of workers is left.
 fn wait_until_left(pm: &mut Prefork, left: u32) {
-    let a_little = Duration::from_millis(20);
-    eventually("others have left", || pm.wait_all_children_for(a_little).expect("waits") <= left);
-    assert_eq!(pm.wait_all_children_for(a_little).expect("waits"), left);
+    let short = Duration::from_millis(20);
+    eventually("the others have exited", || {
+        pm.wait_all_children_for(short).expect("the wait succeeds") <= left
+    });
+    assert_eq!(pm.wait_all_children_for(short).expect("the wait succeeds"), left);
 }
 
 fn wait_with_timeout() {
@@ -206,9 +208,9 @@ fn wait_with_timeout() {
             move |_, _| reaped.set(reaped.get() + 1)
         })
         .build()
-        .expect("built");
+        .expect("valid settings");
     let work = |worker: &daemon_prefork::Worker| {
-        let queue = SignalQueue::new(&[Signal::Term]).expect("opens");
+        let queue = SignalQueue::new(&[Signal::Term]).expect("it opens");
         let number = counters.add(0);
         if number == 30 {
             send(worker.manager_pid(), Signal::Term);
@@ -216,22 +218,22 @@ fn wait_with_timeout() {
         let mut received = 0;
         while received * 10 < number {
             let ready = wait(&[(std::os::fd::AsFd::as_fd(&queue), Interest::Read)], None);
-            assert!(ready.expect("waits")[0].is_readable());
-            received += queue.drain().expect("read").len() as u32;
+            assert!(ready.expect("the wait succeeds")[0].is_readable());
+            received += queue.drain().expect("the signals are read").len() as u32;
         }
     };
-    pm.start(work).expect("starts");
+    pm.start(work).expect("start succeeds");
     wait_until_left(&mut pm, 20);
-    pm.signal_all_children(Signal::Term).expect("the manager");
+    pm.signal_all_children(Signal::Term).expect("this process is the manager");
     wait_until_left(&mut pm, 10);
-    pm.signal_all_children(Signal::Term).expect("the manager");
-    assert_eq!(pm.wait_all_children().expect("waits"), 0);
+    pm.signal_all_children(Signal::Term).expect("this process is the manager");
+    assert_eq!(pm.wait_all_children().expect("the wait succeeds"), 0);
     assert_eq!((pm.num_workers(), reaped.get()), (0, 30));
 }
 
 fn wait_does_not_block() {
     let counters = Counters::new();
-    let mut pm = Prefork::builder().max_workers(30).build().expect("built");
+    let mut pm = Prefork::builder().max_workers(30).build().expect("valid settings");
     pm.start(|worker| {
         assert!(!worker.should_stop());
         let number = counters.add(0);
@@ -239,10 +241,10 @@ fn wait_does_not_block() {
             send(worker.manager_pid(), Signal::Term);
         }
         wait_for_stop(worker);
-        // Now they all leave within a few milliseconds of each other.
+        // Now all workers exit within a few milliseconds of each other.
         std::thread::sleep(Duration::from_micros(100_000 + 100 * u64::from(number)));
     })
-    .expect("starts");
-    pm.wait_all_children_for(Duration::from_millis(100)).expect("waits");
-    assert_eq!(pm.wait_all_children().expect("waits"), 0);
+    .expect("start succeeds");
+    pm.wait_all_children_for(Duration::from_millis(100)).expect("the wait succeeds");
+    assert_eq!(pm.wait_all_children().expect("the wait succeeds"), 0);
 }

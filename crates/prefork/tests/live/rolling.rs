@@ -1,4 +1,4 @@
-//! Scenarios of signals that go from one worker to the next.
+//! Scenarios of signals that are sent to one worker after another.
 
 use std::time::Duration;
 
@@ -7,19 +7,20 @@ use daemon_prefork::{ExitCause, Pid, Prefork, Signal};
 use daemon_sys::signals::ignore;
 
 use super::support::{
-    Counters, aside, ended_well, quiet, reaped_by, send, until_term, wait_for_stop,
+    Counters, assert_success, discard_logs, reaped_by, run_in_process, send, until_term,
+    wait_for_stop,
 };
 use crate::scenarios::{Scenario, eventually};
 
 pub(crate) const SCENARIOS: &[Scenario] = &[
-    ("a_signal_goes_on_from_one_to_the_next_while_others_start_and_others_come", goes_on),
-    ("one_that_comes_again_and_again_reaches_every_worker", again_and_again),
-    ("a_worker_that_is_told_late_has_its_grace_all_the_same", told_late),
+    ("a_rolling_signal_continues_while_workers_start_and_signals_arrive", continues),
+    ("a_repeated_rolling_signal_reaches_every_worker", repeated),
+    ("a_worker_that_is_asked_late_gets_the_full_grace_period", asked_late),
 ];
 
 const INTERVAL: Duration = Duration::from_millis(60);
 
-fn goes_on() {
+fn continues() {
     let counters = Counters::new();
     let mut pm = Prefork::builder()
         .max_workers(3)
@@ -28,30 +29,30 @@ fn goes_on() {
             (Signal::Hup, OneByOne(Signal::Term, INTERVAL)),
             (Signal::Usr1, OneByOne(Signal::Usr2, INTERVAL)),
         ])
-        .logger(quiet())
+        .logger(discard_logs())
         .build()
-        .expect("built");
+        .expect("valid settings");
     let manager = Pid::this();
-    let driver = aside(|| {
+    let driver = run_in_process(|| {
         counters.until(0, 3);
         send(manager, Signal::Hup);
         counters.until(0, 4);
         send(manager, Signal::Usr1);
-        // All of the first three are replaced, although another signal is on its way.
+        // All of the first three are replaced, although another rolling signal is active.
         counters.until(0, 6);
         send(manager, Signal::Term);
     });
     until_term(&mut pm, |worker| {
-        ignore(Signal::Usr2).expect("ignored");
+        ignore(Signal::Usr2).expect("the signal is ignored");
         assert!(!worker.should_stop());
         counters.add(0);
         wait_for_stop(worker);
     });
-    ended_well(driver);
-    assert_eq!(counters.get(0), 6, "nobody else is replaced");
+    assert_success(driver);
+    assert_eq!(counters.get(0), 6, "no other worker is replaced");
 }
 
-fn again_and_again() {
+fn repeated() {
     let counters = Counters::new();
     let mut pm = Prefork::builder()
         .max_workers(3)
@@ -59,17 +60,17 @@ fn again_and_again() {
             (Signal::Term, ToAll(Signal::Term)),
             (Signal::Hup, OneByOne(Signal::Term, INTERVAL)),
         ])
-        .logger(quiet())
+        .logger(discard_logs())
         .build()
-        .expect("built");
+        .expect("valid settings");
     let manager = Pid::this();
     const ALL: usize = 10;
-    let driver = aside(|| {
+    let driver = run_in_process(|| {
         counters.until(ALL, 3);
-        eventually("each slot has another worker", || {
-            let births = counters.get(ALL);
+        eventually("each slot has a new worker", || {
+            let forks = counters.get(ALL);
             send(manager, Signal::Hup);
-            counters.until(ALL, births + 1);
+            counters.until(ALL, forks + 1);
             (0..3).all(|slot| counters.get(slot) > 1)
         });
         send(manager, Signal::Term);
@@ -80,19 +81,19 @@ fn again_and_again() {
         counters.add(ALL);
         wait_for_stop(worker);
     });
-    ended_well(driver);
+    assert_success(driver);
 }
 
-fn told_late() {
+fn asked_late() {
     let counters = Counters::new();
     let (builder, reaped) = reaped_by(
         Prefork::builder()
             .max_workers(3)
             .grace(Duration::from_millis(1000))
             .trap_signals([(Signal::Term, OneByOne(Signal::Term, Duration::from_millis(700)))])
-            .logger(quiet()),
+            .logger(discard_logs()),
     );
-    let mut pm = builder.build().expect("built");
+    let mut pm = builder.build().expect("valid settings");
     until_term(&mut pm, |worker| {
         assert!(!worker.should_stop());
         if counters.add(0) == 3 {
@@ -100,7 +101,7 @@ fn told_late() {
         }
         wait_for_stop(worker);
     });
-    let causes: Vec<ExitCause> = reaped.take().iter().map(|gone| gone.cause).collect();
+    let causes: Vec<ExitCause> = reaped.take().iter().map(|worker| worker.cause).collect();
     assert_eq!(causes.len(), 3);
     assert!(causes.iter().all(ExitCause::is_expected), "{causes:?}");
 }

@@ -1,4 +1,4 @@
-//! Scenarios of the end: workers that do not leave, a manager that is killed.
+//! Scenarios of the shutdown: workers that do not stop, a manager that is killed.
 
 use std::cell::RefCell;
 use std::rc::Rc;
@@ -9,27 +9,24 @@ use daemon_sys::reap::wait_for;
 use daemon_sys::signals::ignore;
 
 use super::support::{
-    Counters, aside, board, orphans_are_told, pids, send, sleep_until_killed, until_gone,
+    Counters, board, has_death_signal, pids, run_in_process, send, sleep_until_killed, until_gone,
     wait_for_stop, workers,
 };
 use crate::scenarios::{Scenario, eventually};
 
 pub(crate) const SCENARIOS: &[Scenario] = &[
-    ("workers_that_ignore_term_are_left_when_the_time_is_over", left),
-    ("workers_that_ignore_term_are_killed_after_the_grace", killed_after_grace),
-    ("a_manager_that_is_killed_leaves_no_worker", no_orphan),
-    ("a_manager_that_is_killed_leaves_no_worker_that_asks", no_orphan_that_asks),
-    ("a_manager_that_is_killed_leaves_none_that_ignores_term_if_so_told", no_stubborn_orphan),
-    ("a_worker_finishes_what_it_has_in_hand", finishes),
-    (
-        "a_worker_that_has_changed_its_user_and_watches_anew_does_not_outlive_it",
-        no_orphan_of_another_user,
-    ),
+    ("workers_that_ignore_term_are_left_after_the_timeout", left),
+    ("workers_that_ignore_term_are_killed_after_the_grace_period", killed_after_grace),
+    ("a_killed_manager_leaves_no_worker", no_orphan),
+    ("a_killed_manager_leaves_no_worker_that_checks_for_signals", no_orphan_that_checks),
+    ("with_kill_as_death_signal_no_worker_outlives_the_manager", no_stubborn_orphan),
+    ("a_worker_finishes_its_current_work", finishes),
+    ("a_worker_that_changes_its_user_and_watches_again_is_stopped", no_orphan_of_another_user),
 ];
 
 fn stubborn(counters: &Counters) -> impl FnOnce(&Worker) + '_ {
     |worker| {
-        ignore(Signal::Term).expect("ignored");
+        ignore(Signal::Term).expect("the signal is ignored");
         if counters.add(0) == 3 {
             send(worker.manager_pid(), Signal::Term);
         }
@@ -39,14 +36,14 @@ fn stubborn(counters: &Counters) -> impl FnOnce(&Worker) + '_ {
 
 fn left() {
     let counters = Counters::new();
-    let mut pm = Prefork::builder().max_workers(3).build().expect("built");
-    pm.start(stubborn(&counters)).expect("starts");
-    let begun = Instant::now();
+    let mut pm = Prefork::builder().max_workers(3).build().expect("valid settings");
+    pm.start(stubborn(&counters)).expect("start succeeds");
+    let started = Instant::now();
     let time = Duration::from_millis(30);
-    assert_eq!(pm.wait_all_children_for(time).expect("waits"), 3);
-    assert!(begun.elapsed() >= time);
-    pm.signal_all_children(Signal::Kill).expect("the manager");
-    assert_eq!(pm.wait_all_children().expect("waits"), 0);
+    assert_eq!(pm.wait_all_children_for(time).expect("the wait succeeds"), 3);
+    assert!(started.elapsed() >= time);
+    pm.signal_all_children(Signal::Kill).expect("this process is the manager");
+    assert_eq!(pm.wait_all_children().expect("the wait succeeds"), 0);
 }
 
 fn killed_after_grace() {
@@ -58,75 +55,75 @@ fn killed_after_grace() {
         .grace(grace)
         .on_child_reap({
             let causes = Rc::clone(&causes);
-            move |_, gone| causes.borrow_mut().push(gone.cause)
+            move |_, worker| causes.borrow_mut().push(worker.cause)
         })
         .logger(slog::Logger::root(slog::Discard, slog::o!()))
         .build()
-        .expect("built");
-    pm.start(stubborn(&counters)).expect("starts");
-    let begun = Instant::now();
-    assert_eq!(pm.wait_all_children().expect("waits"), 0);
-    assert!(begun.elapsed() >= grace);
+        .expect("valid settings");
+    pm.start(stubborn(&counters)).expect("start succeeds");
+    let started = Instant::now();
+    assert_eq!(pm.wait_all_children().expect("the wait succeeds"), 0);
+    assert!(started.elapsed() >= grace);
     let overdue = ExitCause::KilledByDaemon(daemon_core::KillReason::GraceExpired);
     assert_eq!(causes.take(), [overdue; 3]);
 }
 
-/// Kills a manager of three workers, each of which does this, and waits until all are gone.
+/// Kills a manager whose three workers run this function, and waits until all have exited.
 fn orphaned(death_signal: Option<Signal>, work: impl FnOnce(&Worker) + Copy) {
-    if !orphans_are_told() {
+    if !has_death_signal() {
         return;
     }
-    let dir = tempfile::tempdir().expect("a directory");
+    let dir = tempfile::tempdir().expect("a temporary directory");
     let file = dir.path().join("board");
-    let manager = aside(|| {
+    let manager = run_in_process(|| {
         let builder = Prefork::builder().max_workers(3).scoreboard_file(&file);
         let builder = match death_signal {
             Some(signal) => builder.death_signal(signal),
             None => builder,
         };
-        let mut pm = builder.build().expect("built");
+        let mut pm = builder.build().expect("valid settings");
         pm.start(|worker| {
             work(worker);
         })
-        .expect("starts");
+        .expect("start succeeds");
     });
     let board = board(&file);
-    eventually("all work", || {
+    eventually("all workers are busy", || {
         let all = workers(board);
         all.len() == 3 && all.iter().all(|w| w.status.is_some_and(daemon_core::Status::is_busy))
     });
     let orphans: Vec<Pid> = pids(board);
     send(manager, Signal::Kill);
-    assert_eq!(wait_for(manager).expect("ours"), Signal::Kill);
+    assert_eq!(wait_for(manager).expect("a child of this process"), Signal::Kill);
     until_gone(&orphans);
 }
 
 fn no_orphan() {
     orphaned(None, |worker| {
-        worker.set_status('W').expect("set");
+        worker.set_status('W').expect("the value is set");
         sleep_until_killed()
     });
 }
 
-fn no_orphan_that_asks() {
+fn no_orphan_that_checks() {
     orphaned(None, |worker| {
         assert!(!worker.should_stop());
-        worker.set_status('W').expect("set");
+        worker.set_status('W').expect("the value is set");
         wait_for_stop(worker);
     });
 }
 
 fn no_stubborn_orphan() {
     orphaned(Some(Signal::Kill), |worker| {
-        ignore(Signal::Term).expect("ignored");
-        worker.set_status('W').expect("set");
+        ignore(Signal::Term).expect("the signal is ignored");
+        worker.set_status('W').expect("the value is set");
         sleep_until_killed()
     });
 }
 
 fn finishes() {
     let counters = Counters::new();
-    let mut pm = Prefork::builder().max_workers(5).build().expect("built");
+    let mut pm = Prefork::builder().max_workers(5).build().expect("valid settings");
     pm.start(|worker| {
         while !worker.should_stop() {
             counters.add(0);
@@ -137,21 +134,21 @@ fn finishes() {
             counters.add(2);
         }
     })
-    .expect("starts");
-    pm.wait_all_children().expect("waits");
-    assert_eq!(counters.get(0), counters.get(2), "each that was begun was ended");
+    .expect("start succeeds");
+    pm.wait_all_children().expect("the wait succeeds");
+    assert_eq!(counters.get(0), counters.get(2), "all work that was started was finished");
 }
 
 fn no_orphan_of_another_user() {
     if !nix::unistd::geteuid().is_root() {
-        println!("skipped: only root may become another user");
+        println!("skipped: only root can change the user");
         return;
     }
     orphaned(None, |worker| {
-        nix::unistd::setgid(nix::unistd::Gid::from_raw(65534)).expect("another group");
-        nix::unistd::setuid(nix::unistd::Uid::from_raw(65534)).expect("another user");
-        worker.watch_manager().expect("the manager is there");
-        worker.set_status('W').expect("set");
+        nix::unistd::setgid(nix::unistd::Gid::from_raw(65534)).expect("the group is changed");
+        nix::unistd::setuid(nix::unistd::Uid::from_raw(65534)).expect("the user is changed");
+        worker.watch_manager().expect("the manager exists");
+        worker.set_status('W').expect("the value is set");
         sleep_until_killed()
     });
 }

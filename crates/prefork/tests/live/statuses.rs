@@ -7,29 +7,29 @@ use daemon_prefork::SignalForward::{Nothing, ToAll};
 use daemon_prefork::{Pid, Prefork, STATUS_IDLE, STATUS_NEXIST, Signal};
 
 use super::support::{
-    Counters, aside, board, ended_well, orphans_are_told, pids, send, sleep_until_killed,
-    until_gone, until_term, wait_for_stop, workers,
+    Counters, assert_success, board, has_death_signal, pids, run_in_process, send,
+    sleep_until_killed, until_gone, until_term, wait_for_stop, workers,
 };
 use crate::scenarios::{Scenario, eventually};
 
 pub(crate) const SCENARIOS: &[Scenario] = &[
-    ("a_worker_s_status_is_any_character_but_the_reserved_ones", any_character),
-    ("the_status_of_each_slot_is_shown", shown),
-    ("the_file_of_a_manager_that_was_killed_is_readable_and_replaced", after_kill),
-    ("a_pool_of_spare_workers_is_refilled_when_active_ones_are_killed", refilled),
+    ("a_status_is_any_character_except_the_reserved_ones", any_character),
+    ("statuses_returns_the_status_of_each_slot", shown),
+    ("the_scoreboard_file_of_a_killed_manager_is_readable_and_can_be_replaced", after_kill),
+    ("killed_active_workers_of_a_spare_pool_are_replaced", refilled),
 ];
 
 fn any_character() {
     let counters = Counters::new();
-    let mut pm = Prefork::builder().max_workers(1).build().expect("built");
+    let mut pm = Prefork::builder().max_workers(1).build().expect("valid settings");
     until_term(&mut pm, |worker| {
         assert!(!worker.should_stop());
         for status in ['A', '!', ' ', '本', STATUS_IDLE, STATUS_IDLE, 'B', 'C', STATUS_IDLE] {
-            worker.set_status(status).expect("set");
+            worker.set_status(status).expect("the value is set");
         }
         let error = worker.set_status(STATUS_NEXIST).expect_err("reserved").to_string();
         assert_eq!(error, "cannot set status '.': it is reserved for slots without a worker");
-        let error = worker.set_status('\n').expect_err("garbles").to_string();
+        let error = worker.set_status('\n').expect_err("a control character").to_string();
         assert_eq!(error, "cannot set status '\\n': it is a control character");
         counters.add(0);
         send(worker.manager_pid(), Signal::Term);
@@ -44,15 +44,15 @@ fn shown() {
         .max_workers(4)
         .trap_signals([(Signal::Term, ToAll(Signal::Term)), (Signal::Usr1, Nothing)])
         .build()
-        .expect("built");
+        .expect("valid settings");
     assert_eq!(pm.statuses(), "....");
     let mut seen = String::new();
     while pm.signal_received() != Some(Signal::Term) {
         let signal = pm.start(|worker| {
             assert!(!worker.should_stop());
             match worker.slot().get() {
-                0 => worker.set_status('é').expect("set"),
-                2 => worker.set_status('K').expect("set"),
+                0 => worker.set_status('é').expect("the value is set"),
+                2 => worker.set_status('K').expect("the value is set"),
                 _idle => {}
             }
             if counters.add(0) == 4 {
@@ -60,80 +60,83 @@ fn shown() {
             }
             wait_for_stop(worker);
         });
-        if signal.expect("starts") == Signal::Usr1 {
+        if signal.expect("start succeeds") == Signal::Usr1 {
             seen = pm.statuses();
             assert_eq!(pm.num_active_workers(), 2);
             send(Pid::this(), Signal::Term);
         }
     }
-    pm.wait_all_children().expect("waits");
+    pm.wait_all_children().expect("the wait succeeds");
     assert_eq!(seen, "é_K_");
     assert_eq!(pm.statuses(), "....");
 }
 
-/// A manager in a process of its own, with its scoreboard in a file.
+/// Starts a manager in a separate process, with its scoreboard in a file.
 fn manager(file: &std::path::Path) -> Pid {
-    aside(|| {
-        let mut pm =
-            Prefork::builder().max_workers(3).scoreboard_file(file).build().expect("built");
+    run_in_process(|| {
+        let mut pm = Prefork::builder()
+            .max_workers(3)
+            .scoreboard_file(file)
+            .build()
+            .expect("valid settings");
         until_term(&mut pm, |worker| {
-            worker.set_status('W').expect("set");
+            worker.set_status('W').expect("the value is set");
             sleep_until_killed()
         });
     })
 }
 
 fn after_kill() {
-    if !orphans_are_told() {
+    if !has_death_signal() {
         return;
     }
-    let dir = tempfile::tempdir().expect("a directory");
+    let dir = tempfile::tempdir().expect("a temporary directory");
     let file = dir.path().join("board");
     let first = manager(&file);
-    let former = board(&file);
+    let old_board = board(&file);
     let busy = |board| {
         let all = workers(board);
         all.len() == 3 && all.iter().all(|entry| entry.status == Some(Status::Serving))
     };
-    eventually("all work", || busy(former));
-    let orphans = pids(former);
+    eventually("all workers are busy", || busy(old_board));
+    let orphans = pids(old_board);
     send(first, Signal::Kill);
-    assert_eq!(daemon_sys::reap::wait_for(first).expect("ours"), Signal::Kill);
+    assert_eq!(daemon_sys::reap::wait_for(first).expect("a child of this process"), Signal::Kill);
     until_gone(&orphans);
-    // The file tells what was, as long as nobody replaces it.
+    // The file keeps its last contents until a new manager replaces it.
     assert_eq!(pids(board(&file)), orphans);
     assert_eq!(board(&file).phase(), Phase::Running);
     let second = manager(&file);
-    eventually("the file is the second's", || {
+    eventually("the second manager has replaced the file", || {
         let now = board(&file);
         busy(now) && pids(now).iter().all(|pid| !orphans.contains(pid))
     });
-    assert_eq!(pids(former), orphans, "who has the former file open goes on seeing that");
+    assert_eq!(pids(old_board), orphans, "an open mapping still shows the old file");
     let now = board(&file);
     send(second, Signal::Term);
-    ended_well(second);
+    assert_success(second);
     assert_eq!((now.phase(), workers(now).len()), (Phase::Stopped, 0));
 }
 
 fn refilled() {
-    let dir = tempfile::tempdir().expect("a directory");
+    let dir = tempfile::tempdir().expect("a temporary directory");
     let file = dir.path().join("board");
     let counters = Counters::new();
     let manager = Pid::this();
-    let driver = aside(|| {
+    let driver = run_in_process(|| {
         let board = board(&file);
         for _round in 0..3 {
-            eventually("two are active and two idle", || {
+            eventually("two workers are active and two are idle", || {
                 let all = workers(board);
                 let busy = all.iter().filter(|w| w.status.is_some_and(Status::is_busy)).count();
                 let idle = all.iter().filter(|w| w.status.is_some_and(Status::is_idle)).count();
-                // A worker is idle before it counts itself: none is to do that in the next round.
+                // A worker is idle before it is counted: wait until all of this round are counted.
                 (busy, idle) == (2, 2) && counters.get(0) == 4
             });
             counters.set(0, 0);
             let before = pids(board);
             before.iter().for_each(|pid| send(*pid, Signal::Kill));
-            eventually("others have come", || {
+            eventually("the killed workers are replaced", || {
                 let now = pids(board);
                 now.len() >= 2 && now.iter().all(|pid| !before.contains(pid))
             });
@@ -148,13 +151,13 @@ fn refilled() {
         .scoreboard_file(&file)
         .logger(slog::Logger::root(slog::Discard, slog::o!()))
         .build()
-        .expect("built");
+        .expect("valid settings");
     until_term(&mut pm, |worker| {
         assert!(!worker.should_stop());
         if counters.add(0) <= 2 {
-            worker.set_status('A').expect("set");
+            worker.set_status('A').expect("the value is set");
         }
         wait_for_stop(worker);
     });
-    ended_well(driver);
+    assert_success(driver);
 }

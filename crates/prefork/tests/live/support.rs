@@ -1,4 +1,4 @@
-//! What scenarios have in common.
+//! Helpers of the scenarios.
 
 use std::cell::RefCell;
 use std::path::Path;
@@ -16,7 +16,7 @@ use daemon_sys::shared;
 
 use crate::scenarios::eventually;
 
-/// Counters that this process shares with all that it forks.
+/// Counters that this process shares with the processes that it forks.
 #[derive(Clone)]
 pub(crate) struct Counters(&'static [AtomicU32]);
 
@@ -25,7 +25,7 @@ impl Counters {
         Counters(shared::anonymous(1024).expect("memory"))
     }
 
-    /// Adds one, and tells how many there are now.
+    /// Increments a counter, and returns the new value.
     pub(crate) fn add(&self, which: usize) -> u32 {
         self.0[which].fetch_add(1, SeqCst) + 1
     }
@@ -43,75 +43,75 @@ impl Counters {
     }
 }
 
-/// Runs a part of the scenario in a process of its own.
-pub(crate) fn aside(run: impl FnOnce()) -> Pid {
-    match fork().expect("forks") {
+/// Runs a part of the scenario in a separate process.
+pub(crate) fn run_in_process(run: impl FnOnce()) -> Pid {
+    match fork().expect("the fork succeeds") {
         ForkResult::Parent(pid) => pid,
         ForkResult::Child => {
-            let done = std::panic::catch_unwind(std::panic::AssertUnwindSafe(run));
-            exit_now(done.is_err().into());
+            let result = std::panic::catch_unwind(std::panic::AssertUnwindSafe(run));
+            exit_now(result.is_err().into());
         }
     }
 }
 
-/// Has each worker that is gone noted.
+/// Adds a hook that collects the reaped workers.
 pub(crate) fn reaped_by(pm: PreforkBuilder) -> (PreforkBuilder, Rc<RefCell<Vec<Reaped>>>) {
     let reaped: Rc<RefCell<Vec<Reaped>>> = Rc::default();
     let pm = pm.on_child_reap({
         let reaped = Rc::clone(&reaped);
-        move |_, gone| reaped.borrow_mut().push(*gone)
+        move |_, worker| reaped.borrow_mut().push(*worker)
     });
     (pm, reaped)
 }
 
-/// For failures that are wanted.
-pub(crate) fn quiet() -> slog::Logger {
+/// Returns a logger that discards everything, for expected failures.
+pub(crate) fn discard_logs() -> slog::Logger {
     slog::Logger::root(slog::Discard, slog::o!())
 }
 
-/// Waits until such a part has ended, which it has done well.
-pub(crate) fn ended_well(pid: Pid) {
-    assert_eq!(wait_for(pid).expect("ours"), Exit::Code(0));
+/// Waits until such a process has exited, and asserts that it succeeded.
+pub(crate) fn assert_success(pid: Pid) {
+    assert_eq!(wait_for(pid).expect("a child of this process"), Exit::Code(0));
 }
 
 pub(crate) fn send(pid: Pid, what: Signal) {
-    assert_eq!(signal(pid, what).expect("ours"), SignalOutcome::Delivered);
+    assert_eq!(signal(pid, what).expect("a child of this process"), SignalOutcome::Delivered);
 }
 
-/// Until a signal is sent to it by somebody.
+/// Sleeps until a signal terminates the process.
 pub(crate) fn sleep_until_killed() -> ! {
     loop {
         std::thread::sleep(Duration::from_secs(3600));
     }
 }
 
-/// A worker that waits until it is told to leave, and does.
+/// Waits until the worker is asked to stop.
 pub(crate) fn wait_for_stop(worker: &Worker) {
-    let told = wait(
+    let ready = wait(
         &[(worker, Interest::Read)]
             .map(|(worker, interest)| (std::os::fd::AsFd::as_fd(worker), interest)),
         None,
     );
-    assert!(told.expect("waits")[0].is_readable() && worker.should_stop());
+    assert!(ready.expect("the wait succeeds")[0].is_readable() && worker.should_stop());
 }
 
-/// Starts over and over until TERM, and waits for all.
+/// Calls `start` repeatedly until TERM, and waits for all workers.
 pub(crate) fn until_term(pm: &mut Prefork, mut work: impl FnMut(&Worker)) {
     while pm.signal_received() != Some(Signal::Term) {
-        pm.start(&mut work).expect("starts");
+        pm.start(&mut work).expect("start succeeds");
     }
-    assert_eq!(pm.wait_all_children().expect("waits"), 0);
+    assert_eq!(pm.wait_all_children().expect("the wait succeeds"), 0);
 }
 
-/// The scoreboard in a file, once it is there.
+/// Opens the scoreboard in a file, as soon as it exists.
 pub(crate) fn board(path: &Path) -> ScoreboardReader {
-    eventually("the scoreboard is there", || path.exists());
-    let lines: &'static [ScoreboardLine] = shared::open_file(path).expect("opens");
-    eventually("it is formatted", || ScoreboardReader::open(lines).is_ok());
-    ScoreboardReader::open(lines).expect("a scoreboard")
+    eventually("the scoreboard file exists", || path.exists());
+    let lines: &'static [ScoreboardLine] = shared::open_file(path).expect("it opens");
+    eventually("the scoreboard is formatted", || ScoreboardReader::open(lines).is_ok());
+    ScoreboardReader::open(lines).expect("a valid scoreboard")
 }
 
-/// The lines of the workers that are there.
+/// Returns the scoreboard entries of the running workers.
 pub(crate) fn workers(board: ScoreboardReader) -> Vec<SlotEntry> {
     board.entries().filter(|entry| entry.status != Some(Status::Empty) && entry.pid != 0).collect()
 }
@@ -121,16 +121,16 @@ pub(crate) fn pids(board: ScoreboardReader) -> Vec<Pid> {
     workers(board).into_iter().filter_map(pid).collect()
 }
 
-/// Whether the system tells workers that their manager was killed; where it does not it says that the
-/// scenario is skipped.
-pub(crate) fn orphans_are_told() -> bool {
-    let told = cfg!(all(target_os = "linux", not(fallback)));
-    if !told {
-        println!("skipped: only Linux tells workers that their manager was killed");
+/// Returns whether the system sends workers a signal when their manager is killed. If not, prints that
+/// the scenario is skipped.
+pub(crate) fn has_death_signal() -> bool {
+    let is_supported = cfg!(all(target_os = "linux", not(fallback)));
+    if !is_supported {
+        println!("skipped: only Linux sends workers a signal when their manager is killed");
     }
-    told
+    is_supported
 }
 
 pub(crate) fn until_gone(pids: &[Pid]) {
-    eventually("all are gone", || pids.iter().all(|pid| !exists(*pid)));
+    eventually("all processes have exited", || pids.iter().all(|pid| !exists(*pid)));
 }

@@ -1,4 +1,4 @@
-//! The limit of processes, which nix does not know on macOS.
+//! The process limit, which nix does not support on macOS.
 
 use nix::sys::resource::Resource;
 

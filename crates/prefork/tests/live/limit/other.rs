@@ -1,4 +1,4 @@
-//! The limit of processes, where nix knows it.
+//! The process limit, where nix supports it.
 
 use nix::sys::resource::Resource;
 
