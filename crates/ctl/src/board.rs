@@ -1,4 +1,4 @@
-//! The scoreboard's file, read without the daemon's help.
+//! Reads the scoreboard file, without the daemon.
 
 use std::fs;
 use std::os::unix::fs::MetadataExt;
@@ -7,11 +7,10 @@ use std::path::{Path, PathBuf};
 use daemon_core::{MonotonicTime, ScoreboardReader};
 use daemon_sys::shared;
 
-use crate::failure::Failure;
-use crate::picture::Picture;
+use crate::error::CtlError;
+use crate::snapshot::Snapshot;
 
-/// A scoreboard that is kept in a file. A daemon that starts anew makes a new file of that name; it is
-/// opened then.
+/// A scoreboard file. When a restarted daemon replaces the file, the new one is opened.
 #[derive(Debug)]
 pub(crate) struct BoardFile {
     path: PathBuf,
@@ -22,32 +21,36 @@ pub(crate) struct BoardFile {
 type FileId = (u64, u64);
 
 impl BoardFile {
-    /// Names it; nothing is opened yet.
-    pub(crate) fn at(path: &Path) -> BoardFile {
+    /// Returns the scoreboard file at this path, without opening it.
+    pub(crate) fn new(path: &Path) -> BoardFile {
         BoardFile { path: path.to_owned(), open: None }
     }
 
-    /// Reads it.
+    /// Reads the scoreboard.
     ///
     /// # Errors
     ///
-    /// If it is not there, may not be read, or is no scoreboard of this version.
-    pub(crate) fn look(&mut self, now: MonotonicTime) -> Result<Picture, Failure> {
+    /// If the file does not exist, cannot be read, or is not a scoreboard of this version.
+    pub(crate) fn read(&mut self, now: MonotonicTime) -> Result<Snapshot, CtlError> {
         let board = self.board()?;
-        Ok(Picture::of_board(&board, now))
+        Ok(Snapshot::of_board(&board, now))
     }
 
-    fn board(&mut self) -> Result<ScoreboardReader, Failure> {
+    fn board(&mut self) -> Result<ScoreboardReader, CtlError> {
         let id =
             fs::metadata(&self.path).map(|data| (data.dev(), data.ino())).map_err(|error| {
-                daemon_sys::Error::os(format!("open shared file {}", self.path.display()), error)
+                daemon_sys::Error::os(
+                    format!("open scoreboard file {}", self.path.display()),
+                    error,
+                )
             })?;
         match &self.open {
             Some((open, board)) if *open == id => Ok(*board),
             Some(_) | None => {
                 let lines = shared::open_file(&self.path)?;
-                let board = ScoreboardReader::open(lines)
-                    .map_err(|source| Failure::NoBoard { board: self.path.clone(), source })?;
+                let board = ScoreboardReader::open(lines).map_err(|source| {
+                    CtlError::InvalidBoard { board: self.path.clone(), source }
+                })?;
                 self.open = Some((id, board));
                 Ok(board)
             }
@@ -55,7 +58,7 @@ impl BoardFile {
     }
 }
 
-/// Now, on the clock that scoreboards are written by.
+/// Returns the time of the clock that scoreboards use.
 pub(crate) fn now() -> MonotonicTime {
     MonotonicTime::from_since_boot(daemon_sys::clock::monotonic())
 }

@@ -1,4 +1,4 @@
-//! What can be typed.
+//! The command line.
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -7,25 +7,25 @@ use clap::error::ErrorKind;
 use clap::{CommandFactory, Parser, Subcommand};
 use clap_complete::Shell;
 
-/// The part of the help that scripts need: a code a line, after the first.
+/// The exit codes at the end of the help: one line each, after the heading.
 pub(crate) const EXIT_CODES: &str = "\
 Exit codes:
-  0  done
-  1  the daemon refused, or could not
-  2  the command line makes no sense
-  3  there is no such child
-  4  no daemon: no socket, nobody listens, connection lost, no answer in time, or a senseless one
-  5  not permitted: the socket, the file or the daemon says so
-  6  the daemon speaks another version";
+  0  success
+  1  the daemon refused or failed
+  2  invalid command line
+  3  no such child
+  4  no daemon: no socket, connection refused or lost, no answer in time, or an invalid answer
+  5  permission denied for the socket or the scoreboard file, or by the daemon
+  6  the daemon uses another version of the protocol";
 
-/// Looks at a daemon, and tells it what to do.
+/// Monitors and controls a daemon.
 ///
-/// The daemon answers on its control socket, `Builder::control` in the program. Only its own user and
-/// root may ask.
+/// It connects to the daemon's control socket, which the program sets with `DaemonBuilder::control`.
+/// Only root and the daemon's user may connect.
 #[derive(Debug, Parser)]
 #[command(name = "daemonctl", version, after_help = EXIT_CODES, max_term_width = 100)]
 pub(crate) struct Cli {
-    /// The daemon's control socket
+    /// The path of the daemon's control socket
     #[arg(
         long,
         global = true,
@@ -35,7 +35,8 @@ pub(crate) struct Cli {
     )]
     socket: Option<PathBuf>,
 
-    /// The daemon's scoreboard in a file: `status` and `top` read it where the daemon does not answer
+    /// The path of the daemon's scoreboard file: `status` and `top` read it if the daemon does not
+    /// answer
     #[arg(
         long,
         global = true,
@@ -45,158 +46,158 @@ pub(crate) struct Cli {
     )]
     board: Option<PathBuf>,
 
-    /// How long an answer may take
+    /// The time limit for an answer
     #[arg(long, global = true, value_name = "SECONDS", default_value = "5", value_parser = seconds)]
     timeout: Duration,
 
-    /// What to do.
+    /// The command.
     #[command(subcommand)]
     pub(crate) command: Command,
 }
 
-/// What to do.
+/// The commands.
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
-    /// Shows the daemon's state and its children
+    /// Shows the status of the daemon and its children
     Status {
-        /// As JSON, for programs
+        /// Print JSON
         #[arg(long, conflicts_with = "metrics")]
         json: bool,
-        /// As OpenMetrics, for Prometheus and its kind
+        /// Print OpenMetrics, for Prometheus
         #[arg(long)]
         metrics: bool,
     },
-    /// Shows the inside of the parent, and what keeps it from leaving
+    /// Shows the internal state of the parent, and what delays its shutdown
     Peek {
-        /// With descriptors, threads and sessions
+        /// Include descriptors, threads and sessions
         #[arg(short, long)]
         verbose: bool,
     },
-    /// Stops the daemon: requests in hand are finished
+    /// Stops the daemon after its current requests
     Stop {
-        /// At once: requests in hand are lost
+        /// Stop immediately; current requests are lost
         #[arg(long)]
         now: bool,
     },
-    /// Has all processes reopen their logs
+    /// Reopens the log files of all processes
     Reopen,
     /// Replaces all children of a pool, a few at a time
     Reload,
-    /// Changes the number of children: the spare ones of a pool, or the most of a post-forking daemon
+    /// Sets the number of spare children of a pool, or the maximum of a post-forking daemon
     Resize {
-        /// So many
+        /// The new number
         #[arg(value_name = "N")]
         to: u32,
     },
-    /// Has a child leave after the request in hand
+    /// Retires a child: it exits after its current request
     Retire {
-        /// The child's process
+        /// The pid of the child
         pid: u32,
     },
-    /// Kills a child: its request is lost
+    /// Kills a child; its current request is lost
     Kill {
-        /// The child's process
+        /// The pid of the child
         pid: u32,
     },
     /// Shows what a child is doing
     Trace {
-        /// The child's process
+        /// The pid of the child
         pid: u32,
-        /// As JSON, for programs
+        /// Print JSON
         #[arg(long)]
         json: bool,
     },
-    /// Takes no more requests, until `resume`
+    /// Pauses the daemon: it accepts no requests until `resume`
     Pause,
-    /// Takes requests again
+    /// Resumes accepting requests
     #[command(alias = "continue")]
     Resume,
-    /// Shows what happens, a line each, as it happens
+    /// Prints events as they happen, one per line
     Events {
-        /// As JSON, for programs
+        /// Print JSON
         #[arg(long)]
         json: bool,
     },
-    /// A live screen: the board, the children, what they use
+    /// Shows a live screen of the scoreboard, the children and their resources
     Top {
-        /// The time between two looks
+        /// The time between two updates
         #[arg(long, value_name = "SECONDS", default_value = "1", value_parser = seconds)]
         interval: Duration,
     },
-    /// Prints the completions of a shell
+    /// Prints the completion script of a shell
     Completions {
-        /// Which shell
+        /// The shell
         shell: Shell,
     },
-    /// Prints the manual page of daemonctl
+    /// Prints the man page of daemonctl
     Man {
-        /// Writes the pages of all commands into this directory instead
+        /// Write the man pages of all commands into this directory instead
         #[arg(long, value_name = "DIR")]
         dir: Option<PathBuf>,
     },
 }
 
-/// Where a command that can use either finds the daemon.
+/// The source of the status, for commands that can use the socket or the scoreboard file.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Source {
-    /// It answers.
+    /// The control socket.
     Socket(PathBuf),
-    /// Only its scoreboard can be read.
+    /// The scoreboard file.
     Board(PathBuf),
-    /// It answers; if not, its scoreboard can be read.
+    /// The control socket, or the scoreboard file if the daemon does not answer.
     Both {
-        /// Where it answers.
+        /// The path of the control socket.
         socket: PathBuf,
-        /// Where its scoreboard is.
+        /// The path of the scoreboard file.
         board: PathBuf,
     },
 }
 
 impl Cli {
-    /// How long an answer may take.
+    /// Returns the time limit for an answer.
     pub(crate) fn timeout(&self) -> Duration {
         self.timeout
     }
 
-    /// Where the daemon answers; without it the process ends here, with a usage error.
+    /// Returns the path of the control socket. Exits with a usage error if it is not given.
     pub(crate) fn socket(&self) -> PathBuf {
         match (&self.socket, &self.board) {
             (Some(socket), _) => socket.clone(),
             (None, Some(_)) => missing(
-                "this command needs the daemon itself, a scoreboard in a file cannot answer: give \
-                 --socket PATH, or set DAEMONCTL_SOCKET",
+                "this command needs the daemon, not only its scoreboard file: give --socket PATH, or \
+                 set DAEMONCTL_SOCKET",
             ),
             (None, None) => missing(
-                "no daemon is named: give the path of its control socket by --socket PATH, or set \
+                "no daemon is given: use --socket PATH for its control socket, or set \
                  DAEMONCTL_SOCKET",
             ),
         }
     }
 
-    /// Where the daemon can be looked at; without either the process ends here, with a usage error.
+    /// Returns the source of the status. Exits with a usage error if none is given.
     pub(crate) fn source(&self) -> Source {
         match (self.socket.clone(), self.board.clone()) {
             (Some(socket), Some(board)) => Source::Both { socket, board },
             (Some(socket), None) => Source::Socket(socket),
             (None, Some(board)) => Source::Board(board),
             (None, None) => missing(
-                "no daemon is named: give the path of its control socket by --socket PATH or \
-                 DAEMONCTL_SOCKET, or that of its scoreboard by --board FILE or DAEMONCTL_BOARD",
+                "no daemon is given: use --socket PATH or DAEMONCTL_SOCKET for its control socket, or \
+                 --board FILE or DAEMONCTL_BOARD for its scoreboard file",
             ),
         }
     }
 }
 
-fn missing(what: &str) -> ! {
-    Cli::command().error(ErrorKind::MissingRequiredArgument, what).exit()
+fn missing(message: &str) -> ! {
+    Cli::command().error(ErrorKind::MissingRequiredArgument, message).exit()
 }
 
-/// A time that can be waited for: more than nothing, at most a day.
+/// Parses a duration in seconds, from 10 ms to one day.
 fn seconds(argument: &str) -> Result<Duration, String> {
-    let seconds: f64 = argument.parse().map_err(|_| "it is no number".to_owned())?;
+    let seconds: f64 = argument.parse().map_err(|_| "not a number".to_owned())?;
     let time = Duration::try_from_secs_f64(seconds).map_err(|error| error.to_string())?;
     if time < Duration::from_millis(10) || time > Duration::from_secs(86_400) {
-        return Err("it is 0.01 to 86400 seconds".to_owned());
+        return Err("must be between 0.01 and 86400 seconds".to_owned());
     }
     Ok(time)
 }
@@ -206,12 +207,12 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_command_line_contradicts_itself_nowhere() {
+    fn the_command_line_definition_is_valid() {
         Cli::command().debug_assert();
     }
 
     #[test]
-    fn times_are_seconds_with_a_fraction_and_neither_nothing_nor_endless() {
+    fn times_are_seconds_with_a_fraction_within_limits() {
         assert_eq!(seconds("0.25"), Ok(Duration::from_millis(250)));
         for refused in ["", "soon", "0", "-1", "NaN", "inf", "1e300", "86401"] {
             assert!(seconds(refused).is_err(), "{refused}");
@@ -219,13 +220,13 @@ mod tests {
     }
 
     #[test]
-    fn to_continue_is_to_resume() {
+    fn continue_is_an_alias_of_resume() {
         let cli = Cli::try_parse_from(["daemonctl", "--socket", "/s", "continue"]).expect("parsed");
         assert!(matches!(cli.command, Command::Resume));
     }
 
     #[test]
-    fn the_help_is_as_it_was() {
+    fn the_help_is_the_snapshot() {
         let mut command = Cli::command().term_width(100);
         insta::assert_snapshot!("help", command.render_long_help().to_string());
     }

@@ -1,4 +1,4 @@
-//! One connection to the control socket. Every answer has a deadline, whatever the other end does.
+//! A connection to the control socket. Every answer has a deadline, whatever the daemon does.
 
 use std::io::{self, Read, Write};
 use std::os::unix::net::UnixStream;
@@ -14,10 +14,10 @@ use serde::Deserialize;
 use serde_json::Value;
 use socket2::{Domain, SockAddr, Socket, Type};
 
-use crate::failure::Failure;
+use crate::error::CtlError;
 use crate::text;
 
-/// The longest line that is read, in bytes: the status of the largest scoreboard has half of it.
+/// The maximum length of a line in bytes: twice the status of the largest scoreboard.
 const LINE_MAX: usize = 64 << 20;
 
 /// A connection to a daemon.
@@ -26,195 +26,213 @@ pub(crate) struct Client {
     stream: UnixStream,
     socket: PathBuf,
     timeout: Duration,
-    /// What was read and is not of a line that was taken.
-    ahead: Vec<u8>,
+    /// Bytes that have been read, after the last complete line.
+    buffer: Vec<u8>,
 }
 
-/// What every line has, of whatever version it is.
+/// The field that every line has, in every version of the protocol.
 #[derive(Deserialize)]
-struct Versioned {
+struct VersionField {
     version: u32,
 }
 
-/// Something that a daemon tells unasked.
+/// An event from the daemon.
 #[derive(Debug)]
-pub(crate) enum Happened {
-    /// What this version knows.
-    Event(ControlEvent),
-    /// What a later daemon of the same version of the protocol may add.
-    Added(Value),
+pub(crate) enum ReceivedEvent {
+    /// An event that this version of daemonctl knows.
+    Known(ControlEvent),
+    /// An event that a later daemon with the same version of the protocol has added.
+    Unknown(Value),
 }
 
-/// An answer, as far as it is understood.
-enum Heard {
+/// A line from the daemon, parsed.
+enum Received {
     Body(ResponseBody),
-    Added(Value),
+    Unknown(Value),
 }
 
-/// What reading a line has come to.
-enum Line {
-    Read(Vec<u8>),
+/// The result of reading a line.
+enum NextLine {
+    Line(Vec<u8>),
     End,
 }
 
 impl Client {
-    /// Connects.
+    /// Connects to the daemon.
     ///
-    /// A daemon that hangs takes no connection any more once its queue is full: the timeout holds
-    /// here, too.
-    pub(crate) fn connect(socket: &Path, timeout: Duration) -> Result<Client, Failure> {
+    /// A daemon that hangs accepts no connections once its backlog is full, so the timeout applies to
+    /// connecting too.
+    pub(crate) fn connect(socket: &Path, timeout: Duration) -> Result<Client, CtlError> {
         let stream = connected(socket, timeout).map_err(|source| {
             let socket = socket.to_owned();
             match source.kind() {
-                io::ErrorKind::NotFound => Failure::NoSocket { socket },
-                io::ErrorKind::ConnectionRefused => Failure::NobodyListens { socket },
-                io::ErrorKind::PermissionDenied => Failure::MayNotConnect { socket },
+                io::ErrorKind::NotFound => CtlError::NoSocket { socket },
+                io::ErrorKind::ConnectionRefused => CtlError::NotListening { socket },
+                io::ErrorKind::PermissionDenied => CtlError::PermissionDenied { socket },
                 io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut => {
-                    Failure::NoAnswer { act: "connect".to_owned(), socket, timeout }
+                    CtlError::Timeout { action: "connect".to_owned(), socket, timeout }
                 }
-                _other => Failure::Connect { socket, source },
+                _other => CtlError::Connect { socket, source },
             }
         })?;
-        Ok(Client { stream, socket: socket.to_owned(), timeout, ahead: Vec::new() })
+        Ok(Client { stream, socket: socket.to_owned(), timeout, buffer: Vec::new() })
     }
 
-    /// Asks, and waits for the answer.
-    pub(crate) fn ask(&mut self, command: ControlCommand) -> Result<ControlReply, Failure> {
-        let act = act(&command);
+    /// Sends a command, and waits for the answer.
+    pub(crate) fn ask(&mut self, command: ControlCommand) -> Result<ControlReply, CtlError> {
+        let action = action(&command);
         let deadline = Instant::now().checked_add(self.timeout);
-        self.send(&act, command)?;
-        match self.answer(&act, deadline)? {
-            Some(Heard::Body(ResponseBody::Ok(reply))) => Ok(reply),
-            Some(Heard::Body(ResponseBody::Error(fault))) => Err(Failure::Daemon { act, fault }),
-            Some(Heard::Body(_) | Heard::Added(_)) => {
-                Err(self.senseless(&act, "it tells an event, unasked"))
+        self.send(&action, command)?;
+        match self.answer(&action, deadline)? {
+            Some(Received::Body(ResponseBody::Ok(reply))) => Ok(reply),
+            Some(Received::Body(ResponseBody::Error(fault))) => {
+                Err(CtlError::Refused { action, fault })
             }
-            None => Err(Failure::Closed { act, socket: self.socket.clone() }),
+            Some(Received::Body(_) | Received::Unknown(_)) => {
+                Err(self.invalid_answer(&action, "an event instead of an answer"))
+            }
+            None => Err(CtlError::Closed { action, socket: self.socket.clone() }),
         }
     }
 
-    /// Asks for something that is done, and returns the sentence that says so.
-    pub(crate) fn order(&mut self, command: ControlCommand) -> Result<String, Failure> {
-        let act = act(&command);
+    /// Sends a command, and returns the message of the daemon.
+    pub(crate) fn execute(&mut self, command: ControlCommand) -> Result<String, CtlError> {
+        let action = action(&command);
         match self.ask(command)? {
             ControlReply::Done { text } => Ok(text::clean(&text)),
-            other => Err(self.other_reply(&act, &other)),
+            other => Err(self.other_reply(&action, &other)),
         }
     }
 
-    /// Asks for the state.
-    pub(crate) fn status(&mut self) -> Result<Report, Failure> {
+    /// Returns the status.
+    pub(crate) fn status(&mut self) -> Result<Report, CtlError> {
         match self.ask(ControlCommand::Status)? {
             ControlReply::Status { report } => Ok(*report),
-            other => Err(self.other_reply(&act(&ControlCommand::Status), &other)),
+            other => Err(self.other_reply(&action(&ControlCommand::Status), &other)),
         }
     }
 
-    /// Asks for the inside of the parent.
-    pub(crate) fn peek(&mut self, verbose: bool) -> Result<String, Failure> {
+    /// Returns the internal state of the parent.
+    pub(crate) fn peek(&mut self, verbose: bool) -> Result<String, CtlError> {
         let command = ControlCommand::Peek { verbose };
-        let act = act(&command);
+        let action = action(&command);
         match self.ask(command)? {
             ControlReply::Peek { text } => Ok(text::clean_lines(&text)),
-            other => Err(self.other_reply(&act, &other)),
+            other => Err(self.other_reply(&action, &other)),
         }
     }
 
-    /// Asks for evidence: the text for people and the value for programs.
-    pub(crate) fn trace(&mut self, pid: u32) -> Result<(String, Value), Failure> {
+    /// Returns the evidence about a child, as text and as JSON.
+    pub(crate) fn trace(&mut self, pid: u32) -> Result<(String, Value), CtlError> {
         let command = ControlCommand::Trace { pid };
-        let act = act(&command);
+        let action = action(&command);
         match self.ask(command)? {
             ControlReply::Trace { text, evidence } => Ok((text::clean_lines(&text), evidence)),
-            other => Err(self.other_reply(&act, &other)),
+            other => Err(self.other_reply(&action, &other)),
         }
     }
 
-    /// Asks for events: they can be taken from now on.
-    pub(crate) fn listen(&mut self) -> Result<(), Failure> {
+    /// Subscribes to events.
+    pub(crate) fn subscribe(&mut self) -> Result<(), CtlError> {
         match self.ask(ControlCommand::Events)? {
             ControlReply::Listening => Ok(()),
-            other => Err(self.other_reply(&act(&ControlCommand::Events), &other)),
+            other => Err(self.other_reply(&action(&ControlCommand::Events), &other)),
         }
     }
 
-    /// Waits for the next event, for ever; `None` when the daemon has closed.
-    pub(crate) fn event(&mut self) -> Result<Option<Happened>, Failure> {
-        let act = act(&ControlCommand::Events);
-        match self.answer(&act, None)? {
-            Some(Heard::Body(ResponseBody::Event(event))) => Ok(Some(Happened::Event(event))),
-            Some(Heard::Added(event)) => Ok(Some(Happened::Added(event))),
-            Some(Heard::Body(ResponseBody::Error(fault))) => Err(Failure::Daemon { act, fault }),
-            Some(Heard::Body(_)) => Err(self.senseless(&act, "it answers what nobody asked")),
+    /// Waits for the next event without a time limit; returns `None` when the daemon has closed the
+    /// connection.
+    pub(crate) fn event(&mut self) -> Result<Option<ReceivedEvent>, CtlError> {
+        let action = action(&ControlCommand::Events);
+        match self.answer(&action, None)? {
+            Some(Received::Body(ResponseBody::Event(event))) => {
+                Ok(Some(ReceivedEvent::Known(event)))
+            }
+            Some(Received::Unknown(event)) => Ok(Some(ReceivedEvent::Unknown(event))),
+            Some(Received::Body(ResponseBody::Error(fault))) => {
+                Err(CtlError::Refused { action, fault })
+            }
+            Some(Received::Body(_)) => {
+                Err(self.invalid_answer(&action, "an answer instead of an event"))
+            }
             None => Ok(None),
         }
     }
 
-    /// What an unexpected end of the events is.
-    pub(crate) fn closed(&self) -> Failure {
-        Failure::Closed { act: act(&ControlCommand::Events), socket: self.socket.clone() }
+    /// Returns the error for an unexpected end of the events.
+    pub(crate) fn closed(&self) -> CtlError {
+        CtlError::Closed { action: action(&ControlCommand::Events), socket: self.socket.clone() }
     }
 
-    fn send(&mut self, act: &str, command: ControlCommand) -> Result<(), Failure> {
+    fn send(&mut self, action: &str, command: ControlCommand) -> Result<(), CtlError> {
         let mut line = serde_json::to_vec(&ControlRequest::new(command))
-            .map_err(|error| self.senseless(act, &error.to_string()))?;
+            .map_err(|error| self.invalid_answer(action, &error.to_string()))?;
         line.push(b'\n');
         match self.stream.write_all(&line) {
             Ok(()) => Ok(()),
-            // It may have said why before it closed.
+            // The daemon may have sent the reason before it closed the connection.
             Err(error) if is_end(&error) => Ok(()),
-            Err(error) => Err(self.broken(act, error)),
+            Err(error) => Err(self.connection_broken(action, error)),
         }
     }
 
-    /// The next line, understood; `None` at the end.
-    fn answer(&mut self, act: &str, deadline: Option<Instant>) -> Result<Option<Heard>, Failure> {
-        let Line::Read(line) = self.line(act, deadline)? else {
+    /// Reads and parses the next line; returns `None` at the end.
+    fn answer(
+        &mut self,
+        action: &str,
+        deadline: Option<Instant>,
+    ) -> Result<Option<Received>, CtlError> {
+        let NextLine::Line(line) = self.line(action, deadline)? else {
             return Ok(None);
         };
-        // What another version says need not make sense in this one.
-        let Versioned { version } = serde_json::from_slice(&line)
-            .map_err(|error| self.senseless(act, &format!("{error}: {}", beginning(&line))))?;
+        // The rest of a line of another version may have another format.
+        let VersionField { version } = serde_json::from_slice(&line).map_err(|error| {
+            self.invalid_answer(action, &format!("{error}: {}", excerpt(&line)))
+        })?;
         if version != VERSION {
             let socket = self.socket.clone();
-            return Err(Failure::OtherVersion { act: act.to_owned(), socket, theirs: version });
+            return Err(CtlError::VersionMismatch {
+                action: action.to_owned(),
+                socket,
+                theirs: version,
+            });
         }
         match serde_json::from_slice::<ControlMessage>(&line) {
-            Ok(answer) => Ok(Some(Heard::Body(answer.body))),
-            Err(error) => match added(&line) {
-                Some(heard) => Ok(Some(heard)),
-                None => Err(self.senseless(act, &format!("{error}: {}", beginning(&line)))),
+            Ok(answer) => Ok(Some(Received::Body(answer.body))),
+            Err(error) => match parse_addition(&line) {
+                Some(received) => Ok(Some(received)),
+                None => Err(self.invalid_answer(action, &format!("{error}: {}", excerpt(&line)))),
             },
         }
     }
 
-    fn line(&mut self, act: &str, deadline: Option<Instant>) -> Result<Line, Failure> {
-        let mut looked_at = 0;
+    fn line(&mut self, action: &str, deadline: Option<Instant>) -> Result<NextLine, CtlError> {
+        let mut searched = 0;
         loop {
-            let fresh = self.ahead.get(looked_at..).unwrap_or_default();
-            if let Some(end) = fresh.iter().position(|byte| *byte == b'\n') {
-                let rest = self.ahead.split_off(looked_at + end + 1);
-                let mut line = std::mem::replace(&mut self.ahead, rest);
-                line.truncate(looked_at + end);
-                return Ok(Line::Read(line));
+            let unsearched = self.buffer.get(searched..).unwrap_or_default();
+            if let Some(end) = unsearched.iter().position(|byte| *byte == b'\n') {
+                let rest = self.buffer.split_off(searched + end + 1);
+                let mut line = std::mem::replace(&mut self.buffer, rest);
+                line.truncate(searched + end);
+                return Ok(NextLine::Line(line));
             }
-            looked_at = self.ahead.len();
-            if looked_at > LINE_MAX {
-                return Err(self.senseless(act, "its line has no end"));
+            searched = self.buffer.len();
+            if searched > LINE_MAX {
+                return Err(self.invalid_answer(action, "the line is too long"));
             }
             match self.read_more(deadline) {
-                Ok(0) if self.ahead.is_empty() => return Ok(Line::End),
+                Ok(0) if self.buffer.is_empty() => return Ok(NextLine::End),
                 Ok(0) => {
-                    let why = format!("it ends in the middle: {}", beginning(&self.ahead));
-                    return Err(self.senseless(act, &why));
+                    let reason = format!("the line is incomplete: {}", excerpt(&self.buffer));
+                    return Err(self.invalid_answer(action, &reason));
                 }
                 Ok(_more) => {}
                 Err(error) if is_timeout(&error) => {
                     let (socket, timeout) = (self.socket.clone(), self.timeout);
-                    return Err(Failure::NoAnswer { act: act.to_owned(), socket, timeout });
+                    return Err(CtlError::Timeout { action: action.to_owned(), socket, timeout });
                 }
-                Err(error) if is_end(&error) => return Ok(Line::End),
-                Err(error) => return Err(self.broken(act, error)),
+                Err(error) if is_end(&error) => return Ok(NextLine::End),
+                Err(error) => return Err(self.connection_broken(action, error)),
             }
         }
     }
@@ -232,7 +250,7 @@ impl Client {
             self.stream.set_read_timeout(left)?;
             match self.stream.read(&mut bytes) {
                 Ok(read) => {
-                    self.ahead.extend_from_slice(bytes.get(..read).unwrap_or_default());
+                    self.buffer.extend_from_slice(bytes.get(..read).unwrap_or_default());
                     return Ok(read);
                 }
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
@@ -241,39 +259,46 @@ impl Client {
         }
     }
 
-    fn broken(&self, act: &str, source: io::Error) -> Failure {
-        let (act, socket) = (act.to_owned(), self.socket.clone());
+    fn connection_broken(&self, action: &str, source: io::Error) -> CtlError {
+        let (action, socket) = (action.to_owned(), self.socket.clone());
         if is_timeout(&source) {
-            return Failure::NoAnswer { act, socket, timeout: self.timeout };
+            return CtlError::Timeout { action, socket, timeout: self.timeout };
         }
-        Failure::Broken { act, socket, source }
+        CtlError::ConnectionBroken { action, socket, source }
     }
 
-    fn senseless(&self, act: &str, why: &str) -> Failure {
-        Failure::Senseless { act: act.to_owned(), socket: self.socket.clone(), why: why.to_owned() }
+    fn invalid_answer(&self, action: &str, reason: &str) -> CtlError {
+        CtlError::InvalidAnswer {
+            action: action.to_owned(),
+            socket: self.socket.clone(),
+            reason: reason.to_owned(),
+        }
     }
 
-    fn other_reply(&self, act: &str, reply: &ControlReply) -> Failure {
-        let said = serde_json::to_vec(reply).unwrap_or_default();
-        self.senseless(act, &format!("it answers another question: {}", beginning(&said)))
+    fn other_reply(&self, action: &str, reply: &ControlReply) -> CtlError {
+        let received = serde_json::to_vec(reply).unwrap_or_default();
+        self.invalid_answer(
+            action,
+            &format!("an answer to another command: {}", excerpt(&received)),
+        )
     }
 }
 
-/// What may be added to the protocol without another version: events, which are passed on, and kinds
-/// of errors, which are failures like others.
-fn added(line: &[u8]) -> Option<Heard> {
+/// Parses additions to the same version of the protocol: unknown events, which are passed on, and
+/// unknown kinds of errors, which become failures.
+fn parse_addition(line: &[u8]) -> Option<Received> {
     let mut value: Value = serde_json::from_slice(line).ok()?;
     if let Some(event) = value.get_mut("event") {
-        return Some(Heard::Added(event.take()));
+        return Some(Received::Unknown(event.take()));
     }
     let text = value.get("error")?.get("text")?.as_str()?.to_owned();
-    Some(Heard::Body(ResponseBody::Error(ControlError { kind: ControlErrorKind::Failed, text })))
+    Some(Received::Body(ResponseBody::Error(ControlError { kind: ControlErrorKind::Failed, text })))
 }
 
 fn connected(socket: &Path, timeout: Duration) -> io::Result<UnixStream> {
     let address = SockAddr::unix(socket)?;
     let stream = Socket::new(Domain::UNIX, Type::STREAM, None)?;
-    // On Linux this is the connect's too.
+    // On Linux this timeout applies to connect(2) too.
     stream.set_write_timeout(Some(timeout))?;
     stream.connect(&address)?;
     Ok(UnixStream::from(std::os::fd::OwnedFd::from(stream)))
@@ -287,8 +312,8 @@ fn is_end(error: &io::Error) -> bool {
     matches!(error.kind(), io::ErrorKind::BrokenPipe | io::ErrorKind::ConnectionReset)
 }
 
-/// As much of a line as an error can hold.
-fn beginning(line: &[u8]) -> String {
+/// Returns the start of a line, for an error message.
+fn excerpt(line: &[u8]) -> String {
     const SHOWN: usize = 60;
     let line = String::from_utf8_lossy(line);
     let mut shown: String = text::clean(&line).chars().take(SHOWN).collect();
@@ -298,8 +323,8 @@ fn beginning(line: &[u8]) -> String {
     format!("`{shown}`")
 }
 
-/// What a command does, after "cannot".
-fn act(command: &ControlCommand) -> String {
+/// Returns the action of a command, as it follows "cannot".
+fn action(command: &ControlCommand) -> String {
     match command {
         ControlCommand::Status => "get the status".to_owned(),
         ControlCommand::Peek { .. } => "peek into the parent".to_owned(),
@@ -312,8 +337,8 @@ fn act(command: &ControlCommand) -> String {
         ControlCommand::Trace { pid } => format!("trace process {pid}"),
         ControlCommand::Pause => "pause".to_owned(),
         ControlCommand::Resume => "resume".to_owned(),
-        ControlCommand::Events => "listen to events".to_owned(),
-        // The protocol's list may grow.
+        ControlCommand::Events => "subscribe to events".to_owned(),
+        // Commands that a later version of the protocol adds.
         added_later => format!("{added_later:?}"),
     }
 }

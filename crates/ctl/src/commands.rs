@@ -1,4 +1,4 @@
-//! The commands, carried out.
+//! Runs the commands.
 
 use std::io::{self, IsTerminal, Write};
 use std::path::Path;
@@ -10,173 +10,181 @@ use daemon_core::Phase;
 
 use crate::board::{self, BoardFile};
 use crate::cli::{Cli, Command, Source};
-use crate::client::{Client, Happened};
-use crate::events::{self, Paint};
-use crate::failure::{Code, Failure};
+use crate::client::{Client, ReceivedEvent};
+use crate::error::{CtlError, ExitStatus};
+use crate::events::{self, ColorMode};
 use crate::{manual, status, top};
 
-/// Carries a command out. What it prints goes to standard output.
+/// Runs a command, and prints its result to standard output.
 ///
 /// # Errors
 ///
-/// [`Failure`], for standard error and the exit code.
-pub(crate) fn carry_out(cli: &Cli) -> Result<ExitCode, Failure> {
+/// The error for standard error and the exit code.
+pub(crate) fn run(cli: &Cli) -> Result<ExitCode, CtlError> {
     match &cli.command {
         Command::Status { json, metrics } => {
-            let form = match (json, metrics) {
-                (true, _) => Form::Json,
-                (false, true) => Form::Metrics,
-                (false, false) => Form::Table,
+            let format = match (json, metrics) {
+                (true, _) => OutputFormat::Json,
+                (false, true) => OutputFormat::Metrics,
+                (false, false) => OutputFormat::Table,
             };
-            return show(cli, form);
+            return print_status(cli, format);
         }
         Command::Peek { verbose } => {
             let text = connect(cli)?.peek(*verbose)?;
             print_lines(&text)?;
         }
-        Command::Stop { now } => order(cli, ControlCommand::Stop { now: *now })?,
-        Command::Reopen => order(cli, ControlCommand::Reopen)?,
-        Command::Reload => order(cli, ControlCommand::Reload)?,
-        Command::Resize { to } => order(cli, ControlCommand::Resize { to: *to })?,
-        Command::Retire { pid } => order(cli, ControlCommand::Retire { pid: *pid })?,
-        Command::Kill { pid } => order(cli, ControlCommand::Kill { pid: *pid })?,
-        Command::Pause => order(cli, ControlCommand::Pause)?,
-        Command::Resume => order(cli, ControlCommand::Resume)?,
+        Command::Stop { now } => execute(cli, ControlCommand::Stop { now: *now })?,
+        Command::Reopen => execute(cli, ControlCommand::Reopen)?,
+        Command::Reload => execute(cli, ControlCommand::Reload)?,
+        Command::Resize { to } => execute(cli, ControlCommand::Resize { to: *to })?,
+        Command::Retire { pid } => execute(cli, ControlCommand::Retire { pid: *pid })?,
+        Command::Kill { pid } => execute(cli, ControlCommand::Kill { pid: *pid })?,
+        Command::Pause => execute(cli, ControlCommand::Pause)?,
+        Command::Resume => execute(cli, ControlCommand::Resume)?,
         Command::Trace { pid, json } => {
             let (text, evidence) = connect(cli)?.trace(*pid)?;
             let text = if *json { pretty(&evidence)? } else { text };
             print_lines(&text)?;
         }
         Command::Events { json } => {
-            let readers = if *json { Readers::Programs } else { Readers::People };
-            tell_events(connect(cli)?, readers)?;
+            let format = if *json { EventFormat::Json } else { EventFormat::Text };
+            print_events(connect(cli)?, format)?;
         }
         Command::Top { interval } => {
-            return top::run(cli.source(), cli.timeout(), *interval, paint(&io::stdout()));
+            return top::run(cli.source(), cli.timeout(), *interval, color_mode(&io::stdout()));
         }
         Command::Completions { shell } => print(&manual::completions(*shell))?,
         Command::Man { dir: None } => print(&manual::page()?)?,
         Command::Man { dir: Some(dir) } => manual::pages(dir)?,
     }
-    Ok(ExitCode::from(Code::Done as u8))
+    Ok(ExitCode::from(ExitStatus::Success as u8))
 }
 
-/// In which form something is printed.
+/// The format of the status.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Form {
-    /// For people.
+enum OutputFormat {
+    /// A table.
     Table,
-    /// For programs.
+    /// JSON.
     Json,
-    /// For Prometheus.
+    /// OpenMetrics, for Prometheus.
     Metrics,
 }
 
-/// Who reads events.
+/// The format of events.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Readers {
-    /// They get a line with the time of day.
-    People,
-    /// They get JSON.
-    Programs,
+enum EventFormat {
+    /// Lines of text, with the time of day.
+    Text,
+    /// Lines of JSON.
+    Json,
 }
 
-fn connect(cli: &Cli) -> Result<Client, Failure> {
+fn connect(cli: &Cli) -> Result<Client, CtlError> {
     Client::connect(&cli.socket(), cli.timeout())
 }
 
-fn order(cli: &Cli, ask: ControlCommand) -> Result<(), Failure> {
-    let done = connect(cli)?.order(ask)?;
+fn execute(cli: &Cli, command: ControlCommand) -> Result<(), CtlError> {
+    let done = connect(cli)?.execute(command)?;
     print_lines(&done)
 }
 
-/// Prints the state. A scoreboard in place of a daemon that does not answer is printed with a note, and
-/// the exit code is still that of no answer.
-fn show(cli: &Cli, form: Form) -> Result<ExitCode, Failure> {
+/// Prints the status. If the daemon does not answer, prints its scoreboard with a note; the exit code is
+/// still that of the missing answer.
+fn print_status(cli: &Cli, format: OutputFormat) -> Result<ExitCode, CtlError> {
     let (shown, code) = match cli.source() {
-        Source::Socket(socket) => (of_daemon(&socket, cli.timeout(), form)?, Code::Done),
-        Source::Board(board) => (of_board(&board, form)?, Code::Done),
-        Source::Both { socket, board } => match of_daemon(&socket, cli.timeout(), form) {
-            Ok(shown) => (shown, Code::Done),
-            Err(silence) if silence.is_silence() && form == Form::Metrics => {
-                return Err(Failure::NoCounters(Box::new(silence)));
+        Source::Socket(socket) => {
+            (daemon_status(&socket, cli.timeout(), format)?, ExitStatus::Success)
+        }
+        Source::Board(board) => (board_status(&board, format)?, ExitStatus::Success),
+        Source::Both { socket, board } => match daemon_status(&socket, cli.timeout(), format) {
+            Ok(shown) => (shown, ExitStatus::Success),
+            Err(error) if error.is_daemon_unavailable() && format == OutputFormat::Metrics => {
+                return Err(CtlError::MetricsUnavailable(Box::new(error)));
             }
-            Err(silence) if silence.is_silence() => {
-                let Ok(shown) = of_board(&board, form) else {
-                    return Err(silence);
+            Err(error) if error.is_daemon_unavailable() => {
+                let Ok(shown) = board_status(&board, format) else {
+                    return Err(error);
                 };
-                let note = format!("daemonctl: {silence}; this is what its scoreboard shows\n");
-                // There is nobody to tell if standard error is closed.
+                let note = format!("daemonctl: {error}; showing its scoreboard instead\n");
+                // The note is lost if standard error is closed.
                 let _ = io::stderr().write_all(note.as_bytes());
-                (shown, silence.code())
+                (shown, error.exit_status())
             }
-            Err(failure) => return Err(failure),
+            Err(error) => return Err(error),
         },
     };
     print(shown.as_bytes())?;
     Ok(ExitCode::from(code as u8))
 }
 
-fn of_daemon(socket: &Path, timeout: Duration, form: Form) -> Result<String, Failure> {
+fn daemon_status(
+    socket: &Path,
+    timeout: Duration,
+    format: OutputFormat,
+) -> Result<String, CtlError> {
     let report = Client::connect(socket, timeout)?.status()?;
-    match form {
-        Form::Table => Ok(status::table(&report)),
-        Form::Json => Ok(pretty(&report)? + "\n"),
-        Form::Metrics => Ok(status::metrics(&report)),
+    match format {
+        OutputFormat::Table => Ok(status::table(&report)),
+        OutputFormat::Json => Ok(pretty(&report)? + "\n"),
+        OutputFormat::Metrics => Ok(status::metrics(&report)),
     }
 }
 
-fn of_board(board: &Path, form: Form) -> Result<String, Failure> {
-    let picture = BoardFile::at(board).look(board::now())?;
-    match form {
-        Form::Table => Ok(status::of_picture(&picture)),
-        Form::Json => Ok(pretty(&picture)? + "\n"),
-        Form::Metrics => Err(Failure::BoardHasNoCounters { board: board.to_owned() }),
+fn board_status(board: &Path, format: OutputFormat) -> Result<String, CtlError> {
+    let snapshot = BoardFile::new(board).read(board::now())?;
+    match format {
+        OutputFormat::Table => Ok(status::scoreboard_table(&snapshot)),
+        OutputFormat::Json => Ok(pretty(&snapshot)? + "\n"),
+        OutputFormat::Metrics => Err(CtlError::BoardHasNoMetrics { board: board.to_owned() }),
     }
 }
 
 /// Prints events until the daemon has stopped.
-fn tell_events(mut client: Client, readers: Readers) -> Result<(), Failure> {
-    client.listen()?;
+fn print_events(mut client: Client, format: EventFormat) -> Result<(), CtlError> {
+    client.subscribe()?;
     let mut phase = None;
-    while let Some(happened) = client.event()? {
-        if let Happened::Event(ControlEvent::Phase { phase: entered }) = &happened {
+    while let Some(event) = client.event()? {
+        if let ReceivedEvent::Known(ControlEvent::Phase { phase: entered }) = &event {
             phase = Some(*entered);
         }
-        let line = match readers {
-            Readers::Programs => events::json(&happened).map_err(no_json)?,
-            Readers::People => events::line(&happened, &jiff::Zoned::now(), paint(&io::stdout())),
+        let line = match format {
+            EventFormat::Json => events::json(&event).map_err(json_error)?,
+            EventFormat::Text => {
+                events::line(&event, &jiff::Zoned::now(), color_mode(&io::stdout()))
+            }
         };
         print_lines(&line)?;
     }
     match phase {
-        // A daemon that stops ends its connections.
+        // A daemon that stops closes its connections.
         Some(Phase::Stopping | Phase::Stopped) => Ok(()),
         Some(Phase::Starting | Phase::Running) | None => Err(client.closed()),
     }
 }
 
-/// Colours are for terminals, and only where <https://no-color.org> is not asked for.
-fn paint(out: &impl IsTerminal) -> Paint {
-    let unwanted = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
-    if out.is_terminal() && !unwanted { Paint::Coloured } else { Paint::Plain }
+/// Returns whether to use colours: on terminals, unless `NO_COLOR` is set (<https://no-color.org>).
+fn color_mode(out: &impl IsTerminal) -> ColorMode {
+    let is_disabled = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
+    if out.is_terminal() && !is_disabled { ColorMode::Color } else { ColorMode::Plain }
 }
 
-fn pretty(value: &impl serde::Serialize) -> Result<String, Failure> {
-    serde_json::to_string_pretty(value).map_err(no_json)
+fn pretty(value: &impl serde::Serialize) -> Result<String, CtlError> {
+    serde_json::to_string_pretty(value).map_err(json_error)
 }
 
-fn no_json(error: serde_json::Error) -> Failure {
-    Failure::output(error.into())
+fn json_error(error: serde_json::Error) -> CtlError {
+    CtlError::output(error.into())
 }
 
-fn print_lines(text: &str) -> Result<(), Failure> {
+fn print_lines(text: &str) -> Result<(), CtlError> {
     let mut lines = text.trim_end_matches('\n').to_owned();
     lines.push('\n');
     print(lines.as_bytes())
 }
 
-fn print(bytes: &[u8]) -> Result<(), Failure> {
+fn print(bytes: &[u8]) -> Result<(), CtlError> {
     let mut out = io::stdout().lock();
-    out.write_all(bytes).and_then(|()| out.flush()).map_err(Failure::output)
+    out.write_all(bytes).and_then(|()| out.flush()).map_err(CtlError::output)
 }

@@ -1,57 +1,58 @@
-//! What happens, a line each.
+//! Events as lines of text.
 
 use actix_daemon::control::protocol::ControlEvent;
 use actix_daemon::{AcceptState, OperatorPause};
+use daemon_core::format;
 use jiff::Zoned;
 
-use crate::client::Happened;
+use crate::client::ReceivedEvent;
 use crate::text;
 
 const GOOD: &str = "32";
-const NOTED: &str = "36";
+const NEUTRAL: &str = "36";
 const BAD: &str = "31";
 
-/// Whether lines may be coloured.
+/// Whether the output has colours.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Paint {
-    /// They may.
-    Coloured,
-    /// They go to a file, or the user wants none.
+pub(crate) enum ColorMode {
+    /// With colours.
+    Color,
+    /// Without: the output is not a terminal, or the user has disabled them.
     Plain,
 }
 
-/// An event for programs.
+/// Returns an event as a line of JSON.
 ///
 /// # Errors
 ///
-/// None that an event has.
-pub(crate) fn json(happened: &Happened) -> serde_json::Result<String> {
-    match happened {
-        Happened::Event(event) => serde_json::to_string(event),
-        Happened::Added(event) => serde_json::to_string(event),
+/// If an event cannot be serialized.
+pub(crate) fn json(event: &ReceivedEvent) -> serde_json::Result<String> {
+    match event {
+        ReceivedEvent::Known(known) => serde_json::to_string(known),
+        ReceivedEvent::Unknown(value) => serde_json::to_string(value),
     }
 }
 
-/// An event for people, with its time of day.
-pub(crate) fn line(happened: &Happened, at: &Zoned, paint: Paint) -> String {
-    let (word, colour, rest) = match happened {
-        Happened::Event(event) => parts(event),
-        Happened::Added(event) => ("other", NOTED, text::clean(&event.to_string())),
+/// Returns an event as a line of text, with its time of day.
+pub(crate) fn line(event: &ReceivedEvent, at: &Zoned, color_mode: ColorMode) -> String {
+    let (word, colour, rest) = match event {
+        ReceivedEvent::Known(event) => row_heights(event),
+        ReceivedEvent::Unknown(value) => ("other", NEUTRAL, text::clean(&value.to_string())),
     };
-    let word = match paint {
-        Paint::Coloured => format!("\x1b[{colour}m{word:<7}\x1b[0m"),
-        Paint::Plain => format!("{word:<7}"),
+    let word = match color_mode {
+        ColorMode::Color => format!("\x1b[{colour}m{word:<7}\x1b[0m"),
+        ColorMode::Plain => format!("{word:<7}"),
     };
     format!("{} {word} {rest}", at.strftime("%H:%M:%S"))
 }
 
-fn parts(event: &ControlEvent) -> (&'static str, &'static str, String) {
+fn row_heights(event: &ControlEvent) -> (&'static str, &'static str, String) {
     match event {
         ControlEvent::Born { slot, pid } => ("born", GOOD, format!("slot {slot} pid {pid}")),
         ControlEvent::Exited { slot, pid, cause, text, requests, lifetime } => {
-            let colour = if cause.is_expected() { NOTED } else { BAD };
+            let colour = if cause.is_expected() { NEUTRAL } else { BAD };
             let text = text::clean(text);
-            let lifetime = text::span(*lifetime);
+            let lifetime = format::duration(*lifetime);
             let rest = format!("slot {slot} pid {pid}: {text}; {requests} requests in {lifetime}");
             ("exited", colour, rest)
         }
@@ -60,25 +61,25 @@ fn parts(event: &ControlEvent) -> (&'static str, &'static str, String) {
             ("rogue", BAD, format!("slot {slot} pid {pid}: {step}: {text}"))
         }
         ControlEvent::Accepting { state: AcceptState::Accepting } => {
-            ("accept", NOTED, "accepting requests".to_owned())
+            ("accept", NEUTRAL, "accepting requests".to_owned())
         }
         ControlEvent::Accepting { state: AcceptState::Paused } => {
-            ("accept", NOTED, "paused".to_owned())
+            ("accept", NEUTRAL, "paused".to_owned())
         }
         ControlEvent::OperatorPause { state: OperatorPause::On } => {
-            ("pause", NOTED, "paused by operator".to_owned())
+            ("pause", NEUTRAL, "paused by operator".to_owned())
         }
         ControlEvent::OperatorPause { state: OperatorPause::Off } => {
-            ("pause", NOTED, "resumed by operator".to_owned())
+            ("pause", NEUTRAL, "resumed by operator".to_owned())
         }
-        ControlEvent::Phase { phase } => ("phase", NOTED, phase.word().to_owned()),
+        ControlEvent::Phase { phase } => ("phase", NEUTRAL, phase.word().to_owned()),
         ControlEvent::Missed { events } => {
-            ("missed", BAD, format!("{events} events: this reader was too slow"))
+            ("missed", BAD, format!("{events} events: the reader was too slow"))
         }
-        // The protocol's list may grow.
+        // Events that a later version of the protocol adds.
         added_later => {
             let event = serde_json::to_string(added_later).unwrap_or_default();
-            ("other", NOTED, text::clean(&event))
+            ("other", NEUTRAL, text::clean(&event))
         }
     }
 }
@@ -92,13 +93,13 @@ mod tests {
 
     use super::*;
 
-    fn told(event: ControlEvent, paint: Paint) -> String {
-        let at: jiff::Timestamp = "2026-01-02T14:03:12Z".parse().expect("a moment");
-        line(&Happened::Event(event), &at.to_zoned(jiff::tz::TimeZone::UTC), paint)
+    fn line_of(event: ControlEvent, color_mode: ColorMode) -> String {
+        let at: jiff::Timestamp = "2026-01-02T14:03:12Z".parse().expect("a valid timestamp");
+        line(&ReceivedEvent::Known(event), &at.to_zoned(jiff::tz::TimeZone::UTC), color_mode)
     }
 
     #[test]
-    fn each_event_is_a_line_with_its_time_of_day() {
+    fn each_event_is_a_line_with_its_time() {
         let slot = SlotNumber::new(3);
         let gone = ControlEvent::Exited {
             slot,
@@ -112,7 +113,7 @@ mod tests {
             slot,
             pid: 4711,
             step: "term".to_owned(),
-            text: "more processor time than it may use".to_owned(),
+            text: "CPU limit exceeded".to_owned(),
         };
         let events = [
             ControlEvent::Born { slot, pid: 4711 },
@@ -123,25 +124,25 @@ mod tests {
             ControlEvent::Phase { phase: Phase::Stopping },
             ControlEvent::Missed { events: 12 },
         ];
-        let lines = events.map(|event| told(event, Paint::Plain));
+        let lines = events.map(|event| line_of(event, ColorMode::Plain));
         assert_eq!(
             lines,
             [
                 "14:03:12 born    slot 3 pid 4711",
-                "14:03:12 exited  slot 3 pid 4711: signal 11 (SEGV)??[2J; 12 requests in 3m05",
-                "14:03:12 rogue   slot 3 pid 4711: term: more processor time than it may use",
+                "14:03:12 exited  slot 3 pid 4711: signal 11 (SEGV)??[2J; 12 requests in 3m05s",
+                "14:03:12 rogue   slot 3 pid 4711: term: CPU limit exceeded",
                 "14:03:12 accept  paused",
                 "14:03:12 pause   paused by operator",
                 "14:03:12 phase   stopping",
-                "14:03:12 missed  12 events: this reader was too slow",
+                "14:03:12 missed  12 events: the reader was too slow",
             ]
         );
     }
 
     #[test]
-    fn a_birth_is_green_where_colours_are_wanted() {
+    fn a_started_child_is_green_with_colours() {
         let born = ControlEvent::Born { slot: SlotNumber::new(0), pid: 1 };
-        let line = told(born, Paint::Coloured);
+        let line = line_of(born, ColorMode::Color);
         assert_eq!(line, "14:03:12 \x1b[32mborn   \x1b[0m slot 0 pid 1");
     }
 }

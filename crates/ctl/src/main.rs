@@ -1,9 +1,8 @@
-//! The operator's command for daemons made with `actix-daemon`: what `daemonctl` does.
+//! `daemonctl`, the command-line client for daemons made with `actix-daemon`.
 //!
-//! A daemon that was built with a control socket answers on it: its state, the inside of its parent,
-//! what happens to its children as it happens; and it does as it is told: stop, reload, resize, retire
-//! a child. `daemonctl top` is a live screen of it. A daemon that keeps its scoreboard in a file can
-//! be looked at even while its parent hangs.
+//! A daemon with a control socket answers queries about its status, its parent process and its events,
+//! and carries out commands: stop, reload, resize, retire a child. `daemonctl top` is a live screen. The
+//! scoreboard of a daemon that keeps it in a file can be read even while its parent hangs.
 //!
 //! ```sh
 //! export DAEMONCTL_SOCKET=/run/echo.sock DAEMONCTL_BOARD=/run/echo.board
@@ -12,34 +11,34 @@
 //! daemonctl top
 //! ```
 //!
-//! # Map
+//! # Modules
 //!
-//! | rooms | for |
+//! | modules | contents |
 //! | --- | --- |
-//! | `cli`, `manual` | what can be typed; completions and man pages made of it |
+//! | `cli`, `manual` | the command line; the completions and man pages generated from it |
 //! | `client` | one connection to the control socket, with deadlines |
-//! | `board` | the scoreboard's file, read without the daemon's help |
-//! | `picture` | what is known of a daemon, whichever of the two has told it |
-//! | `commands`, `status`, `events` | the commands that print and are done |
-//! | `top` | the live screen: `screen` is its state, `view` paints it, both without I/O or clock |
-//! | `failure` | what can go wrong, in a sentence, and the exit code of each |
+//! | `board` | reads the scoreboard file, without the daemon |
+//! | `snapshot` | the state of a daemon, from either source |
+//! | `commands`, `status`, `events` | the commands that print and exit |
+//! | `top` | the live screen: `screen` is its state, `view` draws it, both without I/O or clock |
+//! | `error` | the errors and their exit codes |
 //!
 //! # Limitations
 //!
 //! - One daemon at a time, on this machine.
-//! - The scoreboard's file knows neither the daemon's name and model nor its counters, and nothing of
-//!   processor time and memory.
+//! - The scoreboard file contains neither the daemon's name, model and counters nor processor times and
+//!   memory sizes.
 
 mod board;
 mod cli;
 mod client;
 mod commands;
+mod error;
 mod events;
-mod failure;
 mod manual;
-mod picture;
 #[cfg(test)]
 mod sentences;
+mod snapshot;
 mod status;
 mod text;
 mod top;
@@ -51,14 +50,14 @@ use clap::Parser;
 
 fn main() -> ExitCode {
     let cli = cli::Cli::parse();
-    match commands::carry_out(&cli) {
+    match commands::run(&cli) {
         Ok(code) => code,
-        Err(failure) => {
-            if let Some(text) = failure.to_tell() {
-                // There is nobody to tell if standard error is closed.
+        Err(error) => {
+            if let Some(text) = error.message() {
+                // The message is lost if standard error is closed.
                 let _ = writeln!(std::io::stderr(), "daemonctl: {text}");
             }
-            ExitCode::from(failure.code() as u8)
+            ExitCode::from(error.exit_status() as u8)
         }
     }
 }

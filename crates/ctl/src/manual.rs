@@ -1,4 +1,4 @@
-//! What is made of the command line's description: completions and man pages.
+//! Completions and man pages, generated from the description of the command line.
 
 use std::fs;
 use std::io;
@@ -9,25 +9,25 @@ use clap::builder::Resettable;
 use clap_complete::Shell;
 
 use crate::cli::{Cli, EXIT_CODES};
-use crate::failure::Failure;
+use crate::error::CtlError;
 
-/// The completions of a shell.
+/// Returns the completion script of a shell.
 pub(crate) fn completions(shell: Shell) -> Vec<u8> {
     let mut script = Vec::new();
     clap_complete::generate(shell, &mut Cli::command(), "daemonctl", &mut script);
     script
 }
 
-/// The manual page of daemonctl itself.
+/// Returns the man page of daemonctl.
 ///
 /// # Errors
 ///
-/// None that writing to memory has.
-pub(crate) fn page() -> Result<Vec<u8>, Failure> {
+/// Writing to memory does not fail.
+pub(crate) fn page() -> Result<Vec<u8>, CtlError> {
     let mut page = Vec::new();
-    // The page has a section of its own for what ends the help.
-    let command = described().after_help(Resettable::Reset);
-    clap_mangen::Man::new(command).render(&mut page).map_err(Failure::output)?;
+    // The exit codes at the end of the help become a section of the page.
+    let command = command_for_pages().after_help(Resettable::Reset);
+    clap_mangen::Man::new(command).render(&mut page).map_err(CtlError::output)?;
     page.extend_from_slice(ENVIRONMENT.as_bytes());
     page.extend_from_slice(b".SH \"EXIT STATUS\"\n");
     for line in EXIT_CODES.lines().skip(1) {
@@ -37,24 +37,23 @@ pub(crate) fn page() -> Result<Vec<u8>, Failure> {
     Ok(page)
 }
 
-/// Writes the pages of daemonctl and of all its commands into a directory, which is made if it is
-/// missing.
+/// Writes the man pages of daemonctl and of all its commands into a directory, which is created if
+/// necessary.
 ///
 /// # Errors
 ///
-/// If they cannot be written.
-pub(crate) fn pages(dir: &Path) -> Result<(), Failure> {
+/// If the pages cannot be written.
+pub(crate) fn pages(dir: &Path) -> Result<(), CtlError> {
     let first = page()?;
     let write = || -> io::Result<()> {
         fs::create_dir_all(dir)?;
-        clap_mangen::generate_to(described(), dir)?;
+        clap_mangen::generate_to(command_for_pages(), dir)?;
         fs::write(dir.join("daemonctl.1"), &first)
     };
-    let object = format!("manual pages into {}", dir.display());
-    write().map_err(|source| Failure::Write { object, source })
+    write().map_err(|source| CtlError::Write { object: dir.display().to_string(), source })
 }
 
-fn described() -> clap::Command {
+fn command_for_pages() -> clap::Command {
     Cli::command().disable_help_subcommand(true)
 }
 
@@ -62,11 +61,11 @@ const ENVIRONMENT: &str = "\
 .SH ENVIRONMENT
 .TP
 DAEMONCTL_SOCKET
-The control socket, where \\fB\\-\\-socket\\fR is not given.
+The path of the control socket, if \\fB\\-\\-socket\\fR is not given.
 .TP
 DAEMONCTL_BOARD
-The scoreboard in a file, where \\fB\\-\\-board\\fR is not given.
+The path of the scoreboard file, if \\fB\\-\\-board\\fR is not given.
 .TP
 NO_COLOR
-No colours, if it is set and not empty.
+Disables colours, if it is set and not empty.
 ";

@@ -1,4 +1,4 @@
-//! What the command says when it fails, each sentence once.
+//! The error messages of daemonctl, each at least once.
 
 #[path = "../../../tests/sentences.rs"]
 #[macro_use]
@@ -11,7 +11,7 @@ use std::time::Duration;
 use actix_daemon::control::protocol::{ControlError, ControlErrorKind};
 use daemon_core::ScoreboardError;
 
-use crate::failure::Failure;
+use crate::error::CtlError;
 
 fn socket() -> PathBuf {
     PathBuf::from("/run/x.sock")
@@ -21,7 +21,7 @@ fn board() -> PathBuf {
     PathBuf::from("/run/x.board")
 }
 
-fn act() -> String {
+fn action() -> String {
     "retire process 4711".to_owned()
 }
 
@@ -30,45 +30,45 @@ fn denied() -> io::Error {
 }
 
 sentences! {
-    a_failure: Failure {
-        Failure::NoSocket { .. } => Failure::NoSocket { socket: socket() },
-            "cannot connect to /run/x.sock: there is no such socket; the daemon does not run, or has its control socket elsewhere";
-        Failure::NobodyListens { .. } => Failure::NobodyListens { socket: socket() },
-            "cannot connect to /run/x.sock: nobody listens there; a daemon that is gone has left it behind, or it is no control socket";
-        Failure::MayNotConnect { .. } => Failure::MayNotConnect { socket: socket() },
-            "cannot connect to /run/x.sock: permission denied; the daemon's own user may, and root";
-        Failure::Connect { .. } => Failure::Connect { socket: socket(), source: denied() },
+    ctl_error: CtlError {
+        CtlError::NoSocket { .. } => CtlError::NoSocket { socket: socket() },
+            "cannot connect to /run/x.sock: the socket does not exist; is the daemon running, with its control socket at this path?";
+        CtlError::NotListening { .. } => CtlError::NotListening { socket: socket() },
+            "cannot connect to /run/x.sock: connection refused; the daemon has exited, or this is not a control socket";
+        CtlError::PermissionDenied { .. } => CtlError::PermissionDenied { socket: socket() },
+            "cannot connect to /run/x.sock: permission denied; only root and the daemon's user may connect";
+        CtlError::Connect { .. } => CtlError::Connect { socket: socket(), source: denied() },
             "cannot connect to /run/x.sock: Permission denied (os error 13)";
-        Failure::NoAnswer { .. } => Failure::NoAnswer { act: act(), socket: socket(), timeout: Duration::from_secs(5) },
-            "cannot retire process 4711: the daemon at /run/x.sock has not answered within 5 s";
-        Failure::Closed { .. } => Failure::Closed { act: act(), socket: socket() },
-            "cannot retire process 4711: the daemon at /run/x.sock has closed the connection";
-        Failure::Broken { .. } => Failure::Broken { act: act(), socket: socket(), source: denied() },
-            "cannot retire process 4711: the connection to /run/x.sock is broken: Permission denied (os error 13)";
-        Failure::Senseless { .. } => Failure::Senseless { act: act(), socket: socket(), why: "it is no JSON".to_owned() },
-            "cannot retire process 4711: what /run/x.sock answers makes no sense: it is no JSON";
-        Failure::OtherVersion { .. } => Failure::OtherVersion { act: act(), socket: socket(), theirs: 7 },
-            "cannot retire process 4711: the daemon at /run/x.sock speaks version 7 of the protocol, this daemonctl version 1";
-        Failure::Daemon { .. } => Failure::Daemon { act: act(), fault: ControlError { kind: ControlErrorKind::Refused, text: "the daemon has no children".to_owned() } },
+        CtlError::Timeout { .. } => CtlError::Timeout { action: action(), socket: socket(), timeout: Duration::from_secs(5) },
+            "cannot retire process 4711: the daemon at /run/x.sock did not answer within 5s";
+        CtlError::Closed { .. } => CtlError::Closed { action: action(), socket: socket() },
+            "cannot retire process 4711: the daemon at /run/x.sock closed the connection";
+        CtlError::ConnectionBroken { .. } => CtlError::ConnectionBroken { action: action(), socket: socket(), source: denied() },
+            "cannot retire process 4711: the connection to /run/x.sock failed: Permission denied (os error 13)";
+        CtlError::InvalidAnswer { .. } => CtlError::InvalidAnswer { action: action(), socket: socket(), reason: "not JSON".to_owned() },
+            "cannot retire process 4711: invalid answer from /run/x.sock: not JSON";
+        CtlError::VersionMismatch { .. } => CtlError::VersionMismatch { action: action(), socket: socket(), theirs: 7 },
+            "cannot retire process 4711: the daemon at /run/x.sock uses protocol version 7, this daemonctl version 1";
+        CtlError::Refused { .. } => CtlError::Refused { action: action(), fault: ControlError { kind: ControlErrorKind::Refused, text: "the daemon has no children".to_owned() } },
             "cannot retire process 4711: the daemon has no children";
-        Failure::BoardFile(_) => Failure::BoardFile(daemon_sys::Error::os("open /run/x.board", denied())),
+        CtlError::BoardFile(_) => CtlError::BoardFile(daemon_sys::Error::os("open /run/x.board", denied())),
             "cannot open /run/x.board: permission denied";
-        Failure::NoBoard { .. } => Failure::NoBoard { board: board(), source: ScoreboardError::Slots { slots: 0 } },
+        CtlError::InvalidBoard { .. } => CtlError::InvalidBoard { board: board(), source: ScoreboardError::Slots { slots: 0 } },
             "cannot read /run/x.board as a scoreboard: cannot have a scoreboard of 0 slots: it has 1 to 65536";
-        Failure::NoCounters(_) => Failure::NoCounters(Box::new(Failure::NobodyListens { socket: socket() })),
-            "cannot print metrics: the daemon has the counters, and it does not answer: cannot connect to /run/x.sock: nobody listens there; a daemon that is gone has left it behind, or it is no control socket";
-        Failure::BoardHasNoCounters { .. } => Failure::BoardHasNoCounters { board: board() },
-            "cannot print metrics of /run/x.board: only the daemon has the counters; give --socket PATH";
-        Failure::Screen { .. } => Failure::Screen { source: denied() },
+        CtlError::MetricsUnavailable(_) => CtlError::MetricsUnavailable(Box::new(CtlError::NotListening { socket: socket() })),
+            "cannot print metrics, which only the daemon can provide: cannot connect to /run/x.sock: connection refused; the daemon has exited, or this is not a control socket";
+        CtlError::BoardHasNoMetrics { .. } => CtlError::BoardHasNoMetrics { board: board() },
+            "cannot print metrics from /run/x.board: a scoreboard file has no counters; give --socket PATH";
+        CtlError::Terminal { .. } => CtlError::Terminal { source: denied() },
             "cannot show the screen: Permission denied (os error 13)";
-        Failure::Write { .. } => Failure::Write { object: "standard output".to_owned(), source: denied() },
-            "cannot write standard output: Permission denied (os error 13)";
+        CtlError::Write { .. } => CtlError::Write { object: "standard output".to_owned(), source: denied() },
+            "cannot write to standard output: Permission denied (os error 13)";
     }
 }
 
 #[test]
-fn a_daemon_that_says_what_cannot_be_done_is_not_prompted() {
+fn a_message_that_names_the_action_is_printed_unchanged() {
     let text = "cannot reload: the daemon has no pool of children".to_owned();
     let fault = ControlError { kind: ControlErrorKind::Refused, text: text.clone() };
-    assert_eq!(Failure::Daemon { act: "reload".to_owned(), fault }.to_string(), text);
+    assert_eq!(CtlError::Refused { action: "reload".to_owned(), fault }.to_string(), text);
 }

@@ -1,53 +1,52 @@
-//! The state of a daemon as text.
-//!
-//! [`table`] and [`metrics`] are the two places where a daemon's own report becomes text.
+//! The status of a daemon as text: [`table`] and [`metrics`] format a report of the daemon,
+//! [`scoreboard_table`] a snapshot of its scoreboard.
 
 use std::fmt::Write;
 
 use actix_daemon::Report;
+use daemon_core::format;
 
-use crate::picture::{self, Child, Picture};
-use crate::text;
+use crate::snapshot::{self, Child, Snapshot};
 
-/// The report for people.
+/// Returns the report as a table.
 pub(crate) fn table(report: &Report) -> String {
     report.table().to_string()
 }
 
-/// The report for Prometheus and its kind.
+/// Returns the report in the OpenMetrics format, for Prometheus.
 pub(crate) fn metrics(report: &Report) -> String {
     report.open_metrics()
 }
 
-/// A scoreboard for people: a head, the letters, and a line a child.
-pub(crate) fn of_picture(picture: &Picture) -> String {
-    let (phase, up) = (picture.phase.word(), text::span(picture.up));
+/// Returns a scoreboard as a table: a header, the letters of the slots, and a line for each child.
+pub(crate) fn scoreboard_table(snapshot: &Snapshot) -> String {
+    let (phase, up) = (snapshot.phase.word(), format::duration(snapshot.up));
     let mut table = format!("scoreboard  {phase}  up {up}\n");
-    let requests = format!("{} requests", picture.requests());
-    let totals: Vec<String> = totals(picture).into_iter().chain([requests]).collect();
+    let requests = format!("{} requests", snapshot.requests());
+    let totals: Vec<String> = totals(snapshot).into_iter().chain([requests]).collect();
     table.push_str(&totals.join("  "));
     table.push('\n');
-    if picture.max_children > 0 {
+    if snapshot.max_children > 0 {
         // Writing to a string does not fail.
-        let _ = writeln!(table, "[{}]", picture.board);
+        let _ = writeln!(table, "[{}]", snapshot.board);
     }
-    if !picture.children.is_empty() {
-        let headings = ["SLOT", "PID", "S", "", "FOR", "AGE", "REQS", "LABEL"];
+    if !snapshot.children.is_empty() {
+        let headings = ["SLOT", "PID", "S", "STATUS", "FOR", "AGE", "REQS", "LABEL"];
         let _ = writeln!(table, "{}", aligned(headings));
     }
-    for child in &picture.children {
+    for child in &snapshot.children {
         let _ = writeln!(table, "{}", row(child).trim_end());
     }
     table
 }
 
-/// The counts of a daemon's children, a phrase each.
-pub(crate) fn totals(picture: &Picture) -> Vec<String> {
+/// Returns the counts of children and forks, one phrase each.
+pub(crate) fn totals(snapshot: &Snapshot) -> Vec<String> {
     let mut totals = Vec::new();
-    if picture.max_children > 0 {
-        totals.push(format!("{} of {} children", picture.children.len(), picture.max_children));
+    if snapshot.max_children > 0 {
+        totals.push(format!("{} of {} children", snapshot.children.len(), snapshot.max_children));
     }
-    if let Some(counters) = &picture.counters {
+    if let Some(counters) = &snapshot.counters {
         totals.push(format!("{} forks ({} failed)", counters.forks, counters.failed_forks));
         totals.push(format!("{} failed exits", counters.failed_exits));
         totals.push(format!("{} at max_children", counters.max_children_reached));
@@ -55,9 +54,9 @@ pub(crate) fn totals(picture: &Picture) -> Vec<String> {
     totals
 }
 
-/// The requests that wait, if any do.
-pub(crate) fn waiting(picture: &Picture) -> Option<String> {
-    picture.waiting.filter(|waiting| *waiting > 0).map(|waiting| format!("{waiting} waiting"))
+/// Returns the number of waiting requests, if it is not 0.
+pub(crate) fn waiting(snapshot: &Snapshot) -> Option<String> {
+    snapshot.waiting.filter(|waiting| *waiting > 0).map(|waiting| format!("{waiting} waiting"))
 }
 
 fn row(child: &Child) -> String {
@@ -66,25 +65,25 @@ fn row(child: &Child) -> String {
         &child.slot.to_string(),
         &pid,
         &child.letter.to_string(),
-        picture::status(daemon_core::Status::from_letter(child.letter)),
-        &text::span(child.since),
-        &text::span(child.age),
+        snapshot::status_word(daemon_core::Status::from_letter(child.letter)),
+        &format::duration(child.since).to_string(),
+        &format::duration(child.age).to_string(),
         &child.requests.to_string(),
         &child.label,
     ])
 }
 
 fn aligned([slot, pid, letter, word, since, age, requests, label]: [&str; 8]) -> String {
-    format!("{slot:>5} {pid:>7}  {letter} {word:<7} {since:>5}  {age:>5}  {requests:>7}  {label}")
+    format!("{slot:>5} {pid:>7}  {letter} {word:<7} {since:>6}  {age:>6}  {requests:>7}  {label}")
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::top::staged;
+    use crate::top::fixtures;
 
     #[test]
-    fn what_a_scoreboard_does_not_know_is_left_out() {
-        insta::assert_snapshot!("board", of_picture(&staged::board_only()));
+    fn a_scoreboard_table_omits_unknown_values() {
+        insta::assert_snapshot!("board", scoreboard_table(&fixtures::board_only()));
     }
 }

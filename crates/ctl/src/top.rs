@@ -1,14 +1,13 @@
-//! The live screen: its terminal, and the threads that bring it news.
+//! The live screen: the terminal, and the threads that wait for events.
 //!
-//! Each source of news has a thread that waits for it: keys, signals, the daemon's answers, the
-//! scoreboard's file. They all send to one channel, and the screen lives on its other end, in the
-//! main thread.
+//! One thread each waits for keys, signals, answers of the daemon and the scoreboard file. All of them
+//! send to one channel, and the main thread updates the screen from it.
 
 mod columns;
+#[cfg(test)]
+pub(crate) mod fixtures;
 mod rates;
 mod screen;
-#[cfg(test)]
-pub(crate) mod staged;
 #[cfg(test)]
 mod tests;
 mod view;
@@ -29,96 +28,92 @@ use daemon_sys::signals::SignalQueue;
 use ratatui::DefaultTerminal;
 use ratatui::crossterm::event::{self, Event, KeyEvent, KeyEventKind};
 
-use self::screen::{Deed, Means, Palette, Screen, Told, Wish};
+use self::screen::{ChildCommand, CommandResult, Screen, ScreenRequest, SourceKind};
 use crate::board::{self, BoardFile};
 use crate::cli::Source;
 use crate::client::Client;
-use crate::events::Paint;
-use crate::failure::{Code, Failure};
-use crate::picture::Picture;
+use crate::error::{CtlError, ExitStatus};
+use crate::events::ColorMode;
+use crate::snapshot::Snapshot;
 
-/// So often the screen is painted without news, for the times on it.
+/// The interval of redrawing without events, to update the durations on the screen.
 const TICK: Duration = Duration::from_secs(1);
 
-/// What ends a program that shows a screen.
-const ENDING: [Signal; 4] = [Signal::Term, Signal::Hup, Signal::Int, Signal::Quit];
+/// The signals that end the program.
+const END_SIGNALS: [Signal; 4] = [Signal::Term, Signal::Hup, Signal::Int, Signal::Quit];
 
-/// What a thread brings.
-enum News {
+/// An event for the screen.
+enum ScreenEvent {
     Report(Box<Report>),
-    Board(Box<Picture>),
-    Lost(String),
-    Told(Told),
+    Board(Box<Snapshot>),
+    Disconnected(String),
+    CommandFinished(CommandResult),
     Key(KeyEvent),
-    /// Of the terminal.
+    /// The terminal was resized.
     Resized,
     Signal(Signal),
-    /// The terminal is gone.
-    Deaf(io::Error),
+    /// The terminal cannot be read.
+    InputFailed(io::Error),
 }
 
-/// What the first look has found, before there is a screen.
-enum First {
+/// The first data, read before the screen is shown.
+enum InitialData {
     Report(Box<Report>),
-    Board(Box<Picture>, Option<Failure>),
+    Board(Box<Snapshot>, Option<CtlError>),
 }
 
-/// Shows the screen until the user leaves it, or a signal ends it.
+/// Shows the screen until the user quits or a signal ends it.
 ///
 /// # Errors
 ///
-/// If the daemon does not answer the first time and there is no scoreboard to read; if there is no
+/// If the daemon does not answer and there is no readable scoreboard; if standard output is not a
 /// terminal.
 pub(crate) fn run(
     source: Source,
     timeout: Duration,
     interval: Duration,
-    paint: Paint,
-) -> Result<ExitCode, Failure> {
+    color_mode: ColorMode,
+) -> Result<ExitCode, CtlError> {
     if !io::stdout().is_terminal() {
-        let source = io::Error::other("standard output is no terminal");
-        return Err(Failure::Screen { source });
+        let source = io::Error::other("standard output is not a terminal");
+        return Err(CtlError::Terminal { source });
     }
-    let first = first_look(&source, timeout)?;
-    // All threads inherit it: the signals are the queue's alone.
-    let signals = SignalQueue::new(&ENDING)?;
-    let (send, news) = mpsc::channel();
-    let (orders, deeds) = mpsc::channel();
-    let means = match &source {
-        Source::Socket(_) | Source::Both { .. } => Means::Daemon,
-        Source::Board(_) => Means::BoardAlone,
+    let initial = read_initial_data(&source, timeout)?;
+    // All threads inherit the signal mask, so that only the queue receives the signals.
+    let signals = SignalQueue::new(&END_SIGNALS)?;
+    let (sender, events) = mpsc::channel();
+    let (command_sender, commands) = mpsc::channel();
+    let source_kind = match &source {
+        Source::Socket(_) | Source::Both { .. } => SourceKind::Daemon,
+        Source::Board(_) => SourceKind::BoardOnly,
     };
-    let palette = match paint {
-        Paint::Coloured => Palette::Colours,
-        Paint::Plain => Palette::Plain,
-    };
-    let mut screen = Screen::new(means, palette, board::now());
-    match first {
-        First::Report(report) => screen.on_report(&report, board::now()),
-        First::Board(picture, why) => {
-            if let Some(why) = why {
-                screen.on_lost(why.to_string(), board::now());
+    let mut screen = Screen::new(source_kind, color_mode, board::now());
+    match initial {
+        InitialData::Report(report) => screen.on_report(&report, board::now()),
+        InitialData::Board(snapshot, reason) => {
+            if let Some(reason) = reason {
+                screen.on_disconnected(reason.to_string(), board::now());
             }
-            screen.on_board(*picture, board::now());
+            screen.on_board(*snapshot, board::now());
         }
     }
-    // It sets a hook that restores the terminal on a panic, too.
-    let mut terminal = ratatui::try_init().map_err(|source| Failure::Screen { source })?;
+    // This also installs a panic hook that restores the terminal.
+    let mut terminal = ratatui::try_init().map_err(|source| CtlError::Terminal { source })?;
     let restore = Restore;
     if let Some(socket) = source.socket() {
-        let (socket, send) = (socket.to_owned(), send.clone());
-        thread::spawn(move || ask_daemon(&socket, timeout, interval, &deeds, &send));
+        let (socket, sender) = (socket.to_owned(), sender.clone());
+        thread::spawn(move || poll_daemon(&socket, timeout, interval, &commands, &sender));
     }
     if let Some(board) = source.board() {
-        let (board, send) = (BoardFile::at(board), send.clone());
-        thread::spawn(move || read_board(board, interval, means, &send));
+        let (board, sender) = (BoardFile::new(board), sender.clone());
+        thread::spawn(move || poll_board(board, interval, source_kind, &sender));
     }
     thread::spawn({
-        let send = send.clone();
-        move || hear_signals(&signals, &send)
+        let sender = sender.clone();
+        move || read_signals(&signals, &sender)
     });
-    thread::spawn(move || hear_keys(&send));
-    let code = show(&mut terminal, screen, &news, &orders);
+    thread::spawn(move || read_keys(&sender));
+    let code = run_screen(&mut terminal, screen, &events, &command_sender);
     drop(restore);
     code
 }
@@ -139,158 +134,179 @@ impl Source {
     }
 }
 
-/// Gives the terminal back as it was.
+/// Restores the terminal when it is dropped.
 struct Restore;
 
 impl Drop for Restore {
     fn drop(&mut self) {
-        // On a panic its hook has done so; a second time would move the cursor into what it says.
+        // After a panic the hook has done so; a second time would move the cursor into its message.
         if !thread::panicking() {
             ratatui::restore();
         }
     }
 }
 
-fn first_look(source: &Source, timeout: Duration) -> Result<First, Failure> {
+fn read_initial_data(source: &Source, timeout: Duration) -> Result<InitialData, CtlError> {
     let report = |socket: &Path| Client::connect(socket, timeout)?.status().map(Box::new);
-    let picture = |board: &Path| BoardFile::at(board).look(board::now()).map(Box::new);
+    let snapshot = |board: &Path| BoardFile::new(board).read(board::now()).map(Box::new);
     match source {
-        Source::Socket(socket) => Ok(First::Report(report(socket)?)),
-        Source::Board(board) => Ok(First::Board(picture(board)?, None)),
+        Source::Socket(socket) => Ok(InitialData::Report(report(socket)?)),
+        Source::Board(board) => Ok(InitialData::Board(snapshot(board)?, None)),
         Source::Both { socket, board } => match report(socket) {
-            Ok(report) => Ok(First::Report(report)),
-            Err(failure) if failure.is_silence() => match picture(board) {
-                Ok(picture) => Ok(First::Board(picture, Some(failure))),
-                Err(_no_help) => Err(failure),
+            Ok(report) => Ok(InitialData::Report(report)),
+            Err(error) if error.is_daemon_unavailable() => match snapshot(board) {
+                Ok(snapshot) => Ok(InitialData::Board(snapshot, Some(error))),
+                Err(_board_error) => Err(error),
             },
-            Err(failure) => Err(failure),
+            Err(error) => Err(error),
         },
     }
 }
 
-/// Paints after each news.
-fn show(
+/// Draws the screen after each event.
+fn run_screen(
     terminal: &mut DefaultTerminal,
     mut screen: Screen,
-    news: &Receiver<News>,
-    orders: &Sender<Deed>,
-) -> Result<ExitCode, Failure> {
+    events: &Receiver<ScreenEvent>,
+    commands: &Sender<ChildCommand>,
+) -> Result<ExitCode, CtlError> {
     loop {
-        terminal.draw(|frame| screen.view(frame)).map_err(|source| Failure::Screen { source })?;
-        let next = match news.recv_timeout(TICK) {
+        terminal
+            .draw(|frame| screen.view(frame))
+            .map_err(|source| CtlError::Terminal { source })?;
+        let next = match events.recv_timeout(TICK) {
             Ok(next) => next,
             Err(RecvTimeoutError::Timeout) => {
                 screen.on_tick(board::now());
                 continue;
             }
-            // The thread that hears keys lives as long as the terminal.
-            Err(RecvTimeoutError::Disconnected) => return Ok(ExitCode::from(Code::Done as u8)),
+            // The thread that reads keys runs as long as the terminal exists.
+            Err(RecvTimeoutError::Disconnected) => {
+                return Ok(ExitCode::from(ExitStatus::Success as u8));
+            }
         };
         let now = board::now();
         match next {
-            News::Report(report) => screen.on_report(&report, now),
-            News::Board(picture) => screen.on_board(*picture, now),
-            News::Lost(why) => screen.on_lost(why, now),
-            News::Told(told) => screen.on_told(told, now),
-            News::Resized => screen.on_tick(now),
-            News::Signal(signal) => {
-                // As a shell tells an end by a signal.
+            ScreenEvent::Report(report) => screen.on_report(&report, now),
+            ScreenEvent::Board(snapshot) => screen.on_board(*snapshot, now),
+            ScreenEvent::Disconnected(reason) => screen.on_disconnected(reason, now),
+            ScreenEvent::CommandFinished(result) => screen.on_command_finished(result, now),
+            ScreenEvent::Resized => screen.on_tick(now),
+            ScreenEvent::Signal(signal) => {
+                // The exit code that a shell uses for a signal.
                 return Ok(ExitCode::from(u8::try_from(128 + signal.number()).unwrap_or(128)));
             }
-            News::Deaf(source) => return Err(Failure::Screen { source }),
-            News::Key(key) => match screen.on_key(key, now) {
-                Some(Wish::Quit) => return Ok(ExitCode::from(Code::Done as u8)),
-                // Nobody takes them if there is no socket; the screen does not wish for any then.
-                Some(Wish::Do(deed)) => drop(orders.send(deed)),
+            ScreenEvent::InputFailed(source) => return Err(CtlError::Terminal { source }),
+            ScreenEvent::Key(key) => match screen.on_key(key, now) {
+                Some(ScreenRequest::Quit) => return Ok(ExitCode::from(ExitStatus::Success as u8)),
+                // Without a socket there is no receiver, and the screen requests no commands.
+                Some(ScreenRequest::Run(command)) => drop(commands.send(command)),
                 None => {}
             },
         }
     }
 }
 
-/// Asks for the state at every interval, and for deeds as they come. Each has a connection of its
-/// own, so that a daemon that has started anew is found by itself.
-fn ask_daemon(
+/// Requests the status at every interval, and runs commands as they arrive. Each uses a new connection,
+/// so that a restarted daemon is found automatically.
+fn poll_daemon(
     socket: &Path,
     timeout: Duration,
     interval: Duration,
-    deeds: &Receiver<Deed>,
-    send: &Sender<News>,
+    commands: &Receiver<ChildCommand>,
+    sender: &Sender<ScreenEvent>,
 ) {
     let mut next = Instant::now() + interval;
     loop {
-        let news = match deeds.recv_timeout(next.saturating_duration_since(Instant::now())) {
-            Ok(deed) => {
-                let told = carry_out(socket, timeout, deed);
-                News::Told(told.unwrap_or_else(|failure| Told::Failed(failure.to_string())))
+        let event = match commands.recv_timeout(next.saturating_duration_since(Instant::now())) {
+            Ok(command) => {
+                let result = run_command(socket, timeout, command);
+                ScreenEvent::CommandFinished(
+                    result.unwrap_or_else(|error| CommandResult::Failed(error.to_string())),
+                )
             }
             Err(RecvTimeoutError::Timeout) => {
                 next = Instant::now() + interval;
                 let report =
                     Client::connect(socket, timeout).and_then(|mut client| client.status());
                 match report {
-                    Ok(report) => News::Report(Box::new(report)),
-                    Err(failure) => News::Lost(failure.to_string()),
+                    Ok(report) => ScreenEvent::Report(Box::new(report)),
+                    Err(error) => ScreenEvent::Disconnected(error.to_string()),
                 }
             }
             Err(RecvTimeoutError::Disconnected) => return,
         };
-        if send.send(news).is_err() {
+        if sender.send(event).is_err() {
             return;
         }
     }
 }
 
-fn carry_out(socket: &Path, timeout: Duration, deed: Deed) -> Result<Told, Failure> {
+fn run_command(
+    socket: &Path,
+    timeout: Duration,
+    command: ChildCommand,
+) -> Result<CommandResult, CtlError> {
     let mut client = Client::connect(socket, timeout)?;
-    match deed {
-        Deed::Retire(pid) => client.order(ControlCommand::Retire { pid }).map(Told::Done),
-        Deed::Kill(pid) => client.order(ControlCommand::Kill { pid }).map(Told::Done),
-        Deed::Trace(pid) => {
-            let (text, _for_programs) = client.trace(pid)?;
-            Ok(Told::Text { title: format!("trace of process {pid}"), text })
+    match command {
+        ChildCommand::Retire(pid) => {
+            client.execute(ControlCommand::Retire { pid }).map(CommandResult::Done)
+        }
+        ChildCommand::Kill(pid) => {
+            client.execute(ControlCommand::Kill { pid }).map(CommandResult::Done)
+        }
+        ChildCommand::Trace(pid) => {
+            let (text, _json) = client.trace(pid)?;
+            Ok(CommandResult::Text { title: format!("trace of process {pid}"), text })
         }
     }
 }
 
-/// Reads the scoreboard at every interval. Beside a daemon that answers it is not missed.
-fn read_board(mut board: BoardFile, interval: Duration, means: Means, send: &Sender<News>) {
+/// Reads the scoreboard at every interval. Errors are ignored while the source is a daemon.
+fn poll_board(
+    mut board: BoardFile,
+    interval: Duration,
+    source_kind: SourceKind,
+    sender: &Sender<ScreenEvent>,
+) {
     loop {
         thread::sleep(interval);
-        let news = match (board.look(board::now()), means) {
-            (Ok(picture), Means::BoardAlone | Means::Daemon) => News::Board(Box::new(picture)),
-            (Err(failure), Means::BoardAlone) => News::Lost(failure.to_string()),
-            (Err(_not_missed), Means::Daemon) => continue,
+        let event = match (board.read(board::now()), source_kind) {
+            (Ok(snapshot), SourceKind::BoardOnly | SourceKind::Daemon) => {
+                ScreenEvent::Board(Box::new(snapshot))
+            }
+            (Err(error), SourceKind::BoardOnly) => ScreenEvent::Disconnected(error.to_string()),
+            (Err(_ignored), SourceKind::Daemon) => continue,
         };
-        if send.send(news).is_err() {
+        if sender.send(event).is_err() {
             return;
         }
     }
 }
 
-fn hear_signals(signals: &SignalQueue, send: &Sender<News>) {
+fn read_signals(signals: &SignalQueue, sender: &Sender<ScreenEvent>) {
     while poll::wait(&[(signals.as_fd(), Interest::Read)], None).is_ok() {
         for signal in signals.drain().unwrap_or_default() {
-            if send.send(News::Signal(signal)).is_err() {
+            if sender.send(ScreenEvent::Signal(signal)).is_err() {
                 return;
             }
         }
     }
 }
 
-fn hear_keys(send: &Sender<News>) {
+fn read_keys(sender: &Sender<ScreenEvent>) {
     loop {
-        let news = match event::read() {
-            Ok(Event::Key(key)) if key.kind != KeyEventKind::Release => News::Key(key),
-            Ok(Event::Resize(_, _)) => News::Resized,
+        let event = match event::read() {
+            Ok(Event::Key(key)) if key.kind != KeyEventKind::Release => ScreenEvent::Key(key),
+            Ok(Event::Resize(_, _)) => ScreenEvent::Resized,
             Ok(_other) => continue,
             Err(error) => {
-                // The screen ends with it.
-                let _ = send.send(News::Deaf(error));
+                // The screen ends because of it.
+                let _ = sender.send(ScreenEvent::InputFailed(error));
                 return;
             }
         };
-        if send.send(news).is_err() {
+        if sender.send(event).is_err() {
             return;
         }
     }

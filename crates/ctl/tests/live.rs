@@ -1,5 +1,4 @@
-//! The real command, against a daemon that says what a test wants, a scoreboard's file, and in a real
-//! terminal.
+//! The daemonctl program, against a fake daemon, a real daemon, a scoreboard file, and in a real terminal.
 
 #[path = "live/answers.rs"]
 mod answers;

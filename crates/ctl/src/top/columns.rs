@@ -1,70 +1,70 @@
-//! The columns of the table of children: what is in them, which fit, and the order that each makes.
+//! The columns of the table of children: their cells, widths and sort orders.
 
 use std::cmp::Ordering;
 
-use daemon_core::{Exit, ExitCause, KillReason, RecycleReason, Status, Violation};
+use daemon_core::{Exit, ExitCause, KillReason, RecycleReason, Status, Violation, format};
 
 use super::rates::Rates;
-use crate::picture::Child;
+use crate::snapshot::Child;
 use crate::text;
 
 /// A column.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Column {
-    /// The slot's number.
+    /// The number of the slot.
     Slot,
-    /// The process.
+    /// The pid.
     Pid,
-    /// The letter of what it does.
+    /// The letter of the status.
     Status,
-    /// Since when it does so.
+    /// The time since the last change of the status.
     Since,
-    /// Since its birth.
+    /// The time since the fork.
     Age,
-    /// Requests begun.
+    /// The number of requests started.
     Requests,
-    /// Processor time in percent.
+    /// The processor time in percent.
     Cpu,
-    /// Resident memory.
+    /// The resident memory.
     Rss,
-    /// Its share of memory.
+    /// The proportional share of memory.
     Pss,
-    /// What it says that it does.
+    /// The label.
     Label,
-    /// Why the slot's last owner is gone.
+    /// The exit cause of the slot's last child.
     Cause,
 }
 
-/// To which side the cells of a column go.
+/// The alignment of the cells of a column.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Side {
-    /// Words.
+pub(crate) enum CellAlignment {
+    /// For text.
     Left,
-    /// Numbers.
+    /// For numbers.
     Right,
 }
 
-/// Which end of a column comes first.
+/// The order of the rows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Direction {
-    /// The least first.
-    Up,
-    /// The greatest first.
-    Down,
+pub(crate) enum SortOrder {
+    /// The smallest value first.
+    Ascending,
+    /// The largest value first.
+    Descending,
 }
 
-impl Direction {
-    /// The other one.
-    pub(crate) fn reversed(self) -> Direction {
+impl SortOrder {
+    /// Returns the opposite order.
+    pub(crate) fn reversed(self) -> SortOrder {
         match self {
-            Direction::Up => Direction::Down,
-            Direction::Down => Direction::Up,
+            SortOrder::Ascending => SortOrder::Descending,
+            SortOrder::Descending => SortOrder::Ascending,
         }
     }
 }
 
 impl Column {
-    /// All of them, from left to right.
+    /// All columns, from left to right.
     pub(crate) const ALL: [Column; 11] = [
         Column::Slot,
         Column::Pid,
@@ -79,8 +79,8 @@ impl Column {
         Column::Cause,
     ];
 
-    /// All of them, those first that a narrow screen shall have.
-    const BY_WORTH: [Column; 11] = [
+    /// All columns, the most important first: a narrow screen has only these.
+    const BY_PRIORITY: [Column; 11] = [
         Column::Slot,
         Column::Pid,
         Column::Status,
@@ -94,11 +94,11 @@ impl Column {
         Column::Cause,
     ];
 
-    /// Those that fit into a width, with a blank between two; at least the first.
-    pub(crate) fn that_fit(width: u16) -> Vec<Column> {
+    /// Returns the columns that fit into a width, with a blank between two columns; at least the first.
+    pub(crate) fn fitting(width: u16) -> Vec<Column> {
         let mut taken = 0;
         let mut fitting = Vec::new();
-        for column in Column::BY_WORTH {
+        for column in Column::BY_PRIORITY {
             taken += column.width() + u16::from(!fitting.is_empty());
             if taken > width && !fitting.is_empty() {
                 break;
@@ -108,12 +108,11 @@ impl Column {
         Column::ALL.into_iter().filter(|column| fitting.contains(column)).collect()
     }
 
-    /// What each of these columns gets of a width: what is left over goes to the words, to the label
-    /// first.
+    /// Distributes a width to these columns. The rest goes to the columns with text, to the label first.
     pub(crate) fn widths(columns: &[Column], width: u16) -> Vec<u16> {
-        let least: u16 = columns.iter().map(|column| column.width()).sum();
+        let minimum: u16 = columns.iter().map(|column| column.width()).sum();
         let blanks = u16::try_from(columns.len().saturating_sub(1)).unwrap_or(u16::MAX);
-        let spare = width.saturating_sub(least.saturating_add(blanks));
+        let spare = width.saturating_sub(minimum.saturating_add(blanks));
         let for_cause = if columns.contains(&Column::Cause) {
             (spare.saturating_sub(15) / 2).min(20)
         } else {
@@ -136,19 +135,19 @@ impl Column {
         widths.collect()
     }
 
-    /// Its least width.
+    /// Returns the minimum width.
     pub(crate) fn width(self) -> u16 {
         match self {
             Column::Status => 1,
-            Column::Slot | Column::Since | Column::Age => 5,
-            Column::Cpu | Column::Rss | Column::Pss => 5,
+            Column::Slot | Column::Cpu | Column::Rss | Column::Pss => 5,
+            Column::Since | Column::Age => 6,
             Column::Pid | Column::Requests => 7,
             Column::Label => 9,
             Column::Cause => 12,
         }
     }
 
-    /// Its heading.
+    /// Returns the heading.
     pub(crate) fn heading(self) -> &'static str {
         match self {
             Column::Slot => "SLOT",
@@ -161,14 +160,14 @@ impl Column {
             Column::Rss => "RSS",
             Column::Pss => "PSS",
             Column::Label => "LABEL",
-            Column::Cause => "LAST CAUSE",
+            Column::Cause => "LAST EXIT",
         }
     }
 
-    /// To which side its cells go.
-    pub(crate) fn side(self) -> Side {
+    /// Returns the alignment of the cells.
+    pub(crate) fn alignment(self) -> CellAlignment {
         match self {
-            Column::Status | Column::Label | Column::Cause => Side::Left,
+            Column::Status | Column::Label | Column::Cause => CellAlignment::Left,
             Column::Slot
             | Column::Pid
             | Column::Since
@@ -176,65 +175,65 @@ impl Column {
             | Column::Requests
             | Column::Cpu
             | Column::Rss
-            | Column::Pss => Side::Right,
+            | Column::Pss => CellAlignment::Right,
         }
     }
 
-    /// The direction that one looks for: the largest numbers, the first words.
-    pub(crate) fn direction(self) -> Direction {
+    /// Returns the default sort order: the largest numbers, but the smallest slots, pids and texts first.
+    pub(crate) fn sort_order(self) -> SortOrder {
         match self {
             Column::Slot | Column::Pid | Column::Status | Column::Label | Column::Cause => {
-                Direction::Up
+                SortOrder::Ascending
             }
             Column::Since
             | Column::Age
             | Column::Requests
             | Column::Cpu
             | Column::Rss
-            | Column::Pss => Direction::Down,
+            | Column::Pss => SortOrder::Descending,
         }
     }
 
-    /// The next one to the right, around the end.
+    /// Returns the next column to the right; the first after the last.
     pub(crate) fn next(self) -> Column {
-        self.moved(1)
+        self.offset(1)
     }
 
-    /// The next one to the left, around the end.
+    /// Returns the next column to the left; the last before the first.
     pub(crate) fn previous(self) -> Column {
-        self.moved(Column::ALL.len() - 1)
+        self.offset(Column::ALL.len() - 1)
     }
 
-    fn moved(self, by: usize) -> Column {
-        let place = Column::ALL.iter().position(|column| *column == self).unwrap_or(0);
-        Column::ALL.get((place + by) % Column::ALL.len()).copied().unwrap_or(self)
+    fn offset(self, by: usize) -> Column {
+        let index = Column::ALL.iter().position(|column| *column == self).unwrap_or(0);
+        Column::ALL.get((index + by) % Column::ALL.len()).copied().unwrap_or(self)
     }
 
-    /// What it says of a child, in a cell of this width.
+    /// Returns the text of the cell of a child, with this width.
     pub(crate) fn cell(self, child: &Child, rates: &Rates, width: u16) -> String {
         let dash = || "-".to_owned();
         match self {
             Column::Slot => child.slot.to_string(),
             Column::Pid => child.pid.map_or_else(dash, |pid| pid.to_string()),
             Column::Status => child.letter.to_string(),
-            Column::Since => text::span(child.since),
-            Column::Age => text::span(child.age),
+            Column::Since => format::duration(child.since).to_string(),
+            Column::Age => format::duration(child.age).to_string(),
             Column::Requests => child.requests.to_string(),
-            Column::Cpu => rates.cpu(child.who()).map_or_else(dash, text::rate),
-            Column::Rss => child.rss.map_or_else(dash, text::bytes),
-            Column::Pss => child.pss.map_or_else(dash, text::bytes),
+            Column::Cpu => rates.cpu(child.key()).map_or_else(dash, text::rate),
+            Column::Rss => child.rss.map_or_else(dash, |bytes| format::size(bytes).to_string()),
+            Column::Pss => child.pss.map_or_else(dash, |bytes| format::size(bytes).to_string()),
             Column::Label => child.label.clone(),
             Column::Cause => match child.causes.first() {
                 None => String::new(),
                 Some(cause) => {
-                    let words = cause.to_string();
-                    if words.len() <= usize::from(width) { words } else { in_short(*cause) }
+                    let text = cause.to_string();
+                    if text.len() <= usize::from(width) { text } else { short_cause(*cause) }
                 }
             },
         }
     }
 
-    /// How two children stand to each other, the least first.
+    /// Compares two children by this column.
     pub(crate) fn compare(self, one: &Child, other: &Child, rates: &Rates) -> Ordering {
         match self {
             Column::Slot => one.slot.cmp(&other.slot),
@@ -244,71 +243,71 @@ impl Column {
             Column::Age => one.age.cmp(&other.age),
             Column::Requests => one.requests.cmp(&other.requests),
             Column::Cpu => {
-                let of = |child: &Child| rates.cpu(child.who()).unwrap_or(-1.0);
-                of(one).total_cmp(&of(other))
+                let cpu = |child: &Child| rates.cpu(child.key()).unwrap_or(-1.0);
+                cpu(one).total_cmp(&cpu(other))
             }
             Column::Rss => one.rss.cmp(&other.rss),
             Column::Pss => one.pss.cmp(&other.pss),
             Column::Label => one.label.cmp(&other.label),
-            Column::Cause => cause(one).cmp(&cause(other)),
+            Column::Cause => cause_key(one).cmp(&cause_key(other)),
         }
     }
 }
 
-/// The last cause as something to sort by: its kind, then its code or signal.
-fn cause(child: &Child) -> Option<(&'static str, i32)> {
+/// Returns the sort key of the last exit cause: its kind, then its exit code or signal.
+fn cause_key(child: &Child) -> Option<(&'static str, i32)> {
     let cause = child.causes.first()?;
     let number = match *cause {
         ExitCause::Exited(code) | ExitCause::FailedToBoot(Exit::Code(code)) => code,
         ExitCause::Killed { signal, .. } => signal,
         ExitCause::FailedToBoot(Exit::Signal { number, .. }) => number,
-        // The others have none.
+        // The other causes have no number.
         _without_number => 0,
     };
     Some((cause.kind(), number))
 }
 
-/// In at most twelve characters.
-fn in_short(cause: ExitCause) -> String {
-    let of_exit = |exit: Exit| match exit {
+/// Returns an exit cause in at most twelve characters.
+fn short_cause(cause: ExitCause) -> String {
+    let exit_text = |exit: Exit| match exit {
         Exit::Code(code) => format!("exit {code}"),
         Exit::Signal { number, core: false } => format!("signal {number}"),
-        Exit::Signal { number, core: true } => format!("signal {number}+c"),
+        Exit::Signal { number, core: true } => format!("sig {number} core"),
         Exit::Unknown => "unknown".to_owned(),
     };
-    let words = match cause {
+    let text = match cause {
         ExitCause::Done => "done",
-        ExitCause::Recycled(RecycleReason::Requests) => "quota",
-        ExitCause::Recycled(RecycleReason::Lifetime) => "lifetime",
-        ExitCause::Recycled(RecycleReason::Memory) => "soft limit",
+        ExitCause::Recycled(RecycleReason::Requests) => "max requests",
+        ExitCause::Recycled(RecycleReason::Lifetime) => "max lifetime",
+        ExitCause::Recycled(RecycleReason::Memory) => "soft memory",
         ExitCause::Retired => "retired",
         ExitCause::Shutdown => "shutdown",
-        ExitCause::KilledByDaemon(KillReason::GraceExpired) => "overdue",
-        ExitCause::KilledByDaemon(KillReason::Requested) => "operator",
+        ExitCause::KilledByDaemon(KillReason::GraceExpired) => "killed:grace",
+        ExitCause::KilledByDaemon(KillReason::Requested) => "killed",
         ExitCause::KilledByDaemon(KillReason::Rogue(Violation::Cpu)) => "rogue cpu",
         ExitCause::KilledByDaemon(KillReason::Rogue(Violation::Time)) => "rogue time",
         ExitCause::KilledByDaemon(KillReason::Rogue(Violation::Memory)) => "rogue memory",
         ExitCause::KilledByDaemon(KillReason::Rogue(Violation::Hung)) => "rogue hung",
-        ExitCause::OutOfMemory => "no memory",
+        ExitCause::OutOfMemory => "OOM killed",
         ExitCause::Missing => "missing",
         ExitCause::FailedToBoot(_) => "boot failed",
-        ExitCause::Exited(code) => return of_exit(Exit::Code(code)),
+        ExitCause::Exited(code) => return exit_text(Exit::Code(code)),
         ExitCause::Killed { signal, core } => {
-            return of_exit(Exit::Signal { number: signal, core });
+            return exit_text(Exit::Signal { number: signal, core });
         }
-        // What a later daemon may know of.
+        // Causes that a later version of the daemon adds.
         added_later => added_later.kind(),
     };
-    words.to_owned()
+    text.to_owned()
 }
 
 fn code(child: &Child) -> u8 {
     Status::from_letter(child.letter).map_or(u8::MAX, Status::code)
 }
 
-/// Whether a filter lets a child through: a single letter that a status has is that status; digits
-/// are the beginning of a pid, and any words are in the label, whatever their case.
-pub(crate) fn passes(child: &Child, filter: &str) -> bool {
+/// Returns whether a child matches a filter. A single letter of a status selects that status; other text
+/// matches the start of the pid, or a part of the label, ignoring case.
+pub(crate) fn matches_filter(child: &Child, filter: &str) -> bool {
     let mut letters = filter.chars();
     if let (Some(only), None) = (letters.next(), letters.next())
         && (only == '?' || Status::from_letter(only).is_some())

@@ -1,5 +1,5 @@
-//! The state of the live screen, and what keys and news do to it. No I/O, and no clock: each comes
-//! with its moment.
+//! The state of the live screen, and its handlers of keys and events. It has no I/O and no clock: every
+//! handler receives the time.
 
 mod keys;
 mod rows;
@@ -9,169 +9,165 @@ use std::time::Duration;
 use actix_daemon::Report;
 use daemon_core::MonotonicTime;
 
-use super::columns::{Column, Direction};
+use super::columns::{Column, SortOrder};
 use super::rates::Rates;
-use crate::picture::{Picture, Who};
+use crate::events::ColorMode;
+use crate::snapshot::{ChildKey, Snapshot};
 
-/// So long the answer to a command stays to be read, unless a key is pressed.
-const NOTICE: Duration = Duration::from_secs(15);
+/// How long the status message is shown, unless a key is pressed.
+const STATUS_MESSAGE_TIME: Duration = Duration::from_secs(15);
 
 /// The live screen.
 #[derive(Debug)]
 pub(crate) struct Screen {
-    pub(super) means: Means,
-    pub(super) palette: Palette,
+    pub(super) source_kind: SourceKind,
+    pub(super) color_mode: ColorMode,
     pub(super) now: MonotonicTime,
-    pub(super) picture: Option<Picture>,
-    pub(super) link: Link,
-    pub(super) pace: Pace,
+    pub(super) snapshot: Option<Snapshot>,
+    pub(super) connection: ConnectionState,
+    pub(super) update_mode: UpdateMode,
     pub(super) rates: Rates,
     pub(super) column: Column,
-    pub(super) direction: Direction,
+    pub(super) sort_order: SortOrder,
     pub(super) filter: String,
-    pub(super) mode: Mode,
-    pub(super) notice: Option<Notice>,
-    /// Which child is selected, and on which row it was last.
-    pub(super) selected: Option<Who>,
+    pub(super) mode: InputMode,
+    pub(super) status_message: Option<StatusMessage>,
+    /// The selected child, and the row where it was last.
+    pub(super) selected: Option<ChildKey>,
     pub(super) row: usize,
-    /// The first row that is shown, and how many were, when it was painted last.
+    /// The first row on the screen and the number of rows, when it was drawn last.
     pub(super) offset: usize,
     pub(super) page: usize,
 }
 
-/// By which means the daemon is looked at.
+/// The source of the data.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Means {
-    /// It answers on its socket, and does as it is told.
+pub(crate) enum SourceKind {
+    /// The daemon, through its control socket. It accepts commands.
     Daemon,
-    /// Its scoreboard is read from a file.
-    BoardAlone,
+    /// The scoreboard file only.
+    BoardOnly,
 }
 
-/// Whether colours may be used.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Palette {
-    /// They may.
-    Colours,
-    /// The user wants none: bold, dim and reversed letters only.
-    Plain,
-}
-
-/// How the daemon answers.
+/// The state of the connection to the daemon.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum Link {
-    /// In time.
-    Well,
-    /// Not any more.
+pub(crate) enum ConnectionState {
+    /// The last request was answered.
+    Connected,
+    /// The last request failed.
     Lost {
-        /// Since when.
+        /// The time of the first failure.
         since: MonotonicTime,
-        /// What is wrong.
-        why: String,
-        /// What is shown meanwhile.
-        shown: Shown,
+        /// The error.
+        reason: String,
+        /// The data on the screen.
+        shown: FallbackView,
     },
 }
 
-/// What is shown of a daemon that does not answer.
+/// The data on the screen while the daemon does not answer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Shown {
-    /// What it has told last.
-    LastAnswer,
-    /// Its scoreboard.
+pub(crate) enum FallbackView {
+    /// The last report of the daemon.
+    LastReport,
+    /// The scoreboard file.
     Board,
 }
 
-/// Whether news are shown.
+/// Whether the screen is updated.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Pace {
-    /// As they come.
-    Running,
-    /// The screen stands still.
-    Paused,
+pub(crate) enum UpdateMode {
+    /// With each snapshot.
+    Live,
+    /// Not until the user unfreezes it.
+    Frozen,
 }
 
-/// What keys mean at present.
+/// The meaning of keys.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum Mode {
-    /// They move in the table.
+pub(crate) enum InputMode {
+    /// They act on the table.
     Table,
-    /// They are letters of the filter.
+    /// They edit the filter.
     Filter,
-    /// They answer a question.
-    Confirm(Deed),
+    /// They answer the question whether to run this command.
+    Confirm(ChildCommand),
     /// They scroll a text.
     Text {
-        /// What it is.
+        /// The title.
         title: String,
-        /// Its lines.
+        /// The lines.
         lines: Vec<String>,
-        /// The first line that is shown.
+        /// The first line on the screen.
         top: usize,
     },
     /// They close the help.
     Help,
 }
 
-/// What can be done to a child.
+/// A command about a child, with its pid.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Deed {
-    /// It leaves after the request in hand.
+pub(crate) enum ChildCommand {
+    /// Retire it: it exits after its current request.
     Retire(u32),
-    /// It is killed.
+    /// Kill it.
     Kill(u32),
-    /// Evidence of what it does is taken.
+    /// Trace it.
     Trace(u32),
 }
 
-/// What a key asks of who holds the screen.
+/// A request of the screen to its owner.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Wish {
-    /// Ask the daemon for this.
-    Do(Deed),
-    /// Leave.
+pub(crate) enum ScreenRequest {
+    /// Send this command to the daemon.
+    Run(ChildCommand),
+    /// Quit.
     Quit,
 }
 
-/// How a deed has ended.
+/// The result of a command.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum Told {
-    /// It is done, in a sentence.
+pub(crate) enum CommandResult {
+    /// Success, with a message.
     Done(String),
     /// A text of several lines, with its title.
     Text {
-        /// What it is.
+        /// The title.
         title: String,
-        /// Its lines.
+        /// The lines.
         text: String,
     },
-    /// It was not, and why.
+    /// Failure, with the error.
     Failed(String),
 }
 
-/// A sentence at the foot of the screen.
+/// The message in the last line of the screen.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Notice {
-    pub(super) told: Told,
+pub(crate) struct StatusMessage {
+    pub(super) result: CommandResult,
     at: MonotonicTime,
 }
 
 impl Screen {
-    /// An empty screen.
-    pub(crate) fn new(means: Means, palette: Palette, now: MonotonicTime) -> Screen {
+    /// Creates an empty screen.
+    pub(crate) fn new(
+        source_kind: SourceKind,
+        color_mode: ColorMode,
+        now: MonotonicTime,
+    ) -> Screen {
         Screen {
-            means,
-            palette,
+            source_kind,
+            color_mode,
             now,
-            picture: None,
-            link: Link::Well,
-            pace: Pace::Running,
+            snapshot: None,
+            connection: ConnectionState::Connected,
+            update_mode: UpdateMode::Live,
             rates: Rates::default(),
             column: Column::Slot,
-            direction: Direction::Up,
+            sort_order: SortOrder::Ascending,
             filter: String::new(),
-            mode: Mode::Table,
-            notice: None,
+            mode: InputMode::Table,
+            status_message: None,
             selected: None,
             row: 0,
             offset: 0,
@@ -179,80 +175,83 @@ impl Screen {
         }
     }
 
-    /// Time goes by.
+    /// Updates the time.
     pub(crate) fn on_tick(&mut self, now: MonotonicTime) {
         self.now = now;
-        self.notice.take_if(|notice| now.saturating_since(notice.at) > NOTICE);
+        self.status_message.take_if(|status_message| {
+            now.saturating_since(status_message.at) > STATUS_MESSAGE_TIME
+        });
     }
 
-    /// The daemon has answered.
+    /// Shows a report of the daemon.
     pub(crate) fn on_report(&mut self, report: &Report, now: MonotonicTime) {
         self.on_tick(now);
-        self.link = Link::Well;
-        self.show(Picture::from(report), now);
+        self.connection = ConnectionState::Connected;
+        self.show(Snapshot::from(report), now);
     }
 
-    /// The scoreboard was read. It is looked at only while the daemon does not answer.
-    pub(crate) fn on_board(&mut self, picture: Picture, now: MonotonicTime) {
+    /// Shows the scoreboard. It is ignored while the daemon answers.
+    pub(crate) fn on_board(&mut self, snapshot: Snapshot, now: MonotonicTime) {
         self.on_tick(now);
-        match (self.means, &mut self.link) {
-            (Means::Daemon, Link::Well) => {}
-            (Means::Daemon, Link::Lost { shown, .. }) => {
-                *shown = Shown::Board;
-                let picture = self.with_what_was_told(picture);
-                self.show(picture, now);
+        match (self.source_kind, &mut self.connection) {
+            (SourceKind::Daemon, ConnectionState::Connected) => {}
+            (SourceKind::Daemon, ConnectionState::Lost { shown, .. }) => {
+                *shown = FallbackView::Board;
+                let snapshot = self.with_known_names(snapshot);
+                self.show(snapshot, now);
             }
-            (Means::BoardAlone, _) => {
-                self.link = Link::Well;
-                self.show(picture, now);
-            }
-        }
-    }
-
-    /// The daemon does not answer, or its scoreboard cannot be read.
-    pub(crate) fn on_lost(&mut self, why: String, now: MonotonicTime) {
-        self.on_tick(now);
-        match &mut self.link {
-            Link::Lost { why: last, .. } => *last = why,
-            Link::Well => {
-                self.link = Link::Lost { since: now, why, shown: Shown::LastAnswer };
+            (SourceKind::BoardOnly, _) => {
+                self.connection = ConnectionState::Connected;
+                self.show(snapshot, now);
             }
         }
     }
 
-    /// A deed has ended.
-    pub(crate) fn on_told(&mut self, told: Told, now: MonotonicTime) {
+    /// Shows that the daemon does not answer, or that the scoreboard cannot be read.
+    pub(crate) fn on_disconnected(&mut self, reason: String, now: MonotonicTime) {
         self.on_tick(now);
-        match told {
-            Told::Text { title, text } => {
+        match &mut self.connection {
+            ConnectionState::Lost { reason: last, .. } => *last = reason,
+            ConnectionState::Connected => {
+                self.connection =
+                    ConnectionState::Lost { since: now, reason, shown: FallbackView::LastReport };
+            }
+        }
+    }
+
+    /// Shows the result of a command.
+    pub(crate) fn on_command_finished(&mut self, result: CommandResult, now: MonotonicTime) {
+        self.on_tick(now);
+        match result {
+            CommandResult::Text { title, text } => {
                 let lines = text.lines().map(str::to_owned).collect();
-                self.mode = Mode::Text { title, lines, top: 0 };
-                self.notice = None;
+                self.mode = InputMode::Text { title, lines, top: 0 };
+                self.status_message = None;
             }
-            told => self.notice = Some(Notice { told, at: now }),
+            result => self.status_message = Some(StatusMessage { result, at: now }),
         }
     }
 
-    fn show(&mut self, picture: Picture, now: MonotonicTime) {
-        match self.pace {
-            Pace::Paused => {}
-            Pace::Running => {
-                self.rates.on_picture(&picture, now);
-                self.picture = Some(picture);
+    fn show(&mut self, snapshot: Snapshot, now: MonotonicTime) {
+        match self.update_mode {
+            UpdateMode::Frozen => {}
+            UpdateMode::Live => {
+                self.rates.add_snapshot(&snapshot, now);
+                self.snapshot = Some(snapshot);
                 self.follow();
             }
         }
     }
 
-    /// A scoreboard knows no names: those that the daemon has told still hold.
-    fn with_what_was_told(&self, picture: Picture) -> Picture {
-        match &self.picture {
-            None => picture,
-            Some(told) => Picture {
-                alias: told.alias.clone(),
-                model: told.model,
-                parent: told.parent,
-                ..picture
+    /// Adds the values that the scoreboard does not contain from the last report.
+    fn with_known_names(&self, snapshot: Snapshot) -> Snapshot {
+        match &self.snapshot {
+            None => snapshot,
+            Some(last) => Snapshot {
+                alias: last.alias.clone(),
+                model: last.model,
+                parent: last.parent,
+                ..snapshot
             },
         }
     }

@@ -1,8 +1,8 @@
-//! The screen as it looks, and as it answers keys.
+//! Tests of the live screen.
 
-mod drawing;
 mod keys;
-mod looks;
+mod screens;
+mod svg;
 
 use std::time::Duration;
 
@@ -11,48 +11,49 @@ use ratatui::Terminal;
 use ratatui::backend::TestBackend;
 use ratatui::crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
 
-use super::screen::{Means, Palette, Screen, Wish};
-use super::staged;
-use crate::picture::Picture;
+use super::fixtures;
+use super::screen::{Screen, ScreenRequest, SourceKind};
+use crate::events::ColorMode;
+use crate::snapshot::Snapshot;
 
-/// When all this happens.
+/// Returns the time at this second of the test.
 fn at(seconds: u64) -> MonotonicTime {
     MonotonicTime::from_since_boot(Duration::from_secs(1_000 + seconds))
 }
 
-/// The screen of a daemon that has answered three times, five seconds apart.
-fn of_daemon(picture: &Picture) -> Screen {
-    let mut screen = Screen::new(Means::Daemon, Palette::Plain, at(0));
-    look_on(&mut screen, picture);
+/// Returns the screen of a daemon that has answered three times, five seconds apart.
+fn screen_of(snapshot: &Snapshot) -> Screen {
+    let mut screen = Screen::new(SourceKind::Daemon, ColorMode::Plain, at(0));
+    answer_three_times(&mut screen, snapshot);
     screen
 }
 
-/// Has the daemon answer three times, five seconds apart.
-fn look_on(screen: &mut Screen, picture: &Picture) {
-    let mut picture = picture.clone();
-    for (look, requests) in [(0, 0), (1, 13), (2, 40)] {
-        let by = Duration::from_secs(if look == 0 { 0 } else { 5 });
-        picture = staged::later(&picture, by, requests);
-        screen.on_report(&staged::report(&picture), at(look * 5));
+/// Shows three answers of the daemon, five seconds apart.
+fn answer_three_times(screen: &mut Screen, snapshot: &Snapshot) {
+    let mut snapshot = snapshot.clone();
+    for (sample, requests) in [(0, 0), (1, 13), (2, 40)] {
+        let by = Duration::from_secs(if sample == 0 { 0 } else { 5 });
+        snapshot = fixtures::later(&snapshot, by, requests);
+        screen.on_report(&fixtures::report(&snapshot), at(sample * 5));
     }
 }
 
-fn press(screen: &mut Screen, keys: &str) -> Option<Wish> {
+fn press(screen: &mut Screen, keys: &str) -> Option<ScreenRequest> {
     keys.chars().fold(None, |wish, key| hit(screen, KeyCode::Char(key)).or(wish))
 }
 
-fn hit(screen: &mut Screen, key: KeyCode) -> Option<Wish> {
+fn hit(screen: &mut Screen, key: KeyCode) -> Option<ScreenRequest> {
     screen.on_key(KeyEvent::new(key, KeyModifiers::NONE), at(11))
 }
 
-/// The screen as text, a line a row.
-fn painted(screen: &mut Screen, width: u16, height: u16) -> String {
-    drawn_on(screen, width, height).to_string()
+/// Returns the screen as text, one line per row.
+fn screen_text(screen: &mut Screen, width: u16, height: u16) -> String {
+    draw(screen, width, height).to_string()
 }
 
-fn drawn_on(screen: &mut Screen, width: u16, height: u16) -> TestBackend {
+fn draw(screen: &mut Screen, width: u16, height: u16) -> TestBackend {
     let mut terminal =
         Terminal::new(TestBackend::new(width, height)).expect("a terminal in memory");
-    terminal.draw(|frame| screen.view(frame)).expect("it can be drawn on");
+    terminal.draw(|frame| screen.view(frame)).expect("drawing succeeds");
     terminal.backend().clone()
 }

@@ -1,60 +1,65 @@
-//! The live screen, painted. It fits into any size: what a small one has no room for is left out.
+//! Draws the live screen, in any size: a small screen shows less.
 
 mod board;
-mod parts;
 mod popup;
+mod row_heights;
 mod table;
 
-use daemon_core::Status;
+use daemon_core::{Status, format};
 use ratatui::Frame;
 use ratatui::layout::{Constraint, Layout, Rect};
 use ratatui::style::{Color, Modifier, Style};
 use ratatui::text::{Line, Span};
 use ratatui::widgets::{Paragraph, Wrap};
 
-use parts::Parts;
+use row_heights::RowHeights;
 
-use super::screen::{Link, Means, Mode, Pace, Palette, Screen, Shown, Told};
-use crate::picture;
+use super::screen::{
+    CommandResult, ConnectionState, FallbackView, InputMode, Screen, SourceKind, UpdateMode,
+};
+use crate::events::ColorMode;
+use crate::snapshot;
 use crate::{status, text};
 
-const KEYS: &str = "? help  / filter  s sort  R retire  t trace  K kill  p pause  q quit";
+const KEYS: &str = "? help  / filter  s sort  R retire  t trace  K kill  p freeze  q quit";
 
 impl Screen {
-    /// Paints it.
+    /// Draws the screen.
     pub(crate) fn view(&mut self, frame: &mut Frame<'_>) {
         let area = frame.area();
-        let letters = self.picture.as_ref().map_or(0, |picture| match picture.max_children {
+        let letters = self.snapshot.as_ref().map_or(0, |snapshot| match snapshot.max_children {
             0 => 0,
-            _some => picture.board.chars().count() + 2,
+            _more => snapshot.board.chars().count() + 2,
         });
         let board = rows(letters, area.width);
-        let banner = match &self.link {
-            Link::Well => 0,
-            // A cause is a sentence with a path in it: it may take a second line.
-            Link::Lost { why, .. } => 1 + rows(why.chars().count(), area.width).clamp(1, 2),
+        let banner = match &self.connection {
+            ConnectionState::Connected => 0,
+            // An error contains a path: it may take a second line.
+            ConnectionState::Lost { reason, .. } => {
+                1 + rows(reason.chars().count(), area.width).clamp(1, 2)
+            }
         };
-        let parts = Parts::of(area.height, banner, board);
+        let row_heights = RowHeights::allocate(area.height, banner, board);
         let [title, banner, totals, rate, board, legend, _gap, table, foot] = Layout::vertical([
-            Constraint::Length(parts.title),
-            Constraint::Length(parts.banner),
-            Constraint::Length(parts.totals),
-            Constraint::Length(parts.rate),
-            Constraint::Length(parts.board),
-            Constraint::Length(parts.legend),
-            Constraint::Length(parts.gap),
+            Constraint::Length(row_heights.title),
+            Constraint::Length(row_heights.banner),
+            Constraint::Length(row_heights.totals),
+            Constraint::Length(row_heights.rate),
+            Constraint::Length(row_heights.board),
+            Constraint::Length(row_heights.legend),
+            Constraint::Length(row_heights.gap),
             Constraint::Fill(1),
-            Constraint::Length(parts.foot),
+            Constraint::Length(row_heights.foot),
         ])
         .areas(area);
         self.view_title(frame, title);
         self.view_banner(frame, banner);
-        if let Some(picture) = &self.picture {
-            let words = status::totals(picture).join("  ");
+        if let Some(snapshot) = &self.snapshot {
+            let words = status::totals(snapshot).join("  ");
             frame.render_widget(Paragraph::new(words), totals);
-            self.view_rate(frame, picture, rate);
-            self.view_board(frame, picture, board);
-            self.view_legend(frame, picture, legend);
+            self.view_rate(frame, snapshot, rate);
+            self.view_board(frame, snapshot, board);
+            self.view_legend(frame, snapshot, legend);
         }
         self.page = usize::from(table.height.saturating_sub(1));
         self.view_table(frame, table);
@@ -64,29 +69,31 @@ impl Screen {
 
     fn view_title(&self, frame: &mut Frame<'_>, area: Rect) {
         let mut words = Vec::new();
-        match &self.picture {
-            None => words.push("nothing is known yet".to_owned()),
-            Some(picture) => {
-                words.extend(picture.model.map(|model| picture::model(model).to_owned()));
-                words.push(picture.phase.word().to_owned());
-                words.extend(picture.accepting_words().map(str::to_owned));
-                words.extend(status::waiting(picture));
-                words.push(format!("up {}", text::span(picture.up)));
-                words.extend(picture.parent.map(|parent| format!("parent {parent}")));
+        match &self.snapshot {
+            None => words.push("no data yet".to_owned()),
+            Some(snapshot) => {
+                words.extend(snapshot.model.map(|model| snapshot::model(model).to_owned()));
+                words.push(snapshot.phase.word().to_owned());
+                words.extend(snapshot.accepting_words().map(str::to_owned));
+                words.extend(status::waiting(snapshot));
+                words.push(format!("up {}", format::duration(snapshot.up)));
+                words.extend(snapshot.parent.map(|parent| format!("parent {parent}")));
             }
         }
-        let name = self.picture.as_ref().and_then(|picture| picture.alias.clone());
+        let name = self.snapshot.as_ref().and_then(|snapshot| snapshot.alias.clone());
         let name = name.unwrap_or_else(|| "scoreboard".to_owned());
         let line = Line::from(vec![
             Span::styled(name, Style::new().add_modifier(Modifier::BOLD)),
             Span::raw("  "),
             Span::raw(words.join("  ")),
         ]);
-        let mark = match self.pace {
-            Pace::Paused => Span::styled(" PAUSED ", Style::new().add_modifier(Modifier::REVERSED)),
-            Pace::Running => match self.means {
-                Means::Daemon => Span::raw(""),
-                Means::BoardAlone => Span::raw(" scoreboard alone"),
+        let mark = match self.update_mode {
+            UpdateMode::Frozen => {
+                Span::styled(" FROZEN ", Style::new().add_modifier(Modifier::REVERSED))
+            }
+            UpdateMode::Live => match self.source_kind {
+                SourceKind::Daemon => Span::raw(""),
+                SourceKind::BoardOnly => Span::raw(" scoreboard file only"),
             },
         };
         let right = u16::try_from(mark.width()).unwrap_or(0).min(area.width);
@@ -97,46 +104,50 @@ impl Screen {
     }
 
     fn view_banner(&self, frame: &mut Frame<'_>, area: Rect) {
-        let Link::Lost { since, why, shown } = &self.link else { return };
-        let shown = match (self.means, shown) {
-            (Means::BoardAlone, _) => "this is what was read last",
-            (Means::Daemon, Shown::LastAnswer) => "this is what it has told last",
-            (Means::Daemon, Shown::Board) => "this is what its scoreboard shows",
+        let ConnectionState::Lost { since, reason, shown } = &self.connection else { return };
+        let shown = match (self.source_kind, shown) {
+            (SourceKind::BoardOnly, _) => "showing the last scoreboard",
+            (SourceKind::Daemon, FallbackView::LastReport) => "showing the last report",
+            (SourceKind::Daemon, FallbackView::Board) => "showing the scoreboard file",
         };
-        let time = text::span(self.now.saturating_since(*since));
+        let time = format::duration(self.now.saturating_since(*since));
         let style = self.colour(Color::Red).add_modifier(Modifier::BOLD);
         let first = Line::styled(format!("NO ANSWER for {time}: {shown}"), style);
-        let lines = vec![first, Line::styled(why.clone(), self.colour(Color::Red))];
+        let lines = vec![first, Line::styled(reason.clone(), self.colour(Color::Red))];
         frame.render_widget(Paragraph::new(lines).wrap(Wrap { trim: true }), area);
     }
 
     fn view_foot(&self, frame: &mut Frame<'_>, area: Rect) {
-        let line = match (&self.mode, &self.notice) {
-            (Mode::Filter, _) => Line::from(vec![
+        let line = match (&self.mode, &self.status_message) {
+            (InputMode::Filter, _) => Line::from(vec![
                 Span::raw(format!("/{}", text::clean(&self.filter))),
                 Span::styled(" ", Style::new().add_modifier(Modifier::REVERSED)),
-                Span::raw("  Enter keeps it, Esc shows all"),
+                Span::raw("  Enter keeps the filter, Esc clears it"),
             ]),
-            (_, Some(notice)) => match &notice.told {
-                Told::Done(text) | Told::Text { text, .. } => Line::raw(text::clean(text)),
-                Told::Failed(why) => Line::styled(text::clean(why), self.colour(Color::Red)),
+            (_, Some(status_message)) => match &status_message.result {
+                CommandResult::Done(text) | CommandResult::Text { text, .. } => {
+                    Line::raw(text::clean(text))
+                }
+                CommandResult::Failed(reason) => {
+                    Line::styled(text::clean(reason), self.colour(Color::Red))
+                }
             },
             (_, None) if self.filter.is_empty() => {
                 Line::styled(KEYS, Style::new().add_modifier(Modifier::DIM))
             }
             (_, None) => {
-                let all = self.picture.as_ref().map_or(0, |picture| picture.children.len());
+                let all = self.snapshot.as_ref().map_or(0, |snapshot| snapshot.children.len());
                 let (shown, filter) = (self.rows().len(), text::clean(&self.filter));
-                Line::raw(format!("/{filter}  shows {shown} of {all}, Esc shows all"))
+                Line::raw(format!("/{filter}  {shown} of {all} children, Esc clears the filter"))
             }
         };
         frame.render_widget(line, area);
     }
 
     fn colour(&self, colour: Color) -> Style {
-        match self.palette {
-            Palette::Colours => Style::new().fg(colour),
-            Palette::Plain => Style::new(),
+        match self.color_mode {
+            ColorMode::Color => Style::new().fg(colour),
+            ColorMode::Plain => Style::new(),
         }
     }
 
@@ -149,13 +160,13 @@ impl Screen {
             Some(Status::Long) => self.colour(Color::Magenta).add_modifier(Modifier::BOLD),
             Some(Status::Leaving) => self.colour(Color::Red),
             None if letter == '?' => self.colour(Color::Red).add_modifier(Modifier::REVERSED),
-            // The brackets around the board.
+            // The brackets around the scoreboard.
             None => Style::new(),
         }
     }
 }
 
-/// How many rows so many letters take.
+/// Returns the number of rows that this many letters take.
 fn rows(letters: usize, width: u16) -> u16 {
     u16::try_from(letters.div_ceil(usize::from(width).max(1))).unwrap_or(u16::MAX)
 }

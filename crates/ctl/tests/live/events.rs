@@ -1,4 +1,4 @@
-//! Events: a line each, as it happens.
+//! The output of events.
 
 use std::io::{BufRead, BufReader, Read};
 use std::process::Stdio;
@@ -9,24 +9,26 @@ use actix_daemon::control::protocol::{ControlErrorKind, ControlEvent, ControlRep
 use daemon_core::{Phase, SlotNumber};
 use serde_json::{Value, json};
 
-use crate::fake::{Fake, event, fault};
-use crate::run::{daemonctl, said};
+use crate::fake::{FakeDaemon, event, fault};
+use crate::run::{daemonctl, decoded};
 
 fn born(pid: u32) -> ControlEvent {
     ControlEvent::Born { slot: SlotNumber::new(1), pid }
 }
 
-/// A daemon that tells what it is sent, and ends with the sender.
-fn telling() -> (mpsc::Sender<ControlEvent>, Fake) {
+/// Returns a fake daemon that sends the events from this channel, and closes when the channel is closed.
+fn sending() -> (mpsc::Sender<ControlEvent>, FakeDaemon) {
     let (send, events) = mpsc::channel();
     let events = Mutex::new(events);
-    let fake = Fake::serving(move |mut client| {
-        if client.asked().is_none() || !client.answer(ResponseBody::Ok(ControlReply::Listening)) {
+    let fake = FakeDaemon::serving(move |mut client| {
+        if client.read_request().is_none()
+            || !client.answer(ResponseBody::Ok(ControlReply::Listening))
+        {
             return;
         }
         let events = events.lock().expect("one client");
-        while let Ok(told) = events.recv() {
-            if !client.answer(event(told)) {
+        while let Ok(next) = events.recv() {
+            if !client.answer(event(next)) {
                 return;
             }
         }
@@ -35,34 +37,35 @@ fn telling() -> (mpsc::Sender<ControlEvent>, Fake) {
 }
 
 #[test]
-fn each_event_is_printed_as_it_happens_and_a_daemon_that_stops_ends_it_well() {
-    let (send, fake) = telling();
+fn each_event_is_printed_at_once_and_a_stopped_daemon_is_success() {
+    let (send, fake) = sending();
     let mut command = daemonctl();
     command.arg("events").arg("--socket").arg(fake.socket());
-    let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("it runs");
+    let mut child =
+        command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("daemonctl runs");
     let mut out = BufReader::new(child.stdout.take().expect("piped"));
     let mut next = || {
         let mut line = String::new();
         out.read_line(&mut line).expect("text");
         line
     };
-    // Each line has come before the next event happens.
-    send.send(born(4711)).expect("it listens");
+    // Each line arrives before the next event is sent.
+    send.send(born(4711)).expect("the fake daemon receives it");
     let line = next();
     assert!(line.ends_with("born    slot 1 pid 4711\n"), "{line}");
     assert_eq!(line.find(' '), Some("14:03:12".len()), "{line}");
-    send.send(ControlEvent::Phase { phase: Phase::Stopping }).expect("it listens");
+    send.send(ControlEvent::Phase { phase: Phase::Stopping }).expect("the fake daemon receives it");
     assert!(next().ends_with("phase   stopping\n"));
     drop(send);
     assert_eq!(next(), "");
-    let said = said(&child.wait_with_output().expect("it ends"));
-    assert_eq!((said.code, said.err.as_str()), (0, ""));
-    assert_eq!(fake.asked(), json!({"version": 1, "command": "events"}));
+    let output = decoded(&child.wait_with_output().expect("daemonctl exits"));
+    assert_eq!((output.code, output.err.as_str()), (0, ""));
+    assert_eq!(fake.request(), json!({"version": 1, "command": "events"}));
 }
 
 #[test]
-fn events_for_programs_are_json() {
-    let (send, fake) = telling();
+fn events_can_be_printed_as_json() {
+    let (send, fake) = sending();
     send.send(ControlEvent::Exited {
         slot: SlotNumber::new(2),
         pid: 12,
@@ -71,28 +74,32 @@ fn events_for_programs_are_json() {
         requests: 9,
         lifetime: std::time::Duration::from_secs(3),
     })
-    .expect("it listens");
+    .expect("the fake daemon receives it");
     drop(send);
     let mut command = daemonctl();
     command.args(["events", "--json", "--socket"]).arg(fake.socket());
-    let said = said(&command.output().expect("it runs"));
-    let value: Value = serde_json::from_str(&said.out).expect("a line of JSON");
+    let output = decoded(&command.output().expect("daemonctl runs"));
+    let value: Value = serde_json::from_str(&output.out).expect("a line of JSON");
     assert_eq!((&value["event"], &value["cause"]), (&json!("exited"), &json!("retired")));
-    // It was not stopping when the connection was lost.
-    assert_eq!((said.code, said.err.contains("has closed the connection")), (4, true), "{said:?}");
+    // The daemon was not stopping when the connection was closed.
+    assert_eq!(
+        (output.code, output.err.contains("closed the connection")),
+        (4, true),
+        "{output:?}"
+    );
 }
 
 #[test]
-fn what_a_later_daemon_tells_is_passed_on() {
+fn unknown_events_are_printed_unchanged() {
     let mut bytes = crate::fake::line(ResponseBody::Ok(ControlReply::Listening));
     bytes
         .extend_from_slice(b"{\"version\":1,\"event\":{\"event\":\"moved\",\"to\":3},\"new\":0}\n");
     bytes.extend(crate::fake::line(event(born(7))));
-    let fake = Fake::saying(bytes);
+    let fake = FakeDaemon::sending(bytes);
     let run = |more: &[&str]| {
         let mut command = daemonctl();
         command.arg("events").args(more).arg("--socket").arg(fake.socket());
-        said(&command.output().expect("it runs")).out
+        decoded(&command.output().expect("daemonctl runs")).out
     };
     let shown = run(&[]);
     assert!(shown.contains("other   {\"event\":\"moved\",\"to\":3}\n"), "{shown}");
@@ -101,34 +108,35 @@ fn what_a_later_daemon_tells_is_passed_on() {
 }
 
 #[test]
-fn a_reader_that_has_enough_ends_it_quietly() {
-    let (send, fake) = telling();
+fn a_closed_pipe_ends_the_output_without_an_error() {
+    let (send, fake) = sending();
     let mut command = daemonctl();
     command.arg("events").arg("--socket").arg(fake.socket());
-    let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("it runs");
+    let mut child =
+        command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("daemonctl runs");
     let mut out = child.stdout.take().expect("piped");
-    send.send(born(1)).expect("it listens");
-    out.read_exact(&mut [0; 10]).expect("a line has come");
+    send.send(born(1)).expect("the fake daemon receives it");
+    out.read_exact(&mut [0; 10]).expect("a line");
     drop(out);
-    let told = std::thread::spawn(move || {
+    let sender = std::thread::spawn(move || {
         while send.send(born(2)).is_ok() {
             std::thread::park_timeout(std::time::Duration::from_millis(10));
         }
     });
-    let said = said(&child.wait_with_output().expect("it ends"));
-    assert_eq!((said.code, said.err.as_str()), (0, ""));
+    let output = decoded(&child.wait_with_output().expect("daemonctl exits"));
+    assert_eq!((output.code, output.err.as_str()), (0, ""));
     drop(fake);
-    drop(told);
+    drop(sender);
 }
 
 #[test]
-fn who_may_not_listen_is_told_so() {
-    let fake = Fake::answering(fault(ControlErrorKind::Forbidden, "user 12 may not"));
+fn a_refused_subscription_is_an_error() {
+    let fake = FakeDaemon::answering(fault(ControlErrorKind::Forbidden, "user 12 may not"));
     let mut command = daemonctl();
     command.arg("events").arg("--socket").arg(fake.socket());
-    let said = said(&command.output().expect("it runs"));
+    let output = decoded(&command.output().expect("daemonctl runs"));
     assert_eq!(
-        (said.code, said.err.as_str()),
-        (5, "daemonctl: cannot listen to events: user 12 may not\n")
+        (output.code, output.err.as_str()),
+        (5, "daemonctl: cannot subscribe to events: user 12 may not\n")
     );
 }

@@ -1,4 +1,4 @@
-//! A daemon that says what a test wants, on a real socket.
+//! A fake daemon that sends what a test wants, on a real socket.
 
 use std::io::{BufRead, BufReader, Write};
 use std::os::unix::net::{UnixListener, UnixStream};
@@ -13,41 +13,42 @@ use actix_daemon::control::protocol::{
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
-/// The daemon. Its threads end with the test's process; its socket goes with it.
-pub(crate) struct Fake {
+/// The fake daemon. Its threads end with the test process; dropping it removes its socket.
+pub(crate) struct FakeDaemon {
     directory: TempDir,
-    asked: Receiver<Value>,
+    requests: Receiver<Value>,
 }
 
-impl Fake {
-    /// Serves each connection by this.
-    pub(crate) fn serving(serve: impl Fn(Client) + Send + Sync + 'static) -> Fake {
-        let directory = tempfile::tempdir().expect("a directory");
-        let listener = UnixListener::bind(directory.path().join("socket")).expect("it binds");
-        let (tell, asked) = mpsc::channel();
+impl FakeDaemon {
+    /// Serves each connection with this function.
+    pub(crate) fn serving(serve: impl Fn(ServerConnection) + Send + Sync + 'static) -> FakeDaemon {
+        let directory = tempfile::tempdir().expect("a temporary directory");
+        let listener = UnixListener::bind(directory.path().join("socket")).expect("bind succeeds");
+        let (requests_sender, requests) = mpsc::channel();
         let serve = std::sync::Arc::new(serve);
         thread::spawn(move || {
             for stream in listener.incoming().map_while(Result::ok) {
-                let (serve, tell) = (std::sync::Arc::clone(&serve), tell.clone());
-                thread::spawn(move || serve(Client { stream, tell }));
+                let (serve, requests_sender) =
+                    (std::sync::Arc::clone(&serve), requests_sender.clone());
+                thread::spawn(move || serve(ServerConnection { stream, requests_sender }));
             }
         });
-        Fake { directory, asked }
+        FakeDaemon { directory, requests }
     }
 
-    /// Answers everything by these bytes, then closes.
-    pub(crate) fn saying(bytes: impl Into<Vec<u8>>) -> Fake {
+    /// Answers every request with these bytes, then closes the connection.
+    pub(crate) fn sending(bytes: impl Into<Vec<u8>>) -> FakeDaemon {
         let bytes = bytes.into();
-        Fake::serving(move |mut client| {
-            if client.asked().is_some() {
-                client.say(&bytes);
+        FakeDaemon::serving(move |mut client| {
+            if client.read_request().is_some() {
+                client.send(&bytes);
             }
         })
     }
 
-    /// Answers everything so.
-    pub(crate) fn answering(outcome: ResponseBody) -> Fake {
-        Fake::saying(line(outcome))
+    /// Answers every request with this body.
+    pub(crate) fn answering(body: ResponseBody) -> FakeDaemon {
+        FakeDaemon::sending(line(body))
     }
 
     pub(crate) fn socket(&self) -> PathBuf {
@@ -58,54 +59,54 @@ impl Fake {
         self.directory.path()
     }
 
-    /// The next thing that was asked.
-    pub(crate) fn asked(&self) -> Value {
-        self.asked.recv_timeout(super::run::PATIENCE).expect("something was asked")
+    /// Returns the next request.
+    pub(crate) fn request(&self) -> Value {
+        self.requests.recv_timeout(super::run::PATIENCE).expect("a request")
     }
 }
 
-/// A connection.
-pub(crate) struct Client {
+/// A connection of the fake daemon.
+pub(crate) struct ServerConnection {
     stream: UnixStream,
-    tell: mpsc::Sender<Value>,
+    requests_sender: mpsc::Sender<Value>,
 }
 
-impl Client {
-    /// Waits for what is asked; nothing at the end.
-    pub(crate) fn asked(&mut self) -> Option<Value> {
-        let mut asked = String::new();
+impl ServerConnection {
+    /// Reads the next request; returns `None` if the client has closed.
+    pub(crate) fn read_request(&mut self) -> Option<Value> {
+        let mut request = String::new();
         let mut stream = BufReader::new(&self.stream);
-        stream.read_line(&mut asked).expect("it can be read");
-        let asked: Value = serde_json::from_str(&asked).ok()?;
-        // The test may not look.
-        let _ = self.tell.send(asked.clone());
-        Some(asked)
+        stream.read_line(&mut request).expect("a line");
+        let request: Value = serde_json::from_str(&request).ok()?;
+        // The test may ignore the requests.
+        let _ = self.requests_sender.send(request.clone());
+        Some(request)
     }
 
-    /// Says something; says whether somebody may have heard it.
-    pub(crate) fn say(&mut self, bytes: &[u8]) -> bool {
+    /// Sends bytes; returns whether the client is still connected.
+    pub(crate) fn send(&mut self, bytes: &[u8]) -> bool {
         self.stream.write_all(bytes).is_ok()
     }
 
-    pub(crate) fn answer(&mut self, outcome: ResponseBody) -> bool {
-        self.say(&line(outcome))
+    pub(crate) fn answer(&mut self, body: ResponseBody) -> bool {
+        self.send(&line(body))
     }
 
-    /// Hears what is asked, and says nothing until the other end is gone.
-    pub(crate) fn be_silent_after_asked(&mut self) {
-        self.asked();
-        self.be_silent();
+    /// Reads a request, and waits until the client closes.
+    pub(crate) fn read_and_wait_for_close(&mut self) {
+        self.read_request();
+        self.wait_for_close();
     }
 
-    /// Says nothing until the other end is gone.
-    pub(crate) fn be_silent(&mut self) {
+    /// Waits until the client closes, without an answer.
+    pub(crate) fn wait_for_close(&mut self) {
         let mut nothing = String::new();
         let _ = BufReader::new(&self.stream).read_line(&mut nothing);
     }
 }
 
-pub(crate) fn line(outcome: ResponseBody) -> Vec<u8> {
-    let mut line = serde_json::to_vec(&ControlMessage::new(outcome)).expect("JSON");
+pub(crate) fn line(body: ResponseBody) -> Vec<u8> {
+    let mut line = serde_json::to_vec(&ControlMessage::new(body)).expect("JSON");
     line.push(b'\n');
     line
 }
@@ -126,7 +127,7 @@ pub(crate) fn status(report: Report) -> ResponseBody {
     ResponseBody::Ok(ControlReply::Status { report: Box::new(report) })
 }
 
-/// A pool of four with two children.
+/// Returns the report of a pool with two of at most four children.
 pub(crate) fn report() -> Report {
     let child = |slot: u32, letter: &str, label: Option<&str>| {
         json!({
@@ -141,9 +142,9 @@ pub(crate) fn report() -> Report {
         "slots": 4, "free": 2, "max_children": 4, "waiting": 0,
         "children": [child(0, "w", None), child(1, "r", Some("GET /"))],
         "counters": {
-            "forks": 5, "failed_forks": 1, "requests": 124, "operator_pauses": 0, "pool_full": 0, "at_the_cap": 2,
-            "clean_exits": 2, "failed_exits": 1, "exits": { "retired": 2, "killed": 1 }, "returned": 0,
+            "forks": 5, "failed_forks": 1, "requests": 124, "operator_pauses": 0, "pool_full": 0,
+            "max_children_reached": 2, "clean_exits": 2, "failed_exits": 1, "exits": { "retired": 2, "killed": 1 }, "returned": 0,
         },
     });
-    serde_json::from_value(report).expect("a report")
+    serde_json::from_value(report).expect("a valid report")
 }

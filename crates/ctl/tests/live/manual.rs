@@ -3,7 +3,7 @@
 use std::fs;
 use std::process::{Command, Stdio};
 
-use crate::run::{daemonctl, run, said};
+use crate::run::{daemonctl, decoded, run};
 
 const COMMANDS: [&str; 15] = [
     "status",
@@ -24,34 +24,35 @@ const COMMANDS: [&str; 15] = [
 ];
 
 #[test]
-fn completions_know_all_commands() {
+fn completions_contain_all_commands() {
     for shell in ["bash", "zsh", "fish"] {
-        let said = run(["completions", shell]);
-        assert_eq!(said.code, 0, "{shell}");
+        let output = run(["completions", shell]);
+        assert_eq!(output.code, 0, "{shell}");
         for command in COMMANDS {
-            assert!(said.out.contains(command), "{shell}: {command}");
+            assert!(output.out.contains(command), "{shell}: {command}");
         }
     }
 }
 
 #[test]
-fn bash_takes_its_completions() {
+fn bash_can_use_its_completions() {
     let script = run(["completions", "bash"]).out;
     let ask = format!(
         "{script}\nCOMP_WORDS=(daemonctl re); COMP_CWORD=1; _daemonctl daemonctl re daemonctl; \
          echo \"${{COMPREPLY[@]}}\""
     );
-    let output = Command::new("bash").args(["--norc", "-c", &ask]).output().expect("bash is there");
-    let said = said(&output);
-    assert_eq!(said.out.trim(), "reopen reload resize retire resume", "{said:?}");
+    let output =
+        Command::new("bash").args(["--norc", "-c", &ask]).output().expect("bash is installed");
+    let output = decoded(&output);
+    assert_eq!(output.out.trim(), "reopen reload resize retire resume", "{output:?}");
 }
 
 #[test]
-fn there_is_a_page_for_each_command_with_the_exit_codes_on_the_first() {
-    let directory = tempfile::tempdir().expect("a directory");
+fn each_command_has_a_man_page_and_the_first_has_the_exit_codes() {
+    let directory = tempfile::tempdir().expect("a temporary directory");
     let pages = directory.path().join("man1");
     let output = daemonctl().args(["man", "--dir"]).arg(&pages).output();
-    assert_eq!(said(&output.expect("it runs")).code, 0);
+    assert_eq!(decoded(&output.expect("daemonctl runs")).code, 0);
     for command in COMMANDS {
         let page = fs::read_to_string(pages.join(format!("daemonctl-{command}.1"))).expect(command);
         assert!(page.contains(".TH"), "{command}");
@@ -59,7 +60,7 @@ fn there_is_a_page_for_each_command_with_the_exit_codes_on_the_first() {
     let first = fs::read_to_string(pages.join("daemonctl.1")).expect("a page");
     assert_eq!(run(["man"]).out, first);
     assert!(first.contains("EXIT STATUS") && first.contains("DAEMONCTL_BOARD"), "{first}");
-    assert!(first.contains("there is no such child"), "{first}");
+    assert!(first.contains("no such child"), "{first}");
 }
 
 #[test]
@@ -75,7 +76,7 @@ fn man_can_render_the_page() {
     let arguments = ["-man", "-Tascii", "-ww"];
     match renders("groff", &arguments).or_else(|| renders("nroff", &["-man"])) {
         None => {
-            let skipped = b"skipped: neither groff nor nroff is on this machine\n";
+            let skipped = b"skipped: neither groff nor nroff is installed\n";
             let _ = std::io::Write::write_all(&mut std::io::stderr(), skipped);
         }
         Some(output) => {

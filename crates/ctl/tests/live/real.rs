@@ -1,4 +1,4 @@
-//! The command on a real daemon: the example `tried`.
+//! The command on a real daemon, the example `demo`.
 
 use std::io::{Read, Write};
 use std::net::TcpStream;
@@ -10,23 +10,23 @@ use serde_json::Value;
 use tempfile::TempDir;
 
 use crate::patience::until;
-use crate::run::{Said, daemonctl, said};
+use crate::run::{CommandOutput, daemonctl, decoded};
 
-/// A running daemon. It is stopped with the test.
-struct Daemon {
+/// A running daemon. Dropping it stops the daemon.
+struct DemoDaemon {
     process: Child,
     directory: TempDir,
 }
 
-impl Daemon {
-    fn started() -> Daemon {
-        let directory = tempfile::tempdir().expect("a directory");
-        // Cargo builds examples with the tests of their package, beside the command.
-        let program = Path::new(env!("CARGO_BIN_EXE_daemonctl")).with_file_name("examples/tried");
+impl DemoDaemon {
+    fn start() -> DemoDaemon {
+        let directory = tempfile::tempdir().expect("a temporary directory");
+        // Cargo builds the examples of a package with its tests, in a directory beside the program.
+        let program = Path::new(env!("CARGO_BIN_EXE_daemonctl")).with_file_name("examples/demo");
         let mut command = Command::new(program);
         command.arg("0").arg(directory.path()).stdout(Stdio::null()).stderr(Stdio::null());
-        let process = command.spawn().expect("the example is built");
-        let daemon = Daemon { process, directory };
+        let process = command.spawn().expect("the example starts");
+        let daemon = DemoDaemon { process, directory };
         until("three children are ready", || {
             (daemon.ctl(&["status"]).code == 0 && daemon.letters().matches('.').count() == 3)
                 .then_some(())
@@ -34,19 +34,19 @@ impl Daemon {
         daemon
     }
 
-    fn place(&self, name: &str) -> PathBuf {
+    fn path(&self, name: &str) -> PathBuf {
         self.directory.path().join(name)
     }
 
-    fn ctl(&self, arguments: &[&str]) -> Said {
+    fn ctl(&self, arguments: &[&str]) -> CommandOutput {
         let mut command = daemonctl();
-        command.arg("--socket").arg(self.place("control")).args(arguments);
-        said(&command.output().expect("it runs"))
+        command.arg("--socket").arg(self.path("control")).args(arguments);
+        decoded(&command.output().expect("daemonctl runs"))
     }
 
     fn status(&self) -> Value {
-        let said = self.ctl(&["status", "--json"]);
-        serde_json::from_str(&said.out).unwrap_or_else(|error| panic!("{error}: {said:?}"))
+        let output = self.ctl(&["status", "--json"]);
+        serde_json::from_str(&output.out).unwrap_or_else(|error| panic!("{error}: {output:?}"))
     }
 
     fn letters(&self) -> String {
@@ -62,11 +62,11 @@ impl Daemon {
     fn signal(&self, signal: Signal) {
         let pid = i32::try_from(self.process.id()).ok().and_then(daemon_sys::Pid::from_raw);
         let sent = process::signal(pid.expect("a process"), signal);
-        assert_eq!(sent.expect("it is ours"), process::SignalOutcome::Delivered);
+        assert_eq!(sent.expect("the signal is sent"), process::SignalOutcome::Delivered);
     }
 }
 
-impl Drop for Daemon {
+impl Drop for DemoDaemon {
     fn drop(&mut self) {
         if let Ok(None) = self.process.try_wait() {
             let _ = self.ctl(&["stop", "--now"]);
@@ -76,25 +76,25 @@ impl Drop for Daemon {
 }
 
 #[test]
-fn a_real_daemon_is_looked_at_and_does_as_it_is_told() {
-    let daemon = Daemon::started();
+fn a_real_daemon_answers_queries_and_carries_out_commands() {
+    let daemon = DemoDaemon::start();
     let mut events = daemonctl();
-    events.arg("--socket").arg(daemon.place("control")).arg("events");
-    let mut events = events.stdout(Stdio::piped()).spawn().expect("it runs");
-    let mut told = events.stdout.take().expect("piped");
-    // How things stand is told first: from then on it listens.
-    assert_eq!(told.read(&mut [0]).expect("a line"), 1);
+    events.arg("--socket").arg(daemon.path("control")).arg("events");
+    let mut events = events.stdout(Stdio::piped()).spawn().expect("daemonctl runs");
+    let mut event_output = events.stdout.take().expect("piped");
+    // The first line is the present state: the subscription is active.
+    assert_eq!(event_output.read(&mut [0]).expect("a line"), 1);
 
-    let port = std::fs::read_to_string(daemon.place("port")).expect("a port");
+    let port = std::fs::read_to_string(daemon.path("port")).expect("a port");
     let mut client = TcpStream::connect(("127.0.0.1", port.parse().expect("a port")));
-    let client = client.as_mut().expect("it listens");
-    client.write_all(b"x").expect("it takes a byte");
-    client.read_exact(&mut [0]).expect("it comes back");
+    let client = client.as_mut().expect("connect succeeds");
+    client.write_all(b"x").expect("write succeeds");
+    client.read_exact(&mut [0]).expect("read succeeds");
     assert!(daemon.letters().contains('r'), "{}", daemon.letters());
     let table = daemon.ctl(&["status"]).out;
-    assert!(table.contains("tried") && table.contains("echo for 127.0.0.1"), "{table}");
+    assert!(table.contains("demo") && table.contains("echo for 127.0.0.1"), "{table}");
     let metrics = daemon.ctl(&["status", "--metrics"]).out;
-    assert!(metrics.contains("actix_daemon_forks_total{daemon=\"tried\"}"), "{metrics}");
+    assert!(metrics.contains("actix_daemon_forks_total{daemon=\"demo\"}"), "{metrics}");
     assert!(daemon.ctl(&["peek", "-v"]).out.contains("Descriptors"));
 
     let child = daemon.pids()[0].clone();
@@ -102,32 +102,32 @@ fn a_real_daemon_is_looked_at_and_does_as_it_is_told() {
     assert!(trace.code == 0 && trace.out.contains(&child), "{trace:?}");
     let killed = daemon.ctl(&["kill", &child]);
     assert_eq!(killed.code, 0, "{killed:?}");
-    until("the child is gone", || (!daemon.pids().contains(&child)).then_some(()));
+    until("the child has exited", || (!daemon.pids().contains(&child)).then_some(()));
     let missing = daemon.ctl(&["retire", &child]);
     assert_eq!(missing.code, 3, "{missing:?}");
     assert!(missing.err.starts_with(&format!("daemonctl: cannot retire process {child}: ")));
     for command in [&["resize", "3"] as &[_], &["pause"], &["resume"], &["reload"]] {
-        let said = daemon.ctl(command);
-        assert!(said.code == 0 && !said.out.is_empty(), "{command:?}: {said:?}");
+        let output = daemon.ctl(command);
+        assert!(output.code == 0 && !output.out.is_empty(), "{command:?}: {output:?}");
     }
 
     assert_eq!(daemon.ctl(&["stop", "--now"]).code, 0);
     let mut lines = String::new();
-    told.read_to_string(&mut lines).expect("text");
+    event_output.read_to_string(&mut lines).expect("text");
     assert!(lines.contains(&format!("pid {child}: killed on request")), "{lines}");
     assert!(lines.contains("phase   stopping"), "{lines}");
-    assert_eq!(events.wait().expect("it ends").code(), Some(0));
-    until("it has stopped", || (daemon.ctl(&["status"]).code == 4).then_some(()));
+    assert_eq!(events.wait().expect("daemonctl exits").code(), Some(0));
+    until("the daemon has stopped", || (daemon.ctl(&["status"]).code == 4).then_some(()));
 }
 
 #[test]
 fn the_scoreboard_of_a_daemon_that_hangs_can_be_read() {
-    let daemon = Daemon::started();
+    let daemon = DemoDaemon::start();
     daemon.signal(Signal::Stop);
-    let board = daemon.place("board");
+    let board = daemon.path("board");
     let hung = daemon.ctl(&["--timeout", "0.3", "status"]);
-    assert_eq!((hung.code, hung.err.contains("has not answered within 0.3 s")), (4, true));
-    let board = board.to_str().expect("a name");
+    assert_eq!((hung.code, hung.err.contains("did not answer within 0.3s")), (4, true));
+    let board = board.to_str().expect("a UTF-8 path");
     let shown = daemon.ctl(&["--timeout", "0.3", "--board", board, "status"]);
     assert!(shown.code == 4 && shown.out.contains("[...     ]"), "{shown:?}");
     daemon.signal(Signal::Cont);

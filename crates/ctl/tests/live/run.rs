@@ -1,36 +1,36 @@
-//! Running the command, and waiting for things.
+//! Runs daemonctl.
 
 use std::ffi::OsStr;
 use std::process::{Command, Output};
 use std::time::Duration;
 
-/// How long anything may take on a busy machine before it counts as never.
+/// The time limit of each step, long enough for a busy machine.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
 
-/// The command, with nothing of this environment that could lead it elsewhere.
+/// Returns the command, without the environment variables that affect it.
 pub(crate) fn daemonctl() -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_daemonctl"));
     command.env_remove("DAEMONCTL_SOCKET").env_remove("DAEMONCTL_BOARD").env("TZ", "UTC");
     command
 }
 
-/// What it has said and how it has ended.
+/// The output and the exit code.
 #[derive(Debug)]
-pub(crate) struct Said {
+pub(crate) struct CommandOutput {
     pub(crate) code: i32,
     pub(crate) out: String,
     pub(crate) err: String,
 }
 
-/// Runs it to its end.
-pub(crate) fn run<S: AsRef<OsStr>>(arguments: impl IntoIterator<Item = S>) -> Said {
-    said(&daemonctl().args(arguments).output().expect("it runs"))
+/// Runs daemonctl, and returns its output.
+pub(crate) fn run<S: AsRef<OsStr>>(arguments: impl IntoIterator<Item = S>) -> CommandOutput {
+    decoded(&daemonctl().args(arguments).output().expect("daemonctl runs"))
 }
 
-pub(crate) fn said(output: &Output) -> Said {
-    Said {
-        code: output.status.code().expect("no signal has ended it"),
-        out: String::from_utf8_lossy(&output.stdout).into_owned(),
-        err: String::from_utf8_lossy(&output.stderr).into_owned(),
+pub(crate) fn decoded(process: &Output) -> CommandOutput {
+    CommandOutput {
+        code: process.status.code().expect("an exit code"),
+        out: String::from_utf8_lossy(&process.stdout).into_owned(),
+        err: String::from_utf8_lossy(&process.stderr).into_owned(),
     }
 }

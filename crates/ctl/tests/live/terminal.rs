@@ -1,4 +1,4 @@
-//! The live screen in a real terminal, that of tmux.
+//! The live screen in a real terminal, provided by tmux.
 
 use std::path::PathBuf;
 use std::process::Command;
@@ -9,27 +9,27 @@ use actix_daemon::control::protocol::{ControlReply, ResponseBody};
 use serde_json::json;
 use tempfile::TempDir;
 
-use crate::boards::Kept;
-use crate::fake::{Client, Fake, done, report, status};
+use crate::boards::TestBoard;
+use crate::fake::{FakeDaemon, ServerConnection, done, report, status};
 use crate::patience::until;
 
-/// A terminal of 80 columns and 24 lines. It ends with the test.
+/// A terminal of 80 columns and 24 lines. Dropping it ends tmux.
 struct Terminal {
     server: PathBuf,
     _directory: TempDir,
 }
 
 impl Terminal {
-    /// Runs a shell's line in it; `None` where there is no tmux, and says so.
+    /// Runs a shell command in a terminal; prints a note and returns `None` if tmux is not installed.
     fn running(line: &str) -> Option<Terminal> {
         if Command::new("tmux").arg("-V").output().is_err() {
-            let skipped = b"skipped: tmux is not on this machine\n";
+            let skipped = b"skipped: tmux is not installed\n";
             let _ = std::io::Write::write_all(&mut std::io::stderr(), skipped);
             return None;
         }
         let directory = tempfile::tempdir().expect("a directory");
         let terminal = Terminal { server: directory.path().join("tmux"), _directory: directory };
-        // What comes after the screen shows that the terminal is as it was.
+        // The output after the screen shows whether the terminal is restored.
         let line = format!("{line}; echo ended=$?; stty -a | grep -o -- '-\\?icanon'; cat");
         let size = ["-x", "80", "-y", "24"];
         let output = terminal
@@ -62,48 +62,48 @@ impl Terminal {
         assert!(output.expect("tmux runs").status.success());
     }
 
-    fn shown(&self) -> String {
+    fn screen(&self) -> String {
         let output = self.tmux().args(["capture-pane", "-p"]).output().expect("tmux runs");
         String::from_utf8_lossy(&output.stdout).into_owned()
     }
 
     #[track_caller]
-    fn shows(&self, words: &str) -> String {
+    fn wait_for(&self, words: &str) -> String {
         let mut last = String::new();
-        let mut look = || {
-            last = self.shown();
+        let mut read = || {
+            last = self.screen();
             last.contains(words).then(|| last.clone())
         };
         let deadline = std::time::Instant::now() + crate::run::PATIENCE;
         loop {
-            if let Some(shown) = look() {
+            if let Some(shown) = read() {
                 return shown;
             }
             let late = std::time::Instant::now() >= deadline;
-            assert!(!late, "{words:?} is not shown:\n{}", self.shown());
+            assert!(!late, "{words:?} does not appear:\n{}", self.screen());
             std::thread::park_timeout(std::time::Duration::from_millis(30));
         }
     }
 
-    /// The terminal is as it was before.
-    fn is_restored_after(&self, code: u8) {
-        let shown = self.shows(&format!("ended={code}"));
+    /// Asserts that the program exits with this code and restores the terminal.
+    fn assert_restored(&self, code: u8) {
+        let shown = self.wait_for(&format!("ended={code}"));
         let after = until("stty has answered", || {
-            let shown = self.shown();
+            let shown = self.screen();
             shown.contains("icanon").then_some(shown)
         });
         assert!(!after.contains("-icanon"), "{after}");
-        assert!(!shown.contains("LABEL"), "the screen is gone:\n{shown}");
+        assert!(!shown.contains("LABEL"), "the screen is still visible:\n{shown}");
         let flags = self.tmux().args(["display", "-p", "#{alternate_on}#{cursor_flag}"]).output();
         let flags = flags.expect("tmux runs").stdout;
         assert_eq!(String::from_utf8_lossy(&flags).trim(), "01");
     }
 
-    /// The process of the screen.
-    fn process(&self) -> i32 {
+    /// Returns the pid of daemonctl.
+    fn pid(&self) -> i32 {
         let output = self.tmux().args(["display", "-p", "#{pane_pid}"]).output();
         let shell = String::from_utf8_lossy(&output.expect("tmux runs").stdout).trim().to_owned();
-        until("the screen runs", || {
+        until("daemonctl runs", || {
             let children = format!("/proc/{shell}/task/{shell}/children");
             std::fs::read_to_string(children).ok()?.split_whitespace().next()?.parse().ok()
         })
@@ -116,114 +116,114 @@ impl Drop for Terminal {
     }
 }
 
-/// How the daemon behaves.
-const WELL: u8 = 0;
-const HUNG: u8 = 1;
+/// The behaviour of the fake daemon.
+const ANSWERS: u8 = 0;
+const HANGS: u8 = 1;
 
-fn serve(client: &mut Client) {
-    let Some(asked) = client.asked() else { return };
-    let outcome = match asked["command"].as_str() {
+fn serve(client: &mut ServerConnection) {
+    let Some(request) = client.read_request() else { return };
+    let outcome = match request["command"].as_str() {
         Some("status") => status(report()),
         Some("trace") => {
             let text = "it waits in epoll_wait".to_owned();
             ResponseBody::Ok(ControlReply::Trace { text, evidence: json!(null) })
         }
-        Some("kill") => done("child 1 (process 4712) is killed"),
-        other => panic!("{other:?} was not expected"),
+        Some("kill") => done("killed child 1 (process 4712)"),
+        other => panic!("unexpected command {other:?}"),
     };
     client.answer(outcome);
 }
 
-fn daemon() -> (Arc<AtomicU8>, Fake) {
-    let mood = Arc::new(AtomicU8::new(WELL));
-    let shared = Arc::clone(&mood);
-    let fake = Fake::serving(move |mut client| match shared.load(Ordering::Relaxed) {
-        WELL => serve(&mut client),
-        _hung => client.be_silent_after_asked(),
+fn daemon() -> (Arc<AtomicU8>, FakeDaemon) {
+    let behaviour = Arc::new(AtomicU8::new(ANSWERS));
+    let shared = Arc::clone(&behaviour);
+    let fake = FakeDaemon::serving(move |mut client| match shared.load(Ordering::Relaxed) {
+        ANSWERS => serve(&mut client),
+        _hung => client.read_and_wait_for_close(),
     });
-    (mood, fake)
+    (behaviour, fake)
 }
 
-fn top(fake: &Fake, more: &str) -> String {
+fn top(fake: &FakeDaemon, more: &str) -> String {
     let program = env!("CARGO_BIN_EXE_daemonctl");
     let socket = fake.socket();
     format!("{program} --socket {} {more} top --interval 0.1", socket.display())
 }
 
 #[test]
-fn the_screen_shows_the_daemon_does_as_told_and_leaves_the_terminal_as_it_was() {
-    let (_mood, fake) = daemon();
+fn the_screen_shows_the_daemon_and_runs_commands_and_restores_the_terminal() {
+    let (_behaviour, fake) = daemon();
     let Some(terminal) = Terminal::running(&top(&fake, "")) else { return };
-    let shown = terminal.shows("GET /");
+    let shown = terminal.wait_for("GET /");
     assert!(shown.contains("web  pre-forking  running"), "{shown}");
     assert!(shown.contains("[wr  ]"), "{shown}");
     terminal.press(&["Down", "t"]);
-    terminal.shows("Trace process 4712?");
+    terminal.wait_for("Trace process 4712?");
     terminal.press(&["y"]);
-    terminal.shows("it waits in epoll_wait");
+    terminal.wait_for("it waits in epoll_wait");
     terminal.press(&["q"]);
     terminal.press(&["K"]);
-    terminal.shows("Kill process 4712?");
+    terminal.wait_for("Kill process 4712?");
     terminal.press(&["y"]);
-    terminal.shows("child 1 (process 4712) is killed");
+    terminal.wait_for("killed child 1 (process 4712)");
     terminal.press(&["/"]);
     terminal.press(&["4711"]);
-    terminal.shows("/4711");
+    terminal.wait_for("/4711");
     terminal.press(&["Enter"]);
-    terminal.shows("shows 1 of 2");
+    terminal.wait_for("1 of 2 children");
     terminal.resize("20", "5");
-    terminal.shows("web");
+    terminal.wait_for("web");
     terminal.resize("120", "40");
-    terminal.shows("LAST CAUSE");
+    terminal.wait_for("LAST EXIT");
     terminal.press(&["Escape"]);
-    terminal.shows("GET /");
+    terminal.wait_for("GET /");
     terminal.press(&["q"]);
-    terminal.is_restored_after(0);
+    terminal.assert_restored(0);
 }
 
 #[test]
-fn a_signal_ends_the_screen_and_the_terminal_is_as_it_was() {
-    let (_mood, fake) = daemon();
+fn a_signal_ends_the_screen_and_the_terminal_is_restored() {
+    let (_behaviour, fake) = daemon();
     let Some(terminal) = Terminal::running(&top(&fake, "")) else { return };
-    terminal.shows("GET /");
-    let pid = daemon_sys::Pid::from_raw(terminal.process()).expect("a process");
+    terminal.wait_for("GET /");
+    let pid = daemon_sys::Pid::from_raw(terminal.pid()).expect("a process");
     let sent = daemon_sys::process::signal(pid, daemon_sys::Signal::Term);
     assert_eq!(sent.expect("it is ours"), daemon_sys::process::SignalOutcome::Delivered);
-    terminal.is_restored_after(128 + 15);
+    terminal.assert_restored(128 + 15);
 }
 
 #[test]
-fn a_daemon_that_hangs_is_shown_by_its_scoreboard_and_found_again_by_itself() {
-    let (mood, fake) = daemon();
-    let kept = Kept::new();
-    let more = format!("--timeout 0.5 --board {}", kept.path().display());
+fn a_daemon_that_hangs_is_shown_by_its_scoreboard_and_reconnected() {
+    let (behaviour, fake) = daemon();
+    let test_board = TestBoard::new();
+    let more = format!("--timeout 0.5 --board {}", test_board.path().display());
     let Some(terminal) = Terminal::running(&top(&fake, &more)) else { return };
-    terminal.shows("4712");
-    mood.store(HUNG, Ordering::Relaxed);
-    terminal.shows("this is what its scoreboard shows");
-    let shown = terminal.shows("GET /slow");
-    assert!(shown.contains("has not answered"), "{shown}");
-    kept.busy.set_label(b"GET /slower");
-    terminal.shows("GET /slower");
-    mood.store(WELL, Ordering::Relaxed);
-    until("the daemon is found again", || {
-        let shown = terminal.shown();
+    terminal.wait_for("4712");
+    behaviour.store(HANGS, Ordering::Relaxed);
+    terminal.wait_for("showing the scoreboard file");
+    let shown = terminal.wait_for("GET /slow");
+    assert!(shown.contains("did not answer"), "{shown}");
+    test_board.busy.set_label(b"GET /slower");
+    terminal.wait_for("GET /slower");
+    behaviour.store(ANSWERS, Ordering::Relaxed);
+    until("daemonctl is reconnected", || {
+        let shown = terminal.screen();
         (shown.contains("4712") && !shown.contains("NO ANSWER")).then_some(())
     });
     terminal.press(&["C-c"]);
-    terminal.is_restored_after(0);
+    terminal.assert_restored(0);
 }
 
 #[test]
-fn a_scoreboard_alone_has_a_screen_too() {
-    let kept = Kept::new();
+fn a_scoreboard_file_has_a_screen_too() {
+    let test_board = TestBoard::new();
     let program = env!("CARGO_BIN_EXE_daemonctl");
-    let board = kept.path();
+    let board = test_board.path();
     let line = format!("{program} --board {} top --interval 0.1", board.display());
     let Some(terminal) = Terminal::running(&line) else { return };
-    terminal.shows("scoreboard alone");
+    terminal.wait_for("scoreboard file only");
     terminal.press(&["K"]);
-    terminal.shows("takes no commands");
+    terminal.wait_for("accepts no commands");
     terminal.press(&["q"]);
-    terminal.is_restored_after(0);
+    terminal.assert_restored(0);
 }

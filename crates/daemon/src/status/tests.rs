@@ -147,15 +147,15 @@ fn full() -> Report {
 #[test]
 fn the_table_is_aligned() {
     let lines = [
-        "echo: Pre-forking server, running, accepting, up 2h05m; 3 of 4 children, 2 requests wait",
+        "echo: Pre-forking server, running, accepting, up 2h05m; 3 of 4 children, 2 requests waiting",
         "108 requests, 12 forks (1 failed), 1 clean exits, 1 failed exits, paused 1 times by the \
          operator and 3 times because the pool was full, 4 requests returned",
-        "SLOT  PID  S  AGE  SINCE  REQS    CPU   RSS   PSS  LABEL",
-        "   -   99  -    -      -     -  0.99s  792K  396K  parent",
-        "   -  100  -    -      -     -  1.00s  800K  400K  fork server",
-        "   0    -  F   8s     8s     0      -     -     -",
-        "   1  701  r   7s     4s     1  7.01s  5.4M  2.7M  GET /",
-        "   2  702  .   7s     4s     0  7.02s  5.4M  2.7M",
+        "SLOT  PID  S  FOR  AGE  REQS    CPU   RSS   PSS  LABEL",
+        "   -   99  -    -    -     -  990ms  792K  396K  parent",
+        "   -  100  -    -    -     -     1s  800K  400K  fork server",
+        "   0    -  F   8s   8s     0      -     -     -",
+        "   1  701  r   4s   7s     1     7s  5.5M  2.7M  GET /",
+        "   2  702  .   4s   7s     0     7s  5.5M  2.7M",
     ];
     assert_eq!(full().table().to_string().lines().collect::<Vec<_>>(), lines);
 }

@@ -1,43 +1,46 @@
-//! What keys do to the screen.
+//! The handlers of keys.
 
 use daemon_core::MonotonicTime;
 use ratatui::crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
 
-use super::{Deed, Means, Mode, Notice, Pace, Screen, Told, Wish};
+use super::{
+    ChildCommand, CommandResult, InputMode, Screen, ScreenRequest, SourceKind, StatusMessage,
+    UpdateMode,
+};
 use crate::top::columns::Column;
 
 impl Screen {
-    /// A key was pressed.
-    pub(crate) fn on_key(&mut self, key: KeyEvent, now: MonotonicTime) -> Option<Wish> {
+    /// Handles a key.
+    pub(crate) fn on_key(&mut self, key: KeyEvent, now: MonotonicTime) -> Option<ScreenRequest> {
         self.on_tick(now);
-        // It was read, or is in the way.
-        self.notice = None;
+        // Any key dismisses the message.
+        self.status_message = None;
         if key.modifiers.contains(KeyModifiers::CONTROL) {
-            return (key.code == KeyCode::Char('c')).then_some(Wish::Quit);
+            return (key.code == KeyCode::Char('c')).then_some(ScreenRequest::Quit);
         }
         match &mut self.mode {
-            Mode::Table => self.in_table(key.code),
-            Mode::Filter => {
+            InputMode::Table => self.in_table(key.code),
+            InputMode::Filter => {
                 self.in_filter(key.code);
                 None
             }
-            Mode::Confirm(deed) => {
-                let deed = *deed;
+            InputMode::Confirm(command) => {
+                let command = *command;
                 match key.code {
                     KeyCode::Char('y' | 'Y') => {
-                        self.mode = Mode::Table;
-                        let told = Told::Done(asked(deed));
-                        self.notice = Some(Notice { told, at: now });
-                        Some(Wish::Do(deed))
+                        self.mode = InputMode::Table;
+                        let result = CommandResult::Done(pending(command));
+                        self.status_message = Some(StatusMessage { result, at: now });
+                        Some(ScreenRequest::Run(command))
                     }
                     KeyCode::Char('n' | 'N' | 'q') | KeyCode::Esc => {
-                        self.mode = Mode::Table;
+                        self.mode = InputMode::Table;
                         None
                     }
                     _other => None,
                 }
             }
-            Mode::Text { lines, top, .. } => {
+            InputMode::Text { lines, top, .. } => {
                 let (last, page) = (lines.len().saturating_sub(1), self.page.max(1));
                 match key.code {
                     KeyCode::Up => *top = top.saturating_sub(1),
@@ -46,15 +49,17 @@ impl Screen {
                     KeyCode::PageDown | KeyCode::Char(' ') => *top = (*top + page).min(last),
                     KeyCode::Home => *top = 0,
                     KeyCode::End => *top = last,
-                    KeyCode::Esc | KeyCode::Enter | KeyCode::Char('q') => self.mode = Mode::Table,
+                    KeyCode::Esc | KeyCode::Enter | KeyCode::Char('q') => {
+                        self.mode = InputMode::Table
+                    }
                     _other => {}
                 }
                 None
             }
-            Mode::Help => {
+            InputMode::Help => {
                 match key.code {
                     KeyCode::Esc | KeyCode::Enter | KeyCode::Char('q' | '?') => {
-                        self.mode = Mode::Table;
+                        self.mode = InputMode::Table;
                     }
                     _other => {}
                 }
@@ -63,7 +68,7 @@ impl Screen {
         }
     }
 
-    fn in_table(&mut self, key: KeyCode) -> Option<Wish> {
+    fn in_table(&mut self, key: KeyCode) -> Option<ScreenRequest> {
         let page = self.page.max(1);
         match key {
             KeyCode::Up => self.select(self.row.saturating_sub(1)),
@@ -75,25 +80,25 @@ impl Screen {
             KeyCode::Char('s') => self.sort_by(self.column.next()),
             KeyCode::Char('S') => self.sort_by(self.column.previous()),
             KeyCode::Char('r') => {
-                self.direction = self.direction.reversed();
+                self.sort_order = self.sort_order.reversed();
                 self.follow();
             }
-            KeyCode::Char('/') => self.mode = Mode::Filter,
-            KeyCode::Char('R') => self.question(Deed::Retire),
-            KeyCode::Char('t') => self.question(Deed::Trace),
-            KeyCode::Char('K') => self.question(Deed::Kill),
+            KeyCode::Char('/') => self.mode = InputMode::Filter,
+            KeyCode::Char('R') => self.confirm(ChildCommand::Retire),
+            KeyCode::Char('t') => self.confirm(ChildCommand::Trace),
+            KeyCode::Char('K') => self.confirm(ChildCommand::Kill),
             KeyCode::Char('p') => {
-                self.pace = match self.pace {
-                    Pace::Running => Pace::Paused,
-                    Pace::Paused => Pace::Running,
+                self.update_mode = match self.update_mode {
+                    UpdateMode::Live => UpdateMode::Frozen,
+                    UpdateMode::Frozen => UpdateMode::Live,
                 }
             }
-            KeyCode::Char('?') => self.mode = Mode::Help,
+            KeyCode::Char('?') => self.mode = InputMode::Help,
             KeyCode::Esc if !self.filter.is_empty() => {
                 self.filter.clear();
                 self.follow();
             }
-            KeyCode::Esc | KeyCode::Char('q') => return Some(Wish::Quit),
+            KeyCode::Esc | KeyCode::Char('q') => return Some(ScreenRequest::Quit),
             _other => {}
         }
         None
@@ -105,44 +110,45 @@ impl Screen {
             KeyCode::Backspace => {
                 self.filter.pop();
             }
-            KeyCode::Enter => self.mode = Mode::Table,
+            KeyCode::Enter => self.mode = InputMode::Table,
             KeyCode::Esc => {
                 self.filter.clear();
-                self.mode = Mode::Table;
+                self.mode = InputMode::Table;
             }
             _other => {}
         }
         self.follow();
     }
 
-    /// Asks whether to do this to the selected child.
-    fn question(&mut self, deed: impl FnOnce(u32) -> Deed) {
-        let why_not = match (self.means, self.selected_child().map(|child| child.pid)) {
-            (Means::BoardAlone, _) => {
-                "a scoreboard in a file takes no commands: give --socket PATH"
+    /// Asks whether to run this command on the selected child.
+    fn confirm(&mut self, command: impl FnOnce(u32) -> ChildCommand) {
+        let error = match (self.source_kind, self.selected_child().map(|child| child.pid)) {
+            (SourceKind::BoardOnly, _) => {
+                "a scoreboard file accepts no commands: give --socket PATH"
             }
-            (Means::Daemon, None) => "no child is selected: choose one with the arrows",
-            (Means::Daemon, Some(None)) => "the child is not born yet",
-            (Means::Daemon, Some(Some(pid))) => {
-                self.mode = Mode::Confirm(deed(pid));
+            (SourceKind::Daemon, None) => "no child is selected: use the arrow keys",
+            (SourceKind::Daemon, Some(None)) => "the child has not been forked yet",
+            (SourceKind::Daemon, Some(Some(pid))) => {
+                self.mode = InputMode::Confirm(command(pid));
                 return;
             }
         };
-        self.notice = Some(Notice { told: Told::Failed(why_not.to_owned()), at: self.now });
+        self.status_message =
+            Some(StatusMessage { result: CommandResult::Failed(error.to_owned()), at: self.now });
     }
 
     fn sort_by(&mut self, column: Column) {
         self.column = column;
-        self.direction = column.direction();
+        self.sort_order = column.sort_order();
         self.follow();
     }
 }
 
-/// What is shown until the daemon has answered.
-fn asked(deed: Deed) -> String {
-    match deed {
-        Deed::Retire(pid) => format!("retiring process {pid} is asked for"),
-        Deed::Kill(pid) => format!("killing process {pid} is asked for"),
-        Deed::Trace(pid) => format!("a trace of process {pid} is asked for"),
+/// Returns the message until the daemon has answered.
+fn pending(command: ChildCommand) -> String {
+    match command {
+        ChildCommand::Retire(pid) => format!("retiring process {pid} ..."),
+        ChildCommand::Kill(pid) => format!("killing process {pid} ..."),
+        ChildCommand::Trace(pid) => format!("tracing process {pid} ..."),
     }
 }

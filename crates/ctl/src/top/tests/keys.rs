@@ -1,13 +1,16 @@
-//! What keys do.
+//! The keys.
 
 use std::time::Duration;
 
 use ratatui::crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
 
-use super::super::columns::{Column, Direction};
-use super::super::screen::{Deed, Means, Mode, Pace, Palette, Screen, Told, Wish};
-use super::super::staged;
-use super::{at, hit, of_daemon, painted, press};
+use super::super::columns::{Column, SortOrder};
+use super::super::fixtures;
+use super::super::screen::{
+    ChildCommand, CommandResult, InputMode, Screen, ScreenRequest, SourceKind, UpdateMode,
+};
+use super::{at, hit, press, screen_of, screen_text};
+use crate::events::ColorMode;
 
 fn selected(screen: &Screen) -> Option<u32> {
     screen.selected_child().map(|child| child.slot.get())
@@ -19,8 +22,8 @@ fn slots(screen: &Screen) -> Vec<u32> {
 
 #[test]
 fn the_arrows_select_a_child_and_stop_at_the_ends() {
-    let mut screen = of_daemon(&staged::busy());
-    painted(&mut screen, 80, 16);
+    let mut screen = screen_of(&fixtures::busy());
+    screen_text(&mut screen, 80, 16);
     assert_eq!(selected(&screen), Some(0));
     hit(&mut screen, KeyCode::Up);
     assert_eq!(selected(&screen), Some(0));
@@ -40,12 +43,12 @@ fn the_arrows_select_a_child_and_stop_at_the_ends() {
 }
 
 #[test]
-fn the_selected_row_is_always_in_sight() {
-    let mut screen = of_daemon(&staged::bare("web", "pre-fork", &"r".repeat(200), 200));
+fn the_selected_row_is_always_visible() {
+    let mut screen = screen_of(&fixtures::with_letters("web", "pre-fork", &"r".repeat(200), 200));
     for key in [KeyCode::Down, KeyCode::PageDown, KeyCode::End, KeyCode::PageUp, KeyCode::Home] {
         for height in [24, 8, 5, 40] {
             hit(&mut screen, key);
-            let shown = painted(&mut screen, 80, height);
+            let shown = screen_text(&mut screen, 80, height);
             let label = format!("GET /items/{}", selected(&screen).expect("one"));
             let pid = screen.selected_child().and_then(|child| child.pid).expect("a pid");
             let is_there = shown.contains(&format!(" {pid} "));
@@ -55,8 +58,8 @@ fn the_selected_row_is_always_in_sight() {
 }
 
 #[test]
-fn the_selection_stays_with_its_child_whatever_the_order() {
-    let mut screen = of_daemon(&staged::busy());
+fn the_selection_follows_its_child_in_every_order() {
+    let mut screen = screen_of(&fixtures::busy());
     for _step in 0..5 {
         hit(&mut screen, KeyCode::Down);
     }
@@ -67,41 +70,41 @@ fn the_selection_stays_with_its_child_whatever_the_order() {
         press(&mut screen, "r");
         assert_eq!(selected(&screen), child);
     }
-    let later = staged::later(&staged::busy(), Duration::from_secs(60), 100);
-    screen.on_report(&staged::report(&later), at(60));
+    let later = fixtures::later(&fixtures::busy(), Duration::from_secs(60), 100);
+    screen.on_report(&fixtures::report(&later), at(60));
     assert_eq!(selected(&screen), child);
 }
 
 #[test]
-fn who_stands_on_the_row_is_selected_when_the_child_is_gone() {
-    let mut screen = of_daemon(&staged::busy());
+fn the_child_in_the_same_row_is_selected_when_the_selected_child_exits() {
+    let mut screen = screen_of(&fixtures::busy());
     hit(&mut screen, KeyCode::Down);
     hit(&mut screen, KeyCode::Down);
-    let mut picture = staged::later(&staged::busy(), Duration::from_secs(20), 50);
-    picture.children.remove(2);
-    screen.on_report(&staged::report(&picture), at(20));
+    let mut snapshot = fixtures::later(&fixtures::busy(), Duration::from_secs(20), 50);
+    snapshot.children.remove(2);
+    screen.on_report(&fixtures::report(&snapshot), at(20));
     assert_eq!(selected(&screen), Some(3));
-    picture.children.truncate(1);
-    screen.on_report(&staged::report(&picture), at(21));
+    snapshot.children.truncate(1);
+    screen.on_report(&fixtures::report(&snapshot), at(21));
     assert_eq!(selected(&screen), Some(0));
-    picture.children.clear();
-    screen.on_report(&staged::report(&picture), at(22));
+    snapshot.children.clear();
+    screen.on_report(&fixtures::report(&snapshot), at(22));
     assert_eq!(selected(&screen), None);
-    screen.on_report(&staged::report(&staged::busy()), at(23));
+    screen.on_report(&fixtures::report(&fixtures::busy()), at(23));
     assert_eq!(selected(&screen), Some(0));
 }
 
 #[test]
-fn s_goes_through_all_columns_and_back_and_r_turns_the_order() {
-    let mut screen = of_daemon(&staged::busy());
+fn s_selects_the_next_column_and_r_reverses_the_order() {
+    let mut screen = screen_of(&fixtures::busy());
     for column in Column::ALL.into_iter().cycle().skip(1).take(Column::ALL.len()) {
         press(&mut screen, "s");
-        assert_eq!((screen.column, screen.direction), (column, column.direction()));
+        assert_eq!((screen.column, screen.sort_order), (column, column.sort_order()));
     }
     press(&mut screen, "S");
     assert_eq!(screen.column, Column::Cause);
     press(&mut screen, "s");
-    assert_eq!((screen.column, screen.direction), (Column::Slot, Direction::Up));
+    assert_eq!((screen.column, screen.sort_order), (Column::Slot, SortOrder::Ascending));
     let mut up = slots(&screen);
     press(&mut screen, "r");
     up.reverse();
@@ -109,17 +112,17 @@ fn s_goes_through_all_columns_and_back_and_r_turns_the_order() {
 }
 
 #[test]
-fn the_order_of_each_column_is_that_of_its_cells() {
-    let mut screen = of_daemon(&staged::busy());
+fn each_column_sorts_by_its_values() {
+    let mut screen = screen_of(&fixtures::busy());
     press(&mut screen, "sssss");
     assert_eq!(screen.column, Column::Requests);
     let requests: Vec<u64> = screen.rows().iter().map(|child| child.requests).collect();
     assert!(requests.is_sorted_by(|one, next| one >= next), "{requests:?}");
     press(&mut screen, "s");
     let rows = screen.rows();
-    let cpu: Vec<_> = rows.iter().map(|child| screen.rates.cpu(child.who())).collect();
+    let cpu: Vec<_> = rows.iter().map(|child| screen.rates.cpu(child.key())).collect();
     assert_eq!(cpu.first().copied().flatten().map(f64::round), Some(25.0));
-    assert_eq!(cpu.last().copied().flatten(), None, "the one that is not born yet");
+    assert_eq!(cpu.last().copied().flatten(), None, "the child that has not been forked");
     press(&mut screen, "SSSSSSS");
     assert_eq!(screen.column, Column::Cause);
     let causes = screen.rows().into_iter().filter_map(|child| child.causes.first());
@@ -128,12 +131,12 @@ fn the_order_of_each_column_is_that_of_its_cells() {
 }
 
 #[test]
-fn a_filter_is_a_letter_of_the_status_or_the_beginning_of_a_pid_or_a_part_of_the_label() {
-    let mut screen = of_daemon(&staged::busy());
+fn a_filter_matches_a_status_letter_or_the_start_of_a_pid_or_a_part_of_the_label() {
+    let mut screen = screen_of(&fixtures::busy());
     press(&mut screen, "/l");
-    assert_eq!(slots(&screen), [5], "not the label's letters, which others have too");
+    assert_eq!(slots(&screen), [5], "a single letter matches the status, not the label");
     hit(&mut screen, KeyCode::Esc);
-    assert_eq!(screen.mode, Mode::Table);
+    assert_eq!(screen.mode, InputMode::Table);
     press(&mut screen, "/4714");
     assert_eq!(slots(&screen), [1]);
     hit(&mut screen, KeyCode::Esc);
@@ -141,107 +144,123 @@ fn a_filter_is_a_letter_of_the_status_or_the_beginning_of_a_pid_or_a_part_of_the
     assert_eq!(slots(&screen), [5]);
     hit(&mut screen, KeyCode::Backspace);
     hit(&mut screen, KeyCode::Enter);
-    assert_eq!((&screen.mode, screen.filter.as_str()), (&Mode::Table, "REPOR"));
+    assert_eq!((&screen.mode, screen.filter.as_str()), (&InputMode::Table, "REPOR"));
     assert_eq!(selected(&screen), Some(5));
-    assert_eq!(hit(&mut screen, KeyCode::Esc), None, "it clears the filter first");
+    assert_eq!(hit(&mut screen, KeyCode::Esc), None, "Esc clears the filter first");
     assert_eq!(slots(&screen).len(), 14);
-    assert_eq!(hit(&mut screen, KeyCode::Esc), Some(Wish::Quit));
+    assert_eq!(hit(&mut screen, KeyCode::Esc), Some(ScreenRequest::Quit));
 }
 
 #[test]
-fn keys_that_mean_something_in_the_table_are_letters_in_the_filter() {
-    let mut screen = of_daemon(&staged::busy());
+fn command_keys_are_text_in_the_filter() {
+    let mut screen = screen_of(&fixtures::busy());
     press(&mut screen, "/qKRts?p");
-    assert_eq!((&screen.mode, screen.filter.as_str()), (&Mode::Filter, "qKRts?p"));
+    assert_eq!((&screen.mode, screen.filter.as_str()), (&InputMode::Filter, "qKRts?p"));
 }
 
 #[test]
-fn a_child_is_killed_retired_and_traced_only_after_a_yes() {
-    let deeds = [("K", Deed::Kill(4_711)), ("R", Deed::Retire(4_711)), ("t", Deed::Trace(4_711))];
-    for (key, deed) in deeds {
-        let mut screen = of_daemon(&staged::busy());
+fn commands_need_a_confirmation() {
+    let commands = [
+        ("K", ChildCommand::Kill(4_711)),
+        ("R", ChildCommand::Retire(4_711)),
+        ("t", ChildCommand::Trace(4_711)),
+    ];
+    for (key, command) in commands {
+        let mut screen = screen_of(&fixtures::busy());
         assert_eq!(press(&mut screen, key), None);
-        assert_eq!(screen.mode, Mode::Confirm(deed));
+        assert_eq!(screen.mode, InputMode::Confirm(command));
         assert_eq!(press(&mut screen, "xKs"), None, "neither yes nor no");
-        assert_eq!(screen.mode, Mode::Confirm(deed));
+        assert_eq!(screen.mode, InputMode::Confirm(command));
         assert_eq!(press(&mut screen, "n"), None);
-        assert_eq!(screen.mode, Mode::Table);
+        assert_eq!(screen.mode, InputMode::Table);
         press(&mut screen, key);
         assert_eq!(hit(&mut screen, KeyCode::Esc), None);
-        assert_eq!(screen.mode, Mode::Table);
+        assert_eq!(screen.mode, InputMode::Table);
         press(&mut screen, key);
-        assert_eq!(press(&mut screen, "y"), Some(Wish::Do(deed)));
-        assert_eq!(screen.mode, Mode::Table);
+        assert_eq!(press(&mut screen, "y"), Some(ScreenRequest::Run(command)));
+        assert_eq!(screen.mode, InputMode::Table);
     }
 }
 
 #[test]
-fn a_question_is_about_the_child_that_was_selected_when_it_was_asked() {
-    let mut screen = of_daemon(&staged::busy());
+fn a_confirmation_is_about_the_child_that_was_selected_when_it_opened() {
+    let mut screen = screen_of(&fixtures::busy());
     press(&mut screen, "K");
-    let mut picture = staged::busy();
-    picture.children.remove(0);
-    screen.on_report(&staged::report(&picture), at(20));
-    assert_eq!(press(&mut screen, "y"), Some(Wish::Do(Deed::Kill(4_711))));
+    let mut snapshot = fixtures::busy();
+    snapshot.children.remove(0);
+    screen.on_report(&fixtures::report(&snapshot), at(20));
+    assert_eq!(press(&mut screen, "y"), Some(ScreenRequest::Run(ChildCommand::Kill(4_711))));
 }
 
 #[test]
-fn nothing_is_asked_of_a_child_that_is_not_born_or_of_a_scoreboard() {
-    let told = |screen: &Screen| screen.notice.as_ref().map(|notice| notice.told.clone());
-    let mut screen = of_daemon(&staged::bare("web", "pre-fork", "F", 4));
+fn commands_need_a_running_child_and_a_daemon() {
+    let result = |screen: &Screen| {
+        screen.status_message.as_ref().map(|status_message| status_message.result.clone())
+    };
+    let mut screen = screen_of(&fixtures::with_letters("web", "pre-fork", "F", 4));
     press(&mut screen, "K");
-    assert_eq!(screen.mode, Mode::Table);
-    assert_eq!(told(&screen), Some(Told::Failed("the child is not born yet".to_owned())));
+    assert_eq!(screen.mode, InputMode::Table);
+    assert_eq!(
+        result(&screen),
+        Some(CommandResult::Failed("the child has not been forked yet".to_owned()))
+    );
 
-    let mut screen = of_daemon(&staged::bare("web", "pre-fork", "", 4));
+    let mut screen = screen_of(&fixtures::with_letters("web", "pre-fork", "", 4));
     press(&mut screen, "R");
-    assert_eq!(screen.mode, Mode::Table);
-    assert!(matches!(told(&screen), Some(Told::Failed(why)) if why.contains("no child")));
+    assert_eq!(screen.mode, InputMode::Table);
+    assert!(
+        matches!(result(&screen), Some(CommandResult::Failed(reason)) if reason.contains("no child"))
+    );
 
-    let mut screen = Screen::new(Means::BoardAlone, Palette::Plain, at(0));
-    screen.on_board(staged::board_only(), at(0));
+    let mut screen = Screen::new(SourceKind::BoardOnly, ColorMode::Plain, at(0));
+    screen.on_board(fixtures::board_only(), at(0));
     press(&mut screen, "t");
-    assert_eq!(screen.mode, Mode::Table);
-    assert!(matches!(told(&screen), Some(Told::Failed(why)) if why.contains("--socket")));
+    assert_eq!(screen.mode, InputMode::Table);
+    assert!(
+        matches!(result(&screen), Some(CommandResult::Failed(reason)) if reason.contains("--socket"))
+    );
 }
 
 #[test]
-fn what_was_told_is_shown_for_a_while_or_until_the_next_key() {
-    let mut screen = of_daemon(&staged::busy());
-    screen.on_told(Told::Done("child 0 (process 4711) is killed".to_owned()), at(12));
-    assert!(painted(&mut screen, 80, 24).contains("(process 4711) is killed"));
+fn a_status_message_is_shown_for_some_seconds_or_until_the_next_key() {
+    let mut screen = screen_of(&fixtures::busy());
+    screen.on_command_finished(
+        CommandResult::Done("killed child 0 (process 4711)".to_owned()),
+        at(12),
+    );
+    assert!(screen_text(&mut screen, 80, 24).contains("killed child 0"));
     screen.on_tick(at(20));
-    assert!(painted(&mut screen, 80, 24).contains("(process 4711) is killed"));
+    assert!(screen_text(&mut screen, 80, 24).contains("killed child 0"));
     screen.on_tick(at(40));
-    assert!(!painted(&mut screen, 80, 24).contains("(process 4711) is killed"));
-    screen.on_told(Told::Failed("it is not so".to_owned()), at(41));
-    assert!(painted(&mut screen, 80, 24).contains("it is not so"));
+    assert!(!screen_text(&mut screen, 80, 24).contains("killed child 0"));
+    screen.on_command_finished(CommandResult::Failed("no such child".to_owned()), at(41));
+    assert!(screen_text(&mut screen, 80, 24).contains("no such child"));
     hit(&mut screen, KeyCode::Down);
-    assert!(!painted(&mut screen, 80, 24).contains("it is not so"));
+    assert!(!screen_text(&mut screen, 80, 24).contains("no such child"));
 }
 
 #[test]
-fn p_holds_the_screen_and_lets_it_go_on() {
-    let mut screen = of_daemon(&staged::busy());
+fn p_freezes_and_unfreezes_the_screen() {
+    let mut screen = screen_of(&fixtures::busy());
     press(&mut screen, "p");
-    assert_eq!(screen.pace, Pace::Paused);
-    let later = staged::report(&staged::bare("other", "pre-fork", "w", 8));
+    assert_eq!(screen.update_mode, UpdateMode::Frozen);
+    let later = fixtures::report(&fixtures::with_letters("other", "pre-fork", "w", 8));
     screen.on_report(&later, at(30));
-    let shown = painted(&mut screen, 80, 24);
-    assert!(shown.contains("web") && shown.contains("PAUSED"), "{shown}");
+    let shown = screen_text(&mut screen, 80, 24);
+    assert!(shown.contains("web") && shown.contains("FROZEN"), "{shown}");
     press(&mut screen, "p");
     screen.on_report(&later, at(31));
-    assert!(painted(&mut screen, 80, 24).contains("other"));
+    assert!(screen_text(&mut screen, 80, 24).contains("other"));
 }
 
 #[test]
-fn a_trace_scrolls_and_stops_at_its_ends() {
-    let mut screen = of_daemon(&staged::busy());
-    painted(&mut screen, 80, 24);
+fn a_trace_scrolls_within_its_lines() {
+    let mut screen = screen_of(&fixtures::busy());
+    screen_text(&mut screen, 80, 24);
     let text = "line\n".repeat(50);
-    screen.on_told(Told::Text { title: "trace".to_owned(), text }, at(12));
+    screen.on_command_finished(CommandResult::Text { title: "trace".to_owned(), text }, at(12));
     let top = |screen: &Screen| match &screen.mode {
-        Mode::Text { top, .. } => *top,
+        InputMode::Text { top, .. } => *top,
         other => panic!("{other:?}"),
     };
     hit(&mut screen, KeyCode::Up);
@@ -254,37 +273,37 @@ fn a_trace_scrolls_and_stops_at_its_ends() {
     assert_eq!(top(&screen), 49);
     hit(&mut screen, KeyCode::Home);
     assert_eq!(top(&screen), 0);
-    assert_eq!(press(&mut screen, "q"), None, "it closes the text alone");
-    assert_eq!(screen.mode, Mode::Table);
+    assert_eq!(press(&mut screen, "q"), None, "q closes the text only");
+    assert_eq!(screen.mode, InputMode::Table);
 }
 
 #[test]
-fn control_c_leaves_from_everywhere() {
+fn control_c_quits_in_every_mode() {
     for keys in ["", "?", "K", "/filter"] {
-        let mut screen = of_daemon(&staged::busy());
+        let mut screen = screen_of(&fixtures::busy());
         press(&mut screen, keys);
         let key = KeyEvent::new(KeyCode::Char('c'), KeyModifiers::CONTROL);
-        assert_eq!(screen.on_key(key, at(12)), Some(Wish::Quit), "{keys}");
+        assert_eq!(screen.on_key(key, at(12)), Some(ScreenRequest::Quit), "{keys}");
     }
 }
 
 #[test]
-fn requests_a_second_are_those_of_all_children_that_are_and_were() {
-    let mut picture = staged::bare("web", "pre-fork", "rr", 4);
-    let mut screen = Screen::new(Means::Daemon, Palette::Plain, at(0));
-    screen.on_report(&staged::report(&picture), at(0));
+fn requests_per_second_include_former_children() {
+    let mut snapshot = fixtures::with_letters("web", "pre-fork", "rr", 4);
+    let mut screen = Screen::new(SourceKind::Daemon, ColorMode::Plain, at(0));
+    screen.on_report(&fixtures::report(&snapshot), at(0));
     assert_eq!(screen.rates.per_second(), None);
-    // One child has begun 30 and is gone; the other has begun 20.
-    picture.children.remove(1);
-    let counters = picture.counters.as_mut().expect("counted");
+    // One child has started 30 requests and exited; the other has started 20.
+    snapshot.children.remove(1);
+    let counters = snapshot.counters.as_mut().expect("counters");
     counters.requests += 30 + 20;
-    picture.children[0].requests += 20;
-    picture.up += Duration::from_secs(5);
-    screen.on_report(&staged::report(&picture), at(5));
+    snapshot.children[0].requests += 20;
+    snapshot.up += Duration::from_secs(5);
+    screen.on_report(&fixtures::report(&snapshot), at(5));
     assert_eq!(screen.rates.per_second(), Some(10.0));
-    // Another daemon in its place is not compared with it.
-    let fresh = staged::bare("web", "pre-fork", "r", 4);
-    let mut report = staged::report(&fresh);
+    // A restarted daemon is not compared with the former one.
+    let fresh = fixtures::with_letters("web", "pre-fork", "r", 4);
+    let mut report = fixtures::report(&fresh);
     report.parent += 1;
     report.up = Duration::from_secs(1);
     screen.on_report(&report, at(10));
@@ -292,26 +311,26 @@ fn requests_a_second_are_those_of_all_children_that_are_and_were() {
 }
 
 #[test]
-fn a_scoreboard_alone_tells_the_rate_of_the_children_that_are_there() {
-    let mut screen = Screen::new(Means::BoardAlone, Palette::Plain, at(0));
-    let mut picture = staged::board_only();
-    screen.on_board(picture.clone(), at(0));
-    picture.up += Duration::from_secs(2);
-    picture.children[0].requests += 8;
-    // The slot's next owner counts from nothing.
-    picture.children[1].generation += 1;
-    picture.children[1].requests = 2;
-    screen.on_board(picture, at(2));
+fn a_scoreboard_has_the_rate_of_the_present_children() {
+    let mut screen = Screen::new(SourceKind::BoardOnly, ColorMode::Plain, at(0));
+    let mut snapshot = fixtures::board_only();
+    screen.on_board(snapshot.clone(), at(0));
+    snapshot.up += Duration::from_secs(2);
+    snapshot.children[0].requests += 8;
+    // The slot's next child starts at zero.
+    snapshot.children[1].generation += 1;
+    snapshot.children[1].requests = 2;
+    screen.on_board(snapshot, at(2));
     assert_eq!(screen.rates.per_second(), Some(5.0));
 }
 
 #[test]
-fn a_scoreboard_beside_a_daemon_that_answers_is_not_looked_at() {
-    let mut screen = of_daemon(&staged::busy());
-    screen.on_board(staged::bare("x", "pre-fork", "w", 2), at(12));
+fn the_scoreboard_is_ignored_while_the_daemon_answers() {
+    let mut screen = screen_of(&fixtures::busy());
+    screen.on_board(fixtures::with_letters("x", "pre-fork", "w", 2), at(12));
     assert_eq!(slots(&screen).len(), 14);
-    screen.on_lost("it hangs".to_owned(), at(13));
-    screen.on_board(staged::bare("x", "pre-fork", "w", 2), at(14));
+    screen.on_disconnected("timeout".to_owned(), at(13));
+    screen.on_board(fixtures::with_letters("x", "pre-fork", "w", 2), at(14));
     assert_eq!(slots(&screen).len(), 1);
-    assert!(painted(&mut screen, 80, 24).contains("web"), "its name is still known");
+    assert!(screen_text(&mut screen, 80, 24).contains("web"), "the name is kept");
 }

@@ -1,4 +1,4 @@
-//! The boxes over the screen: a question, a text, the help.
+//! Draws the boxes over the screen: a question, a text, the help.
 
 use daemon_core::Status;
 use ratatui::Frame;
@@ -7,46 +7,48 @@ use ratatui::style::{Modifier, Style};
 use ratatui::text::Line;
 use ratatui::widgets::{Block, Clear, Paragraph, Wrap};
 
-use crate::top::screen::{Deed, Mode, Screen};
-use crate::{picture, text};
+use crate::top::screen::{ChildCommand, InputMode, Screen};
+use crate::{snapshot, text};
 
 const KEYS: [&str; 12] = [
     "arrows PgUp PgDn Home End   select a child",
-    "s S    sort by the next column, the one before",
-    "r      the other way round",
-    "/      show some: words of the label, the beginning",
-    "       of a pid, or a letter of the status",
-    "Esc    show all again",
-    "R      retire the child: it leaves after its request",
-    "t      trace the child: what does it do?",
-    "K      kill the child: its request is lost",
-    "p      hold the screen still, and let it go on",
-    "q Esc  leave",
+    "s S    sort by the next or previous column",
+    "r      reverse the order",
+    "/      filter by a part of the label, the start of a pid,",
+    "       or the letter of a status",
+    "Esc    clear the filter",
+    "R      retire the child after its current request",
+    "t      trace the child: show what it is doing",
+    "K      kill the child; its request is lost",
+    "p      freeze and unfreeze the screen",
+    "q Esc  quit",
     "",
 ];
 
 const COLUMNS: [&str; 3] = [
     "",
-    "FOR since its status has changed   AGE since its birth",
-    "LAST CAUSE why the slot's former child is gone",
+    "FOR time in this status   AGE time since the fork",
+    "LAST EXIT exit cause of the slot's previous child",
 ];
 
 impl Screen {
     pub(super) fn view_popup(&self, frame: &mut Frame<'_>, area: Rect) {
         match &self.mode {
-            Mode::Table | Mode::Filter => {}
-            Mode::Confirm(deed) => {
-                let (pid, question) = match deed {
-                    Deed::Retire(pid) => {
-                        let then = "It leaves after the request in hand.";
-                        (pid, format!("Retire process {pid}? {then}"))
+            InputMode::Table | InputMode::Filter => {}
+            InputMode::Confirm(command) => {
+                let (pid, question) = match command {
+                    ChildCommand::Retire(pid) => {
+                        let effect = "It exits after its current request.";
+                        (pid, format!("Retire process {pid}? {effect}"))
                     }
-                    Deed::Kill(pid) => (pid, format!("Kill process {pid}? Its request is lost.")),
-                    Deed::Trace(pid) => {
-                        (pid, format!("Trace process {pid}? It may stop for a moment."))
+                    ChildCommand::Kill(pid) => {
+                        (pid, format!("Kill process {pid}? Its request is lost."))
+                    }
+                    ChildCommand::Trace(pid) => {
+                        (pid, format!("Trace process {pid}? This may stop it for a moment."))
                     }
                 };
-                let mut children = self.picture.iter().flat_map(|picture| &picture.children);
+                let mut children = self.snapshot.iter().flat_map(|snapshot| &snapshot.children);
                 let child = children.find(|child| child.pid == Some(*pid));
                 let label = child.map(|child| child.label.clone());
                 let lines = vec![
@@ -54,14 +56,14 @@ impl Screen {
                     Line::raw(label.unwrap_or_default()),
                     Line::styled("y yes   n no", Style::new().add_modifier(Modifier::BOLD)),
                 ];
-                popup(frame, area, " Sure? ", lines, 0, "");
+                popup(frame, area, " Confirm ", lines, 0, "");
             }
-            Mode::Text { title, lines, top } => {
+            InputMode::Text { title, lines, top } => {
                 let lines = lines.iter().map(|line| Line::raw(line.as_str())).collect();
                 let title = format!(" {} ", text::clean(title));
                 popup(frame, area, &title, lines, *top, " arrows scroll, q closes ");
             }
-            Mode::Help => {
+            InputMode::Help => {
                 let keys = KEYS.into_iter().map(Line::raw);
                 let columns = COLUMNS.into_iter().map(Line::raw);
                 let letters = letters().into_iter().map(Line::raw);
@@ -72,19 +74,19 @@ impl Screen {
     }
 }
 
-/// What the letters mean, four in a line.
+/// Returns the legend of the letters, four in a line.
 fn letters() -> Vec<String> {
     let shown = Status::ALL.into_iter().filter(|status| *status != Status::Empty);
-    let known = shown.map(|status| (status.letter(), picture::status(Some(status))));
-    let all: Vec<_> = known.chain([('?', picture::status(None))]).collect();
+    let known = shown.map(|status| (status.letter(), snapshot::status_word(Some(status))));
+    let all: Vec<_> = known.chain([('?', snapshot::status_word(None))]).collect();
     let line = |four: &[(char, &str)]| {
-        let words = four.iter().map(|(letter, word)| format!("{letter} {word:<9}"));
-        words.collect::<String>().trim_end().to_owned()
+        let entries = four.iter().map(|(letter, word)| format!("{letter} {word:<9}"));
+        entries.collect::<String>().trim_end().to_owned()
     };
     all.chunks(4).map(line).collect()
 }
 
-/// A box in the middle, as large as its lines need and as the screen allows.
+/// Draws a box in the centre, as large as its lines need and as the screen allows.
 fn popup(
     frame: &mut Frame<'_>,
     area: Rect,
@@ -96,7 +98,7 @@ fn popup(
     let widest = lines.iter().map(Line::width).chain([title.len(), foot.len()]).max().unwrap_or(0);
     let width = u16::try_from(widest + 4).unwrap_or(u16::MAX).min(area.width);
     let height = u16::try_from(lines.len() + 2).unwrap_or(u16::MAX).min(area.height);
-    let place = Rect {
+    let rect = Rect {
         x: area.x + (area.width - width) / 2,
         y: area.y + (area.height - height) / 2,
         width,
@@ -107,6 +109,6 @@ fn popup(
         .title_bottom(Line::raw(foot).alignment(Alignment::Right))
         .padding(ratatui::widgets::Padding::horizontal(1));
     let text: Vec<Line<'_>> = lines.into_iter().skip(top).collect();
-    frame.render_widget(Clear, place);
-    frame.render_widget(Paragraph::new(text).wrap(Wrap { trim: false }).block(block), place);
+    frame.render_widget(Clear, rect);
+    frame.render_widget(Paragraph::new(text).wrap(Wrap { trim: false }).block(block), rect);
 }

@@ -1,4 +1,4 @@
-//! The table of children.
+//! Draws the table of children.
 
 use ratatui::Frame;
 use ratatui::layout::{Constraint, Rect};
@@ -6,7 +6,7 @@ use ratatui::style::{Modifier, Style};
 use ratatui::text::Line;
 use ratatui::widgets::{Paragraph, Row, Table};
 
-use crate::top::columns::{Column, Direction, Side};
+use crate::top::columns::{CellAlignment, Column, SortOrder};
 use crate::top::screen::Screen;
 
 impl Screen {
@@ -16,17 +16,19 @@ impl Screen {
         let last = rows.len().saturating_sub(page);
         let offset = self.offset.min(last).min(self.row);
         let offset = if self.row >= offset + page { self.row + 1 - page } else { offset };
-        let columns = Column::that_fit(area.width);
+        let columns = Column::fitting(area.width);
         let widths = Column::widths(&columns, area.width);
-        let cell = |words: String, column: Column, width: u16| match column.side() {
-            Side::Left => Line::from(words),
-            Side::Right => Line::from(format!("{words:>width$}", width = usize::from(width))),
+        let cell = |words: String, column: Column, width: u16| match column.alignment() {
+            CellAlignment::Left => Line::from(words),
+            CellAlignment::Right => {
+                Line::from(format!("{words:>width$}", width = usize::from(width)))
+            }
         };
         let headings = columns.iter().zip(&widths).map(|(column, width)| {
-            let mark = match self.direction {
+            let mark = match self.sort_order {
                 _unsorted if *column != self.column => "",
-                Direction::Up => "▴",
-                Direction::Down => "▾",
+                SortOrder::Ascending => "▴",
+                SortOrder::Descending => "▾",
             };
             cell(format!("{}{mark}", column.heading()), *column, *width)
         });
@@ -60,17 +62,17 @@ impl Screen {
         frame.render_widget(table, area);
         if is_empty && area.height > 1 {
             let body = Rect { y: area.y + 1, height: area.height - 1, ..area };
-            frame.render_widget(Paragraph::new(self.why_empty()), body);
+            frame.render_widget(Paragraph::new(self.empty_text()), body);
         }
         self.offset = offset;
     }
 
-    fn why_empty(&self) -> &'static str {
-        match &self.picture {
+    fn empty_text(&self) -> &'static str {
+        match &self.snapshot {
             None => "",
-            Some(picture) if picture.max_children == 0 => "a daemon without children",
-            Some(picture) if picture.children.is_empty() => "no child",
-            Some(_) => "no child passes the filter: Esc shows all",
+            Some(snapshot) if snapshot.max_children == 0 => "this daemon has no children",
+            Some(snapshot) if snapshot.children.is_empty() => "no children",
+            Some(_) => "no child matches the filter: Esc clears it",
         }
     }
 }

@@ -1,8 +1,8 @@
-//! The room on the screen, dealt out.
+//! The heights of the parts of the screen.
 
-/// How many lines each part gets.
+/// The number of lines of each part.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub(super) struct Parts {
+pub(super) struct RowHeights {
     pub(super) title: u16,
     pub(super) banner: u16,
     pub(super) totals: u16,
@@ -13,9 +13,9 @@ pub(super) struct Parts {
     pub(super) foot: u16,
 }
 
-impl Parts {
-    /// Deals out the height, the most needed part first. The table gets what is left.
-    pub(super) fn of(height: u16, banner: u16, board: u16) -> Parts {
+impl RowHeights {
+    /// Allocates the height of the screen, to the most important part first. The table gets the rest.
+    pub(super) fn allocate(height: u16, banner: u16, board: u16) -> RowHeights {
         let mut left = height;
         let mut take = |wanted: u16| {
             let given = wanted.min(left);
@@ -23,7 +23,7 @@ impl Parts {
             given
         };
         let title = take(1);
-        // The heading of the table and a row.
+        // The heading of the table and one row.
         take(2);
         let banner = take(banner);
         let foot = take(1);
@@ -31,11 +31,11 @@ impl Parts {
         let totals = take(1);
         let legend = take(board.min(1));
         let rate = take(1);
-        // A few children more on the screen are worth more than what follows.
+        // Six more rows of the table are more important than the following parts.
         take(6);
         let gap = take(1);
         let more_of_board = take((board - first_of_board).min(height / 5));
         let board = first_of_board + more_of_board;
-        Parts { title, banner, totals, rate, board, legend, gap, foot }
+        RowHeights { title, banner, totals, rate, board, legend, gap, foot }
     }
 }

@@ -1,4 +1,4 @@
-//! Daemons to look at, for tests.
+//! Snapshots of daemons, for tests.
 
 use std::time::Duration;
 
@@ -6,16 +6,16 @@ use actix_daemon::{Counters, ExitCause, Report};
 use daemon_core::{KillReason, Phase, SlotNumber, Violation};
 use serde_json::{Value, json};
 
-use crate::picture::{Child, Picture};
+use crate::snapshot::{Child, Snapshot};
 
-/// A pool of 32, of which 14 are there.
-pub(crate) fn busy() -> Picture {
+/// Returns a pool with 14 of at most 32 children.
+pub(crate) fn busy() -> Snapshot {
     let board = ".wwrrlrFrf rewr";
-    let mut picture = bare("web", "pre-fork", board, 32);
-    picture.phase = Phase::Running;
-    picture.up = Duration::from_secs(11_520);
-    picture.waiting = Some(0);
-    let mut counters = picture.counters.take().unwrap_or_default();
+    let mut snapshot = with_letters("web", "pre-fork", board, 32);
+    snapshot.phase = Phase::Running;
+    snapshot.up = Duration::from_secs(11_520);
+    snapshot.waiting = Some(0);
+    let mut counters = snapshot.counters.take().unwrap_or_default();
     counters.forks = 120;
     counters.failed_forks = 2;
     counters.requests += 98_765;
@@ -23,45 +23,45 @@ pub(crate) fn busy() -> Picture {
     counters.clean_exits = 103;
     counters.failed_exits = 3;
     counters.exits = [("killed".to_owned(), 3), ("recycled-requests".to_owned(), 103)].into();
-    picture.counters = Some(counters);
+    snapshot.counters = Some(counters);
     let causes = [
         ExitCause::Killed { signal: 11, core: true },
         ExitCause::KilledByDaemon(KillReason::Rogue(Violation::Cpu)),
         ExitCause::OutOfMemory,
         ExitCause::Exited(3),
     ];
-    for (child, cause) in picture.children.iter_mut().zip(causes.into_iter().cycle()) {
+    for (child, cause) in snapshot.children.iter_mut().zip(causes.into_iter().cycle()) {
         if child.slot.get() % 3 == 0 {
             child.causes = vec![cause];
         }
     }
-    picture
+    snapshot
 }
 
-/// Its scoreboard alone.
-pub(crate) fn board_only() -> Picture {
-    let told = busy();
-    let forget = |child: Child| Child { cpu: None, rss: None, pss: None, ..child };
-    Picture {
+/// Returns the snapshot of the same pool from its scoreboard file.
+pub(crate) fn board_only() -> Snapshot {
+    let full = busy();
+    let without_resources = |child: Child| Child { cpu: None, rss: None, pss: None, ..child };
+    Snapshot {
         alias: None,
         model: None,
         parent: None,
         waiting: None,
         counters: None,
-        children: told.children.into_iter().map(forget).collect(),
-        ..told
+        children: full.children.into_iter().map(without_resources).collect(),
+        ..full
     }
 }
 
-/// A daemon of these letters.
-pub(crate) fn bare(alias: &str, model: &str, board: &str, max_children: u32) -> Picture {
+/// Returns a daemon with these letters on its scoreboard.
+pub(crate) fn with_letters(alias: &str, model: &str, board: &str, max_children: u32) -> Snapshot {
     let width = max_children as usize;
-    let model = serde_json::from_value(json!(model)).expect("a model");
+    let model = serde_json::from_value(json!(model)).expect("a valid model");
     let letters = board.chars().zip(0_u32..).filter(|(letter, _slot)| *letter != ' ');
     let children: Vec<Child> = letters.map(|(letter, slot)| child(letter, slot)).collect();
     let mut counters = Counters::default();
     counters.requests = children.iter().map(|child| child.requests).sum();
-    Picture {
+    Snapshot {
         alias: Some(alias.to_owned()),
         model: Some(model),
         parent: Some(4_700),
@@ -99,28 +99,27 @@ fn child(letter: char, slot: u32) -> Child {
     }
 }
 
-/// The same a while later: each child that serves has begun so many requests more, and used a quarter
-/// of a processor.
-pub(crate) fn later(picture: &Picture, by: Duration, requests: u64) -> Picture {
-    let mut picture = picture.clone();
-    picture.up += by;
-    for child in &mut picture.children {
+/// Returns the snapshot after this time: each serving child has started this many more requests, and used
+/// a quarter of a processor.
+pub(crate) fn later(snapshot: &Snapshot, by: Duration, requests: u64) -> Snapshot {
+    let mut snapshot = snapshot.clone();
+    snapshot.up += by;
+    for child in &mut snapshot.children {
         child.age += by;
         child.since += by;
         if matches!(child.letter, 'r' | 'l') {
             child.requests += requests;
-            if let Some(counters) = &mut picture.counters {
+            if let Some(counters) = &mut snapshot.counters {
                 counters.requests += requests;
             }
             child.cpu = child.cpu.map(|cpu| cpu + by / 4);
         }
     }
-    picture
+    snapshot
 }
 
-/// As the daemon reports it. A report has no constructor here, so that it is made of JSON as the
-/// daemon's is.
-pub(crate) fn report(picture: &Picture) -> Report {
+/// Returns the report of the daemon. Reports have no public constructor, so it is parsed from JSON.
+pub(crate) fn report(snapshot: &Snapshot) -> Report {
     let child = |child: &Child| {
         json!({
             "slot": child.slot, "pid": child.pid, "letter": child.letter,
@@ -130,14 +129,14 @@ pub(crate) fn report(picture: &Picture) -> Report {
             "causes": child.causes,
         })
     };
-    let children: Vec<Value> = picture.children.iter().map(child).collect();
+    let children: Vec<Value> = snapshot.children.iter().map(child).collect();
     let report = json!({
-        "alias": picture.alias, "model": picture.model, "reporter": "parent",
-        "parent": picture.parent, "phase": picture.phase, "accepting": picture.accepting,
-        "operator_pause": picture.operator_pause,
-        "up": picture.up.as_secs_f64(), "board": picture.board, "slots": picture.max_children,
-        "free": 0, "max_children": picture.max_children, "waiting": picture.waiting,
-        "children": children, "counters": picture.counters,
+        "alias": snapshot.alias, "model": snapshot.model, "reporter": "parent",
+        "parent": snapshot.parent, "phase": snapshot.phase, "accepting": snapshot.accepting,
+        "operator_pause": snapshot.operator_pause,
+        "up": snapshot.up.as_secs_f64(), "board": snapshot.board, "slots": snapshot.max_children,
+        "free": 0, "max_children": snapshot.max_children, "waiting": snapshot.waiting,
+        "children": children, "counters": snapshot.counters,
     });
-    serde_json::from_value(report).expect("a report")
+    serde_json::from_value(report).expect("a valid report")
 }

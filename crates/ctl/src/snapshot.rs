@@ -1,4 +1,4 @@
-//! What is known of a daemon, whether it was told by the daemon itself or read off its scoreboard.
+//! The state of a daemon, from its control socket or from its scoreboard file.
 
 use std::time::Duration;
 
@@ -8,84 +8,84 @@ use serde::{Serialize, Serializer};
 
 use crate::text;
 
-/// A daemon at one moment. What only the daemon itself can tell is `None` on a picture of its
-/// scoreboard alone.
+/// The state of a daemon at one moment. Values that only the daemon has are `None` in a snapshot of its
+/// scoreboard.
 #[derive(Debug, Clone, Serialize)]
-pub(crate) struct Picture {
-    /// The daemon's name.
+pub(crate) struct Snapshot {
+    /// The alias of the daemon.
     pub(crate) alias: Option<String>,
-    /// Which model it is.
+    /// The model of the daemon.
     pub(crate) model: Option<ModelKind>,
     /// The pid of the parent.
     pub(crate) parent: Option<u32>,
-    /// Where in its life it is.
+    /// The phase of the daemon.
     pub(crate) phase: Phase,
-    /// Whether it accepts requests; `None` also for a daemon without children.
+    /// Whether the daemon accepts requests; `None` also for a daemon without children.
     pub(crate) accepting: Option<AcceptState>,
-    /// Whether the operator has paused it.
+    /// Whether the operator has paused the daemon.
     pub(crate) operator_pause: Option<OperatorPause>,
-    /// How long it has been up.
+    /// The time since the start of the daemon.
     #[serde(serialize_with = "in_seconds")]
     pub(crate) up: Duration,
-    /// A letter a slot.
+    /// The letters of the slots.
     pub(crate) board: String,
-    /// The most children there may be.
+    /// The maximum number of children.
     pub(crate) max_children: u32,
-    /// Requests that wait for a child.
+    /// The number of requests that wait for a child.
     pub(crate) waiting: Option<u32>,
-    /// The children, by slot.
+    /// The children, in the order of their slots.
     pub(crate) children: Vec<Child>,
-    /// What the parent counts.
+    /// The counters of the parent.
     pub(crate) counters: Option<Counters>,
 }
 
-/// A child at one moment.
+/// The state of a child at one moment.
 #[derive(Debug, Clone, Serialize)]
 pub(crate) struct Child {
-    /// Its slot.
+    /// The slot of the child.
     pub(crate) slot: SlotNumber,
-    /// Which of the slot's owners it is.
+    /// The generation of the slot.
     pub(crate) generation: u32,
-    /// Its process, once it lives.
+    /// The pid, once the child has been forked.
     pub(crate) pid: Option<u32>,
-    /// The letter of its status, `?` if its line is damaged.
+    /// The letter of the status; `?` if the line in the scoreboard is damaged.
     pub(crate) letter: char,
-    /// Since its birth.
+    /// The time since the fork.
     #[serde(serialize_with = "in_seconds")]
     pub(crate) age: Duration,
-    /// Since its status has changed.
+    /// The time since the last change of the status.
     #[serde(serialize_with = "in_seconds")]
     pub(crate) since: Duration,
-    /// Requests begun.
+    /// The number of requests started.
     pub(crate) requests: u64,
-    /// Processor time since its birth.
+    /// The processor time used.
     #[serde(skip)]
     pub(crate) cpu: Option<Duration>,
-    /// Resident memory in bytes.
+    /// The resident memory (RSS) in bytes.
     #[serde(skip)]
     pub(crate) rss: Option<u64>,
-    /// Its share of memory in bytes.
+    /// The proportional share of memory (PSS) in bytes.
     #[serde(skip)]
     pub(crate) pss: Option<u64>,
-    /// Why the slot's former owners are gone, the last one first.
+    /// The exit causes of the slot's former children, the latest first.
     pub(crate) causes: Vec<ExitCause>,
-    /// What it says that it does.
+    /// The label.
     pub(crate) label: String,
 }
 
-/// Which child it is: a slot's next owner is another.
-pub(crate) type Who = (SlotNumber, u32);
+/// Identifies a child: its slot and generation.
+pub(crate) type ChildKey = (SlotNumber, u32);
 
 impl Child {
-    /// Which child it is.
-    pub(crate) fn who(&self) -> Who {
+    /// Returns the key of the child.
+    pub(crate) fn key(&self) -> ChildKey {
         (self.slot, self.generation)
     }
 }
 
-impl From<&Report> for Picture {
-    fn from(report: &Report) -> Picture {
-        Picture {
+impl From<&Report> for Snapshot {
+    fn from(report: &Report) -> Snapshot {
+        Snapshot {
             alias: Some(text::clean(&report.alias)),
             model: Some(report.model),
             parent: Some(report.parent),
@@ -121,9 +121,9 @@ impl From<&ChildReport> for Child {
     }
 }
 
-impl Picture {
-    /// What a scoreboard shows by itself.
-    pub(crate) fn of_board(board: &ScoreboardReader, now: MonotonicTime) -> Picture {
+impl Snapshot {
+    /// Returns the snapshot of a scoreboard.
+    pub(crate) fn of_board(board: &ScoreboardReader, now: MonotonicTime) -> Snapshot {
         let entries = board.entries().filter(|entry| entry.status != Some(Status::Empty));
         let child = |entry: daemon_core::SlotEntry| Child {
             slot: entry.slot,
@@ -138,11 +138,11 @@ impl Picture {
             pss: None,
             causes: board.exit_causes(entry.slot),
             label: match entry.label {
-                Label::Text(words) => text::clean(&words.to_string()),
+                Label::Text(text) => text::clean(&text.to_string()),
                 Label::BeingWritten => String::new(),
             },
         };
-        Picture {
+        Snapshot {
             alias: None,
             model: None,
             parent: None,
@@ -158,19 +158,19 @@ impl Picture {
         }
     }
 
-    /// Returns in words whether requests are accepted, and why not.
+    /// Returns the words for whether requests are accepted, and why not.
     pub(crate) fn accepting_words(&self) -> Option<&'static str> {
         actix_daemon::accepting_words(self.accepting?, self.operator_pause, self.phase)
     }
 
-    /// Requests begun, by all children that are known of.
+    /// Returns the number of requests started, by former children too if the counters are known.
     pub(crate) fn requests(&self) -> u64 {
         let of_these = || self.children.iter().map(|child| child.requests).sum();
         self.counters.as_ref().map_or_else(of_these, |counters| counters.requests)
     }
 }
 
-/// The word for a model.
+/// Returns the word for a model.
 pub(crate) fn model(kind: ModelKind) -> &'static str {
     match kind {
         ModelKind::Solo => "non-forking",
@@ -179,19 +179,9 @@ pub(crate) fn model(kind: ModelKind) -> &'static str {
     }
 }
 
-/// The word for a status; that of none is a damaged line's.
-pub(crate) fn status(status: Option<Status>) -> &'static str {
-    match status {
-        None => "damaged",
-        Some(Status::Empty) => "empty",
-        Some(Status::Forking) => "ordered",
-        Some(Status::Forked) => "forked",
-        Some(Status::Fresh) => "fresh",
-        Some(Status::Waiting) => "waits",
-        Some(Status::Serving) => "serves",
-        Some(Status::Long) => "long",
-        Some(Status::Leaving) => "leaves",
-    }
+/// Returns the word for a status; `damaged` for a damaged line of the scoreboard.
+pub(crate) fn status_word(status: Option<Status>) -> &'static str {
+    status.map_or("damaged", Status::word)
 }
 
 fn in_seconds<S: Serializer>(time: &Duration, serializer: S) -> Result<S::Ok, S::Error> {

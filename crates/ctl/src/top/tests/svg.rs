@@ -1,47 +1,47 @@
-//! The picture of the screen in the README: drawn from the screen as it is, so that the two cannot
-//! drift apart.
+//! The image of the screen in the README, generated from the screen, so that it is always up to date.
 
 use std::fmt::Write;
 
 use ratatui::buffer::{Buffer, Cell};
 use ratatui::style::{Color, Modifier};
 
-use super::super::screen::{Means, Palette, Screen};
-use super::super::staged;
-use super::{at, drawn_on, look_on};
+use super::super::fixtures;
+use super::super::screen::{Screen, SourceKind};
+use super::{answer_three_times, at, draw};
+use crate::events::ColorMode;
 
 const WIDTH: u16 = 96;
 const HEIGHT: u16 = 26;
-/// Of a cell, in the picture's units.
+/// The width and height of a cell in SVG units.
 const CELL: (f64, f64) = (8.4, 18.0);
 const MARGIN: f64 = 14.0;
-const PAPER: &str = "#16181d";
-const INK: &str = "#d5d8de";
+const BACKGROUND: &str = "#16181d";
+const FOREGROUND: &str = "#d5d8de";
 
-/// `UPDATE_DRAWING=1 cargo test -p daemonctl` draws it anew. The README is not part of the packaged crate;
-/// there is then nothing to compare.
+/// `UPDATE_DRAWING=1 cargo test -p daemonctl` updates it. The packaged crate does not contain docs/, and
+/// skips this test.
 #[test]
-fn the_picture_in_the_readme_is_the_screen() {
+fn docs_top_svg_is_the_screen() {
     let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/top.svg");
-    let mut screen = Screen::new(Means::Daemon, Palette::Colours, at(0));
-    look_on(&mut screen, &staged::busy());
-    let drawn = drawing(drawn_on(&mut screen, WIDTH, HEIGHT).buffer());
+    let mut screen = Screen::new(SourceKind::Daemon, ColorMode::Color, at(0));
+    answer_three_times(&mut screen, &fixtures::busy());
+    let drawn = svg_of(draw(&mut screen, WIDTH, HEIGHT).buffer());
     if std::env::var_os("UPDATE_DRAWING").is_some() {
-        std::fs::write(path, &drawn).expect("the picture can be written");
+        std::fs::write(path, &drawn).expect("docs/top.svg is writable");
     }
-    let Ok(kept) = std::fs::read_to_string(path) else { return };
-    assert!(kept == drawn, "docs/top.svg is not the screen: UPDATE_DRAWING=1 draws it anew");
+    let Ok(stored) = std::fs::read_to_string(path) else { return };
+    assert!(stored == drawn, "docs/top.svg is out of date: UPDATE_DRAWING=1 updates it");
 }
 
-/// The screen as SVG: a line of text a row, a piece of it for each run of one style.
-fn drawing(buffer: &Buffer) -> String {
+/// Returns the screen as SVG: a text element for each run of cells with the same style.
+fn svg_of(buffer: &Buffer) -> String {
     let width = f64::from(buffer.area.width) * CELL.0 + 2.0 * MARGIN;
     let height = f64::from(buffer.area.height) * CELL.1 + 2.0 * MARGIN;
     let mut svg = format!(
         "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 {width:.0} {height:.0}\" \
          font-family=\"ui-monospace, SFMono-Regular, Menlo, Consolas, 'DejaVu Sans Mono', monospace\" \
-         font-size=\"14\">\n<title>daemonctl top over a busy pool</title>\n\
-         <rect width=\"100%\" height=\"100%\" rx=\"8\" fill=\"{PAPER}\"/>\n"
+         font-size=\"14\">\n<title>daemonctl top with a busy pool</title>\n\
+         <rect width=\"100%\" height=\"100%\" rx=\"8\" fill=\"{BACKGROUND}\"/>\n"
     );
     for row in 0..buffer.area.height {
         let cells: Vec<&Cell> =
@@ -67,14 +67,14 @@ fn draw_run(svg: &mut String, run: &[&Cell], column: usize, row: u16) {
     let x = column as f64 * CELL.0 + MARGIN;
     let top = f64::from(row) * CELL.1 + MARGIN;
     let length = run.len() as f64 * CELL.0;
-    let ink = ink(style.fg.unwrap_or(Color::Reset));
-    let ink = if reversed {
+    let color = color_of(style.fg.unwrap_or(Color::Reset));
+    let color = if reversed {
         let height = CELL.1;
-        writeln!(svg, "<rect x=\"{x:.1}\" y=\"{top:.1}\" width=\"{length:.1}\" height=\"{height}\" fill=\"{ink}\"/>")
-            .expect("a string takes all");
-        PAPER
+        writeln!(svg, "<rect x=\"{x:.1}\" y=\"{top:.1}\" width=\"{length:.1}\" height=\"{height}\" fill=\"{color}\"/>")
+            .expect("writing to a string succeeds");
+        BACKGROUND
     } else {
-        ink
+        color
     };
     let bold = if modifier.contains(Modifier::BOLD) { " font-weight=\"bold\"" } else { "" };
     let dim = if modifier.contains(Modifier::DIM) { " opacity=\"0.6\"" } else { "" };
@@ -82,19 +82,19 @@ fn draw_run(svg: &mut String, run: &[&Cell], column: usize, row: u16) {
     let y = top + CELL.1 * 0.75;
     writeln!(
         svg,
-        "<text x=\"{x:.1}\" y=\"{y:.1}\" textLength=\"{length:.1}\" xml:space=\"preserve\" fill=\"{ink}\"{bold}{dim}>{text}</text>"
+        "<text x=\"{x:.1}\" y=\"{y:.1}\" textLength=\"{length:.1}\" xml:space=\"preserve\" fill=\"{color}\"{bold}{dim}>{text}</text>"
     )
-    .expect("a string takes all");
+    .expect("writing to a string succeeds");
 }
 
-/// What a terminal makes of the colours that the screen has; of any other, what it has for text.
-fn ink(colour: Color) -> &'static str {
+/// Returns the RGB value of a colour of the screen; that of the text for other colours.
+fn color_of(colour: Color) -> &'static str {
     match colour {
         Color::Red => "#f47067",
         Color::Green => "#6bc46d",
         Color::Yellow => "#e5c07b",
         Color::Magenta => "#c678dd",
         Color::Cyan => "#56b6c2",
-        _ => INK,
+        _ => FOREGROUND,
     }
 }

@@ -1,16 +1,16 @@
-//! A daemon to try `daemonctl` on: an echo server with a control socket and its scoreboard in a file.
+//! A demo daemon for `daemonctl`: an echo server with a control socket and a scoreboard file.
 //!
-//! Type
+//! Run
 //!
 //! ```sh
-//! cargo run --package daemonctl --example tried -- 7074 /tmp/tried
-//! export DAEMONCTL_SOCKET=/tmp/tried/control DAEMONCTL_BOARD=/tmp/tried/board
+//! cargo run --package daemonctl --example demo -- 7074 /tmp/demo
+//! export DAEMONCTL_SOCKET=/tmp/demo/control DAEMONCTL_BOARD=/tmp/demo/board
 //! cargo run --package daemonctl -- top          # in another terminal
 //! nc 127.0.0.1 7074                             # in a third
 //! ```
 //!
-//! The arguments are a port, 0 for any, which is then in `/tmp/tried/port`; and a directory, which
-//! is made if it is missing. Ctrl-C or `daemonctl stop` end it.
+//! The arguments are a port, or 0 for a free port, which is written to `/tmp/demo/port`; and a directory,
+//! which is created if necessary. Stop it with Ctrl-C or `daemonctl stop`.
 
 use std::error::Error;
 use std::net::{Ipv4Addr, TcpListener, TcpStream};
@@ -22,7 +22,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 fn main() -> Result<(), Box<dyn Error>> {
     let mut arguments = std::env::args().skip(1);
     let (Some(port), Some(directory)) = (arguments.next(), arguments.next()) else {
-        return Err("the arguments are a port and a directory".into());
+        return Err("usage: demo PORT DIRECTORY".into());
     };
     let directory = PathBuf::from(directory);
     std::fs::create_dir_all(&directory)?;
@@ -30,7 +30,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     std::fs::write(directory.join("port"), listener.local_addr()?.port().to_string())?;
     let pool = PreFork::new(3).min_spare(2).max_spare(4).max_children(8);
     Daemon::builder()
-        .alias("tried")
+        .alias("demo")
         .model(pool)
         .control(directory.join("control"))
         .board_file(directory.join("board"))
