@@ -4,9 +4,9 @@ use std::thread::park_timeout;
 use std::time::{Duration, Instant};
 
 /// How often is looked.
-const LOOK: Duration = Duration::from_millis(4);
+const POLL_INTERVAL: Duration = Duration::from_millis(4);
 /// How long anything may take on a busy machine before it counts as never.
-const PATIENCE: Duration = Duration::from_secs(60);
+const TIMEOUT: Duration = Duration::from_secs(60);
 
 /// Waits until there is an answer, and returns it.
 ///
@@ -15,12 +15,12 @@ const PATIENCE: Duration = Duration::from_secs(60);
 /// When there is none in time: the panic says what was waited for.
 #[track_caller]
 pub(crate) fn until<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> T {
-    let deadline = Instant::now() + PATIENCE;
+    let deadline = Instant::now() + TIMEOUT;
     loop {
         if let Some(answer) = look() {
             return answer;
         }
-        assert!(Instant::now() < deadline, "{what}: not within {PATIENCE:?}");
-        park_timeout(LOOK);
+        assert!(Instant::now() < deadline, "{what}: not within {TIMEOUT:?}");
+        park_timeout(POLL_INTERVAL);
     }
 }

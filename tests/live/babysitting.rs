@@ -6,38 +6,38 @@ use std::fs;
 use std::net::TcpListener;
 use std::time::{Duration, Instant};
 
-use crate::harness::{Client, Daemon, Process, Signal, Start, during, until};
+use crate::harness::{DaemonProcess, LineClient, Process, Signal, TestProgram, during, until};
 
 /// A pool of two that is looked at ten times a second.
-fn watched(options: &str) -> Daemon {
+fn watched(options: &str) -> DaemonProcess {
     watched_every(100, options)
 }
 
 /// A pool of two that is looked at so often; between two steps against a rogue is twice that time.
-fn watched_every(millis: u32, options: &str) -> Daemon {
+fn watched_every(millis: u32, options: &str) -> DaemonProcess {
     let pool = format!("start=2 min=0 max_spare=2 max=2 babysit={millis}");
-    Start::pool().logged().options(options).options(&pool).up()
+    TestProgram::pool().logged().options(options).options(&pool).start()
 }
 
 /// Says a word that is not answered, since the child does nothing else from then on.
-fn tell(client: &mut Client, word: &str) {
+fn tell(client: &mut LineClient, word: &str) {
     client.send(&format!("{word}\n")).unwrap();
 }
 
-fn gone(daemon: &Daemon, child: Process) -> String {
-    daemon.until_logged(&format!("told: ChildExited {} ", child.0))
+fn gone(daemon: &DaemonProcess, child: Process) -> String {
+    daemon.wait_for_log(&format!("received: ChildExited {} ", child.0))
 }
 
-fn step(daemon: &Daemon, child: Process, step: &str) -> String {
-    daemon.until_logged(&format!("told: RogueChild {} {step} ", child.0))
+fn step(daemon: &DaemonProcess, child: Process, step: &str) -> String {
+    daemon.wait_for_log(&format!("received: RogueChild {} {step} ", child.0))
 }
 
-fn is_served(daemon: &Daemon) {
+fn is_served(daemon: &DaemonProcess) {
     assert_eq!(daemon.client().ask("echo on"), "on");
 }
 
 #[test]
-fn a_loop_that_uses_too_much_processor_time_climbs_the_ladder_to_kill() {
+fn a_loop_over_its_cpu_limit_climbs_the_ladder_to_kill() {
     let daemon = watched("cpu=300");
     let mut client = daemon.client();
     let child = client.pid();
@@ -51,7 +51,7 @@ fn a_loop_that_uses_too_much_processor_time_climbs_the_ladder_to_kill() {
 }
 
 #[test]
-fn the_original_s_rule_of_total_processor_time_ends_a_child_between_requests() {
+fn the_total_cpu_time_rule_ends_a_child_between_requests() {
     // It has two seconds to end its request.
     let daemon = watched_every(1000, "total_cpu=200");
     let mut client = daemon.client();
@@ -66,11 +66,11 @@ fn the_original_s_rule_of_total_processor_time_ends_a_child_between_requests() {
 }
 
 #[test]
-fn a_request_past_its_time_is_told_to_go_and_killed_if_it_does_not() {
+fn a_request_past_its_timeout_gets_term_and_then_kill() {
     let daemon = watched("request_timeout=300");
     let mut client = daemon.client();
     let child = client.pid();
-    tell(&mut client, "until /no/such/file");
+    tell(&mut client, "wait_for /no/such/file");
     for measure in ["int", "term", "kill"] {
         step(&daemon, child, measure);
     }
@@ -80,19 +80,19 @@ fn a_request_past_its_time_is_told_to_go_and_killed_if_it_does_not() {
 }
 
 #[test]
-fn a_post_forked_child_past_its_time_frees_its_place() {
+fn a_post_forked_child_past_its_timeout_frees_its_slot() {
     let options = "max=1 babysit=100 request_timeout=300";
-    let daemon = Start::each().logged().options(options).up();
+    let daemon = TestProgram::postfork().logged().options(options).start();
     let mut client = daemon.client();
     let child = client.pid();
-    tell(&mut client, "until /no/such/file");
+    tell(&mut client, "wait_for /no/such/file");
     let mut waiting = daemon.client();
     assert_eq!(waiting.ask("echo at last"), "at last");
     assert!(gone(&daemon, child).contains("rogue: request timeout exceeded"));
 }
 
 #[test]
-fn a_request_may_ask_for_more_time_and_a_long_one_has_its_own() {
+fn a_request_can_extend_its_timeout_and_a_long_request_has_its_own() {
     let daemon = watched("request_timeout=1500 long_timeout=60000");
     let (mut extends, mut long) = (daemon.client(), daemon.client());
     let (first, second) = (extends.pid(), long.pid());
@@ -101,17 +101,17 @@ fn a_request_may_ask_for_more_time_and_a_long_one_has_its_own() {
     during(Duration::from_millis(2500), || assert!(first.is_alive() && second.is_alive()));
     assert_eq!(extends.ask("echo on"), "on");
     assert_eq!(long.ask("echo on"), "on");
-    assert!(!daemon.log().contains("told: RogueChild"), "{}", daemon.log());
+    assert!(!daemon.log().contains("received: RogueChild"), "{}", daemon.log());
     // The extension was the request's, not the child's.
-    assert_eq!(extends.ask("again"), "ok");
+    assert_eq!(extends.ask("next_request"), "ok");
     step(&daemon, first, "int");
 }
 
 #[test]
-fn a_child_that_comes_back_to_normal_is_left_in_peace() {
+fn a_child_that_recovers_is_not_killed() {
     // Two seconds between two steps.
     let pool = "start=1 min=0 max_spare=1 max=1 babysit=1000 request_timeout=300";
-    let daemon = Start::pool().logged().options(pool).up();
+    let daemon = TestProgram::pool().logged().options(pool).start();
     let mut client = daemon.client();
     let child = client.pid();
     step(&daemon, child, "int");
@@ -125,7 +125,7 @@ fn a_child_that_comes_back_to_normal_is_left_in_peace() {
 }
 
 #[test]
-fn a_child_that_wakes_before_its_step_goes_on() {
+fn a_stopped_child_that_continues_before_its_step_survives() {
     let daemon = watched("heartbeat_timeout=3000");
     let mut client = daemon.client();
     let child = client.pid();
@@ -140,7 +140,7 @@ fn a_child_that_wakes_before_its_step_goes_on() {
 }
 
 #[test]
-fn a_machine_that_wakes_just_as_a_look_is_due_finds_all_children_alive() {
+fn all_children_survive_when_the_machine_resumes_just_before_a_check() {
     let daemon = watched("heartbeat_timeout=2000");
     let (parent, children) = (daemon.parent(), daemon.children());
     for stopped in [1600, 1800, 2000, 2200] {
@@ -154,7 +154,7 @@ fn a_machine_that_wakes_just_as_a_look_is_due_finds_all_children_alive() {
         }
         during(Duration::from_millis(800), || assert_eq!(daemon.children(), children));
     }
-    assert!(!daemon.log().contains("told: RogueChild"), "{}", daemon.log());
+    assert!(!daemon.log().contains("received: RogueChild"), "{}", daemon.log());
 }
 
 #[test]
@@ -164,7 +164,7 @@ fn memory_past_the_soft_limit_recycles_a_child_after_its_request() {
         let mut client = daemon.client();
         let child = client.pid();
         assert_eq!(client.ask("leak 100"), "ok");
-        daemon.until_logged("told: DaemonShutdown Retired");
+        daemon.wait_for_log("received: DaemonShutdown Retired");
         assert_eq!(client.ask("echo still here"), "still here");
         assert_eq!(client.ask("done"), "ok");
         assert!(gone(&daemon, child).contains("soft memory limit exceeded"));
@@ -185,7 +185,7 @@ fn memory_past_the_hard_limit_kills_a_child_at_once() {
 
 /// Waits for the end of a hung child, and sees that another is there within half a second of its
 /// time-out.
-fn is_replaced_in_time(daemon: &Daemon, hung: Process, since: Instant, timeout: Duration) {
+fn is_replaced_in_time(daemon: &DaemonProcess, hung: Process, since: Instant, timeout: Duration) {
     until("the hung child is gone and another is there", || {
         let children = daemon.children();
         (!children.contains(&hung) && children.len() >= 2).then_some(())
@@ -215,9 +215,9 @@ fn a_stopped_child_is_replaced_idle_or_busy() {
 }
 
 #[test]
-fn a_child_whose_event_loop_is_blocked_is_replaced_whatever_it_does_to_signals() {
+fn a_child_with_a_blocked_event_loop_is_replaced_even_if_it_blocks_signals() {
     let daemon = watched("heartbeat_timeout=1000 min=2 max=4");
-    for word in ["block", "spin", "undying", "deaf"] {
+    for word in ["block", "spin", "block_term", "block_signals"] {
         let mut client = daemon.client();
         let child = client.pid();
         let since = Instant::now();
@@ -227,7 +227,7 @@ fn a_child_whose_event_loop_is_blocked_is_replaced_whatever_it_does_to_signals()
 }
 
 #[test]
-fn children_whose_hearts_beat_are_left_alone() {
+fn children_that_send_heartbeats_are_not_killed() {
     let daemon = watched("heartbeat_timeout=1500 request_timeout=60000");
     let mut client = daemon.client();
     client.pid();
@@ -259,14 +259,14 @@ fn a_parent_that_was_stopped_does_not_kill_healthy_children() {
     during(Duration::from_secs(1), || {
         assert_eq!(daemon.children(), children);
     });
-    assert!(!daemon.log().contains("told: RogueChild"), "{}", daemon.log());
+    assert!(!daemon.log().contains("received: RogueChild"), "{}", daemon.log());
     // And then it watches again.
     assert!(children[0].signal(Signal::SIGSTOP));
     assert!(gone(&daemon, children[0]).contains("rogue: no heartbeat"));
 }
 
 #[test]
-fn a_parent_alone_that_was_stopped_for_five_seconds_finds_its_children_as_they_were() {
+fn a_parent_that_was_stopped_for_five_seconds_keeps_its_children() {
     let daemon = watched("heartbeat_timeout=1000 request_timeout=2000");
     let children = daemon.children();
     let parent = daemon.parent();
@@ -282,7 +282,7 @@ fn a_parent_alone_that_was_stopped_for_five_seconds_finds_its_children_as_they_w
 }
 
 #[test]
-fn a_lifetime_that_is_over_recycles_idle_children() {
+fn idle_children_past_their_lifetime_are_recycled() {
     let daemon = watched("max_lifetime=1500");
     let first = daemon.children();
     until("the first two are gone", || {
@@ -296,8 +296,8 @@ fn a_lifetime_that_is_over_recycles_idle_children() {
 }
 
 #[test]
-fn a_grandchild_that_holds_the_listener_outlives_a_rogue_and_the_stop_all_the_same() {
-    let mut daemon = watched("heartbeat_timeout=1000 lend_listener");
+fn a_grandchild_with_the_listener_outlives_the_rogue_child_and_the_daemon() {
+    let mut daemon = watched("heartbeat_timeout=1000 share_listener");
     let (parent, port) = (daemon.parent(), daemon.port());
     let mut client = daemon.client();
     let child = client.pid();
@@ -312,22 +312,22 @@ fn a_grandchild_that_holds_the_listener_outlives_a_rogue_and_the_stop_all_the_sa
     let taken = TcpListener::bind(("127.0.0.1", port)).unwrap_err();
     assert_eq!(taken.kind(), std::io::ErrorKind::AddrInUse);
     assert!(grandchild.signal(Signal::SIGKILL));
-    daemon.ended();
+    daemon.wait_until_gone();
     drop(TcpListener::bind(("127.0.0.1", port)).unwrap());
 }
 
 #[test]
-fn a_foreign_child_is_announced_when_it_leaves() {
+fn the_exit_of_a_foreign_child_is_reported() {
     let daemon = watched("");
     let pid = daemon.ask("foreign sleep 1000");
     let process = Process(pid.parse().unwrap());
     assert!(process.signal(Signal::SIGKILL));
-    daemon.until_logged(&format!("told: ForeignExited {pid}"));
+    daemon.wait_for_log(&format!("received: ForeignExited {pid}"));
 }
 
 #[test]
-fn the_example_deals_with_each_kind_of_mischief_as_its_head_says() {
-    let daemon = Start::example("babysit").up();
+fn the_example_handles_each_kind_of_fault_as_documented() {
+    let daemon = TestProgram::example("babysit").start();
     let log = |name: &str| fs::read_to_string(daemon.dir().join(name)).unwrap_or_default();
     let mut extended = daemon.client();
     assert_eq!(extended.ask("more"), "more");

@@ -2,25 +2,25 @@
 //! asks badly, slowly or in numbers harms the daemon.
 
 mod clients;
-mod holding;
+mod pausing;
 mod socket;
 
 use std::fs;
 use std::os::unix::fs::{FileTypeExt, PermissionsExt};
 use std::path::PathBuf;
 
-use crate::harness::{Control, Daemon, Process, Start, until};
+use crate::harness::{ControlClient, DaemonProcess, Process, TestProgram, until};
 
-fn place(daemon: &Daemon) -> PathBuf {
+fn socket_path(daemon: &DaemonProcess) -> PathBuf {
     daemon.dir().join("control")
 }
 
-fn control(daemon: &Daemon) -> Control {
-    Control::at(&place(daemon))
+fn control(daemon: &DaemonProcess) -> ControlClient {
+    ControlClient::at(&socket_path(daemon))
 }
 
-fn up(start: Start, options: &str) -> Daemon {
-    start.logged().options("control=DIR/control").options(options).up()
+fn start_with_control(start: TestProgram, options: &str) -> DaemonProcess {
+    start.logged().options("control=DIR/control").options(options).start()
 }
 
 fn pid(of: &serde_json::Value) -> Process {
@@ -29,8 +29,8 @@ fn pid(of: &serde_json::Value) -> Process {
 }
 
 #[test]
-fn the_status_tells_of_every_process_what_it_uses() {
-    let daemon = up(Start::pool(), "start=2 min=0 max=4");
+fn status_reports_the_resource_use_of_every_process() {
+    let daemon = start_with_control(TestProgram::pool(), "start=2 min=0 max=4");
     let mut client = daemon.client();
     let busy = client.pid();
     let mut control = control(&daemon);
@@ -58,98 +58,105 @@ fn the_status_tells_of_every_process_what_it_uses() {
 }
 
 #[test]
-fn a_peek_shows_the_inside() {
-    let daemon = up(Start::pool(), "start=1 min=0 max=2");
+fn peek_shows_the_daemons_internals() {
+    let daemon = start_with_control(TestProgram::pool(), "start=1 min=0 max=2");
     let mut control = control(&daemon);
     let brief = control.ask("peek", "");
     assert!(brief["ok"]["text"].as_str().unwrap().contains("session 1 (pool)"), "{brief}");
     let verbose = control.ask("peek", r#""verbose":true"#);
     let text = verbose["ok"]["text"].as_str().unwrap();
-    for word in ["session 2 (herald)", "Descriptors: ", "Threads: ", "Scoreboard", "Mailboxes: "] {
+    for word in
+        ["session 2 (broadcast_logger)", "Descriptors: ", "Threads: ", "Scoreboard", "Mailboxes: "]
+    {
         assert!(text.contains(word), "{word} in {text}");
     }
 }
 
 #[test]
-fn a_stop_is_begun_and_the_socket_is_gone_after_the_end() {
-    for start in [Start::pool(), Start::each(), Start::solo()] {
-        let mut daemon = up(start, "start=2 max=4");
-        let socket = place(&daemon);
+fn stop_starts_a_shutdown_and_the_socket_is_removed_at_its_end() {
+    for start in [TestProgram::pool(), TestProgram::postfork(), TestProgram::solo()] {
+        let mut daemon = start_with_control(start, "start=2 max=4");
+        let socket = socket_path(&daemon);
         let file = fs::symlink_metadata(&socket).unwrap();
         assert!(file.file_type().is_socket());
         assert_eq!(file.permissions().mode() & 0o777, 0o600);
         let parent = daemon.parent();
-        assert_eq!(control(&daemon).done("stop", ""), "the daemon is stopping");
-        assert_eq!(daemon.ended()[&parent], "code 0");
+        assert_eq!(control(&daemon).expect_done("stop", ""), "the daemon is stopping");
+        assert_eq!(daemon.wait_until_gone()[&parent], "code 0");
         assert!(!socket.exists());
     }
 }
 
 #[test]
-fn a_stop_at_once_does_not_wait() {
-    let mut daemon = up(Start::pool(), "start=2 max=4");
+fn an_immediate_stop_does_not_wait() {
+    let mut daemon = start_with_control(TestProgram::pool(), "start=2 max=4");
     let mut client = daemon.client();
     client.pid();
-    control(&daemon).done("stop", r#""now":true"#);
-    daemon.ended();
+    control(&daemon).expect_done("stop", r#""now":true"#);
+    daemon.wait_until_gone();
     assert_eq!(client.rest(), "");
 }
 
 #[test]
-fn the_logs_are_reopened() {
-    let daemon = up(Start::pool(), "start=2 min=1 max=4");
+fn logs_are_reopened() {
+    let daemon = start_with_control(TestProgram::pool(), "start=2 min=1 max=4");
     let (log, old) = (daemon.logfile(), daemon.dir().join("old.log"));
     fs::rename(&log, &old).unwrap();
-    assert_eq!(control(&daemon).done("reopen", ""), "the logs were reopened");
+    assert_eq!(control(&daemon).expect_done("reopen", ""), "the logs were reopened");
     until("all processes have the new log", || {
         let has_new = |process: &Process| {
             let open = process.descriptors();
             open.values().any(|path| *path == log) && !open.values().any(|path| *path == old)
         };
-        daemon.family().iter().all(has_new).then_some(())
+        daemon.processes().iter().all(has_new).then_some(())
     });
 }
 
 #[test]
-fn a_pool_is_resized_and_reloaded_and_a_forking_daemon_says_that_it_has_none() {
-    let pool = up(Start::pool(), "start=2 min=1 max_spare=2 max=6");
-    let before = pool.until_children(2);
+fn a_pool_is_resized_and_reloaded_and_a_forking_daemon_refuses_both() {
+    let pool = start_with_control(TestProgram::pool(), "start=2 min=1 max_spare=2 max=6");
+    let before = pool.wait_for_children(2);
     let mut operator = control(&pool);
-    assert_eq!(operator.done("resize", r#""to":4"#), "4 to 5 spare children now, at most 6 in all");
-    assert_eq!(operator.refused("resize", r#""to":100000"#).0, "refused");
-    assert!(operator.done("reload", "").ends_with("children are being replaced"));
+    assert_eq!(
+        operator.expect_done("resize", r#""to":4"#),
+        "4 to 5 spare children now, at most 6 in all"
+    );
+    assert_eq!(operator.expect_error("resize", r#""to":100000"#).0, "refused");
+    assert!(operator.expect_done("reload", "").ends_with("children are being replaced"));
     until("all children are new", || {
         let children = pool.children();
         (!children.is_empty() && children.iter().all(|child| !before.contains(child))).then_some(())
     });
-    let each = up(Start::each(), "max=3");
+    let each = start_with_control(TestProgram::postfork(), "max=3");
     let mut operator = control(&each);
-    assert_eq!(operator.done("resize", r#""to":2"#), "at most 2 children now");
-    let (kind, text) = operator.refused("reload", "");
+    assert_eq!(operator.expect_done("resize", r#""to":2"#), "at most 2 children now");
+    let (kind, text) = operator.expect_error("reload", "");
     assert_eq!(kind, "refused");
     assert!(text.contains("no pool"), "{text}");
 }
 
 #[test]
-fn a_child_is_retired_after_its_request_and_another_killed_in_it() {
-    for start in [Start::pool(), Start::each()] {
-        let daemon = up(start, "start=2 min=1 max=4");
+fn a_child_is_retired_after_its_request_and_another_is_killed_during_it() {
+    for start in [TestProgram::pool(), TestProgram::postfork()] {
+        let daemon = start_with_control(start, "start=2 min=1 max=4");
         let mut operator = control(&daemon);
         let (mut retired, mut killed) = (daemon.client(), daemon.client());
         let (first, second) = (retired.pid(), killed.pid());
-        operator.done("retire", &format!("\"pid\":{}", first.0));
-        daemon
-            .until_logged(&format!("told: DaemonShutdown Retired, role: child, pid: {}", first.0));
+        operator.expect_done("retire", &format!("\"pid\":{}", first.0));
+        daemon.wait_for_log(&format!(
+            "received: DaemonShutdown Retired, role: child, pid: {}",
+            first.0
+        ));
         assert_eq!(retired.ask("echo still here"), "still here");
         assert_eq!(retired.ask("done"), "ok");
-        operator.done("kill", &format!("\"pid\":{}", second.0));
+        operator.expect_done("kill", &format!("\"pid\":{}", second.0));
         assert_eq!(killed.rest(), "");
-        let told = daemon.until_logged(&format!("told: ChildExited {}", second.0));
+        let told = daemon.wait_for_log(&format!("received: ChildExited {}", second.0));
         assert!(told.contains("killed on request"), "{told}");
         until("both are gone", || (!first.is_alive() && !second.is_alive()).then_some(()));
         let nobody = format!("\"pid\":{}", daemon.parent().0);
         for command in ["retire", "kill"] {
-            assert_eq!(operator.refused(command, &nobody).0, "no-such-child");
+            assert_eq!(operator.expect_error(command, &nobody).0, "no-such-child");
         }
         let exits = operator.report()["counters"]["exits"].clone();
         assert_eq!(exits["killed-on-request"], 1, "{exits}");
@@ -157,12 +164,12 @@ fn a_child_is_retired_after_its_request_and_another_killed_in_it() {
 }
 
 #[test]
-fn the_causes_of_a_slot_s_last_owners_are_told() {
-    let daemon = up(Start::pool(), "start=1 min=1 max_spare=1 max=1");
+fn status_lists_the_exit_causes_of_a_slots_last_children() {
+    let daemon = start_with_control(TestProgram::pool(), "start=1 min=1 max_spare=1 max=1");
     let mut operator = control(&daemon);
     for _killed in 0..2 {
-        let child = daemon.until_children(1)[0];
-        operator.done("kill", &format!("\"pid\":{}", child.0));
+        let child = daemon.wait_for_children(1)[0];
+        operator.expect_done("kill", &format!("\"pid\":{}", child.0));
         until("it is gone", || (!child.is_alive()).then_some(()));
     }
     until("both causes are told", || {
@@ -173,13 +180,13 @@ fn the_causes_of_a_slot_s_last_owners_are_told() {
 }
 
 #[test]
-fn what_a_daemon_without_children_cannot_do_is_refused() {
-    let daemon = up(Start::solo(), "");
+fn a_daemon_without_children_refuses_commands_about_children() {
+    let daemon = start_with_control(TestProgram::solo(), "");
     let mut operator = control(&daemon);
-    let (kind, text) = operator.refused("trace", "\"pid\":1");
+    let (kind, text) = operator.expect_error("trace", "\"pid\":1");
     assert_eq!(kind, "refused");
     assert_eq!(text, "cannot trace process 1: the daemon has no children, or has stopped");
-    let (kind, text) = operator.refused("pause", "");
+    let (kind, text) = operator.expect_error("pause", "");
     assert_eq!(
         (kind.as_str(), text.as_str()),
         ("refused", "cannot pause: the daemon has no children")
@@ -187,79 +194,87 @@ fn what_a_daemon_without_children_cannot_do_is_refused() {
 }
 
 #[test]
-fn events_report_births_exits_pauses_and_phases() {
-    let mut daemon = up(Start::each(), "max=1");
+fn events_report_starts_exits_pauses_and_phases() {
+    let mut daemon = start_with_control(TestProgram::postfork(), "max=1");
     let mut events = control(&daemon);
     assert_eq!(events.ask("events", "")["ok"]["reply"], "listening");
-    events.event("the phase is told", |event| event["event"] == "phase");
+    events.wait_for_event("the phase is told", |event| event["event"] == "phase");
     let mut client = daemon.client();
     let child = client.pid();
-    let born = events.event("a birth", |event| event["event"] == "born");
+    let born = events.wait_for_event("a birth", |event| event["event"] == "born");
     assert_eq!((pid(&born), &born["slot"]), (child, &0.into()));
     drop(client);
-    let gone = events.event("a departure", |event| event["event"] == "exited");
+    let gone = events.wait_for_event("a departure", |event| event["event"] == "exited");
     assert_eq!(pid(&gone), child);
     assert_eq!((&gone["cause"], &gone["text"]), (&"done".into(), &"request completed".into()));
     assert!(gone["lifetime"].as_f64().unwrap() > 0.0);
     let mut operator = control(&daemon);
-    operator.done("pause", "");
-    events.event("accepting stops", |event| event["state"] == "paused");
-    events.event("the operator is the reason", |event| event["event"] == "operator-pause");
-    operator.done("resume", "");
-    events.event("accepting resumes", |event| event["state"] == "accepting");
-    operator.done("stop", "");
-    events.event("it stops", |event| event["phase"] == "stopping");
-    daemon.ended();
+    operator.expect_done("pause", "");
+    events.wait_for_event("accepting stops", |event| event["state"] == "paused");
+    events.wait_for_event("the operator is the reason", |event| event["event"] == "operator-pause");
+    operator.expect_done("resume", "");
+    events.wait_for_event("accepting resumes", |event| event["state"] == "accepting");
+    operator.expect_done("stop", "");
+    events.wait_for_event("it stops", |event| event["phase"] == "stopping");
+    daemon.wait_until_gone();
 }
 
 #[test]
-fn who_listens_hears_of_each_departure_and_of_the_end() {
+fn subscribers_receive_each_exit_and_the_end_of_the_daemon() {
     for _time in 0..5 {
-        let mut daemon = up(Start::pool(), "start=3 min=1 max=4");
+        let mut daemon = start_with_control(TestProgram::pool(), "start=3 min=1 max=4");
         let mut events = control(&daemon);
         events.ask("events", "");
-        daemon.until_children(3);
-        control(&daemon).done("stop", "");
+        daemon.wait_for_children(3);
+        control(&daemon).expect_done("stop", "");
         for _child in 0..3 {
-            events.event("a departure", |event| event["event"] == "exited");
+            events.wait_for_event("a departure", |event| event["event"] == "exited");
         }
-        events.event("it has stopped", |event| event["phase"] == "stopped");
-        events.is_closed();
-        daemon.ended();
+        events.wait_for_event("it has stopped", |event| event["phase"] == "stopped");
+        events.expect_closed();
+        daemon.wait_until_gone();
     }
 }
 
 #[test]
-fn it_answers_while_a_child_holds_up_the_end_and_while_the_pool_is_broken() {
-    let mut daemon = up(Start::pool(), "start=2 min=1 max=4 stillborn_while=DIR/stillborn");
+fn it_answers_while_a_child_delays_the_shutdown_and_while_children_fail_to_start() {
+    let mut daemon = start_with_control(
+        TestProgram::pool(),
+        "start=2 min=1 max=4 exit_at_start_while=DIR/exit_at_start",
+    );
     let mut events = control(&daemon);
     events.ask("events", "");
-    fs::write(daemon.dir().join("stillborn"), "").unwrap();
+    fs::write(daemon.dir().join("exit_at_start"), "").unwrap();
     let mut operator = control(&daemon);
-    for child in daemon.until_children(2) {
-        operator.done("kill", &format!("\"pid\":{}", child.0));
+    for child in daemon.wait_for_children(2) {
+        operator.expect_done("kill", &format!("\"pid\":{}", child.0));
     }
-    events.event("a child dies at birth", |event| event["cause"]["failed-to-boot"]["code"] == 7);
-    daemon.until_logged("no child is forked for");
+    events.wait_for_event("a child dies at birth", |event| {
+        event["cause"]["failed-to-boot"]["code"] == 7
+    });
+    daemon.wait_for_log("no child is forked for");
     assert_eq!(operator.report()["phase"], "running");
-    fs::remove_file(daemon.dir().join("stillborn")).unwrap();
+    fs::remove_file(daemon.dir().join("exit_at_start")).unwrap();
     let mut client = daemon.client();
     let busy = client.pid();
-    operator.done("stop", "");
-    daemon.until_logged("is stopping");
+    operator.expect_done("stop", "");
+    daemon.wait_for_log("is stopping");
     assert_eq!(control(&daemon).report()["phase"], "stopping");
-    let refused = operator.refused("resize", r#""to":3"#);
+    let refused = operator.expect_error("resize", r#""to":3"#);
     assert_eq!(refused.0, "refused");
-    assert_eq!(operator.done("stop", ""), "the daemon was stopping already");
+    assert_eq!(operator.expect_done("stop", ""), "the daemon was stopping already");
     assert!(operator.ask("peek", "")["ok"]["text"].as_str().unwrap().contains("Stopping"));
-    operator.done("kill", &format!("\"pid\":{}", busy.0));
+    operator.expect_done("kill", &format!("\"pid\":{}", busy.0));
     assert_eq!(client.rest(), "");
-    daemon.ended();
+    daemon.wait_until_gone();
 }
 
 #[test]
-fn a_child_is_traced_and_steps_against_rogues_are_events() {
-    let daemon = up(Start::pool(), "start=2 min=0 max=2 babysit=100 request_timeout=300");
+fn a_child_is_traced_and_ladder_steps_are_events() {
+    let daemon = start_with_control(
+        TestProgram::pool(),
+        "start=2 min=0 max=2 babysit=100 request_timeout=300",
+    );
     let mut events = control(&daemon);
     assert_eq!(events.ask("events", "")["ok"]["reply"], "listening");
     let mut client = daemon.client();
@@ -270,21 +285,21 @@ fn a_child_is_traced_and_steps_against_rogues_are_events() {
     assert_eq!((&reply["reply"], &reply["evidence"]["pid"]), (&"trace".into(), &child.0.into()));
     assert!(reply["text"].as_str().unwrap().contains("backtrace"), "{trace}");
     assert!(reply["evidence"]["backtrace"]["frames"].is_array(), "{trace}");
-    assert_eq!(operator.refused("trace", "\"pid\":1").0, "no-such-child");
-    let step = events.event("a step", |event| event["event"] == "rogue");
+    assert_eq!(operator.expect_error("trace", "\"pid\":1").0, "no-such-child");
+    let step = events.wait_for_event("a step", |event| event["event"] == "rogue");
     assert_eq!((pid(&step), &step["step"]), (child, &"int".into()));
     assert_eq!(step["text"], "request timeout exceeded");
     drop(client);
-    let gone = events.event("a departure", |event| event["event"] == "exited");
+    let gone = events.wait_for_event("a departure", |event| event["event"] == "exited");
     assert_eq!(gone["cause"]["killed-by-us"]["rogue"], "time");
 }
 
 #[test]
-fn a_stop_at_once_is_answered_before_a_daemon_without_children_is_gone() {
+fn an_immediate_stop_is_answered_before_a_daemon_without_children_exits() {
     for _time in 0..5 {
-        let mut daemon = up(Start::solo(), "");
+        let mut daemon = start_with_control(TestProgram::solo(), "");
         let mut operator = control(&daemon);
-        assert_eq!(operator.done("stop", "\"now\":true"), "the daemon is stopping");
-        daemon.ended();
+        assert_eq!(operator.expect_done("stop", "\"now\":true"), "the daemon is stopping");
+        daemon.wait_until_gone();
     }
 }

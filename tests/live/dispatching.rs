@@ -1,12 +1,12 @@
 //! `examples/dispatch`: each kind of result, once, and a graceful shutdown.
 
-use crate::harness::Guard;
+use crate::harness::GuardedProgram;
 
 #[test]
-fn the_dispatcher_example_prints_each_kind_of_result_and_exits() {
-    let mut example = Guard::example("dispatch", &[]);
-    assert_eq!(example.ended(), "code 0", "{}", example.complained());
-    let said = example.said();
+fn the_dispatch_example_prints_each_kind_of_result_and_exits() {
+    let mut example = GuardedProgram::example("dispatch", &[]);
+    assert_eq!(example.wait_until_gone(), "code 0", "{}", example.stderr());
+    let said = example.stdout();
     let expected = [
         "counted: 6 words, in process ",
         "divided: 6, by a typed task",

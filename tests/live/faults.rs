@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::time::Duration;
 
-use crate::harness::{Daemon, Process, Signal, Start, during, until};
+use crate::harness::{DaemonProcess, Process, Signal, TestProgram, during, until};
 
 /// The kernel objects that outlive processes: System V's, and files of shared memory.
 fn kernel_objects() -> BTreeSet<String> {
@@ -23,13 +23,13 @@ fn kernel_objects() -> BTreeSet<String> {
 }
 
 /// Starts a daemon, has the test kill one of it, and sees that nothing is left.
-fn leaves_nothing(start: fn() -> Start, kill: fn(&mut Daemon)) {
+fn assert_nothing_is_left(start: fn() -> TestProgram, kill: fn(&mut DaemonProcess)) {
     let before = kernel_objects();
-    let mut daemon = start().logged().options("start=3 max=4 grace=300").up();
+    let mut daemon = start().logged().options("start=3 max=4 grace=300").start();
     let mut client = daemon.client();
     client.pid();
     kill(&mut daemon);
-    daemon.ended();
+    daemon.wait_until_gone();
     assert_eq!(client.rest(), "");
     let left: Vec<_> = kernel_objects().difference(&before).cloned().collect();
     assert!(left.is_empty(), "{left:?}");
@@ -37,8 +37,8 @@ fn leaves_nothing(start: fn() -> Start, kill: fn(&mut Daemon)) {
 
 #[test]
 fn a_killed_parent_leaves_no_process_and_no_kernel_object() {
-    for start in [Start::pool, Start::each] {
-        leaves_nothing(start, |daemon| {
+    for start in [TestProgram::pool, TestProgram::postfork] {
+        assert_nothing_is_left(start, |daemon| {
             assert!(daemon.parent().signal(Signal::SIGKILL));
         });
     }
@@ -46,35 +46,35 @@ fn a_killed_parent_leaves_no_process_and_no_kernel_object() {
 
 #[test]
 fn a_killed_fork_server_leaves_no_process_and_no_kernel_object() {
-    for start in [Start::pool, Start::each] {
-        leaves_nothing(start, |daemon| {
+    for start in [TestProgram::pool, TestProgram::postfork] {
+        assert_nothing_is_left(start, |daemon| {
             let parent = daemon.parent();
             assert!(daemon.fork_server().signal(Signal::SIGKILL));
-            assert_eq!(daemon.ended()[&parent], "code 1");
-            daemon.until_logged("the fork server (pid ");
+            assert_eq!(daemon.wait_until_gone()[&parent], "code 1");
+            daemon.wait_for_log("the fork server (pid ");
         });
     }
 }
 
 #[test]
-fn children_without_parent_and_fork_server_finish_what_they_have_in_hand_and_leave() {
-    for start in [Start::pool, Start::each] {
-        let mut daemon = start().logged().options("start=3 max=4").up();
+fn children_without_parent_and_fork_server_finish_their_request_and_exit() {
+    for start in [TestProgram::pool, TestProgram::postfork] {
+        let mut daemon = start().logged().options("start=3 max=4").start();
         let mut client = daemon.client();
         client.pid();
         let (parent, fork_server) = (daemon.parent(), daemon.fork_server());
         assert!(parent.signal(Signal::SIGKILL));
         fork_server.signal(Signal::SIGKILL);
-        daemon.until_logged("told: DaemonShutdown");
+        daemon.wait_for_log("received: DaemonShutdown");
         assert_eq!(client.ask("echo still here"), "still here");
         assert_eq!(client.ask("done"), "ok");
-        daemon.ended();
+        daemon.wait_until_gone();
     }
 }
 
 #[test]
-fn a_killed_child_is_replaced_and_the_others_do_not_notice() {
-    let daemon = Start::pool().logged().options("start=2 min=2 max=4").up();
+fn a_killed_child_is_replaced_and_the_others_continue() {
+    let daemon = TestProgram::pool().logged().options("start=2 min=2 max=4").start();
     let (mut killed, mut other) = (daemon.client(), daemon.client());
     let child = killed.pid();
     other.pid();
@@ -82,7 +82,7 @@ fn a_killed_child_is_replaced_and_the_others_do_not_notice() {
     assert!(child.signal(Signal::SIGKILL));
     assert_eq!(killed.rest(), "");
     assert_eq!(other.ask("echo on"), "on");
-    daemon.until_logged(&format!("ChildExited {}", child.0));
+    daemon.wait_for_log(&format!("ChildExited {}", child.0));
     let mut next = daemon.client();
     assert_ne!(next.pid(), child);
     until("a new child is there", || {
@@ -91,8 +91,8 @@ fn a_killed_child_is_replaced_and_the_others_do_not_notice() {
 }
 
 #[test]
-fn a_killed_child_of_a_forking_daemon_frees_its_place() {
-    let daemon = Start::each().logged().options("max=1").up();
+fn a_killed_child_of_a_forking_daemon_frees_its_slot() {
+    let daemon = TestProgram::postfork().logged().options("max=1").start();
     for _round in 0..5 {
         let mut client = daemon.client();
         let child = client.pid();
@@ -106,17 +106,17 @@ fn a_killed_child_of_a_forking_daemon_frees_its_place() {
 
 #[test]
 fn a_session_that_panics_costs_one_process() {
-    for start in [Start::pool, Start::each] {
-        let daemon = start().logged().options("start=2 min=2 max=4").up();
+    for start in [TestProgram::pool, TestProgram::postfork] {
+        let daemon = start().logged().options("start=2 min=2 max=4").start();
         let (mut panics, mut other) = (daemon.client(), daemon.client());
         let child = panics.pid();
         other.pid();
         panics.send("panic\n").unwrap();
         assert_eq!(panics.rest(), "");
-        let line = daemon.until_logged("a panic was asked for");
+        let line = daemon.wait_for_log("a panic was asked for");
         assert!(line.contains(&format!("pid: {}", child.0)), "{line}");
         assert_eq!(other.ask("echo on"), "on");
-        let told = daemon.until_logged(&format!("ChildExited {}", child.0));
+        let told = daemon.wait_for_log(&format!("ChildExited {}", child.0));
         assert!(told.contains("code 101"), "{told}");
         assert_eq!(daemon.client().ask("echo on"), "on");
     }
@@ -124,41 +124,41 @@ fn a_session_that_panics_costs_one_process() {
 
 #[test]
 fn a_child_that_aborts_costs_one_process() {
-    for start in [Start::pool, Start::each] {
-        let daemon = start().logged().options("start=2 min=2 max=4 core=0").up();
+    for start in [TestProgram::pool, TestProgram::postfork] {
+        let daemon = start().logged().options("start=2 min=2 max=4 core=0").start();
         let (mut aborts, mut other) = (daemon.client(), daemon.client());
         let child = aborts.pid();
         other.pid();
         aborts.send("abort\n").unwrap();
         assert_eq!(aborts.rest(), "");
-        daemon.until_logged(&format!("ChildExited {}", child.0));
+        daemon.wait_for_log(&format!("ChildExited {}", child.0));
         assert_eq!(other.ask("echo on"), "on");
         assert_eq!(daemon.client().ask("echo on"), "on");
     }
 }
 
 #[test]
-fn a_parent_without_descriptors_tells_it_and_accepts_again() {
-    let daemon = Start::each().logged().options("open_files=48 max=8").up();
-    let mut desk = daemon.at_the_desk().unwrap();
-    assert_ne!(desk.try_ask("hoard").unwrap(), "0");
+fn a_parent_without_descriptors_logs_it_and_accepts_again() {
+    let daemon = TestProgram::postfork().logged().options("open_files=48 max=8").start();
+    let mut desk = daemon.command_client().unwrap();
+    assert_ne!(desk.try_ask("exhaust_descriptors").unwrap(), "0");
     let mut client = daemon.client();
     client.send("echo late\n").unwrap();
-    daemon.until_logged("cannot accept a connection");
+    daemon.wait_for_log("cannot accept a connection");
     assert_eq!(desk.try_ask("release").unwrap(), "ok");
     assert_eq!(client.read().unwrap(), "late");
-    daemon.until_logged("accepting connections again");
+    daemon.wait_for_log("accepting connections again");
     // It is told once, however often it is tried.
     assert_eq!(daemon.log().matches("cannot accept a connection").count(), 1);
 }
 
 #[test]
-fn a_child_without_descriptors_tells_it_and_accepts_again() {
-    let daemon = Start::pool().logged().options("open_files=48 start=1 min=0 max=1").up();
+fn a_child_without_descriptors_logs_it_and_accepts_again() {
+    let daemon = TestProgram::pool().logged().options("open_files=48 start=1 min=0 max=1").start();
     let mut client = daemon.client();
     let child = client.pid();
     let end = daemon.dir().join("end");
-    assert_eq!(client.ask(&format!("hoard {}", end.display())), "ok");
+    assert_eq!(client.ask(&format!("exhaust_descriptors {}", end.display())), "ok");
     assert_eq!(client.ask("done"), "ok");
     assert_eq!(client.rest(), "");
     until("all descriptors are taken", || {
@@ -167,54 +167,56 @@ fn a_child_without_descriptors_tells_it_and_accepts_again() {
     });
     let mut late = daemon.client();
     late.send("echo late\n").unwrap();
-    daemon.until_logged("cannot accept a connection");
+    daemon.wait_for_log("cannot accept a connection");
     fs::write(&end, "").unwrap();
     assert_eq!(late.read().unwrap(), "late");
     assert_eq!(late.pid(), child);
 }
 
 #[test]
-fn children_that_die_at_birth_are_not_forked_without_end() {
-    let daemon =
-        Start::pool().logged().options("start=2 min=2 max=4 stillborn_while=DIR/stillborn").up();
-    fs::write(daemon.dir().join("stillborn"), "").unwrap();
+fn forking_backs_off_when_children_exit_at_start() {
+    let daemon = TestProgram::pool()
+        .logged()
+        .options("start=2 min=2 max=4 exit_at_start_while=DIR/exit_at_start")
+        .start();
+    fs::write(daemon.dir().join("exit_at_start"), "").unwrap();
     for child in daemon.children() {
         child.signal(Signal::SIGKILL);
     }
-    daemon.until_logged("no child is forked for");
-    let forks = |daemon: &Daemon| daemon.report()["counters"]["forks"].as_u64().unwrap();
+    daemon.wait_for_log("no child is forked for");
+    let forks = |daemon: &DaemonProcess| daemon.report()["counters"]["forks"].as_u64().unwrap();
     let before = forks(&daemon);
     // A quarter of the ten seconds that twelve forks are allowed in, and the most of them come first.
     during(Duration::from_millis(2500), || ());
     let after = forks(&daemon);
     assert!(after - before <= 12, "{} forks", after - before);
-    fs::remove_file(daemon.dir().join("stillborn")).unwrap();
+    fs::remove_file(daemon.dir().join("exit_at_start")).unwrap();
     assert_eq!(daemon.client().ask("echo alive"), "alive");
 }
 
 #[test]
-fn a_start_whose_children_die_is_given_up_with_the_reason() {
-    let start = Start::pool().options("start=2 max=4 stillborn_while=/");
-    let failed = start.fails();
+fn a_start_fails_with_the_reason_when_its_children_exit() {
+    let start = TestProgram::pool().options("start=2 max=4 exit_at_start_while=/");
+    let failed = start.fail_to_start();
     assert_eq!(failed.status, "code 1");
-    assert!(failed.error.contains("the initial children do not come up"), "{}", failed.error);
-    assert!(failed.error.contains("exit code 7"), "the exit code is told: {}", failed.error);
+    assert!(failed.stderr.contains("the initial children do not come up"), "{}", failed.stderr);
+    assert!(failed.stderr.contains("exit code 7"), "the exit code is received: {}", failed.stderr);
 }
 
 #[test]
-fn the_fork_server_alone_ends_its_children_when_its_parent_is_killed() {
-    let mut daemon = Start::example("forkserver_only").up();
+fn a_standalone_fork_server_ends_its_children_when_its_parent_is_killed() {
+    let mut daemon = TestProgram::example("forkserver_only").start();
     let mut client = daemon.client();
     let child = until("a child is born", || daemon.children().first().copied());
     assert!(daemon.parent().signal(Signal::SIGKILL));
-    daemon.ended();
+    daemon.wait_until_gone();
     assert!(!child.is_alive());
     assert_eq!(client.rest(), "");
 }
 
 #[test]
-fn the_fork_server_alone_serves_each_client_in_a_process_of_its_own() {
-    let daemon = Start::example("forkserver_only").up();
+fn a_standalone_fork_server_serves_each_client_in_its_own_process() {
+    let daemon = TestProgram::example("forkserver_only").start();
     let mut served = BTreeSet::new();
     for _client in 0..5 {
         let answer = daemon.client().ask("hello");

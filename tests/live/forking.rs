@@ -4,14 +4,14 @@ use std::fs;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use crate::harness::{Daemon, Process, Start, crowd};
+use crate::harness::{DaemonProcess, Process, TestProgram, run_clients};
 
-fn forking() -> Daemon {
-    Start::example("forking").up()
+fn forking() -> DaemonProcess {
+    TestProgram::example("forking").start()
 }
 
 #[test]
-fn each_connection_has_a_process_and_a_system_of_its_own() {
+fn each_connection_has_its_own_process_and_actix_system() {
     let daemon = forking();
     let mut first = daemon.client();
     assert_eq!(first.ask("DONGS!!"), "???");
@@ -30,7 +30,7 @@ fn each_connection_has_a_process_and_a_system_of_its_own() {
 }
 
 #[test]
-fn status_is_told_as_the_originals() {
+fn status_prints_like_the_original() {
     let daemon = forking();
     let status = daemon.client().ask_up_to("STATUS", "    2 slots free");
     assert_eq!(status[1], "    Forking server, we are a child");
@@ -38,7 +38,7 @@ fn status_is_told_as_the_originals() {
 }
 
 #[test]
-fn children_tell_who_has_accepted_and_term_to_that_one_stops_all() {
+fn children_print_the_accepting_pid_and_term_to_it_stops_all() {
     let mut daemon = forking();
     let mut first = daemon.client();
     let pid = first.pid();
@@ -70,9 +70,9 @@ fn a_fourth_connection_is_answered_as_soon_as_one_of_three_ends() {
 }
 
 #[test]
-fn of_twenty_connections_at_once_none_is_reset() {
+fn twenty_concurrent_connections_are_not_reset() {
     let daemon = forking();
-    let answers = crowd(20, |_client| {
+    let answers = run_clients(20, |_client| {
         let mut client = daemon.client();
         let answer = client.ask("PING");
         assert_eq!(client.ask("DONE"), "OK");
@@ -82,9 +82,9 @@ fn of_twenty_connections_at_once_none_is_reset() {
 }
 
 #[test]
-fn a_hundred_connections_at_once_are_all_answered_right() {
+fn a_hundred_concurrent_connections_are_answered_correctly() {
     let daemon = forking();
-    crowd(100, |_client| {
+    run_clients(100, |_client| {
         let mut client = daemon.client();
         let pid = client.pid();
         assert_eq!(client.pid(), pid);
@@ -107,7 +107,7 @@ fn there_are_never_more_children_than_max_children() {
             }
             most
         });
-        crowd(30, |_client| {
+        run_clients(30, |_client| {
             for _round in 0..5 {
                 let mut client = daemon.client();
                 assert_eq!(client.ask("PING"), "PONG");
@@ -121,7 +121,7 @@ fn there_are_never_more_children_than_max_children() {
 }
 
 #[test]
-fn a_client_that_closes_without_goodbye_costs_nothing() {
+fn a_client_that_closes_early_costs_nothing() {
     let daemon = forking();
     for _client in 0..50 {
         drop(daemon.client());

@@ -5,7 +5,7 @@ use std::process::Output;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 
-use crate::harness::{Gearmand, Guard, Process, Signal, crowd, until};
+use crate::harness::{Gearmand, GuardedProgram, Process, Signal, run_clients, until};
 
 const CLIENTS: usize = 10;
 const ROUNDS: usize = 10;
@@ -13,8 +13,8 @@ const JOBS: usize = 20;
 
 /// Starts a worker without a manager, and waits until the server knows it.
 #[track_caller]
-fn worker(server: &Gearmand) -> Guard {
-    let worker = Guard::example("gearman_worker", &[&server.address(), "0"]);
+fn worker(server: &Gearmand) -> GuardedProgram {
+    let worker = GuardedProgram::example("gearman_worker", &[&server.address(), "0"]);
     let name = format!("gearman_worker-{} ", worker.process().0);
     until("the worker is in the server's list", || {
         server.workers(&name).iter().any(|line| line.contains(" reverse")).then_some(())
@@ -24,14 +24,14 @@ fn worker(server: &Gearmand) -> Guard {
 
 /// Starts a manager with its ten workers, and waits until the server knows them.
 #[track_caller]
-fn ten_workers(server: &Gearmand) -> (Guard, BTreeSet<Process>) {
-    let manager = Guard::example("gearman_worker", &[&server.address()]);
-    let workers = until("the server's list has ten workers", || ten_of(server));
+fn ten_workers(server: &Gearmand) -> (GuardedProgram, BTreeSet<Process>) {
+    let manager = GuardedProgram::example("gearman_worker", &[&server.address()]);
+    let workers = until("the server's list has ten workers", || the_ten_workers(server));
     (manager, workers)
 }
 
 /// The workers of a server that has ten.
-fn ten_of(server: &Gearmand) -> Option<BTreeSet<Process>> {
+fn the_ten_workers(server: &Gearmand) -> Option<BTreeSet<Process>> {
     let known = server.workers(" reverse");
     let id = |line: &String| {
         let (_before, id) = line.split_once("gearman_worker-")?;
@@ -43,9 +43,9 @@ fn ten_of(server: &Gearmand) -> Option<BTreeSet<Process>> {
 
 /// Stops a worker, or a manager and its workers, and tells how many jobs each has answered in its life.
 #[track_caller]
-fn answered_by_each(guard: &mut Guard) -> Vec<usize> {
-    assert_eq!(guard.stop(Signal::SIGTERM), "code 0", "{}", guard.complained());
-    let said = guard.said();
+fn stop_and_count_jobs(guard: &mut GuardedProgram) -> Vec<usize> {
+    assert_eq!(guard.stop(Signal::SIGTERM), "code 0", "{}", guard.stderr());
+    let said = guard.stdout();
     let number = |line: &str| {
         let number = line.strip_prefix("jobs answered: ").and_then(|rest| rest.parse().ok());
         number.unwrap_or_else(|| panic!("{said:?} tells no number of jobs"))
@@ -55,15 +55,15 @@ fn answered_by_each(guard: &mut Guard) -> Vec<usize> {
 
 /// Stops a worker, and tells how many jobs it has answered.
 #[track_caller]
-fn answered(worker: &mut Guard) -> usize {
-    let jobs = answered_by_each(worker);
+fn answered(worker: &mut GuardedProgram) -> usize {
+    let jobs = stop_and_count_jobs(worker);
     assert_eq!(jobs.len(), 1, "one worker says one number: {jobs:?}");
     jobs[0]
 }
 
 /// Submits two thousand jobs and checks each answer. A round is twenty of them, by one client of ten.
 fn two_thousand_jobs(server: &Gearmand, rounds: &AtomicUsize) {
-    crowd(CLIENTS, |client| {
+    run_clients(CLIENTS, |client| {
         for round in 0..ROUNDS {
             let words: Vec<String> =
                 (0..JOBS).map(|job| format!("{client}-{round}-{job}\n")).collect();
@@ -89,7 +89,7 @@ fn slept(output: &Output) -> String {
 }
 
 #[test]
-fn each_function_answers_the_command() {
+fn each_function_answers_the_gearman_command() {
     let Some(server) = Gearmand::start() else { return };
     let mut worker = worker(&server);
     let table = [
@@ -106,11 +106,11 @@ fn each_function_answers_the_command() {
     assert_eq!(String::from_utf8_lossy(&output.stderr), "for a reason\nJob failed\n");
     assert_eq!(output.status.code(), Some(1));
     assert_eq!(answered(&mut worker), 5);
-    assert_eq!(worker.complained(), "");
+    assert_eq!(worker.stderr(), "");
 }
 
 #[test]
-fn two_thousand_jobs_are_each_answered_once_while_workers_come_and_go() {
+fn two_thousand_jobs_are_each_answered_once_while_workers_start_and_stop() {
     let Some(server) = Gearmand::start() else { return };
     let rounds = AtomicUsize::new(0);
     let first = worker(&server);
@@ -147,18 +147,18 @@ fn two_thousand_jobs_are_each_answered_once_while_ten_workers_are_replaced_on_hu
         assert!(!clients.is_finished(), "the signal comes in the middle");
         manager.process().signal(Signal::SIGHUP);
         until("ten others have taken their places", || {
-            ten_of(&server)?.is_disjoint(&first_ten).then_some(())
+            the_ten_workers(&server)?.is_disjoint(&first_ten).then_some(())
         });
         clients.join().expect("every job is answered");
     });
-    let jobs = answered_by_each(&mut manager);
+    let jobs = stop_and_count_jobs(&mut manager);
     assert_eq!(jobs.len(), 20, "each of two times ten has left in order: {jobs:?}");
     assert_eq!(jobs.iter().sum::<usize>(), CLIENTS * ROUNDS * JOBS);
-    assert_eq!(manager.warned(), "");
+    assert_eq!(manager.warnings(), "");
 }
 
 #[test]
-fn one_of_ten_workers_that_is_killed_is_replaced_and_its_job_is_done() {
+fn a_killed_worker_of_ten_is_replaced_and_its_job_is_done() {
     let Some(server) = Gearmand::start() else { return };
     let (mut manager, first_ten) = ten_workers(&server);
     thread::scope(|scope| {
@@ -168,7 +168,7 @@ fn one_of_ten_workers_that_is_killed_is_replaced_and_its_job_is_done() {
         let killed = *first_ten.first().expect("there are ten");
         killed.signal(Signal::SIGKILL);
         let now = until("there are ten again", || {
-            ten_of(&server).filter(|workers| !workers.contains(&killed))
+            the_ten_workers(&server).filter(|workers| !workers.contains(&killed))
         });
         assert_eq!(now.intersection(&first_ten).count(), 9, "nobody else is replaced");
         for client in clients {
@@ -177,11 +177,11 @@ fn one_of_ten_workers_that_is_killed_is_replaced_and_its_job_is_done() {
             assert!(text.contains("2000"), "{text}");
         }
     });
-    assert_eq!(answered_by_each(&mut manager).iter().sum::<usize>(), 10);
+    assert_eq!(stop_and_count_jobs(&mut manager).iter().sum::<usize>(), 10);
 }
 
 #[test]
-fn a_job_in_hand_is_answered_before_the_worker_stops() {
+fn a_running_job_is_answered_before_the_worker_stops() {
     let Some(server) = Gearmand::start() else { return };
     let mut worker = worker(&server);
     thread::scope(|scope| {
@@ -193,7 +193,7 @@ fn a_job_in_hand_is_answered_before_the_worker_stops() {
 }
 
 #[test]
-fn what_is_left_when_a_worker_stops_is_the_next_ones() {
+fn jobs_left_by_a_stopped_worker_go_to_the_next() {
     let Some(server) = Gearmand::start() else { return };
     let mut first = worker(&server);
     for _job in 0..10 {
@@ -209,7 +209,7 @@ fn what_is_left_when_a_worker_stops_is_the_next_ones() {
 }
 
 #[test]
-fn the_job_of_a_worker_that_is_killed_is_done_by_another_one() {
+fn the_job_of_a_killed_worker_is_done_by_another() {
     let Some(server) = Gearmand::start() else { return };
     let mut first = worker(&server);
     thread::scope(|scope| {
@@ -225,7 +225,7 @@ fn the_job_of_a_worker_that_is_killed_is_done_by_another_one() {
 }
 
 #[test]
-fn a_worker_that_sleeps_leaves_at_once_and_the_server_knows() {
+fn an_idle_worker_stops_immediately_and_the_server_notices() {
     let Some(server) = Gearmand::start() else { return };
     let mut worker = worker(&server);
     let name = format!("gearman_worker-{} ", worker.process().0);
@@ -235,13 +235,13 @@ fn a_worker_that_sleeps_leaves_at_once_and_the_server_knows() {
 }
 
 #[test]
-fn a_worker_comes_back_to_a_server_that_is_restarted() {
+fn a_worker_reconnects_to_a_restarted_server() {
     let Some(mut server) = Gearmand::start() else { return };
     let mut worker = worker(&server);
     assert_eq!(server.job("reverse", "before").stdout, b"erofeb");
-    server.is_replaced_while(|| {
+    server.restart_while(|| {
         until("the worker has told of it", || {
-            let told = worker.complained();
+            let told = worker.stderr();
             (told.contains("closed the connection") && told.contains("cannot connect"))
                 .then_some(())
         });
@@ -251,8 +251,8 @@ fn a_worker_comes_back_to_a_server_that_is_restarted() {
 }
 
 #[test]
-fn a_worker_of_no_address_says_so_and_does_not_start() {
-    let mut worker = Guard::example("gearman_worker", &["nowhere"]);
-    assert_eq!(worker.ended(), "code 1");
-    assert!(worker.complained().contains("nowhere"), "{}", worker.complained());
+fn a_worker_without_a_valid_address_reports_it_and_does_not_start() {
+    let mut worker = GuardedProgram::example("gearman_worker", &["nowhere"]);
+    assert_eq!(worker.wait_until_gone(), "code 1");
+    assert!(worker.stderr().contains("nowhere"), "{}", worker.stderr());
 }

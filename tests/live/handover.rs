@@ -2,9 +2,9 @@
 
 use std::collections::BTreeMap;
 
-use crate::harness::{Daemon, Process, Start, crowd, until};
+use crate::harness::{DaemonProcess, Process, TestProgram, run_clients, until};
 
-fn descriptors(daemon: &Daemon) -> BTreeMap<Process, usize> {
+fn descriptors(daemon: &DaemonProcess) -> BTreeMap<Process, usize> {
     [daemon.parent(), daemon.fork_server()]
         .into_iter()
         .map(|process| (process, process.descriptors().len()))
@@ -13,13 +13,13 @@ fn descriptors(daemon: &Daemon) -> BTreeMap<Process, usize> {
 
 #[test]
 fn ten_thousand_connections_leak_no_descriptor_in_any_process() {
-    let daemon = Start::each().options("max=8").up();
+    let daemon = TestProgram::postfork().options("max=8").start();
     let mut client = daemon.client();
     let in_a_child = client.pid().descriptors().len();
     client.ask("done");
     until("the first child is gone", || daemon.children().is_empty().then_some(()));
     let before = descriptors(&daemon);
-    crowd(8, |number| {
+    run_clients(8, |number| {
         for round in 0..1250 {
             let mut client = daemon.client();
             let word = format!("{number}-{round}");
@@ -34,13 +34,13 @@ fn ten_thousand_connections_leak_no_descriptor_in_any_process() {
 }
 
 #[test]
-fn a_pool_that_is_replaced_again_and_again_leaks_no_descriptor() {
-    let daemon = Start::pool().options("start=2 min=2 max=6 requests=1").up();
+fn a_pool_that_is_replaced_repeatedly_leaks_no_descriptor() {
+    let daemon = TestProgram::pool().options("start=2 min=2 max=6 requests=1").start();
     let mut client = daemon.client();
     let in_a_child = client.pid().descriptors().len();
     client.ask("done");
     let before = descriptors(&daemon);
-    crowd(4, |_client| {
+    run_clients(4, |_client| {
         for _round in 0..100 {
             assert_eq!(daemon.client().ask("echo x"), "x");
         }
@@ -52,18 +52,18 @@ fn a_pool_that_is_replaced_again_and_again_leaks_no_descriptor() {
 }
 
 #[test]
-fn a_request_of_ten_megabytes_crosses_whole() {
-    let daemon = Start::large().logged().up();
+fn a_request_of_ten_megabytes_arrives_complete() {
+    let daemon = TestProgram::large().logged().start();
     for size in [0, 1, 65_536, 10 * 1024 * 1024] {
         let answer = daemon.ask(&format!("bytes {size}"));
         assert!(answer.starts_with("handed to "), "{answer}");
-        daemon.until_logged(&format!("got {size} bytes, 0 wrong"));
+        daemon.wait_for_log(&format!("got {size} bytes, 0 wrong"));
     }
 }
 
 #[test]
-fn a_request_over_the_limit_comes_back_with_its_size_and_the_limit() {
-    let daemon = Start::large().logged().options("request_limit=1048576").up();
+fn a_request_over_the_limit_is_returned_with_its_size_and_the_limit() {
+    let daemon = TestProgram::large().logged().options("request_limit=1048576").start();
     let answer = daemon.ask("bytes 2097152");
     assert!(answer.starts_with("back: "), "{answer}");
     let size = 2_097_152;
@@ -76,8 +76,8 @@ fn a_request_over_the_limit_comes_back_with_its_size_and_the_limit() {
 }
 
 #[test]
-fn a_pool_takes_no_requests_in_its_parent_and_says_where_they_belong() {
-    let daemon = Start::each().up();
+fn a_pool_refuses_requests_in_its_parent_with_an_explanation() {
+    let daemon = TestProgram::postfork().start();
     let answer = daemon.ask("wait");
     assert!(answer.starts_with("refused: ") && answer.contains("HandOver"), "{answer}");
 }

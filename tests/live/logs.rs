@@ -5,12 +5,12 @@ use std::fs;
 use std::path::Path;
 use std::time::Duration;
 
-use crate::harness::{Client, Daemon, Process, Signal, Start, during, until};
+use crate::harness::{DaemonProcess, LineClient, Process, Signal, TestProgram, during, until};
 
 /// Waits until every process of the daemon has this file open, and none the other.
-fn all_log_to(daemon: &Daemon, file: &Path, not: &Path) {
+fn all_log_to(daemon: &DaemonProcess, file: &Path, not: &Path) {
     until("all processes have the new log", || {
-        let family = daemon.family();
+        let family = daemon.processes();
         family
             .iter()
             .all(|process| {
@@ -22,12 +22,12 @@ fn all_log_to(daemon: &Daemon, file: &Path, not: &Path) {
 }
 
 #[test]
-fn after_a_rename_and_a_hangup_no_line_is_lost_and_all_go_to_the_new_file() {
-    let daemon = Start::pool().logged().options("start=4 min=1 max=6").up();
+fn after_a_rename_and_a_hangup_all_lines_go_to_the_new_file_and_none_is_lost() {
+    let daemon = TestProgram::pool().logged().options("start=4 min=1 max=6").start();
     let (log, old) = (daemon.logfile(), daemon.dir().join("old.log"));
-    let mut clients: Vec<Client> = (0..4).map(|_client| daemon.client()).collect();
+    let mut clients: Vec<LineClient> = (0..4).map(|_client| daemon.client()).collect();
     let mut written = 0;
-    let mut write = |clients: &mut [Client]| {
+    let mut write = |clients: &mut [LineClient]| {
         for client in clients {
             written += 1;
             assert_eq!(client.ask(&format!("log line <{written}>")), "ok");
@@ -57,8 +57,8 @@ fn after_a_rename_and_a_hangup_no_line_is_lost_and_all_go_to_the_new_file() {
 }
 
 #[test]
-fn children_born_after_a_hangup_log_to_the_new_file() {
-    let daemon = Start::each().logged().options("max=4").up();
+fn children_started_after_a_hangup_log_to_the_new_file() {
+    let daemon = TestProgram::postfork().logged().options("max=4").start();
     let (log, old) = (daemon.logfile(), daemon.dir().join("old.log"));
     fs::rename(&log, &old).unwrap();
     daemon.parent().signal(Signal::SIGHUP);
@@ -68,8 +68,8 @@ fn children_born_after_a_hangup_log_to_the_new_file() {
 }
 
 #[test]
-fn a_new_file_that_cannot_be_opened_leaves_the_old_one_in_use_and_is_told() {
-    let daemon = Start::pool().logged().options("start=2 max=4").up();
+fn when_the_new_file_cannot_be_opened_the_old_one_stays_in_use_and_the_error_is_logged() {
+    let daemon = TestProgram::pool().logged().options("start=2 max=4").start();
     let mut client = daemon.client();
     let child = client.pid();
     let (log, old) = (daemon.logfile(), daemon.dir().join("old.log"));
@@ -94,17 +94,17 @@ fn a_new_file_that_cannot_be_opened_leaves_the_old_one_in_use_and_is_told() {
 }
 
 #[test]
-fn a_hangup_is_told_to_the_sessions_of_parent_and_children() {
-    let daemon = Start::pool().logged().options("start=2 max=4").up();
+fn sessions_in_parent_and_children_receive_a_hangup() {
+    let daemon = TestProgram::pool().logged().options("start=2 max=4").start();
     let child = daemon.client().pid();
     daemon.parent().signal(Signal::SIGHUP);
-    daemon.until_logged("told: DaemonHup, role: parent");
-    daemon.until_logged(&format!("told: DaemonHup, role: child, pid: {}", child.0));
+    daemon.wait_for_log("received: DaemonHup, role: parent");
+    daemon.wait_for_log(&format!("received: DaemonHup, role: child, pid: {}", child.0));
 }
 
 #[test]
-fn a_record_is_one_line_and_tells_who_has_written_it() {
-    let daemon = Start::pool().logged().options("start=2 max=4 verbose").up();
+fn a_record_is_one_line_and_names_its_process() {
+    let daemon = TestProgram::pool().logged().options("start=2 max=4 verbose").start();
     let mut writers = HashMap::new();
     let mut clients = [daemon.client(), daemon.client()];
     for (number, client) in clients.iter_mut().enumerate() {
@@ -133,24 +133,24 @@ fn a_record_is_one_line_and_tells_who_has_written_it() {
 }
 
 #[test]
-fn usr2_shows_the_inside_of_the_parent_and_of_a_child_in_the_log() {
-    for start in [Start::pool, Start::each] {
-        let daemon = start().logged().options("start=2 max=4").up();
+fn usr2_logs_the_internals_of_the_parent_and_of_a_child() {
+    for start in [TestProgram::pool, TestProgram::postfork] {
+        let daemon = start().logged().options("start=2 max=4").start();
         let mut client = daemon.client();
         let child = client.pid();
         daemon.parent().signal(Signal::SIGUSR2);
-        daemon.until_logged("Stays alive: the daemon runs");
-        daemon.until_logged(&format!("Fork server: pid {}", daemon.fork_server().0));
-        daemon.until_logged("session 2 (herald)");
+        daemon.wait_for_log("Stays alive: the daemon runs");
+        daemon.wait_for_log(&format!("Fork server: pid {}", daemon.fork_server().0));
+        daemon.wait_for_log("session 2 (broadcast_logger)");
         assert!(child.signal(Signal::SIGUSR2));
-        daemon.until_logged("Scoreboard: r");
+        daemon.wait_for_log("Scoreboard: r");
         assert_eq!(client.ask("echo on"), "on");
     }
 }
 
 #[test]
 fn a_daemon_without_children_reopens_its_log_too() {
-    let daemon = Start::solo().logged().up();
+    let daemon = TestProgram::solo().logged().start();
     let (log, old): (_, _) = (daemon.logfile(), daemon.dir().join("old.log"));
     let parent: Process = daemon.parent();
     fs::rename(&log, &old).unwrap();
@@ -158,5 +158,5 @@ fn a_daemon_without_children_reopens_its_log_too() {
     all_log_to(&daemon, &log, &old);
     daemon.ask("foreign true");
     parent.signal(Signal::SIGUSR2);
-    daemon.until_logged("Stays alive");
+    daemon.wait_for_log("Stays alive");
 }

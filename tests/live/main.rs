@@ -5,25 +5,25 @@
 
 mod babysitting;
 mod board;
-mod company;
 mod control;
-mod day;
+mod default_log;
 mod detaching;
 mod dispatching;
 mod faults;
+mod fork_failures;
 mod forking;
-mod forks;
 mod gearman;
 mod handover;
 mod harness;
-mod housework;
+mod invalid_config;
 mod logs;
+mod other_threads;
+mod pool_size;
 mod preforking;
-mod refusals;
+mod process_setup;
 mod reloading;
+mod serve;
 #[cfg(target_os = "linux")]
 mod service;
-mod short;
-mod sizes;
 mod status;
 mod stopping;

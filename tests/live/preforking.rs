@@ -3,11 +3,11 @@
 use std::collections::HashSet;
 use std::fs;
 
-use crate::harness::{Daemon, Process, Signal, Start, crowd, during, until};
+use crate::harness::{DaemonProcess, Process, Signal, TestProgram, during, run_clients, until};
 use std::time::Duration;
 
-fn preforking() -> Daemon {
-    Start::example("preforking").up()
+fn preforking() -> DaemonProcess {
+    TestProgram::example("preforking").start()
 }
 
 #[test]
@@ -20,7 +20,7 @@ fn two_connections_are_served_by_two_processes() {
 }
 
 #[test]
-fn a_child_that_gets_a_hangup_makes_its_log_file_anew() {
+fn a_child_that_gets_a_hangup_creates_its_log_file_again() {
     let daemon = preforking();
     let mut client = daemon.client();
     let child = client.pid();
@@ -33,7 +33,7 @@ fn a_child_that_gets_a_hangup_makes_its_log_file_anew() {
 }
 
 #[test]
-fn a_child_that_has_served_its_share_is_replaced() {
+fn a_child_that_reaches_its_request_quota_is_replaced() {
     let daemon = preforking();
     let mut served = HashSet::new();
     for _round in 0..3 {
@@ -61,7 +61,7 @@ fn status_shows_both_busy_children_on_the_scoreboard() {
 }
 
 #[test]
-fn peek_tells_of_the_daemons_session() {
+fn peek_lists_the_daemons_session() {
     let daemon = preforking();
     let peek = daemon.client().ask_up_to("PEEK", "DONE");
     assert!(peek.len() > 4, "{peek:?}");
@@ -69,7 +69,7 @@ fn peek_tells_of_the_daemons_session() {
 }
 
 #[test]
-fn every_child_knows_its_parent_also_one_of_the_first() {
+fn every_child_knows_its_parent_including_the_first() {
     let mut daemon = preforking();
     let parent = daemon.client().ask("PARENT");
     assert_eq!(parent, daemon.parent().0.to_string());
@@ -78,7 +78,7 @@ fn every_child_knows_its_parent_also_one_of_the_first() {
 }
 
 #[test]
-fn a_client_that_closes_without_goodbye_costs_nothing() {
+fn a_client_that_closes_early_costs_nothing() {
     let daemon = preforking();
     for _client in 0..50 {
         drop(daemon.client());
@@ -87,9 +87,9 @@ fn a_client_that_closes_without_goodbye_costs_nothing() {
 }
 
 #[test]
-fn a_hundred_connections_at_once_are_all_answered_right() {
+fn a_hundred_concurrent_connections_are_answered_correctly() {
     let daemon = preforking();
-    let answers = crowd(100, |_client| {
+    let answers = run_clients(100, |_client| {
         let mut client = daemon.client();
         let pid = client.pid();
         assert_eq!(client.pid(), pid);
@@ -104,7 +104,7 @@ fn a_hundred_connections_at_once_are_all_answered_right() {
 
 #[test]
 fn there_are_never_more_children_than_max_children() {
-    let daemon = Start::pool().options("start=4 min=4 max=4 requests=3").up();
+    let daemon = TestProgram::pool().options("start=4 min=4 max=4 requests=3").start();
     let fork_server = daemon.fork_server();
     let done = std::sync::atomic::AtomicBool::new(false);
     std::thread::scope(|scope| {
@@ -115,7 +115,7 @@ fn there_are_never_more_children_than_max_children() {
             }
             most
         });
-        crowd(12, |number| {
+        run_clients(12, |number| {
             for round in 0..15 {
                 let mut client = daemon.client();
                 let word = format!("{number}-{round}");
@@ -129,9 +129,9 @@ fn there_are_never_more_children_than_max_children() {
 }
 
 #[test]
-fn an_idle_pool_of_its_greatest_size_does_not_grow() {
-    let daemon = Start::pool().options("start=4 max=4").up();
-    let children = daemon.until_children(4);
+fn an_idle_pool_of_maximum_size_does_not_grow() {
+    let daemon = TestProgram::pool().options("start=4 max=4").start();
+    let children = daemon.wait_for_children(4);
     // The original forks one more each second; ours would at once.
     during(Duration::from_millis(300), || {
         assert_eq!(daemon.children(), children);

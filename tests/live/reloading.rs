@@ -5,11 +5,11 @@ use std::path::PathBuf;
 
 use tempfile::TempDir;
 
-use crate::harness::{Client, Guard, Process, Signal, is_refused, until};
+use crate::harness::{GuardedProgram, LineClient, Process, Signal, is_refused, until};
 
 /// The example, its configuration in a file of the test's.
 struct Greeter {
-    guard: Guard,
+    guard: GuardedProgram,
     dir: TempDir,
     port: u16,
 }
@@ -20,9 +20,9 @@ impl Greeter {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("greeting.conf");
         write(&path, config).unwrap();
-        let guard = Guard::example("prefork_reload", &["0", path.to_str().unwrap()]);
+        let guard = GuardedProgram::example("prefork_reload", &["0", path.to_str().unwrap()]);
         let port = until("it tells its port", || {
-            guard.said().strip_prefix("PORT=")?.split_once('\n')?.0.parse().ok()
+            guard.stdout().strip_prefix("PORT=")?.split_once('\n')?.0.parse().ok()
         });
         Greeter { guard, dir, port }
     }
@@ -49,16 +49,16 @@ impl Greeter {
 }
 
 #[test]
-fn who_is_connected_is_served_under_the_old_configuration_and_who_comes_later_under_the_new_one() {
+fn connected_clients_keep_the_old_configuration_and_later_clients_get_the_new_one() {
     let mut greeter = Greeter::start("workers = 3\ngreeting = Good morning\n");
     let first = greeter.workers(3, &[]);
-    let mut ann = Client::of(greeter.port);
+    let mut ann = LineClient::connect(greeter.port);
     assert_eq!(ann.ask("Ann"), "Good morning, Ann");
 
     greeter.reload("workers = 5\ngreeting = Good evening\n");
     // Who comes before the signal does is greeted as before.
     let mut bob = until("the workers without a connection are replaced", || {
-        let mut bob = Client::try_of(greeter.port).ok()?;
+        let mut bob = LineClient::try_connect(greeter.port).ok()?;
         (bob.try_ask("Bob").ok()? == "Good evening, Bob").then_some(bob)
     });
     assert_eq!(bob.ask("Bob"), "Good evening, Bob");
@@ -70,12 +70,12 @@ fn who_is_connected_is_served_under_the_old_configuration_and_who_comes_later_un
     drop(bob);
     greeter.workers(2, &first);
     assert_eq!(greeter.guard.stop(Signal::SIGTERM), "code 0");
-    assert_eq!(greeter.guard.warned(), "");
+    assert_eq!(greeter.guard.warnings(), "");
     assert!(is_refused(greeter.port));
 }
 
 #[test]
-fn a_configuration_that_cannot_be_read_is_told_and_changes_nothing() {
+fn an_invalid_configuration_is_logged_and_changes_nothing() {
     let mut greeter = Greeter::start("workers = 2\ngreeting = Ahoy\n");
     let mut workers = greeter.workers(2, &[]);
     let table = [
@@ -85,51 +85,47 @@ fn a_configuration_that_cannot_be_read_is_told_and_changes_nothing() {
     ];
     for (config, why) in table {
         greeter.reload(config);
-        until("it tells why", || greeter.guard.complained().contains(why).then_some(()));
+        until("it tells why", || greeter.guard.stderr().contains(why).then_some(()));
         workers = greeter.workers(2, &workers);
-        assert_eq!(Client::of(greeter.port).ask("Ann"), "Ahoy, Ann");
+        assert_eq!(LineClient::connect(greeter.port).ask("Ann"), "Ahoy, Ann");
     }
     std::fs::remove_file(greeter.config()).unwrap();
     greeter.guard.process().signal(Signal::SIGHUP);
     until("it tells that there is no file", || {
-        greeter.guard.complained().contains("No such file").then_some(())
+        greeter.guard.stderr().contains("No such file").then_some(())
     });
-    assert_eq!(Client::of(greeter.port).ask("Ann"), "Ahoy, Ann");
+    assert_eq!(LineClient::connect(greeter.port).ask("Ann"), "Ahoy, Ann");
     assert_eq!(greeter.guard.stop(Signal::SIGTERM), "code 0");
 }
 
 /// Has it stopped while a connection is open.
-fn stop_while_somebody_talks(stop: impl FnOnce(Process) -> bool) {
+fn stop_during_a_connection(stop: impl FnOnce(Process) -> bool) {
     let mut greeter = Greeter::start("workers = 2\ngreeting = Ahoy\n");
-    let mut ann = Client::of(greeter.port);
+    let mut ann = LineClient::connect(greeter.port);
     assert_eq!(ann.ask("Ann"), "Ahoy, Ann");
     // The other worker is at work, too: before that it would die of the signal.
-    assert_eq!(Client::of(greeter.port).ask("Ben"), "Ahoy, Ben");
+    assert_eq!(LineClient::connect(greeter.port).ask("Ben"), "Ahoy, Ben");
     assert!(stop(greeter.guard.process()));
     until("nobody listens any more", || is_refused(greeter.port).then_some(()));
     assert_eq!(ann.ask("Ann"), "Ahoy, Ann");
     drop(ann);
-    assert_eq!(greeter.guard.ended(), "code 0");
-    assert_eq!(greeter.guard.warned(), "");
+    assert_eq!(greeter.guard.wait_until_gone(), "code 0");
+    assert_eq!(greeter.guard.warnings(), "");
 }
 
 #[test]
-fn a_connection_that_is_open_when_it_stops_is_served_to_its_end() {
-    stop_while_somebody_talks(|manager| manager.signal(Signal::SIGTERM));
+fn a_connection_that_is_open_at_a_stop_is_served_to_its_end() {
+    stop_during_a_connection(|manager| manager.signal(Signal::SIGTERM));
 }
 
 #[test]
-fn ctrl_c_in_the_terminal_of_all_of_them_tears_no_connection() {
-    stop_while_somebody_talks(|manager| manager.signal_group(Signal::SIGINT));
+fn ctrl_c_in_the_terminal_breaks_no_connection() {
+    stop_during_a_connection(|manager| manager.signal_group(Signal::SIGINT));
 }
 
 #[test]
 fn it_does_not_start_without_its_configuration() {
-    let mut greeter = Guard::example("prefork_reload", &["0", "DIR/nowhere.conf"]);
-    assert_eq!(greeter.ended(), "code 1");
-    assert!(
-        greeter.complained().contains("nowhere.conf: No such file"),
-        "{}",
-        greeter.complained()
-    );
+    let mut greeter = GuardedProgram::example("prefork_reload", &["0", "DIR/nowhere.conf"]);
+    assert_eq!(greeter.wait_until_gone(), "code 1");
+    assert!(greeter.stderr().contains("nowhere.conf: No such file"), "{}", greeter.stderr());
 }

@@ -1,10 +1,10 @@
 //! The state of a daemon, as text like the original's and as JSON, from parent and children.
 
-use crate::harness::{Start, until};
+use crate::harness::{TestProgram, until};
 
 #[test]
 fn the_parents_status_prints_as_the_originals() {
-    let daemon = Start::pool().options("start=2 min=0 max=4").up();
+    let daemon = TestProgram::pool().options("start=2 min=0 max=4").start();
     let mut client = daemon.client();
     let busy = client.pid();
     let status = until("the status shows the child at work", || {
@@ -22,8 +22,8 @@ fn the_parents_status_prints_as_the_originals() {
 }
 
 #[test]
-fn the_report_serialises_with_all_that_is_known() {
-    let daemon = Start::each().options("max=3 alias=tellers").up();
+fn the_report_serialises_completely() {
+    let daemon = TestProgram::postfork().options("max=3 alias=tellers").start();
     let mut client = daemon.client();
     let child = client.pid();
     client.ask("label for somebody");
@@ -43,8 +43,8 @@ fn the_report_serialises_with_all_that_is_known() {
 }
 
 #[test]
-fn a_child_reports_on_all() {
-    let daemon = Start::pool().options("start=2 min=0 max=4").up();
+fn a_child_reports_on_all_processes() {
+    let daemon = TestProgram::pool().options("start=2 min=0 max=4").start();
     let (mut first, mut second) = (daemon.client(), daemon.client());
     let pids = [first.pid(), second.pid()];
     let report: serde_json::Value = serde_json::from_str(&first.ask("json")).unwrap();
@@ -56,8 +56,8 @@ fn a_child_reports_on_all() {
 }
 
 #[test]
-fn a_daemon_without_children_says_so() {
-    let daemon = Start::solo().up();
+fn a_daemon_without_children_reports_that_it_does_not_fork() {
+    let daemon = TestProgram::solo().start();
     assert_eq!(daemon.ask("status").trim_end(), "solo\n    Non-forking server");
     assert!(daemon.ask("resize more").contains("refused"));
 }

@@ -2,45 +2,47 @@
 
 use std::time::{Duration, Instant};
 
-use crate::harness::{Daemon, Process, Signal, Start, crowd, is_refused, until};
+use crate::harness::{DaemonProcess, Process, Signal, TestProgram, is_refused, run_clients, until};
 
-fn both_models(options: &str) -> [Daemon; 2] {
-    [Start::pool(), Start::each()].map(|start| start.logged().options(options).up())
+fn both_models(options: &str) -> [DaemonProcess; 2] {
+    [TestProgram::pool(), TestProgram::postfork()]
+        .map(|start| start.logged().options(options).start())
 }
 
-fn begin_to_stop(daemon: &Daemon, signal: Signal) -> Process {
+fn request_stop(daemon: &DaemonProcess, signal: Signal) -> Process {
     let parent = daemon.parent();
     assert!(parent.signal(signal));
-    daemon.until_logged("is stopping");
+    daemon.wait_for_log("is stopping");
     parent
 }
 
 #[test]
-fn a_request_in_hand_survives_the_end_of_the_daemon() {
+fn a_running_request_survives_the_end_of_the_daemon() {
     for signal in [Signal::SIGTERM, Signal::SIGINT] {
         for mut daemon in both_models("start=2 max=4") {
             let mut client = daemon.client();
             let child = client.pid();
-            let parent = begin_to_stop(&daemon, signal);
+            let parent = request_stop(&daemon, signal);
             until("the child is told", || {
-                let told = format!("told: DaemonShutdown Stopping, role: child, pid: {}", child.0);
+                let told =
+                    format!("received: DaemonShutdown Stopping, role: child, pid: {}", child.0);
                 daemon.log().contains(&told).then_some(())
             });
             assert_eq!(client.ask("echo still here"), "still here");
             assert_eq!(client.ask("done"), "ok");
-            assert_eq!(daemon.ended()[&parent], "code 0");
+            assert_eq!(daemon.wait_until_gone()[&parent], "code 0");
         }
     }
 }
 
 #[test]
-fn a_request_in_hand_survives_the_end_of_its_child() {
+fn a_running_request_survives_the_retirement_of_its_child() {
     for daemon in both_models("start=2 max=4") {
         let mut client = daemon.client();
         let child = client.pid();
         assert!(child.signal(Signal::SIGTERM));
         until("the child is told", || {
-            let told = format!("told: DaemonShutdown Retired, role: child, pid: {}", child.0);
+            let told = format!("received: DaemonShutdown Retired, role: child, pid: {}", child.0);
             daemon.log().contains(&told).then_some(())
         });
         assert_eq!(client.ask("echo still here"), "still here");
@@ -51,19 +53,19 @@ fn a_request_in_hand_survives_the_end_of_its_child() {
 }
 
 #[test]
-fn a_request_in_hand_survives_the_end_of_a_daemon_served_the_short_way() {
-    let mut daemon = Start::example("short_way").up();
+fn a_running_request_survives_the_end_of_a_daemon_that_uses_serve() {
+    let mut daemon = TestProgram::example("short_way").start();
     let mut client = daemon.client();
     assert_eq!(client.ask("one"), "one");
-    begin_to_stop(&daemon, Signal::SIGTERM);
+    request_stop(&daemon, Signal::SIGTERM);
     assert_eq!(client.ask("two"), "two");
     drop(client);
-    daemon.ended();
+    daemon.wait_until_gone();
 }
 
 #[test]
-fn a_request_that_comes_with_a_retirement_is_served() {
-    let daemon = Start::pool().options("start=2 min=1 max=6").up();
+fn a_request_that_arrives_with_a_retirement_is_served() {
+    let daemon = TestProgram::pool().options("start=2 min=1 max=6").start();
     for _round in 0..5 {
         let children = daemon.children();
         for child in &children {
@@ -86,7 +88,7 @@ fn a_request_that_comes_with_a_retirement_is_served() {
 }
 
 #[test]
-fn who_waits_in_the_queue_is_served_before_the_end() {
+fn queued_clients_are_served_before_the_end() {
     for mut daemon in both_models("start=2 min=0 max=2") {
         let mut busy = [daemon.client(), daemon.client()];
         for client in &mut busy {
@@ -96,7 +98,7 @@ fn who_waits_in_the_queue_is_served_before_the_end() {
         for (number, client) in queued.iter_mut().enumerate() {
             client.send(&format!("echo {number}\ndone\n")).unwrap();
         }
-        begin_to_stop(&daemon, Signal::SIGTERM);
+        request_stop(&daemon, Signal::SIGTERM);
         for client in &mut busy {
             assert_eq!(client.ask("done"), "ok");
         }
@@ -104,17 +106,17 @@ fn who_waits_in_the_queue_is_served_before_the_end() {
             assert_eq!(client.read().unwrap(), number.to_string());
             assert_eq!(client.rest(), "ok\n");
         }
-        daemon.ended();
+        daemon.wait_until_gone();
     }
 }
 
 #[test]
-fn who_waits_in_the_queue_is_served_the_short_way_too() {
-    let mut daemon = Start::example("short_way").up();
+fn queued_clients_are_served_by_serve_too() {
+    let mut daemon = TestProgram::example("short_way").start();
     // Up, it listens to signals, and so do all children: they are made to look away while the queue fills.
-    daemon.until_logged("is up");
+    daemon.wait_for_log("is up");
     // The least spare children of 32 at most.
-    let children = daemon.until_children(6);
+    let children = daemon.wait_for_children(6);
     for child in &children {
         child.signal(Signal::SIGSTOP);
     }
@@ -122,18 +124,18 @@ fn who_waits_in_the_queue_is_served_the_short_way_too() {
     for client in &mut queued {
         client.send("hello\n").unwrap();
     }
-    begin_to_stop(&daemon, Signal::SIGTERM);
+    request_stop(&daemon, Signal::SIGTERM);
     for child in &children {
         child.signal(Signal::SIGCONT);
     }
     for mut client in queued {
         assert_eq!(client.read().unwrap(), "hello");
     }
-    daemon.ended();
+    daemon.wait_until_gone();
 }
 
 #[test]
-fn children_that_are_told_to_go_end_well() {
+fn retired_children_exit_with_code_0() {
     for mut daemon in both_models("start=3 max=4") {
         let mut client = daemon.client();
         client.pid();
@@ -147,121 +149,123 @@ fn children_that_are_told_to_go_end_well() {
 }
 
 #[test]
-fn a_second_word_hurries() {
+fn a_second_signal_stops_immediately() {
     for mut daemon in both_models("start=2 max=4") {
         let mut client = daemon.client();
         client.pid();
-        let parent = begin_to_stop(&daemon, Signal::SIGTERM);
+        let parent = request_stop(&daemon, Signal::SIGTERM);
         let begun = Instant::now();
         assert!(parent.signal(Signal::SIGINT));
-        daemon.ended();
+        daemon.wait_until_gone();
         assert_eq!(client.rest(), "");
         assert!(begun.elapsed() < Duration::from_secs(5), "{:?}", begun.elapsed());
     }
 }
 
 #[test]
-fn quit_ends_the_daemon_at_once() {
+fn quit_ends_the_daemon_immediately() {
     for mut daemon in both_models("start=2 max=4") {
         let mut client = daemon.client();
         client.pid();
-        let parent = begin_to_stop(&daemon, Signal::SIGQUIT);
-        assert_eq!(daemon.ended()[&parent], "code 0");
+        let parent = request_stop(&daemon, Signal::SIGQUIT);
+        assert_eq!(daemon.wait_until_gone()[&parent], "code 0");
         assert_eq!(client.rest(), "");
     }
 }
 
 #[test]
-fn the_port_is_refused_once_the_stop_begins_while_a_request_goes_on() {
+fn the_port_is_refused_once_the_stop_begins_while_a_request_runs() {
     for mut daemon in both_models("start=2 max=4") {
         let mut client = daemon.client();
         client.pid();
-        begin_to_stop(&daemon, Signal::SIGTERM);
+        request_stop(&daemon, Signal::SIGTERM);
         until("the port is refused", || is_refused(daemon.port()).then_some(()));
         assert_eq!(client.ask("echo still here"), "still here");
         assert_eq!(client.ask("done"), "ok");
-        daemon.ended();
+        daemon.wait_until_gone();
     }
 }
 
 #[test]
-fn a_child_that_is_busy_the_short_way_frees_the_port_too() {
-    let mut daemon = Start::short().logged().options("start=1 min=0 max=1").up();
+fn a_busy_child_of_serve_frees_the_port_too() {
+    let mut daemon = TestProgram::serve().logged().options("start=1 min=0 max=1").start();
     let mut client = daemon.client();
     assert_eq!(client.ask("first"), "first");
-    begin_to_stop(&daemon, Signal::SIGTERM);
+    request_stop(&daemon, Signal::SIGTERM);
     until("the port is refused", || is_refused(daemon.port()).then_some(()));
     assert_eq!(client.ask("still here"), "still here");
     drop(client);
-    daemon.ended();
+    daemon.wait_until_gone();
 }
 
 #[test]
-fn the_port_of_an_idle_pool_is_refused_before_its_parent_is_gone() {
-    let mut daemon = Start::pool().logged().options("start=3 max=4").up();
+fn the_port_of_an_idle_pool_is_refused_before_its_parent_exits() {
+    let mut daemon = TestProgram::pool().logged().options("start=3 max=4").start();
     let foreign = daemon.ask("foreign trap '' TERM; while :; do sleep 0.1; done");
     let foreign = Process(foreign.parse().unwrap());
     until("the foreign child has set its trap", || foreign.children().first().copied());
-    let parent = begin_to_stop(&daemon, Signal::SIGTERM);
+    let parent = request_stop(&daemon, Signal::SIGTERM);
     until("the port is refused", || is_refused(daemon.port()).then_some(()));
     assert!(parent.is_alive());
     foreign.signal(Signal::SIGKILL);
-    assert_eq!(daemon.ended()[&parent], "code 0");
+    assert_eq!(daemon.wait_until_gone()[&parent], "code 0");
 }
 
 #[test]
 fn the_port_is_free_for_a_restart_right_after_a_burst() {
-    for start in [Start::pool, Start::each] {
-        let mut daemon = start().options("start=4 max=8").up();
+    for start in [TestProgram::pool, TestProgram::postfork] {
+        let mut daemon = start().options("start=4 max=8").start();
         let port = daemon.port();
         for _round in 0..3 {
-            crowd(20, |_client| daemon.client().pid());
+            run_clients(20, |_client| daemon.client().pid());
             daemon.stop();
-            daemon = start().options(&format!("start=4 max=8 port={port}")).up();
+            daemon = start().options(&format!("start=4 max=8 port={port}")).start();
         }
-        assert_eq!(daemon.client().ask("echo again"), "again");
+        assert_eq!(daemon.client().ask("echo again"), "next_request");
     }
 }
 
 #[test]
-fn a_child_that_is_stopped_is_gone_when_the_grace_is_over() {
+fn a_stopped_child_is_killed_after_the_grace_period() {
     for mut daemon in both_models("start=2 max=4 grace=300") {
         let mut client = daemon.client();
         let child = client.pid();
         assert!(child.signal(Signal::SIGSTOP));
         let begun = Instant::now();
-        let parent = begin_to_stop(&daemon, Signal::SIGTERM);
-        assert_eq!(daemon.ended()[&parent], "code 0");
+        let parent = request_stop(&daemon, Signal::SIGTERM);
+        assert_eq!(daemon.wait_until_gone()[&parent], "code 0");
         assert!(begun.elapsed() >= Duration::from_millis(300));
         assert!(begun.elapsed() < Duration::from_secs(5), "{:?}", begun.elapsed());
     }
 }
 
 #[test]
-fn a_child_that_does_not_want_to_go_is_gone_when_the_grace_is_over() {
+fn a_child_that_does_not_exit_is_killed_after_the_grace_period() {
     for mut daemon in both_models("start=2 max=4 grace=300") {
         let mut client = daemon.client();
-        client.send("until /no/such/file\n").unwrap();
+        client.send("wait_for /no/such/file\n").unwrap();
         until("a child is busy", || daemon.report()["board"].as_str()?.contains('r').then_some(()));
-        begin_to_stop(&daemon, Signal::SIGTERM);
-        daemon.until_logged("the grace period is over: 1 children are killed");
-        daemon.ended();
+        request_stop(&daemon, Signal::SIGTERM);
+        daemon.wait_for_log("the grace period is over: 1 children are killed");
+        daemon.wait_until_gone();
         assert_eq!(client.rest(), "");
     }
 }
 
 #[test]
 fn a_daemon_stops_when_its_program_asks_for_it() {
-    for mut daemon in [Start::pool(), Start::each(), Start::solo()].map(Start::up) {
+    for mut daemon in
+        [TestProgram::pool(), TestProgram::postfork(), TestProgram::solo()].map(TestProgram::start)
+    {
         let parent = daemon.parent();
         assert_eq!(daemon.ask("shutdown"), "Now");
-        assert_eq!(daemon.ended()[&parent], "code 0");
+        assert_eq!(daemon.wait_until_gone()[&parent], "code 0");
     }
 }
 
 #[test]
 fn a_foreign_child_outlives_the_workers_but_not_the_daemon() {
-    let mut daemon = Start::pool().logged().options("start=1 min=1 max=4 requests=1").up();
+    let mut daemon = TestProgram::pool().logged().options("start=1 min=1 max=4 requests=1").start();
     let foreign = Process(daemon.ask("foreign exec sleep 1000").parse().unwrap());
     for _worker in 0..3 {
         let mut client = daemon.client();
@@ -275,8 +279,8 @@ fn a_foreign_child_outlives_the_workers_but_not_the_daemon() {
 }
 
 #[test]
-fn a_foreign_child_that_does_not_want_to_go_is_killed() {
-    let mut daemon = Start::solo().options("grace=300").up();
+fn a_foreign_child_that_does_not_exit_is_killed() {
+    let mut daemon = TestProgram::solo().options("grace=300").start();
     let command = "foreign trap '' TERM; while :; do sleep 1000; done";
     let foreign = Process(daemon.ask(command).parse().unwrap());
     // The shell has set its trap once it waits for its own child.
@@ -285,5 +289,5 @@ fn a_foreign_child_that_does_not_want_to_go_is_killed() {
     until("the foreign child is killed", || (!foreign.is_alive()).then_some(()));
     // The grandchild is nobody's but the test's.
     slept.signal(Signal::SIGKILL);
-    daemon.ended();
+    daemon.wait_until_gone();
 }

@@ -5,17 +5,21 @@ use std::error::Error;
 
 use actix::{Actor, Addr, Context, Handler, Recipient};
 use actix_daemon::{ChildActor, DaemonActor, DaemonChild, HandOver, Program, UpdateStatus, logger};
-use live_tests::{Options, open_desk, subscribe};
+use live_tests::{Options, open_command_socket, subscribe};
 
 fn main() -> Result<(), Box<dyn Error>> {
     let options = Options::read();
     // Nobody connects; the harness waits for the port.
     drop(options.listen()?);
-    options.builder().model(options.each()).launch(Large { options })?.run()?;
+    options
+        .builder()
+        .model(options.post_fork_model())
+        .launch(LargeRequestsProgram { options })?
+        .run()?;
     Ok(())
 }
 
-struct Large {
+struct LargeRequestsProgram {
     options: Options,
 }
 
@@ -24,12 +28,12 @@ fn byte_at(index: usize) -> u8 {
     (index.wrapping_mul(31) ^ (index >> 8)).to_le_bytes()[0]
 }
 
-impl Program for Large {
+impl Program for LargeRequestsProgram {
     type Request = Vec<u8>;
 
     fn parent(self, daemon: Addr<DaemonActor<Vec<u8>>>) {
         subscribe(&daemon);
-        open_desk(&self.options.desk(), daemon, |_daemon, line| {
+        open_command_socket(&self.options.command_socket(), daemon, |_daemon, line| {
             let size: usize = line.strip_prefix("bytes ")?.parse().ok()?;
             Some(HandOver((0..size).map(byte_at).collect()))
         })
@@ -37,19 +41,19 @@ impl Program for Large {
     }
 
     fn child(self, daemon: Addr<ChildActor>) -> Recipient<DaemonChild<Vec<u8>>> {
-        Reader { daemon }.start().recipient()
+        ByteReader { daemon }.start().recipient()
     }
 }
 
-struct Reader {
+struct ByteReader {
     daemon: Addr<ChildActor>,
 }
 
-impl Actor for Reader {
+impl Actor for ByteReader {
     type Context = Context<Self>;
 }
 
-impl Handler<DaemonChild<Vec<u8>>> for Reader {
+impl Handler<DaemonChild<Vec<u8>>> for ByteReader {
     type Result = ();
 
     fn handle(&mut self, child: DaemonChild<Vec<u8>>, _ctx: &mut Context<Self>) {

@@ -5,21 +5,25 @@ use std::net::TcpListener;
 
 use actix::{Actor, Addr, Recipient};
 use actix_daemon::{ChildActor, DaemonActor, DaemonChild, Program};
-use live_tests::{Options, Session, lend, open_desk, subscribe};
+use live_tests::{LineSession, Options, lend, open_command_socket, subscribe};
 
 fn main() -> Result<(), Box<dyn Error>> {
     let options = Options::read();
     let listener = options.listen()?;
-    options.builder().model(options.pool()).launch(Pool { listener, options })?.run()?;
+    options
+        .builder()
+        .model(options.pre_fork_model())
+        .launch(PoolProgram { listener, options })?
+        .run()?;
     Ok(())
 }
 
-struct Pool {
+struct PoolProgram {
     listener: TcpListener,
     options: Options,
 }
 
-impl Program for Pool {
+impl Program for PoolProgram {
     type Request = ();
 
     fn preload(&mut self) -> Result<(), Box<dyn Error>> {
@@ -31,18 +35,19 @@ impl Program for Pool {
 
     fn parent(self, daemon: Addr<DaemonActor<()>>) {
         subscribe(&daemon);
-        open_desk(&self.options.desk(), daemon, |_daemon, _line| None).expect("a place for a desk");
+        open_command_socket(&self.options.command_socket(), daemon, |_daemon, _line| None)
+            .expect("a place for a desk");
     }
 
     fn child(self, daemon: Addr<ChildActor>) -> Recipient<DaemonChild<()>> {
-        if let Some(file) = self.options.get("stillborn_while")
+        if let Some(file) = self.options.get("exit_at_start_while")
             && std::path::Path::new(file).exists()
         {
             std::process::exit(7);
         }
-        if self.options.has("lend_listener") {
+        if self.options.has("share_listener") {
             lend(self.listener.try_clone().expect("a descriptor is left"));
         }
-        Session::new(daemon, Some(self.listener)).start().recipient()
+        LineSession::new(daemon, Some(self.listener)).start().recipient()
     }
 }

@@ -5,27 +5,28 @@ use std::net::TcpListener;
 
 use actix::{Addr, Recipient};
 use actix_daemon::{ChildActor, DaemonActor, DaemonChild, Program, Solo};
-use live_tests::{Options, open_desk, subscribe};
+use live_tests::{Options, open_command_socket, subscribe};
 
 fn main() -> Result<(), Box<dyn Error>> {
     let options = Options::read();
     let listener = options.listen()?;
-    options.builder().model(Solo).launch(Alone { listener, options })?.run()?;
+    options.builder().model(Solo).launch(SoloProgram { listener, options })?.run()?;
     Ok(())
 }
 
-struct Alone {
+struct SoloProgram {
     listener: TcpListener,
     options: Options,
 }
 
-impl Program for Alone {
+impl Program for SoloProgram {
     type Request = ();
 
     fn parent(self, daemon: Addr<DaemonActor<()>>) {
         drop(self.listener);
         subscribe(&daemon);
-        open_desk(&self.options.desk(), daemon, |_daemon, _line| None).expect("a place for a desk");
+        open_command_socket(&self.options.command_socket(), daemon, |_daemon, _line| None)
+            .expect("a place for a desk");
     }
 
     fn child(self, _daemon: Addr<ChildActor>) -> Recipient<DaemonChild<()>> {

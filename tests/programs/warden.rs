@@ -37,7 +37,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let null = File::options().write(true).open("/dev/null")?;
     nix::unistd::dup2_stdout(&null)?;
     nix::unistd::dup2_stderr(&null)?;
-    std::thread::spawn(kill_the_rest_at_the_end_of_input);
+    std::thread::spawn(kill_descendants_at_end_of_input);
     loop {
         match wait() {
             Ok(WaitStatus::Exited(pid, code)) => writeln!(report, "{pid} code {code}")?,
@@ -45,12 +45,12 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
                 writeln!(report, "{pid} signal {signal}")?;
             }
             Ok(_) | Err(Errno::EINTR) => {}
-            Err(_nobody_is_left) => return Ok(()),
+            Err(_no_child_left) => return Ok(()),
         }
     }
 }
 
-fn kill_the_rest_at_the_end_of_input() {
+fn kill_descendants_at_end_of_input() {
     // However it ends, it has ended.
     let _ = io::stdin().read_to_end(&mut Vec::new());
     loop {

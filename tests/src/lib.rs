@@ -1,14 +1,14 @@
-//! What the programs under test share: their options, the lines they understand, and the desk at
+//! What the programs under test share: their options, the lines they understand, and the command_socket at
 //! which the parent answers.
 
-mod desk;
-mod mischief;
+mod command_socket;
+mod commands;
+mod misbehave;
 mod options;
 mod session;
-mod talk;
 
-pub use desk::{Ask, open_desk, subscribe};
-pub use mischief::lend;
+pub use command_socket::{ExtraCommand, open_command_socket, subscribe};
+pub use commands::serve_commands;
+pub use misbehave::lend;
 pub use options::Options;
-pub use session::Session;
-pub use talk::talk;
+pub use session::LineSession;

@@ -61,8 +61,8 @@ impl Options {
     ///
     /// When the test names no place.
     #[must_use]
-    pub fn desk(&self) -> PathBuf {
-        PathBuf::from(self.get("desk").expect("the harness gives a desk"))
+    pub fn command_socket(&self) -> PathBuf {
+        PathBuf::from(self.get("command_socket").expect("the harness gives a desk"))
     }
 
     /// Binds 127.0.0.1 on the port of the option `port`, or any, and prints `PORT=<n>`.
@@ -81,7 +81,7 @@ impl Options {
 
     /// The model of a pool.
     #[must_use]
-    pub fn pool(&self) -> PreFork {
+    pub fn pre_fork_model(&self) -> PreFork {
         let mut model = PreFork::new(self.number("start").unwrap_or(2));
         if let Some(children) = self.number("min") {
             model = model.min_spare(children);
@@ -103,7 +103,7 @@ impl Options {
 
     /// The model of a child for each request.
     #[must_use]
-    pub fn each(&self) -> PostFork {
+    pub fn post_fork_model(&self) -> PostFork {
         let mut model = PostFork::new(self.number("max").unwrap_or(3));
         if let Some(requests) = self.number("backlog") {
             model = model.backlog(requests);

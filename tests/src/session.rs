@@ -8,20 +8,20 @@ use actix_daemon::{
     DaemonShutdown, Subscribe, UpdateStatus, logger,
 };
 
-use crate::talk::talk;
+use crate::commands::serve_commands;
 
-/// A session that talks, see [`talk`].
+/// A session that talks, see [`serve_commands`].
 #[derive(Debug)]
-pub struct Session {
+pub struct LineSession {
     daemon: Addr<ChildActor>,
     listener: Option<TcpListener>,
 }
 
-impl Session {
+impl LineSession {
     /// A session for a pre-forked child with this listener, or without one for a post-forked.
     #[must_use]
     pub fn new(daemon: Addr<ChildActor>, listener: Option<TcpListener>) -> Self {
-        Session { daemon, listener }
+        LineSession { daemon, listener }
     }
 
     fn serve(&self, stream: TcpStream, ctx: &mut Context<Self>) {
@@ -31,7 +31,7 @@ impl Session {
                 && let Ok(mut stream) = tokio::net::TcpStream::from_std(stream)
             {
                 // A client that is gone needs no answer.
-                let _ = talk(&mut stream, &child).await;
+                let _ = serve_commands(&mut stream, &child).await;
             }
             daemon.do_send(UpdateStatus::Done);
         };
@@ -48,7 +48,7 @@ impl Session {
     }
 }
 
-impl Actor for Session {
+impl Actor for LineSession {
     type Context = Context<Self>;
 
     fn started(&mut self, ctx: &mut Context<Self>) {
@@ -57,7 +57,7 @@ impl Actor for Session {
     }
 }
 
-impl Handler<DaemonChild<()>> for Session {
+impl Handler<DaemonChild<()>> for LineSession {
     type Result = ();
 
     fn handle(&mut self, _child: DaemonChild<()>, ctx: &mut Context<Self>) {
@@ -70,7 +70,7 @@ impl Handler<DaemonChild<()>> for Session {
     }
 }
 
-impl Handler<Accepted<TcpStream>> for Session {
+impl Handler<Accepted<TcpStream>> for LineSession {
     type Result = ();
 
     fn handle(&mut self, Accepted(stream): Accepted<TcpStream>, ctx: &mut Context<Self>) {
@@ -78,7 +78,7 @@ impl Handler<Accepted<TcpStream>> for Session {
     }
 }
 
-impl Handler<DaemonChild<TcpStream>> for Session {
+impl Handler<DaemonChild<TcpStream>> for LineSession {
     type Result = ();
 
     fn handle(&mut self, child: DaemonChild<TcpStream>, ctx: &mut Context<Self>) {
@@ -86,18 +86,18 @@ impl Handler<DaemonChild<TcpStream>> for Session {
     }
 }
 
-impl Handler<DaemonHup> for Session {
+impl Handler<DaemonHup> for LineSession {
     type Result = ();
 
     fn handle(&mut self, _hup: DaemonHup, _ctx: &mut Context<Self>) {
-        slog::info!(logger(), "told: DaemonHup");
+        slog::info!(logger(), "received: DaemonHup");
     }
 }
 
-impl Handler<DaemonShutdown> for Session {
+impl Handler<DaemonShutdown> for LineSession {
     type Result = ();
 
     fn handle(&mut self, shutdown: DaemonShutdown, _ctx: &mut Context<Self>) {
-        slog::info!(logger(), "told: DaemonShutdown {:?}", shutdown.reason);
+        slog::info!(logger(), "received: DaemonShutdown {:?}", shutdown.reason);
     }
 }

@@ -3,7 +3,7 @@
 use super::*;
 
 #[test]
-fn a_slow_request_leaves_evidence_with_its_backtrace_and_goes_on() {
+fn a_slow_request_is_recorded_with_its_backtrace_and_continues() {
     let daemon = watched("slowlog_after=200 slowlog=DIR/slow.log");
     let mut client = daemon.client();
     let child = client.pid();
@@ -21,22 +21,22 @@ fn a_slow_request_leaves_evidence_with_its_backtrace_and_goes_on() {
     fs::write(&enough, "").unwrap();
     assert_eq!(client.read().unwrap(), "ok");
     assert_eq!(client.pid(), child);
-    assert_eq!(daemon.log().matches("told: RogueChild").count(), 1);
+    assert_eq!(daemon.log().matches("received: RogueChild").count(), 1);
 }
 
 #[test]
-fn without_a_slow_log_the_log_takes_the_evidence() {
+fn without_a_slow_log_evidence_goes_to_the_log() {
     let daemon = watched("slowlog_after=200");
     let mut client = daemon.client();
     let child = client.pid();
     tell(&mut client, "block /no/such/file");
-    daemon.until_logged(&format!("process {}", child.0));
-    daemon.until_logged("slow request");
+    daemon.wait_for_log(&format!("process {}", child.0));
+    daemon.wait_for_log("slow request");
     assert!(child.signal(Signal::SIGKILL));
 }
 
 #[test]
-fn a_child_can_be_traced_at_any_time_and_only_a_child() {
+fn only_children_can_be_traced_and_at_any_time() {
     let daemon = watched("");
     let mut client = daemon.client();
     let child = client.pid();
@@ -55,12 +55,12 @@ fn a_child_can_be_traced_at_any_time_and_only_a_child() {
 }
 
 #[test]
-fn evidence_whose_names_are_still_looked_up_is_written_before_the_daemon_is_gone() {
+fn evidence_is_written_before_the_daemon_exits_while_symbols_are_resolved() {
     let mut daemon = watched("slowlog_after=200 slowlog=DIR/slow.log grace=100");
     let mut client = daemon.client();
     client.pid();
     tell(&mut client, "block /no/such/file");
-    daemon.until_logged("told: RogueChild");
+    daemon.wait_for_log("received: RogueChild");
     daemon.stop();
     let record = fs::read_to_string(daemon.dir().join("slow.log")).unwrap();
     assert!(record.contains("reason: slow request"), "{record}");

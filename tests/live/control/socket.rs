@@ -8,51 +8,51 @@ use std::process::Command;
 
 use nix::unistd::{Uid, User};
 
-use super::{control, place, up};
-use crate::harness::{Process, Start, fault};
+use super::{control, socket_path, start_with_control};
+use crate::harness::{Process, TestProgram, error_of};
 
 #[test]
-fn another_user_is_told_that_he_may_not() {
+fn another_user_is_refused_with_a_reason() {
     if !Uid::effective().is_root() {
         skipped("only root can become another user");
         return;
     }
-    let daemon = up(Start::pool(), "start=1 min=0 max=2");
+    let daemon = start_with_control(TestProgram::pool(), "start=1 min=0 max=2");
     // The mode of the socket keeps him out; here somebody has changed it.
-    for (path, mode) in [(daemon.dir().to_owned(), 0o755), (place(&daemon), 0o666)] {
+    for (path, mode) in [(daemon.dir().to_owned(), 0o755), (socket_path(&daemon), 0o666)] {
         fs::set_permissions(path, fs::Permissions::from_mode(mode)).unwrap();
     }
     let knock = daemon.dir().join("knock");
-    fs::copy(env!("CARGO_BIN_EXE_knock"), &knock).unwrap();
+    fs::copy(env!("CARGO_BIN_EXE_unix_client"), &knock).unwrap();
     let nobody = User::from_name("nobody").unwrap().expect("there is a nobody");
     let said = Command::new(&knock)
-        .arg(place(&daemon))
+        .arg(socket_path(&daemon))
         .uid(nobody.uid.as_raw())
         .gid(nobody.gid.as_raw())
         .output()
         .unwrap();
     let answer: serde_json::Value = serde_json::from_slice(&said.stdout).unwrap();
-    let (kind, text) = fault(&answer);
+    let (kind, text) = error_of(&answer);
     assert_eq!(kind, "forbidden");
     assert!(text.contains(&nobody.uid.to_string()), "{text}");
 }
 
 #[test]
-fn the_socket_belongs_to_the_user_whom_the_daemon_runs_as() {
+fn the_socket_belongs_to_the_daemons_user() {
     if !Uid::effective().is_root() {
         skipped("only root can drop privileges");
         return;
     }
     let nobody = User::from_name("nobody").unwrap().expect("there is a nobody");
-    let start = Start::pool().logged().options("start=1 min=0 max=2 user=nobody");
+    let start = TestProgram::pool().logged().options("start=1 min=0 max=2 user=nobody");
     fs::set_permissions(start.dir(), fs::Permissions::from_mode(0o777)).unwrap();
-    let mut daemon = start.options("control=DIR/control").up();
-    let socket = place(&daemon);
+    let mut daemon = start.options("control=DIR/control").start();
+    let socket = socket_path(&daemon);
     let file = fs::symlink_metadata(&socket).unwrap();
     assert_eq!((file.uid(), file.mode() & 0o777), (nobody.uid.as_raw(), 0o600));
     // Root may, too.
-    control(&daemon).done("stop", "");
-    daemon.ended();
+    control(&daemon).expect_done("stop", "");
+    daemon.wait_until_gone();
     assert!(!socket.exists());
 }
 
@@ -62,30 +62,32 @@ fn skipped(why: &str) {
 }
 
 #[test]
-fn a_socket_that_a_dead_daemon_left_is_replaced() {
-    let start = Start::pool().logged().options("control=DIR/control start=1 min=0 max=2");
+fn a_stale_socket_is_replaced() {
+    let start = TestProgram::pool().logged().options("control=DIR/control start=1 min=0 max=2");
     let socket = start.dir().join("control");
     drop(UnixListener::bind(&socket).unwrap());
-    let daemon = start.up();
+    let daemon = start.start();
     assert_eq!(control(&daemon).report()["phase"], "running");
 }
 
 #[test]
-fn where_a_daemon_answers_a_second_is_refused_and_the_first_goes_on() {
-    let first = up(Start::pool(), "start=1 min=0 max=2");
-    let second = Start::pool().options(&format!("control={}", place(&first).display())).fails();
+fn a_second_daemon_on_the_same_socket_is_refused_and_the_first_continues() {
+    let first = start_with_control(TestProgram::pool(), "start=1 min=0 max=2");
+    let second = TestProgram::pool()
+        .options(&format!("control={}", socket_path(&first).display()))
+        .fail_to_start();
     assert_eq!(second.status, "code 1");
-    assert!(second.error.contains("another process is listening on socket"), "{}", second.error);
+    assert!(second.stderr.contains("another process is listening on socket"), "{}", second.stderr);
     assert_eq!(control(&first).report()["phase"], "running");
 }
 
 #[test]
-fn what_is_no_socket_is_not_replaced() {
-    let start = Start::pool().options("control=DIR/control");
+fn a_file_that_is_not_a_socket_is_not_replaced() {
+    let start = TestProgram::pool().options("control=DIR/control");
     let file = tempfile::NamedTempFile::new().unwrap();
-    let refused = start.options(&format!("control={}", file.path().display())).fails();
+    let refused = start.options(&format!("control={}", file.path().display())).fail_to_start();
     assert_eq!(refused.status, "code 1");
-    assert!(refused.error.contains("the existing file is not a socket"), "{}", refused.error);
+    assert!(refused.stderr.contains("the existing file is not a socket"), "{}", refused.stderr);
     assert!(file.path().exists());
 }
 
@@ -99,22 +101,22 @@ fn sockets(process: Process) -> Vec<String> {
 }
 
 #[test]
-fn nobody_but_the_parent_holds_the_socket() {
-    for start in [Start::pool(), Start::each()] {
-        let daemon = up(start, "start=2 min=1 max=4");
+fn only_the_parent_holds_the_socket() {
+    for start in [TestProgram::pool(), TestProgram::postfork()] {
+        let daemon = start_with_control(start, "start=2 min=1 max=4");
         let mut client = daemon.client();
         client.pid();
         let _operator = control(&daemon);
         // `net/unix` names the inode of the listener by its place.
         let list = fs::read_to_string("/proc/net/unix").unwrap();
-        let place = place(&daemon).display().to_string();
+        let socket_path = socket_path(&daemon).display().to_string();
         let inode = list
             .lines()
-            .filter(|line| line.ends_with(&place))
+            .filter(|line| line.ends_with(&socket_path))
             .filter_map(|line| line.split_whitespace().nth(6).map(str::to_owned))
             .map(|inode| format!("socket:[{inode}]"))
             .collect::<Vec<_>>();
-        assert!(!inode.is_empty(), "{place} in {list}");
+        assert!(!inode.is_empty(), "{socket_path} in {list}");
         let holds = |process: Process| sockets(process).iter().any(|open| inode.contains(open));
         assert!(holds(daemon.parent()));
         let fork_server = daemon.fork_server();

@@ -8,14 +8,14 @@ use std::time::Duration;
 use super::process::Process;
 
 /// How long an answer may take on a busy machine.
-const PATIENCE: Duration = Duration::from_secs(60);
+const TIMEOUT: Duration = Duration::from_secs(60);
 
 /// A connection to a daemon.
 #[derive(Debug)]
-pub(crate) struct Client(BufReader<TcpStream>);
+pub(crate) struct LineClient(BufReader<TcpStream>);
 
 fn connect(port: u16) -> io::Result<TcpStream> {
-    TcpStream::connect_timeout(&SocketAddr::from((Ipv4Addr::LOCALHOST, port)), PATIENCE)
+    TcpStream::connect_timeout(&SocketAddr::from((Ipv4Addr::LOCALHOST, port)), TIMEOUT)
 }
 
 /// Whether the port refuses connections at once, as one does that nobody listens on.
@@ -23,18 +23,18 @@ pub(crate) fn is_refused(port: u16) -> bool {
     connect(port).is_err_and(|error| error.kind() == ErrorKind::ConnectionRefused)
 }
 
-impl Client {
+impl LineClient {
     #[track_caller]
-    pub(crate) fn of(port: u16) -> Self {
-        Client::try_of(port).expect("the daemon listens")
+    pub(crate) fn connect(port: u16) -> Self {
+        LineClient::try_connect(port).expect("the daemon listens")
     }
 
-    pub(crate) fn try_of(port: u16) -> io::Result<Self> {
+    pub(crate) fn try_connect(port: u16) -> io::Result<Self> {
         let stream = connect(port)?;
-        stream.set_read_timeout(Some(PATIENCE))?;
-        stream.set_write_timeout(Some(PATIENCE))?;
+        stream.set_read_timeout(Some(TIMEOUT))?;
+        stream.set_write_timeout(Some(TIMEOUT))?;
         stream.set_nodelay(true)?;
-        Ok(Client(BufReader::new(stream)))
+        Ok(LineClient(BufReader::new(stream)))
     }
 
     pub(crate) fn send(&mut self, text: &str) -> io::Result<()> {
@@ -97,7 +97,7 @@ impl Client {
             Ok(bytes) => !bytes.is_empty(),
             Err(_not_yet) => false,
         };
-        self.wait(PATIENCE);
+        self.wait(TIMEOUT);
         answered
     }
 
@@ -119,7 +119,7 @@ impl Client {
 }
 
 /// Runs so many clients at once, and returns what each has brought, in their order.
-pub(crate) fn crowd<T: Send>(clients: usize, act: impl Fn(usize) -> T + Sync) -> Vec<T> {
+pub(crate) fn run_clients<T: Send>(clients: usize, act: impl Fn(usize) -> T + Sync) -> Vec<T> {
     let act = &act;
     thread::scope(|scope| {
         let running: Vec<_> = (0..clients).map(|client| scope.spawn(move || act(client))).collect();

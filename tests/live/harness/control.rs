@@ -8,23 +8,23 @@ use std::time::Duration;
 use serde_json::Value;
 
 /// How long an answer may take on a busy machine.
-const PATIENCE: Duration = Duration::from_secs(60);
+const TIMEOUT: Duration = Duration::from_secs(60);
 
 /// A connection to a control socket.
 #[derive(Debug)]
-pub(crate) struct Control(BufReader<UnixStream>);
+pub(crate) struct ControlClient(BufReader<UnixStream>);
 
-impl Control {
+impl ControlClient {
     pub(crate) fn try_at(place: &Path) -> io::Result<Self> {
         let stream = UnixStream::connect(place)?;
-        stream.set_read_timeout(Some(PATIENCE))?;
-        stream.set_write_timeout(Some(PATIENCE))?;
-        Ok(Control(BufReader::new(stream)))
+        stream.set_read_timeout(Some(TIMEOUT))?;
+        stream.set_write_timeout(Some(TIMEOUT))?;
+        Ok(ControlClient(BufReader::new(stream)))
     }
 
     #[track_caller]
     pub(crate) fn at(place: &Path) -> Self {
-        Control::try_at(place).expect("the daemon answers on its control socket")
+        ControlClient::try_at(place).expect("the daemon answers on its control socket")
     }
 
     pub(crate) fn send(&mut self, text: &str) -> io::Result<()> {
@@ -60,7 +60,7 @@ impl Control {
 
     /// The sentence with which a command is done.
     #[track_caller]
-    pub(crate) fn done(&mut self, command: &str, fields: &str) -> String {
+    pub(crate) fn expect_done(&mut self, command: &str, fields: &str) -> String {
         let answer = self.ask(command, fields);
         assert_eq!(answer["ok"]["reply"], "done", "{answer}");
         answer["ok"]["text"].as_str().expect("a sentence").to_owned()
@@ -68,8 +68,8 @@ impl Control {
 
     /// The kind and the sentence with which a command is refused.
     #[track_caller]
-    pub(crate) fn refused(&mut self, command: &str, fields: &str) -> (String, String) {
-        fault(&self.ask(command, fields))
+    pub(crate) fn expect_error(&mut self, command: &str, fields: &str) -> (String, String) {
+        error_of(&self.ask(command, fields))
     }
 
     #[track_caller]
@@ -80,7 +80,7 @@ impl Control {
 
     /// Reads events until one is as wanted.
     #[track_caller]
-    pub(crate) fn event(&mut self, what: &str, wanted: impl Fn(&Value) -> bool) -> Value {
+    pub(crate) fn wait_for_event(&mut self, what: &str, wanted: impl Fn(&Value) -> bool) -> Value {
         loop {
             match self.read() {
                 Ok(mut answer) if wanted(&answer["event"]) => return answer["event"].take(),
@@ -92,7 +92,7 @@ impl Control {
 
     /// Waits for the daemon to close the connection.
     #[track_caller]
-    pub(crate) fn is_closed(&mut self) {
+    pub(crate) fn expect_closed(&mut self) {
         let mut rest = Vec::new();
         match self.0.read_to_end(&mut rest) {
             Ok(_bytes) => {}
@@ -105,7 +105,7 @@ impl Control {
 
 /// The kind and the sentence of an error.
 #[track_caller]
-pub(crate) fn fault(answer: &Value) -> (String, String) {
+pub(crate) fn error_of(answer: &Value) -> (String, String) {
     let word = |field: &str| match answer["error"][field].as_str() {
         Some(word) => word.to_owned(),
         None => panic!("{answer} is no error"),

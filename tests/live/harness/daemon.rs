@@ -11,22 +11,22 @@ use std::time::{Duration, Instant};
 use nix::sys::signal::Signal;
 use tempfile::TempDir;
 
-use super::client::Client;
+use super::client::LineClient;
 use super::patience::until;
 use super::process::Process;
 
 /// How long a daemon may take to stop at the end of its test.
-const FAREWELL: Duration = Duration::from_secs(60);
+const STOP_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// How each process that the warden has reaped has ended: `code 0`, `signal SIGKILL`. Children of
 /// the fork server are the fork server's to reap, and not in it.
-pub(crate) type Ended = BTreeMap<Process, String>;
+pub(crate) type ExitStatuses = BTreeMap<Process, String>;
 
 /// A place at a parent's desk.
 #[derive(Debug)]
-pub(crate) struct Desk(UnixStream);
+pub(crate) struct CommandClient(UnixStream);
 
-impl Desk {
+impl CommandClient {
     pub(crate) fn try_ask(&mut self, line: &str) -> io::Result<String> {
         self.0.write_all(format!("{line}\n").as_bytes())?;
         let mut lines = Vec::new();
@@ -41,16 +41,16 @@ impl Desk {
 }
 
 #[derive(Debug)]
-pub(crate) struct Daemon {
+pub(crate) struct DaemonProcess {
     name: String,
     warden: Child,
     dir: TempDir,
     port: Option<u16>,
 }
 
-impl Daemon {
+impl DaemonProcess {
     pub(super) fn new(name: String, warden: Child, dir: TempDir, port: Option<u16>) -> Self {
-        Daemon { name, warden, dir, port }
+        DaemonProcess { name, warden, dir, port }
     }
 
     pub(super) fn name(&self) -> &str {
@@ -62,16 +62,16 @@ impl Daemon {
     }
 
     /// Waits until the parent is there, and answers at its desk if it has one.
-    pub(super) fn has_begun(&self) {
-        match self.desk() {
+    pub(super) fn wait_until_launched(&self) {
+        match self.command_socket() {
             Some(desk) => drop(until("the desk is open", || UnixStream::connect(&desk).ok())),
             None => drop(self.parent()),
         }
     }
 
     /// Waits until the first children are up, as far as the program can be asked.
-    pub(super) fn is_up(&self) {
-        if self.desk().is_some() {
+    pub(super) fn wait_until_running(&self) {
+        if self.command_socket().is_some() {
             until("the daemon runs", || {
                 let report: serde_json::Value = serde_json::from_str(&self.ask("json")).ok()?;
                 (report["phase"] == "running").then_some(())
@@ -79,9 +79,11 @@ impl Daemon {
         }
     }
 
-    fn desk(&self) -> Option<PathBuf> {
+    fn command_socket(&self) -> Option<PathBuf> {
         match self.name.as_str() {
-            "pool" | "each" | "solo" | "large" | "company" => Some(self.dir.path().join("desk")),
+            "pool" | "postfork" | "solo" | "large" | "other_threads" => {
+                Some(self.dir.path().join("commands"))
+            }
             _example => None,
         }
     }
@@ -92,8 +94,8 @@ impl Daemon {
     }
 
     #[track_caller]
-    pub(crate) fn client(&self) -> Client {
-        Client::of(self.port())
+    pub(crate) fn client(&self) -> LineClient {
+        LineClient::connect(self.port())
     }
 
     /// The test's directory.
@@ -106,7 +108,7 @@ impl Daemon {
     }
 
     /// All processes of the daemon that are alive.
-    pub(crate) fn family(&self) -> Vec<Process> {
+    pub(crate) fn processes(&self) -> Vec<Process> {
         self.warden().descendants()
     }
 
@@ -146,7 +148,7 @@ impl Daemon {
 
     /// Waits until there are so many children, and returns them.
     #[track_caller]
-    pub(crate) fn until_children(&self, count: usize) -> Vec<Process> {
+    pub(crate) fn wait_for_children(&self, count: usize) -> Vec<Process> {
         let fork_server = self.fork_server();
         until(&format!("there are {count} children"), || {
             Some(fork_server.children()).filter(|children| children.len() == count)
@@ -163,15 +165,15 @@ impl Daemon {
     }
 
     pub(crate) fn try_ask(&self, line: &str) -> io::Result<String> {
-        self.at_the_desk()?.try_ask(line)
+        self.command_client()?.try_ask(line)
     }
 
     /// A place at the parent's desk, for more than one question.
-    pub(crate) fn at_the_desk(&self) -> io::Result<Desk> {
-        let place = self.desk().ok_or(io::ErrorKind::NotFound)?;
+    pub(crate) fn command_client(&self) -> io::Result<CommandClient> {
+        let place = self.command_socket().ok_or(io::ErrorKind::NotFound)?;
         let stream = UnixStream::connect(place)?;
-        stream.set_read_timeout(Some(FAREWELL))?;
-        Ok(Desk(stream))
+        stream.set_read_timeout(Some(STOP_TIMEOUT))?;
+        Ok(CommandClient(stream))
     }
 
     /// The parent's report, as it is serialised.
@@ -187,19 +189,19 @@ impl Daemon {
 
     /// The log, or standard error of a daemon that has no log file.
     pub(crate) fn log(&self) -> String {
-        std::fs::read_to_string(self.logfile()).unwrap_or_else(|_none| self.error())
+        std::fs::read_to_string(self.logfile()).unwrap_or_else(|_none| self.stderr())
     }
 
     /// Waits for a line with this text in the log, and returns it.
     #[track_caller]
-    pub(crate) fn until_logged(&self, text: &str) -> String {
+    pub(crate) fn wait_for_log(&self, text: &str) -> String {
         until(&format!("{text:?} is logged"), || {
             self.log().lines().find(|line| line.contains(text)).map(str::to_owned)
         })
     }
 
     /// What was said on standard error.
-    pub(crate) fn error(&self) -> String {
+    pub(crate) fn stderr(&self) -> String {
         std::fs::read_to_string(self.dir.path().join("stderr")).unwrap_or_default()
     }
 
@@ -215,7 +217,7 @@ impl Daemon {
     }
 
     /// Those that have ended and had the warden, or the program's caller, as their parent.
-    pub(crate) fn reaped(&self) -> Ended {
+    pub(crate) fn reaped(&self) -> ExitStatuses {
         self.warden_report()
             .lines()
             .skip(1)
@@ -228,19 +230,19 @@ impl Daemon {
 
     /// Waits until no process is left.
     #[track_caller]
-    pub(crate) fn ended(&mut self) -> Ended {
+    pub(crate) fn wait_until_gone(&mut self) -> ExitStatuses {
         until("no process is left", || self.warden.try_wait().expect("the warden is ours"));
         self.reaped()
     }
 
     /// Stops the daemon by TERM, and waits until no process is left.
     #[track_caller]
-    pub(crate) fn stop(&mut self) -> Ended {
+    pub(crate) fn stop(&mut self) -> ExitStatuses {
         self.parent().signal(Signal::SIGTERM);
-        self.ended()
+        self.wait_until_gone()
     }
 
-    fn ends_within(&mut self, window: Duration) -> bool {
+    fn exits_within(&mut self, window: Duration) -> bool {
         let deadline = Instant::now() + window;
         while Instant::now() < deadline {
             if !matches!(self.warden.try_wait(), Ok(None)) {
@@ -252,27 +254,27 @@ impl Daemon {
     }
 }
 
-impl Drop for Daemon {
+impl Drop for DaemonProcess {
     #[expect(clippy::print_stderr, reason = "it is what a failed test shows")]
     fn drop(&mut self) {
         let failed = std::thread::panicking();
         if failed {
             eprintln!("{} warden:\n{}", self.name, self.warden_report());
-            for process in self.family() {
+            for process in self.processes() {
                 eprintln!("{} {:?} {}", process.0, process.state(), process.title());
             }
             eprintln!("log of {}:\n{}", self.name, self.log());
         }
-        if self.ends_within(Duration::from_millis(1)) {
+        if self.exits_within(Duration::from_millis(1)) {
             return;
         }
         for process in self.warden().children() {
             process.signal(Signal::SIGCONT);
             process.signal(Signal::SIGTERM);
         }
-        let went = self.ends_within(if failed { Duration::ZERO } else { FAREWELL });
+        let went = self.exits_within(if failed { Duration::ZERO } else { STOP_TIMEOUT });
         let left: Vec<String> = self
-            .family()
+            .processes()
             .into_iter()
             .map(|process| format!("{} {}", process.0, process.title()))
             .collect();

@@ -5,24 +5,24 @@ use std::net::{Ipv4Addr, TcpListener};
 use std::process::{Command, Output, Stdio};
 
 use super::Signal;
-use super::client::Client;
-use super::guard::Guard;
+use super::client::LineClient;
+use super::guarded::GuardedProgram;
 use super::patience::until;
 
 /// Milliseconds that a client waits for an answer. It then ends without one, and with code 0.
-const PATIENCE: &str = "20000";
+const TIMEOUT: &str = "20000";
 
 /// A gearmand on a port of its own. Dropped, it is killed.
 #[derive(Debug)]
 pub(crate) struct Gearmand {
-    guard: Guard,
+    guard: GuardedProgram,
     program: &'static str,
     port: u16,
 }
 
 /// A function, as the server counts its jobs.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Queue {
+pub(crate) struct FunctionQueue {
     /// Jobs that are not done.
     pub(crate) jobs: usize,
     /// Those of them that a worker has in hand.
@@ -46,18 +46,18 @@ impl Gearmand {
         let up = (0..5).find_map(|_try| {
             let port = free_port();
             let guard = serve(program, port);
-            is_up(&guard, port).then_some(Gearmand { guard, program, port })
+            answers(&guard, port).then_some(Gearmand { guard, program, port })
         });
         Some(up.expect("gearmand comes up on one of five ports"))
     }
 
     /// Stops it, and has another one take its place. Its jobs are gone with it.
     #[track_caller]
-    pub(crate) fn is_replaced_while(&mut self, meanwhile: impl FnOnce()) {
+    pub(crate) fn restart_while(&mut self, meanwhile: impl FnOnce()) {
         self.guard.stop(Signal::SIGTERM);
         meanwhile();
         self.guard = serve(self.program, self.port);
-        assert!(is_up(&self.guard, self.port), "{}", self.guard.complained());
+        assert!(answers(&self.guard, self.port), "{}", self.guard.stderr());
     }
 
     /// Where it listens.
@@ -67,7 +67,7 @@ impl Gearmand {
 
     fn client(&self, arguments: &[&str]) -> Command {
         let mut client = Command::new("gearman");
-        client.args(["-h", "127.0.0.1", "-p", &self.port.to_string(), "-t", PATIENCE]);
+        client.args(["-h", "127.0.0.1", "-p", &self.port.to_string(), "-t", TIMEOUT]);
         client.args(arguments).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
         client
     }
@@ -102,17 +102,17 @@ impl Gearmand {
     }
 
     /// What the server counts for a function; all naughts if it has not heard of it.
-    pub(crate) fn queue(&self, function: &str) -> Queue {
-        let lines = Client::of(self.port).ask_up_to("status", ".");
+    pub(crate) fn queue(&self, function: &str) -> FunctionQueue {
+        let lines = LineClient::connect(self.port).ask_up_to("status", ".");
         let columns = lines.iter().find_map(|line| line.strip_prefix(function)?.strip_prefix('\t'));
         let mut numbers = columns.unwrap_or_default().split('\t').map(|number| number.parse().ok());
         let mut next = || numbers.next().flatten().unwrap_or_default();
-        Queue { jobs: next(), running: next(), workers: next() }
+        FunctionQueue { jobs: next(), running: next(), workers: next() }
     }
 
     /// The server's list of workers that has this in it, a line each.
     pub(crate) fn workers(&self, name: &str) -> Vec<String> {
-        let lines = Client::of(self.port).ask_up_to("workers", ".");
+        let lines = LineClient::connect(self.port).ask_up_to("workers", ".");
         lines.into_iter().filter(|line| line.contains(name)).collect()
     }
 }
@@ -122,7 +122,7 @@ fn free_port() -> u16 {
     listener.local_addr().expect("it is bound").port()
 }
 
-fn serve(program: &str, port: u16) -> Guard {
+fn serve(program: &str, port: u16) -> GuardedProgram {
     let port = port.to_string();
     let mut arguments =
         vec!["--listen=127.0.0.1", "--port", &port, "--log-file=stderr", "--pid-file=DIR/pid"];
@@ -130,14 +130,14 @@ fn serve(program: &str, port: u16) -> Guard {
         // It refuses to be root's unless it is told.
         arguments.push("--user=root");
     }
-    Guard::program(program, &arguments)
+    GuardedProgram::program(program, &arguments)
 }
 
 /// Waits until it answers, or has ended.
 #[track_caller]
-fn is_up(guard: &Guard, port: u16) -> bool {
+fn answers(guard: &GuardedProgram, port: u16) -> bool {
     until("gearmand answers", || match guard.status() {
         Some(_ended) => Some(false),
-        None => Client::try_of(port).ok()?.try_ask("version").ok().map(|_version| true),
+        None => LineClient::try_connect(port).ok()?.try_ask("version").ok().map(|_version| true),
     })
 }

@@ -4,22 +4,22 @@ mod client;
 mod control;
 mod daemon;
 mod gearmand;
-mod guard;
+mod guarded;
 #[path = "../../patience.rs"]
 mod patience;
 mod process;
-mod start;
-mod steadiness;
+mod program;
+mod stability;
 
-pub(crate) use client::{Client, crowd, is_refused};
-pub(crate) use control::{Control, fault};
-pub(crate) use daemon::Daemon;
+pub(crate) use client::{LineClient, is_refused, run_clients};
+pub(crate) use control::{ControlClient, error_of};
+pub(crate) use daemon::DaemonProcess;
 pub(crate) use gearmand::Gearmand;
-pub(crate) use guard::Guard;
+pub(crate) use guarded::GuardedProgram;
 pub(crate) use nix::sys::signal::Signal;
 pub(crate) use patience::until;
 pub(crate) use process::Process;
-pub(crate) use start::Start;
+pub(crate) use program::TestProgram;
 #[cfg(target_os = "linux")]
-pub(crate) use start::example;
-pub(crate) use steadiness::during;
+pub(crate) use program::example;
+pub(crate) use stability::during;

@@ -5,25 +5,25 @@ use std::os::fd::OwnedFd;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 
-use crate::harness::{Client, Process, Signal, example, until};
+use crate::harness::{LineClient, Process, Signal, example, until};
 
-use super::notify::Supervisor;
+use super::notify::NotifySocket;
 
 /// A service that was handed a listener, as systemd does it.
-struct Activated(Child);
+struct ActivatedService(Child);
 
-impl Activated {
-    fn with(listener: OwnedFd, supervisor: &Supervisor, log: &Path) -> Self {
+impl ActivatedService {
+    fn with(listener: OwnedFd, socket: &NotifySocket, log: &Path) -> Self {
         let handed =
             "exec 3<&0 </dev/null; LISTEN_PID=$$ LISTEN_FDS=1 LISTEN_FDNAMES=echo exec \"$0\"";
         let child = Command::new("sh")
             .args(["-c", handed])
             .arg(example("service"))
-            .env("NOTIFY_SOCKET", supervisor.address())
+            .env("NOTIFY_SOCKET", socket.address())
             .stdin(Stdio::from(listener))
             .stderr(std::fs::File::create(log).unwrap())
             .spawn();
-        Activated(child.unwrap())
+        ActivatedService(child.unwrap())
     }
 
     #[track_caller]
@@ -34,7 +34,7 @@ impl Activated {
     }
 }
 
-impl Drop for Activated {
+impl Drop for ActivatedService {
     fn drop(&mut self) {
         // Its fork server ends its children.
         let _ = self.0.kill();
@@ -43,35 +43,35 @@ impl Drop for Activated {
 }
 
 #[test]
-fn a_listener_is_kept_by_the_supervisor_and_handed_over_at_the_next_start() {
+fn the_service_manager_stores_a_listener_and_passes_it_to_the_next_start() {
     let dir = tempfile::tempdir().unwrap();
-    let mut supervisor = Supervisor::at(&dir.path().join("notify"));
+    let mut socket = NotifySocket::bind(&dir.path().join("notify"));
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
     let port = listener.local_addr().unwrap().port();
-    let mut first = Activated::with(listener.into(), &supervisor, &dir.path().join("first"));
-    let ready = supervisor.until_after(0, "READY", None);
-    assert_eq!(Client::of(port).ask("one"), "one");
-    let stored = supervisor.until_after(0, "FDSTORE", Some("1"));
+    let mut first = ActivatedService::with(listener.into(), &socket, &dir.path().join("first"));
+    let ready = socket.wait_for_after(0, "READY", None);
+    assert_eq!(LineClient::connect(port).ask("one"), "one");
+    let stored = socket.wait_for_after(0, "FDSTORE", Some("1"));
     assert!(stored < ready);
-    let told = &supervisor.told()[stored];
-    assert_eq!(told.get("FDNAME"), Some("echo"));
-    let [kept] = &told.descriptors[..] else { panic!("one descriptor: {told:?}") };
+    let sent = &socket.received()[stored];
+    assert_eq!(sent.get("FDNAME"), Some("echo"));
+    let [kept] = &sent.descriptors[..] else { panic!("one descriptor: {sent:?}") };
     let kept = kept.try_clone().unwrap();
     first.stop();
     // Nobody serves, and the port is there all the same.
-    let again = supervisor.told().len();
-    let mut second = Activated::with(kept, &supervisor, &dir.path().join("second"));
-    supervisor.until_after(again, "READY", None);
-    assert_eq!(Client::of(port).ask("two"), "two");
+    let again = socket.received().len();
+    let mut second = ActivatedService::with(kept, &socket, &dir.path().join("second"));
+    socket.wait_for_after(again, "READY", None);
+    assert_eq!(LineClient::connect(port).ask("two"), "two");
     // The queue that the first has shrunk is long again.
-    let crowd: Vec<_> = (0..20).map(|_client| Client::of(port)).collect();
-    drop(crowd);
-    assert_eq!(Client::of(port).ask("three"), "three");
+    let run_clients: Vec<_> = (0..20).map(|_client| LineClient::connect(port)).collect();
+    drop(run_clients);
+    assert_eq!(LineClient::connect(port).ask("three"), "three");
     second.stop();
 }
 
 #[test]
-fn descriptors_that_are_announced_and_not_there_are_refused() {
+fn announced_descriptors_that_are_missing_are_refused() {
     let output = Command::new("sh")
         .args(["-c", "LISTEN_PID=$$ LISTEN_FDS=9 exec \"$0\""])
         .arg(example("service"))

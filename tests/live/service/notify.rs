@@ -1,4 +1,4 @@
-//! A supervisor's socket: it takes down what it is told.
+//! A supervisor's socket: it takes down what it is received.
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;
@@ -14,22 +14,22 @@ use nix::sys::socket::{ControlMessageOwned, MsgFlags, recvmsg};
 use crate::harness::until;
 
 /// The supervisor's end.
-pub(super) struct Supervisor {
+pub(super) struct NotifySocket {
     socket: UnixDatagram,
     address: OsString,
-    told: Vec<Told>,
+    received: Vec<Notification>,
 }
 
 /// One datagram.
 #[derive(Debug, Default)]
-pub(super) struct Told {
-    /// In the order in which they were told.
+pub(super) struct Notification {
+    /// In the order in which they were received.
     pub(super) names: Vec<String>,
     values: BTreeMap<String, String>,
     pub(super) descriptors: Vec<OwnedFd>,
 }
 
-impl Told {
+impl Notification {
     pub(super) fn get(&self, name: &str) -> Option<&str> {
         self.values.get(name).map(String::as_str)
     }
@@ -39,19 +39,19 @@ impl Told {
     }
 }
 
-impl Supervisor {
-    pub(super) fn at(path: &Path) -> Self {
-        Supervisor::with(UnixDatagram::bind(path).unwrap(), path.into())
+impl NotifySocket {
+    pub(super) fn bind(path: &Path) -> Self {
+        NotifySocket::new(UnixDatagram::bind(path).unwrap(), path.into())
     }
 
-    pub(super) fn named(name: &str) -> Self {
+    pub(super) fn bind_abstract(name: &str) -> Self {
         let address = SocketAddr::from_abstract_name(name).unwrap();
-        Supervisor::with(UnixDatagram::bind_addr(&address).unwrap(), format!("@{name}").into())
+        NotifySocket::new(UnixDatagram::bind_addr(&address).unwrap(), format!("@{name}").into())
     }
 
-    fn with(socket: UnixDatagram, address: OsString) -> Self {
+    fn new(socket: UnixDatagram, address: OsString) -> Self {
         socket.set_nonblocking(true).unwrap();
-        Supervisor { socket, address, told: Vec::new() }
+        NotifySocket { socket, address, received: Vec::new() }
     }
 
     /// What `NOTIFY_SOCKET` is to be.
@@ -60,67 +60,76 @@ impl Supervisor {
     }
 
     /// Takes down what has come, and shows all of it.
-    pub(super) fn told(&mut self) -> &[Told] {
-        while let Some(told) = self.take() {
-            self.told.push(told);
+    pub(super) fn received(&mut self) -> &[Notification] {
+        while let Some(notification) = self.receive() {
+            self.received.push(notification);
         }
-        &self.told
+        &self.received
     }
 
-    fn take(&self) -> Option<Told> {
+    fn receive(&self) -> Option<Notification> {
         let mut bytes = [0; 4096];
         let mut room = nix::cmsg_space!([RawFd; 8]);
         let mut buffers = [IoSliceMut::new(&mut bytes)];
         let own = self.socket.as_raw_fd();
-        let received = match recvmsg::<()>(own, &mut buffers, Some(&mut room), MsgFlags::empty()) {
+        let datagram = match recvmsg::<()>(own, &mut buffers, Some(&mut room), MsgFlags::empty()) {
             Ok(received) => received,
             Err(error) if std::io::Error::from(error).kind() == ErrorKind::WouldBlock => {
                 return None;
             }
             Err(error) => panic!("the socket is broken: {error}"),
         };
-        let mut told = Told::default();
-        for message in received.cmsgs().unwrap() {
+        let mut notification = Notification::default();
+        for message in datagram.cmsgs().unwrap() {
             if let ControlMessageOwned::ScmRights(descriptors) = message {
                 // They are this process's, and are not close-on-exec: as if they were inherited.
                 for descriptor in descriptors {
-                    told.descriptors.extend(take_inherited(descriptor, 1).unwrap());
+                    notification.descriptors.extend(take_inherited(descriptor, 1).unwrap());
                 }
             }
         }
-        let length = received.bytes;
+        let length = datagram.bytes;
         for line in String::from_utf8(bytes[..length].to_vec()).unwrap().lines() {
             let (name, value) = line.split_once('=').expect("a variable a line");
-            told.names.push(name.to_owned());
-            told.values.insert(name.to_owned(), value.to_owned());
+            notification.names.push(name.to_owned());
+            notification.values.insert(name.to_owned(), value.to_owned());
         }
-        Some(told)
+        Some(notification)
     }
 
-    /// Waits until it was told this much, and returns which one it was.
+    /// Waits until it was received this much, and returns which one it was.
     #[track_caller]
-    pub(super) fn until(&mut self, what: &str, mut is_it: impl FnMut(&Told) -> bool) -> usize {
+    pub(super) fn wait_for(
+        &mut self,
+        what: &str,
+        mut matches: impl FnMut(&Notification) -> bool,
+    ) -> usize {
         until(what, || {
-            self.told();
-            self.told.iter().position(&mut is_it)
+            self.received();
+            self.received.iter().position(&mut matches)
         })
     }
 
-    /// Waits until a variable was told after the first so many datagrams.
+    /// Waits until a variable was received after the first so many datagrams.
     #[track_caller]
-    pub(super) fn until_after(&mut self, after: usize, name: &str, value: Option<&str>) -> usize {
-        until(&format!("{name} {value:?} is told after {after}"), || {
-            let told = self.told().iter().enumerate().skip(after);
-            let mut fitting = told.filter(|(_place, told)| match value {
-                None => told.get(name).is_some(),
-                Some(value) => told.get(name).is_some_and(|said| said.starts_with(value)),
+    pub(super) fn wait_for_after(
+        &mut self,
+        after: usize,
+        name: &str,
+        value: Option<&str>,
+    ) -> usize {
+        until(&format!("{name} {value:?} is received after {after}"), || {
+            let later = self.received().iter().enumerate().skip(after);
+            let mut matching = later.filter(|(_index, notification)| match value {
+                None => notification.get(name).is_some(),
+                Some(value) => notification.get(name).is_some_and(|known| known.starts_with(value)),
             });
-            fitting.next().map(|(place, _told)| place)
+            matching.next().map(|(index, _notification)| index)
         })
     }
 
-    /// How often a variable was told.
+    /// How often a variable was received.
     pub(super) fn count(&mut self, name: &str) -> usize {
-        self.told().iter().filter(|told| told.get(name).is_some()).count()
+        self.received().iter().filter(|notification| notification.get(name).is_some()).count()
     }
 }

@@ -1,21 +1,21 @@
 //! The watchdog is fed while the pool is healthy.
 
-use crate::harness::{Signal, Start};
+use crate::harness::{Signal, TestProgram};
 
-use super::notify::Supervisor;
+use super::notify::NotifySocket;
 
 #[test]
-fn the_watchdog_is_fed_while_the_pool_is_healthy_and_no_longer() {
-    let start = Start::example("service");
-    let mut supervisor = Supervisor::at(&start.dir().join("notify"));
+fn the_watchdog_is_fed_only_while_the_pool_is_healthy() {
+    let start = TestProgram::example("service");
+    let mut socket = NotifySocket::bind(&start.dir().join("notify"));
     let daemon = start
-        .environment("NOTIFY_SOCKET", supervisor.address())
+        .environment("NOTIFY_SOCKET", socket.address())
         .environment("WATCHDOG_USEC", "400000")
-        .begun();
-    supervisor.until_after(0, "READY", None);
+        .launch();
+    socket.wait_for_after(0, "READY", None);
     for _beat in 0..3 {
-        let fed = supervisor.told().len();
-        supervisor.until_after(fed, "WATCHDOG", Some("1"));
+        let fed = socket.received().len();
+        socket.wait_for_after(fed, "WATCHDOG", Some("1"));
     }
     // A fork server that stands still replaces nobody.
     let fork_server = daemon.fork_server();
@@ -23,22 +23,22 @@ fn the_watchdog_is_fed_while_the_pool_is_healthy_and_no_longer() {
     for child in fork_server.children() {
         assert!(child.signal(Signal::SIGTERM));
     }
-    daemon.until_logged("the watchdog is told nothing: no child of the pool");
+    daemon.wait_for_log("the watchdog is told nothing: no child of the pool");
     assert!(fork_server.signal(Signal::SIGCONT));
-    let fed = supervisor.told().len();
-    supervisor.until_after(fed, "WATCHDOG", Some("1"));
+    let fed = socket.received().len();
+    socket.wait_for_after(fed, "WATCHDOG", Some("1"));
 }
 
 #[test]
 fn a_watchdog_of_another_process_is_not_fed() {
-    let start = Start::example("service");
-    let mut supervisor = Supervisor::at(&start.dir().join("notify"));
+    let start = TestProgram::example("service");
+    let mut socket = NotifySocket::bind(&start.dir().join("notify"));
     let mut daemon = start
-        .environment("NOTIFY_SOCKET", supervisor.address())
+        .environment("NOTIFY_SOCKET", socket.address())
         .environment("WATCHDOG_USEC", "1000")
         .environment("WATCHDOG_PID", "1")
-        .begun();
-    supervisor.until_after(0, "READY", None);
+        .launch();
+    socket.wait_for_after(0, "READY", None);
     daemon.stop();
-    assert_eq!(supervisor.count("WATCHDOG"), 0);
+    assert_eq!(socket.count("WATCHDOG"), 0);
 }

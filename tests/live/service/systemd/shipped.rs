@@ -7,9 +7,9 @@ use std::process::Command;
 use std::thread::scope;
 use std::time::Duration;
 
-use crate::harness::{Client, Control, Process, Signal, during, is_refused, until};
+use crate::harness::{ControlClient, LineClient, Process, Signal, during, is_refused, until};
 
-use super::unit::{Manager, Unit};
+use super::unit::{SystemdInstance, SystemdUnit};
 
 /// The port in the unit files.
 const PORT: u16 = 7075;
@@ -18,20 +18,20 @@ const FILES: [&str; 3] = ["echo.service", "echo-activated.service", "echo-activa
 
 /// Whether the machine's units are the tests' to start and stop.
 #[expect(clippy::print_stderr, reason = "who runs the tests is told what is skipped")]
-fn is_ours() -> bool {
-    let is_ours = std::env::var_os("SYSTEMD_MACHINE").is_some();
-    if !is_ours {
+fn is_test_machine() -> bool {
+    let is_test_machine = std::env::var_os("SYSTEMD_MACHINE").is_some();
+    if !is_test_machine {
         eprintln!("skipped: this machine's units are not the tests' own; `make test-systemd`");
     }
-    is_ours
+    is_test_machine
 }
 
 fn file(name: &str) -> String {
     format!("/etc/systemd/system/{name}")
 }
 
-fn unit(name: &str) -> Unit {
-    Unit::new(Manager::System, name.to_owned())
+fn unit(name: &str) -> SystemdUnit {
+    SystemdUnit::new(SystemdInstance::System, name.to_owned())
 }
 
 /// Lines that are added to a unit's file for a test.
@@ -63,7 +63,7 @@ impl Drop for DropIn {
 
 /// The shipped service, ready.
 #[track_caller]
-fn started() -> Unit {
+fn started() -> SystemdUnit {
     let unit = unit("echo.service");
     unit.command(&["start"]);
     unit
@@ -71,7 +71,7 @@ fn started() -> Unit {
 
 #[test]
 fn shipped_units_are_valid_and_hardened() {
-    if !is_ours() {
+    if !is_test_machine() {
         return;
     }
     for name in FILES {
@@ -92,7 +92,7 @@ fn shipped_units_are_valid_and_hardened() {
 
 #[test]
 fn the_shipped_service_serves_within_its_hardening() {
-    if !is_ours() {
+    if !is_test_machine() {
         return;
     }
     let unit = started();
@@ -108,15 +108,15 @@ fn the_shipped_service_serves_within_its_hardening() {
         assert_eq!(process.status("CapBnd"), ["0000000000000000"]);
         assert_ne!(process.status("Uid")[0], "0");
     }
-    assert_eq!(Client::of(PORT).ask("hello"), "hello");
+    assert_eq!(LineClient::connect(PORT).ask("hello"), "hello");
     // Its door, by signal and by the operator's socket.
     unit.kill("TSTP");
     unit.until("StatusText", "paused");
-    let mut client = Client::of(PORT);
+    let mut client = LineClient::connect(PORT);
     client.send("waits\n").unwrap();
     assert!(!client.is_answered_within(Duration::from_millis(100)), "somebody answers");
-    let mut control = Control::at(Path::new("/run/echo/control"));
-    control.done("resume", "");
+    let mut control = ControlClient::at(Path::new("/run/echo/control"));
+    control.expect_done("resume", "");
     assert_eq!(client.read().unwrap(), "waits");
     unit.until("StatusText", "running");
     drop(client);
@@ -133,15 +133,15 @@ fn the_shipped_service_serves_within_its_hardening() {
 }
 
 #[test]
-fn a_reload_is_over_when_all_that_serve_are_new() {
-    if !is_ours() {
+fn a_reload_ends_when_all_children_are_new() {
+    if !is_test_machine() {
         return;
     }
     let unit = started();
     let parent = unit.parent();
     let before = unit.fork_server().children();
     let is_old = |child: &Process| before.contains(child);
-    let mut client = Client::of(PORT);
+    let mut client = LineClient::connect(PORT);
     assert_eq!(client.ask("hello"), "hello");
     // systemd waits for its end, by RELOADING and READY.
     unit.command(&["reload"]);
@@ -151,7 +151,7 @@ fn a_reload_is_over_when_all_that_serve_are_new() {
     assert!(unit.journal().contains("reloaded: all that serve are new"));
     // An old one has a request in hand, and goes when that is done.
     assert_eq!(client.ask("still there"), "still there");
-    assert_eq!(Client::of(PORT).ask("to a new one"), "to a new one");
+    assert_eq!(LineClient::connect(PORT).ask("to a new one"), "to a new one");
     drop(client);
     until("no child is an old one", || {
         (!unit.fork_server().children().iter().any(is_old)).then_some(())
@@ -160,8 +160,8 @@ fn a_reload_is_over_when_all_that_serve_are_new() {
 }
 
 #[test]
-fn a_pool_that_is_ill_is_ended_by_the_watchdog_and_started_again() {
-    if !is_ours() {
+fn the_watchdog_restarts_a_broken_pool() {
+    if !is_test_machine() {
         return;
     }
     let _drop_in = DropIn::to("echo.service", "WatchdogSec=1");
@@ -182,12 +182,12 @@ fn a_pool_that_is_ill_is_ended_by_the_watchdog_and_started_again() {
     assert!(journal.contains("Watchdog timeout"), "{journal}");
     assert_eq!(unit.show("NRestarts"), "1", "{journal}");
     assert!(!fork_server.is_alive());
-    assert_eq!(Client::of(PORT).ask("hello"), "hello");
+    assert_eq!(LineClient::connect(PORT).ask("hello"), "hello");
 }
 
 #[test]
 fn connections_wait_while_the_service_is_restarted() {
-    if !is_ours() {
+    if !is_test_machine() {
         return;
     }
     let unit = started();
@@ -198,7 +198,7 @@ fn connections_wait_while_the_service_is_restarted() {
             let mut asked = 0;
             while !restart.is_finished() || asked == 0 {
                 // None is refused, and each is answered.
-                assert_eq!(Client::of(PORT).ask("hello"), "hello", "after {asked}");
+                assert_eq!(LineClient::connect(PORT).ask("hello"), "hello", "after {asked}");
                 asked += 1;
             }
             restart.join().unwrap();
@@ -211,13 +211,13 @@ fn connections_wait_while_the_service_is_restarted() {
 }
 
 #[test]
-fn a_stop_that_drains_gets_the_time_that_it_asks_for() {
-    if !is_ours() {
+fn a_draining_stop_gets_the_time_it_requests() {
+    if !is_test_machine() {
         return;
     }
     let _drop_in = DropIn::to("echo.service", "TimeoutStopSec=1");
     let unit = started();
-    let mut client = Client::of(PORT);
+    let mut client = LineClient::connect(PORT);
     assert_eq!(client.ask("hello"), "hello");
     unit.command(&["stop", "--no-block"]);
     unit.until("ActiveState", "deactivating");
@@ -230,27 +230,27 @@ fn a_stop_that_drains_gets_the_time_that_it_asks_for() {
 
 #[test]
 fn a_socket_starts_its_service_and_outlives_it() {
-    if !is_ours() {
+    if !is_test_machine() {
         return;
     }
     let service = unit("echo-activated.service");
     let socket = unit("echo-activated.socket");
     socket.command(&["start"]);
     assert_eq!(service.show("ActiveState"), "inactive");
-    assert_eq!(Client::of(PORT).ask("hello"), "hello");
+    assert_eq!(LineClient::connect(PORT).ask("hello"), "hello");
     service.until("ActiveState", "active");
     let first = service.parent();
     scope(|scope| {
         let restart = scope.spawn(|| service.command(&["restart"]));
         while !restart.is_finished() {
-            assert_eq!(Client::of(PORT).ask("hello"), "hello");
+            assert_eq!(LineClient::connect(PORT).ask("hello"), "hello");
         }
         restart.join().unwrap();
     });
     assert_ne!(service.parent(), first);
     // A stop of the service alone: whoever comes starts it again.
     service.command(&["stop"]);
-    assert_eq!(Client::of(PORT).ask("again"), "again");
+    assert_eq!(LineClient::connect(PORT).ask("next_request"), "next_request");
     service.until("ActiveState", "active");
     socket.command(&["stop"]);
     service.command(&["stop"]);

@@ -2,13 +2,19 @@
 
 use std::path::Path;
 
-use crate::harness::{Client, example, until};
+use crate::harness::{LineClient, example, until};
 
-use super::unit::{Manager, Unit};
+use super::unit::{SystemdInstance, SystemdUnit};
 
 /// Runs the example as a unit with these properties; returns when systemd takes it for ready.
 #[track_caller]
-fn run(manager: Manager, name: &str, log: &Path, properties: &[&str], options: &[&str]) -> Unit {
+fn run(
+    manager: SystemdInstance,
+    name: &str,
+    log: &Path,
+    properties: &[&str],
+    options: &[&str],
+) -> SystemdUnit {
     let name = format!("daemon-service-{name}-{}.service", std::process::id());
     let kind = if manager.knows_notify_reload() { "notify-reload" } else { "notify" };
     let log = log.display();
@@ -18,7 +24,7 @@ fn run(manager: Manager, name: &str, log: &Path, properties: &[&str], options: &
     command.arg(format!("--property=StandardError=file:{log}"));
     command.arg(format!("--property=StandardOutput=file:{log}.out"));
     command.args(properties.iter().map(|property| format!("--property={property}")));
-    let unit = Unit::new(manager, name);
+    let unit = SystemdUnit::new(manager, name);
     let status = command.arg(example("service")).arg("0").args(options).status().unwrap();
     let said = || std::fs::read_to_string(format!("{log}")).unwrap_or_default();
     assert!(status.success(), "{}", said());
@@ -27,10 +33,14 @@ fn run(manager: Manager, name: &str, log: &Path, properties: &[&str], options: &
 
 /// The managers that there are; says so if there is none.
 #[expect(clippy::print_stderr, reason = "who runs the tests is told what is skipped")]
-fn managers() -> Vec<Manager> {
-    let managers = Manager::all();
+fn managers() -> Vec<SystemdInstance> {
+    let managers = SystemdInstance::all();
     if std::env::var_os("SYSTEMD_MACHINE").is_some() {
-        assert_eq!(managers, [Manager::System, Manager::User], "a machine for tests has both");
+        assert_eq!(
+            managers,
+            [SystemdInstance::System, SystemdInstance::User],
+            "a machine for tests has both"
+        );
     }
     if managers.is_empty() {
         eprintln!("skipped: no systemd runs here that takes a unit");
@@ -39,7 +49,7 @@ fn managers() -> Vec<Manager> {
 }
 
 #[test]
-fn a_service_of_systemd_starts_pauses_reloads_and_stops() {
+fn a_systemd_service_starts_pauses_reloads_and_stops() {
     for manager in managers() {
         let dir = tempfile::tempdir().unwrap();
         let log = dir.path().join("log");
@@ -53,7 +63,7 @@ fn a_service_of_systemd_starts_pauses_reloads_and_stops() {
             let said = std::fs::read_to_string(format!("{}.out", log.display())).ok()?;
             said.trim().strip_prefix("PORT=")?.parse().ok()
         });
-        assert_eq!(Client::of(port).ask("hello"), "hello");
+        assert_eq!(LineClient::connect(port).ask("hello"), "hello");
         if manager.knows_notify_reload() {
             // The reload's end is waited for.
             unit.command(&["reload"]);
@@ -69,7 +79,7 @@ fn a_service_of_systemd_starts_pauses_reloads_and_stops() {
 }
 
 #[test]
-fn a_start_that_takes_long_gets_the_time_that_it_asks_for() {
+fn a_slow_start_gets_the_time_it_requests() {
     for manager in managers() {
         let dir = tempfile::tempdir().unwrap();
         let log = dir.path().join("log");

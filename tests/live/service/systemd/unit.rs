@@ -6,15 +6,15 @@ use crate::harness::{Process, until};
 
 /// A manager of units: the machine's, or the user's own.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Manager {
+pub(super) enum SystemdInstance {
     System,
     User,
 }
 
-impl Manager {
+impl SystemdInstance {
     /// Those that answer and take units of ours.
-    pub(super) fn all() -> Vec<Manager> {
-        [Manager::System, Manager::User]
+    pub(super) fn all() -> Vec<SystemdInstance> {
+        [SystemdInstance::System, SystemdInstance::User]
             .into_iter()
             .filter(|manager| manager.takes_units())
             .collect()
@@ -30,8 +30,8 @@ impl Manager {
 
     fn option(self) -> &'static str {
         match self {
-            Manager::System => "--system",
-            Manager::User => "--user",
+            SystemdInstance::System => "--system",
+            SystemdInstance::User => "--user",
         }
     }
 
@@ -51,21 +51,21 @@ impl Manager {
 }
 
 /// A unit that goes with its test.
-pub(super) struct Unit {
-    manager: Manager,
+pub(super) struct SystemdUnit {
+    manager: SystemdInstance,
     name: String,
     /// Where the journal was when the test began.
-    begun: String,
+    start_cursor: String,
 }
 
-impl Unit {
-    pub(super) fn new(manager: Manager, name: String) -> Unit {
+impl SystemdUnit {
+    pub(super) fn new(manager: SystemdInstance, name: String) -> SystemdUnit {
         let mut journal = manager.command("journalctl");
         let output = journal.args(["--quiet", "--no-pager", "--lines=0", "--show-cursor"]).output();
-        let told = output.map(|output| output.stdout).unwrap_or_default();
-        let told = String::from_utf8_lossy(&told).into_owned();
-        let cursor = told.trim().strip_prefix("-- cursor: ").unwrap_or_default();
-        Unit { manager, name, begun: cursor.to_owned() }
+        let output = output.map(|output| output.stdout).unwrap_or_default();
+        let output = String::from_utf8_lossy(&output).into_owned();
+        let cursor = output.trim().strip_prefix("-- cursor: ").unwrap_or_default();
+        SystemdUnit { manager, name, start_cursor: cursor.to_owned() }
     }
 
     /// What systemd says about it.
@@ -118,15 +118,15 @@ impl Unit {
     pub(super) fn journal(&self) -> String {
         let mut journal = self.manager.command("journalctl");
         journal.args(["--quiet", "--no-pager", "--output=cat", "--unit", &self.name]);
-        if !self.begun.is_empty() {
-            journal.args(["--after-cursor", &self.begun]);
+        if !self.start_cursor.is_empty() {
+            journal.args(["--after-cursor", &self.start_cursor]);
         }
         let output = journal.output().map(|output| output.stdout).unwrap_or_default();
         String::from_utf8_lossy(&output).into_owned()
     }
 }
 
-impl Drop for Unit {
+impl Drop for SystemdUnit {
     #[expect(clippy::print_stdout, reason = "what the unit has said goes with the machine")]
     fn drop(&mut self) {
         if std::thread::panicking() {

@@ -12,27 +12,27 @@ use actix_daemon::{ChildHandle, UpdateStatus};
 use nix::sys::signal::{SigSet, SigmaskHow, Signal, sigprocmask};
 
 thread_local! {
-    static LENT: RefCell<Option<TcpListener>> = const { RefCell::new(None) };
+    static SHARED_LISTENER: RefCell<Option<TcpListener>> = const { RefCell::new(None) };
 }
 
 /// Leaves a copy of the listener where a grandchild finds it.
 pub fn lend(listener: TcpListener) {
-    LENT.set(Some(listener));
+    SHARED_LISTENER.set(Some(listener));
 }
 
 /// Misbehaves as the word says; `None` if it is no mischief. What does not end, ends by a signal, or
 /// when the file is there that the rest of the line names.
-pub(crate) async fn mischief(word: &str, rest: &str, child: &ChildHandle) -> Option<String> {
+pub(crate) async fn misbehave(word: &str, rest: &str, child: &ChildHandle) -> Option<String> {
     match word {
         // Processor time, and no turn of the event loop.
         "spin" => spin_in_a_loop(rest),
         // No processor time, and no turn of the event loop either.
         "block" => block(rest),
-        "deaf" => {
+        "block_signals" => {
             sigprocmask(SigmaskHow::SIG_BLOCK, Some(&SigSet::all()), None).ok()?;
             block(rest);
         }
-        "undying" => {
+        "block_term" => {
             let mut deadly = SigSet::empty();
             deadly.extend([Signal::SIGTERM, Signal::SIGINT]);
             sigprocmask(SigmaskHow::SIG_BLOCK, Some(&deadly), None).ok()?;
@@ -45,14 +45,14 @@ pub(crate) async fn mischief(word: &str, rest: &str, child: &ChildHandle) -> Opt
             std::mem::forget(bytes);
         }
         "extend" => child.extend(Duration::from_millis(rest.parse().ok()?)),
-        "again" => {
+        "next_request" => {
             // As an acceptor does between two connections, but in the same one.
             child.daemon().send(UpdateStatus::Done).await.ok()?.ok()?;
             child.daemon().send(UpdateStatus::Req).await.ok()?.ok()?;
         }
         // A grandchild that holds the listener, as an exec without care leaves it.
         "grandchild" => {
-            let listener = LENT.with_borrow(|lent| lent.as_ref()?.try_clone().ok())?;
+            let listener = SHARED_LISTENER.with_borrow(|lent| lent.as_ref()?.try_clone().ok())?;
             let mut command = Command::new("sleep");
             command.arg("1000").stdin(Stdio::from(OwnedFd::from(listener)));
             let started = command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().ok()?;

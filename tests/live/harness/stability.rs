@@ -4,13 +4,13 @@ use std::thread::park_timeout;
 use std::time::{Duration, Instant};
 
 /// How often is looked.
-const LOOK: Duration = Duration::from_millis(4);
+const POLL_INTERVAL: Duration = Duration::from_millis(4);
 
 /// Looks again and again for so long: for what must not happen meanwhile.
 pub(crate) fn during(window: Duration, mut look: impl FnMut()) {
     let end = Instant::now() + window;
     while Instant::now() < end {
         look();
-        park_timeout(LOOK);
+        park_timeout(POLL_INTERVAL);
     }
 }

@@ -12,11 +12,11 @@ fn main() -> Result<(), Box<dyn Error>> {
     let tcp = options.listen()?;
     let unix = options.get("unix").map(UnixListener::bind).transpose()?;
     let builder = options.builder();
-    match (options.has("each"), unix) {
-        (true, None) => builder.model(options.each()).serve(tcp, echo)?,
-        (true, Some(unix)) => builder.model(options.each()).serve(unix, echo)?,
-        (false, None) => builder.model(options.pool()).serve(tcp, echo)?,
-        (false, Some(unix)) => builder.model(options.pool()).serve(unix, echo)?,
+    match (options.has("postfork"), unix) {
+        (true, None) => builder.model(options.post_fork_model()).serve(tcp, echo)?,
+        (true, Some(unix)) => builder.model(options.post_fork_model()).serve(unix, echo)?,
+        (false, None) => builder.model(options.pre_fork_model()).serve(tcp, echo)?,
+        (false, Some(unix)) => builder.model(options.pre_fork_model()).serve(unix, echo)?,
     }
     Ok(())
 }

@@ -4,46 +4,49 @@ use std::collections::HashSet;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use crate::harness::{Client, Daemon, Process, Signal, Start, crowd, during, until};
+use crate::harness::{
+    DaemonProcess, LineClient, Process, Signal, TestProgram, during, run_clients, until,
+};
 
 #[test]
-fn busy_children_are_followed_by_spares_and_surplus_spares_are_retired() {
+fn spares_are_started_for_busy_children_and_surplus_spares_are_retired() {
     let options = "start=1 min=1 max_spare=2 max=6 linger=50";
-    let daemon = Start::pool().logged().options(options).up();
-    let mut clients: Vec<Client> = Vec::new();
+    let daemon = TestProgram::pool().logged().options(options).start();
+    let mut clients: Vec<LineClient> = Vec::new();
     for busy in 1..=5 {
         let mut client = daemon.client();
         client.pid();
         clients.push(client);
-        daemon.until_children(busy + 1);
+        daemon.wait_for_children(busy + 1);
     }
     let mut sixth = daemon.client();
     sixth.pid();
     clients.push(sixth);
-    daemon.until_logged("max_children is reached");
+    daemon.wait_for_log("max_children is reached");
     for mut client in clients {
         assert_eq!(client.ask("done"), "ok");
     }
-    daemon.until_children(2);
+    daemon.wait_for_children(2);
 }
 
 #[test]
-fn ttin_and_ttou_move_the_pool() {
-    let daemon = Start::pool().logged().options("start=1 min=1 max_spare=1 max=4 linger=50").up();
-    daemon.until_children(1);
+fn ttin_and_ttou_resize_the_pool() {
+    let daemon =
+        TestProgram::pool().logged().options("start=1 min=1 max_spare=1 max=4 linger=50").start();
+    daemon.wait_for_children(1);
     daemon.parent().signal(Signal::SIGTTIN);
-    daemon.until_logged("resized");
-    daemon.until_children(2);
+    daemon.wait_for_log("resized");
+    daemon.wait_for_children(2);
     daemon.parent().signal(Signal::SIGTTIN);
-    daemon.until_children(3);
+    daemon.wait_for_children(3);
     daemon.parent().signal(Signal::SIGTTOU);
-    daemon.until_children(2);
+    daemon.wait_for_children(2);
     assert_eq!(daemon.client().ask("echo on"), "on");
 }
 
 #[test]
-fn ttin_and_ttou_move_the_most_of_a_forking_daemon() {
-    let daemon = Start::each().options("max=1").up();
+fn ttin_and_ttou_change_max_children_of_a_forking_daemon() {
+    let daemon = TestProgram::postfork().options("max=1").start();
     let most = |wanted: u64| {
         until("max_children has moved", || {
             (daemon.report()["max_children"].as_u64() == Some(wanted)).then_some(())
@@ -61,13 +64,13 @@ fn ttin_and_ttou_move_the_most_of_a_forking_daemon() {
     most(1);
     daemon.parent().signal(Signal::SIGTTOU);
     // It goes no lower than one: the next answer comes after the signal was heeded.
-    daemon.until_logged("cannot resize to 0");
+    daemon.wait_for_log("cannot resize to 0");
     most(1);
 }
 
 #[test]
 fn resizing_is_refused_with_the_number_and_the_reason() {
-    let daemon = Start::each().options("max=2").up();
+    let daemon = TestProgram::postfork().options("max=2").start();
     let answer = daemon.ask("resize 5000");
     assert!(answer.contains("refused: cannot resize to 5000"), "{answer}");
     assert!(daemon.ask("resize 5").contains("max_children: 5"));
@@ -75,12 +78,12 @@ fn resizing_is_refused_with_the_number_and_the_reason() {
     assert!(answer.contains("refused: cannot reload"), "{answer}");
 }
 
-fn replaced_under_load(daemon: &Daemon, reload: impl FnOnce()) {
+fn replaced_under_load(daemon: &DaemonProcess, reload: impl FnOnce()) {
     let before: HashSet<Process> = daemon.children().into_iter().collect();
     let done = AtomicBool::new(false);
     std::thread::scope(|scope| {
         let load = scope.spawn(|| {
-            crowd(4, |number| {
+            run_clients(4, |number| {
                 let mut served = 0;
                 while !done.load(Ordering::Relaxed) {
                     let mut client = daemon.client();
@@ -96,7 +99,7 @@ fn replaced_under_load(daemon: &Daemon, reload: impl FnOnce()) {
             let now = daemon.children();
             (!now.is_empty() && now.iter().all(|child| !before.contains(child))).then_some(())
         });
-        daemon.until_logged("reloaded: all that serve are new");
+        daemon.wait_for_log("reloaded: all that serve are new");
         done.store(true, Ordering::Relaxed);
         assert!(load.join().unwrap().into_iter().all(|served| served > 0));
     });
@@ -104,7 +107,7 @@ fn replaced_under_load(daemon: &Daemon, reload: impl FnOnce()) {
 
 #[test]
 fn a_reload_replaces_all_children_and_no_request_fails() {
-    let daemon = Start::pool().logged().options("start=6 min=2 max=10").up();
+    let daemon = TestProgram::pool().logged().options("start=6 min=2 max=10").start();
     replaced_under_load(&daemon, || {
         let answer = daemon.ask("reload");
         assert!(answer.contains("Reloading"), "{answer}");
@@ -112,17 +115,17 @@ fn a_reload_replaces_all_children_and_no_request_fails() {
 }
 
 #[test]
-fn a_hangup_reloads_where_that_was_asked_for() {
-    let daemon = Start::pool().logged().options("start=4 min=2 max=8 reload_on_hup").up();
+fn a_hangup_reloads_if_configured() {
+    let daemon = TestProgram::pool().logged().options("start=4 min=2 max=8 reload_on_hup").start();
     replaced_under_load(&daemon, || {
         daemon.parent().signal(Signal::SIGHUP);
     });
 }
 
 #[test]
-fn a_full_daemon_pauses_and_resumes_again_and_again() {
-    let daemon = Start::each().logged().options("max=2").up();
-    let told = |what: &str| daemon.log().matches(&format!("told: {what},")).count();
+fn a_full_daemon_pauses_and_resumes_repeatedly() {
+    let daemon = TestProgram::postfork().logged().options("max=2").start();
+    let told = |what: &str| daemon.log().matches(&format!("received: {what},")).count();
     for _round in 0..5 {
         let mut busy = [daemon.client(), daemon.client()];
         for client in &mut busy {
@@ -142,8 +145,8 @@ fn a_full_daemon_pauses_and_resumes_again_and_again() {
 }
 
 #[test]
-fn a_daemon_that_is_let_alone_forks_nobody() {
-    let daemon = Start::each().options("max=4").up();
+fn an_idle_daemon_forks_no_child() {
+    let daemon = TestProgram::postfork().options("max=4").start();
     // A poll of the original's kind would have its first tick within a second.
     during(Duration::from_millis(300), || {
         assert!(daemon.children().is_empty());

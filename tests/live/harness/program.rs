@@ -7,7 +7,7 @@ use std::process::{Command, Stdio};
 
 use tempfile::TempDir;
 
-use super::daemon::Daemon;
+use super::daemon::DaemonProcess;
 use super::patience::until;
 
 /// The program of one of the workspace's examples.
@@ -26,7 +26,7 @@ pub(crate) fn example(name: &str) -> PathBuf {
 
 /// A program, its arguments and its environment.
 #[derive(Debug)]
-pub(crate) struct Start {
+pub(crate) struct TestProgram {
     name: String,
     program: PathBuf,
     arguments: Vec<OsString>,
@@ -36,18 +36,18 @@ pub(crate) struct Start {
 
 /// A start that came to nothing.
 #[derive(Debug)]
-pub(crate) struct Failed {
+pub(crate) struct FailedStart {
     /// What the program has said on standard error.
-    pub(crate) error: String,
+    pub(crate) stderr: String,
     /// How it has ended.
     pub(crate) status: String,
     /// How many processes there were, of which none is left.
     pub(crate) processes: usize,
 }
 
-impl Start {
+impl TestProgram {
     fn new(name: &str, program: PathBuf) -> Self {
-        Start {
+        TestProgram {
             name: name.to_owned(),
             program,
             arguments: Vec::new(),
@@ -58,50 +58,50 @@ impl Start {
 
     /// One of the workspace's examples, on any port; it logs in the test's directory.
     pub(crate) fn example(name: &str) -> Self {
-        Start::example_on(name, 0)
+        TestProgram::example_on(name, 0)
     }
 
     /// One of the workspace's examples, on this port.
     pub(crate) fn example_on(name: &str, port: u16) -> Self {
-        let start = Start::new(name, example(name));
+        let start = TestProgram::new(name, example(name));
         let dir = start.dir.path().to_owned();
         start.argument(port.to_string()).environment("EXAMPLE_LOG_DIR", dir)
     }
 
     fn program(name: &str, path: &str) -> Self {
-        let start = Start::new(name, PathBuf::from(path));
-        let desk = start.dir.path().join("desk");
-        start.argument(format!("desk={}", desk.display()))
+        let start = TestProgram::new(name, PathBuf::from(path));
+        let desk = start.dir.path().join("commands");
+        start.argument(format!("command_socket={}", desk.display()))
     }
 
     /// The pool under test, see `programs/pool.rs`.
     pub(crate) fn pool() -> Self {
-        Start::program("pool", env!("CARGO_BIN_EXE_pool"))
+        TestProgram::program("pool", env!("CARGO_BIN_EXE_pool"))
     }
 
-    /// The daemon that forks for each connection, see `programs/each.rs`.
-    pub(crate) fn each() -> Self {
-        Start::program("each", env!("CARGO_BIN_EXE_each"))
+    /// The daemon that forks for each connection, see `programs/postfork.rs`.
+    pub(crate) fn postfork() -> Self {
+        TestProgram::program("postfork", env!("CARGO_BIN_EXE_postfork"))
     }
 
     /// The daemon without children, see `programs/solo.rs`.
     pub(crate) fn solo() -> Self {
-        Start::program("solo", env!("CARGO_BIN_EXE_solo"))
+        TestProgram::program("solo", env!("CARGO_BIN_EXE_solo"))
     }
 
     /// The daemon whose requests are bytes, see `programs/large.rs`.
     pub(crate) fn large() -> Self {
-        Start::program("large", env!("CARGO_BIN_EXE_large"))
+        TestProgram::program("large", env!("CARGO_BIN_EXE_large"))
     }
 
-    /// The daemon in a System of the user's own, see `programs/company.rs`.
-    pub(crate) fn company() -> Self {
-        Start::program("company", env!("CARGO_BIN_EXE_company"))
+    /// The daemon in a System of the user's own, see `programs/other_threads.rs`.
+    pub(crate) fn other_threads() -> Self {
+        TestProgram::program("other_threads", env!("CARGO_BIN_EXE_other_threads"))
     }
 
-    /// The short way in, see `programs/short.rs`.
-    pub(crate) fn short() -> Self {
-        Start::program("short", env!("CARGO_BIN_EXE_short"))
+    /// The short way in, see `programs/serve.rs`.
+    pub(crate) fn serve() -> Self {
+        TestProgram::program("serve", env!("CARGO_BIN_EXE_serve"))
     }
 
     pub(crate) fn argument(mut self, argument: impl Into<OsString>) -> Self {
@@ -117,7 +117,7 @@ impl Start {
         self
     }
 
-    /// Adds `logfile=DIR/NAME.log`, the place where [`Daemon::log`] reads.
+    /// Adds `logfile=DIR/NAME.log`, the place where [`DaemonProcess::log`] reads.
     pub(crate) fn logged(self) -> Self {
         let option = format!("logfile=DIR/{}.log", self.name);
         self.options(&option)
@@ -133,7 +133,7 @@ impl Start {
         self.dir.path()
     }
 
-    fn begin(self) -> Daemon {
+    fn spawn(self) -> DaemonProcess {
         let report = self.dir.path().join("warden");
         let error = self.dir.path().join("stderr");
         let mut warden = Command::new(env!("CARGO_BIN_EXE_warden"))
@@ -153,39 +153,39 @@ impl Start {
             .and_then(|line| line.strip_prefix("PORT=")?.parse().ok());
         // What else is said there is nobody's to read, but the pipe must not fill.
         std::thread::spawn(move || lines.map_while(Result::ok).for_each(drop));
-        Daemon::new(self.name, warden, self.dir, port)
+        DaemonProcess::new(self.name, warden, self.dir, port)
     }
 
     /// Starts the program; returns when its parent is up, and its first children.
     #[track_caller]
-    pub(crate) fn up(self) -> Daemon {
-        let daemon = self.begun();
-        daemon.is_up();
+    pub(crate) fn start(self) -> DaemonProcess {
+        let daemon = self.launch();
+        daemon.wait_until_running();
         daemon
     }
 
     /// Starts the program; returns when its parent is there.
     #[track_caller]
-    pub(crate) fn begun(self) -> Daemon {
+    pub(crate) fn launch(self) -> DaemonProcess {
         let is_detached = self.arguments.iter().any(|argument| argument == "detach");
         let is_example = matches!(self.name.as_str(), "preforking" | "forking");
-        let daemon = self.begin();
-        assert!(daemon.has_port(), "{} has not started: {}", daemon.name(), daemon.error());
+        let daemon = self.spawn();
+        assert!(daemon.has_port(), "{} has not started: {}", daemon.name(), daemon.stderr());
         if is_detached || is_example {
             let code = until("the launching process ends", || daemon.launcher_status());
-            assert_eq!(code, "code 0", "{}", daemon.error());
+            assert_eq!(code, "code 0", "{}", daemon.stderr());
         }
-        daemon.has_begun();
+        daemon.wait_until_launched();
         daemon
     }
 
     /// Starts the program, which shall not come up; returns when nothing of it is left.
     #[track_caller]
-    pub(crate) fn fails(self) -> Failed {
-        let mut daemon = self.begin();
-        let ended = daemon.ended();
-        Failed {
-            error: daemon.error(),
+    pub(crate) fn fail_to_start(self) -> FailedStart {
+        let mut daemon = self.spawn();
+        let ended = daemon.wait_until_gone();
+        FailedStart {
+            stderr: daemon.stderr(),
             status: daemon.launcher_status().unwrap_or_default(),
             processes: ended.len(),
         }

@@ -11,26 +11,29 @@ use actix_daemon::{
     WaitUntilStopped,
 };
 use actix_web::{App, HttpServer, web};
-use live_tests::{Options, Session, open_desk, subscribe};
+use live_tests::{LineSession, Options, open_command_socket, subscribe};
 
 /// What main makes before the runtime, and the System takes over.
-type Daemon = Addr<DaemonActor<TcpStream>>;
+type DaemonAddr = Addr<DaemonActor<TcpStream>>;
 
 fn main() -> Result<(), Box<dyn Error>> {
     let options = Options::read();
     let listener = options.listen()?;
     let web = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;
-    std::fs::write(options.desk().with_extension("web"), web.local_addr()?.port().to_string())?;
+    std::fs::write(
+        options.command_socket().with_extension("web"),
+        web.local_addr()?.port().to_string(),
+    )?;
     let launched = options
         .builder()
-        .model(options.each())
-        .launch(Company { listener, options: options.clone() })?;
+        .model(options.post_fork_model())
+        .launch(OtherThreadsProgram { listener, options: options.clone() })?;
     in_own_system(launched, web)
 }
 
 #[actix::main]
 async fn in_own_system(
-    launched: Launched<Company>,
+    launched: Launched<OtherThreadsProgram>,
     web: TcpListener,
 ) -> Result<(), Box<dyn Error>> {
     let daemon = launched.start()?;
@@ -64,30 +67,30 @@ async fn in_own_system(
     Ok(())
 }
 
-async fn status(daemon: web::Data<Daemon>) -> String {
+async fn status(daemon: web::Data<DaemonAddr>) -> String {
     match daemon.send(GetStatus::Board).await {
         Ok(report) => report.to_string(),
         Err(gone) => gone.to_string(),
     }
 }
 
-struct Company {
+struct OtherThreadsProgram {
     listener: TcpListener,
     options: Options,
 }
 
-impl Program for Company {
+impl Program for OtherThreadsProgram {
     type Request = TcpStream;
 
-    fn parent(self, daemon: Daemon) {
+    fn parent(self, daemon: DaemonAddr) {
         subscribe(&daemon);
-        open_desk(&self.options.desk(), daemon.clone(), |_daemon, _line| None)
+        open_command_socket(&self.options.command_socket(), daemon.clone(), |_daemon, _line| None)
             .expect("a place for a desk");
         ParentAcceptor::start(self.listener, daemon, |stream| stream)
             .expect("the runtime can watch a listener");
     }
 
     fn child(self, daemon: Addr<ChildActor>) -> Recipient<DaemonChild<TcpStream>> {
-        Session::new(daemon, None).start().recipient()
+        LineSession::new(daemon, None).start().recipient()
     }
 }

@@ -8,17 +8,17 @@ use std::time::Duration;
 use actix_daemon::{ChildHandle, Detail, GetStatus, Peek, logger};
 use tokio::io::{AsyncBufReadExt, AsyncRead, AsyncWrite, AsyncWriteExt, BufReader};
 
-use crate::mischief::mischief;
+use crate::misbehave::misbehave;
 
 /// How often a child that waits for a file looks for it.
-const LOOK: Duration = Duration::from_millis(5);
+const POLL_INTERVAL: Duration = Duration::from_millis(5);
 
 /// Talks with a client until it says `done` or closes.
 ///
 /// # Errors
 ///
 /// When the connection breaks.
-pub async fn talk<S>(stream: &mut S, child: &ChildHandle) -> io::Result<()>
+pub async fn serve_commands<S>(stream: &mut S, child: &ChildHandle) -> io::Result<()>
 where
     S: AsyncRead + AsyncWrite + Unpin,
 {
@@ -72,33 +72,33 @@ async fn answer(word: &str, rest: &str, child: &ChildHandle) -> String {
         "panic" => panic!("a panic was asked for"),
         "abort" => std::process::abort(),
         // Forgotten by its request, it goes on until the file is there.
-        "hoard" => {
+        "exhaust_descriptors" => {
             let file = rest.to_owned();
             actix_rt::spawn(async move {
-                let mut hoarded = Vec::new();
+                let mut descriptors = Vec::new();
                 while !Path::new(&file).exists() {
-                    hoarded.extend(hoard());
-                    tokio::time::sleep(LOOK).await;
+                    descriptors.extend(exhaust_descriptors());
+                    tokio::time::sleep(POLL_INTERVAL).await;
                 }
             });
             "ok".to_owned()
         }
         // Not to be moved by anything but QUIT, KILL and the end of the client.
-        "until" => {
-            until_there(rest).await;
+        "wait_for" => {
+            wait_for_file(rest).await;
             "ok".to_owned()
         }
-        _ => mischief(word, rest, child).await.unwrap_or_else(|| "???".to_owned()),
+        _ => misbehave(word, rest, child).await.unwrap_or_else(|| "???".to_owned()),
     }
 }
 
-async fn until_there(file: &str) {
+async fn wait_for_file(file: &str) {
     while !Path::new(file).exists() {
-        tokio::time::sleep(LOOK).await;
+        tokio::time::sleep(POLL_INTERVAL).await;
     }
 }
 
 /// All descriptors that this process may still have.
-pub(crate) fn hoard() -> Vec<File> {
+pub(crate) fn exhaust_descriptors() -> Vec<File> {
     std::iter::from_fn(|| File::open("/dev/null").ok()).collect()
 }

@@ -4,9 +4,9 @@ use std::io::{BufRead, BufReader, Write};
 use std::os::unix::net::UnixStream;
 use std::path::Path;
 
-use crate::harness::{Signal, Start, crowd};
+use crate::harness::{Signal, TestProgram, run_clients};
 
-const MODELS: [&str; 2] = ["start=2 max=4", "each max=4"];
+const MODELS: [&str; 2] = ["start=2 max=4", "postfork max=4"];
 
 /// Says words one after the other on one connection; each comes back before the next is said, so
 /// all but the first have to be waited for.
@@ -20,10 +20,10 @@ fn talk(path: &Path, words: &[String]) {
 }
 
 #[test]
-fn many_clients_at_once_each_hear_their_own_words() {
+fn concurrent_clients_each_receive_their_own_words() {
     for model in MODELS {
-        let daemon = Start::short().logged().options(model).up();
-        crowd(30, |number| {
+        let daemon = TestProgram::serve().logged().options(model).start();
+        run_clients(30, |number| {
             let mut client = daemon.client();
             for word in ["first", "second", "third"] {
                 let word = format!("{word} {number}");
@@ -34,30 +34,31 @@ fn many_clients_at_once_each_hear_their_own_words() {
 }
 
 #[test]
-fn a_handler_that_exits_costs_its_child_and_its_exit_code_is_told() {
+fn a_handler_that_exits_ends_its_child_and_the_exit_code_is_logged() {
     for model in MODELS {
-        let daemon = Start::short().logged().options(model).up();
+        let daemon = TestProgram::serve().logged().options(model).start();
         let mut client = daemon.client();
         assert_eq!(client.ask("alive"), "alive");
         client.send("exit\n").unwrap();
         assert_eq!(client.rest(), "");
-        daemon.until_logged("child gone: exit code 7");
+        daemon.wait_for_log("child gone: exit code 7");
         assert!(!daemon.log().contains("panicked"), "{}", daemon.log());
     }
 }
 
 #[test]
-fn over_a_unix_socket_it_is_the_same() {
+fn a_unix_socket_works_the_same() {
     for model in MODELS {
-        let mut daemon = Start::short().logged().options(model).options("unix=DIR/socket").up();
+        let mut daemon =
+            TestProgram::serve().logged().options(model).options("unix=DIR/socket").start();
         let socket = daemon.dir().join("socket");
-        crowd(20, |number| {
+        run_clients(20, |number| {
             let words: Vec<_> = ["a", "b"].iter().map(|word| format!("{word}{number}")).collect();
             talk(&socket, &words);
         });
         let parent = daemon.parent();
         parent.signal(Signal::SIGTERM);
-        assert_eq!(daemon.ended()[&parent], "code 0");
+        assert_eq!(daemon.wait_until_gone()[&parent], "code 0");
         assert!(UnixStream::connect(&socket).is_err(), "nobody listens any more");
     }
 }

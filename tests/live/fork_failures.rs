@@ -4,7 +4,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use crate::harness::{Daemon, Start, crowd};
+use crate::harness::{DaemonProcess, TestProgram, run_clients};
 
 /// Builds the shim in the test's directory.
 fn shim(dir: &Path) -> PathBuf {
@@ -20,35 +20,35 @@ fn shim(dir: &Path) -> PathBuf {
     shim
 }
 
-fn refusable(start: Start) -> (Start, PathBuf) {
+fn forks_can_fail(start: TestProgram) -> (TestProgram, PathBuf) {
     let file = start.dir().join("refuse");
     let shim = shim(start.dir());
     let start = start.environment("FORK_EAGAIN", &file).environment("LD_PRELOAD", shim);
     (start, file)
 }
 
-fn failed_forks(daemon: &Daemon) -> u64 {
+fn wait_for_failed_forks(daemon: &DaemonProcess) -> u64 {
     daemon.report()["counters"]["failed_forks"].as_u64().unwrap()
 }
 
 #[test]
 fn no_connection_is_lost_while_forks_fail() {
-    let (start, file) = refusable(Start::each().logged().options("max=4"));
-    let daemon = start.up();
+    let (start, file) = forks_can_fail(TestProgram::postfork().logged().options("max=4"));
+    let daemon = start.start();
     assert_eq!(daemon.client().ask("echo before"), "before");
     fs::write(&file, "").unwrap();
     let mut waiting: Vec<_> = (0..10).map(|_client| daemon.client()).collect();
     for (number, client) in waiting.iter_mut().enumerate() {
         client.send(&format!("echo {number}\ndone\n")).unwrap();
     }
-    daemon.until_logged("WARN cannot fork: ");
+    daemon.wait_for_log("WARN cannot fork: ");
     fs::remove_file(&file).unwrap();
     for (number, client) in waiting.iter_mut().enumerate() {
         assert_eq!(client.read().unwrap(), number.to_string());
         assert_eq!(client.rest(), "ok\n");
     }
-    assert!(failed_forks(&daemon) > 0);
-    crowd(10, |client| {
+    assert!(wait_for_failed_forks(&daemon) > 0);
+    run_clients(10, |client| {
         let word = client.to_string();
         assert_eq!(daemon.client().ask(&format!("echo {word}")), word);
     });
@@ -56,8 +56,9 @@ fn no_connection_is_lost_while_forks_fail() {
 
 #[test]
 fn a_pool_is_filled_when_forks_succeed_again() {
-    let (start, file) = refusable(Start::pool().logged().options("start=2 min=2 max=4 requests=1"));
-    let daemon = start.up();
+    let (start, file) =
+        forks_can_fail(TestProgram::pool().logged().options("start=2 min=2 max=4 requests=1"));
+    let daemon = start.start();
     fs::write(&file, "").unwrap();
     let mut busy = [daemon.client(), daemon.client()];
     for client in &mut busy {
@@ -65,20 +66,20 @@ fn a_pool_is_filled_when_forks_succeed_again() {
     }
     let mut third = daemon.client();
     third.send("echo third\n").unwrap();
-    daemon.until_logged("WARN cannot fork: ");
+    daemon.wait_for_log("WARN cannot fork: ");
     fs::remove_file(&file).unwrap();
     assert_eq!(third.read().unwrap(), "third");
-    assert!(failed_forks(&daemon) > 0);
+    assert!(wait_for_failed_forks(&daemon) > 0);
 }
 
 #[test]
-fn a_pool_whose_first_forks_fail_comes_up_when_they_succeed() {
-    let (start, file) = refusable(Start::pool().logged().options("start=2 max=4"));
+fn a_pool_whose_first_forks_fail_starts_once_they_succeed() {
+    let (start, file) = forks_can_fail(TestProgram::pool().logged().options("start=2 max=4"));
     fs::write(&file, "").unwrap();
-    let daemon = start.begun();
-    daemon.until_logged("WARN cannot fork: ");
-    assert!(!daemon.log().contains("told: DaemonParent"));
+    let daemon = start.launch();
+    daemon.wait_for_log("WARN cannot fork: ");
+    assert!(!daemon.log().contains("received: DaemonParent"));
     fs::remove_file(&file).unwrap();
-    daemon.until_logged("told: DaemonParent");
+    daemon.wait_for_log("received: DaemonParent");
     assert_eq!(daemon.client().ask("echo up"), "up");
 }

@@ -5,18 +5,18 @@ use std::os::unix::fs::{MetadataExt, PermissionsExt};
 
 use nix::unistd::{Uid, User};
 
-use crate::harness::{Daemon, Process, Start, until};
+use crate::harness::{DaemonProcess, Process, TestProgram, until};
 
-fn all(daemon: &Daemon) -> Vec<Process> {
-    let family = daemon.family();
+fn all(daemon: &DaemonProcess) -> Vec<Process> {
+    let family = daemon.processes();
     assert!(family.len() >= 3, "parent, fork server, child: {family:?}");
     family
 }
 
 #[test]
-fn umask_workdir_and_limits_hold_in_every_process() {
+fn umask_workdir_and_limits_apply_in_every_process() {
     let options = "start=2 umask=027 workdir=/usr open_files=321 core=0 nice=5 oom_score_adj=345";
-    let daemon = Start::pool().options(options).up();
+    let daemon = TestProgram::pool().options(options).start();
     for process in all(&daemon) {
         assert_eq!(process.status("Umask"), ["0027"]);
         assert_eq!(process.workdir().unwrap().to_str(), Some("/usr"));
@@ -31,8 +31,8 @@ fn umask_workdir_and_limits_hold_in_every_process() {
 }
 
 #[test]
-fn titles_tell_name_role_slot_status_and_label() {
-    let daemon = Start::pool().options("start=1 min=1 max=2 title=teller").up();
+fn titles_show_name_role_slot_status_and_label() {
+    let daemon = TestProgram::pool().options("start=1 min=1 max=2 title=teller").start();
     assert_eq!(daemon.parent().title(), "teller: parent");
     assert_eq!(daemon.fork_server().title(), "teller: fork server");
     let child = daemon.children()[0];
@@ -50,15 +50,15 @@ fn titles_tell_name_role_slot_status_and_label() {
 }
 
 #[test]
-fn privileges_are_dropped_in_every_process_and_do_not_come_back() {
+fn privileges_are_dropped_for_good_in_every_process() {
     if !Uid::effective().is_root() {
         skipped("only root can drop privileges");
         return;
     }
     let nobody = User::from_name("nobody").unwrap().expect("there is a nobody");
-    let start = Start::pool().logged().options("start=2 user=nobody");
+    let start = TestProgram::pool().logged().options("start=2 user=nobody");
     fs::set_permissions(start.dir(), fs::Permissions::from_mode(0o777)).unwrap();
-    let daemon = start.up();
+    let daemon = start.start();
     let (uid, gid) = (nobody.uid.to_string(), nobody.gid.to_string());
     for process in all(&daemon) {
         assert_eq!(process.status("Uid"), vec![uid.clone(); 4], "{}", process.title());

@@ -10,19 +10,19 @@ use tempfile::TempDir;
 use super::Signal;
 use super::patience::until;
 use super::process::Process;
-use super::start::example;
+use super::program::example;
 
 /// A program under a warden. Dropped, it is killed if it still runs.
 #[derive(Debug)]
-pub(crate) struct Guard {
+pub(crate) struct GuardedProgram {
     warden: Child,
     dir: TempDir,
 }
 
-impl Guard {
+impl GuardedProgram {
     /// Starts one of the workspace's examples; for its arguments see [`program`](Guard::program).
     pub(crate) fn example(name: &str, arguments: &[&str]) -> Self {
-        Guard::program(example(name), arguments)
+        GuardedProgram::program(example(name), arguments)
     }
 
     /// Starts a program; `DIR` in its arguments is the test's directory, where an example logs too.
@@ -40,7 +40,7 @@ impl Guard {
             .stderr(file("stderr"))
             .spawn()
             .expect("the warden starts");
-        Guard { warden, dir }
+        GuardedProgram { warden, dir }
     }
 
     fn read(&self, name: &str) -> String {
@@ -56,18 +56,18 @@ impl Guard {
     }
 
     /// What it has said on standard output.
-    pub(crate) fn said(&self) -> String {
+    pub(crate) fn stdout(&self) -> String {
         self.read("stdout")
     }
 
     /// What it has said on standard error.
-    pub(crate) fn complained(&self) -> String {
+    pub(crate) fn stderr(&self) -> String {
         self.read("stderr")
     }
 
     /// What of that is no mere information.
-    pub(crate) fn warned(&self) -> String {
-        let complained = self.complained();
+    pub(crate) fn warnings(&self) -> String {
+        let complained = self.stderr();
         complained.split_inclusive('\n').filter(|line| !line.contains(" INFO ")).collect()
     }
 
@@ -82,7 +82,7 @@ impl Guard {
 
     /// Waits until no process of it is left, and tells how it has ended.
     #[track_caller]
-    pub(crate) fn ended(&mut self) -> String {
+    pub(crate) fn wait_until_gone(&mut self) -> String {
         until("no process is left", || self.warden.try_wait().expect("the warden is ours"));
         self.status().expect("the warden has told")
     }
@@ -91,16 +91,16 @@ impl Guard {
     #[track_caller]
     pub(crate) fn stop(&mut self, signal: Signal) -> String {
         self.process().signal(signal);
-        self.ended()
+        self.wait_until_gone()
     }
 }
 
-impl Drop for Guard {
+impl Drop for GuardedProgram {
     #[expect(clippy::print_stderr, reason = "it is what a failed test shows")]
     fn drop(&mut self) {
         if std::thread::panicking() {
             eprintln!("{:?}, {:?}", self.read("warden"), self.status());
-            eprintln!("it has said:\n{}{}", self.said(), self.complained());
+            eprintln!("it has said:\n{}{}", self.stdout(), self.stderr());
         }
         // The warden kills whoever is left.
         drop(self.warden.stdin.take());

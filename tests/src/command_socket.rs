@@ -14,17 +14,21 @@ use actix_daemon::{
 use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
 use tokio::net::{UnixListener, UnixStream};
 
-use crate::talk::hoard;
+use crate::commands::exhaust_descriptors;
 
 /// What a program answers to that the desk itself does not know.
-pub type Ask<R> = fn(&Addr<DaemonActor<R>>, &str) -> Option<HandOver<R>>;
+pub type ExtraCommand<R> = fn(&Addr<DaemonActor<R>>, &str) -> Option<HandOver<R>>;
 
 /// Opens the desk at this place, inside the parent's System.
 ///
 /// # Errors
 ///
 /// When the socket cannot be bound.
-pub fn open_desk<R>(place: &Path, daemon: Addr<DaemonActor<R>>, ask: Ask<R>) -> io::Result<()>
+pub fn open_command_socket<R>(
+    place: &Path,
+    daemon: Addr<DaemonActor<R>>,
+    ask: ExtraCommand<R>,
+) -> io::Result<()>
 where
     R: Transfer + Send,
 {
@@ -42,19 +46,19 @@ where
 async fn serve<R: Transfer + Send>(
     mut stream: UnixStream,
     daemon: Addr<DaemonActor<R>>,
-    ask: Ask<R>,
+    ask: ExtraCommand<R>,
 ) {
     let (read, mut write) = stream.split();
     let mut lines = BufReader::new(read).lines();
-    let mut hoarded = Vec::new();
+    let mut descriptors = Vec::new();
     while let Ok(Some(line)) = lines.next_line().await {
         let answer = match line.as_str() {
-            "hoard" => {
-                hoarded = hoard();
-                hoarded.len().to_string()
+            "exhaust_descriptors" => {
+                descriptors = exhaust_descriptors();
+                descriptors.len().to_string()
             }
             "release" => {
-                hoarded.clear();
+                descriptors.clear();
                 "ok".to_owned()
             }
             _ => answer(&line, &daemon, ask).await,
@@ -68,35 +72,35 @@ async fn serve<R: Transfer + Send>(
 async fn answer<R: Transfer + Send>(
     line: &str,
     daemon: &Addr<DaemonActor<R>>,
-    ask: Ask<R>,
+    ask: ExtraCommand<R>,
 ) -> String {
     let (word, rest) = line.split_once(' ').unwrap_or((line, ""));
     match word {
-        "status" => told(daemon.send(GetStatus::Board).await, |report| report.to_string()),
-        "json" => told(daemon.send(GetStatus::Board).await, |report| {
+        "status" => reply(daemon.send(GetStatus::Board).await, |report| report.to_string()),
+        "json" => reply(daemon.send(GetStatus::Board).await, |report| {
             serde_json::to_string(&report).unwrap_or_else(|error| error.to_string())
         }),
         "peek" => {
             let detail = Detail::Verbose;
-            told(daemon.send(Peek { detail }).await, |peek| peek)
+            reply(daemon.send(Peek { detail }).await, |peek| peek)
         }
-        "reload" => told(daemon.send(Reload).await, shown),
+        "reload" => reply(daemon.send(Reload).await, debug_reply),
         "resize" => {
             let resize = match rest {
                 "more" => Resize::More,
                 "fewer" => Resize::Fewer,
                 number => Resize::To(number.parse().unwrap_or(0)),
             };
-            told(daemon.send(resize).await, shown)
+            reply(daemon.send(resize).await, debug_reply)
         }
         "shutdown" => {
-            told(daemon.send(Shutdown(StopMode::Graceful)).await, |begun| format!("{begun:?}"))
+            reply(daemon.send(Shutdown(StopMode::Graceful)).await, |begun| format!("{begun:?}"))
         }
-        "wait" => told(daemon.send(UpdateStatus::Wait).await, shown),
+        "wait" => reply(daemon.send(UpdateStatus::Wait).await, debug_reply),
         "trace" => {
             let pid = rest.parse().ok().and_then(Pid::from_raw);
             let Some(pid) = pid else { return "no pid".to_owned() };
-            told(daemon.send(TraceChild(pid)).await, |traced| match traced {
+            reply(daemon.send(TraceChild(pid)).await, |traced| match traced {
                 Ok(evidence) => evidence.to_string(),
                 Err(error) => error.to_string(),
             })
@@ -104,7 +108,7 @@ async fn answer<R: Transfer + Send>(
         "foreign" => adopt(rest, daemon).await,
         _ => match ask(daemon, line) {
             None => "???".to_owned(),
-            Some(hand_over) => told(daemon.send(hand_over).await, |handed| match handed {
+            Some(hand_over) => reply(daemon.send(hand_over).await, |handed| match handed {
                 Ok(handed) => format!("handed to {}", handed.pid),
                 Err(back) => format!("back: {}", back.reason),
             }),
@@ -112,11 +116,11 @@ async fn answer<R: Transfer + Send>(
     }
 }
 
-fn told<T>(answer: Result<T, actix::MailboxError>, show: impl FnOnce(T) -> String) -> String {
+fn reply<T>(answer: Result<T, actix::MailboxError>, show: impl FnOnce(T) -> String) -> String {
     answer.map_or_else(|gone| gone.to_string(), show)
 }
 
-fn shown<T: std::fmt::Debug, E: std::fmt::Display>(result: Result<T, E>) -> String {
+fn debug_reply<T: std::fmt::Debug, E: std::fmt::Display>(result: Result<T, E>) -> String {
     match result {
         Ok(done) => format!("{done:?}"),
         Err(refused) => format!("refused: {refused}"),
@@ -132,40 +136,40 @@ async fn adopt<R: Transfer + Send>(command: &str, daemon: &Addr<DaemonActor<R>>)
     };
     match pid {
         None => "no pid".to_owned(),
-        Some(pid) => told(daemon.send(ForeignChild(pid)).await, |adopted| match adopted {
+        Some(pid) => reply(daemon.send(ForeignChild(pid)).await, |adopted| match adopted {
             Ok(()) => pid.to_string(),
             Err(error) => error.to_string(),
         }),
     }
 }
 
-/// Logs broadcasts as `told: NAME` and what is told with it.
-struct Herald;
+/// Logs broadcasts as `received: NAME` and what is told with it.
+struct BroadcastLogger;
 
-impl Actor for Herald {
+impl Actor for BroadcastLogger {
     type Context = Context<Self>;
 }
 
-macro_rules! herald {
-    ($($message:ty: $told:expr;)*) => {
+macro_rules! broadcasts {
+    ($($message:ty: $text:expr;)*) => {
         /// Has the parent's broadcasts that tests ask about logged.
         pub fn subscribe<R: Transfer + Send>(daemon: &Addr<DaemonActor<R>>) {
-            let herald = Herald.start();
-            $(daemon.do_send(Subscribe::<$message>::new("herald", herald.clone()));)*
+            let subscriber = BroadcastLogger.start();
+            $(daemon.do_send(Subscribe::<$message>::new("broadcast_logger", subscriber.clone()));)*
         }
 
-        $(impl Handler<$message> for Herald {
+        $(impl Handler<$message> for BroadcastLogger {
             type Result = ();
 
             fn handle(&mut self, message: $message, _ctx: &mut Context<Self>) {
-                let told: fn(&$message) -> String = $told;
-                slog::info!(logger(), "told: {}", told(&message));
+                let text: fn(&$message) -> String = $text;
+                slog::info!(logger(), "received: {}", text(&message));
             }
         })*
     };
 }
 
-herald! {
+broadcasts! {
     DaemonStart: |_| "DaemonStart".to_owned();
     DaemonParent: |_| "DaemonParent".to_owned();
     DaemonAccept: |_| "DaemonAccept".to_owned();

@@ -6,32 +6,36 @@ use std::net::{TcpListener, TcpStream};
 
 use actix::{Actor, Addr, Recipient};
 use actix_daemon::{ChildActor, DaemonActor, DaemonChild, ParentAcceptor, Program};
-use live_tests::{Options, Session, open_desk, subscribe};
+use live_tests::{LineSession, Options, open_command_socket, subscribe};
 
 fn main() -> Result<(), Box<dyn Error>> {
     let options = Options::read();
     let listener = options.listen()?;
-    options.builder().model(options.each()).launch(Each { listener, options })?.run()?;
+    options
+        .builder()
+        .model(options.post_fork_model())
+        .launch(PostForkProgram { listener, options })?
+        .run()?;
     Ok(())
 }
 
-struct Each {
+struct PostForkProgram {
     listener: TcpListener,
     options: Options,
 }
 
-impl Program for Each {
+impl Program for PostForkProgram {
     type Request = TcpStream;
 
     fn parent(self, daemon: Addr<DaemonActor<TcpStream>>) {
         subscribe(&daemon);
-        open_desk(&self.options.desk(), daemon.clone(), |_daemon, _line| None)
+        open_command_socket(&self.options.command_socket(), daemon.clone(), |_daemon, _line| None)
             .expect("a place for a desk");
         ParentAcceptor::start(self.listener, daemon, |stream| stream)
             .expect("the runtime can watch a listener");
     }
 
     fn child(self, daemon: Addr<ChildActor>) -> Recipient<DaemonChild<TcpStream>> {
-        Session::new(daemon, None).start().recipient()
+        LineSession::new(daemon, None).start().recipient()
     }
 }

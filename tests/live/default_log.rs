@@ -2,19 +2,19 @@
 //! each fact that matters, and none for what does not. Births and children that leave in order are
 //! for `verbose`.
 
-use crate::harness::{Client, Control, Daemon, Process, Signal, Start};
+use crate::harness::{ControlClient, DaemonProcess, LineClient, Process, Signal, TestProgram};
 
 /// All that the daemon has logged, without the times. What the program under test says itself is
 /// left out.
-fn log_of(daemon: &Daemon) -> Vec<String> {
+fn logged_lines(daemon: &DaemonProcess) -> Vec<String> {
     let log = daemon.log();
-    let of_the_daemon = log.lines().filter(|line| !line.contains(" told: "));
+    let of_the_daemon = log.lines().filter(|line| !line.contains(" received: "));
     // `Nov 21 16:36:24.123 INFO ...`
     of_the_daemon.map(|line| line.splitn(4, ' ').nth(3).unwrap_or(line).to_owned()).collect()
 }
 
 /// The slot of a child that lives.
-fn slot_of(daemon: &Daemon, child: Process) -> u64 {
+fn slot_of(daemon: &DaemonProcess, child: Process) -> u64 {
     let report = daemon.report();
     let children = report["children"].as_array().expect("a list");
     let found = children.iter().find(|line| line["pid"] == child.0);
@@ -22,7 +22,7 @@ fn slot_of(daemon: &Daemon, child: Process) -> u64 {
 }
 
 /// A client's child dies, and another client is served; returns the slot and pid of the dead one.
-fn a_crash_and_a_request(daemon: &Daemon) -> (u64, Process) {
+fn crash_a_child_and_serve_a_request(daemon: &DaemonProcess) -> (u64, Process) {
     let mut unlucky = daemon.client();
     let crashed = unlucky.pid();
     let slot = slot_of(daemon, crashed);
@@ -35,37 +35,37 @@ fn a_crash_and_a_request(daemon: &Daemon) -> (u64, Process) {
     (slot, crashed)
 }
 
-fn gone(daemon: &Daemon, child: Process) {
-    daemon.until_logged(&format!("told: ChildExited {} ", child.0));
+fn gone(daemon: &DaemonProcess, child: Process) {
+    daemon.wait_for_log(&format!("received: ChildExited {} ", child.0));
 }
 
 /// So many clients are served at once, until the daemon stops, which one more could be then.
-fn a_full_house_and_the_end(daemon: &mut Daemon, full: usize) {
+fn fill_and_stop(daemon: &mut DaemonProcess, full: usize) {
     daemon.parent().signal(Signal::SIGHUP);
-    daemon.until_logged("hangup");
-    let mut clients: Vec<Client> = (0..full).map(|_| daemon.client()).collect();
+    daemon.wait_for_log("hangup");
+    let mut clients: Vec<LineClient> = (0..full).map(|_| daemon.client()).collect();
     for client in &mut clients {
         client.pid();
     }
-    daemon.until_logged("max_children is reached");
+    daemon.wait_for_log("max_children is reached");
     daemon.parent().signal(Signal::SIGTTIN);
-    daemon.until_logged("resized");
+    daemon.wait_for_log("resized");
     daemon.parent().signal(Signal::SIGTERM);
-    daemon.until_logged("is stopping");
+    daemon.wait_for_log("is stopping");
     for client in &mut clients {
         assert_eq!(client.ask("done"), "ok");
     }
-    daemon.ended();
+    daemon.wait_until_gone();
 }
 
 #[test]
-fn a_day_of_a_pool() {
+fn the_log_of_a_pool() {
     let options = "start=2 min=1 max_spare=3 max=3 requests=1 grace=60000";
-    let mut daemon = Start::pool().logged().options(options).up();
+    let mut daemon = TestProgram::pool().logged().options(options).start();
     let (Process(parent), Process(fork_server)) = (daemon.parent(), daemon.fork_server());
-    let (slot, Process(crashed)) = a_crash_and_a_request(&daemon);
-    a_full_house_and_the_end(&mut daemon, 3);
-    let mut log = log_of(&daemon);
+    let (slot, Process(crashed)) = crash_a_child_and_serve_a_request(&daemon);
+    fill_and_stop(&mut daemon, 3);
+    let mut log = logged_lines(&daemon);
     // How many children there were in all is the pool's to decide.
     let last = log.pop().unwrap_or_default();
     let begins = format!("INFO pool has stopped, role: parent, pid: {parent}, children: ");
@@ -92,14 +92,14 @@ fn a_day_of_a_pool() {
 }
 
 #[test]
-fn a_day_of_a_forking_daemon() {
-    let mut daemon = Start::each().logged().options("max=2 grace=60000").up();
+fn the_log_of_a_forking_daemon() {
+    let mut daemon = TestProgram::postfork().logged().options("max=2 grace=60000").start();
     let (Process(parent), Process(fork_server)) = (daemon.parent(), daemon.fork_server());
-    let (slot, Process(crashed)) = a_crash_and_a_request(&daemon);
-    a_full_house_and_the_end(&mut daemon, 2);
+    let (slot, Process(crashed)) = crash_a_child_and_serve_a_request(&daemon);
+    fill_and_stop(&mut daemon, 2);
     let expected = [
         format!(
-            "INFO each is up, role: parent, pid: {parent}, model: Forking, fork_server: {fork_server}, children: 0, max_children: 2"
+            "INFO postfork is up, role: parent, pid: {parent}, model: Forking, fork_server: {fork_server}, children: 0, max_children: 2"
         ),
         format!(
             "WARN child gone: signal 6 (ABRT), role: parent, pid: {parent}, slot: {slot}, child: {crashed}, requests: 1"
@@ -110,27 +110,27 @@ fn a_day_of_a_forking_daemon() {
         ),
         format!("INFO resized, role: parent, pid: {parent}, by: TTIN, max_children: 3"),
         format!(
-            "INFO each is stopping, role: parent, pid: {parent}, by: TERM, children: 2, grace: 60s"
+            "INFO postfork is stopping, role: parent, pid: {parent}, by: TERM, children: 2, grace: 60s"
         ),
-        format!("INFO each has stopped, role: parent, pid: {parent}, children: 4, requests: 4"),
+        format!("INFO postfork has stopped, role: parent, pid: {parent}, children: 4, requests: 4"),
     ];
-    assert_eq!(log_of(&daemon), expected);
+    assert_eq!(logged_lines(&daemon), expected);
 }
 
 #[test]
-fn a_day_of_orders() {
+fn the_log_of_operator_commands() {
     let options = "start=2 min=1 max_spare=2 max=4 reload_on_hup control=DIR/control";
-    let mut daemon = Start::pool().logged().options(options).up();
+    let mut daemon = TestProgram::pool().logged().options(options).start();
     let (Process(parent), Process(fork_server)) = (daemon.parent(), daemon.fork_server());
     daemon.parent().signal(Signal::SIGHUP);
-    daemon.until_logged("reloaded");
-    let mut control = Control::at(&daemon.dir().join("control"));
-    control.done("pause", "");
-    control.done("resume", "");
-    control.done("resize", "\"to\":3");
-    control.done("stop", "");
-    daemon.ended();
-    let mut log = log_of(&daemon);
+    daemon.wait_for_log("reloaded");
+    let mut control = ControlClient::at(&daemon.dir().join("control"));
+    control.expect_done("pause", "");
+    control.expect_done("resume", "");
+    control.expect_done("resize", "\"to\":3");
+    control.expect_done("stop", "");
+    daemon.wait_until_gone();
+    let mut log = logged_lines(&daemon);
     // How many children there are after a resize is the pool's to decide.
     let end = log.split_off(log.len() - 2);
     let begins =

@@ -1,19 +1,19 @@
 //! Configurations that make no sense: refused by field and value, before anything forks.
 
-use crate::harness::{Start, crowd};
+use crate::harness::{TestProgram, run_clients};
 
 #[track_caller]
-fn is_refused(start: Start, options: &str, words: &[&str]) {
-    let failed = start.options(options).fails();
-    assert_eq!(failed.status, "code 1", "{options}: {}", failed.error);
+fn is_refused(start: TestProgram, options: &str, words: &[&str]) {
+    let failed = start.options(options).fail_to_start();
+    assert_eq!(failed.status, "code 1", "{options}: {}", failed.stderr);
     assert_eq!(failed.processes, 1, "{options}: nothing is forked");
     for word in words {
-        assert!(failed.error.contains(word), "{options}: {word:?} in {}", failed.error);
+        assert!(failed.stderr.contains(word), "{options}: {word:?} in {}", failed.stderr);
     }
 }
 
 #[test]
-fn numbers_of_a_pool_that_do_not_go_together_are_refused() {
+fn inconsistent_pool_sizes_are_refused() {
     let cases: [(&str, &[&str]); 5] = [
         ("start=0", &["start_children", "0"]),
         ("start=1 min=5 max_spare=3", &["min_spare", "5", "max_spare", "3"]),
@@ -21,19 +21,19 @@ fn numbers_of_a_pool_that_do_not_go_together_are_refused() {
         ("start=1 max=0", &["max_children", "0"]),
         ("start=1 max=100000", &["max_children", "100000"]),
     ];
-    crowd(cases.len(), |case| {
-        is_refused(Start::pool(), cases[case].0, cases[case].1);
+    run_clients(cases.len(), |case| {
+        is_refused(TestProgram::pool(), cases[case].0, cases[case].1);
     });
 }
 
 #[test]
-fn numbers_of_a_forking_daemon_that_make_no_sense_are_refused() {
-    is_refused(Start::each(), "max=0", &["max_children is 0"]);
-    is_refused(Start::each(), "max=100000", &["max_children is 100000"]);
+fn invalid_sizes_of_a_forking_daemon_are_refused() {
+    is_refused(TestProgram::postfork(), "max=0", &["max_children is 0"]);
+    is_refused(TestProgram::postfork(), "max=100000", &["max_children is 100000"]);
 }
 
 #[test]
-fn settings_that_make_no_sense_are_refused() {
+fn invalid_settings_are_refused() {
     let cases: [(&str, &[&str]); 13] = [
         ("alias=", &["alias is \"\""]),
         ("detach", &["logfile is not set"]),
@@ -49,7 +49,7 @@ fn settings_that_make_no_sense_are_refused() {
         ("group=daemon", &["group is daemon"]),
         ("user=nobody-of-that-name", &["nobody-of-that-name"]),
     ];
-    crowd(cases.len(), |case| {
-        is_refused(Start::pool(), cases[case].0, cases[case].1);
+    run_clients(cases.len(), |case| {
+        is_refused(TestProgram::pool(), cases[case].0, cases[case].1);
     });
 }

@@ -3,10 +3,10 @@
 
 use std::fs;
 
-use crate::harness::{Client, Signal, Start, crowd, until};
+use crate::harness::{LineClient, Signal, TestProgram, run_clients, until};
 
 /// A request on a connection that is kept alive; the answer's body.
-fn get(client: &mut Client, path: &str) -> std::io::Result<String> {
+fn get(client: &mut LineClient, path: &str) -> std::io::Result<String> {
     client.send(&format!("GET {path} HTTP/1.1\r\nhost: localhost\r\n\r\n"))?;
     let mut length = 0;
     loop {
@@ -22,15 +22,15 @@ fn get(client: &mut Client, path: &str) -> std::io::Result<String> {
 }
 
 #[test]
-fn a_system_with_two_more_arbiters_and_a_web_server_serves_and_stops() {
-    let mut daemon = Start::company().logged().options("max=8").up();
+fn a_system_with_extra_arbiters_and_a_web_server_serves_and_stops() {
+    let mut daemon = TestProgram::other_threads().logged().options("max=8").start();
     let web: u16 = fs::read_to_string(daemon.dir().join("desk.web")).unwrap().parse().unwrap();
     let threads = daemon.parent().status("Threads")[0].parse::<u32>().unwrap();
     assert!(threads >= 5, "two arbiters and two web workers: {threads} threads");
-    crowd(20, |number| {
+    run_clients(20, |number| {
         let word = number.to_string();
         assert_eq!(daemon.client().ask(&format!("echo {word}")), word);
-        let page = get(&mut Client::of(web), "/").unwrap();
+        let page = get(&mut LineClient::connect(web), "/").unwrap();
         assert!(page.contains("Forking server, we are a parent"), "{page}");
     });
     for process in [daemon.client().pid(), daemon.fork_server()] {
@@ -38,12 +38,12 @@ fn a_system_with_two_more_arbiters_and_a_web_server_serves_and_stops() {
     }
     let parent = daemon.parent();
     parent.signal(Signal::SIGTERM);
-    assert_eq!(daemon.ended()[&parent], "code 0");
+    assert_eq!(daemon.wait_until_gone()[&parent], "code 0");
 }
 
 #[test]
 fn two_requests_on_one_http_connection_are_answered_by_one_process() {
-    let daemon = Start::example("http").up();
+    let daemon = TestProgram::example("http").start();
     let mut client = daemon.client();
     let answer = get(&mut client, "/").unwrap();
     assert!(answer.starts_with("answered by process "), "{answer}");
@@ -52,7 +52,7 @@ fn two_requests_on_one_http_connection_are_answered_by_one_process() {
 
 #[test]
 fn an_http_handler_that_crashes_costs_one_process() {
-    let daemon = Start::example("http").up();
+    let daemon = TestProgram::example("http").start();
     let mut others: Vec<_> = (0..2).map(|_client| daemon.client()).collect();
     let answers: Vec<_> = others.iter_mut().map(|other| get(other, "/").unwrap()).collect();
     for _crash in 0..3 {
@@ -65,31 +65,31 @@ fn an_http_handler_that_crashes_costs_one_process() {
 }
 
 #[test]
-fn a_kept_alive_connection_ends_after_the_request_in_hand_when_the_daemon_stops() {
-    let mut daemon = Start::example("http").up();
+fn a_kept_alive_connection_ends_after_its_current_request_when_the_daemon_stops() {
+    let mut daemon = TestProgram::example("http").start();
     let mut client = daemon.client();
     get(&mut client, "/").unwrap();
     daemon.parent().signal(Signal::SIGTERM);
     assert_eq!(client.rest(), "");
-    daemon.ended();
+    daemon.wait_until_gone();
 }
 
 #[test]
-fn a_daemon_without_children_finishes_what_it_has() {
-    let mut daemon = Start::example("nonforking").up();
+fn a_daemon_without_children_finishes_its_requests() {
+    let mut daemon = TestProgram::example("nonforking").start();
     let mut client = daemon.client();
     assert_eq!(client.ask("one"), "one");
     daemon.parent().signal(Signal::SIGTERM);
-    daemon.until_logged("is stopping");
+    daemon.wait_for_log("is stopping");
     assert_eq!(client.ask("two"), "two");
     drop(client);
-    daemon.ended();
+    daemon.wait_until_gone();
 }
 
 #[test]
-fn a_hundred_connections_the_short_way_are_all_answered_right() {
-    let daemon = Start::example("short_way").up();
-    crowd(100, |number| {
+fn serve_answers_a_hundred_connections_correctly() {
+    let daemon = TestProgram::example("short_way").start();
+    run_clients(100, |number| {
         let mut client = daemon.client();
         for round in 0..3 {
             let word = format!("{number}-{round}");
