@@ -42,16 +42,16 @@ fn gone(daemon: &DaemonProcess, child: Process) {
 /// So many clients are served at once, until the daemon stops, which one more could be then.
 fn fill_and_stop(daemon: &mut DaemonProcess, full: usize) {
     daemon.parent().signal(Signal::SIGHUP);
-    daemon.wait_for_log("hangup");
+    daemon.wait_for_log("reopening logs");
     let mut clients: Vec<LineClient> = (0..full).map(|_| daemon.client()).collect();
     for client in &mut clients {
         client.pid();
     }
-    daemon.wait_for_log("max_children is reached");
+    daemon.wait_for_log("max_children reached");
     daemon.parent().signal(Signal::SIGTTIN);
     daemon.wait_for_log("resized");
     daemon.parent().signal(Signal::SIGTERM);
-    daemon.wait_for_log("is stopping");
+    daemon.wait_for_log("daemon stopping");
     for client in &mut clients {
         assert_eq!(client.ask("done"), "ok");
     }
@@ -68,24 +68,24 @@ fn the_log_of_a_pool() {
     let mut log = logged_lines(&daemon);
     // How many children there were in all is the pool's to decide.
     let last = log.pop().unwrap_or_default();
-    let begins = format!("INFO pool has stopped, role: parent, pid: {parent}, children: ");
+    let begins = format!("INFO daemon stopped, role: parent, pid: {parent}, daemon: pool, children: ");
     assert!(last.starts_with(&begins) && last.ends_with(", requests: 5"), "{last}");
     let expected = [
         format!(
-            "INFO pool is up, role: parent, pid: {parent}, model: Pre-forking, fork_server: {fork_server}, children: 2, max_children: 3"
+            "INFO daemon ready, role: parent, pid: {parent}, daemon: pool, model: Pre-forking, fork_server: {fork_server}, children: 2, max_children: 3"
         ),
         format!(
-            "WARN child gone: signal 6 (ABRT), role: parent, pid: {parent}, slot: {slot}, child: {crashed}, requests: 1"
+            "WARN child exited, role: parent, pid: {parent}, slot: {slot}, child: {crashed}, requests: 1, reason: signal 6 (ABRT)"
         ),
-        format!("INFO hangup: reopening logs, role: parent, pid: {parent}"),
+        format!("INFO reopening logs, role: parent, pid: {parent}, by: HUP"),
         format!(
-            "WARN max_children is reached: all 3 children are busy, role: parent, pid: {parent}"
+            "WARN max_children reached, role: parent, pid: {parent}, max_children: 3, spare: 0, min_spare: 1"
         ),
         format!(
             "INFO resized, role: parent, pid: {parent}, by: TTIN, min_spare: 2, max_spare: 3, max_children: 3"
         ),
         format!(
-            "INFO pool is stopping, role: parent, pid: {parent}, by: TERM, children: 3, grace: 60s"
+            "INFO daemon stopping, role: parent, pid: {parent}, daemon: pool, by: TERM, children: 3, grace: 1m00s"
         ),
     ];
     assert_eq!(log, expected);
@@ -99,20 +99,20 @@ fn the_log_of_a_forking_daemon() {
     fill_and_stop(&mut daemon, 2);
     let expected = [
         format!(
-            "INFO postfork is up, role: parent, pid: {parent}, model: Forking, fork_server: {fork_server}, children: 0, max_children: 2"
+            "INFO daemon ready, role: parent, pid: {parent}, daemon: postfork, model: Forking, fork_server: {fork_server}, children: 0, max_children: 2"
         ),
         format!(
-            "WARN child gone: signal 6 (ABRT), role: parent, pid: {parent}, slot: {slot}, child: {crashed}, requests: 1"
+            "WARN child exited, role: parent, pid: {parent}, slot: {slot}, child: {crashed}, requests: 1, reason: signal 6 (ABRT)"
         ),
-        format!("INFO hangup: reopening logs, role: parent, pid: {parent}"),
+        format!("INFO reopening logs, role: parent, pid: {parent}, by: HUP"),
         format!(
-            "WARN max_children is reached: all 2 children are busy, role: parent, pid: {parent}"
+            "WARN max_children reached, role: parent, pid: {parent}, max_children: 2, spare: 0, min_spare: 1"
         ),
         format!("INFO resized, role: parent, pid: {parent}, by: TTIN, max_children: 3"),
         format!(
-            "INFO postfork is stopping, role: parent, pid: {parent}, by: TERM, children: 2, grace: 60s"
+            "INFO daemon stopping, role: parent, pid: {parent}, daemon: postfork, by: TERM, children: 2, grace: 1m00s"
         ),
-        format!("INFO postfork has stopped, role: parent, pid: {parent}, children: 4, requests: 4"),
+        format!("INFO daemon stopped, role: parent, pid: {parent}, daemon: postfork, children: 4, requests: 4"),
     ];
     assert_eq!(logged_lines(&daemon), expected);
 }
@@ -123,7 +123,7 @@ fn the_log_of_operator_commands() {
     let mut daemon = TestProgram::pool().logged().options(options).start();
     let (Process(parent), Process(fork_server)) = (daemon.parent(), daemon.fork_server());
     daemon.parent().signal(Signal::SIGHUP);
-    daemon.wait_for_log("reloaded");
+    daemon.wait_for_log("reload finished");
     let mut control = ControlClient::at(&daemon.dir().join("control"));
     control.expect_done("pause", "");
     control.expect_done("resume", "");
@@ -134,21 +134,21 @@ fn the_log_of_operator_commands() {
     // How many children there are after a resize is the pool's to decide.
     let end = log.split_off(log.len() - 2);
     let begins =
-        format!("INFO pool is stopping, role: parent, pid: {parent}, by: message, children: ");
+        format!("INFO daemon stopping, role: parent, pid: {parent}, daemon: pool, by: message, children: ");
     assert!(end[0].starts_with(&begins), "{end:?}");
     let expected = [
         format!(
-            "INFO pool is up, role: parent, pid: {parent}, model: Pre-forking, fork_server: {fork_server}, children: 2, max_children: 4"
+            "INFO daemon ready, role: parent, pid: {parent}, daemon: pool, model: Pre-forking, fork_server: {fork_server}, children: 2, max_children: 4"
         ),
-        format!("INFO hangup: reopening logs, and replacing children, role: parent, pid: {parent}"),
+        format!("INFO reopening logs and reloading, role: parent, pid: {parent}, by: HUP"),
         format!(
-            "INFO reloading: all children are replaced, role: parent, pid: {parent}, children: 2"
+            "INFO reload started, role: parent, pid: {parent}, children: 2"
         ),
-        format!("INFO reloaded: all that serve are new, role: parent, pid: {parent}"),
+        format!("INFO reload finished, role: parent, pid: {parent}"),
         format!(
-            "INFO paused: no more requests are taken, role: parent, pid: {parent}, by: message"
+            "INFO paused by operator, role: parent, pid: {parent}, by: message"
         ),
-        format!("INFO resumed: requests are taken again, role: parent, pid: {parent}, by: message"),
+        format!("INFO resumed by operator, role: parent, pid: {parent}, by: message"),
         format!(
             "INFO resized, role: parent, pid: {parent}, by: message, min_spare: 3, max_spare: 4, max_children: 4"
         ),

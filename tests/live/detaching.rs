@@ -56,7 +56,7 @@ fn children_that_exit_at_start_fail_the_start_with_the_reason() {
     let start = TestProgram::pool().logged();
     let failed = start.options("start=2 max=4 detach exit_at_start_while=/").fail_to_start();
     assert_eq!(failed.status, "code 1");
-    assert!(failed.stderr.contains("the initial children do not come up"), "{}", failed.stderr);
+    assert!(failed.stderr.contains("the initial children failed to start"), "{}", failed.stderr);
 }
 
 #[test]

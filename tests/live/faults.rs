@@ -183,7 +183,7 @@ fn forking_backs_off_when_children_exit_at_start() {
     for child in daemon.children() {
         child.signal(Signal::SIGKILL);
     }
-    daemon.wait_for_log("no child is forked for");
+    daemon.wait_for_log("fork backoff");
     let forks = |daemon: &DaemonProcess| daemon.report()["counters"]["forks"].as_u64().unwrap();
     let before = forks(&daemon);
     // A quarter of the ten seconds that twelve forks are allowed in, and the most of them come first.
@@ -199,7 +199,7 @@ fn a_start_fails_with_the_reason_when_its_children_exit() {
     let start = TestProgram::pool().options("start=2 max=4 exit_at_start_while=/");
     let failed = start.fail_to_start();
     assert_eq!(failed.status, "code 1");
-    assert!(failed.stderr.contains("the initial children do not come up"), "{}", failed.stderr);
+    assert!(failed.stderr.contains("the initial children failed to start"), "{}", failed.stderr);
     assert!(failed.stderr.contains("exit code 7"), "the exit code is received: {}", failed.stderr);
 }
 

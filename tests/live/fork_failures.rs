@@ -41,7 +41,7 @@ fn no_connection_is_lost_while_forks_fail() {
     for (number, client) in waiting.iter_mut().enumerate() {
         client.send(&format!("echo {number}\ndone\n")).unwrap();
     }
-    daemon.wait_for_log("WARN cannot fork: ");
+    daemon.wait_for_log("WARN cannot fork a child");
     fs::remove_file(&file).unwrap();
     for (number, client) in waiting.iter_mut().enumerate() {
         assert_eq!(client.read().unwrap(), number.to_string());
@@ -66,7 +66,7 @@ fn a_pool_is_filled_when_forks_succeed_again() {
     }
     let mut third = daemon.client();
     third.send("echo third\n").unwrap();
-    daemon.wait_for_log("WARN cannot fork: ");
+    daemon.wait_for_log("WARN cannot fork a child");
     fs::remove_file(&file).unwrap();
     assert_eq!(third.read().unwrap(), "third");
     assert!(wait_for_failed_forks(&daemon) > 0);
@@ -77,7 +77,7 @@ fn a_pool_whose_first_forks_fail_starts_once_they_succeed() {
     let (start, file) = forks_can_fail(TestProgram::pool().logged().options("start=2 max=4"));
     fs::write(&file, "").unwrap();
     let daemon = start.launch();
-    daemon.wait_for_log("WARN cannot fork: ");
+    daemon.wait_for_log("WARN cannot fork a child");
     assert!(!daemon.log().contains("received: DaemonParent"));
     fs::remove_file(&file).unwrap();
     daemon.wait_for_log("received: DaemonParent");

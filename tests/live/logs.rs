@@ -80,12 +80,12 @@ fn when_the_new_file_cannot_be_opened_the_old_one_stays_in_use_and_the_error_is_
         until(what, || {
             let log = fs::read_to_string(&old).unwrap();
             log.lines()
-                .any(|line| line.contains("old log stays in use") && line.contains(by))
+                .any(|line| line.contains("cannot open log file") && line.contains(by))
                 .then_some(())
         });
     };
-    told("the parent tells", "the old log stays in use");
-    told("the fork server's is told", "the fork server's old log");
+    told("the parent logs it", "cannot reopen the log file");
+    told("the fork server's error is logged", "fork server cannot reopen the log file");
     told("the child tells", &format!("role: child, pid: {}", child.0));
     assert_eq!(client.ask("log still here"), "ok");
     assert!(fs::read_to_string(&old).unwrap().contains("still here"));
@@ -139,7 +139,7 @@ fn usr2_logs_the_internals_of_the_parent_and_of_a_child() {
         let mut client = daemon.client();
         let child = client.pid();
         daemon.parent().signal(Signal::SIGUSR2);
-        daemon.wait_for_log("Stays alive: the daemon runs");
+        daemon.wait_for_log("State: running");
         daemon.wait_for_log(&format!("Fork server: pid {}", daemon.fork_server().0));
         daemon.wait_for_log("session 2 (broadcast_logger)");
         assert!(child.signal(Signal::SIGUSR2));
@@ -158,5 +158,5 @@ fn a_daemon_without_children_reopens_its_log_too() {
     all_log_to(&daemon, &log, &old);
     daemon.ask("foreign true");
     parent.signal(Signal::SIGUSR2);
-    daemon.wait_for_log("Stays alive");
+    daemon.wait_for_log("State: running");
 }

@@ -80,7 +80,7 @@ fn a_daemon_without_children_finishes_its_requests() {
     let mut client = daemon.client();
     assert_eq!(client.ask("one"), "one");
     daemon.parent().signal(Signal::SIGTERM);
-    daemon.wait_for_log("is stopping");
+    daemon.wait_for_log("daemon stopping");
     assert_eq!(client.ask("two"), "two");
     drop(client);
     daemon.wait_until_gone();

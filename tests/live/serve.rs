@@ -41,7 +41,8 @@ fn a_handler_that_exits_ends_its_child_and_the_exit_code_is_logged() {
         assert_eq!(client.ask("alive"), "alive");
         client.send("exit\n").unwrap();
         assert_eq!(client.rest(), "");
-        daemon.wait_for_log("child gone: exit code 7");
+        let line = daemon.wait_for_log("WARN child exited");
+        assert!(line.ends_with(", reason: exit code 7"), "{line}");
         assert!(!daemon.log().contains("panicked"), "{}", daemon.log());
     }
 }

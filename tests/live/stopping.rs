@@ -12,7 +12,7 @@ fn both_models(options: &str) -> [DaemonProcess; 2] {
 fn request_stop(daemon: &DaemonProcess, signal: Signal) -> Process {
     let parent = daemon.parent();
     assert!(parent.signal(signal));
-    daemon.wait_for_log("is stopping");
+    daemon.wait_for_log("daemon stopping");
     parent
 }
 
@@ -114,7 +114,7 @@ fn queued_clients_are_served_before_the_end() {
 fn queued_clients_are_served_by_serve_too() {
     let mut daemon = TestProgram::example("short_way").start();
     // Up, it listens to signals, and so do all children: they are made to look away while the queue fills.
-    daemon.wait_for_log("is up");
+    daemon.wait_for_log("daemon ready");
     // The least spare children of 32 at most.
     let children = daemon.wait_for_children(6);
     for child in &children {
@@ -246,7 +246,7 @@ fn a_child_that_does_not_exit_is_killed_after_the_grace_period() {
         client.send("wait_for /no/such/file\n").unwrap();
         until("a child is busy", || daemon.report()["board"].as_str()?.contains('r').then_some(()));
         request_stop(&daemon, Signal::SIGTERM);
-        daemon.wait_for_log("the grace period is over: 1 children are killed");
+        daemon.wait_for_log("grace period expired, killing children");
         daemon.wait_until_gone();
         assert_eq!(client.rest(), "");
     }

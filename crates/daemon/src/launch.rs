@@ -371,7 +371,7 @@ impl<P: Program> Launched<P> {
             },
         );
         let parent = Parent {
-            life: context,
+            context,
             log,
             on_hup: settings.on_hup,
             readiness,

@@ -1,11 +1,11 @@
-//! The rest of a peek: what the operating system knows of this process.
+//! The part of a peek that parent and children share: descriptors, threads and tasks.
 
 use std::collections::BTreeMap;
 
 use crate::messages::Detail;
 use crate::status::Report;
 
-/// Adds descriptors, threads and the report, if they are asked for.
+/// Joins the lines. A verbose peek adds descriptors, threads, tasks and the status report.
 pub(crate) fn with_details(mut lines: Vec<String>, detail: Detail, report: &Report) -> String {
     match detail {
         Detail::Brief => {}
@@ -13,29 +13,26 @@ pub(crate) fn with_details(mut lines: Vec<String>, detail: Detail, report: &Repo
             lines.push(descriptors());
             lines.push(threads());
             lines.push(tasks());
-            lines.push(MAILBOXES.to_owned());
             lines.extend(report.to_string().lines().map(str::to_owned));
         }
     }
     lines.join("\n")
 }
 
-const MAILBOXES: &str = "Mailboxes: their lengths are not known, actix does not tell them";
-
-/// A line of who has not answered to the shutdown, if there are any.
+/// Returns a line with the sessions that have not yet answered `DaemonShutdown`, if there are any.
 pub(crate) fn unanswered(unanswered: &[String]) -> Option<String> {
     (!unanswered.is_empty())
-        .then(|| format!("Have not answered to DaemonShutdown: {}", unanswered.join(", ")))
+        .then(|| format!("Waiting for answers to DaemonShutdown: {}", unanswered.join(", ")))
 }
 
-/// The runtime counts what is spawned on it; actors live on the thread's own list of tasks, which
-/// is not told.
+/// Returns a line with the number of tasks on the runtime. Actors are not among them: they run on the
+/// thread's local task set, whose length tokio does not provide.
 fn tasks() -> String {
     match tokio::runtime::Handle::try_current() {
         Err(error) => format!("Tasks: {error}"),
         Ok(runtime) => {
             let tasks = runtime.metrics().num_alive_tasks();
-            format!("Tasks: {tasks} of the runtime; how many actors and their futures is not known")
+            format!("Tasks: {tasks} on the runtime, not counting actors")
         }
     }
 }
@@ -83,7 +80,7 @@ mod tests {
     use super::kind;
 
     #[test]
-    fn descriptors_are_told_by_kind() {
+    fn descriptors_are_grouped_by_kind() {
         assert_eq!(kind("socket:[123]"), "socket");
         assert_eq!(kind("anon_inode:[eventpoll]"), "eventpoll");
         assert_eq!(kind("/dev/null"), "file");

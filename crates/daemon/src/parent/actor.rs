@@ -1,5 +1,5 @@
-//! The daemon's actor in the parent: it turns what comes into events for the household, and what
-//! the household has to tell into broadcasts, answers and log lines.
+//! The daemon actor in the parent. It turns messages, signals and reports into calls of the
+//! supervisor, and the supervisor's events into broadcasts, answers and log records.
 
 mod events;
 mod report;
@@ -8,7 +8,7 @@ mod wakeups;
 use std::os::fd::AsFd;
 
 use actix::{Actor, Addr, AsyncContext, Context, SpawnHandle};
-use daemon_core::{MonotonicTime, StopMode};
+use daemon_core::{MonotonicTime, Signal, StopMode};
 use daemon_forkserver::{Transfer, now};
 use daemon_sys::detach::ReadinessNotifier;
 use daemon_sys::pidfile::PidFile;
@@ -19,6 +19,7 @@ use super::foreign::ForeignChildren;
 use super::origin::Origin;
 use super::process_control::ForkServerControl;
 use super::registration::StatusUpdates;
+use super::stop::ShutdownStage;
 use super::supervisor::Supervisor;
 use crate::babysitter::{BabysitterActor, BabysitterConfig};
 use crate::child::ProcessContext;
@@ -30,9 +31,9 @@ use crate::settings::OnHup;
 use crate::watch::Watch;
 use wakeups::WakeSource;
 
-/// What the parent's actor is made of.
+/// The parts of the daemon actor.
 pub(crate) struct Parent<R> {
-    pub(crate) life: ProcessContext,
+    pub(crate) context: ProcessContext,
     pub(crate) log: Logger,
     pub(crate) on_hup: OnHup,
     pub(crate) readiness: Option<ReadinessNotifier>,
@@ -41,7 +42,7 @@ pub(crate) struct Parent<R> {
     pub(crate) babysit: BabysitterConfig,
 }
 
-/// The household, and its hands.
+/// The supervisor, and the process control that carries out its decisions.
 pub(crate) struct Supervision<R> {
     pub(crate) supervisor: Supervisor<R>,
     pub(crate) processes: ForkServerControl<R>,
@@ -49,10 +50,10 @@ pub(crate) struct Supervision<R> {
 
 /// The daemon in the parent process.
 ///
-/// It owns the registry of children and the fork server that forks them. It stops when it is asked to
-/// ([`Shutdown`](crate::Shutdown), TERM, INT) and all children are gone.
+/// It owns the registry of children and the fork server that forks them. After a stop command
+/// ([`Shutdown`](crate::Shutdown), TERM or INT) it stops when all children are gone.
 pub struct DaemonActor<R: Transfer> {
-    pub(super) life: ProcessContext,
+    pub(super) context: ProcessContext,
     pub(super) log: Logger,
     on_hup: OnHup,
     pub(super) readiness: Option<ReadinessNotifier>,
@@ -61,16 +62,16 @@ pub struct DaemonActor<R: Transfer> {
     pub(super) sessions: Sessions,
     pub(super) retained: RetainedEvents,
     pub(super) foreign: ForeignChildren,
-    pub(super) babysitting: Option<BabysitterConfig>,
+    pub(super) babysitter_config: Option<BabysitterConfig>,
     pub(super) babysitter: Option<Addr<BabysitterActor>>,
     pub(super) stopping: Option<StopMode>,
-    pub(super) shutdown_stage: super::stop::ShutdownStage,
-    /// When answers that are under way are waited for no longer.
+    pub(super) shutdown_stage: ShutdownStage,
+    /// How long the actor waits for pending answers on the control socket before it stops.
     pub(super) answers_deadline: Option<MonotonicTime>,
     pub(super) failure: Option<DaemonError>,
     pub(super) waiting_for_stop: Vec<oneshot::Sender<Result<(), DaemonError>>>,
     pub(super) control: Option<ControlServer>,
-    /// The service that is told of the daemon's counts.
+    /// The service whose status text the daemon updates.
     pub(super) status_updates: StatusUpdates,
     timer: Option<(MonotonicTime, SpawnHandle)>,
     started: MonotonicTime,
@@ -78,15 +79,15 @@ pub struct DaemonActor<R: Transfer> {
 
 impl<R: Transfer> std::fmt::Debug for DaemonActor<R> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("DaemonActor").field("alias", &self.life.alias).finish_non_exhaustive()
+        f.debug_struct("DaemonActor").field("alias", &self.context.alias).finish_non_exhaustive()
     }
 }
 
 impl<R: Transfer + Send> DaemonActor<R> {
     pub(crate) fn new(parent: Parent<R>, control: Option<ControlServer>) -> Self {
-        let Parent { life, log, on_hup, readiness, pidfile, supervision, babysit } = parent;
+        let Parent { context, log, on_hup, readiness, pidfile, supervision, babysit } = parent;
         DaemonActor {
-            life,
+            context,
             log,
             on_hup,
             readiness,
@@ -95,10 +96,10 @@ impl<R: Transfer + Send> DaemonActor<R> {
             sessions: Sessions::default(),
             retained: RetainedEvents::default(),
             foreign: ForeignChildren::default(),
-            babysitting: Some(babysit),
+            babysitter_config: Some(babysit),
             babysitter: None,
             stopping: None,
-            shutdown_stage: super::stop::ShutdownStage::NotStopping,
+            shutdown_stage: ShutdownStage::NotStopping,
             answers_deadline: None,
             failure: None,
             waiting_for_stop: Vec::new(),
@@ -109,7 +110,7 @@ impl<R: Transfer + Send> DaemonActor<R> {
         }
     }
 
-    /// Has the household act, then tells what there is to tell.
+    /// Runs `act` on the supervisor, then processes its events. Does nothing without children.
     pub(super) fn with_supervisor<T>(
         &mut self,
         ctx: &mut Context<Self>,
@@ -121,6 +122,7 @@ impl<R: Transfer + Send> DaemonActor<R> {
         Some(result)
     }
 
+    /// Processes the supervisor's events, and updates the scoreboard, the timer and the service.
     pub(super) fn process_events(&mut self, ctx: &mut Context<Self>) {
         let Some(supervision) = &mut self.supervision else { return };
         let scoreboard = supervision.processes.fork_server.scoreboard();
@@ -131,7 +133,7 @@ impl<R: Transfer + Send> DaemonActor<R> {
         for event in events {
             self.emit(event, ctx);
         }
-        // After what has led to it: who hears that all has ended has heard of each child's end.
+        // After the other events: a session that learns of the end has received each child's exit.
         self.broadcast_phase(ctx);
         if let Some(lost) = lost {
             self.on_fork_server_lost(&lost, ctx);
@@ -140,9 +142,9 @@ impl<R: Transfer + Send> DaemonActor<R> {
         self.update_service_status(ctx);
     }
 
-    /// The daemon cannot go on: it stops, and its end will say why.
+    /// Stops the daemon because it cannot continue. The error is logged and returned at the end.
     pub(super) fn fail(&mut self, error: DaemonError, ctx: &mut Context<Self>) {
-        error!(self.log, "{}", error);
+        error!(self.log, "daemon failed"; "error" => error.to_string());
         if let Some(readiness) = self.readiness.take() {
             readiness.notify_failure(&error.to_string());
         }
@@ -153,8 +155,8 @@ impl<R: Transfer + Send> DaemonActor<R> {
     fn set_timer(&mut self, ctx: &mut Context<Self>) {
         let wake =
             self.supervision.as_ref().and_then(|supervision| supervision.supervisor.next_wake());
-        let set = self.timer.as_ref().map(|(time, _handle)| *time);
-        if wake == set {
+        let current = self.timer.as_ref().map(|(time, _handle)| *time);
+        if wake == current {
             return;
         }
         if let Some((_time, handle)) = self.timer.take() {
@@ -172,14 +174,14 @@ impl<R: Transfer + Send> DaemonActor<R> {
 
     pub(super) fn reopen_logs(&mut self, ctx: &mut Context<Self>) {
         match self.on_hup {
-            OnHup::ReopenLogs => info!(self.log, "hangup: reopening logs"),
+            OnHup::ReopenLogs => info!(self.log, "reopening logs"; "by" => Signal::Hup.name()),
             OnHup::Reload => {
-                info!(self.log, "hangup: reopening logs, and replacing children");
+                info!(self.log, "reopening logs and reloading"; "by" => Signal::Hup.name());
                 self.with_supervisor(ctx, Supervisor::reload);
             }
         }
         if let Err(error) = self.reopen(ctx) {
-            error!(self.log, "{}", error);
+            error!(self.log, "cannot reopen the log file"; "error" => error.to_string());
         }
     }
 }
@@ -195,25 +197,25 @@ impl<R: Transfer + Send> Actor for DaemonActor<R> {
                     Ok((link, Watch::readable(fork_server.wakeup().as_fd(), WakeSource::Children)?))
                 });
             match watches {
-                Ok((link, bell)) => {
+                Ok((link, wakeup)) => {
                     ctx.add_stream(link);
-                    ctx.add_stream(bell);
+                    ctx.add_stream(wakeup);
                 }
                 Err(source) => {
-                    let act = "watch the fork server";
-                    self.fail(DaemonError::Runtime { action: act, source }, ctx);
+                    let action = "watch the fork server";
+                    self.fail(DaemonError::Runtime { action, source }, ctx);
                     return;
                 }
             }
         }
-        // The first children are ordered before sessions are told, so that both go on at once.
+        // Request the first children before sessions start, so that both run at the same time.
         self.with_supervisor(ctx, Supervisor::reconcile);
         self.arm_wakeup(ctx);
         self.start_babysitter(ctx);
         self.retained.start = Some(DaemonStart);
         if self.supervision.is_none() {
             self.broadcast_phase(ctx);
-            self.up();
+            self.on_ready();
         }
     }
 }

@@ -1,4 +1,4 @@
-//! The post-forking model: a request comes, and is forked for, waits, or goes back.
+//! The backlog of the post-forking model: each request gets a child, waits for one, or is returned.
 
 use std::collections::{HashMap, VecDeque};
 
@@ -9,15 +9,15 @@ use futures::channel::oneshot;
 
 use crate::messages::{HandOverError, HandOverErrorReason, HandedOver};
 
-/// Where the answer to a `HandOver` goes.
+/// Where the answer to a `HandOver` is sent.
 pub(crate) type Reply<R> = oneshot::Sender<Result<HandedOver, HandOverError<R>>>;
 
-/// A request and who waits for word of it.
+/// A request, and where its answer is sent.
 #[derive(Debug)]
 pub(crate) struct PendingRequest<R> {
     pub(super) request: R,
     pub(super) reply: Reply<R>,
-    /// Who came earlier has the smaller one, and keeps it when its fork fails.
+    /// The order of arrival. A request keeps its turn when its fork fails.
     pub(super) turn: u64,
 }
 
@@ -26,34 +26,35 @@ impl<R> PendingRequest<R> {
         PendingRequest { request, reply, turn: 0 }
     }
 
-    /// Gives the request back.
-    pub(crate) fn hand_back(self, why: HandOverErrorReason) {
-        // Who has dropped the answer has dropped its interest in the request.
-        let _ = self.reply.send(Err(HandOverError { request: self.request, reason: why }));
+    /// Returns the request to its sender.
+    pub(crate) fn hand_back(self, reason: HandOverErrorReason) {
+        // The sender may have dropped the answer, and with it its interest in the request.
+        let _ = self.reply.send(Err(HandOverError { request: self.request, reason }));
     }
 }
 
-/// The door, and who waits behind it.
+/// The requests that wait for a child, and whether the daemon accepts more.
 #[derive(Debug)]
 pub(crate) struct Backlog<R> {
     accept: AcceptState,
     pub(crate) operator_pause: OperatorPause,
     pub(crate) max_children: u32,
-    pub(crate) backlog: u32,
-    /// In order of their turns.
+    /// The most requests that may wait.
+    pub(crate) limit: u32,
+    /// Ordered by turn.
     waiting: VecDeque<PendingRequest<R>>,
     next_turn: u64,
-    /// Who is told when the child is born, and whose turn it was.
+    /// Where the answer is sent once the child is forked, and the turn of its request.
     replies: HashMap<ChildId, (Reply<R>, u64)>,
     handed_back: u64,
 }
 
-/// Whether the next guest may be forked for when one could not.
+/// Whether to fork for the next request after a fork could not be requested.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum ForkLoop {
-    /// It was about this guest alone.
+    /// The error concerns only this request.
     Continue,
-    /// Nobody can be forked for now.
+    /// No child can be forked now.
     Stop,
 }
 
@@ -63,7 +64,7 @@ impl<R> Backlog<R> {
             accept: AcceptState::Accepting,
             operator_pause: OperatorPause::Off,
             max_children,
-            backlog,
+            limit: backlog,
             waiting: VecDeque::new(),
             next_turn: 0,
             replies: HashMap::new(),
@@ -79,22 +80,22 @@ impl<R> Backlog<R> {
         self.waiting.len()
     }
 
-    /// How many requests have gone back to who had sent them.
+    /// Returns the number of requests that were returned to their senders.
     pub(crate) fn handed_back(&self) -> u64 {
         self.handed_back
     }
 
-    fn hand_back(&mut self, pending: PendingRequest<R>, why: HandOverErrorReason) {
+    fn hand_back(&mut self, pending: PendingRequest<R>, reason: HandOverErrorReason) {
         self.handed_back += 1;
-        pending.hand_back(why);
+        pending.hand_back(reason);
     }
 
-    /// Whether all who came have been answered.
+    /// Returns whether all requests have been answered.
     pub(crate) fn is_served(&self) -> bool {
         self.waiting.is_empty() && self.replies.is_empty()
     }
 
-    fn traffic(&self, children: u32, phase: Phase) -> PoolLoad {
+    fn load(&self, children: u32, phase: Phase) -> PoolLoad {
         PoolLoad {
             children,
             max_children: self.max_children,
@@ -104,10 +105,10 @@ impl<R> Backlog<R> {
         }
     }
 
-    /// A request comes in: it waits for its turn, which may be now, or goes back.
+    /// Adds a request to the backlog, or returns it.
     ///
-    /// What was accepted before the daemon began to stop is still served, so in `Stopping` a
-    /// request is taken until the sessions have said that they have no more.
+    /// Requests that were accepted before the daemon began to stop are still served. So in `Stopping`,
+    /// requests are added until all sessions have answered the shutdown.
     pub(crate) fn enqueue(
         &mut self,
         mut pending: PendingRequest<R>,
@@ -121,37 +122,37 @@ impl<R> Backlog<R> {
             (Phase::Stopping, Drained::NotYet) => Phase::Running,
             (phase, _) => phase,
         };
-        match admit(&self.traffic(children, phase), self.backlog) {
+        match admit(&self.load(children, phase), self.limit) {
             Admission::Fork | Admission::Enqueue => self.waiting.push_back(pending),
             Admission::Full => {
-                let (max_children, backlog) = (self.max_children, self.backlog);
+                let (max_children, backlog) = (self.max_children, self.limit);
                 self.hand_back(pending, HandOverErrorReason::Full { max_children, backlog });
             }
             Admission::Stopping => self.hand_back(pending, HandOverErrorReason::Stopping),
         }
     }
 
-    /// The next request, if there may be another child now.
-    pub(crate) fn next(&mut self, children: u32) -> Option<PendingRequest<R>> {
+    /// Removes and returns the next request, if another child is allowed now.
+    pub(crate) fn pop(&mut self, children: u32) -> Option<PendingRequest<R>> {
         if children < self.max_children { self.waiting.pop_front() } else { None }
     }
 
-    /// A child was ordered for this guest; its answer follows.
-    pub(crate) fn ordered(&mut self, child: ChildId, reply: Reply<R>, turn: u64) {
+    /// Records that a fork was requested for this request. The answer follows when the child is forked.
+    pub(crate) fn fork_requested(&mut self, child: ChildId, reply: Reply<R>, turn: u64) {
         self.replies.insert(child, (reply, turn));
     }
 
-    /// The order could not even be given.
+    /// Handles a fork that could not even be requested.
     pub(crate) fn on_fork_error(
         &mut self,
-        unforked: ForkError<R>,
+        error: ForkError<R>,
         reply: Reply<R>,
         turn: u64,
     ) -> ForkLoop {
-        let ForkError { request, reason } = unforked;
+        let ForkError { request, reason } = error;
         let pending = PendingRequest { request, reply, turn };
         match reason {
-            // The child that leaves its seat is still on the way out: it is this guest's turn next.
+            // The slot of an exiting child is not free yet. This request is next.
             ForkServerError::Full { .. } => {
                 self.requeue(pending);
                 ForkLoop::Stop
@@ -167,14 +168,14 @@ impl<R> Backlog<R> {
         }
     }
 
-    /// The child lives.
-    pub(crate) fn born(&mut self, child: ChildId, pid: Pid) {
+    /// Answers the request whose child was forked.
+    pub(crate) fn forked(&mut self, child: ChildId, pid: Pid) {
         if let Some((reply, _turn)) = self.replies.remove(&child) {
             let _ = reply.send(Ok(HandedOver { child, pid }));
         }
     }
 
-    /// The fork failed: what may pass is tried again, each in its turn.
+    /// Handles a failed fork: after a temporary error the request waits again, at its turn.
     pub(crate) fn fork_failed(&mut self, child: ChildId, request: R, refusal: &ForkRefusal) {
         let Some((reply, turn)) = self.replies.remove(&child) else { return };
         let pending = PendingRequest { request, reply, turn };
@@ -186,38 +187,38 @@ impl<R> Backlog<R> {
     }
 
     fn requeue(&mut self, pending: PendingRequest<R>) {
-        let place = self.waiting.partition_point(|waiting| waiting.turn < pending.turn);
-        self.waiting.insert(place, pending);
+        let index = self.waiting.partition_point(|waiting| waiting.turn < pending.turn);
+        self.waiting.insert(index, pending);
     }
 
-    /// The fork server is lost before it could tell of this child.
-    pub(crate) fn pending(&mut self, child: ChildId, request: R, why: &str) {
+    /// Returns the request of a child that was not forked before the fork server was lost.
+    pub(crate) fn return_unforked(&mut self, child: ChildId, request: R, reason: &str) {
         if let Some((reply, turn)) = self.replies.remove(&child) {
             let pending = PendingRequest { request, reply, turn };
-            self.hand_back(pending, HandOverErrorReason::CannotFork(why.to_owned()));
+            self.hand_back(pending, HandOverErrorReason::CannotFork(reason.to_owned()));
         }
     }
 
-    /// Gives back all that wait.
+    /// Returns all waiting requests.
     pub(crate) fn clear(&mut self) {
         while let Some(pending) = self.waiting.pop_front() {
             self.hand_back(pending, HandOverErrorReason::Stopping);
         }
     }
 
-    /// Opens or shuts the door as the traffic asks.
-    pub(crate) fn reconcile(&mut self, children: u32, phase: Phase) -> Option<AcceptChange> {
-        let (accept, change) = self.accept.update(&self.traffic(children, phase));
+    /// Updates whether requests are accepted. Returns the change to broadcast, if there is one.
+    pub(crate) fn update_accepting(&mut self, children: u32, phase: Phase) -> Option<AcceptChange> {
+        let (accept, change) = self.accept.update(&self.load(children, phase));
         self.accept = accept;
         change
     }
 }
 
-/// Whether sessions may still bring requests that they accepted before the end began.
+/// Whether sessions may still hand over requests that they accepted before the shutdown.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Drained {
     /// They may.
     NotYet,
-    /// They have said that they have no more.
+    /// All sessions have answered the shutdown.
     Yes,
 }

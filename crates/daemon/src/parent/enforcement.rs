@@ -1,4 +1,4 @@
-//! What the babysitter wants done, and what it is told of.
+//! Carries out the babysitter's actions and passes on requests for backtraces.
 
 use std::sync::Arc;
 
@@ -14,14 +14,14 @@ use crate::evidence::Evidence;
 use crate::messages::{RogueChild, RogueStep, TraceChild, TraceError};
 
 impl<R: Transfer + Send> DaemonActor<R> {
-    /// Has somebody watch over the children, where there are some.
+    /// Starts the babysitter, if the daemon has children.
     pub(super) fn start_babysitter(&mut self, ctx: &Context<Self>) {
-        let (Some(supervision), Some(babysitting)) = (&self.supervision, self.babysitting.take())
+        let (Some(supervision), Some(config)) = (&self.supervision, self.babysitter_config.take())
         else {
             return;
         };
         let babysitter = BabysitterActor::new(
-            babysitting,
+            config,
             ctx.address().recipient(),
             supervision.processes.fork_server.board(),
             self.log.clone(),
@@ -29,7 +29,7 @@ impl<R: Transfer + Send> DaemonActor<R> {
         self.babysitter = Some(babysitter.start());
     }
 
-    fn contains(&self, child: ChildId) -> bool {
+    fn has_child(&self, child: ChildId) -> bool {
         self.supervision
             .as_ref()
             .is_some_and(|supervision| supervision.supervisor.registry().contains(child))
@@ -37,21 +37,21 @@ impl<R: Transfer + Send> DaemonActor<R> {
 
     fn report_rogue(&mut self, rogue: &RogueChild) {
         let facts = o!("slot" => rogue.child.slot.get(), "child" => rogue.pid.as_raw());
-        self.log_rogue(rogue, &self.log.new(facts));
+        Self::log_rogue(rogue, &self.log.new(facts));
         self.sessions.rogue.broadcast(rogue);
     }
 
-    fn log_rogue(&self, rogue: &RogueChild, log: &Logger) {
-        let violation = rogue.violation.map_or_else(String::new, |violation| violation.to_string());
+    fn log_rogue(rogue: &RogueChild, log: &Logger) {
+        let reason = rogue.violation.map_or_else(String::new, |violation| violation.to_string());
         match rogue.step {
             RogueStep::Escalated(daemon_core::LadderStep::GiveUp) => {
-                error!(log, "rogue child is given up: {}", violation);
+                error!(log, "giving up on rogue child"; "reason" => reason);
             }
             RogueStep::Escalated(step) => {
                 let step = step.word().to_uppercase();
-                warn!(log, "rogue child: {}", violation; "step" => step);
+                warn!(log, "rogue child"; "reason" => reason, "step" => step);
             }
-            RogueStep::Recovered => info!(log, "no rogue any more: {}", violation),
+            RogueStep::Recovered => info!(log, "rogue child recovered"; "reason" => reason),
             RogueStep::Slow => warn!(log, "slow request"),
         }
     }
@@ -60,13 +60,13 @@ impl<R: Transfer + Send> DaemonActor<R> {
 impl<R: Transfer + Send> Handler<BabysitterAction> for DaemonActor<R> {
     type Result = ();
 
-    fn handle(&mut self, verdict: BabysitterAction, ctx: &mut Self::Context) {
-        match verdict {
-            BabysitterAction::Step { child, .. } if !self.contains(child) => {
-                debug!(self.log, "a rogue is gone before its step"; "slot" => child.slot.get());
+    fn handle(&mut self, action: BabysitterAction, ctx: &mut Self::Context) {
+        match action {
+            BabysitterAction::Step { child, .. } if !self.has_child(child) => {
+                debug!(self.log, "rogue child already exited"; "slot" => child.slot.get());
             }
             BabysitterAction::Step { child, pid, violation, step, evidence } => {
-                // Told first: the step's consequences are told after it.
+                // Report the step before its consequences.
                 self.report_rogue(&RogueChild {
                     child,
                     pid,
@@ -93,8 +93,8 @@ impl<R: Transfer + Send> Handler<BabysitterAction> for DaemonActor<R> {
             }
             BabysitterAction::Missing { child, pid } => {
                 let facts = o!("slot" => child.slot.get(), "child" => pid.as_raw());
-                warn!(self.log, "a child is not to be seen: the fork server looks for it"; facts);
-                self.with_supervisor(ctx, |_household, processes, _now| {
+                warn!(self.log, "child missing from the process table, checking whether it exited"; facts);
+                self.with_supervisor(ctx, |_supervisor, processes, _now| {
                     processes.check_child(child)
                 });
             }
@@ -104,7 +104,7 @@ impl<R: Transfer + Send> Handler<BabysitterAction> for DaemonActor<R> {
                 }
             }
             BabysitterAction::RequestBacktrace { child } => {
-                self.with_supervisor(ctx, |_household, processes, _now| {
+                self.with_supervisor(ctx, |_supervisor, processes, _now| {
                     processes.signal(child, Signal::Urg)
                 });
             }
@@ -118,10 +118,10 @@ impl<R: Transfer + Send> Handler<TraceChild> for DaemonActor<R> {
     fn handle(&mut self, trace: TraceChild, _ctx: &mut Self::Context) -> Self::Result {
         let answer = self.babysitter.as_ref().map(|babysitter| babysitter.send(trace));
         Box::pin(async move {
-            let nobody = || Err(TraceError::NoBabysitter(trace.0));
+            let no_babysitter = || Err(TraceError::NoBabysitter(trace.0));
             match answer {
-                None => nobody(),
-                Some(answer) => answer.await.unwrap_or_else(|_mailbox| nobody()),
+                None => no_babysitter(),
+                Some(answer) => answer.await.unwrap_or_else(|_mailbox| no_babysitter()),
             }
         })
     }

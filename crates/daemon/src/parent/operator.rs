@@ -1,4 +1,4 @@
-//! What the operator orders, by message; the control socket sends them, sessions may.
+//! Handles the commands of the operator. The control socket sends them, and sessions may.
 
 use actix::Context;
 use actix::Handler;
@@ -15,16 +15,16 @@ use crate::messages::{
 };
 
 impl<R: Transfer + Send> DaemonActor<R> {
-    /// Has the logs reopened here, in the fork server and in every child, and tells sessions.
+    /// Reopens the log here, in the fork server and in every child, and notifies the sessions.
     pub(super) fn reopen(&mut self, ctx: &mut Context<Self>) -> Result<(), ReopenError> {
         self.sessions.hup.broadcast(&DaemonHup);
-        let reopened = self.life.reopen_log().map_err(|source| ReopenError { source });
+        let reopened = self.context.reopen_log().map_err(|source| ReopenError { source });
         if let Some(Supervision { processes, .. }) = &mut self.supervision {
             let fork_server = &mut processes.fork_server;
-            let told = fork_server
+            let sent = fork_server
                 .reopen_logs()
                 .and_then(|()| fork_server.signal_all(daemon_sys::Signal::Hup));
-            if let Err(error) = told {
+            if let Err(error) = sent {
                 processes.lost.get_or_insert(error);
             }
         }
@@ -32,22 +32,22 @@ impl<R: Transfer + Send> DaemonActor<R> {
         reopened
     }
 
-    /// Holds the door shut, or lets it go, and tells sessions if that is news.
+    /// Pauses or resumes the daemon, and notifies the sessions if that changes anything.
     pub(super) fn set_operator_pause(
         &mut self,
         pause: OperatorPause,
         by: Origin,
         ctx: &mut Context<Self>,
     ) -> Result<PauseOutcome, CommandError> {
-        let act = match pause {
+        let action = match pause {
             OperatorPause::On => "pause",
             OperatorPause::Off => "resume",
         };
         let Some(supervision) = &self.supervision else {
-            return Err(CommandError::NoChildren { action: act });
+            return Err(CommandError::NoChildren { action });
         };
         let scoreboard = supervision.processes.fork_server.scoreboard();
-        // Before the children are told to look; and back, if it is refused.
+        // Write the scoreboard before the children are signalled to read it. Restore it on refusal.
         let former = scoreboard.operator_pause();
         scoreboard.set_operator_pause(pause);
         let outcome = self.with_supervisor(ctx, |supervisor, processes, now| {
@@ -57,15 +57,11 @@ impl<R: Transfer + Send> DaemonActor<R> {
             }
             outcome
         });
-        let outcome = outcome.unwrap_or(Err(CommandError::NoChildren { action: act }))?;
+        let outcome = outcome.unwrap_or(Err(CommandError::NoChildren { action }))?;
         if outcome == PauseOutcome::Now {
             match pause {
-                OperatorPause::On => {
-                    info!(self.log, "paused: no more requests are taken"; "by" => %by)
-                }
-                OperatorPause::Off => {
-                    info!(self.log, "resumed: requests are taken again"; "by" => %by)
-                }
+                OperatorPause::On => info!(self.log, "paused by operator"; "by" => %by),
+                OperatorPause::Off => info!(self.log, "resumed by operator"; "by" => %by),
             }
             let broadcast = DaemonOperatorPause(pause);
             self.retained.operator_pause = Some(broadcast);
@@ -91,8 +87,12 @@ impl<R: Transfer + Send> Handler<Retire> for DaemonActor<R> {
         let retired = self.with_supervisor(ctx, |supervisor, processes, now| {
             supervisor.retire_child(pid, processes, now)
         });
-        let child = retired.unwrap_or(Err(CommandError::NoChildren { action: "retire one" }))?;
-        info!(self.log, "a child is retired"; "by" => %Origin::Message, "slot" => child.slot.get(), "child" => pid.as_raw());
+        let child =
+            retired.unwrap_or(Err(CommandError::NoChildren { action: "retire a child" }))?;
+        info!(
+            self.log, "retiring child";
+            "by" => %Origin::Message, "slot" => child.slot.get(), "child" => pid.as_raw()
+        );
         Ok(child)
     }
 }
@@ -104,8 +104,11 @@ impl<R: Transfer + Send> Handler<Kill> for DaemonActor<R> {
         let killed = self.with_supervisor(ctx, |supervisor, processes, now| {
             supervisor.kill_child(pid, processes, now)
         });
-        let child = killed.unwrap_or(Err(CommandError::NoChildren { action: "kill one" }))?;
-        info!(self.log, "a child is killed"; "by" => %Origin::Message, "slot" => child.slot.get(), "child" => pid.as_raw());
+        let child = killed.unwrap_or(Err(CommandError::NoChildren { action: "kill a child" }))?;
+        info!(
+            self.log, "killing child";
+            "by" => %Origin::Message, "slot" => child.slot.get(), "child" => pid.as_raw()
+        );
         Ok(child)
     }
 }
@@ -113,12 +116,12 @@ impl<R: Transfer + Send> Handler<Kill> for DaemonActor<R> {
 impl<R: Transfer + Send> Handler<KillRogue> for DaemonActor<R> {
     type Result = Result<ChildId, CommandError>;
 
-    fn handle(&mut self, condemn: KillRogue, ctx: &mut Self::Context) -> Self::Result {
-        let KillRogue { pid, violation } = condemn;
+    fn handle(&mut self, message: KillRogue, ctx: &mut Self::Context) -> Self::Result {
+        let KillRogue { pid, violation } = message;
         let killed = self.with_supervisor(ctx, |supervisor, processes, now| {
             supervisor.kill_child_because(pid, StopReason::Rogue(violation), processes, now)
         });
-        killed.unwrap_or(Err(CommandError::NoChildren { action: "kill one" }))
+        killed.unwrap_or(Err(CommandError::NoChildren { action: "kill a child" }))
     }
 }
 

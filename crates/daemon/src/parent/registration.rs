@@ -1,4 +1,4 @@
-//! How the daemon registers with a service, and what it tells it of its counts.
+//! Registers the daemon with a service actor and keeps its status text up to date.
 
 use std::time::Duration;
 
@@ -13,26 +13,26 @@ use crate::messages::{
 };
 use crate::service::{ServiceLink, counts};
 
-/// What a peek calls the service.
+/// The service's session name in a peek.
 const NAME: &str = "service";
 
-/// They are told at most so often, but for the turns of the daemon's life.
-const PAUSE: Duration = Duration::from_secs(1);
+/// The shortest time between two updates of the status text, except for phase changes and reloads.
+const UPDATE_INTERVAL: Duration = Duration::from_secs(1);
 
-/// Who is told, and when again.
+/// Whether the status text of a service is updated, and when next.
 #[derive(Debug)]
 pub(crate) enum StatusUpdates {
-    /// Nobody.
+    /// The daemon is not registered with a service.
     Off,
-    /// This service, at the next change.
+    /// The next change is sent to this service at once.
     Ready(Addr<ServiceActor>),
-    /// This service, when the pause is over.
+    /// The next update is sent to this service when the interval is over.
     Throttled(Addr<ServiceActor>),
 }
 
 impl<R: Transfer + Send> DaemonActor<R> {
-    /// Something may have changed: what counts is told now, or when the pause is over. While nothing
-    /// changes nothing is told, and no timer runs.
+    /// Updates the status text after a possible change: now, or when the interval is over. Without
+    /// changes nothing is sent and no timer runs.
     pub(super) fn update_service_status(&mut self, ctx: &mut Context<Self>) {
         match std::mem::replace(&mut self.status_updates, StatusUpdates::Off) {
             StatusUpdates::Off => {}
@@ -42,7 +42,7 @@ impl<R: Transfer + Send> DaemonActor<R> {
             StatusUpdates::Ready(service) => {
                 self.send_service_status(&service);
                 self.status_updates = StatusUpdates::Throttled(service);
-                ctx.run_later(PAUSE, |daemon, _ctx| {
+                ctx.run_later(UPDATE_INTERVAL, |daemon, _ctx| {
                     if let StatusUpdates::Throttled(service) =
                         std::mem::replace(&mut daemon.status_updates, StatusUpdates::Off)
                     {
@@ -58,7 +58,7 @@ impl<R: Transfer + Send> DaemonActor<R> {
         service.do_send(SetStatusText(counts(&self.report())));
     }
 
-    /// The daemon's life takes a turn: what counts is told with it, and is not a second old.
+    /// Updates the status text at once, so that it is current when the phase changes or a reload ends.
     pub(super) fn send_service_status_now(&mut self, ctx: &mut Context<Self>) {
         match &self.status_updates {
             StatusUpdates::Throttled(service) => self.send_service_status(service),
@@ -73,9 +73,9 @@ impl<R: Transfer + Send> Handler<RegisterWith> for DaemonActor<R> {
     fn handle(&mut self, RegisterWith(service): RegisterWith, ctx: &mut Context<Self>) {
         let daemon = ctx.address();
         let link =
-            ServiceLink::new(daemon.clone(), service.clone(), self.life.grace, self.log.clone())
+            ServiceLink::new(daemon.clone(), service.clone(), self.context.grace, self.log.clone())
                 .start();
-        // It hears how things stand before it hears what the service wants.
+        // The link receives the retained events before the commands of the service.
         daemon.do_send(Subscribe::<DaemonPhase>::new(NAME, link.clone()));
         daemon.do_send(Subscribe::<DaemonOperatorPause>::new(NAME, link.clone()));
         daemon.do_send(Subscribe::<DaemonReload>::new(NAME, link.clone()));

@@ -1,4 +1,4 @@
-//! The children, by slot: what the parent knows of each, and the census of them all.
+//! The registry: the children by slot, and their counts.
 
 use std::time::Duration;
 
@@ -10,17 +10,17 @@ use daemon_sys::process::Pid;
 
 use crate::messages::ChildExited;
 
-/// A child as the parent knows it.
+/// What the parent knows about a child.
 #[derive(Debug, Clone)]
 pub(crate) struct Record {
     pub(crate) child: ChildId,
     pub(crate) pid: Option<Pid>,
-    /// The status that the census counts it under. A dismissed child counts as leaving, whatever
-    /// it still does.
+    /// The status that the child is counted under. A child that was asked to stop counts as leaving,
+    /// whatever it still does.
     pub(crate) seen: Status,
     pub(crate) stop_reason: Option<StopReason>,
     pub(crate) ordered: MonotonicTime,
-    /// How often the pool had been reloaded when it was ordered.
+    /// The number of reloads before its fork was requested.
     pub(crate) reload_generation: u32,
     readiness: Readiness,
 }
@@ -31,27 +31,27 @@ enum Readiness {
     Ready,
 }
 
-/// What a look at a child's status has shown.
+/// What an update of a child's status has changed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum StatusChange {
-    /// It is ready, for the first time.
+    /// The child has become ready.
     BecameReady,
-    /// Something else, or nothing new.
+    /// Something else, or nothing.
     Other,
 }
 
-/// How early in its life a child has died.
+/// How early a child has died.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Age {
-    /// It was never ready.
+    /// The child was never ready.
     BeforeReady,
-    /// It was ready, and had begun no request.
+    /// The child was ready and had begun no request. It lived this long.
     Unused(Duration),
-    /// It had begun requests, or was told to go.
+    /// The child had begun requests, or was asked to stop.
     Served,
 }
 
-/// All children, and the counts of them.
+/// All children and their counts.
 #[derive(Debug)]
 pub(crate) struct Registry {
     records: Vec<Option<Record>>,
@@ -73,7 +73,7 @@ impl Registry {
         self.records.iter().flatten()
     }
 
-    /// Whether this very child is there.
+    /// Returns whether this child, in this generation, is registered.
     pub(crate) fn contains(&self, child: ChildId) -> bool {
         let record = self.records.get(child.slot.index()).and_then(Option::as_ref);
         record.is_some_and(|record| record.child == child)
@@ -83,11 +83,11 @@ impl Registry {
         self.records.get_mut(child.slot.index())?.as_mut().filter(|record| record.child == child)
     }
 
-    /// A child has been ordered.
-    pub(crate) fn ordered(&mut self, child: ChildId, reload_generation: u32, now: MonotonicTime) {
-        if let Some(place) = self.records.get_mut(child.slot.index()) {
-            debug_assert!(place.is_none(), "{child} is ordered into a seat that is taken");
-            *place = Some(Record {
+    /// Adds a child whose fork has been requested.
+    pub(crate) fn add(&mut self, child: ChildId, reload_generation: u32, now: MonotonicTime) {
+        if let Some(entry) = self.records.get_mut(child.slot.index()) {
+            debug_assert!(entry.is_none(), "the slot of {child} is taken");
+            *entry = Some(Record {
                 child,
                 pid: None,
                 seen: Status::Forking,
@@ -100,20 +100,21 @@ impl Registry {
         }
     }
 
-    /// The order for a child has failed: it never was.
+    /// Removes a child whose fork has failed.
     pub(crate) fn remove_failed(&mut self, child: ChildId) {
         if let Some(record) = self.take(child) {
             self.counts.record_transition(record.seen, Status::Empty);
         }
     }
 
-    pub(crate) fn born(&mut self, child: ChildId, pid: Pid) {
+    /// Records the pid of a forked child.
+    pub(crate) fn set_pid(&mut self, child: ChildId, pid: Pid) {
         if let Some(record) = self.get_mut(child) {
             record.pid = Some(pid);
         }
     }
 
-    /// A post-forked child is at work.
+    /// Marks a post-forked child as serving its request.
     pub(crate) fn mark_serving(&mut self, child: ChildId) {
         let Some(record) = self.get_mut(child) else { return };
         if record.stop_reason.is_none() {
@@ -122,12 +123,12 @@ impl Registry {
         }
     }
 
-    /// The scoreboard's line of this slot has changed.
+    /// Updates a child from its line on the scoreboard.
     pub(crate) fn update_status(&mut self, entry: &SlotEntry) -> StatusChange {
         let Some(record) = self.records.get_mut(entry.slot.index()).and_then(Option::as_mut) else {
             return StatusChange::Other;
         };
-        // An empty slot is seen only when a report of its end is under way: that will count it.
+        // A slot is empty only shortly before the report of its exit arrives, which updates the counts.
         let Some(status) = entry.status.filter(|status| *status != Status::Empty) else {
             return StatusChange::Other;
         };
@@ -137,28 +138,28 @@ impl Registry {
         }
         if record.readiness == Readiness::Booting && (status.is_idle() || status.is_busy()) {
             record.readiness = Readiness::Ready;
-            // The fork server's word of its birth may come later than its own.
-            let its_own = || i32::try_from(entry.pid).ok().and_then(Pid::from_raw);
-            record.pid = record.pid.or_else(its_own);
+            // The fork server's report of the fork can arrive later than the child's own status.
+            let own_pid = || i32::try_from(entry.pid).ok().and_then(Pid::from_raw);
+            record.pid = record.pid.or_else(own_pid);
             return StatusChange::BecameReady;
         }
         StatusChange::Other
     }
 
-    /// A child is told to go: from now on it is counted as leaving.
-    pub(crate) fn mark_stopping(&mut self, child: ChildId, why: StopReason) {
+    /// Marks a child as asked to stop for this reason. From now on it counts as leaving.
+    pub(crate) fn mark_stopping(&mut self, child: ChildId, reason: StopReason) {
         let Some(record) = self.get_mut(child) else {
             return;
         };
         let before = std::mem::replace(&mut record.seen, Status::Leaving);
-        match why {
-            // Who does not go, or must not go on, is remembered by that.
-            StopReason::Rogue(_) | StopReason::Killed => record.stop_reason = Some(why),
+        match reason {
+            // These reasons replace an earlier one.
+            StopReason::Rogue(_) | StopReason::Killed => record.stop_reason = Some(reason),
             StopReason::Retired
             | StopReason::Recycled(_)
             | StopReason::Stopping
             | StopReason::StoppedNow => {
-                record.stop_reason.get_or_insert(why);
+                record.stop_reason.get_or_insert(reason);
             }
         }
         if before != Status::Leaving {
@@ -166,21 +167,21 @@ impl Registry {
         }
     }
 
-    /// This child is to be killed for this reason, whatever it was told before.
-    pub(crate) fn mark_killed(&mut self, child: ChildId, why: StopReason) {
-        self.mark_stopping(child, why);
+    /// Marks a child as killed for this reason, which replaces any earlier reason.
+    pub(crate) fn mark_killed(&mut self, child: ChildId, reason: StopReason) {
+        self.mark_stopping(child, reason);
         if let Some(record) = self.get_mut(child) {
-            record.stop_reason = Some(why);
+            record.stop_reason = Some(reason);
         }
     }
 
-    /// The child that is this process, if it is one.
+    /// Returns the child with this pid.
     pub(crate) fn find_by_pid(&self, pid: Pid) -> Option<ChildId> {
         self.records().find(|record| record.pid == Some(pid)).map(|record| record.child)
     }
 
-    /// A child that nothing helps against does not count any more: its place is another's. If it
-    /// goes after all, it is told as ever.
+    /// Stops counting a child that no step has ended, so that another can replace it. If it exits
+    /// later, that is reported as usual.
     pub(crate) fn give_up(&mut self, child: ChildId) {
         let Some(record) = self.get_mut(child) else {
             return;
@@ -189,17 +190,17 @@ impl Registry {
         self.counts.record_transition(before, Status::Empty);
     }
 
-    /// All children are told to go; a stronger word replaces an earlier one.
-    pub(crate) fn mark_all_stopping(&mut self, why: StopReason) {
+    /// Marks all children as asked to stop for this reason, except rogue and killed ones.
+    pub(crate) fn mark_all_stopping(&mut self, reason: StopReason) {
         for record in self.records.iter_mut().flatten() {
             if record.seen == Status::Empty {
                 continue;
             }
             let before = std::mem::replace(&mut record.seen, Status::Leaving);
             match record.stop_reason {
-                // That is what is remembered of it, whatever comes.
+                // These reasons are never replaced.
                 Some(StopReason::Rogue(_) | StopReason::Killed) => {}
-                Some(_) | None => record.stop_reason = Some(why),
+                Some(_) | None => record.stop_reason = Some(reason),
             }
             if before != Status::Leaving {
                 self.counts.record_transition(before, Status::Leaving);
@@ -207,8 +208,8 @@ impl Registry {
         }
     }
 
-    /// A child is gone. Answers what to tell of it, and how early it died.
-    pub(crate) fn gone(
+    /// Removes a child that has exited. Returns the event to broadcast, and how early it died.
+    pub(crate) fn remove_exited(
         &mut self,
         child: ChildId,
         pid: Pid,
@@ -222,7 +223,7 @@ impl Registry {
         let status = last.status.unwrap_or(Status::Empty);
         let cause = classify_exit(exit, status, record.stop_reason, self.child_kind);
         let lived = now.saturating_since(record.ordered);
-        let went_as_told = match record.stop_reason {
+        let stopped_as_asked = match record.stop_reason {
             Some(StopReason::Rogue(_) | StopReason::Killed) => false,
             Some(
                 StopReason::Retired
@@ -233,7 +234,7 @@ impl Registry {
             None => matches!(cause, ExitCause::Recycled(_) | ExitCause::Done),
         };
         let age = match (was_ready || status.is_idle(), last.requests) {
-            _told if went_as_told => Age::Served,
+            _any if stopped_as_asked => Age::Served,
             (false, _) => Age::BeforeReady,
             (true, 0) => Age::Unused(lived),
             (true, _) => Age::Served,
@@ -241,20 +242,20 @@ impl Registry {
         Some((ChildExited { child, pid, cause, requests: last.requests, lifetime: lived }, age))
     }
 
-    /// Lines that tell what the children that were told to go still do.
+    /// Returns the lines of a peek for children that were asked to stop and still exist.
     pub(crate) fn peek_stopping(
         &self,
         board: daemon_core::ScoreboardReader,
         now: MonotonicTime,
     ) -> Vec<String> {
         let line = |record: &Record| {
-            let told = record.stop_reason?;
+            let reason = stop_reason_text(record.stop_reason?);
             let entry = board.read(record.child.slot);
             let pid =
-                record.pid.map_or_else(|| "not born yet".to_owned(), |pid| format!("pid {pid}"));
+                record.pid.map_or_else(|| "not forked yet".to_owned(), |pid| format!("pid {pid}"));
             let since = now.saturating_since(entry.since).as_secs();
             Some(format!(
-                "    {}, {pid}: told to go ({told:?}), [{}] for {since} s",
+                "    {}, {pid}: asked to stop ({reason}), [{}] for {since}s",
                 record.child,
                 entry.letter()
             ))
@@ -266,7 +267,7 @@ impl Registry {
         self.records.get_mut(child.slot.index())?.take_if(|record| record.child == child)
     }
 
-    /// The children that wait, with those that have waited longest first.
+    /// Returns the idle children, longest idle first.
     pub(crate) fn longest_idle(&self, board: daemon_core::ScoreboardReader) -> Vec<ChildId> {
         let mut idle: Vec<(MonotonicTime, ChildId)> = self
             .records()
@@ -275,6 +276,18 @@ impl Registry {
             .collect();
         idle.sort_unstable_by_key(|(since, child)| (*since, child.slot));
         idle.into_iter().map(|(_since, child)| child).collect()
+    }
+}
+
+/// Returns a stop reason in words.
+fn stop_reason_text(reason: StopReason) -> String {
+    match reason {
+        StopReason::Retired => "retired".to_owned(),
+        StopReason::Recycled(reason) => ExitCause::Recycled(reason).to_string(),
+        StopReason::Stopping => "the daemon is stopping".to_owned(),
+        StopReason::StoppedNow => "the daemon is stopping immediately".to_owned(),
+        StopReason::Rogue(violation) => format!("rogue: {violation}"),
+        StopReason::Killed => "killed by the operator".to_owned(),
     }
 }
 

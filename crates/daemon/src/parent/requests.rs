@@ -1,4 +1,4 @@
-//! What the parent is asked for, by message or by signal, and its answers.
+//! Handles the parent's messages and signals.
 
 use std::os::fd::AsFd;
 use std::time::Duration;
@@ -16,6 +16,7 @@ use slog::{debug, info, warn};
 use super::actor::DaemonActor;
 use super::backlog::PendingRequest;
 use super::origin::Origin;
+use super::supervisor::Supervisor;
 use crate::blocking::blocking;
 use crate::error::DaemonError;
 use crate::messages::{
@@ -27,7 +28,7 @@ use crate::sessions::Broadcast;
 use crate::status::{Report, Usages};
 use crate::watch::Watch;
 
-/// How long a status waits for the process table before it does without.
+/// How long a status query waits for the process table before it answers without it.
 const TIMEOUT: Duration = Duration::from_secs(2);
 
 impl<R: Transfer + Send> Handler<HandOver<R>> for DaemonActor<R> {
@@ -47,7 +48,7 @@ impl<R: Transfer + Send> Handler<HandOver<R>> for DaemonActor<R> {
         Box::pin(async move {
             match answer.await {
                 Ok(answer) => answer,
-                // The actor has ended and took the household along; the mailbox says so.
+                // The actor has stopped, and the sender gets a mailbox error.
                 Err(oneshot::Canceled) => std::future::pending().await,
             }
         })
@@ -58,7 +59,10 @@ impl<R: Transfer + Send> Handler<UpdateStatus> for DaemonActor<R> {
     type Result = Result<Updated, StatusError>;
 
     fn handle(&mut self, _update: UpdateStatus, _ctx: &mut Self::Context) -> Self::Result {
-        warn!(self.log, "{}", StatusError::InParent);
+        warn!(
+            self.log, "status update rejected";
+            "error" => StatusError::InParent.to_string()
+        );
         Err(StatusError::InParent)
     }
 }
@@ -80,9 +84,9 @@ impl<R: Transfer + Send> Handler<GetStatus> for DaemonActor<R> {
             GetStatus::Board => Box::pin(ready(report)),
             GetStatus::Processes => Box::pin(async move {
                 let pids = report.pids();
-                // The kernel adds up each page for it: nobody shall wait for that but who asks.
-                let looked = blocking(TIMEOUT, move || Usages::of(&pids)).await;
-                report.with(&looked.unwrap_or_default())
+                // The kernel walks all pages of each process, so only this query waits for it.
+                let usages = blocking(TIMEOUT, move || Usages::of(&pids)).await;
+                report.with(&usages.unwrap_or_default())
             }),
         }
     }
@@ -100,7 +104,7 @@ impl<R: Transfer + Send> Handler<Reload> for DaemonActor<R> {
     type Result = Result<ReloadStarted, CommandError>;
 
     fn handle(&mut self, _reload: Reload, ctx: &mut Self::Context) -> Self::Result {
-        self.with_supervisor(ctx, super::supervisor::Supervisor::reload)
+        self.with_supervisor(ctx, Supervisor::reload)
             .unwrap_or(Err(CommandError::NoPool { action: "reload" }))
     }
 }
@@ -122,13 +126,16 @@ impl<R: Transfer + Send> Handler<ForeignChild> for DaemonActor<R> {
             Ok(watch) => {
                 ctx.add_stream(watch);
             }
-            // Its end is then noticed when the daemon stops.
-            Err(error) => warn!(self.log, "cannot watch process {}: {}", pid, error),
+            // Its exit is then noticed when the daemon stops.
+            Err(error) => warn!(
+                self.log, "cannot watch foreign child";
+                "child" => pid.as_raw(), "error" => error.to_string()
+            ),
         }
         if self.stopping.is_some() {
-            // It is late: it goes as all others were told to.
+            // The daemon is stopping already, so stop this child like the others.
             self.foreign.signal_all(daemon_sys::Signal::Term);
-            ctx.run_later(self.life.grace, Self::on_grace_expired);
+            ctx.run_later(self.context.grace, Self::on_grace_expired);
         }
         Ok(())
     }
@@ -138,12 +145,12 @@ impl<R: Transfer + Send> Handler<Shutdown> for DaemonActor<R> {
     type Result = MessageResult<Shutdown>;
 
     fn handle(&mut self, Shutdown(mode): Shutdown, ctx: &mut Self::Context) -> Self::Result {
-        let begun = match self.stopping {
+        let outcome = match self.stopping {
             None => ShutdownStarted::Now,
             Some(_) => ShutdownStarted::Already,
         };
         self.stop(mode, Origin::Message, ctx);
-        MessageResult(begun)
+        MessageResult(outcome)
     }
 }
 
@@ -157,7 +164,7 @@ impl<R: Transfer + Send> Handler<WaitUntilStopped> for DaemonActor<R> {
     }
 }
 
-/// A signal has come.
+/// The process has received a signal.
 #[derive(Message, Debug, Clone, Copy)]
 #[rtype(result = "()")]
 pub(crate) struct SignalReceived(pub(crate) Signal);
@@ -166,12 +173,14 @@ impl<R: Transfer + Send> Handler<SignalReceived> for DaemonActor<R> {
     type Result = ();
 
     fn handle(&mut self, SignalReceived(signal): SignalReceived, ctx: &mut Self::Context) {
-        debug!(self.log, "signal {}", signal.name());
+        debug!(self.log, "signal received"; "signal" => signal.name());
         let by = Origin::Signal(signal);
         match parent_action(signal, self.stopping) {
             ParentAction::Stop(mode) => self.stop(mode, by, ctx),
             ParentAction::Hangup => self.reopen_logs(ctx),
-            ParentAction::Peek => info!(self.log, "peek\n{}", self.peek(Detail::Verbose)),
+            ParentAction::Peek => {
+                info!(self.log, "peek"; "state" => format!("\n{}", self.peek(Detail::Verbose)));
+            }
             ParentAction::AddChild => self.resize_by_signal(Resize::More, by, ctx),
             ParentAction::RemoveChild => self.resize_by_signal(Resize::Fewer, by, ctx),
             ParentAction::Pause => self.pause_by_signal(OperatorPause::On, by, ctx),
@@ -193,7 +202,7 @@ impl<R: Transfer + Send> DaemonActor<R> {
         });
         let resized = resized.unwrap_or(Err(CommandError::NoPool { action: "resize" }))?;
         let Resized { min_spare, max_spare, max_children } = resized;
-        // Only a pool has spares.
+        // Only a pool has spare children.
         if max_spare > 0 {
             info!(
                 self.log, "resized";
@@ -206,31 +215,35 @@ impl<R: Transfer + Send> DaemonActor<R> {
         Ok(resized)
     }
 
-    /// Nobody waits for the answer to a signal: a refusal is logged.
+    /// Resizes the pool for a signal. A signal has no answer, so a refusal is logged.
     fn resize_by_signal(&mut self, resize: Resize, by: Origin, ctx: &mut Context<Self>) {
         if let Err(refusal) = self.resize(resize, by, ctx) {
-            warn!(self.log, "{}", refusal; "by" => %by);
+            self.log_refusal(&refusal, by);
         }
     }
 
     fn pause_by_signal(&mut self, pause: OperatorPause, by: Origin, ctx: &mut Context<Self>) {
         if let Err(refusal) = self.set_operator_pause(pause, by, ctx) {
-            warn!(self.log, "{}", refusal; "by" => %by);
+            self.log_refusal(&refusal, by);
         }
+    }
+
+    fn log_refusal(&self, refusal: &CommandError, by: Origin) {
+        warn!(self.log, "command refused"; "by" => %by, "error" => refusal.to_string());
     }
 }
 
 impl<R: Transfer + Send> DaemonActor<R> {
-    /// Tells of foreign children that are gone.
+    /// Logs and broadcasts the foreign children that have exited.
     pub(super) fn reap_foreign_children(&mut self) {
         for pid in self.foreign.remove_gone() {
-            info!(self.log, "foreign child gone"; "process" => pid.as_raw());
+            info!(self.log, "foreign child exited"; "child" => pid.as_raw());
             self.sessions.foreign.broadcast(&ForeignExited { pid });
         }
     }
 }
 
-/// A foreign child is gone.
+/// A foreign child has exited.
 #[derive(Debug, Clone, Copy)]
 struct ForeignGone;
 

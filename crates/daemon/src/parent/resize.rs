@@ -1,5 +1,4 @@
-//! What another number of children means: for a pool, for one that is sized by demand, and for a
-//! post-forking daemon.
+//! What a resize means for a pool, for a pool that is sized by demand, and for a post-forking daemon.
 
 use daemon_core::{DemandScaler, Pool};
 
@@ -13,21 +12,21 @@ fn to_core(resize: Resize) -> daemon_core::Resize {
     }
 }
 
-/// Changes how large a pool may grow that is sized by demand, as far as its scoreboard has slots.
-pub(crate) fn growth(
-    growth: &mut DemandScaler,
+/// Changes `max_children` of a pool that is sized by demand, up to the number of slots.
+pub(crate) fn demand(
+    scaler: &mut DemandScaler,
     slots: u32,
     resize: Resize,
 ) -> Result<Resized, CommandError> {
     let resize = to_core(resize);
-    let wanted = resize.apply(growth.rules().max_children);
-    let rules = growth
+    let wanted = resize.apply(scaler.rules().max_children);
+    let rules = scaler
         .resize(resize, slots)
         .map_err(|error| CommandError::Size { wanted, reason: error.to_string() })?;
     Ok(Resized { min_spare: 0, max_spare: 0, max_children: rules.max_children })
 }
 
-/// Moves a pool's spares.
+/// Changes the numbers of spare children of a pool.
 pub(crate) fn pool(pool: &mut Pool, resize: Resize) -> Result<Resized, CommandError> {
     let resize = to_core(resize);
     let wanted = resize.apply(pool.rules().max_spare);
@@ -41,13 +40,13 @@ pub(crate) fn pool(pool: &mut Pool, resize: Resize) -> Result<Resized, CommandEr
     })
 }
 
-/// The new `max_children` of a post-forking daemon, as far as its scoreboard has slots.
+/// Returns the new `max_children` of a post-forking daemon, at most the number of slots.
 pub(crate) fn max_children(now: u32, slots: u32, resize: Resize) -> Result<u32, CommandError> {
     let wanted = to_core(resize).apply(now);
     if wanted == 0 {
         return Err(CommandError::Size {
             wanted,
-            reason: "a forking daemon needs one child".into(),
+            reason: "a forking daemon needs at least 1 child".into(),
         });
     }
     if wanted > slots {
@@ -64,7 +63,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_post_forking_daemon_grows_as_far_as_its_slots() {
+    fn a_post_forking_daemon_grows_up_to_its_slots() {
         assert_eq!(max_children(3, 16, Resize::More), Ok(4));
         assert_eq!(max_children(3, 16, Resize::To(16)), Ok(16));
         let refusal = max_children(3, 16, Resize::To(17)).unwrap_err();
@@ -72,10 +71,10 @@ mod tests {
     }
 
     #[test]
-    fn the_last_child_stays() {
+    fn a_size_of_zero_is_refused() {
         for (now, resize) in [(1, Resize::Fewer), (4, Resize::To(0))] {
             let refusal = max_children(now, 16, resize).unwrap_err().to_string();
-            assert_eq!(refusal, "cannot resize to 0: a forking daemon needs one child");
+            assert_eq!(refusal, "cannot resize to 0: a forking daemon needs at least 1 child");
         }
     }
 }

@@ -1,20 +1,20 @@
-//! How the size of a pool is decided: by its spare children, or by what is asked of it.
+//! How the size of a pool is decided: by the number of spare children, or by demand.
 
 use daemon_core::{Counts, DemandScaler, MonotonicTime, Pool, PoolDecision};
 
 use crate::messages::{CommandError, Resize, Resized};
 
-/// The rule of a pool's size.
+/// The rule for the size of a pool.
 #[derive(Debug)]
 pub(crate) enum Sizing {
-    /// So many are to be idle.
+    /// Keeps a number of spare children.
     Spares(Pool),
-    /// As many as are asked for.
+    /// Follows the queue depth.
     Demand {
         /// The rule.
-        growth: DemandScaler,
-        /// How many pieces of work have nobody to do them, as was told last.
-        waiting: u32,
+        scaler: DemandScaler,
+        /// The last reported number of tasks without a child.
+        queue_depth: u32,
     },
 }
 
@@ -22,29 +22,29 @@ impl Sizing {
     pub(crate) fn decide(&mut self, counts: &Counts, now: MonotonicTime) -> PoolDecision {
         match self {
             Sizing::Spares(pool) => pool.decide(counts, now),
-            Sizing::Demand { growth, waiting } => growth.decide(counts, *waiting, now),
+            Sizing::Demand { scaler, queue_depth } => scaler.decide(counts, *queue_depth, now),
         }
     }
 
     pub(crate) fn max_children(&self) -> u32 {
         match self {
             Sizing::Spares(pool) => pool.rules().max_children,
-            Sizing::Demand { growth, .. } => growth.rules().max_children,
+            Sizing::Demand { scaler, .. } => scaler.rules().max_children,
         }
     }
 
-    /// How many children shall be idle at least.
+    /// Returns the lowest number of idle children that the rule wants.
     pub(crate) fn min_idle(&self) -> u32 {
         match self {
             Sizing::Spares(pool) => pool.rules().min_spare,
-            Sizing::Demand { waiting, .. } => u32::from(*waiting > 0),
+            Sizing::Demand { queue_depth, .. } => u32::from(*queue_depth > 0),
         }
     }
 
     pub(crate) fn resize(&mut self, resize: Resize, slots: u32) -> Result<Resized, CommandError> {
         match self {
             Sizing::Spares(pool) => super::resize::pool(pool, resize),
-            Sizing::Demand { growth, .. } => super::resize::growth(growth, slots, resize),
+            Sizing::Demand { scaler, .. } => super::resize::demand(scaler, slots, resize),
         }
     }
 }

@@ -1,4 +1,4 @@
-//! How the parent ends: sessions first, children next, the fork server last.
+//! Stops the parent: sessions first, then children, then the fork server.
 
 use actix::fut::WrapFuture;
 use actix::{ActorContext, AsyncContext, Context, Handler, Message};
@@ -16,33 +16,33 @@ use crate::control::ControlServer;
 use crate::error::DaemonError;
 use crate::messages::{DaemonShutdown, ShutdownReason};
 
-/// How often it is looked whether the bereaved children of a lost fork server are gone. Nobody can
-/// tell: they are not this process's children.
+/// How often the parent checks whether the children of a lost fork server are gone. It must poll,
+/// because they are not its own children.
 const ORPHAN_CHECK_INTERVAL: Duration = Duration::from_millis(20);
 
-/// How long a fork server without children has to go home.
+/// How long a fork server without children has to exit.
 const FORK_SERVER_EXIT_MAX: Duration = Duration::from_secs(5);
 
-/// How long answers on the control socket may hold up the end.
+/// How long pending answers on the control socket may delay the end.
 const CONTROL_ANSWERS_MAX: Duration = Duration::from_millis(200);
 
-/// How far the end has come.
+/// How far the shutdown of the parent has progressed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum ShutdownStage {
     /// The daemon runs.
     NotStopping,
-    /// Sessions were told, children are going.
+    /// Sessions and children were asked to stop.
     Children,
-    /// All children are gone; the fork server was sent home.
+    /// All children are gone. The fork server was asked to exit.
     ForkServer,
-    /// The fork server is gone before its time; its children are being ended.
+    /// The fork server was lost. Its children are being stopped.
     Orphans { checks: u32 },
-    /// Nothing is left.
+    /// Everything has stopped.
     Stopped,
 }
 
 impl<R: Transfer + Send> DaemonActor<R> {
-    /// Begins to stop, or hurries.
+    /// Begins to stop, or stops immediately if a graceful stop is in progress.
     pub(super) fn stop(&mut self, mode: StopMode, by: Origin, ctx: &mut Context<Self>) {
         let begun = self.stopping;
         let mode = match (begun, mode) {
@@ -56,16 +56,16 @@ impl<R: Transfer + Send> DaemonActor<R> {
             StopMode::Immediate => ShutdownReason::StoppingNow,
         };
         let grace = match mode {
-            StopMode::Graceful => format!("{:?}", self.life.grace),
+            StopMode::Graceful => format!("{:?}", self.context.grace),
             StopMode::Immediate => "none".to_owned(),
         };
         info!(
-            self.log, "{} is stopping", self.life.alias;
-            "by" => %by, "children" => self.children(), "grace" => grace
+            self.log, "daemon stopping";
+            "daemon" => &self.context.alias, "by" => %by, "children" => self.children(), "grace" => grace
         );
         self.broadcast_phase(ctx);
         if let Some(supervision) = &self.supervision {
-            // Children read on the scoreboard why they get their TERM.
+            // Children read the reason for their TERM on the scoreboard.
             supervision.processes.fork_server.scoreboard().set_phase(Phase::Stopping);
         }
         if begun.is_none() {
@@ -74,11 +74,11 @@ impl<R: Transfer + Send> DaemonActor<R> {
             self.retained.shutdown = Some(shutdown);
             let address = ctx.address();
             let answers = self.sessions.shutdown.broadcast_and_wait(&shutdown);
-            // By way of the mailbox: a request that a session has sent before comes first.
+            // Through the mailbox, after any requests that sessions have sent before.
             ctx.spawn(answers.map(move |()| address.do_send(SessionsDrained)).into_actor(self));
             self.reap_foreign_children();
             self.foreign.signal_all(Signal::Term);
-            ctx.run_later(self.life.grace, Self::on_grace_expired);
+            ctx.run_later(self.context.grace, Self::on_grace_expired);
         }
         if mode == StopMode::Immediate {
             self.on_grace_expired(ctx);
@@ -88,8 +88,7 @@ impl<R: Transfer + Send> DaemonActor<R> {
         });
     }
 
-    /// Nobody is waited for any longer: neither foreign children nor, where there are no others,
-    /// sessions.
+    /// Kills foreign children, and in a daemon without children stops waiting for sessions.
     pub(super) fn on_grace_expired(&mut self, ctx: &mut Context<Self>) {
         self.reap_foreign_children();
         self.foreign.signal_all(Signal::Kill);
@@ -98,7 +97,7 @@ impl<R: Transfer + Send> DaemonActor<R> {
         }
     }
 
-    /// All children are gone: the fork server goes home.
+    /// Asks the fork server to exit, because all children are gone.
     pub(super) fn on_all_children_gone(&mut self, ctx: &mut Context<Self>) {
         self.shutdown_stage = ShutdownStage::ForkServer;
         if let Some(supervision) = &mut self.supervision
@@ -114,17 +113,21 @@ impl<R: Transfer + Send> DaemonActor<R> {
         self.finish_if_all_gone(ctx);
     }
 
-    /// Ends a fork server that does not answer, and whatever is in its process group.
+    /// Kills an unresponsive fork server and everything in its process group.
     pub(super) fn kill_the_fork_server(&self) {
         self.signal_orphaned(Signal::Kill);
     }
 
-    /// The link has ended: at the very end that is the fork server's good-bye, before it a loss.
+    /// Handles the end of the link. It is expected once the fork server was asked to exit, and an error
+    /// before that.
     pub(super) fn on_fork_server_lost(&mut self, lost: &ForkServerError, ctx: &mut Context<Self>) {
         match self.shutdown_stage {
             ShutdownStage::ForkServer => self.finish_if_all_gone(ctx),
             ShutdownStage::NotStopping | ShutdownStage::Children => {
-                error!(self.log, "{}; its children are ended", lost);
+                error!(
+                    self.log, "fork server lost, stopping its children";
+                    "error" => lost.to_string()
+                );
                 self.failure.get_or_insert(DaemonError::ForkServerLost(lost.to_string()));
                 if let Some(readiness) = self.readiness.take() {
                     readiness.notify_failure(&lost.to_string());
@@ -152,11 +155,11 @@ impl<R: Transfer + Send> DaemonActor<R> {
         if let Some(supervision) = &self.supervision
             && let Err(error) = supervision.processes.fork_server.signal_orphaned(signal)
         {
-            warn!(self.log, "{}", error);
+            warn!(self.log, "cannot signal orphaned children"; "error" => error.to_string());
         }
     }
 
-    /// Waits for children whose parent process is gone, and kills them when their time is over.
+    /// Waits until the orphaned children are gone, and kills them when the grace period is over.
     fn wait_for_orphans(&mut self, ctx: &mut Context<Self>) {
         let ShutdownStage::Orphans { checks } = self.shutdown_stage else {
             return;
@@ -166,12 +169,12 @@ impl<R: Transfer + Send> DaemonActor<R> {
             .as_ref()
             .is_none_or(|supervision| supervision.processes.fork_server.orphaned_are_gone());
         let waited = ORPHAN_CHECK_INTERVAL * checks;
-        // After the KILL only zombies are left, of an init that does not reap them.
-        if gone || waited >= self.life.grace + FORK_SERVER_EXIT_MAX {
+        // After KILL only zombies can remain, if init does not reap them.
+        if gone || waited >= self.context.grace + FORK_SERVER_EXIT_MAX {
             self.on_stopped(ctx);
             return;
         }
-        if waited >= self.life.grace {
+        if waited >= self.context.grace {
             self.signal_orphaned(Signal::Kill);
             self.foreign.signal_all(Signal::Kill);
         }
@@ -179,25 +182,25 @@ impl<R: Transfer + Send> DaemonActor<R> {
         ctx.run_later(ORPHAN_CHECK_INTERVAL, Self::wait_for_orphans);
     }
 
-    /// Ends the actor when nothing is left that it answers for.
+    /// Stops the actor once the fork server and all foreign children are gone.
     pub(super) fn finish_if_all_gone(&mut self, ctx: &mut Context<Self>) {
         if !self.foreign.is_empty() {
             return;
         }
         match self.shutdown_stage {
             ShutdownStage::ForkServer => {
-                let buried = self
+                let reaped = self
                     .supervision
                     .as_ref()
                     .map(|supervision| supervision.processes.fork_server.reap());
-                match buried {
+                match reaped {
                     None | Some(Ok(Some(_))) => self.on_stopped(ctx),
                     Some(Ok(None)) => {
-                        // Its end of the link is closed a moment before its process is gone.
+                        // The link is closed shortly before the process exits.
                         ctx.run_later(Duration::from_millis(1), Self::finish_if_all_gone);
                     }
                     Some(Err(error)) => {
-                        warn!(self.log, "{}", error);
+                        warn!(self.log, "cannot reap the fork server"; "error" => error.to_string());
                         self.on_stopped(ctx);
                     }
                 }
@@ -218,7 +221,8 @@ impl<R: Transfer + Send> DaemonActor<R> {
         self.close(ctx);
     }
 
-    /// Ends the actor, once who has asked for the end, or listens to events, has heard that it has come.
+    /// Stops the actor once the clients of the control socket have received their last answers and
+    /// events, or after a timeout.
     fn close(&mut self, ctx: &mut Context<Self>) {
         let until = *self.answers_deadline.get_or_insert(now() + CONTROL_ANSWERS_MAX);
         if self.control.as_ref().is_some_and(ControlServer::is_answering) && now() < until {
@@ -231,16 +235,17 @@ impl<R: Transfer + Send> DaemonActor<R> {
         if let Some(pidfile) = self.pidfile.take()
             && let Err(error) = pidfile.release()
         {
-            warn!(self.log, "{}", error);
+            warn!(self.log, "cannot remove the pid file"; "error" => error.to_string());
         }
-        let counted = self
+        let counters = self
             .supervision
             .as_ref()
             .map(|supervision| supervision.supervisor.counters())
             .unwrap_or_default();
         info!(
-            self.log, "{} has stopped", self.life.alias;
-            "children" => counted.forks, "requests" => counted.requests
+            self.log, "daemon stopped";
+            "daemon" => &self.context.alias,
+            "children" => counters.forks, "requests" => counters.requests
         );
         let failure = self.failure.take();
         let text = failure.as_ref().map(ToString::to_string);
@@ -253,30 +258,32 @@ impl<R: Transfer + Send> DaemonActor<R> {
                     Some(text) => Err(DaemonError::Ended(text.clone())),
                 },
             );
-            // Who has asked may have gone meanwhile.
+            // The receiver may be gone.
             let _ = waiting.send(outcome);
         }
         ctx.stop();
     }
 
-    /// What keeps this process alive.
+    /// Returns the line of a peek that says what the process is doing or waiting for.
     pub(super) fn describe_stop(&self) -> String {
         match self.shutdown_stage {
-            ShutdownStage::NotStopping => "Stays alive: the daemon runs".to_owned(),
-            ShutdownStage::Children => "Stopping: waits for children and sessions".to_owned(),
+            ShutdownStage::NotStopping => "State: running".to_owned(),
+            ShutdownStage::Children => {
+                "State: stopping, waiting for children and sessions".to_owned()
+            }
             ShutdownStage::ForkServer if !self.foreign.is_empty() => {
-                format!("Stopping: waits for foreign children {:?}", self.foreign.pids())
+                "State: stopping, waiting for foreign children".to_owned()
             }
-            ShutdownStage::ForkServer => "Stopping: waits for the fork server".to_owned(),
+            ShutdownStage::ForkServer => "State: stopping, waiting for the fork server".to_owned(),
             ShutdownStage::Orphans { .. } => {
-                "Stopping: waits for the children of a lost fork server".to_owned()
+                "State: stopping, waiting for the children of a lost fork server".to_owned()
             }
-            ShutdownStage::Stopped => "Has stopped".to_owned(),
+            ShutdownStage::Stopped => "State: stopped".to_owned(),
         }
     }
 }
 
-/// All sessions of the parent have answered to the shutdown.
+/// All sessions of the parent have answered `DaemonShutdown`.
 #[derive(Message)]
 #[rtype(result = "()")]
 struct SessionsDrained;
@@ -284,7 +291,7 @@ struct SessionsDrained;
 impl<R: Transfer + Send> Handler<SessionsDrained> for DaemonActor<R> {
     type Result = ();
 
-    fn handle(&mut self, _said: SessionsDrained, ctx: &mut Self::Context) {
+    fn handle(&mut self, _drained: SessionsDrained, ctx: &mut Self::Context) {
         if self.supervision.is_some() {
             self.with_supervisor(ctx, Supervisor::drained);
         } else if self.shutdown_stage == ShutdownStage::Children {

@@ -1,5 +1,5 @@
-//! The parent's rules in one place: an event comes, orders go out, and what there is to tell is
-//! answered. It neither waits, nor reads a clock, nor knows actors.
+//! The supervisor: the rules of the parent as a pure state machine. It takes reports and commands,
+//! calls [`ProcessControl`], and collects events. It never blocks, reads no clock and knows no actors.
 
 mod enforcement;
 mod event;
@@ -32,31 +32,31 @@ use crate::status::Counters;
 
 /// How long children have after QUIT before they are killed.
 const QUIT_GRACE: Duration = Duration::from_millis(500);
-/// How long the fork server has to report the end of children that it was told to kill.
+/// How long the fork server has to report the exits of the children that it was asked to kill.
 const FORK_SERVER_RESPONSE_MAX: Duration = Duration::from_secs(5);
 
-/// Who orders children, and when.
+/// The rules of the model: when children are forked.
 #[derive(Debug)]
 enum Strategy<R> {
     PreFork { sizing: Sizing, request_factory: SharedRequestFactory<R> },
     PostFork(Backlog<R>),
 }
 
-/// How far the end has come.
+/// How far stopping has progressed.
 #[derive(Debug, Clone, Copy)]
 enum StopProgress {
     NotStopping,
-    /// TERM was sent; at this time it is KILL.
+    /// TERM or QUIT was sent. KILL follows at this time.
     Grace(MonotonicTime),
-    /// KILL was sent; a fork server that has not done it by this time does nothing any more.
+    /// KILL was sent. If the exits are not reported by this time, the fork server is unresponsive.
     KillSent(MonotonicTime),
-    /// The fork server was found silent, and was told of.
+    /// The fork server is unresponsive, and the event was emitted.
     Unresponsive,
-    /// All was told.
+    /// All children are gone, and the event was emitted.
     Stopped,
 }
 
-/// The household: registry, strategy, backoff, phase.
+/// The state of the supervisor.
 #[derive(Debug)]
 pub(crate) struct Supervisor<R> {
     strategy: Strategy<R>,
@@ -69,25 +69,26 @@ pub(crate) struct Supervisor<R> {
     ready: u32,
     boot_failures: u32,
     boot_deadline: MonotonicTime,
-    /// Why the initial children do not come up, until it is told.
-    not_ready: Option<String>,
+    /// Why the start has failed, until the event is taken.
+    start_failure: Option<String>,
     grace: Duration,
     slots: u32,
     recheck_at: Option<MonotonicTime>,
     retry: Option<MonotonicTime>,
-    /// The end of the delay that was told last.
+    /// The end of the backoff delay that was last reported.
     backoff_reported_until: MonotonicTime,
     max_children_reported: bool,
-    /// All children are busy.
-    full: LogThrottle,
+    /// Limits how often it is reported that all children are busy.
+    max_children_log: LogThrottle,
+    /// Whether the fork server was notified that no more children will be forked.
     is_released: bool,
     operator_pause: OperatorPause,
-    reloaded: ReloadState,
+    reload: ReloadState,
     pub(crate) counters: Counters,
     events: Vec<SupervisorEvent>,
 }
 
-/// The times that a household keeps to.
+/// The timeouts of the supervisor.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct SupervisorTimeouts {
     pub(crate) grace: Duration,
@@ -95,7 +96,7 @@ pub(crate) struct SupervisorTimeouts {
 }
 
 impl<R: 'static> Supervisor<R> {
-    /// A household for a forking model; `None` for one without children.
+    /// Creates a supervisor for a forking model, or `None` for a model without children.
     pub(crate) fn new(
         rules: Rules<R>,
         times: SupervisorTimeouts,
@@ -112,7 +113,7 @@ impl<R: 'static> Supervisor<R> {
                 (Strategy::PreFork { sizing, request_factory }, ChildKind::Pool, pool.start)
             }
             Rules::OnDemand { rules, request_factory, .. } => {
-                let sizing = Sizing::Demand { growth: DemandScaler::new(rules), waiting: 0 };
+                let sizing = Sizing::Demand { scaler: DemandScaler::new(rules), queue_depth: 0 };
                 (Strategy::PreFork { sizing, request_factory }, ChildKind::Pool, rules.start)
             }
         };
@@ -127,31 +128,31 @@ impl<R: 'static> Supervisor<R> {
             ready: 0,
             boot_failures: 0,
             boot_deadline: now + times.boot_timeout,
-            not_ready: None,
+            start_failure: None,
             grace: times.grace,
             slots,
             recheck_at: None,
             retry: None,
             backoff_reported_until: MonotonicTime::ZERO,
             max_children_reported: false,
-            full: LogThrottle::default(),
+            max_children_log: LogThrottle::default(),
             is_released: false,
             operator_pause: OperatorPause::Off,
-            reloaded: ReloadState::default(),
+            reload: ReloadState::default(),
             counters: Counters::default(),
             events: Vec::new(),
         })
     }
 
-    /// What there is to tell since the last time. A start that has failed comes last: it ends the
-    /// daemon, perhaps at once.
+    /// Returns the events since the last call. A failed start comes last, because it can stop the
+    /// daemon at once.
     pub(crate) fn take_events(&mut self) -> Vec<SupervisorEvent> {
         let mut events = std::mem::take(&mut self.events);
-        events.extend(self.not_ready.take().map(SupervisorEvent::StartFailed));
+        events.extend(self.start_failure.take().map(SupervisorEvent::StartFailed));
         events
     }
 
-    /// A session hands a request over.
+    /// Takes a request that a session hands over.
     pub(crate) fn hand_over(
         &mut self,
         pending: PendingRequest<R>,
@@ -171,15 +172,15 @@ impl<R: 'static> Supervisor<R> {
         }
     }
 
-    fn changeable(&self) -> Result<(), CommandError> {
+    fn check_changeable(&self) -> Result<(), CommandError> {
         match self.phase {
             Phase::Starting | Phase::Running => Ok(()),
             phase @ (Phase::Stopping | Phase::Stopped) => Err(CommandError::Phase(phase)),
         }
     }
 
-    /// Brings what is in line with what shall be. Every event ends here, so that nothing depends
-    /// on having seen an edge.
+    /// Compares the actual state with the desired one and acts on the difference. Every report and
+    /// command ends here, so the rules are level-triggered: no missed event matters.
     pub(crate) fn reconcile(&mut self, processes: &mut impl ProcessControl<R>, now: MonotonicTime) {
         self.recheck_at = None;
         self.retry = None;
@@ -196,19 +197,18 @@ impl<R: 'static> Supervisor<R> {
         }
         let children = self.registry.counts().children();
         if let Strategy::PostFork(backlog) = &mut self.strategy
-            && let Some(change) = backlog.reconcile(children, self.phase)
+            && let Some(change) = backlog.update_accepting(children, self.phase)
         {
             self.events.push(SupervisorEvent::AcceptChange(change));
             match change {
                 AcceptChange::Resume => {}
                 AcceptChange::Pause => {
-                    let most = backlog.max_children;
-                    match self.operator_pause {
-                        OperatorPause::On => self.counters.operator_pauses += 1,
-                        OperatorPause::Off => self.counters.pool_full += 1,
-                    }
-                    if self.operator_pause == OperatorPause::Off && self.phase == Phase::Running {
-                        self.emit_max_children_reached(most, 0, 1, now);
+                    let max_children = backlog.max_children;
+                    if self.operator_pause == OperatorPause::Off {
+                        self.counters.pool_full += 1;
+                        if self.phase == Phase::Running {
+                            self.emit_max_children_reached(max_children, 0, 1, now);
+                        }
                     }
                 }
             }

@@ -161,14 +161,14 @@ fn log_lines() {
     });
     let log = std::fs::read_to_string(&file).unwrap();
     let messages: Vec<String> = log.lines().map(message_of).collect();
-    let program = program_name();
     let expected = [
-        "INFO dispatcher started".to_owned(),
-        format!("INFO {program} is up"),
-        format!("INFO {program} is stopping"),
-        format!("INFO {program} has stopped"),
+        "INFO dispatcher started",
+        "INFO daemon ready",
+        "INFO daemon stopping",
+        "INFO daemon stopped",
     ];
     assert_eq!(messages, expected, "{log}");
+    assert_eq!(log.matches(&format!(", daemon: {}, ", program_name())).count(), 3, "{log}");
 }
 
 fn fork_server_lost() {

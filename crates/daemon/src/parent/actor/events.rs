@@ -1,4 +1,4 @@
-//! What the household has to tell, as broadcasts and log lines.
+//! Turns the supervisor's events into broadcasts and log records.
 
 use actix::Context;
 use daemon_core::{AcceptChange, ExitCause, RecycleReason};
@@ -13,7 +13,7 @@ use crate::messages::{
 use crate::parent::supervisor::SupervisorEvent;
 
 impl<R: Transfer + Send> DaemonActor<R> {
-    /// Tells the phase, if it is another than was told last.
+    /// Broadcasts the phase if it has changed.
     pub(in crate::parent) fn broadcast_phase(&mut self, ctx: &mut Context<Self>) {
         let phase = DaemonPhase(self.phase());
         if self.retained.phase != Some(phase) {
@@ -23,21 +23,22 @@ impl<R: Transfer + Send> DaemonActor<R> {
         }
     }
 
+    /// Broadcasts and logs an event, and does what follows from it in the actor.
     pub(super) fn emit(&mut self, event: SupervisorEvent, ctx: &mut Context<Self>) {
         match event {
-            SupervisorEvent::Ready => self.up(),
+            SupervisorEvent::Ready => self.on_ready(),
             SupervisorEvent::AcceptChange(AcceptChange::Pause) => {
-                debug!(self.log, "pausing");
+                debug!(self.log, "accepting paused");
                 self.retained.pause = Some(DaemonPause);
                 self.sessions.pause.broadcast(&DaemonPause);
             }
             SupervisorEvent::AcceptChange(AcceptChange::Resume) => {
-                debug!(self.log, "accepting again");
+                debug!(self.log, "accepting resumed");
                 self.retained.pause = None;
                 self.sessions.accept.broadcast(&DaemonAccept);
             }
             SupervisorEvent::ChildBorn(child, pid) => {
-                debug!(self.log, "child born"; "slot" => child.slot.get(), "child" => pid.as_raw());
+                debug!(self.log, "child forked"; "slot" => child.slot.get(), "child" => pid.as_raw());
                 self.sessions.born.broadcast(&ChildBorn { child, pid });
             }
             SupervisorEvent::ChildExited(exited) => {
@@ -51,44 +52,37 @@ impl<R: Transfer + Send> DaemonActor<R> {
                 self.log_exit(&exited);
                 self.sessions.exited.broadcast(&exited);
             }
-            SupervisorEvent::ForkFailed(error) => warn!(self.log, "{}", error),
+            SupervisorEvent::ForkFailed(error) => {
+                warn!(self.log, "cannot fork a child"; "error" => error);
+            }
             SupervisorEvent::ForkBackoff(time) => {
-                warn!(self.log, "no child is forked for {:?}: too many failed in a row", time);
+                warn!(self.log, "fork backoff"; "delay" => format!("{time:?}"));
             }
-            SupervisorEvent::MaxChildrenReached { most, spare: 0, .. } => {
-                warn!(self.log, "max_children is reached: all {} children are busy", most);
-            }
-            SupervisorEvent::MaxChildrenReached { most, spare, min_spare } => {
+            SupervisorEvent::MaxChildrenReached { max_children, spare, min_spare } => {
                 warn!(
-                    self.log,
-                    "max_children is reached: {} of {} children are spare, min_spare is {}",
-                    spare,
-                    most,
-                    min_spare
+                    self.log, "max_children reached";
+                    "max_children" => max_children, "spare" => spare, "min_spare" => min_spare
                 );
             }
-            SupervisorEvent::StartFailed(why) => self.fail(DaemonError::NotReady(why), ctx),
+            SupervisorEvent::StartFailed(reason) => self.fail(DaemonError::NotReady(reason), ctx),
             SupervisorEvent::ReloadStarted(children) => {
-                info!(self.log, "reloading: all children are replaced"; "children" => children);
+                info!(self.log, "reload started"; "children" => children);
                 self.sessions.reload.broadcast(&DaemonReload::Started);
             }
             SupervisorEvent::ReloadFinished => {
-                info!(self.log, "reloaded: all that serve are new");
+                info!(self.log, "reload finished");
                 self.send_service_status_now(ctx);
                 self.sessions.reload.broadcast(&DaemonReload::Done);
             }
             SupervisorEvent::GraceExpired(children) => {
-                warn!(self.log, "the grace period is over: {} children are killed", children);
+                warn!(self.log, "grace period expired, killing children"; "children" => children);
             }
             SupervisorEvent::ForkServerUnresponsive => {
-                error!(
-                    self.log,
-                    "the fork server does not answer: it is killed with all its children"
-                );
+                error!(self.log, "fork server unresponsive, killing it and its children");
                 self.kill_the_fork_server();
             }
             SupervisorEvent::ReopenLogsFailed(error) => {
-                error!(self.log, "the fork server's old log stays in use: {}", error);
+                error!(self.log, "fork server cannot reopen the log file"; "error" => error);
             }
             SupervisorEvent::AllChildrenGone => self.on_all_children_gone(ctx),
         }
@@ -98,27 +92,32 @@ impl<R: Transfer + Send> DaemonActor<R> {
         let facts = o!(
             "slot" => exited.child.slot.get(),
             "child" => exited.pid.as_raw(),
-            "requests" => exited.requests
+            "requests" => exited.requests,
+            "reason" => exited.cause.to_string()
         );
         match exited.cause {
-            // A leak is worth to be known of, though the child has left in order.
+            // A clean exit, but a memory leak is worth logging.
             ExitCause::Recycled(RecycleReason::Memory) => {
-                info!(self.log, "child gone: {}", exited.cause; facts);
+                info!(self.log, "child exited"; facts);
             }
-            cause if cause.is_expected() => debug!(self.log, "child gone: {}", cause; facts),
-            cause => warn!(self.log, "child gone: {}", cause; facts),
+            cause if cause.is_expected() => debug!(self.log, "child exited"; facts),
+            _ => warn!(self.log, "child exited"; facts),
         }
     }
 
-    /// The daemon is what it shall be.
-    pub(super) fn up(&mut self) {
+    /// Logs and broadcasts that the daemon is ready, and notifies the process that started it.
+    pub(super) fn on_ready(&mut self) {
         match &self.supervision {
             None => {
-                info!(self.log, "{} is up", self.life.alias; "model" => self.life.model.word());
+                info!(
+                    self.log, "daemon ready";
+                    "daemon" => &self.context.alias, "model" => self.context.model.word()
+                );
             }
             Some(supervision) => info!(
-                self.log, "{} is up", self.life.alias;
-                "model" => self.life.model.word(),
+                self.log, "daemon ready";
+                "daemon" => &self.context.alias,
+                "model" => self.context.model.word(),
                 "fork_server" => supervision.processes.fork_server.pid().as_raw(),
                 "children" => self.children(),
                 "max_children" => supervision.supervisor.max_children()

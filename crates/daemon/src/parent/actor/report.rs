@@ -1,7 +1,8 @@
-//! What can be seen of the daemon: its phase, its report, its peek.
+//! The phase, the status report and the peek of the daemon.
 
-use daemon_core::Phase;
+use daemon_core::{AcceptState, OperatorPause, Phase};
 use daemon_forkserver::{Transfer, now};
+use daemon_sys::process::Pid;
 
 use super::DaemonActor;
 use crate::control::ControlServer;
@@ -15,10 +16,10 @@ impl<R: Transfer + Send> DaemonActor<R> {
         let board =
             self.supervision.as_ref().map(|supervision| supervision.processes.fork_server.board());
         let view = View {
-            alias: self.life.alias.clone(),
-            model: self.life.model,
+            alias: self.context.alias.clone(),
+            model: self.context.model,
             reporter: Reporter::Parent,
-            parent: self.life.parent,
+            parent: self.context.parent,
             fork_server: self
                 .supervision
                 .as_ref()
@@ -37,7 +38,7 @@ impl<R: Transfer + Send> DaemonActor<R> {
         report
     }
 
-    /// How many children there are.
+    /// Returns the number of children.
     pub(in crate::parent) fn children(&self) -> u32 {
         self.supervision
             .as_ref()
@@ -54,7 +55,7 @@ impl<R: Transfer + Send> DaemonActor<R> {
     }
 
     pub(in crate::parent) fn peek(&self, detail: Detail) -> String {
-        let mut lines = self.sessions.peek(&self.life.alias);
+        let mut lines = self.sessions.peek(&self.context.alias);
         lines.push(format!("Subscriptions: {}", self.sessions.count()));
         if let Some(supervision) = &self.supervision {
             let counts = supervision.supervisor.registry().counts();
@@ -72,20 +73,20 @@ impl<R: Transfer + Send> DaemonActor<R> {
                     .registry()
                     .peek_stopping(supervision.processes.fork_server.board(), now()),
             );
-            lines.push(format!(
-                "Requests that wait for a child: {}",
-                supervision.supervisor.waiting()
-            ));
-            lines.push(format!(
-                "Door: {:?}, held: {:?}",
+            lines.push(format!("Requests waiting: {}", supervision.supervisor.waiting()));
+            let accepting = match (
                 supervision.supervisor.accept_state(),
-                supervision.supervisor.operator_pause()
-            ));
+                supervision.supervisor.operator_pause(),
+            ) {
+                (_, OperatorPause::On) => "no, paused by operator",
+                (AcceptState::Paused, OperatorPause::Off) => "no, the pool is full",
+                (AcceptState::Accepting, OperatorPause::Off) => "yes",
+            };
+            lines.push(format!("Accepting: {accepting}"));
             lines.push(format!("Fork server: pid {}", supervision.processes.fork_server.pid()));
-            lines.push(format!(
-                "Orders that wait for the link: {}",
-                supervision.processes.fork_server.has_unsent_commands()
-            ));
+            if supervision.processes.fork_server.has_unsent_commands() {
+                lines.push("Fork server commands: waiting to be sent".to_owned());
+            }
         }
         lines.push(match &self.timer {
             None => "Timer: none".to_owned(),
@@ -93,7 +94,10 @@ impl<R: Transfer + Send> DaemonActor<R> {
                 format!("Timer: due in {:?}", time.saturating_since(now()))
             }
         });
-        lines.push(format!("Foreign children: {:?}", self.foreign.pids()));
+        let foreign: Vec<String> = self.foreign.pids().iter().map(Pid::to_string).collect();
+        if !foreign.is_empty() {
+            lines.push(format!("Foreign children: {}", foreign.join(", ")));
+        }
         lines.extend(self.control.as_ref().map(ControlServer::peek));
         lines.push(self.describe_stop());
         lines.extend(peek::unanswered(&self.sessions.unanswered()));

@@ -1,4 +1,4 @@
-//! What wakes the parent: the link to the fork server, and the bell that children ring.
+//! Wakes the parent for reports of the fork server and of children.
 
 use actix::{AsyncContext, Context, StreamHandler};
 use daemon_forkserver::Transfer;
@@ -7,7 +7,7 @@ use super::DaemonActor;
 use crate::parent::process_control::ForkServerControl;
 use crate::parent::supervisor::Supervisor;
 
-/// What the parent was woken by.
+/// What woke the parent: the link to the fork server, or the wakeup that children trigger.
 #[derive(Debug, Clone, Copy)]
 pub(super) enum WakeSource {
     ForkServer,
@@ -15,8 +15,8 @@ pub(super) enum WakeSource {
 }
 
 impl<R: Transfer + Send> StreamHandler<WakeSource> for DaemonActor<R> {
-    fn handle(&mut self, woken: WakeSource, ctx: &mut Self::Context) {
-        match woken {
+    fn handle(&mut self, source: WakeSource, ctx: &mut Self::Context) {
+        match source {
             WakeSource::ForkServer => self.handle_fork_server_wakeup(ctx),
             WakeSource::Children => self.handle_child_wakeup(ctx),
         }
@@ -26,8 +26,8 @@ impl<R: Transfer + Send> StreamHandler<WakeSource> for DaemonActor<R> {
 }
 
 impl<R: Transfer + Send> DaemonActor<R> {
-    /// Takes in what children have reported, and listens for the bell again after a pause, so
-    /// that the parent's wake-ups are bounded, whatever the load.
+    /// Reads the status changes of children. If there were any, reads again after a delay before it
+    /// re-arms the wakeup, so that the rate of wakeups is bounded under any load.
     fn handle_child_wakeup(&mut self, ctx: &mut Context<Self>) {
         let Some(supervision) = &mut self.supervision else { return };
         supervision.processes.fork_server.wakeup().clear();
@@ -55,27 +55,27 @@ impl<R: Transfer + Send> DaemonActor<R> {
     }
 
     fn read_status_changes(&mut self, ctx: &mut Context<Self>) -> Changes {
-        let taken_in = self.with_supervisor(ctx, |supervisor, processes, now| {
+        let changes = self.with_supervisor(ctx, |supervisor, processes, now| {
             let changes = read_changes(supervisor, processes);
             if changes == Changes::Some {
                 supervisor.reconcile(processes, now);
             }
             changes
         });
-        taken_in.unwrap_or(Changes::None)
+        changes.unwrap_or(Changes::None)
     }
 
-    /// Takes in what the fork server has reported, and what children have: what follows from the one
-    /// depends on the other.
+    /// Reads the reports of the fork server, after the status changes of children, because the rules
+    /// need both.
     fn handle_fork_server_wakeup(&mut self, ctx: &mut Context<Self>) {
         self.with_supervisor(ctx, |supervisor, processes, now| {
             read_changes(supervisor, processes);
             let mut events = Vec::new();
-            // What was reported before a loss counts, so the one is tried whatever the other says.
+            // Reports that arrived before the link was lost count, so collect even if flush fails.
             let flushed = processes.fork_server.flush();
             let collected = processes.fork_server.collect(&mut events);
             for event in events {
-                supervisor.report(event, processes, now);
+                supervisor.on_fork_server_event(event, processes, now);
             }
             supervisor.reconcile(processes, now);
             if let Err(error) = collected.and(flushed) {
@@ -91,7 +91,7 @@ enum Changes {
     Some,
 }
 
-/// Reads the lines of the scoreboard that have changed, and no others.
+/// Reads only the lines of the scoreboard that have changed.
 fn read_changes<R: Transfer>(
     supervisor: &mut Supervisor<R>,
     processes: &ForkServerControl<R>,

@@ -1,4 +1,4 @@
-//! What the babysitter's verdicts lead to, and what the operator asks of a single child.
+//! Carries out the babysitter's steps against rogues, and recycles children.
 
 use daemon_core::{LadderStep, MonotonicTime, RecycleReason, StopReason, Violation};
 use daemon_forkserver::ChildId;
@@ -8,8 +8,8 @@ use super::Supervisor;
 use crate::parent::process_control::ProcessControl;
 
 impl<R: 'static> Supervisor<R> {
-    /// A step against a rogue. From the first on it counts as leaving: another takes its place as
-    /// far as there is room. Given up, it does not count at all.
+    /// Takes a step against a rogue. From the first step on, the rogue counts as leaving, so another
+    /// child replaces it if `max_children` allows. After giving up, it is not counted at all.
     pub(crate) fn enforce(
         &mut self,
         child: ChildId,
@@ -29,15 +29,15 @@ impl<R: 'static> Supervisor<R> {
         self.reconcile(processes, now);
     }
 
-    /// A child's share is used up: it leaves after the request in hand.
+    /// Asks a child to exit after its current request, because it has reached a limit.
     pub(crate) fn recycle(
         &mut self,
         child: ChildId,
-        spent: RecycleReason,
+        reason: RecycleReason,
         processes: &mut impl ProcessControl<R>,
         now: MonotonicTime,
     ) {
-        self.stop_child(child, StopReason::Recycled(spent), processes);
+        self.stop_child(child, StopReason::Recycled(reason), processes);
         self.reconcile(processes, now);
     }
 }

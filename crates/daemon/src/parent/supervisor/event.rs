@@ -1,4 +1,4 @@
-//! What the household has to tell.
+//! The events that the supervisor emits.
 
 use std::time::Duration;
 
@@ -8,42 +8,42 @@ use daemon_sys::process::Pid;
 
 use crate::messages::ChildExited;
 
-/// Something to tell sessions, operators or the daemon's owner.
+/// An event for the actor to broadcast, log or act on.
 #[derive(Debug)]
 pub(crate) enum SupervisorEvent {
-    /// The initial children are up.
+    /// The initial children are ready.
     Ready,
-    /// A broadcast of the door.
+    /// The daemon pauses or resumes accepting.
     AcceptChange(AcceptChange),
-    /// A child lives.
+    /// A child was forked.
     ChildBorn(ChildId, Pid),
-    /// A child is gone.
+    /// A child has exited.
     ChildExited(ChildExited),
     /// A fork failed.
     ForkFailed(String),
-    /// No child is forked for so long.
+    /// Forks are delayed for this long.
     ForkBackoff(Duration),
-    /// There are as many children as may be, and more would be of use.
+    /// The pool is at its maximum and needs more children.
     MaxChildrenReached {
-        /// How many there may be.
-        most: u32,
-        /// How many of them nobody has work for, or will have none in a moment.
+        /// The most children that are allowed.
+        max_children: u32,
+        /// The children that are idle or starting.
         spare: u32,
-        /// How many of that kind there should be.
+        /// How many children should be idle or starting.
         min_spare: u32,
     },
-    /// The initial children do not come up.
+    /// The initial children failed to start.
     StartFailed(String),
-    /// The grace period is over for so many children.
+    /// The grace period has expired, and this many children are killed.
     GraceExpired(u32),
-    /// The fork server does not do what it is told.
+    /// The fork server does not carry out its commands.
     ForkServerUnresponsive,
     /// The fork server could not reopen its log.
     ReopenLogsFailed(String),
-    /// So many children, all that there are, are to be replaced.
+    /// A reload of this many children has started.
     ReloadStarted(u32),
-    /// All children of before the reload are gone or going.
+    /// All children from before the reload have exited or are leaving.
     ReloadFinished,
-    /// All children are gone, and no more will come.
+    /// All children have exited, and no more will be forked.
     AllChildrenGone,
 }

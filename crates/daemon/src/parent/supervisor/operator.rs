@@ -1,4 +1,4 @@
-//! What the operator orders: one child gone, the whole daemon held.
+//! Handles the commands of the operator: retire or kill a child, pause and resume.
 
 use daemon_core::{AcceptChange, MonotonicTime, OperatorPause, Phase, StopReason};
 use daemon_forkserver::ChildId;
@@ -9,21 +9,21 @@ use crate::messages::{CommandError, PauseOutcome};
 use crate::parent::process_control::ProcessControl;
 
 impl<R: 'static> Supervisor<R> {
-    /// Has a child leave after the request in hand.
+    /// Asks a child to exit after its current request.
     pub(crate) fn retire_child(
         &mut self,
         pid: Pid,
         processes: &mut impl ProcessControl<R>,
         now: MonotonicTime,
     ) -> Result<ChildId, CommandError> {
-        self.changeable()?;
+        self.check_changeable()?;
         let child = self.child(pid)?;
         self.stop_child(child, StopReason::Retired, processes);
         self.reconcile(processes, now);
         Ok(child)
     }
 
-    /// Kills a child, in any phase: one that holds up the end, for one.
+    /// Kills a child in any phase, for example one that delays the stop.
     pub(crate) fn kill_child(
         &mut self,
         pid: Pid,
@@ -33,16 +33,16 @@ impl<R: 'static> Supervisor<R> {
         self.kill_child_because(pid, StopReason::Killed, processes, now)
     }
 
-    /// Kills a child for this reason, which is told of it when it is gone.
+    /// Kills a child for this reason, which is reported when it exits.
     pub(crate) fn kill_child_because(
         &mut self,
         pid: Pid,
-        why: StopReason,
+        reason: StopReason,
         processes: &mut impl ProcessControl<R>,
         now: MonotonicTime,
     ) -> Result<ChildId, CommandError> {
         let child = self.child(pid)?;
-        self.registry.mark_killed(child, why);
+        self.registry.mark_killed(child, reason);
         processes.signal(child, Signal::Kill);
         self.reconcile(processes, now);
         Ok(child)
@@ -52,19 +52,20 @@ impl<R: 'static> Supervisor<R> {
         self.registry.find_by_pid(pid).ok_or(CommandError::NoSuchChild { pid })
     }
 
-    /// Holds the door shut, or lets it go. A pool's children read on the scoreboard how it is, where
-    /// it must have been written before, and are told to look.
+    /// Pauses or resumes the daemon. The children of a pool read the pause from the scoreboard when
+    /// they get CONT, so the caller must have written it there before.
     pub(crate) fn set_operator_pause(
         &mut self,
         pause: OperatorPause,
         processes: &mut impl ProcessControl<R>,
         now: MonotonicTime,
     ) -> Result<PauseOutcome, CommandError> {
-        self.changeable()?;
+        self.check_changeable()?;
         if self.operator_pause == pause {
             return Ok(PauseOutcome::Already);
         }
         self.operator_pause = pause;
+        self.counters.operator_pauses += u64::from(pause == OperatorPause::On);
         match &mut self.strategy {
             Strategy::PostFork(backlog) => backlog.operator_pause = pause,
             Strategy::PreFork { .. } => {
@@ -73,7 +74,6 @@ impl<R: 'static> Supervisor<R> {
                     OperatorPause::On => AcceptChange::Pause,
                     OperatorPause::Off => AcceptChange::Resume,
                 };
-                self.counters.operator_pauses += u64::from(change == AcceptChange::Pause);
                 self.events.push(SupervisorEvent::AcceptChange(change));
             }
         }
@@ -81,7 +81,8 @@ impl<R: 'static> Supervisor<R> {
         Ok(PauseOutcome::Now)
     }
 
-    /// Whether the operator holds the daemon. One that stops takes what waits, and is held no more.
+    /// Returns whether the operator has paused the daemon. A stopping daemon is no longer paused: it
+    /// serves the requests that wait.
     pub(crate) fn operator_pause(&self) -> OperatorPause {
         match self.phase {
             Phase::Starting | Phase::Running => self.operator_pause,

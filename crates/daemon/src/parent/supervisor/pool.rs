@@ -1,4 +1,4 @@
-//! Who is forked and who is retired, while the household lives.
+//! Forks and retires children while the daemon runs.
 
 use std::time::Duration;
 
@@ -14,6 +14,7 @@ use crate::parent::reload::ReloadStep;
 use crate::parent::sizing::Sizing;
 
 impl<R: 'static> Supervisor<R> {
+    /// Forks and retires children as the rules of the model decide.
     pub(super) fn adjust_pool(
         &mut self,
         processes: &mut impl ProcessControl<R>,
@@ -31,29 +32,29 @@ impl<R: 'static> Supervisor<R> {
             Strategy::PostFork(_) => self.fork_for_pending(processes, now),
             Strategy::PreFork { sizing, request_factory } => {
                 let request_factory = request_factory.clone();
-                let verdict = sizing.decide(self.registry.counts(), now);
-                let PoolDecision { fork, retire, recheck_at } = verdict;
-                let (most, least) = (sizing.max_children(), sizing.min_idle());
+                let decision = sizing.decide(self.registry.counts(), now);
+                let PoolDecision { fork, retire, recheck_at } = decision;
+                let (max_children, min_idle) = (sizing.max_children(), sizing.min_idle());
                 self.recheck_at = recheck_at;
                 let counts = self.registry.counts();
                 let starting = counts.starting();
-                // A pool that starts is owed its first children, also those that failed to come.
-                let owed = match self.phase {
+                // A starting pool forks all its initial children, including those that failed.
+                let missing = match self.phase {
                     Phase::Starting => self.initial.saturating_sub(self.ready + starting),
                     Phase::Running | Phase::Stopping | Phase::Stopped => 0,
                 };
-                let room = most.saturating_sub(counts.children());
-                let fork = self.backoff.allowed_forks(fork.max(owed.min(room)), starting, now);
-                self.order(fork, &request_factory, processes, now);
+                let room = max_children.saturating_sub(counts.children());
+                let fork = self.backoff.allowed_forks(fork.max(missing.min(room)), starting, now);
+                self.fork_children(fork, &request_factory, processes, now);
                 self.retire(retire, processes);
-                self.check_max_children(most, least, now);
-                self.roll(&request_factory, most, processes, now);
+                self.check_max_children(max_children, min_idle, now);
+                self.continue_reload(&request_factory, max_children, processes, now);
             }
         }
     }
 
-    /// Orders children, and answers how many it could.
-    pub(super) fn order(
+    /// Requests forks of children, and returns how many it could request.
+    pub(super) fn fork_children(
         &mut self,
         children: u32,
         request_factory: &SharedRequestFactory<R>,
@@ -64,8 +65,8 @@ impl<R: 'static> Supervisor<R> {
             let request = match request_factory.make_request() {
                 Ok(request) => request,
                 Err(error) => {
-                    let why = format!("cannot make what a child is born with: {error}");
-                    self.events.push(SupervisorEvent::ForkFailed(why));
+                    let reason = format!("cannot make the request of a new child: {error}");
+                    self.events.push(SupervisorEvent::ForkFailed(reason));
                     self.backoff.fork_failed(FailureReason::NotAttempted, now);
                     self.retry = self.backoff.blocked_until(now);
                     return ordered;
@@ -73,11 +74,11 @@ impl<R: 'static> Supervisor<R> {
             };
             match processes.fork(request) {
                 Ok(child) => {
-                    self.registry.ordered(child, self.reloaded.reload_generation(), now);
+                    self.registry.add(child, self.reload.generation(), now);
                     request_factory.fork_requested(child);
                 }
-                Err(unforked) => {
-                    self.events.push(SupervisorEvent::ForkFailed(unforked.reason.to_string()));
+                Err(error) => {
+                    self.events.push(SupervisorEvent::ForkFailed(error.reason.to_string()));
                     return ordered;
                 }
             }
@@ -85,6 +86,7 @@ impl<R: 'static> Supervisor<R> {
         children
     }
 
+    /// Retires the children that have been idle longest.
     pub(super) fn retire(&mut self, children: u32, processes: &mut impl ProcessControl<R>) {
         if children == 0 {
             return;
@@ -96,32 +98,32 @@ impl<R: 'static> Supervisor<R> {
         }
     }
 
-    /// Has a child leave after the request in hand; from now on it counts as leaving.
+    /// Asks a child to exit after its current request. From now on it counts as leaving.
     pub(super) fn stop_child(
         &mut self,
         child: ChildId,
-        why: StopReason,
+        reason: StopReason,
         processes: &mut impl ProcessControl<R>,
     ) {
-        self.registry.mark_stopping(child, why);
+        self.registry.mark_stopping(child, reason);
         processes.signal(child, Signal::Term);
     }
 
-    /// A reload goes on, turn by turn.
-    pub(super) fn roll(
+    /// Continues a reload, step by step.
+    pub(super) fn continue_reload(
         &mut self,
         request_factory: &SharedRequestFactory<R>,
-        most: u32,
+        max_children: u32,
         processes: &mut impl ProcessControl<R>,
         now: MonotonicTime,
     ) {
         loop {
-            match self.reloaded.step(&self.registry, most) {
+            match self.reload.next_step(&self.registry, max_children) {
                 ReloadStep::Fork(children) => {
                     let starting = self.registry.counts().starting();
                     let allowed = self.backoff.allowed_forks(children, starting, now);
-                    // Less than asked for: the next event goes on from there.
-                    if self.order(allowed, request_factory, processes, now) < children {
+                    // Fewer than wanted: the next event continues.
+                    if self.fork_children(allowed, request_factory, processes, now) < children {
                         return;
                     }
                 }
@@ -139,42 +141,52 @@ impl<R: 'static> Supervisor<R> {
         }
     }
 
-    /// Tells that the pool is as large as may be, and too small.
-    pub(super) fn check_max_children(&mut self, most: u32, least: u32, now: MonotonicTime) {
+    /// Counts and reports a pool that is at its maximum and has too few idle children.
+    pub(super) fn check_max_children(
+        &mut self,
+        max_children: u32,
+        min_idle: u32,
+        now: MonotonicTime,
+    ) {
         let counts = self.registry.counts();
         let spare = counts.idle() + counts.starting();
-        let short = counts.children() >= most && spare < least;
+        let short = counts.children() >= max_children && spare < min_idle;
         match (short, self.max_children_reported) {
             (true, false) => {
                 self.counters.max_children_reached += 1;
                 self.max_children_reported = true;
                 match &self.strategy {
-                    // Who asks for children has said how many there may be, and knows who is busy:
-                    // that none is left is an ordinary state.
+                    // The dispatcher set the maximum and knows which children are busy, so this is
+                    // an ordinary state.
                     Strategy::PreFork { sizing: Sizing::Demand { .. }, .. } => {}
                     Strategy::PreFork { sizing: Sizing::Spares(_), .. } | Strategy::PostFork(_) => {
-                        self.emit_max_children_reached(most, spare, least, now);
+                        self.emit_max_children_reached(max_children, spare, min_idle, now);
                     }
                 }
             }
-            (false, true) if counts.children() < most => self.max_children_reported = false,
+            (false, true) if counts.children() < max_children => self.max_children_reported = false,
             (true, true) | (false, _) => {}
         }
     }
 
-    /// On a busy day it comes and goes all the time: the log is told of it as of one thing.
+    /// Emits the event, throttled: under load this condition comes and goes many times a minute.
     pub(super) fn emit_max_children_reached(
         &mut self,
-        most: u32,
+        max_children: u32,
         spare: u32,
         min_spare: u32,
         now: MonotonicTime,
     ) {
-        if self.full.should_log(now) {
-            self.events.push(SupervisorEvent::MaxChildrenReached { most, spare, min_spare });
+        if self.max_children_log.should_log(now) {
+            self.events.push(SupervisorEvent::MaxChildrenReached {
+                max_children,
+                spare,
+                min_spare,
+            });
         }
     }
 
+    /// Requests forks for the waiting requests.
     pub(super) fn fork_for_pending(
         &mut self,
         processes: &mut impl ProcessControl<R>,
@@ -185,22 +197,22 @@ impl<R: 'static> Supervisor<R> {
         };
         loop {
             let counts = self.registry.counts();
-            // After a failure one child tries out whether forks succeed again.
+            // After a failure, one child tests whether forks succeed again.
             if self.backoff.allowed_forks(1, counts.starting(), now) == 0 {
                 return;
             }
-            let Some(pending) = backlog.next(counts.children()) else {
+            let Some(pending) = backlog.pop(counts.children()) else {
                 return;
             };
             let PendingRequest { request, reply, turn } = pending;
             match processes.fork(request) {
                 Ok(child) => {
-                    self.registry.ordered(child, 0, now);
-                    backlog.ordered(child, reply, turn);
+                    self.registry.add(child, 0, now);
+                    backlog.fork_requested(child, reply, turn);
                 }
-                Err(unforked) => {
-                    self.events.push(SupervisorEvent::ForkFailed(unforked.reason.to_string()));
-                    if backlog.on_fork_error(unforked, reply, turn) == ForkLoop::Stop {
+                Err(error) => {
+                    self.events.push(SupervisorEvent::ForkFailed(error.reason.to_string()));
+                    if backlog.on_fork_error(error, reply, turn) == ForkLoop::Stop {
                         return;
                     }
                 }
@@ -208,7 +220,7 @@ impl<R: 'static> Supervisor<R> {
         }
     }
 
-    /// Goes from Starting to Running once the initial children are up.
+    /// Moves from Starting to Running once the initial children are ready, or fails the start.
     pub(super) fn check_boot(&mut self, now: MonotonicTime) {
         if self.phase != Phase::Starting {
             return;
@@ -217,11 +229,11 @@ impl<R: 'static> Supervisor<R> {
             self.phase = Phase::Running;
             self.events.push(SupervisorEvent::Ready);
         } else if now >= self.boot_deadline {
-            let why = format!(
-                "the initial children are not up in time: {} of {} are ready",
+            let reason = format!(
+                "the initial children did not become ready in time: {} of {} are ready",
                 self.ready, self.initial
             );
-            self.not_ready.get_or_insert(why);
+            self.start_failure.get_or_insert(reason);
             self.boot_deadline = now + Duration::from_secs(3600);
         }
     }

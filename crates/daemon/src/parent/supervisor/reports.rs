@@ -1,4 +1,4 @@
-//! What the fork server and the children report: births, deaths, statuses.
+//! Handles the reports of the fork server and of children: forks, exits and statuses.
 
 use daemon_core::{
     BackoffRules, Death, Exit, ExitCause, FailureReason, MonotonicTime, Phase, SlotEntry,
@@ -10,15 +10,15 @@ use super::{Strategy, Supervisor, SupervisorEvent};
 use crate::parent::process_control::{OomKills, ProcessControl};
 use crate::parent::registry::{Age, StatusChange};
 
-/// SIGKILL, the same number everywhere.
+/// The number of SIGKILL, the same on every system.
 const KILL: i32 = 9;
-/// So many children in a row that die before they are ready, while none was ever ready, and the
-/// daemon gives up starting.
+/// The start fails after this many consecutive children died before they were ready, if no child
+/// was ever ready.
 const BOOT_FAILURES_MAX: u32 = 5;
 
 impl<R: 'static> Supervisor<R> {
-    /// The fork server has reported.
-    pub(crate) fn report(
+    /// Handles a report of the fork server.
+    pub(crate) fn on_fork_server_event(
         &mut self,
         event: ForkServerEvent<R>,
         processes: &mut impl ProcessControl<R>,
@@ -28,11 +28,11 @@ impl<R: 'static> Supervisor<R> {
             ForkServerEvent::Born { child, pid } => {
                 self.counters.forks += 1;
                 self.backoff.fork_succeeded();
-                self.registry.born(child, pid);
+                self.registry.set_pid(child, pid);
                 if let Strategy::PostFork(backlog) = &mut self.strategy {
-                    // It has its request from birth; that is all there is to know of it.
+                    // It is forked with its request, and has no other status.
                     self.registry.mark_serving(child);
-                    backlog.born(child, pid);
+                    backlog.forked(child, pid);
                 }
                 self.events.push(SupervisorEvent::ChildBorn(child, pid));
             }
@@ -50,7 +50,7 @@ impl<R: 'static> Supervisor<R> {
                 }
             }
             ForkServerEvent::Exited { child, pid, exit, last } => {
-                self.gone(child, pid, exit, &last, processes, now);
+                self.on_child_exit(child, pid, exit, &last, processes, now);
             }
             ForkServerEvent::ReopenLogsFailed { error } => {
                 self.events.push(SupervisorEvent::ReopenLogsFailed(error))
@@ -58,7 +58,7 @@ impl<R: 'static> Supervisor<R> {
         }
     }
 
-    fn gone(
+    fn on_child_exit(
         &mut self,
         child: ChildId,
         pid: Pid,
@@ -67,10 +67,11 @@ impl<R: 'static> Supervisor<R> {
         processes: &mut impl ProcessControl<R>,
         now: MonotonicTime,
     ) {
-        let Some((mut exited, age)) = self.registry.gone(child, pid, exit, last, now) else {
+        let Some((mut exited, age)) = self.registry.remove_exited(child, pid, exit, last, now)
+        else {
             return;
         };
-        // The kernel kills by the same signal as anybody.
+        // The OOM killer's signal looks like any other SIGKILL.
         if let ExitCause::Killed { signal: KILL, .. }
         | ExitCause::FailedToBoot(Exit::Signal { number: KILL, .. }) = exited.cause
             && processes.oom_kills() == OomKills::New
@@ -95,18 +96,18 @@ impl<R: 'static> Supervisor<R> {
             && self.boot_failures >= BOOT_FAILURES_MAX
             && self.ready == 0
         {
-            let why = format!(
-                "the initial children do not come up: {} in a row died before they were ready, \
-                 the last by {}",
+            let reason = format!(
+                "the initial children failed to start: {} in a row died before they were ready, \
+                 the last with {}",
                 self.boot_failures, exited.cause
             );
-            // More may have died at the same time.
-            self.not_ready.get_or_insert(why);
+            // Keep the first reason: more children may die at the same time.
+            self.start_failure.get_or_insert(reason);
         }
         self.events.push(SupervisorEvent::ChildExited(exited));
     }
 
-    /// A child has reported on the scoreboard.
+    /// Handles a changed line of the scoreboard.
     pub(crate) fn on_status_change(&mut self, entry: &SlotEntry) {
         if self.registry.update_status(entry) == StatusChange::BecameReady {
             self.backoff.child_ready();

@@ -1,4 +1,4 @@
-//! How many children there shall be, and of which vintage: what changes it from outside.
+//! Changes the number of children: queue depth, reload and resize.
 
 use daemon_core::MonotonicTime;
 
@@ -9,46 +9,46 @@ use crate::parent::resize;
 use crate::parent::sizing::Sizing;
 
 impl<R: 'static> Supervisor<R> {
-    /// So many pieces of work have nobody to do them. A pool that is not sized by demand does not
-    /// care.
+    /// Sets the number of tasks that wait for a child. Ignored by pools that are not sized by demand.
     pub(crate) fn set_queue_depth(
         &mut self,
-        wanted: u32,
+        depth: u32,
         processes: &mut impl ProcessControl<R>,
         now: MonotonicTime,
     ) {
-        if let Strategy::PreFork { sizing: Sizing::Demand { waiting, .. }, .. } = &mut self.strategy
+        if let Strategy::PreFork { sizing: Sizing::Demand { queue_depth, .. }, .. } =
+            &mut self.strategy
         {
-            *waiting = wanted;
+            *queue_depth = depth;
             self.reconcile(processes, now);
         }
     }
 
-    /// Replaces all children of today.
+    /// Starts to replace all current children.
     pub(crate) fn reload(
         &mut self,
         processes: &mut impl ProcessControl<R>,
         now: MonotonicTime,
     ) -> Result<ReloadStarted, CommandError> {
-        self.changeable()?;
+        self.check_changeable()?;
         if let Strategy::PostFork(_) = self.strategy {
             return Err(CommandError::NoPool { action: "reload" });
         }
         let children = self.registry.counts().children() - self.registry.counts().leaving();
-        self.reloaded.begin(children);
+        self.reload.start(children);
         self.events.push(SupervisorEvent::ReloadStarted(children));
         self.reconcile(processes, now);
         Ok(ReloadStarted { children })
     }
 
-    /// Changes the number of children.
+    /// Changes the size of the pool, or `max_children` of a post-forking daemon.
     pub(crate) fn resize(
         &mut self,
         resize: Resize,
         processes: &mut impl ProcessControl<R>,
         now: MonotonicTime,
     ) -> Result<Resized, CommandError> {
-        self.changeable()?;
+        self.check_changeable()?;
         let resized = match &mut self.strategy {
             Strategy::PreFork { sizing, .. } => {
                 let resized = sizing.resize(resize, self.slots)?;

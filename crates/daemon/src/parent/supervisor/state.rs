@@ -1,4 +1,4 @@
-//! How the household stands, and when it wants to be looked after again.
+//! The state of the supervisor, and when it must run again.
 
 use std::time::Duration;
 
@@ -8,9 +8,9 @@ use super::{StopProgress, Strategy, Supervisor};
 use crate::parent::registry::Registry;
 use crate::status::Counters;
 
-/// The parent wakes at most this often for reports of children, however many there are.
+/// The shortest time between two readings of the status changes of children.
 const WAKEUP_DELAY: Duration = Duration::from_millis(1);
-/// The same for a pool that cannot grow.
+/// The same time for a pool that is at its maximum.
 const FULL_POOL_WAKEUP_DELAY: Duration = Duration::from_millis(100);
 
 impl<R: 'static> Supervisor<R> {
@@ -22,7 +22,7 @@ impl<R: 'static> Supervisor<R> {
         &self.registry
     }
 
-    /// How many requests wait for a child.
+    /// Returns the number of requests that wait for a child.
     pub(crate) fn waiting(&self) -> usize {
         match &self.strategy {
             Strategy::PreFork { .. } => 0,
@@ -30,7 +30,7 @@ impl<R: 'static> Supervisor<R> {
         }
     }
 
-    /// The door. A pool's is shut when the operator holds it.
+    /// Returns whether requests are accepted. A pool stops accepting only when the operator pauses it.
     pub(crate) fn accept_state(&self) -> AcceptState {
         match (&self.strategy, self.operator_pause) {
             (Strategy::PreFork { .. }, OperatorPause::Off) => AcceptState::Accepting,
@@ -39,7 +39,7 @@ impl<R: 'static> Supervisor<R> {
         }
     }
 
-    /// What was counted since the start.
+    /// Returns the counters since the start.
     pub(crate) fn counters(&self) -> Counters {
         let mut counters = self.counters.clone();
         if let Strategy::PostFork(backlog) = &self.strategy {
@@ -48,7 +48,7 @@ impl<R: 'static> Supervisor<R> {
         counters
     }
 
-    /// The most children there may be now.
+    /// Returns the current maximum number of children.
     pub(crate) fn max_children(&self) -> u32 {
         match &self.strategy {
             Strategy::PreFork { sizing, .. } => sizing.max_children(),
@@ -56,26 +56,26 @@ impl<R: 'static> Supervisor<R> {
         }
     }
 
-    /// When something is due that no event announces.
+    /// Returns the next time at which the supervisor must run without an event.
     pub(crate) fn next_wake(&self) -> Option<MonotonicTime> {
-        let ending = match self.stop_progress {
+        let stop_deadline = match self.stop_progress {
             StopProgress::Grace(time) | StopProgress::KillSent(time) => Some(time),
             StopProgress::NotStopping | StopProgress::Unresponsive | StopProgress::Stopped => None,
         };
         let boot = (self.phase == Phase::Starting).then_some(self.boot_deadline);
-        [ending, boot, self.recheck_at, self.retry].into_iter().flatten().min()
+        [stop_deadline, boot, self.recheck_at, self.retry].into_iter().flatten().min()
     }
 
-    /// Whether a change of a child's status can change anything here: the size of a pool depends
-    /// on it, and nothing of a post-forking daemon.
+    /// Returns whether the rules depend on the statuses of children. Those of a pool do, those of a
+    /// post-forking daemon do not.
     pub(crate) fn uses_statuses(&self) -> bool {
         matches!(self.strategy, Strategy::PreFork { .. })
     }
 
-    /// How long the parent may leave reports of children unread while they keep coming.
+    /// Returns how long the parent may leave status changes unread while more arrive.
     ///
-    /// A pool at its maximum can only shrink, and shrinks only after a second: to look at each
-    /// request of a busy pool would cost its children what they need themselves.
+    /// A pool at its maximum can only shrink, and shrinks only after a second. Reading every status
+    /// change of a busy pool would take CPU time from its children.
     pub(crate) fn wakeup_delay(&self) -> Duration {
         let counts = self.registry.counts();
         let is_full = counts.children() >= self.max_children() && counts.starting() == 0;

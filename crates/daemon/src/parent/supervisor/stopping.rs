@@ -1,4 +1,4 @@
-//! How a household ends: TERM, the grace, KILL; and what was accepted before still gets its child.
+//! Stops the children: TERM, the grace period, KILL. Requests accepted before still get a child.
 
 use daemon_core::{MonotonicTime, Phase, StopMode, StopReason};
 use daemon_forkserver::ChildId;
@@ -11,13 +11,13 @@ use crate::parent::backlog::Drained;
 use crate::parent::process_control::ProcessControl;
 
 impl<R: 'static> Supervisor<R> {
-    /// Sessions have answered to the shutdown: no request comes any more.
+    /// Records that all sessions have answered the shutdown, so no more requests arrive.
     pub(crate) fn drained(&mut self, processes: &mut impl ProcessControl<R>, now: MonotonicTime) {
         self.drained = Drained::Yes;
         self.reconcile(processes, now);
     }
 
-    /// The end begins, or is hurried.
+    /// Starts to stop, or stops immediately.
     pub(crate) fn stop(
         &mut self,
         mode: StopMode,
@@ -47,7 +47,7 @@ impl<R: 'static> Supervisor<R> {
         self.reconcile(processes, now);
     }
 
-    /// No more child is needed, nor the fork server's copy of any listener.
+    /// Notifies the fork server that no more children, and no listeners, are needed.
     pub(super) fn release(&mut self, processes: &mut impl ProcessControl<R>) {
         if !self.is_released {
             self.is_released = true;
@@ -55,7 +55,7 @@ impl<R: 'static> Supervisor<R> {
         }
     }
 
-    /// Requests that were accepted before the end began still get their child.
+    /// Forks children for the requests that were accepted before the daemon began to stop.
     pub(super) fn serve_remaining(
         &mut self,
         processes: &mut impl ProcessControl<R>,
@@ -80,7 +80,7 @@ impl<R: 'static> Supervisor<R> {
         }
     }
 
-    /// Whether no request waits, and no fork is under way that could fail and give one back.
+    /// Returns whether no request waits, and no pending fork could fail and return one.
     pub(super) fn is_served(&self) -> bool {
         match &self.strategy {
             Strategy::PreFork { .. } => true,
@@ -88,6 +88,7 @@ impl<R: 'static> Supervisor<R> {
         }
     }
 
+    /// Moves on when all children are gone or a deadline has passed.
     pub(super) fn check_stopped(
         &mut self,
         processes: &mut impl ProcessControl<R>,
@@ -125,13 +126,13 @@ impl<R: 'static> Supervisor<R> {
         }
     }
 
-    /// The fork server is lost: nothing can be forked any more, and what waits goes back.
-    pub(crate) fn on_fork_server_lost(&mut self, pending: Vec<(ChildId, R)>, why: &str) {
+    /// Handles the loss of the fork server: returns all requests, because nothing can be forked.
+    pub(crate) fn on_fork_server_lost(&mut self, pending: Vec<(ChildId, R)>, reason: &str) {
         self.phase = Phase::Stopped;
         self.stop_progress = StopProgress::Stopped;
         if let Strategy::PostFork(backlog) = &mut self.strategy {
             for (child, request) in pending {
-                backlog.pending(child, request, why);
+                backlog.return_unforked(child, request, reason);
             }
             backlog.clear();
         }

@@ -1,4 +1,4 @@
-//! The household with hands that only take notes: events go in by hand, time is a number.
+//! Tests of the supervisor with a fake fork server: tests inject events and advance the time.
 
 mod enforcement;
 mod ondemand;

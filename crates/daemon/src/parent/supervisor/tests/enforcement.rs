@@ -1,4 +1,4 @@
-//! What verdicts lead to: signals, the places of those who are told to go, and causes.
+//! The babysitter's steps: signals, replacements and causes of exits.
 
 use daemon_core::{Exit, ExitCause, KillReason, LadderStep, RecycleReason, Status, Violation};
 use daemon_sys::process::Signal;
@@ -8,7 +8,7 @@ use crate::model::PreFork;
 use crate::parent::process_control::OomKills;
 use crate::parent::supervisor::SupervisorEvent;
 
-/// Two children that are all there may be idle, and room for two more.
+/// Returns a pool with two idle children, its `max_spare`, and room for two more children.
 fn running() -> Simulator<()> {
     let model = PreFork::new(2).min_spare(2).max_spare(2).max_children(4);
     let mut sim = Simulator::of(model);
@@ -26,7 +26,7 @@ fn cause(event: &SupervisorEvent) -> Option<ExitCause> {
 }
 
 #[test]
-fn each_measure_is_its_signal_and_giving_up_is_none() {
+fn each_step_sends_its_signal_and_giving_up_sends_none() {
     let table = [
         (LadderStep::Int, Some(Signal::Int)),
         (LadderStep::Term, Some(Signal::Term)),
@@ -36,18 +36,18 @@ fn each_measure_is_its_signal_and_giving_up_is_none() {
     ];
     for (step, signal) in table {
         let mut sim = running();
-        let child = *sim.processes.alive.keys().next().expect("two are there");
+        let child = *sim.processes.alive.keys().next().expect("two children are alive");
         sim.act(|supervisor, processes, now| {
             supervisor.enforce(child, Violation::Hung, step, processes, now);
         });
         let sent: Vec<_> = signal.into_iter().map(|signal| (child, signal)).collect();
         assert_eq!(sim.processes.signals, sent, "{step}");
-        assert_eq!(sim.processes.orders.len(), 1, "another takes its place");
+        assert_eq!(sim.processes.pending_forks.len(), 1, "it is replaced");
     }
 }
 
 #[test]
-fn a_full_pool_has_a_place_for_another_only_when_a_rogue_is_given_up() {
+fn a_full_pool_replaces_a_rogue_only_after_giving_up_on_it() {
     let model = PreFork::new(1).min_spare(1).max_spare(1).max_children(1);
     let mut sim = Simulator::of(model);
     sim.reconcile();
@@ -59,26 +59,26 @@ fn a_full_pool_has_a_place_for_another_only_when_a_rogue_is_given_up() {
         });
     };
     step(&mut sim, LadderStep::Kill);
-    assert_eq!(sim.processes.orders.len(), 0, "it is still there");
+    assert_eq!(sim.processes.pending_forks.len(), 0, "the rogue still exists");
     step(&mut sim, LadderStep::GiveUp);
-    assert_eq!(sim.processes.orders.len(), 1);
+    assert_eq!(sim.processes.pending_forks.len(), 1);
     let next = sim.all_ready()[0];
-    // It goes after all.
+    // The rogue exits after all.
     sim.kill(stuck);
     assert_eq!(
         sim.take_events_of(cause),
         [ExitCause::KilledByDaemon(KillReason::Rogue(Violation::Hung))]
     );
     assert!(sim.processes.alive.contains_key(&next));
-    assert_eq!(sim.processes.orders.len(), 0);
+    assert_eq!(sim.processes.pending_forks.len(), 0);
 }
 
 #[test]
-fn children_that_hang_before_they_are_ready_are_not_forked_without_end() {
+fn forks_are_limited_while_children_hang_before_they_are_ready() {
     let mut sim = running();
     let forks = (0..30)
         .filter(|_| {
-            let Some(_) = sim.processes.orders.front() else {
+            let Some(_) = sim.processes.pending_forks.front() else {
                 for child in sim.processes.alive.keys().copied().collect::<Vec<_>>() {
                     sim.kill(child);
                 }
@@ -92,13 +92,13 @@ fn children_that_hang_before_they_are_ready_are_not_forked_without_end() {
             true
         })
         .count();
-    assert!(forks <= 12, "{forks} forks in no time");
+    assert!(forks <= 12, "{forks} forks without a delay");
 }
 
 #[test]
-fn a_rogue_is_remembered_as_one_even_if_it_was_retired_before() {
+fn a_rogue_exits_as_a_rogue_even_if_it_was_recycled_before() {
     let mut sim = running();
-    let child = *sim.processes.alive.keys().next().expect("two are there");
+    let child = *sim.processes.alive.keys().next().expect("two children are alive");
     sim.act(|supervisor, processes, now| {
         supervisor.recycle(child, RecycleReason::Memory, processes, now)
     });
@@ -112,9 +112,9 @@ fn a_rogue_is_remembered_as_one_even_if_it_was_retired_before() {
 }
 
 #[test]
-fn a_recycled_child_is_told_to_go_and_its_going_is_regular() {
+fn a_recycled_child_is_asked_to_exit_and_its_exit_is_clean() {
     let mut sim = running();
-    let child = *sim.processes.alive.keys().next().expect("two are there");
+    let child = *sim.processes.alive.keys().next().expect("two children are alive");
     sim.act(|supervisor, processes, now| {
         supervisor.recycle(child, RecycleReason::Lifetime, processes, now)
     });
@@ -125,17 +125,17 @@ fn a_recycled_child_is_told_to_go_and_its_going_is_regular() {
 }
 
 #[test]
-fn a_kill_that_is_nobody_s_of_us_is_the_kernel_s_if_its_counter_has_gone_up() {
-    for (memory, told_to_go, expected) in [
+fn an_unrequested_kill_is_out_of_memory_if_the_counter_has_increased() {
+    for (memory, asked_to_stop, expected) in [
         (OomKills::Unchanged, false, ExitCause::Killed { signal: 9, core: false }),
         (OomKills::New, false, ExitCause::OutOfMemory),
         (OomKills::New, true, ExitCause::OutOfMemory),
         (OomKills::Unchanged, true, ExitCause::Killed { signal: 9, core: false }),
     ] {
         let mut sim = running();
-        let child = *sim.processes.alive.keys().next().expect("two are there");
+        let child = *sim.processes.alive.keys().next().expect("two children are alive");
         sim.processes.oom_kills = memory;
-        if told_to_go {
+        if asked_to_stop {
             sim.act(|supervisor, processes, now| {
                 supervisor.recycle(child, RecycleReason::Memory, processes, now)
             });
@@ -146,22 +146,22 @@ fn a_kill_that_is_nobody_s_of_us_is_the_kernel_s_if_its_counter_has_gone_up() {
 }
 
 #[test]
-fn memory_that_runs_out_before_a_child_is_ready_is_told_too() {
+fn an_out_of_memory_kill_before_a_child_is_ready_is_reported() {
     let mut sim = running();
-    let child = *sim.processes.alive.keys().next().expect("two are there");
+    let child = *sim.processes.alive.keys().next().expect("two children are alive");
     sim.report_status(child, Status::Serving);
-    let newborn = sim.fork_next();
+    let starting = sim.fork_next();
     sim.processes.oom_kills = OomKills::New;
-    sim.kill(newborn);
+    sim.kill(starting);
     assert_eq!(sim.take_events_of(cause), [ExitCause::OutOfMemory]);
 }
 
 #[test]
-fn an_end_that_nobody_knows_is_told_as_missing_and_the_place_is_taken() {
+fn an_unknown_exit_is_reported_as_missing_and_the_child_is_replaced() {
     let mut sim = running();
-    let child = *sim.processes.alive.keys().next().expect("two are there");
+    let child = *sim.processes.alive.keys().next().expect("two children are alive");
     sim.die(child, Exit::Unknown);
     assert_eq!(sim.take_events_of(cause), [ExitCause::Missing]);
     assert_eq!(sim.supervisor.counters.exits.get("missing"), Some(&1));
-    assert_eq!(sim.processes.orders.len(), 1);
+    assert_eq!(sim.processes.pending_forks.len(), 1);
 }

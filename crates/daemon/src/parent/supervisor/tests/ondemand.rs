@@ -1,5 +1,5 @@
-//! A pool that is sized by demand: its first children, its growth, who is replaced, what children
-//! are born with.
+//! A pool that is sized by demand: initial children, growth, replacements, and the requests that
+//! children are forked with.
 
 use std::cell::RefCell;
 use std::io;
@@ -14,7 +14,7 @@ use crate::dispatching::{OnDemand, RequestFactory};
 use crate::messages::Resize;
 use crate::parent::supervisor::SupervisorEvent;
 
-/// Numbers what children are born with, and notes who gets which.
+/// Makes numbered requests and records which child gets which.
 #[derive(Clone, Default)]
 struct Numbers {
     made: Rc<RefCell<u32>>,
@@ -44,11 +44,15 @@ fn pool(numbers: &Numbers) -> Simulator<String> {
 }
 
 #[test]
-fn each_child_is_born_with_what_was_made_for_it() {
+fn each_child_is_forked_with_the_request_made_for_it() {
     let numbers = Numbers::default();
     let mut sim = pool(&numbers);
-    let made: Vec<_> =
-        sim.processes.orders.iter().map(|(child, made)| (made.parse().unwrap(), *child)).collect();
+    let made: Vec<_> = sim
+        .processes
+        .pending_forks
+        .iter()
+        .map(|(child, made)| (made.parse().unwrap(), *child))
+        .collect();
     assert_eq!(made, *numbers.ordered.borrow());
     assert_eq!(made.len(), 2);
     sim.all_ready();
@@ -56,19 +60,19 @@ fn each_child_is_born_with_what_was_made_for_it() {
 }
 
 #[test]
-fn work_that_waits_makes_it_grow_up_to_its_most() {
+fn waiting_tasks_grow_the_pool_up_to_max_children() {
     let mut sim = pool(&Numbers::default());
     let first = sim.all_ready();
     sim.act(|supervisor, processes, now| supervisor.set_queue_depth(2, processes, now));
-    assert!(sim.processes.orders.is_empty(), "two are idle: they will take it");
+    assert!(sim.processes.pending_forks.is_empty(), "two idle children will take the tasks");
     first.iter().for_each(|child| sim.report_status(*child, Status::Serving));
-    assert_eq!(sim.processes.orders.len(), 2);
+    assert_eq!(sim.processes.pending_forks.len(), 2);
     sim.act(|supervisor, processes, now| supervisor.set_queue_depth(100, processes, now));
     assert_eq!(sim.all_ready().len(), 2);
 }
 
 #[test]
-fn that_all_are_busy_is_counted_and_is_nothing_to_warn_of() {
+fn reaching_max_children_is_counted_without_a_warning() {
     let mut sim = pool(&Numbers::default());
     let mut busy = sim.all_ready();
     sim.act(|supervisor, processes, now| supervisor.set_queue_depth(3, processes, now));
@@ -78,14 +82,14 @@ fn that_all_are_busy_is_counted_and_is_nothing_to_warn_of() {
     sim.act(|supervisor, processes, now| supervisor.set_queue_depth(5, processes, now));
     assert_eq!(sim.supervisor.counters().max_children_reached, 1);
     let warned = sim.take_events_of(|event| match event {
-        SupervisorEvent::MaxChildrenReached { most, .. } => Some(*most),
+        SupervisorEvent::MaxChildrenReached { max_children, .. } => Some(*max_children),
         _ => None,
     });
     assert_eq!(warned, [0_u32; 0]);
 }
 
 #[test]
-fn a_child_that_is_killed_is_replaced_only_if_it_is_owed() {
+fn a_killed_child_is_replaced_only_below_start_children() {
     let mut sim = pool(&Numbers::default());
     let first = sim.all_ready();
     first.iter().for_each(|child| sim.report_status(*child, Status::Serving));
@@ -93,36 +97,38 @@ fn a_child_that_is_killed_is_replaced_only_if_it_is_owed() {
     let third = sim.all_ready()[0];
     sim.act(|supervisor, processes, now| supervisor.set_queue_depth(0, processes, now));
     sim.kill(third);
-    assert!(sim.processes.orders.is_empty(), "nobody asks for it");
+    assert!(sim.processes.pending_forks.is_empty(), "it is not needed");
     sim.kill(first[0]);
-    assert_eq!(sim.processes.orders.len(), 1);
+    assert_eq!(sim.processes.pending_forks.len(), 1);
 }
 
 #[test]
-fn what_cannot_be_made_counts_as_a_fork_that_failed_and_is_tried_again() {
+fn a_request_that_cannot_be_made_counts_as_a_failed_fork_and_is_retried() {
     let numbers = Numbers::default();
     *numbers.spent.borrow_mut() = true;
     let mut sim = pool(&numbers);
-    assert!(sim.processes.orders.is_empty());
+    assert!(sim.processes.pending_forks.is_empty());
     let failed = sim.take_events_of(|event| match event {
-        SupervisorEvent::ForkFailed(why) => Some(why.clone()),
+        SupervisorEvent::ForkFailed(reason) => Some(reason.clone()),
         _ => None,
     });
-    assert!(failed[0].starts_with("cannot make what a child is born with: "), "{failed:?}");
+    assert!(failed[0].starts_with("cannot make the request of a new child: "), "{failed:?}");
     *numbers.spent.borrow_mut() = false;
     sim.wake();
-    assert!(!sim.processes.orders.is_empty());
+    assert!(!sim.processes.pending_forks.is_empty());
 }
 
 #[test]
-fn a_child_that_is_condemned_is_told_gone_by_its_offence() {
+fn a_child_killed_as_a_rogue_exits_with_its_violation() {
     let mut sim = pool(&Numbers::default());
     let child = sim.all_ready()[0];
     sim.report_status(child, Status::Serving);
     let pid = sim.processes.alive[&child].0;
-    let why = daemon_core::StopReason::Rogue(Violation::Time);
-    sim.act(|supervisor, processes, now| supervisor.kill_child_because(pid, why, processes, now))
-        .unwrap();
+    let reason = daemon_core::StopReason::Rogue(Violation::Time);
+    sim.act(|supervisor, processes, now| {
+        supervisor.kill_child_because(pid, reason, processes, now)
+    })
+    .unwrap();
     assert_eq!(sim.signalled(Signal::Kill), [child]);
     sim.kill(child);
     let causes = sim.take_events_of(|event| match event {
@@ -133,7 +139,7 @@ fn a_child_that_is_condemned_is_told_gone_by_its_offence() {
 }
 
 #[test]
-fn it_is_resized_by_its_most_children() {
+fn a_resize_changes_max_children() {
     let mut sim = pool(&Numbers::default());
     sim.all_ready();
     let resize = |sim: &mut Simulator<String>, to| {

@@ -1,4 +1,4 @@
-//! What the operator orders: a child retired or killed, the daemon held.
+//! The commands of the operator: retiring and killing a child, pausing the daemon.
 
 use daemon_core::{AcceptChange, Exit, ExitCause, KillReason, OperatorPause, Phase, StopMode};
 use daemon_sys::process::{Pid, Signal};
@@ -40,7 +40,7 @@ fn any_child<R>(sim: &Simulator<R>) -> daemon_forkserver::ChildId {
 }
 
 #[test]
-fn a_child_that_is_retired_is_told_to_go_and_replaced() {
+fn a_retired_child_is_asked_to_exit_and_replaced() {
     let mut sim = pool();
     let child = any_child(&sim);
     let pid = pid_of(&sim, child);
@@ -54,7 +54,7 @@ fn a_child_that_is_retired_is_told_to_go_and_replaced() {
 }
 
 #[test]
-fn a_child_that_is_killed_is_killed_by_the_operator_whatever_it_was_told_before() {
+fn a_killed_child_exits_as_killed_even_if_it_was_retired_before() {
     let mut sim = pool();
     let child = any_child(&sim);
     let pid = pid_of(&sim, child);
@@ -70,7 +70,7 @@ fn a_child_that_is_killed_is_killed_by_the_operator_whatever_it_was_told_before(
 }
 
 #[test]
-fn who_is_no_child_is_neither_retired_nor_killed() {
+fn an_unknown_pid_is_neither_retired_nor_killed() {
     let mut sim = pool();
     let pid = Pid::from_raw(i32::MAX).unwrap();
     let refused = Err(CommandError::NoSuchChild { pid });
@@ -86,7 +86,7 @@ fn who_is_no_child_is_neither_retired_nor_killed() {
 }
 
 #[test]
-fn a_daemon_that_stops_is_not_held_and_still_kills_who_is_in_its_way() {
+fn a_stopping_daemon_cannot_be_paused_but_children_can_be_killed() {
     let mut sim = pool();
     let child = any_child(&sim);
     let pid = pid_of(&sim, child);
@@ -105,7 +105,7 @@ fn a_daemon_that_stops_is_not_held_and_still_kills_who_is_in_its_way() {
 }
 
 #[test]
-fn a_pool_that_is_held_tells_its_children_to_look() {
+fn a_paused_pool_signals_its_children() {
     let mut sim = pool();
     let pause = |sim: &mut Simulator<()>, word| {
         sim.act(|supervisor, processes, now| supervisor.set_operator_pause(word, processes, now))
@@ -122,7 +122,7 @@ fn a_pool_that_is_held_tells_its_children_to_look() {
 }
 
 #[test]
-fn a_forking_daemon_that_is_held_shuts_its_door_and_serves_who_comes_in_all_the_same() {
+fn a_paused_post_forking_daemon_still_serves_requests_handed_over() {
     let mut sim: Simulator<u32> = Simulator::of(PostFork::new(2).backlog(4));
     sim.reconcile();
     sim.act(|supervisor, processes, now| {
@@ -142,11 +142,28 @@ fn a_forking_daemon_that_is_held_shuts_its_door_and_serves_who_comes_in_all_the_
 }
 
 #[test]
-fn requests_that_go_back_are_counted() {
+fn returned_requests_are_counted() {
     let mut sim: Simulator<u32> = Simulator::of(PostFork::new(1).backlog(1));
     sim.reconcile();
     let _answers: Vec<_> = (0..4).map(|request| sim.hand_over(request)).collect();
     assert_eq!(sim.supervisor.counters().returned, 2);
     sim.act(|supervisor, processes, now| supervisor.stop(StopMode::Immediate, processes, now));
     assert_eq!(sim.supervisor.counters().returned, 3);
+}
+
+#[test]
+fn operator_pauses_and_a_full_pool_are_counted_apart() {
+    let mut sim: Simulator<u32> = Simulator::of(PostFork::new(1).backlog(4));
+    sim.reconcile();
+    let counted = |sim: &Simulator<u32>| {
+        let counters = sim.supervisor.counters();
+        (counters.operator_pauses, counters.pool_full)
+    };
+    let _answer = sim.hand_over(7);
+    assert_eq!(counted(&sim), (0, 1));
+    for pause in [OperatorPause::On, OperatorPause::Off, OperatorPause::On] {
+        sim.act(|supervisor, processes, now| supervisor.set_operator_pause(pause, processes, now))
+            .unwrap();
+    }
+    assert_eq!(counted(&sim), (2, 1));
 }

@@ -1,4 +1,4 @@
-//! A child for each request: who is forked for, who waits, who goes back.
+//! A child for each request: which requests get a child, wait, or are returned.
 
 use daemon_core::{AcceptChange, Exit, ExitCause, Phase, Status};
 use daemon_forkserver::ForkRefusal;
@@ -16,9 +16,9 @@ pub(super) fn sim(max_children: u32, backlog: u32) -> Simulator<u32> {
     sim
 }
 
-/// The requests that are on order, in order.
-fn ordered(sim: &Simulator<u32>) -> Vec<u32> {
-    sim.processes.orders.iter().map(|(_, request)| *request).collect()
+/// Returns the requests whose forks are pending, in order.
+fn forking(sim: &Simulator<u32>) -> Vec<u32> {
+    sim.processes.pending_forks.iter().map(|(_, request)| *request).collect()
 }
 
 pub(super) fn accept_changes(sim: &mut Simulator<u32>) -> Vec<AcceptChange> {
@@ -28,25 +28,25 @@ pub(super) fn accept_changes(sim: &mut Simulator<u32>) -> Vec<AcceptChange> {
     })
 }
 
-/// The request that came back, and why.
+/// Returns the request that was returned, and the reason.
 pub(super) fn back(answer: &mut Reply<u32>) -> (u32, HandOverErrorReason) {
     let back = answer
         .try_recv()
-        .expect("somebody answers")
-        .expect("it is answered")
-        .expect_err("it came back");
+        .expect("the sender exists")
+        .expect("there is an answer")
+        .expect_err("the request was returned");
     (back.request, back.reason)
 }
 
 pub(super) fn is_answered(answer: &mut Reply<u32>) -> bool {
-    answer.try_recv().expect("somebody answers").is_some()
+    answer.try_recv().expect("the sender exists").is_some()
 }
 
 #[test]
-fn a_request_is_answered_when_its_child_is_born() {
+fn a_request_is_answered_when_its_child_is_forked() {
     let mut sim = sim(2, 0);
     let mut answer = sim.hand_over(7);
-    assert_eq!(ordered(&sim), [7]);
+    assert_eq!(forking(&sim), [7]);
     assert!(!is_answered(&mut answer));
     let child = sim.fork_next();
     let handed = answer.try_recv().unwrap().unwrap().unwrap();
@@ -55,17 +55,17 @@ fn a_request_is_answered_when_its_child_is_born() {
 }
 
 #[test]
-fn requests_that_wait_are_served_first_come_first_served() {
+fn waiting_requests_are_served_in_order_of_arrival() {
     let mut sim = sim(2, 10);
     let _answers: Vec<_> = (0..5).map(|request| sim.hand_over(request)).collect();
-    assert_eq!(ordered(&sim), [0, 1]);
+    assert_eq!(forking(&sim), [0, 1]);
     assert_eq!(sim.supervisor.waiting(), 3);
     let first = sim.fork_next();
     let second = sim.fork_next();
     sim.leave(second);
-    assert_eq!(ordered(&sim), [2]);
+    assert_eq!(forking(&sim), [2]);
     sim.leave(first);
-    assert_eq!(ordered(&sim), [2, 3]);
+    assert_eq!(forking(&sim), [2, 3]);
     let causes = sim.take_events_of(|event| match event {
         SupervisorEvent::ChildExited(exited) => Some(exited.cause),
         _ => None,
@@ -74,20 +74,20 @@ fn requests_that_wait_are_served_first_come_first_served() {
 }
 
 #[test]
-fn a_request_past_the_backlog_comes_back_with_the_numbers() {
+fn a_request_beyond_the_backlog_is_returned_with_the_limits() {
     let mut sim = sim(1, 2);
     let _kept: Vec<_> = (0..3).map(|request| sim.hand_over(request)).collect();
     let mut answer = sim.hand_over(3);
-    let (request, why) = back(&mut answer);
+    let (request, reason) = back(&mut answer);
     assert_eq!(request, 3);
     assert_eq!(
-        why.to_string(),
+        reason.to_string(),
         "all 1 children are busy (max_children) and 2 requests wait already (backlog)"
     );
 }
 
 #[test]
-fn the_door_is_shut_with_the_last_child_and_opened_when_nobody_waits() {
+fn accepting_pauses_with_the_last_child_and_resumes_when_no_request_waits() {
     let mut sim = sim(2, 10);
     let _first = sim.hand_over(0);
     assert_eq!(accept_changes(&mut sim), []);
@@ -97,28 +97,28 @@ fn the_door_is_shut_with_the_last_child_and_opened_when_nobody_waits() {
     let one = sim.fork_next();
     let two = sim.fork_next();
     sim.leave(one);
-    assert_eq!(accept_changes(&mut sim), [], "the third takes the place");
+    assert_eq!(accept_changes(&mut sim), [], "the third request takes the slot");
     sim.leave(two);
     assert_eq!(accept_changes(&mut sim), [AcceptChange::Resume]);
     assert_eq!(sim.supervisor.counters.pool_full, 1);
 }
 
 #[test]
-fn a_fork_that_fails_for_now_puts_its_request_first() {
+fn a_temporary_fork_failure_puts_its_request_first() {
     let mut sim = sim(2, 10);
     let mut answers: Vec<_> = (0..4).map(|request| sim.hand_over(request)).collect();
     sim.fork_fails(AGAIN);
-    assert_eq!(ordered(&sim), [1]);
+    assert_eq!(forking(&sim), [1]);
     sim.fork_fails(AGAIN);
-    assert!(ordered(&sim).is_empty());
+    assert!(forking(&sim).is_empty());
     assert_eq!(sim.supervisor.waiting(), 4);
     assert!(answers.iter_mut().all(|answer| !is_answered(answer)));
     let mut served: Vec<u32> = Vec::new();
     while served.len() < 4 {
-        if sim.processes.orders.is_empty() {
+        if sim.processes.pending_forks.is_empty() {
             sim.wake();
         }
-        served.extend(ordered(&sim).first());
+        served.extend(forking(&sim).first());
         let child = sim.fork_next();
         sim.leave(child);
     }
@@ -127,57 +127,57 @@ fn a_fork_that_fails_for_now_puts_its_request_first() {
 }
 
 #[test]
-fn a_fork_that_fails_for_good_gives_the_request_back() {
+fn a_permanent_fork_failure_returns_the_request() {
     let mut sim = sim(2, 10);
     let mut answer = sim.hand_over(7);
     sim.fork_fails(ForkRefusal::OtherThreads("refusing to fork".into()));
-    let (request, why) = back(&mut answer);
-    assert_eq!((request, why.to_string().as_str()), (7, "refusing to fork"));
+    let (request, reason) = back(&mut answer);
+    assert_eq!((request, reason.to_string().as_str()), (7, "refusing to fork"));
     assert_eq!(sim.supervisor.waiting(), 0);
     let failed = sim.take_events_of(|event| match event {
-        SupervisorEvent::ForkFailed(why) => Some(why.clone()),
+        SupervisorEvent::ForkFailed(reason) => Some(reason.clone()),
         _ => None,
     });
     assert_eq!(failed, ["refusing to fork"]);
 }
 
 #[test]
-fn a_sender_that_has_gone_does_no_harm() {
+fn a_sender_that_is_gone_is_ignored() {
     let mut sim = sim(1, 1);
     drop(sim.hand_over(0));
     drop(sim.hand_over(1));
     drop(sim.hand_over(2));
     let child = sim.fork_next();
     sim.leave(child);
-    assert_eq!(ordered(&sim), [1]);
+    assert_eq!(forking(&sim), [1]);
 }
 
 #[test]
-fn a_child_that_crashes_makes_room_as_one_that_leaves() {
+fn a_crashed_child_frees_its_slot() {
     let mut sim = sim(1, 4);
     let _first = sim.hand_over(0);
     let _second = sim.hand_over(1);
     let child = sim.fork_next();
     sim.report_status(child, Status::Serving);
     sim.die(child, Exit::Signal { number: 11, core: true });
-    assert_eq!(ordered(&sim), [1]);
+    assert_eq!(forking(&sim), [1]);
     assert_eq!(sim.supervisor.counters.failed_exits, 1);
 }
 
 #[test]
-fn a_smaller_maximum_is_come_to_as_children_leave() {
+fn a_smaller_maximum_is_reached_as_children_exit() {
     let mut sim = sim(4, 10);
     let _answers: Vec<_> = (0..6).map(|request| sim.hand_over(request)).collect();
     let children: Vec<_> = (0..4).map(|_each| sim.fork_next()).collect();
     sim.act(|supervisor, processes, now| supervisor.resize(Resize::To(2), processes, now)).unwrap();
     for child in &children[..2] {
         sim.leave(*child);
-        assert!(ordered(&sim).is_empty());
+        assert!(forking(&sim).is_empty());
     }
     sim.leave(children[2]);
-    assert_eq!(ordered(&sim), [4]);
+    assert_eq!(forking(&sim), [4]);
     sim.act(|supervisor, processes, now| supervisor.resize(Resize::To(3), processes, now)).unwrap();
-    assert_eq!(ordered(&sim), [4, 5]);
+    assert_eq!(forking(&sim), [4, 5]);
 }
 
 #[test]

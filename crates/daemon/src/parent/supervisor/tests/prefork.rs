@@ -1,4 +1,4 @@
-//! A pool: how it starts, grows, shrinks and bears failures.
+//! A pool: how it starts, grows, shrinks and handles failures.
 
 use std::time::Duration;
 
@@ -23,13 +23,13 @@ fn running() -> Simulator<()> {
     sim
 }
 
-fn up(event: &SupervisorEvent) -> Option<()> {
+fn ready(event: &SupervisorEvent) -> Option<()> {
     matches!(event, SupervisorEvent::Ready).then_some(())
 }
 
-fn not_ready(event: &SupervisorEvent) -> Option<String> {
+fn start_failures(event: &SupervisorEvent) -> Option<String> {
     match event {
-        SupervisorEvent::StartFailed(why) => Some(why.clone()),
+        SupervisorEvent::StartFailed(reason) => Some(reason.clone()),
         _ => None,
     }
 }
@@ -42,33 +42,33 @@ fn delays(event: &SupervisorEvent) -> Option<Duration> {
 }
 
 #[test]
-fn it_is_up_when_the_last_of_its_first_children_is_ready() {
+fn a_pool_is_ready_when_its_last_initial_child_is_ready() {
     let mut sim = Simulator::of(pool());
     sim.reconcile();
-    assert_eq!(sim.processes.orders.len(), 3);
+    assert_eq!(sim.processes.pending_forks.len(), 3);
     for _child in 0..2 {
         let child = sim.fork_next();
         sim.report_status(child, Status::Fresh);
     }
     assert_eq!(sim.supervisor.phase(), Phase::Starting);
     let last = sim.fork_next();
-    assert_eq!(sim.take_events_of(up), []);
+    assert_eq!(sim.take_events_of(ready), []);
     sim.report_status(last, Status::Fresh);
     assert_eq!(sim.supervisor.phase(), Phase::Running);
-    assert_eq!(sim.take_events_of(up), [()]);
+    assert_eq!(sim.take_events_of(ready), [()]);
     assert_eq!(sim.supervisor.next_wake(), None, "nothing is due");
 }
 
 #[test]
-fn it_keeps_min_spare_and_grows_no_further_than_max_children() {
+fn a_pool_keeps_min_spare_and_grows_up_to_max_children() {
     let mut sim = running();
     let first = sim.processes.alive.keys().copied().collect::<Vec<_>>();
     sim.report_status(first[0], Status::Serving);
-    assert_eq!(sim.processes.orders.len(), 0, "two are idle");
+    assert_eq!(sim.processes.pending_forks.len(), 0, "two are idle");
     sim.report_status(first[1], Status::Serving);
-    assert_eq!(sim.processes.orders.len(), 1);
+    assert_eq!(sim.processes.pending_forks.len(), 1);
     sim.report_status(first[2], Status::Serving);
-    assert_eq!(sim.processes.orders.len(), 2);
+    assert_eq!(sim.processes.pending_forks.len(), 2);
     for child in sim.all_ready() {
         sim.report_status(child, Status::Long);
     }
@@ -77,22 +77,22 @@ fn it_keeps_min_spare_and_grows_no_further_than_max_children() {
     }
     assert_eq!(sim.processes.children(), 6);
     let caps = sim.take_events_of(|event| match event {
-        SupervisorEvent::MaxChildrenReached { most, spare, min_spare } => {
-            Some((*most, *spare, *min_spare))
+        SupervisorEvent::MaxChildrenReached { max_children, spare, min_spare } => {
+            Some((*max_children, *spare, *min_spare))
         }
         _ => None,
     });
-    assert_eq!(caps, [(6, 1, 2)], "it is told once, as one of six is still to spare");
+    assert_eq!(caps, [(6, 1, 2)], "it is reported once, while one of six is still spare");
 }
 
 #[test]
-fn a_killed_child_is_replaced_at_once() {
+fn a_killed_child_is_replaced_immediately() {
     let mut sim = running();
     let children: Vec<_> = sim.processes.alive.keys().copied().collect();
     sim.kill(children[0]);
-    assert_eq!(sim.processes.orders.len(), 0, "two are enough");
+    assert_eq!(sim.processes.pending_forks.len(), 0, "two are enough");
     sim.kill(children[1]);
-    assert_eq!(sim.processes.orders.len(), 1);
+    assert_eq!(sim.processes.pending_forks.len(), 1);
     let causes = sim.take_events_of(|event| match event {
         SupervisorEvent::ChildExited(exited) => Some(exited.cause),
         _ => None,
@@ -102,7 +102,7 @@ fn a_killed_child_is_replaced_at_once() {
 }
 
 #[test]
-fn the_longest_idle_are_retired_once_they_were_too_many_for_a_while() {
+fn the_longest_idle_children_are_retired_after_the_linger_time() {
     let mut sim = Simulator::of(pool().linger(Duration::from_secs(2)));
     sim.reconcile();
     let mut all = sim.all_ready();
@@ -135,24 +135,24 @@ fn the_longest_idle_are_retired_once_they_were_too_many_for_a_while() {
 }
 
 #[test]
-fn a_fork_that_fails_is_tried_again_alone_and_later() {
+fn a_failed_fork_is_retried_later_with_one_child() {
     let mut sim = Simulator::of(pool());
     sim.reconcile();
     sim.fork_fails(AGAIN);
     sim.fork_fails(AGAIN);
     sim.fork_fails(AGAIN);
-    assert_eq!(sim.processes.orders.len(), 0);
+    assert_eq!(sim.processes.pending_forks.len(), 0);
     sim.wake();
-    assert_eq!(sim.processes.orders.len(), 1, "one tries it out");
+    assert_eq!(sim.processes.pending_forks.len(), 1, "one child tests it");
     sim.reconcile();
-    assert_eq!(sim.processes.orders.len(), 1);
+    assert_eq!(sim.processes.pending_forks.len(), 1);
     sim.all_ready();
     assert_eq!(sim.processes.children(), 3);
-    assert_eq!(sim.take_events_of(up), [()]);
+    assert_eq!(sim.take_events_of(ready), [()]);
 }
 
 #[test]
-fn the_start_bears_one_fork_that_fails() {
+fn the_start_survives_one_failed_fork() {
     let mut sim = Simulator::of(pool());
     sim.reconcile();
     sim.fork_fails(AGAIN);
@@ -166,7 +166,7 @@ fn the_start_bears_one_fork_that_fails() {
 }
 
 #[test]
-fn the_start_bears_one_child_that_dies_before_it_is_ready() {
+fn the_start_survives_one_child_that_dies_before_it_is_ready() {
     let mut sim = Simulator::of(pool());
     sim.reconcile();
     let child = sim.fork_next();
@@ -177,7 +177,7 @@ fn the_start_bears_one_child_that_dies_before_it_is_ready() {
 }
 
 #[test]
-fn a_delay_is_told_once() {
+fn a_backoff_is_reported_once() {
     let mut sim = Simulator::of(pool());
     sim.reconcile();
     sim.fork_fails(AGAIN);
@@ -185,27 +185,27 @@ fn a_delay_is_told_once() {
         sim.reconcile();
     }
     assert_eq!(sim.take_events_of(delays), [Duration::from_millis(100)]);
-    sim.processes.orders.clear();
+    sim.processes.pending_forks.clear();
 }
 
 #[test]
-fn five_children_in_a_row_that_die_before_they_are_ready_are_too_many() {
+fn the_start_fails_after_five_children_died_before_they_were_ready() {
     let mut sim = Simulator::of(PreFork::new(1).max_children(2));
     sim.reconcile();
     for death in 1..=5 {
         let child = sim.fork_next();
         sim.die(child, Exit::Code(7));
-        assert_eq!(sim.take_events_of(not_ready).len(), usize::from(death == 5));
+        assert_eq!(sim.take_events_of(start_failures).len(), usize::from(death == 5));
     }
 }
 
 #[test]
-fn deaths_after_the_fifth_are_spaced_further_and_further() {
+fn deaths_after_the_fifth_double_the_delay() {
     let mut sim = Simulator::of(PreFork::new(1).max_children(1));
     sim.reconcile();
     let mut pauses = Vec::new();
     for _death in 0..9 {
-        if sim.processes.orders.is_empty() {
+        if sim.processes.pending_forks.is_empty() {
             let before = sim.now;
             sim.wake();
             pauses.push(sim.now.saturating_since(before).as_millis());
@@ -217,7 +217,7 @@ fn deaths_after_the_fifth_are_spaced_further_and_further() {
 }
 
 #[test]
-fn children_that_are_not_up_in_time_are_told_of_once() {
+fn children_that_are_not_ready_in_time_are_reported_once() {
     let mut sim = Simulator::of(pool());
     sim.reconcile();
     let child = sim.fork_next();
@@ -225,18 +225,18 @@ fn children_that_are_not_up_in_time_are_told_of_once() {
     sim.advance(BOOT_TIMEOUT);
     sim.reconcile();
     assert_eq!(
-        sim.take_events_of(not_ready),
-        ["the initial children are not up in time: 1 of 3 are ready"]
+        sim.take_events_of(start_failures),
+        ["the initial children did not become ready in time: 1 of 3 are ready"]
     );
 }
 
 #[test]
-fn another_size_is_followed_at_once() {
+fn a_resize_takes_effect_immediately() {
     let mut sim = running();
     let resized =
         sim.act(|supervisor, processes, now| supervisor.resize(Resize::To(5), processes, now));
     assert_eq!(resized.unwrap().min_spare, 5);
-    assert_eq!(sim.processes.orders.len(), 2);
+    assert_eq!(sim.processes.pending_forks.len(), 2);
     sim.all_ready();
     let refused =
         sim.act(|supervisor, processes, now| supervisor.resize(Resize::To(7), processes, now));

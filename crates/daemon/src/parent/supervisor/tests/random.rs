@@ -1,6 +1,6 @@
-//! Whatever happens in whatever order: never too many children, no request lost, an end that comes.
+//! Random events in random order: never too many children, no request lost, every stop completes.
 //!
-//! What must hold at any time is checked by the stage at every step.
+//! The simulator checks the invariants at every step.
 
 use daemon_core::{AcceptChange, Exit, Phase, Status, StopMode};
 use daemon_forkserver::ChildId;
@@ -13,7 +13,7 @@ use crate::messages::Resize;
 use crate::model::{PostFork, PreFork};
 use crate::parent::supervisor::{Supervisor, SupervisorEvent};
 
-/// Something that happens.
+/// A random event.
 #[derive(Debug, Clone)]
 enum RandomEvent {
     ChildBorn,
@@ -58,10 +58,12 @@ impl<R: 'static> Simulator<R> {
 
     fn apply(&mut self, random_event: &RandomEvent) {
         match random_event {
-            RandomEvent::ChildBorn if !self.processes.orders.is_empty() => {
+            RandomEvent::ChildBorn if !self.processes.pending_forks.is_empty() => {
                 self.fork_next();
             }
-            RandomEvent::ForkFails if !self.processes.orders.is_empty() => self.fork_fails(AGAIN),
+            RandomEvent::ForkFails if !self.processes.pending_forks.is_empty() => {
+                self.fork_fails(AGAIN)
+            }
             RandomEvent::ChildBorn | RandomEvent::ForkFails | RandomEvent::Request => {}
             RandomEvent::ReportStatus(index, status) => {
                 if let Some(child) = self.any_child(index) {
@@ -83,7 +85,7 @@ impl<R: 'static> Simulator<R> {
             }
             RandomEvent::WakeUp => self.wake_or_reconcile(),
             RandomEvent::Resize(children) => {
-                // A refusal is an answer too.
+                // A refusal is a valid answer.
                 let _ = self.act(|supervisor, processes, now| {
                     supervisor.resize(Resize::To(*children), processes, now)
                 });
@@ -94,14 +96,14 @@ impl<R: 'static> Simulator<R> {
         }
     }
 
-    /// From now on all goes well: forks succeed, who is told to go goes, time passes.
+    /// Lets everything succeed: forks succeed, children that were asked to stop exit, time passes.
     fn settle_down(&mut self) {
         for _turn in 0..200 {
-            while !self.processes.orders.is_empty() {
+            while !self.processes.pending_forks.is_empty() {
                 self.fork_next();
             }
             let starting: Vec<ChildId> = self.processes.alive.keys().copied().collect();
-            for child in self.peek_stopping() {
+            for child in self.stopping_children() {
                 self.leave(child);
             }
             for child in starting {
@@ -110,25 +112,25 @@ impl<R: 'static> Simulator<R> {
                     self.report_status(child, Status::Waiting);
                 }
             }
-            // Who was told to go just now is still there.
-            if self.processes.orders.is_empty() && self.peek_stopping().is_empty() {
+            // Children that were asked to stop just now still exist.
+            if self.processes.pending_forks.is_empty() && self.stopping_children().is_empty() {
                 match self.supervisor.next_wake() {
                     None => return,
                     Some(_due) => self.wake(),
                 }
             }
         }
-        panic!("it does not come to rest");
+        panic!("the supervisor does not settle");
     }
 
-    fn peek_stopping(&self) -> Vec<ChildId> {
+    fn stopping_children(&self) -> Vec<ChildId> {
         let records = self.supervisor.registry().records();
         let leaving = records.filter(|record| record.seen == Status::Leaving);
-        let told = leaving.map(|record| record.child);
-        told.filter(|child| self.processes.alive.contains_key(child)).collect()
+        let children = leaving.map(|record| record.child);
+        children.filter(|child| self.processes.alive.contains_key(child)).collect()
     }
 
-    fn ends(&mut self, mode: StopMode) {
+    fn stop_completely(&mut self, mode: StopMode) {
         self.events.clear();
         self.stop(mode);
         self.drained();
@@ -136,7 +138,7 @@ impl<R: 'static> Simulator<R> {
             if self.supervisor.phase() == Phase::Stopped {
                 break;
             }
-            while !self.processes.orders.is_empty() {
+            while !self.processes.pending_forks.is_empty() {
                 self.fork_next();
             }
             self.all_leave();
@@ -157,7 +159,7 @@ proptest! {
     #![proptest_config(ProptestConfig { cases: 120, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
-    fn a_pool_comes_to_rest_between_its_spares_and_ends(
+    fn a_pool_settles_within_its_spare_limits_and_stops(
         random_events in prop::collection::vec(random_event(), 0..120),
         mode in mode(),
     ) {
@@ -174,7 +176,7 @@ proptest! {
         let resized = random_events.iter().any(|random_event| matches!(random_event, RandomEvent::Resize(_)));
         let rest = if resized { 1..=8 } else { 2..=5 };
         prop_assert!(rest.contains(&children), "{} children", children);
-        sim.ends(mode);
+        sim.stop_completely(mode);
     }
 
     #[test]
@@ -194,17 +196,17 @@ proptest! {
             }
             sim.apply(random_event);
             for change in accept_changes(&mut sim) {
-                prop_assert_ne!(change, paused, "pause and accept alternate");
+                prop_assert_ne!(change, paused, "pause and resume alternate");
                 paused = change;
             }
         }
-        sim.ends(mode);
+        sim.stop_completely(mode);
         let mut served = std::collections::HashSet::new();
         for (request, answer) in (0_u32..).zip(&mut answers) {
             match answer.try_recv() {
                 Ok(Some(Ok(handed))) => prop_assert!(served.insert(handed.pid)),
                 Ok(Some(Err(back))) => prop_assert_eq!(back.request, request),
-                Ok(None) | Err(_) => prop_assert!(false, "request {} is lost", request),
+                Ok(None) | Err(_) => prop_assert!(false, "request {} was lost", request),
             }
         }
         let births = sim.take_events_of(|event| matches!(event, SupervisorEvent::ChildBorn(..)).then_some(())).len();

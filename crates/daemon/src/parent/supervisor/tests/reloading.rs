@@ -1,4 +1,4 @@
-//! A reload: every child is replaced, and the pool does not dip.
+//! A reload: every child is replaced, and the number of serving children stays up.
 
 use std::collections::HashSet;
 
@@ -9,8 +9,9 @@ use super::simulator::Simulator;
 use crate::model::PreFork;
 use crate::parent::supervisor::{Supervisor, SupervisorEvent};
 
-/// Reloads a pool of which so many are busy; answers how many fewer served at the worst.
-fn dip(max_children: u32, busy: usize) -> u32 {
+/// Reloads a pool with `busy` busy children. Returns by how many the serving children dropped at the
+/// lowest point.
+fn largest_drop(max_children: u32, busy: usize) -> u32 {
     let mut sim =
         Simulator::of(PreFork::new(4).min_spare(1).max_spare(4).max_children(max_children));
     sim.reconcile();
@@ -40,20 +41,20 @@ fn dip(max_children: u32, busy: usize) -> u32 {
     assert!(left.is_empty(), "{left:?} were not replaced");
     let done =
         sim.take_events_of(|event| matches!(event, SupervisorEvent::ReloadFinished).then_some(()));
-    assert_eq!(done, [()], "it is told once");
+    assert_eq!(done, [()], "it is reported once");
     before - worst
 }
 
 #[test]
-fn with_room_as_many_serve_all_the_while() {
+fn with_room_the_number_of_serving_children_does_not_drop() {
     for busy in 0..=4 {
-        assert_eq!(dip(8, busy), 0, "{busy} are busy");
+        assert_eq!(largest_drop(8, busy), 0, "{busy} are busy");
     }
 }
 
 #[test]
-fn without_room_one_is_away_at_a_time() {
+fn without_room_one_child_at_a_time_is_unavailable() {
     for busy in 0..=4 {
-        assert_eq!(dip(4, busy), 1, "{busy} are busy");
+        assert_eq!(largest_drop(4, busy), 1, "{busy} are busy");
     }
 }

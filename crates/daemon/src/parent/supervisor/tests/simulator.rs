@@ -1,4 +1,4 @@
-//! A household on a stage: a fork server of notes, made-up pids, a clock that is moved by hand.
+//! A simulator for the supervisor: a fake fork server, fake pids, and a clock that tests advance.
 
 use std::cmp::Reverse;
 use std::collections::{BinaryHeap, HashMap, VecDeque};
@@ -18,12 +18,12 @@ use crate::parent::backlog::PendingRequest;
 use crate::parent::process_control::{OomKills, ProcessControl};
 use crate::parent::supervisor::{Supervisor, SupervisorEvent, SupervisorTimeouts};
 
-/// EAGAIN, as the fork server tells it.
+/// EAGAIN, as the fork server reports it.
 pub(super) const AGAIN: ForkRefusal = ForkRefusal::System(11);
 pub(super) const GRACE: Duration = Duration::from_secs(7);
 pub(super) const BOOT_TIMEOUT: Duration = Duration::from_secs(30);
 
-/// Who hears nothing.
+/// Wakes nothing.
 #[derive(Debug)]
 pub(super) struct NoWakeup;
 
@@ -31,17 +31,17 @@ impl WakeParent for NoWakeup {
     fn wake(&self) {}
 }
 
-/// What was ordered, and a fork server's bookkeeping of seats.
+/// A fake fork server: it records commands and keeps track of slots.
 pub(super) struct FakeProcesses<R> {
     scoreboard: Scoreboard,
     free: BinaryHeap<Reverse<u32>>,
     next_pid: i32,
-    /// Orders that were not answered yet, the oldest first.
-    pub(super) orders: VecDeque<(ChildId, R)>,
+    /// Forks that are pending, oldest first.
+    pub(super) pending_forks: VecDeque<(ChildId, R)>,
     pub(super) alive: HashMap<ChildId, (Pid, Seat<NoWakeup>)>,
-    /// Signals to one child, since the last look.
+    /// Signals sent to one child since the last check.
     pub(super) signals: Vec<(ChildId, Signal)>,
-    /// Signals to all, since the last look.
+    /// Signals sent to all children since the last check.
     pub(super) to_all: Vec<Signal>,
     pub(super) release: u32,
     pub(super) checked: Vec<ChildId>,
@@ -58,7 +58,7 @@ impl<R> FakeProcesses<R> {
             scoreboard: Scoreboard::format(lines, slots, now).unwrap(),
             free: (0..slots).map(Reverse).collect(),
             next_pid: 1000,
-            orders: VecDeque::new(),
+            pending_forks: VecDeque::new(),
             alive: HashMap::new(),
             signals: Vec::new(),
             to_all: Vec::new(),
@@ -68,9 +68,9 @@ impl<R> FakeProcesses<R> {
         }
     }
 
-    /// Children that are ordered or alive.
+    /// Returns the number of children that are pending or alive.
     pub(super) fn children(&self) -> u32 {
-        u32::try_from(self.orders.len() + self.alive.len()).unwrap()
+        u32::try_from(self.pending_forks.len() + self.alive.len()).unwrap()
     }
 }
 
@@ -84,7 +84,7 @@ impl<R> ProcessControl<R> for FakeProcesses<R> {
         let slot = SlotNumber::new(slot);
         let generation = self.scoreboard.open_slot(slot, MonotonicTime::ZERO).unwrap();
         let child = ChildId { slot, generation };
-        self.orders.push_back((child, request));
+        self.pending_forks.push_back((child, request));
         Ok(child)
     }
 
@@ -116,7 +116,7 @@ impl<R> ProcessControl<R> for FakeProcesses<R> {
 /// The answer to a request that was handed over.
 pub(super) type Reply<R> = oneshot::Receiver<Result<HandedOver, HandOverError<R>>>;
 
-/// A household, its hands and its clock; and what it has told.
+/// A supervisor with its fake fork server and clock, and the events it has emitted.
 pub(super) struct Simulator<R> {
     pub(super) supervisor: Supervisor<R>,
     pub(super) processes: FakeProcesses<R>,
@@ -125,7 +125,7 @@ pub(super) struct Simulator<R> {
 }
 
 impl<R: 'static> Simulator<R> {
-    /// Sets up a household that has not been settled yet.
+    /// Creates a supervisor that has not been reconciled yet.
     pub(super) fn of(model: impl Model<R>) -> Self {
         let now = MonotonicTime::from_since_boot(Duration::from_secs(1000));
         let rules = model.check().unwrap().0;
@@ -139,7 +139,7 @@ impl<R: 'static> Simulator<R> {
         }
     }
 
-    /// Has the household act, checks what must hold at any time, and keeps what it told.
+    /// Runs `act` on the supervisor, checks the invariants, and collects the events.
     pub(super) fn act<T>(
         &mut self,
         act: impl FnOnce(&mut Supervisor<R>, &mut FakeProcesses<R>, MonotonicTime) -> T,
@@ -150,8 +150,8 @@ impl<R: 'static> Simulator<R> {
         let registry = self.supervisor.registry();
         let given_up = registry.records().filter(|record| record.seen == Status::Empty).count();
         let counted = self.processes.children() - u32::try_from(given_up).unwrap();
-        let most = self.supervisor.max_children().max(before);
-        assert!(counted <= most, "more children than may be");
+        let max_children = self.supervisor.max_children().max(before);
+        assert!(counted <= max_children, "more children than max_children");
         let seen: Counts = registry.records().map(|record| record.seen).collect();
         assert_eq!(registry.counts(), &seen);
         assert_eq!(registry.counts().children(), counted);
@@ -167,23 +167,24 @@ impl<R: 'static> Simulator<R> {
         self.reconcile();
     }
 
-    /// Moves on to when the household wants to be asked again.
+    /// Advances to the time at which the supervisor must run again.
     pub(super) fn wake(&mut self) {
-        let wake = self.supervisor.next_wake().expect("it waits for something");
+        let wake = self.supervisor.next_wake().expect("a deadline is set");
         self.now = self.now.max(wake);
         self.reconcile();
     }
 
     fn event(&mut self, event: ForkServerEvent<R>) {
         self.act(|supervisor, processes, now| {
-            supervisor.report(event, processes, now);
+            supervisor.on_fork_server_event(event, processes, now);
             supervisor.reconcile(processes, now);
         });
     }
 
-    /// The oldest order is carried out.
+    /// Completes the oldest pending fork.
     pub(super) fn fork_next(&mut self) -> ChildId {
-        let (child, _request) = self.processes.orders.pop_front().expect("an order");
+        let (child, _request) =
+            self.processes.pending_forks.pop_front().expect("a fork is pending");
         self.processes.next_pid += 1;
         let pid = Pid::from_raw(self.processes.next_pid).unwrap();
         let seat = Seat::take(
@@ -200,15 +201,15 @@ impl<R: 'static> Simulator<R> {
         child
     }
 
-    /// The oldest order fails.
+    /// Fails the oldest pending fork.
     pub(super) fn fork_fails(&mut self, refusal: ForkRefusal) {
-        let (child, request) = self.processes.orders.pop_front().expect("an order");
+        let (child, request) = self.processes.pending_forks.pop_front().expect("a fork is pending");
         self.processes.scoreboard.close_slot(child.slot, self.now);
         self.processes.free.push(Reverse(child.slot.get()));
         self.event(ForkServerEvent::ForkFailed { child, request, refusal });
     }
 
-    /// A child reports on its line, if it may, and the parent takes it in.
+    /// Lets a child report a status, if it may, and the supervisor read it.
     pub(super) fn report_status(&mut self, child: ChildId, status: Status) {
         let (_pid, seat) = &self.processes.alive[&child];
         if seat.report(status, self.now).is_ok() {
@@ -221,13 +222,13 @@ impl<R: 'static> Simulator<R> {
     }
 
     pub(super) fn die(&mut self, child: ChildId, exit: Exit) {
-        let (pid, _seat) = self.processes.alive.remove(&child).expect("it lives");
+        let (pid, _seat) = self.processes.alive.remove(&child).expect("the child is alive");
         let last = self.processes.scoreboard.close_slot(child.slot, self.now);
         self.processes.free.push(Reverse(child.slot.get()));
         self.event(ForkServerEvent::Exited { child, pid, exit, last });
     }
 
-    /// A child leaves as it should.
+    /// Lets a child exit cleanly.
     pub(super) fn leave(&mut self, child: ChildId) {
         self.report_status(child, Status::Leaving);
         self.die(child, Exit::Code(0));
@@ -237,10 +238,10 @@ impl<R: 'static> Simulator<R> {
         self.die(child, Exit::Signal { number: 9, core: false });
     }
 
-    /// All orders are carried out, and the children become ready.
+    /// Completes all pending forks, and lets the children become ready.
     pub(super) fn all_ready(&mut self) -> Vec<ChildId> {
         let mut ready = Vec::new();
-        while !self.processes.orders.is_empty() {
+        while !self.processes.pending_forks.is_empty() {
             let child = self.fork_next();
             self.report_status(child, Status::Fresh);
             ready.push(child);
@@ -265,7 +266,7 @@ impl<R: 'static> Simulator<R> {
         all.iter().filter_map(kind).collect()
     }
 
-    /// The children that were signalled since the last look.
+    /// Returns the children that were signalled since the last check.
     pub(super) fn signalled(&mut self, wanted: Signal) -> Vec<ChildId> {
         std::mem::take(&mut self.processes.signals)
             .into_iter()

@@ -1,4 +1,4 @@
-//! The end: in order, at once, and when the grace is over.
+//! Stopping: gracefully, immediately, and when the grace period expires.
 
 use std::time::Duration;
 
@@ -40,7 +40,7 @@ impl<R: 'static> Simulator<R> {
         }
     }
 
-    /// Moves on to what is due, if anything is.
+    /// Advances to the next deadline, if there is one.
     pub(super) fn wake_or_reconcile(&mut self) {
         match self.supervisor.next_wake() {
             Some(_due) => self.wake(),
@@ -50,16 +50,16 @@ impl<R: 'static> Simulator<R> {
 }
 
 #[test]
-fn in_order_children_get_term_and_the_last_to_go_ends_it() {
+fn a_graceful_stop_sends_term_and_completes_with_the_last_exit() {
     let mut sim = pool();
     sim.stop(StopMode::Graceful);
     assert_eq!(sim.processes.to_all, [Signal::Term]);
-    assert_eq!(sim.processes.release, 1, "the fork server lets go of its listener");
-    assert_eq!(sim.processes.orders.len(), 0);
+    assert_eq!(sim.processes.release, 1, "the fork server releases its listener");
+    assert_eq!(sim.processes.pending_forks.len(), 0);
     sim.drained();
     assert_eq!(sim.all_gone(), 0);
     sim.all_leave();
-    assert_eq!(sim.processes.orders.len(), 0, "nobody is replaced");
+    assert_eq!(sim.processes.pending_forks.len(), 0, "no child is replaced");
     assert_eq!(sim.all_gone(), 1);
     assert_eq!(sim.supervisor.phase(), Phase::Stopped);
     sim.reconcile();
@@ -68,7 +68,7 @@ fn in_order_children_get_term_and_the_last_to_go_ends_it() {
 }
 
 #[test]
-fn sessions_that_have_not_answered_keep_it_from_ending_until_the_grace_is_over() {
+fn unanswered_sessions_delay_the_stop_until_the_grace_period_expires() {
     let mut sim = pool();
     sim.stop(StopMode::Graceful);
     sim.all_leave();
@@ -78,7 +78,7 @@ fn sessions_that_have_not_answered_keep_it_from_ending_until_the_grace_is_over()
 }
 
 #[test]
-fn children_that_outlive_the_grace_are_killed() {
+fn children_are_killed_when_the_grace_period_expires() {
     let mut sim = pool();
     sim.stop(StopMode::Graceful);
     sim.drained();
@@ -100,7 +100,7 @@ fn children_that_outlive_the_grace_are_killed() {
 }
 
 #[test]
-fn a_fork_server_that_does_not_kill_is_told_of_once() {
+fn an_unresponsive_fork_server_is_reported_once() {
     let mut sim = pool();
     sim.stop(StopMode::Graceful);
     sim.wake();
@@ -113,7 +113,7 @@ fn a_fork_server_that_does_not_kill_is_told_of_once() {
 }
 
 #[test]
-fn at_once_children_get_quit_and_a_moment() {
+fn an_immediate_stop_sends_quit_and_kills_after_half_a_second() {
     let mut sim = pool();
     sim.stop(StopMode::Graceful);
     sim.stop(StopMode::Immediate);
@@ -125,7 +125,7 @@ fn at_once_children_get_quit_and_a_moment() {
 }
 
 #[test]
-fn what_was_accepted_before_the_end_still_gets_a_child() {
+fn requests_accepted_before_the_stop_still_get_a_child() {
     let mut sim = sim(1, 10);
     let mut first = sim.hand_over(0);
     let mut second = sim.hand_over(1);
@@ -139,7 +139,7 @@ fn what_was_accepted_before_the_end_still_gets_a_child() {
     assert!(matches!(back(&mut too_late), (3, HandOverErrorReason::Stopping)));
     sim.leave(child);
     for _each in 0..2 {
-        assert_eq!(sim.processes.orders.len(), 1);
+        assert_eq!(sim.processes.pending_forks.len(), 1);
         let child = sim.fork_next();
         sim.leave(child);
     }
@@ -148,11 +148,15 @@ fn what_was_accepted_before_the_end_still_gets_a_child() {
     for answer in [&mut first, &mut second, &mut late] {
         assert!(is_answered(answer));
     }
-    assert_eq!(accept_changes(&mut sim), [] as [AcceptChange; 0], "shutdown says more");
+    assert_eq!(
+        accept_changes(&mut sim),
+        [] as [AcceptChange; 0],
+        "the shutdown broadcast replaces it"
+    );
 }
 
 #[test]
-fn at_once_what_waits_comes_back() {
+fn an_immediate_stop_returns_waiting_requests() {
     let mut sim = sim(1, 10);
     let _first = sim.hand_over(0);
     let mut second = sim.hand_over(1);
@@ -165,7 +169,7 @@ fn at_once_what_waits_comes_back() {
 }
 
 #[test]
-fn a_fork_that_fails_after_the_kill_is_not_tried_again() {
+fn a_fork_that_fails_after_the_kill_is_not_retried() {
     let mut sim = sim(2, 10);
     let mut first = sim.hand_over(0);
     sim.stop(StopMode::Graceful);
@@ -174,36 +178,36 @@ fn a_fork_that_fails_after_the_kill_is_not_tried_again() {
     assert_eq!(sim.processes.to_all.last(), Some(&Signal::Kill));
     sim.fork_fails(AGAIN);
     sim.wake_or_reconcile();
-    assert_eq!(sim.processes.orders.len(), 0);
+    assert_eq!(sim.processes.pending_forks.len(), 0);
     assert!(matches!(back(&mut first), (0, HandOverErrorReason::Stopping)));
     assert_eq!(sim.all_gone(), 1);
 }
 
 #[test]
-fn the_fork_server_lets_go_only_when_no_fork_can_fail_any_more() {
+fn the_fork_server_is_released_only_when_no_fork_can_fail() {
     let mut sim = sim(2, 10);
     let mut answer = sim.hand_over(0);
     sim.stop(StopMode::Graceful);
     sim.drained();
-    assert_eq!(sim.processes.release, 0, "the fork may have to be tried again");
+    assert_eq!(sim.processes.release, 0, "the fork may have to be retried");
     sim.fork_fails(AGAIN);
     sim.wake();
-    assert_eq!(sim.processes.orders.len(), 1);
+    assert_eq!(sim.processes.pending_forks.len(), 1);
     sim.fork_next();
     assert!(is_answered(&mut answer));
     assert_eq!(sim.processes.release, 1);
 }
 
 #[test]
-fn a_lost_fork_server_gives_back_what_it_has_not_forked_for() {
+fn a_lost_fork_server_returns_the_requests_it_has_not_forked_for() {
     let mut sim = sim(1, 10);
     let mut first = sim.hand_over(0);
     let mut second = sim.hand_over(1);
-    let pending: Vec<_> = sim.processes.orders.drain(..).collect();
+    let pending: Vec<_> = sim.processes.pending_forks.drain(..).collect();
     sim.supervisor.on_fork_server_lost(pending, "the fork server is lost");
-    let (request, why) = back(&mut first);
+    let (request, reason) = back(&mut first);
     assert_eq!(request, 0);
-    assert_eq!(why.to_string(), "the fork server is lost");
+    assert_eq!(reason.to_string(), "the fork server is lost");
     assert_eq!(back(&mut second).0, 1);
     assert_eq!(sim.supervisor.next_wake(), None);
 }
