@@ -65,9 +65,7 @@ fn peek_shows_the_daemons_internals() {
     assert!(brief["ok"]["text"].as_str().unwrap().contains("session 1 (pool)"), "{brief}");
     let verbose = control.ask("peek", r#""verbose":true"#);
     let text = verbose["ok"]["text"].as_str().unwrap();
-    for word in
-        ["session 2 (broadcast_logger)", "Descriptors: ", "Threads: ", "Scoreboard"]
-    {
+    for word in ["session 2 (broadcast_logger)", "Descriptors: ", "Threads: ", "Scoreboard"] {
         assert!(text.contains(word), "{word} in {text}");
     }
 }

@@ -68,7 +68,8 @@ fn the_log_of_a_pool() {
     let mut log = logged_lines(&daemon);
     // How many children there were in all is the pool's to decide.
     let last = log.pop().unwrap_or_default();
-    let begins = format!("INFO daemon stopped, role: parent, pid: {parent}, daemon: pool, children: ");
+    let begins =
+        format!("INFO daemon stopped, role: parent, pid: {parent}, daemon: pool, children: ");
     assert!(last.starts_with(&begins) && last.ends_with(", requests: 5"), "{last}");
     let expected = [
         format!(
@@ -112,7 +113,9 @@ fn the_log_of_a_forking_daemon() {
         format!(
             "INFO daemon stopping, role: parent, pid: {parent}, daemon: postfork, by: TERM, children: 2, grace: 1m00s"
         ),
-        format!("INFO daemon stopped, role: parent, pid: {parent}, daemon: postfork, children: 4, requests: 4"),
+        format!(
+            "INFO daemon stopped, role: parent, pid: {parent}, daemon: postfork, children: 4, requests: 4"
+        ),
     ];
     assert_eq!(logged_lines(&daemon), expected);
 }
@@ -133,21 +136,18 @@ fn the_log_of_operator_commands() {
     let mut log = logged_lines(&daemon);
     // How many children there are after a resize is the pool's to decide.
     let end = log.split_off(log.len() - 2);
-    let begins =
-        format!("INFO daemon stopping, role: parent, pid: {parent}, daemon: pool, by: message, children: ");
+    let begins = format!(
+        "INFO daemon stopping, role: parent, pid: {parent}, daemon: pool, by: message, children: "
+    );
     assert!(end[0].starts_with(&begins), "{end:?}");
     let expected = [
         format!(
             "INFO daemon ready, role: parent, pid: {parent}, daemon: pool, model: Pre-forking, fork_server: {fork_server}, children: 2, max_children: 4"
         ),
         format!("INFO reopening logs and reloading, role: parent, pid: {parent}, by: HUP"),
-        format!(
-            "INFO reload started, role: parent, pid: {parent}, children: 2"
-        ),
+        format!("INFO reload started, role: parent, pid: {parent}, children: 2"),
         format!("INFO reload finished, role: parent, pid: {parent}"),
-        format!(
-            "INFO paused by operator, role: parent, pid: {parent}, by: message"
-        ),
+        format!("INFO paused by operator, role: parent, pid: {parent}, by: message"),
         format!("INFO resumed by operator, role: parent, pid: {parent}, by: message"),
         format!(
             "INFO resized, role: parent, pid: {parent}, by: message, min_spare: 3, max_spare: 4, max_children: 4"

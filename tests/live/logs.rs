@@ -84,7 +84,7 @@ fn when_the_new_file_cannot_be_opened_the_old_one_stays_in_use_and_the_error_is_
                 .then_some(())
         });
     };
-    told("the parent logs it", "cannot reopen the log file");
+    told("the parent logs it", "ERRO cannot reopen the log file");
     told("the fork server's error is logged", "fork server cannot reopen the log file");
     told("the child tells", &format!("role: child, pid: {}", child.0));
     assert_eq!(client.ask("log still here"), "ok");

@@ -4,7 +4,7 @@
 use std::fmt::{self, Write as _};
 use std::time::{Duration, SystemTime};
 
-use daemon_core::{Generation, SlotNumber, Status};
+use daemon_core::{Generation, SlotNumber, Status, format};
 use serde::{Deserialize, Serialize};
 
 use crate::status::ChildReport;
@@ -168,10 +168,10 @@ impl Evidence {
 
     fn process_facts(&self) -> Vec<String> {
         let known = [
-            self.cpu.map(|cpu| format!("cpu {}", Seconds(cpu))),
-            self.request_cpu.map(|cpu| format!("{} of it in this request", Seconds(cpu))),
-            self.rss.map(|bytes| format!("rss {}", Bytes(bytes))),
-            self.pss.map(|bytes| format!("pss {}", Bytes(bytes))),
+            self.cpu.map(|cpu| format!("cpu {}", format::duration(cpu))),
+            self.request_cpu.map(|cpu| format!("{} of it in this request", format::duration(cpu))),
+            self.rss.map(|bytes| format!("rss {}", format::size(bytes))),
+            self.pss.map(|bytes| format!("pss {}", format::size(bytes))),
         ];
         known.into_iter().flatten().collect()
     }
@@ -198,12 +198,12 @@ impl fmt::Display for Evidence {
             Some(status) => write!(f, "{status}")?,
             None => write!(f, "damaged ({})", self.letter.escape_debug())?,
         }
-        write!(f, " for {}", Seconds(self.since))?;
+        write!(f, " for {}", format::duration(self.since))?;
         if let Some(label) = &self.label {
             write!(f, ": {}", OneLine(label))?;
         }
         writeln!(f)?;
-        writeln!(f, "    age {}, {} requests", Seconds(self.age), self.requests)?;
+        writeln!(f, "    age {}, {} requests", format::duration(self.age), self.requests)?;
         for known in [self.process_facts(), self.kernel_facts()] {
             if !known.is_empty() {
                 writeln!(f, "    {}", known.join(", "))?;
@@ -264,24 +264,6 @@ impl fmt::Display for OneLine<'_> {
             }
         }
         Ok(())
-    }
-}
-
-/// A duration to the hundredth of a second.
-struct Seconds(Duration);
-
-impl fmt::Display for Seconds {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{:.2} s", self.0.as_secs_f64())
-    }
-}
-
-/// A size in the binary megabytes that operators count in.
-struct Bytes(u64);
-
-impl fmt::Display for Bytes {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{:.1} MiB", self.0 as f64 / f64::from(1 << 20))
     }
 }
 

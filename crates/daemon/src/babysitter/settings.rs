@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use daemon_core::{Jitter, Ladder, Limits};
+use daemon_core::{Jitter, Ladder, Limits, format};
 
 use crate::error::ConfigError;
 
@@ -208,8 +208,8 @@ impl Babysit {
         ];
         for (field, time) in times {
             if time.is_some_and(|time| time < SHORTEST) {
-                let value = format!("{:?}", time.unwrap_or_default());
-                return Err(ConfigError::value(field, &value, "it must be at least 10 ms"));
+                let value = format::duration(time.unwrap_or_default());
+                return Err(ConfigError::value(field, value, "it must be at least 10ms"));
             }
         }
         if let (Some(soft), Some(hard)) = (self.limits.soft_memory, self.limits.hard_memory)
@@ -240,14 +240,11 @@ mod tests {
     fn invalid_limits_are_rejected_by_name() {
         let second = Duration::from_secs(1);
         let error = |babysit: Babysit| babysit.check().unwrap_err().to_string();
-        assert_eq!(
-            error(Babysit::new(Duration::ZERO)),
-            "babysit is 0ns: it must be at least 10 ms"
-        );
+        assert_eq!(error(Babysit::new(Duration::ZERO)), "babysit is 0s: it must be at least 10ms");
         let every = Babysit::new(second);
         assert_eq!(
             error(every.clone().request_timeout(Duration::from_millis(9))),
-            "request_timeout is 9ms: it must be at least 10 ms"
+            "request_timeout is 9ms: it must be at least 10ms"
         );
         assert_eq!(
             error(every.clone().soft_memory(200).hard_memory(100)),

@@ -3,7 +3,8 @@
 use std::time::Duration;
 
 use daemon_core::{
-    ChildKind, Counts, Exit, ExitCause, MonotonicTime, SlotEntry, Status, StopReason, classify_exit,
+    ChildKind, Counts, Exit, ExitCause, MonotonicTime, SlotEntry, Status, StopReason,
+    classify_exit, format,
 };
 use daemon_forkserver::ChildId;
 use daemon_sys::process::Pid;
@@ -253,9 +254,9 @@ impl Registry {
             let entry = board.read(record.child.slot);
             let pid =
                 record.pid.map_or_else(|| "not forked yet".to_owned(), |pid| format!("pid {pid}"));
-            let since = now.saturating_since(entry.since).as_secs();
+            let since = format::duration(now.saturating_since(entry.since));
             Some(format!(
-                "    {}, {pid}: asked to stop ({reason}), [{}] for {since}s",
+                "    {}, {pid}: asked to stop ({reason}), [{}] for {since}",
                 record.child,
                 entry.letter()
             ))

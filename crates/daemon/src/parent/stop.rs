@@ -2,7 +2,7 @@
 
 use actix::fut::WrapFuture;
 use actix::{ActorContext, AsyncContext, Context, Handler, Message};
-use daemon_core::{Phase, StopMode};
+use daemon_core::{Phase, StopMode, format};
 use daemon_forkserver::{ForkServerError, Transfer, now};
 use daemon_sys::process::Signal;
 use futures::FutureExt;
@@ -56,7 +56,7 @@ impl<R: Transfer + Send> DaemonActor<R> {
             StopMode::Immediate => ShutdownReason::StoppingNow,
         };
         let grace = match mode {
-            StopMode::Graceful => format!("{:?}", self.context.grace),
+            StopMode::Graceful => format::duration(self.context.grace).to_string(),
             StopMode::Immediate => "none".to_owned(),
         };
         info!(

@@ -1,7 +1,7 @@
 //! Turns the supervisor's events into broadcasts and log records.
 
 use actix::Context;
-use daemon_core::{AcceptChange, ExitCause, RecycleReason};
+use daemon_core::{AcceptChange, ExitCause, RecycleReason, format};
 use daemon_forkserver::Transfer;
 use slog::{debug, error, info, o, warn};
 
@@ -55,9 +55,12 @@ impl<R: Transfer + Send> DaemonActor<R> {
             SupervisorEvent::ForkFailed(error) => {
                 warn!(self.log, "cannot fork a child"; "error" => error);
             }
-            SupervisorEvent::ForkBackoff(time) => {
-                warn!(self.log, "fork backoff"; "delay" => format!("{time:?}"));
-            }
+            SupervisorEvent::ForkBackoff(state) => warn!(
+                self.log, "fork backoff";
+                "delay" => %format::duration(state.delay),
+                "failures" => state.consecutive_failures,
+                "reason" => %state.reason
+            ),
             SupervisorEvent::MaxChildrenReached { max_children, spare, min_spare } => {
                 warn!(
                     self.log, "max_children reached";

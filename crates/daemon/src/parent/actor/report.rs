@@ -1,6 +1,6 @@
 //! The phase, the status report and the peek of the daemon.
 
-use daemon_core::{AcceptState, OperatorPause, Phase};
+use daemon_core::{AcceptState, OperatorPause, Phase, format};
 use daemon_forkserver::{Transfer, now};
 use daemon_sys::process::Pid;
 
@@ -91,7 +91,7 @@ impl<R: Transfer + Send> DaemonActor<R> {
         lines.push(match &self.timer {
             None => "Timer: none".to_owned(),
             Some((time, _handle)) => {
-                format!("Timer: due in {:?}", time.saturating_since(now()))
+                format!("Timer: due in {}", format::duration(time.saturating_since(now())))
             }
         });
         let foreign: Vec<String> = self.foreign.pids().iter().map(Pid::to_string).collect();

@@ -1,8 +1,6 @@
 //! The events that the supervisor emits.
 
-use std::time::Duration;
-
-use daemon_core::AcceptChange;
+use daemon_core::{AcceptChange, BackoffState};
 use daemon_forkserver::ChildId;
 use daemon_sys::process::Pid;
 
@@ -21,8 +19,8 @@ pub(crate) enum SupervisorEvent {
     ChildExited(ChildExited),
     /// A fork failed.
     ForkFailed(String),
-    /// Forks are delayed for this long.
-    ForkBackoff(Duration),
+    /// Forks are delayed after failures.
+    ForkBackoff(BackoffState),
     /// The pool is at its maximum and needs more children.
     MaxChildrenReached {
         /// The most children that are allowed.

@@ -23,7 +23,7 @@ impl<R: 'static> Supervisor<R> {
         if let Some(until) = self.backoff.blocked_until(now) {
             if until > self.backoff_reported_until {
                 self.backoff_reported_until = until;
-                self.events.push(SupervisorEvent::ForkBackoff(until.saturating_since(now)));
+                self.events.extend(self.backoff.state(now).map(SupervisorEvent::ForkBackoff));
             }
             self.retry = Some(until);
             return;

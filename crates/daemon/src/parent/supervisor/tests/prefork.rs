@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use daemon_core::{Exit, ExitCause, Phase, Status};
+use daemon_core::{Exit, ExitCause, FailureReason, Phase, Status};
 use daemon_sys::process::Signal;
 
 use super::simulator::{AGAIN, BOOT_TIMEOUT, Simulator};
@@ -34,9 +34,9 @@ fn start_failures(event: &SupervisorEvent) -> Option<String> {
     }
 }
 
-fn delays(event: &SupervisorEvent) -> Option<Duration> {
+fn backoffs(event: &SupervisorEvent) -> Option<(Duration, FailureReason)> {
     match event {
-        SupervisorEvent::ForkBackoff(delay) => Some(*delay),
+        SupervisorEvent::ForkBackoff(state) => Some((state.delay, state.reason)),
         _ => None,
     }
 }
@@ -184,7 +184,10 @@ fn a_backoff_is_reported_once() {
     for _each in 0..10 {
         sim.reconcile();
     }
-    assert_eq!(sim.take_events_of(delays), [Duration::from_millis(100)]);
+    assert_eq!(
+        sim.take_events_of(backoffs),
+        [(Duration::from_millis(100), FailureReason::Errno(11))]
+    );
     sim.processes.pending_forks.clear();
 }
 
