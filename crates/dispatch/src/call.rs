@@ -23,7 +23,7 @@ struct Inner {
     name: String,
     from: String,
     attempt: u32,
-    begun: MonotonicTime,
+    started_at: MonotonicTime,
     soft: Option<Duration>,
     child: Option<ChildHandle>,
 }
@@ -35,12 +35,12 @@ impl Call {
         from: &str,
         attempt: u32,
         soft: Option<Duration>,
-        begun: MonotonicTime,
+        started_at: MonotonicTime,
         child: Option<ChildHandle>,
     ) -> Call {
         let (name, from) = (name.to_owned(), from.to_owned());
         Call {
-            inner: Rc::new(Inner { id: RequestId(id), name, from, attempt, begun, soft, child }),
+            inner: Rc::new(Inner { id: RequestId(id), name, from, attempt, started_at, soft, child }),
         }
     }
 
@@ -76,7 +76,7 @@ impl Call {
     #[must_use]
     pub fn remaining(&self) -> Option<Duration> {
         let limit = self.inner.soft?;
-        Some(limit.saturating_sub(now().saturating_since(self.inner.begun)))
+        Some(limit.saturating_sub(now().saturating_since(self.inner.started_at)))
     }
 
     /// Returns whether the soft limit has passed.
@@ -117,6 +117,6 @@ impl Call {
 
     /// Returns the time since the call began.
     pub(crate) fn elapsed(&self) -> Duration {
-        now().saturating_since(self.inner.begun)
+        now().saturating_since(self.inner.started_at)
     }
 }

@@ -8,7 +8,7 @@ use actix::{Actor, Addr, AsyncContext, Context, Handler, Message, MessageResult}
 
 use crate::answer::TaskResult;
 use crate::engine::{DeadLetter, SharedEngine, SubmitResult, submit};
-use crate::reply::Reply;
+use crate::reply::ReplySender;
 use crate::request::{NewRequest, RequestId};
 use crate::scheduler::Stats;
 
@@ -45,7 +45,12 @@ impl DispatcherActor {
     }
 
     /// Submits a request. If the queue is full, this request and all later messages wait.
-    pub(crate) fn submit(&mut self, request: NewRequest, reply: Reply, ctx: &mut Context<Self>) {
+    pub(crate) fn submit(
+        &mut self,
+        request: NewRequest,
+        reply: ReplySender,
+        ctx: &mut Context<Self>,
+    ) {
         let SubmitResult::QueueFull(waiting) = submit(&self.shared, request, reply) else { return };
         let shared = Rc::clone(&self.shared);
         let signals = shared.borrow().signals();
@@ -95,7 +100,7 @@ impl std::fmt::Debug for RequestResponse {
 impl MessageResponse<DispatcherActor, NewRequest> for RequestResponse {
     fn handle(self, ctx: &mut Context<DispatcherActor>, sender: Option<OneshotSender<TaskResult>>) {
         let RequestResponse { request, mut dispatcher } = self;
-        let reply = sender.map_or(Reply::None, Reply::Request);
+        let reply = sender.map_or(ReplySender::None, ReplySender::Request);
         dispatcher.submit(request, reply, ctx);
     }
 }

@@ -29,7 +29,7 @@ use crate::fallback::FallbackRequest;
 use crate::launch::WorkerDaemon;
 use crate::link::WorkerLink;
 use crate::methods::Methods;
-use crate::reply::{DroppedFutures, Reply};
+use crate::reply::{DroppedFutures, ReplySender};
 use crate::request::{NewRequest, Request, RequestDone, RequestParts, RunInfo};
 use crate::scheduler::{Lane, Scheduler, SchedulerAction, WorkerKillReason};
 use crate::talkback::{EventLog, Verbosity, report};
@@ -77,12 +77,17 @@ pub(crate) struct DispatchJob {
     pub(crate) parts: RequestParts,
     pub(crate) method: u16,
     pub(crate) soft: Option<Duration>,
-    pub(crate) reply: Reply,
+    pub(crate) reply: ReplySender,
     pub(crate) upon_result: Option<Recipient<RequestDone>>,
 }
 
 impl DispatchJob {
-    fn of(request: NewRequest, method: u16, soft: Option<Duration>, reply: Reply) -> DispatchJob {
+    fn of(
+        request: NewRequest,
+        method: u16,
+        soft: Option<Duration>,
+        reply: ReplySender,
+    ) -> DispatchJob {
         let NewRequest { id, name, from, params, upon_result, .. } = request;
         // A request whose parameters could not be encoded is rejected before they are read.
         let parts = RequestParts { id, name, from, params: params.unwrap_or(Body::EMPTY) };
@@ -111,7 +116,7 @@ pub(crate) struct EngineConfig {
     pub(crate) lanes: Vec<Lane>,
     pub(crate) queue_max: usize,
     pub(crate) defaults: RequestDefaults,
-    pub(crate) detail: Verbosity,
+    pub(crate) verbosity: Verbosity,
     pub(crate) max_forks: usize,
     pub(crate) pre_fork: u32,
     pub(crate) fork_interval: Duration,
@@ -172,7 +177,7 @@ impl Engine {
             lanes,
             queue_max,
             defaults,
-            detail,
+            verbosity,
             max_forks,
             pre_fork,
             fork_interval: interval,
@@ -181,7 +186,7 @@ impl Engine {
             0 => ExecutionMode::InProcess,
             max => ExecutionMode::Workers { max, pre_fork, interval, daemon },
         };
-        let events = EventLog { log: actix_daemon::logger(), recipient: None, detail };
+        let events = EventLog { log: actix_daemon::logger(), recipient: None, verbosity };
         let slots = claims.slots();
         let scheduler = Scheduler::new(slots, methods.len(), lanes, queue_max, claims);
         Engine {
@@ -360,7 +365,7 @@ impl Engine {
     }
 
     /// Answers a request with a failure before it is accepted.
-    fn reject(&mut self, request: NewRequest, reply: Reply, failure: Failure) {
+    fn reject(&mut self, request: NewRequest, reply: ReplySender, failure: Failure) {
         self.deliver(DispatchJob::of(request, 0, None, reply), RunInfo::default(), Err(failure));
     }
 }

@@ -1,9 +1,11 @@
-//! The decoder of frames, opened to the fuzz target: any bytes are frames or an error.
+//! Entry point of the fuzz target for the frame decoder.
 
 use crate::body::fits;
 use crate::frame::{FrameReader, TaskOrder, WorkerMessage};
 
-/// Reads bytes as what a worker says, as what it is told, and as parameters.
+/// Decodes bytes as messages of a worker, as task orders, and as parameters.
+///
+/// Any input must give frames or an error, and never panic.
 pub fn frames(bytes: &[u8]) {
     let mut inbox = FrameReader::default();
     inbox.feed(bytes);
@@ -16,8 +18,8 @@ pub fn frames(bytes: &[u8]) {
     for piece in bytes.chunks(7) {
         inbox.feed(piece);
         while let Ok(Some((order, frame_body))) = inbox.next::<TaskOrder<'_>>() {
-            let place = order.body;
-            let _ = frame_body.read(place);
+            let location = order.body;
+            let _ = frame_body.read(location);
         }
     }
     let _ = fits::<(Vec<Option<String>>, (u8, i64), f64)>(bytes);

@@ -88,7 +88,7 @@ impl DispatcherBuilder {
             lanes,
             queue_max: queue_capacity,
             defaults,
-            detail: verbosity,
+            verbosity,
             max_forks: max_forks as usize,
             pre_fork,
             fork_interval,

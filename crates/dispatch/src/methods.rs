@@ -19,7 +19,7 @@ use crate::panics;
 
 /// The outcome of a handler, with the encoded value or the error text.
 #[derive(Debug)]
-pub(crate) enum Done {
+pub(crate) enum HandlerOutcome {
     Value(Body),
     Failed(String),
     TimedOut(String),
@@ -27,8 +27,8 @@ pub(crate) enum Done {
     InvalidParams(String),
 }
 
-type SyncMethodFn = dyn Fn(&Call, Body) -> Done;
-type AsyncMethodFn = dyn Fn(Call, Body) -> LocalBoxFuture<'static, Done>;
+type SyncMethodFn = dyn Fn(&Call, Body) -> HandlerOutcome;
+type AsyncMethodFn = dyn Fn(Call, Body) -> LocalBoxFuture<'static, HandlerOutcome>;
 
 /// A method's code.
 #[derive(Clone)]
@@ -62,7 +62,7 @@ impl Method {
     {
         let code = move |call: &Call, params: Body| match decode_params::<P>(params) {
             Ok(params) => outcome_of(call, act(call, params)),
-            Err(reason) => Done::InvalidParams(reason),
+            Err(reason) => HandlerOutcome::InvalidParams(reason),
         };
         Method { code: MethodCode::Sync(Rc::new(code)), check: fits::<P> }
     }
@@ -81,7 +81,7 @@ impl Method {
                 let act = Rc::clone(&act);
                 async move { outcome_of(&call, act(call.clone(), params).await) }.boxed_local()
             }
-            Err(reason) => std::future::ready(Done::InvalidParams(reason)).boxed_local(),
+            Err(reason) => std::future::ready(HandlerOutcome::InvalidParams(reason)).boxed_local(),
         };
         Method { code: MethodCode::Async(Rc::new(code)), check: fits::<P> }
     }
@@ -97,14 +97,14 @@ fn decode_params<P: DeserializeOwned>(params: Body) -> Result<P, String> {
     params.decode()
 }
 
-fn outcome_of<T: Serialize, E: Display>(call: &Call, result: Result<T, E>) -> Done {
+fn outcome_of<T: Serialize, E: Display>(call: &Call, result: Result<T, E>) -> HandlerOutcome {
     match result {
         Ok(value) => match Body::of(&value) {
-            Ok(body) => Done::Value(body),
-            Err(error) => Done::Failed(error.to_string()),
+            Ok(body) => HandlerOutcome::Value(body),
+            Err(error) => HandlerOutcome::Failed(error.to_string()),
         },
-        Err(error) if call.is_overdue() => Done::TimedOut(error.to_string()),
-        Err(error) => Done::Failed(error.to_string()),
+        Err(error) if call.is_overdue() => HandlerOutcome::TimedOut(error.to_string()),
+        Err(error) => HandlerOutcome::Failed(error.to_string()),
     }
 }
 
@@ -268,12 +268,12 @@ impl Methods {
     /// Calls a method with its hooks, and catches panics.
     pub(crate) fn start(&self, number: u16, call: &Call, params: Body) -> Invocation {
         let Some(method) = self.get(number) else {
-            return Invocation::Finished(Done::InvalidParams("no such method".into()));
+            return Invocation::Finished(HandlerOutcome::InvalidParams("no such method".into()));
         };
         if let Some(precall) = &self.hooks.precall {
             match panics::catch(|| precall(call)) {
                 Ok(Ok(())) => {}
-                Ok(Err(refused)) => return Invocation::Finished(Done::Failed(refused)),
+                Ok(Err(refused)) => return Invocation::Finished(HandlerOutcome::Failed(refused)),
                 Err(panicked) => return Invocation::Finished(panicked),
             }
         }
@@ -293,8 +293,8 @@ impl Methods {
     pub(crate) async fn wait_for(
         &self,
         call: &Call,
-        running: LocalBoxFuture<'static, Done>,
-    ) -> Done {
+        running: LocalBoxFuture<'static, HandlerOutcome>,
+    ) -> HandlerOutcome {
         let done = match AssertUnwindSafe(running).catch_unwind().await {
             Ok(done) => done,
             Err(payload) => panics::outcome_of(payload.as_ref()),
@@ -302,7 +302,7 @@ impl Methods {
         self.finish(call, done)
     }
 
-    fn finish(&self, call: &Call, done: Done) -> Done {
+    fn finish(&self, call: &Call, done: HandlerOutcome) -> HandlerOutcome {
         match &self.hooks.postcall {
             None => done,
             Some(postcall) => match panics::catch(|| postcall(call)) {
@@ -315,8 +315,8 @@ impl Methods {
 
 /// A method call: finished, or a future that is still running.
 pub(crate) enum Invocation {
-    Finished(Done),
-    Pending(LocalBoxFuture<'static, Done>),
+    Finished(HandlerOutcome),
+    Pending(LocalBoxFuture<'static, HandlerOutcome>),
 }
 
 #[cfg(test)]
@@ -331,9 +331,9 @@ mod tests {
         Call::new(1, "test", "local", 1, None, daemon_forkserver::now(), None)
     }
 
-    fn value(methods: &Methods, found: u16, params: &Body) -> Result<u32, Done> {
+    fn value(methods: &Methods, found: u16, params: &Body) -> Result<u32, HandlerOutcome> {
         match methods.start(found, &call(), params.clone()) {
-            Invocation::Finished(Done::Value(body)) => Ok(body.decode().unwrap()),
+            Invocation::Finished(HandlerOutcome::Value(body)) => Ok(body.decode().unwrap()),
             Invocation::Finished(other) => Err(other),
             Invocation::Pending(_) => unreachable!("a sync method"),
         }
@@ -384,7 +384,7 @@ mod tests {
         assert_eq!(*calls.borrow(), ["before", "during", "after"]);
         let stranger = Call::new(1, "a", "stranger", 1, None, daemon_forkserver::now(), None);
         match methods.start(0, &stranger, Body::EMPTY) {
-            Invocation::Finished(Done::Failed(message)) => assert_eq!(message, "not you"),
+            Invocation::Finished(HandlerOutcome::Failed(message)) => assert_eq!(message, "not you"),
             _ => panic!("expected a refusal"),
         }
         assert_eq!(calls.borrow().len(), 4, "neither the method nor postcall ran");
@@ -396,7 +396,9 @@ mod tests {
         let act = |_call: &Call, word: String| -> Result<(), String> { panic!("no {word}") };
         methods.add("a".into(), Method::sync(act)).unwrap();
         match value(&methods, 0, &Body::of(&"way").unwrap()) {
-            Err(Done::Panicked { message, .. }) => assert!(message.contains("no way"), "{message}"),
+            Err(HandlerOutcome::Panicked { message, .. }) => {
+                assert!(message.contains("no way"), "{message}")
+            }
             other => panic!("expected a panic: {other:?}"),
         }
     }

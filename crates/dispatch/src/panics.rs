@@ -5,7 +5,7 @@ use std::backtrace::Backtrace;
 use std::cell::RefCell;
 use std::panic::{self, AssertUnwindSafe};
 
-use crate::methods::Done;
+use crate::methods::HandlerOutcome;
 
 thread_local! {
     /// The location and backtrace of this thread's last panic.
@@ -25,7 +25,7 @@ pub(crate) fn install_hook() {
 }
 
 /// Runs `act` and turns a panic into [`HandlerOutcome::Panicked`].
-pub(crate) fn catch<T>(act: impl FnOnce() -> T) -> Result<T, Done> {
+pub(crate) fn catch<T>(act: impl FnOnce() -> T) -> Result<T, HandlerOutcome> {
     // State that the handler leaves half changed is its own responsibility.
     panic::catch_unwind(AssertUnwindSafe(act)).map_err(|payload| outcome_of(payload.as_ref()))
 }
@@ -44,12 +44,12 @@ fn message(payload: &(dyn Any + Send)) -> String {
 }
 
 /// Returns the outcome of a handler whose panic was caught.
-pub(crate) fn outcome_of(payload: &(dyn Any + Send)) -> Done {
+pub(crate) fn outcome_of(payload: &(dyn Any + Send)) -> HandlerOutcome {
     let message = message(payload);
     match LAST.take() {
         Some((location, backtrace)) => {
-            Done::Panicked { message: format!("{message}, at {location}"), backtrace }
+            HandlerOutcome::Panicked { message: format!("{message}, at {location}"), backtrace }
         }
-        None => Done::Panicked { message, backtrace: String::new() },
+        None => HandlerOutcome::Panicked { message, backtrace: String::new() },
     }
 }

@@ -21,7 +21,7 @@ pub(crate) trait AnswerSender {
 }
 
 /// Where a result is sent.
-pub(crate) enum Reply {
+pub(crate) enum ReplySender {
     /// No future waits for the result.
     None,
     /// The future of a [`NewRequest`](crate::NewRequest).
@@ -30,47 +30,47 @@ pub(crate) enum Reply {
     Task(Box<dyn AnswerSender>),
 }
 
-impl fmt::Debug for Reply {
+impl fmt::Debug for ReplySender {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
-            Reply::None => "None",
-            Reply::Request(_) => "Request",
-            Reply::Task(_) => "Task",
+            ReplySender::None => "None",
+            ReplySender::Request(_) => "Request",
+            ReplySender::Task(_) => "Task",
         })
     }
 }
 
-impl Reply {
+impl ReplySender {
     /// Sends the result, if a future waits for it.
     pub(crate) fn send(self, outcome: TaskResult) {
         match self {
-            Reply::None => {}
+            ReplySender::None => {}
             // If the future was dropped, the result is not wanted.
-            Reply::Request(sender) => drop(sender.send(outcome)),
-            Reply::Task(sender) => sender.send(outcome),
+            ReplySender::Request(sender) => drop(sender.send(outcome)),
+            ReplySender::Task(sender) => sender.send(outcome),
         }
     }
 
     /// Returns whether a future waits for the result.
     pub(crate) fn is_awaited(&self) -> bool {
         match self {
-            Reply::None => false,
-            Reply::Request(_) | Reply::Task(_) => true,
+            ReplySender::None => false,
+            ReplySender::Request(_) | ReplySender::Task(_) => true,
         }
     }
 
     /// Returns whether the future was dropped. If not, `dropped` records the key when it is.
     pub(crate) fn is_gone(&mut self, key: JobKey, dropped: &Arc<DroppedFutures>) -> bool {
         let waker = match self {
-            Reply::None => return false,
-            Reply::Request(_) | Reply::Task(_) => {
+            ReplySender::None => return false,
+            ReplySender::Request(_) | ReplySender::Task(_) => {
                 Waker::from(Arc::new(DropWaker { key, dropped: Arc::clone(dropped) }))
             }
         };
         let gone = poll_fn(|cx| match self {
-            Reply::None => Poll::Pending,
-            Reply::Request(sender) => sender.poll_closed(cx),
-            Reply::Task(other) => other.poll_closed(cx),
+            ReplySender::None => Poll::Pending,
+            ReplySender::Request(sender) => sender.poll_closed(cx),
+            ReplySender::Task(other) => other.poll_closed(cx),
         });
         // Otherwise tokio's cooperative budget could return `Pending` although the future is gone.
         let gone = pin!(tokio::task::unconstrained(gone));

@@ -27,7 +27,7 @@ sentences! {
             "worker died while running the task: killed by signal SEGV";
         Failure::DeadLettered { .. } =>
             Failure::DeadLettered { attempts: 3, cause: ExitCause::Exited(7) },
-            "gave up after 3 attempts: the worker died each time, last cause: exit code 7";
+            "gave up after 3 attempts: the worker died each time, last cause: exited with code 7";
         Failure::Cancelled { .. } => Failure::Cancelled { state: RequestState::Queued },
             "cancelled before it started";
         Failure::Rejected(_) => Failure::Rejected(Rejection::ShuttingDown),

@@ -6,7 +6,9 @@ use std::fmt;
 use actix::{Message, Recipient};
 use slog::Logger;
 
-/// An event of the dispatcher, or a line that a worker printed. The original's `talkback`.
+/// Message: an event of the dispatcher, or a line that a worker printed. The original's `talkback`.
+///
+/// Sent to the recipient set by [`DispatcherBuilder::talkback`](crate::DispatcherBuilder::talkback).
 #[derive(Message, Debug, Clone, PartialEq, Eq)]
 #[rtype(result = "()")]
 #[non_exhaustive]
@@ -24,7 +26,7 @@ pub struct Talkback {
 pub(crate) struct EventLog {
     pub(crate) log: Logger,
     pub(crate) recipient: Option<Recipient<Talkback>>,
-    pub(crate) detail: Verbosity,
+    pub(crate) verbosity: Verbosity,
 }
 
 /// How many events are reported.
@@ -39,7 +41,7 @@ pub(crate) enum Verbosity {
 
 impl fmt::Debug for EventLog {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Voice").field("detail", &self.detail).finish_non_exhaustive()
+        f.debug_struct("EventLog").field("verbosity", &self.verbosity).finish_non_exhaustive()
     }
 }
 
@@ -57,7 +59,7 @@ impl EventLog {
     }
 
     pub(crate) fn is_verbose(&self) -> bool {
-        self.detail == Verbosity::Verbose
+        self.verbosity == Verbosity::Verbose
     }
 }
 

@@ -12,7 +12,7 @@ use serde::de::DeserializeOwned;
 use crate::answer::{Failure, TaskResult};
 use crate::call::Call;
 use crate::dispatcher::DispatcherActor;
-use crate::reply::{AnswerSender, Reply};
+use crate::reply::{AnswerSender, ReplySender};
 use crate::request::NewRequest;
 
 /// A typed task: the value is the parameters, and its type names the method.
@@ -122,8 +122,8 @@ impl<T: Task> MessageResponse<DispatcherActor, RunTask<T>> for TaskResponse<T> {
         sender: Option<OneshotSender<Result<T::Output, Failure>>>,
     ) {
         let reply = match sender {
-            None => Reply::None,
-            Some(sender) => Reply::Task(Box::new(Typed::<T>(sender))),
+            None => ReplySender::None,
+            Some(sender) => ReplySender::Task(Box::new(Typed::<T>(sender))),
         };
         self.actor.submit(self.request, reply, ctx);
     }

@@ -1,4 +1,5 @@
-//! A worker's life: it takes orders from its link, one at a time, and answers each.
+//! The main loop of a worker: it receives tasks from its link, runs one at a time, and sends the
+//! results.
 
 use std::collections::VecDeque;
 use std::io::{self, Write};
@@ -25,41 +26,43 @@ use crate::frame::{
     SendFailure, TaskOrder, WorkerMessage, retry_delay,
 };
 use crate::link;
-use crate::methods::{Done, Invocation, Methods};
+use crate::methods::{HandlerOutcome, Invocation, Methods};
 use crate::panics;
 
-/// What a worker is born with: its end of the link, and where its standard output and error go.
+/// The descriptors of a worker: its end of the link, and the pipes for standard output and error.
 pub(crate) type WorkerFds = (OwnedFd, OwnedFd, OwnedFd);
 
-/// Lives a worker's life.
+/// Runs the worker until it is shut down or its link is closed.
 pub(crate) async fn run(
     child: ChildHandle,
-    endowed: WorkerFds,
+    fds: WorkerFds,
     methods: Rc<Methods>,
     claims: SharedClaims,
     log: Logger,
 ) {
-    let (link, out, err) = endowed;
-    if let Err(why) = child.redirect_output(out, err) {
-        error!(log, "what is printed stays where it was: {}", why);
+    let (link, out, err) = fds;
+    if let Err(error) = child.redirect_output(out, err) {
+        error!(log, "cannot redirect worker output"; "error" => error.to_string());
     }
     panics::install_hook();
     actix_rt::spawn(body::trim());
     if let Some(init) = &methods.hooks.fork_init {
         init();
     }
-    match Worker::new(child, link, methods, claims, log.clone()) {
+    match WorkerLoop::new(child, link, methods, claims, log.clone()) {
         Ok(mut worker) => {
-            // The parent is gone, or the link is broken: there is nothing to stay for.
+            // On an error the parent is gone or the link is broken, so the worker exits.
             if let Err(error) = worker.work().await {
-                error!(log, "the link to the dispatcher is broken: {}", error);
+                error!(log, "link to the dispatcher broken"; "error" => error.to_string());
             }
         }
-        Err(error) => error!(log, "the link to the dispatcher cannot be used: {}", error),
+        Err(error) => {
+            error!(log, "cannot use the link to the dispatcher"; "error" => error.to_string());
+        }
     }
 }
 
-struct Worker {
+struct WorkerLoop {
     child: ChildHandle,
     slot: usize,
     methods: Rc<Methods>,
@@ -68,23 +71,23 @@ struct Worker {
     watch: AsyncFd<OwnedFd>,
     inbox: FrameReader,
     outbox: FrameWriter,
-    /// Answers that the parent may still be about to read, by their turns.
-    told: VecDeque<(u64, Body)>,
-    /// What the scoreboard says that it does.
+    /// Results in pooled memory that the parent has not acknowledged yet, by turn.
+    unacknowledged: VecDeque<(u64, Body)>,
+    /// The label on the scoreboard.
     label: String,
-    farewell: Told,
+    leaving: LeavingSent,
     log: Logger,
 }
 
-/// Whether the parent knows that it leaves.
+/// Whether the message that this worker leaves has been sent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Told {
+enum LeavingSent {
     No,
     Yes,
 }
 
-/// An order that is taken in: what its frame says, apart from the frame.
-struct Task {
+/// A decoded task that this worker has claimed.
+struct ClaimedTask {
     turn: u64,
     attempt: u32,
     method: u16,
@@ -92,36 +95,36 @@ struct Task {
     body: Body,
 }
 
-/// Why it looks up.
-enum Woken {
-    /// Something has come over the link.
-    Come,
-    ToldToLeave(ShutdownReason),
-    /// Nothing has come for a while.
+/// Why the loop was woken.
+enum WakeReason {
+    /// The link is readable.
+    Readable,
+    Shutdown(ShutdownReason),
+    /// The link has been idle for a while.
     Idle,
 }
 
-/// Whether it goes on.
+/// What the loop does after a task.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Next {
-    GoOn,
+enum AfterTask {
+    Continue,
     Leave,
 }
 
-fn broken(error: impl std::error::Error + Send + Sync + 'static) -> io::Error {
+fn io_error(error: impl std::error::Error + Send + Sync + 'static) -> io::Error {
     io::Error::other(error)
 }
 
-impl Worker {
+impl WorkerLoop {
     fn new(
         child: ChildHandle,
         link: OwnedFd,
         methods: Rc<Methods>,
         claims: SharedClaims,
         log: Logger,
-    ) -> io::Result<Worker> {
-        let watch = watch::readable(link.try_clone()?).map_err(broken)?;
-        Ok(Worker {
+    ) -> io::Result<WorkerLoop> {
+        let watch = watch::readable(link.try_clone()?).map_err(io_error)?;
+        Ok(WorkerLoop {
             slot: child.slot().index(),
             child,
             methods,
@@ -130,161 +133,161 @@ impl Worker {
             watch,
             inbox: FrameReader::default(),
             outbox: FrameWriter::default(),
-            told: VecDeque::new(),
+            unacknowledged: VecDeque::new(),
             label: String::new(),
-            farewell: Told::No,
+            leaving: LeavingSent::No,
             log,
         })
     }
 
     async fn work(&mut self) -> io::Result<()> {
-        // A seat that is another's by now is found out by the parent.
+        // If the slot already belongs to another child, the parent finds out itself.
         let _ = self.child.update_status(UpdateStatus::Wait);
-        self.tell(&WorkerMessage::Ready, &Body::EMPTY).await?;
+        self.send(&WorkerMessage::Ready, &Body::EMPTY).await?;
         let child = self.child.clone();
-        let mut leaving = pin!(child.wait_for_shutdown().fuse());
+        let mut shutdown = pin!(child.wait_for_shutdown().fuse());
         loop {
             while let Some(task) = self.next_task()? {
-                if self.serve(task).await? == Next::Leave {
+                if self.serve(task).await? == AfterTask::Leave {
                     return Ok(());
                 }
             }
-            let woken = {
-                let mut come = pin!(self.watch.readable().fuse());
+            let reason = {
+                let mut readable = pin!(self.watch.readable().fuse());
                 let mut idle = pin!(self.idle().fuse());
                 select_biased! {
-                    ready = come => {
+                    ready = readable => {
                         drop(ready?);
-                        Woken::Come
+                        WakeReason::Readable
                     }
-                    reason = leaving => Woken::ToldToLeave(reason),
-                    () = idle => Woken::Idle,
+                    reason = shutdown => WakeReason::Shutdown(reason),
+                    () = idle => WakeReason::Idle,
                 }
             };
-            match woken {
-                Woken::Come => {
+            match reason {
+                WakeReason::Readable => {
                     if link::receive(&mut self.inbox, &self.end, &self.watch)? == Received::Closed {
                         return Ok(());
                     }
                 }
-                // What was accepted is still done, until the parent has no more.
-                Woken::ToldToLeave(ShutdownReason::Stopping) => {}
-                Woken::ToldToLeave(_) => {
-                    self.tell_leaving()?;
+                // On a graceful shutdown the worker runs what was accepted, until the parent closes
+                // the link.
+                WakeReason::Shutdown(ShutdownReason::Stopping) => {}
+                WakeReason::Shutdown(_) => {
+                    self.announce_leaving()?;
                     return self.flush().await;
                 }
-                Woken::Idle => self.use_again_what_was_heard(),
+                WakeReason::Idle => self.recycle_acknowledged(),
             }
         }
     }
 
-    /// Ends when nothing has come for a while, if there is something to put away then.
+    /// Completes after an idle period, if there are buffers to recycle then.
     async fn idle(&self) {
-        if self.told.is_empty() {
+        if self.unacknowledged.is_empty() {
             std::future::pending::<()>().await;
         } else {
             sleep(body::IDLE_MAX).await;
         }
     }
 
-    /// The next order that was not taken back.
-    fn next_task(&mut self) -> io::Result<Option<Task>> {
+    /// Returns the next task that has not been revoked.
+    fn next_task(&mut self) -> io::Result<Option<ClaimedTask>> {
         loop {
-            let Some((order, frame_body)) = self.inbox.next::<TaskOrder<'_>>().map_err(broken)?
+            let Some((order, frame_body)) = self.inbox.next::<TaskOrder<'_>>().map_err(io_error)?
             else {
                 return Ok(None);
             };
             let TaskOrder { turn, id, attempt, method, name, from, soft, body } = order;
-            let begun = now();
-            let claimed = self.claims.start(self.slot, turn, begun);
-            let (name, from, place) = match claimed {
+            let started = now();
+            let claimed = self.claims.start(self.slot, turn, started);
+            let (name, from, location) = match claimed {
                 StartResult::Started => (name, from, body),
                 StartResult::Revoked => {
-                    // Its memory, if it has any, is to go too.
+                    // Release its shared memory, if it has any.
                     frame_body.discard(body);
                     continue;
                 }
             };
-            // A name is short: who has sent it has seen to that.
             let child = Some(self.child.clone());
-            let call = Call::new(id, name, from, attempt, soft, begun, child);
-            let body = frame_body.read(place).map_err(broken)?;
-            return Ok(Some(Task { turn, attempt, method, call, body }));
+            let call = Call::new(id, name, from, attempt, soft, started, child);
+            let body = frame_body.read(location).map_err(io_error)?;
+            return Ok(Some(ClaimedTask { turn, attempt, method, call, body }));
         }
     }
 
-    async fn serve(&mut self, task: Task) -> io::Result<Next> {
-        let Task { turn, attempt, method, call, body } = task;
+    async fn serve(&mut self, task: ClaimedTask) -> io::Result<AfterTask> {
+        let ClaimedTask { turn, attempt, method, call, body } = task;
         let _ = self.child.update_status(UpdateStatus::Req);
         if self.label != call.method_name() {
             call.method_name().clone_into(&mut self.label);
             self.child.label(&self.label);
         }
         if self.child.will_leave().is_some_and(|reason| reason != ShutdownReason::Stopping) {
-            self.tell_leaving()?;
+            self.announce_leaving()?;
             self.flush().await?;
         }
-        self.use_again_what_was_heard();
-        let done = match self.methods.start(method, &call, body) {
-            Invocation::Finished(done) => done,
+        self.recycle_acknowledged();
+        let outcome = match self.methods.start(method, &call, body) {
+            Invocation::Finished(outcome) => outcome,
             Invocation::Pending(running) => self.methods.wait_for(&call, running).await,
         };
-        // What is printed without an end of line is printed now, while it is this method's.
+        // Flush a line without a newline now, so that it is attributed to this method.
         let _ = io::stdout().flush();
         let took = call.elapsed();
-        let (end, body) = match told(done) {
-            Ok(told) => told,
-            // Its words are few.
-            Err(error) => (CompletionKind::Error, Body::of(&error.to_string()).map_err(broken)?),
+        let (kind, body) = match encode(outcome) {
+            Ok(encoded) => encoded,
+            // The error's text is short, so it can be encoded.
+            Err(error) => (CompletionKind::Error, Body::of(&error.to_string()).map_err(io_error)?),
         };
         match self.claims.finish(self.slot, turn) {
             FinishResult::Finished => {}
-            // It is being killed for what it did; nobody waits for the answer.
+            // The parent is killing this worker, and has already answered the request.
             FinishResult::Aborted => std::future::pending().await,
         }
         let id = call.id().0;
-        let answer =
-            FinishedTask { turn, id, attempt, took, kind: end, body: BodyLocation::of(&body) };
-        self.tell(&WorkerMessage::Finished(answer), &body).await?;
+        let answer = FinishedTask { turn, id, attempt, took, kind, body: BodyLocation::of(&body) };
+        self.send(&WorkerMessage::Finished(answer), &body).await?;
         if body.is_pooled() {
-            self.told.push_back((turn, body));
+            self.unacknowledged.push_back((turn, body));
         }
         Ok(match self.child.update_status(UpdateStatus::Done) {
-            Ok(Updated::Leaving(reason)) if reason != ShutdownReason::Stopping => Next::Leave,
-            Ok(_) => Next::GoOn,
-            Err(_the_seat_is_another_s) => Next::Leave,
+            Ok(Updated::Leaving(reason)) if reason != ShutdownReason::Stopping => AfterTask::Leave,
+            Ok(_) => AfterTask::Continue,
+            Err(_slot_taken_over) => AfterTask::Leave,
         })
     }
 
-    /// The parent hears answers in the order in which they were told.
-    fn use_again_what_was_heard(&mut self) {
-        let is_heard = |(turn, _): &(u64, Body)| self.claims.is_acknowledged(self.slot, *turn);
-        let heard = self.told.iter().take_while(|told| is_heard(told)).count();
-        drop(self.told.drain(..heard));
+    /// Returns the buffers that the parent has read to the pool. It reads them in order.
+    fn recycle_acknowledged(&mut self) {
+        let is_acknowledged =
+            |(turn, _): &(u64, Body)| self.claims.is_acknowledged(self.slot, *turn);
+        let count = self.unacknowledged.iter().take_while(|sent| is_acknowledged(sent)).count();
+        drop(self.unacknowledged.drain(..count));
     }
 
-    fn tell_leaving(&mut self) -> io::Result<()> {
-        match std::mem::replace(&mut self.farewell, Told::Yes) {
-            Told::Yes => Ok(()),
-            Told::No => self.push(&WorkerMessage::Leaving, &Body::EMPTY),
+    fn announce_leaving(&mut self) -> io::Result<()> {
+        match std::mem::replace(&mut self.leaving, LeavingSent::Yes) {
+            LeavingSent::Yes => Ok(()),
+            LeavingSent::No => self.push(&WorkerMessage::Leaving, &Body::EMPTY),
         }
     }
 
-    fn push(&mut self, word: &impl Serialize, body: &Body) -> io::Result<()> {
-        self.outbox.push(word, body).map_err(broken)
+    fn push(&mut self, message: &impl Serialize, body: &Body) -> io::Result<()> {
+        self.outbox.push(message, body).map_err(io_error)
     }
 
-    async fn tell(&mut self, word: &WorkerMessage, body: &Body) -> io::Result<()> {
-        self.push(word, body)?;
+    async fn send(&mut self, message: &WorkerMessage, body: &Body) -> io::Result<()> {
+        self.push(message, body)?;
         self.flush().await
     }
 
-    /// Sends all there is before anything else is begun: what is done is known then, whatever
-    /// becomes of what comes next. What the system is short of is waited for.
+    /// Sends everything before the next task starts, so that no result is lost if that one crashes.
+    /// Retries while the system is short of a resource.
     async fn flush(&mut self) -> io::Result<()> {
-        let mut vain = 0;
+        let mut failures = 0;
         loop {
-            let trouble = match self.outbox.flush(&self.end) {
+            let error = match self.outbox.flush(&self.end) {
                 Ok(Flushed::All) => return Ok(()),
                 Ok(Flushed::WouldBlock) => match link::writable(&self.end).await {
                     Ok(()) => continue,
@@ -292,29 +295,28 @@ impl Worker {
                 },
                 Err(error) => error,
             };
-            match SendFailure::of(&trouble) {
-                SendFailure::PeerClosed => return Err(trouble),
-                SendFailure::Transient if vain == 0 => {
+            match SendFailure::of(&error) {
+                SendFailure::PeerClosed => return Err(error),
+                SendFailure::Transient if failures == 0 => {
                     warn!(
-                        self.log,
-                        "an answer cannot be sent at present, and it is tried again: {}", trouble
+                        self.log, "cannot send a result, retrying"; "error" => error.to_string()
                     );
                 }
                 SendFailure::Transient => {}
             }
-            sleep(retry_delay(vain)).await;
-            vain = vain.saturating_add(1);
+            sleep(retry_delay(failures)).await;
+            failures = failures.saturating_add(1);
         }
     }
 }
 
-fn told(done: Done) -> Result<(CompletionKind, Body), crate::body::EncodeError> {
-    Ok(match done {
-        Done::Value(body) => (CompletionKind::Value, body),
-        Done::Failed(message) => (CompletionKind::Error, Body::of(&message)?),
-        Done::TimedOut(message) => (CompletionKind::TimedOut, Body::of(&message)?),
-        Done::InvalidParams(why) => (CompletionKind::BadParams, Body::of(&why)?),
-        Done::Panicked { message, backtrace } => {
+fn encode(outcome: HandlerOutcome) -> Result<(CompletionKind, Body), crate::body::EncodeError> {
+    Ok(match outcome {
+        HandlerOutcome::Value(body) => (CompletionKind::Value, body),
+        HandlerOutcome::Failed(message) => (CompletionKind::Error, Body::of(&message)?),
+        HandlerOutcome::TimedOut(message) => (CompletionKind::TimedOut, Body::of(&message)?),
+        HandlerOutcome::InvalidParams(reason) => (CompletionKind::BadParams, Body::of(&reason)?),
+        HandlerOutcome::Panicked { message, backtrace } => {
             (CompletionKind::Panicked, Body::of(&(message, backtrace))?)
         }
     })

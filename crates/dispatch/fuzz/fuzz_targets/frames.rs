@@ -1,5 +1,6 @@
-//! `cargo +nightly fuzz run frames`, in this directory's parent: bytes of another process are
-//! frames or an error, and never a panic.
+//! Fuzzes the frame decoder: bytes from another process are frames or an error, never a panic.
+//!
+//! Run `cargo +nightly fuzz run frames` in `crates/dispatch`.
 
 #![no_main]
 

@@ -6,7 +6,7 @@ use super::{DEAD_LETTERS_MAX, DeadLetter, DispatchJob, Engine};
 use crate::answer::{Failure, LimitKind, Rejection, Reply as Value, TaskResult};
 use crate::body::Body;
 use crate::frame::CompletionKind;
-use crate::methods::Done;
+use crate::methods::HandlerOutcome;
 use crate::request::{Request, RequestDone, RequestParts, RunInfo};
 use crate::talkback::report;
 
@@ -63,31 +63,31 @@ impl Engine {
 }
 
 /// Decodes how a handler ended from a worker's answer.
-pub(super) fn decode_completion(kind: CompletionKind, body: Body) -> Done {
+pub(super) fn decode_completion(kind: CompletionKind, body: Body) -> HandlerOutcome {
     let text = |body: &Body| body.decode::<String>().unwrap_or_else(|error| error);
     match kind {
-        CompletionKind::Value => Done::Value(body),
-        CompletionKind::Error => Done::Failed(text(&body)),
-        CompletionKind::TimedOut => Done::TimedOut(text(&body)),
-        CompletionKind::BadParams => Done::InvalidParams(text(&body)),
+        CompletionKind::Value => HandlerOutcome::Value(body),
+        CompletionKind::Error => HandlerOutcome::Failed(text(&body)),
+        CompletionKind::TimedOut => HandlerOutcome::TimedOut(text(&body)),
+        CompletionKind::BadParams => HandlerOutcome::InvalidParams(text(&body)),
         CompletionKind::Panicked => {
             let (message, backtrace) =
                 body.decode::<(String, String)>().unwrap_or_else(|error| (error, String::new()));
-            Done::Panicked { message, backtrace }
+            HandlerOutcome::Panicked { message, backtrace }
         }
     }
 }
 
 /// Converts how a handler ended into the request's result.
-pub(super) fn task_result(done: Done, job: &DispatchJob) -> TaskResult {
+pub(super) fn task_result(done: HandlerOutcome, job: &DispatchJob) -> TaskResult {
     Err(match done {
-        Done::Value(body) => return Ok(Value { body }),
-        Done::Failed(message) => Failure::Failed { message },
-        Done::Panicked { message, backtrace } => Failure::Panicked { message, backtrace },
-        Done::TimedOut(_text) => {
+        HandlerOutcome::Value(body) => return Ok(Value { body }),
+        HandlerOutcome::Failed(message) => Failure::Failed { message },
+        HandlerOutcome::Panicked { message, backtrace } => Failure::Panicked { message, backtrace },
+        HandlerOutcome::TimedOut(_text) => {
             Failure::TimedOut { kind: LimitKind::Soft, limit: job.soft.unwrap_or_default() }
         }
-        Done::InvalidParams(reason) => {
+        HandlerOutcome::InvalidParams(reason) => {
             Rejection::InvalidParams { name: job.parts.name.to_string(), reason }.into()
         }
     })

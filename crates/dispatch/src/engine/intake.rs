@@ -15,7 +15,7 @@ use crate::call::Call;
 use crate::fallback::FallbackRequest;
 use crate::methods::{Invocation, MethodTarget};
 use crate::panics;
-use crate::reply::Reply;
+use crate::reply::ReplySender;
 use crate::request::{IfFull, IfRunning, NewRequest, Request, RequestId, RequestParts, RunInfo};
 use crate::scheduler::{CancelOutcome, JobOptions, LaneId};
 
@@ -25,7 +25,7 @@ pub(crate) enum SubmitResult {
     /// It is accepted, or answered already.
     Accepted,
     /// The queue is full: the sender waits with the request.
-    QueueFull(Box<(NewRequest, Reply)>),
+    QueueFull(Box<(NewRequest, ReplySender)>),
 }
 
 /// Whether a cancelled request was found.
@@ -71,7 +71,7 @@ impl Engine {
         Ok((MethodTarget::Method(number), lane))
     }
 
-    fn admit(&mut self, request: NewRequest, reply: Reply, method: u16, lane: LaneId) {
+    fn admit(&mut self, request: NewRequest, reply: ReplySender, method: u16, lane: LaneId) {
         let (id, options) = (request.id, request.options.clone());
         let is_cancelled_by_dropping = request.upon_result.is_none() && reply.is_awaited();
         let job_options = JobOptions {
@@ -135,7 +135,11 @@ impl Engine {
 }
 
 /// Submits a request. It may run in this process immediately, so the engine must not be borrowed.
-pub(crate) fn submit(shared: &SharedEngine, request: NewRequest, reply: Reply) -> SubmitResult {
+pub(crate) fn submit(
+    shared: &SharedEngine,
+    request: NewRequest,
+    reply: ReplySender,
+) -> SubmitResult {
     let id = request.id;
     let result = accept(shared, request, reply);
     match &result {
@@ -145,7 +149,7 @@ pub(crate) fn submit(shared: &SharedEngine, request: NewRequest, reply: Reply) -
     result
 }
 
-fn accept(shared: &SharedEngine, request: NewRequest, reply: Reply) -> SubmitResult {
+fn accept(shared: &SharedEngine, request: NewRequest, reply: ReplySender) -> SubmitResult {
     let mut engine = shared.borrow_mut();
     if engine.cancelled_ids.is_cancelled(request.id) {
         engine.reject(request, reply, Failure::Cancelled { state: RequestState::Queued });
@@ -187,7 +191,12 @@ fn accept(shared: &SharedEngine, request: NewRequest, reply: Reply) -> SubmitRes
 }
 
 /// Passes a request to the fallback.
-fn run_fallback(shared: &SharedEngine, engine: &mut Engine, request: NewRequest, reply: Reply) {
+fn run_fallback(
+    shared: &SharedEngine,
+    engine: &mut Engine,
+    request: NewRequest,
+    reply: ReplySender,
+) {
     let job = DispatchJob::of(request, 0, None, reply);
     let (answer, answered) = oneshot::channel();
     let request = Request { parts: job.parts.clone(), run: RunInfo::default() };
@@ -208,7 +217,7 @@ fn run_fallback(shared: &SharedEngine, engine: &mut Engine, request: NewRequest,
 }
 
 /// Runs a method in this process. An async method runs as a task in this thread's System.
-fn run_in_process(shared: &SharedEngine, request: NewRequest, reply: Reply, number: u16) {
+fn run_in_process(shared: &SharedEngine, request: NewRequest, reply: ReplySender, number: u16) {
     let methods = Rc::clone(&shared.borrow().methods);
     let defaults = shared.borrow().defaults;
     let soft = request.options.soft.or(defaults.soft);

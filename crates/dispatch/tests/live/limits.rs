@@ -117,7 +117,7 @@ fn stopped_alone() {
 }
 
 async fn wait_for_file(file: &str) {
-    wait_until("the task has begun", async || Path::new(file).exists()).await;
+    wait_until("the task has started", async || Path::new(file).exists()).await;
 }
 
 /// Returns the pid of the only worker.
@@ -126,8 +126,8 @@ async fn pid(test: &TestDispatcher) -> u32 {
 }
 
 fn dropped() {
-    let (begun, go) = (temp_path("begun"), temp_path("go"));
-    let (seen, wait) = (begun.clone(), go.clone());
+    let (started, go) = (temp_path("started"), temp_path("go"));
+    let (seen, wait) = (started.clone(), go.clone());
     let builder = builder(1).method("begin", move |_call, (): ()| {
         touch(&seen);
         while !Path::new(&wait).exists() {
@@ -139,7 +139,7 @@ fn dropped() {
         let before = pid(&test).await;
         let running = test.0.dispatcher.send(NewRequest::to("begin"));
         let queued = test.0.dispatcher.send(NewRequest::to("exit").params(1));
-        wait_for_file(&begun).await;
+        wait_for_file(&started).await;
         drop((running, queued));
         wait_until("the queued request is cancelled", async || test.stats().await.failed == 1)
             .await;
@@ -150,35 +150,35 @@ fn dropped() {
             "the running task continues, the queued one never starts"
         );
         assert_eq!(test.stats().await.answered, 3);
-        [begun, go].iter().for_each(|file| std::fs::remove_file(file).unwrap());
+        [started, go].iter().for_each(|file| std::fs::remove_file(file).unwrap());
     });
 }
 
 fn terminated() {
-    let begun = temp_path("terminated");
+    let started = temp_path("terminated");
     with_dispatcher(builder(1), async move |test| {
         let before = pid(&test).await;
-        let hang = NewRequest::to("hang").params(Some(&begun)).terminate_if_dropped();
+        let hang = NewRequest::to("hang").params(Some(&started)).terminate_if_dropped();
         let hang = test.0.dispatcher.send(hang);
-        wait_for_file(&begun).await;
+        wait_for_file(&started).await;
         drop(hang);
         assert_ne!(pid(&test).await, before);
-        std::fs::remove_file(begun).unwrap();
+        std::fs::remove_file(started).unwrap();
     });
 }
 
 fn cancelled() {
-    let begun = temp_path("cancelled");
+    let started = temp_path("cancelled");
     with_dispatcher(builder(1), async move |test| {
         let before = pid(&test).await;
         let (own, received) = Collector::start();
-        let hang = NewRequest::to("hang").params(Some(&begun)).upon_result(own.recipient());
+        let hang = NewRequest::to("hang").params(Some(&started)).upon_result(own.recipient());
         let running = hang.id();
         test.0.dispatcher.do_send(hang);
         let echo = NewRequest::to("echo").params("x");
         let queued = echo.id();
         let echo = test.0.dispatcher.send(echo);
-        wait_for_file(&begun).await;
+        wait_for_file(&started).await;
         let cancel =
             async |id, if_running| test.0.cancel.send(Cancel { id, if_running }).await.unwrap();
         assert_eq!(cancel(queued, IfRunning::LetFinish).await, CancelOutcome::Dequeued);
@@ -191,6 +191,6 @@ fn cancelled() {
         let outcome = received.borrow_mut().remove(0).outcome;
         assert_eq!(outcome.unwrap_err(), Failure::Cancelled { state: RequestState::Running });
         assert_ne!(pid(&test).await, before);
-        std::fs::remove_file(begun).unwrap();
+        std::fs::remove_file(started).unwrap();
     });
 }

@@ -158,7 +158,7 @@ fn talkback_lines() {
             "pre-spawning worker, slot: 0".to_owned(),
             format!("handling request, request: {id}, slot: 0"),
             "worker closed, slot: 0".to_owned(),
-            "worker exited, slot: 0, reason: exit code 3".to_owned(),
+            "worker exited, slot: 0, reason: exited with code 3".to_owned(),
         ];
         wait_until("all lines are sent", async || {
             expected.iter().all(|wanted| received.borrow().iter().any(|line| line == wanted))

@@ -195,11 +195,11 @@ fn interval() {
     let builder = builder(0).max_forks(3).fork_interval(Duration::from_millis(400));
     with_dispatcher(builder, async |test| {
         let go = temp_path("interval");
-        let begun = std::time::Instant::now();
+        let started = std::time::Instant::now();
         let pending: Vec<_> =
             (0..6).map(|_| test.0.dispatcher.send(NewRequest::to("until").params(&go))).collect();
         wait_until("there are three workers", async || test.workers().await.len() == 3).await;
-        assert!(begun.elapsed() >= Duration::from_millis(800), "{:?}", begun.elapsed());
+        assert!(started.elapsed() >= Duration::from_millis(800), "{:?}", started.elapsed());
         touch(&go);
         for answer in pending {
             answer.await.unwrap().unwrap();
