@@ -40,7 +40,15 @@ impl Call {
     ) -> Call {
         let (name, from) = (name.to_owned(), from.to_owned());
         Call {
-            inner: Rc::new(Inner { id: RequestId(id), name, from, attempt, started_at, soft, child }),
+            inner: Rc::new(Inner {
+                id: RequestId(id),
+                name,
+                from,
+                attempt,
+                started_at,
+                soft,
+                child,
+            }),
         }
     }
 

@@ -263,15 +263,15 @@ impl Engine {
         let (raw_pid, reason) = (pid.as_raw(), kill_reason.word());
         match kill_reason {
             WorkerKillReason::HardLimit => {
-                report!(self.events, warn, "killing worker"; "pid" => raw_pid, "reason" => reason);
+                report!(self.events, warn, "killing worker"; "child" => raw_pid, "reason" => reason);
                 daemon.do_send(KillRogue { pid, violation: Violation::Time });
             }
             WorkerKillReason::Unresponsive => {
-                report!(self.events, warn, "killing worker"; "pid" => raw_pid, "reason" => reason);
+                report!(self.events, warn, "killing worker"; "child" => raw_pid, "reason" => reason);
                 daemon.do_send(KillRogue { pid, violation: Violation::Hung });
             }
             WorkerKillReason::Cancelled => {
-                report!(self.events, info, "killing worker"; "pid" => raw_pid, "reason" => reason);
+                report!(self.events, info, "killing worker"; "child" => raw_pid, "reason" => reason);
                 daemon.do_send(Kill(pid));
             }
         }

@@ -16,7 +16,7 @@ pub struct Talkback {
     /// The line, without its end-of-line character.
     ///
     /// An event is its log message followed by its keys and values:
-    /// `killing worker, pid: 4711, reason: its task was cancelled`. A line that a worker printed
+    /// `killing worker, child: 4711, reason: its task was cancelled`. A line that a worker printed
     /// starts with `STDOUT` or `STDERR`, the worker's slot and the method:
     /// `STDOUT:0 resize: 3 files left`.
     pub line: String,

@@ -71,9 +71,7 @@ impl Engine {
     /// Handles the exit of a worker. The messages that it sent before are handled first.
     pub(super) fn worker_gone(&mut self, child: ChildId, cause: ExitCause, requests: u64) {
         let slot = child.slot.index();
-        if self.link_of(child).is_none() {
-            return;
-        }
+        let Some(pid) = self.link_of(child).map(|link| link.pid) else { return };
         loop {
             let received = self.receive(child);
             // After an invalid message nothing more can be read.
@@ -82,10 +80,10 @@ impl Engine {
                 break;
             }
         }
-        if cause == ExitCause::Recycled(RecycleReason::Requests) {
+        if let (ExitCause::Recycled(RecycleReason::Requests), Some(pid)) = (cause, pid) {
             report!(
                 self.events, debug, "worker reached its request limit";
-                "slot" => slot, "requests" => requests
+                "slot" => slot, "child" => pid.as_raw(), "requests" => requests
             );
         }
         report!(self.events, debug, "worker closed"; "slot" => slot);
