@@ -129,7 +129,7 @@ pub(crate) struct Engine {
     scheduler: Scheduler<DispatchJob, SharedClaims>,
     links: Vec<Option<WorkerLink>>,
     /// Links of workers whose slot has a new worker already, and whose exit is not reported yet.
-    former: Vec<WorkerLink>,
+    former_links: Vec<WorkerLink>,
     /// Slots whose links have unsent data.
     dirty: Vec<usize>,
     execution: ExecutionMode,
@@ -137,7 +137,7 @@ pub(crate) struct Engine {
     defaults: RequestDefaults,
     pub(crate) upon_result: Option<Recipient<RequestDone>>,
     pub(crate) fallback: Option<Recipient<FallbackRequest>>,
-    pub(crate) hangups: Arc<DroppedFutures>,
+    pub(crate) dropped_futures: Arc<DroppedFutures>,
     /// Requests that were cancelled before they arrived.
     cancelled_ids: CancelledIds,
     dead_letters: VecDeque<DeadLetter>,
@@ -152,7 +152,7 @@ pub(crate) struct Engine {
     signals: Rc<Signals>,
     drained: Vec<oneshot::Sender<()>>,
     /// For tasks that the engine spawns.
-    me: Weak<RefCell<Engine>>,
+    weak_self: Weak<RefCell<Engine>>,
 }
 
 /// Notifications for the engine's tasks.
@@ -194,14 +194,14 @@ impl Engine {
             claims,
             scheduler,
             links: (0..slots).map(|_slot| None).collect(),
-            former: Vec::new(),
+            former_links: Vec::new(),
             dirty: Vec::new(),
             execution,
             events,
             defaults,
             upon_result: None,
             fallback: None,
-            hangups: Arc::default(),
+            dropped_futures: Arc::default(),
             cancelled_ids: CancelledIds::default(),
             dead_letters: VecDeque::new(),
             outside_workers: 0,
@@ -211,7 +211,7 @@ impl Engine {
             timer_at: None,
             signals: Rc::default(),
             drained: Vec::new(),
-            me: Weak::new(),
+            weak_self: Weak::new(),
         }
     }
 
@@ -332,7 +332,7 @@ impl Engine {
     fn reject_if_no_workers_left(&mut self) {
         if !self.scheduler.is_accepting()
             && self.links.iter().all(Option::is_none)
-            && self.former.is_empty()
+            && self.former_links.is_empty()
         {
             self.scheduler.stop(StopMode::Immediate, now());
         }
@@ -341,7 +341,7 @@ impl Engine {
     /// Fails all remaining requests, because the daemon has stopped.
     pub(crate) fn daemon_stopped(&mut self) {
         self.scheduler.stop(StopMode::Immediate, now());
-        let links = self.links.iter().flatten().chain(&self.former);
+        let links = self.links.iter().flatten().chain(&self.former_links);
         let children: Vec<_> = links.map(|link| link.child).collect();
         for child in children {
             self.worker_gone(child, ExitCause::Missing, 0);

@@ -286,16 +286,16 @@ pub(crate) enum Flushed {
 impl FrameWriter {
     /// Adds a frame.
     pub(crate) fn push<H: Serialize>(&mut self, head: &H, body: &Body) -> postcard::Result<()> {
-        let begin = self.bytes.len();
+        let start = self.bytes.len();
         self.bytes.extend_from_slice(&[0; LENGTH]);
         self.bytes = postcard::to_extend(head, std::mem::take(&mut self.bytes))?;
         match SharedBody::of(body) {
             None => self.bytes.extend_from_slice(body.bytes()),
-            Some(shared) => self.shared_bodies.push_back((begin, shared)),
+            Some(shared) => self.shared_bodies.push_back((start, shared)),
         }
-        let length = self.bytes.len() - begin - LENGTH;
+        let length = self.bytes.len() - start - LENGTH;
         let length = u32::try_from(length).unwrap_or(u32::MAX);
-        if let Some(field) = self.bytes.get_mut(begin..begin + LENGTH) {
+        if let Some(field) = self.bytes.get_mut(start..start + LENGTH) {
             field.copy_from_slice(&length.to_le_bytes());
         }
         Ok(())
@@ -331,10 +331,10 @@ impl FrameWriter {
         }
         // The descriptors are sent with the first byte of this send, so none arrives after the first
         // byte of its frame.
-        let most = self.shared_bodies.iter().take(DESCRIPTORS_AT_ONCE);
-        let found = descriptors(most.map(|(_begin, shared)| shared))?;
+        let next = self.shared_bodies.iter().take(DESCRIPTORS_AT_ONCE);
+        let found = descriptors(next.map(|(_start, shared)| shared))?;
         let now = found.len();
-        let until = self.shared_bodies.get(now).map_or(self.bytes.len(), |(begin, _memory)| *begin);
+        let until = self.shared_bodies.get(now).map_or(self.bytes.len(), |(start, _shared)| *start);
         let bytes = self.bytes.get(self.sent..until).unwrap_or_default();
         let bytes = IoSlice::new(bytes);
         let fds: Vec<BorrowedFd<'_>> = found.iter().map(AsFd::as_fd).collect();

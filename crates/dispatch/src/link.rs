@@ -20,7 +20,7 @@ use crate::request::CowStr;
 use crate::worker::WorkerFds;
 
 /// Reads from a link. If all available data was read, also clears the readiness of the watch, so that
-/// it waits for new data and the next read is not in vain.
+/// it waits for new data and the runtime does not wake up needlessly.
 pub(crate) fn receive(
     inbox: &mut FrameReader,
     end: &LinkEnd,

@@ -88,7 +88,7 @@ impl Engine {
         let key = self.scheduler.admit(id, job, job_options, time);
         if is_cancelled_by_dropping
             && let Some((job, _attempts)) = self.scheduler.job(key)
-            && job.reply.is_gone(key, &self.hangups)
+            && job.reply.is_gone(key, &self.dropped_futures)
         {
             self.scheduler.cancel(key, None, time);
         }
@@ -122,11 +122,11 @@ impl Engine {
 
     /// Cancels the requests whose futures were dropped.
     pub(super) fn cancel_dropped(&mut self, time: MonotonicTime) {
-        let hangups = std::sync::Arc::clone(&self.hangups);
-        for key in hangups.take() {
+        let dropped_futures = std::sync::Arc::clone(&self.dropped_futures);
+        for key in dropped_futures.take() {
             let Some((job, _attempts)) = self.scheduler.job(key) else { continue };
             // The waker can be woken for another reason.
-            if job.reply.is_gone(key, &hangups) {
+            if job.reply.is_gone(key, &dropped_futures) {
                 self.scheduler.cancel(key, None, time);
             }
         }

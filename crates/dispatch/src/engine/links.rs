@@ -31,13 +31,13 @@ impl Engine {
         let slot = link.child.slot.index();
         self.log_new_worker(slot);
         if let Some(entry) = self.links.get_mut(slot) {
-            self.former.extend(entry.replace(link));
+            self.former_links.extend(entry.replace(link));
         }
     }
 
     fn link_of(&mut self, child: ChildId) -> Option<&mut WorkerLink> {
         let link = self.links.get_mut(child.slot.index())?.as_mut();
-        let former = self.former.iter_mut();
+        let former = self.former_links.iter_mut();
         link.into_iter().chain(former).find(|link| link.child == child)
     }
 
@@ -91,7 +91,7 @@ impl Engine {
             // Only for talkback: the daemon has already logged the exit, with more details.
             self.events.send_line(format_args!("worker exited, slot: {slot}, reason: {cause}"));
         }
-        self.former.retain(|link| link.child != child);
+        self.former_links.retain(|link| link.child != child);
         if let Some(entry) = self.links.get_mut(slot) {
             entry.take_if(|link| link.child == child);
         }

@@ -24,7 +24,7 @@ pub(crate) fn run(shared: &SharedEngine, links: &Rc<NewLinks>) {
     actix_rt::spawn(cancel_dropped(Rc::clone(shared)));
     actix_rt::spawn(report_lower_demand(Rc::clone(shared)));
     actix_rt::spawn(body::trim());
-    shared.borrow_mut().me = Rc::downgrade(shared);
+    shared.borrow_mut().weak_self = Rc::downgrade(shared);
 }
 
 /// Takes over the links to workers that are being created.
@@ -126,9 +126,9 @@ async fn tick(shared: SharedEngine) {
 
 /// Cancels requests whose futures were dropped.
 async fn cancel_dropped(shared: SharedEngine) {
-    let hangups = std::sync::Arc::clone(&shared.borrow().hangups);
+    let dropped_futures = std::sync::Arc::clone(&shared.borrow().dropped_futures);
     loop {
-        hangups.wait().await;
+        dropped_futures.wait().await;
         shared.borrow_mut().cancel_dropped(now());
     }
 }
@@ -172,7 +172,7 @@ impl Engine {
 
     /// Flushes a link when this future completes.
     fn flush_after(&self, child: ChildId, wait: impl Future<Output = ()> + 'static) {
-        let Some(shared) = self.me.upgrade() else { return };
+        let Some(shared) = self.weak_self.upgrade() else { return };
         actix_rt::spawn(async move {
             wait.await;
             shared.borrow_mut().retry_flush(child);

@@ -27,9 +27,9 @@ impl SendFailure {
 const PAUSES: (Duration, Duration) = (Duration::from_millis(2), Duration::from_millis(250));
 
 /// Returns the delay before the next retry, after this number of failed sends.
-pub(crate) fn retry_delay(vain: u32) -> Duration {
+pub(crate) fn retry_delay(failed_sends: u32) -> Duration {
     let (first, longest) = PAUSES;
-    first.saturating_mul(2_u32.saturating_pow(vain)).min(longest)
+    first.saturating_mul(2_u32.saturating_pow(failed_sends)).min(longest)
 }
 
 #[cfg(test)]
@@ -57,7 +57,8 @@ mod tests {
 
     #[test]
     fn retry_delays_grow_up_to_a_limit() {
-        let millis = [0, 1, 2, 6, 7, 31, 32, u32::MAX].map(|vain| retry_delay(vain).as_millis());
+        let millis = [0, 1, 2, 6, 7, 31, 32, u32::MAX]
+            .map(|failed_sends| retry_delay(failed_sends).as_millis());
         assert_eq!(millis, [2, 4, 8, 128, 250, 250, 250, 250]);
     }
 }

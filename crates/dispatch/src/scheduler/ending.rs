@@ -57,8 +57,8 @@ impl<T, C: Claims> Scheduler<T, C> {
         failure: Failure,
         now: MonotonicTime,
     ) -> AbortResult {
-        // A worker whose task is aborted starts no further task. If the task has finished already, its answer is
-        // on the way and the claim is not aborted.
+        // A worker whose task is aborted starts no further task. If the task has finished already, its
+        // answer is on the way and the claim is not aborted.
         let aborted = self.claims.abort(slot, turn);
         if aborted == AbortResult::Aborted {
             if let Some(key) = self.take_out(slot, turn, now) {
@@ -104,7 +104,9 @@ impl<T, C: Claims> Scheduler<T, C> {
             let limit = self.records.get(oldest.key).and_then(|record| record.options.hard);
             let waited = self.workers.oldest_for(slot, now);
             match (self.claims.owner(slot, oldest.turn), limit) {
-                (Owner::Worker(begun), Some(limit)) if now.saturating_since(begun) >= limit => {
+                (Owner::Worker(started_at), Some(limit))
+                    if now.saturating_since(started_at) >= limit =>
+                {
                     let failure = Failure::TimedOut { kind: LimitKind::Hard, limit };
                     let _ =
                         self.abort(slot, oldest.turn, WorkerKillReason::HardLimit, failure, now);
@@ -143,11 +145,11 @@ impl<T, C: Claims> Scheduler<T, C> {
         }
         let overtime = self.workers.oldest(slot).and_then(|oldest| {
             let limit = self.records.get(oldest.key)?.options.hard?;
-            let begun = match self.claims.owner(slot, oldest.turn) {
-                Owner::Worker(begun) => begun,
+            let started_at = match self.claims.owner(slot, oldest.turn) {
+                Owner::Worker(started_at) => started_at,
                 Owner::Sender => now,
             };
-            Some(begun + limit)
+            Some(started_at + limit)
         });
         overtime.into_iter().chain(stall).min()
     }

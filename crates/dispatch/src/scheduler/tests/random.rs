@@ -17,8 +17,8 @@ enum RandomEvent {
         terminate: bool,
         method: u16,
     },
-    Start(usize),
-    Begin(usize),
+    StartWorker(usize),
+    StartTask(usize),
     Finish(usize),
     Exit(usize),
     Drain(usize),
@@ -42,8 +42,8 @@ fn event() -> impl Strategy<Value = RandomEvent> {
                 RandomEvent::Admit { priority, lane, attempts, hard, terminate, method }
             }
         ),
-        3 => slot.clone().prop_map(RandomEvent::Start),
-        8 => slot.clone().prop_map(RandomEvent::Begin),
+        3 => slot.clone().prop_map(RandomEvent::StartWorker),
+        8 => slot.clone().prop_map(RandomEvent::StartTask),
         8 => slot.clone().prop_map(RandomEvent::Finish),
         1 => slot.clone().prop_map(RandomEvent::Exit),
         1 => slot.clone().prop_map(RandomEvent::Drain),
@@ -80,8 +80,8 @@ fn run(events: Vec<RandomEvent>) -> Simulation {
                     attempts_of.insert(key.id, attempts);
                 }
             }
-            RandomEvent::Start(slot) => sim.start_worker(slot),
-            RandomEvent::Begin(slot) => drop(sim.begin(slot)),
+            RandomEvent::StartWorker(slot) => sim.start_worker(slot),
+            RandomEvent::StartTask(slot) => drop(sim.start(slot)),
             RandomEvent::Finish(slot) => last[slot] = sim.finish(slot).or(last[slot]),
             RandomEvent::Exit(slot) => sim.exit(slot),
             RandomEvent::Drain(slot) => sim.drain(slot),
@@ -103,7 +103,7 @@ fn run(events: Vec<RandomEvent>) -> Simulation {
             RandomEvent::Resume => {
                 sim.set_operator_pause(OperatorPause::Off);
                 for slot in 0..SLOTS {
-                    sim.begin(slot);
+                    sim.start(slot);
                     sim.finish(slot);
                 }
             }
@@ -190,7 +190,7 @@ proptest! {
         while !sim.scheduler.is_empty() {
             let before = sim.answers.len();
             for slot in 0..SLOTS {
-                sim.begin(slot);
+                sim.start(slot);
                 sim.finish(slot);
                 if sim.workers[slot].as_ref().is_some_and(|worker| worker.is_stopped) {
                     sim.exit(slot);

@@ -20,7 +20,7 @@ fn failure(sim: &Simulation, key: JobKey) -> &Failure {
 /// Runs a request in no time, so that the method is known to be short and is sent ahead.
 fn run_short_request(sim: &mut Simulation) {
     sim.admit(Simulation::default_options());
-    sim.begin(0);
+    sim.start(0);
     sim.finish(0);
 }
 
@@ -31,12 +31,12 @@ fn requests_go_in_order_to_the_longest_idle_worker() {
     let keys: Vec<JobKey> =
         (0..3).map(|_request| sim.admit(Simulation::default_options())).collect();
     for (slot, key) in keys.iter().enumerate() {
-        assert_eq!(sim.begin(slot), Some(key.id));
+        assert_eq!(sim.start(slot), Some(key.id));
     }
     sim.finish(1);
     sim.finish(0);
     let next = [sim.admit(Simulation::default_options()), sim.admit(Simulation::default_options())];
-    assert_eq!([sim.begin(1), sim.begin(0)].map(Option::unwrap).to_vec(), ids(&next));
+    assert_eq!([sim.start(1), sim.start(0)].map(Option::unwrap).to_vec(), ids(&next));
 }
 
 #[test]
@@ -47,7 +47,7 @@ fn tasks_of_unknown_or_long_duration_are_not_sent_ahead() {
         sim.admit(Simulation::default_options());
     }
     assert_eq!(sim.scheduler.stats().in_flight, 1);
-    sim.begin(0);
+    sim.start(0);
     sim.advance(Duration::from_millis(5));
     sim.finish(0);
     assert_eq!(sim.scheduler.stats().in_flight, 1, "the method is slow");
@@ -61,15 +61,15 @@ fn short_tasks_are_sent_ahead_and_taken_back_from_behind_a_long_one() {
     for _request in 0..40 {
         sim.admit(Simulation::default_options());
     }
-    sim.begin(0);
+    sim.start(0);
     sim.finish(0);
     let ahead = sim.scheduler.stats().in_flight;
     assert!(ahead > 10, "{ahead} are sent ahead");
-    sim.begin(0);
+    sim.start(0);
     sim.advance(STALL_LIMIT);
     assert_eq!(sim.scheduler.stats().in_flight, 1);
     sim.start_worker(1);
-    assert!(sim.begin(1).is_some());
+    assert!(sim.start(1).is_some());
     assert_eq!(sim.scheduler.stats().reclaimed, ahead as u64 - 1);
 }
 
@@ -80,11 +80,11 @@ fn an_idle_worker_gets_a_task_that_was_sent_ahead_to_another() {
     run_short_request(&mut sim);
     let keys: Vec<JobKey> =
         (0..3).map(|_request| sim.admit(Simulation::default_options())).collect();
-    sim.begin(0);
+    sim.start(0);
     sim.finish(0);
     sim.start_worker(1);
-    assert_eq!(sim.begin(0), Some(keys[1].id));
-    assert_eq!(sim.begin(1), Some(keys[2].id));
+    assert_eq!(sim.start(0), Some(keys[1].id));
+    assert_eq!(sim.start(1), Some(keys[2].id));
 }
 
 #[test]
@@ -94,15 +94,15 @@ fn the_exit_of_a_worker_loses_only_the_task_that_it_had_started() {
     run_short_request(&mut sim);
     let keys: Vec<JobKey> =
         (0..20).map(|_request| sim.admit(Simulation::default_options())).collect();
-    sim.begin(0);
+    sim.start(0);
     sim.finish(0);
-    assert_eq!(sim.begin(0), Some(keys[1].id));
+    assert_eq!(sim.start(0), Some(keys[1].id));
     sim.exit(0);
     assert!(matches!(failure(&sim, keys[1]), Failure::WorkerLost { .. }));
     assert_eq!(sim.answers.len(), 3);
     sim.start_worker(1);
     let mut order = Vec::new();
-    while let Some(id) = sim.begin(1) {
+    while let Some(id) = sim.start(1) {
         order.push(id);
         sim.finish(1);
     }
@@ -116,12 +116,12 @@ fn a_task_that_kills_its_workers_becomes_a_dead_letter_after_its_attempts() {
     let other = sim.admit(Simulation::default_options());
     for _attempt in 0..3 {
         sim.start_worker(0);
-        assert_eq!(sim.begin(0), Some(poison.id));
+        assert_eq!(sim.start(0), Some(poison.id));
         sim.exit(0);
     }
     assert!(matches!(failure(&sim, poison), Failure::DeadLettered { attempts: 3, .. }));
     sim.start_worker(0);
-    assert_eq!(sim.begin(0), Some(other.id));
+    assert_eq!(sim.start(0), Some(other.id));
     assert_eq!(sim.scheduler.stats().retried, 2);
 }
 
@@ -134,7 +134,7 @@ fn a_hard_limit_kills_the_worker_and_fails_the_request_immediately() {
     assert!(sim.scheduler.wake_at().is_some());
     sim.advance(UNRESPONSIVE_AFTER / 2);
     assert!(sim.answers.is_empty(), "the limit counts from the start of the task");
-    sim.begin(0);
+    sim.start(0);
     let due = sim.scheduler.next_check(sim.now).unwrap();
     assert_eq!(due, sim.now + limit);
     sim.advance(limit);
@@ -145,7 +145,7 @@ fn a_hard_limit_kills_the_worker_and_fails_the_request_immediately() {
     let next = sim.admit(Simulation::default_options());
     sim.exit(0);
     sim.start_worker(0);
-    assert_eq!(sim.begin(0), Some(next.id));
+    assert_eq!(sim.start(0), Some(next.id));
 }
 
 #[test]
@@ -157,10 +157,10 @@ fn the_hard_limit_of_a_task_that_was_sent_ahead_is_checked_in_time() {
     let keys = [None, None, hard]
         .map(|hard| sim.admit(JobOptions { hard, ..Simulation::default_options() }));
     for _before in 0..2 {
-        sim.begin(0);
+        sim.start(0);
         sim.finish(0);
     }
-    assert_eq!(sim.begin(0), Some(keys[2].id));
+    assert_eq!(sim.start(0), Some(keys[2].id));
     assert_eq!(sim.scheduler.wake_at(), Some(sim.now + STALL_LIMIT / 2));
     sim.advance(STALL_LIMIT / 2);
     assert!(matches!(failure(&sim, keys[2]), Failure::TimedOut { kind: LimitKind::Hard, .. }));
@@ -176,14 +176,14 @@ fn a_task_is_cancelled_in_each_state() {
     sim.start_worker(0);
     let sent = sim.admit(Simulation::default_options());
     assert_eq!(sim.cancel(sent, None), CancelOutcome::Dequeued);
-    assert_eq!(sim.begin(0), None, "the task was revoked");
+    assert_eq!(sim.start(0), None, "the task was revoked");
     let running = sim.admit(Simulation::default_options());
-    sim.begin(0);
+    sim.start(0);
     assert_eq!(sim.cancel(running, None), CancelOutcome::StillRunning);
     sim.finish(0);
     assert_eq!(sim.answers[&running.id], Outcome::Value);
     let ended = sim.admit(Simulation::default_options());
-    sim.begin(0);
+    sim.start(0);
     assert_eq!(sim.cancel(ended, Some(IfRunning::Terminate)), CancelOutcome::Terminated);
     assert_eq!(failure(&sim, ended), &Failure::Cancelled { state: RequestState::Running });
     assert_eq!(sim.killed.len(), 1);
@@ -194,11 +194,11 @@ fn a_late_answer_is_dropped() {
     let mut sim = Simulation::new(100);
     sim.start_worker(0);
     let first = sim.admit(JobOptions { attempts: 2, ..Simulation::default_options() });
-    sim.begin(0);
+    sim.start(0);
     let late = sim.workers[0].as_ref().unwrap().running.unwrap();
     sim.exit(0);
     sim.start_worker(0);
-    sim.begin(0);
+    sim.start(0);
     sim.deliver(0, late);
     assert!(sim.answers.is_empty());
     assert_eq!(sim.scheduler.stats().late, 1);
@@ -213,7 +213,7 @@ fn a_lane_with_a_limit_of_one_runs_its_requests_one_after_the_other() {
     let accounts = JobOptions { lane: sim.lane("accounts"), ..Simulation::default_options() };
     let keys: Vec<JobKey> = (0..3).map(|_request| sim.admit(accounts)).collect();
     for key in keys {
-        let slots: Vec<usize> = (0..SLOTS).filter(|slot| sim.begin(*slot).is_some()).collect();
+        let slots: Vec<usize> = (0..SLOTS).filter(|slot| sim.start(*slot).is_some()).collect();
         assert_eq!(slots.len(), 1);
         assert_eq!(sim.started.last(), Some(&key.id));
         sim.finish(slots[0]);
@@ -227,12 +227,12 @@ fn while_paused_no_request_is_sent_and_sent_ones_are_revoked() {
     let first = sim.admit(Simulation::default_options());
     sim.set_operator_pause(OperatorPause::On);
     let second = sim.admit(Simulation::default_options());
-    assert_eq!(sim.begin(0), None);
+    assert_eq!(sim.start(0), None);
     assert_eq!(sim.scheduler.unassigned(), 0, "no worker is needed while paused");
     sim.set_operator_pause(OperatorPause::Off);
-    assert_eq!(sim.begin(0), Some(first.id));
+    assert_eq!(sim.start(0), Some(first.id));
     sim.finish(0);
-    assert_eq!(sim.begin(0), Some(second.id));
+    assert_eq!(sim.start(0), Some(second.id));
 }
 
 #[test]
@@ -240,11 +240,11 @@ fn a_graceful_stop_runs_accepted_requests_and_an_immediate_stop_does_not() {
     let mut sim = Simulation::new(100);
     sim.start_worker(0);
     let [running, waiting] = [(); 2].map(|()| sim.admit(Simulation::default_options()));
-    sim.begin(0);
+    sim.start(0);
     sim.stop(StopMode::Graceful);
     assert!(!sim.scheduler.is_accepting());
     sim.finish(0);
-    assert_eq!(sim.begin(0), Some(waiting.id));
+    assert_eq!(sim.start(0), Some(waiting.id));
     assert_eq!(sim.answers[&running.id], Outcome::Value);
     sim.stop(StopMode::Immediate);
     sim.exit(0);
@@ -259,7 +259,7 @@ fn a_draining_worker_gets_no_further_task() {
     sim.start_worker(1);
     sim.drain(0);
     let key = sim.admit(Simulation::default_options());
-    assert_eq!(sim.begin(1), Some(key.id));
+    assert_eq!(sim.start(1), Some(key.id));
 }
 
 #[test]
@@ -269,9 +269,9 @@ fn a_task_keeps_its_claim_while_many_are_sent_behind_it_and_revoked() {
     run_short_request(&mut sim);
     let keys: Vec<JobKey> =
         (0..40).map(|_request| sim.admit(Simulation::default_options())).collect();
-    assert_eq!(sim.begin(0), Some(keys[0].id));
+    assert_eq!(sim.start(0), Some(keys[0].id));
     sim.finish(0);
-    assert_eq!(sim.begin(0), Some(keys[1].id));
+    assert_eq!(sim.start(0), Some(keys[1].id));
     for _time in 0..20 {
         // Each round sends tasks ahead and takes them back, which uses up turns.
         sim.set_operator_pause(OperatorPause::On);
@@ -290,22 +290,22 @@ fn a_task_that_its_worker_does_not_start_goes_to_an_idle_worker() {
     let key = sim.admit(Simulation::default_options());
     sim.start_worker(1);
     sim.advance(UNRESPONSIVE_AFTER - Duration::from_millis(1));
-    assert_eq!(sim.begin(1), None, "the other worker may still start it");
+    assert_eq!(sim.start(1), None, "the other worker may still start it");
     sim.advance(Duration::from_millis(1));
-    assert_eq!(sim.begin(1), Some(key.id));
-    assert_eq!(sim.begin(0), None, "the task has another worker");
+    assert_eq!(sim.start(1), Some(key.id));
+    assert_eq!(sim.start(0), None, "the task has another worker");
     sim.finish(1);
     assert_eq!(sim.answers[&key.id], Outcome::Value);
     assert!(sim.killed.is_empty());
     // Worker 0 has been idle longer, but is unresponsive.
     let next = sim.admit(Simulation::default_options());
-    assert_eq!(sim.begin(1), Some(next.id));
+    assert_eq!(sim.start(1), Some(next.id));
     let last = sim.admit(Simulation::default_options());
-    assert_eq!(sim.begin(0), Some(last.id), "no other worker is idle");
+    assert_eq!(sim.start(0), Some(last.id), "no other worker is idle");
     sim.finish(0);
     sim.finish(1);
     let next = sim.admit(Simulation::default_options());
-    assert_eq!(sim.begin(0), Some(next.id), "responsive again after its answer");
+    assert_eq!(sim.start(0), Some(next.id), "responsive again after its answer");
 }
 
 #[test]
@@ -315,13 +315,13 @@ fn a_task_that_its_worker_does_not_start_keeps_its_place_in_the_queue() {
     let first = sim.admit(Simulation::default_options());
     sim.start_worker(1);
     let second = sim.admit(Simulation::default_options());
-    assert_eq!(sim.begin(1), Some(second.id));
+    assert_eq!(sim.start(1), Some(second.id));
     sim.advance(UNRESPONSIVE_AFTER);
     let third = sim.admit(Simulation::default_options());
     sim.finish(1);
-    assert_eq!(sim.begin(1), Some(first.id));
+    assert_eq!(sim.start(1), Some(first.id));
     sim.finish(1);
-    assert_eq!(sim.begin(1), Some(third.id));
+    assert_eq!(sim.start(1), Some(third.id));
     sim.finish(1);
     assert_eq!(sim.answers.len(), 3);
 }
@@ -339,7 +339,7 @@ fn an_unresponsive_worker_is_killed_at_the_hard_limit_and_another_runs_the_task(
     assert!(sim.answers.is_empty(), "the task is not lost");
     sim.exit(0);
     sim.start_worker(0);
-    assert_eq!(sim.begin(0), Some(limited.id));
+    assert_eq!(sim.start(0), Some(limited.id));
     sim.finish(0);
     assert_eq!(sim.answers[&limited.id], Outcome::Value);
 }
@@ -351,7 +351,7 @@ fn a_worker_that_starts_its_task_just_before_it_is_abandoned_is_kept() {
     let limited =
         sim.admit(JobOptions { hard: Some(UNRESPONSIVE_AFTER), ..Simulation::default_options() });
     sim.now = sim.now + UNRESPONSIVE_AFTER;
-    sim.begin(0);
+    sim.start(0);
     sim.advance(Duration::ZERO);
     assert!(sim.killed.is_empty());
     sim.finish(0);

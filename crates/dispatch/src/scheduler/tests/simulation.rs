@@ -142,7 +142,7 @@ impl Simulation {
     }
 
     /// Has the worker start its next task that was not revoked. Returns the task's request.
-    pub(super) fn begin(&mut self, slot: usize) -> Option<RequestId> {
+    pub(super) fn start(&mut self, slot: usize) -> Option<RequestId> {
         let worker = self.workers[slot].as_mut().filter(|worker| !worker.is_stopped)?;
         if worker.running.is_some() {
             return None;
