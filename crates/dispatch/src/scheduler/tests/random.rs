@@ -93,7 +93,7 @@ fn run(events: Vec<RandomEvent>) -> Simulation {
             }
             RandomEvent::Advance(nanos) => sim.advance(Duration::from_nanos(nanos)),
             RandomEvent::SetOperatorPause(is_on) => {
-                sim.set_operator_pause(if is_on { OperatorPause::On } else { OperatorPause::Off })
+                sim.set_operator_pause(if is_on { OperatorPause::On } else { OperatorPause::Off });
             }
             RandomEvent::Repeat(slot) => {
                 if let Some(task) = last[slot] {
