@@ -1,18 +1,18 @@
-//! Waiting for something to become true. Programs of tests include this file by its path.
+//! Waiting for a condition to become true. Test programs include this file by its path.
 
 use std::thread::park_timeout;
 use std::time::{Duration, Instant};
 
-/// How often is looked.
+/// The polling interval.
 const POLL_INTERVAL: Duration = Duration::from_millis(4);
-/// How long anything may take on a busy machine before it counts as never.
+/// The longest time to wait on a busy machine before the wait fails.
 const TIMEOUT: Duration = Duration::from_secs(60);
 
-/// Waits until there is an answer, and returns it.
+/// Waits until the function returns a value, and returns it.
 ///
 /// # Panics
 ///
-/// When there is none in time: the panic says what was waited for.
+/// If there is no value in time. The message contains `what`.
 #[track_caller]
 pub(crate) fn until<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> T {
     let deadline = Instant::now() + TIMEOUT;

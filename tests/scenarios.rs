@@ -1,10 +1,10 @@
-//! Scenarios: tests with real processes, each alone in a process of one thread, which libtest's tests
-//! don't have. A program of them includes this file by its path.
+//! Scenarios: tests with real processes, each in its own single-threaded process, which libtest
+//! cannot provide. Test programs include this file by its path.
 //!
-//! `live` runs them all, `live PART` those whose name has PART in it. A scenario is the same program
-//! again, with its name in the environment, in a process group of its own. It has ended when its output
-//! has, so that one that leaves a process behind is found out; after five minutes all that is left of it is
-//! killed.
+//! `live` runs all scenarios, `live PART` those whose name contains PART. A scenario is run by the same
+//! program with the scenario's name in the environment, in its own process group. It ends when its
+//! output ends, so a scenario that leaves a process behind is detected. After five minutes its
+//! remaining processes are killed.
 
 #[path = "patience.rs"]
 mod patience;
@@ -18,16 +18,16 @@ use std::time::{Duration, Instant};
 
 use patience::until;
 
-/// A scenario: it has gone well unless it panics.
+/// A scenario's name and function. It passes unless it panics.
 pub(crate) type Scenario = (&'static str, fn());
 
 const NAME: &str = "LIVE_SCENARIO";
-/// How long a scenario may take on a busy machine.
-const PATIENCE: Duration = Duration::from_secs(300);
+/// The longest time a scenario may take on a busy machine.
+const TIMEOUT: Duration = Duration::from_secs(300);
 
-/// Runs those that are asked for by the program's arguments, or the one that this process is.
-pub(crate) fn run(rooms: &[&[Scenario]]) -> ExitCode {
-    let scenarios: Vec<Scenario> = rooms.concat();
+/// Runs the scenarios that the arguments select, or the one that the environment names.
+pub(crate) fn run(groups: &[&[Scenario]]) -> ExitCode {
+    let scenarios: Vec<Scenario> = groups.concat();
     if let Ok(name) = env::var(NAME) {
         let (_, run) = scenarios.iter().find(|(known, _)| *known == name).expect("a known name");
         run();
@@ -49,7 +49,7 @@ pub(crate) fn run(rooms: &[&[Scenario]]) -> ExitCode {
         let Output { status, stdout, stderr } = output(name);
         let (stdout, stderr) = (String::from_utf8_lossy(&stdout), String::from_utf8_lossy(&stderr));
         match stdout.lines().find_map(|line| line.strip_prefix("skipped: ")) {
-            Some(why) if status.success() => println!("test {name} ... ok (skipped: {why})"),
+            Some(reason) if status.success() => println!("test {name} ... ok (skipped: {reason})"),
             None if status.success() => println!("test {name} ... ok"),
             Some(_) | None => {
                 println!("test {name} ... FAILED ({status})\n{stdout}{stderr}");
@@ -59,9 +59,9 @@ pub(crate) fn run(rooms: &[&[Scenario]]) -> ExitCode {
         }
         passed += 1;
     }
-    let verdict = if failed == 0 { "ok" } else { "FAILED" };
+    let result = if failed == 0 { "ok" } else { "FAILED" };
     println!(
-        "\ntest result: {verdict}. {passed} passed; {failed} failed; 0 ignored; 0 measured; \
+        "\ntest result: {result}. {passed} passed; {failed} failed; 0 ignored; 0 measured; \
          {} filtered out; finished in {:.2}s\n",
         left.len(),
         begun.elapsed().as_secs_f64()
@@ -69,34 +69,34 @@ pub(crate) fn run(rooms: &[&[Scenario]]) -> ExitCode {
     ExitCode::from(u8::from(failed > 0))
 }
 
-/// Runs a scenario to its end, or until it has taken too long.
+/// Runs a scenario to its end or until its timeout.
 fn output(name: &str) -> Output {
     let mut scenario = again(name);
     scenario.process_group(0).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
-    let scenario = scenario.spawn().expect("it starts again");
+    let scenario = scenario.spawn().expect("the scenario starts");
     let group = format!("-{}", scenario.id());
     let (ended, end) = channel::<()>();
     let watch = thread::spawn(move || {
-        if end.recv_timeout(PATIENCE) == Err(RecvTimeoutError::Timeout) {
-            println!("not within {PATIENCE:?}: it is killed");
+        if end.recv_timeout(TIMEOUT) == Err(RecvTimeoutError::Timeout) {
+            println!("killed: not finished within {TIMEOUT:?}");
             let mut kill = Command::new("kill");
-            kill.args(["-KILL", "--", &group]).status().expect("kill(1) is everywhere");
+            kill.args(["-KILL", "--", &group]).status().expect("kill(1) runs");
         }
     });
-    let output = scenario.wait_with_output().expect("it is waited for");
+    let output = scenario.wait_with_output().expect("the scenario ends");
     drop(ended);
-    watch.join().expect("it has not panicked");
+    watch.join().expect("the watching thread does not panic");
     output
 }
 
-/// Makes the command that runs a scenario in a process of its own.
+/// Returns the command that runs a scenario in its own process.
 pub(crate) fn again(name: &str) -> Command {
     let mut command = Command::new(env::current_exe().expect("this program"));
     command.env(NAME, name);
     command
 }
 
-/// Waits until something is so.
+/// Waits until a condition is true.
 pub(crate) fn eventually(what: &str, mut is_so: impl FnMut() -> bool) {
     until(what, || is_so().then_some(()));
 }

@@ -1,20 +1,20 @@
-//! A table of error sentences. A crate includes this file by its path, and lists what its public
-//! errors say: a variant that is not listed does not compile, and a sentence that has changed fails.
+//! A table of error messages. A crate includes this file by its path and lists the messages of its
+//! public errors. An unlisted variant does not compile, and a changed message fails the test.
 
-/// Lists errors as `Type { pattern => value, "sentence"; ... }`, and makes a test of each type.
+/// Lists errors as `Type { pattern => value, "message"; ... }` and generates a test for each type.
 macro_rules! sentences {
     ($($test:ident: $kind:ty { $($variant:pat => $value:expr, $sentence:literal;)+ })+) => {$(
         #[test]
         fn $test() {
-            // A variant without a line below is an error of the compiler here.
+            // A variant that is missing below is a compile error here.
             let line = |error: &$kind| match error { $($variant => stringify!($variant),)+ };
             $({
                 let error: $kind = $value;
-                assert_eq!(line(&error), stringify!($variant), "the line of another variant");
+                assert_eq!(line(&error), stringify!($variant), "the pattern of another variant");
                 assert_eq!(error.to_string(), $sentence);
-                assert!(!$sentence.ends_with('.') && !$sentence.contains('\n'), "no fragment");
-                let first = $sentence.chars().next().expect("a sentence is not empty");
-                assert!(!first.is_uppercase(), "no fragment: {}", $sentence);
+                assert!(!$sentence.ends_with('.') && !$sentence.contains('\n'), "the message is a single line without a full stop");
+                let first = $sentence.chars().next().expect("the message is not empty");
+                assert!(!first.is_uppercase(), "the message starts in lower case: {}", $sentence);
             })+
         }
     )+};

@@ -1,4 +1,4 @@
-//! Children that go astray, and what becomes of them: each fault with real processes.
+//! Rogue children and the babysitter: each kind of fault, with real processes.
 
 mod evidence;
 
@@ -8,27 +8,28 @@ use std::time::{Duration, Instant};
 
 use crate::harness::{DaemonProcess, LineClient, Process, Signal, TestProgram, during, until};
 
-/// A pool of two that is looked at ten times a second.
+/// Starts a pool of two that is checked ten times a second.
 fn watched(options: &str) -> DaemonProcess {
     watched_every(100, options)
 }
 
-/// A pool of two that is looked at so often; between two steps against a rogue is twice that time.
+/// Starts a pool of two that is checked at this interval. Two steps of the ladder are twice the
+/// interval apart.
 fn watched_every(millis: u32, options: &str) -> DaemonProcess {
     let pool = format!("start=2 min=0 max_spare=2 max=2 babysit={millis}");
     TestProgram::pool().logged().options(options).options(&pool).start()
 }
 
-/// Says a word that is not answered, since the child does nothing else from then on.
-fn tell(client: &mut LineClient, word: &str) {
+/// Sends a word without waiting for an answer, since the child does nothing else from then on.
+fn send_word(client: &mut LineClient, word: &str) {
     client.send(&format!("{word}\n")).unwrap();
 }
 
-fn gone(daemon: &DaemonProcess, child: Process) -> String {
+fn exit_line(daemon: &DaemonProcess, child: Process) -> String {
     daemon.wait_for_log(&format!("received: ChildExited {} ", child.0))
 }
 
-fn step(daemon: &DaemonProcess, child: Process, step: &str) -> String {
+fn step_line(daemon: &DaemonProcess, child: Process, step: &str) -> String {
     daemon.wait_for_log(&format!("received: RogueChild {} {step} ", child.0))
 }
 
@@ -41,28 +42,28 @@ fn a_loop_over_its_cpu_limit_climbs_the_ladder_to_kill() {
     let daemon = watched("cpu=300");
     let mut client = daemon.client();
     let child = client.pid();
-    tell(&mut client, "spin /no/such/file");
+    send_word(&mut client, "spin /no/such/file");
     for measure in ["int", "term", "kill"] {
-        let told = step(&daemon, child, measure);
-        assert!(told.contains("CPU time limit exceeded"), "{told}");
+        let logged = step_line(&daemon, child, measure);
+        assert!(logged.contains("CPU time limit exceeded"), "{logged}");
     }
-    assert!(gone(&daemon, child).contains("rogue: CPU time limit exceeded"));
+    assert!(exit_line(&daemon, child).contains("rogue: CPU time limit exceeded"));
     is_served(&daemon);
 }
 
 #[test]
 fn the_total_cpu_time_rule_ends_a_child_between_requests() {
-    // It has two seconds to end its request.
+    // It has two seconds to finish its request.
     let daemon = watched_every(1000, "total_cpu=200");
     let mut client = daemon.client();
     let child = client.pid();
     let enough = daemon.dir().join("enough");
-    tell(&mut client, &format!("spin {}", enough.display()));
-    step(&daemon, child, "int");
+    send_word(&mut client, &format!("spin {}", enough.display()));
+    step_line(&daemon, child, "int");
     fs::write(&enough, "").unwrap();
     assert_eq!(client.read().unwrap(), "ok");
     assert_eq!(client.ask("done"), "ok");
-    assert!(gone(&daemon, child).contains("rogue: CPU time limit exceeded"));
+    assert!(exit_line(&daemon, child).contains("rogue: CPU time limit exceeded"));
 }
 
 #[test]
@@ -70,11 +71,11 @@ fn a_request_past_its_timeout_gets_term_and_then_kill() {
     let daemon = watched("request_timeout=300");
     let mut client = daemon.client();
     let child = client.pid();
-    tell(&mut client, "wait_for /no/such/file");
+    send_word(&mut client, "wait_for /no/such/file");
     for measure in ["int", "term", "kill"] {
-        step(&daemon, child, measure);
+        step_line(&daemon, child, measure);
     }
-    assert!(gone(&daemon, child).contains("rogue: request timeout exceeded"));
+    assert!(exit_line(&daemon, child).contains("rogue: request timeout exceeded"));
     assert_eq!(client.rest(), "");
     is_served(&daemon);
 }
@@ -85,10 +86,10 @@ fn a_post_forked_child_past_its_timeout_frees_its_slot() {
     let daemon = TestProgram::postfork().logged().options(options).start();
     let mut client = daemon.client();
     let child = client.pid();
-    tell(&mut client, "wait_for /no/such/file");
+    send_word(&mut client, "wait_for /no/such/file");
     let mut waiting = daemon.client();
     assert_eq!(waiting.ask("echo at last"), "at last");
-    assert!(gone(&daemon, child).contains("rogue: request timeout exceeded"));
+    assert!(exit_line(&daemon, child).contains("rogue: request timeout exceeded"));
 }
 
 #[test]
@@ -102,9 +103,9 @@ fn a_request_can_extend_its_timeout_and_a_long_request_has_its_own() {
     assert_eq!(extends.ask("echo on"), "on");
     assert_eq!(long.ask("echo on"), "on");
     assert!(!daemon.log().contains("received: RogueChild"), "{}", daemon.log());
-    // The extension was the request's, not the child's.
+    // The extension applied to the request, not to the child.
     assert_eq!(extends.ask("next_request"), "ok");
-    step(&daemon, first, "int");
+    step_line(&daemon, first, "int");
 }
 
 #[test]
@@ -114,14 +115,14 @@ fn a_child_that_recovers_is_not_killed() {
     let daemon = TestProgram::pool().logged().options(pool).start();
     let mut client = daemon.client();
     let child = client.pid();
-    step(&daemon, child, "int");
-    // It says that it needs its time.
+    step_line(&daemon, child, "int");
+    // The child extends its timeout.
     assert_eq!(client.ask("extend 60000"), "ok");
-    step(&daemon, child, "recovered");
+    step_line(&daemon, child, "recovered");
     during(Duration::from_millis(2500), || assert!(child.is_alive()));
     assert!(!daemon.log().contains(&format!("RogueChild {} term", child.0)));
     assert_eq!(client.ask("done"), "ok");
-    gone(&daemon, child);
+    exit_line(&daemon, child);
 }
 
 #[test]
@@ -130,8 +131,8 @@ fn a_stopped_child_that_continues_before_its_step_survives() {
     let mut client = daemon.client();
     let child = client.pid();
     let enough = daemon.dir().join("enough");
-    tell(&mut client, &format!("block {}", enough.display()));
-    // Longer than its beats are apart, and shorter than its time.
+    send_word(&mut client, &format!("block {}", enough.display()));
+    // Longer than the interval of heartbeats and shorter than the timeout.
     during(Duration::from_millis(1800), || ());
     fs::write(&enough, "").unwrap();
     assert_eq!(client.read().unwrap(), "ok");
@@ -148,7 +149,7 @@ fn all_children_survive_when_the_machine_resumes_just_before_a_check() {
             assert!(process.signal(Signal::SIGSTOP));
         }
         during(Duration::from_millis(stopped), || ());
-        // The parent first: it looks before a child could beat.
+        // The parent continues first: it checks before a child can send a heartbeat.
         for process in [parent].into_iter().chain(children.iter().copied()) {
             assert!(process.signal(Signal::SIGCONT));
         }
@@ -167,7 +168,7 @@ fn memory_past_the_soft_limit_recycles_a_child_after_its_request() {
         daemon.wait_for_log("received: DaemonShutdown Retired");
         assert_eq!(client.ask("echo still here"), "still here");
         assert_eq!(client.ask("done"), "ok");
-        assert!(gone(&daemon, child).contains("soft memory limit exceeded"));
+        assert!(exit_line(&daemon, child).contains("soft memory limit exceeded"));
         is_served(&daemon);
     }
 }
@@ -177,23 +178,24 @@ fn memory_past_the_hard_limit_kills_a_child_at_once() {
     let daemon = watched("soft_memory=64 hard_memory=128");
     let mut client = daemon.client();
     let child = client.pid();
-    tell(&mut client, "leak 200");
-    assert!(gone(&daemon, child).contains("rogue: hard memory limit exceeded"));
+    send_word(&mut client, "leak 200");
+    assert!(exit_line(&daemon, child).contains("rogue: hard memory limit exceeded"));
     assert!(!daemon.log().contains(&format!("RogueChild {} int", child.0)));
     is_served(&daemon);
 }
 
-/// Waits for the end of a hung child, and sees that another is there within half a second of its
-/// time-out.
+/// Waits for the end of a hung child and checks that another has replaced it within half a second
+/// after the timeout.
 fn is_replaced_in_time(daemon: &DaemonProcess, hung: Process, since: Instant, timeout: Duration) {
-    until("the hung child is gone and another is there", || {
+    until("the hung child is replaced", || {
         let children = daemon.children();
         (!children.contains(&hung) && children.len() >= 2).then_some(())
     });
     let late = since.elapsed().saturating_sub(timeout);
-    // Half a second is promised; a machine that is busy with other tests may need another.
+    // The daemon promises half a second. A machine that is busy with other tests may need another
+    // half.
     assert!(late < Duration::from_secs(1), "{late:?} after the time-out");
-    assert!(gone(daemon, hung).contains("rogue: no heartbeat"));
+    assert!(exit_line(daemon, hung).contains("rogue: no heartbeat"));
     is_served(daemon);
 }
 
@@ -221,7 +223,7 @@ fn a_child_with_a_blocked_event_loop_is_replaced_even_if_it_blocks_signals() {
         let mut client = daemon.client();
         let child = client.pid();
         let since = Instant::now();
-        tell(&mut client, &format!("{word} /no/such/file"));
+        send_word(&mut client, &format!("{word} /no/such/file"));
         is_replaced_in_time(&daemon, child, since, BEAT);
     }
 }
@@ -244,7 +246,7 @@ fn a_parent_that_was_stopped_does_not_kill_healthy_children() {
     let mut client = daemon.client();
     client.pid();
     let (parent, children) = (daemon.parent(), daemon.children());
-    // The children too, as a machine that is suspended stops all.
+    // Stops the children too, as the suspension of a machine does.
     for process in [parent].into_iter().chain(children.iter().copied()) {
         assert!(process.signal(Signal::SIGSTOP));
     }
@@ -260,9 +262,9 @@ fn a_parent_that_was_stopped_does_not_kill_healthy_children() {
         assert_eq!(daemon.children(), children);
     });
     assert!(!daemon.log().contains("received: RogueChild"), "{}", daemon.log());
-    // And then it watches again.
+    // The parent watches its children again.
     assert!(children[0].signal(Signal::SIGSTOP));
-    assert!(gone(&daemon, children[0]).contains("rogue: no heartbeat"));
+    assert!(exit_line(&daemon, children[0]).contains("rogue: no heartbeat"));
 }
 
 #[test]
@@ -290,7 +292,7 @@ fn idle_children_past_their_lifetime_are_recycled() {
         children.iter().all(|child| !first.contains(child)).then_some(())
     });
     for child in first {
-        assert!(gone(&daemon, child).contains("lifetime limit reached"));
+        assert!(exit_line(&daemon, child).contains("lifetime limit reached"));
     }
     is_served(&daemon);
 }
@@ -302,13 +304,13 @@ fn a_grandchild_with_the_listener_outlives_the_rogue_child_and_the_daemon() {
     let mut client = daemon.client();
     let child = client.pid();
     let grandchild = Process(client.ask("grandchild").parse().unwrap());
-    tell(&mut client, "block /no/such/file");
-    assert!(gone(&daemon, child).contains("rogue: no heartbeat"));
+    send_word(&mut client, "block /no/such/file");
+    assert!(exit_line(&daemon, child).contains("rogue: no heartbeat"));
     is_served(&daemon);
     assert!(grandchild.is_alive());
     assert!(parent.signal(Signal::SIGTERM));
     until("the parent is gone", || (!parent.is_alive()).then_some(()));
-    // The port is the grandchild's now: whoever starts next is told that it is taken.
+    // The grandchild still holds the port, so the next start is refused.
     let taken = TcpListener::bind(("127.0.0.1", port)).unwrap_err();
     assert_eq!(taken.kind(), std::io::ErrorKind::AddrInUse);
     assert!(grandchild.signal(Signal::SIGKILL));
@@ -331,28 +333,28 @@ fn the_example_handles_each_kind_of_fault_as_documented() {
     let log = |name: &str| fs::read_to_string(daemon.dir().join(name)).unwrap_or_default();
     let mut extended = daemon.client();
     assert_eq!(extended.ask("more"), "more");
-    for (word, told) in [
+    for (word, logged) in [
         ("spin", "rogue: CPU time limit exceeded"),
         ("sleep", "rogue: request timeout exceeded"),
         ("block", "rogue: no heartbeat"),
     ] {
         let mut client = daemon.client();
-        // On a busy machine two seconds of the processor may be more than eight by the clock.
+        // On a busy machine two seconds of processor time may take more than eight seconds.
         if word == "spin" {
             assert_eq!(client.ask("more"), "more");
         }
-        tell(&mut client, word);
+        send_word(&mut client, word);
         assert_eq!(client.rest(), "");
-        until(told, || log("babysit.log").contains(told).then_some(()));
-        until("the record is whole", || log("babysit.slow").contains(told).then_some(()));
+        until(logged, || log("babysit.log").contains(logged).then_some(()));
+        until("the record is whole", || log("babysit.slow").contains(logged).then_some(()));
     }
     let mut leaks = daemon.client();
     assert_eq!(leaks.ask("more"), "more");
     for _time in 0..3 {
         assert_eq!(leaks.ask("leak"), "leak");
     }
-    tell(&mut leaks, "leak");
-    let told = "rogue: hard memory limit exceeded";
-    until(told, || log("babysit.log").contains(told).then_some(()));
+    send_word(&mut leaks, "leak");
+    let logged = "rogue: hard memory limit exceeded";
+    until(logged, || log("babysit.log").contains(logged).then_some(()));
     assert_eq!(extended.ask("still here"), "still here");
 }

@@ -1,11 +1,11 @@
-//! `examples/board`: what its children do is what it shows.
+//! `examples/board`: the board shows what its children do.
 
 use crate::harness::{GuardedProgram, LineClient, Signal, until};
 
 #[test]
 fn the_board_example_counts_each_request_once_and_each_crash() {
     let mut board = GuardedProgram::example("board", &["0"]);
-    let port = until("it tells its port", || {
+    let port = until("the port is printed", || {
         board.stdout().lines().find_map(|line| line.strip_prefix("PORT=")?.parse().ok())
     });
     let shows = |what: &str| until(what, || board.stdout().contains(what).then_some(()));

@@ -1,5 +1,5 @@
-//! The control socket: what is asked there is done, whoever may not ask is told so, and nobody who
-//! asks badly, slowly or in numbers harms the daemon.
+//! The control socket: commands are carried out, unauthorised clients are refused with a reason,
+//! and malformed, slow or numerous clients do not harm the daemon.
 
 mod clients;
 mod pausing;
@@ -34,7 +34,7 @@ fn status_reports_the_resource_use_of_every_process() {
     let mut client = daemon.client();
     let busy = client.pid();
     let mut control = control(&daemon);
-    let report = until("the busy child shows", || {
+    let report = until("the status shows the busy child", || {
         let report = control.report();
         report["board"].as_str()?.contains('r').then_some(report)
     });
@@ -53,7 +53,7 @@ fn status_reports_the_resource_use_of_every_process() {
     let roles: Vec<_> =
         report["processes"].as_array().unwrap().iter().map(|p| &p["role"]).collect();
     assert_eq!(roles, ["parent", "fork-server"]);
-    // Those of the living are counted.
+    // The values of the live processes are included.
     assert_eq!(report["counters"]["requests"], 1, "{report}");
 }
 
@@ -101,7 +101,7 @@ fn logs_are_reopened() {
     let (log, old) = (daemon.logfile(), daemon.dir().join("old.log"));
     fs::rename(&log, &old).unwrap();
     assert_eq!(control(&daemon).expect_done("reopen", ""), "the logs were reopened");
-    until("all processes have the new log", || {
+    until("all processes have opened the new log", || {
         let has_new = |process: &Process| {
             let open = process.descriptors();
             open.values().any(|path| *path == log) && !open.values().any(|path| *path == old)
@@ -149,12 +149,12 @@ fn a_child_is_retired_after_its_request_and_another_is_killed_during_it() {
         assert_eq!(retired.ask("done"), "ok");
         operator.expect_done("kill", &format!("\"pid\":{}", second.0));
         assert_eq!(killed.rest(), "");
-        let told = daemon.wait_for_log(&format!("received: ChildExited {}", second.0));
-        assert!(told.contains("killed on request"), "{told}");
-        until("both are gone", || (!first.is_alive() && !second.is_alive()).then_some(()));
-        let nobody = format!("\"pid\":{}", daemon.parent().0);
+        let line = daemon.wait_for_log(&format!("received: ChildExited {}", second.0));
+        assert!(line.contains("killed on request"), "{line}");
+        until("both children are gone", || (!first.is_alive() && !second.is_alive()).then_some(()));
+        let no_child = format!("\"pid\":{}", daemon.parent().0);
         for command in ["retire", "kill"] {
-            assert_eq!(operator.expect_error(command, &nobody).0, "no-such-child");
+            assert_eq!(operator.expect_error(command, &no_child).0, "no-such-child");
         }
         let exits = operator.report()["counters"]["exits"].clone();
         assert_eq!(exits["killed-on-request"], 1, "{exits}");
@@ -170,7 +170,7 @@ fn status_lists_the_exit_causes_of_a_slots_last_children() {
         operator.expect_done("kill", &format!("\"pid\":{}", child.0));
         until("it is gone", || (!child.is_alive()).then_some(()));
     }
-    until("both causes are told", || {
+    until("both causes are reported", || {
         let report = operator.report();
         let causes = report["children"][0]["causes"].as_array()?.len();
         (causes == 2).then_some(())
@@ -196,13 +196,13 @@ fn events_report_starts_exits_pauses_and_phases() {
     let mut daemon = start_with_control(TestProgram::postfork(), "max=1");
     let mut events = control(&daemon);
     assert_eq!(events.ask("events", "")["ok"]["reply"], "listening");
-    events.wait_for_event("the phase is told", |event| event["event"] == "phase");
+    events.wait_for_event("the phase is reported", |event| event["event"] == "phase");
     let mut client = daemon.client();
     let child = client.pid();
-    let born = events.wait_for_event("a birth", |event| event["event"] == "born");
+    let born = events.wait_for_event("a start", |event| event["event"] == "born");
     assert_eq!((pid(&born), &born["slot"]), (child, &0.into()));
     drop(client);
-    let gone = events.wait_for_event("a departure", |event| event["event"] == "exited");
+    let gone = events.wait_for_event("an exit", |event| event["event"] == "exited");
     assert_eq!(pid(&gone), child);
     assert_eq!((&gone["cause"], &gone["text"]), (&"done".into(), &"request completed".into()));
     assert!(gone["lifetime"].as_f64().unwrap() > 0.0);
@@ -226,7 +226,7 @@ fn subscribers_receive_each_exit_and_the_end_of_the_daemon() {
         daemon.wait_for_children(3);
         control(&daemon).expect_done("stop", "");
         for _child in 0..3 {
-            events.wait_for_event("a departure", |event| event["event"] == "exited");
+            events.wait_for_event("an exit", |event| event["event"] == "exited");
         }
         events.wait_for_event("it has stopped", |event| event["phase"] == "stopped");
         events.expect_closed();
@@ -247,7 +247,7 @@ fn it_answers_while_a_child_delays_the_shutdown_and_while_children_fail_to_start
     for child in daemon.wait_for_children(2) {
         operator.expect_done("kill", &format!("\"pid\":{}", child.0));
     }
-    events.wait_for_event("a child dies at birth", |event| {
+    events.wait_for_event("a child exits at start", |event| {
         event["cause"]["failed-to-boot"]["code"] == 7
     });
     daemon.wait_for_log("fork backoff");
@@ -288,7 +288,7 @@ fn a_child_is_traced_and_ladder_steps_are_events() {
     assert_eq!((pid(&step), &step["step"]), (child, &"int".into()));
     assert_eq!(step["text"], "request timeout exceeded");
     drop(client);
-    let gone = events.wait_for_event("a departure", |event| event["event"] == "exited");
+    let gone = events.wait_for_event("an exit", |event| event["event"] == "exited");
     assert_eq!(gone["cause"]["killed-by-us"]["rogue"], "time");
 }
 

@@ -1,11 +1,11 @@
-//! The log of an ordinary day, whole and at the default level, as an operator reads it: a line for
-//! each fact that matters, and none for what does not. Births and children that leave in order are
-//! for `verbose`.
+//! The complete log of ordinary operation at the default level, as an operator reads it: one line
+//! for each relevant event and no others. Starts and orderly exits of children are logged with
+//! `verbose` only.
 
 use crate::harness::{ControlClient, DaemonProcess, LineClient, Process, Signal, TestProgram};
 
-/// All that the daemon has logged, without the times. What the program under test says itself is
-/// left out.
+/// Returns all log lines of the daemon, without their times and without the lines of the test
+/// program itself.
 fn logged_lines(daemon: &DaemonProcess) -> Vec<String> {
     let log = daemon.log();
     let of_the_daemon = log.lines().filter(|line| !line.contains(" received: "));
@@ -13,7 +13,7 @@ fn logged_lines(daemon: &DaemonProcess) -> Vec<String> {
     of_the_daemon.map(|line| line.splitn(4, ' ').nth(3).unwrap_or(line).to_owned()).collect()
 }
 
-/// The slot of a child that lives.
+/// Returns the slot of a live child.
 fn slot_of(daemon: &DaemonProcess, child: Process) -> u64 {
     let report = daemon.report();
     let children = report["children"].as_array().expect("a list");
@@ -21,7 +21,8 @@ fn slot_of(daemon: &DaemonProcess, child: Process) -> u64 {
     found.and_then(|line| line["slot"].as_u64()).unwrap_or_else(|| panic!("{child:?} in {report}"))
 }
 
-/// A client's child dies, and another client is served; returns the slot and pid of the dead one.
+/// Crashes a client's child and serves another client. Returns the slot and the pid of the dead
+/// child.
 fn crash_a_child_and_serve_a_request(daemon: &DaemonProcess) -> (u64, Process) {
     let mut unlucky = daemon.client();
     let crashed = unlucky.pid();
@@ -39,7 +40,7 @@ fn gone(daemon: &DaemonProcess, child: Process) {
     daemon.wait_for_log(&format!("received: ChildExited {} ", child.0));
 }
 
-/// So many clients are served at once, until the daemon stops, which one more could be then.
+/// Serves as many concurrent clients as the daemon has children, and then stops it.
 fn fill_and_stop(daemon: &mut DaemonProcess, full: usize) {
     daemon.parent().signal(Signal::SIGHUP);
     daemon.wait_for_log("reopening logs");
@@ -66,7 +67,7 @@ fn the_log_of_a_pool() {
     let (slot, Process(crashed)) = crash_a_child_and_serve_a_request(&daemon);
     fill_and_stop(&mut daemon, 3);
     let mut log = logged_lines(&daemon);
-    // How many children there were in all is the pool's to decide.
+    // The total number of children depends on timing.
     let last = log.pop().unwrap_or_default();
     let begins =
         format!("INFO daemon stopped, role: parent, pid: {parent}, daemon: pool, children: ");
@@ -134,7 +135,7 @@ fn the_log_of_operator_commands() {
     control.expect_done("stop", "");
     daemon.wait_until_gone();
     let mut log = logged_lines(&daemon);
-    // How many children there are after a resize is the pool's to decide.
+    // The number of children after a resize depends on timing.
     let end = log.split_off(log.len() - 2);
     let begins = format!(
         "INFO daemon stopping, role: parent, pid: {parent}, daemon: pool, by: message, children: "

@@ -1,4 +1,5 @@
-//! Leaving the terminal: the launching process tells how it went, and a failed start leaves nobody.
+//! Detaching from the terminal: the launching process reports the result, and a failed start leaves
+//! no process.
 
 use std::fs;
 use std::net::TcpListener;
@@ -12,7 +13,7 @@ fn a_detached_daemon_has_no_terminal_and_its_own_session() {
         let parent = daemon.parent();
         let ours = Process(std::process::id());
         assert_ne!(parent.session(), ours.session());
-        assert_ne!(parent.session(), Some(parent.0), "a leader could get a terminal");
+        assert_ne!(parent.session(), Some(parent.0), "a session leader could get a terminal");
         for process in daemon.processes() {
             assert_eq!(process.session(), parent.session());
             assert_eq!(process.terminal().as_deref(), Some("0"));
@@ -38,7 +39,7 @@ fn a_port_in_use_fails_the_start_with_a_message() {
         let failed = TestProgram::example_on(name, port).fail_to_start();
         assert_eq!(failed.status, "code 1");
         assert!(failed.stderr.contains("in use"), "{}", failed.stderr);
-        assert_eq!(failed.processes, 1, "nothing was forked");
+        assert_eq!(failed.processes, 1, "no child was forked");
     }
 }
 
@@ -70,7 +71,7 @@ fn a_second_start_is_refused_and_names_the_running_pid() {
         let second = TestProgram::pool().logged().options(&pidfile).fail_to_start();
         assert_eq!(second.status, "code 1");
         assert!(second.stderr.contains(&parent.0.to_string()), "{}", second.stderr);
-        assert_eq!(second.processes, 1, "nothing was forked");
+        assert_eq!(second.processes, 1, "no child was forked");
     }
     assert!(matches!(first.client().pid().state(), Some('S' | 'R')), "the first one serves");
     first.stop();

@@ -1,5 +1,5 @@
-//! What goes wrong: processes that are killed or crash, and a system without descriptors or
-//! processes to give.
+//! Faults: processes that are killed or crash, and a system that is out of descriptors or
+//! processes.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use crate::harness::{DaemonProcess, Process, Signal, TestProgram, during, until};
 
-/// The kernel objects that outlive processes: System V's, and files of shared memory.
+/// Returns the kernel objects that outlive processes: those of System V, and shared memory files.
 fn kernel_objects() -> BTreeSet<String> {
     let mut objects = BTreeSet::new();
     for kind in ["shm", "sem", "msg"] {
@@ -22,7 +22,7 @@ fn kernel_objects() -> BTreeSet<String> {
     objects
 }
 
-/// Starts a daemon, has the test kill one of it, and sees that nothing is left.
+/// Starts a daemon, lets the test kill one of its processes, and checks that nothing is left.
 fn assert_nothing_is_left(start: fn() -> TestProgram, kill: fn(&mut DaemonProcess)) {
     let before = kernel_objects();
     let mut daemon = start().logged().options("start=3 max=4 grace=300").start();
@@ -85,7 +85,7 @@ fn a_killed_child_is_replaced_and_the_others_continue() {
     daemon.wait_for_log(&format!("ChildExited {}", child.0));
     let mut next = daemon.client();
     assert_ne!(next.pid(), child);
-    until("a new child is there", || {
+    until("a new child is ready", || {
         daemon.children().iter().any(|child| !before.contains(child)).then_some(())
     });
 }
@@ -113,11 +113,11 @@ fn a_session_that_panics_costs_one_process() {
         other.pid();
         panics.send("panic\n").unwrap();
         assert_eq!(panics.rest(), "");
-        let line = daemon.wait_for_log("a panic was asked for");
+        let line = daemon.wait_for_log("panic on request");
         assert!(line.contains(&format!("pid: {}", child.0)), "{line}");
         assert_eq!(other.ask("echo on"), "on");
-        let told = daemon.wait_for_log(&format!("ChildExited {}", child.0));
-        assert!(told.contains("code 101"), "{told}");
+        let line = daemon.wait_for_log(&format!("ChildExited {}", child.0));
+        assert!(line.contains("code 101"), "{line}");
         assert_eq!(daemon.client().ask("echo on"), "on");
     }
 }
@@ -148,7 +148,7 @@ fn a_parent_without_descriptors_logs_it_and_accepts_again() {
     assert_eq!(desk.try_ask("release").unwrap(), "ok");
     assert_eq!(client.read().unwrap(), "late");
     daemon.wait_for_log("accepting connections again");
-    // It is told once, however often it is tried.
+    // It is logged once, however often accepting is retried.
     assert_eq!(daemon.log().matches("cannot accept a connection").count(), 1);
 }
 
@@ -161,8 +161,8 @@ fn a_child_without_descriptors_logs_it_and_accepts_again() {
     assert_eq!(client.ask(&format!("exhaust_descriptors {}", end.display())), "ok");
     assert_eq!(client.ask("done"), "ok");
     assert_eq!(client.rest(), "");
-    until("all descriptors are taken", || {
-        // What was inherited with a higher number does not count.
+    until("all descriptors are in use", || {
+        // Inherited descriptors with higher numbers do not count.
         (child.descriptors().range(..48).count() == 48).then_some(())
     });
     let mut late = daemon.client();
@@ -186,7 +186,8 @@ fn forking_backs_off_when_children_exit_at_start() {
     daemon.wait_for_log("fork backoff");
     let forks = |daemon: &DaemonProcess| daemon.report()["counters"]["forks"].as_u64().unwrap();
     let before = forks(&daemon);
-    // A quarter of the ten seconds that twelve forks are allowed in, and the most of them come first.
+    // This is a quarter of the ten seconds in which twelve forks are allowed, and most forks happen
+    // at the start.
     during(Duration::from_millis(2500), || ());
     let after = forks(&daemon);
     assert!(after - before <= 12, "{} forks", after - before);
@@ -207,7 +208,7 @@ fn a_start_fails_with_the_reason_when_its_children_exit() {
 fn a_standalone_fork_server_ends_its_children_when_its_parent_is_killed() {
     let mut daemon = TestProgram::example("forkserver_only").start();
     let mut client = daemon.client();
-    let child = until("a child is born", || daemon.children().first().copied());
+    let child = until("a child is started", || daemon.children().first().copied());
     assert!(daemon.parent().signal(Signal::SIGKILL));
     daemon.wait_until_gone();
     assert!(!child.is_alive());

@@ -1,4 +1,4 @@
-//! A system that refuses to fork for a while: nothing is lost, and the daemon recovers.
+//! A system that refuses to fork for a while: no connection is lost, and the daemon recovers.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -6,7 +6,7 @@ use std::process::Command;
 
 use crate::harness::{DaemonProcess, TestProgram, run_clients};
 
-/// Builds the shim in the test's directory.
+/// Compiles the shim in the test's directory.
 fn shim(dir: &Path) -> PathBuf {
     let shim = dir.join("fork_eagain.so");
     let source = concat!(env!("CARGO_MANIFEST_DIR"), "/live/shim/fork_eagain.c");
@@ -15,7 +15,7 @@ fn shim(dir: &Path) -> PathBuf {
         .args([shim.as_path(), Path::new(source)])
         .arg("-ldl")
         .status();
-    let built = built.expect("a C compiler, cc, makes the shim");
+    let built = built.expect("the C compiler cc builds the shim");
     assert!(built.success(), "{built}");
     shim
 }

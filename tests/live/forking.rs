@@ -1,4 +1,4 @@
-//! The example `forking`, as the original's test drives its own (`t/30_forking.t`), and on.
+//! The example `forking`, tested as the original tests its own (`t/30_forking.t`), and more.
 
 use std::fs;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -61,7 +61,7 @@ fn a_fourth_connection_is_answered_as_soon_as_one_of_three_ends() {
     for _round in 0..5 {
         let mut fourth = daemon.client();
         fourth.send("PING\n").unwrap();
-        // Long enough for a daemon that would serve it to do so.
+        // Long enough for a wrong daemon to serve it.
         assert!(!fourth.is_answered_within(Duration::from_millis(50)));
         assert_eq!(busy.remove(0).ask("DONE"), "OK");
         assert_eq!(fourth.read().unwrap(), "PONG");

@@ -1,4 +1,4 @@
-//! `examples/gearman_worker` at a real gearmand, its jobs submitted by the `gearman` command.
+//! `examples/gearman_worker` with a real gearmand. The `gearman` command submits the jobs.
 
 use std::collections::BTreeSet;
 use std::process::Output;
@@ -11,7 +11,7 @@ const CLIENTS: usize = 10;
 const ROUNDS: usize = 10;
 const JOBS: usize = 20;
 
-/// Starts a worker without a manager, and waits until the server knows it.
+/// Starts a worker without a manager and waits until the server lists it.
 #[track_caller]
 fn worker(server: &Gearmand) -> GuardedProgram {
     let worker = GuardedProgram::example("gearman_worker", &[&server.address(), "0"]);
@@ -22,7 +22,7 @@ fn worker(server: &Gearmand) -> GuardedProgram {
     worker
 }
 
-/// Starts a manager with its ten workers, and waits until the server knows them.
+/// Starts a manager with ten workers and waits until the server lists them.
 #[track_caller]
 fn ten_workers(server: &Gearmand) -> (GuardedProgram, BTreeSet<Process>) {
     let manager = GuardedProgram::example("gearman_worker", &[&server.address()]);
@@ -30,7 +30,7 @@ fn ten_workers(server: &Gearmand) -> (GuardedProgram, BTreeSet<Process>) {
     (manager, workers)
 }
 
-/// The workers of a server that has ten.
+/// Returns the server's workers if there are ten.
 fn the_ten_workers(server: &Gearmand) -> Option<BTreeSet<Process>> {
     let known = server.workers(" reverse");
     let id = |line: &String| {
@@ -41,27 +41,29 @@ fn the_ten_workers(server: &Gearmand) -> Option<BTreeSet<Process>> {
     (workers.len() == 10).then_some(workers)
 }
 
-/// Stops a worker, or a manager and its workers, and tells how many jobs each has answered in its life.
+/// Stops a worker, or a manager with its workers, and returns the number of jobs that each has
+/// answered.
 #[track_caller]
 fn stop_and_count_jobs(guard: &mut GuardedProgram) -> Vec<usize> {
     assert_eq!(guard.stop(Signal::SIGTERM), "code 0", "{}", guard.stderr());
     let said = guard.stdout();
     let number = |line: &str| {
         let number = line.strip_prefix("jobs answered: ").and_then(|rest| rest.parse().ok());
-        number.unwrap_or_else(|| panic!("{said:?} tells no number of jobs"))
+        number.unwrap_or_else(|| panic!("no number of jobs in {said:?}"))
     };
     said.lines().map(number).collect()
 }
 
-/// Stops a worker, and tells how many jobs it has answered.
+/// Stops a worker and returns the number of jobs it has answered.
 #[track_caller]
 fn answered(worker: &mut GuardedProgram) -> usize {
     let jobs = stop_and_count_jobs(worker);
-    assert_eq!(jobs.len(), 1, "one worker says one number: {jobs:?}");
+    assert_eq!(jobs.len(), 1, "one number for one worker: {jobs:?}");
     jobs[0]
 }
 
-/// Submits two thousand jobs and checks each answer. A round is twenty of them, by one client of ten.
+/// Submits two thousand jobs and checks each answer. A round is twenty jobs of one of the ten
+/// clients.
 fn two_thousand_jobs(server: &Gearmand, rounds: &AtomicUsize) {
     run_clients(CLIENTS, |client| {
         for round in 0..ROUNDS {
@@ -75,15 +77,15 @@ fn two_thousand_jobs(server: &Gearmand, rounds: &AtomicUsize) {
     });
 }
 
-/// What a job of `sleep` has come to: its progress was told ten times. The command writes that through
-/// a buffer and the result past it, so it may stand before or behind.
+/// Checks and removes the progress reports of a `sleep` job and returns its result. The command
+/// buffers the ten progress reports but not the result, so their order varies.
 #[track_caller]
 fn slept(output: &Output) -> String {
     let mut text = String::from_utf8_lossy(&output.stdout).into_owned();
     for tenth in (1..=10).rev() {
-        let told = format!("{tenth}0% Complete\n");
-        assert!(text.contains(&told), "{output:?}");
-        text = text.replacen(&told, "", 1);
+        let line = format!("{tenth}0% Complete\n");
+        assert!(text.contains(&line), "{output:?}");
+        text = text.replacen(&line, "", 1);
     }
     text
 }
@@ -122,7 +124,7 @@ fn two_thousand_jobs_are_each_answered_once_while_workers_start_and_stop() {
                 let over = rounds.load(Ordering::Relaxed) >= rounds_before;
                 (over || clients.is_finished()).then_some(())
             });
-            assert!(!clients.is_finished(), "it stops in the middle");
+            assert!(!clients.is_finished(), "it stops before the end");
             done += answered(&mut worker_in_place);
             worker_in_place = worker(&server);
         }
@@ -144,15 +146,15 @@ fn two_thousand_jobs_are_each_answered_once_while_ten_workers_are_replaced_on_hu
             let half = rounds.load(Ordering::Relaxed) >= CLIENTS * ROUNDS / 2;
             (half || clients.is_finished()).then_some(())
         });
-        assert!(!clients.is_finished(), "the signal comes in the middle");
+        assert!(!clients.is_finished(), "the signal arrives before the end");
         manager.process().signal(Signal::SIGHUP);
-        until("ten others have taken their places", || {
+        until("ten other workers have replaced them", || {
             the_ten_workers(&server)?.is_disjoint(&first_ten).then_some(())
         });
         clients.join().expect("every job is answered");
     });
     let jobs = stop_and_count_jobs(&mut manager);
-    assert_eq!(jobs.len(), 20, "each of two times ten has left in order: {jobs:?}");
+    assert_eq!(jobs.len(), 20, "all twenty workers have exited: {jobs:?}");
     assert_eq!(jobs.iter().sum::<usize>(), CLIENTS * ROUNDS * JOBS);
     assert_eq!(manager.warnings(), "");
 }
@@ -164,16 +166,16 @@ fn a_killed_worker_of_ten_is_replaced_and_its_job_is_done() {
     thread::scope(|scope| {
         let clients: Vec<_> =
             (0..10).map(|_client| scope.spawn(|| server.job("sleep", "2000"))).collect();
-        until("each has a job in hand", || (server.queue("sleep").running == 10).then_some(()));
-        let killed = *first_ten.first().expect("there are ten");
+        until("each worker has a job", || (server.queue("sleep").running == 10).then_some(()));
+        let killed = *first_ten.first().expect("there are ten workers");
         killed.signal(Signal::SIGKILL);
-        let now = until("there are ten again", || {
+        let now = until("there are ten workers again", || {
             the_ten_workers(&server).filter(|workers| !workers.contains(&killed))
         });
-        assert_eq!(now.intersection(&first_ten).count(), 9, "nobody else is replaced");
+        assert_eq!(now.intersection(&first_ten).count(), 9, "no other worker is replaced");
         for client in clients {
-            // Of the job that was begun twice some progress is told twice.
-            let text = slept(&client.join().expect("the client runs"));
+            // The job that was started twice has reported some of its progress twice.
+            let text = slept(&client.join().expect("the client does not fail"));
             assert!(text.contains("2000"), "{text}");
         }
     });
@@ -186,9 +188,9 @@ fn a_running_job_is_answered_before_the_worker_stops() {
     let mut worker = worker(&server);
     thread::scope(|scope| {
         let client = scope.spawn(|| server.job("sleep", "1500"));
-        until("the job is in hand", || (server.queue("sleep").running == 1).then_some(()));
+        until("the job is running", || (server.queue("sleep").running == 1).then_some(()));
         assert_eq!(answered(&mut worker), 1);
-        assert_eq!(slept(&client.join().expect("the client runs")), "1500");
+        assert_eq!(slept(&client.join().expect("the client does not fail")), "1500");
     });
 }
 
@@ -199,9 +201,9 @@ fn jobs_left_by_a_stopped_worker_go_to_the_next() {
     for _job in 0..10 {
         server.submit("sleep", "50");
     }
-    until("the first is in hand", || (server.queue("sleep").running == 1).then_some(()));
+    until("the first job is running", || (server.queue("sleep").running == 1).then_some(()));
     let done = answered(&mut first);
-    assert!(done < 10, "it stops in the middle, not after {done}");
+    assert!(done < 10, "it stops before the end, not after {done} jobs");
     assert_eq!(server.queue("sleep").jobs, 10 - done);
     let mut second = worker(&server);
     until("all are done", || (server.queue("sleep").jobs == 0).then_some(()));
@@ -214,11 +216,11 @@ fn the_job_of_a_killed_worker_is_done_by_another() {
     let mut first = worker(&server);
     thread::scope(|scope| {
         let client = scope.spawn(|| server.job("sleep", "1500"));
-        until("the job is in hand", || (server.queue("sleep").running == 1).then_some(()));
+        until("the job is running", || (server.queue("sleep").running == 1).then_some(()));
         assert_eq!(first.stop(Signal::SIGKILL), "signal SIGKILL");
         let mut second = worker(&server);
-        // Both have told progress.
-        let text = slept(&client.join().expect("the client runs"));
+        // Both workers have reported progress.
+        let text = slept(&client.join().expect("the client does not fail"));
         assert!(text.contains("1500"), "{text}");
         assert_eq!(answered(&mut second), 1);
     });
@@ -231,7 +233,7 @@ fn an_idle_worker_stops_immediately_and_the_server_notices() {
     let name = format!("gearman_worker-{} ", worker.process().0);
     assert_eq!(answered(&mut worker), 0);
     assert_eq!(server.queue("reverse").workers, 0);
-    until("it is off the list", || server.workers(&name).is_empty().then_some(()));
+    until("the worker is off the list", || server.workers(&name).is_empty().then_some(()));
 }
 
 #[test]
@@ -240,9 +242,9 @@ fn a_worker_reconnects_to_a_restarted_server() {
     let mut worker = worker(&server);
     assert_eq!(server.job("reverse", "before").stdout, b"erofeb");
     server.restart_while(|| {
-        until("the worker has told of it", || {
-            let told = worker.stderr();
-            (told.contains("closed the connection") && told.contains("cannot connect"))
+        until("the worker has logged it", || {
+            let line = worker.stderr();
+            (line.contains("closed the connection") && line.contains("cannot connect"))
                 .then_some(())
         });
     });

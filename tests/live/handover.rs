@@ -1,4 +1,4 @@
-//! What crosses from the parent to a child: connections by the thousand, and requests of any size.
+//! Requests that the parent sends to a child: thousands of connections, and requests of any size.
 
 use std::collections::BTreeMap;
 
@@ -45,7 +45,7 @@ fn a_pool_that_is_replaced_repeatedly_leaks_no_descriptor() {
             assert_eq!(daemon.client().ask("echo x"), "x");
         }
     });
-    until("the parent has as many descriptors as before", || {
+    until("the parent has the same number of descriptors as before", || {
         (descriptors(&daemon) == before).then_some(())
     });
     assert_eq!(daemon.client().pid().descriptors().len(), in_a_child);
@@ -57,7 +57,7 @@ fn a_request_of_ten_megabytes_arrives_complete() {
     for size in [0, 1, 65_536, 10 * 1024 * 1024] {
         let answer = daemon.ask(&format!("bytes {size}"));
         assert!(answer.starts_with("handed to "), "{answer}");
-        daemon.wait_for_log(&format!("got {size} bytes, 0 wrong"));
+        daemon.wait_for_log(&format!("received {size} bytes, 0 wrong"));
     }
 }
 
@@ -67,9 +67,9 @@ fn a_request_over_the_limit_is_returned_with_its_size_and_the_limit() {
     let answer = daemon.ask("bytes 2097152");
     assert!(answer.starts_with("back: "), "{answer}");
     let size = 2_097_152;
-    let told = answer.split(|letter: char| !letter.is_ascii_digit());
-    let numbers: Vec<u64> = told.filter_map(|number| number.parse().ok()).collect();
-    // With the request crosses its length.
+    let line = answer.split(|letter: char| !letter.is_ascii_digit());
+    let numbers: Vec<u64> = line.filter_map(|number| number.parse().ok()).collect();
+    // The request's length is sent with it.
     assert!((size..size + 16).contains(&numbers[0]), "{answer}");
     assert_eq!(numbers[1], 1_048_576, "{answer}");
     assert!(daemon.ask("bytes 1000").starts_with("handed to "));

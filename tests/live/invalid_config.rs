@@ -1,4 +1,4 @@
-//! Configurations that make no sense: refused by field and value, before anything forks.
+//! Invalid configurations: refused with field and value before any fork.
 
 use crate::harness::{TestProgram, run_clients};
 
@@ -6,7 +6,7 @@ use crate::harness::{TestProgram, run_clients};
 fn is_refused(start: TestProgram, options: &str, words: &[&str]) {
     let failed = start.options(options).fail_to_start();
     assert_eq!(failed.status, "code 1", "{options}: {}", failed.stderr);
-    assert_eq!(failed.processes, 1, "{options}: nothing is forked");
+    assert_eq!(failed.processes, 1, "{options}: no child is forked");
     for word in words {
         assert!(failed.stderr.contains(word), "{options}: {word:?} in {}", failed.stderr);
     }

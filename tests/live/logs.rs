@@ -1,4 +1,4 @@
-//! Logs: a line a record, reopened on HUP in every process, and the inside of a process on USR2.
+//! Logs: one line per record, reopened on HUP in every process; process internals on USR2.
 
 use std::collections::HashMap;
 use std::fs;
@@ -7,9 +7,9 @@ use std::time::Duration;
 
 use crate::harness::{DaemonProcess, LineClient, Process, Signal, TestProgram, during, until};
 
-/// Waits until every process of the daemon has this file open, and none the other.
+/// Waits until every process of the daemon has the first file open and none has the second.
 fn all_log_to(daemon: &DaemonProcess, file: &Path, not: &Path) {
-    until("all processes have the new log", || {
+    until("all processes have opened the new log", || {
         let family = daemon.processes();
         family
             .iter()
@@ -38,7 +38,7 @@ fn after_a_rename_and_a_hangup_all_lines_go_to_the_new_file_and_none_is_lost() {
     fs::rename(&log, &old).unwrap();
     write(&mut clients);
     daemon.parent().signal(Signal::SIGHUP);
-    // Lines keep coming while the processes reopen, each at its time.
+    // The processes write lines while they reopen the log, each at its own time.
     during(Duration::from_millis(100), || {
         write(&mut clients);
     });
@@ -76,7 +76,7 @@ fn when_the_new_file_cannot_be_opened_the_old_one_stays_in_use_and_the_error_is_
     fs::rename(&log, &old).unwrap();
     fs::create_dir(&log).unwrap();
     daemon.parent().signal(Signal::SIGHUP);
-    let told = |what: &str, by: &str| {
+    let report = |what: &str, by: &str| {
         until(what, || {
             let log = fs::read_to_string(&old).unwrap();
             log.lines()
@@ -84,9 +84,9 @@ fn when_the_new_file_cannot_be_opened_the_old_one_stays_in_use_and_the_error_is_
                 .then_some(())
         });
     };
-    told("the parent logs it", "ERRO cannot reopen the log file");
-    told("the fork server's error is logged", "fork server cannot reopen the log file");
-    told("the child tells", &format!("role: child, pid: {}", child.0));
+    report("the parent reports it", "ERRO cannot reopen the log file");
+    report("the fork server's error is logged", "fork server cannot reopen the log file");
+    report("the child reports it", &format!("role: child, pid: {}", child.0));
     assert_eq!(client.ask("log still here"), "ok");
     assert!(fs::read_to_string(&old).unwrap().contains("still here"));
     assert!(fs::read_to_string(&old).unwrap().contains("cannot"));

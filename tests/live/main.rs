@@ -1,7 +1,7 @@
-//! Live tests: real daemons, real connections, real signals. `harness` is what they stand on; each
-//! other module holds the tests of one concept.
+//! Live tests: real daemons, real connections, real signals. `harness` is their shared code; each
+//! other module contains the tests of one topic.
 
-#![expect(clippy::unwrap_used, reason = "a test that unwraps what is not there has failed")]
+#![expect(clippy::unwrap_used, reason = "a failed unwrap fails the test")]
 
 mod babysitting;
 mod board;

@@ -1,11 +1,11 @@
-//! A parent that is not alone in its process: arbiters, threads, a web server, an HTTP stack in the
+//! A parent with other threads in its process: arbiters, a web server, and an HTTP stack in the
 //! children.
 
 use std::fs;
 
 use crate::harness::{LineClient, Signal, TestProgram, run_clients, until};
 
-/// A request on a connection that is kept alive; the answer's body.
+/// Sends a request on a kept-alive connection and returns the body of the answer.
 fn get(client: &mut LineClient, path: &str) -> std::io::Result<String> {
     client.send(&format!("GET {path} HTTP/1.1\r\nhost: localhost\r\n\r\n"))?;
     let mut length = 0;

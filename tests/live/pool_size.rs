@@ -1,4 +1,4 @@
-//! How many children there are: spares, signals, resizing and replacing them.
+//! The number of children: spares, signals, resizing and replacing.
 
 use std::collections::HashSet;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -63,7 +63,7 @@ fn ttin_and_ttou_change_max_children_of_a_forking_daemon() {
     daemon.parent().signal(Signal::SIGTTOU);
     most(1);
     daemon.parent().signal(Signal::SIGTTOU);
-    // It goes no lower than one: the next answer comes after the signal was heeded.
+    // The minimum is one. The next answer arrives after the signal was handled.
     daemon.wait_for_log("cannot resize to 0");
     most(1);
 }
@@ -125,7 +125,7 @@ fn a_hangup_reloads_if_configured() {
 #[test]
 fn a_full_daemon_pauses_and_resumes_repeatedly() {
     let daemon = TestProgram::postfork().logged().options("max=2").start();
-    let told = |what: &str| daemon.log().matches(&format!("received: {what},")).count();
+    let count = |what: &str| daemon.log().matches(&format!("received: {what},")).count();
     for _round in 0..5 {
         let mut busy = [daemon.client(), daemon.client()];
         for client in &mut busy {
@@ -140,14 +140,14 @@ fn a_full_daemon_pauses_and_resumes_repeatedly() {
         until("all children are gone", || daemon.children().is_empty().then_some(()));
         until("it accepts again", || (daemon.report()["accepting"] == "accepting").then_some(()));
     }
-    assert!(told("DaemonPause") >= 5);
-    assert_eq!(told("DaemonAccept"), told("DaemonPause"));
+    assert!(count("DaemonPause") >= 5);
+    assert_eq!(count("DaemonAccept"), count("DaemonPause"));
 }
 
 #[test]
 fn an_idle_daemon_forks_no_child() {
     let daemon = TestProgram::postfork().options("max=4").start();
-    // A poll of the original's kind would have its first tick within a second.
+    // The original's polling would have its first tick within a second.
     during(Duration::from_millis(300), || {
         assert!(daemon.children().is_empty());
     });

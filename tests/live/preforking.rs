@@ -1,4 +1,4 @@
-//! The example `preforking`, as the original's test drives its own (`t/20_preforking.t`), and on.
+//! The example `preforking`, tested as the original tests its own (`t/20_preforking.t`), and more.
 
 use std::collections::HashSet;
 use std::fs;
@@ -28,7 +28,7 @@ fn a_child_that_gets_a_hangup_creates_its_log_file_again() {
     assert!(fs::exists(&logfile).unwrap(), "{logfile}");
     fs::rename(&logfile, format!("{logfile}.OLD")).unwrap();
     assert!(child.signal(Signal::SIGHUP));
-    until("the log file is there again", || fs::exists(&logfile).unwrap().then_some(()));
+    until("the log file exists again", || fs::exists(&logfile).unwrap().then_some(()));
     assert_eq!(client.ask("PING"), "PONG");
 }
 
@@ -132,7 +132,7 @@ fn there_are_never_more_children_than_max_children() {
 fn an_idle_pool_of_maximum_size_does_not_grow() {
     let daemon = TestProgram::pool().options("start=4 max=4").start();
     let children = daemon.wait_for_children(4);
-    // The original forks one more each second; ours would at once.
+    // The original forks one more each second; this daemon would fork one immediately.
     during(Duration::from_millis(300), || {
         assert_eq!(daemon.children(), children);
     });

@@ -1,4 +1,4 @@
-//! What is set once for all processes of a daemon, and shows in `/proc`.
+//! Settings that apply to all processes of a daemon and that `/proc` shows.
 
 use std::fs;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
@@ -41,10 +41,10 @@ fn titles_show_name_role_slot_status_and_label() {
     let serving = client.pid();
     assert_eq!(serving, child);
     assert_eq!(serving.title(), "teller: child 0 [r]");
-    assert_eq!(client.ask("label for somebody"), "ok");
-    assert_eq!(serving.title(), "teller: child 0 [r] for somebody");
+    assert_eq!(client.ask("label a name"), "ok");
+    assert_eq!(serving.title(), "teller: child 0 [r] a name");
     assert_eq!(client.ask("long"), "ok");
-    assert_eq!(serving.title(), "teller: child 0 [l] for somebody");
+    assert_eq!(serving.title(), "teller: child 0 [l] a name");
     assert_eq!(client.ask("done"), "ok");
     until("the child waits again", || serving.title().contains("child 0 [w]").then_some(()));
 }
@@ -55,7 +55,7 @@ fn privileges_are_dropped_for_good_in_every_process() {
         skipped("only root can drop privileges");
         return;
     }
-    let nobody = User::from_name("nobody").unwrap().expect("there is a nobody");
+    let nobody = User::from_name("nobody").unwrap().expect("the user nobody exists");
     let start = TestProgram::pool().logged().options("start=2 user=nobody");
     fs::set_permissions(start.dir(), fs::Permissions::from_mode(0o777)).unwrap();
     let daemon = start.start();
@@ -68,7 +68,7 @@ fn privileges_are_dropped_for_good_in_every_process() {
         assert_eq!(process.status("CapEff"), ["0000000000000000"]);
     }
     assert_eq!(daemon.client().ask("root"), "Err(EPERM)");
-    // It was opened by root, and can be reopened by nobody.
+    // Root has opened the log file, and the user `nobody` can reopen it.
     assert_eq!(fs::metadata(daemon.logfile()).unwrap().uid(), nobody.uid.as_raw());
 }
 

@@ -1,4 +1,4 @@
-//! `examples/prefork_reload`: a configuration that comes anew on HUP, and whoever is connected.
+//! `examples/prefork_reload`: reloading the configuration on HUP while clients are connected.
 
 use std::fs::write;
 use std::path::PathBuf;
@@ -7,7 +7,7 @@ use tempfile::TempDir;
 
 use crate::harness::{GuardedProgram, LineClient, Process, Signal, is_refused, until};
 
-/// The example, its configuration in a file of the test's.
+/// The example, with its configuration in a file of the test.
 struct Greeter {
     guard: GuardedProgram,
     dir: TempDir,
@@ -21,7 +21,7 @@ impl Greeter {
         let path = dir.path().join("greeting.conf");
         write(&path, config).unwrap();
         let guard = GuardedProgram::example("prefork_reload", &["0", path.to_str().unwrap()]);
-        let port = until("it tells its port", || {
+        let port = until("the port is printed", || {
             guard.stdout().strip_prefix("PORT=")?.split_once('\n')?.0.parse().ok()
         });
         Greeter { guard, dir, port }
@@ -31,7 +31,8 @@ impl Greeter {
         self.dir.path().join("greeting.conf")
     }
 
-    /// Waits until there are so many workers, none of them one of these, and returns them.
+    /// Waits until there are exactly this many workers, none of them in the given set, and returns
+    /// them.
     #[track_caller]
     fn workers(&self, count: usize, others_than: &[Process]) -> Vec<Process> {
         until(&format!("there are {count} workers"), || {
@@ -41,7 +42,7 @@ impl Greeter {
         })
     }
 
-    /// Writes a configuration, and says HUP.
+    /// Writes a configuration and sends HUP.
     fn reload(&self, config: &str) {
         write(self.config(), config).unwrap();
         self.guard.process().signal(Signal::SIGHUP);
@@ -56,13 +57,13 @@ fn connected_clients_keep_the_old_configuration_and_later_clients_get_the_new_on
     assert_eq!(ann.ask("Ann"), "Good morning, Ann");
 
     greeter.reload("workers = 5\ngreeting = Good evening\n");
-    // Who comes before the signal does is greeted as before.
+    // A client that connects before the signal arrives gets the old greeting.
     let mut bob = until("the workers without a connection are replaced", || {
         let mut bob = LineClient::try_connect(greeter.port).ok()?;
         (bob.try_ask("Bob").ok()? == "Good evening, Bob").then_some(bob)
     });
     assert_eq!(bob.ask("Bob"), "Good evening, Bob");
-    assert_eq!(ann.ask("Ann"), "Good morning, Ann", "hers is finished as it was begun");
+    assert_eq!(ann.ask("Ann"), "Good morning, Ann", "her connection keeps the old configuration");
     drop(ann);
     greeter.workers(5, &first);
 
@@ -85,28 +86,28 @@ fn an_invalid_configuration_is_logged_and_changes_nothing() {
     ];
     for (config, why) in table {
         greeter.reload(config);
-        until("it tells why", || greeter.guard.stderr().contains(why).then_some(()));
+        until("the reason is logged", || greeter.guard.stderr().contains(why).then_some(()));
         workers = greeter.workers(2, &workers);
         assert_eq!(LineClient::connect(greeter.port).ask("Ann"), "Ahoy, Ann");
     }
     std::fs::remove_file(greeter.config()).unwrap();
     greeter.guard.process().signal(Signal::SIGHUP);
-    until("it tells that there is no file", || {
+    until("the missing file is reported", || {
         greeter.guard.stderr().contains("No such file").then_some(())
     });
     assert_eq!(LineClient::connect(greeter.port).ask("Ann"), "Ahoy, Ann");
     assert_eq!(greeter.guard.stop(Signal::SIGTERM), "code 0");
 }
 
-/// Has it stopped while a connection is open.
+/// Stops the example while a connection is open.
 fn stop_during_a_connection(stop: impl FnOnce(Process) -> bool) {
     let mut greeter = Greeter::start("workers = 2\ngreeting = Ahoy\n");
     let mut ann = LineClient::connect(greeter.port);
     assert_eq!(ann.ask("Ann"), "Ahoy, Ann");
-    // The other worker is at work, too: before that it would die of the signal.
+    // The other worker runs too. Earlier, the signal would kill it.
     assert_eq!(LineClient::connect(greeter.port).ask("Ben"), "Ahoy, Ben");
     assert!(stop(greeter.guard.process()));
-    until("nobody listens any more", || is_refused(greeter.port).then_some(()));
+    until("the port is refused", || is_refused(greeter.port).then_some(()));
     assert_eq!(ann.ask("Ann"), "Ahoy, Ann");
     drop(ann);
     assert_eq!(greeter.guard.wait_until_gone(), "code 0");

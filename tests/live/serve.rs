@@ -1,4 +1,4 @@
-//! The short way in: a listener and a function.
+//! `serve`: a listener and a function.
 
 use std::io::{BufRead, BufReader, Write};
 use std::os::unix::net::UnixStream;
@@ -8,8 +8,8 @@ use crate::harness::{Signal, TestProgram, run_clients};
 
 const MODELS: [&str; 2] = ["start=2 max=4", "postfork max=4"];
 
-/// Says words one after the other on one connection; each comes back before the next is said, so
-/// all but the first have to be waited for.
+/// Sends words one after the other on one connection. Each word is echoed before the next is sent,
+/// so the child has to wait for all but the first.
 fn talk(path: &Path, words: &[String]) {
     let stream = UnixStream::connect(path).expect("it listens");
     let mut answers = BufReader::new(&stream).lines();
@@ -60,6 +60,6 @@ fn a_unix_socket_works_the_same() {
         let parent = daemon.parent();
         parent.signal(Signal::SIGTERM);
         assert_eq!(daemon.wait_until_gone()[&parent], "code 0");
-        assert!(UnixStream::connect(&socket).is_err(), "nobody listens any more");
+        assert!(UnixStream::connect(&socket).is_err(), "the port is refused");
     }
 }

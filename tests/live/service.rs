@@ -1,5 +1,5 @@
-//! A daemon that is a service: what its supervisor is told, in which order, and what the daemon does
-//! when it is told something.
+//! A daemon as a service: the states it reports to its service manager, their order, and its
+//! reaction to the service manager's requests.
 
 mod descriptors;
 mod notify;

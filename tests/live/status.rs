@@ -1,4 +1,4 @@
-//! The state of a daemon, as text like the original's and as JSON, from parent and children.
+//! The status of a daemon, from parent and children, as text like the original's and as JSON.
 
 use crate::harness::{TestProgram, until};
 
@@ -7,7 +7,7 @@ fn the_parents_status_prints_as_the_originals() {
     let daemon = TestProgram::pool().options("start=2 min=0 max=4").start();
     let mut client = daemon.client();
     let busy = client.pid();
-    let status = until("the status shows the child at work", || {
+    let status = until("the status shows the busy child", || {
         Some(daemon.ask("status")).filter(|status| status.contains('r'))
     });
     let lines: Vec<&str> = status.lines().collect();
@@ -26,7 +26,7 @@ fn the_report_serialises_completely() {
     let daemon = TestProgram::postfork().options("max=3 alias=tellers").start();
     let mut client = daemon.client();
     let child = client.pid();
-    client.ask("label for somebody");
+    client.ask("label a name");
     let report = daemon.report();
     assert_eq!(report["alias"], "tellers");
     assert_eq!(report["model"], "post-fork");
@@ -38,7 +38,7 @@ fn the_report_serialises_completely() {
     assert_eq!(report["max_children"], 3);
     assert_eq!(report["children"][0]["pid"], child.0);
     assert_eq!(report["children"][0]["letter"], "r");
-    assert_eq!(report["children"][0]["label"], "for somebody");
+    assert_eq!(report["children"][0]["label"], "a name");
     assert_eq!(report["counters"]["forks"], 1);
 }
 

@@ -1,4 +1,4 @@
-//! How a daemon stops: what is begun is finished, what waits is taken, and nothing is left.
+//! Stopping a daemon: running and queued requests are completed, and nothing is left.
 
 use std::time::{Duration, Instant};
 
@@ -23,10 +23,10 @@ fn a_running_request_survives_the_end_of_the_daemon() {
             let mut client = daemon.client();
             let child = client.pid();
             let parent = request_stop(&daemon, signal);
-            until("the child is told", || {
-                let told =
+            until("the child is notified", || {
+                let line =
                     format!("received: DaemonShutdown Stopping, role: child, pid: {}", child.0);
-                daemon.log().contains(&told).then_some(())
+                daemon.log().contains(&line).then_some(())
             });
             assert_eq!(client.ask("echo still here"), "still here");
             assert_eq!(client.ask("done"), "ok");
@@ -41,9 +41,9 @@ fn a_running_request_survives_the_retirement_of_its_child() {
         let mut client = daemon.client();
         let child = client.pid();
         assert!(child.signal(Signal::SIGTERM));
-        until("the child is told", || {
-            let told = format!("received: DaemonShutdown Retired, role: child, pid: {}", child.0);
-            daemon.log().contains(&told).then_some(())
+        until("the child is notified", || {
+            let line = format!("received: DaemonShutdown Retired, role: child, pid: {}", child.0);
+            daemon.log().contains(&line).then_some(())
         });
         assert_eq!(client.ask("echo still here"), "still here");
         assert_eq!(client.pid(), child);
@@ -75,7 +75,7 @@ fn a_request_that_arrives_with_a_retirement_is_served() {
         for client in &mut clients {
             client.send("echo served\n").unwrap();
         }
-        // Both lie in wait for a child that wakes up: a connection, and the word that it shall go.
+        // A connection and the stop request both wait for the child to wake up.
         for child in &children {
             child.signal(Signal::SIGTERM);
             child.signal(Signal::SIGCONT);
@@ -113,9 +113,10 @@ fn queued_clients_are_served_before_the_end() {
 #[test]
 fn queued_clients_are_served_by_serve_too() {
     let mut daemon = TestProgram::example("short_way").start();
-    // Up, it listens to signals, and so do all children: they are made to look away while the queue fills.
+    // Once running, the parent and the children handle signals. They are stopped while the queue
+    // fills.
     daemon.wait_for_log("daemon ready");
-    // The least spare children of 32 at most.
+    // The smallest number of spare children of at most 32.
     let children = daemon.wait_for_children(6);
     for child in &children {
         child.signal(Signal::SIGSTOP);
@@ -271,7 +272,7 @@ fn a_foreign_child_outlives_the_workers_but_not_the_daemon() {
         let mut client = daemon.client();
         let worker = client.pid();
         client.ask("done");
-        until("the worker has retired", || (!worker.is_alive()).then_some(()));
+        until("the worker is retired", || (!worker.is_alive()).then_some(()));
     }
     assert!(foreign.is_alive());
     daemon.stop();
@@ -287,7 +288,7 @@ fn a_foreign_child_that_does_not_exit_is_killed() {
     let slept = until("the foreign child sleeps", || foreign.children().first().copied());
     daemon.parent().signal(Signal::SIGTERM);
     until("the foreign child is killed", || (!foreign.is_alive()).then_some(()));
-    // The grandchild is nobody's but the test's.
+    // Only the test knows the grandchild.
     slept.signal(Signal::SIGKILL);
     daemon.wait_until_gone();
 }

@@ -1,5 +1,5 @@
-//! A daemon under test whose requests are bytes: `bytes N` at its desk hands N of them over, and
-//! the child logs what it has got.
+//! A test daemon whose requests are byte strings. `bytes N` on its command socket hands over N
+//! bytes, and the child logs what it received.
 
 use std::error::Error;
 
@@ -9,7 +9,7 @@ use live_tests::{Options, open_command_socket, subscribe};
 
 fn main() -> Result<(), Box<dyn Error>> {
     let options = Options::read();
-    // Nobody connects; the harness waits for the port.
+    // No client connects. The harness waits for the port.
     drop(options.listen()?);
     options
         .builder()
@@ -23,7 +23,7 @@ struct LargeRequestsProgram {
     options: Options,
 }
 
-/// A byte that differs from place to place.
+/// Returns a byte that differs from one index to the next.
 fn byte_at(index: usize) -> u8 {
     (index.wrapping_mul(31) ^ (index >> 8)).to_le_bytes()[0]
 }
@@ -37,7 +37,7 @@ impl Program for LargeRequestsProgram {
             let size: usize = line.strip_prefix("bytes ")?.parse().ok()?;
             Some(HandOver((0..size).map(byte_at).collect()))
         })
-        .expect("a place for a desk");
+        .expect("the command socket can be opened");
     }
 
     fn child(self, daemon: Addr<ChildActor>) -> Recipient<DaemonChild<Vec<u8>>> {
@@ -63,7 +63,7 @@ impl Handler<DaemonChild<Vec<u8>>> for ByteReader {
             .enumerate()
             .filter(|(index, byte)| byte_at(*index) != **byte)
             .count();
-        slog::info!(logger(), "got {} bytes, {} wrong", child.request.len(), wrong);
+        slog::info!(logger(), "received {} bytes, {} wrong", child.request.len(), wrong);
         self.daemon.do_send(UpdateStatus::Done);
     }
 }

@@ -1,5 +1,5 @@
-//! A daemon under test whose parent is not alone: the System is the user's own, with two more
-//! arbiters and a web server, which hands every connection number over.
+//! A test daemon whose parent shares its process with other threads: the actix System is the user's
+//! own, with two more arbiters and a web server. Each connection is handed over to a child.
 
 use std::error::Error;
 use std::net::{Ipv4Addr, TcpListener, TcpStream};
@@ -13,7 +13,7 @@ use actix_daemon::{
 use actix_web::{App, HttpServer, web};
 use live_tests::{LineSession, Options, open_command_socket, subscribe};
 
-/// What main makes before the runtime, and the System takes over.
+/// The address that `main` creates before the runtime starts, and that the System uses.
 type DaemonAddr = Addr<DaemonActor<TcpStream>>;
 
 fn main() -> Result<(), Box<dyn Error>> {
@@ -40,7 +40,7 @@ async fn in_own_system(
     let arbiters = [Arbiter::new(), Arbiter::new()];
     for arbiter in &arbiters {
         let daemon = daemon.clone();
-        // Each asks now and then, from its own thread.
+        // Each arbiter queries the status periodically, from its own thread.
         arbiter.spawn(async move {
             while daemon.send(GetStatus::Board).await.is_ok() {
                 tokio::time::sleep(Duration::from_millis(10)).await;
@@ -62,7 +62,7 @@ async fn in_own_system(
     serving.await??;
     for arbiter in arbiters {
         arbiter.stop();
-        arbiter.join().map_err(|_panic| "an arbiter has panicked")?;
+        arbiter.join().map_err(|_panic| "an arbiter panicked")?;
     }
     Ok(())
 }
@@ -85,9 +85,9 @@ impl Program for OtherThreadsProgram {
     fn parent(self, daemon: DaemonAddr) {
         subscribe(&daemon);
         open_command_socket(&self.options.command_socket(), daemon.clone(), |_daemon, _line| None)
-            .expect("a place for a desk");
+            .expect("the command socket can be opened");
         ParentAcceptor::start(self.listener, daemon, |stream| stream)
-            .expect("the runtime can watch a listener");
+            .expect("the runtime accepts the listener");
     }
 
     fn child(self, daemon: Addr<ChildActor>) -> Recipient<DaemonChild<TcpStream>> {

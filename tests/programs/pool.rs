@@ -1,4 +1,4 @@
-//! A pool under test: its options are its arguments, its children talk.
+//! A test pool. Its arguments are its options; its children understand the lines of `commands`.
 
 use std::error::Error;
 use std::net::TcpListener;
@@ -29,14 +29,14 @@ impl Program for PoolProgram {
     fn preload(&mut self) -> Result<(), Box<dyn Error>> {
         match self.options.get("preload_fails") {
             None => Ok(()),
-            Some(why) => Err(why.into()),
+            Some(reason) => Err(reason.into()),
         }
     }
 
     fn parent(self, daemon: Addr<DaemonActor<()>>) {
         subscribe(&daemon);
         open_command_socket(&self.options.command_socket(), daemon, |_daemon, _line| None)
-            .expect("a place for a desk");
+            .expect("the command socket can be opened");
     }
 
     fn child(self, daemon: Addr<ChildActor>) -> Recipient<DaemonChild<()>> {
@@ -46,7 +46,7 @@ impl Program for PoolProgram {
             std::process::exit(7);
         }
         if self.options.has("share_listener") {
-            lend(self.listener.try_clone().expect("a descriptor is left"));
+            lend(self.listener.try_clone().expect("a free descriptor"));
         }
         LineSession::new(daemon, Some(self.listener)).start().recipient()
     }

@@ -1,5 +1,5 @@
-//! A daemon under test that forks for each connection: its options are its arguments, its
-//! children talk.
+//! A test daemon that forks for each connection. Its arguments are its options; its children
+//! understand the lines of `commands`.
 
 use std::error::Error;
 use std::net::{TcpListener, TcpStream};
@@ -30,9 +30,9 @@ impl Program for PostForkProgram {
     fn parent(self, daemon: Addr<DaemonActor<TcpStream>>) {
         subscribe(&daemon);
         open_command_socket(&self.options.command_socket(), daemon.clone(), |_daemon, _line| None)
-            .expect("a place for a desk");
+            .expect("the command socket can be opened");
         ParentAcceptor::start(self.listener, daemon, |stream| stream)
-            .expect("the runtime can watch a listener");
+            .expect("the runtime accepts the listener");
     }
 
     fn child(self, daemon: Addr<ChildActor>) -> Recipient<DaemonChild<TcpStream>> {

@@ -1,4 +1,4 @@
-//! The short way in, in both forking models and over both kinds of socket: it echoes.
+//! An echo server that uses `serve`, in both forking models and over both kinds of socket.
 
 use std::error::Error;
 use std::os::unix::net::UnixListener;

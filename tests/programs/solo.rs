@@ -1,4 +1,4 @@
-//! A daemon under test without children: only its desk answers.
+//! A test daemon without children: only its command socket answers.
 
 use std::error::Error;
 use std::net::TcpListener;
@@ -26,7 +26,7 @@ impl Program for SoloProgram {
         drop(self.listener);
         subscribe(&daemon);
         open_command_socket(&self.options.command_socket(), daemon, |_daemon, _line| None)
-            .expect("a place for a desk");
+            .expect("the command socket can be opened");
     }
 
     fn child(self, _daemon: Addr<ChildActor>) -> Recipient<DaemonChild<()>> {

@@ -1,5 +1,5 @@
-//! A client of a Unix socket: `knock SOCKET` prints all that is said there, for tests that need one
-//! of another user.
+//! A client of a Unix socket: `unix_client SOCKET` prints all that the server sends, for tests that
+//! need a client that runs as another user.
 
 use std::io::{self, Write};
 use std::os::unix::net::UnixStream;

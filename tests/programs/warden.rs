@@ -1,9 +1,10 @@
-//! Watches over one program under test, and over all that it leaves behind: `warden REPORT PROGRAM
+//! Watches a program under test and all processes that it leaves behind: `warden REPORT PROGRAM
 //! ARGUMENTS...`.
 //!
-//! It is the reaper of its descendants, also of those that detach. Each one's end is a line of the
-//! report, `PID STATUS`; the first line is the program's own pid. It ends when none is left. When
-//! its standard input ends, the test is over, and whoever is left is killed.
+//! It is the reaper of its descendants, including those that detach. The first line of the report
+//! is the program's pid; then a line `PID STATUS` follows for each process that exits. The warden
+//! exits when no descendant is left. When its standard input ends, the test is over, and the warden
+//! kills the remaining processes.
 
 use std::fs::File;
 use std::io::{self, Read, Write};
@@ -24,8 +25,8 @@ mod orphans;
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     let mut arguments = std::env::args_os().skip(1);
-    let report = arguments.next().ok_or("a file to report to")?;
-    let program = arguments.next().ok_or("a program to start")?;
+    let report = arguments.next().ok_or("a report file is required")?;
+    let program = arguments.next().ok_or("a program is required")?;
     orphans::adopt_orphans()?;
     let mut report = File::create(report)?;
     let mut command = Command::new(program);
@@ -33,7 +34,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     std::os::unix::process::CommandExt::process_group(&mut command, 0);
     let started = command.spawn()?.id();
     writeln!(report, "{started}")?;
-    // The test reads to the end of these, which must not be ours.
+    // The test reads these to the end, so the warden must not hold them open.
     let null = File::options().write(true).open("/dev/null")?;
     nix::unistd::dup2_stdout(&null)?;
     nix::unistd::dup2_stderr(&null)?;
@@ -51,11 +52,11 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
 }
 
 fn kill_descendants_at_end_of_input() {
-    // However it ends, it has ended.
+    // An error also means the end of the input.
     let _ = io::stdin().read_to_end(&mut Vec::new());
     loop {
         for pid in descendants(std::process::id()) {
-            // It may be gone by now.
+            // The process may have exited by now.
             let _ = kill(Pid::from_raw(pid.cast_signed()), Signal::SIGKILL);
         }
         std::thread::park_timeout(Duration::from_millis(10));

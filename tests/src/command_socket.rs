@@ -1,5 +1,5 @@
-//! The parent's desk: a Unix socket at which a test asks the daemon's actor for things, a line
-//! each; and a session that logs every broadcast it is told.
+//! The parent's command socket: a Unix socket through which a test sends commands to the daemon's
+//! actor, one per line. Also a session that logs every broadcast it receives.
 
 use std::io;
 use std::path::Path;
@@ -16,14 +16,14 @@ use tokio::net::{UnixListener, UnixStream};
 
 use crate::commands::exhaust_descriptors;
 
-/// What a program answers to that the desk itself does not know.
+/// Handles the commands of a program that the command socket itself does not know.
 pub type ExtraCommand<R> = fn(&Addr<DaemonActor<R>>, &str) -> Option<HandOver<R>>;
 
-/// Opens the desk at this place, inside the parent's System.
+/// Opens the command socket at this path, inside the parent's System.
 ///
 /// # Errors
 ///
-/// When the socket cannot be bound.
+/// If the socket cannot be bound.
 pub fn open_command_socket<R>(
     place: &Path,
     daemon: Addr<DaemonActor<R>>,
@@ -32,7 +32,7 @@ pub fn open_command_socket<R>(
 where
     R: Transfer + Send,
 {
-    // Who starts anew in the same place finds the last one's socket there.
+    // A program that restarts at the same path finds the previous socket there.
     let _ = std::fs::remove_file(place);
     let listener = UnixListener::bind(place)?;
     actix_rt::spawn(async move {
@@ -127,7 +127,7 @@ fn debug_reply<T: std::fmt::Debug, E: std::fmt::Display>(result: Result<T, E>) -
     }
 }
 
-/// Starts a process of the program's own, and has the daemon watch over it.
+/// Starts a process in the parent and has the daemon watch it as a foreign child.
 async fn adopt<R: Transfer + Send>(command: &str, daemon: &Addr<DaemonActor<R>>) -> String {
     let started = Command::new("sh").args(["-c", command]).spawn();
     let pid = match started {
@@ -143,7 +143,7 @@ async fn adopt<R: Transfer + Send>(command: &str, daemon: &Addr<DaemonActor<R>>)
     }
 }
 
-/// Logs broadcasts as `received: NAME` and what is told with it.
+/// Logs broadcasts as `received: NAME` with their content.
 struct BroadcastLogger;
 
 impl Actor for BroadcastLogger {
@@ -152,7 +152,7 @@ impl Actor for BroadcastLogger {
 
 macro_rules! broadcasts {
     ($($message:ty: $text:expr;)*) => {
-        /// Has the parent's broadcasts that tests ask about logged.
+        /// Subscribes to the parent's broadcasts that the tests check, and logs them.
         pub fn subscribe<R: Transfer + Send>(daemon: &Addr<DaemonActor<R>>) {
             let subscriber = BroadcastLogger.start();
             $(daemon.do_send(Subscribe::<$message>::new("broadcast_logger", subscriber.clone()));)*

@@ -1,4 +1,4 @@
-//! The lines that a child under test understands: a line in, a line out.
+//! The line protocol of a child under test: one line in, one line out.
 
 use std::fs::File;
 use std::io;
@@ -10,14 +10,14 @@ use tokio::io::{AsyncBufReadExt, AsyncRead, AsyncWrite, AsyncWriteExt, BufReader
 
 use crate::misbehave::misbehave;
 
-/// How often a child that waits for a file looks for it.
+/// The interval at which a child checks for a file.
 const POLL_INTERVAL: Duration = Duration::from_millis(5);
 
-/// Talks with a client until it says `done` or closes.
+/// Serves a client until it sends `done` or disconnects.
 ///
 /// # Errors
 ///
-/// When the connection breaks.
+/// If the connection breaks.
 pub async fn serve_commands<S>(stream: &mut S, child: &ChildHandle) -> io::Result<()>
 where
     S: AsyncRead + AsyncWrite + Unpin,
@@ -69,9 +69,9 @@ async fn answer(word: &str, rest: &str, child: &ChildHandle) -> String {
             Err(error) => error.to_string(),
         },
         "root" => format!("{:?}", nix::unistd::setuid(nix::unistd::Uid::from_raw(0))),
-        "panic" => panic!("a panic was asked for"),
+        "panic" => panic!("panic on request"),
         "abort" => std::process::abort(),
-        // Forgotten by its request, it goes on until the file is there.
+        // Continues in the background after the request, until the file exists.
         "exhaust_descriptors" => {
             let file = rest.to_owned();
             actix_rt::spawn(async move {
@@ -83,7 +83,7 @@ async fn answer(word: &str, rest: &str, child: &ChildHandle) -> String {
             });
             "ok".to_owned()
         }
-        // Not to be moved by anything but QUIT, KILL and the end of the client.
+        // Ends only when the file exists, on QUIT or KILL, or when the client disconnects.
         "wait_for" => {
             wait_for_file(rest).await;
             "ok".to_owned()
@@ -98,7 +98,7 @@ async fn wait_for_file(file: &str) {
     }
 }
 
-/// All descriptors that this process may still have.
+/// Opens descriptors until the process reaches its limit.
 pub(crate) fn exhaust_descriptors() -> Vec<File> {
     std::iter::from_fn(|| File::open("/dev/null").ok()).collect()
 }

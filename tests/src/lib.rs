@@ -1,5 +1,5 @@
-//! What the programs under test share: their options, the lines they understand, and the command_socket at
-//! which the parent answers.
+//! Shared parts of the test programs: their options, the lines their children understand, and the
+//! parent's command socket.
 
 mod command_socket;
 mod commands;

@@ -1,4 +1,4 @@
-//! What a child under test does when it is told to misbehave.
+//! Misbehaviour of a child under test, on command.
 
 use std::cell::RefCell;
 use std::hint::black_box;
@@ -15,18 +15,18 @@ thread_local! {
     static SHARED_LISTENER: RefCell<Option<TcpListener>> = const { RefCell::new(None) };
 }
 
-/// Leaves a copy of the listener where a grandchild finds it.
+/// Stores the listener that a grandchild will inherit.
 pub fn lend(listener: TcpListener) {
     SHARED_LISTENER.set(Some(listener));
 }
 
-/// Misbehaves as the word says; `None` if it is no mischief. What does not end, ends by a signal, or
-/// when the file is there that the rest of the line names.
+/// Misbehaves as the word says. Returns `None` if the word is unknown. An endless misbehaviour
+/// stops by a signal, or when the file named by the rest of the line exists.
 pub(crate) async fn misbehave(word: &str, rest: &str, child: &ChildHandle) -> Option<String> {
     match word {
-        // Processor time, and no turn of the event loop.
+        // Uses processor time and blocks the event loop.
         "spin" => spin_in_a_loop(rest),
-        // No processor time, and no turn of the event loop either.
+        // Blocks the event loop without using processor time.
         "block" => block(rest),
         "block_signals" => {
             sigprocmask(SigmaskHow::SIG_BLOCK, Some(&SigSet::all()), None).ok()?;
@@ -38,7 +38,7 @@ pub(crate) async fn misbehave(word: &str, rest: &str, child: &ChildHandle) -> Op
             sigprocmask(SigmaskHow::SIG_BLOCK, Some(&deadly), None).ok()?;
             block(rest);
         }
-        // So many megabytes, for good.
+        // Leaks this many megabytes.
         "leak" => {
             let bytes = vec![7_u8; rest.parse::<usize>().ok()? << 20];
             black_box(&bytes);
@@ -46,11 +46,11 @@ pub(crate) async fn misbehave(word: &str, rest: &str, child: &ChildHandle) -> Op
         }
         "extend" => child.extend(Duration::from_millis(rest.parse().ok()?)),
         "next_request" => {
-            // As an acceptor does between two connections, but in the same one.
+            // Does what an acceptor does between two connections, on the same connection.
             child.daemon().send(UpdateStatus::Done).await.ok()?.ok()?;
             child.daemon().send(UpdateStatus::Req).await.ok()?.ok()?;
         }
-        // A grandchild that holds the listener, as an exec without care leaves it.
+        // Starts a grandchild that inherits the listener, as after a careless exec.
         "grandchild" => {
             let listener = SHARED_LISTENER.with_borrow(|lent| lent.as_ref()?.try_clone().ok())?;
             let mut command = Command::new("sleep");

@@ -1,4 +1,4 @@
-//! The command line of a program under test: words of the form `name=value`, and bare names.
+//! The command line of a test program: words of the form `name=value`, and bare names.
 
 use std::io::{self, Write};
 use std::net::{Ipv4Addr, TcpListener};
@@ -10,7 +10,7 @@ use actix_daemon::{
     Babysit, Daemon, DaemonBuilder, MemoryMeasure, OnHup, PostFork, PreFork, Resource, Solo,
 };
 
-/// What the test has asked for.
+/// The options that the test has set.
 #[derive(Debug, Clone)]
 pub struct Options(Vec<(String, String)>);
 
@@ -29,23 +29,23 @@ impl Options {
         )
     }
 
-    /// The value of an option, if it was given.
+    /// Returns the value of an option, if it is set.
     #[must_use]
     pub fn get(&self, name: &str) -> Option<&str> {
         self.0.iter().find_map(|(known, value)| (known == name).then_some(value.as_str()))
     }
 
-    /// Whether an option was given.
+    /// Returns whether an option is set.
     #[must_use]
     pub fn has(&self, name: &str) -> bool {
         self.get(name).is_some()
     }
 
-    /// The number that an option was given.
+    /// Returns the number that an option is set to.
     ///
     /// # Panics
     ///
-    /// When it is none.
+    /// If the value is not a number.
     #[must_use]
     pub fn number<N: FromStr>(&self, name: &str) -> Option<N> {
         self.get(name).map(|value| {
@@ -55,21 +55,22 @@ impl Options {
         })
     }
 
-    /// Where the parent opens its desk.
+    /// Returns the path of the parent's command socket.
     ///
     /// # Panics
     ///
-    /// When the test names no place.
+    /// If the option is not set.
     #[must_use]
     pub fn command_socket(&self) -> PathBuf {
-        PathBuf::from(self.get("command_socket").expect("the harness gives a desk"))
+        PathBuf::from(self.get("command_socket").expect("the harness sets command_socket"))
     }
 
-    /// Binds 127.0.0.1 on the port of the option `port`, or any, and prints `PORT=<n>`.
+    /// Binds 127.0.0.1 on the port of the option `port`, by default any free port, and prints
+    /// `PORT=<n>`.
     ///
     /// # Errors
     ///
-    /// When the port is not free.
+    /// If the port is in use.
     #[expect(clippy::print_stdout, reason = "the test reads it")]
     pub fn listen(&self) -> io::Result<TcpListener> {
         let port = self.number("port").unwrap_or(0);
@@ -79,7 +80,7 @@ impl Options {
         Ok(listener)
     }
 
-    /// The model of a pool.
+    /// Returns the pre-forking model.
     #[must_use]
     pub fn pre_fork_model(&self) -> PreFork {
         let mut model = PreFork::new(self.number("start").unwrap_or(2));
@@ -101,7 +102,7 @@ impl Options {
         model
     }
 
-    /// The model of a child for each request.
+    /// Returns the model that forks for each request.
     #[must_use]
     pub fn post_fork_model(&self) -> PostFork {
         let mut model = PostFork::new(self.number("max").unwrap_or(3));
@@ -111,7 +112,7 @@ impl Options {
         model
     }
 
-    /// All settings but the model.
+    /// Returns a builder with all settings except the model.
     pub fn builder(&self) -> DaemonBuilder<Solo> {
         let mut daemon = Daemon::builder();
         if let Some(babysit) = self.babysit() {
@@ -145,7 +146,7 @@ impl Options {
         daemon
     }
 
-    /// How children are watched, where a test says so.
+    /// Returns the babysitter's settings, if the test sets them.
     fn babysit(&self) -> Option<Babysit> {
         let mut babysit = Babysit::new(self.number("babysit").map(Duration::from_millis)?);
         for (name, _) in &self.0 {
@@ -173,6 +174,6 @@ impl Options {
     }
 
     fn sure<N: FromStr>(&self, name: &str) -> N {
-        self.number(name).expect("it was given")
+        self.number(name).expect("the option is set")
     }
 }

@@ -1,4 +1,4 @@
-//! The session of a child under test, in both forking models: a connection at a time.
+//! The session of a child under test, in both forking models: one connection at a time.
 
 use std::net::{TcpListener, TcpStream};
 
@@ -10,7 +10,7 @@ use actix_daemon::{
 
 use crate::commands::serve_commands;
 
-/// A session that talks, see [`serve_commands`].
+/// A session that serves the lines of [`serve_commands`].
 #[derive(Debug)]
 pub struct LineSession {
     daemon: Addr<ChildActor>,
@@ -18,7 +18,8 @@ pub struct LineSession {
 }
 
 impl LineSession {
-    /// A session for a pre-forked child with this listener, or without one for a post-forked.
+    /// Creates the session of a pre-forked child with this listener, or of a post-forked child
+    /// without one.
     #[must_use]
     pub fn new(daemon: Addr<ChildActor>, listener: Option<TcpListener>) -> Self {
         LineSession { daemon, listener }
@@ -30,7 +31,7 @@ impl LineSession {
             if let Some(child) = ChildHandle::current()
                 && let Ok(mut stream) = tokio::net::TcpStream::from_std(stream)
             {
-                // A client that is gone needs no answer.
+                // The client may have disconnected.
                 let _ = serve_commands(&mut stream, &child).await;
             }
             daemon.do_send(UpdateStatus::Done);
@@ -64,7 +65,7 @@ impl Handler<DaemonChild<()>> for LineSession {
         if let Some(listener) = self.listener.take() {
             let session = ctx.address().recipient();
             ChildAcceptor::start(listener, self.daemon.clone(), session)
-                .expect("the runtime can watch a listener");
+                .expect("the runtime accepts the listener");
         }
         self.daemon.do_send(UpdateStatus::Wait);
     }

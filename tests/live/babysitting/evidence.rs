@@ -1,4 +1,4 @@
-//! What is known of a child that is slow, or was asked about.
+//! Evidence of a child that is slow or that is traced on request.
 
 use super::*;
 
@@ -9,15 +9,15 @@ fn a_slow_request_is_recorded_with_its_backtrace_and_continues() {
     let child = client.pid();
     assert_eq!(client.ask("label slow work"), "ok");
     let enough = daemon.dir().join("enough");
-    tell(&mut client, &format!("spin {}", enough.display()));
-    step(&daemon, child, "slow");
+    send_word(&mut client, &format!("spin {}", enough.display()));
+    step_line(&daemon, child, "slow");
     let record = until("the record is whole", || {
         let record = fs::read_to_string(daemon.dir().join("slow.log")).ok()?;
         record.contains("reason: ").then_some(record)
     });
     assert!(record.contains(&format!("process {}", child.0)), "{record}");
     assert!(record.contains("slow work"), "{record}");
-    assert!(record.contains("spin_in_a_loop"), "its own stack is there: {record}");
+    assert!(record.contains("spin_in_a_loop"), "its own stack is recorded: {record}");
     fs::write(&enough, "").unwrap();
     assert_eq!(client.read().unwrap(), "ok");
     assert_eq!(client.pid(), child);
@@ -29,7 +29,7 @@ fn without_a_slow_log_evidence_goes_to_the_log() {
     let daemon = watched("slowlog_after=200");
     let mut client = daemon.client();
     let child = client.pid();
-    tell(&mut client, "block /no/such/file");
+    send_word(&mut client, "block /no/such/file");
     daemon.wait_for_log(&format!("process {}", child.0));
     daemon.wait_for_log("slow request");
     assert!(child.signal(Signal::SIGKILL));
@@ -50,8 +50,8 @@ fn only_children_can_be_traced_and_at_any_time() {
     let trace = daemon.ask(&format!("trace {}", stopped.0));
     assert!(trace.contains("the child did not answer") && trace.contains("state T"), "{trace}");
     assert!(stopped.signal(Signal::SIGCONT));
-    let nobody = daemon.ask("trace 1");
-    assert_eq!(nobody, "cannot trace process 1: no child of the daemon has this pid");
+    let unknown = daemon.ask("trace 1");
+    assert_eq!(unknown, "cannot trace process 1: no child of the daemon has this pid");
 }
 
 #[test]
@@ -59,7 +59,7 @@ fn evidence_is_written_before_the_daemon_exits_while_symbols_are_resolved() {
     let mut daemon = watched("slowlog_after=200 slowlog=DIR/slow.log grace=100");
     let mut client = daemon.client();
     client.pid();
-    tell(&mut client, "block /no/such/file");
+    send_word(&mut client, "block /no/such/file");
     daemon.wait_for_log("received: RogueChild");
     daemon.stop();
     let record = fs::read_to_string(daemon.dir().join("slow.log")).unwrap();

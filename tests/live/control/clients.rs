@@ -1,4 +1,4 @@
-//! Clients that ask badly, slowly or in numbers.
+//! Clients that send malformed lines, are slow, or are numerous.
 
 use super::{control, start_with_control};
 use crate::harness::{ControlClient, TestProgram, error_of, run_clients, until};
@@ -28,7 +28,7 @@ fn half_a_line_waits_for_the_other_half() {
     }
     slow.send("us\"}\n").unwrap();
     assert_eq!(slow.read().unwrap()["ok"]["reply"], "status");
-    // One that leaves in the middle of a line.
+    // A client that disconnects in the middle of a line.
     let mut gone = control(&daemon);
     gone.send("{\"version\":1,\"comm").unwrap();
     drop(gone);
@@ -39,7 +39,7 @@ fn half_a_line_waits_for_the_other_half() {
 fn a_line_that_is_too_long_is_refused_and_the_connection_closed() {
     let daemon = start_with_control(TestProgram::pool(), "start=1 min=0 max=2");
     let mut client = control(&daemon);
-    // It is closed before all of it is written.
+    // The daemon closes the connection before all of the line is written.
     let _refused = client.send(&"x".repeat(1 << 20));
     let (kind, text) = error_of(&client.read().unwrap());
     assert_eq!(kind, "malformed");
@@ -56,7 +56,7 @@ fn a_hundred_clients_are_answered_and_clients_over_the_limit_get_an_error() {
         assert_eq!(client.report()["phase"], "running");
         assert_eq!(client.ask("peek", "")["ok"]["reply"], "peek", "{number}");
     });
-    // Those that have left are forgotten when the next comes.
+    // The daemon forgets disconnected clients when the next one connects.
     let mut most: Vec<ControlClient> = Vec::new();
     until("128 are connected", || {
         let mut client = control(&daemon);
@@ -70,7 +70,7 @@ fn a_hundred_clients_are_answered_and_clients_over_the_limit_get_an_error() {
         (most.len() == 128 && text.contains("128 clients")).then_some(())
     });
     most.clear();
-    until("there is room again", || {
+    until("a connection is free again", || {
         Some(()).filter(|()| control(&daemon).ask("peek", "")["ok"].is_object())
     });
 }
@@ -87,10 +87,10 @@ fn a_client_that_never_reads_misses_events_and_delays_no_other() {
         }
     });
     let mut operator = control(&daemon);
-    until("all have gone", || {
+    until("all clients are gone", || {
         let report = operator.report();
         (report["counters"]["exits"]["done"] == 1200).then_some(())
     });
-    let missed = deaf.wait_for_event("some are missed", |event| event["event"] == "missed");
+    let missed = deaf.wait_for_event("some events are missed", |event| event["event"] == "missed");
     assert!(missed["events"].as_u64().unwrap() > 0);
 }

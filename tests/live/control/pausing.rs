@@ -1,11 +1,12 @@
-//! A daemon that is paused and goes on.
+//! Pausing a daemon and resuming it.
 
 use std::time::Duration;
 
 use super::{control, socket_path, start_with_control};
 use crate::harness::{DaemonProcess, LineClient, TestProgram, until};
 
-/// Whether a client that comes now is served: it waits in the listener's queue otherwise.
+/// Connects and sends a request. While the daemon is paused the connection waits in the listener's
+/// queue.
 fn connect_and_send(daemon: &DaemonProcess) -> LineClient {
     let mut client = daemon.client();
     client.send("echo served\n").unwrap();
@@ -25,12 +26,12 @@ fn connections_wait_while_a_daemon_is_paused_and_are_served_afterwards() {
         assert_eq!(operator.expect_done("pause", ""), "was paused already");
         assert_eq!(operator.report()["accepting"], "paused");
         assert_eq!(operator.report()["operator_pause"], "on");
-        // What was begun goes on.
+        // Running requests continue.
         begun.send("echo on\n").unwrap();
         assert!(begun.read().unwrap().contains("on"));
         drop(begun);
-        // The children have heard of it when they have had their turn at a signal.
-        until("a client that comes has to wait", || {
+        // The children are paused once they have handled their signal.
+        until("a new client has to wait", || {
             let mut client = connect_and_send(&daemon);
             (!client.is_answered_within(Duration::from_millis(250))).then_some(())
         });
@@ -49,7 +50,7 @@ fn clients_that_wait_at_a_paused_daemon_are_served_when_it_stops() {
         let mut daemon = start_with_control(start, "start=2 min=1 max=4");
         let mut operator = control(&daemon);
         operator.expect_done("pause", "");
-        until("a client that comes has to wait", || {
+        until("a new client has to wait", || {
             let mut client = connect_and_send(&daemon);
             (!client.is_answered_within(Duration::from_millis(250))).then_some(())
         });

@@ -1,4 +1,4 @@
-//! Whose the socket is: who may ask, who holds it, and what becomes of it.
+//! Access to the control socket: its owner, the process that holds it, and its replacement.
 
 use std::fs;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
@@ -18,13 +18,13 @@ fn another_user_is_refused_with_a_reason() {
         return;
     }
     let daemon = start_with_control(TestProgram::pool(), "start=1 min=0 max=2");
-    // The mode of the socket keeps him out; here somebody has changed it.
+    // The socket's mode denies access to other users; here it has been changed.
     for (path, mode) in [(daemon.dir().to_owned(), 0o755), (socket_path(&daemon), 0o666)] {
         fs::set_permissions(path, fs::Permissions::from_mode(mode)).unwrap();
     }
     let knock = daemon.dir().join("knock");
     fs::copy(env!("CARGO_BIN_EXE_unix_client"), &knock).unwrap();
-    let nobody = User::from_name("nobody").unwrap().expect("there is a nobody");
+    let nobody = User::from_name("nobody").unwrap().expect("the user nobody exists");
     let said = Command::new(&knock)
         .arg(socket_path(&daemon))
         .uid(nobody.uid.as_raw())
@@ -43,20 +43,20 @@ fn the_socket_belongs_to_the_daemons_user() {
         skipped("only root can drop privileges");
         return;
     }
-    let nobody = User::from_name("nobody").unwrap().expect("there is a nobody");
+    let nobody = User::from_name("nobody").unwrap().expect("the user nobody exists");
     let start = TestProgram::pool().logged().options("start=1 min=0 max=2 user=nobody");
     fs::set_permissions(start.dir(), fs::Permissions::from_mode(0o777)).unwrap();
     let mut daemon = start.options("control=DIR/control").start();
     let socket = socket_path(&daemon);
     let file = fs::symlink_metadata(&socket).unwrap();
     assert_eq!((file.uid(), file.mode() & 0o777), (nobody.uid.as_raw(), 0o600));
-    // Root may, too.
+    // Root has access too.
     control(&daemon).expect_done("stop", "");
     daemon.wait_until_gone();
     assert!(!socket.exists());
 }
 
-#[expect(clippy::print_stderr, reason = "it says that a test was not done")]
+#[expect(clippy::print_stderr, reason = "a skipped test prints a message")]
 fn skipped(why: &str) {
     eprintln!("skipped: {why}");
 }
@@ -91,7 +91,7 @@ fn a_file_that_is_not_a_socket_is_not_replaced() {
     assert!(file.path().exists());
 }
 
-/// The sockets that a process holds, as `/proc/PID/fd` names them.
+/// Returns the sockets that a process holds, as `/proc/PID/fd` names them.
 fn sockets(process: Process) -> Vec<String> {
     let open = process.descriptors();
     open.values()
@@ -107,7 +107,7 @@ fn only_the_parent_holds_the_socket() {
         let mut client = daemon.client();
         client.pid();
         let _operator = control(&daemon);
-        // `net/unix` names the inode of the listener by its place.
+        // `net/unix` lists the listener's inode with its path.
         let list = fs::read_to_string("/proc/net/unix").unwrap();
         let socket_path = socket_path(&daemon).display().to_string();
         let inode = list

@@ -1,4 +1,4 @@
-//! A client of a line protocol that never waits for ever.
+//! A client of a line protocol. Every operation has a timeout.
 
 use std::io::{self, BufRead, BufReader, ErrorKind, Read, Write};
 use std::net::{Ipv4Addr, SocketAddr, TcpStream};
@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use super::process::Process;
 
-/// How long an answer may take on a busy machine.
+/// The longest time to wait for an answer on a busy machine.
 const TIMEOUT: Duration = Duration::from_secs(60);
 
 /// A connection to a daemon.
@@ -18,7 +18,7 @@ fn connect(port: u16) -> io::Result<TcpStream> {
     TcpStream::connect_timeout(&SocketAddr::from((Ipv4Addr::LOCALHOST, port)), TIMEOUT)
 }
 
-/// Whether the port refuses connections at once, as one does that nobody listens on.
+/// Returns whether the port refuses connections immediately, as a port without a listener does.
 pub(crate) fn is_refused(port: u16) -> bool {
     connect(port).is_err_and(|error| error.kind() == ErrorKind::ConnectionRefused)
 }
@@ -41,7 +41,7 @@ impl LineClient {
         self.0.get_mut().write_all(text.as_bytes())
     }
 
-    /// A line, without its end.
+    /// Reads a line, without its line end.
     pub(crate) fn read(&mut self) -> io::Result<String> {
         let mut line = String::new();
         if self.0.read_line(&mut line)? == 0 {
@@ -51,7 +51,7 @@ impl LineClient {
         Ok(line)
     }
 
-    /// So many bytes of text.
+    /// Reads exactly this many bytes of text.
     pub(crate) fn read_exactly(&mut self, bytes: usize) -> io::Result<String> {
         let mut text = vec![0; bytes];
         self.0.read_exact(&mut text)?;
@@ -63,34 +63,34 @@ impl LineClient {
         self.read()
     }
 
-    /// Says a line and returns the line that is answered.
+    /// Sends a line and returns the answer's line.
     #[track_caller]
     pub(crate) fn ask(&mut self, word: &str) -> String {
         match self.try_ask(word) {
             Ok(answer) => answer,
-            Err(error) => panic!("{word:?} is not answered: {error}"),
+            Err(error) => panic!("no answer to {word:?}: {error}"),
         }
     }
 
-    /// Says a line and returns the lines of the answer, up to the one that ends it.
+    /// Sends a line and returns the lines of the answer, up to the last one, which is dropped.
     #[track_caller]
     pub(crate) fn ask_up_to(&mut self, word: &str, last: &str) -> Vec<String> {
         let mut lines = vec![self.ask(word)];
         while lines.last().is_some_and(|line| line != last) {
-            lines.push(self.read().expect("the answer goes on up to its end"));
+            lines.push(self.read().expect("the answer is complete"));
         }
         lines.pop();
         lines
     }
 
-    /// Who answers.
+    /// Returns the process that answers.
     #[track_caller]
     pub(crate) fn pid(&mut self) -> Process {
         let pid = self.ask("pid");
-        Process(pid.parse().unwrap_or_else(|_none| panic!("{pid:?} is no pid")))
+        Process(pid.parse().unwrap_or_else(|_none| panic!("not a pid: {pid:?}")))
     }
 
-    /// Whether an answer comes within this time; it is not taken.
+    /// Returns whether an answer arrives within this time. The answer is not consumed.
     pub(crate) fn is_answered_within(&mut self, window: Duration) -> bool {
         self.wait(window);
         let answered = match self.0.fill_buf() {
@@ -105,7 +105,7 @@ impl LineClient {
         self.0.get_ref().set_read_timeout(Some(window)).expect("a socket takes a timeout");
     }
 
-    /// Waits for the daemon to close the connection; whatever it still says is returned.
+    /// Waits until the daemon closes the connection and returns the remaining text.
     #[track_caller]
     pub(crate) fn rest(&mut self) -> String {
         let mut rest = String::new();
@@ -118,14 +118,14 @@ impl LineClient {
     }
 }
 
-/// Runs so many clients at once, and returns what each has brought, in their order.
+/// Runs this many clients concurrently and returns their results, in order.
 pub(crate) fn run_clients<T: Send>(clients: usize, act: impl Fn(usize) -> T + Sync) -> Vec<T> {
     let act = &act;
     thread::scope(|scope| {
         let running: Vec<_> = (0..clients).map(|client| scope.spawn(move || act(client))).collect();
         running
             .into_iter()
-            .map(|client| client.join().expect("the client has not panicked"))
+            .map(|client| client.join().expect("the client does not panic"))
             .collect()
     })
 }

@@ -1,4 +1,4 @@
-//! A client of the control socket that never waits for ever.
+//! A client of the control socket. Every operation has a timeout.
 
 use std::io::{self, BufRead, BufReader, ErrorKind, Read, Write};
 use std::os::unix::net::UnixStream;
@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use serde_json::Value;
 
-/// How long an answer may take on a busy machine.
+/// The longest time to wait for an answer on a busy machine.
 const TIMEOUT: Duration = Duration::from_secs(60);
 
 /// A connection to a control socket.
@@ -31,7 +31,7 @@ impl ControlClient {
         self.0.get_mut().write_all(text.as_bytes())
     }
 
-    /// The next line of the daemon.
+    /// Reads the daemon's next line.
     pub(crate) fn read(&mut self) -> io::Result<Value> {
         let mut line = String::new();
         if self.0.read_line(&mut line)? == 0 {
@@ -42,31 +42,32 @@ impl ControlClient {
         Ok(answer)
     }
 
-    /// Asks in version 1; the fields are those of the command, as JSON without its braces.
+    /// Sends a command of version 1. `fields` are the command's fields, as JSON without the braces.
     #[track_caller]
     pub(crate) fn ask(&mut self, command: &str, fields: &str) -> Value {
         let comma = if fields.is_empty() { "" } else { "," };
         let line = format!("{{\"version\":1,\"command\":\"{command}\"{comma}{fields}}}\n");
         let sent = match self.send(&line) {
-            // The daemon may have refused the client, and said so, before it was asked.
+            // The daemon may have refused the client and sent its answer before the command was
+            // sent.
             Err(error) if error.kind() == ErrorKind::BrokenPipe => Ok(()),
             sent => sent,
         };
         match sent.and_then(|()| self.read()) {
             Ok(answer) => answer,
-            Err(error) => panic!("{command} is not answered: {error}"),
+            Err(error) => panic!("no answer to {command}: {error}"),
         }
     }
 
-    /// The sentence with which a command is done.
+    /// Sends a command that must succeed and returns the answer's text.
     #[track_caller]
     pub(crate) fn expect_done(&mut self, command: &str, fields: &str) -> String {
         let answer = self.ask(command, fields);
         assert_eq!(answer["ok"]["reply"], "done", "{answer}");
-        answer["ok"]["text"].as_str().expect("a sentence").to_owned()
+        answer["ok"]["text"].as_str().expect("the reply has a text").to_owned()
     }
 
-    /// The kind and the sentence with which a command is refused.
+    /// Sends a command that must be refused and returns the error's kind and text.
     #[track_caller]
     pub(crate) fn expect_error(&mut self, command: &str, fields: &str) -> (String, String) {
         error_of(&self.ask(command, fields))
@@ -78,7 +79,7 @@ impl ControlClient {
         answer["ok"]["report"].take()
     }
 
-    /// Reads events until one is as wanted.
+    /// Reads events until one matches.
     #[track_caller]
     pub(crate) fn wait_for_event(&mut self, what: &str, wanted: impl Fn(&Value) -> bool) -> Value {
         loop {
@@ -90,7 +91,7 @@ impl ControlClient {
         }
     }
 
-    /// Waits for the daemon to close the connection.
+    /// Waits until the daemon closes the connection, and checks that it sends nothing more.
     #[track_caller]
     pub(crate) fn expect_closed(&mut self) {
         let mut rest = Vec::new();
@@ -103,12 +104,12 @@ impl ControlClient {
     }
 }
 
-/// The kind and the sentence of an error.
+/// Returns the kind and the text of an error.
 #[track_caller]
 pub(crate) fn error_of(answer: &Value) -> (String, String) {
     let word = |field: &str| match answer["error"][field].as_str() {
         Some(word) => word.to_owned(),
-        None => panic!("{answer} is no error"),
+        None => panic!("not an error: {answer}"),
     };
     (word("kind"), word("text"))
 }

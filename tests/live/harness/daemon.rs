@@ -1,5 +1,5 @@
-//! A program under test that runs, and its processes. Dropped, it is stopped; whoever does not
-//! stop in time is killed, and the test has failed.
+//! A running program under test and its processes. Dropping it stops the daemon. If a process does
+//! not stop in time, it is killed and the test fails.
 
 use std::collections::BTreeMap;
 use std::io::{self, BufRead, BufReader, Write};
@@ -15,14 +15,14 @@ use super::client::LineClient;
 use super::patience::until;
 use super::process::Process;
 
-/// How long a daemon may take to stop at the end of its test.
+/// The longest time a daemon may take to stop at the end of its test.
 const STOP_TIMEOUT: Duration = Duration::from_secs(60);
 
-/// How each process that the warden has reaped has ended: `code 0`, `signal SIGKILL`. Children of
-/// the fork server are the fork server's to reap, and not in it.
+/// The exit status of each process that the warden has reaped: `code 0`, `signal SIGKILL`. The fork
+/// server reaps its own children, so they are not included.
 pub(crate) type ExitStatuses = BTreeMap<Process, String>;
 
-/// A place at a parent's desk.
+/// A connection to the parent's command socket.
 #[derive(Debug)]
 pub(crate) struct CommandClient(UnixStream);
 
@@ -61,15 +61,17 @@ impl DaemonProcess {
         self.port.is_some()
     }
 
-    /// Waits until the parent is there, and answers at its desk if it has one.
+    /// Waits until the parent runs and, if it has a command socket, answers on it.
     pub(super) fn wait_until_launched(&self) {
         match self.command_socket() {
-            Some(desk) => drop(until("the desk is open", || UnixStream::connect(&desk).ok())),
+            Some(desk) => {
+                drop(until("the command socket is open", || UnixStream::connect(&desk).ok()))
+            }
             None => drop(self.parent()),
         }
     }
 
-    /// Waits until the first children are up, as far as the program can be asked.
+    /// Waits until the first children are ready, if the program has a command socket.
     pub(super) fn wait_until_running(&self) {
         if self.command_socket().is_some() {
             until("the daemon runs", || {
@@ -90,7 +92,7 @@ impl DaemonProcess {
 
     #[track_caller]
     pub(crate) fn port(&self) -> u16 {
-        self.port.expect("the program has told its port")
+        self.port.expect("the program has printed its port")
     }
 
     #[track_caller]
@@ -98,7 +100,7 @@ impl DaemonProcess {
         LineClient::connect(self.port())
     }
 
-    /// The test's directory.
+    /// Returns the test's directory.
     pub(crate) fn dir(&self) -> &Path {
         self.dir.path()
     }
@@ -107,7 +109,7 @@ impl DaemonProcess {
         Process(self.warden.id())
     }
 
-    /// All processes of the daemon that are alive.
+    /// Returns all processes of the daemon that are alive.
     pub(crate) fn processes(&self) -> Vec<Process> {
         self.warden().descendants()
     }
@@ -119,18 +121,19 @@ impl DaemonProcess {
         }
     }
 
-    /// Before its title says so, it may be one that detaches. Without actix there is no title.
+    /// Until its title is set, the process may be one that detaches. Programs without actix set no
+    /// title.
     fn is_parent(&self, process: Process) -> bool {
         self.name == "forkserver_only" || process.title().contains(": parent")
     }
 
-    /// The parent, while it lives.
+    /// Waits for the running parent and returns it.
     #[track_caller]
     pub(crate) fn parent(&self) -> Process {
         until("there is a parent", || self.find_parent())
     }
 
-    /// The fork server: the child of the parent that leads its own group.
+    /// Returns the fork server: the parent's child that leads its own process group.
     #[track_caller]
     pub(crate) fn fork_server(&self) -> Process {
         let parent = self.parent();
@@ -140,13 +143,13 @@ impl DaemonProcess {
         })
     }
 
-    /// The children of the fork server.
+    /// Returns the children of the fork server.
     #[track_caller]
     pub(crate) fn children(&self) -> Vec<Process> {
         self.fork_server().children()
     }
 
-    /// Waits until there are so many children, and returns them.
+    /// Waits until there are exactly this many children and returns them.
     #[track_caller]
     pub(crate) fn wait_for_children(&self, count: usize) -> Vec<Process> {
         let fork_server = self.fork_server();
@@ -155,12 +158,12 @@ impl DaemonProcess {
         })
     }
 
-    /// Asks at the parent's desk.
+    /// Sends a command to the parent's command socket and returns the reply.
     #[track_caller]
     pub(crate) fn ask(&self, line: &str) -> String {
         match self.try_ask(line) {
             Ok(answer) => answer,
-            Err(error) => panic!("{line:?} is not answered at the desk: {error}"),
+            Err(error) => panic!("no reply to {line:?} on the command socket: {error}"),
         }
     }
 
@@ -168,7 +171,7 @@ impl DaemonProcess {
         self.command_client()?.try_ask(line)
     }
 
-    /// A place at the parent's desk, for more than one question.
+    /// Connects to the parent's command socket, for more than one command.
     pub(crate) fn command_client(&self) -> io::Result<CommandClient> {
         let place = self.command_socket().ok_or(io::ErrorKind::NotFound)?;
         let stream = UnixStream::connect(place)?;
@@ -176,23 +179,23 @@ impl DaemonProcess {
         Ok(CommandClient(stream))
     }
 
-    /// The parent's report, as it is serialised.
+    /// Returns the parent's status report as JSON.
     #[track_caller]
     pub(crate) fn report(&self) -> serde_json::Value {
         serde_json::from_str(&self.ask("json")).expect("a report is JSON")
     }
 
-    /// The path of the log file.
+    /// Returns the path of the log file.
     pub(crate) fn logfile(&self) -> PathBuf {
         self.dir.path().join(format!("{}.log", self.name))
     }
 
-    /// The log, or standard error of a daemon that has no log file.
+    /// Returns the log, or standard error if the daemon has no log file.
     pub(crate) fn log(&self) -> String {
         std::fs::read_to_string(self.logfile()).unwrap_or_else(|_none| self.stderr())
     }
 
-    /// Waits for a line with this text in the log, and returns it.
+    /// Waits for a log line that contains this text and returns it.
     #[track_caller]
     pub(crate) fn wait_for_log(&self, text: &str) -> String {
         until(&format!("{text:?} is logged"), || {
@@ -200,7 +203,7 @@ impl DaemonProcess {
         })
     }
 
-    /// What was said on standard error.
+    /// Returns the content of standard error.
     pub(crate) fn stderr(&self) -> String {
         std::fs::read_to_string(self.dir.path().join("stderr")).unwrap_or_default()
     }
@@ -209,14 +212,15 @@ impl DaemonProcess {
         std::fs::read_to_string(self.dir.path().join("warden")).unwrap_or_default()
     }
 
-    /// How the process that was started has ended, if it has.
+    /// Returns the exit status of the launching process, if it has exited.
     pub(crate) fn launcher_status(&self) -> Option<String> {
         let report = self.warden_report();
         let launcher: u32 = report.lines().next()?.parse().ok()?;
         self.reaped().remove(&Process(launcher))
     }
 
-    /// Those that have ended and had the warden, or the program's caller, as their parent.
+    /// Returns the exit statuses of the processes whose parent was the warden or the program's
+    /// caller.
     pub(crate) fn reaped(&self) -> ExitStatuses {
         self.warden_report()
             .lines()
@@ -228,14 +232,16 @@ impl DaemonProcess {
             .collect()
     }
 
-    /// Waits until no process is left.
+    /// Waits until no process is left and returns the exit statuses.
     #[track_caller]
     pub(crate) fn wait_until_gone(&mut self) -> ExitStatuses {
-        until("no process is left", || self.warden.try_wait().expect("the warden is ours"));
+        until("no process is left", || {
+            self.warden.try_wait().expect("the warden is a child of this process")
+        });
         self.reaped()
     }
 
-    /// Stops the daemon by TERM, and waits until no process is left.
+    /// Stops the daemon with TERM and waits until no process is left.
     #[track_caller]
     pub(crate) fn stop(&mut self) -> ExitStatuses {
         self.parent().signal(Signal::SIGTERM);
@@ -255,7 +261,7 @@ impl DaemonProcess {
 }
 
 impl Drop for DaemonProcess {
-    #[expect(clippy::print_stderr, reason = "it is what a failed test shows")]
+    #[expect(clippy::print_stderr, reason = "a failed test prints it")]
     fn drop(&mut self) {
         let failed = std::thread::panicking();
         if failed {
@@ -280,6 +286,11 @@ impl Drop for DaemonProcess {
             .collect();
         drop(self.warden.stdin.take());
         let _end = self.warden.wait();
-        assert!(went || failed, "{} does not stop: {left:?} were left\n{}", self.name, self.log());
+        assert!(
+            went || failed,
+            "{} does not stop, remaining processes: {left:?}\n{}",
+            self.name,
+            self.log()
+        );
     }
 }

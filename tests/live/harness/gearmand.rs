@@ -1,4 +1,4 @@
-//! A real gearmand, and the `gearman` command as its client.
+//! A real gearmand, with the `gearman` command as its client.
 
 use std::io::Write;
 use std::net::{Ipv4Addr, TcpListener};
@@ -9,10 +9,11 @@ use super::client::LineClient;
 use super::guarded::GuardedProgram;
 use super::patience::until;
 
-/// Milliseconds that a client waits for an answer. It then ends without one, and with code 0.
+/// The client's timeout in milliseconds. On a timeout the client exits without an answer and with
+/// code 0.
 const TIMEOUT: &str = "20000";
 
-/// A gearmand on a port of its own. Dropped, it is killed.
+/// A gearmand on its own port. Dropping it kills the server.
 #[derive(Debug)]
 pub(crate) struct Gearmand {
     guard: GuardedProgram,
@@ -20,38 +21,39 @@ pub(crate) struct Gearmand {
     port: u16,
 }
 
-/// A function, as the server counts its jobs.
+/// The server's counters for a function.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct FunctionQueue {
-    /// Jobs that are not done.
+    /// Jobs that are not finished.
     pub(crate) jobs: usize,
-    /// Those of them that a worker has in hand.
+    /// Unfinished jobs that a worker is running.
     pub(crate) running: usize,
-    /// Workers that have the function.
+    /// Workers that offer the function.
     pub(crate) workers: usize,
 }
 
 impl Gearmand {
-    /// Starts one; `None` where it is not installed, or its command is not, and says so.
+    /// Starts a gearmand. Prints a message and returns `None` if it or its command is not
+    /// installed.
     #[track_caller]
     pub(crate) fn start() -> Option<Self> {
         let is_there = |program: &&str| Command::new(program).arg("-H").output().is_ok();
         let server = ["gearmand", "/usr/sbin/gearmand"].into_iter().find(is_there);
         let (Some(program), true) = (server, is_there(&"gearman")) else {
-            let skipped = b"skipped: gearmand or gearman is not on this machine\n";
+            let skipped = b"skipped: gearmand or gearman is not installed\n";
             let _ = std::io::stderr().write_all(skipped);
             return None;
         };
-        // Somebody else may take a port between our letting go and its binding.
+        // Another process may take the port between this test releasing it and gearmand binding it.
         let up = (0..5).find_map(|_try| {
             let port = free_port();
             let guard = serve(program, port);
             answers(&guard, port).then_some(Gearmand { guard, program, port })
         });
-        Some(up.expect("gearmand comes up on one of five ports"))
+        Some(up.expect("gearmand starts on one of five ports"))
     }
 
-    /// Stops it, and has another one take its place. Its jobs are gone with it.
+    /// Stops the server and starts another on the same port. The server's jobs are lost.
     #[track_caller]
     pub(crate) fn restart_while(&mut self, meanwhile: impl FnOnce()) {
         self.guard.stop(Signal::SIGTERM);
@@ -60,7 +62,7 @@ impl Gearmand {
         assert!(answers(&self.guard, self.port), "{}", self.guard.stderr());
     }
 
-    /// Where it listens.
+    /// Returns the address of the server.
     pub(crate) fn address(&self) -> String {
         format!("{}:{}", Ipv4Addr::LOCALHOST, self.port)
     }
@@ -72,19 +74,19 @@ impl Gearmand {
         client
     }
 
-    /// Submits a job with the command, and waits for it.
+    /// Submits a job with the command and waits for its result.
     pub(crate) fn job(&self, function: &str, workload: &str) -> Output {
         self.client(&["-f", function, workload]).output().expect("gearman runs")
     }
 
-    /// Submits a job in the background: nobody waits for it.
+    /// Submits a background job, without waiting for it.
     pub(crate) fn submit(&self, function: &str, workload: &str) {
         let output = self.client(&["-b", "-f", function, workload]).output().expect("gearman runs");
         assert!(output.status.success(), "{output:?}");
     }
 
-    /// Submits a job a line, its end included, one after the other; returns the answers as they stand
-    /// one behind the other.
+    /// Submits one job per line, including the line end, one after the other. Returns the
+    /// concatenated answers.
     pub(crate) fn jobs(&self, function: &str, lines: &str) -> String {
         let mut client = self
             .client(&["-n", "-f", function])
@@ -92,16 +94,16 @@ impl Gearmand {
             .spawn()
             .expect("gearman runs");
         let mut stdin = client.stdin.take().expect("it is piped");
-        // They fit into a pipe, so nobody waits for whom.
+        // The lines fit into a pipe, so writing them does not block.
         assert!(lines.len() < 4096);
-        stdin.write_all(lines.as_bytes()).expect("gearman reads");
+        stdin.write_all(lines.as_bytes()).expect("gearman reads its input");
         drop(stdin);
         let output = client.wait_with_output().expect("gearman ends");
         assert_eq!(String::from_utf8_lossy(&output.stderr), "");
         String::from_utf8(output.stdout).expect("answers are text")
     }
 
-    /// What the server counts for a function; all naughts if it has not heard of it.
+    /// Returns the server's counters for a function, all zero if the server does not know it.
     pub(crate) fn queue(&self, function: &str) -> FunctionQueue {
         let lines = LineClient::connect(self.port).ask_up_to("status", ".");
         let columns = lines.iter().find_map(|line| line.strip_prefix(function)?.strip_prefix('\t'));
@@ -110,7 +112,7 @@ impl Gearmand {
         FunctionQueue { jobs: next(), running: next(), workers: next() }
     }
 
-    /// The server's list of workers that has this in it, a line each.
+    /// Returns the lines of the server's worker list that contain this name.
     pub(crate) fn workers(&self, name: &str) -> Vec<String> {
         let lines = LineClient::connect(self.port).ask_up_to("workers", ".");
         lines.into_iter().filter(|line| line.contains(name)).collect()
@@ -127,13 +129,13 @@ fn serve(program: &str, port: u16) -> GuardedProgram {
     let mut arguments =
         vec!["--listen=127.0.0.1", "--port", &port, "--log-file=stderr", "--pid-file=DIR/pid"];
     if nix::unistd::geteuid().is_root() {
-        // It refuses to be root's unless it is told.
+        // gearmand refuses to run as root without this option.
         arguments.push("--user=root");
     }
     GuardedProgram::program(program, &arguments)
 }
 
-/// Waits until it answers, or has ended.
+/// Waits until the server answers or exits. Returns whether it answers.
 #[track_caller]
 fn answers(guard: &GuardedProgram, port: u16) -> bool {
     until("gearmand answers", || match guard.status() {

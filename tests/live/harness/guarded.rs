@@ -1,5 +1,5 @@
-//! A program that speaks no line protocol, ours or somebody else's, under a warden: nothing of it
-//! outlives the test, however the test ends.
+//! A program without the line protocol of the test programs, run under a warden. None of its
+//! processes outlives the test, however the test ends.
 
 use std::fs::{File, read_to_string};
 use std::path::Path;
@@ -12,7 +12,7 @@ use super::patience::until;
 use super::process::Process;
 use super::program::example;
 
-/// A program under a warden. Dropped, it is killed if it still runs.
+/// A program under a warden. Dropping it kills the program if it still runs.
 #[derive(Debug)]
 pub(crate) struct GuardedProgram {
     warden: Child,
@@ -20,16 +20,18 @@ pub(crate) struct GuardedProgram {
 }
 
 impl GuardedProgram {
-    /// Starts one of the workspace's examples; for its arguments see [`program`](Guard::program).
+    /// Starts one of the workspace's examples. For its arguments see
+    /// [`program`](GuardedProgram::program).
     pub(crate) fn example(name: &str, arguments: &[&str]) -> Self {
         GuardedProgram::program(example(name), arguments)
     }
 
-    /// Starts a program; `DIR` in its arguments is the test's directory, where an example logs too.
+    /// Starts a program. `DIR` in its arguments is replaced by the test's directory, which is also
+    /// where examples log.
     pub(crate) fn program(program: impl AsRef<Path>, arguments: &[&str]) -> Self {
         let dir = tempfile::tempdir().expect("a directory for the test");
         let here = dir.path().display().to_string();
-        let file = |name| File::create(dir.path().join(name)).expect("a file for what it says");
+        let file = |name| File::create(dir.path().join(name)).expect("a file for its output");
         let warden = Command::new(env!("CARGO_BIN_EXE_warden"))
             .arg(dir.path().join("warden"))
             .arg(program.as_ref())
@@ -47,7 +49,7 @@ impl GuardedProgram {
         read_to_string(self.dir.path().join(name)).unwrap_or_default()
     }
 
-    /// The process that was started. It may be gone.
+    /// Returns the process that was started. It may have exited.
     #[track_caller]
     pub(crate) fn process(&self) -> Process {
         until("the program is started", || {
@@ -55,39 +57,41 @@ impl GuardedProgram {
         })
     }
 
-    /// What it has said on standard output.
+    /// Returns the content of standard output.
     pub(crate) fn stdout(&self) -> String {
         self.read("stdout")
     }
 
-    /// What it has said on standard error.
+    /// Returns the content of standard error.
     pub(crate) fn stderr(&self) -> String {
         self.read("stderr")
     }
 
-    /// What of that is no mere information.
+    /// Returns the lines of standard error above the level INFO.
     pub(crate) fn warnings(&self) -> String {
         let complained = self.stderr();
         complained.split_inclusive('\n').filter(|line| !line.contains(" INFO ")).collect()
     }
 
-    /// How it has ended, if it has: `code 0`, `signal SIGKILL`.
+    /// Returns the exit status, if the program has exited: `code 0`, `signal SIGKILL`.
     pub(crate) fn status(&self) -> Option<String> {
         let report = self.read("warden");
         let (process, ended) = report.split_once('\n')?;
         let of = |line: &str| Some(line.strip_prefix(process)?.strip_prefix(' ')?.to_owned());
-        // The last line may not be written to its end yet.
+        // The last line may be incomplete.
         ended.split_inclusive('\n').filter_map(|line| line.strip_suffix('\n')).find_map(of)
     }
 
-    /// Waits until no process of it is left, and tells how it has ended.
+    /// Waits until none of its processes is left and returns the exit status.
     #[track_caller]
     pub(crate) fn wait_until_gone(&mut self) -> String {
-        until("no process is left", || self.warden.try_wait().expect("the warden is ours"));
-        self.status().expect("the warden has told")
+        until("no process is left", || {
+            self.warden.try_wait().expect("the warden is a child of this process")
+        });
+        self.status().expect("the warden has reported the exit")
     }
 
-    /// Sends a signal, waits until no process of it is left, and tells how it has ended.
+    /// Sends a signal, waits until none of its processes is left and returns the exit status.
     #[track_caller]
     pub(crate) fn stop(&mut self, signal: Signal) -> String {
         self.process().signal(signal);
@@ -96,13 +100,13 @@ impl GuardedProgram {
 }
 
 impl Drop for GuardedProgram {
-    #[expect(clippy::print_stderr, reason = "it is what a failed test shows")]
+    #[expect(clippy::print_stderr, reason = "a failed test prints it")]
     fn drop(&mut self) {
         if std::thread::panicking() {
             eprintln!("{:?}, {:?}", self.read("warden"), self.status());
-            eprintln!("it has said:\n{}{}", self.stdout(), self.stderr());
+            eprintln!("output:\n{}{}", self.stdout(), self.stderr());
         }
-        // The warden kills whoever is left.
+        // The warden kills all remaining processes.
         drop(self.warden.stdin.take());
         let _ended = self.warden.wait();
     }

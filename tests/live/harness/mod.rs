@@ -1,4 +1,4 @@
-//! What a live test stands on: a program started under a warden, clients, and a look at `/proc`.
+//! The harness of the live tests: programs started under a warden, clients, and access to `/proc`.
 
 mod client;
 mod control;

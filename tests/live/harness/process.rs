@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use nix::sys::signal::{Signal, kill, killpg};
 use nix::unistd::Pid;
 
-/// A process by its number. It may be gone.
+/// A process ID. The process may have exited.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) struct Process(pub(crate) u32);
 
@@ -20,14 +20,14 @@ impl Process {
         fs::read(self.file(name)).ok().map(|bytes| String::from_utf8_lossy(&bytes).into_owned())
     }
 
-    /// A field of `stat` after the command's name, counted as proc(5) does: 3 is the state.
+    /// Returns a field of `stat` after the command's name, numbered as in proc(5): 3 is the state.
     fn stat(self, field: usize) -> Option<String> {
         let stat = self.read("stat")?;
         let (_name, rest) = stat.rsplit_once(')')?;
         rest.split_whitespace().nth(field - 3).map(str::to_owned)
     }
 
-    /// Whether it runs: neither gone nor only to be reaped.
+    /// Returns whether the process runs, i.e. it exists and is not a zombie.
     pub(crate) fn is_alive(self) -> bool {
         !matches!(self.state(), None | Some('Z' | 'X'))
     }
@@ -52,7 +52,7 @@ impl Process {
         self.stat(19)?.parse().ok()
     }
 
-    /// Its children that are alive, whichever thread started them.
+    /// Returns its live children, whichever thread started them.
     pub(crate) fn children(self) -> Vec<Process> {
         let threads = fs::read_dir(self.file("task"));
         let mut children: Vec<Process> = threads
@@ -71,7 +71,7 @@ impl Process {
         children
     }
 
-    /// Its children, theirs, and so on.
+    /// Returns its live children, their children, and so on.
     pub(crate) fn descendants(self) -> Vec<Process> {
         let mut found = self.children();
         let mut seen = 0;
@@ -82,12 +82,12 @@ impl Process {
         found
     }
 
-    /// What `ps` shows.
+    /// Returns the title that `ps` shows.
     pub(crate) fn title(self) -> String {
         self.read("cmdline").unwrap_or_default().trim_end_matches('\0').replace('\0', " ")
     }
 
-    /// A field of `status`, as `Uid` or `Groups`, its words.
+    /// Returns the words of a field of `status`, such as `Uid` or `Groups`.
     pub(crate) fn status(self, name: &str) -> Vec<String> {
         let status = self.read("status").unwrap_or_default();
         status
@@ -99,7 +99,7 @@ impl Process {
             .collect()
     }
 
-    /// A soft limit, by the words that `limits` calls it.
+    /// Returns a soft limit, by its name in `limits`.
     pub(crate) fn limit(self, name: &str) -> Option<String> {
         let limits = self.read("limits")?;
         let line = limits.lines().find_map(|line| line.strip_prefix(name))?;
@@ -114,7 +114,7 @@ impl Process {
         fs::read_link(self.file("cwd")).ok()
     }
 
-    /// Its open descriptors, and what they lead to.
+    /// Returns its open descriptors and their targets.
     pub(crate) fn descriptors(self) -> BTreeMap<u32, PathBuf> {
         fs::read_dir(self.file("fd"))
             .into_iter()
@@ -127,12 +127,12 @@ impl Process {
             .collect()
     }
 
-    /// Sends its process group a signal, as a terminal does; whether there was anybody to get it.
+    /// Sends a signal to its process group, as a terminal does. Returns whether the group existed.
     pub(crate) fn signal_group(self, signal: Signal) -> bool {
         killpg(Pid::from_raw(self.0.cast_signed()), signal).is_ok()
     }
 
-    /// Sends a signal; whether there was anybody to get it.
+    /// Sends it a signal. Returns whether the process existed.
     pub(crate) fn signal(self, signal: Signal) -> bool {
         kill(Pid::from_raw(self.0.cast_signed()), signal).is_ok()
     }

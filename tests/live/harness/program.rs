@@ -1,4 +1,4 @@
-//! How a program under test is started.
+//! Starting a program under test.
 
 use std::ffi::OsString;
 use std::io::{BufRead, BufReader};
@@ -10,9 +10,9 @@ use tempfile::TempDir;
 use super::daemon::DaemonProcess;
 use super::patience::until;
 
-/// The program of one of the workspace's examples.
+/// Returns the path of one of the workspace's examples.
 pub(crate) fn example(name: &str) -> PathBuf {
-    let test = std::env::current_exe().expect("this program has a path");
+    let test = std::env::current_exe().expect("the test program has a path");
     let profile = test.parent().and_then(Path::parent).expect("target/PROFILE/deps");
     let program = profile.join("examples").join(name);
     assert!(
@@ -34,14 +34,14 @@ pub(crate) struct TestProgram {
     dir: TempDir,
 }
 
-/// A start that came to nothing.
+/// A failed start.
 #[derive(Debug)]
 pub(crate) struct FailedStart {
-    /// What the program has said on standard error.
+    /// The content of standard error.
     pub(crate) stderr: String,
-    /// How it has ended.
+    /// The exit status.
     pub(crate) status: String,
-    /// How many processes there were, of which none is left.
+    /// The number of processes that existed and have exited.
     pub(crate) processes: usize,
 }
 
@@ -56,7 +56,7 @@ impl TestProgram {
         }
     }
 
-    /// One of the workspace's examples, on any port; it logs in the test's directory.
+    /// One of the workspace's examples, on any port. It logs in the test's directory.
     pub(crate) fn example(name: &str) -> Self {
         TestProgram::example_on(name, 0)
     }
@@ -74,7 +74,7 @@ impl TestProgram {
         start.argument(format!("command_socket={}", desk.display()))
     }
 
-    /// The pool under test, see `programs/pool.rs`.
+    /// The test pool, see `programs/pool.rs`.
     pub(crate) fn pool() -> Self {
         TestProgram::program("pool", env!("CARGO_BIN_EXE_pool"))
     }
@@ -89,17 +89,17 @@ impl TestProgram {
         TestProgram::program("solo", env!("CARGO_BIN_EXE_solo"))
     }
 
-    /// The daemon whose requests are bytes, see `programs/large.rs`.
+    /// The daemon whose requests are byte strings, see `programs/large.rs`.
     pub(crate) fn large() -> Self {
         TestProgram::program("large", env!("CARGO_BIN_EXE_large"))
     }
 
-    /// The daemon in a System of the user's own, see `programs/other_threads.rs`.
+    /// The daemon in the user's own actix System, see `programs/other_threads.rs`.
     pub(crate) fn other_threads() -> Self {
         TestProgram::program("other_threads", env!("CARGO_BIN_EXE_other_threads"))
     }
 
-    /// The short way in, see `programs/serve.rs`.
+    /// The daemon that uses `serve`, see `programs/serve.rs`.
     pub(crate) fn serve() -> Self {
         TestProgram::program("serve", env!("CARGO_BIN_EXE_serve"))
     }
@@ -109,7 +109,7 @@ impl TestProgram {
         self
     }
 
-    /// Adds options, separated by blanks; `DIR` in them is the test's directory.
+    /// Adds options, separated by spaces. `DIR` is replaced by the test's directory.
     pub(crate) fn options(mut self, options: &str) -> Self {
         let dir = self.dir.path().display().to_string();
         self.arguments
@@ -117,7 +117,7 @@ impl TestProgram {
         self
     }
 
-    /// Adds `logfile=DIR/NAME.log`, the place where [`DaemonProcess::log`] reads.
+    /// Adds `logfile=DIR/NAME.log`, the path that [`DaemonProcess::log`] reads.
     pub(crate) fn logged(self) -> Self {
         let option = format!("logfile=DIR/{}.log", self.name);
         self.options(&option)
@@ -128,7 +128,7 @@ impl TestProgram {
         self
     }
 
-    /// The test's directory, before there is a daemon.
+    /// Returns the test's directory, before the daemon starts.
     pub(crate) fn dir(&self) -> &Path {
         self.dir.path()
     }
@@ -151,12 +151,12 @@ impl TestProgram {
             .next()
             .and_then(Result::ok)
             .and_then(|line| line.strip_prefix("PORT=")?.parse().ok());
-        // What else is said there is nobody's to read, but the pipe must not fill.
+        // The rest of the output is discarded, so that the pipe does not fill up.
         std::thread::spawn(move || lines.map_while(Result::ok).for_each(drop));
         DaemonProcess::new(self.name, warden, self.dir, port)
     }
 
-    /// Starts the program; returns when its parent is up, and its first children.
+    /// Starts the program and waits until its parent and its first children are ready.
     #[track_caller]
     pub(crate) fn start(self) -> DaemonProcess {
         let daemon = self.launch();
@@ -164,13 +164,13 @@ impl TestProgram {
         daemon
     }
 
-    /// Starts the program; returns when its parent is there.
+    /// Starts the program and waits until its parent runs.
     #[track_caller]
     pub(crate) fn launch(self) -> DaemonProcess {
         let is_detached = self.arguments.iter().any(|argument| argument == "detach");
         let is_example = matches!(self.name.as_str(), "preforking" | "forking");
         let daemon = self.spawn();
-        assert!(daemon.has_port(), "{} has not started: {}", daemon.name(), daemon.stderr());
+        assert!(daemon.has_port(), "{} did not start: {}", daemon.name(), daemon.stderr());
         if is_detached || is_example {
             let code = until("the launching process ends", || daemon.launcher_status());
             assert_eq!(code, "code 0", "{}", daemon.stderr());
@@ -179,7 +179,7 @@ impl TestProgram {
         daemon
     }
 
-    /// Starts the program, which shall not come up; returns when nothing of it is left.
+    /// Starts the program, which must fail to start, and waits until none of its processes is left.
     #[track_caller]
     pub(crate) fn fail_to_start(self) -> FailedStart {
         let mut daemon = self.spawn();

@@ -1,12 +1,12 @@
-//! Watching that something stays true.
+//! Checking that a condition stays true.
 
 use std::thread::park_timeout;
 use std::time::{Duration, Instant};
 
-/// How often is looked.
+/// The polling interval.
 const POLL_INTERVAL: Duration = Duration::from_millis(4);
 
-/// Looks again and again for so long: for what must not happen meanwhile.
+/// Calls the check repeatedly for this long.
 pub(crate) fn during(window: Duration, mut look: impl FnMut()) {
     let end = Instant::now() + window;
     while Instant::now() < end {

@@ -1,4 +1,4 @@
-//! Listeners that the supervisor hands over, and keeps.
+//! Listeners that the service manager passes to the daemon and stores.
 
 use std::net::{Ipv4Addr, TcpListener};
 use std::os::fd::OwnedFd;
@@ -9,7 +9,7 @@ use crate::harness::{LineClient, Process, Signal, example, until};
 
 use super::notify::NotifySocket;
 
-/// A service that was handed a listener, as systemd does it.
+/// A service that is started with a listener, as systemd does it.
 struct ActivatedService(Child);
 
 impl ActivatedService {
@@ -58,12 +58,12 @@ fn the_service_manager_stores_a_listener_and_passes_it_to_the_next_start() {
     let [kept] = &sent.descriptors[..] else { panic!("one descriptor: {sent:?}") };
     let kept = kept.try_clone().unwrap();
     first.stop();
-    // Nobody serves, and the port is there all the same.
+    // No process serves, but the port stays open.
     let again = socket.received().len();
     let mut second = ActivatedService::with(kept, &socket, &dir.path().join("second"));
     socket.wait_for_after(again, "READY", None);
     assert_eq!(LineClient::connect(port).ask("two"), "two");
-    // The queue that the first has shrunk is long again.
+    // The first daemon has shortened the listener's backlog; the second restores it.
     let run_clients: Vec<_> = (0..20).map(|_client| LineClient::connect(port)).collect();
     drop(run_clients);
     assert_eq!(LineClient::connect(port).ask("three"), "three");

@@ -1,4 +1,4 @@
-//! A supervisor's socket: it takes down what it is received.
+//! The service manager's notify socket. It records the notifications that it receives.
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;
@@ -13,7 +13,7 @@ use nix::sys::socket::{ControlMessageOwned, MsgFlags, recvmsg};
 
 use crate::harness::until;
 
-/// The supervisor's end.
+/// The receiving end of a notify socket.
 pub(super) struct NotifySocket {
     socket: UnixDatagram,
     address: OsString,
@@ -23,7 +23,7 @@ pub(super) struct NotifySocket {
 /// One datagram.
 #[derive(Debug, Default)]
 pub(super) struct Notification {
-    /// In the order in which they were received.
+    /// The names of the variables, in the order of the datagram.
     pub(super) names: Vec<String>,
     values: BTreeMap<String, String>,
     pub(super) descriptors: Vec<OwnedFd>,
@@ -54,12 +54,12 @@ impl NotifySocket {
         NotifySocket { socket, address, received: Vec::new() }
     }
 
-    /// What `NOTIFY_SOCKET` is to be.
+    /// Returns the value for `NOTIFY_SOCKET`.
     pub(super) fn address(&self) -> OsString {
         self.address.clone()
     }
 
-    /// Takes down what has come, and shows all of it.
+    /// Receives all pending notifications and returns all notifications so far.
     pub(super) fn received(&mut self) -> &[Notification] {
         while let Some(notification) = self.receive() {
             self.received.push(notification);
@@ -82,7 +82,7 @@ impl NotifySocket {
         let mut notification = Notification::default();
         for message in datagram.cmsgs().unwrap() {
             if let ControlMessageOwned::ScmRights(descriptors) = message {
-                // They are this process's, and are not close-on-exec: as if they were inherited.
+                // They belong to this process and are not close-on-exec, as inherited descriptors.
                 for descriptor in descriptors {
                     notification.descriptors.extend(take_inherited(descriptor, 1).unwrap());
                 }
@@ -90,14 +90,14 @@ impl NotifySocket {
         }
         let length = datagram.bytes;
         for line in String::from_utf8(bytes[..length].to_vec()).unwrap().lines() {
-            let (name, value) = line.split_once('=').expect("a variable a line");
+            let (name, value) = line.split_once('=').expect("one variable per line");
             notification.names.push(name.to_owned());
             notification.values.insert(name.to_owned(), value.to_owned());
         }
         Some(notification)
     }
 
-    /// Waits until it was received this much, and returns which one it was.
+    /// Waits for a notification that matches and returns its index.
     #[track_caller]
     pub(super) fn wait_for(
         &mut self,
@@ -110,7 +110,7 @@ impl NotifySocket {
         })
     }
 
-    /// Waits until a variable was received after the first so many datagrams.
+    /// Waits for a notification with this variable, at this index or later, and returns its index.
     #[track_caller]
     pub(super) fn wait_for_after(
         &mut self,
@@ -128,7 +128,7 @@ impl NotifySocket {
         })
     }
 
-    /// How often a variable was received.
+    /// Returns the number of notifications with this variable.
     pub(super) fn count(&mut self, name: &str) -> usize {
         self.received().iter().filter(|notification| notification.get(name).is_some()).count()
     }

@@ -1,4 +1,4 @@
-//! The states of a service, as its supervisor hears of them.
+//! The states of a service, as its service manager receives them.
 
 use std::io::{Read, Write};
 use std::net::{Ipv4Addr, TcpStream};
@@ -77,7 +77,7 @@ fn a_service_extends_its_timeout_while_it_drains() {
     assert_eq!(client.ask("hello"), "hello");
     assert!(daemon.parent().signal(Signal::SIGTERM));
     let stopping = socket.wait_for_after(0, "STOPPING", None);
-    // The grace of the example, and a little.
+    // The grace period of the example plus a margin.
     let more = socket.wait_for_after(stopping, "EXTEND_TIMEOUT_USEC", Some("15000000"));
     assert!(more >= stopping);
     assert_eq!(client.ask("still there"), "still there");
@@ -89,7 +89,7 @@ fn a_service_extends_its_timeout_while_it_drains() {
 #[test]
 fn a_service_reports_the_number_of_busy_children() {
     let (mut socket, daemon) = started(&[]);
-    socket.wait_for("nobody is busy", |sent| sent.status().contains(" 0 busy, 2 idle"));
+    socket.wait_for("no child is busy", |sent| sent.status().contains(" 0 busy, 2 idle"));
     let mut client = daemon.client();
     assert_eq!(client.ask("hello"), "hello");
     socket.wait_for("one is busy", |sent| sent.status().contains(" 1 busy"));
@@ -112,7 +112,7 @@ fn pause_stops_accepting_and_continue_resumes_it() {
         client.write_all(b"waits").unwrap();
         client.set_nonblocking(true).unwrap();
         during(Duration::from_millis(100), || {
-            assert!(client.peek(&mut [0; 1]).is_err(), "somebody answers");
+            assert!(client.peek(&mut [0; 1]).is_err(), "a child answers");
         });
         assert!(parent.signal(Signal::SIGCONT));
         let continuing = socket.wait_for_after(paused, "STATUS", Some("continuing"));
@@ -158,7 +158,7 @@ fn a_reload_is_reported_with_its_time_and_ends_when_all_children_are_new() {
     let time: u128 = sent.get("MONOTONIC_USEC").expect("sent").parse().unwrap();
     assert!((earlier..=daemon_sys::clock::monotonic().as_micros()).contains(&time));
     socket.wait_for_after(reloading, "READY", Some("1"));
-    until("no child is an old one", || {
+    until("no old child is left", || {
         (!daemon.children().iter().any(|child| before.contains(child))).then_some(())
     });
     assert_eq!((socket.count("RELOADING"), socket.count("READY")), (1, 2));

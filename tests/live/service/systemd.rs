@@ -1,5 +1,5 @@
-//! Under a real systemd: units of the tests' own where one runs, and the units that are shipped on a
-//! machine that is the tests' own.
+//! Tests with a real systemd: transient units where one runs, and the shipped units on a dedicated
+//! test machine.
 
 mod shipped;
 mod transient;

@@ -17,7 +17,7 @@ fn the_watchdog_is_fed_only_while_the_pool_is_healthy() {
         let fed = socket.received().len();
         socket.wait_for_after(fed, "WATCHDOG", Some("1"));
     }
-    // A fork server that stands still replaces nobody.
+    // A stopped fork server replaces no children.
     let fork_server = daemon.fork_server();
     assert!(fork_server.signal(Signal::SIGSTOP));
     for child in fork_server.children() {

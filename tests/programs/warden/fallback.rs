@@ -1,8 +1,9 @@
-//! Elsewhere orphans are init's, and what a test leaves behind could not be found.
+//! On other systems init adopts orphans, so the processes that a test leaves behind cannot be
+//! found.
 
 use std::io;
 
-/// From now on descendants whose parents end are this process's.
+/// Makes this process the parent of its orphaned descendants.
 pub(super) fn adopt_orphans() -> io::Result<()> {
-    Err(io::Error::other("the live tests look at /proc, and run on Linux"))
+    Err(io::Error::other("the live tests read /proc and run on Linux only"))
 }

@@ -1,8 +1,8 @@
-//! Linux hands orphans to the nearest ancestor that asks for them.
+//! On Linux orphans are adopted by the nearest ancestor that is a child subreaper.
 
 use std::io;
 
-/// From now on descendants whose parents end are this process's.
+/// Makes this process the parent of its orphaned descendants.
 pub(super) fn adopt_orphans() -> io::Result<()> {
     Ok(nix::sys::prctl::set_child_subreaper(true)?)
 }

@@ -1,5 +1,5 @@
-//! The units that are shipped, installed as their heads say: on a machine that is the tests' own, which
-//! `SYSTEMD_MACHINE` in the environment says. `make test-systemd` makes one.
+//! The shipped units, installed as their heads say. They need a dedicated test machine, which
+//! `SYSTEMD_MACHINE` in the environment marks. `make test-systemd` creates one.
 
 use std::fs;
 use std::path::Path;
@@ -16,12 +16,12 @@ const PORT: u16 = 7075;
 
 const FILES: [&str; 3] = ["echo.service", "echo-activated.service", "echo-activated.socket"];
 
-/// Whether the machine's units are the tests' to start and stop.
-#[expect(clippy::print_stderr, reason = "who runs the tests is told what is skipped")]
+/// Returns whether the tests may start and stop this machine's units.
+#[expect(clippy::print_stderr, reason = "the user sees which tests are skipped")]
 fn is_test_machine() -> bool {
     let is_test_machine = std::env::var_os("SYSTEMD_MACHINE").is_some();
     if !is_test_machine {
-        eprintln!("skipped: this machine's units are not the tests' own; `make test-systemd`");
+        eprintln!("skipped: not a dedicated test machine, see `make test-systemd`");
     }
     is_test_machine
 }
@@ -34,7 +34,7 @@ fn unit(name: &str) -> SystemdUnit {
     SystemdUnit::new(SystemdInstance::System, name.to_owned())
 }
 
-/// Lines that are added to a unit's file for a test.
+/// Lines that a test adds to a unit's file.
 struct DropIn(String);
 
 impl DropIn {
@@ -61,7 +61,7 @@ impl Drop for DropIn {
     }
 }
 
-/// The shipped service, ready.
+/// Starts the shipped service and waits until it is ready.
 #[track_caller]
 fn started() -> SystemdUnit {
     let unit = unit("echo.service");
@@ -81,7 +81,7 @@ fn shipped_units_are_valid_and_hardened() {
         assert!(output.status.success() && said.is_empty(), "{name}: {said}");
     }
     for name in &FILES[..2] {
-        // An exposure of 2.0 of 10 at most: below it systemd says "OK".
+        // systemd rates an exposure below 2.0 of 10 as "OK".
         let rating = Command::new("systemd-analyze")
             .args(["security", "--offline=yes", "--no-pager", "--threshold=20", &file(name)])
             .output()
@@ -109,18 +109,18 @@ fn the_shipped_service_serves_within_its_hardening() {
         assert_ne!(process.status("Uid")[0], "0");
     }
     assert_eq!(LineClient::connect(PORT).ask("hello"), "hello");
-    // Its door, by signal and by the operator's socket.
+    // Pausing and resuming, by signal and by the control socket.
     unit.kill("TSTP");
     unit.until("StatusText", "paused");
     let mut client = LineClient::connect(PORT);
     client.send("waits\n").unwrap();
-    assert!(!client.is_answered_within(Duration::from_millis(100)), "somebody answers");
+    assert!(!client.is_answered_within(Duration::from_millis(100)), "a child answers");
     let mut control = ControlClient::at(Path::new("/run/echo/control"));
     control.expect_done("resume", "");
     assert_eq!(client.read().unwrap(), "waits");
     unit.until("StatusText", "running");
     drop(client);
-    // Nothing of it had to be killed.
+    // systemd had to kill none of its processes.
     unit.command(&["stop"]);
     assert_eq!(
         (unit.show("ActiveState"), unit.show("Result")),
@@ -143,17 +143,17 @@ fn a_reload_ends_when_all_children_are_new() {
     let is_old = |child: &Process| before.contains(child);
     let mut client = LineClient::connect(PORT);
     assert_eq!(client.ask("hello"), "hello");
-    // systemd waits for its end, by RELOADING and READY.
+    // systemd waits for the end of the reload: RELOADING, then READY.
     unit.command(&["reload"]);
     assert_eq!((unit.show("ActiveState"), unit.parent()), ("active".into(), parent));
     let new = unit.fork_server().children().into_iter().filter(|child| !is_old(child));
     assert_eq!(new.count(), 2);
     assert!(unit.journal().contains("reload finished"));
-    // An old one has a request in hand, and goes when that is done.
+    // An old child is running a request, and exits when the request is done.
     assert_eq!(client.ask("still there"), "still there");
     assert_eq!(LineClient::connect(PORT).ask("to a new one"), "to a new one");
     drop(client);
-    until("no child is an old one", || {
+    until("no old child is left", || {
         (!unit.fork_server().children().iter().any(is_old)).then_some(())
     });
     unit.until("StatusText", "running: 2 children, 0 busy, 2 idle");
@@ -167,7 +167,7 @@ fn the_watchdog_restarts_a_broken_pool() {
     let _drop_in = DropIn::to("echo.service", "WatchdogSec=1");
     let unit = started();
     let first = unit.parent();
-    // While it is well nothing happens to it.
+    // A healthy pool is not restarted.
     during(Duration::from_millis(2500), || assert!(first.is_alive(), "{}", unit.journal()));
     let fork_server = unit.fork_server();
     assert!(fork_server.signal(Signal::SIGSTOP));
@@ -197,7 +197,7 @@ fn connections_wait_while_the_service_is_restarted() {
             let restart = scope.spawn(|| unit.command(&["restart"]));
             let mut asked = 0;
             while !restart.is_finished() || asked == 0 {
-                // None is refused, and each is answered.
+                // No connection is refused, and each is answered.
                 assert_eq!(LineClient::connect(PORT).ask("hello"), "hello", "after {asked}");
                 asked += 1;
             }
@@ -248,7 +248,7 @@ fn a_socket_starts_its_service_and_outlives_it() {
         restart.join().unwrap();
     });
     assert_ne!(service.parent(), first);
-    // A stop of the service alone: whoever comes starts it again.
+    // Only the service is stopped; the next connection starts it again.
     service.command(&["stop"]);
     assert_eq!(LineClient::connect(PORT).ask("next_request"), "next_request");
     service.until("ActiveState", "active");

@@ -1,4 +1,4 @@
-//! Units that are made for a test, by systemd-run(1): under whichever systemd runs here.
+//! Units that systemd-run(1) creates for a test, under each systemd that runs here.
 
 use std::path::Path;
 
@@ -6,7 +6,7 @@ use crate::harness::{LineClient, example, until};
 
 use super::unit::{SystemdInstance, SystemdUnit};
 
-/// Runs the example as a unit with these properties; returns when systemd takes it for ready.
+/// Runs the example as a unit with these properties and waits until systemd considers it ready.
 #[track_caller]
 fn run(
     manager: SystemdInstance,
@@ -31,19 +31,19 @@ fn run(
     unit
 }
 
-/// The managers that there are; says so if there is none.
-#[expect(clippy::print_stderr, reason = "who runs the tests is told what is skipped")]
+/// Returns the available systemd instances. Prints a message if there is none.
+#[expect(clippy::print_stderr, reason = "the user sees which tests are skipped")]
 fn managers() -> Vec<SystemdInstance> {
     let managers = SystemdInstance::all();
     if std::env::var_os("SYSTEMD_MACHINE").is_some() {
         assert_eq!(
             managers,
             [SystemdInstance::System, SystemdInstance::User],
-            "a machine for tests has both"
+            "a test machine has both"
         );
     }
     if managers.is_empty() {
-        eprintln!("skipped: no systemd runs here that takes a unit");
+        eprintln!("skipped: no usable systemd instance");
     }
     managers
 }
@@ -59,13 +59,13 @@ fn a_systemd_service_starts_pauses_reloads_and_stops() {
         let status = unit.show("StatusText");
         assert!(status.starts_with("running: 2 children, 0 busy, 2 idle"), "{status}");
         assert_eq!(unit.show("NFileDescriptorStore"), "1");
-        let port = until("it tells its port", || {
+        let port = until("the port is printed", || {
             let said = std::fs::read_to_string(format!("{}.out", log.display())).ok()?;
             said.trim().strip_prefix("PORT=")?.parse().ok()
         });
         assert_eq!(LineClient::connect(port).ask("hello"), "hello");
         if manager.knows_notify_reload() {
-            // The reload's end is waited for.
+            // systemd waits for the end of the reload.
             unit.command(&["reload"]);
             assert_eq!(unit.show("ActiveState"), "active");
         }

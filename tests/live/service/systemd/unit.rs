@@ -1,10 +1,10 @@
-//! A unit, as systemctl(1) shows and drives it.
+//! A unit, shown and controlled by systemctl(1).
 
 use std::process::{Command, Output};
 
 use crate::harness::{Process, until};
 
-/// A manager of units: the machine's, or the user's own.
+/// A systemd instance: the machine's or the user's own.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum SystemdInstance {
     System,
@@ -12,7 +12,7 @@ pub(super) enum SystemdInstance {
 }
 
 impl SystemdInstance {
-    /// Those that answer and take units of ours.
+    /// Returns the instances that answer and accept transient units.
     pub(super) fn all() -> Vec<SystemdInstance> {
         [SystemdInstance::System, SystemdInstance::User]
             .into_iter()
@@ -41,7 +41,7 @@ impl SystemdInstance {
         command
     }
 
-    /// systemd waits for the end of a reload from 253 on.
+    /// Returns whether systemd waits for the end of a reload: since version 253.
     pub(super) fn knows_notify_reload(self) -> bool {
         let version = self.command("systemctl").arg("--version").output().unwrap();
         let version = String::from_utf8_lossy(&version.stdout).into_owned();
@@ -50,11 +50,11 @@ impl SystemdInstance {
     }
 }
 
-/// A unit that goes with its test.
+/// A unit that is removed at the end of its test.
 pub(super) struct SystemdUnit {
     manager: SystemdInstance,
     name: String,
-    /// Where the journal was when the test began.
+    /// The journal's cursor at the start of the test.
     start_cursor: String,
 }
 
@@ -68,14 +68,14 @@ impl SystemdUnit {
         SystemdUnit { manager, name, start_cursor: cursor.to_owned() }
     }
 
-    /// What systemd says about it.
+    /// Returns a property of the unit.
     pub(super) fn show(&self, property: &str) -> String {
         let mut command = self.manager.command("systemctl");
         let output = command.args(["show", "--value", "--property", property, &self.name]).output();
         String::from_utf8_lossy(&output.unwrap().stdout).trim().to_owned()
     }
 
-    /// Waits until systemd says so.
+    /// Waits until a property begins with this value.
     #[track_caller]
     pub(super) fn until(&self, property: &str, value: &str) {
         until(&format!("{}: {property} begins with {value:?}", self.name), || {
@@ -83,7 +83,7 @@ impl SystemdUnit {
         });
     }
 
-    /// A command of systemctl's about this unit.
+    /// Runs a systemctl command on this unit.
     #[track_caller]
     pub(super) fn command(&self, words: &[&str]) {
         let output =
@@ -92,13 +92,13 @@ impl SystemdUnit {
         assert!(output.status.success(), "{words:?}: {error}{}", self.journal());
     }
 
-    /// Sends its main process a signal, by its name.
+    /// Sends a signal, given by its name, to the unit's main process.
     #[track_caller]
     pub(super) fn kill(&self, signal: &str) {
         self.command(&["kill", "--kill-whom=main", "--signal", signal]);
     }
 
-    /// Its main process: the daemon's parent.
+    /// Returns the main process: the daemon's parent.
     #[track_caller]
     pub(super) fn parent(&self) -> Process {
         let pid = self.show("MainPID").parse().unwrap();
@@ -106,7 +106,7 @@ impl SystemdUnit {
         Process(pid)
     }
 
-    /// The fork server: the parent's one child.
+    /// Returns the fork server: the parent's only child.
     #[track_caller]
     pub(super) fn fork_server(&self) -> Process {
         let fork_server = self.parent().children();
@@ -114,7 +114,7 @@ impl SystemdUnit {
         fork_server[0]
     }
 
-    /// What was said by it and of it since the test began.
+    /// Returns the unit's journal since the start of the test.
     pub(super) fn journal(&self) -> String {
         let mut journal = self.manager.command("journalctl");
         journal.args(["--quiet", "--no-pager", "--output=cat", "--unit", &self.name]);
@@ -127,7 +127,7 @@ impl SystemdUnit {
 }
 
 impl Drop for SystemdUnit {
-    #[expect(clippy::print_stdout, reason = "what the unit has said goes with the machine")]
+    #[expect(clippy::print_stdout, reason = "the journal is lost with the machine")]
     fn drop(&mut self) {
         if std::thread::panicking() {
             println!("{}", self.journal());
