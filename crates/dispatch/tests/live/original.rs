@@ -1,4 +1,4 @@
-//! The tests of the original: the same tasks, with and without workers, and its `talkback` lines.
+//! The tests of the original: the same tasks, with and without workers, and what it reports to `talkback`.
 
 use std::cell::RefCell;
 use std::rc::Rc;
@@ -19,9 +19,9 @@ pub(crate) const SCENARIOS: &[Scenario] = &[
     ("without_an_alias_a_dispatcher_has_the_name_of_its_program", default_name),
     ("without_an_alias_a_dispatcher_has_the_alias_of_its_daemon_settings", name_of_the_daemon),
     ("the_alias_of_a_dispatcher_overrides_that_of_its_daemon_settings", own_name),
-    ("verbose_talkback_sends_the_original_s_lines", talkback_lines),
+    ("verbose_talkback_reports_requests_and_workers", talkback_lines),
     ("verbose_talkback_says_why_a_request_waits_and_why_a_worker_is_replaced", talkback_of_workers),
-    ("verbose_talkback_says_that_a_worker_is_delayed", talkback_of_delay),
+    ("verbose_talkback_says_that_the_next_worker_is_delayed", talkback_of_delay),
 ];
 
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
