@@ -1,15 +1,15 @@
-//! The fork server without actix: a plain program that forks for each connection.
+//! The fork server without actix: a program that forks a child for each connection.
 //!
-//! Type
+//! Run
 //!
 //! ```sh
 //! cargo run --release --example forkserver_only -- 7074
 //! nc 127.0.0.1 7074
 //! ```
 //!
-//! and a line: it comes back with the pid of the child that read it, which then leaves. The parent
-//! only accepts; it could have threads or a gigabyte of memory and its children would be born as
-//! fast. Ctrl-C ends the parent; the fork server then lets the children finish and goes too.
+//! and type a line: the child returns it with its pid, and exits. The parent only accepts connections. It
+//! could have threads or a gigabyte of memory, and its children would be forked as fast. Ctrl-C stops
+//! the parent; the fork server then stops the children and exits too.
 
 use std::collections::VecDeque;
 use std::io::{self, BufRead, BufReader, Write};
@@ -23,7 +23,7 @@ use daemon_forkserver::{
     ChildProgram, ChildStart, ForkError, ForkServerBuilder, ForkServerError, ForkServerEvent, now,
 };
 
-/// What every child is made of: here, nothing but its life.
+/// The program of the children, which has no data.
 struct Echo;
 
 impl ChildProgram for Echo {
@@ -32,11 +32,11 @@ impl ChildProgram for Echo {
     fn run_child(self, start: ChildStart<TcpStream>) -> i32 {
         // No handlers here: TERM may end this child at any time.
         start.signals.release();
-        // The line on the scoreboard is for who looks; nothing depends on it in this program.
+        // The scoreboard is for other readers; nothing in this program depends on it.
         let _ = start.seat.report(Status::Serving, now());
         match start.request.map_err(io::Error::other).and_then(echo) {
             Ok(()) => 0,
-            Err(_the_client_is_gone) => 1,
+            Err(_client_disconnected) => 1,
         }
     }
 }
@@ -50,14 +50,14 @@ fn echo(stream: TcpStream) -> io::Result<()> {
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     let (mut fork_server, Echo) =
         ForkServerBuilder::new(64).grace(Duration::from_secs(5)).spawn(Echo)?;
-    // Bound after the fork server was founded: neither it nor a child ever holds the listener.
+    // Bound after the fork server was spawned, so neither it nor a child has the listener.
     let listener = examples::listen()?;
     listener.set_nonblocking(true)?;
     let mut waiting = VecDeque::new();
     loop {
-        // Either a client comes, or the fork server has something to tell.
+        // Wait for a client or an event of the fork server.
         wait(&[(listener.as_fd(), Interest::Read), (fork_server.as_fd(), Interest::Read)], None)?;
-        take_in(fork_server.wait(Some(Duration::ZERO))?, &mut waiting);
+        handle_events(fork_server.wait(Some(Duration::ZERO))?, &mut waiting);
         while let Some(stream) = accept(&listener)? {
             waiting.push_back(stream);
         }
@@ -77,7 +77,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
 fn accept(listener: &TcpListener) -> io::Result<Option<TcpStream>> {
     match listener.accept() {
         Ok((stream, _peer)) => {
-            // On some systems it inherits that it does not block.
+            // On some systems the connection inherits the non-blocking mode.
             stream.set_nonblocking(false)?;
             Ok(Some(stream))
         }
@@ -86,21 +86,21 @@ fn accept(listener: &TcpListener) -> io::Result<Option<TcpStream>> {
     }
 }
 
-#[expect(clippy::print_stdout, reason = "it talks to the person who starts it")]
-fn take_in(events: Vec<ForkServerEvent<TcpStream>>, waiting: &mut VecDeque<TcpStream>) {
+#[expect(clippy::print_stdout, reason = "it prints its events")]
+fn handle_events(events: Vec<ForkServerEvent<TcpStream>>, waiting: &mut VecDeque<TcpStream>) {
     for event in events {
         match event {
             ForkServerEvent::Born { child, pid } => println!("{child} (pid {pid}) born"),
             ForkServerEvent::Exited { child, pid, exit, .. } => {
-                println!("{child} (pid {pid}) gone: {exit}")
+                println!("{child} (pid {pid}) exited: {exit}")
             }
             ForkServerEvent::ForkFailed { request, refusal, .. } => {
-                println!("{refusal}: its client waits");
+                println!("{refusal}; the client waits");
                 waiting.push_front(request);
-                // The system is short of something: give it a moment.
+                // The system is short of processes or memory: retry after a short time.
                 std::thread::sleep(Duration::from_millis(100));
             }
-            // It is not sent a hangup.
+            // This program does not reopen logs.
             ForkServerEvent::ReopenLogsFailed { error } => println!("{error}"),
         }
     }

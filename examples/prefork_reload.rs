@@ -1,5 +1,5 @@
-//! A server without actors whose configuration is read anew on HUP, while the connections that are
-//! open are finished under the old one.
+//! A server without actors that reads its configuration again on HUP. Open connections continue with
+//! the old configuration.
 //!
 //! ```sh
 //! echo 'workers = 4' > greeting.conf; echo 'greeting = Good morning' >> greeting.conf
@@ -15,9 +15,9 @@
 //! echo Bob | nc -q1 127.0.0.1 7070             # Good evening, Bob
 //! ```
 //!
-//! Whoever is connected meanwhile goes on being wished a good morning. A configuration that cannot be
-//! read changes nothing, and is told. INT and TERM stop it when the open connections are closed by their
-//! clients, or after ten seconds.
+//! Clients that were connected before still get "Good morning". If the new configuration cannot be read,
+//! the server prints the error and keeps the old one. INT and TERM stop the server when the clients have
+//! closed their connections, or after ten seconds.
 
 use std::error::Error;
 use std::io::{self, BufRead, BufReader, Write};
@@ -29,7 +29,7 @@ use daemon_prefork::SignalForward::ToAll;
 use daemon_prefork::{Prefork, STATUS_IDLE, Signal, WaitResult, Worker};
 use socket2::SockRef;
 
-/// What can be configured.
+/// The configuration.
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct Config {
     workers: u32,
@@ -38,9 +38,10 @@ struct Config {
 
 impl Config {
     fn read(path: &Path) -> Result<Config, Box<dyn Error>> {
-        let told = |why: &dyn std::fmt::Display| format!("cannot read {}: {why}", path.display());
-        let text = std::fs::read_to_string(path).map_err(|why| told(&why))?;
-        Config::parse(&text).map_err(|why| told(&why).into())
+        let message =
+            |error: &dyn std::fmt::Display| format!("cannot read {}: {error}", path.display());
+        let text = std::fs::read_to_string(path).map_err(|error| message(&error))?;
+        Config::parse(&text).map_err(|error| message(&error).into())
     }
 
     fn parse(text: &str) -> Result<Config, String> {
@@ -51,45 +52,47 @@ impl Config {
             }
             match line.split_once('=').map(|(key, value)| (key.trim(), value.trim())) {
                 Some(("workers", value)) => {
-                    config.workers =
-                        value.parse().map_err(|why| format!("line {number}: workers: {why}"))?;
+                    config.workers = value
+                        .parse()
+                        .map_err(|error| format!("line {number}: workers: {error}"))?;
                 }
                 Some(("greeting", value)) => config.greeting = value.into(),
-                Some(_) | None => return Err(format!("line {number} means nothing: {line}")),
+                Some(_) | None => return Err(format!("line {number}: unknown setting: {line}")),
             }
         }
         Ok(config)
     }
 }
 
-#[expect(clippy::print_stdout, clippy::print_stderr, reason = "it talks to who starts it")]
+#[expect(clippy::print_stdout, clippy::print_stderr, reason = "it reports to its user")]
 fn main() -> Result<(), Box<dyn Error>> {
     let mut arguments = std::env::args().skip(1);
     let port: u16 = arguments.next().unwrap_or_else(|| "7070".into()).parse()?;
     let path = PathBuf::from(arguments.next().unwrap_or_else(|| "greeting.conf".into()));
     let mut config = Config::read(&path)?;
     let listener = TcpListener::bind(("127.0.0.1", port))?;
-    // Several workers wait for the same connection, and one gets it.
+    // Several workers wait for the same connection, and one accepts it.
     listener.set_nonblocking(true)?;
-    let leave = ToAll(Signal::Term);
+    let stop = ToAll(Signal::Term);
     let mut pm = Prefork::builder()
         .max_workers(config.workers)
-        .trap_signals([Signal::Term, Signal::Int, Signal::Hup].map(|signal| (signal, leave)))
+        .trap_signals([Signal::Term, Signal::Int, Signal::Hup].map(|signal| (signal, stop)))
         .grace(Duration::from_secs(10))
         .build()?;
     println!("PORT={}", listener.local_addr()?.port());
     while !matches!(pm.signal_received(), Some(Signal::Term | Signal::Int)) {
         pm.start(|worker| serve(worker, &listener, &config))?;
         if pm.signal_received() == Some(Signal::Hup) {
-            // Other numbers and the rest of the configuration are taken together or not at all.
+            // The number of workers and the rest of the configuration change together or not at all.
             match Config::read(&path).and_then(|new| Ok((pm.set_max_workers(new.workers)?, new))) {
                 Ok(((), new)) => config = new,
-                Err(why) => eprintln!("the configuration stays as it was: {why}"),
+                Err(error) => eprintln!("keeping the old configuration: {error}"),
             }
         }
     }
-    // The workers hold it too, and one of them may talk for long: who comes from now on is refused, and
-    // does not wait for nobody. Only Linux ends it for all who hold it.
+    // The workers have the listener too, and one of them may serve its client for long. The shutdown
+    // refuses new connections, which would otherwise wait in the backlog. Only on Linux it affects all
+    // processes that have the listener.
     let _ = SockRef::from(&listener).shutdown(Shutdown::Both);
     drop(listener);
     pm.wait_all_children()?;
@@ -101,7 +104,7 @@ fn serve(worker: &Worker, listener: &TcpListener, config: &Config) -> Result<(),
         match listener.accept() {
             Ok((connection, _peer)) => {
                 worker.set_status('G')?;
-                // A client that is gone is no fault of the worker's.
+                // An error means that the client has closed the connection.
                 let _ = greet(&connection, &config.greeting);
                 worker.set_status(STATUS_IDLE)?;
             }
@@ -112,7 +115,7 @@ fn serve(worker: &Worker, listener: &TcpListener, config: &Config) -> Result<(),
     Ok(())
 }
 
-/// Greets whoever is named, a name a line.
+/// Reads a name from each line, and writes a greeting for it.
 fn greet(mut connection: &TcpStream, greeting: &str) -> io::Result<()> {
     connection.set_nonblocking(false)?;
     for name in BufReader::new(connection).lines() {

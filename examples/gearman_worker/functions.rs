@@ -1,38 +1,38 @@
-//! What this worker can do. None of it knows how jobs come here.
+//! The functions of this worker.
 
 use std::time::Duration;
 
-use crate::worker::{Job, Outcome, Unfit, Worker};
+use crate::worker::{GearmanJob, GearmanWorker, JobResult, SetupError};
 
 /// The longest sleep: an hour.
 const LONGEST: Duration = Duration::from_secs(3600);
-/// In how many parts one sleeps.
+/// The number of parts of a sleep.
 const PARTS: u32 = 10;
 
-/// Adds all of them to a worker.
+/// Adds all functions to a worker.
 ///
 /// | function | workload | result |
 /// | --- | --- | --- |
-/// | `reverse` | text, or any bytes | its characters, or bytes, from the last to the first |
-/// | `wc` | text | how many lines, words and bytes it has, as wc(1) counts |
-/// | `sleep` | milliseconds, up to an hour of them | what it was given, when they are over; tells at each tenth |
-/// | `fail` | the words to fail with | none |
+/// | `reverse` | text, or any bytes | its characters, or its bytes, in reverse order |
+/// | `wc` | text | its number of lines, words and bytes, as wc(1) counts them |
+/// | `sleep` | milliseconds, up to an hour | the workload, after that time; reports progress at each tenth |
+/// | `fail` | an error message | none: fails with that message |
 ///
 /// # Errors
 ///
-/// None: these are names for gearmand.
-pub(crate) fn all(worker: Worker) -> Result<Worker, Unfit> {
+/// None, because the names are valid.
+pub(crate) fn all(worker: GearmanWorker) -> Result<GearmanWorker, SetupError> {
     worker
-        .can("reverse", |job| Ok(reverse(job.workload())))?
-        .can("wc", |job| Ok(wc(job.workload())))?
-        .can("sleep", sleep)?
-        .can("fail", |job| Err(String::from_utf8_lossy(job.workload()).into()))
+        .add_function("reverse", |job| Ok(reverse(job.workload())))?
+        .add_function("wc", |job| Ok(wc(job.workload())))?
+        .add_function("sleep", sleep)?
+        .add_function("fail", |job| Err(String::from_utf8_lossy(job.workload()).into()))
 }
 
 fn reverse(workload: &[u8]) -> Vec<u8> {
     match str::from_utf8(workload) {
         Ok(text) => text.chars().rev().collect::<String>().into_bytes(),
-        Err(_no_text) => workload.iter().rev().copied().collect(),
+        Err(_not_utf8) => workload.iter().rev().copied().collect(),
     }
 }
 
@@ -42,7 +42,7 @@ fn wc(workload: &[u8]) -> Vec<u8> {
     format!("{lines} {words} {}\n", workload.len()).into_bytes()
 }
 
-fn sleep(job: &mut Job<'_>) -> Outcome {
+fn sleep(job: &mut GearmanJob<'_>) -> JobResult {
     let time = milliseconds(job.workload())?;
     for part in 1..=PARTS {
         std::thread::sleep(time / PARTS);
@@ -56,7 +56,7 @@ fn milliseconds(workload: &[u8]) -> Result<Duration, String> {
     let number = text.trim().parse().ok().map(Duration::from_millis);
     number.filter(|time| *time <= LONGEST).ok_or_else(|| {
         format!(
-            "cannot sleep {:?} milliseconds: 0 to {} are right",
+            "cannot sleep for {:?} milliseconds: expected a number from 0 to {}",
             text.trim(),
             LONGEST.as_millis()
         )
@@ -68,7 +68,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn text_is_reversed_by_characters_and_anything_else_by_bytes() {
+    fn text_is_reversed_by_characters_and_other_data_by_bytes() {
         let table: [(&[u8], &[u8]); 4] = [
             (b"", b""),
             (b"gearman", b"namraeg"),

@@ -1,11 +1,10 @@
 //! Ten Gearman workers.
 //!
-//! The worker, in `worker.rs`, knows nothing of pre-forking: it connects to a job server, does one job
-//! after another, and leaves between two of them when a descriptor says so. `main` puts ten processes
-//! of it to work: one that crashes is replaced, and HUP has all replaced by new ones as they finish
-//! the job in hand.
+//! The worker in `worker.rs` does not depend on `daemon-prefork`: it connects to a job server, runs one job
+//! after another, and stops between two jobs when a descriptor becomes readable. `main` runs ten processes
+//! of it. A process that crashes is replaced, and HUP replaces all of them, each after its current job.
 //!
-//! Debian's package gearman-job-server starts a server; `gearman`, a client, is in gearman-tools. Type
+//! Debian's package gearman-job-server starts a server; the client `gearman` is in gearman-tools. Run
 //!
 //! ```sh
 //! cargo run --release --example gearman_worker                # or: -- HOST:PORT [WORKERS]
@@ -15,15 +14,15 @@
 //!
 //! ```sh
 //! gearman -f reverse hello
-//! seq 2000 | gearman -n -f reverse                            # a job a line
-//! pkill -HUP -o gearman_worker                                # in the middle of it
+//! seq 2000 | gearman -n -f reverse                            # one job per line
+//! pkill -HUP -o gearman_worker                                # while it runs
 //! gearman -f wc < /etc/passwd
 //! gearman -f sleep 2000
 //! gearman -f fail 'for a reason'
 //! ```
 //!
-//! Ctrl-C and TERM stop it when the jobs in hand are answered. With 0 workers there is no manager: the
-//! one worker is this process.
+//! Ctrl-C and TERM stop it after the current jobs are answered. With 0 workers there is no manager, and
+//! this process is the only worker.
 
 use std::error::Error;
 use std::os::fd::{AsFd, BorrowedFd};
@@ -32,29 +31,29 @@ use daemon_prefork::SignalForward::ToAll;
 use daemon_prefork::{Prefork, Signal};
 use daemon_sys::signals::SignalQueue;
 
-use crate::worker::{Address, Worker};
+use crate::worker::{GearmanWorker, ServerAddress};
 
 mod functions;
 mod protocol;
 mod worker;
 
-/// Where Debian's gearmand listens.
+/// The address on which Debian's gearmand listens.
 const SERVER: &str = "127.0.0.1:4730";
 
 fn main() -> Result<(), Box<dyn Error>> {
     let mut arguments = std::env::args().skip(1);
-    let server: Address = arguments.next().as_deref().unwrap_or(SERVER).parse()?;
+    let server: ServerAddress = arguments.next().as_deref().unwrap_or(SERVER).parse()?;
     let workers = arguments.next().map_or(Ok(10), |workers| {
-        workers.parse().map_err(|why| format!("cannot have {workers:?} workers: {why}"))
+        workers.parse().map_err(|error| format!("invalid number of workers {workers:?}: {error}"))
     })?;
     if workers == 0 {
         let stop = SignalQueue::new(&[Signal::Term, Signal::Int])?;
         return work(&server, stop.as_fd());
     }
-    let leave = ToAll(Signal::Term);
+    let stop = ToAll(Signal::Term);
     let mut pm = Prefork::builder()
         .max_workers(workers)
-        .trap_signals([Signal::Term, Signal::Int, Signal::Hup].map(|signal| (signal, leave)))
+        .trap_signals([Signal::Term, Signal::Int, Signal::Hup].map(|signal| (signal, stop)))
         .build()?;
     while !matches!(pm.signal_received(), Some(Signal::Term | Signal::Int)) {
         pm.start(|worker| work(&server, worker.as_fd()))?;
@@ -63,12 +62,12 @@ fn main() -> Result<(), Box<dyn Error>> {
     Ok(())
 }
 
-/// Does jobs until `stop` can be read from.
-#[expect(clippy::print_stdout, clippy::print_stderr, reason = "it talks to who starts it")]
-fn work(server: &Address, stop: BorrowedFd<'_>) -> Result<(), Box<dyn Error>> {
+/// Runs jobs until `stop` is readable.
+#[expect(clippy::print_stdout, clippy::print_stderr, reason = "it reports to its user")]
+fn work(server: &ServerAddress, stop: BorrowedFd<'_>) -> Result<(), Box<dyn Error>> {
     let id = format!("gearman_worker-{}", std::process::id());
-    let worker = Worker::new(server, &id)?.on_trouble(|trouble| eprintln!("{trouble}"));
-    let answered = functions::all(worker)?.run(Some(stop))?;
-    println!("jobs answered: {answered}");
+    let worker = GearmanWorker::new(server, &id)?.on_problem(|problem| eprintln!("{problem}"));
+    let answer_counts = functions::all(worker)?.run(Some(stop))?;
+    println!("jobs answered: {answer_counts}");
     Ok(())
 }

@@ -1,116 +1,115 @@
-//! Gearman's binary protocol, as far as a worker speaks it: requests to bytes, bytes to responses.
+//! The part of Gearman's binary protocol that a worker uses: encodes requests, decodes responses.
 //!
-//! A packet is a magic of four bytes (`\0REQ` to the server, `\0RES` from it), a type and the size
-//! of what follows, both of four bytes, big-endian, and then arguments with a NUL between each two; the
-//! last one may hold NULs itself. See `PROTOCOL` in gearmand's sources. Nothing here reads or writes
-//! a socket.
+//! A packet consists of a magic of four bytes (`\0REQ` to the server, `\0RES` from it), a type, the size
+//! of the rest, both four bytes in big-endian order, and arguments that are separated by NUL; the last one
+//! may contain NULs. See `PROTOCOL` in gearmand's sources. Nothing here reads or writes a socket.
 //!
-//! It is here since no crate that is kept speaks it well. rustygear 0.15 loses answers: a failure goes
-//! out marked as a response, a result into a channel whose end nobody waits for. gearman-worker 0.3
-//! takes a NOOP that comes late for an error, allocates whatever size a header promises, leaves jobs
-//! of functions that it does not know without an answer, and cannot be told to stop.
+//! The example has its own implementation because no maintained crate implements the protocol correctly.
+//! rustygear 0.15 loses answers: it marks a failure as a response, and sends a result into a channel whose
+//! end is never awaited. gearman-worker 0.3 treats a late NOOP as an error, allocates any size that a
+//! header claims, does not answer jobs of unknown functions, and cannot be stopped.
 
 use std::fmt;
 
-pub(crate) use response::{Assigned, Inbox, Malformed, Response};
+pub(crate) use response::{AssignedJob, Malformed, Response, ResponseBuffer};
 
 mod response;
 
-/// The most bytes that follow a header, in either direction: 64 MiB.
+/// The maximum number of bytes after a header, in either direction: 64 MiB.
 pub(crate) const BODY_MAX: usize = 64 << 20;
-/// The longest name, of a worker or a function: gearmand keeps 127 bytes of a worker's.
+/// The maximum length of a name in bytes: gearmand stores 127 bytes of a worker's name.
 pub(crate) const NAME_MAX: usize = 127;
-/// The longest handle: the protocol grants it 64 bytes with the NUL.
+/// The maximum length of a handle in bytes: the protocol allows 64 with the NUL.
 const HANDLE_MAX: usize = 63;
 /// Magic, type and size.
 const HEADER: usize = 12;
 const REQUEST: &[u8; 4] = b"\0REQ";
 
-/// The name of a worker or of a function: 1 to 127 bytes of text, no blanks, no control characters, since
-/// gearmand's own lists are made of words.
+/// The name of a worker or of a function: 1 to 127 bytes of text without whitespace and control
+/// characters, because gearmand's own lists separate fields by whitespace.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Name(String);
+pub(crate) struct GearmanName(String);
 
-impl Name {
-    /// Makes it.
+impl GearmanName {
+    /// Creates a name.
     ///
     /// # Errors
     ///
-    /// When the text is no such name.
-    pub(crate) fn new(text: &str) -> Result<Name, BadName> {
+    /// If the text is not a valid name.
+    pub(crate) fn new(text: &str) -> Result<GearmanName, InvalidName> {
         let is_word = |letter: char| !letter.is_whitespace() && !letter.is_control();
         if (1..=NAME_MAX).contains(&text.len()) && text.chars().all(is_word) {
-            Ok(Name(text.to_owned()))
+            Ok(GearmanName(text.to_owned()))
         } else {
-            Err(BadName(text.to_owned()))
+            Err(InvalidName(text.to_owned()))
         }
     }
 
-    /// The bytes, as they are sent.
+    /// Returns the bytes of the name.
     pub(crate) fn as_bytes(&self) -> &[u8] {
         self.0.as_bytes()
     }
 }
 
-/// What cannot be a [`Name`].
+/// The text is not a valid [`GearmanName`].
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
 #[error(
-    "{0:?} is no name for gearmand: 1 to {NAME_MAX} bytes without blanks and control characters are"
+    "invalid gearmand name {0:?}: expected 1 to {NAME_MAX} bytes without whitespace and control characters"
 )]
-pub(crate) struct BadName(String);
+pub(crate) struct InvalidName(String);
 
-/// What the server calls a job: 1 to 63 bytes without a NUL.
+/// The server's identifier of a job: 1 to 63 bytes without a NUL.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Handle(Vec<u8>);
+pub(crate) struct JobHandle(Vec<u8>);
 
-impl fmt::Display for Handle {
+impl fmt::Display for JobHandle {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&String::from_utf8_lossy(&self.0))
     }
 }
 
-/// What a worker says.
+/// A request from a worker.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Request<'a> {
-    /// Who it is, in the server's list of workers.
-    SetClientId(&'a Name),
-    /// It performs this function.
-    CanDo(&'a Name),
-    /// It performs none any more.
+    /// Sets the worker's name in the server's list.
+    SetClientId(&'a GearmanName),
+    /// Registers a function.
+    CanDo(&'a GearmanName),
+    /// Withdraws all functions.
     ResetAbilities,
-    /// It asks for a job: answered with `NO_JOB` or `JOB_ASSIGN`.
+    /// Requests a job. The server responds with `NO_JOB` or `JOB_ASSIGN`.
     GrabJob,
-    /// It wants a `NOOP` when there is a job.
+    /// Requests a `NOOP` as soon as there is a job.
     PreSleep,
-    /// How far a job is: so many parts of so many.
+    /// Reports the progress of a job.
     WorkStatus {
         /// The job.
-        handle: &'a Handle,
-        /// Parts that are done.
+        handle: &'a JobHandle,
+        /// The number of parts that are done.
         done: u32,
-        /// Parts there are.
+        /// The number of all parts.
         of: u32,
     },
-    /// Words for who waits for the job.
+    /// Sends a message to the client of a job.
     WorkWarning {
         /// The job.
-        handle: &'a Handle,
-        /// The words.
-        words: &'a [u8],
+        handle: &'a JobHandle,
+        /// The message.
+        text: &'a [u8],
     },
-    /// The job is done.
+    /// Reports that a job is done.
     WorkComplete {
         /// The job.
-        handle: &'a Handle,
-        /// What it has come to.
+        handle: &'a JobHandle,
+        /// The result of the job.
         result: &'a [u8],
     },
-    /// The job has failed.
+    /// Reports that a job has failed.
     WorkFail {
         /// The job.
-        handle: &'a Handle,
+        handle: &'a JobHandle,
     },
-    /// It wants these bytes back, in their turn: whatever was said before has been taken in by then.
+    /// Requests that these bytes are sent back. The response confirms that all earlier requests were read.
     Echo(&'a [u8]),
 }
 
@@ -119,8 +118,8 @@ impl Request<'_> {
     ///
     /// # Errors
     ///
-    /// When it were longer than [`BODY_MAX`]; nothing is appended then.
-    pub(crate) fn append_to(&self, out: &mut Vec<u8>) -> Result<(), TooLong> {
+    /// If the packet is longer than [`BODY_MAX`]. Nothing is appended then.
+    pub(crate) fn append_to(&self, out: &mut Vec<u8>) -> Result<(), PacketTooLong> {
         match *self {
             Request::CanDo(name) => packet(out, 1, &[name.as_bytes()]),
             Request::ResetAbilities => packet(out, 3, &[]),
@@ -134,19 +133,20 @@ impl Request<'_> {
             Request::WorkFail { handle } => packet(out, 14, &[&handle.0]),
             Request::Echo(bytes) => packet(out, 16, &[bytes]),
             Request::SetClientId(name) => packet(out, 22, &[name.as_bytes()]),
-            Request::WorkWarning { handle, words } => packet(out, 29, &[&handle.0, words]),
+            Request::WorkWarning { handle, text } => packet(out, 29, &[&handle.0, text]),
         }
     }
 }
 
-fn packet(out: &mut Vec<u8>, kind: u32, arguments: &[&[u8]]) -> Result<(), TooLong> {
+fn packet(out: &mut Vec<u8>, kind: u32, arguments: &[&[u8]]) -> Result<(), PacketTooLong> {
     let nuls = arguments.len().saturating_sub(1);
     let size = arguments.iter().map(|argument| argument.len()).sum::<usize>() + nuls;
-    let told = u32::try_from(size).ok().filter(|_| size <= BODY_MAX).ok_or(TooLong(size))?;
+    let body_size =
+        u32::try_from(size).ok().filter(|_| size <= BODY_MAX).ok_or(PacketTooLong(size))?;
     out.reserve(HEADER + size);
     out.extend_from_slice(REQUEST);
     out.extend_from_slice(&kind.to_be_bytes());
-    out.extend_from_slice(&told.to_be_bytes());
+    out.extend_from_slice(&body_size.to_be_bytes());
     for (place, argument) in arguments.iter().enumerate() {
         if place > 0 {
             out.push(0);
@@ -156,10 +156,10 @@ fn packet(out: &mut Vec<u8>, kind: u32, arguments: &[&[u8]]) -> Result<(), TooLo
     Ok(())
 }
 
-/// A packet that is too long to be sent.
+/// A packet is too long to be sent.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
-#[error("a packet of {0} bytes is too long: {BODY_MAX} are the most")]
-pub(crate) struct TooLong(usize);
+#[error("a packet of {0} bytes is too long: the limit is {BODY_MAX} bytes")]
+pub(crate) struct PacketTooLong(usize);
 
 #[cfg(test)]
 mod tests;

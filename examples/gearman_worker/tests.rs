@@ -1,12 +1,13 @@
-//! The parts of `gearman_worker`, for their unit tests.
+//! Unit tests of `gearman_worker`.
 
 mod functions;
 mod protocol;
 mod worker;
 
 #[test]
-fn all_functions_have_names_that_gearmand_takes() {
-    let worker = worker::Worker::new(&"127.0.0.1:4730".parse().expect("an address"), "a-worker")
-        .expect("it is a name");
+fn all_functions_have_valid_names() {
+    let worker =
+        worker::GearmanWorker::new(&"127.0.0.1:4730".parse().expect("a valid address"), "a-worker")
+            .expect("a valid name");
     assert!(functions::all(worker).is_ok());
 }

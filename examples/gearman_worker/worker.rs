@@ -1,299 +1,313 @@
-//! A Gearman worker: one thread, one server, one job at a time. It knows nothing of pre-forking.
+//! A Gearman worker: one thread, one server, one job at a time. It does not depend on `daemon-prefork`.
 //!
-//! It says what it can do, asks for a job, does it, answers, and asks again. When there is none it
-//! sleeps until the server wakes it. When the server goes it comes back, and waits longer each time
-//! that comes to nothing. It stops between two jobs, never within one: a job that the server has
-//! assigned is always answered.
+//! The worker registers its functions, requests a job, runs it, sends the answer, and requests the
+//! next one. If there is no job it sleeps until the server wakes it. If the connection is lost it
+//! connects again, after a delay that doubles with each failure. It stops between two jobs, never
+//! during one: every job that the server has assigned is answered.
 
 use std::os::fd::BorrowedFd;
 use std::str::FromStr;
 use std::time::Duration;
 
-use crate::protocol::{Assigned, Name, Request, Response};
+use crate::protocol::{AssignedJob, GearmanName, Request, Response};
 use connection::Connection;
-use pauses::Pauses;
-use waits::{Stop, doze, within};
+use reconnect_delay::ReconnectDelay;
+use wait::{StopState, wait_for_server, wait_for_stop};
 
-pub(crate) use job::{Job, Outcome};
-pub(crate) use trouble::{Lost, Trouble, Unfit};
+pub(crate) use job::{GearmanJob, JobResult};
+pub(crate) use problem::{ConnectionError, SetupError, WorkerProblem};
 
 mod connection;
 mod job;
-mod pauses;
-mod trouble;
-mod waits;
+mod problem;
+mod reconnect_delay;
+mod wait;
 
-/// The most bytes of an error that are sent to who waits for the job.
-const WORDS_MAX: usize = 4096;
+/// The maximum length in bytes of an error that is sent to the client of a job.
+const ERROR_TEXT_MAX: usize = 4096;
 
-/// How long the server may take.
+/// How long to wait for the server.
 #[derive(Debug, Clone, Copy)]
-struct Patience {
-    /// To let in at one of its addresses; to send the next bytes of an answer; to take the next bytes in.
+struct Timeouts {
+    /// For a connection to one of its addresses, and for each read and write.
     answer: Duration,
-    /// To wake a worker. Then it asks for a job unasked, and so finds out about a server that is gone
-    /// without a word, and about a job whose wake-up went to a worker that was just leaving.
+    /// For a wakeup. After this time the worker requests a job anyway. It thus detects a server that
+    /// has disappeared, and a job whose wakeup was sent to a worker that was just disconnecting.
     sleep: Duration,
 }
 
-const PATIENCE: Patience =
-    Patience { answer: Duration::from_secs(10), sleep: Duration::from_secs(30) };
+const TIMEOUTS: Timeouts =
+    Timeouts { answer: Duration::from_secs(10), sleep: Duration::from_secs(30) };
 
-type Function = Box<dyn FnMut(&mut Job<'_>) -> Outcome>;
+type Function = Box<dyn FnMut(&mut GearmanJob<'_>) -> JobResult>;
 
-/// A worker. Made, it has connected to nobody yet.
-pub(crate) struct Worker {
-    server: Address,
-    id: Name,
-    functions: Vec<(Name, Function)>,
-    told: Box<dyn FnMut(&Trouble)>,
-    patience: Patience,
-    pauses: Pauses,
-    answered: Answered,
+/// A worker. It connects in [`run`](GearmanWorker::run).
+pub(crate) struct GearmanWorker {
+    server: ServerAddress,
+    id: GearmanName,
+    functions: Vec<(GearmanName, Function)>,
+    on_problem: Box<dyn FnMut(&WorkerProblem)>,
+    timeouts: Timeouts,
+    reconnect_delay: ReconnectDelay,
+    answer_counts: AnswerCounts,
 }
 
-/// The answers that were given.
+/// Counts of the answers that were sent.
 #[derive(Debug, Default)]
-struct Answered {
-    /// Those that the server has taken in.
-    known: u64,
-    /// Those that it may not have read yet.
+struct AnswerCounts {
+    /// Answers that the server has read.
+    confirmed: u64,
+    /// Answers that the server may not have read yet.
     sent: u64,
 }
 
-/// Why a connection was given up before it was time.
-enum Broken {
-    Lost(Lost),
+/// Why a connection ended early.
+enum RunError {
+    Connection(ConnectionError),
     Wait(daemon_sys::Error),
 }
 
-impl<E: Into<Lost>> From<E> for Broken {
-    fn from(why: E) -> Self {
-        Broken::Lost(why.into())
+impl<E: Into<ConnectionError>> From<E> for RunError {
+    fn from(error: E) -> Self {
+        RunError::Connection(error.into())
     }
 }
 
-/// Where a server is: `HOST:PORT`, as in `127.0.0.1:4730`. The host is looked up at each connecting.
+/// A server's address: `HOST:PORT`, for example `127.0.0.1:4730`. Each connection resolves the host again.
 #[derive(Debug, Clone)]
-pub(crate) struct Address(String);
+pub(crate) struct ServerAddress(String);
 
-impl FromStr for Address {
-    type Err = Unfit;
+impl FromStr for ServerAddress {
+    type Err = SetupError;
 
-    fn from_str(address: &str) -> Result<Address, Unfit> {
+    fn from_str(address: &str) -> Result<ServerAddress, SetupError> {
         let is_address = |(host, port): (&str, &str)| {
             !host.is_empty() && port.parse::<u16>().is_ok_and(|port| port > 0)
         };
         if address.rsplit_once(':').is_some_and(is_address) {
-            Ok(Address(address.to_owned()))
+            Ok(ServerAddress(address.to_owned()))
         } else {
-            Err(Unfit::Server(address.to_owned()))
+            Err(SetupError::Server(address.to_owned()))
         }
     }
 }
 
-impl Worker {
-    /// Makes a worker for a server, with a name for the server's list of workers.
+impl GearmanWorker {
+    /// Creates a worker for a server, with a name for the server's list of workers.
     ///
     /// # Errors
     ///
-    /// When the name is none for gearmand.
-    pub(crate) fn new(server: &Address, id: &str) -> Result<Worker, Unfit> {
-        Ok(Worker {
+    /// If gearmand does not accept the name.
+    pub(crate) fn new(server: &ServerAddress, id: &str) -> Result<GearmanWorker, SetupError> {
+        Ok(GearmanWorker {
             server: server.clone(),
-            id: Name::new(id)?,
+            id: GearmanName::new(id)?,
             functions: Vec::new(),
-            told: Box::new(|_trouble| {}),
-            patience: PATIENCE,
-            pauses: Pauses::default(),
-            answered: Answered::default(),
+            on_problem: Box::new(|_problem| {}),
+            timeouts: TIMEOUTS,
+            reconnect_delay: ReconnectDelay::default(),
+            answer_counts: AnswerCounts::default(),
         })
     }
 
-    /// Adds a function. The server looks for jobs of the functions in the order of their adding; of two
-    /// with the same name the first is called.
+    /// Adds a function. The server assigns jobs of the functions in the order in which they were added. If
+    /// two functions have the same name, the first is called.
     ///
-    /// Its error becomes a warning to who waits for the job, before the failure. A function that panics
-    /// takes the worker with it, and the server hands the job to another one: `gearmand --job-retries`
-    /// says how often.
+    /// An error of the function is sent to the client as a warning before the failure. A panic ends the
+    /// worker, and the server assigns the job to another one: `gearmand --job-retries` sets how often.
     ///
     /// # Errors
     ///
-    /// When the name is none for gearmand.
-    pub(crate) fn can(
+    /// If gearmand does not accept the name.
+    pub(crate) fn add_function(
         mut self,
         name: &str,
-        function: impl FnMut(&mut Job<'_>) -> Outcome + 'static,
-    ) -> Result<Worker, Unfit> {
-        self.functions.push((Name::new(name)?, Box::new(function)));
+        function: impl FnMut(&mut GearmanJob<'_>) -> JobResult + 'static,
+    ) -> Result<GearmanWorker, SetupError> {
+        self.functions.push((GearmanName::new(name)?, Box::new(function)));
         Ok(self)
     }
 
-    /// Has this called with all that goes wrong between the worker and its server. By default nobody
-    /// is told.
-    pub(crate) fn on_trouble(mut self, told: impl FnMut(&Trouble) + 'static) -> Worker {
-        self.told = Box::new(told);
+    /// Sets a function that is called with each problem between the worker and its server. By default
+    /// problems are not reported.
+    pub(crate) fn on_problem(
+        mut self,
+        on_problem: impl FnMut(&WorkerProblem) + 'static,
+    ) -> GearmanWorker {
+        self.on_problem = Box::new(on_problem);
         self
     }
 
-    /// Works until `stop` is readable, or for ever without one. Returns how many jobs it has answered
-    /// since it was made; an answer counts once the server has taken it in.
+    /// Runs until `stop` is readable, or without end if there is none. Returns the number of jobs answered
+    /// since the worker was created. An answer counts once the server has read it.
     ///
-    /// A job in hand is answered first, and so is one that is on its way when `stop` becomes readable.
-    /// Nothing is read from `stop`. A server that hangs can hold the stop up: for ten
-    /// seconds at each of its addresses, and for as long at each read and write.
+    /// The current job is answered first, and so is one that is being assigned when `stop` becomes
+    /// readable. Nothing is read from `stop`. A server that hangs can delay the stop by ten seconds for
+    /// each of its addresses, and for each read and write.
     ///
     /// # Errors
     ///
-    /// None that comes from the server: the worker tells of it and tries again. Only when the system
-    /// refuses to wait, for want of memory.
+    /// If poll(2) fails, for lack of memory. Problems with the server are reported, and the worker
+    /// connects again.
     pub(crate) fn run(&mut self, stop: Option<BorrowedFd<'_>>) -> daemon_sys::Result<u64> {
-        while within(Duration::ZERO, stop)? == Stop::NotYet {
-            match self.stay_connected(stop) {
+        while wait_for_stop(Duration::ZERO, stop)? == StopState::Running {
+            match self.serve_connection(stop) {
                 Ok(()) => break,
-                Err(Broken::Lost(why)) => {
-                    self.answered.sent = 0;
-                    self.tell(|server| Trouble::Lost { server, why });
-                    within(self.pauses.after_failure(), stop)?;
+                Err(RunError::Connection(error)) => {
+                    self.answer_counts.sent = 0;
+                    self.report(|server| WorkerProblem::ConnectionLost { server, error });
+                    wait_for_stop(self.reconnect_delay.after_failure(), stop)?;
                 }
-                Err(Broken::Wait(error)) => return Err(error),
+                Err(RunError::Wait(error)) => return Err(error),
             }
         }
-        Ok(self.answered.known)
+        Ok(self.answer_counts.confirmed)
     }
 
-    fn stay_connected(&mut self, stop: Option<BorrowedFd<'_>>) -> Result<(), Broken> {
-        let mut connection = Connection::to(&self.server.0, self.patience.answer)?;
-        connection.say(&Request::SetClientId(&self.id))?;
+    fn serve_connection(&mut self, stop: Option<BorrowedFd<'_>>) -> Result<(), RunError> {
+        let mut connection = Connection::to(&self.server.0, self.timeouts.answer)?;
+        connection.queue(&Request::SetClientId(&self.id))?;
         for (name, _function) in &self.functions {
-            connection.say(&Request::CanDo(name))?;
+            connection.queue(&Request::CanDo(name))?;
         }
-        while within(Duration::ZERO, stop).map_err(Broken::Wait)? == Stop::NotYet {
-            match self.grab(&mut connection)? {
+        while wait_for_stop(Duration::ZERO, stop).map_err(RunError::Wait)? == StopState::Running {
+            match self.request_job(&mut connection)? {
                 Some(assigned) => self.perform(&assigned, &mut connection)?,
                 None => self.sleep(&mut connection, stop)?,
             }
         }
-        self.leave(connection)?;
+        self.disconnect(connection)?;
         Ok(())
     }
 
-    /// Asks for a job, and waits for the answer whatever else happens: a job that is assigned must not
-    /// be left lying. What was said before goes out along with the question.
-    fn grab(&mut self, connection: &mut Connection) -> Result<Option<Assigned>, Lost> {
-        connection.say(&Request::GrabJob)?;
+    /// Requests a job, and waits for the response even if a stop is requested meanwhile, because an
+    /// assigned job must be answered. Queued requests are sent along.
+    fn request_job(
+        &mut self,
+        connection: &mut Connection,
+    ) -> Result<Option<AssignedJob>, ConnectionError> {
+        connection.queue(&Request::GrabJob)?;
         connection.flush()?;
         let assigned = loop {
-            match connection.hear()? {
+            match connection.receive()? {
                 Response::NoJob => break None,
                 Response::JobAssign(assigned) => break Some(assigned),
-                // It was sent before the server had read the question.
+                // The server sent it before it had read the request.
                 Response::Noop => {}
-                Response::Error { code, text } => self.is_refused(code, text),
-                echo @ Response::Echo(_) => return Err(out_of_turn("GRAB_JOB", &echo)),
+                Response::Error { code, text } => self.report_refusal(code, text),
+                echo @ Response::Echo(_) => return Err(unexpected_response("GRAB_JOB", &echo)),
             }
         };
-        self.has_answered();
+        self.confirm_answers();
         Ok(assigned)
     }
 
-    /// Does a job and says what it has come to; it goes out with what is said next.
+    /// Runs a job and queues its answer, which is sent with the next request.
     ///
-    /// A failure is a warning with its words, then `WORK_FAIL`. It is not `WORK_EXCEPTION`: of that
-    /// gearmand 1.1.20 tells a client that has not asked for exceptions in a packet with a damaged
-    /// handle, for which the `gearman` command waits on and on.
-    fn perform(&mut self, job: &Assigned, connection: &mut Connection) -> Result<(), Lost> {
-        let Assigned { handle, function, workload } = job;
-        let ours = self.functions.iter_mut().find(|(name, _)| name.as_bytes() == function);
-        let outcome = match ours {
-            Some((_name, perform)) => perform(&mut Job { handle, workload, connection }),
+    /// A failure is sent as a warning with the error, then `WORK_FAIL`. `WORK_EXCEPTION` is not used:
+    /// gearmand 1.1.20 forwards it to clients that have not asked for exceptions in a packet with a
+    /// damaged handle, and the `gearman` command then waits forever.
+    fn perform(
+        &mut self,
+        job: &AssignedJob,
+        connection: &mut Connection,
+    ) -> Result<(), ConnectionError> {
+        let AssignedJob { handle, function, workload } = job;
+        let registered = self.functions.iter_mut().find(|(name, _)| name.as_bytes() == function);
+        let result = match registered {
+            Some((_name, perform)) => perform(&mut GearmanJob { handle, workload, connection }),
             None => {
                 let function = String::from_utf8_lossy(function).into_owned();
-                let trouble =
-                    |server| Trouble::NotOurs { server, handle: handle.clone(), function };
-                self.tell(trouble);
+                let problem = |server| WorkerProblem::UnknownFunction {
+                    server,
+                    handle: handle.clone(),
+                    function,
+                };
+                self.report(problem);
                 Err("this worker has no such function".into())
             }
         };
-        let outcome = outcome.and_then(|result| {
-            let said = connection.say(&Request::WorkComplete { handle, result: &result });
-            said.map_err(|why| format!("its result cannot be sent: {why}").into())
+        let result = result.and_then(|result| {
+            let queued = connection.queue(&Request::WorkComplete { handle, result: &result });
+            queued.map_err(|error| format!("cannot send the result: {error}").into())
         });
-        if let Err(why) = outcome {
-            let mut words = why.to_string().into_bytes();
-            words.truncate(WORDS_MAX);
-            words.push(b'\n');
-            connection.say(&Request::WorkWarning { handle, words: &words })?;
-            connection.say(&Request::WorkFail { handle })?;
+        if let Err(error) = result {
+            let mut text = error.to_string().into_bytes();
+            text.truncate(ERROR_TEXT_MAX);
+            text.push(b'\n');
+            connection.queue(&Request::WorkWarning { handle, text: &text })?;
+            connection.queue(&Request::WorkFail { handle })?;
         }
-        self.answered.sent += 1;
+        self.answer_counts.sent += 1;
         Ok(())
     }
 
-    /// Sleeps until there may be a job, or it is time to stop. The server assigns nothing to who sleeps.
+    /// Sleeps until there may be a job, or a stop is requested. The server assigns no jobs to a sleeping
+    /// worker.
     fn sleep(
         &mut self,
         connection: &mut Connection,
         stop: Option<BorrowedFd<'_>>,
-    ) -> Result<(), Broken> {
-        connection.say(&Request::PreSleep)?;
+    ) -> Result<(), RunError> {
+        connection.queue(&Request::PreSleep)?;
         connection.flush()?;
         loop {
-            // What has come along with an earlier response is no event any more.
+            // poll(2) does not report bytes that were read together with an earlier response.
             if !connection.has_unread() {
-                let server = doze(self.patience.sleep, connection, stop).map_err(Broken::Wait)?;
+                let server = wait_for_server(self.timeouts.sleep, connection, stop)
+                    .map_err(RunError::Wait)?;
                 if !server.is_readable() {
                     return Ok(());
                 }
             }
-            match connection.hear()? {
+            match connection.receive()? {
                 Response::Noop => return Ok(()),
-                Response::Error { code, text } => self.is_refused(code, text),
-                other => return Err(out_of_turn("PRE_SLEEP", &other).into()),
+                Response::Error { code, text } => self.report_refusal(code, text),
+                other => return Err(unexpected_response("PRE_SLEEP", &other).into()),
             }
         }
     }
 
-    /// Takes leave: it can do nothing any more, and is all taken in that it has said?
+    /// Withdraws all functions, waits until the server has read everything, and closes the connection.
     ///
-    /// The protocol acknowledges no answer. Older gearmands pass over what they have read from a
-    /// connection that is closed by the time they come to it, and a connection that is closed over an
-    /// unread wake-up is reset, which may throw away what was sent: a job that was answered would go to
-    /// another worker too. An echo comes back after all that was said before it.
-    fn leave(&mut self, mut connection: Connection) -> Result<(), Lost> {
-        connection.say(&Request::ResetAbilities)?;
-        connection.say(&Request::Echo(b"good-bye"))?;
+    /// The protocol does not acknowledge answers. Older versions of gearmand discard data of a connection
+    /// that is already closed when they process it. A connection that is closed with an unread wakeup is
+    /// reset, which may discard sent data. In both cases an answered job would be assigned to another
+    /// worker too. The response to an echo request confirms that everything before it was read.
+    fn disconnect(&mut self, mut connection: Connection) -> Result<(), ConnectionError> {
+        connection.queue(&Request::ResetAbilities)?;
+        connection.queue(&Request::Echo(b"good-bye"))?;
         connection.flush()?;
         loop {
-            match connection.hear()? {
+            match connection.receive()? {
                 Response::Echo(_) => break,
-                // It was sent before the server had read that nothing can be done here any more.
+                // The server sent it before it had read the request.
                 Response::Noop => {}
-                Response::Error { code, text } => self.is_refused(code, text),
-                other => return Err(out_of_turn("ECHO_REQ", &other)),
+                Response::Error { code, text } => self.report_refusal(code, text),
+                other => return Err(unexpected_response("ECHO_REQ", &other)),
             }
         }
-        self.has_answered();
+        self.confirm_answers();
         Ok(())
     }
 
-    /// The server has come to what was said before its answer.
-    fn has_answered(&mut self) {
-        self.pauses.answered();
-        self.answered.known += std::mem::take(&mut self.answered.sent);
+    /// Records that the server has read all answers that were sent before its response.
+    fn confirm_answers(&mut self) {
+        self.reconnect_delay.reset();
+        self.answer_counts.confirmed += std::mem::take(&mut self.answer_counts.sent);
     }
 
-    fn is_refused(&mut self, code: String, text: String) {
-        self.tell(|server| Trouble::Refused { server, code, text });
+    fn report_refusal(&mut self, code: String, text: String) {
+        self.report(|server| WorkerProblem::Refused { server, code, text });
     }
 
-    fn tell(&mut self, trouble: impl FnOnce(String) -> Trouble) {
-        (self.told)(&trouble(self.server.0.clone()));
+    fn report(&mut self, problem: impl FnOnce(String) -> WorkerProblem) {
+        (self.on_problem)(&problem(self.server.0.clone()));
     }
 }
 
-fn out_of_turn(asked: &'static str, answered: &Response) -> Lost {
-    Lost::OutOfTurn { asked, answered: answered.name() }
+fn unexpected_response(request: &'static str, response: &Response) -> ConnectionError {
+    ConnectionError::UnexpectedResponse { request, response: response.name() }
 }
 
 #[cfg(test)]

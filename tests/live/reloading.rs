@@ -82,7 +82,7 @@ fn an_invalid_configuration_is_logged_and_changes_nothing() {
     let table = [
         ("workers = many\n", "line 1: workers: invalid digit found in string"),
         ("workers = 0\n", "0"),
-        ("greeting = Ahoy\nneither of both\n", "line 2 means nothing: neither of both"),
+        ("greeting = Ahoy\nneither of both\n", "line 2: unknown setting: neither of both"),
     ];
     for (config, why) in table {
         greeter.reload(config);

@@ -204,8 +204,8 @@ mod tests {
     #[test]
     fn signals_that_stop_the_service_are_taken_first_and_none_is_lost() {
         let mut pending_signals = vec![Signal::Usr1, Signal::Hup, Signal::Int, Signal::Term];
-        let heard: Vec<_> = std::iter::from_fn(|| take_most_severe(&mut pending_signals)).collect();
-        assert_eq!(heard[..2], [Signal::Term, Signal::Int]);
-        assert_eq!(heard.len(), 4);
+        let taken: Vec<_> = std::iter::from_fn(|| take_most_severe(&mut pending_signals)).collect();
+        assert_eq!(taken[..2], [Signal::Term, Signal::Int]);
+        assert_eq!(taken.len(), 4);
     }
 }

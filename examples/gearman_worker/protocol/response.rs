@@ -1,31 +1,31 @@
-//! What comes from a server: bytes to responses. They may be any bytes.
+//! Decodes responses. The bytes come from the network and may be invalid.
 
-use super::{BODY_MAX, HANDLE_MAX, HEADER, Handle};
+use super::{BODY_MAX, HANDLE_MAX, HEADER, JobHandle};
 
 const RESPONSE: &[u8; 4] = b"\0RES";
 
-/// What a server says to a worker.
+/// A response from the server.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Response {
-    /// There may be a job: ask for it.
+    /// There may be a job to request.
     Noop,
-    /// There is none.
+    /// There is no job.
     NoJob,
-    /// There is one, and it is yours.
-    JobAssign(Assigned),
-    /// The bytes that were to come back.
+    /// A job is assigned to this worker.
+    JobAssign(AssignedJob),
+    /// The bytes of an echo request.
     Echo(Vec<u8>),
-    /// Something was wrong with a request.
+    /// A request was invalid.
     Error {
-        /// A word for it.
+        /// The error code.
         code: String,
-        /// Words for it.
+        /// The error message.
         text: String,
     },
 }
 
 impl Response {
-    /// What the protocol calls it.
+    /// Returns the name of the response in the protocol.
     pub(crate) fn name(&self) -> &'static str {
         match self {
             Response::Noop => "NOOP",
@@ -37,68 +37,67 @@ impl Response {
     }
 }
 
-/// A job, as it is handed to a worker.
+/// A job that is assigned to a worker.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Assigned {
-    /// What the server calls it.
-    pub(crate) handle: Handle,
-    /// The function that it is for.
+pub(crate) struct AssignedJob {
+    /// The server's identifier of the job.
+    pub(crate) handle: JobHandle,
+    /// The name of the function.
     pub(crate) function: Vec<u8>,
-    /// What it is about.
+    /// The input of the job.
     pub(crate) workload: Vec<u8>,
 }
 
-/// Bytes of a server that are no packet for a worker. What follows them cannot be understood either.
+/// Why bytes from the server are not a valid packet. The bytes after them cannot be decoded either.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum Malformed {
-    /// Another protocol, or a packet that is meant for a server.
-    #[error("a packet begins with {:?}, not with \"\\0RES\"", String::from_utf8_lossy(.0))]
+    /// The magic is wrong: another protocol, or a packet for a server.
+    #[error("packet begins with {:?}, expected \"\\0RES\"", String::from_utf8_lossy(.0))]
     Magic(Vec<u8>),
-    /// A type that a worker is not sent.
-    #[error("a packet of type {0}, which is none for a worker")]
+    /// The packet type is not used for workers.
+    #[error("unexpected packet type {0}")]
     Kind(u32),
-    /// More than is taken.
-    #[error("a packet of type {kind} with {size} bytes: {BODY_MAX} are the most")]
+    /// The packet is too long.
+    #[error("packet of type {kind} has {size} bytes: the limit is {BODY_MAX} bytes")]
     TooLong {
-        /// Its type.
+        /// The packet type.
         kind: u32,
-        /// What its header promises.
+        /// The size in the header.
         size: u32,
     },
-    /// Fewer arguments than its type has.
+    /// Arguments are missing.
     #[error("{packet} ends before {argument}")]
     Short {
-        /// The type's name.
+        /// The name of the packet type.
         packet: &'static str,
-        /// The first that is missing.
+        /// The first missing argument.
         argument: &'static str,
     },
-    /// A handle of no byte, or of more than the protocol grants.
-    #[error("JOB_ASSIGN with a handle of {0} bytes: 1 to {HANDLE_MAX} are right")]
+    /// The handle is empty or too long.
+    #[error("JOB_ASSIGN has a handle of {0} bytes: expected 1 to {HANDLE_MAX}")]
     Handle(usize),
 }
 
-/// What has come from a server and is not understood yet. It never holds more than a packet and what
-/// was read along with it.
+/// Received bytes that are not decoded yet: at most one packet and what was read along with it.
 #[derive(Debug, Default)]
-pub(crate) struct Inbox(Vec<u8>);
+pub(crate) struct ResponseBuffer(Vec<u8>);
 
-impl Inbox {
-    /// Adds bytes as they come, cut anywhere.
+impl ResponseBuffer {
+    /// Appends received bytes, which may end anywhere in a packet.
     pub(crate) fn add(&mut self, bytes: &[u8]) {
         self.0.extend_from_slice(bytes);
     }
 
-    /// Says whether there is nothing in it, not even a part of a packet.
+    /// Returns whether the buffer is empty, without even a part of a packet.
     pub(crate) fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
 
-    /// Takes the next packet; `None` if it has not come whole.
+    /// Returns the next packet, or `None` if it is incomplete.
     ///
     /// # Errors
     ///
-    /// When what has come is none, as soon as that is certain; nothing is taken any more then.
+    /// If the bytes cannot be a packet. Every later call returns an error too.
     pub(crate) fn take(&mut self) -> Result<Option<Response>, Malformed> {
         let begun = &self.0[..self.0.len().min(RESPONSE.len())];
         if !RESPONSE.starts_with(begun) {
@@ -117,7 +116,7 @@ impl Inbox {
     }
 }
 
-/// The types of what a worker is sent.
+/// The types of packets for a worker.
 #[derive(Debug, Clone, Copy)]
 enum Kind {
     Noop,
@@ -145,7 +144,7 @@ impl Kind {
         }
     }
 
-    /// What it says. Data that the type has not is passed over.
+    /// Decodes the body. Data that the type does not have is ignored.
     fn response(self, body: &[u8]) -> Result<Response, Malformed> {
         match self {
             Kind::Noop => Ok(Response::Noop),
@@ -158,8 +157,8 @@ impl Kind {
                 if !(1..=HANDLE_MAX).contains(&handle.len()) {
                     return Err(Malformed::Handle(handle.len()));
                 }
-                Ok(Response::JobAssign(Assigned {
-                    handle: Handle(handle.to_vec()),
+                Ok(Response::JobAssign(AssignedJob {
+                    handle: JobHandle(handle.to_vec()),
                     function: function.to_vec(),
                     workload: workload.to_vec(),
                 }))
@@ -174,7 +173,7 @@ impl Kind {
     }
 }
 
-/// An argument, and what follows its NUL.
+/// Returns an argument, and the rest after its NUL.
 fn cut(body: &[u8]) -> Option<(&[u8], &[u8])> {
     let nul = body.iter().position(|byte| *byte == 0)?;
     Some((&body[..nul], &body[nul + 1..]))

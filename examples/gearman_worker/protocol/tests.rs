@@ -1,30 +1,30 @@
-//! Every packet byte for byte, and bytes at random.
+//! Tests of every packet byte by byte, and of random bytes.
 
 use proptest::prelude::*;
 
 use super::*;
 
-fn name(text: &str) -> Name {
-    Name::new(text).expect("it is a name")
+fn name(text: &str) -> GearmanName {
+    GearmanName::new(text).expect("a valid name")
 }
 
-fn handle() -> Handle {
-    Handle(b"H:lap:1".to_vec())
+fn handle() -> JobHandle {
+    JobHandle(b"H:lap:1".to_vec())
 }
 
 fn response(kind: u32, body: &[u8]) -> Vec<u8> {
-    let size = u32::try_from(body.len()).expect("it is short");
+    let size = u32::try_from(body.len()).expect("the body is short");
     [b"\0RES".as_slice(), &kind.to_be_bytes(), &size.to_be_bytes(), body].concat()
 }
 
 fn read(bytes: &[u8]) -> Result<Option<Response>, Malformed> {
-    let mut inbox = Inbox::default();
-    inbox.add(bytes);
-    inbox.take()
+    let mut buffer = ResponseBuffer::default();
+    buffer.add(bytes);
+    buffer.take()
 }
 
 #[test]
-fn each_request_has_its_bytes() {
+fn requests_are_encoded() {
     let (id, reverse, handle) = (name("worker-1"), name("reverse"), handle());
     let handle = &handle;
     let table: [(Request<'_>, &[u8]); 10] = [
@@ -43,19 +43,19 @@ fn each_request_has_its_bytes() {
         (Request::WorkFail { handle }, b"\0REQ\0\0\0\x0e\0\0\0\x07H:lap:1"),
         (Request::Echo(b"a\0b"), b"\0REQ\0\0\0\x10\0\0\0\x03a\0b"),
         (Request::SetClientId(&id), b"\0REQ\0\0\0\x16\0\0\0\x08worker-1"),
-        (Request::WorkWarning { handle, words: b"oh" }, b"\0REQ\0\0\0\x1d\0\0\0\x0aH:lap:1\0oh"),
+        (Request::WorkWarning { handle, text: b"oh" }, b"\0REQ\0\0\0\x1d\0\0\0\x0aH:lap:1\0oh"),
     ];
     for (request, bytes) in table {
         let mut out = Vec::new();
-        request.append_to(&mut out).expect("it is short");
+        request.append_to(&mut out).expect("the body is short");
         assert_eq!(out, bytes, "{request:?}");
     }
 }
 
 #[test]
-fn each_response_is_read_from_its_bytes() {
+fn responses_are_decoded() {
     let assigned = |workload: &[u8]| {
-        Response::JobAssign(Assigned {
+        Response::JobAssign(AssignedJob {
             handle: handle(),
             function: b"reverse".to_vec(),
             workload: workload.to_vec(),
@@ -78,21 +78,21 @@ fn each_response_is_read_from_its_bytes() {
 }
 
 #[test]
-fn what_is_no_response_is_refused_with_what_is_wrong() {
+fn invalid_responses_are_refused_with_the_reason() {
     let long = format!("{}\0reverse\0", "H".repeat(64));
     let table: [(Vec<u8>, &str); 10] = [
-        (b"HTTP/1.1 400".to_vec(), r#"a packet begins with "HTTP", not with "\0RES""#),
-        (b"H".to_vec(), r#"a packet begins with "H", not with "\0RES""#),
-        (b"\0REQ\0\0\0\x06\0\0\0\0".to_vec(), r#"a packet begins with "\0REQ", not with "\0RES""#),
-        (response(0, b""), "a packet of type 0, which is none for a worker"),
-        (response(8, b"H:lap:1"), "a packet of type 8, which is none for a worker"),
+        (b"HTTP/1.1 400".to_vec(), r#"packet begins with "HTTP", expected "\0RES""#),
+        (b"H".to_vec(), r#"packet begins with "H", expected "\0RES""#),
+        (b"\0REQ\0\0\0\x06\0\0\0\0".to_vec(), r#"packet begins with "\0REQ", expected "\0RES""#),
+        (response(0, b""), "unexpected packet type 0"),
+        (response(8, b"H:lap:1"), "unexpected packet type 8"),
         (
             b"\0RES\0\0\0\x0b\x04\0\0\x01".to_vec(),
-            "a packet of type 11 with 67108865 bytes: 67108864 are the most",
+            "packet of type 11 has 67108865 bytes: the limit is 67108864 bytes",
         ),
         (response(11, b"H:lap:1"), "JOB_ASSIGN ends before its function"),
         (response(11, b"H:lap:1\0reverse"), "JOB_ASSIGN ends before its workload"),
-        (response(11, long.as_bytes()), "JOB_ASSIGN with a handle of 64 bytes: 1 to 63 are right"),
+        (response(11, long.as_bytes()), "JOB_ASSIGN has a handle of 64 bytes: expected 1 to 63"),
         (response(19, b"OH"), "ERROR ends before its text"),
     ];
     for (bytes, expected) in table {
@@ -103,7 +103,7 @@ fn what_is_no_response_is_refused_with_what_is_wrong() {
 }
 
 #[test]
-fn a_packet_that_has_not_come_whole_is_waited_for() {
+fn an_incomplete_packet_is_not_decoded() {
     let whole = b"\0RES\0\0\0\x0b\0\0\0\x14H:lap:1\0reverse\0test";
     for length in 0..whole.len() {
         assert_eq!(read(&whole[..length]), Ok(None), "{length} bytes");
@@ -111,25 +111,27 @@ fn a_packet_that_has_not_come_whole_is_waited_for() {
 }
 
 #[test]
-fn a_packet_that_is_too_long_is_not_sent_and_leaves_nothing_behind() {
+fn a_packet_that_is_too_long_is_not_appended() {
     let result = vec![b'x'; BODY_MAX];
     let mut out = b"before".to_vec();
     let refused = Request::WorkComplete { handle: &handle(), result: &result }.append_to(&mut out);
-    assert_eq!(refused, Err(TooLong(BODY_MAX + 8)));
+    assert_eq!(refused, Err(PacketTooLong(BODY_MAX + 8)));
     assert_eq!(out, b"before");
     let fits = &result[8..];
-    Request::WorkComplete { handle: &handle(), result: fits }.append_to(&mut out).expect("it fits");
+    Request::WorkComplete { handle: &handle(), result: fits }
+        .append_to(&mut out)
+        .expect("the packet fits");
 }
 
 #[test]
-fn names_are_words_of_up_to_127_bytes() {
+fn names_have_up_to_127_bytes_without_whitespace() {
     let longest = "n".repeat(NAME_MAX);
     for good in ["reverse", "a", "grüße", "a:b-c.d", &longest] {
         assert_eq!(name(good).as_bytes(), good.as_bytes());
     }
     let too_long = "n".repeat(NAME_MAX + 1);
     for bad in ["", "two words", "nul\0", "tab\t", "line\n", &too_long] {
-        assert_eq!(Name::new(bad), Err(BadName(bad.to_owned())));
+        assert_eq!(GearmanName::new(bad), Err(InvalidName(bad.to_owned())));
     }
 }
 
@@ -146,8 +148,11 @@ fn any_response() -> impl Strategy<Value = (Vec<u8>, Response)> {
         (prop::collection::vec(1_u8.., 1..=HANDLE_MAX), word(), bytes()).prop_map(
             |(handle, function, workload)| {
                 let body = [&handle[..], b"\0", &function, b"\0", &workload].concat();
-                let handle = Handle(handle);
-                (response(11, &body), Response::JobAssign(Assigned { handle, function, workload }))
+                let handle = JobHandle(handle);
+                (
+                    response(11, &body),
+                    Response::JobAssign(AssignedJob { handle, function, workload }),
+                )
             }
         ),
     ]
@@ -155,20 +160,20 @@ fn any_response() -> impl Strategy<Value = (Vec<u8>, Response)> {
 
 proptest! {
     #[test]
-    fn responses_are_read_whole_and_in_order_wherever_their_bytes_are_cut(
+    fn responses_are_decoded_in_order_for_any_split_of_the_bytes(
         sent in prop::collection::vec(any_response(), 0..8),
         cuts in prop::collection::vec(1_usize..30, 1..20),
     ) {
         let bytes: Vec<u8> = sent.iter().flat_map(|(bytes, _)| bytes.clone()).collect();
         let expected: Vec<Response> = sent.into_iter().map(|(_, response)| response).collect();
-        let mut inbox = Inbox::default();
+        let mut buffer = ResponseBuffer::default();
         let mut taken = Vec::new();
         let mut rest = bytes.as_slice();
         for cut in cuts.into_iter().cycle() {
             let (chunk, later) = rest.split_at(cut.min(rest.len()));
             rest = later;
-            inbox.add(chunk);
-            while let Some(response) = inbox.take()? {
+            buffer.add(chunk);
+            while let Some(response) = buffer.take()? {
                 taken.push(response);
             }
             if rest.is_empty() {
@@ -176,30 +181,30 @@ proptest! {
             }
         }
         prop_assert_eq!(taken, expected);
-        prop_assert!(inbox.is_empty());
+        prop_assert!(buffer.is_empty());
     }
 
     #[test]
-    fn no_bytes_make_it_panic_and_what_is_refused_stays_refused(
+    fn invalid_bytes_cause_no_panic_and_stay_refused(
         bytes in prop::collection::vec(any::<u8>(), 0..64),
         kind in prop::sample::select(vec![0_u32, 6, 8, 10, 11, 17, 19, 77]),
         size in 0_u32..64,
     ) {
         let header = [b"\0RES".as_slice(), &kind.to_be_bytes(), &size.to_be_bytes()].concat();
         for bytes in [bytes.clone(), [header, bytes].concat()] {
-            let mut inbox = Inbox::default();
-            inbox.add(&bytes);
+            let mut buffer = ResponseBuffer::default();
+            buffer.add(&bytes);
             let refused = loop {
-                match inbox.take() {
+                match buffer.take() {
                     Ok(Some(_)) => {}
                     Ok(None) => break None,
                     Err(malformed) => break Some(malformed),
                 }
             };
             if let Some(malformed) = refused {
-                inbox.add(b"\0RES\0\0\0\x06\0\0\0\0");
-                let again = inbox.take();
-                // A magic that was cut short may be told longer.
+                buffer.add(b"\0RES\0\0\0\x06\0\0\0\0");
+                let again = buffer.take();
+                // The error may show more of a magic that was incomplete before.
                 prop_assert!(again.is_err(), "{malformed} and then {again:?}");
             }
         }

@@ -1,81 +1,81 @@
-//! A connection to the server: requests out, responses in, nothing that waits for ever.
+//! A connection to the server. Every operation has a timeout.
 
 use std::io::{self, ErrorKind, Read, Write};
 use std::net::{TcpStream, ToSocketAddrs};
 use std::os::fd::{AsFd, BorrowedFd};
 use std::time::Duration;
 
-use crate::protocol::{Inbox, Request, Response, TooLong};
+use crate::protocol::{PacketTooLong, Request, Response, ResponseBuffer};
 
-use super::trouble::Lost;
+use super::problem::ConnectionError;
 
-/// How much is read at a time, in bytes.
+/// The size of a read in bytes.
 const CHUNK: usize = 64 << 10;
 
-/// A connection. Its descriptor is for poll(2) alone, and tells nothing while
-/// [`has_unread`](Connection::has_unread).
+/// A connection. Its descriptor is for poll(2) only, which reports nothing about bytes that
+/// [`has_unread`](Connection::has_unread) covers.
 #[derive(Debug)]
 pub(super) struct Connection {
     stream: TcpStream,
-    /// What was said and not sent: an answer goes out with the next question.
+    /// Queued requests: an answer is sent together with the next request.
     out: Vec<u8>,
-    inbox: Inbox,
+    buffer: ResponseBuffer,
     chunk: Box<[u8]>,
-    patience: Duration,
+    timeout: Duration,
 }
 
 impl Connection {
-    /// Connects to the first of the server's addresses that answers; `patience` is for each of them,
-    /// and for whatever is waited for later.
-    pub(super) fn to(server: &str, patience: Duration) -> Result<Connection, Lost> {
-        let stream = connect(server, patience).map_err(Lost::Connect)?;
+    /// Connects to the first of the server's addresses that accepts. The timeout applies to each of
+    /// them, and to each later read and write.
+    pub(super) fn to(server: &str, timeout: Duration) -> Result<Connection, ConnectionError> {
+        let stream = connect(server, timeout).map_err(ConnectionError::Connect)?;
         let ready = stream
             .set_nodelay(true)
-            .and_then(|()| stream.set_read_timeout(Some(patience)))
-            .and_then(|()| stream.set_write_timeout(Some(patience)));
-        ready.map_err(Lost::Connect)?;
-        let (out, inbox) = (Vec::new(), Inbox::default());
-        Ok(Connection { stream, out, inbox, chunk: vec![0; CHUNK].into(), patience })
+            .and_then(|()| stream.set_read_timeout(Some(timeout)))
+            .and_then(|()| stream.set_write_timeout(Some(timeout)));
+        ready.map_err(ConnectionError::Connect)?;
+        let (out, buffer) = (Vec::new(), ResponseBuffer::default());
+        Ok(Connection { stream, out, buffer, chunk: vec![0; CHUNK].into(), timeout })
     }
 
-    /// Says something; it is sent with the next [`flush`](Connection::flush).
-    pub(super) fn say(&mut self, request: &Request<'_>) -> Result<(), TooLong> {
+    /// Queues a request, which the next [`flush`](Connection::flush) sends.
+    pub(super) fn queue(&mut self, request: &Request<'_>) -> Result<(), PacketTooLong> {
         request.append_to(&mut self.out)
     }
 
-    /// Sends what was said.
-    pub(super) fn flush(&mut self) -> Result<(), Lost> {
+    /// Sends queued requests.
+    pub(super) fn flush(&mut self) -> Result<(), ConnectionError> {
         self.stream.write_all(&self.out).map_err(|error| match error.kind() {
-            ErrorKind::WouldBlock | ErrorKind::TimedOut => Lost::Silent(self.patience),
-            _ => Lost::Write(error),
+            ErrorKind::WouldBlock | ErrorKind::TimedOut => ConnectionError::Timeout(self.timeout),
+            _ => ConnectionError::Write(error),
         })?;
         self.out.clear();
         Ok(())
     }
 
     /// Waits for the next response.
-    pub(super) fn hear(&mut self) -> Result<Response, Lost> {
+    pub(super) fn receive(&mut self) -> Result<Response, ConnectionError> {
         loop {
-            if let Some(response) = self.inbox.take()? {
+            if let Some(response) = self.buffer.take()? {
                 return Ok(response);
             }
             match self.stream.read(&mut self.chunk) {
-                Ok(0) => return Err(Lost::Closed),
-                Ok(read) => self.inbox.add(&self.chunk[..read]),
+                Ok(0) => return Err(ConnectionError::Closed),
+                Ok(read) => self.buffer.add(&self.chunk[..read]),
                 Err(error) => match error.kind() {
                     ErrorKind::Interrupted => {}
                     ErrorKind::WouldBlock | ErrorKind::TimedOut => {
-                        return Err(Lost::Silent(self.patience));
+                        return Err(ConnectionError::Timeout(self.timeout));
                     }
-                    _ => return Err(Lost::Read(error)),
+                    _ => return Err(ConnectionError::Read(error)),
                 },
             }
         }
     }
 
-    /// Says whether there is something to hear that no poll tells of.
+    /// Returns whether there are bytes in the buffer, which poll(2) does not report.
     pub(super) fn has_unread(&self) -> bool {
-        !self.inbox.is_empty()
+        !self.buffer.is_empty()
     }
 }
 
@@ -85,10 +85,10 @@ impl AsFd for Connection {
     }
 }
 
-fn connect(server: &str, patience: Duration) -> io::Result<TcpStream> {
+fn connect(server: &str, timeout: Duration) -> io::Result<TcpStream> {
     let mut refused = io::Error::new(ErrorKind::NotFound, "its name has no address");
     for address in server.to_socket_addrs()? {
-        match TcpStream::connect_timeout(&address, patience) {
+        match TcpStream::connect_timeout(&address, timeout) {
             Ok(stream) => return Ok(stream),
             Err(error) => refused = error,
         }

@@ -1,35 +1,36 @@
-//! A job, as the function sees it that does it.
+//! A job, as it is passed to a function.
 
 use std::error::Error;
 
-use crate::protocol::{Handle, Request};
+use crate::protocol::{JobHandle, Request};
 
 use super::connection::Connection;
-use super::trouble::Lost;
+use super::problem::ConnectionError;
 
-/// What a function makes of a job: its result, or why there is none.
-pub(crate) type Outcome = Result<Vec<u8>, Box<dyn Error>>;
+/// The result of a job, or why it failed.
+pub(crate) type JobResult = Result<Vec<u8>, Box<dyn Error>>;
 
-/// A job in hand.
-pub(crate) struct Job<'a> {
-    pub(super) handle: &'a Handle,
+/// The current job.
+pub(crate) struct GearmanJob<'a> {
+    pub(super) handle: &'a JobHandle,
     pub(super) workload: &'a [u8],
     pub(super) connection: &'a mut Connection,
 }
 
-impl<'a> Job<'a> {
-    /// What the job is about.
+impl<'a> GearmanJob<'a> {
+    /// Returns the input of the job.
     pub(crate) fn workload(&self) -> &'a [u8] {
         self.workload
     }
 
-    /// Tells the server, and who waits for the job, how many of its parts are done.
+    /// Reports to the server and to the client how many parts of the job are done.
     ///
     /// # Errors
     ///
-    /// When the server is gone. It will hand the job to another worker: to go on makes no sense.
-    pub(crate) fn progress(&mut self, done: u32, of: u32) -> Result<(), Lost> {
-        self.connection.say(&Request::WorkStatus { handle: self.handle, done, of })?;
+    /// If the connection is lost. The server then assigns the job to another worker, so the function
+    /// should return.
+    pub(crate) fn progress(&mut self, done: u32, of: u32) -> Result<(), ConnectionError> {
+        self.connection.queue(&Request::WorkStatus { handle: self.handle, done, of })?;
         self.connection.flush()
     }
 }

@@ -1,4 +1,4 @@
-//! The worker at a server that says what a test has it say.
+//! Tests of the worker with a fake server.
 
 use std::io::{PipeReader, PipeWriter, Write};
 use std::net::TcpListener;
@@ -11,339 +11,350 @@ use server::*;
 
 mod server;
 
-/// A worker that runs, and what a test needs to deal with it.
-struct Tried {
+/// A running worker, and what a test needs to control it.
+struct TestWorker {
     listener: TcpListener,
     stop: PipeWriter,
-    troubles: Receiver<String>,
+    problems: Receiver<String>,
     result: Receiver<u64>,
 }
 
-impl Tried {
+impl TestWorker {
     fn new() -> Self {
-        Tried::with(PATIENCE)
+        TestWorker::with(TIMEOUTS)
     }
 
-    fn with(patience: Patience) -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+    fn with(timeouts: Timeouts) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").expect("the listener is bound");
         let server = address_of(&listener);
-        let (stop, asks) = std::io::pipe().expect("a pipe");
-        let (tells, troubles) = channel();
-        let result = start(server, patience, stop, tells);
-        Tried { listener, stop: asks, troubles, result }
+        let (stop, stop_writer) = std::io::pipe().expect("a pipe opens");
+        let (problems_sender, problems) = channel();
+        let result = start(server, timeouts, stop, problems_sender);
+        TestWorker { listener, stop: stop_writer, problems, result }
     }
 
-    /// Takes a connection, up to where the worker asks for its first job.
+    /// Accepts a connection, and reads the registration up to the first job request.
     #[track_caller]
-    fn is_met(&self) -> Server {
-        let mut server = Server::of(&self.listener);
-        server.hears_who_it_is();
+    fn accept_worker(&self) -> FakeServer {
+        let mut server = FakeServer::accept(&self.listener);
+        server.expect_registration();
         server
     }
 
     #[track_caller]
-    fn is_told_of(&self, trouble: &str) {
-        let told = self.troubles.recv_timeout(DEADLINE).expect("it is told");
-        assert!(told.contains(trouble), "{told:?} does not say {trouble:?}");
+    fn expect_problem(&self, problem: &str) {
+        let message = self.problems.recv_timeout(DEADLINE).expect("a problem is reported");
+        assert!(message.contains(problem), "{message:?} does not contain {problem:?}");
     }
 
-    fn asks_to_stop(&mut self) {
+    fn request_stop(&mut self) {
         self.stop.write_all(b"x").expect("the pipe has room");
     }
 
-    /// Waits for the worker's end. It has answered so many jobs, and has nothing more to tell.
+    /// Waits until the worker returns. Asserts this number of answered jobs, and no further problems.
     #[track_caller]
-    fn has_answered(self, jobs: u64) {
+    fn expect_answers(self, jobs: u64) {
         assert_eq!(self.result.recv_timeout(DEADLINE), Ok(jobs));
-        assert_eq!(self.troubles.try_iter().collect::<Vec<_>>(), Vec::<String>::new());
+        assert_eq!(self.problems.try_iter().collect::<Vec<_>>(), Vec::<String>::new());
     }
 }
 
-fn address_of(listener: &TcpListener) -> Address {
-    let address = listener.local_addr().expect("it has an address");
-    address.to_string().parse().expect("it is one")
+fn address_of(listener: &TcpListener) -> ServerAddress {
+    let address = listener.local_addr().expect("the listener has an address");
+    address.to_string().parse().expect("a valid address")
 }
 
-/// Starts a worker in a thread of its own, and returns where its result will come.
+/// Starts a worker in a thread, and returns the channel of its result.
 fn start(
-    server: Address,
-    patience: Patience,
+    server: ServerAddress,
+    timeouts: Timeouts,
     stop: PipeReader,
-    tells: Sender<String>,
+    problems_sender: Sender<String>,
 ) -> Receiver<u64> {
-    let (gives, result) = channel();
-    spawn(move || gives.send(work(&server, patience, &stop, tells)));
+    let (result_sender, result) = channel();
+    spawn(move || result_sender.send(work(&server, timeouts, &stop, problems_sender)));
     result
 }
 
-fn work(server: &Address, patience: Patience, stop: &PipeReader, tells: Sender<String>) -> u64 {
-    let mut worker = Worker::new(server, "tried")
-        .and_then(|worker| worker.can("upper", |job| Ok(job.workload().to_ascii_uppercase())))
-        .and_then(|worker| worker.can("fail", |_job| Err("out of paper".into())))
-        .and_then(|worker| worker.can("huge", |_job| Ok(vec![b'x'; crate::protocol::BODY_MAX])))
+fn work(
+    server: &ServerAddress,
+    timeouts: Timeouts,
+    stop: &PipeReader,
+    problems_sender: Sender<String>,
+) -> u64 {
+    let mut worker = GearmanWorker::new(server, "worker")
         .and_then(|worker| {
-            worker.can("steps", |job| {
+            worker.add_function("upper", |job| Ok(job.workload().to_ascii_uppercase()))
+        })
+        .and_then(|worker| worker.add_function("fail", |_job| Err("out of paper".into())))
+        .and_then(|worker| {
+            worker.add_function("huge", |_job| Ok(vec![b'x'; crate::protocol::BODY_MAX]))
+        })
+        .and_then(|worker| {
+            worker.add_function("steps", |job| {
                 job.progress(1, 2)?;
                 job.progress(2, 2)?;
                 Ok(Vec::new())
             })
         })
-        .expect("these are names")
-        .on_trouble(move |trouble| drop(tells.send(trouble.to_string())));
-    worker.patience = patience;
-    worker.run(Some(stop.as_fd())).expect("it can wait")
+        .expect("valid names")
+        .on_problem(move |problem| drop(problems_sender.send(problem.to_string())));
+    worker.timeouts = timeouts;
+    worker.run(Some(stop.as_fd())).expect("poll succeeds")
 }
 
 #[test]
-fn it_says_who_it_is_and_what_it_can_do_and_answers_job_after_job() {
-    let mut tried = Tried::new();
-    let mut server = tried.is_met();
-    server.assigns(b"H:1\0upper\0shout");
-    server.hears(WORK_COMPLETE, b"H:1\0SHOUT");
-    server.assigns(b"H:2\0upper\0nul \0 within");
-    server.hears(WORK_COMPLETE, b"H:2\0NUL \0 WITHIN");
-    server.puts_to_sleep();
-    server.says(&[(NOOP, b"")]);
-    server.assigns(b"H:3\0upper\0");
-    server.hears(WORK_COMPLETE, b"H:3\0");
-    server.puts_to_sleep();
-    tried.asks_to_stop();
-    server.takes_leave();
-    tried.has_answered(3);
+fn it_registers_and_answers_one_job_after_another() {
+    let mut worker = TestWorker::new();
+    let mut server = worker.accept_worker();
+    server.assign_job(b"H:1\0upper\0shout");
+    server.expect_request(WORK_COMPLETE, b"H:1\0SHOUT");
+    server.assign_job(b"H:2\0upper\0nul \0 within");
+    server.expect_request(WORK_COMPLETE, b"H:2\0NUL \0 WITHIN");
+    server.let_sleep();
+    server.send(&[(NOOP, b"")]);
+    server.assign_job(b"H:3\0upper\0");
+    server.expect_request(WORK_COMPLETE, b"H:3\0");
+    server.let_sleep();
+    worker.request_stop();
+    server.expect_disconnect();
+    worker.expect_answers(3);
 }
 
 #[test]
-fn a_job_that_is_assigned_while_it_is_to_stop_is_answered_first() {
-    let mut tried = Tried::new();
-    let mut server = tried.is_met();
-    server.hears(GRAB_JOB, b"");
-    tried.asks_to_stop();
-    server.says(&[(JOB_ASSIGN, b"H:1\0upper\0last")]);
-    server.hears(WORK_COMPLETE, b"H:1\0LAST");
-    server.takes_leave();
-    tried.has_answered(1);
+fn a_job_assigned_after_a_stop_request_is_answered_first() {
+    let mut worker = TestWorker::new();
+    let mut server = worker.accept_worker();
+    server.expect_request(GRAB_JOB, b"");
+    worker.request_stop();
+    server.send(&[(JOB_ASSIGN, b"H:1\0upper\0last")]);
+    server.expect_request(WORK_COMPLETE, b"H:1\0LAST");
+    server.expect_disconnect();
+    worker.expect_answers(1);
 }
 
 #[test]
-fn a_stop_wakes_a_worker_that_sleeps() {
-    let mut tried = Tried::with(Patience { sleep: DEADLINE * 10, ..PATIENCE });
-    let mut server = tried.is_met();
-    server.puts_to_sleep();
-    tried.asks_to_stop();
-    server.takes_leave();
-    tried.has_answered(0);
+fn a_stop_wakes_a_sleeping_worker() {
+    let mut worker = TestWorker::with(Timeouts { sleep: DEADLINE * 10, ..TIMEOUTS });
+    let mut server = worker.accept_worker();
+    server.let_sleep();
+    worker.request_stop();
+    server.expect_disconnect();
+    worker.expect_answers(0);
 }
 
 #[test]
-fn without_a_stop_it_works_on() {
-    let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+fn without_a_stop_descriptor_it_continues() {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("the listener is bound");
     let address = address_of(&listener);
-    // It ends with the process of the tests.
+    // The thread ends with the test process.
     spawn(move || {
-        let worker = Worker::new(&address, "tried");
-        let worker = worker.and_then(|worker| worker.can("same", |job| Ok(job.workload().into())));
-        worker.expect("these are names").run(None)
+        let worker = GearmanWorker::new(&address, "worker");
+        let worker =
+            worker.and_then(|worker| worker.add_function("same", |job| Ok(job.workload().into())));
+        worker.expect("valid names").run(None)
     });
-    let mut server = Server::of(&listener);
-    server.hears(SET_CLIENT_ID, b"tried");
-    server.hears(CAN_DO, b"same");
+    let mut server = FakeServer::accept(&listener);
+    server.expect_request(SET_CLIENT_ID, b"worker");
+    server.expect_request(CAN_DO, b"same");
     for _round in 0..2 {
-        server.puts_to_sleep();
-        server.says(&[(NOOP, b"")]);
-        server.assigns(b"H:1\0same\0a");
-        server.hears(WORK_COMPLETE, b"H:1\0a");
+        server.let_sleep();
+        server.send(&[(NOOP, b"")]);
+        server.assign_job(b"H:1\0same\0a");
+        server.expect_request(WORK_COMPLETE, b"H:1\0a");
     }
 }
 
 #[test]
-fn a_stop_whose_other_end_is_gone_is_one() {
-    let mut tried = Tried::new();
-    let mut server = tried.is_met();
-    server.puts_to_sleep();
-    tried.stop = std::io::pipe().expect("a pipe").1;
-    server.takes_leave();
-    tried.has_answered(0);
+fn closing_the_stop_pipe_is_a_stop() {
+    let mut worker = TestWorker::new();
+    let mut server = worker.accept_worker();
+    server.let_sleep();
+    worker.stop = std::io::pipe().expect("a pipe opens").1;
+    server.expect_disconnect();
+    worker.expect_answers(0);
 }
 
 #[test]
-fn wake_ups_that_come_late_are_passed_over_and_one_that_comes_early_counts() {
-    let mut tried = Tried::with(Patience { sleep: DEADLINE * 10, ..PATIENCE });
-    let mut server = tried.is_met();
-    server.hears(GRAB_JOB, b"");
-    server.says(&[(NOOP, b""), (NOOP, b""), (NO_JOB, b""), (NOOP, b"")]);
-    server.hears(PRE_SLEEP, b"");
-    server.assigns(b"H:1\0upper\0a");
-    server.hears(WORK_COMPLETE, b"H:1\0A");
-    server.puts_to_sleep();
-    tried.asks_to_stop();
-    server.says(&[(NOOP, b"")]);
-    server.takes_leave();
-    tried.has_answered(1);
+fn late_wakeups_are_ignored_and_an_early_one_counts() {
+    let mut worker = TestWorker::with(Timeouts { sleep: DEADLINE * 10, ..TIMEOUTS });
+    let mut server = worker.accept_worker();
+    server.expect_request(GRAB_JOB, b"");
+    server.send(&[(NOOP, b""), (NOOP, b""), (NO_JOB, b""), (NOOP, b"")]);
+    server.expect_request(PRE_SLEEP, b"");
+    server.assign_job(b"H:1\0upper\0a");
+    server.expect_request(WORK_COMPLETE, b"H:1\0A");
+    server.let_sleep();
+    worker.request_stop();
+    server.send(&[(NOOP, b"")]);
+    server.expect_disconnect();
+    worker.expect_answers(1);
 }
 
 #[test]
-fn a_failure_is_told_in_words_and_then_as_such() {
-    let mut tried = Tried::new();
-    let mut server = tried.is_met();
-    server.assigns(b"H:1\0fail\0");
-    server.hears(WORK_WARNING, b"H:1\0out of paper\n");
-    server.hears(WORK_FAIL, b"H:1");
-    server.assigns(b"H:2\0huge\0");
-    let words = b"H:2\0its result cannot be sent: a packet of 67108868 bytes is too long: 67108864 are the most\n";
-    server.hears(WORK_WARNING, words);
-    server.hears(WORK_FAIL, b"H:2");
-    server.puts_to_sleep();
-    tried.asks_to_stop();
-    server.takes_leave();
-    tried.has_answered(2);
+fn a_failure_is_sent_as_a_warning_and_then_as_a_failure() {
+    let mut worker = TestWorker::new();
+    let mut server = worker.accept_worker();
+    server.assign_job(b"H:1\0fail\0");
+    server.expect_request(WORK_WARNING, b"H:1\0out of paper\n");
+    server.expect_request(WORK_FAIL, b"H:1");
+    server.assign_job(b"H:2\0huge\0");
+    let words = b"H:2\0cannot send the result: a packet of 67108868 bytes is too long: the limit is 67108864 bytes\n";
+    server.expect_request(WORK_WARNING, words);
+    server.expect_request(WORK_FAIL, b"H:2");
+    server.let_sleep();
+    worker.request_stop();
+    server.expect_disconnect();
+    worker.expect_answers(2);
 }
 
 #[test]
-fn a_job_of_a_function_that_it_has_not_is_answered_too() {
-    let mut tried = Tried::new();
-    let mut server = tried.is_met();
-    server.assigns(b"H:1\0lower\0X");
-    server.hears(WORK_WARNING, b"H:1\0this worker has no such function\n");
-    server.hears(WORK_FAIL, b"H:1");
-    tried.is_told_of(r#"assigns job H:1 of function "lower", which is none of ours"#);
-    server.puts_to_sleep();
-    tried.asks_to_stop();
-    server.takes_leave();
-    tried.has_answered(1);
+fn a_job_of_an_unknown_function_is_answered_too() {
+    let mut worker = TestWorker::new();
+    let mut server = worker.accept_worker();
+    server.assign_job(b"H:1\0lower\0X");
+    server.expect_request(WORK_WARNING, b"H:1\0this worker has no such function\n");
+    server.expect_request(WORK_FAIL, b"H:1");
+    worker.expect_problem(r#"assigned job H:1 of function "lower", which is not registered"#);
+    server.let_sleep();
+    worker.request_stop();
+    server.expect_disconnect();
+    worker.expect_answers(1);
 }
 
 #[test]
-fn progress_is_told_before_the_result() {
-    let mut tried = Tried::new();
-    let mut server = tried.is_met();
-    server.assigns(b"H:1\0steps\0");
-    server.hears(WORK_STATUS, b"H:1\x001\x002");
-    server.hears(WORK_STATUS, b"H:1\x002\x002");
-    server.hears(WORK_COMPLETE, b"H:1\0");
-    server.puts_to_sleep();
-    tried.asks_to_stop();
-    server.takes_leave();
-    tried.has_answered(1);
+fn progress_is_sent_before_the_result() {
+    let mut worker = TestWorker::new();
+    let mut server = worker.accept_worker();
+    server.assign_job(b"H:1\0steps\0");
+    server.expect_request(WORK_STATUS, b"H:1\x001\x002");
+    server.expect_request(WORK_STATUS, b"H:1\x002\x002");
+    server.expect_request(WORK_COMPLETE, b"H:1\0");
+    server.let_sleep();
+    worker.request_stop();
+    server.expect_disconnect();
+    worker.expect_answers(1);
 }
 
 #[test]
-fn an_answer_counts_once_the_server_has_taken_it_in() {
-    let mut tried = Tried::new();
-    let mut server = tried.is_met();
-    server.assigns(b"H:1\0upper\0a");
-    server.hears(WORK_COMPLETE, b"H:1\0A");
-    server.hears(GRAB_JOB, b"");
+fn an_answer_counts_once_the_server_has_read_it() {
+    let mut worker = TestWorker::new();
+    let mut server = worker.accept_worker();
+    server.assign_job(b"H:1\0upper\0a");
+    server.expect_request(WORK_COMPLETE, b"H:1\0A");
+    server.expect_request(GRAB_JOB, b"");
     drop(server);
-    tried.is_told_of("closed the connection");
-    let mut server = tried.is_met();
-    server.assigns(b"H:1\0upper\0a");
-    server.hears(WORK_COMPLETE, b"H:1\0A");
-    server.puts_to_sleep();
-    tried.asks_to_stop();
-    server.takes_leave();
-    tried.has_answered(1);
+    worker.expect_problem("closed the connection");
+    let mut server = worker.accept_worker();
+    server.assign_job(b"H:1\0upper\0a");
+    server.expect_request(WORK_COMPLETE, b"H:1\0A");
+    server.let_sleep();
+    worker.request_stop();
+    server.expect_disconnect();
+    worker.expect_answers(1);
 }
 
 #[test]
-fn after_what_it_does_not_understand_it_connects_anew() {
-    let tried = Tried::new();
+fn after_invalid_data_it_connects_again() {
+    let worker = TestWorker::new();
     let table: [(&[u8], &str); 3] = [
-        (b"HTTP/1.1 400 Bad Request\r\n", r#"a packet begins with "HTTP""#),
-        (b"\0RES\0\0\0\x08\0\0\0\0", "a packet of type 8"),
-        (b"\0RES\0\0\0\x11\0\0\0\0", "it answers GRAB_JOB by ECHO_RES"),
+        (b"HTTP/1.1 400 Bad Request\r\n", r#"packet begins with "HTTP""#),
+        (b"\0RES\0\0\0\x08\0\0\0\0", "unexpected packet type 8"),
+        (b"\0RES\0\0\0\x11\0\0\0\0", "unexpected response ECHO_RES to GRAB_JOB"),
     ];
-    for (nonsense, told) in table {
-        let mut server = tried.is_met();
-        server.hears(GRAB_JOB, b"");
-        server.0.write_all(nonsense).expect("the worker is there");
-        tried.is_told_of(told);
+    for (invalid_data, message) in table {
+        let mut server = worker.accept_worker();
+        server.expect_request(GRAB_JOB, b"");
+        server.0.write_all(invalid_data).expect("the worker is connected");
+        worker.expect_problem(message);
     }
-    let mut server = tried.is_met();
-    server.puts_to_sleep();
-    server.says(&[(JOB_ASSIGN, b"H:1\0upper\0a")]);
-    tried.is_told_of("it answers PRE_SLEEP by JOB_ASSIGN");
-    let mut server = tried.is_met();
-    let mut tried = tried;
-    server.hears(GRAB_JOB, b"");
-    tried.asks_to_stop();
-    server.says(&[(NO_JOB, b"")]);
-    server.hears(PRE_SLEEP, b"");
-    server.takes_leave();
-    tried.has_answered(0);
+    let mut server = worker.accept_worker();
+    server.let_sleep();
+    server.send(&[(JOB_ASSIGN, b"H:1\0upper\0a")]);
+    worker.expect_problem("unexpected response JOB_ASSIGN to PRE_SLEEP");
+    let mut server = worker.accept_worker();
+    let mut worker = worker;
+    server.expect_request(GRAB_JOB, b"");
+    worker.request_stop();
+    server.send(&[(NO_JOB, b"")]);
+    server.expect_request(PRE_SLEEP, b"");
+    server.expect_disconnect();
+    worker.expect_answers(0);
 }
 
 #[test]
-fn what_the_server_refuses_is_told_and_the_answer_is_still_waited_for() {
-    let mut tried = Tried::new();
-    let mut server = tried.is_met();
-    server.hears(GRAB_JOB, b"");
-    server.says(&[(ERROR, b"JOB_NOT_FOUND\0no such job"), (JOB_ASSIGN, b"H:1\0upper\0a")]);
-    tried.is_told_of("refuses a request: no such job (JOB_NOT_FOUND)");
-    server.hears(WORK_COMPLETE, b"H:1\0A");
-    server.puts_to_sleep();
-    server.says(&[(ERROR, b"OH\0asleep")]);
-    tried.is_told_of("asleep (OH)");
-    tried.asks_to_stop();
-    server.hears(RESET_ABILITIES, b"");
-    server.says(&[(ERROR, b"OH\0leaving")]);
-    server.hears(ECHO_REQ, b"good-bye");
-    server.says(&[(NOOP, b""), (ECHO_RES, b"good-bye")]);
-    tried.is_told_of("leaving (OH)");
-    tried.has_answered(1);
+fn a_refusal_is_reported_and_the_response_is_still_awaited() {
+    let mut worker = TestWorker::new();
+    let mut server = worker.accept_worker();
+    server.expect_request(GRAB_JOB, b"");
+    server.send(&[(ERROR, b"JOB_NOT_FOUND\0no such job"), (JOB_ASSIGN, b"H:1\0upper\0a")]);
+    worker.expect_problem("refuses a request: no such job (JOB_NOT_FOUND)");
+    server.expect_request(WORK_COMPLETE, b"H:1\0A");
+    server.let_sleep();
+    server.send(&[(ERROR, b"OH\0asleep")]);
+    worker.expect_problem("asleep (OH)");
+    worker.request_stop();
+    server.expect_request(RESET_ABILITIES, b"");
+    server.send(&[(ERROR, b"OH\0leaving")]);
+    server.expect_request(ECHO_REQ, b"good-bye");
+    server.send(&[(NOOP, b""), (ECHO_RES, b"good-bye")]);
+    worker.expect_problem("leaving (OH)");
+    worker.expect_answers(1);
 }
 
 #[test]
-fn a_server_that_says_nothing_is_given_up() {
+fn a_server_that_does_not_respond_is_disconnected() {
     let answer = Duration::from_millis(50);
-    let mut tried = Tried::with(Patience { answer, ..PATIENCE });
-    let mut server = tried.is_met();
-    server.hears(GRAB_JOB, b"");
-    tried.is_told_of("it has not answered for 50ms");
-    tried.asks_to_stop();
-    assert_eq!(tried.result.recv_timeout(DEADLINE), Ok(0));
+    let mut worker = TestWorker::with(Timeouts { answer, ..TIMEOUTS });
+    let mut server = worker.accept_worker();
+    server.expect_request(GRAB_JOB, b"");
+    worker.expect_problem("no response within 50ms");
+    worker.request_stop();
+    assert_eq!(worker.result.recv_timeout(DEADLINE), Ok(0));
 }
 
 #[test]
-fn a_sleeper_that_nobody_wakes_asks_by_itself() {
+fn a_sleeping_worker_requests_a_job_after_the_timeout() {
     let sleep = Duration::from_millis(20);
-    let mut tried = Tried::with(Patience { sleep, ..PATIENCE });
-    let mut server = tried.is_met();
-    server.puts_to_sleep();
-    server.assigns(b"H:1\0upper\0a");
-    server.hears(WORK_COMPLETE, b"H:1\0A");
-    server.hears(GRAB_JOB, b"");
-    tried.asks_to_stop();
-    server.says(&[(NO_JOB, b"")]);
-    server.hears(PRE_SLEEP, b"");
-    server.takes_leave();
-    tried.has_answered(1);
+    let mut worker = TestWorker::with(Timeouts { sleep, ..TIMEOUTS });
+    let mut server = worker.accept_worker();
+    server.let_sleep();
+    server.assign_job(b"H:1\0upper\0a");
+    server.expect_request(WORK_COMPLETE, b"H:1\0A");
+    server.expect_request(GRAB_JOB, b"");
+    worker.request_stop();
+    server.send(&[(NO_JOB, b"")]);
+    server.expect_request(PRE_SLEEP, b"");
+    server.expect_disconnect();
+    worker.expect_answers(1);
 }
 
 #[test]
-fn a_stop_ends_the_wait_for_a_server_that_is_not_there() {
-    let vacant = address_of(&TcpListener::bind("127.0.0.1:0").expect("a port"));
-    let (stop, mut asks) = std::io::pipe().expect("a pipe");
-    let (tells, troubles) = channel();
-    let result = start(vacant, PATIENCE, stop, tells);
+fn a_stop_ends_the_wait_for_an_unreachable_server() {
+    let vacant = address_of(&TcpListener::bind("127.0.0.1:0").expect("the listener is bound"));
+    let (stop, mut stop_writer) = std::io::pipe().expect("a pipe opens");
+    let (problems_sender, problems) = channel();
+    let result = start(vacant, TIMEOUTS, stop, problems_sender);
     for _pause in 0..2 {
-        let told = troubles.recv_timeout(DEADLINE).expect("it is told");
-        assert!(told.contains("cannot connect"), "{told}");
+        let message = problems.recv_timeout(DEADLINE).expect("a problem is reported");
+        assert!(message.contains("cannot connect"), "{message}");
     }
-    asks.write_all(b"x").expect("the pipe has room");
+    stop_writer.write_all(b"x").expect("the pipe has room");
     assert_eq!(result.recv_timeout(DEADLINE), Ok(0));
 }
 
 #[test]
-fn a_server_without_host_and_port_and_names_of_two_words_are_refused() {
+fn invalid_addresses_and_names_are_refused() {
     for bad in
         ["", "localhost", "localhost:", ":4730", "localhost:0", "localhost:65536", "host:gear"]
     {
-        let refused = bad.parse::<Address>().expect_err("it is no address").to_string();
-        assert!(refused.starts_with(&format!("{bad:?} is no address")), "{refused}");
+        let refused = bad.parse::<ServerAddress>().expect_err("an invalid address").to_string();
+        assert!(refused.starts_with(&format!("invalid gearmand address {bad:?}")), "{refused}");
     }
-    let server = "[::1]:4730".parse().expect("it is an address");
-    let refused = Worker::new(&server, "two words").err().expect("it is no name").to_string();
+    let server = "[::1]:4730".parse().expect("a valid address");
+    let refused =
+        GearmanWorker::new(&server, "two words").err().expect("an invalid name").to_string();
     assert!(refused.contains("two words"), "{refused}");
-    let worker = Worker::new(&server, "tried").expect("it is a name");
-    assert!(worker.can("", |_job| Ok(Vec::new())).is_err());
+    let worker = GearmanWorker::new(&server, "worker").expect("a valid name");
+    assert!(worker.add_function("", |_job| Ok(Vec::new())).is_err());
 }

@@ -1,4 +1,4 @@
-//! What a worker waits for.
+//! Waiting for the server or a stop.
 
 use std::os::fd::{AsFd, BorrowedFd};
 use std::time::Duration;
@@ -7,24 +7,28 @@ use daemon_sys::poll::{Interest, Ready, wait};
 
 use super::connection::Connection;
 
-/// Whether to stop.
+/// Whether a stop is requested.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Stop {
-    NotYet,
-    Asked,
+pub(super) enum StopState {
+    Running,
+    Requested,
 }
 
-/// Waits for so long, or until it is to stop.
-pub(super) fn within(time: Duration, stop: Option<BorrowedFd<'_>>) -> daemon_sys::Result<Stop> {
+/// Waits for this time, or until a stop is requested.
+pub(super) fn wait_for_stop(
+    time: Duration,
+    stop: Option<BorrowedFd<'_>>,
+) -> daemon_sys::Result<StopState> {
     let ready = match stop {
         Some(stop) => wait(&[(stop, Interest::Read)], Some(time))?[0],
         None => wait(&[], Some(time)).map(|[]| Ready::default())?,
     };
-    Ok(if ready.is_readable() { Stop::Asked } else { Stop::NotYet })
+    Ok(if ready.is_readable() { StopState::Requested } else { StopState::Running })
 }
 
-/// Waits for so long, or until the server says something, or it is to stop; tells about the server.
-pub(super) fn doze(
+/// Waits for this time, or until the server sends something or a stop is requested. Returns the
+/// readiness of the server's connection.
+pub(super) fn wait_for_server(
     time: Duration,
     connection: &Connection,
     stop: Option<BorrowedFd<'_>>,
