@@ -20,7 +20,7 @@ use daemon_sys::{memfd, reap};
 use crate::child_program::now;
 use crate::protocol::{ForkServerCommand, Report, RequestBody};
 use crate::transfer::{Encoder, Transfer, TransferError};
-use crate::wire::{Received, Wire};
+use crate::wire::{ReadProgress, Wire};
 
 pub use child::ChildId;
 pub use error::{ForkError, ForkServerError};
@@ -87,7 +87,7 @@ impl<R: Transfer> ForkServer<R> {
                     return Err(ForkServerError::PreloadFailed { error });
                 }
                 Some(other) => return Err(self.lost(format!("its first report is {other:?}"))),
-                None if received? == Received::Hangup => {
+                None if received? == ReadProgress::Hangup => {
                     let exit = reap::wait_for(self.pid)?;
                     return Err(self.lost(format!("it exited before it was ready: {exit}")));
                 }
@@ -222,9 +222,9 @@ impl<R: Transfer> ForkServer<R> {
                 events.extend(self.event(report));
             }
             match received? {
-                Received::More => {}
-                Received::Drained => return Ok(()),
-                Received::Hangup => return Err(self.lost("it closed the link".into())),
+                ReadProgress::More => {}
+                ReadProgress::Drained => return Ok(()),
+                ReadProgress::Hangup => return Err(self.lost("it closed the link".into())),
             }
         }
     }
@@ -272,7 +272,7 @@ impl<R: Transfer> ForkServer<R> {
         self.wire.has_unsent()
     }
 
-    fn receive(&mut self) -> Result<Received, ForkServerError> {
+    fn receive(&mut self) -> Result<ReadProgress, ForkServerError> {
         self.wire.receive().map_err(|error| self.lost(error.to_string()))
     }
 

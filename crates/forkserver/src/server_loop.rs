@@ -19,7 +19,7 @@ use crate::builder::ServerSettings;
 use crate::child_program::{BlockedSignals, ChildProgram, ChildStart, SlotResources, now};
 use crate::protocol::{ForkRefusal, ForkServerCommand, Report, RequestBody, to_core_exit};
 use crate::transfer::{Decoder, Transfer, TransferError};
-use crate::wire::{Received, Wire};
+use crate::wire::{ReadProgress, Wire};
 
 /// How often killed children are checked one by one.
 const CHECK_INTERVAL: Duration = Duration::from_millis(100);
@@ -77,7 +77,7 @@ struct ReadySources {
 enum AfterCommand {
     /// Take the next command.
     Continue,
-    /// Shut down: on command, or because the parent is gone.
+    /// Shut down: on command, or because the parent has exited.
     ShutDown,
     /// This process is the new child, forked at this time.
     Child(ForkedChild, MonotonicTime),
@@ -170,7 +170,7 @@ impl<B: ChildProgram> ServerLoop<B> {
                     AfterCommand::Continue => {}
                     next => return next,
                 },
-                Ok(None) if received == Received::Hangup => return AfterCommand::ShutDown,
+                Ok(None) if received == ReadProgress::Hangup => return AfterCommand::ShutDown,
                 Ok(None) => return AfterCommand::Continue,
                 Err(_invalid_data) => return AfterCommand::ShutDown,
             }

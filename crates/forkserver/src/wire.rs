@@ -44,7 +44,7 @@ struct Chunk {
 
 /// The result of one read from the socket.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Received {
+pub(crate) enum ReadProgress {
     /// Data was read, and more may be available.
     More,
     /// All available data was read.
@@ -134,7 +134,7 @@ impl<Out: Serialize, In: DeserializeOwned> Wire<Out, In> {
     }
 
     /// Reads once from the socket.
-    pub(crate) fn receive(&mut self) -> io::Result<Received> {
+    pub(crate) fn receive(&mut self) -> io::Result<ReadProgress> {
         if self.read == self.incoming.len() {
             self.incoming.clear();
         } else {
@@ -146,15 +146,15 @@ impl<Out: Serialize, In: DeserializeOwned> Wire<Out, In> {
         let received = self.end.receive(&mut self.incoming[kept..], &mut self.descriptors);
         self.incoming.truncate(kept + received.as_ref().map_or(0, |read| *read));
         match received {
-            Ok(0) => Ok(Received::Hangup),
+            Ok(0) => Ok(ReadProgress::Hangup),
             // A message with descriptors ends a read early, so a short read means an empty socket only
             // if it carried no descriptors.
-            Ok(read) if read < READ && self.descriptors.is_empty() => Ok(Received::Drained),
-            Ok(_more) => Ok(Received::More),
+            Ok(read) if read < READ && self.descriptors.is_empty() => Ok(ReadProgress::Drained),
+            Ok(_more) => Ok(ReadProgress::More),
             Err(error) => match error.kind() {
-                io::ErrorKind::WouldBlock => Ok(Received::Drained),
-                io::ErrorKind::ConnectionReset => Ok(Received::Hangup),
-                io::ErrorKind::Interrupted => Ok(Received::More),
+                io::ErrorKind::WouldBlock => Ok(ReadProgress::Drained),
+                io::ErrorKind::ConnectionReset => Ok(ReadProgress::Hangup),
+                io::ErrorKind::Interrupted => Ok(ReadProgress::More),
                 _other => Err(error),
             },
         }
@@ -277,7 +277,7 @@ mod tests {
         drop(sent);
         let mut received = Vec::new();
         while received.len() < 3 {
-            assert_ne!(far.receive().unwrap(), Received::Hangup);
+            assert_ne!(far.receive().unwrap(), ReadProgress::Hangup);
             while let Some((message, fds)) = far.next().unwrap() {
                 received.push((message, fds));
             }
@@ -318,7 +318,7 @@ mod tests {
     fn a_closed_end_is_a_hangup() {
         let (near, mut far) = ends();
         drop(near);
-        assert_eq!(far.receive().unwrap(), Received::Hangup);
+        assert_eq!(far.receive().unwrap(), ReadProgress::Hangup);
     }
 
     #[test]
