@@ -196,7 +196,7 @@ pub enum ControlErrorKind {
 #[serde(tag = "event", rename_all = "kebab-case")]
 #[non_exhaustive]
 pub enum ControlEvent {
-    /// A child was born.
+    /// A child was forked.
     Born {
         /// Its slot.
         slot: SlotNumber,

@@ -126,9 +126,9 @@ impl<R: Transfer + Send> ServiceLink<R> {
             OperatorPause::On => Box::pin(self.daemon.send(Pause)),
             OperatorPause::Off => Box::pin(self.daemon.send(Resume)),
         };
-        ctx.spawn(asked.into_actor(self).map(move |held, link, ctx| {
-            match held {
-                Ok(Ok(_held)) => {}
+        ctx.spawn(asked.into_actor(self).map(move |result, link, ctx| {
+            match result {
+                Ok(Ok(_outcome)) => {}
                 Ok(Err(refusal)) => {
                     warn!(link.log, "the daemon refused to pause or resume"; "reason" => %refusal)
                 }

@@ -16,7 +16,7 @@ fn callbacks_lead_to_the_steps_of_the_table() {
     use super::DaemonRequest::{Pause, Reload, Resume, Stop};
     use CallStep::{Answer, Request, Wait};
     let starting = DaemonSnapshot { phase: Phase::Starting, ..RUNNING };
-    let held = DaemonSnapshot { operator_pause: OperatorPause::On, ..RUNNING };
+    let paused = DaemonSnapshot { operator_pause: OperatorPause::On, ..RUNNING };
     let begun = DaemonSnapshot { reload: ReloadProgress::Requested, ..RUNNING };
     let replacing = DaemonSnapshot { reload: ReloadProgress::Replacing, ..RUNNING };
     let renewed = DaemonSnapshot { reload: ReloadProgress::Done, ..RUNNING };
@@ -32,9 +32,9 @@ fn callbacks_lead_to_the_steps_of_the_table() {
         (Callback::StartPending, stopped, Wait),
         (Callback::Running, RUNNING, Answer),
         (Callback::PausePending, RUNNING, Request(Pause)),
-        (Callback::PausePending, held, Answer),
-        (Callback::Paused, held, Answer),
-        (Callback::ContinuePending, held, Request(Resume)),
+        (Callback::PausePending, paused, Answer),
+        (Callback::Paused, paused, Answer),
+        (Callback::ContinuePending, paused, Request(Resume)),
         (Callback::ContinuePending, RUNNING, Answer),
         (Callback::Unhandled, RUNNING, Request(Reload)),
         (Callback::Unhandled, begun, Wait),
@@ -92,12 +92,12 @@ fn the_service_follows_a_daemon_that_has_changed_first() {
             }
         }
     }
-    let held = DaemonSnapshot { operator_pause: OperatorPause::On, ..RUNNING };
-    assert_eq!(held.control_for(ServiceState::Running), Some(Control::Pause));
+    let paused = DaemonSnapshot { operator_pause: OperatorPause::On, ..RUNNING };
+    assert_eq!(paused.control_for(ServiceState::Running), Some(Control::Pause));
     assert_eq!(RUNNING.control_for(ServiceState::Paused), Some(Control::Continue));
     let reloading = DaemonSnapshot { reload: ReloadProgress::Replacing, ..RUNNING };
     assert_eq!(reloading.control_for(ServiceState::Running), Some(Control::ParamChange));
-    let stopping = DaemonSnapshot { phase: Phase::Stopping, ..held };
+    let stopping = DaemonSnapshot { phase: Phase::Stopping, ..paused };
     assert_eq!(stopping.control_for(ServiceState::PausePending), Some(Control::Stop));
     assert_eq!(stopping.control_for(ServiceState::StopPending), None);
 }
