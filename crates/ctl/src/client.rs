@@ -22,7 +22,7 @@ const LINE_MAX: usize = 64 << 20;
 
 /// A connection to a daemon.
 #[derive(Debug)]
-pub(crate) struct Client {
+pub(crate) struct DaemonClient {
     stream: UnixStream,
     socket: PathBuf,
     timeout: Duration,
@@ -46,7 +46,7 @@ pub(crate) enum ReceivedEvent {
 }
 
 /// A line from the daemon, parsed.
-enum Received {
+enum ParsedLine {
     Body(ResponseBody),
     Unknown(Value),
 }
@@ -57,12 +57,12 @@ enum NextLine {
     End,
 }
 
-impl Client {
+impl DaemonClient {
     /// Connects to the daemon.
     ///
     /// A daemon that hangs accepts no connections once its backlog is full, so the timeout applies to
     /// connecting too.
-    pub(crate) fn connect(socket: &Path, timeout: Duration) -> Result<Client, CtlError> {
+    pub(crate) fn connect(socket: &Path, timeout: Duration) -> Result<DaemonClient, CtlError> {
         let stream = connected(socket, timeout).map_err(|source| {
             let socket = socket.to_owned();
             match source.kind() {
@@ -75,7 +75,7 @@ impl Client {
                 _other => CtlError::Connect { socket, source },
             }
         })?;
-        Ok(Client { stream, socket: socket.to_owned(), timeout, buffer: Vec::new() })
+        Ok(DaemonClient { stream, socket: socket.to_owned(), timeout, buffer: Vec::new() })
     }
 
     /// Sends a command, and waits for the answer.
@@ -84,11 +84,11 @@ impl Client {
         let deadline = Instant::now().checked_add(self.timeout);
         self.send(&action, command)?;
         match self.answer(&action, deadline)? {
-            Some(Received::Body(ResponseBody::Ok(reply))) => Ok(reply),
-            Some(Received::Body(ResponseBody::Error(fault))) => {
+            Some(ParsedLine::Body(ResponseBody::Ok(reply))) => Ok(reply),
+            Some(ParsedLine::Body(ResponseBody::Error(fault))) => {
                 Err(CtlError::Refused { action, fault })
             }
-            Some(Received::Body(_) | Received::Unknown(_)) => {
+            Some(ParsedLine::Body(_) | ParsedLine::Unknown(_)) => {
                 Err(self.invalid_answer(&action, "an event instead of an answer"))
             }
             None => Err(CtlError::Closed { action, socket: self.socket.clone() }),
@@ -145,14 +145,14 @@ impl Client {
     pub(crate) fn event(&mut self) -> Result<Option<ReceivedEvent>, CtlError> {
         let action = action(&ControlCommand::Events);
         match self.answer(&action, None)? {
-            Some(Received::Body(ResponseBody::Event(event))) => {
+            Some(ParsedLine::Body(ResponseBody::Event(event))) => {
                 Ok(Some(ReceivedEvent::Known(event)))
             }
-            Some(Received::Unknown(event)) => Ok(Some(ReceivedEvent::Unknown(event))),
-            Some(Received::Body(ResponseBody::Error(fault))) => {
+            Some(ParsedLine::Unknown(event)) => Ok(Some(ReceivedEvent::Unknown(event))),
+            Some(ParsedLine::Body(ResponseBody::Error(fault))) => {
                 Err(CtlError::Refused { action, fault })
             }
-            Some(Received::Body(_)) => {
+            Some(ParsedLine::Body(_)) => {
                 Err(self.invalid_answer(&action, "an answer instead of an event"))
             }
             None => Ok(None),
@@ -181,7 +181,7 @@ impl Client {
         &mut self,
         action: &str,
         deadline: Option<Instant>,
-    ) -> Result<Option<Received>, CtlError> {
+    ) -> Result<Option<ParsedLine>, CtlError> {
         let NextLine::Line(line) = self.line(action, deadline)? else {
             return Ok(None);
         };
@@ -198,7 +198,7 @@ impl Client {
             });
         }
         match serde_json::from_slice::<ControlMessage>(&line) {
-            Ok(answer) => Ok(Some(Received::Body(answer.body))),
+            Ok(answer) => Ok(Some(ParsedLine::Body(answer.body))),
             Err(error) => match parse_addition(&line) {
                 Some(received) => Ok(Some(received)),
                 None => Err(self.invalid_answer(action, &format!("{error}: {}", excerpt(&line)))),
@@ -286,13 +286,16 @@ impl Client {
 
 /// Parses additions to the same version of the protocol: unknown events, which are passed on, and
 /// unknown kinds of errors, which become failures.
-fn parse_addition(line: &[u8]) -> Option<Received> {
+fn parse_addition(line: &[u8]) -> Option<ParsedLine> {
     let mut value: Value = serde_json::from_slice(line).ok()?;
     if let Some(event) = value.get_mut("event") {
-        return Some(Received::Unknown(event.take()));
+        return Some(ParsedLine::Unknown(event.take()));
     }
     let text = value.get("error")?.get("text")?.as_str()?.to_owned();
-    Some(Received::Body(ResponseBody::Error(ControlError { kind: ControlErrorKind::Failed, text })))
+    Some(ParsedLine::Body(ResponseBody::Error(ControlError {
+        kind: ControlErrorKind::Failed,
+        text,
+    })))
 }
 
 fn connected(socket: &Path, timeout: Duration) -> io::Result<UnixStream> {

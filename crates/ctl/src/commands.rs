@@ -10,7 +10,7 @@ use daemon_core::Phase;
 
 use crate::board::{self, BoardFile};
 use crate::cli::{Cli, Command, Source};
-use crate::client::{Client, ReceivedEvent};
+use crate::client::{DaemonClient, ReceivedEvent};
 use crate::error::{CtlError, ExitStatus};
 use crate::events::{self, ColorMode};
 use crate::{manual, status, top};
@@ -81,8 +81,8 @@ enum EventFormat {
     Json,
 }
 
-fn connect(cli: &Cli) -> Result<Client, CtlError> {
-    Client::connect(&cli.socket(), cli.timeout())
+fn connect(cli: &Cli) -> Result<DaemonClient, CtlError> {
+    DaemonClient::connect(&cli.socket(), cli.timeout())
 }
 
 fn execute(cli: &Cli, command: ControlCommand) -> Result<(), CtlError> {
@@ -124,7 +124,7 @@ fn daemon_status(
     timeout: Duration,
     format: OutputFormat,
 ) -> Result<String, CtlError> {
-    let report = Client::connect(socket, timeout)?.status()?;
+    let report = DaemonClient::connect(socket, timeout)?.status()?;
     match format {
         OutputFormat::Table => Ok(status::table(&report)),
         OutputFormat::Json => Ok(pretty(&report)? + "\n"),
@@ -142,7 +142,7 @@ fn board_status(board: &Path, format: OutputFormat) -> Result<String, CtlError> 
 }
 
 /// Prints events until the daemon has stopped.
-fn print_events(mut client: Client, format: EventFormat) -> Result<(), CtlError> {
+fn print_events(mut client: DaemonClient, format: EventFormat) -> Result<(), CtlError> {
     client.subscribe()?;
     let mut phase = None;
     while let Some(event) = client.event()? {

@@ -31,7 +31,7 @@ use ratatui::crossterm::event::{self, Event, KeyEvent, KeyEventKind};
 use self::screen::{ChildCommand, CommandResult, Screen, ScreenRequest, SourceKind};
 use crate::board::{self, BoardFile};
 use crate::cli::Source;
-use crate::client::Client;
+use crate::client::DaemonClient;
 use crate::error::{CtlError, ExitStatus};
 use crate::events::ColorMode;
 use crate::snapshot::Snapshot;
@@ -147,7 +147,7 @@ impl Drop for Restore {
 }
 
 fn read_initial_data(source: &Source, timeout: Duration) -> Result<InitialData, CtlError> {
-    let report = |socket: &Path| Client::connect(socket, timeout)?.status().map(Box::new);
+    let report = |socket: &Path| DaemonClient::connect(socket, timeout)?.status().map(Box::new);
     let snapshot = |board: &Path| BoardFile::new(board).read(board::now()).map(Box::new);
     match source {
         Source::Socket(socket) => Ok(InitialData::Report(report(socket)?)),
@@ -228,7 +228,7 @@ fn poll_daemon(
             Err(RecvTimeoutError::Timeout) => {
                 next = Instant::now() + interval;
                 let report =
-                    Client::connect(socket, timeout).and_then(|mut client| client.status());
+                    DaemonClient::connect(socket, timeout).and_then(|mut client| client.status());
                 match report {
                     Ok(report) => ScreenEvent::Report(Box::new(report)),
                     Err(error) => ScreenEvent::Disconnected(error.to_string()),
@@ -247,7 +247,7 @@ fn run_command(
     timeout: Duration,
     command: ChildCommand,
 ) -> Result<CommandResult, CtlError> {
-    let mut client = Client::connect(socket, timeout)?;
+    let mut client = DaemonClient::connect(socket, timeout)?;
     match command {
         ChildCommand::Retire(pid) => {
             client.execute(ControlCommand::Retire { pid }).map(CommandResult::Done)

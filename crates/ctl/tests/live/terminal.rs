@@ -188,7 +188,7 @@ fn a_signal_ends_the_screen_and_the_terminal_is_restored() {
     terminal.wait_for("GET /");
     let pid = daemon_sys::Pid::from_raw(terminal.pid()).expect("a process");
     let sent = daemon_sys::process::signal(pid, daemon_sys::Signal::Term);
-    assert_eq!(sent.expect("it is ours"), daemon_sys::process::SignalOutcome::Delivered);
+    assert_eq!(sent.expect("the signal is sent"), daemon_sys::process::SignalOutcome::Delivered);
     terminal.assert_restored(128 + 15);
 }
 

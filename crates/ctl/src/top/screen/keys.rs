@@ -50,7 +50,7 @@ impl Screen {
                     KeyCode::Home => *top = 0,
                     KeyCode::End => *top = last,
                     KeyCode::Esc | KeyCode::Enter | KeyCode::Char('q') => {
-                        self.mode = InputMode::Table
+                        self.mode = InputMode::Table;
                     }
                     _other => {}
                 }
