@@ -1,85 +1,87 @@
-//! Whether a post-forking daemon takes requests: the door that sessions are told of, and the
-//! single request that comes in all the same.
+//! Whether a post-forking daemon accepts requests, and what happens to a request that arrives
+//! anyway.
 
 use serde::{Deserialize, Serialize};
 
 use crate::phase::Phase;
 
-/// Whether sessions may take requests.
+/// Whether sessions may accept requests.
 #[derive(Copy, Clone, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum AcceptState {
-    /// They may.
+    /// Sessions may accept requests.
     Accepting,
-    /// They may not: all children are taken, or the daemon is held or stops.
+    /// Sessions must not accept requests: all children are busy, the operator paused the daemon, or
+    /// it is stopping.
     Paused,
 }
 
-/// What sessions are to be told as the door swings.
+/// A change of the accept state, which is sent to the sessions.
 #[derive(Copy, Clone, PartialEq, Eq, Hash, Debug)]
 pub enum AcceptChange {
-    /// Take no more requests.
+    /// Stop accepting requests.
     Pause,
-    /// Take requests again.
+    /// Accept requests again.
     Resume,
 }
 
-/// An operator's word that the door is to be kept shut.
+/// Whether the operator has paused the daemon.
 #[derive(Copy, Clone, PartialEq, Eq, Hash, Debug, Default, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum OperatorPause {
-    /// The door follows the traffic.
+    /// Not paused by the operator: the accept state depends on the load alone.
     #[default]
     Off,
-    /// The door is kept shut.
+    /// Paused by the operator: sessions accept no requests.
     On,
 }
 
-/// What decides about the door.
+/// The load of a pool: the input of the accept rules.
 #[derive(Copy, Clone, PartialEq, Eq, Debug)]
 pub struct PoolLoad {
-    /// How many children there are, those on their way in and out included.
+    /// The number of children, including those that are starting and leaving.
     pub children: u32,
-    /// How many there may be.
+    /// The maximum number of children.
     pub max_children: u32,
-    /// How many requests wait for a child.
+    /// The number of requests that wait for a child.
     pub waiting: u32,
     /// The daemon's phase.
     pub phase: Phase,
-    /// The operator's word.
+    /// Whether the operator has paused the daemon.
     pub operator_pause: OperatorPause,
 }
 
-/// What becomes of a request that comes in.
+/// What happens to a request that arrives.
 #[derive(Copy, Clone, PartialEq, Eq, Hash, Debug)]
 pub enum Admission {
     /// A child is forked for it now.
     Fork,
-    /// It waits until its turn comes.
+    /// It is put at the end of the backlog.
     Enqueue,
-    /// It goes back: as many wait as may.
+    /// It is returned: the backlog is full.
     Full,
-    /// It goes back: the daemon stops.
+    /// It is returned: the daemon is stopping.
     Stopping,
 }
 
 impl AcceptState {
-    /// Says how the door stands in this traffic, and what sessions are to be told if it moves.
+    /// Returns the new accept state for this load, and the change to send to the sessions, if any.
     ///
-    /// It is shut as the last child is taken, and opened when one is free and no request waits:
-    /// those that wait come first. Pause and Accept alternate strictly. When the daemon stops the
-    /// door falls shut without a word, since the shutdown is a stronger one; it never opens again.
+    /// The state becomes paused when the last free child is taken. It becomes accepting again when
+    /// a child is free and no request waits, because waiting requests come first. Pause and resume
+    /// strictly alternate. When the daemon stops, the state becomes paused without a change to
+    /// send, since the sessions receive the shutdown instead; it never becomes accepting again.
     ///
     /// # Examples
     ///
     /// ```
-    /// use daemon_core::{AcceptState, OperatorPause, Phase, AcceptChange, Traffic};
+    /// use daemon_core::{AcceptState, OperatorPause, Phase, AcceptChange, PoolLoad};
     ///
     /// let traffic =
-    ///     Traffic { children: 3, max_children: 3, waiting: 0, phase: Phase::Running, hold: OperatorPause::Off };
+    ///     PoolLoad { children: 3, max_children: 3, waiting: 0, phase: Phase::Running, operator_pause: OperatorPause::Off };
     /// let (door, swing) = AcceptState::Accepting.update(&traffic);
     /// assert_eq!((door, swing), (AcceptState::Paused, Some(AcceptChange::Pause)));
-    /// let (door, swing) = door.update(&Traffic { children: 2, ..load });
+    /// let (door, swing) = door.update(&PoolLoad { children: 2, ..load });
     /// assert_eq!((door, swing), (AcceptState::Accepting, Some(AcceptChange::Resume)));
     /// ```
     #[must_use]
@@ -114,11 +116,12 @@ impl PoolLoad {
     }
 }
 
-/// Says what becomes of a request that comes in, where `backlog` requests may wait.
+/// Returns what happens to a request that arrives, if the backlog holds at most `backlog` requests.
 ///
-/// The door does not matter here: a session may have taken the request just before it was told to
-/// pause. Nor does the operator's hold, which is a word to sessions. A request that finds others
-/// waiting waits behind them even if a child could be forked.
+/// The accept state does not matter here: a session may have accepted the request just before it
+/// received the pause. The operator's pause does not matter either, since it only applies to
+/// sessions. If other requests wait, the new request waits behind them, even if a child could be
+/// forked.
 #[must_use]
 pub fn admit(load: &PoolLoad, backlog: u32) -> Admission {
     match load.phase {

@@ -1,176 +1,177 @@
-//! Whose a piece of work is that was sent to a worker: the worker's, once it has begun, or still
-//! its sender's to take back.
+//! Ownership of a task that has been sent to a worker: it belongs to the worker once the worker has
+//! started it, and until then its sender can revoke it.
 //!
-//! A worker that is busy reads nothing, so it cannot be asked. Both therefore settle it in a cell
-//! of shared memory, by one compare-and-swap: exactly one of the two gets it, and a worker that dies
-//! leaves in the cell whether it had begun. In the same way they settle whether the work was done
-//! before the worker was condemned for it: who is condemned begins nothing more.
+//! A busy worker reads no messages, so it cannot be asked. Both sides therefore use a cell in
+//! shared memory and compare-and-swap: exactly one of them gets the task, and the cell of a worker
+//! that died shows whether it had started. In the same way they decide whether the task finished
+//! before the sender aborted the worker; an aborted worker starts no other task.
 
 use crate::atomics::{AtomicU64, Ordering};
 use crate::monotonic::MonotonicTime;
 
-/// A cell of shared memory, for one piece of work at a time.
+/// A cell of shared memory, for one task at a time.
 ///
-/// Work goes by its *turn*, a number that a worker gets no second time. Zeroed memory is a cell that
-/// nobody has used.
+/// Tasks are identified by a number that is never used twice for the same worker. Zeroed memory is
+/// an unused cell.
 ///
 /// # Examples
 ///
 /// ```
-/// use daemon_core::{Begun, Claim, MonotonicTime, Owner, TakenBack};
+/// use daemon_core::{StartResult, Claim, MonotonicTime, Owner, RevokeResult};
 ///
 /// let cell = Claim::new();
 /// cell.offer(1);
-/// assert_eq!(cell.begin(1, MonotonicTime::from_nanos(5)), Begun::Started);
-/// assert_eq!(cell.revoke(1), TakenBack::AlreadyStarted);
+/// assert_eq!(cell.start(1, MonotonicTime::from_nanos(5)), StartResult::Started);
+/// assert_eq!(cell.revoke(1), RevokeResult::AlreadyStarted);
 /// cell.offer(2);
-/// assert_eq!(cell.revoke(2), TakenBack::Revoked);
-/// assert_eq!(cell.begin(2, MonotonicTime::from_nanos(9)), Begun::Revoked);
+/// assert_eq!(cell.revoke(2), RevokeResult::Revoked);
+/// assert_eq!(cell.start(2, MonotonicTime::from_nanos(9)), StartResult::Revoked);
 /// assert_eq!(cell.owner(2), Owner::Sender);
 /// ```
 #[repr(C)]
 #[derive(Debug)]
 #[cfg_attr(not(loom), derive(zerocopy::FromBytes, zerocopy::IntoBytes, zerocopy::KnownLayout))]
 pub struct Claim {
-    /// The turn, and in its lower bits the state.
+    /// The task's number, and in its lower bits the state.
     word: AtomicU64,
-    /// When the work was begun.
-    begun: AtomicU64,
+    /// When the task was started.
+    started_at: AtomicU64,
 }
 
-/// Whether a worker may go on with what it wants to begin.
+/// Whether a worker may run the task that it wants to start.
 #[derive(Copy, Clone, PartialEq, Eq, Hash, Debug)]
 #[must_use = "work that was taken back is another's"]
 pub enum StartResult {
-    /// It is the worker's.
+    /// The worker owns the task.
     Started,
-    /// It was taken back.
+    /// The sender has revoked it.
     Revoked,
 }
 
-/// Whether work is its sender's again.
+/// Whether the sender owns the task again.
 #[derive(Copy, Clone, PartialEq, Eq, Hash, Debug)]
 #[must_use = "work that was begun must not be done a second time"]
 pub enum RevokeResult {
-    /// It is: nobody has begun it, and nobody will.
+    /// It does: no worker has started the task, and none will.
     Revoked,
-    /// It was begun.
+    /// The worker has started it.
     AlreadyStarted,
 }
 
-/// Whose work is.
+/// The owner of a task.
 #[derive(Copy, Clone, PartialEq, Eq, Hash, Debug)]
 pub enum Owner {
-    /// The sender's: it was not begun.
+    /// The sender: the task was not started.
     Sender,
-    /// The worker's, since this moment.
+    /// The worker, which started it at this time.
     Worker(MonotonicTime),
 }
 
-/// Whether a worker may tell what it has done.
+/// Whether a worker may send the result of its task.
 #[derive(Copy, Clone, PartialEq, Eq, Hash, Debug)]
 #[must_use = "a worker that is condemned does nothing more"]
 pub enum FinishResult {
-    /// It may, and go on with other work.
+    /// It may, and may run other tasks.
     Finished,
-    /// It was given up meanwhile: its process is being killed.
+    /// The sender has aborted the worker meanwhile: its process is being killed.
     Aborted,
 }
 
-/// Whether a worker is condemned for what it does.
+/// Whether a worker was aborted because of its task.
 #[derive(Copy, Clone, PartialEq, Eq, Hash, Debug)]
 #[must_use = "a worker that has ended its work is not to be killed for it"]
 pub enum AbortResult {
-    /// It is, and will begin nothing more.
+    /// It was, and will start no other task.
     Aborted,
-    /// It does not do this work, or has ended it: the answer is on its way.
+    /// The worker is not running the task, or has finished it, and its result is on the way.
     NotRunning,
 }
 
 const STATE_BITS: u32 = 3;
 const OFFERED: u64 = 1;
-const BEGUN: u64 = 2;
-const TAKEN_BACK: u64 = 3;
-const ENDED: u64 = 4;
-const CONDEMNED: u64 = 5;
-const HEARD: u64 = 6;
+const STARTED: u64 = 2;
+const REVOKED: u64 = 3;
+const FINISHED: u64 = 4;
+const ABORTED: u64 = 5;
+const ACKNOWLEDGED: u64 = 6;
 
 impl Claim {
-    /// Makes a cell that is not shared: a test's, or a model's.
+    /// Creates a cell that is not shared, for tests and models.
     #[must_use]
     pub fn new() -> Claim {
-        Claim { word: AtomicU64::new(0), begun: AtomicU64::new(0) }
+        Claim { word: AtomicU64::new(0), started_at: AtomicU64::new(0) }
     }
 
-    /// The sender offers the work of this turn. What was in the cell before must be settled.
-    pub fn offer(&self, turn: u64) {
-        // The message that carries the work orders this before the worker's look.
-        self.word.store(word(turn, OFFERED), Ordering::Release);
+    /// Offers a task; called by the sender. The ownership of the cell's previous task must be
+    /// decided.
+    pub fn offer(&self, task: u64) {
+        // The message that carries the task orders this store before the worker's load.
+        self.word.store(word(task, OFFERED), Ordering::Release);
     }
 
-    /// The worker begins the work of this turn, unless it was taken back. A cell that was offered
-    /// for another turn by now tells the same.
-    pub fn start(&self, turn: u64, now: MonotonicTime) -> StartResult {
-        // Before the state, so that who sees it begun sees since when.
-        self.begun.store(now.as_nanos(), Ordering::Relaxed);
-        match self.swap(turn, OFFERED, BEGUN) {
+    /// Starts a task unless it was revoked; called by the worker. Also returns `Revoked` if the
+    /// cell is now used for another task.
+    pub fn start(&self, task: u64, now: MonotonicTime) -> StartResult {
+        // Before the state, so that a reader that sees the task started also sees since when.
+        self.started_at.store(now.as_nanos(), Ordering::Relaxed);
+        match self.swap(task, OFFERED, STARTED) {
             Ok(_) => StartResult::Started,
             Err(_) => StartResult::Revoked,
         }
     }
 
-    /// The sender takes the work of this turn back, unless it was begun. A cell that was scribbled
-    /// over counts as begun: work is rather told lost than done twice.
-    pub fn revoke(&self, turn: u64) -> RevokeResult {
-        match self.swap(turn, OFFERED, TAKEN_BACK) {
+    /// Revokes a task unless it was started; called by the sender. A damaged cell counts as
+    /// started: reporting a task as lost is better than running it twice.
+    pub fn revoke(&self, task: u64) -> RevokeResult {
+        match self.swap(task, OFFERED, REVOKED) {
             Ok(_) => RevokeResult::Revoked,
-            Err(found) if found == word(turn, TAKEN_BACK) => RevokeResult::Revoked,
+            Err(found) if found == word(task, REVOKED) => RevokeResult::Revoked,
             Err(_) => RevokeResult::AlreadyStarted,
         }
     }
 
-    /// The worker has done the work of this turn, and wants to tell.
-    pub fn finish(&self, turn: u64) -> FinishResult {
-        match self.swap(turn, BEGUN, ENDED) {
+    /// Finishes a task, before its result is sent; called by the worker.
+    pub fn finish(&self, task: u64) -> FinishResult {
+        match self.swap(task, STARTED, FINISHED) {
             Ok(_) => FinishResult::Finished,
             Err(_) => FinishResult::Aborted,
         }
     }
 
-    /// The sender has taken in what the worker has told of this turn's work.
-    pub fn acknowledge(&self, turn: u64) {
-        // A cell that was scribbled over is left alone: its worker writes elsewhere then.
-        let _ = self.swap(turn, ENDED, HEARD);
+    /// Acknowledges the result of a task; called by the sender.
+    pub fn acknowledge(&self, task: u64) {
+        // A damaged cell stays as it is: its worker then uses other memory for its results.
+        let _ = self.swap(task, FINISHED, ACKNOWLEDGED);
     }
 
-    /// Whether what the worker has told of this turn's work was taken in: the memory in which it has
-    /// told it may be written again. A cell that is another turn's by now tells the same.
+    /// Returns whether the result of a task was acknowledged, so that the memory with the result
+    /// can be reused. Also returns `true` if the cell is now used for another task.
     #[must_use]
-    pub fn is_acknowledged(&self, turn: u64) -> bool {
-        self.word.load(Ordering::Acquire) != word(turn, ENDED)
+    pub fn is_acknowledged(&self, task: u64) -> bool {
+        self.word.load(Ordering::Acquire) != word(task, FINISHED)
     }
 
-    /// The sender gives up the worker that does the work of this turn, unless it has ended it.
-    pub fn abort(&self, turn: u64) -> AbortResult {
-        match self.swap(turn, BEGUN, CONDEMNED) {
+    /// Aborts the worker that runs a task, unless it has finished it; called by the sender.
+    pub fn abort(&self, task: u64) -> AbortResult {
+        match self.swap(task, STARTED, ABORTED) {
             Ok(_) => AbortResult::Aborted,
             Err(_) => AbortResult::NotRunning,
         }
     }
 
-    /// Tells whose the work of this turn is now.
+    /// Returns the current owner of a task.
     #[must_use]
-    pub fn owner(&self, turn: u64) -> Owner {
+    pub fn owner(&self, task: u64) -> Owner {
         let found = self.word.load(Ordering::Acquire);
-        if found == word(turn, OFFERED) || found == word(turn, TAKEN_BACK) {
+        if found == word(task, OFFERED) || found == word(task, REVOKED) {
             Owner::Sender
         } else {
-            Owner::Worker(MonotonicTime::from_nanos(self.begun.load(Ordering::Relaxed)))
+            Owner::Worker(MonotonicTime::from_nanos(self.started_at.load(Ordering::Relaxed)))
         }
     }
 
-    fn swap(&self, turn: u64, from: u64, to: u64) -> Result<u64, u64> {
-        let (from, to) = (word(turn, from), word(turn, to));
+    fn swap(&self, task: u64, from: u64, to: u64) -> Result<u64, u64> {
+        let (from, to) = (word(task, from), word(task, to));
         self.word.compare_exchange(from, to, Ordering::AcqRel, Ordering::Acquire)
     }
 }
@@ -181,8 +182,8 @@ impl Default for Claim {
     }
 }
 
-fn word(turn: u64, state: u64) -> u64 {
-    turn << STATE_BITS | state
+fn word(task: u64, state: u64) -> u64 {
+    task << STATE_BITS | state
 }
 
 #[cfg(all(test, not(loom)))]
@@ -237,11 +238,11 @@ mod tests {
     #[test]
     fn what_was_told_is_kept_until_it_is_heard_or_the_cell_is_another_turn_s() {
         let cell = Claim::new();
-        for turn in [1, 65] {
-            cell.offer(turn);
-            assert_eq!(cell.start(turn, at(3)), StartResult::Started);
-            assert_eq!(cell.finish(turn), FinishResult::Finished);
-            assert!(!cell.is_acknowledged(turn));
+        for task in [1, 65] {
+            cell.offer(task);
+            assert_eq!(cell.start(task, at(3)), StartResult::Started);
+            assert_eq!(cell.finish(task), FinishResult::Finished);
+            assert!(!cell.is_acknowledged(task));
         }
         assert!(cell.is_acknowledged(1));
         cell.acknowledge(1);

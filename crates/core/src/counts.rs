@@ -1,23 +1,23 @@
-//! How many children there are of each status.
+//! The number of children of each status.
 
 use crate::status::{Status, StatusKind};
 
-/// The counts of a daemon's children by status, as its parent has last seen them.
+/// The number of children by status, as the parent has last seen them.
 ///
-/// It is kept by moves, so that asking costs nothing however large the scoreboard is; or counted
-/// anew by collecting statuses. Slots without a child are not counted.
+/// The counts are updated with each transition, so reading them does not depend on the size of the
+/// scoreboard; or they are collected from an iterator of statuses. Empty slots are not counted.
 ///
 /// # Examples
 ///
 /// ```
 /// use daemon_core::{Counts, Status};
 ///
-/// let mut census = Counts::default();
-/// census.opened();
-/// census.moved(Status::Forking, Status::Fresh);
-/// assert_eq!((census.children(), census.idle()), (1, 1));
+/// let mut counts = Counts::default();
+/// counts.record_fork();
+/// counts.record_transition(Status::Forking, Status::Fresh);
+/// assert_eq!((counts.children(), counts.idle()), (1, 1));
 /// let again: Counts = [Status::Empty, Status::Fresh].into_iter().collect();
-/// assert_eq!(census, again);
+/// assert_eq!(counts, again);
 /// ```
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct Counts {
@@ -25,21 +25,21 @@ pub struct Counts {
 }
 
 impl Counts {
-    /// Counts a child that has been ordered.
+    /// Counts a child that is about to be forked.
     pub fn record_fork(&mut self) {
         self.record_transition(Status::Empty, Status::Forking);
     }
 
-    /// Counts a child under another status than before; from or to [`Empty`](Status::Empty) it
-    /// comes or goes.
+    /// Counts a child under another status than before. From or to [`Empty`](Status::Empty) it is
+    /// added or removed.
     ///
-    /// It asks for no permission: a parent that takes in changes late may see a child move from
-    /// anywhere to anywhere.
+    /// All transitions are counted, also illegal ones: a parent that processes changes late may see
+    /// a child go from any status to any other.
     ///
     /// # Panics
     ///
-    /// In builds with debug assertions, if no child is counted under `from`. In others the child
-    /// is then counted under `to` all the same, and no count falls below zero.
+    /// With debug assertions, if no child is counted under `from`. Otherwise the child is still
+    /// counted under `to`, and no count falls below zero.
     pub fn record_transition(&mut self, from: Status, to: Status) {
         if from != Status::Empty {
             debug_assert!(self.with_status(from) > 0, "no child is counted as {from}");
@@ -52,37 +52,38 @@ impl Counts {
         }
     }
 
-    /// Tells how many children have this status; of empty slots it knows nothing, and tells 0.
+    /// Returns the number of children with this status; 0 for [`Empty`](Status::Empty), since empty
+    /// slots are not counted.
     #[must_use]
     pub fn with_status(&self, status: Status) -> u32 {
         self.counts[status as usize]
     }
 
-    /// Tells how many children there are, those on their way in and out included.
+    /// Returns the number of children, including those that are starting and leaving.
     #[must_use]
     pub fn children(&self) -> u32 {
         self.counts.iter().sum()
     }
 
-    /// Tells how many children are not ready yet.
+    /// Returns the number of children that are not ready yet.
     #[must_use]
     pub fn starting(&self) -> u32 {
         self.sum(StatusKind::Starting)
     }
 
-    /// Tells how many children wait for a request.
+    /// Returns the number of children that wait for a request.
     #[must_use]
     pub fn idle(&self) -> u32 {
         self.sum(StatusKind::Idle)
     }
 
-    /// Tells how many children have a request in hand.
+    /// Returns the number of children that handle a request.
     #[must_use]
     pub fn busy(&self) -> u32 {
         self.sum(StatusKind::Busy)
     }
 
-    /// Tells how many children are going.
+    /// Returns the number of children that are leaving.
     #[must_use]
     pub fn leaving(&self) -> u32 {
         self.sum(StatusKind::Leaving)

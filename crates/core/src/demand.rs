@@ -1,5 +1,4 @@
-//! How many standing children there are where work is given to them one by one: as many as are
-//! asked for.
+//! The size of a pool to which work is assigned: as many children as there is work for.
 
 use std::time::Duration;
 
@@ -8,25 +7,24 @@ use crate::line::MAX_SLOTS;
 use crate::monotonic::MonotonicTime;
 use crate::pool::{PoolDecision, PoolError, Resize};
 
-/// The numbers that a growing pool keeps to.
+/// The limits of a demand-driven pool.
 #[derive(Copy, Clone, PartialEq, Eq, Debug)]
 pub struct DemandRules {
-    /// How many children there are at the start and from then on, whatever is asked for. The
-    /// original's `pre_fork`.
+    /// How many children are kept from the start, whatever the demand. The original's `pre_fork`.
     pub start: u32,
-    /// How many children there may be at any instant. The original's `max_forks`.
+    /// The maximum number of children at any time. The original's `max_forks`.
     pub max_children: u32,
-    /// How long after a fork that was asked for the next one may follow; zero for at once, and as
-    /// many as are asked for. The original's `fork_interval`.
+    /// The minimum time between two forks on demand; zero forks as many as are needed at once. The
+    /// original's `fork_interval`.
     pub interval: Duration,
 }
 
 impl DemandRules {
-    /// Checks whether the numbers go together, and returns them.
+    /// Checks whether the values are consistent, and returns them.
     ///
     /// # Errors
     ///
-    /// [`PoolError`], which names the field that is wrong and its value.
+    /// [`PoolError`], with the field that is wrong and its value.
     pub fn check(self) -> Result<DemandRules, PoolError> {
         let DemandRules { start, max_children, interval: _any } = self;
         match self {
@@ -40,11 +38,11 @@ impl DemandRules {
     }
 }
 
-/// Decides how many children to fork for work that waits.
+/// Decides how many children to fork for waiting work.
 ///
-/// As a [`Pool`](crate::Pool) it is asked again whenever something has changed, and compares what
-/// there is with what there shall be. It does not shrink by itself, as the original: a worker that
-/// was needed once is kept.
+/// Like a [`Pool`](crate::Pool), it is called after every change and compares the actual with the
+/// required number of children. Like the original, it does not shrink by itself: a worker that was
+/// needed once is kept.
 ///
 /// # Examples
 ///
@@ -53,44 +51,42 @@ impl DemandRules {
 /// use daemon_core::{Counts, DemandScaler, DemandRules, MonotonicTime};
 ///
 /// let rules = DemandRules { start: 1, max_children: 4, interval: Duration::ZERO };
-/// let mut growth = DemandScaler::new(rules.check()?);
-/// let mut census = Counts::default();
-/// assert_eq!(growth.decide(&census, 0, MonotonicTime::ZERO).fork, 1);
-/// census.opened();
+/// let mut scaler = DemandScaler::new(rules.check()?);
+/// let mut counts = Counts::default();
+/// assert_eq!(scaler.decide(&counts, 0, MonotonicTime::ZERO).fork, 1);
+/// counts.record_fork();
 /// // one child starts, three pieces of work wait: two more are wanted
-/// assert_eq!(growth.decide(&census, 3, MonotonicTime::ZERO).fork, 2);
+/// assert_eq!(scaler.decide(&counts, 3, MonotonicTime::ZERO).fork, 2);
 /// # Ok::<(), daemon_core::PoolError>(())
 /// ```
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct DemandScaler {
     rules: DemandRules,
-    /// When a child was last forked because it was asked for.
+    /// When a child was last forked on demand.
     grown: Option<MonotonicTime>,
 }
 
 impl DemandScaler {
-    /// Makes a pool without children.
+    /// Creates a scaler for a pool without children.
     #[must_use]
     pub fn new(rules: DemandRules) -> DemandScaler {
         DemandScaler { rules, grown: None }
     }
 
-    /// Shows the rules in force.
+    /// Returns the current rules.
     #[must_use]
     pub fn rules(&self) -> &DemandRules {
         &self.rules
     }
 
-    /// Says what is to be done, of what the census shows, where `waiting` pieces of work have
-    /// nobody to do them.
+    /// Decides how many children to fork and to retire, where `waiting` tasks have no worker.
     ///
-    /// - Fewer than `start` children that stay: the difference is forked at once. So a worker that
-    ///   was killed is replaced.
-    /// - More work waits than there are children that start or are idle: for each of the rest one is
-    ///   forked; with an interval one at a time.
-    /// - Never more than `max_children`, those that leave included.
-    /// - More than `max_children` that stay, after a resize: the idle ones of the surplus are
-    ///   retired.
+    /// - If fewer than `start` children stay, the difference is forked at once. This replaces a
+    ///   worker that was killed.
+    /// - If more tasks wait than children are starting or idle, one child is forked for each of the
+    ///   rest; with an interval, one at a time.
+    /// - There are never more than `max_children`, including those that are leaving.
+    /// - If more than `max_children` stay after a resize, idle ones are retired.
     #[must_use = "what is to be done is not done by itself"]
     pub fn decide(&mut self, counts: &Counts, waiting: u32, now: MonotonicTime) -> PoolDecision {
         let DemandRules { start, max_children, interval } = self.rules;
@@ -112,13 +108,13 @@ impl DemandScaler {
         PoolDecision { fork: owed + grown, retire, recheck_at }
     }
 
-    /// Changes `max_children`, and returns the rules then in force. `start` follows where it would
-    /// be more.
+    /// Changes `max_children`, and returns the new rules. `start` is lowered if it would be
+    /// greater.
     ///
     /// # Errors
     ///
-    /// [`PoolError::Zero`] for none at all, [`PoolError::ScoreboardFull`] for more than a scoreboard of this
-    /// many slots has; the rules stay as they are.
+    /// [`PoolError::Zero`] if `max_children` would be 0, [`PoolError::ScoreboardFull`] if it would
+    /// be more than the number of `slots`. The rules are then unchanged.
     pub fn resize(&mut self, resize: Resize, slots: u32) -> Result<DemandRules, PoolError> {
         let max_children = resize.apply(self.rules.max_children);
         if max_children == 0 {

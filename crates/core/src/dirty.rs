@@ -1,58 +1,58 @@
-//! The marks by which changed slots are found without looking at all of them.
+//! Dirty bits: they show which slots have changed without a scan of all slots.
 //!
-//! Two levels: a bit for each slot, and in the summary a bit for each word of those. Finding the
-//! changes of a scoreboard of any size looks at the 16 words of the summary and at one word for
-//! each that is marked there.
+//! There are two levels: one bit for each slot, and in the summary one bit for each word of those.
+//! Finding the changes reads the 16 words of the summary, and one word for each bit that is set
+//! there, whatever the size of the scoreboard.
 
 use crate::atomics::Ordering;
 use crate::line::{ScoreboardLine, SlotNumber, WORDS};
 
 const BITS: usize = 64;
 
-/// How many slots one line of marks is for.
-const SLOTS_A_LINE: usize = WORDS * BITS;
+/// The number of slots whose bits fit in one line.
+const SLOTS_PER_LINE: usize = WORDS * BITS;
 
-/// The marks on a scoreboard: its summary line, and the lines of a bit for each slot.
+/// The dirty bits of a scoreboard: the summary line, and the lines with one bit for each slot.
 #[derive(Copy, Clone)]
 pub(crate) struct DirtyBits {
     summary: &'static ScoreboardLine,
     marks: &'static [ScoreboardLine],
 }
 
-/// How many lines the marks for so many slots take, the summary among them.
+/// Returns the number of lines for the dirty bits of this many slots, including the summary.
 pub(crate) fn lines_for(slots: usize) -> usize {
-    1 + slots.div_ceil(SLOTS_A_LINE)
+    1 + slots.div_ceil(SLOTS_PER_LINE)
 }
 
 impl DirtyBits {
-    /// Takes the lines that [`lines_for`] has counted; `None` if there are none.
+    /// Uses the lines that [`lines_for`] has counted; `None` if there are none.
     pub(crate) fn of(lines: &'static [ScoreboardLine]) -> Option<DirtyBits> {
         let (summary, marks) = lines.split_first()?;
         Some(DirtyBits { summary, marks })
     }
 
-    /// Marks a slot whose line has been written to.
+    /// Marks a slot as changed.
     #[inline]
     pub(crate) fn mark(&self, slot: SlotNumber) {
         let word = slot.index() / BITS;
         let Some(marks) = self.marks.get(word / WORDS) else {
             return;
         };
-        // Release, so that who takes the mark sees what was written before it. The mark goes
-        // first: a summary that is taken between the two is written again here, and then points
-        // to a word that may have been emptied. The other way round a mark could be left without
-        // a summary, and nobody would find it.
+        // Release, so that whoever clears the bit sees what was written before it. The slot's bit
+        // is set before the summary's: if the parent clears the summary between the two, it is set
+        // again here, and at worst points to a word without bits. In the other order a bit could
+        // remain without its summary, and would not be found.
         //
-        // Both are written even if they stand: a mark may be left by a child that was killed
-        // between the two, and would hide this one.
+        // Both are set even if they are set already: a child that was killed between the two may
+        // have left the first one, which would hide this change.
         marks.words[word % WORDS].fetch_or(1 << (slot.index() % BITS), Ordering::Release);
         self.summary.words[word / BITS].fetch_or(1 << (word % BITS), Ordering::Release);
     }
 
-    /// Takes all marks away, and names the slots that had one.
+    /// Clears all bits, and calls `changed` with each slot that had one.
     pub(crate) fn drain(&self, mut changed: impl FnMut(SlotNumber)) {
         for (nth, summary) in self.summary.words.iter().enumerate() {
-            // Looked at before it is taken, so that a scoreboard at rest stays in every cache.
+            // Read before the swap, so that an idle scoreboard stays in every processor's cache.
             if summary.load(Ordering::Relaxed) == 0 {
                 continue;
             }
@@ -69,7 +69,7 @@ impl DirtyBits {
         }
     }
 
-    /// Tells whether there is a mark, as far as can be seen from here.
+    /// Returns whether any bit is visibly set.
     pub(crate) fn is_marked(&self) -> bool {
         self.summary.words.iter().any(|summary| summary.load(Ordering::Acquire) != 0)
     }

@@ -1,4 +1,5 @@
-//! Why a child is gone, by how it ended, what it did last, and what it had been told.
+//! Why a child exited, derived from its exit status, its last status and the reason why it was
+//! stopped.
 
 use std::fmt;
 
@@ -6,60 +7,60 @@ use serde::{Deserialize, Serialize};
 
 use crate::status::{Status, StatusKind};
 
-/// How a process has ended, as waitpid(2) tells it.
+/// How a process ended, as waitpid(2) reports it.
 #[derive(Copy, Clone, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Exit {
-    /// It has left with this code.
+    /// It exited with this code.
     Code(i32),
-    /// It was ended by a signal.
+    /// It was killed by a signal.
     Signal {
-        /// Which one.
+        /// The number of the signal.
         number: i32,
-        /// Whether its memory was written to a core file.
+        /// Whether a core file was written.
         core: bool,
     },
-    /// Nobody knows: something else has collected it.
+    /// The exit status is unknown: another part of the program has reaped the process.
     Unknown,
 }
 
-/// What children of a daemon are for.
+/// The kind of a daemon's children.
 #[derive(Copy, Clone, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum ChildKind {
-    /// To stand in a pool and serve until their quota is spent.
+    /// A child of a pool, which serves requests until its quota is used up.
     Pool,
-    /// To serve the one request that they were forked for.
+    /// A child that was forked for one request.
     OneRequest,
 }
 
-/// Why the parent has told a child to go.
+/// Why the parent has asked a child to stop.
 #[derive(Copy, Clone, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum StopReason {
-    /// It was one too many, or is replaced.
+    /// The pool has too many idle children, or the child is being replaced.
     Retired,
-    /// It has used up its share.
+    /// It has reached a limit of its quota.
     Recycled(RecycleReason),
-    /// The daemon stops.
+    /// The daemon is stopping.
     Stopping,
-    /// The daemon stops at once.
+    /// The daemon is stopping immediately.
     StoppedNow,
-    /// The operator wants it killed.
+    /// The operator asked to kill it.
     Killed,
-    /// It does what no child may.
+    /// It violates a limit.
     Rogue(Violation),
 }
 
-/// What a recycled child has used up.
+/// The limit at which a child is recycled.
 #[derive(Copy, Clone, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum RecycleReason {
-    /// Its number of requests.
+    /// The number of requests.
     Requests,
-    /// Its lifetime.
+    /// The lifetime.
     Lifetime,
-    /// The memory that it may hold between two requests: the soft limit.
+    /// The soft memory limit, which is checked between requests.
     Memory,
 }
 
@@ -67,13 +68,13 @@ pub enum RecycleReason {
 #[derive(Copy, Clone, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Violation {
-    /// More processor time than it may use.
+    /// It has used more CPU time than allowed.
     Cpu,
-    /// A request that takes longer than it may.
+    /// Its request takes longer than allowed.
     Time,
-    /// More memory than the hard limit.
+    /// It uses more memory than the hard limit.
     Memory,
-    /// No heartbeat: it is stopped, or its event loop is blocked.
+    /// Its heartbeats are missing: it is stopped, or its event loop is blocked.
     Hung,
 }
 
@@ -81,57 +82,57 @@ pub enum Violation {
 #[derive(Copy, Clone, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum KillReason {
-    /// It was told to go, and did not in time.
+    /// It did not stop within the grace period.
     GraceExpired,
-    /// The operator has asked for it.
+    /// The operator asked for it.
     Requested,
     /// It was a rogue.
     Rogue(Violation),
 }
 
-/// Why a child is gone.
+/// Why a child exited.
 #[derive(Copy, Clone, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 #[non_exhaustive]
 pub enum ExitCause {
-    /// It has done the request that it was forked for.
+    /// It has completed the request for which it was forked.
     Done,
-    /// It has used up its share.
+    /// It has reached a limit of its quota.
     Recycled(RecycleReason),
-    /// It was one too many, or is replaced.
+    /// The pool had too many idle children, or the child was replaced.
     Retired,
-    /// The daemon stops.
+    /// The daemon was stopping.
     Shutdown,
-    /// The daemon has ended it: it did not go in time when the daemon stopped, it was a rogue, or
-    /// the operator wanted so. The kernel, when memory runs out, kills by the same signal: there the
-    /// two cannot be told apart.
+    /// The daemon has killed it: it did not stop within the grace period, it was a rogue, or the
+    /// operator asked for it. When memory runs out, the kernel kills with the same signal: these
+    /// two cannot be distinguished here.
     KilledByDaemon(KillReason),
-    /// The kernel has killed it, since memory ran out: the counter of such kills of its cgroup has
-    /// gone up.
+    /// The kernel has killed it because memory ran out: the OOM kill counter of its cgroup has
+    /// increased.
     OutOfMemory,
-    /// It is gone, and nobody has reported its end.
+    /// It has disappeared, and its exit status is unknown.
     Missing,
-    /// It has ended before it was ready.
+    /// It ended before it was ready.
     FailedToBoot(Exit),
-    /// It has left by itself, or with a code that tells of a failure.
+    /// It exited by itself, or with a failure code.
     Exited(i32),
-    /// A signal has ended it that the daemon has not sent.
+    /// It was killed by a signal that the daemon did not send.
     Killed {
-        /// Which one.
+        /// The number of the signal.
         signal: i32,
-        /// Whether its memory was written to a core file.
+        /// Whether a core file was written.
         core: bool,
     },
 }
 
-/// Says why a child is gone, by how it ended, the last status on its line, why it had been told to
-/// go, if it had, and what it was for.
+/// Returns why a child exited, given its exit status, its last status on the scoreboard, the reason
+/// why it was asked to stop, if it was, and its kind.
 ///
-/// - A child that leaves by itself in good order says so with [`Leaving`](Status::Leaving) and code
-///   0. Without either it is a failure, code 0 or not: the program has left behind the daemon's
-///   back.
-/// - A child that was told to go and ends by the very signal that told it, because it had no
-///   handler yet, has done as told.
+/// - A child that exits by itself and in order reports [`Leaving`](Status::Leaving) before and
+///   exits with code 0. Otherwise the exit is a failure, even with code 0: the program has exited
+///   without the daemon.
+/// - A child that was asked to stop and was killed by the very signal that asked, because it had no
+///   handler yet, counts as stopped as asked.
 ///
 /// # Examples
 ///
@@ -205,7 +206,7 @@ impl StopReason {
 }
 
 impl ExitCause {
-    /// Tells whether the child left as it should: told to, or having done its share.
+    /// Returns whether the child exited as expected: it was asked to, or has used up its quota.
     #[must_use]
     pub const fn is_expected(&self) -> bool {
         match self {
@@ -221,10 +222,10 @@ impl ExitCause {
         }
     }
 
-    /// Tells its kind in one word, for counters and filters: `done`, `recycled-requests`,
-    /// `recycled-lifetime`, `recycled-memory`, `retired`, `shutdown`, `killed-grace-expired`,
-    /// `killed-on-request`, `rogue-cpu`, `rogue-time`, `rogue-memory`, `rogue-hung`, `out-of-memory`,
-    /// `missing`, `failed-to-boot`, `exited`, `killed`.
+    /// Returns the kind of the cause as one word, for counters and filters: `done`,
+    /// `recycled-requests`, `recycled-lifetime`, `recycled-memory`, `retired`, `shutdown`,
+    /// `killed-grace-expired`, `killed-on-request`, `rogue-cpu`, `rogue-time`, `rogue-memory`,
+    /// `rogue-hung`, `out-of-memory`, `missing`, `failed-to-boot`, `exited`, `killed`.
     #[must_use]
     pub const fn kind(&self) -> &'static str {
         match self {
@@ -248,7 +249,7 @@ impl ExitCause {
         }
     }
 
-    /// All causes, with the numbers that `exit` gives; for tables.
+    /// Returns the cause with this number in the packed form, with the values of `exit`.
     const fn of_number(number: u8, exit: Exit) -> Option<ExitCause> {
         Some(match number {
             1 => ExitCause::Done,
@@ -275,8 +276,8 @@ impl ExitCause {
         })
     }
 
-    /// Packs it into the 16 bits that it has on the scoreboard; never 0. A code or signal past 127
-    /// keeps its lower bits, as exit codes do.
+    /// Packs the cause into 16 bits of the scoreboard; never 0. Of a code or signal above 255, the
+    /// lower 8 bits are kept, as in exit codes.
     pub(crate) fn pack(self) -> u16 {
         let exit = match self {
             ExitCause::FailedToBoot(exit) => exit,
@@ -290,7 +291,7 @@ impl ExitCause {
             | ExitCause::OutOfMemory
             | ExitCause::Missing => Exit::Code(0),
         };
-        // 5 bits of number, 1 of signal or code, 1 of core, 8 of value.
+        // 5 bits for the number, 1 for signal or code, 1 for core, 8 for the value.
         let number = (1..32).find(|number| ExitCause::of_number(*number, exit) == Some(self));
         let (is_signal, core, value) = match exit {
             Exit::Unknown => (0, 0, 0),
@@ -300,7 +301,7 @@ impl ExitCause {
         u16::from(number.unwrap_or(0)) << 11 | is_signal << 10 | core << 9 | (value & 0xff) as u16
     }
 
-    /// Unpacks it; `None` if nothing was packed.
+    /// Unpacks a cause; `None` if there is none.
     pub(crate) fn unpack(bits: u16) -> Option<ExitCause> {
         let value = i32::from(bits & 0xff);
         let exit = match bits >> 10 & 1 {
@@ -315,7 +316,7 @@ const QUIT: i32 = 3;
 const KILL: i32 = 9;
 const TERM: i32 = 15;
 
-/// The name of a signal whose number is the same on all systems that we know.
+/// Returns the name of a signal whose number is the same on all supported systems.
 fn name(signal: i32) -> Option<&'static str> {
     match signal {
         1 => Some("HUP"),

@@ -1,7 +1,8 @@
-//! What a child says in a few words that it is doing, guarded so that half of it is never read.
+//! Labels: a child's description of its current work, with a guard against torn reads.
 //!
-//! The guard is a sequence lock: odd while the words change, and one further even number after.
-//! Its lower 8 bits are the label's length. A writer that is killed in the middle leaves it odd.
+//! The guard is a sequence lock: its sequence is odd while the words change, and the next even
+//! number afterwards. Its lower 8 bits are the length of the label. A writer that is killed in
+//! between leaves it odd.
 
 use std::fmt;
 
@@ -10,24 +11,25 @@ use serde::{Serialize, Serializer};
 use crate::atomics::{Ordering, fence};
 use crate::line::{ScoreboardLine, slot_word};
 
-/// How many bytes a label has at most: 48.
+/// The maximum length of a label in bytes: 48.
 pub const LABEL_MAX: usize = 8 * (slot_word::LABEL.end - slot_word::LABEL.start);
 
-/// How often a reader begins again when the label changes under its eyes.
+/// How often a read is repeated if the label changes meanwhile.
 const TRIES: usize = if cfg!(loom) { 2 } else { 16 };
 
 const LENGTH_BITS: u32 = 8;
 
-/// A label as a reader finds it.
+/// A label as it was read.
 #[derive(Copy, Clone, PartialEq, Eq, Debug)]
 pub enum Label {
-    /// What the child has written; empty if it has written none.
+    /// The text that the child has set; empty if it has set none.
     Text(LabelText),
-    /// It is being written: each time one looked, or by a child that was killed over it.
+    /// The label was being written at each attempt to read it, or its child was killed while
+    /// writing it.
     BeingWritten,
 }
 
-/// The bytes of a label, as they were written: they need not be UTF-8.
+/// The bytes of a label, as they were written; not necessarily UTF-8.
 #[derive(Copy, Clone, PartialEq, Eq)]
 pub struct LabelText {
     bytes: [u8; LABEL_MAX],
@@ -35,10 +37,10 @@ pub struct LabelText {
 }
 
 impl LabelText {
-    /// The text without any bytes.
+    /// The empty text.
     pub const EMPTY: LabelText = LabelText { bytes: [0; LABEL_MAX], length: 0 };
 
-    /// Takes as much of these bytes as fits, without cutting a UTF-8 character in two.
+    /// Creates a text from as many of the bytes as fit, without splitting a UTF-8 character.
     #[must_use]
     pub fn cut(bytes: &[u8]) -> LabelText {
         let length = cut_at(bytes);
@@ -49,13 +51,13 @@ impl LabelText {
         text
     }
 
-    /// Shows the bytes.
+    /// Returns the bytes.
     #[must_use]
     pub fn as_bytes(&self) -> &[u8] {
         self.bytes.get(..self.length).unwrap_or(&self.bytes)
     }
 
-    /// Tells whether there are none.
+    /// Returns whether there are no bytes.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.length == 0
@@ -65,7 +67,7 @@ impl LabelText {
 fn cut_at(bytes: &[u8]) -> usize {
     match bytes.get(LABEL_MAX) {
         None => bytes.len(),
-        // A character of UTF-8 has at most three bytes that continue it.
+        // A UTF-8 character has at most three continuation bytes.
         Some(_more) => (LABEL_MAX - 3..=LABEL_MAX)
             .rev()
             .find(|end| bytes.get(*end).is_some_and(|byte| byte & 0b1100_0000 != 0b1000_0000))
@@ -80,7 +82,7 @@ impl Default for LabelText {
 }
 
 impl fmt::Display for LabelText {
-    /// Shows what is no UTF-8 as U+FFFD.
+    /// Shows invalid UTF-8 as U+FFFD.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.pad(&String::from_utf8_lossy(self.as_bytes()))
     }
@@ -99,7 +101,7 @@ impl Serialize for LabelText {
 }
 
 impl Serialize for Label {
-    /// As its text, or as nothing while it is being written.
+    /// As a string, or as null while it is being written.
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         match self {
             Label::Text(text) => serializer.serialize_some(text),
@@ -122,25 +124,26 @@ pub(crate) fn guard(line: &ScoreboardLine) -> Guard {
     }
 }
 
-/// Writes a label. Only who may write to the line may call it.
+/// Writes a label. Only the current writer of the line may call it.
 pub(crate) fn write(line: &ScoreboardLine, text: LabelText) {
     let guard = &line.words[slot_word::GUARD];
-    // From an odd number, which a killed writer has left, this goes on to the same odd number.
+    // If a killed writer has left an odd number, this keeps it.
     let odd = sequence(guard.load(Ordering::Relaxed)) | 1;
     guard.store(odd << LENGTH_BITS, Ordering::Relaxed);
-    // Who sees one of the new words sees the odd number too, when it looks at the guard again.
+    // A reader that sees one of the new words also sees the odd number when it reads the guard
+    // again.
     fence(Ordering::Release);
     for (word, bytes) in line.words[slot_word::LABEL].iter().zip(text.bytes.chunks_exact(8)) {
         let mut eight = [0; 8];
         eight.copy_from_slice(bytes);
         word.store(u64::from_ne_bytes(eight), Ordering::Relaxed);
     }
-    // Who sees the even number sees all of the words.
+    // A reader that sees the even number sees all of the words.
     let even = odd.wrapping_add(1) << LENGTH_BITS;
     guard.store(even | text.length as u64, Ordering::Release);
 }
 
-/// Reads a label that may be written at the same time.
+/// Reads a label, which may be written at the same time.
 pub(crate) fn read(line: &ScoreboardLine) -> Label {
     let guard = &line.words[slot_word::GUARD];
     for _try in 0..TRIES {
@@ -154,8 +157,8 @@ pub(crate) fn read(line: &ScoreboardLine) -> Label {
         for (bytes, word) in text.bytes.chunks_exact_mut(8).zip(words) {
             bytes.copy_from_slice(&word.load(Ordering::Relaxed).to_ne_bytes());
         }
-        // The other half of the writer's fence: a new word that was read above brings at least
-        // the odd number into sight below.
+        // Pairs with the writer's fence: if a new word was read above, at least the odd number is
+        // visible below.
         fence(Ordering::Acquire);
         if guard.load(Ordering::Relaxed) == before {
             text.bytes.iter_mut().skip(text.length).for_each(|byte| *byte = 0);
@@ -169,7 +172,7 @@ fn sequence(guard: u64) -> u64 {
     guard >> LENGTH_BITS
 }
 
-/// A length from shared memory may be anything.
+/// Limits a length from shared memory, which may be any number.
 fn length(guard: u64) -> usize {
     usize::from(guard.to_le_bytes()[0]).min(LABEL_MAX)
 }

@@ -1,33 +1,33 @@
 //! The rules of a forking daemon, as pure functions and state machines.
 //!
-//! A daemon that forks has to know how many children it has and what each does, when to fork more
-//! and when to retire some, whom to refuse, when to give up for a while, and why a child is gone.
-//! Here are the answers, without the forking: no I/O, no clock, no threads, no runtime. Moments
-//! come in as arguments, and what is to be done goes out as a value for somebody else to do. So
-//! the rules can be run in a simulator, under loom and under miri, and used by any program.
+//! A daemon that forks has to decide how many children it needs, when to fork and when to retire
+//! them, which requests to reject, when to stop forking for a while, and why a child exited. This
+//! crate makes these decisions and does nothing else: no I/O, no clock, no threads, no runtime.
+//! Times are arguments, and actions are returned as values for the caller to carry out. So the
+//! rules can run in a simulation, under loom and under miri, and any program can use them.
 //!
 //! # Theory of operation
 //!
 //! Parent and children share a **scoreboard**: memory with a slot for each child. The parent
-//! *orders* a child into an empty slot, the child takes its *seat* there and *reports* each change
-//! of its [`Status`]; when it is gone, the parent *closes* the slot. Each report marks the slot, so
-//! that the parent finds changes without looking at all slots, and rings a [`WakeParent`] if the parent
-//! has said that it is going to sleep.
+//! *opens* an empty slot for a child, the child takes its *seat* there and *reports* each change of
+//! its [`Status`], and the parent *closes* the slot after the child has exited. Each report marks
+//! the slot, so that the parent finds changes without scanning all slots, and wakes the parent
+//! through [`WakeParent`] if the parent has announced that it is going to sleep.
 //!
-//! From what it reads, the parent keeps a [`Counts`] and puts it to its rules: a [`Pool`] of
-//! standing children says how many to fork and to retire, the [`AcceptState`] of a post-forking daemon
-//! whether to take requests, a [`Backoff`] whether to fork at all.
+//! The parent keeps [`Counts`] of what it reads and applies its rules to them: a [`Pool`] decides
+//! how many children to fork and to retire, the [`AcceptState`] of a post-forking daemon whether to
+//! accept requests, a [`Backoff`] whether to fork at all.
 //!
-//! All rules are asked anew whenever something has changed, and compare what there is with what
-//! there shall be. None depends on having seen each event.
+//! All rules are applied again after every change, and compare the actual with the required state.
+//! None depends on having seen a particular event.
 //!
 //! ```
 //! use std::num::NonZeroU32;
 //! use std::time::Duration;
 //!
 //! use daemon_core::{
-//!     WakeParent, Counts, Jitter, Left, Line, MonotonicTime, Pool, PoolRules, Quota, RequestLimit, Scoreboard,
-//!     Seat, SlotNumber, Status, Step, lines_for,
+//!     WakeParent, Counts, Jitter, QuotaState, ScoreboardLine, MonotonicTime, Pool, PoolRules, Quota, RequestLimit, Scoreboard,
+//!     Seat, SlotNumber, Status, Transition, lines_for,
 //! };
 //!
 //! struct NoWakeup;
@@ -37,42 +37,42 @@
 //!
 //! # fn main() -> Result<(), Box<dyn std::error::Error>> {
 //! // In a daemon this is shared memory, and the time comes from a clock.
-//! let lines: Vec<Line> = (0..lines_for(8)?).map(|_| Line::new()).collect();
+//! let lines: Vec<ScoreboardLine> = (0..lines_for(8)?).map(|_| ScoreboardLine::new()).collect();
 //! let now = MonotonicTime::from_since_boot(Duration::from_secs(1));
 //! let scoreboard = Scoreboard::format(lines.leak(), 8, now)?;
 //!
 //! // The parent asks its pool, and orders what is missing.
 //! let mut pool = Pool::new(PoolRules::from_parts(2, Some(1), Some(2), Some(8))?);
-//! let mut census = Counts::default();
-//! let verdict = pool.decide(&census, now);
-//! assert_eq!((verdict.fork, verdict.retire), (2, 0));
+//! let mut counts = Counts::default();
+//! let decision = pool.decide(&counts, now);
+//! assert_eq!((decision.fork, decision.retire), (2, 0));
 //! let mut seats = Vec::new();
 //! for slot in (0..decision.fork).map(SlotNumber::new) {
-//!     let generation = scoreboard.order(slot, now)?;
-//!     census.opened();
+//!     let generation = scoreboard.open_slot(slot, now)?;
+//!     counts.record_fork();
 //!     // This is the child's, after the fork.
 //!     seats.push(Seat::take(scoreboard.reader(), slot, generation, 4711, now, NoWakeup)?);
 //! }
 //!
 //! // The children report.
-//! let mut quota = Quota::deal(RequestLimit::AtMost(NonZeroU32::MIN), Jitter::NONE, 0);
-//! assert_eq!(seats[0].report(Status::Fresh, now)?, Step::BecameReady);
-//! assert_eq!(seats[1].report(Status::Serving, now)?, Step::RequestStarted);
+//! let mut quota = Quota::new(RequestLimit::AtMost(NonZeroU32::MIN), Jitter::NONE, 0);
+//! assert_eq!(seats[0].report(Status::Fresh, now)?, Transition::BecameReady);
+//! assert_eq!(seats[1].report(Status::Serving, now)?, Transition::RequestStarted);
 //! seats[1].set_label(b"GET /");
-//! assert_eq!(quota.spend(), Left::Exhausted);
+//! assert_eq!(quota.consume(), QuotaState::Exhausted);
 //! assert!(seats[0].report(Status::Waiting, now).is_err());
 //! assert_eq!(scoreboard.letters(), ".r      ");
 //!
 //! // The parent takes in what has changed, and decides again.
 //! scoreboard.drain_changes(|slot| {
 //!     let status = scoreboard.read(slot).status.unwrap_or(Status::Empty);
-//!     census.moved(Status::Forking, status);
+//!     counts.record_transition(Status::Forking, status);
 //! });
-//! assert_eq!((census.idle(), census.busy()), (1, 1));
-//! assert_eq!(pool.decide(&census, now).fork, 0);
+//! assert_eq!((counts.idle(), counts.busy()), (1, 1));
+//! assert_eq!(pool.decide(&counts, now).fork, 0);
 //!
 //! // A child is gone.
-//! let last = scoreboard.close(SlotNumber::new(1), now);
+//! let last = scoreboard.close_slot(SlotNumber::new(1), now);
 //! assert_eq!((last.requests, last.status), (1, Some(Status::Serving)));
 //! # Ok(())
 //! # }
@@ -80,40 +80,43 @@
 //!
 //! # Map
 //!
-//! | what | names |
+//! | topic | names |
 //! | --- | --- |
 //! | time | [`MonotonicTime`] |
-//! | what a child does | [`Status`], [`StatusKind`], [`Transition`], [`IllegalTransition`] |
+//! | status of a child | [`Status`], [`StatusKind`], [`Transition`], [`IllegalTransition`] |
 //! | the scoreboard: memory | [`ScoreboardLine`], [`lines_for`], [`slots_for`], [`MAX_SLOTS`], [`LABEL_MAX`] |
-//! | read by anyone | [`ScoreboardReader`], [`SlotEntry`], [`Label`], [`SlotFault`] |
+//! | read by any process | [`ScoreboardReader`], [`SlotEntry`], [`Label`], [`SlotFault`] |
 //! | written by the parent | [`Scoreboard`], [`ArmResult`] |
 //! | written by a child | [`Seat`], [`WakeParent`], [`ReportError`] |
-//! | how many children there are | [`Counts`] |
-//! | how many there shall be | [`Pool`], [`PoolRules`], [`PoolDecision`], [`Resize`] |
-//! | how many where work is given to each | [`DemandScaler`], [`DemandRules`] |
-//! | whose a piece of work is that was sent ahead | [`Claim`], [`StartResult`], [`RevokeResult`], [`FinishResult`], [`AbortResult`], [`Owner`] |
-//! | replacing them all | [`RollingReplace`], [`RollingStep`] |
-//! | taking requests in a post-forking daemon | [`AcceptState`], [`PoolLoad`], [`admit`] |
+//! | number of children by status | [`Counts`] |
+//! | size of a pool | [`Pool`], [`PoolRules`], [`PoolDecision`], [`Resize`] |
+//! | size of a pool by demand | [`DemandScaler`], [`DemandRules`] |
+//! | ownership of a task sent to a worker | [`Claim`], [`StartResult`], [`RevokeResult`], [`FinishResult`], [`AbortResult`], [`Owner`] |
+//! | rolling replacement | [`RollingReplace`], [`RollingStep`] |
+//! | accepting requests in a post-forking daemon | [`AcceptState`], [`PoolLoad`], [`admit`] |
 //! | requests of one child | [`Quota`], [`RequestLimit`], [`Jitter`] |
-//! | when things go wrong | [`Backoff`], [`Death`], [`BackoffState`] |
-//! | why a child is gone | [`classify_exit`], [`Exit`], [`ExitCause`], [`StopReason`], [`ChildKind`] |
-//! | the daemon's life | [`Phase`], [`Signal`], [`parent_action`], [`child_action`], [`StopMode`] |
+//! | limits of a child, and steps against a rogue | [`Limits`], [`Ladder`], [`Babysitter`] |
+//! | delays after failures | [`Backoff`], [`Death`], [`BackoffState`] |
+//! | why a child exited | [`classify_exit`], [`Exit`], [`ExitCause`], [`StopReason`], [`ChildKind`] |
+//! | the daemon's phases and signals | [`Phase`], [`Signal`], [`parent_action`], [`child_action`], [`StopMode`] |
+//! | durations and sizes on screens | [`format`] |
 //!
-//! `docs/scoreboard.md` in the repository shows the scoreboard's layout and its table of moves.
+//! `docs/scoreboard.md` in the repository describes the scoreboard's layout and its table of
+//! transitions.
 //!
 //! # Limitations
 //!
 //! - A scoreboard has a fixed number of slots, at most [`MAX_SLOTS`], and lives as long as its
 //!   process: it is built on `&'static [ScoreboardLine]`.
-//! - It needs 64-bit atomics. Its layout is that of one machine: a file of it can be read by another
-//!   program there, but not on a machine of the other byte order, which is told.
-//! - It keeps honest writers apart. A child that scribbles over shared memory is noticed if it hits
-//!   a status, and harms what is shown, but makes no reader panic.
+//! - It needs 64-bit atomics. Its layout depends on the byte order: another program on the same
+//!   machine can read a scoreboard file; a machine of the other byte order rejects it with an
+//!   error.
+//! - It isolates correct writers from each other. A child that overwrites shared memory is detected
+//!   if it damages a status; other damage shows up in what is displayed, but makes no reader panic.
 
 mod accepting;
 mod atomics;
 mod backoff;
-mod board;
 mod claim;
 mod counts;
 mod demand;
@@ -126,6 +129,7 @@ mod monotonic;
 mod phase;
 mod pool;
 mod quota;
+mod reader;
 mod rogue;
 mod rolling;
 mod scoreboard;
@@ -137,7 +141,6 @@ mod status;
 
 pub use accepting::{AcceptChange, AcceptState, Admission, OperatorPause, PoolLoad, admit};
 pub use backoff::{Backoff, BackoffRules, BackoffState, Death, FailureKind, FailureReason};
-pub use board::{ScoreboardError, ScoreboardReader, SlotEntry, SlotFault, lines_for, slots_for};
 pub use claim::{AbortResult, Claim, FinishResult, Owner, RevokeResult, StartResult};
 pub use counts::Counts;
 pub use demand::{DemandRules, DemandScaler};
@@ -150,6 +153,7 @@ pub use monotonic::MonotonicTime;
 pub use phase::{IllegalPhaseChange, Phase};
 pub use pool::{Pool, PoolDecision, PoolError, PoolRules, Resize};
 pub use quota::{Jitter, JitterError, Quota, QuotaState, RequestLimit};
+pub use reader::{ScoreboardError, ScoreboardReader, SlotEntry, SlotFault, lines_for, slots_for};
 pub use rogue::{
     Action, ActionKind, Assessment, Babysitter, Confirmation, Ladder, LadderError, LadderStep,
     Limits, Presence, ProcessSample, ScanResult, Usage,

@@ -1,7 +1,7 @@
-//! A line of the scoreboard in shared memory, and the numbers by which lines and their owners go.
+//! A line of the scoreboard in shared memory, slot numbers and generations.
 //!
-//! What the words of a line mean is said where they are read: slots here, the header in `board`,
-//! the marks of changes in `dirty`.
+//! The meaning of a line's words is defined where they are read: slots here, the header in
+//! `reader`, the dirty bits in `dirty`.
 
 use std::fmt;
 
@@ -10,30 +10,30 @@ use serde::{Deserialize, Serialize};
 use crate::atomics::AtomicU64;
 use crate::status::Status;
 
-/// The most slots that a scoreboard can have.
+/// The maximum number of slots of a scoreboard.
 ///
-/// As many as one summary line has marks for: 16 words of 64 bits, each for 64 slots.
+/// It is what one summary line has bits for: 16 words of 64 bits, each bit for 64 slots.
 pub const MAX_SLOTS: u32 = 65_536;
 
-/// How many words a line has.
+/// The number of words in a line.
 pub(crate) const WORDS: usize = 16;
 
 /// A line of the scoreboard: 128 bytes, which is two cache lines.
 ///
-/// Two, because processors fetch lines in pairs: children that write next to each other would
-/// slow each other down. A line is all atomics, so a `&ScoreboardLine` may point to memory that other
-/// processes change at any time. Zeroed memory is a valid line, which
-/// [`Scoreboard::format`](crate::Scoreboard::format) has yet to write to.
+/// It is two because processors prefetch pairs of cache lines: children that write to neighbouring
+/// lines would slow each other down. A line consists of atomics, so a `&ScoreboardLine` may point
+/// to memory that other processes change at any time. Zeroed memory is a valid line, but not yet a
+/// scoreboard: see [`Scoreboard::format`](crate::Scoreboard::format).
 ///
 /// # Examples
 ///
 /// ```
-/// use daemon_core::{Line, lines_for};
+/// use daemon_core::{ScoreboardLine, lines_for};
 ///
 /// let count = lines_for(8)?;
-/// let lines: &'static [ScoreboardLine] = Box::leak((0..count).map(|_| Line::new()).collect());
+/// let lines: &'static [ScoreboardLine] = Box::leak((0..count).map(|_| ScoreboardLine::new()).collect());
 /// assert_eq!(size_of_val(lines), count * 128);
-/// # Ok::<(), daemon_core::BoardError>(())
+/// # Ok::<(), daemon_core::ScoreboardError>(())
 /// ```
 #[repr(C, align(128))]
 #[derive(Debug)]
@@ -43,8 +43,8 @@ pub struct ScoreboardLine {
 }
 
 impl ScoreboardLine {
-    /// Makes a line of zeros, for a scoreboard in memory that is not shared: a test's, or a
-    /// model's.
+    /// Creates a line of zeros, for a scoreboard in memory that is not shared, such as in tests and
+    /// models.
     #[must_use]
     pub fn new() -> ScoreboardLine {
         ScoreboardLine { words: std::array::from_fn(|_word| AtomicU64::new(0)) }
@@ -63,30 +63,30 @@ pub(crate) mod slot_word {
 
     /// Status, generation and pid, see [`SlotState`](super::SlotState).
     pub(crate) const STATE: usize = 0;
-    /// When the child was ordered, later when it took its seat.
+    /// When the slot was opened, then when the child took its seat.
     pub(crate) const STARTED_AT: usize = 1;
-    /// When it became what it is.
+    /// When the status last changed.
     pub(crate) const SINCE: usize = 2;
-    /// How many requests it has begun.
+    /// The number of requests that the child has begun.
     pub(crate) const REQUESTS: usize = 3;
     /// The guard of the label.
     pub(crate) const GUARD: usize = 4;
-    /// The label's bytes. In a model they are fewer: what can happen to two words can happen to
-    /// six, but the orders in which it can are too many to try.
+    /// The bytes of the label. In a loom model they are fewer: two words can show the same races as
+    /// six, and six have too many interleavings to explore.
     pub(crate) const LABEL: Range<usize> = if cfg!(loom) { 5..7 } else { 5..11 };
-    /// The last beat of the child's heart, or 0.
+    /// The time of the child's last heartbeat, or 0.
     pub(crate) const HEARTBEAT: usize = 11;
-    /// Until when the request in hand has asked to be let alone, or 0.
+    /// The deadline to which the child has extended its current request, or 0.
     pub(crate) const DEADLINE: usize = 12;
-    /// Why the slot's last four owners are gone, 16 bits each, the last one lowest. The one word
-    /// that outlives them.
+    /// Why the slot's last four owners exited, 16 bits each, the latest lowest. The only word that
+    /// is kept when the slot is closed.
     pub(crate) const EXIT_CAUSES: usize = 13;
-    /// Spare, zero.
+    /// Unused, zero.
     #[cfg(test)]
     pub(crate) const SPARE: Range<usize> = 14..16;
 }
 
-/// The number of a slot: a child's place on the scoreboard, counted from 0.
+/// The number of a slot on the scoreboard, counted from 0.
 #[derive(
     Copy, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Default, Serialize, Deserialize,
 )]
@@ -94,19 +94,19 @@ pub(crate) mod slot_word {
 pub struct SlotNumber(u32);
 
 impl SlotNumber {
-    /// Names the slot of this number.
+    /// Creates a slot number.
     #[must_use]
     pub const fn new(number: u32) -> SlotNumber {
         SlotNumber(number)
     }
 
-    /// Tells the number.
+    /// Returns the number.
     #[must_use]
     pub const fn get(self) -> u32 {
         self.0
     }
 
-    /// Tells the number as an index.
+    /// Returns the number as an index.
     #[must_use]
     pub const fn index(self) -> usize {
         self.0 as usize
@@ -119,10 +119,10 @@ impl fmt::Display for SlotNumber {
     }
 }
 
-/// Which of a slot's owners it is: each child that is ordered into a slot is one generation on.
+/// The generation of a slot: it increases by one with each child for which the slot is opened.
 ///
-/// It has 24 bits and begins again after 16,777,215, so a late word of a former owner is told from
-/// the present one's.
+/// It has 24 bits and wraps after 16,777,215. With it, a late write of a former owner can be
+/// distinguished from one of the current owner.
 #[derive(
     Copy, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Default, Serialize, Deserialize,
 )]
@@ -132,19 +132,19 @@ pub struct Generation(u32);
 impl Generation {
     const MASK: u32 = 0x00ff_ffff;
 
-    /// Names the generation of this number, of which the lower 24 bits count.
+    /// Creates a generation from the lower 24 bits of a number.
     #[must_use]
     pub const fn new(number: u32) -> Generation {
         Generation(number & Generation::MASK)
     }
 
-    /// Tells the number.
+    /// Returns the number.
     #[must_use]
     pub const fn get(self) -> u32 {
         self.0
     }
 
-    /// Names the one after it; after the last comes 0.
+    /// Returns the next generation; after the last comes 0.
     #[must_use]
     pub const fn next(self) -> Generation {
         Generation::new(self.0.wrapping_add(1))
@@ -169,10 +169,10 @@ impl From<Generation> for u32 {
     }
 }
 
-/// A slot's first word, taken apart: 8 bits of status, 24 of generation, 32 of pid.
+/// A slot's first word, unpacked: 8 bits of status, 24 of generation, 32 of pid.
 ///
-/// The three stand in one word so that they always belong together, and so that a writer whose
-/// seat is another's finds that out in the very act of writing.
+/// The three share one word so that they always belong together, and so that a writer whose seat
+/// has a new owner detects this with the same atomic operation that would write.
 #[derive(Copy, Clone, PartialEq, Eq, Debug)]
 pub(crate) struct SlotState {
     pub(crate) code: u8,
@@ -185,7 +185,7 @@ impl SlotState {
         SlotState { code: status.code(), generation, pid }
     }
 
-    /// `None` if the memory was damaged.
+    /// Returns the status; `None` if the memory was damaged.
     pub(crate) fn status(self) -> Option<Status> {
         Status::from_code(self.code)
     }

@@ -1,15 +1,15 @@
-//! A moment on the machine's monotonic clock. Reading that clock is not done here.
+//! Points in time of the monotonic clock. Reading the clock is not done here.
 
 use std::ops::Add;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-/// A moment: nanoseconds of the monotonic clock since boot, the same in all processes of one
+/// A point in time: nanoseconds of the monotonic clock since boot, the same in all processes of a
 /// machine.
 ///
-/// 64 bits last 584 years. It is not [`std::time::Instant`], which cannot be written to shared
-/// memory nor read by another process.
+/// 64 bits last for 584 years. It is not [`std::time::Instant`], which can be neither written to
+/// shared memory nor read by another process.
 ///
 /// # Examples
 ///
@@ -17,10 +17,10 @@ use serde::{Deserialize, Serialize};
 /// use std::time::Duration;
 /// use daemon_core::MonotonicTime;
 ///
-/// let born = MonotonicTime::from_since_boot(Duration::from_secs(100));
-/// let now = born + Duration::from_millis(1500);
-/// assert_eq!(now.saturating_since(born), Duration::from_millis(1500));
-/// assert_eq!(born.saturating_since(now), Duration::ZERO);
+/// let started_at = MonotonicTime::from_since_boot(Duration::from_secs(100));
+/// let now = started_at + Duration::from_millis(1500);
+/// assert_eq!(now.saturating_since(started_at), Duration::from_millis(1500));
+/// assert_eq!(started_at.saturating_since(now), Duration::ZERO);
 /// ```
 #[derive(
     Copy, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Default, Serialize, Deserialize,
@@ -29,33 +29,33 @@ use serde::{Deserialize, Serialize};
 pub struct MonotonicTime(u64);
 
 impl MonotonicTime {
-    /// The moment of boot, and the one that stands for "never" in an empty slot.
+    /// The time of boot; in an empty slot it means "never".
     pub const ZERO: MonotonicTime = MonotonicTime(0);
 
-    /// Makes it from the time since boot, as `clock_gettime(CLOCK_MONOTONIC)` tells it.
+    /// Creates it from the time since boot, as `clock_gettime(CLOCK_MONOTONIC)` returns it.
     ///
-    /// What is more than 64 bits of nanoseconds becomes the last moment there is.
+    /// It is capped at 64 bits of nanoseconds.
     #[must_use]
     pub fn from_since_boot(since_boot: Duration) -> MonotonicTime {
         MonotonicTime(nanos(since_boot))
     }
 
-    /// Makes it from nanoseconds since boot.
+    /// Creates it from nanoseconds since boot.
     #[must_use]
     pub const fn from_nanos(nanos: u64) -> MonotonicTime {
         MonotonicTime(nanos)
     }
 
-    /// Tells the nanoseconds since boot.
+    /// Returns the nanoseconds since boot.
     #[must_use]
     pub const fn as_nanos(self) -> u64 {
         self.0
     }
 
-    /// Tells how long ago `earlier` was, or zero if it is yet to come.
+    /// Returns the time since `earlier`, or zero if that is in the future.
     ///
-    /// Two processes that read the clock within nanoseconds of each other may see their moments in
-    /// the other order; that is no reason to panic.
+    /// Two processes that read the clock within nanoseconds of each other may see their times in
+    /// the opposite order; that must not panic.
     #[must_use]
     pub const fn saturating_since(self, earlier: MonotonicTime) -> Duration {
         Duration::from_nanos(self.0.saturating_sub(earlier.0))
@@ -65,7 +65,7 @@ impl MonotonicTime {
 impl Add<Duration> for MonotonicTime {
     type Output = MonotonicTime;
 
-    /// Adds, and stops at the last moment there is.
+    /// Adds a duration, and saturates.
     fn add(self, later: Duration) -> MonotonicTime {
         MonotonicTime(self.0.saturating_add(nanos(later)))
     }

@@ -1,8 +1,8 @@
-//! The life of the whole daemon, in four phases.
+//! The phases of a daemon.
 
 use serde::{Deserialize, Serialize};
 
-/// The phase of a daemon's life.
+/// The phase of a daemon.
 ///
 /// # Examples
 ///
@@ -18,38 +18,38 @@ use serde::{Deserialize, Serialize};
 #[repr(u8)]
 #[serde(rename_all = "kebab-case")]
 pub enum Phase {
-    /// The initial children are not up yet.
+    /// The initial children are not ready yet.
     Starting = 0,
-    /// It does what it is for.
+    /// The daemon serves requests.
     Running = 1,
-    /// It takes nothing new, and waits for its children to leave.
+    /// The daemon accepts no requests, and waits for its children to exit.
     Stopping = 2,
     /// No child is left.
     Stopped = 3,
 }
 
-/// A phase that does not follow on the present one.
+/// A phase change that is not allowed.
 #[derive(Copy, Clone, PartialEq, Eq, Hash, Debug, thiserror::Error)]
 #[error("a daemon that is {} cannot become {}", from.word(), to.word())]
 pub struct IllegalPhaseChange {
-    /// The present phase.
+    /// The current phase.
     pub from: Phase,
-    /// The one that was to be entered.
+    /// The requested phase.
     pub to: Phase,
 }
 
 impl Phase {
-    /// All of them, in the order of their codes.
+    /// All phases, in the order of their codes.
     pub const ALL: [Phase; 4] = [Phase::Starting, Phase::Running, Phase::Stopping, Phase::Stopped];
 
-    /// Enters the next phase, and returns it.
+    /// Changes to the next phase, and returns it.
     ///
-    /// A daemon whose start fails may be [`Stopped`](Phase::Stopped) at once: it has no child to
-    /// wait for.
+    /// A daemon that fails to start may change to [`Stopped`](Phase::Stopped) directly: it has no
+    /// child to wait for.
     ///
     /// # Errors
     ///
-    /// [`IllegalPhaseChange`] if `next` does not follow on this one; a phase does not follow on itself.
+    /// [`IllegalPhaseChange`] if `next` cannot follow this phase; a phase cannot follow itself.
     pub const fn enter(self, next: Phase) -> Result<Phase, IllegalPhaseChange> {
         use Phase::{Running, Starting, Stopped, Stopping};
 
@@ -66,7 +66,7 @@ impl Phase {
         }
     }
 
-    /// Tells its word, in small letters.
+    /// Returns the phase as a word, in lower case.
     #[must_use]
     pub const fn word(self) -> &'static str {
         match self {
@@ -77,13 +77,13 @@ impl Phase {
         }
     }
 
-    /// Tells its code in shared memory.
+    /// Returns the code in shared memory.
     #[must_use]
     pub const fn code(self) -> u8 {
         self as u8
     }
 
-    /// Finds the phase that has this code; none has it if the memory was damaged.
+    /// Returns the phase with this code; `None` if there is none, since the memory was damaged.
     #[must_use]
     pub fn from_code(code: u8) -> Option<Phase> {
         Phase::ALL.get(usize::from(code)).copied()

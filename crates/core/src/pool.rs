@@ -1,4 +1,4 @@
-//! How many standing children a pre-forking daemon has: when to fork, and when to retire.
+//! The size of a pre-forking daemon's pool: when to fork children, and when to retire them.
 
 use crate::counts::Counts;
 use crate::monotonic::MonotonicTime;
@@ -9,8 +9,8 @@ pub use rules::{PoolError, PoolRules};
 
 /// Decides how many children to fork and how many to retire.
 ///
-/// It is asked again whenever something has changed, and compares what there is with what there
-/// shall be: nothing depends on having seen an event.
+/// It is called after every change, and compares the actual with the required number of children:
+/// nothing depends on having seen a particular event.
 ///
 /// # Examples
 ///
@@ -18,11 +18,11 @@ pub use rules::{PoolError, PoolRules};
 /// use daemon_core::{Counts, MonotonicTime, Pool, PoolRules, Status};
 ///
 /// let mut pool = Pool::new(PoolRules::from_parts(2, Some(1), Some(3), Some(4))?);
-/// let mut census = Counts::default();
-/// assert_eq!(pool.decide(&census, MonotonicTime::ZERO).fork, 2);
-/// census.opened();
-/// census.opened();
-/// assert_eq!(pool.decide(&census, MonotonicTime::ZERO).fork, 0);
+/// let mut counts = Counts::default();
+/// assert_eq!(pool.decide(&counts, MonotonicTime::ZERO).fork, 2);
+/// counts.record_fork();
+/// counts.record_fork();
+/// assert_eq!(pool.decide(&counts, MonotonicTime::ZERO).fork, 0);
 /// # Ok::<(), daemon_core::PoolError>(())
 /// ```
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -32,30 +32,30 @@ pub struct Pool {
     surplus: Option<Surplus>,
 }
 
-/// What a pool's parent is to do now.
+/// What the parent has to do now.
 #[derive(Copy, Clone, PartialEq, Eq, Debug, Default)]
 pub struct PoolDecision {
-    /// So many children are to be forked.
+    /// The number of children to fork.
     pub fork: u32,
-    /// So many idle children are to be retired. They count as leaving from now on.
+    /// The number of idle children to retire. They count as leaving from now on.
     pub retire: u32,
-    /// When to ask again even if nothing changes; `None` if that needs no timer.
+    /// When to ask again even if nothing changes; `None` if no timer is needed.
     pub recheck_at: Option<MonotonicTime>,
 }
 
-/// Another size of a pool.
+/// A change of a pool's size.
 #[derive(Copy, Clone, PartialEq, Eq, Hash, Debug)]
 pub enum Resize {
     /// One spare child more.
     More,
     /// One spare child fewer.
     Fewer,
-    /// So many spare children at least.
+    /// At least this many spare children.
     To(u32),
 }
 
 impl Resize {
-    /// Tells which number is asked for, where it is this one now.
+    /// Returns the requested number, given the current one.
     ///
     /// # Examples
     ///
@@ -81,7 +81,8 @@ enum InitialFork {
     Done,
 }
 
-/// More idle children than there shall be, until when that is watched, and the fewest seen.
+/// The surplus of idle children: when they may be retired, and the fewest idle children seen so
+/// far.
 #[derive(Copy, Clone, PartialEq, Eq, Debug)]
 struct Surplus {
     until: MonotonicTime,
@@ -89,39 +90,40 @@ struct Surplus {
 }
 
 impl Pool {
-    /// Makes a pool that has not started yet.
+    /// Creates a pool that has not started yet.
     #[must_use]
     pub fn new(rules: PoolRules) -> Pool {
         Pool { rules, initial_fork: InitialFork::Pending, surplus: None }
     }
 
-    /// Shows the rules in force.
+    /// Returns the current rules.
     #[must_use]
     pub fn rules(&self) -> &PoolRules {
         &self.rules
     }
 
-    /// Puts other rules in force. The next verdict follows them.
+    /// Changes the rules. They apply from the next decision.
     ///
     /// # Errors
     ///
-    /// [`PoolError`] if they do not go together; those in force stay.
+    /// [`PoolError`] if they are not consistent; the current rules then stay.
     pub fn set_rules(&mut self, rules: PoolRules) -> Result<(), PoolError> {
         self.rules = rules.check()?;
         self.surplus = None;
         Ok(())
     }
 
-    /// Says what is to be done, of what the census shows.
+    /// Decides how many children to fork and to retire.
     ///
-    /// - The first verdict forks `start` children.
-    /// - Whenever fewer than `min_spare` children are idle or starting, the difference is forked at
-    ///   once. Children that start count as idle, as in Apache's prefork
-    ///   (`perform_idle_server_maintenance`): a slow start must not fork more and more. All
-    ///   children count towards `max_children`, those that leave too.
-    /// - A pool in which nobody but leaving children is left gets one, even if `min_spare` is 0.
-    /// - When more than `max_spare` children are idle, the difference is retired, but only those
-    ///   that were too many all through `retire_delay`: a burst that has just ended often comes again.
+    /// - The first decision forks `start` children.
+    /// - If fewer than `min_spare` children are idle or starting, the difference is forked at once.
+    ///   Starting children count as idle, as in Apache's prefork
+    ///   (`perform_idle_server_maintenance`): a slow start must not fork more and more children.
+    ///   All children count towards `max_children`, also those that are leaving.
+    /// - A pool in which all children are leaving gets one, even if `min_spare` is 0.
+    /// - If more than `max_spare` children are idle, the difference is retired, but only those that
+    ///   were surplus during all of `retire_delay`: a burst of requests that has just ended often
+    ///   comes again.
     #[must_use = "what is to be done is not done by itself"]
     pub fn decide(&mut self, counts: &Counts, now: MonotonicTime) -> PoolDecision {
         let room = self.rules.max_children.saturating_sub(counts.children());
@@ -156,15 +158,16 @@ impl Pool {
         retire
     }
 
-    /// Moves `min_spare` and `max_spare` together, and returns the rules then in force.
+    /// Changes `min_spare` and `max_spare` together, and returns the new rules.
     ///
-    /// `max_spare` stops at `max_children`, and `min_spare` at 1, so that it takes a word of its
-    /// own to have none. TTIN and TTOU do this, as in unicorn and gunicorn.
+    /// `max_spare` stops at `max_children`, and `min_spare` at 1; only
+    /// [`set_rules`](Pool::set_rules) can set it to 0. TTIN and TTOU do this, as in unicorn and
+    /// gunicorn.
     ///
     /// # Errors
     ///
-    /// [`PoolError::AtMaximum`] or [`PoolError::AtMinimum`] if nothing can move, or if the number asked
-    /// for is out of range; the rules stay as they are.
+    /// [`PoolError::AtMaximum`] or [`PoolError::AtMinimum`] if nothing can change, or if the
+    /// requested number is out of range; the rules are then unchanged.
     pub fn resize(&mut self, resize: Resize) -> Result<PoolRules, PoolError> {
         self.rules = self.rules.resized(resize)?;
         self.surplus = None;

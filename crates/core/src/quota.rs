@@ -1,51 +1,51 @@
-//! After how many requests a child makes room for a new one.
+//! Quotas: after how many requests a child is replaced.
 
 use std::num::NonZeroU32;
 
 use serde::{Deserialize, Serialize};
 
-/// How many requests a child serves at most.
+/// The maximum number of requests of a child.
 #[derive(Copy, Clone, PartialEq, Eq, Hash, Debug, Default, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum RequestLimit {
-    /// As many as come.
+    /// No limit.
     #[default]
     Unlimited,
-    /// So many.
+    /// At most this many requests.
     AtMost(NonZeroU32),
 }
 
 impl RequestLimit {
-    /// Makes it of a number as users write it: 0 is no limit.
+    /// Creates a limit from a number as users write it: 0 is no limit.
     #[must_use]
     pub fn new(requests: u32) -> RequestLimit {
         NonZeroU32::new(requests).map_or(RequestLimit::Unlimited, RequestLimit::AtMost)
     }
 }
 
-/// By how many percent at most a child's share of requests is smaller than the number that was set.
+/// By how many percent a child's quota may be less than the configured number. 10 by default.
 ///
-/// Children that all serve the same number are born together and leave together: a pool of four
-/// stood still for a second each time (`POE::Component::Daemon`, measured). 10 by default.
+/// Children with the same quota that are started together also exit together: a pool of four
+/// stopped serving for a second each time (measured with `POE::Component::Daemon`).
 #[derive(Copy, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize)]
 #[serde(transparent)]
 pub struct Jitter(u8);
 
-/// A jitter that is too large.
+/// The jitter is too large.
 #[derive(Copy, Clone, PartialEq, Eq, Hash, Debug, thiserror::Error)]
 #[error("jitter is {percent} %: it must not be more than {} %", Jitter::MAX.percent())]
 pub struct JitterError {
-    /// What was asked for.
+    /// The requested value.
     pub percent: u8,
 }
 
 impl Jitter {
-    /// None: each child serves just the number that was set.
+    /// No jitter: each child gets the configured number.
     pub const NONE: Jitter = Jitter(0);
-    /// The largest.
+    /// The maximum jitter.
     pub const MAX: Jitter = Jitter(50);
 
-    /// Makes it from percent, 0 to 50.
+    /// Creates a jitter from a percentage, 0 to 50.
     ///
     /// # Errors
     ///
@@ -57,23 +57,24 @@ impl Jitter {
         Ok(Jitter(percent))
     }
 
-    /// Tells the percent.
+    /// Returns the percentage.
     #[must_use]
     pub const fn percent(self) -> u8 {
         self.0
     }
 
-    /// Shortens a whole for the child before which so many were born.
+    /// Reduces `whole` for the child with this start index: the number of children that were
+    /// started before it.
     ///
-    /// Successive births get shares that are spread as evenly as can be, whatever their number: the
-    /// fractional parts of the multiples of the golden ratio (Knuth, The Art of Computer
-    /// Programming, volume 3, section 6.4, "Fibonacci hashing"). Chance would now and then deal
-    /// neighbours the same.
+    /// Consecutive indices get values that are spread as evenly as possible, whatever their number:
+    /// the fractional parts of the multiples of the golden ratio (Knuth, The Art of Computer
+    /// Programming, volume 3, section 6.4, "Fibonacci hashing"). Random numbers would sometimes
+    /// give neighbours the same value.
     #[must_use]
     pub fn shorten(self, whole: u64, birth: u64) -> u64 {
         let spread = u128::from(whole) * u128::from(self.0) / 100;
         let fraction = u128::from(birth.wrapping_mul(GOLDEN) >> 32);
-        // It is at most `spread`, which is at most half of the whole.
+        // It is at most `spread`, which is at most half of `whole`.
         let less = u64::try_from((fraction * (spread + 1)) >> 32).unwrap_or(0);
         whole.saturating_sub(less)
     }
@@ -85,16 +86,16 @@ impl Default for Jitter {
     }
 }
 
-/// What is remaining of a child's share of requests.
+/// The number of requests that a child may still serve.
 ///
 /// # Examples
 ///
 /// ```
-/// use daemon_core::{Jitter, Left, Quota, RequestLimit};
+/// use daemon_core::{Jitter, QuotaState, Quota, RequestLimit};
 ///
-/// let mut quota = Quota::deal(RequestLimit::new(2), Jitter::NONE, 0);
-/// assert_eq!(quota.spend(), Left::Remaining);
-/// assert_eq!(quota.spend(), Left::Exhausted);
+/// let mut quota = Quota::new(RequestLimit::new(2), Jitter::NONE, 0);
+/// assert_eq!(quota.consume(), QuotaState::Remaining);
+/// assert_eq!(quota.consume(), QuotaState::Exhausted);
 /// ```
 #[derive(Copy, Clone, PartialEq, Eq, Hash, Debug)]
 pub struct Quota {
@@ -112,9 +113,10 @@ pub enum QuotaState {
 }
 
 impl Quota {
-    /// Deals a child its share; `birth` is how many children were born before it.
+    /// Creates the quota of the child with this start index: the number of children that were
+    /// started before it.
     ///
-    /// The share is between `requests` less the jitter and `requests`, see [`Jitter::shorten`].
+    /// It is between `requests` less the jitter and `requests`, see [`Jitter::shorten`].
     #[must_use]
     pub fn new(requests: RequestLimit, jitter: Jitter, birth: u64) -> Quota {
         match requests {
@@ -126,7 +128,7 @@ impl Quota {
         }
     }
 
-    /// Spends one request, and says whether another may follow.
+    /// Counts a request, and returns whether another one may follow.
     pub fn consume(&mut self) -> QuotaState {
         match &mut self.remaining {
             None => QuotaState::Remaining,
@@ -137,7 +139,7 @@ impl Quota {
         }
     }
 
-    /// Tells how many requests are left; `None` if there is no limit.
+    /// Returns the number of remaining requests; `None` if there is no limit.
     #[must_use]
     pub fn remaining(&self) -> Option<u32> {
         self.remaining
@@ -182,7 +184,7 @@ mod tests {
 
     #[test]
     fn no_two_of_so_many_consecutive_births_have_the_same_share() {
-        // Among n multiples of the golden ratio no two are nearer to each other than 0.38 / n.
+        // Among n multiples of the golden ratio, any two are at least 0.38 / n apart.
         for (requests, births) in [(100, 4), (1000, 32), (10_000, 256)] {
             for first in (0..2000).chain([u64::MAX - 10]) {
                 let shares = (0..births)
@@ -195,7 +197,7 @@ mod tests {
 
     #[test]
     fn at_most_a_part_of_a_large_pool_has_the_same_share() {
-        // 1000 children, 11 shares: none is dealt to more than a tenth of them and a few.
+        // 1000 children share 11 values: no value is used by much more than a tenth of them.
         for first in [0_u64, 17, 1 << 40] {
             let mut dealt = [0; 101];
             for birth in first..first + 1000 {

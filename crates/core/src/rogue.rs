@@ -1,8 +1,8 @@
-//! Rogue children: what a child may use and how long it may take, the ladder of steps against one
-//! that does not keep to it, and the babysitter that remembers who stands where.
+//! Rogue children: the limits of a child, the ladder of steps against a child that violates them,
+//! and the babysitter, which keeps the state of each child.
 //!
-//! `POE::Component::Daemon` looks at total processor time alone; its ladder of INT, TERM and KILL,
-//! two intervals apart, is the default here.
+//! `POE::Component::Daemon` limits the total CPU time only; its ladder of INT, TERM and KILL, two
+//! intervals apart, is the default here.
 
 mod babysitter;
 mod ladder;

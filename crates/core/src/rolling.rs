@@ -1,60 +1,61 @@
-//! How all children of a pool are replaced, a few at a time, without a dip in service.
+//! Rolling replacement of all children of a pool, a few at a time, without a drop in capacity.
 
-/// What a pool looks like in the middle of being replaced.
+/// The state of a pool during a rolling replacement.
 ///
-/// Old children are those that were ordered before the reload. Each count is of children that were
-/// not told to go, but for `leaving`.
+/// Old children are those whose fork was requested before the reload. Except for `leaving`, the
+/// numbers do not include children that were asked to exit.
 #[derive(Copy, Clone, PartialEq, Eq, Debug)]
 pub struct RollingReplace {
     /// Old children that wait for a request.
     pub old_idle: u32,
-    /// Old children that have a request in hand, or that are not ready themselves.
+    /// Old children that handle a request, or that are not ready themselves.
     pub old_busy: u32,
     /// New children that are not ready yet.
     pub starting: u32,
     /// New children that are ready, idle or busy.
     pub ready: u32,
-    /// Children, old or new, that were told to go and are not gone.
+    /// Children, old or new, that were asked to exit and have not exited yet.
     pub leaving: u32,
-    /// How many children there were when it began: so many shall serve throughout.
+    /// The number of children when the replacement began, which should be kept throughout.
     pub target: u32,
-    /// How many children there may be at any instant.
+    /// The maximum number of children at any time.
     pub max_children: u32,
-    /// How many children fewer than `target` may serve at a time, where there is no room to start
-    /// the new one first; 0 counts as 1. See [`max_unavailable`].
+    /// How many children below `target` may be unavailable at a time if there is no free slot to
+    /// start new ones first; 0 counts as 1. See [`default_max_unavailable`].
     pub max_unavailable: u32,
 }
 
-/// What is to be done next.
+/// The next step of a rolling replacement.
 #[derive(Copy, Clone, PartialEq, Eq, Hash, Debug)]
 pub enum RollingStep {
-    /// Fork so many new children.
+    /// Fork this many new children.
     Fork(u32),
-    /// Retire so many old children, idle ones first.
+    /// Retire this many old children, idle ones first.
     Retire(u32),
-    /// Ask again when a child has become ready or is gone.
+    /// Ask again when a child becomes ready or exits.
     Wait,
-    /// No old child is left. Up to `max_unavailable` children may be missing, which the pool's own rules fork.
+    /// No old child is left. Up to `max_unavailable` children may be missing; the pool's own rules
+    /// fork them.
     Done,
 }
 
-/// How many children of a pool of this size may be away at once: a quarter, at least one.
+/// Returns the default of `max_unavailable` for a pool of this size: a quarter, at least one.
 #[must_use]
 pub fn default_max_unavailable(target: u32) -> u32 {
     (target / 4).max(1)
 }
 
 impl RollingReplace {
-    /// Says what is to be done next. One turn follows on the other until [`RollingStep::Wait`] or
-    /// [`RollingStep::Done`].
+    /// Returns the next step. Call it again after each step, until it returns [`RollingStep::Wait`]
+    /// or [`RollingStep::Done`].
     ///
-    /// - Where there is room, new children are started first, `max_unavailable` at a time, and for each that
-    ///   is ready an old one is retired: as many serve as before.
-    /// - Where there is none, since the pool is at its maximum, `max_unavailable` old children are retired,
-    ///   and new ones started as they go.
+    /// - If there are free slots, new children are started first, `max_unavailable` at a time, and
+    ///   for each that becomes ready an old one is retired: the capacity stays the same.
+    /// - If there are none, since the pool is at its maximum, `max_unavailable` old children are
+    ///   retired, and new ones are started as they exit.
     ///
-    /// A child that leaves slowly holds up no more than its own place, but where the room is all
-    /// taken by such children it waits for them.
+    /// A child that exits slowly only delays its own replacement; if all free slots are taken by
+    /// such children, the replacement waits for them.
     ///
     /// # Examples
     ///
@@ -63,11 +64,11 @@ impl RollingReplace {
     ///
     /// let pool = RollingReplace {
     ///     old_idle: 4, old_busy: 0, starting: 0, ready: 0, leaving: 0,
-    ///     target: 4, max_children: 5, away: 1,
+    ///     target: 4, max_children: 5, max_unavailable: 1,
     /// };
-    /// assert_eq!(pool.turn(), RollingStep::Fork(1));
-    /// assert_eq!(RollingReplace { ready: 1, ..pool }.turn(), RollingStep::Retire(1));
-    /// assert_eq!(RollingReplace { max_children: 4, ..pool }.turn(), RollingStep::Retire(1));
+    /// assert_eq!(pool.next_step(), RollingStep::Fork(1));
+    /// assert_eq!(RollingReplace { ready: 1, ..pool }.next_step(), RollingStep::Retire(1));
+    /// assert_eq!(RollingReplace { max_children: 4, ..pool }.next_step(), RollingStep::Retire(1));
     /// ```
     #[must_use = "what is to be done is not done by itself"]
     pub fn next_step(&self) -> RollingStep {
@@ -87,7 +88,7 @@ impl RollingReplace {
         if fork > 0 {
             return RollingStep::Fork(fork);
         }
-        // Where only children that leave take the room, it is worth waiting for.
+        // If only leaving children take up the free slots, it waits for them.
         let never_room = self.max_children <= self.target || self.max_children <= coming;
         let missing = self.target.saturating_sub(serving);
         if never_room && room == 0 && self.starting == 0 && missing < max_unavailable {

@@ -1,5 +1,5 @@
-//! The scoreboard as its parent writes it: slots opened and closed, changes taken in, the bell
-//! armed.
+//! The scoreboard as its parent writes it: it opens and closes slots, collects changes, and arms
+//! the wakeup.
 
 use std::cell::Cell;
 use std::fmt;
@@ -8,31 +8,31 @@ use std::ops::Deref;
 
 use crate::accepting::OperatorPause;
 use crate::atomics::{Ordering, fence};
-use crate::board::{MAGIC, ScoreboardError, ScoreboardReader, SlotEntry, SlotFault, header_word};
 use crate::exit_cause::ExitCause;
 use crate::label::{self, Guard, LabelText};
 use crate::line::{Generation, ScoreboardLine, SlotNumber, SlotState, slot_word};
 use crate::monotonic::MonotonicTime;
 use crate::phase::Phase;
+use crate::reader::{MAGIC, ScoreboardError, ScoreboardReader, SlotEntry, SlotFault, header_word};
 use crate::seat::ReportError;
 use crate::status::Status;
 
-/// The parent's view of a scoreboard, which writes what is the parent's.
+/// The parent's view of a scoreboard.
 ///
-/// There is one, and one thread has it: it can be sent, neither cloned nor shared. Everything that
-/// a [`ScoreboardReader`] tells it tells too.
+/// Only one exists, and it belongs to one thread: it can be sent, but neither cloned nor shared. It
+/// dereferences to a [`ScoreboardReader`].
 ///
 /// # Examples
 ///
 /// ```
-/// use daemon_core::{Line, MonotonicTime, Scoreboard, SlotNumber, Status, lines_for};
+/// use daemon_core::{ScoreboardLine, MonotonicTime, Scoreboard, SlotNumber, Status, lines_for};
 ///
-/// let lines = Box::leak((0..lines_for(4)?).map(|_| Line::new()).collect());
+/// let lines = Box::leak((0..lines_for(4)?).map(|_| ScoreboardLine::new()).collect());
 /// let scoreboard = Scoreboard::format(lines, 4, MonotonicTime::ZERO)?;
 /// let slot = SlotNumber::new(0);
-/// scoreboard.order(slot, MonotonicTime::from_nanos(1))?;
+/// scoreboard.open_slot(slot, MonotonicTime::from_nanos(1))?;
 /// assert_eq!(scoreboard.letters(), "F   ");
-/// assert_eq!(scoreboard.close(slot, MonotonicTime::from_nanos(2)).status, Some(Status::Forking));
+/// assert_eq!(scoreboard.close_slot(slot, MonotonicTime::from_nanos(2)).status, Some(Status::Forking));
 /// assert_eq!(scoreboard.empty_slots(), 4);
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
@@ -41,23 +41,23 @@ pub struct Scoreboard {
     one_thread: PhantomData<Cell<()>>,
 }
 
-/// What arming the bell has found.
+/// The result of arming the wakeup.
 #[derive(Copy, Clone, PartialEq, Eq, Hash, Debug)]
 #[must_use = "a parent that sleeps over changes that wait is not woken for them"]
 pub enum ArmResult {
-    /// Nothing has changed: the next report rings.
+    /// Nothing has changed: the next report wakes the parent.
     Armed,
-    /// Something has changed already, so the bell is not armed: take it in first.
+    /// Something has changed already, so the wakeup is not armed: process the changes first.
     ChangesPending,
 }
 
 impl Scoreboard {
-    /// Makes an empty scoreboard of these lines, whatever they hold, in phase
-    /// [`Starting`](Phase::Starting), with all slots shown.
+    /// Creates an empty scoreboard in these lines, whatever they contain, in phase
+    /// [`Starting`](Phase::Starting), with all slots visible.
     ///
     /// # Errors
     ///
-    /// [`ScoreboardError`] if there are too few lines, or if the number of slots makes no sense.
+    /// [`ScoreboardError`] if there are too few lines, or if the number of slots is out of range.
     pub fn format(
         lines: &'static [ScoreboardLine],
         slots: u32,
@@ -78,14 +78,13 @@ impl Scoreboard {
         Ok(Scoreboard { board, one_thread: PhantomData })
     }
 
-    /// Copies the reading view.
+    /// Returns a read-only view.
     #[must_use]
     pub fn reader(&self) -> ScoreboardReader {
         self.board
     }
 
-    /// Opens an empty slot for a child that is about to be forked, and says which of the slot's
-    /// owners it will be.
+    /// Opens an empty slot for a child that is about to be forked, and returns its generation.
     ///
     /// # Errors
     ///
@@ -101,21 +100,20 @@ impl Scoreboard {
         status.transition_to(Status::Forking)?;
         let generation = state.generation.next();
         wipe(line, now);
-        // Release: who sees the new owner sees the line wiped of the former one's.
+        // Release: a reader that sees the new generation sees the cleared fields.
         line.words[slot_word::STATE]
             .store(SlotState::of(Status::Forking, generation, 0).pack(), Ordering::Release);
         Ok(generation)
     }
 
-    /// Empties the slot of a child that is gone and reaped, or was never forked, and tells what
-    /// its line said last.
+    /// Closes the slot of a child that was reaped, or never forked, and returns its last entry.
     ///
-    /// It does so from any status, and repairs what a child leaves behind that ended in the middle
-    /// of writing its label: [`SlotFault::TornLabel`] then, or [`SlotFault::InvalidStatus`] if the line was
-    /// damaged. A slot that is empty stays as it is.
+    /// It works from any status, and repairs the label of a child that ended while writing it: the
+    /// fault of the entry is then [`SlotFault::TornLabel`], or [`SlotFault::InvalidStatus`] if the
+    /// line was damaged. An empty slot stays as it is.
     ///
-    /// The child must not write any more: [reap it](https://man7.org/linux/man-pages/man2/waitpid.2.html)
-    /// first.
+    /// The child must not be able to write any more: [reap
+    /// it](https://man7.org/linux/man-pages/man2/waitpid.2.html) first.
     pub fn close_slot(&self, slot: SlotNumber, now: MonotonicTime) -> SlotEntry {
         let last = self.read(slot);
         let Some(line) = self.line(slot) else {
@@ -131,14 +129,14 @@ impl Scoreboard {
         let state = SlotState::unpack(line.words[slot_word::STATE].load(Ordering::Relaxed));
         line.words[slot_word::STATE]
             .store(SlotState::of(Status::Empty, state.generation, 0).pack(), Ordering::Release);
-        // With the fence in reading: who sees a word that is wiped below, or what the next owner
-        // writes there, sees also that the slot has been closed.
+        // Pairs with the fence in `read`: a reader that sees a word that is cleared below, or one
+        // that the next owner writes, also sees that the slot was closed.
         fence(Ordering::Release);
         wipe(line, now);
         SlotEntry { fault: last.fault.or(torn), ..last }
     }
 
-    /// Notes why an owner of this slot is gone, for [`ScoreboardReader::causes`].
+    /// Records why the owner of this slot exited, for [`ScoreboardReader::exit_causes`].
     pub fn record_exit(&self, slot: SlotNumber, cause: ExitCause) {
         if let Some(line) = self.line(slot) {
             let causes = &line.words[slot_word::EXIT_CAUSES];
@@ -147,7 +145,7 @@ impl Scoreboard {
         }
     }
 
-    /// Writes the phase, for children and others to read.
+    /// Writes the phase.
     pub fn set_phase(&self, phase: Phase) {
         self.header().words[header_word::PHASE].store(phase.code().into(), Ordering::Release);
     }
@@ -161,19 +159,18 @@ impl Scoreboard {
         self.header().words[header_word::OPERATOR_PAUSE].store(word, Ordering::Release);
     }
 
-    /// Writes how many slots there are to show, see [`ScoreboardReader::shown`].
+    /// Writes the number of visible slots, see [`ScoreboardReader::visible_slots`].
     pub fn set_visible_slots(&self, slots: u32) {
         self.header().words[header_word::VISIBLE_SLOTS].store(slots.into(), Ordering::Relaxed);
     }
 
-    /// Takes in what has changed by a child's hand since the last time: names each slot once,
-    /// however often it has changed.
+    /// Calls `changed` once for each slot that a child has changed since the last call.
     ///
-    /// The cost is that of the changes, whatever the number of slots. A slot may be named that has
-    /// not changed since; none is left out.
+    /// The cost depends on the number of changes, not on the number of slots. A slot may be
+    /// reported without a new change, but no change is missed.
     pub fn drain_changes(&self, mut changed: impl FnMut(SlotNumber)) {
         let slots = self.slots();
-        // A wild mark may name a slot that there is not.
+        // A wild write may have marked a slot that does not exist.
         self.dirty().drain(|slot| {
             if slot.get() < slots {
                 changed(slot);
@@ -181,21 +178,21 @@ impl Scoreboard {
         });
     }
 
-    /// Arms the bell, so that the next report rings it; then it is safe to sleep.
+    /// Arms the wakeup, so that the next report wakes the parent; then it is safe to sleep.
     ///
-    /// Changes from before it was armed do not ring. That is why it looks for them once more, and
-    /// disarms the bell if there are any: no wake-up is lost between looking and sleeping.
+    /// Changes from before do not wake the parent. Therefore this checks for changes again, and
+    /// disarms the wakeup if there are any: no wakeup is lost between checking and sleeping.
     pub fn arm_wakeup(&self) -> ArmResult {
-        // A number that was never there before, also if the bell is armed already: a report that
-        // has rung it for an earlier time may be about to disarm it, and must then find that this
-        // is another time.
+        // Use a number that was not used before, even if the wakeup is armed already: a report that
+        // has used an earlier one may be about to disarm it, and must then see that the number is
+        // different.
         self.disarm_wakeup();
         let waker = &self.header().words[header_word::WAKEUP];
-        // Only the parent moves it on from an even number, so nobody else writes here now.
+        // Only the parent changes an even number, so there is no other writer now.
         waker.store(waker.load(Ordering::Relaxed) | 1, Ordering::Relaxed);
-        // The parent stores "armed" and loads the marks; a report stores its mark and loads
-        // "armed". With a sequentially consistent fence between the two on both sides, at least
-        // one sees what the other has stored (Dekker). Nothing weaker forbids that both miss.
+        // The parent stores "armed" and loads the dirty bits; a report stores its bit and loads
+        // "armed". With a sequentially consistent fence between the two on both sides, at least one
+        // side sees the store of the other (Dekker). With anything weaker, both could miss it.
         fence(Ordering::SeqCst);
         if self.dirty().is_marked() {
             self.disarm_wakeup();
@@ -204,13 +201,13 @@ impl Scoreboard {
         ArmResult::Armed
     }
 
-    /// Disarms the bell: reports do not ring.
+    /// Disarms the wakeup: reports do not wake the parent.
     pub fn disarm_wakeup(&self) {
         disarm_wakeup(self.header());
     }
 }
 
-/// Disarms the bell if it is still armed as it was when the caller looked.
+/// Disarms the wakeup unless a report has disarmed it meanwhile.
 fn disarm_wakeup(header: &ScoreboardLine) {
     let waker = &header.words[header_word::WAKEUP];
     let word = waker.load(Ordering::Relaxed);
@@ -225,7 +222,7 @@ fn disarm_wakeup(header: &ScoreboardLine) {
     }
 }
 
-/// Writes the fields of a slot that nobody sits in.
+/// Clears the fields of a slot without an owner.
 fn wipe(line: &ScoreboardLine, now: MonotonicTime) {
     line.words[slot_word::STARTED_AT].store(now.as_nanos(), Ordering::Relaxed);
     line.words[slot_word::SINCE].store(now.as_nanos(), Ordering::Relaxed);

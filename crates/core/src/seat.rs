@@ -1,22 +1,21 @@
-//! The scoreboard as a child writes it: its own line, and nothing else.
+//! The scoreboard as a child writes it: only its own line.
 
 use std::cell::Cell;
 use std::fmt;
 use std::marker::PhantomData;
 
 use crate::atomics::{Ordering, fence};
-use crate::board::{ScoreboardReader, header_word};
 use crate::label::{self, LabelText};
 use crate::line::{Generation, ScoreboardLine, SlotNumber, SlotState, slot_word};
 use crate::monotonic::MonotonicTime;
+use crate::reader::{ScoreboardReader, header_word};
 use crate::status::{IllegalTransition, Status, Transition};
 
-/// What wakes a parent that sleeps.
+/// Wakes a parent that sleeps.
 ///
-/// How it does so is the system's matter: an eventfd(2), a pipe. Ringing must neither block nor
-/// fail.
+/// The implementation depends on the system: an eventfd(2), a pipe. It must neither block nor fail.
 pub trait WakeParent {
-    /// Rings.
+    /// Wakes the parent.
     fn wake(&self);
 }
 
@@ -24,39 +23,39 @@ pub trait WakeParent {
 #[derive(Copy, Clone, PartialEq, Eq, Hash, Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum ReportError {
-    /// The move is not allowed.
+    /// The transition is not allowed.
     #[error(transparent)]
     IllegalTransition(#[from] IllegalTransition),
-    /// The seat is another child's by now, or nobody's.
+    /// The slot has another owner now, or none.
     #[error("cannot write to slot {slot}: it is generation {theirs}'s, not generation {mine}'s")]
     StaleGeneration {
-        /// Which slot.
+        /// The slot.
         slot: SlotNumber,
-        /// The generation that wanted to write.
+        /// The generation of the writer.
         mine: Generation,
-        /// The generation that the slot is of.
+        /// The generation of the slot.
         theirs: Generation,
     },
     /// The slot's line has been damaged by a wild write.
     #[error("cannot write to slot {slot}: its status is damaged, with code {code}")]
     Damaged {
-        /// Which slot.
+        /// The slot.
         slot: SlotNumber,
-        /// The code that no status has.
+        /// The invalid code.
         code: u8,
     },
     /// The scoreboard has no such slot.
     #[error("cannot write to slot {slot}: the scoreboard has no such slot")]
     NoSuchSlot {
-        /// Which slot.
+        /// The slot.
         slot: SlotNumber,
     },
 }
 
-/// The writing view of a child on its own line.
+/// A child's write handle on its own slot.
 ///
-/// It is the child's, and one thread's: it can be sent, neither cloned nor shared. A seat that is
-/// dropped is not closed: the parent does that when the child is gone.
+/// It belongs to one thread of the child: it can be sent, but neither cloned nor shared. Dropping
+/// it does not close the slot: the parent does that when the child has exited.
 ///
 /// # Examples
 ///
@@ -71,11 +70,12 @@ pub struct Seat<B: WakeParent> {
 }
 
 impl<B: WakeParent> Seat<B> {
-    /// Takes the seat that the parent has ordered for this child: it is Born, under this pid.
+    /// Takes the seat that the parent has opened for this child: the status becomes
+    /// [`Forked`](Status::Forked), with this pid.
     ///
     /// # Errors
     ///
-    /// [`ReportError`] if the slot is not this generation's, or if somebody sits there.
+    /// [`ReportError`] if the slot is of another generation, or if its seat is taken.
     #[inline]
     pub fn take(
         board: ScoreboardReader,
@@ -95,15 +95,15 @@ impl<B: WakeParent> Seat<B> {
         Ok(seat)
     }
 
-    /// Reports what the child does now, since `now`.
+    /// Reports a status of the child, which begins at `now`.
     ///
-    /// A request is counted when it [begins](Step::RequestStarted). The cost is a few atomic
+    /// A request is counted when it [starts](Transition::RequestStarted). The cost is a few atomic
     /// operations, without allocation and, while the parent is awake, without a system call.
     ///
     /// # Errors
     ///
-    /// [`ReportError::IllegalTransition`] if the rules forbid the move, the others if the seat is not this
-    /// child's any more. The line is left as it was.
+    /// [`ReportError::IllegalTransition`] if the transition is not allowed, the others if the seat
+    /// does not belong to this child any more. The line is then unchanged.
     pub fn report(&self, to: Status, now: MonotonicTime) -> Result<Transition, ReportError> {
         self.change(to, |state, step| {
             match step {
@@ -124,33 +124,33 @@ impl<B: WakeParent> Seat<B> {
         })
     }
 
-    /// Says in a few words what the child is doing.
+    /// Sets the label, a short description of the child's current work.
     ///
-    /// What is longer than [`LABEL_MAX`](crate::LABEL_MAX) bytes is cut, between characters if it
-    /// is UTF-8. Nobody is woken for it, and a seat that is another's is left alone.
+    /// A label of more than [`LABEL_MAX`](crate::LABEL_MAX) bytes is truncated, between characters
+    /// if it is UTF-8. It does not wake the parent. Does nothing if the slot has another owner.
     pub fn set_label(&self, label: &[u8]) {
         if self.state().generation == self.generation {
             label::write(self.line, LabelText::cut(label));
         }
     }
 
-    /// Notes that the child's event loop turns. Nobody is woken for it.
+    /// Records that the child's event loop is running. It does not wake the parent.
     pub fn heartbeat(&self, now: MonotonicTime) {
         if self.state().generation == self.generation {
             self.store(slot_word::HEARTBEAT, now.as_nanos());
         }
     }
 
-    /// Asks to be let alone with the request in hand until then: a time limit that ends earlier
-    /// does not count. It ends with the request.
+    /// Extends the deadline of the current request: time limits that end earlier do not apply. It
+    /// is reset when the request ends.
     pub fn extend_deadline(&self, until: MonotonicTime) {
         if self.state().generation == self.generation {
             self.store(slot_word::DEADLINE, until.as_nanos());
         }
     }
 
-    /// Tells what the child does by its line; [`Empty`](Status::Empty) if the line is not its own
-    /// any more, or damaged.
+    /// Returns the child's status; [`Empty`](Status::Empty) if the slot has another owner or is
+    /// damaged.
     #[inline]
     #[must_use]
     pub fn status(&self) -> Status {
@@ -161,25 +161,25 @@ impl<B: WakeParent> Seat<B> {
         }
     }
 
-    /// Tells how many requests the child has begun.
+    /// Returns the number of requests that the child has begun.
     #[must_use]
     pub fn requests(&self) -> u64 {
         self.line.words[slot_word::REQUESTS].load(Ordering::Relaxed)
     }
 
-    /// Tells the child's slot.
+    /// Returns the child's slot.
     #[must_use]
     pub fn slot(&self) -> SlotNumber {
         self.slot
     }
 
-    /// Tells which of the slot's owners the child is.
+    /// Returns the child's generation.
     #[must_use]
     pub fn generation(&self) -> Generation {
         self.generation
     }
 
-    /// Copies the reading view of the whole scoreboard.
+    /// Returns a read-only view of the whole scoreboard.
     #[must_use]
     pub fn reader(&self) -> ScoreboardReader {
         self.board
@@ -193,9 +193,9 @@ impl<B: WakeParent> Seat<B> {
         self.line.words[word].store(value, Ordering::Relaxed);
     }
 
-    /// Moves to another status, once the rules and the generation allow it. `fill` writes what
-    /// goes with it: before the state, since a reader that took a new status with an old `since`
-    /// would believe a request to be as old as the wait before it.
+    /// Changes the status, if the rules and the generation allow it. `fill` writes the fields that
+    /// belong to it before the state is written: otherwise a reader could see a new status with an
+    /// old `since`, and take a request to be as old as the wait before it.
     fn change(
         &self,
         to: Status,
@@ -210,8 +210,9 @@ impl<B: WakeParent> Seat<B> {
             let status = state.status().ok_or(ReportError::Damaged { slot, code: state.code })?;
             let step = child_step(status, to)?;
             let next = fill(state, step).with(to);
-            // Release: who sees the new status sees what `fill` has stored. Compared, since the
-            // parent may have closed the slot meanwhile, if it was told that this child is gone.
+            // Release: a reader that sees the new status sees what `fill` has stored. Compared,
+            // because the parent may have closed the slot meanwhile, if it was informed that this
+            // child has exited.
             let swapped = self.line.words[slot_word::STATE].compare_exchange(
                 state.pack(),
                 next.pack(),
@@ -229,17 +230,17 @@ impl<B: WakeParent> Seat<B> {
 
     #[inline]
     fn wake_if_armed(&self) {
-        // The other half of `Scoreboard::arm`: the mark is stored, now look whether the parent
-        // sleeps.
+        // Pairs with the fence in `Scoreboard::arm_wakeup`: the mark is stored, now check whether
+        // the parent sleeps.
         fence(Ordering::SeqCst);
         let armed = &self.board.header().words[header_word::WAKEUP];
         let word = armed.load(Ordering::Relaxed);
         if word.is_multiple_of(2) {
             return;
         }
-        // It rings before it disarms: a child that is stopped or killed in between has rung, and
-        // costs the parent no more than a look. It disarms only what it has seen armed: if the
-        // parent has meanwhile woken and armed it again, the number is another one.
+        // Wake before disarming: a child that is stopped or killed in between has then woken the
+        // parent, and costs it one spurious scan. Only the number that was seen is disarmed: if the
+        // parent has meanwhile woken and armed again, the number is different.
         self.waker.wake();
         let _ = armed.compare_exchange(
             word,
@@ -250,7 +251,7 @@ impl<B: WakeParent> Seat<B> {
     }
 }
 
-/// A slot is the parent's to empty; the rules of a status do not know who asks.
+/// Only the parent empties a slot; the rules of a status do not know the caller.
 fn child_step(status: Status, to: Status) -> Result<Transition, IllegalTransition> {
     match to {
         Status::Empty => Err(IllegalTransition { from: status, to }),

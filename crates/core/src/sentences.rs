@@ -1,4 +1,4 @@
-//! What the errors of the rules say, each once.
+//! The text of each error.
 
 #[path = "../../../tests/sentences.rs"]
 #[macro_use]

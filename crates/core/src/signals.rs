@@ -1,76 +1,76 @@
-//! What a signal asks for, by the process that gets it. Catching it is not done here.
+//! The meaning of each signal for the parent and for a child. Handling signals is not done here.
 
 /// The signals that have a meaning for a daemon.
 #[derive(Copy, Clone, PartialEq, Eq, Hash, Debug)]
 pub enum Signal {
-    /// Terminate: what init systems send.
+    /// Terminate: sent by init systems.
     Term,
     /// Interrupt: Ctrl-C.
     Int,
     /// Quit: Ctrl-\.
     Quit,
-    /// Hangup: reopen or reload.
+    /// Hangup: reopen the logs or reload.
     Hup,
-    /// User-defined 2.
+    /// User-defined 2: peek.
     Usr2,
-    /// Continue: go on after a pause; and what the parent sends to children that shall look whether
-    /// the daemon is paused. By default it does nothing to a process that runs.
+    /// Continue: resume after a pause. The parent also sends it to children, which then check
+    /// whether the daemon is paused. By default it has no effect on a running process.
     Cont,
     /// Stop, from the terminal: pause.
     Tstp,
-    /// Background read of the terminal; by custom of pre-forking servers "one more".
+    /// Background read of the terminal; "one more child" by convention of pre-forking servers.
     Ttin,
-    /// Background write to the terminal; by custom of pre-forking servers "one fewer".
+    /// Background write to the terminal; "one child fewer" by convention of pre-forking servers.
     Ttou,
 }
 
-/// How a process goes.
+/// How to stop.
 #[derive(Copy, Clone, PartialEq, Eq, Hash, Debug)]
 pub enum StopMode {
-    /// What is in hand is finished first.
+    /// Complete the current requests first.
     Graceful,
-    /// What is in hand is lost.
+    /// Abort the current requests.
     Immediate,
 }
 
-/// What a signal asks of the parent.
+/// What the parent does on a signal.
 #[derive(Copy, Clone, PartialEq, Eq, Hash, Debug)]
 pub enum ParentAction {
     /// Stop the daemon.
     Stop(StopMode),
-    /// Reopen the logs everywhere, or reload if so configured.
+    /// Reopen the logs of all processes, or reload if so configured.
     Hangup,
-    /// Write the inside of the process to the log.
+    /// Write the internal state of the process to the log.
     Peek,
-    /// One child more.
+    /// Add a spare child.
     AddChild,
-    /// One child fewer.
+    /// Remove a spare child.
     RemoveChild,
-    /// Take no more requests.
+    /// Stop accepting requests.
     Pause,
-    /// Take requests again.
+    /// Accept requests again.
     Resume,
-    /// Nothing: a daemon that stops is not paused any more.
+    /// Nothing: a daemon that is stopping cannot be paused.
     Ignore,
 }
 
-/// What a signal asks of a child.
+/// What a child does on a signal.
 #[derive(Copy, Clone, PartialEq, Eq, Hash, Debug)]
 pub enum ChildAction {
-    /// Leave.
+    /// Exit.
     Leave(StopMode),
     /// Reopen the log.
     Hangup,
-    /// Write the inside of the process to the log.
+    /// Write the internal state of the process to the log.
     Peek,
-    /// Look on the scoreboard whether the operator has paused the daemon.
+    /// Check on the scoreboard whether the operator has paused the daemon.
     CheckPause,
-    /// Nothing: it is for the parent.
+    /// Nothing: the signal is for the parent.
     Ignore,
 }
 
 impl Signal {
-    /// All of them.
+    /// All signals.
     pub const ALL: [Signal; 9] = [
         Signal::Term,
         Signal::Int,
@@ -83,11 +83,11 @@ impl Signal {
         Signal::Ttou,
     ];
 
-    /// Those that a child listens to. The others it leaves to the parent.
+    /// The signals that a child handles. It leaves the others to the parent.
     pub const CHILD_SIGNALS: [Signal; 6] =
         [Signal::Term, Signal::Int, Signal::Quit, Signal::Hup, Signal::Usr2, Signal::Cont];
 
-    /// Tells its name, without SIG.
+    /// Returns the name of the signal, without `SIG`.
     #[must_use]
     pub const fn name(self) -> &'static str {
         match self {
@@ -104,9 +104,10 @@ impl Signal {
     }
 }
 
-/// Says what a signal asks of the parent; `stopping` is how it is stopping already, if it is.
+/// Returns what the parent does on a signal; `stopping` is how the daemon is already stopping, if
+/// it is.
 ///
-/// A second TERM or INT hurries: who sends it twice does not want to wait.
+/// A second TERM or INT stops immediately: an operator who sends it twice does not want to wait.
 ///
 /// # Examples
 ///
@@ -143,9 +144,9 @@ pub const fn parent_action(signal: Signal, stopping: Option<StopMode>) -> Parent
     }
 }
 
-/// Says what a signal asks of a child.
+/// Returns what a child does on a signal.
 ///
-/// A second TERM does not hurry it: the parent decides when the grace is over.
+/// A second TERM does not stop it immediately: the parent decides when the grace period ends.
 #[must_use]
 pub const fn child_action(signal: Signal) -> ChildAction {
     match signal {

@@ -1,11 +1,10 @@
-//! What a child is doing, and the moves that it may make.
+//! The status of a child, and its legal transitions.
 
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-/// Makes the statuses from their table, so that each is said once: its code, its letter, its word, how
-/// it counts.
+/// Defines the statuses from one table with code, letter, word and kind.
 macro_rules! statuses {
     (
         $(#[$about:meta])*
@@ -25,10 +24,10 @@ macro_rules! statuses {
         }
 
         impl Status {
-            /// All of them, in the order of their codes.
+            /// All statuses, in the order of their codes.
             pub const ALL: [Status; [$($code),+].len()] = [$(Status::$status),+];
 
-            /// Tells its letter on the scoreboard.
+            /// Returns the letter on the scoreboard.
             #[must_use]
             pub const fn letter(self) -> char {
                 match self {
@@ -36,7 +35,7 @@ macro_rules! statuses {
                 }
             }
 
-            /// Tells its word, as JSON and metrics have it.
+            /// Returns the status as a word, the same on all screens and in JSON, metrics and logs.
             #[must_use]
             pub const fn word(self) -> &'static str {
                 match self {
@@ -44,7 +43,7 @@ macro_rules! statuses {
                 }
             }
 
-            /// Tells how a child of this status counts.
+            /// Returns the kind of the status.
             #[must_use]
             pub const fn kind(self) -> StatusKind {
                 match self {
@@ -58,23 +57,23 @@ macro_rules! statuses {
 statuses! {
     /// The status of a slot: whether there is a child, and what it does.
     ///
-    /// The letters are those of `POE::Component::Daemon`'s scoreboard, whose manual they follow.
+    /// The letters are those of the scoreboard of `POE::Component::Daemon`, as in its manual.
     ///
     /// # Examples
     ///
     /// ```
-    /// use daemon_core::{Status, Step};
+    /// use daemon_core::{Status, Transition};
     ///
-    /// assert_eq!(Status::Waiting.transition_to(Status::Serving), Ok(Step::RequestStarted));
+    /// assert_eq!(Status::Waiting.transition_to(Status::Serving), Ok(Transition::RequestStarted));
     /// let refused = Status::Waiting.transition_to(Status::Fresh).unwrap_err();
     /// assert_eq!(refused.to_string(), "cannot change the status of a child from waiting to fresh");
     /// ```
     pub enum Status {
-        /// No child is here.
+        /// The slot has no child.
         Empty = 0, ' ', "empty", Vacant;
-        /// The parent has ordered a fork.
+        /// The parent has requested a fork.
         Forking = 1, 'F', "forking", Starting;
-        /// The child lives, and is not ready yet.
+        /// The child exists, and is not ready yet.
         Forked = 2, 'f', "forked", Starting;
         /// The child is ready, and waits for its first request.
         Fresh = 3, '.', "fresh", Idle;
@@ -84,97 +83,97 @@ statuses! {
         Serving = 5, 'r', "serving", Busy;
         /// The child handles a request that takes long.
         Long = 6, 'l', "long", Busy;
-        /// The child is going.
+        /// The child is exiting.
         Leaving = 7, 'e', "leaving", Leaving;
     }
 }
 
-/// How a child counts, by its status: to most rules that is all there is to know of it.
+/// The kind of a status, which is all that most rules depend on.
 #[derive(Copy, Clone, PartialEq, Eq, Hash, Debug)]
 pub enum StatusKind {
-    /// There is none.
+    /// There is no child.
     Vacant,
-    /// It is on its way to being ready.
+    /// The child is not ready yet.
     Starting,
-    /// It waits for a request.
+    /// The child waits for a request.
     Idle,
-    /// It has a request in hand.
+    /// The child handles a request.
     Busy,
-    /// It is going.
+    /// The child is exiting.
     Leaving,
 }
 
-/// What a legal move means.
+/// The meaning of a legal transition.
 #[derive(Copy, Clone, PartialEq, Eq, Hash, Debug)]
 pub enum Transition {
-    /// The parent has ordered a child into an empty slot.
+    /// The parent has opened an empty slot for a child.
     SlotOpened,
     /// The child has taken its seat.
     SeatTaken,
     /// The child is ready for its first request.
     BecameReady,
-    /// A request has begun: the one move that counts a request.
+    /// A request has started: the only transition that counts a request.
     RequestStarted,
-    /// The request is done.
+    /// The request has finished.
     RequestFinished,
-    /// The same request goes on, found to be long or no longer so.
+    /// The request continues, and was classified as long, or no longer so.
     Reclassified,
-    /// The child is going.
+    /// The child is exiting.
     Leaving,
-    /// The child is gone.
+    /// The child has exited.
     SlotClosed,
 }
 
-/// A move that is not allowed.
+/// A transition that is not allowed.
 ///
-/// It is a returned value: nothing was changed, nothing is logged, and the caller decides.
+/// It is returned to the caller; nothing is changed or logged.
 #[derive(Copy, Clone, PartialEq, Eq, Hash, Debug, thiserror::Error)]
 #[error("cannot change the status of a child from {from} to {to}")]
 pub struct IllegalTransition {
-    /// What the slot is.
+    /// The current status.
     pub from: Status,
-    /// What it was to become.
+    /// The requested status.
     pub to: Status,
 }
 
 impl Status {
-    /// Finds the status that has this letter.
+    /// Returns the status with this letter.
     #[must_use]
     pub fn from_letter(letter: char) -> Option<Status> {
         Status::ALL.into_iter().find(|status| status.letter() == letter)
     }
 
-    /// Tells its code in shared memory.
+    /// Returns the code in shared memory.
     #[must_use]
     pub const fn code(self) -> u8 {
         self as u8
     }
 
-    /// Finds the status that has this code; none has it if the memory was damaged.
+    /// Returns the status with this code; `None` if there is none, since the memory was damaged.
     #[must_use]
     pub fn from_code(code: u8) -> Option<Status> {
         Status::ALL.get(usize::from(code)).copied()
     }
 
-    /// Tells whether a child waits for a request.
+    /// Returns whether the child waits for a request.
     #[must_use]
     pub const fn is_idle(self) -> bool {
         matches!(self.kind(), StatusKind::Idle)
     }
 
-    /// Tells whether a child has a request in hand.
+    /// Returns whether the child handles a request.
     #[must_use]
     pub const fn is_busy(self) -> bool {
         matches!(self.kind(), StatusKind::Busy)
     }
 
-    /// Tells whether a child is on its way to being ready.
+    /// Returns whether the child is not ready yet.
     #[must_use]
     pub const fn is_starting(self) -> bool {
         matches!(self.kind(), StatusKind::Starting)
     }
 
-    /// Tells whether a process sits in the slot: before that a child is only ordered.
+    /// Returns whether a process has taken the seat of the slot.
     #[must_use]
     pub const fn is_seated(self) -> bool {
         match self {
@@ -188,13 +187,13 @@ impl Status {
         }
     }
 
-    /// Says what the move to `to` means.
+    /// Returns the meaning of the transition to `to`.
     ///
-    /// A move to the same status is none: the original warns of `wait` after `wait`.
+    /// A status cannot follow itself: the original warns of `wait` after `wait`.
     ///
     /// # Errors
     ///
-    /// [`IllegalTransition`] if the move is not allowed.
+    /// [`IllegalTransition`] if the transition is not allowed.
     pub const fn transition_to(self, to: Status) -> Result<Transition, IllegalTransition> {
         use Status::{Empty, Forked, Forking, Fresh, Leaving, Long, Serving, Waiting};
 

@@ -1,4 +1,4 @@
-//! The numbers of a pool: what is given, what follows, and what does not go together.
+//! The limits of a pool: the values that are given, the defaults of the others, and the checks.
 
 use std::time::Duration;
 
@@ -7,66 +7,66 @@ use serde::{Deserialize, Serialize};
 use super::Resize;
 use crate::line::MAX_SLOTS;
 
-/// The numbers that a pool keeps to.
+/// The limits of a pool.
 #[derive(Copy, Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct PoolRules {
     /// How many children are forked at the start.
     pub start: u32,
-    /// How many children shall at least wait for a request.
+    /// The minimum number of idle children.
     pub min_spare: u32,
-    /// How many children may wait for a request.
+    /// The maximum number of idle children.
     pub max_spare: u32,
-    /// How many children there may be at any instant.
+    /// The maximum number of children at any time.
     pub max_children: u32,
-    /// How long there must have been too many idle children before some are retired. One second by
-    /// default, as the period of Apache's maintenance.
+    /// How long there must be more than `max_spare` idle children before some are retired. One
+    /// second by default, like the period of Apache's maintenance.
     pub retire_delay: Duration,
 }
 
-/// Why the numbers of a pool do not go together.
+/// Why the limits of a pool are invalid or cannot change.
 #[derive(Copy, Clone, PartialEq, Eq, Hash, Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum PoolError {
-    /// A number is 0 that must not be.
+    /// A limit must not be 0.
     #[error("{field} is 0: it must be at least 1")]
     Zero {
-        /// Which one.
+        /// The name of the limit.
         field: &'static str,
     },
-    /// There would be more children than a scoreboard has slots.
+    /// There would be more children than the maximum number of slots of a scoreboard.
     #[error("max_children is {max_children}: a scoreboard has at most {MAX_SLOTS} slots")]
     TooManySlots {
-        /// The number.
+        /// The value.
         max_children: u32,
     },
-    /// More children would be needed than there may be.
+    /// A limit is greater than `max_children`.
     #[error("{field} is {value}: it must not be more than max_children, which is {max_children}")]
     TooMany {
-        /// Which number is too large.
+        /// The name of the limit.
         field: &'static str,
-        /// What it is.
+        /// Its value.
         value: u32,
-        /// How many there may be.
+        /// The maximum number of children.
         max_children: u32,
     },
-    /// The same child would be too few and too many.
+    /// `max_spare` is less than `min_spare`.
     #[error("max_spare is {max_spare}: it must not be less than min_spare, which is {min_spare}")]
     MaxBelowMin {
-        /// The smaller number.
+        /// The maximum number of idle children.
         max_spare: u32,
-        /// The larger one.
+        /// The minimum number of idle children.
         min_spare: u32,
     },
     /// The pool can have no more spare children.
     #[error("there may be {max_children} children at most, by max_children")]
     AtMaximum {
-        /// How many there may be.
+        /// The maximum number of children.
         max_children: u32,
     },
-    /// The scoreboard was made for fewer children.
+    /// The scoreboard was created with fewer slots.
     #[error("the scoreboard has {slots} slots")]
     ScoreboardFull {
-        /// How many there are.
+        /// The number of slots.
         slots: u32,
     },
     /// The pool can have no fewer spare children.
@@ -75,12 +75,12 @@ pub enum PoolError {
 }
 
 impl PoolRules {
-    /// How long there must have been too many idle children, unless it is set.
+    /// The default of [`retire_delay`](PoolRules::retire_delay).
     pub const DEFAULT_RETIRE_DELAY: Duration = Duration::from_secs(1);
 
-    /// Completes the numbers from those that are given.
+    /// Creates the rules from the limits that are given.
     ///
-    /// What is not given follows from the rest, as in `POE::Component::Daemon` (manual, `spawn`):
+    /// The others get defaults, as in `POE::Component::Daemon` (manual, `spawn`):
     ///
     /// | | with `max_children` | without |
     /// | --- | --- | --- |
@@ -88,12 +88,12 @@ impl PoolRules {
     /// | `max_spare` | 80 % of `max_children`, at least `min_spare` | twice `min_spare` |
     /// | `max_children` | | `start` + `max_spare` |
     ///
-    /// A `min_spare` of 0, which lets the last idle child become busy, is only taken if it is
-    /// given: the original rounds 20 % of 4 children down to it, and then never forks again.
+    /// With a `min_spare` of 0 the last idle child may become busy. It must be given explicitly:
+    /// the original rounds 20 % of 4 children down to 0, and then never forks again.
     ///
     /// # Errors
     ///
-    /// [`PoolError`] if the numbers do not go together; it names the field and its value.
+    /// [`PoolError`] with the limit that is wrong and its value.
     ///
     /// # Examples
     ///
@@ -112,8 +112,7 @@ impl PoolRules {
         max_spare: Option<u32>,
         max_children: Option<u32>,
     ) -> Result<PoolRules, PoolError> {
-        // Of a field that is not given nothing may be said to be wrong: it is fitted below the
-        // others instead.
+        // An error must only name a limit that was given, so defaults are clamped to the others.
         let most = max_children.unwrap_or(u32::MAX);
         let min = min_spare.unwrap_or_else(|| {
             let min = match (max_spare, max_children) {
@@ -140,13 +139,13 @@ impl PoolRules {
         .check()
     }
 
-    /// Checks whether the numbers go together, and returns them.
+    /// Checks whether the limits are consistent, and returns them.
     ///
-    /// A `max_spare` above `max_children` is no fault: nobody is ever retired then.
+    /// A `max_spare` above `max_children` is allowed: no child is ever retired then.
     ///
     /// # Errors
     ///
-    /// [`PoolError`], which names the first field that is wrong and its value.
+    /// [`PoolError`] with the first limit that is wrong and its value.
     pub fn check(self) -> Result<PoolRules, PoolError> {
         let PoolRules { start, min_spare, max_spare, max_children, retire_delay: _any } = self;
         let zero = |field| Err(PoolError::Zero { field });
@@ -175,7 +174,7 @@ impl PoolRules {
             Resize::To(children) => (children, children.saturating_add(max_spare - min_spare)),
         };
         let min = min.clamp(least, max_children);
-        // A max_spare that was above max_children may stay there, but is not moved further up.
+        // A max_spare above max_children may stay there, but does not increase.
         let max = max.clamp(min.max(1), max_children.max(max_spare));
         let resized = PoolRules { min_spare: min, max_spare: max, ..self };
         match resize {
@@ -186,9 +185,9 @@ impl PoolRules {
     }
 }
 
-/// So many percent, rounded down.
+/// Returns this percentage of a number, rounded down.
 fn percent(of: u32, percent: u32) -> u32 {
-    // It is less than `of`.
+    // The result is less than `of`.
     u32::try_from(u64::from(of) * u64::from(percent) / 100).unwrap_or(of)
 }
 

@@ -1,122 +1,124 @@
-//! The babysitter's memory: who was seen when, who stands on which rung, and what is to be done.
+//! The babysitter: it scans the children, keeps the state of each, and decides what to do.
 
 use std::collections::HashMap;
 use std::time::Duration;
 
 use super::ladder::{Escalation, Ladder, LadderStep};
 use super::limits::{Assessment, Limits, Usage};
-use crate::board::SlotEntry;
 use crate::exit_cause::{RecycleReason, Violation};
 use crate::line::{Generation, SlotNumber};
 use crate::monotonic::MonotonicTime;
+use crate::reader::SlotEntry;
 use crate::status::Status;
 
-/// Looks are at least so far apart, however many things are due.
+/// The minimum time between two scans.
 const MIN_SCAN_INTERVAL: Duration = Duration::from_millis(20);
-/// A look that comes so much later than it was due comes after a sleep of the whole process.
+/// A scan that is late by more than this means that the machine or the process was suspended.
 const SUSPEND_THRESHOLD: Duration = Duration::from_millis(500);
 
-/// A heart that does not beat is looked at once more after so long: whoever has slept without our
-/// noticing, a frozen container for one, beats as soon as it wakes.
+/// A child whose heartbeat is missing is checked again after this time: a process that was
+/// suspended without our noticing, such as in a frozen container, sends a heartbeat as soon as it
+/// resumes.
 const HEARTBEAT_RECHECK: Duration = Duration::from_millis(200);
 
-/// What the process table tells of a child's process.
+/// A sample of a child's process from the process table.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ProcessSample {
-    /// Processor time since its birth.
+    /// The CPU time since the child was forked.
     pub cpu: Duration,
-    /// Memory in bytes, by whichever measure was chosen; none where the system does not tell.
+    /// The memory in bytes, by the configured measure; `None` if the system does not report it.
     pub memory: Option<u64>,
 }
 
-/// Whether a child's process was seen.
+/// Whether a child's process is in the process table.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Presence {
-    /// It was not looked for.
+    /// The process table was not read.
     NotChecked,
-    /// It is in the process table.
+    /// The process is in the table.
     Seen(ProcessSample),
-    /// It is there, and the process table hides it: nothing is known of it.
+    /// The process exists, but the process table hides it.
     Hidden,
-    /// It is not there.
+    /// The process is not there.
     Gone,
 }
 
-/// A child that was looked at.
+/// A child as the scan finds it.
 #[derive(Debug, Clone, Copy)]
 pub struct ScanResult {
-    /// Its line on the scoreboard.
+    /// Its slot on the scoreboard.
     pub entry: SlotEntry,
-    /// What the process table says.
+    /// Its process.
     pub presence: Presence,
 }
 
-/// What is to be done about a child.
+/// An action on a child.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Action {
-    /// Its slot.
+    /// The child's slot.
     pub slot: SlotNumber,
-    /// Which of the slot's owners it is.
+    /// The child's generation.
     pub generation: Generation,
-    /// Its process.
+    /// The child's pid.
     pub pid: u32,
-    /// Its processor time in the request in hand, where that is known.
+    /// The CPU time of the child's current request, if known.
     pub request_cpu: Option<Duration>,
-    /// What.
+    /// What to do, and why.
     pub kind: ActionKind,
 }
 
-/// What is to be done, and why.
+/// What to do with a child, and why.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ActionKind {
-    /// It is a rogue and has had its time: evidence first, then this step.
+    /// The child is a rogue: collect evidence first, then take this step.
     FirstStep(Violation, LadderStep),
-    /// It still is: the next step.
+    /// The child is still a rogue: take the next step.
     NextStep(Violation, LadderStep),
-    /// It has come back to normal: no more steps.
+    /// The child is back to normal: take no more steps.
     Recovered(Violation),
-    /// It is recycled after the request in hand.
+    /// Recycle the child after its current request.
     Recycle(RecycleReason),
-    /// Its request is slow: evidence, nothing else.
+    /// The child's request is slow: only collect evidence.
     SlowRequest,
-    /// It is gone, twice in a row, and nobody has reported its end.
+    /// The process was missing in two consecutive samples, and its exit was not reported.
     Missing,
 }
 
-/// Whether what was found of a child holds at a second look.
+/// Whether an action is still justified.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[must_use]
 pub enum Confirmation {
-    /// It does.
+    /// It is.
     StillValid,
-    /// It does not: nothing is to be done.
+    /// It is not: do nothing.
     Outdated,
 }
 
-/// The babysitter: judges all children at each look, and remembers what was done.
+/// Assesses all children at each scan, and remembers the steps taken.
 #[derive(Debug)]
 pub struct Babysitter {
     limits: Limits,
     ladder: Ladder,
     watched: HashMap<SlotNumber, WatchedChild>,
     counted_from: MonotonicTime,
-    /// When the next look is due.
+    /// When the next scan is due.
     due: Option<MonotonicTime>,
 }
 
-/// What is remembered of a child.
+/// The state of a child.
 #[derive(Debug, Clone, Copy)]
 struct WatchedChild {
     generation: Generation,
-    /// The request to which the processor time belongs, and what there was when it was first seen.
+    /// The request to which the CPU time belongs, and the CPU time when the request was first seen.
     request: u64,
     cpu_before: Duration,
     usage: Option<Usage>,
     escalation: Option<Escalation>,
-    /// When its heart was first missed: it is missed twice before anything is done.
+    /// When a heartbeat was first missing; a step is only taken if it is still missing at the next
+    /// check.
     missed: Option<MonotonicTime>,
     recycled: Option<RecycleReason>,
-    /// The slow request that evidence was taken of.
+    /// The slow request of which evidence was collected.
     slow: Option<u64>,
     absences: u32,
 }
@@ -162,23 +164,22 @@ impl WatchedChild {
 }
 
 impl Babysitter {
-    /// Begins to watch.
+    /// Creates a babysitter without children.
     #[must_use]
     pub fn new(limits: Limits, ladder: Ladder, now: MonotonicTime) -> Babysitter {
         Babysitter { limits, ladder, watched: HashMap::new(), counted_from: now, due: None }
     }
 
-    /// What children may use.
+    /// Returns the limits.
     #[must_use]
     pub fn limits(&self) -> &Limits {
         &self.limits
     }
 
-    /// Looks at all children, and says what is to be done.
+    /// Scans all children, and returns what to do.
     ///
-    /// A look that comes much later than [`next_scan`](Babysitter::next_scan) has said comes after a
-    /// sleep of the whole machine, or of this process: then nothing that lasts is held against a
-    /// child until it has lasted anew.
+    /// If a scan is much later than [`next_scan`](Babysitter::next_scan) has returned, the machine
+    /// or this process was suspended: all time limits then start again.
     pub fn scan(
         &mut self,
         children: impl IntoIterator<Item = ScanResult>,
@@ -189,7 +190,7 @@ impl Babysitter {
         let mut actions = Vec::new();
         let mut seen = HashMap::with_capacity(self.watched.len());
         for ScanResult { entry, presence } in children {
-            // Nobody is there yet, or what is there cannot be read.
+            // There is no process yet, or the line cannot be read.
             if !entry.status.is_some_and(Status::is_seated) {
                 continue;
             }
@@ -254,7 +255,7 @@ impl Babysitter {
         }
     }
 
-    /// Judges, and takes a missing heartbeat for what it is only at the second look.
+    /// Assesses a child, but reports a missing heartbeat only at the second check.
     fn assess_child(
         &self,
         entry: &SlotEntry,
@@ -276,8 +277,8 @@ impl Babysitter {
         Assessment::Normal
     }
 
-    /// Says whether what was found of a child still holds: evidence takes its time, and meanwhile
-    /// the child may have come back to normal, or gone. Then its ladder is forgotten.
+    /// Returns whether an action is still justified: collecting evidence takes time, and meanwhile
+    /// the child may be back to normal, or gone. If so, its ladder starts from the beginning.
     pub fn confirm(
         &mut self,
         action: &Action,
@@ -324,8 +325,8 @@ impl Babysitter {
         }
     }
 
-    /// Says when to look again: when something is due with one of these children, or could be with
-    /// one that has begun a request since, and at `sample` at the latest.
+    /// Returns when to scan again: when something is due for one of these children, or could be for
+    /// a child that starts a request meanwhile; at `sample` at the latest.
     pub fn next_scan(
         &mut self,
         children: impl IntoIterator<Item = SlotEntry>,
@@ -356,7 +357,8 @@ impl Babysitter {
     }
 }
 
-/// Children that are born together sit side by side: their slots count their births.
+/// Returns an index for the jitter: children that are started together have neighbouring slots, so
+/// their slots number them.
 fn start_index(entry: &SlotEntry, slots: u32) -> u64 {
     u64::from(entry.generation.get()) * u64::from(slots) + u64::from(entry.slot.get())
 }

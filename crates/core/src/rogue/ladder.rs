@@ -1,4 +1,4 @@
-//! The ladder: what is done to a rogue, and how long it has after each step.
+//! The ladder: the steps against a rogue, and the time after each.
 
 use std::fmt;
 use std::time::Duration;
@@ -12,46 +12,46 @@ use crate::monotonic::MonotonicTime;
 #[derive(Copy, Clone, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum LadderStep {
-    /// It is told to go after the request in hand.
+    /// Ask the child to exit after its current request.
     Int,
-    /// It is told once more.
+    /// Ask again.
     Term,
-    /// It is told to go at once.
+    /// Ask the child to exit immediately.
     Quit,
-    /// It is killed.
+    /// Kill the child.
     Kill,
-    /// Nothing helps: it is left to the operator. It does not count as a child any more, and another
-    /// takes its place as far as there is room.
+    /// Give up: nothing helps, and the operator has to deal with it. The process no longer counts
+    /// as a child, and is replaced if there is a free slot.
     GiveUp,
 }
 
-/// Steps against a rogue, each with the time that it has before the next.
+/// Steps against a rogue, each with the time until the next.
 ///
-/// INT, TERM, KILL and then given up, at two intervals each, is the default and the original's.
-/// Whoever cannot hear, a [hung](Offence::Hung) child, and whoever must not go on, one past its
-/// [hard limit of memory](Offence::Memory), begins with KILL.
+/// The default, and the original's ladder, is INT, TERM, KILL and then give up, two intervals
+/// apart. A child that cannot react, since it is [hung](Violation::Hung), or must not continue,
+/// since it exceeds the [hard memory limit](Violation::Memory), gets KILL first.
 #[derive(Clone, PartialEq, Eq, Hash, Debug)]
 pub struct Ladder(Vec<(LadderStep, Duration)>);
 
-/// Steps that make no ladder.
+/// Why steps are not a valid ladder.
 #[derive(Copy, Clone, PartialEq, Eq, Hash, Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum LadderError {
-    /// There are none.
+    /// There are no steps.
     #[error("a ladder has at least one step")]
     Empty,
-    /// Something comes after giving up.
+    /// There is a step after [`GiveUp`](LadderStep::GiveUp).
     #[error("nothing is done after giving up: it must be the last step")]
     StepAfterGiveUp,
 }
 
 impl Ladder {
-    /// Makes a ladder of steps, lowest first, each with the time until the next. It is given up at
-    /// the end, said or not.
+    /// Creates a ladder from steps, in order, each with the time until the next. `GiveUp` is added
+    /// at the end if it is missing.
     ///
     /// # Errors
     ///
-    /// [`LadderError`] if there are no steps, or some after giving up.
+    /// [`LadderError`] if there are no steps, or some after `GiveUp`.
     ///
     /// # Examples
     ///
@@ -82,7 +82,7 @@ impl Ladder {
         Ok(Ladder(steps))
     }
 
-    /// INT, TERM and KILL, two intervals apart.
+    /// Creates the default ladder: INT, TERM and KILL, two intervals apart.
     #[must_use]
     pub fn with_interval(interval: Duration) -> Ladder {
         let wait = interval.saturating_mul(2);
@@ -91,13 +91,13 @@ impl Ladder {
         Ladder(steps.into_iter().map(|step| (step, wait)).chain([last]).collect())
     }
 
-    /// The steps, lowest first.
+    /// Returns the steps in order.
     #[must_use]
     pub fn steps(&self) -> &[(LadderStep, Duration)] {
         &self.0
     }
 
-    /// Where one begins who has done this.
+    /// Returns the index of the first step against this violation.
     fn first_step(&self, violation: Violation) -> usize {
         match violation {
             Violation::Cpu | Violation::Time => 0,
@@ -109,7 +109,7 @@ impl Ladder {
 }
 
 impl LadderStep {
-    /// Tells its word: `int`, `term`, `quit`, `kill`, `given-up`.
+    /// Returns the step as a word: `int`, `term`, `quit`, `kill`, `given-up`.
     #[must_use]
     pub const fn word(self) -> &'static str {
         match self {
@@ -128,7 +128,7 @@ impl fmt::Display for LadderStep {
     }
 }
 
-/// A rogue's way up the ladder.
+/// A rogue's position on the ladder.
 #[derive(Copy, Clone, PartialEq, Eq, Debug)]
 pub(super) struct Escalation {
     pub(super) violation: Violation,
@@ -141,7 +141,7 @@ impl Escalation {
         Escalation { violation, next_step: ladder.first_step(violation), due: now }
     }
 
-    /// Takes the step that is due, if one is.
+    /// Returns the step that is due, if any, and moves to the next.
     pub(super) fn step(&mut self, ladder: &Ladder, now: MonotonicTime) -> Option<LadderStep> {
         let (step, wait) = *ladder.0.get(self.next_step)?;
         if now < self.due {
@@ -152,12 +152,13 @@ impl Escalation {
         Some(step)
     }
 
-    /// When the next step is due; none if there is none.
+    /// Returns when the next step is due; `None` if there is none.
     pub(super) fn due(&self, ladder: &Ladder) -> Option<MonotonicTime> {
         (self.next_step < ladder.0.len()).then_some(self.due)
     }
 
-    /// A worse offence begins further up, and at once; nobody goes down by doing something else.
+    /// Changes the violation. A worse one skips steps, and the next step is due now; another
+    /// violation never goes back to earlier steps.
     pub(super) fn worsen(&mut self, ladder: &Ladder, violation: Violation, now: MonotonicTime) {
         if violation == self.violation {
             return;
@@ -170,7 +171,7 @@ impl Escalation {
         }
     }
 
-    /// The time for which the judge itself was asleep is not counted.
+    /// Adds the time for which the babysitter itself was suspended.
     pub(super) fn delay(&mut self, by: Duration) {
         self.due = self.due + by;
     }

@@ -1,38 +1,40 @@
-//! What a child may use, and what a look at one finds.
+//! The limits of a child, and the assessment of a child by them.
 
 use std::time::Duration;
 
-use crate::board::SlotEntry;
 use crate::exit_cause::{RecycleReason, Violation};
 use crate::monotonic::MonotonicTime;
 use crate::quota::Jitter;
+use crate::reader::SlotEntry;
 use crate::status::Status;
 
-/// What a child may use and how long it may take. `None` is no limit.
+/// The limits of a child. `None` is no limit.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Limits {
-    /// Processor time in one request. 10 minutes by default, as the original documents it.
+    /// CPU time of one request. 10 minutes by default, as documented for the original.
     pub cpu: Option<Duration>,
-    /// Processor time in one request that is [`Long`](Status::Long). 1 hour by default.
+    /// CPU time of one request that is [`Long`](Status::Long). 1 hour by default.
     pub long_cpu: Option<Duration>,
-    /// Processor time in a child's whole life: the original's rule. None by default.
+    /// CPU time since the child was forked, which is the original's rule. None by default.
     pub total_cpu: Option<Duration>,
     /// How long a child may be [`Serving`](Status::Serving). None by default.
     pub request_timeout: Option<Duration>,
     /// How long a child may be [`Long`](Status::Long). None by default.
     pub long_timeout: Option<Duration>,
-    /// Memory in bytes past which a child is recycled after the request in hand. None by default.
+    /// Memory in bytes above which a child is recycled after its current request. None by default.
     pub soft_memory: Option<u64>,
-    /// Memory in bytes past which a child is killed. None by default.
+    /// Memory in bytes above which a child is killed. None by default.
     pub hard_memory: Option<u64>,
-    /// How long a child's heart may not beat. None by default, and then there are no heartbeats.
+    /// The maximum time between two heartbeats. None by default, and then children send no
+    /// heartbeats.
     pub heartbeat_timeout: Option<Duration>,
-    /// How long a child may live before it is recycled. None by default.
+    /// The lifetime after which a child is recycled. None by default.
     pub max_lifetime: Option<Duration>,
-    /// By how much lifetimes are shortened, so that children who were born together do not leave
+    /// By how much lifetimes are shortened, so that children that were started together do not exit
     /// together.
     pub lifetime_jitter: Jitter,
-    /// After how long a request is slow: evidence of it is taken, nothing else. None by default.
+    /// The time after which a request is slow: evidence is collected, nothing else. None by
+    /// default.
     pub slowlog_after: Option<Duration>,
 }
 
@@ -54,44 +56,45 @@ impl Default for Limits {
     }
 }
 
-/// What the process table tells of a child.
+/// The resource usage of a child.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Usage {
-    /// Processor time since its birth.
+    /// The CPU time since the child was forked.
     pub cpu: Duration,
-    /// Processor time in the request in hand, as far as it was seen: from the first sample in it.
+    /// The CPU time of the current request, counted from the first sample during the request.
     pub request_cpu: Duration,
-    /// Memory in bytes; none where the system does not tell.
+    /// The memory in bytes; `None` if the system does not report it.
     pub memory: Option<u64>,
 }
 
-/// What a look at a child finds, worst first.
+/// The result of assessing a child, worst first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Assessment {
-    /// It does what no child may.
+    /// The child violates a limit.
     Rogue(Violation),
-    /// Its share is used up: it may finish what it does.
+    /// The child has used up its quota, and exits after its current request.
     Recycle(RecycleReason),
-    /// Nothing.
+    /// The child is within its limits.
     Normal,
 }
 
 impl Limits {
-    /// Judges a child by its line on the scoreboard and, where it was sampled, its usage.
+    /// Assesses a child by its slot on the scoreboard and, if it was sampled, its usage.
     ///
-    /// Times are counted from `counted_from` at the earliest: the last moment at which the judge itself had
-    /// been asleep, when nothing was its children's fault. `start_index` is how many children were born
-    /// before it, see [`Quota::deal`](crate::Quota::deal).
+    /// Times are counted from `counted_from` at the earliest: that is when the babysitter itself
+    /// was last resumed after a suspension, which is not the fault of the children. `start_index`
+    /// is the number of children that were started before it, see
+    /// [`Quota::new`](crate::Quota::new).
     ///
     /// # Examples
     ///
     /// ```
     /// use std::time::Duration;
-    /// use daemon_core::{Board, Entry, Finding, Limits, MonotonicTime, Violation};
+    /// use daemon_core::{ScoreboardReader, SlotEntry, Assessment, Limits, MonotonicTime, Violation};
     ///
-    /// fn is_late(limits: &Limits, entry: &Entry, now: MonotonicTime) -> bool {
+    /// fn is_late(limits: &Limits, entry: &SlotEntry, now: MonotonicTime) -> bool {
     ///     let finding = limits.assess(entry, None, 0, now, MonotonicTime::ZERO);
-    ///     finding == Finding::Rogue(Violation::Time)
+    ///     finding == Assessment::Rogue(Violation::Time)
     /// }
     /// # let _ = is_late;
     /// ```
@@ -135,14 +138,14 @@ impl Limits {
         Assessment::Normal
     }
 
-    /// Says whether the request in hand is slow, whatever else is found.
+    /// Returns whether the current request is slow, whatever else is wrong.
     #[must_use]
     pub fn is_slow(&self, entry: &SlotEntry, now: MonotonicTime) -> bool {
         self.slow_at(entry).is_some_and(|due| now >= due)
     }
 
-    /// Says when the next look at a child may find something new, if nothing changes by then; what
-    /// only a sample can tell is left out.
+    /// Returns when the next limit is due if nothing changes, without the limits that need a
+    /// sample.
     #[must_use]
     pub fn next_due(
         &self,
@@ -163,7 +166,8 @@ impl Limits {
         .min()
     }
 
-    /// The shortest time in which a child that does nothing wrong now could come to do so.
+    /// Returns the shortest of the time limits: the earliest time at which a child that changes now
+    /// could exceed one.
     #[must_use]
     pub fn shortest(&self) -> Option<Duration> {
         let lifetime = self
@@ -189,7 +193,7 @@ impl Limits {
         Some(entry.deadline.map_or(due, |deadline| due.max(deadline)))
     }
 
-    /// A child that has not begun to beat counts from its birth: its start may hang as well.
+    /// A child without a heartbeat so far counts from its start: its start may hang, too.
     fn hung_at(&self, entry: &SlotEntry, counted_from: MonotonicTime) -> Option<MonotonicTime> {
         let timeout = self.heartbeat_timeout?;
         let last = entry.heartbeat.unwrap_or(entry.started_at).max(counted_from);
@@ -213,7 +217,7 @@ impl Limits {
     }
 }
 
-/// Which limit holds: that of a request, or that of a long one; none holds between requests.
+/// Returns the limit that applies: that of a request or that of a long one; none between requests.
 fn of_request(status: Status, usual: Option<Duration>, long: Option<Duration>) -> Option<Duration> {
     match status {
         Status::Serving => usual,

@@ -6,9 +6,9 @@ use std::time::Duration;
 use proptest::prelude::*;
 
 use super::*;
-use crate::board::lines_for;
 use crate::label::Label;
 use crate::line::MAX_SLOTS;
+use crate::reader::lines_for;
 use crate::seat::{Seat, WakeParent};
 use crate::status::{IllegalTransition, Transition};
 

@@ -1,6 +1,7 @@
-//! The scoreboard as anyone may read it: parent, children, or another program by way of a file.
+//! The scoreboard as any process may read it: the parent, the children, or another program that
+//! maps the file.
 //!
-//! Nothing here writes. Whatever the memory holds, reading it ends, and does not panic.
+//! Nothing here writes. Reading terminates and does not panic, whatever the memory contains.
 
 use std::fmt;
 
@@ -16,11 +17,11 @@ use crate::monotonic::MonotonicTime;
 use crate::phase::Phase;
 use crate::status::Status;
 
-/// The first word of a scoreboard: a name and the layout's version, in the byte order of the
-/// machine.
+/// The first word of a scoreboard: a magic number that includes the version of the layout, in the
+/// byte order of the machine.
 pub(crate) const MAGIC: u64 = u64::from_be_bytes(*b"actdmn\x00\x01");
 
-/// The words of the header, line 0.
+/// The words of the header, which is line 0.
 pub(crate) mod header_word {
     pub(crate) const MAGIC: usize = 0;
     pub(crate) const SLOTS: usize = 1;
@@ -31,17 +32,17 @@ pub(crate) mod header_word {
     pub(crate) const OPERATOR_PAUSE: usize = 6;
 }
 
-/// How often a reader begins again when a slot changes its owner under its eyes.
+/// How often a read is repeated if the slot gets a new owner meanwhile.
 const TRIES: usize = if cfg!(loom) { 2 } else { 16 };
 
-/// Tells how many lines a scoreboard of so many slots takes.
+/// Returns the number of lines of a scoreboard with this many slots.
 ///
-/// One for the header, one for the summary of changes, one for the marks of each 1024 slots, and
-/// one for each slot.
+/// These are one line for the header, one for the summary of changes, one for the marks of each
+/// 1024 slots, and one for each slot.
 ///
 /// # Errors
 ///
-/// [`ScoreboardError::Slots`] if there are none, or more than [`MAX_SLOTS`].
+/// [`ScoreboardError::Slots`] if `slots` is 0 or more than [`MAX_SLOTS`].
 pub fn lines_for(slots: u32) -> Result<usize, ScoreboardError> {
     if slots == 0 || slots > MAX_SLOTS {
         return Err(ScoreboardError::Slots { slots: slots.into() });
@@ -49,8 +50,10 @@ pub fn lines_for(slots: u32) -> Result<usize, ScoreboardError> {
     Ok(first_slot(slots) + slots as usize)
 }
 
-/// Tells how many slots a scoreboard is made with for at most so many children: room for twice as
-/// many, since it cannot grow while they become more. At least 16, at most [`MAX_SLOTS`].
+/// Returns the number of slots to create for at most `children` children.
+///
+/// It is twice the number of children, so that `max_children` can be raised at run time: a
+/// scoreboard cannot grow. At least 16, at most [`MAX_SLOTS`].
 #[must_use]
 pub fn slots_for(children: u32) -> u32 {
     children.saturating_mul(2).clamp(16, MAX_SLOTS)
@@ -60,25 +63,25 @@ fn first_slot(slots: u32) -> usize {
     1 + dirty::lines_for(slots as usize)
 }
 
-/// Why memory is no scoreboard.
+/// Why memory cannot be used as a scoreboard.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum ScoreboardError {
-    /// The number of slots makes no sense.
+    /// The number of slots is 0 or more than [`MAX_SLOTS`].
     #[error("cannot have a scoreboard of {slots} slots: it has 1 to {MAX_SLOTS}")]
     Slots {
-        /// How many were asked for, or are written in the header.
+        /// The number that was requested, or that the header contains.
         slots: u64,
     },
     /// The memory is too small for the number of slots.
     #[error("cannot use {lines} lines as a scoreboard: {needed} are needed")]
     TooShort {
-        /// How many lines there are.
+        /// The number of lines in the memory.
         lines: usize,
-        /// How many are needed.
+        /// The number of lines that are needed.
         needed: usize,
     },
-    /// The memory does not begin as a scoreboard of this version and byte order.
+    /// The memory does not begin like a scoreboard of this version and byte order.
     #[error(
         "cannot read the scoreboard: it is none, or of another version, since it begins with {found:#018x}, not with {MAGIC:#018x}"
     )]
@@ -88,17 +91,17 @@ pub enum ScoreboardError {
     },
 }
 
-/// The reading view of a scoreboard.
+/// A read-only view of a scoreboard.
 ///
-/// It is a pair of references, to be copied to whoever wants to look.
+/// It is a few references, and cheap to copy.
 ///
 /// # Examples
 ///
 /// ```
-/// use daemon_core::{Board, BoardError, Line};
+/// use daemon_core::{ScoreboardReader, ScoreboardError, ScoreboardLine};
 ///
 /// let zeros: &'static [ScoreboardLine] = Box::leak(Box::new([ScoreboardLine::new()]));
-/// assert!(matches!(Board::open(zeros), Err(BoardError::Foreign { found: 0 })));
+/// assert!(matches!(ScoreboardReader::open(zeros), Err(ScoreboardError::Foreign { found: 0 })));
 /// ```
 #[derive(Copy, Clone)]
 pub struct ScoreboardReader {
@@ -107,39 +110,40 @@ pub struct ScoreboardReader {
     slots: &'static [ScoreboardLine],
 }
 
-/// What a slot's line says.
+/// A snapshot of a slot.
 ///
-/// Status, generation and pid always belong together, and the moments and requests are of the same
-/// generation; they may be one report newer than the status.
+/// Status, generation and pid always belong together. The times and the number of requests are of
+/// the same generation; they may be one report newer than the status.
 #[derive(Copy, Clone, PartialEq, Eq, Debug, Serialize)]
 #[non_exhaustive]
 pub struct SlotEntry {
-    /// Which slot it is.
+    /// The slot.
     pub slot: SlotNumber,
-    /// What the child does; `None` if the line was damaged, and then `fault` says how.
+    /// The status of the child; `None` if the line is damaged, in which case `fault` has the
+    /// details.
     pub status: Option<Status>,
-    /// The child's process, or 0 as long as it has not taken its seat.
+    /// The pid of the child, or 0 if no child has taken the seat yet.
     pub pid: u32,
-    /// Which of the slot's owners it is; in an empty slot the last one.
+    /// The generation of the slot; in an empty slot that of its last owner.
     pub generation: Generation,
-    /// When the child took its seat; before that, when it was ordered.
+    /// When the child took its seat; before that, when the slot was opened.
     pub started_at: MonotonicTime,
-    /// When it became what it is.
+    /// When the status last changed.
     pub since: MonotonicTime,
-    /// How many requests it has begun.
+    /// The number of requests that the child has begun.
     pub requests: u64,
-    /// What it says that it does.
+    /// The label that the child has set.
     pub label: Label,
-    /// The last beat of its heart; none if it has none.
+    /// The time of the last heartbeat; `None` if the child sends none.
     pub heartbeat: Option<MonotonicTime>,
-    /// Until when the request in hand has asked to be let alone.
+    /// The deadline to which the child has extended its current request.
     pub deadline: Option<MonotonicTime>,
-    /// What is wrong with the line.
+    /// What is wrong with the line, if anything.
     pub fault: Option<SlotFault>,
 }
 
 impl SlotEntry {
-    /// Tells the letter of its status; `?` if the line was damaged.
+    /// Returns the letter of the status; `?` if the line is damaged.
     #[must_use]
     pub fn letter(&self) -> char {
         letter(self.status)
@@ -150,11 +154,12 @@ impl SlotEntry {
 #[derive(Copy, Clone, PartialEq, Eq, Hash, Debug, Serialize, thiserror::Error)]
 #[non_exhaustive]
 pub enum SlotFault {
-    /// No status has this code: something has written where it must not.
+    /// No status has this code: another write has damaged the line.
     #[error("the status is damaged: its code is {0}")]
     InvalidStatus(u8),
-    /// The child ended while it wrote its label. Told by
-    /// [`close`](crate::Scoreboard::close) alone: before that, it may still be writing.
+    /// The child ended while it was writing its label. Only
+    /// [`close_slot`](crate::Scoreboard::close_slot) returns this: before that, the child may still
+    /// be writing.
     #[error("the child ended while it wrote its label")]
     TornLabel,
     /// The scoreboard has no such slot.
@@ -163,14 +168,15 @@ pub enum SlotFault {
 }
 
 impl ScoreboardReader {
-    /// Opens memory that another process has formatted, or a file of it.
+    /// Opens memory that another process has formatted, or a mapped scoreboard file.
     ///
     /// # Errors
     ///
-    /// [`ScoreboardError`] if it does not begin as a scoreboard of this version, or is too short.
+    /// [`ScoreboardError`] if the memory does not begin like a scoreboard of this version, or is
+    /// too short.
     pub fn open(lines: &'static [ScoreboardLine]) -> Result<ScoreboardReader, ScoreboardError> {
         let header = lines.first().ok_or(ScoreboardError::TooShort { lines: 0, needed: 1 })?;
-        // Written last of all when the scoreboard was formatted.
+        // Acquire: the magic number is the last word that `format` writes.
         let found = header.words[header_word::MAGIC].load(Ordering::Acquire);
         if found != MAGIC {
             return Err(ScoreboardError::Foreign { found });
@@ -180,8 +186,8 @@ impl ScoreboardReader {
         ScoreboardReader::over(lines, slots)
     }
 
-    /// Lays the view over lines whatever they hold. The number of slots is kept here, so that a
-    /// wild write to the header leads nobody astray.
+    /// Creates a view of lines, whatever they contain. The number of slots is stored in the view,
+    /// so that a wild write to the header cannot change it.
     pub(crate) fn over(
         lines: &'static [ScoreboardLine],
         slots: u32,
@@ -195,32 +201,33 @@ impl ScoreboardReader {
         Ok(ScoreboardReader { header, dirty, slots })
     }
 
-    /// Tells how many slots there are.
+    /// Returns the number of slots.
     #[must_use]
     pub fn slots(&self) -> u32 {
         // There are at most MAX_SLOTS.
         u32::try_from(self.slots.len()).unwrap_or(MAX_SLOTS)
     }
 
-    /// Tells how many slots there are to show: the most children there may be now, where there is
-    /// room for more.
+    /// Returns the number of slots to show: the current maximum number of children, which can be
+    /// less than the number of slots.
     #[must_use]
     pub fn visible_slots(&self) -> u32 {
         let shown = self.header.words[header_word::VISIBLE_SLOTS].load(Ordering::Relaxed);
         u32::try_from(shown).unwrap_or(u32::MAX).min(self.slots())
     }
 
-    /// Tells the phase that the daemon is in, by what its parent has last written.
+    /// Returns the daemon's phase, as the parent last wrote it.
     ///
-    /// A code that stands for none, left by a wild write, reads as [`Phase::Stopped`]: nothing is
-    /// to be expected of such a daemon.
+    /// An unknown code, which a wild write has left, reads as [`Phase::Stopped`]: nothing can be
+    /// expected of such a daemon.
     #[must_use]
     pub fn phase(&self) -> Phase {
         let code = self.header.words[header_word::PHASE].load(Ordering::Acquire);
         u8::try_from(code).ok().and_then(Phase::from_code).unwrap_or(Phase::Stopped)
     }
 
-    /// Tells whether the operator has paused the daemon: children of a pool then take no request.
+    /// Returns whether the operator has paused the daemon. Children of a pool then accept no
+    /// requests.
     #[must_use]
     pub fn operator_pause(&self) -> OperatorPause {
         match self.header.words[header_word::OPERATOR_PAUSE].load(Ordering::Acquire) {
@@ -229,13 +236,13 @@ impl ScoreboardReader {
         }
     }
 
-    /// Tells when the daemon was started.
+    /// Returns when the daemon was started.
     #[must_use]
     pub fn started_at(&self) -> MonotonicTime {
         MonotonicTime::from_nanos(self.header.words[header_word::STARTED].load(Ordering::Relaxed))
     }
 
-    /// Reads a slot's line.
+    /// Reads a slot.
     ///
     /// A slot that does not exist reads as an empty one with [`SlotFault::NoSuchSlot`].
     #[must_use]
@@ -249,7 +256,7 @@ impl ScoreboardReader {
         }
     }
 
-    /// Tells why the last owners of a slot are gone, four at most, the last one first.
+    /// Returns why the last owners of a slot exited: at most four causes, the latest first.
     #[must_use]
     pub fn exit_causes(&self, slot: SlotNumber) -> Vec<ExitCause> {
         let Some(line) = self.line(slot) else {
@@ -259,14 +266,14 @@ impl ScoreboardReader {
         (0..4).filter_map(|past| ExitCause::unpack((word >> (16 * past)) as u16)).collect()
     }
 
-    /// Reads all lines, one after the other: they need not be of the same moment.
+    /// Reads all slots, one after the other. The entries need not be of the same instant.
     pub fn entries(&self) -> impl Iterator<Item = SlotEntry> + use<> {
         let board = *self;
         (0..board.slots()).map(move |slot| board.read(SlotNumber::new(slot)))
     }
 
-    /// Shows the letters of the slots that are [`shown`](Board::shown), and those beyond that have
-    /// a child; `?` for a damaged one.
+    /// Returns the letters of the [visible slots](ScoreboardReader::visible_slots), and of those
+    /// beyond that have a child; `?` for a damaged slot.
     #[must_use]
     pub fn letters(&self) -> String {
         let letters = self.slots.iter().map(|line| letter(status(line))).collect::<String>();
@@ -276,7 +283,7 @@ impl ScoreboardReader {
         shown
     }
 
-    /// Tells how many slots are empty.
+    /// Returns the number of empty slots.
     #[must_use]
     pub fn empty_slots(&self) -> u32 {
         let taken = self.slots.iter().filter(|line| status(line) != Some(Status::Empty)).count();
@@ -331,7 +338,7 @@ fn read(slot: SlotNumber, line: &ScoreboardLine) -> SlotEntry {
     let word = |word: usize| line.words[word].load(Ordering::Relaxed);
     let mut tries = 0;
     loop {
-        // Acquire: what the writer stored before it changed the state is seen below.
+        // Acquire: what the writer stored before it changed the state is visible below.
         let before = line.words[slot_word::STATE].load(Ordering::Acquire);
         let read = SlotEntry {
             started_at: MonotonicTime::from_nanos(word(slot_word::STARTED_AT)),
@@ -342,8 +349,8 @@ fn read(slot: SlotNumber, line: &ScoreboardLine) -> SlotEntry {
             deadline: moment(word(slot_word::DEADLINE)),
             ..entry(slot, SlotState::unpack(before))
         };
-        // With the fence in `close`: who has read a word of the slot's next owner sees here that
-        // the state is no more what it was.
+        // Pairs with the fence in `close_slot`: if a word above was written by the slot's next
+        // owner, the state below is no longer equal to `before`.
         fence(Ordering::Acquire);
         tries += 1;
         if word(slot_word::STATE) == before || tries == TRIES {
