@@ -77,12 +77,12 @@ impl AcceptState {
     /// ```
     /// use daemon_core::{AcceptState, OperatorPause, Phase, AcceptChange, PoolLoad};
     ///
-    /// let traffic =
+    /// let load =
     ///     PoolLoad { children: 3, max_children: 3, waiting: 0, phase: Phase::Running, operator_pause: OperatorPause::Off };
-    /// let (door, swing) = AcceptState::Accepting.update(&traffic);
-    /// assert_eq!((door, swing), (AcceptState::Paused, Some(AcceptChange::Pause)));
-    /// let (door, swing) = door.update(&PoolLoad { children: 2, ..load });
-    /// assert_eq!((door, swing), (AcceptState::Accepting, Some(AcceptChange::Resume)));
+    /// let (state, change) = AcceptState::Accepting.update(&load);
+    /// assert_eq!((state, change), (AcceptState::Paused, Some(AcceptChange::Pause)));
+    /// let (state, change) = state.update(&PoolLoad { children: 2, ..load });
+    /// assert_eq!((state, change), (AcceptState::Accepting, Some(AcceptChange::Resume)));
     /// ```
     #[must_use]
     pub fn update(self, load: &PoolLoad) -> (AcceptState, Option<AcceptChange>) {
@@ -153,7 +153,7 @@ mod tests {
     }
 
     #[test]
-    fn the_door_is_shut_as_the_last_child_is_taken_and_opened_when_nobody_waits() {
+    fn requests_are_paused_while_all_children_are_busy_or_requests_wait() {
         let story = [
             (load(2, 0), AcceptState::Accepting, None),
             (load(3, 0), AcceptState::Paused, Some(AcceptChange::Pause)),
@@ -183,7 +183,7 @@ mod tests {
     }
 
     #[test]
-    fn a_daemon_that_stops_shuts_its_door_without_a_word() {
+    fn a_stopping_daemon_pauses_without_a_change_to_send() {
         for phase in [Phase::Stopping, Phase::Stopped] {
             for state in [AcceptState::Accepting, AcceptState::Paused] {
                 let load = PoolLoad { phase, ..load(0, 0) };
@@ -194,7 +194,7 @@ mod tests {
     }
 
     #[test]
-    fn a_request_is_forked_for_waits_or_goes_back() {
+    fn a_request_gets_a_child_waits_or_is_returned() {
         let table = [
             (load(2, 0), 1, Admission::Fork),
             (load(3, 0), 1, Admission::Enqueue),

@@ -1,4 +1,4 @@
-//! The atomic words that the scoreboard is made of: the standard ones, or loom's in a model.
+//! The atomics of the scoreboard: those of the standard library, or loom's in a model.
 
 #[cfg(loom)]
 pub(crate) use loom::sync::atomic::{AtomicU64, Ordering, fence};

@@ -40,7 +40,7 @@ pub struct Claim {
 
 /// Whether a worker may run the task that it wants to start.
 #[derive(Copy, Clone, PartialEq, Eq, Hash, Debug)]
-#[must_use = "work that was taken back is another's"]
+#[must_use = "a revoked task belongs to its sender"]
 pub enum StartResult {
     /// The worker owns the task.
     Started,
@@ -50,7 +50,7 @@ pub enum StartResult {
 
 /// Whether the sender owns the task again.
 #[derive(Copy, Clone, PartialEq, Eq, Hash, Debug)]
-#[must_use = "work that was begun must not be done a second time"]
+#[must_use = "a task that was started must not run a second time"]
 pub enum RevokeResult {
     /// It does: no worker has started the task, and none will.
     Revoked,
@@ -69,7 +69,7 @@ pub enum Owner {
 
 /// Whether a worker may send the result of its task.
 #[derive(Copy, Clone, PartialEq, Eq, Hash, Debug)]
-#[must_use = "a worker that is condemned does nothing more"]
+#[must_use = "an aborted worker must do nothing more"]
 pub enum FinishResult {
     /// It may, and may run other tasks.
     Finished,
@@ -79,7 +79,7 @@ pub enum FinishResult {
 
 /// Whether a worker was aborted because of its task.
 #[derive(Copy, Clone, PartialEq, Eq, Hash, Debug)]
-#[must_use = "a worker that has ended its work is not to be killed for it"]
+#[must_use = "a worker that has finished its task must not be killed for it"]
 pub enum AbortResult {
     /// It was, and will start no other task.
     Aborted,
@@ -195,7 +195,7 @@ mod tests {
     }
 
     #[test]
-    fn exactly_one_of_the_two_gets_the_work() {
+    fn exactly_one_side_gets_the_task() {
         let cell = Claim::new();
         cell.offer(7);
         assert_eq!(cell.owner(7), Owner::Sender);
@@ -210,7 +210,7 @@ mod tests {
     }
 
     #[test]
-    fn a_worker_that_is_late_does_not_begin_another_turn_s_work() {
+    fn a_late_worker_does_not_start_another_task() {
         let cell = Claim::new();
         cell.offer(1);
         assert_eq!(cell.revoke(1), RevokeResult::Revoked);
@@ -220,7 +220,7 @@ mod tests {
     }
 
     #[test]
-    fn a_worker_that_is_condemned_tells_nothing_and_one_that_has_ended_is_not_condemned() {
+    fn an_aborted_worker_cannot_finish_and_a_finished_one_cannot_be_aborted() {
         let cell = Claim::new();
         cell.offer(1);
         assert_eq!(cell.abort(1), AbortResult::NotRunning);
@@ -236,7 +236,7 @@ mod tests {
     }
 
     #[test]
-    fn what_was_told_is_kept_until_it_is_heard_or_the_cell_is_another_turn_s() {
+    fn a_result_is_kept_until_it_is_acknowledged_or_the_cell_is_reused() {
         let cell = Claim::new();
         for task in [1, 65] {
             cell.offer(task);
@@ -246,7 +246,7 @@ mod tests {
         }
         assert!(cell.is_acknowledged(1));
         cell.acknowledge(1);
-        assert!(!cell.is_acknowledged(65), "it was another turn's");
+        assert!(!cell.is_acknowledged(65), "the cell was used for another task");
         cell.acknowledge(65);
         assert!(cell.is_acknowledged(65));
         assert_eq!(cell.abort(65), AbortResult::NotRunning);
@@ -254,7 +254,7 @@ mod tests {
     }
 
     #[test]
-    fn a_cell_that_was_scribbled_over_counts_as_begun() {
+    fn a_damaged_cell_counts_as_started() {
         let cell = Claim::new();
         cell.offer(1);
         cell.word.store(u64::MAX, Ordering::Relaxed);

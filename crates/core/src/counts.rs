@@ -114,7 +114,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_child_is_counted_once_from_its_order_to_its_end() {
+    fn a_child_is_counted_once_from_fork_to_exit() {
         let mut counts = Counts::default();
         counts.record_fork();
         let life = [
@@ -136,7 +136,7 @@ mod tests {
     }
 
     #[test]
-    fn each_status_is_counted_in_its_group() {
+    fn each_status_is_counted_in_its_kind() {
         let counts: Counts = Status::ALL.into_iter().chain(Status::ALL).collect();
         assert_eq!(counts.children(), 14);
         assert_eq!(counts.starting(), 4);
@@ -148,7 +148,7 @@ mod tests {
 
     #[test]
     #[cfg_attr(debug_assertions, should_panic(expected = "no child is counted as long"))]
-    fn a_move_of_a_child_that_is_not_counted_is_found_in_tests_and_survived_elsewhere() {
+    fn a_transition_of_an_uncounted_child_panics_only_with_debug_assertions() {
         let mut counts = Counts::default();
         counts.record_transition(Status::Long, Status::Waiting);
         assert_eq!((counts.children(), counts.idle()), (1, 1));

@@ -87,7 +87,7 @@ impl DemandScaler {
     ///   rest; with an interval, one at a time.
     /// - There are never more than `max_children`, including those that are leaving.
     /// - If more than `max_children` stay after a resize, idle ones are retired.
-    #[must_use = "what is to be done is not done by itself"]
+    #[must_use = "the caller has to carry out the decision"]
     pub fn decide(&mut self, counts: &Counts, waiting: u32, now: MonotonicTime) -> PoolDecision {
         let DemandRules { start, max_children, interval } = self.rules;
         let room = max_children.saturating_sub(counts.children());
@@ -148,7 +148,7 @@ mod tests {
     }
 
     #[test]
-    fn as_many_are_forked_as_are_asked_for_and_there_is_room() {
+    fn as_many_children_are_forked_as_are_needed_and_have_a_slot() {
         // start, most, (starting, idle, busy, leaving), waiting, forked
         let table = [
             (2, 4, (0, 0, 0, 0), 0, 2),
@@ -178,7 +178,7 @@ mod tests {
     }
 
     #[test]
-    fn with_an_interval_one_is_forked_at_a_time_and_no_sooner() {
+    fn with_an_interval_one_child_is_forked_at_a_time() {
         let at = |seconds| MonotonicTime::ZERO + Duration::from_secs(seconds);
         let mut scaler = DemandScaler::new(rules(0, 4, 2));
         let first = scaler.decide(&counts(0, 0, 0, 0), 3, at(10));
@@ -206,18 +206,18 @@ mod tests {
     }
 
     #[test]
-    fn nonsense_is_refused_by_field_and_value() {
+    fn invalid_values_are_rejected_with_field_and_value() {
         let sentence = |rules: DemandRules| rules.check().unwrap_err().to_string();
-        assert_eq!(sentence(rules(0, 0, 0)), "max_children is 0: it must be at least 1");
+        assert_eq!(sentence(rules(0, 0, 0)), "max_children must be greater than 0");
         assert_eq!(
             sentence(rules(3, 2, 0)),
-            "start_children is 3: it must not be more than max_children, which is 2"
+            "start_children must not be greater than max_children (3 > 2)"
         );
         let mut scaler = DemandScaler::new(rules(1, 2, 0));
         let refused = scaler.resize(Resize::To(17), 16).unwrap_err().to_string();
         assert_eq!(refused, "the scoreboard has 16 slots");
         let refused = scaler.resize(Resize::To(0), 16).unwrap_err().to_string();
-        assert_eq!(refused, "max_children is 0: it must be at least 1");
+        assert_eq!(refused, "max_children must be greater than 0");
         assert_eq!(scaler.rules(), &rules(1, 2, 0));
     }
 }

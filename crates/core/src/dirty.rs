@@ -89,7 +89,7 @@ mod tests {
 
     fn dirty(slots: usize) -> DirtyBits {
         let lines = (0..lines_for(slots)).map(|_line| ScoreboardLine::new()).collect();
-        DirtyBits::of(Box::leak(lines)).expect("there is a summary")
+        DirtyBits::of(Box::leak(lines)).expect("the lines include a summary")
     }
 
     fn drained(dirty: &DirtyBits) -> Vec<u32> {
@@ -99,7 +99,7 @@ mod tests {
     }
 
     #[test]
-    fn the_marked_slots_are_found_once_and_in_order() {
+    fn marked_slots_are_reported_once_and_in_order() {
         let dirty = dirty(65_536);
         let marked = [0, 1, 63, 64, 1023, 1024, 4095, 4096, 40_000, 65_535];
         for slot in marked.iter().rev() {
@@ -113,7 +113,7 @@ mod tests {
     }
 
     #[test]
-    fn a_mark_without_a_summary_is_found_with_the_slots_next_change() {
+    fn a_bit_without_a_summary_is_found_with_the_next_change() {
         let dirty = dirty(8);
         dirty.marks[0].words[0].store(1 << 5, Ordering::Relaxed);
         assert_eq!(drained(&dirty), []);
@@ -122,7 +122,7 @@ mod tests {
     }
 
     #[test]
-    fn wild_marks_name_no_slot_beyond_the_marks_that_there_are() {
+    fn wild_bits_report_no_slot_beyond_the_lines() {
         let dirty = dirty(8);
         for word in &dirty.summary.words {
             word.store(u64::MAX, Ordering::Relaxed);
@@ -132,7 +132,7 @@ mod tests {
     }
 
     #[test]
-    fn a_line_of_marks_is_for_1024_slots() {
+    fn one_line_has_the_bits_of_1024_slots() {
         assert_eq!([1, 1024, 1025, 65_536].map(lines_for), [2, 2, 3, 65]);
     }
 }

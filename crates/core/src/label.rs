@@ -186,12 +186,12 @@ mod tests {
         write(&line, LabelText::cut(bytes));
         match read(&line) {
             Label::Text(text) => text.as_bytes().to_vec(),
-            Label::BeingWritten => panic!("nobody writes"),
+            Label::BeingWritten => panic!("there is no writer"),
         }
     }
 
     #[test]
-    fn any_bytes_up_to_the_length_come_out_as_they_went_in() {
+    fn any_bytes_up_to_the_maximum_length_are_kept() {
         for length in 0..=LABEL_MAX {
             let bytes = (0..length).map(|byte| 0xff - byte as u8).collect::<Vec<_>>();
             assert_eq!(round_trip(&bytes), bytes);
@@ -199,7 +199,7 @@ mod tests {
     }
 
     #[test]
-    fn a_long_label_is_cut_between_characters() {
+    fn a_long_label_is_truncated_between_characters() {
         assert_eq!(round_trip(&[b'a'; 100]), [b'a'; LABEL_MAX]);
         for (character, width) in [('é', 2), ('€', 3), ('🦀', 4)] {
             for shift in 0..width {
@@ -212,12 +212,12 @@ mod tests {
     }
 
     #[test]
-    fn bytes_that_are_no_text_at_all_are_cut_at_the_length() {
+    fn invalid_utf8_is_truncated_at_the_maximum_length() {
         assert_eq!(round_trip(&[0x80; 100]), [0x80; LABEL_MAX]);
     }
 
     #[test]
-    fn a_label_that_a_killed_writer_has_left_reads_as_being_written_until_the_next() {
+    fn a_label_of_a_killed_writer_reads_as_being_written_until_the_next_write() {
         let line = ScoreboardLine::new();
         line.words[slot_word::GUARD].store(7 << LENGTH_BITS, Ordering::Relaxed);
         assert_eq!(read(&line), Label::BeingWritten);
@@ -239,7 +239,7 @@ mod tests {
     }
 
     #[test]
-    fn a_text_shows_what_is_no_character_as_such() {
+    fn invalid_utf8_is_shown_as_replacement_characters() {
         let text = LabelText::cut(b"caf\xe9");
         assert_eq!(text.to_string(), "caf\u{fffd}");
         assert_eq!(format!("{text:?}"), "\"caf\\xe9\"");

@@ -235,14 +235,14 @@ mod tests {
     }
 
     #[test]
-    fn a_generation_begins_again_after_24_bits() {
+    fn a_generation_wraps_after_24_bits() {
         let last = Generation::new(0x00ff_ffff);
         assert_eq!(last.next(), Generation::new(0));
         assert_eq!(Generation::new(0x1200_0003).get(), 3);
     }
 
     #[test]
-    fn a_state_comes_out_of_its_word_as_it_went_in() {
+    fn a_slot_state_survives_packing() {
         for status in Status::ALL {
             let state = SlotState::of(status, Generation::new(0x00ab_cdef), 0x8765_4321);
             assert_eq!(SlotState::unpack(state.pack()), state);

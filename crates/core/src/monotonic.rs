@@ -80,7 +80,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_moment_past_the_end_of_the_clock_is_its_last() {
+    fn additions_saturate() {
         let last = MonotonicTime::from_nanos(u64::MAX);
         assert_eq!(last + Duration::from_nanos(1), last);
         assert_eq!(MonotonicTime::ZERO + Duration::MAX, last);
@@ -88,7 +88,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_yet_to_come_was_no_time_ago() {
+    fn the_time_since_a_future_time_is_zero() {
         let (early, late) = (MonotonicTime::from_nanos(3), MonotonicTime::from_nanos(10));
         assert_eq!(late.saturating_since(early), Duration::from_nanos(7));
         assert_eq!(early.saturating_since(late), Duration::ZERO);

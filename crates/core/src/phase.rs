@@ -30,7 +30,7 @@ pub enum Phase {
 
 /// A phase change that is not allowed.
 #[derive(Copy, Clone, PartialEq, Eq, Hash, Debug, thiserror::Error)]
-#[error("a daemon that is {} cannot become {}", from.word(), to.word())]
+#[error("cannot change the phase of the daemon from {} to {}", from.word(), to.word())]
 pub struct IllegalPhaseChange {
     /// The current phase.
     pub from: Phase,
@@ -95,7 +95,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_phase_is_followed_by_those_in_its_row() {
+    fn legal_phase_changes_are_those_of_the_table() {
         #[rustfmt::skip]
         let table = [
             // to:          Starting Running Stopping Stopped
@@ -113,7 +113,7 @@ mod tests {
     }
 
     #[test]
-    fn a_code_leads_back_to_its_phase() {
+    fn codes_convert_back_to_phases() {
         for phase in Phase::ALL {
             assert_eq!(Phase::from_code(phase.code()), Some(phase));
         }

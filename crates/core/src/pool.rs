@@ -124,7 +124,7 @@ impl Pool {
     /// - If more than `max_spare` children are idle, the difference is retired, but only those that
     ///   were surplus during all of `retire_delay`: a burst of requests that has just ended often
     ///   comes again.
-    #[must_use = "what is to be done is not done by itself"]
+    #[must_use = "the caller has to carry out the decision"]
     pub fn decide(&mut self, counts: &Counts, now: MonotonicTime) -> PoolDecision {
         let room = self.rules.max_children.saturating_sub(counts.children());
         if self.initial_fork == InitialFork::Pending {

@@ -33,7 +33,7 @@ pub struct Jitter(u8);
 
 /// The jitter is too large.
 #[derive(Copy, Clone, PartialEq, Eq, Hash, Debug, thiserror::Error)]
-#[error("jitter is {percent} %: it must not be more than {} %", Jitter::MAX.percent())]
+#[error("jitter must be at most {} %, but is {percent} %", Jitter::MAX.percent())]
 pub struct JitterError {
     /// The requested value.
     pub percent: u8,
@@ -104,7 +104,7 @@ pub struct Quota {
 
 /// Whether a child may serve another request.
 #[derive(Copy, Clone, PartialEq, Eq, Hash, Debug)]
-#[must_use = "a child that goes on regardless has no quota"]
+#[must_use = "a child whose quota is exhausted must exit"]
 pub enum QuotaState {
     /// It may.
     Remaining,
@@ -163,7 +163,7 @@ mod tests {
     }
 
     #[test]
-    fn a_share_is_at_most_the_requests_and_at_least_those_less_the_jitter() {
+    fn a_quota_is_between_the_requests_less_the_jitter_and_the_requests() {
         for requests in (1..300).chain([1000, 65_537, u32::MAX]) {
             for percent in 0..=50 {
                 let jitter = Jitter::from_percent(percent).unwrap();
@@ -178,12 +178,12 @@ mod tests {
     }
 
     #[test]
-    fn one_request_is_always_one() {
+    fn a_quota_of_one_request_is_always_one() {
         assert!((0..1000).all(|birth| share(1, Jitter::MAX, birth) == 1));
     }
 
     #[test]
-    fn no_two_of_so_many_consecutive_births_have_the_same_share() {
+    fn consecutive_children_have_different_quotas() {
         // Among n multiples of the golden ratio, any two are at least 0.38 / n apart.
         for (requests, births) in [(100, 4), (1000, 32), (10_000, 256)] {
             for first in (0..2000).chain([u64::MAX - 10]) {
@@ -196,7 +196,7 @@ mod tests {
     }
 
     #[test]
-    fn at_most_a_part_of_a_large_pool_has_the_same_share() {
+    fn only_a_fraction_of_a_large_pool_has_the_same_quota() {
         // 1000 children share 11 values: no value is used by much more than a tenth of them.
         for first in [0_u64, 17, 1 << 40] {
             let mut dealt = [0; 101];
@@ -208,23 +208,23 @@ mod tests {
     }
 
     #[test]
-    fn a_child_without_a_limit_goes_on_for_ever() {
+    fn an_unlimited_quota_is_never_exhausted() {
         let mut quota = Quota::new(RequestLimit::Unlimited, Jitter::MAX, 3);
         assert!((0..1000).all(|_request| quota.consume() == QuotaState::Remaining));
         assert_eq!(quota.remaining(), None);
     }
 
     #[test]
-    fn a_quota_that_is_spent_stays_so() {
+    fn an_exhausted_quota_stays_exhausted() {
         let mut quota = Quota::new(of(1), Jitter::NONE, 0);
         assert_eq!(quota.consume(), QuotaState::Exhausted);
         assert_eq!(quota.consume(), QuotaState::Exhausted);
     }
 
     #[test]
-    fn a_jitter_of_more_than_half_is_refused() {
+    fn a_jitter_above_50_percent_is_rejected() {
         assert_eq!(Jitter::from_percent(50), Ok(Jitter::MAX));
         let error = Jitter::from_percent(51).unwrap_err();
-        assert_eq!(error.to_string(), "jitter is 51 %: it must not be more than 50 %");
+        assert_eq!(error.to_string(), "jitter must be at most 50 %, but is 51 %");
     }
 }

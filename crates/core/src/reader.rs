@@ -68,13 +68,13 @@ fn first_slot(slots: u32) -> usize {
 #[non_exhaustive]
 pub enum ScoreboardError {
     /// The number of slots is 0 or more than [`MAX_SLOTS`].
-    #[error("cannot have a scoreboard of {slots} slots: it has 1 to {MAX_SLOTS}")]
+    #[error("invalid number of slots: {slots}; a scoreboard has 1 to {MAX_SLOTS}")]
     Slots {
         /// The number that was requested, or that the header contains.
         slots: u64,
     },
     /// The memory is too small for the number of slots.
-    #[error("cannot use {lines} lines as a scoreboard: {needed} are needed")]
+    #[error("cannot use {lines} lines as a scoreboard: it needs {needed} lines")]
     TooShort {
         /// The number of lines in the memory.
         lines: usize,
@@ -83,7 +83,7 @@ pub enum ScoreboardError {
     },
     /// The memory does not begin like a scoreboard of this version and byte order.
     #[error(
-        "cannot read the scoreboard: it is none, or of another version, since it begins with {found:#018x}, not with {MAGIC:#018x}"
+        "not a scoreboard, or one of another version or byte order: it begins with {found:#018x}, not with {MAGIC:#018x}"
     )]
     Foreign {
         /// The first word.
@@ -155,12 +155,12 @@ impl SlotEntry {
 #[non_exhaustive]
 pub enum SlotFault {
     /// No status has this code: another write has damaged the line.
-    #[error("the status is damaged: its code is {0}")]
+    #[error("the status is damaged: no status has code {0}")]
     InvalidStatus(u8),
     /// The child ended while it was writing its label. Only
     /// [`close_slot`](crate::Scoreboard::close_slot) returns this: before that, the child may still
     /// be writing.
-    #[error("the child ended while it wrote its label")]
+    #[error("the child ended while it was writing its label")]
     TornLabel,
     /// The scoreboard has no such slot.
     #[error("the scoreboard has no such slot")]

@@ -70,7 +70,7 @@ impl RollingReplace {
     /// assert_eq!(RollingReplace { ready: 1, ..pool }.next_step(), RollingStep::Retire(1));
     /// assert_eq!(RollingReplace { max_children: 4, ..pool }.next_step(), RollingStep::Retire(1));
     /// ```
-    #[must_use = "what is to be done is not done by itself"]
+    #[must_use = "the caller has to carry out the decision"]
     pub fn next_step(&self) -> RollingStep {
         let old = self.old_idle.saturating_add(self.old_busy);
         if old == 0 {

@@ -43,7 +43,7 @@ pub struct Scoreboard {
 
 /// The result of arming the wakeup.
 #[derive(Copy, Clone, PartialEq, Eq, Hash, Debug)]
-#[must_use = "a parent that sleeps over changes that wait is not woken for them"]
+#[must_use = "a parent that sleeps with changes pending is not woken for them"]
 pub enum ArmResult {
     /// Nothing has changed: the next report wakes the parent.
     Armed,

@@ -27,17 +27,19 @@ pub enum ReportError {
     #[error(transparent)]
     IllegalTransition(#[from] IllegalTransition),
     /// The slot has another owner now, or none.
-    #[error("cannot write to slot {slot}: it is generation {theirs}'s, not generation {mine}'s")]
+    #[error(
+        "cannot write to slot {slot}: it belongs to generation {current}, not to generation {own}"
+    )]
     StaleGeneration {
         /// The slot.
         slot: SlotNumber,
         /// The generation of the writer.
-        mine: Generation,
+        own: Generation,
         /// The generation of the slot.
-        theirs: Generation,
+        current: Generation,
     },
     /// The slot's line has been damaged by a wild write.
-    #[error("cannot write to slot {slot}: its status is damaged, with code {code}")]
+    #[error("cannot write to slot {slot}: its status is damaged (code {code})")]
     Damaged {
         /// The slot.
         slot: SlotNumber,
@@ -201,11 +203,11 @@ impl<B: WakeParent> Seat<B> {
         to: Status,
         fill: impl Fn(SlotState, Transition) -> SlotState,
     ) -> Result<Transition, ReportError> {
-        let (slot, mine) = (self.slot, self.generation);
+        let (slot, own) = (self.slot, self.generation);
         let step = loop {
             let state = self.state();
-            if state.generation != mine {
-                return Err(ReportError::StaleGeneration { slot, mine, theirs: state.generation });
+            if state.generation != own {
+                return Err(ReportError::StaleGeneration { slot, own, current: state.generation });
             }
             let status = state.status().ok_or(ReportError::Damaged { slot, code: state.code })?;
             let step = child_step(status, to)?;

@@ -164,7 +164,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn each_signal_asks_of_each_process_what_the_table_says() {
+    fn each_signal_has_the_action_of_the_table() {
         use ParentAction::{AddChild, Hangup, Ignore, Pause, Peek, RemoveChild, Resume, Stop};
         use StopMode::{Graceful, Immediate};
         let table = [
@@ -189,7 +189,7 @@ mod tests {
     }
 
     #[test]
-    fn a_child_listens_to_just_those_signals_that_it_does_not_ignore() {
+    fn a_child_handles_exactly_the_signals_that_it_does_not_ignore() {
         let heard = Signal::ALL
             .into_iter()
             .filter(|signal| child_action(*signal) != ChildAction::Ignore)

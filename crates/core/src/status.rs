@@ -237,7 +237,7 @@ mod tests {
     };
 
     #[test]
-    fn every_pair_of_the_table_is_as_written_here() {
+    fn every_transition_is_as_in_the_table() {
         const NO: Option<Transition> = None;
         const O: Option<Transition> = Some(SlotOpened);
         const S: Option<Transition> = Some(SeatTaken);
@@ -267,7 +267,7 @@ mod tests {
     }
 
     #[test]
-    fn the_letters_and_codes_lead_back_to_their_status() {
+    fn letters_and_codes_convert_back_to_statuses() {
         for (code, status) in Status::ALL.into_iter().enumerate() {
             assert_eq!(usize::from(status.code()), code);
             assert_eq!(Status::from_code(status.code()), Some(status));

@@ -1,4 +1,4 @@
-//! The door of a post-forking daemon in a simulated crowd.
+//! The accept state of a post-forking daemon, with random events.
 
 #![cfg(not(loom))]
 
@@ -6,9 +6,9 @@ use daemon_core::{AcceptChange, AcceptState, Admission, OperatorPause, Phase, Po
 use proptest::prelude::*;
 
 #[derive(Debug, Clone, Copy)]
-enum Event {
-    RequestComes,
-    ChildEnds,
+enum LoadEvent {
+    RequestArrives,
+    ChildExits,
     ForkFails,
     OperatorPause(OperatorPause),
 }
@@ -16,11 +16,12 @@ enum Event {
 struct Simulation {
     state: AcceptState,
     load: PoolLoad,
-    expected_change: Vec<AcceptChange>,
+    changes: Vec<AcceptChange>,
 }
 
 impl Simulation {
-    /// As a parent does after each event: serve who waits, then settle the door.
+    /// Does what a parent does after each event: fork for waiting requests, then update the accept
+    /// state.
     fn update(&mut self) {
         while self.load.waiting > 0 && self.load.children < self.load.max_children {
             self.load.waiting -= 1;
@@ -28,10 +29,10 @@ impl Simulation {
         }
         let (state, change) = self.state.update(&self.load);
         self.state = state;
-        self.expected_change.extend(change);
+        self.changes.extend(change);
     }
 
-    fn comes(&mut self, backlog: u32) {
+    fn request_arrives(&mut self, backlog: u32) {
         let PoolLoad { children, max_children, waiting, .. } = self.load;
         match admit(&self.load, backlog) {
             Admission::Fork => {
@@ -52,20 +53,20 @@ impl Simulation {
     }
 }
 
-fn event() -> impl Strategy<Value = Event> {
+fn event() -> impl Strategy<Value = LoadEvent> {
     prop_oneof![
-        4 => Just(Event::RequestComes),
-        3 => Just(Event::ChildEnds),
-        1 => Just(Event::ForkFails),
-        1 => Just(Event::OperatorPause(OperatorPause::On)),
-        1 => Just(Event::OperatorPause(OperatorPause::Off)),
+        4 => Just(LoadEvent::RequestArrives),
+        3 => Just(LoadEvent::ChildExits),
+        1 => Just(LoadEvent::ForkFails),
+        1 => Just(LoadEvent::OperatorPause(OperatorPause::On)),
+        1 => Just(LoadEvent::OperatorPause(OperatorPause::Off)),
     ]
 }
 
 proptest! {
     #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
     #[test]
-    fn pause_and_accept_alternate_and_every_pause_ends_when_the_crowd_is_gone(
+    fn pause_and_resume_alternate_and_every_pause_ends(
         max_children in 1_u32..6,
         backlog in 0_u32..4,
         events in prop::collection::vec(event(), 0..200),
@@ -73,20 +74,20 @@ proptest! {
         let load = PoolLoad {
             children: 0, max_children, waiting: 0, phase: Phase::Running, operator_pause: OperatorPause::Off,
         };
-        let mut simulation = Simulation { state: AcceptState::Accepting, load, expected_change: Vec::new() };
+        let mut simulation = Simulation { state: AcceptState::Accepting, load, changes: Vec::new() };
         for event in events {
             match event {
-                Event::RequestComes => simulation.comes(backlog),
-                Event::ChildEnds => {
+                LoadEvent::RequestArrives => simulation.request_arrives(backlog),
+                LoadEvent::ChildExits => {
                     simulation.load.children = simulation.load.children.saturating_sub(1);
                 }
-                Event::ForkFails if simulation.load.children > 0 => {
-                    // The request is back in front of those that wait.
+                LoadEvent::ForkFails if simulation.load.children > 0 => {
+                    // The request goes back to the front of the backlog.
                     simulation.load.children -= 1;
                     simulation.load.waiting += 1;
                 }
-                Event::ForkFails => {}
-                Event::OperatorPause(operator_pause) => simulation.load.operator_pause = operator_pause,
+                LoadEvent::ForkFails => {}
+                LoadEvent::OperatorPause(operator_pause) => simulation.load.operator_pause = operator_pause,
             }
             simulation.update();
             prop_assert!(simulation.load.children <= max_children);
@@ -100,13 +101,13 @@ proptest! {
         simulation.update();
         prop_assert_eq!(simulation.state, AcceptState::Accepting);
         let alternating = [AcceptChange::Pause, AcceptChange::Resume].into_iter().cycle();
-        prop_assert!(simulation.expected_change.iter().copied().eq(alternating.take(simulation.expected_change.len())));
-        prop_assert!(simulation.expected_change.len().is_multiple_of(2), "the last word is Accept");
+        prop_assert!(simulation.changes.iter().copied().eq(alternating.take(simulation.changes.len())));
+        prop_assert!(simulation.changes.len().is_multiple_of(2), "the last change is a resume");
 
         simulation.load.phase = Phase::Stopping;
-        let words = simulation.expected_change.len();
+        let words = simulation.changes.len();
         simulation.update();
-        prop_assert_eq!((simulation.state, simulation.expected_change.len()), (AcceptState::Paused, words));
+        prop_assert_eq!((simulation.state, simulation.changes.len()), (AcceptState::Paused, words));
         prop_assert_eq!(admit(&simulation.load, backlog), Admission::Stopping);
     }
 }

@@ -1,4 +1,4 @@
-//! The scoreboard under every order that the memory model allows: run with
+//! The scoreboard under every order that the memory model allows. Run with
 //! `RUSTFLAGS="--cfg loom" cargo test -p daemon-core --release --test loom`.
 
 #![cfg(loom)]
@@ -12,21 +12,22 @@ use loom::sync::Arc;
 use loom::sync::atomic::{AtomicUsize, Ordering};
 use loom::thread;
 
-/// A bell that counts, with no order of its own: it must not lend the scoreboard any.
+/// Counts the wakeups. It uses relaxed atomics, so that it adds no ordering to that of the
+/// scoreboard.
 #[derive(Clone)]
-struct Counter(Arc<AtomicUsize>);
+struct WakeCounter(Arc<AtomicUsize>);
 
-impl Counter {
-    fn new() -> Counter {
-        Counter(Arc::new(AtomicUsize::new(0)))
+impl WakeCounter {
+    fn new() -> WakeCounter {
+        WakeCounter(Arc::new(AtomicUsize::new(0)))
     }
 
-    fn rung(&self) -> usize {
+    fn wakeups(&self) -> usize {
         self.0.load(Ordering::Relaxed)
     }
 }
 
-impl WakeParent for Counter {
+impl WakeParent for WakeCounter {
     fn wake(&self) {
         self.0.fetch_add(1, Ordering::Relaxed);
     }
@@ -41,16 +42,16 @@ fn slot(number: u32) -> SlotNumber {
 }
 
 fn scoreboard(slots: u32) -> Scoreboard {
-    let count = lines_for(slots).expect("a few slots");
+    let count = lines_for(slots).expect("a valid number of slots");
     let lines =
         Box::leak((0..count).map(|_line| ScoreboardLine::new()).collect::<Box<[ScoreboardLine]>>());
-    Scoreboard::format(lines, slots, at(0)).expect("the lines are enough")
+    Scoreboard::format(lines, slots, at(0)).expect("there are enough lines")
 }
 
-fn sit(scoreboard: &Scoreboard, number: u32, waker: &Counter) -> Seat<Counter> {
-    let generation = scoreboard.open_slot(slot(number), at(1)).expect("it is empty");
+fn take_seat(scoreboard: &Scoreboard, number: u32, waker: &WakeCounter) -> Seat<WakeCounter> {
+    let generation = scoreboard.open_slot(slot(number), at(1)).expect("the slot is empty");
     Seat::take(scoreboard.reader(), slot(number), generation, 9, at(2), waker.clone())
-        .expect("it was ordered")
+        .expect("the slot was opened")
 }
 
 fn explore(preemptions: usize, model: impl Fn() + Sync + Send + 'static) {
@@ -60,39 +61,39 @@ fn explore(preemptions: usize, model: impl Fn() + Sync + Send + 'static) {
     builder.check(model);
 }
 
-/// Where the first of two actors runs. The model tries other orders only where it notices that two
-/// accesses concern each other, and misses some if a thread has looked at a word before it writes
-/// there; so both actors are tried in both places.
+/// The thread that runs the first of two actors. The model explores other orders only where it
+/// notices that two accesses conflict, and misses some if a thread has read a word before it writes
+/// to it; so both actors run on both threads.
 #[derive(Clone, Copy)]
-enum Place {
-    Here,
-    There,
+enum FirstThread {
+    Main,
+    Spawned,
 }
 
-/// Lets the two run at the same time, and answers with what the second leaves.
+/// Runs both at the same time, and returns the result of the second.
 fn both<T: Send + 'static>(
-    place: Place,
+    first_thread: FirstThread,
     first: impl FnOnce() + Send + 'static,
     second: impl FnOnce() -> T + Send + 'static,
 ) -> T {
-    match place {
-        Place::Here => {
+    match first_thread {
+        FirstThread::Main => {
             let there = thread::spawn(second);
             first();
-            there.join().expect("it does not panic")
+            there.join().expect("the thread does not panic")
         }
-        Place::There => {
+        FirstThread::Spawned => {
             let there = thread::spawn(first);
             let left = second();
-            there.join().expect("it does not panic");
+            there.join().expect("the thread does not panic");
             left
         }
     }
 }
 
-fn explore_both(preemptions: usize, model: fn(Place)) {
-    for place in [Place::Here, Place::There] {
-        explore(preemptions, move || model(place));
+fn explore_both(preemptions: usize, model: fn(FirstThread)) {
+    for first_thread in [FirstThread::Main, FirstThread::Spawned] {
+        explore(preemptions, move || model(first_thread));
     }
 }
 
@@ -104,9 +105,9 @@ fn changes(scoreboard: &Scoreboard) -> Vec<u32> {
 
 #[test]
 fn a_reader_never_sees_half_a_label() {
-    explore_both(2, |place| {
+    explore_both(2, |first_thread| {
         let scoreboard = scoreboard(1);
-        let seat = sit(&scoreboard, 0, &Counter::new());
+        let seat = take_seat(&scoreboard, 0, &WakeCounter::new());
         seat.set_label(&[b'a'; LABEL_MAX]);
         let board = scoreboard.reader();
         let write = move || seat.set_label(&[b'b'; LABEL_MAX - 4]);
@@ -118,20 +119,20 @@ fn a_reader_never_sees_half_a_label() {
             }
             Label::BeingWritten => {}
         };
-        both(place, write, read);
+        both(first_thread, write, read);
     });
 }
 
 #[test]
 fn a_new_status_is_never_seen_with_an_older_since_or_pid() {
-    explore_both(3, |place| {
+    explore_both(3, |first_thread| {
         let scoreboard = scoreboard(1);
         let board = scoreboard.reader();
-        let generation = scoreboard.open_slot(slot(0), at(1)).expect("it is empty");
+        let generation = scoreboard.open_slot(slot(0), at(1)).expect("the slot is empty");
         let live = move || {
-            let seat = Seat::take(board, slot(0), generation, 9, at(2), Counter::new())
-                .expect("it was ordered");
-            seat.report(Status::Serving, at(3)).expect("it is Forked");
+            let seat = Seat::take(board, slot(0), generation, 9, at(2), WakeCounter::new())
+                .expect("the slot was opened");
+            seat.report(Status::Serving, at(3)).expect("a legal transition");
         };
         let read = move || {
             let entry = board.read(slot(0));
@@ -144,21 +145,21 @@ fn a_new_status_is_never_seen_with_an_older_since_or_pid() {
             assert_eq!(entry.pid, pid);
             assert!(entry.since >= since && entry.requests >= requests, "{entry:?}");
         };
-        both(place, live, read);
+        both(first_thread, live, read);
     });
 }
 
 #[test]
 fn an_entry_never_mixes_two_owners() {
-    explore_both(1, |place| {
+    explore_both(1, |first_thread| {
         let scoreboard = scoreboard(1);
-        let seat = sit(&scoreboard, 0, &Counter::new());
-        seat.report(Status::Serving, at(3)).expect("it is Forked");
+        let seat = take_seat(&scoreboard, 0, &WakeCounter::new());
+        seat.report(Status::Serving, at(3)).expect("a legal transition");
         let first = seat.generation();
         let board = scoreboard.reader();
         let reopen = move || {
             let _last = scoreboard.close_slot(slot(0), at(4));
-            let _next = scoreboard.open_slot(slot(0), at(5)).expect("it is empty");
+            let _next = scoreboard.open_slot(slot(0), at(5)).expect("the slot is empty");
         };
         let read = move || {
             let entry = board.read(slot(0));
@@ -170,18 +171,18 @@ fn an_entry_never_mixes_two_owners() {
                 other => panic!("{other:?} was never written"),
             }
         };
-        both(place, reopen, read);
+        both(first_thread, reopen, read);
     });
 }
 
 #[test]
-fn no_report_is_lost_when_two_children_report_while_changes_are_taken_in() {
+fn no_report_is_lost_when_two_children_report_during_a_scan() {
     explore(3, || {
         let scoreboard = scoreboard(2);
         let children = [0, 1].map(|number| {
-            let seat = sit(&scoreboard, number, &Counter::new());
+            let seat = take_seat(&scoreboard, number, &WakeCounter::new());
             thread::spawn(move || {
-                seat.report(Status::Serving, at(3)).expect("it is Forked");
+                seat.report(Status::Serving, at(3)).expect("a legal transition");
             })
         });
         let board = scoreboard.reader();
@@ -200,15 +201,15 @@ fn no_report_is_lost_when_two_children_report_while_changes_are_taken_in() {
 }
 
 #[test]
-fn no_wake_up_is_lost_between_looking_and_sleeping() {
+fn no_wakeup_is_lost_between_checking_and_sleeping() {
     explore(3, || {
         let scoreboard = scoreboard(2);
-        let waker = Counter::new();
-        let seats = [0, 1].map(|number| sit(&scoreboard, number, &waker));
+        let waker = WakeCounter::new();
+        let seats = [0, 1].map(|number| take_seat(&scoreboard, number, &waker));
         let _known = changes(&scoreboard);
         let children = seats.map(|seat| {
             thread::spawn(move || {
-                seat.report(Status::Serving, at(3)).expect("it is Forked");
+                seat.report(Status::Serving, at(3)).expect("a legal transition");
             })
         });
         let armed = scoreboard.arm_wakeup();
@@ -217,7 +218,7 @@ fn no_wake_up_is_lost_between_looking_and_sleeping() {
         }
         match armed {
             ArmResult::ChangesPending => {}
-            ArmResult::Armed => assert!(waker.rung() > 0, "it sleeps for ever"),
+            ArmResult::Armed => assert!(waker.wakeups() > 0, "the parent sleeps forever"),
         }
         let mut slots = changes(&scoreboard);
         slots.sort_unstable();
@@ -226,24 +227,24 @@ fn no_wake_up_is_lost_between_looking_and_sleeping() {
 }
 
 #[test]
-fn a_ring_for_an_earlier_time_does_not_disarm_a_later_one() {
+fn a_wakeup_for_an_earlier_arming_does_not_disarm_a_later_one() {
     explore(3, || {
         let scoreboard = scoreboard(2);
-        let (early, late) = (Counter::new(), Counter::new());
-        let first = sit(&scoreboard, 0, &early);
-        let second = sit(&scoreboard, 1, &late);
+        let (early, late) = (WakeCounter::new(), WakeCounter::new());
+        let first = take_seat(&scoreboard, 0, &early);
+        let second = take_seat(&scoreboard, 1, &late);
         let _known = changes(&scoreboard);
         assert_eq!(scoreboard.arm_wakeup(), ArmResult::Armed);
         let children = [
             thread::spawn(move || {
-                first.report(Status::Serving, at(3)).expect("it is Forked");
+                first.report(Status::Serving, at(3)).expect("a legal transition");
             }),
             thread::spawn(move || {
-                second.report(Status::Serving, at(3)).expect("it is Forked");
+                second.report(Status::Serving, at(3)).expect("a legal transition");
             }),
         ];
-        // Awake, by a ring or by something else: it looks, and goes to sleep again.
-        let before = early.rung() + late.rung();
+        // The parent is awake, whatever woke it: it checks for changes, and goes to sleep again.
+        let before = early.wakeups() + late.wakeups();
         let seen = changes(&scoreboard);
         let armed = scoreboard.arm_wakeup();
         for child in children {
@@ -251,18 +252,18 @@ fn a_ring_for_an_earlier_time_does_not_disarm_a_later_one() {
         }
         let missed = 2 - seen.len();
         if armed == ArmResult::Armed && missed > 0 {
-            assert!(early.rung() + late.rung() > before, "it sleeps for ever");
+            assert!(early.wakeups() + late.wakeups() > before, "the parent sleeps forever");
         }
     });
 }
 
-/// A writer that is killed in the middle, as far as a model can have one: it goes on, but the parent
-/// closes the slot while it writes, and must tell whole from torn by what it sees.
+/// A writer that is killed in between, as far as a model can have one: it continues, but the parent
+/// closes the slot while it writes, and must detect by what it sees whether the label is torn.
 #[test]
-fn a_close_in_the_middle_of_a_label_tells_it_and_leaves_a_line_that_can_be_used() {
-    explore_both(2, |place| {
+fn closing_while_a_label_is_written_reports_it_and_leaves_a_usable_slot() {
+    explore_both(2, |first_thread| {
         let scoreboard = scoreboard(1);
-        let seat = sit(&scoreboard, 0, &Counter::new());
+        let seat = take_seat(&scoreboard, 0, &WakeCounter::new());
         let write = move || seat.set_label(&[b'b'; LABEL_MAX]);
         let close = move || {
             let last = scoreboard.close_slot(slot(0), at(3));
@@ -273,30 +274,30 @@ fn a_close_in_the_middle_of_a_label_tells_it_and_leaves_a_line_that_can_be_used(
                         "half a label"
                     );
                 }
-                // It began or ended between the look at the label and that at the guard.
+                // The write began or ended between the reads of the label and of the guard.
                 (Label::Text(_) | Label::BeingWritten, Some(SlotFault::TornLabel))
                 | (Label::BeingWritten, None) => {}
                 (label, fault) => panic!("{label:?} with {fault:?}"),
             }
             scoreboard
         };
-        let scoreboard = both(place, write, close);
-        let next = sit(&scoreboard, 0, &Counter::new());
+        let scoreboard = both(first_thread, write, close);
+        let next = take_seat(&scoreboard, 0, &WakeCounter::new());
         next.set_label(b"next");
         assert_eq!(scoreboard.read(slot(0)).label, Label::Text(LabelText::cut(b"next")));
     });
 }
 
 #[test]
-fn work_that_is_begun_and_taken_back_at_once_is_exactly_one_s() {
-    for place in [Place::Here, Place::There] {
+fn exactly_one_side_gets_a_task_that_is_started_and_revoked_at_once() {
+    for first_thread in [FirstThread::Main, FirstThread::Spawned] {
         explore(3, move || {
             let cell: &'static Claim = Box::leak(Box::new(Claim::new()));
             cell.offer(1);
             let begun = Arc::new(AtomicUsize::new(0));
             let noted = Arc::clone(&begun);
             let taken_back = both(
-                place,
+                first_thread,
                 move || {
                     if cell.start(1, at(5)) == StartResult::Started {
                         noted.store(1, Ordering::Relaxed);

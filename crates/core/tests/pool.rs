@@ -1,4 +1,4 @@
-//! A pool in a simulated world: children are born, serve and die as chance will have it.
+//! A simulated pool: random children start, serve and die.
 
 #![cfg(not(loom))]
 
@@ -7,34 +7,34 @@ use std::time::Duration;
 use daemon_core::{Counts, MonotonicTime, Pool, PoolDecision, PoolRules, Status, StatusKind};
 use proptest::prelude::*;
 
-/// What chance does to one of the children, chosen by number.
+/// An event of one of the children, chosen by number.
 #[derive(Debug, Clone, Copy)]
-enum Event {
+enum PoolEvent {
     BecomesReady(usize),
-    RequestComes(usize),
+    RequestStarts(usize),
     RequestEnds(usize),
     Dies(usize),
-    Leaves(usize),
+    Exits(usize),
     TimePasses(u64),
 }
 
-struct World {
+struct PoolSimulation {
     pool: Pool,
     children: Vec<Status>,
     now: MonotonicTime,
 }
 
-impl World {
-    fn new(rules: PoolRules) -> World {
-        World { pool: Pool::new(rules), children: Vec::new(), now: MonotonicTime::ZERO }
+impl PoolSimulation {
+    fn new(rules: PoolRules) -> PoolSimulation {
+        PoolSimulation { pool: Pool::new(rules), children: Vec::new(), now: MonotonicTime::ZERO }
     }
 
     fn counts(&self) -> Counts {
         self.children.iter().copied().collect()
     }
 
-    /// Asks for the verdict, checks it, and carries it out.
-    fn settle(&mut self) -> PoolDecision {
+    /// Gets a decision, checks it, and carries it out.
+    fn decide(&mut self) -> PoolDecision {
         let before = self.counts();
         let rules = *self.pool.rules();
         let decision = self.pool.decide(&before, self.now);
@@ -56,7 +56,7 @@ impl World {
         decision
     }
 
-    /// Moves the nth of the children that this can happen to, if there is any.
+    /// Changes the nth of the children with a suitable status, if there is any.
     fn nth(&mut self, nth: usize, can: fn(Status) -> bool, becomes: Status) {
         let able = self.children.iter_mut().filter(|status| can(**status)).collect::<Vec<_>>();
         let count = able.len();
@@ -66,21 +66,22 @@ impl World {
         self.children.retain(|status| *status != Status::Empty);
     }
 
-    fn happens(&mut self, event: Event) {
+    fn apply(&mut self, event: PoolEvent) {
         match event {
-            Event::BecomesReady(nth) => self.nth(nth, Status::is_starting, Status::Fresh),
-            Event::RequestComes(nth) => self.nth(nth, Status::is_idle, Status::Serving),
-            Event::RequestEnds(nth) => self.nth(nth, Status::is_busy, Status::Waiting),
-            Event::Dies(nth) => self.nth(nth, |_any| true, Status::Empty),
-            Event::Leaves(nth) => self.nth(nth, |it| it == Status::Leaving, Status::Empty),
-            Event::TimePasses(ms) => self.now = self.now + Duration::from_millis(ms),
+            PoolEvent::BecomesReady(nth) => self.nth(nth, Status::is_starting, Status::Fresh),
+            PoolEvent::RequestStarts(nth) => self.nth(nth, Status::is_idle, Status::Serving),
+            PoolEvent::RequestEnds(nth) => self.nth(nth, Status::is_busy, Status::Waiting),
+            PoolEvent::Dies(nth) => self.nth(nth, |_any| true, Status::Empty),
+            PoolEvent::Exits(nth) => self.nth(nth, |it| it == Status::Leaving, Status::Empty),
+            PoolEvent::TimePasses(ms) => self.now = self.now + Duration::from_millis(ms),
         }
     }
 
-    /// Lets all that has begun come to its end, and time pass as long as the pool asks for it.
-    fn rest(&mut self) {
+    /// Completes everything that is in progress, and advances the time as long as the pool asks for
+    /// it.
+    fn run_until_stable(&mut self) {
         for _round in 0..10_000 {
-            let decision = self.settle();
+            let decision = self.decide();
             let moved = self.children.iter().any(|it| it.is_starting() || *it == Status::Leaving);
             for status in &mut self.children {
                 match status.kind() {
@@ -96,7 +97,7 @@ impl World {
                 None => return,
             }
         }
-        panic!("the pool does not come to rest: {:?}", self.counts());
+        panic!("the pool does not become stable: {:?}", self.counts());
     }
 }
 
@@ -107,40 +108,40 @@ fn rules() -> impl Strategy<Value = PoolRules> {
             let max_spare = (min + more).max(1);
             let rules =
                 PoolRules::from_parts(start, Some(min), Some(max_spare), Some(max_children));
-            let rules = rules.expect("these go together");
+            let rules = rules.expect("consistent rules");
             PoolRules { retire_delay: Duration::from_millis(retire_delay.max(1)), ..rules }
         },
     )
 }
 
-fn event() -> impl Strategy<Value = Event> {
+fn event() -> impl Strategy<Value = PoolEvent> {
     let nth = 0_usize..64;
     prop_oneof![
-        4 => nth.clone().prop_map(Event::BecomesReady),
-        4 => nth.clone().prop_map(Event::RequestComes),
-        4 => nth.clone().prop_map(Event::RequestEnds),
-        1 => nth.clone().prop_map(Event::Dies),
-        2 => nth.prop_map(Event::Leaves),
-        2 => (0_u64..2000).prop_map(Event::TimePasses),
+        4 => nth.clone().prop_map(PoolEvent::BecomesReady),
+        4 => nth.clone().prop_map(PoolEvent::RequestStarts),
+        4 => nth.clone().prop_map(PoolEvent::RequestEnds),
+        1 => nth.clone().prop_map(PoolEvent::Dies),
+        2 => nth.prop_map(PoolEvent::Exits),
+        2 => (0_u64..2000).prop_map(PoolEvent::TimePasses),
     ]
 }
 
 proptest! {
     #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
     #[test]
-    fn a_pool_keeps_its_promises_whatever_happens_and_settles_between_its_spares(
+    fn a_pool_keeps_its_limits_and_becomes_stable(
         rules in rules(),
         events in prop::collection::vec(event(), 0..200),
     ) {
-        let mut world = World::new(rules);
-        let decision = world.settle();
+        let mut simulation = PoolSimulation::new(rules);
+        let decision = simulation.decide();
         prop_assert_eq!(decision.fork, rules.start);
         for event in events {
-            world.happens(event);
-            world.settle();
+            simulation.apply(event);
+            simulation.decide();
         }
-        world.rest();
-        let counts = world.counts();
+        simulation.run_until_stable();
+        let counts = simulation.counts();
         let full = counts.children() == rules.max_children;
         prop_assert!(counts.idle() >= rules.min_spare || full, "{counts:?} {rules:?}");
         prop_assert!(counts.idle() <= rules.max_spare, "{counts:?} {rules:?}");
@@ -148,7 +149,7 @@ proptest! {
     }
 
     #[test]
-    fn numbers_from_parts_go_together_or_are_refused(
+    fn rules_from_parts_are_consistent_or_rejected(
         start in 0_u32..40,
         min in prop::option::of(0_u32..40),
         max in prop::option::of(0_u32..40),
@@ -163,7 +164,7 @@ proptest! {
                 prop_assert!(rules.min_spare > 0 || min == Some(0));
             }
             Err(error) => {
-                // What was not given is never what is wrong.
+                // A limit that was not given is never wrong.
                 let sentence = error.to_string();
                 let field = sentence.split(' ').next();
                 let given = [

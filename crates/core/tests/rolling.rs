@@ -1,4 +1,4 @@
-//! A reload of a pool in a simulated world: it ends, and does not dip more than it may.
+//! A simulated rolling replacement: it ends, and keeps the capacity.
 
 #![cfg(not(loom))]
 
@@ -19,7 +19,7 @@ fn pool(old_idle: u32, target: u32, max_children: u32) -> RollingReplace {
 }
 
 #[test]
-fn a_quarter_is_away_at_once_and_at_least_one() {
+fn a_quarter_and_at_least_one_may_be_unavailable() {
     let table = [(0, 1), (1, 1), (4, 1), (7, 1), (8, 2), (100, 25)];
     for (target, max_unavailable) in table {
         assert_eq!(default_max_unavailable(target), max_unavailable);
@@ -27,7 +27,7 @@ fn a_quarter_is_away_at_once_and_at_least_one() {
 }
 
 #[test]
-fn a_turn_is_as_the_table_says() {
+fn steps_are_as_in_the_table() {
     let of8 = pool(8, 8, 12);
     let full = pool(8, 8, 8);
     let table = [
@@ -54,7 +54,7 @@ fn a_turn_is_as_the_table_says() {
 proptest! {
     #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
     #[test]
-    fn a_reload_ends_within_its_bounds(
+    fn a_rolling_replacement_ends_within_its_bounds(
         target in 1_u32..40,
         room in 0_u32..10,
         busy in 0_u32..40,
@@ -64,9 +64,9 @@ proptest! {
         let mut world = RollingReplace { old_busy: busy, ..pool(target - busy, target, target + room) };
         let mut done = false;
         for step in steps {
-            // Turns until it waits.
+            // Steps until it waits.
             for turn_number in 0.. {
-                prop_assert!(turn_number < 100, "it turns for ever: {world:?}");
+                prop_assert!(turn_number < 100, "endless steps: {world:?}");
                 match world.next_step() {
                     RollingStep::Fork(n) => {
                         prop_assert!(n > 0);
@@ -94,8 +94,8 @@ proptest! {
             if done {
                 break;
             }
-            // What is under way goes on, one child at a time, in any order.
-            prop_assert!(world.starting + world.leaving > 0, "nothing goes on: {world:?}");
+            // What is in progress completes, one child at a time, in any order.
+            prop_assert!(world.starting + world.leaving > 0, "nothing is in progress: {world:?}");
             if world.leaving == 0 || (step < 2 && world.starting > 0) {
                 world.starting -= 1;
                 world.ready += 1;
@@ -103,7 +103,7 @@ proptest! {
                 world.leaving -= 1;
             }
         }
-        prop_assert!(done, "it does not end: {world:?}");
+        prop_assert!(done, "the replacement does not end: {world:?}");
         prop_assert!(world.ready + world.starting + world.max_unavailable >= target, "{world:?}");
     }
 }

@@ -1,6 +1,6 @@
-//! The table of moves in `docs/scoreboard.md`, compared with the machine.
+//! The table of transitions in `docs/scoreboard.md`, compared with the code.
 //!
-//! The document is not part of the packaged crate; there is then nothing to compare.
+//! The document is not part of the packaged crate; the tests then do nothing.
 
 #![cfg(not(loom))]
 
@@ -18,18 +18,18 @@ fn cells(row: &str) -> Vec<&str> {
 }
 
 #[test]
-fn the_table_of_moves_is_that_of_the_machine() {
+fn the_document_has_the_transitions_of_the_code() {
     let Some(document) = document() else { return };
-    let (_before, rest) = document.split_once("<!-- moves -->").expect("the table begins");
-    let (table, _after) = rest.split_once("<!-- /moves -->").expect("the table ends");
+    let (_before, rest) = document.split_once("<!-- moves -->").expect("the start of the table");
+    let (table, _after) = rest.split_once("<!-- /moves -->").expect("the end of the table");
     let mut rows = table.trim().lines().map(cells);
     let names = Status::ALL.map(|status| format!("{status:?}"));
 
-    let head = rows.next().expect("it has a head");
+    let head = rows.next().expect("a head row");
     assert_eq!(head[1..], names);
     assert!(rows.next().is_some_and(|rule| rule.iter().all(|cell| *cell == "---")));
     for from in Status::ALL {
-        let row = rows.next().expect("it has a row for each status");
+        let row = rows.next().expect("a row for each status");
         assert_eq!((row[0], row.len()), (format!("{from:?}").as_str(), Status::ALL.len() + 1));
         for (wanted, cell) in Status::ALL.into_iter().zip(&row[1..]) {
             let step =
@@ -41,7 +41,7 @@ fn the_table_of_moves_is_that_of_the_machine() {
 }
 
 #[test]
-fn the_letters_and_how_they_count_are_those_of_the_machine() {
+fn the_document_has_the_letters_and_kinds_of_the_code() {
     let Some(document) = document() else { return };
     for status in Status::ALL {
         let kind = format!("{:?}", status.kind()).to_lowercase();

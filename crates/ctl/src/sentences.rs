@@ -54,7 +54,7 @@ sentences! {
         CtlError::BoardFile(_) => CtlError::BoardFile(daemon_sys::Error::os("open /run/x.board", denied())),
             "cannot open /run/x.board: permission denied";
         CtlError::InvalidBoard { .. } => CtlError::InvalidBoard { board: board(), source: ScoreboardError::Slots { slots: 0 } },
-            "cannot read /run/x.board as a scoreboard: cannot have a scoreboard of 0 slots: it has 1 to 65536";
+            "cannot read /run/x.board as a scoreboard: invalid number of slots: 0; a scoreboard has 1 to 65536";
         CtlError::MetricsUnavailable(_) => CtlError::MetricsUnavailable(Box::new(CtlError::NotListening { socket: socket() })),
             "cannot print metrics, which only the daemon can provide: cannot connect to /run/x.sock: connection refused; the daemon has exited, or this is not a control socket";
         CtlError::BoardHasNoMetrics { .. } => CtlError::BoardHasNoMetrics { board: board() },

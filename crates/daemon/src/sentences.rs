@@ -62,7 +62,7 @@ sentences! {
     }
     a_setting: ConfigError {
         ConfigError::Pool(_) => ConfigError::Pool(PoolError::Zero { field: "max_children" }),
-            "max_children is 0: it must be at least 1";
+            "max_children must be greater than 0";
         ConfigError::Value { .. } => ConfigError::value("grace", "0 s", "no time"),
             "grace is 0 s: no time";
     }
@@ -77,7 +77,7 @@ sentences! {
             "no child of this daemon has pid 4711";
         CommandError::Size { .. } =>
             CommandError::Size { wanted: 9, reason: PoolError::AtMaximum { max_children: 8 }.to_string() },
-            "cannot resize to 9: there may be 8 children at most, by max_children";
+            "cannot resize to 9: max_children limits the pool to 8 children";
     }
     a_log: ReopenError {
         ReopenError { .. } => ReopenError { source: denied() },

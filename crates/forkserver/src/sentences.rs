@@ -18,7 +18,7 @@ sentences! {
         ForkServerError::System(_) => ForkServerError::System(denied()),
             "cannot make memory file request: permission denied";
         ForkServerError::Board(_) => ForkServerError::Board(ScoreboardError::Slots { slots: 0 }),
-            "cannot create the scoreboard: cannot have a scoreboard of 0 slots: it has 1 to 65536";
+            "cannot create the scoreboard: invalid number of slots: 0; a scoreboard has 1 to 65536";
         ForkServerError::PreloadFailed { .. } =>
             ForkServerError::PreloadFailed { error: "no such table: tariffs".to_owned() },
             "preload failed: no such table: tariffs";

@@ -1,6 +1,6 @@
-//! The default logger: slog-term's format, and a record is one line and one write.
+//! The default logger: the format of slog-term, with each record as one line and one write.
 //!
-//! slog-term writes a record in some twenty pieces. Here they are collected, so that the lines of
+//! slog-term writes a record in about twenty pieces. They are collected here, so that the lines of
 //! several processes do not mix in one `O_APPEND` file, however long they are.
 //!
 //! # Examples
@@ -18,31 +18,35 @@ use std::io::{self, Write};
 use slog::{Drain, Level, Logger, OwnedKVList, Record, o};
 use slog_term::{Decorator, FullFormat, RecordDecorator};
 
-/// Writes a whole line.
+/// A function that writes a whole line.
 pub type WriteLine = fn(&[u8]) -> io::Result<()>;
 
-/// Writes a line to standard error: one write(2), and more only if the system takes a part.
+/// Writes a line to standard error with one write(2), and with more only if the system writes a
+/// part of it.
 ///
 /// # Errors
 ///
-/// What write(2) says.
+/// The error of write(2).
 pub fn to_stderr(line: &[u8]) -> io::Result<()> {
     io::stderr().write_all(line)
 }
 
-/// A logger of records of this level and graver ones, in UTC, each by one call of `write`.
+/// Creates a logger for records of this level and more severe ones, with UTC timestamps. Each
+/// record is one call of `write`.
 ///
-/// A record that cannot be written has nowhere else to go, and is lost: it must not end a daemon.
+/// A record that cannot be written is lost, since there is no other place for it; it must not stop
+/// a daemon.
 pub fn logger(write: WriteLine, level: Level) -> Logger {
-    let lines = FullFormat::new(OneWrite(write)).use_utc_timestamp().use_original_order().build();
-    Logger::root(Lines(lines).filter_level(level).ignore_res(), o!())
+    let lines =
+        FullFormat::new(SingleWrite(write)).use_utc_timestamp().use_original_order().build();
+    Logger::root(FormatDrain(lines).filter_level(level).ignore_res(), o!())
 }
 
-/// slog-term's format as a drain without a lock: a process of ours logs from one thread at a time
-/// or, from several, a write a record each.
-struct Lines(FullFormat<OneWrite>);
+/// slog-term's format as a drain without a lock: each record is one write, also if several threads
+/// log.
+struct FormatDrain(FullFormat<SingleWrite>);
 
-impl Drain for Lines {
+impl Drain for FormatDrain {
     type Ok = ();
     type Err = io::Error;
 
@@ -51,14 +55,14 @@ impl Drain for Lines {
     }
 }
 
-/// Collects a record's pieces and writes them at once.
-struct OneWrite(WriteLine);
+/// Collects the pieces of a record and writes them at once.
+struct SingleWrite(WriteLine);
 
 thread_local! {
     static LINE: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
 }
 
-impl Decorator for OneWrite {
+impl Decorator for SingleWrite {
     fn with_record<F>(
         &self,
         _record: &Record<'_>,
@@ -70,16 +74,16 @@ impl Decorator for OneWrite {
     {
         let mut line = LINE.try_with(RefCell::take).unwrap_or_default();
         line.clear();
-        let mut pieces = Pieces(line);
+        let mut pieces = RecordBuffer(line);
         let written = write(&mut pieces).and_then(|()| (self.0)(&pieces.0));
         let _gone_at_thread_exit = LINE.try_with(|kept| kept.replace(pieces.0));
         written
     }
 }
 
-struct Pieces(Vec<u8>);
+struct RecordBuffer(Vec<u8>);
 
-impl Write for Pieces {
+impl Write for RecordBuffer {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         self.0.extend_from_slice(bytes);
         Ok(bytes.len())
@@ -90,7 +94,7 @@ impl Write for Pieces {
     }
 }
 
-impl RecordDecorator for Pieces {
+impl RecordDecorator for RecordBuffer {
     fn reset(&mut self) -> io::Result<()> {
         Ok(())
     }

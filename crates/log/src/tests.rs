@@ -1,4 +1,4 @@
-//! What the default logger writes, and in how many pieces.
+//! The text of the default logger, and its number of writes.
 
 use std::cell::RefCell;
 
@@ -44,7 +44,7 @@ fn a_record_is_one_line_in_one_write_with_level_role_pid_and_slot() {
 }
 
 #[test]
-fn a_record_of_many_pages_is_one_write_too() {
+fn a_long_record_is_one_write() {
     info!(logger(note, Level::Info), "{}", "x".repeat(100_000));
     let lines = written();
     assert_eq!(lines.len(), 1);
@@ -52,7 +52,7 @@ fn a_record_of_many_pages_is_one_write_too() {
 }
 
 #[test]
-fn what_is_below_the_level_is_not_written() {
+fn records_below_the_level_are_not_written() {
     debug!(logger(note, Level::Info), "a birth");
     assert_eq!(written(), [""; 0]);
     debug!(logger(note, Level::Debug), "a birth");
@@ -60,7 +60,7 @@ fn what_is_below_the_level_is_not_written() {
 }
 
 #[test]
-fn a_record_that_cannot_be_written_ends_nothing_and_the_next_is_whole() {
+fn a_failed_write_loses_one_record_only() {
     info!(logger(fail, Level::Info), "lost");
     info!(logger(note, Level::Info), "kept");
     let lines = written();

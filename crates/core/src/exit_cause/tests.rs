@@ -1,4 +1,4 @@
-//! Every end of a child, and what it is called.
+//! The classification of every kind of exit, and its text.
 
 use super::*;
 
@@ -9,7 +9,7 @@ fn signal(number: i32) -> Exit {
 }
 
 #[test]
-fn who_was_not_told_to_go_is_explained_by_its_last_status_and_its_end() {
+fn an_exit_without_request_is_classified_by_last_status_and_exit_status() {
     use Status::{Empty, Forked, Forking, Fresh, Leaving, Long, Serving, Waiting};
     let dumped = Exit::Signal { number: 11, core: true };
     for last in [Forking, Forked] {
@@ -35,7 +35,7 @@ fn who_was_not_told_to_go_is_explained_by_its_last_status_and_its_end() {
 }
 
 #[test]
-fn who_was_told_to_go_is_explained_by_that_unless_it_failed() {
+fn a_requested_exit_has_the_reason_of_the_request_unless_it_failed() {
     let table = [
         (StopReason::Retired, ExitCause::Retired),
         (StopReason::Recycled(RecycleReason::Memory), ExitCause::Recycled(RecycleReason::Memory)),
@@ -49,7 +49,7 @@ fn who_was_told_to_go_is_explained_by_that_unless_it_failed() {
             assert_eq!(classify_exit(OK), cause);
             assert_eq!(classify_exit(signal(15)), cause);
             assert_eq!(classify_exit(signal(3)), cause);
-            // Only at the end does the daemon kill who was told to go.
+            // The daemon kills a child that was asked to exit only when it is stopping.
             let killed = match stop_reason {
                 StopReason::Stopping | StopReason::StoppedNow => {
                     ExitCause::KilledByDaemon(KillReason::GraceExpired)
@@ -67,7 +67,7 @@ fn who_was_told_to_go_is_explained_by_that_unless_it_failed() {
 }
 
 #[test]
-fn only_who_left_as_it_should_left_regularly() {
+fn exits_on_request_and_by_quota_are_expected() {
     let recycled = ExitCause::Recycled(RecycleReason::Lifetime);
     let regular = [ExitCause::Done, recycled, ExitCause::Retired, ExitCause::Shutdown];
     assert!(regular.iter().all(ExitCause::is_expected));
@@ -83,7 +83,7 @@ fn only_who_left_as_it_should_left_regularly() {
 }
 
 #[test]
-fn an_end_is_told_in_the_words_of_an_operator() {
+fn exits_are_shown_in_plain_words() {
     assert_eq!(Exit::Code(3).to_string(), "exited with code 3");
     assert_eq!(signal(9).to_string(), "killed by signal KILL");
     assert_eq!(
@@ -98,7 +98,7 @@ fn an_end_is_told_in_the_words_of_an_operator() {
 }
 
 #[test]
-fn a_rogue_is_a_rogue_however_it_ends() {
+fn the_exit_of_a_rogue_is_always_classified_as_rogue() {
     for violation in [Violation::Cpu, Violation::Time, Violation::Memory, Violation::Hung] {
         for exit in [OK, Exit::Code(3), signal(2), signal(9), signal(15)] {
             let stop_reason = Some(StopReason::Rogue(violation));
@@ -112,7 +112,7 @@ fn a_rogue_is_a_rogue_however_it_ends() {
 }
 
 #[test]
-fn every_cause_comes_out_of_its_bits_as_it_went_in_and_has_a_word_of_its_own() {
+fn every_cause_survives_packing_and_has_a_distinct_kind() {
     let exits = [OK, Exit::Code(255), signal(9), Exit::Signal { number: 64, core: true }];
     let mut words = std::collections::BTreeSet::new();
     for exit in exits {
@@ -125,7 +125,7 @@ fn every_cause_comes_out_of_its_bits_as_it_went_in_and_has_a_word_of_its_own() {
     assert_eq!(words.len(), 17);
     assert_eq!(ExitCause::unpack(0), None);
     for bits in 0..=u16::MAX {
-        // Whatever another process has written there.
+        // Another process may have written any bits.
         let _ = ExitCause::unpack(bits);
     }
 }

@@ -28,19 +28,21 @@ pub struct PoolRules {
 #[non_exhaustive]
 pub enum PoolError {
     /// A limit must not be 0.
-    #[error("{field} is 0: it must be at least 1")]
+    #[error("{field} must be greater than 0")]
     Zero {
         /// The name of the limit.
         field: &'static str,
     },
     /// There would be more children than the maximum number of slots of a scoreboard.
-    #[error("max_children is {max_children}: a scoreboard has at most {MAX_SLOTS} slots")]
+    #[error(
+        "max_children must be at most {MAX_SLOTS}, the maximum number of slots of a scoreboard, but is {max_children}"
+    )]
     TooManySlots {
         /// The value.
         max_children: u32,
     },
     /// A limit is greater than `max_children`.
-    #[error("{field} is {value}: it must not be more than max_children, which is {max_children}")]
+    #[error("{field} must not be greater than max_children ({value} > {max_children})")]
     TooMany {
         /// The name of the limit.
         field: &'static str,
@@ -50,7 +52,7 @@ pub enum PoolError {
         max_children: u32,
     },
     /// `max_spare` is less than `min_spare`.
-    #[error("max_spare is {max_spare}: it must not be less than min_spare, which is {min_spare}")]
+    #[error("max_spare must not be less than min_spare ({max_spare} < {min_spare})")]
     MaxBelowMin {
         /// The maximum number of idle children.
         max_spare: u32,
@@ -58,7 +60,7 @@ pub enum PoolError {
         min_spare: u32,
     },
     /// The pool can have no more spare children.
-    #[error("there may be {max_children} children at most, by max_children")]
+    #[error("max_children limits the pool to {max_children} children")]
     AtMaximum {
         /// The maximum number of children.
         max_children: u32,
@@ -70,7 +72,7 @@ pub enum PoolError {
         slots: u32,
     },
     /// The pool can have no fewer spare children.
-    #[error("a pool keeps at least one spare child")]
+    #[error("the pool must keep at least one spare child")]
     AtMinimum,
 }
 
@@ -103,7 +105,7 @@ impl PoolRules {
     /// let rules = PoolRules::from_parts(3, None, None, Some(10))?;
     /// assert_eq!((rules.min_spare, rules.max_spare), (2, 8));
     /// let error = PoolRules::from_parts(1, Some(5), Some(3), None).unwrap_err();
-    /// assert_eq!(error.to_string(), "max_spare is 3: it must not be less than min_spare, which is 5");
+    /// assert_eq!(error.to_string(), "max_spare must not be less than min_spare (3 < 5)");
     /// # Ok::<(), daemon_core::PoolError>(())
     /// ```
     pub fn from_parts(
@@ -202,7 +204,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_given_follows_from_the_rest() {
+    fn missing_limits_have_defaults() {
         let table = [
             ((10, None, None, None), (10, 20, 30)),
             ((3, None, None, Some(10)), (2, 8, 10)),
@@ -223,26 +225,26 @@ mod tests {
     }
 
     #[test]
-    fn nonsense_is_refused_by_field_and_value() {
+    fn invalid_values_are_rejected_with_field_and_value() {
         let table = [
-            ((0, None, None, None), "start_children is 0: it must be at least 1"),
-            ((1, None, None, Some(0)), "max_children is 0: it must be at least 1"),
-            ((1, None, Some(0), None), "max_spare is 0: it must be at least 1"),
+            ((0, None, None, None), "start_children must be greater than 0"),
+            ((1, None, None, Some(0)), "max_children must be greater than 0"),
+            ((1, None, Some(0), None), "max_spare must be greater than 0"),
             (
                 (9, None, None, Some(8)),
-                "start_children is 9: it must not be more than max_children, which is 8",
+                "start_children must not be greater than max_children (9 > 8)",
             ),
             (
                 (1, Some(9), None, Some(8)),
-                "min_spare is 9: it must not be more than max_children, which is 8",
+                "min_spare must not be greater than max_children (9 > 8)",
             ),
             (
                 (1, None, None, Some(65_537)),
-                "max_children is 65537: a scoreboard has at most 65536 slots",
+                "max_children must be at most 65536, the maximum number of slots of a scoreboard, but is 65537",
             ),
             (
                 (u32::MAX, None, None, None),
-                "max_children is 4294967295: a scoreboard has at most 65536 slots",
+                "max_children must be at most 65536, the maximum number of slots of a scoreboard, but is 4294967295",
             ),
         ];
         for ((start, min, max, children), sentence) in table {
@@ -252,7 +254,7 @@ mod tests {
     }
 
     #[test]
-    fn both_spares_move_together_as_far_as_they_can() {
+    fn resizing_changes_both_spare_limits_within_bounds() {
         let rules = PoolRules::from_parts(1, Some(2), Some(4), Some(6)).unwrap();
         let spares = |rules: PoolRules| (rules.min_spare, rules.max_spare);
         let more = rules.resized(Resize::More).unwrap();

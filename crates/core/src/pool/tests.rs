@@ -1,4 +1,4 @@
-//! What a pool decides, as tables and stories.
+//! The decisions of a pool, as tables and sequences.
 
 use std::time::Duration;
 
@@ -9,7 +9,7 @@ fn pool(start: u32, min: u32, max: u32, children: u32) -> Pool {
     Pool::new(PoolRules::from_parts(start, Some(min), Some(max), Some(children)).unwrap())
 }
 
-/// A pool that has started.
+/// Creates a pool that has started.
 fn running(start: u32, min: u32, max: u32, children: u32) -> Pool {
     let mut pool = pool(start, min, max, children);
     let _ = pool.decide(&Counts::default(), at(0));
@@ -20,7 +20,7 @@ fn at(millis: u64) -> MonotonicTime {
     MonotonicTime::from_since_boot(Duration::from_millis(1_000_000 + millis))
 }
 
-/// A letter a child.
+/// Counts statuses given by their letters.
 fn counts(letters: &str) -> Counts {
     letters.chars().map(|letter| Status::from_letter(letter).unwrap()).collect()
 }
@@ -32,14 +32,14 @@ fn forks(pool: &mut Pool, letters: &str) -> u32 {
 }
 
 #[test]
-fn the_first_verdict_forks_the_children_of_the_start_once() {
+fn the_first_decision_forks_the_initial_children_once() {
     let mut pool = pool(4, 1, 8, 8);
     assert_eq!(forks(&mut pool, ""), 4);
     assert_eq!(forks(&mut pool, "FFFF"), 0);
 }
 
 #[test]
-fn what_is_missing_of_the_spare_children_is_forked_at_once() {
+fn missing_spare_children_are_forked_at_once() {
     let mut pool = running(1, 3, 6, 10);
     for (letters, missing) in [
         ("...", 0),
@@ -60,7 +60,7 @@ fn what_is_missing_of_the_spare_children_is_forked_at_once() {
 }
 
 #[test]
-fn a_pool_that_wants_no_spare_child_still_has_one_child() {
+fn a_pool_without_spare_children_still_has_one_child() {
     let mut pool = running(1, 0, 2, 3);
     assert_eq!(forks(&mut pool, "r"), 0);
     assert_eq!(forks(&mut pool, ""), 1);
@@ -69,7 +69,7 @@ fn a_pool_that_wants_no_spare_child_still_has_one_child() {
 }
 
 #[test]
-fn only_who_was_too_many_all_through_the_window_is_retired() {
+fn only_children_that_were_surplus_throughout_the_delay_are_retired() {
     let mut pool = running(1, 1, 2, 10);
     let decision = pool.decide(&counts("......"), at(0));
     assert_eq!(decision, PoolDecision { fork: 0, retire: 0, recheck_at: Some(at(1000)) });
@@ -84,7 +84,7 @@ fn only_who_was_too_many_all_through_the_window_is_retired() {
 }
 
 #[test]
-fn a_surplus_that_ends_within_the_window_is_forgotten() {
+fn a_surplus_that_ends_within_the_delay_is_forgotten() {
     let mut pool = running(1, 1, 2, 10);
     assert!(pool.decide(&counts("..."), at(0)).recheck_at.is_some());
     assert_eq!(pool.decide(&counts("..r"), at(999)).recheck_at, None);
@@ -92,7 +92,7 @@ fn a_surplus_that_ends_within_the_window_is_forgotten() {
 }
 
 #[test]
-fn a_pool_at_rest_needs_no_timer() {
+fn a_stable_pool_needs_no_timer() {
     let mut pool = running(1, 1, 2, 10);
     for letters in [".", "..", "..r", "r.F", "rrrrrrrrrr"] {
         assert_eq!(pool.decide(&counts(letters), at(0)).recheck_at, None, "[{letters}]");
@@ -100,7 +100,7 @@ fn a_pool_at_rest_needs_no_timer() {
 }
 
 #[test]
-fn a_pool_of_another_size_follows_with_its_next_verdict() {
+fn the_next_decision_uses_the_new_rules() {
     let mut pool = running(1, 1, 2, 10);
     assert_eq!(forks(&mut pool, "."), 0);
     assert_eq!(pool.resize(Resize::More).map(|rules| rules.min_spare), Ok(2));
@@ -114,7 +114,7 @@ fn a_pool_of_another_size_follows_with_its_next_verdict() {
 }
 
 #[test]
-fn a_pool_that_was_made_smaller_than_it_is_forks_nothing() {
+fn a_pool_above_its_new_maximum_forks_nothing() {
     let mut pool = running(1, 1, 2, 10);
     pool.set_rules(PoolRules::from_parts(1, Some(1), Some(2), Some(2)).unwrap()).unwrap();
     assert_eq!(forks(&mut pool, "rrrr"), 0);

@@ -38,10 +38,10 @@ pub struct Ladder(Vec<(LadderStep, Duration)>);
 #[non_exhaustive]
 pub enum LadderError {
     /// There are no steps.
-    #[error("a ladder has at least one step")]
+    #[error("a ladder must have at least one step")]
     Empty,
     /// There is a step after [`GiveUp`](LadderStep::GiveUp).
-    #[error("nothing is done after giving up: it must be the last step")]
+    #[error("giving up must be the last step of a ladder")]
     StepAfterGiveUp,
 }
 
@@ -188,7 +188,7 @@ mod tests {
     }
 
     #[test]
-    fn int_term_kill_and_giving_up_come_two_intervals_apart() {
+    fn int_term_kill_and_give_up_are_two_intervals_apart() {
         let ladder = Ladder::with_interval(10 * SECOND);
         let mut escalation = Escalation::start(&ladder, Violation::Cpu, at(0));
         let taken: Vec<_> =
@@ -204,7 +204,7 @@ mod tests {
     }
 
     #[test]
-    fn who_cannot_hear_or_must_not_go_on_is_killed_first() {
+    fn hung_children_and_those_above_the_hard_memory_limit_are_killed_first() {
         let ladder = Ladder::with_interval(SECOND);
         for violation in [Violation::Hung, Violation::Memory] {
             let mut escalation = Escalation::start(&ladder, violation, at(0));
@@ -215,7 +215,11 @@ mod tests {
         escalation.worsen(&ladder, Violation::Hung, at(1));
         assert_eq!(escalation.step(&ladder, at(1)), Some(LadderStep::Kill));
         escalation.worsen(&ladder, Violation::Time, at(2));
-        assert_eq!(escalation.step(&ladder, at(2)), None, "nobody goes down by another offence");
+        assert_eq!(
+            escalation.step(&ladder, at(2)),
+            None,
+            "another violation does not go back to earlier steps"
+        );
         let mut escalation = Escalation::start(&ladder, Violation::Time, at(0));
         assert_eq!(escalation.step(&ladder, at(0)), Some(LadderStep::Int));
         assert_eq!(escalation.step(&ladder, at(2)), Some(LadderStep::Term));
@@ -223,12 +227,12 @@ mod tests {
         assert_eq!(
             escalation.step(&ladder, at(3)),
             Some(LadderStep::Kill),
-            "a step that is next comes now"
+            "the next step is due now"
         );
     }
 
     #[test]
-    fn steps_that_make_no_ladder_are_refused() {
+    fn invalid_ladders_are_rejected() {
         use LadderStep::{GiveUp, Kill, Term};
         assert_eq!(Ladder::new([]), Err(LadderError::Empty));
         let after = [(Term, SECOND), (GiveUp, SECOND), (Kill, SECOND)];

@@ -14,17 +14,17 @@ use crate::status::{IllegalTransition, Transition};
 
 mod changes;
 
-/// A bell that counts.
+/// Counts the wakeups.
 #[derive(Debug, Default)]
-struct Counter(AtomicU32);
+struct WakeCounter(AtomicU32);
 
-impl Counter {
-    fn rung(&self) -> u32 {
+impl WakeCounter {
+    fn wakeups(&self) -> u32 {
         self.0.swap(0, Ordering::Relaxed)
     }
 }
 
-impl WakeParent for &Counter {
+impl WakeParent for &WakeCounter {
     fn wake(&self) {
         self.0.fetch_add(1, Ordering::Relaxed);
     }
@@ -35,8 +35,8 @@ fn lines(count: usize) -> &'static [ScoreboardLine] {
 }
 
 fn scoreboard(slots: u32) -> Scoreboard {
-    let count = lines_for(slots).expect("a number of slots");
-    Scoreboard::format(lines(count), slots, at(0)).expect("the lines are enough")
+    let count = lines_for(slots).expect("a valid number of slots");
+    Scoreboard::format(lines(count), slots, at(0)).expect("there are enough lines")
 }
 
 fn at(secs: u64) -> MonotonicTime {
@@ -47,14 +47,18 @@ const fn slot(number: u32) -> SlotNumber {
     SlotNumber::new(number)
 }
 
-fn counter() -> &'static Counter {
+fn counter() -> &'static WakeCounter {
     Box::leak(Box::default())
 }
 
-fn sit(scoreboard: &Scoreboard, number: u32, waker: &'static Counter) -> Seat<&'static Counter> {
-    let generation = scoreboard.open_slot(slot(number), at(1)).expect("it is empty");
+fn take_seat(
+    scoreboard: &Scoreboard,
+    number: u32,
+    waker: &'static WakeCounter,
+) -> Seat<&'static WakeCounter> {
+    let generation = scoreboard.open_slot(slot(number), at(1)).expect("the slot is empty");
     Seat::take(scoreboard.reader(), slot(number), generation, 700 + number, at(2), waker)
-        .expect("it was ordered")
+        .expect("the slot was opened")
 }
 
 fn changes(scoreboard: &Scoreboard) -> Vec<u32> {
@@ -68,12 +72,12 @@ fn text(label: &[u8]) -> Label {
 }
 
 fn damage(scoreboard: &Scoreboard, number: u32, word: usize, value: u64) {
-    let line = scoreboard.line(slot(number)).expect("there is such a slot");
+    let line = scoreboard.line(slot(number)).expect("the slot exists");
     line.words[word].store(value, Ordering::Relaxed);
 }
 
 #[test]
-fn a_life_is_written_on_its_line_from_order_to_close() {
+fn the_life_of_a_child_is_recorded_in_its_slot() {
     let scoreboard = scoreboard(4);
     let board = scoreboard.reader();
     let generation = scoreboard.open_slot(slot(2), at(1)).unwrap();
@@ -116,9 +120,9 @@ fn a_life_is_written_on_its_line_from_order_to_close() {
 }
 
 #[test]
-fn a_move_that_the_rules_forbid_leaves_the_line_as_it_was() {
+fn an_illegal_transition_changes_nothing() {
     let scoreboard = scoreboard(1);
-    let seat = sit(&scoreboard, 0, counter());
+    let seat = take_seat(&scoreboard, 0, counter());
     seat.report(Status::Fresh, at(3)).unwrap();
     let _ = changes(&scoreboard);
     let before = scoreboard.read(slot(0));
@@ -133,21 +137,21 @@ fn a_move_that_the_rules_forbid_leaves_the_line_as_it_was() {
 }
 
 #[test]
-fn a_child_whose_seat_is_anothers_writes_nothing_any_more() {
+fn a_child_cannot_write_to_a_slot_with_another_owner() {
     let scoreboard = scoreboard(1);
-    let late = sit(&scoreboard, 0, counter());
+    let late = take_seat(&scoreboard, 0, counter());
     let _last = scoreboard.close_slot(slot(0), at(3));
     let gone = IllegalTransition { from: Status::Empty, to: Status::Fresh };
     assert_eq!(late.report(Status::Fresh, at(4)), Err(gone.into()));
-    let present = sit(&scoreboard, 0, counter());
+    let present = take_seat(&scoreboard, 0, counter());
     present.set_label(b"mine");
     let before = scoreboard.read(slot(0));
     let error = late.report(Status::Fresh, at(5)).unwrap_err();
-    let (mine, theirs) = (late.generation(), present.generation());
-    assert_eq!(error, ReportError::StaleGeneration { slot: slot(0), mine, theirs });
+    let (own, current) = (late.generation(), present.generation());
+    assert_eq!(error, ReportError::StaleGeneration { slot: slot(0), own, current });
     assert_eq!(
         error.to_string(),
-        "cannot write to slot 0: it is generation 2's, not generation 1's"
+        "cannot write to slot 0: it belongs to generation 2, not to generation 1"
     );
     late.set_label(b"theirs");
     assert_eq!(late.status(), Status::Empty);
@@ -155,12 +159,12 @@ fn a_child_whose_seat_is_anothers_writes_nothing_any_more() {
 }
 
 #[test]
-fn a_seat_is_taken_once_and_only_by_whom_it_was_ordered_for() {
+fn a_seat_can_be_taken_once_and_only_by_its_generation() {
     let scoreboard = scoreboard(1);
     let board = scoreboard.reader();
     let take = |generation| Seat::take(board, slot(0), generation, 1, at(1), counter()).map(drop);
     let unordered = IllegalTransition { from: Status::Empty, to: Status::Forked };
-    assert_eq!(take(Generation::new(0)), Err(unordered.into()), "nobody was ordered");
+    assert_eq!(take(Generation::new(0)), Err(unordered.into()), "the slot was not opened");
     let generation = scoreboard.open_slot(slot(0), at(1)).unwrap();
     assert!(matches!(take(generation.next()), Err(ReportError::StaleGeneration { .. })));
     assert_eq!(take(generation), Ok(()));
@@ -169,16 +173,16 @@ fn a_seat_is_taken_once_and_only_by_whom_it_was_ordered_for() {
 }
 
 #[test]
-fn a_label_that_was_torn_is_told_at_close_and_repaired() {
+fn a_torn_label_is_reported_and_repaired_at_close() {
     let scoreboard = scoreboard(1);
-    let seat = sit(&scoreboard, 0, counter());
+    let seat = take_seat(&scoreboard, 0, counter());
     seat.set_label(b"before");
     let guard = scoreboard.line(slot(0)).unwrap().words[slot_word::GUARD].load(Ordering::Relaxed);
     damage(&scoreboard, 0, slot_word::GUARD, guard + (1 << 8));
     assert_eq!(scoreboard.read(slot(0)).label, Label::BeingWritten);
     let last = scoreboard.close_slot(slot(0), at(3));
     assert_eq!((last.label, last.fault), (Label::BeingWritten, Some(SlotFault::TornLabel)));
-    let next = sit(&scoreboard, 0, counter());
+    let next = take_seat(&scoreboard, 0, counter());
     assert_eq!(scoreboard.read(slot(0)).label, text(b""));
     next.set_label(b"after");
     assert_eq!(scoreboard.read(slot(0)).label, text(b"after"));
@@ -186,9 +190,9 @@ fn a_label_that_was_torn_is_told_at_close_and_repaired() {
 }
 
 #[test]
-fn a_damaged_line_is_told_and_can_be_closed() {
+fn a_damaged_slot_is_reported_and_can_be_closed() {
     let scoreboard = scoreboard(2);
-    let seat = sit(&scoreboard, 0, counter());
+    let seat = take_seat(&scoreboard, 0, counter());
     damage(&scoreboard, 0, slot_word::STATE, 0x99_00_00_01_00_00_00_05);
     let entry = scoreboard.read(slot(0));
     assert_eq!((entry.status, entry.fault), (None, Some(SlotFault::InvalidStatus(0x99))));
@@ -202,7 +206,7 @@ fn a_damaged_line_is_told_and_can_be_closed() {
 }
 
 #[test]
-fn a_slot_that_there_is_not_is_no_panic() {
+fn a_slot_that_does_not_exist_causes_no_panic() {
     let scoreboard = scoreboard(2);
     let none = slot(2);
     let entry = scoreboard.read(none);
@@ -215,7 +219,7 @@ fn a_slot_that_there_is_not_is_no_panic() {
 }
 
 #[test]
-fn the_header_tells_what_the_parent_has_written() {
+fn the_header_has_the_values_that_the_parent_wrote() {
     let scoreboard = scoreboard(5);
     let board = scoreboard.reader();
     assert_eq!((board.slots(), board.visible_slots(), board.started_at()), (5, 5, at(0)));
@@ -225,7 +229,7 @@ fn the_header_tells_what_the_parent_has_written() {
     }
     scoreboard.set_visible_slots(2);
     assert_eq!(board.letters(), "  ");
-    let _seat = sit(&scoreboard, 3, counter());
+    let _seat = take_seat(&scoreboard, 3, counter());
     assert_eq!(board.letters(), "   f");
     scoreboard.set_visible_slots(9);
     assert_eq!(board.visible_slots(), 5);
@@ -234,13 +238,13 @@ fn the_header_tells_what_the_parent_has_written() {
 }
 
 #[test]
-fn another_reader_opens_what_was_formatted_and_nothing_else() {
+fn only_formatted_memory_can_be_opened() {
     let open = |lines| ScoreboardReader::open(lines).map(|board| board.slots());
     let memory = lines(lines_for(8).unwrap());
     assert_eq!(open(&[]), Err(ScoreboardError::TooShort { lines: 0, needed: 1 }));
     assert_eq!(open(memory), Err(ScoreboardError::Foreign { found: 0 }));
     let scoreboard = Scoreboard::format(memory, 8, at(0)).unwrap();
-    let _seat = sit(&scoreboard, 7, counter());
+    let _seat = take_seat(&scoreboard, 7, counter());
     assert_eq!(ScoreboardReader::open(memory).unwrap().letters(), "       f");
     assert_eq!(open(&memory[..10]), Err(ScoreboardError::TooShort { lines: 10, needed: 11 }));
     for slots in [0, 65_537, u64::MAX] {
@@ -256,11 +260,11 @@ fn a_scoreboard_has_as_many_lines_as_it_needs() {
     assert_eq!(lines_for(0), Err(ScoreboardError::Slots { slots: 0 }));
     assert_eq!(lines_for(MAX_SLOTS + 1), Err(ScoreboardError::Slots { slots: 65_537 }));
     let error = Scoreboard::format(lines(3), 1, at(0)).map(drop).unwrap_err();
-    assert_eq!(error.to_string(), "cannot use 3 lines as a scoreboard: 4 are needed");
+    assert_eq!(error.to_string(), "cannot use 3 lines as a scoreboard: it needs 4 lines");
 }
 
 #[test]
-fn memory_that_was_used_before_is_formatted_all_the_same() {
+fn used_memory_can_be_formatted() {
     let memory = lines(lines_for(2).unwrap());
     for word in memory.iter().flat_map(|line| &line.words) {
         word.store(u64::MAX, Ordering::Relaxed);
@@ -272,7 +276,7 @@ fn memory_that_was_used_before_is_formatted_all_the_same() {
 }
 
 #[test]
-fn a_generation_that_has_come_to_its_end_begins_again() {
+fn a_generation_wraps_around() {
     let scoreboard = scoreboard(1);
     let last = SlotState::of(Status::Empty, Generation::new(0x00ff_ffff), 0);
     damage(&scoreboard, 0, slot_word::STATE, last.pack());
@@ -282,7 +286,7 @@ fn a_generation_that_has_come_to_its_end_begins_again() {
 proptest! {
     #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
     #[test]
-    fn whatever_the_memory_holds_reading_and_closing_it_ends(
+    fn reading_and_closing_terminates_for_any_memory(
         words in prop::collection::vec(any::<u64>(), 6 * 16),
         slots in 1_u64..4,
     ) {
@@ -306,30 +310,30 @@ proptest! {
 }
 
 #[test]
-fn a_deadline_ends_with_its_request_and_a_heartbeat_with_its_child() {
+fn a_deadline_is_reset_with_its_request_and_a_heartbeat_with_its_child() {
     let scoreboard = scoreboard(1);
-    let seat = sit(&scoreboard, 0, counter());
+    let seat = take_seat(&scoreboard, 0, counter());
     let read = || scoreboard.read(slot(0));
     assert_eq!((read().heartbeat, read().deadline), (None, None));
     seat.heartbeat(at(3));
-    seat.report(Status::Serving, at(3)).expect("legal");
+    seat.report(Status::Serving, at(3)).expect("a legal transition");
     seat.extend_deadline(at(9));
     assert_eq!((read().heartbeat, read().deadline), (Some(at(3)), Some(at(9))));
-    seat.report(Status::Long, at(4)).expect("legal");
-    assert_eq!(read().deadline, Some(at(9)), "it is the same request");
-    seat.report(Status::Waiting, at(5)).expect("legal");
+    seat.report(Status::Long, at(4)).expect("a legal transition");
+    assert_eq!(read().deadline, Some(at(9)), "the request is the same");
+    seat.report(Status::Waiting, at(5)).expect("a legal transition");
     assert_eq!(read().deadline, None);
     scoreboard.close_slot(slot(0), at(6));
     assert_eq!(read().heartbeat, None);
     seat.heartbeat(at(7));
-    scoreboard.open_slot(slot(0), at(8)).expect("it is empty");
+    scoreboard.open_slot(slot(0), at(8)).expect("the slot is empty");
     seat.heartbeat(at(9));
     seat.extend_deadline(at(99));
-    assert_eq!((read().heartbeat, read().deadline), (None, None), "the seat is another's");
+    assert_eq!((read().heartbeat, read().deadline), (None, None), "the slot has another owner");
 }
 
 #[test]
-fn the_last_four_causes_outlive_the_owners_of_a_slot() {
+fn a_slot_keeps_the_last_four_exit_causes() {
     use crate::exit_cause::{ExitCause, RecycleReason};
     let scoreboard = scoreboard(2);
     assert_eq!(scoreboard.exit_causes(slot(0)), []);
@@ -341,12 +345,12 @@ fn the_last_four_causes_outlive_the_owners_of_a_slot() {
         ExitCause::Recycled(RecycleReason::Memory),
     ];
     for cause in causes {
-        scoreboard.open_slot(slot(0), at(1)).expect("it is empty");
+        scoreboard.open_slot(slot(0), at(1)).expect("the slot is empty");
         scoreboard.close_slot(slot(0), at(2));
         scoreboard.record_exit(slot(0), cause);
     }
     let last_first: Vec<ExitCause> = causes.into_iter().rev().take(4).collect();
     assert_eq!(scoreboard.exit_causes(slot(0)), last_first);
     assert_eq!(scoreboard.exit_causes(slot(1)), []);
-    assert_eq!(scoreboard.exit_causes(slot(2)), [], "there is no such slot");
+    assert_eq!(scoreboard.exit_causes(slot(2)), [], "the slot does not exist");
 }

@@ -1,4 +1,4 @@
-//! The babysitter over time: samples, ladders, sleeps, and random histories.
+//! The babysitter over time: samples, ladders, suspensions, and random sequences.
 
 use proptest::prelude::*;
 
@@ -52,7 +52,7 @@ fn sample(tenths: u64, memory: u64) -> Presence {
 }
 
 #[test]
-fn a_rogue_climbs_the_ladder_until_it_is_given_up() {
+fn a_rogue_gets_all_steps_of_the_ladder() {
     let mut babysitter = babysitter(Limits { request_timeout: Some(SECOND), ..free() });
     let serving = entry(Status::Serving, 0, 1);
     let mut steps = Vec::new();
@@ -71,7 +71,7 @@ fn a_rogue_climbs_the_ladder_until_it_is_given_up() {
 }
 
 #[test]
-fn a_child_that_comes_back_to_normal_climbs_down_and_begins_below_again() {
+fn a_child_that_recovers_starts_again_with_the_first_step() {
     let mut babysitter = babysitter(Limits { request_timeout: Some(SECOND), ..free() });
     let scan = |babysitter: &mut _, entry, now| scan(babysitter, entry, Presence::NotChecked, now);
     let first = entry(Status::Serving, 0, 1);
@@ -90,7 +90,7 @@ fn a_child_that_comes_back_to_normal_climbs_down_and_begins_below_again() {
 }
 
 #[test]
-fn a_slot_s_next_owner_does_not_inherit_the_ladder() {
+fn the_next_owner_of_a_slot_does_not_inherit_the_ladder() {
     let mut babysitter = babysitter(Limits { request_timeout: Some(SECOND), ..free() });
     let serving = entry(Status::Serving, 0, 1);
     assert_eq!(scan(&mut babysitter, serving, Presence::NotChecked, 10).len(), 1);
@@ -101,12 +101,12 @@ fn a_slot_s_next_owner_does_not_inherit_the_ladder() {
 }
 
 #[test]
-fn processor_time_counts_from_the_first_sample_in_the_request() {
+fn cpu_time_counts_from_the_first_sample_in_the_request() {
     let mut babysitter = babysitter(Limits { cpu: Some(SECOND), ..free() });
     let scan = |babysitter: &mut _, entry, presence, now| scan(babysitter, entry, presence, now);
     let (first, second) = (entry(Status::Serving, 0, 1), entry(Status::Serving, 30, 2));
     assert_eq!(scan(&mut babysitter, first, sample(500, 0), 1), []);
-    assert_eq!(scan(&mut babysitter, first, sample(510, 0), 11), [], "a second is allowed");
+    assert_eq!(scan(&mut babysitter, first, sample(510, 0), 11), [], "one second is allowed");
     assert_eq!(scan(&mut babysitter, second, sample(519, 0), 31), [], "another request");
     assert_eq!(scan(&mut babysitter, second, sample(529, 0), 41), []);
     let rogue = [ActionKind::FirstStep(Violation::Cpu, LadderStep::Int)];
@@ -129,7 +129,7 @@ fn memory_recycles_once_and_kills_at_the_hard_limit() {
 }
 
 #[test]
-fn a_slow_request_is_told_once() {
+fn a_slow_request_is_reported_once() {
     let mut babysitter = babysitter(Limits { slowlog_after: Some(SECOND), ..free() });
     let first = entry(Status::Serving, 0, 1);
     let told: usize =
@@ -140,7 +140,7 @@ fn a_slow_request_is_told_once() {
 }
 
 #[test]
-fn a_child_is_missing_when_two_samples_in_a_row_do_not_find_it_and_never_when_it_is_hidden() {
+fn a_child_is_missing_after_two_consecutive_samples_without_it_but_not_if_hidden() {
     let mut babysitter = babysitter(free());
     let waiting = entry(Status::Waiting, 0, 0);
     let scans = [
@@ -160,25 +160,25 @@ fn a_child_is_missing_when_two_samples_in_a_row_do_not_find_it_and_never_when_it
 }
 
 #[test]
-fn after_a_sleep_of_its_own_the_babysitter_kills_nobody_who_goes_on() {
+fn after_a_suspension_healthy_children_are_not_killed() {
     let limits =
         Limits { heartbeat_timeout: Some(SECOND), request_timeout: Some(2 * SECOND), ..free() };
     let mut babysitter = babysitter(limits);
     let serving = SlotEntry { heartbeat: Some(at(0)), ..entry(Status::Serving, 0, 1) };
     let due = babysitter.next_scan([serving], SLOTS, at(300), at(5));
     assert_eq!(due, at(10));
-    // Five seconds late: the machine was suspended, and nobody's heart has beaten.
+    // Five seconds late: the machine was suspended, so there are no heartbeats.
     assert_eq!(scan(&mut babysitter, serving, Presence::NotChecked, 60), []);
     let due = babysitter.next_scan([serving], SLOTS, at(300), at(60));
-    assert_eq!(due, at(70), "it has its whole time again");
+    assert_eq!(due, at(70), "the timeout starts again");
     assert_eq!(scan(&mut babysitter, serving, Presence::NotChecked, 70), []);
-    assert_eq!(babysitter.next_scan([serving], SLOTS, at(300), at(70)), at(72), "a second look");
+    assert_eq!(babysitter.next_scan([serving], SLOTS, at(300), at(70)), at(72), "the second check");
     let kinds = scan(&mut babysitter, serving, Presence::NotChecked, 72);
     assert_eq!(kinds, [ActionKind::FirstStep(Violation::Hung, LadderStep::Kill)]);
 }
 
 #[test]
-fn the_next_look_is_when_something_is_due_or_could_be_by_then() {
+fn the_next_scan_is_when_something_is_due_or_could_be() {
     let mut idle = babysitter(free());
     let waiting = entry(Status::Waiting, 0, 0);
     assert_eq!(idle.next_scan([waiting], SLOTS, at(300), at(1)), at(300));
@@ -187,15 +187,16 @@ fn the_next_look_is_when_something_is_due_or_could_be_by_then() {
     let serving = entry(Status::Serving, 0, 1);
     assert_eq!(timed.next_scan([serving], SLOTS, at(300), at(1)), at(20));
     scan(&mut timed, serving, Presence::NotChecked, 20);
-    assert_eq!(timed.next_scan([serving], SLOTS, at(300), at(20)), at(40), "the next rung");
+    assert_eq!(timed.next_scan([serving], SLOTS, at(300), at(20)), at(40), "the next step");
 }
 
 #[test]
-fn a_heart_is_missed_twice_before_anything_is_done() {
+fn a_heartbeat_must_be_missing_at_two_checks() {
     let mut babysitter = babysitter(Limits { heartbeat_timeout: Some(SECOND), ..free() });
     let beat = |now| SlotEntry { heartbeat: Some(at(now)), ..entry(Status::Waiting, 0, 0) };
     assert_eq!(scan(&mut babysitter, beat(0), Presence::NotChecked, 10), []);
-    // A machine that was frozen just before the look was due: its children beat as they wake.
+    // If the machine was frozen just before the scan was due, its children send heartbeats as soon
+    // as they resume.
     assert_eq!(scan(&mut babysitter, beat(11), Presence::NotChecked, 12), []);
     assert_eq!(scan(&mut babysitter, beat(11), Presence::NotChecked, 21), []);
     assert_eq!(scan(&mut babysitter, beat(11), Presence::NotChecked, 22), []);
@@ -204,7 +205,7 @@ fn a_heart_is_missed_twice_before_anything_is_done() {
 }
 
 #[test]
-fn a_step_is_confirmed_only_if_the_same_child_still_does_the_same() {
+fn a_step_is_confirmed_only_if_the_violation_of_the_same_child_persists() {
     let mut babysitter = babysitter(Limits { request_timeout: Some(SECOND), ..free() });
     let late = entry(Status::Serving, 0, 1);
     let scanned = ScanResult { entry: late, presence: Presence::NotChecked };
@@ -223,14 +224,14 @@ fn a_step_is_confirmed_only_if_the_same_child_still_does_the_same() {
             Confirmation::Outdated,
             "{other:?}"
         );
-        // Forgotten: what it does next begins below again.
+        // Its state is forgotten: the next violation starts with the first step.
         let next = scan(&mut babysitter, late, Presence::NotChecked, 13);
         assert_eq!(next, [ActionKind::FirstStep(Violation::Time, LadderStep::Int)]);
     }
 }
 
 #[test]
-fn a_request_is_slow_also_in_a_child_that_was_told_to_go() {
+fn slow_requests_are_also_reported_in_children_that_are_to_exit() {
     let limits = Limits { slowlog_after: Some(3 * SECOND), max_lifetime: Some(SECOND), ..free() };
     let mut babysitter = babysitter(limits);
     let serving = entry(Status::Serving, 0, 1);
@@ -244,10 +245,10 @@ fn any_status() -> impl Strategy<Value = Status> {
 }
 
 proptest! {
-    /// Whatever happens: no step without an offence before it, steps only upwards, none twice
-    /// without a recovery in between, and the next look is never in the past.
+    /// In any sequence, a step follows a violation, steps only go forward, none is repeated without
+    /// a recovery in between, and the next scan is in the future.
     #[test]
-    fn steps_go_up_one_by_one_and_down_only_by_recovery(
+    fn steps_follow_each_other_until_recovery(
         scans in prop::collection::vec((any_status(), 0_u64..30, 0_u64..40), 1..80)
     ) {
         let limits = Limits {

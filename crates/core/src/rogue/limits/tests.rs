@@ -1,4 +1,4 @@
-//! Each rule by itself, at its edge; and which of two comes first.
+//! Each limit by itself, at its boundary; and the precedence of two.
 
 use super::*;
 use crate::label::{Label, LabelText};
@@ -40,7 +40,7 @@ fn used(cpu: u64, request_cpu: u64, memory: u64) -> Usage {
 }
 
 #[test]
-fn who_serves_longer_than_it_may_is_late_and_nobody_else() {
+fn only_requests_that_take_too_long_violate_a_timeout() {
     let limits =
         Limits { request_timeout: Some(5 * SECOND), long_timeout: Some(50 * SECOND), ..free() };
     for status in Status::ALL {
@@ -64,7 +64,7 @@ fn who_serves_longer_than_it_may_is_late_and_nobody_else() {
 }
 
 #[test]
-fn a_request_is_let_alone_until_its_own_deadline_if_that_is_later() {
+fn a_later_deadline_replaces_the_timeout() {
     let limits = Limits { request_timeout: Some(5 * SECOND), ..free() };
     for (deadline, late_from) in [(12, 15), (15, 15), (40, 40)] {
         let entry = SlotEntry { deadline: Some(at(deadline)), ..entry(Status::Serving) };
@@ -76,7 +76,7 @@ fn a_request_is_let_alone_until_its_own_deadline_if_that_is_later() {
 }
 
 #[test]
-fn a_heart_that_does_not_beat_is_found_idle_or_busy_and_from_birth_on() {
+fn a_missing_heartbeat_is_found_in_any_status_with_a_process() {
     let limits = Limits { heartbeat_timeout: Some(3 * SECOND), ..free() };
     for status in Status::ALL {
         let lives = !matches!(status, Status::Empty | Status::Forking);
@@ -90,7 +90,7 @@ fn a_heart_that_does_not_beat_is_found_idle_or_busy_and_from_birth_on() {
 }
 
 #[test]
-fn what_lasted_while_the_judge_slept_is_not_held_against_anybody() {
+fn the_time_of_a_suspension_does_not_count() {
     let limits =
         Limits { heartbeat_timeout: Some(3 * SECOND), request_timeout: Some(5 * SECOND), ..free() };
     let entry = SlotEntry { heartbeat: Some(at(10)), ..entry(Status::Serving) };
@@ -101,7 +101,7 @@ fn what_lasted_while_the_judge_slept_is_not_held_against_anybody() {
 }
 
 #[test]
-fn processor_time_is_limited_in_a_request_by_its_kind_and_in_a_life() {
+fn cpu_time_is_limited_per_request_and_in_total() {
     let limits = Limits { cpu: Some(SECOND), long_cpu: Some(2 * SECOND), ..free() };
     let assess = |limits: &Limits, status, usage| {
         limits.assess(&entry(status), Some(&usage), 0, at(11), MonotonicTime::ZERO)
@@ -118,7 +118,7 @@ fn processor_time_is_limited_in_a_request_by_its_kind_and_in_a_life() {
 }
 
 #[test]
-fn memory_past_the_soft_limit_recycles_and_past_the_hard_limit_kills() {
+fn the_soft_memory_limit_recycles_and_the_hard_limit_kills() {
     let limits = Limits { soft_memory: Some(100), hard_memory: Some(200), ..free() };
     let assess = |memory| {
         let usage = used(0, 0, memory);
@@ -131,26 +131,26 @@ fn memory_past_the_soft_limit_recycles_and_past_the_hard_limit_kills() {
 }
 
 #[test]
-fn a_lifetime_is_over_at_its_end_and_shorter_by_the_jitter_at_most() {
+fn lifetimes_are_reduced_by_at_most_the_jitter() {
     let limits = Limits { max_lifetime: Some(100 * SECOND), ..free() };
     let waiting = entry(Status::Waiting);
     assert_eq!(assess(&limits, &waiting, 99), Assessment::Normal);
     assert_eq!(assess(&limits, &waiting, 100), Assessment::Recycle(RecycleReason::Lifetime));
     assert_eq!(assess(&limits, &entry(Status::Leaving), 1000), Assessment::Normal);
-    let jitter = Jitter::from_percent(20).expect("a jitter");
+    let jitter = Jitter::from_percent(20).expect("a valid jitter");
     let limits = Limits { lifetime_jitter: jitter, ..limits };
     let ends: Vec<_> = (0..100)
         .map(|start_index| {
-            limits.next_due(&waiting, start_index, at(0), MonotonicTime::ZERO).expect("an end")
+            limits.next_due(&waiting, start_index, at(0), MonotonicTime::ZERO).expect("a lifetime")
         })
         .collect();
     assert!(ends.iter().all(|end| (at(80)..=at(100)).contains(end)), "{ends:?}");
     let (first, last) = (ends.iter().min(), ends.iter().max());
-    assert!(first < Some(&at(82)) && last > Some(&at(98)), "they are spread: {ends:?}");
+    assert!(first < Some(&at(82)) && last > Some(&at(98)), "the lifetimes are spread: {ends:?}");
 }
 
 #[test]
-fn whatever_is_worse_is_found_first_and_slowness_beside_it() {
+fn the_worst_violation_is_found_and_slowness_independently() {
     let limits = Limits {
         slowlog_after: Some(2 * SECOND),
         request_timeout: Some(5 * SECOND),
@@ -171,7 +171,7 @@ fn whatever_is_worse_is_found_first_and_slowness_beside_it() {
 }
 
 #[test]
-fn memory_that_the_system_does_not_tell_is_within_all_limits() {
+fn unknown_memory_is_within_all_limits() {
     let limits = Limits { soft_memory: Some(1), hard_memory: Some(2), ..free() };
     let usage = Usage { memory: None, ..used(0, 0, 0) };
     let finding =
@@ -180,16 +180,16 @@ fn memory_that_the_system_does_not_tell_is_within_all_limits() {
 }
 
 #[test]
-fn a_look_is_due_within_the_shortest_of_all_times() {
+fn the_shortest_timeout_is_found() {
     let limits = Limits { request_timeout: Some(9 * SECOND), ..free() };
     assert_eq!(limits.shortest(), Some(9 * SECOND));
-    let jitter = Jitter::from_percent(50).expect("a jitter");
+    let jitter = Jitter::from_percent(50).expect("a valid jitter");
     let limits = Limits { max_lifetime: Some(10 * SECOND), lifetime_jitter: jitter, ..limits };
     assert_eq!(limits.shortest(), Some(5 * SECOND));
 }
 
 #[test]
-fn without_limits_nobody_does_wrong() {
+fn without_limits_there_are_no_violations() {
     for status in Status::ALL {
         let usage = used(1_000_000, 1_000_000, u64::MAX);
         let finding =

@@ -1,13 +1,13 @@
-//! Changes and the bell: what the parent is told, and that it is told.
+//! Changes and wakeups: what is reported to the parent, and when it is woken.
 
 use super::*;
 use crate::label::LABEL_MAX;
 
 #[test]
-fn changes_are_those_of_children_each_slot_once() {
+fn each_slot_that_a_child_changed_is_reported_once() {
     let scoreboard = scoreboard(3000);
     let waker = counter();
-    let seats = [2999, 0, 1500].map(|number| sit(&scoreboard, number, waker));
+    let seats = [2999, 0, 1500].map(|number| take_seat(&scoreboard, number, waker));
     assert_eq!(changes(&scoreboard), [0, 1500, 2999]);
     for _again in 0..3 {
         seats[0].report(Status::Serving, at(3)).unwrap();
@@ -20,38 +20,38 @@ fn changes_are_those_of_children_each_slot_once() {
 }
 
 #[test]
-fn a_bell_rings_once_for_each_time_that_it_was_armed() {
+fn each_arming_wakes_the_parent_once() {
     let scoreboard = scoreboard(2);
     let waker = counter();
-    let seats = [0, 1].map(|number| sit(&scoreboard, number, waker));
-    assert_eq!(waker.rung(), 0);
+    let seats = [0, 1].map(|number| take_seat(&scoreboard, number, waker));
+    assert_eq!(waker.wakeups(), 0);
     assert_eq!(scoreboard.arm_wakeup(), ArmResult::ChangesPending);
     seats[0].report(Status::Fresh, at(3)).unwrap();
-    assert_eq!(waker.rung(), 0, "it is not armed while changes wait");
+    assert_eq!(waker.wakeups(), 0, "the wakeup is not armed while changes are pending");
     assert_eq!(changes(&scoreboard), [0, 1]);
     assert_eq!(scoreboard.arm_wakeup(), ArmResult::Armed);
     assert_eq!(scoreboard.arm_wakeup(), ArmResult::Armed);
     seats[0].report(Status::Serving, at(4)).unwrap();
     seats[1].report(Status::Fresh, at(4)).unwrap();
-    assert_eq!(waker.rung(), 1);
+    assert_eq!(waker.wakeups(), 1);
     assert_eq!(changes(&scoreboard), [0, 1]);
     assert_eq!(scoreboard.arm_wakeup(), ArmResult::Armed);
     scoreboard.disarm_wakeup();
     scoreboard.disarm_wakeup();
     seats[1].report(Status::Serving, at(5)).unwrap();
-    assert_eq!(waker.rung(), 0);
+    assert_eq!(waker.wakeups(), 0);
     assert_eq!(changes(&scoreboard), [1]);
     assert_eq!(scoreboard.arm_wakeup(), ArmResult::Armed);
     seats[1].report(Status::Waiting, at(6)).unwrap();
-    assert_eq!(waker.rung(), 1);
+    assert_eq!(waker.wakeups(), 1);
 }
 
 #[test]
-fn a_reader_in_another_thread_sees_whole_labels_and_moments_that_belong_to_the_status() {
+fn a_reader_in_another_thread_sees_consistent_labels_and_times() {
     let rounds = if cfg!(miri) { 30 } else { 20_000 };
     let scoreboard = scoreboard(1);
     let board = scoreboard.reader();
-    let seat = sit(&scoreboard, 0, counter());
+    let seat = take_seat(&scoreboard, 0, counter());
     std::thread::scope(|scope| {
         let reader = scope.spawn(move || {
             let mut newest = at(0);
@@ -61,7 +61,7 @@ fn a_reader_in_another_thread_sees_whole_labels_and_moments_that_belong_to_the_s
                     let bytes = text.as_bytes();
                     assert!(bytes.iter().all(|byte| Some(byte) == bytes.first()), "{text:?}");
                 }
-                assert!(entry.since >= newest, "time runs backwards");
+                assert!(entry.since >= newest, "time went backwards");
                 newest = entry.since;
             }
         });
@@ -76,13 +76,13 @@ fn a_reader_in_another_thread_sees_whole_labels_and_moments_that_belong_to_the_s
 }
 
 #[test]
-fn no_change_is_lost_between_children_in_threads_and_a_parent_that_sleeps_on_a_bell() {
+fn a_sleeping_parent_misses_no_change_of_children_in_threads() {
     use std::sync::mpsc::{Sender, channel};
 
-    struct Post(Sender<()>);
-    impl WakeParent for Post {
+    struct ChannelWaker(Sender<()>);
+    impl WakeParent for ChannelWaker {
         fn wake(&self) {
-            // The parent has left when nobody listens.
+            // The receiver is gone if the parent has ended.
             let _ = self.0.send(());
         }
     }
@@ -92,7 +92,7 @@ fn no_change_is_lost_between_children_in_threads_and_a_parent_that_sleeps_on_a_b
     let (send, wake) = channel();
     std::thread::scope(|scope| {
         for number in 0..children {
-            let (board, waker) = (scoreboard.reader(), Post(send.clone()));
+            let (board, waker) = (scoreboard.reader(), ChannelWaker(send.clone()));
             let generation = scoreboard.open_slot(slot(number), at(1)).unwrap();
             scope.spawn(move || {
                 let seat = Seat::take(board, slot(number), generation, 1, at(1), waker).unwrap();
@@ -107,8 +107,8 @@ fn no_change_is_lost_between_children_in_threads_and_a_parent_that_sleeps_on_a_b
         while leaving < children {
             match scoreboard.arm_wakeup() {
                 ArmResult::Armed => {
-                    // Whoever rings late may have left a ring of an earlier time.
-                    wake.recv_timeout(Duration::from_secs(20)).expect("a wake-up was lost");
+                    // A late wakeup may be left from an earlier arming.
+                    wake.recv_timeout(Duration::from_secs(20)).expect("no wakeup is lost");
                 }
                 ArmResult::ChangesPending => {}
             }

@@ -245,6 +245,6 @@ fn a_resize_takes_effect_immediately() {
         sim.act(|supervisor, processes, now| supervisor.resize(Resize::To(7), processes, now));
     assert_eq!(
         refused.unwrap_err().to_string(),
-        "cannot resize to 7: there may be 6 children at most, by max_children"
+        "cannot resize to 7: max_children limits the pool to 6 children"
     );
 }
