@@ -57,7 +57,7 @@ pub(crate) enum BabysitterAction {
     /// A rogue has returned to normal.
     Recovered { child: ChildId, pid: Pid, violation: Violation },
     /// Recycles a child after its current request.
-    Recycle { child: ChildId, spent: RecycleReason },
+    Recycle { child: ChildId, reason: RecycleReason },
     /// A request is slow.
     Slow { child: ChildId, pid: Pid, evidence: Arc<Evidence> },
     /// A child is missing from the process table, and its exit was not reported.
@@ -269,8 +269,8 @@ impl BabysitterActor {
             ActionKind::Recovered(violation) => {
                 self.daemon.do_send(BabysitterAction::Recovered { child, pid, violation });
             }
-            ActionKind::Recycle(spent) => {
-                self.daemon.do_send(BabysitterAction::Recycle { child, spent })
+            ActionKind::Recycle(reason) => {
+                self.daemon.do_send(BabysitterAction::Recycle { child, reason })
             }
             ActionKind::SlowRequest => {
                 let taken = self.evidence(child, pid, action.request_cpu);

@@ -86,9 +86,9 @@ impl<R: Transfer + Send> Handler<BabysitterAction> for DaemonActor<R> {
                 let (step, evidence) = (RogueStep::Slow, Some(evidence));
                 self.report_rogue(&RogueChild { child, pid, violation: None, step, evidence });
             }
-            BabysitterAction::Recycle { child, spent } => {
+            BabysitterAction::Recycle { child, reason } => {
                 self.with_supervisor(ctx, |supervisor, processes, now| {
-                    supervisor.recycle(child, spent, processes, now);
+                    supervisor.recycle(child, reason, processes, now);
                 });
             }
             BabysitterAction::Missing { child, pid } => {

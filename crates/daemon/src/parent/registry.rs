@@ -20,7 +20,7 @@ pub(crate) struct Record {
     /// whatever it still does.
     pub(crate) seen: Status,
     pub(crate) stop_reason: Option<StopReason>,
-    pub(crate) ordered: MonotonicTime,
+    pub(crate) requested_at: MonotonicTime,
     /// The number of reloads before its fork was requested.
     pub(crate) reload_generation: u32,
     readiness: Readiness,
@@ -93,7 +93,7 @@ impl Registry {
                 pid: None,
                 seen: Status::Forking,
                 stop_reason: None,
-                ordered: now,
+                requested_at: now,
                 reload_generation,
                 readiness: Readiness::Booting,
             });
@@ -223,7 +223,7 @@ impl Registry {
         let was_ready = record.readiness == Readiness::Ready || last.requests > 0;
         let status = last.status.unwrap_or(Status::Empty);
         let cause = classify_exit(exit, status, record.stop_reason, self.child_kind);
-        let lived = now.saturating_since(record.ordered);
+        let lived = now.saturating_since(record.requested_at);
         let stopped_as_asked = match record.stop_reason {
             Some(StopReason::Rogue(_) | StopReason::Killed) => false,
             Some(

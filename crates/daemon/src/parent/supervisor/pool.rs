@@ -61,7 +61,7 @@ impl<R: 'static> Supervisor<R> {
         processes: &mut impl ProcessControl<R>,
         now: MonotonicTime,
     ) -> u32 {
-        for ordered in 0..children {
+        for requested in 0..children {
             let request = match request_factory.make_request() {
                 Ok(request) => request,
                 Err(error) => {
@@ -69,7 +69,7 @@ impl<R: 'static> Supervisor<R> {
                     self.events.push(SupervisorEvent::ForkFailed(reason));
                     self.backoff.fork_failed(FailureReason::NotAttempted, now);
                     self.retry = self.backoff.blocked_until(now);
-                    return ordered;
+                    return requested;
                 }
             };
             match processes.fork(request) {
@@ -79,7 +79,7 @@ impl<R: 'static> Supervisor<R> {
                 }
                 Err(error) => {
                     self.events.push(SupervisorEvent::ForkFailed(error.reason.to_string()));
-                    return ordered;
+                    return requested;
                 }
             }
         }

@@ -257,7 +257,7 @@ impl<R: 'static> Simulator<R> {
         answer
     }
 
-    /// Takes the notices of one kind out of those that were told.
+    /// Returns the emitted events of one kind and discards the others.
     pub(super) fn take_events_of<T>(
         &mut self,
         kind: impl Fn(&SupervisorEvent) -> Option<T>,
