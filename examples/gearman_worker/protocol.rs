@@ -70,7 +70,7 @@ impl fmt::Display for JobHandle {
 
 /// A request from a worker.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Request<'a> {
+pub(crate) enum WorkerRequest<'a> {
     /// Sets the worker's name in the server's list.
     SetClientId(&'a GearmanName),
     /// Registers a function.
@@ -113,7 +113,7 @@ pub(crate) enum Request<'a> {
     Echo(&'a [u8]),
 }
 
-impl Request<'_> {
+impl WorkerRequest<'_> {
     /// Appends the packet.
     ///
     /// # Errors
@@ -121,19 +121,19 @@ impl Request<'_> {
     /// If the packet is longer than [`BODY_MAX`]. Nothing is appended then.
     pub(crate) fn append_to(&self, out: &mut Vec<u8>) -> Result<(), PacketTooLong> {
         match *self {
-            Request::CanDo(name) => packet(out, 1, &[name.as_bytes()]),
-            Request::ResetAbilities => packet(out, 3, &[]),
-            Request::PreSleep => packet(out, 4, &[]),
-            Request::GrabJob => packet(out, 9, &[]),
-            Request::WorkStatus { handle, done, of } => {
+            WorkerRequest::CanDo(name) => packet(out, 1, &[name.as_bytes()]),
+            WorkerRequest::ResetAbilities => packet(out, 3, &[]),
+            WorkerRequest::PreSleep => packet(out, 4, &[]),
+            WorkerRequest::GrabJob => packet(out, 9, &[]),
+            WorkerRequest::WorkStatus { handle, done, of } => {
                 let (done, of) = (done.to_string(), of.to_string());
                 packet(out, 12, &[&handle.0, done.as_bytes(), of.as_bytes()])
             }
-            Request::WorkComplete { handle, result } => packet(out, 13, &[&handle.0, result]),
-            Request::WorkFail { handle } => packet(out, 14, &[&handle.0]),
-            Request::Echo(bytes) => packet(out, 16, &[bytes]),
-            Request::SetClientId(name) => packet(out, 22, &[name.as_bytes()]),
-            Request::WorkWarning { handle, text } => packet(out, 29, &[&handle.0, text]),
+            WorkerRequest::WorkComplete { handle, result } => packet(out, 13, &[&handle.0, result]),
+            WorkerRequest::WorkFail { handle } => packet(out, 14, &[&handle.0]),
+            WorkerRequest::Echo(bytes) => packet(out, 16, &[bytes]),
+            WorkerRequest::SetClientId(name) => packet(out, 22, &[name.as_bytes()]),
+            WorkerRequest::WorkWarning { handle, text } => packet(out, 29, &[&handle.0, text]),
         }
     }
 }

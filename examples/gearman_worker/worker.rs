@@ -9,7 +9,7 @@ use std::os::fd::BorrowedFd;
 use std::str::FromStr;
 use std::time::Duration;
 
-use crate::protocol::{AssignedJob, GearmanName, Request, Response};
+use crate::protocol::{AssignedJob, GearmanName, Response, WorkerRequest};
 use connection::Connection;
 use reconnect_delay::ReconnectDelay;
 use wait::{StopState, wait_for_server, wait_for_stop};
@@ -166,9 +166,9 @@ impl GearmanWorker {
 
     fn serve_connection(&mut self, stop: Option<BorrowedFd<'_>>) -> Result<(), RunError> {
         let mut connection = Connection::to(&self.server.0, self.timeouts.answer)?;
-        connection.queue(&Request::SetClientId(&self.id))?;
+        connection.queue(&WorkerRequest::SetClientId(&self.id))?;
         for (name, _function) in &self.functions {
-            connection.queue(&Request::CanDo(name))?;
+            connection.queue(&WorkerRequest::CanDo(name))?;
         }
         while wait_for_stop(Duration::ZERO, stop).map_err(RunError::Wait)? == StopState::Running {
             match self.request_job(&mut connection)? {
@@ -186,7 +186,7 @@ impl GearmanWorker {
         &mut self,
         connection: &mut Connection,
     ) -> Result<Option<AssignedJob>, ConnectionError> {
-        connection.queue(&Request::GrabJob)?;
+        connection.queue(&WorkerRequest::GrabJob)?;
         connection.flush()?;
         let assigned = loop {
             match connection.receive()? {
@@ -228,15 +228,15 @@ impl GearmanWorker {
             }
         };
         let result = result.and_then(|result| {
-            let queued = connection.queue(&Request::WorkComplete { handle, result: &result });
+            let queued = connection.queue(&WorkerRequest::WorkComplete { handle, result: &result });
             queued.map_err(|error| format!("cannot send the result: {error}").into())
         });
         if let Err(error) = result {
             let mut text = error.to_string().into_bytes();
             text.truncate(ERROR_TEXT_MAX);
             text.push(b'\n');
-            connection.queue(&Request::WorkWarning { handle, text: &text })?;
-            connection.queue(&Request::WorkFail { handle })?;
+            connection.queue(&WorkerRequest::WorkWarning { handle, text: &text })?;
+            connection.queue(&WorkerRequest::WorkFail { handle })?;
         }
         self.answer_counts.sent += 1;
         Ok(())
@@ -249,7 +249,7 @@ impl GearmanWorker {
         connection: &mut Connection,
         stop: Option<BorrowedFd<'_>>,
     ) -> Result<(), RunError> {
-        connection.queue(&Request::PreSleep)?;
+        connection.queue(&WorkerRequest::PreSleep)?;
         connection.flush()?;
         loop {
             // poll(2) does not report bytes that were read together with an earlier response.
@@ -275,8 +275,8 @@ impl GearmanWorker {
     /// reset, which may discard sent data. In both cases an answered job would be assigned to another
     /// worker too. The response to an echo request confirms that everything before it was read.
     fn disconnect(&mut self, mut connection: Connection) -> Result<(), ConnectionError> {
-        connection.queue(&Request::ResetAbilities)?;
-        connection.queue(&Request::Echo(b"good-bye"))?;
+        connection.queue(&WorkerRequest::ResetAbilities)?;
+        connection.queue(&WorkerRequest::Echo(b"good-bye"))?;
         connection.flush()?;
         loop {
             match connection.receive()? {

@@ -187,6 +187,6 @@ fn run_fork_server<B: ChildProgram>(
     match ServerLoop::new(settings, program, resources, wire, child_exits, mask).run() {
         Ok(LoopExit::Finished) => 0,
         Ok(LoopExit::Child(program, start)) => program.run_child(start),
-        Err(_unborn) => EXIT_SOFTWARE,
+        Err(_start_error) => EXIT_SOFTWARE,
     }
 }

@@ -287,11 +287,11 @@ impl PreforkManager {
         Ok(match self.children.descriptor() {
             Some(children) => {
                 let children = (children, Interest::Read);
-                let [_ears, wakeup, children] = wait(&[signals, wakeup, children], timeout)?;
+                let [_signals, wakeup, children] = wait(&[signals, wakeup, children], timeout)?;
                 (wakeup, children)
             }
             None => {
-                let [_ears, wakeup] = wait(&[signals, wakeup], timeout)?;
+                let [_signals, wakeup] = wait(&[signals, wakeup], timeout)?;
                 (wakeup, Ready::default())
             }
         })

@@ -27,23 +27,26 @@ fn read(bytes: &[u8]) -> Result<Option<Response>, Malformed> {
 fn requests_are_encoded() {
     let (id, reverse, handle) = (name("worker-1"), name("reverse"), handle());
     let handle = &handle;
-    let table: [(Request<'_>, &[u8]); 10] = [
-        (Request::CanDo(&reverse), b"\0REQ\0\0\0\x01\0\0\0\x07reverse"),
-        (Request::ResetAbilities, b"\0REQ\0\0\0\x03\0\0\0\0"),
-        (Request::PreSleep, b"\0REQ\0\0\0\x04\0\0\0\0"),
-        (Request::GrabJob, b"\0REQ\0\0\0\x09\0\0\0\0"),
+    let table: [(WorkerRequest<'_>, &[u8]); 10] = [
+        (WorkerRequest::CanDo(&reverse), b"\0REQ\0\0\0\x01\0\0\0\x07reverse"),
+        (WorkerRequest::ResetAbilities, b"\0REQ\0\0\0\x03\0\0\0\0"),
+        (WorkerRequest::PreSleep, b"\0REQ\0\0\0\x04\0\0\0\0"),
+        (WorkerRequest::GrabJob, b"\0REQ\0\0\0\x09\0\0\0\0"),
         (
-            Request::WorkStatus { handle, done: 3, of: 10 },
+            WorkerRequest::WorkStatus { handle, done: 3, of: 10 },
             b"\0REQ\0\0\0\x0c\0\0\0\x0cH:lap:1\x003\x0010",
         ),
         (
-            Request::WorkComplete { handle, result: b"tset" },
+            WorkerRequest::WorkComplete { handle, result: b"tset" },
             b"\0REQ\0\0\0\x0d\0\0\0\x0cH:lap:1\0tset",
         ),
-        (Request::WorkFail { handle }, b"\0REQ\0\0\0\x0e\0\0\0\x07H:lap:1"),
-        (Request::Echo(b"a\0b"), b"\0REQ\0\0\0\x10\0\0\0\x03a\0b"),
-        (Request::SetClientId(&id), b"\0REQ\0\0\0\x16\0\0\0\x08worker-1"),
-        (Request::WorkWarning { handle, text: b"oh" }, b"\0REQ\0\0\0\x1d\0\0\0\x0aH:lap:1\0oh"),
+        (WorkerRequest::WorkFail { handle }, b"\0REQ\0\0\0\x0e\0\0\0\x07H:lap:1"),
+        (WorkerRequest::Echo(b"a\0b"), b"\0REQ\0\0\0\x10\0\0\0\x03a\0b"),
+        (WorkerRequest::SetClientId(&id), b"\0REQ\0\0\0\x16\0\0\0\x08worker-1"),
+        (
+            WorkerRequest::WorkWarning { handle, text: b"oh" },
+            b"\0REQ\0\0\0\x1d\0\0\0\x0aH:lap:1\0oh",
+        ),
     ];
     for (request, bytes) in table {
         let mut out = Vec::new();
@@ -114,11 +117,12 @@ fn an_incomplete_packet_is_not_decoded() {
 fn a_packet_that_is_too_long_is_not_appended() {
     let result = vec![b'x'; BODY_MAX];
     let mut out = b"before".to_vec();
-    let refused = Request::WorkComplete { handle: &handle(), result: &result }.append_to(&mut out);
+    let refused =
+        WorkerRequest::WorkComplete { handle: &handle(), result: &result }.append_to(&mut out);
     assert_eq!(refused, Err(PacketTooLong(BODY_MAX + 8)));
     assert_eq!(out, b"before");
     let fits = &result[8..];
-    Request::WorkComplete { handle: &handle(), result: fits }
+    WorkerRequest::WorkComplete { handle: &handle(), result: fits }
         .append_to(&mut out)
         .expect("the packet fits");
 }

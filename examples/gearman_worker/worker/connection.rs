@@ -5,7 +5,7 @@ use std::net::{TcpStream, ToSocketAddrs};
 use std::os::fd::{AsFd, BorrowedFd};
 use std::time::Duration;
 
-use crate::protocol::{PacketTooLong, Request, Response, ResponseBuffer};
+use crate::protocol::{PacketTooLong, Response, ResponseBuffer, WorkerRequest};
 
 use super::problem::ConnectionError;
 
@@ -39,7 +39,7 @@ impl Connection {
     }
 
     /// Queues a request, which the next [`flush`](Connection::flush) sends.
-    pub(super) fn queue(&mut self, request: &Request<'_>) -> Result<(), PacketTooLong> {
+    pub(super) fn queue(&mut self, request: &WorkerRequest<'_>) -> Result<(), PacketTooLong> {
         request.append_to(&mut self.out)
     }
 

@@ -2,7 +2,7 @@
 
 use std::error::Error;
 
-use crate::protocol::{JobHandle, Request};
+use crate::protocol::{JobHandle, WorkerRequest};
 
 use super::connection::Connection;
 use super::problem::ConnectionError;
@@ -30,7 +30,7 @@ impl<'a> GearmanJob<'a> {
     /// If the connection is lost. The server then assigns the job to another worker, so the function
     /// should return.
     pub(crate) fn progress(&mut self, done: u32, of: u32) -> Result<(), ConnectionError> {
-        self.connection.queue(&Request::WorkStatus { handle: self.handle, done, of })?;
+        self.connection.queue(&WorkerRequest::WorkStatus { handle: self.handle, done, of })?;
         self.connection.flush()
     }
 }

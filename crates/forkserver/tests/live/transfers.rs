@@ -50,10 +50,10 @@ fn a_connection_reaches_its_child() {
 }
 
 fn a_mixed_request() {
-    type Request = (OwnedFd, Vec<u8>, Serde<(u32, String)>, Option<UnixStream>);
+    type MixedRequest = (OwnedFd, Vec<u8>, Serde<(u32, String)>, Option<UnixStream>);
     let mut server = TestServer::new(
         1,
-        closure_program(|start: ChildStart<Request>| {
+        closure_program(|start: ChildStart<MixedRequest>| {
             let (fd, bytes, Serde((number, name)), line) =
                 start.request.expect("the request decodes");
             let mut writer = io::PipeWriter::from(fd);
