@@ -9,7 +9,7 @@
 //! ```
 //!
 //! Connections are kept alive: a child serves one client until either side closes the connection, and shows
-//! each request as its label. Ctrl-C closes connections after the request in hand.
+//! each request as its label. Ctrl-C closes connections after the current request.
 
 use std::pin::pin;
 
@@ -39,7 +39,7 @@ fn routes() -> Router {
         .route("/crash", get(async || -> String { std::process::abort() }))
 }
 
-/// Serves one connection. When the child is asked to leave, the connection ends after the request in hand, with
+/// Serves one connection. When the child is asked to leave, the connection ends after the current request, with
 /// `connection: close`.
 async fn serve(stream: Connection<TcpStream>, child: ChildHandle) -> Result<(), hyper::Error> {
     let router = TowerToHyperService::new(routes());

@@ -165,7 +165,7 @@ fn every_decision_record_is_in_the_index() {
     assert!(decisions >= 19, "{decisions} decisions were found");
 }
 
-/// The most lines of a file. A longer one holds more than one noun.
+/// The most lines of a file. A longer file has more than one subject.
 const LINES_MAX: usize = 800;
 
 #[test]

@@ -65,7 +65,7 @@ fn no_crate_depends_on_what_the_table_forbids() {
 }
 
 /// Returns the dependencies of a crate, direct and through other members of the workspace, with the features
-/// that it enables. Members are there by the names of their packages and of their folders.
+/// that it enables. Members are included twice: by the name of the package and by that of the folder.
 fn dependencies(crates: &BTreeMap<String, Crate>, name: &str) -> BTreeSet<String> {
     let mut dependencies = BTreeSet::new();
     let mut queue = vec![(name.to_owned(), vec!["default".to_owned()])];

@@ -109,8 +109,8 @@ fn unsafe_blocks(text: &str) -> Vec<Block> {
     starts.map(block).collect()
 }
 
-/// Returns the lines without comments and strings. The second line of a string that spans lines counts as code,
-/// so an error is on the side of a complaint.
+/// Returns the lines without comments and strings. The second line of a string that spans lines counts as
+/// code, so a mistake can only cause a false report.
 fn code(text: &str) -> Vec<String> {
     text.lines().map(code_of_line).collect()
 }

@@ -63,7 +63,7 @@ fn connected_clients_keep_the_old_configuration_and_later_clients_get_the_new_on
         (bob.try_ask("Bob").ok()? == "Good evening, Bob").then_some(bob)
     });
     assert_eq!(bob.ask("Bob"), "Good evening, Bob");
-    assert_eq!(ann.ask("Ann"), "Good morning, Ann", "her connection keeps the old configuration");
+    assert_eq!(ann.ask("Ann"), "Good morning, Ann", "the connection keeps the old configuration");
     drop(ann);
     greeter.workers(5, &first);
 

@@ -2,9 +2,9 @@
 //!
 //! It runs all benchmarks, or the named ones, prints a table and writes the same data to
 //! `target/bench/results.json`. A missed bar is reported but is not a failure of the run: the exit
-//! code is 1 only if something could not be measured. The servers are programs beside this one: one
-//! for each daemon, and `bench-loop` for the loops without actix; the others are this program,
-//! started with `--serve`.
+//! code is 1 only if something could not be measured. Each daemon is a program beside this one, and
+//! `bench-loop` contains the loops without actix. The other servers are this program, started with
+//! `--serve`.
 
 mod announce;
 mod benches;

@@ -53,11 +53,11 @@ impl ServerProgram {
     }
 }
 
-/// Returns a copy of a program, as its installation would make it.
+/// Returns a copy of a program, as an installation would create it.
 ///
 /// A file that a linker has just written is in the page cache in single pages; a file that was
-/// written at once is in pieces of many pages. Mapping those costs a process less, and users run
-/// installed files.
+/// written in one go is in pieces of many pages. Such pieces cost a process less to map, and users
+/// run installed files.
 fn installed(program: &Path) -> Measured<PathBuf> {
     let missing = |error| format!("{}: {error}: `make bench` builds it", program.display());
     let name = program.file_name().ok_or("the program has no name")?;

@@ -55,7 +55,7 @@ pub(crate) enum Bar {
 }
 
 impl Row {
-    /// Returns a row with a figure of ours.
+    /// Returns a row with our figure.
     pub(crate) fn new(
         bench: &'static str,
         name: impl Into<String>,

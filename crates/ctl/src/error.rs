@@ -128,7 +128,7 @@ pub(crate) enum CtlError {
         /// The reason.
         source: ScoreboardError,
     },
-    /// Metrics need the counters, which only the daemon has, and it does not answer.
+    /// Only the daemon has the counters that metrics need, and the daemon does not answer.
     #[error("cannot print metrics, which only the daemon can provide: {0}")]
     MetricsUnavailable(Box<CtlError>),
     /// Metrics of a scoreboard file were requested.
@@ -212,7 +212,7 @@ fn exit_status_of(kind: ControlErrorKind) -> ExitStatus {
         ControlErrorKind::Malformed | ControlErrorKind::Refused | ControlErrorKind::Failed => {
             ExitStatus::Failed
         }
-        // Kinds that a later version of the daemon adds.
+        // A kind that a later version of the daemon adds.
         _added_later => ExitStatus::Failed,
     }
 }

@@ -139,7 +139,8 @@ struct Restore;
 
 impl Drop for Restore {
     fn drop(&mut self) {
-        // After a panic the hook has done so; a second time would move the cursor into its message.
+        // After a panic the hook has already restored the terminal; doing it again would move the
+        // cursor into the panic message.
         if !thread::panicking() {
             ratatui::restore();
         }
@@ -301,7 +302,7 @@ fn read_keys(sender: &Sender<ScreenEvent>) {
             Ok(Event::Resize(_, _)) => ScreenEvent::Resized,
             Ok(_other) => continue,
             Err(error) => {
-                // The screen ends because of it.
+                // The screen ends with this error.
                 let _ = sender.send(ScreenEvent::InputFailed(error));
                 return;
             }

@@ -1,4 +1,4 @@
-//! The builder with which a daemon is configured.
+//! The builder that configures a daemon.
 
 use std::path::PathBuf;
 use std::time::Duration;

@@ -5,8 +5,8 @@
 //! it to children over links of its own:
 //!
 //! - [`RequestFactory`] makes the request that each child starts with, one end of a link for example.
-//! - [`SetQueueDepth`] sets how many tasks wait for a child. The pool grows by that.
-//! - [`KillRogue`] has a child killed that the parent's own session has found misbehaving.
+//! - [`SetQueueDepth`] sets how many tasks wait for a child. The pool grows accordingly.
+//! - [`KillRogue`] kills a child that a session in the parent has found misbehaving.
 //!
 //! In the child, [`ChildHandle::work`](crate::ChildHandle::work) runs the loop that takes the work, and
 //! [`ChildHandle::update_status`](crate::ChildHandle::update_status) reports what it does.

@@ -1,4 +1,4 @@
-//! The errors with which a daemon fails to start or ends.
+//! The errors of a daemon: why it did not start, or why it ended.
 
 use std::fmt;
 use std::io;

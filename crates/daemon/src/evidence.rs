@@ -297,7 +297,7 @@ mod epoch {
         time: &SystemTime,
         serializer: S,
     ) -> Result<S::Ok, S::Error> {
-        // A clock before 1970 was never set.
+        // A clock that shows a time before 1970 was never set.
         let since = time.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
         serializer.serialize_f64(since.as_secs_f64())
     }

@@ -68,7 +68,7 @@ struct ParentResources {
     terminal: Option<SavedStderr>,
 }
 
-/// The program, and what a child has to know about the daemon.
+/// The program, and the data about the daemon that a child needs.
 struct DaemonChildProgram<P> {
     program: P,
     context: ProcessContext,

@@ -168,8 +168,8 @@ enum AcceptHealth {
     Failing,
 }
 
-/// The source of a child's connections: the listener that it shares. After it has closed that on a stop of
-/// the daemon, the connections that it had accepted from the backlog.
+/// The source of a child's connections: the shared listener; or, after the child has closed it
+/// because the daemon stops, the connections that it had accepted from the backlog.
 #[derive(Debug)]
 pub(crate) struct ConnectionSource<L: Listen> {
     listener: Option<Rc<WatchedListener<L>>>,
@@ -187,7 +187,7 @@ impl<L: Listen> ConnectionSource<L> {
         self.listener.clone()
     }
 
-    /// Returns the next connection that does not have to be waited for.
+    /// Returns the next connection that is available without waiting.
     pub(crate) fn next_waiting(&mut self) -> Option<L::Socket> {
         match &self.listener {
             Some(listener) => listener.try_accept(),

@@ -28,7 +28,7 @@ pub(crate) fn default_logger(verbosity: Verbosity) -> Logger {
 }
 
 /// Writes a line to the log: to standard error, or to its former destination if it was redirected. It
-/// needs more than one write only if the system accepts a part of the line.
+/// needs more than one write only if the system accepts just a part of the line.
 fn write_line(line: &[u8]) -> io::Result<()> {
     match REDIRECTED.get() {
         None => daemon_log::to_stderr(line),

@@ -110,8 +110,9 @@ impl PreFork {
 
 /// A model: a new child for each request, up to a maximum number at a time.
 ///
-/// Most of the cost of a forked child are page faults: it maps again each page of the program that it
-/// touches. A small program therefore serves more connections. These settings in `Cargo.toml` help:
+/// Most of the cost of a forked child is page faults: the child maps each page of the program again
+/// when it first touches it. A small program therefore serves more connections. These settings in
+/// `Cargo.toml` help:
 ///
 /// ```toml
 /// [profile.release]

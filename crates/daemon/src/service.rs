@@ -4,15 +4,15 @@
 //! A daemon that is [supervised](crate::DaemonBuilder::supervised) does this by itself. A program that needs
 //! callbacks spawns the service itself, and registers the daemon with it in
 //! [`Program::parent`](crate::Program::parent): `daemon.do_send(RegisterWith(service))`. The service must be
-//! spawned with a setting that makes it
-//! [awaits](daemon_service::ServiceSettings::await_registration) that. Then
+//! spawned with the setting [`await_registration`](daemon_service::ServiceSettings::await_registration). The
+//! two then correspond as follows:
 //!
 //! | the service | while the daemon |
 //! | --- | --- |
 //! | starts | starts its first children |
 //! | runs, and sends READY to a supervisor | runs |
 //! | pauses, is paused, continues | is paused and resumed by the operator: with a message, `daemonctl`, or TSTP and CONT |
-//! | changes its parameters | does what HUP is set to do, until all children have been replaced |
+//! | changes its parameters | carries out its [`OnHup`](crate::OnHup) action, until all children have been replaced |
 //! | stops, and extends its timeout each time a child exits | drains |
 //! | has stopped, with exit code 1 if the daemon has failed | has stopped |
 //!

@@ -164,7 +164,7 @@ pub struct Counters {
     pub pool_full: u64,
     /// Times that a pool needed more than `max_children` children.
     pub max_children_reached: u64,
-    /// Children that exited in order: they were asked to, or had served their share of requests.
+    /// Children that exited as intended: they were asked to, or had served their share of requests.
     pub clean_exits: u64,
     /// Children that ended in any other way.
     pub failed_exits: u64,

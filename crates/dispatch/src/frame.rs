@@ -95,7 +95,7 @@ pub(crate) enum CompletionKind {
 pub(crate) enum BodyLocation {
     /// In the frame, after the head.
     InFrame,
-    /// In a memory file, of which it is the first bytes: this many.
+    /// In the first bytes of a memory file: this many.
     Shared(u64),
 }
 

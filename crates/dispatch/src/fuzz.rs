@@ -5,7 +5,7 @@ use crate::frame::{FrameReader, TaskOrder, WorkerMessage};
 
 /// Decodes bytes as messages of a worker, as task orders, and as parameters.
 ///
-/// Any input must give frames or an error, and never panic.
+/// Any input must result in frames or an error, never in a panic.
 pub fn frames(bytes: &[u8]) {
     let mut inbox = FrameReader::default();
     inbox.feed(bytes);

@@ -30,7 +30,7 @@ pub(crate) fn receive(
     match received {
         Received::Drained => {
             let nothing = |_: &OwnedFd| Err::<(), _>(io::ErrorKind::WouldBlock.into());
-            // It returns the error of the closure.
+            // The result is always the error of the closure.
             let _ = watch.try_io(Interest::READABLE, nothing);
         }
         Received::More | Received::Closed => {}

@@ -26,7 +26,7 @@ pub(crate) fn install_hook() {
 
 /// Runs `act` and turns a panic into [`HandlerOutcome::Panicked`].
 pub(crate) fn catch<T>(act: impl FnOnce() -> T) -> Result<T, HandlerOutcome> {
-    // State that the handler leaves half changed is its own responsibility.
+    // The handler is responsible for state that it leaves half changed.
     panic::catch_unwind(AssertUnwindSafe(act)).map_err(|payload| outcome_of(payload.as_ref()))
 }
 

@@ -79,7 +79,7 @@ struct WorkerLoop {
     log: Logger,
 }
 
-/// Whether the message that this worker leaves has been sent.
+/// Whether the worker has reported that it is leaving.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum LeavingSent {
     No,
@@ -258,7 +258,8 @@ impl WorkerLoop {
         })
     }
 
-    /// Returns the buffers that the parent has read to the pool. It reads them in order.
+    /// Puts the buffers that the parent has read back into the pool. The parent reads them in
+    /// order.
     fn recycle_acknowledged(&mut self) {
         let is_acknowledged =
             |(turn, _): &(u64, Body)| self.claims.is_acknowledged(self.slot, *turn);

@@ -42,7 +42,7 @@ pub struct ForkServer<R> {
     wakeup: Wakeup,
     request_limit: usize,
     free: BinaryHeap<Reverse<u32>>,
-    /// By slot: the request of a child that has been ordered and is not yet reported born.
+    /// The request of each child whose fork was ordered and is not reported yet, by slot.
     pending: Vec<Option<R>>,
 }
 

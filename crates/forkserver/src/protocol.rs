@@ -93,7 +93,7 @@ fn refused(errno: i32) -> daemon_sys::Error {
     daemon_sys::Error::os("fork", std::io::Error::from_raw_os_error(errno))
 }
 
-/// Returns a hint for the case that the system is short of processes or memory.
+/// Returns a hint if the system is short of processes or memory, otherwise an empty string.
 fn hint(errno: i32) -> &'static str {
     if refused(errno).is_resource_shortage() {
         "; check the process limit (ulimit -u, pids.max of the cgroup) and free memory"

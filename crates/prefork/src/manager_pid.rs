@@ -7,15 +7,15 @@ use daemon_sys::Pid;
 use crate::error::ConfigError;
 
 /// The pid of the process whose signals a manager handles; 0 if there is none. A forked process
-/// inherits the value, which then names another process.
+/// inherits the value, but the value is then not its own pid.
 static MANAGER: AtomicI32 = AtomicI32::new(0);
 
-/// The exclusive right to handle this process' signals.
+/// The exclusive right to handle the signals of this process.
 #[derive(Debug)]
 pub(crate) struct ManagerPid(Pid);
 
 impl ManagerPid {
-    /// Acquires the right.
+    /// Acquires the right. Fails if this process already has a manager or is a worker.
     pub(crate) fn acquire() -> Result<ManagerPid, ConfigError> {
         let this = Pid::this();
         let previous = MANAGER.load(SeqCst);

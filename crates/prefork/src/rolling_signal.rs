@@ -19,7 +19,7 @@ pub(crate) struct RollingSignal {
 }
 
 impl RollingSignal {
-    /// Creates it. The first worker is due at once.
+    /// Creates a rolling signal. The first worker is due at once.
     pub(crate) fn new(
         signal: Signal,
         interval: Duration,

@@ -1,6 +1,6 @@
 //! The service actor with real callbacks, each test in its own actix System.
 
-#![expect(clippy::unwrap_used, reason = "a test that unwraps what is not there has failed")]
+#![expect(clippy::unwrap_used, reason = "a failed unwrap fails the test")]
 
 use std::time::Duration;
 

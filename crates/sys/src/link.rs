@@ -180,7 +180,7 @@ fn attach(message: &mut libc::msghdr, control: &mut ControlBuffer, fds: &[Borrow
 }
 
 fn detach(message: &libc::msghdr, fds: &mut VecDeque<OwnedFd>) -> io::Result<()> {
-    // SAFETY: recvmsg has filled in the message, whose control buffer still lives.
+    // SAFETY: recvmsg has filled in the message, whose control buffer still exists.
     let mut header = unsafe { libc::CMSG_FIRSTHDR(message) };
     while !header.is_null() {
         // SAFETY: not null, so it is a header that recvmsg wrote in the buffer.

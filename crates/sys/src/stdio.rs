@@ -48,7 +48,7 @@ impl LogFile {
     ///
     /// # Errors
     ///
-    /// None that dup2(2) names for open descriptors.
+    /// dup2(2) documents no error for open descriptors.
     pub fn redirect(&self) -> Result<()> {
         redirect_to(&self.file)
             .map_err(|error| Error::os(format!("log to {}", self.path.display()), error))
@@ -143,7 +143,7 @@ impl SavedStderr {
     ///
     /// # Errors
     ///
-    /// None that dup2(2) names for open descriptors.
+    /// dup2(2) documents no error for open descriptors.
     pub fn restore(self) -> Result<()> {
         dup2_stderr(&self.0).map_err(|errno| Error::os("restore standard error", errno))
     }
@@ -176,7 +176,7 @@ pub fn output_pipe() -> Result<(OwnedFd, OwnedFd)> {
 ///
 /// # Errors
 ///
-/// None that dup2(2) names for open descriptors.
+/// dup2(2) documents no error for open descriptors.
 pub fn redirect_outputs(out: OwnedFd, err: OwnedFd) -> Result<()> {
     // A flush error is of the former output, which is no longer used.
     let _ = io::stdout().flush();

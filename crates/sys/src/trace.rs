@@ -123,7 +123,7 @@ impl BacktraceChannel {
     ///
     /// # Errors
     ///
-    /// None that sigaction(2) names for this signal.
+    /// sigaction(2) documents no error for this signal.
     pub fn install_handler(self) -> Result<()> {
         platform::install(|| {
             // Never freed: the handler may be reading it.

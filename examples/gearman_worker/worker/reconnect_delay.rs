@@ -35,7 +35,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_delay_doubles_up_to_the_longest_and_is_reset_by_a_response() {
+    fn the_delay_doubles_up_to_the_maximum_and_a_response_resets_it() {
         let mut reconnect_delay = ReconnectDelay::default();
         let row: Vec<u128> = (0..9).map(|_| reconnect_delay.after_failure().as_millis()).collect();
         assert_eq!(row, [100, 200, 400, 800, 1_600, 3_200, 6_400, 10_000, 10_000]);

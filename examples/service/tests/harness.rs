@@ -139,7 +139,7 @@ pub(crate) fn reached(service: &Service, state: ServiceState) -> ServiceStatus {
 pub(crate) fn output(line: &mut Command) -> std::io::Result<Output> {
     const INTERNAL_ERROR: i32 = 1359;
     match line.output() {
-        // Wine fails to start about one in some thousand programs.
+        // Wine fails to start about one program in several thousand.
         Err(error) if is_wine() && error.raw_os_error() == Some(INTERNAL_ERROR) => line.output(),
         output => output,
     }

@@ -1,11 +1,11 @@
-//! The watchdog is fed while the pool is healthy.
+//! The daemon notifies the watchdog while the pool is healthy.
 
 use crate::harness::{Signal, TestProgram};
 
 use super::notify::NotifySocket;
 
 #[test]
-fn the_watchdog_is_fed_only_while_the_pool_is_healthy() {
+fn the_watchdog_is_notified_only_while_the_pool_is_healthy() {
     let start = TestProgram::example("service");
     let mut socket = NotifySocket::bind(&start.dir().join("notify"));
     let daemon = start
@@ -23,14 +23,14 @@ fn the_watchdog_is_fed_only_while_the_pool_is_healthy() {
     for child in fork_server.children() {
         assert!(child.signal(Signal::SIGTERM));
     }
-    daemon.wait_for_log("the watchdog is told nothing: no child of the pool");
+    daemon.wait_for_log("not notifying the watchdog: unhealthy");
     assert!(fork_server.signal(Signal::SIGCONT));
     let fed = socket.received().len();
     socket.wait_for_after(fed, "WATCHDOG", Some("1"));
 }
 
 #[test]
-fn a_watchdog_of_another_process_is_not_fed() {
+fn a_watchdog_of_another_process_is_not_notified() {
     let start = TestProgram::example("service");
     let mut socket = NotifySocket::bind(&start.dir().join("notify"));
     let mut daemon = start

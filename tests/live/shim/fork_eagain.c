@@ -1,7 +1,7 @@
-/* fork(2) that fails with EAGAIN while a file is there. Preloaded by a live test.
+/* A fork(2) that fails with EAGAIN while a file exists. A live test preloads it.
  *
- * FORK_EAGAIN names the file. Only a process that was itself forked is refused: the parent's fork of
- * its fork server is not what the tests are about. */
+ * FORK_EAGAIN names the file. Only the forks of a forked process fail, so the parent can still
+ * fork its fork server. */
 #define _GNU_SOURCE
 #include <dlfcn.h>
 #include <errno.h>

@@ -1,4 +1,6 @@
-//! `bench-fork`: one child with a System per connection, through `serve`. A separate program, as a user's would be: other code in its file would be mapped with it and count as its own.
+//! `bench-fork`: one child with a System per connection, through `serve`. It is a separate program,
+//! as users would build it: other code in the same file would be mapped too, and its memory and
+//! page faults would count.
 
 #[path = "../announce.rs"]
 mod announce;

@@ -1,4 +1,5 @@
-//! `bench-pool CHILDREN [BOARD]`: a pool of constant size through `serve`, with its scoreboard in a file if one is given. A separate program, as a user's would be.
+//! `bench-pool CHILDREN [BOARD]`: a pool of constant size through `serve`, with its scoreboard in a
+//! file if one is given. It is a separate program, as users would build it.
 
 #[path = "../announce.rs"]
 mod announce;

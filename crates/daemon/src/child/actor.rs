@@ -108,7 +108,8 @@ impl ChildActor {
             self.retained.shutdown = Some(shutdown);
             let address = ctx.address();
             let answers = self.sessions.shutdown.broadcast_and_wait(&shutdown);
-            // Through the mailbox: messages that a session sent before its response are handled first.
+            // Sent through the mailbox, so that messages that a session sent before its response
+            // are handled first.
             ctx.spawn(
                 answers.map(move |()| address.do_send(ShutdownAcknowledged)).into_actor(self),
             );
@@ -130,7 +131,7 @@ impl ChildActor {
     fn end(&mut self, code: i32, ctx: &mut Context<Self>) {
         self.state.borrow_mut().report_leaving(now());
         if let Some(end) = self.end.take() {
-            // The receiver is the child's main function, which waits for this.
+            // The receiver is the child's main function, which waits for this message.
             let _ = end.send(code);
         }
         ctx.stop();
@@ -227,7 +228,8 @@ impl Actor for ChildActor {
             self.state.borrow().beat(now());
             ctx.run_interval(pause, |child, _ctx| child.state.borrow().beat(now()));
         }
-        // A child that is forked while the daemon is paused gets no signal for it.
+        // A child that is forked during a pause receives no signal about it, so it reads the
+        // scoreboard.
         self.recheck_operator_pause();
         match Watch::readable(self.signals.as_fd(), SignalReady) {
             Ok(watch) => {

@@ -28,7 +28,7 @@ use crate::program::Program;
 /// Exit code of a child that could not read its request: `EX_DATAERR` of sysexits(3).
 const EXIT_DATA: i32 = 65;
 
-/// What each process of a daemon has to know.
+/// The data that each process of a daemon needs.
 #[derive(Debug, Clone)]
 pub(crate) struct ProcessContext {
     pub(crate) alias: String,
@@ -40,7 +40,7 @@ pub(crate) struct ProcessContext {
     pub(crate) requests: RequestLimit,
     pub(crate) jitter: Jitter,
     pub(crate) log: Logger,
-    /// The interval of a child's heartbeat; none if it has none.
+    /// The interval of a child's heartbeats; `None` if heartbeats are off.
     pub(crate) heartbeat: Option<Duration>,
     pub(crate) log_file: Option<Arc<LogFile>>,
 }
@@ -73,7 +73,8 @@ pub(crate) fn run_child<P: Program>(
             return EXIT_DATA;
         }
     };
-    // Children that were forked together have neighbouring slots, so that this numbers the forks.
+    // Children that were forked together have neighbouring slots, so this gives them different
+    // numbers.
     let generation = u64::from(seat.generation().get());
     let birth = generation * u64::from(seat.reader().slots()) + u64::from(seat.slot().get());
     let quota = Quota::new(context.requests, context.jitter, birth);

@@ -16,7 +16,7 @@ pub(super) enum LineRead {
     End,
 }
 
-/// Reads the next line of at max `max` bytes. Returns `End` if the line is not complete within the
+/// Reads the next line of at most `max` bytes. Returns `End` if the line is not complete within the
 /// timeout.
 pub(super) async fn next_within<R>(reader: &mut R, max: usize, limit: Duration) -> LineRead
 where
@@ -25,7 +25,7 @@ where
     timeout(limit, next(reader, max)).await.unwrap_or(LineRead::End)
 }
 
-/// Reads the next line of at max `max` bytes.
+/// Reads the next line of at most `max` bytes.
 pub(super) async fn next<R: AsyncBufRead + Unpin>(reader: &mut R, max: usize) -> LineRead {
     let mut line = Vec::new();
     let limit = max as u64 + 1;

@@ -1,4 +1,4 @@
-//! Messages with which a session in a child reports what it does.
+//! Messages that a session in a child sends to report what it does.
 
 use std::time::Duration;
 

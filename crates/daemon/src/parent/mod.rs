@@ -1,4 +1,4 @@
-//! The parent's side: its rules, apart from its actor, and what the two stand on.
+//! The parent process: its rules, its actor, and the modules that both use.
 
 mod actor;
 mod backlog;

@@ -124,14 +124,15 @@ impl<T, C: Claims> Scheduler<T, C> {
         self.wake_at = self.next_check(now);
     }
 
-    /// Returns when `tick` must be called if no event occurs before. It can turn out to be too early.
+    /// Returns when `tick` must be called if no event occurs before. The time may be earlier than
+    /// necessary.
     pub(crate) fn wake_at(&self) -> Option<MonotonicTime> {
         self.wake_at
     }
 
     /// Schedules the next check of a worker whose tasks in flight have changed.
     pub(super) fn schedule_check(&mut self, slot: usize, now: MonotonicTime) {
-        // At that time it is checked whether the task was started.
+        // At that time `tick` checks whether the task was started.
         let unresponsive = self.workers.oldest(slot).map(|_oldest| now + UNRESPONSIVE_AFTER);
         self.wake_at =
             self.wake_at.into_iter().chain(self.check_at(slot, now)).chain(unresponsive).min();
@@ -154,8 +155,9 @@ impl<T, C: Claims> Scheduler<T, C> {
         overtime.into_iter().chain(stall).min()
     }
 
-    /// Returns when this worker becomes unresponsive if it does not start its task before. A worker that
-    /// is unresponsive already has been checked, and is checked again when another worker is idle.
+    /// Returns when this worker becomes unresponsive if it does not start its task before. Returns
+    /// `None` for a worker that is unresponsive already: it is checked again when another worker is
+    /// idle.
     fn unresponsive_at(&self, slot: usize, now: MonotonicTime) -> Option<MonotonicTime> {
         let oldest = self.workers.oldest(slot)?;
         let left = UNRESPONSIVE_AFTER.saturating_sub(self.workers.oldest_for(slot, now));

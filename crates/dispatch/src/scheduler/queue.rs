@@ -31,7 +31,8 @@ impl Lane {
         Lane { name: name.into(), max_running: None }
     }
 
-    /// Sets how many of its requests workers may have at a time. No limit by default.
+    /// Sets the maximum number of requests of this lane that workers have at a time. No limit by
+    /// default.
     #[must_use]
     pub fn max_running(mut self, requests: usize) -> Lane {
         self.max_running = Some(requests);

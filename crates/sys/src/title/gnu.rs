@@ -114,7 +114,7 @@ fn claim() -> Option<Claimed> {
 /// `list` is null, or a list of pointers to strings, terminated by a null.
 unsafe fn length_from(start: *mut u8, list: *mut *mut c_char) -> usize {
     let mut length = 0;
-    // SAFETY: the caller's promise.
+    // SAFETY: guaranteed by the caller.
     for entry in unsafe { entries(list) } {
         if entry.cast::<u8>() != start.wrapping_add(length) {
             break;
@@ -132,7 +132,7 @@ unsafe fn length_from(start: *mut u8, list: *mut *mut c_char) -> usize {
 ///
 /// As [`length_from`], and no other thread reads the list.
 unsafe fn move_out(list: *mut *mut c_char) {
-    // SAFETY: the caller's promise.
+    // SAFETY: guaranteed by the caller.
     for entry in unsafe { entries(list) } {
         // SAFETY: an entry of the list is a string.
         let string = unsafe { CStr::from_ptr(*entry) };

@@ -21,7 +21,7 @@ pub(super) fn walk(above: *const c_void, mut visit: impl FnMut(usize) -> Control
         // Some stacks end in a null frame.
         !frame.ip().is_null() && visit(frame.ip() as usize).is_continue()
     };
-    // SAFETY: what the unsynchronised walk leaves out is a lock that Windows' dbghelp needs; here
-    // it is `_Unwind_Backtrace`, which may run in several threads and in a handler.
+    // SAFETY: the unsynchronised walk only omits a lock that Windows' dbghelp needs. On Linux the
+    // walk is `_Unwind_Backtrace`, which may run in several threads and in a signal handler.
     unsafe { backtrace::trace_unsynchronized(each) };
 }

@@ -178,7 +178,7 @@ fn the_watchdog_restarts_a_broken_pool() {
     unit.until("ActiveState", "active");
     assert_ne!(unit.parent(), first);
     let journal = unit.journal();
-    assert!(journal.contains("the watchdog is told nothing: no child of the pool"), "{journal}");
+    assert!(journal.contains("not notifying the watchdog: unhealthy"), "{journal}");
     assert!(journal.contains("Watchdog timeout"), "{journal}");
     assert_eq!(unit.show("NRestarts"), "1", "{journal}");
     assert!(!fork_server.is_alive());
