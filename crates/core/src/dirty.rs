@@ -38,7 +38,7 @@ impl DirtyBits {
         let Some(marks) = self.marks.get(word / WORDS) else {
             return;
         };
-        // Release, so that whoever clears the bit sees what was written before it. The slot's bit
+        // Release, so that a parent that clears the bit sees what was written before it. The slot's bit
         // is set before the summary's: if the parent clears the summary between the two, it is set
         // again here, and at worst points to a word without bits. In the other order a bit could
         // remain without its summary, and would not be found.

@@ -71,9 +71,9 @@ impl Jitter {
     /// Programming, volume 3, section 6.4, "Fibonacci hashing"). Random numbers would sometimes
     /// give neighbours the same value.
     #[must_use]
-    pub fn shorten(self, whole: u64, birth: u64) -> u64 {
+    pub fn shorten(self, whole: u64, start_index: u64) -> u64 {
         let spread = u128::from(whole) * u128::from(self.0) / 100;
-        let fraction = u128::from(birth.wrapping_mul(GOLDEN) >> 32);
+        let fraction = u128::from(start_index.wrapping_mul(GOLDEN) >> 32);
         // It is at most `spread`, which is at most half of `whole`.
         let less = u64::try_from((fraction * (spread + 1)) >> 32).unwrap_or(0);
         whole.saturating_sub(less)
@@ -118,12 +118,12 @@ impl Quota {
     ///
     /// It is between `requests` less the jitter and `requests`, see [`Jitter::shorten`].
     #[must_use]
-    pub fn new(requests: RequestLimit, jitter: Jitter, birth: u64) -> Quota {
+    pub fn new(requests: RequestLimit, jitter: Jitter, start_index: u64) -> Quota {
         match requests {
             RequestLimit::Unlimited => Quota { remaining: None },
             RequestLimit::AtMost(requests) => {
-                let share = jitter.shorten(requests.get().into(), birth);
-                Quota { remaining: Some(u32::try_from(share).unwrap_or(u32::MAX)) }
+                let quota = jitter.shorten(requests.get().into(), start_index);
+                Quota { remaining: Some(u32::try_from(quota).unwrap_or(u32::MAX)) }
             }
         }
     }
@@ -158,8 +158,8 @@ mod tests {
         RequestLimit::AtMost(NonZeroU32::new(requests).unwrap())
     }
 
-    fn share(requests: u32, jitter: Jitter, birth: u64) -> u32 {
-        Quota::new(of(requests), jitter, birth).remaining().unwrap()
+    fn quota(requests: u32, jitter: Jitter, start_index: u64) -> u32 {
+        Quota::new(of(requests), jitter, start_index).remaining().unwrap()
     }
 
     #[test]
@@ -167,11 +167,14 @@ mod tests {
         for requests in (1..300).chain([1000, 65_537, u32::MAX]) {
             for percent in 0..=50 {
                 let jitter = Jitter::from_percent(percent).unwrap();
-                let least = u64::from(requests) * u64::from(100 - percent);
-                for birth in (0..40).chain([u64::MAX]) {
-                    let share = share(requests, jitter, birth);
-                    assert!(share <= requests && share >= 1);
-                    assert!(u64::from(share) * 100 >= least, "{requests} {percent} {birth}");
+                let minimum = u64::from(requests) * u64::from(100 - percent);
+                for start_index in (0..40).chain([u64::MAX]) {
+                    let quota = quota(requests, jitter, start_index);
+                    assert!(quota <= requests && quota >= 1);
+                    assert!(
+                        u64::from(quota) * 100 >= minimum,
+                        "{requests} {percent} {start_index}"
+                    );
                 }
             }
         }
@@ -179,18 +182,18 @@ mod tests {
 
     #[test]
     fn a_quota_of_one_request_is_always_one() {
-        assert!((0..1000).all(|birth| share(1, Jitter::MAX, birth) == 1));
+        assert!((0..1000).all(|start_index| quota(1, Jitter::MAX, start_index) == 1));
     }
 
     #[test]
     fn consecutive_children_have_different_quotas() {
         // Among n multiples of the golden ratio, any two are at least 0.38 / n apart.
-        for (requests, births) in [(100, 4), (1000, 32), (10_000, 256)] {
+        for (requests, count) in [(100, 4), (1000, 32), (10_000, 256)] {
             for first in (0..2000).chain([u64::MAX - 10]) {
-                let shares = (0..births)
-                    .map(|nth| share(requests, Jitter::default(), u64::wrapping_add(first, nth)))
+                let quotas = (0..count)
+                    .map(|nth| quota(requests, Jitter::default(), u64::wrapping_add(first, nth)))
                     .collect::<HashSet<_>>();
-                assert_eq!(shares.len() as u64, births, "{requests} from {first}");
+                assert_eq!(quotas.len() as u64, count, "{requests} from {first}");
             }
         }
     }
@@ -199,11 +202,11 @@ mod tests {
     fn only_a_fraction_of_a_large_pool_has_the_same_quota() {
         // 1000 children share 11 values: no value is used by much more than a tenth of them.
         for first in [0_u64, 17, 1 << 40] {
-            let mut dealt = [0; 101];
-            for birth in first..first + 1000 {
-                dealt[share(100, Jitter::default(), birth) as usize] += 1;
+            let mut counts = [0; 101];
+            for start_index in first..first + 1000 {
+                counts[quota(100, Jitter::default(), start_index) as usize] += 1;
             }
-            assert!(dealt.iter().all(|count| *count <= 100), "{dealt:?}");
+            assert!(counts.iter().all(|count| *count <= 100), "{counts:?}");
         }
     }
 

@@ -190,10 +190,10 @@ mod tests {
 
     #[test]
     fn a_child_handles_exactly_the_signals_that_it_does_not_ignore() {
-        let heard = Signal::ALL
+        let handled = Signal::ALL
             .into_iter()
             .filter(|signal| child_action(*signal) != ChildAction::Ignore)
             .collect::<Vec<_>>();
-        assert_eq!(heard, Signal::CHILD_SIGNALS);
+        assert_eq!(handled, Signal::CHILD_SIGNALS);
     }
 }

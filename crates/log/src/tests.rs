@@ -53,9 +53,9 @@ fn a_long_record_is_one_write() {
 
 #[test]
 fn records_below_the_level_are_not_written() {
-    debug!(logger(note, Level::Info), "a birth");
+    debug!(logger(note, Level::Info), "detail");
     assert_eq!(written(), [""; 0]);
-    debug!(logger(note, Level::Debug), "a birth");
+    debug!(logger(note, Level::Debug), "detail");
     assert_eq!(written().len(), 1);
 }
 

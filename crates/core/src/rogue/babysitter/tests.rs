@@ -132,9 +132,9 @@ fn memory_recycles_once_and_kills_at_the_hard_limit() {
 fn a_slow_request_is_reported_once() {
     let mut babysitter = babysitter(Limits { slowlog_after: Some(SECOND), ..free() });
     let first = entry(Status::Serving, 0, 1);
-    let told: usize =
+    let reports: usize =
         (0..50).map(|now| scan(&mut babysitter, first, Presence::NotChecked, now).len()).sum();
-    assert_eq!(told, 1);
+    assert_eq!(reports, 1);
     let second = entry(Status::Serving, 50, 2);
     assert_eq!(scan(&mut babysitter, second, Presence::NotChecked, 60), [ActionKind::SlowRequest]);
 }
