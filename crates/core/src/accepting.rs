@@ -77,8 +77,13 @@ impl AcceptState {
     /// ```
     /// use daemon_core::{AcceptState, OperatorPause, Phase, AcceptChange, PoolLoad};
     ///
-    /// let load =
-    ///     PoolLoad { children: 3, max_children: 3, waiting: 0, phase: Phase::Running, operator_pause: OperatorPause::Off };
+    /// let load = PoolLoad {
+    ///     children: 3,
+    ///     max_children: 3,
+    ///     waiting: 0,
+    ///     phase: Phase::Running,
+    ///     operator_pause: OperatorPause::Off,
+    /// };
     /// let (state, change) = AcceptState::Accepting.update(&load);
     /// assert_eq!((state, change), (AcceptState::Paused, Some(AcceptChange::Pause)));
     /// let (state, change) = state.update(&PoolLoad { children: 2, ..load });

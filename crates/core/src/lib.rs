@@ -26,8 +26,8 @@
 //! use std::time::Duration;
 //!
 //! use daemon_core::{
-//!     WakeParent, Counts, Jitter, QuotaState, ScoreboardLine, MonotonicTime, Pool, PoolRules, Quota, RequestLimit, Scoreboard,
-//!     Seat, SlotNumber, Status, Transition, lines_for,
+//!     Counts, Jitter, MonotonicTime, Pool, PoolRules, Quota, QuotaState, RequestLimit, Scoreboard,
+//!     ScoreboardLine, Seat, SlotNumber, Status, Transition, WakeParent, lines_for,
 //! };
 //!
 //! struct NoWakeup;
@@ -41,7 +41,7 @@
 //! let now = MonotonicTime::from_since_boot(Duration::from_secs(1));
 //! let scoreboard = Scoreboard::format(lines.leak(), 8, now)?;
 //!
-//! // The parent asks its pool, and orders what is missing.
+//! // The parent asks its pool, and opens slots for the missing children.
 //! let mut pool = Pool::new(PoolRules::from_parts(2, Some(1), Some(2), Some(8))?);
 //! let mut counts = Counts::default();
 //! let decision = pool.decide(&counts, now);
@@ -50,7 +50,7 @@
 //! for slot in (0..decision.fork).map(SlotNumber::new) {
 //!     let generation = scoreboard.open_slot(slot, now)?;
 //!     counts.record_fork();
-//!     // This is the child's, after the fork.
+//!     // The child does this, after the fork.
 //!     seats.push(Seat::take(scoreboard.reader(), slot, generation, 4711, now, NoWakeup)?);
 //! }
 //!
@@ -63,7 +63,7 @@
 //! assert!(seats[0].report(Status::Waiting, now).is_err());
 //! assert_eq!(scoreboard.letters(), ".r      ");
 //!
-//! // The parent takes in what has changed, and decides again.
+//! // The parent processes the changes, and decides again.
 //! scoreboard.drain_changes(|slot| {
 //!     let status = scoreboard.read(slot).status.unwrap_or(Status::Empty);
 //!     counts.record_transition(Status::Forking, status);
@@ -71,7 +71,7 @@
 //! assert_eq!((counts.idle(), counts.busy()), (1, 1));
 //! assert_eq!(pool.decide(&counts, now).fork, 0);
 //!
-//! // A child is gone.
+//! // A child has exited.
 //! let last = scoreboard.close_slot(SlotNumber::new(1), now);
 //! assert_eq!((last.requests, last.status), (1, Some(Status::Serving)));
 //! # Ok(())
@@ -89,7 +89,7 @@
 //! | written by the parent | [`Scoreboard`], [`ArmResult`] |
 //! | written by a child | [`Seat`], [`WakeParent`], [`ReportError`] |
 //! | number of children by status | [`Counts`] |
-//! | size of a pool | [`Pool`], [`PoolRules`], [`PoolDecision`], [`Resize`] |
+//! | size of a pool | [`Pool`], [`PoolRules`], [`PoolDecision`], [`PoolResize`] |
 //! | size of a pool by demand | [`DemandScaler`], [`DemandRules`] |
 //! | ownership of a task sent to a worker | [`Claim`], [`StartResult`], [`RevokeResult`], [`FinishResult`], [`AbortResult`], [`Owner`] |
 //! | rolling replacement | [`RollingReplace`], [`RollingStep`] |
@@ -151,7 +151,7 @@ pub use label::{LABEL_MAX, Label, LabelText};
 pub use line::{Generation, MAX_SLOTS, ScoreboardLine, SlotNumber};
 pub use monotonic::MonotonicTime;
 pub use phase::{IllegalPhaseChange, Phase};
-pub use pool::{Pool, PoolDecision, PoolError, PoolRules, Resize};
+pub use pool::{Pool, PoolDecision, PoolError, PoolResize, PoolRules};
 pub use quota::{Jitter, JitterError, Quota, QuotaState, RequestLimit};
 pub use reader::{ScoreboardError, ScoreboardReader, SlotEntry, SlotFault, lines_for, slots_for};
 pub use rogue::{

@@ -45,7 +45,7 @@ pub struct PoolDecision {
 
 /// A change of a pool's size.
 #[derive(Copy, Clone, PartialEq, Eq, Hash, Debug)]
-pub enum Resize {
+pub enum PoolResize {
     /// One spare child more.
     More,
     /// One spare child fewer.
@@ -54,23 +54,23 @@ pub enum Resize {
     To(u32),
 }
 
-impl Resize {
+impl PoolResize {
     /// Returns the requested number, given the current one.
     ///
     /// # Examples
     ///
     /// ```
-    /// use daemon_core::Resize;
+    /// use daemon_core::PoolResize;
     ///
-    /// let asked = [Resize::More, Resize::Fewer, Resize::To(3)].map(|resize| resize.apply(7));
+    /// let asked = [PoolResize::More, PoolResize::Fewer, PoolResize::To(3)].map(|resize| resize.apply(7));
     /// assert_eq!(asked, [8, 6, 3]);
     /// ```
     #[must_use]
     pub const fn apply(self, current: u32) -> u32 {
         match self {
-            Resize::More => current.saturating_add(1),
-            Resize::Fewer => current.saturating_sub(1),
-            Resize::To(children) => children,
+            PoolResize::More => current.saturating_add(1),
+            PoolResize::Fewer => current.saturating_sub(1),
+            PoolResize::To(children) => children,
         }
     }
 }
@@ -168,7 +168,7 @@ impl Pool {
     ///
     /// [`PoolError::AtMaximum`] or [`PoolError::AtMinimum`] if nothing can change, or if the
     /// requested number is out of range; the rules are then unchanged.
-    pub fn resize(&mut self, resize: Resize) -> Result<PoolRules, PoolError> {
+    pub fn resize(&mut self, resize: PoolResize) -> Result<PoolRules, PoolError> {
         self.rules = self.rules.resized(resize)?;
         self.surplus = None;
         Ok(self.rules)

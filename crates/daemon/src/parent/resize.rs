@@ -4,11 +4,11 @@ use daemon_core::{DemandScaler, Pool};
 
 use crate::messages::{CommandError, Resize, Resized};
 
-fn to_core(resize: Resize) -> daemon_core::Resize {
+fn to_core(resize: Resize) -> daemon_core::PoolResize {
     match resize {
-        Resize::More => daemon_core::Resize::More,
-        Resize::Fewer => daemon_core::Resize::Fewer,
-        Resize::To(children) => daemon_core::Resize::To(children),
+        Resize::More => daemon_core::PoolResize::More,
+        Resize::Fewer => daemon_core::PoolResize::Fewer,
+        Resize::To(children) => daemon_core::PoolResize::To(children),
     }
 }
 
