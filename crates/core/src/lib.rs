@@ -99,7 +99,7 @@
 //! | delays after failures | [`Backoff`], [`Death`], [`BackoffState`] |
 //! | why a child exited | [`classify_exit`], [`Exit`], [`ExitCause`], [`StopReason`], [`ChildKind`] |
 //! | the daemon's phases and signals | [`Phase`], [`Signal`], [`parent_action`], [`child_action`], [`StopMode`] |
-//! | durations and sizes on screens | [`format`] |
+//! | durations and sizes on screens | [`mod@format`] |
 //!
 //! `docs/scoreboard.md` in the repository describes the scoreboard's layout and its table of
 //! transitions.
