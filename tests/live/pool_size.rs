@@ -10,7 +10,7 @@ use crate::harness::{
 
 #[test]
 fn spares_are_started_for_busy_children_and_surplus_spares_are_retired() {
-    let options = "start=1 min=1 max_spare=2 max=6 linger=50";
+    let options = "start=1 min=1 max_spare=2 max=6 retire_delay=50";
     let daemon = TestProgram::pool().logged().options(options).start();
     let mut clients: Vec<LineClient> = Vec::new();
     for busy in 1..=5 {
@@ -31,8 +31,10 @@ fn spares_are_started_for_busy_children_and_surplus_spares_are_retired() {
 
 #[test]
 fn ttin_and_ttou_resize_the_pool() {
-    let daemon =
-        TestProgram::pool().logged().options("start=1 min=1 max_spare=1 max=4 linger=50").start();
+    let daemon = TestProgram::pool()
+        .logged()
+        .options("start=1 min=1 max_spare=1 max=4 retire_delay=50")
+        .start();
     daemon.wait_for_children(1);
     daemon.parent().signal(Signal::SIGTTIN);
     daemon.wait_for_log("resized");

@@ -96,8 +96,8 @@ impl Options {
         if let Some(requests) = self.number("requests") {
             model = model.requests(requests);
         }
-        if let Some(millis) = self.number("linger") {
-            model = model.linger(Duration::from_millis(millis));
+        if let Some(millis) = self.number("retire_delay") {
+            model = model.retire_delay(Duration::from_millis(millis));
         }
         model
     }

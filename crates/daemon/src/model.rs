@@ -35,7 +35,7 @@ pub struct PreFork {
     max_children: Option<u32>,
     requests: RequestLimit,
     jitter: Jitter,
-    linger: Option<Duration>,
+    retire_delay: Option<Duration>,
 }
 
 impl PreFork {
@@ -49,7 +49,7 @@ impl PreFork {
             max_children: None,
             requests: RequestLimit::Unlimited,
             jitter: Jitter::default(),
-            linger: None,
+            retire_delay: None,
         }
     }
 
@@ -102,8 +102,8 @@ impl PreFork {
     /// Sets how long there must be more than `max_spare` spare children before some are retired. One second
     /// by default, the interval of Apache's maintenance.
     #[must_use]
-    pub fn linger(mut self, linger: Duration) -> Self {
-        self.linger = Some(linger);
+    pub fn retire_delay(mut self, retire_delay: Duration) -> Self {
+        self.retire_delay = Some(retire_delay);
         self
     }
 }
@@ -254,8 +254,8 @@ impl Model<()> for PreFork {
             self.max_spare,
             self.max_children,
         )?;
-        if let Some(linger) = self.linger {
-            pool.retire_delay = linger;
+        if let Some(retire_delay) = self.retire_delay {
+            pool.retire_delay = retire_delay;
         }
         let (requests, jitter) = (self.requests, self.jitter);
         let request_factory = SharedRequestFactory::new(NoRequest);

@@ -103,7 +103,7 @@ fn a_killed_child_is_replaced_immediately() {
 
 #[test]
 fn the_longest_idle_children_are_retired_after_the_linger_time() {
-    let mut sim = Simulator::of(pool().linger(Duration::from_secs(2)));
+    let mut sim = Simulator::of(pool().retire_delay(Duration::from_secs(2)));
     sim.reconcile();
     let mut all = sim.all_ready();
     for child in all.clone() {
