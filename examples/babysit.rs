@@ -15,7 +15,7 @@
 //! - `leak` allocates 100 MB each time: recycled above 150 MB, killed above 400 MB
 //! - the server sends back any other word
 //!
-//! `babysit.log` beside the program has the steps that were taken, `babysit.slow` the evidence of each child
+//! `babysit.log` beside the program lists the steps that were taken, `babysit.slow` the evidence of each child
 //! before its first step, with a backtrace. `daemonctl --socket babysit.control top` shows the pool live: `t`
 //! traces a child, `K` kills one. Ctrl-C stops the daemon.
 
@@ -71,7 +71,7 @@ async fn converse(stream: Connection<TcpStream>, child: ChildHandle) -> std::io:
     Ok(())
 }
 
-/// Never returns, but yields to the event loop now and then.
+/// Never returns, but yields to the event loop from time to time.
 async fn spin() {
     let mut iterations = 0_u64;
     loop {

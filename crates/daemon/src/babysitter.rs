@@ -139,7 +139,7 @@ impl BabysitterActor {
     }
 
     /// Checks all children, sends the actions that are due, and schedules the next check.
-    fn look(&mut self, interval: Duration, ctx: &mut Context<Self>) {
+    fn check_children(&mut self, interval: Duration, ctx: &mut Context<Self>) {
         if self.is_stopping() {
             return;
         }
@@ -153,7 +153,7 @@ impl BabysitterActor {
         let slots = self.board.slots();
         let due = self.babysitter.next_scan(entries, slots, self.next_sample, now());
         let pause = due.saturating_since(now());
-        ctx.run_later(pause, move |babysitter, ctx| babysitter.look(interval, ctx));
+        ctx.run_later(pause, move |babysitter, ctx| babysitter.check_children(interval, ctx));
     }
 
     /// Returns whether the daemon is stopping. Then the daemon's grace period applies to all children.
@@ -324,7 +324,7 @@ impl Actor for BabysitterActor {
         if let Some(interval) = self.interval {
             let due = self.babysitter.next_scan([], self.board.slots(), self.next_sample, now());
             let pause = due.saturating_since(now());
-            ctx.run_later(pause, move |babysitter, ctx| babysitter.look(interval, ctx));
+            ctx.run_later(pause, move |babysitter, ctx| babysitter.check_children(interval, ctx));
         }
     }
 }

@@ -10,7 +10,7 @@
 //! ```text
 //! $ mydaemon
 //!   |- parent          one actix System: DaemonActor, your sessions
-//!   |     |  orders: Fork, Signal, ShutDown      ^ reports: ChildBorn, ForkFailed, ChildGone
+//!   |     |  commands: Fork, Signal, ShutDown    ^ reports: ChildBorn, ForkFailed, ChildExited
 //!   |- fork server     one thread, no runtime: forks, reaps, signals
 //!   |     |- child 0   its own actix System: ChildActor with a seat on the scoreboard, your session
 //!   |     |- child 1   ...

@@ -32,7 +32,7 @@ mod tests {
         let mut throttle = LogThrottle::default();
         let start = MonotonicTime::from_since_boot(second);
         assert!(throttle.should_log(start));
-        // Each recurrence within the period extends it, however long that takes.
+        // Each recurrence within the period starts the period again.
         assert!(!throttle.should_log(start + (QUIET_PERIOD - second)));
         assert!(!throttle.should_log(start + QUIET_PERIOD));
         assert!(throttle.should_log(start + QUIET_PERIOD + QUIET_PERIOD));

@@ -3,7 +3,7 @@
 use crate::body::fits;
 use crate::frame::{FrameReader, TaskOrder, WorkerMessage};
 
-/// Decodes bytes as messages of a worker, as task orders, and as parameters.
+/// Decodes bytes as messages of a worker, as messages to a worker, and as parameters.
 ///
 /// Any input must result in frames or an error, never in a panic.
 pub fn frames(bytes: &[u8]) {

@@ -1,7 +1,7 @@
 //! The method table: lookup by name, in the original's order, and calls with their hooks.
 //!
-//! The table is built before the launch. So parent and workers have the same one, and an order on the
-//! link names a method by its number.
+//! The table is built before the launch. So parent and workers have the same one, and a task
+//! on the link names its method by number.
 
 use std::collections::HashMap;
 use std::fmt::{self, Display};

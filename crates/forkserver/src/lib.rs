@@ -2,7 +2,7 @@
 //!
 //! # Theory of operation
 //!
-//! fork(2) copies the calling process as it is: its memory map, which takes long if it is large; one of
+//! fork(2) copies the calling process as it is: its memory map, which takes long if the map is large; one of
 //! its threads, together with the locks that the other threads held; and its runtime's event queue,
 //! which parent and child then share. A *fork server* avoids all three. It is forked once, while the
 //! process still has one thread and no runtime, and then forks every child on its parent's command. The
@@ -22,7 +22,7 @@
 //! - **The process that forks also reaps and signals**, so a pid that the fork server uses cannot belong
 //!   to another process.
 //! - **One thread writes to the link**, so `Born` always comes before `Exited`.
-//! - **If the parent dies**, the fork server reads the end of the link, sends TERM to its children, waits
+//! - **If the parent dies**, the fork server detects the closed link, sends TERM to its children, waits
 //!   for the grace period, sends KILL, and exits. **If the fork server dies**, its children receive TERM as
 //!   their parent death signal (on Linux), and the parent gets [`Lost`](ForkServerError::Lost).
 //! - **Signals are blocked** in the fork server, and in a child until it

@@ -35,8 +35,8 @@ impl Title {
     /// Claims the memory of the arguments and the environment, once, after copying both to other
     /// memory: `std::env` still returns them.
     ///
-    /// Call it first at launch: pointers into that memory that a C library has kept, for example
-    /// from getenv(3), refer to the title afterwards. A second call, or a call while other threads
+    /// Call it first at launch: a C library may have kept pointers into that memory, for example
+    /// from getenv(3), and these point to the title afterwards. A second call, or a call while other threads
     /// are running, returns a title that is not shown.
     #[must_use]
     pub fn claim() -> Title {

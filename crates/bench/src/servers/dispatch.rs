@@ -1,4 +1,4 @@
-//! The measured dispatcher, and the bare ping-pong beside it.
+//! The measured dispatcher, and the bare ping-pong that it is compared with.
 
 use std::cell::RefCell;
 use std::io::{Read, Write};
@@ -155,8 +155,8 @@ pub(crate) fn queue(tasks: usize) -> Measured<()> {
 pub(crate) fn kill(times: usize) -> Measured<()> {
     measure(async move |started| {
         for _time in 0..times {
-            // The previous worker has been replaced meanwhile and has served, so backoff does not
-            // apply.
+            // The previous worker was replaced and the new one has run a task, so no backoff
+            // applies.
             many(started, "nop", 64, 100, 8).await?;
             let mut hanging = Box::pin(started.dispatcher.send(NewRequest::to("hang")));
             let victim = loop {

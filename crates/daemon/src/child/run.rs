@@ -139,7 +139,7 @@ fn log_panics(log: &Logger) -> Arc<Notify> {
     panics
 }
 
-/// Ends the child when a panic has ended its session. A panic that was caught has not.
+/// Ends the child when a panic has ended its session. A caught panic does not end the session.
 async fn on_session_panicked<R: Send + 'static>(
     session: Recipient<DaemonChild<R>>,
     daemon: Addr<ChildActor>,

@@ -81,7 +81,7 @@ mod tests {
     fn pid(event: ControlEvent) -> u32 {
         match event {
             ControlEvent::Born { pid, .. } => pid,
-            other => panic!("{other:?} is not a birth"),
+            other => panic!("{other:?} is not a born event"),
         }
     }
 

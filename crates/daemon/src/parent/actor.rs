@@ -133,7 +133,7 @@ impl<R: Transfer + Send> DaemonActor<R> {
         for event in events {
             self.emit(event, ctx);
         }
-        // After the other events: a session that learns of the end has received each child's exit.
+        // Handled last, so that sessions receive each child's exit before the end.
         self.broadcast_phase(ctx);
         if let Some(lost) = lost {
             self.on_fork_server_lost(&lost, ctx);

@@ -1,5 +1,5 @@
 //! The supervisor: the rules of the parent as a pure state machine. It takes reports and commands,
-//! calls [`ProcessControl`], and collects events. It never blocks, reads no clock and knows no actors.
+//! calls [`ProcessControl`], and collects events. It does not block, read a clock, or use actors.
 
 mod enforcement;
 mod event;

@@ -41,10 +41,10 @@ pub(crate) struct ServiceLink<R: Transfer + Send> {
     known: DaemonSnapshot,
     /// The state of the service.
     state: ServiceState,
-    /// The callback that the service waits for.
+    /// The callback whose answer the service waits for.
     call: Option<StateCallback>,
-    ordered: Sent<DaemonRequest>,
-    led: Sent<Control>,
+    last_request: Sent<DaemonRequest>,
+    last_control: Sent<Control>,
 }
 
 impl<R: Transfer + Send> ServiceLink<R> {
@@ -68,8 +68,8 @@ impl<R: Transfer + Send> ServiceLink<R> {
             known,
             state: ServiceState::NotReady,
             call: None,
-            ordered: Sent::Nothing,
-            led: Sent::Nothing,
+            last_request: Sent::Nothing,
+            last_control: Sent::Nothing,
         }
     }
 
@@ -79,7 +79,7 @@ impl<R: Transfer + Send> ServiceLink<R> {
             match self.known.on_callback(call.callback) {
                 CallStep::Answer => {
                     self.call = None;
-                    self.ordered = Sent::Nothing;
+                    self.last_request = Sent::Nothing;
                     if call.callback == Callback::Unhandled {
                         self.known.reload = ReloadProgress::None;
                     }
@@ -89,26 +89,26 @@ impl<R: Transfer + Send> ServiceLink<R> {
                     }
                     self.service.do_send(call.next());
                 }
-                CallStep::Request(order) if self.ordered != Sent::Once(order) => {
-                    self.ordered = Sent::Once(order);
-                    self.order(order, ctx);
+                CallStep::Request(request) if self.last_request != Sent::Once(request) => {
+                    self.last_request = Sent::Once(request);
+                    self.request(request, ctx);
                 }
                 CallStep::Request(_) | CallStep::Wait => {}
             }
         }
         match (self.known.control_for(self.state), self.call.map(|call| call.callback)) {
-            // The service is handling it already.
+            // The service is already handling this control.
             (Some(Control::ParamChange), Some(Callback::Unhandled)) => {}
-            (Some(control), _) if self.led != Sent::Once(control) => {
-                self.led = Sent::Once(control);
+            (Some(control), _) if self.last_control != Sent::Once(control) => {
+                self.last_control = Sent::Once(control);
                 self.service.do_send(control);
             }
             (Some(_) | None, _) => {}
         }
     }
 
-    fn order(&mut self, order: DaemonRequest, ctx: &mut Context<Self>) {
-        match order {
+    fn request(&mut self, request: DaemonRequest, ctx: &mut Context<Self>) {
+        match request {
             DaemonRequest::Pause => self.operator_pause(OperatorPause::On, ctx),
             DaemonRequest::Resume => self.operator_pause(OperatorPause::Off, ctx),
             DaemonRequest::Reload => {
@@ -122,27 +122,27 @@ impl<R: Transfer + Send> ServiceLink<R> {
     /// Pauses or resumes the daemon. A daemon without children cannot be paused; the service continues
     /// nevertheless.
     fn operator_pause(&mut self, operator_pause: OperatorPause, ctx: &mut Context<Self>) {
-        let asked: LocalBoxFuture<'static, _> = match operator_pause {
+        let response: LocalBoxFuture<'static, _> = match operator_pause {
             OperatorPause::On => Box::pin(self.daemon.send(Pause)),
             OperatorPause::Off => Box::pin(self.daemon.send(Resume)),
         };
-        ctx.spawn(asked.into_actor(self).map(move |result, link, ctx| {
+        ctx.spawn(response.into_actor(self).map(move |result, link, ctx| {
             match result {
                 Ok(Ok(_outcome)) => {}
                 Ok(Err(refusal)) => {
                     warn!(link.log, "the daemon refused to pause or resume"; "reason" => %refusal)
                 }
-                Err(gone) => warn!(link.log, "cannot reach the daemon"; "error" => %gone),
+                Err(error) => warn!(link.log, "cannot reach the daemon"; "error" => %error),
             }
             link.known.operator_pause = operator_pause;
             link.reconcile(ctx);
         }));
     }
 
-    /// Records the progress of a reload. The service is notified once until it has its answer.
+    /// Records the progress of a reload. The service receives one control per reload.
     fn set_reload_progress(&mut self, reload: ReloadProgress, ctx: &mut Context<Self>) {
         if self.known.reload == ReloadProgress::None {
-            self.led = Sent::Nothing;
+            self.last_control = Sent::Nothing;
         }
         self.known.reload = reload;
         self.reconcile(ctx);
@@ -187,8 +187,8 @@ impl<R: Transfer + Send> Handler<StateCallback> for ServiceLink<R> {
     fn handle(&mut self, call: StateCallback, ctx: &mut Context<Self>) {
         if self.state != call.state {
             self.state = call.state;
-            self.ordered = Sent::Nothing;
-            self.led = Sent::Nothing;
+            self.last_request = Sent::Nothing;
+            self.last_control = Sent::Nothing;
             if call.state == ServiceState::StopPending {
                 self.extend();
             }
@@ -201,12 +201,12 @@ impl<R: Transfer + Send> Handler<StateCallback> for ServiceLink<R> {
 impl<R: Transfer + Send> Handler<CheckHealth> for ServiceLink<R> {
     type Result = ResponseFuture<Health>;
 
-    fn handle(&mut self, _ask: CheckHealth, _ctx: &mut Context<Self>) -> Self::Result {
+    fn handle(&mut self, _message: CheckHealth, _ctx: &mut Context<Self>) -> Self::Result {
         let report = self.daemon.send(GetStatus::Board);
         Box::pin(async move {
             match report.await {
                 Ok(report) => health(&report),
-                Err(gone) => Health::Unhealthy(format!("cannot reach the daemon: {gone}")),
+                Err(error) => Health::Unhealthy(format!("cannot reach the daemon: {error}")),
             }
         })
     }
@@ -230,7 +230,7 @@ impl<R: Transfer + Send> Handler<DaemonOperatorPause> for ServiceLink<R> {
         ctx: &mut Context<Self>,
     ) {
         self.known.operator_pause = operator_pause;
-        self.led = Sent::Nothing;
+        self.last_control = Sent::Nothing;
         self.reconcile(ctx);
     }
 }

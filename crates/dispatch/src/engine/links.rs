@@ -174,7 +174,7 @@ impl Engine {
             body: BodyLocation::of(params),
         };
         if let Err(error) = link.outbox.push(&order, params) {
-            // This does not happen: every order can be encoded.
+            // This does not happen: every task can be encoded.
             report!(
                 self.events, warn, "cannot encode request";
                 "request" => key.id.0, "error" => error.to_string()

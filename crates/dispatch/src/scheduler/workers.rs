@@ -34,9 +34,9 @@ struct WorkerRecord {
     child: ChildId,
     pid: Pid,
     state: WorkerState,
-    /// In the order in which they were sent, which is the order in which they run.
+    /// The tasks that were sent to it, in the order in which they were sent and run.
     in_flight: VecDeque<InFlight>,
-    /// Since when the oldest task in flight has been the oldest.
+    /// When the oldest task in flight became the oldest.
     oldest_since: MonotonicTime,
     expected_load: Duration,
     /// The number of tasks in flight whose run time is not known.
@@ -357,7 +357,7 @@ impl WorkerTable {
         sent
     }
 
-    /// Returns for how long the oldest task in flight has been the oldest.
+    /// Returns the time since the oldest task in flight became the oldest.
     pub(super) fn oldest_for(&self, slot: usize, now: MonotonicTime) -> Duration {
         self.get(slot).map_or(Duration::ZERO, |worker| now.saturating_since(worker.oldest_since))
     }

@@ -1,5 +1,5 @@
-//! A descriptor that becomes readable when a signal arrives, with handlers on any Unix and without
-//! the signal mask.
+//! A descriptor that becomes readable when a signal arrives. It uses signal handlers, works on any
+//! Unix, and does not change the signal mask.
 
 use std::os::fd::{AsFd, BorrowedFd};
 use std::sync::atomic::{AtomicI32, AtomicU64, Ordering};
@@ -70,7 +70,7 @@ impl SignalListener {
     /// Restores the default action of these signals.
     pub fn restore_default(&self, signals: &[Signal]) {
         for signal in self.handled().filter(|handled| signals.contains(handled)) {
-            // Its action was changed before, so it can be changed again.
+            // Its action was changed before, so this change cannot fail.
             let _ = restore_default(signal);
             self.handled.fetch_and(!bit(signal.number()), Ordering::SeqCst);
         }

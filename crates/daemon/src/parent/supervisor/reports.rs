@@ -30,7 +30,7 @@ impl<R: 'static> Supervisor<R> {
                 self.backoff.fork_succeeded();
                 self.registry.set_pid(child, pid);
                 if let Strategy::PostFork(backlog) = &mut self.strategy {
-                    // It is forked with its request, and has no other status.
+                    // A post-forked child has its request from the fork on, so it is serving.
                     self.registry.mark_serving(child);
                     backlog.forked(child, pid);
                 }
