@@ -77,7 +77,7 @@ fn the_log_of_a_pool() {
             "INFO daemon ready, role: parent, pid: {parent}, daemon: pool, model: Pre-forking, fork_server: {fork_server}, children: 2, max_children: 3"
         ),
         format!(
-            "WARN child exited, role: parent, pid: {parent}, slot: {slot}, child: {crashed}, requests: 1, reason: signal 6 (ABRT)"
+            "WARN child exited, role: parent, pid: {parent}, slot: {slot}, child: {crashed}, requests: 1, reason: killed by signal ABRT"
         ),
         format!("INFO reopening logs, role: parent, pid: {parent}, by: HUP"),
         format!(
@@ -104,7 +104,7 @@ fn the_log_of_a_forking_daemon() {
             "INFO daemon ready, role: parent, pid: {parent}, daemon: postfork, model: Forking, fork_server: {fork_server}, children: 0, max_children: 2"
         ),
         format!(
-            "WARN child exited, role: parent, pid: {parent}, slot: {slot}, child: {crashed}, requests: 1, reason: signal 6 (ABRT)"
+            "WARN child exited, role: parent, pid: {parent}, slot: {slot}, child: {crashed}, requests: 1, reason: killed by signal ABRT"
         ),
         format!("INFO reopening logs, role: parent, pid: {parent}, by: HUP"),
         format!(

@@ -201,7 +201,11 @@ fn a_start_fails_with_the_reason_when_its_children_exit() {
     let failed = start.fail_to_start();
     assert_eq!(failed.status, "code 1");
     assert!(failed.stderr.contains("the initial children failed to start"), "{}", failed.stderr);
-    assert!(failed.stderr.contains("exit code 7"), "the exit code is received: {}", failed.stderr);
+    assert!(
+        failed.stderr.contains("exited with code 7"),
+        "the exit code is received: {}",
+        failed.stderr
+    );
 }
 
 #[test]

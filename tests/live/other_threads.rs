@@ -24,7 +24,7 @@ fn get(client: &mut LineClient, path: &str) -> std::io::Result<String> {
 #[test]
 fn a_system_with_extra_arbiters_and_a_web_server_serves_and_stops() {
     let mut daemon = TestProgram::other_threads().logged().options("max=8").start();
-    let web: u16 = fs::read_to_string(daemon.dir().join("desk.web")).unwrap().parse().unwrap();
+    let web: u16 = fs::read_to_string(daemon.dir().join("commands.web")).unwrap().parse().unwrap();
     let threads = daemon.parent().status("Threads")[0].parse::<u32>().unwrap();
     assert!(threads >= 5, "two arbiters and two web workers: {threads} threads");
     run_clients(20, |number| {

@@ -42,7 +42,7 @@ fn a_handler_that_exits_ends_its_child_and_the_exit_code_is_logged() {
         client.send("exit\n").unwrap();
         assert_eq!(client.rest(), "");
         let line = daemon.wait_for_log("WARN child exited");
-        assert!(line.ends_with(", reason: exit code 7"), "{line}");
+        assert!(line.ends_with(", reason: exited with code 7"), "{line}");
         assert!(!daemon.log().contains("panicked"), "{}", daemon.log());
     }
 }

@@ -50,8 +50,8 @@ sentences! {
                 reason: "not a number".to_owned(),
             }),
             "invalid environment variable WATCHDOG_USEC=\"soon\": not a number";
-        DaemonError::NotReady(_) => DaemonError::NotReady("the initial children failed to start: 5 in a row died before they were ready, the last by exit code 1".to_owned()),
-            "the initial children failed to start: 5 in a row died before they were ready, the last by exit code 1";
+        DaemonError::NotReady(_) => DaemonError::NotReady("the initial children failed to start: 5 failures in a row, the last one: exited with code 1 before it was ready".to_owned()),
+            "the initial children failed to start: 5 failures in a row, the last one: exited with code 1 before it was ready";
         DaemonError::ForkServerLost(_) =>
             DaemonError::ForkServerLost("the fork server (pid 12) is lost: killed by signal 9".to_owned()),
             "the fork server (pid 12) is lost: killed by signal 9; the children were stopped";

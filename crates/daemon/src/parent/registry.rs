@@ -288,7 +288,7 @@ fn stop_reason_text(reason: StopReason) -> String {
         StopReason::Stopping => "the daemon is stopping".to_owned(),
         StopReason::StoppedNow => "the daemon is stopping immediately".to_owned(),
         StopReason::Rogue(violation) => format!("rogue: {violation}"),
-        StopReason::Killed => "killed by the operator".to_owned(),
+        StopReason::Killed => "killed on request".to_owned(),
     }
 }
 

@@ -97,8 +97,7 @@ impl<R: 'static> Supervisor<R> {
             && self.ready == 0
         {
             let reason = format!(
-                "the initial children failed to start: {} in a row died before they were ready, \
-                 the last with {}",
+                "the initial children failed to start: {} failures in a row, the last one: {}",
                 self.boot_failures, exited.cause
             );
             // Keep the first reason: more children may die at the same time.
