@@ -102,7 +102,7 @@ enum SampleState {
 #[derive(Debug)]
 pub(crate) struct BabysitterConfig {
     pub(crate) babysit: Babysit,
-    pub(crate) asker: Option<BacktraceRequester>,
+    pub(crate) backtraces: Option<BacktraceRequester>,
     pub(crate) slowlog: SlowLog,
 }
 
@@ -113,7 +113,7 @@ impl BabysitterActor {
         board: ScoreboardReader,
         log: Logger,
     ) -> Self {
-        let BabysitterConfig { babysit, asker, slowlog } = babysitting;
+        let BabysitterConfig { babysit, backtraces, slowlog } = babysitting;
         let interval = babysit.interval;
         let ladder = babysit
             .ladder
@@ -128,7 +128,7 @@ impl BabysitterActor {
             sampling: SampleState::Idle,
             interval,
             next_sample: now() + interval.unwrap_or_default(),
-            collector: EvidenceCollector::new(asker),
+            collector: EvidenceCollector::new(backtraces),
             slowlog,
             log,
         }

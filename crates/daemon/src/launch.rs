@@ -377,7 +377,7 @@ impl<P: Program> Launched<P> {
             readiness,
             pidfile,
             supervision,
-            babysit: BabysitterConfig { babysit: settings.babysit, asker: backtraces, slowlog },
+            babysit: BabysitterConfig { babysit: settings.babysit, backtraces, slowlog },
         };
         let daemon = DaemonActor::create(|ctx| {
             let log = parent.log.clone();

@@ -227,15 +227,15 @@ broadcasts! {
     DaemonParent: parent, |retained| retained.parent;
     DaemonAccept: accept, |retained| retained.accept;
     DaemonPause: pause, |retained| retained.pause;
-    DaemonHup: hup, |_news| None;
+    DaemonHup: hup, |_retained| None;
     DaemonShutdown: shutdown, |retained| retained.shutdown;
-    ChildBorn: born, |_news| None;
-    ChildExited: exited, |_news| None;
-    RogueChild: rogue, |_news| None;
-    ForeignExited: foreign, |_news| None;
+    ChildBorn: born, |_retained| None;
+    ChildExited: exited, |_retained| None;
+    RogueChild: rogue, |_retained| None;
+    ForeignExited: foreign, |_retained| None;
     DaemonPhase: phase, |retained| retained.phase;
     DaemonOperatorPause: operator_pause, |retained| retained.operator_pause;
-    DaemonReload: reload, |_news| None;
+    DaemonReload: reload, |_retained| None;
 }
 
 impl Sessions {
