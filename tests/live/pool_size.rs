@@ -112,7 +112,7 @@ fn a_reload_replaces_all_children_and_no_request_fails() {
     let daemon = TestProgram::pool().logged().options("start=6 min=2 max=10").start();
     replaced_under_load(&daemon, || {
         let answer = daemon.ask("reload");
-        assert!(answer.contains("Reloading"), "{answer}");
+        assert!(answer.contains("ReloadStarted"), "{answer}");
     });
 }
 
