@@ -261,7 +261,7 @@ fn it_answers_while_a_child_delays_the_shutdown_and_while_children_fail_to_start
     let refused = operator.expect_error("resize", r#""to":3"#);
     assert_eq!(refused.0, "refused");
     assert_eq!(operator.expect_done("stop", ""), "the daemon was stopping already");
-    assert!(operator.ask("peek", "")["ok"]["text"].as_str().unwrap().contains("Stopping"));
+    assert!(operator.ask("peek", "")["ok"]["text"].as_str().unwrap().contains("State: stopping"));
     operator.expect_done("kill", &format!("\"pid\":{}", busy.0));
     assert_eq!(client.rest(), "");
     daemon.wait_until_gone();
@@ -289,7 +289,7 @@ fn a_child_is_traced_and_ladder_steps_are_events() {
     assert_eq!(step["text"], "request timeout exceeded");
     drop(client);
     let gone = events.wait_for_event("an exit", |event| event["event"] == "exited");
-    assert_eq!(gone["cause"]["killed-by-us"]["rogue"], "time");
+    assert_eq!(gone["cause"]["killed-by-daemon"]["rogue"], "time");
 }
 
 #[test]

@@ -193,10 +193,10 @@ impl ChildActor {
         lines.push(format!("Scoreboard: {}", self.state.borrow().status().letter()));
         lines.push(format!("Operator pause: {:?}", *self.operator_pause.borrow()));
         lines.push(match self.state.borrow().leaving() {
-            None => "Stays alive: waits for requests".to_owned(),
+            None => "State: running, waiting for requests".to_owned(),
             Some(reason) => format!(
-                "Leaving ({reason:?}): shutdown acknowledgement {:?}, {} tasks in flight, request in progress: \
-                 {}",
+                "State: leaving ({reason:?}), shutdown acknowledgement {:?}, {} tasks in flight, \
+                 request in progress: {}",
                 self.shutdown_ack,
                 self.in_flight,
                 self.state.borrow().status().is_busy()
