@@ -140,12 +140,12 @@ fn a_child_that_aborts_costs_one_process() {
 #[test]
 fn a_parent_without_descriptors_logs_it_and_accepts_again() {
     let daemon = TestProgram::postfork().logged().options("open_files=48 max=8").start();
-    let mut desk = daemon.command_client().unwrap();
-    assert_ne!(desk.try_ask("exhaust_descriptors").unwrap(), "0");
+    let mut commands = daemon.command_client().unwrap();
+    assert_ne!(commands.try_ask("exhaust_descriptors").unwrap(), "0");
     let mut client = daemon.client();
     client.send("echo late\n").unwrap();
     daemon.wait_for_log("cannot accept a connection");
-    assert_eq!(desk.try_ask("release").unwrap(), "ok");
+    assert_eq!(commands.try_ask("release").unwrap(), "ok");
     assert_eq!(client.read().unwrap(), "late");
     daemon.wait_for_log("accepting connections again");
     // It is logged once, however often accepting is retried.

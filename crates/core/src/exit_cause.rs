@@ -153,7 +153,7 @@ pub fn classify_exit(
     kind: ChildKind,
 ) -> ExitCause {
     match (stop_reason, exit) {
-        (_told_or_not, Exit::Unknown) => ExitCause::Missing,
+        (_stopped_or_not, Exit::Unknown) => ExitCause::Missing,
         (None, exit) => by_itself(exit, last, kind),
         (Some(StopReason::Rogue(violation)), _whatever_it_has_led_to) => {
             ExitCause::KilledByDaemon(KillReason::Rogue(violation))
@@ -169,8 +169,10 @@ pub fn classify_exit(
             Some(StopReason::Stopping | StopReason::StoppedNow),
             Exit::Signal { number: KILL, .. },
         ) => ExitCause::KilledByDaemon(KillReason::GraceExpired),
-        (Some(_told), Exit::Code(code)) => ExitCause::Exited(code),
-        (Some(_told), Exit::Signal { number: signal, core }) => ExitCause::Killed { signal, core },
+        (Some(_reason), Exit::Code(code)) => ExitCause::Exited(code),
+        (Some(_reason), Exit::Signal { number: signal, core }) => {
+            ExitCause::Killed { signal, core }
+        }
     }
 }
 

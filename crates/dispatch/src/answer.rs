@@ -197,14 +197,14 @@ mod tests {
     fn an_omitted_field_does_not_shift_the_others() {
         #[derive(Debug, Default, PartialEq, serde::Serialize, serde::Deserialize)]
         #[serde(default)]
-        struct Resize {
+        struct ResizeTask {
             #[serde(skip_serializing_if = "Option::is_none")]
             width: Option<u32>,
             #[serde(skip_serializing_if = "Option::is_none")]
             height: Option<u32>,
             times: u32,
         }
-        let by_height = Resize { height: Some(640), times: 2, ..Resize::default() };
+        let by_height = ResizeTask { height: Some(640), times: 2, ..ResizeTask::default() };
         let reply = Reply { body: Body::of(&by_height).unwrap() };
         assert_eq!(reply.value(), Ok(by_height));
     }

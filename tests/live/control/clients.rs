@@ -78,8 +78,8 @@ fn a_hundred_clients_are_answered_and_clients_over_the_limit_get_an_error() {
 #[test]
 fn a_client_that_never_reads_misses_events_and_delays_no_other() {
     let daemon = start_with_control(TestProgram::postfork(), "max=8 backlog=64");
-    let mut deaf = control(&daemon);
-    deaf.send("{\"version\":1,\"command\":\"events\"}\n").unwrap();
+    let mut slow_reader = control(&daemon);
+    slow_reader.send("{\"version\":1,\"command\":\"events\"}\n").unwrap();
     run_clients(8, |_client| {
         for _child in 0..150 {
             let mut client = daemon.client();
@@ -91,6 +91,7 @@ fn a_client_that_never_reads_misses_events_and_delays_no_other() {
         let report = operator.report();
         (report["counters"]["exits"]["done"] == 1200).then_some(())
     });
-    let missed = deaf.wait_for_event("some events are missed", |event| event["event"] == "missed");
+    let missed =
+        slow_reader.wait_for_event("some events are missed", |event| event["event"] == "missed");
     assert!(missed["events"].as_u64().unwrap() > 0);
 }

@@ -64,8 +64,8 @@ impl DaemonProcess {
     /// Waits until the parent runs and, if it has a command socket, answers on it.
     pub(super) fn wait_until_launched(&self) {
         match self.command_socket() {
-            Some(desk) => {
-                drop(until("the command socket is open", || UnixStream::connect(&desk).ok()))
+            Some(socket) => {
+                drop(until("the command socket is open", || UnixStream::connect(&socket).ok()))
             }
             None => drop(self.parent()),
         }

@@ -70,8 +70,8 @@ impl TestProgram {
 
     fn program(name: &str, path: &str) -> Self {
         let start = TestProgram::new(name, PathBuf::from(path));
-        let desk = start.dir.path().join("commands");
-        start.argument(format!("command_socket={}", desk.display()))
+        let socket = start.dir.path().join("commands");
+        start.argument(format!("command_socket={}", socket.display()))
     }
 
     /// The test pool, see `programs/pool.rs`.

@@ -14,19 +14,19 @@ use crate::Measured;
 /// A wakeup that only counts: no parent sleeps here.
 #[derive(Default)]
 pub(crate) struct CountingWakeup {
-    rung: Cell<u64>,
+    wakes: Cell<u64>,
 }
 
 impl WakeParent for &'static CountingWakeup {
     fn wake(&self) {
-        self.rung.set(self.rung.get() + 1);
+        self.wakes.set(self.wakes.get() + 1);
     }
 }
 
 /// A seat on a scoreboard whose parent is awake.
 pub(crate) struct ReportingSeat {
     seat: Seat<&'static CountingWakeup>,
-    bell: &'static CountingWakeup,
+    wakeup: &'static CountingWakeup,
 }
 
 impl ReportingSeat {
@@ -37,11 +37,11 @@ impl ReportingSeat {
         let scoreboard = Scoreboard::format(lines, SLOTS, now())?;
         let slot = SlotNumber::new(3);
         let generation = scoreboard.open_slot(slot, now())?;
-        let bell: &'static CountingWakeup = Box::leak(Box::default());
-        let seat = Seat::take(scoreboard.reader(), slot, generation, process::id(), now(), bell)?;
+        let wakeup: &'static CountingWakeup = Box::leak(Box::default());
+        let seat = Seat::take(scoreboard.reader(), slot, generation, process::id(), now(), wakeup)?;
         seat.report(Status::Fresh, now())?;
         seat.report(Status::Serving, now())?;
-        Ok(ReportingSeat { seat, bell })
+        Ok(ReportingSeat { seat, wakeup })
     }
 
     /// Reports this many times that a request has ended and the next has started, at the times of
@@ -51,9 +51,9 @@ impl ReportingSeat {
             self.seat.report(Status::Waiting, clock())?;
             self.seat.report(Status::Serving, clock())?;
         }
-        match self.bell.rung.get() {
+        match self.wakeup.wakes.get() {
             0 => Ok(()),
-            rung => Err(format!("{rung} reports woke a parent that was awake").into()),
+            wakes => Err(format!("{wakes} reports woke a parent that was awake").into()),
         }
     }
 }

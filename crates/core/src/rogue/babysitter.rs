@@ -246,8 +246,8 @@ impl Babysitter {
                 Some(ActionKind::Recycle(spent))
             }
             (Assessment::Recycle(_) | Assessment::Normal, None) => {
-                let is_news = child.slow != Some(entry.requests);
-                (is_news && self.limits.is_slow(entry, now)).then(|| {
+                let is_another_request = child.slow != Some(entry.requests);
+                (is_another_request && self.limits.is_slow(entry, now)).then(|| {
                     child.slow = Some(entry.requests);
                     ActionKind::SlowRequest
                 })

@@ -39,7 +39,7 @@ fn answer_three_times(screen: &mut Screen, snapshot: &Snapshot) {
 }
 
 fn press(screen: &mut Screen, keys: &str) -> Option<ScreenRequest> {
-    keys.chars().fold(None, |wish, key| hit(screen, KeyCode::Char(key)).or(wish))
+    keys.chars().fold(None, |command, key| hit(screen, KeyCode::Char(key)).or(command))
 }
 
 fn hit(screen: &mut Screen, key: KeyCode) -> Option<ScreenRequest> {

@@ -122,7 +122,7 @@ fn only_exited_children_are_reaped() {
     pids.iter().for_each(|pid| children.add(*pid));
     assert_eq!(children.reap_exited().expect("reaped"), []);
     // This child inherits copies of all descriptors and keeps them open.
-    let keeper = child(|| sleep_until_killed());
+    let remaining = child(|| sleep_until_killed());
     for pid in &pids[..70] {
         assert_eq!(
             children.signal(*pid, Signal::Kill).expect("permitted"),
@@ -139,11 +139,11 @@ fn only_exited_children_are_reaped() {
         SignalOutcome::NoSuchProcess
     );
     assert!(unrelated.wait().expect("not reaped by the set").success());
-    for pid in pids[70..].iter().chain([&keeper]) {
+    for pid in pids[70..].iter().chain([&remaining]) {
         assert_eq!(signal(*pid, Signal::Kill).expect("permitted"), SignalOutcome::Delivered);
     }
     reap_some(&mut children, 30);
-    wait_for(keeper).expect("reaped");
+    wait_for(remaining).expect("reaped");
 }
 
 fn reaped_by_other_code() {
