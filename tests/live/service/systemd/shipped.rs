@@ -250,7 +250,7 @@ fn a_socket_starts_its_service_and_outlives_it() {
     assert_ne!(service.parent(), first);
     // Only the service is stopped; the next connection starts it again.
     service.command(&["stop"]);
-    assert_eq!(LineClient::connect(PORT).ask("next_request"), "next_request");
+    assert_eq!(LineClient::connect(PORT).ask("again"), "again");
     service.until("ActiveState", "active");
     socket.command(&["stop"]);
     service.command(&["stop"]);
