@@ -222,7 +222,7 @@ fn the_port_is_free_for_a_restart_right_after_a_burst() {
             daemon.stop();
             daemon = start().options(&format!("start=4 max=8 port={port}")).start();
         }
-        assert_eq!(daemon.client().ask("echo again"), "next_request");
+        assert_eq!(daemon.client().ask("echo again"), "again");
     }
 }
 
