@@ -142,7 +142,7 @@ fn a_pause_by_the_control_socket_pauses_the_service() {
     let paused = socket.wait_for_after(0, "STATUS", Some("paused"));
     control.expect_done("resume", "");
     socket.wait_for_after(paused, "STATUS", Some("running"));
-    daemon.wait_for_log("callback ContinuePending");
+    daemon.wait_for_log("callback: ContinuePending");
 }
 
 #[test]
@@ -170,7 +170,7 @@ fn callbacks_run_beside_the_daemon() {
     daemon.stop();
     let log = daemon.log();
     let called: Vec<&str> =
-        log.lines().filter_map(|line| line.split("callback ").nth(1)?.split(',').next()).collect();
+        log.lines().filter_map(|line| line.split("callback: ").nth(1)?.split(',').next()).collect();
     assert_eq!(called, ["NotReady", "StartPending", "Running", "StopPending", "Stopped"]);
 }
 
@@ -185,7 +185,7 @@ fn a_notify_socket_with_an_abstract_name_works() {
 #[test]
 fn a_service_without_a_service_manager_runs_and_stops() {
     let mut daemon = TestProgram::example("service").launch();
-    daemon.wait_for_log("callback Running");
+    daemon.wait_for_log("callback: Running");
     assert_eq!(daemon.client().ask("hello"), "hello");
     daemon.stop();
 }
