@@ -92,7 +92,7 @@ fn handle_events(events: Vec<ForkServerEvent<TcpStream>>, waiting: &mut VecDeque
         match event {
             ForkServerEvent::Born { child, pid } => println!("{child} (pid {pid}) born"),
             ForkServerEvent::Exited { child, pid, exit, .. } => {
-                println!("{child} (pid {pid}) exited: {exit}")
+                println!("{child} (pid {pid}) exited: {exit}");
             }
             ForkServerEvent::ForkFailed { request, refusal, .. } => {
                 println!("{refusal}; the client waits");

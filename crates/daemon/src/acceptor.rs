@@ -258,7 +258,7 @@ impl<L: Listen, R: Transfer + Send> ParentAcceptor<L, R> {
                 });
             }
             reason => {
-                slog::warn!(self.log, "connection closed without service"; "reason" => %reason)
+                slog::warn!(self.log, "connection closed without service"; "reason" => %reason);
             }
         }
     }
@@ -330,7 +330,7 @@ async fn hand_over_remaining<R: Transfer + Send>(
                 tokio::time::sleep(RETRY_DELAY).await;
             }
             Ok(Err(HandOverError { reason, .. })) => {
-                slog::warn!(log, "connection closed without service"; "reason" => %reason)
+                slog::warn!(log, "connection closed without service"; "reason" => %reason);
             }
             Err(gone) => slog::warn!(log, "connection closed without service"; "reason" => %gone),
         }

@@ -270,7 +270,7 @@ impl BabysitterActor {
                 self.daemon.do_send(BabysitterAction::Recovered { child, pid, violation });
             }
             ActionKind::Recycle(reason) => {
-                self.daemon.do_send(BabysitterAction::Recycle { child, reason })
+                self.daemon.do_send(BabysitterAction::Recycle { child, reason });
             }
             ActionKind::SlowRequest => {
                 let taken = self.evidence(child, pid, action.request_cpu);

@@ -397,7 +397,7 @@ mod tests {
         methods.add("a".into(), Method::sync(act)).unwrap();
         match value(&methods, 0, &Body::of(&"way").unwrap()) {
             Err(HandlerOutcome::Panicked { message, .. }) => {
-                assert!(message.contains("no way"), "{message}")
+                assert!(message.contains("no way"), "{message}");
             }
             other => panic!("expected a panic: {other:?}"),
         }

@@ -65,7 +65,7 @@ impl DaemonProcess {
     pub(super) fn wait_until_launched(&self) {
         match self.command_socket() {
             Some(socket) => {
-                drop(until("the command socket is open", || UnixStream::connect(&socket).ok()))
+                drop(until("the command socket is open", || UnixStream::connect(&socket).ok()));
             }
             None => drop(self.parent()),
         }

@@ -176,7 +176,7 @@ pub(crate) fn kill(times: usize) -> Measured<()> {
             crate::running::send(victim, Signal::Kill)?;
             match hanging.await? {
                 Err(Failure::WorkerLost { .. }) => {
-                    print("NOTIFIED", begun.elapsed().as_secs_f64() * 1e3)?
+                    print("NOTIFIED", begun.elapsed().as_secs_f64() * 1e3)?;
                 }
                 other => return Err(format!("the task was not lost: {other:?}").into()),
             }

@@ -95,7 +95,7 @@ impl<R: Transfer + Send> Handler<BabysitterAction> for DaemonActor<R> {
                 let facts = o!("slot" => child.slot.get(), "child" => pid.as_raw());
                 warn!(self.log, "child missing from the process table, checking whether it exited"; facts);
                 self.with_supervisor(ctx, |_supervisor, processes, _now| {
-                    processes.check_child(child)
+                    processes.check_child(child);
                 });
             }
             BabysitterAction::Sampled => {
@@ -105,7 +105,7 @@ impl<R: Transfer + Send> Handler<BabysitterAction> for DaemonActor<R> {
             }
             BabysitterAction::RequestBacktrace { child } => {
                 self.with_supervisor(ctx, |_supervisor, processes, _now| {
-                    processes.signal(child, Signal::Urg)
+                    processes.signal(child, Signal::Urg);
                 });
             }
         }

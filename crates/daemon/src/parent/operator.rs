@@ -130,7 +130,7 @@ impl<R: Transfer + Send> Handler<SetQueueDepth> for DaemonActor<R> {
 
     fn handle(&mut self, SetQueueDepth(waiting): SetQueueDepth, ctx: &mut Self::Context) {
         self.with_supervisor(ctx, |supervisor, processes, now| {
-            supervisor.set_queue_depth(waiting, processes, now)
+            supervisor.set_queue_depth(waiting, processes, now);
         });
     }
 }

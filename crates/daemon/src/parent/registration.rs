@@ -37,7 +37,7 @@ impl<R: Transfer + Send> DaemonActor<R> {
         match std::mem::replace(&mut self.status_updates, StatusUpdates::Off) {
             StatusUpdates::Off => {}
             StatusUpdates::Throttled(service) => {
-                self.status_updates = StatusUpdates::Throttled(service)
+                self.status_updates = StatusUpdates::Throttled(service);
             }
             StatusUpdates::Ready(service) => {
                 self.send_service_status(&service);

@@ -84,7 +84,7 @@ impl<R: Transfer + Send> DaemonActor<R> {
             self.on_grace_expired(ctx);
         }
         self.with_supervisor(ctx, |supervisor, processes, now| {
-            supervisor.stop(mode, processes, now)
+            supervisor.stop(mode, processes, now);
         });
     }
 

@@ -130,7 +130,7 @@ impl<R: Transfer + Send> ServiceLink<R> {
             match result {
                 Ok(Ok(_outcome)) => {}
                 Ok(Err(refusal)) => {
-                    warn!(link.log, "the daemon refused to pause or resume"; "reason" => %refusal)
+                    warn!(link.log, "the daemon refused to pause or resume"; "reason" => %refusal);
                 }
                 Err(error) => warn!(link.log, "cannot reach the daemon"; "error" => %error),
             }
@@ -256,7 +256,7 @@ impl<R: Transfer + Send> Handler<DaemonHup> for ServiceLink<R> {
     fn handle(&mut self, _hup: DaemonHup, ctx: &mut Context<Self>) {
         match self.known.reload {
             ReloadProgress::None | ReloadProgress::Requested => {
-                self.set_reload_progress(ReloadProgress::Done, ctx)
+                self.set_reload_progress(ReloadProgress::Done, ctx);
             }
             ReloadProgress::Replacing | ReloadProgress::Done => {}
         }

@@ -132,7 +132,7 @@ fn killed_in_a_large_answer() {
                 // The result may have arrived just before the kill.
                 Ok(bytes) => assert_eq!(bytes.len(), 30_000_000),
                 Err(failure) => {
-                    assert!(matches!(failure, Failure::WorkerLost { .. }), "{failure:?}")
+                    assert!(matches!(failure, Failure::WorkerLost { .. }), "{failure:?}");
                 }
             }
             let params = (Bytes::from(vec![9; 100_000]), "w");

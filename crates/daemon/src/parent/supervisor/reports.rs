@@ -53,7 +53,7 @@ impl<R: 'static> Supervisor<R> {
                 self.on_child_exit(child, pid, exit, &last, processes, now);
             }
             ForkServerEvent::ReopenLogsFailed { error } => {
-                self.events.push(SupervisorEvent::ReopenLogsFailed(error))
+                self.events.push(SupervisorEvent::ReopenLogsFailed(error));
             }
         }
     }

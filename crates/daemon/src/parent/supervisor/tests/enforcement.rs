@@ -100,7 +100,7 @@ fn a_rogue_exits_as_a_rogue_even_if_it_was_recycled_before() {
     let mut sim = running();
     let child = *sim.processes.alive.keys().next().expect("two children are alive");
     sim.act(|supervisor, processes, now| {
-        supervisor.recycle(child, RecycleReason::Memory, processes, now)
+        supervisor.recycle(child, RecycleReason::Memory, processes, now);
     });
     sim.act(|supervisor, processes, now| {
         supervisor.enforce(child, Violation::Hung, LadderStep::Kill, processes, now);
@@ -116,7 +116,7 @@ fn a_recycled_child_is_asked_to_exit_and_its_exit_is_clean() {
     let mut sim = running();
     let child = *sim.processes.alive.keys().next().expect("two children are alive");
     sim.act(|supervisor, processes, now| {
-        supervisor.recycle(child, RecycleReason::Lifetime, processes, now)
+        supervisor.recycle(child, RecycleReason::Lifetime, processes, now);
     });
     assert_eq!(sim.processes.signals, [(child, Signal::Term)]);
     sim.leave(child);
@@ -137,7 +137,7 @@ fn an_unrequested_kill_is_out_of_memory_if_the_counter_has_increased() {
         sim.processes.oom_kills = memory;
         if asked_to_stop {
             sim.act(|supervisor, processes, now| {
-                supervisor.recycle(child, RecycleReason::Memory, processes, now)
+                supervisor.recycle(child, RecycleReason::Memory, processes, now);
             });
         }
         sim.kill(child);

@@ -62,7 +62,7 @@ impl<R: 'static> Simulator<R> {
                 self.fork_next();
             }
             RandomEvent::ForkFails if !self.processes.pending_forks.is_empty() => {
-                self.fork_fails(AGAIN)
+                self.fork_fails(AGAIN);
             }
             RandomEvent::ChildBorn | RandomEvent::ForkFails | RandomEvent::Request => {}
             RandomEvent::ReportStatus(index, status) => {

@@ -252,7 +252,7 @@ impl<R: 'static> Simulator<R> {
     pub(super) fn hand_over(&mut self, request: R) -> Reply<R> {
         let (reply, answer) = oneshot::channel();
         self.act(|supervisor, processes, now| {
-            supervisor.hand_over(PendingRequest::new(request, reply), processes, now)
+            supervisor.hand_over(PendingRequest::new(request, reply), processes, now);
         });
         answer
     }
