@@ -25,7 +25,7 @@ use actix::fut::ActorFutureExt;
 use actix::{Actor, Addr, AsyncContext, Context, Handler, Recipient, WrapFuture};
 use actix_daemon::{
     Accepted, ChildAcceptor, ChildActor, ChildHandle, ChildReport, Daemon, DaemonActor,
-    DaemonChild, GetStatus, PreFork, Program, Report, UpdateStatus,
+    DaemonChild, GetStatus, PreFork, Program, Report, Status, UpdateStatus, format,
 };
 use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
 use tokio::net::TcpStream;
@@ -230,9 +230,9 @@ impl Screen {
         let letters: String = report.board.chars().map(coloured).collect();
         let mut page = format!(
             "\x1b[1mactix-daemon\x1b[0m on {}, up {}: {}\n\n  [{letters}]\n\n\
-             \x1b[2mslot     pid  status        age    for  requests  label\x1b[0m\n",
+             \x1b[2mslot     pid  status         age     for  requests  label\x1b[0m\n",
             self.address,
-            span(report.up),
+            format::duration(report.up),
             summary(report),
         );
         for child in &report.children {
@@ -265,27 +265,14 @@ fn row(child: &ChildReport) -> String {
     let pid = child.pid.map_or_else(String::new, |pid| pid.to_string());
     let label: String = child.label.iter().flat_map(|text| text.chars()).collect();
     format!(
-        "{:>4}  {pid:>6}  {} {:<9} {:>5}  {:>5}  {:>8}  {label:.31}\n",
+        "{:>4}  {pid:>6}  {} {:<9} {:>6}  {:>6}  {:>8}  {label:.28}\n",
         child.slot.get(),
         coloured(child.letter),
-        meaning(child.letter),
-        span(child.age),
-        span(child.since),
+        Status::from_letter(child.letter).map_or("?", Status::word),
+        format::duration(child.age),
+        format::duration(child.since),
         child.requests,
     )
-}
-
-fn meaning(letter: char) -> &'static str {
-    match letter {
-        'F' => "forking",
-        'f' => "forked",
-        '.' => "fresh",
-        'w' => "waiting",
-        'r' => "serving",
-        'l' => "long",
-        'e' => "leaving",
-        _damaged => "?",
-    }
 }
 
 fn coloured(letter: char) -> String {
@@ -297,14 +284,4 @@ fn coloured(letter: char) -> String {
         _starting => "36",
     };
     format!("\x1b[{colour}m{letter}\x1b[0m")
-}
-
-/// Formats a duration in at most five characters.
-fn span(time: Duration) -> String {
-    match time.as_secs() {
-        seconds @ 0..60 => format!("{seconds}s"),
-        seconds @ 60..3_600 => format!("{}m{:02}", seconds / 60, seconds % 60),
-        seconds @ 3_600..86_400 => format!("{}h{:02}", seconds / 3_600, seconds / 60 % 60),
-        seconds => format!("{}d", seconds / 86_400),
-    }
 }

@@ -8,7 +8,6 @@
 mod documents;
 mod errors;
 mod layers;
-mod public_names;
 mod source_tree;
 mod unsafe_code;
 mod vocabulary;

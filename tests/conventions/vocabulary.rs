@@ -1,5 +1,5 @@
-//! The vocabulary of `docs/glossary.md`: no identifier uses a word that the glossary replaces, and no type
-//! name is defined in more than two crates.
+//! The vocabulary of `docs/glossary.md`: no identifier uses a word that the glossary replaces, no type name is
+//! defined in more than two crates, and no public one in two crates that programs import together.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -38,9 +38,7 @@ fn entries() -> Vec<Entry> {
 
 /// The tokens of a file, without its comments.
 fn tokens(path: &str) -> TokenStream {
-    let text = read(path);
-    let text = text.strip_prefix("#!").map_or(text.as_str(), |rest| rest);
-    text.parse().unwrap_or_else(|error| panic!("{path}: {error}"))
+    read(path).parse().unwrap_or_else(|error| panic!("{path}: {error}"))
 }
 
 /// Adds all identifiers of a stream, its groups included.
@@ -54,10 +52,19 @@ fn collect_identifiers(stream: TokenStream, found: &mut BTreeSet<String>) {
     }
 }
 
-/// Adds the names of the types that a stream defines. Associated types, which stand in the braces of a
-/// trait or an `impl`, are not definitions of their own.
-fn collect_types(stream: TokenStream, is_associated: bool, found: &mut BTreeSet<String>) {
+/// A definition of a type or a trait.
+#[derive(Debug, PartialEq, Eq, PartialOrd, Ord)]
+struct TypeDefinition {
+    name: String,
+    /// Whether it is `pub` without a restriction.
+    is_public: bool,
+}
+
+/// Adds the types that a stream defines. Associated types, which stand in the braces of a trait or an `impl`,
+/// are not definitions of their own.
+fn collect_types(stream: TokenStream, is_associated: bool, found: &mut BTreeSet<TypeDefinition>) {
     let mut keyword = String::new();
+    let mut is_public = false;
     let mut is_in_impl = false;
     for token in stream {
         match token {
@@ -69,8 +76,9 @@ fn collect_types(stream: TokenStream, is_associated: bool, found: &mut BTreeSet<
                     _ => false,
                 };
                 if defines {
-                    found.insert(word.clone());
+                    found.insert(TypeDefinition { name: word.clone(), is_public });
                 }
+                is_public = word == "pub" || (is_public && keyword == "pub");
                 is_in_impl |= word == "impl" || word == "trait";
                 keyword = word;
             }
@@ -78,15 +86,29 @@ fn collect_types(stream: TokenStream, is_associated: bool, found: &mut BTreeSet<
                 let is_body = group.delimiter() == Delimiter::Brace;
                 collect_types(group.stream(), is_in_impl && is_body, found);
                 is_in_impl &= !is_body;
+                is_public = false;
                 keyword.clear();
             }
             TokenTree::Punct(punctuation) => {
                 is_in_impl &= punctuation.as_char() != ';';
+                is_public = false;
                 keyword.clear();
             }
-            TokenTree::Literal(_) => keyword.clear(),
+            TokenTree::Literal(_) => {
+                is_public = false;
+                keyword.clear();
+            }
         }
     }
+}
+
+/// Returns the definitions of all types, by the crate that contains them.
+fn types_by_crate() -> BTreeMap<String, BTreeSet<TypeDefinition>> {
+    let mut crates: BTreeMap<String, BTreeSet<TypeDefinition>> = BTreeMap::new();
+    for path in sources() {
+        collect_types(tokens(&path), false, crates.entry(crate_of(&path)).or_default());
+    }
+    crates
 }
 
 /// The words of an identifier, in lower case: `PendingRequest` and `pending_request` have the same two.
@@ -143,17 +165,31 @@ fn no_identifier_uses_a_word_that_the_glossary_replaces() {
 
 #[test]
 fn no_type_name_is_defined_in_more_than_two_crates() {
-    let mut crates: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
-    for path in sources() {
-        let mut types = BTreeSet::new();
-        collect_types(tokens(&path), false, &mut types);
-        for name in types {
-            crates.entry(name).or_default().insert(crate_of(&path));
+    let mut definers: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
+    for (crate_name, types) in types_by_crate() {
+        for definition in types {
+            definers.entry(definition.name).or_default().insert(crate_name.clone());
         }
     }
-    assert!(crates.len() > 500, "{} type names were found", crates.len());
-    crates.retain(|_name, definers| definers.len() > DEFINITIONS_MAX);
-    assert!(crates.is_empty(), "{} names: {crates:#?}", crates.len());
+    assert!(definers.len() > 500, "{} type names were found", definers.len());
+    definers.retain(|_name, crates| crates.len() > DEFINITIONS_MAX);
+    assert!(definers.is_empty(), "{} names: {definers:#?}", definers.len());
+}
+
+/// Programs import `actix-daemon` and `actix-dispatch` both with `*`.
+#[test]
+fn no_public_type_is_defined_in_both_the_daemon_and_the_dispatcher() {
+    let mut crates = types_by_crate();
+    let mut public_types = |folder: &str| -> BTreeSet<String> {
+        let types = crates.remove(folder).unwrap_or_default().into_iter();
+        let names: BTreeSet<String> =
+            types.filter(|definition| definition.is_public).map(|public| public.name).collect();
+        assert!(names.len() > 20, "{folder} has {} public types", names.len());
+        names
+    };
+    let (daemon, dispatch) = (public_types("crates/daemon"), public_types("crates/dispatch"));
+    let both: Vec<_> = daemon.intersection(&dispatch).collect();
+    assert!(both.is_empty(), "defined in both crates: {both:?}");
 }
 
 #[test]
@@ -161,9 +197,11 @@ fn identifiers_and_type_definitions_are_parsed() {
     assert_eq!(words("PendingRequest"), ["pending", "request"]);
     assert_eq!(words("is_full_2"), ["is", "full", "2"]);
     assert_eq!(words("_unused"), ["unused"]);
-    let source = "struct A; mod m { type B = A; } impl T for A { type C = (); fn f() { enum D {} } } \
-                  trait T { type C; } type E = A;";
+    let source = "struct A; mod m { pub type B = A; } impl T for A { type C = (); fn f() { enum D {} } } \
+                  pub trait T { type C; } pub(crate) type E = A;";
     let mut found = BTreeSet::new();
     collect_types(source.parse().unwrap(), false, &mut found);
-    assert_eq!(found.into_iter().collect::<Vec<_>>(), ["A", "B", "D", "E", "T"]);
+    let found: Vec<(&str, bool)> =
+        found.iter().map(|definition| (definition.name.as_str(), definition.is_public)).collect();
+    assert_eq!(found, [("A", false), ("B", true), ("D", false), ("E", false), ("T", true)]);
 }

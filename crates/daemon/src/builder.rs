@@ -50,7 +50,7 @@ impl<M> DaemonBuilder<M> {
         self
     }
 
-    /// Reports the daemon's state to systemd, or to any supervisor that supports sd_notify(3): READY when
+    /// Reports the daemon's state to systemd, or to any service manager that supports sd_notify(3): READY when
     /// the initial children are ready, STATUS with the counts, RELOADING, STOPPING, a longer timeout while
     /// it drains, and WATCHDOG while the pool is healthy. Does nothing if `NOTIFY_SOCKET` is not set.
     ///

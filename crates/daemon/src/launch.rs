@@ -326,7 +326,7 @@ impl<P: Program> Launched<P> {
     ///
     /// - [`DaemonError::NoSystem`] outside of an actix System.
     /// - [`DaemonError::Runtime`] if the signals cannot be handled.
-    /// - [`DaemonError::Service`] if it is [supervised](crate::DaemonBuilder::supervised) and the supervisor has
+    /// - [`DaemonError::Service`] if it is [supervised](crate::DaemonBuilder::supervised) and the service manager has
     ///   set an environment variable to an invalid value.
     pub fn start(self) -> Result<Addr<DaemonActor<P::Request>>, DaemonError> {
         let Launched {

@@ -237,7 +237,7 @@ pub use status::{
 
 pub use daemon_core::{
     AcceptState, Exit, ExitCause, Jitter, KillReason, Ladder, LadderError, LadderStep,
-    OperatorPause, Phase, RecycleReason, ReportError, SlotNumber, Violation,
+    OperatorPause, Phase, RecycleReason, ReportError, SlotNumber, Status, Violation, format,
 };
 pub use daemon_forkserver::{ChildId, Decoder, Encoder, Serde, Transfer, TransferError};
 pub use daemon_sys::limits::Resource;

@@ -10,13 +10,13 @@
 //! | the service | while the daemon |
 //! | --- | --- |
 //! | starts | starts its first children |
-//! | runs, and sends READY to a supervisor | runs |
+//! | runs, and sends READY to a service manager | runs |
 //! | pauses, is paused, continues | is paused and resumed by the operator: with a message, `daemonctl`, or TSTP and CONT |
 //! | changes its parameters | carries out its [`OnHup`](crate::OnHup) action, until all children have been replaced |
 //! | stops, and extends its timeout each time a child exits | drains |
 //! | has stopped, with exit code 1 if the daemon has failed | has stopped |
 //!
-//! While the pool is healthy, the daemon notifies the watchdog of the supervisor. The status line contains the
+//! While the pool is healthy, the daemon notifies the watchdog of the service manager. The status line contains the
 //! counts.
 
 mod link;
