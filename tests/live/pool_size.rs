@@ -80,6 +80,15 @@ fn resizing_is_refused_with_the_number_and_the_reason() {
     assert!(answer.contains("refused: cannot reload"), "{answer}");
 }
 
+/// Stops the load when it is dropped, also by a failed assertion, which would otherwise wait for it without end.
+struct StopOnDrop<'a>(&'a AtomicBool);
+
+impl Drop for StopOnDrop<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+}
+
 fn replaced_under_load(daemon: &DaemonProcess, reload: impl FnOnce()) {
     let before: HashSet<Process> = daemon.children().into_iter().collect();
     let done = AtomicBool::new(false);
@@ -96,13 +105,14 @@ fn replaced_under_load(daemon: &DaemonProcess, reload: impl FnOnce()) {
                 served
             })
         });
+        let stop = StopOnDrop(&done);
         reload();
         until("all children are new", || {
             let now = daemon.children();
             (!now.is_empty() && now.iter().all(|child| !before.contains(child))).then_some(())
         });
         daemon.wait_for_log("reload finished");
-        done.store(true, Ordering::Relaxed);
+        drop(stop);
         assert!(load.join().unwrap().into_iter().all(|served| served > 0));
     });
 }
