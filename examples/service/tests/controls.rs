@@ -106,7 +106,7 @@ fn a_service_receives_every_control() {
     let installed = Installed::new(Duration::ZERO);
     let service = installed.started();
     control(&service, INTERROGATE).unwrap();
-    installed.until_logged("control accepted, control: interrogate");
+    installed.until_logged("control: interrogate");
     control(&service, PARAMCHANGE).unwrap();
     installed.until_logged("callback: Unhandled, state: running, control: ParamChange");
     for code in [128, 130, 255] {
