@@ -22,7 +22,7 @@ ctl: ## Builds the operator's command, optimised: target/release/daemonctl
 examples: ## Builds all examples, optimised, into target/release/examples/
 	$(CARGO) build --release --package examples --examples
 
-test: ## Runs all tests, also those in the documentation
+test: ## Runs all tests, including those in the documentation
 	$(CARGO) test --workspace
 
 test-loom: ## Tests the scoreboard with every order of memory accesses (loom)
@@ -38,7 +38,7 @@ test-windows: ## Tests the service under wine's service manager (installs wine)
 check-targets: ## Type-checks everything for FreeBSD and macOS
 	.ci/check-targets
 
-bench: ## Runs all benchmarks, or the one of B=name; results in target/bench/
+bench: ## Runs all benchmarks, or only B=name; writes the results to target/bench/
 	$(CARGO) build --release --package bench
 	@exec $(TARGET)/release/bench $(B)
 
@@ -52,7 +52,7 @@ fmt: ## Formats the code
 doc: ## Builds the documentation, with warnings denied
 	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --workspace --no-deps
 
-deny: ## Checks dependencies with cargo-deny (installs it)
+deny: ## Checks the dependencies with cargo-deny (installs cargo-deny)
 	.ci/run deny
 
 check: ## Runs all checks, as CI does

@@ -9,15 +9,16 @@
 //!
 //! and one of these words:
 //!
-//! - `spin` loops: INT, TERM and KILL after 2 seconds of processor time
-//! - `sleep` exceeds the request timeout of 8 seconds; `more` extends it by a minute
-//! - `block` blocks the event loop: killed after 2 seconds without a heartbeat
-//! - `leak` allocates 100 MB each time: recycled above 150 MB, killed above 400 MB
-//! - the server sends back any other word
+//! - `spin` loops. After 2 seconds of processor time the child gets INT, TERM and KILL.
+//! - `sleep` exceeds the request timeout of 8 seconds. `more` extends the timeout by a minute.
+//! - `block` blocks the event loop. The child is killed after 2 seconds without a heartbeat.
+//! - `leak` allocates 100 MB each time. The child is recycled above 150 MB and killed above 400 MB.
+//! - Any other word only comes back.
 //!
-//! `babysit.log` beside the program lists the steps that were taken, `babysit.slow` the evidence of each child
-//! before its first step, with a backtrace. `daemonctl --socket babysit.control top` shows the pool live: `t`
-//! traces a child, `K` kills one. Ctrl-C stops the daemon.
+//! `babysit.log` beside the program lists the steps that were taken. `babysit.slow` contains the
+//! evidence about each child from before the first step, with a backtrace.
+//! `daemonctl --socket babysit.control top` shows the pool live: `t` traces a child, and `K` kills
+//! a child. Ctrl-C stops the daemon.
 
 use std::hint::black_box;
 use std::net::TcpStream;

@@ -7,12 +7,12 @@
 //! cargo run --release --example board -- 7070
 //! ```
 //!
-//! and `nc 127.0.0.1 7070` in one or more other terminals. Each line comes back with the pid of the process
-//! that read it. `LONG` sets the status of the request to long, `CRASH` aborts the process, which costs this
-//! connection only, `BYE` closes the connection. Ctrl-C stops the daemon.
+//! and `nc 127.0.0.1 7070` in one or more other terminals. Each line comes back with the pid of the
+//! process that read the line. `LONG` sets the status of the request to long. `CRASH` aborts the
+//! process, which ends only this connection. `BYE` closes the connection. Ctrl-C stops the daemon.
 //!
-//! On a terminal the scoreboard is redrawn twice a second; otherwise the program prints a line for each
-//! change. The log is `board.log` beside the program.
+//! On a terminal the scoreboard is redrawn twice a second. Otherwise the program prints a line for
+//! each change. The log is `board.log` beside the program.
 
 use std::fs::File;
 use std::io::{self, IsTerminal, Write};
@@ -57,7 +57,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     Ok(())
 }
 
-/// The children use the listener, the parent the screen.
+/// The program. Its children use the listener, and its parent uses the screen.
 struct BoardProgram {
     address: SocketAddr,
     logfile: PathBuf,
@@ -225,7 +225,8 @@ impl Screen {
         )
     }
 
-    /// Returns at most 23 lines of at most 80 characters: four, one per child, six.
+    /// Returns the page: five lines, one line for each of `max_children` children, and six lines.
+    /// With twelve children that is 23 lines. A line of a child has at most 80 characters.
     fn page(&self, report: &Report) -> String {
         let letters: String = report.board.chars().map(coloured).collect();
         let mut page = format!(
@@ -242,7 +243,7 @@ impl Screen {
         page.push_str(&"\n".repeat(blank.saturating_sub(report.children.len()) + 1));
         page.push_str(&self.instructions());
         page.push_str(&format!(
-            "\nCtrl-C stops it. kill -TTIN {parent}: one spare more, -TTOU: one less, -HUP: new log\n\
+            "\nCtrl-C: stop. kill -TTIN {parent}: one spare more, -TTOU: one less, -HUP: new log\n\
              log: {}",
             self.logfile.display(),
             parent = report.parent,

@@ -2,8 +2,8 @@
 //!
 //!     cargo run --package examples --example dispatch
 //!
-//! Up to four workers run the tasks. One method counts words, one divides, one hangs and one crashes.
-//! The parent prints the result of each request and then stops:
+//! Up to four workers run the tasks. One method counts words, one divides, one hangs and one
+//! crashes. The parent prints the result of each request and then stops:
 //!
 //!     counted: 6 words, in process 4711
 //!     divided: 6, by a typed task
@@ -14,8 +14,8 @@
 //!     rejected: unknown method "unheard of"
 //!     1000 requests: 1000 values
 //!
-//! With `--stay` it runs until it receives SIGTERM. Meanwhile, `daemonctl --socket dispatch.sock top`
-//! shows its workers, labelled with the method they run.
+//! With `--stay` the program runs until it receives SIGTERM. `daemonctl --socket dispatch.sock top`
+//! then shows the workers, and the method that each worker runs.
 
 #![expect(clippy::print_stdout, reason = "an example that prints its results")]
 

@@ -7,9 +7,10 @@
 //! nc 127.0.0.1 7071
 //! ```
 //!
-//! and then `PID`, `PING`, `KERNEL`, `STATUS`, `PARENT`, `LOGFILE` or `DONE`. At most three connections are served
-//! at a time; further ones wait. The daemon detaches and logs beside its program; stop it with `kill` and the
-//! pid that `PARENT` returns. With port 0 it takes a free port and prints `PORT=<n>`.
+//! and then `PID`, `PING`, `KERNEL`, `STATUS`, `PARENT`, `LOGFILE` or `DONE`. At most three
+//! connections are served at a time, and further connections wait. The daemon detaches and logs to
+//! `forking.log` beside its program. Stop the daemon with `kill` and the pid that `PARENT` returns.
+//! With port 0 the daemon takes a free port and prints `PORT=<n>`.
 
 use std::net::{TcpListener, TcpStream};
 use std::path::PathBuf;
@@ -36,7 +37,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     Ok(())
 }
 
-/// The parent accepts, and transfers each connection to a child.
+/// The program. Its parent accepts connections and transfers each of them to a child.
 struct Forking {
     listener: TcpListener,
     logfile: PathBuf,
@@ -56,7 +57,7 @@ impl Program for Forking {
     }
 }
 
-/// The session of a child, for its one connection.
+/// The session of a child, which serves the child's only connection.
 struct Session {
     daemon: Addr<ChildActor>,
     logfile: PathBuf,

@@ -7,9 +7,9 @@
 //! nc 127.0.0.1 7074
 //! ```
 //!
-//! and type a line: the child returns it with its pid, and exits. The parent only accepts connections. It
-//! could have threads or a gigabyte of memory, and its children would be forked as fast. Ctrl-C stops
-//! the parent; the fork server then stops the children and exits too.
+//! and type a line. The child returns the line with its own pid, and exits. The parent only accepts
+//! connections. Threads or a gigabyte of memory in the parent would not make the forks slower.
+//! Ctrl-C stops the parent. The fork server then stops the children and exits too.
 
 use std::collections::VecDeque;
 use std::io::{self, BufRead, BufReader, Write};
@@ -30,9 +30,9 @@ impl ChildProgram for Echo {
     type Request = TcpStream;
 
     fn run_child(self, start: ChildStart<TcpStream>) -> i32 {
-        // No handlers here: TERM may end this child at any time.
+        // This program has no signal handlers, so TERM may end the child at any time.
         start.signals.release();
-        // The scoreboard is for other readers; nothing in this program depends on it.
+        // This program does not read the scoreboard, so an error does not matter.
         let _ = start.seat.report(Status::Serving, now());
         match start.request.map_err(io::Error::other).and_then(echo) {
             Ok(()) => 0,
@@ -50,7 +50,7 @@ fn echo(stream: TcpStream) -> io::Result<()> {
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     let (mut fork_server, Echo) =
         ForkServerBuilder::new(64).grace(Duration::from_secs(5)).spawn(Echo)?;
-    // Bound after the fork server was spawned, so neither it nor a child has the listener.
+    // Bound after the spawn, so neither the fork server nor a child inherits the listener.
     let listener = examples::listen()?;
     listener.set_nonblocking(true)?;
     let mut waiting = VecDeque::new();
@@ -77,7 +77,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
 fn accept(listener: &TcpListener) -> io::Result<Option<TcpStream>> {
     match listener.accept() {
         Ok((stream, _peer)) => {
-            // On some systems the connection inherits the non-blocking mode.
+            // On some systems the connection inherits the non-blocking mode of the listener.
             stream.set_nonblocking(false)?;
             Ok(Some(stream))
         }
@@ -97,7 +97,7 @@ fn handle_events(events: Vec<ForkServerEvent<TcpStream>>, waiting: &mut VecDeque
             ForkServerEvent::ForkFailed { request, refusal, .. } => {
                 println!("{refusal}; the client waits");
                 waiting.push_front(request);
-                // The system is short of processes or memory: retry after a short time.
+                // The system is short of processes or memory, so retry after a short time.
                 std::thread::sleep(Duration::from_millis(100));
             }
             // This program does not reopen logs.

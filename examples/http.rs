@@ -8,8 +8,8 @@
 //! curl http://127.0.0.1:8080/crash # costs one process, not the service
 //! ```
 //!
-//! Connections are kept alive: a child serves one client until either side closes the connection, and shows
-//! each request as its label. Ctrl-C closes connections after the current request.
+//! Connections are kept alive. A child serves one client until either side closes the connection,
+//! and shows each request as its label. Ctrl-C closes each connection after its current request.
 
 use std::pin::pin;
 
@@ -39,8 +39,8 @@ fn routes() -> Router {
         .route("/crash", get(async || -> String { std::process::abort() }))
 }
 
-/// Serves one connection. When the child is asked to leave, the connection ends after the current request, with
-/// `connection: close`.
+/// Serves one connection. When the child is asked to leave, the connection ends after the current
+/// request, with `connection: close`.
 async fn serve(stream: Connection<TcpStream>, child: ChildHandle) -> Result<(), hyper::Error> {
     let router = TowerToHyperService::new(routes());
     let label = child.clone();

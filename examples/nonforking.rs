@@ -1,4 +1,4 @@
-//! A daemon without children, around a server of one process.
+//! A daemon without children: one process serves all clients.
 //!
 //! Type
 //!
@@ -7,8 +7,8 @@
 //! nc 127.0.0.1 7073
 //! ```
 //!
-//! The server sends back what you type. The daemon logs to its terminal. `kill -USR2` logs its internal state;
-//! `kill` or Ctrl-C stop it after the open connections have ended.
+//! The server sends back what you type. The daemon logs to its terminal. On USR2 it logs its
+//! internal state. TERM or Ctrl-C stops the daemon after the open connections have ended.
 
 use std::cell::Cell;
 use std::net::TcpListener;
@@ -55,7 +55,8 @@ enum StopRequest {
     Yes,
 }
 
-/// Echoes on all its connections. After a request to stop it ends with the last of them.
+/// Echoes on all its connections. When asked to stop, it accepts no more connections and stops
+/// after the last open connection has ended.
 struct EchoServer {
     listener: Option<TcpListener>,
     stop: watch::Sender<StopRequest>,

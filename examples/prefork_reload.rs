@@ -1,5 +1,5 @@
-//! A server without actors that reads its configuration again on HUP. Open connections continue with
-//! the old configuration.
+//! A server without actors that reads its configuration again on HUP. Open connections continue
+//! with the old configuration.
 //!
 //! ```sh
 //! echo 'workers = 4' > greeting.conf; echo 'greeting = Good morning' >> greeting.conf
@@ -15,9 +15,9 @@
 //! echo Bob | nc -q1 127.0.0.1 7070             # Good evening, Bob
 //! ```
 //!
-//! Clients that were connected before still get "Good morning". If the new configuration cannot be read,
-//! the server prints the error and keeps the old one. INT and TERM stop the server when the clients have
-//! closed their connections, or after ten seconds.
+//! Clients that were connected before HUP still get "Good morning". If the new configuration cannot
+//! be read, the server prints the error and keeps the old configuration. INT and TERM stop the
+//! server when the clients have closed their connections, or after ten seconds.
 
 use std::error::Error;
 use std::io::{self, BufRead, BufReader, Write};
@@ -71,7 +71,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     let path = PathBuf::from(arguments.next().unwrap_or_else(|| "greeting.conf".into()));
     let mut config = Config::read(&path)?;
     let listener = TcpListener::bind(("127.0.0.1", port))?;
-    // Several workers wait for the same connection, and one accepts it.
+    // Several workers try to accept the same connection, and those that fail must not block.
     listener.set_nonblocking(true)?;
     let stop = ToAll(Signal::Term);
     let mut pm = Prefork::builder()
@@ -83,16 +83,17 @@ fn main() -> Result<(), Box<dyn Error>> {
     while !matches!(pm.signal_received(), Some(Signal::Term | Signal::Int)) {
         pm.start(|worker| serve(worker, &listener, &config))?;
         if pm.signal_received() == Some(Signal::Hup) {
-            // The number of workers and the rest of the configuration change together or not at all.
+            // The number of workers and the rest of the configuration change together or not at
+            // all.
             match Config::read(&path).and_then(|new| Ok((pm.set_max_workers(new.workers)?, new))) {
                 Ok(((), new)) => config = new,
                 Err(error) => eprintln!("keeping the old configuration: {error}"),
             }
         }
     }
-    // The workers have the listener too, and one of them may serve its client for long. The shutdown
-    // refuses new connections, which would otherwise wait in the backlog. Only on Linux it affects all
-    // processes that have the listener.
+    // The workers have the listener too, and a worker may serve its client for a long time. The
+    // shutdown makes the system refuse new connections, which would otherwise wait in the backlog.
+    // Only on Linux does it affect all processes that have the listener.
     let _ = SockRef::from(&listener).shutdown(Shutdown::Both);
     drop(listener);
     pm.wait_all_children()?;

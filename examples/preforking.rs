@@ -7,9 +7,9 @@
 //! nc 127.0.0.1 7070
 //! ```
 //!
-//! and then `PID`, `PING`, `STATUS`, `PEEK`, `PARENT`, `LOGFILE` or `DONE`. The daemon detaches and logs beside its
-//! program; stop it with `kill` and the pid that `PARENT` returns. With port 0 it takes a free port and prints
-//! `PORT=<n>`.
+//! and then `PID`, `PING`, `STATUS`, `PEEK`, `PARENT`, `LOGFILE` or `DONE`. The daemon detaches and
+//! logs to `preforking.log` beside its program. Stop the daemon with `kill` and the pid that
+//! `PARENT` returns. With port 0 the daemon takes a free port and prints `PORT=<n>`.
 
 use std::net::{TcpListener, TcpStream};
 use std::path::PathBuf;
@@ -35,7 +35,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     Ok(())
 }
 
-/// Every child inherits the listener, because it is bound before the launch.
+/// The program. Every child inherits the listener, because the listener is bound before the launch.
 struct Preforking {
     listener: TcpListener,
     logfile: PathBuf,
@@ -49,7 +49,7 @@ impl Program for Preforking {
     }
 }
 
-/// The session of a child, for one connection at a time.
+/// The session of a child, which serves one connection at a time.
 struct Session {
     daemon: Addr<ChildActor>,
     logfile: PathBuf,
@@ -60,7 +60,7 @@ impl Actor for Session {
     type Context = Context<Self>;
 }
 
-/// Runs in a child: prepares it, then reports that it waits.
+/// Starts to accept connections, then reports that the child waits for a request.
 impl Handler<DaemonChild<()>> for Session {
     type Result = ();
 
@@ -74,7 +74,7 @@ impl Handler<DaemonChild<()>> for Session {
     }
 }
 
-/// Serves a connection, then reports that it is done.
+/// Serves a connection, then reports that the request is done.
 impl Handler<Accepted<TcpStream>> for Session {
     type Result = ();
 

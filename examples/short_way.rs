@@ -7,9 +7,9 @@
 //! nc 127.0.0.1 7072
 //! ```
 //!
-//! One of four processes sends back what you type. `ps -ef | grep short_way` shows them with their status.
-//! Ctrl-C stops the daemon gracefully, a second Ctrl-C immediately. Under systemd with `Type=notify-reload` it
-//! reports when it is ready, and its status.
+//! A child of the pool sends back what you type. `ps -ef | grep short_way` shows the children with
+//! their status. Ctrl-C stops the daemon gracefully, and a second Ctrl-C stops it immediately.
+//! Under systemd with `Type=notify-reload` the daemon reports its status, and when it is ready.
 
 use std::net::TcpStream;
 

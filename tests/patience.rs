@@ -12,7 +12,7 @@ const TIMEOUT: Duration = Duration::from_secs(60);
 ///
 /// # Panics
 ///
-/// If there is no value in time. The message contains `what`.
+/// If the function returns no value within a minute. The message contains `what`.
 #[track_caller]
 pub(crate) fn until<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> T {
     let deadline = Instant::now() + TIMEOUT;

@@ -1,10 +1,11 @@
-//! Scenarios: tests with real processes, each in its own single-threaded process, which libtest
-//! cannot provide. Test programs include this file by its path.
+//! Scenarios are tests with real processes. Each scenario runs in its own single-threaded process,
+//! which libtest cannot provide. Test programs include this file by its path.
 //!
-//! `live` runs all scenarios, `live PART` those whose name contains PART. A scenario is run by the same
-//! program with the scenario's name in the environment, in its own process group. It ends when its
-//! output ends, so a scenario that leaves a process behind is detected. After five minutes its
-//! remaining processes are killed.
+//! `live` runs all scenarios, and `live PART` runs those whose name contains PART. For each
+//! scenario the program starts itself again, in a new process group and with the name of the
+//! scenario in the environment. A scenario ends when its output is closed, so a process that it
+//! leaves behind delays the end. After five minutes the remaining processes of the scenario are
+//! killed.
 
 #[path = "patience.rs"]
 mod patience;
@@ -18,7 +19,7 @@ use std::time::{Duration, Instant};
 
 use patience::until;
 
-/// A scenario's name and function. It passes unless it panics.
+/// A scenario's name and function. The scenario passes unless the function panics.
 pub(crate) type Scenario = (&'static str, fn());
 
 const NAME: &str = "LIVE_SCENARIO";
@@ -29,7 +30,8 @@ const TIMEOUT: Duration = Duration::from_secs(300);
 pub(crate) fn run(groups: &[&[Scenario]]) -> ExitCode {
     let scenarios: Vec<Scenario> = groups.concat();
     if let Ok(name) = env::var(NAME) {
-        let (_, run) = scenarios.iter().find(|(known, _)| *known == name).expect("a known name");
+        let (_, run) =
+            scenarios.iter().find(|(known, _)| *known == name).expect("a scenario has this name");
         run();
         return ExitCode::SUCCESS;
     }
@@ -91,7 +93,7 @@ fn output(name: &str) -> Output {
 
 /// Returns the command that runs a scenario in its own process.
 pub(crate) fn again(name: &str) -> Command {
-    let mut command = Command::new(env::current_exe().expect("this program"));
+    let mut command = Command::new(env::current_exe().expect("the program has a path"));
     command.env(NAME, name);
     command
 }

@@ -1,4 +1,4 @@
-/* ProcessPrng for versions of wine without bcryptprimitives.dll: random bytes from advapi32. */
+/* ProcessPrng for versions of wine without bcryptprimitives.dll. The random bytes come from advapi32. */
 #include <windows.h>
 
 BOOLEAN NTAPI SystemFunction036(PVOID bytes, ULONG length); /* RtlGenRandom */

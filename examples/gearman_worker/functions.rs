@@ -4,9 +4,9 @@ use std::time::Duration;
 
 use crate::worker::{GearmanJob, GearmanWorker, JobResult, SetupError};
 
-/// The longest sleep: an hour.
+/// The longest sleep, an hour.
 const LONGEST: Duration = Duration::from_secs(3600);
-/// The number of parts of a sleep.
+/// The number of equal parts of a sleep. Progress is reported after each part.
 const PARTS: u32 = 10;
 
 /// Adds all functions to a worker.
@@ -15,7 +15,7 @@ const PARTS: u32 = 10;
 /// | --- | --- | --- |
 /// | `reverse` | text, or any bytes | its characters, or its bytes, in reverse order |
 /// | `wc` | text | its number of lines, words and bytes, as wc(1) counts them |
-/// | `sleep` | milliseconds, up to an hour | the workload, after that time; reports progress at each tenth |
+/// | `sleep` | milliseconds, up to an hour | the workload, after this time, with ten progress reports |
 /// | `fail` | an error message | none: fails with that message |
 ///
 /// # Errors
@@ -94,7 +94,7 @@ mod tests {
     }
 
     #[test]
-    fn milliseconds_are_a_number_of_up_to_an_hour() {
+    fn a_sleep_takes_a_number_of_milliseconds_up_to_an_hour() {
         assert_eq!(milliseconds(b"250\n"), Ok(Duration::from_millis(250)));
         assert_eq!(milliseconds(b"3600000"), Ok(LONGEST));
         for bad in ["", "-1", "soon", "3600001", "99999999999999999999"] {

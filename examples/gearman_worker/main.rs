@@ -1,10 +1,12 @@
-//! Ten Gearman workers.
+//! Runs ten Gearman workers.
 //!
-//! The worker in `worker.rs` does not depend on `daemon-prefork`: it connects to a job server, runs one job
-//! after another, and stops between two jobs when a descriptor becomes readable. `main` runs ten processes
-//! of it. A process that crashes is replaced, and HUP replaces all of them, each after its current job.
+//! The worker in `worker.rs` does not depend on `daemon-prefork`. It connects to a job server, runs
+//! one job after another, and stops between two jobs when a descriptor becomes readable. `main`
+//! runs this worker in ten processes. A process that crashes is replaced. HUP replaces all
+//! processes, each after its current job.
 //!
-//! Debian's package gearman-job-server starts a server; the client `gearman` is in gearman-tools. Run
+//! Debian's package gearman-job-server starts a server; the client `gearman` is in gearman-tools.
+//! Run
 //!
 //! ```sh
 //! cargo run --release --example gearman_worker                # or: -- HOST:PORT [WORKERS]
@@ -15,14 +17,14 @@
 //! ```sh
 //! gearman -f reverse hello
 //! seq 2000 | gearman -n -f reverse                            # one job per line
-//! pkill -HUP -o gearman_worker                                # while it runs
+//! pkill -HUP -o gearman_worker                                # during the 2000 jobs
 //! gearman -f wc < /etc/passwd
 //! gearman -f sleep 2000
 //! gearman -f fail 'for a reason'
 //! ```
 //!
-//! Ctrl-C and TERM stop it after the current jobs are answered. With 0 workers there is no manager, and
-//! this process is the only worker.
+//! Ctrl-C and TERM stop the program after the current jobs are answered. With 0 workers there is no
+//! manager, and the program itself is the only worker.
 
 use std::error::Error;
 use std::os::fd::{AsFd, BorrowedFd};

@@ -1,13 +1,16 @@
-//! The part of Gearman's binary protocol that a worker uses: encodes requests, decodes responses.
+//! Encodes requests and decodes responses, for the part of Gearman's binary protocol that a worker
+//! uses. This module does not read or write sockets.
 //!
-//! A packet consists of a magic of four bytes (`\0REQ` to the server, `\0RES` from it), a type, the size
-//! of the rest, both four bytes in big-endian order, and arguments that are separated by NUL; the last one
-//! may contain NULs. See `PROTOCOL` in gearmand's sources. Nothing here reads or writes a socket.
+//! A packet begins with a magic of four bytes: `\0REQ` in a request, `\0RES` in a response. The
+//! packet's type and the size of its body follow, each as four bytes in big-endian order. The body
+//! consists of arguments that are separated by NUL. Only the last argument may contain NULs. See
+//! `PROTOCOL` in gearmand's sources.
 //!
-//! The example has its own implementation because no maintained crate implements the protocol correctly.
-//! rustygear 0.15 loses answers: it marks a failure as a response, and sends a result into a channel whose
-//! end is never awaited. gearman-worker 0.3 treats a late NOOP as an error, allocates any size that a
-//! header claims, does not answer jobs of unknown functions, and cannot be stopped.
+//! The example has its own implementation because no maintained crate implements the protocol
+//! correctly. rustygear 0.15 loses answers, because it marks a failure as a response, and sends a
+//! result into a channel whose receiving end is never awaited. gearman-worker 0.3 treats a late
+//! NOOP as an error, allocates any size that a header claims, does not answer jobs of unknown
+//! functions, and cannot be stopped.
 
 use std::fmt;
 
@@ -21,12 +24,12 @@ pub(crate) const BODY_MAX: usize = 64 << 20;
 pub(crate) const NAME_MAX: usize = 127;
 /// The maximum length of a handle in bytes: the protocol allows 64 with the NUL.
 const HANDLE_MAX: usize = 63;
-/// Magic, type and size.
+/// The number of bytes in a header: magic, type and size.
 const HEADER: usize = 12;
 const REQUEST: &[u8; 4] = b"\0REQ";
 
 /// The name of a worker or of a function: 1 to 127 bytes of text without whitespace and control
-/// characters, because gearmand's own lists separate fields by whitespace.
+/// characters. Whitespace separates the fields of gearmand's own lists.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct GearmanName(String);
 
@@ -51,7 +54,7 @@ impl GearmanName {
     }
 }
 
-/// The text is not a valid [`GearmanName`].
+/// A text that is not a valid [`GearmanName`].
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
 #[error(
     "invalid gearmand name {0:?}: expected 1 to {NAME_MAX} bytes without whitespace and control characters"
@@ -109,12 +112,13 @@ pub(crate) enum WorkerRequest<'a> {
         /// The job.
         handle: &'a JobHandle,
     },
-    /// Requests that these bytes are sent back. The response confirms that all earlier requests were read.
+    /// Requests that these bytes are sent back. The response confirms that the server has read all
+    /// earlier requests.
     Echo(&'a [u8]),
 }
 
 impl WorkerRequest<'_> {
-    /// Appends the packet.
+    /// Appends the packet of this request to `out`.
     ///
     /// # Errors
     ///
@@ -156,7 +160,7 @@ fn packet(out: &mut Vec<u8>, kind: u32, arguments: &[&[u8]]) -> Result<(), Packe
     Ok(())
 }
 
-/// A packet is too long to be sent.
+/// A packet is too long to be sent. The number is the size of its body in bytes.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
 #[error("a packet of {0} bytes is too long: the limit is {BODY_MAX} bytes")]
 pub(crate) struct PacketTooLong(usize);

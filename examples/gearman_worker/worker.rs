@@ -1,9 +1,10 @@
-//! A Gearman worker: one thread, one server, one job at a time. It does not depend on `daemon-prefork`.
+//! A Gearman worker: one thread, one server, one job at a time. It does not depend on
+//! `daemon-prefork`.
 //!
-//! The worker registers its functions, requests a job, runs it, sends the answer, and requests the
-//! next one. If there is no job it sleeps until the server wakes it. If the connection is lost it
-//! connects again, after a delay that doubles with each failure. It stops between two jobs, never
-//! during one: every job that the server has assigned is answered.
+//! The worker registers its functions, requests a job, runs the job, sends the answer, and requests
+//! the next job. If there is no job, the worker sleeps until the server wakes it. If the connection
+//! is lost, the worker connects again, after a delay that doubles with each failure. It stops only
+//! between two jobs, so every job that the server has assigned is answered.
 
 use std::os::fd::BorrowedFd;
 use std::str::FromStr;
@@ -29,10 +30,11 @@ const ERROR_TEXT_MAX: usize = 4096;
 /// How long to wait for the server.
 #[derive(Debug, Clone, Copy)]
 struct Timeouts {
-    /// For a connection to one of its addresses, and for each read and write.
+    /// The timeout for connecting to one of the server's addresses, and for each read and write.
     answer: Duration,
-    /// For a wakeup. After this time the worker requests a job anyway. It thus detects a server that
-    /// has disappeared, and a job whose wakeup was sent to a worker that was just disconnecting.
+    /// How long to sleep without a wakeup. After this time the worker requests a job anyway. It
+    /// thus detects a server that has disappeared, and a job whose wakeup was sent to another
+    /// worker that was just disconnecting.
     sleep: Duration,
 }
 
@@ -41,7 +43,7 @@ const TIMEOUTS: Timeouts =
 
 type Function = Box<dyn FnMut(&mut GearmanJob<'_>) -> JobResult>;
 
-/// A worker. It connects in [`run`](GearmanWorker::run).
+/// A worker, which connects in [`run`](GearmanWorker::run).
 pub(crate) struct GearmanWorker {
     server: ServerAddress,
     id: GearmanName,
@@ -61,7 +63,7 @@ struct AnswerCounts {
     sent: u64,
 }
 
-/// Why a connection ended early.
+/// Why a connection ended before the worker had disconnected.
 enum RunError {
     Connection(ConnectionError),
     Wait(daemon_sys::Error),
@@ -73,7 +75,8 @@ impl<E: Into<ConnectionError>> From<E> for RunError {
     }
 }
 
-/// A server's address: `HOST:PORT`, for example `127.0.0.1:4730`. Each connection resolves the host again.
+/// A server's address: `HOST:PORT`, for example `127.0.0.1:4730`. Each connection resolves the host
+/// again.
 #[derive(Debug, Clone)]
 pub(crate) struct ServerAddress(String);
 
@@ -110,11 +113,12 @@ impl GearmanWorker {
         })
     }
 
-    /// Adds a function. The server assigns jobs of the functions in the order in which they were added. If
-    /// two functions have the same name, the first is called.
+    /// Adds a function. The server assigns jobs of the functions in the order in which the
+    /// functions were added. If two functions have the same name, the first is called.
     ///
-    /// An error of the function is sent to the client as a warning before the failure. A panic ends the
-    /// worker, and the server assigns the job to another one: `gearmand --job-retries` sets how often.
+    /// An error of the function is sent to the client as a warning before the failure. A panic ends
+    /// the worker, and the server assigns the job to another worker. `gearmand --job-retries`
+    /// limits how often the server does so.
     ///
     /// # Errors
     ///
@@ -128,8 +132,8 @@ impl GearmanWorker {
         Ok(self)
     }
 
-    /// Sets a function that is called with each problem between the worker and its server. By default
-    /// problems are not reported.
+    /// Sets a function that is called with each problem between the worker and its server. By
+    /// default problems are not reported.
     pub(crate) fn on_problem(
         mut self,
         on_problem: impl FnMut(&WorkerProblem) + 'static,
@@ -138,17 +142,18 @@ impl GearmanWorker {
         self
     }
 
-    /// Runs until `stop` is readable, or without end if there is none. Returns the number of jobs answered
-    /// since the worker was created. An answer counts once the server has read it.
+    /// Runs until `stop` is readable, or for ever if `stop` is `None`. Returns the number of jobs
+    /// that were answered since the worker was created. An answer counts only after the server has
+    /// read it.
     ///
-    /// The current job is answered first, and so is one that is being assigned when `stop` becomes
-    /// readable. Nothing is read from `stop`. A server that hangs can delay the stop by ten seconds for
-    /// each of its addresses, and for each read and write.
+    /// The current job is answered first, and so is a job that the server is assigning when `stop`
+    /// becomes readable. Nothing is read from `stop`. A server that hangs can delay the stop by ten
+    /// seconds for each of its addresses, and for each read and write.
     ///
     /// # Errors
     ///
-    /// If poll(2) fails, for lack of memory. Problems with the server are reported, and the worker
-    /// connects again.
+    /// If poll(2) fails, for lack of memory. Problems with the server are not errors: they are
+    /// reported, and the worker connects again.
     pub(crate) fn run(&mut self, stop: Option<BorrowedFd<'_>>) -> daemon_sys::Result<u64> {
         while wait_for_stop(Duration::ZERO, stop)? == StopState::Running {
             match self.serve_connection(stop) {
@@ -181,7 +186,7 @@ impl GearmanWorker {
     }
 
     /// Requests a job, and waits for the response even if a stop is requested meanwhile, because an
-    /// assigned job must be answered. Queued requests are sent along.
+    /// assigned job must be answered. Requests that are already queued are sent too.
     fn request_job(
         &mut self,
         connection: &mut Connection,
@@ -192,7 +197,7 @@ impl GearmanWorker {
             match connection.receive()? {
                 Response::NoJob => break None,
                 Response::JobAssign(assigned) => break Some(assigned),
-                // The server sent it before it had read the request.
+                // The server sent this response before it read the request.
                 Response::Noop => {}
                 Response::Error { code, text } => self.report_refusal(code, text),
                 echo @ Response::Echo(_) => return Err(unexpected_response("GRAB_JOB", &echo)),
@@ -204,9 +209,10 @@ impl GearmanWorker {
 
     /// Runs a job and queues its answer, which is sent with the next request.
     ///
-    /// A failure is sent as a warning with the error, then `WORK_FAIL`. `WORK_EXCEPTION` is not used:
-    /// gearmand 1.1.20 forwards it to clients that have not asked for exceptions in a packet with a
-    /// damaged handle, and the `gearman` command then waits forever.
+    /// A failure is sent as a warning with the error, then `WORK_FAIL`. `WORK_EXCEPTION` is not
+    /// used, because gearmand 1.1.20 forwards it even to clients that have not asked for
+    /// exceptions. The forwarded packet has a damaged handle, so the `gearman` command waits for
+    /// ever.
     fn perform(
         &mut self,
         job: &AssignedJob,
@@ -242,8 +248,8 @@ impl GearmanWorker {
         Ok(())
     }
 
-    /// Sleeps until there may be a job, or a stop is requested. The server assigns no jobs to a sleeping
-    /// worker.
+    /// Sleeps until there may be a job or a stop is requested. The server assigns no jobs to a
+    /// sleeping worker.
     fn sleep(
         &mut self,
         connection: &mut Connection,
@@ -268,12 +274,14 @@ impl GearmanWorker {
         }
     }
 
-    /// Withdraws all functions, waits until the server has read everything, and closes the connection.
+    /// Withdraws all functions, waits until the server has read everything, and closes the
+    /// connection.
     ///
-    /// The protocol does not acknowledge answers. Older versions of gearmand discard data of a connection
-    /// that is already closed when they process it. A connection that is closed with an unread wakeup is
-    /// reset, which may discard sent data. In both cases an answered job would be assigned to another
-    /// worker too. The response to an echo request confirms that everything before it was read.
+    /// The protocol does not acknowledge answers. Older versions of gearmand discard data that they
+    /// process after the connection was closed. If the worker closes the connection while a wakeup
+    /// is unread, the connection is reset, which may discard sent data. In both cases an answered
+    /// job would be assigned again, to another worker. The response to an echo request confirms
+    /// that the server has read everything before the echo request.
     fn disconnect(&mut self, mut connection: Connection) -> Result<(), ConnectionError> {
         connection.queue(&WorkerRequest::ResetAbilities)?;
         connection.queue(&WorkerRequest::Echo(b"good-bye"))?;
@@ -281,7 +289,7 @@ impl GearmanWorker {
         loop {
             match connection.receive()? {
                 Response::Echo(_) => break,
-                // The server sent it before it had read the request.
+                // The server sent this response before it read the request.
                 Response::Noop => {}
                 Response::Error { code, text } => self.report_refusal(code, text),
                 other => return Err(unexpected_response("ECHO_REQ", &other)),

@@ -1,4 +1,4 @@
-//! The callbacks: the same on Windows and under systemd.
+//! The callbacks, which are the same on Windows and under systemd.
 
 use std::time::Duration;
 
@@ -8,21 +8,21 @@ use slog::{Logger, info};
 
 /// The part of the program that depends on the platform.
 pub(crate) trait Workload: Unpin + 'static {
-    /// Starts to accept connections, at the start and after a pause.
+    /// Starts to accept connections, when the service starts and after a pause.
     ///
     /// # Errors
     ///
-    /// The error of the listener.
+    /// If the listener cannot be set up.
     fn start_accepting(&mut self) -> std::io::Result<()>;
 
     /// Stops accepting connections.
     fn stop_accepting(&mut self);
 }
 
-/// Receives the service's callbacks, and answers each when its work is done.
+/// Receives the service's callbacks, and answers each callback when its step is done.
 pub(crate) struct ServiceSession<W> {
     workload: W,
-    /// How long each step takes, to make the pending states visible.
+    /// How long each step takes. A long step makes the pending states visible.
     step: Duration,
     service: Option<Addr<ServiceActor>>,
     log: Logger,
@@ -51,13 +51,13 @@ impl<W: Workload> Handler<SetService> for ServiceSession<W> {
     }
 }
 
-/// A user-defined control: stop with a failure.
+/// The user-defined control that makes the service stop with a failure.
 const FAIL: u8 = 131;
 
 /// The exit code of a failure.
 const FAILED: u32 = 3;
 
-/// A user-defined control: exit as if the program had crashed.
+/// The user-defined control that makes the program exit as if it had crashed.
 const CRASH: u8 = 200;
 
 impl<W: Workload> Handler<StateCallback> for ServiceSession<W> {
@@ -70,7 +70,7 @@ impl<W: Workload> Handler<StateCallback> for ServiceSession<W> {
             self.log, "service callback";
             "callback" => ?call.callback, "state" => call.state.word(), "control" => control
         );
-        let Some(service) = self.service.clone() else { return }; // it is called again
+        let Some(service) = self.service.clone() else { return }; // the service calls again
         match (call.callback, call.control) {
             (Callback::Running, _) => {
                 if let Err(error) = self.workload.start_accepting() {
@@ -98,7 +98,8 @@ impl<W: Workload> Handler<StateCallback> for ServiceSession<W> {
                 _,
             ) => {}
         }
-        // A call that is repeated while its step is in progress is answered once: by its call id.
+        // A call may be repeated while its step is in progress. Its answers all have the same call
+        // id, and the service ignores all but the first.
         let answer = call.next();
         match call.callback {
             Callback::Shutdown => {

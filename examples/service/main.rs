@@ -8,12 +8,12 @@
 //! nc 127.0.0.1 7075
 //! ```
 //!
-//! The server sends back what you type. Its log shows its pid: `kill -TSTP` pauses it, and connections
-//! wait; `kill -CONT` continues it, HUP replaces its children, TERM or Ctrl-C stop it. The callbacks
-//! log each state. Under systemd ([docs/systemd/](../../docs/systemd)) `systemctl status` shows its
-//! state and counts.
+//! The server sends back what you type. Its log shows the pid of the parent. Sent to this pid, TSTP
+//! pauses the server, and connections wait; CONT resumes the server; HUP replaces the children;
+//! TERM stops the server, as Ctrl-C does. The callbacks log each state. Under systemd
+//! ([docs/systemd/](../../docs/systemd)) `systemctl status` shows the server's state and counts.
 //!
-//! On Windows, as an administrator,
+//! On Windows run as an administrator
 //!
 //! ```text
 //! service install --port 7075
@@ -25,8 +25,9 @@
 //! service uninstall
 //! ```
 //!
-//! It logs to `service.log` beside the program and to the event log. `service console --port 7075`
-//! runs it in a console. `service` without arguments prints its usage.
+//! The service logs to `service.log` beside the program and to the event log.
+//! `service console --port 7075` runs the server in a console. `service` without arguments prints
+//! its usage.
 
 mod callbacks;
 #[cfg(unix)]

@@ -1,7 +1,7 @@
-//! The service under a real service manager, that of Windows or that of wine.
+//! Tests the service under a real service manager, that of Windows or that of wine.
 //!
-//! `make test-windows` runs them. The environment variable `WINE` marks wine, whose few
-//! differences the tests allow for.
+//! `make test-windows` runs the tests under wine and sets the environment variable `WINE`. The
+//! tests then allow for the few differences between wine and Windows.
 
 #![cfg(windows)]
 #![expect(clippy::unwrap_used, reason = "a test that unwraps what is not there has failed")]

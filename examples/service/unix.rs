@@ -1,4 +1,4 @@
-//! On Unix: a pool of children, under systemd or in a terminal.
+//! The service on Unix: a pool of children, under systemd or in a terminal.
 
 use std::net::{TcpListener, TcpStream};
 use std::os::fd::OwnedFd;
@@ -30,7 +30,7 @@ pub(crate) fn main() -> ExitCode {
     }
 }
 
-/// `service [PORT] [--step MILLISECONDS] [--control PATH]`
+/// The options of `service [PORT] [--step MILLISECONDS] [--control PATH]`.
 struct Options {
     step: Duration,
     control: Option<PathBuf>,
@@ -50,7 +50,7 @@ fn options() -> Result<Options, Box<dyn std::error::Error>> {
     Ok(options)
 }
 
-/// Returns the listener that systemd passes, or opens a new one.
+/// Returns the listener that systemd has passed, or a new listener.
 fn listener() -> Result<TcpListener, Box<dyn std::error::Error>> {
     match inherited_fds()?.into_iter().next() {
         Some(inherited) => Ok(TcpListener::from(inherited.fd)),
@@ -87,7 +87,8 @@ fn run() -> Result<u32, Box<dyn std::error::Error>> {
     Ok(exit_code)
 }
 
-/// The daemon pauses and resumes its pool itself, as a registered participant.
+/// The pool of children. The daemon is registered with the service, so it pauses and resumes its
+/// pool itself.
 struct ChildPool;
 
 impl Workload for ChildPool {

@@ -1,4 +1,5 @@
-//! Code shared by the examples: their command line, and the line protocol of the originals' example servers.
+//! Code shared by the examples: their command line, and the line protocol of the originals' example
+//! servers.
 
 #![expect(clippy::print_stdout, reason = "the examples print to their terminal")]
 
@@ -13,8 +14,8 @@ use std::io::{self, Write};
 use std::net::{Ipv4Addr, TcpListener};
 use std::path::PathBuf;
 
-/// Binds 127.0.0.1 on the port of the first argument. For 0, or without an argument, binds a free port and
-/// prints it as `PORT=<n>`.
+/// Listens on 127.0.0.1, on the port that the first argument of the program names. If the argument
+/// is 0 or missing, listens on a free port and prints `PORT=<n>`.
 ///
 /// # Errors
 ///
@@ -37,8 +38,9 @@ pub fn listen() -> io::Result<TcpListener> {
     Ok(listener)
 }
 
-/// Returns the path of an example's log: `NAME.log` in the directory of the variable `EXAMPLE_LOG_DIR`, otherwise
-/// beside the program, as in the originals.
+/// Returns the path of an example's log, `NAME.log`. Its directory is the value of the environment
+/// variable `EXAMPLE_LOG_DIR`. If the variable is not set, it is the program's directory, as in the
+/// originals.
 ///
 /// # Errors
 ///

@@ -1,7 +1,6 @@
-//! The line protocol of `eg/preforking` and `eg/forking`: one word per line; answers end with `\r\n`.
-//!
-//! Words are case-insensitive and end with `\n`, `\r\n` or `\r`. The two servers differ in some answers: see
-//! [`Answers`].
+//! The line protocol of `eg/preforking` and `eg/forking`. Each line of the client is one word.
+//! Words are case-insensitive and end with `\n`, `\r\n` or `\r`. Answers end with `\r\n`. The two
+//! servers differ in some of their [`Answers`].
 
 use std::io;
 use std::path::PathBuf;
@@ -11,7 +10,7 @@ use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 /// The maximum length of a line.
 const LINE_MAX: usize = 64 * 1024;
 
-/// A word of the protocol.
+/// A word of the protocol. The description of each variant is the answer to the word.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Word {
     /// The pid of the answering process.
@@ -28,14 +27,14 @@ pub enum Word {
     Status,
     /// The internal state of the process.
     Peek,
-    /// `OK`; closes the connection.
+    /// `OK`, and then the server closes the connection.
     Done,
-    /// Anything else: `???`.
+    /// `???`, the answer to any other word.
     Other,
 }
 
 impl Word {
-    /// Parses a line without its end.
+    /// Parses a line, without its line end.
     #[must_use]
     pub fn parse(line: &str) -> Self {
         match line.trim().to_ascii_uppercase().as_str() {
@@ -52,7 +51,7 @@ impl Word {
     }
 }
 
-/// The answers of a server.
+/// The answers that depend on the server.
 #[expect(async_fn_in_trait, reason = "used only in this package, on one thread")]
 pub trait Answers {
     /// Returns the pid of the parent.
@@ -102,7 +101,7 @@ where
 #[derive(Debug, Default)]
 struct LineSplitter {
     unread: Vec<u8>,
-    /// A `\n` right after a `\r` belongs to it.
+    /// Whether the last line ended with `\r`. A `\n` that follows belongs to the same line end.
     after_cr: AfterCr,
 }
 

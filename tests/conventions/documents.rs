@@ -1,5 +1,5 @@
-//! The documents against the code: the layers, crates and files of `docs/ARCHITECTURE.md`, all links, the
-//! list of settings, the index of decisions.
+//! Checks the documents against the code: the layers, crates and files in `docs/ARCHITECTURE.md`,
+//! all links, the list of settings, and the index of decision records.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -10,9 +10,9 @@ use crate::source_tree::{documents, read, root, sources};
 pub(crate) struct Row {
     /// The crate's folder.
     pub(crate) folder: String,
-    /// The crates that it may depend on, by the names of their folders.
+    /// The members of the workspace that the crate depends on, by the names of their folders.
     pub(crate) depends_on: BTreeSet<String>,
-    /// The packages that it must not depend on.
+    /// The packages that the crate must not depend on.
     pub(crate) must_not_depend_on: Vec<String>,
 }
 
@@ -20,11 +20,11 @@ fn text() -> String {
     read("docs/ARCHITECTURE.md")
 }
 
-/// Returns the lines of a section of the document.
+/// Returns the lines of a section of `docs/ARCHITECTURE.md`.
 fn section(heading: &str) -> Vec<String> {
     let text = text();
     let mut lines = text.lines().skip_while(|line| *line != heading);
-    assert_eq!(lines.next(), Some(heading), "the document has no such heading");
+    assert_eq!(lines.next(), Some(heading), "docs/ARCHITECTURE.md has no such heading");
     lines.take_while(|line| !line.starts_with("## ")).map(str::to_owned).collect()
 }
 
@@ -35,7 +35,7 @@ pub(crate) fn layers() -> BTreeMap<String, u32> {
         let Some(drawn) = line.strip_prefix("    ") else { continue };
         let mut words = drawn.split_whitespace();
         let Some(Ok(layer)) = words.next().map(str::parse) else { continue };
-        // Brackets hold the name of a package, or a remark.
+        // Text in parentheses is not a crate: it is the name of a package or a remark.
         let rest = words.collect::<Vec<_>>().join(" ");
         let names = rest.split('(').flat_map(|part| part.rsplit(')').next());
         for name in names.flat_map(str::split_whitespace) {
@@ -43,11 +43,11 @@ pub(crate) fn layers() -> BTreeMap<String, u32> {
             assert_eq!(before, None, "{name} is in two layers");
         }
     }
-    assert!(!layers.is_empty(), "the document has no layers");
+    assert!(!layers.is_empty(), "docs/ARCHITECTURE.md lists no layers");
     layers
 }
 
-/// Returns the table of crates.
+/// Returns the rows of the table of crates, by the names of the crates' folders.
 pub(crate) fn rows() -> BTreeMap<String, Row> {
     let mut rows = BTreeMap::new();
     let lines = section("## Layers");
@@ -74,7 +74,7 @@ pub(crate) fn rows() -> BTreeMap<String, Row> {
     rows
 }
 
-/// Returns the names after "depend on": `actix, tokio or the fork server`.
+/// Returns the names after "depend on" in a cell, for example "actix, tokio or the fork server".
 fn must_not_depend_on(cell: &str) -> Vec<String> {
     let Some((_before, names)) = cell.split_once("depend on ") else { return Vec::new() };
     names
@@ -94,7 +94,7 @@ fn every_file_and_function_that_the_architecture_names_exists() {
         let [_for, reading] = cells[..] else { continue };
         let (mut folder, mut file) = (None, String::new());
         for (index, part) in reading.split('`').enumerate() {
-            // Outside of the backquotes, `core: ` starts the files of a crate.
+            // Outside of the backquotes, `core: ` precedes the files of the crate `core`.
             if index % 2 == 0 {
                 let start = part.rsplit_once(':').map(|(before, _space)| before);
                 let name = start.and_then(|before| before.split([' ', ';']).next_back());
@@ -165,7 +165,7 @@ fn every_decision_record_is_in_the_index() {
     assert!(decisions >= 19, "{decisions} decisions were found");
 }
 
-/// The most lines of a file. A longer file has more than one subject.
+/// The most lines that a file may have. A longer file has more than one subject.
 const LINES_MAX: usize = 800;
 
 #[test]
@@ -176,5 +176,5 @@ fn no_file_is_longer_than_the_limit() {
         .filter(|(lines, _path)| *lines > LINES_MAX)
         .map(|(lines, path)| format!("{path}: {lines}"))
         .collect();
-    assert!(long.is_empty(), "split them: {long:#?}");
+    assert!(long.is_empty(), "files to split: {long:#?}");
 }

@@ -1,8 +1,9 @@
-//! Every public error type is in the list of error sentences of its crate, whose own tests cover its variants.
+//! Checks that every public error type is in its crate's list of error messages,
+//! `src/sentences.rs`. The crate's own tests compare the messages of all variants.
 
 use crate::source_tree::{read, root, sources};
 
-/// Returns the folders of the crates that have a list of error sentences.
+/// Returns the folders of the crates that have a list of error messages.
 fn crates_with_a_list() -> Vec<String> {
     let folders = ["core", "sys", "forkserver", "daemon", "prefork", "service", "dispatch", "ctl"];
     let listed = folders.iter().map(|name| format!("crates/{name}"));
@@ -33,7 +34,7 @@ fn errors(text: &str) -> Vec<String> {
 }
 
 #[test]
-fn every_public_error_type_is_in_the_list_of_its_crate() {
+fn every_public_error_type_is_in_its_crates_list_of_error_messages() {
     let mut checked = 0;
     for folder in crates_with_a_list() {
         let list = read(&format!("{folder}/src/sentences.rs"));

@@ -1,4 +1,5 @@
-//! Dependencies point down only, and each of them is in the table of `docs/ARCHITECTURE.md`.
+//! Checks that crates depend only on crates of lower layers, and that the table in
+//! `docs/ARCHITECTURE.md` lists each of these dependencies.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -12,17 +13,17 @@ fn every_crate_has_a_row_and_a_layer() {
         workspace().into_iter().map(|this| (this.name, this.folder)).collect();
     let documented: BTreeMap<String, String> =
         rows.into_iter().map(|(name, row)| (name, row.folder)).collect();
-    assert_eq!(crates, documented, "left the workspace, right the table");
+    assert_eq!(crates, documented, "left: the workspace, right: the table");
     let drawn: BTreeSet<&String> = layers.keys().collect();
     assert_eq!(
         crates.keys().collect::<BTreeSet<_>>(),
         drawn,
-        "left the workspace, right the layers"
+        "left: the workspace, right: the layers"
     );
 }
 
 #[test]
-fn dependencies_point_down_only() {
+fn crates_depend_only_on_crates_of_lower_layers() {
     let layers = layers();
     for this in workspace() {
         let members = this.needs.iter().filter_map(|need| need.member.as_ref());
@@ -45,12 +46,12 @@ fn each_crate_depends_on_exactly_the_crates_of_the_table() {
         let members = this.needs.iter().filter_map(|need| need.member.clone());
         let depends_on: BTreeSet<String> = members.collect();
         let documented = &rows[&this.name].depends_on;
-        assert_eq!(&depends_on, documented, "{}: left its manifest, right the table", this.name);
+        assert_eq!(&depends_on, documented, "{}: left: the manifest, right: the table", this.name);
     }
 }
 
 #[test]
-fn no_crate_depends_on_what_the_table_forbids() {
+fn no_crate_depends_on_a_package_that_the_table_forbids() {
     let crates: BTreeMap<String, Crate> =
         workspace().into_iter().map(|this| (this.name.clone(), this)).collect();
     let mut forbidden = 0;
@@ -64,8 +65,9 @@ fn no_crate_depends_on_what_the_table_forbids() {
     assert!(forbidden >= 6, "the table forbids {forbidden} dependencies");
 }
 
-/// Returns the dependencies of a crate, direct and through other members of the workspace, with the features
-/// that it enables. Members are included twice: by the name of the package and by that of the folder.
+/// Returns the dependencies of a crate, and of the members of the workspace that it depends on.
+/// Optional dependencies are included if an enabled feature needs them. Each member is included
+/// twice: by the name of its package and by the name of its folder.
 fn dependencies(crates: &BTreeMap<String, Crate>, name: &str) -> BTreeSet<String> {
     let mut dependencies = BTreeSet::new();
     let mut queue = vec![(name.to_owned(), vec!["default".to_owned()])];

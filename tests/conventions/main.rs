@@ -1,7 +1,9 @@
-//! The conventions of this repository, checked: which crate may build on which, where unsafe code may
-//! stand, which words are used, and whether the documents agree with the code.
+//! Tests the conventions of this repository: which crates may depend on each other, which crates
+//! may contain unsafe code, which words the code may use, and whether the documents agree with the
+//! code.
 //!
-//! Each rule is read from the document that states it, so that the two cannot drift apart.
+//! The layers, the table of crates and the replaced words are read from the documents that define
+//! them, so that the tests always agree with the documents.
 
 #![expect(clippy::unwrap_used, reason = "a missing value fails the test")]
 

@@ -17,7 +17,7 @@ pub(crate) fn read(path: &str) -> String {
     fs::read_to_string(root().join(path)).unwrap_or_else(|error| panic!("{path}: {error}"))
 }
 
-/// Returns all Rust files, by their paths from the root.
+/// Returns the paths of all Rust files, relative to the root.
 pub(crate) fn sources() -> Vec<String> {
     let mut found = Vec::new();
     for folder in ["crates", "examples", "tests"] {
@@ -28,7 +28,7 @@ pub(crate) fn sources() -> Vec<String> {
     found
 }
 
-/// Returns all Markdown files, by their paths from the root.
+/// Returns the paths of all Markdown files, relative to the root.
 pub(crate) fn documents() -> Vec<String> {
     let mut found = vec!["README.md".to_owned(), "CHANGELOG.md".to_owned()];
     for folder in ["crates", "docs", "examples", "tests"] {
@@ -42,7 +42,7 @@ fn walk(folder: &Path, kind: &str, found: &mut Vec<String>) {
     for entry in fs::read_dir(folder).unwrap() {
         let path = entry.unwrap().path();
         if path.is_dir() {
-            // The fuzz crate, which is not a member, has a target folder of its own.
+            // The fuzz crate is not a member of the workspace and has its own target folder.
             if path.file_name().is_some_and(|name| name != "target") {
                 walk(&path, kind, found);
             }
@@ -55,28 +55,28 @@ fn walk(folder: &Path, kind: &str, found: &mut Vec<String>) {
 /// A member of the workspace.
 #[derive(Debug)]
 pub(crate) struct Crate {
-    /// The name of its folder, which the documents use.
+    /// The name of the crate's folder. The documents use this name.
     pub(crate) name: String,
-    /// The path of its folder from the root.
+    /// The path of the crate's folder, relative to the root.
     pub(crate) folder: String,
-    /// Its dependencies on all systems, without those of its tests.
+    /// The dependencies on all systems, without dev-dependencies.
     pub(crate) needs: Vec<Need>,
-    /// The members that its tests depend on.
+    /// The members of the workspace among the dev-dependencies.
     pub(crate) tested_with: BTreeSet<String>,
-    /// Its features, and what each of them enables.
+    /// The features of the crate, and what each of them enables.
     pub(crate) features: BTreeMap<String, Vec<String>>,
 }
 
-/// A dependency.
+/// A dependency of a crate.
 #[derive(Debug)]
 pub(crate) struct Need {
     /// The name of the package.
     pub(crate) package: String,
-    /// The name of its folder, if it is a member of the workspace.
+    /// The name of the package's folder, if the package is a member of the workspace.
     pub(crate) member: Option<String>,
-    /// Whether it needs a feature.
+    /// Whether the dependency is optional: then a feature must enable it.
     pub(crate) optional: bool,
-    /// The features that are enabled in it.
+    /// The features of the package that the crate enables.
     pub(crate) features: Vec<String>,
 }
 

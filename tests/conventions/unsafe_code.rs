@@ -1,5 +1,5 @@
-//! Only the crates that call the system contain unsafe code: one call in each block, with a SAFETY comment.
-//! All other crates forbid it.
+//! Checks that only the crates that call the operating system contain unsafe code, with one call
+//! and one SAFETY comment for each block. All other crates forbid unsafe code.
 
 use crate::source_tree::{read, sources, workspace};
 
@@ -20,7 +20,7 @@ fn section(manifest: &str, name: &str) -> Vec<String> {
 }
 
 #[test]
-fn only_the_crates_that_call_the_system_allow_unsafe_code() {
+fn only_the_crates_that_call_the_operating_system_allow_unsafe_code() {
     let rules = section(&read("Cargo.toml"), "workspace.lints.rust");
     assert!(rules.iter().any(|rule| rule == "unsafe_code = \"forbid\""), "{rules:#?}");
     for this in workspace() {
@@ -44,7 +44,7 @@ fn only_the_crates_that_call_the_system_allow_unsafe_code() {
 }
 
 #[test]
-fn no_other_crate_contains_the_word_unsafe() {
+fn crates_that_forbid_unsafe_code_do_not_contain_the_word_unsafe() {
     for path in sources().into_iter().filter(|path| !may_be_unsafe(path)) {
         for (number, line) in (1..).zip(code(&read(&path))) {
             let words = line.split(|letter: char| !letter.is_alphanumeric() && letter != '_');
@@ -65,7 +65,7 @@ fn every_unsafe_block_has_a_safety_comment_and_one_call() {
             let position = format!("{path}:{}", block.line + 1);
             assert!(
                 has_safety_comment(&lines, block.line),
-                "{position}: no SAFETY comment above it"
+                "{position}: no SAFETY comment above the block"
             );
             let statements = block.inside.trim().trim_end_matches(';');
             assert!(!statements.contains(';'), "{position}: more than one call: {statements}");
@@ -84,7 +84,7 @@ fn has_safety_comment(lines: &[&str], line: usize) -> bool {
 
 #[derive(Debug)]
 struct Block {
-    /// The number of its first line, from 0.
+    /// The number of the block's first line, counted from 0.
     line: usize,
     inside: String,
 }
@@ -109,8 +109,8 @@ fn unsafe_blocks(text: &str) -> Vec<Block> {
     starts.map(block).collect()
 }
 
-/// Returns the lines without comments and strings. The second line of a string that spans lines counts as
-/// code, so a mistake can only cause a false report.
+/// Returns the lines without comments and string literals. If a string literal spans several lines,
+/// all but its first line count as code, so the word `unsafe` in them is reported.
 fn code(text: &str) -> Vec<String> {
     text.lines().map(code_of_line).collect()
 }
@@ -140,7 +140,7 @@ fn code_of_line(line: &str) -> String {
 }
 
 #[test]
-fn a_block_without_a_safety_comment_or_with_two_calls_is_found() {
+fn an_unsafe_block_without_a_safety_comment_or_with_two_calls_is_found() {
     let text = "// SAFETY: it is so.\nlet a = unsafe { one() };\nlet b = unsafe {\n    two();\n    \
                 three()\n};\n\"unsafe { in a string }\"; // unsafe { in a comment }";
     let lines: Vec<&str> = text.lines().collect();

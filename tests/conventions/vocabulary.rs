@@ -1,5 +1,6 @@
-//! The vocabulary of `docs/glossary.md`: no identifier uses a word that the glossary replaces, no type name is
-//! defined in more than two crates, and no public one in two crates that programs import together.
+//! Checks the vocabulary of `docs/glossary.md`. No identifier uses a word that the glossary
+//! replaces. No type name is defined in more than two crates. The daemon and the dispatcher do not
+//! both define a public type of the same name, because programs import both crates with `*`.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -36,12 +37,12 @@ fn entries() -> Vec<Entry> {
     rows.map(entry).collect()
 }
 
-/// The tokens of a file, without its comments.
+/// Returns the tokens of a file, without its comments.
 fn tokens(path: &str) -> TokenStream {
     read(path).parse().unwrap_or_else(|error| panic!("{path}: {error}"))
 }
 
-/// Adds all identifiers of a stream, its groups included.
+/// Adds all identifiers of a stream and of its groups.
 fn collect_identifiers(stream: TokenStream, found: &mut BTreeSet<String>) {
     for token in stream {
         match token {
@@ -56,12 +57,12 @@ fn collect_identifiers(stream: TokenStream, found: &mut BTreeSet<String>) {
 #[derive(Debug, PartialEq, Eq, PartialOrd, Ord)]
 struct TypeDefinition {
     name: String,
-    /// Whether it is `pub` without a restriction.
+    /// Whether the type is `pub` without a restriction.
     is_public: bool,
 }
 
-/// Adds the types that a stream defines. Associated types, which stand in the braces of a trait or an `impl`,
-/// are not definitions of their own.
+/// Adds the types that a stream defines. Associated types, which are inside the braces of a trait
+/// or an `impl`, do not count as definitions.
 fn collect_types(stream: TokenStream, is_associated: bool, found: &mut BTreeSet<TypeDefinition>) {
     let mut keyword = String::new();
     let mut is_public = false;
@@ -111,7 +112,8 @@ fn types_by_crate() -> BTreeMap<String, BTreeSet<TypeDefinition>> {
     crates
 }
 
-/// The words of an identifier, in lower case: `PendingRequest` and `pending_request` have the same two.
+/// Returns the words of an identifier, in lower case: `PendingRequest` and `pending_request` both
+/// consist of `pending` and `request`.
 fn words(identifier: &str) -> Vec<String> {
     let mut words = Vec::new();
     let mut word = String::new();
@@ -127,7 +129,7 @@ fn words(identifier: &str) -> Vec<String> {
     words
 }
 
-/// The crate to which a file belongs: a folder of `crates`, or `examples`, or `tests`.
+/// Returns the folder of the crate to which a file belongs: `crates/NAME`, `examples` or `tests`.
 fn crate_of(path: &str) -> String {
     let parts = if path.starts_with("crates/") { 2 } else { 1 };
     path.split('/').take(parts).collect::<Vec<_>>().join("/")
@@ -176,7 +178,7 @@ fn no_type_name_is_defined_in_more_than_two_crates() {
     assert!(definers.is_empty(), "{} names: {definers:#?}", definers.len());
 }
 
-/// Programs import `actix-daemon` and `actix-dispatch` both with `*`.
+/// Programs import both `actix-daemon` and `actix-dispatch` with `*`.
 #[test]
 fn no_public_type_is_defined_in_both_the_daemon_and_the_dispatcher() {
     let mut crates = types_by_crate();

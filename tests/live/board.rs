@@ -1,4 +1,4 @@
-//! `examples/board`: the board shows what its children do.
+//! Tests `examples/board`, which shows what the children of its pool do.
 
 use crate::harness::{GuardedProgram, LineClient, Signal, until};
 

@@ -53,7 +53,7 @@ fn status_reports_the_resource_use_of_every_process() {
     let roles: Vec<_> =
         report["processes"].as_array().unwrap().iter().map(|p| &p["role"]).collect();
     assert_eq!(roles, ["parent", "fork-server"]);
-    // The values of the live processes are included.
+    // The counters include the requests of running children.
     assert_eq!(report["counters"]["requests"], 1, "{report}");
 }
 
@@ -71,7 +71,7 @@ fn peek_shows_the_daemons_internals() {
 }
 
 #[test]
-fn stop_starts_a_shutdown_and_the_socket_is_removed_at_its_end() {
+fn stop_starts_a_shutdown_which_removes_the_socket_at_the_end() {
     for start in [TestProgram::pool(), TestProgram::postfork(), TestProgram::solo()] {
         let mut daemon = start_with_control(start, "start=2 max=4");
         let socket = socket_path(&daemon);
@@ -86,7 +86,7 @@ fn stop_starts_a_shutdown_and_the_socket_is_removed_at_its_end() {
 }
 
 #[test]
-fn an_immediate_stop_does_not_wait() {
+fn an_immediate_stop_does_not_wait_for_requests() {
     let mut daemon = start_with_control(TestProgram::pool(), "start=2 max=4");
     let mut client = daemon.client();
     client.pid();
@@ -96,7 +96,7 @@ fn an_immediate_stop_does_not_wait() {
 }
 
 #[test]
-fn logs_are_reopened() {
+fn the_reopen_command_reopens_the_log_in_all_processes() {
     let daemon = start_with_control(TestProgram::pool(), "start=2 min=1 max=4");
     let (log, old) = (daemon.logfile(), daemon.dir().join("old.log"));
     fs::rename(&log, &old).unwrap();
@@ -111,7 +111,7 @@ fn logs_are_reopened() {
 }
 
 #[test]
-fn a_pool_is_resized_and_reloaded_and_a_forking_daemon_refuses_both() {
+fn a_pool_is_resized_and_reloaded_and_a_post_forking_daemon_is_only_resized() {
     let pool = start_with_control(TestProgram::pool(), "start=2 min=1 max_spare=2 max=6");
     let before = pool.wait_for_children(2);
     let mut operator = control(&pool);
@@ -134,7 +134,7 @@ fn a_pool_is_resized_and_reloaded_and_a_forking_daemon_refuses_both() {
 }
 
 #[test]
-fn a_child_is_retired_after_its_request_and_another_is_killed_during_it() {
+fn retire_waits_for_the_childs_request_and_kill_does_not() {
     for start in [TestProgram::pool(), TestProgram::postfork()] {
         let daemon = start_with_control(start, "start=2 min=1 max=4");
         let mut operator = control(&daemon);
@@ -168,7 +168,7 @@ fn status_lists_the_exit_causes_of_a_slots_last_children() {
     for _killed in 0..2 {
         let child = daemon.wait_for_children(1)[0];
         operator.expect_done("kill", &format!("\"pid\":{}", child.0));
-        until("it is gone", || (!child.is_alive()).then_some(()));
+        until("the killed child is gone", || (!child.is_alive()).then_some(()));
     }
     until("both causes are reported", || {
         let report = operator.report();
@@ -196,13 +196,13 @@ fn events_report_starts_exits_pauses_and_phases() {
     let mut daemon = start_with_control(TestProgram::postfork(), "max=1");
     let mut events = control(&daemon);
     assert_eq!(events.ask("events", "")["ok"]["reply"], "listening");
-    events.wait_for_event("the phase is reported", |event| event["event"] == "phase");
+    events.wait_for_event("a phase is reported", |event| event["event"] == "phase");
     let mut client = daemon.client();
     let child = client.pid();
-    let born = events.wait_for_event("a start", |event| event["event"] == "born");
+    let born = events.wait_for_event("a start is reported", |event| event["event"] == "born");
     assert_eq!((pid(&born), &born["slot"]), (child, &0.into()));
     drop(client);
-    let gone = events.wait_for_event("an exit", |event| event["event"] == "exited");
+    let gone = events.wait_for_event("an exit is reported", |event| event["event"] == "exited");
     assert_eq!(pid(&gone), child);
     assert_eq!((&gone["cause"], &gone["text"]), (&"done".into(), &"request completed".into()));
     assert!(gone["lifetime"].as_f64().unwrap() > 0.0);
@@ -213,7 +213,7 @@ fn events_report_starts_exits_pauses_and_phases() {
     operator.expect_done("resume", "");
     events.wait_for_event("accepting resumes", |event| event["state"] == "accepting");
     operator.expect_done("stop", "");
-    events.wait_for_event("it stops", |event| event["phase"] == "stopping");
+    events.wait_for_event("the daemon is stopping", |event| event["phase"] == "stopping");
     daemon.wait_until_gone();
 }
 
@@ -226,16 +226,16 @@ fn subscribers_receive_each_exit_and_the_end_of_the_daemon() {
         daemon.wait_for_children(3);
         control(&daemon).expect_done("stop", "");
         for _child in 0..3 {
-            events.wait_for_event("an exit", |event| event["event"] == "exited");
+            events.wait_for_event("an exit is reported", |event| event["event"] == "exited");
         }
-        events.wait_for_event("it has stopped", |event| event["phase"] == "stopped");
+        events.wait_for_event("the daemon has stopped", |event| event["phase"] == "stopped");
         events.expect_closed();
         daemon.wait_until_gone();
     }
 }
 
 #[test]
-fn it_answers_while_a_child_delays_the_shutdown_and_while_children_fail_to_start() {
+fn the_control_socket_answers_while_a_child_delays_the_shutdown_and_while_children_fail_to_start() {
     let mut daemon = start_with_control(
         TestProgram::pool(),
         "start=2 min=1 max=4 exit_at_start_while=DIR/exit_at_start",
@@ -268,7 +268,7 @@ fn it_answers_while_a_child_delays_the_shutdown_and_while_children_fail_to_start
 }
 
 #[test]
-fn a_child_is_traced_and_ladder_steps_are_events() {
+fn a_child_can_be_traced_and_ladder_steps_are_reported_as_events() {
     let daemon = start_with_control(
         TestProgram::pool(),
         "start=2 min=0 max=2 babysit=100 request_timeout=300",
@@ -284,11 +284,12 @@ fn a_child_is_traced_and_ladder_steps_are_events() {
     assert!(reply["text"].as_str().unwrap().contains("backtrace"), "{trace}");
     assert!(reply["evidence"]["backtrace"]["frames"].is_array(), "{trace}");
     assert_eq!(operator.expect_error("trace", "\"pid\":1").0, "no-such-child");
-    let step = events.wait_for_event("a step", |event| event["event"] == "rogue");
+    let step =
+        events.wait_for_event("a ladder step is reported", |event| event["event"] == "rogue");
     assert_eq!((pid(&step), &step["step"]), (child, &"int".into()));
     assert_eq!(step["text"], "request timeout exceeded");
     drop(client);
-    let gone = events.wait_for_event("an exit", |event| event["event"] == "exited");
+    let gone = events.wait_for_event("an exit is reported", |event| event["event"] == "exited");
     assert_eq!(gone["cause"]["killed-by-daemon"]["rogue"], "time");
 }
 

@@ -1,6 +1,6 @@
-//! The complete log of ordinary operation at the default level, as an operator reads it: one line
-//! for each relevant event and no others. Starts and orderly exits of children are logged with
-//! `verbose` only.
+//! Tests the complete log of ordinary operation at the default level. There is one line for each
+//! event that an operator needs to know, and no others. Starts and orderly exits of children are
+//! logged only with `verbose`.
 
 use crate::harness::{ControlClient, DaemonProcess, LineClient, Process, Signal, TestProgram};
 
@@ -9,7 +9,7 @@ use crate::harness::{ControlClient, DaemonProcess, LineClient, Process, Signal, 
 fn logged_lines(daemon: &DaemonProcess) -> Vec<String> {
     let log = daemon.log();
     let of_the_daemon = log.lines().filter(|line| !line.contains(" received: "));
-    // `Nov 21 16:36:24.123 INFO ...`
+    // A line begins with its time: `Nov 21 16:36:24.123 INFO ...`
     of_the_daemon.map(|line| line.splitn(4, ' ').nth(3).unwrap_or(line).to_owned()).collect()
 }
 
@@ -21,8 +21,8 @@ fn slot_of(daemon: &DaemonProcess, child: Process) -> u64 {
     found.and_then(|line| line["slot"].as_u64()).unwrap_or_else(|| panic!("{child:?} in {report}"))
 }
 
-/// Crashes a client's child and serves another client. Returns the slot and the pid of the dead
-/// child.
+/// Crashes the child of one client, and then serves another client. Returns the slot and the pid of
+/// the crashed child.
 fn crash_a_child_and_serve_a_request(daemon: &DaemonProcess) -> (u64, Process) {
     let mut unlucky = daemon.client();
     let crashed = unlucky.pid();
@@ -40,7 +40,8 @@ fn gone(daemon: &DaemonProcess, child: Process) {
     daemon.wait_for_log(&format!("received: ChildExited {} ", child.0));
 }
 
-/// Serves as many concurrent clients as the daemon has children, and then stops it.
+/// Reopens the logs, connects `full` concurrent clients, which is as many as `max_children` allows,
+/// resizes the daemon and stops it.
 fn fill_and_stop(daemon: &mut DaemonProcess, full: usize) {
     daemon.parent().signal(Signal::SIGHUP);
     daemon.wait_for_log("reopening logs");
@@ -60,7 +61,7 @@ fn fill_and_stop(daemon: &mut DaemonProcess, full: usize) {
 }
 
 #[test]
-fn the_log_of_a_pool() {
+fn a_pool_logs_each_relevant_event_once() {
     let options = "start=2 min=1 max_spare=3 max=3 requests=1 grace=60000";
     let mut daemon = TestProgram::pool().logged().options(options).start();
     let (Process(parent), Process(fork_server)) = (daemon.parent(), daemon.fork_server());
@@ -94,7 +95,7 @@ fn the_log_of_a_pool() {
 }
 
 #[test]
-fn the_log_of_a_forking_daemon() {
+fn a_post_forking_daemon_logs_each_relevant_event_once() {
     let mut daemon = TestProgram::postfork().logged().options("max=2 grace=60000").start();
     let (Process(parent), Process(fork_server)) = (daemon.parent(), daemon.fork_server());
     let (slot, Process(crashed)) = crash_a_child_and_serve_a_request(&daemon);
@@ -122,7 +123,7 @@ fn the_log_of_a_forking_daemon() {
 }
 
 #[test]
-fn the_log_of_operator_commands() {
+fn each_operator_command_is_logged_once() {
     let options = "start=2 min=1 max_spare=2 max=4 reload_on_hup control=DIR/control";
     let mut daemon = TestProgram::pool().logged().options(options).start();
     let (Process(parent), Process(fork_server)) = (daemon.parent(), daemon.fork_server());

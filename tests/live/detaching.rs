@@ -25,14 +25,14 @@ fn a_detached_daemon_has_no_terminal_and_its_own_session() {
 }
 
 #[test]
-fn the_launching_process_exits_with_0_only_once_the_first_children_are_ready() {
+fn the_launching_process_exits_with_0_only_after_the_first_children_are_ready() {
     let daemon = TestProgram::pool().logged().options("start=3 detach").start();
     assert!(daemon.log().contains("received: DaemonParent"));
     assert_eq!(daemon.children().len(), 3);
 }
 
 #[test]
-fn a_port_in_use_fails_the_start_with_a_message() {
+fn a_start_on_a_port_in_use_fails_with_a_message() {
     let taken = TcpListener::bind("127.0.0.1:0").unwrap();
     let port = taken.local_addr().unwrap().port();
     for name in ["preforking", "forking"] {
@@ -44,7 +44,7 @@ fn a_port_in_use_fails_the_start_with_a_message() {
 }
 
 #[test]
-fn a_failed_preload_fails_the_start_with_its_error() {
+fn a_start_whose_preload_fails_reports_the_error() {
     for start in [TestProgram::pool(), TestProgram::pool().logged().options("detach")] {
         let failed = start.options("preload_fails=no_table").fail_to_start();
         assert_eq!(failed.status, "code 1");
@@ -53,7 +53,7 @@ fn a_failed_preload_fails_the_start_with_its_error() {
 }
 
 #[test]
-fn children_that_exit_at_start_fail_the_start_with_the_reason() {
+fn a_detached_start_fails_with_the_reason_when_its_children_exit() {
     let start = TestProgram::pool().logged();
     let failed = start.options("start=2 max=4 detach exit_at_start_while=/").fail_to_start();
     assert_eq!(failed.status, "code 1");
@@ -61,7 +61,7 @@ fn children_that_exit_at_start_fail_the_start_with_the_reason() {
 }
 
 #[test]
-fn a_second_start_is_refused_and_names_the_running_pid() {
+fn a_second_start_is_refused_with_the_pid_of_the_running_daemon() {
     let mut first = TestProgram::pool().logged().options("detach pidfile=DIR/pid").start();
     let pidfile = first.dir().join("pid");
     let parent = first.parent();
@@ -73,7 +73,7 @@ fn a_second_start_is_refused_and_names_the_running_pid() {
         assert!(second.stderr.contains(&parent.0.to_string()), "{}", second.stderr);
         assert_eq!(second.processes, 1, "no child was forked");
     }
-    assert!(matches!(first.client().pid().state(), Some('S' | 'R')), "the first one serves");
+    assert!(matches!(first.client().pid().state(), Some('S' | 'R')), "the first daemon serves");
     first.stop();
     assert!(!pidfile.exists());
 }

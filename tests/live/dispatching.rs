@@ -1,4 +1,4 @@
-//! `examples/dispatch`: each kind of result, once, and a graceful shutdown.
+//! Tests `examples/dispatch`, which prints each kind of result once and then shuts down gracefully.
 
 use crate::harness::GuardedProgram;
 

@@ -1,5 +1,5 @@
-//! Faults: processes that are killed or crash, and a system that is out of descriptors or
-//! processes.
+//! Tests faults: processes that are killed, that crash or that have no free descriptor, and
+//! children that exit at start.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use crate::harness::{DaemonProcess, Process, Signal, TestProgram, during, until};
 
-/// Returns the kernel objects that outlive processes: those of System V, and shared memory files.
+/// Returns the kernel objects that can outlive processes: System V objects and shared memory files.
 fn kernel_objects() -> BTreeSet<String> {
     let mut objects = BTreeSet::new();
     for kind in ["shm", "sem", "msg"] {
@@ -22,7 +22,8 @@ fn kernel_objects() -> BTreeSet<String> {
     objects
 }
 
-/// Starts a daemon, lets the test kill one of its processes, and checks that nothing is left.
+/// Starts a daemon, lets the test kill one of its processes, and checks that no process and no
+/// kernel object is left.
 fn assert_nothing_is_left(start: fn() -> TestProgram, kill: fn(&mut DaemonProcess)) {
     let before = kernel_objects();
     let mut daemon = start().logged().options("start=3 max=4 grace=300").start();
@@ -91,7 +92,7 @@ fn a_killed_child_is_replaced_and_the_others_continue() {
 }
 
 #[test]
-fn a_killed_child_of_a_forking_daemon_frees_its_slot() {
+fn a_killed_child_of_a_post_forking_daemon_frees_its_slot() {
     let daemon = TestProgram::postfork().logged().options("max=1").start();
     for _round in 0..5 {
         let mut client = daemon.client();
@@ -105,7 +106,7 @@ fn a_killed_child_of_a_forking_daemon_frees_its_slot() {
 }
 
 #[test]
-fn a_session_that_panics_costs_one_process() {
+fn a_session_that_panics_ends_only_its_own_child() {
     for start in [TestProgram::pool, TestProgram::postfork] {
         let daemon = start().logged().options("start=2 min=2 max=4").start();
         let (mut panics, mut other) = (daemon.client(), daemon.client());
@@ -123,7 +124,7 @@ fn a_session_that_panics_costs_one_process() {
 }
 
 #[test]
-fn a_child_that_aborts_costs_one_process() {
+fn a_child_that_aborts_does_not_affect_other_children() {
     for start in [TestProgram::pool, TestProgram::postfork] {
         let daemon = start().logged().options("start=2 min=2 max=4 core=0").start();
         let (mut aborts, mut other) = (daemon.client(), daemon.client());
@@ -138,7 +139,7 @@ fn a_child_that_aborts_costs_one_process() {
 }
 
 #[test]
-fn a_parent_without_descriptors_logs_it_and_accepts_again() {
+fn a_parent_without_free_descriptors_logs_the_failure_and_accepts_again_later() {
     let daemon = TestProgram::postfork().logged().options("open_files=48 max=8").start();
     let mut commands = daemon.command_client().unwrap();
     assert_ne!(commands.try_ask("exhaust_descriptors").unwrap(), "0");
@@ -148,12 +149,12 @@ fn a_parent_without_descriptors_logs_it_and_accepts_again() {
     assert_eq!(commands.try_ask("release").unwrap(), "ok");
     assert_eq!(client.read().unwrap(), "late");
     daemon.wait_for_log("accepting connections again");
-    // It is logged once, however often accepting is retried.
+    // The failure is logged once, no matter how often accepting is retried.
     assert_eq!(daemon.log().matches("cannot accept a connection").count(), 1);
 }
 
 #[test]
-fn a_child_without_descriptors_logs_it_and_accepts_again() {
+fn a_child_without_free_descriptors_logs_the_failure_and_accepts_again_later() {
     let daemon = TestProgram::pool().logged().options("open_files=48 start=1 min=0 max=1").start();
     let mut client = daemon.client();
     let child = client.pid();
@@ -186,8 +187,8 @@ fn forking_backs_off_when_children_exit_at_start() {
     daemon.wait_for_log("fork backoff");
     let forks = |daemon: &DaemonProcess| daemon.report()["counters"]["forks"].as_u64().unwrap();
     let before = forks(&daemon);
-    // This is a quarter of the ten seconds in which twelve forks are allowed, and most forks happen
-    // at the start.
+    // The daemon may fork twelve times in ten seconds. Most of these forks happen at the start, so
+    // the test watches only the first quarter of this time.
     during(Duration::from_millis(2500), || ());
     let after = forks(&daemon);
     assert!(after - before <= 12, "{} forks", after - before);
@@ -203,7 +204,7 @@ fn a_start_fails_with_the_reason_when_its_children_exit() {
     assert!(failed.stderr.contains("the initial children failed to start"), "{}", failed.stderr);
     assert!(
         failed.stderr.contains("exited with code 7"),
-        "the exit code is received: {}",
+        "the message contains the exit code: {}",
         failed.stderr
     );
 }

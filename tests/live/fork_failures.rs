@@ -1,4 +1,4 @@
-//! A system that refuses to fork for a while: no connection is lost, and the daemon recovers.
+//! Tests a daemon whose forks fail for a while: no connection is lost, and the daemon recovers.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -6,7 +6,7 @@ use std::process::Command;
 
 use crate::harness::{DaemonProcess, TestProgram, run_clients};
 
-/// Compiles the shim in the test's directory.
+/// Compiles the library that makes forks fail, in the test's directory, and returns its path.
 fn shim(dir: &Path) -> PathBuf {
     let shim = dir.join("fork_eagain.so");
     let source = concat!(env!("CARGO_MANIFEST_DIR"), "/live/shim/fork_eagain.c");
@@ -27,7 +27,7 @@ fn forks_can_fail(start: TestProgram) -> (TestProgram, PathBuf) {
     (start, file)
 }
 
-fn wait_for_failed_forks(daemon: &DaemonProcess) -> u64 {
+fn failed_forks(daemon: &DaemonProcess) -> u64 {
     daemon.report()["counters"]["failed_forks"].as_u64().unwrap()
 }
 
@@ -47,7 +47,7 @@ fn no_connection_is_lost_while_forks_fail() {
         assert_eq!(client.read().unwrap(), number.to_string());
         assert_eq!(client.rest(), "ok\n");
     }
-    assert!(wait_for_failed_forks(&daemon) > 0);
+    assert!(failed_forks(&daemon) > 0);
     run_clients(10, |client| {
         let word = client.to_string();
         assert_eq!(daemon.client().ask(&format!("echo {word}")), word);
@@ -69,11 +69,11 @@ fn a_pool_is_filled_when_forks_succeed_again() {
     daemon.wait_for_log("WARN cannot fork a child");
     fs::remove_file(&file).unwrap();
     assert_eq!(third.read().unwrap(), "third");
-    assert!(wait_for_failed_forks(&daemon) > 0);
+    assert!(failed_forks(&daemon) > 0);
 }
 
 #[test]
-fn a_pool_whose_first_forks_fail_starts_once_they_succeed() {
+fn a_pool_whose_first_forks_fail_starts_when_forks_succeed() {
     let (start, file) = forks_can_fail(TestProgram::pool().logged().options("start=2 max=4"));
     fs::write(&file, "").unwrap();
     let daemon = start.launch();

@@ -1,4 +1,5 @@
-//! The example `forking`, tested as the original tests its own (`t/30_forking.t`), and more.
+//! Tests the example `forking`: the original's tests of its own example (`t/30_forking.t`), and
+//! more.
 
 use std::fs;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -30,7 +31,7 @@ fn each_connection_has_its_own_process_and_actix_system() {
 }
 
 #[test]
-fn status_prints_like_the_original() {
+fn status_text_has_the_format_of_the_original() {
     let daemon = forking();
     let status = daemon.client().ask_up_to("STATUS", "    2 slots free");
     assert_eq!(status[1], "    Forking server, we are a child");
@@ -38,7 +39,7 @@ fn status_prints_like_the_original() {
 }
 
 #[test]
-fn children_print_the_accepting_pid_and_term_to_it_stops_all() {
+fn children_return_the_pid_of_their_parent_and_term_to_the_parent_stops_the_daemon() {
     let mut daemon = forking();
     let mut first = daemon.client();
     let pid = first.pid();
@@ -52,7 +53,7 @@ fn children_print_the_accepting_pid_and_term_to_it_stops_all() {
 }
 
 #[test]
-fn a_fourth_connection_is_answered_as_soon_as_one_of_three_ends() {
+fn a_fourth_connection_is_answered_when_one_of_the_first_three_ends() {
     let daemon = forking();
     let mut busy: Vec<_> = (0..3).map(|_client| daemon.client()).collect();
     for client in &mut busy {
@@ -61,7 +62,7 @@ fn a_fourth_connection_is_answered_as_soon_as_one_of_three_ends() {
     for _round in 0..5 {
         let mut fourth = daemon.client();
         fourth.send("PING\n").unwrap();
-        // Long enough for a wrong daemon to serve it.
+        // A daemon that exceeded `max_children` would answer within this time.
         assert!(!fourth.is_answered_within(Duration::from_millis(50)));
         assert_eq!(busy.remove(0).ask("DONE"), "OK");
         assert_eq!(fourth.read().unwrap(), "PONG");
@@ -121,7 +122,7 @@ fn there_are_never_more_children_than_max_children() {
 }
 
 #[test]
-fn a_client_that_closes_early_costs_nothing() {
+fn clients_that_disconnect_early_do_not_affect_later_clients() {
     let daemon = forking();
     for _client in 0..50 {
         drop(daemon.client());

@@ -1,4 +1,4 @@
-//! `examples/gearman_worker` with a real gearmand. The `gearman` command submits the jobs.
+//! Tests `examples/gearman_worker` with a real gearmand. The `gearman` command submits the jobs.
 
 use std::collections::BTreeSet;
 use std::process::Output;
@@ -41,8 +41,8 @@ fn the_ten_workers(server: &Gearmand) -> Option<BTreeSet<Process>> {
     (workers.len() == 10).then_some(workers)
 }
 
-/// Stops a worker, or a manager with its workers, and returns the number of jobs that each has
-/// answered.
+/// Stops a worker, or a manager with its workers, and returns the number of jobs that each worker
+/// has answered.
 #[track_caller]
 fn stop_and_count_jobs(guard: &mut GuardedProgram) -> Vec<usize> {
     assert_eq!(guard.stop(Signal::SIGTERM), "code 0", "{}", guard.stderr());
@@ -54,7 +54,7 @@ fn stop_and_count_jobs(guard: &mut GuardedProgram) -> Vec<usize> {
     said.lines().map(number).collect()
 }
 
-/// Stops a worker and returns the number of jobs it has answered.
+/// Stops a worker and returns the number of jobs that it has answered.
 #[track_caller]
 fn answered(worker: &mut GuardedProgram) -> usize {
     let jobs = stop_and_count_jobs(worker);
@@ -62,8 +62,8 @@ fn answered(worker: &mut GuardedProgram) -> usize {
     jobs[0]
 }
 
-/// Submits two thousand jobs and checks each answer. A round is twenty jobs of one of the ten
-/// clients.
+/// Submits two thousand jobs and checks each answer. Ten clients submit ten rounds of twenty jobs
+/// each. `rounds` counts the answered rounds of all clients.
 fn two_thousand_jobs(server: &Gearmand, rounds: &AtomicUsize) {
     run_clients(CLIENTS, |client| {
         for round in 0..ROUNDS {
@@ -77,8 +77,9 @@ fn two_thousand_jobs(server: &Gearmand, rounds: &AtomicUsize) {
     });
 }
 
-/// Checks and removes the progress reports of a `sleep` job and returns its result. The command
-/// buffers the ten progress reports but not the result, so their order varies.
+/// Checks and removes the progress reports of a `sleep` job, and returns the job's result. The
+/// `gearman` command buffers the ten progress reports but not the result, so the result may be
+/// printed first.
 #[track_caller]
 fn slept(output: &Output) -> String {
     let mut text = String::from_utf8_lossy(&output.stdout).into_owned();
@@ -91,7 +92,7 @@ fn slept(output: &Output) -> String {
 }
 
 #[test]
-fn each_function_answers_the_gearman_command() {
+fn each_function_of_the_gearman_worker_returns_its_result_or_error() {
     let Some(server) = Gearmand::start() else { return };
     let mut worker = worker(&server);
     let table = [
@@ -120,11 +121,11 @@ fn two_thousand_jobs_are_each_answered_once_while_workers_start_and_stop() {
         let clients = scope.spawn(|| two_thousand_jobs(&server, &rounds));
         let (mut worker_in_place, mut done) = (first, 0);
         for rounds_before in [25, 50, 75] {
-            until(&format!("{rounds_before} rounds are over"), || {
+            until(&format!("{rounds_before} rounds are answered"), || {
                 let over = rounds.load(Ordering::Relaxed) >= rounds_before;
                 (over || clients.is_finished()).then_some(())
             });
-            assert!(!clients.is_finished(), "it stops before the end");
+            assert!(!clients.is_finished(), "the worker is stopped before the last job");
             done += answered(&mut worker_in_place);
             worker_in_place = worker(&server);
         }
@@ -146,9 +147,9 @@ fn two_thousand_jobs_are_each_answered_once_while_ten_workers_are_replaced_on_hu
             let half = rounds.load(Ordering::Relaxed) >= CLIENTS * ROUNDS / 2;
             (half || clients.is_finished()).then_some(())
         });
-        assert!(!clients.is_finished(), "the signal arrives before the end");
+        assert!(!clients.is_finished(), "HUP is sent before the last job");
         manager.process().signal(Signal::SIGHUP);
-        until("ten other workers have replaced them", || {
+        until("ten new workers have replaced the first ten", || {
             the_ten_workers(&server)?.is_disjoint(&first_ten).then_some(())
         });
         clients.join().expect("every job is answered");
@@ -174,7 +175,7 @@ fn a_killed_worker_of_ten_is_replaced_and_its_job_is_done() {
         });
         assert_eq!(now.intersection(&first_ten).count(), 9, "no other worker is replaced");
         for client in clients {
-            // The job that was started twice has reported some of its progress twice.
+            // The killed worker's job was started twice, so some of its progress is reported twice.
             let text = slept(&client.join().expect("the client does not fail"));
             assert!(text.contains("2000"), "{text}");
         }
@@ -195,7 +196,7 @@ fn a_running_job_is_answered_before_the_worker_stops() {
 }
 
 #[test]
-fn jobs_left_by_a_stopped_worker_go_to_the_next() {
+fn jobs_left_by_a_stopped_worker_go_to_the_next_worker() {
     let Some(server) = Gearmand::start() else { return };
     let mut first = worker(&server);
     for _job in 0..10 {
@@ -203,15 +204,15 @@ fn jobs_left_by_a_stopped_worker_go_to_the_next() {
     }
     until("the first job is running", || (server.queue("sleep").running == 1).then_some(()));
     let done = answered(&mut first);
-    assert!(done < 10, "it stops before the end, not after {done} jobs");
+    assert!(done < 10, "the worker is stopped before the last job, not after {done} jobs");
     assert_eq!(server.queue("sleep").jobs, 10 - done);
     let mut second = worker(&server);
-    until("all are done", || (server.queue("sleep").jobs == 0).then_some(()));
+    until("all jobs are done", || (server.queue("sleep").jobs == 0).then_some(()));
     assert_eq!(answered(&mut second), 10 - done);
 }
 
 #[test]
-fn the_job_of_a_killed_worker_is_done_by_another() {
+fn the_job_of_a_killed_worker_is_done_by_another_worker() {
     let Some(server) = Gearmand::start() else { return };
     let mut first = worker(&server);
     thread::scope(|scope| {
@@ -219,7 +220,7 @@ fn the_job_of_a_killed_worker_is_done_by_another() {
         until("the job is running", || (server.queue("sleep").running == 1).then_some(()));
         assert_eq!(first.stop(Signal::SIGKILL), "signal SIGKILL");
         let mut second = worker(&server);
-        // Both workers have reported progress.
+        // Both workers have reported progress, so some reports arrive twice.
         let text = slept(&client.join().expect("the client does not fail"));
         assert!(text.contains("1500"), "{text}");
         assert_eq!(answered(&mut second), 1);
@@ -227,13 +228,15 @@ fn the_job_of_a_killed_worker_is_done_by_another() {
 }
 
 #[test]
-fn an_idle_worker_stops_immediately_and_the_server_notices() {
+fn an_idle_worker_stops_immediately_and_the_server_removes_it_from_its_list() {
     let Some(server) = Gearmand::start() else { return };
     let mut worker = worker(&server);
     let name = format!("gearman_worker-{} ", worker.process().0);
     assert_eq!(answered(&mut worker), 0);
     assert_eq!(server.queue("reverse").workers, 0);
-    until("the worker is off the list", || server.workers(&name).is_empty().then_some(()));
+    until("the worker is no longer in the server's list", || {
+        server.workers(&name).is_empty().then_some(())
+    });
 }
 
 #[test]
@@ -242,7 +245,7 @@ fn a_worker_reconnects_to_a_restarted_server() {
     let mut worker = worker(&server);
     assert_eq!(server.job("reverse", "before").stdout, b"erofeb");
     server.restart_while(|| {
-        until("the worker has logged it", || {
+        until("the worker has logged the lost connection and a failed reconnect", || {
             let line = worker.stderr();
             (line.contains("closed the connection") && line.contains("cannot connect"))
                 .then_some(())
@@ -253,7 +256,7 @@ fn a_worker_reconnects_to_a_restarted_server() {
 }
 
 #[test]
-fn a_worker_without_a_valid_address_reports_it_and_does_not_start() {
+fn a_worker_with_an_invalid_server_address_reports_the_address_and_does_not_start() {
     let mut worker = GuardedProgram::example("gearman_worker", &["nowhere"]);
     assert_eq!(worker.wait_until_gone(), "code 1");
     assert!(worker.stderr().contains("nowhere"), "{}", worker.stderr());

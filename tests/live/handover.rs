@@ -1,4 +1,5 @@
-//! Requests that the parent sends to a child: thousands of connections, and requests of any size.
+//! Tests requests that the parent sends to a child: thousands of connections, and requests of any
+//! size.
 
 use std::collections::BTreeMap;
 
@@ -34,7 +35,7 @@ fn ten_thousand_connections_leak_no_descriptor_in_any_process() {
 }
 
 #[test]
-fn a_pool_that_is_replaced_repeatedly_leaks_no_descriptor() {
+fn a_pool_whose_children_are_replaced_repeatedly_leaks_no_descriptor() {
     let daemon = TestProgram::pool().options("start=2 min=2 max=6 requests=1").start();
     let mut client = daemon.client();
     let in_a_child = client.pid().descriptors().len();
@@ -45,7 +46,7 @@ fn a_pool_that_is_replaced_repeatedly_leaks_no_descriptor() {
             assert_eq!(daemon.client().ask("echo x"), "x");
         }
     });
-    until("the parent has the same number of descriptors as before", || {
+    until("the parent and the fork server have as many descriptors as before", || {
         (descriptors(&daemon) == before).then_some(())
     });
     assert_eq!(daemon.client().pid().descriptors().len(), in_a_child);
@@ -69,14 +70,14 @@ fn a_request_over_the_limit_is_returned_with_its_size_and_the_limit() {
     let size = 2_097_152;
     let line = answer.split(|letter: char| !letter.is_ascii_digit());
     let numbers: Vec<u64> = line.filter_map(|number| number.parse().ok()).collect();
-    // The request's length is sent with it.
+    // The request's length is sent with the request and counts too.
     assert!((size..size + 16).contains(&numbers[0]), "{answer}");
     assert_eq!(numbers[1], 1_048_576, "{answer}");
     assert!(daemon.ask("bytes 1000").starts_with("handed to "));
 }
 
 #[test]
-fn a_pool_refuses_requests_in_its_parent_with_an_explanation() {
+fn a_child_status_is_refused_in_the_parent_with_an_explanation() {
     let daemon = TestProgram::postfork().start();
     let answer = daemon.ask("wait");
     assert!(answer.starts_with("refused: ") && answer.contains("HandOver"), "{answer}");

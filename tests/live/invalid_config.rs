@@ -1,4 +1,5 @@
-//! Invalid configurations: refused with field and value before any fork.
+//! Tests that an invalid configuration is refused before any fork, with an error that names the
+//! field and the value.
 
 use crate::harness::{TestProgram, run_clients};
 
@@ -27,7 +28,7 @@ fn inconsistent_pool_sizes_are_refused() {
 }
 
 #[test]
-fn invalid_sizes_of_a_forking_daemon_are_refused() {
+fn invalid_sizes_of_a_post_forking_daemon_are_refused() {
     is_refused(TestProgram::postfork(), "max=0", &["max_children is 0"]);
     is_refused(TestProgram::postfork(), "max=100000", &["max_children is 100000"]);
 }

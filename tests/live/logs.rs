@@ -1,4 +1,5 @@
-//! Logs: one line per record, reopened on HUP in every process; process internals on USR2.
+//! Tests logs. A record is one line. HUP makes every process reopen its log, and USR2 makes a
+//! process log its internals.
 
 use std::collections::HashMap;
 use std::fs;
@@ -7,7 +8,7 @@ use std::time::Duration;
 
 use crate::harness::{DaemonProcess, LineClient, Process, Signal, TestProgram, during, until};
 
-/// Waits until every process of the daemon has the first file open and none has the second.
+/// Waits until every process of the daemon has `file` open and none has `not` open.
 fn all_log_to(daemon: &DaemonProcess, file: &Path, not: &Path) {
     until("all processes have opened the new log", || {
         let family = daemon.processes();
@@ -38,7 +39,7 @@ fn after_a_rename_and_a_hangup_all_lines_go_to_the_new_file_and_none_is_lost() {
     fs::rename(&log, &old).unwrap();
     write(&mut clients);
     daemon.parent().signal(Signal::SIGHUP);
-    // The processes write lines while they reopen the log, each at its own time.
+    // The processes do not all reopen the log at the same time, so keep writing lines meanwhile.
     during(Duration::from_millis(100), || {
         write(&mut clients);
     });
@@ -68,7 +69,7 @@ fn children_started_after_a_hangup_log_to_the_new_file() {
 }
 
 #[test]
-fn when_the_new_file_cannot_be_opened_the_old_one_stays_in_use_and_the_error_is_logged() {
+fn when_the_new_log_file_cannot_be_opened_the_old_file_stays_in_use_and_the_error_is_logged() {
     let daemon = TestProgram::pool().logged().options("start=2 max=4").start();
     let mut client = daemon.client();
     let child = client.pid();
@@ -84,9 +85,9 @@ fn when_the_new_file_cannot_be_opened_the_old_one_stays_in_use_and_the_error_is_
                 .then_some(())
         });
     };
-    report("the parent reports it", "ERRO cannot reopen the log file");
+    report("the parent logs the error", "ERRO cannot reopen the log file");
     report("the fork server's error is logged", "fork server cannot reopen the log file");
-    report("the child reports it", &format!("role: child, pid: {}", child.0));
+    report("the child logs the error", &format!("role: child, pid: {}", child.0));
     assert_eq!(client.ask("log still here"), "ok");
     assert!(fs::read_to_string(&old).unwrap().contains("still here"));
     assert!(fs::read_to_string(&old).unwrap().contains("cannot"));
@@ -103,7 +104,7 @@ fn sessions_in_parent_and_children_receive_a_hangup() {
 }
 
 #[test]
-fn a_record_is_one_line_and_names_its_process() {
+fn a_log_record_is_one_line_and_names_its_process() {
     let daemon = TestProgram::pool().logged().options("start=2 max=4 verbose").start();
     let mut writers = HashMap::new();
     let mut clients = [daemon.client(), daemon.client()];
@@ -149,7 +150,7 @@ fn usr2_logs_the_internals_of_the_parent_and_of_a_child() {
 }
 
 #[test]
-fn a_daemon_without_children_reopens_its_log_too() {
+fn a_daemon_without_children_reopens_its_log_and_logs_its_internals() {
     let daemon = TestProgram::solo().logged().start();
     let (log, old): (_, _) = (daemon.logfile(), daemon.dir().join("old.log"));
     let parent: Process = daemon.parent();

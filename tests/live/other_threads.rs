@@ -1,5 +1,5 @@
-//! A parent with other threads in its process: arbiters, a web server, and an HTTP stack in the
-//! children.
+//! Tests a parent with other threads, which are arbiters and a web server, and the examples `http`,
+//! `nonforking` and `short_way`.
 
 use std::fs;
 
@@ -22,11 +22,11 @@ fn get(client: &mut LineClient, path: &str) -> std::io::Result<String> {
 }
 
 #[test]
-fn a_system_with_extra_arbiters_and_a_web_server_serves_and_stops() {
+fn a_daemon_in_a_system_with_more_arbiters_and_a_web_server_serves_and_stops() {
     let mut daemon = TestProgram::other_threads().logged().options("max=8").start();
     let web: u16 = fs::read_to_string(daemon.dir().join("commands.web")).unwrap().parse().unwrap();
     let threads = daemon.parent().status("Threads")[0].parse::<u32>().unwrap();
-    assert!(threads >= 5, "two arbiters and two web workers: {threads} threads");
+    assert!(threads >= 5, "two arbiters and two web workers run: {threads} threads");
     run_clients(20, |number| {
         let word = number.to_string();
         assert_eq!(daemon.client().ask(&format!("echo {word}")), word);
@@ -51,7 +51,7 @@ fn two_requests_on_one_http_connection_are_answered_by_one_process() {
 }
 
 #[test]
-fn an_http_handler_that_crashes_costs_one_process() {
+fn an_http_handler_that_crashes_ends_only_its_own_child() {
     let daemon = TestProgram::example("http").start();
     let mut others: Vec<_> = (0..2).map(|_client| daemon.client()).collect();
     let answers: Vec<_> = others.iter_mut().map(|other| get(other, "/").unwrap()).collect();
@@ -75,7 +75,7 @@ fn a_kept_alive_connection_ends_after_its_current_request_when_the_daemon_stops(
 }
 
 #[test]
-fn a_daemon_without_children_finishes_its_requests() {
+fn a_daemon_without_children_finishes_its_requests_before_it_stops() {
     let mut daemon = TestProgram::example("nonforking").start();
     let mut client = daemon.client();
     assert_eq!(client.ask("one"), "one");
@@ -87,7 +87,7 @@ fn a_daemon_without_children_finishes_its_requests() {
 }
 
 #[test]
-fn serve_answers_a_hundred_connections_correctly() {
+fn a_daemon_that_uses_serve_answers_a_hundred_connections_correctly() {
     let daemon = TestProgram::example("short_way").start();
     run_clients(100, |number| {
         let mut client = daemon.client();
@@ -96,5 +96,7 @@ fn serve_answers_a_hundred_connections_correctly() {
             assert_eq!(client.ask(&word), word);
         }
     });
-    until("the pool is idle again", || (daemon.children().len() <= 26).then_some(()));
+    until("the pool has at most `max_spare` children again", || {
+        (daemon.children().len() <= 26).then_some(())
+    });
 }

@@ -1,4 +1,4 @@
-//! The number of children: spares, signals, resizing and replacing.
+//! Tests the number of children: spares, resizing by signal and by command, and replacing.
 
 use std::collections::HashSet;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -47,10 +47,10 @@ fn ttin_and_ttou_resize_the_pool() {
 }
 
 #[test]
-fn ttin_and_ttou_change_max_children_of_a_forking_daemon() {
+fn ttin_and_ttou_change_max_children_of_a_post_forking_daemon() {
     let daemon = TestProgram::postfork().options("max=1").start();
     let most = |wanted: u64| {
-        until("max_children has moved", || {
+        until("max_children has changed", || {
             (daemon.report()["max_children"].as_u64() == Some(wanted)).then_some(())
         });
     };
@@ -65,13 +65,13 @@ fn ttin_and_ttou_change_max_children_of_a_forking_daemon() {
     daemon.parent().signal(Signal::SIGTTOU);
     most(1);
     daemon.parent().signal(Signal::SIGTTOU);
-    // The minimum is one. The next answer arrives after the signal was handled.
+    // The minimum is 1. The log shows that the signal was handled.
     daemon.wait_for_log("cannot resize to 0");
     most(1);
 }
 
 #[test]
-fn resizing_is_refused_with_the_number_and_the_reason() {
+fn an_impossible_resize_or_reload_is_refused_with_the_reason() {
     let daemon = TestProgram::postfork().options("max=2").start();
     let answer = daemon.ask("resize 5000");
     assert!(answer.contains("refused: cannot resize to 5000"), "{answer}");
@@ -80,7 +80,8 @@ fn resizing_is_refused_with_the_number_and_the_reason() {
     assert!(answer.contains("refused: cannot reload"), "{answer}");
 }
 
-/// Stops the load when it is dropped, also by a failed assertion, which would otherwise wait for it without end.
+/// Stops the load when it is dropped, which a failed assertion also causes. Otherwise the scope
+/// would wait for the load for ever.
 struct StopOnDrop<'a>(&'a AtomicBool);
 
 impl Drop for StopOnDrop<'_> {
@@ -127,7 +128,7 @@ fn a_reload_replaces_all_children_and_no_request_fails() {
 }
 
 #[test]
-fn a_hangup_reloads_if_configured() {
+fn a_hangup_reloads_the_pool_if_configured() {
     let daemon = TestProgram::pool().logged().options("start=4 min=2 max=8 reload_on_hup").start();
     replaced_under_load(&daemon, || {
         daemon.parent().signal(Signal::SIGHUP);
@@ -150,16 +151,19 @@ fn a_full_daemon_pauses_and_resumes_repeatedly() {
         assert_eq!(waiting.read().unwrap(), "served");
         drop((busy, waiting));
         until("all children are gone", || daemon.children().is_empty().then_some(()));
-        until("it accepts again", || (daemon.report()["accepting"] == "accepting").then_some(()));
+        until("the daemon accepts again", || {
+            (daemon.report()["accepting"] == "accepting").then_some(())
+        });
     }
     assert!(count("DaemonPause") >= 5);
     assert_eq!(count("DaemonAccept"), count("DaemonPause"));
 }
 
 #[test]
-fn an_idle_daemon_forks_no_child() {
+fn an_idle_post_forking_daemon_forks_no_child() {
     let daemon = TestProgram::postfork().options("max=4").start();
-    // The original's polling would have its first tick within a second.
+    // The original polls and would fork at its next tick, within a second. This daemon does not
+    // poll, so a faulty one would fork immediately.
     during(Duration::from_millis(300), || {
         assert!(daemon.children().is_empty());
     });

@@ -1,4 +1,5 @@
-//! The example `preforking`, tested as the original tests its own (`t/20_preforking.t`), and more.
+//! Tests the example `preforking`: the original's tests of its own example (`t/20_preforking.t`),
+//! and more.
 
 use std::collections::HashSet;
 use std::fs;
@@ -45,7 +46,7 @@ fn a_child_that_reaches_its_request_quota_is_replaced() {
         }
     }
     for child in served {
-        until("a child that has served is gone", || (!child.is_alive()).then_some(()));
+        until("a child that has served its request is gone", || (!child.is_alive()).then_some(()));
     }
 }
 
@@ -69,7 +70,7 @@ fn peek_lists_the_daemons_session() {
 }
 
 #[test]
-fn every_child_knows_its_parent_including_the_first() {
+fn a_child_returns_the_pid_of_its_parent() {
     let mut daemon = preforking();
     let parent = daemon.client().ask("PARENT");
     assert_eq!(parent, daemon.parent().0.to_string());
@@ -78,7 +79,7 @@ fn every_child_knows_its_parent_including_the_first() {
 }
 
 #[test]
-fn a_client_that_closes_early_costs_nothing() {
+fn clients_that_disconnect_early_do_not_affect_later_clients() {
     let daemon = preforking();
     for _client in 0..50 {
         drop(daemon.client());
@@ -132,7 +133,8 @@ fn there_are_never_more_children_than_max_children() {
 fn an_idle_pool_of_maximum_size_does_not_grow() {
     let daemon = TestProgram::pool().options("start=4 max=4").start();
     let children = daemon.wait_for_children(4);
-    // The original forks one more each second; this daemon would fork one immediately.
+    // The original forks one more child each second. This daemon does not poll, so a faulty one
+    // would fork immediately.
     during(Duration::from_millis(300), || {
         assert_eq!(daemon.children(), children);
     });

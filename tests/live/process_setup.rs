@@ -1,4 +1,4 @@
-//! Settings that apply to all processes of a daemon and that `/proc` shows.
+//! Tests the settings that apply to all processes of a daemon and that `/proc` shows.
 
 use std::fs;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
@@ -9,7 +9,7 @@ use crate::harness::{DaemonProcess, Process, TestProgram, until};
 
 fn all(daemon: &DaemonProcess) -> Vec<Process> {
     let family = daemon.processes();
-    assert!(family.len() >= 3, "parent, fork server, child: {family:?}");
+    assert!(family.len() >= 3, "a parent, a fork server and a child run: {family:?}");
     family
 }
 
@@ -36,7 +36,7 @@ fn titles_show_name_role_slot_status_and_label() {
     assert_eq!(daemon.parent().title(), "teller: parent");
     assert_eq!(daemon.fork_server().title(), "teller: fork server");
     let child = daemon.children()[0];
-    until("a fresh child waits", || (child.title() == "teller: child 0 [.]").then_some(()));
+    until("the child is fresh", || (child.title() == "teller: child 0 [.]").then_some(()));
     let mut client = daemon.client();
     let serving = client.pid();
     assert_eq!(serving, child);
@@ -50,7 +50,7 @@ fn titles_show_name_role_slot_status_and_label() {
 }
 
 #[test]
-fn privileges_are_dropped_for_good_in_every_process() {
+fn privileges_are_dropped_permanently_in_every_process() {
     if !Uid::effective().is_root() {
         skipped("only root can drop privileges");
         return;
@@ -68,7 +68,7 @@ fn privileges_are_dropped_for_good_in_every_process() {
         assert_eq!(process.status("CapEff"), ["0000000000000000"]);
     }
     assert_eq!(daemon.client().ask("root"), "Err(EPERM)");
-    // Root has opened the log file, and the user `nobody` can reopen it.
+    // The log file belongs to the user `nobody`, who can therefore reopen it.
     assert_eq!(fs::metadata(daemon.logfile()).unwrap().uid(), nobody.uid.as_raw());
 }
 

@@ -1,4 +1,5 @@
-//! `examples/prefork_reload`: reloading the configuration on HUP while clients are connected.
+//! Tests `examples/prefork_reload`, which reloads its configuration on HUP while clients are
+//! connected.
 
 use std::fs::write;
 use std::path::PathBuf;
@@ -7,7 +8,7 @@ use tempfile::TempDir;
 
 use crate::harness::{GuardedProgram, LineClient, Process, Signal, is_refused, until};
 
-/// The example, with its configuration in a file of the test.
+/// The running example, and its configuration in the test's directory.
 struct Greeter {
     guard: GuardedProgram,
     dir: TempDir,
@@ -31,8 +32,8 @@ impl Greeter {
         self.dir.path().join("greeting.conf")
     }
 
-    /// Waits until there are exactly this many workers, none of them in the given set, and returns
-    /// them.
+    /// Waits until there are exactly this many workers, none of them in `others_than`, and returns
+    /// the workers.
     #[track_caller]
     fn workers(&self, count: usize, others_than: &[Process]) -> Vec<Process> {
         until(&format!("there are {count} workers"), || {
@@ -76,7 +77,7 @@ fn connected_clients_keep_the_old_configuration_and_later_clients_get_the_new_on
 }
 
 #[test]
-fn an_invalid_configuration_is_logged_and_changes_nothing() {
+fn an_invalid_configuration_is_logged_and_the_old_configuration_stays_in_use() {
     let mut greeter = Greeter::start("workers = 2\ngreeting = Ahoy\n");
     let mut workers = greeter.workers(2, &[]);
     let table = [
@@ -104,10 +105,11 @@ fn stop_during_a_connection(stop: impl FnOnce(Process) -> bool) {
     let mut greeter = Greeter::start("workers = 2\ngreeting = Ahoy\n");
     let mut ann = LineClient::connect(greeter.port);
     assert_eq!(ann.ask("Ann"), "Ahoy, Ann");
-    // The other worker runs too. Earlier, the signal would kill it.
+    // The answer shows that the other worker runs too. A signal would kill a worker that has only
+    // just been forked.
     assert_eq!(LineClient::connect(greeter.port).ask("Ben"), "Ahoy, Ben");
     assert!(stop(greeter.guard.process()));
-    until("the port is refused", || is_refused(greeter.port).then_some(()));
+    until("the port refuses connections", || is_refused(greeter.port).then_some(()));
     assert_eq!(ann.ask("Ann"), "Ahoy, Ann");
     drop(ann);
     assert_eq!(greeter.guard.wait_until_gone(), "code 0");
@@ -125,7 +127,7 @@ fn ctrl_c_in_the_terminal_breaks_no_connection() {
 }
 
 #[test]
-fn it_does_not_start_without_its_configuration() {
+fn the_prefork_reload_example_does_not_start_without_its_configuration() {
     let mut greeter = GuardedProgram::example("prefork_reload", &["0", "DIR/nowhere.conf"]);
     assert_eq!(greeter.wait_until_gone(), "code 1");
     assert!(greeter.stderr().contains("nowhere.conf: No such file"), "{}", greeter.stderr());

@@ -1,4 +1,4 @@
-//! `serve`: a listener and a function.
+//! Tests `serve`, which runs a daemon from a listener and a function.
 
 use std::io::{BufRead, BufReader, Write};
 use std::os::unix::net::UnixStream;
@@ -11,11 +11,11 @@ const MODELS: [&str; 2] = ["start=2 max=4", "postfork max=4"];
 /// Sends words one after the other on one connection. Each word is echoed before the next is sent,
 /// so the child has to wait for all but the first.
 fn talk(path: &Path, words: &[String]) {
-    let stream = UnixStream::connect(path).expect("it listens");
+    let stream = UnixStream::connect(path).expect("the daemon listens");
     let mut answers = BufReader::new(&stream).lines();
     for word in words {
-        writeln!(&stream, "{word}").expect("it is there");
-        assert_eq!(answers.next().expect("an answer").expect("it is text"), *word);
+        writeln!(&stream, "{word}").expect("the child reads");
+        assert_eq!(answers.next().expect("the child answers").expect("the answer is text"), *word);
     }
 }
 
@@ -48,7 +48,7 @@ fn a_handler_that_exits_ends_its_child_and_the_exit_code_is_logged() {
 }
 
 #[test]
-fn a_unix_socket_works_the_same() {
+fn serve_answers_on_a_unix_socket_too() {
     for model in MODELS {
         let mut daemon =
             TestProgram::serve().logged().options(model).options("unix=DIR/socket").start();
@@ -60,6 +60,6 @@ fn a_unix_socket_works_the_same() {
         let parent = daemon.parent();
         parent.signal(Signal::SIGTERM);
         assert_eq!(daemon.wait_until_gone()[&parent], "code 0");
-        assert!(UnixStream::connect(&socket).is_err(), "the port is refused");
+        assert!(UnixStream::connect(&socket).is_err(), "the socket refuses connections");
     }
 }

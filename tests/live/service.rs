@@ -1,5 +1,5 @@
-//! A daemon as a service: the states it reports to its service manager, their order, and its
-//! reaction to the service manager's requests.
+//! Tests a daemon as a service: the states that it reports to its service manager, their order, and
+//! how it reacts to the requests of the service manager.
 
 mod descriptors;
 mod notify;

@@ -1,9 +1,9 @@
-//! The status of a daemon, from parent and children, as text like the original's and as JSON.
+//! Tests the status that parents and children report, as text in the original's format and as JSON.
 
 use crate::harness::{TestProgram, until};
 
 #[test]
-fn the_parents_status_prints_as_the_originals() {
+fn the_parents_status_text_has_the_format_of_the_original() {
     let daemon = TestProgram::pool().options("start=2 min=0 max=4").start();
     let mut client = daemon.client();
     let busy = client.pid();
@@ -22,7 +22,7 @@ fn the_parents_status_prints_as_the_originals() {
 }
 
 #[test]
-fn the_report_serialises_completely() {
+fn the_status_report_has_all_its_fields_as_json() {
     let daemon = TestProgram::postfork().options("max=3 alias=tellers").start();
     let mut client = daemon.client();
     let child = client.pid();
@@ -43,7 +43,7 @@ fn the_report_serialises_completely() {
 }
 
 #[test]
-fn a_child_reports_on_all_processes() {
+fn the_status_report_of_a_child_covers_all_children() {
     let daemon = TestProgram::pool().options("start=2 min=0 max=4").start();
     let (mut first, mut second) = (daemon.client(), daemon.client());
     let pids = [first.pid(), second.pid()];

@@ -1,4 +1,4 @@
-//! Stopping a daemon: running and queued requests are completed, and nothing is left.
+//! Tests how a daemon stops: it completes running and queued requests, and leaves no process.
 
 use std::time::{Duration, Instant};
 
@@ -17,7 +17,7 @@ fn request_stop(daemon: &DaemonProcess, signal: Signal) -> Process {
 }
 
 #[test]
-fn a_running_request_survives_the_end_of_the_daemon() {
+fn a_running_request_is_completed_before_the_daemon_stops() {
     for signal in [Signal::SIGTERM, Signal::SIGINT] {
         for mut daemon in both_models("start=2 max=4") {
             let mut client = daemon.client();
@@ -36,7 +36,7 @@ fn a_running_request_survives_the_end_of_the_daemon() {
 }
 
 #[test]
-fn a_running_request_survives_the_retirement_of_its_child() {
+fn a_running_request_is_completed_before_its_child_retires() {
     for daemon in both_models("start=2 max=4") {
         let mut client = daemon.client();
         let child = client.pid();
@@ -53,7 +53,7 @@ fn a_running_request_survives_the_retirement_of_its_child() {
 }
 
 #[test]
-fn a_running_request_survives_the_end_of_a_daemon_that_uses_serve() {
+fn a_running_request_is_completed_before_a_daemon_that_uses_serve_stops() {
     let mut daemon = TestProgram::example("short_way").start();
     let mut client = daemon.client();
     assert_eq!(client.ask("one"), "one");
@@ -64,7 +64,7 @@ fn a_running_request_survives_the_end_of_a_daemon_that_uses_serve() {
 }
 
 #[test]
-fn a_request_that_arrives_with_a_retirement_is_served() {
+fn a_request_that_arrives_together_with_term_is_served() {
     let daemon = TestProgram::pool().options("start=2 min=1 max=6").start();
     for _round in 0..5 {
         let children = daemon.children();
@@ -75,7 +75,7 @@ fn a_request_that_arrives_with_a_retirement_is_served() {
         for client in &mut clients {
             client.send("echo served\n").unwrap();
         }
-        // A connection and the stop request both wait for the child to wake up.
+        // When the child continues, a connection and the signal are both waiting for it.
         for child in &children {
             child.signal(Signal::SIGTERM);
             child.signal(Signal::SIGCONT);
@@ -88,7 +88,7 @@ fn a_request_that_arrives_with_a_retirement_is_served() {
 }
 
 #[test]
-fn queued_clients_are_served_before_the_end() {
+fn queued_clients_are_served_before_the_daemon_stops() {
     for mut daemon in both_models("start=2 min=0 max=2") {
         let mut busy = [daemon.client(), daemon.client()];
         for client in &mut busy {
@@ -111,12 +111,12 @@ fn queued_clients_are_served_before_the_end() {
 }
 
 #[test]
-fn queued_clients_are_served_by_serve_too() {
+fn queued_clients_are_served_before_a_daemon_that_uses_serve_stops() {
     let mut daemon = TestProgram::example("short_way").start();
-    // Once running, the parent and the children handle signals. They are stopped while the queue
-    // fills.
+    // When the daemon is ready, the parent and the children handle signals. The children are then
+    // stopped, so that the queue fills.
     daemon.wait_for_log("daemon ready");
-    // The smallest number of spare children of at most 32.
+    // `min_spare` is 20 % of `max_children`, which is 32.
     let children = daemon.wait_for_children(6);
     for child in &children {
         child.signal(Signal::SIGSTOP);
@@ -136,7 +136,7 @@ fn queued_clients_are_served_by_serve_too() {
 }
 
 #[test]
-fn retired_children_exit_with_code_0() {
+fn a_graceful_stop_logs_no_warning_error_or_signal() {
     for mut daemon in both_models("start=3 max=4") {
         let mut client = daemon.client();
         client.pid();
@@ -175,12 +175,12 @@ fn quit_ends_the_daemon_immediately() {
 }
 
 #[test]
-fn the_port_is_refused_once_the_stop_begins_while_a_request_runs() {
+fn the_port_refuses_connections_while_a_stopping_daemon_completes_a_request() {
     for mut daemon in both_models("start=2 max=4") {
         let mut client = daemon.client();
         client.pid();
         request_stop(&daemon, Signal::SIGTERM);
-        until("the port is refused", || is_refused(daemon.port()).then_some(()));
+        until("the port refuses connections", || is_refused(daemon.port()).then_some(()));
         assert_eq!(client.ask("echo still here"), "still here");
         assert_eq!(client.ask("done"), "ok");
         daemon.wait_until_gone();
@@ -188,32 +188,32 @@ fn the_port_is_refused_once_the_stop_begins_while_a_request_runs() {
 }
 
 #[test]
-fn a_busy_child_of_serve_frees_the_port_too() {
+fn the_port_refuses_connections_while_a_stopping_daemon_that_uses_serve_completes_a_request() {
     let mut daemon = TestProgram::serve().logged().options("start=1 min=0 max=1").start();
     let mut client = daemon.client();
     assert_eq!(client.ask("first"), "first");
     request_stop(&daemon, Signal::SIGTERM);
-    until("the port is refused", || is_refused(daemon.port()).then_some(()));
+    until("the port refuses connections", || is_refused(daemon.port()).then_some(()));
     assert_eq!(client.ask("still here"), "still here");
     drop(client);
     daemon.wait_until_gone();
 }
 
 #[test]
-fn the_port_of_an_idle_pool_is_refused_before_its_parent_exits() {
+fn the_port_of_an_idle_pool_refuses_connections_before_its_parent_exits() {
     let mut daemon = TestProgram::pool().logged().options("start=3 max=4").start();
     let foreign = daemon.ask("foreign trap '' TERM; while :; do sleep 0.1; done");
     let foreign = Process(foreign.parse().unwrap());
     until("the foreign child has set its trap", || foreign.children().first().copied());
     let parent = request_stop(&daemon, Signal::SIGTERM);
-    until("the port is refused", || is_refused(daemon.port()).then_some(()));
+    until("the port refuses connections", || is_refused(daemon.port()).then_some(()));
     assert!(parent.is_alive());
     foreign.signal(Signal::SIGKILL);
     assert_eq!(daemon.wait_until_gone()[&parent], "code 0");
 }
 
 #[test]
-fn the_port_is_free_for_a_restart_right_after_a_burst() {
+fn the_port_is_free_for_a_restart_right_after_a_burst_of_clients() {
     for start in [TestProgram::pool, TestProgram::postfork] {
         let mut daemon = start().options("start=4 max=8").start();
         let port = daemon.port();
@@ -265,14 +265,14 @@ fn a_daemon_stops_when_its_program_asks_for_it() {
 }
 
 #[test]
-fn a_foreign_child_outlives_the_workers_but_not_the_daemon() {
+fn a_foreign_child_outlives_the_children_of_the_pool_but_not_the_daemon() {
     let mut daemon = TestProgram::pool().logged().options("start=1 min=1 max=4 requests=1").start();
     let foreign = Process(daemon.ask("foreign exec sleep 1000").parse().unwrap());
     for _worker in 0..3 {
         let mut client = daemon.client();
         let worker = client.pid();
         client.ask("done");
-        until("the worker is retired", || (!worker.is_alive()).then_some(()));
+        until("the child has exited", || (!worker.is_alive()).then_some(()));
     }
     assert!(foreign.is_alive());
     daemon.stop();
@@ -284,11 +284,11 @@ fn a_foreign_child_that_does_not_exit_is_killed() {
     let mut daemon = TestProgram::solo().options("grace=300").start();
     let command = "foreign trap '' TERM; while :; do sleep 1000; done";
     let foreign = Process(daemon.ask(command).parse().unwrap());
-    // The shell has set its trap once it waits for its own child.
+    // When the shell has started its own child, it has set its trap.
     let slept = until("the foreign child sleeps", || foreign.children().first().copied());
     daemon.parent().signal(Signal::SIGTERM);
     until("the foreign child is killed", || (!foreign.is_alive()).then_some(()));
-    // Only the test knows the grandchild.
+    // The daemon does not know the grandchild, so the test kills it.
     slept.signal(Signal::SIGKILL);
     daemon.wait_until_gone();
 }

@@ -1,5 +1,5 @@
-//! A test daemon whose requests are byte strings. `bytes N` on its command socket hands over N
-//! bytes, and the child logs what it received.
+//! A test daemon whose requests are byte strings. The command `bytes N` on its command socket hands
+//! over N bytes to a child, which logs how many bytes it received and how many of them are wrong.
 
 use std::error::Error;
 
@@ -9,7 +9,7 @@ use live_tests::{Options, open_command_socket, subscribe};
 
 fn main() -> Result<(), Box<dyn Error>> {
     let options = Options::read();
-    // No client connects. The harness waits for the port.
+    // No client connects to the port, but the harness waits until the program prints it.
     drop(options.listen()?);
     options
         .builder()
@@ -23,7 +23,7 @@ struct LargeRequestsProgram {
     options: Options,
 }
 
-/// Returns a byte that differs from one index to the next.
+/// Returns the byte of a request at this index. Neighbouring bytes differ.
 fn byte_at(index: usize) -> u8 {
     (index.wrapping_mul(31) ^ (index >> 8)).to_le_bytes()[0]
 }

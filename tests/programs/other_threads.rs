@@ -1,5 +1,5 @@
-//! A test daemon whose parent shares its process with other threads: the actix System is the user's
-//! own, with two more arbiters and a web server. Each connection is handed over to a child.
+//! A test daemon whose parent has other threads. The parent runs in the program's own actix System,
+//! together with two more arbiters and a web server. Each connection is handed over to a child.
 
 use std::error::Error;
 use std::net::{Ipv4Addr, TcpListener, TcpStream};
@@ -13,7 +13,7 @@ use actix_daemon::{
 use actix_web::{App, HttpServer, web};
 use live_tests::{LineSession, Options, open_command_socket, subscribe};
 
-/// The address that `main` creates before the runtime starts, and that the System uses.
+/// The address of the daemon's actor, whose requests are connections.
 type DaemonAddr = Addr<DaemonActor<TcpStream>>;
 
 fn main() -> Result<(), Box<dyn Error>> {

@@ -1,4 +1,5 @@
-//! A test pool. Its arguments are its options; its children understand the lines of `commands`.
+//! A pre-forking test daemon. Its arguments are options, see `src/options.rs`. Its children answer
+//! the commands of `src/commands.rs`.
 
 use std::error::Error;
 use std::net::TcpListener;
@@ -46,7 +47,7 @@ impl Program for PoolProgram {
             std::process::exit(7);
         }
         if self.options.has("share_listener") {
-            lend(self.listener.try_clone().expect("a free descriptor"));
+            lend(self.listener.try_clone().expect("the listener can be duplicated"));
         }
         LineSession::new(daemon, Some(self.listener)).start().recipient()
     }

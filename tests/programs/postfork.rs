@@ -1,5 +1,5 @@
-//! A test daemon that forks for each connection. Its arguments are its options; its children
-//! understand the lines of `commands`.
+//! A test daemon that forks for each connection. Its arguments are options, see `src/options.rs`.
+//! Its children answer the commands of `src/commands.rs`.
 
 use std::error::Error;
 use std::net::{TcpListener, TcpStream};

@@ -1,4 +1,4 @@
-//! A test daemon without children: only its command socket answers.
+//! A test daemon without children. It answers only on its command socket.
 
 use std::error::Error;
 use std::net::TcpListener;

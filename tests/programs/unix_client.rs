@@ -1,5 +1,5 @@
-//! A client of a Unix socket: `unix_client SOCKET` prints all that the server sends, for tests that
-//! need a client that runs as another user.
+//! A client of a Unix socket: `unix_client SOCKET` prints everything that the server sends. Tests
+//! run this program as another user.
 
 use std::io::{self, Write};
 use std::os::unix::net::UnixStream;

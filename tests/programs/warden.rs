@@ -1,10 +1,10 @@
 //! Watches a program under test and all processes that it leaves behind: `warden REPORT PROGRAM
 //! ARGUMENTS...`.
 //!
-//! It is the reaper of its descendants, including those that detach. The first line of the report
-//! is the program's pid; then a line `PID STATUS` follows for each process that exits. The warden
-//! exits when no descendant is left. When its standard input ends, the test is over, and the warden
-//! kills the remaining processes.
+//! The warden reaps the program and all orphaned descendants, including those that have detached.
+//! The first line of the report is the program's pid. A line `PID STATUS` follows for each process
+//! that the warden reaps. The warden exits when no descendant is left. When the test
+//! ends, it closes the warden's standard input, and the warden then kills the remaining processes.
 
 use std::fs::File;
 use std::io::{self, Read, Write};
@@ -34,7 +34,8 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     std::os::unix::process::CommandExt::process_group(&mut command, 0);
     let started = command.spawn()?.id();
     writeln!(report, "{started}")?;
-    // The test reads these to the end, so the warden must not hold them open.
+    // A test may read standard output and standard error to their end, so the warden must not keep
+    // them open.
     let null = File::options().write(true).open("/dev/null")?;
     nix::unistd::dup2_stdout(&null)?;
     nix::unistd::dup2_stderr(&null)?;

@@ -16,7 +16,8 @@ use tokio::net::{UnixListener, UnixStream};
 
 use crate::commands::exhaust_descriptors;
 
-/// Handles the commands of a program that the command socket itself does not know.
+/// Returns the request that the daemon hands over for a command that the command socket does not
+/// handle itself, or `None` if the command is unknown.
 pub type ExtraCommand<R> = fn(&Addr<DaemonActor<R>>, &str) -> Option<HandOver<R>>;
 
 /// Opens the command socket at this path, inside the parent's System.
@@ -127,7 +128,8 @@ fn debug_reply<T: std::fmt::Debug, E: std::fmt::Display>(result: Result<T, E>) -
     }
 }
 
-/// Starts a process in the parent and has the daemon watch it as a foreign child.
+/// Starts a shell command as a child process of the parent, and has the daemon watch the process as
+/// a foreign child.
 async fn adopt<R: Transfer + Send>(command: &str, daemon: &Addr<DaemonActor<R>>) -> String {
     let started = Command::new("sh").args(["-c", command]).spawn();
     let pid = match started {

@@ -1,4 +1,4 @@
-//! The line protocol of a child under test: one line in, one line out.
+//! The line protocol of a child under test. A command is one line, and so is its answer.
 
 use std::fs::File;
 use std::io;
@@ -71,7 +71,8 @@ async fn answer(word: &str, rest: &str, child: &ChildHandle) -> String {
         "root" => format!("{:?}", nix::unistd::setuid(nix::unistd::Uid::from_raw(0))),
         "panic" => panic!("panic on request"),
         "abort" => std::process::abort(),
-        // Continues in the background after the request, until the file exists.
+        // Continues to open descriptors in the background, even after the request, until the file
+        // exists.
         "exhaust_descriptors" => {
             let file = rest.to_owned();
             actix_rt::spawn(async move {
@@ -83,7 +84,7 @@ async fn answer(word: &str, rest: &str, child: &ChildHandle) -> String {
             });
             "ok".to_owned()
         }
-        // Ends only when the file exists, on QUIT or KILL, or when the client disconnects.
+        // Ends only when the file exists, or when QUIT or KILL ends the child.
         "wait_for" => {
             wait_for_file(rest).await;
             "ok".to_owned()

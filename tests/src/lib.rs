@@ -1,5 +1,5 @@
-//! Shared parts of the test programs: their options, the lines their children understand, and the
-//! parent's command socket.
+//! The common parts of the test programs: their options, the commands that their children answer,
+//! and the parent's command socket.
 
 mod command_socket;
 mod commands;

@@ -1,4 +1,4 @@
-//! Misbehaviour of a child under test, on command.
+//! The commands that make a child under test misbehave.
 
 use std::cell::RefCell;
 use std::hint::black_box;
@@ -20,8 +20,8 @@ pub fn lend(listener: TcpListener) {
     SHARED_LISTENER.set(Some(listener));
 }
 
-/// Misbehaves as the word says. Returns `None` if the word is unknown. An endless misbehaviour
-/// stops by a signal, or when the file named by the rest of the line exists.
+/// Misbehaves as `word` says. Returns `None` if `word` is unknown or the command fails. An endless
+/// misbehaviour ends when a signal kills the child, or when the file that `rest` names exists.
 pub(crate) async fn misbehave(word: &str, rest: &str, child: &ChildHandle) -> Option<String> {
     match word {
         // Uses processor time and blocks the event loop.
@@ -38,7 +38,7 @@ pub(crate) async fn misbehave(word: &str, rest: &str, child: &ChildHandle) -> Op
             sigprocmask(SigmaskHow::SIG_BLOCK, Some(&deadly), None).ok()?;
             block(rest);
         }
-        // Leaks this many megabytes.
+        // Leaks this many mebibytes.
         "leak" => {
             let bytes = vec![7_u8; rest.parse::<usize>().ok()? << 20];
             black_box(&bytes);
@@ -46,11 +46,13 @@ pub(crate) async fn misbehave(word: &str, rest: &str, child: &ChildHandle) -> Op
         }
         "extend" => child.extend(Duration::from_millis(rest.parse().ok()?)),
         "next_request" => {
-            // Does what an acceptor does between two connections, on the same connection.
+            // Reports the end of this request and the start of another, as an acceptor does between
+            // two connections. The connection stays open.
             child.daemon().send(UpdateStatus::Done).await.ok()?.ok()?;
             child.daemon().send(UpdateStatus::Req).await.ok()?.ok()?;
         }
-        // Starts a grandchild that inherits the listener, as after a careless exec.
+        // Starts a grandchild that inherits the listener, as happens when a program forgets
+        // close-on-exec.
         "grandchild" => {
             let listener = SHARED_LISTENER.with_borrow(|lent| lent.as_ref()?.try_clone().ok())?;
             let mut command = Command::new("sleep");

@@ -1,4 +1,4 @@
-//! The command line of a test program: words of the form `name=value`, and bare names.
+//! The command line of a test program: words of the form `name=value`, and names without a value.
 
 use std::io::{self, Write};
 use std::net::{Ipv4Addr, TcpListener};
@@ -65,8 +65,8 @@ impl Options {
         PathBuf::from(self.get("command_socket").expect("the harness sets command_socket"))
     }
 
-    /// Binds 127.0.0.1 on the port of the option `port`, by default any free port, and prints
-    /// `PORT=<n>`.
+    /// Listens on 127.0.0.1 and prints `PORT=<n>`. The option `port` sets the port. By default any
+    /// free port is used.
     ///
     /// # Errors
     ///

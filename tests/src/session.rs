@@ -10,7 +10,7 @@ use actix_daemon::{
 
 use crate::commands::serve_commands;
 
-/// A session that serves the lines of [`serve_commands`].
+/// A session that answers commands with [`serve_commands`], on one connection at a time.
 #[derive(Debug)]
 pub struct LineSession {
     daemon: Addr<ChildActor>,
@@ -18,8 +18,8 @@ pub struct LineSession {
 }
 
 impl LineSession {
-    /// Creates the session of a pre-forked child with this listener, or of a post-forked child
-    /// without one.
+    /// Creates the session of a pre-forked child, which accepts connections from `listener`, or of
+    /// a post-forked child, which has no listener.
     #[must_use]
     pub fn new(daemon: Addr<ChildActor>, listener: Option<TcpListener>) -> Self {
         LineSession { daemon, listener }

@@ -1,4 +1,4 @@
-//! Functions for all servers: they print measured values, and end with the benchmark.
+//! Functions that all measured servers use: to print values, and to end with the benchmark.
 
 use std::io::Write;
 
@@ -6,7 +6,7 @@ use daemon_sys::process::{Pid, Signal, die_with_parent};
 
 use crate::Measured;
 
-/// Makes this process end when the benchmark is interrupted.
+/// Makes the kernel send TERM to this process when its parent, the benchmark, ends.
 pub(crate) fn die_with_benchmark() -> Measured<()> {
     if let Some(parent) = Pid::parent() {
         die_with_parent(Signal::Term, parent)?;
@@ -14,7 +14,7 @@ pub(crate) fn die_with_benchmark() -> Measured<()> {
     Ok(())
 }
 
-/// Prints a measured value for the benchmark.
+/// Prints a line `key=value`, which the benchmark reads.
 pub(crate) fn print(key: &str, value: impl std::fmt::Display) -> Measured<()> {
     let mut out = std::io::stdout();
     writeln!(out, "{key}={value}")?;

@@ -20,7 +20,7 @@ struct Bench {
     run: fn(&'static str) -> Measured<Vec<Row>>,
 }
 
-/// All benchmarks. Idle ones come before those that leave the machine warm.
+/// All benchmarks. Benchmarks of idle processes come before benchmarks that load the machine.
 const BENCHES: [Bench; 17] = [
     Bench { name: "report", about: "a child's status report", run: report::run },
     Bench {
@@ -35,18 +35,18 @@ const BENCHES: [Bench; 17] = [
     },
     Bench {
         name: "launch",
-        about: "from launch until 4 and 32 children are ready",
+        about: "time from launch until 4 children, and until 32 children, are ready",
         run: launch::run,
     },
     Bench {
         name: "replacement",
-        about: "from SIGKILL of one of 4 children until another is ready",
+        about: "time from SIGKILL of one of 4 children until its replacement is ready",
         run: replacement::run,
     },
     Bench { name: "fork", about: "one fork per connection, 16 clients", run: forks::small },
     Bench {
         name: "fork-300mb",
-        about: "the same, with 300 MB touched in the parent",
+        about: "one fork per connection, 16 clients, 300 MB touched in the parent",
         run: forks::large,
     },
     Bench {
@@ -61,31 +61,48 @@ const BENCHES: [Bench; 17] = [
     },
     Bench {
         name: "prefork-refill",
-        about: "from SIGKILL of 4 of 4 workers until 4 others run",
+        about: "time from SIGKILL of all 4 workers until 4 others run",
         run: prefork::refill,
     },
-    Bench { name: "prefork-start", about: "from start until 32 workers run", run: prefork::start },
+    Bench {
+        name: "prefork-start",
+        about: "time from start until 32 workers run",
+        run: prefork::start,
+    },
     Bench {
         name: "dispatch",
-        about: "no-op tasks to 4 workers, and to Python's pools",
+        about: "throughput of no-op tasks on 4 workers, and on Python's pools",
         run: dispatch::rate,
     },
-    Bench { name: "dispatch-latency", about: "one task at a time", run: dispatch::latency },
-    Bench { name: "dispatch-payload", about: "tasks of 64 KiB", run: dispatch::payload },
+    Bench {
+        name: "dispatch-latency",
+        about: "latency of one task at a time",
+        run: dispatch::latency,
+    },
+    Bench {
+        name: "dispatch-payload",
+        about: "throughput of tasks with 64 KiB in both directions",
+        run: dispatch::payload,
+    },
     Bench {
         name: "dispatch-kill",
-        about: "a worker that is killed in a task",
+        about: "time from SIGKILL of a worker until the task's caller is notified",
         run: dispatch::kill,
     },
     Bench {
         name: "dispatch-hard",
-        about: "a task that exceeds its hard limit",
+        about: "time from exceeding the hard limit until the next task is done",
         run: dispatch::hard,
     },
-    Bench { name: "dispatch-queue", about: "10,000 and a million queued", run: dispatch::queue },
+    Bench {
+        name: "dispatch-queue",
+        about: "memory and throughput with 10,000 and with 1,000,000 requests queued",
+        run: dispatch::queue,
+    },
 ];
 
-/// Runs the named benchmarks, or all, and prints their results.
+/// Runs the named benchmarks, or all if no name is given. Prints the results and writes them to a
+/// file.
 pub(crate) fn run(names: &[String]) -> Measured<()> {
     if let Some(unknown) =
         names.iter().find(|name| BENCHES.iter().all(|bench| bench.name != **name))
@@ -120,7 +137,7 @@ pub(crate) fn run(names: &[String]) -> Measured<()> {
         missed => format!("{missed} of {bars} bars are MISSED"),
     });
     table::say(
-        "only the latency of tasks is pinned to processors; run it again if the machine was busy",
+        "only dispatch-latency pins processes to processors; if the machine was busy, run again",
     );
     if unmeasured.is_empty() {
         Ok(())

@@ -1,4 +1,5 @@
-//! The clients: threads that each make one connection after another, the same for every server.
+//! The clients, which are the same for every server. Each client is a thread that makes one
+//! connection after another.
 
 use std::io::{self, Read, Write};
 use std::net::{SocketAddr, TcpStream};
@@ -6,11 +7,11 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
-/// A line and its echo.
+/// The line that a client sends, and the echo that it expects.
 const LINE: &[u8] = b"the quick brown fox\n";
-/// The timeout of a connection.
+/// How long a client waits for more bytes of the echo.
 const PATIENCE: Duration = Duration::from_secs(10);
-/// The stack size of a client.
+/// The stack size of a client's thread.
 const STACK: usize = 64 * 1024;
 
 /// The result of a round of requests.
@@ -31,8 +32,8 @@ impl Round {
     }
 }
 
-/// Runs this many clients against the server for this time, each a closed loop: it makes the next
-/// connection when the last one has ended.
+/// Runs this many clients against the server for this time. Each client makes its next connection
+/// when its last connection has ended.
 pub(crate) fn round(server: SocketAddr, clients: usize, time: Duration) -> io::Result<Round> {
     let stop = AtomicBool::new(false);
     let begun = Instant::now();
@@ -68,7 +69,7 @@ fn client(server: SocketAddr, stop: &AtomicBool) -> (u64, u64) {
     (answered, failed)
 }
 
-/// Makes one connection: sends a line, reads its echo and the end of the stream.
+/// Makes one connection, sends the line, and reads the echo until the server closes the connection.
 pub(crate) fn ask(server: SocketAddr) -> io::Result<()> {
     answer(connect(server)?)
 }
@@ -80,7 +81,7 @@ pub(crate) fn connect(server: SocketAddr) -> io::Result<TcpStream> {
     Ok(stream)
 }
 
-/// Sends the line and reads until the server closes.
+/// Sends the line and reads the echo until the server closes the connection.
 pub(crate) fn answer(mut stream: TcpStream) -> io::Result<()> {
     stream.write_all(LINE)?;
     let mut bytes = [0; 64];
@@ -94,6 +95,6 @@ pub(crate) fn answer(mut stream: TcpStream) -> io::Result<()> {
     if &bytes[..read] == LINE {
         Ok(())
     } else {
-        Err(io::Error::other("the answer is not the line"))
+        Err(io::Error::other("the answer differs from the line that was sent"))
     }
 }

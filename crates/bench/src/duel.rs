@@ -1,4 +1,5 @@
-//! Two servers measured in alternating rounds, so that disturbances of the machine affect both.
+//! Measures several servers in alternating rounds, so that a disturbance of the machine affects all
+//! of them.
 
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -8,14 +9,15 @@ use crate::figures::{median, range};
 use crate::running::{Running, ServerProgram};
 use crate::{Measured, proc};
 
-/// The rounds of each server: many short ones, because a disturbance is longer than one of them.
+/// The number of rounds of each server. The rounds are short, so that a disturbance lasts longer
+/// than one round and affects all servers.
 const ROUNDS: usize = 15;
 /// The length of a round.
 const ROUND: Duration = Duration::from_millis(500);
-/// The length of a first round that does not count, to fill caches and queues.
+/// The length of the first round, which fills caches and queues and does not count.
 const WARM_UP: Duration = Duration::from_millis(300);
 
-/// A server that takes part.
+/// A measured server, with its results.
 #[derive(Debug)]
 pub(crate) struct Contestant {
     server: Running,
@@ -62,18 +64,22 @@ impl Contestant {
         self.failed
     }
 
-    /// Returns the range of its rounds, and its failures.
+    /// Returns a text with the range of the answers per second, the processor time and the
+    /// failures.
     pub(crate) fn note(&self) -> String {
         let (least, most) = range(&self.rates);
         let failed = match self.failed {
             0 => String::new(),
             failed => format!(", {failed} FAILED"),
         };
-        format!("{least:.0} to {most:.0}, {:.0} us of processor each{failed}", self.cost())
+        format!(
+            "{least:.0} to {most:.0}, {:.0} us of processor time per answer{failed}",
+            self.cost()
+        )
     }
 }
 
-/// Runs the rounds of all servers, alternating.
+/// Runs a first round for each server, and then alternating rounds, which count.
 pub(crate) fn compare_alternating(contestants: &mut [Contestant], clients: usize) -> Measured<()> {
     for contestant in contestants.iter() {
         clients::round(contestant.address, clients, WARM_UP)?;

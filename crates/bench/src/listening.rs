@@ -1,11 +1,11 @@
-//! The listener of a server.
+//! Creates the listener of a server.
 
 use std::net::{Ipv4Addr, TcpListener};
 
 use crate::Measured;
 use crate::announce::print;
 
-/// Returns a listener on a free port, after printing its address.
+/// Creates a listener on a free port of 127.0.0.1, and prints the port.
 pub(crate) fn listen() -> Measured<TcpListener> {
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;
     print("PORT", listener.local_addr()?.port())?;

@@ -1,10 +1,10 @@
 //! `bench [NAME...]`: measures the daemon and bare loops in the same run, and prints the ratios.
 //!
-//! It runs all benchmarks, or the named ones, prints a table and writes the same data to
-//! `target/bench/results.json`. A missed bar is reported but is not a failure of the run: the exit
-//! code is 1 only if something could not be measured. Each daemon is a program beside this one, and
-//! `bench-loop` contains the loops without actix. The other servers are this program, started with
-//! `--serve`.
+//! The program runs all benchmarks, or the named ones, prints a table and writes the same data to
+//! `target/bench/results.json`. A missed bar is reported, but does not change the exit code. The
+//! exit code is 1 if a benchmark could not be measured, or if the results could not be written.
+//! Each daemon is a separate program in the same directory, and `bench-loop` contains the servers
+//! without actix. The other servers are this program, started with `--serve`.
 
 mod announce;
 mod benches;
@@ -20,7 +20,7 @@ mod table;
 
 use std::process::ExitCode;
 
-/// The result of a measurement: its value, or the reason why there is none.
+/// The result of a measurement: a value, or the reason why there is none.
 type Measured<T> = Result<T, Box<dyn std::error::Error>>;
 
 fn main() -> ExitCode {

@@ -33,8 +33,8 @@ def main(kind, tasks):
 main(sys.argv[1], int(sys.argv[2]))
 "#;
 
-/// Returns the tasks per second of `multiprocessing.Pool.imap_unordered`, or of
-/// `ProcessPoolExecutor`.
+/// Returns the tasks per second of `multiprocessing.Pool.imap_unordered` if `kind` is `pool`,
+/// otherwise of `ProcessPoolExecutor`.
 pub(crate) fn python(kind: &str, tasks: usize) -> Measured<f64> {
     let output =
         Command::new("python3").args(["-c", SCRIPT, kind]).arg(tasks.to_string()).output()?;

@@ -1,20 +1,21 @@
-//! The processors of two communicating processes: nothing affects the cost of a message more.
+//! Pins two communicating processes to processors, because nothing affects the cost of a message
+//! more than their placement.
 
 use std::process::{Command, Stdio};
 
 use crate::Measured;
 
-/// The placement of the two sides.
+/// The placement of two communicating sides on processors.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Placement {
-    /// Both on the first processor: each wakes the other and goes to sleep.
+    /// Both sides run on the first processor. Each wakes the other side and then sleeps.
     Together,
-    /// On the first two processors: each wakes a sleeping processor.
+    /// The sides run on the first and the second processor. Each wakes a sleeping processor.
     Apart,
 }
 
 impl Placement {
-    /// Returns the argument of a server.
+    /// Returns the word for this placement in the arguments of a server.
     pub(crate) fn word(self) -> &'static str {
         match self {
             Placement::Together => "together",
@@ -22,7 +23,7 @@ impl Placement {
         }
     }
 
-    /// Parses the argument of a server.
+    /// Returns the placement for a word in the arguments of a server.
     pub(crate) fn named(word: &str) -> Measured<Placement> {
         [Placement::Together, Placement::Apart]
             .into_iter()
@@ -30,7 +31,8 @@ impl Placement {
             .ok_or_else(|| format!("no placement {word}").into())
     }
 
-    /// Pins this process to one side, and the given ones to the other.
+    /// Pins this process to the first processor, and the given processes to the processor of the
+    /// other side.
     pub(crate) fn take(self, others: &[u32]) -> Measured<()> {
         let other = match self {
             Placement::Together => 0,

@@ -9,24 +9,24 @@ use std::time::Duration;
 /// The unit of times in proc(5): `sysconf(_SC_CLK_TCK)` is 100 on every Linux that Rust supports.
 const TICK: Duration = Duration::from_millis(10);
 
-/// Returns the present descendants of a process.
+/// Returns the current descendants of a process.
 pub(crate) fn descendants(root: u32) -> io::Result<BTreeSet<u32>> {
     let mut children: HashMap<u32, Vec<u32>> = HashMap::new();
     for entry in fs::read_dir("/proc")? {
         let Some(pid) = entry?.file_name().to_str().and_then(|name| name.parse().ok()) else {
             continue;
         };
-        // A process that has ended meanwhile has no parent.
+        // Skip a process that has ended after the directory was read.
         if let Ok(stat) = Stat::of(pid) {
             children.entry(stat.parent).or_default().push(pid);
         }
     }
     let mut found = BTreeSet::new();
-    let mut line = vec![root];
-    while let Some(pid) = line.pop() {
+    let mut unvisited = vec![root];
+    while let Some(pid) = unvisited.pop() {
         for child in children.remove(&pid).unwrap_or_default() {
             found.insert(child);
-            line.push(child);
+            unvisited.push(child);
         }
     }
     Ok(found)
@@ -41,7 +41,7 @@ pub(crate) fn is_alive(pid: u32) -> bool {
 pub(crate) fn processor_time(root: u32) -> io::Result<Duration> {
     let mut total = Duration::ZERO;
     for pid in descendants(root)?.into_iter().chain([root]) {
-        // A child that has ended meanwhile counts with the process that reaps it.
+        // The time of a child that has just ended is included in that of the process that reaps it.
         if let (Ok(own), Ok(stat)) = (own_time(pid), Stat::of(pid)) {
             total += own + TICK * stat.reaped_ticks;
         }
@@ -66,8 +66,8 @@ pub(crate) fn switches(pid: u32) -> io::Result<u64> {
     Ok(value("voluntary_ctxt_switches:")? + value("nonvoluntary_ctxt_switches:")?)
 }
 
-/// Returns the proportional share of memory of a process in KiB: a page that n processes share
-/// counts 1/n.
+/// Returns the proportional set size (PSS) of a process in KiB: a page that n processes share
+/// counts 1/n for each of them.
 pub(crate) fn proportional_memory(pid: u32) -> io::Result<u64> {
     let rollup = fs::read_to_string(format!("/proc/{pid}/smaps_rollup"))?;
     let pss = rollup.lines().find_map(|line| line.strip_prefix("Pss:"));
@@ -83,7 +83,7 @@ struct Stat {
 impl Stat {
     fn of(pid: u32) -> io::Result<Stat> {
         let stat = fs::read_to_string(format!("/proc/{pid}/stat"))?;
-        // The name may contain any character, also parentheses.
+        // The name can contain parentheses too, so split after the last one.
         let (_name, fields) =
             stat.rsplit_once(") ").ok_or_else(|| io::Error::other("no name in /proc/PID/stat"))?;
         let field = |index: usize| fields.split(' ').nth(index);

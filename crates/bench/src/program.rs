@@ -1,13 +1,14 @@
-//! The `main` of server programs: runs one server by its name.
+//! The common part of the `main` functions of the server programs.
 
 use std::process::ExitCode;
 
 use crate::announce;
 
-/// The result of a server: nothing, or the reason of its failure.
+/// The result of a server, or the reason for its failure.
 pub(crate) type Measured<T> = Result<T, Box<dyn std::error::Error>>;
 
-/// Runs the server that the arguments name.
+/// Runs `serve` with the arguments of this program, and prints an error to standard error. The
+/// process ends with the benchmark.
 #[expect(clippy::print_stderr, reason = "it prints why it failed")]
 pub(crate) fn become_one(program: &str, serve: impl FnOnce(&[&str]) -> Measured<()>) -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();

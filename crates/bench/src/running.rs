@@ -1,4 +1,4 @@
-//! A server in its own process: it is started, awaited, and ended with all its descendants.
+//! Starts a server in its own process, waits for it, and ends it with all its descendants.
 
 use std::collections::BTreeSet;
 use std::ffi::OsStr;
@@ -14,23 +14,23 @@ use daemon_sys::process::{Pid, Signal, SignalOutcome, signal};
 
 use crate::{Measured, clients, proc, table};
 
-/// The argument that makes this program one of its servers.
+/// The argument that makes this program run one of the servers.
 pub(crate) const SERVE: &str = "--serve";
 
-/// The program of a server.
+/// The program that contains a server.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum ServerProgram {
     /// This program.
     Bench,
     /// A daemon that forks for each connection.
     Fork,
-    /// The same with a large parent.
+    /// A daemon with a large parent that forks for each connection.
     Large,
     /// A daemon with a pool.
     Pool,
-    /// The same, which prints how long its launch took.
+    /// A daemon with a pool that prints how long its launch took.
     Launch,
-    /// The program of the loops without actix.
+    /// The servers without actix.
     Loops,
 }
 
@@ -53,11 +53,11 @@ impl ServerProgram {
     }
 }
 
-/// Returns a copy of a program, as an installation would create it.
+/// Returns the path of a copy of a program, as an installation would create it.
 ///
-/// A file that a linker has just written is in the page cache in single pages; a file that was
-/// written in one go is in pieces of many pages. Such pieces cost a process less to map, and users
-/// run installed files.
+/// A file that a linker has just written is in the page cache in single pages. A file that was
+/// written in one go is there in pieces of many pages, which cost a process less to map. Users run
+/// installed files, so a copy is measured.
 fn installed(program: &Path) -> Measured<PathBuf> {
     let missing = |error| format!("{}: {error}: `make bench` builds it", program.display());
     let name = program.file_name().ok_or("the program has no name")?;
@@ -78,7 +78,7 @@ fn installed(program: &Path) -> Measured<PathBuf> {
 /// The timeout for the start and the end of a server.
 const PATIENCE: Duration = Duration::from_secs(20);
 
-/// A running server. Dropping it ends it.
+/// A running server. The server is ended when this value is dropped.
 #[derive(Debug)]
 pub(crate) struct Running {
     process: Child,
@@ -120,29 +120,30 @@ impl Running {
         Err(format!("the server ended without printing {key}").into())
     }
 
-    /// Waits until it listens and has this many descendants, and returns its address.
+    /// Waits until the server listens, has this many descendants and answers a request. Returns the
+    /// address of the server.
     pub(crate) fn up(&mut self, descendants: usize) -> Measured<SocketAddr> {
         let port = self.read_value("PORT")?.parse()?;
         let server = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
-        wait_until("the server's children are there", || Ok(self.family()?.len() >= descendants))?;
+        wait_until("the server's children run", || Ok(self.family()?.len() >= descendants))?;
         clients::ask(server)?;
         Ok(server)
     }
 
-    /// Returns its present descendants.
+    /// Returns the current descendants of the server, and records them so that they are ended too.
     pub(crate) fn family(&mut self) -> Measured<BTreeSet<u32>> {
         let now = proc::descendants(self.pid())?;
         self.family.extend(&now);
         Ok(now)
     }
 
-    /// Waits until it ends by itself.
+    /// Waits until the server ends by itself.
     pub(crate) fn ended(mut self) -> Measured<ExitStatus> {
         wait_until("the server ends", || Ok(self.process.try_wait()?.is_some()))?;
         Ok(self.process.wait()?)
     }
 
-    /// Ends it with all its descendants.
+    /// Ends the server and all its descendants.
     fn end(&mut self) -> Measured<()> {
         if self.process.try_wait()?.is_none() {
             self.family()?;
@@ -176,12 +177,12 @@ impl Drop for Running {
 /// Sends a signal. A process that has already ended is not an error.
 pub(crate) fn send(pid: u32, what: Signal) -> Measured<()> {
     let pid = i32::try_from(pid).ok().and_then(Pid::from_raw);
-    match signal(pid.ok_or("no pid")?, what)? {
+    match signal(pid.ok_or("invalid pid")?, what)? {
         SignalOutcome::Delivered | SignalOutcome::NoSuchProcess => Ok(()),
     }
 }
 
-/// Checks a condition every 2 ms.
+/// Waits until a condition holds, and checks it every 2 ms. Fails after a timeout.
 pub(crate) fn wait_until(what: &str, mut has_come: impl FnMut() -> Measured<bool>) -> Measured<()> {
     let deadline = Instant::now() + PATIENCE;
     while !has_come()? {

@@ -1,4 +1,5 @@
-//! The measured servers that run in this program: all except loops and daemons.
+//! The measured servers that run in this program: all except the daemons and the servers of
+//! `bench-loop`.
 
 mod dispatch;
 pub(crate) mod parallel_prefork;

@@ -8,7 +8,7 @@ use serde::Serialize;
 
 use crate::Measured;
 
-/// A measurement, the figure beside it, and its bar.
+/// A measurement, the figure that it is compared with, and its bar.
 #[derive(Debug, Clone, Serialize)]
 pub(crate) struct Row {
     /// The name of the benchmark.
@@ -17,15 +17,15 @@ pub(crate) struct Row {
     pub(crate) name: String,
     /// The unit.
     pub(crate) unit: &'static str,
-    /// Our figure, a median.
+    /// Our figure. For repeated measurements, this is the median.
     pub(crate) ours: f64,
     /// The limit or peer, if there is one.
     pub(crate) limit: Option<Limit>,
     /// Our figure divided by the limit's.
     pub(crate) ratio: Option<f64>,
-    /// The bar.
+    /// The bar, if there is one.
     pub(crate) bar: Option<Bar>,
-    /// Whether the bar holds.
+    /// Whether the bar holds; `None` without a bar.
     pub(crate) holds: Option<bool>,
     /// Additional information.
     pub(crate) note: String,
@@ -40,22 +40,22 @@ pub(crate) struct Limit {
     pub(crate) figure: f64,
 }
 
-/// A bar.
+/// A bar: what our figure, or its ratio to the limit's figure, must be.
 #[derive(Debug, Clone, Copy, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub(crate) enum Bar {
-    /// Our figure divided by the limit's, at least.
+    /// The ratio must be at least this.
     RatioAtLeast(f64),
-    /// Our figure divided by the limit's, at most.
+    /// The ratio must be at most this.
     RatioAtMost(f64),
-    /// Our figure, at most.
+    /// Our figure must be at most this.
     AtMost(f64),
-    /// Our figure, at least.
+    /// Our figure must be at least this.
     AtLeast(f64),
 }
 
 impl Row {
-    /// Returns a row with our figure.
+    /// Creates a row with our figure, without a limit and without a bar.
     pub(crate) fn new(
         bench: &'static str,
         name: impl Into<String>,
@@ -75,14 +75,15 @@ impl Row {
         }
     }
 
-    /// Sets the limit or peer.
+    /// Sets the figure of the limit or peer, and the ratio to it.
     pub(crate) fn against(mut self, of: &'static str, figure: f64) -> Row {
         self.limit = Some(Limit { of, figure });
         self.ratio = Some(self.ours / figure);
         self
     }
 
-    /// Sets the bar. A bar of a ratio does not hold without a limit.
+    /// Sets the bar, and whether it holds. A bar for a ratio holds only if the limit was set
+    /// before.
     pub(crate) fn bar(mut self, bar: Bar) -> Row {
         self.bar = Some(bar);
         self.holds = Some(match bar {
@@ -94,7 +95,8 @@ impl Row {
         self
     }
 
-    /// Sets the number of failed requests: with one of them no bar holds.
+    /// Takes the number of failed requests. If any request has failed, the bar that was set before
+    /// does not hold.
     pub(crate) fn failed(mut self, requests: u64) -> Row {
         if requests > 0 {
             self.holds = self.holds.map(|_reached| false);
@@ -102,7 +104,7 @@ impl Row {
         self
     }
 
-    /// Adds information.
+    /// Sets the additional information.
     pub(crate) fn note(mut self, note: impl Into<String>) -> Row {
         self.note = note.into();
         self
@@ -139,7 +141,7 @@ fn figure(figure: f64) -> String {
     }
 }
 
-/// Prints the figures of one benchmark while others are still to come.
+/// Prints the figures of one benchmark before the next one runs.
 pub(crate) fn preview(rows: &[Row]) {
     for row in rows {
         let ratio = row.ratio.map_or(String::new(), |ratio| format!(", ratio {}", figure(ratio)));
@@ -180,7 +182,7 @@ pub(crate) fn write(rows: &[Row]) -> Measured<PathBuf> {
     Ok(path)
 }
 
-/// Returns the directory for the results: `target/bench` of the workspace.
+/// Returns the directory for the results, `target/bench` in the workspace. Creates it if necessary.
 pub(crate) fn directory() -> Measured<PathBuf> {
     let workspace = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
     let directory = workspace.canonicalize()?.join("target/bench");
@@ -199,7 +201,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_bar_holds_at_its_edge_and_not_beyond() {
+    fn a_bar_holds_at_exactly_its_value_and_not_beyond() {
         let row = |ours| Row::new("x", "x", "s", ours).against("bare", 100.0);
         assert_eq!(row(75.0).bar(Bar::RatioAtLeast(0.75)).holds, Some(true));
         assert_eq!(row(74.0).bar(Bar::RatioAtLeast(0.75)).holds, Some(false));
@@ -216,14 +218,14 @@ mod tests {
     }
 
     #[test]
-    fn a_ratio_does_not_hold_without_a_limit() {
+    fn a_bar_for_a_ratio_does_not_hold_without_a_limit() {
         let row = Row::new("x", "x", "s", 1.0);
         assert_eq!(row.clone().bar(Bar::RatioAtMost(1.3)).holds, Some(false));
         assert_eq!(row.bar(Bar::RatioAtLeast(0.1)).holds, Some(false));
     }
 
     #[test]
-    fn columns_are_as_wide_as_their_cells() {
+    fn each_column_is_as_wide_as_its_widest_cell() {
         let rows = [Row::new("x", "a long name", "ms", 1.5).bar(Bar::AtMost(2.0))];
         let table = lay_out(&rows);
         let lines: Vec<&str> = table.lines().collect();

@@ -1,6 +1,6 @@
-//! A large process.
+//! Makes this process large.
 
-/// Allocates memory and writes to it, for the life of this process.
+/// Allocates this much memory, writes to each of its pages, and never frees it.
 pub(crate) fn touch(megabytes: usize) {
     const PAGE: usize = 4096;
     let mut memory = vec![0_u8; megabytes * 1024 * 1024];

@@ -1,5 +1,5 @@
-//! Whether a post-forking daemon accepts requests, and what happens to a request that arrives
-//! anyway.
+//! Decides whether a post-forking daemon accepts requests, and what happens to each request that
+//! arrives.
 
 use serde::{Deserialize, Serialize};
 
@@ -11,8 +11,8 @@ use crate::phase::Phase;
 pub enum AcceptState {
     /// Sessions may accept requests.
     Accepting,
-    /// Sessions must not accept requests: all children are busy, the operator paused the daemon, or
-    /// it is stopping.
+    /// Sessions must not accept requests: no more children can be forked, requests wait for a
+    /// child, the operator paused the daemon, or the daemon is stopping.
     Paused,
 }
 
@@ -54,23 +54,25 @@ pub struct PoolLoad {
 /// What happens to a request that arrives.
 #[derive(Copy, Clone, PartialEq, Eq, Hash, Debug)]
 pub enum Admission {
-    /// A child is forked for it now.
+    /// A child is forked for the request now.
     Fork,
-    /// It is put at the end of the backlog.
+    /// The request is put at the end of the backlog.
     Enqueue,
-    /// It is returned: the backlog is full.
+    /// The request is returned, because the backlog is full.
     Full,
-    /// It is returned: the daemon is stopping.
+    /// The request is returned, because the daemon is stopping.
     Stopping,
 }
 
 impl AcceptState {
     /// Returns the new accept state for this load, and the change to send to the sessions, if any.
     ///
-    /// The state becomes paused when the last free child is taken. It becomes accepting again when
-    /// a child is free and no request waits, because waiting requests come first. Pause and resume
-    /// strictly alternate. When the daemon stops, the state becomes paused without a change to
-    /// send, since the sessions receive the shutdown instead; it never becomes accepting again.
+    /// The state is paused while the pool has `max_children` children, while a request waits for a
+    /// child, or while the operator has paused the daemon. Otherwise the state is accepting. Pause
+    /// and resume strictly alternate.
+    ///
+    /// When the daemon stops, the state becomes paused without a change to send, because the
+    /// sessions receive the shutdown instead. After that, the state never becomes accepting again.
     ///
     /// # Examples
     ///
@@ -121,12 +123,13 @@ impl PoolLoad {
     }
 }
 
-/// Returns what happens to a request that arrives, if the backlog holds at most `backlog` requests.
+/// Returns what happens to a request that arrives. `backlog` is the maximum number of waiting
+/// requests.
 ///
-/// The accept state does not matter here: a session may have accepted the request just before it
-/// received the pause. The operator's pause does not matter either, since it only applies to
-/// sessions. If other requests wait, the new request waits behind them, even if a child could be
-/// forked.
+/// The accept state does not matter here, because a session may have accepted the request just
+/// before it received the pause. The operator's pause does not matter either, because it applies
+/// only to sessions. If other requests wait, the new request waits behind them, even if a child
+/// could be forked.
 #[must_use]
 pub fn admit(load: &PoolLoad, backlog: u32) -> Admission {
     match load.phase {
@@ -158,7 +161,7 @@ mod tests {
     }
 
     #[test]
-    fn requests_are_paused_while_all_children_are_busy_or_requests_wait() {
+    fn sessions_are_paused_while_no_child_can_be_forked_or_requests_wait() {
         let story = [
             (load(2, 0), AcceptState::Accepting, None),
             (load(3, 0), AcceptState::Paused, Some(AcceptChange::Pause)),
@@ -199,7 +202,7 @@ mod tests {
     }
 
     #[test]
-    fn a_request_gets_a_child_waits_or_is_returned() {
+    fn each_request_gets_a_child_or_waits_or_is_returned() {
         let table = [
             (load(2, 0), 1, Admission::Fork),
             (load(3, 0), 1, Admission::Enqueue),

@@ -1,4 +1,4 @@
-//! The atomics of the scoreboard: those of the standard library, or loom's in a model.
+//! The atomics for shared memory: those of the standard library, or those of loom in a loom model.
 
 #[cfg(loom)]
 pub(crate) use loom::sync::atomic::{AtomicU64, Ordering, fence};

@@ -1,4 +1,4 @@
-//! Backoff: when to delay forks, because forks fail or children die too early.
+//! Delays forks while forks fail or children die too early.
 
 use std::fmt;
 use std::time::Duration;
@@ -16,13 +16,14 @@ use streak::{Burst, Streak};
 /// The delays of a [`Backoff`].
 #[derive(Copy, Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct BackoffRules {
-    /// The first delay; each further one is twice as long. 100 ms by default.
+    /// The first delay. Each further delay is twice as long as the one before. 100 ms by default.
     pub initial_delay: Duration,
     /// The longest delay. 30 s by default.
     pub max_delay: Duration,
-    /// How many consecutive early deaths cause no delay. 5 by default.
+    /// How many consecutive deaths cause no delay. [`Death::BeforeReady`] and [`Death::Early`] are
+    /// counted separately. 5 by default.
     pub free_deaths: u32,
-    /// A child that has served no request and is younger than this dies early. 1 s by default.
+    /// A child dies early if it has begun no request and is younger than this age. 1 s by default.
     pub early_death_age: Duration,
 }
 
@@ -45,11 +46,12 @@ pub enum Death {
     /// The child was ready, had begun no request, and was younger than
     /// [`BackoffRules::early_death_age`].
     Early,
-    /// The child died later. Whatever the cause, a replacement can be forked at once.
+    /// The child died later, or after it had begun a request. A replacement can be forked at once,
+    /// whatever the cause.
     Late,
 }
 
-/// What kind of failure repeats.
+/// The kind of failure that repeats.
 #[derive(Copy, Clone, PartialEq, Eq, Hash, Debug, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum FailureKind {
@@ -67,8 +69,8 @@ pub enum FailureKind {
 pub enum FailureReason {
     /// The system refused to fork, with this errno.
     Errno(i32),
-    /// Fork was not called: the child's request could not be made, or the fork server has other
-    /// threads or is shutting down.
+    /// fork(2) was not called, because the request for the child could not be created, or because
+    /// the fork server has other threads or is shutting down.
     NotAttempted,
     /// The child exited.
     Exit(ExitCause),
@@ -77,11 +79,11 @@ pub enum FailureReason {
 /// The current streak of failures, for logs and status reports.
 #[derive(Copy, Clone, PartialEq, Eq, Debug, Serialize)]
 pub struct BackoffState {
-    /// What kind of failure repeats.
+    /// The kind of failure that repeats.
     pub kind: FailureKind,
-    /// How many failures of this kind there were in a row.
+    /// The number of consecutive failures of this kind.
     pub consecutive_failures: u32,
-    /// The delay after the last failure; zero if it caused none.
+    /// The delay after the last failure; zero if no failure has caused a delay.
     pub delay: Duration,
     /// When the next fork is allowed.
     pub until: MonotonicTime,
@@ -89,22 +91,23 @@ pub struct BackoffState {
     pub reason: FailureReason,
 }
 
-/// Delays forks after failures, so that a broken child does not become a fork bomb, and a full
-/// process table does not become a busy loop.
+/// Delays forks after failures, so that children that always die do not cause endless forks, and a
+/// full process table does not cause a busy loop.
 ///
-/// Three streaks are counted separately, since different events end them:
+/// Three streaks are counted separately, because different events end them:
 ///
 /// - failed forks: each causes a delay. A successful fork ends the streak.
-/// - children that die before they are ready: the first five are free, then each causes a delay. A
-///   child that becomes ready ends the streak.
-/// - children that die early: the first five are free, too. A child that becomes ready does not end
-///   this streak, since each of the dead children was ready. It ends by time.
+/// - children that die before they are ready: the first five deaths cause no delay, and each
+///   further death causes one. A child that becomes ready ends the streak.
+/// - children that die early: the first five deaths cause no delay, either. A child that becomes
+///   ready does not end this streak, because each of the dead children was ready. The streak ends
+///   only by time.
 ///
-/// Any streak is forgotten when nothing has failed for the time of its delay plus the longest
-/// delay. Delays double, from 100 ms to 30 s, as the delays of systemd's restarts and of uWSGI's
-/// emperor do. Failures that occur while a delay runs were caused before it began, so they say
-/// little: forks that fail then count as one with the first, and deaths lengthen the delay only up
-/// to `early_death_age`.
+/// Each streak ends when its kind of failure has not occurred for the length of its delay plus the
+/// longest delay. Delays double, from 100 ms to 30 s, like the delays of systemd's restarts and of
+/// uWSGI's emperor. Failures that occur while a delay runs were caused before the delay began.
+/// Therefore failed forks are not counted during a delay, and deaths lengthen a delay only up to
+/// `early_death_age`.
 ///
 /// # Examples
 ///
@@ -147,8 +150,9 @@ impl Backoff {
 
     /// Returns the time until which no child may be forked, or `None` if forks are allowed now.
     ///
-    /// At that time, ask [`allowed_forks`](Backoff::allowed_forks) how many children may be forked:
-    /// a pool that refilled all its slots after each delay would fork several times as often.
+    /// At that time, call [`allowed_forks`](Backoff::allowed_forks) to get the number of children
+    /// that may be forked. A pool that forked all missing children after each delay would fork
+    /// several times as often.
     #[must_use]
     pub fn blocked_until(&self, now: MonotonicTime) -> Option<MonotonicTime> {
         self.streaks()
@@ -161,8 +165,9 @@ impl Backoff {
     /// Returns how many of the `wanted` children may be forked now, while `starting` others are not
     /// ready yet.
     ///
-    /// Returns 0 while a delay runs, and `wanted` if nothing has failed. In between it allows one
-    /// child at a time, which probes whether the failure is over; the others wait for its result.
+    /// Returns 0 while a delay runs, and `wanted` if no recent failure has caused a delay. After a
+    /// delay, children may be forked only one at a time: the next child shows whether the failure
+    /// persists.
     #[must_use]
     pub fn allowed_forks(&self, wanted: u32, starting: u32, now: MonotonicTime) -> u32 {
         if self.blocked_until(now).is_some() {
@@ -196,13 +201,13 @@ impl Backoff {
         streak.add(reason, &self.rules, free, Burst::UpToEarlyDeathAge, now);
     }
 
-    /// Records that a child became ready; it was therefore forked, too.
+    /// Records that a child became ready. This also records that the child was forked.
     pub fn child_ready(&mut self) {
         self.fork_succeeded();
         self.failed_boots = Streak::default();
     }
 
-    /// Returns the streak with the longest delay, or `None` if nothing has failed recently.
+    /// Returns the streak whose delay ends last, or `None` if nothing has failed recently.
     #[must_use]
     pub fn state(&self, now: MonotonicTime) -> Option<BackoffState> {
         self.streaks()

@@ -1,15 +1,15 @@
-//! Ownership of a task that has been sent to a worker: it belongs to the worker once the worker has
-//! started it, and until then its sender can revoke it.
+//! Ownership of a task that has been sent to a worker. The task belongs to the worker as soon as
+//! the worker starts it. Until then, the sender can revoke it.
 //!
-//! A busy worker reads no messages, so it cannot be asked. Both sides therefore use a cell in
-//! shared memory and compare-and-swap: exactly one of them gets the task, and the cell of a worker
-//! that died shows whether it had started. In the same way they decide whether the task finished
-//! before the sender aborted the worker; an aborted worker starts no other task.
+//! A busy worker reads no messages, so the sender cannot ask it. Instead, both sides change a cell
+//! in shared memory by compare-and-swap, so that exactly one side gets the task. If a worker dies,
+//! its cell shows whether the worker had started the task. The cell also decides whether a task
+//! finished before the sender aborted the worker. An aborted worker starts no other task.
 
 use crate::atomics::{AtomicU64, Ordering};
 use crate::monotonic::MonotonicTime;
 
-/// A cell of shared memory, for one task at a time.
+/// A cell of shared memory that records who owns a task. A cell is used for one task at a time.
 ///
 /// Tasks are identified by a number that is never used twice for the same worker. Zeroed memory is
 /// an unused cell.
@@ -44,7 +44,7 @@ pub struct Claim {
 pub enum StartResult {
     /// The worker owns the task.
     Started,
-    /// The sender has revoked it.
+    /// The sender has revoked the task.
     Revoked,
 }
 
@@ -52,18 +52,18 @@ pub enum StartResult {
 #[derive(Copy, Clone, PartialEq, Eq, Hash, Debug)]
 #[must_use = "a task that was started must not run a second time"]
 pub enum RevokeResult {
-    /// It does: no worker has started the task, and none will.
+    /// The sender owns the task: the worker has not started it, and will not start it.
     Revoked,
-    /// The worker has started it.
+    /// The worker has started the task.
     AlreadyStarted,
 }
 
 /// The owner of a task.
 #[derive(Copy, Clone, PartialEq, Eq, Hash, Debug)]
 pub enum Owner {
-    /// The sender: the task was not started.
+    /// The sender, because the task was not started.
     Sender,
-    /// The worker, which started it at this time.
+    /// The worker, which started the task at this time.
     Worker(MonotonicTime),
 }
 
@@ -71,9 +71,10 @@ pub enum Owner {
 #[derive(Copy, Clone, PartialEq, Eq, Hash, Debug)]
 #[must_use = "an aborted worker must do nothing more"]
 pub enum FinishResult {
-    /// It may, and may run other tasks.
+    /// The worker may send the result, and may run other tasks.
     Finished,
-    /// The sender has aborted the worker meanwhile: its process is being killed.
+    /// The worker must not send the result: the sender has aborted the worker, whose process is
+    /// being killed.
     Aborted,
 }
 
@@ -81,9 +82,9 @@ pub enum FinishResult {
 #[derive(Copy, Clone, PartialEq, Eq, Hash, Debug)]
 #[must_use = "a worker that has finished its task must not be killed for it"]
 pub enum AbortResult {
-    /// It was, and will start no other task.
+    /// The worker was aborted, and will start no other task.
     Aborted,
-    /// The worker is not running the task, or has finished it, and its result is on the way.
+    /// The worker has not started the task, or has finished it and the result is on its way.
     NotRunning,
 }
 
@@ -102,8 +103,8 @@ impl Claim {
         Claim { word: AtomicU64::new(0), started_at: AtomicU64::new(0) }
     }
 
-    /// Offers a task; called by the sender. The ownership of the cell's previous task must be
-    /// decided.
+    /// Offers a task; called by the sender. The cell's previous task must have been started or
+    /// revoked.
     pub fn offer(&self, task: u64) {
         // The message that carries the task orders this store before the worker's load.
         self.word.store(word(task, OFFERED), Ordering::Release);
@@ -112,7 +113,8 @@ impl Claim {
     /// Starts a task unless it was revoked; called by the worker. Also returns `Revoked` if the
     /// cell is now used for another task.
     pub fn start(&self, task: u64, now: MonotonicTime) -> StartResult {
-        // Before the state, so that a reader that sees the task started also sees since when.
+        // Stored before the state, so that a reader that sees that the task was started also sees
+        // when.
         self.started_at.store(now.as_nanos(), Ordering::Relaxed);
         match self.swap(task, OFFERED, STARTED) {
             Ok(_) => StartResult::Started,
@@ -121,7 +123,7 @@ impl Claim {
     }
 
     /// Revokes a task unless it was started; called by the sender. A damaged cell counts as
-    /// started: reporting a task as lost is better than running it twice.
+    /// started, because reporting a task as lost is better than running it twice.
     pub fn revoke(&self, task: u64) -> RevokeResult {
         match self.swap(task, OFFERED, REVOKED) {
             Ok(_) => RevokeResult::Revoked,
@@ -130,7 +132,7 @@ impl Claim {
         }
     }
 
-    /// Finishes a task, before its result is sent; called by the worker.
+    /// Marks a task as finished; called by the worker before it sends the result.
     pub fn finish(&self, task: u64) -> FinishResult {
         match self.swap(task, STARTED, FINISHED) {
             Ok(_) => FinishResult::Finished,
@@ -140,7 +142,7 @@ impl Claim {
 
     /// Acknowledges the result of a task; called by the sender.
     pub fn acknowledge(&self, task: u64) {
-        // A damaged cell stays as it is: its worker then uses other memory for its results.
+        // A damaged cell is not changed. The worker then uses other memory for its results.
         let _ = self.swap(task, FINISHED, ACKNOWLEDGED);
     }
 
@@ -151,7 +153,7 @@ impl Claim {
         self.word.load(Ordering::Acquire) != word(task, FINISHED)
     }
 
-    /// Aborts the worker that runs a task, unless it has finished it; called by the sender.
+    /// Aborts the worker that runs a task, unless the task is finished; called by the sender.
     pub fn abort(&self, task: u64) -> AbortResult {
         match self.swap(task, STARTED, ABORTED) {
             Ok(_) => AbortResult::Aborted,
@@ -246,7 +248,7 @@ mod tests {
         }
         assert!(cell.is_acknowledged(1));
         cell.acknowledge(1);
-        assert!(!cell.is_acknowledged(65), "the cell was used for another task");
+        assert!(!cell.is_acknowledged(65), "acknowledging task 1 has no effect on task 65");
         cell.acknowledge(65);
         assert!(cell.is_acknowledged(65));
         assert_eq!(cell.abort(65), AbortResult::NotRunning);

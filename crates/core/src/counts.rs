@@ -4,8 +4,9 @@ use crate::status::{Status, StatusKind};
 
 /// The number of children by status, as the parent has last seen them.
 ///
-/// The counts are updated with each transition, so reading them does not depend on the size of the
-/// scoreboard; or they are collected from an iterator of statuses. Empty slots are not counted.
+/// The counts are updated with each transition, so the cost of reading them does not depend on the
+/// size of the scoreboard. They can also be collected from an iterator of statuses. Empty slots are
+/// not counted.
 ///
 /// # Examples
 ///
@@ -30,16 +31,16 @@ impl Counts {
         self.record_transition(Status::Empty, Status::Forking);
     }
 
-    /// Counts a child under another status than before. From or to [`Empty`](Status::Empty) it is
-    /// added or removed.
+    /// Moves a child from the count of one status to the count of another. The child is added if
+    /// `from` is [`Empty`](Status::Empty), and removed if `to` is `Empty`.
     ///
-    /// All transitions are counted, also illegal ones: a parent that processes changes late may see
-    /// a child go from any status to any other.
+    /// Illegal transitions are counted, too, because a parent that processes changes late may see a
+    /// child go from any status to any other.
     ///
     /// # Panics
     ///
-    /// With debug assertions, if no child is counted under `from`. Otherwise the child is still
-    /// counted under `to`, and no count falls below zero.
+    /// With debug assertions, panics if no child is counted under `from`. Without debug assertions,
+    /// the child is nevertheless counted under `to`, and no count falls below zero.
     pub fn record_transition(&mut self, from: Status, to: Status) {
         if from != Status::Empty {
             debug_assert!(self.with_status(from) > 0, "no child is counted as {from}");
@@ -52,8 +53,8 @@ impl Counts {
         }
     }
 
-    /// Returns the number of children with this status; 0 for [`Empty`](Status::Empty), since empty
-    /// slots are not counted.
+    /// Returns the number of children with this status; 0 for [`Empty`](Status::Empty), because
+    /// empty slots are not counted.
     #[must_use]
     pub fn with_status(&self, status: Status) -> u32 {
         self.counts[status as usize]

@@ -1,4 +1,4 @@
-//! The size of a pool to which work is assigned: as many children as there is work for.
+//! Demand scaling: sizes the dispatcher's pool by the number of tasks that wait for a worker.
 
 use std::time::Duration;
 
@@ -10,21 +10,22 @@ use crate::pool::{PoolDecision, PoolError, PoolResize};
 /// The limits of a demand-driven pool.
 #[derive(Copy, Clone, PartialEq, Eq, Debug)]
 pub struct DemandRules {
-    /// How many children are kept from the start, whatever the demand. The original's `pre_fork`.
+    /// The number of children that are kept from the start, whatever the demand: the dispatcher's
+    /// `pre_fork`.
     pub start: u32,
-    /// The maximum number of children at any time. The original's `max_forks`.
+    /// The maximum number of children at any time: the dispatcher's `max_forks`.
     pub max_children: u32,
-    /// The minimum time between two forks on demand; zero forks as many as are needed at once. The
-    /// original's `fork_interval`.
+    /// The minimum time between two forks on demand: the dispatcher's `fork_interval`. If it is
+    /// zero, all children that are needed are forked at once.
     pub interval: Duration,
 }
 
 impl DemandRules {
-    /// Checks whether the values are consistent, and returns them.
+    /// Checks whether the limits are consistent, and returns the rules.
     ///
     /// # Errors
     ///
-    /// [`PoolError`], with the field that is wrong and its value.
+    /// [`PoolError`], which names the wrong limit and its value.
     pub fn check(self) -> Result<DemandRules, PoolError> {
         let DemandRules { start, max_children, interval: _any } = self;
         match self {
@@ -38,11 +39,12 @@ impl DemandRules {
     }
 }
 
-/// Decides how many children to fork for waiting work.
+/// Decides how many children to fork for waiting tasks.
 ///
-/// Like a [`Pool`](crate::Pool), it is called after every change and compares the actual with the
-/// required number of children. Like the original, it does not shrink by itself: a worker that was
-/// needed once is kept.
+/// Call [`decide`](DemandScaler::decide) after every change, as for a [`Pool`](crate::Pool): the
+/// decision compares the actual number of children with the required number. As in
+/// `POE::Component::PreforkDispatch`, the pool does not shrink by itself: workers that are no
+/// longer needed are kept.
 ///
 /// # Examples
 ///
@@ -55,7 +57,7 @@ impl DemandRules {
 /// let mut counts = Counts::default();
 /// assert_eq!(scaler.decide(&counts, 0, MonotonicTime::ZERO).fork, 1);
 /// counts.record_fork();
-/// // One child is starting, and three tasks wait: two more are needed.
+/// // One child is starting, and three tasks wait, so two more children are needed.
 /// assert_eq!(scaler.decide(&counts, 3, MonotonicTime::ZERO).fork, 2);
 /// # Ok::<(), daemon_core::PoolError>(())
 /// ```
@@ -79,14 +81,17 @@ impl DemandScaler {
         &self.rules
     }
 
-    /// Decides how many children to fork and to retire, where `waiting` tasks have no worker.
+    /// Decides how many children to fork and how many to retire. `waiting` is the number of tasks
+    /// that have no worker.
     ///
-    /// - If fewer than `start` children stay, the difference is forked at once. This replaces a
-    ///   worker that was killed.
+    /// - If there are fewer than `start` children, not counting those that are leaving, the
+    ///   difference is forked at once. This replaces workers that were killed.
     /// - If more tasks wait than children are starting or idle, one child is forked for each of the
-    ///   rest; with an interval, one at a time.
-    /// - There are never more than `max_children`, including those that are leaving.
-    /// - If more than `max_children` stay after a resize, idle ones are retired.
+    ///   remaining tasks. If `interval` is not zero, only one child is forked per interval.
+    /// - The number of children, including those that are leaving, is never raised above
+    ///   `max_children`.
+    /// - If there are more than `max_children` children after a resize, not counting those that are
+    ///   leaving, idle children are retired.
     #[must_use = "the caller has to carry out the decision"]
     pub fn decide(&mut self, counts: &Counts, waiting: u32, now: MonotonicTime) -> PoolDecision {
         let DemandRules { start, max_children, interval } = self.rules;
@@ -108,13 +113,13 @@ impl DemandScaler {
         PoolDecision { fork: owed + grown, retire, recheck_at }
     }
 
-    /// Changes `max_children`, and returns the new rules. `start` is lowered if it would be
-    /// greater.
+    /// Changes `max_children`, and returns the new rules. `start` is lowered to the new
+    /// `max_children` if it is greater.
     ///
     /// # Errors
     ///
-    /// [`PoolError::Zero`] if `max_children` would be 0, [`PoolError::ScoreboardFull`] if it would
-    /// be more than the number of `slots`. The rules are then unchanged.
+    /// [`PoolError::Zero`] if `max_children` would be 0, or [`PoolError::ScoreboardFull`] if
+    /// `max_children` would be greater than `slots`. The rules are then unchanged.
     pub fn resize(&mut self, resize: PoolResize, slots: u32) -> Result<DemandRules, PoolError> {
         let max_children = resize.apply(self.rules.max_children);
         if max_children == 0 {
@@ -148,7 +153,7 @@ mod tests {
     }
 
     #[test]
-    fn as_many_children_are_forked_as_are_needed_and_have_a_slot() {
+    fn as_many_children_are_forked_as_are_needed_up_to_the_maximum() {
         // start, most, (starting, idle, busy, leaving), waiting, forked
         let table = [
             (2, 4, (0, 0, 0, 0), 0, 2),
@@ -197,7 +202,7 @@ mod tests {
     }
 
     #[test]
-    fn a_smaller_pool_retires_those_that_are_idle() {
+    fn a_pool_that_is_made_smaller_retires_idle_children() {
         let mut scaler = DemandScaler::new(rules(4, 4, 0));
         let smaller = scaler.resize(PoolResize::To(2), 16);
         assert_eq!(smaller, Ok(rules(2, 2, 0)));
@@ -206,7 +211,7 @@ mod tests {
     }
 
     #[test]
-    fn invalid_values_are_rejected_with_field_and_value() {
+    fn an_invalid_limit_is_rejected_with_its_name_and_value() {
         let sentence = |rules: DemandRules| rules.check().unwrap_err().to_string();
         assert_eq!(sentence(rules(0, 0, 0)), "max_children must be greater than 0");
         assert_eq!(

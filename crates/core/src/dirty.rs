@@ -1,8 +1,8 @@
-//! Dirty bits: they show which slots have changed without a scan of all slots.
+//! Dirty bits. They show which slots have changed, so that the parent need not scan all slots.
 //!
-//! There are two levels: one bit for each slot, and in the summary one bit for each word of those.
-//! Finding the changes reads the 16 words of the summary, and one word for each bit that is set
-//! there, whatever the size of the scoreboard.
+//! There are two levels: one bit for each slot, and a summary with one bit for each 64-bit word of
+//! slot bits. To find the changes, the parent reads the 16 words of the summary, and one word of
+//! slot bits for each bit that is set in the summary, whatever the size of the scoreboard.
 
 use crate::atomics::Ordering;
 use crate::line::{ScoreboardLine, SlotNumber, WORDS};
@@ -25,7 +25,8 @@ pub(crate) fn lines_for(slots: usize) -> usize {
 }
 
 impl DirtyBits {
-    /// Uses the lines that [`lines_for`] has counted; `None` if there are none.
+    /// Returns the dirty bits that are stored in these lines, or `None` if `lines` is empty.
+    /// [`lines_for`] returns the required number of lines.
     pub(crate) fn of(lines: &'static [ScoreboardLine]) -> Option<DirtyBits> {
         let (summary, marks) = lines.split_first()?;
         Some(DirtyBits { summary, marks })
@@ -38,18 +39,20 @@ impl DirtyBits {
         let Some(marks) = self.marks.get(word / WORDS) else {
             return;
         };
-        // Release, so that a parent that clears the bit sees what was written before it. The slot's bit
-        // is set before the summary's: if the parent clears the summary between the two, it is set
-        // again here, and at worst points to a word without bits. In the other order a bit could
-        // remain without its summary, and would not be found.
+        // Release, so that a parent that clears the bit sees all writes made before the bit was
+        // set. The slot's bit is set first. If the parent drains the bits before the summary bit is
+        // set below, that bit at worst points to a word without bits. In the opposite order, the
+        // slot's bit could remain set without its summary bit, and would not be found.
         //
-        // Both are set even if they are set already: a child that was killed between the two may
-        // have left the first one, which would hide this change.
+        // Both bits are always written, even if the slot's bit is set already: a child that was
+        // killed between the two writes may have set only the slot's bit, and skipping the summary
+        // would hide this change.
         marks.words[word % WORDS].fetch_or(1 << (slot.index() % BITS), Ordering::Release);
         self.summary.words[word / BITS].fetch_or(1 << (word % BITS), Ordering::Release);
     }
 
-    /// Clears all bits, and calls `changed` with each slot that had one.
+    /// Clears the summary bits and the slot bits that they point to, and calls `changed` for each
+    /// slot whose bit was set.
     pub(crate) fn drain(&self, mut changed: impl FnMut(SlotNumber)) {
         for (nth, summary) in self.summary.words.iter().enumerate() {
             // Read before the swap, so that an idle scoreboard stays in every processor's cache.
@@ -69,7 +72,7 @@ impl DirtyBits {
         }
     }
 
-    /// Returns whether any bit is visibly set.
+    /// Returns whether any summary bit is set. Slot bits without a summary bit are not considered.
     pub(crate) fn is_marked(&self) -> bool {
         self.summary.words.iter().any(|summary| summary.load(Ordering::Acquire) != 0)
     }
@@ -113,7 +116,7 @@ mod tests {
     }
 
     #[test]
-    fn a_bit_without_a_summary_is_found_with_the_next_change() {
+    fn a_slot_bit_without_a_summary_bit_is_found_with_the_next_change() {
         let dirty = dirty(8);
         dirty.marks[0].words[0].store(1 << 5, Ordering::Relaxed);
         assert_eq!(drained(&dirty), []);
@@ -122,7 +125,7 @@ mod tests {
     }
 
     #[test]
-    fn wild_bits_report_no_slot_beyond_the_lines() {
+    fn summary_bits_and_slots_beyond_the_lines_are_ignored() {
         let dirty = dirty(8);
         for word in &dirty.summary.words {
             word.store(u64::MAX, Ordering::Relaxed);

@@ -11,9 +11,9 @@ use crate::status::{Status, StatusKind};
 #[derive(Copy, Clone, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Exit {
-    /// It exited with this code.
+    /// The process exited with this code.
     Code(i32),
-    /// It was killed by a signal.
+    /// The process was killed by a signal.
     Signal {
         /// The number of the signal.
         number: i32,
@@ -24,11 +24,11 @@ pub enum Exit {
     Unknown,
 }
 
-/// The kind of a daemon's children.
+/// Whether the children of a daemon serve many requests or one.
 #[derive(Copy, Clone, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum ChildKind {
-    /// A child of a pool, which serves requests until its quota is used up.
+    /// A child of a pool. It serves requests until its quota is used up.
     Pool,
     /// A child that was forked for one request.
     OneRequest,
@@ -40,19 +40,19 @@ pub enum ChildKind {
 pub enum StopReason {
     /// The pool has too many idle children, or the child is being replaced.
     Retired,
-    /// It has reached a limit of its quota.
+    /// The child has reached its quota, its lifetime or its soft memory limit.
     Recycled(RecycleReason),
     /// The daemon is stopping.
     Stopping,
     /// The daemon is stopping immediately.
     StoppedNow,
-    /// The operator asked to kill it.
+    /// The operator asked to kill the child.
     Killed,
-    /// It violates a limit.
+    /// The child violates a limit.
     Rogue(Violation),
 }
 
-/// The limit at which a child is recycled.
+/// The limit that a recycled child has reached.
 #[derive(Copy, Clone, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum RecycleReason {
@@ -60,7 +60,7 @@ pub enum RecycleReason {
     Requests,
     /// The lifetime.
     Lifetime,
-    /// The soft memory limit, which is checked between requests.
+    /// The soft memory limit. The child exits after its current request.
     Memory,
 }
 
@@ -68,13 +68,13 @@ pub enum RecycleReason {
 #[derive(Copy, Clone, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Violation {
-    /// It has used more CPU time than allowed.
+    /// The child has used more CPU time than allowed.
     Cpu,
-    /// Its request takes longer than allowed.
+    /// The child's request takes longer than allowed.
     Time,
-    /// It uses more memory than the hard limit.
+    /// The child uses more memory than the hard limit.
     Memory,
-    /// Its heartbeats are missing: it is stopped, or its event loop is blocked.
+    /// The child's heartbeats are missing: its process is stopped, or its event loop is blocked.
     Hung,
 }
 
@@ -82,11 +82,11 @@ pub enum Violation {
 #[derive(Copy, Clone, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum KillReason {
-    /// It did not stop within the grace period.
+    /// The child did not stop within the grace period.
     GraceExpired,
-    /// The operator asked for it.
+    /// The operator asked to kill the child.
     Requested,
-    /// It was a rogue.
+    /// The child was a rogue.
     Rogue(Violation),
 }
 
@@ -95,28 +95,30 @@ pub enum KillReason {
 #[serde(rename_all = "kebab-case")]
 #[non_exhaustive]
 pub enum ExitCause {
-    /// It has completed the request for which it was forked.
+    /// The child was forked for one request, and has completed it.
     Done,
-    /// It has reached a limit of its quota.
+    /// The child has reached its quota, its lifetime or its soft memory limit.
     Recycled(RecycleReason),
     /// The pool had too many idle children, or the child was replaced.
     Retired,
     /// The daemon was stopping.
     Shutdown,
-    /// The daemon has killed it: it did not stop within the grace period, it was a rogue, or the
-    /// operator asked for it. When memory runs out, the kernel kills with the same signal: these
-    /// two cannot be distinguished here.
+    /// The daemon has killed the child, because the child did not stop within the grace period,
+    /// because it was a rogue, or because the operator asked for it. The kernel's OOM killer sends
+    /// the same signal, so a child that it kills while the daemon stops or kills that child can be
+    /// reported with this cause too.
     KilledByDaemon(KillReason),
-    /// The kernel has killed it because memory ran out: the OOM kill counter of its cgroup has
-    /// increased.
+    /// The kernel has killed the child because memory ran out: the OOM kill counter of the child's
+    /// cgroup has increased.
     OutOfMemory,
-    /// It has disappeared, and its exit status is unknown.
+    /// The child has disappeared, and its exit status is unknown.
     Missing,
-    /// It ended before it was ready.
+    /// The child ended before it was ready.
     FailedToBoot(Exit),
-    /// It exited by itself, or with a failure code.
+    /// The child exited without being asked to and without reporting [`Leaving`](Status::Leaving),
+    /// or it exited with a code other than 0.
     Exited(i32),
-    /// It was killed by a signal that the daemon did not send.
+    /// The child was killed by a signal that the daemon did not send.
     Killed {
         /// The number of the signal.
         signal: i32,
@@ -125,14 +127,15 @@ pub enum ExitCause {
     },
 }
 
-/// Returns why a child exited, given its exit status, its last status on the scoreboard, the reason
-/// why it was asked to stop, if it was, and its kind.
+/// Returns why a child exited, given its exit status, its last status on the scoreboard, and its
+/// kind. `stop_reason` is the reason why the parent asked the child to stop, or `None` if the
+/// parent did not ask.
 ///
-/// - A child that exits by itself and in order reports [`Leaving`](Status::Leaving) before and
-///   exits with code 0. Otherwise the exit is a failure, even with code 0: the program has exited
-///   without the daemon.
-/// - A child that was asked to stop and was killed by the very signal that asked, because it had no
-///   handler yet, counts as stopped as asked.
+/// - A child that has finished its work reports [`Leaving`](Status::Leaving) and then exits with
+///   code 0. Any other exit that the daemon did not ask for is a failure, even with code 0: the
+///   program has called exit(3) itself.
+/// - A child that was asked to stop and was killed by TERM or QUIT counts as having stopped
+///   normally: it had not installed its signal handler yet.
 ///
 /// # Examples
 ///
@@ -208,7 +211,8 @@ impl StopReason {
 }
 
 impl ExitCause {
-    /// Returns whether the child exited as expected: it was asked to, or has used up its quota.
+    /// Returns whether the exit is part of normal operation: the child has completed its only
+    /// request, was recycled or retired, or the daemon was stopping.
     #[must_use]
     pub const fn is_expected(&self) -> bool {
         match self {
@@ -251,7 +255,8 @@ impl ExitCause {
         }
     }
 
-    /// Returns the cause with this number in the packed form, with the values of `exit`.
+    /// Returns the cause that has this number in the packed form; its exit code or signal is taken
+    /// from `exit`.
     const fn of_number(number: u8, exit: Exit) -> Option<ExitCause> {
         Some(match number {
             1 => ExitCause::Done,
@@ -278,8 +283,8 @@ impl ExitCause {
         })
     }
 
-    /// Packs the cause into 16 bits of the scoreboard; never 0. Of a code or signal above 255, the
-    /// lower 8 bits are kept, as in exit codes.
+    /// Packs the cause into 16 bits for the scoreboard. The result is never 0. Keeps only the lower
+    /// 8 bits of a code or signal, as the kernel does for exit codes.
     pub(crate) fn pack(self) -> u16 {
         let exit = match self {
             ExitCause::FailedToBoot(exit) => exit,
@@ -293,7 +298,8 @@ impl ExitCause {
             | ExitCause::OutOfMemory
             | ExitCause::Missing => Exit::Code(0),
         };
-        // 5 bits for the number, 1 for signal or code, 1 for core, 8 for the value.
+        // 5 bits for the number, 1 for signal or code, 1 for core, 1 unused, 8 for the code or
+        // signal.
         let number = (1..32).find(|number| ExitCause::of_number(*number, exit) == Some(self));
         let (is_signal, core, value) = match exit {
             Exit::Unknown => (0, 0, 0),
@@ -303,7 +309,7 @@ impl ExitCause {
         u16::from(number.unwrap_or(0)) << 11 | is_signal << 10 | core << 9 | (value & 0xff) as u16
     }
 
-    /// Unpacks a cause; `None` if there is none.
+    /// Unpacks a cause. Returns `None` if `bits` do not contain one.
     pub(crate) fn unpack(bits: u16) -> Option<ExitCause> {
         let value = i32::from(bits & 0xff);
         let exit = match bits >> 10 & 1 {
@@ -318,7 +324,8 @@ const QUIT: i32 = 3;
 const KILL: i32 = 9;
 const TERM: i32 = 15;
 
-/// Returns the name of a signal whose number is the same on all supported systems.
+/// Returns the name of a signal that has the same number on all supported systems, or `None` for
+/// any other signal.
 fn name(signal: i32) -> Option<&'static str> {
     match signal {
         1 => Some("HUP"),

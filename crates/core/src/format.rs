@@ -1,7 +1,7 @@
 //! Durations and sizes as every screen, log and report shows them.
 //!
-//! The values are [`Display`](fmt::Display) newtypes: they allocate nothing, and honour the width
-//! and alignment of a format string.
+//! [`duration`] and [`size`] return [`Display`](fmt::Display) newtypes, which allocate nothing and
+//! honour the width and alignment of a format string.
 //!
 //! # Examples
 //!
@@ -25,11 +25,11 @@ pub struct FormattedDuration(Duration);
 #[derive(Copy, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub struct FormattedSize(u64);
 
-/// Formats a duration with its two largest units, rounded down: `120ms`, `8s`, `3m07s`, `2h05m`,
-/// `4d03h`.
+/// Formats a duration with its one or two largest units, rounded down: `120ms`, `8s`, `3m07s`,
+/// `2h05m`, `4d03h`.
 ///
-/// Below a second it is in milliseconds, and below a millisecond in microseconds; zero is `0s`. At
-/// most six characters up to 99 days.
+/// Durations below a second are in milliseconds, those below a millisecond in microseconds; zero is
+/// `0s`. The text has at most six characters for durations up to 99 days.
 #[must_use]
 pub const fn duration(duration: Duration) -> FormattedDuration {
     FormattedDuration(duration)
@@ -38,7 +38,7 @@ pub const fn duration(duration: Duration) -> FormattedDuration {
 /// Formats a number of bytes in powers of 1024, with one decimal below 10 units: `512B`, `9.9K`,
 /// `980K`, `5.4M`, `36M`, `1.2G`.
 ///
-/// At most five characters.
+/// The text has at most five characters.
 #[must_use]
 pub const fn size(bytes: u64) -> FormattedSize {
     FormattedSize(bytes)
@@ -82,7 +82,7 @@ impl fmt::Display for FormattedSize {
     }
 }
 
-/// A text of a few bytes, which is padded as a whole.
+/// A text of at most 32 bytes. It is written completely before it is padded to the width.
 #[derive(Default)]
 struct ShortText {
     bytes: [u8; 32],
@@ -113,7 +113,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn durations_have_their_two_largest_units() {
+    fn durations_are_shown_with_at_most_two_units() {
         let micros = |micros| Duration::from_micros(micros);
         let table = [
             (Duration::ZERO, "0s"),

@@ -1,8 +1,8 @@
-//! Labels: a child's description of its current work, with a guard against torn reads.
+//! Labels: the texts that children show in their slots, and the guards that detect torn reads.
 //!
-//! The guard is a sequence lock: its sequence is odd while the words change, and the next even
-//! number afterwards. Its lower 8 bits are the length of the label. A writer that is killed in
-//! between leaves it odd.
+//! A guard is a sequence lock. Its sequence is odd while the words of the label are written, and
+//! the next even number afterwards. The lower 8 bits of the guard are the length of the label. A
+//! writer that is killed while it writes leaves the sequence odd.
 
 use std::fmt;
 
@@ -14,12 +14,12 @@ use crate::line::{ScoreboardLine, slot_word};
 /// The maximum length of a label in bytes: 48.
 pub const LABEL_MAX: usize = 8 * (slot_word::LABEL.end - slot_word::LABEL.start);
 
-/// How often a read is repeated if the label changes meanwhile.
+/// The number of attempts to read a label that changes during the read.
 const TRIES: usize = if cfg!(loom) { 2 } else { 16 };
 
 const LENGTH_BITS: u32 = 8;
 
-/// A label as it was read.
+/// The result of reading a label.
 #[derive(Copy, Clone, PartialEq, Eq, Debug)]
 pub enum Label {
     /// The text that the child has set; empty if it has set none.
@@ -51,13 +51,13 @@ impl LabelText {
         text
     }
 
-    /// Returns the bytes.
+    /// Returns the bytes of the text.
     #[must_use]
     pub fn as_bytes(&self) -> &[u8] {
         self.bytes.get(..self.length).unwrap_or(&self.bytes)
     }
 
-    /// Returns whether there are no bytes.
+    /// Returns whether the text is empty.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.length == 0
@@ -101,7 +101,7 @@ impl Serialize for LabelText {
 }
 
 impl Serialize for Label {
-    /// As a string, or as null while it is being written.
+    /// Serializes the label as a string, or as null if it was being written.
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         match self {
             Label::Text(text) => serializer.serialize_some(text),
@@ -124,10 +124,10 @@ pub(crate) fn guard(line: &ScoreboardLine) -> Guard {
     }
 }
 
-/// Writes a label. Only the current writer of the line may call it.
+/// Writes a label. Only the current owner of the slot may call this function.
 pub(crate) fn write(line: &ScoreboardLine, text: LabelText) {
     let guard = &line.words[slot_word::GUARD];
-    // If a killed writer has left an odd number, this keeps it.
+    // An odd number that a killed writer has left is kept.
     let odd = sequence(guard.load(Ordering::Relaxed)) | 1;
     guard.store(odd << LENGTH_BITS, Ordering::Relaxed);
     // A reader that sees one of the new words also sees the odd number when it reads the guard
@@ -143,7 +143,7 @@ pub(crate) fn write(line: &ScoreboardLine, text: LabelText) {
     guard.store(even | text.length as u64, Ordering::Release);
 }
 
-/// Reads a label, which may be written at the same time.
+/// Reads a label. Another process may write the label at the same time.
 pub(crate) fn read(line: &ScoreboardLine) -> Label {
     let guard = &line.words[slot_word::GUARD];
     for _try in 0..TRIES {
@@ -157,8 +157,8 @@ pub(crate) fn read(line: &ScoreboardLine) -> Label {
         for (bytes, word) in text.bytes.chunks_exact_mut(8).zip(words) {
             bytes.copy_from_slice(&word.load(Ordering::Relaxed).to_ne_bytes());
         }
-        // Pairs with the writer's fence: if a new word was read above, at least the odd number is
-        // visible below.
+        // Pairs with the fence in `write`: if a new word was read above, the load below returns the
+        // odd number or a later one.
         fence(Ordering::Acquire);
         if guard.load(Ordering::Relaxed) == before {
             text.bytes.iter_mut().skip(text.length).for_each(|byte| *byte = 0);
@@ -172,7 +172,7 @@ fn sequence(guard: u64) -> u64 {
     guard >> LENGTH_BITS
 }
 
-/// Limits a length from shared memory, which may be any number.
+/// Returns the length of the label. It is limited, because shared memory may contain any number.
 fn length(guard: u64) -> usize {
     usize::from(guard.to_le_bytes()[0]).min(LABEL_MAX)
 }
@@ -205,7 +205,7 @@ mod tests {
             for shift in 0..width {
                 let label = "x".repeat(shift) + &character.to_string().repeat(30);
                 let kept = round_trip(label.as_bytes());
-                assert!(LABEL_MAX - kept.len() < width, "{} of {label}", kept.len());
+                assert!(LABEL_MAX - kept.len() < width, "{} bytes of {label}", kept.len());
                 assert!(std::str::from_utf8(&kept).is_ok_and(|kept| label.starts_with(kept)));
             }
         }

@@ -1,25 +1,28 @@
 //! The rules of a forking daemon, as pure functions and state machines.
 //!
-//! A daemon that forks has to decide how many children it needs, when to fork and when to retire
-//! them, which requests to reject, when to stop forking for a while, and why a child exited. This
-//! crate makes these decisions and does nothing else: no I/O, no clock, no threads, no runtime.
-//! Times are arguments, and actions are returned as values for the caller to carry out. So the
-//! rules can run in a simulation, under loom and under miri, and any program can use them.
+//! A daemon that forks has to decide how many children it needs, when to fork them and when to
+//! retire them, which requests to reject, when to stop forking for a while, and why a child exited.
+//! This crate makes these decisions and does nothing else: it performs no I/O, reads no clock, and
+//! needs neither threads nor a runtime. Times are arguments, and actions are returned as values for
+//! the caller to carry out. Therefore the rules can run in a simulation, under loom and under miri,
+//! and any program can use them.
 //!
 //! # Theory of operation
 //!
-//! Parent and children share a **scoreboard**: memory with a slot for each child. The parent
-//! *opens* an empty slot for a child, the child takes its *seat* there and *reports* each change of
-//! its [`Status`], and the parent *closes* the slot after the child has exited. Each report marks
-//! the slot, so that the parent finds changes without scanning all slots, and wakes the parent
-//! through [`WakeParent`] if the parent has announced that it is going to sleep.
+//! The parent and its children share a **scoreboard**: memory with one slot for each child. The
+//! parent *opens* an empty slot for a child, the child takes its *seat* in this slot and *reports*
+//! each change of its [`Status`], and the parent *closes* the slot after the child has exited. Each
+//! report marks the slot as changed, so that the parent finds changes without scanning all slots.
+//! If the parent has armed the wakeup before going to sleep, the report also wakes the parent
+//! through [`WakeParent`].
 //!
-//! The parent keeps [`Counts`] of what it reads and applies its rules to them: a [`Pool`] decides
-//! how many children to fork and to retire, the [`AcceptState`] of a post-forking daemon whether to
-//! accept requests, a [`Backoff`] whether to fork at all.
+//! The parent counts the children by status ([`Counts`]) and applies its rules: a [`Pool`] decides
+//! how many children to fork and how many to retire, the [`AcceptState`] of a post-forking daemon
+//! decides whether to accept requests, and a [`Backoff`] decides whether to fork at all.
 //!
-//! All rules are applied again after every change, and compare the actual with the required state.
-//! None depends on having seen a particular event.
+//! The rules for the size of a pool and for accepting requests are applied again after every
+//! change. They compare the actual state with the required state, so they do not depend on having
+//! seen a particular event.
 //!
 //! ```
 //! use std::num::NonZeroU32;
@@ -36,12 +39,12 @@
 //! }
 //!
 //! # fn main() -> Result<(), Box<dyn std::error::Error>> {
-//! // In a daemon this is shared memory, and the time comes from a clock.
+//! // In a daemon, the lines are in shared memory, and the time comes from a clock.
 //! let lines: Vec<ScoreboardLine> = (0..lines_for(8)?).map(|_| ScoreboardLine::new()).collect();
 //! let now = MonotonicTime::from_since_boot(Duration::from_secs(1));
 //! let scoreboard = Scoreboard::format(lines.leak(), 8, now)?;
 //!
-//! // The parent asks its pool, and opens slots for the missing children.
+//! // The parent asks its pool how many children to fork, and opens a slot for each.
 //! let mut pool = Pool::new(PoolRules::from_parts(2, Some(1), Some(2), Some(8))?);
 //! let mut counts = Counts::default();
 //! let decision = pool.decide(&counts, now);
@@ -50,11 +53,11 @@
 //! for slot in (0..decision.fork).map(SlotNumber::new) {
 //!     let generation = scoreboard.open_slot(slot, now)?;
 //!     counts.record_fork();
-//!     // The child does this, after the fork.
+//!     // The child takes its seat after the fork.
 //!     seats.push(Seat::take(scoreboard.reader(), slot, generation, 4711, now, NoWakeup)?);
 //! }
 //!
-//! // The children report.
+//! // The children report their statuses.
 //! let mut quota = Quota::new(RequestLimit::AtMost(NonZeroU32::MIN), Jitter::NONE, 0);
 //! assert_eq!(seats[0].report(Status::Fresh, now)?, Transition::BecameReady);
 //! assert_eq!(seats[1].report(Status::Serving, now)?, Transition::RequestStarted);
@@ -63,7 +66,7 @@
 //! assert!(seats[0].report(Status::Waiting, now).is_err());
 //! assert_eq!(scoreboard.letters(), ".r      ");
 //!
-//! // The parent processes the changes, and decides again.
+//! // The parent processes the changes, and asks its pool again.
 //! scoreboard.drain_changes(|slot| {
 //!     let status = scoreboard.read(slot).status.unwrap_or(Status::Empty);
 //!     counts.record_transition(Status::Forking, status);
@@ -71,7 +74,7 @@
 //! assert_eq!((counts.idle(), counts.busy()), (1, 1));
 //! assert_eq!(pool.decide(&counts, now).fork, 0);
 //!
-//! // A child has exited.
+//! // The parent closes the slot of a child that has exited.
 //! let last = scoreboard.close_slot(SlotNumber::new(1), now);
 //! assert_eq!((last.requests, last.status), (1, Some(Status::Serving)));
 //! # Ok(())
@@ -101,18 +104,19 @@
 //! | the daemon's phases and signals | [`Phase`], [`Signal`], [`parent_action`], [`child_action`], [`StopMode`] |
 //! | durations and sizes on screens | [`mod@format`] |
 //!
-//! `docs/scoreboard.md` in the repository describes the scoreboard's layout and its table of
-//! transitions.
+//! `docs/scoreboard.md` in the repository describes the layout of the scoreboard and the
+//! transitions between statuses.
 //!
 //! # Limitations
 //!
-//! - A scoreboard has a fixed number of slots, at most [`MAX_SLOTS`], and lives as long as its
-//!   process: it is built on `&'static [ScoreboardLine]`.
-//! - It needs 64-bit atomics. Its layout depends on the byte order: another program on the same
-//!   machine can read a scoreboard file; a machine of the other byte order rejects it with an
-//!   error.
-//! - It isolates correct writers from each other. A child that overwrites shared memory is detected
-//!   if it damages a status; other damage shows up in what is displayed, but makes no reader panic.
+//! - A scoreboard has a fixed number of slots, at most [`MAX_SLOTS`]. Its memory must stay valid
+//!   until the process ends, because it is borrowed as `&'static [ScoreboardLine]`.
+//! - The scoreboard needs 64-bit atomics. Its layout depends on the byte order. Another program on
+//!   the same machine can read a scoreboard file. On a machine with the other byte order, opening
+//!   the file fails with an error.
+//! - Only correct writers are isolated from each other. If a faulty child overwrites the slots of
+//!   other children, only damage to a status is detected. Other damage makes readers return wrong
+//!   times, counters or labels, but makes no reader panic.
 
 mod accepting;
 mod atomics;

@@ -1,7 +1,7 @@
-//! A line of the scoreboard in shared memory, slot numbers and generations.
+//! Lines of the scoreboard in shared memory, slot numbers, and generations.
 //!
-//! The meaning of a line's words is defined where they are read: slots here, the header in
-//! `reader`, the dirty bits in `dirty`.
+//! The words of a slot's line are defined here, those of the header in `reader`, and those of the
+//! dirty bits in `dirty`.
 
 use std::fmt;
 
@@ -12,7 +12,7 @@ use crate::status::Status;
 
 /// The maximum number of slots of a scoreboard.
 ///
-/// It is what one summary line has bits for: 16 words of 64 bits, each bit for 64 slots.
+/// One summary line has bits for this many slots: 16 words of 64 bits, each bit for 64 slots.
 pub const MAX_SLOTS: u32 = 65_536;
 
 /// The number of words in a line.
@@ -20,10 +20,10 @@ pub(crate) const WORDS: usize = 16;
 
 /// A line of the scoreboard: 128 bytes, which is two cache lines.
 ///
-/// It is two because processors prefetch pairs of cache lines: children that write to neighbouring
-/// lines would slow each other down. A line consists of atomics, so a `&ScoreboardLine` may point
-/// to memory that other processes change at any time. Zeroed memory is a valid line, but not yet a
-/// scoreboard: see [`Scoreboard::format`](crate::Scoreboard::format).
+/// A line has two cache lines because processors prefetch pairs of cache lines: children that write
+/// to the two cache lines of a pair would slow each other down. A line consists of atomics, so a
+/// `&ScoreboardLine` may point to memory that other processes change at any time. Zeroed memory is
+/// a valid line, but not yet a scoreboard: see [`Scoreboard::format`](crate::Scoreboard::format).
 ///
 /// # Examples
 ///
@@ -63,7 +63,7 @@ pub(crate) mod slot_word {
 
     /// Status, generation and pid, see [`SlotState`](super::SlotState).
     pub(crate) const STATE: usize = 0;
-    /// When the slot was opened, then when the child took its seat.
+    /// When the child took its seat; before that, when the slot was opened.
     pub(crate) const STARTED_AT: usize = 1;
     /// When the status last changed.
     pub(crate) const SINCE: usize = 2;
@@ -71,15 +71,15 @@ pub(crate) mod slot_word {
     pub(crate) const REQUESTS: usize = 3;
     /// The guard of the label.
     pub(crate) const GUARD: usize = 4;
-    /// The bytes of the label. In a loom model they are fewer: two words can show the same races as
-    /// six, and six have too many interleavings to explore.
+    /// The bytes of the label. A label in a loom model has only two words: they can show the same
+    /// races as six words, and six words have too many interleavings to explore.
     pub(crate) const LABEL: Range<usize> = if cfg!(loom) { 5..7 } else { 5..11 };
     /// The time of the child's last heartbeat, or 0.
     pub(crate) const HEARTBEAT: usize = 11;
     /// The deadline to which the child has extended its current request, or 0.
     pub(crate) const DEADLINE: usize = 12;
-    /// Why the slot's last four owners exited, 16 bits each, the latest lowest. The only word that
-    /// is kept when the slot is closed.
+    /// Why the slot's last four owners exited, 16 bits each, the latest in the lowest bits. This
+    /// word is not changed when the slot is closed.
     pub(crate) const EXIT_CAUSES: usize = 13;
     /// Unused, zero.
     #[cfg(test)]
@@ -119,10 +119,10 @@ impl fmt::Display for SlotNumber {
     }
 }
 
-/// The generation of a slot: it increases by one with each child for which the slot is opened.
+/// The generation of a slot. It increases by one each time the slot is opened for a child.
 ///
-/// It has 24 bits and wraps after 16,777,215. With it, a late write of a former owner can be
-/// distinguished from one of the current owner.
+/// A generation has 24 bits and wraps after 16,777,215. It distinguishes a late write by a former
+/// owner of the slot from a write by the current owner.
 #[derive(
     Copy, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Default, Serialize, Deserialize,
 )]
@@ -144,7 +144,7 @@ impl Generation {
         self.0
     }
 
-    /// Returns the next generation; after the last comes 0.
+    /// Returns the next generation, which is 0 after 16,777,215.
     #[must_use]
     pub const fn next(self) -> Generation {
         Generation::new(self.0.wrapping_add(1))
@@ -171,8 +171,8 @@ impl From<Generation> for u32 {
 
 /// A slot's first word, unpacked: 8 bits of status, 24 of generation, 32 of pid.
 ///
-/// The three share one word so that they always belong together, and so that a writer whose seat
-/// has a new owner detects this with the same atomic operation that would write.
+/// The three share one word, so they always belong to the same child. A writer whose slot has a new
+/// owner detects the new generation in the same atomic operation that would write the word.
 #[derive(Copy, Clone, PartialEq, Eq, Debug)]
 pub(crate) struct SlotState {
     pub(crate) code: u8,

@@ -1,15 +1,15 @@
-//! Points in time of the monotonic clock. Reading the clock is not done here.
+//! Points in time of the monotonic clock. This module does not read the clock.
 
 use std::ops::Add;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-/// A point in time: nanoseconds of the monotonic clock since boot, the same in all processes of a
-/// machine.
+/// A point in time, in nanoseconds of the monotonic clock since boot. All processes of a machine
+/// share this clock.
 ///
-/// 64 bits last for 584 years. It is not [`std::time::Instant`], which can be neither written to
-/// shared memory nor read by another process.
+/// 64 bits last for 584 years. A [`std::time::Instant`] cannot be used instead, because it can
+/// neither be written to shared memory nor be read by another process.
 ///
 /// # Examples
 ///
@@ -29,18 +29,19 @@ use serde::{Deserialize, Serialize};
 pub struct MonotonicTime(u64);
 
 impl MonotonicTime {
-    /// The time of boot; in an empty slot it means "never".
+    /// The time of boot. In the words of a slot, it means "never".
     pub const ZERO: MonotonicTime = MonotonicTime(0);
 
-    /// Creates it from the time since boot, as `clock_gettime(CLOCK_MONOTONIC)` returns it.
+    /// Creates a point in time from the time since boot, as `clock_gettime(CLOCK_MONOTONIC)`
+    /// returns it.
     ///
-    /// It is capped at 64 bits of nanoseconds.
+    /// A time that does not fit into 64 bits of nanoseconds is capped.
     #[must_use]
     pub fn from_since_boot(since_boot: Duration) -> MonotonicTime {
         MonotonicTime(nanos(since_boot))
     }
 
-    /// Creates it from nanoseconds since boot.
+    /// Creates a point in time from the nanoseconds since boot.
     #[must_use]
     pub const fn from_nanos(nanos: u64) -> MonotonicTime {
         MonotonicTime(nanos)
@@ -52,10 +53,10 @@ impl MonotonicTime {
         self.0
     }
 
-    /// Returns the time since `earlier`, or zero if that is in the future.
+    /// Returns the time since `earlier`, or zero if `earlier` is later than `self`.
     ///
     /// Two processes that read the clock within nanoseconds of each other may see their times in
-    /// the opposite order; that must not panic.
+    /// the opposite order. This must not cause a panic.
     #[must_use]
     pub const fn saturating_since(self, earlier: MonotonicTime) -> Duration {
         Duration::from_nanos(self.0.saturating_sub(earlier.0))
@@ -65,7 +66,7 @@ impl MonotonicTime {
 impl Add<Duration> for MonotonicTime {
     type Output = MonotonicTime;
 
-    /// Adds a duration, and saturates.
+    /// Adds a duration. A sum that is too large is capped.
     fn add(self, later: Duration) -> MonotonicTime {
         MonotonicTime(self.0.saturating_add(nanos(later)))
     }

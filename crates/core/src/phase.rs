@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-/// The phase of a daemon.
+/// The phase of a daemon, from its start to the end of its last child.
 ///
 /// # Examples
 ///
@@ -42,14 +42,14 @@ impl Phase {
     /// All phases, in the order of their codes.
     pub const ALL: [Phase; 4] = [Phase::Starting, Phase::Running, Phase::Stopping, Phase::Stopped];
 
-    /// Changes to the next phase, and returns it.
+    /// Returns `next`, if a daemon in this phase may change to it.
     ///
-    /// A daemon that fails to start may change to [`Stopped`](Phase::Stopped) directly: it has no
-    /// child to wait for.
+    /// A daemon that fails to start may change to [`Stopped`](Phase::Stopped) directly, because it
+    /// has no child to wait for.
     ///
     /// # Errors
     ///
-    /// [`IllegalPhaseChange`] if `next` cannot follow this phase; a phase cannot follow itself.
+    /// [`IllegalPhaseChange`] if `next` cannot follow this phase. A phase cannot follow itself.
     pub const fn enter(self, next: Phase) -> Result<Phase, IllegalPhaseChange> {
         use Phase::{Running, Starting, Stopped, Stopping};
 
@@ -83,7 +83,8 @@ impl Phase {
         self as u8
     }
 
-    /// Returns the phase with this code; `None` if there is none, since the memory was damaged.
+    /// Returns the phase with this code, or `None` if no phase has it. The latter means that the
+    /// memory was damaged.
     #[must_use]
     pub fn from_code(code: u8) -> Option<Phase> {
         Phase::ALL.get(usize::from(code)).copied()

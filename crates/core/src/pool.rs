@@ -7,10 +7,10 @@ mod rules;
 
 pub use rules::{PoolError, PoolRules};
 
-/// Decides how many children to fork and how many to retire.
+/// Decides how many children of a pool to fork and how many to retire.
 ///
-/// It is called after every change, and compares the actual with the required number of children:
-/// nothing depends on having seen a particular event.
+/// Call [`decide`](Pool::decide) after every change. The decision compares the actual number of
+/// children with the required number, so it does not depend on having seen a particular event.
 ///
 /// # Examples
 ///
@@ -43,19 +43,20 @@ pub struct PoolDecision {
     pub recheck_at: Option<MonotonicTime>,
 }
 
-/// A change of a pool's size.
+/// A change of a pool's size: of the spare children of a [`Pool`], or of the maximum number of
+/// children of a [`DemandScaler`](crate::DemandScaler).
 #[derive(Copy, Clone, PartialEq, Eq, Hash, Debug)]
 pub enum PoolResize {
-    /// One spare child more.
+    /// One child more.
     More,
-    /// One spare child fewer.
+    /// One child fewer.
     Fewer,
-    /// At least this many spare children.
+    /// This many children.
     To(u32),
 }
 
 impl PoolResize {
-    /// Returns the requested number, given the current one.
+    /// Returns the requested number of children, given the current number.
     ///
     /// # Examples
     ///
@@ -81,8 +82,8 @@ enum InitialFork {
     Done,
 }
 
-/// The surplus of idle children: when they may be retired, and the fewest idle children seen so
-/// far.
+/// A surplus of idle children: when some may be retired, and the smallest number of idle children
+/// so far.
 #[derive(Copy, Clone, PartialEq, Eq, Debug)]
 struct Surplus {
     until: MonotonicTime,
@@ -106,24 +107,24 @@ impl Pool {
     ///
     /// # Errors
     ///
-    /// [`PoolError`] if they are not consistent; the current rules then stay.
+    /// [`PoolError`] if the new rules are not consistent. The current rules are then kept.
     pub fn set_rules(&mut self, rules: PoolRules) -> Result<(), PoolError> {
         self.rules = rules.check()?;
         self.surplus = None;
         Ok(())
     }
 
-    /// Decides how many children to fork and to retire.
+    /// Decides how many children to fork and how many to retire.
     ///
     /// - The first decision forks `start` children.
     /// - If fewer than `min_spare` children are idle or starting, the difference is forked at once.
     ///   Starting children count as idle, as in Apache's prefork
-    ///   (`perform_idle_server_maintenance`): a slow start must not fork more and more children.
-    ///   All children count towards `max_children`, also those that are leaving.
-    /// - A pool in which all children are leaving gets one, even if `min_spare` is 0.
-    /// - If more than `max_spare` children are idle, the difference is retired, but only those that
-    ///   were surplus during all of `retire_delay`: a burst of requests that has just ended often
-    ///   comes again.
+    ///   (`perform_idle_server_maintenance`), because children that start slowly must not cause
+    ///   more and more forks. Children that are leaving count towards `max_children`, too.
+    /// - A pool in which all children are leaving gets one new child, even if `min_spare` is 0.
+    /// - If more than `max_spare` children are idle, the difference is retired. Only children that
+    ///   were surplus throughout `retire_delay` are retired, because a burst of requests is often
+    ///   followed by another burst.
     #[must_use = "the caller has to carry out the decision"]
     pub fn decide(&mut self, counts: &Counts, now: MonotonicTime) -> PoolDecision {
         let room = self.rules.max_children.saturating_sub(counts.children());
@@ -160,14 +161,14 @@ impl Pool {
 
     /// Changes `min_spare` and `max_spare` together, and returns the new rules.
     ///
-    /// `max_spare` stops at `max_children`, and `min_spare` at 1; only
-    /// [`set_rules`](Pool::set_rules) can set it to 0. TTIN and TTOU do this, as in unicorn and
-    /// gunicorn.
+    /// `max_spare` is not raised above `max_children`, and `min_spare` is not lowered below 1. Only
+    /// [`set_rules`](Pool::set_rules) can set `min_spare` to 0. The signals TTIN and TTOU resize
+    /// the pool by one child, as in unicorn and gunicorn.
     ///
     /// # Errors
     ///
-    /// [`PoolError::AtMaximum`] or [`PoolError::AtMinimum`] if nothing can change, or if the
-    /// requested number is out of range; the rules are then unchanged.
+    /// [`PoolError::AtMaximum`] or [`PoolError::AtMinimum`] if the limits cannot change further, or
+    /// if the requested number is out of range. The rules are then unchanged.
     pub fn resize(&mut self, resize: PoolResize) -> Result<PoolRules, PoolError> {
         self.rules = self.rules.resized(resize)?;
         self.surplus = None;

@@ -1,4 +1,4 @@
-//! Quotas: after how many requests a child is replaced.
+//! Quotas: the numbers of requests after which children are replaced.
 
 use std::num::NonZeroU32;
 
@@ -16,17 +16,17 @@ pub enum RequestLimit {
 }
 
 impl RequestLimit {
-    /// Creates a limit from a number as users write it: 0 is no limit.
+    /// Creates a limit from a number as users write it, where 0 means no limit.
     #[must_use]
     pub fn new(requests: u32) -> RequestLimit {
         NonZeroU32::new(requests).map_or(RequestLimit::Unlimited, RequestLimit::AtMost)
     }
 }
 
-/// By how many percent a child's quota may be less than the configured number. 10 by default.
+/// By how many percent a child's quota or lifetime may be less than configured. 10 by default.
 ///
-/// Children with the same quota that are started together also exit together: a pool of four
-/// stopped serving for a second each time (measured with `POE::Component::Daemon`).
+/// Without jitter, children that are started together also exit together. A pool of four children
+/// then stopped serving for a second each time, as measured with `POE::Component::Daemon`.
 #[derive(Copy, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize)]
 #[serde(transparent)]
 pub struct Jitter(u8);
@@ -35,12 +35,12 @@ pub struct Jitter(u8);
 #[derive(Copy, Clone, PartialEq, Eq, Hash, Debug, thiserror::Error)]
 #[error("jitter must be at most {} %, but is {percent} %", Jitter::MAX.percent())]
 pub struct JitterError {
-    /// The requested value.
+    /// The requested percentage.
     pub percent: u8,
 }
 
 impl Jitter {
-    /// No jitter: each child gets the configured number.
+    /// No jitter: each child gets the configured quota or lifetime.
     pub const NONE: Jitter = Jitter(0);
     /// The maximum jitter.
     pub const MAX: Jitter = Jitter(50);
@@ -49,7 +49,7 @@ impl Jitter {
     ///
     /// # Errors
     ///
-    /// [`JitterError`] if it is more.
+    /// [`JitterError`] if `percent` is greater than 50.
     pub const fn from_percent(percent: u8) -> Result<Jitter, JitterError> {
         if percent > Jitter::MAX.0 {
             return Err(JitterError { percent });
@@ -57,24 +57,24 @@ impl Jitter {
         Ok(Jitter(percent))
     }
 
-    /// Returns the percentage.
+    /// Returns the jitter in percent.
     #[must_use]
     pub const fn percent(self) -> u8 {
         self.0
     }
 
-    /// Reduces `whole` for the child with this start index: the number of children that were
-    /// started before it.
+    /// Returns `whole` less the jitter of one child. `start_index` is the number of children that
+    /// were started before that child.
     ///
-    /// Consecutive indices get values that are spread as evenly as possible, whatever their number:
-    /// the fractional parts of the multiples of the golden ratio (Knuth, The Art of Computer
-    /// Programming, volume 3, section 6.4, "Fibonacci hashing"). Random numbers would sometimes
-    /// give neighbours the same value.
+    /// The results for consecutive indices are spread as evenly as possible, whatever the number of
+    /// indices. They are computed from the fractional parts of the multiples of the golden ratio
+    /// (Knuth, The Art of Computer Programming, volume 3, section 6.4, "Fibonacci hashing"). Random
+    /// numbers would sometimes give neighbours the same result.
     #[must_use]
     pub fn shorten(self, whole: u64, start_index: u64) -> u64 {
         let spread = u128::from(whole) * u128::from(self.0) / 100;
         let fraction = u128::from(start_index.wrapping_mul(GOLDEN) >> 32);
-        // It is at most `spread`, which is at most half of `whole`.
+        // `less` is at most `spread`, which is at most half of `whole`.
         let less = u64::try_from((fraction * (spread + 1)) >> 32).unwrap_or(0);
         whole.saturating_sub(less)
     }
@@ -106,17 +106,17 @@ pub struct Quota {
 #[derive(Copy, Clone, PartialEq, Eq, Hash, Debug)]
 #[must_use = "a child whose quota is exhausted must exit"]
 pub enum QuotaState {
-    /// It may.
+    /// The child may serve another request.
     Remaining,
-    /// It may not.
+    /// The child must not serve another request.
     Exhausted,
 }
 
 impl Quota {
-    /// Creates the quota of the child with this start index: the number of children that were
-    /// started before it.
+    /// Creates the quota of one child. `start_index` is the number of children that were started
+    /// before that child.
     ///
-    /// It is between `requests` less the jitter and `requests`, see [`Jitter::shorten`].
+    /// The quota is between `requests` less the jitter and `requests`, see [`Jitter::shorten`].
     #[must_use]
     pub fn new(requests: RequestLimit, jitter: Jitter, start_index: u64) -> Quota {
         match requests {
@@ -128,7 +128,7 @@ impl Quota {
         }
     }
 
-    /// Counts a request, and returns whether another one may follow.
+    /// Counts a request, and returns whether the child may serve another one.
     pub fn consume(&mut self) -> QuotaState {
         match &mut self.remaining {
             None => QuotaState::Remaining,
@@ -139,7 +139,7 @@ impl Quota {
         }
     }
 
-    /// Returns the number of remaining requests; `None` if there is no limit.
+    /// Returns the number of remaining requests, or `None` if there is no limit.
     #[must_use]
     pub fn remaining(&self) -> Option<u32> {
         self.remaining
@@ -173,7 +173,7 @@ mod tests {
                     assert!(quota <= requests && quota >= 1);
                     assert!(
                         u64::from(quota) * 100 >= minimum,
-                        "{requests} {percent} {start_index}"
+                        "{requests} requests, {percent} %, index {start_index}"
                     );
                 }
             }
@@ -187,20 +187,20 @@ mod tests {
 
     #[test]
     fn consecutive_children_have_different_quotas() {
-        // Among n multiples of the golden ratio, any two are at least 0.38 / n apart.
+        // The fractional parts of n multiples of the golden ratio are at least 0.38 / n apart.
         for (requests, count) in [(100, 4), (1000, 32), (10_000, 256)] {
             for first in (0..2000).chain([u64::MAX - 10]) {
                 let quotas = (0..count)
                     .map(|nth| quota(requests, Jitter::default(), u64::wrapping_add(first, nth)))
                     .collect::<HashSet<_>>();
-                assert_eq!(quotas.len() as u64, count, "{requests} from {first}");
+                assert_eq!(quotas.len() as u64, count, "{requests} requests, first index {first}");
             }
         }
     }
 
     #[test]
     fn only_a_fraction_of_a_large_pool_has_the_same_quota() {
-        // 1000 children share 11 values: no value is used by much more than a tenth of them.
+        // 1000 children share 11 quotas, and no more than 100 children have the same quota.
         for first in [0_u64, 17, 1 << 40] {
             let mut counts = [0; 101];
             for start_index in first..first + 1000 {

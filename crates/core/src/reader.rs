@@ -1,7 +1,8 @@
-//! The scoreboard as any process may read it: the parent, the children, or another program that
-//! maps the file.
+//! The scoreboard as any process can read it: the parent, a child, or another program that maps the
+//! file.
 //!
-//! Nothing here writes. Reading terminates and does not panic, whatever the memory contains.
+//! This module does not write to the scoreboard. Reading terminates and does not panic, whatever
+//! the memory contains.
 
 use std::fmt;
 
@@ -32,13 +33,13 @@ pub(crate) mod header_word {
     pub(crate) const OPERATOR_PAUSE: usize = 6;
 }
 
-/// How often a read is repeated if the slot gets a new owner meanwhile.
+/// The number of attempts to read a slot whose status or owner changes during the read.
 const TRIES: usize = if cfg!(loom) { 2 } else { 16 };
 
 /// Returns the number of lines of a scoreboard with this many slots.
 ///
-/// These are one line for the header, one for the summary of changes, one for the marks of each
-/// 1024 slots, and one for each slot.
+/// There is one line for the header, one for the summary of the dirty bits, one for the dirty bits
+/// of each 1024 slots, and one for each slot.
 ///
 /// # Errors
 ///
@@ -52,8 +53,9 @@ pub fn lines_for(slots: u32) -> Result<usize, ScoreboardError> {
 
 /// Returns the number of slots to create for at most `children` children.
 ///
-/// It is twice the number of children, so that `max_children` can be raised at run time: a
-/// scoreboard cannot grow. At least 16, at most [`MAX_SLOTS`].
+/// The result is twice the number of children, at least 16 and at most [`MAX_SLOTS`]. The
+/// additional slots are needed if `max_children` is raised at run time, because a scoreboard cannot
+/// grow.
 #[must_use]
 pub fn slots_for(children: u32) -> u32 {
     children.saturating_mul(2).clamp(16, MAX_SLOTS)
@@ -81,19 +83,19 @@ pub enum ScoreboardError {
         /// The number of lines that are needed.
         needed: usize,
     },
-    /// The memory does not begin like a scoreboard of this version and byte order.
+    /// The memory does not begin with the magic number of this version in this byte order.
     #[error(
         "not a scoreboard, or one of another version or byte order: it begins with {found:#018x}, not with {MAGIC:#018x}"
     )]
     Foreign {
-        /// The first word.
+        /// The first word of the memory.
         found: u64,
     },
 }
 
 /// A read-only view of a scoreboard.
 ///
-/// It is a few references, and cheap to copy.
+/// It consists of a few references and is cheap to copy.
 ///
 /// # Examples
 ///
@@ -112,8 +114,9 @@ pub struct ScoreboardReader {
 
 /// A snapshot of a slot.
 ///
-/// Status, generation and pid always belong together. The times and the number of requests are of
-/// the same generation; they may be one report newer than the status.
+/// The status, the generation and the pid always belong together. The times and the number of
+/// requests belong to the same generation, but may be one report newer than the status. If the slot
+/// changes during each of 16 attempts to read it, they may belong to a later report or owner.
 #[derive(Copy, Clone, PartialEq, Eq, Debug, Serialize)]
 #[non_exhaustive]
 pub struct SlotEntry {
@@ -122,9 +125,9 @@ pub struct SlotEntry {
     /// The status of the child; `None` if the line is damaged, in which case `fault` has the
     /// details.
     pub status: Option<Status>,
-    /// The pid of the child, or 0 if no child has taken the seat yet.
+    /// The pid of the child, or 0 if no child has taken the seat.
     pub pid: u32,
-    /// The generation of the slot; in an empty slot that of its last owner.
+    /// The generation of the slot; in an empty slot, the generation of its last owner.
     pub generation: Generation,
     /// When the child took its seat; before that, when the slot was opened.
     pub started_at: MonotonicTime,
@@ -154,12 +157,12 @@ impl SlotEntry {
 #[derive(Copy, Clone, PartialEq, Eq, Hash, Debug, Serialize, thiserror::Error)]
 #[non_exhaustive]
 pub enum SlotFault {
-    /// No status has this code: another write has damaged the line.
+    /// The line contains a code that no status has, because a wild write has damaged the line.
     #[error("the status is damaged: no status has code {0}")]
     InvalidStatus(u8),
     /// The child ended while it was writing its label. Only
-    /// [`close_slot`](crate::Scoreboard::close_slot) returns this: before that, the child may still
-    /// be writing.
+    /// [`close_slot`](crate::Scoreboard::close_slot) returns this fault, because until the slot is
+    /// closed, the child may still be writing.
     #[error("the child ended while it was writing its label")]
     TornLabel,
     /// The scoreboard has no such slot.
@@ -172,8 +175,8 @@ impl ScoreboardReader {
     ///
     /// # Errors
     ///
-    /// [`ScoreboardError`] if the memory does not begin like a scoreboard of this version, or is
-    /// too short.
+    /// [`ScoreboardError`] if the memory does not begin like a scoreboard of this version and byte
+    /// order, is too short, or contains an invalid number of slots.
     pub fn open(lines: &'static [ScoreboardLine]) -> Result<ScoreboardReader, ScoreboardError> {
         let header = lines.first().ok_or(ScoreboardError::TooShort { lines: 0, needed: 1 })?;
         // Acquire: the magic number is the last word that `format` writes.
@@ -218,8 +221,8 @@ impl ScoreboardReader {
 
     /// Returns the daemon's phase, as the parent last wrote it.
     ///
-    /// An unknown code, which a wild write has left, reads as [`Phase::Stopped`]: nothing can be
-    /// expected of such a daemon.
+    /// An unknown code, which only a wild write can leave, reads as [`Phase::Stopped`], because
+    /// such a daemon cannot be relied on.
     #[must_use]
     pub fn phase(&self) -> Phase {
         let code = self.header.words[header_word::PHASE].load(Ordering::Acquire);
@@ -232,7 +235,7 @@ impl ScoreboardReader {
     pub fn operator_pause(&self) -> OperatorPause {
         match self.header.words[header_word::OPERATOR_PAUSE].load(Ordering::Acquire) {
             0 => OperatorPause::Off,
-            _held => OperatorPause::On,
+            _paused => OperatorPause::On,
         }
     }
 
@@ -266,14 +269,15 @@ impl ScoreboardReader {
         (0..4).filter_map(|past| ExitCause::unpack((word >> (16 * past)) as u16)).collect()
     }
 
-    /// Reads all slots, one after the other. The entries need not be of the same instant.
+    /// Returns the entries of all slots. Each slot is read when the iterator reaches it, so the
+    /// entries need not be of the same instant.
     pub fn entries(&self) -> impl Iterator<Item = SlotEntry> + use<> {
         let board = *self;
         (0..board.slots()).map(move |slot| board.read(SlotNumber::new(slot)))
     }
 
-    /// Returns the letters of the [visible slots](ScoreboardReader::visible_slots), and of those
-    /// beyond that have a child; `?` for a damaged slot.
+    /// Returns the letters of the [visible slots](ScoreboardReader::visible_slots), and those of
+    /// further slots up to the last slot that has a child. The letter of a damaged slot is `?`.
     #[must_use]
     pub fn letters(&self) -> String {
         let letters = self.slots.iter().map(|line| letter(status(line))).collect::<String>();
@@ -311,7 +315,7 @@ fn letter(status: Option<Status>) -> char {
     status.map_or('?', Status::letter)
 }
 
-fn moment(nanos: u64) -> Option<MonotonicTime> {
+fn non_zero_time(nanos: u64) -> Option<MonotonicTime> {
     (nanos != 0).then(|| MonotonicTime::from_nanos(nanos))
 }
 
@@ -345,8 +349,8 @@ fn read(slot: SlotNumber, line: &ScoreboardLine) -> SlotEntry {
             since: MonotonicTime::from_nanos(word(slot_word::SINCE)),
             requests: word(slot_word::REQUESTS),
             label: label::read(line),
-            heartbeat: moment(word(slot_word::HEARTBEAT)),
-            deadline: moment(word(slot_word::DEADLINE)),
+            heartbeat: non_zero_time(word(slot_word::HEARTBEAT)),
+            deadline: non_zero_time(word(slot_word::DEADLINE)),
             ..entry(slot, SlotState::unpack(before))
         };
         // Pairs with the fence in `close_slot`: if a word above was written by the slot's next
@@ -361,7 +365,7 @@ fn read(slot: SlotNumber, line: &ScoreboardLine) -> SlotEntry {
 
 impl fmt::Debug for ScoreboardReader {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Board")
+        f.debug_struct("ScoreboardReader")
             .field("slots", &self.slots())
             .field("phase", &self.phase())
             .field("letters", &self.letters())

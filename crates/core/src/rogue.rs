@@ -1,7 +1,7 @@
-//! Rogue children: the limits of a child, the ladder of steps against a child that violates them,
-//! and the babysitter, which keeps the state of each child.
+//! Rogue children: the limits of a child, the ladder of steps against a child that violates a
+//! limit, and the babysitter, which keeps the state of each child.
 //!
-//! `POE::Component::Daemon` limits the total CPU time only; its ladder of INT, TERM and KILL, two
+//! `POE::Component::Daemon` limits only the total CPU time. Its ladder of INT, TERM and KILL, two
 //! intervals apart, is the default here.
 
 mod babysitter;

@@ -1,27 +1,29 @@
-//! Rolling replacement of all children of a pool, a few at a time, without a drop in capacity.
+//! Rolling replacement of all children of a pool, a few at a time. The capacity drops only if the
+//! pool has no free slots.
 
 /// The state of a pool during a rolling replacement.
 ///
-/// Old children are those whose fork was requested before the reload. Except for `leaving`, the
-/// numbers do not include children that were asked to exit.
+/// Old children are those whose fork was requested before the replacement began. Except for
+/// `leaving`, the numbers do not include children that were asked to exit.
 #[derive(Copy, Clone, PartialEq, Eq, Debug)]
 pub struct RollingReplace {
     /// Old children that wait for a request.
     pub old_idle: u32,
-    /// Old children that handle a request, or that are not ready themselves.
+    /// Old children that handle a request, or that are not ready yet.
     pub old_busy: u32,
     /// New children that are not ready yet.
     pub starting: u32,
-    /// New children that are ready, idle or busy.
+    /// New children that are ready, whether idle or busy.
     pub ready: u32,
     /// Children, old or new, that were asked to exit and have not exited yet.
     pub leaving: u32,
-    /// The number of children when the replacement began, which should be kept throughout.
+    /// The number of children when the replacement began. The replacement keeps this number if it
+    /// can.
     pub target: u32,
     /// The maximum number of children at any time.
     pub max_children: u32,
-    /// How many children below `target` may be unavailable at a time if there is no free slot to
-    /// start new ones first; 0 counts as 1. See [`default_max_unavailable`].
+    /// By how many children the pool may fall below `target` if there is no free slot to start new
+    /// children first; 0 counts as 1. See [`default_max_unavailable`].
     pub max_unavailable: u32,
 }
 
@@ -32,30 +34,31 @@ pub enum RollingStep {
     Fork(u32),
     /// Retire this many old children, idle ones first.
     Retire(u32),
-    /// Ask again when a child becomes ready or exits.
+    /// Wait, and ask again when a child becomes ready or exits.
     Wait,
     /// No old child is left. Up to `max_unavailable` children may be missing; the pool's own rules
     /// fork them.
     Done,
 }
 
-/// Returns the default of `max_unavailable` for a pool of this size: a quarter, at least one.
+/// Returns the default of `max_unavailable`: a quarter of `target`, but at least 1.
 #[must_use]
 pub fn default_max_unavailable(target: u32) -> u32 {
     (target / 4).max(1)
 }
 
 impl RollingReplace {
-    /// Returns the next step. Call it again after each step, until it returns [`RollingStep::Wait`]
-    /// or [`RollingStep::Done`].
+    /// Returns the next step. Call this method again after each step, until it returns
+    /// [`RollingStep::Wait`] or [`RollingStep::Done`].
     ///
-    /// - If there are free slots, new children are started first, `max_unavailable` at a time, and
-    ///   for each that becomes ready an old one is retired: the capacity stays the same.
-    /// - If there are none, since the pool is at its maximum, `max_unavailable` old children are
-    ///   retired, and new ones are started as they exit.
+    /// - If there are free slots, new children are started first, `max_unavailable` at a time. An
+    ///   old child is retired for each new child that becomes ready, so the capacity stays the
+    ///   same.
+    /// - If there are no free slots because the pool is at its maximum, `max_unavailable` old
+    ///   children are retired first, and new children are started when the old ones have exited.
     ///
-    /// A child that exits slowly only delays its own replacement; if all free slots are taken by
-    /// such children, the replacement waits for them.
+    /// A child that exits slowly delays only its own replacement. But if such children take up all
+    /// free slots, the replacement waits for them.
     ///
     /// # Examples
     ///
@@ -88,7 +91,7 @@ impl RollingReplace {
         if fork > 0 {
             return RollingStep::Fork(fork);
         }
-        // If only leaving children take up the free slots, it waits for them.
+        // If only leaving children take up the free slots, wait for them instead.
         let never_room = self.max_children <= self.target || self.max_children <= coming;
         let missing = self.target.saturating_sub(serving);
         if never_room && room == 0 && self.starting == 0 && missing < max_unavailable {

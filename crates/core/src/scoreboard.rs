@@ -1,5 +1,5 @@
-//! The scoreboard as its parent writes it: it opens and closes slots, collects changes, and arms
-//! the wakeup.
+//! The scoreboard as the parent writes it. The parent opens and closes slots, collects changes, and
+//! arms the wakeup.
 
 use std::cell::Cell;
 use std::fmt;
@@ -19,8 +19,8 @@ use crate::status::Status;
 
 /// The parent's view of a scoreboard.
 ///
-/// Only one exists, and it belongs to one thread: it can be sent, but neither cloned nor shared. It
-/// dereferences to a [`ScoreboardReader`].
+/// Each scoreboard has one such view. It belongs to one thread: it can be sent to another thread,
+/// but can be neither cloned nor shared. The view dereferences to a [`ScoreboardReader`].
 ///
 /// # Examples
 ///
@@ -47,13 +47,13 @@ pub struct Scoreboard {
 pub enum ArmResult {
     /// Nothing has changed: the next report wakes the parent.
     Armed,
-    /// Something has changed already, so the wakeup is not armed: process the changes first.
+    /// Changes are pending, so the wakeup is not armed. Process the changes first.
     ChangesPending,
 }
 
 impl Scoreboard {
-    /// Creates an empty scoreboard in these lines, whatever they contain, in phase
-    /// [`Starting`](Phase::Starting), with all slots visible.
+    /// Creates an empty scoreboard in these lines, and overwrites what they contain. The phase is
+    /// [`Starting`](Phase::Starting), and all slots are visible.
     ///
     /// # Errors
     ///
@@ -73,12 +73,12 @@ impl Scoreboard {
         header.words[header_word::VISIBLE_SLOTS].store(slots.into(), Ordering::Relaxed);
         header.words[header_word::STARTED].store(now.as_nanos(), Ordering::Relaxed);
         header.words[header_word::PHASE].store(Phase::Starting.code().into(), Ordering::Relaxed);
-        // Last, for a reader that opens the file meanwhile.
+        // The magic number is written last, because a reader may open the file at the same time.
         header.words[header_word::MAGIC].store(MAGIC, Ordering::Release);
         Ok(Scoreboard { board, one_thread: PhantomData })
     }
 
-    /// Returns a read-only view.
+    /// Returns a read-only view of the scoreboard.
     #[must_use]
     pub fn reader(&self) -> ScoreboardReader {
         self.board
@@ -88,7 +88,7 @@ impl Scoreboard {
     ///
     /// # Errors
     ///
-    /// [`ReportError`] if there is no such slot, or if it is not empty.
+    /// [`ReportError`] if there is no such slot, or if the slot is damaged or not empty.
     pub fn open_slot(
         &self,
         slot: SlotNumber,
@@ -106,11 +106,12 @@ impl Scoreboard {
         Ok(generation)
     }
 
-    /// Closes the slot of a child that was reaped, or never forked, and returns its last entry.
+    /// Closes the slot of a child that was reaped or was never forked, and returns the last entry
+    /// of the slot.
     ///
-    /// It works from any status, and repairs the label of a child that ended while writing it: the
-    /// fault of the entry is then [`SlotFault::TornLabel`], or [`SlotFault::InvalidStatus`] if the
-    /// line was damaged. An empty slot stays as it is.
+    /// A slot can be closed in any status. If the child ended while it was writing its label, the
+    /// label is repaired, and the fault of the returned entry is [`SlotFault::TornLabel`]. If the
+    /// line was damaged, the fault is [`SlotFault::InvalidStatus`]. An empty slot is not changed.
     ///
     /// The child must not be able to write any more: [reap
     /// it](https://man7.org/linux/man-pages/man2/waitpid.2.html) first.
@@ -129,8 +130,8 @@ impl Scoreboard {
         let state = SlotState::unpack(line.words[slot_word::STATE].load(Ordering::Relaxed));
         line.words[slot_word::STATE]
             .store(SlotState::of(Status::Empty, state.generation, 0).pack(), Ordering::Release);
-        // Pairs with the fence in `read`: a reader that sees a word that is cleared below, or one
-        // that the next owner writes, also sees that the slot was closed.
+        // Pairs with the fence in `read`: a reader that sees a word that is cleared below, or a
+        // word that the next owner writes, also sees that the slot was closed.
         fence(Ordering::Release);
         wipe(line, now);
         SlotEntry { fault: last.fault.or(torn), ..last }
@@ -145,7 +146,7 @@ impl Scoreboard {
         }
     }
 
-    /// Writes the phase.
+    /// Writes the phase of the daemon.
     pub fn set_phase(&self, phase: Phase) {
         self.header().words[header_word::PHASE].store(phase.code().into(), Ordering::Release);
     }
@@ -178,21 +179,23 @@ impl Scoreboard {
         });
     }
 
-    /// Arms the wakeup, so that the next report wakes the parent; then it is safe to sleep.
+    /// Arms the wakeup, so that the next report wakes the parent. The parent may sleep if the
+    /// result is [`ArmResult::Armed`].
     ///
-    /// Changes from before do not wake the parent. Therefore this checks for changes again, and
-    /// disarms the wakeup if there are any: no wakeup is lost between checking and sleeping.
+    /// Changes that were reported before do not wake the parent. Therefore this method checks for
+    /// changes after arming, and disarms the wakeup if there are any. So no wakeup is lost between
+    /// checking and sleeping.
     pub fn arm_wakeup(&self) -> ArmResult {
-        // Use a number that was not used before, even if the wakeup is armed already: a report that
-        // has used an earlier one may be about to disarm it, and must then see that the number is
-        // different.
+        // Use a new number, even if the wakeup is armed already: a report that has seen an earlier
+        // number may be about to disarm the wakeup, and must then find a different number.
         self.disarm_wakeup();
         let waker = &self.header().words[header_word::WAKEUP];
         // Only the parent changes an even number, so there is no other writer now.
         waker.store(waker.load(Ordering::Relaxed) | 1, Ordering::Relaxed);
         // The parent stores "armed" and loads the dirty bits; a report stores its bit and loads
-        // "armed". With a sequentially consistent fence between the two on both sides, at least one
-        // side sees the store of the other (Dekker). With anything weaker, both could miss it.
+        // "armed". With a sequentially consistent fence between the store and the load on both
+        // sides, at least one side sees the store of the other side (Dekker's algorithm). With a
+        // weaker fence, each side could miss the store of the other side.
         fence(Ordering::SeqCst);
         if self.dirty().is_marked() {
             self.disarm_wakeup();
@@ -201,18 +204,18 @@ impl Scoreboard {
         ArmResult::Armed
     }
 
-    /// Disarms the wakeup: reports do not wake the parent.
+    /// Disarms the wakeup, so that reports do not wake the parent.
     pub fn disarm_wakeup(&self) {
         disarm_wakeup(self.header());
     }
 }
 
-/// Disarms the wakeup unless a report has disarmed it meanwhile.
+/// Disarms the wakeup, unless a report has disarmed it already.
 fn disarm_wakeup(header: &ScoreboardLine) {
     let waker = &header.words[header_word::WAKEUP];
     let word = waker.load(Ordering::Relaxed);
     if !word.is_multiple_of(2) {
-        // If it fails, a report has disarmed it.
+        // If the exchange fails, a report has disarmed the wakeup.
         let _ = waker.compare_exchange(
             word,
             word.wrapping_add(1),
@@ -222,7 +225,7 @@ fn disarm_wakeup(header: &ScoreboardLine) {
     }
 }
 
-/// Clears the fields of a slot without an owner.
+/// Clears the fields of a slot without an owner, and sets its times to `now`.
 fn wipe(line: &ScoreboardLine, now: MonotonicTime) {
     line.words[slot_word::STARTED_AT].store(now.as_nanos(), Ordering::Relaxed);
     line.words[slot_word::SINCE].store(now.as_nanos(), Ordering::Relaxed);

@@ -1,4 +1,5 @@
-//! The scoreboard as a child writes it: only its own line.
+//! The scoreboard as a child writes it. A child writes its own line, marks its slot as changed, and
+//! wakes the parent.
 
 use std::cell::Cell;
 use std::fmt;
@@ -13,13 +14,14 @@ use crate::status::{IllegalTransition, Status, Transition};
 
 /// Wakes a parent that sleeps.
 ///
-/// The implementation depends on the system: an eventfd(2), a pipe. It must neither block nor fail.
+/// The implementation depends on the system, for example an eventfd(2) or a pipe. It must neither
+/// block nor fail.
 pub trait WakeParent {
     /// Wakes the parent.
     fn wake(&self);
 }
 
-/// Why a slot was not written to. Nothing was changed.
+/// Why a slot was not written. Its status is unchanged.
 #[derive(Copy, Clone, PartialEq, Eq, Hash, Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum ReportError {
@@ -56,8 +58,9 @@ pub enum ReportError {
 
 /// A child's write handle on its own slot.
 ///
-/// It belongs to one thread of the child: it can be sent, but neither cloned nor shared. Dropping
-/// it does not close the slot: the parent does that when the child has exited.
+/// The seat belongs to one thread of the child: it can be sent to another thread, but can be
+/// neither cloned nor shared. Dropping the seat does not close the slot, because the parent closes
+/// the slot after the child has exited.
 ///
 /// # Examples
 ///
@@ -72,12 +75,13 @@ pub struct Seat<B: WakeParent> {
 }
 
 impl<B: WakeParent> Seat<B> {
-    /// Takes the seat that the parent has opened for this child: the status becomes
-    /// [`Forked`](Status::Forked), with this pid.
+    /// Takes the seat in the slot that the parent has opened for this child. The status becomes
+    /// [`Forked`](Status::Forked), and `pid` is written to the slot.
     ///
     /// # Errors
     ///
-    /// [`ReportError`] if the slot is of another generation, or if its seat is taken.
+    /// [`ReportError`] if there is no such slot, if the slot is damaged or belongs to another
+    /// generation, or if its seat is taken.
     #[inline]
     pub fn take(
         board: ScoreboardReader,
@@ -97,15 +101,17 @@ impl<B: WakeParent> Seat<B> {
         Ok(seat)
     }
 
-    /// Reports a status of the child, which begins at `now`.
+    /// Changes the status of the child to `to`, beginning at `now`, and reports the change to the
+    /// parent.
     ///
-    /// A request is counted when it [starts](Transition::RequestStarted). The cost is a few atomic
-    /// operations, without allocation and, while the parent is awake, without a system call.
+    /// A request is counted when it [starts](Transition::RequestStarted). A report costs a few
+    /// atomic operations and does not allocate. It calls [`WakeParent::wake`] only if the wakeup is
+    /// armed, so there is no system call while the parent is awake.
     ///
     /// # Errors
     ///
-    /// [`ReportError::IllegalTransition`] if the transition is not allowed, the others if the seat
-    /// does not belong to this child any more. The line is then unchanged.
+    /// [`ReportError::IllegalTransition`] if the transition is not allowed. Another error if the
+    /// slot no longer belongs to this child or is damaged. The status is then unchanged.
     pub fn report(&self, to: Status, now: MonotonicTime) -> Result<Transition, ReportError> {
         self.change(to, |state, step| {
             match step {
@@ -129,22 +135,23 @@ impl<B: WakeParent> Seat<B> {
     /// Sets the label, a short description of the child's current work.
     ///
     /// A label of more than [`LABEL_MAX`](crate::LABEL_MAX) bytes is truncated, between characters
-    /// if it is UTF-8. It does not wake the parent. Does nothing if the slot has another owner.
+    /// if it is UTF-8. Setting a label does not wake the parent. Does nothing if the slot has
+    /// another owner.
     pub fn set_label(&self, label: &[u8]) {
         if self.state().generation == self.generation {
             label::write(self.line, LabelText::cut(label));
         }
     }
 
-    /// Records that the child's event loop is running. It does not wake the parent.
+    /// Records that the child's event loop is running. A heartbeat does not wake the parent.
     pub fn heartbeat(&self, now: MonotonicTime) {
         if self.state().generation == self.generation {
             self.store(slot_word::HEARTBEAT, now.as_nanos());
         }
     }
 
-    /// Extends the deadline of the current request: time limits that end earlier do not apply. It
-    /// is reset when the request ends.
+    /// Extends the deadline of the current request, so that a request timeout that ends earlier
+    /// does not apply. The deadline is reset when the request ends.
     pub fn extend_deadline(&self, until: MonotonicTime) {
         if self.state().generation == self.generation {
             self.store(slot_word::DEADLINE, until.as_nanos());
@@ -195,9 +202,10 @@ impl<B: WakeParent> Seat<B> {
         self.line.words[word].store(value, Ordering::Relaxed);
     }
 
-    /// Changes the status, if the rules and the generation allow it. `fill` writes the fields that
-    /// belong to it before the state is written: otherwise a reader could see a new status with an
-    /// old `since`, and take a request to be as old as the wait before it.
+    /// Changes the status, if the rules and the generation allow the change. Before the state is
+    /// written, `fill` writes the fields that belong to the new status. Otherwise a reader could
+    /// see a new status with an old `since`, and a request would appear to be as old as the wait
+    /// before it.
     fn change(
         &self,
         to: Status,
@@ -212,9 +220,9 @@ impl<B: WakeParent> Seat<B> {
             let status = state.status().ok_or(ReportError::Damaged { slot, code: state.code })?;
             let step = child_step(status, to)?;
             let next = fill(state, step).with(to);
-            // Release: a reader that sees the new status sees what `fill` has stored. Compared,
-            // because the parent may have closed the slot meanwhile, if it was informed that this
-            // child has exited.
+            // Release: a reader that sees the new status sees what `fill` has stored. The state is
+            // compared, because the parent may have closed the slot after the load above, if the
+            // parent believes that this child has exited.
             let swapped = self.line.words[slot_word::STATE].compare_exchange(
                 state.pack(),
                 next.pack(),
@@ -232,17 +240,18 @@ impl<B: WakeParent> Seat<B> {
 
     #[inline]
     fn wake_if_armed(&self) {
-        // Pairs with the fence in `Scoreboard::arm_wakeup`: the mark is stored, now check whether
-        // the parent sleeps.
+        // Pairs with the fence in `Scoreboard::arm_wakeup`. The dirty bit was stored before the
+        // fence, and whether the parent sleeps is loaded after the fence.
         fence(Ordering::SeqCst);
         let armed = &self.board.header().words[header_word::WAKEUP];
         let word = armed.load(Ordering::Relaxed);
         if word.is_multiple_of(2) {
             return;
         }
-        // Wake before disarming: a child that is stopped or killed in between has then woken the
-        // parent, and costs it one spurious scan. Only the number that was seen is disarmed: if the
-        // parent has meanwhile woken and armed again, the number is different.
+        // Wake before disarming: if this child is stopped or killed between the two, it has woken
+        // the parent, and costs the parent at most one spurious scan. Only the number that was
+        // loaded above is disarmed. If the parent has woken and armed the wakeup again, the number
+        // is different.
         self.waker.wake();
         let _ = armed.compare_exchange(
             word,
@@ -253,7 +262,8 @@ impl<B: WakeParent> Seat<B> {
     }
 }
 
-/// Only the parent empties a slot; the rules of a status do not know the caller.
+/// Returns the transition, if a child may make it. Only the parent empties a slot, and
+/// `transition_to` does not know its caller.
 fn child_step(status: Status, to: Status) -> Result<Transition, IllegalTransition> {
     match to {
         Status::Empty => Err(IllegalTransition { from: status, to }),

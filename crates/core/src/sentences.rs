@@ -1,4 +1,4 @@
-//! The text of each error.
+//! Tests the text of every error message of this crate.
 
 #[path = "../../../tests/sentences.rs"]
 #[macro_use]
@@ -14,7 +14,7 @@ fn slot() -> SlotNumber {
 }
 
 sentences! {
-    a_pool: PoolError {
+    pool_errors_have_the_listed_messages: PoolError {
         PoolError::Zero { .. } => PoolError::Zero { field: "max_children" },
             "max_children must be greater than 0";
         PoolError::TooManySlots { .. } => PoolError::TooManySlots { max_children: 70_000 },
@@ -29,24 +29,24 @@ sentences! {
         PoolError::ScoreboardFull { .. } => PoolError::ScoreboardFull { slots: 16 }, "the scoreboard has 16 slots";
         PoolError::AtMinimum => PoolError::AtMinimum, "the pool must keep at least one spare child";
     }
-    jitter: JitterError {
+    jitter_errors_have_the_listed_messages: JitterError {
         JitterError { .. } => Jitter::from_percent(51).unwrap_err(),
             "jitter must be at most 50 %, but is 51 %";
     }
-    a_ladder: LadderError {
+    ladder_errors_have_the_listed_messages: LadderError {
         LadderError::Empty => LadderError::Empty, "a ladder must have at least one step";
         LadderError::StepAfterGiveUp => LadderError::StepAfterGiveUp,
             "giving up must be the last step of a ladder";
     }
-    a_phase: IllegalPhaseChange {
+    illegal_phase_changes_have_the_listed_messages: IllegalPhaseChange {
         IllegalPhaseChange { .. } => Phase::Stopped.enter(Phase::Running).unwrap_err(),
             "cannot change the phase of the daemon from stopped to running";
     }
-    a_status: IllegalTransition {
+    illegal_transitions_have_the_listed_messages: IllegalTransition {
         IllegalTransition { .. } => Status::Waiting.transition_to(Status::Fresh).unwrap_err(),
             "cannot change the status of a child from waiting to fresh";
     }
-    a_report: ReportError {
+    report_errors_have_the_listed_messages: ReportError {
         ReportError::IllegalTransition(_) =>
             ReportError::IllegalTransition(Status::Waiting.transition_to(Status::Fresh).unwrap_err()),
             "cannot change the status of a child from waiting to fresh";
@@ -59,7 +59,7 @@ sentences! {
         ReportError::NoSuchSlot { .. } => ReportError::NoSuchSlot { slot: slot() },
             "cannot write to slot 3: the scoreboard has no such slot";
     }
-    a_scoreboard: ScoreboardError {
+    scoreboard_errors_have_the_listed_messages: ScoreboardError {
         ScoreboardError::Slots { .. } => ScoreboardError::Slots { slots: 70_000 },
             "invalid number of slots: 70000; a scoreboard has 1 to 65536";
         ScoreboardError::TooShort { .. } => ScoreboardError::TooShort { lines: 4, needed: 9 },
@@ -67,7 +67,7 @@ sentences! {
         ScoreboardError::Foreign { .. } => ScoreboardError::Foreign { found: 0 },
             "not a scoreboard, or one of another version or byte order: it begins with 0x0000000000000000, not with 0x616374646d6e0001";
     }
-    a_line: SlotFault {
+    slot_faults_have_the_listed_messages: SlotFault {
         SlotFault::InvalidStatus(_) => SlotFault::InvalidStatus(77), "the status is damaged: no status has code 77";
         SlotFault::TornLabel => SlotFault::TornLabel, "the child ended while it was writing its label";
         SlotFault::NoSuchSlot => SlotFault::NoSuchSlot, "the scoreboard has no such slot";

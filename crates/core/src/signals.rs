@@ -1,4 +1,4 @@
-//! The meaning of each signal for the parent and for a child. Handling signals is not done here.
+//! The meaning of each signal for the parent and for a child. This module does not handle signals.
 
 /// The signals that have a meaning for a daemon.
 #[derive(Copy, Clone, PartialEq, Eq, Hash, Debug)]
@@ -11,20 +11,21 @@ pub enum Signal {
     Quit,
     /// Hangup: reopen the logs or reload.
     Hup,
-    /// User-defined 2: peek.
+    /// User-defined signal 2: peek.
     Usr2,
-    /// Continue: resume after a pause. The parent also sends it to children, which then check
-    /// whether the daemon is paused. By default it has no effect on a running process.
+    /// Continue: resume after a pause. The parent also sends this signal to its children, which
+    /// then check whether the daemon is paused. By default, the signal has no effect on a running
+    /// process.
     Cont,
     /// Stop, from the terminal: pause.
     Tstp,
-    /// Background read of the terminal; "one more child" by convention of pre-forking servers.
+    /// Background read of the terminal. By convention of pre-forking servers: one more child.
     Ttin,
-    /// Background write to the terminal; "one child fewer" by convention of pre-forking servers.
+    /// Background write to the terminal. By convention of pre-forking servers: one child fewer.
     Ttou,
 }
 
-/// How to stop.
+/// How a daemon or a child stops.
 #[derive(Copy, Clone, PartialEq, Eq, Hash, Debug)]
 pub enum StopMode {
     /// Complete the current requests first.
@@ -50,7 +51,7 @@ pub enum ParentAction {
     Pause,
     /// Accept requests again.
     Resume,
-    /// Nothing: a daemon that is stopping cannot be paused.
+    /// Do nothing: a daemon that is stopping can be neither paused nor resumed.
     Ignore,
 }
 
@@ -65,7 +66,7 @@ pub enum ChildAction {
     Peek,
     /// Check on the scoreboard whether the operator has paused the daemon.
     CheckPause,
-    /// Nothing: the signal is for the parent.
+    /// Do nothing: the signal is for the parent.
     Ignore,
 }
 
@@ -104,8 +105,8 @@ impl Signal {
     }
 }
 
-/// Returns what the parent does on a signal; `stopping` is how the daemon is already stopping, if
-/// it is.
+/// Returns what the parent does on a signal. `stopping` is the mode in which the daemon is already
+/// stopping, or `None` if it is not stopping.
 ///
 /// A second TERM or INT stops immediately: an operator who sends it twice does not want to wait.
 ///
@@ -146,7 +147,8 @@ pub const fn parent_action(signal: Signal, stopping: Option<StopMode>) -> Parent
 
 /// Returns what a child does on a signal.
 ///
-/// A second TERM does not stop it immediately: the parent decides when the grace period ends.
+/// A second TERM does not stop the child immediately, because the parent decides when the grace
+/// period ends.
 #[must_use]
 pub const fn child_action(signal: Signal) -> ChildAction {
     match signal {

@@ -35,7 +35,8 @@ macro_rules! statuses {
                 }
             }
 
-            /// Returns the status as a word, the same on all screens and in JSON, metrics and logs.
+            /// Returns the status as a word. The word is the same on all screens and in JSON,
+            /// metrics and logs.
             #[must_use]
             pub const fn word(self) -> &'static str {
                 match self {
@@ -55,9 +56,9 @@ macro_rules! statuses {
 }
 
 statuses! {
-    /// The status of a slot: whether there is a child, and what it does.
+    /// The status of a slot: whether there is a child, and what the child does.
     ///
-    /// The letters are those of the scoreboard of `POE::Component::Daemon`, as in its manual.
+    /// The letters are those in the manual of `POE::Component::Daemon`.
     ///
     /// # Examples
     ///
@@ -88,7 +89,7 @@ statuses! {
     }
 }
 
-/// The kind of a status, which is all that most rules depend on.
+/// The kind of a status. Most rules depend only on the kind.
 #[derive(Copy, Clone, PartialEq, Eq, Hash, Debug)]
 pub enum StatusKind {
     /// There is no child.
@@ -116,7 +117,7 @@ pub enum Transition {
     RequestStarted,
     /// The request has finished.
     RequestFinished,
-    /// The request continues, and was classified as long, or no longer so.
+    /// The request continues, and was classified as long, or as no longer long.
     Reclassified,
     /// The child is exiting.
     Leaving,
@@ -126,7 +127,7 @@ pub enum Transition {
 
 /// A transition that is not allowed.
 ///
-/// It is returned to the caller; nothing is changed or logged.
+/// The error is returned to the caller. Nothing is changed or logged.
 #[derive(Copy, Clone, PartialEq, Eq, Hash, Debug, thiserror::Error)]
 #[error("cannot change the status of a child from {from} to {to}")]
 pub struct IllegalTransition {
@@ -137,7 +138,7 @@ pub struct IllegalTransition {
 }
 
 impl Status {
-    /// Returns the status with this letter.
+    /// Returns the status with this letter, or `None` if no status has the letter.
     #[must_use]
     pub fn from_letter(letter: char) -> Option<Status> {
         Status::ALL.into_iter().find(|status| status.letter() == letter)
@@ -149,7 +150,8 @@ impl Status {
         self as u8
     }
 
-    /// Returns the status with this code; `None` if there is none, since the memory was damaged.
+    /// Returns the status with this code, or `None` if no status has it. The latter means that the
+    /// memory was damaged.
     #[must_use]
     pub fn from_code(code: u8) -> Option<Status> {
         Status::ALL.get(usize::from(code)).copied()
@@ -189,7 +191,8 @@ impl Status {
 
     /// Returns the meaning of the transition to `to`.
     ///
-    /// A status cannot follow itself: the original warns of `wait` after `wait`.
+    /// A status cannot follow itself. `POE::Component::Daemon` logs a warning if `wait` follows
+    /// `wait`.
     ///
     /// # Errors
     ///

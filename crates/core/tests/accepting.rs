@@ -1,4 +1,4 @@
-//! The accept state of a post-forking daemon, with random events.
+//! Tests the accept state of a post-forking daemon with random events.
 
 #![cfg(not(loom))]
 
@@ -20,8 +20,8 @@ struct Simulation {
 }
 
 impl Simulation {
-    /// Does what a parent does after each event: fork for waiting requests, then update the accept
-    /// state.
+    /// Does what a parent does after each event: forks children for waiting requests, then updates
+    /// the accept state.
     fn update(&mut self) {
         while self.load.waiting > 0 && self.load.children < self.load.max_children {
             self.load.waiting -= 1;
@@ -105,9 +105,9 @@ proptest! {
         prop_assert!(simulation.changes.len().is_multiple_of(2), "the last change is a resume");
 
         simulation.load.phase = Phase::Stopping;
-        let words = simulation.changes.len();
+        let sent = simulation.changes.len();
         simulation.update();
-        prop_assert_eq!((simulation.state, simulation.changes.len()), (AcceptState::Paused, words));
+        prop_assert_eq!((simulation.state, simulation.changes.len()), (AcceptState::Paused, sent));
         prop_assert_eq!(admit(&simulation.load, backlog), Admission::Stopping);
     }
 }

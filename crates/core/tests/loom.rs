@@ -1,5 +1,5 @@
-//! The scoreboard under every order that the memory model allows. Run with
-//! `RUSTFLAGS="--cfg loom" cargo test -p daemon-core --release --test loom`.
+//! Tests the scoreboard and the claims with loom, which explores the orders that the memory model
+//! allows. Run with `RUSTFLAGS="--cfg loom" cargo test -p daemon-core --release --test loom`.
 
 #![cfg(loom)]
 
@@ -12,7 +12,7 @@ use loom::sync::Arc;
 use loom::sync::atomic::{AtomicUsize, Ordering};
 use loom::thread;
 
-/// Counts the wakeups. It uses relaxed atomics, so that it adds no ordering to that of the
+/// Counts the wakeups. The counter uses relaxed atomics, so that it adds no ordering to that of the
 /// scoreboard.
 #[derive(Clone)]
 struct WakeCounter(Arc<AtomicUsize>);
@@ -61,16 +61,16 @@ fn explore(preemptions: usize, model: impl Fn() + Sync + Send + 'static) {
     builder.check(model);
 }
 
-/// The thread that runs the first of two actors. The model explores other orders only where it
-/// notices that two accesses conflict, and misses some if a thread has read a word before it writes
-/// to it; so both actors run on both threads.
+/// The thread that runs the first of two closures. Loom explores other orders only where it detects
+/// that two accesses conflict. It misses some conflicts if a thread has read a word before writing
+/// to that word. Therefore each closure is run on each of the two threads.
 #[derive(Clone, Copy)]
 enum FirstThread {
     Main,
     Spawned,
 }
 
-/// Runs both at the same time, and returns the result of the second.
+/// Runs both closures at the same time, and returns the result of the second one.
 fn both<T: Send + 'static>(
     first_thread: FirstThread,
     first: impl FnOnce() + Send + 'static,
@@ -243,7 +243,7 @@ fn a_wakeup_for_an_earlier_arming_does_not_disarm_a_later_one() {
                 second.report(Status::Serving, at(3)).expect("a legal transition");
             }),
         ];
-        // The parent is awake, whatever woke it: it checks for changes, and goes to sleep again.
+        // The parent is awake for whatever reason. It checks for changes, and goes to sleep again.
         let before = early.wakeups() + late.wakeups();
         let seen = changes(&scoreboard);
         let armed = scoreboard.arm_wakeup();
@@ -257,10 +257,10 @@ fn a_wakeup_for_an_earlier_arming_does_not_disarm_a_later_one() {
     });
 }
 
-/// A writer that is killed in between, as far as a model can have one: it continues, but the parent
-/// closes the slot while it writes, and must detect by what it sees whether the label is torn.
+/// Models a writer that is killed while it writes. In the model, the writer continues, but the
+/// parent closes the slot during the write, and must detect whether the label is torn.
 #[test]
-fn closing_while_a_label_is_written_reports_it_and_leaves_a_usable_slot() {
+fn closing_a_slot_while_its_label_is_written_reports_a_torn_label_and_leaves_the_slot_usable() {
     explore_both(2, |first_thread| {
         let scoreboard = scoreboard(1);
         let seat = take_seat(&scoreboard, 0, &WakeCounter::new());

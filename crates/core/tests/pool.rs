@@ -1,4 +1,4 @@
-//! A simulated pool: random children start, serve and die.
+//! Simulates a pool whose children start, serve and die at random.
 
 #![cfg(not(loom))]
 
@@ -7,7 +7,7 @@ use std::time::Duration;
 use daemon_core::{Counts, MonotonicTime, Pool, PoolDecision, PoolRules, Status, StatusKind};
 use proptest::prelude::*;
 
-/// An event of one of the children, chosen by number.
+/// An event of a child, which is chosen by number, or the passing of milliseconds.
 #[derive(Debug, Clone, Copy)]
 enum PoolEvent {
     BecomesReady(usize),
@@ -44,8 +44,8 @@ impl PoolSimulation {
             assert!(before.idle() - decision.retire >= rules.min_spare, "{decision:?}");
             assert!(before.idle() - decision.retire >= rules.max_spare, "{decision:?}");
         }
-        if let Some(moment) = decision.recheck_at {
-            assert!(moment > self.now, "{decision:?}");
+        if let Some(time) = decision.recheck_at {
+            assert!(time > self.now, "{decision:?}");
         }
         for _fork in 0..decision.fork {
             self.children.push(Status::Forking);
@@ -56,7 +56,7 @@ impl PoolSimulation {
         decision
     }
 
-    /// Changes the nth of the children with a suitable status, if there is any.
+    /// Changes the status of the nth child that has a suitable status, if there is any such child.
     fn nth(&mut self, nth: usize, can: fn(Status) -> bool, becomes: Status) {
         let able = self.children.iter_mut().filter(|status| can(**status)).collect::<Vec<_>>();
         let count = able.len();
@@ -77,8 +77,8 @@ impl PoolSimulation {
         }
     }
 
-    /// Completes everything that is in progress, and advances the time as long as the pool asks for
-    /// it.
+    /// Completes all starts and exits that are in progress, and advances the time as long as the
+    /// pool asks for a later decision.
     fn run_until_stable(&mut self) {
         for _round in 0..10_000 {
             let decision = self.decide();
@@ -92,7 +92,7 @@ impl PoolSimulation {
             }
             self.children.retain(|status| *status != Status::Empty);
             match decision.recheck_at {
-                Some(moment) => self.now = self.now.max(moment),
+                Some(time) => self.now = self.now.max(time),
                 None if moved || decision != PoolDecision::default() => {}
                 None => return,
             }
@@ -164,7 +164,7 @@ proptest! {
                 prop_assert!(rules.min_spare > 0 || min == Some(0));
             }
             Err(error) => {
-                // A limit that was not given is never wrong.
+                // An error names only limits that were given.
                 let sentence = error.to_string();
                 let field = sentence.split(' ').next();
                 let given = [

@@ -1,4 +1,4 @@
-//! A simulated rolling replacement: it ends, and keeps the capacity.
+//! Simulates rolling replacements: each one ends and keeps the capacity.
 
 #![cfg(not(loom))]
 
@@ -19,7 +19,7 @@ fn pool(old_idle: u32, target: u32, max_children: u32) -> RollingReplace {
 }
 
 #[test]
-fn a_quarter_and_at_least_one_may_be_unavailable() {
+fn a_quarter_of_the_children_but_at_least_one_may_be_unavailable() {
     let table = [(0, 1), (1, 1), (4, 1), (7, 1), (8, 2), (100, 25)];
     for (target, max_unavailable) in table {
         assert_eq!(default_max_unavailable(target), max_unavailable);
@@ -27,7 +27,7 @@ fn a_quarter_and_at_least_one_may_be_unavailable() {
 }
 
 #[test]
-fn steps_are_as_in_the_table() {
+fn each_situation_has_the_next_step_of_the_table() {
     let of8 = pool(8, 8, 12);
     let full = pool(8, 8, 8);
     let table = [
@@ -64,7 +64,7 @@ proptest! {
         let mut world = RollingReplace { old_busy: busy, ..pool(target - busy, target, target + room) };
         let mut done = false;
         for step in steps {
-            // Steps until it waits.
+            // Take steps until the replacement waits.
             for turn_number in 0.. {
                 prop_assert!(turn_number < 100, "endless steps: {world:?}");
                 match world.next_step() {
@@ -94,7 +94,7 @@ proptest! {
             if done {
                 break;
             }
-            // What is in progress completes, one child at a time, in any order.
+            // One child becomes ready or exits, chosen at random.
             prop_assert!(world.starting + world.leaving > 0, "nothing is in progress: {world:?}");
             if world.leaving == 0 || (step < 2 && world.starting > 0) {
                 world.starting -= 1;

@@ -1,6 +1,7 @@
-//! The table of transitions in `docs/scoreboard.md`, compared with the code.
+//! Compares the tables of statuses and transitions in `docs/scoreboard.md` with the code.
 //!
-//! The document is not part of the packaged crate; the tests then do nothing.
+//! The packaged crate does not contain the document. The tests do nothing if the document is
+//! missing.
 
 #![cfg(not(loom))]
 
@@ -20,16 +21,16 @@ fn cells(row: &str) -> Vec<&str> {
 #[test]
 fn the_document_has_the_transitions_of_the_code() {
     let Some(document) = document() else { return };
-    let (_before, rest) = document.split_once("<!-- moves -->").expect("the start of the table");
-    let (table, _after) = rest.split_once("<!-- /moves -->").expect("the end of the table");
+    let (_before, rest) = document.split_once("<!-- moves -->").expect("the table has a start");
+    let (table, _after) = rest.split_once("<!-- /moves -->").expect("the table has an end");
     let mut rows = table.trim().lines().map(cells);
     let names = Status::ALL.map(|status| format!("{status:?}"));
 
-    let head = rows.next().expect("a head row");
+    let head = rows.next().expect("the table has a head row");
     assert_eq!(head[1..], names);
     assert!(rows.next().is_some_and(|rule| rule.iter().all(|cell| *cell == "---")));
     for from in Status::ALL {
-        let row = rows.next().expect("a row for each status");
+        let row = rows.next().expect("the table has a row for each status");
         assert_eq!((row[0], row.len()), (format!("{from:?}").as_str(), Status::ALL.len() + 1));
         for (wanted, cell) in Status::ALL.into_iter().zip(&row[1..]) {
             let step =

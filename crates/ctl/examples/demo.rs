@@ -9,8 +9,9 @@
 //! nc 127.0.0.1 7074                             # in a third
 //! ```
 //!
-//! The arguments are a port, or 0 for a free port, which is written to `/tmp/demo/port`; and a directory,
-//! which is created if necessary. Stop it with Ctrl-C or `daemonctl stop`.
+//! The arguments are a port and a directory. Port 0 selects a free port. The directory is created
+//! if necessary, and the port is written to its file `port`. Stop the demo with Ctrl-C or
+//! `daemonctl stop`.
 
 use std::error::Error;
 use std::net::{Ipv4Addr, TcpListener, TcpStream};

@@ -10,14 +10,14 @@ use daemon_sys::shared;
 use crate::error::CtlError;
 use crate::snapshot::Snapshot;
 
-/// A scoreboard file. When a restarted daemon replaces the file, the new one is opened.
+/// A scoreboard file. If a restarted daemon replaces the file, the next read opens the new file.
 #[derive(Debug)]
 pub(crate) struct BoardFile {
     path: PathBuf,
     open: Option<(FileId, ScoreboardReader)>,
 }
 
-/// Device and inode.
+/// Identifies a file by its device and inode.
 type FileId = (u64, u64);
 
 impl BoardFile {
@@ -30,7 +30,8 @@ impl BoardFile {
     ///
     /// # Errors
     ///
-    /// If the file does not exist, cannot be read, or is not a scoreboard of this version.
+    /// Returns an error if the file does not exist, cannot be read, or is not a scoreboard of this
+    /// version.
     pub(crate) fn read(&mut self, now: MonotonicTime) -> Result<Snapshot, CtlError> {
         let board = self.board()?;
         Ok(Snapshot::of_board(&board, now))
@@ -58,7 +59,7 @@ impl BoardFile {
     }
 }
 
-/// Returns the time of the clock that scoreboards use.
+/// Returns the current time of the clock that scoreboards use.
 pub(crate) fn now() -> MonotonicTime {
     MonotonicTime::from_since_boot(daemon_sys::clock::monotonic())
 }

@@ -7,20 +7,20 @@ use clap::error::ErrorKind;
 use clap::{CommandFactory, Parser, Subcommand};
 use clap_complete::Shell;
 
-/// The exit codes at the end of the help: one line each, after the heading.
+/// The list of exit codes at the end of the help: a heading, then one line for each code.
 pub(crate) const EXIT_CODES: &str = "\
 Exit codes:
   0  success
-  1  the daemon refused or failed
+  1  the daemon refused or failed, or the output cannot be written
   2  invalid command line
   3  no such child
-  4  no daemon: no socket, connection refused or lost, no answer in time, or an invalid answer
+  4  no daemon: no socket, connection refused or lost, timeout, or an invalid answer or scoreboard
   5  permission denied for the socket or the scoreboard file, or by the daemon
   6  the daemon uses another version of the protocol";
 
 /// Monitors and controls a daemon.
 ///
-/// It connects to the daemon's control socket, which the program sets with `DaemonBuilder::control`.
+/// Connects to the daemon's control socket, which the program sets with `DaemonBuilder::control`.
 /// Only root and the daemon's user may connect.
 #[derive(Debug, Parser)]
 #[command(name = "daemonctl", version, after_help = EXIT_CODES, max_term_width = 100)]
@@ -69,7 +69,7 @@ pub(crate) enum Command {
     },
     /// Shows the internal state of the parent, and what delays its shutdown
     Peek {
-        /// Include descriptors, threads and sessions
+        /// Include descriptors, threads, tasks and the status
         #[arg(short, long)]
         verbose: bool,
     },
@@ -159,7 +159,7 @@ impl Cli {
         self.timeout
     }
 
-    /// Returns the path of the control socket. Exits with a usage error if it is not given.
+    /// Returns the path of the control socket. Exits with a usage error if no path is given.
     pub(crate) fn socket(&self) -> PathBuf {
         match (&self.socket, &self.board) {
             (Some(socket), _) => socket.clone(),
@@ -174,7 +174,7 @@ impl Cli {
         }
     }
 
-    /// Returns the source of the status. Exits with a usage error if none is given.
+    /// Returns the source of the status. Exits with a usage error if no path is given.
     pub(crate) fn source(&self) -> Source {
         match (self.socket.clone(), self.board.clone()) {
             (Some(socket), Some(board)) => Source::Both { socket, board },
@@ -212,7 +212,7 @@ mod tests {
     }
 
     #[test]
-    fn times_are_seconds_with_a_fraction_within_limits() {
+    fn durations_are_seconds_within_limits_and_may_have_a_fraction() {
         assert_eq!(seconds("0.25"), Ok(Duration::from_millis(250)));
         for refused in ["", "soon", "0", "-1", "NaN", "inf", "1e300", "86401"] {
             assert!(seconds(refused).is_err(), "{refused}");
@@ -226,7 +226,7 @@ mod tests {
     }
 
     #[test]
-    fn the_help_is_the_snapshot() {
+    fn the_help_matches_its_snapshot() {
         let mut command = Cli::command().term_width(100);
         insta::assert_snapshot!("help", command.render_long_help().to_string());
     }

@@ -1,4 +1,5 @@
-//! A connection to the control socket. Every answer has a deadline, whatever the daemon does.
+//! A connection to the control socket. The answer to each command has a deadline, even if the
+//! daemon hangs or never ends its answer. Events have no deadline.
 
 use std::io::{self, Read, Write};
 use std::os::unix::net::UnixStream;
@@ -17,7 +18,7 @@ use socket2::{Domain, SockAddr, Socket, Type};
 use crate::error::CtlError;
 use crate::text;
 
-/// The maximum length of a line in bytes: twice the status of the largest scoreboard.
+/// The maximum length of a line in bytes: twice the length of the status of the largest scoreboard.
 const LINE_MAX: usize = 64 << 20;
 
 /// A connection to a daemon.
@@ -26,7 +27,7 @@ pub(crate) struct DaemonClient {
     stream: UnixStream,
     socket: PathBuf,
     timeout: Duration,
-    /// Bytes that have been read, after the last complete line.
+    /// The bytes that were received after the last complete line.
     buffer: Vec<u8>,
 }
 
@@ -41,11 +42,11 @@ struct VersionField {
 pub(crate) enum ReceivedEvent {
     /// An event that this version of daemonctl knows.
     Known(ControlEvent),
-    /// An event that a later daemon with the same version of the protocol has added.
+    /// An event that a later version of the daemon has added to the same version of the protocol.
     Unknown(Value),
 }
 
-/// A line from the daemon, parsed.
+/// A parsed line from the daemon.
 enum ParsedLine {
     Body(ResponseBody),
     Unknown(Value),
@@ -60,8 +61,8 @@ enum NextLine {
 impl DaemonClient {
     /// Connects to the daemon.
     ///
-    /// A daemon that hangs accepts no connections once its backlog is full, so the timeout applies to
-    /// connecting too.
+    /// The timeout applies to connecting too, because a daemon that hangs accepts no connections
+    /// when the backlog of its socket is full.
     pub(crate) fn connect(socket: &Path, timeout: Duration) -> Result<DaemonClient, CtlError> {
         let stream = connected(socket, timeout).map_err(|source| {
             let socket = socket.to_owned();
@@ -104,7 +105,7 @@ impl DaemonClient {
         }
     }
 
-    /// Returns the status.
+    /// Requests and returns the status of the daemon.
     pub(crate) fn status(&mut self) -> Result<Report, CtlError> {
         match self.ask(ControlCommand::Status)? {
             ControlReply::Status { report } => Ok(*report),
@@ -112,7 +113,7 @@ impl DaemonClient {
         }
     }
 
-    /// Returns the internal state of the parent.
+    /// Requests and returns the internal state of the parent.
     pub(crate) fn peek(&mut self, verbose: bool) -> Result<String, CtlError> {
         let command = ControlCommand::Peek { verbose };
         let action = action(&command);
@@ -122,7 +123,7 @@ impl DaemonClient {
         }
     }
 
-    /// Returns the evidence about a child, as text and as JSON.
+    /// Requests and returns the evidence about a child, as text and as JSON.
     pub(crate) fn trace(&mut self, pid: u32) -> Result<(String, Value), CtlError> {
         let command = ControlCommand::Trace { pid };
         let action = action(&command);
@@ -132,7 +133,7 @@ impl DaemonClient {
         }
     }
 
-    /// Subscribes to events.
+    /// Subscribes to the daemon's events, which [`event`](DaemonClient::event) then returns.
     pub(crate) fn subscribe(&mut self) -> Result<(), CtlError> {
         match self.ask(ControlCommand::Events)? {
             ControlReply::Listening => Ok(()),
@@ -140,8 +141,8 @@ impl DaemonClient {
         }
     }
 
-    /// Waits for the next event without a time limit; returns `None` when the daemon has closed the
-    /// connection.
+    /// Waits for the next event without a time limit, and returns the event. Returns `None` if the
+    /// daemon has closed the connection.
     pub(crate) fn event(&mut self) -> Result<Option<ReceivedEvent>, CtlError> {
         let action = action(&ControlCommand::Events);
         match self.answer(&action, None)? {
@@ -176,7 +177,7 @@ impl DaemonClient {
         }
     }
 
-    /// Reads and parses the next line; returns `None` at the end.
+    /// Reads and parses the next line. Returns `None` if the daemon has closed the connection.
     fn answer(
         &mut self,
         action: &str,
@@ -185,7 +186,7 @@ impl DaemonClient {
         let NextLine::Line(line) = self.line(action, deadline)? else {
             return Ok(None);
         };
-        // The rest of a line of another version may have another format.
+        // In another version of the protocol, the rest of the line may have another format.
         let VersionField { version } = serde_json::from_slice(&line).map_err(|error| {
             self.invalid_answer(action, &format!("{error}: {}", excerpt(&line)))
         })?;
@@ -284,8 +285,8 @@ impl DaemonClient {
     }
 }
 
-/// Parses additions to the same version of the protocol: unknown events, which are passed on, and
-/// unknown kinds of errors, which become failures.
+/// Parses a line with an addition to the same version of the protocol. An unknown event is passed
+/// on, and an unknown kind of error becomes a failure.
 fn parse_addition(line: &[u8]) -> Option<ParsedLine> {
     let mut value: Value = serde_json::from_slice(line).ok()?;
     if let Some(event) = value.get_mut("event") {
@@ -326,7 +327,7 @@ fn excerpt(line: &[u8]) -> String {
     format!("`{shown}`")
 }
 
-/// Returns the action of a command, as it follows "cannot".
+/// Returns the action of a command, in the words that follow "cannot" in an error message.
 fn action(command: &ControlCommand) -> String {
     match command {
         ControlCommand::Status => "get the status".to_owned(),

@@ -1,4 +1,4 @@
-//! Runs the commands.
+//! Runs the commands, and prints their results.
 
 use std::io::{self, IsTerminal, Write};
 use std::path::Path;
@@ -19,7 +19,7 @@ use crate::{manual, status, top};
 ///
 /// # Errors
 ///
-/// The error for standard error and the exit code.
+/// Returns the error that the caller prints to standard error and converts to the exit code.
 pub(crate) fn run(cli: &Cli) -> Result<ExitCode, CtlError> {
     match &cli.command {
         Command::Status { json, metrics } => {
@@ -64,9 +64,7 @@ pub(crate) fn run(cli: &Cli) -> Result<ExitCode, CtlError> {
 /// The format of the status.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum OutputFormat {
-    /// A table.
     Table,
-    /// JSON.
     Json,
     /// OpenMetrics, for Prometheus.
     Metrics,
@@ -90,8 +88,8 @@ fn execute(cli: &Cli, command: ControlCommand) -> Result<(), CtlError> {
     print_lines(&done)
 }
 
-/// Prints the status. If the daemon does not answer, prints its scoreboard with a note; the exit code is
-/// still that of the missing answer.
+/// Prints the status. If the daemon does not answer, prints its scoreboard with a note, but returns
+/// the exit code for a missing answer.
 fn print_status(cli: &Cli, format: OutputFormat) -> Result<ExitCode, CtlError> {
     let (shown, code) = match cli.source() {
         Source::Socket(socket) => {
@@ -158,13 +156,14 @@ fn print_events(mut client: DaemonClient, format: EventFormat) -> Result<(), Ctl
         print_lines(&line)?;
     }
     match phase {
-        // A daemon that stops closes its connections.
+        // A daemon that stops closes its connections, so the end of the events is not an error.
         Some(Phase::Stopping | Phase::Stopped) => Ok(()),
         Some(Phase::Starting | Phase::Running) | None => Err(client.closed()),
     }
 }
 
-/// Returns whether to use colours: on terminals, unless `NO_COLOR` is set (<https://no-color.org>).
+/// Returns the colour mode: colours on a terminal, unless `NO_COLOR` is set and not empty
+/// (<https://no-color.org>).
 fn color_mode(out: &impl IsTerminal) -> ColorMode {
     let is_disabled = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
     if out.is_terminal() && !is_disabled { ColorMode::Color } else { ColorMode::Plain }

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use actix_daemon::control::protocol::{ControlError, ControlErrorKind, VERSION};
+use actix_daemon::format;
 use daemon_core::ScoreboardError;
 
 use crate::text;
@@ -13,17 +14,14 @@ use crate::text;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[repr(u8)]
 pub(crate) enum ExitStatus {
-    /// Success.
     Success = 0,
-    /// The daemon refused or failed.
+    /// The daemon refused or failed, or the output cannot be written.
     Failed = 1,
-    /// The command line is invalid. Mostly reported by clap.
+    /// The command line is invalid. clap reports most of these errors.
     Usage = 2,
-    /// No such child.
     NoSuchChild = 3,
-    /// No daemon answers.
+    /// No daemon answers, or the answer or the scoreboard file is invalid.
     NoDaemon = 4,
-    /// Permission denied.
     PermissionDenied = 5,
     /// The daemon uses another version of the protocol.
     VersionMismatch = 6,
@@ -46,7 +44,7 @@ pub(crate) enum CtlError {
         /// The path of the socket.
         socket: PathBuf,
     },
-    /// The user may not connect to the socket.
+    /// The user has no permission to connect to the socket.
     #[error("cannot connect to {}: permission denied; only root and the daemon's user may connect", .socket.display())]
     PermissionDenied {
         /// The path of the socket.
@@ -61,7 +59,7 @@ pub(crate) enum CtlError {
         source: io::Error,
     },
     /// The daemon did not answer in time.
-    #[error("cannot {action}: the daemon at {} did not answer within {}", .socket.display(), text::seconds(*.timeout))]
+    #[error("cannot {action}: the daemon at {} did not answer within {}", .socket.display(), format::duration(*.timeout))]
     Timeout {
         /// The action that failed.
         action: String,
@@ -95,18 +93,18 @@ pub(crate) enum CtlError {
         action: String,
         /// The path of the socket.
         socket: PathBuf,
-        /// What is wrong with the answer.
+        /// Why the answer is invalid.
         reason: String,
     },
     /// The daemon uses another version of the protocol.
-    #[error("cannot {action}: the daemon at {} uses protocol version {theirs}, this daemonctl \
-             version {VERSION}", .socket.display())]
+    #[error("cannot {action}: the daemon at {} uses protocol version {theirs}, but this \
+             daemonctl uses version {VERSION}", .socket.display())]
     VersionMismatch {
         /// The action that failed.
         action: String,
         /// The path of the socket.
         socket: PathBuf,
-        /// The version of the daemon.
+        /// The protocol version of the daemon.
         theirs: u32,
     },
     /// The daemon refused, or failed to carry out the command.
@@ -125,7 +123,7 @@ pub(crate) enum CtlError {
     InvalidBoard {
         /// The path of the file.
         board: PathBuf,
-        /// The reason.
+        /// Why the file is not a scoreboard.
         source: ScoreboardError,
     },
     /// Only the daemon has the counters that metrics need, and the daemon does not answer.
@@ -184,7 +182,7 @@ impl CtlError {
         (!self.is_broken_pipe()).then(|| self.to_string())
     }
 
-    /// Returns whether the daemon is not available, so that its scoreboard should be read instead.
+    /// Returns whether the daemon is unavailable. The scoreboard can be read instead.
     pub(crate) fn is_daemon_unavailable(&self) -> bool {
         self.exit_status() == ExitStatus::NoDaemon
     }
@@ -198,7 +196,8 @@ impl CtlError {
     }
 }
 
-/// Returns the daemon's message. Adds the action unless the message already names one.
+/// Returns the daemon's message. Puts the action before the message unless the message already
+/// names an action.
 fn refusal(action: &str, message: &str) -> String {
     let message = text::clean(message);
     if message.starts_with("cannot ") { message } else { format!("cannot {action}: {message}") }

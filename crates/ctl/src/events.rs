@@ -17,7 +17,7 @@ const BAD: &str = "31";
 pub(crate) enum ColorMode {
     /// With colours.
     Color,
-    /// Without: the output is not a terminal, or the user has disabled them.
+    /// Without colours: the output is not a terminal, or the user has disabled colours.
     Plain,
 }
 
@@ -25,7 +25,7 @@ pub(crate) enum ColorMode {
 ///
 /// # Errors
 ///
-/// If an event cannot be serialized.
+/// Returns an error if the event cannot be serialized.
 pub(crate) fn json(event: &ReceivedEvent) -> serde_json::Result<String> {
     match event {
         ReceivedEvent::Known(known) => serde_json::to_string(known),
@@ -33,10 +33,10 @@ pub(crate) fn json(event: &ReceivedEvent) -> serde_json::Result<String> {
     }
 }
 
-/// Returns an event as a line of text, with its time of day.
+/// Returns an event as a line of text that begins with the time of day `at`.
 pub(crate) fn line(event: &ReceivedEvent, at: &Zoned, color_mode: ColorMode) -> String {
     let (word, colour, rest) = match event {
-        ReceivedEvent::Known(event) => row_heights(event),
+        ReceivedEvent::Known(event) => parts(event),
         ReceivedEvent::Unknown(value) => ("other", NEUTRAL, text::clean(&value.to_string())),
     };
     let word = match color_mode {
@@ -46,7 +46,7 @@ pub(crate) fn line(event: &ReceivedEvent, at: &Zoned, color_mode: ColorMode) -> 
     format!("{} {word} {rest}", at.strftime("%H:%M:%S"))
 }
 
-fn row_heights(event: &ControlEvent) -> (&'static str, &'static str, String) {
+fn parts(event: &ControlEvent) -> (&'static str, &'static str, String) {
     match event {
         ControlEvent::Born { slot, pid } => ("born", GOOD, format!("slot {slot} pid {pid}")),
         ControlEvent::Exited { slot, pid, cause, text, requests, lifetime } => {
@@ -99,7 +99,7 @@ mod tests {
     }
 
     #[test]
-    fn each_event_is_a_line_with_its_time() {
+    fn each_event_is_printed_as_a_line_with_its_time() {
         let slot = SlotNumber::new(3);
         let gone = ControlEvent::Exited {
             slot,
@@ -140,7 +140,7 @@ mod tests {
     }
 
     #[test]
-    fn a_started_child_is_green_with_colours() {
+    fn the_event_of_a_new_child_is_green_if_colours_are_enabled() {
         let born = ControlEvent::Born { slot: SlotNumber::new(0), pid: 1 };
         let line = line_of(born, ColorMode::Color);
         assert_eq!(line, "14:03:12 \x1b[32mborn   \x1b[0m slot 0 pid 1");

@@ -1,8 +1,9 @@
 //! `daemonctl`, the command-line client for daemons made with `actix-daemon`.
 //!
-//! A daemon with a control socket answers queries about its status, its parent process and its events,
-//! and carries out commands: stop, reload, resize, retire a child. `daemonctl top` is a live screen. The
-//! scoreboard of a daemon that keeps it in a file can be read even while its parent hangs.
+//! A daemon with a control socket answers queries about its status and its parent process, sends
+//! its events, and carries out commands: stop, reload, resize, retire a child. `daemonctl top` is a
+//! live screen. If a daemon keeps its scoreboard in a file, daemonctl can read the scoreboard even
+//! while the parent hangs.
 //!
 //! ```sh
 //! export DAEMONCTL_SOCKET=/run/echo.sock DAEMONCTL_BOARD=/run/echo.board
@@ -18,16 +19,16 @@
 //! | `cli`, `manual` | the command line; the completions and man pages generated from it |
 //! | `client` | one connection to the control socket, with deadlines |
 //! | `board` | reads the scoreboard file, without the daemon |
-//! | `snapshot` | the state of a daemon, from either source |
+//! | `snapshot` | the state of a daemon, from its socket or its scoreboard file |
 //! | `commands`, `status`, `events` | the commands that print and exit |
-//! | `top` | the live screen: `screen` is its state, `view` draws it, both without I/O or clock |
+//! | `top` | the live screen; its `screen` (state) and `view` (drawing) use no I/O and no clock |
 //! | `error` | the errors and their exit codes |
 //!
 //! # Limitations
 //!
-//! - One daemon at a time, on this machine.
-//! - The scoreboard file contains neither the daemon's name, model and counters nor processor times and
-//!   memory sizes.
+//! - A call of daemonctl controls one daemon, which must run on the same machine.
+//! - The scoreboard file does not contain the name, model and counters of the daemon, or the
+//!   processor times and memory sizes of its children.
 
 mod board;
 mod cli;

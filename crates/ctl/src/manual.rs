@@ -1,4 +1,4 @@
-//! Completions and man pages, generated from the description of the command line.
+//! Completions and man pages, generated from the definition of the command line.
 
 use std::fs;
 use std::io;
@@ -11,7 +11,7 @@ use clap_complete::Shell;
 use crate::cli::{Cli, EXIT_CODES};
 use crate::error::CtlError;
 
-/// Returns the completion script of a shell.
+/// Returns the completion script for a shell.
 pub(crate) fn completions(shell: Shell) -> Vec<u8> {
     let mut script = Vec::new();
     clap_complete::generate(shell, &mut Cli::command(), "daemonctl", &mut script);
@@ -22,10 +22,10 @@ pub(crate) fn completions(shell: Shell) -> Vec<u8> {
 ///
 /// # Errors
 ///
-/// Writing to memory does not fail.
+/// Writing to memory does not fail, so no error is expected.
 pub(crate) fn page() -> Result<Vec<u8>, CtlError> {
     let mut page = Vec::new();
-    // The exit codes at the end of the help become a section of the page.
+    // The page has a section with the exit codes, so they are removed from the end of the help.
     let command = command_for_pages().after_help(Resettable::Reset);
     clap_mangen::Man::new(command).render(&mut page).map_err(CtlError::output)?;
     page.extend_from_slice(ENVIRONMENT.as_bytes());
@@ -42,7 +42,7 @@ pub(crate) fn page() -> Result<Vec<u8>, CtlError> {
 ///
 /// # Errors
 ///
-/// If the pages cannot be written.
+/// Returns an error if the directory or a page cannot be written.
 pub(crate) fn pages(dir: &Path) -> Result<(), CtlError> {
     let first = page()?;
     let write = || -> io::Result<()> {
@@ -67,5 +67,5 @@ DAEMONCTL_BOARD
 The path of the scoreboard file, if \\fB\\-\\-board\\fR is not given.
 .TP
 NO_COLOR
-Disables colours, if it is set and not empty.
+Disables colours if the variable is set and not empty.
 ";

@@ -1,4 +1,4 @@
-//! The error messages of daemonctl, each at least once.
+//! Tests the text of every error message of daemonctl.
 
 #[path = "../../../tests/sentences.rs"]
 #[macro_use]
@@ -48,7 +48,7 @@ sentences! {
         CtlError::InvalidAnswer { .. } => CtlError::InvalidAnswer { action: action(), socket: socket(), reason: "not JSON".to_owned() },
             "cannot retire process 4711: invalid answer from /run/x.sock: not JSON";
         CtlError::VersionMismatch { .. } => CtlError::VersionMismatch { action: action(), socket: socket(), theirs: 7 },
-            "cannot retire process 4711: the daemon at /run/x.sock uses protocol version 7, this daemonctl version 1";
+            "cannot retire process 4711: the daemon at /run/x.sock uses protocol version 7, but this daemonctl uses version 1";
         CtlError::Refused { .. } => CtlError::Refused { action: action(), fault: ControlError { kind: ControlErrorKind::Refused, text: "the daemon has no children".to_owned() } },
             "cannot retire process 4711: the daemon has no children";
         CtlError::BoardFile(_) => CtlError::BoardFile(daemon_sys::Error::os("open /run/x.board", denied())),

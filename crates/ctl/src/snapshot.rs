@@ -8,8 +8,8 @@ use serde::{Serialize, Serializer};
 
 use crate::text;
 
-/// The state of a daemon at one moment. Values that only the daemon has are `None` in a snapshot of its
-/// scoreboard.
+/// The state of a daemon at one moment. The fields that only the daemon knows are `None` in a
+/// snapshot of its scoreboard file.
 #[derive(Debug, Clone, Serialize)]
 pub(crate) struct Snapshot {
     /// The alias of the daemon.
@@ -20,14 +20,14 @@ pub(crate) struct Snapshot {
     pub(crate) parent: Option<u32>,
     /// The phase of the daemon.
     pub(crate) phase: Phase,
-    /// Whether the daemon accepts requests; `None` also for a daemon without children.
+    /// Whether the daemon accepts requests. Also `None` for a daemon without children.
     pub(crate) accepting: Option<AcceptState>,
     /// Whether the operator has paused the daemon.
     pub(crate) operator_pause: Option<OperatorPause>,
     /// The time since the start of the daemon.
     #[serde(serialize_with = "in_seconds")]
     pub(crate) up: Duration,
-    /// The letters of the slots.
+    /// The status letters of all slots.
     pub(crate) board: String,
     /// The maximum number of children.
     pub(crate) max_children: u32,
@@ -44,11 +44,11 @@ pub(crate) struct Snapshot {
 pub(crate) struct Child {
     /// The slot of the child.
     pub(crate) slot: SlotNumber,
-    /// The generation of the slot.
+    /// The generation of the child in its slot.
     pub(crate) generation: u32,
-    /// The pid, once the child has been forked.
+    /// The pid; `None` until the child has been forked.
     pub(crate) pid: Option<u32>,
-    /// The letter of the status; `?` if the line in the scoreboard is damaged.
+    /// The letter of the status; `?` if the slot in the scoreboard is damaged.
     pub(crate) letter: char,
     /// The time since the fork.
     #[serde(serialize_with = "in_seconds")]
@@ -67,9 +67,9 @@ pub(crate) struct Child {
     /// The proportional share of memory (PSS) in bytes.
     #[serde(skip)]
     pub(crate) pss: Option<u64>,
-    /// The exit causes of the slot's former children, the latest first.
+    /// The exit causes of the former children of this slot, the latest first.
     pub(crate) causes: Vec<ExitCause>,
-    /// The label.
+    /// The label; empty if the child has no label.
     pub(crate) label: String,
 }
 
@@ -122,7 +122,7 @@ impl From<&ChildReport> for Child {
 }
 
 impl Snapshot {
-    /// Returns the snapshot of a scoreboard.
+    /// Creates a snapshot of a scoreboard.
     pub(crate) fn of_board(board: &ScoreboardReader, now: MonotonicTime) -> Snapshot {
         let entries = board.entries().filter(|entry| entry.status != Some(Status::Empty));
         let child = |entry: daemon_core::SlotEntry| Child {
@@ -158,12 +158,14 @@ impl Snapshot {
         }
     }
 
-    /// Returns the words for whether requests are accepted, and why not.
+    /// Returns in words whether requests are accepted, and if not, why. Returns `None` if `accepting`
+    /// is `None`, or if the daemon stops.
     pub(crate) fn accepting_words(&self) -> Option<&'static str> {
         actix_daemon::accepting_words(self.accepting?, self.operator_pause, self.phase)
     }
 
-    /// Returns the number of requests started, by former children too if the counters are known.
+    /// Returns the number of requests started. Without counters, only the requests of the present
+    /// children are counted.
     pub(crate) fn requests(&self) -> u64 {
         let of_these = || self.children.iter().map(|child| child.requests).sum();
         self.counters.as_ref().map_or_else(of_these, |counters| counters.requests)
@@ -179,7 +181,7 @@ pub(crate) fn model(kind: ModelKind) -> &'static str {
     }
 }
 
-/// Returns the word for a status; `damaged` for a damaged line of the scoreboard.
+/// Returns the word for a status. Returns `damaged` if the slot in the scoreboard is damaged.
 pub(crate) fn status_word(status: Option<Status>) -> &'static str {
     status.map_or("damaged", Status::word)
 }

@@ -1,5 +1,5 @@
-//! The status of a daemon as text: [`table`] and [`metrics`] format a report of the daemon,
-//! [`scoreboard_table`] a snapshot of its scoreboard.
+//! The status of a daemon as text: [`table`] and [`metrics`] format a report of the daemon, and
+//! [`scoreboard_table`] formats a snapshot of its scoreboard.
 
 use std::fmt::Write;
 
@@ -40,7 +40,8 @@ pub(crate) fn scoreboard_table(snapshot: &Snapshot) -> String {
     table
 }
 
-/// Returns the counts of children and forks, one phrase each.
+/// Returns a phrase for each count: children, forks, failed exits, and how often `max_children` was
+/// reached.
 pub(crate) fn totals(snapshot: &Snapshot) -> Vec<String> {
     let mut totals = Vec::new();
     if snapshot.max_children > 0 {

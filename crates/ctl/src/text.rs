@@ -1,11 +1,4 @@
-//! Formatting of rates and time limits, and sanitizing of text from other processes.
-
-use std::time::Duration;
-
-/// Returns a duration in seconds, with its fraction: `5s`, `0.25s`.
-pub(crate) fn seconds(time: Duration) -> String {
-    format!("{}s", time.as_secs_f64())
-}
+//! Formatting of rates, and sanitizing of text from other processes.
 
 /// Returns a rate in at most six characters: `0.4`, `12`, `1234`, `56k`.
 pub(crate) fn rate(per_second: f64) -> String {
@@ -16,12 +9,13 @@ pub(crate) fn rate(per_second: f64) -> String {
     }
 }
 
-/// Replaces characters that could control the terminal by `?`.
+/// Replaces each character that could control the terminal with `?`.
 pub(crate) fn clean(text: &str) -> String {
     text.chars().map(|letter| if is_unsafe(letter) { '?' } else { letter }).collect()
 }
 
-/// Replaces characters that could control the terminal by `?`, but keeps line breaks and tabs.
+/// Replaces each character that could control the terminal with `?`, but keeps line breaks, and
+/// replaces each tab with four blanks.
 pub(crate) fn clean_lines(text: &str) -> String {
     let mut clean = String::with_capacity(text.len());
     for letter in text.chars() {

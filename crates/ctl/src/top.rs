@@ -1,7 +1,7 @@
 //! The live screen: the terminal, and the threads that wait for events.
 //!
-//! One thread each waits for keys, signals, answers of the daemon and the scoreboard file. All of them
-//! send to one channel, and the main thread updates the screen from it.
+//! Separate threads read the keys, the signals, the daemon's answers and the scoreboard file. All
+//! of them send events to one channel. The main thread receives the events and updates the screen.
 
 mod columns;
 #[cfg(test)]
@@ -36,10 +36,10 @@ use crate::error::{CtlError, ExitStatus};
 use crate::events::ColorMode;
 use crate::snapshot::Snapshot;
 
-/// The interval of redrawing without events, to update the durations on the screen.
+/// The screen is redrawn after this time without an event, to update the durations on the screen.
 const TICK: Duration = Duration::from_secs(1);
 
-/// The signals that end the program.
+/// The signals that end the live screen.
 const END_SIGNALS: [Signal; 4] = [Signal::Term, Signal::Hup, Signal::Int, Signal::Quit];
 
 /// An event for the screen.
@@ -66,8 +66,8 @@ enum InitialData {
 ///
 /// # Errors
 ///
-/// If the daemon does not answer and there is no readable scoreboard; if standard output is not a
-/// terminal.
+/// Returns an error if standard output is not a terminal, if the terminal fails, or if neither the
+/// daemon answers nor a scoreboard file can be read.
 pub(crate) fn run(
     source: Source,
     timeout: Duration,
@@ -79,7 +79,8 @@ pub(crate) fn run(
         return Err(CtlError::Terminal { source });
     }
     let initial = read_initial_data(&source, timeout)?;
-    // All threads inherit the signal mask, so that only the queue receives the signals.
+    // The queue blocks the signals in this thread. The threads that are spawned below inherit the
+    // signal mask, so only the queue receives the signals.
     let signals = SignalQueue::new(&END_SIGNALS)?;
     let (sender, events) = mpsc::channel();
     let (command_sender, commands) = mpsc::channel();
@@ -97,7 +98,7 @@ pub(crate) fn run(
             screen.on_board(*snapshot, board::now());
         }
     }
-    // This also installs a panic hook that restores the terminal.
+    // `try_init` also installs a panic hook that restores the terminal.
     let mut terminal = ratatui::try_init().map_err(|source| CtlError::Terminal { source })?;
     let restore = Restore;
     if let Some(socket) = source.socket() {
@@ -134,13 +135,13 @@ impl Source {
     }
 }
 
-/// Restores the terminal when it is dropped.
+/// Restores the terminal on drop.
 struct Restore;
 
 impl Drop for Restore {
     fn drop(&mut self) {
-        // After a panic the hook has already restored the terminal; doing it again would move the
-        // cursor into the panic message.
+        // After a panic, the panic hook has already restored the terminal. A second restore would
+        // move the cursor into the panic message.
         if !thread::panicking() {
             ratatui::restore();
         }
@@ -164,7 +165,7 @@ fn read_initial_data(source: &Source, timeout: Duration) -> Result<InitialData, 
     }
 }
 
-/// Draws the screen after each event.
+/// Draws the screen and handles events until the screen ends. Returns the exit code.
 fn run_screen(
     terminal: &mut DefaultTerminal,
     mut screen: Screen,
@@ -181,7 +182,7 @@ fn run_screen(
                 screen.on_tick(board::now());
                 continue;
             }
-            // The thread that reads keys runs as long as the terminal exists.
+            // Not reached: the thread that reads keys sends its error before it drops its sender.
             Err(RecvTimeoutError::Disconnected) => {
                 return Ok(ExitCode::from(ExitStatus::Success as u8));
             }
@@ -194,13 +195,13 @@ fn run_screen(
             ScreenEvent::CommandFinished(result) => screen.on_command_finished(result, now),
             ScreenEvent::Resized => screen.on_tick(now),
             ScreenEvent::Signal(signal) => {
-                // The exit code that a shell uses for a signal.
+                // A shell returns this exit code for a program that was ended by a signal.
                 return Ok(ExitCode::from(u8::try_from(128 + signal.number()).unwrap_or(128)));
             }
             ScreenEvent::InputFailed(source) => return Err(CtlError::Terminal { source }),
             ScreenEvent::Key(key) => match screen.on_key(key, now) {
                 Some(ScreenRequest::Quit) => return Ok(ExitCode::from(ExitStatus::Success as u8)),
-                // Without a socket there is no receiver, and the screen requests no commands.
+                // Without a socket no thread receives commands, but then the screen requests none.
                 Some(ScreenRequest::Run(command)) => drop(commands.send(command)),
                 None => {}
             },
@@ -208,8 +209,8 @@ fn run_screen(
     }
 }
 
-/// Requests the status at every interval, and runs commands as they arrive. Each uses a new connection,
-/// so that a restarted daemon is found automatically.
+/// Requests the status at every interval, and runs commands when they arrive. Each request and
+/// command uses a new connection, so the screen connects to a restarted daemon automatically.
 fn poll_daemon(
     socket: &Path,
     timeout: Duration,
@@ -263,7 +264,7 @@ fn run_command(
     }
 }
 
-/// Reads the scoreboard at every interval. Errors are ignored while the source is a daemon.
+/// Reads the scoreboard file at every interval. Reports errors only if the file is the only source.
 fn poll_board(
     mut board: BoardFile,
     interval: Duration,

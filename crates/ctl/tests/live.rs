@@ -1,4 +1,5 @@
-//! The daemonctl program, against a fake daemon, a real daemon, a scoreboard file, and in a real terminal.
+//! Tests of the daemonctl program with a fake daemon, a real daemon, a scoreboard file and a real
+//! terminal.
 
 #[path = "live/answers.rs"]
 mod answers;

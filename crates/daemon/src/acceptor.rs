@@ -24,17 +24,17 @@ use crate::messages::{
 };
 use crate::parent::DaemonActor;
 
-/// A connection that was accepted. It is recorded as a request on the scoreboard already.
+/// An accepted connection. The acceptor has already reported it as a request.
 #[derive(Message, Debug)]
 #[rtype(result = "()")]
 pub struct Accepted<S: 'static>(pub S);
 
-/// Accepts connections in a pre-forked child: one for each [`DaemonAccept`]. It sends them to the session
-/// as [`Accepted`].
+/// Accepts one connection for each [`DaemonAccept`] in a pre-forked child, and sends the connection
+/// to the session as [`Accepted`].
 ///
-/// It reports `Req` itself, so that the scoreboard shows a connection as soon as it is accepted. The
-/// session reports [`UpdateStatus::Done`] when it has finished. When the daemon stops, the acceptor serves
-/// the listener's backlog before it closes the listener.
+/// The acceptor reports [`UpdateStatus::Req`], so that the scoreboard shows a connection as soon as
+/// it is accepted. The session reports [`UpdateStatus::Done`] when it has finished the connection.
+/// When the daemon stops, the acceptor serves the listener's backlog before it closes the listener.
 #[derive(Debug)]
 pub struct ChildAcceptor<L: Listen> {
     source: ConnectionSource<L>,
@@ -72,7 +72,8 @@ impl<L: Listen> ChildAcceptor<L> {
         }
         let Some(listener) = self.source.listener() else { return };
         if self.accepting.is_none() {
-            // In another thread there is no handle: there the acceptor pauses on DaemonPause only.
+            // Other threads of the child have no handle. There the acceptor pauses only on
+            // `DaemonPause`.
             let accept = async move {
                 match ChildHandle::current() {
                     Some(child) => child.accept(&listener).await,
@@ -87,7 +88,7 @@ impl<L: Listen> ChildAcceptor<L> {
         }
     }
 
-    /// Accepts one connection of the backlog. If there is none, closes the listener.
+    /// Accepts one connection from the backlog. If the backlog is empty, closes the listener.
     fn drain(&mut self) {
         match self.source.next_waiting() {
             Some(stream) => self.deliver(stream),
@@ -162,11 +163,13 @@ impl<L: Listen> Handler<DaemonShutdown> for ChildAcceptor<L> {
     }
 }
 
-/// Accepts connections in the parent of a post-forking daemon, and hands each of them over as a request.
+/// Accepts connections in the parent of a post-forking daemon, and hands over each connection as a
+/// request.
 ///
-/// It pauses on [`DaemonPause`] and resumes on [`DaemonAccept`]. A request that is returned because the
-/// backlog is full is kept and handed over again. When the daemon stops, the acceptor hands over the
-/// listener's backlog before it closes the listener.
+/// The acceptor pauses on [`DaemonPause`] and resumes on [`DaemonAccept`]. If the daemon returns a
+/// request because its backlog is full, the acceptor hands over the request again after a short
+/// delay. When the daemon stops, the acceptor hands over the connections in the listener's backlog
+/// and closes the listener.
 pub struct ParentAcceptor<L: Listen, R: Transfer + Send> {
     listener: Option<Rc<WatchedListener<L>>>,
     daemon: Addr<DaemonActor<R>>,
@@ -193,7 +196,7 @@ impl<L: Listen, R: Transfer + Send> std::fmt::Debug for ParentAcceptor<L, R> {
 }
 
 impl<L: Listen, R: Transfer + Send> ParentAcceptor<L, R> {
-    /// Starts an acceptor. The function makes a request of each connection.
+    /// Starts an acceptor. The function `request` converts a connection into a request.
     ///
     /// # Errors
     ///
@@ -226,7 +229,8 @@ impl<L: Listen, R: Transfer + Send> ParentAcceptor<L, R> {
             self.hand_over(request, ctx);
         }
         let accept = async move {
-            // Lets the daemon run between two connections, so that a pause takes effect immediately.
+            // Lets the daemon run between two connections, so that a pause takes effect
+            // immediately.
             tokio::task::yield_now().await;
             listener.accept().await
         };
@@ -314,7 +318,8 @@ impl<L: Listen, R: Transfer + Send> Handler<DaemonShutdown> for ParentAcceptor<L
     }
 }
 
-/// Hands over the connections that were accepted before the shutdown, as soon as children are free.
+/// Hands over the connections that were accepted before the listener was closed. Tries again while
+/// the daemon's backlog is full.
 async fn hand_over_remaining<R: Transfer + Send>(
     mut last: VecDeque<R>,
     daemon: Addr<DaemonActor<R>>,

@@ -1,5 +1,6 @@
-//! The babysitter reads the process table and the scoreboard, applies the rules to them, takes
-//! evidence, and sends the daemon the actions to take. It never acts on a child itself.
+//! The babysitter reads the process table and the scoreboard, compares the children with their
+//! limits, collects evidence, and sends the daemon the actions to take. It never acts on a child
+//! itself.
 
 mod collected;
 mod evidence_collector;
@@ -36,13 +37,16 @@ use crate::evidence::{Evidence, inspect};
 use crate::messages::{TraceChild, TraceError};
 use crate::status::ChildReport;
 
-/// How long inspecting a process, or looking up function names, may delay a step.
+/// How long each of two operations may delay a step against a rogue: the inspection of the process,
+/// and the lookup of function names.
 const TIMEOUT: Duration = Duration::from_millis(100);
 
-/// How long reading the process table may take before the babysitter logs that and tries again.
+/// How long reading the process table may take. If it takes longer, the babysitter logs this once
+/// and tries again at the next interval.
 const SAMPLE_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// An action that the babysitter requests. The daemon carries it out through the fork server.
+/// A report of the babysitter, or an action that it requests. The daemon carries out actions
+/// through the fork server.
 #[derive(Message, Debug)]
 #[rtype(result = "()")]
 pub(crate) enum BabysitterAction {
@@ -54,7 +58,7 @@ pub(crate) enum BabysitterAction {
         step: LadderStep,
         evidence: Option<Arc<Evidence>>,
     },
-    /// A rogue has returned to normal.
+    /// A rogue no longer violates its limits.
     Recovered { child: ChildId, pid: Pid, violation: Violation },
     /// Recycles a child after its current request.
     Recycle { child: ChildId, reason: RecycleReason },
@@ -62,16 +66,16 @@ pub(crate) enum BabysitterAction {
     Slow { child: ChildId, pid: Pid, evidence: Arc<Evidence> },
     /// A child is missing from the process table, and its exit was not reported.
     Missing { child: ChildId, pid: Pid },
-    /// The process table was read, and the rules were applied to all children.
+    /// The process table was read, and all children were compared with their limits.
     Sampled,
     /// Sends a child the signal that requests its backtrace.
     RequestBacktrace { child: ChildId },
 }
 
-/// Polls the process table, and handles rogue and missing children.
+/// Polls the process table and reports rogue and missing children to the daemon.
 ///
-/// The daemon starts it, see [`DaemonBuilder::babysit`](crate::DaemonBuilder::babysit). It checks only the
-/// daemon's own children.
+/// The daemon starts this actor, see [`DaemonBuilder::babysit`](crate::DaemonBuilder::babysit). The
+/// actor checks only the daemon's own children.
 #[derive(Debug)]
 pub struct BabysitterActor {
     daemon: Recipient<BabysitterAction>,
@@ -98,7 +102,6 @@ enum SampleState {
     Running,
 }
 
-/// The configuration of a babysitter.
 #[derive(Debug)]
 pub(crate) struct BabysitterConfig {
     pub(crate) babysit: Babysit,
@@ -156,12 +159,14 @@ impl BabysitterActor {
         ctx.run_later(pause, move |babysitter, ctx| babysitter.check_children(interval, ctx));
     }
 
-    /// Returns whether the daemon is stopping. Then the daemon's grace period applies to all children.
+    /// Returns whether the daemon is stopping. From then on the grace period applies to all
+    /// children instead of their limits.
     fn is_stopping(&self) -> bool {
         matches!(self.board.phase(), Phase::Stopping | Phase::Stopped)
     }
 
-    /// Reads the process table on another thread, because it may block, and then applies the rules.
+    /// Reads the process table on another thread, because the read may block, and then compares the
+    /// children with their limits.
     fn sample(&mut self, ctx: &mut Context<Self>) {
         if let SampleState::Running = self.sampling {
             return;
@@ -186,7 +191,7 @@ impl BabysitterActor {
                 }
             }
             Some(Err(error)) => self.warn_once(&error.to_string()),
-            None => self.warn_once("it cannot be read in time"),
+            None => self.warn_once("the process table cannot be read in time"),
         }
     }
 
@@ -285,14 +290,15 @@ impl BabysitterActor {
         }
     }
 
-    /// Writes the evidence to the slow log once its function names are known. This runs on a thread of
-    /// the runtime, which waits for it when it shuts down, so no record is lost.
+    /// Writes the evidence to the slow log when its function names are known. The write runs on a
+    /// blocking thread of the runtime. The runtime waits for this thread when it shuts down, so no
+    /// record is lost.
     fn record(&self, taken: CollectedEvidence, reason: String) {
         let (slowlog, log) = (self.slowlog.clone(), self.log.clone());
         spawn_blocking(move || slowlog.write(&block_on(taken.with_symbols()), &reason, &log));
     }
 
-    /// Takes evidence of a child, including its backtrace if it answers in time.
+    /// Collects evidence of a child, including a backtrace if the child answers in time.
     fn evidence(
         &self,
         child: ChildId,
@@ -303,9 +309,9 @@ impl BabysitterActor {
         let (collector, daemon) = (self.collector.clone(), self.daemon.clone());
         async move {
             let number = pid.as_raw().unsigned_abs();
-            // Inspect the child before requesting its backtrace, because the signal may interrupt what
-            // it waits for. Inspect it on another thread, because that can block for as long as the
-            // kernel is busy with the process.
+            // Inspect the child before requesting its backtrace, because the signal may interrupt
+            // the system call in which the child waits. Inspect the child on another thread,
+            // because the inspection can block for as long as the kernel is busy with the process.
             let info = blocking(TIMEOUT, move || inspect(number)).await;
             let (info, taken) = (info.unwrap_or_default(), SystemTime::now());
             let evidence = Evidence::of(&report, info, request_cpu, taken);

@@ -1,7 +1,8 @@
-//! Runs blocking calls that may never return on separate threads, with a timeout.
+//! Runs blocking calls on separate threads with a timeout, because a call may never return.
 //!
-//! Reading `/proc/PID` can block for as long as the kernel is busy with that process. A tokio runtime
-//! waits for the threads of its blocking pool when it shuts down, so that pool must not run them.
+//! Reading `/proc/PID` can block for as long as the kernel is busy with that process. A tokio
+//! runtime that shuts down waits for the threads of its blocking pool, so that pool must not run
+//! such calls.
 
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::thread;
@@ -10,13 +11,13 @@ use std::time::Duration;
 use futures::channel::oneshot;
 use tokio::time::timeout;
 
-/// The most calls that may be running or stuck. Further calls are not started.
+/// The maximum number of calls that have not returned. Further calls are not started.
 const MAX_THREADS: u32 = 8;
 
 static RUNNING: AtomicU32 = AtomicU32::new(0);
 
-/// Runs `call` on a new thread. Returns its result, or `None` if it does not return within `limit`
-/// or cannot be started.
+/// Runs `call` on a new thread and returns its result. Returns `None` if `call` does not return
+/// within `limit`, or if no thread can be started for it.
 pub(crate) async fn blocking<T, F>(limit: Duration, call: F) -> Option<T>
 where
     T: Send + 'static,

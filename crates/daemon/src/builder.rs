@@ -19,8 +19,8 @@ use crate::settings::{DaemonSettings, OnHup, Supervised, TerminalMode};
 pub struct Daemon;
 
 impl Daemon {
-    /// Returns a builder with default settings. Without a [`model`](DaemonBuilder::model) the daemon has no
-    /// children.
+    /// Returns a builder with default settings. Without a [`model`](DaemonBuilder::model) the
+    /// daemon has no children.
     pub fn builder() -> DaemonBuilder<Solo> {
         DaemonBuilder { model: Solo, settings: DaemonSettings::default() }
     }
@@ -28,8 +28,8 @@ impl Daemon {
 
 /// Configures a daemon.
 ///
-/// Nothing takes effect before [`launch`](DaemonBuilder::launch), which checks all settings before it
-/// changes or forks anything.
+/// Nothing takes effect before [`launch`](DaemonBuilder::launch), which checks all settings before
+/// it changes or forks anything.
 #[derive(Debug, Clone)]
 #[must_use = "nothing happens before launch"]
 pub struct DaemonBuilder<M> {
@@ -43,16 +43,17 @@ impl<M> DaemonBuilder<M> {
         DaemonBuilder { model, settings: self.settings }
     }
 
-    /// Sets the daemon's name in logs, status and process titles. By default it is the name of the program
-    /// file, without its directory.
+    /// Sets the daemon's name in logs, status and process titles. By default it is the name of the
+    /// program file, without its directory.
     pub fn alias(mut self, alias: impl Into<String>) -> Self {
         self.settings.alias = alias.into();
         self
     }
 
-    /// Reports the daemon's state to systemd, or to any service manager that supports sd_notify(3): READY when
-    /// the initial children are ready, STATUS with the counts, RELOADING, STOPPING, a longer timeout while
-    /// it drains, and WATCHDOG while the pool is healthy. Does nothing if `NOTIFY_SOCKET` is not set.
+    /// Reports the daemon's state to systemd, or to any service manager that supports sd_notify(3):
+    /// READY when the initial children are ready, STATUS with the numbers of children and requests,
+    /// RELOADING, STOPPING, extensions of the timeout while the daemon starts or stops, and
+    /// WATCHDOG while the pool is healthy. Does nothing if `NOTIFY_SOCKET` is not set.
     ///
     /// A program that needs callbacks for the service's states spawns a
     /// [`ServiceActor`](daemon_service::ServiceActor) instead and
@@ -62,17 +63,19 @@ impl<M> DaemonBuilder<M> {
         self
     }
 
-    /// Detaches from the terminal. The launching process exits with 0 when the initial children are ready.
-    /// If the launch fails, it prints the daemon's error and exits with 1.
+    /// Detaches from the terminal. The launching process exits with 0 when the initial children are
+    /// ready. If the launch fails or the initial children do not become ready, the launching
+    /// process prints the daemon's error and exits with 1.
     ///
-    /// It requires a [`logfile`](DaemonBuilder::logfile) or a [`logger`](DaemonBuilder::logger).
+    /// A daemon that detaches requires a [`logfile`](DaemonBuilder::logfile) or a
+    /// [`logger`](DaemonBuilder::logger).
     pub fn detach(mut self) -> Self {
         self.settings.stay = TerminalMode::Detached;
         self
     }
 
-    /// Appends standard output, standard error and the default logger's lines to this file. All processes
-    /// reopen it on HUP.
+    /// Appends standard output, standard error and the default logger's lines to this file. All
+    /// processes reopen the file on HUP.
     pub fn logfile(mut self, path: impl Into<PathBuf>) -> Self {
         self.settings.logfile = Some(path.into());
         self
@@ -80,58 +83,61 @@ impl<M> DaemonBuilder<M> {
 
     /// Uses this logger instead of the default one, in all processes.
     ///
-    /// The logger must not use a thread: a forked child has only the thread that forked.
+    /// The logger must not use a thread, because a forked child has only the thread that called
+    /// fork(2).
     pub fn logger(mut self, logger: Logger) -> Self {
         self.settings.logger = Some(logger);
         self
     }
 
-    /// Makes the default logger also log the start and exit of each child, and signals.
+    /// Makes the default logger also write debug records: signals, the start and exit of each
+    /// child, pauses, refused statuses and failed connections.
     pub fn verbose(mut self) -> Self {
         self.settings.verbosity = Verbosity::Verbose;
         self
     }
 
-    /// Runs as this user, by name or number, as soon as the setup that requires root is done. The process
-    /// gets the user's primary and supplementary groups unless a [`group`](DaemonBuilder::group) is set. The
-    /// original's `UID`.
+    /// Runs the daemon as this user, given by name or number. The process changes to the user as
+    /// soon as the setup that requires root is done. It gets the user's supplementary groups, and
+    /// the user's primary group unless a [`group`](DaemonBuilder::group) is set. The original's
+    /// `UID`.
     pub fn user(mut self, user: impl Into<String>) -> Self {
         self.settings.user = Some(user.into());
         self
     }
 
-    /// Runs as this group, by name or number. The original's `GID`.
+    /// Runs the daemon as this group, given by name or number. The original's `GID`.
     pub fn group(mut self, group: impl Into<String>) -> Self {
         self.settings.group = Some(group.into());
         self
     }
 
-    /// Sets the grace period: how long children may take to finish their requests when the daemon stops,
-    /// before they are killed. 30 seconds by default.
+    /// Sets the grace period: when the daemon stops, children that have not finished their requests
+    /// after this time are killed. 30 seconds by default.
     pub fn grace(mut self, grace: Duration) -> Self {
         self.settings.grace = grace;
         self
     }
 
-    /// Sets how long the initial children may take until they are ready. 30 seconds by default.
+    /// Sets how long the initial children may take to become ready. 30 seconds by default.
     pub fn boot_timeout(mut self, timeout: Duration) -> Self {
         self.settings.boot_timeout = timeout;
         self
     }
 
-    /// Writes the parent's pid to this file and keeps it locked, so that the daemon cannot be started
-    /// twice.
+    /// Writes the parent's pid to this file and keeps it locked, so that the daemon cannot be
+    /// started twice.
     pub fn pidfile(mut self, path: impl Into<PathBuf>) -> Self {
         self.settings.pidfile = Some(path.into());
         self
     }
 
-    /// Opens a control socket at this path: a Unix socket on which the parent reports its status and
-    /// accepts commands. Only root and the daemon's user may use it. Off by default. See
-    /// [`control::protocol`](crate::control::protocol) for the protocol.
+    /// Opens a control socket at this path: a Unix socket on which the parent reports its status
+    /// and accepts commands. Only root and the daemon's user may use the socket. Off by default.
+    /// See [`control::protocol`](crate::control::protocol) for the protocol.
     ///
-    /// The launch replaces a stale socket of a daemon that has died, and fails if another daemon listens
-    /// there. The socket is removed when the daemon has stopped.
+    /// The launch replaces a stale socket of a daemon that has died, and fails if another daemon
+    /// listens at this path. The socket is removed when the daemon has stopped.
     pub fn control(mut self, path: impl Into<PathBuf>) -> Self {
         self.settings.control = Some(path.into());
         self
@@ -143,13 +149,15 @@ impl<M> DaemonBuilder<M> {
         self
     }
 
-    /// Changes the working directory. Relative paths in other settings are resolved before the change.
+    /// Changes the working directory. Relative paths in other settings are resolved before the
+    /// change.
     pub fn workdir(mut self, path: impl Into<PathBuf>) -> Self {
         self.settings.workdir = Some(path.into());
         self
     }
 
-    /// Sets the soft and hard limit of a resource for each process, see setrlimit(2).
+    /// Sets both the soft and the hard limit of a resource to `most`, for each process of the
+    /// daemon. See setrlimit(2).
     pub fn limit(mut self, resource: Resource, most: u64) -> Self {
         self.settings.limits.push((resource, most));
         self
@@ -161,8 +169,8 @@ impl<M> DaemonBuilder<M> {
         self
     }
 
-    /// Adjusts how likely the kernel kills the processes when memory is short, -1000 to 1000, see
-    /// `oom_score_adj` in proc(5).
+    /// Sets how likely the kernel is to kill the daemon's processes when memory runs out, -1000 to
+    /// 1000. See `oom_score_adj` in proc(5).
     pub fn oom_score_adj(mut self, score: i32) -> Self {
         self.settings.oom_score_adj = Some(score);
         self
@@ -180,8 +188,8 @@ impl<M> DaemonBuilder<M> {
         self
     }
 
-    /// Sets how children are watched, and their limits. By default the process table is checked every 30
-    /// seconds, and a child may use 10 minutes of processor time per request.
+    /// Sets the limits of children, and how often the children are checked. By default the process
+    /// table is read every 30 seconds, and a child may use 10 minutes of CPU time in a request.
     pub fn babysit(mut self, babysit: Babysit) -> Self {
         self.settings.babysit = babysit;
         self
@@ -201,14 +209,18 @@ impl<M> DaemonBuilder<M> {
 
     /// Sets up the process, forks the fork server and returns in the parent.
     ///
-    /// Call it before any runtime is started.
+    /// Call this method before any runtime is started.
     ///
     /// # Errors
     ///
     /// - [`DaemonError::Config`] if a setting is invalid. Nothing has been changed then.
     /// - [`DaemonError::InsideRuntime`] if a runtime is running in this thread.
     /// - [`DaemonError::System`] if the process has other threads, or if a step of the setup fails.
-    /// - [`DaemonError::ForkServer`] if the program's [`preload`](Program::preload) fails.
+    /// - [`DaemonError::Runtime`] if a relative path cannot be made absolute.
+    /// - [`DaemonError::Service`] if the daemon is [supervised](DaemonBuilder::supervised) and the
+    ///   service manager has set an environment variable to an invalid value.
+    /// - [`DaemonError::ForkServer`] if the fork server cannot be started, or if the program's
+    ///   [`preload`](Program::preload) fails.
     pub fn launch<P>(self, program: P) -> Result<Launched<P>, DaemonError>
     where
         P: Program,

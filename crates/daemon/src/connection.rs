@@ -1,8 +1,8 @@
 //! A connection that the runtime watches only when an operation would block.
 //!
-//! A client usually sends its request as soon as it is connected, so that the data is there when the
-//! connection is accepted, and the response fits into the socket's buffer. For such a connection it costs
-//! more to register it with the runtime than to serve it.
+//! A client usually sends its request as soon as it is connected. The data has then arrived when
+//! the connection is accepted, and the response fits into the socket's buffer. Registering such a
+//! connection with the runtime would cost more than serving it.
 
 use std::io::{self, Read, Write};
 use std::net::{SocketAddr, TcpStream};
@@ -19,14 +19,14 @@ use tokio::task::coop;
 pub trait StreamSocket:
     Transfer + From<OwnedFd> + AsFd + Read + Write + Send + sealed::Sealed
 {
-    /// The same socket, watched by a tokio runtime.
+    /// The type of the socket after a tokio runtime has started to watch it.
     type Watched: AsyncRead + AsyncWrite + AsFd + Unpin + std::fmt::Debug + 'static;
 
-    /// Registers the socket with this thread's runtime. It must be nonblocking.
+    /// Registers the socket with this thread's runtime. The socket must be nonblocking.
     ///
     /// # Errors
     ///
-    /// If the runtime cannot watch it.
+    /// If the runtime cannot watch the socket.
     fn watch(self) -> io::Result<Self::Watched>;
 }
 
@@ -54,8 +54,9 @@ mod sealed {
 
 /// A connection that [`serve`](crate::DaemonBuilder::serve) has accepted.
 ///
-/// It reads and writes like tokio's streams, and [`into_tokio`](Connection::into_tokio) converts it into
-/// one. The runtime does not watch it until an operation would block.
+/// It implements [`AsyncRead`] and [`AsyncWrite`], and [`into_tokio`](Connection::into_tokio)
+/// converts it into a stream of tokio. The runtime does not watch the connection until an operation
+/// would block.
 #[derive(Debug)]
 pub struct Connection<S: StreamSocket>(ConnectionState<S>);
 
@@ -63,7 +64,7 @@ pub struct Connection<S: StreamSocket>(ConnectionState<S>);
 enum ConnectionState<S: StreamSocket> {
     Direct(S),
     Watched(S::Watched),
-    /// The registration has failed, and the error was returned.
+    /// The registration with the runtime has failed, and the error was returned.
     Failed,
 }
 
@@ -73,11 +74,11 @@ impl<S: StreamSocket> Connection<S> {
         Connection(ConnectionState::Direct(socket))
     }
 
-    /// Converts the connection into tokio's own type of stream.
+    /// Converts the connection into a stream of tokio.
     ///
     /// # Errors
     ///
-    /// If the runtime cannot watch it.
+    /// If the runtime cannot watch the socket.
     pub fn into_tokio(self) -> io::Result<S::Watched> {
         match self.0 {
             ConnectionState::Direct(socket) => socket.watch(),
@@ -97,14 +98,15 @@ impl<S: StreamSocket> Connection<S> {
         }
     }
 
-    /// Tries the operation without waiting. Returns `None` if it would block.
+    /// Tries the operation without waiting, if the connection is `Direct`. Returns `None` if the
+    /// operation would block or the connection is not `Direct`.
     fn try_now<T>(
         &mut self,
         cx: &mut Context<'_>,
         mut act: impl FnMut(&mut S) -> io::Result<T>,
     ) -> Poll<Option<io::Result<T>>> {
         let ConnectionState::Direct(socket) = &mut self.0 else { return Poll::Ready(None) };
-        // A peer that sends without pause must not starve other tasks.
+        // A peer that sends without pauses must not starve other tasks.
         let progress = ready!(coop::poll_proceed(cx));
         loop {
             match act(socket) {
@@ -196,7 +198,7 @@ impl<S: StreamSocket> AsyncWrite for Connection<S> {
         true
     }
 
-    /// Does nothing: no data is buffered.
+    /// Does nothing, because no data is buffered.
     fn poll_flush(self: Pin<&mut Self>, _cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         Poll::Ready(Ok(()))
     }
@@ -209,7 +211,7 @@ impl<S: StreamSocket> AsyncWrite for Connection<S> {
 impl<S: StreamSocket> AsFd for Connection<S> {
     /// # Panics
     ///
-    /// If the runtime could not watch the connection. A read or write has returned that error before.
+    /// If an earlier read or write has failed because the runtime could not watch the connection.
     fn as_fd(&self) -> BorrowedFd<'_> {
         match &self.0 {
             ConnectionState::Direct(socket) => socket.as_fd(),

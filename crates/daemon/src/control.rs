@@ -1,9 +1,9 @@
 //! The control socket: a Unix socket through which an operator queries and controls the daemon.
 //!
-//! It is enabled with [`DaemonBuilder::control`](crate::DaemonBuilder::control). The socket is bound at the
-//! launch with mode 0600, and only the parent has it open. The parent serves it from the start of the daemon's
-//! actor until the daemon has stopped, including the time while it stops and while no children can be
-//! forked. See [`protocol`] for the messages.
+//! The control socket is enabled with [`DaemonBuilder::control`](crate::DaemonBuilder::control).
+//! The socket is bound at the launch with mode 0600, and only the parent has it open. The parent
+//! serves the socket from the start of the daemon's actor until the daemon has stopped, also while
+//! the daemon is stopping and while no children can be forked. See [`protocol`] for the messages.
 
 mod commands;
 mod connection;

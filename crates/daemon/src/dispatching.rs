@@ -1,15 +1,17 @@
-//! For crates that hand work to children, as `actix-dispatch` does: a pool whose size follows the
-//! length of a queue.
+//! A pool whose size follows the length of a queue, for crates that send tasks to children, as
+//! `actix-dispatch` does.
 //!
-//! Most daemons do not need this module. In an [`OnDemand`] pool the parent queues the work and gives
-//! it to children over links of its own:
+//! Most daemons do not need this module. In an [`OnDemand`] pool the parent queues tasks and sends
+//! them to the children over its own links:
 //!
-//! - [`RequestFactory`] makes the request that each child starts with, one end of a link for example.
+//! - [`RequestFactory`] makes the request that each child starts with, for example one end of a
+//!   link.
 //! - [`SetQueueDepth`] sets how many tasks wait for a child. The pool grows accordingly.
 //! - [`KillRogue`] kills a child that a session in the parent has found misbehaving.
 //!
-//! In the child, [`ChildHandle::work`](crate::ChildHandle::work) runs the loop that takes the work, and
-//! [`ChildHandle::update_status`](crate::ChildHandle::update_status) reports what it does.
+//! In the child, [`ChildHandle::work`](crate::ChildHandle::work) runs the loop that receives tasks,
+//! and [`ChildHandle::update_status`](crate::ChildHandle::update_status) reports the status of the
+//! child.
 
 use std::cell::RefCell;
 use std::fmt;
@@ -28,39 +30,40 @@ use crate::model::{CheckedModel, Model, Rules};
 
 /// Sets how many tasks wait for a child of an [`OnDemand`] pool.
 ///
-/// The number stays in force until the next message. The other models ignore it.
+/// The number is valid until the next message of this type. The other models ignore this message.
 #[derive(Message, Debug, Clone, Copy, PartialEq, Eq)]
 #[rtype(result = "()")]
 pub struct SetQueueDepth(pub u32);
 
 /// Asks the parent to kill a child as a rogue.
 ///
-/// It is for a session in the parent that detects a violation itself and does not wait for the
-/// babysitter.
+/// A session in the parent sends this message if it detects a violation itself and does not wait
+/// for the babysitter.
 #[derive(Message, Debug, Clone, Copy, PartialEq, Eq)]
 #[rtype(result = "Result<ChildId, CommandError>")]
 pub struct KillRogue {
-    /// The child's process.
+    /// The child's pid.
     pub pid: Pid,
-    /// What the child did wrong.
+    /// The limit that the child violates.
     pub violation: Violation,
 }
 
 /// Makes the request that each child of an [`OnDemand`] pool starts with.
 ///
-/// It runs in the parent, right before the parent asks the fork server for the child.
+/// The factory runs in the parent, right before the parent asks the fork server to fork the child.
 pub trait RequestFactory<R>: 'static {
     /// Makes the request for the next child.
     ///
     /// # Errors
     ///
-    /// If it cannot be made, for example because the process has no descriptor left. The daemon counts
-    /// it as a failed fork and tries again after a delay.
+    /// If the request cannot be made, for example because the process has no descriptor left. The
+    /// daemon handles this error like a failed fork and tries again after a delay.
     fn make_request(&mut self) -> io::Result<R>;
 
-    /// Called when the fork server has been asked for the child that gets the last request made.
+    /// Called when the fork server has been asked to fork the child that receives the request made
+    /// last.
     ///
-    /// The fork may still fail; then the request is dropped.
+    /// If the fork fails after this call, the request is dropped.
     fn fork_requested(&mut self, child: ChildId);
 }
 
@@ -93,7 +96,7 @@ impl<R> fmt::Debug for SharedRequestFactory<R> {
     }
 }
 
-/// The request of a child that accepts its requests itself.
+/// The factory for children that accept their requests themselves.
 pub(crate) struct NoRequest;
 
 impl RequestFactory<()> for NoRequest {
@@ -107,8 +110,8 @@ impl RequestFactory<()> for NoRequest {
 /// A model: a pool of children that grows with the queue of the parent.
 ///
 /// Each child starts with a request from a [`RequestFactory`]. The parent reports the length of its
-/// queue with [`SetQueueDepth`], and the pool grows up to `max_children`. It does not shrink because
-/// the queue is empty.
+/// queue with [`SetQueueDepth`], and the pool grows up to `max_children`. The pool does not shrink
+/// when the queue becomes empty.
 #[derive(Debug, Clone)]
 pub struct OnDemand<R> {
     start_children: u32,
@@ -120,7 +123,8 @@ pub struct OnDemand<R> {
 }
 
 impl<R: 'static> OnDemand<R> {
-    /// Creates a pool of at most `max_children` children that start with requests from this factory.
+    /// Creates a pool of at most `max_children` children that start with requests from this
+    /// factory.
     #[must_use]
     pub fn new(max_children: u32, factory: impl RequestFactory<R>) -> Self {
         OnDemand {
@@ -133,29 +137,30 @@ impl<R: 'static> OnDemand<R> {
         }
     }
 
-    /// Sets the number of children to start with, which is also the lowest number. 0 by default.
+    /// Sets the number of children to start with, which is also the minimum number of children. 0
+    /// by default.
     #[must_use]
     pub fn start_children(mut self, children: u32) -> Self {
         self.start_children = children;
         self
     }
 
-    /// Sets the shortest time between two forks that the queue causes. Zero by default: all children
-    /// that are needed are forked at once.
+    /// Sets the minimum time between two forks that the queue causes. Zero by default, so all
+    /// children that the queue needs are forked at once.
     #[must_use]
     pub fn interval(mut self, interval: Duration) -> Self {
         self.interval = interval;
         self
     }
 
-    /// Sets after how many requests a child is replaced. 0 means never, which is the default.
+    /// Sets the number of requests after which a child is replaced. 0, the default, means never.
     #[must_use]
     pub fn requests(mut self, requests: u32) -> Self {
         self.requests = RequestLimit::new(requests);
         self
     }
 
-    /// Sets by how many percent at most a child's share of `requests` is reduced, so that
+    /// Sets by how many percent at most a child's quota is less than `requests`, so that the
     /// children are not all replaced at the same time. 10 by default, at most 50.
     #[must_use]
     pub fn jitter(mut self, jitter: Jitter) -> Self {

@@ -8,8 +8,8 @@ use daemon_forkserver::ForkServerError;
 
 /// Why a daemon did not start, or ended with a failure.
 ///
-/// Its `Debug` output is the same as its `Display` output, so that a `main` that returns it prints a
-/// readable message.
+/// `Debug` prints the same text as `Display`, so that a `main` function that returns this error
+/// prints a readable message.
 #[derive(thiserror::Error)]
 #[non_exhaustive]
 pub enum DaemonError {
@@ -31,7 +31,7 @@ pub enum DaemonError {
     /// [`start`](crate::Launched::start) was called outside of an actix System.
     #[error("cannot start the daemon: there is no actix System in this thread")]
     NoSystem,
-    /// A step that needs the runtime failed.
+    /// A step of the launch or of the start failed with an I/O error.
     #[error("cannot {action}: {source}")]
     Runtime {
         /// What was attempted.
@@ -39,7 +39,8 @@ pub enum DaemonError {
         /// The error of the system.
         source: io::Error,
     },
-    /// The supervisor of a [supervised](crate::DaemonBuilder::supervised) daemon cannot be notified.
+    /// The daemon is [supervised](crate::DaemonBuilder::supervised), and the service manager cannot
+    /// be notified.
     #[error(transparent)]
     Service(#[from] daemon_service::ServiceError),
     /// The initial children did not become ready.
@@ -48,7 +49,8 @@ pub enum DaemonError {
     /// The fork server has died while the daemon was running. The children have been stopped.
     #[error("{0}; the children were stopped")]
     ForkServerLost(String),
-    /// The daemon has ended with an error that was returned in full to another caller.
+    /// The daemon has ended with an error that was returned to an earlier sender of
+    /// [`WaitUntilStopped`](crate::WaitUntilStopped). This error contains only its message.
     #[error("the daemon has failed: {0}")]
     Ended(String),
     /// The daemon's actor has panicked.
@@ -62,7 +64,7 @@ impl fmt::Debug for DaemonError {
     }
 }
 
-/// A setting is invalid.
+/// Why a setting is invalid.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum ConfigError {
@@ -74,7 +76,7 @@ pub enum ConfigError {
     Value {
         /// The name of the setting.
         field: &'static str,
-        /// Its value.
+        /// The value of the setting.
         value: String,
         /// Why the value is invalid.
         reason: String,
@@ -84,7 +86,7 @@ pub enum ConfigError {
 impl ConfigError {
     /// Creates an error for a setting with an invalid value.
     ///
-    /// Crates that build on the daemon use it for their own settings.
+    /// Crates that build on the daemon use this function for their own settings.
     pub fn value(field: &'static str, value: impl fmt::Display, reason: impl fmt::Display) -> Self {
         ConfigError::Value { field, value: value.to_string(), reason: reason.to_string() }
     }

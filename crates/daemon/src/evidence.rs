@@ -1,5 +1,5 @@
-//! Evidence: the state of a child, recorded before the first step against a rogue and when a request
-//! takes too long.
+//! Evidence: the state of a child, recorded before the first step against a rogue, for a slow
+//! request, and on request.
 
 use std::fmt::{self, Write as _};
 use std::time::{Duration, SystemTime};
@@ -21,51 +21,55 @@ use linux as platform;
 /// The state of a child at one instant, from the scoreboard, the operating system and the child
 /// itself.
 ///
-/// `Display` writes several lines: the child and its status, its resource usage and kernel state, then
-/// one line for each frame of its backtrace, innermost first. Unknown values are left out.
+/// `Display` writes several lines: the child and its status, its resource usage and kernel state,
+/// then one line for each frame of its backtrace, innermost first. Unknown values are left out.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct Evidence {
-    /// When the evidence was taken, serialised as seconds since 1970, UTC.
+    /// When the evidence was collected, serialized as seconds since 1970, UTC.
     #[serde(with = "epoch")]
     pub taken: SystemTime,
     /// The child's slot.
     pub slot: SlotNumber,
-    /// The generation of the slot: which of its children this is.
+    /// The generation of the slot, which identifies the child among all children of the slot.
     pub generation: Generation,
-    /// Its pid; `None` until it is forked.
+    /// The child's pid; `None` until the child is forked.
     pub pid: Option<u32>,
-    /// The letter of its status; `?` if its line on the scoreboard is damaged.
+    /// The letter of the child's status; `?` if its slot on the scoreboard is damaged.
     pub letter: char,
-    /// The label that the child set.
+    /// The label that the child has set.
     pub label: Option<String>,
-    /// The time since it was forked.
+    /// The time since the child was forked.
     pub age: Duration,
-    /// The time since its status last changed.
+    /// The time since the child's status last changed.
     pub since: Duration,
-    /// The number of requests that it has begun.
+    /// The number of requests that the child has started.
     pub requests: u64,
-    /// CPU time since it was forked, in user and kernel mode, of all its threads, to 10 ms.
+    /// The CPU time of all threads of the child since the fork, in user and kernel mode, with a
+    /// resolution of 10 ms.
     pub cpu: Option<Duration>,
-    /// CPU time since its current request began.
+    /// The CPU time since the child's current request began.
     pub request_cpu: Option<Duration>,
-    /// Resident memory in bytes, including shared pages. proc(5) notes that it is not exact.
+    /// Resident memory in bytes, including shared pages. proc(5) notes that this number is not
+    /// exact.
     pub rss: Option<u64>,
     /// Proportional set size in bytes: each shared page is divided by the number of processes that
-    /// share it. Reading it is expensive, so it is not always read.
+    /// share it.
     pub pss: Option<u64>,
-    /// The kernel's process state: `R` running, `S` sleeping, `D` in uninterruptible sleep, which no
-    /// signal ends, `T` stopped, `t` traced, `Z` zombie. proc(5) lists the others.
+    /// The kernel's process state: `R` running, `S` sleeping, `D` in uninterruptible sleep, which
+    /// no signal ends, `T` stopped, `t` traced, `Z` zombie. proc(5) lists the others.
     pub state: Option<char>,
-    /// The kernel function in which its main thread waits; `None` if it runs, or without permission
-    /// to read it.
+    /// The kernel function in which the child's main thread waits; `None` if the thread runs, or if
+    /// the daemon has no permission to read the function.
     pub wchan: Option<String>,
-    /// The system call in which its main thread waits: its number and six arguments, even if the call
-    /// takes fewer. Readable by the child's own user and root.
+    /// The system call in which the child's main thread waits: the number of the call and six
+    /// arguments, even if the call takes fewer. Only the child's own user and root can read the
+    /// system call.
     pub syscall: Option<String>,
-    /// The kernel stack of its main thread, innermost frame first; empty unless read by root.
+    /// The kernel stack of the child's main thread, innermost frame first; empty unless the daemon
+    /// runs as root.
     pub kernel_stack: Vec<String>,
-    /// Its user-space backtrace.
+    /// The child's user-space backtrace.
     pub backtrace: Trace,
 }
 
@@ -75,7 +79,8 @@ pub struct Evidence {
 pub enum Trace {
     /// The frames, innermost first.
     Frames(Vec<Frame>),
-    /// The child did not answer in time: it is stopped, waits in the kernel, or has no handler.
+    /// The child did not answer in time, because it is stopped, waits in the kernel, or has no
+    /// handler.
     NoAnswer,
     /// No backtrace was requested.
     NotAsked,
@@ -96,7 +101,7 @@ pub struct Frame {
 }
 
 impl Frame {
-    /// A frame of which only the address is known.
+    /// Creates a frame of which only the address is known.
     pub(crate) fn at(address: usize) -> Frame {
         Frame { address: address as u64, function: None, file: None, line: None }
     }
@@ -121,11 +126,11 @@ pub(crate) struct ProcessInfo {
     pub(crate) kernel_stack: Vec<String>,
 }
 
-/// Reads what the operating system reports about a process, on Linux from `/proc`. All values are
-/// `None` if the process is gone.
+/// Returns what the operating system reports about a process, on Linux from `/proc`. If the process
+/// is gone, all values are `None`.
 ///
-/// For the PSS the kernel walks all pages of the process. That takes milliseconds for a large
-/// process, and its memory map is locked meanwhile.
+/// To compute the proportional set size, the kernel walks all pages of the process. This takes
+/// milliseconds for a large process, and the memory map of the process is locked during this time.
 pub(crate) fn inspect(pid: u32) -> ProcessInfo {
     platform::inspect(pid)
 }
@@ -136,7 +141,8 @@ pub(crate) fn pss(pid: u32) -> Option<u64> {
 }
 
 impl Evidence {
-    /// Combines the data of the scoreboard and of the operating system, without a backtrace.
+    /// Creates evidence from the data of the scoreboard and of the operating system, without a
+    /// backtrace.
     pub(crate) fn of(
         child: &ChildReport,
         info: ProcessInfo,
@@ -220,7 +226,8 @@ impl fmt::Display for Evidence {
 }
 
 impl fmt::Display for Trace {
-    /// Writes a line for each frame, or a line with the reason why there are none.
+    /// Writes a line for each frame, or a line that says that the child did not answer. Writes
+    /// nothing if no backtrace was requested.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Trace::Frames(frames) => {
@@ -251,7 +258,8 @@ impl fmt::Display for Frame {
     }
 }
 
-/// A text with control characters escaped, because a label can contain input of a client.
+/// Prints a text on one line, with control characters escaped, because a label can contain input of
+/// a client.
 struct OneLine<'a>(&'a str);
 
 impl fmt::Display for OneLine<'_> {
@@ -267,7 +275,7 @@ impl fmt::Display for OneLine<'_> {
     }
 }
 
-/// A time as a date in UTC. The log's own timestamps can be in another time zone.
+/// Prints a time as a date in UTC. The log's own timestamps can be in another time zone.
 struct Utc(SystemTime);
 
 impl fmt::Display for Utc {
@@ -286,7 +294,7 @@ impl fmt::Display for Utc {
     }
 }
 
-/// Serialises a time as seconds since 1970, with a fraction.
+/// Serializes a time as seconds since 1970, with a fraction.
 mod epoch {
     use std::time::{Duration, SystemTime};
 
@@ -297,7 +305,7 @@ mod epoch {
         time: &SystemTime,
         serializer: S,
     ) -> Result<S::Ok, S::Error> {
-        // A clock that shows a time before 1970 was never set.
+        // Only a clock that was never set shows a time before 1970, so such a time becomes 0.
         let since = time.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
         serializer.serialize_f64(since.as_secs_f64())
     }

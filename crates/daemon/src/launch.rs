@@ -1,6 +1,7 @@
-//! Launching a daemon: the setup of the process, the fork server, and then the System.
+//! Launches a daemon: sets up the process, starts the fork server, and then runs the System.
 //!
-//! Everything here runs before any runtime, except [`Launched::run`] and [`Launched::start`].
+//! All functions here run before a runtime is started, except [`Launched::run`] and
+//! [`Launched::start`].
 
 use std::cell::RefCell;
 use std::error::Error;
@@ -38,10 +39,11 @@ use crate::service;
 use crate::settings::{DaemonSettings, Supervised, TerminalMode};
 use crate::signals::SignalListener;
 
-/// A daemon that has been launched: the process is set up and the fork server runs. Its actor has to be
-/// started with [`run`](Launched::run) or [`start`](Launched::start).
+/// A launched daemon: the process is set up and the fork server runs. [`run`](Launched::run) or
+/// [`start`](Launched::start) starts the daemon's actor.
 ///
-/// If it is dropped, the fork server exits and the lock on the pid file is released.
+/// If this value is dropped instead, the fork server exits and the lock on the pid file is
+/// released.
 #[derive(Debug)]
 #[must_use = "the daemon runs only when it is run or started"]
 pub struct Launched<P: Program> {
@@ -57,14 +59,15 @@ pub struct Launched<P: Program> {
     slowlog: SlowLog,
 }
 
-/// Resources of the parent only. The fork server drops its copies of them.
+/// Resources that only the parent needs. The fork server drops its copies.
 #[derive(Debug, Default)]
 struct ParentResources {
     readiness: Option<ReadinessNotifier>,
     pidfile: Option<PidFile>,
     /// Only the parent serves the control socket.
     control: Option<SocketFile>,
-    /// The terminal, for the error of a launch that fails after standard error was redirected to the log.
+    /// The former standard error. It is restored if the launch fails after standard error was
+    /// redirected to the log, so that the error reaches the terminal.
     terminal: Option<SavedStderr>,
 }
 
@@ -106,7 +109,7 @@ impl<P: Program> ChildProgram for DaemonChildProgram<P> {
     }
 }
 
-/// Initializes lazy thread-locals once in the fork server, so that the children do not have to.
+/// Initializes lazy thread-locals once in the fork server, so that each child inherits them.
 fn set_up_this_thread() {
     let _ = std::thread::current();
     let _ = tokio::runtime::Handle::try_current();
@@ -116,7 +119,8 @@ fn set_up_this_thread() {
     let _ = ChildHandle::current();
 }
 
-/// Checks all settings, then sets up the process. Nothing forks before all checks have passed.
+/// Checks all settings, sets up the process and starts the fork server. Does not fork before all
+/// checks have passed.
 pub(crate) fn launch<P: Program>(
     rules: Rules<P::Request>,
     settings: DaemonSettings,
@@ -140,21 +144,22 @@ pub(crate) fn launch<P: Program>(
     if let Err(error) = &launched {
         let ParentResources { readiness, control, terminal, .. } = own.take();
         if let Some(control) = control {
-            // If it cannot be removed, the next start replaces it.
+            // If the socket cannot be removed, the next launch replaces it.
             let _ = control.release();
         }
         if let Some(readiness) = readiness {
             readiness.notify_failure(&error.to_string());
         }
         if let Some(terminal) = terminal {
-            // The error is returned in any case.
+            // The error of the launch is returned even if this fails.
             let _ = terminal.restore();
         }
     }
     launched
 }
 
-/// The files that are opened first, while relative paths are valid and errors still reach the terminal.
+/// The files that are opened and the paths that are made absolute first, while relative paths are
+/// still valid and errors still reach the terminal.
 struct OpenFiles {
     log_file: Option<Arc<LogFile>>,
     pidfile: Option<PidFile>,
@@ -303,13 +308,18 @@ fn spawn<P: Program>(
 }
 
 impl<P: Program> Launched<P> {
-    /// Runs the daemon in a new System until it has stopped. The daemon handles the signals of the process.
+    /// Runs the daemon in a new System until it has stopped. The daemon handles the signals of the
+    /// process.
     ///
     /// # Errors
     ///
     /// - [`DaemonError::NotReady`] if the initial children do not become ready.
-    /// - [`DaemonError::ForkServerLost`] if the fork server has died. The children have been stopped.
-    /// - [`DaemonError::Runtime`] if the runtime cannot be started.
+    /// - [`DaemonError::ForkServerLost`] if the fork server has died. The children have been
+    ///   stopped.
+    /// - [`DaemonError::Runtime`] if the runtime cannot watch the signals, the control socket or
+    ///   the fork server.
+    /// - [`DaemonError::Service`] as for [`start`](Launched::start).
+    /// - [`DaemonError::ActorLost`] if the daemon's actor panics.
     pub fn run(self) -> Result<(), DaemonError> {
         System::new().block_on(async move {
             let daemon = self.start()?;
@@ -319,15 +329,15 @@ impl<P: Program> Launched<P> {
 
     /// Starts the daemon's actor in the System of this thread, and the program's parent sessions.
     ///
-    /// From now on the daemon handles the signals of the process. The System continues to run after the
-    /// daemon has stopped. [`WaitUntilStopped`] waits for that.
+    /// From now on the daemon handles the signals of the process. The System continues to run after
+    /// the daemon has stopped. The message [`WaitUntilStopped`] waits until the daemon has stopped.
     ///
     /// # Errors
     ///
     /// - [`DaemonError::NoSystem`] outside of an actix System.
-    /// - [`DaemonError::Runtime`] if the signals cannot be handled.
-    /// - [`DaemonError::Service`] if it is [supervised](crate::DaemonBuilder::supervised) and the service manager has
-    ///   set an environment variable to an invalid value.
+    /// - [`DaemonError::Runtime`] if the runtime cannot watch the signals or the control socket.
+    /// - [`DaemonError::Service`] if the daemon is [supervised](crate::DaemonBuilder::supervised)
+    ///   and the service manager has set an environment variable to an invalid value.
     pub fn start(self) -> Result<Addr<DaemonActor<P::Request>>, DaemonError> {
         let Launched {
             program,

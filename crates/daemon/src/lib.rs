@@ -1,11 +1,16 @@
-//! Runs a program as a daemon, as actix actors: it forks children for requests, keeps a scoreboard, logs,
-//! drops privileges, handles signals, reloads, and shuts down gracefully.
+//! Runs a program as a daemon that is controlled through actix actors. The daemon forks children
+//! for requests, keeps a scoreboard, writes a log, drops privileges, handles signals, reloads, and
+//! shuts down gracefully.
+//!
+//! This crate is a port of the Perl module `POE::Component::Daemon`, which this documentation calls
+//! *the original*.
 //!
 //! # Theory of operation
 //!
-//! A process that runs an async runtime must not fork, because parent and child would share one event
-//! queue. Therefore only the *fork server* forks. It is a process with one thread and no runtime, and it is
-//! started at the launch. Each child starts from this clean state and creates an actix System of its own.
+//! A process that runs an async runtime must not fork, because the parent and the child would share
+//! one event queue. Therefore only the *fork server* forks children. The fork server is a process
+//! with one thread and no runtime, and is started at the launch. A new child therefore has no
+//! runtime either, and creates an actix System of its own.
 //!
 //! ```text
 //! $ mydaemon
@@ -17,25 +22,28 @@
 //!   |- scoreboard      shared memory, one line per child: [wr.l  ]
 //! ```
 //!
-//! There are three models, each with its own settings. [`PreFork`] keeps a pool of children that accept
-//! connections themselves. [`PostFork`] forks a child for each request that the parent hands over.
-//! [`Solo`] has no children.
+//! There are three models, each with its own settings. [`PreFork`] keeps a pool of children that
+//! accept connections themselves. [`PostFork`] forks a child for each request that the parent hands
+//! over. [`Solo`] has no children.
 //!
-//! You implement a [`Program`] and bind its listener before the launch. [`launch`](DaemonBuilder::launch)
-//! checks all settings, detaches from the terminal, drops privileges and starts the fork server.
-//! [`run`](Launched::run) then starts a System with a [`DaemonActor`] in it. Each process has a copy of the
-//! program and starts its own part: [`Program::parent`] in the parent, [`Program::child`] in a child.
+//! You implement a [`Program`] and bind its listener before the launch.
+//! [`launch`](DaemonBuilder::launch) checks all settings, detaches from the terminal, drops
+//! privileges and starts the fork server. [`run`](Launched::run) then starts a System with a
+//! [`DaemonActor`] in it. Each process has a copy of the program and starts its own part:
+//! [`Program::parent`] in the parent, [`Program::child`] in a child.
 //!
-//! Your actors, the *sessions*, exchange [`messages`] with the daemon. The daemon broadcasts events to the
-//! sessions that [`Subscribe`]: [`DaemonParent`] when the first children are ready, [`DaemonAccept`] and
-//! [`DaemonPause`], [`DaemonHup`], [`DaemonShutdown`]. A session in a child reports what it does with
-//! [`UpdateStatus`], a session in a post-forking parent hands requests over with [`HandOver`], and any
-//! session can send [`GetStatus`]. Each message returns a typed result. If no child can handle a request, the
-//! error returns the request.
+//! Your actors, the *sessions*, exchange [`messages`] with the daemon. The daemon broadcasts events
+//! to the sessions that [`Subscribe`] to them, for example [`DaemonParent`] when the first children
+//! are ready, [`DaemonAccept`], [`DaemonPause`], [`DaemonHup`] and [`DaemonShutdown`]. A session in
+//! a child sends [`UpdateStatus`] to report what it does. A session in a post-forking parent sends
+//! [`HandOver`] to hand over a request. Any session can send [`GetStatus`]. Each message returns a
+//! typed result. If no child can handle a request, [`HandOverError`] returns the request to the
+//! sender.
 //!
 //! # Examples
 //!
-//! A pool of echo servers. The parent connects to one of them when they are ready, and then stops:
+//! A pool of echo servers. When the children are ready, the parent connects to one of them and then
+//! stops the daemon:
 //!
 //! ```standalone_crate
 //! use std::io::{Read, Write};
@@ -75,7 +83,7 @@
 //!     type Context = Context<Self>;
 //! }
 //!
-//! /// The first message in a child: prepare, then wait for requests.
+//! /// Handles the first message in a child: prepares the session, then waits for requests.
 //! impl Handler<DaemonChild<()>> for Session {
 //!     type Result = ();
 //!
@@ -88,7 +96,7 @@
 //!     }
 //! }
 //!
-//! /// A connection. The acceptor has recorded it on the scoreboard; report when it is done.
+//! /// Serves a connection. The acceptor has reported its start. The session reports its end.
 //! impl Handler<Accepted<TcpStream>> for Session {
 //!     type Result = ResponseFuture<()>;
 //!
@@ -138,47 +146,50 @@
 //!     let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
 //!     Daemon::builder()
 //!         .model(PreFork::new(2).max_children(4).requests(1000))
-//!         .launch(Echo { listener })? // sets up the process, starts the fork server: before any runtime
+//!         // Sets up the process and starts the fork server, before any runtime is started.
+//!         .launch(Echo { listener })?
 //!         .run() // runs a System with a DaemonActor until the daemon has stopped
 //! }
 //! ```
 //!
-//! If the program only serves connections, [`serve`](DaemonBuilder#method.serve) is simpler. It takes the
-//! listener and an async function, and accepts, pauses and reports statuses itself.
+//! If the program only serves connections, [`serve`](DaemonBuilder#method.serve) is simpler. It
+//! takes the listener and an async function. Accepting, pausing and reporting statuses are then
+//! automatic.
 //!
 //! # Overview
 //!
 //! | items | purpose |
 //! | --- | --- |
-//! | [`prelude`] | the types that most daemons use, to be imported together with actix's prelude |
+//! | [`prelude`] | the types that most daemons use; import them together with actix's prelude |
 //! | [`Daemon::builder`], [`DaemonBuilder`] | configuration: each setting, its default and its limits |
 //! | [`PreFork`], [`PostFork`], [`Solo`] | the models and their settings |
-//! | [`Program`], [`Launched`] | the trait that you implement, and how it is run, in a new System or in yours |
+//! | [`Program`], [`Launched`] | the trait that you implement, and the launched program, which runs in a new System or in yours |
 //! | [`messages`] | the messages between the daemon and sessions |
 //! | [`DaemonActor`], [`ChildActor`], [`ChildHandle`] | the daemon in the parent and in a child |
 //! | [`Babysit`], [`BabysitterActor`] | limits for children, detection of rogue and missing children, the ladder of signals |
 //! | [`ChildAcceptor`], [`ParentAcceptor`], [`Listen`], [`Connection`] | accepting and serving TCP and Unix connections |
 //! | [`Report`] | the status of the daemon, as text, table, JSON and OpenMetrics |
-//! | [`Evidence`] | evidence of what a slow or rogue child does, as text and as JSON |
+//! | [`Evidence`] | what is known about a slow or rogue child, as text and as JSON |
 //! | [`control`] | the control socket and its protocol |
 //! | [`service`], [`RegisterWith`] | the daemon as a service of systemd or of another service manager |
-//! | [`Transfer`], [`Serde`], [`Encoder`], [`Decoder`] | the types that can be handed to a child, and how to implement it for your type |
+//! | [`Transfer`], [`Serde`], [`Encoder`], [`Decoder`] | the trait of all types that can be handed to a child, and how to implement the trait for your type |
 //! | [`logger`] | the daemon's logger in this process |
-//! | [`dispatching`] | for crates that hand work to children, as `actix-dispatch` does |
+//! | [`dispatching`] | for crates that send tasks to children, as `actix-dispatch` does |
 //!
 //! # Limitations
 //!
-//! - Unix only. It is built and tested on Linux. Some features are limited on other systems, see
-//!   `daemon_sys`.
-//! - [`launch`](DaemonBuilder::launch) requires a process with one thread and no runtime. Start threads,
-//!   arbiters and other Systems after it.
-//! - A request is transferred to its child as descriptors and bytes. Other values, for example an open
-//!   TLS session, cannot be handed over.
-//! - A custom [`logger`](DaemonBuilder::logger) must not use a thread: forked children do not inherit
-//!   threads.
-//! - A child is one process with one System. A session that blocks also blocks the signal handling of its
-//!   child, but no other child. Such a child is killed when the [`grace`](DaemonBuilder::grace) period of a
-//!   stop is over, or earlier if it exceeds a limit that is set: see [`Babysit`].
+//! - The crate supports only Unix. It is built and tested on Linux. Some features are limited on
+//!   other systems, see `daemon_sys`.
+//! - [`launch`](DaemonBuilder::launch) requires a process with one thread and no runtime. Start
+//!   threads, arbiters and other Systems after the launch.
+//! - A request is transferred to its child as descriptors and bytes. Other data, for example an
+//!   open TLS session, cannot be handed over.
+//! - A custom [`logger`](DaemonBuilder::logger) must not use a thread, because forked children do
+//!   not inherit threads.
+//! - A child is one process with one System. A session that blocks its child also blocks the
+//!   child's signal handling, but it does not affect other children. When the daemon stops, such a
+//!   child is killed after the [`grace`](DaemonBuilder::grace) period. It is killed earlier if it
+//!   exceeds a limit of the babysitter, see [`Babysit`].
 
 mod acceptor;
 mod babysitter;

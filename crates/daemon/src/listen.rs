@@ -17,15 +17,16 @@ use tokio::io::unix::AsyncFd;
 use crate::connection::StreamSocket;
 use crate::log::logger;
 
-/// How long idle children of a stopping daemon have for the listener's backlog. Then a busy child accepts
-/// the rest, so that it can close the listener and free the port while it finishes its request.
+/// How long idle children of a stopping daemon have to serve the listener's backlog. After this
+/// time a busy child accepts the remaining connections and closes the listener, so that the port is
+/// free while the child finishes its request.
 pub(crate) const DRAIN_DELAY: Duration = Duration::from_millis(10);
 /// The delay before a process that lacks descriptors or memory tries to accept again.
 const ACCEPT_RETRY: Duration = Duration::from_millis(100);
 
 /// A listener that a daemon can accept from: std's [`TcpListener`] or [`UnixListener`].
 pub trait Listen: Into<OwnedFd> + Unpin + 'static + sealed::Sealed {
-    /// The type of the connections. The daemon accepts them in nonblocking mode.
+    /// The type of the accepted connections. They are in nonblocking mode.
     type Socket: StreamSocket;
 }
 
@@ -56,7 +57,7 @@ pub(crate) struct WatchedListener<L> {
 enum WaitMode {
     /// No other process waits on this listener.
     Exclusive(AsyncFd<OwnedFd>),
-    /// Several processes wait, and a connection wakes one of them.
+    /// Several processes wait on this listener, and a new connection wakes one of them.
     Queued(SharedListener),
 }
 
@@ -89,8 +90,8 @@ impl<L: Listen> WatchedListener<L> {
         }
     }
 
-    /// Accepts the next connection. If descriptors or memory are short, it logs the error once and tries
-    /// again until it succeeds.
+    /// Waits for the next connection and accepts it. If descriptors or memory are short, logs the
+    /// error once and tries again until accept(2) succeeds.
     pub(crate) async fn accept(&self) -> L::Socket {
         loop {
             if let Some(stream) = self.accept_while(|| true).await {
@@ -99,7 +100,8 @@ impl<L: Listen> WatchedListener<L> {
         }
     }
 
-    /// Accepts the next connection while the condition is true. Returns none as soon as it is false.
+    /// Waits for the next connection and accepts it. Checks the condition before each attempt, and
+    /// returns `None` if the condition is false.
     pub(crate) async fn accept_while(&self, condition: impl Fn() -> bool) -> Option<L::Socket> {
         let mut health = AcceptHealth::Ok;
         loop {
@@ -136,7 +138,8 @@ impl<L: Listen> WatchedListener<L> {
         }
     }
 
-    /// Accepts a connection from the backlog without waiting, if there is one.
+    /// Accepts a connection from the backlog without waiting. Returns `None` if the backlog is
+    /// empty or accept(2) fails.
     pub(crate) fn try_accept(&self) -> Option<L::Socket> {
         match listen::accept(self.fd()) {
             Ok(connection) => connection.map(Into::into),
@@ -147,14 +150,16 @@ impl<L: Listen> WatchedListener<L> {
         }
     }
 
-    /// Shrinks the backlog and accepts all connections in it. Then the listener may be dropped.
+    /// Shrinks the backlog and accepts all connections in it. The caller can then drop the listener
+    /// without losing a client.
     pub(crate) fn accept_pending(&self) -> VecDeque<L::Socket> {
         self.shrink();
         std::iter::from_fn(|| self.try_accept()).collect()
     }
 
-    /// Shrinks the backlog, for all processes that share the listener, before the listener is closed. The
-    /// connections in it can still be accepted.
+    /// Shrinks the backlog in all processes that share the listener, so that few clients connect
+    /// before the listener is closed. The connections that are in the backlog already can still be
+    /// accepted.
     pub(crate) fn shrink(&self) {
         if let Err(error) = listen::shrink_backlog(self.fd()) {
             warn!(self.log, "cannot shrink the backlog of the listener"; "error" => %error);
@@ -168,8 +173,9 @@ enum AcceptHealth {
     Failing,
 }
 
-/// The source of a child's connections: the shared listener; or, after the child has closed it
-/// because the daemon stops, the connections that it had accepted from the backlog.
+/// The source of a child's connections. While the child serves requests, this is the shared
+/// listener. When the daemon stops, a busy child accepts all connections in the backlog and closes
+/// the listener. The source then contains only these connections.
 #[derive(Debug)]
 pub(crate) struct ConnectionSource<L: Listen> {
     listener: Option<Rc<WatchedListener<L>>>,
@@ -182,7 +188,7 @@ impl<L: Listen> ConnectionSource<L> {
         Ok(ConnectionSource { listener, taken: VecDeque::new() })
     }
 
-    /// Returns the listener, until it is closed.
+    /// Returns the listener, or `None` if it was closed.
     pub(crate) fn listener(&self) -> Option<Rc<WatchedListener<L>>> {
         self.listener.clone()
     }
@@ -195,15 +201,15 @@ impl<L: Listen> ConnectionSource<L> {
         }
     }
 
-    /// Accepts all connections in the backlog and closes the listener, so that the port is free while this
-    /// child is busy.
+    /// Accepts all connections in the backlog and closes the listener, so that the port is free
+    /// while this child is busy.
     pub(crate) fn drain_backlog(&mut self) {
         if let Some(listener) = self.listener.take() {
             self.taken.extend(listener.accept_pending());
         }
     }
 
-    /// Closes the listener. Other children continue to accept, or the backlog is empty.
+    /// Closes the listener in this child without accepting the connections in the backlog.
     pub(crate) fn close(&mut self) {
         self.listener = None;
     }

@@ -11,14 +11,15 @@ use slog::{FnValue, Level, Logger, o};
 /// The level of the default logger.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Verbosity {
-    /// From `info` on.
+    /// Logs the level `info` and above.
     Normal,
-    /// From `debug` on: also the start and exit of each child, statuses, and the decisions of the pool.
+    /// Logs the level `debug` and above: also signals, the start and exit of each child, pauses,
+    /// refused statuses and failed connections.
     Verbose,
 }
 
-/// Returns the default logger. It writes to standard error, which is redirected to the log file if there
-/// is one.
+/// Returns the default logger, which writes to standard error. If there is a log file, standard
+/// error is redirected to it.
 pub(crate) fn default_logger(verbosity: Verbosity) -> Logger {
     let level = match verbosity {
         Verbosity::Normal => Level::Info,
@@ -27,8 +28,9 @@ pub(crate) fn default_logger(verbosity: Verbosity) -> Logger {
     daemon_log::logger(write_line, level)
 }
 
-/// Writes a line to the log: to standard error, or to its former destination if it was redirected. It
-/// needs more than one write only if the system accepts just a part of the line.
+/// Writes a line to standard error or, if standard error was redirected away from the log, to its
+/// former destination. Needs more than one write(2) only if the system accepts just a part of the
+/// line.
 fn write_line(line: &[u8]) -> io::Result<()> {
     match REDIRECTED.get() {
         None => daemon_log::to_stderr(line),
@@ -37,7 +39,8 @@ fn write_line(line: &[u8]) -> io::Result<()> {
     }
 }
 
-/// The destination of the log in a process whose standard error has been redirected.
+/// The destination of the log in a process whose standard error has been redirected away from the
+/// log.
 enum RedirectedLog {
     Terminal(File),
     File(Arc<LogFile>),
@@ -51,7 +54,7 @@ pub(crate) fn keep_log_target(log_file: Option<&Arc<LogFile>>) -> Result<(), dae
         Some(file) => RedirectedLog::File(Arc::clone(file)),
         None => RedirectedLog::Terminal(SavedStderr::save()?.into()),
     };
-    // If it was called before, the destination is already set.
+    // If this function was called before, the destination is already set.
     let _ = REDIRECTED.set(apart);
     Ok(())
 }
@@ -65,8 +68,8 @@ static CURRENT: Mutex<Option<Logger>> = Mutex::new(None);
 
 /// Returns the daemon's logger in this process.
 ///
-/// Its records have the keys `role`, `pid` and, in a child, `slot`. Before the launch it is the default
-/// logger.
+/// Its records have the keys `role`, `pid` and, in a child, `slot`. Before the launch, returns the
+/// default logger.
 pub fn logger() -> Logger {
     let current = CURRENT.lock().unwrap_or_else(PoisonError::into_inner);
     current.clone().unwrap_or_else(|| default_logger(Verbosity::Normal))
@@ -77,7 +80,7 @@ fn make_current(log: Logger) -> Logger {
     log
 }
 
-/// Makes the parent's logger the current one of this process.
+/// Creates the parent's logger, makes it the current logger of this process, and returns it.
 pub(crate) fn of_parent(log: &Logger) -> Logger {
     make_current(log.new(o!("role" => "parent", "pid" => std::process::id())))
 }
@@ -85,16 +88,17 @@ pub(crate) fn of_parent(log: &Logger) -> Logger {
 /// The slot of this process, if it is a child.
 static SLOT: AtomicU32 = AtomicU32::new(0);
 
-/// Makes the children's logger the current one of this process and of its children.
+/// Creates the children's logger, makes it the current logger of this process and of its future
+/// children, and returns it.
 ///
-/// It is made once, in the fork server. The pid and the slot of a child are looked up for each record.
+/// Called once, in the fork server. The pid and the slot of a child are looked up for each record.
 pub(crate) fn of_children(log: &Logger) -> Logger {
     let slot = FnValue(|_record| SLOT.load(Ordering::Relaxed));
     let pid = FnValue(|_record| std::process::id());
     make_current(log.new(o!("role" => "child", "pid" => pid, "slot" => slot)))
 }
 
-/// Sets the slot of this process, which is a child.
+/// Records that this process is the child in this slot.
 pub(crate) fn become_child(slot: u32) {
     SLOT.store(slot, Ordering::Relaxed);
 }

@@ -7,8 +7,8 @@ use daemon_core::MonotonicTime;
 /// How long a recurring condition must be absent before it is logged again.
 pub(crate) const QUIET_PERIOD: Duration = Duration::from_secs(60);
 
-/// Decides whether a condition that recurs many times a minute is logged: the first time, and again
-/// when it recurs after a [`QUIET_PERIOD`] without it.
+/// Decides whether a condition that recurs many times a minute is logged. It is logged the first
+/// time, and again when it recurs after an absence of a [`QUIET_PERIOD`].
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(crate) struct LogThrottle {
     last: Option<MonotonicTime>,
@@ -27,7 +27,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_recurring_condition_is_logged_first_and_then_after_a_quiet_period() {
+    fn a_recurring_condition_is_logged_once_and_again_after_a_quiet_period() {
         let second = Duration::from_secs(1);
         let mut throttle = LogThrottle::default();
         let start = MonotonicTime::from_since_boot(second);

@@ -1,16 +1,16 @@
 //! The messages that the daemon and its sessions exchange.
 //!
-//! Broadcasts report what has happened. They go to every actor that has [`Subscribe`]d to them. All
-//! other messages are requests to the daemon, and each returns a typed result.
+//! Broadcasts report what has happened. They are sent to every actor that has [`Subscribe`]d to
+//! them. All other messages are requests to the daemon, and each returns a typed result.
 //!
 //! | message | purpose |
 //! | --- | --- |
-//! | `Daemon…`, [`ChildBorn`], [`ChildExited`], [`RogueChild`], [`ForeignExited`] | broadcasts; [`DaemonChild`] is delivered to the session of a child |
+//! | `Daemon…`, [`ChildBorn`], [`ChildExited`], [`RogueChild`], [`ForeignExited`] | broadcasts, except [`DaemonChild`], which is delivered to the session of a child |
 //! | [`UpdateStatus`], [`SetLabel`] | a session in a child reports what it does |
 //! | [`HandOver`] | the parent of a post-forking daemon has a request handled by a child |
 //! | [`Shutdown`], [`Pause`], [`Resume`], [`Reload`], [`Resize`], [`Retire`], [`Kill`], [`Reopen`] | control the daemon |
 //! | [`GetStatus`], [`Peek`], [`TraceChild`] | query the daemon |
-//! | [`Subscribe`], [`WaitUntilStopped`], [`RegisterWith`] | receive broadcasts, wait for the end, connect to a service |
+//! | [`Subscribe`], [`WaitUntilStopped`], [`RegisterWith`] | receive broadcasts, wait until the daemon has stopped, connect the daemon to a service |
 //! | [`ForeignChild`] | has the daemon stop a process that the program has started itself |
 
 mod broadcasts;

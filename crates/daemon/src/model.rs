@@ -1,5 +1,5 @@
-//! The models: pre-forking, post-forking and solo, each with its own settings. The demand-driven pool is
-//! in `dispatching`.
+//! The models: pre-forking, post-forking and solo, each with its own settings. The demand-driven
+//! pool is in `dispatching`.
 
 use std::time::Duration;
 
@@ -8,16 +8,16 @@ use daemon_core::{DemandRules, Jitter, MAX_SLOTS, PoolRules, RequestLimit, slots
 use crate::dispatching::{NoRequest, OnDemand, SharedRequestFactory};
 use crate::error::ConfigError;
 
-/// A model: a pool of children that are forked in advance, each serving many requests.
+/// A model: a pool of children that are forked in advance. Each child serves many requests.
 ///
-/// The parent keeps the number of spare (idle) children between `min_spare` and `max_spare`, as Apache's
-/// prefork does. Settings that are not set follow from the others, as in the original
+/// The parent keeps the number of spare (idle) children between `min_spare` and `max_spare`, as
+/// Apache's prefork does. Sizes that are not set are computed from the others, as in the original
 /// (`POE::Component::Daemon`, manual, `spawn`):
 ///
 /// | | with `max_children` | without |
 /// | --- | --- | --- |
-/// | `min_spare` | half of `max_spare` if that is set, else 20 % of `max_children`, at least 1 | half of `max_spare` if that is set, else `start_children` |
-/// | `max_spare` | 80 % of `max_children` | twice `min_spare` |
+/// | `min_spare` | half of `max_spare` if that is set, else 20 % of `max_children`; at least 1 | half of `max_spare` if that is set, else `start_children`; at least 1 |
+/// | `max_spare` | 80 % of `max_children`, at least `min_spare` | twice `min_spare`; at least 1 |
 /// | `max_children` | | `start_children` + `max_spare` |
 ///
 /// # Examples
@@ -60,47 +60,48 @@ impl PreFork {
         self
     }
 
-    /// Sets the lowest number of spare children. With 0 all children may be busy before more are forked.
+    /// Sets the minimum number of spare children. With 0, no child is forked when all children are
+    /// busy.
     #[must_use]
     pub fn min_spare(mut self, children: u32) -> Self {
         self.min_spare = Some(children);
         self
     }
 
-    /// Sets the highest number of spare children. Surplus children are retired.
+    /// Sets the maximum number of spare children. Surplus children are retired.
     #[must_use]
     pub fn max_spare(mut self, children: u32) -> Self {
         self.max_spare = Some(children);
         self
     }
 
-    /// Sets the highest number of children, including those that are starting or exiting.
+    /// Sets the maximum number of children, including those that are starting or exiting.
     #[must_use]
     pub fn max_children(mut self, children: u32) -> Self {
         self.max_children = Some(children);
         self
     }
 
-    /// Sets after how many requests a child is replaced. 0 means never, which is the default.
+    /// Sets the number of requests after which a child is replaced. 0, the default, means never.
     ///
-    /// Each child's share is a little smaller, so that not all children are replaced at the same time: see
-    /// [`jitter`](PreFork::jitter).
+    /// The quota of most children is a little smaller, so that the children are not all replaced at
+    /// the same time. See [`jitter`](PreFork::jitter).
     #[must_use]
     pub fn requests(mut self, requests: u32) -> Self {
         self.requests = RequestLimit::new(requests);
         self
     }
 
-    /// Sets by how many percent at most a child's share of [`requests`](PreFork::requests) is reduced. 10 by
-    /// default, at most 50.
+    /// Sets by how many percent at most a child's quota is less than
+    /// [`requests`](PreFork::requests). 10 by default, at most 50.
     #[must_use]
     pub fn jitter(mut self, jitter: Jitter) -> Self {
         self.jitter = jitter;
         self
     }
 
-    /// Sets how long there must be more than `max_spare` spare children before some are retired. One second
-    /// by default, the interval of Apache's maintenance.
+    /// Sets how long there must be more than `max_spare` spare children before some are retired.
+    /// One second by default, the interval of Apache's maintenance.
     #[must_use]
     pub fn retire_delay(mut self, retire_delay: Duration) -> Self {
         self.retire_delay = Some(retire_delay);
@@ -110,9 +111,9 @@ impl PreFork {
 
 /// A model: a new child for each request, up to a maximum number at a time.
 ///
-/// Most of the cost of a forked child is page faults: the child maps each page of the program again
-/// when it first touches it. A small program therefore serves more connections. These settings in
-/// `Cargo.toml` help:
+/// Most of the cost of a forked child is page faults, because the child maps each page of the
+/// program again when it first touches the page. A small program therefore serves more connections.
+/// These settings in `Cargo.toml` help:
 ///
 /// ```toml
 /// [profile.release]
@@ -141,15 +142,15 @@ impl PostFork {
         PostFork { max_children, backlog: 128 }
     }
 
-    /// Sets the highest number of children at a time; at least one.
+    /// Sets the maximum number of children at a time; at least one.
     #[must_use]
     pub fn max_children(mut self, children: u32) -> Self {
         self.max_children = children;
         self
     }
 
-    /// Sets how many requests may wait while all children are busy. Further requests are returned to the
-    /// sender of [`HandOver`](crate::HandOver). 128 by default.
+    /// Sets how many requests may wait while all children are busy. Further requests are returned
+    /// to the sender of [`HandOver`](crate::HandOver). 128 by default.
     #[must_use]
     pub fn backlog(mut self, requests: u32) -> Self {
         self.backlog = requests;
@@ -157,14 +158,15 @@ impl PostFork {
     }
 }
 
-/// A model without children: the daemon does its setup, logging and shutdown for one process.
+/// A model without children: the daemon is a single process, with the same setup, logging and
+/// shutdown as in the other models.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Solo;
 
 /// A model for a program whose children receive a request of type `R`.
 ///
-/// [`PostFork`], [`OnDemand`] and [`Solo`] are models for every `R`. [`PreFork`] is one for `()` only: its
-/// children accept their requests themselves.
+/// [`PostFork`], [`OnDemand`] and [`Solo`] are models for every `R`. [`PreFork`] is a model only
+/// for `()`, because its children accept their requests themselves.
 pub trait Model<R>: sealed::Sealed {
     /// Checks the settings.
     ///
@@ -209,7 +211,8 @@ impl<R> Rules<R> {
         }
     }
 
-    /// The number of scoreboard slots. It allows the daemon to be resized to twice its size.
+    /// Returns the number of scoreboard slots. There are enough slots to double `max_children`
+    /// later, up to [`MAX_SLOTS`].
     pub(crate) fn slots(&self) -> u32 {
         slots_for(self.max_children())
     }
@@ -297,7 +300,7 @@ mod tests {
     }
 
     #[test]
-    fn unset_sizes_follow_from_the_others_as_in_the_original() {
+    fn sizes_that_are_not_set_are_computed_as_in_the_original() {
         let pool = |model: PreFork| match model.check().unwrap().0 {
             Rules::PreFork { pool, .. } => (pool.min_spare, pool.max_spare, pool.max_children),
             Rules::Solo | Rules::PostFork { .. } | Rules::OnDemand { .. } => {
@@ -311,13 +314,13 @@ mod tests {
     }
 
     #[test]
-    fn a_max_spare_below_min_spare_is_refused_with_both_numbers() {
+    fn the_error_for_a_max_spare_below_min_spare_contains_both_numbers() {
         let sentence = refusal(PreFork::new(1).min_spare(5).max_spare(3));
         assert!(sentence.contains("max_spare") && sentence.contains('5') && sentence.contains('3'));
     }
 
     #[test]
-    fn zero_children_are_refused_by_name_and_value() {
+    fn the_error_for_zero_children_contains_the_name_of_the_setting() {
         assert!(refusal::<Vec<u8>>(PostFork::new(0)).contains("max_children is 0"));
         assert!(refusal(PreFork::new(0)).contains("start_children"));
     }

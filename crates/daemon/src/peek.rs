@@ -25,8 +25,8 @@ pub(crate) fn unanswered(unanswered: &[String]) -> Option<String> {
         .then(|| format!("Waiting for answers to DaemonShutdown: {}", unanswered.join(", ")))
 }
 
-/// Returns a line with the number of tasks on the runtime. Actors are not among them: they run on the
-/// thread's local task set, whose length tokio does not provide.
+/// Returns a line with the number of tasks on the runtime. Actors are not counted, because they run
+/// on the thread's local task set and tokio does not provide the length of that set.
 fn tasks() -> String {
     match tokio::runtime::Handle::try_current() {
         Err(error) => format!("Tasks: {error}"),
@@ -52,7 +52,8 @@ fn descriptors() -> String {
     }
 }
 
-/// `socket:[1234]` is a socket, `anon_inode:[eventpoll]` an eventpoll, `/dev/null` itself.
+/// Returns the kind of a descriptor with this target: `socket` for `socket:[1234]`, `eventpoll` for
+/// `anon_inode:[eventpoll]`, `file` for `/dev/null`.
 fn kind(target: &str) -> &str {
     if let Some(inside) = target.strip_prefix("anon_inode:") {
         return inside.trim_matches(['[', ']']);

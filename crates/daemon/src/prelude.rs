@@ -1,4 +1,4 @@
-//! The types that most daemons use. Import it together with actix's own prelude.
+//! The types that most daemons use. Import this module together with actix's own prelude.
 //!
 //! ```
 //! use actix::prelude::*;

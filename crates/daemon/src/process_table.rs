@@ -1,4 +1,4 @@
-//! Reads CPU time and memory of processes from the process table.
+//! Reads the CPU time and memory of processes from the process table.
 
 use std::collections::HashMap;
 use std::time::Duration;
@@ -13,8 +13,8 @@ pub(crate) struct Used {
     pub(crate) rss: u64,
 }
 
-/// Reads the resource usage of these processes only. Processes that the system does not show are
-/// left out. Reading costs about ten microseconds per process.
+/// Returns the resource usage of these processes. Processes that the system does not show are left
+/// out. Reading costs about ten microseconds per process.
 ///
 /// # Errors
 ///

@@ -1,4 +1,4 @@
-//! The text of each of the daemon's errors.
+//! Tests the text of every error message of the daemon.
 
 #[path = "../../../tests/sentences.rs"]
 #[macro_use]
@@ -26,7 +26,7 @@ fn denied() -> daemon_sys::Error {
 }
 
 sentences! {
-    a_daemon: DaemonError {
+    daemon_error_messages_are_as_listed: DaemonError {
         DaemonError::Config(_) => DaemonError::Config(ConfigError::value("grace", "0 s", "no time")),
             "grace is 0 s: no time";
         DaemonError::System(_) => DaemonError::System(denied()),
@@ -60,13 +60,13 @@ sentences! {
         DaemonError::ActorLost => DaemonError::ActorLost,
             "the daemon's actor has panicked";
     }
-    a_setting: ConfigError {
+    config_error_messages_are_as_listed: ConfigError {
         ConfigError::Pool(_) => ConfigError::Pool(PoolError::Zero { field: "max_children" }),
             "max_children must be greater than 0";
         ConfigError::Value { .. } => ConfigError::value("grace", "0 s", "no time"),
             "grace is 0 s: no time";
     }
-    an_order: CommandError {
+    command_error_messages_are_as_listed: CommandError {
         CommandError::Phase(_) => CommandError::Phase(Phase::Stopping),
             "cannot change the daemon: it is stopping";
         CommandError::NoPool { .. } => CommandError::NoPool { action: "reload" },
@@ -79,19 +79,19 @@ sentences! {
             CommandError::Size { wanted: 9, reason: PoolError::AtMaximum { max_children: 8 }.to_string() },
             "cannot resize to 9: max_children limits the pool to 8 children";
     }
-    a_log: ReopenError {
+    reopen_error_messages_are_as_listed: ReopenError {
         ReopenError { .. } => ReopenError { source: denied() },
             "the old log stays in use: cannot open log file /var/log/x.log: permission denied";
     }
-    a_foreign_child: ForeignChildError {
+    foreign_child_error_messages_are_as_listed: ForeignChildError {
         ForeignChildError { .. } => ForeignChildError { pid: pid(), source: denied() },
             "cannot watch process 4711: cannot open log file /var/log/x.log: permission denied";
     }
-    a_request: HandOverError<()> {
+    hand_over_error_messages_are_as_listed: HandOverError<()> {
         HandOverError { .. } => HandOverError { request: (), reason: HandOverErrorReason::Stopping },
             "cannot hand over the request: the daemon is stopping";
     }
-    a_request_s_way_back: HandOverErrorReason {
+    hand_over_error_reason_messages_are_as_listed: HandOverErrorReason {
         HandOverErrorReason::Full { .. } => HandOverErrorReason::Full { max_children: 4, backlog: 2 },
             "all 4 children are busy (max_children) and 2 requests wait already (backlog)";
         HandOverErrorReason::Stopping => HandOverErrorReason::Stopping, "the daemon is stopping";
@@ -103,20 +103,20 @@ sentences! {
             HandOverErrorReason::CannotFork("cannot fork: cannot allocate memory".to_owned()),
             "cannot fork: cannot allocate memory";
     }
-    a_status: StatusError {
+    status_error_messages_are_as_listed: StatusError {
         StatusError::Refused(_) =>
             StatusError::Refused(ReportError::NoSuchSlot { slot: SlotNumber::new(3) }),
             "cannot write to slot 3: the scoreboard has no such slot";
         StatusError::InParent => StatusError::InParent,
             "the parent has no status to update: send HandOver to the daemon to have a request handled by a child";
     }
-    a_trace: TraceError {
+    trace_error_messages_are_as_listed: TraceError {
         TraceError::NoSuchChild(_) => TraceError::NoSuchChild(pid()),
             "cannot trace process 4711: no child of the daemon has this pid";
         TraceError::NoBabysitter(_) => TraceError::NoBabysitter(pid()),
             "cannot trace process 4711: the daemon has no children, or has stopped";
     }
-    an_answer: ControlError {
+    control_error_messages_are_as_listed: ControlError {
         ControlError { .. } => ControlError { kind: ControlErrorKind::Malformed, text: "no such command: fly".to_owned() },
             "no such command: fly";
     }

@@ -1,5 +1,5 @@
-//! Serving a listener with an async function for each connection. Pausing, resuming and reporting are
-//! automatic.
+//! Serves each connection of a listener with an async function. Accepting, pausing, resuming and
+//! reporting statuses are automatic.
 
 use std::fmt::Display;
 use std::pin::pin;
@@ -20,8 +20,8 @@ use crate::model::{PostFork, PreFork};
 use crate::parent::DaemonActor;
 use crate::program::Program;
 
-/// The return type of a connection handler: `()`, or a `Result` whose error is logged if the daemon is
-/// [`verbose`](DaemonBuilder::verbose).
+/// The return type of a connection handler: `()`, or a `Result` whose error is logged if the daemon
+/// is [`verbose`](DaemonBuilder::verbose).
 pub trait HandlerResult {
     /// Returns the error message, if the handler has failed.
     fn failure(self) -> Option<String>;
@@ -40,8 +40,8 @@ impl<E: Display> HandlerResult for Result<(), E> {
 }
 
 impl DaemonBuilder<PreFork> {
-    /// Launches and runs a daemon until it has stopped. Its children accept from this listener, and serve one
-    /// connection at a time with this function.
+    /// Launches a daemon and runs it until it has stopped. The children accept connections from
+    /// this listener. Each child serves one connection at a time with `handler`.
     ///
     /// If the handler panics, its child exits with code 101 and is replaced.
     ///
@@ -79,8 +79,9 @@ impl DaemonBuilder<PreFork> {
 }
 
 impl DaemonBuilder<PostFork> {
-    /// Launches and runs a daemon until it has stopped. Its parent accepts from this listener, and forks a
-    /// child for each connection, which serves it with this function.
+    /// Launches a daemon and runs it until it has stopped. The parent accepts connections from this
+    /// listener and has a child forked for each connection. The child serves the connection with
+    /// `handler`.
     ///
     /// # Errors
     ///
@@ -95,7 +96,7 @@ impl DaemonBuilder<PostFork> {
     }
 }
 
-/// The pre-forking program.
+/// The program of a pre-forking daemon that serves a listener.
 struct PreForkServer<L, F> {
     listener: L,
     handler: F,
@@ -116,7 +117,7 @@ where
     }
 }
 
-/// The post-forking program.
+/// The program of a post-forking daemon that serves a listener.
 struct PostForkServer<L, F> {
     listener: L,
     handler: F,
@@ -139,11 +140,11 @@ where
     }
 
     fn child(self, _daemon: Addr<ChildActor>) -> Recipient<DaemonChild<L::Socket>> {
-        // Drops the listener here, before the request is handled.
+        // This drops the listener before the request is handled.
         let PostForkServer { handler, .. } = self;
         let task = async move |stream, child: ChildHandle| {
             serve_stream::<L, F, O>(&handler, stream, &child, &logger()).await;
-            // It is refused only if the child is leaving already.
+            // The update is refused only if the child is leaving already.
             let _ = child.update(UpdateStatus::Done);
         };
         ServeSession { task: Some(task) }.start().recipient()
@@ -171,7 +172,7 @@ where
 
     fn handle(&mut self, begun: DaemonChild<R>, _ctx: &mut Self::Context) {
         let Some(task) = self.task.take() else { return };
-        // Only the session of a child receives this message.
+        // Always `Some`, because only the session of a child receives this message.
         let Some(child) = ChildHandle::current() else {
             return;
         };
@@ -212,7 +213,8 @@ where
     }
 }
 
-/// Resolves when the daemon stops and idle children have had time to serve the backlog.
+/// Completes when the daemon stops and idle children have had [`DRAIN_DELAY`] to serve the backlog.
+/// Never completes if the child shuts down for another reason.
 async fn stopping(child: &ChildHandle) {
     match child.wait_for_shutdown().await {
         ShutdownReason::Stopping => tokio::time::sleep(DRAIN_DELAY).await,
@@ -224,7 +226,8 @@ async fn stopping(child: &ChildHandle) {
     }
 }
 
-/// Returns the next connection; none if the child is asked to shut down and has no backlog to serve.
+/// Waits for the next connection and returns it. Returns `None` if the child was asked to shut down
+/// and there is no backlog that it has to serve.
 async fn next_connection<L: Listen>(
     source: &mut ConnectionSource<L>,
     child: &ChildHandle,

@@ -1,23 +1,24 @@
-//! The daemon as a service: the daemon's phase drives the state of the service, and the controls of the
-//! service manager reach the daemon.
+//! The daemon as a service: the daemon's phase drives the state of the service, and the controls of
+//! the service manager reach the daemon.
 //!
-//! A daemon that is [supervised](crate::DaemonBuilder::supervised) does this by itself. A program that needs
-//! callbacks spawns the service itself, and registers the daemon with it in
-//! [`Program::parent`](crate::Program::parent): `daemon.do_send(RegisterWith(service))`. The service must be
-//! spawned with the setting [`await_registration`](daemon_service::ServiceSettings::await_registration). The
-//! two then correspond as follows:
+//! A daemon that is [supervised](crate::DaemonBuilder::supervised) spawns its service and registers
+//! with it by itself. A program that needs callbacks spawns the service instead, and registers the
+//! daemon with the service in [`Program::parent`](crate::Program::parent):
+//! `daemon.do_send(RegisterWith(service))`. The service must be spawned with the setting
+//! [`await_registration`](daemon_service::ServiceSettings::await_registration). The service and the
+//! daemon then correspond as follows:
 //!
 //! | the service | while the daemon |
 //! | --- | --- |
 //! | starts | starts its first children |
-//! | runs, and sends READY to a service manager | runs |
+//! | runs, and sends READY to the service manager | runs |
 //! | pauses, is paused, continues | is paused and resumed by the operator: with a message, `daemonctl`, or TSTP and CONT |
 //! | changes its parameters | carries out its [`OnHup`](crate::OnHup) action, until all children have been replaced |
-//! | stops, and extends its timeout each time a child exits | drains |
+//! | stops, and extends its timeout each time a child exits | is stopping |
 //! | has stopped, with exit code 1 if the daemon has failed | has stopped |
 //!
-//! While the pool is healthy, the daemon notifies the watchdog of the service manager. The status line contains the
-//! counts.
+//! While the pool is healthy, the service notifies the watchdog of the service manager. The status
+//! text contains the numbers of children and requests.
 
 mod link;
 mod rules;

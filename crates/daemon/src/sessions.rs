@@ -12,7 +12,7 @@ use crate::messages::{
     SessionId, Subscribe,
 };
 
-/// One subscription.
+/// The subscription of one actor.
 #[derive(Debug)]
 struct Subscription<M>
 where
@@ -69,7 +69,8 @@ where
         }
     }
 
-    /// Sends the message to all subscribers. The future completes when each has answered or stopped.
+    /// Sends the message to all subscribers. The future completes when each subscriber has answered
+    /// or stopped.
     pub(crate) fn broadcast_and_wait(&mut self, message: &M) -> BoxFuture<'static, ()> {
         self.0.retain(|subscription| subscription.recipient.connected());
         let answers: Vec<_> = self
@@ -87,8 +88,8 @@ where
 }
 
 impl Sessions {
-    /// Returns the number of the session with this name, a new one if the name is new. The daemon itself
-    /// is session 1.
+    /// Returns the number of the session with this name. A new name gets the next number. The
+    /// daemon itself is session 1.
     fn session(&mut self, name: &str) -> SessionId {
         let position = self.names.iter().position(|known| known == name).unwrap_or_else(|| {
             self.names.push(name.to_owned());
@@ -124,7 +125,7 @@ impl Sessions {
         sessions.into_iter().map(name).collect()
     }
 
-    /// Returns whether an actor that subscribed under this number still accepts messages.
+    /// Returns whether an actor of this session still accepts messages.
     fn is_alive(&self, session: SessionId) -> bool {
         self.lists().any(|(_name, list)| list.is_connected(session))
     }
@@ -139,7 +140,7 @@ impl Sessions {
     }
 }
 
-/// The subscribers of any message.
+/// A list of subscribers, independent of the type of their message.
 trait SubscriberList {
     fn count(&self) -> usize;
     /// Returns whether this session has subscribed.
@@ -177,7 +178,7 @@ mod sealed {
     }
 }
 
-/// The last broadcast of each event that still holds: late subscribers receive it.
+/// The broadcasts that are still valid. Late subscribers receive them.
 #[derive(Debug, Default, Clone, Copy)]
 pub(crate) struct RetainedEvents {
     pub(crate) start: Option<DaemonStart>,

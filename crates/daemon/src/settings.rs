@@ -13,7 +13,7 @@ use crate::babysitter::Babysit;
 use crate::error::{ConfigError, DaemonError};
 use crate::log::{Verbosity, default_logger};
 
-/// What the daemon does on HUP, in addition to the broadcast.
+/// What the daemon does on HUP, in addition to broadcasting [`DaemonHup`](crate::DaemonHup).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum OnHup {
     /// Reopens the log in all processes.
@@ -30,7 +30,7 @@ pub(crate) enum TerminalMode {
     Detached,
 }
 
-/// Whether the daemon reports its state to a supervisor.
+/// Whether the daemon reports its state to a service manager.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Supervised {
     No,
@@ -93,7 +93,8 @@ impl Default for DaemonSettings {
     }
 }
 
-/// Returns the name of the program file without its directory, or `Daemon` if that is not a valid name.
+/// Returns the name of the program file without its directory, or `Daemon` if the file name is not
+/// a valid alias.
 fn program_name(started_as: Option<OsString>) -> String {
     let path = started_as.map(PathBuf::from).unwrap_or_default();
     let name = path.file_name().map(|name| name.to_string_lossy().into_owned());
@@ -119,7 +120,7 @@ impl DaemonSettings {
         Ok(privileges)
     }
 
-    /// Returns the user's logger, or the default one.
+    /// Returns the configured logger, or the default logger if none is configured.
     pub(crate) fn log(&self) -> Logger {
         self.logger.clone().unwrap_or_else(|| default_logger(self.verbosity))
     }
@@ -187,7 +188,7 @@ impl DaemonSettings {
     }
 }
 
-/// Checks that the file can be created: its directory exists.
+/// Checks that the path is not a directory and that the directory that contains it exists.
 fn check_path(field: &'static str, path: &Path) -> Result<(), ConfigError> {
     let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty());
     if path.is_dir() {
@@ -224,7 +225,7 @@ mod tests {
     }
 
     #[test]
-    fn invalid_settings_are_refused_by_field_and_value() {
+    fn the_error_for_an_invalid_setting_contains_its_name_and_value() {
         let cases = [
             (
                 refusal(|s| s.alias = " ".into()),
@@ -290,7 +291,7 @@ mod tests {
     }
 
     #[test]
-    fn an_unknown_user_is_refused_by_name() {
+    fn the_error_for_an_unknown_user_contains_the_users_name() {
         assert!(
             refusal(|s| s.user = Some("nobody-of-that-name".into())).contains("nobody-of-that")
         );

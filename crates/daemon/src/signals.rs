@@ -1,5 +1,5 @@
-//! Forwards the parent's signals as messages to its daemon actor. It uses tokio's handlers, so other
-//! listeners in the program still receive their signals.
+//! Forwards the signals of the parent to its daemon actor, as messages. The signal handlers are
+//! those of tokio, so other listeners in the program still receive the signals too.
 
 use std::io;
 
@@ -7,7 +7,8 @@ use actix::{Message, Recipient};
 use daemon_core::Signal;
 use tokio::signal::unix::{SignalKind, signal};
 
-/// Installed signal handlers. While they exist, none of these signals has its default effect.
+/// Installed signal handlers. From the installation on, none of these signals has its default
+/// effect.
 pub(crate) struct SignalListener(Vec<(Signal, tokio::signal::unix::Signal)>);
 
 impl SignalListener {

@@ -1,5 +1,5 @@
-//! The status of a daemon: a report that prints as the original's status, as a table and as OpenMetrics, and
-//! serializes as JSON.
+//! The status report of a daemon. It can be printed as the original prints its status, as a table
+//! and as OpenMetrics, and serialized as JSON.
 
 mod metrics;
 mod processes;
@@ -23,10 +23,10 @@ pub use table::ReportTable;
 
 /// The status of a daemon, as one of its processes sees it.
 ///
-/// Parent and children share the scoreboard, so that each of them can report on all children. `Display`
-/// prints the original's text, [`table`](Report::table) a table for operators, and
-/// [`open_metrics`](Report::open_metrics) the metrics for Prometheus. [`Serialize`] outputs all fields;
-/// durations are numbers of seconds with microsecond precision.
+/// The parent and the children share the scoreboard, so each process can report on all children.
+/// `Display` prints the text of the original's status, [`table`](Report::table) returns a table for
+/// operators, and [`open_metrics`](Report::open_metrics) returns metrics for Prometheus.
+/// [`Serialize`] outputs all fields; durations are numbers of seconds with microsecond precision.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct Report {
@@ -38,38 +38,43 @@ pub struct Report {
     pub reporter: Reporter,
     /// The pid of the parent.
     pub parent: u32,
-    /// The pid of the fork server; none in a daemon without children.
+    /// The pid of the fork server; `None` in a daemon without children.
     #[serde(default)]
     pub fork_server: Option<u32>,
     /// The phase of the daemon.
     pub phase: Phase,
-    /// Whether new requests are accepted. None in a daemon without children, and in a child's report.
+    /// Whether new requests are accepted; `None` in a daemon without children and in a child's
+    /// report.
     ///
-    /// A post-forking daemon pauses when all its children are busy, and when the operator pauses it.
-    /// A pool pauses only when the operator pauses it.
+    /// A post-forking daemon pauses when all its children are busy, when the operator pauses it,
+    /// and when it stops. A pool pauses only when the operator pauses it.
     pub accepting: Option<AcceptState>,
-    /// Whether the operator has paused the daemon. `accepting` can be
-    /// [`Paused`](AcceptState::Paused) without this: then the pool is full.
+    /// Whether the operator has paused the daemon; `None` where `accepting` is `None`. If
+    /// `accepting` is [`Paused`](AcceptState::Paused) and `operator_pause` is
+    /// [`Off`](OperatorPause::Off), all children are busy or the daemon is stopping.
     #[serde(default)]
     pub operator_pause: Option<OperatorPause>,
-    /// The time since the daemon started.
+    /// The time since the daemon started; zero in a child's report.
     #[serde(with = "seconds")]
     pub up: Duration,
-    /// The scoreboard: one letter per slot.
+    /// The scoreboard, with one letter for each visible slot: the first `max_children` slots, and
+    /// the slots after them up to the last child.
     pub board: String,
-    /// The number of slots on the scoreboard.
+    /// The number of visible slots.
     pub slots: u32,
-    /// The number of slots without a child.
+    /// The number of visible slots without a child.
     pub free: u32,
-    /// The highest number of children.
+    /// The current maximum number of children.
     pub max_children: u32,
-    /// The number of requests that wait for a child. Only the parent knows it.
+    /// The number of requests that wait for a child; 0 in a child's report.
     pub waiting: u32,
     /// The children, ordered by slot.
     pub children: Vec<ChildReport>,
-    /// Counters since the start. Only the parent has them.
+    /// The parent's counters since its start; `None` in a daemon without children and in a child's
+    /// report.
     pub counters: Option<Counters>,
-    /// The parent and the fork server, if the process table was read.
+    /// The resource usage of the parent and the fork server; empty if the process table was not
+    /// read.
     #[serde(default)]
     pub processes: Vec<ProcessReport>,
 }
@@ -80,14 +85,14 @@ pub struct Report {
 pub struct ProcessReport {
     /// The role of the process.
     pub role: ProcessRole,
-    /// Its pid.
+    /// The pid of the process.
     pub pid: u32,
-    /// Processor time since its start.
+    /// The CPU time since the start of the process.
     #[serde(with = "seconds::optional")]
     pub cpu: Option<Duration>,
     /// Resident memory in bytes.
     pub rss: Option<u64>,
-    /// Proportional share of memory in bytes, if the system provides it.
+    /// Proportional set size in bytes, if the system provides it.
     pub pss: Option<u64>,
 }
 
@@ -95,9 +100,9 @@ pub struct ProcessReport {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum ProcessRole {
-    /// It runs the sessions and controls the pool.
+    /// The parent, which runs the sessions and controls the children.
     Parent,
-    /// It forks the children.
+    /// The fork server, which forks the children.
     ForkServer,
 }
 
@@ -109,7 +114,7 @@ pub enum Reporter {
     Parent,
     /// The child in this slot.
     Child {
-        /// Its slot.
+        /// The child's slot.
         slot: SlotNumber,
     },
 }
@@ -118,33 +123,34 @@ pub enum Reporter {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct ChildReport {
-    /// Its slot.
+    /// The child's slot.
     pub slot: SlotNumber,
-    /// Its pid, as soon as it has been forked.
+    /// The child's pid; `None` until the child has been forked.
     pub pid: Option<u32>,
-    /// The letter of its status; `?` if its line on the scoreboard is damaged.
+    /// The letter of the child's status; `?` if its slot on the scoreboard is damaged.
     pub letter: char,
-    /// The time since it was forked.
+    /// The time since the child was forked.
     #[serde(with = "seconds")]
     pub age: Duration,
-    /// The time since its status last changed.
+    /// The time since the child's status last changed.
     #[serde(with = "seconds")]
     pub since: Duration,
-    /// The number of requests that it has started.
+    /// The number of requests that the child has started.
     pub requests: u64,
-    /// The label that it has set.
+    /// The label that the child has set.
     pub label: Option<String>,
-    /// The generation: how many children have used the slot so far.
+    /// The generation of the slot: the number of children that have used it so far, including this
+    /// child.
     pub generation: u32,
-    /// Processor time since it was forked, if the process table was read.
+    /// The CPU time since the child was forked, if the process table was read.
     #[serde(with = "seconds::optional")]
     pub cpu: Option<Duration>,
     /// Resident memory in bytes, if the process table was read.
     pub rss: Option<u64>,
-    /// Proportional share of memory in bytes: shared pages are divided by the number of processes that share
-    /// them. Present if the process table was read and the system provides it.
+    /// Proportional set size in bytes: each shared page is divided by the number of processes that
+    /// share it. Present if the process table was read and the system provides this size.
     pub pss: Option<u64>,
-    /// Why the previous children in this slot exited, the last one first.
+    /// Why the previous children in this slot exited: at most four causes, the latest first.
     pub causes: Vec<ExitCause>,
 }
 
@@ -152,25 +158,26 @@ pub struct ChildReport {
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct Counters {
-    /// Children forked.
+    /// The number of children that were forked.
     pub forks: u64,
-    /// Forks that failed.
+    /// The number of forks that failed.
     pub failed_forks: u64,
-    /// Requests started.
+    /// The number of requests that children have started.
     pub requests: u64,
-    /// Times that the operator paused the daemon.
+    /// How many times the operator paused the daemon.
     pub operator_pauses: u64,
-    /// Times that a post-forking daemon paused because all its children were busy.
+    /// How many times a post-forking daemon paused because all its children were busy.
     pub pool_full: u64,
-    /// Times that a pool needed more than `max_children` children.
+    /// How many times a pool reached `max_children` while it needed more idle children.
     pub max_children_reached: u64,
-    /// Children that exited as intended: they were asked to, or had served their share of requests.
+    /// The number of children that exited as expected: because they were asked to, or because they
+    /// had reached their quota or finished their one request.
     pub clean_exits: u64,
-    /// Children that ended in any other way.
+    /// The number of children that ended in any other way.
     pub failed_exits: u64,
-    /// Children that exited, by [kind of cause](ExitCause::kind).
+    /// The number of children that exited, for each [kind of cause](ExitCause::kind).
     pub exits: BTreeMap<String, u64>,
-    /// Requests that were returned to their senders.
+    /// The number of requests that were returned to their senders.
     pub returned: u64,
 }
 
@@ -194,7 +201,7 @@ pub(crate) struct View {
 }
 
 impl ChildReport {
-    /// Reports a line of the scoreboard.
+    /// Creates the report of the child in this slot of the scoreboard.
     pub(crate) fn of(entry: &SlotEntry, now: MonotonicTime) -> ChildReport {
         ChildReport {
             slot: entry.slot,
@@ -217,27 +224,29 @@ impl ChildReport {
         }
     }
 
-    /// Returns the kind of its status; none if its line on the scoreboard is damaged.
+    /// Returns the kind of the child's status; `None` if its slot on the scoreboard is damaged.
     pub(crate) fn status_kind(&self) -> Option<StatusKind> {
         Status::from_letter(self.letter).map(Status::kind)
     }
 }
 
 impl Report {
-    /// Returns in words whether requests are accepted, and if not, why: see [`accepting_words`].
+    /// Returns in words whether requests are accepted and, if not, why not. See
+    /// [`accepting_words`].
     #[must_use]
     pub fn accepting_words(&self) -> Option<&'static str> {
         accepting_words(self.accepting?, self.operator_pause, self.phase)
     }
 
-    /// Adds the counters of the parent, which count only the requests of children that have exited.
+    /// Adds the counters of the parent. They count only the requests of children that have exited,
+    /// so the requests of the other children are added.
     pub(crate) fn take_counts(&mut self, counters: Counters) {
         let begun = self.children.iter().map(|child| child.requests);
         let requests = begun.fold(counters.requests, u64::saturating_add);
         self.counters = Some(Counters { requests, ..counters });
     }
 
-    /// Creates a report of the current scoreboard.
+    /// Creates a report from the current scoreboard.
     pub(crate) fn of(view: View, board: Option<ScoreboardReader>, now: MonotonicTime) -> Self {
         let View { alias, model, reporter, parent, fork_server, phase } = view;
         let entries = board.map(|board| board.entries().collect::<Vec<_>>()).unwrap_or_default();
@@ -278,8 +287,8 @@ impl Report {
     }
 }
 
-/// Returns in words whether a daemon accepts requests: `accepting`, `paused by operator` or `paused:
-/// pool full`. Returns nothing while the daemon stops.
+/// Returns in words whether a daemon accepts requests: `accepting`, `paused by operator` or
+/// `paused: pool full`. Returns `None` if a daemon is paused because it is stopping or has stopped.
 #[must_use]
 pub fn accepting_words(
     accepting: AcceptState,

@@ -1,4 +1,5 @@
-//! A stream of readiness events of a file descriptor, for an actor that reads the descriptor itself.
+//! A stream of readiness events of a file descriptor, for an actor that reads the descriptor
+//! itself.
 
 use std::io;
 use std::os::fd::{BorrowedFd, OwnedFd};
@@ -9,14 +10,14 @@ use daemon_sys::watch;
 use futures::Stream;
 use tokio::io::unix::AsyncFd;
 
-/// Yields `T` each time the descriptor becomes readable.
+/// Yields `item` each time the descriptor becomes readable.
 ///
 /// The readiness is cleared before the item is yielded, so data that arrives while the actor reads
-/// wakes it again. The actor must read until the descriptor is empty. A descriptor whose other end is
-/// closed stays readable: the stream yields that once and then ends.
+/// wakes the actor again. The actor must read until the descriptor is empty. A descriptor whose
+/// other end is closed stays readable, so the stream yields the item once more and then ends.
 #[derive(Debug)]
 pub(crate) struct Watch<T> {
-    /// `None` once the other end is closed.
+    /// `None` after the other end has been closed.
     fd: Option<AsyncFd<OwnedFd>>,
     item: T,
 }
@@ -62,7 +63,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_closed_peer_wakes_the_stream_once_and_ends_it() {
+    fn closing_the_peer_wakes_the_stream_once_and_ends_the_stream() {
         actix::System::new().block_on(async {
             let (mut theirs, ours) = UnixStream::pair().unwrap();
             let mut watch = Watch::readable(ours.as_fd(), "woken").unwrap();

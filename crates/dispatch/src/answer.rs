@@ -1,4 +1,4 @@
-//! The result of a request: a value, or the reason why there is none.
+//! The result of a request: a value, or the reason why the request has no value.
 
 use std::time::Duration;
 
@@ -7,7 +7,7 @@ use serde::de::DeserializeOwned;
 
 use crate::body::Body;
 
-/// The result of a request. Every request gets exactly one.
+/// The result of a request. Every request gets exactly one result.
 pub type TaskResult = Result<Reply, Failure>;
 
 /// A value returned by a method, still encoded.
@@ -21,7 +21,7 @@ impl Reply {
     ///
     /// # Errors
     ///
-    /// [`Failure::Decode`] if the value is not a `T`.
+    /// Returns [`Failure::Decode`] if the value cannot be decoded as a `T`.
     pub fn value<T: DeserializeOwned>(&self) -> Result<T, Failure> {
         self.body.decode().map_err(|reason| Failure::Decode { reason })
     }
@@ -35,8 +35,8 @@ impl Reply {
 
 /// The reason why a request has no value.
 ///
-/// Each variant contains everything that is known about the failure; the log has no further details
-/// on the request itself.
+/// Each variant contains everything that is known about the failure. The log contains no further
+/// details about the request.
 #[derive(Debug, Clone, PartialEq, thiserror::Error)]
 #[non_exhaustive]
 pub enum Failure {
@@ -80,7 +80,7 @@ pub enum Failure {
     /// The request was cancelled.
     #[error("cancelled {}", .state.phrase())]
     Cancelled {
-        /// The state it was in.
+        /// The state of the request when it was cancelled.
         state: RequestState,
     },
     /// The dispatcher refused the request. It was not sent to a worker.
@@ -97,9 +97,9 @@ pub enum Failure {
 /// The kind of a time limit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum LimitKind {
-    /// The soft limit: the handler noticed that it passed, and returned an error.
+    /// The soft limit. The handler returned an error after the limit had passed.
     Soft,
-    /// The hard limit: the worker was killed.
+    /// The hard limit. The worker was killed.
     Hard,
 }
 
@@ -115,9 +115,9 @@ impl LimitKind {
 /// The state of a request when it was cancelled.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum RequestState {
-    /// It was queued and did not begin.
+    /// The request had not started.
     Queued,
-    /// It was running, and its worker was killed.
+    /// The request was running. Its worker was killed.
     Running,
 }
 
@@ -149,7 +149,7 @@ pub enum Rejection {
         /// The requested name.
         name: String,
     },
-    /// The parameters cannot be decoded as those of the method.
+    /// The parameters cannot be encoded, or the method cannot decode them.
     #[error("rejected: invalid parameters for method {name:?}: {reason}")]
     InvalidParams {
         /// The name of the method.
@@ -176,7 +176,7 @@ pub enum Rejection {
     NameTooLong {
         /// The length of the name in bytes.
         length: usize,
-        /// The maximum length.
+        /// The maximum length in bytes.
         limit: usize,
     },
     /// A time limit or the number of attempts is zero.
@@ -184,7 +184,7 @@ pub enum Rejection {
     InvalidOption {
         /// The name of the option.
         field: &'static str,
-        /// The value it was set to.
+        /// The value of the option.
         value: String,
     },
 }
@@ -194,7 +194,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_omitted_field_does_not_shift_the_others() {
+    fn a_skipped_field_does_not_shift_the_fields_after_it() {
         #[derive(Debug, Default, PartialEq, serde::Serialize, serde::Deserialize)]
         #[serde(default)]
         struct ResizeTask {

@@ -1,8 +1,8 @@
 //! Encoded parameters and results: bytes in a frame or in a memory file.
 //!
-//! They use the MessagePack format, which distinguishes types and stores numbers by value: a sender of
-//! `640` need not know whether the receiver expects an `i32` or a `u32`, and a value that does not fit
-//! the expected type is an error.
+//! Parameters and results are encoded as MessagePack, which distinguishes types and stores numbers
+//! by value. A sender of `640` therefore need not know whether the receiver expects an `i32` or a
+//! `u32`. A value that does not fit the expected type is an error.
 
 mod buffer_pool;
 mod bulk;
@@ -20,19 +20,19 @@ pub use bulk::Bytes;
 pub(crate) use shared_buffer::SharedBuffer;
 use shared_buffer::{Appended, SharedBufferWriter};
 
-/// The smallest body that is sent in a memory file, in bytes.
+/// The size in bytes of the smallest body that is sent in a memory file.
 pub(crate) const SHARED_FROM: usize = 64 * 1024;
 
-/// The largest body that is accepted from another process: 4 GiB minus 1 byte.
+/// The maximum size of a body, sent or received: 4 GiB minus 1 byte.
 pub(crate) const BODY_MAX: usize = u32::MAX as usize;
 
 /// Encoded parameters, or an encoded result.
 #[derive(Debug, Clone)]
 pub(crate) enum Body {
-    /// In this process's heap memory: a body that fits in a frame, that was received from another
-    /// process, or that is large although no memory file was available.
+    /// In the heap memory of this process. The body fits in a frame, was received from another
+    /// process, or is large but no memory file was available when it was encoded.
     Heap(bytes::Bytes),
-    /// In a memory file, which can be sent by its descriptor.
+    /// In a memory file. The body is sent as the descriptor of the file.
     Shared(Arc<SharedBuffer>),
 }
 
@@ -48,7 +48,8 @@ pub(crate) enum EncodeError {
 }
 
 impl EncodeError {
-    /// Returns the rejection of a request for this method whose parameters could not be encoded.
+    /// Returns the rejection of a request whose parameters could not be encoded because of this
+    /// error. `method` is the method that the request calls.
     pub(crate) fn rejection(&self, method: &str) -> Rejection {
         let (name, reason) = (method.to_owned(), self.to_string());
         match self {
@@ -61,7 +62,7 @@ impl EncodeError {
 }
 
 impl Body {
-    /// No bytes at all.
+    /// A body without bytes.
     pub(crate) const EMPTY: Body = Body::Heap(bytes::Bytes::new());
 
     /// The value `()`: MessagePack's nil.
@@ -72,10 +73,11 @@ impl Body {
         Body::within(value, BODY_MAX)
     }
 
-    /// Encodes a value of at most this number of bytes.
+    /// Encodes a value. Returns an error if the encoded value is longer than `limit` bytes.
     fn within<T: Serialize + ?Sized>(value: &T, limit: usize) -> Result<Body, EncodeError> {
         let mut writer = OverflowWriter::new(limit);
-        // Struct fields are encoded with their names, so that a skipped field does not shift the others.
+        // Struct fields are encoded with their names, so that a skipped field does not shift the
+        // fields after it.
         let mut serializer = rmp_serde::Serializer::new(&mut writer).with_struct_map();
         let encoded = value.serialize(&mut serializer);
         if let Some(error) = writer.error {
@@ -115,7 +117,8 @@ impl Body {
         }
     }
 
-    /// Decodes the value. [`Bytes`] in it may share these bytes instead of copying them.
+    /// Decodes the value. [`Bytes`] in the value may share the memory of the body instead of
+    /// copying it.
     pub(crate) fn decode<T: DeserializeOwned>(&self) -> Result<T, String> {
         match self {
             Body::Heap(bytes) => bulk::sharing(bytes, decode::<T>),
@@ -123,7 +126,8 @@ impl Body {
         }
     }
 
-    /// Returns whether its memory file goes back to the pool when the body is dropped.
+    /// Returns whether the body is in a memory file that goes back to the pool when the body is
+    /// dropped.
     pub(crate) fn is_pooled(&self) -> bool {
         match self {
             Body::Heap(_) => false,
@@ -131,7 +135,8 @@ impl Body {
         }
     }
 
-    /// Prevents the reuse of its memory file, because the receiver may still read it.
+    /// Prevents the reuse of the body's memory file. Called if the receiver may still read the
+    /// file.
     pub(crate) fn prevent_reuse(&self) {
         match self {
             Body::Heap(_) => {}
@@ -152,13 +157,14 @@ fn decode<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, String> {
     }
 }
 
-/// Checks whether bytes are a value of this type, without copying [`Bytes`] in it.
+/// Checks that the bytes can be decoded as a `T`. [`Bytes`] in the value are not copied.
 pub(crate) fn fits<T: DeserializeOwned>(bytes: &[u8]) -> Result<(), String> {
     bulk::validating(|| decode::<T>(bytes).map(drop))
 }
 
-/// Collects the bytes of a value: in heap memory while they are few, then in a memory file. If no
-/// memory file is available they stay in heap memory. Above the limit only their number is counted.
+/// Collects the bytes of a value. Fewer than [`SHARED_FROM`] bytes are stored in heap memory, more
+/// bytes in a memory file. If no memory file is available, all bytes are stored in heap memory. If
+/// there are more bytes than the limit, they are discarded and only counted.
 struct OverflowWriter {
     storage: Storage,
     length: usize,
@@ -166,15 +172,15 @@ struct OverflowWriter {
     error: Option<String>,
 }
 
-/// Where bytes are stored.
+/// Where the bytes of a value are stored.
 enum Storage {
-    /// In heap memory, while they are few.
+    /// In heap memory, because there are fewer than [`SHARED_FROM`] bytes.
     Small(Vec<u8>),
     /// In a memory file.
     Segment(SharedBufferWriter),
     /// In heap memory, because no memory file is available.
     Large(Vec<u8>),
-    /// Not stored: there are more than the limit.
+    /// Not stored, because there are more bytes than the limit.
     Discarded,
 }
 
@@ -225,7 +231,7 @@ impl OverflowWriter {
     }
 }
 
-/// Appends bytes in heap memory. Returns an error if the allocation fails.
+/// Appends `data` to `bytes` in heap memory. Returns an error if the allocation fails.
 fn append_large(mut bytes: Vec<u8>, data: &[u8]) -> Result<Storage, daemon_sys::Error> {
     if bytes.try_reserve(data.len()).is_err() {
         let action = format!("allocate {} bytes", bytes.len().saturating_add(data.len()));
@@ -275,7 +281,8 @@ mod tests {
     fn a_value_that_is_too_large_is_an_error_with_its_size_and_the_limit() {
         let sizes = [(9, 10), (10, 10), (SHARED_FROM + 5, SHARED_FROM + 5)];
         for (length, limit) in sizes {
-            // The MessagePack header of short bytes has two bytes, that of long ones five.
+            // The MessagePack header of a short byte string has two bytes, the header of a long one
+            // has five.
             let head = if length < SHARED_FROM { 2 } else { 5 };
             let value = Bytes::from(vec![1; length - head]);
             assert_eq!(Body::within(&value, limit).unwrap().bytes().len(), length);
@@ -288,7 +295,8 @@ mod tests {
             assert_eq!(Body::within(&value, limit).unwrap_err(), expected);
             assert_eq!(Body::raw_within(vec![1; length], limit).unwrap_err(), expected);
         }
-        // Written in pieces: the limit is reached after a memory file was started.
+        // This value is written in pieces, so the limit is reached after a memory file has been
+        // created.
         let words: Vec<String> = (0..20_000).map(|nth| format!("word {nth}")).collect();
         let length = Body::of(&words).unwrap().bytes().len();
         let error = Body::within(&words, 100_000).unwrap_err().to_string();
@@ -305,7 +313,7 @@ mod tests {
     }
 
     #[test]
-    fn a_value_of_another_type_is_an_error() {
+    fn decoding_a_value_as_another_type_is_an_error() {
         let body = Body::of(&("a", 1_u32)).unwrap();
         assert_eq!(fits::<(String, u32)>(body.bytes()), Ok(()));
         assert!(fits::<(u64, Vec<String>)>(body.bytes()).is_err());
@@ -323,7 +331,7 @@ mod tests {
         assert_eq!(body.decode::<Bytes>().unwrap().len(), 10);
     }
 
-    /// Returns the inode of a body's memory file.
+    /// Returns the inode number of a body's memory file.
     fn file(body: &Body) -> u64 {
         match body {
             Body::Heap(_) => panic!("the body is not in a memory file"),
@@ -334,8 +342,8 @@ mod tests {
     }
 
     #[test]
-    fn a_memory_file_is_reused_unless_that_is_prevented() {
-        // A size that no other test uses: tests run at the same time.
+    fn a_memory_file_is_reused_unless_its_reuse_is_prevented() {
+        // No other test uses this size. Tests run at the same time and share the pool.
         let value = |byte| Bytes::from(vec![byte; 5_000_000]);
         let first = Body::of(&value(1)).unwrap();
         let (handle, used) = (first.clone(), file(&first));
@@ -367,7 +375,7 @@ mod tests {
     }
 
     #[test]
-    fn received_bytes_are_not_copied_again() {
+    fn decoded_bytes_share_the_memory_of_the_received_body() {
         let encoded = bytes(Body::of(&Bytes::from(vec![5; 1000])).unwrap());
         let received = Body::Heap(encoded.into());
         let decoded: Bytes = received.decode().unwrap();

@@ -52,10 +52,10 @@ impl Dispatcher {
     }
 }
 
-/// Creates a recipient once the System runs and the dispatcher's address is known.
+/// Creates a recipient. Called when the System runs and the dispatcher's address is known.
 pub(crate) type MakeRecipient<M> = Box<dyn FnOnce(Addr<DispatcherActor>) -> Recipient<M>>;
 
-/// The recipients in the parent process.
+/// The functions that create the recipients in the parent process.
 #[derive(Default)]
 pub(crate) struct Recipients {
     pub(crate) upon_result: Option<MakeRecipient<RequestDone>>,
@@ -101,16 +101,17 @@ impl fmt::Debug for DispatcherBuilder {
 impl DispatcherBuilder {
     /// Sets the maximum number of worker processes.
     ///
-    /// With 0, the default, there are no workers: methods run in the parent process, one at a time,
-    /// and a synchronous method blocks the parent's event loop while it runs.
+    /// With 0, the default, there are no workers, and methods run in the parent process. A
+    /// synchronous method blocks the parent's event loop while it runs.
     pub fn max_forks(mut self, workers: u32) -> Self {
         self.max_forks = workers;
         self
     }
 
-    /// Sets the number of workers that are started in advance, and restarted when they exit.
+    /// Sets the number of workers that are started in advance. A worker that exits is replaced if
+    /// fewer than this number remain.
     ///
-    /// 0 by default: the first worker is started for the first request.
+    /// 0 by default, so the first worker is started for the first request.
     pub fn pre_fork(mut self, workers: u32) -> Self {
         self.pre_fork = workers;
         self
@@ -118,18 +119,18 @@ impl DispatcherBuilder {
 
     /// Sets the number of requests after which a worker is replaced.
     ///
-    /// 0, the default, means that workers are never replaced for this reason. The actual limit of
-    /// each worker is reduced by a random share, see [`jitter`](DispatcherBuilder::jitter).
+    /// 0, the default, means that workers are never replaced for this reason. The limits of
+    /// individual workers are lower by up to the [`jitter`](DispatcherBuilder::jitter).
     pub fn max_requests(mut self, requests: u32) -> Self {
         self.max_requests = requests;
         self
     }
 
-    /// Sets by how much, in percent, a worker's request limit may be below
+    /// Sets by how many percent the request limit of a worker can be lower than
     /// [`max_requests`](DispatcherBuilder::max_requests).
     ///
-    /// The limit of each worker is chosen at random, so that workers which were started together are
-    /// not replaced together. 10 % by default, at most 50 %.
+    /// The limits of workers that are started together are spread over this range, so that the
+    /// workers are not replaced together. 10 % by default, at most 50 %.
     pub fn jitter(mut self, jitter: Jitter) -> Self {
         self.jitter = jitter;
         self
@@ -152,8 +153,8 @@ impl DispatcherBuilder {
 
     /// Sets the name of the dispatcher in logs, status reports and process titles.
     ///
-    /// Defaults to the alias of the [`daemon`](DispatcherBuilder::daemon) settings, which is the name
-    /// of the program unless it was set.
+    /// Defaults to the alias of the [`daemon`](DispatcherBuilder::daemon) settings, which is the
+    /// name of the program by default.
     pub fn alias(mut self, alias: impl Into<String>) -> Self {
         self.alias = Some(alias.into());
         self
@@ -161,7 +162,7 @@ impl DispatcherBuilder {
 
     /// Also logs each request, and each worker that starts or exits, at debug level.
     ///
-    /// This also makes the daemon itself verbose.
+    /// Also makes the daemon itself verbose.
     pub fn verbose(mut self) -> Self {
         self.verbosity = Verbosity::Verbose;
         self
@@ -170,7 +171,8 @@ impl DispatcherBuilder {
     /// Sets the daemon settings: log file, control socket, user and group, limits, babysitter.
     ///
     /// [`alias`](DispatcherBuilder::alias), [`fork_name`](DispatcherBuilder::fork_name) and
-    /// [`verbose`](DispatcherBuilder::verbose) of the dispatcher override those of the daemon.
+    /// [`verbose`](DispatcherBuilder::verbose) of the dispatcher override the daemon settings of
+    /// the same names.
     ///
     /// # Examples
     ///
@@ -204,8 +206,8 @@ impl DispatcherBuilder {
 
     /// Sets the default soft time limit, for requests that set none themselves.
     ///
-    /// A handler sees that the limit has passed by [`Call::is_overdue`] and is expected to give up.
-    /// No limit by default.
+    /// A handler can check with [`Call::is_overdue`] whether the limit has passed, and is expected
+    /// to return an error in that case. No limit by default.
     pub fn soft_limit(mut self, limit: Duration) -> Self {
         self.defaults.soft = Some(limit);
         self
@@ -213,8 +215,8 @@ impl DispatcherBuilder {
 
     /// Sets the default hard time limit, for requests that set none themselves.
     ///
-    /// A worker whose task exceeds the limit is killed. The time is measured from the moment the
-    /// task begins, not from when it was queued. No limit by default.
+    /// A worker whose task exceeds the limit is killed. The time is measured from the start of the
+    /// task, not from its arrival in the queue. No limit by default.
     pub fn hard_limit(mut self, limit: Duration) -> Self {
         self.defaults.hard = Some(limit);
         self
@@ -222,13 +224,14 @@ impl DispatcherBuilder {
 
     /// Sets the default number of attempts, for requests that set none themselves.
     ///
-    /// A task is attempted again only when its worker died while running it. 1 by default: no retry.
+    /// A task is attempted again only if its worker died while it ran the task. 1 by default, which
+    /// means no retries.
     pub fn attempts(mut self, attempts: u32) -> Self {
         self.defaults.attempts = attempts;
         self
     }
 
-    /// Keeps the first error for `check`.
+    /// Records that a method could not be added. `check` returns the first recorded error.
     fn note_error(&mut self, name: &str, added: Result<(), AddMethodError>) {
         let reason = match added {
             Ok(()) => return,
@@ -238,10 +241,11 @@ impl DispatcherBuilder {
         self.error.get_or_insert(ConfigError::value("method", name, reason));
     }
 
-    /// Adds a method: a function of the call and its parameters that runs in a worker.
+    /// Adds a method: a function that runs in a worker and receives the call and its parameters.
     ///
-    /// The parameters are one serde value, a tuple for several. If the function returns an error, the
-    /// request fails with [`Failure::Failed`](crate::Failure::Failed) and the error's text.
+    /// The parameters are one serde value. Use a tuple for several parameters. If the function
+    /// returns an error, the request fails with [`Failure::Failed`](crate::Failure::Failed) and the
+    /// error's text.
     ///
     /// # Examples
     ///
@@ -319,7 +323,7 @@ impl DispatcherBuilder {
         self.method(T::NAME, |call: &Call, task: T| task.run(call))
     }
 
-    /// Adds a method without a name, and returns the handle that requests call it by.
+    /// Adds a method without a name, and returns the handle by which requests call the method.
     ///
     /// See [`AnonymousMethod`].
     ///
@@ -349,8 +353,8 @@ impl DispatcherBuilder {
 
     /// Sets a hook that runs in the worker before each call.
     ///
-    /// If it returns an error, the method is not called and the request fails with that error. The
-    /// original's `_precall`.
+    /// If the hook returns an error, the method is not called and the request fails with that
+    /// error. The original's `_precall`.
     pub fn precall<E: Display>(mut self, hook: impl Fn(&Call) -> Result<(), E> + 'static) -> Self {
         let hook = move |call: &Call| hook(call).map_err(|error| error.to_string());
         self.methods.hooks.precall = Some(Rc::new(hook));
@@ -405,8 +409,8 @@ impl DispatcherBuilder {
 
     /// Sets the recipient of requests for unknown methods.
     ///
-    /// It answers them itself, see [`FallbackRequest`]. `make` is called when the dispatcher starts.
-    /// Without a fallback such requests are rejected with
+    /// The recipient answers the requests itself, see [`FallbackRequest`]. `make` is called when
+    /// the dispatcher starts. Without a fallback such requests are rejected with
     /// [`Rejection::UnknownMethod`](crate::Rejection::UnknownMethod).
     pub fn fallback(
         mut self,
@@ -418,8 +422,8 @@ impl DispatcherBuilder {
 
     /// Sets the recipient of the dispatcher's messages and of the output of workers.
     ///
-    /// They are sent to this recipient instead of the daemon's logger; see [`Talkback`] for the
-    /// format. `make` is called when the dispatcher starts.
+    /// Messages and output are sent to this recipient instead of the daemon's logger. See
+    /// [`Talkback`] for the format. `make` is called when the dispatcher starts.
     pub fn talkback(
         mut self,
         make: impl FnOnce(Addr<DispatcherActor>) -> Recipient<Talkback> + 'static,

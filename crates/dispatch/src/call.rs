@@ -11,7 +11,7 @@ use crate::request::RequestId;
 
 /// The context of a method call: the request's id, name and sender, and the time left.
 ///
-/// Each handler receives it as its first argument. It is cheap to clone.
+/// Each handler receives a `Call` as its first argument. Cloning a `Call` is cheap.
 #[derive(Debug, Clone)]
 pub struct Call {
     inner: Rc<Inner>,
@@ -66,7 +66,7 @@ impl Call {
 
     /// Returns the sender's name, as set by [`NewRequest::from`](crate::NewRequest::from).
     ///
-    /// The original passes it as the first argument, `from`.
+    /// The original passes the name as the first argument, `from`.
     #[must_use]
     pub fn from(&self) -> &str {
         &self.inner.from
@@ -74,13 +74,14 @@ impl Call {
 
     /// Returns the number of this attempt, starting at 1.
     ///
-    /// It is greater than 1 if a worker died while it ran this task.
+    /// The number is greater than 1 if another worker died while it ran this task.
     #[must_use]
     pub fn attempt(&self) -> u32 {
         self.inner.attempt
     }
 
-    /// Returns the time left until the soft limit: `None` without a limit, zero once it has passed.
+    /// Returns the time left until the soft limit. Returns zero if the limit has passed, and `None`
+    /// if there is no limit.
     #[must_use]
     pub fn remaining(&self) -> Option<Duration> {
         let limit = self.inner.soft?;
@@ -90,15 +91,15 @@ impl Call {
     /// Returns whether the soft limit has passed.
     ///
     /// If the handler then returns an error, the request fails with
-    /// [`Failure::TimedOut`](crate::Failure::TimedOut). It can still return a value.
+    /// [`Failure::TimedOut`](crate::Failure::TimedOut). The handler can still return a value.
     #[must_use]
     pub fn is_overdue(&self) -> bool {
         self.remaining().is_some_and(|left| left.is_zero())
     }
 
-    /// Completes when the soft limit passes; never, if there is none.
+    /// Completes when the soft limit passes. Never completes if there is no limit.
     ///
-    /// An async handler can `select!` on it to give up in time.
+    /// An async handler can `select!` on this future to give up in time.
     pub async fn overdue(&self) {
         match self.remaining() {
             Some(left) => tokio::time::sleep(left).await,

@@ -7,14 +7,17 @@ use daemon_sys::shared;
 
 use crate::scheduler::{Claims, IN_FLIGHT_MAX};
 
-/// One claim per slot of the scoreboard and task that a worker can have in flight.
+/// For each slot of the scoreboard, one claim for each task that its worker can have in flight.
+///
+/// A turn is the number of a task in its slot, and selects the task's claim.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct SharedClaims {
     cells: &'static [Claim],
 }
 
 impl SharedClaims {
-    /// Allocates the claims for this number of slots. Must be called before the first fork.
+    /// Allocates the claims for this number of slots. Must be called before the first fork, so that
+    /// all processes share the claims.
     pub(crate) fn new(slots: usize) -> Result<SharedClaims, daemon_sys::Error> {
         Ok(SharedClaims { cells: shared::anonymous(slots.max(1) * IN_FLIGHT_MAX)? })
     }
@@ -39,14 +42,15 @@ impl SharedClaims {
         self.cell(slot, turn).map_or(FinishResult::Aborted, |cell| cell.finish(turn))
     }
 
-    /// Records that the parent has read the answer of this turn.
+    /// Records that the parent has read the answer to the task of this turn.
     pub(crate) fn acknowledge(&self, slot: usize, turn: u64) {
         if let Some(cell) = self.cell(slot, turn) {
             cell.acknowledge(turn);
         }
     }
 
-    /// Returns whether the parent has read the answer of this turn, so that its memory can be reused.
+    /// Returns whether the parent has read the answer to the task of this turn. The memory of the
+    /// answer can then be reused.
     pub(crate) fn is_acknowledged(&self, slot: usize, turn: u64) -> bool {
         self.cell(slot, turn).is_some_and(|cell| cell.is_acknowledged(turn))
     }

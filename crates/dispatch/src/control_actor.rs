@@ -1,5 +1,5 @@
-//! The control actor: it receives the daemon's events and [`Cancel`] messages, so that they do not wait
-//! behind requests in the dispatcher's mailbox.
+//! The control actor. It has its own mailbox for the daemon's events and [`Cancel`] messages, so
+//! that they do not wait behind requests in the dispatcher's mailbox.
 
 use std::rc::Rc;
 
@@ -18,11 +18,11 @@ use crate::scheduler::CancelOutcome;
 
 /// Cancels a request. Sent to [`RunningDispatcher::cancel`](crate::RunningDispatcher::cancel).
 ///
-/// A request that has not started is answered as cancelled. If it is running, `if_running` decides
-/// whether its worker is killed or it continues.
+/// A request that has not started is answered as cancelled. If the request is running, `if_running`
+/// decides whether its worker is killed or the request continues.
 ///
-/// The message does not wait behind requests that wait for queue capacity, so it can arrive before the
-/// request itself. That request is answered as cancelled when it arrives.
+/// The message does not wait behind requests that wait for queue capacity, so it can arrive before
+/// the request itself. In that case the request is answered as cancelled when it arrives.
 #[derive(Message, Debug, Clone, Copy, PartialEq, Eq)]
 #[rtype(result = "CancelOutcome")]
 pub struct Cancel {
@@ -39,7 +39,8 @@ impl Handler<Cancel> for ControlActor {
         let cancelled = self.shared.borrow_mut().cancel(cancel.id, cancel.if_running);
         MessageResult(match cancelled {
             CancelLookup::NotArrived => {
-                // The cancellation is kept until all messages sent before it have arrived.
+                // The cancellation is kept until all messages that were sent before it have
+                // arrived.
                 self.dispatcher.do_send(ForgetCancelled(cancel.id));
                 CancelOutcome::Unknown
             }
@@ -123,7 +124,8 @@ impl Handler<DaemonPhase> for ControlActor {
 impl Handler<DaemonShutdown> for ControlActor {
     type Result = ResponseFuture<()>;
 
-    /// Completes when all requests have been answered. The daemon waits for at most its grace period.
+    /// Completes when all requests have been answered. The daemon waits for at most its grace
+    /// period.
     fn handle(&mut self, shutdown: DaemonShutdown, _ctx: &mut Self::Context) -> Self::Result {
         let mode = match shutdown.reason {
             ShutdownReason::StoppingNow => StopMode::Immediate,

@@ -12,13 +12,14 @@ use crate::reply::ReplySender;
 use crate::request::{NewRequest, RequestId};
 use crate::scheduler::Stats;
 
-/// The capacity of the mailbox. When the queue and the mailbox are full, `send` waits and `try_send`
-/// fails.
+/// The capacity of the mailbox, in messages. When the queue and the mailbox are full, `send` waits
+/// and `try_send` fails.
 const MAILBOX: usize = 256;
 
 /// The dispatcher's actor, in the parent process.
 ///
-/// It accepts [`NewRequest`] and [`RunTask`](crate::RunTask), [`GetStats`] and [`GetDeadLetters`].
+/// It accepts the messages [`NewRequest`], [`RunTask`](crate::RunTask), [`GetStats`] and
+/// [`GetDeadLetters`].
 pub struct DispatcherActor {
     shared: SharedEngine,
 }
@@ -30,7 +31,7 @@ impl std::fmt::Debug for DispatcherActor {
 }
 
 impl DispatcherActor {
-    /// Starts the actor. Its mailbox has its full capacity before the first message.
+    /// Starts the actor. The capacity of its mailbox is set before the first message arrives.
     pub(crate) fn start_with(shared: &SharedEngine) -> Addr<DispatcherActor> {
         let shared = Rc::clone(shared);
         DispatcherActor::create(|ctx| {
@@ -39,7 +40,7 @@ impl DispatcherActor {
         })
     }
 
-    /// Returns another reference to this dispatcher, for a response that is not complete yet.
+    /// Returns another handle to this dispatcher, for a response that submits its request later.
     pub(crate) fn share(&self) -> DispatcherActor {
         DispatcherActor { shared: Rc::clone(&self.shared) }
     }
@@ -107,8 +108,8 @@ impl MessageResponse<DispatcherActor, NewRequest> for RequestResponse {
 
 /// Internal message: forgets that this request was cancelled before it arrived.
 ///
-/// It is queued behind all messages that were sent before. When it is handled, a request with this id
-/// either has arrived or never will.
+/// This message is queued behind all messages that were sent to the dispatcher before it. When it
+/// is handled, the request has arrived or will never arrive.
 #[derive(Message)]
 #[rtype(result = "()")]
 pub(crate) struct ForgetCancelled(pub(crate) RequestId);
@@ -134,8 +135,8 @@ impl Handler<GetStats> for DispatcherActor {
     }
 }
 
-/// Message: returns the dead letters, the last 100 tasks that were given up because each attempt
-/// killed its worker.
+/// Message: returns the dead letters, which are the last 100 tasks that were given up because their
+/// worker died in each attempt.
 #[derive(Message, Debug, Clone, Copy, PartialEq, Eq)]
 #[rtype(result = "Vec<DeadLetter>")]
 pub struct GetDeadLetters;

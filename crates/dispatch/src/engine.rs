@@ -1,5 +1,5 @@
-//! The part of the dispatcher that does I/O in the parent process: it passes events to the scheduler
-//! and carries out the scheduler's actions.
+//! The part of the dispatcher that does I/O in the parent process: it passes events to the
+//! scheduler and carries out the scheduler's actions.
 
 mod cancelled_ids;
 mod deliver;
@@ -30,7 +30,7 @@ use crate::launch::WorkerDaemon;
 use crate::link::WorkerLink;
 use crate::methods::Methods;
 use crate::reply::{DroppedFutures, ReplySender};
-use crate::request::{NewRequest, Request, RequestDone, RequestParts, RunInfo};
+use crate::request::{NewRequest, RequestDone, RequestInfo, RequestParts, RunInfo};
 use crate::scheduler::{Lane, Scheduler, SchedulerAction, WorkerKillReason};
 use crate::talkback::{EventLog, Verbosity, report};
 
@@ -39,8 +39,8 @@ pub(crate) use intake::{CancelLookup, SubmitResult, submit};
 use scaling::ScalingLog;
 pub(crate) use tasks::run;
 
-/// Delay before a lower demand is reported to the daemon. A queue that becomes empty often fills up
-/// again immediately.
+/// The delay before a lower demand is reported to the daemon. A queue that becomes empty often
+/// fills up again immediately.
 const DEMAND_DELAY: Duration = Duration::from_millis(5);
 
 /// The maximum number of dead letters that are kept.
@@ -63,7 +63,7 @@ pub(crate) enum ExecutionMode {
     },
 }
 
-/// Values for requests that do not set them.
+/// The default options, for requests that do not set these options themselves.
 #[derive(Debug, Clone, Copy, Default)]
 pub(crate) struct RequestDefaults {
     pub(crate) soft: Option<Duration>,
@@ -71,7 +71,7 @@ pub(crate) struct RequestDefaults {
     pub(crate) attempts: u32,
 }
 
-/// A request in the scheduler, with the places its answer goes to.
+/// A request in the scheduler, with the recipients of its result.
 #[derive(Debug)]
 pub(crate) struct DispatchJob {
     pub(crate) parts: RequestParts,
@@ -89,19 +89,19 @@ impl DispatchJob {
         reply: ReplySender,
     ) -> DispatchJob {
         let NewRequest { id, name, from, params, upon_result, .. } = request;
-        // A request whose parameters could not be encoded is rejected before they are read.
+        // If the parameters could not be encoded, the request is rejected, so no method reads the
+        // empty body.
         let parts = RequestParts { id, name, from, params: params.unwrap_or(Body::EMPTY) };
         DispatchJob { parts, method, soft, reply, upon_result }
     }
 }
 
-/// A request that is not retried any more, because each of its attempts ended with the worker's
-/// death.
+/// A request that is not retried any more, because its worker died in each attempt.
 #[derive(Debug, Clone)]
 #[non_exhaustive]
 pub struct DeadLetter {
     /// The request.
-    pub request: Request,
+    pub request: RequestInfo,
     /// Why the last worker exited.
     pub cause: ExitCause,
 }
@@ -109,7 +109,7 @@ pub struct DeadLetter {
 /// The engine, shared by the dispatcher's actors and tasks. All of them run in one thread.
 pub(crate) type SharedEngine = Rc<RefCell<Engine>>;
 
-/// What an engine is built from. It is prepared before the actix System exists.
+/// The configuration of an engine. It is created before the actix System exists.
 pub(crate) struct EngineConfig {
     pub(crate) methods: Rc<Methods>,
     pub(crate) claims: SharedClaims,
@@ -128,7 +128,8 @@ pub(crate) struct Engine {
     claims: SharedClaims,
     scheduler: Scheduler<DispatchJob, SharedClaims>,
     links: Vec<Option<WorkerLink>>,
-    /// Links of workers whose slot has a new worker already, and whose exit is not reported yet.
+    /// Links of workers whose exit has not been reported yet although their slot already has a new
+    /// worker.
     former_links: Vec<WorkerLink>,
     /// Slots whose links have unsent data.
     dirty: Vec<usize>,
@@ -141,21 +142,22 @@ pub(crate) struct Engine {
     /// Requests that were cancelled before they arrived.
     cancelled_ids: CancelledIds,
     dead_letters: VecDeque<DeadLetter>,
-    /// Unanswered requests that no worker runs: fallback requests and in-process calls.
+    /// The number of unanswered requests that no worker runs: fallback requests and in-process
+    /// calls.
     outside_workers: usize,
-    /// Answered requests that no worker ran.
+    /// The number of answered requests that no worker ran.
     answered_outside_workers: u64,
     scaling_log: ScalingLog,
     reported_demand: u32,
-    /// When the timer fires.
+    /// When the timer is due. `None` if it is not set.
     timer_at: Option<MonotonicTime>,
     signals: Rc<Signals>,
     drained: Vec<oneshot::Sender<()>>,
-    /// For tasks that the engine spawns.
+    /// A reference to this engine, for the tasks that it spawns.
     weak_self: Weak<RefCell<Engine>>,
 }
 
-/// Notifications for the engine's tasks.
+/// Notifications for the engine's tasks and for the dispatcher's actor.
 #[derive(Debug, Default)]
 pub(crate) struct Signals {
     timer: Notify,
@@ -230,7 +232,8 @@ impl Engine {
         self.dead_letters.iter().cloned().collect()
     }
 
-    /// Carries out the scheduler's actions and sends the data of all links.
+    /// Carries out the scheduler's actions, sends the data of all links, and updates the demand and
+    /// the timer.
     fn pump(&mut self) {
         while let Some(action) = self.scheduler.next_action() {
             match action {
@@ -260,30 +263,31 @@ impl Engine {
 
     fn kill(&self, pid: Pid, kill_reason: WorkerKillReason) {
         let ExecutionMode::Workers { daemon, .. } = &self.execution else { return };
-        let (raw_pid, reason) = (pid.as_raw(), kill_reason.word());
+        let (worker, reason) = (pid.as_raw(), kill_reason.word());
         match kill_reason {
             WorkerKillReason::HardLimit => {
-                report!(self.events, warn, "killing worker"; "child" => raw_pid, "reason" => reason);
+                report!(self.events, warn, "killing worker"; "worker" => worker, "reason" => reason);
                 daemon.do_send(KillRogue { pid, violation: Violation::Time });
             }
             WorkerKillReason::Unresponsive => {
-                report!(self.events, warn, "killing worker"; "child" => raw_pid, "reason" => reason);
+                report!(self.events, warn, "killing worker"; "worker" => worker, "reason" => reason);
                 daemon.do_send(KillRogue { pid, violation: Violation::Hung });
             }
             WorkerKillReason::Cancelled => {
-                report!(self.events, info, "killing worker"; "child" => raw_pid, "reason" => reason);
+                report!(self.events, info, "killing worker"; "worker" => worker, "reason" => reason);
                 daemon.do_send(Kill(pid));
             }
         }
     }
 
-    /// Returns how many workers the unassigned requests could use.
+    /// Returns the number of workers that the unassigned requests could use. Returns `None` if
+    /// methods run in this process.
     fn demand(&self) -> Option<u32> {
         let ExecutionMode::Workers { max, .. } = &self.execution else { return None };
         Some(u32::try_from(self.scheduler.unassigned().min(*max)).unwrap_or(u32::MAX))
     }
 
-    /// Reports a higher demand to the daemon immediately, and a lower one after a delay.
+    /// Reports a higher demand to the daemon immediately, and a lower demand after a delay.
     fn report_demand(&mut self) {
         let Some(demand) = self.demand() else { return };
         if demand > self.reported_demand {
@@ -302,7 +306,7 @@ impl Engine {
         }
     }
 
-    /// Sets the timer to the time of the scheduler's next check.
+    /// Sets the timer to the time of the scheduler's next check, unless the timer is due earlier.
     fn arm_timer(&mut self) {
         let Some(wake_at) = self.scheduler.wake_at() else { return };
         if self.timer_at.is_none_or(|timer_at| wake_at < timer_at) {
@@ -311,13 +315,14 @@ impl Engine {
         }
     }
 
-    /// Pauses or resumes on behalf of the operator.
+    /// Pauses or resumes the scheduler on behalf of the operator.
     pub(crate) fn set_operator_pause(&mut self, operator_pause: OperatorPause) {
         self.scheduler.set_operator_pause(operator_pause, now());
         self.pump();
     }
 
-    /// Starts the shutdown. The receiver resolves when all accepted requests have been answered.
+    /// Starts the shutdown. The returned receiver completes when all accepted requests have been
+    /// answered.
     pub(crate) fn stop(&mut self, mode: StopMode) -> oneshot::Receiver<()> {
         let (drained, all_answered) = oneshot::channel();
         self.scheduler.stop(mode, now());
@@ -327,8 +332,8 @@ impl Engine {
         all_answered
     }
 
-    /// Rejects the queued requests if the dispatcher is stopping and no workers are left: no new ones
-    /// are forked then.
+    /// Rejects the queued requests if the dispatcher is stopping and no workers are left, because
+    /// no further workers are forked then.
     fn reject_if_no_workers_left(&mut self) {
         if !self.scheduler.is_accepting()
             && self.links.iter().all(Option::is_none)
@@ -353,7 +358,8 @@ impl Engine {
         !self.scheduler.is_accepting() && self.scheduler.is_empty() && self.outside_workers == 0
     }
 
-    /// Completes the shutdown: all requests are answered, so the remaining workers may exit.
+    /// Completes the shutdown after all requests have been answered. Closes the links, so that the
+    /// remaining workers exit.
     fn notify_drained(&mut self) {
         for drained in self.drained.drain(..) {
             // The receiver may have been dropped.

@@ -1,4 +1,4 @@
-//! The message of the fallback: a request for an unknown method, and the way to answer it.
+//! The message that the fallback receives: a request for an unknown method, and how it is answered.
 
 use std::fmt;
 
@@ -8,26 +8,27 @@ use serde::Serialize;
 
 use crate::answer::{Failure, Reply, TaskResult};
 use crate::body::Body;
-use crate::request::Request;
+use crate::request::RequestInfo;
 
 /// A request for an unknown method, delivered to the dispatcher's
 /// [`fallback`](crate::DispatcherBuilder::fallback).
 ///
-/// The original's `xmlrpc_server_parent` receives the same.
+/// In the original, `xmlrpc_server_parent` receives such requests.
 ///
-/// Answer it with [`return_value`](FallbackRequest::return_value) or [`fail`](FallbackRequest::fail).
-/// If it is dropped without an answer, the request fails.
+/// Answer the request with [`return_value`](FallbackRequest::return_value) or
+/// [`fail`](FallbackRequest::fail). If a `FallbackRequest` is dropped without an answer, the
+/// request fails.
 #[derive(Message)]
 #[rtype(result = "()")]
 pub struct FallbackRequest {
-    pub(crate) request: Request,
+    pub(crate) request: RequestInfo,
     pub(crate) reply: Option<oneshot::Sender<TaskResult>>,
 }
 
 impl FallbackRequest {
     /// Returns the request.
     #[must_use]
-    pub fn request(&self) -> &Request {
+    pub fn request(&self) -> &RequestInfo {
         &self.request
     }
 
@@ -47,7 +48,7 @@ impl FallbackRequest {
 
     fn answer(mut self, outcome: TaskResult) {
         if let Some(reply) = self.reply.take() {
-            // If the dispatcher is gone, the sender's future has already failed.
+            // If the dispatcher has stopped, the sender's future has already failed.
             let _ = reply.send(outcome);
         }
     }
@@ -55,6 +56,6 @@ impl FallbackRequest {
 
 impl fmt::Debug for FallbackRequest {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Transaction").field("request", &self.request).finish_non_exhaustive()
+        f.debug_struct("FallbackRequest").field("request", &self.request).finish_non_exhaustive()
     }
 }

@@ -1,8 +1,8 @@
 //! Frames on the link between parent and worker: the messages and their encoding.
 //!
 //! A frame consists of the length of the remaining bytes (4 bytes, little-endian), a head in the
-//! postcard format, and a body of the remaining length. If the body is in a memory file, its
-//! descriptor arrives no later than the first byte of its frame.
+//! postcard format, and a body of the remaining length. If the body is in a memory file, the
+//! descriptor of the file arrives no later than the first byte of the frame.
 
 mod send_failure;
 mod shared_body;
@@ -20,30 +20,31 @@ use crate::body::{BODY_MAX, Body, SHARED_FROM};
 pub(crate) use send_failure::{SendFailure, retry_delay};
 use shared_body::{SharedBody, descriptors};
 
-/// The longest frame that is accepted: a head, and the largest body that is not in a memory file.
+/// The maximum length of a received frame in bytes: 64 KiB for the head, plus the largest body that
+/// is not in a memory file.
 pub(crate) const FRAME_MAX: usize = SHARED_FROM + 64 * 1024;
 
 /// The maximum number of descriptors that one system call sends.
 const DESCRIPTORS_AT_ONCE: usize = 60;
 
-/// The maximum number of received descriptors whose frames are incomplete: those of two sends. The
-/// descriptors of one send arrive together, and those of the next send arrive only after all bytes of
-/// the previous one have been received and read.
+/// The maximum number of received descriptors whose frames are incomplete: the descriptors of two
+/// sends. The descriptors of one send arrive together. The descriptors of the next send arrive only
+/// after all bytes of the previous send have been received and read.
 const WAITING_MAX: usize = 2 * FDS_MAX;
 
-/// The number of bytes of a frame's length field.
+/// The size of a frame's length field in bytes.
 const LENGTH: usize = 4;
 
-/// A message from the parent to a worker: run this task.
+/// A message from the parent that tells a worker to run a task.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct TaskOrder<'a> {
-    /// The turn of the claim by which the task can be revoked.
+    /// The number of the task in its slot, which selects its claim.
     pub(crate) turn: u64,
     pub(crate) id: u64,
     pub(crate) attempt: u32,
     /// The method's index in the method table.
     pub(crate) method: u16,
-    /// The method's name in the request.
+    /// The name by which the request calls the method.
     pub(crate) name: &'a str,
     /// The sender's name.
     pub(crate) from: &'a str,
@@ -78,13 +79,14 @@ pub(crate) struct FinishedTask {
 /// How a handler ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) enum CompletionKind {
-    /// It returned a value, which is the body.
+    /// The handler returned a value, which is the body.
     Value,
-    /// It returned an error; the body is its message.
+    /// The handler returned an error; the body is the error's message.
     Error,
-    /// It panicked; the body is the message and the backtrace.
+    /// The handler panicked; the body is the message and the backtrace.
     Panicked,
-    /// It returned an error after its soft limit had passed; the body is the error's message.
+    /// The handler returned an error after the soft limit had passed; the body is the error's
+    /// message.
     TimedOut,
     /// The parameters could not be decoded; the body is the reason.
     BadParams,
@@ -95,7 +97,7 @@ pub(crate) enum CompletionKind {
 pub(crate) enum BodyLocation {
     /// In the frame, after the head.
     InFrame,
-    /// In the first bytes of a memory file: this many.
+    /// At the start of a memory file. Contains the length of the body in bytes.
     Shared(u64),
 }
 
@@ -115,7 +117,7 @@ pub(crate) enum FrameError {
     /// The frame is longer than the maximum.
     #[error("frame of {length} bytes exceeds the maximum of {FRAME_MAX}")]
     TooLong {
-        /// The length in its length field.
+        /// The value of the frame's length field.
         length: usize,
     },
     /// The head cannot be decoded.
@@ -124,10 +126,10 @@ pub(crate) enum FrameError {
     /// The descriptor of the body was not received.
     #[error("the shared memory of a frame is missing")]
     MissingDescriptor,
-    /// More descriptors were received than incomplete frames can have.
+    /// More descriptors were received than the incomplete frames can have.
     #[error("received {count} descriptors without their frames, the maximum is {WAITING_MAX}")]
     ExtraDescriptors {
-        /// The number of descriptors without a frame.
+        /// The number of descriptors whose frames are incomplete.
         count: usize,
     },
     /// The shared memory of the body cannot be read.
@@ -145,8 +147,9 @@ pub(crate) enum FrameError {
 #[derive(Debug, Default)]
 pub(crate) struct FrameReader {
     bytes: Vec<u8>,
-    /// Start and end of the data that is not decoded yet.
+    /// The start of the data that is not decoded yet.
     read: usize,
+    /// The end of the data that is not decoded yet.
     filled: usize,
     descriptors: VecDeque<OwnedFd>,
 }
@@ -185,7 +188,7 @@ impl FrameReader {
                 Ok(if is_cut { Received::More } else { Received::Drained })
             }
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(Received::Drained),
-            // The other end was closed while it had unread data.
+            // The other end was closed although it had unread data.
             Err(error) if error.kind() == io::ErrorKind::ConnectionReset => Ok(Received::Closed),
             Err(error) => Err(error),
         }
@@ -212,7 +215,8 @@ impl FrameReader {
         }
     }
 
-    /// Returns the head and the body of the next complete frame.
+    /// Returns the head and the body of the next frame. Returns `None` if no complete frame has
+    /// been received.
     pub(crate) fn next<'a, H: Deserialize<'a>>(
         &'a mut self,
     ) -> Result<Option<(H, FrameBody<'a>)>, FrameError> {
@@ -323,25 +327,26 @@ impl FrameWriter {
 
     fn send(&mut self, link: &LinkEnd) -> io::Result<()> {
         if self.sent < self.covered {
-            // No further descriptors are sent before the frames of the previous ones: the number of
-            // descriptors that wait at the other end is limited.
+            // The frames whose descriptors have been sent are completed before further descriptors
+            // are sent, because the number of descriptors that wait at the other end is limited.
             let bytes = self.bytes.get(self.sent..self.covered).unwrap_or_default();
             self.sent += link.send(&[IoSlice::new(bytes)], &[])?;
             return Ok(());
         }
-        // The descriptors are sent with the first byte of this send, so none arrives after the first
-        // byte of its frame.
+        // The descriptors are sent with the first byte of this send, so no descriptor arrives after
+        // the first byte of its frame.
         let next = self.shared_bodies.iter().take(DESCRIPTORS_AT_ONCE);
         let found = descriptors(next.map(|(_start, shared)| shared))?;
-        let now = found.len();
-        let until = self.shared_bodies.get(now).map_or(self.bytes.len(), |(start, _shared)| *start);
+        let count = found.len();
+        let until =
+            self.shared_bodies.get(count).map_or(self.bytes.len(), |(start, _shared)| *start);
         let bytes = self.bytes.get(self.sent..until).unwrap_or_default();
         let bytes = IoSlice::new(bytes);
         let fds: Vec<BorrowedFd<'_>> = found.iter().map(AsFd::as_fd).collect();
         let sent = link.send(&[bytes], &fds)?;
         drop(found);
-        self.shared_bodies.drain(..now);
-        self.covered = if now == 0 { self.sent } else { until };
+        self.shared_bodies.drain(..count);
+        self.covered = if count == 0 { self.sent } else { until };
         self.sent += sent;
         Ok(())
     }

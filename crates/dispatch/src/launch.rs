@@ -27,14 +27,15 @@ use crate::worker::{self, WorkerFds};
 impl DispatcherBuilder {
     /// Sets up the daemon and forks the fork server.
     ///
-    /// Call it before any thread or runtime is started. It also raises the soft limit of open files
-    /// to the hard limit, unless the daemon settings contain a
-    /// [limit](actix_daemon::DaemonBuilder::limit) for it.
+    /// Call `launch` before any thread or runtime is started. It also raises the soft limit of open
+    /// files to the hard limit, unless the daemon settings contain a
+    /// [limit](actix_daemon::DaemonBuilder::limit) for open files.
     ///
     /// # Errors
     ///
     /// Returns [`DaemonError::Config`] if the configuration is invalid; nothing has been changed or
-    /// forked in this case. Otherwise as [`actix_daemon::DaemonBuilder::launch`].
+    /// forked in this case. Otherwise returns the errors of
+    /// [`actix_daemon::DaemonBuilder::launch`].
     pub fn launch(mut self) -> Result<LaunchedDispatcher, DaemonError> {
         self.check()?;
         let DispatcherBuilder {
@@ -68,7 +69,7 @@ impl DispatcherBuilder {
         }
         let methods = Rc::new(methods);
         let links = Rc::new(NewLinks::default());
-        // The same number of slots as on the daemon's scoreboard.
+        // The daemon's scoreboard has the same number of slots.
         let claims = SharedClaims::new(slots_for(max_forks) as usize)?;
         let program = WorkerProgram { methods: Rc::clone(&methods), claims };
         let daemon = if max_forks == 0 {
@@ -103,7 +104,8 @@ impl DispatcherBuilder {
     ///
     /// # Errors
     ///
-    /// As [`launch`](DispatcherBuilder::launch) and [`actix_daemon::Launched::run`].
+    /// Returns the errors of [`launch`](DispatcherBuilder::launch) and
+    /// [`actix_daemon::Launched::run`].
     pub fn run(self, start: impl FnOnce(RunningDispatcher)) -> Result<(), DaemonError> {
         let launched = self.launch()?;
         System::new().block_on(async move {
@@ -134,7 +136,7 @@ impl fmt::Debug for LaunchedDispatcher {
 
 /// The daemon whose children are a dispatcher's workers.
 ///
-/// Useful to name the type of its address.
+/// The type of its address is `Addr<WorkerDaemon>`.
 pub type WorkerDaemon = DaemonActor<WorkerFds>;
 
 /// The addresses of a running dispatcher.
@@ -154,7 +156,7 @@ impl LaunchedDispatcher {
     ///
     /// # Errors
     ///
-    /// As [`actix_daemon::Launched::start`].
+    /// Returns the errors of [`actix_daemon::Launched::start`].
     pub fn start(self) -> Result<RunningDispatcher, DaemonError> {
         let LaunchedDispatcher { daemon, links, setup, recipients } = self;
         let daemon = daemon.start()?;

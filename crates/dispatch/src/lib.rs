@@ -1,14 +1,16 @@
 //! Runs tasks in pre-forked worker processes and returns their results to futures and recipients.
 //!
-//! The crate does what `POE::Component::PreforkDispatch` does in Perl, and adds time limits, retries,
-//! cancellation, priorities and back-pressure. A crash in a handler costs one task, not the program.
+//! The crate does what `POE::Component::PreforkDispatch` does in Perl, and adds time limits,
+//! retries, cancellation, priorities and back-pressure. In this documentation, *the original* is
+//! that component. If a handler crashes, only its task is lost, and the program continues.
 //!
 //! # Theory of operation
 //!
-//! A dispatcher is a daemon whose children are workers. It has the fork server, scoreboard, babysitter
-//! and control socket of every [`actix_daemon`] daemon. The pool model is
-//! [`OnDemand`](actix_daemon::dispatching::OnDemand): each worker is connected to the parent by a socket, its link,
-//! and workers are started while requests wait, up to [`max_forks`](DispatcherBuilder::max_forks).
+//! A dispatcher is a daemon whose children are workers. It has the fork server, scoreboard,
+//! babysitter and control socket of every [`actix_daemon`] daemon. The pool model is
+//! [`OnDemand`](actix_daemon::dispatching::OnDemand): workers are started while requests wait, up
+//! to [`max_forks`](DispatcherBuilder::max_forks). Each worker is connected to the parent by a
+//! socket, which is called its link.
 //!
 //! ```text
 //! your actors -- NewRequest --> DispatcherActor       parent
@@ -20,15 +22,16 @@
 //!                                 worker 1: ...
 //! ```
 //!
-//! Every request gets **exactly one result** ([`TaskResult`]): a value, or a [`Failure`] that says what
-//! went wrong. Errors in the request itself, such as an unknown method or parameters of the wrong type,
-//! are detected before it is sent to a worker. The scheduler is a pure state machine without I/O and
-//! clock; actors carry out its actions.
+//! Every request gets **exactly one result** ([`TaskResult`]): a value, or a [`Failure`] that says
+//! what went wrong. Errors in the request itself, such as an unknown method or parameters of the
+//! wrong type, are detected before it is sent to a worker. The scheduler is a pure state machine
+//! without I/O and without a clock. The rest of the dispatcher carries out its actions.
 //!
-//! A worker that is busy with short tasks is sent further tasks ahead of time, so that a batch costs one
-//! system call. Ownership of such a task is decided in shared memory ([`daemon_core::Claim`]). The
-//! parent takes back a task that has not started when another worker is idle, when the task before it
-//! takes long, when it is cancelled, and when the worker dies. So a crash costs the running task only.
+//! A worker that is busy with short tasks receives further tasks ahead of time, so that several
+//! tasks need only one system call. Shared memory ([`daemon_core::Claim`]) shows whether such a
+//! task belongs to the parent or to the worker. The parent can take back tasks that the worker has
+//! not started, for example if another worker is idle, if the task before them takes long, or if
+//! the worker dies. A crash therefore loses only the running task.
 //!
 //! # Examples
 //!
@@ -64,10 +67,10 @@
 //! | items | purpose |
 //! | --- | --- |
 //! | [`Dispatcher::builder`], [`DispatcherBuilder`] | configuration: limits, methods, hooks, recipients |
-//! | [`LaunchedDispatcher`], [`RunningDispatcher`], [`WorkerDaemon`] | running it, in a new System or in yours |
+//! | [`LaunchedDispatcher`], [`RunningDispatcher`], [`WorkerDaemon`] | running a dispatcher, in a new System or in an existing one |
 //! | [`NewRequest`], [`RunTask`], [`Task`], [`Bytes`] | requests and their parameters |
 //! | [`TaskResult`], [`Reply`], [`Failure`], [`Rejection`] | the result of a request |
-//! | [`RequestDone`], [`Request`] | a result delivered to a recipient |
+//! | [`RequestDone`], [`RequestInfo`] | a result delivered to a recipient |
 //! | [`Call`] | the context of a call, for handlers |
 //! | [`Class`], [`AnonymousMethod`] | methods in a namespace, and methods without a name |
 //! | [`FallbackRequest`] | requests for unknown methods |
@@ -77,14 +80,16 @@
 //!
 //! # Limitations
 //!
-//! - Methods must be registered before the launch, because code cannot be sent to a running process.
-//! - A handler that blocks also keeps its worker from handling signals. Set a hard limit to bound it;
-//!   the babysitter's limits apply to workers as to any child.
-//! - Tasks that are expected to take less than a millisecond can be sent ahead. With several workers,
-//!   such tasks can therefore *start* up to a millisecond out of queue order. All others start strictly
-//!   in order.
-//! - A line that a worker prints is attributed to the method it is running or ran last. Between tasks
-//!   that follow each other within microseconds, it can be attributed to the neighbour.
+//! - Methods must be registered before the launch, because code cannot be sent to a running
+//!   process.
+//! - A handler that blocks also keeps its worker from handling signals. Set a hard limit to limit
+//!   the handler's run time. The babysitter's limits apply to workers as to all children.
+//! - Tasks that are expected to take less than a millisecond can be sent ahead. With several
+//!   workers, such tasks can therefore *start* out of queue order, by up to a millisecond. All
+//!   other tasks start strictly in queue order.
+//! - A line that a worker prints is attributed to the method that the worker runs or ran last. If
+//!   two tasks follow each other within microseconds, the line can be attributed to the method of
+//!   the other task.
 
 mod answer;
 mod body;
@@ -122,7 +127,7 @@ pub use engine::DeadLetter;
 pub use fallback::FallbackRequest;
 pub use launch::{LaunchedDispatcher, RunningDispatcher, WorkerDaemon};
 pub use methods::{AnonymousMethod, Class};
-pub use request::{IfRunning, NewRequest, Request, RequestDone, RequestId};
+pub use request::{IfRunning, NewRequest, RequestDone, RequestId, RequestInfo};
 pub use scheduler::{CancelOutcome, Lane, Stats};
 pub use talkback::Talkback;
 pub use task::{RunTask, Task};

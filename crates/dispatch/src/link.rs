@@ -19,8 +19,8 @@ use crate::methods::Methods;
 use crate::request::CowStr;
 use crate::worker::WorkerFds;
 
-/// Reads from a link. If all available data was read, also clears the readiness of the watch, so that
-/// it waits for new data and the runtime does not wake up needlessly.
+/// Reads from a link. If all available data was read, also clears the readiness of the watch, so
+/// that the watch waits for new data and the runtime does not wake up needlessly.
 pub(crate) fn receive(
     inbox: &mut FrameReader,
     end: &LinkEnd,
@@ -129,13 +129,14 @@ pub(crate) struct WorkerLink {
     pub(crate) outbox: FrameWriter,
     pub(crate) pid: Option<Pid>,
     pub(crate) setup: SetupState,
-    /// The method that was sent last. Output of the worker is attributed to it if no task is running.
+    /// The method of the task that was sent last. The output of the worker is attributed to this
+    /// method while no task is running.
     pub(crate) last_method: CowStr,
     /// Whether a task waits to flush the link.
     pub(crate) send_retry: SendRetry,
     /// The number of consecutive sends that failed because of a shortage in the system.
     pub(crate) failed_sends: u32,
-    /// Whether it is in the engine's list of links with unsent data.
+    /// Whether this link is in the engine's list of links with unsent data.
     pub(crate) is_dirty: bool,
 }
 

@@ -1,7 +1,7 @@
 //! The method table: lookup by name, in the original's order, and calls with their hooks.
 //!
-//! The table is built before the launch. So parent and workers have the same one, and a task
-//! on the link names its method by number.
+//! The table is built before the launch, so the parent and the workers have the same table. A task
+//! on the link therefore identifies its method by number.
 
 use std::collections::HashMap;
 use std::fmt::{self, Display};
@@ -92,7 +92,7 @@ impl Method {
     }
 }
 
-/// Decodes the parameters, and drops the body they came in.
+/// Decodes the parameters and drops their body.
 fn decode_params<P: DeserializeOwned>(params: Body) -> Result<P, String> {
     params.decode()
 }
@@ -167,14 +167,16 @@ impl Class {
 
 /// A handle of a method that has no name.
 ///
-/// [`DispatcherBuilder::anonymous_method`](crate::DispatcherBuilder::anonymous_method) registers the
-/// method before the launch, because code cannot be sent to a process that already runs, and returns
-/// this handle. Requests carry the handle: [`NewRequest::to_anonymous`](crate::NewRequest::to_anonymous)
-/// and [`NewRequest::method`](crate::NewRequest::method). It takes precedence over named methods.
+/// [`DispatcherBuilder::anonymous_method`](crate::DispatcherBuilder::anonymous_method) registers
+/// the method before the launch, because code cannot be sent to a process that already runs, and
+/// returns this handle. Requests carry the handle:
+/// [`NewRequest::to_anonymous`](crate::NewRequest::to_anonymous) and
+/// [`NewRequest::method`](crate::NewRequest::method). The handle takes precedence over the name in
+/// the request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct AnonymousMethod(pub(crate) u16);
 
-/// The target that the lookup of a name found.
+/// The target of a call.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum MethodTarget {
     Method(u16),
@@ -253,7 +255,8 @@ impl Methods {
         self.table.len()
     }
 
-    /// Finds a method: the anonymous one of the request, a named one, or one of a class.
+    /// Returns the number of the method to call: the anonymous method of the request, or else the
+    /// method with this name, or else the class method with this name.
     pub(crate) fn find(&self, own: Option<AnonymousMethod>, name: &str) -> Option<u16> {
         match own {
             Some(AnonymousMethod(number)) => Some(number),
@@ -265,7 +268,7 @@ impl Methods {
         self.table.get(usize::from(number))
     }
 
-    /// Calls a method with its hooks, and catches panics.
+    /// Calls a method with its hooks, and catches panics. An async method is returned as a future.
     pub(crate) fn start(&self, number: u16, call: &Call, params: Body) -> Invocation {
         let Some(method) = self.get(number) else {
             return Invocation::Finished(HandlerOutcome::InvalidParams("no such method".into()));
@@ -335,12 +338,12 @@ mod tests {
         match methods.start(found, &call(), params.clone()) {
             Invocation::Finished(HandlerOutcome::Value(body)) => Ok(body.decode().unwrap()),
             Invocation::Finished(other) => Err(other),
-            Invocation::Pending(_) => unreachable!("a sync method"),
+            Invocation::Pending(_) => unreachable!("the method is not async"),
         }
     }
 
     #[test]
-    fn an_anonymous_method_comes_first_then_the_named_then_the_class() {
+    fn an_anonymous_method_precedes_a_named_method_which_precedes_a_class_method() {
         let mut methods = Methods::default();
         methods.add_to_class("Image::resize".into(), number(3)).unwrap();
         methods.add_to_class("Image::flip".into(), number(4)).unwrap();

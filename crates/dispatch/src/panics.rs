@@ -12,7 +12,8 @@ thread_local! {
     static LAST: RefCell<Option<(String, String)>> = const { RefCell::new(None) };
 }
 
-/// Installs a panic hook that records location and backtrace, after it calls the previous hook.
+/// Installs a panic hook that calls the previous hook, and then records the location and the
+/// backtrace.
 pub(crate) fn install_hook() {
     let previous = panic::take_hook();
     panic::set_hook(Box::new(move |info| {

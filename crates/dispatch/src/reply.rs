@@ -16,7 +16,8 @@ use crate::scheduler::JobKey;
 pub(crate) trait AnswerSender {
     /// Completes the future.
     fn send(self: Box<Self>, outcome: TaskResult);
-    /// Returns whether the future was dropped. If not, the waker is woken when it is.
+    /// Returns `Ready` if the future was dropped. Otherwise the waker is woken when the future is
+    /// dropped.
     fn poll_closed(&mut self, cx: &mut Context<'_>) -> Poll<()>;
 }
 
@@ -59,7 +60,8 @@ impl ReplySender {
         }
     }
 
-    /// Returns whether the future was dropped. If not, `dropped` records the key when it is.
+    /// Returns whether the future was dropped. If not, `dropped` records the key when the future is
+    /// dropped.
     pub(crate) fn is_gone(&mut self, key: JobKey, dropped: &Arc<DroppedFutures>) -> bool {
         let waker = match self {
             ReplySender::None => return false,
@@ -72,13 +74,14 @@ impl ReplySender {
             ReplySender::Request(sender) => sender.poll_closed(cx),
             ReplySender::Task(other) => other.poll_closed(cx),
         });
-        // Otherwise tokio's cooperative budget could return `Pending` although the future is gone.
+        // Without `unconstrained`, tokio's cooperative budget could return `Pending` although the
+        // future was dropped.
         let gone = pin!(tokio::task::unconstrained(gone));
         gone.poll(&mut Context::from_waker(&waker)).is_ready()
     }
 }
 
-/// Requests whose futures were dropped, on any thread.
+/// The keys of requests whose futures were dropped. A future can be dropped on any thread.
 #[derive(Debug, Default)]
 pub(crate) struct DroppedFutures {
     keys: Mutex<Vec<JobKey>>,
@@ -86,12 +89,12 @@ pub(crate) struct DroppedFutures {
 }
 
 impl DroppedFutures {
-    /// Waits until there is one.
+    /// Waits until a future has been dropped.
     pub(crate) async fn wait(&self) {
         self.added.notified().await;
     }
 
-    /// Removes and returns all of them.
+    /// Removes and returns all keys.
     pub(crate) fn take(&self) -> Vec<JobKey> {
         std::mem::take(&mut *self.keys.lock().unwrap_or_else(PoisonError::into_inner))
     }

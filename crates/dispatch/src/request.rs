@@ -33,9 +33,9 @@ impl RequestId {
 
 /// Message: calls a method in a worker. The original's `new_request`.
 ///
-/// With `addr.send`, the response is the [`TaskResult`]. Dropping the future cancels the request if it
-/// has not started. With `do_send`, the result goes to the request's
-/// [`upon_result`](NewRequest::upon_result) recipient, or else to that of the dispatcher.
+/// With `addr.send`, the response is the [`TaskResult`]. Dropping the future cancels the request if
+/// it has not started. With `do_send`, the result goes to the request's
+/// [`upon_result`](NewRequest::upon_result) recipient, or else to the dispatcher's recipient.
 ///
 /// # Examples
 ///
@@ -64,10 +64,10 @@ pub struct NewRequest {
 /// What happens to a request if the queue is full.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(crate) enum IfFull {
-    /// It waits for room.
+    /// The request waits until the queue has capacity.
     #[default]
     Wait,
-    /// It is rejected.
+    /// The request is rejected.
     Refuse,
 }
 
@@ -89,15 +89,17 @@ pub(crate) struct RequestOptions {
 /// What happens to a cancelled request that is already running.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum IfRunning {
-    /// It runs to completion and is answered.
+    /// The request runs to completion and is answered.
     #[default]
     LetFinish,
-    /// Its worker is killed, and the request fails with [`Failure::Cancelled`](crate::Failure::Cancelled).
+    /// Its worker is killed, and the request fails with
+    /// [`Failure::Cancelled`](crate::Failure::Cancelled).
     Terminate,
 }
 
 impl NewRequest {
-    /// Creates a request that calls the method of this name; `Class::method` for that of a class.
+    /// Creates a request that calls the method of this name. The name of a class method is
+    /// `Class::method`.
     #[must_use]
     pub fn to(method: impl Into<CowStr>) -> NewRequest {
         NewRequest {
@@ -134,10 +136,11 @@ impl NewRequest {
         self
     }
 
-    /// Sets the parameters: one value, or a tuple for several. `()` by default.
+    /// Sets the parameters. Use a tuple for several parameters. `()` by default.
     ///
-    /// They are encoded by this call. Parameters of 64 KiB and more are written to shared memory, and
-    /// the worker receives only a file descriptor. Use [`Bytes`](crate::Bytes) for large binary data.
+    /// The parameters are encoded by this call. Parameters of 64 KiB and more are written to shared
+    /// memory, and the worker receives only a file descriptor. Use [`Bytes`](crate::Bytes) for
+    /// large binary data.
     #[must_use]
     pub fn params(mut self, params: impl Serialize) -> Self {
         self.params = Body::of(&params);
@@ -167,7 +170,8 @@ impl NewRequest {
 
     /// Sets the lane by its name.
     ///
-    /// It must have been added with [`DispatcherBuilder::lane`](crate::DispatcherBuilder::lane).
+    /// The lane must have been added with
+    /// [`DispatcherBuilder::lane`](crate::DispatcherBuilder::lane).
     #[must_use]
     pub fn lane(mut self, lane: impl Into<CowStr>) -> Self {
         self.options.lane = Some(lane.into());
@@ -177,25 +181,26 @@ impl NewRequest {
     /// Sets the soft time limit, which the handler can check with
     /// [`Call::is_overdue`](crate::Call::is_overdue).
     ///
-    /// Defaults to that of the dispatcher.
+    /// Defaults to the soft limit of the dispatcher.
     #[must_use]
     pub fn soft_limit(mut self, limit: Duration) -> Self {
         self.options.soft = Some(limit);
         self
     }
 
-    /// Sets the hard time limit: the worker is killed when the task runs longer.
+    /// Sets the hard time limit. The worker is killed if the task runs longer.
     ///
-    /// Defaults to that of the dispatcher.
+    /// Defaults to the hard limit of the dispatcher.
     #[must_use]
     pub fn hard_limit(mut self, limit: Duration) -> Self {
         self.options.hard = Some(limit);
         self
     }
 
-    /// Sets the number of attempts if the worker dies while it runs the task.
+    /// Sets the maximum number of attempts. A task is attempted again if its worker died while it
+    /// ran the task.
     ///
-    /// Defaults to that of the dispatcher, which is 1 unless it was set.
+    /// Defaults to the number of attempts of the dispatcher, which is 1 by default.
     #[must_use]
     pub fn attempts(mut self, attempts: u32) -> Self {
         self.options.attempts = Some(attempts);
@@ -213,8 +218,8 @@ impl NewRequest {
 
     /// Sets the recipient of the result.
     ///
-    /// Dropping the future then does not cancel the request, because the recipient still waits for
-    /// it.
+    /// If a recipient is set, dropping the future does not cancel the request, because the
+    /// recipient still waits for the result.
     #[must_use]
     pub fn upon_result(mut self, recipient: Recipient<RequestDone>) -> Self {
         self.upon_result = Some(recipient);
@@ -223,7 +228,7 @@ impl NewRequest {
 
     /// Rejects the request with [`Rejection::QueueFull`] if the queue is full.
     ///
-    /// By default the request, and the `send` that carries it, wait for room.
+    /// By default, the request and its `send` wait until the queue has capacity.
     #[must_use]
     pub fn refuse_if_full(mut self) -> Self {
         self.if_full = IfFull::Refuse;
@@ -263,7 +268,7 @@ impl fmt::Debug for NewRequest {
             .field("id", &self.id)
             .field("name", &self.name)
             .field("from", &self.from)
-            .field("terms", &self.options)
+            .field("options", &self.options)
             .finish_non_exhaustive()
     }
 }
@@ -277,9 +282,9 @@ pub(crate) struct RequestParts {
     pub(crate) params: Body,
 }
 
-/// A request, as delivered with its result, to the fallback, or in a dead letter.
+/// A request as it is delivered with its result, to the fallback, or in a dead letter.
 #[derive(Debug, Clone)]
-pub struct Request {
+pub struct RequestInfo {
     pub(crate) parts: RequestParts,
     pub(crate) run: RunInfo,
 }
@@ -293,7 +298,7 @@ pub(crate) struct RunInfo {
     pub(crate) pid: Option<Pid>,
 }
 
-impl Request {
+impl RequestInfo {
     /// Returns the id.
     #[must_use]
     pub fn id(&self) -> RequestId {
@@ -316,45 +321,48 @@ impl Request {
     ///
     /// # Errors
     ///
-    /// The decoder's message, if the parameters are not a `P`.
+    /// Returns the decoder's message if the parameters cannot be decoded as a `P`.
     pub fn params<P: DeserializeOwned>(&self) -> Result<P, String> {
         self.parts.params.decode()
     }
 
-    /// Returns the time from the request's arrival in the queue until its result.
+    /// Returns the time from the request's arrival in the queue until its result. Zero if the
+    /// request was rejected on arrival.
     #[must_use]
     pub fn elapsed(&self) -> Duration {
         self.run.elapsed
     }
 
-    /// Returns the time that the handler ran in the worker that answered; zero if none did.
+    /// Returns how long the handler or the fallback took to answer. Zero if neither answered.
     #[must_use]
     pub fn run_time(&self) -> Duration {
         self.run.run_time
     }
 
-    /// Returns the number of times that the request was sent to a worker.
+    /// Returns the number of attempts to run the request in a worker.
     #[must_use]
     pub fn attempts(&self) -> u32 {
         self.run.attempts
     }
 
-    /// Returns the process id of the last worker it was sent to.
+    /// Returns the process id of the last worker that the request was sent to.
     ///
-    /// `None` if it was not sent to a worker, or ran in the parent.
+    /// `None` if the request was not sent to a worker, for example because it ran in the parent.
     #[must_use]
     pub fn pid(&self) -> Option<Pid> {
         self.run.pid
     }
 }
 
-/// Message to the recipient set by [`NewRequest::upon_result`]: a request and its result.
+/// Message to the recipient set by [`NewRequest::upon_result`] or
+/// [`DispatcherBuilder::upon_result`](crate::DispatcherBuilder::upon_result): a request and its
+/// result.
 #[derive(Message, Debug, Clone)]
 #[rtype(result = "()")]
 #[non_exhaustive]
 pub struct RequestDone {
     /// The request.
-    pub request: Request,
-    /// Its result.
+    pub request: RequestInfo,
+    /// The result of the request.
     pub outcome: TaskResult,
 }

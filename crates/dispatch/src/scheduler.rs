@@ -1,5 +1,5 @@
-//! The scheduler: a pure state machine, without I/O or a clock, that takes each request from the queue
-//! to its single answer.
+//! The scheduler: a pure state machine, without I/O or a clock, that takes each request from the
+//! queue to its single answer.
 //!
 //! ```text
 //!             admit                     assign                     answered
@@ -11,8 +11,8 @@
 //!                            not started: revoked
 //! ```
 //!
-//! A record is removed when its request is answered, so there is no second answer. An answer is
-//! matched by turn, id and attempt, so a late one matches no record.
+//! A record is removed when its request is answered, so a request cannot be answered twice. An
+//! answer is matched by turn, id and attempt, so a late answer matches no record.
 
 mod assigning;
 mod ending;
@@ -43,15 +43,16 @@ use workers::WorkerTable;
 /// The maximum number of tasks that a worker has in flight.
 pub(crate) const IN_FLIGHT_MAX: usize = 64;
 
-/// The maximum expected run time of the tasks that are sent ahead to a busy worker. A task can be
-/// overtaken by later ones by at most this time.
+/// The maximum expected run time of the tasks that are sent ahead to a busy worker. A later task
+/// can start before an earlier one by at most this time.
 const SEND_AHEAD_MAX: Duration = Duration::from_millis(1);
 
 /// How long a task may run before the tasks that were sent behind it are revoked.
 const STALL_LIMIT: Duration = Duration::from_millis(2);
 
-/// How long an idle worker has to start a task before the task is given to another worker. A worker
-/// that is stopped, or whose event loop is blocked, does not start it.
+/// The time within which an idle worker is expected to start a task. After that time, the task can
+/// be given to another worker. A worker that is stopped, or whose event loop is blocked, does not
+/// start its task.
 const UNRESPONSIVE_AFTER: Duration = Duration::from_secs(1);
 
 /// The claims that decide who owns a task that has been sent to a worker: the parent or the worker.
@@ -87,11 +88,11 @@ pub(crate) enum SchedulerAction<T> {
 /// Why a worker is killed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum WorkerKillReason {
-    /// Its task exceeded the hard limit.
+    /// The worker's task exceeded the hard limit.
     HardLimit,
-    /// Its task was cancelled.
+    /// The worker's task was cancelled.
     Cancelled,
-    /// It did not start its task in time.
+    /// The worker did not start its task in time.
     Unresponsive,
 }
 
@@ -100,7 +101,7 @@ impl WorkerKillReason {
         match self {
             WorkerKillReason::HardLimit => "its task exceeded the hard limit",
             WorkerKillReason::Cancelled => "its task was cancelled",
-            WorkerKillReason::Unresponsive => "did not start its task within 1s",
+            WorkerKillReason::Unresponsive => "did not start its task in time",
         }
     }
 }
@@ -109,7 +110,7 @@ impl WorkerKillReason {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum IntakeState {
     Accepting,
-    /// No further requests are accepted; the accepted ones are still sent.
+    /// No further requests are accepted. The accepted requests are still sent.
     Draining,
     /// No requests are accepted or sent.
     Closed,
@@ -131,7 +132,8 @@ pub(crate) struct Scheduler<T, C> {
     operator_pause: OperatorPause,
     /// The number of sent tasks that have a hard limit.
     hard_limited: usize,
-    /// When `tick` must be called if no event occurs before. Earlier there is nothing to check.
+    /// When `tick` must be called if no other event occurs earlier. Before this time there is
+    /// nothing to check.
     wake_at: Option<MonotonicTime>,
     stats: Stats,
     actions: VecDeque<SchedulerAction<T>>,
@@ -173,7 +175,7 @@ impl<T, C: Claims> Scheduler<T, C> {
         self.queued < self.queue_max
     }
 
-    /// Returns whether requests are accepted at all.
+    /// Returns whether the scheduler accepts requests.
     pub(crate) fn is_accepting(&self) -> bool {
         self.intake == IntakeState::Accepting
     }
@@ -192,7 +194,7 @@ impl<T, C: Claims> Scheduler<T, C> {
         Stats { queued, in_flight, ..self.stats }
     }
 
-    /// Returns how many requests wait for a worker.
+    /// Returns the number of requests that wait for a worker. Returns 0 while no requests are sent.
     pub(crate) fn unassigned(&self) -> usize {
         match (self.intake, self.operator_pause) {
             (IntakeState::Accepting | IntakeState::Draining, OperatorPause::Off) => self.queued,
@@ -265,7 +267,8 @@ impl<T, C: Claims> Scheduler<T, C> {
         }
     }
 
-    /// Handles a worker's answer. Returns the job, or `None` if the answer matches no task in flight.
+    /// Handles a worker's answer. Returns the job, or `None` if the answer matches no task in
+    /// flight.
     pub(crate) fn answered(
         &mut self,
         slot: usize,
@@ -297,7 +300,8 @@ impl<T, C: Claims> Scheduler<T, C> {
         Some((record.job, run))
     }
 
-    /// Returns the job that a worker runs. Its output belongs to this job.
+    /// Returns the job that a worker runs: its oldest job in flight. The worker's output is
+    /// attributed to this job.
     pub(crate) fn running_job(&self, slot: usize) -> Option<&T> {
         let oldest = self.workers.oldest(slot)?;
         self.records.get(oldest.key).map(|record| &record.job)

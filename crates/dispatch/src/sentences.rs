@@ -1,4 +1,4 @@
-//! The text of each error, once.
+//! Tests the text of every error message of the dispatcher.
 
 #[path = "../../../tests/sentences.rs"]
 #[macro_use]

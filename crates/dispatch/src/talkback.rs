@@ -1,5 +1,5 @@
-//! Events of the dispatcher and output of its workers: sent to the talkback recipient if there is
-//! one, otherwise to the logger.
+//! Reports the events of the dispatcher and the output of its workers to the talkback recipient if
+//! there is one, and otherwise to the logger.
 
 use std::fmt;
 
@@ -8,7 +8,8 @@ use slog::Logger;
 
 /// Message: an event of the dispatcher, or a line that a worker printed. The original's `talkback`.
 ///
-/// Sent to the recipient set by [`DispatcherBuilder::talkback`](crate::DispatcherBuilder::talkback).
+/// Sent to the recipient set by
+/// [`DispatcherBuilder::talkback`](crate::DispatcherBuilder::talkback).
 #[derive(Message, Debug, Clone, PartialEq, Eq)]
 #[rtype(result = "()")]
 #[non_exhaustive]
@@ -16,7 +17,7 @@ pub struct Talkback {
     /// The line, without its end-of-line character.
     ///
     /// An event is its log message followed by its keys and values:
-    /// `killing worker, child: 4711, reason: its task was cancelled`. A line that a worker printed
+    /// `killing worker, worker: 4711, reason: its task was cancelled`. A line that a worker printed
     /// starts with `STDOUT` or `STDERR`, the worker's slot and the method:
     /// `STDOUT:0 resize: 3 files left`.
     pub line: String,
@@ -32,10 +33,10 @@ pub(crate) struct EventLog {
 /// How many events are reported.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(crate) enum Verbosity {
-    /// Only what an operator needs in normal operation.
+    /// Only events that an operator needs in normal operation.
     #[default]
     Normal,
-    /// Each request and each worker too. The original's `verbose`.
+    /// Also events of each request and of each worker. The original's `verbose`.
     Verbose,
 }
 
@@ -46,7 +47,7 @@ impl fmt::Debug for EventLog {
 }
 
 impl EventLog {
-    /// Sends a line to the talkback recipient. Returns `false` if there is none.
+    /// Sends a line to the talkback recipient. Returns `false` if there is no recipient.
     pub(crate) fn send_line(&self, line: fmt::Arguments<'_>) -> bool {
         match &self.recipient {
             None => false,

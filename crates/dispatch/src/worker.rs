@@ -51,7 +51,7 @@ pub(crate) async fn run(
     }
     match WorkerLoop::new(child, link, methods, claims, log.clone()) {
         Ok(mut worker) => {
-            // On an error the parent is gone or the link is broken, so the worker exits.
+            // An error means that the parent has exited or the link is broken, so the worker exits.
             if let Err(error) = worker.work().await {
                 error!(log, "link to the dispatcher broken"; "error" => error.to_string());
             }
@@ -100,7 +100,7 @@ enum WakeReason {
     /// The link is readable.
     Readable,
     Shutdown(ShutdownReason),
-    /// The link has been idle for a while.
+    /// No data has arrived for [`body::IDLE_MAX`].
     Idle,
 }
 
@@ -141,7 +141,7 @@ impl WorkerLoop {
     }
 
     async fn work(&mut self) -> io::Result<()> {
-        // If the slot already belongs to another child, the parent finds out itself.
+        // This fails if the slot already belongs to another child, which the parent detects itself.
         let _ = self.child.update_status(UpdateStatus::Wait);
         self.send(&WorkerMessage::Ready, &Body::EMPTY).await?;
         let child = self.child.clone();
@@ -170,8 +170,8 @@ impl WorkerLoop {
                         return Ok(());
                     }
                 }
-                // On a graceful shutdown the worker runs what was accepted, until the parent closes
-                // the link.
+                // On a graceful shutdown, the worker runs the accepted requests until the parent
+                // closes the link.
                 WakeReason::Shutdown(ShutdownReason::Stopping) => {}
                 WakeReason::Shutdown(_) => {
                     self.announce_leaving()?;
@@ -182,7 +182,8 @@ impl WorkerLoop {
         }
     }
 
-    /// Completes after an idle period, if there are buffers to recycle then.
+    /// Completes after [`body::IDLE_MAX`] if there are buffers to recycle. Never completes
+    /// otherwise.
     async fn idle(&self) {
         if self.unacknowledged.is_empty() {
             std::future::pending::<()>().await;
@@ -191,7 +192,8 @@ impl WorkerLoop {
         }
     }
 
-    /// Returns the next task that has not been revoked.
+    /// Returns the next task that has not been revoked. Returns `None` if no complete task has been
+    /// received.
     fn next_task(&mut self) -> io::Result<Option<ClaimedTask>> {
         loop {
             let Some((order, frame_body)) = self.inbox.next::<TaskOrder<'_>>().map_err(io_error)?
@@ -204,7 +206,7 @@ impl WorkerLoop {
             let (name, from, location) = match claimed {
                 StartResult::Started => (name, from, body),
                 StartResult::Revoked => {
-                    // Release its shared memory, if it has any.
+                    // Release the shared memory of the task, if it has any.
                     frame_body.discard(body);
                     continue;
                 }
@@ -258,7 +260,7 @@ impl WorkerLoop {
         })
     }
 
-    /// Puts the buffers that the parent has read back into the pool. The parent reads them in
+    /// Returns buffers to the pool after the parent has read them. The parent reads the buffers in
     /// order.
     fn recycle_acknowledged(&mut self) {
         let is_acknowledged =
@@ -283,8 +285,8 @@ impl WorkerLoop {
         self.flush().await
     }
 
-    /// Sends everything before the next task starts, so that no result is lost if that one crashes.
-    /// Retries while the system is short of a resource.
+    /// Sends all unsent messages. The next task starts only after that, so that no result is lost
+    /// if the next task crashes. Retries while the system is short of a resource.
     async fn flush(&mut self) -> io::Result<()> {
         let mut failures = 0;
         loop {
@@ -300,7 +302,8 @@ impl WorkerLoop {
                 SendFailure::PeerClosed => return Err(error),
                 SendFailure::Transient if failures == 0 => {
                     warn!(
-                        self.log, "cannot send a result, retrying"; "error" => error.to_string()
+                        self.log, "cannot send to the dispatcher, retrying";
+                        "error" => error.to_string()
                     );
                 }
                 SendFailure::Transient => {}

@@ -7,7 +7,7 @@ use std::os::fd::OwnedFd;
 use daemon_sys::watch;
 use tokio::io::unix::AsyncFd;
 
-/// Longer lines are split into pieces of this many bytes.
+/// The maximum length of a line in bytes. Longer lines are split into pieces of this length.
 const LINE_MAX: usize = 8 * 1024;
 
 /// An output stream of a worker.
@@ -124,7 +124,7 @@ mod tests {
     }
 
     #[test]
-    fn lines_are_complete_in_pieces_of_any_size() {
+    fn lines_are_assembled_from_pieces_of_any_size() {
         assert_eq!(lines(&[b"one\ntw", b"o\r\n\nlast"]), ["one", "two", "", "last"]);
         assert_eq!(lines(&[b"", b"\n"]), [""]);
     }

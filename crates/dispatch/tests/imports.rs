@@ -1,7 +1,10 @@
-//! All names of `actix-daemon` and `actix-dispatch` can be imported with `*` in the same module.
+//! The preludes of `actix` and `actix-daemon`, and all names of `actix-dispatch`, can be imported
+//! with `*` in the same module.
 
-/// The imports of a program that uses everything. A name that several of them define is ambiguous.
+/// The imports of a program that uses everything. A name that several of these imports define is
+/// ambiguous.
 mod program {
+    pub(super) use actix::prelude::*;
     pub(super) use actix_daemon::dispatching::*;
     pub(super) use actix_daemon::prelude::*;
     pub(super) use actix_daemon::*;
@@ -13,8 +16,8 @@ mod program {
 use program::{
     AnonymousMethod, Bytes, Call, Cancel, CancelOutcome, Class, DeadLetter, Dispatcher,
     DispatcherActor, DispatcherBuilder, Failure, FallbackRequest, GetDeadLetters, GetStats,
-    IfRunning, Lane, LaunchedDispatcher, LimitKind, NewRequest, Rejection, Reply, Request,
-    RequestDone, RequestId, RequestState, RunTask, RunningDispatcher, Stats, Talkback, Task,
+    IfRunning, Lane, LaunchedDispatcher, LimitKind, NewRequest, Rejection, Reply, RequestDone,
+    RequestId, RequestInfo, RequestState, RunTask, RunningDispatcher, Stats, Talkback, Task,
     TaskResult, WorkerDaemon,
 };
 
@@ -37,9 +40,17 @@ use program::{
     UpdateStatus, Updated, Violation, WaitUntilStopped,
 };
 
+#[expect(unused_imports, reason = "the imports themselves are the test")]
+use program::{
+    Actor, ActorContext, ActorFutureExt, Addr, Arbiter, AsyncContext, Context, Handler,
+    MailboxError, Message, MessageResult, Recipient, Request, Response, ResponseFuture, Running,
+    SendError, SpawnHandle, StreamHandler, Supervised, Supervisor, System, WrapFuture,
+};
+
 #[test]
 fn daemon_and_dispatch_can_be_imported_together() {
-    // Compiling this file is the test; one name of each crate is used to be sure that it is.
+    // The test is that this file compiles. The assertion proves that the names are those of the two
+    // crates.
     let names = [std::any::type_name::<Dispatcher>(), std::any::type_name::<Daemon>()];
     assert!(names[0].starts_with("actix_dispatch::") && names[1].starts_with("actix_daemon::"));
 }

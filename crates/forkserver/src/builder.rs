@@ -1,4 +1,4 @@
-//! Settings of a fork server, and how it is forked.
+//! The settings of a fork server, and `spawn`, which forks it.
 
 use std::error::Error;
 use std::io::Write;
@@ -63,8 +63,8 @@ impl ForkServerBuilder {
         }
     }
 
-    /// Sets the time between TERM and KILL for children that are left when the fork server shuts down
-    /// or the parent has exited. Default: 30 seconds.
+    /// Sets the time between TERM and KILL for children that are left when the fork server shuts
+    /// down or the parent has exited. Default: 30 seconds.
     #[must_use]
     pub fn grace(mut self, grace: Duration) -> Self {
         self.settings.grace = grace;
@@ -78,8 +78,8 @@ impl ForkServerBuilder {
         self
     }
 
-    /// Keeps the scoreboard in this file, where other programs can read it while the daemon runs
-    /// and after it has exited. By default the scoreboard is in memory only.
+    /// Keeps the scoreboard in this file, which other programs can read while the daemon runs and
+    /// afterwards. By default the scoreboard is in memory only.
     #[must_use]
     pub fn board_file(mut self, path: impl Into<PathBuf>) -> Self {
         self.board_file = Some(path.into());
@@ -95,13 +95,16 @@ impl ForkServerBuilder {
 
     /// Forks the fork server, and returns its handle and the parent's copy of the program.
     ///
-    /// The call returns in the parent only. The fork server and its children exit inside it.
+    /// The call returns in the parent only: the fork server and its children exit inside the call.
     ///
     /// # Errors
     ///
-    /// - [`ForkServerError::System`] with [`OtherThreads`](daemon_sys::Error::OtherThreads) if this process
-    ///   has other threads: spawn the fork server first, and start threads and runtimes later.
+    /// - [`ForkServerError::System`] with [`OtherThreads`](daemon_sys::Error::OtherThreads) if this
+    ///   process has other threads: spawn the fork server first, and start threads and runtimes
+    ///   later.
     /// - [`ForkServerError::PreloadFailed`] if the program's preload step failed.
+    /// - [`ForkServerError::Lost`] if the fork server ended before it was ready, for example
+    ///   because the preload step panicked.
     /// - [`ForkServerError::Board`] if the number of children is zero or too large.
     pub fn spawn<B: ChildProgram>(
         mut self,
@@ -131,10 +134,10 @@ impl ForkServerBuilder {
                 self.settings.fork_server = Pid::this();
                 let resources =
                     SlotResources { board: scoreboard.reader(), wakeup: ParentWakeup { wakeup } };
-                let life = AssertUnwindSafe(|| {
+                let run = AssertUnwindSafe(|| {
                     run_fork_server(self.settings, program, resources, Wire::new(far), mask)
                 });
-                let code = catch_unwind(life).unwrap_or(EXIT_PANIC);
+                let code = catch_unwind(run).unwrap_or(EXIT_PANIC);
                 // Exit handlers that were registered before the fork must run in the parent only.
                 flush_streams();
                 process::exit_now(code)
@@ -143,22 +146,24 @@ impl ForkServerBuilder {
     }
 }
 
-/// Creates a process group and ignores TTIN and TTOU, because the terminal could stop a background
-/// process that reads or writes it. Children inherit both.
+/// Makes this process the leader of a new process group, and ignores TTIN and TTOU. The terminal
+/// sends these signals to stop a background process that reads from it or writes to it. Children
+/// inherit the group and the ignored signals.
 fn detach_from_terminal() -> Result<(), daemon_sys::Error> {
     process::become_group_leader()?;
     ignore(Signal::Ttin)?;
     ignore(Signal::Ttou)
 }
 
-/// Flushes the output buffers: otherwise both processes would write the same bytes.
+/// Flushes the output buffers, so that parent and child do not write the same bytes.
 fn flush_streams() {
-    // If it fails now, the bytes are written, or lost, when the process exits.
+    // If the flush fails, the bytes are written or lost when the process exits.
     let _ = std::io::stdout().flush();
     flush_c_streams();
 }
 
-/// Runs the fork server, and after a fork the child. Returns the exit code.
+/// Runs the fork server and, in each process that it forks, the child. Returns the exit code of the
+/// process.
 fn run_fork_server<B: ChildProgram>(
     settings: ServerSettings,
     mut program: B,
@@ -166,16 +171,16 @@ fn run_fork_server<B: ChildProgram>(
     mut wire: Wire<Report, crate::protocol::ForkServerCommand>,
     mask: SignalBlockGuard,
 ) -> i32 {
-    let fork_server = detach_from_terminal()
+    let prepared = detach_from_terminal()
         .map_err(Box::<dyn Error>::from)
         .and_then(|()| program.preload())
-        // A library may have ignored CHLD during preload; the exits of children would then go unnoticed.
+        // If a library has ignored CHLD during preload, the exits of children would go unnoticed.
         .and_then(|()| Ok(restore_default(Signal::Child)?))
         .and_then(|()| Ok(SignalQueue::new(&[Signal::Child])?));
-    let child_exits = match fork_server {
+    let child_exits = match prepared {
         Ok(child_exits) => child_exits,
         Err(error) => {
-            // The parent waits for `Ready`, for `PreloadFailed`, or for the end of the link.
+            // If the report cannot be sent, the parent detects the end of the link instead.
             let _ = wire.queue(&Report::PreloadFailed { error: error.to_string() });
             let _ = wire.flush();
             return EXIT_SOFTWARE;

@@ -11,20 +11,24 @@ use crate::transfer::{Transfer, TransferError};
 
 /// The program that children run.
 ///
-/// The value exists when the fork server is spawned, and each child owns a copy of it, because fork(2)
-/// copies memory: a bound listener, a loaded table. A child drops what it does not need.
+/// The value is created before the fork server is spawned. Each child owns a copy of it, because
+/// fork(2) copies memory. Typical contents are a bound listener or a loaded table. A child drops
+/// the parts that it does not need.
 pub trait ChildProgram: Sized + 'static {
-    /// The request that is passed to a child when it is forked; `()` if it needs none.
+    /// The type of the request that a child receives when it is forked; `()` if children need no
+    /// request.
     type Request: Transfer;
 
-    /// Runs once in the fork server before the first child. Load here the data that all children
-    /// share; the parent's memory then stays small.
+    /// Runs once in the fork server, before the first child is forked. Load the data that all
+    /// children share here, so that the parent's memory stays small.
     ///
-    /// It must not start threads: every later fork would fail with [`ForkRefusal::OtherThreads`](crate::ForkRefusal::OtherThreads).
+    /// The step must not start threads, because every later fork would then fail with
+    /// [`ForkRefusal::OtherThreads`](crate::ForkRefusal::OtherThreads).
     ///
     /// # Errors
     ///
-    /// The fork server exits, and [`ForkServerBuilder::spawn`](crate::ForkServerBuilder::spawn) returns the error.
+    /// If the step fails, the fork server exits, and
+    /// [`ForkServerBuilder::spawn`](crate::ForkServerBuilder::spawn) returns the error.
     fn preload(&mut self) -> Result<(), Box<dyn Error>> {
         Ok(())
     }
@@ -42,12 +46,12 @@ pub trait ChildProgram: Sized + 'static {
 
     /// Runs in the child, and returns its exit code.
     ///
-    /// The child has one thread and no signal handlers. Of the fork server's state it has only this
-    /// value and its [`ChildStart`]. The process exits when this function returns.
+    /// The child has one thread and no signal handlers. It keeps nothing of the fork server's state
+    /// except this value and its [`ChildStart`]. The process exits when this function returns.
     fn run_child(self, start: ChildStart<Self::Request>) -> i32;
 }
 
-/// What a child starts with.
+/// The seat, the request and the blocked signals that a child starts with.
 #[derive(Debug)]
 #[non_exhaustive]
 pub struct ChildStart<R> {
@@ -57,15 +61,16 @@ pub struct ChildStart<R> {
     pub request: Result<R, TransferError>,
     /// The signals that are blocked until the child releases them.
     pub signals: BlockedSignals,
-    /// The fork server's pid: the child's parent process.
+    /// The pid of the fork server, which is the child's parent process.
     pub fork_server: Pid,
 }
 
-/// Signals that have been blocked since before the fork, so that none arrives before the child has
+/// Signals that were blocked before the fork, so that no signal arrives before the child has
 /// installed its handlers.
 ///
-/// Install handlers, if any, then call [`release`](BlockedSignals::release): a TERM that arrived
-/// meanwhile is delivered then. Until then only KILL and STOP reach the child.
+/// Install handlers, if any, and then call [`release`](BlockedSignals::release), which delivers the
+/// signals that have arrived, for example TERM. Before that call only KILL and STOP affect the
+/// child.
 #[derive(Debug)]
 #[must_use = "a child that never releases its signals can only be killed"]
 pub struct BlockedSignals {
@@ -98,7 +103,7 @@ pub fn now() -> MonotonicTime {
     MonotonicTime::from_since_boot(daemon_sys::clock::monotonic())
 }
 
-/// What a new child needs in order to take its seat.
+/// The scoreboard and the wakeup that a new child needs to take its seat.
 #[derive(Debug)]
 pub(crate) struct SlotResources {
     pub(crate) board: ScoreboardReader,

@@ -1,4 +1,5 @@
-//! The parent's handle: sends commands, returns events, and keeps each request until its child is born.
+//! The parent's handle of the fork server: sends commands, returns events, and keeps each request
+//! until its child is born.
 
 mod child;
 mod error;
@@ -26,15 +27,15 @@ pub use child::ChildId;
 pub use error::{ForkError, ForkServerError};
 pub use event::ForkServerEvent;
 
-/// A request up to this size is part of the command. A longer one is sent in a memory file, so that
-/// the fork server never copies it and stays small.
+/// The size in bytes of the largest request that is part of the command. A larger request is sent
+/// in a memory file, so that the fork server does not copy it and its memory stays small.
 const INLINE_MAX: usize = 4 * 1024;
 
 /// The parent's handle of the fork server.
 ///
 /// It assigns slots, sends commands and turns reports into [`ForkServerEvent`]s. Only
-/// [`wait`](ForkServer::wait) blocks. Dropping the handle closes the link: the fork server then sends
-/// TERM to its children, waits for the grace period, sends KILL, and exits.
+/// [`wait`](ForkServer::wait) blocks. Dropping the handle closes the link: the fork server then
+/// sends TERM to its children, waits for the grace period, sends KILL, and exits.
 pub struct ForkServer<R> {
     pid: Pid,
     wire: Wire<ForkServerCommand, Report>,
@@ -42,7 +43,8 @@ pub struct ForkServer<R> {
     wakeup: Wakeup,
     request_limit: usize,
     free: BinaryHeap<Reverse<u32>>,
-    /// The request of each child whose fork was ordered and is not reported yet, by slot.
+    /// The requests of children whose fork was requested and has not been reported yet, indexed by
+    /// slot.
     pending: Vec<Option<R>>,
 }
 
@@ -96,14 +98,15 @@ impl<R: Transfer> ForkServer<R> {
         }
     }
 
-    /// Requests a child with this request in the lowest free slot.
+    /// Asks the fork server to fork a child with this request into the lowest free slot.
     ///
-    /// The request is kept until [`ForkServerEvent::Born`]; [`ForkServerEvent::ForkFailed`] returns it.
+    /// The handle keeps the request until [`ForkServerEvent::Born`]. If the fork fails,
+    /// [`ForkServerEvent::ForkFailed`] returns the request.
     ///
     /// # Errors
     ///
-    /// [`ForkError`] returns the request at once if all slots are taken, if it cannot be encoded, or
-    /// if the fork server is lost.
+    /// [`ForkError`] returns the request at once if all slots are taken, if the request cannot be
+    /// encoded, or if the fork server is lost.
     pub fn fork(&mut self, request: R) -> Result<ChildId, ForkError<R>> {
         let encoder = match Encoder::of(&request, self.request_limit) {
             Ok(encoder) => encoder,
@@ -124,8 +127,8 @@ impl<R: Transfer> ForkServer<R> {
             self.free_slot(child.slot);
             return Err(ForkError { reason, request });
         }
-        if let Some(place) = self.pending.get_mut(child.slot.index()) {
-            *place = Some(request);
+        if let Some(pending) = self.pending.get_mut(child.slot.index()) {
+            *pending = Some(request);
         }
         Ok(child)
     }
@@ -133,7 +136,7 @@ impl<R: Transfer> ForkServer<R> {
     fn take_slot(&mut self) -> Option<ChildId> {
         let Reverse(slot) = self.free.pop()?;
         let slot = SlotNumber::new(slot);
-        // A free slot is `Empty`: only this handle opens and closes slots.
+        // A free slot is `Empty`, because only this handle opens and closes slots.
         let generation = self.scoreboard.open_slot(slot, now()).ok()?;
         Some(ChildId { slot, generation })
     }
@@ -163,8 +166,8 @@ impl<R: Transfer> ForkServer<R> {
         self.order(&ForkServerCommand::SignalAll { signal: signal.number() })
     }
 
-    /// Makes the fork server check whether a child still exists. If other code in the fork server has
-    /// reaped it, [`ForkServerEvent::Exited`] follows with
+    /// Makes the fork server check whether a child still exists. If other code in the fork server
+    /// has reaped the child, [`ForkServerEvent::Exited`] follows with
     /// [`Exit::Unknown`](daemon_core::Exit::Unknown).
     ///
     /// # Errors
@@ -185,7 +188,8 @@ impl<R: Transfer> ForkServer<R> {
         self.order(&ForkServerCommand::ReopenLogs)
     }
 
-    /// Makes the fork server drop its program, and any listener with it. No more children can be forked.
+    /// Makes the fork server drop its copy of the program, including any listener. No more children
+    /// can be forked.
     ///
     /// # Errors
     ///
@@ -194,8 +198,8 @@ impl<R: Transfer> ForkServer<R> {
         self.order(&ForkServerCommand::Release)
     }
 
-    /// Shuts the fork server down. Children that are left receive TERM, and KILL after the grace period.
-    /// When the fork server has exited, [`collect`](ForkServer::collect) returns
+    /// Shuts the fork server down. Children that are left receive TERM, and KILL after the grace
+    /// period. When the fork server has exited, [`collect`](ForkServer::collect) returns
     /// [`ForkServerError::Lost`] and [`reap`](ForkServer::reap) returns how it exited.
     ///
     /// # Errors
@@ -210,11 +214,12 @@ impl<R: Transfer> ForkServer<R> {
         sent.map(drop).map_err(|error| self.lost(error.to_string()))
     }
 
-    /// Appends the events that the fork server has reported up to now, without blocking.
+    /// Appends the events that the fork server has reported so far to `events`. Does not block.
     ///
     /// # Errors
     ///
-    /// [`ForkServerError::Lost`] if the link is closed. Earlier events are in `events`.
+    /// [`ForkServerError::Lost`] if the link is closed. Events that were reported before are in
+    /// `events`.
     pub fn collect(&mut self, events: &mut Vec<ForkServerEvent<R>>) -> Result<(), ForkServerError> {
         loop {
             let received = self.receive();
@@ -229,8 +234,8 @@ impl<R: Transfer> ForkServer<R> {
         }
     }
 
-    /// Waits until there is an event, a child has written to the armed scoreboard, or the timeout has
-    /// passed. For programs without an event loop.
+    /// Waits until the fork server reports an event, a child writes to the armed scoreboard, or the
+    /// timeout has passed, and returns the events. For programs without an event loop.
     ///
     /// # Errors
     ///
@@ -247,17 +252,18 @@ impl<R: Transfer> ForkServer<R> {
         }
         let mut events = Vec::new();
         if !ready[0].is_empty() {
-            // Events that were reported before a loss are returned first; the next call finds the loss again.
+            // Events that were reported before the loss are returned first. The next call returns
+            // the error.
             let flushed = self.flush();
-            let to_core_exit = self.collect(&mut events).and(flushed);
+            let collected = self.collect(&mut events).and(flushed);
             if events.is_empty() {
-                to_core_exit?;
+                collected?;
             }
         }
         Ok(events)
     }
 
-    /// Sends commands that the link has not accepted yet.
+    /// Tries to send the commands that the link has not accepted yet.
     ///
     /// # Errors
     ///
@@ -266,7 +272,7 @@ impl<R: Transfer> ForkServer<R> {
         self.wire.flush().map(drop).map_err(|error| self.lost(error.to_string()))
     }
 
-    /// Returns whether commands wait until the link accepts them.
+    /// Returns whether there are commands that the link has not accepted yet.
     #[must_use]
     pub fn has_unsent_commands(&self) -> bool {
         self.wire.has_unsent()
@@ -287,19 +293,19 @@ impl<R: Transfer> ForkServer<R> {
         ForkServerError::Lost { pid: self.pid, reason }
     }
 
-    /// Returns the scoreboard, for writing the parent's part.
+    /// Returns the scoreboard with the parent's write access.
     #[must_use]
     pub fn scoreboard(&self) -> &Scoreboard {
         &self.scoreboard
     }
 
-    /// Returns the scoreboard for reading.
+    /// Returns a read-only view of the scoreboard.
     #[must_use]
     pub fn board(&self) -> ScoreboardReader {
         self.scoreboard.reader()
     }
 
-    /// Returns the wakeup that children trigger while the scoreboard is armed. It is readable then.
+    /// Returns the wakeup, which becomes readable when a child writes to the armed scoreboard.
     #[must_use]
     pub fn wakeup(&self) -> &Wakeup {
         &self.wakeup
@@ -313,7 +319,8 @@ impl<R: Transfer> ForkServer<R> {
 }
 
 impl<R> AsFd for ForkServer<R> {
-    /// Returns the link. It is readable when there is something to [`collect`](ForkServer::collect).
+    /// Returns the link's descriptor, which is readable when there are reports to
+    /// [`collect`](ForkServer::collect) or the link is closed.
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.wire.as_fd()
     }

@@ -2,12 +2,12 @@
 //!
 //! # Theory of operation
 //!
-//! fork(2) copies the calling process as it is: its memory map, which takes long if the map is large; one of
-//! its threads, together with the locks that the other threads held; and its runtime's event queue,
-//! which parent and child then share. A *fork server* avoids all three. It is forked once, while the
-//! process still has one thread and no runtime, and then forks every child on its parent's command. The
-//! parent may start threads and runtimes and use gigabytes of memory; a fork stays as fast and as clean
-//! as the first one.
+//! fork(2) copies the calling process as it is, which causes three problems. Copying the memory map
+//! takes long if the map is large. Only the calling thread is copied, so locks that other threads
+//! held stay locked in the child. Parent and child share the event queue of the runtime. A *fork
+//! server* avoids all three problems. It is forked once, while the process still has one thread and
+//! no runtime, and then forks every child on its parent's command. The parent may start threads and
+//! runtimes and use gigabytes of memory. Every fork stays as fast and as safe as the first.
 //!
 //! ```text
 //! parent   ForkServer        -- Fork, Signal, ReopenLogs, Release, ShutDown -->   fork server   forks
@@ -17,23 +17,26 @@
 //!             +------------------------------------------------------ child: ChildProgram::run_child
 //! ```
 //!
-//! - **A request is sent as descriptors and bytes** ([`Transfer`]). The parent keeps its own copy
-//!   until the child is reported [`Born`](ForkServerEvent::Born), and gets it back if the fork fails.
-//! - **The process that forks also reaps and signals**, so a pid that the fork server uses cannot belong
-//!   to another process.
+//! - **A request is sent as descriptors and bytes** ([`Transfer`]). [`ForkServer`] keeps the
+//!   original until it reports the child as [`Born`](ForkServerEvent::Born), and returns the
+//!   original if the fork fails.
+//! - **The process that forks also reaps and signals**, so a pid that the fork server signals
+//!   cannot belong to an unrelated process.
 //! - **One thread writes to the link**, so `Born` always comes before `Exited`.
-//! - **If the parent dies**, the fork server detects the closed link, sends TERM to its children, waits
-//!   for the grace period, sends KILL, and exits. **If the fork server dies**, its children receive TERM as
-//!   their parent death signal (on Linux), and the parent gets [`Lost`](ForkServerError::Lost).
+//! - **If the parent dies**, the fork server detects the closed link, sends TERM to its children,
+//!   waits for the grace period, sends KILL, and exits. **If the fork server dies**, its children
+//!   receive TERM as their parent death signal (on Linux), and the parent gets
+//!   [`Lost`](ForkServerError::Lost).
 //! - **Signals are blocked** in the fork server, and in a child until it
-//!   [releases](BlockedSignals::release) them, so no signal arrives before the child has installed its
-//!   handlers.
-//! - The fork server keeps everything that the [`ChildProgram`] holds, a listening socket too, until the
-//!   parent [releases](ForkServer::release) it.
+//!   [releases](BlockedSignals::release) them, so no signal arrives before the child has installed
+//!   its handlers.
+//! - The fork server keeps its copy of the [`ChildProgram`], with all that it owns (for example a
+//!   listening socket), until the parent [releases](ForkServer::release) the program.
 //!
 //! # Examples
 //!
-//! Forks a child that returns a word in upper case, through a socket that is part of its request:
+//! Forks a child whose request is a socket and a word. The child writes the word in upper case to
+//! the socket:
 //!
 //! ```standalone_crate
 //! use std::io::{Read, Write};
@@ -79,7 +82,7 @@
 //!
 //! | types | purpose |
 //! | --- | --- |
-//! | [`ForkServerBuilder`] | settings, and forking the fork server |
+//! | [`ForkServerBuilder`] | settings of a fork server, and how to spawn it |
 //! | [`ForkServer`], [`ForkServerEvent`], [`ChildId`] | the parent's handle: sends commands, returns events |
 //! | [`ChildProgram`], [`ChildStart`], [`BlockedSignals`] | a child: the code that it runs and what it starts with |
 //! | [`Transfer`], [`Encoder`], [`Decoder`], [`Serde`] | how a request is sent to its child |
@@ -87,12 +90,12 @@
 //!
 //! # Limitations
 //!
-//! - [`spawn`](ForkServerBuilder::spawn) requires a process with one thread, and a
-//!   [`preload`](ChildProgram::preload) step that starts no threads.
-//! - The fork server makes no decisions. How many children to run, which to replace and how long to wait
-//!   after a failed fork is decided by the parent, with the rules of `daemon_core` for example.
-//! - Children share the fork server's process group and session. A child that starts processes is
-//!   responsible for them.
+//! - [`spawn`](ForkServerBuilder::spawn) requires a process with one thread. If the
+//!   [`preload`](ChildProgram::preload) step starts a thread, every fork fails.
+//! - The fork server makes no decisions. The parent decides how many children to run, which to
+//!   replace and how long to wait after a failed fork, for example with the rules of `daemon_core`.
+//! - Children share the fork server's process group and session. A child that starts processes must
+//!   stop and reap them itself.
 //! - A request has at most [`DESCRIPTORS_MAX`] descriptors, and at most
 //!   [`request_limit`](ForkServerBuilder::request_limit) bytes.
 

@@ -28,7 +28,7 @@ pub(crate) enum ForkServerCommand {
 pub(crate) enum RequestBody {
     /// In the command itself.
     Inline(Vec<u8>),
-    /// In a memory file, the first of the frame's descriptors.
+    /// In a memory file, which is the frame's first descriptor.
     MemoryFile,
 }
 
@@ -49,7 +49,7 @@ pub(crate) enum Report {
     ReopenLogsFailed { error: String },
 }
 
-/// Why the fork server did not fork.
+/// Why the fork server did not fork a child.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
 #[non_exhaustive]
 pub enum ForkRefusal {
@@ -81,7 +81,7 @@ impl From<daemon_sys::Error> for ForkRefusal {
     }
 }
 
-/// Converts a reaped exit into the type of `daemon_core`.
+/// Converts an exit status of `daemon_sys` into the type of `daemon_core`.
 pub(crate) fn to_core_exit(exit: reap::Exit) -> Exit {
     match exit {
         reap::Exit::Code(code) => Exit::Code(code),

@@ -1,4 +1,4 @@
-//! The texts of the errors of fork server and transfer.
+//! Tests the text of every error message of the fork server and of transfers.
 
 #[path = "../../../tests/sentences.rs"]
 #[macro_use]

@@ -1,7 +1,7 @@
 //! The fork server's own process: a loop that executes commands, forks, reaps and reports.
 //!
-//! It has one thread, no runtime, and makes no decisions: it executes commands and reports the
-//! results. A child leaves the loop by returning from it, so that it keeps none of its state.
+//! The process has one thread and no runtime. It makes no decisions: it executes commands and
+//! reports the results. A new child returns from the loop, so it keeps none of the loop's state.
 
 use std::collections::{HashMap, VecDeque};
 use std::os::fd::{AsFd, OwnedFd};
@@ -21,7 +21,7 @@ use crate::protocol::{ForkRefusal, ForkServerCommand, Report, RequestBody, to_co
 use crate::transfer::{Decoder, Transfer, TransferError};
 use crate::wire::{ReadProgress, Wire};
 
-/// How often killed children are checked one by one.
+/// The interval at which killed children are checked one by one.
 const CHECK_INTERVAL: Duration = Duration::from_millis(100);
 
 /// The loop's state: the children and the link to the parent.
@@ -48,25 +48,25 @@ struct ChildEntry {
 enum ShutdownPhase {
     /// Commands are accepted.
     Running,
-    /// The children were sent TERM; those that are left at this time are killed.
+    /// The children were sent TERM. Those that are left at this time are killed.
     KillAt(MonotonicTime),
-    /// The children were killed and remain to be reaped.
+    /// The children were killed and are not all reaped yet.
     Killed,
 }
 
-/// How the loop exits.
+/// Why the loop returned.
 #[expect(
     clippy::large_enum_variant,
-    reason = "it is moved once per process, and a box would cost an allocation in each child"
+    reason = "the value is moved once per process, and a box would cost an allocation in each child"
 )]
 pub(crate) enum LoopExit<B: ChildProgram> {
     /// In the fork server: the shutdown is complete and no children are left.
     Finished,
-    /// In a new child: the program and what it starts with.
+    /// In a new child: the program, and the argument of its [`run_child`](ChildProgram::run_child).
     Child(B, ChildStart<B::Request>),
 }
 
-/// The descriptors that are ready.
+/// The readiness of the descriptors that the loop waits for.
 #[derive(Debug, Clone, Copy, Default)]
 struct ReadySources {
     child_exits: Ready,
@@ -105,7 +105,8 @@ impl<B: ChildProgram> ServerLoop<B> {
         }
     }
 
-    /// Runs until the parent shuts it down or has exited.
+    /// Runs until the parent has requested a shutdown or exited, and all children have exited. Also
+    /// returns in each new child.
     pub(crate) fn run(mut self) -> Result<LoopExit<B>, ChildStartError> {
         self.report(&Report::Ready);
         loop {
@@ -134,8 +135,8 @@ impl<B: ChildProgram> ServerLoop<B> {
         }
     }
 
-    /// Waits for child exits, and for commands while they are accepted: a closed link would always
-    /// be readable.
+    /// Waits for child exits and, until the shutdown begins, for commands. Afterwards the link is
+    /// not polled, because a closed link is always readable.
     fn wait(&self) -> Result<ReadySources, daemon_sys::Error> {
         let child_exits = (self.child_exits.as_fd(), Interest::Read);
         let interest = if self.wire.has_unsent() { Interest::ReadWrite } else { Interest::Read };
@@ -253,8 +254,9 @@ impl<B: ChildProgram> ServerLoop<B> {
         Ok(())
     }
 
-    /// Checks one child. [`reap`](Self::reap) never finds a child that other code has reaped, a library
-    /// that a preload step uses for example.
+    /// Checks whether one child still exists, and reports its exit if not. [`reap`](Self::reap)
+    /// never finds a child that other code has reaped, for example a library that the preload step
+    /// uses.
     fn check_child(&mut self, slot: u32, generation: u32) {
         let found = self.seats.get(&slot).filter(|entry| entry.generation == generation);
         let Some(entry) = found.copied() else {
@@ -306,11 +308,12 @@ impl<B: ChildProgram> ServerLoop<B> {
         }
     }
 
-    /// Queues a report. An error means that the link is closed, which the next read detects.
+    /// Queues a report. This does not fail, because every report can be encoded.
     fn report(&mut self, report: &Report) {
         let _ = self.wire.queue(report);
     }
 
+    /// Sends queued reports. After an error the link is closed, which the next read detects.
     fn flush(&mut self) {
         let _ = self.wire.flush();
     }
@@ -356,7 +359,7 @@ impl<B: ChildProgram> ServerLoop<B> {
     }
 }
 
-/// The contents of the `Fork` command for a child that has just been forked.
+/// The contents of a `Fork` command, which the forked child uses.
 #[derive(Debug)]
 struct ForkedChild {
     slot: u32,
@@ -372,7 +375,7 @@ pub(crate) enum ChildStartError {
     Released,
     #[error(transparent)]
     System(#[from] daemon_sys::Error),
-    #[error("cannot take its seat: {0}")]
+    #[error("cannot take the seat: {0}")]
     Seat(#[from] daemon_core::ReportError),
 }
 
@@ -390,16 +393,17 @@ fn decode<R: Transfer>(
     Decoder::new(bytes, descriptors).decode_request()
 }
 
-/// Whether a pid still is a child of this process.
+/// Whether a pid still belongs to a child of this process.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum SignalTarget {
     Child,
     NotAChild,
 }
 
-/// Sends a signal to a child. If other code in this process has reaped it, its pid may belong to an
-/// unrelated process, so that is checked first. Between the check and the signal the pid stays valid:
-/// only this thread or such code in this process can reap the child. A zombie is not an error.
+/// Sends a signal to a child, if it has not been reaped. If other code in this process has reaped
+/// the child, its pid may belong to an unrelated process, so the pid is checked first. It stays
+/// valid between the check and the signal, because only code of this process can reap the child,
+/// and none runs in between. A signal to a zombie is not an error.
 fn send(pid: Pid, signal: Signal) -> SignalTarget {
     if peek_exit(pid).is_err() {
         return SignalTarget::NotAChild;

@@ -1,4 +1,5 @@
-//! How a request is sent from the parent to its child: as bytes and descriptors, never as a Rust value.
+//! How a request is sent from the parent to a child: as bytes and descriptors, never as a Rust
+//! value.
 
 mod codec;
 mod kinds;
@@ -8,14 +9,15 @@ pub use kinds::Serde;
 
 /// The largest number of descriptors in one request.
 ///
-/// Linux accepts 253 in one message (`SCM_MAX_FD`, unix(7)); a portable limit is lower.
+/// Linux accepts 253 descriptors in one message (`SCM_MAX_FD`, unix(7)). This limit is lower, to be
+/// portable.
 pub const DESCRIPTORS_MAX: usize = 60;
 
 /// A value that can be sent to a child process.
 ///
-/// The parent encodes a *copy*: it keeps the original until the child is born, and gets it back if
-/// the fork fails. Descriptors are borrowed for encoding, and the kernel duplicates them when they
-/// are sent.
+/// The parent sends an encoded *copy*. It keeps the original until the child is born, and the
+/// original is returned if the fork fails. Descriptors are borrowed for encoding, and the kernel
+/// duplicates them when they are sent.
 ///
 /// The trait is implemented for std's sockets and files, [`OwnedFd`](std::os::fd::OwnedFd), bytes,
 /// strings, `()`, tuples of up to four of these, [`Option`], and any serde value inside [`Serde`].
@@ -45,10 +47,10 @@ pub trait Transfer: Sized + Unpin + 'static {
     ///
     /// # Errors
     ///
-    /// If the value has too many descriptors, or serde cannot serialize it.
+    /// If the value cannot be encoded, for example because serde cannot serialize it.
     fn encode<'a>(&'a self, encoder: &mut Encoder<'a>) -> Result<(), TransferError>;
 
-    /// Decodes the value, in the child.
+    /// Decodes a value. This runs in the child.
     ///
     /// # Errors
     ///
@@ -63,7 +65,7 @@ pub enum TransferError {
     /// The encoded request is larger than the fork server's limit.
     #[error("cannot send a request of {size} bytes: the limit is {limit} bytes")]
     TooLarge {
-        /// Its size in bytes.
+        /// The size of the encoded request in bytes.
         size: usize,
         /// The limit in bytes, set by
         /// [`ForkServerBuilder::request_limit`](crate::ForkServerBuilder::request_limit).

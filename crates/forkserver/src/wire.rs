@@ -1,4 +1,5 @@
-//! One end of the link between parent and fork server: frames with descriptors over a stream socket.
+//! One end of the link between parent and fork server: frames with descriptors over a stream
+//! socket.
 //!
 //! A frame consists of the body's length (u32), the number of descriptors (u8), and the body in
 //! postcard format. The descriptors are sent with the frame's first byte, so they arrive with it.
@@ -12,16 +13,18 @@ use daemon_sys::link::LinkEnd;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-/// The longest body that is accepted. A longer one is invalid data.
+/// The longest body in bytes that is accepted. A longer body is invalid data.
 const BODY_MAX: usize = 64 * 1024;
 const HEADER: usize = size_of::<u32>() + size_of::<u8>();
-/// Bytes per read: about eighty reports, or one command with a small request. After each fork,
-/// every page that the fork server writes to is copied, so it writes to few.
+/// The size of a read in bytes, enough for about eighty reports or one command with a small
+/// request. The size is small because after each fork, every page that the fork server writes to is
+/// copied.
 const READ: usize = 1024;
 
 /// Sends `Out` and receives `In`; the other end sends `In` and receives `Out`.
 ///
-/// Nothing blocks: bytes that the socket does not accept are kept and sent by [`Wire::flush`].
+/// No method blocks. Bytes that the socket does not accept are kept, and [`Wire::flush`] sends
+/// them.
 #[derive(Debug)]
 pub(crate) struct Wire<Out, In> {
     end: LinkEnd,
@@ -29,12 +32,12 @@ pub(crate) struct Wire<Out, In> {
     incoming: Vec<u8>,
     read: usize,
     descriptors: VecDeque<OwnedFd>,
-    /// The buffer of the chunk that was sent last, for reuse.
+    /// The buffer of the chunk that was sent last, kept for reuse.
     spare: Vec<u8>,
     kinds: PhantomData<fn(Out) -> In>,
 }
 
-/// Bytes that are sent in one message, and the descriptors that go with the first of them.
+/// Queued bytes, and the descriptors that are sent with the first of these bytes.
 #[derive(Debug, Default)]
 struct Chunk {
     bytes: Vec<u8>,
@@ -66,7 +69,8 @@ impl<Out: Serialize, In: DeserializeOwned> Wire<Out, In> {
         }
     }
 
-    /// Queues a frame without a system call; [`Wire::flush`] sends all queued frames in one.
+    /// Queues a frame without a system call. [`Wire::flush`] then sends consecutive frames with one
+    /// system call.
     pub(crate) fn queue(&mut self, message: &Out) -> io::Result<()> {
         if !self.outgoing.back().is_some_and(|chunk| chunk.descriptors.is_empty()) {
             let bytes = std::mem::take(&mut self.spare);
@@ -78,9 +82,10 @@ impl<Out: Serialize, In: DeserializeOwned> Wire<Out, In> {
         Ok(())
     }
 
-    /// Sends a frame with descriptors, at once if no other frame is queued.
+    /// Sends the queued frames and then this frame with its descriptors. Bytes that the socket does
+    /// not accept are queued.
     ///
-    /// The descriptors are borrowed, and duplicated only if the frame has to wait.
+    /// The descriptors are borrowed, and duplicated only if the whole frame is queued.
     pub(crate) fn send(&mut self, message: &Out, descriptors: &[BorrowedFd<'_>]) -> io::Result<()> {
         let mut bytes = Vec::with_capacity(64);
         encode(message, descriptors.len(), &mut bytes)?;
@@ -147,8 +152,8 @@ impl<Out: Serialize, In: DeserializeOwned> Wire<Out, In> {
         self.incoming.truncate(kept + received.as_ref().map_or(0, |read| *read));
         match received {
             Ok(0) => Ok(ReadProgress::Hangup),
-            // A message with descriptors ends a read early, so a short read means an empty socket only
-            // if it carried no descriptors.
+            // A message with descriptors ends a read early, so a short read means an empty socket
+            // only if no descriptors were read.
             Ok(read) if read < READ && self.descriptors.is_empty() => Ok(ReadProgress::Drained),
             Ok(_more) => Ok(ReadProgress::More),
             Err(error) => match error.kind() {
@@ -160,7 +165,7 @@ impl<Out: Serialize, In: DeserializeOwned> Wire<Out, In> {
         }
     }
 
-    /// Returns the next whole frame of the bytes that have been read.
+    /// Returns the next complete frame from the bytes that have been read; `None` if there is none.
     pub(crate) fn next(&mut self) -> io::Result<Option<(In, VecDeque<OwnedFd>)>> {
         let unread = &self.incoming[self.read..];
         let Some((header, rest)) = unread.split_first_chunk::<HEADER>() else {
@@ -191,7 +196,7 @@ impl<Out: Serialize, In: DeserializeOwned> Wire<Out, In> {
 }
 
 impl<Out, In> Wire<Out, In> {
-    /// Closes descriptors that came with a frame, and keeps the buffer for the next.
+    /// Closes descriptors that came with a frame, and keeps their buffer for the next frame.
     pub(crate) fn close(&mut self, mut descriptors: VecDeque<OwnedFd>) {
         descriptors.clear();
         if self.descriptors.is_empty() {
@@ -199,8 +204,8 @@ impl<Out, In> Wire<Out, In> {
         }
     }
 
-    /// Closes this end and the received descriptors without freeing memory. For a child after the
-    /// fork, where freeing memory would copy its pages.
+    /// Closes this end and the received descriptors without freeing memory. A new child calls this,
+    /// because freeing memory would write to pages that it shares with the fork server.
     pub(crate) fn close_without_freeing(self) {
         let Wire { end, outgoing, incoming, mut descriptors, spare, .. } = self;
         drop(end);
@@ -217,7 +222,7 @@ impl<Out, In> AsFd for Wire<Out, In> {
     }
 }
 
-/// How far a flush got.
+/// Whether a flush has sent all queued frames.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum FlushProgress {
     Complete,
@@ -226,7 +231,10 @@ pub(crate) enum FlushProgress {
 
 fn encode<M: Serialize>(message: &M, descriptors: usize, bytes: &mut Vec<u8>) -> io::Result<()> {
     let count = u8::try_from(descriptors).map_err(|_too_many| {
-        io::Error::new(io::ErrorKind::InvalidInput, format!("{descriptors} descriptors"))
+        io::Error::new(
+            io::ErrorKind::InvalidInput,
+            format!("a frame cannot carry {descriptors} descriptors"),
+        )
     })?;
     let start = bytes.len();
     bytes.extend_from_slice(&[0; HEADER]);
@@ -315,7 +323,7 @@ mod tests {
     }
 
     #[test]
-    fn a_closed_end_is_a_hangup() {
+    fn receive_reports_a_closed_other_end_as_hangup() {
         let (near, mut far) = ends();
         drop(near);
         assert_eq!(far.receive().unwrap(), ReadProgress::Hangup);

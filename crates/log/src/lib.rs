@@ -1,7 +1,8 @@
-//! The default logger: the format of slog-term, with each record as one line and one write.
+//! The default logger. It has the format of slog-term, and writes each record as one line with one
+//! write.
 //!
-//! slog-term writes a record in about twenty pieces. They are collected here, so that the lines of
-//! several processes do not mix in one `O_APPEND` file, however long they are.
+//! slog-term writes a record in about twenty pieces. This crate collects the pieces, so that the
+//! lines of several processes do not mix in one `O_APPEND` file, however long the lines are.
 //!
 //! # Examples
 //!
@@ -21,8 +22,8 @@ use slog_term::{Decorator, FullFormat, RecordDecorator};
 /// A function that writes a whole line.
 pub type WriteLine = fn(&[u8]) -> io::Result<()>;
 
-/// Writes a line to standard error with one write(2), and with more only if the system writes a
-/// part of it.
+/// Writes a line to standard error with one write(2). Calls write(2) again only if the first call
+/// wrote less than the whole line.
 ///
 /// # Errors
 ///
@@ -32,18 +33,18 @@ pub fn to_stderr(line: &[u8]) -> io::Result<()> {
 }
 
 /// Creates a logger for records of this level and more severe ones, with UTC timestamps. Each
-/// record is one call of `write`.
+/// record is written with one call of `write`.
 ///
-/// A record that cannot be written is lost, since there is no other place for it; it must not stop
-/// a daemon.
+/// A record that cannot be written is lost, because there is no other output for it and because a
+/// failed write must not stop a daemon.
 pub fn logger(write: WriteLine, level: Level) -> Logger {
     let lines =
         FullFormat::new(SingleWrite(write)).use_utc_timestamp().use_original_order().build();
     Logger::root(FormatDrain(lines).filter_level(level).ignore_res(), o!())
 }
 
-/// slog-term's format as a drain without a lock: each record is one write, also if several threads
-/// log.
+/// A drain with slog-term's format and without a lock. No lock is needed, because each record is
+/// one write even if several threads log.
 struct FormatDrain(FullFormat<SingleWrite>);
 
 impl Drain for FormatDrain {
@@ -55,7 +56,7 @@ impl Drain for FormatDrain {
     }
 }
 
-/// Collects the pieces of a record and writes them at once.
+/// Collects the pieces of a record and writes them with one write.
 struct SingleWrite(WriteLine);
 
 thread_local! {

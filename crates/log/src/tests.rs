@@ -1,4 +1,4 @@
-//! The text of the default logger, and its number of writes.
+//! Tests the text of the default logger and the number of its writes.
 
 use std::cell::RefCell;
 
@@ -31,7 +31,7 @@ fn a_record_is_one_line_in_one_write_with_level_role_pid_and_slot() {
     info!(log, "a request of {} bytes", 17; "peer" => "127.0.0.1");
     error!(log, "gone");
     let lines = written();
-    assert_eq!(lines.len(), 2, "a write a record");
+    assert_eq!(lines.len(), 2, "one write for each record");
     for line in &lines {
         assert!(line.ends_with('\n') && line.matches('\n').count() == 1, "{line:?}");
         for part in ["role: child", "pid: 4711", "slot: 3"] {
@@ -60,7 +60,7 @@ fn records_below_the_level_are_not_written() {
 }
 
 #[test]
-fn a_failed_write_loses_one_record_only() {
+fn a_failed_write_loses_only_its_own_record() {
     info!(logger(fail, Level::Info), "lost");
     info!(logger(note, Level::Info), "kept");
     let lines = written();

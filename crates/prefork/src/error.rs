@@ -3,31 +3,32 @@
 use daemon_core::ReportError;
 use daemon_sys::Signal;
 
-/// Why a manager could not be built, or a setting could not be changed. Nothing has changed.
+/// Why a manager could not be built, or a setting could not be changed. The previous settings still
+/// apply.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum ConfigError {
     /// A setting is 0.
     #[error("{setting} must be at least 1, not 0")]
     Zero {
-        /// The setting.
+        /// The name of the setting.
         setting: &'static str,
     },
     /// `max_workers` is larger than the number of slots of any scoreboard.
     #[error("max_workers must be at most {}, not {max_workers}", daemon_core::MAX_SLOTS)]
     TooManyWorkers {
-        /// The value.
+        /// The requested value of `max_workers`.
         max_workers: u32,
     },
     /// `max_workers` is larger than the number of slots of this manager's scoreboard.
     #[error(
-        "cannot set max_workers to {max_workers}: the scoreboard was created with {slots} slots, twice \
-        the initial max_workers"
+        "cannot set max_workers to {max_workers}: the scoreboard has only {slots} slots, which were \
+        created for the initial max_workers"
     )]
     TooFewSlots {
-        /// The value.
+        /// The requested value of `max_workers`.
         max_workers: u32,
-        /// The number of slots.
+        /// The number of slots of the scoreboard.
         slots: u32,
     },
     /// `max_spare_workers` is set without `min_spare_workers`.
@@ -73,8 +74,8 @@ pub enum ConfigError {
         /// The signal.
         signal: Signal,
     },
-    /// Another [`Prefork`](crate::Prefork) handles the signals of this process, or this process is a
-    /// worker.
+    /// Another [`Prefork`](crate::Prefork) handles the signals of this process, or this process is
+    /// a worker.
     #[error("cannot create a manager: this process already has a manager or is a worker")]
     AlreadyManaged,
     /// No signal is trapped, so `start` would never return.
@@ -105,18 +106,19 @@ pub enum Error {
     /// This process is a worker.
     #[error(transparent)]
     InWorker(#[from] InWorkerError),
-    /// A system call failed permanently, for example because other threads run in this process, whose
-    /// names the error lists. Temporary failures are retried instead, see
+    /// A system call failed permanently, or other threads run in this process. In the second case
+    /// the error names the threads. Temporary failures are retried instead, see
     /// [`err_respawn_interval`](crate::PreforkBuilder::err_respawn_interval).
     #[error(transparent)]
     System(#[from] daemon_sys::Error),
 }
 
-/// Only the manager may call the operation, and this process is a worker. The original dies.
+/// The operation is allowed only in the manager, and this process is a worker. The original dies in
+/// this case.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("cannot {operation} in a worker: only the manager can")]
 pub struct InWorkerError {
-    /// The operation.
+    /// The operation that failed, for example `start workers`.
     pub operation: &'static str,
 }
 

@@ -13,10 +13,11 @@ use daemon_sys::reap::Exit;
 pub struct Overview {
     /// The manager's pid.
     pub manager_pid: Pid,
-    /// The number of the current start, counted from 1.
+    /// The current generation: the number of the current [`start`](crate::Prefork::start), counted
+    /// from 1.
     pub generation: u32,
-    /// The number of workers. A worker that was just forked is not counted yet, and one that was
-    /// just reaped is not counted any more, as in the original.
+    /// The number of workers. A fork hook does not count the new worker yet, and the reap hook does
+    /// not count the reaped worker any more, as in the original.
     pub num_workers: u32,
     /// The number of workers that report an active status.
     pub num_active_workers: u32,
@@ -26,17 +27,17 @@ pub struct Overview {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Reaped {
-    /// The pid that it had.
+    /// The pid that the worker had.
     pub pid: Pid,
     /// Its scoreboard slot.
     pub slot: SlotNumber,
-    /// The start of the manager in which it was forked.
+    /// The generation in which the worker was forked.
     pub generation: u32,
-    /// How it exited; `None` if other code has reaped it.
+    /// How the worker exited; `None` if other code has reaped it.
     pub exit: Option<Exit>,
-    /// Why it exited.
+    /// Why the worker exited.
     pub cause: ExitCause,
-    /// The time between its fork and its exit.
+    /// The time between the worker's fork and its exit.
     pub lifetime: Duration,
 }
 

@@ -3,12 +3,13 @@
 //!
 //! # Theory of operation
 //!
-//! A *manager* forks *workers*, each a copy of the program at that point, and replaces those that exit.
-//! The manager has one thread and no runtime, so it can fork directly. If other threads run, it returns
-//! an error that names them. [`start`](Prefork::start) returns in the manager when a
-//! [trapped](PreforkBuilder::trap_signals) signal has been received and forwarded to the workers. On TERM
-//! the program waits for the workers and exits; on HUP it reads its configuration again and calls `start`
-//! again, while the old workers finish their current work. Each start is a *generation*.
+//! A *manager* forks *workers*, which are copies of the program at the time of the fork, and
+//! replaces workers that exit. The manager must have one thread and no runtime, because it forks
+//! directly. If other threads run, [`start`](Prefork::start) returns an error that names them.
+//! Otherwise `start` returns in the manager when a [trapped](PreforkBuilder::trap_signals) signal
+//! has been received and forwarded to the workers. On TERM the program waits for the workers and
+//! exits. On HUP the program reads its configuration again and calls `start` again, while the old
+//! workers finish their current work. Each call of `start` begins a *generation* of workers.
 //!
 //! ```text
 //! manager   load configuration -> start ... HUP -> load configuration -> start ... TERM -> wait
@@ -17,23 +18,23 @@
 //!              |                        |-- 2nd generation -----------------+-- finish, exit
 //! ```
 //!
-//! - **The number of workers** is always `max_workers`. With `min_spare_workers` it is as many as needed
-//!   to keep that number idle, by the [status](Worker::set_status) that each worker reports on a
-//!   scoreboard in shared memory.
-//! - **The manager is event-driven**: it replaces a worker within about a millisecond of its exit, and
-//!   does not wake while nothing happens.
+//! - **The number of workers** is `max_workers`. If `min_spare_workers` is set, the manager runs
+//!   only as many workers as it needs to keep that number idle. Each worker reports its
+//!   [status](Worker::set_status) on a scoreboard in shared memory.
+//! - **The manager is event-driven**: it replaces a worker within about a millisecond of its exit,
+//!   and sleeps between events.
 //! - **A worker that fails** is replaced at once if it had run for
-//!   [`err_respawn_interval`](PreforkBuilder::err_respawn_interval), otherwise when that time has passed
-//!   since its fork. Other slots do not wait for it.
-//! - **A worker is asked to stop** by a signal. The signal terminates it, unless the worker
-//!   [checks](Worker::should_stop) for it; then it finishes its current work first. If the manager is
-//!   killed, the kernel sends its workers the same signal (on Linux).
-//! - **Other children of the process are not touched**: the manager holds a pidfd for each worker, and
-//!   reaps workers by pid.
+//!   [`err_respawn_interval`](PreforkBuilder::err_respawn_interval), otherwise when that time has
+//!   passed since its fork. Other slots do not wait.
+//! - **A worker is asked to stop** by a signal. The signal terminates the worker, unless the worker
+//!   [checks](Worker::should_stop) for the signal and finishes its current work first. If the
+//!   manager is killed, the kernel sends the same signal to the workers (on Linux).
+//! - **Other children of the process are not touched**, because the manager holds a pidfd for each
+//!   worker, and reaps workers by pid.
 //!
 //! # Examples
 //!
-//! Ten workers that serve connections; HUP reloads:
+//! Ten workers serve connections, and HUP reloads the greeting:
 //!
 //! ```no_run
 //! use std::error::Error;
@@ -69,9 +70,9 @@
 //! }
 //! ```
 //!
-//! TERM terminates these workers at any point. The workers of `examples/prefork_reload.rs` finish their
-//! connection first, and `examples/gearman_worker` runs ten processes of a worker that does not depend on
-//! this crate.
+//! TERM terminates these workers at any point. The workers of `examples/prefork_reload.rs` finish
+//! their connection first, and `examples/gearman_worker` runs ten processes of a worker that does
+//! not depend on this crate.
 //!
 //! # Map
 //!
@@ -86,15 +87,15 @@
 //!
 //! # Limitations
 //!
-//! - Unix only. On other systems than Linux, workers receive no signal when the manager is killed, and the
-//!   manager checks its workers one by one after CHLD.
-//! - A worker that changes its user or group must call [`watch_manager`](Worker::watch_manager): the kernel
-//!   clears the death signal then.
-//! - One manager per process, because it installs handlers for the trapped signals and for CHLD. Creating a
-//!   second one is an error.
-//! - Workers share the manager's memory until one of them writes to it, and forking a large process is
-//!   slow. `daemon-forkserver` forks from a process that stays small, and `actix-daemon` runs a runtime
-//!   beside it.
+//! - Unix only. On systems other than Linux, workers receive no signal when the manager is killed,
+//!   and the manager checks its workers one by one after CHLD.
+//! - A worker that changes its user or group must call [`watch_manager`](Worker::watch_manager),
+//!   because the kernel then clears the death signal.
+//! - A process can have only one manager, because a manager installs handlers for the trapped
+//!   signals and for CHLD. Creating a second manager is an error.
+//! - Workers share the manager's memory pages until a process writes to them, but forking a large
+//!   process is slow. `daemon-forkserver` forks from a separate process that stays small.
+//!   `actix-daemon` uses such a process, and runs the actix runtime in its parent.
 
 mod clock;
 mod error;

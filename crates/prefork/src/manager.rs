@@ -1,4 +1,4 @@
-//! The manager's state, and its main loop: it forks, signals and reaps workers.
+//! The manager's state, and its main loop, which forks, signals and reaps workers.
 
 use std::collections::{HashMap, VecDeque};
 use std::io::Write;
@@ -29,8 +29,8 @@ mod start_worker;
 
 pub(crate) use start_worker::ForkedWorker;
 
-/// How long the manager ignores reports after one has woken it. This limits the number of wakeups
-/// per second, however often workers report.
+/// How long the manager ignores reports after a report has woken it. This limits the number of
+/// wakeups per second, even if workers report very often.
 const REPORT_THROTTLE: Duration = Duration::from_millis(5);
 
 /// Whether there may be exited workers that are not reaped yet.
@@ -49,7 +49,7 @@ pub(crate) struct PreforkManager {
     size: Size,
     intervals: Intervals,
     wakeup: Wakeup,
-    /// When reports may wake the manager again.
+    /// The time from which reports may wake the manager again.
     ignore_reports_until: MonotonicTime,
     /// Whether a child has exited since the last [`reap`](PreforkManager::reap).
     pending_exits: PendingExits,
@@ -63,7 +63,8 @@ pub(crate) struct PreforkManager {
     death_signal: Option<Signal>,
     grace: Option<Duration>,
     phase: ManagerPhase,
-    /// Workers that are killed if they have not exited by this time, in the order of time.
+    /// The workers that are killed if they have not exited by their deadline, the earliest deadline
+    /// first.
     kill_deadlines: VecDeque<(MonotonicTime, WorkerId)>,
     generation: u32,
     manager_pid: ManagerPid,
@@ -74,9 +75,9 @@ pub(crate) struct PreforkManager {
 /// Whether the manager forks workers, or waits for them to exit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum ManagerPhase {
-    /// It forks and replaces workers.
+    /// The manager forks and replaces workers.
     Running,
-    /// It waits for them to exit.
+    /// The manager waits for the workers to exit.
     Waiting,
 }
 
@@ -88,7 +89,7 @@ pub(crate) enum MaintainResult {
     NewWorker(ForkedWorker),
 }
 
-/// The process in which a fork returns.
+/// The process in which [`fork`] has returned.
 enum ForkSide {
     /// The manager. Either there is a new worker, or the fork will be retried.
     Manager,
@@ -132,8 +133,8 @@ impl PreforkManager {
         Ok(manager)
     }
 
-    /// Installs the signal handlers and unblocks the signals, because the parent process may have
-    /// blocked some.
+    /// Installs the signal handlers, and unblocks the signals, because the parent process may have
+    /// blocked some of them.
     fn listen(&self) -> Result<(), daemon_sys::Error> {
         let mut signals = self.traps.signals();
         signals.push(Signal::Child);
@@ -176,8 +177,8 @@ impl PreforkManager {
         Ok(())
     }
 
-    /// Maintains the number of workers until a trapped signal is received, and forwards it. Returns in
-    /// each new worker too.
+    /// Maintains the number of workers until a trapped signal is received, and forwards this
+    /// signal. Also returns in each new worker.
     pub(crate) fn maintain_workers(&mut self) -> Result<MaintainResult, Error> {
         self.generation = self.generation.wrapping_add(1);
         // The program may have daemonized since the last call.
@@ -218,7 +219,7 @@ impl PreforkManager {
         }
     }
 
-    /// Takes the most severe of the trapped signals that have been received.
+    /// Removes and returns the most severe trapped signal that has been received.
     pub(crate) fn take_signal(&mut self) -> Option<Signal> {
         take_most_severe(&mut self.pending_signals)
     }
@@ -251,8 +252,8 @@ impl PreforkManager {
         });
     }
 
-    /// Waits until something happens or is due, and no longer than `until`. The caller must then call
-    /// [`collect_events`](PreforkManager::collect_events).
+    /// Waits until an event occurs, a rolling signal is due, or `until` has passed. The caller must
+    /// then call [`collect_events`](PreforkManager::collect_events).
     pub(crate) fn wait(&mut self, until: Option<MonotonicTime>) -> Result<(), Error> {
         let due = self.rolling_signals.iter().filter_map(RollingSignal::due);
         let mut until = until.into_iter().chain(due).min();
@@ -273,14 +274,15 @@ impl PreforkManager {
             self.wakeup.clear();
             self.ignore_reports_until = now() + REPORT_THROTTLE;
         }
-        // With pidfds the exit is noticed without CHLD, which a library may have consumed.
+        // With pidfds the exit is detected without CHLD, which a library may have consumed.
         if children.is_readable() {
             self.pending_exits = PendingExits::Some;
         }
         Ok(())
     }
 
-    /// Polls for a signal, a wakeup or the exit of a child, and returns the readiness of the last two.
+    /// Polls for a signal, a wakeup or the exit of a child, and returns the readiness of the last
+    /// two.
     fn sleep(&self, timeout: Option<Duration>) -> Result<(Ready, Ready), Error> {
         let signals = (self.signals.as_fd(), Interest::Read);
         let wakeup = (self.wakeup.as_fd(), Interest::Read);
@@ -310,7 +312,7 @@ impl PreforkManager {
         if let (Some(hook), Some(overview)) = (&mut self.hooks.before_fork, &overview) {
             hook(overview);
         }
-        // Otherwise both processes would write the buffered output.
+        // Flush buffered output, because otherwise both processes would write it.
         let _ = std::io::stdout().flush();
         flush_c_streams();
         let time = now();
@@ -335,7 +337,7 @@ impl PreforkManager {
                     hook(overview, pid);
                 }
                 self.pool.set_forked(slot, pid);
-                debug!(self.log, "worker started"; "pid" => pid.as_raw(), "slot" => slot.get());
+                debug!(self.log, "worker started"; "worker" => pid.as_raw(), "slot" => slot.get());
                 Ok(ForkSide::Manager)
             }
             Err(error) => {

@@ -15,7 +15,8 @@ static MANAGER: AtomicI32 = AtomicI32::new(0);
 pub(crate) struct ManagerPid(Pid);
 
 impl ManagerPid {
-    /// Acquires the right. Fails if this process already has a manager or is a worker.
+    /// Acquires the right for this process. Fails if this process already has a manager or is a
+    /// worker.
     pub(crate) fn acquire() -> Result<ManagerPid, ConfigError> {
         let this = Pid::this();
         let previous = MANAGER.load(SeqCst);
@@ -29,13 +30,14 @@ impl ManagerPid {
         self.0
     }
 
-    /// Acquires the right for the current process, which may have changed by daemonizing.
+    /// Acquires the right for the current process again, because daemonizing changes the pid.
     pub(crate) fn update(&mut self) {
         self.0 = Pid::this();
         MANAGER.store(self.0.as_raw(), SeqCst);
     }
 
-    /// Keeps the right for the worker that this process has become, until it exits.
+    /// Keeps the right until this process, which is a new worker, exits. A worker can therefore not
+    /// create a manager.
     pub(crate) fn transfer_to_worker(self) {
         MANAGER.store(Pid::this().as_raw(), SeqCst);
         std::mem::forget(self);
@@ -44,7 +46,7 @@ impl ManagerPid {
 
 impl Drop for ManagerPid {
     fn drop(&mut self) {
-        // In another process the pid does not match, and nothing changes.
+        // In a forked process the stored pid does not match, so nothing changes.
         let _ = MANAGER.compare_exchange(Pid::this().as_raw(), 0, SeqCst, SeqCst);
     }
 }

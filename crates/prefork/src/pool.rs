@@ -10,7 +10,7 @@ use daemon_sys::{Pid, Signal};
 
 use crate::settings::{Intervals, Size};
 
-/// The minimum time between a fork that the system has refused and the next one, so that a full
+/// The minimum time between a fork that the system has refused and the next attempt, so that a full
 /// process table does not cause a busy loop.
 const MIN_FORK_BACKOFF: Duration = Duration::from_millis(100);
 
@@ -21,7 +21,7 @@ pub(crate) struct WorkerPool {
     intervals: Intervals,
     counts: Counts,
     entries: Vec<Option<WorkerEntry>>,
-    /// Free slots, by the time from which they may be used.
+    /// The free slots, sorted by the time from which they may be used.
     free: BTreeSet<(MonotonicTime, SlotNumber)>,
     idle: BTreeSet<SlotNumber>,
     /// The earliest time of the next fork.
@@ -35,16 +35,16 @@ enum PoolSizing {
     Spare { pool: Pool },
 }
 
-/// A worker in its slot.
+/// The worker that occupies a slot.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct WorkerEntry {
     /// The slot's generation.
     pub(crate) owner: Generation,
-    /// Its pid, once it is forked.
+    /// The worker's pid; `None` until the fork has returned.
     pub(crate) pid: Option<Pid>,
-    /// The start of the manager in which it was forked.
+    /// The manager's generation in which the worker was forked.
     pub(crate) generation: u32,
-    /// When it was forked.
+    /// When the worker was forked.
     pub(crate) forked_at: MonotonicTime,
     /// The last request to stop, if there was one.
     pub(crate) stop_request: Option<StopRequest>,
@@ -70,12 +70,13 @@ pub(crate) enum PoolAction {
     Wait(Option<MonotonicTime>),
 }
 
-/// How a worker exited, for the reuse of its slot.
+/// How a worker exited, which decides when its slot may be used again.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum ExitKind {
-    /// It succeeded, or was asked to stop.
+    /// The worker succeeded, was asked to stop, or belongs to an earlier generation.
     Regular,
-    /// It failed: its slot stays empty until `err_respawn_interval` has passed since its fork.
+    /// The worker failed. Its slot stays empty until `err_respawn_interval` has passed since the
+    /// fork.
     Failure,
 }
 
@@ -102,8 +103,8 @@ impl WorkerPool {
         self.update_free_slots();
     }
 
-    /// Recomputes the free slots. Slots at or above `max_workers` are not used, so that workers that fail
-    /// at once cannot fail in more slots than there may be workers.
+    /// Recomputes the free slots. Only slots with a number below `max_workers` are used. Otherwise
+    /// a worker that failed would be replaced at once in another slot, although its own slot waits.
     fn update_free_slots(&mut self) {
         let most = self.max_workers() as usize;
         let listed: BTreeMap<_, _> = self.free.iter().map(|(from, slot)| (*slot, *from)).collect();
@@ -114,8 +115,8 @@ impl WorkerPool {
             .collect();
     }
 
-    /// Starts a new generation: slots no longer wait because of earlier failures. The backoff after a
-    /// refused fork still applies.
+    /// Starts a new generation: slots no longer wait because of earlier failures. The backoff after
+    /// a refused fork still applies.
     pub(crate) fn begin_generation(&mut self) {
         self.free = self.free.iter().map(|(_, slot)| (MonotonicTime::ZERO, *slot)).collect();
     }
@@ -131,12 +132,13 @@ impl WorkerPool {
         }
     }
 
-    /// Returns the number of workers that are not reaped yet, including those that were asked to stop.
+    /// Returns the number of workers that are not reaped yet, including those that were asked to
+    /// stop.
     pub(crate) fn workers(&self) -> u32 {
         self.counts.children()
     }
 
-    /// Returns the workers that are forked and not reaped.
+    /// Returns the workers that are forked and not reaped, with their slots and pids.
     pub(crate) fn running(&self) -> impl Iterator<Item = (SlotNumber, WorkerEntry, Pid)> + '_ {
         let all = (0..).map(SlotNumber::new).zip(&self.entries);
         all.filter_map(|(slot, entry)| entry.and_then(|entry| Some((slot, entry, entry.pid?))))
@@ -146,7 +148,7 @@ impl WorkerPool {
         self.entries.get(slot.index()).and_then(Option::as_ref)
     }
 
-    /// Returns the next action. Call it again after the action is done.
+    /// Returns the next action. Call this again after the action is done.
     pub(crate) fn next(&mut self, now: MonotonicTime) -> PoolAction {
         let workers = self.counts.children();
         let excess = (workers - self.counts.leaving()).saturating_sub(self.max_workers());
@@ -176,7 +178,8 @@ impl WorkerPool {
         PoolAction::Fork(slot)
     }
 
-    /// Returns idle workers, the highest slots first; then others that were not asked to stop yet.
+    /// Returns `count` workers to stop: first the idle workers, then others that were not asked to
+    /// stop yet, both from the highest slot down.
     fn workers_to_stop(&self, count: usize) -> Vec<SlotNumber> {
         let idle = self.idle.iter().rev().copied();
         let slots = (0..self.max_slots()).rev().map(SlotNumber::new);
@@ -223,7 +226,8 @@ impl WorkerPool {
         }
     }
 
-    /// Records that the system has refused a fork: no worker is forked for a while.
+    /// Records that the system has refused a fork. No worker is forked until the backoff has
+    /// passed.
     pub(crate) fn set_fork_failed(&mut self, slot: SlotNumber, now: MonotonicTime) {
         self.free_slot(slot, MonotonicTime::ZERO);
         self.next_fork = now + self.intervals.err_respawn_interval.max(MIN_FORK_BACKOFF);
@@ -234,8 +238,8 @@ impl WorkerPool {
         let Some(Some(entry)) = self.entries.get_mut(slot.index()) else {
             return;
         };
-        // A worker that was asked to stop counts as leaving, whatever it reports. `Empty` can only come
-        // from a damaged scoreboard.
+        // A worker that was asked to stop counts as leaving, whatever it reports. `Empty` can only
+        // come from a damaged scoreboard.
         if entry.stop_request.is_some() || status == Status::Empty {
             return;
         }
@@ -267,7 +271,8 @@ impl WorkerPool {
             ExitKind::Regular => MonotonicTime::ZERO,
             ExitKind::Failure => entry.forked_at + self.intervals.err_respawn_interval,
         };
-        // Slots that may be used now are ordered by number only.
+        // A slot that may be used now gets the time zero, so that such slots are sorted by number
+        // only.
         self.free_slot(slot, if now < from { from } else { MonotonicTime::ZERO });
     }
 
@@ -289,7 +294,7 @@ impl PoolSizing {
             Size::Fixed { max_workers } => PoolSizing::Fixed { max_workers },
             Size::Spare { min_spare_workers, max_spare_workers, max_workers } => {
                 let rules = PoolRules {
-                    // The rest up to `min_spare` is forked right after, by the spare rule.
+                    // The spare rule forks the other workers, up to `min_spare`, right afterwards.
                     start: 1,
                     min_spare: min_spare_workers,
                     max_spare: max_spare_workers,
@@ -301,7 +306,8 @@ impl PoolSizing {
         }
     }
 
-    /// Changes the rules. A pool that has started does not start again.
+    /// Changes the rules. A spare pool keeps its state, so it does not fork its initial worker
+    /// again.
     fn set(&mut self, size: Size, intervals: Intervals) {
         match (&mut *self, PoolSizing::new(size, intervals)) {
             (PoolSizing::Spare { pool }, PoolSizing::Spare { pool: new }) => {

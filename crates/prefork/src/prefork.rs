@@ -36,9 +36,9 @@ enum ProcessRole {
     Worker,
 }
 
-/// The process that returns from [`Prefork::start_fork`].
+/// The process in which [`Prefork::start_fork`] has returned.
 #[derive(Debug)]
-#[must_use = "manager and worker both return: they must not do the same"]
+#[must_use = "start_fork returns in the manager and in each worker, which must continue differently"]
 pub enum StartResult {
     /// The manager, because this trapped signal was received and forwarded.
     Manager(Signal),
@@ -69,21 +69,21 @@ impl Prefork {
     }
 
     /// Forks workers that run `work`, replaces those that exit, and returns in the manager when a
-    /// trapped signal has been received. The signal has been forwarded as set by
-    /// [`trap_signals`](PreforkBuilder::trap_signals); workers may still be running.
+    /// trapped signal has been received. The signal has then been forwarded as set by
+    /// [`trap_signals`](PreforkBuilder::trap_signals), and workers may still be running.
     ///
-    /// Each call starts a generation. Workers of earlier generations are replaced when they exit, and
-    /// count towards `max_workers` until then; their failures delay no fork. A signal that was received
-    /// between two calls makes the next call return at once. Of several signals, one that stops the
-    /// service comes first.
+    /// Each call starts a generation. Workers of earlier generations are replaced when they exit,
+    /// and count towards `max_workers` until then. Their failures delay no fork. A signal that was
+    /// received between two calls makes the next call return at once. If several signals were
+    /// received, TERM is handled first, then INT, QUIT, and all others.
     ///
-    /// A closure that never returns must state a return type, `|worker| -> () { loop { .. } }`, because
-    /// the compiler cannot infer one.
+    /// A closure that never returns must state a return type, `|worker| -> () { loop { .. } }`,
+    /// because the compiler cannot infer one.
     ///
     /// # Errors
     ///
-    /// If other threads run in this process (the error names them), or if this process is a worker. A
-    /// fork that fails for lack of processes or memory is retried.
+    /// If other threads run in this process (the error names them), or if this process is a worker.
+    /// A fork that fails for lack of processes or memory is retried.
     pub fn start<O: WorkerResult>(
         &mut self,
         work: impl FnOnce(&Worker) -> O,
@@ -145,14 +145,19 @@ impl Prefork {
         }
     }
 
-    /// Waits until all workers have exited, and returns the number of workers left, which is 0. It
-    /// forks no workers and sends no stop signal: the signal that ended [`start`](Prefork::start) does
-    /// that, or [`signal_all_children`](Prefork::signal_all_children). Trapped signals that are received
-    /// meanwhile are forwarded, and [`signal_received`](Prefork::signal_received) returns the last one;
-    /// but a received TERM, INT or QUIT is not replaced by a signal that does not stop the service.
+    /// Waits until all workers have exited, and returns the number of workers left, which is 0.
     ///
-    /// After [`grace`](PreforkBuilder::grace), if set, workers that were asked to stop receive KILL.
-    /// Workers that were not asked to stop are waited for.
+    /// The call forks no workers, and does not ask workers to stop. The signal that ended
+    /// [`start`](Prefork::start) or a call of [`signal_all_children`](Prefork::signal_all_children)
+    /// must have done so.
+    ///
+    /// Trapped signals that are received during the wait are forwarded, and
+    /// [`signal_received`](Prefork::signal_received) returns the last of them. However, TERM, INT
+    /// and QUIT stay recorded unless a more severe signal is received. TERM is the most severe
+    /// signal, then INT, then QUIT.
+    ///
+    /// After [`grace`](PreforkBuilder::grace), if set, workers that were asked to stop receive
+    /// KILL. For other workers there is no time limit.
     ///
     /// # Errors
     ///
@@ -161,7 +166,7 @@ impl Prefork {
         self.wait_until(None)
     }
 
-    /// Waits like [`wait_all_children`](Prefork::wait_all_children), but no longer than this, and
+    /// Waits like [`wait_all_children`](Prefork::wait_all_children), but no longer than `time`, and
     /// returns the number of workers left.
     ///
     /// # Errors
@@ -202,8 +207,8 @@ impl Prefork {
         Ok(())
     }
 
-    /// Returns the number of workers, including those that were asked to stop and have not exited yet.
-    /// Returns 0 in a worker.
+    /// Returns the number of workers, including those that were asked to stop and have not exited
+    /// yet. Returns 0 in a worker.
     #[must_use]
     pub fn num_workers(&self) -> u32 {
         match &self.role {
@@ -221,8 +226,9 @@ impl Prefork {
         }
     }
 
-    /// Returns one character for each of the first `max_workers` slots: the status that the worker has
-    /// [set](Worker::set_status), or [`STATUS_NEXIST`] for a slot without a worker.
+    /// Returns one character for each of the first `max_workers` slots: the status that the worker
+    /// has [set](Worker::set_status), or [`STATUS_NEXIST`] for a slot without a worker. Higher
+    /// slots follow if they are in use. Returns an empty string in a worker.
     #[must_use]
     pub fn statuses(&self) -> String {
         let Some(board) = self.board() else { return String::new() };
@@ -248,19 +254,22 @@ impl Prefork {
         self.manager_pid
     }
 
-    /// Returns the signal that made the last [`start`](Prefork::start) return, or that was received in
-    /// the wait after it; `None` before that, and while `start` runs.
+    /// Returns the signal that made the last [`start`](Prefork::start) return, or a signal that was
+    /// received while [`wait_all_children`](Prefork::wait_all_children) waited afterwards. Returns
+    /// `None` before the first `start` has returned, and in a worker.
     #[must_use]
     pub fn signal_received(&self) -> Option<Signal> {
         self.signal_received
     }
 
-    /// Sets the value of [`signal_received`](Prefork::signal_received), to end a loop without a signal.
+    /// Sets the value of [`signal_received`](Prefork::signal_received), to end a loop without a
+    /// signal.
     pub fn set_signal_received(&mut self, signal: Option<Signal>) {
         self.signal_received = signal;
     }
 
-    /// Returns the number of workers to run, or the maximum.
+    /// Returns [`max_workers`](PreforkBuilder::max_workers): the number of workers to run, or the
+    /// maximum if `min_spare_workers` is set. Returns 0 in a worker.
     #[must_use]
     pub fn max_workers(&self) -> u32 {
         match &self.role {
@@ -269,20 +278,22 @@ impl Prefork {
         }
     }
 
-    /// Changes [`max_workers`](PreforkBuilder::max_workers) from the next [`start`](Prefork::start) on.
-    /// Excess workers are asked to stop then, idle ones first (in the original they stay).
+    /// Changes [`max_workers`](PreforkBuilder::max_workers) from the next [`start`](Prefork::start)
+    /// on. That `start` asks excess workers to stop, idle workers first (in the original they
+    /// continue).
     ///
     /// # Errors
     ///
-    /// [`ConfigError`] if the numbers are inconsistent, or the scoreboard has too few slots. It has twice
-    /// as many slots as `max_workers` was when it was created, and at least 16.
+    /// [`ConfigError`] if the numbers are inconsistent, if the scoreboard has too few slots, or if
+    /// this process is a worker. A scoreboard is created with twice as many slots as the initial
+    /// `max_workers`, but at least 16.
     pub fn set_max_workers(&mut self, workers: u32) -> Result<(), ConfigError> {
         let manager = self.role.manager("set max_workers")?;
         manager.set_size(match manager.size() {
             Size::Fixed { .. } => Size::Fixed { max_workers: workers },
             Size::Spare { min_spare_workers, max_spare_workers, max_workers } => Size::Spare {
                 min_spare_workers,
-                // If both were equal, there was no limit of idle workers, and there is none now.
+                // If both are equal, the number of idle workers is not limited, and stays so.
                 max_spare_workers: match max_spare_workers == max_workers {
                     true => workers,
                     false => max_spare_workers,
@@ -327,12 +338,13 @@ impl Prefork {
         Ok(())
     }
 
-    /// Changes [`trap_signals`](PreforkBuilder::trap_signals). Signals that are no longer trapped get
-    /// their default action.
+    /// Changes [`trap_signals`](PreforkBuilder::trap_signals). Signals that are no longer trapped
+    /// get their default action.
     ///
     /// # Errors
     ///
-    /// [`ConfigError`] for a signal that cannot be trapped, or for an empty set.
+    /// [`ConfigError`] for a signal that cannot be trapped, for an empty set, if TERM is forwarded
+    /// as a signal that does not terminate a process, or if this process is a worker.
     pub fn set_trap_signals(
         &mut self,
         traps: impl IntoIterator<Item = (Signal, SignalForward)>,

@@ -9,7 +9,8 @@ use daemon_sys::Signal;
 /// Identifies a worker by its slot and the slot's generation.
 pub(crate) type WorkerId = (SlotNumber, Generation);
 
-/// A signal that is being sent to the workers that existed when it was received.
+/// A signal that is being sent, at an interval, to the workers that existed when the manager
+/// received the trapped signal.
 #[derive(Debug, Clone)]
 pub(crate) struct RollingSignal {
     signal: Signal,
@@ -33,8 +34,7 @@ impl RollingSignal {
         self.signal
     }
 
-    /// Appends workers that were forked since. A worker that is still to receive the signal is not
-    /// added twice.
+    /// Changes the interval, and appends the workers that are not waiting for the signal already.
     pub(crate) fn extend(
         &mut self,
         interval: Duration,
@@ -53,7 +53,8 @@ impl RollingSignal {
         (!self.left.is_empty()).then_some(self.due)
     }
 
-    /// Takes the worker that is due now. Workers that have exited are skipped without waiting.
+    /// Removes and returns the worker that is due now, if any. Workers that have exited are skipped
+    /// without waiting.
     pub(crate) fn take(
         &mut self,
         now: MonotonicTime,

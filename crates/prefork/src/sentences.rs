@@ -1,4 +1,4 @@
-//! The texts of the manager's errors.
+//! Tests the text of every error message of the manager.
 
 #[path = "../../../tests/sentences.rs"]
 #[macro_use]
@@ -20,7 +20,7 @@ sentences! {
         ConfigError::TooManyWorkers { .. } => ConfigError::TooManyWorkers { max_workers: 70_000 },
             "max_workers must be at most 65536, not 70000";
         ConfigError::TooFewSlots { .. } => ConfigError::TooFewSlots { max_workers: 40, slots: 20 },
-            "cannot set max_workers to 40: the scoreboard was created with 20 slots, twice the initial max_workers";
+            "cannot set max_workers to 40: the scoreboard has only 20 slots, which were created for the initial max_workers";
         ConfigError::MinSpareNotSet { .. } => ConfigError::MinSpareNotSet { max_spare_workers: 5 },
             "max_spare_workers (5) requires min_spare_workers to be set";
         ConfigError::MinSpareAboveMax { .. } =>

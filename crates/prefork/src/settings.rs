@@ -45,7 +45,7 @@ impl Default for Intervals {
 /// # Examples
 ///
 /// See the [crate's front page](crate).
-#[must_use = "it forks nothing before it is built and started"]
+#[must_use = "no worker is forked before the manager is built and started"]
 #[derive(Debug)]
 pub struct PreforkBuilder {
     max_workers: u32,
@@ -78,17 +78,19 @@ impl Default for PreforkBuilder {
 }
 
 impl PreforkBuilder {
-    /// Sets the number of workers, or with [`min_spare_workers`](PreforkBuilder::min_spare_workers) the
-    /// maximum. Default: 10. Must be at least 1.
+    /// Sets the number of workers, or the maximum if
+    /// [`min_spare_workers`](PreforkBuilder::min_spare_workers) is set. Default: 10. Must be at
+    /// least 1.
     pub fn max_workers(mut self, workers: u32) -> Self {
         self.max_workers = workers;
         self
     }
 
-    /// Sets the minimum number of idle workers, by the [status](crate::Worker::set_status) that workers
-    /// report. The manager forks as many workers as needed for that, up to
-    /// [`max_workers`](PreforkBuilder::max_workers). Not set by default: the manager then always runs
-    /// `max_workers`. The original has the class `SpareWorkers` for it, where the setting is mandatory.
+    /// Sets the minimum number of idle workers, according to the
+    /// [status](crate::Worker::set_status) that workers report. The manager forks as many workers
+    /// as it needs to reach this number, up to [`max_workers`](PreforkBuilder::max_workers). Not
+    /// set by default: the manager then always runs `max_workers` workers. In the original, the
+    /// setting belongs to the class `SpareWorkers`, where it is mandatory.
     pub fn min_spare_workers(mut self, workers: u32) -> Self {
         self.min_spare_workers = Some(workers);
         self
@@ -102,9 +104,9 @@ impl PreforkBuilder {
         self
     }
 
-    /// Sets how long too many workers must be idle before the excess ones are asked to stop. Default:
-    /// 250 ms. (In the original it is the interval at which workers are counted; here a change of status
-    /// wakes the manager.)
+    /// Sets how long too many workers must be idle before the excess ones are asked to stop.
+    /// Default: 250 ms. (In the original, the heartbeat is the interval at which workers are
+    /// counted. Here a change of status wakes the manager.)
     pub fn heartbeat(mut self, heartbeat: Duration) -> Self {
         self.intervals.heartbeat = heartbeat;
         self
@@ -116,19 +118,20 @@ impl PreforkBuilder {
         self
     }
 
-    /// Sets how long a slot stays empty after its worker failed, that is, was terminated by a signal or
-    /// exited with a code other than 0. The time is counted from the worker's fork. Default: one second.
+    /// Sets how long a slot stays empty after its worker failed, that is, was terminated by a
+    /// signal or exited with a code other than 0. The time is counted from the worker's fork.
+    /// Default: one second.
     ///
-    /// Other slots do not wait (in the original they do). A worker that had run longer than this is
-    /// replaced at once, and a new [start](Prefork::start) does not wait for any slot. If the system
-    /// refuses to fork, all slots wait for this time, but at least 100 ms.
+    /// Other slots do not wait (in the original they do). A worker that had run longer than this
+    /// time is replaced at once, and a new [start](Prefork::start) ends the wait of all slots. If
+    /// the system refuses to fork, all slots wait for this time, but at least 100 ms.
     pub fn err_respawn_interval(mut self, interval: Duration) -> Self {
         self.intervals.err_respawn_interval = interval;
         self
     }
 
-    /// Sets the signals that make [`start`](Prefork::start) return, and how each is forwarded to the
-    /// workers. Default: TERM, forwarded as TERM to all.
+    /// Sets the signals that make [`start`](Prefork::start) return, and how each is forwarded to
+    /// the workers. Default: TERM, forwarded as TERM to all.
     pub fn trap_signals(
         mut self,
         traps: impl IntoIterator<Item = (Signal, SignalForward)>,
@@ -137,27 +140,30 @@ impl PreforkBuilder {
         self
     }
 
-    /// Sets how long [`wait_all_children`](Prefork::wait_all_children) waits until it sends KILL to a
-    /// worker that was asked to stop. The time is counted from the beginning of the wait, or from the
-    /// stop signal if that is later. Default: no limit, as in the original.
+    /// Sets how long [`wait_all_children`](Prefork::wait_all_children) waits until it sends KILL to
+    /// a worker that was asked to stop. The time is counted from the beginning of the wait, or from
+    /// the stop signal, whichever is later. Default: no limit, as in the original.
     pub fn grace(mut self, grace: Duration) -> Self {
         self.grace = Some(grace);
         self
     }
 
-    /// Sets the signal that workers receive when the manager exits for any reason: because it is
-    /// killed, or because the program does not wait for its workers. Default: the signal that TERM is
-    /// forwarded as. A worker that blocks the signal and does not check
-    /// [`should_stop`](crate::Worker::should_stop) outlives the manager; with KILL no worker does.
+    /// Sets the signal that workers receive when the manager exits while they run, because the
+    /// manager was killed or the program did not wait for its workers. Default: the signal that
+    /// TERM is forwarded as. A worker that blocks the signal and does not check
+    /// [`should_stop`](crate::Worker::should_stop) outlives the manager. With KILL as the death
+    /// signal, no worker outlives the manager.
     ///
-    /// Only on Linux. On other systems a worker has to check for itself.
+    /// The signal is sent only on Linux. On other systems a worker has to call
+    /// [`watch_manager`](crate::Worker::watch_manager) to check whether the manager still exists.
     pub fn death_signal(mut self, signal: Signal) -> Self {
         self.death_signal = Some(signal);
         self
     }
 
-    /// Keeps the scoreboard in this file, so that other programs such as `daemonctl --board` can read
-    /// it. The file of an earlier manager is replaced. By default the scoreboard is in memory only.
+    /// Keeps the scoreboard in this file, so that other programs such as `daemonctl --board` can
+    /// read it. The file of an earlier manager is replaced. By default the scoreboard is in memory
+    /// only.
     pub fn scoreboard_file(mut self, path: impl Into<PathBuf>) -> Self {
         self.scoreboard_file = Some(path.into());
         self
@@ -175,8 +181,8 @@ impl PreforkBuilder {
         self
     }
 
-    /// Sets a hook that runs in the manager when a worker has exited and was reaped. A panic in it is
-    /// not caught.
+    /// Sets a hook that runs in the manager when a worker has exited and was reaped. A panic in the
+    /// hook is not caught.
     pub fn on_child_reap(mut self, hook: impl FnMut(&Overview, &Reaped) + 'static) -> Self {
         self.hooks.on_child_reap = Some(Box::new(hook));
         self
@@ -188,8 +194,9 @@ impl PreforkBuilder {
         self
     }
 
-    /// Checks the settings, creates the scoreboard and installs the handlers of the trapped signals.
-    /// From here on no trapped signal is lost, even before the first [`start`](Prefork::start).
+    /// Checks the settings, creates the scoreboard and installs the handlers of the trapped
+    /// signals. From then on no trapped signal is lost, even before the first
+    /// [`start`](Prefork::start).
     ///
     /// # Errors
     ///
@@ -256,13 +263,15 @@ impl Size {
         }
     }
 
-    /// Returns the number of scoreboard slots: twice the number of workers, so that it can be increased.
+    /// Returns the number of scoreboard slots: twice the number of workers, so that the number of
+    /// workers can be increased, and at least 16.
     pub(crate) fn slots(self) -> u32 {
         slots_for(self.max_workers())
     }
 }
 
-/// Returns an error for signals that cannot be trapped or that the manager uses, and for an empty set.
+/// Returns an error for a signal that cannot be trapped or that the manager uses itself, for an
+/// empty set, and for a stop signal that does not terminate a process.
 pub(crate) fn checked_traps(traps: &Traps) -> Result<(), ConfigError> {
     let signals = traps.signals();
     let refused =
@@ -361,7 +370,7 @@ mod tests {
     }
 
     #[test]
-    fn a_scoreboard_has_twice_as_many_slots() {
+    fn a_scoreboard_has_twice_as_many_slots_as_workers_and_at_least_16() {
         assert_eq!(Size::Fixed { max_workers: 3 }.slots(), 16);
         assert_eq!(Size::Fixed { max_workers: 200 }.slots(), 400);
         assert_eq!(Size::Fixed { max_workers: MAX_SLOTS }.slots(), MAX_SLOTS);

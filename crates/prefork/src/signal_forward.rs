@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use daemon_sys::Signal;
 
-/// What the manager sends its workers when it receives a trapped signal: a value of the original's
-/// `trap_signals`.
+/// Which signal, if any, the manager sends to its workers when it receives a trapped signal. This
+/// is a value of the original's `trap_signals`.
 ///
 /// TERM, INT, QUIT, and the signal that TERM is forwarded as, ask a worker to stop. The program
 /// defines the meaning of other signals.
@@ -29,9 +29,11 @@ pub enum SignalForward {
     Nothing,
     /// This signal, to all workers at once.
     ToAll(Signal),
-    /// This signal, to one worker after another with this interval, to the first at once. Sending
-    /// continues while the manager starts new workers or waits for the old ones. If the signal is
-    /// received again meanwhile, it is also sent to the workers that were started since.
+    /// This signal, to one worker after another at this interval, beginning at once. Sending
+    /// continues while the manager starts new workers or waits for the old ones. If the manager
+    /// receives the trapped signal again before all workers have had their turn, it adds the
+    /// workers that are not waiting for their turn. It adds no workers that were already asked to
+    /// stop, if this signal asks workers to stop.
     OneByOne(Signal, Duration),
 }
 
@@ -76,7 +78,8 @@ impl Traps {
         found.map_or(SignalForward::Nothing, |(_, forward)| *forward)
     }
 
-    /// Returns the signal that asks a worker to stop: the one that TERM is forwarded as.
+    /// Returns the signal that the manager sends to stop a worker: the signal that TERM is
+    /// forwarded as, otherwise TERM.
     pub(crate) fn stop_signal(&self) -> Signal {
         self.forward(Signal::Term).signal().unwrap_or(Signal::Term)
     }
@@ -87,9 +90,9 @@ impl Traps {
             || signal == self.stop_signal()
     }
 
-    /// Returns the signals that ask a worker to stop: those that the manager sends for that purpose,
-    /// and the trapped signals that are forwarded as them, since a terminal sends those to the whole
-    /// process group.
+    /// Returns the signals that a worker handles as a request to stop, without KILL. They are the
+    /// stop signals that the manager sends, and the trapped signals that it forwards as stop
+    /// signals. The latter are included because a terminal sends them to the whole process group.
     pub(crate) fn stop_signals(&self) -> Vec<Signal> {
         let mut stop_signals = vec![self.stop_signal()];
         for (trapped, forward) in &self.0 {
@@ -108,8 +111,8 @@ impl Traps {
     }
 }
 
-/// Takes the pending signal that is handled first. A signal that stops the service comes before one
-/// that reloads it.
+/// Removes and returns the pending signal that is handled first. Signals that stop the service come
+/// before all others.
 pub(crate) fn take_most_severe(pending_signals: &mut Vec<Signal>) -> Option<Signal> {
     let most_severe =
         pending_signals.iter().copied().min_by_key(|signal| severity_rank(*signal))?;
@@ -117,7 +120,7 @@ pub(crate) fn take_most_severe(pending_signals: &mut Vec<Signal>) -> Option<Sign
     Some(most_severe)
 }
 
-/// Returns which of two received signals decides: the one that stops the service, otherwise the later.
+/// Returns the more severe of two received signals; the later signal if neither stops the service.
 pub(crate) fn more_severe(earlier: Option<Signal>, later: Signal) -> Signal {
     earlier
         .filter(|earlier| severity_rank(*earlier) < NON_TERMINATING.min(severity_rank(later)))
@@ -141,7 +144,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn term_is_trapped_and_forwarded_unless_others_are_named() {
+    fn by_default_only_term_is_trapped_and_forwarded() {
         let traps = Traps::default();
         assert_eq!(traps.signals(), [Signal::Term]);
         assert_eq!(traps.forward(Signal::Term), SignalForward::ToAll(Signal::Term));
@@ -149,7 +152,7 @@ mod tests {
     }
 
     #[test]
-    fn the_stop_signal_is_what_term_is_forwarded_as() {
+    fn the_stop_signal_is_the_signal_that_term_is_forwarded_as() {
         let traps = Traps::of([(Signal::Term, SignalForward::ToAll(Signal::Quit))]);
         assert_eq!(traps.stop_signal(), Signal::Quit);
         let none = Traps::of([
@@ -175,7 +178,7 @@ mod tests {
     }
 
     #[test]
-    fn a_signal_that_stops_the_service_decides_in_any_order() {
+    fn a_signal_that_stops_the_service_is_more_severe_in_any_order() {
         let table = [
             (None, Signal::Hup, Signal::Hup),
             (Some(Signal::Hup), Signal::Usr1, Signal::Usr1),
@@ -186,13 +189,13 @@ mod tests {
             (Some(Signal::Term), Signal::Quit, Signal::Term),
             (Some(Signal::Term), Signal::Term, Signal::Term),
         ];
-        for (earlier, later, decides) in table {
-            assert_eq!(more_severe(earlier, later), decides, "{earlier:?}, then {later:?}");
+        for (earlier, later, expected) in table {
+            assert_eq!(more_severe(earlier, later), expected, "{earlier:?}, then {later:?}");
         }
     }
 
     #[test]
-    fn the_last_entry_of_a_signal_counts() {
+    fn the_last_entry_for_a_signal_counts() {
         let traps = Traps::of([
             (Signal::Hup, SignalForward::Nothing),
             (Signal::Hup, SignalForward::ToAll(Signal::Usr1)),

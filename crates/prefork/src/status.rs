@@ -4,7 +4,7 @@ use daemon_core::{Label, SlotEntry, Status, StatusKind};
 
 use crate::worker::{STATUS_IDLE, STATUS_NEXIST};
 
-/// The character of an active worker whose own character is just being written.
+/// The character of an active worker whose own character is being written or is invalid.
 const ACTIVE: char = 'A';
 
 /// Returns the status character of a slot, as its worker has set it.

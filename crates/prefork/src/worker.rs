@@ -28,15 +28,17 @@ pub const STATUS_NEXIST: char = '.';
 /// Exit code of a worker that panicked, the same as Rust's default.
 const EXIT_PANIC: i32 = 101;
 
-/// A worker's handle, which [`start`](crate::Prefork::start) passes to the closure that runs in it.
+/// A worker's handle. [`start`](crate::Prefork::start) passes it to the closure that runs in the
+/// worker.
 ///
 /// # Stopping
 ///
-/// The manager asks a worker to stop by a signal, TERM for example. By default the signal terminates
-/// the worker at once, as in the original. After the first call of
+/// The manager asks a worker to stop by a signal, TERM for example. By default the signal
+/// terminates the worker at once, as in the original. After the first call of
 /// [`should_stop`](Worker::should_stop) or [`as_fd`](Worker::as_fd) the worker handles the signal
-/// instead, and can finish its current work before it exits. The same applies to the signals that
-/// the manager traps and forwards as a stop signal: Ctrl-C in a terminal sends INT to all workers.
+/// instead, and can finish its current work before it exits. The same applies to signals that the
+/// manager traps and forwards as a stop signal, because workers can receive them directly: Ctrl-C
+/// in a terminal sends INT to all workers too.
 ///
 /// # Examples
 ///
@@ -79,14 +81,14 @@ enum ListenState {
     Listening,
 }
 
-/// The parts of a [`Worker`].
+/// The arguments of [`Worker::new`].
 #[derive(Debug)]
 pub(crate) struct WorkerParts {
     pub(crate) seat: Seat<ManagerWakeup>,
     pub(crate) generation: u32,
     pub(crate) manager: Pid,
     pub(crate) death_signal: Signal,
-    /// The signals that ask it to stop.
+    /// The signals that ask the worker to stop.
     pub(crate) stop_signals: Vec<Signal>,
     pub(crate) signals: SignalListener,
     pub(crate) log: Logger,
@@ -100,13 +102,15 @@ impl Worker {
         Worker { seat, generation, manager, death_signal, stop_signals, signals, listening, log }
     }
 
-    /// Returns the worker's scoreboard slot, counted from 0. No other running worker has the same.
+    /// Returns the worker's scoreboard slot, counted from 0. No other running worker has the same
+    /// slot.
     #[must_use]
     pub fn slot(&self) -> SlotNumber {
         self.seat.slot()
     }
 
-    /// Returns the number of the start in which the manager forked it, counted from 1.
+    /// Returns the worker's generation: the number of the manager's
+    /// [`start`](crate::Prefork::start) in which it was forked, counted from 1.
     #[must_use]
     pub fn generation(&self) -> u32 {
         self.generation
@@ -118,20 +122,21 @@ impl Worker {
         self.manager
     }
 
-    /// Requests the [`death_signal`](crate::PreforkBuilder::death_signal) again, which the kernel sends
-    /// when the manager exits. Call it after a change of user or group, because the kernel clears the
-    /// setting then (prctl(2), `PR_SET_PDEATHSIG`). On other systems than Linux the call only checks
+    /// Asks the kernel again to send the [`death_signal`](crate::PreforkBuilder::death_signal) when
+    /// the manager exits. Call this after a change of user or group, because the kernel then clears
+    /// the setting (prctl(2), `PR_SET_PDEATHSIG`). On systems other than Linux the call only checks
     /// whether the manager still exists.
     ///
     /// # Errors
     ///
-    /// [`ParentExited`](daemon_sys::Error::ParentExited) if the manager has exited: the worker should
-    /// exit too.
+    /// [`ParentExited`](daemon_sys::Error::ParentExited) if the manager has exited: the worker
+    /// should exit too.
     pub fn watch_manager(&self) -> Result<(), daemon_sys::Error> {
         die_with_parent(self.death_signal, self.manager)
     }
 
-    /// Returns whether the worker was asked to stop. Once true, it stays true.
+    /// Returns whether the worker was asked to stop. After the first `true`, all later calls return
+    /// `true`.
     ///
     /// From the first call on, stop signals no longer terminate the worker, see
     /// [Stopping](Worker#stopping). Later calls make no system call.
@@ -144,8 +149,8 @@ impl Worker {
     fn listen(&self) {
         match self.listening.replace(ListenState::Listening) {
             ListenState::Listening => {}
-            // This cannot fail: a manager traps and sends only signals that can be handled, or
-            // KILL, which is not in the list.
+            // This cannot fail, because all signals in the list can be handled. A manager traps and
+            // sends only such signals and KILL, and the list leaves out KILL.
             ListenState::NotListening => drop(self.signals.handle(&self.stop_signals)),
         }
     }
@@ -153,8 +158,8 @@ impl Worker {
     /// Waits until this descriptor is readable or the worker is asked to stop. Returns
     /// [`Stop`](WaitResult::Stop) if both are true.
     ///
-    /// A connection wakes all workers that wait for the same listener, and one of them accepts it. The
-    /// listener must be non-blocking, so that the others can wait again.
+    /// A connection wakes all workers that wait for the same listener, and one of them accepts it.
+    /// The listener must be non-blocking, so that the others can wait again.
     ///
     /// # Errors
     ///
@@ -181,7 +186,7 @@ impl Worker {
     pub fn wait_for(&self, descriptor: impl AsFd) -> Result<WaitResult, daemon_sys::Error> {
         let fds = [(self.as_fd(), Interest::Read), (descriptor.as_fd(), Interest::Read)];
         let [stop, _ready] = wait(&fds, None)?;
-        // The signal may have arrived between the checks of the two descriptors.
+        // The stop signal may have arrived after its descriptor was checked.
         Ok(if stop.is_empty() && !self.signals.is_pending() {
             WaitResult::Ready
         } else {
@@ -189,8 +194,8 @@ impl Worker {
         })
     }
 
-    /// Sets the worker's status to a character of its choice, which makes it active, or to
-    /// [`STATUS_IDLE`], which makes it idle.
+    /// Sets the worker's status. [`STATUS_IDLE`] makes the worker idle, and any other character
+    /// makes it active.
     ///
     /// A worker starts idle. The call makes no system call while the manager is awake.
     ///
@@ -222,11 +227,12 @@ impl Worker {
         Ok(self.seat.report(status, now())?)
     }
 
-    /// Exits the worker with this exit code; 0 is success. For workers of
-    /// [`start_fork`](crate::Prefork::start_fork); a closure returns instead.
+    /// Exits the worker with this exit code, where 0 means success. Workers of
+    /// [`start_fork`](crate::Prefork::start_fork) call this. The closure of
+    /// [`start`](crate::Prefork::start) returns its result instead.
     ///
-    /// Output buffers are flushed. Destructors and `atexit` functions do not run, because they belong
-    /// to the manager.
+    /// Output buffers are flushed. Destructors and `atexit` functions do not run, because they
+    /// belong to the manager.
     pub fn finish(self, code: i32) -> ! {
         // The worker exits in any case, so an error does not matter.
         let _ = self.report(Status::Leaving);
@@ -248,8 +254,8 @@ impl Worker {
     }
 }
 
-/// Returns a descriptor that becomes readable when the worker is asked to stop, for loops that wait in
-/// poll(2). Do not read from it. The call has the same effect on stop signals as
+/// Returns a descriptor that becomes readable when the worker is asked to stop, for loops that wait
+/// in poll(2). Do not read from it. The call has the same effect on stop signals as
 /// [`should_stop`](Worker::should_stop).
 impl AsFd for Worker {
     fn as_fd(&self) -> BorrowedFd<'_> {

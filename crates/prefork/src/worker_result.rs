@@ -17,7 +17,7 @@ impl WorkerResult for () {
     }
 }
 
-/// The exit code itself. The system keeps its lower 8 bits (exit(3)).
+/// The exit code itself. The system keeps only its lower 8 bits (exit(3)).
 impl WorkerResult for i32 {
     fn exit_code(self, _: &Logger) -> i32 {
         self
@@ -48,7 +48,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn exit_codes_of_results() {
+    fn results_are_converted_to_exit_codes() {
         let log = Logger::root(slog::Discard, slog::o!());
         assert_eq!(().exit_code(&log), 0);
         assert_eq!(7.exit_code(&log), 7);

@@ -1,6 +1,6 @@
 //! Tests of the manager with real workers.
 
-#![expect(clippy::print_stdout, reason = "a program that reports")]
+#![expect(clippy::print_stdout, reason = "a test program that prints its results")]
 
 mod live {
     pub(crate) mod failures;

@@ -1,5 +1,5 @@
-//! The actor that carries out the state machine: it calls the callbacks and reports to the service
-//! manager.
+//! The actor that carries out the effects of the state machine: calls of callbacks, and reports to
+//! the service manager.
 
 use std::time::{Duration, Instant};
 
@@ -25,7 +25,7 @@ use crate::settings::{Registration, ServiceSettings};
 use crate::state::{IllegalStateChange, ServiceState};
 use crate::state_machine::{Call, Effect, ParticipantId, ServiceStatus, StateMachine, Timing};
 
-/// How long the recipients of the `Stopped` callback may take to handle it.
+/// How long the recipients of the `Stopped` callback may take to handle the callback.
 const STOPPED_CALLBACK_MAX: Duration = Duration::from_secs(5);
 
 /// A registered participant.
@@ -36,10 +36,10 @@ struct Participant {
     health: Option<Recipient<CheckHealth>>,
 }
 
-/// A service: it holds the state, calls the callbacks, and reports to the service manager.
+/// A service: holds the state, calls the callbacks, and reports to the service manager.
 ///
-/// The service manager is that of Windows, or one that speaks sd_notify such as systemd. Without one
-/// the service runs in a console, and Ctrl-C stops it.
+/// The service manager is that of Windows, or a service manager that understands sd_notify, such as
+/// systemd. Without a service manager, the service runs in a console, and Ctrl-C stops the service.
 #[derive(Debug)]
 pub struct ServiceActor {
     log: Logger,
@@ -60,10 +60,13 @@ impl ServiceActor {
     ///
     /// # Errors
     ///
-    /// - [`ServiceError::EmptyAlias`], [`ServiceError::ZeroPollInterval`] if the settings are invalid.
+    /// - [`ServiceError::EmptyAlias`] or [`ServiceError::ZeroPollInterval`] if the settings are
+    ///   invalid.
     /// - [`ServiceError::NoSystem`] outside of an actix System.
-    /// - [`ServiceError::Environment`] if `NOTIFY_SOCKET` or `WATCHDOG_USEC` have an invalid value.
-    /// - [`ServiceError::System`] if signal handlers cannot be installed, or a socket cannot be opened.
+    /// - [`ServiceError::Environment`] if `NOTIFY_SOCKET`, `WATCHDOG_USEC` or `WATCHDOG_PID` has an
+    ///   invalid value.
+    /// - [`ServiceError::System`] if signal handlers cannot be installed, or if a socket cannot be
+    ///   opened.
     pub fn spawn(settings: ServiceSettings) -> Result<Addr<ServiceActor>, ServiceError> {
         settings.check()?;
         if !System::is_registered() {
@@ -123,7 +126,8 @@ impl ServiceActor {
     fn report(&mut self, status: &ServiceStatus) {
         let (state, checkpoint) = (status.state.word(), status.checkpoint);
         match self.logged.replace(status.state) {
-            // The progress of a pending state: a daemon reports it for each child that exits.
+            // Progress of a pending state is logged at debug level, because a daemon reports
+            // progress for each child that exits.
             Some(before) if before == status.state && checkpoint > 0 => {
                 debug!(self.log, "state pending"; "state" => state, "checkpoint" => checkpoint);
             }
@@ -148,7 +152,8 @@ impl ServiceActor {
         }
     }
 
-    /// Calls the `Stopped` callbacks, and ends when their recipients have handled them.
+    /// Calls the `Stopped` callbacks. Ends the actor when their recipients have handled them, after
+    /// [`STOPPED_CALLBACK_MAX`] at the latest.
     fn end(&mut self, ctx: &mut Context<Self>) {
         let last_call = StateCallback {
             state: ServiceState::Stopped,
@@ -170,7 +175,7 @@ impl ServiceActor {
             let exit_code = service.state_machine.status().exit_code;
             service.service_manager.close();
             for waiter in service.exit_waiters.drain(..) {
-                // The sender of the message may have ended in the meantime.
+                // The sender of `AwaitExit` may have ended.
                 let _ = waiter.send(exit_code);
             }
             ctx.stop();
@@ -197,7 +202,7 @@ impl ServiceActor {
         }
     }
 
-    /// Removes the participants whose actors have ended: they cannot answer any more.
+    /// Removes the participants whose actors have ended, because they cannot answer any more.
     fn remove_ended_participants(&mut self, ctx: &mut Context<Self>) {
         let (connected, ended): (Vec<_>, Vec<_>) = std::mem::take(&mut self.participants)
             .into_iter()
@@ -328,7 +333,7 @@ impl Handler<AwaitExit> for ServiceActor {
         Box::pin(async move {
             match exit_code.await {
                 Ok(exit_code) => exit_code,
-                // The actor ended in another way; its closed mailbox is the sender's error.
+                // The actor ended before the service had stopped, so there is no exit code.
                 Err(oneshot::Canceled) => std::future::pending().await,
             }
         })

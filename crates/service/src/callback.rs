@@ -5,30 +5,31 @@ use actix::Recipient;
 use crate::messages::StateCallback;
 use crate::state::ServiceState;
 
-/// The kinds of callbacks.
+/// A callback of a service: one for each state, one for a shutdown, and one for other controls.
 #[derive(Copy, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 #[repr(u8)]
 pub enum Callback {
     /// The service has not begun to start.
     NotReady,
-    /// Start.
+    /// The service is starting.
     StartPending,
     /// The service runs.
     Running,
-    /// Pause.
+    /// The service is pausing.
     PausePending,
     /// The service is paused.
     Paused,
-    /// Continue after a pause.
+    /// The service is continuing after a pause.
     ContinuePending,
-    /// Stop.
+    /// The service is stopping.
     StopPending,
-    /// The service has stopped. Needs no answer.
+    /// The service has stopped. This callback needs no answer.
     Stopped,
-    /// The system shuts down; `StopPending` follows.
+    /// The system shuts down. The callback `StopPending` follows.
     Shutdown,
-    /// A control without a callback of its own: [`ParamChange`](crate::Control::ParamChange), which
-    /// needs an answer, and user-defined controls, which are delivered once and need none.
+    /// A control without a callback of its own has arrived:
+    /// [`ParamChange`](crate::Control::ParamChange), which needs an answer, or a user-defined
+    /// control, which is delivered once and needs no answer.
     Unhandled,
 }
 
@@ -100,8 +101,10 @@ impl Callbacks {
         Callbacks { recipients: Callback::ALL.map(|_callback| Some(recipient.clone())) }
     }
 
-    /// Uses no recipients: the service enters the next state immediately, or when its participants
-    /// have answered. Add recipients with [`on`](Callbacks::on).
+    /// Uses no recipients. Add recipients with [`on`](Callbacks::on).
+    ///
+    /// The service waits only for the answers of callbacks that have a recipient, and for the answers
+    /// of registered participants.
     #[must_use]
     pub fn none() -> Callbacks {
         Callbacks::default()

@@ -8,11 +8,11 @@ use crate::state::ServiceState;
 #[derive(Message, Copy, Clone, PartialEq, Eq, Hash, Debug)]
 #[rtype(result = "Result<(), ControlRefused>")]
 pub enum Control {
-    /// Stop. SIGTERM and SIGINT on Unix, Ctrl-C in a console.
+    /// Stop. Sent by SIGTERM and SIGINT on Unix, and by Ctrl-C in a console.
     Stop,
-    /// Pause. SIGTSTP.
+    /// Pause. Sent by SIGTSTP on Unix.
     Pause,
-    /// Continue after a pause. SIGCONT.
+    /// Continue after a pause. Sent by SIGCONT on Unix.
     Continue,
     /// Report the state again.
     Interrogate,
@@ -20,7 +20,7 @@ pub enum Control {
     Shutdown,
     /// Stop before other services do, because the system shuts down.
     Preshutdown,
-    /// Read the parameters again. SIGHUP.
+    /// Read the parameters again. Sent by SIGHUP on Unix.
     ParamChange,
     /// A user-defined control.
     User(UserControl),
@@ -35,7 +35,7 @@ impl UserControl {
     ///
     /// # Errors
     ///
-    /// [`InvalidUserControl`] if the code is less than 128: those codes are reserved for the system.
+    /// [`InvalidUserControl`] if the code is below 128: these codes are reserved for the system.
     pub const fn new(code: u8) -> Result<UserControl, InvalidUserControl> {
         if code < 128 { Err(InvalidUserControl(code)) } else { Ok(UserControl(code)) }
     }
@@ -56,9 +56,9 @@ pub struct InvalidUserControl(pub u8);
 #[derive(Copy, Clone, PartialEq, Eq, Hash, Debug, thiserror::Error)]
 #[error("cannot {control} while the service is {}", state.word())]
 pub struct ControlRefused {
-    /// The service's state.
+    /// The present state of the service.
     pub state: ServiceState,
-    /// The control.
+    /// The refused control.
     pub control: Control,
 }
 

@@ -1,13 +1,16 @@
-//! The states of a service as actix actors: one set of callbacks for the Windows service manager and
-//! for systemd.
+//! The states of a service as actix actors: one set of callbacks for the Windows service manager
+//! and for systemd.
 //!
 //! # Theory of operation
 //!
-//! A service has eight [`ServiceState`]s, those of Windows, and a pure
-//! [`StateMachine`](state_machine::StateMachine) with the legal changes between them. A
-//! [`ServiceActor`] carries it out. [`Control`]s arrive from the service manager or as messages; the
-//! actor calls the service's [`Callbacks`] with [`StateCallback`], and enters the next state when they
-//! have answered with [`NextState`]. It reports each change to the service manager at once:
+//! This crate ports `POE::Component::Daemon::Win32`, which this documentation calls the original.
+//!
+//! A service has eight [`ServiceState`]s: the seven of Windows, and `NotReady`. A pure
+//! [`StateMachine`](state_machine::StateMachine) contains the legal changes between the states, and
+//! a [`ServiceActor`] carries out the effects of the state machine. [`Control`]s arrive from the
+//! service manager or as messages. The actor calls the service's [`Callbacks`] with
+//! [`StateCallback`], and enters the next state when the callbacks have answered with
+//! [`NextState`]. The actor reports each state change to the service manager at once:
 //!
 //! | | Windows | systemd | console |
 //! | --- | --- | --- | --- |
@@ -18,13 +21,13 @@
 //! | reported: starting, running | `START_PENDING`, `RUNNING` | `EXTEND_TIMEOUT_USEC`, `READY` | |
 //! | reported: stopping, stopped | `STOP_PENDING`, `STOPPED` | `STOPPING`, `EXTEND_TIMEOUT_USEC` | |
 //!
-//! A callback that does not answer is called again at each poll interval until it does. A state
-//! without a callback is left at once.
+//! A callback that does not answer is called again at each poll interval until it answers. If a
+//! state has no callback, the service does not wait in that state for an answer.
 //!
 //! # Examples
 //!
-//! A service that stops as soon as it runs. [`run`] starts the actix System, inside or outside of the
-//! service manager, and returns the exit code:
+//! The following service stops as soon as it runs. [`run`] starts the actix System, under a service
+//! manager or in a console, and returns the exit code:
 //!
 //! ```
 //! use actix::prelude::*;
@@ -54,7 +57,7 @@
 //! impl Handler<StateCallback> for Work {
 //!     type Result = ();
 //!     fn handle(&mut self, call: StateCallback, _: &mut Context<Self>) {
-//!         let Some(service) = &self.service else { return }; // it is called again
+//!         let Some(service) = &self.service else { return }; // the service calls again
 //!         service.do_send(call.next());
 //!         if call.state == ServiceState::Running {
 //!             service.do_send(Control::Stop);
@@ -81,8 +84,8 @@
 //! | [`ServiceActor`], [`ServiceSettings`], [`Callbacks`], [`run`], [`run_here`] | spawning a service |
 //! | [`StateCallback`], [`NextState`], [`GetState`], [`SetState`], [`SetStatusText`], [`AwaitExit`] | messages |
 //! | [`Control`], [`UserControl`] | controls from the service manager |
-//! | [`Register`], [`CheckHealth`] | participating in the states, as a daemon does |
-//! | [`ServiceState`], [`state_machine`] | the rules |
+//! | [`Register`], [`CheckHealth`] | registering a participant, such as a daemon |
+//! | [`ServiceState`], [`state_machine`] | the states and the legal changes |
 //! | [`notification`] | the sd_notify messages |
 //!
 //! # Limitations

@@ -9,17 +9,19 @@ use crate::control::Control;
 use crate::state::{IllegalStateChange, ServiceState};
 use crate::state_machine::{ParticipantId, ServiceStatus};
 
-/// Calls a callback with the service's state. The original's events `service_running` and so on.
+/// Calls a callback with the service's state. In the original, this message is one event for each
+/// state, for example `service_running`.
 ///
-/// The service sends it again at each [poll interval](crate::ServiceSettings::poll_interval) until
-/// the callback answers with [`NextState`].
+/// The service sends the message again at each
+/// [poll interval](crate::ServiceSettings::poll_interval) until the callback answers with
+/// [`NextState`].
 #[derive(Message, Debug, Clone, Copy, PartialEq, Eq)]
 #[rtype(result = "()")]
 #[non_exhaustive]
 pub struct StateCallback {
-    /// The state.
+    /// The service's state.
     pub state: ServiceState,
-    /// The control that caused the state change, if there was one. The original's `message`.
+    /// The control that caused the call, if there was one. The original's `message`.
     pub control: Option<Control>,
     /// The callback that is called.
     pub callback: Callback,
@@ -28,7 +30,7 @@ pub struct StateCallback {
 }
 
 impl StateCallback {
-    /// Returns the answer to this call only: a duplicate or late answer has no effect.
+    /// Returns an answer that is valid for this call only. A duplicate or late answer is ignored.
     #[must_use]
     pub fn next(&self) -> NextState {
         NextState { call_id: self.call_id, delay: None }
@@ -45,8 +47,8 @@ pub struct CallId {
 /// Answers a callback: its work is done, and the service may enter the next state. The original's
 /// `next_state`.
 ///
-/// `NextState::default()` answers the call that is pending for the service's callbacks, whichever it
-/// is; [`StateCallback::next`] answers one call.
+/// `NextState::default()` answers the pending call of the service's own callbacks, whichever state
+/// the call is for. An answer from [`StateCallback::next`] is valid for one call only.
 #[derive(Message, Debug, Clone, Copy, PartialEq, Eq, Default)]
 #[rtype(result = "NextStateResult")]
 pub struct NextState {
@@ -55,9 +57,10 @@ pub struct NextState {
 }
 
 impl NextState {
-    /// Sets how long a state that is still pending may take, for example the stop after a shutdown.
-    /// The service manager receives it as the wait hint. Default: the service's
-    /// [wait hint](crate::ServiceSettings::wait_hint), 30 seconds.
+    /// Sets how long the service may still stay in its pending state. For example, a `Shutdown`
+    /// callback sets how long the stop after the shutdown may take. The service manager receives
+    /// the delay as the wait hint. Default: the service's own
+    /// [wait hint](crate::ServiceSettings::wait_hint), 30 s unless the settings change it.
     #[must_use]
     pub fn delay(self, delay: Duration) -> NextState {
         NextState { delay: Some(delay), ..self }
@@ -69,9 +72,10 @@ impl NextState {
 pub enum NextStateResult {
     /// The service has entered this state.
     Entered(ServiceState),
-    /// The answer is recorded. The state is the same, or other participants have not answered yet.
+    /// The answer is recorded, and the state has not changed: either other participants have not
+    /// answered yet, or the answer to this callback does not change the state.
     Recorded,
-    /// The call has been answered already, or is no longer pending. The answer is ignored.
+    /// The answer is ignored: the call has been answered already, or is no longer pending.
     Stale,
 }
 
@@ -86,18 +90,19 @@ pub struct GetState;
 #[derive(Message, Debug, Clone, Copy, PartialEq, Eq)]
 #[rtype(result = "Result<ServiceStatus, IllegalStateChange>")]
 pub struct SetState {
-    /// The state: the present one, or a legal successor.
+    /// The requested state: the present state, or a legal successor.
     pub state: ServiceState,
     /// How long the state may take, if it is pending.
     pub wait_hint: Option<Duration>,
-    /// The progress of a pending state. Default: one more than before.
+    /// The progress of a pending state. Default: 1 in a new state, otherwise the last checkpoint
+    /// plus 1.
     pub checkpoint: Option<u32>,
     /// The exit code that the service will end with.
     pub exit_code: Option<u32>,
 }
 
 impl SetState {
-    /// Sets this state, with the default wait hint and checkpoint.
+    /// Creates a request for this state, with the default wait hint and checkpoint.
     #[must_use]
     pub const fn new(state: ServiceState) -> SetState {
         SetState { state, wait_hint: None, checkpoint: None, exit_code: None }
@@ -122,16 +127,17 @@ impl SetState {
     }
 }
 
-/// Registers a participant in all states: the service enters the next state only after the
-/// participant has answered too.
+/// Registers a participant, which then receives the callbacks of all states. The service enters the
+/// next state only after the participant has answered too.
 #[derive(Message, Debug)]
 #[rtype(result = "()")]
 pub struct Register {
     /// Receives the callbacks.
     pub recipient: Recipient<StateCallback>,
-    /// Checks its health before the service notifies the watchdog.
+    /// Answers whether the participant is healthy, each time before the service notifies the
+    /// watchdog.
     pub health: Option<Recipient<CheckHealth>>,
-    /// The owner of the process's signal handlers.
+    /// The actor that listens to the signals of this process.
     pub signals: SignalOwner,
 }
 
@@ -152,13 +158,13 @@ pub struct CheckHealth;
 /// The health of a participant.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Health {
-    /// It works.
+    /// The participant works.
     Healthy,
-    /// It does not work, for this reason: the service does not notify the watchdog.
+    /// The participant does not work, for this reason. The service does not notify the watchdog.
     Unhealthy(String),
 }
 
-/// Sets the text that the service manager shows beside the state.
+/// Sets the text that the service manager shows beside the state. Has no effect on Windows.
 #[derive(Message, Debug, Clone, PartialEq, Eq)]
 #[rtype(result = "()")]
 pub struct SetStatusText(pub String);

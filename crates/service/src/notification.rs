@@ -6,11 +6,12 @@ use crate::state::ServiceState;
 use crate::state_machine::{Reloading, ServiceStatus};
 
 /// Returns the sd_notify lines for a status that follows the status `before`. `text` is the status
-/// text, and `now` the time of the monotonic clock.
+/// text, and `now` is the time of the monotonic clock.
 ///
-/// `READY=1` is sent when the service first runs, and when a reload ends: because the parameters have
-/// been read, or because the service pauses or continues before that. A pending state asks for more
-/// time with its wait hint. A pause appears only in `STATUS=`: systemd has no state for it.
+/// `READY=1` is sent when the service first runs, and when a reload ends. A reload ends when the
+/// parameters have been read, or earlier if the service pauses or continues. `StartPending` and
+/// `StopPending` ask for more time with their wait hint. A pause appears only in `STATUS=`, because
+/// systemd has no paused state.
 ///
 /// # Examples
 ///
@@ -85,35 +86,56 @@ pub fn notification(
     lines
 }
 
-/// Returns the `STATUS=` line of a state and a status text.
+/// Returns the `STATUS=` line for a state and a status text.
 #[must_use]
 pub fn status_line(state: ServiceState, text: &str) -> String {
     let word = state.word();
-    // A line break would start another variable.
+    // A line break would end the value and start the next variable.
     let text = text.replace(['\n', '\r'], " ");
     if text.is_empty() { format!("STATUS={word}\n") } else { format!("STATUS={word}: {text}\n") }
 }
 
-/// Returns the watchdog timeout from the values of `WATCHDOG_USEC` and `WATCHDOG_PID`: the service
-/// must notify systemd within this time. Returns `None` if the variables are not set, or are meant for
-/// another process.
+/// An environment variable whose value cannot be used.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct InvalidVariable {
+    /// The variable.
+    pub name: &'static str,
+    /// Its value.
+    pub value: String,
+    /// Why the value cannot be used.
+    pub reason: &'static str,
+}
+
+/// Returns the watchdog timeout: the service must notify systemd within this time. `usec` is the
+/// value of `WATCHDOG_USEC`, `pid` is the value of `WATCHDOG_PID`, and `own` is the pid of this
+/// process.
+///
+/// Returns `None` if `usec` is not set, or if `pid` names another process.
 ///
 /// # Errors
 ///
-/// The value that is not a number, or zero.
+/// Returns [`InvalidVariable`] if `usec` is zero or not a number, or if `pid` is not a number.
 pub fn watchdog_timeout(
     usec: Option<&str>,
     pid: Option<&str>,
     own: u32,
-) -> Result<Option<Duration>, String> {
+) -> Result<Option<Duration>, InvalidVariable> {
     let Some(usec) = usec.filter(|usec| !usec.is_empty()) else { return Ok(None) };
     if let Some(pid) = pid.filter(|pid| !pid.is_empty())
-        && pid.parse::<u32>().map_err(|_not_a_number| pid.to_owned())? != own
+        && pid.parse::<u32>().map_err(|_not_a_number| InvalidVariable {
+            name: "WATCHDOG_PID",
+            value: pid.to_owned(),
+            reason: "not a process id",
+        })? != own
     {
         return Ok(None);
     }
     match usec.parse::<u64>() {
-        Ok(0) | Err(_) => Err(usec.to_owned()),
+        Ok(0) | Err(_) => Err(InvalidVariable {
+            name: "WATCHDOG_USEC",
+            value: usec.to_owned(),
+            reason: "not a number of microseconds greater than 0",
+        }),
         Ok(usec) => Ok(Some(Duration::from_micros(usec))),
     }
 }

@@ -18,20 +18,21 @@ use unix as platform;
 #[cfg(windows)]
 use windows as platform;
 
-/// Runs the service with this name in its own actix System until it has stopped, and returns its exit
-/// code, which `main` returns in turn.
+/// Runs the service with this name in its own actix System until the service has stopped. Returns
+/// the exit code of the service, for `main` to exit with.
 ///
-/// `start` runs inside the System: it starts the program's actors and spawns the service. Under the
-/// Windows service manager it runs in a thread of the service manager, and the service manager
-/// receives the end of the service after the System has ended. Otherwise it runs in the calling
-/// thread.
+/// `start` runs inside the System: it must start the program's actors and spawn the service.
+///
+/// Under the Windows service manager, the System runs in a thread of the service manager. After the
+/// System has ended, `run` reports to the service manager that the service has stopped. Otherwise
+/// the System runs in the calling thread.
 ///
 /// # Errors
 ///
-/// - [`ServiceError::Program`] when `start` fails.
-/// - [`ServiceError::ActorLost`] when the System ends before the service has stopped.
-/// - [`ServiceError::AlreadyRunning`] when this process already runs a service (Windows).
-/// - [`ServiceError::System`] when the service manager does not respond (Windows).
+/// - [`ServiceError::Program`] if `start` fails.
+/// - [`ServiceError::ActorLost`] if the service's actor ends before the service has stopped.
+/// - [`ServiceError::AlreadyRunning`] if this process already runs a service (Windows).
+/// - [`ServiceError::System`] if the communication with the service manager fails (Windows).
 pub fn run<F>(name: &str, start: F) -> Result<u32, ServiceError>
 where
     F: FnOnce() -> Result<Addr<ServiceActor>, Box<dyn Error>> + Send + 'static,
@@ -39,12 +40,12 @@ where
     platform::run(name, start)
 }
 
-/// Runs a service in the calling thread: under systemd, or in a console, where Ctrl-C stops it. It
-/// does not contact the Windows service manager.
+/// Runs a service in the calling thread: under systemd, or in a console, where Ctrl-C stops the
+/// service. Does not contact the Windows service manager.
 ///
 /// # Errors
 ///
-/// As [`run`].
+/// [`ServiceError::Program`] and [`ServiceError::ActorLost`], in the same cases as [`run`].
 pub fn run_here<F>(start: F) -> Result<u32, ServiceError>
 where
     F: FnOnce() -> Result<Addr<ServiceActor>, Box<dyn Error>>,

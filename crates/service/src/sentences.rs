@@ -1,4 +1,4 @@
-//! The error messages of a service, each at least once.
+//! Tests the text of every error message of the service crate.
 
 #[path = "../../../tests/sentences.rs"]
 #[macro_use]

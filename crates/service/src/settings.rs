@@ -8,17 +8,17 @@ use slog::{Level, Logger};
 use crate::callback::Callbacks;
 use crate::error::ServiceError;
 
-/// The alias if the program's own name is unknown.
+/// The default alias if the name of the program is unknown.
 const FALLBACK_ALIAS: &str = "service";
 
-/// Whether the service waits for a participant to register before it runs.
+/// Whether the service waits for a participant to register before the service runs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Registration {
     None,
     Awaited,
 }
 
-/// The settings of a service. The original's parameters of `spawn`.
+/// The settings of a service: the parameters of `spawn` in the original.
 #[derive(Debug)]
 pub struct ServiceSettings {
     pub(crate) callbacks: Callbacks,
@@ -43,8 +43,8 @@ impl ServiceSettings {
         }
     }
 
-    /// Sets the name of the service, the key `service` of each of its log records. Default: the file
-    /// name of the running program, without `.exe`.
+    /// Sets the name of the service. Its log records contain the name under the key `service`.
+    /// Default: the file name of the running program, without `.exe`.
     ///
     /// Actors send messages to the address that [`spawn`](crate::ServiceActor::spawn) returns, not
     /// to this name.
@@ -53,8 +53,10 @@ impl ServiceSettings {
         ServiceSettings { alias: alias.into(), ..self }
     }
 
-    /// Sets the time between two calls of a callback that has not answered. Default: 1 s. Nothing
-    /// else depends on it: the state changes as soon as controls and answers arrive.
+    /// Sets the time between two calls of a callback that has not answered. Default: 1 s.
+    ///
+    /// While a callback has not answered, the service also looks for ended participants at this
+    /// interval. The state changes without delay when controls and answers arrive.
     #[must_use]
     pub fn poll_interval(self, poll_interval: Duration) -> Self {
         ServiceSettings { poll_interval, ..self }
@@ -66,8 +68,8 @@ impl ServiceSettings {
         ServiceSettings { wait_hint, ..self }
     }
 
-    /// Keeps the service in `StartPending` until a participant has [registered](crate::Register) and
-    /// answered. Without it, a service that has no callback for its start runs at once.
+    /// Keeps the service in `StartPending` until a participant has [registered](crate::Register)
+    /// and answered. Otherwise a service that has no `StartPending` callback runs at once.
     #[must_use]
     pub fn await_registration(self) -> Self {
         ServiceSettings { registration: Registration::Awaited, ..self }

@@ -2,7 +2,7 @@
 
 use crate::control::Control;
 
-/// A state of a service, with the codes of Windows.
+/// A state of a service. The codes are those of Windows, which does not have `NotReady`.
 ///
 /// | state | successors | left when |
 /// | --- | --- | --- |
@@ -35,7 +35,7 @@ pub enum ServiceState {
     Paused = 7,
 }
 
-/// The error for a state that is not a legal successor of the present one.
+/// The error for a state that is not a legal successor of the present state.
 #[derive(Copy, Clone, PartialEq, Eq, Hash, Debug, thiserror::Error)]
 #[error("cannot change the service from {} to {}", from.word(), to.word())]
 pub struct IllegalStateChange {
@@ -50,9 +50,9 @@ pub struct IllegalStateChange {
 pub enum ControlResponse {
     /// Enter this state.
     Enter(ServiceState),
-    /// Enter `StopPending`, and call `Shutdown` before the state's own callback.
+    /// Enter `StopPending`, and call `Shutdown` before the callback `StopPending`.
     ShutDown,
-    /// Read the parameters again.
+    /// Report a reload, and call `Unhandled` until it answers.
     Reload,
     /// Call `Unhandled` once, and expect no answer.
     Notify,
@@ -75,11 +75,11 @@ impl ServiceState {
         ServiceState::Paused,
     ];
 
-    /// Checks that a state may follow this one, and returns it.
+    /// Returns `next` if it is a legal successor of this state.
     ///
     /// # Errors
     ///
-    /// [`IllegalStateChange`] if `next` is not a legal successor; a state is not a successor of itself.
+    /// [`IllegalStateChange`] if `next` is not a legal successor. No state is its own successor.
     ///
     /// # Examples
     ///
@@ -131,8 +131,8 @@ impl ServiceState {
         }
     }
 
-    /// Returns the state that follows when the callbacks have answered; `None` if only a control changes
-    /// this state.
+    /// Returns the state that follows when the callbacks have answered; `None` if their answers do
+    /// not change this state.
     #[must_use]
     pub const fn next(self) -> Option<ServiceState> {
         match self {
@@ -197,7 +197,8 @@ impl ServiceState {
         }
     }
 
-    /// Returns whether the state is pending: a change is in progress, which the service manager follows.
+    /// Returns whether the state is pending: a change to another state is in progress, and the
+    /// service reports a checkpoint and a wait hint.
     #[must_use]
     pub const fn is_pending(self) -> bool {
         match self {
@@ -218,7 +219,7 @@ impl ServiceState {
         self as u8
     }
 
-    /// Returns the state with this code.
+    /// Returns the state with this code, or `None` if no state has this code.
     #[must_use]
     pub fn from_code(code: u8) -> Option<ServiceState> {
         ServiceState::ALL.get(usize::from(code)).copied()

@@ -1,4 +1,5 @@
-//! The pure state machine of a service: each input returns the effects that its owner carries out.
+//! The pure state machine of a service. Each input method returns the effects, which the owner of
+//! the state machine carries out.
 
 mod effects;
 
@@ -57,7 +58,7 @@ impl StateMachine {
         }
     }
 
-    /// Makes the service wait in `StartPending` until a participant has registered.
+    /// Makes the service wait in `StartPending` until a participant has registered and answered.
     pub fn await_registration(&mut self) {
         self.participants.push((ParticipantId::AWAITED, CallbackSet::START));
     }
@@ -69,7 +70,7 @@ impl StateMachine {
         effects
     }
 
-    /// Returns the state.
+    /// Returns the present state.
     #[must_use]
     pub fn state(&self) -> ServiceState {
         self.state
@@ -87,13 +88,15 @@ impl StateMachine {
         }
     }
 
-    /// Returns the time of the next [`tick`](StateMachine::tick), if a call is pending.
+    /// Returns the time at which [`tick`](StateMachine::tick) must be called next; `None` if no
+    /// call is pending.
     #[must_use]
     pub fn next_wake(&self) -> Option<MonotonicTime> {
         self.pending.as_ref().map(|pending| pending.retry_at)
     }
 
-    /// Adds a participant that receives all callbacks. If a call is pending, it receives that call too.
+    /// Adds a participant that receives all callbacks. The participant first receives the pending
+    /// call, or the present state if no call is pending.
     pub fn register(&mut self, now: MonotonicTime) -> (ParticipantId, Vec<Effect>) {
         self.registrations += 1;
         let participant = ParticipantId(self.registrations);
@@ -111,7 +114,7 @@ impl StateMachine {
                     Some(CallId { number, participant }),
                 ));
             }
-            // It receives the present state, which needs no answer.
+            // The call with the present state needs no answer.
             None => effects.push(self.call(Callback::for_state(self.state), participant, None)),
         }
         self.advance_if_answered(now, &mut effects);
@@ -130,7 +133,8 @@ impl StateMachine {
     ///
     /// # Errors
     ///
-    /// [`ControlRefused`] if the service does not accept it in its present state; nothing changes then.
+    /// [`ControlRefused`] if the present state does not accept the control. The state machine then
+    /// does not change.
     pub fn control(
         &mut self,
         control: Control,
@@ -171,8 +175,8 @@ impl StateMachine {
         Ok(effects)
     }
 
-    /// Handles an answer. An answer without a call id is the answer of the service's own callbacks to
-    /// the pending call, whichever it is.
+    /// Handles an answer. An answer without a call id is taken as the answer of the service's own
+    /// callbacks to the pending call.
     pub fn next_state(
         &mut self,
         call_id: Option<CallId>,
@@ -206,11 +210,13 @@ impl StateMachine {
         (answered, effects)
     }
 
-    /// Sets the state: the present one, to report progress, or a legal successor.
+    /// Sets the state to a legal successor, or reports progress if the requested state is the
+    /// present state.
     ///
     /// # Errors
     ///
-    /// [`IllegalStateChange`] if the state is not a legal successor; nothing changes then.
+    /// [`IllegalStateChange`] if the requested state is neither the present state nor a legal
+    /// successor. The state machine then does not change.
     pub fn set(
         &mut self,
         set: SetState,
@@ -232,7 +238,7 @@ impl StateMachine {
             if state == self.state && state.is_pending() {
                 self.wait_hint = wait_hint.unwrap_or(self.wait_hint);
                 self.checkpoint = checkpoint.unwrap_or(self.checkpoint);
-                // The first report of the state already contains these values.
+                // Put the wait hint and the checkpoint into the first report of the new state.
                 let status = self.status();
                 for effect in &mut effects {
                     if matches!(effect, Effect::Report(reported) if reported.state == state) {
@@ -244,7 +250,7 @@ impl StateMachine {
         Ok(effects)
     }
 
-    /// Calls the participants again that have not answered, if it is time.
+    /// If the poll interval has passed, calls the participants again that have not answered.
     pub fn tick(&mut self, now: MonotonicTime) -> Vec<Effect> {
         let mut effects = Vec::new();
         let Some(pending) = &mut self.pending else { return effects };
@@ -287,8 +293,8 @@ impl StateMachine {
         })
     }
 
-    /// Calls all participants that have this callback. The call replaces the pending one, which needs
-    /// no answer any more.
+    /// Calls all participants that have this callback. The call replaces the pending call, which
+    /// then needs no answer.
     fn call_all(&mut self, callback: Callback, now: MonotonicTime, effects: &mut Vec<Effect>) {
         self.call_count += 1;
         let number = self.call_count;
@@ -316,7 +322,8 @@ impl StateMachine {
         NextStateResult::Recorded
     }
 
-    /// Enters the next state if all participants have answered.
+    /// If all participants have answered the pending call, ends the call and takes the next step: a
+    /// state change, the callback after `Shutdown`, or the end of a reload.
     fn advance_if_answered(&mut self, now: MonotonicTime, effects: &mut Vec<Effect>) {
         let Some(pending) = self.pending.take_if(|pending| pending.unanswered.is_empty()) else {
             return;
@@ -352,7 +359,7 @@ impl StateMachine {
         self.set_state(state, effects);
         match state {
             ServiceState::Stopped => {
-                // The last callback needs no answer.
+                // The callback `Stopped` needs no answer.
                 self.pending = None;
                 for participant in self.participants_for(Callback::Stopped) {
                     effects.push(self.call(Callback::Stopped, participant, None));
@@ -369,7 +376,7 @@ impl StateMachine {
         }
     }
 
-    /// Reports the progress of a pending state.
+    /// Updates the wait hint and the checkpoint of a pending state, and reports the status.
     fn progress(
         &mut self,
         wait_hint: Option<Duration>,

@@ -1,5 +1,5 @@
-//! The interface to systemd, or any other service manager that speaks sd_notify(3): the socket for
-//! notifications, inherited descriptors, and the descriptor store.
+//! The interface to systemd, or to another service manager that understands sd_notify(3): the
+//! socket for notifications, inherited descriptors, and the descriptor store.
 
 #[cfg(target_os = "linux")]
 #[path = "systemd/abstract_address/linux.rs"]
@@ -24,13 +24,13 @@ use crate::service_manager::ServiceManager;
 pub use fd_store::{FdStoreResult, RemoveFd, StoreFd};
 pub use inherited::{InheritedFd, inherited_fds};
 
-/// Checks the environment variables that systemd sets, so that a program can fail before it starts
-/// anything. Variables that are not set are not an error.
+/// Checks the environment variables that systemd sets. A program that calls this function first
+/// fails before it has started anything. Variables that are not set are not an error.
 ///
 /// # Errors
 ///
-/// [`ServiceError::Environment`] if `NOTIFY_SOCKET` or `WATCHDOG_USEC` have an invalid value, and
-/// [`ServiceError::System`] if no socket can be created.
+/// [`ServiceError::Environment`] if `NOTIFY_SOCKET`, `WATCHDOG_USEC` or `WATCHDOG_PID` has an
+/// invalid value, and [`ServiceError::System`] if no socket can be created.
 pub fn check_environment() -> Result<(), ServiceError> {
     ServiceManager::from_env().map(drop)
 }
@@ -43,12 +43,13 @@ pub struct NotifySocket {
 }
 
 impl NotifySocket {
-    /// Opens the socket that `NOTIFY_SOCKET` names; returns `None` if the variable is not set.
+    /// Opens a socket for notifications to the address in `NOTIFY_SOCKET`. Returns `None` if the
+    /// variable is not set or empty.
     ///
     /// # Errors
     ///
-    /// [`ServiceError::Environment`] if its value is neither an absolute path nor an abstract address,
-    /// and [`ServiceError::System`] if no socket can be created.
+    /// [`ServiceError::Environment`] if the address is neither a valid absolute path nor a valid
+    /// abstract address, and [`ServiceError::System`] if no socket can be created.
     pub fn from_env() -> Result<Option<NotifySocket>, ServiceError> {
         match std::env::var_os("NOTIFY_SOCKET").filter(|address| !address.is_empty()) {
             None => Ok(None),
@@ -56,7 +57,7 @@ impl NotifySocket {
         }
     }
 
-    /// Opens a socket to this address: an absolute path, or `@` and an abstract name.
+    /// Opens a socket for notifications to an absolute path, or to `@` and an abstract name.
     ///
     /// # Errors
     ///

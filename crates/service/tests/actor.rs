@@ -1,4 +1,4 @@
-//! The service actor with real callbacks, each test in its own actix System.
+//! Tests of the service actor with real callbacks. Each test runs in its own actix System.
 
 #![expect(clippy::unwrap_used, reason = "a failed unwrap fails the test")]
 
@@ -12,7 +12,7 @@ use daemon_service::{
 };
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 
-/// Forwards the callbacks to the test.
+/// Forwards the calls of all callbacks to the test.
 struct Forwarder(UnboundedSender<StateCallback>);
 
 impl Actor for Forwarder {
@@ -61,7 +61,7 @@ impl Fixture {
         tokio::time::timeout(PATIENCE, self.calls.recv()).await.unwrap().unwrap()
     }
 
-    /// Waits for this callback, and skips repeated calls of others.
+    /// Waits for a call of this callback, and skips the calls of other callbacks.
     async fn until(&mut self, callback: Callback) -> StateCallback {
         loop {
             let call = self.next().await;
@@ -88,7 +88,7 @@ impl Fixture {
     }
 }
 
-/// Forwards the value of the key `service` of each log record.
+/// Forwards the value that each log record has for the key `service`.
 struct ServiceKeyDrain(UnboundedSender<String>);
 
 impl slog::Drain for ServiceKeyDrain {
@@ -213,7 +213,7 @@ fn the_delay_of_an_answer_becomes_the_wait_hint_of_the_shutdown() {
 }
 
 #[test]
-fn controls_without_their_own_callback_call_unhandled() {
+fn controls_without_a_callback_of_their_own_call_the_unhandled_callback() {
     in_a_system(async {
         let mut fixture = Fixture::with(|all| Callbacks::none().on(Callback::Unhandled, all));
         let user = Control::User(UserControl::new(128).unwrap());
@@ -232,7 +232,7 @@ fn controls_without_their_own_callback_call_unhandled() {
 }
 
 #[test]
-fn controls_and_states_that_do_not_fit_are_refused() {
+fn controls_and_state_changes_that_the_present_state_does_not_allow_are_refused() {
     in_a_system(async {
         let fixture = Fixture::with(|_listener| Callbacks::none());
         let (state, control) = (ServiceState::Running, Control::Continue);
@@ -247,7 +247,7 @@ fn controls_and_states_that_do_not_fit_are_refused() {
 }
 
 #[test]
-fn the_service_waits_for_a_participant_until_it_answers_or_ends() {
+fn the_service_waits_for_a_participant_until_the_participant_answers_or_ends() {
     in_a_system(async {
         let (sender, mut calls) = unbounded_channel();
         let settings = ServiceSettings::new(Callbacks::none()).await_registration().logger(quiet());

@@ -4,15 +4,15 @@ use std::time::Duration;
 
 use nix::time::{ClockId, clock_gettime};
 
-/// Returns the time of `CLOCK_MONOTONIC` (clock_gettime(2)): on Linux the time since boot, without
-/// the time spent suspended.
+/// Returns the time of `CLOCK_MONOTONIC` (clock_gettime(2)). On Linux this is the time since boot,
+/// excluding the time for which the system was suspended.
 ///
-/// Times of different processes can be compared and stored in shared memory, unlike
-/// `std::time::Instant`. A call makes no system call and takes about 25 ns.
+/// Unlike `std::time::Instant`, the times of different processes can be compared, and a time can be
+/// stored in shared memory. Reading the clock takes about 25 ns and needs no system call.
 ///
 /// # Panics
 ///
-/// If the system has no such clock, which POSIX requires.
+/// If the system has no monotonic clock. POSIX requires every system to have one.
 ///
 /// # Examples
 ///

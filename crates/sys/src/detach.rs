@@ -1,17 +1,19 @@
 //! Detaches from the terminal. The launching process waits until the daemon reports that it is
 //! ready.
 //!
-//! The log is in `stdio`, the working directory and the umask are in `limits`.
+//! The module [`stdio`](crate::stdio) redirects the daemon's output to a log. The module
+//! [`limits`](crate::limits) sets the working directory and the umask.
 //!
 //! ```text
 //! launcher ---- forks ----> intermediate ---- setsid, forks ----> daemon
-//!    waits for it              waits for the report,               reports "ready"
-//!    exits with its code       or for the daemon's exit            or "failed: reason"
+//!    waits for the             waits for the daemon's              reports "ready"
+//!    intermediate process,     report or exit,                     or "failed: reason"
+//!    exits with its code       exits with code 0 or 1
 //! ```
 //!
 //! The daemon is not a session leader, so opening a terminal does not give it a controlling
-//! terminal. The intermediate process is its parent, so it can report the daemon's exit status if
-//! the daemon exits without a report.
+//! terminal. The intermediate process is the daemon's parent. If the daemon exits without a report,
+//! the intermediate process can therefore report the daemon's exit status.
 
 use std::env;
 use std::io::{self, PipeReader, PipeWriter, Read, Write};
@@ -33,8 +35,8 @@ const FAILED: u8 = b'F';
 
 /// Reports to the launching process whether the daemon is ready.
 ///
-/// If it is dropped without a report, the launcher waits for the daemon's exit. A forked process
-/// can drop its copy.
+/// If the notifier is dropped without a report, the launcher waits for the daemon's exit. A process
+/// that the daemon forks can drop its copy of the notifier.
 #[derive(Debug)]
 #[must_use = "the launching process waits for the report"]
 pub struct ReadinessNotifier {
@@ -42,13 +44,13 @@ pub struct ReadinessNotifier {
 }
 
 impl ReadinessNotifier {
-    /// Reports that the daemon is ready: the launching process exits with code 0.
+    /// Reports that the daemon is ready. The launching process then exits with code 0.
     pub fn notify_ready(self) {
         self.report(READY, "");
     }
 
-    /// Reports why the daemon cannot start. The launching process prints the reason and exits with
-    /// code 1. The reason is truncated to 511 bytes.
+    /// Reports why the daemon cannot start. The reason is truncated to 511 bytes and printed to the
+    /// launcher's standard error. The launching process then exits with code 1.
     pub fn notify_failure(self, reason: &str) {
         self.report(FAILED, reason);
     }
@@ -57,7 +59,8 @@ impl ReadinessNotifier {
         let end = reason.floor_char_boundary(REPORT_MAX - 1);
         let mut report = vec![kind];
         report.extend_from_slice(&reason.as_bytes()[..end]);
-        // The only error is that the launcher is gone, and then the report is not needed.
+        // The write fails only if the intermediate process has exited, and then nothing reads the
+        // report.
         let _ = self.writer.write_all(&report);
     }
 }
@@ -65,19 +68,21 @@ impl ReadinessNotifier {
 /// Detaches from the terminal and from the launching process. Returns in the daemon, whose standard
 /// input is then `/dev/null`.
 ///
-/// It never returns in the launching process. That process exits when the daemon sends its report
-/// with [`ReadinessNotifier`]: either with code 0, or with code 1 after printing `NAME: reason` to
-/// standard error. If the daemon exits without a report, the launching process prints the daemon's
-/// exit status. It runs no `atexit` functions, because the daemon runs them.
+/// The launching process exits when the daemon sends its report with [`ReadinessNotifier`]. If the
+/// daemon is ready, the exit code is 0. If the daemon has failed, `NAME: reason` is printed to
+/// standard error and the exit code is 1. If the daemon exits without a report, the reason is the
+/// daemon's exit status. The launching process runs no `atexit` functions, because the daemon runs
+/// them.
 ///
-/// Standard output and error are not redirected, so that errors of the start are visible: redirect
-/// them to a log or to `/dev/null` before sending the report.
+/// Standard output and error are not redirected, so that errors during the start are visible.
+/// Redirect both to a log or to `/dev/null` before sending the report.
 ///
 /// # Errors
 ///
-/// In the launching process, before any change: [`Error::OtherThreads`] if there are other threads,
-/// [`Error::Os`] if the fork fails or the system is out of descriptors. In the daemon: if there is
-/// no `/dev/null`; the launcher prints the error too.
+/// In the launching process: [`Error::OtherThreads`] if there are other threads, and [`Error::Os`]
+/// if the fork fails or the system is out of descriptors. The process is then still attached. In
+/// the daemon: [`Error::Os`] if `/dev/null` cannot be opened. The error is then also printed to the
+/// launcher's standard error.
 pub fn detach() -> Result<ReadinessNotifier> {
     if let Some(other_threads) = other_threads()? {
         return Err(Error::OtherThreads(other_threads));
@@ -85,7 +90,7 @@ pub fn detach() -> Result<ReadinessNotifier> {
     let (reader, writer) =
         io::pipe().map_err(|error| Error::os("create a pipe for detaching", error))?;
     flush_c_streams();
-    // After an error the daemon and the launcher may both write the buffer.
+    // If the flush fails, the daemon and the launcher may both write the buffered output.
     let _ = io::stdout().flush();
     match fork()? {
         ForkResult::Parent(intermediate) => launcher(intermediate),
@@ -138,9 +143,9 @@ fn intermediate(reader: PipeReader, daemon: Pid) -> i32 {
     1
 }
 
-/// Waits for the daemon's report or exit, and returns the reason of a failure. Waiting for the end
-/// of the pipe is not enough, since a process that the daemon forked may hold a copy of the other
-/// end.
+/// Waits for the daemon's report or exit. Returns `None` if the daemon is ready, or the reason why
+/// the daemon failed. Waiting for the end of the pipe is not enough, because a process that the
+/// daemon forked may hold a copy of the writing end.
 fn wait_for_report(mut reader: PipeReader, daemon: Pid) -> Result<Option<String>> {
     let children = SignalQueue::new(&[Signal::Child])?;
     let mut is_open = true;
@@ -177,6 +182,6 @@ fn wait_for_report(mut reader: PipeReader, daemon: Pid) -> Result<Option<String>
 fn print_error(message: &str) {
     let program = env::args_os().next().unwrap_or_default();
     let name = std::path::Path::new(&program).file_name().unwrap_or(&program);
-    // There is no other place to report an error.
+    // A failed write is ignored, because there is no other output for the message.
     let _ = writeln!(io::stderr(), "{}: {message}", name.display());
 }

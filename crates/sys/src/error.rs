@@ -20,7 +20,7 @@ pub enum Error {
     /// A system call failed.
     #[error("cannot {action}: {}", LowercaseMessage(.source))]
     Os {
-        /// The attempted action and its object: `open log file /var/log/x.log`.
+        /// The attempted action and its object, for example `open log file /var/log/x.log`.
         action: String,
         /// The error that the system returned.
         source: io::Error,
@@ -28,7 +28,7 @@ pub enum Error {
     /// The process has other threads, so a forked child could have locks that no thread releases.
     #[error("{0}")]
     OtherThreads(OtherThreads),
-    /// Only root is allowed to do this.
+    /// Only root is allowed to perform the attempted action.
     #[error("cannot {action}: only root is allowed to, and this process runs as uid {uid}")]
     NotRoot {
         /// The attempted action.
@@ -48,7 +48,7 @@ pub enum Error {
         /// The name or number that was looked up.
         name: String,
     },
-    /// The user is not in the user database, so it has a uid but no primary group.
+    /// The uid is not in the user database, so the user has no primary group.
     #[error(
         "cannot look up the primary group of user {user}: the user database has no such uid; set a group"
     )]
@@ -70,16 +70,17 @@ pub enum Error {
         /// The path of the socket.
         path: PathBuf,
     },
-    /// A file that is not a socket exists at the socket's path. This crate does not remove it.
+    /// A file that is not a socket exists at the socket's path. This crate does not remove such a
+    /// file.
     #[error("cannot bind socket {}: the existing file is not a socket", .path.display())]
     NotASocket {
-        /// The path.
+        /// The path of the file.
         path: PathBuf,
     },
-    /// The check after dropping privileges failed: the process must exit.
+    /// The check after dropping privileges failed, so the process must exit.
     #[error("cannot drop privileges permanently: {reason}")]
     PrivilegesNotDropped {
-        /// The check that failed.
+        /// Why the check failed.
         reason: String,
     },
     /// The expected parent has already exited, so no parent death signal would be sent.
@@ -88,12 +89,12 @@ pub enum Error {
         /// The expected parent process.
         expected: Pid,
     },
-    /// A mapping cannot hold the requested type.
+    /// A mapping cannot hold the requested values.
     #[error("cannot map {object}: {reason}")]
     Layout {
         /// The object to map.
         object: String,
-        /// Why the type does not fit.
+        /// Why the mapping cannot hold the values.
         reason: String,
     },
     /// The data is longer than the caller's limit.
@@ -141,15 +142,16 @@ impl Error {
     }
 
     /// Returns whether the system has no more descriptors, for this process (`EMFILE`) or for all
-    /// (`ENFILE`), or no memory to map a file (`ENOMEM`). Calls that need no descriptor may still
-    /// succeed.
+    /// processes (`ENFILE`), or no memory to map a file (`ENOMEM`). Calls that need no descriptor
+    /// may still succeed.
     #[must_use]
     pub fn is_descriptor_shortage(&self) -> bool {
         matches!(self.raw_os_error(), Some(libc::EMFILE | libc::ENFILE | libc::ENOMEM))
     }
 }
 
-/// Writes a system error as a lowercase fragment: `permission denied`.
+/// Displays a system error with its first letter in lower case, for example `permission denied`. An
+/// acronym at its start keeps its capitals.
 struct LowercaseMessage<'a>(&'a io::Error);
 
 impl fmt::Display for LowercaseMessage<'_> {
@@ -212,7 +214,7 @@ mod tests {
     }
 
     #[test]
-    fn only_missing_processes_or_memory_are_a_resource_shortage() {
+    fn only_a_lack_of_processes_or_memory_is_a_resource_shortage() {
         let of =
             |number| Error::os("fork", io::Error::from_raw_os_error(number)).is_resource_shortage();
         assert!(of(libc::EAGAIN) && of(libc::ENOMEM));

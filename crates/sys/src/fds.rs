@@ -1,5 +1,5 @@
-//! The open descriptors of this process, for diagnostics and tests for leaks, and the descriptors
-//! that it inherited from its parent.
+//! Lists the open descriptors of this process, for diagnostics and leak tests. Takes ownership of
+//! the descriptors that this process inherited from its parent.
 
 use std::os::fd::RawFd;
 
@@ -22,7 +22,7 @@ pub use inherited::take_inherited;
 ///
 /// # Errors
 ///
-/// If `/proc` (on other systems `/dev/fd`) is not available.
+/// If `/proc/self/fd` (on systems other than Linux `/dev/fd`) cannot be read.
 pub fn open_fds() -> Result<Vec<(RawFd, String)>> {
     let mut fds =
         platform::list().map_err(|error| Error::os("list the open descriptors", error))?;

@@ -1,8 +1,8 @@
 //! Forking, which is refused while other threads are running.
 //!
-//! A fork copies one thread and every lock. A lock that another thread holds, for example the
-//! allocator's, stays locked in the child forever. So [`fork`] counts the threads itself, which
-//! makes it safe to call.
+//! A forked child has only the calling thread, but a copy of every lock. A lock that another thread
+//! holds during the fork, for example the allocator's, stays locked in the child forever. [`fork`]
+//! is a safe function because it counts the threads first and refuses to fork if there are others.
 
 use std::fmt;
 use std::io;
@@ -29,17 +29,17 @@ use linux as platform;
 #[cfg(target_os = "macos")]
 use macos as platform;
 
-/// How long to wait for another thread to exit. `pthread_join` returns shortly before the kernel
-/// removes the joined thread from its list.
+/// How long to wait for another thread to exit. `pthread_join` can return shortly before the kernel
+/// removes the joined thread from the process.
 const THREAD_EXIT_TIMEOUT: Duration = Duration::from_millis(5);
 
-/// The result of a fork: which of the two processes this is.
+/// The result of a fork, which says whether this process is the parent or the child.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[must_use]
 pub enum ForkResult {
-    /// The forking process, with the pid of the new child.
+    /// This process is the parent. The field is the pid of the new child.
     Parent(Pid),
-    /// The new child process.
+    /// This process is the new child.
     Child,
 }
 
@@ -48,14 +48,15 @@ pub enum ForkResult {
 pub struct Thread {
     /// The kernel's thread id.
     pub tid: i32,
-    /// The thread's name, at most 15 bytes; empty if it exited before its name was read.
+    /// The thread's name, at most 15 bytes; empty if the thread exited before its name was read.
     pub name: String,
 }
 
 /// The other threads that prevent a fork.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct OtherThreads {
-    /// The threads. Empty if the system reports that there are some, but not which.
+    /// The other threads. Empty if the system reports that other threads exist, but does not list
+    /// them.
     pub threads: Vec<Thread>,
 }
 
@@ -76,16 +77,18 @@ impl fmt::Display for OtherThreads {
 
 /// Forks this process.
 ///
-/// It calls the C library's fork, which runs the functions registered with `pthread_atfork`. The
-/// child has copies of all descriptors, of the signal mask and of unwritten buffers: see
-/// [`flush_c_streams`]. Counting the threads costs one system call.
+/// This function calls the C library's fork, which runs the functions registered with
+/// `pthread_atfork`. The child has copies of all descriptors, of the signal mask and of buffers
+/// that are not flushed yet (see [`flush_c_streams`]). Counting the threads costs one system call.
 ///
 /// # Errors
 ///
 /// - [`Error::OtherThreads`] if the process has other threads. The error names them.
-/// - [`Error::Os`] if the fork fails; it may succeed later if [`Error::is_resource_shortage`]
-///   returns true. Also if the threads cannot be counted, on Linux if neither `/proc` nor
+/// - [`Error::Os`] if the fork fails. The same call may succeed later if
+///   [`Error::is_resource_shortage`] returns true.
+/// - [`Error::Os`] if the threads cannot be counted. On Linux this happens if neither `/proc` nor
 ///   unshare(2) is available.
+/// - [`Error::Unsupported`] on systems other than Linux, FreeBSD and macOS.
 ///
 /// # Examples
 ///
@@ -106,9 +109,9 @@ pub fn fork() -> Result<ForkResult> {
     if let Some(other_threads) = other_threads()? {
         return Err(Error::OtherThreads(other_threads));
     }
-    // SAFETY: fork's condition is that the child of a process with several threads calls only
-    // async-signal-safe functions. This process has one thread, counted just above, and only that
-    // thread, which is here, could start a second.
+    // SAFETY: fork(2) restricts the child to async-signal-safe functions only if the process has
+    // several threads. The count above shows that this process has one thread, and only this thread
+    // could start another.
     match unsafe { libc::fork() } {
         -1 => Err(Error::last("fork")),
         0 => Ok(ForkResult::Child),
@@ -121,7 +124,7 @@ pub fn fork() -> Result<ForkResult> {
 
 /// Returns the other threads of this process; `None` if the calling thread is the only one.
 ///
-/// It waits a few milliseconds for threads that are exiting.
+/// Waits up to 5 ms for threads that are exiting.
 ///
 /// # Errors
 ///
@@ -140,8 +143,8 @@ pub fn other_threads() -> Result<Option<OtherThreads>> {
     Ok(Some(OtherThreads { threads: platform::others() }))
 }
 
-/// Flushes all buffers of C's `stdio`, so that a fork does not duplicate buffered output of a C
-/// library. It does not flush Rust's own `stdout`.
+/// Flushes all buffers of C's `stdio`, so that a fork does not duplicate the buffered output of C
+/// code. Does not flush Rust's own `stdout`.
 pub fn flush_c_streams() {
     // SAFETY: fflush takes a null pointer, which means every output stream (fflush(3)).
     unsafe { libc::fflush(std::ptr::null_mut()) };

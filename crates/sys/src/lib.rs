@@ -1,23 +1,25 @@
 //! The operating system calls that a forking daemon needs, in safe wrappers.
 //!
-//! All unsafe code of the workspace for Unix is in this crate. Each unsafe block is one call, with
-//! the reason why it is sound. Callers get safe values: a [`Pid`] that cannot be 0, a
-//! [`ForkResult`](fork::ForkResult) that is one of two processes, a
-//! [`SignalBlockGuard`](signals::SignalBlockGuard) that unblocks its signals when it is dropped.
+//! All unsafe code of the workspace for Unix is in this crate. Each unsafe block contains one
+//! operation, and its SAFETY comment says why the operation is sound. The types of the crate are
+//! safe to use: a [`Pid`] cannot be 0, a [`ForkResult`](fork::ForkResult) distinguishes the parent
+//! from the child, and dropping a [`SignalBlockGuard`](signals::SignalBlockGuard) restores the
+//! signal mask.
 //!
 //! # Limitations
 //!
-//! - Unix only, and Linux first. FreeBSD and macOS use fallback implementations that do less: no
-//!   parent death signal, pids instead of pidfds, no process title, no names of other threads, no
-//!   backtraces. The crate is built and tested on Linux; `--cfg fallback` builds the fallback
-//!   implementations there.
-//! - Only a process with one thread can fork: [`fork::fork`] returns an error in any other.
+//! - The crate supports Unix only, and primarily Linux. The fallback implementations for FreeBSD
+//!   and macOS do less: they have no parent death signal, no process title, no names of other
+//!   threads and no backtraces, and use pids instead of pidfds. The crate is built and tested on
+//!   Linux, where `--cfg fallback` selects most of the fallback implementations.
+//! - Only a process with one thread can fork. In a process with several threads [`fork::fork`]
+//!   returns an error.
 //! - The crate makes no decisions. The caller decides when to fork, which process to signal and how
 //!   long to wait.
 //!
 //! # Examples
 //!
-//! A child exits, and the parent reads its exit status:
+//! A child exits, and the parent collects the child's exit status:
 //!
 //! ```standalone_crate
 //! use daemon_sys::fork::{ForkResult, fork};
@@ -42,7 +44,7 @@
 //! | --- | --- |
 //! | [`fork`](mod@fork), [`reap`], [`process`], [`pidfd`] | forking, reaping, signalling and watching processes |
 //! | [`signals`], [`poll`], [`wakeup`], [`clock`] | event loops: receiving signals, polling descriptors, waking a loop, reading the clock |
-//! | [`link`], [`memfd`], [`shared`] | socket pairs and memory shared by two processes |
+//! | [`link`], [`memfd`], [`shared`] | socket pairs, memory files and shared memory |
 //! | [`trace`] | backtraces of other processes |
 //! | [`detach`](mod@detach), [`stdio`], [`pidfile`], [`privileges`], [`limits`], [`title`] | steps of a daemon's launch |
 //! | [`listen`], [`socketfile`], [`fds`] | listening sockets, Unix socket files, open and inherited descriptors |

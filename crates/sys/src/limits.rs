@@ -1,5 +1,5 @@
-//! Process settings of a daemon's launch: working directory, umask, resource limits, niceness and
-//! OOM score.
+//! Process settings that a daemon changes at launch: working directory, umask, resource limits,
+//! niceness and OOM score.
 
 use std::path::Path;
 
@@ -27,7 +27,7 @@ use fallback as platform;
 #[cfg(all(target_os = "linux", not(fallback)))]
 use linux as platform;
 
-/// No limit, for [`set_limit`].
+/// The value that means "no limit" in [`set_limit`] and [`open_files_limit`].
 pub const UNLIMITED: u64 = u64::MAX;
 
 /// A resource limit of a process (getrlimit(2)).
@@ -35,7 +35,7 @@ pub const UNLIMITED: u64 = u64::MAX;
 pub enum Resource {
     /// The number of open descriptors.
     OpenFiles,
-    /// Processes of the user; on Linux threads too.
+    /// The number of processes of the user; on Linux threads count too.
     Processes,
     /// Size of a core dump, in bytes.
     Core,
@@ -52,7 +52,7 @@ pub enum Resource {
 }
 
 impl Resource {
-    /// Returns the system's constant; none if the system has no such limit.
+    /// Returns nix's constant; `None` if nix has no such limit for this system.
     fn nix(self) -> Option<resource::Resource> {
         match self {
             Resource::OpenFiles => Some(resource::Resource::RLIMIT_NOFILE),
@@ -90,8 +90,8 @@ pub fn change_dir(path: impl AsRef<Path>) -> Result<()> {
 ///
 /// # Errors
 ///
-/// If a process other than root raises `hard`, or `soft` is greater than `hard`;
-/// [`Error::Unsupported`] for processes and locked memory on macOS.
+/// [`Error::Os`] if a process other than root raises `hard`, or if `soft` is greater than `hard`.
+/// [`Error::Unsupported`] for [`Resource::Processes`] and [`Resource::LockedMemory`] on macOS.
 pub fn set_limit(resource: Resource, soft: u64, hard: u64) -> Result<()> {
     let action = || format!("set limit {resource:?} to {soft} (hard limit {hard})");
     let constant = resource.nix().ok_or_else(|| Error::Unsupported { action: action() })?;
@@ -102,7 +102,7 @@ fn raw(limit: u64) -> libc::rlim_t {
     libc::rlim_t::try_from(limit).unwrap_or(libc::RLIM_INFINITY)
 }
 
-/// Returns the soft limit of open descriptors of this process, or [`UNLIMITED`].
+/// Returns this process's soft limit on open descriptors; [`UNLIMITED`] if there is no limit.
 ///
 /// # Errors
 ///
@@ -113,16 +113,17 @@ pub fn open_files_limit() -> Result<u64> {
     if soft == libc::RLIM_INFINITY {
         return Ok(UNLIMITED);
     }
-    // Converted through i128, since FreeBSD's limits are signed.
+    // Converted through i128, because FreeBSD's limits are signed.
     Ok(u64::try_from(i128::from(soft)).unwrap_or(UNLIMITED))
 }
 
-/// Raises the soft limit of open descriptors of this process to the hard limit, and returns it, or
-/// [`UNLIMITED`].
+/// Raises this process's soft limit on open descriptors to the hard limit. Returns the new soft
+/// limit; [`UNLIMITED`] if there is no limit.
 ///
 /// # Errors
 ///
-/// If the system refuses the value of its hard limit, as macOS does if that is unlimited.
+/// If the system refuses a soft limit equal to the hard limit. macOS does this if the hard limit is
+/// unlimited.
 pub fn raise_open_files_limit() -> Result<u64> {
     let (_, hard) = getrlimit(resource::Resource::RLIMIT_NOFILE)
         .map_err(|errno| Error::os("read the limit of open files", errno))?;
@@ -132,11 +133,11 @@ pub fn raise_open_files_limit() -> Result<u64> {
 }
 
 /// Sets the niceness of this process, from -20 (highest priority) to 19 (lowest priority); the
-/// default is 0. Only root is allowed to lower it.
+/// default is 0. Only root is allowed to lower the niceness.
 ///
 /// # Errors
 ///
-/// If this process is not permitted to lower it.
+/// If this process is not permitted to lower the niceness.
 pub fn nice(niceness: i32) -> Result<()> {
     // SAFETY: setpriority takes three numbers and touches no memory of ours; process 0 is this one.
     match unsafe { libc::setpriority(libc::PRIO_PROCESS, 0, niceness) } {
@@ -145,13 +146,13 @@ pub fn nice(niceness: i32) -> Result<()> {
     }
 }
 
-/// Sets the preference of the kernel's OOM killer for this process, from -1000 (never killed) to
-/// 1000 (killed first). Only root is allowed to lower it (proc_pid_oom_score_adj(5)).
+/// Sets this process's score for the kernel's OOM killer, from -1000 (never killed) to 1000 (killed
+/// first). Only root is allowed to lower the score (proc_pid_oom_score_adj(5)).
 ///
 /// # Errors
 ///
-/// If this process is not permitted to lower it; [`Error::Unsupported`] on systems other than
-/// Linux.
+/// [`Error::Os`] if this process is not permitted to lower the score. [`Error::Unsupported`] on
+/// systems other than Linux.
 pub fn oom_score_adj(score: i32) -> Result<()> {
     platform::oom_score_adj(score)
 }

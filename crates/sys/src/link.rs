@@ -28,8 +28,9 @@ type ControlBuffer = [u64; (FDS_MAX * size_of::<RawFd>() + 64) / size_of::<u64>(
 
 /// One end of a link.
 ///
-/// It is nonblocking and close-on-exec. When it is dropped, the other end reads the end of the
-/// stream, unless a forked process holds a copy: a child must close the ends that it does not use.
+/// The socket is nonblocking and close-on-exec. After this end is dropped, the other end reads the
+/// end of the stream, unless a forked process holds a copy of this end. A child must therefore
+/// close the ends that it does not use.
 #[derive(Debug)]
 pub struct LinkEnd {
     socket: OwnedFd,
@@ -50,8 +51,8 @@ pub fn pair() -> Result<(LinkEnd, LinkEnd)> {
     make().map_err(|error: io::Error| Error::os("create a socket pair", error))
 }
 
-/// Shuts down writing on this end and all its copies: the other end reads the end of the stream.
-/// Data from the other end can still be received.
+/// Shuts down writing on this end and all its copies. The other end then reads the end of the
+/// stream. This end can still receive data from the other end.
 ///
 /// # Errors
 ///
@@ -65,13 +66,14 @@ impl LinkEnd {
     /// Sends bytes, with copies of these descriptors attached to the first byte. Returns the number
     /// of bytes sent.
     ///
-    /// After a partial send all descriptors have been sent: send the remaining bytes without them.
+    /// A partial send has already sent all descriptors, so send the remaining bytes without them.
     ///
     /// # Errors
     ///
     /// - `WouldBlock` if the socket buffer is full; nothing was sent.
     /// - `BrokenPipe` if the other end is closed. No signal is raised.
-    /// - `InvalidInput` for descriptors without a byte, or for more than [`FDS_MAX`].
+    /// - `InvalidInput` for descriptors without at least one byte, or for more than [`FDS_MAX`]
+    ///   descriptors.
     pub fn send(&self, bytes: &[IoSlice<'_>], fds: &[BorrowedFd<'_>]) -> io::Result<usize> {
         if fds.len() > FDS_MAX {
             return Err(io::Error::new(io::ErrorKind::InvalidInput, "too many descriptors"));
@@ -84,7 +86,7 @@ impl LinkEnd {
         }
         if let (&[bytes], []) = (bytes, fds) {
             return retry(|| {
-                // SAFETY: the pointer is to the slice, with its true length; send only reads it.
+                // SAFETY: the pointer and the length are those of the slice, which send only reads.
                 unsafe {
                     libc::send(self.raw(), bytes.as_ptr().cast(), bytes.len(), platform::SEND)
                 }
@@ -105,17 +107,18 @@ impl LinkEnd {
     }
 
     /// Receives bytes into `buf`, appends the received descriptors to `fds`, and returns the number
-    /// of bytes: 0 if the other end is closed (or `buf` is empty).
+    /// of bytes. It is 0 if the other end is closed or `buf` is empty.
     ///
-    /// Descriptors are received together with the first byte that they were sent with, in the order
-    /// of sending. The same call may receive earlier bytes too, but never the descriptors of two
-    /// sends. The descriptors are close-on-exec.
+    /// The call that receives the first byte of a send also receives all descriptors of that send,
+    /// in the order in which they were sent. The same call may receive earlier bytes too, but never
+    /// the descriptors of two sends. The descriptors are close-on-exec.
     ///
     /// # Errors
     ///
     /// - `WouldBlock` if there is no data.
     /// - `InvalidData` if descriptors were lost because this process has reached its limit of open
-    ///   descriptors. The remaining ones cannot be assigned to messages, so the link is unusable.
+    ///   descriptors. The received descriptors cannot be assigned to messages any more, so the link
+    ///   is unusable.
     pub fn receive(&self, buf: &mut [u8], fds: &mut VecDeque<OwnedFd>) -> io::Result<usize> {
         let mut control: ControlBuffer = [0; _];
         let mut space = libc::iovec { iov_base: buf.as_mut_ptr().cast(), iov_len: buf.len() };
@@ -154,16 +157,16 @@ fn retry(mut call: impl FnMut() -> isize) -> io::Result<usize> {
 }
 
 fn empty_message() -> libc::msghdr {
-    // SAFETY: msghdr is made of integers and pointers, for which zeroes are a value.
+    // SAFETY: msghdr is made of integers and pointers, for which zero is valid.
     unsafe { std::mem::zeroed() }
 }
 
 fn attach(message: &mut libc::msghdr, control: &mut ControlBuffer, fds: &[BorrowedFd<'_>]) {
     let bytes = size_of_val(fds) as libc::c_uint;
     message.msg_control = control.as_mut_ptr().cast();
-    // SAFETY: CMSG_SPACE only computes.
+    // SAFETY: CMSG_SPACE only computes a length.
     message.msg_controllen = unsafe { libc::CMSG_SPACE(bytes) } as _;
-    // SAFETY: CMSG_LEN only computes.
+    // SAFETY: CMSG_LEN only computes a length.
     let length = unsafe { libc::CMSG_LEN(bytes) };
     // SAFETY: the message has a control buffer, larger than a header.
     let header = unsafe { libc::CMSG_FIRSTHDR(&raw const *message) };
@@ -183,12 +186,13 @@ fn detach(message: &libc::msghdr, fds: &mut VecDeque<OwnedFd>) -> io::Result<()>
     // SAFETY: recvmsg has filled in the message, whose control buffer still exists.
     let mut header = unsafe { libc::CMSG_FIRSTHDR(message) };
     while !header.is_null() {
-        // SAFETY: not null, so it is a header that recvmsg wrote in the buffer.
+        // SAFETY: the pointer is not null, so it points to a header that recvmsg wrote in the
+        // buffer.
         let fields = unsafe { *header };
         if (fields.cmsg_level, fields.cmsg_type) == (libc::SOL_SOCKET, libc::SCM_RIGHTS) {
             // SAFETY: the header is valid, as above.
             let data = unsafe { libc::CMSG_DATA(header) }.cast::<RawFd>();
-            // SAFETY: CMSG_LEN only computes.
+            // SAFETY: CMSG_LEN only computes a length.
             let before = unsafe { libc::CMSG_LEN(0) } as usize;
             for i in 0..(fields.cmsg_len as usize).saturating_sub(before) / size_of::<RawFd>() {
                 // SAFETY: the index is within the length that the header states.
@@ -201,7 +205,7 @@ fn detach(message: &libc::msghdr, fds: &mut VecDeque<OwnedFd>) -> io::Result<()>
                 fds.push_back(fd);
             }
         }
-        // SAFETY: both are what recvmsg filled in.
+        // SAFETY: recvmsg has filled in both the message and the header.
         header = unsafe { libc::CMSG_NXTHDR(message, header) };
     }
     Ok(())
@@ -252,7 +256,7 @@ mod tests {
             writer.write_all(b"through").expect("written");
             drop(writer);
             let mut through = String::new();
-            let mut reader = io::PipeReader::from(fds.pop_front().expect("one"));
+            let mut reader = io::PipeReader::from(fds.pop_front().expect("a descriptor"));
             reader.read_to_string(&mut through).expect("readable");
             assert_eq!(through, "through");
         }
@@ -274,7 +278,7 @@ mod tests {
     }
 
     #[test]
-    fn full_empty_and_closed_links_return_their_errors() {
+    fn sends_and_receives_report_full_empty_and_closed_links() {
         let (one, other) = pair().expect("a socket pair");
         let mut fds = VecDeque::new();
         let empty = other.receive(&mut [0; 8], &mut fds).expect_err("no data");
@@ -291,7 +295,7 @@ mod tests {
         assert_eq!(gone.kind(), io::ErrorKind::BrokenPipe);
         let (one, other) = pair().expect("a socket pair");
         drop(one);
-        assert_eq!(other.receive(&mut [0; 8], &mut fds).expect("the end"), 0);
+        assert_eq!(other.receive(&mut [0; 8], &mut fds).expect("the end of the stream"), 0);
     }
 
     #[test]

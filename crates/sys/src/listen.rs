@@ -18,8 +18,9 @@ mod platform;
 /// Reduces the backlog of a listening socket to the system's minimum, so that new connections are
 /// refused, or retried by the client, instead of waiting in the backlog.
 ///
-/// Connections that are in the backlog already can still be accepted. It is the first step of a
-/// stop that drops no client: reduce the backlog, accept the remaining connections, close.
+/// Connections that are in the backlog already can still be accepted. To stop without dropping a
+/// client, call this function first, then accept the remaining connections, and then close the
+/// listener.
 ///
 /// # Errors
 ///
@@ -51,20 +52,23 @@ pub fn set_nonblocking(fd: BorrowedFd<'_>, on: bool) -> Result<()> {
     Ok(())
 }
 
-/// Accepts one pending connection without blocking. Returns `None` if there is none.
+/// Accepts one pending connection. Returns `None` if no connection is pending.
 ///
-/// The new descriptor is nonblocking and close-on-exec.
+/// The listener must be nonblocking; otherwise the call waits for a connection. The new descriptor
+/// is nonblocking and close-on-exec.
 ///
 /// # Errors
 ///
-/// The errors of accept4(2), such as `EMFILE`. Errors of a single connection, such as one that its
-/// client has aborted (`ECONNABORTED`), are not returned: it tries the next connection.
+/// The errors of accept4(2), such as `EMFILE`. An error of a single connection, such as
+/// `ECONNABORTED` if the client has aborted it, is not returned; the next connection is accepted
+/// instead.
 pub fn accept(listener: BorrowedFd<'_>) -> io::Result<Option<OwnedFd>> {
     loop {
         match platform::accept(listener) {
             Ok(connection) => return Ok(Some(connection)),
             Err(Errno::EAGAIN) => return Ok(None),
-            // Errors of the connection, not of the listener (accept(2), "Error handling").
+            // Interruptions, and errors of the connection rather than the listener (accept(2),
+            // "Error handling").
             Err(
                 Errno::EINTR
                 | Errno::ECONNABORTED

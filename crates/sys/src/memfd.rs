@@ -1,5 +1,5 @@
-//! Memory files: data that is too long for a message is passed to another process as a descriptor
-//! of an unnamed file.
+//! Memory files. Data that is too long for a message is written to an unnamed file, whose
+//! descriptor is then sent to the other process.
 
 use std::io;
 use std::mem::MaybeUninit;
@@ -29,8 +29,8 @@ use unlinked as platform;
 ///
 /// # Errors
 ///
-/// If the system is out of descriptors or memory, or the name is too long (249 bytes on Linux) or
-/// contains a zero byte.
+/// If the system is out of descriptors or memory, or the name is too long (more than 249 bytes on
+/// Linux) or contains a zero byte.
 ///
 /// # Examples
 ///
@@ -49,13 +49,13 @@ pub fn memfd_with(name: &str, bytes: &[u8]) -> Result<OwnedFd> {
     platform::filled(name, bytes).map_err(|error| Error::os(action(), error))
 }
 
-/// Reads a whole memory file from its start. It does not use or change the file position, which
-/// other processes share.
+/// Reads a whole memory file from its start. The file position, which other processes share, is
+/// neither used nor changed.
 ///
 /// # Errors
 ///
-/// [`Error::TooLong`] if the file is longer than `limit`, which protects against a sender that
-/// would use up this process's memory. [`Error::Os`] if the file cannot be read.
+/// [`Error::TooLong`] if the file is longer than `limit` bytes. The limit protects against a sender
+/// that would use up this process's memory. [`Error::Os`] if the file cannot be read.
 pub fn read_all(fd: impl AsFd, limit: usize) -> Result<Vec<u8>> {
     let fd = fd.as_fd();
     let action = |errno: Errno| Error::os("read memory file", errno);
@@ -83,12 +83,12 @@ pub fn read_all(fd: impl AsFd, limit: usize) -> Result<Vec<u8>> {
 
 /// Reads exactly this many bytes from the start of a memory file.
 ///
-/// The bytes are copied, so concurrent changes by another process are harmless. A truncated file is
-/// an error.
+/// The bytes are copied, so concurrent changes by another process are harmless. If the file was
+/// truncated, an error is returned.
 ///
 /// # Errors
 ///
-/// [`Error::Os`] if the file is shorter, it cannot be read, or the system is out of memory.
+/// [`Error::Os`] if the file is shorter or cannot be read, or if the system is out of memory.
 ///
 /// # Examples
 ///
@@ -105,7 +105,7 @@ pub fn read_all(fd: impl AsFd, limit: usize) -> Result<Vec<u8>> {
 pub fn read_exactly(fd: impl AsFd, length: usize) -> Result<Vec<u8>> {
     let fd = fd.as_fd();
     let action = |error: io::Error| Error::os(format!("read {length} bytes of memory file"), error);
-    // Checked before the allocation, because another process has chosen the length.
+    // Check the size before the allocation, because another process has chosen `length`.
     let size = nix::sys::stat::fstat(fd).map_err(|errno| action(errno.into()))?.st_size;
     if usize::try_from(size).unwrap_or(0) < length {
         return Err(action(io::ErrorKind::UnexpectedEof.into()));

@@ -17,8 +17,8 @@ use linux as platform;
 /// A handle for any process. It refers to the process that had the pid when the handle was opened,
 /// and never to a later process with the same pid.
 ///
-/// On Linux it is a pidfd (pidfd_open(2)). On other systems it is the pid only, which the system
-/// can reuse, and its descriptor is never readable.
+/// On Linux it is a pidfd (pidfd_open(2)). On other systems the handle contains only the pid, which
+/// the system can reuse, and its descriptor is never readable.
 #[derive(Debug)]
 pub struct PidFd {
     pid: Pid,
@@ -41,7 +41,7 @@ impl PidFd {
         self.pid
     }
 
-    /// Sends the process a signal. After it is reaped the result is
+    /// Sends a signal to the process. After the process is reaped, the result is
     /// [`NoSuchProcess`](SignalOutcome::NoSuchProcess), even if the pid is reused.
     ///
     /// # Errors
@@ -51,8 +51,8 @@ impl PidFd {
         self.handle.signal(self.pid, signal)
     }
 
-    /// Returns whether the process has exited. On Linux this includes zombies; on other systems
-    /// only reaped processes.
+    /// Returns whether the process has exited. On Linux a zombie counts as exited. On other systems
+    /// a process counts as exited only after it is reaped.
     ///
     /// # Errors
     ///
@@ -79,7 +79,7 @@ mod tests {
     fn an_exited_process_is_detected_and_cannot_be_signalled() {
         let mut child = Command::new("sleep").arg("60").spawn().expect("sleep starts");
         let pid = Pid::from_raw(child.id() as i32).expect("a pid");
-        let handle = PidFd::open(pid).expect("opens");
+        let handle = PidFd::open(pid).expect("opened");
         assert!(!handle.has_exited().expect("a result"));
         assert_eq!(handle.signal(Signal::Kill).expect("permitted"), SignalOutcome::Delivered);
         child.wait().expect("reaped");

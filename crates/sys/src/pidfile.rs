@@ -1,7 +1,7 @@
-//! The pid file: a lock that marks a daemon as running, and the daemon's pid.
+//! The pid file, which contains the daemon's pid and is locked while the daemon is running.
 //!
-//! Only the lock decides whether a daemon is running. It is released when its holder exits, in
-//! whatever way, so a stale file does not prevent a start.
+//! Only the lock decides whether a daemon is running. The system releases the lock when its holder
+//! exits for any reason, so a stale file does not prevent a start.
 
 use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io::{self, Read};
@@ -13,9 +13,9 @@ use crate::process::Pid;
 
 /// A pid file that this process has locked.
 ///
-/// Forked processes share the lock and hold it as long as they have a copy. Each must call
-/// [`close`](PidFile::close), or a daemon that died cannot be restarted. Dropping it releases the
-/// lock but does not remove the file.
+/// Forked processes share the lock, which is held as long as any process has a copy of the
+/// `PidFile`. Each forked process must therefore call [`close`](PidFile::close), or a daemon that
+/// died cannot be restarted. Dropping the last copy releases the lock but does not remove the file.
 #[derive(Debug)]
 pub struct PidFile {
     path: PathBuf,
@@ -23,17 +23,17 @@ pub struct PidFile {
 }
 
 impl PidFile {
-    /// Opens and locks the file, or creates it with mode 0644, reduced by the umask. Its contents
-    /// do not change until [`write`](PidFile::write).
+    /// Opens and locks the file. If the file does not exist, it is created with mode 0644, reduced
+    /// by the umask. The contents do not change until [`write`](PidFile::write) is called.
     ///
-    /// Claim it before detaching, so that an error is printed to the terminal. Symbolic links are
-    /// not followed: in a directory that other users can write to, a link could make root write to
-    /// any file.
+    /// Claim the pid file before detaching, so that an error is printed to the terminal. Symbolic
+    /// links are not followed, because in a directory that other users can write to, a link could
+    /// make root write to any file.
     ///
     /// # Errors
     ///
-    /// [`Error::AlreadyRunning`] if another process holds the lock; [`Error::Os`] if the file
-    /// cannot be opened.
+    /// [`Error::AlreadyRunning`] if another process holds the lock. [`Error::Os`] if the file
+    /// cannot be opened or locked.
     pub fn claim(path: impl AsRef<Path>) -> Result<PidFile> {
         let given = path.as_ref();
         let action = || format!("claim pid file {}", given.display());
@@ -56,7 +56,7 @@ impl PidFile {
         }
     }
 
-    /// Replaces the file's contents by this pid.
+    /// Replaces the file's contents with this pid.
     ///
     /// # Errors
     ///
@@ -72,8 +72,9 @@ impl PidFile {
         })
     }
 
-    /// Removes the file, when the daemon exits. If that is not permitted, as in a directory of root
-    /// after privileges were dropped, it truncates the file instead.
+    /// Removes the file. Call this method when the daemon exits. If the file cannot be removed, for
+    /// example from a directory of root after privileges were dropped, it is truncated instead. If
+    /// another file has replaced the pid file at the path, that file is kept.
     ///
     /// # Errors
     ///
@@ -86,7 +87,7 @@ impl PidFile {
         self.file.set_len(0).map_err(|error| Error::os(action(), error))
     }
 
-    /// Closes this process's copy. The lock is held as long as another process has a copy.
+    /// Closes this process's copy. The lock stays held as long as another process has a copy.
     pub fn close(self) {
         drop(self);
     }
@@ -135,7 +136,7 @@ mod tests {
     }
 
     #[test]
-    fn a_stale_file_is_claimed_and_invalid_contents_are_not_a_pid() {
+    fn a_stale_file_is_claimed_and_invalid_contents_are_not_read_as_a_pid() {
         let (_dir, path) = pid_path();
         fs::write(&path, "12345678 and more than a number").expect("written");
         let mut claimed = PidFile::claim(&path).expect("claimed");

@@ -34,15 +34,15 @@ impl Interest {
 pub struct Ready(PollFlags);
 
 impl Default for Ready {
-    /// No events.
+    /// Returns a value without events.
     fn default() -> Self {
         Ready(PollFlags::empty())
     }
 }
 
 impl Ready {
-    /// The events that poll(2) always reports: an error, a hangup of the peer, a descriptor that is
-    /// not open.
+    /// The events that poll(2) always reports: an error, a hangup of the peer, or a descriptor that
+    /// is not open.
     const ALWAYS_REPORTED: PollFlags =
         PollFlags::POLLERR.union(PollFlags::POLLHUP).union(PollFlags::POLLNVAL);
 
@@ -76,9 +76,9 @@ impl Ready {
 /// Waits until a descriptor is ready or the timeout has elapsed. Returns the events of each
 /// descriptor, in the given order.
 ///
-/// `None` waits without a timeout. A signal neither ends nor extends the wait. The timeout is
-/// rounded up to a whole millisecond, so that a deadline has passed when the wait ends; then all
-/// results are empty. It does not allocate.
+/// `None` waits without a timeout. A signal neither ends nor extends the wait. If the timeout
+/// elapses, all results are empty. The timeout is rounded up to whole milliseconds, so it never
+/// elapses early. This function does not allocate.
 ///
 /// # Errors
 ///
@@ -128,18 +128,18 @@ mod tests {
             (reader.as_fd(), Interest::Read),
             (writer.as_fd(), Interest::Write),
         ];
-        let ready = wait(&fds, None).expect("waits");
+        let ready = wait(&fds, None).expect("polled");
         assert!(ready[0].is_empty());
         assert!(ready[1].is_readable() && !ready[1].is_closed());
         assert!(ready[2].is_writable());
     }
 
     #[test]
-    fn the_deadline_has_passed_when_all_results_are_empty() {
+    fn a_wait_without_events_does_not_end_before_the_timeout() {
         let (idle, _writer) = io::pipe().expect("a pipe");
         let start = Instant::now();
         let timeout = Duration::from_micros(2_500);
-        let ready = wait(&[(idle.as_fd(), Interest::Read)], Some(timeout)).expect("waits");
+        let ready = wait(&[(idle.as_fd(), Interest::Read)], Some(timeout)).expect("polled");
         assert!(ready[0].is_empty());
         assert!(start.elapsed() >= timeout);
     }
@@ -148,12 +148,12 @@ mod tests {
     fn the_end_of_a_stream_is_readable() {
         let (reader, writer) = io::pipe().expect("a pipe");
         drop(writer);
-        let ready = wait(&[(reader.as_fd(), Interest::Read)], None).expect("waits");
+        let ready = wait(&[(reader.as_fd(), Interest::Read)], None).expect("polled");
         assert!(ready[0].is_readable() && ready[0].is_closed());
     }
 
     #[test]
-    fn the_rest_of_a_millisecond_is_rounded_up() {
+    fn a_timeout_is_rounded_up_to_whole_milliseconds() {
         assert_eq!(in_milliseconds(Duration::from_nanos(1)), PollTimeout::from(1_u8));
         assert_eq!(in_milliseconds(Duration::ZERO), PollTimeout::ZERO);
         assert_eq!(in_milliseconds(Duration::MAX), PollTimeout::MAX);

@@ -16,21 +16,22 @@ use other as platform;
 /// A user of the system.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct User {
-    /// The user's name, or its uid if the user database does not have it.
+    /// The user's name, or the uid if the user database does not have the user.
     pub name: String,
-    /// The uid.
+    /// The numeric user id.
     pub uid: u32,
     /// The gid of the primary group, if the user database has the user.
     pub primary: Option<u32>,
 }
 
 impl User {
-    /// Looks up a user by name or uid. A uid that the user database does not have, as is common in
-    /// containers, is a user without a primary group.
+    /// Looks up a user by name or uid. For a uid that is not in the user database, as is common in
+    /// containers, returns a user without a primary group.
     ///
     /// # Errors
     ///
-    /// [`Error::NoSuchUser`]; [`Error::Os`] if the database cannot be read.
+    /// [`Error::NoSuchUser`] if `name` is not a number and not in the user database. [`Error::Os`]
+    /// if the database cannot be read.
     pub fn named(name: &str) -> Result<User> {
         let action = |errno| Error::os(format!("look up user {name}"), errno);
         let mut found = unistd::User::from_name(name).map_err(action)?;
@@ -53,18 +54,19 @@ impl User {
 /// A group of the system.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Group {
-    /// The group's name, or its gid if the group database does not have it.
+    /// The group's name, or the gid if the group database does not have the group.
     pub name: String,
-    /// The gid.
+    /// The numeric group id.
     pub gid: u32,
 }
 
 impl Group {
-    /// Looks up a group by name or gid.
+    /// Looks up a group by name or gid. A gid that is not in the group database is accepted.
     ///
     /// # Errors
     ///
-    /// [`Error::NoSuchGroup`]; [`Error::Os`] if the database cannot be read.
+    /// [`Error::NoSuchGroup`] if `name` is not a number and not in the group database.
+    /// [`Error::Os`] if the database cannot be read.
     pub fn named(name: &str) -> Result<Group> {
         let action = |errno| Error::os(format!("look up group {name}"), errno);
         if let Some(group) = unistd::Group::from_name(name).map_err(action)? {
@@ -86,21 +88,22 @@ impl Group {
 /// The user, group and supplementary groups of a process.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Privileges {
-    /// The user.
+    /// The user that the process runs as.
     pub user: User,
-    /// The group.
+    /// The group that the process runs as.
     pub group: Group,
     /// The gids of the supplementary groups.
     pub supplementary: Vec<u32>,
 }
 
 impl Privileges {
-    /// Returns the privileges of a login of this user: the primary group and the supplementary
-    /// groups.
+    /// Returns the privileges that a login of this user has: the user's primary group and
+    /// supplementary groups.
     ///
     /// # Errors
     ///
-    /// [`Error::NoPrimaryGroup`] if the user database does not have the user.
+    /// [`Error::NoPrimaryGroup`] if the user database does not have the user. [`Error::Os`] if the
+    /// group database cannot be read.
     pub fn of(user: User) -> Result<Privileges> {
         match user.primary {
             Some(gid) => Privileges::with_group(user, Group::numbered(gid)?),
@@ -108,8 +111,9 @@ impl Privileges {
         }
     }
 
-    /// Returns the privileges of this user with this group instead of the primary one, and with the
-    /// user's supplementary groups.
+    /// Returns the privileges of this user with this group instead of the primary group, and with
+    /// the user's supplementary groups. A user that is not in the user database gets only this
+    /// group.
     ///
     /// # Errors
     ///
@@ -130,7 +134,7 @@ impl Privileges {
     ///
     /// # Errors
     ///
-    /// [`Error::NotRoot`].
+    /// [`Error::NotRoot`] if this process is not root.
     pub fn check(&self) -> Result<()> {
         let uid = unistd::geteuid();
         if uid.is_root() {
@@ -149,17 +153,20 @@ pub fn effective_uid() -> u32 {
     unistd::geteuid().as_raw()
 }
 
-/// Changes to this user and group, permanently and in all threads, and verifies the result.
+/// Changes to this user and group, permanently and in all threads, and verifies the result. The
+/// verification checks the ids and the groups, and that this process cannot change back to user 0
+/// or group 0. Changing to user 0 drops no privileges, so in that case only the ids and the groups
+/// are checked.
 ///
-/// It resets the parent death signal (see [`die_with_parent`](crate::process::die_with_parent)) and
-/// disables core dumps (prctl(2), `PR_SET_DUMPABLE`).
+/// On Linux, changing the ids resets the parent death signal (see
+/// [`die_with_parent`](crate::process::die_with_parent)) and disables core dumps (prctl(2),
+/// `PR_SET_DUMPABLE`).
 ///
 /// # Errors
 ///
 /// - [`Error::NotRoot`] if this process is not root. Nothing has changed.
-/// - [`Error::Os`] if a system call fails. Some ids may have changed: the process should exit.
-/// - [`Error::PrivilegesNotDropped`] if the verification fails: the process must exit. Changing to
-///   user 0 drops no privileges; then only the groups are verified.
+/// - [`Error::Os`] if a system call fails. Some ids may have changed, so the process should exit.
+/// - [`Error::PrivilegesNotDropped`] if the verification fails. The process must then exit.
 pub fn drop_to(new: &Privileges) -> Result<()> {
     let Privileges { user, group, supplementary } = new;
     let action = || format!("become user {} and group {}", user.name, group.name);
@@ -226,7 +233,7 @@ mod tests {
     }
 
     #[test]
-    fn a_number_without_an_entry_needs_a_group() {
+    fn a_uid_without_a_database_entry_needs_a_group() {
         let user = User::named("3999999").expect("a number is accepted");
         assert_eq!(user.primary, None);
         let alone = Privileges::of(user.clone()).expect_err("refused").to_string();

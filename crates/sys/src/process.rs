@@ -1,6 +1,7 @@
 //! Pids, sending signals, process groups, and exiting.
 //!
-//! Waiting for a child is in `reap`, receiving signals in `signals`.
+//! The module [`reap`](crate::reap) waits for children. The module [`signals`](crate::signals)
+//! receives signals.
 
 use std::fmt;
 use std::num::NonZeroI32;
@@ -27,7 +28,7 @@ use linux as platform;
 pub struct Pid(NonZeroI32);
 
 impl Pid {
-    /// Creates a pid from a number; `None` unless it is positive.
+    /// Creates a pid from a number; returns `None` if the number is not positive.
     #[must_use]
     pub fn from_raw(number: i32) -> Option<Pid> {
         if number > 0 { NonZeroI32::new(number).map(Pid) } else { None }
@@ -43,15 +44,15 @@ impl Pid {
     ///
     /// # Panics
     ///
-    /// Never: getpid(2) always returns a positive number.
+    /// Never, because getpid(2) always returns a positive number.
     #[must_use]
     #[inline]
     pub fn this() -> Pid {
         Pid::from_raw(unistd::getpid().as_raw()).expect("getpid returns a positive number")
     }
 
-    /// Returns the pid of this process's parent; `None` if the parent is outside our pid
-    /// namespace, which getppid(2) reports as 0.
+    /// Returns the pid of this process's parent; `None` if the parent is outside this process's pid
+    /// namespace, because getppid(2) then returns 0.
     #[must_use]
     #[inline]
     pub fn parent() -> Option<Pid> {
@@ -74,13 +75,13 @@ impl fmt::Display for Pid {
 pub enum Signal {
     /// `SIGHUP`: reopen the logs or reload.
     Hup,
-    /// `SIGINT`: stop, from the terminal.
+    /// `SIGINT`: stop, sent by the terminal.
     Int,
     /// `SIGQUIT`: stop immediately.
     Quit,
     /// `SIGABRT`: abort with a core dump.
     Abort,
-    /// `SIGKILL`: kill, which cannot be caught.
+    /// `SIGKILL`: kill; cannot be caught.
     Kill,
     /// `SIGUSR1`: not used by the daemon.
     Usr1,
@@ -96,9 +97,9 @@ pub enum Signal {
     Child,
     /// `SIGCONT`: continue after a stop.
     Cont,
-    /// `SIGSTOP`: suspend, which cannot be caught.
+    /// `SIGSTOP`: suspend; cannot be caught.
     Stop,
-    /// `SIGTSTP`: suspend, from the terminal.
+    /// `SIGTSTP`: suspend, sent by the terminal.
     Tstp,
     /// `SIGTTIN`: add a child.
     Ttin,
@@ -157,7 +158,7 @@ impl Signal {
         }
     }
 
-    /// Returns the name as in the manual: `SIGTERM`.
+    /// Returns the signal's name, for example `SIGTERM`.
     #[must_use]
     pub fn name(self) -> &'static str {
         self.nix().as_str()
@@ -187,7 +188,8 @@ impl fmt::Display for Signal {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[must_use]
 pub enum SignalOutcome {
-    /// The signal is pending for the process, or for a process of the group. A zombie counts.
+    /// The signal was sent to the process, or to at least one process of the group. A zombie counts
+    /// as a process.
     Delivered,
     /// No such process or group exists.
     NoSuchProcess,
@@ -195,13 +197,15 @@ pub enum SignalOutcome {
 
 /// Sends a signal to a process.
 ///
-/// Signalling a pid is only safe while the system cannot reuse the number: in the parent, before it
-/// reaps the process. For any other process use [`PidFd`](crate::pidfd::PidFd).
+/// Signalling a pid is safe only while the system cannot reuse the number. This is guaranteed only
+/// in the parent of the process, before the parent reaps it. For any other process use
+/// [`PidFd`](crate::pidfd::PidFd).
 ///
 /// # Errors
 ///
-/// If the process belongs to another user. A process that has exited is not an error: the result is
-/// [`SignalOutcome::NoSuchProcess`].
+/// If this process is not permitted to signal the process, for example because the other process
+/// belongs to another user. If the process does not exist any more, the result is
+/// [`SignalOutcome::NoSuchProcess`], not an error.
 pub fn signal(pid: Pid, signal: Signal) -> Result<SignalOutcome> {
     outcome(nix::sys::signal::kill(pid.nix(), signal.nix()))
         .map_err(|errno| Error::os(format!("send {signal} to process {pid}"), errno))
@@ -211,7 +215,7 @@ pub fn signal(pid: Pid, signal: Signal) -> Result<SignalOutcome> {
 ///
 /// # Errors
 ///
-/// If this process is not permitted to signal any process of the group.
+/// If this process is permitted to signal none of the processes of the group.
 pub fn signal_group(leader: Pid, signal: Signal) -> Result<SignalOutcome> {
     outcome(nix::sys::signal::killpg(leader.nix(), signal.nix()))
         .map_err(|errno| Error::os(format!("send {signal} to process group {leader}"), errno))
@@ -219,9 +223,10 @@ pub fn signal_group(leader: Pid, signal: Signal) -> Result<SignalOutcome> {
 
 /// Returns whether the group that `leader` created has no processes left.
 ///
-/// A zombie is still a member of its group: until the leader is reaped the result is `false` and
-/// the number cannot be reused. After that the kernel keeps the number reserved as long as the
-/// group has a member, so `false` always refers to the same group.
+/// A zombie is still a member of its group. Until the leader is reaped, the result is therefore
+/// `false` and the group's number cannot be reused. After that, the kernel reserves the number as
+/// long as the group has a member, so a new group can get the number only after this group is
+/// empty.
 ///
 /// # Errors
 ///
@@ -248,16 +253,16 @@ pub fn exists(pid: Pid) -> bool {
     !matches!(nix::sys::signal::kill(pid.nix(), None), Err(Errno::ESRCH))
 }
 
-/// Returns the process group of a process, as the pid of the group's leader. `None` if there is no
-/// such process, or it is in a session that this process cannot query.
+/// Returns the process group of a process, as the pid of the group's leader. Returns `None` if
+/// there is no such process, or if the process is in a session that this process cannot query.
 #[must_use]
 pub fn group_of(pid: Pid) -> Option<Pid> {
     let group = nix::unistd::getpgid(Some(nix::unistd::Pid::from_raw(pid.as_raw()))).ok()?;
     Pid::from_raw(group.as_raw())
 }
 
-/// Makes this process the leader of a new process group. It and the processes that it starts can be
-/// signalled together, and do not receive the terminal's signals.
+/// Makes this process the leader of a new process group. This process and the processes that it
+/// starts can then be signalled together, and do not receive the terminal's signals.
 ///
 /// # Errors
 ///
@@ -268,16 +273,17 @@ pub fn become_group_leader() -> Result<()> {
 }
 
 /// Sets an alarm(2) that terminates this process with `SIGALRM` after this time, whatever the
-/// process is doing then. The time is rounded up to whole seconds.
+/// process is doing then. The time is rounded down to whole seconds, and one second is added, so
+/// the alarm is never early.
 pub fn terminate_after(time: Duration) {
     let seconds = u32::try_from(time.as_secs()).unwrap_or(u32::MAX).saturating_add(1);
     nix::unistd::alarm::set(seconds);
 }
 
-/// Exits this process immediately: it runs no destructors and no `atexit` functions, and flushes no
-/// buffers.
+/// Exits this process immediately, without running destructors or `atexit` functions and without
+/// flushing buffers.
 ///
-/// For a child that must not run functions that its parent registered.
+/// Use this function in a child that must not run the functions that its parent registered.
 pub fn exit_now(code: i32) -> ! {
     // SAFETY: _exit(2) takes any number and does not return; it touches no memory of ours.
     unsafe { libc::_exit(code) }
@@ -285,13 +291,13 @@ pub fn exit_now(code: i32) -> ! {
 
 /// Sets the signal that the kernel sends to this process when its parent exits.
 ///
-/// It then checks that the parent is still `expected`, because a parent that exited before this
-/// call causes no signal. A fork and a change of user or group reset the setting (prctl(2),
-/// `PR_SET_PDEATHSIG`): call it after both. The kernel watches the *thread* that forked, so the
-/// parent must fork from a thread that does not exit.
+/// Then checks that the parent is still `expected`, because the kernel sends no signal if the
+/// parent exited before this call. A fork and a change of user or group reset the setting
+/// (prctl(2), `PR_SET_PDEATHSIG`), so call this function after both. The kernel watches the
+/// *thread* that forked, so the parent must fork from a thread that does not exit.
 ///
-/// On systems other than Linux it sets no signal and only checks the parent: detect the closed end
-/// of a link instead.
+/// On systems other than Linux this function sets no signal and only checks the parent. There,
+/// detect the parent's exit by the closed end of a link instead.
 ///
 /// # Errors
 ///
@@ -324,7 +330,7 @@ mod tests {
     }
 
     #[test]
-    fn a_pid_above_the_maximum_is_no_process() {
+    fn a_signal_to_an_unused_pid_reports_no_such_process() {
         let unused = Pid::from_raw(i32::MAX).expect("positive");
         assert_eq!(signal(unused, Signal::Term).expect("a result"), SignalOutcome::NoSuchProcess);
         assert_eq!(

@@ -15,13 +15,14 @@ pub use children::{ChildSet, ExitedChild};
 /// How a process exited.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Exit {
-    /// It exited with this code; 0 is success.
+    /// The process exited with this code; 0 means success.
     Code(i32),
-    /// A signal killed it. The number is kept, since it may not be in [`Signal`].
+    /// A signal killed the process. The signal is a number, because [`Signal`] does not contain all
+    /// signals.
     Signal {
         /// The signal's number.
         number: i32,
-        /// Whether it dumped core.
+        /// Whether the process dumped core.
         core: bool,
     },
 }
@@ -51,9 +52,11 @@ impl fmt::Display for Exit {
     }
 }
 
-/// Reaps any one child that has exited. Returns `None` if none has, or there are no children.
+/// Reaps one child that has exited, whichever it is. Returns `None` if no child has exited or there
+/// are no children.
 ///
-/// The `SIGCHLD`s of several children can be merged into one: call it until it returns `None`.
+/// The kernel can merge the `SIGCHLD`s of several children into one, so call this function until it
+/// returns `None`.
 ///
 /// # Errors
 ///
@@ -66,11 +69,11 @@ pub fn reap_any() -> Result<Option<(Pid, Exit)>> {
     }
 }
 
-/// Reaps this child if it has exited; `None` if it is running.
+/// Reaps this child if it has exited; returns `None` if it is still running.
 ///
 /// # Errors
 ///
-/// `ECHILD` if it is not a child of this process, or was reaped before.
+/// `ECHILD` if `child` is not a child of this process, or was reaped before.
 pub fn reap(child: Pid) -> Result<Option<Exit>> {
     match wait(child.as_raw(), libc::WNOHANG) {
         Ok(reaped) => Ok(reaped.map(|(_, exit)| exit)),
@@ -78,12 +81,12 @@ pub fn reap(child: Pid) -> Result<Option<Exit>> {
     }
 }
 
-/// Waits without a timeout until this child exits, and reaps it. Signals do not interrupt it.
+/// Waits without a timeout until this child exits, and reaps it. Signals do not interrupt the wait.
 ///
 /// # Errors
 ///
-/// `ECHILD` if it is not a child of this process, was reaped before, or `SIGCHLD` is ignored in
-/// this process (waitpid(2)).
+/// `ECHILD` if `child` is not a child of this process or was reaped before, or if `SIGCHLD` is
+/// ignored in this process (waitpid(2)).
 pub fn wait_for(child: Pid) -> Result<Exit> {
     loop {
         match wait(child.as_raw(), 0) {
@@ -109,18 +112,18 @@ fn wait(pid: libc::pid_t, options: c_int) -> io::Result<Option<(Pid, Exit)>> {
     }
 }
 
-/// Returns how this child exited without reaping it; `None` if it is running.
+/// Returns how this child exited, but does not reap it; `None` if it is still running.
 ///
-/// Until it is reaped its pid and its process group's number cannot be reused, so the group can be
-/// signalled in the meantime. Then call [`reap`].
+/// Until the child is reaped, its pid and the number of its process group cannot be reused, so the
+/// group can still be signalled. Call [`reap`] afterwards.
 ///
 /// # Errors
 ///
-/// `ECHILD` if it is not a child of this process, or was reaped before.
+/// `ECHILD` if `child` is not a child of this process, or was reaped before.
 pub fn peek_exit(child: Pid) -> Result<Option<Exit>> {
     let options = libc::WEXITED | libc::WNOHANG | libc::WNOWAIT;
-    // SAFETY: siginfo_t is made of integers and pointers, for which zeroes are a value; waitid(2)
-    // does not change it if no child has exited, so it must be zero before.
+    // SAFETY: siginfo_t is made of integers and pointers, for which zero is valid. waitid(2) leaves
+    // the struct unchanged if no child has exited, so it must be zero before.
     let mut info: libc::siginfo_t = unsafe { std::mem::zeroed() };
     // SAFETY: waitid writes one siginfo_t to a pointer that is valid for it.
     let result =
@@ -141,7 +144,7 @@ pub fn peek_exit(child: Pid) -> Result<Option<Exit>> {
     }))
 }
 
-/// Compares the exit with a signal: equal if that signal killed the process.
+/// Compares an exit with a signal. They are equal if this signal killed the process.
 impl PartialEq<Signal> for Exit {
     fn eq(&self, signal: &Signal) -> bool {
         matches!(self, Exit::Signal { number, .. } if *number == signal.number())

@@ -1,4 +1,4 @@
-//! The message of every error variant of this crate.
+//! Tests the text of every error message of this crate.
 
 #[path = "../../../tests/sentences.rs"]
 #[macro_use]
@@ -15,7 +15,7 @@ fn denied() -> io::Error {
 }
 
 sentences! {
-    a_call: Error {
+    errors_have_the_listed_messages: Error {
         Error::Os { .. } => Error::os("open log file /var/log/x.log", denied()),
             "cannot open log file /var/log/x.log: permission denied";
         Error::OtherThreads(_) => Error::OtherThreads(OtherThreads {

@@ -1,7 +1,7 @@
-//! Shared memory: created before a fork, or in a file that other programs can map.
+//! Shared memory that is created before a fork, or in a file that other programs can map.
 //!
-//! Mappings are never unmapped, on purpose: they are created once, at launch, so the leak does not
-//! grow, and references to them cannot dangle.
+//! Mappings are deliberately never unmapped, so references to them cannot dangle. They are created
+//! only at launch, so the leak does not grow.
 
 use std::ffi::c_void;
 use std::fs::{self, File, OpenOptions};
@@ -20,14 +20,14 @@ use crate::process::Pid;
 /// Maps `count` zeroed values that this process shares with all processes that it forks from now
 /// on.
 ///
-/// `T` must consist of atomics, or of cells with their own protocol: any process can change it at
-/// any time. It cannot contain pointers, which would be invalid in another process: `FromBytes`
-/// ensures that. The mapping starts on a page.
+/// `T` must consist of atomics, or of cells with their own protocol, because any process can change
+/// the values at any time. `FromBytes` ensures that `T` contains no pointers, which would be
+/// invalid in another process. The mapping starts on a page boundary.
 ///
 /// # Errors
 ///
-/// [`Error::Layout`] if the size of `T` is zero, its alignment is greater than a page, or `count`
-/// is too large; [`Error::Os`] if the system is out of memory.
+/// [`Error::Layout`] if `count` or the size of `T` is zero, if the alignment of `T` is greater than
+/// a page, or if `count` is too large. [`Error::Os`] if the system is out of memory.
 ///
 /// # Examples
 ///
@@ -53,15 +53,15 @@ pub fn anonymous<T: FromBytes + Sync + 'static>(count: usize) -> Result<&'static
 /// Maps `count` zeroed values in a file, so that another program can read them.
 ///
 /// A new file is written under another name, accessible to its owner only (mode 0600), and renamed
-/// to `path`. A process that has mapped the previous file still sees that one. The file is not
-/// removed when the process exits.
+/// to `path`. A process that has mapped the previous file at `path` keeps its mapping of that file.
+/// The file is not removed when the process exits.
 ///
-/// `T` must meet the conditions of [`anonymous`]. The file must not be truncated, or the next
-/// access raises `SIGBUS`.
+/// `T` must meet the conditions of [`anonymous`]. The file must not be truncated, because the next
+/// access to the mapping would raise `SIGBUS`.
 ///
 /// # Errors
 ///
-/// As [`anonymous`], and if the file cannot be written.
+/// The errors of [`anonymous`], and [`Error::Os`] if the file cannot be written.
 pub fn in_file<T: FromBytes + Sync + 'static>(
     path: impl AsRef<Path>,
     count: usize,
@@ -72,7 +72,7 @@ pub fn in_file<T: FromBytes + Sync + 'static>(
     let temporary = temporary_path(path);
     let created = create(&temporary, path, length);
     if created.is_err() {
-        // The file may not exist. The first error is returned.
+        // The temporary file might not exist. The error of `create` is returned below.
         let _ = fs::remove_file(&temporary);
     }
     let file = created.map_err(|error| Error::os(format!("write shared file {object}"), error))?;
@@ -83,17 +83,17 @@ pub fn in_file<T: FromBytes + Sync + 'static>(
 }
 
 /// Maps the values of a file that another process has created with [`in_file`], for reading. The
-/// file's length determines their number.
+/// file's length determines the number of values.
 ///
-/// The mapping is private: stores to it are not visible to other processes. It is writable because
-/// atomic loads from read-only pages are only defined for relaxed loads (std's `atomic` module). On
-/// Linux the other process's changes are visible on every page that this process has not written
-/// to; POSIX does not specify it.
+/// The mapping is private, so stores to it are not visible to other processes. It is writable
+/// because on read-only pages only relaxed atomic loads are defined (module [`std::sync::atomic`]).
+/// On Linux the changes of the other process are visible on every page that this process has not
+/// written to. POSIX does not specify whether they are visible.
 ///
 /// # Errors
 ///
-/// If the file cannot be opened, or [`Error::Layout`] if its length is zero or not a multiple of
-/// the size of `T`.
+/// [`Error::Os`] if the file cannot be opened or mapped. [`Error::Layout`] if its length is zero or
+/// not a multiple of the size of `T`.
 pub fn open_file<T: FromBytes + Sync + 'static>(path: impl AsRef<Path>) -> Result<&'static [T]> {
     let object = path.as_ref().display().to_string();
     let open = || {
@@ -117,12 +117,12 @@ pub fn open_file<T: FromBytes + Sync + 'static>(path: impl AsRef<Path>) -> Resul
 }
 
 fn create(temporary: &Path, path: &Path, length: usize) -> io::Result<File> {
-    // A process with the same pid may have left the file behind when it was killed.
+    // An earlier process with the same pid may have left the file behind when it was killed.
     let _ = fs::remove_file(temporary);
     let mut file =
         OpenOptions::new().read(true).write(true).create_new(true).mode(0o600).open(temporary)?;
-    // Setting only the length would allocate no disk blocks. On a full disk a write through the
-    // mapping would kill the process (SIGBUS, mmap(2)).
+    // Setting only the length would allocate no disk blocks. On a full disk, a write through the
+    // mapping would then kill the process (SIGBUS, mmap(2)).
     io::copy(&mut io::repeat(0).take(length as u64), &mut file)?;
     fs::rename(temporary, path)?;
     Ok(file)
@@ -184,12 +184,12 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_reader_of_the_file_sees_stores_and_cannot_change_it() {
+    fn a_reader_of_the_file_sees_the_writers_stores_and_cannot_change_the_file() {
         let dir = tempfile::tempdir().expect("a directory");
         let path = dir.path().join("counters");
         let ours = in_file::<AtomicU64>(&path, 1000).expect("mapped");
         ours[999].store(7, SeqCst);
-        let theirs = open_file::<AtomicU64>(&path).expect("opens");
+        let theirs = open_file::<AtomicU64>(&path).expect("mapped");
         assert_eq!((theirs.len(), theirs[999].load(SeqCst)), (1000, 7));
         ours[999].store(8, SeqCst);
         assert_eq!(theirs[999].load(SeqCst), 8);

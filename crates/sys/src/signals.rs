@@ -1,5 +1,5 @@
-//! Receiving signals: dispositions, the signal mask, and descriptors to read signals from. Sending
-//! signals is in `process`.
+//! Receiving signals: dispositions, the signal mask, and descriptors to read signals from. The
+//! module [`process`](crate::process) sends signals.
 //!
 //! No code of the program runs in a signal handler.
 

@@ -1,6 +1,6 @@
 //! A listening Unix socket at a path, accessible to its owner only.
 //!
-//! A socket that a dead process left behind is replaced: the path counts as in use only if a
+//! A socket that a dead process left behind is replaced. The path counts as in use only if a
 //! process is listening on the socket. Files that are not sockets are never removed.
 
 use std::fs::{self, Metadata};
@@ -16,16 +16,19 @@ use crate::error::{Error, Result};
 use crate::limits::umask;
 use crate::privileges::Privileges;
 
-/// The maximum length of a socket's path in bytes: `sun_path` of unix(7), without its final zero.
+/// The maximum length of a socket's path in bytes. This is the size of `sun_path` in unix(7) on
+/// Linux, without the final zero byte.
 pub const SOCKET_PATH_MAX: usize = 107;
 
-/// The umask that makes a new socket (mode 0777 otherwise) accessible to its owner only.
+/// The umask for a socket that is accessible to its owner only. The mode of a new socket is 0777,
+/// reduced by the umask.
 const OWNER_ONLY: u32 = 0o177;
 
 /// A listening Unix socket and its path.
 ///
-/// Forked processes share the listener. Each must drop its copy, or clients wait for a reply of a
-/// daemon that has exited. Dropping closes the listener but does not remove the file.
+/// Forked processes share the listener. Each forked process must drop its copy, or clients can
+/// still connect after the daemon has exited, and wait for a reply in vain. Dropping a copy closes
+/// its descriptor but does not remove the file.
 #[derive(Debug)]
 pub struct SocketFile {
     listener: UnixListener,
@@ -40,17 +43,18 @@ pub struct SocketPath {
 }
 
 impl SocketFile {
-    /// Binds a socket at this path, with mode 0600 from the beginning, and changes its owner if one
-    /// is given. Replaces a socket that a dead process left behind.
+    /// Binds a socket at this path, with mode 0600 from the beginning, and changes the socket's
+    /// owner if `owner` is given. Replaces a socket that a dead process left behind.
     ///
-    /// It changes the process's umask while it binds: call it while there is only one thread. It
-    /// does not prevent two processes from replacing the same socket at the same time: use a
-    /// [`PidFile`](crate::pidfile::PidFile) for that.
+    /// This function changes the process's umask during the bind, so call it while the process has
+    /// only one thread. It does not prevent two processes from replacing the same socket at the
+    /// same time. To prevent this, use a [`PidFile`](crate::pidfile::PidFile).
     ///
     /// # Errors
     ///
-    /// - [`Error::SocketInUse`] if a running process is listening there.
-    /// - [`Error::NotASocket`] if another kind of file exists there, for example a symbolic link.
+    /// - [`Error::SocketInUse`] if a process is listening on the socket at this path.
+    /// - [`Error::NotASocket`] if another kind of file exists at this path, for example a symbolic
+    ///   link.
     /// - [`Error::Os`] if a system call fails.
     pub fn claim(path: &Path, owner: Option<&Privileges>) -> Result<SocketFile> {
         let action = || format!("bind socket {}", path.display());
@@ -72,7 +76,7 @@ impl SocketFile {
                 Ok(SocketFile { listener, path })
             }
             Err(error) => {
-                // It was created just now, so it cannot be another process's socket.
+                // This process has just created the file, so it cannot be another process's socket.
                 let _ = fs::remove_file(path);
                 Err(Error::os(action(), error))
             }
@@ -85,7 +89,7 @@ impl SocketFile {
         (self.listener.into(), self.path)
     }
 
-    /// Removes the socket: see [`SocketPath::release`].
+    /// Closes the listener and removes the socket file as [`SocketPath::release`] does.
     ///
     /// # Errors
     ///
@@ -102,11 +106,13 @@ impl SocketPath {
         &self.path
     }
 
-    /// Removes the socket file, if it is still the one that was bound there.
+    /// Removes the socket file. If another file has replaced the socket at the path, that file is
+    /// kept.
     ///
     /// # Errors
     ///
-    /// If the file cannot be removed, as in a directory of root after privileges were dropped.
+    /// If the file cannot be removed, for example from a directory of root after privileges were
+    /// dropped.
     pub fn release(self) -> Result<()> {
         match fs::symlink_metadata(&self.path) {
             Ok(existing) if identity(&existing) == self.identity => fs::remove_file(&self.path)
@@ -152,13 +158,13 @@ fn probe(path: &Path) -> ProbeResult {
     match connect_nonblocking(path) {
         Ok(()) => ProbeResult::Alive,
         Err(error) if error.kind() == ErrorKind::ConnectionRefused => ProbeResult::Dead,
-        // Its backlog is full, so a process has it open.
+        // The socket's backlog is full, so a process has the socket open.
         Err(error) if error.kind() == ErrorKind::WouldBlock => ProbeResult::Alive,
         Err(error) => ProbeResult::Unknown(error),
     }
 }
 
-/// Connects without blocking: a hanging daemon could block a connect forever.
+/// Connects without blocking, because a connect to a hanging daemon could block forever.
 fn connect_nonblocking(path: &Path) -> io::Result<()> {
     let address = UnixAddr::new(path)?;
     let socket = socket(AddressFamily::Unix, SockType::Stream, SockFlag::empty(), None)?;

@@ -15,7 +15,8 @@ use crate::privileges::Privileges;
 /// A log file for standard output and error. It can be reopened after a log rotation has renamed
 /// it.
 ///
-/// It is opened for appending: concurrent writes of several processes do not overlap.
+/// The file is opened for appending, so concurrent writes of several processes do not overwrite
+/// each other.
 #[derive(Debug)]
 pub struct LogFile {
     path: PathBuf,
@@ -23,9 +24,11 @@ pub struct LogFile {
 }
 
 impl LogFile {
-    /// Opens the file, or creates it with mode 0640, reduced by the umask.
+    /// Opens the file. If the file does not exist, it is created with mode 0640, reduced by the
+    /// umask.
     ///
-    /// A relative path is resolved now, so the daemon can change its directory later.
+    /// A relative path is made absolute immediately, so the daemon can change its working directory
+    /// later.
     ///
     /// # Errors
     ///
@@ -54,26 +57,26 @@ impl LogFile {
             .map_err(|error| Error::os(format!("log to {}", self.path.display()), error))
     }
 
-    /// Reopens the path and redirects standard output and error to it. After the file was renamed,
-    /// output goes to a new file.
+    /// Opens the path again and redirects standard output and error to the opened file. If a log
+    /// rotation has renamed the old file, this is a new file.
     ///
-    /// Each descriptor is replaced atomically, so no concurrently written line is lost: it goes to
-    /// the old file or to the new one.
+    /// Each descriptor is replaced atomically, so a concurrently written line is not lost. It goes
+    /// either to the old file or to the new file.
     ///
     /// # Errors
     ///
-    /// If the new file cannot be opened: the old one stays in use.
+    /// If the new file cannot be opened. The old file then stays in use.
     pub fn reopen(&self) -> Result<()> {
         let new = open(&self.path)?;
         self.switch_to(&new).and_then(|()| redirect_to(&new)).map_err(|error| self.log_error(error))
     }
 
-    /// Reopens the path for [`append`](LogFile::append) only. Standard output and error are not
+    /// Opens the path again for [`append`](LogFile::append) only. Standard output and error are not
     /// changed.
     ///
     /// # Errors
     ///
-    /// If the new file cannot be opened: the old one stays in use.
+    /// If the new file cannot be opened. The old file then stays in use.
     pub fn reopen_without_redirect(&self) -> Result<()> {
         let new = open(&self.path)?;
         self.switch_to(&new).map_err(|error| self.log_error(error))
@@ -83,7 +86,7 @@ impl LogFile {
     ///
     /// # Errors
     ///
-    /// As write(2).
+    /// The errors of write(2).
     pub fn append(&self, bytes: &[u8]) -> io::Result<()> {
         (&self.file).write_all(bytes)
     }
@@ -122,7 +125,8 @@ impl AsFd for LogFile {
     }
 }
 
-/// A copy of standard error from before its redirection, for reporting errors of the launch.
+/// A copy of standard error that was made before its redirection, for reporting errors during the
+/// launch.
 #[derive(Debug)]
 pub struct SavedStderr(OwnedFd);
 
@@ -155,8 +159,9 @@ impl From<SavedStderr> for File {
     }
 }
 
-/// Creates a pipe for a process's output and returns its nonblocking reading end and its writing
-/// end. Both are close-on-exec; standard output that is redirected to the writing end is not.
+/// Creates a pipe for a process's output. Returns the reading end, which is nonblocking, and the
+/// writing end. Both ends are close-on-exec. Standard output that is redirected to the writing end
+/// is not close-on-exec.
 ///
 /// # Errors
 ///
@@ -178,7 +183,7 @@ pub fn output_pipe() -> Result<(OwnedFd, OwnedFd)> {
 ///
 /// dup2(2) documents no error for open descriptors.
 pub fn redirect_outputs(out: OwnedFd, err: OwnedFd) -> Result<()> {
-    // A flush error is of the former output, which is no longer used.
+    // A flush error concerns the former output, which is no longer used.
     let _ = io::stdout().flush();
     dup2_stdout(&out)
         .and_then(|()| dup2_stderr(&err))
@@ -222,7 +227,7 @@ fn open_error(path: &Path, error: io::Error) -> Error {
 }
 
 fn redirect_to(file: &File) -> io::Result<()> {
-    // A flush error is of the former output, which is no longer used.
+    // A flush error concerns the former output, which is no longer used.
     let _ = io::stdout().flush();
     dup2_stdout(file)?;
     dup2_stderr(file)?;

@@ -11,12 +11,12 @@ use fallback as platform;
 #[cfg(all(target_os = "linux", target_env = "gnu", not(fallback)))]
 use gnu as platform;
 
-/// Sets the title of this process.
+/// A handle to the title of this process. A forked child can use its copy of the handle to set its
+/// own title.
 ///
-/// It remains valid in forked children: each sets its own title with its copy. On Linux with the
-/// GNU C library the title is written over the original arguments and environment, as
-/// setproctitle(3) does, so it can be as long as both together; longer titles are truncated. On
-/// other systems no title is shown.
+/// On Linux with the GNU C library the title is written over the original arguments and
+/// environment, as setproctitle(3) does. It can be as long as both together, but at most 4095
+/// bytes. Longer titles are truncated. On other systems no title is shown.
 ///
 /// # Examples
 ///
@@ -32,18 +32,19 @@ pub struct Title {
 }
 
 impl Title {
-    /// Claims the memory of the arguments and the environment, once, after copying both to other
-    /// memory: `std::env` still returns them.
+    /// Takes over the memory of the arguments and the environment. Both are copied first, so
+    /// `std::env` still returns them.
     ///
-    /// Call it first at launch: a C library may have kept pointers into that memory, for example
-    /// from getenv(3), and these point to the title afterwards. A second call, or a call while other threads
-    /// are running, returns a title that is not shown.
+    /// Call this function before anything else at launch. A library may otherwise have kept
+    /// pointers into that memory, for example from getenv(3), and these pointers would then point
+    /// to the title. Only the first call succeeds, and only while no other threads are running.
+    /// Other calls return a title that is not shown.
     #[must_use]
     pub fn claim() -> Title {
         Title { memory: platform::TitleMemory::claim() }
     }
 
-    /// Sets the title, truncated at a zero byte and at [`capacity`](Title::capacity). It copies
+    /// Sets the title, truncated at a zero byte and at [`capacity`](Title::capacity). Only copies
     /// bytes and makes no system call.
     #[inline]
     pub fn set(&self, title: &str) {
@@ -52,7 +53,8 @@ impl Title {
         self.memory.show(&title[..end]);
     }
 
-    /// Returns the maximum length of the title in bytes: 0 if no title is shown.
+    /// Returns the maximum length of the title in bytes, which is at most 4095. It is 0 if no title
+    /// is shown.
     #[inline]
     #[must_use]
     pub fn capacity(&self) -> usize {
@@ -60,8 +62,9 @@ impl Title {
     }
 }
 
-/// Sets the name of the calling thread, which is the name of the process in the main thread. `top`
-/// and `/proc/PID/comm` show it. At most 15 bytes on Linux; does nothing on other systems.
+/// Sets the name of the calling thread. The name of the main thread is also the name of the
+/// process, which `top` and `/proc/PID/comm` show. Names longer than 15 bytes are truncated. Does
+/// nothing except on Linux with the GNU C library.
 pub fn set_comm(name: &str) {
     let end = name.find('\0').unwrap_or(name.len());
     let end = name[..end].floor_char_boundary(15);

@@ -1,16 +1,19 @@
-//! Backtraces of child processes on request, while they run or block.
+//! Requests backtraces of child processes while they run or block.
 //!
 //! The requester writes the child's pid to a page of shared memory and sends `SIGURG` to the child.
 //! The child's signal handler walks its own stack, writes the addresses to the page and wakes the
-//! requester. The requester resolves the addresses to names: all processes are forked from the same
-//! one, so an address means the same in each.
+//! requester. The requester then resolves the addresses to names. This works because all processes
+//! are forked from the same process, so an address refers to the same function in all of them.
 //!
-//! The handler is installed before the fork and inherited, so a child that is never traced has no
-//! cost. The handler makes only async-signal-safe calls (signal-safety(7)): atomics, getpid(2), the
-//! stack walk, write(2). The stack walk is the unwinder's `_Unwind_Backtrace`. With the GNU C
-//! library 2.35 or later and GCC's unwinder 12 or later it finds its tables with `_dl_find_object`,
-//! which takes no lock. Other versions use `dl_iterate_phdr`, which takes one: a child that
-//! receives a request while it loads or unloads a library may deadlock in the handler.
+//! The handler is installed before the fork and inherited, so it costs nothing in a child that is
+//! never traced.
+//!
+//! The handler makes only async-signal-safe calls (signal-safety(7)): atomics, getpid(2), the stack
+//! walk and write(2). The stack walk is the unwinder's `_Unwind_Backtrace`. With the GNU C library
+//! 2.35 or later and GCC's unwinder 12 or later, the unwinder finds its tables with
+//! `_dl_find_object`, which takes no lock. Other versions use `dl_iterate_phdr`, which takes a
+//! lock. With these versions, a child that receives a request while it loads or unloads a library
+//! can deadlock in the handler.
 //!
 //! On systems other than Linux no process responds to a request.
 
@@ -46,8 +49,9 @@ pub use symbols::{StackFrame, symbolise};
 
 /// The shared memory and the wakeup of a backtrace requester and its targets.
 ///
-/// Open it before the fork. After the fork, call [`install_handler`](Self::install_handler) in the
-/// traced process and [`into_requester`](Self::into_requester) in the other.
+/// Open the channel before the fork. After the fork, call
+/// [`install_handler`](Self::install_handler) in the traced process and
+/// [`into_requester`](Self::into_requester) in the requesting process.
 ///
 /// # Examples
 ///
@@ -116,17 +120,19 @@ impl BacktraceChannel {
     /// it forks from now on. The handler restarts the system calls that it interrupts, and does
     /// nothing unless the request is for this process.
     ///
-    /// The unwinder is not used once in advance: its first use initialises only one table of
-    /// constants, and a stack walk here would load pages of the program that are not needed
-    /// otherwise. The descriptor of the wakeup is never closed. A later channel replaces an earlier
-    /// one. On systems without a stack walk no handler is installed, and no process responds.
+    /// This method does not walk the stack to initialise the unwinder in advance. The unwinder's
+    /// first use initialises only one table of constants, and a stack walk here would load pages of
+    /// the program that are not needed otherwise.
+    ///
+    /// The descriptor of the wakeup is never closed. A later channel replaces an earlier one. On
+    /// systems without a stack walk no handler is installed, and no process responds.
     ///
     /// # Errors
     ///
     /// sigaction(2) documents no error for this signal.
     pub fn install_handler(self) -> Result<()> {
         platform::install(|| {
-            // Never freed: the handler may be reading it.
+            // The channel is never freed, because the handler may be reading it.
             CHANNEL.store(Box::leak(Box::new(self)), Ordering::Release);
             handle_with_context(Signal::Urg, on_request)
         })
@@ -146,8 +152,8 @@ static CHANNEL: AtomicPtr<BacktraceChannel> = AtomicPtr::new(ptr::null_mut());
 /// The signal handler. `context` is the saved context of the interrupted thread, on that thread's
 /// stack.
 extern "C" fn on_request(_: c_int, _: *mut siginfo_t, context: *mut c_void) {
-    // SAFETY: it is null, or what `BacktraceChannel::install_handler` has leaked and no code
-    // changes.
+    // SAFETY: the pointer is null, or points to a channel that `BacktraceChannel::install_handler`
+    // has leaked and that no code changes.
     let Some(channel) = (unsafe { CHANNEL.load(Ordering::Acquire).as_ref() }) else {
         return;
     };
@@ -162,8 +168,9 @@ extern "C" fn on_request(_: c_int, _: *mut siginfo_t, context: *mut c_void) {
 
 /// Requests backtraces of other processes, one at a time.
 ///
-/// Its descriptor is readable when a response has arrived: call
-/// [`clear`](BacktraceRequester::clear), then [`response`](BacktraceRequester::response).
+/// The requester's descriptor is readable when a response has arrived. Then call
+/// [`clear`](BacktraceRequester::clear) first and [`response`](BacktraceRequester::response)
+/// afterwards.
 #[derive(Debug)]
 pub struct BacktraceRequester {
     page: &'static BacktracePage,
@@ -172,11 +179,11 @@ pub struct BacktraceRequester {
 }
 
 impl BacktraceRequester {
-    /// Writes a request for this process to the shared page, and discards the previous request. It
-    /// sends no signal: the caller must send [`Signal::Urg`] to the process.
+    /// Writes a request for the process with this pid to the shared page, and discards the previous
+    /// request. Sends no signal; the caller must send [`Signal::Urg`] to the process.
     ///
     /// A process that is stopped, blocks the signal, or is in an uninterruptible sleep (state `D`)
-    /// responds later or never: wait with a timeout.
+    /// responds later or never, so wait with a timeout.
     pub fn request(&mut self, pid: Pid) -> BacktraceRequest {
         // Zero is the number in the page before the first request.
         self.last = self.last.checked_add(1).unwrap_or(1);
@@ -189,7 +196,7 @@ impl BacktraceRequester {
     /// return addresses of its callers, at most [`MAX_FRAMES`]. Returns `None` until the response
     /// has arrived, and always if there was a later request.
     ///
-    /// Another process wrote the bytes: an address may be any number.
+    /// Another process wrote the bytes, so an address can be any number.
     #[must_use]
     pub fn response(&self, request: &BacktraceRequest) -> Option<Vec<usize>> {
         self.page.response(request.number)

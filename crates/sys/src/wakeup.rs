@@ -15,8 +15,8 @@ use linux as platform;
 
 /// A descriptor that [`wake`](Self::wake) makes readable and [`clear`](Self::clear) resets.
 ///
-/// If it is created before a fork, both processes share it. On Linux it is an eventfd(2), on other
-/// systems a pipe.
+/// Both processes of a fork share a wakeup that was created before the fork. A wakeup is an
+/// eventfd(2) on Linux and a pipe on other systems.
 ///
 /// # Examples
 ///
@@ -55,21 +55,23 @@ impl Wakeup {
         }
     }
 
-    /// Makes the descriptor readable. It never blocks.
+    /// Makes the descriptor readable. Never blocks.
     ///
-    /// Errors are ignored: the only error of such a write is that the counter or the pipe is full,
-    /// and then the descriptor is readable already.
+    /// Errors are ignored. The write fails only if the counter or the pipe is full, and then the
+    /// descriptor is readable already.
     pub fn wake(&self) {
         self.fd.wake();
     }
 
-    /// Returns the descriptor that a signal handler writes eight bytes to for a wakeup.
+    /// Returns the writing descriptor. A signal handler writes eight bytes to it to make the other
+    /// end readable.
     pub(crate) fn writer(&self) -> RawFd {
         self.fd.writer()
     }
 
-    /// Makes the descriptor unreadable again, whatever the number of wakeups. Check for work after
-    /// this call, not before: a wakeup in between would be lost.
+    /// Makes the descriptor unreadable again, however often [`wake`](Self::wake) was called. Check
+    /// for pending work after this call, not before it. A wakeup between the check and this call
+    /// would be lost.
     pub fn clear(&self) {
         self.fd.clear();
     }

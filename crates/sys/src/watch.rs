@@ -1,6 +1,6 @@
-//! Descriptors watched by a tokio runtime, with the feature `tokio`. This is the only module that
-//! depends on a runtime. It is in this crate because registering a descriptor is a promise that it
-//! stays open.
+//! Registers descriptors with a tokio runtime. Requires the feature `tokio`. This is the only
+//! module that depends on a runtime. It is in this crate because the registration is an unsafe
+//! call. The caller must guarantee that the descriptor stays open.
 
 use std::io;
 use std::os::fd::{AsRawFd, OwnedFd};
@@ -21,22 +21,22 @@ use linux as platform;
 
 /// Registers the descriptor for reading with the runtime of the current thread.
 ///
-/// The returned value owns the descriptor and closes it when dropped.
+/// The returned registration owns the descriptor and closes it when dropped.
 ///
 /// # Errors
 ///
-/// If the system cannot watch it. For example, epoll_ctl(2) refuses regular files.
+/// If the system cannot watch the descriptor. For example, epoll_ctl(2) refuses regular files.
 ///
 /// # Panics
 ///
-/// Outside of a tokio runtime with I/O enabled.
+/// If called outside of a tokio runtime with I/O enabled.
 pub fn readable(descriptor: OwnedFd) -> Result<AsyncFd<OwnedFd>> {
     watch(descriptor, Interest::READABLE)
 }
 
 /// Registers the descriptor for writing with the runtime of the current thread. Keep the
-/// registration only while a write is blocked: a socket becomes writable after each read at its
-/// other end, and wakes the runtime each time.
+/// registration only while a write is blocked, because a socket becomes writable after each read at
+/// its other end and wakes the runtime each time.
 ///
 /// # Errors
 ///
@@ -94,10 +94,10 @@ impl SharedListener {
     }
 
     /// Waits until this process is woken for a connection. Another process may have accepted the
-    /// connection by then: accept without blocking, and wait again.
+    /// connection by then, so accept without blocking, and then wait again.
     ///
-    /// A process that does not call this is never woken, so it does not delay connections that a
-    /// waiting process could accept. Drop the future to stop waiting.
+    /// A process that does not call this method is not woken, so it does not delay connections that
+    /// a waiting process could accept. Drop the future to stop waiting.
     ///
     /// # Errors
     ///

@@ -1,4 +1,4 @@
-//! Service controls with any control code.
+//! Sends controls with any control code to services.
 
 use std::io;
 
@@ -9,8 +9,9 @@ use windows_sys::Win32::System::Services::{ControlService, SERVICE_STATUS};
 ///
 /// # Errors
 ///
-/// The service manager's error: 1052 if the service does not accept the control, 1061 if it cannot
-/// accept it at the moment, 1062 if it is not running, 5 if the handle lacks the access right.
+/// The error of Windows' service control manager: 1052 if the service does not accept the control,
+/// 1061 if the service cannot accept controls at the moment, 1062 if the service is not running, 5
+/// if the handle lacks the access right.
 pub fn control(service: &Service, code: u32) -> io::Result<u32> {
     let mut status = SERVICE_STATUS {
         dwServiceType: 0,

@@ -1,4 +1,4 @@
-//! The Windows event log.
+//! Writes records to the Windows event log.
 
 use std::io;
 use std::ptr;
@@ -14,7 +14,8 @@ use windows_sys::Win32::System::Registry::{
 
 use crate::wide;
 
-/// A file of every Windows installation. Its messages 1 to 1000 are only the record's own text.
+/// The message file of the registered sources, which every Windows installation has. Its messages 1
+/// to 1000 contain only the record's own text.
 const MESSAGES: &str = r"%SystemRoot%\System32\EventCreate.exe";
 
 /// The event id of all records of this crate.
@@ -31,7 +32,7 @@ pub enum Severity {
     Information,
 }
 
-/// An open event source.
+/// An open event source, to which records are written.
 #[derive(Debug)]
 pub struct EventLog(HANDLE);
 
@@ -45,7 +46,7 @@ impl EventLog {
     ///
     /// # Errors
     ///
-    /// The error of Windows.
+    /// The error that Windows returned.
     pub fn open(source: &str) -> io::Result<EventLog> {
         let source = wide(source);
         // SAFETY: null means this machine, and the name ends in a zero.
@@ -57,7 +58,7 @@ impl EventLog {
     ///
     /// # Errors
     ///
-    /// The error of Windows, for example if the log is full.
+    /// The error that Windows returned, for example because the log is full.
     pub fn report(&self, severity: Severity, text: &str) -> io::Result<()> {
         let kind = match severity {
             Severity::Error => EVENTLOG_ERROR_TYPE,
@@ -96,12 +97,12 @@ fn key(source: &str) -> Vec<u16> {
     wide(&format!(r"SYSTEM\CurrentControlSet\Services\EventLog\Application\{source}"))
 }
 
-/// Registers a source, so that the event viewer shows its records as they were written. An
-/// installer calls it; it requires administrator rights.
+/// Registers a source, so that the event viewer shows the records of this source as they were
+/// written. The call requires administrator rights, so make it in an installer.
 ///
 /// # Errors
 ///
-/// The error of Windows.
+/// The error that Windows returned.
 pub fn register_source(source: &str) -> io::Result<()> {
     let key = key(source);
     let messages = wide(MESSAGES);
@@ -114,7 +115,7 @@ pub fn register_source(source: &str) -> io::Result<()> {
 ///
 /// # Errors
 ///
-/// The error of Windows.
+/// The error that Windows returned.
 pub fn unregister_source(source: &str) -> io::Result<()> {
     let key = key(source);
     // SAFETY: the root key is predefined by the system, and the key's path ends in a zero.

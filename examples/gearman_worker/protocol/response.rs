@@ -51,7 +51,7 @@ pub(crate) struct AssignedJob {
 /// Why bytes from the server are not a valid packet. The bytes after them cannot be decoded either.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum Malformed {
-    /// The magic is wrong: another protocol, or a packet for a server.
+    /// The magic is wrong, because the bytes are of another protocol or of a request.
     #[error("packet begins with {:?}, expected \"\\0RES\"", String::from_utf8_lossy(.0))]
     Magic(Vec<u8>),
     /// The packet type is not used for workers.
@@ -78,7 +78,8 @@ pub(crate) enum Malformed {
     Handle(usize),
 }
 
-/// Received bytes that are not decoded yet: at most one packet and what was read along with it.
+/// Received bytes that are not decoded yet: at most one packet, and the bytes that were read
+/// together with its end.
 #[derive(Debug, Default)]
 pub(crate) struct ResponseBuffer(Vec<u8>);
 
@@ -88,7 +89,7 @@ impl ResponseBuffer {
         self.0.extend_from_slice(bytes);
     }
 
-    /// Returns whether the buffer is empty, without even a part of a packet.
+    /// Returns whether the buffer is empty: it does not contain even a part of a packet.
     pub(crate) fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
@@ -116,7 +117,7 @@ impl ResponseBuffer {
     }
 }
 
-/// The types of packets for a worker.
+/// The types of packets that a server sends to a worker.
 #[derive(Debug, Clone, Copy)]
 enum Kind {
     Noop,
@@ -144,7 +145,7 @@ impl Kind {
         }
     }
 
-    /// Decodes the body. Data that the type does not have is ignored.
+    /// Decodes a body of this type. The body of a type without arguments is ignored.
     fn response(self, body: &[u8]) -> Result<Response, Malformed> {
         match self {
             Kind::Noop => Ok(Response::Noop),
@@ -173,7 +174,7 @@ impl Kind {
     }
 }
 
-/// Returns an argument, and the rest after its NUL.
+/// Returns the argument before the first NUL, and the rest after the NUL.
 fn cut(body: &[u8]) -> Option<(&[u8], &[u8])> {
     let nul = body.iter().position(|byte| *byte == 0)?;
     Some((&body[..nul], &body[nul + 1..]))

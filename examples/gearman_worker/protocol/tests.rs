@@ -1,4 +1,4 @@
-//! Tests of every packet byte by byte, and of random bytes.
+//! Tests the encoding of every packet byte by byte, and random bytes.
 
 use proptest::prelude::*;
 
@@ -24,7 +24,7 @@ fn read(bytes: &[u8]) -> Result<Option<Response>, Malformed> {
 }
 
 #[test]
-fn requests_are_encoded() {
+fn gearman_requests_are_encoded_byte_by_byte() {
     let (id, reverse, handle) = (name("worker-1"), name("reverse"), handle());
     let handle = &handle;
     let table: [(WorkerRequest<'_>, &[u8]); 10] = [
@@ -56,7 +56,7 @@ fn requests_are_encoded() {
 }
 
 #[test]
-fn responses_are_decoded() {
+fn gearman_responses_are_decoded() {
     let assigned = |workload: &[u8]| {
         Response::JobAssign(AssignedJob {
             handle: handle(),
@@ -208,7 +208,7 @@ proptest! {
             if let Some(malformed) = refused {
                 buffer.add(b"\0RES\0\0\0\x06\0\0\0\0");
                 let again = buffer.take();
-                // The error may show more of a magic that was incomplete before.
+                // The second error may show more bytes of a magic that was incomplete at first.
                 prop_assert!(again.is_err(), "{malformed} and then {again:?}");
             }
         }

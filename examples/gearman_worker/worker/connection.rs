@@ -12,12 +12,12 @@ use super::problem::ConnectionError;
 /// The size of a read in bytes.
 const CHUNK: usize = 64 << 10;
 
-/// A connection. Its descriptor is for poll(2) only, which reports nothing about bytes that
-/// [`has_unread`](Connection::has_unread) covers.
+/// A connection to the server. Its descriptor is only for poll(2), which does not report the bytes
+/// that are in the buffer, see [`has_unread`](Connection::has_unread).
 #[derive(Debug)]
 pub(super) struct Connection {
     stream: TcpStream,
-    /// Queued requests: an answer is sent together with the next request.
+    /// Queued requests. An answer stays here until it is sent together with the next request.
     out: Vec<u8>,
     buffer: ResponseBuffer,
     chunk: Box<[u8]>,
@@ -25,8 +25,8 @@ pub(super) struct Connection {
 }
 
 impl Connection {
-    /// Connects to the first of the server's addresses that accepts. The timeout applies to each of
-    /// them, and to each later read and write.
+    /// Connects to the first of the server's addresses that accepts the connection. The timeout
+    /// applies to each address, and to each later read and write.
     pub(super) fn to(server: &str, timeout: Duration) -> Result<Connection, ConnectionError> {
         let stream = connect(server, timeout).map_err(ConnectionError::Connect)?;
         let ready = stream
@@ -86,7 +86,7 @@ impl AsFd for Connection {
 }
 
 fn connect(server: &str, timeout: Duration) -> io::Result<TcpStream> {
-    let mut refused = io::Error::new(ErrorKind::NotFound, "its name has no address");
+    let mut refused = io::Error::new(ErrorKind::NotFound, "the host name has no address");
     for address in server.to_socket_addrs()? {
         match TcpStream::connect_timeout(&address, timeout) {
             Ok(stream) => return Ok(stream),

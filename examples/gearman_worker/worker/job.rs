@@ -27,8 +27,8 @@ impl<'a> GearmanJob<'a> {
     ///
     /// # Errors
     ///
-    /// If the connection is lost. The server then assigns the job to another worker, so the function
-    /// should return.
+    /// If the connection is lost. The server then assigns the job to another worker, so the
+    /// function should return.
     pub(crate) fn progress(&mut self, done: u32, of: u32) -> Result<(), ConnectionError> {
         self.connection.queue(&WorkerRequest::WorkStatus { handle: self.handle, done, of })?;
         self.connection.flush()

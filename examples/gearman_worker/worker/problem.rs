@@ -37,8 +37,8 @@ pub(crate) enum WorkerProblem {
         /// The server's error message.
         text: String,
     },
-    /// The server assigned a job of a function that this worker has not registered. It was answered as
-    /// failed.
+    /// The server assigned a job of a function that this worker has not registered. The job was
+    /// answered as failed.
     #[error(
         "gearmand at {server} assigned job {handle} of function {function:?}, which is not registered"
     )]

@@ -5,8 +5,8 @@ use std::time::Duration;
 const FIRST: Duration = Duration::from_millis(100);
 const LONGEST: Duration = Duration::from_secs(10);
 
-/// The delay between connection attempts: 100 ms, then twice as long each time, up to ten seconds. A
-/// response from the server resets it.
+/// The delay between connection attempts: 100 ms, then twice as long each time, up to ten seconds.
+/// A response from the server resets it.
 #[derive(Debug)]
 pub(super) struct ReconnectDelay(Duration);
 

@@ -51,7 +51,8 @@ impl TestWorker {
         self.stop.write_all(b"x").expect("the pipe has room");
     }
 
-    /// Waits until the worker returns. Asserts this number of answered jobs, and no further problems.
+    /// Waits until the worker returns. Asserts that it answered this number of jobs and reported no
+    /// further problems.
     #[track_caller]
     fn expect_answers(self, jobs: u64) {
         assert_eq!(self.result.recv_timeout(DEADLINE), Ok(jobs));
@@ -64,7 +65,7 @@ fn address_of(listener: &TcpListener) -> ServerAddress {
     address.to_string().parse().expect("a valid address")
 }
 
-/// Starts a worker in a thread, and returns the channel of its result.
+/// Starts a worker in a thread. Returns the channel that receives the result of the worker.
 fn start(
     server: ServerAddress,
     timeouts: Timeouts,
@@ -104,7 +105,7 @@ fn work(
 }
 
 #[test]
-fn it_registers_and_answers_one_job_after_another() {
+fn the_worker_registers_and_answers_one_job_after_another() {
     let mut worker = TestWorker::new();
     let mut server = worker.accept_worker();
     server.assign_job(b"H:1\0upper\0shout");
@@ -144,7 +145,7 @@ fn a_stop_wakes_a_sleeping_worker() {
 }
 
 #[test]
-fn without_a_stop_descriptor_it_continues() {
+fn a_worker_without_a_stop_descriptor_continues() {
     let listener = TcpListener::bind("127.0.0.1:0").expect("the listener is bound");
     let address = address_of(&listener);
     // The thread ends with the test process.
@@ -166,7 +167,7 @@ fn without_a_stop_descriptor_it_continues() {
 }
 
 #[test]
-fn closing_the_stop_pipe_is_a_stop() {
+fn closing_the_stop_pipe_stops_the_worker() {
     let mut worker = TestWorker::new();
     let mut server = worker.accept_worker();
     server.let_sleep();
@@ -176,7 +177,7 @@ fn closing_the_stop_pipe_is_a_stop() {
 }
 
 #[test]
-fn late_wakeups_are_ignored_and_an_early_one_counts() {
+fn late_wakeups_are_ignored_and_an_early_wakeup_counts() {
     let mut worker = TestWorker::with(Timeouts { sleep: DEADLINE * 10, ..TIMEOUTS });
     let mut server = worker.accept_worker();
     server.expect_request(GRAB_JOB, b"");
@@ -209,7 +210,7 @@ fn a_failure_is_sent_as_a_warning_and_then_as_a_failure() {
 }
 
 #[test]
-fn a_job_of_an_unknown_function_is_answered_too() {
+fn a_job_of_an_unknown_function_is_answered_with_a_failure() {
     let mut worker = TestWorker::new();
     let mut server = worker.accept_worker();
     server.assign_job(b"H:1\0lower\0X");
@@ -237,7 +238,7 @@ fn progress_is_sent_before_the_result() {
 }
 
 #[test]
-fn an_answer_counts_once_the_server_has_read_it() {
+fn an_answer_counts_only_after_the_server_has_read_it() {
     let mut worker = TestWorker::new();
     let mut server = worker.accept_worker();
     server.assign_job(b"H:1\0upper\0a");
@@ -255,7 +256,7 @@ fn an_answer_counts_once_the_server_has_read_it() {
 }
 
 #[test]
-fn after_invalid_data_it_connects_again() {
+fn the_worker_connects_again_after_invalid_data() {
     let worker = TestWorker::new();
     let table: [(&[u8], &str); 3] = [
         (b"HTTP/1.1 400 Bad Request\r\n", r#"packet begins with "HTTP""#),

@@ -1,4 +1,4 @@
-//! Waiting for the server or a stop.
+//! Waits for the server or for a stop request.
 
 use std::os::fd::{AsFd, BorrowedFd};
 use std::time::Duration;
@@ -14,7 +14,7 @@ pub(super) enum StopState {
     Requested,
 }
 
-/// Waits for this time, or until a stop is requested.
+/// Waits for this time, or until a stop is requested. Returns whether a stop is requested.
 pub(super) fn wait_for_stop(
     time: Duration,
     stop: Option<BorrowedFd<'_>>,

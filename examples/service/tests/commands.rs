@@ -1,4 +1,4 @@
-//! The commands of the example.
+//! Tests the commands of the example.
 
 use std::time::Duration;
 
@@ -19,11 +19,11 @@ fn install_uses_its_options_and_uninstall_removes_everything() {
     assert!(config.executable_path.display().to_string().contains("service.exe"));
     assert_eq!(config.account_name, Some("LocalSystem".into()));
     assert_eq!(config.display_name, format!("Echo ({})", installed.name).as_str());
-    // 30 s, in milliseconds.
+    // 0x7530 milliseconds are 30 s.
     assert!(registered(&installed.name, "PreshutdownTimeout").unwrap().contains("0x7530"));
     let description = registered(&installed.name, "Description").unwrap();
     assert!(description.contains("An echo server"), "{description}");
-    // The event log shows its records as they were written.
+    // With this message file the event log shows each record as it was written.
     let source = format!(r"EventLog\Application\{}", installed.name);
     let messages = registered(&source, "EventMessageFile").unwrap();
     assert!(messages.contains("EventCreate.exe"), "{messages}");
@@ -52,7 +52,7 @@ fn the_account_is_stored_and_the_password_is_not_readable() {
     assert!(registered(&installed.name, "ObjectName").unwrap().contains(account));
     drop(installed);
     if is_wine() {
-        // Windows checks the account and the password.
+        // Windows would refuse this account, which does not exist.
         let options = ["--account", r".\echo", "--password", "open-sesame"];
         let installed = Installed::with(Duration::ZERO, &options);
         let config = installed.open().query_config().unwrap();
@@ -72,14 +72,14 @@ fn a_failed_installation_reports_the_account_and_the_reason() {
     let (code, error) = fails(&["--account", r".\echo", "--password", "open-sesame"]);
     assert_eq!(code, Some(1));
     let expected = format!(r"cannot install {} as .\echo: ", installed.name);
-    // 1073: a service with this name exists.
+    // Error 1073: a service with this name exists already.
     assert!(error.contains(&expected) && error.contains("1073"), "{error}");
     assert!(!error.contains("sesame"), "{error}");
     let (code, error) = fails(&["--password", "open-sesame"]);
     assert_eq!(code, Some(64));
     assert!(error.contains("--password needs --account"), "{error}");
     if !is_wine() {
-        // Wine accepts any account. 1057: the account does not exist.
+        // Wine accepts any account. Error 1057: the account does not exist.
         let name = format!("{}-stranger", installed.name);
         let options = ["--name", &name, "--account", r".\no-such-account"];
         let (code, error) = fails(&options);

@@ -1,4 +1,4 @@
-//! States, controls and refused controls.
+//! Tests the states of the service, and the controls that the service accepts or refuses.
 
 use std::sync::mpsc::{Receiver, channel};
 use std::thread::park_timeout;
@@ -17,7 +17,8 @@ const SHUTDOWN: u32 = 5;
 const PARAMCHANGE: u32 = 6;
 const NETBINDADD: u32 = 7;
 
-/// Queries the service until it has stopped, and sends each change of its state.
+/// Returns a channel that receives the present state of the service and each change, until the
+/// service has stopped.
 fn watch_states(installed: &Installed) -> Receiver<ServiceStatus> {
     let (sender, changes) = channel();
     let name = installed.name.clone();
@@ -102,7 +103,7 @@ fn every_state_is_reported_with_its_wait_hint_and_accepted_controls() {
 }
 
 #[test]
-fn a_service_receives_every_control() {
+fn a_service_receives_each_kind_of_control() {
     let installed = Installed::new(Duration::ZERO);
     let service = installed.started();
     control(&service, INTERROGATE).unwrap();
@@ -142,7 +143,7 @@ fn controls_that_do_not_fit_the_state_are_refused() {
     // Wine kills a process that receives a control between STOP and its report of STOP_PENDING.
     installed.until_logged("callback: StopPending");
     if is_wine() {
-        // Windows returns the state.
+        // Wine refuses INTERROGATE in this state. Windows returns the state.
         assert_eq!(code(control(&service, INTERROGATE)), 1061);
     }
     assert_eq!(number(service.pause()), 1061);

@@ -1,4 +1,4 @@
-//! The end of a service, and failures of its start.
+//! Tests the end of a service, and failures of its start.
 
 use std::ffi::OsString;
 use std::process::{Command, Stdio};
@@ -13,7 +13,7 @@ use windows_service::service_manager::{ServiceManager, ServiceManagerAccess};
 use super::harness::{Installed, is_wine, number, program, reached, until};
 
 #[test]
-fn a_regular_stop_has_exit_code_0() {
+fn a_service_that_stops_on_request_has_exit_code_0() {
     let installed = Installed::new(Duration::ZERO);
     let service = installed.started();
     service.stop().unwrap();
@@ -32,7 +32,7 @@ fn a_failed_service_reports_its_exit_code() {
 }
 
 #[test]
-fn a_crash_is_detected() {
+fn a_crash_of_a_service_is_detected() {
     let installed = Installed::new(Duration::ZERO);
     let service = installed.started();
     let process = service.query_status().unwrap().process_id;
@@ -77,7 +77,7 @@ fn create_service(
 }
 
 #[test]
-fn a_service_that_cannot_start_is_an_error() {
+fn a_service_that_is_disabled_or_has_no_program_does_not_start() {
     let absent = create_service("absent", r"C:\nowhere.exe", &[], ServiceStartType::OnDemand);
     assert_eq!(number(absent.start::<&str>(&[])), 2);
     absent.delete().unwrap();
@@ -88,7 +88,7 @@ fn a_service_that_cannot_start_is_an_error() {
 }
 
 #[test]
-fn a_program_started_in_a_console_serves_there() {
+fn a_service_that_is_started_in_a_console_runs_there() {
     let dir = tempfile::tempdir().unwrap();
     let log = dir.path().join("service.log");
     let mut child = Command::new(program())
@@ -101,7 +101,7 @@ fn a_program_started_in_a_console_serves_there() {
         let log = std::fs::read_to_string(&log).unwrap_or_default();
         log.contains("callback: Running, state: running, control: none").then_some(())
     });
-    // `make test-windows` tests Ctrl-C, in a terminal.
+    // `make test-windows` tests Ctrl-C, with a program that runs in a terminal.
     child.kill().unwrap();
     child.wait().unwrap();
 }

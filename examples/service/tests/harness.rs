@@ -68,7 +68,7 @@ impl Installed {
         });
     }
 
-    /// Runs a command of the example.
+    /// Runs a command of the example and returns its output.
     #[track_caller]
     pub(crate) fn command(&self, command: &str, options: &[&str]) -> Output {
         self.try_command(command, options).unwrap()
@@ -111,10 +111,10 @@ impl Installed {
 impl Drop for Installed {
     fn drop(&mut self) {
         if std::thread::panicking() {
-            // The log is deleted with the test's directory.
+            // The log is deleted with the test's directory, so print it.
             println!("{}", self.log());
         }
-        // The service may not be installed, or may not run.
+        // Ignore errors, because the service is possibly not installed or not running.
         if let Ok(service) = self.try_open() {
             let _ = service.stop();
             if !std::thread::panicking() && !self.log().contains("User(UserControl(200))") {
@@ -145,14 +145,15 @@ pub(crate) fn output(line: &mut Command) -> std::io::Result<Output> {
     }
 }
 
-/// Returns the text of a value in the registry key of a service; `None` if the value does not exist.
+/// Returns the text of a value in the registry key of a service, or `None` if the value does not
+/// exist.
 pub(crate) fn registered(key: &str, value: &str) -> Option<String> {
     let key = format!(r"HKLM\SYSTEM\CurrentControlSet\Services\{key}");
     let output = output(Command::new("reg").args(["query", &key, "/v", value])).unwrap();
     output.status.success().then(|| String::from_utf8_lossy(&output.stdout).into_owned())
 }
 
-/// Returns the number of a system error; 0 for success.
+/// Returns the number of a system error, or 0 for success.
 #[track_caller]
 pub(crate) fn number<T>(result: Result<T, windows_service::Error>) -> i32 {
     match result {

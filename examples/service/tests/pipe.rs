@@ -1,6 +1,6 @@
-//! The service manager's end of a service's control pipe, with the protocol of wine (`svcctl.idl` of
-//! its sechost). The real service manager sends SHUTDOWN and PRESHUTDOWN only when the system shuts
-//! down, and does not accept them from clients.
+//! The service manager's end of a service's control pipe, with the protocol of wine (`svcctl.idl`
+//! of its sechost). The real service manager sends SHUTDOWN and PRESHUTDOWN only when the system
+//! shuts down, and does not accept them from clients.
 
 use std::process::{Child, Command};
 
@@ -14,7 +14,7 @@ const KEY: &str = r"HKLM\SYSTEM\CurrentControlSet\Control\ServiceCurrent";
 const MAGIC: u32 = 0x5749_4e45;
 const START: u32 = 0;
 
-/// A service that this test has started in place of the service manager.
+/// Takes the place of the service manager for a service that the test itself has started.
 pub(crate) struct FakeManager {
     name: String,
     pipe: NamedPipeServer,
@@ -37,7 +37,7 @@ fn set_current(number: u32) {
 }
 
 impl FakeManager {
-    /// Starts the program of the service, and the service in it.
+    /// Starts the program and tells it to start the service.
     pub(crate) async fn start(installed: &Installed, log: &str) -> FakeManager {
         let before = current();
         let number = 900_000 + std::process::id();
@@ -57,7 +57,7 @@ impl FakeManager {
         fake
     }
 
-    /// Sends a control, and returns the handler's answer.
+    /// Sends a control, and returns the answer of the service's handler.
     pub(crate) async fn send(&mut self, control: u32, data: &[u16]) -> u32 {
         let name = wide(&self.name);
         let units = u32::try_from(name.len() + data.len()).unwrap();

@@ -1,4 +1,4 @@
-//! The shutdown of the system.
+//! Tests how a service reacts to the shutdown of the system.
 
 use std::time::Duration;
 
@@ -11,7 +11,7 @@ const SHUTDOWN: u32 = 5;
 const PRESHUTDOWN: u32 = 15;
 
 #[test]
-fn a_system_shutdown_stops_the_service_and_calls_its_callback() {
+fn a_shutdown_of_the_system_calls_the_callback_and_stops_the_service() {
     if !is_wine() {
         eprintln!("skipped: Windows sends these controls only when it shuts down");
         return;

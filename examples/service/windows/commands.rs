@@ -23,7 +23,7 @@ service console [--port PORT] [--step MS] [--log FILE]";
 /// How long the service may take to reach a requested state.
 const STATE_TIMEOUT: Duration = Duration::from_secs(60);
 
-/// The interval between two queries of the state: the SCM cannot notify a waiting program.
+/// The interval at which the state of the service is polled.
 const QUERY_INTERVAL: Duration = Duration::from_millis(50);
 
 const CONTROL_INTERROGATE: u32 = 4;
@@ -42,7 +42,7 @@ pub(super) struct ServeOptions {
 
 /// The parsed command line.
 pub(super) enum CommandLine {
-    /// Serve as a service: the SCM has started this process.
+    /// Serve as a service, because the SCM has started this process.
     Run(ServeOptions),
     /// Serve in a console.
     Console(ServeOptions),
@@ -81,12 +81,12 @@ impl ScmRequest {
             ScmRequest::Pause => format!("pause {name}"),
             ScmRequest::Continue => format!("continue {name}"),
             ScmRequest::Query => format!("query {name}"),
-            ScmRequest::Send(code) => format!("send {name} control {code}"),
+            ScmRequest::Send(code) => format!("send control {code} to {name}"),
         }
     }
 }
 
-/// The error of a failed request.
+/// The error of a request that failed. Its source says why.
 #[derive(Debug, thiserror::Error)]
 #[error("cannot {action}")]
 struct RequestError {
@@ -174,8 +174,8 @@ pub(super) fn parse(arguments: impl Iterator<Item = String>) -> Result<CommandLi
 ///
 /// # Errors
 ///
-/// The request that failed, with the service and the account if one was given; its source is the error
-/// of the SCM.
+/// An error that names the failed request, the service and the account, if one was given. Its
+/// source says why the request failed.
 pub(super) fn manage(request: ScmRequest, name: &str) -> CommandResult {
     let action = request.describe(name);
     carry_out(request, name).map_err(|source| RequestError { action, source }.into())
@@ -220,7 +220,8 @@ fn carry_out(request: ScmRequest, name: &str) -> CommandResult {
                 | ServiceAccess::QUERY_STATUS
                 | ServiceAccess::USER_DEFINED_CONTROL;
             let service = open_service(name, access)?;
-            // The returned state is only checked: `query` prints it below.
+            // Only checks that the returned state is valid: `query` below queries the state again
+            // and prints it.
             let _state = match UserEventCode::from_raw(code) {
                 Ok(user) => state_of(service.notify(user)?.current_state),
                 Err(_system) => {
@@ -281,7 +282,7 @@ fn install(
 }
 
 fn configure(service: &Service, name: &str) -> CommandResult {
-    service.set_description("An echo server, the example of daemon-service")?;
+    service.set_description("An echo server, an example program of daemon-service")?;
     let restart_after = |delay| ServiceAction {
         action_type: ServiceActionType::Restart,
         delay: Duration::from_secs(delay),
@@ -293,7 +294,9 @@ fn configure(service: &Service, name: &str) -> CommandResult {
         actions: Some(vec![restart_after(1), restart_after(5), restart_after(60)]),
     })?;
     if let Err(error) = service.set_failure_actions_on_non_crash_failures(true) {
-        print(&format!("restarts after crashes only, not after failures: {error}"))?;
+        print(&format!(
+            "cannot enable restarts after a stop with an error code, only crashes restart the service: {error}"
+        ))?;
     }
     service.set_preshutdown_timeout(Duration::from_secs(30))?;
     eventlog::register_source(name)?;

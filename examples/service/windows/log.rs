@@ -21,12 +21,12 @@ pub(super) fn open(options: &ServeOptions) -> io::Result<Logger> {
     let lines = FullFormat::new(PlainSyncDecorator::new(LineWriter::new(file)));
     let lines = lines.use_utc_timestamp().use_original_order().build();
     let events = EventLogDrain(EventLog::open(&options.name)?);
-    // A record that cannot be written is lost: it must not end the service.
+    // If a record cannot be written it is lost, because a failed write must not end the service.
     let both = Duplicate::new(lines.ignore_res(), events.ignore_res());
     Ok(Logger::root(Mutex::new(both).ignore_res(), o!()))
 }
 
-/// Writes records to the event log: the message and its keys, from level info on.
+/// Writes records of the levels from info to critical to the event log, with message and keys.
 struct EventLogDrain(EventLog);
 
 impl Drain for EventLogDrain {

@@ -1,4 +1,5 @@
-//! On Windows: the service in one process, and the commands for the service control manager (SCM).
+//! The service on Windows, which is one process, and the commands that make requests to the service
+//! control manager (SCM).
 
 mod commands;
 mod log;
@@ -70,7 +71,7 @@ fn serve(options: ServeOptions, mode: RunMode) -> Result<u32, Box<dyn std::error
 /// An echo server in this process.
 struct Echo {
     port: u16,
-    /// Stays open while the service is paused: connections wait in its backlog.
+    /// The listener stays open while the service is paused, so connections wait in its backlog.
     listener: Option<TcpListener>,
     serving: Option<JoinHandle<()>>,
 }

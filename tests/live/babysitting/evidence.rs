@@ -1,4 +1,4 @@
-//! Evidence of a child that is slow or that is traced on request.
+//! Tests the evidence about slow children and about children that are traced on request.
 
 use super::*;
 
@@ -11,13 +11,13 @@ fn a_slow_request_is_recorded_with_its_backtrace_and_continues() {
     let enough = daemon.dir().join("enough");
     send_word(&mut client, &format!("spin {}", enough.display()));
     step_line(&daemon, child, "slow");
-    let record = until("the record is whole", || {
+    let record = until("the slow log contains a complete record", || {
         let record = fs::read_to_string(daemon.dir().join("slow.log")).ok()?;
         record.contains("reason: ").then_some(record)
     });
     assert!(record.contains(&format!("process {}", child.0)), "{record}");
     assert!(record.contains("slow work"), "{record}");
-    assert!(record.contains("spin_in_a_loop"), "its own stack is recorded: {record}");
+    assert!(record.contains("spin_in_a_loop"), "the child's own stack is recorded: {record}");
     fs::write(&enough, "").unwrap();
     assert_eq!(client.read().unwrap(), "ok");
     assert_eq!(client.pid(), child);
@@ -36,7 +36,7 @@ fn without_a_slow_log_evidence_goes_to_the_log() {
 }
 
 #[test]
-fn only_children_can_be_traced_and_at_any_time() {
+fn children_can_be_traced_at_any_time_and_other_processes_cannot() {
     let daemon = watched("");
     let mut client = daemon.client();
     let child = client.pid();
@@ -46,7 +46,7 @@ fn only_children_can_be_traced_and_at_any_time() {
     assert_eq!(client.ask("echo on"), "on");
     let stopped = daemon.children().into_iter().find(|other| *other != child).unwrap();
     assert!(stopped.signal(Signal::SIGSTOP));
-    until("it is stopped", || (stopped.state() == Some('T')).then_some(()));
+    until("the child is stopped", || (stopped.state() == Some('T')).then_some(()));
     let trace = daemon.ask(&format!("trace {}", stopped.0));
     assert!(trace.contains("the child did not answer") && trace.contains("state T"), "{trace}");
     assert!(stopped.signal(Signal::SIGCONT));
@@ -55,7 +55,7 @@ fn only_children_can_be_traced_and_at_any_time() {
 }
 
 #[test]
-fn evidence_is_written_before_the_daemon_exits_while_symbols_are_resolved() {
+fn a_daemon_that_stops_writes_evidence_whose_symbols_are_still_being_resolved() {
     let mut daemon = watched("slowlog_after=200 slowlog=DIR/slow.log grace=100");
     let mut client = daemon.client();
     client.pid();

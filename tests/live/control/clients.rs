@@ -4,7 +4,7 @@ use super::{control, start_with_control};
 use crate::harness::{ControlClient, TestProgram, error_of, run_clients, until};
 
 #[test]
-fn garbage_gets_an_error_and_does_no_harm() {
+fn malformed_lines_get_an_error_and_do_not_harm_the_daemon() {
     let daemon = start_with_control(TestProgram::pool(), "start=1 min=0 max=2");
     let mut client = control(&daemon);
     for garbage in ["\n", "hello\n", "{\"version\":1}\n", "\u{0}\u{1}\u{2}\n", "[[[[[[\n"] {
@@ -19,7 +19,7 @@ fn garbage_gets_an_error_and_does_no_harm() {
 }
 
 #[test]
-fn half_a_line_waits_for_the_other_half() {
+fn a_line_that_arrives_in_parts_is_answered_and_delays_no_other_client() {
     let daemon = start_with_control(TestProgram::pool(), "start=1 min=0 max=2");
     let mut slow = control(&daemon);
     for part in ["{\"version\":1,", "\"command\":", "\"stat"] {
@@ -28,7 +28,7 @@ fn half_a_line_waits_for_the_other_half() {
     }
     slow.send("us\"}\n").unwrap();
     assert_eq!(slow.read().unwrap()["ok"]["reply"], "status");
-    // A client that disconnects in the middle of a line.
+    // The next client disconnects in the middle of a line.
     let mut gone = control(&daemon);
     gone.send("{\"version\":1,\"comm").unwrap();
     drop(gone);
@@ -39,7 +39,7 @@ fn half_a_line_waits_for_the_other_half() {
 fn a_line_that_is_too_long_is_refused_and_the_connection_closed() {
     let daemon = start_with_control(TestProgram::pool(), "start=1 min=0 max=2");
     let mut client = control(&daemon);
-    // The daemon closes the connection before all of the line is written.
+    // The daemon may close the connection before the whole line is written.
     let _refused = client.send(&"x".repeat(1 << 20));
     let (kind, text) = error_of(&client.read().unwrap());
     assert_eq!(kind, "malformed");
@@ -56,9 +56,9 @@ fn a_hundred_clients_are_answered_and_clients_over_the_limit_get_an_error() {
         assert_eq!(client.report()["phase"], "running");
         assert_eq!(client.ask("peek", "")["ok"]["reply"], "peek", "{number}");
     });
-    // The daemon forgets disconnected clients when the next one connects.
+    // The daemon forgets disconnected clients when the next client connects.
     let mut most: Vec<ControlClient> = Vec::new();
-    until("128 are connected", || {
+    until("128 clients are connected and the next client is refused", || {
         let mut client = control(&daemon);
         let answer = client.ask("peek", "");
         if answer["ok"].is_object() {
@@ -76,7 +76,7 @@ fn a_hundred_clients_are_answered_and_clients_over_the_limit_get_an_error() {
 }
 
 #[test]
-fn a_client_that_never_reads_misses_events_and_delays_no_other() {
+fn a_client_that_never_reads_misses_events_and_delays_no_other_client() {
     let daemon = start_with_control(TestProgram::postfork(), "max=8 backlog=64");
     let mut slow_reader = control(&daemon);
     slow_reader.send("{\"version\":1,\"command\":\"events\"}\n").unwrap();
@@ -87,7 +87,7 @@ fn a_client_that_never_reads_misses_events_and_delays_no_other() {
         }
     });
     let mut operator = control(&daemon);
-    until("all clients are gone", || {
+    until("all children have exited", || {
         let report = operator.report();
         (report["counters"]["exits"]["done"] == 1200).then_some(())
     });

@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::{control, socket_path, start_with_control};
 use crate::harness::{DaemonProcess, LineClient, TestProgram, until};
 
-/// Connects and sends a request. While the daemon is paused the connection waits in the listener's
+/// Connects and sends a request. While the daemon is paused, the connection waits in the listener's
 /// queue.
 fn connect_and_send(daemon: &DaemonProcess) -> LineClient {
     let mut client = daemon.client();
@@ -17,9 +17,9 @@ fn connect_and_send(daemon: &DaemonProcess) -> LineClient {
 fn connections_wait_while_a_daemon_is_paused_and_are_served_afterwards() {
     for start in [TestProgram::pool(), TestProgram::serve(), TestProgram::postfork()] {
         let daemon = start.logged().options("control=DIR/control start=3 min=1 max=4").launch();
-        until("the socket is there", || socket_path(&daemon).exists().then_some(()));
+        until("the control socket exists", || socket_path(&daemon).exists().then_some(()));
         let mut operator = control(&daemon);
-        until("it runs", || (operator.report()["phase"] == "running").then_some(()));
+        until("the daemon runs", || (operator.report()["phase"] == "running").then_some(()));
         let mut begun = connect_and_send(&daemon);
         begun.read().unwrap();
         assert_eq!(operator.expect_done("pause", ""), "paused: no more requests are accepted");
@@ -30,7 +30,7 @@ fn connections_wait_while_a_daemon_is_paused_and_are_served_afterwards() {
         begun.send("echo on\n").unwrap();
         assert!(begun.read().unwrap().contains("on"));
         drop(begun);
-        // The children are paused once they have handled their signal.
+        // A child accepts connections until it has handled the signal about the pause.
         until("a new client has to wait", || {
             let mut client = connect_and_send(&daemon);
             (!client.is_answered_within(Duration::from_millis(250))).then_some(())
@@ -63,7 +63,7 @@ fn clients_that_wait_at_a_paused_daemon_are_served_when_it_stops() {
 }
 
 #[test]
-fn a_child_that_starts_while_the_pool_is_paused_waits_too() {
+fn a_child_that_starts_while_the_pool_is_paused_accepts_no_connections() {
     let daemon = start_with_control(TestProgram::pool(), "start=1 min=1 max_spare=1 max=1");
     let mut operator = control(&daemon);
     operator.expect_done("pause", "");

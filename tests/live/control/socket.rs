@@ -1,4 +1,5 @@
-//! Access to the control socket: its owner, the process that holds it, and its replacement.
+//! Tests who may use the control socket, which processes hold it, and which existing files it
+//! replaces.
 
 use std::fs;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
@@ -12,13 +13,13 @@ use super::{control, socket_path, start_with_control};
 use crate::harness::{Process, TestProgram, error_of};
 
 #[test]
-fn another_user_is_refused_with_a_reason() {
+fn a_client_of_another_user_is_refused_with_a_reason() {
     if !Uid::effective().is_root() {
         skipped("only root can become another user");
         return;
     }
     let daemon = start_with_control(TestProgram::pool(), "start=1 min=0 max=2");
-    // The socket's mode denies access to other users; here it has been changed.
+    // The socket's mode denies access to other users, so the test changes the mode.
     for (path, mode) in [(daemon.dir().to_owned(), 0o755), (socket_path(&daemon), 0o666)] {
         fs::set_permissions(path, fs::Permissions::from_mode(mode)).unwrap();
     }
@@ -38,7 +39,7 @@ fn another_user_is_refused_with_a_reason() {
 }
 
 #[test]
-fn the_socket_belongs_to_the_daemons_user() {
+fn the_control_socket_belongs_to_the_daemons_user() {
     if !Uid::effective().is_root() {
         skipped("only root can drop privileges");
         return;
@@ -62,7 +63,7 @@ fn skipped(why: &str) {
 }
 
 #[test]
-fn a_stale_socket_is_replaced() {
+fn a_stale_control_socket_is_replaced() {
     let start = TestProgram::pool().logged().options("control=DIR/control start=1 min=0 max=2");
     let socket = start.dir().join("control");
     drop(UnixListener::bind(&socket).unwrap());
@@ -71,7 +72,7 @@ fn a_stale_socket_is_replaced() {
 }
 
 #[test]
-fn a_second_daemon_on_the_same_socket_is_refused_and_the_first_continues() {
+fn a_second_daemon_on_the_same_control_socket_is_refused_and_the_first_continues() {
     let first = start_with_control(TestProgram::pool(), "start=1 min=0 max=2");
     let second = TestProgram::pool()
         .options(&format!("control={}", socket_path(&first).display()))
@@ -82,7 +83,7 @@ fn a_second_daemon_on_the_same_socket_is_refused_and_the_first_continues() {
 }
 
 #[test]
-fn a_file_that_is_not_a_socket_is_not_replaced() {
+fn the_control_socket_does_not_replace_another_kind_of_file() {
     let start = TestProgram::pool().options("control=DIR/control");
     let file = tempfile::NamedTempFile::new().unwrap();
     let refused = start.options(&format!("control={}", file.path().display())).fail_to_start();
@@ -101,13 +102,13 @@ fn sockets(process: Process) -> Vec<String> {
 }
 
 #[test]
-fn only_the_parent_holds_the_socket() {
+fn only_the_parent_holds_the_control_socket() {
     for start in [TestProgram::pool(), TestProgram::postfork()] {
         let daemon = start_with_control(start, "start=2 min=1 max=4");
         let mut client = daemon.client();
         client.pid();
         let _operator = control(&daemon);
-        // `net/unix` lists the listener's inode with its path.
+        // `/proc/net/unix` lists the inode and the path of the listener.
         let list = fs::read_to_string("/proc/net/unix").unwrap();
         let socket_path = socket_path(&daemon).display().to_string();
         let inode = list
@@ -121,7 +122,7 @@ fn only_the_parent_holds_the_socket() {
         assert!(holds(daemon.parent()));
         let fork_server = daemon.fork_server();
         for process in std::iter::once(fork_server).chain(fork_server.children()) {
-            assert!(!holds(process), "{} holds it", process.title());
+            assert!(!holds(process), "{} holds the control socket", process.title());
         }
     }
 }

@@ -41,7 +41,7 @@ impl LineClient {
         self.0.get_mut().write_all(text.as_bytes())
     }
 
-    /// Reads a line, without its line end.
+    /// Reads a line and returns it without its line end.
     pub(crate) fn read(&mut self) -> io::Result<String> {
         let mut line = String::new();
         if self.0.read_line(&mut line)? == 0 {
@@ -63,7 +63,7 @@ impl LineClient {
         self.read()
     }
 
-    /// Sends a line and returns the answer's line.
+    /// Sends a line and returns the line that answers it.
     #[track_caller]
     pub(crate) fn ask(&mut self, word: &str) -> String {
         match self.try_ask(word) {
@@ -72,7 +72,7 @@ impl LineClient {
         }
     }
 
-    /// Sends a line and returns the lines of the answer, up to the last one, which is dropped.
+    /// Sends a line and returns the lines of the answer that come before the line `last`.
     #[track_caller]
     pub(crate) fn ask_up_to(&mut self, word: &str, last: &str) -> Vec<String> {
         let mut lines = vec![self.ask(word)];

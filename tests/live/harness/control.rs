@@ -42,7 +42,8 @@ impl ControlClient {
         Ok(answer)
     }
 
-    /// Sends a command of version 1. `fields` are the command's fields, as JSON without the braces.
+    /// Sends a command in version 1 of the protocol, and returns the answer. `fields` are the
+    /// command's fields, as JSON without the braces.
     #[track_caller]
     pub(crate) fn ask(&mut self, command: &str, fields: &str) -> Value {
         let comma = if fields.is_empty() { "" } else { "," };
@@ -79,7 +80,7 @@ impl ControlClient {
         answer["ok"]["report"].take()
     }
 
-    /// Reads events until one matches.
+    /// Reads events until one matches, and returns it.
     #[track_caller]
     pub(crate) fn wait_for_event(&mut self, what: &str, wanted: impl Fn(&Value) -> bool) -> Value {
         loop {

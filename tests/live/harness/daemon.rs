@@ -1,5 +1,5 @@
-//! A running program under test and its processes. Dropping it stops the daemon. If a process does
-//! not stop in time, it is killed and the test fails.
+//! A running program under test and its processes. Dropping a [`DaemonProcess`] stops the daemon.
+//! If one of its processes does not stop in time, the process is killed and the test fails.
 
 use std::collections::BTreeMap;
 use std::io::{self, BufRead, BufReader, Write};
@@ -18,8 +18,8 @@ use super::process::Process;
 /// The longest time a daemon may take to stop at the end of its test.
 const STOP_TIMEOUT: Duration = Duration::from_secs(60);
 
-/// The exit status of each process that the warden has reaped: `code 0`, `signal SIGKILL`. The fork
-/// server reaps its own children, so they are not included.
+/// The exit status of each process that the warden has reaped, such as `code 0` or
+/// `signal SIGKILL`. Children are not included, because the fork server reaps them.
 pub(crate) type ExitStatuses = BTreeMap<Process, String>;
 
 /// A connection to the parent's command socket.
@@ -121,23 +121,23 @@ impl DaemonProcess {
         }
     }
 
-    /// Until its title is set, the process may be one that detaches. Programs without actix set no
-    /// title.
+    /// Returns whether the process is the daemon's parent. A process without the parent's title may
+    /// be one that exits because the daemon detaches. The program `forkserver_only` sets no title.
     fn is_parent(&self, process: Process) -> bool {
         self.name == "forkserver_only" || process.title().contains(": parent")
     }
 
-    /// Waits for the running parent and returns it.
+    /// Waits until the parent runs, and returns the parent.
     #[track_caller]
     pub(crate) fn parent(&self) -> Process {
-        until("there is a parent", || self.find_parent())
+        until("the parent runs", || self.find_parent())
     }
 
     /// Returns the fork server: the parent's child that leads its own process group.
     #[track_caller]
     pub(crate) fn fork_server(&self) -> Process {
         let parent = self.parent();
-        until("there is a fork server", || {
+        until("the fork server runs", || {
             let mut children = parent.children().into_iter();
             children.find(|child| child.group() == Some(child.0))
         })
@@ -171,7 +171,7 @@ impl DaemonProcess {
         self.command_client()?.try_ask(line)
     }
 
-    /// Connects to the parent's command socket, for more than one command.
+    /// Connects to the parent's command socket. The connection can be used for several commands.
     pub(crate) fn command_client(&self) -> io::Result<CommandClient> {
         let place = self.command_socket().ok_or(io::ErrorKind::NotFound)?;
         let stream = UnixStream::connect(place)?;
@@ -219,8 +219,8 @@ impl DaemonProcess {
         self.reaped().remove(&Process(launcher))
     }
 
-    /// Returns the exit statuses of the processes whose parent was the warden or the program's
-    /// caller.
+    /// Returns the exit statuses of the processes that the warden has reaped: the launching process
+    /// and orphans.
     pub(crate) fn reaped(&self) -> ExitStatuses {
         self.warden_report()
             .lines()

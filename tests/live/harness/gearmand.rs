@@ -33,7 +33,7 @@ pub(crate) struct FunctionQueue {
 }
 
 impl Gearmand {
-    /// Starts a gearmand. Prints a message and returns `None` if it or its command is not
+    /// Starts a gearmand. Prints a message and returns `None` if `gearmand` or `gearman` is not
     /// installed.
     #[track_caller]
     pub(crate) fn start() -> Option<Self> {
@@ -44,7 +44,8 @@ impl Gearmand {
             let _ = std::io::stderr().write_all(skipped);
             return None;
         };
-        // Another process may take the port between this test releasing it and gearmand binding it.
+        // After this test has released the port and before gearmand binds it, another process may
+        // take the port.
         let up = (0..5).find_map(|_try| {
             let port = free_port();
             let guard = serve(program, port);
@@ -53,7 +54,8 @@ impl Gearmand {
         Some(up.expect("gearmand starts on one of five ports"))
     }
 
-    /// Stops the server and starts another on the same port. The server's jobs are lost.
+    /// Stops the server, calls the function, and starts the server again on the same port. The
+    /// server's jobs are lost.
     #[track_caller]
     pub(crate) fn restart_while(&mut self, meanwhile: impl FnOnce()) {
         self.guard.stop(Signal::SIGTERM);
@@ -74,7 +76,8 @@ impl Gearmand {
         client
     }
 
-    /// Submits a job with the command and waits for its result.
+    /// Submits a job with the `gearman` command, and returns the command's output when the job is
+    /// done.
     pub(crate) fn job(&self, function: &str, workload: &str) -> Output {
         self.client(&["-f", function, workload]).output().expect("gearman runs")
     }
@@ -85,7 +88,7 @@ impl Gearmand {
         assert!(output.status.success(), "{output:?}");
     }
 
-    /// Submits one job per line, including the line end, one after the other. Returns the
+    /// Submits each line, with its line end, as a job, one after the other. Returns the
     /// concatenated answers.
     pub(crate) fn jobs(&self, function: &str, lines: &str) -> String {
         let mut client = self
@@ -93,7 +96,7 @@ impl Gearmand {
             .stdin(Stdio::piped())
             .spawn()
             .expect("gearman runs");
-        let mut stdin = client.stdin.take().expect("it is piped");
+        let mut stdin = client.stdin.take().expect("standard input is piped");
         // The lines fit into a pipe, so writing them does not block.
         assert!(lines.len() < 4096);
         stdin.write_all(lines.as_bytes()).expect("gearman reads its input");
@@ -103,7 +106,8 @@ impl Gearmand {
         String::from_utf8(output.stdout).expect("answers are text")
     }
 
-    /// Returns the server's counters for a function, all zero if the server does not know it.
+    /// Returns the server's counters for a function. All are zero if the server does not know the
+    /// function.
     pub(crate) fn queue(&self, function: &str) -> FunctionQueue {
         let lines = LineClient::connect(self.port).ask_up_to("status", ".");
         let columns = lines.iter().find_map(|line| line.strip_prefix(function)?.strip_prefix('\t'));
@@ -121,7 +125,7 @@ impl Gearmand {
 
 fn free_port() -> u16 {
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("there is a free port");
-    listener.local_addr().expect("it is bound").port()
+    listener.local_addr().expect("the listener is bound").port()
 }
 
 fn serve(program: &str, port: u16) -> GuardedProgram {

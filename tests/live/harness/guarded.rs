@@ -1,5 +1,5 @@
-//! A program without the line protocol of the test programs, run under a warden. None of its
-//! processes outlives the test, however the test ends.
+//! Runs any program under a warden, also one without the line protocol of the test programs. None
+//! of the program's processes outlives the test, no matter how the test ends.
 
 use std::fs::{File, read_to_string};
 use std::path::Path;
@@ -49,7 +49,7 @@ impl GuardedProgram {
         read_to_string(self.dir.path().join(name)).unwrap_or_default()
     }
 
-    /// Returns the process that was started. It may have exited.
+    /// Returns the process that was started. The process may have exited.
     #[track_caller]
     pub(crate) fn process(&self) -> Process {
         until("the program is started", || {
@@ -67,13 +67,13 @@ impl GuardedProgram {
         self.read("stderr")
     }
 
-    /// Returns the lines of standard error above the level INFO.
+    /// Returns the lines of standard error that do not have the level INFO.
     pub(crate) fn warnings(&self) -> String {
         let complained = self.stderr();
         complained.split_inclusive('\n').filter(|line| !line.contains(" INFO ")).collect()
     }
 
-    /// Returns the exit status, if the program has exited: `code 0`, `signal SIGKILL`.
+    /// Returns the exit status, such as `code 0` or `signal SIGKILL`, if the program has exited.
     pub(crate) fn status(&self) -> Option<String> {
         let report = self.read("warden");
         let (process, ended) = report.split_once('\n')?;
@@ -82,7 +82,7 @@ impl GuardedProgram {
         ended.split_inclusive('\n').filter_map(|line| line.strip_suffix('\n')).find_map(of)
     }
 
-    /// Waits until none of its processes is left and returns the exit status.
+    /// Waits until none of the program's processes is left, and returns the exit status.
     #[track_caller]
     pub(crate) fn wait_until_gone(&mut self) -> String {
         until("no process is left", || {
@@ -91,7 +91,8 @@ impl GuardedProgram {
         self.status().expect("the warden has reported the exit")
     }
 
-    /// Sends a signal, waits until none of its processes is left and returns the exit status.
+    /// Sends a signal to the program, waits until none of its processes is left, and returns the
+    /// exit status.
     #[track_caller]
     pub(crate) fn stop(&mut self, signal: Signal) -> String {
         self.process().signal(signal);

@@ -27,7 +27,7 @@ impl Process {
         rest.split_whitespace().nth(field - 3).map(str::to_owned)
     }
 
-    /// Returns whether the process runs, i.e. it exists and is not a zombie.
+    /// Returns whether the process exists and is not a zombie.
     pub(crate) fn is_alive(self) -> bool {
         !matches!(self.state(), None | Some('Z' | 'X'))
     }
@@ -52,7 +52,7 @@ impl Process {
         self.stat(19)?.parse().ok()
     }
 
-    /// Returns its live children, whichever thread started them.
+    /// Returns the live children of the process, no matter which of its threads started them.
     pub(crate) fn children(self) -> Vec<Process> {
         let threads = fs::read_dir(self.file("task"));
         let mut children: Vec<Process> = threads
@@ -71,7 +71,7 @@ impl Process {
         children
     }
 
-    /// Returns its live children, their children, and so on.
+    /// Returns the live descendants of the process: its children, their children, and so on.
     pub(crate) fn descendants(self) -> Vec<Process> {
         let mut found = self.children();
         let mut seen = 0;
@@ -114,7 +114,7 @@ impl Process {
         fs::read_link(self.file("cwd")).ok()
     }
 
-    /// Returns its open descriptors and their targets.
+    /// Returns the open descriptors of the process and their targets.
     pub(crate) fn descriptors(self) -> BTreeMap<u32, PathBuf> {
         fs::read_dir(self.file("fd"))
             .into_iter()
@@ -127,12 +127,13 @@ impl Process {
             .collect()
     }
 
-    /// Sends a signal to its process group, as a terminal does. Returns whether the group existed.
+    /// Sends a signal to the process group that the process leads, as a terminal does. Returns
+    /// whether the group existed.
     pub(crate) fn signal_group(self, signal: Signal) -> bool {
         killpg(Pid::from_raw(self.0.cast_signed()), signal).is_ok()
     }
 
-    /// Sends it a signal. Returns whether the process existed.
+    /// Sends a signal to the process. Returns whether the process existed.
     pub(crate) fn signal(self, signal: Signal) -> bool {
         kill(Pid::from_raw(self.0.cast_signed()), signal).is_ok()
     }

@@ -1,4 +1,4 @@
-//! Starting a program under test.
+//! Starts programs under test.
 
 use std::ffi::OsString;
 use std::io::{BufRead, BufReader};
@@ -34,14 +34,14 @@ pub(crate) struct TestProgram {
     dir: TempDir,
 }
 
-/// A failed start.
+/// What is known about a program that failed to start.
 #[derive(Debug)]
 pub(crate) struct FailedStart {
     /// The content of standard error.
     pub(crate) stderr: String,
     /// The exit status.
     pub(crate) status: String,
-    /// The number of processes that existed and have exited.
+    /// The number of processes that the warden has reaped.
     pub(crate) processes: usize,
 }
 
@@ -56,12 +56,12 @@ impl TestProgram {
         }
     }
 
-    /// One of the workspace's examples, on any port. It logs in the test's directory.
+    /// Returns one of the workspace's examples, on any free port. It logs in the test's directory.
     pub(crate) fn example(name: &str) -> Self {
         TestProgram::example_on(name, 0)
     }
 
-    /// One of the workspace's examples, on this port.
+    /// Returns one of the workspace's examples, on this port. It logs in the test's directory.
     pub(crate) fn example_on(name: &str, port: u16) -> Self {
         let start = TestProgram::new(name, example(name));
         let dir = start.dir.path().to_owned();
@@ -74,32 +74,32 @@ impl TestProgram {
         start.argument(format!("command_socket={}", socket.display()))
     }
 
-    /// The test pool, see `programs/pool.rs`.
+    /// Returns the pre-forking test daemon, see `programs/pool.rs`.
     pub(crate) fn pool() -> Self {
         TestProgram::program("pool", env!("CARGO_BIN_EXE_pool"))
     }
 
-    /// The daemon that forks for each connection, see `programs/postfork.rs`.
+    /// Returns the test daemon that forks for each connection, see `programs/postfork.rs`.
     pub(crate) fn postfork() -> Self {
         TestProgram::program("postfork", env!("CARGO_BIN_EXE_postfork"))
     }
 
-    /// The daemon without children, see `programs/solo.rs`.
+    /// Returns the test daemon without children, see `programs/solo.rs`.
     pub(crate) fn solo() -> Self {
         TestProgram::program("solo", env!("CARGO_BIN_EXE_solo"))
     }
 
-    /// The daemon whose requests are byte strings, see `programs/large.rs`.
+    /// Returns the test daemon whose requests are byte strings, see `programs/large.rs`.
     pub(crate) fn large() -> Self {
         TestProgram::program("large", env!("CARGO_BIN_EXE_large"))
     }
 
-    /// The daemon in the user's own actix System, see `programs/other_threads.rs`.
+    /// Returns the test daemon in the program's own actix System, see `programs/other_threads.rs`.
     pub(crate) fn other_threads() -> Self {
         TestProgram::program("other_threads", env!("CARGO_BIN_EXE_other_threads"))
     }
 
-    /// The daemon that uses `serve`, see `programs/serve.rs`.
+    /// Returns the test daemon that uses `serve`, see `programs/serve.rs`.
     pub(crate) fn serve() -> Self {
         TestProgram::program("serve", env!("CARGO_BIN_EXE_serve"))
     }
@@ -128,7 +128,7 @@ impl TestProgram {
         self
     }
 
-    /// Returns the test's directory, before the daemon starts.
+    /// Returns the test's directory, which exists before the daemon starts.
     pub(crate) fn dir(&self) -> &Path {
         self.dir.path()
     }
@@ -146,7 +146,8 @@ impl TestProgram {
             .stderr(std::fs::File::create(&error).expect("a file for standard error"))
             .spawn()
             .expect("the warden starts");
-        let mut lines = BufReader::new(warden.stdout.take().expect("it is piped")).lines();
+        let mut lines =
+            BufReader::new(warden.stdout.take().expect("standard output is piped")).lines();
         let port = lines
             .next()
             .and_then(Result::ok)

@@ -1,4 +1,4 @@
-//! Checking that a condition stays true.
+//! Checks that a condition stays true.
 
 use std::thread::park_timeout;
 use std::time::{Duration, Instant};

@@ -1,4 +1,4 @@
-//! Listeners that the service manager passes to the daemon and stores.
+//! Tests listeners that the service manager passes to the daemon and stores for its next start.
 
 use std::net::{Ipv4Addr, TcpListener};
 use std::os::fd::OwnedFd;
@@ -9,7 +9,7 @@ use crate::harness::{LineClient, Process, Signal, example, until};
 
 use super::notify::NotifySocket;
 
-/// A service that is started with a listener, as systemd does it.
+/// A service that is started with a listener, as systemd starts it.
 struct ActivatedService(Child);
 
 impl ActivatedService {
@@ -29,14 +29,14 @@ impl ActivatedService {
     #[track_caller]
     fn stop(&mut self) {
         Process(self.0.id()).signal(Signal::SIGTERM);
-        let status = until("it ends", || self.0.try_wait().unwrap());
+        let status = until("the service exits", || self.0.try_wait().unwrap());
         assert!(status.success(), "{status}");
     }
 }
 
 impl Drop for ActivatedService {
     fn drop(&mut self) {
-        // Its fork server ends its children.
+        // When the parent is killed, the fork server ends the children.
         let _ = self.0.kill();
         let _ = self.0.wait();
     }
@@ -63,7 +63,7 @@ fn the_service_manager_stores_a_listener_and_passes_it_to_the_next_start() {
     let mut second = ActivatedService::with(kept, &socket, &dir.path().join("second"));
     socket.wait_for_after(again, "READY", None);
     assert_eq!(LineClient::connect(port).ask("two"), "two");
-    // The first daemon has shortened the listener's backlog; the second restores it.
+    // The first daemon has shortened the listener's backlog, and the second daemon restores it.
     let run_clients: Vec<_> = (0..20).map(|_client| LineClient::connect(port)).collect();
     drop(run_clients);
     assert_eq!(LineClient::connect(port).ask("three"), "three");
@@ -71,7 +71,7 @@ fn the_service_manager_stores_a_listener_and_passes_it_to_the_next_start() {
 }
 
 #[test]
-fn announced_descriptors_that_are_missing_are_refused() {
+fn a_service_does_not_start_without_the_announced_descriptors() {
     let output = Command::new("sh")
         .args(["-c", "LISTEN_PID=$$ LISTEN_FDS=9 exec \"$0\""])
         .arg(example("service"))

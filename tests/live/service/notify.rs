@@ -1,4 +1,5 @@
-//! The service manager's notify socket. It records the notifications that it receives.
+//! The service manager's end of the notify socket, which records the notifications that it
+//! receives.
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;
@@ -82,7 +83,8 @@ impl NotifySocket {
         let mut notification = Notification::default();
         for message in datagram.cmsgs().unwrap() {
             if let ControlMessageOwned::ScmRights(descriptors) = message {
-                // They belong to this process and are not close-on-exec, as inherited descriptors.
+                // Like inherited descriptors, these belong to this process and are not
+                // close-on-exec.
                 for descriptor in descriptors {
                     notification.descriptors.extend(take_inherited(descriptor, 1).unwrap());
                 }
@@ -110,7 +112,8 @@ impl NotifySocket {
         })
     }
 
-    /// Waits for a notification with this variable, at this index or later, and returns its index.
+    /// Waits for a notification with this variable, at the index `after` or later, and returns its
+    /// index. The value of the variable must start with `value`.
     #[track_caller]
     pub(super) fn wait_for_after(
         &mut self,
@@ -118,7 +121,7 @@ impl NotifySocket {
         name: &str,
         value: Option<&str>,
     ) -> usize {
-        until(&format!("{name} {value:?} is received after {after}"), || {
+        until(&format!("{name} {value:?} is received at index {after} or later"), || {
             let later = self.received().iter().enumerate().skip(after);
             let mut matching = later.filter(|(_index, notification)| match value {
                 None => notification.get(name).is_some(),

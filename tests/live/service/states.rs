@@ -1,4 +1,4 @@
-//! The states of a service, as its service manager receives them.
+//! Tests the states of a service that its service manager receives.
 
 use std::io::{Read, Write};
 use std::net::{Ipv4Addr, TcpStream};
@@ -18,7 +18,7 @@ fn started(options: &[&str]) -> (NotifySocket, DaemonProcess) {
 }
 
 #[test]
-fn a_service_reports_ready_when_its_pool_is_ready_and_then_reports_stopping() {
+fn a_service_reports_ready_when_its_pool_is_ready_and_stopping_when_it_stops() {
     let (mut socket, mut daemon) = started(&[]);
     assert_eq!(daemon.children().len(), 2);
     let ready = socket.wait_for_after(0, "READY", None);
@@ -37,13 +37,13 @@ fn a_service_reports_ready_when_its_pool_is_ready_and_then_reports_stopping() {
     let stopping = socket.wait_for_after(ready, "STOPPING", Some("1"));
     let first = &socket.received()[stopping];
     assert_eq!(first.names, ["STOPPING", "EXTEND_TIMEOUT_USEC", "STATUS"]);
-    let last = socket.received().last().expect("sent");
+    let last = socket.received().last().expect("a notification was sent");
     assert_eq!(last.status(), "stopped");
     assert_eq!((socket.count("READY"), socket.count("STOPPING")), (1, 1));
 }
 
 #[test]
-fn a_daemon_started_with_serve_reports_its_states() {
+fn a_daemon_that_uses_serve_reports_its_states() {
     let start = TestProgram::example("short_way");
     let mut socket = NotifySocket::bind(&start.dir().join("notify"));
     let mut daemon = start.environment("NOTIFY_SOCKET", socket.address()).launch();
@@ -52,7 +52,7 @@ fn a_daemon_started_with_serve_reports_its_states() {
     assert!(first.status().starts_with("running: "), "{first:?}");
     let mut client = daemon.client();
     assert_eq!(client.ask("hello"), "hello");
-    socket.wait_for("one is busy", |sent| sent.status().contains(" 1 busy"));
+    socket.wait_for("one child is busy", |sent| sent.status().contains(" 1 busy"));
     drop(client);
     assert!(daemon.parent().signal(Signal::SIGHUP));
     let reloading = socket.wait_for_after(ready, "RELOADING", Some("1"));
@@ -63,7 +63,7 @@ fn a_daemon_started_with_serve_reports_its_states() {
 }
 
 #[test]
-fn a_service_refuses_an_invalid_environment() {
+fn a_daemon_that_uses_serve_refuses_an_invalid_watchdog_interval() {
     let start = TestProgram::example("short_way").environment("NOTIFY_SOCKET", "/run/no/such");
     let ended = start.environment("WATCHDOG_USEC", "soon").fail_to_start();
     assert_eq!(ended.status, "code 1");
@@ -77,7 +77,7 @@ fn a_service_extends_its_timeout_while_it_drains() {
     assert_eq!(client.ask("hello"), "hello");
     assert!(daemon.parent().signal(Signal::SIGTERM));
     let stopping = socket.wait_for_after(0, "STOPPING", None);
-    // The grace period of the example plus a margin.
+    // The value is the grace period of the example plus a margin.
     let more = socket.wait_for_after(stopping, "EXTEND_TIMEOUT_USEC", Some("15000000"));
     assert!(more >= stopping);
     assert_eq!(client.ask("still there"), "still there");
@@ -92,15 +92,15 @@ fn a_service_reports_the_number_of_busy_children() {
     socket.wait_for("no child is busy", |sent| sent.status().contains(" 0 busy, 2 idle"));
     let mut client = daemon.client();
     assert_eq!(client.ask("hello"), "hello");
-    socket.wait_for("one is busy", |sent| sent.status().contains(" 1 busy"));
+    socket.wait_for("one child is busy", |sent| sent.status().contains(" 1 busy"));
     drop(client);
-    socket.wait_for("its request is counted", |sent| {
+    socket.wait_for("the request is counted", |sent| {
         sent.status().contains(" 0 busy") && sent.status().ends_with("; 1 requests")
     });
 }
 
 #[test]
-fn pause_stops_accepting_and_continue_resumes_it() {
+fn tstp_pauses_the_service_and_cont_resumes_it() {
     let (mut socket, daemon) = started(&[]);
     let parent = daemon.parent();
     for _round in 0..2 {
@@ -127,7 +127,7 @@ fn pause_stops_accepting_and_continue_resumes_it() {
 }
 
 #[test]
-fn a_pause_by_the_control_socket_pauses_the_service() {
+fn the_pause_command_of_the_control_socket_pauses_the_service() {
     let start = TestProgram::example("service");
     let mut socket = NotifySocket::bind(&start.dir().join("notify"));
     let path = start.dir().join("control");
@@ -155,7 +155,7 @@ fn a_reload_is_reported_with_its_time_and_ends_when_all_children_are_new() {
     let reloading = socket.wait_for_after(begin, "RELOADING", Some("1"));
     let sent = &socket.received()[reloading];
     assert_eq!(sent.names[..2], ["RELOADING", "MONOTONIC_USEC"]);
-    let time: u128 = sent.get("MONOTONIC_USEC").expect("sent").parse().unwrap();
+    let time: u128 = sent.get("MONOTONIC_USEC").expect("the time was sent").parse().unwrap();
     assert!((earlier..=daemon_sys::clock::monotonic().as_micros()).contains(&time));
     socket.wait_for_after(reloading, "READY", Some("1"));
     until("no old child is left", || {
@@ -165,7 +165,7 @@ fn a_reload_is_reported_with_its_time_and_ends_when_all_children_are_new() {
 }
 
 #[test]
-fn callbacks_run_beside_the_daemon() {
+fn callbacks_are_called_in_the_order_of_the_states() {
     let (_socket, mut daemon) = started(&["--step", "100"]);
     daemon.stop();
     let log = daemon.log();
@@ -191,7 +191,7 @@ fn a_service_without_a_service_manager_runs_and_stops() {
 }
 
 #[test]
-fn an_invalid_notify_socket_is_refused() {
+fn a_service_refuses_an_invalid_notify_socket_or_watchdog_interval() {
     let failed =
         TestProgram::example("service").environment("NOTIFY_SOCKET", "somewhere").fail_to_start();
     assert!(failed.stderr.contains("NOTIFY_SOCKET"), "{}", failed.stderr);
@@ -207,6 +207,6 @@ fn a_daemon_that_fails_ends_its_service_with_exit_code_1() {
     assert!(daemon.fork_server().signal(Signal::SIGKILL));
     assert_eq!(daemon.wait_until_gone()[&parent], "code 1");
     socket.wait_for_after(0, "STOPPING", Some("1"));
-    let last = socket.received().last().expect("sent");
+    let last = socket.received().last().expect("a notification was sent");
     assert_eq!(last.status(), "stopped");
 }

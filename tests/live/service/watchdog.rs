@@ -1,4 +1,4 @@
-//! The daemon notifies the watchdog while the pool is healthy.
+//! Tests that the daemon notifies the watchdog while its pool is healthy.
 
 use crate::harness::{Signal, TestProgram};
 

@@ -1,7 +1,8 @@
-/* A fork(2) that fails with EAGAIN while a file exists. A live test preloads it.
+/* Replaces fork(2) with a function that fails with EAGAIN while a file exists. The live tests
+ * preload this library.
  *
- * FORK_EAGAIN names the file. Only the forks of a forked process fail, so the parent can still
- * fork its fork server. */
+ * FORK_EAGAIN names the file. Only a process that was itself forked fails to fork, so the parent
+ * can still fork its fork server. */
 #define _GNU_SOURCE
 #include <dlfcn.h>
 #include <errno.h>

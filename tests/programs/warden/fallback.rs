@@ -1,9 +1,9 @@
-//! On other systems init adopts orphans, so the processes that a test leaves behind cannot be
-//! found.
+//! On systems other than Linux, init adopts orphans, so the warden cannot find the processes that a
+//! test leaves behind.
 
 use std::io;
 
-/// Makes this process the parent of its orphaned descendants.
+/// Always fails, because the live tests run on Linux only.
 pub(super) fn adopt_orphans() -> io::Result<()> {
     Err(io::Error::other("the live tests read /proc and run on Linux only"))
 }

@@ -1,4 +1,4 @@
-//! On Linux orphans are adopted by the nearest ancestor that is a child subreaper.
+//! On Linux, the nearest ancestor that is a child subreaper adopts orphans.
 
 use std::io;
 

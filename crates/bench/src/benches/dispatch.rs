@@ -1,4 +1,5 @@
-//! Tasks for workers: throughput, latency, and the cost of a crash or a limit.
+//! Benchmarks of the dispatcher: throughput, latency, and the time that a crash or an exceeded
+//! limit costs.
 
 use crate::figures::{median, range};
 use crate::placement::Placement;
@@ -6,7 +7,7 @@ use crate::running::{Running, ServerProgram};
 use crate::table::{Bar, Row};
 use crate::{Measured, peers};
 
-/// Returns all values that a server of this program prints under this key.
+/// Returns all values that a server of this program prints under this key, until it prints `end`.
 fn read_values(server: &[&str], key: &str) -> Measured<Vec<f64>> {
     let mut server = Running::start(ServerProgram::Bench, server)?;
     let mut figures = Vec::new();
@@ -23,7 +24,7 @@ fn one(server: &[&str], key: &str) -> Measured<f64> {
     Ok(Running::start(ServerProgram::Bench, server)?.read_value(key)?.parse()?)
 }
 
-/// No-op tasks of 64 bytes, 1000 outstanding, and Python's pools.
+/// Measures the throughput of no-op tasks of 64 bytes, 1000 outstanding, against Python's pools.
 pub(crate) fn rate(bench: &'static str) -> Measured<Vec<Row>> {
     let (mut ours, mut pools, mut executors) = (Vec::new(), Vec::new(), Vec::new());
     for _round in 0..3 {
@@ -38,15 +39,17 @@ pub(crate) fn rate(bench: &'static str) -> Measured<Vec<Row>> {
         row("no-op tasks of 64 bytes, 1000 outstanding")
             .bar(Bar::AtLeast(100_000.0))
             .note(format!("{least:.0} to {most:.0}")),
-        row("the same").against("multiprocessing.Pool", median(&pools)).bar(Bar::RatioAtLeast(1.5)),
-        row("the same")
+        row("no-op tasks of 64 bytes, 1000 outstanding")
+            .against("multiprocessing.Pool", median(&pools))
+            .bar(Bar::RatioAtLeast(1.5)),
+        row("no-op tasks of 64 bytes, 1000 outstanding")
             .against("ProcessPoolExecutor", median(&executors))
             .bar(Bar::RatioAtLeast(8.0)),
     ])
 }
 
-/// One outstanding task, and a bare ping-pong, in the same placement: both sides on one processor
-/// or on two makes a factor of five.
+/// Measures the latency of one task at a time, against a bare ping-pong with the same placement.
+/// The latency differs by a factor of five between one processor and two.
 pub(crate) fn latency(bench: &'static str) -> Measured<Vec<Row>> {
     let apart = placed(bench, "across two processors", Placement::Apart)?;
     let together = placed(bench, "on one processor", Placement::Together)?;
@@ -55,7 +58,7 @@ pub(crate) fn latency(bench: &'static str) -> Measured<Vec<Row>> {
 
 fn placed(bench: &'static str, place: &str, placement: Placement) -> Measured<Row> {
     let (mut ours, mut bare) = (Vec::new(), Vec::new());
-    // Short rounds, alternating.
+    // Alternate short rounds, so that a disturbance affects both figures.
     for _round in 0..9 {
         ours.push(one(&["dispatch-latency", "5000", placement.word()], "LATENCY")?);
         bare.push(one(&["ping-pong", "64", "10000", placement.word()], "LATENCY")?);
@@ -70,7 +73,8 @@ fn placed(bench: &'static str, place: &str, placement: Placement) -> Measured<Ro
         .note(note))
 }
 
-/// Payloads of 64 KiB in both directions, and a bare ping-pong of the same size.
+/// Measures the throughput of tasks with payloads of 64 KiB in both directions, against a bare
+/// ping-pong of the same size.
 pub(crate) fn payload(bench: &'static str) -> Measured<Vec<Row>> {
     let (mut ours, mut bare) = (Vec::new(), Vec::new());
     for _round in 0..3 {
@@ -84,14 +88,14 @@ pub(crate) fn payload(bench: &'static str) -> Measured<Vec<Row>> {
     ])
 }
 
-/// A worker that is killed during a task.
+/// Measures the time from SIGKILL of a worker until the task's caller is notified.
 pub(crate) fn kill(bench: &'static str) -> Measured<Vec<Row>> {
     let notified = read_values(&["dispatch-kill", "40"], "NOTIFIED")?;
     let (least, most) = range(&notified);
     Ok(vec![
         Row::new(
             bench,
-            "SIGKILL of a worker until its caller is notified",
+            "time from SIGKILL of a worker until the task's caller is notified",
             "ms",
             median(&notified),
         )
@@ -100,14 +104,14 @@ pub(crate) fn kill(bench: &'static str) -> Measured<Vec<Row>> {
     ])
 }
 
-/// A task that exceeds its hard limit, with one worker.
+/// Measures, with one worker, the time from exceeding the hard limit until the next task is done.
 pub(crate) fn hard(bench: &'static str) -> Measured<Vec<Row>> {
     let next = read_values(&["dispatch-hard", "40"], "NEXT")?;
     let (least, most) = range(&next);
     Ok(vec![
         Row::new(
             bench,
-            "a hard limit is exceeded until the next task is done",
+            "time from exceeding the hard limit until the next task is done",
             "ms",
             median(&next),
         )
@@ -116,7 +120,8 @@ pub(crate) fn hard(bench: &'static str) -> Measured<Vec<Row>> {
     ])
 }
 
-/// Ten thousand queued requests, and a million.
+/// Measures the memory per queued request, and the throughput, with 10,000 and with 1,000,000
+/// queued requests.
 pub(crate) fn queue(bench: &'static str) -> Measured<Vec<Row>> {
     let measure = |tasks: &str| -> Measured<(f64, f64)> {
         let mut server = Running::start(ServerProgram::Bench, &["dispatch-queue", tasks])?;
@@ -125,11 +130,11 @@ pub(crate) fn queue(bench: &'static str) -> Measured<Vec<Row>> {
     let (few, few_rate) = measure("10000")?;
     let (many, many_rate) = measure("1000000")?;
     Ok(vec![
-        Row::new(bench, "memory of a queued request, of a million", "bytes", many)
-            .against("of 10,000", few)
+        Row::new(bench, "memory per queued request, 1,000,000 queued", "bytes", many)
+            .against("10,000 queued", few)
             .bar(Bar::RatioAtMost(1.5)),
-        Row::new(bench, "rate at which a queued million is done", "/s", many_rate)
-            .against("10,000", few_rate)
+        Row::new(bench, "throughput with 1,000,000 requests queued", "/s", many_rate)
+            .against("10,000 queued", few_rate)
             .bar(Bar::RatioAtLeast(0.8)),
     ])
 }

@@ -7,7 +7,7 @@ use crate::table::{Bar, Row};
 
 const CLIENTS: usize = 16;
 
-/// Bare loop, fork server and daemon with little memory in the parent.
+/// Measures the bare loop, the fork server and the daemon with little memory in the parent.
 pub(crate) fn small(bench: &'static str) -> Measured<Vec<Row>> {
     let mut contestants = [
         Contestant::start_contestant(ServerProgram::Loops, &["bare-fork", "0"], 0)?,
@@ -27,15 +27,15 @@ pub(crate) fn small(bench: &'static str) -> Measured<Vec<Row>> {
             .bar(Bar::RatioAtLeast(0.5))
             .failed(actix.failed())
             .note(actix.note()),
-        Row::new(bench, "processor time per connection, function", "us", plain.cost())
+        Row::new(bench, "processor time per connection, child is a function", "us", plain.cost())
             .against("bare", bare.cost()),
-        Row::new(bench, "processor time per connection, System", "us", actix.cost())
+        Row::new(bench, "processor time per connection, child with a System", "us", actix.cost())
             .against("bare", bare.cost())
             .note(format!("bare: {}", bare.note())),
     ])
 }
 
-/// The same with a large parent.
+/// Measures the bare loop, the fork server and the daemon with 300 MB touched in the parent.
 pub(crate) fn large(bench: &'static str) -> Measured<Vec<Row>> {
     let mut contestants = [
         Contestant::start_contestant(ServerProgram::Loops, &["bare-fork", "300"], 0)?,

@@ -8,7 +8,7 @@ use crate::table::{Bar, Row};
 use crate::{Measured, proc};
 
 const CHILDREN: usize = 100;
-/// The time until the work after the launch is over.
+/// How long to wait after the launch, so that start-up work is not counted.
 const SETTLING: Duration = Duration::from_secs(3);
 const TIME: Duration = Duration::from_secs(10);
 
@@ -18,7 +18,7 @@ pub(crate) fn run(bench: &'static str) -> Measured<Vec<Row>> {
     thread::sleep(SETTLING);
     let parent = server.pid();
     let family = server.family()?;
-    // The first process that the parent forked.
+    // The fork server has the lowest pid, because it is the first process that the parent forked.
     let fork_server = *family.first().ok_or("cannot find the fork server")?;
     let count = || -> Measured<[f64; 3]> {
         let mut children = 0;
@@ -33,8 +33,8 @@ pub(crate) fn run(bench: &'static str) -> Measured<Vec<Row>> {
     let after = count()?;
     let row = |name: &str, who: usize| Row::new(bench, name, "in 10 s", after[who] - before[who]);
     Ok(vec![
-        row("wake-ups, parent of 100 idle children", 0).bar(Bar::AtMost(0.0)),
-        row("wake-ups, their fork server", 1),
-        row("wake-ups, the 100 children together", 2),
+        row("wake-ups of the parent of 100 idle children", 0).bar(Bar::AtMost(0.0)),
+        row("wake-ups of the fork server of 100 idle children", 1),
+        row("wake-ups of 100 idle children, in total", 2),
     ])
 }

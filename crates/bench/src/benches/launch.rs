@@ -1,4 +1,4 @@
-//! From the start of `launch` until the children are ready, by the daemon's own clock.
+//! The time from the start of `launch` until the children are ready, by the daemon's own clock.
 
 use crate::Measured;
 use crate::figures::{median, range};
@@ -21,7 +21,7 @@ fn up(bench: &'static str, children: u32, bar: f64) -> Measured<Row> {
     }
     let (least, most) = range(&up);
     let note = format!("{least:.1} to {most:.1}, launch returns after {:.1}", median(&launched));
-    Ok(Row::new(bench, format!("{children} children ready"), "ms", median(&up))
+    Ok(Row::new(bench, format!("time until {children} children are ready"), "ms", median(&up))
         .bar(Bar::AtMost(bar))
         .note(note))
 }

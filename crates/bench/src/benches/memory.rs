@@ -1,4 +1,4 @@
-//! The memory of a small pool; shared pages count once.
+//! The memory of a small pool. Pages that its processes share count once.
 
 use std::thread;
 use std::time::Duration;
@@ -9,7 +9,7 @@ use crate::{Measured, clients, proc};
 
 const CHILDREN: usize = 4;
 const SETTLING: Duration = Duration::from_secs(1);
-/// Enough requests for each child to serve some.
+/// The number of requests. It is large enough that each child serves some of them.
 const REQUESTS: usize = 1000;
 
 pub(crate) fn run(bench: &'static str) -> Measured<Vec<Row>> {
@@ -26,11 +26,17 @@ pub(crate) fn run(bench: &'static str) -> Measured<Vec<Row>> {
             .against("Apache", 3.8)
             .bar(Bar::AtMost(4.0))
             .note(idle.1),
-        Row::new(bench, "the same after 1000 requests", "MB", used.0).note(used.1),
+        Row::new(
+            bench,
+            "memory (PSS) of parent, fork server, 4 children, after 1000 requests",
+            "MB",
+            used.0,
+        )
+        .note(used.1),
     ])
 }
 
-/// Returns the total, and the share of each process.
+/// Returns the total memory in MB, and a text with the share of each process in KiB.
 fn megabytes(server: &mut Running) -> Measured<(f64, String)> {
     let family = server.family()?;
     let mut total = 0;

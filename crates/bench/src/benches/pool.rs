@@ -15,7 +15,7 @@ pub(crate) fn run(bench: &'static str) -> Measured<Vec<Row>> {
     compare_alternating(&mut contestants, CLIENTS)?;
     let [bare, ours] = &contestants;
     Ok(vec![
-        Row::new(bench, "pool of 4", "/s", ours.rate())
+        Row::new(bench, "pool of 4, throughput", "/s", ours.rate())
             .against("bare", bare.rate())
             .bar(Bar::RatioAtLeast(0.7))
             .failed(ours.failed())

@@ -1,4 +1,5 @@
-//! Accept loops under the prefork manager, and under the original: requests, replacement, start.
+//! Accept loops under `daemon-prefork`, and under the original in Perl: throughput, replacement of
+//! killed workers, and start.
 
 use std::collections::BTreeSet;
 use std::thread::sleep;
@@ -16,8 +17,8 @@ use crate::table::{self, Bar, Row};
 const CLIENTS: usize = 16;
 const WORKERS: usize = 4;
 const KILLS: usize = 7;
-/// The lifetime of a worker before it is killed. Ours replaces a worker that has lived for a second
-/// immediately; the original waits a second for every killed worker.
+/// The age at which a worker is killed. `daemon-prefork` immediately replaces a worker that has
+/// lived for a second. The original waits a second for each killed worker.
 const LIFE: Duration = Duration::from_millis(1100);
 const MANY: usize = 32;
 const STARTS: usize = 15;
@@ -27,12 +28,13 @@ const OURS: &str = "prefork-pool";
 const POLITE: &str = "prefork-polite";
 const ORIGINAL: &str = "parallel-prefork";
 
-/// Returns the program of a server. Perl replaces this program for the original.
+/// Returns the program that contains a server. The original starts as this program, which Perl then
+/// replaces.
 fn program(server: &str) -> ServerProgram {
     if server == ORIGINAL { ServerProgram::Bench } else { ServerProgram::Loops }
 }
 
-/// Requests per second, one connection per request.
+/// Measures the requests per second, with one connection per request.
 pub(crate) fn requests(bench: &'static str) -> Measured<Vec<Row>> {
     let start_contestant = |server| {
         Contestant::start_contestant(program(server), &[server, &WORKERS.to_string()], WORKERS)
@@ -44,7 +46,7 @@ pub(crate) fn requests(bench: &'static str) -> Measured<Vec<Row>> {
     }
     compare_alternating(&mut contestants, CLIENTS)?;
     let [bare, ours, polite, original @ ..] = contestants.as_slice() else {
-        return Err("at least three servers".into());
+        return Err("expected at least three servers".into());
     };
     let mut rows = vec![
         Row::new(bench, "prefork, an accept loop", "/s", ours.rate())
@@ -58,16 +60,16 @@ pub(crate) fn requests(bench: &'static str) -> Measured<Vec<Row>> {
             .note(polite.note()),
     ];
     rows.extend(original.iter().map(|original| {
-        Row::new(bench, "prefork, an accept loop, and in Perl", "/s", ours.rate())
+        Row::new(bench, "prefork, an accept loop", "/s", ours.rate())
             .against("Parallel::Prefork", original.rate())
             .note(original.note())
     }));
     Ok(rows)
 }
 
-/// From SIGKILL of all workers until the same number of others run.
+/// Measures the time from SIGKILL of all workers until the same number of new workers run.
 pub(crate) fn refill(bench: &'static str) -> Measured<Vec<Row>> {
-    compare(bench, "prefork, 4 killed workers are replaced", 10.0, None, |server| {
+    compare(bench, "prefork, time until 4 killed workers are replaced", 10.0, None, |server| {
         let mut server = Running::start(program(server), &[server, &WORKERS.to_string()])?;
         let mut times = Vec::new();
         let mut workers = up(&mut server, WORKERS)?;
@@ -85,9 +87,9 @@ pub(crate) fn refill(bench: &'static str) -> Measured<Vec<Row>> {
     })
 }
 
-/// From the call of `start` until all workers run.
+/// Measures the time from the call of `start` until all workers run.
 pub(crate) fn start(bench: &'static str) -> Measured<Vec<Row>> {
-    compare(bench, "prefork, 32 workers run", 50.0, Some(BARE), |server| {
+    compare(bench, "prefork, time until 32 workers run", 50.0, Some(BARE), |server| {
         let mut times = Vec::new();
         for _start in 0..STARTS {
             let mut server = Running::start(program(server), &[server, &MANY.to_string()])?;
@@ -101,8 +103,8 @@ pub(crate) fn start(bench: &'static str) -> Measured<Vec<Row>> {
     })
 }
 
-/// Measures milliseconds of ours, of the bare loop if it supports the test, and of the original if
-/// it is installed.
+/// Measures times in milliseconds: of our server, of the server `bare` if there is one, and of the
+/// original if it is installed.
 fn compare(
     bench: &'static str,
     name: &str,
@@ -124,7 +126,7 @@ fn compare(
     Ok(rows)
 }
 
-/// Waits until this many more workers have reported that they run.
+/// Waits until this many more workers have reported that they run. Returns their pids.
 fn up(server: &mut Running, workers: usize) -> Measured<BTreeSet<u32>> {
     (0..workers).map(|_worker| Ok(server.read_value("UP")?.parse()?)).collect()
 }

@@ -1,7 +1,7 @@
-//! The time from SIGKILL of a child until another one is ready, by the scoreboard.
+//! The time from SIGKILL of a child until its replacement is ready, according to the scoreboard.
 //!
 //! The scoreboard is a file that this program reads. It contains the time at which a child became
-//! ready, so the figure does not depend on how often it is read.
+//! ready, so the figure does not depend on how often this program reads the file.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -37,7 +37,8 @@ fn measure(bench: &'static str, file: &Path) -> Measured<Vec<Row>> {
     let board = ScoreboardReader::open(lines)?;
     let (mut born, mut ready) = (Vec::new(), Vec::new());
     for kill in 0..KILLS {
-        // Backoff delays the replacement of a child that ends early without a request.
+        // Each child serves a request first, because backoff delays the replacement of a child that
+        // ends early without a request.
         serve_each(address, board)?;
         server.family()?;
         let times = replace(board, kill % CHILDREN)?;
@@ -47,14 +48,19 @@ fn measure(bench: &'static str, file: &Path) -> Measured<Vec<Row>> {
     let (least, most) = range(&ready);
     let note = format!("{least:.2} to {most:.2}, forked after {:.2}", median(&born));
     Ok(vec![
-        Row::new(bench, "SIGKILL of a child until it is replaced", "ms", median(&ready))
-            .against("nginx", 1.4)
-            .bar(Bar::AtMost(2.0))
-            .note(note),
+        Row::new(
+            bench,
+            "time from SIGKILL of a child until its replacement is ready",
+            "ms",
+            median(&ready),
+        )
+        .against("nginx", 1.4)
+        .bar(Bar::AtMost(2.0))
+        .note(note),
     ])
 }
 
-/// Milliseconds from the kill.
+/// The times of a replacement, in milliseconds after the kill.
 struct Times {
     born: f64,
     ready: f64,
@@ -71,9 +77,9 @@ fn replace(board: ScoreboardReader, which: usize) -> Measured<Times> {
         new = waiting(board).into_iter().find(|child| !old.contains(&child.pid));
         Ok(new.is_some())
     })?;
-    let new = new.ok_or("no new child")?;
+    let new = new.ok_or("the new child was not found")?;
     let since =
-        |moment: daemon_core::MonotonicTime| moment.saturating_since(killed).as_secs_f64() * 1e3;
+        |time: daemon_core::MonotonicTime| time.saturating_since(killed).as_secs_f64() * 1e3;
     Ok(Times { born: since(new.started_at), ready: since(new.since) })
 }
 
@@ -84,7 +90,7 @@ fn waiting(board: ScoreboardReader) -> Vec<SlotEntry> {
 }
 
 /// Makes every child serve a request: opens as many connections as there are children, and then
-/// sends one line.
+/// sends a line on each connection.
 fn serve_each(address: SocketAddr, board: ScoreboardReader) -> Measured<()> {
     let all_wait = || Ok(waiting(board).len() == CHILDREN);
     wait_until("all children wait", all_wait)?;

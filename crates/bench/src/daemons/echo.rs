@@ -1,4 +1,4 @@
-//! The function of every daemon for a connection: reads a line and writes it back.
+//! Handles a connection in every daemon: reads a line and writes it back.
 
 use std::io;
 
@@ -6,7 +6,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 const LINE_MAX: usize = 512;
 
-/// Echoes a line.
+/// Echoes a line, without blocking the thread.
 pub(super) async fn waiting(
     stream: &mut (impl tokio::io::AsyncRead + tokio::io::AsyncWrite + Unpin),
 ) -> io::Result<()> {

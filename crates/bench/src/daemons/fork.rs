@@ -1,6 +1,7 @@
-//! `bench-fork`: one child with a System per connection, through `serve`. It is a separate program,
-//! as users would build it: other code in the same file would be mapped too, and its memory and
-//! page faults would count.
+//! `bench-fork`: forks one child with an actix System for each connection, through `serve`.
+//!
+//! This is a separate program, as users would build it. Other code in the same file would be mapped
+//! too, and its memory and page faults would be measured.
 
 #[path = "../announce.rs"]
 mod announce;

@@ -1,4 +1,5 @@
-//! `bench-large MEGABYTES`: one child with a System per connection, with a parent that has used this much memory since its launch.
+//! `bench-large MEGABYTES`: forks one child with an actix System for each connection. The parent
+//! allocates this much memory after the launch, and keeps it.
 
 #[path = "../announce.rs"]
 mod announce;

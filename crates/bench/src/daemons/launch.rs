@@ -1,4 +1,4 @@
-//! `bench-launch CHILDREN`: a pool that prints how long its launch took, and stops.
+//! `bench-launch CHILDREN`: a pool that prints how long its launch took, and then stops.
 
 #[path = "../announce.rs"]
 mod announce;
@@ -28,8 +28,8 @@ fn main() -> ExitCode {
     })
 }
 
-/// Launches this many children, and prints the milliseconds until `launch` returned and until all
-/// were ready.
+/// Launches this many children. Prints the milliseconds until `launch` returned, and until all
+/// children were ready.
 fn until_up(children: u32) -> Measured<()> {
     let listener = listen()?;
     let model =
@@ -60,7 +60,7 @@ impl Program for Timed {
     }
 }
 
-/// Waits in the parent until the children are ready.
+/// Waits in the parent until the children are ready, prints the time, and stops the daemon.
 struct Watch {
     begun: Instant,
     daemon: Addr<DaemonActor<()>>,
@@ -84,7 +84,7 @@ impl Handler<DaemonParent> for Watch {
     }
 }
 
-/// A child that accepts but receives no connections.
+/// The session of a child. It accepts connections, but no client connects.
 struct IdleSession {
     daemon: Addr<ChildActor>,
     listener: Option<TcpListener>,

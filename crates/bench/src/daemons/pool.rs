@@ -1,5 +1,5 @@
-//! `bench-pool CHILDREN [BOARD]`: a pool of constant size through `serve`, with its scoreboard in a
-//! file if one is given. It is a separate program, as users would build it.
+//! `bench-pool CHILDREN [BOARD]`: a pool of constant size, through `serve`. If BOARD is given, the
+//! scoreboard is in this file. This is a separate program, as users would build it.
 
 #[path = "../announce.rs"]
 mod announce;
@@ -20,10 +20,10 @@ fn main() -> ExitCode {
     program::become_one("bench-pool", |arguments| match arguments {
         [children] => serve(children.parse()?, None),
         [children, board] => serve(children.parse()?, Some(board)),
-        other => {
-            Err(format!("the arguments must be a number of children and a file, not {other:?}")
-                .into())
-        }
+        other => Err(format!(
+            "the arguments must be a number of children and, optionally, a file, not {other:?}"
+        )
+        .into()),
     })
 }
 

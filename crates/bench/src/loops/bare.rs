@@ -1,4 +1,4 @@
-//! The limits: the minimum that a server of each kind can do.
+//! The limits: servers that do only what every server of their kind must do.
 
 use std::net::TcpListener;
 
@@ -8,7 +8,7 @@ use daemon_sys::reap::{reap_any, wait_for};
 
 use crate::{Measured, echo, listen, report_running, touch};
 
-/// Accepts, forks, echoes in the child, exits, and reaps.
+/// Forks a child for each connection. The child echoes a line and exits, and the parent reaps it.
 pub(super) fn fork_for_each(megabytes: usize) -> Measured<()> {
     touch(megabytes);
     let listener = listen()?;
@@ -22,7 +22,7 @@ pub(super) fn fork_for_each(megabytes: usize) -> Measured<()> {
     }
 }
 
-/// Forks its children once; each accepts, echoes and closes.
+/// Forks this many children. Each child accepts one connection after another and echoes a line.
 pub(super) fn pool(children: usize) -> Measured<()> {
     let listener = listen()?;
     let parent = Pid::this();

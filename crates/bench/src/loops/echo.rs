@@ -1,12 +1,11 @@
-//! The function of every server without a runtime for a connection: reads a line and writes it
-//! back.
+//! Handles a connection in every server without a runtime: reads a line and writes it back.
 
 use std::io::{self, Read, Write};
 use std::net::TcpStream;
 
 const LINE_MAX: usize = 512;
 
-/// Echoes a line, blocking.
+/// Echoes a line, with blocking calls.
 pub(super) fn blocking(mut stream: &TcpStream) -> io::Result<()> {
     let mut line = [0; LINE_MAX];
     let mut read = 0;

@@ -1,4 +1,8 @@
-//! `bench-loop NAME [ARGUMENT...]`: the measured servers without actix, and the bare loops that are their limits. They are a separate program for the same reason as the daemons: a page that a process touches is mapped with the pages around it in the program's file.
+//! `bench-loop NAME [ARGUMENT...]`: the measured servers without actix, and the bare loops that are
+//! their limits.
+//!
+//! These servers are in a separate program for the same reason as the daemons: when a process touches a page of
+//! the program's file, the kernel also maps the pages around it.
 
 #[path = "../announce.rs"]
 mod announce;
@@ -35,7 +39,7 @@ fn run(server: &[&str]) -> Measured<()> {
     }
 }
 
-/// Reports that a worker runs.
+/// Reports to the benchmark that this worker runs, with its pid.
 fn report_running() -> Measured<()> {
     print("UP", std::process::id())
 }

@@ -22,22 +22,22 @@ impl ChildProgram for Echo {
 
     fn run_child(self, start: ChildStart<TcpStream>) -> i32 {
         start.signals.release();
-        // The status on the scoreboard is not used here.
+        // Ignore an error, because nothing reads the status here.
         let _ = start.seat.report(Status::Serving, now());
         let done = start.request.map_err(std::io::Error::other);
         done.and_then(|stream| echo::blocking(&stream)).is_err().into()
     }
 }
 
-/// Accepts in the parent and echoes in a child.
+/// Accepts connections in the parent, and for each connection forks a child that echoes a line.
 pub(super) fn fork_for_each(megabytes: usize) -> Measured<()> {
     let (mut fork_server, Echo) = ForkServerBuilder::new(CHILDREN).spawn(Echo)?;
     touch(megabytes);
     let listener = listen()?;
     let mut events = Vec::new();
     loop {
-        // Wait for both: a connection ends only when the parent drops its copy too, which it does
-        // when the fork is reported.
+        // Wait for connections and for reports. A connection ends only when the parent drops its
+        // copy too. The parent does this when it collects the report of the fork.
         let ready = wait(
             &[(listener.as_fd(), Interest::Read), (fork_server.as_fd(), Interest::Read)],
             None,

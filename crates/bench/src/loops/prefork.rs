@@ -10,7 +10,7 @@ use crate::{Measured, echo, listen, report_running};
 /// The status of a worker with a connection.
 const SERVING: char = 'G';
 
-/// The bare loop with status reports. TERM ends a worker at any point.
+/// Runs the bare loop with status reports. TERM ends a worker at any point.
 pub(super) fn pool(workers: u32) -> Measured<()> {
     let listener = listen()?;
     manage(workers, |worker| -> Measured<()> {
@@ -25,7 +25,7 @@ pub(super) fn pool(workers: u32) -> Measured<()> {
     })
 }
 
-/// A loop whose workers finish their connection before they stop.
+/// Runs a loop whose workers finish their connection before they stop.
 pub(super) fn polite_pool(workers: u32) -> Measured<()> {
     let listener = listen()?;
     listener.set_nonblocking(true)?;

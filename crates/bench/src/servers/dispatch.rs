@@ -22,7 +22,7 @@ use crate::placement::Placement;
 use crate::{Measured, proc};
 
 const WORKERS: u32 = 4;
-/// The number of tasks before the measurement starts.
+/// The number of tasks that run before the measurement starts.
 const WARM_UP: usize = 2000;
 
 fn builder() -> DispatcherBuilder {
@@ -40,7 +40,7 @@ fn builder() -> DispatcherBuilder {
         .method("pid", |_call, (): ()| Ok::<_, String>(std::process::id()))
 }
 
-/// Runs a measurement in a new dispatcher.
+/// Runs a measurement with a new dispatcher.
 fn measure(act: impl AsyncFnOnce(&RunningDispatcher) -> Measured<()> + 'static) -> Measured<()> {
     let result = Rc::new(RefCell::new(Err("the measurement did not end".into())));
     let note = Rc::clone(&result);
@@ -79,8 +79,8 @@ async fn many(
     Ok(begun.elapsed())
 }
 
-/// Runs this many tasks with this many bytes, with this many outstanding, and prints the tasks per
-/// second.
+/// Runs `tasks` tasks with payloads of `bytes` bytes, of which `outstanding` are outstanding at a
+/// time. Prints the tasks per second of each of three rounds.
 pub(crate) fn rate(method: &str, bytes: usize, tasks: usize, outstanding: usize) -> Measured<()> {
     let method = if method == "echo" { "echo" } else { "nop" };
     measure(async move |started| {
@@ -93,8 +93,8 @@ pub(crate) fn rate(method: &str, bytes: usize, tasks: usize, outstanding: usize)
     })
 }
 
-/// Runs one task at a time in this placement of parent and workers, and prints the median in
-/// microseconds.
+/// Runs one task at a time with this placement of parent and workers, and prints the median latency
+/// in microseconds.
 pub(crate) fn latency(tasks: usize, placement: Placement) -> Measured<()> {
     measure(async move |started| {
         many(started, "nop", 64, 100, 8).await?;
@@ -114,8 +114,8 @@ pub(crate) fn latency(tasks: usize, placement: Placement) -> Measured<()> {
     })
 }
 
-/// Prints the memory of the parent per queued request in bytes, and the rate at which the requests
-/// are done.
+/// Queues this many requests while the daemon is paused. Prints the memory of the parent per queued
+/// request in bytes. Then resumes the daemon and prints the requests per second.
 pub(crate) fn queue(tasks: usize) -> Measured<()> {
     measure(async move |started| {
         many(started, "nop", 64, 100_000, 1000).await?;
@@ -138,8 +138,8 @@ pub(crate) fn queue(tasks: usize) -> Measured<()> {
         print("EACH", each)?;
         let begun = Instant::now();
         started.daemon.send(actix_daemon::Resume).await??;
-        // Without this the runtime's cooperative budget would poll a million futures again and
-        // again.
+        // Without `unconstrained`, the runtime's cooperative budget would make the runtime poll a
+        // million futures again and again.
         tokio::task::unconstrained(async {
             while let Some(answer) = waiting.next().await {
                 answer??;
@@ -151,12 +151,12 @@ pub(crate) fn queue(tasks: usize) -> Measured<()> {
     })
 }
 
-/// Kills a worker during a task and prints the milliseconds until its caller is notified.
+/// Kills a worker during a task, and prints the milliseconds until the task's caller is notified.
 pub(crate) fn kill(times: usize) -> Measured<()> {
     measure(async move |started| {
         for _time in 0..times {
-            // The previous worker was replaced and the new one has run a task, so no backoff
-            // applies.
+            // Run tasks, so that no backoff delays the fork of a worker: backoff applies only to
+            // workers that end before they have run a task.
             many(started, "nop", 64, 100, 8).await?;
             let mut hanging = Box::pin(started.dispatcher.send(NewRequest::to("hang")));
             let victim = loop {
@@ -168,7 +168,7 @@ pub(crate) fn kill(times: usize) -> Measured<()> {
                     break pid;
                 }
                 if futures::poll!(hanging.as_mut()).is_ready() {
-                    return Err("timed out".into());
+                    return Err("the task ended before its worker was killed".into());
                 }
                 tokio::time::sleep(Duration::from_millis(1)).await;
             };
@@ -185,8 +185,8 @@ pub(crate) fn kill(times: usize) -> Measured<()> {
     })
 }
 
-/// Sets a hard limit of 50 ms with one worker, and prints the milliseconds from the limit until the
-/// next task is done.
+/// Runs a task that exceeds its hard limit of 50 ms on the only worker, and prints the milliseconds
+/// from the limit until the next task is done.
 pub(crate) fn hard(times: usize) -> Measured<()> {
     const LIMIT: Duration = Duration::from_millis(50);
     measure(async move |started| {
@@ -199,7 +199,7 @@ pub(crate) fn hard(times: usize) -> Measured<()> {
             let next = started.dispatcher.send(NewRequest::to("pid"));
             let (hanging, next) = futures::join!(hanging, next);
             if !matches!(hanging?, Err(Failure::TimedOut { .. })) {
-                return Err("timed out".into());
+                return Err("the task did not time out at its hard limit".into());
             }
             next??;
             print("NEXT", (begun.elapsed() - LIMIT).as_secs_f64() * 1e3)?;
@@ -208,8 +208,8 @@ pub(crate) fn hard(times: usize) -> Measured<()> {
     })
 }
 
-/// Two processes and a socketpair: makes this many round trips with this many bytes, and prints
-/// microseconds per trip.
+/// Makes this many round trips with this many bytes between two processes, over a socketpair.
+/// Prints the trips per second, and the median duration of a trip in microseconds.
 pub(crate) fn ping_pong(bytes: usize, trips: usize, placement: Option<Placement>) -> Measured<()> {
     let (mut near, mut far) = UnixStream::pair()?;
     let mut buffer = vec![7; bytes];

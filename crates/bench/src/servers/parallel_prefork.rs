@@ -1,4 +1,4 @@
-//! The same accept loop under the original, in Perl.
+//! The accept loop of `prefork-pool` under the original, `Parallel::Prefork` in Perl.
 
 use std::os::unix::process::CommandExt;
 use std::process::{Command, Stdio};
@@ -7,14 +7,14 @@ use crate::Measured;
 
 const PROGRAM: &str = include_str!("parallel_prefork.pl");
 
-/// Returns whether it is installed: Debian's package libparallel-prefork-perl.
+/// Returns whether `Parallel::Prefork` is installed (Debian's package libparallel-prefork-perl).
 pub(crate) fn is_there() -> bool {
     let mut perl = Command::new("perl");
     perl.args(["-MParallel::Prefork", "-e", "1"]).stdin(Stdio::null()).stderr(Stdio::null());
     perl.status().is_ok_and(|status| status.success())
 }
 
-/// Replaces this process by it.
+/// Replaces this process with Perl, which runs the accept loop. Returns only if this fails.
 pub(super) fn pool(workers: &str) -> Measured<()> {
     Err(Command::new("perl").args(["-e", PROGRAM, workers]).exec().into())
 }

@@ -11,7 +11,7 @@ use daemon_sys::shared;
 
 use crate::Measured;
 
-/// A wakeup that only counts: no parent sleeps here.
+/// A wakeup that only counts its calls, because no parent sleeps here.
 #[derive(Default)]
 pub(crate) struct CountingWakeup {
     wakes: Cell<u64>,
@@ -44,8 +44,8 @@ impl ReportingSeat {
         Ok(ReportingSeat { seat, wakeup })
     }
 
-    /// Reports this many times that a request has ended and the next has started, at the times of
-    /// `clock`.
+    /// Reports this many times that a request has ended and that the next request has started.
+    /// `clock` returns the time of each report. Fails if a report wakes the parent.
     pub(crate) fn report(&self, times: u64, clock: impl Fn() -> MonotonicTime) -> Measured<()> {
         for _pair in 0..times {
             self.seat.report(Status::Waiting, clock())?;
@@ -58,7 +58,7 @@ impl ReportingSeat {
     }
 }
 
-/// Reports this many times and ends, to count its system calls.
+/// Makes this many reports and ends, so that strace(1) can count the system calls of the process.
 pub(super) fn report(count: u64) -> Measured<()> {
     ReportingSeat::new()?.report(count / 2, now)
 }

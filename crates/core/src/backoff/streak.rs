@@ -1,4 +1,4 @@
-//! Consecutive failures of one kind, and the delay they have led to.
+//! Consecutive failures of one kind, and the delay that they have caused.
 
 use std::time::Duration;
 
@@ -11,16 +11,16 @@ pub(super) struct Streak {
     count: u32,
     delay: Duration,
     until: MonotonicTime,
-    /// The reason of the last failure; `Some` if there was one.
+    /// The reason of the last failure; `None` if there was no failure.
     reason: Option<FailureReason>,
 }
 
 /// The effect of failures that occur while a delay runs.
 #[derive(Copy, Clone, PartialEq, Eq, Debug)]
 pub(super) enum Burst {
-    /// They are not counted.
+    /// Further failures are not counted.
     CountsOnce,
-    /// They lengthen the delay, up to [`BackoffRules::early_death_age`].
+    /// Further failures lengthen the delay, up to [`BackoffRules::early_death_age`].
     UpToEarlyDeathAge,
 }
 
@@ -56,7 +56,7 @@ impl Streak {
         self.count > 0 && now.saturating_since(self.until) <= rules.max_delay
     }
 
-    /// Returns whether the streak is past the free failures.
+    /// Returns whether the streak has caused a delay.
     pub(super) fn has_delay(&self) -> bool {
         self.delay > Duration::ZERO
     }

@@ -1,4 +1,4 @@
-//! Sequences of failures, and the delays they cause.
+//! Tests the delays that sequences of failures cause.
 
 use super::*;
 
@@ -115,7 +115,7 @@ fn a_child_that_becomes_ready_ends_the_streak_of_failed_boots() {
 }
 
 #[test]
-fn children_that_die_as_soon_as_they_are_ready_are_delayed() {
+fn forks_are_delayed_if_children_die_as_soon_as_they_are_ready() {
     let mut backoff = backoff();
     let mut deaths = 0;
     for now in 0..10_000 {
@@ -126,7 +126,7 @@ fn children_that_die_as_soon_as_they_are_ready_are_delayed() {
             deaths += 1;
         }
     }
-    assert!(deaths <= 12, "{deaths}");
+    assert!(deaths <= 12, "{deaths} deaths");
     assert_eq!(backoff.state(at(10_000)).unwrap().kind, FailureKind::DiedEarly);
 }
 

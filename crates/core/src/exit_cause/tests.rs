@@ -1,4 +1,4 @@
-//! The classification of every kind of exit, and its text.
+//! Tests the classification of every kind of exit, and the text of each cause.
 
 use super::*;
 
@@ -35,7 +35,7 @@ fn an_exit_without_request_is_classified_by_last_status_and_exit_status() {
 }
 
 #[test]
-fn a_requested_exit_has_the_reason_of_the_request_unless_it_failed() {
+fn an_exit_on_request_has_the_reason_of_the_request_unless_the_child_failed() {
     let table = [
         (StopReason::Retired, ExitCause::Retired),
         (StopReason::Recycled(RecycleReason::Memory), ExitCause::Recycled(RecycleReason::Memory)),
@@ -49,7 +49,7 @@ fn a_requested_exit_has_the_reason_of_the_request_unless_it_failed() {
             assert_eq!(classify_exit(OK), cause);
             assert_eq!(classify_exit(signal(15)), cause);
             assert_eq!(classify_exit(signal(3)), cause);
-            // The daemon kills a child that was asked to exit only when it is stopping.
+            // Only a daemon that is stopping kills a child that was asked to exit.
             let killed = match stop_reason {
                 StopReason::Stopping | StopReason::StoppedNow => {
                     ExitCause::KilledByDaemon(KillReason::GraceExpired)

@@ -1,4 +1,4 @@
-//! The limits of a pool: the values that are given, the defaults of the others, and the checks.
+//! The limits of a pool, their defaults, and their checks.
 
 use std::time::Duration;
 
@@ -33,12 +33,12 @@ pub enum PoolError {
         /// The name of the limit.
         field: &'static str,
     },
-    /// There would be more children than the maximum number of slots of a scoreboard.
+    /// `max_children` is greater than the maximum number of slots of a scoreboard.
     #[error(
         "max_children must be at most {MAX_SLOTS}, the maximum number of slots of a scoreboard, but is {max_children}"
     )]
     TooManySlots {
-        /// The value.
+        /// The requested maximum number of children.
         max_children: u32,
     },
     /// A limit is greater than `max_children`.
@@ -46,7 +46,7 @@ pub enum PoolError {
     TooMany {
         /// The name of the limit.
         field: &'static str,
-        /// Its value.
+        /// The value of the limit.
         value: u32,
         /// The maximum number of children.
         max_children: u32,
@@ -59,19 +59,19 @@ pub enum PoolError {
         /// The minimum number of idle children.
         min_spare: u32,
     },
-    /// The pool can have no more spare children.
+    /// The pool cannot have more spare children.
     #[error("max_children limits the pool to {max_children} children")]
     AtMaximum {
         /// The maximum number of children.
         max_children: u32,
     },
-    /// The scoreboard was created with fewer slots.
+    /// The scoreboard has fewer slots than the requested maximum number of children.
     #[error("the scoreboard has {slots} slots")]
     ScoreboardFull {
         /// The number of slots.
         slots: u32,
     },
-    /// The pool can have no fewer spare children.
+    /// The pool cannot have fewer spare children.
     #[error("the pool must keep at least one spare child")]
     AtMinimum,
 }
@@ -80,22 +80,23 @@ impl PoolRules {
     /// The default of [`retire_delay`](PoolRules::retire_delay).
     pub const DEFAULT_RETIRE_DELAY: Duration = Duration::from_secs(1);
 
-    /// Creates the rules from the limits that are given.
+    /// Creates rules from the limits that are given.
     ///
-    /// The others get defaults, as in `POE::Component::Daemon` (manual, `spawn`):
+    /// The other limits get defaults, as in `POE::Component::Daemon` (manual, `spawn`):
     ///
     /// | | with `max_children` | without |
     /// | --- | --- | --- |
-    /// | `min_spare` | half of `max_spare` if given, else 20 % of `max_children`; at least 1 | half of `max_spare` if given, else `start` |
+    /// | `min_spare` | half of `max_spare` if given, else 20 % of `max_children` | half of `max_spare` if given, else `start` |
     /// | `max_spare` | 80 % of `max_children`, at least `min_spare` | twice `min_spare` |
     /// | `max_children` | | `start` + `max_spare` |
     ///
-    /// With a `min_spare` of 0 the last idle child may become busy. It must be given explicitly:
-    /// the original rounds 20 % of 4 children down to 0, and then never forks again.
+    /// With a `min_spare` of 0, no child is forked when the last idle child becomes busy. Therefore
+    /// the default of `min_spare` is at least 1, whereas the original rounds 20 % of 4 children
+    /// down to 0 and then never forks again.
     ///
     /// # Errors
     ///
-    /// [`PoolError`] with the limit that is wrong and its value.
+    /// [`PoolError`], which names the wrong limit and its value.
     ///
     /// # Examples
     ///
@@ -114,7 +115,8 @@ impl PoolRules {
         max_spare: Option<u32>,
         max_children: Option<u32>,
     ) -> Result<PoolRules, PoolError> {
-        // An error must only name a limit that was given, so defaults are clamped to the others.
+        // An error must name only limits that were given, so each default is clamped to the given
+        // limits.
         let most = max_children.unwrap_or(u32::MAX);
         let min = min_spare.unwrap_or_else(|| {
             let min = match (max_spare, max_children) {
@@ -143,11 +145,11 @@ impl PoolRules {
 
     /// Checks whether the limits are consistent, and returns them.
     ///
-    /// A `max_spare` above `max_children` is allowed: no child is ever retired then.
+    /// A `max_spare` above `max_children` is allowed. The pool then never retires idle children.
     ///
     /// # Errors
     ///
-    /// [`PoolError`] with the first limit that is wrong and its value.
+    /// [`PoolError`], which names the first wrong limit and its value.
     pub fn check(self) -> Result<PoolRules, PoolError> {
         let PoolRules { start, min_spare, max_spare, max_children, retire_delay: _any } = self;
         let zero = |field| Err(PoolError::Zero { field });
@@ -176,7 +178,7 @@ impl PoolRules {
             PoolResize::To(children) => (children, children.saturating_add(max_spare - min_spare)),
         };
         let min = min.clamp(least, max_children);
-        // A max_spare above max_children may stay there, but does not increase.
+        // A `max_spare` above `max_children` is allowed, but is not raised further.
         let max = max.clamp(min.max(1), max_children.max(max_spare));
         let resized = PoolRules { min_spare: min, max_spare: max, ..self };
         match resize {
@@ -189,7 +191,7 @@ impl PoolRules {
 
 /// Returns this percentage of a number, rounded down.
 fn percent(of: u32, percent: u32) -> u32 {
-    // The result is less than `of`.
+    // The result is at most `of`, so the conversion does not fail.
     u32::try_from(u64::from(of) * u64::from(percent) / 100).unwrap_or(of)
 }
 
@@ -225,7 +227,7 @@ mod tests {
     }
 
     #[test]
-    fn invalid_values_are_rejected_with_field_and_value() {
+    fn an_invalid_limit_is_rejected_with_its_name_and_value() {
         let table = [
             ((0, None, None, None), "start_children must be greater than 0"),
             ((1, None, None, Some(0)), "max_children must be greater than 0"),

@@ -1,4 +1,4 @@
-//! The decisions of a pool, as tables and sequences.
+//! Tests the decisions of a pool with tables and sequences.
 
 use std::time::Duration;
 
@@ -9,7 +9,7 @@ fn pool(start: u32, min: u32, max: u32, children: u32) -> Pool {
     Pool::new(PoolRules::from_parts(start, Some(min), Some(max), Some(children)).unwrap())
 }
 
-/// Creates a pool that has started.
+/// Creates a pool that has forked its initial children.
 fn running(start: u32, min: u32, max: u32, children: u32) -> Pool {
     let mut pool = pool(start, min, max, children);
     let _ = pool.decide(&Counts::default(), at(0));
@@ -20,7 +20,7 @@ fn at(millis: u64) -> MonotonicTime {
     MonotonicTime::from_since_boot(Duration::from_millis(1_000_000 + millis))
 }
 
-/// Counts statuses given by their letters.
+/// Counts the statuses that have these letters.
 fn counts(letters: &str) -> Counts {
     letters.chars().map(|letter| Status::from_letter(letter).unwrap()).collect()
 }

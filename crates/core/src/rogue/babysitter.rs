@@ -1,4 +1,4 @@
-//! The babysitter: it scans the children, keeps the state of each, and decides what to do.
+//! The babysitter, which scans the children, keeps the state of each child, and decides what to do.
 
 use std::collections::HashMap;
 use std::time::Duration;
@@ -13,12 +13,12 @@ use crate::status::Status;
 
 /// The minimum time between two scans.
 const MIN_SCAN_INTERVAL: Duration = Duration::from_millis(20);
-/// A scan that is late by more than this means that the machine or the process was suspended.
+/// If a scan is later than this, the machine or this process was suspended.
 const SUSPEND_THRESHOLD: Duration = Duration::from_millis(500);
 
-/// A child whose heartbeat is missing is checked again after this time: a process that was
-/// suspended without our noticing, such as in a frozen container, sends a heartbeat as soon as it
-/// resumes.
+/// The time after which a child whose heartbeat is missing is checked again. A process may have
+/// been suspended without the babysitter noticing, for example in a frozen container. Such a
+/// process sends a heartbeat as soon as it resumes.
 const HEARTBEAT_RECHECK: Duration = Duration::from_millis(200);
 
 /// A sample of a child's process from the process table.
@@ -39,16 +39,16 @@ pub enum Presence {
     Seen(ProcessSample),
     /// The process exists, but the process table hides it.
     Hidden,
-    /// The process is not there.
+    /// The process does not exist.
     Gone,
 }
 
-/// A child as the scan finds it.
+/// The state of a child at a scan.
 #[derive(Debug, Clone, Copy)]
 pub struct ScanResult {
-    /// Its slot on the scoreboard.
+    /// The entry of the child's slot on the scoreboard.
     pub entry: SlotEntry,
-    /// Its process.
+    /// Whether the child's process is in the process table.
     pub presence: Presence,
 }
 
@@ -70,11 +70,11 @@ pub struct Action {
 /// What to do with a child, and why.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ActionKind {
-    /// The child is a rogue: collect evidence first, then take this step.
+    /// The child has become a rogue: collect evidence first, then take this step.
     FirstStep(Violation, LadderStep),
     /// The child is still a rogue: take the next step.
     NextStep(Violation, LadderStep),
-    /// The child is back to normal: take no more steps.
+    /// The child no longer violates a limit: take no more steps.
     Recovered(Violation),
     /// Recycle the child after its current request.
     Recycle(RecycleReason),
@@ -88,38 +88,41 @@ pub enum ActionKind {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[must_use]
 pub enum Confirmation {
-    /// It is.
+    /// The action is still justified.
     StillValid,
-    /// It is not: do nothing.
+    /// The action is no longer justified: do nothing.
     Outdated,
 }
 
-/// Assesses all children at each scan, and remembers the steps taken.
+/// Assesses all children at each scan, and remembers the steps that were taken.
 #[derive(Debug)]
 pub struct Babysitter {
     limits: Limits,
     ladder: Ladder,
     watched: HashMap<SlotNumber, WatchedChild>,
+    /// The timeouts are counted from this time at the earliest.
     counted_from: MonotonicTime,
     /// When the next scan is due.
     due: Option<MonotonicTime>,
 }
 
-/// The state of a child.
+/// The babysitter's record of a child.
 #[derive(Debug, Clone, Copy)]
 struct WatchedChild {
     generation: Generation,
-    /// The request to which the CPU time belongs, and the CPU time when the request was first seen.
+    /// The number of the request that `usage.request_cpu` belongs to.
     request: u64,
+    /// The child's CPU time in the first sample during that request.
     cpu_before: Duration,
     usage: Option<Usage>,
     escalation: Option<Escalation>,
-    /// When a heartbeat was first missing; a step is only taken if it is still missing at the next
-    /// check.
+    /// When the heartbeat was first found missing. A step is taken only if the heartbeat is still
+    /// missing at the next check.
     missed: Option<MonotonicTime>,
     recycled: Option<RecycleReason>,
-    /// The slow request of which evidence was collected.
+    /// The number of the last slow request for which evidence was collected.
     slow: Option<u64>,
+    /// The number of consecutive samples without the process.
     absences: u32,
 }
 
@@ -178,8 +181,9 @@ impl Babysitter {
 
     /// Scans all children, and returns what to do.
     ///
-    /// If a scan is much later than [`next_scan`](Babysitter::next_scan) has returned, the machine
-    /// or this process was suspended: all time limits then start again.
+    /// If a scan is more than 500 ms later than the time that [`next_scan`](Babysitter::next_scan)
+    /// returned, the machine or this process was suspended. The request and heartbeat timeouts then
+    /// start again, and the next ladder steps are postponed by the delay.
     pub fn scan(
         &mut self,
         children: impl IntoIterator<Item = ScanResult>,
@@ -190,7 +194,7 @@ impl Babysitter {
         let mut actions = Vec::new();
         let mut seen = HashMap::with_capacity(self.watched.len());
         for ScanResult { entry, presence } in children {
-            // There is no process yet, or the line cannot be read.
+            // Skip slots without a process, and damaged lines.
             if !entry.status.is_some_and(Status::is_seated) {
                 continue;
             }
@@ -277,8 +281,9 @@ impl Babysitter {
         Assessment::Normal
     }
 
-    /// Returns whether an action is still justified: collecting evidence takes time, and meanwhile
-    /// the child may be back to normal, or gone. If so, its ladder starts from the beginning.
+    /// Returns whether an action is still justified. Collecting evidence takes time, during which
+    /// the child may have recovered or exited. If the action is no longer justified, the child's
+    /// ladder starts again from the beginning.
     pub fn confirm(
         &mut self,
         action: &Action,
@@ -325,8 +330,9 @@ impl Babysitter {
         }
     }
 
-    /// Returns when to scan again: when something is due for one of these children, or could be for
-    /// a child that starts a request meanwhile; at `sample` at the latest.
+    /// Returns when to scan again: the earliest time at which a limit or a ladder step is due for
+    /// one of these children, or at which a child that starts a request now could exceed a limit,
+    /// and `sample` at the latest. Two scans are at least 20 ms apart.
     pub fn next_scan(
         &mut self,
         children: impl IntoIterator<Item = SlotEntry>,
@@ -357,8 +363,8 @@ impl Babysitter {
     }
 }
 
-/// Returns an index for the jitter: children that are started together have neighbouring slots, so
-/// their slots number them.
+/// Returns the start index for the jitter, computed from the generation and the slot. Children that
+/// are started together have neighbouring slots, so they get consecutive indices.
 fn start_index(entry: &SlotEntry, slots: u32) -> u64 {
     u64::from(entry.generation.get()) * u64::from(slots) + u64::from(entry.slot.get())
 }

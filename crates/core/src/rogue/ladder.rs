@@ -1,4 +1,4 @@
-//! The ladder: the steps against a rogue, and the time after each.
+//! The ladder: the steps against a rogue, and the wait after each step.
 
 use std::fmt;
 use std::time::Duration;
@@ -14,22 +14,26 @@ use crate::monotonic::MonotonicTime;
 pub enum LadderStep {
     /// Ask the child to exit after its current request.
     Int,
-    /// Ask again.
+    /// Ask the child again to exit after its current request.
     Term,
     /// Ask the child to exit immediately.
     Quit,
     /// Kill the child.
     Kill,
-    /// Give up: nothing helps, and the operator has to deal with it. The process no longer counts
-    /// as a child, and is replaced if there is a free slot.
+    /// Give up: no step has ended the process, so the operator has to deal with it. The process no
+    /// longer counts as a child, and is replaced if there is a free slot.
+    #[serde(rename = "given-up")]
     GiveUp,
 }
 
-/// Steps against a rogue, each with the time until the next.
+/// The steps against a rogue, each with the time until the next step.
 ///
-/// The default, and the original's ladder, is INT, TERM, KILL and then give up, two intervals
-/// apart. A child that cannot react, since it is [hung](Violation::Hung), or must not continue,
-/// since it exceeds the [hard memory limit](Violation::Memory), gets KILL first.
+/// By default, as in `POE::Component::Daemon`, the steps are INT, TERM, KILL and giving up. The
+/// wait between two steps is twice the interval of the babysitter.
+///
+/// For a child that is [hung](Violation::Hung) or exceeds the [hard memory
+/// limit](Violation::Memory), the ladder starts at KILL. The former cannot react to a request to
+/// exit, and the latter must not continue.
 #[derive(Clone, PartialEq, Eq, Hash, Debug)]
 pub struct Ladder(Vec<(LadderStep, Duration)>);
 
@@ -46,12 +50,12 @@ pub enum LadderError {
 }
 
 impl Ladder {
-    /// Creates a ladder from steps, in order, each with the time until the next. `GiveUp` is added
+    /// Creates a ladder from these steps, each with the time until the next step. `GiveUp` is added
     /// at the end if it is missing.
     ///
     /// # Errors
     ///
-    /// [`LadderError`] if there are no steps, or some after `GiveUp`.
+    /// [`LadderError`] if there are no steps, or if there is a step after `GiveUp`.
     ///
     /// # Examples
     ///
@@ -82,7 +86,7 @@ impl Ladder {
         Ok(Ladder(steps))
     }
 
-    /// Creates the default ladder: INT, TERM and KILL, two intervals apart.
+    /// Creates the default ladder: INT, TERM, KILL and giving up, two intervals apart.
     #[must_use]
     pub fn with_interval(interval: Duration) -> Ladder {
         let wait = interval.saturating_mul(2);
@@ -91,7 +95,7 @@ impl Ladder {
         Ladder(steps.into_iter().map(|step| (step, wait)).chain([last]).collect())
     }
 
-    /// Returns the steps in order.
+    /// Returns the steps, each with the time until the next step.
     #[must_use]
     pub fn steps(&self) -> &[(LadderStep, Duration)] {
         &self.0
@@ -141,7 +145,7 @@ impl Escalation {
         Escalation { violation, next_step: ladder.first_step(violation), due: now }
     }
 
-    /// Returns the step that is due, if any, and moves to the next.
+    /// Returns the step that is due, if any, and moves to the next step.
     pub(super) fn step(&mut self, ladder: &Ladder, now: MonotonicTime) -> Option<LadderStep> {
         let (step, wait) = *ladder.0.get(self.next_step)?;
         if now < self.due {
@@ -157,8 +161,9 @@ impl Escalation {
         (self.next_step < ladder.0.len()).then_some(self.due)
     }
 
-    /// Changes the violation. A worse one skips steps, and the next step is due now; another
-    /// violation never goes back to earlier steps.
+    /// Changes the violation. If the ladder for the new violation starts at a step that has not
+    /// been reached, the steps before that step are skipped, and that step is due now. Otherwise
+    /// the position does not change.
     pub(super) fn worsen(&mut self, ladder: &Ladder, violation: Violation, now: MonotonicTime) {
         if violation == self.violation {
             return;
@@ -171,7 +176,7 @@ impl Escalation {
         }
     }
 
-    /// Adds the time for which the babysitter itself was suspended.
+    /// Postpones the next step by the time for which the babysitter itself was suspended.
     pub(super) fn delay(&mut self, by: Duration) {
         self.due = self.due + by;
     }
@@ -204,7 +209,7 @@ mod tests {
     }
 
     #[test]
-    fn hung_children_and_those_above_the_hard_memory_limit_are_killed_first() {
+    fn kill_is_the_first_step_for_hung_children_and_above_the_hard_memory_limit() {
         let ladder = Ladder::with_interval(SECOND);
         for violation in [Violation::Hung, Violation::Memory] {
             let mut escalation = Escalation::start(&ladder, violation, at(0));

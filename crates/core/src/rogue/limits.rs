@@ -1,4 +1,4 @@
-//! The limits of a child, and the assessment of a child by them.
+//! The limits of a child, and the check of a child against its limits.
 
 use std::time::Duration;
 
@@ -8,33 +8,36 @@ use crate::quota::Jitter;
 use crate::reader::SlotEntry;
 use crate::status::Status;
 
-/// The limits of a child. `None` is no limit.
+/// The limits of a child. `None` means that there is no limit.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Limits {
-    /// CPU time of one request. 10 minutes by default, as documented for the original.
+    /// The maximum CPU time of one request. 10 minutes by default, as documented for
+    /// `POE::Component::Daemon`.
     pub cpu: Option<Duration>,
-    /// CPU time of one request that is [`Long`](Status::Long). 1 hour by default.
+    /// The maximum CPU time of one request that is [`Long`](Status::Long). 1 hour by default.
     pub long_cpu: Option<Duration>,
-    /// CPU time since the child was forked, which is the original's rule. None by default.
+    /// The maximum CPU time since the child was forked, as in `POE::Component::Daemon`. None by
+    /// default.
     pub total_cpu: Option<Duration>,
     /// How long a child may be [`Serving`](Status::Serving). None by default.
     pub request_timeout: Option<Duration>,
     /// How long a child may be [`Long`](Status::Long). None by default.
     pub long_timeout: Option<Duration>,
-    /// Memory in bytes above which a child is recycled after its current request. None by default.
+    /// The memory in bytes above which a child is recycled after its current request. None by
+    /// default.
     pub soft_memory: Option<u64>,
-    /// Memory in bytes above which a child is killed. None by default.
+    /// The memory in bytes above which a child is killed. None by default.
     pub hard_memory: Option<u64>,
-    /// The maximum time between two heartbeats. None by default, and then children send no
-    /// heartbeats.
+    /// The maximum time between two heartbeats. None by default. Without this limit, children send
+    /// no heartbeats.
     pub heartbeat_timeout: Option<Duration>,
     /// The lifetime after which a child is recycled. None by default.
     pub max_lifetime: Option<Duration>,
-    /// By how much lifetimes are shortened, so that children that were started together do not exit
-    /// together.
+    /// The maximum percentage by which lifetimes are shortened, so that children that were started
+    /// together do not exit together. 10 % by default.
     pub lifetime_jitter: Jitter,
-    /// The time after which a request is slow: evidence is collected, nothing else. None by
-    /// default.
+    /// The time after which a request is slow. Evidence is collected for slow requests, but they
+    /// are not stopped. None by default.
     pub slowlog_after: Option<Duration>,
 }
 
@@ -67,24 +70,25 @@ pub struct Usage {
     pub memory: Option<u64>,
 }
 
-/// The result of assessing a child, worst first.
+/// The result of assessing a child. The variants are ordered from the worst result to the best.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Assessment {
     /// The child violates a limit.
     Rogue(Violation),
-    /// The child has used up its quota, and exits after its current request.
+    /// The child has reached its lifetime or its soft memory limit, and must exit after its current
+    /// request.
     Recycle(RecycleReason),
     /// The child is within its limits.
     Normal,
 }
 
 impl Limits {
-    /// Assesses a child by its slot on the scoreboard and, if it was sampled, its usage.
+    /// Assesses a child by its slot on the scoreboard and, if a sample was taken, by its usage.
     ///
-    /// Times are counted from `counted_from` at the earliest: that is when the babysitter itself
-    /// was last resumed after a suspension, which is not the fault of the children. `start_index`
-    /// is the number of children that were started before it, see
-    /// [`Quota::new`](crate::Quota::new).
+    /// The timeouts of requests and heartbeats are counted from `counted_from` at the earliest.
+    /// This is when the babysitter itself last resumed after a suspension, which is not the fault
+    /// of the children. `start_index` is the number of children that were started before this
+    /// child, see [`Quota::new`](crate::Quota::new).
     ///
     /// # Examples
     ///
@@ -138,14 +142,14 @@ impl Limits {
         Assessment::Normal
     }
 
-    /// Returns whether the current request is slow, whatever else is wrong.
+    /// Returns whether the current request is slow, even if the child also violates a limit.
     #[must_use]
     pub fn is_slow(&self, entry: &SlotEntry, now: MonotonicTime) -> bool {
         self.slow_at(entry).is_some_and(|due| now >= due)
     }
 
-    /// Returns when the next limit is due if nothing changes, without the limits that need a
-    /// sample.
+    /// Returns the earliest time after `now` at which a limit is reached if the child's status does
+    /// not change. Limits that need a sample (CPU time and memory) are not considered.
     #[must_use]
     pub fn next_due(
         &self,
@@ -166,8 +170,8 @@ impl Limits {
         .min()
     }
 
-    /// Returns the shortest of the time limits: the earliest time at which a child that changes now
-    /// could exceed one.
+    /// Returns the shortest of the time limits, or `None` if there are none. A child or a request
+    /// that starts now cannot reach a time limit earlier than this.
     #[must_use]
     pub fn shortest(&self) -> Option<Duration> {
         let lifetime = self
@@ -193,7 +197,8 @@ impl Limits {
         Some(entry.deadline.map_or(due, |deadline| due.max(deadline)))
     }
 
-    /// A child without a heartbeat so far counts from its start: its start may hang, too.
+    /// Returns when the next heartbeat is overdue. The timeout of a child that has not sent a
+    /// heartbeat yet counts from its start, because a child can hang while it starts, too.
     fn hung_at(&self, entry: &SlotEntry, counted_from: MonotonicTime) -> Option<MonotonicTime> {
         let timeout = self.heartbeat_timeout?;
         let last = entry.heartbeat.unwrap_or(entry.started_at).max(counted_from);
@@ -217,7 +222,8 @@ impl Limits {
     }
 }
 
-/// Returns the limit that applies: that of a request or that of a long one; none between requests.
+/// Returns the limit that applies in this status: `usual` for a request, `long` for a long request,
+/// and `None` between requests.
 fn of_request(status: Status, usual: Option<Duration>, long: Option<Duration>) -> Option<Duration> {
     match status {
         Status::Serving => usual,

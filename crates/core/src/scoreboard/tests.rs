@@ -1,4 +1,4 @@
-//! The scoreboard, written by a parent and its children in one process.
+//! Tests the scoreboard with a parent and its children in one process.
 
 use std::sync::atomic::AtomicU32;
 use std::time::Duration;
@@ -159,7 +159,7 @@ fn a_child_cannot_write_to_a_slot_with_another_owner() {
 }
 
 #[test]
-fn a_seat_can_be_taken_once_and_only_by_its_generation() {
+fn a_seat_can_be_taken_once_and_only_with_the_generation_of_its_slot() {
     let scoreboard = scoreboard(1);
     let board = scoreboard.reader();
     let take = |generation| Seat::take(board, slot(0), generation, 1, at(1), counter()).map(drop);
@@ -173,7 +173,7 @@ fn a_seat_can_be_taken_once_and_only_by_its_generation() {
 }
 
 #[test]
-fn a_torn_label_is_reported_and_repaired_at_close() {
+fn a_torn_label_is_reported_and_repaired_when_its_slot_is_closed() {
     let scoreboard = scoreboard(1);
     let seat = take_seat(&scoreboard, 0, counter());
     seat.set_label(b"before");
@@ -254,7 +254,7 @@ fn only_formatted_memory_can_be_opened() {
 }
 
 #[test]
-fn a_scoreboard_has_as_many_lines_as_it_needs() {
+fn the_number_of_lines_depends_on_the_number_of_slots() {
     assert_eq!([1, 8, 1024, 1025].map(|slots| lines_for(slots).unwrap()), [4, 11, 1027, 1029]);
     assert_eq!(lines_for(MAX_SLOTS), Ok(65_536 + 66));
     assert_eq!(lines_for(0), Err(ScoreboardError::Slots { slots: 0 }));
@@ -310,7 +310,7 @@ proptest! {
 }
 
 #[test]
-fn a_deadline_is_reset_with_its_request_and_a_heartbeat_with_its_child() {
+fn a_deadline_is_reset_when_the_request_ends_and_a_heartbeat_when_the_slot_is_closed() {
     let scoreboard = scoreboard(1);
     let seat = take_seat(&scoreboard, 0, counter());
     let read = || scoreboard.read(slot(0));

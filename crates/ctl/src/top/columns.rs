@@ -8,12 +8,12 @@ use super::rates::Rates;
 use crate::snapshot::Child;
 use crate::text;
 
-/// A column.
+/// A column of the table of children.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Column {
     /// The number of the slot.
     Slot,
-    /// The pid.
+    /// The pid of the child.
     Pid,
     /// The letter of the status.
     Status,
@@ -29,9 +29,9 @@ pub(crate) enum Column {
     Rss,
     /// The proportional share of memory.
     Pss,
-    /// The label.
+    /// The label of the child.
     Label,
-    /// The exit cause of the slot's last child.
+    /// The exit cause of the slot's previous child.
     Cause,
 }
 
@@ -79,7 +79,7 @@ impl Column {
         Column::Cause,
     ];
 
-    /// All columns, the most important first: a narrow screen has only these.
+    /// All columns, the most important first. A narrow screen omits the last of them.
     const BY_PRIORITY: [Column; 11] = [
         Column::Slot,
         Column::Pid,
@@ -94,7 +94,8 @@ impl Column {
         Column::Cause,
     ];
 
-    /// Returns the columns that fit into a width, with a blank between two columns; at least the first.
+    /// Returns the columns that fit into a width with a blank between two columns, from left to
+    /// right. Always returns the most important column.
     pub(crate) fn fitting(width: u16) -> Vec<Column> {
         let mut taken = 0;
         let mut fitting = Vec::new();
@@ -108,7 +109,9 @@ impl Column {
         Column::ALL.into_iter().filter(|column| fitting.contains(column)).collect()
     }
 
-    /// Distributes a width to these columns. The rest goes to the columns with text, to the label first.
+    /// Returns the widths of these columns on a screen of this width. Each column gets its minimum
+    /// width, and the label gets the rest. If the rest is wider than 15 cells, the exit cause gets
+    /// half of the excess, but at most 20 cells.
     pub(crate) fn widths(columns: &[Column], width: u16) -> Vec<u16> {
         let minimum: u16 = columns.iter().map(|column| column.width()).sum();
         let blanks = u16::try_from(columns.len().saturating_sub(1)).unwrap_or(u16::MAX);
@@ -135,7 +138,7 @@ impl Column {
         widths.collect()
     }
 
-    /// Returns the minimum width.
+    /// Returns the minimum width of this column.
     pub(crate) fn width(self) -> u16 {
         match self {
             Column::Status => 1,
@@ -147,7 +150,7 @@ impl Column {
         }
     }
 
-    /// Returns the heading.
+    /// Returns the heading of this column.
     pub(crate) fn heading(self) -> &'static str {
         match self {
             Column::Slot => "SLOT",
@@ -164,7 +167,7 @@ impl Column {
         }
     }
 
-    /// Returns the alignment of the cells.
+    /// Returns the alignment of the cells of this column.
     pub(crate) fn alignment(self) -> CellAlignment {
         match self {
             Column::Status | Column::Label | Column::Cause => CellAlignment::Left,
@@ -179,7 +182,8 @@ impl Column {
         }
     }
 
-    /// Returns the default sort order: the largest numbers, but the smallest slots, pids and texts first.
+    /// Returns the default sort order: ascending for slots, pids and texts, and descending for all
+    /// other numbers.
     pub(crate) fn sort_order(self) -> SortOrder {
         match self {
             Column::Slot | Column::Pid | Column::Status | Column::Label | Column::Cause => {
@@ -194,12 +198,12 @@ impl Column {
         }
     }
 
-    /// Returns the next column to the right; the first after the last.
+    /// Returns the next column to the right. The first column follows the last one.
     pub(crate) fn next(self) -> Column {
         self.offset(1)
     }
 
-    /// Returns the next column to the left; the last before the first.
+    /// Returns the next column to the left. The last column follows the first one.
     pub(crate) fn previous(self) -> Column {
         self.offset(Column::ALL.len() - 1)
     }
@@ -209,7 +213,7 @@ impl Column {
         Column::ALL.get((index + by) % Column::ALL.len()).copied().unwrap_or(self)
     }
 
-    /// Returns the text of the cell of a child, with this width.
+    /// Returns the text of a child's cell in this column, which has this width.
     pub(crate) fn cell(self, child: &Child, rates: &Rates, width: u16) -> String {
         let dash = || "-".to_owned();
         match self {
@@ -254,7 +258,7 @@ impl Column {
     }
 }
 
-/// Returns the sort key of the last exit cause: its kind, then its exit code or signal.
+/// Returns the sort key of the last exit cause: the kind, then the exit code or signal.
 fn cause_key(child: &Child) -> Option<(&'static str, i32)> {
     let cause = child.causes.first()?;
     let number = match *cause {
@@ -305,8 +309,9 @@ fn code(child: &Child) -> u8 {
     Status::from_letter(child.letter).map_or(u8::MAX, Status::code)
 }
 
-/// Returns whether a child matches a filter. A single letter of a status selects that status; other text
-/// matches the start of the pid, or a part of the label, ignoring case.
+/// Returns whether a child matches a filter. A filter that is a single status letter matches the
+/// children with this status. Any other filter matches the start of the pid, or a part of the label
+/// without regard to case.
 pub(crate) fn matches_filter(child: &Child, filter: &str) -> bool {
     let mut letters = filter.chars();
     if let (Some(only), None) = (letters.next(), letters.next())

@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 
 use crate::snapshot::{Child, Snapshot};
 
-/// Returns a pool with 14 of at most 32 children.
+/// Returns the snapshot of a pool with 14 of at most 32 children.
 pub(crate) fn busy() -> Snapshot {
     let board = ".wwrrlrFrf rewr";
     let mut snapshot = with_letters("web", "pre-fork", board, 32);
@@ -38,7 +38,7 @@ pub(crate) fn busy() -> Snapshot {
     snapshot
 }
 
-/// Returns the snapshot of the same pool from its scoreboard file.
+/// Returns the snapshot of the scoreboard file of the pool that [`busy`] returns.
 pub(crate) fn board_only() -> Snapshot {
     let full = busy();
     let without_resources = |child: Child| Child { cpu: None, rss: None, pss: None, ..child };
@@ -53,7 +53,7 @@ pub(crate) fn board_only() -> Snapshot {
     }
 }
 
-/// Returns a daemon with these letters on its scoreboard.
+/// Returns the snapshot of a daemon with these letters on its scoreboard.
 pub(crate) fn with_letters(alias: &str, model: &str, board: &str, max_children: u32) -> Snapshot {
     let width = max_children as usize;
     let model = serde_json::from_value(json!(model)).expect("a valid model");
@@ -99,8 +99,8 @@ fn child(letter: char, slot: u32) -> Child {
     }
 }
 
-/// Returns the snapshot after this time: each serving child has started this many more requests, and used
-/// a quarter of a processor.
+/// Returns the snapshot as it is after the time `by`: each serving child has started this many more
+/// requests, and has used a quarter of a processor.
 pub(crate) fn later(snapshot: &Snapshot, by: Duration, requests: u64) -> Snapshot {
     let mut snapshot = snapshot.clone();
     snapshot.up += by;
@@ -118,7 +118,8 @@ pub(crate) fn later(snapshot: &Snapshot, by: Duration, requests: u64) -> Snapsho
     snapshot
 }
 
-/// Returns the report of the daemon. Reports have no public constructor, so it is parsed from JSON.
+/// Returns the report with the data of this snapshot. Reports have no public constructor, so the
+/// report is parsed from JSON.
 pub(crate) fn report(snapshot: &Snapshot) -> Report {
     let child = |child: &Child| {
         json!({

@@ -1,4 +1,4 @@
-//! Values computed from two snapshots: requests per second, and processor time in percent.
+//! Rates computed from two snapshots: requests per second, and processor time in percent.
 
 use std::collections::{BTreeMap, VecDeque};
 
@@ -6,7 +6,7 @@ use daemon_core::MonotonicTime;
 
 use crate::snapshot::{ChildKey, Snapshot};
 
-/// The length of the history: ten minutes at one sample per second.
+/// The maximum number of rates in the history: ten minutes at one rate per second.
 const HISTORY: usize = 600;
 
 /// The rates between consecutive snapshots.
@@ -24,7 +24,7 @@ struct Sample {
 }
 
 impl Rates {
-    /// Adds a snapshot.
+    /// Computes the rates between the previous snapshot and this one.
     pub(crate) fn add_snapshot(&mut self, snapshot: &Snapshot, now: MonotonicTime) {
         let sample = Sample { at: now, snapshot: snapshot.clone() };
         let Some(last) = self.last.replace(sample) else { return };
@@ -41,12 +41,12 @@ impl Rates {
         }
     }
 
-    /// Returns the requests per second between the last two snapshots.
+    /// Returns the latest rate of requests per second; `None` if no snapshots have been compared yet.
     pub(crate) fn per_second(&self) -> Option<f64> {
         self.per_second.back().copied()
     }
 
-    /// Returns at most this many values of [`per_second`](Rates::per_second), the latest last.
+    /// Returns at most `count` of the latest rates of requests per second, the oldest first.
     pub(crate) fn history(&self, count: usize) -> impl Iterator<Item = f64> {
         let skipped = self.per_second.len().saturating_sub(count);
         self.per_second.iter().skip(skipped).copied()
@@ -69,10 +69,12 @@ fn percentages(last: &Snapshot, snapshot: &Snapshot, seconds: f64) -> BTreeMap<C
     snapshot.children.iter().filter_map(percentage).collect()
 }
 
-/// Returns the requests started between two snapshots. The daemon's counters include former children,
-/// so their difference is exact; a scoreboard contains only the present children.
+/// Returns the number of requests that were started between two snapshots. The daemon's counters
+/// include former children, so the difference of the counters is exact. A scoreboard contains only
+/// the requests of the present children.
 ///
-/// Returns `None` if the two cannot be compared: they are of two daemons, or of different sources.
+/// Returns `None` if the snapshots cannot be compared, because they are of two daemons or of
+/// different sources.
 fn requests_started(last: &Snapshot, snapshot: &Snapshot) -> Option<u64> {
     if last.parent != snapshot.parent || snapshot.up < last.up {
         return None;

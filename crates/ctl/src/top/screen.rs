@@ -1,5 +1,5 @@
-//! The state of the live screen, and its handlers of keys and events. It has no I/O and no clock: every
-//! handler receives the time.
+//! The state of the live screen, and its handlers of keys and events. This module uses no I/O and
+//! no clock: each handler receives the time.
 
 mod keys;
 mod rows;
@@ -14,10 +14,10 @@ use super::rates::Rates;
 use crate::events::ColorMode;
 use crate::snapshot::{ChildKey, Snapshot};
 
-/// How long the status message is shown, unless a key is pressed.
+/// How long the status message is shown if no key is pressed.
 const STATUS_MESSAGE_TIME: Duration = Duration::from_secs(15);
 
-/// The live screen.
+/// The state of the live screen.
 #[derive(Debug)]
 pub(crate) struct Screen {
     pub(super) source_kind: SourceKind,
@@ -32,18 +32,20 @@ pub(crate) struct Screen {
     pub(super) filter: String,
     pub(super) mode: InputMode,
     pub(super) status_message: Option<StatusMessage>,
-    /// The selected child, and the row where it was last.
+    /// The selected child.
     pub(super) selected: Option<ChildKey>,
+    /// The last known row of the selected child.
     pub(super) row: usize,
-    /// The first row on the screen and the number of rows, when it was drawn last.
+    /// The first visible row of the table when the screen was last drawn.
     pub(super) offset: usize,
+    /// The number of visible rows of the table when the screen was last drawn.
     pub(super) page: usize,
 }
 
 /// The source of the data.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum SourceKind {
-    /// The daemon, through its control socket. It accepts commands.
+    /// The daemon, through its control socket. The daemon also accepts commands.
     Daemon,
     /// The scoreboard file only.
     BoardOnly,
@@ -58,9 +60,9 @@ pub(crate) enum ConnectionState {
     Lost {
         /// The time of the first failure.
         since: MonotonicTime,
-        /// The error.
+        /// The error of the last failure.
         reason: String,
-        /// The data on the screen.
+        /// The data that the screen shows instead.
         shown: FallbackView,
     },
 }
@@ -77,46 +79,46 @@ pub(crate) enum FallbackView {
 /// Whether the screen is updated.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum UpdateMode {
-    /// With each snapshot.
+    /// The screen is updated with each snapshot.
     Live,
-    /// Not until the user unfreezes it.
+    /// The screen is not updated until the user unfreezes it.
     Frozen,
 }
 
-/// The meaning of keys.
+/// The effect of keys.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum InputMode {
-    /// They act on the table.
+    /// Keys act on the table.
     Table,
-    /// They edit the filter.
+    /// Keys edit the filter.
     Filter,
-    /// They answer the question whether to run this command.
+    /// Keys answer the question whether to run this command.
     Confirm(ChildCommand),
-    /// They scroll a text.
+    /// Keys scroll a text.
     Text {
-        /// The title.
+        /// The title of the text.
         title: String,
-        /// The lines.
+        /// The lines of the text.
         lines: Vec<String>,
-        /// The first line on the screen.
+        /// The index of the first visible line.
         top: usize,
     },
-    /// They close the help.
+    /// Keys close the help.
     Help,
 }
 
-/// A command about a child, with its pid.
+/// A command for the child with this pid.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum ChildCommand {
-    /// Retire it: it exits after its current request.
+    /// Retire the child: it exits after its current request.
     Retire(u32),
-    /// Kill it.
+    /// Kill the child.
     Kill(u32),
-    /// Trace it.
+    /// Show what the child is doing.
     Trace(u32),
 }
 
-/// A request of the screen to its owner.
+/// A request of the screen, which the owner of the screen carries out.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum ScreenRequest {
     /// Send this command to the daemon.
@@ -130,11 +132,11 @@ pub(crate) enum ScreenRequest {
 pub(crate) enum CommandResult {
     /// Success, with a message.
     Done(String),
-    /// A text of several lines, with its title.
+    /// A text of several lines, with a title.
     Text {
-        /// The title.
+        /// The title of the text.
         title: String,
-        /// The lines.
+        /// The lines of the text.
         text: String,
     },
     /// Failure, with the error.
@@ -175,7 +177,7 @@ impl Screen {
         }
     }
 
-    /// Updates the time.
+    /// Sets the present time, and removes the status message if it has expired.
     pub(crate) fn on_tick(&mut self, now: MonotonicTime) {
         self.now = now;
         self.status_message.take_if(|status_message| {
@@ -190,7 +192,7 @@ impl Screen {
         self.show(Snapshot::from(report), now);
     }
 
-    /// Shows the scoreboard. It is ignored while the daemon answers.
+    /// Shows a snapshot of the scoreboard. Does nothing while the daemon answers.
     pub(crate) fn on_board(&mut self, snapshot: Snapshot, now: MonotonicTime) {
         self.on_tick(now);
         match (self.source_kind, &mut self.connection) {
@@ -243,7 +245,7 @@ impl Screen {
         }
     }
 
-    /// Adds the values that the scoreboard does not contain from the last report.
+    /// Adds the alias, model and parent of the last snapshot, which a scoreboard does not contain.
     fn with_known_names(&self, snapshot: Snapshot) -> Snapshot {
         match &self.snapshot {
             None => snapshot,

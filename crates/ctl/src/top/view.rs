@@ -1,4 +1,4 @@
-//! Draws the live screen, in any size: a small screen shows less.
+//! Draws the live screen in any size. A small screen omits the less important parts.
 
 mod board;
 mod popup;
@@ -34,7 +34,7 @@ impl Screen {
         let board = rows(letters, area.width);
         let banner = match &self.connection {
             ConnectionState::Connected => 0,
-            // An error contains a path: it may take a second line.
+            // The error contains a path, so it may need a second line.
             ConnectionState::Lost { reason, .. } => {
                 1 + rows(reason.chars().count(), area.width).clamp(1, 2)
             }
@@ -166,7 +166,7 @@ impl Screen {
     }
 }
 
-/// Returns the number of rows that this many letters take.
+/// Returns the number of rows that this many letters need.
 fn rows(letters: usize, width: u16) -> u16 {
     u16::try_from(letters.div_ceil(usize::from(width).max(1))).unwrap_or(u16::MAX)
 }

@@ -1,4 +1,4 @@
-//! Requests, answers, and the exit codes of failures.
+//! Tests of requests, answers, and the exit codes of failures.
 
 use std::fs;
 use std::io::Write;
@@ -22,7 +22,7 @@ fn run_with(fake: &FakeDaemon, arguments: &[&str]) -> CommandOutput {
 }
 
 #[test]
-fn each_command_is_sent_by_its_name_and_its_answer_is_printed() {
+fn each_command_is_sent_by_name_and_the_answer_is_printed() {
     let fake = FakeDaemon::answering(done("all is well"));
     let commands: [(&[&str], Value); 10] = [
         (&["stop"], json!({"command": "stop", "now": false})),
@@ -45,12 +45,12 @@ fn each_command_is_sent_by_its_name_and_its_answer_is_printed() {
 }
 
 #[test]
-fn the_status_is_a_table_or_json_or_metrics() {
+fn the_status_is_printed_as_a_table_or_json_or_metrics() {
     let fake = FakeDaemon::answering(status(report()));
     let table = run_with(&fake, &["status"]);
     assert_eq!(table.code, 0, "{table:?}");
     assert!(table.out.contains("4712") && table.out.contains("GET /"), "{table:?}");
-    assert!(!table.out.contains('\x1b'), "colours only on a terminal");
+    assert!(!table.out.contains('\x1b'), "colours are printed only on a terminal");
     let json_output = run_with(&fake, &["status", "--json"]);
     let value: Value = serde_json::from_str(&json_output.out).expect("JSON");
     assert_eq!(value["children"][1]["label"], "GET /");
@@ -80,7 +80,7 @@ fn peek_and_trace_are_printed_without_control_characters() {
 }
 
 #[test]
-fn each_error_has_its_exit_code_and_names_the_action() {
+fn each_kind_of_error_has_an_exit_code_and_a_message_that_names_the_action() {
     let errors = [
         (ControlErrorKind::Malformed, 1),
         (ControlErrorKind::Refused, 1),
@@ -106,7 +106,7 @@ fn an_error_of_an_unknown_kind_is_a_failure() {
 }
 
 #[test]
-fn a_refusal_is_read_even_if_the_daemon_closes_before_the_request() {
+fn a_refusal_is_printed_even_if_the_daemon_closes_the_connection_before_the_request() {
     let forbidden = line(fault(ControlErrorKind::Forbidden, "user 1000 may not"));
     let fake = FakeDaemon::serving(move |mut client| {
         client.send(&forbidden);
@@ -116,7 +116,7 @@ fn a_refusal_is_read_even_if_the_daemon_closes_before_the_request() {
 }
 
 #[test]
-fn another_version_is_detected_in_every_answer() {
+fn another_protocol_version_is_detected_in_every_answer() {
     for answer in [r#"{"version":7,"ok":{"reply":"unheard-of"}}"#, r#"{"version":7}"#] {
         let output = run_with(&FakeDaemon::sending(format!("{answer}\n")), &["status"]);
         assert_eq!(output.code, 6, "{output:?}");
@@ -188,7 +188,7 @@ fn a_missing_answer_is_an_error_after_the_timeout() {
         assert!(started_at.elapsed() >= Duration::from_millis(200));
         assert_eq!(output.code, 4);
         let reason = "cannot stop the daemon: the daemon at ";
-        assert!(output.err.contains(reason) && output.err.contains("within 0.2s"), "{output:?}");
+        assert!(output.err.contains(reason) && output.err.contains("within 200ms"), "{output:?}");
     }
 }
 
@@ -221,12 +221,12 @@ fn a_daemon_with_a_full_backlog_is_an_error_after_the_timeout() {
             break;
         }
         waiting.push(client);
-        assert!(waiting.len() < 100, "the backlog is never full");
+        assert!(waiting.len() < 100, "the backlog does not become full");
     }
     let socket = path.to_str().expect("a UTF-8 path");
     let output = run(["--socket", socket, "--timeout", "0.2", "status"]);
     assert_eq!(output.code, 4);
-    assert!(output.err.contains("did not answer within 0.2s"), "{output:?}");
+    assert!(output.err.contains("did not answer within 200ms"), "{output:?}");
 }
 
 #[test]
@@ -264,7 +264,8 @@ fn a_missing_daemon_is_an_error_with_the_reason() {
 fn a_socket_without_permission_is_an_error() {
     const NOBODY_UID: u32 = 65_534;
     let fake = FakeDaemon::answering(done("all is well"));
-    // Root needs no permissions, so the program runs as another user; other users revoke their own.
+    // Root needs no permission, so a test that runs as root runs the program as another user. A
+    // test that runs as another user revokes the permission of its own user.
     let elsewhere = tempfile::tempdir().expect("a temporary directory");
     let program = elsewhere.path().join("daemonctl");
     fs::copy(env!("CARGO_BIN_EXE_daemonctl"), &program).expect("copying succeeds");
@@ -288,7 +289,7 @@ fn a_socket_without_permission_is_an_error() {
 }
 
 #[test]
-fn a_missing_option_is_a_usage_error_that_names_it() {
+fn a_missing_option_is_a_usage_error_that_names_the_option() {
     for arguments in [&["status"] as &[_], &["stop"], &["top"], &["events"]] {
         let output = run(arguments);
         assert_eq!(output.code, 2, "{output:?}");

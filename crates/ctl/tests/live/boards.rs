@@ -1,4 +1,4 @@
-//! Scoreboard files, without a daemon that answers.
+//! Tests of scoreboard files without a daemon that answers.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -97,13 +97,13 @@ fn the_scoreboard_of_a_daemon_that_hangs_is_printed_with_a_note() {
         decoded(&command.args(["--timeout", "0.2", "status"]).output().expect("daemonctl runs"));
     assert_eq!((output.code, output.out.contains("GET /slow")), (4, true), "{output:?}");
     assert!(
-        output.err.contains("did not answer within 0.2s; showing its scoreboard"),
+        output.err.contains("did not answer within 200ms; showing its scoreboard"),
         "{output:?}"
     );
 }
 
 #[test]
-fn the_error_is_that_of_the_daemon_if_the_scoreboard_is_missing_too() {
+fn the_connection_error_is_printed_if_the_scoreboard_is_missing_too() {
     let output =
         run(["--socket", "/nonexistent/control", "--board", "/nonexistent/board", "status"]);
     assert_eq!((output.code, output.out.as_str()), (4, ""), "{output:?}");

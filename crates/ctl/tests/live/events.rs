@@ -1,4 +1,4 @@
-//! The output of events.
+//! Tests of the command `events`.
 
 use std::io::{BufRead, BufReader, Read};
 use std::process::Stdio;
@@ -16,7 +16,8 @@ fn born(pid: u32) -> ControlEvent {
     ControlEvent::Born { slot: SlotNumber::new(1), pid }
 }
 
-/// Returns a fake daemon that sends the events from this channel, and closes when the channel is closed.
+/// Returns a channel and a fake daemon. The fake daemon sends the events from the channel to its
+/// client, and closes the connection when the channel is closed.
 fn sending() -> (mpsc::Sender<ControlEvent>, FakeDaemon) {
     let (send, events) = mpsc::channel();
     let events = Mutex::new(events);
@@ -26,7 +27,7 @@ fn sending() -> (mpsc::Sender<ControlEvent>, FakeDaemon) {
         {
             return;
         }
-        let events = events.lock().expect("one client");
+        let events = events.lock().expect("no other client has panicked");
         while let Ok(next) = events.recv() {
             if !client.answer(event(next)) {
                 return;
@@ -37,7 +38,7 @@ fn sending() -> (mpsc::Sender<ControlEvent>, FakeDaemon) {
 }
 
 #[test]
-fn each_event_is_printed_at_once_and_a_stopped_daemon_is_success() {
+fn each_event_is_printed_at_once_and_the_stop_of_the_daemon_is_not_an_error() {
     let (send, fake) = sending();
     let mut command = daemonctl();
     command.arg("events").arg("--socket").arg(fake.socket());
@@ -49,12 +50,13 @@ fn each_event_is_printed_at_once_and_a_stopped_daemon_is_success() {
         out.read_line(&mut line).expect("text");
         line
     };
-    // Each line arrives before the next event is sent.
-    send.send(born(4711)).expect("the fake daemon receives it");
+    // Each line must arrive before the next event is sent.
+    send.send(born(4711)).expect("the fake daemon receives the event");
     let line = next();
     assert!(line.ends_with("born    slot 1 pid 4711\n"), "{line}");
     assert_eq!(line.find(' '), Some("14:03:12".len()), "{line}");
-    send.send(ControlEvent::Phase { phase: Phase::Stopping }).expect("the fake daemon receives it");
+    send.send(ControlEvent::Phase { phase: Phase::Stopping })
+        .expect("the fake daemon receives the event");
     assert!(next().ends_with("phase   stopping\n"));
     drop(send);
     assert_eq!(next(), "");
@@ -74,14 +76,14 @@ fn events_can_be_printed_as_json() {
         requests: 9,
         lifetime: std::time::Duration::from_secs(3),
     })
-    .expect("the fake daemon receives it");
+    .expect("the fake daemon receives the event");
     drop(send);
     let mut command = daemonctl();
     command.args(["events", "--json", "--socket"]).arg(fake.socket());
     let output = decoded(&command.output().expect("daemonctl runs"));
     let value: Value = serde_json::from_str(&output.out).expect("a line of JSON");
     assert_eq!((&value["event"], &value["cause"]), (&json!("exited"), &json!("retired")));
-    // The daemon was not stopping when the connection was closed.
+    // This is an error, because the daemon was not stopping when the connection was closed.
     assert_eq!(
         (output.code, output.err.contains("closed the connection")),
         (4, true),
@@ -115,7 +117,7 @@ fn a_closed_pipe_ends_the_output_without_an_error() {
     let mut child =
         command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("daemonctl runs");
     let mut out = child.stdout.take().expect("piped");
-    send.send(born(1)).expect("the fake daemon receives it");
+    send.send(born(1)).expect("the fake daemon receives the event");
     out.read_exact(&mut [0; 10]).expect("a line");
     drop(out);
     let sender = std::thread::spawn(move || {

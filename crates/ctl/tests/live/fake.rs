@@ -1,4 +1,4 @@
-//! A fake daemon that sends what a test wants, on a real socket.
+//! A fake daemon with a real socket. Each test determines the answers of the fake daemon.
 
 use std::io::{BufRead, BufReader, Write};
 use std::os::unix::net::{UnixListener, UnixStream};
@@ -13,14 +13,14 @@ use actix_daemon::control::protocol::{
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
-/// The fake daemon. Its threads end with the test process; dropping it removes its socket.
+/// The fake daemon. Its threads end with the test process. Its socket is removed on drop.
 pub(crate) struct FakeDaemon {
     directory: TempDir,
     requests: Receiver<Value>,
 }
 
 impl FakeDaemon {
-    /// Serves each connection with this function.
+    /// Creates a fake daemon that serves each connection with this function.
     pub(crate) fn serving(serve: impl Fn(ServerConnection) + Send + Sync + 'static) -> FakeDaemon {
         let directory = tempfile::tempdir().expect("a temporary directory");
         let listener = UnixListener::bind(directory.path().join("socket")).expect("bind succeeds");
@@ -36,7 +36,8 @@ impl FakeDaemon {
         FakeDaemon { directory, requests }
     }
 
-    /// Answers every request with these bytes, then closes the connection.
+    /// Creates a fake daemon that answers one request of each connection with these bytes, then
+    /// closes the connection.
     pub(crate) fn sending(bytes: impl Into<Vec<u8>>) -> FakeDaemon {
         let bytes = bytes.into();
         FakeDaemon::serving(move |mut client| {
@@ -46,7 +47,8 @@ impl FakeDaemon {
         })
     }
 
-    /// Answers every request with this body.
+    /// Creates a fake daemon that answers one request of each connection with this body, then
+    /// closes the connection.
     pub(crate) fn answering(body: ResponseBody) -> FakeDaemon {
         FakeDaemon::sending(line(body))
     }
@@ -59,9 +61,9 @@ impl FakeDaemon {
         self.directory.path()
     }
 
-    /// Returns the next request.
+    /// Waits for the next request, and returns it.
     pub(crate) fn request(&self) -> Value {
-        self.requests.recv_timeout(super::run::PATIENCE).expect("a request")
+        self.requests.recv_timeout(super::run::PATIENCE).expect("a request arrives")
     }
 }
 
@@ -72,7 +74,7 @@ pub(crate) struct ServerConnection {
 }
 
 impl ServerConnection {
-    /// Reads the next request; returns `None` if the client has closed.
+    /// Reads and returns the next request. Returns `None` if the client has closed the connection.
     pub(crate) fn read_request(&mut self) -> Option<Value> {
         let mut request = String::new();
         let mut stream = BufReader::new(&self.stream);
@@ -92,13 +94,13 @@ impl ServerConnection {
         self.send(&line(body))
     }
 
-    /// Reads a request, and waits until the client closes.
+    /// Reads a request, but does not answer, and waits until the client closes the connection.
     pub(crate) fn read_and_wait_for_close(&mut self) {
         self.read_request();
         self.wait_for_close();
     }
 
-    /// Waits until the client closes, without an answer.
+    /// Waits until the client closes the connection.
     pub(crate) fn wait_for_close(&mut self) {
         let mut nothing = String::new();
         let _ = BufReader::new(&self.stream).read_line(&mut nothing);

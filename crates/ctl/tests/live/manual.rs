@@ -1,4 +1,4 @@
-//! Completions and man pages.
+//! Tests of the completions and man pages.
 
 use std::fs;
 use std::process::{Command, Stdio};
@@ -35,7 +35,7 @@ fn completions_contain_all_commands() {
 }
 
 #[test]
-fn bash_can_use_its_completions() {
+fn bash_can_use_the_completions() {
     let script = run(["completions", "bash"]).out;
     let ask = format!(
         "{script}\nCOMP_WORDS=(daemonctl re); COMP_CWORD=1; _daemonctl daemonctl re daemonctl; \
@@ -48,7 +48,7 @@ fn bash_can_use_its_completions() {
 }
 
 #[test]
-fn each_command_has_a_man_page_and_the_first_has_the_exit_codes() {
+fn each_command_has_a_man_page_and_the_main_page_has_the_exit_codes() {
     let directory = tempfile::tempdir().expect("a temporary directory");
     let pages = directory.path().join("man1");
     let output = daemonctl().args(["man", "--dir"]).arg(&pages).output();
@@ -64,7 +64,7 @@ fn each_command_has_a_man_page_and_the_first_has_the_exit_codes() {
 }
 
 #[test]
-fn man_can_render_the_page() {
+fn groff_or_nroff_renders_the_man_page_without_warnings() {
     let page = run(["man"]).out;
     let renders = |program: &str, arguments: &[&str]| {
         let mut command = Command::new(program);

@@ -1,4 +1,4 @@
-//! The command on a real daemon, the example `demo`.
+//! Tests of daemonctl with a real daemon, the example `demo`.
 
 use std::io::{Read, Write};
 use std::net::TcpStream;
@@ -82,7 +82,7 @@ fn a_real_daemon_answers_queries_and_carries_out_commands() {
     events.arg("--socket").arg(daemon.path("control")).arg("events");
     let mut events = events.stdout(Stdio::piped()).spawn().expect("daemonctl runs");
     let mut event_output = events.stdout.take().expect("piped");
-    // The first line is the present state: the subscription is active.
+    // The first line shows the present state, so the subscription is active.
     assert_eq!(event_output.read(&mut [0]).expect("a line"), 1);
 
     let port = std::fs::read_to_string(daemon.path("port")).expect("a port");
@@ -126,7 +126,7 @@ fn the_scoreboard_of_a_daemon_that_hangs_can_be_read() {
     daemon.signal(Signal::Stop);
     let board = daemon.path("board");
     let hung = daemon.ctl(&["--timeout", "0.3", "status"]);
-    assert_eq!((hung.code, hung.err.contains("did not answer within 0.3s")), (4, true));
+    assert_eq!((hung.code, hung.err.contains("did not answer within 300ms")), (4, true));
     let board = board.to_str().expect("a UTF-8 path");
     let shown = daemon.ctl(&["--timeout", "0.3", "--board", board, "status"]);
     assert!(shown.code == 4 && shown.out.contains("[...     ]"), "{shown:?}");

@@ -7,14 +7,14 @@ use std::time::Duration;
 /// The time limit of each step, long enough for a busy machine.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
 
-/// Returns the command, without the environment variables that affect it.
+/// Returns a command that runs daemonctl without the environment variables that set its options.
 pub(crate) fn daemonctl() -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_daemonctl"));
     command.env_remove("DAEMONCTL_SOCKET").env_remove("DAEMONCTL_BOARD").env("TZ", "UTC");
     command
 }
 
-/// The output and the exit code.
+/// The output and the exit code of daemonctl.
 #[derive(Debug)]
 pub(crate) struct CommandOutput {
     pub(crate) code: i32,

@@ -1,4 +1,4 @@
-//! The live screen in a real terminal, provided by tmux.
+//! Tests of the live screen in a real terminal, which tmux provides.
 
 use std::path::PathBuf;
 use std::process::Command;
@@ -20,7 +20,7 @@ struct Terminal {
 }
 
 impl Terminal {
-    /// Runs a shell command in a terminal; prints a note and returns `None` if tmux is not installed.
+    /// Runs a shell command in a terminal. Prints a note and returns `None` if tmux is missing.
     fn running(line: &str) -> Option<Terminal> {
         if Command::new("tmux").arg("-V").output().is_err() {
             let skipped = b"skipped: tmux is not installed\n";
@@ -29,7 +29,7 @@ impl Terminal {
         }
         let directory = tempfile::tempdir().expect("a directory");
         let terminal = Terminal { server: directory.path().join("tmux"), _directory: directory };
-        // The output after the screen shows whether the terminal is restored.
+        // The output of these commands shows whether the terminal has been restored.
         let line = format!("{line}; echo ended=$?; stty -a | grep -o -- '-\\?icanon'; cat");
         let size = ["-x", "80", "-y", "24"];
         let output = terminal
@@ -116,8 +116,9 @@ impl Drop for Terminal {
     }
 }
 
-/// The behaviour of the fake daemon.
+/// The fake daemon answers.
 const ANSWERS: u8 = 0;
+/// The fake daemon hangs.
 const HANGS: u8 = 1;
 
 fn serve(client: &mut ServerConnection) {
@@ -151,7 +152,7 @@ fn top(fake: &FakeDaemon, more: &str) -> String {
 }
 
 #[test]
-fn the_screen_shows_the_daemon_and_runs_commands_and_restores_the_terminal() {
+fn the_screen_shows_the_daemon_runs_commands_and_restores_the_terminal() {
     let (_behaviour, fake) = daemon();
     let Some(terminal) = Terminal::running(&top(&fake, "")) else { return };
     let shown = terminal.wait_for("GET /");
@@ -193,7 +194,7 @@ fn a_signal_ends_the_screen_and_the_terminal_is_restored() {
 }
 
 #[test]
-fn a_daemon_that_hangs_is_shown_by_its_scoreboard_and_reconnected() {
+fn the_screen_shows_the_scoreboard_while_the_daemon_hangs_and_then_reconnects() {
     let (behaviour, fake) = daemon();
     let test_board = TestBoard::new();
     let more = format!("--timeout 0.5 --board {}", test_board.path().display());
@@ -215,7 +216,7 @@ fn a_daemon_that_hangs_is_shown_by_its_scoreboard_and_reconnected() {
 }
 
 #[test]
-fn a_scoreboard_file_has_a_screen_too() {
+fn the_screen_shows_a_scoreboard_file_without_a_daemon() {
     let test_board = TestBoard::new();
     let program = env!("CARGO_BIN_EXE_daemonctl");
     let board = test_board.path();

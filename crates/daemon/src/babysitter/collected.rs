@@ -1,4 +1,4 @@
-//! Collected evidence, before it is written to the slow log.
+//! Collected evidence, and the lookup of the function names in its backtrace.
 
 use daemon_sys::trace::symbolise;
 use tokio::task::{JoinHandle, spawn_blocking};
@@ -9,7 +9,7 @@ use super::evidence_collector::Answer;
 use crate::evidence::{Evidence, Frame, Trace};
 
 /// Evidence whose frames may still lack function names. The names are looked up in the program's
-/// debug information, which is slow, so steps against a rogue do not wait for it.
+/// debug information, which is slow, so steps against a rogue do not wait for the names.
 #[derive(Debug)]
 pub(super) struct CollectedEvidence {
     pub(super) evidence: Evidence,

@@ -1,4 +1,4 @@
-//! Requests the backtrace of a child, from one child at a time and with a timeout.
+//! Requests backtraces from children, from one child at a time and with a timeout.
 
 use std::cell::RefCell;
 use std::os::fd::AsFd;
@@ -9,21 +9,22 @@ use daemon_sys::process::Pid;
 use daemon_sys::trace::BacktraceRequester;
 use tokio::time::timeout;
 
-/// How long a child has to answer. Its signal handler runs at once, unless the child runs no code.
+/// How long a child has to answer. The child's signal handler runs at once, unless the child is
+/// stopped or waits in the kernel.
 const TIMEOUT: Duration = Duration::from_millis(100);
 
 /// The result of a backtrace request.
 #[derive(Debug)]
 pub(super) enum Answer {
-    /// The addresses of its frames, innermost first.
+    /// The addresses of the child's frames, innermost first.
     At(Vec<usize>),
     /// The child did not answer in time.
     None,
-    /// Another request was pending.
+    /// No request was sent, because another request was pending.
     NotRequested,
 }
 
-/// Requests backtraces. Only one request can be pending at a time.
+/// Requests backtraces. Only one request at a time can be pending.
 #[derive(Debug, Clone)]
 pub(crate) struct EvidenceCollector {
     requester: Rc<RefCell<Option<BacktraceRequester>>>,
@@ -34,8 +35,9 @@ impl EvidenceCollector {
         EvidenceCollector { requester: Rc::new(RefCell::new(requester)) }
     }
 
-    /// Requests the backtrace of a process: `signal` must send it the signal. Does nothing if another
-    /// request is pending, so that steps against different rogues do not wait for each other.
+    /// Requests the backtrace of a process. `signal` must send the process the signal that requests
+    /// the backtrace. Does nothing if another request is pending, so that steps against different
+    /// rogues do not wait for each other.
     pub(super) fn trace<F: FnOnce()>(
         &self,
         pid: Pid,

@@ -11,8 +11,8 @@ use crate::process_table;
 
 /// Returns whether each of these processes exists, and its resource usage.
 ///
-/// A process that is not in the table may be hidden, for example by mount options of proc(5). It is
-/// gone only if kill(2) with signal 0 does not find it.
+/// A process that is not in the table may be hidden, for example by mount options of proc(5). It
+/// counts as gone only if kill(2) with signal 0 does not find it.
 ///
 /// # Errors
 ///
@@ -48,10 +48,10 @@ mod tests {
     use super::*;
 
     #[test]
-    fn this_process_is_seen_and_one_that_has_ended_is_gone() {
+    fn the_test_process_is_seen_and_a_process_that_has_ended_is_gone() {
         let mut ended = std::process::Command::new("true").spawn().expect("spawn true");
         let (this, gone) = (std::process::id(), ended.id());
-        ended.wait().expect("wait for it");
+        ended.wait().expect("wait for the end of true");
         for measure in [MemoryMeasure::Rss, MemoryMeasure::Pss] {
             let presences = presences(&[this, gone], measure).expect("read the process table");
             let Presence::Seen(sample) = presences[&this] else {
@@ -60,7 +60,7 @@ mod tests {
             assert!(sample.memory.is_some_and(|bytes| bytes > 100_000), "{sample:?}");
             assert_eq!(presences[&gone], Presence::Gone);
         }
-        // A process that exists and is not in the table.
+        // This function treats process 1, which exists, as not listed in the table.
         assert_eq!(presence_of_unlisted(1), Presence::Hidden);
     }
 }

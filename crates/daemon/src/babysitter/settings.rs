@@ -11,7 +11,8 @@ use crate::error::ConfigError;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 #[non_exhaustive]
 pub enum MemoryMeasure {
-    /// Resident set size: all resident pages, including those shared with other processes. Cheap to read.
+    /// Resident set size: all resident pages, including those shared with other processes. Cheap to
+    /// read.
     #[default]
     Rss,
     /// Proportional set size: each shared page is divided by the number of processes that share it.
@@ -56,8 +57,9 @@ impl Default for Babysit {
 }
 
 impl Babysit {
-    /// Reads the process table at this interval: the original's `babysit`. Limits that need only the
-    /// scoreboard, the duration of a request and the heartbeat, are checked when they are due.
+    /// Creates settings with this interval between two readings of the process table. The
+    /// original's `babysit`. The duration of a request and the heartbeat need only the scoreboard,
+    /// so these limits are checked when they are due.
     ///
     /// By default, a child may use 10 minutes of CPU time in a request and 1 hour in a
     /// [`Long`](crate::UpdateStatus::Long) request. Nothing else is limited.
@@ -72,7 +74,7 @@ impl Babysit {
         }
     }
 
-    /// Disables the babysitter.
+    /// Returns settings that disable the babysitter.
     #[must_use]
     pub fn disabled() -> Babysit {
         Babysit { interval: None, ..Babysit::default() }
@@ -81,23 +83,24 @@ impl Babysit {
     /// Sets how much CPU time a child may use in one request, or `None` for no limit. 10 minutes by
     /// default.
     ///
-    /// CPU time is counted from the first reading of the process table during the request, so CPU
-    /// time of up to one interval is not counted.
+    /// CPU time is counted from the first reading of the process table during the request, so the
+    /// CPU time before that reading, up to one interval, is not counted.
     #[must_use]
     pub fn cpu(mut self, limit: impl Into<Option<Duration>>) -> Self {
         self.limits.cpu = limit.into();
         self
     }
 
-    /// Sets the same limit for a [`Long`](crate::UpdateStatus::Long) request. 1 hour by default.
+    /// Sets how much CPU time a child may use in one [`Long`](crate::UpdateStatus::Long) request,
+    /// or `None` for no limit. 1 hour by default.
     #[must_use]
     pub fn long_cpu(mut self, limit: impl Into<Option<Duration>>) -> Self {
         self.limits.long_cpu = limit.into();
         self
     }
 
-    /// Sets how much CPU time a child may use in its lifetime: the original's rule. No limit by
-    /// default.
+    /// Sets how much CPU time a child may use in its lifetime, which is the original's rule. No
+    /// limit by default.
     #[must_use]
     pub fn total_cpu(mut self, limit: Duration) -> Self {
         self.limits.total_cpu = Some(limit);
@@ -106,30 +109,31 @@ impl Babysit {
 
     /// Sets how long a request may take. No limit by default.
     ///
-    /// A request can extend its own time: [`UpdateStatus::Extend`](crate::UpdateStatus::Extend).
+    /// The session can extend the time of its request with
+    /// [`UpdateStatus::Extend`](crate::UpdateStatus::Extend).
     #[must_use]
     pub fn request_timeout(mut self, timeout: Duration) -> Self {
         self.limits.request_timeout = Some(timeout);
         self
     }
 
-    /// Sets how long a [`Long`](crate::UpdateStatus::Long) request may take, counted from the update
-    /// that marked it as long. No limit by default.
+    /// Sets how long a [`Long`](crate::UpdateStatus::Long) request may take, counted from the
+    /// update that marked it as long. No limit by default.
     #[must_use]
     pub fn long_timeout(mut self, timeout: Duration) -> Self {
         self.limits.long_timeout = Some(timeout);
         self
     }
 
-    /// Recycles a child that uses more than this many bytes of memory, after its current request. No
-    /// limit by default.
+    /// Sets the memory in bytes above which a child is recycled after its current request. No limit
+    /// by default.
     #[must_use]
     pub fn soft_memory(mut self, bytes: u64) -> Self {
         self.limits.soft_memory = Some(bytes);
         self
     }
 
-    /// Kills a child that uses more than this many bytes of memory. No limit by default.
+    /// Sets the memory in bytes above which a child is killed. No limit by default.
     #[must_use]
     pub fn hard_memory(mut self, bytes: u64) -> Self {
         self.limits.hard_memory = Some(bytes);
@@ -143,53 +147,56 @@ impl Babysit {
         self
     }
 
-    /// Sets the heartbeat timeout. Each child writes a heartbeat to the scoreboard from its event loop,
-    /// four times in this period. A child without a heartbeat for this long, idle or busy, is stopped
-    /// or blocked, and is killed. Off by default, because a request may block the event loop.
+    /// Sets the heartbeat timeout. Each child writes a heartbeat to the scoreboard from its event
+    /// loop, four times in this period. A child that writes no heartbeat for this long is killed,
+    /// whether it is idle or busy, because its process is stopped or its event loop is blocked. Off
+    /// by default, because a request may block the event loop.
     #[must_use]
     pub fn heartbeat_timeout(mut self, timeout: Duration) -> Self {
         self.limits.heartbeat_timeout = Some(timeout);
         self
     }
 
-    /// Recycles a child that is older than this, after its current request. No limit by default.
+    /// Sets the age above which a child is recycled after its current request. No limit by default.
     #[must_use]
     pub fn max_lifetime(mut self, lifetime: Duration) -> Self {
         self.limits.max_lifetime = Some(lifetime);
         self
     }
 
-    /// Sets by how much lifetimes are shortened at most, so that children forked together are not
-    /// recycled together. 10 % by default.
+    /// Sets by how many percent at most a child's lifetime is shortened, so that children that were
+    /// forked together are not recycled together. 10 by default, at most 50.
     #[must_use]
     pub fn lifetime_jitter(mut self, jitter: Jitter) -> Self {
         self.limits.lifetime_jitter = jitter;
         self
     }
 
-    /// Takes evidence of a request that takes longer than this, without stopping it. Off by default.
+    /// Sets the time after which a request is slow. Evidence of a slow request is collected, and
+    /// the request continues. Off by default.
     #[must_use]
     pub fn slowlog_after(mut self, time: Duration) -> Self {
         self.limits.slowlog_after = Some(time);
         self
     }
 
-    /// Appends evidence to this file instead of the log. The file is opened for each record, so it can
-    /// be rotated at any time.
+    /// Appends evidence to this file instead of writing it to the log. The file is opened for each
+    /// record, so it can be rotated at any time.
     #[must_use]
     pub fn slowlog(mut self, path: impl Into<PathBuf>) -> Self {
         self.slowlog = Some(path.into());
         self
     }
 
-    /// Sets the steps against a rogue. By default INT, TERM, KILL, then giving up, two intervals apart.
+    /// Sets the steps against a rogue. By default the steps are INT, TERM, KILL and giving up, two
+    /// intervals apart.
     #[must_use]
     pub fn ladder(mut self, ladder: Ladder) -> Self {
         self.ladder = Some(ladder);
         self
     }
 
-    /// Returns the interval of the heartbeats, or `None` if they are not checked.
+    /// Returns the interval of the heartbeats, or `None` if heartbeats are not checked.
     pub(crate) fn heartbeat(&self) -> Option<Duration> {
         self.interval.and(self.limits.heartbeat_timeout).map(|timeout| timeout / 4)
     }
@@ -229,7 +236,7 @@ impl Babysit {
     }
 }
 
-/// The shortest allowed time. Shorter ones are mistakes and would keep the parent busy.
+/// The minimum of each time. Shorter times are mistakes and would keep the parent busy.
 const SHORTEST: Duration = Duration::from_millis(10);
 
 #[cfg(test)]
@@ -237,7 +244,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn invalid_limits_are_rejected_by_name() {
+    fn the_error_for_an_invalid_limit_contains_its_name_and_value() {
         let second = Duration::from_secs(1);
         let error = |babysit: Babysit| babysit.check().unwrap_err().to_string();
         assert_eq!(error(Babysit::new(Duration::ZERO)), "babysit is 0s: it must be at least 10ms");

@@ -8,7 +8,6 @@ use slog::{Logger, warn};
 
 use crate::evidence::Evidence;
 
-/// The slow log.
 #[derive(Debug, Clone)]
 pub(crate) struct SlowLog {
     path: Option<PathBuf>,
@@ -19,8 +18,9 @@ impl SlowLog {
         SlowLog { path }
     }
 
-    /// Writes one record. The file is opened for each record: records are rare, and the file can be
-    /// rotated at any time. If the file cannot be written, the record goes to the log.
+    /// Writes one record. The file is opened for each record, because records are rare and the file
+    /// can then be rotated at any time. If the file cannot be written, the record is written to the
+    /// log.
     pub(super) fn write(&self, evidence: &Evidence, reason: &str, log: &Logger) {
         let Some(path) = &self.path else {
             log_evidence(evidence, reason, log);

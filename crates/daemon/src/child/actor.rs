@@ -1,4 +1,4 @@
-//! The daemon's actor in a child: it records statuses and shuts the child down.
+//! The daemon's actor in a child, which records statuses and shuts the child down.
 
 mod requests;
 mod shutdown;
@@ -31,7 +31,7 @@ use crate::watch::Watch;
 use shutdown::ShutdownAcknowledged;
 pub(crate) use shutdown::{RecheckPause, SessionPanicked, WorkFinished, WorkStarted};
 
-/// The signals that a child handles, as numbers of the system and as values of the rules.
+/// The signals that a child handles, each as the system's signal and as the signal of the rules.
 pub(super) const HANDLED_SIGNALS: [(daemon_sys::Signal, Signal); 6] = [
     (daemon_sys::Signal::Term, Signal::Term),
     (daemon_sys::Signal::Int, Signal::Int),
@@ -43,9 +43,9 @@ pub(super) const HANDLED_SIGNALS: [(daemon_sys::Signal, Signal); 6] = [
 
 /// The daemon in a child process.
 ///
-/// Sessions report to it what they do ([`UpdateStatus`](crate::UpdateStatus)), and it broadcasts to them
-/// when to accept a request and when to shut down ([`DaemonAccept`], [`DaemonShutdown`]). It holds the
-/// child's seat on the scoreboard. It cannot fork.
+/// Sessions send [`UpdateStatus`](crate::UpdateStatus) to this actor to report what they do. The
+/// actor broadcasts [`DaemonAccept`] when a session may accept a request, and [`DaemonShutdown`]
+/// when the child shuts down. The actor holds the child's seat on the scoreboard. It cannot fork.
 #[derive(Debug)]
 pub struct ChildActor {
     state: Rc<RefCell<ChildState>>,
@@ -142,8 +142,8 @@ impl ChildActor {
             && self.state.borrow().leaving().is_none()
     }
 
-    /// Makes a paused, idle child serve the listener's backlog when the daemon stops, as other children
-    /// do.
+    /// Makes a paused, idle child serve the listener's backlog when the daemon stops, as other
+    /// children do.
     fn accept_remaining(&mut self, reason: ShutdownReason) {
         let is_paused = *self.operator_pause.borrow() == OperatorPause::On;
         if reason == ShutdownReason::Stopping && is_paused && self.state.borrow().status().is_idle()
@@ -152,7 +152,8 @@ impl ChildActor {
         }
     }
 
-    /// Reads from the scoreboard whether the operator has paused the daemon, and broadcasts a change.
+    /// Reads from the scoreboard whether the operator has paused the daemon, and broadcasts a
+    /// change.
     fn recheck_operator_pause(&mut self) {
         let operator_pause = self.state.borrow().board().operator_pause();
         let has_changed = self
@@ -228,7 +229,7 @@ impl Actor for ChildActor {
             self.state.borrow().beat(now());
             ctx.run_interval(pause, |child, _ctx| child.state.borrow().beat(now()));
         }
-        // A child that is forked during a pause receives no signal about it, so it reads the
+        // A child that is forked during a pause receives no signal about the pause, so read the
         // scoreboard.
         self.recheck_operator_pause();
         match Watch::readable(self.signals.as_fd(), SignalReady) {
@@ -264,20 +265,24 @@ impl ChildActor {
     fn handle(&mut self, action: ChildAction, ctx: &mut Context<Self>) {
         match action {
             ChildAction::Leave(StopMode::Graceful) => {
-                // The phase on the scoreboard shows whether the whole daemon stops or only this child.
+                // The phase on the scoreboard shows whether the whole daemon stops or only this
+                // child.
                 let reason = match self.state.borrow().board().phase() {
                     Phase::Stopping | Phase::Stopped => ShutdownReason::Stopping,
                     Phase::Starting | Phase::Running => ShutdownReason::Retired,
                 };
                 if Pid::parent() != self.fork_server {
-                    // The fork server is gone: nothing else would kill this child after the grace period.
+                    // The fork server is gone, so nothing else would kill this child after the
+                    // grace period.
                     terminate_after(self.context.grace);
                 }
                 self.request_leave(reason, ctx);
             }
             ChildAction::Leave(StopMode::Immediate) => self.end(0, ctx),
             ChildAction::Hangup => self.reopen_logs(),
-            ChildAction::Peek => info!(self.context.log, "peek\n{}", self.peek(Detail::Verbose)),
+            ChildAction::Peek => {
+                info!(self.context.log, "peek"; "state" => format!("\n{}", self.peek(Detail::Verbose)));
+            }
             ChildAction::CheckPause => self.recheck_operator_pause(),
             ChildAction::Ignore => {}
         }

@@ -22,9 +22,10 @@ use crate::listen::{Listen, WatchedListener};
 use crate::log;
 use crate::messages::{ShutdownReason, StatusError, UpdateStatus, Updated};
 
-/// A handle to the child's line on the scoreboard. It is cheap to clone.
+/// A handle to the child's slot on the scoreboard. It is cheap to clone.
 ///
-/// A handler of [`serve`](crate::DaemonBuilder::serve) receives one. A report takes a few atomic stores.
+/// The handler of [`serve`](crate::DaemonBuilder::serve) receives such a handle. Reporting a status
+/// takes a few atomic stores.
 #[derive(Clone, Debug)]
 pub struct ChildHandle {
     state: Rc<RefCell<ChildState>>,
@@ -39,8 +40,8 @@ thread_local! {
 }
 
 impl ChildHandle {
-    /// Returns the handle of the child that this thread's System belongs to; none in the parent and in other
-    /// threads.
+    /// Returns the handle of the child that this thread's System belongs to; `None` in the parent
+    /// and in other threads.
     #[must_use]
     pub fn current() -> Option<ChildHandle> {
         CURRENT.with_borrow(Clone::clone)
@@ -69,14 +70,14 @@ impl ChildHandle {
     ///
     /// # Errors
     ///
-    /// [`StatusError`] if the scoreboard does not permit it, as for [`UpdateStatus`].
+    /// [`StatusError`] if the scoreboard refuses this change of status, as for [`UpdateStatus`].
     pub fn long(&self) -> Result<(), StatusError> {
         self.update(UpdateStatus::Long).map(drop)
     }
 
     /// Extends the time limit of the current request to at least this long from now.
     pub fn extend(&self, time: Duration) {
-        // It is never refused.
+        // An extension is never refused.
         let _ = self.update(UpdateStatus::Extend(time));
     }
 
@@ -92,7 +93,7 @@ impl ChildHandle {
         &self.daemon
     }
 
-    /// Returns why the child shuts down, if it does.
+    /// Returns why the child shuts down; `None` if it does not.
     #[must_use]
     pub fn leaving(&self) -> Option<ShutdownReason> {
         *self.leaving.borrow()
@@ -100,7 +101,7 @@ impl ChildHandle {
 
     /// Waits until the child is asked to shut down, and returns why.
     ///
-    /// A keep-alive connection should then be closed after its current request.
+    /// After this, a keep-alive connection should be closed when its current request is done.
     pub async fn wait_for_shutdown(&self) -> ShutdownReason {
         let mut leaving = self.leaving.clone();
         match leaving.wait_for(Option::is_some).await.map(|reason| *reason) {
@@ -110,8 +111,8 @@ impl ChildHandle {
         }
     }
 
-    /// Returns whether the scoreboard shows that the operator has paused the daemon. The actor may not have
-    /// noticed it yet.
+    /// Returns whether the scoreboard shows that the operator has paused the daemon. The child's
+    /// actor may not have noticed the pause yet.
     fn is_paused_by_operator(&self) -> bool {
         self.state.borrow().board().operator_pause() == OperatorPause::On
     }
@@ -125,14 +126,16 @@ impl ChildHandle {
                 .await
             {
                 Either::Left((Some(stream), _)) => return stream,
-                // The signal may not have arrived yet: this makes the actor check the scoreboard now.
+                // The signal may not have arrived yet, so this makes the actor check the scoreboard
+                // now.
                 Either::Left((None, _)) => drop(self.daemon.send(RecheckPause).await),
                 Either::Right(((), _)) => {}
             }
         }
     }
 
-    /// Waits until the operator's pause has this value. If it never does, the child is asked to shut down.
+    /// Waits until the operator's pause has this value. Never completes if the actor has ended,
+    /// because the child then exits.
     async fn wait_for_operator_pause(&self, wanted: OperatorPause) {
         let mut operator_pause = self.operator_pause.clone();
         if operator_pause.wait_for(|operator_pause| *operator_pause == wanted).await.is_err() {
@@ -140,13 +143,15 @@ impl ChildHandle {
         }
     }
 
-    /// Records what the session does, as the message [`UpdateStatus`] does, but without a broadcast.
+    /// Records what the session does, as the message [`UpdateStatus`] does, but without a
+    /// broadcast.
     ///
-    /// A task of [`work`](ChildHandle::work) should end when this returns [`Updated::Leaving`].
+    /// A task of [`work`](ChildHandle::work) should end when this method returns
+    /// [`Updated::Leaving`].
     ///
     /// # Errors
     ///
-    /// [`StatusError`] if the scoreboard does not permit the change.
+    /// [`StatusError`] if the scoreboard refuses the change of status.
     pub fn update_status(&self, update: UpdateStatus) -> Result<Updated, StatusError> {
         Ok(match self.update(update)? {
             NextAction::Accept => Updated::Accepting,
@@ -155,8 +160,9 @@ impl ChildHandle {
         })
     }
 
-    /// Returns why the child will exit after its current request, if it will: it was asked to shut down, or
-    /// this is the last request of its share.
+    /// Returns why the child will exit after its current request: because it was asked to shut
+    /// down, or because this request is the last one of its quota. Returns `None` if the child will
+    /// not exit.
     #[must_use]
     pub fn will_leave(&self) -> Option<ShutdownReason> {
         self.state.borrow().leaving()
@@ -164,8 +170,8 @@ impl ChildHandle {
 
     /// Runs the main task of the child.
     ///
-    /// The child exits when the task is done, and does not exit before. If the task panics, the exit code is
-    /// 101.
+    /// The child exits when the task is done. A graceful shutdown waits for the task. If the task
+    /// panics, the exit code is 101.
     pub fn work(&self, work: impl Future<Output = ()> + 'static) {
         self.start_work();
         let child = self.clone();
@@ -177,8 +183,8 @@ impl ChildHandle {
         });
     }
 
-    /// Redirects standard output and standard error of this process, for example into pipes. The daemon's
-    /// log keeps its destination.
+    /// Redirects standard output and standard error of this process, for example into pipes. The
+    /// daemon's log keeps its destination.
     ///
     /// # Errors
     ///
@@ -192,7 +198,7 @@ impl ChildHandle {
         Ok(self.state.borrow_mut().update(update, now())?)
     }
 
-    /// Reports that a task has started which must end before the child exits.
+    /// Reports that a task has started. The child does not exit before the task has ended.
     pub(crate) fn start_work(&self) {
         self.daemon.do_send(WorkStarted);
     }

@@ -25,7 +25,7 @@ use crate::messages::{DaemonChild, UpdateStatus};
 use crate::model::ModelKind;
 use crate::program::Program;
 
-/// Exit code of a child that could not read its request: `EX_DATAERR` of sysexits(3).
+/// The exit code of a child that cannot decode its request: `EX_DATAERR` of sysexits(3).
 const EXIT_DATA: i32 = 65;
 
 /// The data that each process of a daemon needs.
@@ -69,23 +69,24 @@ pub(crate) fn run_child<P: Program>(
     let request = match request {
         Ok(request) => request,
         Err(error) => {
-            crit!(log, "cannot decode the request, it is lost"; "error" => %error);
+            crit!(log, "cannot decode the request; the request is lost"; "error" => %error);
             return EXIT_DATA;
         }
     };
-    // Children that were forked together have neighbouring slots, so this gives them different
-    // numbers.
+    // The start index for the jitter, from the generation and the slot. Children that were forked
+    // together have neighbouring slots, so they get different quotas.
     let generation = u64::from(seat.generation().get());
-    let birth = generation * u64::from(seat.reader().slots()) + u64::from(seat.slot().get());
-    let quota = Quota::new(context.requests, context.jitter, birth);
+    let start_index = generation * u64::from(seat.reader().slots()) + u64::from(seat.slot().get());
+    let quota = Quota::new(context.requests, context.jitter, start_index);
     let state = ChildState::new(seat, context.child_kind, quota, title);
     let system = System::new();
-    // Code that calls exit(3) destroys the thread's locals, this System among them. Dropping the last handle
-    // would wake its arbiter after the waker has been destroyed.
+    // exit(3) destroys this thread's thread-locals, including the current System. This leaks one
+    // handle of the System, because dropping the last handle would wake the arbiter after its waker
+    // has been destroyed.
     std::mem::forget(System::current());
     let code = system.block_on(async move {
         let listener = match SignalListener::open(&HANDLED_SIGNALS.map(|(system, _)| system)) {
-            // Never dropped: the process exits without destroying the runtime.
+            // Never dropped, because the process exits without destroying the runtime.
             Ok(listener) => &*Box::leak(Box::new(listener)),
             Err(error) => {
                 crit!(log, "cannot listen for signals"; "error" => %error);
@@ -119,10 +120,11 @@ pub(crate) fn run_child<P: Program>(
     code
 }
 
-/// Logs each panic as one record, and notifies the returned handle.
+/// Installs a panic hook that logs each panic, logs its backtrace if backtraces are enabled, and
+/// notifies the returned handle.
 ///
-/// A panic that is not caught ends an actor. A child whose session has ended this way would stay idle for
-/// ever.
+/// An uncaught panic ends the actor in which it occurs. If this actor is the session,
+/// [`on_session_panicked`] ends the child, which would otherwise stay idle for ever.
 fn log_panics(log: &Logger) -> Arc<Notify> {
     let panics = Arc::new(Notify::new());
     let (log, note) = (log.clone(), Arc::clone(&panics));
@@ -132,7 +134,7 @@ fn log_panics(log: &Logger) -> Arc<Notify> {
         crit!(log, "panicked"; "message" => message, "location" => place);
         let trace = Backtrace::capture();
         if trace.status() == BacktraceStatus::Captured {
-            crit!(log, "backtrace\n{}", trace);
+            crit!(log, "backtrace"; "frames" => format!("\n{trace}"));
         }
         note.notify_one();
     }));
@@ -147,7 +149,8 @@ async fn on_session_panicked<R: Send + 'static>(
 ) {
     loop {
         panics.notified().await;
-        // The hook runs before the panic unwinds. On the next turn of the loop the actor has ended.
+        // The hook runs before the stack is unwound. Yield to the event loop once: then the actor
+        // has ended.
         tokio::task::yield_now().await;
         if !session.connected() {
             daemon.do_send(SessionPanicked);

@@ -11,11 +11,11 @@ use crate::messages::{ShutdownReason, UpdateStatus};
 /// What the child does after a status update.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum NextAction {
-    /// It may accept a request.
+    /// The child may accept a request.
     Accept,
-    /// It continues; it is busy.
+    /// The child is busy and continues.
     Continue,
-    /// It exits.
+    /// The child exits for this reason.
     Leave(ShutdownReason),
 }
 
@@ -23,11 +23,12 @@ pub(crate) enum NextAction {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum LeaveState {
     Working,
-    /// It exits after its current request. With `Stopping` it first serves the listener's backlog.
+    /// The child exits after its current request. With `Stopping`, the child first serves the
+    /// listener's backlog.
     Leaving(ShutdownReason),
 }
 
-/// The state of a child: its seat on the scoreboard, its share of requests, whether it is leaving.
+/// The state of a child: its seat on the scoreboard, its quota, and whether it is leaving.
 #[derive(Debug)]
 pub(crate) struct ChildState<B: WakeParent = ParentWakeup> {
     seat: Seat<B>,
@@ -66,7 +67,7 @@ impl<B: WakeParent> ChildState<B> {
         self.seat.heartbeat(now);
     }
 
-    /// Returns why the child is leaving, if it is.
+    /// Returns why the child is leaving; `None` if it is not.
     pub(crate) fn leaving(&self) -> Option<ShutdownReason> {
         match self.leave_state {
             LeaveState::Working => None,
@@ -85,7 +86,7 @@ impl<B: WakeParent> ChildState<B> {
         Ok(())
     }
 
-    /// Records what the session does, and returns what follows.
+    /// Records what the session does, and returns what the child does next.
     pub(crate) fn update(
         &mut self,
         update: UpdateStatus,
@@ -118,7 +119,8 @@ impl<B: WakeParent> ChildState<B> {
 
     fn begin(&mut self, wanted: Status, now: MonotonicTime) -> Result<NextAction, ReportError> {
         let was_busy = self.seat.status().is_busy();
-        // An acceptor has recorded the request already. Reporting it again is not an error.
+        // An acceptor may have recorded the request already. Reporting a request twice is not an
+        // error.
         if self.seat.status() != wanted {
             self.report(wanted, now)?;
         }
@@ -141,7 +143,8 @@ impl<B: WakeParent> ChildState<B> {
         }
     }
 
-    /// Makes the child exit after its current request.
+    /// Makes the child exit after its current request. An earlier reason remains, unless the daemon
+    /// stops.
     pub(crate) fn leave(&mut self, reason: ShutdownReason) -> NextAction {
         self.leave_state = match self.leave_state {
             LeaveState::Working => LeaveState::Leaving(reason),
@@ -160,7 +163,7 @@ impl<B: WakeParent> ChildState<B> {
     /// Reports the last status, `Leaving`.
     pub(crate) fn report_leaving(&mut self, now: MonotonicTime) {
         if self.seat.status() != Status::Leaving {
-            // If the scoreboard refuses it, the parent has taken the slot back already.
+            // If the scoreboard refuses the status, the parent has taken the slot back already.
             let _ = self.report(Status::Leaving, now);
         }
     }

@@ -5,15 +5,16 @@ use std::rc::Rc;
 use daemon_core::{SlotNumber, Status};
 use daemon_sys::title::Title;
 
-/// The capacity for the text after the prefix.
+/// The capacity in bytes for the text after the prefix.
 const ROOM: usize = 128;
 
 /// The placeholder for the status letter and the closing bracket.
 const SHOWN: &str = " ]";
 
-/// The process title of a child. Setting it copies memory, without a system call.
+/// The process title of a child. Setting the title copies memory and needs no system call.
 ///
-/// The fork server allocates it with enough capacity, so that a child only fills it in.
+/// The fork server allocates the text with enough capacity, so that a child can complete the text
+/// without an allocation.
 #[derive(Debug)]
 pub(crate) struct ProcessTitle {
     title: Rc<Title>,
@@ -43,7 +44,7 @@ impl ProcessTitle {
     #[inline]
     pub(super) fn show(&mut self, status: Status) {
         let at = self.status_at;
-        // Without a label nothing follows the status.
+        // If there is no label, nothing follows the status.
         if self.text.len() == at + SHOWN.len() {
             self.text.truncate(at);
             self.text.push(status.letter());
@@ -69,8 +70,8 @@ impl ProcessTitle {
     }
 }
 
-/// Appends a number without `format!`, whose code a child that serves one request would otherwise not
-/// touch: that saves page faults.
+/// Appends a number without `format!`. A child that serves one request does not need the code of
+/// `format!` otherwise, so this saves page faults.
 #[inline]
 fn push_number(text: &mut String, number: u32) {
     let mut unit = 1;

@@ -1,5 +1,5 @@
-//! Parses request lines, sends the messages that a command requires to the daemon, and turns the results
-//! into replies.
+//! Parses request lines, sends the daemon the messages that a command requires, and turns the
+//! results into replies.
 
 use std::cell::Cell;
 use std::fmt::Display;
@@ -21,8 +21,8 @@ use crate::messages::{
 };
 use crate::parent::DaemonActor;
 
-/// Parses a request line. The version is checked first, because a request of another version need not be
-/// valid in this one.
+/// Parses a request line. The version is checked first, because a request of another version of the
+/// protocol need not be valid in this version.
 pub(super) fn parse(line: &[u8]) -> Result<ControlCommand, ControlError> {
     let malformed = |reason: &dyn Display| {
         fault(ControlErrorKind::Malformed, format!("the line is not a request: {reason}"))
@@ -201,7 +201,7 @@ mod tests {
     }
 
     #[test]
-    fn a_request_of_another_version_is_refused_with_both_versions() {
+    fn the_error_for_a_request_of_another_version_contains_both_versions() {
         let fault = parse(br#"{"version":7,"command":"levitate"}"#).unwrap_err();
         assert_eq!(fault.kind, ControlErrorKind::Version);
         assert_eq!(fault.text, "the daemon uses version 1 of the protocol, the client version 7");
@@ -226,7 +226,7 @@ mod tests {
     }
 
     #[test]
-    fn an_invalid_pid_is_no_child() {
+    fn an_invalid_pid_is_refused_as_no_such_child() {
         for pid in [0, u32::MAX] {
             assert_eq!(process(pid).unwrap_err().kind, ControlErrorKind::NoSuchChild);
         }
@@ -234,7 +234,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn any_bytes_are_a_command_or_an_error(bytes: Vec<u8>) {
+        fn parsing_any_bytes_returns_a_command_or_an_error(bytes: Vec<u8>) {
             let _answered = parse(&bytes);
         }
     }

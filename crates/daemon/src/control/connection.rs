@@ -20,7 +20,7 @@ use super::protocol::{
 use super::queue::EventQueue;
 use super::server::CountGuard;
 
-/// How long a client may be idle, take to send a line, or not read its response.
+/// How long a client may be idle, may take to send a line, or may leave its response unread.
 const IDLE_MAX: Duration = Duration::from_secs(60);
 
 /// The connection is closed, or has to be closed.
@@ -58,7 +58,7 @@ pub(super) async fn serve<R: Transfer + Send>(stream: UnixStream, handler: Contr
 }
 
 /// Sends events until the daemon has stopped or the client disconnects. A client that does not read
-/// delays only itself.
+/// its events does not delay others.
 async fn send_events<R: Transfer + Send>(
     mut read: BufReader<OwnedReadHalf>,
     mut write: OwnedWriteHalf,
@@ -100,11 +100,11 @@ async fn write_response(
     }
 }
 
-/// Returns a message as a line.
+/// Returns a message as a line of JSON.
 pub(super) fn line(body: ResponseBody) -> Vec<u8> {
     let message = ControlMessage::new(body);
     let mut line = serde_json::to_vec(&message).unwrap_or_else(|error| {
-        // None of the types can fail to serialize. If one did, the client would receive the error.
+        // Serializing these types never fails. If it did, the client would receive the error.
         let error = fault(ControlErrorKind::Failed, error.to_string());
         serde_json::to_vec(&ControlMessage::new(ResponseBody::Error(error))).unwrap_or_default()
     });

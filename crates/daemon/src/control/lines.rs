@@ -8,11 +8,11 @@ use tokio::time::timeout;
 /// The result of reading a line.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum LineRead {
-    /// A line, without its newline. The last line of the stream may lack it.
+    /// A line, without its newline. The last line of the stream may have no newline.
     Line(Vec<u8>),
-    /// The line is longer than permitted.
+    /// The line is longer than the maximum.
     TooLong,
-    /// The client has disconnected, or the connection has failed.
+    /// The client has disconnected, the connection has failed, or a timeout has expired.
     End,
 }
 
@@ -75,7 +75,7 @@ mod tests {
     }
 
     #[test]
-    fn a_line_of_maximum_length_is_read_and_a_longer_one_is_not() {
+    fn a_line_of_maximum_length_is_read_and_a_longer_line_is_refused() {
         let line = |text: &str| LineRead::Line(text.as_bytes().to_vec());
         assert_eq!(read_all(b"abcd\n\nef"), [line("abcd"), line(""), line("ef"), LineRead::End]);
         assert_eq!(read_all(b"abcde\n"), [LineRead::TooLong]);

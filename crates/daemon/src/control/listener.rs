@@ -1,6 +1,7 @@
 //! A session that turns broadcasts into events for one client.
 //!
-//! Without a client that has subscribed there is no such session, and events cost nothing.
+//! The session exists only while its client is subscribed. Events cost nothing while no client is
+//! subscribed.
 
 use actix::{Actor, Addr, AsyncContext, Context, Handler, Message};
 use daemon_core::AcceptState;
@@ -29,7 +30,7 @@ impl<R: Transfer + Send> EventListener<R> {
     }
 }
 
-/// Subscribes to these broadcasts, in this order, and makes an event of each.
+/// Subscribes to these broadcasts, in this order, and turns each broadcast into an event.
 macro_rules! events {
     ($($message:ty: $event:expr;)*) => {
         impl<R: Transfer + Send> Actor for EventListener<R> {

@@ -1,8 +1,8 @@
 //! The protocol of the control socket: one JSON object per line, in both directions.
 //!
-//! The client sends [`ControlRequest`]s and receives one [`ControlMessage`] for each, in order. After
-//! [`ControlCommand::Events`] the daemon sends a [`ResponseBody::Event`] for everything that happens,
-//! until either side closes the connection, and reads no more requests.
+//! The client sends [`ControlRequest`]s and receives one [`ControlMessage`] for each, in order.
+//! After [`ControlCommand::Events`] the daemon handles no more requests of this client. It sends
+//! each event as a [`ResponseBody::Event`] until either side closes the connection.
 //!
 //! # Examples
 //!
@@ -21,13 +21,13 @@ use serde::{Deserialize, Serialize};
 
 use crate::status::Report;
 
-/// The version of the protocol. Both ends must use the same one.
+/// The version of the protocol. Both ends must use the same version.
 ///
-/// It increases when the meaning of an existing command, field or event changes. Additions do not
-/// change it.
+/// The number increases when the meaning of an existing command, field or event changes. Additions
+/// do not change the number.
 pub const VERSION: u32 = 1;
 
-/// The longest request line, in bytes, that the daemon accepts.
+/// The maximum length in bytes of a request line.
 pub const REQUEST_MAX: usize = 4096;
 
 /// A request of a client.
@@ -53,18 +53,18 @@ impl ControlRequest {
 #[serde(tag = "command", rename_all = "kebab-case")]
 #[non_exhaustive]
 pub enum ControlCommand {
-    /// Returns the daemon's status, with processor time and memory of each process:
-    /// [`ControlReply::Status`].
+    /// Returns the daemon's status as [`ControlReply::Status`], with the CPU time and memory of
+    /// each process.
     Status,
-    /// Returns the internal state of the parent: [`ControlReply::Peek`].
+    /// Returns the internal state of the parent as [`ControlReply::Peek`].
     Peek {
-        /// Includes descriptors, threads and sessions.
+        /// Includes descriptors, threads, tasks and the status report.
         #[serde(default)]
         verbose: bool,
     },
     /// Stops the daemon. [`ControlReply::Done`] is sent when the shutdown starts.
     Stop {
-        /// Stops immediately: requests in progress are lost.
+        /// Stops immediately. Requests in progress are lost.
         #[serde(default)]
         now: bool,
     },
@@ -72,31 +72,32 @@ pub enum ControlCommand {
     Reopen,
     /// Replaces all children of a pool, a few at a time.
     Reload,
-    /// Changes the number of children.
+    /// Changes the number of children, as [`Resize::To`](crate::Resize::To) does.
     Resize {
-        /// The new number.
+        /// The new `min_spare` or `max_children`.
         to: u32,
     },
     /// Retires a child: it exits after its current request.
     Retire {
-        /// The child's process.
+        /// The child's pid.
         pid: u32,
     },
     /// Kills a child.
     Kill {
-        /// The child's process.
+        /// The child's pid.
         pid: u32,
     },
-    /// Returns evidence of what a child is doing now: [`ControlReply::Trace`].
+    /// Returns evidence of what a child is doing now, as [`ControlReply::Trace`].
     Trace {
-        /// The child's process.
+        /// The child's pid.
         pid: u32,
     },
-    /// Pauses the daemon: it accepts no requests until [`Resume`](ControlCommand::Resume).
+    /// Pauses the daemon. It accepts no requests until [`Resume`](ControlCommand::Resume).
     Pause,
     /// Resumes a paused daemon.
     Resume,
-    /// Subscribes to events: [`ControlReply::Listening`], then [`ResponseBody::Event`]s.
+    /// Subscribes to events. The daemon sends [`ControlReply::Listening`], then
+    /// [`ResponseBody::Event`]s.
     Events,
 }
 
@@ -153,7 +154,7 @@ pub enum ControlReply {
         /// The evidence as JSON.
         evidence: serde_json::Value,
     },
-    /// The command was carried out, or has been started.
+    /// The command was carried out or started.
     Done {
         /// What was done: one sentence without a full stop.
         text: String,
@@ -177,7 +178,7 @@ pub struct ControlError {
 #[serde(rename_all = "kebab-case")]
 #[non_exhaustive]
 pub enum ControlErrorKind {
-    /// The line is not a request: it is not JSON, too long, or has an unknown command.
+    /// The line is not a request, because it is not JSON, is too long, or has an unknown command.
     Malformed,
     /// The client uses another version of the protocol.
     Version,
@@ -187,57 +188,57 @@ pub enum ControlErrorKind {
     NoSuchChild,
     /// The daemon's state or model does not permit the command.
     Refused,
-    /// The command was tried and failed.
+    /// The daemon tried to carry out the command and failed.
     Failed,
 }
 
-/// An event in the life of the daemon.
+/// An event that the daemon reports to subscribed clients.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(tag = "event", rename_all = "kebab-case")]
 #[non_exhaustive]
 pub enum ControlEvent {
     /// A child was forked.
     Born {
-        /// Its slot.
+        /// The child's slot.
         slot: SlotNumber,
-        /// Its process.
+        /// The child's pid.
         pid: u32,
     },
     /// A child has exited and was reaped.
     Exited {
-        /// Its slot.
+        /// The child's slot.
         slot: SlotNumber,
-        /// Its process.
+        /// The child's pid.
         pid: u32,
-        /// Why it exited.
+        /// Why the child exited.
         cause: ExitCause,
         /// The cause as text.
         text: String,
-        /// The number of requests that it started.
+        /// The number of requests that the child started.
         requests: u64,
-        /// The time from the order to fork it until its exit, in seconds.
+        /// The time from the command to fork the child until its exit, in seconds.
         #[serde(with = "crate::status::seconds")]
         lifetime: Duration,
     },
     /// The babysitter took action against a child, or recorded evidence of a slow request.
     Rogue {
-        /// Its slot.
+        /// The child's slot.
         slot: SlotNumber,
-        /// Its process.
+        /// The child's pid.
         pid: u32,
         /// The action: `slow`, `int`, `term`, `quit`, `kill`, `given-up`, `recovered`.
         step: String,
-        /// The reason as text.
+        /// The reason for the action as text.
         text: String,
     },
     /// The daemon has started or stopped accepting requests.
     Accepting {
-        /// Whether it accepts requests now.
+        /// Whether the daemon accepts requests now.
         state: AcceptState,
     },
     /// The operator has paused or resumed the daemon.
     OperatorPause {
-        /// Whether the daemon is paused by the operator now.
+        /// Whether the operator has paused the daemon.
         state: OperatorPause,
     },
     /// The daemon has entered another phase.

@@ -11,7 +11,7 @@ use super::protocol::ControlEvent;
 /// The capacity of the queue. If a client reads too slowly, further events are dropped and counted.
 pub(super) const EVENT_QUEUE_MAX: usize = 1024;
 
-/// A handle to the queue, for both ends in one System.
+/// A handle to the queue. The sender and the receiver of the events run in the same System.
 #[derive(Debug, Clone, Default)]
 pub(super) struct EventQueue(Rc<SharedQueue>);
 
@@ -86,7 +86,7 @@ mod tests {
     }
 
     #[test]
-    fn dropped_events_are_counted_in_their_place() {
+    fn the_number_of_dropped_events_is_reported_in_their_place() {
         let capacity = u32::try_from(EVENT_QUEUE_MAX).unwrap();
         let mut queue = PendingEvents::default();
         (0..capacity + 3).for_each(|pid| queue.push(born(pid)));

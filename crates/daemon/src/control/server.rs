@@ -1,4 +1,4 @@
-//! Accepts clients on the control socket, and limits who may connect and how many.
+//! Accepts clients on the control socket. Limits which users may connect, and how many clients.
 
 use std::cell::Cell;
 use std::io;
@@ -17,10 +17,10 @@ use super::connection::{line, serve};
 use super::protocol::{ControlError, ControlErrorKind, ResponseBody};
 use crate::parent::DaemonActor;
 
-/// The highest number of clients at a time.
+/// The maximum number of clients at a time.
 const MAX_CLIENTS: usize = 128;
 
-/// The delay before a daemon that lacks descriptors accepts again.
+/// The delay before a daemon that lacks descriptors tries to accept again.
 const ACCEPT_RETRY: Duration = Duration::from_millis(100);
 
 /// The control socket of a running daemon.
@@ -33,7 +33,7 @@ pub(crate) struct ControlServer {
     log: Logger,
 }
 
-/// A socket that the runtime watches, before the daemon's actor has started.
+/// A control socket that the runtime watches, before the daemon's actor has started.
 #[derive(Debug)]
 pub(crate) struct ControlSocket {
     path: SocketPath,
@@ -76,7 +76,7 @@ impl ControlServer {
     pub(crate) fn close(self) {
         self.serving.abort();
         if let Err(error) = self.path.release() {
-            // The next start replaces it.
+            // The next launch replaces the socket.
             info!(self.log, "cannot remove the control socket"; "error" => %error);
         }
     }
@@ -88,7 +88,7 @@ async fn accept<R: Transfer + Send>(
     count: Rc<Cell<usize>>,
     log: Logger,
 ) {
-    // Dropping it ends all clients.
+    // Dropping this set ends the tasks of all clients.
     let mut clients = JoinSet::new();
     let mut is_error_logged = false;
     loop {
@@ -122,7 +122,7 @@ async fn accept<R: Transfer + Send>(
     }
 }
 
-/// Counts a client or a response until it is dropped.
+/// Counts one client or one response until the guard is dropped.
 pub(super) struct CountGuard(Rc<Cell<usize>>);
 
 impl CountGuard {
@@ -140,7 +140,7 @@ impl Drop for CountGuard {
 
 /// Checks whether this client may connect.
 ///
-/// The mode of the socket file keeps other users out already. This check also holds if the mode was
+/// The mode of the socket file keeps other users out already. This check also works if the mode was
 /// changed.
 fn admit(stream: &UnixStream, clients: usize) -> Result<(), ControlError> {
     let peer = stream.peer_cred().map_err(|error| {

@@ -1,4 +1,4 @@
-//! Systems without `/proc`: nothing is known about a process.
+//! For systems without `/proc`. Returns no information about a process.
 
 use super::ProcessInfo;
 

@@ -1,4 +1,4 @@
-//! Reads a process from `/proc/PID`, see proc(5).
+//! Reads information about a process from `/proc/PID`, see proc(5).
 
 use std::io::Read;
 use std::time::Duration;
@@ -8,7 +8,7 @@ use procfs::process::Process;
 
 use super::ProcessInfo;
 
-/// The most bytes read of a file, which is normally a few lines long.
+/// The maximum number of bytes that are read from a file. The files are normally a few lines long.
 const LIMIT: u64 = 16 * 1024;
 
 pub(super) fn inspect(pid: u32) -> ProcessInfo {
@@ -23,7 +23,7 @@ pub(super) fn inspect(pid: u32) -> ProcessInfo {
         wchan: text(&process, "wchan").as_deref().and_then(waiting_in),
         syscall: text(&process, "syscall").as_deref().and_then(system_call),
         kernel_stack: text(&process, "stack").as_deref().map(stack_frames).unwrap_or_default(),
-        // Last, because only this read waits for a lock that a stuck process may hold.
+        // Read last, because only this read waits for a lock that a stuck process may hold.
         pss: read_pss(&process),
     }
 }
@@ -48,22 +48,24 @@ fn read_pss(process: &Process) -> Option<u64> {
     rollup.memory_map_rollup.iter().find_map(|map| map.extension.map.get("Pss")).copied()
 }
 
-/// Reads one of the process' files. Returns `None` if it is gone or not readable.
+/// Returns the text of this file of the process, or `None` if the file cannot be read.
 fn text(process: &Process, file: &str) -> Option<String> {
     let mut text = String::new();
     process.open_relative(file).ok()?.take(LIMIT).read_to_string(&mut text).ok()?;
     Some(text)
 }
 
-/// `0` means that the process does not wait, or that we may not see where it waits.
+/// Returns the kernel function in which the process waits. `0` means that the process does not
+/// wait, or that we have no permission to read the function.
 fn waiting_in(wchan: &str) -> Option<String> {
     let wchan = wchan.trim();
     (!matches!(wchan, "" | "0")).then(|| wchan.to_owned())
 }
 
-/// Formats the number and the six arguments. The stack pointer and the program counter follow them
-/// and are left out. The line is `running` if the process runs, and the number is -1 if it waits
-/// outside of a system call.
+/// Formats the number and the six arguments of the system call in this line. The stack pointer and
+/// the program counter at the end of the line are left out. Returns `None` for the line `running`,
+/// because the process runs, and for the number -1, because the process waits outside of a system
+/// call.
 fn system_call(line: &str) -> Option<String> {
     let mut words = line.split_ascii_whitespace();
     let number: u32 = words.next()?.parse().ok()?;
@@ -71,7 +73,8 @@ fn system_call(line: &str) -> Option<String> {
     Some(format!("{number} ({})", arguments.join(", ")))
 }
 
-/// Each line is an address, hidden as `[<0>]`, and a function with an offset.
+/// Returns the functions of a kernel stack. Each line of the stack is an address, hidden as
+/// `[<0>]`, and a function with an offset.
 fn stack_frames(stack: &str) -> Vec<String> {
     stack
         .lines()
@@ -86,7 +89,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_system_call_has_its_number_and_arguments_and_a_running_process_has_none() {
+    fn a_system_call_is_formatted_with_its_arguments_and_a_running_process_has_no_system_call() {
         assert_eq!(
             system_call("0 0x3 0x7ff2 0x20000 0x22 0xffffffff 0x0 0x7ffd 0x7ff23\n").as_deref(),
             Some("0 (0x3, 0x7ff2, 0x20000, 0x22, 0xffffffff, 0x0)")
@@ -113,7 +116,7 @@ mod tests {
     }
 
     #[test]
-    fn ticks_are_fractions_of_per_second() {
+    fn clock_ticks_are_converted_to_a_duration() {
         let per_second = procfs::ticks_per_second();
         assert_eq!(ticks(per_second * 3 + per_second / 2), Duration::from_millis(3500));
         assert!(ticks(u64::MAX) > Duration::from_secs(1 << 40));

@@ -1,4 +1,5 @@
-//! The record of an example child, and evidence of this process and of its own children.
+//! Tests the text and the JSON of evidence of an example child, and the inspection of real
+//! processes.
 
 use std::process::{Command, Stdio};
 use std::time::Instant;
@@ -52,7 +53,7 @@ fn full() -> Evidence {
 }
 
 #[test]
-fn a_record_has_the_child_then_its_resources_then_its_stack() {
+fn evidence_prints_the_child_then_its_resources_then_its_stack() {
     assert_eq!(
         full().to_string(),
         "2026-11-21 09:15:29 UTC: child in slot 3 (process 4711, generation 2) is long for 12s: \
@@ -71,7 +72,7 @@ fn a_record_has_the_child_then_its_resources_then_its_stack() {
 }
 
 #[test]
-fn unknown_values_are_left_out() {
+fn unknown_fields_are_not_printed() {
     let mut born = ChildReport { pid: None, label: None, ..child() };
     born.letter = 'F';
     let mut evidence = Evidence::of(&born, ProcessInfo::default(), Some(born.age), at());
@@ -84,14 +85,14 @@ fn unknown_values_are_left_out() {
 }
 
 #[test]
-fn a_damaged_line_is_reported_as_damaged() {
+fn a_damaged_slot_is_printed_as_damaged() {
     let mut evidence = full();
     evidence.letter = '?';
     assert!(evidence.to_string().contains("generation 2) is damaged (?) for 12s"));
 }
 
 #[test]
-fn control_characters_of_a_label_add_no_lines() {
+fn control_characters_in_a_label_add_no_lines() {
     let mut evidence = full();
     let lines = evidence.to_string().lines().count();
     evidence.label = Some("GET /\r\n2026-11-21: all is well\u{1b}[2J é".to_owned());
@@ -101,7 +102,7 @@ fn control_characters_of_a_label_add_no_lines() {
 }
 
 #[test]
-fn json_has_the_same_values_and_deserialises() {
+fn json_contains_the_fields_of_the_evidence_and_can_be_parsed() {
     let evidence = full();
     let json = serde_json::to_value(&evidence).unwrap();
     assert_eq!(json["taken"], 1_795_252_529.5);
@@ -114,7 +115,7 @@ fn json_has_the_same_values_and_deserialises() {
 }
 
 #[test]
-fn an_invalid_time_is_rejected_and_a_distant_one_is_printed() {
+fn an_invalid_time_is_rejected_and_a_distant_time_is_printed() {
     let mut json = serde_json::to_value(full()).unwrap();
     for nonsense in [-1.0, 1e300] {
         json["taken"] = nonsense.into();
@@ -126,7 +127,7 @@ fn an_invalid_time_is_rejected_and_a_distant_one_is_printed() {
 }
 
 #[test]
-fn this_process_is_inspected_with_its_memory() {
+fn inspecting_the_test_process_returns_its_cpu_time_and_memory() {
     if !cfg!(target_os = "linux") {
         return;
     }
@@ -144,7 +145,7 @@ fn this_process_is_inspected_with_its_memory() {
 }
 
 #[test]
-fn a_sleeping_process_has_its_state_and_a_dead_process_has_none() {
+fn inspecting_a_sleeping_process_returns_its_state_and_a_dead_process_has_none() {
     if !cfg!(target_os = "linux") {
         return;
     }

@@ -1,5 +1,5 @@
-//! Broadcasts to the actors that have [`Subscribe`](super::Subscribe)d, and the message that starts a
-//! child's session.
+//! Broadcasts to the actors that have [`Subscribe`](super::Subscribe)d, and the message that starts
+//! a child's session.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -12,25 +12,27 @@ use serde::Serialize;
 
 use crate::evidence::Evidence;
 
-/// Broadcast when the daemon's actor has started. The original's `daemon_start`.
+/// Broadcast in the parent when the daemon's actor has started. The original's `daemon_start`.
 ///
-/// Late subscribers receive it immediately.
+/// Late subscribers receive this message immediately.
 #[derive(Message, Debug, Clone, Copy)]
 #[rtype(result = "()")]
 pub struct DaemonStart;
 
-/// Broadcast in the parent when the initial children are ready, or right after [`DaemonStart`] if there
-/// are none. The original's `daemon_parent`.
+/// Broadcast in the parent when the initial children are ready, or right after [`DaemonStart`] if
+/// the daemon starts without children. The original's `daemon_parent`.
 ///
-/// Late subscribers receive it immediately. If the daemon detaches, the launching process exits now.
+/// Late subscribers receive this message immediately. If the daemon detaches, the launching process
+/// exits now.
 #[derive(Message, Debug, Clone, Copy)]
 #[rtype(result = "()")]
 pub struct DaemonParent;
 
 /// Delivered once to the session of a child, as its first message. The original's `daemon_child`.
 ///
-/// In a post-forked child it contains the request. In a pre-forked child the session prepares itself,
-/// sends [`UpdateStatus::Wait`](super::UpdateStatus::Wait) and then receives [`DaemonAccept`].
+/// In a post-forked child this message contains the request. In a pre-forked child the session
+/// prepares itself, sends [`UpdateStatus::Wait`](super::UpdateStatus::Wait) and then receives
+/// [`DaemonAccept`].
 #[derive(Message, Debug)]
 #[rtype(result = "()")]
 pub struct DaemonChild<R> {
@@ -38,32 +40,33 @@ pub struct DaemonChild<R> {
     pub request: R,
 }
 
-/// Broadcast when requests may be accepted. The original's `daemon_accept`.
+/// Broadcast when a session may accept requests. The original's `daemon_accept`.
 ///
-/// In a pre-forked child, accept one request; it follows
-/// [`UpdateStatus::Wait`](super::UpdateStatus::Wait) or `Done`. In the parent it ends a [`DaemonPause`].
+/// In a pre-forked child this message follows [`UpdateStatus::Wait`](super::UpdateStatus::Wait) or
+/// `Done` and permits the session to accept one request. In the parent it ends a [`DaemonPause`].
 #[derive(Message, Debug, Clone, Copy)]
 #[rtype(result = "()")]
 pub struct DaemonAccept;
 
-/// Broadcast when no more requests may be accepted until [`DaemonAccept`]. The original's
+/// Broadcast when sessions must not accept requests until the next [`DaemonAccept`]. The original's
 /// `daemon_pause`.
 ///
-/// The parent of a post-forking daemon broadcasts it when all children are busy. When the operator pauses
-/// the daemon ([`Pause`](super::Pause)), it is broadcast in the parent, and in all children of a pool.
-/// [`DaemonOperatorPause`] distinguishes the two.
+/// A post-forking daemon broadcasts this message in the parent when all children are busy. When the
+/// operator pauses a daemon ([`Pause`](super::Pause)), the message is broadcast in the parent, and
+/// also in all children of a pool. Only a pause by the operator is also reported with
+/// [`DaemonOperatorPause`].
 #[derive(Message, Debug, Clone, Copy)]
 #[rtype(result = "()")]
 pub struct DaemonPause;
 
-/// Broadcast in a process that has received HUP, before its log is reopened. The original's
-/// `daemon_HUP`.
+/// Broadcast in a process after HUP or [`Reopen`](super::Reopen), before the process reopens its
+/// log. The original's `daemon_HUP`.
 #[derive(Message, Debug, Clone, Copy)]
 #[rtype(result = "()")]
 pub struct DaemonHup;
 
-/// Broadcast when this process shuts down: finish the current request and accept no more. The original's
-/// `daemon_shutdown`.
+/// Broadcast when this process shuts down. Sessions must finish the current request and accept no
+/// more requests. The original's `daemon_shutdown`.
 ///
 /// The process exits when all sessions have responded and no request is in progress. A session that
 /// needs more time returns a future ([`actix::ResponseFuture`]). The daemon's
@@ -86,9 +89,9 @@ pub enum ShutdownReason {
     StoppingNow,
     /// This child is surplus or is replaced. Other children continue to accept requests.
     Retired,
-    /// This child has served its share of requests.
+    /// This child has reached its quota of requests.
     Recycled,
-    /// This post-forked child has finished its request.
+    /// This child has finished the one request or task for which it was forked.
     Done,
 }
 
@@ -109,9 +112,9 @@ pub struct DaemonOperatorPause(pub OperatorPause);
 #[derive(Message, Debug, Clone, Copy, PartialEq, Eq)]
 #[rtype(result = "()")]
 pub enum DaemonReload {
-    /// A reload has started, or has been started again.
+    /// A reload has started, or a reload in progress has been restarted.
     Started,
-    /// All children from before the reload have exited or are about to.
+    /// All children that were forked before the reload have exited or are about to exit.
     Done,
 }
 
@@ -120,9 +123,9 @@ pub enum DaemonReload {
 #[rtype(result = "()")]
 #[non_exhaustive]
 pub struct ChildBorn {
-    /// The child.
+    /// The child's slot and generation.
     pub child: ChildId,
-    /// Its process.
+    /// The child's pid.
     pub pid: Pid,
 }
 
@@ -131,15 +134,15 @@ pub struct ChildBorn {
 #[rtype(result = "()")]
 #[non_exhaustive]
 pub struct ChildExited {
-    /// The child.
+    /// The child's slot and generation.
     pub child: ChildId,
-    /// Its process.
+    /// The child's pid.
     pub pid: Pid,
-    /// Why it exited.
+    /// Why the child exited.
     pub cause: ExitCause,
-    /// The number of requests that it started.
+    /// The number of requests that the child started.
     pub requests: u64,
-    /// The time from the order to fork it until its exit.
+    /// The time from the command to fork the child until its exit.
     pub lifetime: Duration,
 }
 
@@ -148,24 +151,25 @@ pub struct ChildExited {
 #[rtype(result = "()")]
 #[non_exhaustive]
 pub struct RogueChild {
-    /// The child.
+    /// The child's slot and generation.
     pub child: ChildId,
-    /// Its process.
+    /// The child's pid.
     pub pid: Pid,
-    /// What the child did wrong; none if its request is only slow.
+    /// The limit that the child violates; `None` if its request is only slow.
     pub violation: Option<Violation>,
-    /// What the daemon does about it.
+    /// What the daemon does about the child.
     pub step: RogueStep,
-    /// The evidence that was collected before the first step. Later steps have none.
+    /// The evidence that was collected before the first step or for a slow request; `None` for
+    /// later steps and for a recovery.
     pub evidence: Option<Arc<Evidence>>,
 }
 
-/// What the daemon does about a child that it watches.
+/// What the daemon does about a rogue child or a slow request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
 #[non_exhaustive]
 pub enum RogueStep {
-    /// The next step of the ladder.
+    /// The daemon takes this step of the ladder.
     Escalated(LadderStep),
     /// The child has recovered.
     Recovered,
@@ -174,7 +178,8 @@ pub enum RogueStep {
 }
 
 impl RogueStep {
-    /// Returns the word for it: `int`, `term`, `quit`, `kill`, `given-up`, `recovered`, `slow`.
+    /// Returns the word for the step: `int`, `term`, `quit`, `kill`, `given-up`, `recovered`,
+    /// `slow`.
     #[must_use]
     pub const fn word(self) -> &'static str {
         match self {

@@ -7,10 +7,11 @@ use daemon_sys::process::Pid;
 
 pub use daemon_core::StopMode;
 
-/// Shuts down this process; sent to the parent, the whole daemon. The original's `shutdown`.
+/// Shuts down the process that receives this message. In the parent, shuts down the whole daemon.
+/// The original's `shutdown`.
 ///
-/// A graceful shutdown waits until the requests in progress are done, for at most the daemon's
-/// [`grace`](crate::DaemonBuilder::grace).
+/// A graceful shutdown waits until the requests in progress are done. A shutdown of the whole
+/// daemon waits for at most the [`grace`](crate::DaemonBuilder::grace) period.
 #[derive(Message, Debug, Clone, Copy)]
 #[rtype(result = "ShutdownStarted")]
 pub struct Shutdown(pub StopMode);
@@ -20,16 +21,16 @@ pub struct Shutdown(pub StopMode);
 pub enum ShutdownStarted {
     /// The shutdown has started.
     Now,
-    /// A shutdown was in progress already. A second request makes it faster.
+    /// A shutdown was in progress already. An immediate shutdown replaces a graceful one.
     Already,
 }
 
 /// Pauses the daemon: it accepts no more requests until [`Resume`].
 ///
-/// In a post-forking daemon [`DaemonPause`](super::DaemonPause) is broadcast in the parent. In a pool it
-/// is broadcast in the parent and in each child, and children that are ready receive no
-/// [`DaemonAccept`](super::DaemonAccept). Requests that were accepted before are served. New connections
-/// wait in the listener's backlog.
+/// In a post-forking daemon [`DaemonPause`](super::DaemonPause) is broadcast in the parent. In a
+/// daemon with a pool it is broadcast in the parent and in each child, and children that are ready
+/// receive no [`DaemonAccept`](super::DaemonAccept). Requests that were accepted before the pause
+/// are served. New connections wait in the listener's backlog.
 #[derive(Message, Debug, Clone, Copy, PartialEq, Eq)]
 #[rtype(result = "Result<PauseOutcome, CommandError>")]
 pub struct Pause;
@@ -42,9 +43,9 @@ pub struct Resume;
 /// The result of [`Pause`] and [`Resume`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum PauseOutcome {
-    /// The state has changed.
+    /// The daemon was paused or resumed by this message.
     Now,
-    /// The daemon was in that state already.
+    /// The daemon was already paused ([`Pause`]), or was not paused ([`Resume`]).
     Already,
 }
 
@@ -63,16 +64,16 @@ pub struct ReloadStarted {
 
 /// Changes the number of children.
 ///
-/// In a pool it moves `min_spare` and `max_spare` by the same amount, in a post-forking daemon it
-/// changes `max_children`.
+/// In a pre-forking daemon this changes `min_spare` and `max_spare` by the same amount. In a
+/// post-forking daemon and in an on-demand pool it changes `max_children`.
 #[derive(Message, Debug, Clone, Copy, PartialEq, Eq)]
 #[rtype(result = "Result<Resized, CommandError>")]
 pub enum Resize {
-    /// One child more, as TTIN does.
+    /// Adds one child, as TTIN does.
     More,
-    /// One child fewer, as TTOU does.
+    /// Removes one child, as TTOU does.
     Fewer,
-    /// Exactly this many.
+    /// Sets `min_spare` or `max_children` to this number.
     To(u32),
 }
 
@@ -80,11 +81,11 @@ pub enum Resize {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Resized {
-    /// Lowest number of spare children; 0 in a post-forking daemon.
+    /// The minimum number of spare children; 0 if only `max_children` limits the daemon.
     pub min_spare: u32,
-    /// Highest number of spare children; 0 in a post-forking daemon.
+    /// The maximum number of spare children; 0 if only `max_children` limits the daemon.
     pub max_spare: u32,
-    /// Highest number of children.
+    /// The maximum number of children.
     pub max_children: u32,
 }
 
@@ -95,7 +96,7 @@ pub struct Retire(pub Pid);
 
 /// Kills a child. Its current request is lost.
 ///
-/// It also works while the daemon is stopping.
+/// A child can also be killed while the daemon is stopping.
 #[derive(Message, Debug, Clone, Copy, PartialEq, Eq)]
 #[rtype(result = "Result<ChildId, CommandError>")]
 pub struct Kill(pub Pid);
@@ -107,14 +108,14 @@ pub struct Kill(pub Pid);
 #[rtype(result = "Result<(), ReopenError>")]
 pub struct Reopen;
 
-/// The parent cannot reopen its log and continues to use the old one.
+/// The parent cannot reopen its log and continues to use the old log.
 ///
-/// The fork server and the children have been asked to reopen theirs nevertheless.
+/// The fork server and the children have been asked to reopen their logs nevertheless.
 #[derive(Debug, thiserror::Error)]
 #[error("the old log stays in use: {source}")]
 #[non_exhaustive]
 pub struct ReopenError {
-    /// The error.
+    /// The error of the system.
     #[source]
     pub source: daemon_sys::Error,
 }
@@ -123,28 +124,28 @@ pub struct ReopenError {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum CommandError {
-    /// The daemon is stopping.
+    /// The daemon is stopping or has stopped.
     #[error("cannot change the daemon: it is {}", .0.word())]
     Phase(Phase),
-    /// The command needs a pool, and the model has none.
+    /// The command needs a pool, and the daemon has none.
     #[error("cannot {action}: the daemon has no pool of children")]
     NoPool {
-        /// What the command would have done.
+        /// What the command would have done, as a verb: `reload`, for example.
         action: &'static str,
     },
     /// The model has no children.
     #[error("cannot {action}: the daemon has no children")]
     NoChildren {
-        /// What the command would have done.
+        /// What the command would have done, as a verb: `reload`, for example.
         action: &'static str,
     },
-    /// No child of the daemon has this pid. It may have exited.
+    /// No child of the daemon has this pid. The child may have exited.
     #[error("no child of this daemon has pid {pid}")]
     NoSuchChild {
-        /// The pid.
+        /// The pid of the command.
         pid: Pid,
     },
-    /// The number is out of range.
+    /// The requested number is out of range.
     #[error("cannot resize to {wanted}: {reason}")]
     Size {
         /// The number that was requested.

@@ -1,9 +1,10 @@
-//! Processes that the program has started itself.
+//! Messages about processes that the program has started itself.
 
 use actix::Message;
 use daemon_sys::process::Pid;
 
-/// Has the daemon stop a process that the program has started itself. The original's `foreign_child`.
+/// Has the daemon stop a process that the program has started itself. The original's
+/// `foreign_child`.
 ///
 /// When the daemon stops, it sends TERM to the process, and KILL when the grace period is over.
 #[derive(Message, Debug, Clone, Copy)]
@@ -22,9 +23,9 @@ impl From<&std::process::Child> for ForeignChild {
 #[error("cannot watch process {pid}: {source}")]
 #[non_exhaustive]
 pub struct ForeignChildError {
-    /// The process.
+    /// The pid of the process.
     pub pid: Pid,
-    /// The error.
+    /// The error of the system.
     #[source]
     pub source: daemon_sys::Error,
 }
@@ -34,6 +35,6 @@ pub struct ForeignChildError {
 #[rtype(result = "()")]
 #[non_exhaustive]
 pub struct ForeignExited {
-    /// The process. Its own parent has to collect its exit status.
+    /// The pid of the process. The parent of the process has to collect its exit status.
     pub pid: Pid,
 }

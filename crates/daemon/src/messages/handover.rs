@@ -1,4 +1,4 @@
-//! Handing a request from a session in the parent to a child.
+//! The message that hands a request from a session in the parent to a child, and its results.
 
 use actix::Message;
 use daemon_forkserver::{ChildId, TransferError};
@@ -7,8 +7,8 @@ use daemon_sys::process::Pid;
 /// Has a request handled by a new child of a post-forking daemon. The original's
 /// `update_status('req', data)` in the parent.
 ///
-/// The response arrives when the child has been forked. The request is never lost: the parent keeps it
-/// until then, and [`HandOverError`] returns it.
+/// The response arrives when the child has been forked. The parent keeps the request until then. If
+/// the request cannot be handed over, [`HandOverError`] returns it.
 #[derive(Message, Debug)]
 #[rtype(result = "Result<HandedOver, HandOverError<R>>")]
 pub struct HandOver<R: 'static>(pub R);
@@ -23,19 +23,19 @@ impl<R> From<R> for HandOver<R> {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct HandedOver {
-    /// Which child.
+    /// The child's slot and generation.
     pub child: ChildId,
-    /// Its process.
+    /// The child's pid.
     pub pid: Pid,
 }
 
-/// The request could not be handed over. The error returns it unchanged.
+/// The error for a request that could not be handed over. It contains the unchanged request.
 #[derive(Debug, thiserror::Error)]
 #[error("cannot hand over the request: {reason}")]
 pub struct HandOverError<R> {
     /// The request.
     pub request: R,
-    /// Why it could not be handed over.
+    /// Why the request could not be handed over.
     #[source]
     pub reason: HandOverErrorReason,
 }
@@ -50,9 +50,9 @@ pub enum HandOverErrorReason {
          (backlog)"
     )]
     Full {
-        /// The highest number of children.
+        /// The maximum number of children.
         max_children: u32,
-        /// The highest number of waiting requests.
+        /// The maximum number of waiting requests.
         backlog: u32,
     },
     /// The daemon is stopping.

@@ -12,33 +12,35 @@ use crate::status::Report;
 #[derive(Message, Debug, Clone, Copy, PartialEq, Eq)]
 #[rtype(result = "Report")]
 pub enum GetStatus {
-    /// The scoreboard and the counters. This reads shared memory only, without a system call per child.
+    /// Returns the scoreboard and the counters. Reads only shared memory, without a system call per
+    /// child.
     Board,
-    /// Also processor time and memory of each process, from the process table. The parent reads it on
-    /// another thread. A child returns the same as for `Board`, so that its requests do not wait.
+    /// Also returns the CPU time and memory of each process, from the process table. The parent
+    /// reads the table on another thread. A child does not read the table, because that would delay
+    /// its requests, and returns the same as for `Board`.
     Processes,
 }
 
-/// Returns the internal state of this process as text: what is pending, and why the process does not
-/// exit. The original's `peek`.
+/// Returns the internal state of this process as text: what is pending, and why the process does
+/// not exit. The original's `peek`.
 #[derive(Message, Debug, Clone, Copy)]
 #[rtype(result = "String")]
 pub struct Peek {
-    /// How much to include.
+    /// How much the peek includes.
     pub detail: Detail,
 }
 
 /// How much a [`Peek`] includes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Detail {
-    /// What is pending.
+    /// The sessions of the process, and what is pending.
     Brief,
-    /// Also sessions, descriptors and threads.
+    /// Also descriptors, threads, tasks and the status report.
     Verbose,
 }
 
-/// Returns evidence of what a child is doing now: its state on the scoreboard and in the system, and a
-/// backtrace if the child delivers one within 100 ms.
+/// Returns evidence of what a child is doing now: its state on the scoreboard and in the system,
+/// and a backtrace if the child delivers one within 100 ms.
 #[derive(Message, Debug, Clone, Copy)]
 #[rtype(result = "Result<Arc<Evidence>, TraceError>")]
 pub struct TraceChild(pub Pid);

@@ -15,11 +15,12 @@ use super::broadcasts::ShutdownReason;
 pub enum UpdateStatus {
     /// Ready for a request: `w` on the scoreboard, or `.` before the first request.
     Wait,
-    /// Handling a request: `r`. After `Long` it does not start another request.
+    /// Handling a request: `r`. After `Long`, it continues the same request.
     Req,
     /// Handling a request that takes long: `l`.
     Long,
-    /// The request is done. In a pool this is the same as `Wait`; a post-forked child exits.
+    /// The request is done. In a pool, `Done` has the same effect as `Wait`. A post-forked child
+    /// exits.
     Done,
     /// Extends the time limit of the current request to at least this long from now.
     Extend(Duration),
@@ -30,8 +31,8 @@ pub enum UpdateStatus {
 pub enum Updated {
     /// The child may accept a request. [`DaemonAccept`](super::DaemonAccept) has been broadcast.
     Accepting,
-    /// The operator has paused the daemon. [`DaemonAccept`](super::DaemonAccept) is broadcast when the
-    /// daemon resumes.
+    /// The operator has paused the daemon. [`DaemonAccept`](super::DaemonAccept) is broadcast when
+    /// the daemon resumes.
     Paused,
     /// The status was recorded.
     Recorded,
@@ -43,7 +44,7 @@ pub enum Updated {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum StatusError {
-    /// The scoreboard does not permit this change of status.
+    /// The scoreboard refuses this change of status.
     #[error("{0}")]
     Refused(#[from] daemon_core::ReportError),
     /// The message was sent in the parent, which has no slot on the scoreboard.

@@ -8,7 +8,8 @@ use daemon_service::ServiceActor;
 /// Some broadcasts are retained, and a late subscriber receives them immediately:
 /// [`DaemonStart`](super::DaemonStart), [`DaemonParent`](super::DaemonParent),
 /// [`DaemonPhase`](super::DaemonPhase), [`DaemonOperatorPause`](super::DaemonOperatorPause),
-/// [`DaemonPause`](super::DaemonPause) while the daemon is paused, and
+/// [`DaemonPause`](super::DaemonPause) while the daemon is paused,
+/// [`DaemonAccept`](super::DaemonAccept) in a child that may accept a request, and
 /// [`DaemonShutdown`](super::DaemonShutdown).
 #[derive(Message, Debug)]
 #[rtype(result = "SessionId")]
@@ -26,7 +27,8 @@ where
     M: Message + Send + 'static,
     M::Result: Send,
 {
-    /// Creates a subscription for this recipient. [`Peek`](super::Peek) shows it under this name.
+    /// Creates a subscription for this recipient. [`Peek`](super::Peek) shows the subscription
+    /// under this name.
     pub fn new(name: impl Into<String>, recipient: impl Into<Recipient<M>>) -> Self {
         Subscribe { recipient: recipient.into(), name: name.into() }
     }
@@ -38,13 +40,13 @@ pub struct SessionId(pub u32);
 
 /// Waits until the daemon has stopped: all children and the fork server have exited.
 ///
-/// Returns the error if the daemon has ended with one.
+/// If the daemon has ended with an error, returns the error.
 #[derive(Message, Debug, Clone, Copy)]
 #[rtype(result = "Result<(), crate::DaemonError>")]
 pub struct WaitUntilStopped;
 
-/// Connects the daemon to a service: from now on the daemon's phase drives the service's state, and the
-/// service's controls are passed on to the daemon. See [`service`](crate::service).
+/// Connects the daemon to a service: from now on the daemon's phase drives the service's state, and
+/// the service's controls are passed on to the daemon. See [`service`](crate::service).
 #[derive(Message, Debug, Clone)]
 #[rtype(result = "()")]
 pub struct RegisterWith(pub Addr<ServiceActor>);

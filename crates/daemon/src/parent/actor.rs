@@ -31,7 +31,7 @@ use crate::settings::OnHup;
 use crate::watch::Watch;
 use wakeups::WakeSource;
 
-/// The parts of the daemon actor.
+/// The parts from which a [`DaemonActor`] is created.
 pub(crate) struct Parent<R> {
     pub(crate) context: ProcessContext,
     pub(crate) log: Logger,
@@ -48,10 +48,11 @@ pub(crate) struct Supervision<R> {
     pub(crate) processes: ForkServerControl<R>,
 }
 
-/// The daemon in the parent process.
+/// The actor of the daemon in the parent process.
 ///
-/// It owns the registry of children and the fork server that forks them. After a stop command
-/// ([`Shutdown`](crate::Shutdown), TERM or INT) it stops when all children are gone.
+/// The actor owns the registry of children and the fork server that forks them. After a stop
+/// command ([`Shutdown`](crate::Shutdown), TERM, INT or QUIT), the actor stops when all children,
+/// all foreign children and the fork server have exited.
 pub struct DaemonActor<R: Transfer> {
     pub(super) context: ProcessContext,
     pub(super) log: Logger,
@@ -66,12 +67,12 @@ pub struct DaemonActor<R: Transfer> {
     pub(super) babysitter: Option<Addr<BabysitterActor>>,
     pub(super) stopping: Option<StopMode>,
     pub(super) shutdown_stage: ShutdownStage,
-    /// How long the actor waits for pending answers on the control socket before it stops.
+    /// The time at which the actor stops even if answers on the control socket are still pending.
     pub(super) answers_deadline: Option<MonotonicTime>,
     pub(super) failure: Option<DaemonError>,
     pub(super) waiting_for_stop: Vec<oneshot::Sender<Result<(), DaemonError>>>,
     pub(super) control: Option<ControlServer>,
-    /// The service whose status text the daemon updates.
+    /// Whether and when the daemon next updates the status text of a service.
     pub(super) status_updates: StatusUpdates,
     timer: Option<(MonotonicTime, SpawnHandle)>,
     started: MonotonicTime,
@@ -110,7 +111,8 @@ impl<R: Transfer + Send> DaemonActor<R> {
         }
     }
 
-    /// Runs `act` on the supervisor, then processes its events. Does nothing without children.
+    /// Runs `act` on the supervisor, then processes the supervisor's events. Returns `None` without
+    /// running `act` if the model has no children.
     pub(super) fn with_supervisor<T>(
         &mut self,
         ctx: &mut Context<Self>,
@@ -122,7 +124,8 @@ impl<R: Transfer + Send> DaemonActor<R> {
         Some(result)
     }
 
-    /// Processes the supervisor's events, and updates the scoreboard, the timer and the service.
+    /// Processes the supervisor's events, and updates the scoreboard, the timer and the status text
+    /// of the service.
     pub(super) fn process_events(&mut self, ctx: &mut Context<Self>) {
         let Some(supervision) = &mut self.supervision else { return };
         let scoreboard = supervision.processes.fork_server.scoreboard();
@@ -133,7 +136,8 @@ impl<R: Transfer + Send> DaemonActor<R> {
         for event in events {
             self.emit(event, ctx);
         }
-        // Handled last, so that sessions receive each child's exit before the end.
+        // The new phase and a lost fork server come last, so that sessions receive every child's
+        // exit before the daemon stops.
         self.broadcast_phase(ctx);
         if let Some(lost) = lost {
             self.on_fork_server_lost(&lost, ctx);
@@ -142,7 +146,8 @@ impl<R: Transfer + Send> DaemonActor<R> {
         self.update_service_status(ctx);
     }
 
-    /// Stops the daemon because it cannot continue. The error is logged and returned at the end.
+    /// Logs the error and stops the daemon immediately. After the stop,
+    /// [`WaitUntilStopped`](crate::messages::WaitUntilStopped) returns the error.
     pub(super) fn fail(&mut self, error: DaemonError, ctx: &mut Context<Self>) {
         error!(self.log, "daemon failed"; "error" => error.to_string());
         if let Some(readiness) = self.readiness.take() {
@@ -208,7 +213,7 @@ impl<R: Transfer + Send> Actor for DaemonActor<R> {
                 }
             }
         }
-        // Request the first children before sessions start, so that both run at the same time.
+        // Request the first children before sessions start, so that both start at the same time.
         self.with_supervisor(ctx, Supervisor::reconcile);
         self.arm_wakeup(ctx);
         self.start_babysitter(ctx);

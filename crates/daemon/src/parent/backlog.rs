@@ -9,15 +9,15 @@ use futures::channel::oneshot;
 
 use crate::messages::{HandOverError, HandOverErrorReason, HandedOver};
 
-/// Where the answer to a `HandOver` is sent.
+/// The channel for the answer to a `HandOver`.
 pub(crate) type Reply<R> = oneshot::Sender<Result<HandedOver, HandOverError<R>>>;
 
-/// A request, and where its answer is sent.
+/// A request, and the channel for its answer.
 #[derive(Debug)]
 pub(crate) struct PendingRequest<R> {
     pub(super) request: R,
     pub(super) reply: Reply<R>,
-    /// The order of arrival. A request keeps its turn when its fork fails.
+    /// The position in the order of arrival. A request keeps its turn when its fork fails.
     pub(super) turn: u64,
 }
 
@@ -28,7 +28,7 @@ impl<R> PendingRequest<R> {
 
     /// Returns the request to its sender.
     pub(crate) fn hand_back(self, reason: HandOverErrorReason) {
-        // The sender may have dropped the answer, and with it its interest in the request.
+        // This fails if the sender no longer waits for the answer. The request is then dropped.
         let _ = self.reply.send(Err(HandOverError { request: self.request, reason }));
     }
 }
@@ -39,22 +39,22 @@ pub(crate) struct Backlog<R> {
     accept: AcceptState,
     pub(crate) operator_pause: OperatorPause,
     pub(crate) max_children: u32,
-    /// The most requests that may wait.
+    /// The maximum number of waiting requests.
     pub(crate) limit: u32,
     /// Ordered by turn.
     waiting: VecDeque<PendingRequest<R>>,
     next_turn: u64,
-    /// Where the answer is sent once the child is forked, and the turn of its request.
+    /// The channel for the answer and the turn of each request whose fork is pending.
     replies: HashMap<ChildId, (Reply<R>, u64)>,
     handed_back: u64,
 }
 
-/// Whether to fork for the next request after a fork could not be requested.
+/// What to do with the other waiting requests when a fork could not be requested for one of them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum ForkLoop {
-    /// The error concerns only this request.
+    /// Go on with the next request, because the error concerns only this one.
     Continue,
-    /// No child can be forked now.
+    /// Leave them waiting, because no child can be forked now.
     Stop,
 }
 
@@ -105,10 +105,10 @@ impl<R> Backlog<R> {
         }
     }
 
-    /// Adds a request to the backlog, or returns it.
+    /// Adds a request to the backlog, or returns it to its sender.
     ///
-    /// Requests that were accepted before the daemon began to stop are still served. So in `Stopping`,
-    /// requests are added until all sessions have answered the shutdown.
+    /// Requests that a session accepted before the daemon began to stop are still served. In
+    /// `Stopping`, requests are therefore added until all sessions have answered the shutdown.
     pub(crate) fn enqueue(
         &mut self,
         mut pending: PendingRequest<R>,
@@ -137,12 +137,13 @@ impl<R> Backlog<R> {
         if children < self.max_children { self.waiting.pop_front() } else { None }
     }
 
-    /// Records that a fork was requested for this request. The answer follows when the child is forked.
+    /// Records that the fork of this child was requested for a request. The request is answered
+    /// when the child is forked.
     pub(crate) fn fork_requested(&mut self, child: ChildId, reply: Reply<R>, turn: u64) {
         self.replies.insert(child, (reply, turn));
     }
 
-    /// Handles a fork that could not even be requested.
+    /// Handles a fork that could not be requested. Returns whether to go on with the next request.
     pub(crate) fn on_fork_error(
         &mut self,
         error: ForkError<R>,
@@ -152,7 +153,7 @@ impl<R> Backlog<R> {
         let ForkError { request, reason } = error;
         let pending = PendingRequest { request, reply, turn };
         match reason {
-            // The slot of an exiting child is not free yet. This request is next.
+            // The slot of a child that has just exited is not free yet. The request waits again.
             ForkServerError::Full { .. } => {
                 self.requeue(pending);
                 ForkLoop::Stop
@@ -175,7 +176,8 @@ impl<R> Backlog<R> {
         }
     }
 
-    /// Handles a failed fork: after a temporary error the request waits again, at its turn.
+    /// Handles a failed fork. After a temporary error the request waits again, at its turn. After
+    /// any other error the request is returned to its sender.
     pub(crate) fn fork_failed(&mut self, child: ChildId, request: R, refusal: &ForkRefusal) {
         let Some((reply, turn)) = self.replies.remove(&child) else { return };
         let pending = PendingRequest { request, reply, turn };
@@ -191,7 +193,8 @@ impl<R> Backlog<R> {
         self.waiting.insert(index, pending);
     }
 
-    /// Returns the request of a child that was not forked before the fork server was lost.
+    /// Returns a request to its sender, because the fork server was lost before it forked the
+    /// child.
     pub(crate) fn return_unforked(&mut self, child: ChildId, request: R, reason: &str) {
         if let Some((reply, turn)) = self.replies.remove(&child) {
             let pending = PendingRequest { request, reply, turn };
@@ -199,14 +202,14 @@ impl<R> Backlog<R> {
         }
     }
 
-    /// Returns all waiting requests.
+    /// Returns all waiting requests to their senders.
     pub(crate) fn clear(&mut self) {
         while let Some(pending) = self.waiting.pop_front() {
             self.hand_back(pending, HandOverErrorReason::Stopping);
         }
     }
 
-    /// Updates whether requests are accepted. Returns the change to broadcast, if there is one.
+    /// Updates the accept state. Returns the change to broadcast, if there is one.
     pub(crate) fn update_accepting(&mut self, children: u32, phase: Phase) -> Option<AcceptChange> {
         let (accept, change) = self.accept.update(&self.load(children, phase));
         self.accept = accept;
@@ -214,11 +217,11 @@ impl<R> Backlog<R> {
     }
 }
 
-/// Whether sessions may still hand over requests that they accepted before the shutdown.
+/// Whether the daemon still expects requests that sessions accepted before the shutdown.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Drained {
-    /// They may.
+    /// Sessions may still hand over such requests.
     NotYet,
-    /// All sessions have answered the shutdown.
+    /// All sessions have answered the shutdown, or the daemon no longer waits for them.
     Yes,
 }

@@ -1,4 +1,4 @@
-//! Carries out the babysitter's actions and passes on requests for backtraces.
+//! Carries out the babysitter's actions, and passes requests for backtraces on to the babysitter.
 
 use std::sync::Arc;
 
@@ -66,7 +66,7 @@ impl<R: Transfer + Send> Handler<BabysitterAction> for DaemonActor<R> {
                 debug!(self.log, "rogue child already exited"; "slot" => child.slot.get());
             }
             BabysitterAction::Step { child, pid, violation, step, evidence } => {
-                // Report the step before its consequences.
+                // Report the step before the events that it causes.
                 self.report_rogue(&RogueChild {
                     child,
                     pid,

@@ -6,12 +6,13 @@ use daemon_sys::process::{Pid, Signal};
 
 use crate::messages::ForeignChildError;
 
-/// The foreign children that are still running.
+/// The foreign children whose exit has not been detected yet.
 #[derive(Debug, Default)]
 pub(crate) struct ForeignChildren(Vec<PidFd>);
 
 impl ForeignChildren {
-    /// Adds a foreign child. The pidfd keeps referring to this process even if its pid is reused.
+    /// Adds a foreign child and returns its pidfd. The pidfd refers to this process even after the
+    /// pid is reused.
     pub(crate) fn adopt(&mut self, pid: Pid) -> Result<&PidFd, ForeignChildError> {
         let handle = PidFd::open(pid).map_err(|source| ForeignChildError { pid, source })?;
         self.0.retain(|known| known.pid() != pid);
@@ -22,7 +23,7 @@ impl ForeignChildren {
     /// Signals all foreign children that are still running.
     pub(crate) fn signal_all(&self, signal: Signal) {
         for handle in &self.0 {
-            // The process may have exited meanwhile.
+            // This fails if the process has just exited.
             let _ = handle.signal(signal);
         }
     }

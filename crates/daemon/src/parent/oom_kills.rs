@@ -11,12 +11,12 @@ use fallback as platform;
 #[cfg(target_os = "linux")]
 use linux as platform;
 
-/// The cgroup's counter of OOM kills, and how many of them are accounted for.
+/// The cgroup's counter of OOM kills, and the number of kills that were claimed or discarded.
 #[derive(Debug)]
 pub(crate) struct OomKillCounter {
     counter: Option<platform::Counter>,
     seen: u64,
-    /// The value when the process table was last read.
+    /// The value of the counter when the babysitter last read the process table.
     sampled: u64,
 }
 
@@ -28,8 +28,9 @@ impl OomKillCounter {
         OomKillCounter { counter, seen, sampled: seen }
     }
 
-    /// Discards the kills that were counted before the last sample and that no child's exit has claimed.
-    /// They killed other processes: one that a child started, or a neighbour in the cgroup.
+    /// Discards the kills that were counted before the previous call and that no child's exit has
+    /// claimed. Such a kill ended a process that is no child of the daemon: a process that a child
+    /// started, or an unrelated process in the same cgroup.
     pub(crate) fn expire(&mut self) {
         self.seen = self.seen.max(self.sampled);
         if let Some(count) = self.counter.as_ref().and_then(platform::Counter::read) {
@@ -37,7 +38,7 @@ impl OomKillCounter {
         }
     }
 
-    /// Claims one OOM kill, if there is an unclaimed one. Each kill accounts for one child.
+    /// Claims one OOM kill for the exit of one child. Returns whether there was an unclaimed kill.
     pub(crate) fn claim(&mut self) -> OomKills {
         let count = self.counter.as_ref().and_then(platform::Counter::read);
         match count {

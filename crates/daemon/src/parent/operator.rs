@@ -1,4 +1,4 @@
-//! Handles the commands of the operator. The control socket sends them, and sessions may.
+//! Handles the commands of the operator, which the control socket or a session sends.
 
 use actix::Context;
 use actix::Handler;
@@ -15,7 +15,8 @@ use crate::messages::{
 };
 
 impl<R: Transfer + Send> DaemonActor<R> {
-    /// Reopens the log here, in the fork server and in every child, and notifies the sessions.
+    /// Reopens the log in the parent, in the fork server and in every child, and notifies the
+    /// sessions.
     pub(super) fn reopen(&mut self, ctx: &mut Context<Self>) -> Result<(), ReopenError> {
         self.sessions.hup.broadcast(&DaemonHup);
         let reopened = self.context.reopen_log().map_err(|source| ReopenError { source });
@@ -32,7 +33,7 @@ impl<R: Transfer + Send> DaemonActor<R> {
         reopened
     }
 
-    /// Pauses or resumes the daemon, and notifies the sessions if that changes anything.
+    /// Pauses or resumes the daemon. Notifies the sessions if the pause has changed.
     pub(super) fn set_operator_pause(
         &mut self,
         pause: OperatorPause,
@@ -47,7 +48,8 @@ impl<R: Transfer + Send> DaemonActor<R> {
             return Err(CommandError::NoChildren { action });
         };
         let scoreboard = supervision.processes.fork_server.scoreboard();
-        // Write the scoreboard before the children are signalled to read it. Restore it on refusal.
+        // Write the pause to the scoreboard first, because the children read it there when they are
+        // signalled. If the supervisor refuses the command, the former value is restored.
         let former = scoreboard.operator_pause();
         scoreboard.set_operator_pause(pause);
         let outcome = self.with_supervisor(ctx, |supervisor, processes, now| {

@@ -1,17 +1,17 @@
-//! The origin of a request to the daemon, for the log.
+//! The origin of an action of the daemon, for the log.
 
 use std::fmt;
 
 use daemon_core::Signal;
 
-/// What caused an action.
+/// The origin of an action: what caused it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Origin {
-    /// This signal.
+    /// A signal to the parent.
     Signal(Signal),
     /// A message of a session, of the control socket or of the service manager.
     Message,
-    /// A failure: the daemon cannot continue.
+    /// A failure, after which the daemon cannot continue.
     Failure,
 }
 

@@ -1,5 +1,5 @@
-//! The commands that the supervisor sends to the fork server. They are a trait, so that tests can run
-//! the supervisor with a fake that only records them.
+//! The commands that the supervisor sends to the fork server. They form a trait, so that tests can
+//! run the supervisor with a fake that only records the commands.
 
 use daemon_core::ScoreboardReader;
 use daemon_forkserver::{ChildId, ForkError, ForkServer, ForkServerError, Transfer};
@@ -7,9 +7,9 @@ use daemon_sys::process::Signal;
 
 use super::oom_kills::OomKillCounter;
 
-/// Carries out what the supervisor decides.
+/// Carries out the decisions of the supervisor.
 pub(crate) trait ProcessControl<R> {
-    /// Requests a fork of a child with this request.
+    /// Requests the fork of a child that serves this request. An error returns the request.
     fn fork(&mut self, request: R) -> Result<ChildId, ForkError<R>>;
     /// Signals one child.
     fn signal(&mut self, child: ChildId, signal: Signal);
@@ -17,24 +17,26 @@ pub(crate) trait ProcessControl<R> {
     fn signal_all(&mut self, signal: Signal);
     /// Notifies the fork server that no more children will be forked.
     fn release(&mut self);
-    /// Has the fork server check whether a child still exists, and report its exit if it does not.
+    /// Makes the fork server check whether a child still exists. If the child is gone, the fork
+    /// server reports its exit.
     fn check_child(&mut self, child: ChildId);
-    /// Returns whether the OOM killer has killed a process since the last call.
+    /// Claims one OOM kill for the exit of one child. Returns whether there was an unclaimed kill.
     fn oom_kills(&mut self) -> OomKills;
-    /// Returns the scoreboard.
+    /// Returns a reader of the scoreboard.
     fn board(&self) -> ScoreboardReader;
 }
 
-/// Whether there is an OOM kill that no exit accounts for yet.
+/// Whether there was an OOM kill that no child's exit had claimed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum OomKills {
-    /// The counter of OOM kills has increased.
+    /// There was one, and it is claimed now.
     New,
-    /// The counter has not increased, or cannot be read.
+    /// There was none, or the counter of OOM kills cannot be read.
     Unchanged,
 }
 
-/// The real implementation: a fork server. `lost` keeps its first failure until the actor takes it.
+/// Implements [`ProcessControl`] with a fork server. `lost` keeps the first failure of the fork
+/// server until the actor takes it.
 #[derive(Debug)]
 pub(crate) struct ForkServerControl<R> {
     pub(crate) fork_server: ForkServer<R>,

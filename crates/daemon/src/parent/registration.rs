@@ -1,4 +1,4 @@
-//! Registers the daemon with a service actor and keeps its status text up to date.
+//! Registers the daemon with a service actor, and keeps the status text of the service up to date.
 
 use std::time::Duration;
 
@@ -13,26 +13,27 @@ use crate::messages::{
 };
 use crate::service::{ServiceLink, counts};
 
-/// The service's session name in a peek.
+/// The session name of the service in a peek.
 const NAME: &str = "service";
 
-/// The shortest time between two updates of the status text, except for phase changes and reloads.
+/// The minimum time between two updates of the status text. A change of the phase and the end of a
+/// reload update it at once.
 const UPDATE_INTERVAL: Duration = Duration::from_secs(1);
 
-/// Whether the status text of a service is updated, and when next.
+/// Whether the status text of a service is updated, and when the next update is sent.
 #[derive(Debug)]
 pub(crate) enum StatusUpdates {
     /// The daemon is not registered with a service.
     Off,
     /// The next change is sent to this service at once.
     Ready(Addr<ServiceActor>),
-    /// The next update is sent to this service when the interval is over.
+    /// The next update is sent to this service at the end of the current interval.
     Throttled(Addr<ServiceActor>),
 }
 
 impl<R: Transfer + Send> DaemonActor<R> {
-    /// Updates the status text after a possible change: now, or when the interval is over. Without
-    /// changes nothing is sent and no timer runs.
+    /// Updates the status text after a possible change: at once, or at the end of the current
+    /// interval. While nothing changes, nothing is sent and no timer runs.
     pub(super) fn update_service_status(&mut self, ctx: &mut Context<Self>) {
         match std::mem::replace(&mut self.status_updates, StatusUpdates::Off) {
             StatusUpdates::Off => {}
@@ -58,7 +59,8 @@ impl<R: Transfer + Send> DaemonActor<R> {
         service.do_send(SetStatusText(counts(&self.report())));
     }
 
-    /// Updates the status text at once, so that it is current when the phase changes or a reload ends.
+    /// Updates the status text at once, even within an interval. Called when the phase changes and
+    /// when a reload ends.
     pub(super) fn send_service_status_now(&mut self, ctx: &mut Context<Self>) {
         match &self.status_updates {
             StatusUpdates::Throttled(service) => self.send_service_status(service),
@@ -75,7 +77,8 @@ impl<R: Transfer + Send> Handler<RegisterWith> for DaemonActor<R> {
         let link =
             ServiceLink::new(daemon.clone(), service.clone(), self.context.grace, self.log.clone())
                 .start();
-        // The link receives the retained events before the commands of the service.
+        // Subscribe before registering, so that the link receives the retained events before the
+        // commands of the service.
         daemon.do_send(Subscribe::<DaemonPhase>::new(NAME, link.clone()));
         daemon.do_send(Subscribe::<DaemonOperatorPause>::new(NAME, link.clone()));
         daemon.do_send(Subscribe::<DaemonReload>::new(NAME, link.clone()));

@@ -16,12 +16,12 @@ use crate::messages::ChildExited;
 pub(crate) struct Record {
     pub(crate) child: ChildId,
     pub(crate) pid: Option<Pid>,
-    /// The status that the child is counted under. A child that was asked to stop counts as leaving,
-    /// whatever it still does.
+    /// The status under which the child is counted. A child that was asked to stop counts as
+    /// leaving, even while it still serves a request. A child that was given up counts as empty.
     pub(crate) seen: Status,
     pub(crate) stop_reason: Option<StopReason>,
     pub(crate) requested_at: MonotonicTime,
-    /// The number of reloads before its fork was requested.
+    /// The number of reloads that had started when the fork of the child was requested.
     pub(crate) reload_generation: u32,
     readiness: Readiness,
 }
@@ -32,23 +32,24 @@ enum Readiness {
     Ready,
 }
 
-/// What an update of a child's status has changed.
+/// The effect of an update of a child's status.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum StatusChange {
     /// The child has become ready.
     BecameReady,
-    /// Something else, or nothing.
+    /// The child was ready already, or is not ready yet.
     Other,
 }
 
-/// How early a child has died.
+/// How early in its life a child ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Age {
     /// The child was never ready.
     BeforeReady,
-    /// The child was ready and had begun no request. It lived this long.
+    /// The child was ready but had begun no request. The duration is its lifetime.
     Unused(Duration),
-    /// The child had begun requests, or was asked to stop.
+    /// The child had begun a request, or its end was intended. The end of a rogue, or of a child
+    /// that was killed on request, does not count as intended.
     Served,
 }
 
@@ -74,7 +75,8 @@ impl Registry {
         self.records.iter().flatten()
     }
 
-    /// Returns whether this child, in this generation, is registered.
+    /// Returns whether this child is registered. A child of another generation of the same slot
+    /// does not count.
     pub(crate) fn contains(&self, child: ChildId) -> bool {
         let record = self.records.get(child.slot.index()).and_then(Option::as_ref);
         record.is_some_and(|record| record.child == child)
@@ -124,12 +126,13 @@ impl Registry {
         }
     }
 
-    /// Updates a child from its line on the scoreboard.
+    /// Updates the status of a child from the line of its slot on the scoreboard.
     pub(crate) fn update_status(&mut self, entry: &SlotEntry) -> StatusChange {
         let Some(record) = self.records.get_mut(entry.slot.index()).and_then(Option::as_mut) else {
             return StatusChange::Other;
         };
-        // A slot is empty only shortly before the report of its exit arrives, which updates the counts.
+        // The slot of a registered child is empty only until the report of the child's exit is
+        // handled. That report updates the counts.
         let Some(status) = entry.status.filter(|status| *status != Status::Empty) else {
             return StatusChange::Other;
         };
@@ -139,7 +142,8 @@ impl Registry {
         }
         if record.readiness == Readiness::Booting && (status.is_idle() || status.is_busy()) {
             record.readiness = Readiness::Ready;
-            // The fork server's report of the fork can arrive later than the child's own status.
+            // The child's first status can arrive before the fork server's report of the fork, so
+            // take the pid from the scoreboard.
             let own_pid = || i32::try_from(entry.pid).ok().and_then(Pid::from_raw);
             record.pid = record.pid.or_else(own_pid);
             return StatusChange::BecameReady;
@@ -147,14 +151,14 @@ impl Registry {
         StatusChange::Other
     }
 
-    /// Marks a child as asked to stop for this reason. From now on it counts as leaving.
+    /// Marks a child as asked to stop for this reason. The child then counts as leaving.
     pub(crate) fn mark_stopping(&mut self, child: ChildId, reason: StopReason) {
         let Some(record) = self.get_mut(child) else {
             return;
         };
         let before = std::mem::replace(&mut record.seen, Status::Leaving);
         match reason {
-            // These reasons replace an earlier one.
+            // These two reasons replace an earlier reason.
             StopReason::Rogue(_) | StopReason::Killed => record.stop_reason = Some(reason),
             StopReason::Retired
             | StopReason::Recycled(_)
@@ -181,8 +185,8 @@ impl Registry {
         self.records().find(|record| record.pid == Some(pid)).map(|record| record.child)
     }
 
-    /// Stops counting a child that no step has ended, so that another can replace it. If it exits
-    /// later, that is reported as usual.
+    /// Stops counting a child that has survived all steps of the ladder, so that another child can
+    /// replace it. If the child exits later, its exit is reported as usual.
     pub(crate) fn give_up(&mut self, child: ChildId) {
         let Some(record) = self.get_mut(child) else {
             return;
@@ -191,7 +195,8 @@ impl Registry {
         self.counts.record_transition(before, Status::Empty);
     }
 
-    /// Marks all children as asked to stop for this reason, except rogue and killed ones.
+    /// Marks all children as asked to stop for this reason. Rogues and killed children keep their
+    /// own reason. Children that were given up are skipped.
     pub(crate) fn mark_all_stopping(&mut self, reason: StopReason) {
         for record in self.records.iter_mut().flatten() {
             if record.seen == Status::Empty {
@@ -199,7 +204,7 @@ impl Registry {
             }
             let before = std::mem::replace(&mut record.seen, Status::Leaving);
             match record.stop_reason {
-                // These reasons are never replaced.
+                // These two reasons are never replaced.
                 Some(StopReason::Rogue(_) | StopReason::Killed) => {}
                 Some(_) | None => record.stop_reason = Some(reason),
             }
@@ -209,7 +214,8 @@ impl Registry {
         }
     }
 
-    /// Removes a child that has exited. Returns the event to broadcast, and how early it died.
+    /// Removes a child that has exited. Returns the event to broadcast and how early the child
+    /// ended, or `None` if the child is not registered.
     pub(crate) fn remove_exited(
         &mut self,
         child: ChildId,

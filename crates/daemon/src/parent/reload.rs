@@ -24,12 +24,14 @@ pub(crate) enum ReloadStep {
 }
 
 impl ReloadState {
-    /// Returns the number of reloads, which marks children whose fork is requested now.
+    /// Returns the number of reloads so far. A child whose fork is requested now is marked with
+    /// this number.
     pub(crate) fn generation(&self) -> u32 {
         self.generation
     }
 
-    /// Starts a reload, or restarts the one in progress.
+    /// Starts a reload of a pool with this many children. If a reload is in progress, it starts
+    /// again.
     pub(crate) fn start(&mut self, children: u32) {
         self.generation += 1;
         self.target = Some(children);

@@ -1,4 +1,4 @@
-//! Handles the parent's messages and signals.
+//! Handles the messages and signals that the parent receives.
 
 use std::os::fd::AsFd;
 use std::time::Duration;
@@ -28,7 +28,8 @@ use crate::sessions::Broadcast;
 use crate::status::{Report, Usages};
 use crate::watch::Watch;
 
-/// How long a status query waits for the process table before it answers without it.
+/// How long a status query waits for the process table. After that, the query is answered without the
+/// resource usage of the processes.
 const TIMEOUT: Duration = Duration::from_secs(2);
 
 impl<R: Transfer + Send> Handler<HandOver<R>> for DaemonActor<R> {
@@ -48,7 +49,7 @@ impl<R: Transfer + Send> Handler<HandOver<R>> for DaemonActor<R> {
         Box::pin(async move {
             match answer.await {
                 Ok(answer) => answer,
-                // The actor has stopped, and the sender gets a mailbox error.
+                // The actor has stopped. The sender gets a mailbox error when the runtime ends.
                 Err(oneshot::Canceled) => std::future::pending().await,
             }
         })
@@ -84,7 +85,8 @@ impl<R: Transfer + Send> Handler<GetStatus> for DaemonActor<R> {
             GetStatus::Board => Box::pin(ready(report)),
             GetStatus::Processes => Box::pin(async move {
                 let pids = report.pids();
-                // The kernel walks all pages of each process, so only this query waits for it.
+                // This is slow, because the kernel walks all pages of each process. A separate
+                // thread does it, so that only this query waits.
                 let usages = blocking(TIMEOUT, move || Usages::of(&pids)).await;
                 report.with(&usages.unwrap_or_default())
             }),
@@ -126,14 +128,14 @@ impl<R: Transfer + Send> Handler<ForeignChild> for DaemonActor<R> {
             Ok(watch) => {
                 ctx.add_stream(watch);
             }
-            // Its exit is then noticed when the daemon stops.
+            // Without a watch, the exit of the child is noticed when the daemon stops.
             Err(error) => warn!(
                 self.log, "cannot watch foreign child";
                 "child" => pid.as_raw(), "error" => error.to_string()
             ),
         }
         if self.stopping.is_some() {
-            // The daemon is stopping already, so stop this child like the others.
+            // The daemon is stopping already, so stop this child like the other foreign children.
             self.foreign.signal_all(daemon_sys::Signal::Term);
             ctx.run_later(self.context.grace, Self::on_grace_expired);
         }
@@ -164,7 +166,7 @@ impl<R: Transfer + Send> Handler<WaitUntilStopped> for DaemonActor<R> {
     }
 }
 
-/// The process has received a signal.
+/// Sent to the actor when the parent has received a signal.
 #[derive(Message, Debug, Clone, Copy)]
 #[rtype(result = "()")]
 pub(crate) struct SignalReceived(pub(crate) Signal);
@@ -202,7 +204,8 @@ impl<R: Transfer + Send> DaemonActor<R> {
         });
         let resized = resized.unwrap_or(Err(CommandError::NoPool { action: "resize" }))?;
         let Resized { min_spare, max_spare, max_children } = resized;
-        // Only a pool has spare children.
+        // A post-forking daemon and a pool that is sized by demand have no limits for spare
+        // children.
         if max_spare > 0 {
             info!(
                 self.log, "resized";
@@ -215,7 +218,7 @@ impl<R: Transfer + Send> DaemonActor<R> {
         Ok(resized)
     }
 
-    /// Resizes the pool for a signal. A signal has no answer, so a refusal is logged.
+    /// Resizes the pool after a signal. A signal has no answer, so a refusal is logged.
     fn resize_by_signal(&mut self, resize: Resize, by: Origin, ctx: &mut Context<Self>) {
         if let Err(refusal) = self.resize(resize, by, ctx) {
             self.log_refusal(&refusal, by);
@@ -234,7 +237,7 @@ impl<R: Transfer + Send> DaemonActor<R> {
 }
 
 impl<R: Transfer + Send> DaemonActor<R> {
-    /// Logs and broadcasts the foreign children that have exited.
+    /// Removes the foreign children that have exited, and logs and broadcasts their exits.
     pub(super) fn reap_foreign_children(&mut self) {
         for pid in self.foreign.remove_gone() {
             info!(self.log, "foreign child exited"; "child" => pid.as_raw());
@@ -243,7 +246,7 @@ impl<R: Transfer + Send> DaemonActor<R> {
     }
 }
 
-/// A foreign child has exited.
+/// Emitted by the watch of a foreign child when the child has exited.
 #[derive(Debug, Clone, Copy)]
 struct ForeignGone;
 

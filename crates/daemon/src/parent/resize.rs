@@ -1,4 +1,5 @@
-//! What a resize means for a pool, for a pool that is sized by demand, and for a post-forking daemon.
+//! Carries out a resize: of a pool that is sized by spare children, of a pool that is sized by
+//! demand, and of a post-forking daemon.
 
 use daemon_core::{DemandScaler, Pool};
 
@@ -12,7 +13,7 @@ fn to_core(resize: Resize) -> daemon_core::PoolResize {
     }
 }
 
-/// Changes `max_children` of a pool that is sized by demand, up to the number of slots.
+/// Changes `max_children` of a pool that is sized by demand. The maximum is the number of slots.
 pub(crate) fn demand(
     scaler: &mut DemandScaler,
     slots: u32,
@@ -26,7 +27,7 @@ pub(crate) fn demand(
     Ok(Resized { min_spare: 0, max_spare: 0, max_children: rules.max_children })
 }
 
-/// Changes the numbers of spare children of a pool.
+/// Changes `min_spare` and `max_spare` of a pool that is sized by spare children.
 pub(crate) fn pool(pool: &mut Pool, resize: Resize) -> Result<Resized, CommandError> {
     let resize = to_core(resize);
     let wanted = resize.apply(pool.rules().max_spare);
@@ -40,13 +41,14 @@ pub(crate) fn pool(pool: &mut Pool, resize: Resize) -> Result<Resized, CommandEr
     })
 }
 
-/// Returns the new `max_children` of a post-forking daemon, at most the number of slots.
+/// Returns the new `max_children` of a post-forking daemon. It must be at least 1 and at most the
+/// number of slots.
 pub(crate) fn max_children(now: u32, slots: u32, resize: Resize) -> Result<u32, CommandError> {
     let wanted = to_core(resize).apply(now);
     if wanted == 0 {
         return Err(CommandError::Size {
             wanted,
-            reason: "a forking daemon needs at least 1 child".into(),
+            reason: "a post-forking daemon needs at least 1 child".into(),
         });
     }
     if wanted > slots {
@@ -63,7 +65,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_post_forking_daemon_grows_up_to_its_slots() {
+    fn a_post_forking_daemon_is_resized_up_to_its_number_of_slots() {
         assert_eq!(max_children(3, 16, Resize::More), Ok(4));
         assert_eq!(max_children(3, 16, Resize::To(16)), Ok(16));
         let refusal = max_children(3, 16, Resize::To(17)).unwrap_err();
@@ -74,7 +76,7 @@ mod tests {
     fn a_size_of_zero_is_refused() {
         for (now, resize) in [(1, Resize::Fewer), (4, Resize::To(0))] {
             let refusal = max_children(now, 16, resize).unwrap_err().to_string();
-            assert_eq!(refusal, "cannot resize to 0: a forking daemon needs at least 1 child");
+            assert_eq!(refusal, "cannot resize to 0: a post-forking daemon needs at least 1 child");
         }
     }
 }

@@ -7,13 +7,13 @@ use crate::messages::{CommandError, Resize, Resized};
 /// The rule for the size of a pool.
 #[derive(Debug)]
 pub(crate) enum Sizing {
-    /// Keeps a number of spare children.
+    /// Keeps the number of spare children between two limits.
     Spares(Pool),
     /// Follows the queue depth.
     Demand {
-        /// The rule.
+        /// Decides how many children to fork and to retire.
         scaler: DemandScaler,
-        /// The last reported number of tasks without a child.
+        /// The last reported number of tasks that wait for a child.
         queue_depth: u32,
     },
 }
@@ -33,7 +33,7 @@ impl Sizing {
         }
     }
 
-    /// Returns the lowest number of idle children that the rule wants.
+    /// Returns the minimum number of idle children according to the rule.
     pub(crate) fn min_idle(&self) -> u32 {
         match self {
             Sizing::Spares(pool) => pool.rules().min_spare,

@@ -16,14 +16,14 @@ use crate::control::ControlServer;
 use crate::error::DaemonError;
 use crate::messages::{DaemonShutdown, ShutdownReason};
 
-/// How often the parent checks whether the children of a lost fork server are gone. It must poll,
-/// because they are not its own children.
+/// The interval at which the parent checks whether the children of a lost fork server are gone. The
+/// parent must poll, because these processes are not its own children.
 const ORPHAN_CHECK_INTERVAL: Duration = Duration::from_millis(20);
 
-/// How long a fork server without children has to exit.
+/// A fork server without children is killed if it has not exited after this time.
 const FORK_SERVER_EXIT_MAX: Duration = Duration::from_secs(5);
 
-/// How long pending answers on the control socket may delay the end.
+/// The maximum time by which pending answers on the control socket delay the stop.
 const CONTROL_ANSWERS_MAX: Duration = Duration::from_millis(200);
 
 /// How far the shutdown of the parent has progressed.
@@ -37,12 +37,13 @@ pub(crate) enum ShutdownStage {
     ForkServer,
     /// The fork server was lost. Its children are being stopped.
     Orphans { checks: u32 },
-    /// Everything has stopped.
+    /// The children and the fork server are gone, and the actor stops.
     Stopped,
 }
 
 impl<R: Transfer + Send> DaemonActor<R> {
-    /// Begins to stop, or stops immediately if a graceful stop is in progress.
+    /// Starts a stop, or makes a graceful stop that is in progress immediate. Any other repeated
+    /// stop is ignored.
     pub(super) fn stop(&mut self, mode: StopMode, by: Origin, ctx: &mut Context<Self>) {
         let begun = self.stopping;
         let mode = match (begun, mode) {
@@ -65,7 +66,7 @@ impl<R: Transfer + Send> DaemonActor<R> {
         );
         self.broadcast_phase(ctx);
         if let Some(supervision) = &self.supervision {
-            // Children read the reason for their TERM on the scoreboard.
+            // A child that gets TERM reads the reason for it from the scoreboard.
             supervision.processes.fork_server.scoreboard().set_phase(Phase::Stopping);
         }
         if begun.is_none() {
@@ -74,7 +75,7 @@ impl<R: Transfer + Send> DaemonActor<R> {
             self.retained.shutdown = Some(shutdown);
             let address = ctx.address();
             let answers = self.sessions.shutdown.broadcast_and_wait(&shutdown);
-            // Through the mailbox, after any requests that sessions have sent before.
+            // Send this through the mailbox, so that requests from sessions are handled before it.
             ctx.spawn(answers.map(move |()| address.do_send(SessionsDrained)).into_actor(self));
             self.reap_foreign_children();
             self.foreign.signal_all(Signal::Term);
@@ -88,7 +89,7 @@ impl<R: Transfer + Send> DaemonActor<R> {
         });
     }
 
-    /// Kills foreign children, and in a daemon without children stops waiting for sessions.
+    /// Kills the foreign children. A daemon without children also stops waiting for its sessions.
     pub(super) fn on_grace_expired(&mut self, ctx: &mut Context<Self>) {
         self.reap_foreign_children();
         self.foreign.signal_all(Signal::Kill);
@@ -97,7 +98,7 @@ impl<R: Transfer + Send> DaemonActor<R> {
         }
     }
 
-    /// Asks the fork server to exit, because all children are gone.
+    /// Asks the fork server to exit, because all children are gone, and kills it after a timeout.
     pub(super) fn on_all_children_gone(&mut self, ctx: &mut Context<Self>) {
         self.shutdown_stage = ShutdownStage::ForkServer;
         if let Some(supervision) = &mut self.supervision
@@ -113,13 +114,13 @@ impl<R: Transfer + Send> DaemonActor<R> {
         self.finish_if_all_gone(ctx);
     }
 
-    /// Kills an unresponsive fork server and everything in its process group.
+    /// Kills an unresponsive fork server and all other processes in its process group.
     pub(super) fn kill_the_fork_server(&self) {
         self.signal_orphaned(Signal::Kill);
     }
 
-    /// Handles the end of the link. It is expected once the fork server was asked to exit, and an error
-    /// before that.
+    /// Handles the end of the link to the fork server. After the fork server was asked to exit,
+    /// this is expected. Before that it is an error, and the parent stops the children itself.
     pub(super) fn on_fork_server_lost(&mut self, lost: &ForkServerError, ctx: &mut Context<Self>) {
         match self.shutdown_stage {
             ShutdownStage::ForkServer => self.finish_if_all_gone(ctx),
@@ -159,7 +160,8 @@ impl<R: Transfer + Send> DaemonActor<R> {
         }
     }
 
-    /// Waits until the orphaned children are gone, and kills them when the grace period is over.
+    /// Waits until the orphaned children are gone. Kills them when the grace period is over, and
+    /// stops waiting [`FORK_SERVER_EXIT_MAX`] later.
     fn wait_for_orphans(&mut self, ctx: &mut Context<Self>) {
         let ShutdownStage::Orphans { checks } = self.shutdown_stage else {
             return;
@@ -169,7 +171,7 @@ impl<R: Transfer + Send> DaemonActor<R> {
             .as_ref()
             .is_none_or(|supervision| supervision.processes.fork_server.orphaned_are_gone());
         let waited = ORPHAN_CHECK_INTERVAL * checks;
-        // After KILL only zombies can remain, if init does not reap them.
+        // Only zombies that init does not reap can remain after KILL. Do not wait for them.
         if gone || waited >= self.context.grace + FORK_SERVER_EXIT_MAX {
             self.on_stopped(ctx);
             return;
@@ -182,7 +184,7 @@ impl<R: Transfer + Send> DaemonActor<R> {
         ctx.run_later(ORPHAN_CHECK_INTERVAL, Self::wait_for_orphans);
     }
 
-    /// Stops the actor once the fork server and all foreign children are gone.
+    /// Stops the actor when the fork server and all foreign children are gone.
     pub(super) fn finish_if_all_gone(&mut self, ctx: &mut Context<Self>) {
         if !self.foreign.is_empty() {
             return;
@@ -196,7 +198,7 @@ impl<R: Transfer + Send> DaemonActor<R> {
                 match reaped {
                     None | Some(Ok(Some(_))) => self.on_stopped(ctx),
                     Some(Ok(None)) => {
-                        // The link is closed shortly before the process exits.
+                        // The link is closed shortly before the fork server exits, so check again.
                         ctx.run_later(Duration::from_millis(1), Self::finish_if_all_gone);
                     }
                     Some(Err(error)) => {
@@ -221,7 +223,7 @@ impl<R: Transfer + Send> DaemonActor<R> {
         self.close(ctx);
     }
 
-    /// Stops the actor once the clients of the control socket have received their last answers and
+    /// Stops the actor when the clients of the control socket have received their last answers and
     /// events, or after a timeout.
     fn close(&mut self, ctx: &mut Context<Self>) {
         let until = *self.answers_deadline.get_or_insert(now() + CONTROL_ANSWERS_MAX);
@@ -258,7 +260,7 @@ impl<R: Transfer + Send> DaemonActor<R> {
                     Some(text) => Err(DaemonError::Ended(text.clone())),
                 },
             );
-            // The receiver may be gone.
+            // This fails if the sender of `WaitUntilStopped` no longer waits.
             let _ = waiting.send(outcome);
         }
         ctx.stop();
@@ -283,7 +285,7 @@ impl<R: Transfer + Send> DaemonActor<R> {
     }
 }
 
-/// All sessions of the parent have answered `DaemonShutdown`.
+/// Sent to the actor when all sessions of the parent have answered `DaemonShutdown`.
 #[derive(Message)]
 #[rtype(result = "()")]
 struct SessionsDrained;

@@ -30,33 +30,34 @@ use crate::messages::CommandError;
 use crate::model::Rules;
 use crate::status::Counters;
 
-/// How long children have after QUIT before they are killed.
+/// The time between QUIT and KILL in an immediate stop.
 const QUIT_GRACE: Duration = Duration::from_millis(500);
-/// How long the fork server has to report the exits of the children that it was asked to kill.
+/// The time within which the fork server must report the exits of the children that it was asked to
+/// kill.
 const FORK_SERVER_RESPONSE_MAX: Duration = Duration::from_secs(5);
 
-/// The rules of the model: when children are forked.
+/// The model, with its rules for when children are forked.
 #[derive(Debug)]
 enum Strategy<R> {
     PreFork { sizing: Sizing, request_factory: SharedRequestFactory<R> },
     PostFork(Backlog<R>),
 }
 
-/// How far stopping has progressed.
+/// How far the stop has progressed.
 #[derive(Debug, Clone, Copy)]
 enum StopProgress {
     NotStopping,
-    /// TERM or QUIT was sent. KILL follows at this time.
+    /// TERM or QUIT was sent. KILL will be sent at this time.
     Grace(MonotonicTime),
     /// KILL was sent. If the exits are not reported by this time, the fork server is unresponsive.
     KillSent(MonotonicTime),
-    /// The fork server is unresponsive, and the event was emitted.
+    /// The fork server is unresponsive, and `ForkServerUnresponsive` was emitted.
     Unresponsive,
-    /// All children are gone, and the event was emitted.
+    /// All children are gone and `AllChildrenGone` was emitted, or the fork server was lost.
     Stopped,
 }
 
-/// The state of the supervisor.
+/// The state machine that decides which children exist.
 #[derive(Debug)]
 pub(crate) struct Supervisor<R> {
     strategy: Strategy<R>,
@@ -69,7 +70,7 @@ pub(crate) struct Supervisor<R> {
     ready: u32,
     boot_failures: u32,
     boot_deadline: MonotonicTime,
-    /// Why the start has failed, until the event is taken.
+    /// The reason why the start has failed, until [`Supervisor::take_events`] returns it.
     start_failure: Option<String>,
     grace: Duration,
     slots: u32,
@@ -78,7 +79,7 @@ pub(crate) struct Supervisor<R> {
     /// The end of the backoff delay that was last reported.
     backoff_reported_until: MonotonicTime,
     max_children_reported: bool,
-    /// Limits how often it is reported that all children are busy.
+    /// Limits how often [`SupervisorEvent::MaxChildrenReached`] is emitted.
     max_children_log: LogThrottle,
     /// Whether the fork server was notified that no more children will be forked.
     is_released: bool,
@@ -88,7 +89,7 @@ pub(crate) struct Supervisor<R> {
     events: Vec<SupervisorEvent>,
 }
 
-/// The timeouts of the supervisor.
+/// The timeouts for the stop (`grace`) and for the start of the children (`boot_timeout`).
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct SupervisorTimeouts {
     pub(crate) grace: Duration,
@@ -96,7 +97,7 @@ pub(crate) struct SupervisorTimeouts {
 }
 
 impl<R: 'static> Supervisor<R> {
-    /// Creates a supervisor for a forking model, or `None` for a model without children.
+    /// Creates a supervisor for a forking model. Returns `None` for a model without children.
     pub(crate) fn new(
         rules: Rules<R>,
         times: SupervisorTimeouts,
@@ -144,15 +145,16 @@ impl<R: 'static> Supervisor<R> {
         })
     }
 
-    /// Returns the events since the last call. A failed start comes last, because it can stop the
-    /// daemon at once.
+    /// Returns the events that were emitted since the last call. A failed start comes last, because
+    /// it can stop the daemon at once.
     pub(crate) fn take_events(&mut self) -> Vec<SupervisorEvent> {
         let mut events = std::mem::take(&mut self.events);
         events.extend(self.start_failure.take().map(SupervisorEvent::StartFailed));
         events
     }
 
-    /// Takes a request that a session hands over.
+    /// Handles a request from a session: forks a child for it, adds it to the backlog, or returns
+    /// it.
     pub(crate) fn hand_over(
         &mut self,
         pending: PendingRequest<R>,
@@ -179,8 +181,9 @@ impl<R: 'static> Supervisor<R> {
         }
     }
 
-    /// Compares the actual state with the desired one and acts on the difference. Every report and
-    /// command ends here, so the rules are level-triggered: no missed event matters.
+    /// Compares the actual state with the desired state and acts on the difference. Runs after
+    /// every report and command. Its decisions depend only on the current state, so a missed event
+    /// does no harm.
     pub(crate) fn reconcile(&mut self, processes: &mut impl ProcessControl<R>, now: MonotonicTime) {
         self.recheck_at = None;
         self.retry = None;

@@ -19,13 +19,14 @@ use crate::messages::{
 };
 use crate::parent::{DaemonActor, SignalReceived};
 
-/// The time that a stop may take after the grace period, for the fork server to exit.
+/// How long the fork server may take to exit after the grace period of a stop.
 const STOP_ALLOWANCE: Duration = Duration::from_secs(5);
 
 /// The exit code of a service whose daemon has failed.
 const FAILED: u32 = 1;
 
-/// The last request that was sent and has no response yet, so that it is not sent twice.
+/// The last request or control, if it has not taken effect yet. It is recorded so that it is not
+/// sent twice.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Sent<T> {
     Nothing,
@@ -41,7 +42,7 @@ pub(crate) struct ServiceLink<R: Transfer + Send> {
     known: DaemonSnapshot,
     /// The state of the service.
     state: ServiceState,
-    /// The callback whose answer the service waits for.
+    /// The call of the service that has not been answered yet.
     call: Option<StateCallback>,
     last_request: Sent<DaemonRequest>,
     last_control: Sent<Control>,
@@ -73,7 +74,8 @@ impl<R: Transfer + Send> ServiceLink<R> {
         }
     }
 
-    /// Compares the states of the service and the daemon, and sends what is needed to bring them together.
+    /// Compares the states of the service and the daemon, and sends the answer, request or control
+    /// that brings them together.
     fn reconcile(&mut self, ctx: &mut Context<Self>) {
         if let Some(call) = self.call {
             match self.known.on_callback(call.callback) {
@@ -119,8 +121,8 @@ impl<R: Transfer + Send> ServiceLink<R> {
         }
     }
 
-    /// Pauses or resumes the daemon. A daemon without children cannot be paused; the service continues
-    /// nevertheless.
+    /// Pauses or resumes the daemon. If the daemon refuses, because it has no children, the service
+    /// changes its state nevertheless.
     fn operator_pause(&mut self, operator_pause: OperatorPause, ctx: &mut Context<Self>) {
         let response: LocalBoxFuture<'static, _> = match operator_pause {
             OperatorPause::On => Box::pin(self.daemon.send(Pause)),

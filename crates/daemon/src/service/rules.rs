@@ -1,4 +1,5 @@
-//! The decisions of the link, as pure functions of the states of the daemon and the service.
+//! The decisions of the service link, as pure functions of the states of the daemon and the
+//! service.
 
 use std::fmt::Write;
 
@@ -19,13 +20,13 @@ pub(crate) enum DaemonEnd {
 /// The progress of a reload that the service has requested or has to be notified of.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum ReloadProgress {
-    /// No reload.
+    /// No reload is in progress.
     None,
     /// The daemon was asked to reload.
     Requested,
     /// Children are being replaced.
     Replacing,
-    /// Done, and the service has not been notified yet.
+    /// The reload is done, and the service has not been notified yet.
     Done,
 }
 
@@ -50,11 +51,11 @@ pub(crate) enum DaemonRequest {
 /// What the link does about a callback of the service.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum CallStep {
-    /// Answers it: the service may continue.
+    /// Answers the callback, so that the service enters its next state.
     Answer,
     /// Sends a request to the daemon.
     Request(DaemonRequest),
-    /// Waits for the daemon.
+    /// Waits until the daemon has changed its state.
     Wait,
 }
 
@@ -82,7 +83,7 @@ impl DaemonSnapshot {
                 ReloadProgress::Requested | ReloadProgress::Replacing => CallStep::Wait,
                 ReloadProgress::Done => CallStep::Answer,
             },
-            // StopPending is answered when the stop is complete.
+            // `Shutdown` is answered when the stop begins, `StopPending` when the stop is complete.
             Callback::Shutdown => match self.phase {
                 Phase::Starting | Phase::Running => CallStep::Request(DaemonRequest::Stop),
                 Phase::Stopping | Phase::Stopped => CallStep::Answer,
@@ -97,8 +98,8 @@ impl DaemonSnapshot {
         }
     }
 
-    /// Returns the control that brings the service to the state of the daemon, if the daemon has changed
-    /// first.
+    /// Returns the control that makes the service follow the daemon, if the daemon has changed its
+    /// state first.
     pub(crate) fn control_for(&self, state: ServiceState) -> Option<Control> {
         match (state, self.phase) {
             (ServiceState::NotReady | ServiceState::StopPending | ServiceState::Stopped, _) => None,
@@ -149,8 +150,8 @@ impl DaemonSnapshot {
     }
 }
 
-/// Returns whether the daemon is healthy. A pool is healthy if at least one child is idle or busy. Other
-/// models are always healthy.
+/// Returns whether the daemon is healthy. A running pool is healthy if at least one child is idle
+/// or busy. A pool in another phase is healthy, and so are the other models.
 pub(crate) fn health(report: &Report) -> Health {
     match (report.model, report.phase) {
         (ModelKind::PreFork, Phase::Running) => {
@@ -165,7 +166,8 @@ pub(crate) fn health(report: &Report) -> Health {
     }
 }
 
-/// Returns the daemon's counts in one line.
+/// Returns the numbers of children and requests in one line; an empty string for a daemon without
+/// children.
 pub(crate) fn counts(report: &Report) -> String {
     let mut line = match report.model {
         ModelKind::Solo => return String::new(),

@@ -1,4 +1,4 @@
-//! Sessions that subscribe early, late and not at all.
+//! Tests subscriptions, broadcasts, pending answers to a broadcast, and the sessions in a peek.
 
 use std::cell::RefCell;
 use std::rc::Rc;
@@ -126,7 +126,7 @@ fn a_peek_lists_sessions_by_number_with_their_subscriptions() {
     });
 }
 
-/// Answers `DaemonShutdown` once the test allows it.
+/// Answers `DaemonShutdown` when the channel delivers or is closed.
 struct Slow(Option<futures::channel::oneshot::Receiver<()>>);
 
 impl Actor for Slow {

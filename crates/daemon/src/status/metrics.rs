@@ -8,7 +8,7 @@ use prometheus_client::registry::{Registry, Unit};
 
 use super::{ProcessRole, Report, seconds};
 
-/// A gauge for fractions.
+/// A gauge for numbers with a fractional part.
 type Fraction = Gauge<f64, std::sync::atomic::AtomicU64>;
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -33,11 +33,12 @@ struct MemoryLabel {
 }
 
 impl Report {
-    /// Returns the report in the text format of OpenMetrics 1.0. All names start with `actix_daemon_`, and
-    /// each sample has the label `daemon`, the alias.
+    /// Returns the report in the text format of OpenMetrics 1.0. All names start with
+    /// `actix_daemon_`. Each sample has the label `daemon` with the alias.
     ///
-    /// Values that this process does not know are left out: only the parent has counters, and memory is
-    /// included only if the process table was read ([`GetStatus::Processes`](crate::GetStatus::Processes)).
+    /// Metrics that this process does not know are left out. Only the parent has counters, and
+    /// memory is included only if the process table was read
+    /// ([`GetStatus::Processes`](crate::GetStatus::Processes)).
     #[must_use]
     pub fn open_metrics(&self) -> String {
         let labels = [("daemon".into(), escaped(&self.alias).into())];
@@ -48,14 +49,15 @@ impl Report {
         let mut text = String::new();
         match text::encode(&mut text, &registry) {
             Ok(()) => text,
-            // Writing to a string does not fail. An empty page would be valid as well.
+            // Writing to a string does not fail. If it did, this empty document would still be
+            // valid.
             Err(std::fmt::Error) => "# EOF\n".to_owned(),
         }
     }
 
     fn gauges(&self, registry: &mut Registry) {
         let children = Family::<StatusLabel, Gauge>::default();
-        // All statuses, so that each time series is continuous.
+        // Create a gauge for every status, so that each time series is continuous.
         for status in daemon_core::Status::ALL {
             if let Some(status) = word(status.letter()) {
                 drop(children.get_or_create(&StatusLabel { status }));
@@ -73,7 +75,7 @@ impl Report {
         };
         let waiting = "Requests that wait for a child";
         registry.register("waiting", waiting, gauge(self.waiting));
-        let most = "Largest number of children";
+        let most = "Maximum number of children";
         registry.register("max_children", most, gauge(self.max_children));
         if self.up > std::time::Duration::ZERO {
             let up = Fraction::default();
@@ -134,12 +136,12 @@ impl Report {
     }
 }
 
-/// Escapes a label's value for the format. The library writes values as they are.
+/// Escapes the value of a label for OpenMetrics, because the library does not.
 fn escaped(value: &str) -> String {
     value.replace('\\', "\\\\").replace('"', "\\\"").replace('\n', "\\n")
 }
 
-/// Returns the word for a status by its letter; none for an empty slot and a damaged line.
+/// Returns the word for the status with this letter; `None` for an empty slot and a damaged slot.
 fn word(letter: char) -> Option<&'static str> {
     use daemon_core::Status;
 

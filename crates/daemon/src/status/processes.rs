@@ -1,4 +1,4 @@
-//! Processor time and memory of the daemon's processes, from the process table.
+//! The CPU time and memory of the daemon's processes, from the process table.
 
 use std::collections::HashMap;
 use std::time::Duration;
@@ -22,9 +22,9 @@ pub(crate) struct Usage {
 pub(crate) struct Usages(pub(super) HashMap<u32, Usage>);
 
 impl Usages {
-    /// Reads the usage of these processes. Processes that have exited are left out.
+    /// Reads the resource usage of these processes. Processes that have exited are left out.
     pub(crate) fn of(pids: &[u32]) -> Self {
-        // Systems without a readable process table return nothing.
+        // Without a readable process table no usage is known.
         let used = process_table::read(pids).unwrap_or_default();
         let usage = |(pid, used): (u32, process_table::Used)| {
             (pid, Usage { cpu: Some(used.cpu), rss: Some(used.rss), pss: pss(pid) })
@@ -67,7 +67,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn this_process_has_memory_and_a_missing_process_is_left_out() {
+    fn the_usage_of_the_test_process_is_read_and_a_missing_process_is_left_out() {
         let this = std::process::id();
         let missing = i32::MAX.cast_unsigned();
         let usages = Usages::of(&[this, missing]);

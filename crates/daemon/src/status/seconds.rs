@@ -1,18 +1,19 @@
-//! Durations as a number of seconds, with microsecond precision, which every language can read.
+//! Serializes durations as numbers of seconds with microsecond precision, which programs in every
+//! language can read.
 
 use std::time::Duration;
 
 use serde::de::{Deserialize, Deserializer, Error};
 use serde::ser::Serializer;
 
-/// Returns the number of seconds, cut to whole microseconds.
+/// Returns the duration in seconds, truncated to whole microseconds.
 pub(crate) fn of(time: Duration) -> f64 {
     let micros = u64::try_from(time.as_micros()).unwrap_or(u64::MAX);
     Duration::from_micros(micros).as_secs_f64()
 }
 
 fn parse(seconds: f64) -> Option<Duration> {
-    // Rounds to the nearest microsecond, because most decimal fractions have no exact binary form.
+    // Round to the nearest microsecond, because most decimal fractions have no exact binary form.
     let time = Duration::try_from_secs_f64(seconds).ok()?;
     let micros = time.checked_add(Duration::from_nanos(500))?.as_micros();
     u64::try_from(micros).ok().map(Duration::from_micros)
@@ -28,7 +29,7 @@ pub(crate) fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<Duration
         .ok_or_else(|| D::Error::custom(format!("{seconds} is not a duration in seconds")))
 }
 
-/// The same for an optional duration.
+/// Serializes optional durations in the same way.
 pub(crate) mod optional {
     use super::{Deserialize, Deserializer, Duration, Error, Serializer, of, parse};
 
@@ -59,7 +60,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_duration_is_a_number_of_seconds() {
+    fn durations_are_converted_to_seconds_and_back() {
         assert_eq!(of(Duration::from_millis(1500)).to_string(), "1.5");
         assert_eq!(parse(1.5), Some(Duration::from_millis(1500)));
         assert_eq!(parse(0.1), Some(Duration::from_millis(100)));

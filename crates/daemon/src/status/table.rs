@@ -9,15 +9,15 @@ use super::{ChildReport, ProcessReport, ProcessRole, Report};
 
 /// A report that prints as a table, with a summary above it.
 ///
-/// It has a line for each child, and lines for the parent and the fork server if the process table was read.
-/// Unknown values print as `-`.
+/// The table has a line for each child, and lines for the parent and the fork server if the process
+/// table was read. An unknown field is printed as `-`.
 #[derive(Debug, Clone, Copy)]
 pub struct ReportTable<'a>(&'a Report);
 
 impl Report {
-    /// Returns the report as a table with aligned columns: slot, pid, letter of the status (`S`), time in
-    /// this status (`FOR`), age, requests, processor time, memory (`RSS` and `PSS`), label. The columns and
-    /// formats are those of `daemonctl top`.
+    /// Returns the report as a table with aligned columns: slot, pid, letter of the status (`S`),
+    /// time in this status (`FOR`), age, requests, CPU time, memory (`RSS` and `PSS`), label. The
+    /// columns and formats are those of `daemonctl top`.
     #[must_use]
     pub fn table(&self) -> ReportTable<'_> {
         ReportTable(self)
@@ -27,7 +27,8 @@ impl Report {
 const HEADINGS: [&str; COLUMNS] =
     ["SLOT", "PID", "S", "FOR", "AGE", "REQS", "CPU", "RSS", "PSS", "LABEL"];
 const COLUMNS: usize = 10;
-/// Text columns, which are aligned to the left; number columns are aligned to the right.
+/// The indices of the text columns, which are aligned to the left. The other columns contain
+/// numbers and are aligned to the right.
 const TEXT_COLUMNS: [usize; 2] = [2, 9];
 
 type TableRow = [String; COLUMNS];
@@ -103,7 +104,7 @@ fn child(child: &ChildReport) -> TableRow {
         child.cpu.map_or_else(unknown, duration),
         child.rss.map_or_else(unknown, size),
         child.pss.map_or_else(unknown, size),
-        // The child chooses its label: control characters must not reach the terminal.
+        // A child can set any label, so replace control characters before they reach the terminal.
         child.label.as_deref().unwrap_or_default().replace(char::is_control, "?"),
     ]
 }

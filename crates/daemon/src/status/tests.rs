@@ -1,4 +1,4 @@
-//! The report of a sample scoreboard, in all its output formats.
+//! Tests the report of a sample scoreboard in all its output formats.
 
 use daemon_core::{Scoreboard, ScoreboardLine, Seat, Status, WakeParent, lines_for};
 
@@ -15,7 +15,8 @@ fn at(secs: u64) -> MonotonicTime {
     MonotonicTime::from_since_boot(Duration::from_secs(1000 + secs))
 }
 
-/// Six slots, of which four are shown. The second child is serving and has a label.
+/// Returns a scoreboard with six slots, of which four are visible. The second child is serving and
+/// has a label.
 fn board() -> ScoreboardReader {
     let lines = lines_for(6).unwrap();
     let lines =
@@ -51,7 +52,7 @@ fn report(reporter: Reporter) -> Report {
 }
 
 #[test]
-fn the_parent_prints_the_original_s_text() {
+fn the_report_of_the_parent_prints_the_text_of_the_original() {
     assert_eq!(
         report(Reporter::Parent).to_string(),
         "echo\n    \
@@ -68,14 +69,14 @@ fn the_parent_prints_the_original_s_text() {
 }
 
 #[test]
-fn a_child_prints_the_scoreboard_without_the_list() {
+fn the_report_of_a_child_prints_the_scoreboard_without_the_list_of_children() {
     let slot = SlotNumber::new(1);
     let text = report(Reporter::Child { slot }).to_string();
     assert!(text.starts_with("echo\n    Pre-forking server, we are a child\nScoreboard\n"));
 }
 
 #[test]
-fn each_child_has_its_age_time_of_change_and_label() {
+fn the_report_contains_the_age_status_time_and_label_of_each_child() {
     let report = report(Reporter::Parent);
     let serving = &report.children[1];
     assert_eq!((serving.pid, serving.letter, serving.requests), (Some(701), 'r', 1));
@@ -86,7 +87,7 @@ fn each_child_has_its_age_time_of_change_and_label() {
 }
 
 #[test]
-fn json_has_the_same_values() {
+fn json_contains_the_fields_of_the_report() {
     let json = serde_json::to_value(report(Reporter::Parent)).unwrap();
     assert_eq!(json["alias"], "echo");
     assert_eq!(json["model"], "pre-fork");
@@ -119,7 +120,7 @@ fn exits_are_counted_as_clean_or_failed() {
     assert_eq!((counters.clean_exits, counters.failed_exits, counters.requests), (1, 1, 13));
 }
 
-/// A report with all its fields set.
+/// Returns a report with all its fields set.
 fn full() -> Report {
     let mut report = report(Reporter::Parent);
     report.accepting = Some(AcceptState::Accepting);
@@ -176,7 +177,7 @@ fn without_children_only_the_summary_is_printed() {
 }
 
 #[test]
-fn open_metrics_have_the_same_values() {
+fn open_metrics_contain_the_numbers_of_the_report() {
     let text = full().open_metrics();
     assert!(text.ends_with("# EOF\n"), "{text}");
     // The order of families, and of samples within a family, is not significant.
@@ -208,7 +209,7 @@ fn durations_are_numbers_of_seconds_in_json() {
 }
 
 #[test]
-fn a_report_of_an_older_version_without_processes_is_parsed() {
+fn json_of_an_older_version_that_lacks_the_processes_is_parsed() {
     let mut json = serde_json::to_value(full()).unwrap();
     for later in ["processes", "fork_server"] {
         json.as_object_mut().unwrap().remove(later);
@@ -316,7 +317,7 @@ mod any {
         }
 
         #[test]
-        fn any_report_prints(report in report()) {
+        fn any_report_can_be_printed(report in report()) {
             let _text = (report.to_string(), report.table().to_string());
             prop_assert!(report.open_metrics().ends_with("# EOF\n"));
         }

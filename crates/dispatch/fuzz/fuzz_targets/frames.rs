@@ -1,4 +1,4 @@
-//! Fuzzes the frame decoder: bytes from another process are frames or an error, never a panic.
+//! Fuzzes the frame decoder. Any input must result in frames or an error, never in a panic.
 //!
 //! Run `cargo +nightly fuzz run frames` in `crates/dispatch`.
 

@@ -1,8 +1,8 @@
-//! A pool of memory files that are reused. That avoids creating a file, clearing its pages and
-//! releasing them for each body.
+//! A pool of memory files. The files are reused, which avoids creating a file, clearing its pages
+//! and releasing them for each body.
 //!
-//! Each process has its own pool of at most [`POOL_BYTES_MAX`] bytes. Files that have not been used for
-//! [`IDLE_MAX`] are released ([`trim`]).
+//! Each process has its own pool of at most [`POOL_BYTES_MAX`] bytes. [`trim`] releases the files
+//! that have not been used for [`IDLE_MAX`].
 
 use std::ops::{Deref, DerefMut};
 use std::os::fd::{AsFd, BorrowedFd};
@@ -27,26 +27,28 @@ const SEGMENT_MIN: usize = 2 * super::SHARED_FROM;
 /// How long an unused file is kept.
 pub(crate) const IDLE_MAX: Duration = Duration::from_secs(1);
 
-/// The maximum number of files per process, whatever its descriptor limit. Each file is also a mapping,
-/// and Linux limits a process to 65,530 mappings (vm.max_map_count).
+/// The maximum number of files per process, regardless of its descriptor limit. Each file is also a
+/// mapping, and Linux limits a process to 65,530 mappings (vm.max_map_count).
 const SEGMENTS_MAX: usize = 16 * 1024;
 
-/// Returns the maximum number of files for a descriptor limit: a quarter of it. The remaining
-/// descriptors are for links, for received bodies, and for the program itself.
+/// Returns the maximum number of files for a descriptor limit: a quarter of the limit, and at most
+/// [`SEGMENTS_MAX`]. The remaining descriptors are for links, for received bodies, and for the
+/// program itself.
 fn segments_max(descriptors: u64) -> usize {
     usize::try_from(descriptors / 4).unwrap_or(SEGMENTS_MAX).min(SEGMENTS_MAX)
 }
 
-/// The number of files that exist. A forked process inherits its parent's descriptors, and so its count.
+/// The number of files that this process has. A forked process inherits the descriptors of its
+/// parent, and therefore also starts with the count of its parent.
 static SEGMENT_COUNT: AtomicUsize = AtomicUsize::new(0);
 
-/// A memory file that is counted while it exists.
+/// A memory file. [`SEGMENT_COUNT`] counts it while it exists.
 #[derive(Debug)]
 pub(super) struct Segment(memfd::MemorySegment);
 
 impl Segment {
-    /// Creates a segment. Returns `None` if the maximum number exists or the system has no descriptor
-    /// left: the caller then keeps its bytes in heap memory.
+    /// Creates a segment. Returns `None` if the maximum number of segments exists or no descriptor
+    /// is available. The caller then keeps the bytes in heap memory.
     fn create(size: usize) -> Result<Option<Segment>, daemon_sys::Error> {
         let segments_max = segments_max(open_files_limit()?);
         let counted = |count: usize| (count < segments_max).then_some(count + 1);
@@ -100,8 +102,8 @@ impl Capacity for Segment {
     }
 }
 
-/// Unused files, the most recently used last. These are taken first, because they may still be in the
-/// processor's caches.
+/// Unused files, in the order of their last use. The most recently used file is taken first,
+/// because its contents may still be in the processor's caches.
 #[derive(Debug)]
 struct BufferPool<A> {
     unused: Vec<(MonotonicTime, A)>,
@@ -133,7 +135,7 @@ impl<A: Capacity> BufferPool<A> {
     /// Removes and returns the files that have not been used for [`IDLE_MAX`].
     fn trim(&mut self, now: MonotonicTime) -> Vec<A> {
         let is_old = |since: MonotonicTime| now.saturating_since(since) >= IDLE_MAX;
-        // They are in the order in which they were added.
+        // The files are in the order in which they were added.
         let old = self.unused.partition_point(|(since, _segment)| is_old(*since));
         let old: Vec<A> = self.unused.drain(..old).map(|(_since, segment)| segment).collect();
         self.bytes -= old.iter().map(Capacity::size).sum::<usize>();
@@ -151,7 +153,7 @@ fn segment_size(length: usize) -> usize {
     }
 }
 
-/// The pool of a process.
+/// The pool of a process, and the id of that process.
 #[derive(Debug)]
 struct ProcessPool {
     process: u32,
@@ -164,8 +166,8 @@ static POOL: Mutex<ProcessPool> =
 /// Notified when a file is added to an empty pool.
 static NOT_EMPTY: Notify = Notify::const_new();
 
-/// Returns the pool of this process. A forked child starts with an empty pool: the inherited files
-/// belong to its parent.
+/// Returns the pool of this process. A forked child starts with an empty pool, because the
+/// inherited files belong to its parent.
 fn process_pool() -> MutexGuard<'static, ProcessPool> {
     let mut pool = POOL.lock().unwrap_or_else(PoisonError::into_inner);
     let process = process::id();
@@ -175,8 +177,8 @@ fn process_pool() -> MutexGuard<'static, ProcessPool> {
     pool
 }
 
-/// Takes a file for this number of bytes from the pool, or creates one. Returns `None` if no file is
-/// available.
+/// Takes a file for this number of bytes from the pool, or creates one. Returns `None` if no file
+/// is available.
 pub(super) fn take(length: usize) -> Result<Option<Segment>, daemon_sys::Error> {
     let size = segment_size(length);
     let pooled = process_pool().buffers.take(size);
@@ -186,7 +188,7 @@ pub(super) fn take(length: usize) -> Result<Option<Segment>, daemon_sys::Error> 
     }
 }
 
-/// Puts a file into the pool.
+/// Puts a file into the pool, or releases the file if the pool is full.
 pub(super) fn put(segment: Segment) {
     let mut pool = process_pool();
     let is_first = pool.buffers.unused.is_empty();
@@ -199,7 +201,8 @@ pub(super) fn put(segment: Segment) {
     }
 }
 
-/// Releases unused files. Wakes up only while the pool is not empty.
+/// Releases files that have not been used for [`IDLE_MAX`]. Never completes. Wakes up only while
+/// the pool is not empty.
 pub(crate) async fn trim() {
     loop {
         NOT_EMPTY.notified().await;
@@ -234,7 +237,7 @@ mod tests {
     }
 
     #[test]
-    fn the_most_recently_used_file_of_the_size_is_taken_first() {
+    fn the_most_recently_used_file_of_the_requested_size_is_taken_first() {
         let mut buffer_pool = BufferPool::new();
         assert_eq!(buffer_pool.take(SEGMENT_MIN), None);
         for (time, size) in [(1, SEGMENT_MIN), (2, 2 * SEGMENT_MIN), (3, SEGMENT_MIN)] {
@@ -269,7 +272,7 @@ mod tests {
     }
 
     #[test]
-    fn a_quarter_of_the_descriptors_may_be_files_up_to_a_maximum() {
+    fn the_number_of_files_is_limited_to_a_quarter_of_the_descriptors() {
         let table =
             [(0, 0), (256, 64), (1024, 256), (65_536, SEGMENTS_MAX), (u64::MAX, SEGMENTS_MAX)];
         for (descriptors, expected) in table {
@@ -278,7 +281,7 @@ mod tests {
     }
 
     #[test]
-    fn there_are_few_sizes() {
+    fn files_have_few_different_sizes() {
         let lengths = [
             0,
             1,
@@ -304,7 +307,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn the_pool_knows_its_size_after_any_events(
+        fn the_counted_size_of_the_pool_is_correct_after_any_events(
             events in proptest::collection::vec((0_u8..3, 0_usize..POOL_BYTES_MAX, 0_u64..700), 0..200),
         ) {
             let (mut buffer_pool, mut time) = (BufferPool::new(), 0);

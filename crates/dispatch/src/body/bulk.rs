@@ -1,4 +1,5 @@
-//! Large byte strings as parameters or results: not encoded byte by byte, and shared where possible.
+//! Large byte strings as parameters or results. They are not encoded byte by byte, and decoded byte
+//! strings share the received memory where possible.
 
 use std::cell::{Cell, RefCell};
 use std::fmt;
@@ -9,7 +10,8 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 /// A byte string for parameters and results.
 ///
-/// It is copied once on each side, whereas a `Vec<u8>` is encoded number by number. Cheap to clone.
+/// The sender and the receiver each copy the bytes once, whereas a `Vec<u8>` is encoded number by
+/// number. Cloning is cheap.
 ///
 /// # Examples
 ///
@@ -88,13 +90,13 @@ impl<'de> Deserialize<'de> for Bytes {
 }
 
 thread_local! {
-    /// Whether values are only validated, and their bytes not copied.
+    /// Whether values are only validated. Their byte strings are then not copied.
     static VALIDATE_ONLY: Cell<bool> = const { Cell::new(false) };
     /// The bytes that are being decoded, if decoded values may share them.
     static SOURCE: RefCell<Option<bytes::Bytes>> = const { RefCell::new(None) };
 }
 
-/// Restores the former state when decoding ends, also if a value's own code panics.
+/// Calls the function on drop, to restore a thread-local variable even if the decoder panics.
 struct Restore<F: FnMut()>(F);
 
 impl<F: FnMut()> Drop for Restore<F> {
@@ -103,7 +105,8 @@ impl<F: FnMut()> Drop for Restore<F> {
     }
 }
 
-/// Runs a decoder without copying byte strings. The decoded value must be dropped.
+/// Runs a decoder without copying byte strings. The decoded value must be dropped, because its byte
+/// strings are empty.
 pub(super) fn validating<T>(decode: impl FnOnce() -> T) -> T {
     let before = VALIDATE_ONLY.replace(true);
     let _before = Restore(|| VALIDATE_ONLY.set(before));
@@ -117,8 +120,8 @@ pub(super) fn sharing<T>(source: &bytes::Bytes, decode: impl FnOnce(&[u8]) -> T)
     decode(source)
 }
 
-/// Returns decoded bytes as a share of the source if they are more than half of it. Otherwise returns
-/// a copy, so that a small value does not keep a large allocation alive.
+/// Returns decoded bytes that share the memory of the source if they are more than half of the
+/// source. Otherwise returns a copy, so that a small value does not keep a large allocation alive.
 fn share_or_copy(bytes: &[u8]) -> Bytes {
     let share = SOURCE.with_borrow(|source| {
         let source = source.as_ref().filter(|source| bytes.len() > source.len() / 2)?;
@@ -148,7 +151,7 @@ mod tests {
     }
 
     #[test]
-    fn a_decoder_that_panics_restores_the_state() {
+    fn the_thread_locals_are_restored_if_a_decoder_panics() {
         let source = bytes::Bytes::from(vec![7; 100]);
         let panics = |act: &dyn Fn()| {
             let act = std::panic::AssertUnwindSafe(act);
@@ -170,7 +173,7 @@ mod tests {
     }
 
     #[test]
-    fn nested_decoding_shares_the_inner_source() {
+    fn nested_decoders_share_their_own_sources() {
         let (outer, inner) = (bytes::Bytes::from(vec![1; 10]), bytes::Bytes::from(vec![2; 10]));
         let (first, second) = sharing(&outer, |bytes| {
             let second = sharing(&inner, share_or_copy);

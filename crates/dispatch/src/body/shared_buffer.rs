@@ -6,16 +6,18 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use super::buffer_pool::{self, Segment};
 
-/// Bytes in a memory file, which can be sent by its descriptor. They do not change while this exists.
+/// Bytes in a memory file whose descriptor can be sent. The bytes do not change while the buffer
+/// exists.
 ///
-/// On drop the memory file goes back to the pool, unless [`prevent_reuse`](SharedBuffer::prevent_reuse)
-/// was called.
+/// On drop, the memory file goes back to the pool, unless
+/// [`prevent_reuse`](SharedBuffer::prevent_reuse) was called or the file is too large for the pool.
 #[derive(Debug)]
 pub(crate) struct SharedBuffer {
-    /// `None` only while it is dropped.
+    /// `None` only during drop.
     segment: Option<Segment>,
     length: usize,
-    /// The process that wrote it. A forked child inherits the buffer, but must not reuse its memory.
+    /// The id of the process that wrote the buffer. A forked child inherits the buffer, but must
+    /// not reuse the memory file.
     writer: u32,
     no_reuse: AtomicBool,
 }
@@ -29,14 +31,14 @@ impl SharedBuffer {
         self.segment.as_ref().map(AsFd::as_fd)
     }
 
-    /// Returns whether its memory file goes back to the pool. Files larger than the pool do not.
+    /// Returns whether the memory file can go back to the pool. Files larger than the pool cannot.
     pub(super) fn is_pooled(&self) -> bool {
         self.segment
             .as_ref()
             .is_some_and(|segment| segment.capacity() <= buffer_pool::POOL_BYTES_MAX)
     }
 
-    /// Prevents the reuse of its memory, because another process may still read it.
+    /// Prevents the reuse of the memory file. Called if another process may still read the file.
     pub(crate) fn prevent_reuse(&self) {
         self.no_reuse.store(true, Ordering::Relaxed);
     }
@@ -71,8 +73,8 @@ pub(super) struct SharedBufferWriter {
 }
 
 impl SharedBufferWriter {
-    /// Starts with these bytes, with space for `more` further bytes. Returns `None` if no segment is
-    /// available.
+    /// Creates a buffer that contains `bytes` and has space for `more` further bytes. Returns
+    /// `None` if no segment is available.
     pub(super) fn start(
         bytes: &[u8],
         more: usize,

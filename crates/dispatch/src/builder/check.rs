@@ -1,4 +1,4 @@
-//! Validation of the configuration, before anything forks.
+//! Checks the configuration before any process is forked.
 
 use std::time::Duration;
 

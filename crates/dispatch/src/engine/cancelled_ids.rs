@@ -1,34 +1,36 @@
-//! Requests that are cancelled before they arrive, and which requests can still arrive.
+//! Records which requests were cancelled before they arrived, and which requests can still arrive.
 
 use std::collections::{BTreeMap, HashSet};
 
 use crate::request::RequestId;
 
-/// The maximum number of gaps that are kept between the ids of accepted requests. The oldest gaps
-/// are dropped first: most likely their requests were never sent.
+/// The maximum number of recorded gaps between the ids of accepted requests. The gaps with the
+/// lowest ids are dropped first, because their requests were most likely never sent.
 const GAPS_MAX: usize = 16 * 1024;
 
 /// What happens to the cancellation of a request that the scheduler does not have.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum CancelStatus {
-    /// It is recorded: the request is answered as cancelled when it arrives.
+    /// The cancellation is recorded. The request is answered as cancelled when it arrives.
     Recorded,
-    /// It had been recorded before.
+    /// The cancellation had been recorded before.
     AlreadyRecorded,
-    /// The request arrived before, and is answered already.
+    /// The request has arrived already. It has been answered, or the parent or the fallback runs
+    /// it.
     AlreadyTaken,
 }
 
 /// The ids of requests that were cancelled before they arrived.
 ///
-/// Ids are assigned in order, but requests need not arrive in that order: a request can be sent later
-/// than one that was created after it.
+/// Ids are assigned in order, but requests need not arrive in that order, because a request can be
+/// sent later than a request that was created after it.
 #[derive(Debug, Default)]
 pub(super) struct CancelledIds {
     cancelled: HashSet<RequestId>,
-    /// The first id above those of all accepted requests.
+    /// The lowest id that is higher than the ids of all accepted requests.
     next: u64,
-    /// The ids below `next` that were not accepted: each range's start, and its exclusive end.
+    /// The ranges of ids below `next` that were not accepted: from the start of each range to its
+    /// exclusive end.
     gaps: BTreeMap<u64, u64>,
 }
 

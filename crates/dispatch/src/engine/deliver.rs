@@ -7,12 +7,12 @@ use crate::answer::{Failure, LimitKind, Rejection, Reply as Value, TaskResult};
 use crate::body::Body;
 use crate::frame::CompletionKind;
 use crate::methods::HandlerOutcome;
-use crate::request::{Request, RequestDone, RequestParts, RunInfo};
+use crate::request::{RequestDone, RequestInfo, RequestParts, RunInfo};
 use crate::talkback::report;
 
 impl Engine {
-    /// Delivers an answer to the request's own recipient and to its future. If it has neither, the
-    /// answer goes to the dispatcher's recipient.
+    /// Delivers a result to the request's own recipient and to its future. If the request has
+    /// neither, the result goes to the dispatcher's recipient.
     pub(super) fn deliver(&mut self, job: DispatchJob, run: RunInfo, task_result: TaskResult) {
         let DispatchJob { parts, reply, upon_result, .. } = job;
         let recipient = match upon_result {
@@ -31,7 +31,7 @@ impl Engine {
             reply.send(task_result);
             return;
         };
-        let request = Request { parts, run };
+        let request = RequestInfo { parts, run };
         if reply.is_awaited() {
             reply.send(task_result.clone());
         }
@@ -56,13 +56,13 @@ impl Engine {
         if self.dead_letters.len() == DEAD_LETTERS_MAX {
             self.dead_letters.pop_front();
         }
-        let request = Request { parts, run };
+        let request = RequestInfo { parts, run };
         let cause: ExitCause = *cause;
         self.dead_letters.push_back(DeadLetter { request, cause });
     }
 }
 
-/// Decodes how a handler ended from a worker's answer.
+/// Decodes a worker's answer into the outcome of the handler.
 pub(super) fn decode_completion(kind: CompletionKind, body: Body) -> HandlerOutcome {
     let text = |body: &Body| body.decode::<String>().unwrap_or_else(|error| error);
     match kind {
@@ -78,7 +78,7 @@ pub(super) fn decode_completion(kind: CompletionKind, body: Body) -> HandlerOutc
     }
 }
 
-/// Converts how a handler ended into the request's result.
+/// Converts the outcome of a handler into the result of its request.
 pub(super) fn task_result(done: HandlerOutcome, job: &DispatchJob) -> TaskResult {
     Err(match done {
         HandlerOutcome::Value(body) => return Ok(Value { body }),

@@ -16,30 +16,33 @@ use crate::fallback::FallbackRequest;
 use crate::methods::{Invocation, MethodTarget};
 use crate::panics;
 use crate::reply::ReplySender;
-use crate::request::{IfFull, IfRunning, NewRequest, Request, RequestId, RequestParts, RunInfo};
+use crate::request::{
+    IfFull, IfRunning, NewRequest, RequestId, RequestInfo, RequestParts, RunInfo,
+};
 use crate::scheduler::{CancelOutcome, JobOptions, LaneId};
 
 /// What happened to a submitted request.
 #[derive(Debug)]
 pub(crate) enum SubmitResult {
-    /// It is accepted, or answered already.
+    /// The request was accepted, or has been answered already.
     Accepted,
-    /// The queue is full: the sender waits with the request.
+    /// The queue is full. The caller waits, and then submits the request again.
     QueueFull(Box<(NewRequest, ReplySender)>),
 }
 
-/// Whether a cancelled request was found.
+/// Whether the outcome of a cancellation is known.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum CancelLookup {
-    /// It has arrived; this is the outcome.
+    /// The request has arrived, or its cancellation had been recorded before. Contains the outcome.
     Found(CancelOutcome),
-    /// It has not arrived yet. The cancellation is recorded until all messages that were sent before
-    /// it have arrived.
+    /// The request has not arrived yet. Its cancellation is recorded until all messages that were
+    /// sent before the cancellation have arrived.
     NotArrived,
 }
 
 impl Engine {
-    /// Checks a request and returns what it calls and its lane, or why it is rejected.
+    /// Checks a request. Returns the target of its call and its lane, or the reason why the request
+    /// is rejected.
     fn validate(&self, request: &NewRequest) -> Result<(MethodTarget, LaneId), Rejection> {
         if !self.scheduler.is_accepting() {
             return Err(Rejection::ShuttingDown);
@@ -64,7 +67,7 @@ impl Engine {
             };
         };
         let method = self.methods.get(number).ok_or_else(unknown)?;
-        // The value's `Deserialize` code can panic. That must not stop the dispatcher.
+        // The parameters' `Deserialize` code can panic. Such a panic must not stop the dispatcher.
         panics::catch_message(|| method.check(params))
             .map_err(|message| invalid(format!("decoding panicked: {message}")))?
             .map_err(invalid)?;
@@ -101,7 +104,7 @@ impl Engine {
         let Some(key) = self.scheduler.find(id) else {
             return match self.cancelled_ids.cancel(id) {
                 CancelStatus::Recorded => {
-                    // It may be the request that waits for queue capacity.
+                    // The cancelled request may be the one that waits for queue capacity.
                     self.signals.queue_capacity.notify_waiters();
                     CancelLookup::NotArrived
                 }
@@ -134,7 +137,8 @@ impl Engine {
     }
 }
 
-/// Submits a request. It may run in this process immediately, so the engine must not be borrowed.
+/// Submits a request. The request may run in this process immediately, so the engine must not be
+/// borrowed.
 pub(crate) fn submit(
     shared: &SharedEngine,
     request: NewRequest,
@@ -199,7 +203,7 @@ fn run_fallback(
 ) {
     let job = DispatchJob::of(request, 0, None, reply);
     let (answer, answered) = oneshot::channel();
-    let request = Request { parts: job.parts.clone(), run: RunInfo::default() };
+    let request = RequestInfo { parts: job.parts.clone(), run: RunInfo::default() };
     let fallback_request = FallbackRequest { request, reply: Some(answer) };
     let started_at = now();
     if let Some(fallback) = &engine.fallback {

@@ -1,4 +1,5 @@
-//! Workers and their links: tasks are sent, answers are received, and workers exit.
+//! Handles workers and their links: sends tasks, receives answers, and removes workers that have
+//! exited.
 
 use std::io;
 
@@ -18,7 +19,7 @@ use crate::talkback::report;
 use crate::worker_output::OutputStream;
 
 impl WorkerLink {
-    /// Closes the link for writing, so that the worker sees the end of its tasks.
+    /// Closes the link for writing, so that the worker receives no further tasks and exits.
     pub(super) fn shut_down(&mut self) {
         // The worker may have exited already.
         let _ = daemon_sys::link::shutdown_write(&self.end);
@@ -52,7 +53,8 @@ impl Engine {
         self.register_worker(child);
     }
 
-    /// Adds a worker to the scheduler once its process has started and it has reported ready.
+    /// Adds a worker to the scheduler if its process id is known and the worker has reported that
+    /// it is ready.
     fn register_worker(&mut self, child: ChildId) {
         if let Some(WorkerLink { pid: Some(pid), setup: SetupState::Ready, .. }) =
             self.link_of(child)
@@ -83,12 +85,13 @@ impl Engine {
         if let (ExitCause::Recycled(RecycleReason::Requests), Some(pid)) = (cause, pid) {
             report!(
                 self.events, debug, "worker reached its request limit";
-                "slot" => slot, "child" => pid.as_raw(), "requests" => requests
+                "slot" => slot, "worker" => pid.as_raw(), "requests" => requests
             );
         }
         report!(self.events, debug, "worker closed"; "slot" => slot);
         if !cause.is_expected() {
-            // Only for talkback: the daemon has already logged the exit, with more details.
+            // This line is only for talkback, because the daemon has already logged the exit with
+            // more details.
             self.events.send_line(format_args!("worker exited, slot: {slot}, reason: {cause}"));
         }
         self.former_links.retain(|link| link.child != child);
@@ -106,7 +109,7 @@ impl Engine {
         link::receive(inbox, end, watch)
     }
 
-    /// Reads a link and handles its messages.
+    /// Reads all available data from a link and handles its messages.
     pub(super) fn read_link(&mut self, child: ChildId) -> io::Result<Received> {
         loop {
             let received = self.receive(child)?;
@@ -153,12 +156,12 @@ impl Engine {
         Ok(Received::Drained)
     }
 
-    /// Adds a task to its worker's link.
+    /// Adds a task to the unsent data of its worker's link.
     pub(super) fn send(&mut self, slot: usize, turn: u64, key: JobKey) {
         let Some(child) = self.scheduler.child_of(slot) else { return };
         let Some((job, attempt)) = self.scheduler.job(key) else { return };
-        // The slot may have a new worker already. Then this worker has exited, and its tasks are
-        // returned to the queue.
+        // The slot may have a new worker already. In that case the worker of this task has exited,
+        // and its tasks will be returned to the queue.
         let link = self.links.get_mut(slot).and_then(Option::as_mut);
         let Some(link) = link.filter(|link| link.child == child) else { return };
         let DispatchJob { parts: RequestParts { name, from, params, .. }, method, soft, .. } =
@@ -174,7 +177,7 @@ impl Engine {
             body: BodyLocation::of(params),
         };
         if let Err(error) = link.outbox.push(&order, params) {
-            // This does not happen: every task can be encoded.
+            // This does not happen, because every task can be encoded.
             report!(
                 self.events, warn, "cannot encode request";
                 "request" => key.id.0, "error" => error.to_string()
@@ -187,7 +190,7 @@ impl Engine {
         report!(self.events, debug, "handling request"; "request" => key.id.0, "slot" => slot);
     }
 
-    /// Sends as much data as the links accept.
+    /// Sends the unsent data of all links, as much as the links accept.
     pub(crate) fn flush(&mut self) {
         let mut dirty = std::mem::take(&mut self.dirty);
         for slot in dirty.drain(..) {
@@ -200,8 +203,8 @@ impl Engine {
                     self.flush_when_writable(slot);
                 }
                 Err(error) => match SendFailure::of(&error) {
-                    // The daemon reports the worker's exit. The tasks that it has not started are
-                    // then sent to other workers.
+                    // The daemon reports the worker's exit. The tasks that the worker has not
+                    // started are then sent to other workers.
                     SendFailure::PeerClosed => {}
                     SendFailure::Transient => self.retry_later(slot, &error),
                 },
@@ -236,7 +239,8 @@ impl Engine {
         }
     }
 
-    /// Returns the method that a worker runs, or ran last.
+    /// Returns the method that a worker runs or ran last. Returns `None` if the worker has no link
+    /// any more.
     pub(super) fn method_of(&mut self, child: ChildId) -> Option<crate::request::CowStr> {
         let slot = child.slot.index();
         self.link_of(child)?;

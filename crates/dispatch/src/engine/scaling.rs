@@ -1,4 +1,4 @@
-//! Events about the number of workers: why a worker is created, and why no further one is.
+//! Reports that workers are created, and why requests wait although no further worker is created.
 
 use std::time::Duration;
 
@@ -9,29 +9,29 @@ use super::{Engine, ExecutionMode};
 use crate::link::SetupState;
 use crate::talkback::report;
 
-/// Why requests wait although no idle or starting worker is available for them.
+/// Why no further worker is created although more requests wait than workers are starting.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 enum WorkerShortage {
-    /// No request waits for this reason.
+    /// There are enough workers, or a further worker can be created.
     #[default]
     None,
     /// The number of workers is at its maximum.
     AllBusy,
-    /// The interval since the last new worker has not passed.
+    /// The minimum interval since the last worker was created has not passed.
     TooSoon,
 }
 
-/// The number of waiting requests and of workers.
+/// The numbers that decide whether there is a shortage of workers.
 #[derive(Debug, Clone, Copy)]
 struct PoolLoad {
-    /// Requests that are not assigned to a worker.
+    /// The number of requests that are not assigned to a worker.
     waiting: usize,
-    /// Workers, busy or idle.
+    /// The number of all workers.
     workers: usize,
-    /// Workers that are not ready yet.
+    /// The number of workers that are not ready yet.
     starting: usize,
     max: usize,
-    /// Time since the last worker was created on demand.
+    /// The time since the last worker was created on demand.
     since_last: Option<Duration>,
     interval: Duration,
 }
@@ -51,7 +51,7 @@ impl PoolLoad {
     }
 }
 
-/// State for the events about the number of workers.
+/// What has been reported about the number of workers.
 #[derive(Debug, Default)]
 pub(super) struct ScalingLog {
     started: u32,
@@ -73,7 +73,7 @@ impl Engine {
         }
     }
 
-    /// Reports why requests wait, once each time the reason changes.
+    /// Reports why requests wait, each time the reason changes.
     pub(super) fn log_shortage(&mut self) {
         if !self.events.is_verbose() {
             return;
@@ -113,7 +113,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_shortage_is_reported_if_more_requests_wait_than_workers_start() {
+    fn there_is_a_shortage_if_requests_wait_and_no_worker_can_be_created() {
         let second = Some(Duration::from_secs(1));
         let table = [
             // waiting, workers, starting, time since the last worker was created

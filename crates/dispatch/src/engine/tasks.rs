@@ -74,13 +74,14 @@ async fn read_messages(
     }
 }
 
-/// Forwards what a worker prints, until all writers of the pipe are closed.
+/// Forwards the output of a worker until all writers have closed the pipe.
 fn forward_output(shared: &SharedEngine, child: ChildId, pipe: OwnedFd, stream: OutputStream) {
     let mut output = match WorkerOutput::new(pipe) {
         Ok(output) => output,
         Err(error) => {
             report!(
-                shared.borrow().events, warn, "cannot read the output of a worker, it is lost";
+                shared.borrow().events, warn,
+                "cannot read the output of a worker, the output is lost";
                 "slot" => child.slot.get(), "error" => error.to_string()
             );
             return;
@@ -88,7 +89,8 @@ fn forward_output(shared: &SharedEngine, child: ChildId, pipe: OwnedFd, stream: 
     };
     let shared = Rc::clone(shared);
     actix_rt::spawn(async move {
-        // After the worker has exited, its children's output is attributed to its last method.
+        // After the worker has exited, the output of its children is attributed to the worker's
+        // last method.
         let mut last = crate::request::CowStr::Borrowed("-");
         while output.readable().await.is_ok() {
             let mut engine = shared.borrow_mut();
@@ -110,7 +112,8 @@ async fn tick(shared: SharedEngine) {
             signals.timer.notified().await;
             continue;
         };
-        // The runtime's timer has a resolution of one millisecond, and can fire early by less.
+        // The runtime's timer has a resolution of one millisecond, and can fire early by a fraction
+        // of that. The minimum prevents a loop without a wait.
         let left = timer_at.saturating_since(now()).max(Duration::from_micros(200));
         match select(pin!(sleep(left)), pin!(signals.timer.notified())).await {
             Either::Left(((), _)) => {
@@ -153,15 +156,15 @@ impl Engine {
         let (child, end) = (link.child, Rc::clone(&link.end));
         self.flush_after(child, async move {
             if link::writable(&end).await.is_err() {
-                // The link cannot be watched: retry after a delay. A send that fails then is
-                // reported.
+                // The link cannot be watched, so retry after a delay. If that send fails, the error
+                // is reported.
                 sleep(retry_delay(0)).await;
             }
         });
     }
 
-    /// Returns the link of a slot and marks it as waiting. Returns `None` if a task already waits to
-    /// send over it.
+    /// Marks the link of a slot as waiting and returns it. Returns `None` if a task already waits
+    /// to flush the link.
     fn start_retry(&mut self, slot: usize) -> Option<&mut WorkerLink> {
         let link = self.links.get_mut(slot)?.as_mut()?;
         match std::mem::replace(&mut link.send_retry, SendRetry::Waiting) {
@@ -179,7 +182,8 @@ impl Engine {
         });
     }
 
-    /// Retries a link after a delay, because sending failed for a reason other than its worker.
+    /// Flushes a link again after a delay, because a send failed although the worker has not closed
+    /// the link.
     pub(super) fn retry_later(&mut self, slot: usize, error: &std::io::Error) {
         let Some(link) = self.start_retry(slot) else { return };
         let (child, failed_sends) = (link.child, link.failed_sends);
@@ -193,7 +197,7 @@ impl Engine {
         self.flush_after(child, sleep(retry_delay(failed_sends)));
     }
 
-    /// Kills a worker whose messages cannot be read: the link cannot be used any more.
+    /// Kills a worker whose messages cannot be read, because its link cannot be used any more.
     pub(super) fn link_failed(&mut self, child: ChildId, error: &std::io::Error) {
         let slot = child.slot.index();
         if error.kind() == std::io::ErrorKind::InvalidData {

@@ -1,4 +1,4 @@
-//! Classification of errors when sending over a link.
+//! Classifies the errors of sends over a link.
 
 use std::io;
 use std::time::Duration;
@@ -6,9 +6,9 @@ use std::time::Duration;
 /// Whether the remaining data can still be sent after an error.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum SendFailure {
-    /// The other end is closed: nothing more can be sent.
+    /// The other end is closed, so nothing more can be sent.
     PeerClosed,
-    /// The system is short of a resource: nothing is lost, and sending is retried.
+    /// The system is short of a resource. No data is lost, and the send is retried.
     Transient,
 }
 

@@ -13,8 +13,8 @@ use crate::body::{Body, SharedBuffer};
 pub(super) enum SharedBody {
     /// In a memory file.
     Buffer(Arc<SharedBuffer>),
-    /// In heap memory, because no memory file was available while it waits. A memory file is created
-    /// when it is sent.
+    /// In heap memory, because no memory file was available when the body was encoded. A memory
+    /// file is created when the body is sent.
     Heap(bytes::Bytes),
 }
 
@@ -31,7 +31,7 @@ impl SharedBody {
     pub(super) fn descriptor(&self) -> io::Result<Descriptor<'_>> {
         match self {
             SharedBody::Buffer(buffer) => {
-                // It stays open until the buffer is dropped.
+                // The descriptor stays open until the buffer is dropped.
                 buffer.fd().map(Descriptor::Borrowed).ok_or(io::ErrorKind::NotFound.into())
             }
             SharedBody::Heap(bytes) => match memfd_with("task", bytes) {
@@ -62,11 +62,12 @@ impl AsFd for Descriptor<'_> {
     }
 }
 
-/// The maximum number of memory files that are created for one send. They are created only while
-/// descriptors are short.
+/// The maximum number of memory files that are created for one send. A send creates memory files
+/// only for bodies that were encoded while descriptors were short.
 const CREATED_AT_ONCE: usize = 8;
 
-/// Returns the descriptors of the first bodies, in order: as many as one send can have, at least one.
+/// Returns the descriptors of the first bodies, in order. Returns as many descriptors as one send
+/// can have, and at least one if there are bodies.
 ///
 /// # Errors
 ///

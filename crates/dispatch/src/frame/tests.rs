@@ -1,4 +1,5 @@
-//! Frames cross a real link unchanged, in pieces of any size; invalid frames are errors.
+//! Tests that frames cross a real link unchanged, in pieces of any size, and that invalid frames
+//! are errors.
 
 use std::io::Write;
 use std::os::fd::AsFd;
@@ -21,7 +22,7 @@ fn push(outbox: &mut FrameWriter, turn: u64, name: &str, body: &Body) {
     let soft = Some(Duration::from_millis(turn));
     let order =
         TaskOrder { turn, id: turn, attempt: 1, method: 7, name, from: "test", soft, body: place };
-    outbox.push(&order, body).expect("it can be written");
+    outbox.push(&order, body).expect("the frame can be encoded");
 }
 
 fn read(inbox: &mut FrameReader) -> Option<(u64, String, Body)> {
@@ -30,19 +31,19 @@ fn read(inbox: &mut FrameReader) -> Option<(u64, String, Body)> {
     Some((turn, name, frame_body.read(place).expect("a body")))
 }
 
-/// Sends everything in the outbox, and reads this many frames in order at the other end.
+/// Sends the frames in the outbox, and reads this number of frames in order at the other end.
 fn transfer(outbox: &mut FrameWriter, frames: u64, mut on_frame: impl FnMut(u64, &Body)) {
     let (near, far) = link::pair().expect("a link");
     let (mut inbox, mut next) = (FrameReader::default(), 0);
     while next < frames {
-        outbox.flush(&near).expect("the other end is there");
-        inbox.receive(&far).expect("no more than the maximum");
+        outbox.flush(&near).expect("the other end is open");
+        inbox.receive(&far).expect("no more descriptors than the maximum");
         while let Some((turn, name, body)) = read(&mut inbox) {
             assert_eq!((turn, name.as_str()), (next, "some"));
             on_frame(turn, &body);
             next += 1;
         }
-        // The descriptors of a send whose frames are not complete yet.
+        // At most the descriptors of one send wait for their frames.
         assert!(inbox.descriptors.len() <= DESCRIPTORS_AT_ONCE);
     }
     assert!(outbox.is_empty() && outbox.shared_bodies.is_empty());
@@ -51,7 +52,8 @@ fn transfer(outbox: &mut FrameWriter, frames: u64, mut on_frame: impl FnMut(u64,
 #[test]
 fn frames_with_and_without_shared_memory_arrive_in_order() {
     let mut outbox = FrameWriter::default();
-    // Kept until they are read: other tests that run at the same time would reuse the files.
+    // The bodies are kept until they are read. Otherwise other tests, which run at the same time,
+    // would reuse their files.
     let mut kept = Vec::new();
     for turn in 0..200 {
         let large = turn % 2 == 1;
@@ -94,8 +96,8 @@ fn a_full_link_accepts_the_remaining_data_later() {
     assert_eq!(outbox.flush(&near).expect("enough space"), Flushed::WouldBlock);
     let mut received = 0;
     while received < 50 {
-        outbox.flush(&near).expect("the other end is there");
-        inbox.receive(&far).expect("it works");
+        outbox.flush(&near).expect("the other end is open");
+        inbox.receive(&far).expect("the link can be read");
         while read(&mut inbox).is_some() {
             received += 1;
         }
@@ -130,13 +132,15 @@ fn missing_or_too_short_shared_memory_is_an_error() {
     let bytes = order(1, "x", &body);
     let mut inbox = FrameReader::default();
     inbox.feed(&bytes);
-    let (head, frame_body) = inbox.next::<TaskOrder<'_>>().expect("a frame").expect("whole");
+    let (head, frame_body) =
+        inbox.next::<TaskOrder<'_>>().expect("a frame").expect("a complete frame");
     assert!(matches!(frame_body.read(head.body), Err(FrameError::MissingDescriptor)));
     let other = daemon_sys::memfd::memfd_with("other", b"short").expect("enough space");
     near.send(&[IoSlice::new(&bytes)], &[other.as_fd()]).expect("enough space");
     let mut inbox = FrameReader::default();
-    inbox.receive(&far).expect("it came");
-    let (head, frame_body) = inbox.next::<TaskOrder<'_>>().expect("a frame").expect("whole");
+    inbox.receive(&far).expect("the frame has arrived");
+    let (head, frame_body) =
+        inbox.next::<TaskOrder<'_>>().expect("a frame").expect("a complete frame");
     let error = frame_body.read(head.body).expect_err("refused").to_string();
     let expected = "cannot read the shared memory of a frame: cannot read 6";
     assert!(error.starts_with(expected), "{error}");
@@ -164,7 +168,7 @@ fn descriptors_without_a_frame_are_an_error_and_are_closed() {
     let many = vec![near.as_fd(); FDS_MAX];
     for waiting in [FDS_MAX, 2 * FDS_MAX] {
         near.send(&[IoSlice::new(&[0])], &many).expect("enough space");
-        inbox.receive(&far).expect("no more than the maximum");
+        inbox.receive(&far).expect("no more descriptors than the maximum");
         assert!(inbox.next::<WorkerMessage>().expect("no error").is_none());
         assert_eq!(inbox.descriptors.len(), waiting);
     }
@@ -184,9 +188,9 @@ fn an_incomplete_frame_waits_for_its_remaining_bytes() {
     for byte in bytes.chunks(1) {
         assert!(inbox.next::<TaskOrder<'_>>().expect("no error").is_none());
         (&one).write_all(byte).expect("enough space");
-        inbox.receive(&far).expect("it works");
+        inbox.receive(&far).expect("the link can be read");
     }
-    let (turn, name, _body) = read(&mut inbox).expect("whole");
+    let (turn, name, _body) = read(&mut inbox).expect("a complete frame");
     assert_eq!((turn, name.as_str()), (9, "half"));
 }
 

@@ -1,5 +1,5 @@
-//! Assignment: the next queued request goes to the worker that has been idle longest, and short tasks
-//! are sent ahead to busy workers.
+//! Assignment: the next queued request goes to the worker that has been idle longest, and short
+//! tasks are sent ahead to busy workers.
 
 use daemon_core::{MonotonicTime, OperatorPause, RevokeResult};
 
@@ -10,7 +10,9 @@ use super::{
 };
 
 impl<T, C: Claims> Scheduler<T, C> {
-    /// Sends queued requests to idle workers.
+    /// Sends queued requests to idle workers, then sends short tasks ahead to busy workers. Idle
+    /// workers also get the tasks of unresponsive workers and, if no request is queued, tasks that
+    /// were sent ahead to other workers.
     pub(crate) fn assign(&mut self, now: MonotonicTime) {
         if self.operator_pause == OperatorPause::On || self.intake == IntakeState::Closed {
             return;
@@ -60,8 +62,8 @@ impl<T, C: Claims> Scheduler<T, C> {
         self.actions.push_back(SchedulerAction::Send { slot, turn, key });
     }
 
-    /// Sends tasks that are known to be short ahead to workers that have just answered and have little
-    /// work left.
+    /// Sends queued tasks ahead to workers that have just answered and whose remaining tasks are
+    /// short. Only tasks that are expected to be short are sent ahead.
     fn send_ahead(&mut self, now: MonotonicTime) {
         let mut slots = self.workers.take_recently_answered();
         while let Some(slot) = slots.pop() {
@@ -73,7 +75,7 @@ impl<T, C: Claims> Scheduler<T, C> {
             {
                 let Some(entry) = self.queue.peek() else { break };
                 let is_short = match self.records.get(entry.key) {
-                    // The request was cancelled: `pop_queued` discards the entry.
+                    // The request was cancelled, so `pop_queued` discards the entry.
                     None => true,
                     Some(record) => self
                         .latency_estimates
@@ -91,7 +93,8 @@ impl<T, C: Claims> Scheduler<T, C> {
         self.workers.return_buffer(slots);
     }
 
-    /// Returns the first of these tasks that has not been started to the queue, for an idle worker.
+    /// Revokes the first of these tasks that its worker has not started, and puts the task back
+    /// into the queue for an idle worker. Returns whether a task was revoked.
     fn revoke(&mut self, sent: &[(usize, InFlight)], now: MonotonicTime) -> bool {
         for &(slot, InFlight { turn, key, .. }) in sent {
             if self.records.get(key).is_none() {

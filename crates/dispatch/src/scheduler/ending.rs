@@ -1,4 +1,5 @@
-//! Early ends of requests: cancellation, time limits and shutdown. Also the operator's pause.
+//! Ends requests early, because of a cancellation, a time limit or a shutdown. Also handles the
+//! operator's pause.
 
 use daemon_core::{AbortResult, MonotonicTime, OperatorPause, Owner, RevokeResult, StopMode};
 
@@ -11,7 +12,8 @@ use crate::answer::{Failure, LimitKind, Rejection, RequestState};
 use crate::request::{IfRunning, RequestId};
 
 impl<T, C: Claims> Scheduler<T, C> {
-    /// Cancels a request. Without `running`, the request's own option decides what happens if it runs.
+    /// Cancels a request. `running` decides what happens if the request is running. If `running` is
+    /// `None`, the request's own option decides.
     pub(crate) fn cancel(
         &mut self,
         key: JobKey,
@@ -47,8 +49,8 @@ impl<T, C: Claims> Scheduler<T, C> {
         self.records.iter().map(|(key, _record)| key).find(|key| key.id == id)
     }
 
-    /// Gives up a worker that runs this task: the task fails, and the worker's other tasks are returned
-    /// to the queue.
+    /// Gives up a worker that runs this task. The task fails, and the worker's other tasks are
+    /// returned to the queue.
     fn abort(
         &mut self,
         slot: usize,
@@ -57,8 +59,8 @@ impl<T, C: Claims> Scheduler<T, C> {
         failure: Failure,
         now: MonotonicTime,
     ) -> AbortResult {
-        // A worker whose task is aborted starts no further task. If the task has finished already, its
-        // answer is on the way and the claim is not aborted.
+        // A worker whose task is aborted starts no further task. If the task has finished already,
+        // its answer is on the way and the claim is not aborted.
         let aborted = self.claims.abort(slot, turn);
         if aborted == AbortResult::Aborted {
             if let Some(key) = self.take_out(slot, turn, now) {
@@ -76,7 +78,8 @@ impl<T, C: Claims> Scheduler<T, C> {
     /// Gives up a worker that starts no task. Its tasks are returned to the queue.
     fn abandon_worker(&mut self, slot: usize, now: MonotonicTime) {
         self.revoke_all(slot, now);
-        // It may have started the task in the meantime.
+        // The worker may have started a task in the meantime. In that case the worker is not
+        // killed.
         if self.workers.in_flight_count(slot) == 0
             && let Some(pid) = self.workers.mark_killed(slot)
         {
@@ -94,8 +97,9 @@ impl<T, C: Claims> Scheduler<T, C> {
         }
     }
 
-    /// Runs the time-dependent checks: kills workers whose task exceeds its hard limit, and takes back
-    /// tasks that wait behind a long one.
+    /// Runs the time-dependent checks: kills workers whose task exceeds its hard limit, takes back
+    /// tasks that wait behind a long task, and marks workers that do not start their task as
+    /// unresponsive.
     pub(crate) fn tick(&mut self, now: MonotonicTime) {
         for slot in self.workers.stalled(now, STALL_LIMIT) {
             self.revoke_all(slot, now);
@@ -124,15 +128,15 @@ impl<T, C: Claims> Scheduler<T, C> {
         self.wake_at = self.next_check(now);
     }
 
-    /// Returns when `tick` must be called if no event occurs before. The time may be earlier than
-    /// necessary.
+    /// Returns when `tick` must be called if no other event occurs earlier. The time may be earlier
+    /// than necessary.
     pub(crate) fn wake_at(&self) -> Option<MonotonicTime> {
         self.wake_at
     }
 
     /// Schedules the next check of a worker whose tasks in flight have changed.
     pub(super) fn schedule_check(&mut self, slot: usize, now: MonotonicTime) {
-        // At that time `tick` checks whether the task was started.
+        // At this time, `tick` checks whether the worker has started its oldest task.
         let unresponsive = self.workers.oldest(slot).map(|_oldest| now + UNRESPONSIVE_AFTER);
         self.wake_at =
             self.wake_at.into_iter().chain(self.check_at(slot, now)).chain(unresponsive).min();
@@ -155,9 +159,9 @@ impl<T, C: Claims> Scheduler<T, C> {
         overtime.into_iter().chain(stall).min()
     }
 
-    /// Returns when this worker becomes unresponsive if it does not start its task before. Returns
-    /// `None` for a worker that is unresponsive already: it is checked again when another worker is
-    /// idle.
+    /// Returns when this worker becomes unresponsive if it has not started its task by then.
+    /// Returns `None` for a worker that is unresponsive already, because such a worker is checked
+    /// again when another worker is idle.
     fn unresponsive_at(&self, slot: usize, now: MonotonicTime) -> Option<MonotonicTime> {
         let oldest = self.workers.oldest(slot)?;
         let left = UNRESPONSIVE_AFTER.saturating_sub(self.workers.oldest_for(slot, now));
@@ -165,8 +169,8 @@ impl<T, C: Claims> Scheduler<T, C> {
         is_due.then(|| now + left)
     }
 
-    /// Returns the earliest check of all workers. After each tick, [`wake_at`](Scheduler::wake_at)
-    /// returns this time.
+    /// Returns the time of the earliest check of all workers. After each tick,
+    /// [`wake_at`](Scheduler::wake_at) returns this time.
     pub(super) fn next_check(&self, now: MonotonicTime) -> Option<MonotonicTime> {
         let slots = self.workers.slots().into_iter();
         slots
@@ -175,7 +179,7 @@ impl<T, C: Claims> Scheduler<T, C> {
             .min()
     }
 
-    /// Removes a task from a worker that has not started it, or will not finish it.
+    /// Removes a task from its worker. The worker has not started the task, or will not finish it.
     pub(super) fn take_out(
         &mut self,
         slot: usize,
@@ -187,8 +191,8 @@ impl<T, C: Claims> Scheduler<T, C> {
         Some(key)
     }
 
-    /// Sets the operator's pause. While it is on, no request is sent, and sent tasks that have not been
-    /// started are revoked.
+    /// Sets the operator's pause. While it is on, no request is sent, and sent tasks that have not
+    /// been started are revoked.
     pub(crate) fn set_operator_pause(&mut self, operator_pause: OperatorPause, now: MonotonicTime) {
         self.operator_pause = operator_pause;
         if operator_pause == OperatorPause::On {
@@ -199,8 +203,8 @@ impl<T, C: Claims> Scheduler<T, C> {
         self.assign(now);
     }
 
-    /// Starts the shutdown. A graceful stop still runs all accepted requests; an immediate stop rejects
-    /// the queued ones.
+    /// Starts the shutdown. A graceful stop still runs all accepted requests; an immediate stop
+    /// rejects the queued requests.
     pub(crate) fn stop(&mut self, mode: StopMode, now: MonotonicTime) {
         match mode {
             StopMode::Graceful => {
@@ -220,7 +224,7 @@ impl<T, C: Claims> Scheduler<T, C> {
         }
     }
 
-    /// Rejects all queued requests, in their order.
+    /// Rejects all queued requests, in the order of their admission.
     fn reject_queued(&mut self, now: MonotonicTime) {
         let waiting = self.records.iter().filter(|(_key, record)| record.state == JobState::Queued);
         let mut keys: Vec<(u64, JobKey)> =

@@ -1,4 +1,4 @@
-//! Run times of methods, estimated from their answers.
+//! Estimates the run times of methods from their answers.
 
 use std::time::Duration;
 
@@ -16,8 +16,8 @@ impl LatencyEstimates {
         self.0.get(usize::from(method)).copied().flatten()
     }
 
-    /// Records the run time of a call. A slower call raises the estimate immediately, a faster one
-    /// lowers it by an eighth of the difference.
+    /// Records the run time of a call. A slower call raises the estimate to its run time. A faster
+    /// call lowers the estimate by an eighth of the difference.
     pub(super) fn record(&mut self, method: u16, took: Duration) {
         let Some(estimate) = self.0.get_mut(usize::from(method)) else { return };
         *estimate = Some(match *estimate {

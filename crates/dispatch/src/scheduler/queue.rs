@@ -7,15 +7,16 @@ use super::JobKey;
 
 /// A separate queue within the dispatcher's queue.
 ///
-/// The requests of a lane start in their order. Lanes of the same priority take turns, and no lane
-/// delays another.
+/// The requests of a lane that have the same priority start in order of arrival. Lanes with
+/// requests of the same priority take turns, so that many requests in one lane do not delay the
+/// other lanes.
 ///
 /// # Examples
 ///
 /// ```
 /// use actix_dispatch::Lane;
 ///
-/// // changes to the accounts, strictly one after the other
+/// // Requests that change accounts run strictly one after the other.
 /// let accounts = Lane::new("accounts").max_running(1);
 /// ```
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -31,8 +32,8 @@ impl Lane {
         Lane { name: name.into(), max_running: None }
     }
 
-    /// Sets the maximum number of requests of this lane that workers have at a time. No limit by
-    /// default.
+    /// Sets the maximum number of requests of this lane that are at workers at the same time. No
+    /// limit by default.
     #[must_use]
     pub fn max_running(mut self, requests: usize) -> Lane {
         self.max_running = Some(requests);
@@ -45,7 +46,7 @@ impl Lane {
 pub(crate) struct LaneId(u16);
 
 impl LaneId {
-    /// The lane of requests that name none.
+    /// The lane of requests that do not set a lane.
     pub(crate) const DEFAULT: LaneId = LaneId(0);
 
     fn index(self) -> usize {
@@ -121,7 +122,7 @@ impl JobQueue {
         &mut level.waiting[lane.index()]
     }
 
-    /// Adds an entry at the end.
+    /// Adds an entry at the end of its lane.
     pub(super) fn push(&mut self, priority: i8, lane: LaneId, entry: QueueEntry) {
         self.waiting(priority, lane).push_back(entry);
     }
@@ -133,7 +134,7 @@ impl JobQueue {
         waiting.insert(at, entry);
     }
 
-    /// Returns the next entry, which may be of a cancelled request.
+    /// Returns the next entry, which may belong to a cancelled request.
     pub(super) fn peek(&self) -> Option<QueueEntry> {
         self.levels.values().find_map(|level| {
             let lane = level.lane(&self.lanes)?;
@@ -141,7 +142,7 @@ impl JobQueue {
         })
     }
 
-    /// Removes the next entry, which may be of a cancelled request.
+    /// Removes and returns the next entry, which may belong to a cancelled request.
     pub(super) fn pop(&mut self) -> Option<QueueEntry> {
         let lanes = &self.lanes;
         self.levels.values_mut().find_map(|level| {

@@ -21,7 +21,7 @@ pub(super) struct JobRecord<T> {
     pub(super) id: RequestId,
     pub(super) job: T,
     pub(super) options: JobOptions,
-    /// Its position in the order of admission.
+    /// The request's position in the order of admission.
     pub(super) sequence: u64,
     pub(super) admitted: MonotonicTime,
     pub(super) attempts: u32,

@@ -1,4 +1,5 @@
-//! Tasks that workers return without an answer: they are sent to other workers, retried, or lost.
+//! Handles tasks that leave their worker without an answer. They are sent to other workers,
+//! retried, or lost.
 
 use actix_daemon::ChildId;
 use daemon_core::{ExitCause, MonotonicTime, Owner};
@@ -9,23 +10,24 @@ use super::{Claims, IntakeState, JobKey, JobState, Scheduler};
 use crate::answer::{Failure, Rejection};
 
 impl<T, C: Claims> Scheduler<T, C> {
-    /// Handles that a worker starts no further task: the tasks that were sent ahead to it are returned
-    /// to the queue.
+    /// Handles a worker that starts no further task. The tasks that were sent ahead to it are
+    /// returned to the queue.
     pub(crate) fn worker_draining(&mut self, slot: usize, now: MonotonicTime) {
         self.workers.drain(slot);
         self.revoke_all(slot, now);
         self.assign(now);
     }
 
-    /// Handles the exit of a worker. A task that it had started is lost or retried; the other tasks are
-    /// returned to the queue.
+    /// Handles the exit of a worker. A task that it had started is lost or retried; the other tasks
+    /// are returned to the queue.
     pub(crate) fn worker_gone(&mut self, child: ChildId, cause: ExitCause, now: MonotonicTime) {
         let slot = child.slot.index();
         let Some(in_flight) = self.workers.remove(child) else { return };
         for InFlight { turn, key, .. } in in_flight {
             match self.claims.owner(slot, turn) {
                 Owner::Sender => {
-                    // The claim must not be started any more, although no worker is left to do so.
+                    // Revoke the claim too, although the worker that could start the task has
+                    // exited.
                     let _ = self.claims.revoke(slot, turn);
                     self.return_to_queue(key, now);
                 }
@@ -50,11 +52,11 @@ impl<T, C: Claims> Scheduler<T, C> {
         self.fail(key, failure, now);
     }
 
-    /// Returns a task that was sent but not started to its former position in the queue.
+    /// Puts a task that was sent but not started back at its former position in the queue.
     pub(super) fn return_to_queue(&mut self, key: JobKey, now: MonotonicTime) {
         self.stats.reclaimed += 1;
         if let Some(record) = self.records.get_mut(key) {
-            // It does not count as an attempt.
+            // A task that was not started does not count as an attempt.
             record.attempts = record.attempts.saturating_sub(1);
         }
         self.requeue(key, now);

@@ -5,16 +5,17 @@
 pub enum CancelOutcome {
     /// The request had not started, and will not start.
     Dequeued,
-    /// The request was running: its worker is being killed.
+    /// The request was running. Its worker is being killed.
     Terminated,
     /// The request is running and continues to run.
     StillRunning,
-    /// The request has been answered already, does not exist, or has not arrived yet. In the last case
-    /// it is answered as cancelled when it arrives.
+    /// The request has been answered already, does not exist, or has not arrived yet. A request
+    /// that has not arrived yet is answered as cancelled when it arrives. Requests that no worker
+    /// runs, such as fallback requests, are also unknown.
     Unknown,
 }
 
-/// Counts of requests since the start, by what happened to them.
+/// Counts of the requests since the start of the dispatcher, and of the current requests.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 #[non_exhaustive]
 pub struct Stats {
@@ -22,8 +23,8 @@ pub struct Stats {
     pub admitted: u64,
     /// Requests that a method or the fallback answered with a value, an error or a panic.
     pub answered: u64,
-    /// Requests that failed otherwise: lost, dead-lettered, timed out, cancelled, or rejected while
-    /// they were queued.
+    /// Requests that failed otherwise: lost, dead-lettered, stopped at the hard limit, cancelled,
+    /// or rejected while they were queued.
     pub failed: u64,
     /// Retries because a worker died.
     pub retried: u64,

@@ -1,5 +1,5 @@
-//! The scheduler's view of the workers: which are idle, which tasks they have in flight, and which are
-//! unresponsive.
+//! The scheduler's view of the workers: which are idle, which tasks they have in flight, and which
+//! are unresponsive.
 
 use std::collections::VecDeque;
 use std::time::Duration;
@@ -18,14 +18,14 @@ pub(super) struct InFlight {
     estimate: Option<Duration>,
 }
 
-/// What a worker may still do.
+/// Whether a worker runs tasks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum WorkerState {
-    /// It accepts tasks.
+    /// The worker accepts tasks.
     Active,
-    /// It finishes the task that it has started, and accepts no others.
+    /// The worker finishes the task that it has started, and accepts no further tasks.
     Draining,
-    /// It is being killed.
+    /// The worker is being killed.
     BeingKilled,
 }
 
@@ -34,7 +34,8 @@ struct WorkerRecord {
     child: ChildId,
     pid: Pid,
     state: WorkerState,
-    /// The tasks that were sent to it, in the order in which they were sent and run.
+    /// The tasks that were sent to the worker and not answered yet, in the order in which they are
+    /// run.
     in_flight: VecDeque<InFlight>,
     /// When the oldest task in flight became the oldest.
     oldest_since: MonotonicTime,
@@ -50,7 +51,7 @@ struct WorkerRecord {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Responsiveness {
     Responsive,
-    /// It did not start its task in time.
+    /// The worker did not start its task in time.
     Unresponsive,
 }
 
@@ -153,7 +154,7 @@ impl WorkerTable {
         }
     }
 
-    /// Marks a worker that is being killed. Returns its pid the first time.
+    /// Marks a worker as being killed. Returns its pid if it was not marked before.
     pub(super) fn mark_killed(&mut self, slot: usize) -> Option<Pid> {
         let worker = self.get(slot)?;
         let (pid, state) = (worker.pid, worker.state);
@@ -221,7 +222,8 @@ impl WorkerTable {
     ) -> Option<(u64, Pid)> {
         let mut turn = *self.next_turn.get(slot)?;
         let worker = self.get_mut(slot)?;
-        // Skip the claim cells of tasks in flight: the turns between them may have been revoked.
+        // Skip turns whose claim cell is used by a task in flight. Such a task can be more than a
+        // full cycle of cells behind if the tasks sent after it were revoked.
         let cell = |turn: u64| turn % IN_FLIGHT_MAX as u64;
         while worker.in_flight.iter().any(|sent| cell(sent.turn) == cell(turn)) {
             turn += 1;
@@ -244,7 +246,7 @@ impl WorkerTable {
     }
 
     /// Returns the slot of the longest idle worker. An unresponsive worker is returned only if no
-    /// other is idle.
+    /// other worker is idle.
     pub(super) fn longest_idle(&self) -> Option<usize> {
         let is_responsive = |slot: &&usize| !self.is_unresponsive(**slot);
         self.idle.iter().find(is_responsive).or(self.idle.front()).copied()
@@ -260,7 +262,7 @@ impl WorkerTable {
         }
     }
 
-    /// Marks a worker that did not start its task in time.
+    /// Marks a worker as unresponsive, because it did not start its task in time.
     pub(super) fn mark_unresponsive(&mut self, slot: usize) {
         self.set_responsiveness(slot, Responsiveness::Unresponsive);
     }
@@ -281,8 +283,8 @@ impl WorkerTable {
         self.get(slot).map_or(0, |worker| worker.in_flight.len())
     }
 
-    /// Returns the expected run time of its tasks in flight, or `None` if it is not known or the worker
-    /// accepts no tasks.
+    /// Returns the expected run time of all tasks in flight at a worker. Returns `None` if the time
+    /// is not known or the worker accepts no tasks.
     pub(super) fn expected_load(&self, slot: usize) -> Option<Duration> {
         let worker = self.get(slot)?;
         (worker.without_estimate == 0 && worker.state == WorkerState::Active)
@@ -302,8 +304,8 @@ impl WorkerTable {
         self.get(slot).map(|worker| worker.pid)
     }
 
-    /// Returns the number of tasks sent ahead and of unresponsive workers: as counted incrementally,
-    /// and as counted now.
+    /// Returns two pairs of the number of tasks sent ahead and the number of unresponsive workers.
+    /// The first pair was counted incrementally, the second pair is counted now.
     #[cfg(test)]
     pub(super) fn counts(&self) -> [(usize, usize); 2] {
         let extra = |(_, worker): (usize, &WorkerRecord)| worker.in_flight.len().saturating_sub(1);
@@ -331,14 +333,14 @@ impl WorkerTable {
         self.all().filter_map(|(slot, worker)| Some((slot, *worker.in_flight.front()?))).collect()
     }
 
-    /// Returns the tasks in flight that are not their worker's oldest, in the order of their ids. Visits
-    /// no worker if there are none.
+    /// Returns the tasks in flight that are not their worker's oldest, in the order of their ids.
+    /// Visits no worker if there are no such tasks.
     pub(super) fn sent_ahead(&self) -> Vec<(usize, InFlight)> {
         if self.ahead == 0 { Vec::new() } else { self.sent(|_any| 1) }
     }
 
-    /// Returns the tasks in flight at unresponsive workers, in the order of their ids. Visits no worker
-    /// if there are none.
+    /// Returns the tasks in flight at unresponsive workers, in the order of their ids. Visits no
+    /// worker if no worker is unresponsive.
     pub(super) fn sent_to_unresponsive(&self) -> Vec<(usize, InFlight)> {
         let from = |worker: &WorkerRecord| match worker.responsiveness {
             Responsiveness::Responsive => IN_FLIGHT_MAX,
@@ -357,13 +359,13 @@ impl WorkerTable {
         sent
     }
 
-    /// Returns the time since the oldest task in flight became the oldest.
+    /// Returns the time since a worker's oldest task in flight became the oldest.
     pub(super) fn oldest_for(&self, slot: usize, now: MonotonicTime) -> Duration {
         self.get(slot).map_or(Duration::ZERO, |worker| now.saturating_since(worker.oldest_since))
     }
 
-    /// Returns the slots of workers that have run one task for at least this time while others wait
-    /// behind it.
+    /// Returns the slots of workers whose oldest task has been the oldest for at least this time,
+    /// while other tasks wait behind it.
     pub(super) fn stalled(&self, now: MonotonicTime, limit: Duration) -> Vec<usize> {
         let is_stalled = |worker: &WorkerRecord| {
             worker.in_flight.len() > 1 && now.saturating_since(worker.oldest_since) >= limit
@@ -371,7 +373,8 @@ impl WorkerTable {
         self.all().filter(|(_, worker)| is_stalled(worker)).map(|(slot, _)| slot).collect()
     }
 
-    /// Returns when this worker will have run one task for this time while others wait behind it.
+    /// Returns when this worker's oldest task will have been the oldest for this time. Returns
+    /// `None` if no other task waits behind it.
     pub(super) fn stalled_at(&self, slot: usize, limit: Duration) -> Option<MonotonicTime> {
         self.get(slot)
             .filter(|worker| worker.in_flight.len() > 1)
@@ -389,7 +392,8 @@ impl WorkerTable {
         recently_answered
     }
 
-    /// Takes back the empty list to reuse its allocation.
+    /// Takes back the empty list of [`take_recently_answered`](Self::take_recently_answered) to
+    /// reuse its allocation.
     pub(super) fn return_buffer(&mut self, empty: Vec<usize>) {
         if self.recently_answered.is_empty() {
             self.recently_answered = empty;

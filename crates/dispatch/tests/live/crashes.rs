@@ -11,13 +11,13 @@ use super::fixture::{Collector, TestDispatcher, builder, touch, wait_until, with
 use crate::scenarios::Scenario;
 
 pub(crate) const SCENARIOS: &[Scenario] = &[
-    ("a_crash_in_a_handler_loses_only_that_task_and_the_worker_is_replaced", in_the_handler),
+    ("a_crash_in_a_handler_loses_only_its_task_and_the_worker_is_replaced", in_the_handler),
     ("killing_an_idle_worker_loses_no_task", idle_worker),
-    ("a_crash_while_writing_a_frame_loses_only_that_task", while_writing_a_frame),
+    ("a_crash_while_writing_a_frame_loses_only_the_running_task", while_writing_a_frame),
     ("a_crash_after_the_result_was_sent_loses_no_task", after_the_answer),
-    ("a_crash_in_a_destructor_after_the_value_loses_that_task", in_the_destructor),
-    ("the_failure_contains_the_exit_cause", causes),
-    ("tasks_sent_ahead_to_a_dead_worker_run_elsewhere", sent_ahead),
+    ("a_crash_in_a_destructor_of_a_handler_loses_its_task", in_the_destructor),
+    ("the_failure_contains_the_exit_cause_of_the_worker", causes),
+    ("tasks_sent_ahead_to_a_dead_worker_are_run_by_another_worker", sent_ahead),
     ("a_task_is_retried_up_to_its_number_of_attempts", retried),
     ("a_task_that_kills_its_workers_becomes_a_dead_letter", poison),
     ("tasks_on_other_workers_survive_a_crash", others),
@@ -57,7 +57,8 @@ fn idle_worker() {
         for _time in 0..20 {
             let victim = test.workers().await[0];
             let _ = kill(pid(victim), Signal::SIGKILL);
-            // The worker is dead or dying, and the parent may not know yet. It starts no task.
+            // The worker is dead or dying, and starts no task. The parent may not know yet that the
+            // worker was killed.
             let survivor: u32 = test.call("pid", ()).await.unwrap();
             assert_ne!(survivor, victim);
             wait_for_workers(&test, 2).await;
@@ -104,7 +105,7 @@ fn after_the_answer() {
         for millis in 0..5 {
             // The result is already delivered when the worker aborts.
             let answer = test.call::<u32>("later", 20 + millis).await.unwrap();
-            wait_until("the worker is gone", async || !test.workers().await.contains(&answer))
+            wait_until("the worker has exited", async || !test.workers().await.contains(&answer))
                 .await;
             let next: u32 = test.call("pid", ()).await.unwrap();
             assert_ne!(next, answer);
@@ -143,7 +144,7 @@ fn causes() {
         let file = file.display().to_string();
         let hanging = test.0.dispatcher.send(NewRequest::to("hang").params(Some(&file)));
         let hanging = actix_rt::spawn(hanging);
-        wait_until("it hangs", async || std::path::Path::new(&file).exists()).await;
+        wait_until("the task hangs", async || std::path::Path::new(&file).exists()).await;
         let victim = test.workers().await[0];
         kill(pid(victim), Signal::SIGKILL).unwrap();
         let outcome = hanging.await.unwrap().unwrap();
@@ -152,7 +153,7 @@ fn causes() {
     });
 }
 
-/// Runs `echo` often enough that it is known to be short, so that tasks are sent ahead.
+/// Runs `echo` often enough that the dispatcher expects it to be short and sends its tasks ahead.
 async fn warm(test: &TestDispatcher) {
     for _time in 0..50 {
         test.call::<String>("echo", "warm").await.unwrap();
@@ -200,7 +201,7 @@ fn retried() {
         let (own, received) = Collector::start();
         let request = NewRequest::to("twice").attempts(3).upon_result(own.recipient());
         assert_eq!(test.send(request).await.unwrap().value::<u32>().unwrap(), 3);
-        wait_until("it is delivered", async || received.borrow().len() == 1).await;
+        wait_until("the result is delivered", async || received.borrow().len() == 1).await;
         assert_eq!(received.borrow()[0].request.attempts(), 3);
         assert_eq!(test.stats().await.retried, 2);
         for attempt in [1, 2] {

@@ -1,4 +1,5 @@
-//! A low limit of open files: large requests then wait in private memory, and all are answered.
+//! With a low limit of open files, large requests wait in heap memory, and all of them are
+//! answered. Also tests which limit the dispatcher sets.
 
 use std::collections::HashMap;
 
@@ -19,13 +20,13 @@ const REQUESTS: u64 = 2000;
 const BULK: usize = 64 * 1024;
 
 fn many() {
-    set_limit(Resource::OpenFiles, 256, 256).expect("lowered");
+    set_limit(Resource::OpenFiles, 256, 256).expect("the limit is lowered");
     let builder = builder(2).method("back", |_call, (number, bulk): (u64, Bytes)| {
         let is_whole = bulk.iter().all(|byte| *byte == number as u8);
         if is_whole { Ok((number, bulk)) } else { Err("the payload is of another request") }
     });
     with_dispatcher(builder, async |test| {
-        wait_until("both workers are there", async || test.workers().await.len() == 2).await;
+        wait_until("both workers are running", async || test.workers().await.len() == 2).await;
         let before = test.workers().await;
         let (results, received) = Collector::start();
         let mut pending = HashMap::new();
@@ -33,10 +34,11 @@ fn many() {
             let bulk = Bytes::from(vec![number as u8; BULK]);
             let request = NewRequest::to("back").params((number, bulk));
             pending.insert(request.id(), number);
-            // The collector keeps the parameters, so their memory files are not reused meanwhile.
+            // The collector keeps the parameters, so their memory files are not reused.
             test.0.dispatcher.do_send(request.upon_result(results.clone().recipient()));
         }
-        wait_until("all are answered", async || received.borrow().len() >= pending.len()).await;
+        wait_until("all requests are answered", async || received.borrow().len() >= pending.len())
+            .await;
         for done in received.borrow_mut().drain(..) {
             let number = pending.remove(&done.request.id()).expect("one result per request");
             let (back, bulk): (u64, Bytes) = done.outcome.unwrap().value().unwrap();
@@ -45,7 +47,7 @@ fn many() {
         }
         assert!(pending.is_empty());
         assert_eq!(test.stats().await.answered, REQUESTS);
-        assert_eq!(test.workers().await, before, "none was killed");
+        assert_eq!(test.workers().await, before, "no worker was killed");
     });
 }
 
@@ -58,11 +60,11 @@ fn limit_of(builder: actix_dispatch::DispatcherBuilder, expected: u64) {
 }
 
 fn raised() {
-    set_limit(Resource::OpenFiles, 200, 1000).expect("lowered");
+    set_limit(Resource::OpenFiles, 200, 1000).expect("the limit is lowered");
     limit_of(builder(1), 1000);
 }
 
 fn given() {
-    set_limit(Resource::OpenFiles, 200, 1000).expect("lowered");
+    set_limit(Resource::OpenFiles, 200, 1000).expect("the limit is lowered");
     limit_of(builder(1).daemon(Daemon::builder().limit(Resource::OpenFiles, 300)), 300);
 }

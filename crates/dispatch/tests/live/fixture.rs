@@ -1,4 +1,5 @@
-//! The test fixture: runs a dispatcher in this process, a scenario with it, and shuts it down.
+//! The test fixture. It starts a dispatcher in this process, runs a scenario with the dispatcher,
+//! and shuts the dispatcher down.
 
 use std::cell::RefCell;
 use std::panic::AssertUnwindSafe;
@@ -53,7 +54,7 @@ pub(crate) fn builder(workers: u32) -> DispatcherBuilder {
         })
 }
 
-/// Returns the name that this test program was started by.
+/// Returns the file name of this test program.
 pub(crate) fn program_name() -> String {
     let path = std::path::PathBuf::from(std::env::args_os().next().expect("a program name"));
     path.file_name().expect("a file name").to_string_lossy().into_owned()
@@ -64,7 +65,8 @@ pub(crate) fn touch(file: &str) {
     std::fs::write(file, "").expect("create the file");
 }
 
-/// Runs a scenario with a dispatcher, then shuts the dispatcher down. Panics if the scenario panicked.
+/// Runs a scenario with a dispatcher, then shuts the dispatcher down. Panics if the scenario
+/// panicked.
 pub(crate) fn with_dispatcher(
     builder: DispatcherBuilder,
     scenario: impl AsyncFnOnce(TestDispatcher) + 'static,
@@ -140,11 +142,11 @@ pub(crate) async fn wait_until(what: &str, mut is_true: impl AsyncFnMut() -> boo
     }
 }
 
-/// Collects the messages it receives.
+/// An actor that collects the messages that it receives.
 pub(crate) struct Collector<M>(Rc<RefCell<Vec<M>>>);
 
 impl<M: 'static> Collector<M> {
-    /// Starts the actor and returns it with its list.
+    /// Starts the actor. Returns its address and the list of the collected messages.
     pub(crate) fn start() -> (Addr<Collector<M>>, Rc<RefCell<Vec<M>>>) {
         let results = Rc::new(RefCell::new(Vec::new()));
         (Collector(Rc::clone(&results)).start(), results)

@@ -13,13 +13,13 @@ use super::fixture::{Collector, TestDispatcher, builder, touch, wait_until, with
 use crate::scenarios::Scenario;
 
 pub(crate) const SCENARIOS: &[Scenario] = &[
-    ("a_handler_sees_its_soft_limit_and_may_give_up_or_not", soft),
+    ("a_handler_can_give_up_or_return_a_value_after_its_soft_limit", soft),
     ("an_async_handler_can_wait_for_its_soft_limit", soft_async),
     ("a_hard_limit_kills_the_worker_and_the_next_task_runs", hard),
     ("the_hard_limit_is_measured_from_the_start_of_the_task", hard_queued),
     ("a_stopped_worker_delays_no_request", stopped),
     ("a_lone_stopped_worker_is_replaced_for_a_request_with_a_hard_limit", stopped_alone),
-    ("dropping_a_future_cancels_a_queued_request_and_not_a_running_one", dropped),
+    ("dropping_a_future_cancels_a_queued_request_but_not_a_running_one", dropped),
     ("terminate_if_dropped_kills_the_worker_of_a_running_task", terminated),
     ("a_request_is_cancelled_by_its_id_in_each_state", cancelled),
 ];
@@ -79,7 +79,7 @@ fn hard() {
 
 fn hard_queued() {
     with_dispatcher(builder(1), async |test| {
-        // The second request waits while the first runs; waiting does not count.
+        // The second request waits while the first runs. The waiting time does not count.
         let slow = test.0.dispatcher.send(NewRequest::to("sleep").params(300_u64));
         let limit = Duration::from_secs(20);
         let quick = NewRequest::to("echo").params("x").hard_limit(limit);

@@ -16,7 +16,7 @@ pub(crate) const SCENARIOS: &[Scenario] = &[
     ("an_error_returns_its_text_and_a_panic_its_backtrace", errors),
     ("invalid_requests_are_rejected_before_a_worker_is_started", refusals),
     ("methods_are_looked_up_in_the_original_s_order", order),
-    ("an_async_method_waits_without_a_thread", later),
+    ("an_async_method_can_return_a_value_fail_or_panic", later),
     ("a_typed_task_returns_its_output_type", task),
     ("hooks_run_in_the_documented_process_and_order", hooks),
     ("a_request_for_an_unknown_method_goes_to_the_fallback", fallback),
@@ -227,7 +227,8 @@ fn recipients() {
         assert!(test.workers().await.contains(&pid));
         assert!(done.request.elapsed() >= done.request.run_time());
         assert_eq!(done.outcome.unwrap().value::<String>().unwrap(), "both");
-        // No future and no recipient of its own: the result goes to the dispatcher's recipient.
+        // The request has no future and no recipient of its own, so its result goes to the
+        // dispatcher's recipient.
         test.0.dispatcher.do_send(NewRequest::to("fail").params("alone"));
         super::fixture::wait_until("the result is delivered", async || common.borrow().len() == 1)
             .await;

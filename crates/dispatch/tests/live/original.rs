@@ -1,4 +1,5 @@
-//! The tests of the original: the same tasks, with and without workers, and what it reports to `talkback`.
+//! The tests of `POE::Component::PreforkDispatch`: its tasks with and without workers, the names of
+//! the dispatcher, and the lines sent to `talkback`.
 
 use std::cell::RefCell;
 use std::rc::Rc;
@@ -12,8 +13,8 @@ use super::fixture::{Collector, builder, program_name, touch, wait_until, with_d
 use crate::scenarios::Scenario;
 
 pub(crate) const SCENARIOS: &[Scenario] = &[
-    ("the_original_s_tasks_with_workers", with_workers),
-    ("the_original_s_tasks_without_workers", without_workers),
+    ("the_original_s_tasks_run_with_workers", with_workers),
+    ("the_original_s_tasks_run_without_workers", without_workers),
     ("a_result_may_be_any_value", plain_results),
     ("fork_name_is_the_process_title_of_workers", named),
     ("without_an_alias_a_dispatcher_has_the_name_of_its_program", default_name),
@@ -182,18 +183,20 @@ fn talkback_of_workers() {
         let until_go = || test.0.dispatcher.send(NewRequest::to("until").params(&file));
         let position = |wanted: &str| received.borrow().iter().position(|line| line == wanted);
         let mut running = vec![until_go()];
-        wait_until("it runs", async || test.stats().await.in_flight == 1).await;
-        // The second worker is started immediately, and no third. Each serves two requests.
+        wait_until("the first request runs", async || test.stats().await.in_flight == 1).await;
+        // The second worker is started immediately, and no third worker is started. Each worker
+        // serves two requests.
         running.extend((0..3).map(|_| until_go()));
         let busy = "all workers are busy, requests wait, workers: 2";
-        wait_until("all are busy", async || position(busy).is_some()).await;
+        wait_until("a line reports that all workers are busy", async || position(busy).is_some())
+            .await;
         assert!(
             position("pre-spawning worker, slot: 0").unwrap()
                 < position("creating worker, slot: 1").unwrap()
         );
         assert!(position("creating worker, slot: 1").unwrap() < position(busy).unwrap());
         let lines = received.borrow().iter().filter(|line| *line == busy).count();
-        assert_eq!(lines, 1, "one line while it lasts");
+        assert_eq!(lines, 1, "one line is sent while all workers are busy");
         touch(&file);
         for answer in running {
             answer.await.unwrap().unwrap();

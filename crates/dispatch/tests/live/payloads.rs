@@ -69,16 +69,21 @@ fn many() {
                 assert_eq!(bytes.len(), 100_000);
             }
         }
-        // Buffers that are kept for reuse are released after a while without use.
-        wait_until("no descriptor is left", async || descriptors() <= before).await;
+        // Buffers that are kept for reuse are released if they have not been used for some time.
+        wait_until("the parent has closed its memory files", async || descriptors() <= before)
+            .await;
         for worker in test.workers().await {
-            // The worker gets no request meanwhile: it must release them while it is idle.
-            wait_until("none is left in a worker", async || memory_files(worker) == 0).await;
+            // The worker gets no further request, so it must release its memory files while it is
+            // idle.
+            wait_until("the worker has closed its memory files", async || {
+                memory_files(worker) == 0
+            })
+            .await;
         }
     });
 }
 
-/// Kills workers that are about to read a buffer, and checks that no data is mixed up.
+/// Ends workers that have received a buffer, and checks that no data is mixed up.
 fn each_its_own() {
     let filled = |byte: u8| Bytes::from(vec![byte; 150_000]);
     let builder = builder(2)

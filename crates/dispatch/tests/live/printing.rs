@@ -1,4 +1,5 @@
-//! Output of workers: sent as lines with the method's name, never mixed into the protocol.
+//! The output of workers is sent as lines with the method's name, and is never mixed into the
+//! protocol.
 
 use std::cell::RefCell;
 use std::process::Command;
@@ -8,8 +9,8 @@ use super::fixture::{Collector, builder, wait_until, with_dispatcher};
 use crate::scenarios::Scenario;
 
 pub(crate) const SCENARIOS: &[Scenario] = &[
-    ("output_of_a_method_is_a_line_with_its_name", printed),
-    ("output_of_a_task_s_subprocesses_does_not_touch_the_protocol", subprocess),
+    ("output_of_a_method_is_sent_as_a_line_with_the_method_s_name", printed),
+    ("output_of_a_task_s_subprocesses_does_not_affect_the_protocol", subprocess),
     ("the_protocol_never_uses_the_standard_streams", descriptors),
 ];
 
@@ -61,7 +62,7 @@ fn subprocess() {
         // The subprocess outlives its task; the worker still serves requests.
         let _: Option<i32> = test.call("shell", "(sleep 0.3; echo late) &").await.unwrap();
         assert_eq!(test.call::<String>("echo", "x").await.unwrap(), "x");
-        wait_until("its line is still sent", async || {
+        wait_until("the line of the subprocess is still sent", async || {
             received.borrow().iter().any(|line| line.ends_with(": late"))
         })
         .await;

@@ -1,4 +1,5 @@
-//! Order, priorities, lanes, the bounded queue, starting workers on demand, pausing.
+//! Tests the order of requests, priorities, lanes, the bounded queue, starting workers on demand,
+//! and pausing.
 
 use std::path::Path;
 use std::time::Duration;
@@ -12,13 +13,13 @@ use super::fixture::{TestDispatcher, builder, touch, wait_until, with_dispatcher
 use crate::scenarios::Scenario;
 
 pub(crate) const SCENARIOS: &[Scenario] = &[
-    ("requests_start_by_priority_then_first_come_first_served", order),
+    ("requests_start_in_order_of_priority_and_then_of_arrival", order),
     ("a_lane_with_max_running_1_runs_one_task_at_a_time", lanes),
-    ("a_full_queue_makes_send_wait_and_try_send_refuse", full),
+    ("a_full_queue_makes_send_wait_and_try_send_fail", full),
     ("cancel_does_not_wait_behind_a_full_queue", cancelled_when_full),
-    ("workers_are_started_while_requests_wait_up_to_the_maximum", on_demand),
+    ("workers_are_started_up_to_the_maximum_while_requests_wait", on_demand),
     ("with_an_interval_workers_are_started_one_by_one", interval),
-    ("a_long_task_does_not_delay_those_behind_it", no_head_of_line_blocking),
+    ("a_long_task_does_not_delay_the_tasks_behind_it", no_head_of_line_blocking),
     ("a_worker_is_replaced_after_its_request_limit", recycled),
     ("no_task_starts_while_paused", paused),
     ("the_scoreboard_shows_the_method_as_the_label", board),
@@ -105,7 +106,7 @@ fn full() {
         let refused = NewRequest::to("pid").refuse_if_full();
         let refused = test.send(refused).await.unwrap_err();
         assert_eq!(refused, Failure::Rejected(Rejection::QueueFull { limit: 3 }));
-        // Further requests wait in the mailbox, until that is full too.
+        // Further requests wait in the mailbox, until the mailbox is full too.
         let mut tried = 0;
         while dispatcher.try_send(NewRequest::to("until").params(&go)).is_ok() {
             tried += 1;
@@ -130,10 +131,11 @@ fn cancelled_when_full() {
             async |id, if_running| test.0.cancel.send(Cancel { id, if_running }).await.unwrap();
         let has_started = async |name| {
             let file = temp_path(name);
-            wait_until("it has started", async || Path::new(&file).exists()).await;
+            wait_until("the request has started", async || Path::new(&file).exists()).await;
             std::fs::remove_file(file).unwrap();
         };
-        // One runs, one is queued, one waits for room, and two are in the mailbox.
+        // One request runs, one is queued, one waits for queue capacity, and two are in the
+        // mailbox.
         let (mut ids, mut answers) = (Vec::new(), Vec::new());
         for nth in 0..5 {
             let request = NewRequest::to("hang")
@@ -143,14 +145,17 @@ fn cancelled_when_full() {
             match nth {
                 0 => has_started("cancel-0").await,
                 1 => {
-                    wait_until("it is queued", async || test.stats().await.queued == 1).await;
+                    wait_until("the second request is queued", async || {
+                        test.stats().await.queued == 1
+                    })
+                    .await;
                 }
                 _mailed => {}
             }
         }
         let cancelled = |state| Failure::Cancelled { state };
         for nth in [3, 2] {
-            // It has not reached the dispatcher, so its state is unknown.
+            // The request has not reached the dispatcher, so its state is unknown.
             assert_eq!(cancel(ids[nth], IfRunning::LetFinish).await, CancelOutcome::Unknown);
         }
         for nth in [2, 3] {
@@ -160,8 +165,8 @@ fn cancelled_when_full() {
         assert_eq!(cancel(ids[0], IfRunning::Terminate).await, CancelOutcome::Terminated);
         let answer = answers[0].as_mut().await.unwrap();
         assert_eq!(answer.unwrap_err(), cancelled(RequestState::Running));
-        // The second runs now, so there is room for the last.
-        wait_until("the last waits", async || test.stats().await.queued == 1).await;
+        // The second request runs now, so the queue has capacity for the last.
+        wait_until("the last request is queued", async || test.stats().await.queued == 1).await;
         assert_eq!(cancel(ids[4], IfRunning::LetFinish).await, CancelOutcome::Dequeued);
         assert_eq!(
             answers[4].as_mut().await.unwrap().unwrap_err(),
@@ -178,15 +183,15 @@ fn on_demand() {
         let go = temp_path("on_demand");
         let until_go = || test.0.dispatcher.send(NewRequest::to("until").params(&go));
         let running: Vec<_> = (0..8).map(|_| until_go()).collect();
-        wait_until("there are three workers", async || test.workers().await.len() == 3).await;
-        wait_until("all are busy", async || test.stats().await.in_flight == 3).await;
+        wait_until("three workers are running", async || test.workers().await.len() == 3).await;
+        wait_until("all workers are busy", async || test.stats().await.in_flight == 3).await;
         assert_eq!(test.workers().await.len(), 3);
         touch(&go);
         for answer in running {
             answer.await.unwrap().unwrap();
         }
         test.0.daemon.send(Resize::To(2)).await.unwrap().unwrap();
-        wait_until("one is retired", async || test.workers().await.len() == 2).await;
+        wait_until("one worker is retired", async || test.workers().await.len() == 2).await;
         std::fs::remove_file(go).unwrap();
     });
 }
@@ -198,7 +203,7 @@ fn interval() {
         let started = std::time::Instant::now();
         let pending: Vec<_> =
             (0..6).map(|_| test.0.dispatcher.send(NewRequest::to("until").params(&go))).collect();
-        wait_until("there are three workers", async || test.workers().await.len() == 3).await;
+        wait_until("three workers are running", async || test.workers().await.len() == 3).await;
         assert!(started.elapsed() >= Duration::from_millis(800), "{:?}", started.elapsed());
         touch(&go);
         for answer in pending {
@@ -214,7 +219,8 @@ fn no_head_of_line_blocking() {
         for _time in 0..50 {
             test.call::<String>("echo", "warm").await.unwrap();
         }
-        // `echo` is known to be short and is sent ahead, with one long task among them.
+        // The dispatcher expects `echo` to be short and sends its tasks ahead. One long task is
+        // among them.
         let mut pending = Vec::new();
         for nth in 0..500 {
             if nth == 200 {
@@ -257,7 +263,7 @@ fn paused() {
         let pending: Vec<_> = (0..5_u32)
             .map(|number| test.0.dispatcher.send(NewRequest::to("note").params(number)))
             .collect();
-        wait_until("all wait", async || test.stats().await.queued == 5).await;
+        wait_until("all requests are queued", async || test.stats().await.queued == 5).await;
         assert!(!test.board().await.0.contains('r'));
         test.0.daemon.send(Resume).await.unwrap().unwrap();
         for answer in pending {

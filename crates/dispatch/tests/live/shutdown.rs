@@ -1,4 +1,5 @@
-//! Shutdown: graceful, immediate, and after the fork server is lost; and a second daemon in the process.
+//! Tests the shutdown: graceful, immediate, and after the loss of the fork server. Also tests a
+//! dispatcher beside another daemon in one process, and the check of the configuration.
 
 use std::cell::RefCell;
 use std::rc::Rc;
@@ -20,7 +21,7 @@ use crate::scenarios::Scenario;
 pub(crate) const SCENARIOS: &[Scenario] = &[
     ("graceful_shutdown_finishes_accepted_requests_and_rejects_new_ones", graceful),
     ("immediate_shutdown_loses_running_tasks_and_rejects_queued_ones", immediate),
-    ("until_stopped_completes_after_an_immediate_shutdown", immediate_and_awaited),
+    ("wait_until_stopped_completes_after_an_immediate_shutdown", immediate_and_awaited),
     ("graceful_shutdown_reports_the_exit_of_each_worker", each_exit_is_reported),
     ("an_uneventful_run_logs_four_lines", log_lines),
     ("losing_the_fork_server_loses_running_tasks_and_rejects_queued_ones", fork_server_lost),
@@ -49,7 +50,7 @@ fn graceful() {
         let pending: Vec<_> = (0..20)
             .map(|_| test.0.dispatcher.send(NewRequest::to("sleep").params(5_u64)))
             .collect();
-        wait_until("all are accepted", async || test.stats().await.admitted == 20).await;
+        wait_until("all requests are accepted", async || test.stats().await.admitted == 20).await;
         test.0.daemon.do_send(Shutdown(StopMode::Graceful));
         wait_until("new requests are rejected", async || {
             let late = test.call::<u32>("pid", ()).await;
@@ -72,7 +73,7 @@ async fn one_running_two_queued(test: &TestDispatcher) -> [actix_rt::task::JoinH
         let answer = test.0.dispatcher.send(hang());
         actix_rt::spawn(async move { answer.await.unwrap().unwrap_err() })
     });
-    wait_until("one runs and two are queued", async || {
+    wait_until("one request runs and two are queued", async || {
         let stats = test.stats().await;
         (stats.in_flight, stats.queued) == (1, 2) && test.board().await.0.contains('r')
     })
@@ -139,7 +140,7 @@ fn each_exit_is_reported() {
     });
 }
 
-/// Returns level and message of a log line, without its time and keys.
+/// Returns the level and the message of a log line, without its time and keys.
 fn message_of(line: &str) -> String {
     let text = line.split_whitespace().skip(3).collect::<Vec<_>>().join(" ");
     text.split(", role: ").next().unwrap_or_default().to_owned()
@@ -150,7 +151,8 @@ fn log_lines() {
     let file = dir.path().join("log");
     let builder = builder(2).max_requests(5).daemon(Daemon::builder().logfile(&file));
     to_the_end(builder, async |test| {
-        // More requests than workers, and more than a worker's request limit.
+        // There are more requests than workers, and more than the workers can serve before they are
+        // replaced.
         let pending: Vec<_> = (0..30)
             .map(|_| test.0.dispatcher.send(NewRequest::to("sleep").params(2_u64)))
             .collect();
@@ -187,7 +189,7 @@ fn fork_server_lost() {
         one_is_lost_and_two_are_refused(pending).await;
         until_stopped.await
     });
-    assert!(ended.unwrap().is_err(), "the fork server is lost");
+    assert!(ended.unwrap().is_err(), "the loss of the fork server is an error");
 }
 
 /// A post-forking daemon whose children write their request to a file.
@@ -229,7 +231,7 @@ fn beside_a_daemon() {
         let path = file.display().to_string();
         daemon.send(HandOver((path, "handed".to_owned()))).await.unwrap().unwrap();
         assert_eq!(test.call::<String>("echo", "sent").await.unwrap(), "sent");
-        wait_until("the child has written", async || {
+        wait_until("the child has written the file", async || {
             std::fs::read_to_string(&file).is_ok_and(|word| word == "handed")
         })
         .await;

@@ -1,4 +1,5 @@
-//! A hundred thousand requests while workers are killed at random: each is answered once.
+//! Sends a hundred thousand requests while workers are killed at random. Each request is answered
+//! exactly once.
 
 use std::cell::RefCell;
 use std::collections::HashMap;
@@ -13,7 +14,7 @@ use super::fixture::{Collector, builder, wait_until, with_dispatcher};
 use crate::scenarios::Scenario;
 
 pub(crate) const SCENARIOS: &[Scenario] = &[(
-    "each_of_a_hundred_thousand_is_answered_exactly_once_while_workers_are_killed",
+    "each_of_a_hundred_thousand_requests_is_answered_exactly_once_while_workers_are_killed",
     killed_at_random,
 )];
 
@@ -58,7 +59,7 @@ fn killed_at_random() {
                 kills += kill_one(&test, &mut random).await;
             }
             let more = async || received.borrow().len() >= (before + 1000).min(REQUESTS);
-            wait_until("answers come", more).await;
+            wait_until("further requests are answered", more).await;
         }
         let mut lost = 0;
         for RequestDone { request, outcome, .. } in received.take() {
@@ -70,7 +71,7 @@ fn killed_at_random() {
             }
         }
         assert!(pending.is_empty());
-        assert!(lost <= kills, "{lost} are lost to {kills} kills");
+        assert!(lost <= kills, "{lost} tasks were lost in {kills} kills");
         let stats = test.stats().await;
         assert_eq!(stats.answered + stats.failed, REQUESTS as u64);
         println!("{kills} kills, {lost} lost, {stats:?}");
@@ -79,7 +80,8 @@ fn killed_at_random() {
 
 async fn kill_one(test: &super::fixture::TestDispatcher, random: &mut XorShift) -> usize {
     let report = test.0.daemon.send(GetStatus::Board).await.unwrap();
-    // Workers that die before their first task are replaced with an increasing delay.
+    // Only workers that have served requests are killed, because workers that die before their
+    // first task are replaced with an increasing delay.
     let active = report.children.iter().filter(|child| child.requests > 0);
     let workers: Vec<u32> = active.filter_map(|child| child.pid).collect();
     if workers.is_empty() {

@@ -9,7 +9,7 @@ use daemon_core::{Generation, SlotNumber};
 pub struct ChildId {
     /// The child's scoreboard slot.
     pub slot: SlotNumber,
-    /// The number of the slot's owner, counted from the first.
+    /// The slot's generation, which counts the children that have used the slot.
     pub generation: Generation,
 }
 

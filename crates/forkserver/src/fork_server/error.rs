@@ -1,10 +1,10 @@
-//! Errors between the parent and the fork server.
+//! Errors of the parent's calls to the fork server.
 
 use daemon_sys::process::Pid;
 
 use crate::transfer::TransferError;
 
-/// Why a call of the fork server failed.
+/// Why the fork server could not be spawned, or a call of its handle failed.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum ForkServerError {
@@ -17,13 +17,13 @@ pub enum ForkServerError {
     /// The preload step failed.
     #[error("preload failed: {error}")]
     PreloadFailed {
-        /// The error that it returned.
+        /// The error that the preload step returned.
         error: String,
     },
     /// All slots are taken.
     #[error("cannot fork: all {slots} slots of the scoreboard are taken")]
     Full {
-        /// How many slots there are.
+        /// The number of slots.
         slots: u32,
     },
     /// The request cannot be sent.
@@ -42,7 +42,7 @@ pub enum ForkServerError {
 /// Why a fork could not be requested, with the child's request.
 #[derive(Debug)]
 pub struct ForkError<R> {
-    /// The request, untouched.
+    /// The request, unchanged.
     pub request: R,
     /// Why the fork could not be requested.
     pub reason: ForkServerError,

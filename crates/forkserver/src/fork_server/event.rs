@@ -7,21 +7,21 @@ use super::{ChildId, ForkServer};
 use crate::protocol::{ForkRefusal, Report};
 use crate::transfer::Transfer;
 
-/// An event of the fork server. The parent must handle every one.
+/// An event of the fork server. The parent must handle every event.
 #[derive(Debug)]
 pub enum ForkServerEvent<R> {
     /// A child was forked. The parent's copy of its request has been dropped.
     Born {
         /// The child.
         child: ChildId,
-        /// Its pid.
+        /// The child's pid.
         pid: Pid,
     },
     /// A fork failed. The slot is free again.
     ForkFailed {
-        /// The child that was to be forked.
+        /// The child that was not forked.
         child: ChildId,
-        /// The request of the child, returned.
+        /// The child's request.
         request: R,
         /// Why the fork failed.
         refusal: ForkRefusal,
@@ -30,23 +30,23 @@ pub enum ForkServerEvent<R> {
     Exited {
         /// The child.
         child: ChildId,
-        /// The pid that it had.
+        /// The pid that the child had.
         pid: Pid,
-        /// How it exited.
+        /// How the child exited.
         exit: Exit,
-        /// The last contents of its scoreboard slot.
+        /// The last contents of the child's scoreboard slot.
         last: SlotEntry,
     },
     /// The fork server could not reopen its logs.
     ReopenLogsFailed {
-        /// Why it failed.
+        /// Why the logs could not be reopened.
         error: String,
     },
 }
 
 impl<R: Transfer> ForkServer<R> {
-    /// Turns a report into an event, and updates the slots. Returns `None` if the report does not match
-    /// the slot's current owner.
+    /// Turns a report into an event, and updates the slots. Returns `None` if the report does not
+    /// match the slot's current owner.
     pub(super) fn event(&mut self, report: Report) -> Option<ForkServerEvent<R>> {
         match report {
             Report::ChildBorn { slot, generation, pid } => {

@@ -1,4 +1,4 @@
-//! What the parent does when the fork server is lost or has shut down.
+//! What the parent can do after the fork server was lost or has shut down.
 
 use daemon_core::{Exit, SlotNumber};
 use daemon_sys::process::{self, Pid, Signal};
@@ -9,9 +9,10 @@ use crate::protocol::to_core_exit;
 use crate::transfer::Transfer;
 
 impl<R: Transfer> ForkServer<R> {
-    /// Returns the requests of children that a lost fork server has not reported born.
+    /// Returns the requests of the children that a lost fork server has not reported as
+    /// [`Born`](crate::ForkServerEvent::Born).
     ///
-    /// Such a child may exist nevertheless: the fork server may have died between the fork and its
+    /// Such a child may exist nevertheless: the fork server may have died between the fork and the
     /// report.
     pub fn take_pending(&mut self) -> Vec<(ChildId, R)> {
         let board = self.scoreboard.reader();
@@ -27,8 +28,8 @@ impl<R: Transfer> ForkServer<R> {
 
     /// Sends a signal to the remaining processes of a lost fork server's process group.
     ///
-    /// The fork server must not have been [reaped](ForkServer::reap): while it is a zombie, no other
-    /// process group can get its number.
+    /// Call this before the fork server is [reaped](ForkServer::reap). Until then no other process
+    /// group can get the same number.
     ///
     /// # Errors
     ///
@@ -37,12 +38,15 @@ impl<R: Transfer> ForkServer<R> {
         process::signal_group(self.pid, signal).map(drop).map_err(ForkServerError::from)
     }
 
-    /// Returns whether all children of a lost fork server have exited. Like
-    /// [`signal_orphaned`](ForkServer::signal_orphaned) it requires that the fork server is not reaped.
+    /// Returns whether all children of a lost fork server have exited.
+    ///
+    /// As with [`signal_orphaned`](ForkServer::signal_orphaned), call this before the fork server
+    /// is reaped.
     #[must_use]
     pub fn orphaned_are_gone(&self) -> bool {
         let is_gone = |pid: Pid| {
-            // If the parent is the init of its container, or a subreaper, they are its children now.
+            // If this process is the init process of its container, or a subreaper, the orphaned
+            // children are now its own children.
             let _reaped = reap::reap(pid);
             process::group_of(pid) != Some(self.pid)
         };
@@ -52,11 +56,11 @@ impl<R: Transfer> ForkServer<R> {
             .all(is_gone)
     }
 
-    /// Reaps the fork server's process if it has exited, and returns how.
+    /// Reaps the fork server if it has exited, and returns how it exited; `None` if it is running.
     ///
     /// # Errors
     ///
-    /// If other code has reaped it.
+    /// If other code has reaped the fork server.
     pub fn reap(&self) -> Result<Option<Exit>, ForkServerError> {
         Ok(reap::reap(self.pid)?.map(to_core_exit))
     }

@@ -8,7 +8,8 @@ use super::{DESCRIPTORS_MAX, Transfer, TransferError};
 /// A decoder buffer up to this size in bytes is not freed.
 const SMALL: usize = 4096;
 
-/// Collects the bytes and the borrowed descriptors of a request, each in order.
+/// Collects the bytes and the borrowed descriptors of a request, in the order in which they are
+/// added.
 #[derive(Debug, Default)]
 pub struct Encoder<'a> {
     bytes: Vec<u8>,
@@ -16,7 +17,7 @@ pub struct Encoder<'a> {
 }
 
 impl<'a> Encoder<'a> {
-    /// Encodes a whole request.
+    /// Encodes a whole request, and checks its size and its number of descriptors.
     pub(crate) fn of<R: Transfer>(request: &'a R, limit: usize) -> Result<Self, TransferError> {
         let mut encoder = Encoder::default();
         request.encode(&mut encoder)?;
@@ -49,7 +50,8 @@ impl<'a> Encoder<'a> {
     }
 }
 
-/// Returns the bytes and descriptors of a received request, in order.
+/// Returns the bytes and descriptors of a received request, in the order in which they were
+/// encoded.
 #[derive(Debug)]
 pub struct Decoder {
     bytes: Vec<u8>,
@@ -70,17 +72,18 @@ impl Decoder {
             return Err(TransferError::LeftOver { bytes, descriptors });
         }
         if self.bytes.capacity() <= SMALL {
-            // In a child that has just been forked, freeing a little memory would copy its page.
+            // In a child that has just been forked, freeing a small buffer would copy its memory
+            // page.
             std::mem::forget(self);
         }
         Ok(request)
     }
 
-    /// Returns the next bytes.
+    /// Returns the bytes of the next [`put_bytes`](Encoder::put_bytes) call.
     ///
     /// # Errors
     ///
-    /// [`TransferError::Truncated`] if fewer bytes are left than their length requires.
+    /// [`TransferError::Truncated`] if fewer bytes are left than the encoded length states.
     pub fn take_bytes(&mut self) -> Result<&[u8], TransferError> {
         let length = self.take(size_of::<u64>())?;
         let length = length.try_into().map(u64::from_le_bytes).unwrap_or(u64::MAX);

@@ -115,7 +115,7 @@ impl Transfer for () {
         Ok(())
     }
 
-    fn decode(_delivery: &mut Decoder) -> Result<Self, TransferError> {
+    fn decode(_decoder: &mut Decoder) -> Result<Self, TransferError> {
         Ok(())
     }
 }
@@ -123,7 +123,7 @@ impl Transfer for () {
 macro_rules! tuples {
     ($(($($name:ident),*)),*) => {$(
         impl<$($name: Transfer),*> Transfer for ($($name,)*) {
-            #[expect(non_snake_case, reason = "the type parameters' names serve for the fields")]
+            #[expect(non_snake_case, reason = "the variables are named after the type parameters")]
             fn encode<'a>(&'a self, encoder: &mut Encoder<'a>) -> Result<(), TransferError> {
                 let ($($name,)*) = self;
                 $($name.encode(encoder)?;)*

@@ -1,4 +1,4 @@
-//! Scenarios of descriptors: which process holds which, and that none leaks.
+//! Scenarios of descriptors: which of them a child holds, and that no descriptor leaks.
 
 use std::io::{self, PipeReader, Read, Write};
 use std::net::TcpListener;
@@ -14,14 +14,14 @@ use crate::scenarios::Scenario;
 
 pub(crate) const SCENARIOS: &[Scenario] = &[
     (
-        "a_child_holds_only_its_request_the_wakeup_and_the_program",
+        "a_child_holds_only_the_descriptors_of_its_request_its_program_and_the_wakeup",
         a_child_holds_only_its_own_descriptors,
     ),
     ("a_thousand_requests_leak_no_descriptor", requests_leak_no_descriptor),
     ("a_hundred_refused_requests_leak_no_descriptor", refusals_leak_no_descriptor),
 ];
 
-/// Returns the kinds of the descriptors that are open now and were not before, in one line.
+/// Returns the kinds of the descriptors that are open now and are not in `previous`, in one line.
 fn opened_since(previous: &[(RawFd, String)]) -> String {
     let mut kinds: Vec<String> = open_fds()
         .expect("the descriptors can be listed")
@@ -41,12 +41,13 @@ fn a_child_holds_only_its_own_descriptors() {
         5,
         closure_program(move |start: ChildStart<OwnedFd>| {
             let mut writer = io::PipeWriter::from(start.request.expect("the request decodes"));
-            write!(writer, "{}", opened_since(&previous)).expect("written");
+            write!(writer, "{}", opened_since(&previous)).expect("the line is written");
             drop(listener);
             0
         }),
     );
-    // While stopped it receives all five commands at once, each with its descriptor.
+    // When the stopped fork server continues, it receives all five commands at once, each with its
+    // descriptor.
     assert!(signal(server.fork_server.pid(), Signal::Stop).is_ok());
     let reader: Vec<PipeReader> = (0..5)
         .map(|_each| {
@@ -112,7 +113,7 @@ fn requests_leak_no_descriptor() {
 
 fn refusals_leak_no_descriptor() {
     let mut server =
-        TestServer::new(16, closure_program(|_birth: ChildStart<(OwnedFd, Vec<u8>)>| 0));
+        TestServer::new(16, closure_program(|_start: ChildStart<(OwnedFd, Vec<u8>)>| 0));
     let (reader, writer) = io::pipe().expect("a pipe opens");
     let before = (
         count().expect("the descriptors can be counted"),

@@ -1,4 +1,4 @@
-//! Scenarios of forks, exits and the scoreboard in between.
+//! Scenarios of forks and exits, and of the scoreboard.
 
 use std::collections::HashSet;
 use std::fs::OpenOptions;
@@ -19,21 +19,24 @@ use super::support::{
 use crate::scenarios::Scenario;
 
 pub(crate) const SCENARIOS: &[Scenario] = &[
-    ("born_is_reported_before_exited_and_each_once", born_is_reported_before_exited),
+    ("each_child_is_reported_once_as_born_and_then_once_as_exited", born_is_reported_before_exited),
     ("the_exit_code_is_the_return_value_and_a_panic_exits_with_101", exit_codes),
     ("a_child_has_the_fork_server_as_parent_and_process_group", parent_and_process_group),
     (
         "a_killed_child_frees_its_slot_and_its_last_status_is_reported",
         a_killed_child_frees_its_slot,
     ),
-    ("a_label_torn_by_a_kill_is_reported_and_repaired", a_torn_label_is_repaired),
-    ("a_scoreboard_file_can_be_read_by_other_processes", scoreboard_file),
+    (
+        "a_label_that_a_killed_child_left_half_written_is_reported_and_repaired",
+        a_torn_label_is_repaired,
+    ),
+    ("a_scoreboard_file_is_readable_while_the_daemon_runs_and_afterwards", scoreboard_file),
     ("a_report_of_a_child_wakes_a_sleeping_parent", a_report_wakes_the_parent),
 ];
 
 fn born_is_reported_before_exited() {
     const CHILDREN: usize = 300;
-    let mut server = TestServer::new(8, closure_program(|_birth: ChildStart<()>| 0));
+    let mut server = TestServer::new(8, closure_program(|_start: ChildStart<()>| 0));
     let (mut requested, mut gone) = (0, 0);
     let mut alive = HashSet::new();
     let mut pids = HashSet::new();
@@ -91,7 +94,7 @@ fn parent_and_process_group() {
     server.shut_down();
 }
 
-/// A child that reports that it is serving a request.
+/// Reports that the child is serving a request, and waits until the child is killed.
 fn report_serving(start: ChildStart<UnixStream>) -> i32 {
     let line = start.request.expect("the request decodes");
     start.seat.report(Status::Serving, now()).expect("the status change is allowed");
@@ -145,7 +148,7 @@ fn a_torn_label_is_repaired() {
 
     let file = OpenOptions::new().write(true).open(&path).expect("the file opens");
     let odd = 0x0fff_u64.to_ne_bytes();
-    file.write_all_at(&odd, word_offset(3, child.slot.get(), GUARD)).expect("written");
+    file.write_all_at(&odd, word_offset(3, child.slot.get(), GUARD)).expect("the file is written");
     let torn = server.fork_server.board().read(child.slot);
     assert_eq!(torn.label, Label::BeingWritten);
 
@@ -179,7 +182,7 @@ fn scoreboard_file() {
     assert_eq!((outside.slots(), outside.letters().as_str()), (3, "r  "));
     assert_eq!(outside.phase(), Phase::Running);
     server.shut_down();
-    // The last contents stay readable after the exit.
+    // The last contents stay readable after the fork server has exited.
     let after = ScoreboardReader::open(
         shared::open_file::<ScoreboardLine>(&path).expect("the file is mapped"),
     )
@@ -213,7 +216,7 @@ fn a_report_wakes_the_parent() {
     send_byte(&far);
     let asleep = Instant::now();
     while server.fork_server.board().letters() != "." {
-        // Without the wakeup it would sleep for the whole timeout.
+        // Without the wakeup, the wait would last for the whole timeout.
         let events = server.fork_server.wait(Some(Duration::from_secs(10)));
         assert!(events.expect("the fork server is running").is_empty());
         assert!(asleep.elapsed() < Duration::from_secs(5), "the report did not wake the parent");

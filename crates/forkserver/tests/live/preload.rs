@@ -1,4 +1,4 @@
-//! Scenarios of the preload step and its effects on the fork server.
+//! Scenarios of the program's code that runs in the fork server: preload, and reopening the logs.
 
 use std::error::Error;
 use std::io::{self, PipeWriter, Read, Write};
@@ -19,17 +19,18 @@ use super::support::{GRACE, TestServer, receive_byte, send_byte};
 use crate::scenarios::{Scenario, eventually};
 
 pub(crate) const SCENARIOS: &[Scenario] = &[
-    ("preload_runs_once_and_its_memory_is_in_every_child", preload_runs_once),
+    ("preload_runs_once_and_every_child_has_its_data", preload_runs_once),
     ("an_error_in_preload_is_returned", an_error_in_preload_is_returned),
-    ("a_panic_in_preload_is_returned", a_panic_in_preload_is_returned),
+    ("a_panic_in_preload_is_returned_as_an_error", a_panic_in_preload_is_returned),
     ("a_thread_started_by_preload_is_named_in_the_error", a_thread_is_named),
     ("a_fork_refused_by_the_system_returns_the_request", a_refused_fork_returns_the_request),
-    ("only_a_failed_reopen_is_reported", a_failed_reopen_is_reported),
+    ("reopening_the_logs_is_reported_only_if_it_fails", a_failed_reopen_is_reported),
     ("exits_are_noticed_if_a_library_ignores_chld", exits_are_noticed_if_a_library_ignores_chld),
     ("a_child_reaped_by_other_code_is_detected", a_child_reaped_by_other_code_is_detected),
 ];
 
-/// Loads a table in its preload step, and reports that.
+/// A program that loads a table in its preload step, and then writes the pid of its process to a
+/// pipe.
 struct PreloadedTable {
     rows: Vec<u32>,
     loaded: Option<PipeWriter>,
@@ -61,7 +62,7 @@ fn preload_runs_once() {
     let (mut fork_server, PreloadedTable { rows, loaded }) =
         builder.spawn(table).expect("the fork server starts");
     drop(loaded);
-    assert!(rows.is_empty(), "the parent did not load the table");
+    assert!(rows.is_empty(), "the parent has loaded the table");
     let mut received = String::new();
     reader.read_to_string(&mut received).expect("read until the end");
     assert_eq!(received, fork_server.pid().to_string());
@@ -79,7 +80,7 @@ fn preload_runs_once() {
     }
 }
 
-/// A preload step that is a closure. Its children send one byte.
+/// A program whose preload step is a closure, and whose children send one byte.
 struct PreloadClosure<F>(F);
 
 impl<F: FnMut() -> Result<(), Box<dyn Error>> + 'static> ChildProgram for PreloadClosure<F> {
@@ -97,7 +98,8 @@ impl<F: FnMut() -> Result<(), Box<dyn Error>> + 'static> ChildProgram for Preloa
 
 fn an_error_in_preload_is_returned() {
     let step = PreloadClosure(|| Err("the table is empty".into()));
-    let error = ForkServerBuilder::new(1).spawn(step).map(|_spawned| ()).expect_err("an error");
+    let error =
+        ForkServerBuilder::new(1).spawn(step).map(|_spawned| ()).expect_err("preload fails");
     assert!(matches!(error, ForkServerError::PreloadFailed { .. }));
     assert_eq!(error.to_string(), "preload failed: the table is empty");
     assert_no_children();
@@ -105,7 +107,8 @@ fn an_error_in_preload_is_returned() {
 
 fn a_panic_in_preload_is_returned() {
     let step = PreloadClosure(|| panic!("in preload"));
-    let error = ForkServerBuilder::new(1).spawn(step).map(|_spawned| ()).expect_err("an error");
+    let error =
+        ForkServerBuilder::new(1).spawn(step).map(|_spawned| ()).expect_err("preload fails");
     let message = error.to_string();
     assert!(matches!(error, ForkServerError::Lost { .. }), "{message}");
     assert!(message.contains("101"), "{message}");
@@ -118,7 +121,8 @@ fn assert_no_children() {
     assert_eq!(reap_any().expect("waitpid succeeds"), None);
 }
 
-/// Requests a fork that is refused, checks that the request comes back usable, and returns the refusal.
+/// Requests a fork that is refused, checks that the returned request is usable, and returns the
+/// refusal.
 fn fork_is_refused(server: &mut TestServer<UnixStream>) -> ForkRefusal {
     let (near, far) = UnixStream::pair().expect("a socket pair opens");
     let requested = server.fork(near);
@@ -153,7 +157,8 @@ fn a_thread_is_named() {
     server.shut_down();
 }
 
-/// Sets the process limit to 0, as another user if this process is root, which has no limit.
+/// Sets the process limit to 0. A process of root changes its user first, because the limit does
+/// not apply to root.
 fn become_unable_to_fork() -> Result<(), Box<dyn Error>> {
     let nobody = Privileges::with_group(User::named("65534")?, Group::named("65534")?)?;
     if nobody.check().is_ok() {
@@ -177,7 +182,7 @@ fn a_refused_fork_returns_the_request() {
     server.shut_down();
 }
 
-/// Logs that can be reopened only once.
+/// A program whose logs can be reopened only once.
 struct ReopenableLog {
     reopened: u32,
 }
@@ -193,7 +198,7 @@ impl ChildProgram for ReopenableLog {
         }
     }
 
-    fn run_child(self, _birth: ChildStart<()>) -> i32 {
+    fn run_child(self, _start: ChildStart<()>) -> i32 {
         i32::try_from(self.reopened).unwrap_or(-1)
     }
 }
@@ -211,7 +216,8 @@ fn a_failed_reopen_is_reported() {
     server.shut_down();
 }
 
-/// Ignores CHLD from its preload step on, or from when the logs are reopened.
+/// A program that ignores CHLD from its preload step on, or from the time when its logs are
+/// reopened.
 struct IgnoresChildSignal {
     from: IgnoredSince,
 }
@@ -267,7 +273,7 @@ fn a_child_reaped_by_other_code_is_detected() {
     server.fork_server.check_child(lost).expect("the command is sent");
     let (gone, exit, _last) = server.next_exited();
     assert_eq!((gone, exit), (lost, Exit::Unknown));
-    // Its slot is free again.
+    // The slot of the lost child is free again.
     server.fork_server.check_child(lost).expect("the command is sent");
     let next = server.fork(());
     let (born, _pid) = server.next_born();

@@ -20,7 +20,7 @@ use crate::scenarios::{Scenario, eventually};
 
 pub(crate) const SCENARIOS: &[Scenario] = &[
     ("a_shutdown_reports_every_exit_before_the_link_is_closed", a_shutdown_reports_every_exit),
-    ("a_child_that_ignores_term_is_killed_after_the_grace", a_stubborn_child_is_killed),
+    ("a_child_that_blocks_term_is_killed_after_the_grace_period", a_stubborn_child_is_killed),
     ("dropping_the_handle_stops_the_fork_server", dropping_the_handle_stops_all),
     (
         "after_the_parent_is_killed_the_children_get_the_grace_period",
@@ -38,7 +38,7 @@ pub(crate) const SCENARIOS: &[Scenario] = &[
     ("releasing_the_program_closes_its_listener_while_children_run", releasing_closes_the_listener),
 ];
 
-/// Runs until TERM; if `stubborn`, TERM stays blocked and it runs until KILL.
+/// Runs until TERM. If `stubborn`, TERM stays blocked and the child runs until KILL.
 fn run_until_signal(start: ChildStart<(UnixStream, Serde<bool>)>) -> i32 {
     let (line, Serde(stubborn)) = start.request.expect("the request decodes");
     let _blocked = if stubborn {
@@ -66,7 +66,7 @@ fn a_shutdown_reports_every_exit() {
     assert!(lines.iter().all(receive_byte));
     server.fork_server.shut_down().expect("the command is sent");
     let mut gone = 0;
-    // Everything may arrive at once: the end of the link must not hide earlier reports.
+    // All reports and the end of the link may be read together: the end must not hide the reports.
     eventually("the fork server has exited", || has_exited(server.fork_server.pid()));
     let lost = loop {
         match server.fork_server.wait(None) {
@@ -109,8 +109,9 @@ fn dropping_the_handle_stops_all() {
     assert!(receive_byte(&far));
     let fork_server = server.fork_server.pid();
     drop(server);
-    assert!(!receive_byte(&far), "the child still has its end open");
-    // The fork server exits after it has reaped its children, so a little after their sockets are closed.
+    assert!(!receive_byte(&far), "the child's end of the socket is still open");
+    // The fork server exits only after it has reaped its children. Their sockets are closed a
+    // little earlier.
     assert_eq!(wait_for(fork_server).expect("a child of this process").to_string(), "exit code 0");
     assert!(has_exited(pid));
 }
@@ -130,11 +131,11 @@ fn a_killed_parent_leaves_no_children() {
             assert!(receive_byte(&far));
             lines.push(far);
         }
-        writeln!(writer, "{pids}").expect("written");
+        writeln!(writer, "{pids}").expect("the pids are written");
         sleep_until_killed()
     });
     let mut pids = String::new();
-    BufReader::new(&mut reader).read_line(&mut pids).expect("written");
+    BufReader::new(&mut reader).read_line(&mut pids).expect("the pids are read");
     let mut pids =
         pids.split_whitespace().map(|pid| pid.parse().ok().and_then(Pid::from_raw).expect("a pid"));
     let mut next = || pids.next().expect("three pids");
@@ -143,7 +144,7 @@ fn a_killed_parent_leaves_no_children() {
     let killed = Instant::now();
     assert!(signal(parent, Signal::Kill).is_ok());
     eventually("TERM has stopped one child", || has_exited(obedient));
-    assert!(killed.elapsed() < GRACE, "it was killed before the grace period had passed");
+    assert!(killed.elapsed() < GRACE, "TERM did not stop the child within the grace period");
     eventually("KILL has stopped the other child", || has_exited(stubborn));
     assert!(killed.elapsed() >= GRACE);
     eventually("the fork server has exited", || has_exited(fork_server));
@@ -161,18 +162,18 @@ fn a_killed_fork_server_is_reported() {
     assert!(receive_byte(&obedient) && receive_byte(&stubborn));
 
     assert!(signal(server.fork_server.pid(), Signal::Kill).is_ok());
-    assert!(!receive_byte(&obedient), "the parent death signal did not stop it");
+    assert!(!receive_byte(&obedient), "the parent death signal did not stop the child");
     let lost = loop {
         match server.fork_server.wait(None) {
-            Ok(events) => assert!(events.is_empty(), "events from a killed fork server"),
+            Ok(events) => assert!(events.is_empty(), "a killed fork server reported events"),
             Err(error) => break error,
         }
     };
     assert!(matches!(lost, ForkServerError::Lost { .. }), "{lost}");
     assert!(!server.fork_server.orphaned_are_gone());
     assert!(!has_exited(pid));
-    server.fork_server.signal_orphaned(Signal::Kill).expect("the command is sent");
-    assert!(!receive_byte(&stubborn), "KILL did not stop it");
+    server.fork_server.signal_orphaned(Signal::Kill).expect("the signal is sent");
+    assert!(!receive_byte(&stubborn), "KILL did not stop the child");
     eventually("the orphaned children have exited", || server.fork_server.orphaned_are_gone());
     let mut exit = None;
     eventually("the fork server is reaped", || {
@@ -183,7 +184,7 @@ fn a_killed_fork_server_is_reported() {
 }
 
 fn pending_requests_are_returned() {
-    let mut server = TestServer::new(3, closure_program(|_birth: ChildStart<UnixStream>| 0));
+    let mut server = TestServer::new(3, closure_program(|_start: ChildStart<UnixStream>| 0));
     assert!(signal(server.fork_server.pid(), Signal::Stop).is_ok());
     let mut lines = Vec::new();
     for _each in 0..3 {
@@ -204,7 +205,7 @@ fn pending_requests_are_returned() {
 }
 
 fn a_fork_without_fork_server_returns_the_request() {
-    let mut server = TestServer::new(1, closure_program(|_birth: ChildStart<String>| 0));
+    let mut server = TestServer::new(1, closure_program(|_start: ChildStart<String>| 0));
     assert!(signal(server.fork_server.pid(), Signal::Kill).is_ok());
     assert_eq!(server.wait_until_lost(), exit_by(Signal::Kill));
     let fork_error =

@@ -14,12 +14,18 @@ use crate::scenarios::Scenario;
 
 pub(crate) const SCENARIOS: &[Scenario] = &[
     (
-        "a_term_sent_right_after_the_fork_command_is_delivered_at_the_release",
+        "a_term_sent_right_after_the_fork_command_is_delivered_when_signals_are_released",
         term_is_delivered_at_the_release,
     ),
-    ("a_hundred_terms_sent_with_their_fork_commands_all_arrive", a_hundred_terms_arrive),
-    ("a_queue_opened_before_the_release_reads_the_blocked_signals", a_queue_reads_blocked_signals),
-    ("a_child_has_no_blocked_signals_after_the_release", no_signal_stays_blocked),
+    (
+        "a_hundred_children_each_receive_a_term_sent_right_after_the_fork_command",
+        a_hundred_terms_arrive,
+    ),
+    (
+        "a_signal_queue_opened_before_signals_are_released_reads_the_pending_signals",
+        a_queue_reads_blocked_signals,
+    ),
+    ("a_child_that_has_released_its_signals_has_no_signal_blocked", no_signal_stays_blocked),
     ("a_signal_to_the_previous_owner_of_a_slot_is_not_delivered", signal_to_the_previous_owner),
     ("the_fork_server_ignores_signals_from_terminal_and_operator", the_fork_server_ignores_signals),
 ];
@@ -40,7 +46,7 @@ fn term_is_delivered_at_the_release() {
     let child = server.fork(near);
     server.fork_server.signal(child, Signal::Term).expect("the command is sent");
     server.next_born();
-    // A child that replies is still running, although the signal was sent before.
+    // The child replies, so it is still running, although TERM was sent before.
     send_byte(&far);
     assert!(receive_byte(&far));
     send_byte(&far);
@@ -91,7 +97,7 @@ fn a_queue_reads_blocked_signals() {
     server.fork_server.signal(child, Signal::Term).expect("the command is sent");
     server.fork_server.signal_all(Signal::Hup).expect("the command is sent");
     let (_child, pid) = server.next_born();
-    crate::scenarios::eventually("both are pending", || count_pending(pid.as_raw()) == 2);
+    crate::scenarios::eventually("HUP and TERM are pending", || count_pending(pid.as_raw()) == 2);
     send_byte(&far);
     assert_eq!(server.next_exited().1, Exit::Code(0));
     server.shut_down();
@@ -151,7 +157,7 @@ fn signal_to_the_previous_owner() {
 }
 
 fn the_fork_server_ignores_signals() {
-    let mut server = TestServer::new(1, closure_program(|_birth: ChildStart<()>| 0));
+    let mut server = TestServer::new(1, closure_program(|_start: ChildStart<()>| 0));
     let fork_server = server.fork_server.pid();
     for ignored in [
         Signal::Hup,

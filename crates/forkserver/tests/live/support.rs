@@ -1,4 +1,5 @@
-//! Helpers of the scenarios: a program made of a closure, and a fork server with one event at a time.
+//! Helpers for the scenarios: a program that runs a closure, and a fork server that returns one
+//! event at a time.
 
 use std::collections::VecDeque;
 use std::fs;
@@ -29,7 +30,7 @@ pub(crate) struct ClosureProgram<R, F> {
     request: PhantomData<fn(R)>,
 }
 
-/// Makes a program of a closure, of which each child gets a copy.
+/// Creates a program whose children run this closure, each on its own copy.
 pub(crate) fn closure_program<R: Transfer, F: FnOnce(ChildStart<R>) -> i32 + 'static>(
     run: F,
 ) -> ClosureProgram<R, F> {
@@ -97,7 +98,7 @@ impl<R: Transfer> TestServer<R> {
         }
     }
 
-    /// Waits until the next child is born and has exited, and returns how.
+    /// Waits until the next child is born and has exited, and returns how it exited.
     pub(crate) fn exit_of_next_child(&mut self) -> Exit {
         let (child, _pid) = self.next_born();
         let (gone, exit, _last) = self.next_exited();
@@ -105,7 +106,7 @@ impl<R: Transfer> TestServer<R> {
         exit
     }
 
-    /// Waits until the link is closed and the fork server has exited, and returns how.
+    /// Waits until the link is closed and the fork server has exited, and returns how it exited.
     pub(crate) fn wait_until_lost(&mut self) -> Exit {
         let deadline = Instant::now() + PATIENCE;
         while self.fork_server.wait(Some(PATIENCE)).is_ok() {
@@ -116,10 +117,10 @@ impl<R: Transfer> TestServer<R> {
             exit = self.fork_server.reap().expect("a child of this process");
             exit.is_some()
         });
-        exit.expect("the loop has set it")
+        exit.expect("the fork server is reaped")
     }
 
-    /// Shuts the fork server down with all remaining children.
+    /// Shuts down the fork server and all remaining children.
     pub(crate) fn shut_down(mut self) {
         self.fork_server.shut_down().expect("the process exists");
         assert_eq!(self.wait_until_lost(), Exit::Code(0));
@@ -130,13 +131,13 @@ pub(crate) const fn exit_by_number(signal: i32) -> Exit {
     Exit::Signal { number: signal, core: false }
 }
 
-/// Returns the exit caused by this signal.
+/// Returns the exit status of a process that this signal has terminated.
 pub(crate) fn exit_by(signal: Signal) -> Exit {
     exit_by_number(signal.number())
 }
 
-/// Waits until a signal ends this process. It exits by itself after a minute, so that a failed
-/// scenario leaves no process behind.
+/// Waits until a signal ends this process. After a minute the process exits by itself, so that a
+/// failed scenario leaves no process behind.
 pub(crate) fn sleep_until_killed() -> ! {
     let deadline = Instant::now() + Duration::from_secs(60);
     while Instant::now() < deadline {
@@ -155,7 +156,6 @@ pub(crate) fn run_in_process(run: impl FnOnce()) -> Pid {
     }
 }
 
-/// Sends one byte.
 pub(crate) fn send_byte(mut line: &UnixStream) {
     line.write_all(b".").expect("the byte is sent");
 }
@@ -166,7 +166,7 @@ pub(crate) fn receive_byte(mut line: &UnixStream) -> bool {
     line.read(&mut [0]).expect("a byte within the timeout") == 1
 }
 
-/// Returns whether a process has exited, as a zombie or reaped.
+/// Returns whether a process has exited, even if it is not reaped yet.
 pub(crate) fn has_exited(pid: Pid) -> bool {
     match fs::read_to_string(format!("/proc/{pid}/stat")) {
         Ok(stat) => {

@@ -18,11 +18,11 @@ use crate::scenarios::{Scenario, eventually};
 
 pub(crate) const SCENARIOS: &[Scenario] = &[
     ("a_connection_reaches_its_child_and_is_closed_in_the_parent", a_connection_reaches_its_child),
-    ("descriptors_bytes_and_values_are_sent_together", a_mixed_request),
-    ("ten_megabytes_are_sent", ten_megabytes_are_sent),
+    ("descriptors_bytes_and_serde_values_are_sent_in_one_request", a_mixed_request),
+    ("a_request_of_ten_megabytes_is_not_copied_by_the_fork_server", ten_megabytes_are_sent),
     ("a_request_over_the_limit_is_returned_unchanged", a_request_over_the_limit_is_returned),
-    ("too_many_descriptors_are_returned_unchanged", too_many_descriptors_are_returned),
-    ("a_request_without_a_free_slot_is_returned", a_request_without_a_free_slot_is_returned),
+    ("a_request_with_too_many_descriptors_is_returned", too_many_descriptors_are_returned),
+    ("a_request_is_returned_if_all_slots_are_taken", a_request_without_a_free_slot_is_returned),
     ("a_child_gets_the_error_of_a_request_that_cannot_be_decoded", a_child_gets_the_decode_error),
     ("a_thousand_commands_wait_for_a_stopped_fork_server_and_all_arrive", a_thousand_commands_wait),
 ];
@@ -42,7 +42,8 @@ fn a_connection_reaches_its_child() {
     server.fork(stream);
     let (_child, pid) = server.next_born();
     let mut received = String::new();
-    // The end is read only when the parent's copy and the fork server's are closed too.
+    // The read ends only when the parent's and the fork server's copies of the socket are closed
+    // too.
     client.read_to_string(&mut received).expect("read until the end");
     assert_eq!(received, pid.to_string());
     assert_eq!(server.next_exited().1, Exit::Code(0));
@@ -57,7 +58,7 @@ fn a_mixed_request() {
             let (fd, bytes, Serde((number, name)), line) =
                 start.request.expect("the request decodes");
             let mut writer = io::PipeWriter::from(fd);
-            write!(writer, "{bytes:?} {number} {name}").expect("written");
+            write!(writer, "{bytes:?} {number} {name}").expect("the text is written");
             send_byte(&line.expect("the socket was sent"));
             0
         }),
@@ -74,7 +75,7 @@ fn a_mixed_request() {
     server.shut_down();
 }
 
-/// Returns bytes in which a lost or moved byte is detected.
+/// Returns bytes in which lost or moved bytes can be detected.
 fn pattern(length: usize) -> Vec<u8> {
     (0..length).map(|i| (i % 251) as u8).collect()
 }
@@ -106,9 +107,9 @@ fn ten_megabytes_are_sent() {
 fn a_request_over_the_limit_is_returned() {
     let builder = ForkServerBuilder::new(1).grace(GRACE).request_limit(1000);
     let mut server =
-        TestServer::with_builder(builder, closure_program(|_birth: ChildStart<Vec<u8>>| 0));
+        TestServer::with_builder(builder, closure_program(|_start: ChildStart<Vec<u8>>| 0));
     let Err(ForkError { request, reason }) = server.fork_server.fork(pattern(1001)) else {
-        panic!("the fork was requested");
+        panic!("the request was accepted");
     };
     assert_eq!(request, pattern(1001));
     assert_eq!(reason.to_string(), "cannot send a request of 1009 bytes: the limit is 1000 bytes");
@@ -118,7 +119,7 @@ fn a_request_over_the_limit_is_returned() {
     server.shut_down();
 }
 
-/// Any number of descriptors.
+/// A request with any number of descriptors.
 struct ManyDescriptors(Vec<OwnedFd>);
 
 impl Transfer for ManyDescriptors {
@@ -151,7 +152,7 @@ fn too_many_descriptors_are_returned() {
     );
     let Err(ForkError { request, reason }) = server.fork_server.fork(copies(DESCRIPTORS_MAX + 1))
     else {
-        panic!("the fork was requested");
+        panic!("the request was accepted");
     };
     assert_eq!(request.0.len(), DESCRIPTORS_MAX + 1);
     assert!(matches!(
@@ -174,7 +175,7 @@ fn a_request_without_a_free_slot_is_returned() {
     );
     let first = server.fork("first".into());
     let Err(ForkError { request, reason }) = server.fork_server.fork("second".into()) else {
-        panic!("the fork was requested");
+        panic!("the request was accepted");
     };
     assert_eq!(request, "second");
     assert_eq!(reason.to_string(), "cannot fork: all 1 slots of the scoreboard are taken");

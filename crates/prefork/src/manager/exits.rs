@@ -53,12 +53,12 @@ impl PreforkManager {
             ExitKind::Regular => {
                 debug!(
                     self.log, "worker exited";
-                    "pid" => pid.as_raw(), "slot" => slot.get(), "reason" => %cause
+                    "worker" => pid.as_raw(), "slot" => slot.get(), "reason" => %cause
                 );
             }
             ExitKind::Failure => warn!(
                 self.log, "worker exited";
-                "pid" => pid.as_raw(), "slot" => slot.get(), "reason" => %cause,
+                "worker" => pid.as_raw(), "slot" => slot.get(), "reason" => %cause,
                 "lifetime" => ?lifetime
             ),
         }
@@ -87,7 +87,8 @@ impl PreforkManager {
         }
     }
 
-    /// Sets the time when a worker that was asked to stop is killed.
+    /// Sets the time at which a worker that was asked to stop is killed. Does nothing if there is
+    /// no grace period, or while the manager is not waiting.
     pub(super) fn set_kill_deadline(&mut self, slot: SlotNumber) {
         if let (ManagerPhase::Waiting, Some(grace)) = (self.phase, self.grace)
             && let Some(entry) = self.pool.entry(slot)
@@ -96,7 +97,7 @@ impl PreforkManager {
         }
     }
 
-    /// Kills workers whose grace period has passed, and returns when the next one passes.
+    /// Kills workers whose grace period has passed, and returns when the next grace period ends.
     pub(crate) fn kill_overdue(&mut self) -> Option<MonotonicTime> {
         let time = now();
         let mut killed = 0;
@@ -126,8 +127,9 @@ impl PreforkManager {
     }
 }
 
-/// Converts an exit into the type of `daemon_core`, whose rules know only TERM as a stop signal. Here
-/// it may be another one, which is reported as TERM.
+/// Converts an exit into the type of `daemon_core`. The rules of `daemon_core` know only TERM and
+/// QUIT as stop signals. Here the stop signal can be any other, so an exit by the worker's stop
+/// signal becomes an exit by TERM.
 fn to_core_exit(exit: Option<reap::Exit>, stop_request: Option<StopRequest>) -> Exit {
     match exit {
         Some(reap::Exit::Code(code)) => Exit::Code(code),

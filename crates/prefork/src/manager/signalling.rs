@@ -63,8 +63,8 @@ impl PreforkManager {
         }
     }
 
-    /// Returns the workers that a rolling signal is sent to: the oldest first, without those that have
-    /// been asked to stop already.
+    /// Returns the workers that a rolling signal is sent to, the oldest first. A stop signal is not
+    /// sent to workers that were already asked to stop.
     fn rolling_targets(&self, signal: Signal) -> Vec<WorkerId> {
         let is_stop_signal = self.traps.is_stop_signal(signal);
         let mut living: Vec<_> = self.pool.running().collect();
@@ -114,7 +114,7 @@ impl PreforkManager {
         {
             warn!(
                 self.log, "cannot signal a worker";
-                "pid" => pid.as_raw(), "slot" => slot.get(), "signal" => %signal,
+                "worker" => pid.as_raw(), "slot" => slot.get(), "signal" => %signal,
                 "error" => error.to_string()
             );
         }

@@ -13,12 +13,12 @@ use crate::worker::{ManagerWakeup, Worker, WorkerParts};
 /// Exit code of a worker that cannot start: `EX_OSERR` of sysexits(3).
 const EXIT_START_FAILED: i32 = 71;
 
-/// What a new worker needs in order to start.
+/// The slot of a new worker, and the signals that are blocked in it.
 #[derive(Debug)]
 pub(crate) struct ForkedWorker {
     pub(super) slot: SlotNumber,
     pub(super) owner: Generation,
-    /// Signals stay blocked until it has dropped the manager's state.
+    /// Signals stay blocked until the worker has dropped the manager's state.
     pub(super) blocked: SignalBlockGuard,
 }
 

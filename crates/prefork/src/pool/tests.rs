@@ -46,7 +46,7 @@ fn fill(pool: &mut WorkerPool, now: MonotonicTime) -> PoolAction {
 }
 
 #[test]
-fn a_fixed_number_is_forked_at_once_into_the_first_slots() {
+fn a_fixed_number_of_workers_is_forked_at_once_into_the_first_slots() {
     let mut pool = pool(FIXED);
     assert_eq!(pool.next(at(0)), PoolAction::Fork(slot(0)));
     assert_eq!(fill(&mut pool, at(0)), PoolAction::Wait(None));
@@ -55,7 +55,7 @@ fn a_fixed_number_is_forked_at_once_into_the_first_slots() {
 }
 
 #[test]
-fn spare_workers_are_forked_as_others_become_active_up_to_max_workers() {
+fn spare_workers_are_forked_when_others_become_active_up_to_max_workers() {
     let mut pool = pool(SPARE);
     assert_eq!(fill(&mut pool, at(0)), PoolAction::Wait(None));
     assert_eq!(pool.workers(), 3);
@@ -68,7 +68,7 @@ fn spare_workers_are_forked_as_others_become_active_up_to_max_workers() {
 }
 
 #[test]
-fn excess_idle_workers_are_stopped_after_a_heartbeat_highest_slots_first() {
+fn excess_idle_workers_are_stopped_after_the_heartbeat_from_the_highest_slot_down() {
     let mut pool = pool(SPARE);
     fill(&mut pool, at(0));
     for number in 0..10 {
@@ -94,7 +94,7 @@ fn a_worker_that_succeeds_is_replaced_at_once() {
 }
 
 #[test]
-fn a_failure_delays_only_its_own_slot() {
+fn a_worker_that_fails_delays_only_its_own_slot() {
     let mut pool = pool(FIXED);
     fill(&mut pool, at(0));
     pool.set_exited(slot(0), ExitKind::Failure, at(200));
@@ -107,7 +107,7 @@ fn a_failure_delays_only_its_own_slot() {
 }
 
 #[test]
-fn a_worker_that_fails_after_the_interval_is_replaced_at_once() {
+fn a_worker_that_fails_after_err_respawn_interval_is_replaced_at_once() {
     let mut pool = pool(FIXED);
     fill(&mut pool, at(0));
     (0..3).for_each(|number| pool.set_exited(slot(number), ExitKind::Failure, at(5000)));
@@ -116,7 +116,7 @@ fn a_worker_that_fails_after_the_interval_is_replaced_at_once() {
 }
 
 #[test]
-fn forks_are_an_interval_apart() {
+fn two_forks_are_at_least_spawn_interval_apart() {
     let intervals = Intervals { spawn_interval: ms(400), ..Intervals::default() };
     let mut pool = WorkerPool::new(FIXED, intervals, 16);
     for number in 0..3 {
@@ -127,7 +127,7 @@ fn forks_are_an_interval_apart() {
 }
 
 #[test]
-fn a_refused_fork_is_retried_after_a_minimum_time() {
+fn a_refused_fork_is_retried_after_err_respawn_interval_and_at_least_100_ms() {
     for (interval, until) in [(1000, 1000), (0, 100)] {
         let intervals = Intervals { err_respawn_interval: ms(interval), ..Intervals::default() };
         let mut pool = WorkerPool::new(FIXED, intervals, 16);
@@ -157,7 +157,7 @@ fn a_smaller_max_workers_stops_idle_workers_first() {
 }
 
 #[test]
-fn a_smaller_max_workers_stops_busy_spare_workers_too() {
+fn a_smaller_max_workers_also_stops_busy_workers_of_a_spare_pool() {
     let mut pool = pool(SPARE);
     fill(&mut pool, at(0));
     for number in 0..7 {
@@ -191,7 +191,7 @@ fn stopping_workers_count_towards_a_larger_max_workers() {
 }
 
 #[test]
-fn a_slot_keeps_waiting_after_a_failure_when_the_size_is_set() {
+fn setting_the_size_does_not_end_the_wait_of_a_slot_after_a_failure() {
     let mut pool = pool(FIXED);
     fill(&mut pool, at(0));
     pool.set_exited(slot(0), ExitKind::Failure, at(10));

@@ -18,7 +18,7 @@ pub(crate) const SCENARIOS: &[Scenario] = &[
     ("a_worker_that_succeeds_in_a_loop_is_replaced_at_once", success_loop),
     ("a_failure_of_an_old_generation_does_not_delay_the_new_one", old_generation),
     ("a_failure_during_the_wait_does_not_delay_the_next_start", during_the_wait),
-    ("workers_killed_after_the_interval_are_replaced_at_once", killed),
+    ("workers_killed_after_err_respawn_interval_are_replaced_at_once", killed),
     ("refused_forks_are_retried_until_they_succeed", refused),
 ];
 
@@ -52,7 +52,7 @@ fn failure_loop() {
     let took = bad[3] - bad[0];
     // The four forks are an interval apart; each exit is a little later.
     assert!(took >= INTERVAL * 3 - INTERVAL / 2, "{took:?}");
-    assert!(others.get() > 40, "the other slot had {} workers meanwhile", others.get());
+    assert!(others.get() > 40, "the other slot had only {} workers", others.get());
 }
 
 fn success_loop() {
@@ -65,7 +65,7 @@ fn success_loop() {
         }
     });
     assert!(counters.get(0) >= 200);
-    // A delay of a second per fork, or of 100 ms, would take longer.
+    // With a delay of a second before each fork, or even of 100 ms, this would take longer.
     assert!(started.elapsed() < Duration::from_secs(9), "{:?}", started.elapsed());
 }
 
@@ -135,7 +135,7 @@ fn killed() {
     until_term(&mut pm, |worker| {
         assert!(!worker.should_stop());
         match counters.add(0) {
-            // The first four have run longer than a millisecond when they are killed.
+            // The first four workers have run longer than a millisecond when they are killed.
             1..=4 => {
                 std::thread::sleep(Duration::from_millis(5));
                 send(daemon_prefork::Pid::this(), Signal::Kill);

@@ -1,4 +1,5 @@
-//! One scenario for each test file of the original, with its name.
+//! One scenario for each test file of the original. The scenario's name begins with the file's
+//! name.
 
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
@@ -19,10 +20,10 @@ pub(crate) const SCENARIOS: &[Scenario] = &[
     ("01_base_each_of_ten_workers_receives_term_and_is_reaped", base),
     ("02_reconfigure_a_second_generation_follows_hup", reconfigure),
     ("03_spareworkers_follow_the_number_of_active_workers", spare_workers),
-    ("04_interval_between_forks_and_between_signals", interval),
-    ("05_before_and_after_fork_are_called_for_each", before_after_fork),
-    ("06_wait_all_children_with_timeout_returns_the_number_left", wait_with_timeout),
-    ("07_wait_all_children_does_not_block", wait_does_not_block),
+    ("04_interval_forks_and_signals_are_an_interval_apart", interval),
+    ("05_before_and_after_fork_are_called_for_each_worker", before_after_fork),
+    ("06_wait_all_children_with_timeout_returns_the_number_of_workers_left", wait_with_timeout),
+    ("07_wait_all_children_does_not_block_while_workers_exit", wait_does_not_block),
 ];
 
 fn base() {
@@ -113,7 +114,7 @@ fn spare_workers() {
         let signal = pm.start(|worker| {
             while !worker.should_stop() {
                 let status = if counters.get(ACTIVE) == 1 { 'A' } else { STATUS_IDLE };
-                worker.set_status(status).expect("the value is set");
+                worker.set_status(status).expect("the status is set");
                 std::thread::yield_now();
             }
         });
@@ -157,7 +158,8 @@ fn interval() {
     let apart = |times: &Rc<RefCell<Vec<Instant>>>, by: Duration| {
         let times = times.borrow();
         assert_eq!(times.len(), 3);
-        // A single interval may be shorter if a signal was handled late, so two are measured together.
+        // A single interval can be shorter if a signal was handled late, so two intervals are
+        // measured together.
         assert!(times[2] - times[0] >= by * 2 - by / 10, "{:?}", times[2] - times[0]);
     };
     apart(&forked, SPAWN);
@@ -192,7 +194,7 @@ fn before_after_fork() {
 /// Waits repeatedly for a short time until this number of workers is left.
 fn wait_until_left(pm: &mut Prefork, left: u32) {
     let short = Duration::from_millis(20);
-    eventually("the others have exited", || {
+    eventually("the other workers have exited", || {
         pm.wait_all_children_for(short).expect("the wait succeeds") <= left
     });
     assert_eq!(pm.wait_all_children_for(short).expect("the wait succeeds"), left);
@@ -210,7 +212,7 @@ fn wait_with_timeout() {
         .build()
         .expect("valid settings");
     let work = |worker: &daemon_prefork::Worker| {
-        let queue = SignalQueue::new(&[Signal::Term]).expect("it opens");
+        let queue = SignalQueue::new(&[Signal::Term]).expect("the queue opens");
         let number = counters.add(0);
         if number == 30 {
             send(worker.manager_pid(), Signal::Term);

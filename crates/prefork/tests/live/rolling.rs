@@ -15,7 +15,7 @@ use crate::scenarios::{Scenario, eventually};
 pub(crate) const SCENARIOS: &[Scenario] = &[
     ("a_rolling_signal_continues_while_workers_start_and_signals_arrive", continues),
     ("a_repeated_rolling_signal_reaches_every_worker", repeated),
-    ("a_worker_that_is_asked_late_gets_the_full_grace_period", asked_late),
+    ("a_worker_that_is_asked_to_stop_late_gets_the_full_grace_period", asked_late),
 ];
 
 const INTERVAL: Duration = Duration::from_millis(60);
@@ -38,7 +38,7 @@ fn continues() {
         send(manager, Signal::Hup);
         counters.until(0, 4);
         send(manager, Signal::Usr1);
-        // All of the first three are replaced, although another rolling signal is active.
+        // All of the first three workers are replaced, although another rolling signal is active.
         counters.until(0, 6);
         send(manager, Signal::Term);
     });
@@ -49,7 +49,7 @@ fn continues() {
         wait_for_stop(worker);
     });
     assert_success(driver);
-    assert_eq!(counters.get(0), 6, "no other worker is replaced");
+    assert_eq!(counters.get(0), 6, "another worker was replaced");
 }
 
 fn repeated() {

@@ -15,13 +15,16 @@ use super::support::{
 use crate::scenarios::{Scenario, eventually};
 
 pub(crate) const SCENARIOS: &[Scenario] = &[
-    ("workers_that_ignore_term_are_left_after_the_timeout", left),
+    ("workers_that_ignore_term_still_run_after_the_timeout", left),
     ("workers_that_ignore_term_are_killed_after_the_grace_period", killed_after_grace),
     ("a_killed_manager_leaves_no_worker", no_orphan),
     ("a_killed_manager_leaves_no_worker_that_checks_for_signals", no_orphan_that_checks),
     ("with_kill_as_death_signal_no_worker_outlives_the_manager", no_stubborn_orphan),
-    ("a_worker_finishes_its_current_work", finishes),
-    ("a_worker_that_changes_its_user_and_watches_again_is_stopped", no_orphan_of_another_user),
+    ("a_worker_that_is_asked_to_stop_finishes_its_current_work", finishes),
+    (
+        "a_killed_manager_leaves_no_worker_that_changes_its_user_and_calls_watch_manager",
+        no_orphan_of_another_user,
+    ),
 ];
 
 fn stubborn(counters: &Counters) -> impl FnOnce(&Worker) + '_ {
@@ -68,7 +71,7 @@ fn killed_after_grace() {
     assert_eq!(causes.take(), [overdue; 3]);
 }
 
-/// Kills a manager whose three workers run this function, and waits until all have exited.
+/// Kills a manager whose three workers run `work`, and waits until all three have exited.
 fn orphaned(death_signal: Option<Signal>, work: impl FnOnce(&Worker) + Copy) {
     if !has_death_signal() {
         return;
@@ -100,7 +103,7 @@ fn orphaned(death_signal: Option<Signal>, work: impl FnOnce(&Worker) + Copy) {
 
 fn no_orphan() {
     orphaned(None, |worker| {
-        worker.set_status('W').expect("the value is set");
+        worker.set_status('W').expect("the status is set");
         sleep_until_killed()
     });
 }
@@ -108,7 +111,7 @@ fn no_orphan() {
 fn no_orphan_that_checks() {
     orphaned(None, |worker| {
         assert!(!worker.should_stop());
-        worker.set_status('W').expect("the value is set");
+        worker.set_status('W').expect("the status is set");
         wait_for_stop(worker);
     });
 }
@@ -116,7 +119,7 @@ fn no_orphan_that_checks() {
 fn no_stubborn_orphan() {
     orphaned(Some(Signal::Kill), |worker| {
         ignore(Signal::Term).expect("the signal is ignored");
-        worker.set_status('W').expect("the value is set");
+        worker.set_status('W').expect("the status is set");
         sleep_until_killed()
     });
 }
@@ -136,7 +139,7 @@ fn finishes() {
     })
     .expect("start succeeds");
     pm.wait_all_children().expect("the wait succeeds");
-    assert_eq!(counters.get(0), counters.get(2), "all work that was started was finished");
+    assert_eq!(counters.get(0), counters.get(2), "work was started but not finished");
 }
 
 fn no_orphan_of_another_user() {
@@ -148,7 +151,7 @@ fn no_orphan_of_another_user() {
         nix::unistd::setgid(nix::unistd::Gid::from_raw(65534)).expect("the group is changed");
         nix::unistd::setuid(nix::unistd::Uid::from_raw(65534)).expect("the user is changed");
         worker.watch_manager().expect("the manager exists");
-        worker.set_status('W').expect("the value is set");
+        worker.set_status('W').expect("the status is set");
         sleep_until_killed()
     });
 }

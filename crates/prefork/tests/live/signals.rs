@@ -1,4 +1,4 @@
-//! Scenarios of signals: one after another, many at once, before and between.
+//! Scenarios of signals: many at once, before the start, during the wait, ignored and blocked.
 
 use std::time::Duration;
 
@@ -15,19 +15,19 @@ use crate::scenarios::{Scenario, eventually};
 
 pub(crate) const SCENARIOS: &[Scenario] = &[
     ("a_signal_received_before_the_start_is_not_lost", before_the_start),
-    ("of_several_received_signals_term_is_handled_first_and_none_is_lost", term_first),
+    ("term_is_handled_before_other_received_signals_and_none_is_lost", term_first),
     ("a_signal_that_is_no_longer_trapped_has_its_default_action", no_longer_trapped),
     ("many_hups_cause_no_failures", many_hups),
     ("many_terms_stop_the_workers_gracefully", many_terms),
-    ("a_worker_that_does_not_check_is_terminated_by_the_signal", not_checked),
-    ("a_signal_that_is_no_stop_signal_is_forwarded", another_signal),
+    ("a_worker_that_does_not_check_for_stop_signals_is_terminated_by_term", not_checked),
+    ("a_signal_that_does_not_stop_workers_is_forwarded", another_signal),
     ("workers_finish_their_work_when_the_process_group_is_interrupted", interrupted),
     ("signals_received_during_the_wait_are_forwarded", two_during_the_wait),
     ("a_term_during_the_wait_is_not_replaced_by_a_hup", term_and_hup_during_the_wait),
     ("a_manager_can_daemonize_between_build_and_start", daemonized),
-    ("a_worker_stops_by_a_signal_that_was_ignored_before_the_manager_started", ignored),
-    ("a_worker_stops_by_a_signal_that_was_blocked_before_the_manager_started", blocked),
-    ("an_exit_is_noticed_without_chld", no_child_signal),
+    ("a_stop_signal_that_was_ignored_before_the_manager_started_stops_a_worker", ignored),
+    ("a_stop_signal_that_was_blocked_before_the_manager_started_stops_a_worker", blocked),
+    ("the_exit_of_a_worker_is_detected_without_chld", no_child_signal),
 ];
 
 fn before_the_start() {
@@ -155,7 +155,8 @@ fn another_signal() {
         .build()
         .expect("valid settings");
     until_term(&mut pm, |worker| {
-        let queue = daemon_sys::signals::SignalQueue::new(&[Signal::Usr2]).expect("it opens");
+        let queue =
+            daemon_sys::signals::SignalQueue::new(&[Signal::Usr2]).expect("the queue opens");
         assert!(!worker.should_stop());
         if counters.add(0) == 3 {
             send(worker.manager_pid(), Signal::Hup);
@@ -168,7 +169,7 @@ fn another_signal() {
         }
         wait_for_stop(worker);
     });
-    assert_eq!((counters.get(0), counters.get(1)), (3, 3), "no worker was replaced");
+    assert_eq!((counters.get(0), counters.get(1)), (3, 3), "a worker was replaced");
 }
 
 fn interrupted() {
@@ -199,7 +200,7 @@ fn interrupted() {
         SignalOutcome::Delivered
     );
     assert_success(manager);
-    assert_eq!(counters.get(2), 3, "all work that was started was finished");
+    assert_eq!(counters.get(2), 3, "work was started but not finished");
 }
 
 fn two_during_the_wait() {
@@ -272,7 +273,7 @@ fn daemonized() {
     assert_eq!(counters.get(0), 1);
 }
 
-/// Forwards HUP as QUIT, and waits until the only worker has exited by that.
+/// Forwards HUP as QUIT, and asserts that QUIT stops the only worker.
 fn stops_by_quit(work: impl FnOnce(&Worker)) {
     let stop = ToAll(Signal::Quit);
     let (builder, reaped) = reaped_by(
@@ -292,7 +293,7 @@ fn stops_by_quit(work: impl FnOnce(&Worker)) {
 }
 
 fn ignored() {
-    // As a shell does for processes that it starts in the background.
+    // A shell also ignores QUIT for processes that it starts in the background.
     ignore(Signal::Quit).expect("the signal is ignored");
     stops_by_quit(|worker| {
         send(worker.manager_pid(), Signal::Hup);
@@ -324,5 +325,5 @@ fn no_child_signal() {
             sleep_until_killed();
         }
     });
-    assert_eq!(counters.get(0), 2, "the first was replaced");
+    assert_eq!(counters.get(0), 2, "the first worker was not replaced exactly once");
 }

@@ -25,7 +25,7 @@ fn any_character() {
     until_term(&mut pm, |worker| {
         assert!(!worker.should_stop());
         for status in ['A', '!', ' ', '本', STATUS_IDLE, STATUS_IDLE, 'B', 'C', STATUS_IDLE] {
-            worker.set_status(status).expect("the value is set");
+            worker.set_status(status).expect("the status is set");
         }
         let error = worker.set_status(STATUS_NEXIST).expect_err("reserved").to_string();
         assert_eq!(error, "cannot set status '.': it is reserved for slots without a worker");
@@ -51,8 +51,8 @@ fn shown() {
         let signal = pm.start(|worker| {
             assert!(!worker.should_stop());
             match worker.slot().get() {
-                0 => worker.set_status('é').expect("the value is set"),
-                2 => worker.set_status('K').expect("the value is set"),
+                0 => worker.set_status('é').expect("the status is set"),
+                2 => worker.set_status('K').expect("the status is set"),
                 _idle => {}
             }
             if counters.add(0) == 4 {
@@ -80,7 +80,7 @@ fn manager(file: &std::path::Path) -> Pid {
             .build()
             .expect("valid settings");
         until_term(&mut pm, |worker| {
-            worker.set_status('W').expect("the value is set");
+            worker.set_status('W').expect("the status is set");
             sleep_until_killed()
         });
     })
@@ -111,7 +111,7 @@ fn after_kill() {
         let now = board(&file);
         busy(now) && pids(now).iter().all(|pid| !orphans.contains(pid))
     });
-    assert_eq!(pids(old_board), orphans, "an open mapping still shows the old file");
+    assert_eq!(pids(old_board), orphans, "the open mapping no longer shows the old file");
     let now = board(&file);
     send(second, Signal::Term);
     assert_success(second);
@@ -130,7 +130,8 @@ fn refilled() {
                 let all = workers(board);
                 let busy = all.iter().filter(|w| w.status.is_some_and(Status::is_busy)).count();
                 let idle = all.iter().filter(|w| w.status.is_some_and(Status::is_idle)).count();
-                // A worker is idle before it is counted: wait until all of this round are counted.
+                // A worker is idle before it increments the counter, so wait until all four workers
+                // have done so.
                 (busy, idle) == (2, 2) && counters.get(0) == 4
             });
             counters.set(0, 0);
@@ -155,7 +156,7 @@ fn refilled() {
     until_term(&mut pm, |worker| {
         assert!(!worker.should_stop());
         if counters.add(0) <= 2 {
-            worker.set_status('A').expect("the value is set");
+            worker.set_status('A').expect("the status is set");
         }
         wait_for_stop(worker);
     });

@@ -1,4 +1,4 @@
-//! Helpers of the scenarios.
+//! Helpers that the scenarios share.
 
 use std::cell::RefCell;
 use std::path::Path;
@@ -22,7 +22,7 @@ pub(crate) struct Counters(&'static [AtomicU32]);
 
 impl Counters {
     pub(crate) fn new() -> Counters {
-        Counters(shared::anonymous(1024).expect("memory"))
+        Counters(shared::anonymous(1024).expect("shared memory is created"))
     }
 
     /// Increments a counter, and returns the new value.
@@ -39,7 +39,7 @@ impl Counters {
     }
 
     pub(crate) fn until(&self, which: usize, value: u32) {
-        eventually(&format!("counter {which} is {value}"), || self.get(which) >= value);
+        eventually(&format!("counter {which} reaches {value}"), || self.get(which) >= value);
     }
 }
 
@@ -54,7 +54,7 @@ pub(crate) fn run_in_process(run: impl FnOnce()) -> Pid {
     }
 }
 
-/// Adds a hook that collects the reaped workers.
+/// Adds a hook that appends each reaped worker to the returned list.
 pub(crate) fn reaped_by(pm: PreforkBuilder) -> (PreforkBuilder, Rc<RefCell<Vec<Reaped>>>) {
     let reaped: Rc<RefCell<Vec<Reaped>>> = Rc::default();
     let pm = pm.on_child_reap({
@@ -64,12 +64,12 @@ pub(crate) fn reaped_by(pm: PreforkBuilder) -> (PreforkBuilder, Rc<RefCell<Vec<R
     (pm, reaped)
 }
 
-/// Returns a logger that discards everything, for expected failures.
+/// Returns a logger that discards all records, for scenarios in which failures are expected.
 pub(crate) fn discard_logs() -> slog::Logger {
     slog::Logger::root(slog::Discard, slog::o!())
 }
 
-/// Waits until such a process has exited, and asserts that it succeeded.
+/// Waits until a process of [`run_in_process`] has exited, and asserts that it succeeded.
 pub(crate) fn assert_success(pid: Pid) {
     assert_eq!(wait_for(pid).expect("a child of this process"), Exit::Code(0));
 }
@@ -103,10 +103,11 @@ pub(crate) fn until_term(pm: &mut Prefork, mut work: impl FnMut(&Worker)) {
     assert_eq!(pm.wait_all_children().expect("the wait succeeds"), 0);
 }
 
-/// Opens the scoreboard in a file, as soon as it exists.
+/// Waits until the scoreboard file exists, and opens the scoreboard in it.
 pub(crate) fn board(path: &Path) -> ScoreboardReader {
     eventually("the scoreboard file exists", || path.exists());
-    let lines: &'static [ScoreboardLine] = shared::open_file(path).expect("it opens");
+    let lines: &'static [ScoreboardLine] =
+        shared::open_file(path).expect("the scoreboard file opens");
     eventually("the scoreboard is formatted", || ScoreboardReader::open(lines).is_ok());
     ScoreboardReader::open(lines).expect("a valid scoreboard")
 }
@@ -121,8 +122,8 @@ pub(crate) fn pids(board: ScoreboardReader) -> Vec<Pid> {
     workers(board).into_iter().filter_map(pid).collect()
 }
 
-/// Returns whether the system sends workers a signal when their manager is killed. If not, prints that
-/// the scenario is skipped.
+/// Returns whether the system sends workers a signal when their manager is killed. If not, prints
+/// that the scenario is skipped.
 pub(crate) fn has_death_signal() -> bool {
     let is_supported = cfg!(all(target_os = "linux", not(fallback)));
     if !is_supported {

@@ -19,19 +19,19 @@ use super::support::{
 use crate::scenarios::{Scenario, again, eventually};
 
 pub(crate) const SCENARIOS: &[Scenario] = &[
-    ("a_start_with_other_threads_is_refused_and_names_them", other_threads),
+    ("a_start_with_other_threads_fails_and_the_error_names_the_threads", other_threads),
     ("two_hundred_workers_start_and_stop", two_hundred),
     ("the_number_of_workers_can_be_changed_at_run_time", change_number),
-    ("more_workers_than_slots_are_refused", too_few_slots),
+    ("a_max_workers_above_the_number_of_slots_is_refused", too_few_slots),
     ("a_second_manager_is_refused_and_the_first_continues", second_manager),
-    ("settings_are_changed_between_two_starts", settings),
+    ("settings_that_are_changed_between_two_starts_take_effect", settings),
     ("a_worker_cannot_call_the_managers_methods", not_in_a_worker),
     ("the_reap_hook_gets_the_cause_of_the_exit", causes),
     ("a_worker_inherits_no_descriptors_of_other_workers", descriptors),
     ("values_owned_by_hooks_are_dropped_in_the_manager_only", hooks_belong_to_the_manager),
     ("other_children_of_the_process_are_not_reaped", other_children),
     ("output_before_a_fork_and_in_a_worker_is_written_once", printed_once),
-    ("printing", printing),
+    ("a_manager_and_its_worker_print", printing),
 ];
 
 fn other_threads() {
@@ -41,7 +41,7 @@ fn other_threads() {
         .name("chatterbox".into())
         .spawn(move || wait.recv().is_err())
         .expect("the thread starts");
-    let error = pm.start(|_worker| ()).expect_err("an error").to_string();
+    let error = pm.start(|_worker| ()).expect_err("another thread runs").to_string();
     let wanted = "refusing to fork: 1 other thread is running: \"chatterbox\" (tid ";
     assert!(error.starts_with(wanted), "{error}");
     assert_eq!(pm.num_workers(), 0);
@@ -62,7 +62,7 @@ fn two_hundred() {
         }
         wait_for_stop(worker);
     });
-    assert!((0..200).all(|slot| counters.get(slot) == 1), "each slot is used once");
+    assert!((0..200).all(|slot| counters.get(slot) == 1), "a slot was not used exactly once");
     assert_eq!(counters.get(1000), 200);
 }
 
@@ -104,7 +104,7 @@ fn second_manager() {
     let counters = Counters::new();
     let builder = || Prefork::builder().max_workers(2).scoreboard_file(&file);
     let mut pm = builder().build().expect("valid settings");
-    let refused = builder().build().expect_err("an error").to_string();
+    let refused = builder().build().expect_err("a manager exists").to_string();
     assert_eq!(
         refused,
         "cannot create a manager: this process already has a manager or is a worker"
@@ -114,7 +114,11 @@ fn second_manager() {
         let refused = builder().build().expect_err("this process is a worker");
         assert!(matches!(refused, ConfigError::AlreadyManaged), "{refused}");
         if counters.add(0) == 2 {
-            assert_eq!(workers(board(&file)).len(), 2, "the file belongs to the first manager");
+            assert_eq!(
+                workers(board(&file)).len(),
+                2,
+                "the file does not show the first manager's workers"
+            );
             send(worker.manager_pid(), Signal::Term);
         }
         wait_for_stop(worker);
@@ -135,9 +139,9 @@ fn settings() {
     let manager = Pid::this();
     let mut seen = Vec::new();
     for wanted in [2, 4, 1] {
-        pm.set_spare_workers(wanted, wanted).expect("the value is set");
-        pm.set_spawn_interval(Duration::from_millis(1)).expect("the value is set");
-        pm.set_err_respawn_interval(Duration::from_millis(500)).expect("the value is set");
+        pm.set_spare_workers(wanted, wanted).expect("the setting is changed");
+        pm.set_spawn_interval(Duration::from_millis(1)).expect("the setting is changed");
+        pm.set_err_respawn_interval(Duration::from_millis(500)).expect("the setting is changed");
         counters.set(0, wanted);
         let driver = run_in_process(|| {
             counters.until(1, wanted);
@@ -154,7 +158,7 @@ fn settings() {
         })
         .expect("start succeeds");
         assert_success(driver);
-        // Workers that have exited may not be reaped yet.
+        // In the last round, workers that have exited are possibly not reaped yet.
         if wanted != 1 {
             seen.push(pm.num_workers());
         }
@@ -169,10 +173,10 @@ fn settings() {
 fn too_few_slots() {
     let mut pm = Prefork::builder().max_workers(10).build().expect("valid settings");
     pm.set_max_workers(20).expect("there are enough slots");
-    let error = pm.set_max_workers(21).expect_err("an error").to_string();
+    let error = pm.set_max_workers(21).expect_err("too few slots").to_string();
     assert_eq!(
         error,
-        "cannot set max_workers to 21: the scoreboard was created with 20 slots, twice the initial max_workers"
+        "cannot set max_workers to 21: the scoreboard has only 20 slots, which were created for the initial max_workers"
     );
     assert_eq!(pm.max_workers(), 20);
 }
@@ -183,13 +187,14 @@ fn not_in_a_worker() {
         match pm.start_fork().expect("start succeeds") {
             StartResult::Manager(_) => {}
             StartResult::Worker(worker) => {
-                let error = pm.start(|_worker| ()).expect_err("an error").to_string();
+                let error = pm.start(|_worker| ()).expect_err("in a worker").to_string();
                 assert_eq!(error, "cannot start workers in a worker: only the manager can");
-                let error = pm.wait_all_children().expect_err("an error").to_string();
+                let error = pm.wait_all_children().expect_err("in a worker").to_string();
                 assert_eq!(error, "cannot wait for workers in a worker: only the manager can");
-                let error = pm.signal_all_children(Signal::Kill).expect_err("an error").to_string();
+                let error =
+                    pm.signal_all_children(Signal::Kill).expect_err("in a worker").to_string();
                 assert_eq!(error, "cannot signal workers in a worker: only the manager can");
-                let error = pm.set_max_workers(3).expect_err("an error");
+                let error = pm.set_max_workers(3).expect_err("in a worker");
                 assert!(matches!(error, ConfigError::InWorker(_)), "{error}");
                 assert_eq!((pm.num_workers(), pm.manager_pid()), (0, worker.manager_pid()));
                 send(worker.manager_pid(), Signal::Term);
@@ -329,7 +334,7 @@ fn other_children() {
     assert_eq!(other_child.wait().expect("a child of this process").code(), Some(3));
 }
 
-/// Prints text for the scenario `printed_once`.
+/// Prints the text that the scenario `printed_once` checks.
 fn printing() {
     print!("before ");
     let mut pm = Prefork::builder().max_workers(1).build().expect("valid settings");
@@ -343,7 +348,7 @@ fn printing() {
 }
 
 fn printed_once() {
-    let mut process = again("printing")
+    let mut process = again("a_manager_and_its_worker_print")
         .stdout(std::process::Stdio::piped())
         .spawn()
         .expect("the scenario starts");

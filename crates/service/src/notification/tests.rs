@@ -12,7 +12,7 @@ fn status(state: ServiceState, reloading: Reloading) -> ServiceStatus {
 }
 
 #[test]
-fn each_state_has_its_lines() {
+fn each_state_is_reported_with_its_own_lines() {
     use Reloading::{No, Yes};
     let reload = "RELOADING=1\nMONOTONIC_USEC=123\n";
     let table = [
@@ -78,12 +78,20 @@ fn a_status_text_stays_on_one_line() {
 }
 
 #[test]
-fn a_watchdog_timeout_applies_to_the_process_that_it_names() {
+fn a_watchdog_timeout_applies_only_to_the_process_in_watchdog_pid() {
     assert_eq!(watchdog_timeout(None, None, 7), Ok(None));
     assert_eq!(watchdog_timeout(Some("2000000"), None, 7), Ok(Some(Duration::from_secs(2))));
     assert_eq!(watchdog_timeout(Some("2000000"), Some("7"), 7), Ok(Some(Duration::from_secs(2))));
     assert_eq!(watchdog_timeout(Some("2000000"), Some("8"), 7), Ok(None));
-    assert_eq!(watchdog_timeout(Some("0"), None, 7), Err("0".to_owned()));
-    assert_eq!(watchdog_timeout(Some("soon"), None, 7), Err("soon".to_owned()));
-    assert_eq!(watchdog_timeout(Some("5"), Some("me"), 7), Err("me".to_owned()));
+}
+
+#[test]
+fn an_invalid_watchdog_variable_is_named_in_the_error() {
+    let invalid = |usec, pid| {
+        let invalid = watchdog_timeout(Some(usec), pid, 7).unwrap_err();
+        (invalid.name, invalid.value)
+    };
+    assert_eq!(invalid("0", None), ("WATCHDOG_USEC", "0".to_owned()));
+    assert_eq!(invalid("soon", None), ("WATCHDOG_USEC", "soon".to_owned()));
+    assert_eq!(invalid("5", Some("me")), ("WATCHDOG_PID", "me".to_owned()));
 }

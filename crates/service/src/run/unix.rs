@@ -1,4 +1,4 @@
-//! Runs a service on Unix, where no service manager calls it by its name: in the calling thread.
+//! Runs a service on Unix: in the calling thread. Only Windows uses the name of the service.
 
 use std::error::Error;
 

@@ -20,7 +20,7 @@ const FAILED: u32 = 1;
 
 type Start = Box<dyn FnOnce() -> Result<Addr<ServiceActor>, Box<dyn Error>> + Send>;
 
-/// The run of the service, shared with the SCM's thread.
+/// The state of the run, shared with the SCM's thread.
 static RUN: Mutex<ServiceRun> = Mutex::new(ServiceRun::None);
 
 enum ServiceRun {
@@ -33,7 +33,7 @@ enum ServiceRun {
 /// Notified when `RUN` changes.
 static CHANGED: Condvar = Condvar::new();
 
-/// How long the SCM's thread may take to end after the SCM has released the process.
+/// How long the SCM's thread may take to set the result after the service dispatcher has returned.
 const END_MAX: Duration = Duration::from_secs(60);
 
 fn set(run: ServiceRun) -> ServiceRun {
@@ -42,7 +42,8 @@ fn set(run: ServiceRun) -> ServiceRun {
     former
 }
 
-/// Waits for the result: it may arrive shortly after the SCM has released the process.
+/// Waits for the result, which the SCM's thread may set shortly after the service dispatcher has
+/// returned.
 fn wait_for_result() -> Result<u32, ServiceError> {
     let run = RUN.lock().unwrap_or_else(PoisonError::into_inner);
     let is_unfinished = |run: &mut ServiceRun| !matches!(run, ServiceRun::Done(_));
@@ -89,8 +90,8 @@ fn scm_error(error: windows_service::Error) -> ServiceError {
     ServiceError::System { action: "communicate with the service manager", source }
 }
 
-/// The entry point that the SCM calls. It ignores the arguments of the start: the arguments of the
-/// installation are on the command line.
+/// The entry point that the SCM calls. Ignores the arguments of the start request. The arguments
+/// that were set at the installation are on the command line.
 extern "system" fn service_main(_count: u32, _arguments: *mut *mut u16) {
     let ServiceRun::Requested { name, start } = set(ServiceRun::Running) else { return };
     let reporter = match service_manager::connect(&name) {
@@ -102,7 +103,7 @@ extern "system" fn service_main(_count: u32, _arguments: *mut *mut u16) {
     };
     let result = serve(start);
     let exit_code = *result.as_ref().unwrap_or(&FAILED);
-    // The process ends as soon as the result is set, so the SCM must receive the end before.
+    // The process may end as soon as the result is set, so report the stop to the SCM first.
     let result = match reporter.report(exit_code) {
         Ok(()) => result,
         Err(error) => result.and(Err(scm_error(error))),

@@ -1,4 +1,5 @@
-//! The service manager on Unix: systemd, or any other that speaks sd_notify(3), and signals.
+//! The service manager on Unix: systemd, or another service manager that understands sd_notify(3).
+//! Controls arrive as signals.
 
 use std::io;
 use std::time::Duration;
@@ -36,10 +37,10 @@ impl ServiceManager {
             variable("WATCHDOG_PID").as_deref(),
             std::process::id(),
         );
-        let timeout = timeout.map_err(|value| ServiceError::Environment {
-            variable: "WATCHDOG_USEC",
-            value,
-            reason: "not a number of microseconds greater than 0".to_owned(),
+        let timeout = timeout.map_err(|invalid| ServiceError::Environment {
+            variable: invalid.name,
+            value: invalid.value,
+            reason: invalid.reason.to_owned(),
         })?;
         Ok(ServiceManager {
             socket: NotifySocket::from_env()?,
@@ -110,7 +111,7 @@ impl ServiceManager {
         self.socket.as_ref().map_or(Ok(()), |socket| socket.send("WATCHDOG=1\n"))
     }
 
-    /// Closes the connection: the service has stopped, and its signal listeners end.
+    /// Ends the signal listeners, because the service has stopped.
     pub(crate) fn close(&mut self) {
         self.stop_listening();
     }

@@ -25,7 +25,7 @@ use crate::state_machine::ServiceStatus;
 /// windows-service frees the handler after the first STOP, and the SCM may send more controls.
 static CONTROLS: OnceLock<UnboundedSender<Control>> = OnceLock::new();
 
-/// The connection to the SCM that started this process, until the service takes it.
+/// The connection to the SCM that started this process. [`ServiceManager::from_env`] takes it.
 static CONNECTION: Mutex<Option<ScmConnection>> = Mutex::new(None);
 
 /// A connection to the SCM.
@@ -78,12 +78,12 @@ fn handle_control(control: ServiceControl) -> ServiceControlHandlerResult {
                 None => return ServiceControlHandlerResult::NotImplemented,
             }
         }
-        // Controls that the service has not registered for, and those of later versions of Windows.
+        // Controls that this service does not accept, and controls of later versions of Windows.
         _other => return ServiceControlHandlerResult::NotImplemented,
     };
     match CONTROLS.get().map(|controls| controls.send(control)) {
         Some(Ok(())) => ServiceControlHandlerResult::NoError,
-        // The service has stopped: nothing receives its controls any more.
+        // The service has stopped, so nothing receives controls any more.
         Some(Err(_)) | None => ServiceControlHandlerResult::NotImplemented,
     }
 }
@@ -100,8 +100,8 @@ fn status(current_state: ScmState, controls_accepted: ServiceControlAccept) -> S
     }
 }
 
-/// Returns the SCM's name of a state, and the accepted controls. Returns `None` for `Stopped`, which is
-/// reported after the System has ended.
+/// Returns the SCM's value for a state, and the controls that the service accepts in this state.
+/// Returns `None` for `Stopped`, which is reported after the System has ended.
 fn scm_state(state: ServiceState) -> Option<(ScmState, ServiceControlAccept)> {
     let end = ServiceControlAccept::STOP
         | ServiceControlAccept::SHUTDOWN
@@ -200,7 +200,8 @@ impl ServiceManager {
         }
     }
 
-    /// Does nothing: Windows has no signals, and the controls of the SCM are always received.
+    /// Does nothing: Windows has no signals that a participant could listen to, and the service
+    /// always receives the controls of the SCM.
     pub(crate) fn stop_listening(&mut self) {}
 
     pub(crate) fn report(&mut self, reported: &ServiceStatus) -> io::Result<()> {
@@ -229,7 +230,7 @@ impl ServiceManager {
         Ok(())
     }
 
-    /// Closes the connection: the service has stopped, and its listeners end.
+    /// Ends the listeners for controls, because the service has stopped.
     pub(crate) fn close(&mut self) {
         for task in self.listeners.drain(..) {
             task.abort();

@@ -2,7 +2,7 @@ use super::*;
 use crate::control::UserControl;
 
 #[test]
-fn a_state_accepts_the_successors_in_its_row() {
+fn only_the_specified_state_changes_are_legal() {
     #[rustfmt::skip]
     let table = [
         // to:                 NotReady Stopped StartPe StopPen Running Continu PausePe Paused
@@ -24,7 +24,7 @@ fn a_state_accepts_the_successors_in_its_row() {
 }
 
 #[test]
-fn a_control_has_the_response_in_its_row() {
+fn every_state_responds_to_every_control_as_specified() {
     use ControlResponse::{Enter, Notify, Refuse, Reload, Report, ShutDown};
     use ServiceState::{ContinuePending, PausePending, StopPending};
     let user = Control::User(UserControl::new(128).unwrap());

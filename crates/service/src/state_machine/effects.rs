@@ -12,18 +12,18 @@ use crate::state::ServiceState;
 pub struct ParticipantId(pub(crate) u32);
 
 impl ParticipantId {
-    /// The callbacks that the service was spawned with.
+    /// The service's own callbacks.
     pub const CALLBACKS: ParticipantId = ParticipantId(0);
-    /// The participant that the service waits for, before it has registered.
+    /// Stands for the awaited participant until a participant registers.
     pub(crate) const AWAITED: ParticipantId = ParticipantId(u32::MAX);
 }
 
 /// Whether the service is reading its parameters again.
 #[derive(Copy, Clone, PartialEq, Eq, Hash, Debug)]
 pub enum Reloading {
-    /// It is not.
+    /// No reload is in progress.
     No,
-    /// It is.
+    /// A reload is in progress.
     Yes,
 }
 
@@ -31,11 +31,11 @@ pub enum Reloading {
 #[derive(Copy, Clone, PartialEq, Eq, Hash, Debug)]
 #[non_exhaustive]
 pub struct ServiceStatus {
-    /// The state.
+    /// The present state.
     pub state: ServiceState,
-    /// Counts the reports of one pending state; 0 in the other states.
+    /// The progress of a pending state, by default the number of its reports; otherwise 0.
     pub checkpoint: u32,
-    /// How long the pending state may still take; zero in the other states.
+    /// How long a pending state may still take. Zero in the other states.
     pub wait_hint: Duration,
     /// Whether the service is reading its parameters again.
     pub reloading: Reloading,
@@ -46,7 +46,7 @@ pub struct ServiceStatus {
 /// A call of a callback.
 #[derive(Copy, Clone, PartialEq, Eq, Debug)]
 pub struct Call {
-    /// The callback.
+    /// The callback that is called.
     pub callback: Callback,
     /// The service's state.
     pub state: ServiceState,
@@ -69,7 +69,7 @@ pub enum Effect {
     End,
 }
 
-/// The intervals that the state machine works with.
+/// The poll interval and the default wait hint of a service.
 #[derive(Copy, Clone, PartialEq, Eq, Debug)]
 pub struct Timing {
     /// The time between two calls of a callback that has not answered.

@@ -80,7 +80,7 @@ fn a_callback_is_called_again_at_each_poll_interval_until_it_answers() {
 }
 
 #[test]
-fn every_state_calls_its_callback_and_advances_when_it_answers() {
+fn each_state_calls_its_callback_and_a_pending_state_ends_with_the_answer() {
     let mut machine = state_machine(CallbackSet::ALL);
     assert_eq!(in_words(&machine.start(at(0))), ["call NotReady"]);
     let mut answer = |expected: &[&str]| {
@@ -110,7 +110,7 @@ fn every_state_calls_its_callback_and_advances_when_it_answers() {
 }
 
 #[test]
-fn a_shutdown_calls_its_callback_before_stop_pending() {
+fn a_shutdown_calls_the_shutdown_callback_before_the_stop_callback() {
     for control in [Control::Shutdown, Control::Preshutdown] {
         let mut machine = machine_in(ServiceState::Running);
         let effects = machine.control(control, at(0)).unwrap();
@@ -164,7 +164,7 @@ fn a_removed_participant_does_not_block_the_service() {
 }
 
 #[test]
-fn a_service_that_awaits_a_registration_runs_only_after_it() {
+fn a_service_that_awaits_a_participant_runs_only_after_the_participant_has_answered() {
     let mut machine = state_machine(CallbackSet::NONE);
     machine.await_registration();
     assert_eq!(in_words(&machine.start(at(0))), ["report starting"]);
@@ -180,7 +180,7 @@ fn a_service_that_awaits_a_registration_runs_only_after_it() {
 }
 
 #[test]
-fn a_reload_lasts_until_it_is_answered() {
+fn a_reload_lasts_until_its_callback_is_answered() {
     for state in [ServiceState::Running, ServiceState::Paused] {
         let mut machine = machine_in(state);
         let effects = machine.control(Control::ParamChange, at(0)).unwrap();

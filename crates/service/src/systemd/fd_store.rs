@@ -1,4 +1,4 @@
-//! The descriptor store: systemd keeps listeners while the service does not run.
+//! The descriptor store of systemd, which keeps descriptors while the service does not run.
 
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
@@ -9,8 +9,9 @@ use crate::actor::ServiceActor;
 
 /// Stores a duplicate of a descriptor in systemd's descriptor store (`FDSTORE=1`).
 ///
-/// systemd passes it to the next start of the service, see [`inherited_fds`](super::inherited_fds),
-/// so that connections wait in its queue meanwhile. systemd stores it only if
+/// systemd passes the stored descriptor to the service at its next start: see
+/// [`inherited_fds`](super::inherited_fds). If the descriptor is a listener, connections wait in
+/// its queue until the service has started again. systemd stores the descriptor only if
 /// `FileDescriptorStoreMax=` allows it.
 #[derive(Message, Debug)]
 #[rtype(result = "io::Result<FdStoreResult>")]
@@ -29,9 +30,9 @@ pub struct RemoveFd(pub String);
 /// The result of [`StoreFd`] and [`RemoveFd`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum FdStoreResult {
-    /// The request was sent to systemd, which does not confirm it.
+    /// The request was sent to systemd, which does not confirm such requests.
     Sent,
-    /// `NOTIFY_SOCKET` is not set: nothing was sent.
+    /// Nothing was sent, because `NOTIFY_SOCKET` is not set.
     NoServiceManager,
 }
 

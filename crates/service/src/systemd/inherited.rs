@@ -10,32 +10,33 @@ use crate::error::ServiceError;
 /// The first inherited descriptor.
 const FIRST: i32 = 3;
 
-/// The upper limit for `LISTEN_FDS`: a larger value is an error, not a list of listeners.
+/// The upper limit for `LISTEN_FDS`. A larger value is an error.
 const MAX_COUNT: i32 = 4096;
 
 /// An inherited descriptor.
 #[derive(Debug)]
 pub struct InheritedFd {
-    /// Its name: `FileDescriptorName=` of a socket unit, `FDNAME` of a stored descriptor, `unknown`
-    /// if it has none.
+    /// The name of the descriptor: `FileDescriptorName=` of a socket unit, `FDNAME` of a stored
+    /// descriptor, or `unknown` if systemd passed no name.
     pub name: String,
-    /// The descriptor. It is close-on-exec: programs that this one starts do not inherit it.
+    /// The descriptor. It is close-on-exec: programs that this process executes do not inherit it.
     pub fd: OwnedFd,
 }
 
-/// The names of the inherited descriptors, starting with descriptor `FIRST`.
+/// The names of the inherited descriptors. The first name belongs to descriptor `FIRST`.
 #[derive(Debug, PartialEq, Eq)]
 struct FdNames(Vec<String>);
 
 /// Takes the descriptors that systemd passes with `LISTEN_FDS`, with their names from
-/// `LISTEN_FDNAMES`. The list is empty if the variables are not set, or meant for another process.
+/// `LISTEN_FDNAMES`. Returns an empty list if `LISTEN_FDS` or `LISTEN_PID` is not set, or if
+/// `LISTEN_PID` names another process.
 ///
-/// The descriptors can be taken once; a second call fails. Listening sockets get the longest backlog
-/// that the system allows.
+/// The descriptors can be taken only once: a second call fails. Listening sockets get the longest
+/// backlog that the system allows.
 ///
 /// # Errors
 ///
-/// - [`ServiceError::Environment`] if the variables have invalid values.
+/// - [`ServiceError::Environment`] if one of the variables has an invalid value.
 /// - [`ServiceError::System`] if one of the descriptors is not open.
 pub fn inherited_fds() -> Result<Vec<InheritedFd>, ServiceError> {
     let variable = |name| env::var_os(name).map(|value| value.to_string_lossy().into_owned());
@@ -51,7 +52,7 @@ pub fn inherited_fds() -> Result<Vec<InheritedFd>, ServiceError> {
         ServiceError::System { action: "take the inherited descriptors (LISTEN_FDS)", source }
     })?;
     for descriptor in &descriptors {
-        // A previous run of this program shrank the backlog to nothing when it stopped.
+        // The previous run of this program may have set the backlog to 0 when the program stopped.
         if getsockopt(descriptor, sockopt::AcceptConn) == Ok(true) {
             listen(descriptor, Backlog::MAXCONN).map_err(|error| ServiceError::System {
                 action: "listen on the inherited descriptors (LISTEN_FDS)",

@@ -9,7 +9,7 @@ use super::*;
 
 fn received(socket: &UnixDatagram) -> String {
     let mut bytes = [0; 512];
-    let length = socket.recv(&mut bytes).expect("a notification");
+    let length = socket.recv(&mut bytes).expect("a notification arrives");
     String::from_utf8(bytes[..length].to_vec()).expect("valid UTF-8")
 }
 
@@ -58,8 +58,8 @@ fn a_descriptor_is_sent_with_a_notification() {
             _ => Vec::new(),
         })
         .collect();
-    let [descriptor] = descriptors[..] else { panic!("one descriptor: {descriptors:?}") };
-    // /proc shows that it is the same socket as the one that was sent.
+    let [descriptor] = descriptors[..] else { panic!("not one descriptor: {descriptors:?}") };
+    // In /proc, both descriptors must be links to the same socket.
     let link = |fd: RawFd| std::fs::read_link(format!("/proc/self/fd/{fd}")).unwrap();
     assert_eq!(link(descriptor), link(kept.as_raw_fd()));
     drop(OwnedFd::from(other));

@@ -1,4 +1,4 @@
-//! Descriptors that this program's parent has left open for it.
+//! Takes ownership of descriptors that this program has inherited from its parent.
 
 use std::os::fd::{FromRawFd, OwnedFd, RawFd};
 use std::sync::Mutex;
@@ -13,12 +13,13 @@ static TAKING: Mutex<()> = Mutex::new(());
 /// Takes ownership of `count` inherited descriptors, starting at `first`, and sets them
 /// close-on-exec.
 ///
-/// Inherited descriptors are recognised by the missing close-on-exec flag: descriptors that this
-/// program has opened itself, or has taken already, have it.
+/// A descriptor counts as inherited if its close-on-exec flag is not set. Descriptors that this
+/// program has opened itself, or has taken already, have this flag.
 ///
 /// # Errors
 ///
-/// If one of them is not open, was not inherited, or was taken before. Then none is taken.
+/// If one of the descriptors is not open, was not inherited, or was taken before. Then no
+/// descriptor is taken.
 pub fn take_inherited(first: RawFd, count: usize) -> Result<Vec<OwnedFd>> {
     let taking = TAKING.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
     let end = RawFd::try_from(count).ok().and_then(|count| first.checked_add(count));
@@ -37,7 +38,8 @@ pub fn take_inherited(first: RawFd, count: usize) -> Result<Vec<OwnedFd>> {
     }
     let taken = wanted.map(|fd| {
         // SAFETY: the descriptor is open and was not close-on-exec: it was inherited, nothing in
-        // this program owns it, and it is taken once, since from here on it is close-on-exec.
+        // this program owns it, and it is taken only once, because the next call sets it
+        // close-on-exec.
         let owned = unsafe { OwnedFd::from_raw_fd(fd) };
         fcntl(&owned, FcntlArg::F_SETFD(FdFlag::FD_CLOEXEC))
             .map_err(|error| Error::os("set an inherited descriptor close-on-exec", error))?;

@@ -1,9 +1,10 @@
-//! Counts threads on Linux with unshare(2), which needs no file lookup. For `CLONE_THREAD` it
-//! returns `EINVAL` in a process with several threads and does nothing in a process with one.
+//! Counts threads on Linux with unshare(2), which needs no file lookup. With `CLONE_THREAD`
+//! unshare(2) returns `EINVAL` in a process with several threads, and does nothing in a process
+//! with one thread.
 //!
-//! Where unshare is forbidden, as in some containers, the link count of `/proc/self/task` is used:
-//! a directory has two links plus one for each subdirectory, and `task` has a subdirectory for each
-//! thread (proc_pid_task(5)).
+//! Where unshare is forbidden, as in some containers, the link count of `/proc/self/task` is used
+//! instead. A directory has two links plus one for each subdirectory, and `task` has a subdirectory
+//! for each thread (proc_pid_task(5)).
 
 use std::fs;
 use std::io;
@@ -27,7 +28,8 @@ pub(super) fn is_alone() -> Result<bool> {
         return Ok(false);
     }
     by_tasks().map_err(|error| {
-        let source = io::Error::new(error.kind(), format!("{error}, and unshare: {refusal}"));
+        let source =
+            io::Error::new(error.kind(), format!("{error}; unshare failed too: {refusal}"));
         Error::os(format!("count the threads of this process in {TASKS}"), source)
     })
 }
@@ -64,12 +66,12 @@ mod tests {
     use super::*;
 
     #[test]
-    fn both_methods_see_other_threads() {
-        // The test runner has a thread besides that of the test; this adds another.
+    fn unshare_and_the_link_count_both_detect_other_threads() {
+        // The process has at least two threads: the test's own thread and the thread spawned here.
         std::thread::scope(|threads| {
             threads.spawn(|| {
-                assert!(!is_alone().expect("it counts"));
-                assert!(!by_tasks().expect("it counts"));
+                assert!(!is_alone().expect("the threads are counted"));
+                assert!(!by_tasks().expect("the threads are counted"));
             });
         });
     }

@@ -1,4 +1,4 @@
-//! The OOM score is not supported.
+//! Refuses to set the OOM score, which only Linux has.
 
 use crate::error::{Error, Result};
 

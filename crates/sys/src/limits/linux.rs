@@ -1,4 +1,4 @@
-//! Sets the OOM score in `/proc`.
+//! Sets the OOM score by writing to `/proc`.
 
 use std::fs;
 

@@ -1,4 +1,4 @@
-//! accept(2), with the flags set afterwards.
+//! Accepts a connection with accept(2) and sets the flags afterwards.
 
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 

@@ -1,4 +1,4 @@
-//! accept4(2), which sets both flags atomically.
+//! Accepts a connection with accept4(2), which sets both flags atomically.
 
 use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 

@@ -1,4 +1,4 @@
-//! Sealed memory files with memfd_create(2).
+//! Creates sealed memory files with memfd_create(2).
 
 use std::io;
 use std::os::fd::OwnedFd;

@@ -18,10 +18,10 @@ use linux::SegmentMemory;
 /// Memory that this process writes and other processes read through its descriptor, with
 /// [`read_exactly`](super::read_exactly).
 ///
-/// No other process can change it. On Linux 5.1 or later its file is sealed, so that only this
-/// mapping can write to it and it cannot shrink. On other systems [`bytes`](MemorySegment::bytes)
-/// returns a copy of the written data. A forked process inherits the mapping and must not write to
-/// it.
+/// No other process can change the data that [`bytes`](MemorySegment::bytes) returns. On Linux,
+/// which must be version 5.1 or later, the file is sealed: only this mapping can write to the file,
+/// and no process can shrink it. On other systems `bytes` returns this process's own copy of the
+/// written data. A forked process inherits the mapping and must not write to it.
 ///
 /// # Examples
 ///
@@ -43,20 +43,20 @@ pub struct MemorySegment {
 }
 
 impl MemorySegment {
-    /// Creates a zeroed segment of this size in bytes. `name` is shown in `/proc`. It uses memory
-    /// only where it has been written.
+    /// Creates a zeroed segment of this size in bytes. `name` is shown in `/proc`. The segment uses
+    /// memory only up to the highest offset that has been written.
     ///
     /// # Errors
     ///
-    /// If the system is out of descriptors or address space, or the name is too long (249 bytes on
-    /// Linux) or contains a zero byte.
+    /// If the system is out of descriptors or address space, or the name is too long (more than 249
+    /// bytes on Linux) or contains a zero byte.
     pub fn new(name: &str, capacity: usize) -> Result<MemorySegment> {
         let action =
             |error| Error::os(format!("create memory file {name} of {capacity} bytes"), error);
         Ok(MemorySegment { memory: SegmentMemory::new(name, capacity).map_err(action)?, capacity })
     }
 
-    /// Returns the size in bytes.
+    /// Returns the size of the segment in bytes.
     #[must_use]
     pub fn capacity(&self) -> usize {
         self.capacity
@@ -66,7 +66,7 @@ impl MemorySegment {
     ///
     /// # Errors
     ///
-    /// [`Error::Os`] if they do not fit, or the system is out of memory.
+    /// [`Error::Os`] if the bytes do not fit, or the system is out of memory.
     pub fn write(&mut self, offset: usize, bytes: &[u8]) -> Result<()> {
         let action =
             |error| Error::os(format!("write {} bytes to memory file", bytes.len()), error);
@@ -76,7 +76,7 @@ impl MemorySegment {
         }
     }
 
-    /// Returns the first `length` bytes, or all if there are fewer.
+    /// Returns the first `length` bytes, or all bytes if the segment is shorter.
     #[must_use]
     pub fn bytes(&self, length: usize) -> &[u8] {
         self.memory.bytes(length.min(self.capacity))

@@ -1,4 +1,4 @@
-//! Memory files as temporary files that are unlinked immediately.
+//! Creates memory files as temporary files that are unlinked immediately.
 
 use std::env;
 use std::fs::{self, OpenOptions};

@@ -1,4 +1,5 @@
-//! Process handles with pidfd_open(2), which neither nix nor every C library wraps.
+//! Process handles with pidfd_open(2). nix and some C libraries have no wrapper for this system
+//! call.
 
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
@@ -26,8 +27,8 @@ impl ProcessHandle {
     pub(super) fn signal(&self, pid: Pid, signal: Signal) -> Result<SignalOutcome> {
         let siginfo = std::ptr::null::<libc::siginfo_t>();
         let (fd, number) = (self.0.as_raw_fd(), signal.number());
-        // SAFETY: the descriptor is a pidfd; a null siginfo means that of kill(2)
-        // (pidfd_send_signal(2)).
+        // SAFETY: the descriptor is a pidfd; a null siginfo means the siginfo that kill(2) would
+        // send (pidfd_send_signal(2)).
         let result =
             unsafe { libc::syscall(libc::SYS_pidfd_send_signal, fd, number, siginfo, 0_u32) };
         if result == 0 {
@@ -62,9 +63,9 @@ mod tests {
     fn the_descriptor_is_readable_before_the_process_is_reaped() {
         let mut child = Command::new("true").spawn().expect("true starts");
         let pid = Pid::from_raw(child.id() as i32).expect("a pid");
-        let handle = ProcessHandle::open(pid).expect("opens");
+        let handle = ProcessHandle::open(pid).expect("opened");
         let limit = Some(Duration::from_secs(10));
-        let ready = wait(&[(handle.as_fd(), Interest::Read)], limit).expect("waits");
+        let ready = wait(&[(handle.as_fd(), Interest::Read)], limit).expect("polled");
         assert!(ready[0].is_readable() && handle.has_exited(pid).expect("a result"));
         child.wait().expect("reaped");
     }

@@ -1,6 +1,7 @@
-//! Changes user and group ids on macOS: root's setuid and setgid change all three.
+//! Changes user and group ids on macOS, where setuid and setgid of root change the real, the
+//! effective and the saved id.
 //!
-//! macOS keeps supplementary groups in its directory service, so only the one group is set.
+//! macOS keeps supplementary groups in its directory service, so only the main group is set.
 
 use std::io;
 

@@ -1,4 +1,4 @@
-//! Changes all three user and group ids at once, on Linux and the BSDs.
+//! Changes the real, effective and saved user and group ids, on Linux and the BSDs.
 
 use std::ffi::CString;
 use std::io;

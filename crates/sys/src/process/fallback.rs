@@ -1,4 +1,4 @@
-//! No parent death signal: the caller detects the closed end of its link instead.
+//! Sets no parent death signal. The caller detects the closed end of its link instead.
 
 use super::Signal;
 use crate::error::Result;

@@ -1,4 +1,4 @@
-//! The parent death signal on Linux.
+//! Sets the parent death signal with prctl(2).
 
 use super::Signal;
 use crate::error::{Error, Result};

@@ -16,15 +16,18 @@ use fallback as platform;
 #[cfg(all(target_os = "linux", not(fallback)))]
 use linux as platform;
 
-/// Children that this process forked itself. Other children are not reaped, so it does not
-/// interfere with libraries that start processes.
+/// A set of children that this process forked itself. Other children are not reaped, so the set
+/// does not interfere with libraries that start processes.
 ///
-/// On Linux each child has a pidfd and one epoll(7) instance watches all of them, so the cost of
-/// finding the exited children depends on their number only, not on the number of running ones. On
-/// other systems, and for children without a descriptor because the limit was reached, it makes a
-/// wait call for each child. Call it after a `SIGCHLD`.
+/// On Linux each child has a pidfd, and one epoll(7) instance watches all pidfds. The cost of
+/// finding the exited children therefore depends only on the number of exited children, not on the
+/// number of running children.
 ///
-/// A forked child inherits a copy, which it must drop.
+/// A child has no pidfd on other systems, or if the limit on descriptors had been reached when the
+/// child was added. [`reap_exited`](ChildSet::reap_exited) makes a wait call for each such child;
+/// call it after a `SIGCHLD`.
+///
+/// A forked child inherits a copy of the set and must drop it.
 ///
 /// # Examples
 ///
@@ -59,7 +62,7 @@ pub struct ChildSet {
 pub struct ExitedChild {
     /// The child's pid.
     pub pid: Pid,
-    /// How the child exited; none if other code has reaped it.
+    /// How the child exited; `None` if other code has reaped the child.
     pub exit: Option<Exit>,
 }
 
@@ -81,14 +84,14 @@ impl ChildSet {
     }
 
     /// Returns a descriptor that is readable while a child has exited and is not
-    /// [reaped](Self::reap_exited); none if the system does not support it. The exit of a child
-    /// without a pidfd is only reported by `SIGCHLD`.
+    /// [reaped](Self::reap_exited) yet; `None` on systems without pidfds. Only `SIGCHLD` reports
+    /// the exit of a child without a pidfd.
     #[must_use]
     pub fn descriptor(&self) -> Option<BorrowedFd<'_>> {
         self.watched.descriptor()
     }
 
-    /// Reaps the children that have exited. It does not block.
+    /// Reaps the children that have exited, and returns them. Does not block.
     ///
     /// # Errors
     ///
@@ -108,14 +111,16 @@ impl ChildSet {
         Ok(exited)
     }
 
-    /// Sends a child a signal. A child that has exited receives none, whether it is reaped or not.
+    /// Sends a signal to a child. A signal to a child that has exited has no effect, whether the
+    /// child has been reaped or not.
     ///
     /// # Errors
     ///
     /// If the child has changed to another user.
     pub fn signal(&self, pid: Pid, signal: Signal) -> Result<SignalOutcome> {
         if self.unwatched.contains(&pid) {
-            // It is not reaped yet, so the pid cannot be reused, unless other code has reaped it.
+            // This set has not reaped the child, so its pid cannot have been reused, unless other
+            // code has reaped the child. In that case `peek_exit` returns an error.
             return match super::peek_exit(pid) {
                 Ok(None) => crate::process::signal(pid, signal),
                 Ok(Some(_)) | Err(_) => Ok(SignalOutcome::NoSuchProcess),

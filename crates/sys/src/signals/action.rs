@@ -8,9 +8,9 @@ use libc::{c_int, siginfo_t};
 use crate::error::{Error, Result};
 use crate::process::Signal;
 
-/// Signals whose disposition Rust's runtime sets: it ignores `SIGPIPE`, so that a write to a closed
-/// pipe is an error instead of killing the process, and handles the other two to report stack
-/// overflows.
+/// Signals whose disposition Rust's runtime sets. The runtime ignores `SIGPIPE`, so that a write to
+/// a closed pipe returns an error instead of killing the process. It handles the other two signals
+/// to report stack overflows.
 const RUST_RUNTIME_SIGNALS: [c_int; 3] = [libc::SIGPIPE, libc::SIGSEGV, libc::SIGBUS];
 
 /// The highest signal number of all supported systems: Linux has 64, FreeBSD 128 with gaps.
@@ -19,7 +19,8 @@ const MAX_SIGNAL: c_int = 128;
 /// Ignores the signal in this process, and in the processes that it forks or the programs that it
 /// executes.
 ///
-/// Do not ignore [`Signal::Child`]: the kernel then reaps children, and their exit status is lost.
+/// Do not ignore [`Signal::Child`], because the kernel would then reap the children and their exit
+/// statuses would be lost.
 ///
 /// # Errors
 ///
@@ -33,20 +34,21 @@ pub fn ignore(signal: Signal) -> Result<()> {
 ///
 /// # Errors
 ///
-/// For [`Signal::Kill`] and [`Signal::Stop`], which always have it.
+/// For [`Signal::Kill`] and [`Signal::Stop`], whose action cannot be changed.
 pub fn restore_default(signal: Signal) -> Result<()> {
     set(signal.number(), libc::SIG_DFL)
         .map_err(|error| Error::os(format!("restore the default of {signal}"), error))
 }
 
 /// Restores the default action of every signal except the three that Rust's runtime uses
-/// (`SIGPIPE`, `SIGSEGV`, `SIGBUS`). For a child that must not run its parent's handlers.
+/// (`SIGPIPE`, `SIGSEGV`, `SIGBUS`). Use this function in a child that must not run its parent's
+/// handlers.
 ///
-/// It makes one system call for each signal number, which takes about 10 us in total.
+/// Makes one system call for each signal number. All calls together take about 10 us.
 pub fn restore_all_defaults() {
     for number in (1..=MAX_SIGNAL).filter(|number| !RUST_RUNTIME_SIGNALS.contains(number)) {
-        // Invalid numbers, and the two signals that cannot be changed, are errors that do not
-        // matter.
+        // Errors are ignored: some numbers are not signals, and two signals cannot be changed.
+        // Above 64, an error means that there are no further signals.
         if set(number, libc::SIG_DFL).is_err() && number > 64 {
             return;
         }
@@ -72,7 +74,8 @@ fn set(number: c_int, disposition: libc::sighandler_t) -> io::Result<()> {
 }
 
 fn set_with(number: c_int, disposition: libc::sighandler_t, flags: c_int) -> io::Result<()> {
-    // SAFETY: sigaction is made of integers and an optional function pointer: zeroes are a value.
+    // SAFETY: sigaction is made of integers and an optional function pointer, for which zero is
+    // valid.
     let mut action: libc::sigaction = unsafe { std::mem::zeroed() };
     action.sa_sigaction = disposition;
     action.sa_flags = flags;

@@ -1,5 +1,5 @@
-//! A descriptor that becomes readable when a signal arrives. It uses signal handlers, works on any
-//! Unix, and does not change the signal mask.
+//! A listener whose descriptor becomes readable when a signal arrives. It uses signal handlers,
+//! works on any Unix, and does not change the signal mask.
 
 use std::os::fd::{AsFd, BorrowedFd};
 use std::sync::atomic::{AtomicI32, AtomicU64, Ordering};
@@ -12,21 +12,22 @@ use crate::error::{Error, Result};
 use crate::process::Signal;
 use crate::wakeup::Wakeup;
 
-/// The signals that have arrived: one bit for each number.
+/// The signals that have arrived, with one bit for each signal number.
 static PENDING: AtomicU64 = AtomicU64::new(0);
 /// The descriptor that the handler writes to; -1 if there is no listener.
 static WAKEUP_FD: AtomicI32 = AtomicI32::new(-1);
 
-/// Handlers for some signals, and a descriptor that is readable when one of them has arrived.
+/// Handles some signals, and has a descriptor that is readable when one of them has arrived.
 ///
 /// A signal that arrives several times before it is read is reported once, as usual for signals.
-/// Unlike a [`SignalQueue`](super::SignalQueue) it does not change the signal mask, which programs
-/// started by this process would inherit. A process has one listener at a time: a second one
-/// replaces the first. Handlers that other code installs for these signals later replace these.
+/// Unlike a [`SignalQueue`](super::SignalQueue), a listener does not change the signal mask, which
+/// programs started by this process would inherit. A process can have only one listener at a time,
+/// and a second listener replaces the first. If other code later installs handlers for the same
+/// signals, those handlers replace the listener's.
 #[derive(Debug)]
 pub struct SignalListener {
     wakeup: Wakeup,
-    /// The signals that it handles: one bit for each number.
+    /// The signals that this listener handles, with one bit for each signal number.
     handled: AtomicU64,
 }
 
@@ -51,8 +52,8 @@ impl SignalListener {
         Ok(listener)
     }
 
-    /// Installs handlers for these signals too. Blocked signals stay blocked, and arrive when they
-    /// are unblocked.
+    /// Installs handlers for these signals, in addition to those that are handled already. Blocked
+    /// signals stay blocked, and arrive when they are unblocked.
     ///
     /// # Errors
     ///
@@ -70,14 +71,14 @@ impl SignalListener {
     /// Restores the default action of these signals.
     pub fn restore_default(&self, signals: &[Signal]) {
         for signal in self.handled().filter(|handled| signals.contains(handled)) {
-            // Its action was changed before, so this change cannot fail.
+            // The signal's action was changed before, so this change cannot fail.
             let _ = restore_default(signal);
             self.handled.fetch_and(!bit(signal.number()), Ordering::SeqCst);
         }
     }
 
-    /// Returns and clears the signals that have arrived; empty if there are none. It does not
-    /// block.
+    /// Returns and clears the signals that have arrived; the result is empty if no signal has
+    /// arrived. Does not block.
     pub fn drain(&self) -> Vec<Signal> {
         self.wakeup.clear();
         let pending = PENDING.swap(0, Ordering::SeqCst);
@@ -85,8 +86,7 @@ impl SignalListener {
     }
 
     /// Returns whether a signal has arrived that [`drain`](SignalListener::drain) has not returned
-    /// yet. It does not clear the signal, so the descriptor stays readable. It makes no system
-    /// call.
+    /// yet. Does not clear the signal, so the descriptor stays readable. Makes no system call.
     #[must_use]
     pub fn is_pending(&self) -> bool {
         PENDING.load(Ordering::SeqCst) & self.handled.load(Ordering::SeqCst) != 0
@@ -98,8 +98,9 @@ impl SignalListener {
     }
 }
 
-/// Restores the default action of the signals and discards those that have not been returned, so
-/// that a forked child that drops its copy does not handle its parent's signals.
+/// Restores the default action of the handled signals and discards the signals that
+/// [`drain`](SignalListener::drain) has not returned. A forked child that drops its copy therefore
+/// does not handle its parent's signals.
 impl Drop for SignalListener {
     fn drop(&mut self) {
         let fd = self.wakeup.writer();

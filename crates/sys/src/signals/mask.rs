@@ -1,4 +1,4 @@
-//! The signal mask of the calling thread, changed by a guard.
+//! Changes the signal mask of the calling thread with a guard.
 
 use std::marker::PhantomData;
 
@@ -8,14 +8,14 @@ use crate::error::{Error, Result};
 use crate::process::Signal;
 use crate::signals::queue::{has_reserved, is_reserved, release};
 
-/// Blocks signals until it is dropped, which restores the previous mask.
+/// Blocks signals until the guard is dropped. Dropping the guard restores the previous mask.
 ///
 /// The mask belongs to the thread, so the guard cannot be sent to another thread. A forked child
-/// inherits the mask and the guard: it drops its copy when it is ready for signals, and the signals
-/// that arrived until then are delivered. No signal is lost.
+/// inherits the mask and a copy of the guard. When the child is ready for signals, it drops its
+/// copy, and the signals that have arrived until then are delivered. No signal is lost.
 ///
-/// Signals of a [`SignalQueue`](super::SignalQueue) that was created in the meantime stay blocked,
-/// or the next one would kill the process instead of being read.
+/// The signals of a [`SignalQueue`](super::SignalQueue) stay blocked even if the queue was created
+/// after the guard. Otherwise the next such signal would kill the process instead of being read.
 #[derive(Debug)]
 #[must_use = "the signals are unblocked when the guard is dropped"]
 pub struct SignalBlockGuard {
@@ -40,14 +40,16 @@ impl SignalBlockGuard {
         }
     }
 
-    /// Returns whether the signal was blocked before, and so stays blocked afterwards.
+    /// Returns whether the signal was blocked before the guard was created, and so stays blocked
+    /// when the guard is dropped.
     #[must_use]
     pub fn was_blocked(&self, signal: Signal) -> bool {
         self.previous.contains(signal.nix())
     }
 
-    /// Restores the previous mask, including these signals of a queue that this process does not
-    /// read: for a forked child and a queue of its parent.
+    /// Restores the previous mask for all signals, including these signals of a
+    /// [`SignalQueue`](super::SignalQueue). A forked child calls this with the signals of its
+    /// parent's queue, which the child does not read.
     pub fn restore_without_queue(self, signals: &[Signal]) {
         release(signals);
         drop(self);
@@ -66,7 +68,7 @@ impl Drop for SignalBlockGuard {
             let reserved = Signal::ALL.into_iter().filter(|signal| is_reserved(*signal));
             mask.extend(reserved.map(Signal::nix));
         }
-        // The only error of pthread_sigmask is an invalid operation, which this is not.
+        // pthread_sigmask fails only for an invalid operation, and this operation is valid.
         let _ = mask.thread_set_mask();
     }
 }
@@ -102,10 +104,10 @@ mod tests {
     fn dropping_the_guard_restores_the_previous_mask() {
         let is_blocked =
             |signal: Signal| SigSet::thread_get_mask().expect("mask").contains(signal.nix());
-        let outer = SignalBlockGuard::block(&[Signal::Usr1]).expect("blocks");
+        let outer = SignalBlockGuard::block(&[Signal::Usr1]).expect("blocked");
         assert!(!outer.was_blocked(Signal::Usr1));
         {
-            let inner = block_all().expect("blocks");
+            let inner = block_all().expect("blocked");
             assert!(inner.was_blocked(Signal::Usr1));
             assert!(is_blocked(Signal::Usr2));
         }
@@ -115,11 +117,11 @@ mod tests {
     }
 
     #[test]
-    fn signals_left_blocked_stay_blocked_until_unblocked() {
-        SignalBlockGuard::block(&[Signal::Winch]).expect("blocks").leave_blocked();
+    fn signals_that_a_guard_leaves_blocked_stay_blocked_until_they_are_unblocked() {
+        SignalBlockGuard::block(&[Signal::Winch]).expect("blocked").leave_blocked();
         let mask = || SigSet::thread_get_mask().expect("mask");
         assert!(mask().contains(Signal::Winch.nix()));
-        unblock(&[Signal::Winch]).expect("unblocks");
+        unblock(&[Signal::Winch]).expect("unblocked");
         assert!(!mask().contains(Signal::Winch.nix()));
     }
 }

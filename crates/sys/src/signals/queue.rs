@@ -1,4 +1,4 @@
-//! Signals read from a descriptor, so that an event loop handles them like other events.
+//! Reads signals from a descriptor, so that an event loop handles them like other events.
 
 use std::os::fd::{AsFd, BorrowedFd};
 
@@ -20,10 +20,12 @@ use linux as platform;
 /// arrives several times before it is read is reported once, as usual for signals.
 ///
 /// On Linux the signals are blocked in the calling thread. They stay blocked when a
-/// [`SignalBlockGuard`](super::SignalBlockGuard) or the queue is dropped, since a pending signal
-/// would kill the process when it is unblocked: restore or ignore the signals, then
-/// [`unblock`](super::unblock) them. On other systems they are unblocked, so that the handler runs.
-/// A forked child that keeps the descriptor reads its own signals from it, not its parent's.
+/// [`SignalBlockGuard`](super::SignalBlockGuard) or the queue is dropped, because a pending signal
+/// would kill the process when it is unblocked. To stop using the queue, first
+/// [ignore](super::ignore) its signals or [restore](super::restore_default) their default action,
+/// and then [unblock](super::unblock) them. On other systems the signals are unblocked, so that the
+/// handler runs. A forked child that keeps the descriptor reads its own signals from it, not its
+/// parent's.
 #[derive(Debug)]
 pub struct SignalQueue {
     source: platform::SignalSource,
@@ -32,8 +34,8 @@ pub struct SignalQueue {
 impl SignalQueue {
     /// Creates a queue of these signals.
     ///
-    /// On systems other than Linux a process has one queue at a time: a second one replaces the
-    /// first.
+    /// On systems other than Linux a process can have only one queue at a time, and a second queue
+    /// replaces the first.
     ///
     /// # Errors
     ///
@@ -45,8 +47,8 @@ impl SignalQueue {
         }
     }
 
-    /// Returns and removes the signals that have arrived; empty if there are none. It does not
-    /// block.
+    /// Returns and removes the signals that have arrived; the result is empty if no signal has
+    /// arrived. Does not block.
     ///
     /// # Errors
     ///
@@ -55,7 +57,8 @@ impl SignalQueue {
         self.source.drain().map_err(|error| Error::os("read the signal queue", error))
     }
 
-    /// Removes the signals that have arrived without returning them, for a queue of one signal.
+    /// Removes the signals that have arrived and does not return them. This is enough for a queue
+    /// of one signal.
     ///
     /// # Errors
     ///

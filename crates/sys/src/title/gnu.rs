@@ -1,8 +1,10 @@
-//! The process title on Linux, written over the strings of the arguments and the environment.
+//! The process title on Linux, which is written over the strings of the arguments and the
+//! environment.
 //!
-//! The strings are contiguous. `/proc/PID/cmdline` shows the arguments. But if the last byte of
-//! their memory is not zero, it shows everything up to the first zero byte, including the
-//! environment's memory (`get_mm_proctitle` in the kernel's `fs/proc/base.c`), at most a page.
+//! The strings are contiguous. `/proc/PID/cmdline` normally shows the arguments. If the last byte
+//! of the arguments' memory is not zero, the file instead shows everything up to the first zero
+//! byte, including the environment's memory, but at most a page (`get_mm_proctitle` in the kernel's
+//! `fs/proc/base.c`).
 
 use std::cell::RefCell;
 use std::ffi::{CStr, c_char, c_int};
@@ -12,15 +14,16 @@ use std::sync::atomic::{AtomicBool, AtomicPtr, Ordering};
 
 use crate::fork::other_threads;
 
-/// The maximum length that the kernel shows.
+/// The maximum number of bytes that the kernel shows, including the final zero byte.
 const PAGE: usize = 4096;
 
 static ARGUMENTS: AtomicPtr<*mut c_char> = AtomicPtr::new(ptr::null_mut());
 static CLAIMED: AtomicBool = AtomicBool::new(false);
 
-/// Runs before `main`. The GNU C library passes `main`'s arguments to every such function. Other C
-/// libraries do not, so this requires `target_env = "gnu"`.
-// SAFETY: the section is a list of pointers to functions of this signature, which this is.
+/// Runs before `main`. The GNU C library passes `main`'s arguments to every function in
+/// `.init_array`. Other C libraries do not, so this module requires `target_env = "gnu"`.
+// SAFETY: the section is a list of pointers to functions of this signature, and this static is such
+// a pointer.
 #[used]
 #[unsafe(link_section = ".init_array")]
 static SAVE_ARGUMENTS: extern "C" fn(c_int, *mut *mut c_char, *mut *mut c_char) = save_arguments;
@@ -39,9 +42,9 @@ pub(super) struct TitleMemory(RefCell<Claimed>);
 #[derive(Debug)]
 struct Claimed {
     memory: &'static mut [u8],
-    /// The length of the arguments' memory.
+    /// The length of the arguments' memory, in bytes.
     arguments_end: usize,
-    /// The length of the current title.
+    /// The length of the current title, in bytes.
     length: usize,
 }
 
@@ -68,8 +71,8 @@ impl TitleMemory {
         let end = (*length).max(title.len());
         memory[title.len()..=end].fill(0);
         memory[..title.len()].copy_from_slice(title.as_bytes());
-        // The last byte of the arguments' memory must not be zero, or the kernel shows no title.
-        // After a short title it is not shown.
+        // The last byte of the arguments' memory must not be zero, or the kernel shows no title. If
+        // the title ends before this byte, the byte is not shown, because it follows a zero byte.
         if title.len() + 1 < *arguments_end {
             memory[*arguments_end - 1] = b'.';
         }
@@ -95,7 +98,7 @@ fn claim() -> Option<Claimed> {
     if arguments_end < 2 {
         return None;
     }
-    // SAFETY: as above; no other thread reads the list meanwhile.
+    // SAFETY: as above; no other thread runs that could read the list.
     unsafe { move_out(arguments) };
     // SAFETY: as above.
     unsafe { move_out(environment) };
@@ -126,7 +129,7 @@ unsafe fn length_from(start: *mut u8, list: *mut *mut c_char) -> usize {
     length
 }
 
-/// Replaces the strings of the list by copies that are never freed.
+/// Replaces the strings of the list with copies that are never freed.
 ///
 /// # Safety
 ///
@@ -140,9 +143,11 @@ unsafe fn move_out(list: *mut *mut c_char) {
     }
 }
 
+/// Returns the entries of the list, without the null that terminates the list.
+///
 /// # Safety
 ///
-/// As [`length_from`]; and no other code uses the list meanwhile.
+/// As [`length_from`], and no other code uses the list while the result exists.
 unsafe fn entries<'a>(list: *mut *mut c_char) -> &'a mut [*mut c_char] {
     if list.is_null() {
         return &mut [];
@@ -161,6 +166,6 @@ unsafe fn entries<'a>(list: *mut *mut c_char) -> &'a mut [*mut c_char] {
 }
 
 pub(super) fn set_comm(name: &CStr) {
-    // The only error in prctl(2) is an invalid pointer.
+    // prctl(2) fails here only for an invalid pointer, and this pointer is valid.
     let _ = nix::sys::prctl::set_name(name);
 }

@@ -1,4 +1,4 @@
-//! No stack walk: no process responds.
+//! Installs no handler, so no process responds to a request.
 
 use std::ffi::c_void;
 use std::io;

@@ -1,4 +1,4 @@
-//! The stack walk on Linux, with the unwinder that Rust's panics use.
+//! Walks the stack on Linux with the unwinder that Rust's panics use.
 
 use std::ffi::c_void;
 use std::io;
@@ -8,11 +8,12 @@ pub(super) fn install(install: impl FnOnce() -> io::Result<()>) -> io::Result<()
     install()
 }
 
-/// Visits the addresses of the frames above this address on the stack, innermost first; all frames
-/// if the address is null. The first frame above a handler's context is the interrupted one. The
-/// frames below it, of the handler itself and of the kernel's signal trampoline, are left out.
+/// Visits the code addresses of the frames that are above the address `above` on the stack,
+/// innermost first. If `above` is null, visits all frames. If `above` is the context of a signal
+/// handler, the first frame above it is the interrupted function's. The frames of the handler
+/// itself and of the kernel's signal trampoline are below the context and are left out.
 ///
-/// It neither allocates nor blocks, see [`trace`](super).
+/// The walk neither allocates nor blocks (see [`trace`](super)).
 pub(super) fn walk(above: *const c_void, mut visit: impl FnMut(usize) -> ControlFlow<()>) {
     let each = |frame: &backtrace::Frame| {
         if frame.sp().cast_const() <= above && !frame.sp().is_null() {

@@ -1,8 +1,9 @@
 //! The shared page that holds a request and its response.
 //!
-//! Every word contains the number of its request in its upper half. A child that is stopped while
-//! it writes its response, and continues after a request for another child, can make the other's
-//! response invalid but cannot be mistaken for it: a word with another number is recognised.
+//! The upper half of every word is the number of the request that the word belongs to. A child that
+//! is stopped while it writes a response, and continues after a request for another child, can
+//! overwrite words of the other child's response. The overwritten words have the wrong number, so
+//! the other child's response becomes invalid, but it is never mistaken for a valid one.
 
 use std::ops::ControlFlow;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -16,11 +17,14 @@ pub const MAX_FRAMES: usize = 64;
 #[repr(C)]
 #[derive(Debug, FromBytes)]
 pub(super) struct BacktracePage {
-    /// The request's number and the pid of its process; pid 0 once the process has accepted it.
+    /// The request's number and the pid of the requested process. The pid is 0 after this process
+    /// has accepted the request.
     request: AtomicU64,
-    /// The request's number and the count of addresses in the response. Written last.
+    /// The request's number and the count of addresses in the response. Written after the
+    /// addresses.
     response: AtomicU64,
-    /// Each address is in two words: number and upper half, number and lower half.
+    /// Each address takes two words. The first word contains the request's number and the upper
+    /// half of the address, the second word the number and the lower half.
     addresses: [[AtomicU64; 2]; MAX_FRAMES],
 }
 
@@ -29,8 +33,8 @@ impl BacktracePage {
         self.request.store(tagged(number, pid), Ordering::Release);
     }
 
-    /// Accepts the request if it is for this process. Only one of several interrupted threads
-    /// succeeds.
+    /// Accepts the request if it is for the process with this pid. If the signal interrupts several
+    /// threads, only one of them succeeds.
     pub(super) fn accept(&self, pid: u32) -> Option<ResponseWriter<'_>> {
         let request = self.request.load(Ordering::Acquire);
         let (number, target) = parts(request);
@@ -45,7 +49,7 @@ impl BacktracePage {
         })
     }
 
-    /// Returns the response to the request of this number, if it is complete.
+    /// Returns the response to the request with this number, if the response is complete.
     pub(super) fn response(&self, number: u32) -> Option<Vec<usize>> {
         let length = half(&self.response, number, Ordering::Acquire)?;
         let addresses = self.addresses.get(..usize::try_from(length).ok()?)?;
@@ -69,7 +73,7 @@ pub(super) struct ResponseWriter<'a> {
 }
 
 impl ResponseWriter<'_> {
-    /// Adds an address, unless the response is full or there was another request.
+    /// Adds an address, unless the response is full or another request has replaced this one.
     pub(super) fn add(&mut self, address: usize) -> ControlFlow<()> {
         let request = self.page.request.load(Ordering::Relaxed);
         let words = self.page.addresses.get(self.length as usize);
@@ -174,7 +178,7 @@ mod tests {
     }
 
     #[test]
-    fn any_bytes_can_be_read() {
+    fn arbitrary_bytes_in_the_page_do_not_cause_a_panic() {
         for byte in 0..=u8::MAX {
             let page = BacktracePage::read_from_bytes(&[byte; size_of::<BacktracePage>()])
                 .expect("a page");

@@ -1,4 +1,4 @@
-//! Resolves addresses to names with this process's own image and its debug information.
+//! Resolves addresses to names with the program image of this process and its debug information.
 
 use std::ffi::c_void;
 use std::fmt;
@@ -11,14 +11,15 @@ pub struct StackFrame {
     pub address: usize,
     /// The function's name, demangled and without the compiler's hash; `None` if it is unknown.
     pub function: Option<String>,
-    /// The source file; `None` without debug information.
+    /// The source file; `None` if there is no debug information.
     pub file: Option<String>,
-    /// The line number, starting at 1.
+    /// The line number, starting at 1; `None` if there is no debug information.
     pub line: Option<u32>,
 }
 
 impl fmt::Display for StackFrame {
-    /// Writes `function at file:line`, without the unknown parts.
+    /// Writes `function at file:line`. Without a function the address is written, and other unknown
+    /// parts are left out.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.function {
             Some(function) => f.write_str(function)?,
@@ -36,19 +37,22 @@ impl fmt::Display for StackFrame {
 /// others are return addresses, as
 /// [`BacktraceRequester::response`](super::BacktraceRequester::response) returns them.
 ///
-/// An address has one frame for the function and one for each function inlined there, innermost
-/// first. An unknown address has a frame with the address only. This works for a process that is
-/// forked from the same one as this; libraries that it has loaded since (dlopen(3)) are unknown.
+/// Each address results in one frame for its function and one frame for each function that is
+/// inlined there, innermost first. An unknown address results in a frame with the address only. The
+/// traced process must be forked from this process or from the same process as this one. Libraries
+/// that the traced process has loaded after the fork (dlopen(3)) are unknown.
 ///
-/// It reads the program's debug information, which may take a second and temporarily several times
-/// its size in memory: call it where blocking is acceptable. It takes a lock and allocates: never
-/// call it in a signal handler.
+/// This function reads the program's debug information. This can take a second, and temporarily
+/// needs several times the size of the debug information in memory, so call the function where
+/// blocking is acceptable. It also takes a lock and allocates, so never call it in a signal
+/// handler.
 #[must_use]
 pub fn symbolise(addresses: &[usize]) -> Vec<StackFrame> {
     let mut frames = Vec::with_capacity(addresses.len());
     for (index, &address) in addresses.iter().enumerate() {
         // The backtrace crate treats every address as a return address and looks up the byte before
-        // it. The first address is not one: it may be the first byte of its function.
+        // it. The first address is not a return address and may be the first byte of its function,
+        // so 1 is added to it.
         let looked_up = if index == 0 { address.saturating_add(1) } else { address };
         let before = frames.len();
         backtrace::resolve(looked_up as *mut c_void, |symbol| {
@@ -63,7 +67,8 @@ pub fn symbolise(addresses: &[usize]) -> Vec<StackFrame> {
             frames.push(StackFrame { address, function: None, file: None, line: None });
         }
     }
-    // The cache keeps debug information mapped, and an outdated list of libraries.
+    // The cache would keep debug information mapped, and keep a list of libraries that can become
+    // outdated.
     backtrace::clear_symbol_cache();
     frames
 }
@@ -87,7 +92,7 @@ mod tests {
     }
 
     #[test]
-    fn the_first_byte_of_a_function_resolves_to_it() {
+    fn the_address_of_the_first_byte_of_a_function_resolves_to_this_function() {
         let address = symbolise as fn(&[usize]) -> Vec<StackFrame> as usize;
         let frames = symbolise(&[address]);
         let named = |frame: &StackFrame| {
@@ -98,7 +103,7 @@ mod tests {
     }
 
     #[test]
-    fn unknown_addresses_are_frames_without_a_name() {
+    fn unknown_addresses_result_in_frames_without_a_name() {
         let nowhere = [0, 1, 4096, usize::MAX - 1, usize::MAX];
         let frames = symbolise(&nowhere);
         let of_frames: Vec<usize> = frames.iter().map(|frame| frame.address).collect();

@@ -1,8 +1,8 @@
-//! No exclusive wakeups: all waiting processes are woken.
+//! Registers the listener without exclusive wakeups, so all waiting processes are woken.
 
 use std::os::fd::OwnedFd;
 
-/// Stores nothing.
+/// Stores nothing, because tokio keeps the registration.
 #[derive(Debug)]
 pub(super) struct EpollRegistration;
 

@@ -1,16 +1,18 @@
 //! Exclusive wakeups with `EPOLLEXCLUSIVE`.
 //!
-//! tokio registers a descriptor for all waiters and has no option to wake only one of them. The
-//! kernel lists in `/proc/self/fdinfo` which epoll instance contains the registration, and its
-//! token (proc(5)). The registration is then removed, and added again with the same token and the
-//! flag while this process waits. `EPOLL_CTL_MOD` does not accept the flag.
+//! tokio registers descriptors without `EPOLLEXCLUSIVE`, so all waiting processes are woken, and
+//! has no option for this flag. `/proc/self/fdinfo` shows which epoll instance contains the
+//! registration, and the registration's token (proc(5)). This module removes tokio's registration.
+//! While this process waits, the listener is registered again with the same token and the flag.
+//! `EPOLL_CTL_MOD` cannot be used, because it does not accept the flag.
 
 use std::fs;
 use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd, RawFd};
 
 use nix::sys::epoll::{Epoll, EpollEvent, EpollFlags};
 
-/// The listener's registration with the runtime's epoll instance; none if it was not found.
+/// The listener's registration with the runtime's epoll instance; `None` if the registration was
+/// not found.
 #[derive(Debug)]
 pub(super) struct EpollRegistration(Option<Registration>);
 
@@ -31,7 +33,8 @@ impl EpollRegistration {
     pub(super) fn wait<'a>(&'a self, listener: &'a OwnedFd) -> WaitGuard<'a> {
         if let Some(Registration { epoll, token }) = &self.0 {
             let flags = EpollFlags::EPOLLIN | EpollFlags::EPOLLET | EpollFlags::EPOLLEXCLUSIVE;
-            // It was registered before with the same token, so this cannot fail for lack of space.
+            // The listener was registered before with the same token, so this call does not exceed
+            // the limit on watches.
             let _ = epoll.add(listener, EpollEvent::new(flags, *token));
         }
         WaitGuard { registration: self, listener }
@@ -39,7 +42,7 @@ impl EpollRegistration {
 
     fn remove(&self, listener: &OwnedFd) {
         if let Some(Registration { epoll, .. }) = &self.0 {
-            // The only error is that it is not registered any more.
+            // This fails only if the listener is not registered any more.
             let _ = epoll.delete(listener);
         }
     }
@@ -69,8 +72,8 @@ fn find(listener: RawFd) -> Option<Registration> {
         }
         let info = fs::read_to_string(format!("/proc/self/fdinfo/{epoll}")).ok()?;
         let token = info.lines().find_map(|line| token_of(line, listener))?;
-        // SAFETY: the descriptor is in the list of this process' open ones, and it is the runtime's
-        // of this very thread, so no other thread closes it while it is duplicated here.
+        // SAFETY: the descriptor is in the list of this process's open descriptors. It belongs to
+        // the runtime of this thread, so no other thread closes it while it is duplicated here.
         let epoll = unsafe { BorrowedFd::borrow_raw(epoll) };
         Some(Registration { epoll: Epoll(epoll.try_clone_to_owned().ok()?), token })
     })

@@ -30,7 +30,7 @@ pub(crate) const SCENARIOS: &[Scenario] = &[
         "forking_with_other_threads_is_refused_with_their_names",
         forking_with_other_threads_is_refused,
     ),
-    ("a_joined_thread_does_not_count", a_joined_thread_does_not_count),
+    ("a_joined_thread_does_not_count_as_running", a_joined_thread_does_not_count),
     ("children_are_reaped_one_by_one_until_none_is_left", children_are_reaped_until_none_is_left),
     ("a_peeked_exit_can_still_be_reaped", a_peeked_exit_can_still_be_reaped),
     ("only_the_exited_children_of_a_set_are_reaped", only_exited_children_are_reaped),
@@ -38,13 +38,13 @@ pub(crate) const SCENARIOS: &[Scenario] = &[
     ("a_child_without_a_pidfd_is_reaped_by_its_pid", without_a_descriptor),
     ("a_group_is_empty_when_its_last_process_is_reaped", a_group_is_empty),
     ("a_child_dies_with_its_parent", a_child_dies_with_its_parent),
-    ("an_exited_parent_is_an_error", an_exited_parent_is_an_error),
+    ("die_with_parent_fails_if_the_parent_has_exited", an_exited_parent_is_an_error),
     ("a_signal_sent_to_a_child_before_it_listens_is_not_lost", no_signal_is_lost),
     ("signals_are_read_from_the_queue", signals_are_read_from_the_queue),
     ("dropping_a_guard_keeps_the_signals_of_a_queue_blocked", a_guard_keeps_queue_signals_blocked),
     ("a_signal_sent_twice_is_reported_once_and_kill_is_refused", reported_once),
     ("an_ignored_signal_is_ignored_until_its_default_is_restored", ignored_until_restored),
-    ("a_wakeup_of_a_child_wakes_its_parent", a_child_wakes_its_parent),
+    ("a_child_wakes_its_parent_with_a_shared_wakeup", a_child_wakes_its_parent),
 ];
 
 fn forking_with_other_threads_is_refused() {
@@ -207,7 +207,7 @@ fn a_child_dies_with_its_parent() {
     assert_eq!(signal(parent, Signal::Kill).expect("permitted"), SignalOutcome::Delivered);
     let limit = Some(Duration::from_secs(10));
     let ends = wait(&[(end.as_fd(), Interest::Read)], limit).expect("polled");
-    assert!(ends[0].is_closed(), "all copies are closed");
+    assert!(ends[0].is_closed(), "all copies of the writing end are closed");
     assert_eq!(wait_for(parent).expect("reaped"), Signal::Kill);
 }
 

@@ -1,4 +1,4 @@
-//! Helpers of the live tests: children that run a closure.
+//! Helpers of the live tests, which fork children that run a closure.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::{Duration, Instant};
@@ -15,8 +15,8 @@ pub(crate) fn child(run: impl FnOnce() -> i32) -> Pid {
     }
 }
 
-/// Sleeps until a signal kills this process. It exits after a minute, so that a failing test leaves
-/// no processes behind.
+/// Sleeps until a signal kills this process. The process exits after a minute, so that a failing
+/// test leaves no processes behind.
 pub(crate) fn sleep_until_killed() -> ! {
     let deadline = Instant::now() + Duration::from_secs(60);
     while Instant::now() < deadline {

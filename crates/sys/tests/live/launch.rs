@@ -25,8 +25,11 @@ use crate::scenarios::{Scenario, again, eventually};
 pub(crate) const SCENARIOS: &[Scenario] = &[
     ("the_launcher_succeeds_when_the_daemon_is_ready", the_launcher_succeeds),
     ("the_launcher_prints_the_reason_of_a_failure", the_launcher_prints_the_reason),
-    ("the_launcher_prints_the_daemon_s_exit", the_launcher_prints_the_daemon_s_exit),
-    ("a_daemon_s_exit_is_reported_while_its_child_runs", an_exit_is_reported_while_a_child_runs),
+    ("the_launcher_prints_the_exit_code_of_the_daemon", the_launcher_prints_the_exit_code),
+    (
+        "the_exit_of_a_daemon_is_reported_while_its_child_runs",
+        an_exit_is_reported_while_a_child_runs,
+    ),
     ("a_detached_daemon_is_not_a_session_leader_and_reads_nothing", a_detached_daemon),
     ("detaching_with_other_threads_is_refused", detaching_with_other_threads_is_refused),
     ("reopening_the_log_loses_no_line", reopening_the_log_loses_no_line),
@@ -34,13 +37,13 @@ pub(crate) const SCENARIOS: &[Scenario] = &[
     ("a_killed_daemon_leaves_a_pid_file_that_can_be_claimed", a_stale_pid_file),
     ("a_child_that_closes_its_copy_does_not_lock_the_pid_file", a_child_that_closes_its_copy),
     ("privileges_are_dropped_permanently", privileges_are_dropped),
-    ("only_root_drops_privileges", only_root_drops_privileges),
+    ("only_root_can_drop_privileges", only_root_drops_privileges),
 ];
 
 const AS_LAUNCHER: &str = "LIVE_AS_LAUNCHER";
 
 /// Runs the same test again as a launching process whose daemon runs the closure. Returns the
-/// launcher's output, in the first process only.
+/// launcher's output in the process that runs the test, and `None` in the daemon.
 fn launch(name: &str, daemon: impl FnOnce(ReadinessNotifier)) -> Option<Output> {
     if env::var_os(AS_LAUNCHER).is_none() {
         let mut launcher = again(name);
@@ -69,7 +72,7 @@ fn the_launcher_succeeds() {
     let stat = fs::read_to_string(format!("/proc/{daemon}/stat")).expect("the daemon is running");
     let fields: Vec<&str> = stat.rsplit(") ").next().expect("fields").split(' ').collect();
     signal(daemon, Signal::Kill).map(|_| ()).expect("permitted");
-    assert_ne!(fields[3], daemon.to_string(), "it is not a session leader");
+    assert_ne!(fields[3], daemon.to_string(), "the daemon is not a session leader");
 }
 
 fn program() -> String {
@@ -90,8 +93,9 @@ fn the_launcher_prints_the_reason() {
     assert_eq!(String::from_utf8_lossy(&stderr), expected);
 }
 
-fn the_launcher_prints_the_daemon_s_exit() {
-    let launched = launch("the_launcher_prints_the_daemon_s_exit", |_readiness| exit_now(101));
+fn the_launcher_prints_the_exit_code() {
+    let launched =
+        launch("the_launcher_prints_the_exit_code_of_the_daemon", |_readiness| exit_now(101));
     let Some(Output { status, stderr, .. }) = launched else {
         return;
     };
@@ -101,7 +105,7 @@ fn the_launcher_prints_the_daemon_s_exit() {
 }
 
 fn an_exit_is_reported_while_a_child_runs() {
-    let launched = launch("a_daemon_s_exit_is_reported_while_its_child_runs", |_readiness| {
+    let launched = launch("the_exit_of_a_daemon_is_reported_while_its_child_runs", |_readiness| {
         let orphan = child(|| {
             all_to_null().expect("redirected");
             sleep_until_killed()

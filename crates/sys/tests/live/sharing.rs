@@ -21,11 +21,14 @@ use super::helpers::child;
 use crate::scenarios::Scenario;
 
 pub(crate) const SCENARIOS: &[Scenario] = &[
-    ("a_child_s_stores_to_shared_memory_are_visible", a_child_s_stores_are_visible),
+    ("the_parent_sees_the_stores_of_children_to_shared_memory", stores_of_children_are_visible),
     ("a_memory_file_is_sent_and_answered_over_a_link", a_memory_file_is_sent_over_a_link),
     ("a_dead_peer_ends_the_link", a_dead_peer_ends_the_link),
-    ("a_link_leaves_no_descriptor_behind", a_link_leaves_no_descriptor_behind),
-    ("the_descriptor_of_the_listing_is_not_listed", the_descriptor_of_the_listing_is_not_listed),
+    ("a_dropped_link_leaves_no_descriptor_open", a_link_leaves_no_descriptor_behind),
+    (
+        "the_descriptor_that_lists_the_descriptors_is_not_listed",
+        the_descriptor_of_the_listing_is_not_listed,
+    ),
     ("a_title_longer_than_the_arguments_is_shown_completely", a_long_title_is_shown),
     (
         "arguments_and_environment_are_unchanged_after_setting_the_title",
@@ -36,7 +39,7 @@ pub(crate) const SCENARIOS: &[Scenario] = &[
 
 const LIMIT: Option<Duration> = Some(Duration::from_secs(10));
 
-fn a_child_s_stores_are_visible() {
+fn stores_of_children_are_visible() {
     let counters = shared::anonymous::<AtomicU64>(1000).expect("mapped");
     assert!(counters.iter().all(|counter| counter.load(SeqCst) == 0));
     let children: Vec<Pid> = (0..4)
@@ -111,7 +114,7 @@ fn a_long_title_is_shown() {
         let long = "x".repeat(length);
         title.set(&long);
         let shown = cmdline(Pid::this());
-        assert_eq!(shown.trim_end_matches('\0'), long, "of {length} bytes");
+        assert_eq!(shown.trim_end_matches('\0'), long, "a title of {length} bytes");
         title.set("short");
         assert_eq!(cmdline(Pid::this()).trim_end_matches('\0'), "short", "after {length} bytes");
     }

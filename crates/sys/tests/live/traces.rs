@@ -19,12 +19,15 @@ use super::helpers::{child, sleep_until_killed};
 use crate::scenarios::{Scenario, eventually};
 
 pub(crate) const SCENARIOS: &[Scenario] = &[
-    ("the_function_of_a_busy_child_is_found", the_function_of_a_busy_child_is_found),
+    ("a_backtrace_contains_the_function_of_a_busy_child", the_function_of_a_busy_child_is_found),
     ("a_child_blocked_in_read_is_traced_and_continues", a_child_blocked_in_read_is_traced),
     ("children_inherit_the_handler_of_the_fork_server", a_handler_is_inherited),
-    ("a_stopped_child_responds_only_to_requests_after_it_continues", a_stopped_child),
+    ("a_stopped_child_responds_only_to_requests_sent_after_it_continues", a_stopped_child),
     ("a_child_that_blocks_the_signal_does_not_respond", a_child_that_blocks_the_signal),
-    ("a_child_without_a_handler_is_not_affected", a_child_without_a_handler_is_not_affected),
+    (
+        "a_request_does_not_affect_a_child_without_a_handler",
+        a_child_without_a_handler_is_not_affected,
+    ),
     ("a_deep_stack_is_truncated_at_its_outer_end", a_deep_stack_is_truncated),
     ("frequent_requests_do_not_disturb_a_child", frequent_requests),
 ];
@@ -46,7 +49,7 @@ fn traceable(run: impl FnOnce() -> i32) -> (Pid, BacktraceRequester) {
         }
         ForkResult::Child => {
             channel.install_handler().expect("installed");
-            // A failing test leaves no processes behind.
+            // Ends this child after a minute if the test fails.
             terminate_after(Duration::from_secs(60));
             writer.write_all(b".").expect("transferred");
             exit_now(run())
@@ -75,8 +78,8 @@ fn trace(requester: &mut BacktraceRequester, pid: Pid) -> Vec<usize> {
     }
 }
 
-/// Requests backtraces until one has a function with this in its name. Returns the frames from that
-/// one on.
+/// Requests backtraces until one contains a function whose name contains `part`. Returns the frames
+/// from this function on.
 fn trace_until(requester: &mut BacktraceRequester, pid: Pid, part: &str) -> Vec<StackFrame> {
     let mut frames = Vec::new();
     eventually(part, || {
@@ -128,7 +131,7 @@ fn the_function_of_a_busy_child_is_found() {
         assert!(!frames.iter().any(|frame| matches(frame, part)), "{part} in {frames:#?}");
     }
     let name = spinning.function.as_deref().expect("found by its name");
-    assert_eq!(name, "live::live::traces::spin_for_a_minute", "without a hash");
+    assert_eq!(name, "live::live::traces::spin_for_a_minute", "the name has no hash");
     if cfg!(debug_assertions) {
         assert!(spinning.file.as_deref().is_some_and(|file| file.ends_with("live/traces.rs")));
         assert!(spinning.line.is_some_and(|line| line > 1));
@@ -232,7 +235,7 @@ fn a_child_that_blocks_the_signal() {
         status.lines().any(|line| line.starts_with("SigBlk:") && line.ends_with(&blocked))
     };
     if cfg!(target_os = "linux") {
-        eventually("it is blocked", is_blocked);
+        eventually("the child blocks the signal", is_blocked);
     }
     let request = requester.request(pid);
     assert_eq!(signal(pid, Signal::Urg).expect("permitted"), SignalOutcome::Delivered);
@@ -272,11 +275,13 @@ fn frequent_requests() {
     if is_unsupported() {
         return println!("{SKIPPED}");
     }
-    let [rounds] = shared::anonymous::<AtomicU64>(1).expect("mapped") else { panic!("one") };
+    let [rounds] = shared::anonymous::<AtomicU64>(1).expect("mapped") else {
+        panic!("one counter is mapped")
+    };
     let (pid, mut requester) = traceable(|| {
         let mut sums = 0;
         while rounds.load(SeqCst) < 1000 {
-            // It allocates, locks and makes system calls, which the handler interrupts.
+            // The handler interrupts allocations, locks and system calls of this loop.
             let text: Vec<String> = (0..50).map(|number| number.to_string()).collect();
             let read = fs::read("/proc/self/stat").map_or(0, |bytes| bytes.len());
             sums += usize::from(text.concat().len() == 90 && read > 0);

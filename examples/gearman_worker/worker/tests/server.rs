@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use daemon_sys::poll::{Interest, wait};
 
-/// The timeout of the tests, long enough for a busy machine.
+/// The timeout of the tests, which is long enough for a busy machine.
 pub(super) const DEADLINE: Duration = Duration::from_secs(20);
 
 pub(super) const CAN_DO: u32 = 1;

@@ -1,5 +1,6 @@
-//! The shipped units, installed as their heads say. They need a dedicated test machine, which
-//! `SYSTEMD_MACHINE` in the environment marks. `make test-systemd` creates one.
+//! Tests the shipped units, which are installed as the comments at their top describe. The tests
+//! run only on a dedicated test machine, where `SYSTEMD_MACHINE` is set in the environment.
+//! `make test-systemd` creates such a machine.
 
 use std::fs;
 use std::path::Path;
@@ -34,7 +35,7 @@ fn unit(name: &str) -> SystemdUnit {
     SystemdUnit::new(SystemdInstance::System, name.to_owned())
 }
 
-/// Lines that a test adds to a unit's file.
+/// A drop-in file with the lines that a test adds to a unit.
 struct DropIn(String);
 
 impl DropIn {
@@ -81,7 +82,7 @@ fn shipped_units_are_valid_and_hardened() {
         assert!(output.status.success() && said.is_empty(), "{name}: {said}");
     }
     for name in &FILES[..2] {
-        // systemd rates an exposure below 2.0 of 10 as "OK".
+        // The exposure must be at most 2.0 of 10. systemd rates 1.0 to 5.0 as "OK".
         let rating = Command::new("systemd-analyze")
             .args(["security", "--offline=yes", "--no-pager", "--threshold=20", &file(name)])
             .output()
@@ -101,7 +102,7 @@ fn the_shipped_service_serves_within_its_hardening() {
     assert!(status.starts_with("running: 2 children, 0 busy, 2 idle"), "{status}");
     let parent = unit.parent();
     let all = [vec![parent], parent.descendants()].concat();
-    assert_eq!(all.len(), 4, "parent, fork server, two children");
+    assert_eq!(all.len(), 4, "a parent, a fork server and two children run");
     for process in all {
         assert_eq!(process.status("Seccomp"), ["2"]);
         assert_eq!(process.status("NoNewPrivs"), ["1"]);
@@ -109,7 +110,7 @@ fn the_shipped_service_serves_within_its_hardening() {
         assert_ne!(process.status("Uid")[0], "0");
     }
     assert_eq!(LineClient::connect(PORT).ask("hello"), "hello");
-    // Pausing and resuming, by signal and by the control socket.
+    // A signal pauses the service, and a command on the control socket resumes it.
     unit.kill("TSTP");
     unit.until("StatusText", "paused");
     let mut client = LineClient::connect(PORT);
@@ -120,7 +121,7 @@ fn the_shipped_service_serves_within_its_hardening() {
     assert_eq!(client.read().unwrap(), "waits");
     unit.until("StatusText", "running");
     drop(client);
-    // systemd had to kill none of its processes.
+    // After the stop, the journal shows that systemd did not have to kill a process.
     unit.command(&["stop"]);
     assert_eq!(
         (unit.show("ActiveState"), unit.show("Result")),
@@ -160,7 +161,7 @@ fn a_reload_ends_when_all_children_are_new() {
 }
 
 #[test]
-fn the_watchdog_restarts_a_broken_pool() {
+fn the_watchdog_restarts_a_service_whose_pool_is_broken() {
     if !is_test_machine() {
         return;
     }
@@ -197,7 +198,7 @@ fn connections_wait_while_the_service_is_restarted() {
             let restart = scope.spawn(|| unit.command(&["restart"]));
             let mut asked = 0;
             while !restart.is_finished() || asked == 0 {
-                // No connection is refused, and each is answered.
+                // No connection is refused, and each client is answered.
                 assert_eq!(LineClient::connect(PORT).ask("hello"), "hello", "after {asked}");
                 asked += 1;
             }
@@ -211,7 +212,7 @@ fn connections_wait_while_the_service_is_restarted() {
 }
 
 #[test]
-fn a_draining_stop_gets_the_time_it_requests() {
+fn a_service_that_completes_requests_at_its_stop_gets_the_time_that_it_asks_for() {
     if !is_test_machine() {
         return;
     }
@@ -229,7 +230,7 @@ fn a_draining_stop_gets_the_time_it_requests() {
 }
 
 #[test]
-fn a_socket_starts_its_service_and_outlives_it() {
+fn a_socket_unit_starts_its_service_and_outlives_it() {
     if !is_test_machine() {
         return;
     }
@@ -248,7 +249,7 @@ fn a_socket_starts_its_service_and_outlives_it() {
         restart.join().unwrap();
     });
     assert_ne!(service.parent(), first);
-    // Only the service is stopped; the next connection starts it again.
+    // Only the service is stopped, so the next connection starts it again.
     service.command(&["stop"]);
     assert_eq!(LineClient::connect(PORT).ask("again"), "again");
     service.until("ActiveState", "active");

@@ -1,4 +1,4 @@
-//! Units that systemd-run(1) creates for a test, under each systemd that runs here.
+//! Tests units that systemd-run(1) creates, under each systemd instance that runs on this machine.
 
 use std::path::Path;
 
@@ -6,7 +6,8 @@ use crate::harness::{LineClient, example, until};
 
 use super::unit::{SystemdInstance, SystemdUnit};
 
-/// Runs the example as a unit with these properties and waits until systemd considers it ready.
+/// Runs `examples/service` as a unit with these properties, and waits until systemd considers the
+/// unit ready.
 #[track_caller]
 fn run(
     manager: SystemdInstance,
@@ -39,7 +40,7 @@ fn managers() -> Vec<SystemdInstance> {
         assert_eq!(
             managers,
             [SystemdInstance::System, SystemdInstance::User],
-            "a test machine has both"
+            "a test machine has both instances"
         );
     }
     if managers.is_empty() {
@@ -79,7 +80,7 @@ fn a_systemd_service_starts_pauses_reloads_and_stops() {
 }
 
 #[test]
-fn a_slow_start_gets_the_time_it_requests() {
+fn a_service_that_starts_slowly_gets_the_time_that_it_asks_for() {
     for manager in managers() {
         let dir = tempfile::tempdir().unwrap();
         let log = dir.path().join("log");

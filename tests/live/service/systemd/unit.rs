@@ -1,4 +1,4 @@
-//! A unit, shown and controlled by systemctl(1).
+//! A systemd unit that the tests query and control with systemctl(1).
 
 use std::process::{Command, Output};
 
@@ -41,7 +41,7 @@ impl SystemdInstance {
         command
     }
 
-    /// Returns whether systemd waits for the end of a reload: since version 253.
+    /// Returns whether systemd waits for the end of a reload, as version 253 and later versions do.
     pub(super) fn knows_notify_reload(self) -> bool {
         let version = self.command("systemctl").arg("--version").output().unwrap();
         let version = String::from_utf8_lossy(&version.stdout).into_owned();
@@ -50,7 +50,7 @@ impl SystemdInstance {
     }
 }
 
-/// A unit that is removed at the end of its test.
+/// A unit that is stopped at the end of its test.
 pub(super) struct SystemdUnit {
     manager: SystemdInstance,
     name: String,

@@ -1,4 +1,4 @@
-//! The babysitter over time: samples, ladders, suspensions, and random sequences.
+//! Tests the babysitter over time: samples, ladders, suspensions, and random sequences.
 
 use proptest::prelude::*;
 
@@ -71,7 +71,7 @@ fn a_rogue_gets_all_steps_of_the_ladder() {
 }
 
 #[test]
-fn a_child_that_recovers_starts_again_with_the_first_step() {
+fn the_ladder_starts_again_after_a_child_has_recovered() {
     let mut babysitter = babysitter(Limits { request_timeout: Some(SECOND), ..free() });
     let scan = |babysitter: &mut _, entry, now| scan(babysitter, entry, Presence::NotChecked, now);
     let first = entry(Status::Serving, 0, 1);
@@ -101,13 +101,17 @@ fn the_next_owner_of_a_slot_does_not_inherit_the_ladder() {
 }
 
 #[test]
-fn cpu_time_counts_from_the_first_sample_in_the_request() {
+fn the_cpu_time_of_a_request_counts_from_the_first_sample_during_the_request() {
     let mut babysitter = babysitter(Limits { cpu: Some(SECOND), ..free() });
     let scan = |babysitter: &mut _, entry, presence, now| scan(babysitter, entry, presence, now);
     let (first, second) = (entry(Status::Serving, 0, 1), entry(Status::Serving, 30, 2));
     assert_eq!(scan(&mut babysitter, first, sample(500, 0), 1), []);
     assert_eq!(scan(&mut babysitter, first, sample(510, 0), 11), [], "one second is allowed");
-    assert_eq!(scan(&mut babysitter, second, sample(519, 0), 31), [], "another request");
+    assert_eq!(
+        scan(&mut babysitter, second, sample(519, 0), 31),
+        [],
+        "each request has its own CPU time"
+    );
     assert_eq!(scan(&mut babysitter, second, sample(529, 0), 41), []);
     let rogue = [ActionKind::FirstStep(Violation::Cpu, LadderStep::Int)];
     assert_eq!(scan(&mut babysitter, second, sample(530, 0), 42), rogue);
@@ -117,7 +121,7 @@ fn cpu_time_counts_from_the_first_sample_in_the_request() {
 }
 
 #[test]
-fn memory_recycles_once_and_kills_at_the_hard_limit() {
+fn a_child_is_recycled_once_above_the_soft_memory_limit_and_killed_above_the_hard_limit() {
     let limits = Limits { soft_memory: Some(10), hard_memory: Some(20), ..free() };
     let mut babysitter = babysitter(limits);
     let waiting = entry(Status::Waiting, 0, 0);
@@ -140,7 +144,7 @@ fn a_slow_request_is_reported_once() {
 }
 
 #[test]
-fn a_child_is_missing_after_two_consecutive_samples_without_it_but_not_if_hidden() {
+fn a_child_is_missing_after_two_samples_without_its_process_unless_the_process_is_hidden() {
     let mut babysitter = babysitter(free());
     let waiting = entry(Status::Waiting, 0, 0);
     let scans = [
@@ -167,18 +171,22 @@ fn after_a_suspension_healthy_children_are_not_killed() {
     let serving = SlotEntry { heartbeat: Some(at(0)), ..entry(Status::Serving, 0, 1) };
     let due = babysitter.next_scan([serving], SLOTS, at(300), at(5));
     assert_eq!(due, at(10));
-    // Five seconds late: the machine was suspended, so there are no heartbeats.
+    // The scan is five seconds late, because the machine was suspended. So there are no heartbeats.
     assert_eq!(scan(&mut babysitter, serving, Presence::NotChecked, 60), []);
     let due = babysitter.next_scan([serving], SLOTS, at(300), at(60));
     assert_eq!(due, at(70), "the timeout starts again");
     assert_eq!(scan(&mut babysitter, serving, Presence::NotChecked, 70), []);
-    assert_eq!(babysitter.next_scan([serving], SLOTS, at(300), at(70)), at(72), "the second check");
+    assert_eq!(
+        babysitter.next_scan([serving], SLOTS, at(300), at(70)),
+        at(72),
+        "the heartbeat is checked again"
+    );
     let kinds = scan(&mut babysitter, serving, Presence::NotChecked, 72);
     assert_eq!(kinds, [ActionKind::FirstStep(Violation::Hung, LadderStep::Kill)]);
 }
 
 #[test]
-fn the_next_scan_is_when_something_is_due_or_could_be() {
+fn the_next_scan_is_when_a_limit_or_step_is_due_or_could_become_due() {
     let mut idle = babysitter(free());
     let waiting = entry(Status::Waiting, 0, 0);
     assert_eq!(idle.next_scan([waiting], SLOTS, at(300), at(1)), at(300));
@@ -187,7 +195,7 @@ fn the_next_scan_is_when_something_is_due_or_could_be() {
     let serving = entry(Status::Serving, 0, 1);
     assert_eq!(timed.next_scan([serving], SLOTS, at(300), at(1)), at(20));
     scan(&mut timed, serving, Presence::NotChecked, 20);
-    assert_eq!(timed.next_scan([serving], SLOTS, at(300), at(20)), at(40), "the next step");
+    assert_eq!(timed.next_scan([serving], SLOTS, at(300), at(20)), at(40), "the next step is due");
 }
 
 #[test]
@@ -195,7 +203,7 @@ fn a_heartbeat_must_be_missing_at_two_checks() {
     let mut babysitter = babysitter(Limits { heartbeat_timeout: Some(SECOND), ..free() });
     let beat = |now| SlotEntry { heartbeat: Some(at(now)), ..entry(Status::Waiting, 0, 0) };
     assert_eq!(scan(&mut babysitter, beat(0), Presence::NotChecked, 10), []);
-    // If the machine was frozen just before the scan was due, its children send heartbeats as soon
+    // If the machine was frozen just before the scan was due, the children send heartbeats as soon
     // as they resume.
     assert_eq!(scan(&mut babysitter, beat(11), Presence::NotChecked, 12), []);
     assert_eq!(scan(&mut babysitter, beat(11), Presence::NotChecked, 21), []);
@@ -224,14 +232,14 @@ fn a_step_is_confirmed_only_if_the_violation_of_the_same_child_persists() {
             Confirmation::Outdated,
             "{other:?}"
         );
-        // Its state is forgotten: the next violation starts with the first step.
+        // The child's ladder is forgotten, so the next violation starts with the first step.
         let next = scan(&mut babysitter, late, Presence::NotChecked, 13);
         assert_eq!(next, [ActionKind::FirstStep(Violation::Time, LadderStep::Int)]);
     }
 }
 
 #[test]
-fn slow_requests_are_also_reported_in_children_that_are_to_exit() {
+fn slow_requests_are_also_reported_for_children_that_are_being_recycled() {
     let limits = Limits { slowlog_after: Some(3 * SECOND), max_lifetime: Some(SECOND), ..free() };
     let mut babysitter = babysitter(limits);
     let serving = entry(Status::Serving, 0, 1);
@@ -245,8 +253,8 @@ fn any_status() -> impl Strategy<Value = Status> {
 }
 
 proptest! {
-    /// In any sequence, a step follows a violation, steps only go forward, none is repeated without
-    /// a recovery in between, and the next scan is in the future.
+    /// In any sequence, a step follows a violation, steps only go forward, no step is repeated
+    /// without a recovery in between, and the next scan is in the future.
     #[test]
     fn steps_follow_each_other_until_recovery(
         scans in prop::collection::vec((any_status(), 0_u64..30, 0_u64..40), 1..80)

@@ -1,4 +1,4 @@
-//! Each limit by itself, at its boundary; and the precedence of two.
+//! Tests each limit at its boundary, and the precedence of two limits.
 
 use super::*;
 use crate::label::{Label, LabelText};
@@ -85,7 +85,7 @@ fn a_missing_heartbeat_is_found_in_any_status_with_a_process() {
         assert_eq!(assess(&limits, &beaten, 22), Assessment::Normal);
         assert_eq!(assess(&limits, &beaten, 23), expected, "{status}");
         assert_eq!(assess(&limits, &entry(status), 2), Assessment::Normal);
-        assert_eq!(assess(&limits, &entry(status), 3), expected, "{status} without a beat");
+        assert_eq!(assess(&limits, &entry(status), 3), expected, "{status} without a heartbeat");
     }
 }
 
@@ -141,7 +141,9 @@ fn lifetimes_are_reduced_by_at_most_the_jitter() {
     let limits = Limits { lifetime_jitter: jitter, ..limits };
     let ends: Vec<_> = (0..100)
         .map(|start_index| {
-            limits.next_due(&waiting, start_index, at(0), MonotonicTime::ZERO).expect("a lifetime")
+            limits
+                .next_due(&waiting, start_index, at(0), MonotonicTime::ZERO)
+                .expect("the lifetime ends")
         })
         .collect();
     assert!(ends.iter().all(|end| (at(80)..=at(100)).contains(end)), "{ends:?}");
@@ -150,7 +152,7 @@ fn lifetimes_are_reduced_by_at_most_the_jitter() {
 }
 
 #[test]
-fn the_worst_violation_is_found_and_slowness_independently() {
+fn the_worst_violation_is_found_and_slow_requests_are_found_independently() {
     let limits = Limits {
         slowlog_after: Some(2 * SECOND),
         request_timeout: Some(5 * SECOND),
@@ -171,7 +173,7 @@ fn the_worst_violation_is_found_and_slowness_independently() {
 }
 
 #[test]
-fn unknown_memory_is_within_all_limits() {
+fn unknown_memory_usage_violates_no_limit() {
     let limits = Limits { soft_memory: Some(1), hard_memory: Some(2), ..free() };
     let usage = Usage { memory: None, ..used(0, 0, 0) };
     let finding =

@@ -1,4 +1,4 @@
-//! Changes and wakeups: what is reported to the parent, and when it is woken.
+//! Tests which changes are reported to the parent, and when the parent is woken.
 
 use super::*;
 use crate::label::LABEL_MAX;

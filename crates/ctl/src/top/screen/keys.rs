@@ -10,7 +10,7 @@ use super::{
 use crate::top::columns::Column;
 
 impl Screen {
-    /// Handles a key.
+    /// Handles a key, and returns the request that results from the key.
     pub(crate) fn on_key(&mut self, key: KeyEvent, now: MonotonicTime) -> Option<ScreenRequest> {
         self.on_tick(now);
         // Any key dismisses the message.
@@ -144,7 +144,7 @@ impl Screen {
     }
 }
 
-/// Returns the message until the daemon has answered.
+/// Returns the status message that is shown until the daemon has answered.
 fn pending(command: ChildCommand) -> String {
     match command {
         ChildCommand::Retire(pid) => format!("retiring process {pid} ..."),

@@ -26,7 +26,7 @@ impl Screen {
         self.rows().into_iter().find(|child| child.key() == selected)
     }
 
-    /// Selects a row, or the last one.
+    /// Selects the child in this row, or the child in the last row if there are fewer rows.
     pub(super) fn select(&mut self, row: usize) {
         let rows = self.rows();
         let row = row.min(rows.len().saturating_sub(1));
@@ -34,8 +34,8 @@ impl Screen {
         (self.row, self.selected) = (row, selected);
     }
 
-    /// Finds the row of the selected child again. If the child is gone, selects the child in the same row,
-    /// so that the selection does not jump.
+    /// Finds the row of the selected child again. If the child has exited, selects the child that
+    /// is now in its row, so that the selection does not jump.
     pub(super) fn follow(&mut self) {
         let Some(selected) = self.selected else {
             return self.select(0);

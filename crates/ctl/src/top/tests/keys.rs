@@ -1,4 +1,4 @@
-//! The keys.
+//! Tests of the keys of the live screen.
 
 use std::time::Duration;
 
@@ -34,7 +34,7 @@ fn the_arrows_select_a_child_and_stop_at_the_ends() {
     hit(&mut screen, KeyCode::Down);
     assert_eq!(selected(&screen), Some(14));
     hit(&mut screen, KeyCode::PageUp);
-    let page = selected(&screen).expect("one");
+    let page = selected(&screen).expect("a child is selected");
     assert!((1..14).contains(&page), "{page}");
     hit(&mut screen, KeyCode::PageDown);
     assert_eq!(selected(&screen), Some(14));
@@ -49,7 +49,7 @@ fn the_selected_row_is_always_visible() {
         for height in [24, 8, 5, 40] {
             hit(&mut screen, key);
             let shown = screen_text(&mut screen, 80, height);
-            let label = format!("GET /items/{}", selected(&screen).expect("one"));
+            let label = format!("GET /items/{}", selected(&screen).expect("a child is selected"));
             let pid = screen.selected_child().and_then(|child| child.pid).expect("a pid");
             let is_there = shown.contains(&format!(" {pid} "));
             assert!(is_there, "{label} after {key:?} on {height} lines:\n{shown}");
@@ -58,7 +58,7 @@ fn the_selected_row_is_always_visible() {
 }
 
 #[test]
-fn the_selection_follows_its_child_in_every_order() {
+fn the_same_child_stays_selected_in_every_sort_order() {
     let mut screen = screen_of(&fixtures::busy());
     for _step in 0..5 {
         hit(&mut screen, KeyCode::Down);
@@ -95,7 +95,7 @@ fn the_child_in_the_same_row_is_selected_when_the_selected_child_exits() {
 }
 
 #[test]
-fn s_selects_the_next_column_and_r_reverses_the_order() {
+fn s_sorts_by_the_next_column_and_r_reverses_the_order() {
     let mut screen = screen_of(&fixtures::busy());
     for column in Column::ALL.into_iter().cycle().skip(1).take(Column::ALL.len()) {
         press(&mut screen, "s");
@@ -112,7 +112,7 @@ fn s_selects_the_next_column_and_r_reverses_the_order() {
 }
 
 #[test]
-fn each_column_sorts_by_its_values() {
+fn the_rows_are_sorted_by_the_values_of_the_sort_column() {
     let mut screen = screen_of(&fixtures::busy());
     press(&mut screen, "sssss");
     assert_eq!(screen.column, Column::Requests);
@@ -122,7 +122,11 @@ fn each_column_sorts_by_its_values() {
     let rows = screen.rows();
     let cpu: Vec<_> = rows.iter().map(|child| screen.rates.cpu(child.key())).collect();
     assert_eq!(cpu.first().copied().flatten().map(f64::round), Some(25.0));
-    assert_eq!(cpu.last().copied().flatten(), None, "the child that has not been forked");
+    assert_eq!(
+        cpu.last().copied().flatten(),
+        None,
+        "a child that has not been forked has no CPU rate"
+    );
     press(&mut screen, "SSSSSSS");
     assert_eq!(screen.column, Column::Cause);
     let causes = screen.rows().into_iter().filter_map(|child| child.causes.first());
@@ -169,7 +173,7 @@ fn commands_need_a_confirmation() {
         let mut screen = screen_of(&fixtures::busy());
         assert_eq!(press(&mut screen, key), None);
         assert_eq!(screen.mode, InputMode::Confirm(command));
-        assert_eq!(press(&mut screen, "xKs"), None, "neither yes nor no");
+        assert_eq!(press(&mut screen, "xKs"), None, "other keys neither confirm nor cancel");
         assert_eq!(screen.mode, InputMode::Confirm(command));
         assert_eq!(press(&mut screen, "n"), None);
         assert_eq!(screen.mode, InputMode::Table);
@@ -183,7 +187,7 @@ fn commands_need_a_confirmation() {
 }
 
 #[test]
-fn a_confirmation_is_about_the_child_that_was_selected_when_it_opened() {
+fn a_confirmation_is_about_the_child_that_was_selected_when_the_confirmation_opened() {
     let mut screen = screen_of(&fixtures::busy());
     press(&mut screen, "K");
     let mut snapshot = fixtures::busy();
@@ -222,7 +226,7 @@ fn commands_need_a_running_child_and_a_daemon() {
 }
 
 #[test]
-fn a_status_message_is_shown_for_some_seconds_or_until_the_next_key() {
+fn a_status_message_is_shown_for_a_few_seconds_or_until_the_next_key() {
     let mut screen = screen_of(&fixtures::busy());
     screen.on_command_finished(
         CommandResult::Done("killed child 0 (process 4711)".to_owned()),
@@ -273,7 +277,7 @@ fn a_trace_scrolls_within_its_lines() {
     assert_eq!(top(&screen), 49);
     hit(&mut screen, KeyCode::Home);
     assert_eq!(top(&screen), 0);
-    assert_eq!(press(&mut screen, "q"), None, "q closes the text only");
+    assert_eq!(press(&mut screen, "q"), None, "q closes the text and does not quit");
     assert_eq!(screen.mode, InputMode::Table);
 }
 
@@ -288,12 +292,12 @@ fn control_c_quits_in_every_mode() {
 }
 
 #[test]
-fn requests_per_second_include_former_children() {
+fn the_requests_per_second_include_those_of_former_children() {
     let mut snapshot = fixtures::with_letters("web", "pre-fork", "rr", 4);
     let mut screen = Screen::new(SourceKind::Daemon, ColorMode::Plain, at(0));
     screen.on_report(&fixtures::report(&snapshot), at(0));
     assert_eq!(screen.rates.per_second(), None);
-    // One child has started 30 requests and exited; the other has started 20.
+    // One child has started 30 requests and exited. The other child has started 20 requests.
     snapshot.children.remove(1);
     let counters = snapshot.counters.as_mut().expect("counters");
     counters.requests += 30 + 20;
@@ -301,7 +305,7 @@ fn requests_per_second_include_former_children() {
     snapshot.up += Duration::from_secs(5);
     screen.on_report(&fixtures::report(&snapshot), at(5));
     assert_eq!(screen.rates.per_second(), Some(10.0));
-    // A restarted daemon is not compared with the former one.
+    // A restarted daemon is not compared with the former daemon.
     let fresh = fixtures::with_letters("web", "pre-fork", "r", 4);
     let mut report = fixtures::report(&fresh);
     report.parent += 1;
@@ -311,13 +315,13 @@ fn requests_per_second_include_former_children() {
 }
 
 #[test]
-fn a_scoreboard_has_the_rate_of_the_present_children() {
+fn without_a_daemon_the_rate_counts_only_current_children() {
     let mut screen = Screen::new(SourceKind::BoardOnly, ColorMode::Plain, at(0));
     let mut snapshot = fixtures::board_only();
     screen.on_board(snapshot.clone(), at(0));
     snapshot.up += Duration::from_secs(2);
     snapshot.children[0].requests += 8;
-    // The slot's next child starts at zero.
+    // The next child of the slot starts with 0 requests.
     snapshot.children[1].generation += 1;
     snapshot.children[1].requests = 2;
     screen.on_board(snapshot, at(2));
@@ -332,5 +336,5 @@ fn the_scoreboard_is_ignored_while_the_daemon_answers() {
     screen.on_disconnected("timeout".to_owned(), at(13));
     screen.on_board(fixtures::with_letters("x", "pre-fork", "w", 2), at(14));
     assert_eq!(slots(&screen).len(), 1);
-    assert!(screen_text(&mut screen, 80, 24).contains("web"), "the name is kept");
+    assert!(screen_text(&mut screen, 80, 24).contains("web"), "the name of the daemon is kept");
 }

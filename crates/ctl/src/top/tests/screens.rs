@@ -1,4 +1,4 @@
-//! Snapshots of the screen, and screens of unusual sizes.
+//! Tests of the drawn screen: snapshots, and screens of unusual sizes.
 
 use std::time::Duration;
 
@@ -16,18 +16,20 @@ use super::{at, hit, press, screen_of, screen_text};
 use crate::events::ColorMode;
 
 #[test]
-fn a_busy_pool() {
+fn a_busy_pool_is_shown() {
     assert_snapshot!(screen_text(&mut screen_of(&fixtures::busy()), 80, 24));
 }
 
-/// The packaged crate does not contain docs/, and skips this test.
+/// In the packaged crate, which does not contain docs/, the test does nothing.
 #[test]
 fn the_screen_in_daemonctl_md_is_up_to_date() {
     let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/daemonctl.md");
     let Ok(document) = std::fs::read_to_string(path) else { return };
-    let (_before, rest) =
-        document.split_once("<!-- screen -->\n```text\n").expect("the start marker");
-    let (screen, _after) = rest.split_once("\n```\n<!-- /screen -->").expect("the end marker");
+    let (_before, rest) = document
+        .split_once("<!-- screen -->\n```text\n")
+        .expect("the document has the start marker");
+    let (screen, _after) =
+        rest.split_once("\n```\n<!-- /screen -->").expect("the document has the end marker");
     let painted = screen_text(&mut screen_of(&fixtures::busy()), 80, 24);
     let painted: Vec<&str> =
         painted.lines().map(|line| line.trim_matches('"').trim_end()).collect();
@@ -35,30 +37,30 @@ fn the_screen_in_daemonctl_md_is_up_to_date() {
 }
 
 #[test]
-fn a_busy_pool_on_a_large_screen() {
+fn a_busy_pool_is_shown_on_a_large_screen() {
     assert_snapshot!(screen_text(&mut screen_of(&fixtures::busy()), 120, 40));
 }
 
 #[test]
-fn a_busy_pool_on_a_tiny_screen() {
+fn a_busy_pool_is_shown_on_a_tiny_screen() {
     assert_snapshot!(screen_text(&mut screen_of(&fixtures::busy()), 34, 9));
 }
 
 #[test]
-fn an_empty_pool() {
+fn an_empty_pool_is_shown() {
     let mut empty = fixtures::with_letters("web", "pre-fork", "", 8);
     empty.phase = Phase::Starting;
     assert_snapshot!(screen_text(&mut screen_of(&empty), 80, 24));
 }
 
 #[test]
-fn a_daemon_without_children() {
+fn a_daemon_without_children_is_shown() {
     let solo = fixtures::with_letters("cron", "solo", "", 0);
     assert_snapshot!(screen_text(&mut screen_of(&solo), 80, 12));
 }
 
 #[test]
-fn a_post_forking_daemon_with_a_full_pool() {
+fn a_post_forking_daemon_with_a_full_pool_is_shown() {
     let mut full = fixtures::with_letters("mail", "post-fork", "rrlrrrff", 8);
     full.accepting = Some(AcceptState::Paused);
     full.waiting = Some(17);
@@ -66,7 +68,7 @@ fn a_post_forking_daemon_with_a_full_pool() {
 }
 
 #[test]
-fn a_filtered_table() {
+fn a_filtered_table_is_shown() {
     let mut screen = screen_of(&fixtures::busy());
     press(&mut screen, "/items/1");
     assert_snapshot!("filter_typed", screen_text(&mut screen, 80, 24));
@@ -78,7 +80,7 @@ fn a_filtered_table() {
 }
 
 #[test]
-fn a_table_sorted_by_requests() {
+fn a_table_is_sorted_by_requests() {
     let mut screen = screen_of(&fixtures::busy());
     press(&mut screen, "sssss");
     hit(&mut screen, KeyCode::Down);
@@ -86,14 +88,14 @@ fn a_table_sorted_by_requests() {
 }
 
 #[test]
-fn the_help() {
+fn the_help_is_shown() {
     let mut screen = screen_of(&fixtures::busy());
     press(&mut screen, "?");
     assert_snapshot!(screen_text(&mut screen, 80, 24));
 }
 
 #[test]
-fn a_confirmation() {
+fn a_confirmation_is_shown() {
     let mut screen = screen_of(&fixtures::busy());
     hit(&mut screen, KeyCode::Down);
     hit(&mut screen, KeyCode::Down);
@@ -103,7 +105,7 @@ fn a_confirmation() {
 }
 
 #[test]
-fn a_trace() {
+fn a_trace_is_shown() {
     let mut screen = screen_of(&fixtures::busy());
     let text = (1..=60).map(|line| format!("#{line:<2} in some_function_of_the_child\n")).collect();
     screen.on_command_finished(
@@ -116,7 +118,7 @@ fn a_trace() {
 }
 
 #[test]
-fn a_daemon_that_does_not_answer() {
+fn a_daemon_that_does_not_answer_is_shown_with_its_last_report_or_scoreboard() {
     let mut screen = screen_of(&fixtures::busy());
     let reason = "cannot get the status: the daemon at /run/web.sock did not answer within 5s";
     screen.on_disconnected(reason.to_owned(), at(15));
@@ -133,7 +135,7 @@ fn a_daemon_that_does_not_answer() {
 }
 
 #[test]
-fn a_scoreboard_file_only() {
+fn a_scoreboard_file_is_shown_without_its_daemon() {
     let mut screen = Screen::new(SourceKind::BoardOnly, ColorMode::Plain, at(0));
     screen.on_board(fixtures::board_only(), at(0));
     let later = fixtures::later(&fixtures::board_only(), Duration::from_secs(5), 3);
@@ -177,7 +179,7 @@ fn the_status_of_a_child_has_a_colour_unless_colours_are_disabled() {
     assert_eq!(cell(ColorMode::Plain), (false, Some(Color::Reset)));
 }
 
-/// Draws the screen without reading it: a screen without cells has no text.
+/// Draws the screen, but does not return its text: a screen without cells has no text.
 fn draw(screen: &mut Screen, width: u16, height: u16) {
     let mut terminal = Terminal::new(TestBackend::new(width, height)).expect("a terminal");
     terminal.draw(|frame| screen.view(frame)).expect("drawn");
@@ -192,7 +194,7 @@ fn every_screen_can_be_drawn_in_every_size() {
     for snapshot in [fixtures::busy(), large, empty, fixtures::board_only()] {
         for keys in ["", "?", "K", "/w", "sssssss", "p"] {
             let mut screen = Screen::new(SourceKind::Daemon, ColorMode::Color, at(0));
-            // Shown as a scoreboard, for snapshots without the values of a report.
+            // `board_only` has no data for a report, so each snapshot is shown as a scoreboard.
             screen.on_disconnected("timeout".to_owned(), at(0));
             screen.on_board(snapshot.clone(), at(1));
             press(&mut screen, keys);

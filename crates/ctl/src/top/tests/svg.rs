@@ -1,4 +1,4 @@
-//! The image of the screen in the README, generated from the screen, so that it is always up to date.
+//! Generates the image of the screen in the README, and checks that the image is up to date.
 
 use std::fmt::Write;
 
@@ -18,10 +18,10 @@ const MARGIN: f64 = 14.0;
 const BACKGROUND: &str = "#16181d";
 const FOREGROUND: &str = "#d5d8de";
 
-/// `UPDATE_DRAWING=1 cargo test -p daemonctl` updates it. The packaged crate does not contain docs/, and
-/// skips this test.
+/// `UPDATE_DRAWING=1 cargo test -p daemonctl` updates the image. In the packaged crate, which does
+/// not contain docs/, the test does nothing.
 #[test]
-fn docs_top_svg_is_the_screen() {
+fn docs_top_svg_is_up_to_date() {
     let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/top.svg");
     let mut screen = Screen::new(SourceKind::Daemon, ColorMode::Color, at(0));
     answer_three_times(&mut screen, &fixtures::busy());
@@ -87,7 +87,7 @@ fn draw_run(svg: &mut String, run: &[&Cell], column: usize, row: u16) {
     .expect("writing to a string succeeds");
 }
 
-/// Returns the RGB value of a colour of the screen; that of the text for other colours.
+/// Returns the RGB value of a colour of the screen. Other colours have the RGB value of the text.
 fn color_of(colour: Color) -> &'static str {
     match colour {
         Color::Red => "#f47067",

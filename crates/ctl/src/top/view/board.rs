@@ -20,7 +20,7 @@ impl Screen {
             Layout::horizontal([Constraint::Length(width), Constraint::Fill(1)]).areas(area);
         frame.render_widget(Line::raw(words), left);
         let room = usize::from(right.width);
-        // In tenths, so that rates below one request per second are visible.
+        // The rates are drawn in tenths, so that rates below one request per second are visible.
         let tenths: Vec<u64> =
             self.rates.history(room).map(|rate| (rate * 10.0).round() as u64).collect();
         let blank = room.saturating_sub(tenths.len());
@@ -50,7 +50,7 @@ impl Screen {
         frame.render_widget(Paragraph::new(lines), area);
     }
 
-    /// Returns a span for each run of the same letter.
+    /// Returns a span for each run of equal letters.
     fn colored(&self, letters: &[char]) -> Vec<Span<'static>> {
         letters
             .chunk_by(|one, next| one == next)

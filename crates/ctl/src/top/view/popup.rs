@@ -45,7 +45,7 @@ impl Screen {
                         (pid, format!("Kill process {pid}? Its request is lost."))
                     }
                     ChildCommand::Trace(pid) => {
-                        (pid, format!("Trace process {pid}? This may stop it for a moment."))
+                        (pid, format!("Trace process {pid}? It may pause for a moment."))
                     }
                 };
                 let mut children = self.snapshot.iter().flat_map(|snapshot| &snapshot.children);
@@ -74,7 +74,7 @@ impl Screen {
     }
 }
 
-/// Returns the legend of the letters, four in a line.
+/// Returns the lines of the legend of status letters, four letters in each line.
 fn letters() -> Vec<String> {
     let shown = Status::ALL.into_iter().filter(|status| *status != Status::Empty);
     let known = shown.map(|status| (status.letter(), snapshot::status_word(Some(status))));
@@ -86,7 +86,8 @@ fn letters() -> Vec<String> {
     all.chunks(4).map(line).collect()
 }
 
-/// Draws a box in the centre, as large as its lines need and as the screen allows.
+/// Draws a box in the centre of the area. The box is as large as its lines need, but not larger
+/// than the area.
 fn popup(
     frame: &mut Frame<'_>,
     area: Rect,

@@ -1,4 +1,4 @@
-//! The heights of the parts of the screen.
+//! The heights of the parts of the live screen.
 
 /// The number of lines of each part.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -14,7 +14,8 @@ pub(super) struct RowHeights {
 }
 
 impl RowHeights {
-    /// Allocates the height of the screen, to the most important part first. The table gets the rest.
+    /// Allocates the height of the screen to the parts, to the most important part first. The table
+    /// gets the rest.
     pub(super) fn allocate(height: u16, banner: u16, board: u16) -> RowHeights {
         let mut left = height;
         let mut take = |wanted: u16| {
@@ -23,7 +24,7 @@ impl RowHeights {
             given
         };
         let title = take(1);
-        // The heading of the table and one row.
+        // Reserve two lines for the table: its heading and one row.
         take(2);
         let banner = take(banner);
         let foot = take(1);
@@ -31,7 +32,7 @@ impl RowHeights {
         let totals = take(1);
         let legend = take(board.min(1));
         let rate = take(1);
-        // Six more rows of the table are more important than the following parts.
+        // Reserve six more rows for the table, which are more important than the parts below.
         take(6);
         let gap = take(1);
         let more_of_board = take((board - first_of_board).min(height / 5));

@@ -1,4 +1,4 @@
-//! The requests of sessions to the daemon in their child.
+//! Handles the messages that sessions send to the daemon's actor in their child.
 
 use actix::{Handler, MessageResult};
 use daemon_core::StopMode;
@@ -23,7 +23,8 @@ impl Handler<UpdateStatus> for ChildActor {
                 self.leave_if_done(ctx);
                 Ok(Updated::Leaving(ShutdownReason::Stopping))
             }
-            // A child that is leaving still serves the listener's backlog.
+            // The pause does not apply to a child that is leaving, which still serves the
+            // listener's backlog.
             Ok(NextAction::Accept) if self.is_paused_by_operator() => Ok(Updated::Paused),
             Ok(NextAction::Accept) => {
                 self.sessions.accept.broadcast(&DaemonAccept);
@@ -81,7 +82,8 @@ impl Handler<Shutdown> for ChildActor {
 impl Handler<GetStatus> for ChildActor {
     type Result = MessageResult<GetStatus>;
 
-    /// Does not read the process table, which would delay a request. Only the parent does.
+    /// Does not read the process table, because that would delay a request. Only the parent reads
+    /// the table.
     fn handle(&mut self, _status: GetStatus, _ctx: &mut Self::Context) -> Self::Result {
         MessageResult(self.report())
     }

@@ -21,7 +21,7 @@ impl Handler<ShutdownAcknowledged> for ChildActor {
     }
 }
 
-/// A task has started that the child waits for.
+/// A task that must end before the child exits has started.
 #[derive(Message)]
 #[rtype(result = "()")]
 pub(crate) struct WorkStarted;
@@ -34,7 +34,7 @@ impl Handler<WorkStarted> for ChildActor {
     }
 }
 
-/// A task has ended that the child waits for.
+/// A task that must end before the child exits has ended.
 #[derive(Message)]
 #[rtype(result = "()")]
 pub(crate) struct WorkFinished;
@@ -44,8 +44,8 @@ impl Handler<WorkFinished> for ChildActor {
 
     fn handle(&mut self, _finished: WorkFinished, ctx: &mut Self::Context) {
         self.in_flight = self.in_flight.saturating_sub(1);
-        // The task did all the work of the child. Without it there is no request in progress, and nothing
-        // more to do.
+        // The task has handled all requests of the child, so now no request is in progress and the
+        // child exits.
         self.state.borrow_mut().report_leaving(now());
         self.request_leave(ShutdownReason::Done, ctx);
     }

@@ -1,4 +1,5 @@
-//! The state of a child on a real scoreboard: what each update leads to, for both kinds of children.
+//! Tests the state of a child on a real scoreboard: the action after each update, for both kinds of
+//! children.
 
 use std::rc::Rc;
 use std::time::Duration;
@@ -32,7 +33,8 @@ fn state(kind: ChildKind, requests: u32) -> ChildState<NoWakeup> {
     ChildState::new(seat, kind, quota, title)
 }
 
-/// Sends these updates. Returns what each led to, and the letter that the scoreboard then shows.
+/// Sends these updates. Returns the action after each update, and the letter that the scoreboard
+/// then shows.
 fn send(state: &mut ChildState<NoWakeup>, updates: &[UpdateStatus]) -> Vec<(NextAction, char)> {
     updates
         .iter()
@@ -63,7 +65,7 @@ fn a_child_of_a_pool_alternates_between_waiting_and_serving() {
 }
 
 #[test]
-fn a_request_reported_twice_counts_once() {
+fn a_request_that_is_reported_twice_is_counted_once() {
     let mut state = state(ChildKind::Pool, 2);
     send(&mut state, &[Wait, Req, Req, Long, Long, Done]);
     assert_eq!(state.board().read(state.slot()).requests, 1);
@@ -71,7 +73,7 @@ fn a_request_reported_twice_counts_once() {
 }
 
 #[test]
-fn a_child_leaves_after_the_last_request_of_its_share() {
+fn a_child_leaves_after_the_last_request_of_its_quota() {
     let mut state = state(ChildKind::Pool, 2);
     let recycled = ShutdownReason::Recycled;
     assert_eq!(
@@ -85,7 +87,7 @@ fn a_child_leaves_after_the_last_request_of_its_share() {
 }
 
 #[test]
-fn a_child_of_one_request_leaves_when_it_is_done() {
+fn a_child_for_one_request_leaves_when_the_request_is_done() {
     let done = NextAction::Leave(ShutdownReason::Done);
     for updates in [&[Req, Done][..], &[Req, Long, Done], &[Long, Wait], &[Done]] {
         let mut state = state(ChildKind::OneRequest, 0);
@@ -94,7 +96,7 @@ fn a_child_of_one_request_leaves_when_it_is_done() {
 }
 
 #[test]
-fn a_retired_child_accepts_no_more_requests_but_a_stopping_daemon_serves_its_backlog() {
+fn a_retired_child_accepts_no_more_requests_unless_the_daemon_stops_and_its_backlog_is_served() {
     let mut state = state(ChildKind::Pool, 0);
     send(&mut state, &[Wait, Req]);
     state.leave(ShutdownReason::Retired);

@@ -23,7 +23,7 @@ impl<R: Transfer + Send> DaemonActor<R> {
         }
     }
 
-    /// Broadcasts and logs an event, and does what follows from it in the actor.
+    /// Broadcasts, logs or acts on an event of the supervisor.
     pub(super) fn emit(&mut self, event: SupervisorEvent, ctx: &mut Context<Self>) {
         match event {
             SupervisorEvent::Ready => self.on_ready(),
@@ -99,7 +99,7 @@ impl<R: Transfer + Send> DaemonActor<R> {
             "reason" => exited.cause.to_string()
         );
         match exited.cause {
-            // A clean exit, but a memory leak is worth logging.
+            // This exit is expected, but the child may leak memory, so it is logged at level info.
             ExitCause::Recycled(RecycleReason::Memory) => {
                 info!(self.log, "child exited"; facts);
             }

@@ -38,7 +38,7 @@ impl<R: Transfer + Send> DaemonActor<R> {
         report
     }
 
-    /// Returns the number of children.
+    /// Returns the number of children, including those that are starting or leaving.
     pub(in crate::parent) fn children(&self) -> u32 {
         self.supervision
             .as_ref()

@@ -1,4 +1,5 @@
-//! Wakes the parent for reports of the fork server and of children.
+//! Handles the wakeups of the parent: by reports of the fork server, and by status changes of
+//! children.
 
 use actix::{AsyncContext, Context, StreamHandler};
 use daemon_forkserver::Transfer;
@@ -26,8 +27,8 @@ impl<R: Transfer + Send> StreamHandler<WakeSource> for DaemonActor<R> {
 }
 
 impl<R: Transfer + Send> DaemonActor<R> {
-    /// Reads the status changes of children. If there were any, reads again after a delay before it
-    /// re-arms the wakeup, so that the rate of wakeups is bounded under any load.
+    /// Reads the status changes of children. Re-arms the wakeup only if there were none. Otherwise
+    /// it reads again after a delay, which limits the rate of wakeups under any load.
     fn handle_child_wakeup(&mut self, ctx: &mut Context<Self>) {
         let Some(supervision) = &mut self.supervision else { return };
         supervision.processes.fork_server.wakeup().clear();
@@ -65,13 +66,14 @@ impl<R: Transfer + Send> DaemonActor<R> {
         changes.unwrap_or(Changes::None)
     }
 
-    /// Reads the reports of the fork server, after the status changes of children, because the rules
-    /// need both.
+    /// Reads the status changes of children, then the reports of the fork server. In the opposite
+    /// order, the report of an exit would clear the child's slot before its last status is read.
     fn handle_fork_server_wakeup(&mut self, ctx: &mut Context<Self>) {
         self.with_supervisor(ctx, |supervisor, processes, now| {
             read_changes(supervisor, processes);
             let mut events = Vec::new();
-            // Reports that arrived before the link was lost count, so collect even if flush fails.
+            // Reports that arrived before the link was lost are valid, so collect them even if the
+            // flush fails.
             let flushed = processes.fork_server.flush();
             let collected = processes.fork_server.collect(&mut events);
             for event in events {
@@ -91,7 +93,7 @@ enum Changes {
     Some,
 }
 
-/// Reads only the lines of the scoreboard that have changed.
+/// Passes the changed lines of the scoreboard to the supervisor. Returns whether there were any.
 fn read_changes<R: Transfer>(
     supervisor: &mut Supervisor<R>,
     processes: &ForkServerControl<R>,

@@ -1,4 +1,4 @@
-//! Systems without a counter of OOM kills.
+//! The fallback for systems other than Linux, which have no counter of OOM kills.
 
 #[derive(Debug)]
 pub(super) struct Counter;

@@ -1,5 +1,5 @@
 //! Reads `oom_kill` from `memory.events` (see "Memory Interface Files" in the kernel's cgroup-v2
-//! manual), or from `memory.oom_control` if the memory controller is version 1.
+//! manual), or from `memory.oom_control` if the memory controller uses cgroup version 1.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -25,8 +25,8 @@ impl Counter {
     }
 }
 
-/// Returns the files that may have the counter, from the lines of `/proc/self/cgroup`. Each line is
-/// `number:controllers:path`, see cgroups(7).
+/// Returns the files that may contain the counter, given the text of `/proc/self/cgroup`. Each of
+/// its lines has the form `number:controllers:path`, see cgroups(7).
 fn candidates(groups: &str) -> Vec<PathBuf> {
     groups
         .lines()
@@ -52,7 +52,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_counter_is_found_with_both_cgroup_versions() {
+    fn the_files_of_the_counter_are_found_for_both_cgroup_versions() {
         let groups =
             "3:cpu,memory:/old/group\n1:name=systemd:/other\n0::/system.slice/echo.service\n";
         let files = [
@@ -64,7 +64,7 @@ mod tests {
     }
 
     #[test]
-    fn kills_are_read_among_other_counters_and_garbage_is_ignored() {
+    fn the_number_of_kills_is_found_among_other_counters_and_garbage_is_ignored() {
         assert_eq!(count("low 0\noom 3\noom_kill 2\noom_group_kill 0\n"), Some(2));
         assert_eq!(count("oom_kill_disable 0\nunder_oom 0\noom_kill 7\n"), Some(7));
         assert_eq!(count("oom_kill many\n"), None);

@@ -1,4 +1,4 @@
-//! The state of a child from its fork request to its exit, and how early it died.
+//! Tests of the record of a child, from its fork request to its exit, and of its age at the exit.
 
 use daemon_core::{
     Generation, Scoreboard, ScoreboardLine, Seat, SlotNumber, WakeParent, lines_for,
@@ -16,7 +16,8 @@ fn at(millis: u64) -> MonotonicTime {
     MonotonicTime::from_since_boot(Duration::from_millis(1_000_000 + millis))
 }
 
-/// Returns a registry with one child whose fork was requested at 0, and its scoreboard.
+/// Returns a scoreboard, a registry with one child whose fork was requested at 0 ms, and that
+/// child.
 fn one_child() -> (Scoreboard, Registry, ChildId) {
     let lines = lines_for(1).unwrap();
     let lines =
@@ -30,8 +31,8 @@ fn one_child() -> (Scoreboard, Registry, ChildId) {
     (scoreboard, registry, child)
 }
 
-/// Requests a child at 0, has it report these statuses, marks it as stopping for `reason` if there is
-/// one, and lets it exit at 300.
+/// Requests a child at 0 ms, reports these statuses for it, marks the child as stopping if there is
+/// a `reason`, and removes the child with this exit at 300 ms. Returns its exit event and its age.
 fn run_child(statuses: &[Status], reason: Option<StopReason>, exit: Exit) -> (ChildExited, Age) {
     let (scoreboard, mut registry, child) = one_child();
     let ChildId { slot, generation } = child;
@@ -56,7 +57,7 @@ fn run_child(statuses: &[Status], reason: Option<StopReason>, exit: Exit) -> (Ch
 const CRASH: Exit = Exit::Signal { number: 11, core: false };
 
 #[test]
-fn the_age_at_death_depends_on_readiness_and_requests() {
+fn the_age_of_an_exited_child_depends_on_readiness_and_requests() {
     use Status::{Fresh, Leaving, Serving, Waiting};
     let unused = Age::Unused(Duration::from_millis(300));
     let table: [(&[Status], Option<StopReason>, Exit, Age); 8] = [
@@ -75,7 +76,7 @@ fn the_age_at_death_depends_on_readiness_and_requests() {
 }
 
 #[test]
-fn an_exit_has_its_cause_its_requests_and_its_lifetime() {
+fn an_exit_event_contains_the_cause_the_requests_and_the_lifetime() {
     use Status::{Fresh, Serving, Waiting};
     let (exited, _age) = run_child(&[Fresh, Serving, Waiting, Serving], None, CRASH);
     assert_eq!((exited.requests, exited.lifetime), (2, Duration::from_millis(300)));
@@ -86,7 +87,7 @@ fn an_exit_has_its_cause_its_requests_and_its_lifetime() {
 }
 
 #[test]
-fn a_stop_of_all_children_replaces_an_earlier_reason_of_one() {
+fn stopping_all_children_replaces_the_earlier_stop_reason_of_a_child() {
     let mut registry = Registry::new(2, ChildKind::Pool);
     let child = |slot: u32| ChildId { slot: SlotNumber::new(slot), generation: Generation::new(1) };
     registry.add(child(0), 0, at(0));
@@ -122,7 +123,7 @@ fn reports_about_another_generation_of_the_slot_are_ignored() {
 }
 
 #[test]
-fn a_ready_child_is_found_by_its_pid_before_the_fork_server_reports_it() {
+fn a_ready_child_is_found_by_its_pid_before_the_fork_server_reports_the_fork() {
     let (scoreboard, mut registry, child) = one_child();
     let ChildId { slot, generation } = child;
     let seat = Seat::take(scoreboard.reader(), slot, generation, 7, at(1), NoWakeup).unwrap();

@@ -23,18 +23,18 @@ pub(crate) enum SupervisorEvent {
     ForkBackoff(BackoffState),
     /// The pool is at its maximum and needs more children.
     MaxChildrenReached {
-        /// The most children that are allowed.
+        /// The maximum number of children.
         max_children: u32,
-        /// The children that are idle or starting.
+        /// The number of children that are idle or starting.
         spare: u32,
-        /// How many children should be idle or starting.
+        /// The minimum number of children that should be idle or starting.
         min_spare: u32,
     },
     /// The initial children failed to start.
     StartFailed(String),
-    /// The grace period has expired, and this many children are killed.
+    /// The grace period has expired, and this many children are being killed.
     GraceExpired(u32),
-    /// The fork server does not carry out its commands.
+    /// The fork server has not reported the exits of the killed children in time.
     ForkServerUnresponsive,
     /// The fork server could not reopen its log.
     ReopenLogsFailed(String),

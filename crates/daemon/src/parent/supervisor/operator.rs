@@ -23,7 +23,7 @@ impl<R: 'static> Supervisor<R> {
         Ok(child)
     }
 
-    /// Kills a child in any phase, for example one that delays the stop.
+    /// Kills a child. This is allowed in any phase, so it can end a child that delays the stop.
     pub(crate) fn kill_child(
         &mut self,
         pid: Pid,
@@ -33,7 +33,7 @@ impl<R: 'static> Supervisor<R> {
         self.kill_child_because(pid, StopReason::Killed, processes, now)
     }
 
-    /// Kills a child for this reason, which is reported when it exits.
+    /// Kills a child. The reason is reported when the child exits.
     pub(crate) fn kill_child_because(
         &mut self,
         pid: Pid,
@@ -53,7 +53,7 @@ impl<R: 'static> Supervisor<R> {
     }
 
     /// Pauses or resumes the daemon. The children of a pool read the pause from the scoreboard when
-    /// they get CONT, so the caller must have written it there before.
+    /// they get CONT, so the caller must write it to the scoreboard before this call.
     pub(crate) fn set_operator_pause(
         &mut self,
         pause: OperatorPause,
@@ -81,8 +81,8 @@ impl<R: 'static> Supervisor<R> {
         Ok(PauseOutcome::Now)
     }
 
-    /// Returns whether the operator has paused the daemon. A stopping daemon is no longer paused: it
-    /// serves the requests that wait.
+    /// Returns whether the operator has paused the daemon. A stopping daemon is no longer paused,
+    /// because it serves the requests that wait.
     pub(crate) fn operator_pause(&self) -> OperatorPause {
         match self.phase {
             Phase::Starting | Phase::Running => self.operator_pause,

@@ -38,7 +38,7 @@ impl<R: 'static> Supervisor<R> {
                 self.recheck_at = recheck_at;
                 let counts = self.registry.counts();
                 let starting = counts.starting();
-                // A starting pool forks all its initial children, including those that failed.
+                // A starting pool also forks replacements for initial children that have failed.
                 let missing = match self.phase {
                     Phase::Starting => self.initial.saturating_sub(self.ready + starting),
                     Phase::Running | Phase::Stopping | Phase::Stopped => 0,
@@ -53,7 +53,8 @@ impl<R: 'static> Supervisor<R> {
         }
     }
 
-    /// Requests forks of children, and returns how many it could request.
+    /// Requests the forks of this many children. Stops at the first error. Returns the number of
+    /// forks that were requested.
     pub(super) fn fork_children(
         &mut self,
         children: u32,
@@ -86,7 +87,7 @@ impl<R: 'static> Supervisor<R> {
         children
     }
 
-    /// Retires the children that have been idle longest.
+    /// Retires this many idle children, starting with those that have been idle longest.
     pub(super) fn retire(&mut self, children: u32, processes: &mut impl ProcessControl<R>) {
         if children == 0 {
             return;
@@ -98,7 +99,7 @@ impl<R: 'static> Supervisor<R> {
         }
     }
 
-    /// Asks a child to exit after its current request. From now on it counts as leaving.
+    /// Asks a child to exit after its current request. The child then counts as leaving.
     pub(super) fn stop_child(
         &mut self,
         child: ChildId,
@@ -109,7 +110,7 @@ impl<R: 'static> Supervisor<R> {
         processes.signal(child, Signal::Term);
     }
 
-    /// Continues a reload, step by step.
+    /// Carries out all steps of a reload that are possible now.
     pub(super) fn continue_reload(
         &mut self,
         request_factory: &SharedRequestFactory<R>,
@@ -122,7 +123,7 @@ impl<R: 'static> Supervisor<R> {
                 ReloadStep::Fork(children) => {
                     let starting = self.registry.counts().starting();
                     let allowed = self.backoff.allowed_forks(children, starting, now);
-                    // Fewer than wanted: the next event continues.
+                    // Not all forks could be requested. The reload continues with the next event.
                     if self.fork_children(allowed, request_factory, processes, now) < children {
                         return;
                     }
@@ -141,7 +142,7 @@ impl<R: 'static> Supervisor<R> {
         }
     }
 
-    /// Counts and reports a pool that is at its maximum and has too few idle children.
+    /// Counts and reports that the pool is at its maximum and has too few idle children.
     pub(super) fn check_max_children(
         &mut self,
         max_children: u32,
@@ -156,8 +157,8 @@ impl<R: 'static> Supervisor<R> {
                 self.counters.max_children_reached += 1;
                 self.max_children_reported = true;
                 match &self.strategy {
-                    // The dispatcher set the maximum and knows which children are busy, so this is
-                    // an ordinary state.
+                    // The dispatcher knows the maximum and which children are busy. For a
+                    // dispatcher it is normal that all children are busy, so no event is emitted.
                     Strategy::PreFork { sizing: Sizing::Demand { .. }, .. } => {}
                     Strategy::PreFork { sizing: Sizing::Spares(_), .. } | Strategy::PostFork(_) => {
                         self.emit_max_children_reached(max_children, spare, min_idle, now);
@@ -169,7 +170,8 @@ impl<R: 'static> Supervisor<R> {
         }
     }
 
-    /// Emits the event, throttled: under load this condition comes and goes many times a minute.
+    /// Emits [`SupervisorEvent::MaxChildrenReached`], but throttled, because a pool under load can
+    /// reach its maximum many times a minute.
     pub(super) fn emit_max_children_reached(
         &mut self,
         max_children: u32,
@@ -197,7 +199,7 @@ impl<R: 'static> Supervisor<R> {
         };
         loop {
             let counts = self.registry.counts();
-            // After a failure, one child tests whether forks succeed again.
+            // After a failure, a single child tests whether forks succeed again.
             if self.backoff.allowed_forks(1, counts.starting(), now) == 0 {
                 return;
             }
@@ -220,7 +222,8 @@ impl<R: 'static> Supervisor<R> {
         }
     }
 
-    /// Moves from Starting to Running once the initial children are ready, or fails the start.
+    /// Moves from `Starting` to `Running` when the initial children are ready. Fails the start if
+    /// they are not ready in time.
     pub(super) fn check_boot(&mut self, now: MonotonicTime) {
         if self.phase != Phase::Starting {
             return;

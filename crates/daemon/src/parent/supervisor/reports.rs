@@ -10,10 +10,10 @@ use super::{Strategy, Supervisor, SupervisorEvent};
 use crate::parent::process_control::{OomKills, ProcessControl};
 use crate::parent::registry::{Age, StatusChange};
 
-/// The number of SIGKILL, the same on every system.
+/// The number of SIGKILL, which is the same on every system.
 const KILL: i32 = 9;
-/// The start fails after this many consecutive children died before they were ready, if no child
-/// was ever ready.
+/// The start fails when this many consecutive children have died before they were ready and no
+/// child was ever ready.
 const BOOT_FAILURES_MAX: u32 = 5;
 
 impl<R: 'static> Supervisor<R> {
@@ -71,7 +71,7 @@ impl<R: 'static> Supervisor<R> {
         else {
             return;
         };
-        // The OOM killer's signal looks like any other SIGKILL.
+        // The OOM killer sends SIGKILL too. Only the counter of OOM kills shows the difference.
         if let ExitCause::Killed { signal: KILL, .. }
         | ExitCause::FailedToBoot(Exit::Signal { number: KILL, .. }) = exited.cause
             && processes.oom_kills() == OomKills::New
@@ -100,7 +100,7 @@ impl<R: 'static> Supervisor<R> {
                 "the initial children failed to start: {} failures in a row, the last one: {}",
                 self.boot_failures, exited.cause
             );
-            // Keep the first reason: more children may die at the same time.
+            // Keep the first reason, because more children may die at the same time.
             self.start_failure.get_or_insert(reason);
         }
         self.events.push(SupervisorEvent::ChildExited(exited));

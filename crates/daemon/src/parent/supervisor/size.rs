@@ -9,7 +9,8 @@ use crate::parent::resize;
 use crate::parent::sizing::Sizing;
 
 impl<R: 'static> Supervisor<R> {
-    /// Sets the number of tasks that wait for a child. Ignored by pools that are not sized by demand.
+    /// Sets the number of tasks that wait for a child. Does nothing unless the pool is sized by
+    /// demand.
     pub(crate) fn set_queue_depth(
         &mut self,
         depth: u32,

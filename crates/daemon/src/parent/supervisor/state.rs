@@ -8,9 +8,9 @@ use super::{StopProgress, Strategy, Supervisor};
 use crate::parent::registry::Registry;
 use crate::status::Counters;
 
-/// The shortest time between two readings of the status changes of children.
+/// The minimum time between two readings of the children's status changes.
 const WAKEUP_DELAY: Duration = Duration::from_millis(1);
-/// The same time for a pool that is at its maximum.
+/// Replaces [`WAKEUP_DELAY`] while the pool is at its maximum.
 const FULL_POOL_WAKEUP_DELAY: Duration = Duration::from_millis(100);
 
 impl<R: 'static> Supervisor<R> {
@@ -30,7 +30,8 @@ impl<R: 'static> Supervisor<R> {
         }
     }
 
-    /// Returns whether requests are accepted. A pool stops accepting only when the operator pauses it.
+    /// Returns whether requests are accepted. A pool stops accepting only when the operator pauses
+    /// it.
     pub(crate) fn accept_state(&self) -> AcceptState {
         match (&self.strategy, self.operator_pause) {
             (Strategy::PreFork { .. }, OperatorPause::Off) => AcceptState::Accepting,
@@ -56,7 +57,7 @@ impl<R: 'static> Supervisor<R> {
         }
     }
 
-    /// Returns the next time at which the supervisor must run without an event.
+    /// Returns the time at which the supervisor must run even if no event arrives.
     pub(crate) fn next_wake(&self) -> Option<MonotonicTime> {
         let stop_deadline = match self.stop_progress {
             StopProgress::Grace(time) | StopProgress::KillSent(time) => Some(time),
@@ -66,16 +67,17 @@ impl<R: 'static> Supervisor<R> {
         [stop_deadline, boot, self.recheck_at, self.retry].into_iter().flatten().min()
     }
 
-    /// Returns whether the rules depend on the statuses of children. Those of a pool do, those of a
-    /// post-forking daemon do not.
+    /// Returns whether the rules depend on the statuses of children. The rules of a pool do, and
+    /// the rules of a post-forking daemon do not.
     pub(crate) fn uses_statuses(&self) -> bool {
         matches!(self.strategy, Strategy::PreFork { .. })
     }
 
     /// Returns how long the parent may leave status changes unread while more arrive.
     ///
-    /// A pool at its maximum can only shrink, and shrinks only after a second. Reading every status
-    /// change of a busy pool would take CPU time from its children.
+    /// A pool at its maximum can only shrink, and by default it shrinks after 1 s, so a delay of
+    /// 100 ms does not matter. Reading every status change of a busy pool would take CPU time from
+    /// its children.
     pub(crate) fn wakeup_delay(&self) -> Duration {
         let counts = self.registry.counts();
         let is_full = counts.children() >= self.max_children() && counts.starting() == 0;

@@ -1,4 +1,5 @@
-//! Stops the children: TERM, the grace period, KILL. Requests accepted before still get a child.
+//! Stops the children: TERM, the grace period, KILL. Requests that were accepted before the stop
+//! still get a child.
 
 use daemon_core::{MonotonicTime, Phase, StopMode, StopReason};
 use daemon_forkserver::ChildId;
@@ -17,7 +18,7 @@ impl<R: 'static> Supervisor<R> {
         self.reconcile(processes, now);
     }
 
-    /// Starts to stop, or stops immediately.
+    /// Starts a graceful or an immediate stop.
     pub(crate) fn stop(
         &mut self,
         mode: StopMode,
@@ -47,7 +48,8 @@ impl<R: 'static> Supervisor<R> {
         self.reconcile(processes, now);
     }
 
-    /// Notifies the fork server that no more children, and no listeners, are needed.
+    /// Notifies the fork server, once, that no more children will be forked, so that it closes its
+    /// listeners.
     pub(super) fn release(&mut self, processes: &mut impl ProcessControl<R>) {
         if !self.is_released {
             self.is_released = true;
@@ -55,7 +57,8 @@ impl<R: 'static> Supervisor<R> {
         }
     }
 
-    /// Forks children for the requests that were accepted before the daemon began to stop.
+    /// Forks children for the requests that were accepted before the daemon began to stop. After
+    /// KILL was sent, returns these requests instead.
     pub(super) fn serve_remaining(
         &mut self,
         processes: &mut impl ProcessControl<R>,
@@ -80,7 +83,8 @@ impl<R: 'static> Supervisor<R> {
         }
     }
 
-    /// Returns whether no request waits, and no pending fork could fail and return one.
+    /// Returns whether no request waits and no fork is pending. A pending fork can fail and put its
+    /// request back into the backlog.
     pub(super) fn is_served(&self) -> bool {
         match &self.strategy {
             Strategy::PreFork { .. } => true,
@@ -88,7 +92,7 @@ impl<R: 'static> Supervisor<R> {
         }
     }
 
-    /// Moves on when all children are gone or a deadline has passed.
+    /// Continues the stop if all children are gone or a deadline has passed.
     pub(super) fn check_stopped(
         &mut self,
         processes: &mut impl ProcessControl<R>,
@@ -126,7 +130,8 @@ impl<R: 'static> Supervisor<R> {
         }
     }
 
-    /// Handles the loss of the fork server: returns all requests, because nothing can be forked.
+    /// Handles the loss of the fork server. Returns all requests to their senders, because no child
+    /// can be forked any more.
     pub(crate) fn on_fork_server_lost(&mut self, pending: Vec<(ChildId, R)>, reason: &str) {
         self.phase = Phase::Stopped;
         self.stop_progress = StopProgress::Stopped;

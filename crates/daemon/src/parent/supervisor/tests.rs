@@ -1,4 +1,4 @@
-//! Tests of the supervisor with a fake fork server: tests inject events and advance the time.
+//! Tests of the supervisor with a fake fork server. The tests inject events and advance the time.
 
 mod enforcement;
 mod ondemand;

@@ -12,7 +12,7 @@ const RUNNING: DaemonSnapshot = DaemonSnapshot {
 };
 
 #[test]
-fn callbacks_lead_to_the_steps_of_the_table() {
+fn the_state_of_the_daemon_decides_whether_a_callback_is_answered() {
     use super::DaemonRequest::{Pause, Reload, Resume, Stop};
     use CallStep::{Answer, Request, Wait};
     let starting = DaemonSnapshot { phase: Phase::Starting, ..RUNNING };
@@ -58,7 +58,7 @@ fn callbacks_lead_to_the_steps_of_the_table() {
 }
 
 #[test]
-fn the_service_follows_a_daemon_that_has_changed_first() {
+fn a_daemon_that_changes_first_is_followed_by_the_service() {
     for state in ServiceState::ALL {
         for phase in Phase::ALL {
             for operator_pause in [OperatorPause::Off, OperatorPause::On] {
@@ -71,7 +71,8 @@ fn the_service_follows_a_daemon_that_has_changed_first() {
                     let known =
                         DaemonSnapshot { phase, operator_pause, reload, end: DaemonEnd::NotYet };
                     let led = known.control_for(state);
-                    // The service is never sent a control that it would refuse, and none if the states match.
+                    // The control is never one that the service would refuse. There is no control
+                    // if the states match.
                     if let Some(control) = led {
                         let response = state.respond(control);
                         assert_ne!(
@@ -154,7 +155,7 @@ fn a_pool_is_healthy_while_a_child_is_idle_or_busy() {
 }
 
 #[test]
-fn counts_are_one_line() {
+fn the_numbers_of_children_and_requests_are_formatted_as_one_line() {
     let line = counts(&report(ModelKind::PreFork, "r.wle"));
     assert_eq!(line, "5 children, 2 busy, 2 idle; 10 requests");
     let crowded = Report { waiting: 3, ..report(ModelKind::PostFork, "r") };

@@ -1,4 +1,4 @@
-//! Random events in random order: each request gets one answer.
+//! Tests with random events in random order. Each request gets exactly one answer.
 
 use proptest::prelude::*;
 
@@ -113,7 +113,7 @@ fn run(events: Vec<RandomEvent>) -> Simulation {
         assert_eq!(sim.admitted.len(), answered + stats.queued + stats.in_flight, "{stats:?}");
     }
     for (id, exits) in &sim.exits_during {
-        assert!(exits <= &attempts_of[id], "more attempts than allowed");
+        assert!(exits <= &attempts_of[id], "request {id} had more attempts than allowed");
     }
     sim
 }
@@ -144,7 +144,7 @@ proptest! {
     }
 
     #[test]
-    fn no_request_is_started_twice_unless_a_worker_exited_during_it(
+    fn a_request_is_started_again_only_if_its_worker_exited(
         events in proptest::collection::vec(event(), 0..200),
     ) {
         let sim = run(events);
@@ -156,7 +156,7 @@ proptest! {
             let exits = sim.exits_during.get(&id).copied().unwrap_or_default();
             prop_assert!(
                 started <= exits + 1,
-                "request {id} was started {started} times, {exits} workers exited during it"
+                "request {id} was started {started} times, {exits} workers exited while running it"
             );
         }
     }
@@ -172,12 +172,15 @@ proptest! {
                 outcome,
                 Outcome::Failure(Failure::WorkerLost { .. } | Failure::DeadLettered { .. })
             );
-            prop_assert!(!is_lost || sim.exits_during.contains_key(id), "{id} is {outcome:?}");
+            prop_assert!(
+                !is_lost || sim.exits_during.contains_key(id),
+                "request {id} is {outcome:?}"
+            );
         }
     }
 
     #[test]
-    fn working_workers_answer_all_requests(
+    fn workers_that_run_their_tasks_answer_all_requests(
         events in proptest::collection::vec(event(), 0..200),
     ) {
         let mut sim = run(events);

@@ -17,7 +17,8 @@ fn failure(sim: &Simulation, key: JobKey) -> &Failure {
     }
 }
 
-/// Runs a request in no time, so that the method is known to be short and is sent ahead.
+/// Runs a request that takes no time. The scheduler then expects the method to be short and sends
+/// its tasks ahead.
 fn run_short_request(sim: &mut Simulation) {
     sim.admit(Simulation::default_options());
     sim.start(0);
@@ -54,7 +55,7 @@ fn tasks_of_unknown_or_long_duration_are_not_sent_ahead() {
 }
 
 #[test]
-fn short_tasks_are_sent_ahead_and_taken_back_from_behind_a_long_one() {
+fn short_tasks_are_sent_ahead_and_revoked_if_they_wait_behind_a_long_task() {
     let mut sim = Simulation::new(1000);
     sim.start_worker(0);
     run_short_request(&mut sim);
@@ -64,7 +65,7 @@ fn short_tasks_are_sent_ahead_and_taken_back_from_behind_a_long_one() {
     sim.start(0);
     sim.finish(0);
     let ahead = sim.scheduler.stats().in_flight;
-    assert!(ahead > 10, "{ahead} are sent ahead");
+    assert!(ahead > 10, "{ahead} tasks are sent ahead");
     sim.start(0);
     sim.advance(STALL_LIMIT);
     assert_eq!(sim.scheduler.stats().in_flight, 1);
@@ -74,7 +75,7 @@ fn short_tasks_are_sent_ahead_and_taken_back_from_behind_a_long_one() {
 }
 
 #[test]
-fn an_idle_worker_gets_a_task_that_was_sent_ahead_to_another() {
+fn an_idle_worker_gets_a_task_that_was_sent_ahead_to_another_worker() {
     let mut sim = Simulation::new(1000);
     sim.start_worker(0);
     run_short_request(&mut sim);
@@ -221,7 +222,7 @@ fn a_lane_with_a_limit_of_one_runs_its_requests_one_after_the_other() {
 }
 
 #[test]
-fn while_paused_no_request_is_sent_and_sent_ones_are_revoked() {
+fn a_pause_revokes_sent_tasks_and_no_further_task_is_sent() {
     let mut sim = Simulation::new(100);
     sim.start_worker(0);
     let first = sim.admit(Simulation::default_options());
@@ -263,7 +264,7 @@ fn a_draining_worker_gets_no_further_task() {
 }
 
 #[test]
-fn a_task_keeps_its_claim_while_many_are_sent_behind_it_and_revoked() {
+fn a_task_keeps_its_claim_while_many_tasks_behind_it_are_sent_and_revoked() {
     let mut sim = Simulation::new(1000);
     sim.start_worker(0);
     run_short_request(&mut sim);
@@ -290,10 +291,10 @@ fn a_task_that_its_worker_does_not_start_goes_to_an_idle_worker() {
     let key = sim.admit(Simulation::default_options());
     sim.start_worker(1);
     sim.advance(UNRESPONSIVE_AFTER - Duration::from_millis(1));
-    assert_eq!(sim.start(1), None, "the other worker may still start it");
+    assert_eq!(sim.start(1), None, "worker 0 may still start the task");
     sim.advance(Duration::from_millis(1));
     assert_eq!(sim.start(1), Some(key.id));
-    assert_eq!(sim.start(0), None, "the task has another worker");
+    assert_eq!(sim.start(0), None, "another worker has the task");
     sim.finish(1);
     assert_eq!(sim.answers[&key.id], Outcome::Value);
     assert!(sim.killed.is_empty());
@@ -305,11 +306,11 @@ fn a_task_that_its_worker_does_not_start_goes_to_an_idle_worker() {
     sim.finish(0);
     sim.finish(1);
     let next = sim.admit(Simulation::default_options());
-    assert_eq!(sim.start(0), Some(next.id), "responsive again after its answer");
+    assert_eq!(sim.start(0), Some(next.id), "worker 0 is responsive again after its answer");
 }
 
 #[test]
-fn a_task_that_its_worker_does_not_start_keeps_its_place_in_the_queue() {
+fn a_task_that_its_worker_does_not_start_keeps_its_position_in_the_queue() {
     let mut sim = Simulation::new(100);
     sim.start_worker(0);
     let first = sim.admit(Simulation::default_options());
@@ -327,7 +328,7 @@ fn a_task_that_its_worker_does_not_start_keeps_its_place_in_the_queue() {
 }
 
 #[test]
-fn an_unresponsive_worker_is_killed_at_the_hard_limit_and_another_runs_the_task() {
+fn an_unresponsive_worker_is_killed_at_the_hard_limit_and_another_worker_runs_the_task() {
     let hard = UNRESPONSIVE_AFTER * 2;
     let mut sim = Simulation::new(100);
     sim.start_worker(0);
@@ -345,7 +346,7 @@ fn an_unresponsive_worker_is_killed_at_the_hard_limit_and_another_runs_the_task(
 }
 
 #[test]
-fn a_worker_that_starts_its_task_just_before_it_is_abandoned_is_kept() {
+fn a_worker_that_starts_its_task_at_the_last_moment_is_not_killed() {
     let mut sim = Simulation::new(100);
     sim.start_worker(0);
     let limited =

@@ -1,4 +1,4 @@
-//! Simulated workers: real claims, an inbox for each worker, and a clock that tests advance.
+//! Simulated workers, with real claims, an inbox for each worker, and a clock that tests advance.
 
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::rc::Rc;
@@ -13,7 +13,7 @@ use super::super::*;
 
 pub(super) const SLOTS: usize = 4;
 
-/// Claims in this process's own memory.
+/// Claims in memory that is not shared with other processes.
 #[derive(Debug, Clone)]
 pub(super) struct LocalClaims(Rc<Vec<Claim>>);
 
@@ -52,7 +52,7 @@ pub(super) struct SimulatedWorker {
     pub(super) child: ChildId,
     pub(super) inbox: VecDeque<SimulatedTask>,
     pub(super) running: Option<SimulatedTask>,
-    /// It found that its task is aborted, and does nothing more.
+    /// The worker found that its task was aborted, and does nothing more.
     pub(super) is_stopped: bool,
 }
 
@@ -74,7 +74,7 @@ pub(super) struct Simulation {
     pub(super) answers: HashMap<RequestId, Outcome>,
     /// The started requests, in the order in which they were started.
     pub(super) started: Vec<RequestId>,
-    /// How many workers exited while they ran each request.
+    /// For each request, the number of workers that exited while they ran it.
     pub(super) exits_during: HashMap<RequestId, u32>,
     pub(super) killed: HashSet<i32>,
     next_id: u64,
@@ -141,7 +141,7 @@ impl Simulation {
         self.run_actions();
     }
 
-    /// Has the worker start its next task that was not revoked. Returns the task's request.
+    /// Lets the worker start its next task that was not revoked. Returns the task's request.
     pub(super) fn start(&mut self, slot: usize) -> Option<RequestId> {
         let worker = self.workers[slot].as_mut().filter(|worker| !worker.is_stopped)?;
         if worker.running.is_some() {
@@ -160,7 +160,7 @@ impl Simulation {
         None
     }
 
-    /// Has the worker finish its task and answer.
+    /// Lets the worker finish its task and answer. Returns the task if the worker answered.
     pub(super) fn finish(&mut self, slot: usize) -> Option<SimulatedTask> {
         let worker = self.workers[slot].as_mut().filter(|worker| !worker.is_stopped)?;
         let task = worker.running.take()?;
@@ -185,7 +185,7 @@ impl Simulation {
         if let Some((job, _run)) =
             self.scheduler.answered(slot, turn, id.0, attempt, took, self.now)
         {
-            assert_eq!(job, id, "the answer of another request");
+            assert_eq!(job, id, "the answer belongs to another request");
             self.answer(id, Outcome::Value);
         }
         self.scheduler.assign(self.now);
@@ -199,7 +199,7 @@ impl Simulation {
         }
     }
 
-    /// Has the worker's process exit.
+    /// Simulates the exit of the worker.
     pub(super) fn exit(&mut self, slot: usize) {
         let Some(worker) = self.workers[slot].take() else { return };
         if let Some(task) = worker.running {
@@ -260,8 +260,9 @@ impl Simulation {
         assert!(
             due.is_none_or(|due| self.scheduler.wake_at().is_some_and(|wake_at| wake_at <= due))
         );
-        // The counters are exact, so skipping a search when a counter is 0 misses nothing.
+        // The counters are exact, so no task is missed when a search is skipped because a counter
+        // is 0.
         let [counted, found] = self.scheduler.counts();
-        assert_eq!(counted, found, "tasks sent ahead, and unresponsive workers");
+        assert_eq!(counted, found, "the numbers of tasks sent ahead and of unresponsive workers");
     }
 }

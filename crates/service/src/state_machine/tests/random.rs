@@ -1,4 +1,4 @@
-//! Random sequences of inputs.
+//! Tests of the state machine with random sequences of inputs.
 
 use proptest::prelude::*;
 
@@ -40,7 +40,7 @@ fn input() -> impl Strategy<Value = Input> {
     ]
 }
 
-/// What the state machine has reported so far.
+/// Records the reports, calls and ends of the state machine.
 struct Observer {
     reported: ServiceState,
     ends: u32,
@@ -109,7 +109,7 @@ impl Observer {
 
 proptest! {
     #[test]
-    fn reports_follow_the_state_table_and_the_end_happens_once(
+    fn reported_states_are_legal_successors_and_the_service_ends_at_most_once(
         callbacks in 0..1024_u16,
         inputs in prop::collection::vec(input(), 0..60),
     ) {

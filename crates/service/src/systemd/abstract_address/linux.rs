@@ -1,4 +1,4 @@
-//! Abstract socket addresses, which Linux has.
+//! Abstract socket addresses on Linux.
 
 use nix::sys::socket::UnixAddr;
 

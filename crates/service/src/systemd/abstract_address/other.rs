@@ -1,4 +1,4 @@
-//! Abstract socket addresses on systems that do not have them: always an error.
+//! Abstract socket addresses on systems that do not support them: `new` always returns an error.
 
 use nix::sys::socket::UnixAddr;
 

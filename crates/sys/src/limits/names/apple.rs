@@ -1,4 +1,4 @@
-//! nix has fewer limits on macOS.
+//! The names of the less common limits on macOS, where nix lacks two of them.
 
 use nix::sys::resource::Resource;
 

@@ -1,4 +1,4 @@
-//! FreeBSD has an older name for the address space limit.
+//! The names of the less common limits on FreeBSD, which has an older name for the address space.
 
 use nix::sys::resource::Resource;
 

@@ -1,5 +1,5 @@
-//! A memory segment as a file and a copy of its contents, since other processes can change the
-//! file.
+//! A memory segment that consists of a file and a copy of its contents. The copy is needed because
+//! other processes can change the file.
 
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -19,7 +19,7 @@ impl SegmentMemory {
         Ok(SegmentMemory { fd: platform::empty(name)?, copy: vec![0; capacity] })
     }
 
-    /// Writes within the capacity, which the caller has checked.
+    /// Writes the bytes at the offset. The caller has checked that the bytes fit.
     pub(super) fn write(&mut self, offset: usize, bytes: &[u8]) -> io::Result<()> {
         let end = offset + bytes.len();
         self.copy.get_mut(offset..end).ok_or(io::ErrorKind::InvalidInput)?.copy_from_slice(bytes);
@@ -34,7 +34,8 @@ impl SegmentMemory {
         Ok(())
     }
 
-    /// Returns the first bytes, within the capacity, which the caller has checked.
+    /// Returns the first `length` bytes. The caller has checked that `length` is within the
+    /// capacity.
     pub(super) fn bytes(&self, length: usize) -> &[u8] {
         self.copy.get(..length).unwrap_or(&self.copy)
     }

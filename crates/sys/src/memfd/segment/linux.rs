@@ -1,4 +1,4 @@
-//! A memory segment as a mapping of a sealed memory file.
+//! A memory segment that is a mapping of a sealed memory file.
 
 use std::ffi::c_void;
 use std::io;
@@ -14,7 +14,7 @@ pub(super) struct SegmentMemory {
     fd: OwnedFd,
     start: NonNull<u8>,
     capacity: usize,
-    /// The end of the allocated pages.
+    /// The offset up to which memory has been allocated.
     allocated: usize,
 }
 
@@ -46,7 +46,7 @@ impl SegmentMemory {
         Ok(memory)
     }
 
-    /// Writes within the capacity, which the caller has checked.
+    /// Writes the bytes at the offset. The caller has checked that the bytes fit.
     pub(super) fn write(&mut self, offset: usize, bytes: &[u8]) -> io::Result<()> {
         let end = offset + bytes.len();
         if end > self.allocated {
@@ -57,10 +57,10 @@ impl SegmentMemory {
         Ok(())
     }
 
-    /// Allocates the memory that is written for the first time: without it an access would raise
-    /// `SIGBUS` if the system is out of memory. Then maps the pages, because one call is cheaper
-    /// than a page fault for each page. Linux before 5.14 does not support that and maps each page
-    /// on access.
+    /// Allocates the file's memory up to `end`. Without this allocation, an access to the mapping
+    /// would raise `SIGBUS` if the system is out of memory. Then maps all new pages with one call,
+    /// which is cheaper than a page fault for each page. Linux before 5.14 does not support this
+    /// call and maps each page on its first access.
     fn allocate(&mut self, end: usize) -> io::Result<()> {
         let page = 4096;
         let begin = self.allocated / page * page;
@@ -86,11 +86,12 @@ impl SegmentMemory {
         unsafe { std::slice::from_raw_parts_mut(self.start.as_ptr(), self.capacity) }
     }
 
-    /// Returns the first bytes, within the capacity, which the caller has checked.
+    /// Returns the first `length` bytes. The caller has checked that `length` is within the
+    /// capacity.
     pub(super) fn bytes(&self, length: usize) -> &[u8] {
         let length = length.min(self.capacity);
-        // SAFETY: the mapping is longer and lives as long as this value; it is not written while it
-        // is borrowed, since only this value can write to it.
+        // SAFETY: the mapping has at least this length and lives as long as this value; it is not
+        // written while it is borrowed, because only this value can write to it.
         unsafe { std::slice::from_raw_parts(self.start.as_ptr(), length) }
     }
 
@@ -101,7 +102,8 @@ impl SegmentMemory {
 
 impl Drop for SegmentMemory {
     fn drop(&mut self) {
-        // SAFETY: it is a mapping of that length, and no references into it exist any more.
+        // SAFETY: `start` is a mapping of that length, and no references into the mapping exist any
+        // more.
         unsafe { libc::munmap(self.start.as_ptr().cast(), self.capacity) };
     }
 }
@@ -111,7 +113,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn no_other_writer_can_change_or_truncate_it() {
+    fn no_other_writer_can_change_or_truncate_a_segment() {
         let mut memory = SegmentMemory::new("test", 8192).expect("created");
         memory.write(0, b"data").expect("written");
         let refused = nix::unistd::write(memory.fd(), b"other").expect_err("refused");

@@ -1,4 +1,4 @@
-//! Watching children is not supported: a wait call is made for each child.
+//! Watching children is not supported, so a wait call is made for each child.
 
 use std::os::fd::BorrowedFd;
 

@@ -54,8 +54,8 @@ impl PidFdSet {
             };
             let pid = |event: &EpollEvent| i32::try_from(event.data()).ok().and_then(Pid::from_raw);
             exited.extend(events[..count].iter().filter_map(pid));
-            // A full result may be incomplete. The next call returns the others first, but also
-            // repeats some.
+            // If the result is full, there may be more events. The next call returns them first,
+            // but then repeats earlier events.
             if count < EVENTS_MAX || exited.len() >= self.handles.len() {
                 exited.sort_unstable();
                 exited.dedup();
@@ -64,12 +64,12 @@ impl PidFdSet {
         }
     }
 
-    /// Removes the child from the epoll instance. Closing the pidfd is not enough: children forked
-    /// since have copies of it, and epoll reports a descriptor until its last copy is closed
-    /// (epoll(7)).
+    /// Removes the child from the epoll instance. Closing the pidfd is not enough, because children
+    /// that were forked later have copies of it. epoll reports a descriptor until its last copy is
+    /// closed (epoll(7)).
     pub(super) fn remove(&mut self, pid: Pid) {
         if let Some(handle) = self.handles.remove(&pid) {
-            // It was added before, so it can be removed.
+            // The pidfd was added before, so removing it does not fail.
             let _ = self.epoll.delete(&handle);
         }
     }

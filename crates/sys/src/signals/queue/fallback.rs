@@ -1,4 +1,4 @@
-//! A signal queue with handlers, on any Unix.
+//! The signal queue with signal handlers, for any Unix.
 
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
@@ -34,7 +34,7 @@ impl AsFd for SignalSource {
     }
 }
 
-/// The handler runs only if the signal is not blocked, so no signal is reserved.
+/// Returns `false`, because the handler runs only if the signal is not blocked.
 pub(super) fn is_reserved(_: Signal) -> bool {
     false
 }

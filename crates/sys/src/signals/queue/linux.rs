@@ -1,4 +1,4 @@
-//! A signal queue with signalfd(2).
+//! The signal queue with signalfd(2).
 
 use std::cell::Cell;
 use std::io;
@@ -10,14 +10,15 @@ use nix::sys::signalfd::{SfdFlags, SignalFd};
 use crate::process::Signal;
 use crate::signals::mask::set_of;
 
-/// The size of a record; the kernel returns whole records only. The first four bytes are the
-/// signal's number.
+/// The size of a signalfd record in bytes; the kernel returns only whole records. The first four
+/// bytes are the signal's number.
 const RECORD: usize = size_of::<libc::signalfd_siginfo>();
 const RECORDS: usize = 16;
 
 thread_local! {
-    /// The signals that queues of this thread require to be blocked: one bit for each number. It is
-    /// thread-local like the mask, so a forked child that changes it does not copy another page.
+    /// The signals that queues of this thread require to be blocked, with one bit for each signal
+    /// number. The variable is thread-local, like the mask. A forked child writes to its
+    /// thread-locals anyway, so changing this variable does not copy an additional page.
     static RESERVED: Cell<u64> = const { Cell::new(0) };
 }
 

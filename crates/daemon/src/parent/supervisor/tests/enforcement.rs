@@ -1,4 +1,4 @@
-//! The babysitter's steps: signals, replacements and causes of exits.
+//! Tests of the steps against rogues, of recycling, and of the causes of exits.
 
 use daemon_core::{Exit, ExitCause, KillReason, LadderStep, RecycleReason, Status, Violation};
 use daemon_sys::process::Signal;
@@ -42,7 +42,7 @@ fn each_step_sends_its_signal_and_giving_up_sends_none() {
         });
         let sent: Vec<_> = signal.into_iter().map(|signal| (child, signal)).collect();
         assert_eq!(sim.processes.signals, sent, "{step}");
-        assert_eq!(sim.processes.pending_forks.len(), 1, "it is replaced");
+        assert_eq!(sim.processes.pending_forks.len(), 1, "the rogue is replaced");
     }
 }
 
@@ -96,7 +96,7 @@ fn forks_are_limited_while_children_hang_before_they_are_ready() {
 }
 
 #[test]
-fn a_rogue_exits_as_a_rogue_even_if_it_was_recycled_before() {
+fn a_recycled_child_that_becomes_a_rogue_exits_with_its_violation() {
     let mut sim = running();
     let child = *sim.processes.alive.keys().next().expect("two children are alive");
     sim.act(|supervisor, processes, now| {
@@ -125,7 +125,7 @@ fn a_recycled_child_is_asked_to_exit_and_its_exit_is_clean() {
 }
 
 #[test]
-fn an_unrequested_kill_is_out_of_memory_if_the_counter_has_increased() {
+fn an_unrequested_kill_is_reported_as_out_of_memory_if_the_counter_has_increased() {
     for (memory, asked_to_stop, expected) in [
         (OomKills::Unchanged, false, ExitCause::Killed { signal: 9, core: false }),
         (OomKills::New, false, ExitCause::OutOfMemory),
@@ -157,7 +157,7 @@ fn an_out_of_memory_kill_before_a_child_is_ready_is_reported() {
 }
 
 #[test]
-fn an_unknown_exit_is_reported_as_missing_and_the_child_is_replaced() {
+fn a_child_with_an_unknown_exit_status_is_reported_as_missing_and_replaced() {
     let mut sim = running();
     let child = *sim.processes.alive.keys().next().expect("two children are alive");
     sim.die(child, Exit::Unknown);

@@ -1,5 +1,5 @@
-//! A pool that is sized by demand: initial children, growth, replacements, and the requests that
-//! children are forked with.
+//! Tests of a pool that is sized by demand: initial children, growth, replacements, and the
+//! requests for which children are forked.
 
 use std::cell::RefCell;
 use std::io;
@@ -14,7 +14,7 @@ use crate::dispatching::{OnDemand, RequestFactory};
 use crate::messages::Resize;
 use crate::parent::supervisor::SupervisorEvent;
 
-/// Makes numbered requests and records which child gets which.
+/// Makes numbered requests, and records the child that gets each request.
 #[derive(Clone, Default)]
 struct Numbers {
     made: Rc<RefCell<u32>>,
@@ -44,7 +44,7 @@ fn pool(numbers: &Numbers) -> Simulator<String> {
 }
 
 #[test]
-fn each_child_is_forked_with_the_request_made_for_it() {
+fn each_child_is_forked_with_the_request_that_was_made_for_it() {
     let numbers = Numbers::default();
     let mut sim = pool(&numbers);
     let made: Vec<_> = sim
@@ -89,7 +89,7 @@ fn reaching_max_children_is_counted_without_a_warning() {
 }
 
 #[test]
-fn a_killed_child_is_replaced_only_below_start_children() {
+fn a_killed_child_is_replaced_only_if_fewer_than_start_children_are_left() {
     let mut sim = pool(&Numbers::default());
     let first = sim.all_ready();
     first.iter().for_each(|child| sim.report_status(*child, Status::Serving));
@@ -97,7 +97,7 @@ fn a_killed_child_is_replaced_only_below_start_children() {
     let third = sim.all_ready()[0];
     sim.act(|supervisor, processes, now| supervisor.set_queue_depth(0, processes, now));
     sim.kill(third);
-    assert!(sim.processes.pending_forks.is_empty(), "it is not needed");
+    assert!(sim.processes.pending_forks.is_empty(), "the third child is not needed");
     sim.kill(first[0]);
     assert_eq!(sim.processes.pending_forks.len(), 1);
 }

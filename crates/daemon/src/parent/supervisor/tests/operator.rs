@@ -1,4 +1,4 @@
-//! The commands of the operator: retiring and killing a child, pausing the daemon.
+//! Tests of the operator's commands: retiring and killing a child, pausing the daemon.
 
 use daemon_core::{AcceptChange, Exit, ExitCause, KillReason, OperatorPause, Phase, StopMode};
 use daemon_sys::process::{Pid, Signal};
@@ -54,7 +54,7 @@ fn a_retired_child_is_asked_to_exit_and_replaced() {
 }
 
 #[test]
-fn a_killed_child_exits_as_killed_even_if_it_was_retired_before() {
+fn a_retired_child_that_is_killed_is_reported_as_killed() {
     let mut sim = pool();
     let child = any_child(&sim);
     let pid = pid_of(&sim, child);
@@ -86,7 +86,7 @@ fn an_unknown_pid_is_neither_retired_nor_killed() {
 }
 
 #[test]
-fn a_stopping_daemon_cannot_be_paused_but_children_can_be_killed() {
+fn a_stopping_daemon_refuses_pause_and_retire_but_still_kills_a_child() {
     let mut sim = pool();
     let child = any_child(&sim);
     let pid = pid_of(&sim, child);
@@ -105,7 +105,7 @@ fn a_stopping_daemon_cannot_be_paused_but_children_can_be_killed() {
 }
 
 #[test]
-fn a_paused_pool_signals_its_children() {
+fn pausing_and_resuming_a_pool_signals_its_children() {
     let mut sim = pool();
     let pause = |sim: &mut Simulator<()>, word| {
         sim.act(|supervisor, processes, now| supervisor.set_operator_pause(word, processes, now))
@@ -122,7 +122,7 @@ fn a_paused_pool_signals_its_children() {
 }
 
 #[test]
-fn a_paused_post_forking_daemon_still_serves_requests_handed_over() {
+fn a_paused_post_forking_daemon_still_serves_requests_that_are_handed_over() {
     let mut sim: Simulator<u32> = Simulator::of(PostFork::new(2).backlog(4));
     sim.reconcile();
     sim.act(|supervisor, processes, now| {
@@ -152,7 +152,7 @@ fn returned_requests_are_counted() {
 }
 
 #[test]
-fn operator_pauses_and_a_full_pool_are_counted_apart() {
+fn pauses_by_the_operator_and_by_a_full_pool_are_counted_separately() {
     let mut sim: Simulator<u32> = Simulator::of(PostFork::new(1).backlog(4));
     sim.reconcile();
     let counted = |sim: &Simulator<u32>| {

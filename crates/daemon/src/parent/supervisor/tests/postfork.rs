@@ -1,4 +1,4 @@
-//! A child for each request: which requests get a child, wait, or are returned.
+//! Tests of a post-forking daemon: which requests get a child, wait, or are returned.
 
 use daemon_core::{AcceptChange, Exit, ExitCause, Phase, Status};
 use daemon_forkserver::ForkRefusal;
@@ -16,7 +16,7 @@ pub(super) fn sim(max_children: u32, backlog: u32) -> Simulator<u32> {
     sim
 }
 
-/// Returns the requests whose forks are pending, in order.
+/// Returns the requests whose forks are pending, oldest first.
 fn forking(sim: &Simulator<u32>) -> Vec<u32> {
     sim.processes.pending_forks.iter().map(|(_, request)| *request).collect()
 }
@@ -32,14 +32,14 @@ pub(super) fn accept_changes(sim: &mut Simulator<u32>) -> Vec<AcceptChange> {
 pub(super) fn back(answer: &mut Reply<u32>) -> (u32, HandOverErrorReason) {
     let back = answer
         .try_recv()
-        .expect("the sender exists")
-        .expect("there is an answer")
+        .expect("the channel for the answer is open")
+        .expect("the request was answered")
         .expect_err("the request was returned");
     (back.request, back.reason)
 }
 
 pub(super) fn is_answered(answer: &mut Reply<u32>) -> bool {
-    answer.try_recv().expect("the sender exists").is_some()
+    answer.try_recv().expect("the channel for the answer is open").is_some()
 }
 
 #[test]
@@ -87,7 +87,7 @@ fn a_request_beyond_the_backlog_is_returned_with_the_limits() {
 }
 
 #[test]
-fn accepting_pauses_with_the_last_child_and_resumes_when_no_request_waits() {
+fn accepting_pauses_at_max_children_and_resumes_when_no_request_waits() {
     let mut sim = sim(2, 10);
     let _first = sim.hand_over(0);
     assert_eq!(accept_changes(&mut sim), []);
@@ -104,7 +104,7 @@ fn accepting_pauses_with_the_last_child_and_resumes_when_no_request_waits() {
 }
 
 #[test]
-fn a_temporary_fork_failure_puts_its_request_first() {
+fn requests_whose_forks_fail_temporarily_are_all_served_later() {
     let mut sim = sim(2, 10);
     let mut answers: Vec<_> = (0..4).map(|request| sim.hand_over(request)).collect();
     sim.fork_fails(AGAIN);
@@ -142,7 +142,7 @@ fn a_permanent_fork_failure_returns_the_request() {
 }
 
 #[test]
-fn a_sender_that_is_gone_is_ignored() {
+fn a_request_is_served_even_if_its_sender_no_longer_waits() {
     let mut sim = sim(1, 1);
     drop(sim.hand_over(0));
     drop(sim.hand_over(1));
@@ -165,7 +165,7 @@ fn a_crashed_child_frees_its_slot() {
 }
 
 #[test]
-fn a_smaller_maximum_is_reached_as_children_exit() {
+fn after_a_smaller_resize_no_child_is_forked_until_enough_children_exit() {
     let mut sim = sim(4, 10);
     let _answers: Vec<_> = (0..6).map(|request| sim.hand_over(request)).collect();
     let children: Vec<_> = (0..4).map(|_each| sim.fork_next()).collect();

@@ -1,4 +1,4 @@
-//! A pool: how it starts, grows, shrinks and handles failures.
+//! Tests of a pool: how it starts, grows, shrinks and handles failures.
 
 use std::time::Duration;
 
@@ -56,7 +56,7 @@ fn a_pool_is_ready_when_its_last_initial_child_is_ready() {
     sim.report_status(last, Status::Fresh);
     assert_eq!(sim.supervisor.phase(), Phase::Running);
     assert_eq!(sim.take_events_of(ready), [()]);
-    assert_eq!(sim.supervisor.next_wake(), None, "nothing is due");
+    assert_eq!(sim.supervisor.next_wake(), None, "no timer is needed");
 }
 
 #[test]
@@ -64,7 +64,7 @@ fn a_pool_keeps_min_spare_and_grows_up_to_max_children() {
     let mut sim = running();
     let first = sim.processes.alive.keys().copied().collect::<Vec<_>>();
     sim.report_status(first[0], Status::Serving);
-    assert_eq!(sim.processes.pending_forks.len(), 0, "two are idle");
+    assert_eq!(sim.processes.pending_forks.len(), 0, "two children are idle");
     sim.report_status(first[1], Status::Serving);
     assert_eq!(sim.processes.pending_forks.len(), 1);
     sim.report_status(first[2], Status::Serving);
@@ -82,7 +82,11 @@ fn a_pool_keeps_min_spare_and_grows_up_to_max_children() {
         }
         _ => None,
     });
-    assert_eq!(caps, [(6, 1, 2)], "it is reported once, while one of six is still spare");
+    assert_eq!(
+        caps,
+        [(6, 1, 2)],
+        "the full pool is reported once, while one of six children is still spare"
+    );
 }
 
 #[test]
@@ -90,7 +94,7 @@ fn a_killed_child_is_replaced_immediately() {
     let mut sim = running();
     let children: Vec<_> = sim.processes.alive.keys().copied().collect();
     sim.kill(children[0]);
-    assert_eq!(sim.processes.pending_forks.len(), 0, "two are enough");
+    assert_eq!(sim.processes.pending_forks.len(), 0, "two idle children are enough");
     sim.kill(children[1]);
     assert_eq!(sim.processes.pending_forks.len(), 1);
     let causes = sim.take_events_of(|event| match event {
@@ -102,7 +106,7 @@ fn a_killed_child_is_replaced_immediately() {
 }
 
 #[test]
-fn the_longest_idle_children_are_retired_after_the_linger_time() {
+fn the_longest_idle_children_are_retired_after_the_retire_delay() {
     let mut sim = Simulator::of(pool().retire_delay(Duration::from_secs(2)));
     sim.reconcile();
     let mut all = sim.all_ready();
@@ -122,7 +126,7 @@ fn the_longest_idle_children_are_retired_after_the_linger_time() {
     }
     assert_eq!(sim.signalled(Signal::Term), []);
     sim.wake();
-    assert_eq!(sim.signalled(Signal::Term), all[..1], "five were idle");
+    assert_eq!(sim.signalled(Signal::Term), all[..1], "five children were idle");
     sim.wake();
     assert_eq!(sim.signalled(Signal::Term), all[1..2]);
     sim.wake_or_reconcile();
@@ -135,7 +139,7 @@ fn the_longest_idle_children_are_retired_after_the_linger_time() {
 }
 
 #[test]
-fn a_failed_fork_is_retried_later_with_one_child() {
+fn after_failed_forks_a_single_child_is_forked_first() {
     let mut sim = Simulator::of(pool());
     sim.reconcile();
     sim.fork_fails(AGAIN);
@@ -143,7 +147,7 @@ fn a_failed_fork_is_retried_later_with_one_child() {
     sim.fork_fails(AGAIN);
     assert_eq!(sim.processes.pending_forks.len(), 0);
     sim.wake();
-    assert_eq!(sim.processes.pending_forks.len(), 1, "one child tests it");
+    assert_eq!(sim.processes.pending_forks.len(), 1, "one child tests whether forks succeed");
     sim.reconcile();
     assert_eq!(sim.processes.pending_forks.len(), 1);
     sim.all_ready();
@@ -152,7 +156,7 @@ fn a_failed_fork_is_retried_later_with_one_child() {
 }
 
 #[test]
-fn the_start_survives_one_failed_fork() {
+fn the_start_succeeds_after_one_failed_fork() {
     let mut sim = Simulator::of(pool());
     sim.reconcile();
     sim.fork_fails(AGAIN);
@@ -166,7 +170,7 @@ fn the_start_survives_one_failed_fork() {
 }
 
 #[test]
-fn the_start_survives_one_child_that_dies_before_it_is_ready() {
+fn the_start_succeeds_although_one_child_died_before_it_was_ready() {
     let mut sim = Simulator::of(pool());
     sim.reconcile();
     let child = sim.fork_next();
@@ -203,7 +207,7 @@ fn the_start_fails_after_five_children_died_before_they_were_ready() {
 }
 
 #[test]
-fn deaths_after_the_fifth_double_the_delay() {
+fn each_death_after_the_fifth_delays_the_next_fork_for_twice_as_long() {
     let mut sim = Simulator::of(PreFork::new(1).max_children(1));
     sim.reconcile();
     let mut pauses = Vec::new();
@@ -220,7 +224,7 @@ fn deaths_after_the_fifth_double_the_delay() {
 }
 
 #[test]
-fn children_that_are_not_ready_in_time_are_reported_once() {
+fn the_start_fails_if_the_initial_children_are_not_ready_in_time() {
     let mut sim = Simulator::of(pool());
     sim.reconcile();
     let child = sim.fork_next();

@@ -1,4 +1,5 @@
-//! Random events in random order: never too many children, no request lost, every stop completes.
+//! Tests with random events in random order. There are never too many children, no request is lost,
+//! and every stop completes.
 //!
 //! The simulator checks the invariants at every step.
 
@@ -13,7 +14,7 @@ use crate::messages::Resize;
 use crate::model::{PostFork, PreFork};
 use crate::parent::supervisor::{Supervisor, SupervisorEvent};
 
-/// A random event.
+/// An event that a test applies to the simulator.
 #[derive(Debug, Clone)]
 enum RandomEvent {
     ChildBorn,
@@ -96,7 +97,8 @@ impl<R: 'static> Simulator<R> {
         }
     }
 
-    /// Lets everything succeed: forks succeed, children that were asked to stop exit, time passes.
+    /// Advances the simulation until no timer is set. All forks succeed, and children that were
+    /// asked to stop exit.
     fn settle_down(&mut self) {
         for _turn in 0..200 {
             while !self.processes.pending_forks.is_empty() {
@@ -112,7 +114,7 @@ impl<R: 'static> Simulator<R> {
                     self.report_status(child, Status::Waiting);
                 }
             }
-            // Children that were asked to stop just now still exist.
+            // Children that were asked to stop in this turn still exist.
             if self.processes.pending_forks.is_empty() && self.stopping_children().is_empty() {
                 match self.supervisor.next_wake() {
                     None => return,
@@ -120,7 +122,7 @@ impl<R: 'static> Simulator<R> {
                 }
             }
         }
-        panic!("the supervisor does not settle");
+        panic!("the supervisor is still busy after 200 turns");
     }
 
     fn stopping_children(&self) -> Vec<ChildId> {

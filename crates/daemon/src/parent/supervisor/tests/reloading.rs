@@ -1,4 +1,4 @@
-//! A reload: every child is replaced, and the number of serving children stays up.
+//! Tests of a reload: every child is replaced, and few children are unavailable at a time.
 
 use std::collections::HashSet;
 
@@ -9,8 +9,8 @@ use super::simulator::Simulator;
 use crate::model::PreFork;
 use crate::parent::supervisor::{Supervisor, SupervisorEvent};
 
-/// Reloads a pool with `busy` busy children. Returns by how many the serving children dropped at the
-/// lowest point.
+/// Reloads a pool with `busy` busy children. Returns the difference between the number of children
+/// before the reload and the smallest number of idle and busy children during it.
 fn largest_drop(max_children: u32, busy: usize) -> u32 {
     let mut sim =
         Simulator::of(PreFork::new(4).min_spare(1).max_spare(4).max_children(max_children));
@@ -38,23 +38,23 @@ fn largest_drop(max_children: u32, busy: usize) -> u32 {
             break;
         }
     }
-    assert!(left.is_empty(), "{left:?} were not replaced");
+    assert!(left.is_empty(), "the children {left:?} were not replaced");
     let done =
         sim.take_events_of(|event| matches!(event, SupervisorEvent::ReloadFinished).then_some(()));
-    assert_eq!(done, [()], "it is reported once");
+    assert_eq!(done, [()], "the end of the reload is reported once");
     before - worst
 }
 
 #[test]
-fn with_room_the_number_of_serving_children_does_not_drop() {
+fn with_free_slots_the_number_of_serving_children_does_not_drop() {
     for busy in 0..=4 {
-        assert_eq!(largest_drop(8, busy), 0, "{busy} are busy");
+        assert_eq!(largest_drop(8, busy), 0, "{busy} children are busy");
     }
 }
 
 #[test]
-fn without_room_one_child_at_a_time_is_unavailable() {
+fn without_free_slots_one_child_at_a_time_is_unavailable() {
     for busy in 0..=4 {
-        assert_eq!(largest_drop(4, busy), 1, "{busy} are busy");
+        assert_eq!(largest_drop(4, busy), 1, "{busy} children are busy");
     }
 }

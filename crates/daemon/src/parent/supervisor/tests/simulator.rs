@@ -23,7 +23,7 @@ pub(super) const AGAIN: ForkRefusal = ForkRefusal::System(11);
 pub(super) const GRACE: Duration = Duration::from_secs(7);
 pub(super) const BOOT_TIMEOUT: Duration = Duration::from_secs(30);
 
-/// Wakes nothing.
+/// A wakeup that does nothing, because the tests read the statuses themselves.
 #[derive(Debug)]
 pub(super) struct NoWakeup;
 
@@ -31,7 +31,7 @@ impl WakeParent for NoWakeup {
     fn wake(&self) {}
 }
 
-/// A fake fork server: it records commands and keeps track of slots.
+/// A fake fork server, which records commands and keeps track of slots.
 pub(super) struct FakeProcesses<R> {
     scoreboard: Scoreboard,
     free: BinaryHeap<Reverse<u32>>,
@@ -39,9 +39,9 @@ pub(super) struct FakeProcesses<R> {
     /// Forks that are pending, oldest first.
     pub(super) pending_forks: VecDeque<(ChildId, R)>,
     pub(super) alive: HashMap<ChildId, (Pid, Seat<NoWakeup>)>,
-    /// Signals sent to one child since the last check.
+    /// The signals that single children were sent since the last call of [`Simulator::signalled`].
     pub(super) signals: Vec<(ChildId, Signal)>,
-    /// Signals sent to all children since the last check.
+    /// The signals that were sent to all children.
     pub(super) to_all: Vec<Signal>,
     pub(super) release: u32,
     pub(super) checked: Vec<ChildId>,
@@ -113,10 +113,11 @@ impl<R> ProcessControl<R> for FakeProcesses<R> {
     }
 }
 
-/// The answer to a request that was handed over.
+/// The channel for the answer to a request that was handed over.
 pub(super) type Reply<R> = oneshot::Receiver<Result<HandedOver, HandOverError<R>>>;
 
-/// A supervisor with its fake fork server and clock, and the events it has emitted.
+/// A supervisor with a fake fork server, a fake clock, and the events that the supervisor has
+/// emitted.
 pub(super) struct Simulator<R> {
     pub(super) supervisor: Supervisor<R>,
     pub(super) processes: FakeProcesses<R>,
@@ -209,7 +210,8 @@ impl<R: 'static> Simulator<R> {
         self.event(ForkServerEvent::ForkFailed { child, request, refusal });
     }
 
-    /// Lets a child report a status, if it may, and the supervisor read it.
+    /// Reports a status for a child, if the seat allows this status, and makes the supervisor read
+    /// it.
     pub(super) fn report_status(&mut self, child: ChildId, status: Status) {
         let (_pid, seat) = &self.processes.alive[&child];
         if seat.report(status, self.now).is_ok() {
@@ -266,7 +268,8 @@ impl<R: 'static> Simulator<R> {
         all.iter().filter_map(kind).collect()
     }
 
-    /// Returns the children that were signalled since the last check.
+    /// Returns the children that were signalled since the last call, and checks that they all got
+    /// the `wanted` signal.
     pub(super) fn signalled(&mut self, wanted: Signal) -> Vec<ChildId> {
         std::mem::take(&mut self.processes.signals)
             .into_iter()

@@ -1,4 +1,4 @@
-//! Stopping: gracefully, immediately, and when the grace period expires.
+//! Tests of the stop: graceful, immediate, and when the grace period expires.
 
 use std::time::Duration;
 
@@ -40,7 +40,7 @@ impl<R: 'static> Simulator<R> {
         }
     }
 
-    /// Advances to the next deadline, if there is one.
+    /// Advances to the next deadline, or only reconciles if there is no deadline.
     pub(super) fn wake_or_reconcile(&mut self) {
         match self.supervisor.next_wake() {
             Some(_due) => self.wake(),
@@ -68,7 +68,7 @@ fn a_graceful_stop_sends_term_and_completes_with_the_last_exit() {
 }
 
 #[test]
-fn unanswered_sessions_delay_the_stop_until_the_grace_period_expires() {
+fn sessions_that_do_not_answer_delay_the_stop_until_the_grace_period_expires() {
     let mut sim = pool();
     sim.stop(StopMode::Graceful);
     sim.all_leave();
@@ -151,7 +151,7 @@ fn requests_accepted_before_the_stop_still_get_a_child() {
     assert_eq!(
         accept_changes(&mut sim),
         [] as [AcceptChange; 0],
-        "the shutdown broadcast replaces it"
+        "the shutdown is broadcast instead of a pause"
     );
 }
 
@@ -199,7 +199,7 @@ fn the_fork_server_is_released_only_when_no_fork_can_fail() {
 }
 
 #[test]
-fn a_lost_fork_server_returns_the_requests_it_has_not_forked_for() {
+fn requests_whose_child_is_not_forked_are_returned_when_the_fork_server_is_lost() {
     let mut sim = sim(1, 10);
     let mut first = sim.hand_over(0);
     let mut second = sim.hand_over(1);
