@@ -5,7 +5,7 @@
 //! scenario the program starts itself again, in a new process group and with the name of the
 //! scenario in the environment. A scenario ends when its output is closed, so a process that it
 //! leaves behind delays the end. After five minutes the remaining processes of the scenario are
-//! killed.
+//! killed, and the scenario fails.
 
 #[path = "patience.rs"]
 mod patience;
@@ -48,11 +48,12 @@ pub(crate) fn run(groups: &[&[Scenario]]) -> ExitCode {
     let begun = Instant::now();
     let (mut passed, mut failed) = (0, 0);
     for (name, _) in chosen {
-        let Output { status, stdout, stderr } = output(name);
+        let (Output { status, stdout, stderr }, timeliness) = output(name);
+        let is_passed = status.success() && timeliness == Timeliness::InTime;
         let (stdout, stderr) = (String::from_utf8_lossy(&stdout), String::from_utf8_lossy(&stderr));
         match stdout.lines().find_map(|line| line.strip_prefix("skipped: ")) {
-            Some(reason) if status.success() => println!("test {name} ... ok (skipped: {reason})"),
-            None if status.success() => println!("test {name} ... ok"),
+            Some(reason) if is_passed => println!("test {name} ... ok (skipped: {reason})"),
+            None if is_passed => println!("test {name} ... ok"),
             Some(_) | None => {
                 println!("test {name} ... FAILED ({status})\n{stdout}{stderr}");
                 failed += 1;
@@ -71,24 +72,32 @@ pub(crate) fn run(groups: &[&[Scenario]]) -> ExitCode {
     ExitCode::from(u8::from(failed > 0))
 }
 
+/// Whether a scenario and the processes that it started ended before the timeout.
+#[derive(PartialEq)]
+enum Timeliness {
+    InTime,
+    Killed,
+}
+
 /// Runs a scenario to its end or until its timeout.
-fn output(name: &str) -> Output {
+fn output(name: &str) -> (Output, Timeliness) {
     let mut scenario = again(name);
     scenario.process_group(0).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
     let scenario = scenario.spawn().expect("the scenario starts");
     let group = format!("-{}", scenario.id());
     let (ended, end) = channel::<()>();
     let watch = thread::spawn(move || {
-        if end.recv_timeout(TIMEOUT) == Err(RecvTimeoutError::Timeout) {
-            println!("killed: not finished within {TIMEOUT:?}");
-            let mut kill = Command::new("kill");
-            kill.args(["-KILL", "--", &group]).status().expect("kill(1) runs");
+        if end.recv_timeout(TIMEOUT) != Err(RecvTimeoutError::Timeout) {
+            return Timeliness::InTime;
         }
+        println!("killed: not finished within {TIMEOUT:?}");
+        let mut kill = Command::new("kill");
+        kill.args(["-KILL", "--", &group]).status().expect("kill(1) runs");
+        Timeliness::Killed
     });
     let output = scenario.wait_with_output().expect("the scenario ends");
     drop(ended);
-    watch.join().expect("the watching thread does not panic");
-    output
+    (output, watch.join().expect("the watching thread does not panic"))
 }
 
 /// Returns the command that runs a scenario in its own process.
